@@ -1,0 +1,31 @@
+/* context.h: what every long job is given: threads, memory, kernels, progress, cancellation. */
+#ifndef MQ_CONTEXT_H
+#define MQ_CONTEXT_H
+
+#include "cpu.h"
+
+#include <stdatomic.h>
+
+struct mq_progress {
+    const char *phase;    /* what is going on: "convert", "pass 1/2 layer 3/32" */
+    uint64_t done, total; /* of `unit` */
+    const char *unit;     /* "bytes", "weights", "tokens" */
+};
+
+struct mq_context {
+    enum mq_isa isa;
+    unsigned threads;      /* at least 1 */
+    uint64_t memory_bytes; /* the job's budget for its buffers; 0: the job's default */
+    /* Called from any one thread at a time, many times a second; NULL is fine. */
+    void (*progress)(void *user, const struct mq_progress *progress);
+    void *progress_user;
+    /* Set from a signal handler to stop at the next safe point with MOEQ_CANCELLED. */
+    atomic_bool *cancel;
+};
+
+static inline bool mq_cancelled(const struct mq_context *context)
+{
+    return context->cancel && atomic_load_explicit(context->cancel, memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,78 @@
+/* cpu.c: detection. The compiler's builtins also check that the kernel saves the registers. */
+#define _GNU_SOURCE
+#include "cpu.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *const names[MQ_ISA_COUNT] = {"generic", "avx2", "avx512"};
+
+const char *mq_isa_name(enum mq_isa isa)
+{
+    return (unsigned)isa < MQ_ISA_COUNT ? names[isa] : "unknown";
+}
+
+bool mq_isa_available(enum mq_isa isa)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                      __builtin_cpu_supports("f16c");
+    if (isa == MQ_ISA_AVX2)
+        return avx2;
+    if (isa == MQ_ISA_AVX512)
+        return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#endif
+    return isa == MQ_ISA_GENERIC;
+}
+
+enum mq_isa mq_isa_detect(void)
+{
+    int wanted = MQ_ISA_COUNT - 1;
+    const char *environment = getenv("MOEQ_ISA");
+    for (int i = 0; environment && i < MQ_ISA_COUNT; i++)
+        if (strcmp(environment, names[i]) == 0)
+            wanted = i;
+    while (wanted > MQ_ISA_GENERIC && !mq_isa_available((enum mq_isa)wanted))
+        wanted--;
+    return (enum mq_isa)wanted;
+}
+
+unsigned mq_cpu_count(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
+        return (unsigned)CPU_COUNT(&set);
+    const long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? (unsigned)n : 1;
+}
+
+/* The memory limit of the control group, or UINT64_MAX. */
+static uint64_t container_limit(void)
+{
+    static const char *const paths[] = {"/sys/fs/cgroup/memory.max",
+                                        "/sys/fs/cgroup/memory/memory.limit_in_bytes"};
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        FILE *f = fopen(paths[i], "re");
+        if (!f)
+            continue;
+        unsigned long long limit;
+        const int n = fscanf(f, "%llu", &limit); /* "max" reads as nothing */
+        fclose(f);
+        if (n == 1 && limit > 0)
+            return limit;
+    }
+    return UINT64_MAX;
+}
+
+uint64_t mq_physical_memory_bytes(void)
+{
+    const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    const uint64_t machine = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 1u << 30;
+    const uint64_t container = container_limit();
+    return container < machine ? container : machine;
+}

@@ -1,0 +1,26 @@
+/* cpu.h: which instruction set to use. All give the same bits; they differ in speed alone. */
+#ifndef MQ_CPU_H
+#define MQ_CPU_H
+
+#include "moeq.h"
+
+enum mq_isa {
+    MQ_ISA_GENERIC, /* plain C, fmaf() from libm: the reference that the others are tested against */
+    MQ_ISA_AVX2,    /* AVX2, FMA, F16C */
+    MQ_ISA_AVX512,  /* AVX-512 F, BW, DQ, VL besides */
+    MQ_ISA_COUNT
+};
+
+const char *mq_isa_name(enum mq_isa isa);
+
+/* The best one that this processor and operating system grant, lowered by the environment variable
+ * MOEQ_ISA=generic|avx2|avx512 if it is set (an unknown name there is ignored). */
+enum mq_isa mq_isa_detect(void);
+
+/* Whether a variant can run here. */
+bool mq_isa_available(enum mq_isa isa);
+
+unsigned mq_cpu_count(void);           /* processors this process may run on, at least 1 */
+uint64_t mq_physical_memory_bytes(void); /* of the machine, or of the container if that is less */
+
+#endif

@@ -1,0 +1,179 @@
+/* file.c: POSIX file access with errors that name the file. */
+#include "file.h"
+
+#include "checked.h"
+#include "error.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+moeq_status mq_file_open(const char *path, struct mq_file *file, moeq_error *err)
+{
+    memset(file, 0, sizeof *file);
+    file->fd = -1;
+    /* O_NONBLOCK: opening a FIFO must not hang; it has no effect on regular files. */
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return mq_fail_errno(err, path, "cannot open");
+    struct stat st;
+    if (fstat(fd, &st) != 0) {
+        const moeq_status status = mq_fail_errno(err, path, "cannot stat");
+        close(fd);
+        return status;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        close(fd);
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, "expected a file, found %s",
+                            S_ISDIR(st.st_mode) ? "a folder" : "a device, pipe or socket");
+    }
+    file->path = strdup(path);
+    if (!file->path) {
+        close(fd);
+        return mq_fail_memory(err, "opening a file");
+    }
+    file->fd = fd;
+    file->size_bytes = (uint64_t)st.st_size;
+    file->device = st.st_dev;
+    file->inode = st.st_ino;
+    file->mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+    return MOEQ_OK;
+}
+
+void mq_file_close(struct mq_file *file)
+{
+    if (file->path && file->fd >= 0)
+        close(file->fd);
+    free(file->path);
+    memset(file, 0, sizeof *file);
+    file->fd = -1;
+}
+
+moeq_status mq_file_read_at(const struct mq_file *file, uint64_t offset, void *bytes, size_t n,
+                            moeq_error *err)
+{
+    size_t done = 0;
+    while (done < n) {
+        const ssize_t got = pread(file->fd, (char *)bytes + done, n - done, (off_t)(offset + done));
+        if (got < 0) {
+            if (errno == EINTR)
+                continue;
+            return mq_fail_errno(err, file->path, "cannot read");
+        }
+        if (got == 0)
+            return mq_fail_file(err, MOEQ_IO, file->path,
+                                "file ends at byte %llu; expected %zu bytes at byte %llu "
+                                "(was it truncated while open?)",
+                                (unsigned long long)(offset + done), n,
+                                (unsigned long long)offset);
+        done += (size_t)got;
+    }
+    return MOEQ_OK;
+}
+
+moeq_status mq_file_read_all(const char *path, uint64_t cap, struct mq_buffer *bytes,
+                             moeq_error *err)
+{
+    struct mq_file file;
+    moeq_status status = mq_file_open(path, &file, err);
+    if (status != MOEQ_OK)
+        return status;
+    memset(bytes, 0, sizeof *bytes);
+    if (file.size_bytes > cap) {
+        status = mq_fail_file(err, MOEQ_LIMIT, path, "file has %llu bytes; at most %llu expected",
+                              (unsigned long long)file.size_bytes, (unsigned long long)cap);
+        goto out;
+    }
+    const size_t n = (size_t)file.size_bytes;
+    bytes->data = malloc(n + 1);
+    if (!bytes->data) {
+        status = mq_fail_memory(err, "reading a file");
+        goto out;
+    }
+    bytes->capacity = n + 1;
+    bytes->size = n;
+    bytes->data[n] = '\0';
+    status = mq_file_read_at(&file, 0, bytes->data, n, err);
+    if (status != MOEQ_OK)
+        mq_buffer_free(bytes);
+out:
+    mq_file_close(&file);
+    return status;
+}
+
+moeq_status mq_write_at(int fd, const char *path, uint64_t offset, const void *bytes, size_t n,
+                        moeq_error *err)
+{
+    size_t done = 0;
+    while (done < n) {
+        const ssize_t put =
+            pwrite(fd, (const char *)bytes + done, n - done, (off_t)(offset + done));
+        if (put < 0) {
+            if (errno == EINTR)
+                continue;
+            return mq_fail_errno(err, path, "cannot write");
+        }
+        done += (size_t)put;
+    }
+    return MOEQ_OK;
+}
+
+moeq_status mq_sync_folder_of(const char *path, moeq_error *err)
+{
+    char folder[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    const size_t n = slash ? (size_t)(slash - path) : 1;
+    if (n >= sizeof folder)
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, "path is too long");
+    if (slash)
+        memcpy(folder, path, n);
+    else
+        folder[0] = '.';
+    folder[n] = '\0';
+    const int fd = open(n ? folder : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return mq_fail_errno(err, folder, "cannot open folder");
+    /* Some file systems cannot sync a folder (EINVAL): then there is nothing more to do. */
+    const int failed = fsync(fd) != 0 && errno != EINVAL;
+    const moeq_status status = failed ? mq_fail_errno(err, folder, "cannot sync folder") : MOEQ_OK;
+    close(fd);
+    return status;
+}
+
+moeq_status mq_file_replace(const char *path, const void *bytes, size_t n, moeq_error *err)
+{
+    char temporary[PATH_MAX];
+    if ((size_t)snprintf(temporary, sizeof temporary, "%s.part", path) >= sizeof temporary)
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, "path is too long");
+    const int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0)
+        return mq_fail_errno(err, temporary, "cannot create");
+    moeq_status status = mq_write_at(fd, temporary, 0, bytes, n, err);
+    if (status == MOEQ_OK && fsync(fd) != 0)
+        status = mq_fail_errno(err, temporary, "cannot sync");
+    if (close(fd) != 0 && status == MOEQ_OK)
+        status = mq_fail_errno(err, temporary, "cannot close");
+    if (status == MOEQ_OK && rename(temporary, path) != 0)
+        status = mq_fail_errno(err, path, "cannot rename the finished file to this name");
+    if (status == MOEQ_OK)
+        return mq_sync_folder_of(path, err);
+    unlink(temporary);
+    return status;
+}
+
+bool mq_path_is_folder(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+bool mq_path_exists(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0;
+}

@@ -1,0 +1,45 @@
+/* file.h: files read at offsets, and files that appear under their name only when complete. */
+#ifndef MQ_FILE_H
+#define MQ_FILE_H
+
+#include "moeq.h"
+#include "buffer.h"
+
+#include <sys/types.h>
+
+/* A file opened for reading. Reads at offsets: many threads may share it. */
+struct mq_file {
+    int fd;
+    uint64_t size_bytes;
+    char *path; /* owned; for messages */
+    dev_t device;
+    ino_t inode;
+    int64_t mtime_ns;
+};
+
+/* Opens a regular file (symbolic links are followed). */
+moeq_status mq_file_open(const char *path, struct mq_file *file, moeq_error *err);
+void mq_file_close(struct mq_file *file);
+
+/* Reads exactly n bytes at an offset, or fails saying how many there were. */
+moeq_status mq_file_read_at(const struct mq_file *file, uint64_t offset, void *bytes, size_t n,
+                            moeq_error *err);
+
+/* The whole file as a buffer; refuses files above `cap` bytes before allocating. */
+moeq_status mq_file_read_all(const char *path, uint64_t cap, struct mq_buffer *bytes,
+                             moeq_error *err);
+
+/* Writes exactly n bytes at an offset. `path` is for the message. */
+moeq_status mq_write_at(int fd, const char *path, uint64_t offset, const void *bytes, size_t n,
+                        moeq_error *err);
+
+/* fsync of the folder that holds `path`, so that a rename in it is durable. */
+moeq_status mq_sync_folder_of(const char *path, moeq_error *err);
+
+/* Writes a small file beside its target, fsyncs it and renames it over. */
+moeq_status mq_file_replace(const char *path, const void *bytes, size_t n, moeq_error *err);
+
+bool mq_path_is_folder(const char *path);
+bool mq_path_exists(const char *path);
+
+#endif

@@ -1,0 +1,211 @@
+/* json.c: the scan before cJSON, and small helpers. */
+#include "json.h"
+
+#include "error.h"
+#include "strmap.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+bool mq_utf8_valid(const char *text, size_t n, size_t *at)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    for (size_t i = 0; i < n;) {
+        const unsigned char c = s[i];
+        size_t length = 1;
+        uint32_t smallest = 0, code = c;
+        if (c < 0x80) {
+            i++;
+            continue;
+        }
+        if (c >= 0xc2 && c <= 0xdf) {
+            length = 2, code = c & 0x1f, smallest = 0x80;
+        } else if (c >= 0xe0 && c <= 0xef) {
+            length = 3, code = c & 0x0f, smallest = 0x800;
+        } else if (c >= 0xf0 && c <= 0xf4) {
+            length = 4, code = c & 0x07, smallest = 0x10000;
+        }
+        bool ok = length > 1 && length <= n - i;
+        for (size_t k = 1; ok && k < length; k++) {
+            ok = (s[i + k] & 0xc0) == 0x80;
+            code = code << 6 | (s[i + k] & 0x3f);
+        }
+        if (!ok || code < smallest || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff)) {
+            if (at)
+                *at = i;
+            return false;
+        }
+        i += length;
+    }
+    return true;
+}
+
+/* The scan's position and what it has counted. */
+struct scan {
+    const char *text;
+    size_t n, at;
+    uint64_t values;
+    const char *problem; /* set on failure; `at` is where */
+};
+
+static bool fail_scan(struct scan *s, size_t at, const char *problem)
+{
+    s->at = at;
+    s->problem = problem;
+    return false;
+}
+
+/* `at` stands on the opening quote; afterwards behind the closing one. */
+static bool scan_string(struct scan *s)
+{
+    const size_t start = s->at++;
+    for (; s->at < s->n; s->at++) {
+        const unsigned char c = (unsigned char)s->text[s->at];
+        if (c == '"') {
+            s->at++;
+            return true;
+        }
+        if (c == '\\')
+            s->at++;
+        else if (c < 0x20)
+            return fail_scan(s, s->at, "a control character inside a string");
+    }
+    return fail_scan(s, start, "a string without an end");
+}
+
+static bool scan_number(struct scan *s, bool only_natural)
+{
+    const size_t start = s->at;
+    size_t digits = 0;
+    bool natural = true;
+    for (; s->at < s->n && strchr("0123456789+-.eE", s->text[s->at]) && s->text[s->at]; s->at++) {
+        if (s->text[s->at] >= '0' && s->text[s->at] <= '9')
+            digits++;
+        else
+            natural = false;
+    }
+    if (!digits)
+        return fail_scan(s, start, "text that is no JSON value");
+    const char *t = s->text + start + (s->text[start] == '-');
+    if (t[0] == '0' && t + 1 < s->text + s->at && t[1] >= '0' && t[1] <= '9')
+        return fail_scan(s, start, "a number with a leading zero");
+    if (only_natural && !natural)
+        return fail_scan(s, start, "a number that is no plain non-negative integer");
+    if (natural && digits >= 16) {
+        /* 2^53 = 9007199254740992: above it cJSON's doubles skip integers. */
+        if (digits > 16 || strncmp(s->text + start, "9007199254740992", 16) > 0)
+            return fail_scan(s, start, "an integer above 2^53");
+    }
+    return true;
+}
+
+/* Scans the structure only as far as the limits need; cJSON checks the grammar afterwards. */
+static bool scan_text(struct scan *s, const struct mq_json_limits *limits)
+{
+    uint32_t depth = 0;
+    while (s->at < s->n) {
+        const char c = s->text[s->at];
+        switch (c) {
+        case ' ': case '\t': case '\r': case '\n': case ',': case ':':
+            s->at++;
+            continue;
+        case '[': case '{':
+            if (++depth > limits->depth)
+                return fail_scan(s, s->at, "nesting deeper than any such file needs");
+            s->at++;
+            break;
+        case ']': case '}':
+            if (depth-- == 0)
+                return fail_scan(s, s->at, "a closing bracket without an opening one");
+            s->at++;
+            continue;
+        case '"':
+            if (!scan_string(s))
+                return false;
+            break;
+        case 't': case 'f': case 'n':
+            s->at++;
+            while (s->at < s->n && s->text[s->at] >= 'a' && s->text[s->at] <= 'z')
+                s->at++;
+            break;
+        default:
+            if (!scan_number(s, limits->only_natural))
+                return false;
+        }
+        if (++s->values > limits->values)
+            return fail_scan(s, s->at, "more values than any such file needs");
+    }
+    return depth == 0 || fail_scan(s, s->n, "the end inside an array or object");
+}
+
+moeq_status mq_json_parse(const char *text, size_t n, const struct mq_json_limits *limits,
+                          const char *path, uint64_t base_offset, cJSON **tree, moeq_error *err)
+{
+    *tree = NULL;
+    size_t bad;
+    if (!mq_utf8_valid(text, n, &bad))
+        return mq_fail_file(err, MOEQ_MALFORMED, path, "JSON at byte %llu: invalid UTF-8",
+                            (unsigned long long)(base_offset + bad));
+    struct scan s = {.text = text, .n = n};
+    if (!scan_text(&s, limits))
+        return mq_fail_file(err, MOEQ_MALFORMED, path, "JSON at byte %llu: found %s",
+                            (unsigned long long)(base_offset + s.at), s.problem);
+    const char *end = NULL;
+    *tree = cJSON_ParseWithLengthOpts(text, n, &end, 0);
+    if (!*tree)
+        return mq_fail_file(err, MOEQ_MALFORMED, path, "JSON at byte %llu: syntax error",
+                            (unsigned long long)(base_offset + (end ? (size_t)(end - text) : 0)));
+    while (end < text + n && (*end == ' ' || *end == '\n' || *end == '\r' || *end == '\t'))
+        end++;
+    if (end < text + n) {
+        cJSON_Delete(*tree);
+        *tree = NULL;
+        return mq_fail_file(err, MOEQ_MALFORMED, path, "JSON at byte %llu: text after the end",
+                            (unsigned long long)(base_offset + (size_t)(end - text)));
+    }
+    return MOEQ_OK;
+}
+
+moeq_status mq_json_refuse_duplicates(const cJSON *tree, const char *path, moeq_error *err)
+{
+    moeq_status status = MOEQ_OK;
+    if (cJSON_IsObject(tree)) {
+        struct mq_strmap keys;
+        if (!mq_strmap_init(&keys, (size_t)cJSON_GetArraySize(tree)))
+            return mq_fail_memory(err, "checking JSON keys");
+        for (const cJSON *c = tree->child; c && status == MOEQ_OK; c = c->next) {
+            switch (mq_strmap_add(&keys, c->string, strlen(c->string), 0)) {
+            case MQ_STRMAP_ADDED:
+                break;
+            case MQ_STRMAP_DUPLICATE:
+                status = mq_fail_file(err, MOEQ_MALFORMED, path, "JSON holds the key \"%.200s\" twice",
+                                      c->string);
+                break;
+            case MQ_STRMAP_NO_MEMORY:
+                status = mq_fail_memory(err, "checking JSON keys");
+                break;
+            }
+        }
+        mq_strmap_free(&keys);
+    }
+    for (const cJSON *c = tree->child; c && status == MOEQ_OK; c = c->next)
+        if (c->child)
+            status = mq_json_refuse_duplicates(c, path, err);
+    return status;
+}
+
+bool mq_json_u64(const cJSON *item, uint64_t *value)
+{
+    if (!cJSON_IsNumber(item))
+        return false;
+    const double d = item->valuedouble;
+    if (!(d >= 0 && d <= 9007199254740992.0) || d != (double)(uint64_t)d)
+        return false;
+    *value = (uint64_t)d;
+    return true;
+}
+
+const cJSON *mq_json_get(const cJSON *object, const char *key)
+{
+    return cJSON_IsObject(object) ? cJSON_GetObjectItemCaseSensitive(object, key) : NULL;
+}

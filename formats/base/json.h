@@ -1,0 +1,37 @@
+/*
+ * json.h: cJSON behind a gate. Before cJSON builds a tree, one scan without allocation checks
+ * what cJSON does not: nesting depth, number of values (a tree takes about 80 bytes a value, so
+ * the scan caps the memory), UTF-8, control characters, integers beyond 2^53, trailing text.
+ */
+#ifndef MQ_JSON_H
+#define MQ_JSON_H
+
+#include "moeq.h"
+
+#include <cjson/cJSON.h>
+
+struct mq_json_limits {
+    uint32_t depth;          /* nesting of arrays and objects */
+    uint64_t values;         /* values and keys in the whole text */
+    bool only_natural;       /* numbers must be plain digits without a leading zero */
+};
+
+/* Parses a whole text. `path` names the file in messages and `base_offset` is where the text
+ * starts in it. The tree is the caller's to cJSON_Delete. */
+moeq_status mq_json_parse(const char *text, size_t n, const struct mq_json_limits *limits,
+                          const char *path, uint64_t base_offset, cJSON **tree, moeq_error *err);
+
+/* Fails if any object in the tree holds a key twice; the message names the key. */
+moeq_status mq_json_refuse_duplicates(const cJSON *tree, const char *path, moeq_error *err);
+
+/* True if the item is a whole number from 0 to 2^53, where doubles are exact. */
+bool mq_json_u64(const cJSON *item, uint64_t *value);
+
+/* A member of an object by its exact name, NULL if absent. */
+const cJSON *mq_json_get(const cJSON *object, const char *key);
+
+/* True if the n bytes are well-formed UTF-8 (no surrogates, no overlong forms); otherwise `*at`
+ * is the offset of the first bad byte. */
+bool mq_utf8_valid(const char *text, size_t n, size_t *at);
+
+#endif

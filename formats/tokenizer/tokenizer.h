@@ -1,0 +1,42 @@
+/*
+ * tokenizer.h: text <-> token ids, as a Hugging Face tokenizer.json says.
+ *
+ * Supported: the BPE model (byte fallback, byte-level, ignore_merges, fuse_unk), with the
+ * normalizers, pre-tokenizers, post-processors and decoders that published models use with it.
+ * Anything else in the file is an error that names it. A loaded tokenizer is immutable: threads may share it.
+ */
+#ifndef MQ_TOKENIZER_H
+#define MQ_TOKENIZER_H
+
+#include "moeq.h"
+#include "buffer.h"
+
+struct mq_tokenizer;
+
+struct mq_ids {
+    int32_t *data; /* owned; free with mq_ids_free */
+    size_t size, capacity;
+};
+void mq_ids_free(struct mq_ids *ids);
+
+/* Loads the JSON text of a tokenizer.json; `path` is for messages. */
+moeq_status mq_tokenizer_load(const char *json, size_t n, const char *path,
+                              struct mq_tokenizer **tokenizer, moeq_error *err);
+void mq_tokenizer_free(struct mq_tokenizer *tokenizer); /* NULL is fine */
+
+/* Appends the ids of n bytes of text to `ids`. Text that is not UTF-8 is an error with its offset.
+ * add_special_tokens: apply the post-processor's template (the BOS of most models). */
+moeq_status mq_tokenizer_encode(const struct mq_tokenizer *tokenizer, const char *text, size_t n,
+                                bool add_special_tokens, struct mq_ids *ids, moeq_error *err);
+
+/* Appends the text of the ids. Ids outside the vocabulary are dropped, as `tokenizers` does. */
+moeq_status mq_tokenizer_decode(const struct mq_tokenizer *tokenizer, const int32_t *ids, size_t n,
+                                bool skip_special_tokens, struct mq_buffer *text, moeq_error *err);
+
+/* One more than the largest id. */
+uint32_t mq_tokenizer_vocab_size(const struct mq_tokenizer *tokenizer);
+
+/* The id of a piece or added token by its exact content; -1 if there is none. */
+int32_t mq_tokenizer_token_id(const struct mq_tokenizer *tokenizer, const char *content);
+
+#endif

@@ -1,0 +1,56 @@
+/*
+ * levels.h: the level table: how weights are stored as blocks.
+ *
+ * A level is one row of the table in levels.c plus its codec's file. Rows of a matrix are encoded
+ * alone, one after the other, so rows can be sliced. A row whose length is no multiple of the
+ * level's block keeps its tail in q8_0 blocks of 32 weights, and a tail below 32 in f16:
+ *
+ *     | block 256 | block 256 | ... | q8_0 32 | q8_0 32 | f16 x (cols % 32) |
+ */
+#ifndef MQ_LEVELS_H
+#define MQ_LEVELS_H
+
+#include "context.h"
+
+/* How hard the encoders search for scales; same layout, same decoder. */
+enum mq_effort { MQ_EFFORT_DEFAULT, MQ_EFFORT_BEST, MQ_EFFORT_COUNT };
+const char *mq_effort_name(enum mq_effort effort);
+bool mq_effort_find(const char *name, enum mq_effort *effort);
+
+struct mq_level {
+    const char *name;        /* "q4_k" */
+    const char *alias;       /* "q4"; NULL if there is none */
+    const char *description; /* one line for --help */
+    uint32_t block_weights, block_bytes;
+    bool quantized;          /* false: f32, f16, bf16, where a block is one weight */
+    /* Encodes or decodes n weights, n a multiple of block_weights, with one kernel variant. */
+    void (*encode[MQ_ISA_COUNT])(const float *weights, size_t n, enum mq_effort effort,
+                                 uint8_t *blocks);
+    void (*decode[MQ_ISA_COUNT])(const uint8_t *blocks, size_t n, float *weights);
+};
+
+/* The table; a level's index is stable within one build only. */
+extern const struct mq_level mq_levels[];
+extern const size_t mq_levels_count;
+
+/* By name or alias, NULL if unknown. The names of unquantized levels are those that
+ * mq_tensor.storage has for plain tensors. */
+const struct mq_level *mq_level_find(const char *name);
+
+/* Bytes of a row of `cols` weights, tail included. */
+uint64_t mq_level_row_bytes(const struct mq_level *level, uint64_t cols);
+
+/* Bits per weight of such a row: 8 * bytes / cols. */
+double mq_level_row_bits(const struct mq_level *level, uint64_t cols);
+
+/* rows x cols floats (row-major, contiguous) <-> rows of mq_level_row_bytes each. The same bytes
+ * from every `isa`. Weights must be finite (see mq_first_not_finite). */
+void mq_level_encode_rows(const struct mq_level *level, enum mq_isa isa, enum mq_effort effort,
+                          const float *weights, size_t rows, size_t cols, uint8_t *bytes);
+void mq_level_decode_rows(const struct mq_level *level, enum mq_isa isa, const uint8_t *bytes,
+                          size_t rows, size_t cols, float *weights);
+
+/* Index of the first NaN or infinity among n weights, or n if all are finite. */
+size_t mq_first_not_finite(enum mq_isa isa, const float *weights, size_t n);
+
+#endif

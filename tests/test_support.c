@@ -1,0 +1,98 @@
+/* test_support.c: what every test program shares. */
+#include "test_support.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char *test_name = "test";
+static int skipped;
+
+int mq_test_main(const char *name, void (*add_tests)(TCase *tests))
+{
+    test_name = name;
+    Suite *suite = suite_create(name);
+    TCase *tests = tcase_create(name);
+    tcase_set_timeout(tests, 600);
+    add_tests(tests);
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_set_fork_status(runner, CK_NOFORK);
+    srunner_run_all(runner, CK_NORMAL);
+    const int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : skipped ? 77 : 0;
+}
+
+static const char *join(const char *folder, const char *relative)
+{
+    static char ring[8][1024];
+    static unsigned next;
+    char *path = ring[next++ % 8];
+    snprintf(path, sizeof ring[0], "%s/%s", folder, relative);
+    return path;
+}
+
+const char *mq_test_source(const char *relative)
+{
+    return join(MQ_TEST_SOURCE_DIR, relative);
+}
+
+const char *mq_test_shared(const char *relative)
+{
+    const char *path = join(MQ_TEST_SOURCE_DIR "/../shared", relative);
+    if (access(path, R_OK) == 0)
+        return path;
+    fprintf(stderr, "%s: no reference data at %s\n", test_name, path);
+    return NULL;
+}
+
+const char *mq_test_temporary(const char *name)
+{
+    const char *folder = join(MQ_TEST_BINARY_DIR "/tmp", test_name);
+    mkdir(MQ_TEST_BINARY_DIR "/tmp", 0777);
+    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
+        ck_abort_msg("cannot make %s", folder);
+    return join(folder, name);
+}
+
+void mq_test_skip(const char *why)
+{
+    fprintf(stderr, "%s: skipped: %s\n", test_name, why);
+    skipped = 1;
+}
+
+uint64_t mq_test_random(uint64_t *state)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+float mq_test_uniform(uint64_t *state)
+{
+    return (float)(mq_test_random(state) >> 40) * 0x1p-24f;
+}
+
+float mq_test_gauss(uint64_t *state)
+{
+    const double u = (double)(mq_test_random(state) >> 11) * 0x1p-53 + 0x1p-54;
+    const double v = (double)(mq_test_random(state) >> 11) * 0x1p-53;
+    return (float)(sqrt(-2 * log(u)) * cos(6.283185307179586 * v));
+}
+
+void *mq_test_guarded(size_t n)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t body = (n + page - 1) / page * page;
+    char *p = mmap(NULL, body + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ck_assert_ptr_ne(p, MAP_FAILED);
+    ck_assert_int_eq(mprotect(p + body, page, PROT_NONE), 0);
+    return p + body - n;
+}

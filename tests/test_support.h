@@ -1,0 +1,40 @@
+/* test_support.h: what every test program shares. */
+#ifndef MQ_TEST_SUPPORT_H
+#define MQ_TEST_SUPPORT_H
+
+#include "moeq.h"
+
+#include <check.h>
+
+/* Runs the one test case that `add_tests` fills; the whole of main(). Check runs in this process
+ * (no fork), so that sanitizers and debuggers see everything. */
+int mq_test_main(const char *name, void (*add_tests)(TCase *tests));
+
+/* The path of something in the source tree: mq_test_source("demo/model"). Static storage, a ring of 8. */
+const char *mq_test_source(const char *relative);
+
+/* As above for the folder of reference models and tokenizers that may stand beside the source tree;
+ * NULL, after a message on stderr, if it is not there. */
+const char *mq_test_shared(const char *relative);
+
+/* A path for a temporary file of this test program; its folder exists. */
+const char *mq_test_temporary(const char *name);
+
+/* Marks the whole program as skipped: main returns 77 if nothing failed. */
+void mq_test_skip(const char *why);
+
+/* A fixed-seed generator for test data: splitmix64. */
+uint64_t mq_test_random(uint64_t *state);
+float mq_test_uniform(uint64_t *state); /* in [0, 1) */
+float mq_test_gauss(uint64_t *state);   /* mean 0, variance 1 */
+
+/* n bytes whose end touches an inaccessible page: reading one too many faults. Never freed. */
+void *mq_test_guarded(size_t n);
+
+#define ck_assert_ok(expression)                                                                   \
+    do {                                                                                           \
+        moeq_status ck_status_ = (expression);                                                     \
+        ck_assert_msg(ck_status_ == MOEQ_OK, "%s: %s", #expression, moeq_status_text(ck_status_)); \
+    } while (0)
+
+#endif
