@@ -54,7 +54,8 @@ const char *mq_test_shared(const char *relative)
 
 const char *mq_test_temporary(const char *name)
 {
-    const char *folder = join(MQ_TEST_BINARY_DIR "/tmp", test_name);
+    char folder[512];
+    snprintf(folder, sizeof folder, "%s/tmp/%s", MQ_TEST_BINARY_DIR, test_name);
     mkdir(MQ_TEST_BINARY_DIR "/tmp", 0777);
     if (mkdir(folder, 0777) != 0 && errno != EEXIST)
         ck_abort_msg("cannot make %s", folder);

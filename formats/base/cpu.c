@@ -1,5 +1,4 @@
 /* cpu.c: detection. The compiler's builtins also check that the kernel saves the registers. */
-#define _GNU_SOURCE
 #include "cpu.h"
 
 #include <sched.h>
