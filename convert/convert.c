@@ -1,0 +1,373 @@
+/*
+ * convert.c: the parallel loop over chunks of rows.
+ *
+ * The plan fixes every output offset, so chunks are independent: a thread takes the next one, reads
+ * its rows, decodes, encodes, writes, and leaves the CRC of its bytes. The thread that completes a
+ * tensor joins its chunks' CRCs; now and then one thread makes the finished tensors durable and
+ * notes them in the journal. No queue and no stages: threads that wait for the disk leave the
+ * processor to the others.
+ */
+#include "convert.h"
+
+#include "checked.h"
+#include "error.h"
+#include "output_int.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <math.h>
+#include <omp.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <zlib.h>
+
+enum {
+    CHUNK_WEIGHTS = 1 << 19,        /* about 1 MiB of bf16, 2 MiB of f32: in the second-level cache */
+    NOTE_BYTES = 1 << 28,           /* journal at least this often, */
+    NOTE_SECONDS = 3,               /* or this */
+};
+
+/* A tensor on its way. */
+struct tensor_job {
+    const struct mq_plan_entry *entry;
+    uint64_t chunk_rows;
+    uint32_t chunks, first_chunk; /* first_chunk: index into job.chunk_crcs */
+    atomic_uint left;
+};
+
+struct job {
+    const struct mq_context *context;
+    const struct mq_plan *plan;
+    struct mq_output output;
+    struct tensor_job *tensors;
+    size_t tensors_count;
+    uint32_t *chunk_crcs, *chunk_tensor; /* [chunks] */
+    size_t chunks;
+    atomic_size_t next_chunk;
+    atomic_bool stop;
+    bool *done;      /* [layout.count] */
+    uint32_t *crcs;  /* [layout.count] */
+    uint64_t raw_bytes, weights, encoded_bytes; /* a thread's scratch */
+    /* Under the lock: */
+    omp_lock_t lock;
+    uint32_t *finished, *finished_crcs; /* not yet in the journal */
+    size_t finished_count;
+    uint64_t finished_bytes;
+    time_t noted_at;
+    uint64_t bytes_done, bytes_total; /* of source, for progress */
+    moeq_error *err;
+    moeq_status status;
+};
+
+static void job_fail(struct job *job, moeq_status status, const moeq_error *error)
+{
+    omp_set_lock(&job->lock);
+    if (job->status == MOEQ_OK) {
+        job->status = status;
+        if (job->err)
+            *job->err = *error;
+    }
+    atomic_store(&job->stop, true);
+    omp_unset_lock(&job->lock);
+}
+
+/* ---- setting up ---- */
+
+/* Rows a chunk: as many as make CHUNK_WEIGHTS, at least one. */
+static uint64_t chunk_rows(const struct mq_tensor *t)
+{
+    const uint64_t rows = CHUNK_WEIGHTS / t->cols;
+    return mq_max_u64(1, mq_min_u64(rows, t->rows));
+}
+
+static moeq_status plan_chunks(struct job *job, moeq_error *err)
+{
+    const struct mq_plan *plan = job->plan;
+    const size_t n = plan->view->tensors_count;
+    job->tensors = calloc(n, sizeof *job->tensors);
+    if (!job->tensors)
+        return mq_fail_memory(err, "preparing the conversion");
+    uint64_t chunks = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct mq_plan_entry *e = &plan->entries[i];
+        const uint64_t source_bytes = e->tensor->rows * e->tensor->row_bytes;
+        job->bytes_total += source_bytes;
+        if (job->done[e->item]) {
+            job->bytes_done += source_bytes;
+            continue;
+        }
+        struct tensor_job *t = &job->tensors[job->tensors_count++];
+        t->entry = e;
+        t->chunk_rows = chunk_rows(e->tensor);
+        t->first_chunk = (uint32_t)chunks;
+        t->chunks = (uint32_t)((e->tensor->rows + t->chunk_rows - 1) / t->chunk_rows);
+        atomic_init(&t->left, t->chunks);
+        chunks += t->chunks;
+        if (chunks > UINT32_MAX)
+            return mq_fail(err, MOEQ_LIMIT, "the model has too many rows");
+        job->raw_bytes = mq_max_u64(job->raw_bytes, t->chunk_rows * e->tensor->row_bytes);
+        job->weights = mq_max_u64(job->weights, t->chunk_rows * e->tensor->cols);
+        job->encoded_bytes = mq_max_u64(job->encoded_bytes, t->chunk_rows * e->row_bytes);
+    }
+    job->chunks = (size_t)chunks;
+    job->chunk_crcs = calloc(job->chunks + 1, sizeof *job->chunk_crcs);
+    job->chunk_tensor = calloc(job->chunks + 1, sizeof *job->chunk_tensor);
+    job->finished = calloc(n, sizeof *job->finished);
+    job->finished_crcs = calloc(n, sizeof *job->finished_crcs);
+    if (!job->chunk_crcs || !job->chunk_tensor || !job->finished || !job->finished_crcs)
+        return mq_fail_memory(err, "preparing the conversion");
+    for (size_t i = 0; i < job->tensors_count; i++)
+        for (uint32_t k = 0; k < job->tensors[i].chunks; k++)
+            job->chunk_tensor[job->tensors[i].first_chunk + k] = (uint32_t)i;
+    return MOEQ_OK;
+}
+
+/* Threads that the memory allows, each with its own scratch. */
+static moeq_status choose_threads(const struct job *job, unsigned *threads, moeq_error *err)
+{
+    const uint64_t memory =
+        job->context->memory_bytes ? job->context->memory_bytes : MQ_CONVERT_DEFAULT_MEMORY;
+    const uint64_t scratch = job->raw_bytes + job->weights * sizeof(float) + job->encoded_bytes;
+    const uint64_t other = 16u << 20; /* the program, its tables and the C library */
+    if (memory < other + scratch)
+        return mq_fail(err, MOEQ_LIMIT,
+                       "one row at a time needs %.0f MiB; --memory gives %.0f MiB",
+                       ceil((double)(other + scratch) / 0x1p20), (double)memory / 0x1p20);
+    *threads = job->context->threads;
+    if (scratch && *threads > (memory - other) / scratch)
+        *threads = (unsigned)((memory - other) / scratch);
+    return MOEQ_OK;
+}
+
+/* ---- one chunk ---- */
+
+struct scratch {
+    uint8_t *raw, *encoded;
+    float *weights;
+};
+
+static moeq_status check_f16_range(const struct mq_plan_entry *e, uint64_t row, const float *w,
+                                   uint64_t n, moeq_error *err)
+{
+    if (strcmp(e->level->name, "f16") != 0)
+        return MOEQ_OK;
+    for (uint64_t i = 0; i < n; i++)
+        if (fabsf(w[i]) >= 65520.0f) /* what rounds to infinity */
+            return mq_fail(err, MOEQ_UNSUPPORTED,
+                           "tensor '%s' row %" PRIu64 ": weight %g does not fit f16; use bf16 or f32",
+                           e->tensor->name, row + i / e->tensor->cols, (double)w[i]);
+    return MOEQ_OK;
+}
+
+/* Rows [row, row + rows) of a tensor, through the scratch to the output; gives their CRC. */
+static moeq_status convert_rows(const struct job *job, const struct mq_plan_entry *e, uint64_t row,
+                                uint64_t rows, const struct scratch *s, uint32_t *crc,
+                                moeq_error *err)
+{
+    const struct mq_tensor *t = e->tensor;
+    const struct mq_view *view = job->plan->view;
+    const enum mq_isa isa = job->context->isa;
+    MQ_TRY(mq_view_read_rows(view, t, row, rows, s->raw, err));
+    const uint8_t *out = s->raw;
+    if (e->level != e->source) {
+        const uint64_t n = rows * t->cols;
+        mq_level_decode_rows(e->source, isa, s->raw, rows, t->cols, s->weights);
+        const size_t bad = mq_first_not_finite(isa, s->weights, n);
+        if (bad < n)
+            return mq_fail_tensor(err, MOEQ_UNSUPPORTED, view->files[t->file].file.path, t->name,
+                                  t->offset + (row + bad / t->cols) * t->row_bytes,
+                                  "row %" PRIu64 ", column %" PRIu64 ": weight is %s",
+                                  row + bad / t->cols, (uint64_t)(bad % t->cols),
+                                  isnan(s->weights[bad]) ? "NaN" : "infinite");
+        MQ_TRY(check_f16_range(e, row, s->weights, n, err));
+        mq_level_encode_rows(e->level, isa, job->plan->effort, s->weights, rows, t->cols,
+                             s->encoded);
+        out = s->encoded;
+    }
+    const size_t size = (size_t)(rows * e->row_bytes);
+    *crc = (uint32_t)crc32_z(0, out, size);
+    return mq_write_at(job->output.fd, job->output.part, e->offset + row * e->row_bytes, out, size,
+                       err);
+}
+
+/* ---- finished tensors ---- */
+
+static moeq_status note_finished(struct job *job, moeq_error *err)
+{
+    if (!job->finished_count)
+        return MOEQ_OK;
+    const moeq_status status = mq_output_note(&job->output, job->finished, job->finished_crcs,
+                                              job->finished_count, err);
+    job->finished_count = 0;
+    job->finished_bytes = 0;
+    job->noted_at = time(NULL);
+    return status;
+}
+
+/* The CRC of a tensor from those of its chunks. */
+static uint32_t join_crcs(const struct job *job, const struct tensor_job *t)
+{
+    const uint64_t full = t->chunk_rows * t->entry->row_bytes;
+    const uint64_t last = t->entry->size_bytes - (t->chunks - 1) * full;
+    const uLong op_full = crc32_combine_gen((z_off_t)full);
+    uLong crc = job->chunk_crcs[t->first_chunk];
+    for (uint32_t k = 1; k < t->chunks; k++) {
+        const uLong next = job->chunk_crcs[t->first_chunk + k];
+        crc = k + 1 < t->chunks ? crc32_combine_op(crc, next, op_full)
+                                : crc32_combine(crc, next, (z_off_t)last);
+    }
+    return (uint32_t)crc;
+}
+
+/* After each chunk: progress, and if the tensor is complete its CRC and perhaps the journal. */
+static moeq_status chunk_done(struct job *job, struct tensor_job *t, uint64_t source_bytes,
+                              moeq_error *err)
+{
+    const bool complete = atomic_fetch_sub(&t->left, 1) == 1;
+    const uint32_t crc = complete ? join_crcs(job, t) : 0;
+    moeq_status status = MOEQ_OK;
+    omp_set_lock(&job->lock);
+    job->bytes_done += source_bytes;
+    if (complete) {
+        job->crcs[t->entry->item] = crc;
+        job->finished[job->finished_count] = (uint32_t)t->entry->item;
+        job->finished_crcs[job->finished_count++] = crc;
+        job->finished_bytes += t->entry->size_bytes;
+        if (job->finished_bytes >= NOTE_BYTES || time(NULL) - job->noted_at >= NOTE_SECONDS)
+            status = note_finished(job, err);
+    }
+    if (job->context->progress) {
+        const struct mq_progress p = {"convert", job->bytes_done, job->bytes_total, "bytes"};
+        job->context->progress(job->context->progress_user, &p);
+    }
+    omp_unset_lock(&job->lock);
+    return status;
+}
+
+static moeq_status run_chunk(struct job *job, size_t chunk, const struct scratch *s,
+                             moeq_error *err)
+{
+    struct tensor_job *t = &job->tensors[job->chunk_tensor[chunk]];
+    const struct mq_tensor *tensor = t->entry->tensor;
+    const uint64_t row = (chunk - t->first_chunk) * t->chunk_rows;
+    const uint64_t rows = mq_min_u64(t->chunk_rows, tensor->rows - row);
+    MQ_TRY(convert_rows(job, t->entry, row, rows, s, &job->chunk_crcs[chunk], err));
+    return chunk_done(job, t, rows * tensor->row_bytes, err);
+}
+
+static void work(struct job *job)
+{
+    struct scratch s = {.raw = malloc(job->raw_bytes + 1),
+                        .encoded = malloc(job->encoded_bytes + 1),
+                        .weights = malloc((job->weights + 1) * sizeof(float))};
+    moeq_error error = {0};
+    moeq_status status = MOEQ_OK;
+    if (!s.raw || !s.encoded || !s.weights)
+        status = mq_fail_memory(&error, "converting");
+    while (status == MOEQ_OK && !atomic_load(&job->stop)) {
+        const size_t chunk = atomic_fetch_add(&job->next_chunk, 1);
+        if (chunk >= job->chunks)
+            break;
+        if (mq_cancelled(job->context))
+            status = mq_fail(&error, MOEQ_CANCELLED,
+                             "interrupted; the same command goes on where this one stopped");
+        else
+            status = run_chunk(job, chunk, &s, &error);
+    }
+    if (status != MOEQ_OK)
+        job_fail(job, status, &error);
+    free(s.raw);
+    free(s.encoded);
+    free(s.weights);
+}
+
+/* ---- the rest of the file ---- */
+
+/* Header, side files, padding and the checksums. All are small and written anew by every run. */
+static moeq_status write_rest(struct job *job, moeq_error *err)
+{
+    const struct mq_plan *plan = job->plan;
+    const struct mq_layout *layout = &plan->layout;
+    const int fd = job->output.fd;
+    const char *path = job->output.part;
+    static const unsigned char zeros[MQ_GROUP_ALIGN];
+    MQ_TRY(mq_write_at(fd, path, 0, layout->header, layout->header_bytes, err));
+    for (size_t i = 0; i < plan->sides_count; i++) {
+        const struct mq_plan_side *s = &plan->sides[i];
+        MQ_TRY(mq_write_at(fd, path, s->offset, s->bytes, s->size_bytes, err));
+        job->crcs[s->item] = (uint32_t)crc32_z(0, s->bytes, s->size_bytes);
+    }
+    for (size_t i = 0; i < layout->count; i++) {
+        const struct mq_layout_item *item = &layout->items[i];
+        if (item->source != -1)
+            continue;
+        MQ_TRY(mq_write_at(fd, path, item->offset, zeros, item->size_bytes, err));
+        job->crcs[i] = (uint32_t)crc32_z(0, zeros, item->size_bytes);
+    }
+    const size_t words = mq_layout_crc_words(layout), bytes = 4 * words;
+    unsigned char *table = malloc(bytes);
+    if (!table)
+        return mq_fail_memory(err, "writing the checksums");
+    for (size_t i = 0; i < words; i++) {
+        uint32_t word = i < layout->count - 1 ? job->crcs[i] : 0;
+        if (i == words - 2)
+            word = (uint32_t)crc32_z(0, (const Bytef *)layout->header, layout->header_bytes);
+        else if (i == words - 1)
+            word = (uint32_t)crc32_z(0, table, bytes - 4);
+        for (int k = 0; k < 4; k++)
+            table[4 * i + (size_t)k] = (unsigned char)(word >> (8 * k));
+    }
+    const moeq_status status =
+        mq_write_at(fd, path, layout->items[layout->count - 1].offset, table, bytes, err);
+    free(table);
+    return status;
+}
+
+moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *plan,
+                       const struct mq_convert_options *options, struct mq_convert_result *result,
+                       moeq_error *err)
+{
+    MQ_TRY(mq_output_check(plan, options, err));
+    struct job job = {.context = context, .plan = plan, .err = err, .noted_at = time(NULL)};
+    job.output.fd = job.output.journal_fd = -1;
+    omp_init_lock(&job.lock);
+    atomic_init(&job.next_chunk, 0);
+    atomic_init(&job.stop, false);
+    moeq_status status = MOEQ_OK;
+    job.done = calloc(plan->layout.count, sizeof *job.done);
+    job.crcs = calloc(plan->layout.count, sizeof *job.crcs);
+    if (!job.done || !job.crcs) {
+        status = mq_fail_memory(err, "preparing the conversion");
+        goto out;
+    }
+    MQ_TRY_OUT(mq_output_open(plan, options, &job.output, job.done, job.crcs, err));
+    MQ_TRY_OUT(plan_chunks(&job, err));
+    unsigned threads = 1;
+    MQ_TRY_OUT(choose_threads(&job, &threads, err));
+#pragma omp parallel num_threads(threads)
+    work(&job);
+    status = job.status;
+    if (status != MOEQ_OK) {
+        note_finished(&job, NULL); /* what is finished need not be done again */
+        goto out;
+    }
+    MQ_TRY_OUT(write_rest(&job, err));
+    MQ_TRY_OUT(mq_output_finish(&job.output, err));
+    *result = (struct mq_convert_result){.bytes_written = plan->layout.file_bytes,
+                                         .tensors = plan->view->tensors_count,
+                                         .tensors_resumed =
+                                             plan->view->tensors_count - job.tensors_count};
+out:
+    mq_output_close(&job.output);
+    omp_destroy_lock(&job.lock);
+    free(job.tensors);
+    free(job.chunk_crcs);
+    free(job.chunk_tensor);
+    free(job.finished);
+    free(job.finished_crcs);
+    free(job.done);
+    free(job.crcs);
+    return status;
+}

@@ -1,0 +1,36 @@
+/* output_int.h: the file being written, and the journal of what is finished in it. */
+#ifndef MQ_OUTPUT_INT_H
+#define MQ_OUTPUT_INT_H
+
+#include "convert.h"
+
+#include <limits.h>
+
+struct mq_output {
+    int fd, journal_fd; /* -1 where closed */
+    char path[PATH_MAX], part[PATH_MAX], journal[PATH_MAX];
+};
+
+/* The checks that need no writing: see mq_convert. */
+moeq_status mq_output_check(const struct mq_plan *plan, const struct mq_convert_options *options,
+                            moeq_error *err);
+
+/*
+ * Opens OUT.part and its journal, and locks them against another conversion to the same OUT. If the
+ * journal is of this very plan, sets done[i] and crcs[i] for each layout item that is finished;
+ * otherwise starts afresh, with the file's whole size reserved.
+ */
+moeq_status mq_output_open(const struct mq_plan *plan, const struct mq_convert_options *options,
+                           struct mq_output *output, bool *done, uint32_t *crcs, moeq_error *err);
+
+/* Makes the data written so far durable, then notes these items as finished. */
+moeq_status mq_output_note(struct mq_output *output, const uint32_t *items, const uint32_t *crcs,
+                           size_t count, moeq_error *err);
+
+/* Syncs, renames OUT.part to OUT and removes the journal. */
+moeq_status mq_output_finish(struct mq_output *output, moeq_error *err);
+
+/* Closes; an unfinished part stays for a later run. */
+void mq_output_close(struct mq_output *output);
+
+#endif

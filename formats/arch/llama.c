@@ -1,0 +1,29 @@
+/*
+ * llama.c: Llama 2 (multi-head or grouped attention) and Llama 3 (rope_scaling llama3; the small
+ * ones tie the head to the embeddings).
+ * Source: the published config.json files, and Transformers' LlamaForCausalLM.
+ */
+#include "arch_int.h"
+
+static const struct mq_config_key keys[] = {
+    {"pretraining_tp", MQ_KEY_HARMLESS, 0, 0}, /* splits the same products; no effect on the maths */
+    {0},
+};
+
+static const struct mq_tensor_pattern patterns[] = {
+    MQ_PATTERNS_BEFORE_FFN,
+    MQ_PATTERNS_DENSE_MLP,
+    MQ_PATTERNS_AFTER_LAYERS,
+    {0},
+};
+
+const struct mq_family mq_family_llama = {
+    .name = "llama",
+    .architecture = "LlamaForCausalLM",
+    .keys = keys,
+    .default_rope_theta = 1e4,
+    .default_rms_eps = 1e-6,
+    .patterns = patterns,
+    .aliases = mq_no_aliases,
+    .ignored_suffixes = mq_ignored_rotary,
+};

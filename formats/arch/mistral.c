@@ -1,0 +1,28 @@
+/*
+ * mistral.c: Mistral 7B and its dense kin; a sliding window on every layer where the config has one.
+ * Source: the published config.json files, and Transformers' MistralConfig (whose default window,
+ * where the key is absent, is 4096; later models say null).
+ */
+#include "arch_int.h"
+
+static const struct mq_config_key keys[] = {{0}};
+
+static const struct mq_tensor_pattern patterns[] = {
+    MQ_PATTERNS_BEFORE_FFN,
+    MQ_PATTERNS_DENSE_MLP,
+    MQ_PATTERNS_AFTER_LAYERS,
+    {0},
+};
+
+const struct mq_family mq_family_mistral = {
+    .name = "mistral",
+    .architecture = "MistralForCausalLM",
+    .keys = keys,
+    .default_rope_theta = 1e4,
+    .default_rms_eps = 1e-6,
+    .default_kv_heads = 8,
+    .default_sliding_window = 4096,
+    .patterns = patterns,
+    .aliases = mq_no_aliases,
+    .ignored_suffixes = mq_ignored_rotary,
+};

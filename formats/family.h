@@ -1,0 +1,81 @@
+/*
+ * family.h: a model family as data: which config keys it knows, which tensors it has under which
+ * names and with which shapes. Each family is one descriptor file in formats/arch/ and one line in
+ * families.c; nothing else in the project knows families by name.
+ */
+#ifndef MQ_FAMILY_H
+#define MQ_FAMILY_H
+
+#include "model_view.h"
+
+/* Sizes that shapes are written in. */
+enum mq_dim {
+    MQ_DIM_ONE,
+    MQ_DIM_HIDDEN,
+    MQ_DIM_Q,  /* heads * head_dim */
+    MQ_DIM_KV, /* kv_heads * head_dim */
+    MQ_DIM_FFN,
+    MQ_DIM_EXPERTS,
+    MQ_DIM_VOCAB,
+};
+
+/* One tensor (for each layer and expert where the name has {layer} and {expert}). Rows of this
+ * table are in the order of a layer in a moeq file. */
+struct mq_tensor_pattern {
+    enum mq_role role;
+    const char *name; /* official name, the one that a moeq file keeps */
+    enum mq_dim rows, cols; /* rows MQ_DIM_ONE: a vector, 1-D on disk */
+};
+
+/* Another name that the same tensor goes by. A fused one is 3-D, [experts, parts * rows, cols], and
+ * holds this role's rows as part number `part` of each expert. */
+struct mq_tensor_alias {
+    enum mq_role role;
+    const char *name;
+    uint32_t parts, part; /* parts 0: not fused */
+};
+
+enum mq_key_rule {
+    MQ_KEY_HARMLESS, /* does not change the maths of inference */
+    MQ_KEY_U32,      /* a number for hparams at `field` */
+    MQ_KEY_FALSE,    /* implemented only as false, null or absent */
+    MQ_KEY_ONE,      /* implemented only as 1, null or absent */
+    MQ_KEY_SILU,     /* implemented only as "silu" */
+    MQ_KEY_SPECIAL,  /* read by config.c itself */
+};
+
+struct mq_config_key {
+    const char *key;
+    enum mq_key_rule rule;
+    uint32_t field;      /* offsetof(struct mq_hparams, ...) for MQ_KEY_U32 */
+    int64_t when_absent; /* for MQ_KEY_U32; -1: required */
+};
+
+struct mq_family {
+    const char *name;         /* "mixtral": also the config's model_type */
+    const char *architecture; /* "MixtralForCausalLM" */
+    const struct mq_config_key *keys; /* besides those every family has; ends with key NULL */
+    /* What the family's own configuration class assumes where config.json is silent. */
+    double default_rope_theta, default_rms_eps;
+    uint32_t default_kv_heads;       /* 0: as many as heads */
+    uint32_t default_sliding_window; /* 0: none */
+    const struct mq_tensor_pattern *patterns; /* ends with name NULL */
+    const struct mq_tensor_alias *aliases;    /* ends with name NULL */
+    const char *const *ignored_suffixes;      /* tensors on disk that carry no weights; NULL-terminated */
+};
+
+extern const struct mq_family *const mq_families[];
+extern const size_t mq_families_count;
+
+/* By a config's "model_type"; NULL if unknown. */
+const struct mq_family *mq_family_find(const char *model_type);
+
+uint64_t mq_dim_size(const struct mq_hparams *hparams, enum mq_dim dim);
+
+/* Reads config.json's text into hparams. An unknown key, or a known one with a value that is not
+ * implemented, is an error naming it. `path` is for messages. */
+moeq_status mq_config_parse(const char *json, size_t n, const char *path,
+                            const struct mq_family **family, struct mq_hparams *hparams,
+                            moeq_error *err);
+
+#endif

@@ -1,0 +1,101 @@
+/*
+ * model_view.h: a model on disk as one table of tensors, whatever the file format.
+ *
+ * Opening reads headers and small side files only; weights are read by rows, at offsets, when they
+ * are needed. A view is immutable once opened: threads may share it. It owns one arena.
+ */
+#ifndef MQ_MODEL_VIEW_H
+#define MQ_MODEL_VIEW_H
+
+#include "arena.h"
+#include "file.h"
+#include "hparams.h"
+
+/* What a tensor does. class: which option of `convert` decides its level. */
+#define MQ_ROLE_LIST(X)                                                                            \
+    X(EMBEDDING, "embedding", EMBEDDINGS)                                                          \
+    X(ATTN_NORM, "attn_norm", KEEP)                                                                \
+    X(ATTN_Q, "attn_q", ATTENTION)                                                                 \
+    X(ATTN_K, "attn_k", ATTENTION)                                                                 \
+    X(ATTN_V, "attn_v", ATTENTION)                                                                 \
+    X(ATTN_O, "attn_o", ATTENTION)                                                                 \
+    X(FFN_NORM, "ffn_norm", KEEP)                                                                  \
+    X(ROUTER, "router", KEEP)                                                                      \
+    X(EXPERT_GATE, "expert_gate", EXPERTS)                                                         \
+    X(EXPERT_UP, "expert_up", EXPERTS)                                                             \
+    X(EXPERT_DOWN, "expert_down", EXPERTS)                                                         \
+    X(MLP_GATE, "mlp_gate", EXPERTS)                                                               \
+    X(MLP_UP, "mlp_up", EXPERTS)                                                                   \
+    X(MLP_DOWN, "mlp_down", EXPERTS)                                                               \
+    X(OUTPUT_NORM, "output_norm", KEEP)                                                            \
+    X(HEAD, "head", EMBEDDINGS)
+
+enum mq_role {
+#define MQ_ROLE_ENUM(id, name, class) MQ_ROLE_##id,
+    MQ_ROLE_LIST(MQ_ROLE_ENUM)
+#undef MQ_ROLE_ENUM
+        MQ_ROLE_COUNT
+};
+
+enum mq_role_class { MQ_CLASS_EXPERTS, MQ_CLASS_ATTENTION, MQ_CLASS_EMBEDDINGS, MQ_CLASS_KEEP,
+                     MQ_CLASS_COUNT };
+
+const char *mq_role_name(enum mq_role role);
+enum mq_role_class mq_role_class(enum mq_role role);
+const char *mq_role_class_name(enum mq_role_class class);
+
+/* One logical matrix (or vector, rows = 1). Fused 3-D experts appear as one row of the table per
+ * expert and matrix, under the name that the unfused form has. */
+struct mq_tensor {
+    const char *name;      /* official Hugging Face name */
+    enum mq_role role;
+    int32_t layer, expert; /* -1 where none */
+    uint32_t dims;         /* 1 or 2 */
+    uint64_t rows, cols;   /* [rows, cols] = [out, in] */
+    const char *storage;   /* name of the level that its bytes are in: "bf16", "q4_k" */
+    uint64_t row_bytes;
+    uint32_t file;         /* index into mq_view.files */
+    uint64_t offset;       /* of the first row, in that file */
+};
+
+struct mq_source_file {
+    struct mq_file file;
+    const char *name;      /* without the folder */
+    uint64_t header_bytes; /* 8 + N */
+    uint32_t header_crc32; /* of those */
+};
+
+struct mq_view {
+    const char *path; /* as the user gave it */
+    const struct mq_family *family;
+    struct mq_hparams hparams;
+    bool is_moeq;     /* a moeq file or its index: quantized already */
+    struct mq_tensor *tensors; /* in the order that a moeq file has: see moeq_layout.h */
+    size_t tensors_count;
+    struct mq_source_file *files;
+    size_t files_count;
+    /* Side files' bytes, as they came; size 0 where there was none. */
+    struct mq_buffer config_json, tokenizer_json, tokenizer_config_json, generation_config_json,
+        chat_template;
+    const char **metadata; /* of a moeq file: key, value, key, value, ..., NULL */
+    struct mq_arena *arena;
+    int32_t *index;        /* [layers + 1][MQ_ROLE_COUNT][max(1, experts)] -> tensor, -1 if none */
+};
+
+/*
+ * Opens a Hugging Face folder, a moeq file, or `owner/name` in the local Hugging Face cache.
+ * Checks that every tensor the family needs is there with the shape that the config says.
+ */
+moeq_status mq_view_open(const char *path, struct mq_view **view, moeq_error *err);
+void mq_view_close(struct mq_view *view); /* NULL is fine */
+
+/* The tensor of a role; layer and expert -1 where none. NULL if the model has none (a router in a
+ * dense layer, the head of a model whose head is tied to its embeddings). */
+const struct mq_tensor *mq_view_find(const struct mq_view *view, enum mq_role role, int32_t layer,
+                                     int32_t expert);
+
+/* Reads rows [row, row + count) as they are stored: count * row_bytes bytes. */
+moeq_status mq_view_read_rows(const struct mq_view *view, const struct mq_tensor *tensor,
+                              uint64_t row, uint64_t count, void *bytes, moeq_error *err);
+
+#endif

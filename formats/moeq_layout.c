@@ -1,0 +1,107 @@
+/* moeq_layout.c: laying out a moeq file. */
+#include "moeq_layout.h"
+
+#include "buffer.h"
+#include "checked.h"
+#include "error.h"
+#include "moeq_profile.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool item_bytes(const struct mq_layout_item *item, uint64_t *bytes)
+{
+    *bytes = mq_dtype_bytes(item->dtype);
+    for (uint32_t i = 0; i < item->dims; i++)
+        if (!mq_mul_u64(*bytes, item->shape[i], bytes))
+            return false;
+    return true;
+}
+
+/* Appends an item at *at; *at moves behind it. */
+static bool append(struct mq_layout *layout, struct mq_layout_item item, int64_t source,
+                   uint64_t *at)
+{
+    if (!item_bytes(&item, &item.size_bytes))
+        return false;
+    item.offset = *at;
+    item.source = source;
+    layout->items[layout->count++] = item;
+    return mq_add_u64(*at, item.size_bytes, at);
+}
+
+static bool pad(struct mq_layout *layout, struct mq_arena *arena, size_t *pads, uint64_t *at)
+{
+    const uint64_t gap = mq_round_up(*at, MQ_GROUP_ALIGN) - *at;
+    if (!gap)
+        return true;
+    struct mq_layout_item item = {.name = mq_arena_printf(arena, MQ_PAD_PREFIX "%zu", (*pads)++),
+                                  .dtype = MQ_U8,
+                                  .dims = 1,
+                                  .shape = {gap}};
+    return item.name && append(layout, item, -1, at);
+}
+
+/* `{"__metadata__":{...},"name":{"dtype":"U8","shape":[2,3],"data_offsets":[0,6]},...}` */
+static void print_header(const struct mq_layout *layout, const char *const *metadata,
+                         struct mq_buffer *b)
+{
+    mq_buffer_append(b, "\0\0\0\0\0\0\0\0", 8);
+    mq_buffer_puts(b, "{\"__metadata__\":{");
+    for (size_t i = 0; metadata[i]; i += 2) {
+        mq_buffer_puts(b, i ? "," : "");
+        mq_buffer_put_json(b, metadata[i], strlen(metadata[i]));
+        mq_buffer_putc(b, ':');
+        mq_buffer_put_json(b, metadata[i + 1], strlen(metadata[i + 1]));
+    }
+    mq_buffer_putc(b, '}');
+    for (size_t i = 0; i < layout->count; i++) {
+        const struct mq_layout_item *t = &layout->items[i];
+        mq_buffer_putc(b, ',');
+        mq_buffer_put_json(b, t->name, strlen(t->name));
+        mq_buffer_printf(b, ":{\"dtype\":\"%s\",\"shape\":[", mq_dtype_name(t->dtype));
+        for (uint32_t k = 0; k < t->dims; k++)
+            mq_buffer_printf(b, "%s%" PRIu64, k ? "," : "", t->shape[k]);
+        mq_buffer_printf(b, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", t->offset,
+                         t->offset + t->size_bytes);
+    }
+    mq_buffer_putc(b, '}');
+    while (b->size % MQ_GROUP_ALIGN && mq_buffer_ok(b))
+        mq_buffer_putc(b, ' ');
+    for (int i = 0; i < 8 && mq_buffer_ok(b); i++)
+        b->data[i] = (char)((b->size - 8) >> (8 * i));
+}
+
+moeq_status mq_layout_build(const struct mq_layout_item *items, size_t count,
+                            const char *const *metadata, struct mq_arena *arena,
+                            struct mq_layout *layout, moeq_error *err)
+{
+    memset(layout, 0, sizeof *layout);
+    layout->items = mq_arena_alloc(arena, 2 * count + 2, sizeof *layout->items);
+    if (!layout->items)
+        return mq_fail_memory(err, "laying out a file");
+    uint64_t at = 0; /* from the start of the data; the header is known only afterwards */
+    size_t pads = 0;
+    bool ok = true;
+    for (size_t i = 0; i < count && ok; i++)
+        ok = (!items[i].aligned || pad(layout, arena, &pads, &at)) &&
+             append(layout, items[i], (int64_t)i, &at);
+    ok = ok && pad(layout, arena, &pads, &at);
+    struct mq_layout_item crc = {.name = MQ_CRC_NAME, .dtype = MQ_U32, .dims = 1};
+    crc.shape[0] = layout->count + 2;
+    if (!ok || !append(layout, crc, -2, &at))
+        return mq_fail(err, MOEQ_LIMIT, "the output is larger than a file can be");
+    struct mq_buffer header = {0};
+    print_header(layout, metadata, &header);
+    layout->header = mq_buffer_ok(&header)
+                         ? mq_arena_strndup(arena, header.data, header.size) : NULL;
+    layout->header_bytes = header.size;
+    mq_buffer_free(&header);
+    if (!layout->header)
+        return mq_fail_memory(err, "laying out a file");
+    for (size_t i = 0; i < layout->count; i++)
+        layout->items[i].offset += layout->header_bytes;
+    layout->file_bytes = at + layout->header_bytes;
+    return MOEQ_OK;
+}

@@ -1,0 +1,34 @@
+/* moeq_profile.h: the names and rules of a moeq file. FORMAT.md is the specification. */
+#ifndef MQ_MOEQ_PROFILE_H
+#define MQ_MOEQ_PROFILE_H
+
+#include "model_view.h"
+
+#define MQ_PROFILE_VERSION "1"
+#define MQ_META_FORMAT "format" /* = "moeq" */
+#define MQ_META_VERSION "moeq.version"
+#define MQ_META_PRODUCER "moeq.producer"
+#define MQ_META_FAMILY "moeq.family"
+#define MQ_META_SOURCE "moeq.source"
+#define MQ_META_RECIPE "moeq.recipe"
+/* Of each quantized tensor: MQ_META_TENSOR "<name>" = "<level> <rows> <cols>". */
+#define MQ_META_TENSOR "moeq.tensor."
+
+#define MQ_PAD_PREFIX "moeq.pad."
+#define MQ_CRC_NAME "moeq.crc32"
+
+/* Data begins, and each expert's group begins, at a multiple of this many bytes in the file. */
+enum { MQ_GROUP_ALIGN = 4096 };
+
+/* Small files that belong to a model: in a folder, and as zlib streams inside a moeq file. */
+struct mq_side_file {
+    const char *file_name;   /* in a Hugging Face folder */
+    const char *tensor_name; /* in a moeq file */
+    size_t view_field;       /* offsetof(struct mq_view, ...) of its mq_buffer */
+    uint64_t cap_bytes;
+    bool required;
+};
+extern const struct mq_side_file mq_side_files[];
+extern const size_t mq_side_files_count;
+
+#endif

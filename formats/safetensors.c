@@ -1,0 +1,242 @@
+/* safetensors.c: reading and validating a safetensors header. */
+#include "safetensors.h"
+
+#include "checked.h"
+#include "error.h"
+#include "json.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+/* "[2, 3]" for messages. */
+static void print_shape(char *text, size_t room, const uint64_t *shape, uint32_t dims)
+{
+    size_t n = (size_t)snprintf(text, room, "[");
+    for (uint32_t i = 0; i < dims && n < room; i++)
+        n += (size_t)snprintf(text + n, room - n, "%s%" PRIu64, i ? ", " : "", shape[i]);
+    if (n < room)
+        snprintf(text + n, room - n, "]");
+}
+
+static moeq_status parse_metadata(const cJSON *object, struct mq_arena *arena,
+                                  struct mq_safetensors *st, moeq_error *err)
+{
+    const char *path = st->file.path;
+    if (!cJSON_IsObject(object))
+        return mq_fail_file(err, MOEQ_MALFORMED, path, "__metadata__ is no object");
+    size_t n = 0;
+    for (const cJSON *c = object->child; c; c = c->next)
+        n++;
+    st->metadata = mq_arena_alloc(arena, 2 * n + 1, sizeof *st->metadata);
+    if (!st->metadata)
+        return mq_fail_memory(err, "reading a header");
+    size_t i = 0;
+    for (const cJSON *c = object->child; c; c = c->next) {
+        if (!cJSON_IsString(c))
+            return mq_fail_file(err, MOEQ_MALFORMED, path, "__metadata__: \"%.100s\" is no string",
+                                c->string);
+        st->metadata[i++] = mq_arena_strdup(arena, c->string);
+        st->metadata[i++] = mq_arena_strdup(arena, c->valuestring);
+        if (!st->metadata[i - 1] || !st->metadata[i - 2])
+            return mq_fail_memory(err, "reading a header");
+    }
+    return MOEQ_OK;
+}
+
+/* One tensor's description; offsets are still relative to the data section. */
+static moeq_status parse_entry(const cJSON *item, const char *path, struct mq_st_entry *e,
+                               moeq_error *err)
+{
+    const cJSON *dtype = mq_json_get(item, "dtype"), *shape = mq_json_get(item, "shape"),
+                *offsets = mq_json_get(item, "data_offsets");
+    if (!cJSON_IsString(dtype) || !cJSON_IsArray(shape) || !cJSON_IsArray(offsets))
+        return mq_fail_file(err, MOEQ_MALFORMED, path,
+                            "tensor '%.200s': expected \"dtype\", \"shape\" and \"data_offsets\"",
+                            item->string);
+    if (!mq_dtype_find(dtype->valuestring, &e->dtype))
+        return mq_fail_file(err, MOEQ_UNSUPPORTED, path, "tensor '%.200s': unknown dtype \"%.40s\"",
+                            item->string, dtype->valuestring);
+    uint64_t size = mq_dtype_bytes(e->dtype);
+    for (const cJSON *c = shape->child; c; c = c->next) {
+        if (e->dims == MQ_MAX_DIMS)
+            return mq_fail_file(err, MOEQ_UNSUPPORTED, path,
+                                "tensor '%.200s': more than %d dimensions", item->string,
+                                MQ_MAX_DIMS);
+        if (!mq_json_u64(c, &e->shape[e->dims]))
+            return mq_fail_file(err, MOEQ_MALFORMED, path,
+                                "tensor '%.200s': a dimension is no non-negative integer",
+                                item->string);
+        if (!mq_mul_u64(size, e->shape[e->dims], &size))
+            return mq_fail_file(err, MOEQ_MALFORMED, path,
+                                "tensor '%.200s': its shape's product overflows 64 bits",
+                                item->string);
+        e->dims++;
+    }
+    uint64_t begin, end;
+    if (cJSON_GetArraySize(offsets) != 2 || !mq_json_u64(offsets->child, &begin) ||
+        !mq_json_u64(offsets->child->next, &end) || end < begin)
+        return mq_fail_file(err, MOEQ_MALFORMED, path,
+                            "tensor '%.200s': expected data_offsets [begin, end], begin <= end",
+                            item->string);
+    if (end - begin != size) {
+        char text[200];
+        print_shape(text, sizeof text, e->shape, e->dims);
+        return mq_fail_tensor(err, MOEQ_MALFORMED, path, item->string, begin,
+                              "shape %s of %s needs %" PRIu64 " bytes, header gives %" PRIu64, text,
+                              mq_dtype_name(e->dtype), size, end - begin);
+    }
+    e->offset = begin;
+    e->size_bytes = size;
+    return MOEQ_OK;
+}
+
+static int by_offset(const void *a, const void *b)
+{
+    const struct mq_st_entry *x = a, *y = b;
+    if (x->offset != y->offset)
+        return x->offset < y->offset ? -1 : 1;
+    /* empty tensors may share an offset with the one that follows */
+    return (x->size_bytes > y->size_bytes) - (x->size_bytes < y->size_bytes);
+}
+
+/* Contiguous from 0 to the end; turns offsets into places in the file. */
+static moeq_status check_offsets(struct mq_safetensors *st, uint64_t data_bytes, moeq_error *err)
+{
+    const char *path = st->file.path;
+    qsort(st->entries, st->count, sizeof *st->entries, by_offset);
+    uint64_t expected = 0;
+    for (size_t i = 0; i < st->count; i++) {
+        struct mq_st_entry *e = &st->entries[i];
+        if (e->offset != expected)
+            return mq_fail_tensor(err, MOEQ_MALFORMED, path, e->name, st->header_bytes + e->offset,
+                                  "%s: data begins at %" PRIu64 ", the tensor before ends at %" PRIu64,
+                                  e->offset < expected ? "overlaps another tensor" : "leaves a hole",
+                                  e->offset, expected);
+        if (!mq_range_ok(e->offset, e->size_bytes, data_bytes))
+            return mq_fail_tensor(err, MOEQ_MALFORMED, path, e->name, st->header_bytes + e->offset,
+                                  "needs %" PRIu64 " bytes, but the file ends %" PRIu64
+                                  " bytes into its data (truncated?)",
+                                  e->size_bytes, data_bytes);
+        expected += e->size_bytes;
+        e->offset += st->header_bytes;
+    }
+    if (expected != data_bytes)
+        return mq_fail_file(err, MOEQ_MALFORMED, path,
+                            "header describes %" PRIu64 " bytes of data, the file holds %" PRIu64,
+                            expected, data_bytes);
+    return MOEQ_OK;
+}
+
+moeq_status mq_safetensors_parse(const char *json, size_t n, uint64_t data_bytes,
+                                 struct mq_arena *arena, struct mq_safetensors *st, moeq_error *err)
+{
+    const char *path = st->file.path;
+    if (n == 0 || json[0] != '{')
+        return mq_fail_file(err, MOEQ_MALFORMED, path,
+                            "header does not begin with '{': no safetensors file");
+    /* The shortest description of a tensor has 11 values in 50 bytes: more than one value in four
+     * bytes is no header. */
+    const struct mq_json_limits limits = {.depth = 8, .values = n / 4 + 64, .only_natural = true};
+    cJSON *tree = NULL;
+    MQ_TRY(mq_json_parse(json, n, &limits, path, 8, &tree, err));
+    moeq_status status = MOEQ_OK;
+    MQ_TRY_OUT(mq_json_refuse_duplicates(tree, path, err));
+    size_t count = 0;
+    for (const cJSON *c = tree->child; c; c = c->next)
+        count++;
+    st->entries = mq_arena_alloc(arena, count, sizeof *st->entries);
+    if (!st->entries || !mq_strmap_init(&st->by_name, count)) {
+        status = mq_fail_memory(err, "reading a header");
+        goto out;
+    }
+    for (const cJSON *c = tree->child; c; c = c->next) {
+        if (strcmp(c->string, "__metadata__") == 0) {
+            MQ_TRY_OUT(parse_metadata(c, arena, st, err));
+            continue;
+        }
+        struct mq_st_entry *e = &st->entries[st->count];
+        MQ_TRY_OUT(parse_entry(c, path, e, err));
+        e->name = mq_arena_strdup(arena, c->string);
+        if (!e->name) {
+            status = mq_fail_memory(err, "reading a header");
+            goto out;
+        }
+        st->count++;
+    }
+    MQ_TRY_OUT(check_offsets(st, data_bytes, err));
+    for (size_t i = 0; i < st->count; i++) {
+        const char *name = st->entries[i].name;
+        if (mq_strmap_add(&st->by_name, name, strlen(name), (uint32_t)i) != MQ_STRMAP_ADDED) {
+            status = mq_fail_memory(err, "reading a header");
+            goto out;
+        }
+    }
+out:
+    cJSON_Delete(tree);
+    return status;
+}
+
+moeq_status mq_safetensors_open(const char *path, struct mq_arena *arena,
+                                struct mq_safetensors *st, moeq_error *err)
+{
+    memset(st, 0, sizeof *st);
+    MQ_TRY(mq_file_open(path, &st->file, err));
+    char *json = NULL;
+    moeq_status status = MOEQ_OK;
+    if (st->file.size_bytes < 8) {
+        status = mq_fail_file(err, MOEQ_MALFORMED, path,
+                              "file has %" PRIu64 " bytes: too short for a safetensors file",
+                              st->file.size_bytes);
+        goto out;
+    }
+    unsigned char prefix[8];
+    MQ_TRY_OUT(mq_file_read_at(&st->file, 0, prefix, 8, err));
+    uint64_t n = 0;
+    for (int i = 7; i >= 0; i--)
+        n = n << 8 | prefix[i];
+    if (n > MQ_SAFETENSORS_MAX_HEADER || n > st->file.size_bytes - 8) {
+        status = mq_fail_file(err, MOEQ_MALFORMED, path,
+                              "at byte 0: header length %" PRIu64 " does not fit: the file has %" PRIu64
+                              " bytes and the format allows %u (truncated, or no safetensors file)",
+                              n, st->file.size_bytes, MQ_SAFETENSORS_MAX_HEADER);
+        goto out;
+    }
+    json = malloc(n + 1);
+    if (!json) {
+        status = mq_fail_memory(err, "reading a header");
+        goto out;
+    }
+    MQ_TRY_OUT(mq_file_read_at(&st->file, 8, json, n, err));
+    json[n] = '\0';
+    st->header_bytes = 8 + n;
+    st->header_crc32 = (uint32_t)crc32_z(crc32_z(0, prefix, 8), (unsigned char *)json, n);
+    status = mq_safetensors_parse(json, n, st->file.size_bytes - st->header_bytes, arena, st, err);
+out:
+    free(json);
+    if (status != MOEQ_OK)
+        mq_safetensors_close(st);
+    return status;
+}
+
+void mq_safetensors_close(struct mq_safetensors *st)
+{
+    mq_strmap_free(&st->by_name);
+    mq_file_close(&st->file);
+}
+
+const struct mq_st_entry *mq_safetensors_find(const struct mq_safetensors *st, const char *name)
+{
+    uint32_t i;
+    return mq_strmap_get(&st->by_name, name, strlen(name), &i) ? &st->entries[i] : NULL;
+}
+
+const char *mq_metadata_get(const char *const *metadata, const char *key)
+{
+    for (; metadata && metadata[0]; metadata += 2)
+        if (strcmp(metadata[0], key) == 0)
+            return metadata[1];
+    return NULL;
+}

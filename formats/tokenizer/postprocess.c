@@ -1,0 +1,94 @@
+/* postprocess.c: the ids that a template puts around a text. */
+#include "tokenizer_int.h"
+
+#include "error.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Appends the ids of the special token `name` of a template. */
+static moeq_status add_special(struct mq_load *load, const cJSON *specials, const char *name,
+                               struct mq_ids *ids)
+{
+    static const char what[] = "post-processor TemplateProcessing";
+    const cJSON *list = mq_json_get(mq_json_get(specials, name), "ids");
+    if (!cJSON_IsArray(list))
+        return mq_load_malformed(load, what, "a special token without ids");
+    for (const cJSON *item = list->child; item; item = item->next) {
+        uint64_t id;
+        if (!mq_json_u64(item, &id) || id >= load->tokenizer->vocab_size ||
+            !load->tokenizer->tokens[id].text)
+            return mq_load_malformed(load, what, "a special token's id is not in the vocabulary");
+        if (!mq_ids_push(ids, (int32_t)id))
+            return mq_fail_memory(load->err, "reading the tokenizer's template");
+    }
+    return MOEQ_OK;
+}
+
+/* Puts `inner` before what `ids` holds already. */
+static moeq_status put_before(struct mq_load *load, struct mq_ids *ids, struct mq_ids *inner)
+{
+    for (size_t i = 0; i < ids->size; i++)
+        if (!mq_ids_push(inner, ids->data[i]))
+            return mq_fail_memory(load->err, "reading the tokenizer's template");
+    const struct mq_ids old = *ids;
+    *ids = *inner;
+    *inner = old;
+    return MOEQ_OK;
+}
+
+/*
+ * A template for one text is special tokens with the text, "A", once among them: what stands before
+ * and behind it is all that encoding needs. A second template wraps the first.
+ */
+static moeq_status load_template(struct mq_load *load, const cJSON *json)
+{
+    static const char what[] = "post-processor TemplateProcessing";
+    const cJSON *single = mq_json_get(json, "single");
+    const cJSON *specials = mq_json_get(json, "special_tokens");
+    if (!cJSON_IsArray(single))
+        return mq_load_malformed(load, what, "'single' is missing or no list");
+    struct mq_ids before = {0};
+    moeq_status status = MOEQ_OK;
+    unsigned texts = 0;
+    for (const cJSON *item = single->child; item; item = item->next) {
+        const cJSON *sequence = mq_json_get(item, "Sequence");
+        const cJSON *special = mq_json_get(item, "SpecialToken");
+        const cJSON *id = mq_json_get(sequence ? sequence : special, "id");
+        if (!cJSON_IsString(id)) {
+            status = mq_load_malformed(load, what, "an item that is no Sequence or SpecialToken");
+            goto out;
+        }
+        if (sequence) {
+            if (strcmp(id->valuestring, "A") != 0 || ++texts > 1) {
+                status = mq_load_unsupported(load, what, "a template other than one text A");
+                goto out;
+            }
+        } else {
+            MQ_TRY_OUT(add_special(load, specials, id->valuestring,
+                                   texts ? &load->tokenizer->suffix : &before));
+        }
+    }
+    if (!texts)
+        status = mq_load_unsupported(load, what, "a template without the text A");
+    else
+        status = put_before(load, &load->tokenizer->prefix, &before);
+out:
+    mq_ids_free(&before);
+    return status;
+}
+
+static moeq_status load_step(struct mq_load *load, const cJSON *json, const char *type)
+{
+    /* ByteLevel only trims the offsets of tokens in the text, which are not kept here. */
+    if (strcmp(type, "ByteLevel") == 0)
+        return MOEQ_OK;
+    if (strcmp(type, "TemplateProcessing") == 0)
+        return load_template(load, json);
+    return mq_load_unsupported(load, "post-processor", type);
+}
+
+moeq_status mq_postprocessor_load(struct mq_load *load, const cJSON *json)
+{
+    return mq_load_sequence(load, json, "processors", "post-processor", load_step);
+}

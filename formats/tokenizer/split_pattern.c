@@ -1,0 +1,214 @@
+/*
+ * split_pattern.c: patterns on PCRE2.
+ *
+ * An expression from a file may be catastrophic, so its steps are bounded. PCRE2's match limit
+ * counts the steps from one start position, which alone would allow limit * length steps. Here
+ * the limit is small (BASE_STEPS: a word of some hundred characters); where that does not do, the
+ * search goes on position by position with doubling limits, and these are paid from a budget that
+ * grows with the text. So a text of n bytes costs O(n) steps, whatever the expression.
+ */
+#include "split_pattern.h"
+
+#include "error.h"
+#include "utf8.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+enum {
+    BASE_STEPS = 2000,
+    STEPS_PER_BYTE = 256,      /* of the budget; published patterns need below 10 */
+    FIRST_BUDGET = 10 * 1000 * 1000, /* PCRE2's own default match limit */
+    HEAP_KIB = 256 * 1024,     /* of the interpreter's backtracking points */
+    JIT_STACK_BYTES = 1024 * 1024,
+};
+
+struct mq_pattern {
+    pcre2_code *code; /* NULL: a literal */
+    bool jit;
+    size_t length;
+    char literal[];
+};
+
+struct mq_matcher {
+    pcre2_match_data *data;
+    pcre2_match_context *context;
+    pcre2_jit_stack *stack;
+    uint64_t budget;
+};
+
+moeq_status mq_pattern_literal(const char *text, size_t n, struct mq_pattern **pattern,
+                               moeq_error *err)
+{
+    *pattern = calloc(1, sizeof **pattern + n + 1);
+    if (!*pattern)
+        return mq_fail_memory(err, "reading the tokenizer's patterns");
+    (*pattern)->length = n;
+    memcpy((*pattern)->literal, text, n);
+    return MOEQ_OK;
+}
+
+moeq_status mq_pattern_regex(const char *regex, size_t n, const char *path,
+                             struct mq_pattern **pattern, moeq_error *err)
+{
+    struct mq_buffer translated = {0};
+    pcre2_compile_context *context = NULL;
+    *pattern = NULL;
+    moeq_status status;
+    MQ_TRY_OUT(mq_translate_regex(regex, n, path, &translated, err));
+    status = MOEQ_NO_MEMORY;
+    context = pcre2_compile_context_create(NULL);
+    *pattern = calloc(1, sizeof **pattern + 1);
+    if (!context || !*pattern || !mq_buffer_ok(&translated)) {
+        status = mq_fail_memory(err, "compiling the tokenizer's patterns");
+        goto out;
+    }
+    pcre2_set_newline(context, PCRE2_NEWLINE_LF); /* what '.' excludes, as in Oniguruma */
+    int code;
+    PCRE2_SIZE at;
+    (*pattern)->code = pcre2_compile((PCRE2_SPTR)(translated.data ? translated.data : ""),
+                                     translated.size, PCRE2_UTF | PCRE2_UCP, &code, &at, context);
+    if (!(*pattern)->code) {
+        char text[200];
+        pcre2_get_error_message(code, (PCRE2_UCHAR *)text, sizeof text);
+        status = mq_fail_file(err, MOEQ_MALFORMED, path, "split pattern '%.300s': %s", regex, text);
+        goto out;
+    }
+    /* Not every platform has the JIT compiler; the interpreter gives the same matches. */
+    (*pattern)->jit = pcre2_jit_compile((*pattern)->code, PCRE2_JIT_COMPLETE) == 0;
+    status = MOEQ_OK;
+out:
+    if (status != MOEQ_OK) {
+        mq_pattern_free(*pattern);
+        *pattern = NULL;
+    }
+    pcre2_compile_context_free(context);
+    mq_buffer_free(&translated);
+    return status;
+}
+
+void mq_pattern_free(struct mq_pattern *pattern)
+{
+    if (!pattern)
+        return;
+    pcre2_code_free(pattern->code);
+    free(pattern);
+}
+
+moeq_status mq_matcher_create(struct mq_matcher **matcher, moeq_error *err)
+{
+    struct mq_matcher *m = *matcher = calloc(1, sizeof *m);
+    if (m) {
+        m->data = pcre2_match_data_create(1, NULL);
+        m->context = pcre2_match_context_create(NULL);
+        m->stack = pcre2_jit_stack_create(32 * 1024, JIT_STACK_BYTES, NULL);
+        m->budget = FIRST_BUDGET;
+    }
+    if (!m || !m->data || !m->context) {
+        mq_matcher_free(m);
+        *matcher = NULL;
+        return mq_fail_memory(err, "preparing to match the tokenizer's patterns");
+    }
+    pcre2_set_heap_limit(m->context, HEAP_KIB);
+    if (m->stack) /* NULL where PCRE2 has no JIT */
+        pcre2_jit_stack_assign(m->context, NULL, m->stack);
+    return MOEQ_OK;
+}
+
+void mq_matcher_free(struct mq_matcher *matcher)
+{
+    if (!matcher)
+        return;
+    pcre2_match_data_free(matcher->data);
+    pcre2_match_context_free(matcher->context);
+    pcre2_jit_stack_free(matcher->stack);
+    free(matcher);
+}
+
+void mq_matcher_grant(struct mq_matcher *matcher, size_t n)
+{
+    matcher->budget += (uint64_t)n * STEPS_PER_BYTE;
+}
+
+/* pcre2_match with a limit on the steps from one start; JIT first, where there is one. */
+static int match_limited(const struct mq_pattern *pattern, struct mq_matcher *matcher,
+                         const char *text, size_t n, size_t from, uint32_t steps,
+                         uint32_t options)
+{
+    pcre2_set_match_limit(matcher->context, steps);
+    options |= PCRE2_NO_UTF_CHECK;
+    int result = pcre2_match(pattern->code, (PCRE2_SPTR)text, n, from, options, matcher->data,
+                             matcher->context);
+    if (result == PCRE2_ERROR_JIT_STACKLIMIT)
+        result = pcre2_match(pattern->code, (PCRE2_SPTR)text, n, from, options | PCRE2_NO_JIT,
+                             matcher->data, matcher->context);
+    return result;
+}
+
+/* Goes on where the base limit was hit: from one start position after another, with limits that
+ * double until the budget is spent. */
+static int match_patiently(const struct mq_pattern *pattern, struct mq_matcher *matcher,
+                           const char *text, size_t n, size_t from)
+{
+    uint32_t steps = BASE_STEPS;
+    for (;;) {
+        /* With PCRE2_ANCHORED given here, PCRE2 uses its interpreter. */
+        const int result =
+            match_limited(pattern, matcher, text, n, from, steps, PCRE2_ANCHORED);
+        if (result == PCRE2_ERROR_NOMATCH) {
+            if (from == n)
+                return result;
+            uint32_t code;
+            from += mq_utf8_next(text + from, &code);
+            steps = BASE_STEPS;
+        } else if (result == PCRE2_ERROR_MATCHLIMIT) {
+            if (steps > UINT32_MAX / 2 || (uint64_t)steps * 2 > matcher->budget)
+                return result;
+            steps *= 2;
+            matcher->budget -= steps;
+        } else {
+            return result;
+        }
+    }
+}
+
+moeq_status mq_pattern_find(const struct mq_pattern *pattern, struct mq_matcher *matcher,
+                            const char *text, size_t n, size_t from, struct mq_span *match,
+                            bool *found, moeq_error *err)
+{
+    *found = false;
+    if (from > n)
+        return MOEQ_OK;
+    if (!pattern->code) {
+        /* `tokenizers` lets an empty literal match nowhere. */
+        const char *at = pattern->length
+                             ? memmem(text + from, n - from, pattern->literal, pattern->length)
+                             : NULL;
+        *found = at != NULL;
+        if (at)
+            *match = (struct mq_span){(size_t)(at - text), (size_t)(at - text) + pattern->length};
+        return MOEQ_OK;
+    }
+    int result = match_limited(pattern, matcher, text, n, from, BASE_STEPS, 0);
+    if (result == PCRE2_ERROR_MATCHLIMIT)
+        result = match_patiently(pattern, matcher, text, n, from);
+    if (result == PCRE2_ERROR_NOMATCH)
+        return MOEQ_OK;
+    if (result == PCRE2_ERROR_NOMEMORY)
+        return mq_fail_memory(err, "matching the tokenizer's patterns");
+    if (result < 0) {
+        char message[200];
+        pcre2_get_error_message(result, (PCRE2_UCHAR *)message, sizeof message);
+        return mq_fail(err, MOEQ_LIMIT,
+                       "the tokenizer's split pattern at byte %zu of a segment of %zu bytes: %s",
+                       from, n, message);
+    }
+    /* Results 0 and above are matches (0: more groups than were asked for). */
+    const PCRE2_SIZE *offsets = pcre2_get_ovector_pointer(matcher->data);
+    *match = (struct mq_span){offsets[0], offsets[1]};
+    *found = true;
+    return MOEQ_OK;
+}

@@ -1,0 +1,272 @@
+/*
+ * split_translate.c: Oniguruma expressions (Ruby syntax, UTF-8) to PCRE2 ones.
+ *
+ * Where the two agree, text is copied. They differ in this, by their documents doc/RE of Oniguruma
+ * and pcre2pattern(3):
+ *   \s      here U+180E too                        -> the ranges of White_Space
+ *   \v      here all vertical white space          -> \x0b
+ *   [a[b]]  there a nested set, && an intersection -> refused
+ *   {,n}    there {0,n}, here literal text         -> {0,n}
+ *   {n}? {n,m}+   there a second quantifier        -> refused
+ *   (?i:ss) there also one letter for two, U+00DF  -> refused: ff fi fl ss st, and what is not ASCII
+ *   ^ $ \w \b and whatever is not listed here      -> refused
+ */
+#include "split_pattern.h"
+
+#include "error.h"
+#include "utf8.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* White_Space of Unicode's PropList.txt, unchanged since Unicode 6.3, and its complement. */
+#define WHITE_SPACE                                                                                \
+    "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}"        \
+    "\\x{205f}\\x{3000}"
+#define NOT_WHITE_SPACE                                                                            \
+    "\\x{0}-\\x{8}\\x{e}-\\x{1f}\\x{21}-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{1fff}"    \
+    "\\x{200b}-\\x{2027}\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}"                     \
+    "\\x{3001}-\\x{10ffff}"
+
+enum { MAX_GROUPS = 64 }; /* nesting */
+
+struct translation {
+    const char *regex;
+    size_t n, at;
+    struct mq_buffer *out;
+    bool caseless[MAX_GROUPS]; /* by depth */
+    size_t depth;
+    char last; /* the literal just before, inside a caseless group; 0: none */
+    const char *path;
+    moeq_error *err;
+};
+
+static moeq_status refuse(struct translation *t, const char *what)
+{
+    return mq_fail_file(t->err, MOEQ_UNSUPPORTED, t->path,
+                        "split pattern '%.300s' at byte %zu: %s", t->regex, t->at, what);
+}
+
+static bool looking_at(const struct translation *t, const char *text)
+{
+    const size_t n = strlen(text);
+    return n <= t->n - t->at && memcmp(t->regex + t->at, text, n) == 0;
+}
+
+/* Copies \p{..} or \P{..}. Only general categories: for scripts PCRE2 takes the extensions too. */
+static moeq_status put_property(struct translation *t)
+{
+    static const char names[] = " L Lu Ll Lt Lm Lo M Mn Mc Me N Nd Nl No P Pc Pd Ps Pe Pi Pf Po S "
+                                "Sm Sc Sk So Z Zs Zl Zp ";
+    const char *start = t->regex + t->at;
+    const char *end = memchr(start, '}', t->n - t->at);
+    if (!end || start[2] != '{' || end - start < 4 || end - start > 5)
+        return refuse(t, "only \\p{..} of a general category is supported");
+    char name[5] = " ";
+    memcpy(name + 1, start + 3, (size_t)(end - start - 3));
+    strcat(name, " ");
+    if (!strstr(names, name))
+        return refuse(t, "only \\p{..} of a general category is supported");
+    mq_buffer_append(t->out, start, (size_t)(end - start + 1));
+    t->at += (size_t)(end - start + 1);
+    return MOEQ_OK;
+}
+
+/* \x{H...} and \uHHHH, which PCRE2 writes \x{HHHH}. */
+static moeq_status put_code_point(struct translation *t)
+{
+    static const char hex[] = "0123456789abcdefABCDEF";
+    const bool braces = looking_at(t, "\\x{");
+    size_t at = t->at + (braces ? 3 : 2);
+    const size_t digits = strspn(t->regex + at, hex);
+    const bool ok = braces ? digits >= 1 && digits <= 6 && t->regex[at + digits] == '}'
+                           : t->regex[t->at + 1] == 'u' && digits >= 4;
+    if (!ok)
+        return refuse(t, "this escape is not supported");
+    mq_buffer_printf(t->out, "\\x{%.*s}", braces ? (int)digits : 4, t->regex + at);
+    t->at = at + (braces ? digits + 1 : 4);
+    return MOEQ_OK;
+}
+
+static bool is_class_escape(const struct translation *t, size_t at)
+{
+    return at + 1 < t->n && t->regex[at] == '\\' && strchr("sSdDpP", t->regex[at + 1]);
+}
+
+/* An escape, inside a set or outside. `at` stands on the backslash. */
+static moeq_status put_escape(struct translation *t, bool in_set)
+{
+    if (t->at + 1 >= t->n)
+        return refuse(t, "a backslash at the end");
+    const char c = t->regex[t->at + 1];
+    if (t->caseless[t->depth] && ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')))
+        return refuse(t, "this escape is not supported inside (?i:");
+    switch (c) {
+    case 'p': case 'P':
+        return put_property(t);
+    case 'x': case 'u':
+        return put_code_point(t);
+    case 's':
+        mq_buffer_puts(t->out, in_set ? WHITE_SPACE : "[" WHITE_SPACE "]");
+        break;
+    case 'S':
+        mq_buffer_puts(t->out, in_set ? NOT_WHITE_SPACE : "[^" WHITE_SPACE "]");
+        break;
+    case 'd':
+        mq_buffer_puts(t->out, "\\p{Nd}");
+        break;
+    case 'D':
+        mq_buffer_puts(t->out, "\\P{Nd}");
+        break;
+    case 'v':
+        mq_buffer_puts(t->out, "\\x{b}");
+        break;
+    case 'r': case 'n': case 't': case 'f':
+        mq_buffer_append(t->out, t->regex + t->at, 2);
+        break;
+    default:
+        /* Escaped ASCII punctuation stands for itself in both. */
+        if (c < ' ' || c > '~' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+            (c >= 'A' && c <= 'Z'))
+            return refuse(t, "this escape is not supported");
+        mq_buffer_append(t->out, t->regex + t->at, 2);
+    }
+    t->at += 2;
+    return MOEQ_OK;
+}
+
+/* A set: `at` stands on its opening bracket. */
+static moeq_status put_set(struct translation *t)
+{
+    mq_buffer_putc(t->out, '[');
+    t->at++;
+    if (looking_at(t, "^")) {
+        if (t->caseless[t->depth])
+            return refuse(t, "a negated set is not supported inside (?i:");
+        mq_buffer_putc(t->out, '^');
+        t->at++;
+    }
+    if (looking_at(t, "]"))
+        return refuse(t, "an empty set is not supported");
+    bool after_class = false; /* a '-' here is a literal, not a range */
+    while (t->at < t->n && t->regex[t->at] != ']') {
+        const char c = t->regex[t->at];
+        if (c == '[' || looking_at(t, "&&"))
+            return refuse(t, "a set inside a set is not supported");
+        if (t->caseless[t->depth] && (unsigned char)c >= 0x80)
+            return refuse(t, "only ASCII is supported inside (?i:");
+        const bool is_class = is_class_escape(t, t->at);
+        if (c == '\\') {
+            MQ_TRY(put_escape(t, true));
+        } else if (c == '-' && (after_class || is_class_escape(t, t->at + 1))) {
+            mq_buffer_puts(t->out, "\\-");
+            t->at++;
+        } else {
+            mq_buffer_putc(t->out, c);
+            t->at++;
+        }
+        after_class = is_class;
+    }
+    if (t->at >= t->n)
+        return refuse(t, "a set without an end");
+    mq_buffer_putc(t->out, ']');
+    t->at++;
+    return MOEQ_OK;
+}
+
+/* A group's opening: `at` stands on the parenthesis. */
+static moeq_status put_group(struct translation *t)
+{
+    static const char *const openings[] = {"(?:", "(?=", "(?!", "(?>", "(?i:"};
+    const char *opening = "(";
+    for (size_t i = 0; i < sizeof openings / sizeof *openings; i++)
+        if (looking_at(t, openings[i]))
+            opening = openings[i];
+    if (strlen(opening) == 1 && (looking_at(t, "(?") || looking_at(t, "(*")))
+        return refuse(t, "this kind of group is not supported");
+    if (t->depth + 1 == MAX_GROUPS)
+        return refuse(t, "groups nested too deep");
+    const bool caseless = t->caseless[t->depth] || strcmp(opening, "(?i:") == 0;
+    t->caseless[++t->depth] = caseless;
+    /* Groups are never referred to: what captures there need not here. */
+    mq_buffer_puts(t->out, strlen(opening) == 1 ? "(?:" : opening);
+    t->at += strlen(opening);
+    return MOEQ_OK;
+}
+
+/* {n}, {n,}, {n,m} and {,m}; any other brace is literal text. */
+static moeq_status put_interval(struct translation *t)
+{
+    const char *start = t->regex + t->at + 1;
+    const size_t low = strspn(start, "0123456789");
+    const bool comma = start[low] == ',';
+    const size_t high = comma ? strspn(start + low + 1, "0123456789") : 0;
+    const char *end = start + low + comma + high;
+    if (*end != '}' || low + high == 0) {
+        mq_buffer_puts(t->out, "\\{");
+        t->at++;
+        return MOEQ_OK;
+    }
+    if (end[1] == '+' || (end[1] == '?' && !(comma && low)))
+        return refuse(t, "a quantifier of a quantifier is not supported");
+    mq_buffer_printf(t->out, "{%.*s%.*s}", low ? (int)low : 1, low ? start : "0",
+                     (int)(comma + high), start + low);
+    t->at = (size_t)(end + 1 - t->regex);
+    return MOEQ_OK;
+}
+
+/* A literal character inside (?i:..), where pairs that fold to one letter are refused. */
+static moeq_status check_caseless(struct translation *t)
+{
+    static const char *const pairs[] = {"ff", "fi", "fl", "ss", "st"};
+    const unsigned char c = (unsigned char)t->regex[t->at];
+    if (c >= 0x80)
+        return refuse(t, "only ASCII is supported inside (?i:");
+    const char lower = (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
+        if (t->last == pairs[i][0] && lower == pairs[i][1])
+            return refuse(t, "this pair of letters is not supported inside (?i:");
+    t->last = lower;
+    return MOEQ_OK;
+}
+
+moeq_status mq_translate_regex(const char *regex, size_t n, const char *path,
+                               struct mq_buffer *out, moeq_error *err)
+{
+    struct translation t = {.regex = regex, .n = n, .out = out, .path = path, .err = err};
+    while (t.at < n) {
+        const char c = regex[t.at];
+        const char last = t.last;
+        t.last = 0;
+        switch (c) {
+        case '\\':
+            MQ_TRY(put_escape(&t, false));
+            continue;
+        case '[':
+            MQ_TRY(put_set(&t));
+            continue;
+        case '(':
+            MQ_TRY(put_group(&t));
+            continue;
+        case '{':
+            MQ_TRY(put_interval(&t));
+            continue;
+        case '^': case '$':
+            return refuse(&t, "anchors are not supported");
+        case ')':
+            if (t.depth == 0)
+                return refuse(&t, "a closing parenthesis without an opening one");
+            t.depth--;
+            break;
+        case '|': case '*': case '+': case '?': case '.':
+            break;
+        default:
+            t.last = last;
+            if (t.caseless[t.depth])
+                MQ_TRY(check_caseless(&t));
+        }
+        mq_buffer_putc(out, c);
+        t.at++;
+    }
+    return MOEQ_OK;
+}

@@ -1,0 +1,37 @@
+/* utf8.h: walking over text that is known to be well-formed UTF-8 (mq_utf8_valid). */
+#ifndef MQ_UTF8_H
+#define MQ_UTF8_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Reads the character at `s`; returns its length in bytes, 1 to 4. */
+static inline size_t mq_utf8_next(const char *s, uint32_t *code)
+{
+    const unsigned char *u = (const unsigned char *)s;
+    if (u[0] < 0x80) {
+        *code = u[0];
+        return 1;
+    }
+    if (u[0] < 0xe0) {
+        *code = (u[0] & 0x1fu) << 6 | (u[1] & 0x3fu);
+        return 2;
+    }
+    if (u[0] < 0xf0) {
+        *code = (u[0] & 0x0fu) << 12 | (u[1] & 0x3fu) << 6 | (u[2] & 0x3fu);
+        return 3;
+    }
+    *code = (u[0] & 0x07u) << 18 | (u[1] & 0x3fu) << 12 | (u[2] & 0x3fu) << 6 | (u[3] & 0x3fu);
+    return 4;
+}
+
+/* The start of the character that ends at offset `end` > 0. */
+static inline size_t mq_utf8_previous(const char *s, size_t end)
+{
+    do
+        end--;
+    while (end > 0 && ((unsigned char)s[end] & 0xc0) == 0x80);
+    return end;
+}
+
+#endif

@@ -1,0 +1,48 @@
+/* view_int.h: what the openers of the different sources share with the view's builder. */
+#ifndef MQ_VIEW_INT_H
+#define MQ_VIEW_INT_H
+
+#include "family.h"
+#include "model_view.h"
+#include "moeq_profile.h"
+#include "safetensors.h"
+#include "strmap.h"
+
+/* All tensors of all shards by name. */
+struct mq_tensor_set {
+    struct mq_safetensors *shards;
+    size_t shards_count;
+    struct mq_located {
+        uint32_t shard;
+        bool used;
+        const struct mq_st_entry *entry;
+    } *tensors;
+    size_t count;
+    struct mq_strmap by_name;
+};
+
+/* Opens the shards one after the other; `names` are relative to folder. On failure free the set. */
+moeq_status mq_tensor_set_open(struct mq_tensor_set *set, struct mq_arena *arena,
+                               const char *folder, const char *const *names, size_t count,
+                               moeq_error *err);
+void mq_tensor_set_free(struct mq_tensor_set *set);
+
+struct mq_located *mq_tensor_set_find(const struct mq_tensor_set *set, const char *name);
+
+/* An empty view with its arena; NULL when out of memory. */
+struct mq_view *mq_view_create(const char *path);
+
+/* Fills view->tensors from the set, by the family's patterns, and moves the set's open files into
+ * the view. view->family, hparams, is_moeq and metadata must be set. */
+moeq_status mq_view_build(struct mq_view *view, struct mq_tensor_set *set, moeq_error *err);
+
+/* The buffer of a side file in a view. */
+struct mq_buffer *mq_view_side(struct mq_view *view, const struct mq_side_file *side);
+
+moeq_status mq_hf_folder_open(const char *folder, struct mq_view *view, moeq_error *err);
+moeq_status mq_moeq_file_open(const char *path, struct mq_view *view, moeq_error *err);
+
+/* Finds `owner/name` in the local Hugging Face cache and writes the snapshot's folder to `folder`. */
+moeq_status mq_hf_cache_find(const char *name, char *folder, size_t room, moeq_error *err);
+
+#endif

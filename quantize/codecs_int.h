@@ -1,0 +1,32 @@
+/*
+ * codecs_int.h: the codecs' functions, one variant an instruction set. levels.c alone uses them.
+ *
+ * A codec's file is compiled once per instruction set (cmake/isa.cmake) and exports
+ * MQ_ISA_NAME(mq_q8_0_encode) and so on. Contracts: struct mq_level in levels.h.
+ */
+#ifndef MQ_CODECS_INT_H
+#define MQ_CODECS_INT_H
+
+#include "levels.h"
+
+#define MQ_DECLARE_CODEC(codec, isa)                                                               \
+    void mq_##codec##_encode_##isa(const float *weights, size_t n, enum mq_effort effort,          \
+                                   uint8_t *blocks);                                               \
+    void mq_##codec##_decode_##isa(const uint8_t *blocks, size_t n, float *weights);
+
+#define MQ_DECLARE_CODECS(isa)                                                                     \
+    MQ_DECLARE_CODEC(q8_0, isa)                                                                    \
+    MQ_DECLARE_CODEC(q4_k, isa)                                                                    \
+    MQ_DECLARE_CODEC(q3_k, isa)                                                                    \
+    MQ_DECLARE_CODEC(f32, isa)                                                                     \
+    MQ_DECLARE_CODEC(f16, isa)                                                                     \
+    MQ_DECLARE_CODEC(bf16, isa)                                                                    \
+    size_t mq_not_finite_##isa(const float *weights, size_t n);
+
+MQ_DECLARE_CODECS(generic)
+#if defined(__x86_64__)
+MQ_DECLARE_CODECS(avx2)
+MQ_DECLARE_CODECS(avx512)
+#endif
+
+#endif

@@ -1,0 +1,164 @@
+/* levels.c: the level table, and rows with their tails. */
+#include "codecs_int.h"
+
+#include <string.h>
+
+/* Every instruction set that was not compiled has the generic variant. */
+#if defined(__x86_64__)
+#define VARIANTS(function) {function##_generic, function##_avx2, function##_avx512}
+#else
+#define VARIANTS(function) {function##_generic, function##_generic, function##_generic}
+#endif
+#define CODEC(codec) .encode = VARIANTS(mq_##codec##_encode), .decode = VARIANTS(mq_##codec##_decode)
+
+/* Rows that the tails of others use. */
+enum { ROW_Q8_0 = 0, ROW_F16 = 4 };
+
+const struct mq_level mq_levels[] = {
+    [ROW_Q8_0] = {.name = "q8_0",
+                  .alias = "q8",
+                  .description = "8-bit codes, one scale per 32 weights: 8.5 bits per weight",
+                  .block_weights = 32,
+                  .block_bytes = 34,
+                  .quantized = true,
+                  CODEC(q8_0)},
+    {.name = "q4_k",
+     .alias = "q4",
+     .description = "4-bit codes, 6-bit scale and minimum per 32 weights: 4.5 bits per weight",
+     .block_weights = 256,
+     .block_bytes = 144,
+     .quantized = true,
+     CODEC(q4_k)},
+    {.name = "q3_k",
+     .alias = "q3",
+     .description = "3-bit codes, 6-bit scale per 16 weights: 3.4375 bits per weight",
+     .block_weights = 256,
+     .block_bytes = 110,
+     .quantized = true,
+     CODEC(q3_k)},
+    {.name = "f32",
+     .description = "IEEE single precision: 32 bits per weight",
+     .block_weights = 1,
+     .block_bytes = 4,
+     CODEC(f32)},
+    [ROW_F16] = {.name = "f16",
+                 .description = "IEEE half precision: 16 bits per weight",
+                 .block_weights = 1,
+                 .block_bytes = 2,
+                 CODEC(f16)},
+    {.name = "bf16",
+     .description = "bfloat16: 16 bits per weight",
+     .block_weights = 1,
+     .block_bytes = 2,
+     CODEC(bf16)},
+};
+const size_t mq_levels_count = sizeof mq_levels / sizeof mq_levels[0];
+
+static const char *const effort_names[MQ_EFFORT_COUNT] = {"default", "best"};
+
+const char *mq_effort_name(enum mq_effort effort)
+{
+    return effort_names[effort];
+}
+
+bool mq_effort_find(const char *name, enum mq_effort *effort)
+{
+    for (int i = 0; i < MQ_EFFORT_COUNT; i++)
+        if (strcmp(name, effort_names[i]) == 0) {
+            *effort = (enum mq_effort)i;
+            return true;
+        }
+    return false;
+}
+
+const struct mq_level *mq_level_find(const char *name)
+{
+    for (size_t i = 0; i < mq_levels_count; i++) {
+        const struct mq_level *level = &mq_levels[i];
+        if (strcmp(name, level->name) == 0 || (level->alias && strcmp(name, level->alias) == 0))
+            return level;
+    }
+    return NULL;
+}
+
+/* How the weights of a row are shared out: `blocks` of the level, then q8_0, then f16. */
+struct segments {
+    uint64_t block_weights, q8_0_weights, f16_weights;
+};
+
+static struct segments segments_of(const struct mq_level *level, uint64_t cols)
+{
+    const uint64_t tail = cols % level->block_weights;
+    const uint64_t odd = tail % mq_levels[ROW_Q8_0].block_weights;
+    return (struct segments){cols - tail, tail - odd, odd};
+}
+
+/* Bytes of n weights, n a multiple of the block. Cannot overflow before 2^59 weights. */
+static uint64_t blocks_bytes(const struct mq_level *level, uint64_t n)
+{
+    return n / level->block_weights * level->block_bytes;
+}
+
+uint64_t mq_level_row_bytes(const struct mq_level *level, uint64_t cols)
+{
+    const struct segments s = segments_of(level, cols);
+    return blocks_bytes(level, s.block_weights) +
+           blocks_bytes(&mq_levels[ROW_Q8_0], s.q8_0_weights) +
+           blocks_bytes(&mq_levels[ROW_F16], s.f16_weights);
+}
+
+double mq_level_row_bits(const struct mq_level *level, uint64_t cols)
+{
+    return cols ? 8.0 * (double)mq_level_row_bytes(level, cols) / (double)cols : 0.0;
+}
+
+void mq_level_encode_rows(const struct mq_level *level, enum mq_isa isa, enum mq_effort effort,
+                          const float *weights, size_t rows, size_t cols, uint8_t *bytes)
+{
+    const struct mq_level *q8_0 = &mq_levels[ROW_Q8_0], *f16 = &mq_levels[ROW_F16];
+    const struct segments s = segments_of(level, cols);
+    if (s.block_weights == cols) { /* no tails: the rows are one run of blocks */
+        level->encode[isa](weights, rows * cols, effort, bytes);
+        return;
+    }
+    for (size_t r = 0; r < rows; r++) {
+        level->encode[isa](weights, s.block_weights, effort, bytes);
+        weights += s.block_weights;
+        bytes += blocks_bytes(level, s.block_weights);
+        q8_0->encode[isa](weights, s.q8_0_weights, effort, bytes);
+        weights += s.q8_0_weights;
+        bytes += blocks_bytes(q8_0, s.q8_0_weights);
+        f16->encode[isa](weights, s.f16_weights, effort, bytes);
+        weights += s.f16_weights;
+        bytes += blocks_bytes(f16, s.f16_weights);
+    }
+}
+
+void mq_level_decode_rows(const struct mq_level *level, enum mq_isa isa, const uint8_t *bytes,
+                          size_t rows, size_t cols, float *weights)
+{
+    const struct mq_level *q8_0 = &mq_levels[ROW_Q8_0], *f16 = &mq_levels[ROW_F16];
+    const struct segments s = segments_of(level, cols);
+    if (s.block_weights == cols) {
+        level->decode[isa](bytes, rows * cols, weights);
+        return;
+    }
+    for (size_t r = 0; r < rows; r++) {
+        level->decode[isa](bytes, s.block_weights, weights);
+        weights += s.block_weights;
+        bytes += blocks_bytes(level, s.block_weights);
+        q8_0->decode[isa](bytes, s.q8_0_weights, weights);
+        weights += s.q8_0_weights;
+        bytes += blocks_bytes(q8_0, s.q8_0_weights);
+        f16->decode[isa](bytes, s.f16_weights, weights);
+        weights += s.f16_weights;
+        bytes += blocks_bytes(f16, s.f16_weights);
+    }
+}
+
+size_t mq_first_not_finite(enum mq_isa isa, const float *weights, size_t n)
+{
+    static size_t (*const variants[MQ_ISA_COUNT])(const float *, size_t) =
+        VARIANTS(mq_not_finite);
+    return variants[isa](weights, n);
+}

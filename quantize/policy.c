@@ -1,0 +1,98 @@
+/* policy.c: which level each tensor is to have. */
+#include "policy.h"
+
+#include "error.h"
+
+#include <fnmatch.h>
+#include <inttypes.h>
+#include <string.h>
+
+struct mq_policy mq_policy_default(const struct mq_level *level)
+{
+    const struct mq_level *rest = level->quantized ? mq_level_find("q8_0") : level;
+    struct mq_policy policy = {0};
+    policy.levels[MQ_CLASS_EXPERTS] = level;
+    policy.levels[MQ_CLASS_ATTENTION] = rest;
+    policy.levels[MQ_CLASS_EMBEDDINGS] = rest;
+    return policy;
+}
+
+/* Routers decide where tokens go and norms scale every channel; both are too small for their bytes
+ * to matter, so they may be widened but never narrowed. */
+static moeq_status check_kept(const struct mq_view *view, const struct mq_tensor *t,
+                              const struct mq_level *source, const struct mq_level *level,
+                              moeq_error *err)
+{
+    if (mq_role_class(t->role) != MQ_CLASS_KEEP || level == source ||
+        (!level->quantized && level->block_bytes > source->block_bytes))
+        return MOEQ_OK;
+    return mq_fail(err, MOEQ_INVALID_ARGUMENT,
+                   "%s: tensor '%s' (%s) is %s in the source and is never stored with less "
+                   "precision; %s was asked for",
+                   view->path, t->name, mq_role_name(t->role), source->name, level->name);
+}
+
+moeq_status mq_policy_apply(const struct mq_policy *policy, const struct mq_view *view,
+                            const struct mq_level **levels, moeq_error *err)
+{
+    for (size_t i = 0; i < view->tensors_count; i++) {
+        const struct mq_tensor *t = &view->tensors[i];
+        MQ_TRY(mq_tensor_level(view, t, &levels[i], err));
+        const struct mq_level *wanted = policy->levels[mq_role_class(t->role)];
+        if (wanted)
+            levels[i] = wanted;
+    }
+    for (size_t k = 0; k < policy->overrides_count; k++) {
+        const struct mq_policy_override *o = &policy->overrides[k];
+        size_t matches = 0;
+        for (size_t i = 0; i < view->tensors_count; i++) {
+            const struct mq_tensor *t = &view->tensors[i];
+            if (fnmatch(o->pattern, t->name, 0) != 0)
+                continue;
+            const struct mq_level *source;
+            MQ_TRY(mq_tensor_level(view, t, &source, err));
+            MQ_TRY(check_kept(view, t, source, o->level, err));
+            levels[i] = o->level;
+            matches++;
+        }
+        if (!matches)
+            return mq_fail(err, MOEQ_INVALID_ARGUMENT,
+                           "no tensor of %s matches the pattern '%s' (names are like '%s')",
+                           view->path, o->pattern, view->tensors[view->tensors_count / 2].name);
+    }
+    return MOEQ_OK;
+}
+
+moeq_status mq_tensor_level(const struct mq_view *view, const struct mq_tensor *t,
+                            const struct mq_level **level, moeq_error *err)
+{
+    const char *path = view->files[t->file].file.path;
+    *level = mq_level_find(t->storage);
+    if (!*level || strcmp((*level)->name, t->storage) != 0)
+        return mq_fail_tensor(err, MOEQ_UNSUPPORTED, path, t->name, t->offset,
+                              "is stored at the unknown level \"%.40s\"", t->storage);
+    const uint64_t expected = mq_level_row_bytes(*level, t->cols);
+    if (t->row_bytes != expected)
+        return mq_fail_tensor(err, MOEQ_MALFORMED, path, t->name, t->offset,
+                              "a row of %" PRIu64 " weights at %s has %" PRIu64
+                              " bytes, the file has %" PRIu64,
+                              t->cols, t->storage, expected, t->row_bytes);
+    return MOEQ_OK;
+}
+
+moeq_status mq_model_open(const char *path, struct mq_view **out, moeq_error *err)
+{
+    struct mq_view *view;
+    *out = NULL;
+    MQ_TRY(mq_view_open(path, &view, err));
+    for (size_t i = 0; i < view->tensors_count; i++) {
+        const struct mq_level *level;
+        const moeq_status status = mq_tensor_level(view, &view->tensors[i], &level, err);
+        if (status != MOEQ_OK) {
+            mq_view_close(view);
+            return status;
+        }
+    }
+    *out = view;
+    return MOEQ_OK;
+}

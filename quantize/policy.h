@@ -1,0 +1,39 @@
+/* policy.h: which level each tensor is to have. */
+#ifndef MQ_POLICY_H
+#define MQ_POLICY_H
+
+#include "levels.h"
+#include "model_view.h"
+
+struct mq_policy_override {
+    const char *pattern; /* shell pattern on the whole tensor name: * ? [...] */
+    const struct mq_level *level;
+};
+
+struct mq_policy {
+    const struct mq_level *levels[MQ_CLASS_COUNT]; /* of MQ_CLASS_KEEP: NULL, as in the source */
+    const struct mq_policy_override *overrides;    /* later ones win */
+    size_t overrides_count;
+    enum mq_effort effort;
+};
+
+/* The default policy for --level L: experts and MLP L; attention, embeddings and head q8_0, unless L is
+ * unquantized, which then holds for all of them. */
+struct mq_policy mq_policy_default(const struct mq_level *level);
+
+/*
+ * The level of every tensor of the view, in levels[tensors_count]. Fails if an override matches no
+ * tensor, or would store a router or norm below its source's precision.
+ */
+moeq_status mq_policy_apply(const struct mq_policy *policy, const struct mq_view *view,
+                            const struct mq_level **levels, moeq_error *err);
+
+/* The level that a tensor's bytes are in, with its row size checked: what makes a view's storage
+ * names safe to decode. */
+moeq_status mq_tensor_level(const struct mq_view *view, const struct mq_tensor *tensor,
+                            const struct mq_level **level, moeq_error *err);
+
+/* mq_view_open, then mq_tensor_level for every tensor. */
+moeq_status mq_model_open(const char *path, struct mq_view **view, moeq_error *err);
+
+#endif

@@ -1,0 +1,117 @@
+/*
+ * q8_0.c: 8-bit codes. A block of 32 weights in 34 bytes, the layout of GGML's Q8_0:
+ *
+ *     f16 d | i8 q[32]            weight = d q
+ *
+ * Codes stay within -127..127, as GGML's own quantizer leaves them.
+ *
+ * The search: at 8 bits the rounding residues of 32 weights vary by luck, so a few scales from
+ * max/127 upwards, and the least-squares scale of each one's codes, are tried; the smallest sum of
+ * squared errors wins. The errors are summed as residuals: (sum x^2 - gain) would cancel in floats.
+ */
+#include "codecs_int.h"
+#include "search_int.h"
+
+enum { BLOCK_WEIGHTS = 32, BLOCK_BYTES = 34, LANES_WEIGHTS = 16 * BLOCK_WEIGHTS };
+
+/* Scales tried and the span over which they spread, relative to max/127. */
+static const struct search {
+    int candidates;
+    float span;
+} searches[MQ_EFFORT_COUNT] = {
+    [MQ_EFFORT_DEFAULT] = {4, 0.05f},
+    [MQ_EFFORT_BEST] = {16, 0.05f},
+};
+
+/* Keeps in *best the scale whose codes leave the smaller squared error; adds up, for a refit,
+ * sum x q and sum q^2 if they are wanted (both pointers or none). Lane = block. */
+MQ_INLINE void try_scale(const v16 x[BLOCK_WEIGHTS], v16 scale, v16 *best, v16 *best_error,
+                         v16 *sum_xq, v16 *sum_qq)
+{
+    const v16 inverse = v_inverse_or_zero(scale);
+    v16 error[2] = {v_zero(), v_zero()}, xq[2] = {v_zero(), v_zero()}, qq[2] = {v_zero(), v_zero()};
+#pragma GCC unroll 4
+    for (int i = 0; i < BLOCK_WEIGHTS; i++) {
+        const v16 q = mq_codes(x[i], inverse, -127, 127);
+        const v16 e = v_fnma(q, scale, x[i]);
+        error[i & 1] = v_fma(e, e, error[i & 1]);
+        if (sum_xq) {
+            xq[i & 1] = v_fma(q, x[i], xq[i & 1]);
+            qq[i & 1] = v_fma(q, q, qq[i & 1]);
+        }
+    }
+    const v16 total = v_add(error[0], error[1]);
+    const m16 better = v_lt(total, *best_error);
+    *best_error = v_select(better, total, *best_error);
+    *best = v_select(better, scale, *best);
+    if (sum_xq) {
+        *sum_xq = v_add(xq[0], xq[1]);
+        *sum_qq = v_add(qq[0], qq[1]);
+    }
+}
+
+MQ_INLINE v16 search_scale(const v16 x[BLOCK_WEIGHTS], const struct search *search)
+{
+    v16 max = v_zero();
+    for (int i = 0; i < BLOCK_WEIGHTS; i++)
+        max = v_max(max, v_abs(x[i]));
+    v16 best = v_zero(), best_error = v_set1(INFINITY);
+    for (int k = 0; k < search->candidates; k++) {
+        const float stretch = 1.0f + search->span * (float)k / (float)(search->candidates - 1);
+        const v16 scale = mq_round_scale(v_mul(max, v_set1(stretch / 127.0f)));
+        v16 xq, qq;
+        try_scale(x, scale, &best, &best_error, &xq, &qq);
+        const v16 refit = mq_round_scale(v_mul(xq, v_inverse_or_zero(qq)));
+        try_scale(x, refit, &best, &best_error, NULL, NULL);
+    }
+    return best;
+}
+
+/* 16 blocks at once, of which `count` are stored. */
+static void encode_lanes(const float *weights, const struct search *search, uint8_t *blocks,
+                         size_t count)
+{
+    v16 x[BLOCK_WEIGHTS];
+    mq_load_lanes(weights, BLOCK_WEIGHTS, x);
+    mq_load_lanes(weights + 16, BLOCK_WEIGHTS, x + 16);
+
+    const v16 scale = search_scale(x, search), inverse = v_inverse_or_zero(scale);
+    uint8_t by_weight[2][256], by_block[2][256], scales[32];
+    for (int i = 0; i < BLOCK_WEIGHTS; i++) {
+        const v16 q = mq_codes(x[i], inverse, -127, 127);
+        v_store_low8(by_weight[i / 16] + i % 16 * 16, v_add(q, v_set1(MQ_MAGIC)));
+    }
+    mq_transpose_bytes(by_weight[0], by_block[0]);
+    mq_transpose_bytes(by_weight[1], by_block[1]);
+    v_store_f16(scales, scale);
+    for (size_t b = 0; b < count; b++, blocks += BLOCK_BYTES) {
+        memcpy(blocks, scales + 2 * b, 2);
+        memcpy(blocks + 2, by_block[0] + 16 * b, 16);
+        memcpy(blocks + 18, by_block[1] + 16 * b, 16);
+    }
+}
+
+void MQ_ISA_NAME(mq_q8_0_encode)(const float *weights, size_t n, enum mq_effort effort,
+                                 uint8_t *blocks)
+{
+    const struct search *search = &searches[effort];
+    for (; n >= LANES_WEIGHTS; n -= LANES_WEIGHTS) {
+        encode_lanes(weights, search, blocks, 16);
+        weights += LANES_WEIGHTS;
+        blocks += 16 * BLOCK_BYTES;
+    }
+    if (n) {
+        float padded[LANES_WEIGHTS] = {0};
+        memcpy(padded, weights, n * sizeof *weights);
+        encode_lanes(padded, search, blocks, n / BLOCK_WEIGHTS);
+    }
+}
+
+void MQ_ISA_NAME(mq_q8_0_decode)(const uint8_t *blocks, size_t n, float *weights)
+{
+    for (; n; n -= BLOCK_WEIGHTS, blocks += BLOCK_BYTES, weights += BLOCK_WEIGHTS) {
+        const v16 d = v_set1_f16(blocks);
+        v_store(weights, v_mul(d, v_from_i8((const int8_t *)blocks + 2)));
+        v_store(weights + 16, v_mul(d, v_from_i8((const int8_t *)blocks + 18)));
+    }
+}

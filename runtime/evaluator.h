@@ -1,0 +1,86 @@
+/*
+ * evaluator.h: tokens -> logits, layer by layer, for several arms side by side.
+ *
+ * All tokens of a pass go through a layer before the next layer is touched: its weights are read
+ * in panels of a few rows, used for every token, and dropped. So memory holds one panel a
+ * thread and the tokens' states, never the model; and several arms (the baseline and any number of
+ * levels quantized on the fly, or other files) share each read of the source.
+ *
+ * The f32 results are the same bits for every instruction set, thread count and memory limit:
+ * every output element of a matrix product is one chain of fused multiply-adds over k in order;
+ * attention and norms use sums of fixed shape per row.
+ */
+#ifndef MQ_EVALUATOR_H
+#define MQ_EVALUATOR_H
+
+#include "context.h"
+#include "levels.h"
+#include "model_view.h"
+
+/* One set of weights. Arms must agree in architecture (hparams). */
+struct mq_arm {
+    const char *name;
+    const struct mq_view *view;
+    /* levels[i]: quantize view->tensors[i] to this level on the fly (decode, encode, decode) before use;
+     * NULL entries, or levels == NULL: use the weights as they are stored. */
+    const struct mq_level *const *levels;
+    enum mq_effort effort;
+    /* Take the experts and their weights from this earlier arm instead of this arm's own router
+     * (its own router's logits are still reported); -1: its own. Must be less than the arm's index. */
+    int routes_from;
+};
+
+/* Token windows: `count` sequences of `length` ids each, evaluated independently (positions from
+ * 0, causal within the window). */
+struct mq_windows {
+    const int32_t *ids; /* [count][length] */
+    size_t count, length;
+};
+
+/* What one arm's router did in one layer for `tokens` tokens of the pass. */
+struct mq_routes {
+    const float *logits;    /* [tokens][experts] raw router output */
+    const int32_t *experts; /* [tokens][top_k] chosen, ascending by expert id */
+    const float *weights;   /* [tokens][top_k] in that order */
+};
+
+/* Called on one thread, in this order: on_router for each layer with a router, on_hidden for each layer's input
+ * (layer = 0 .. layers-1) and the final norm's input (layer = layers), then on_logits for slices of tokens.
+ * `first_token` counts over all windows, window-major. Any callback may be NULL; a status other than
+ * MOEQ_OK stops the evaluation. Arrays are indexed by arm and valid during the call only. */
+struct mq_observer {
+    void *user;
+    moeq_status (*on_hidden)(void *user, uint32_t layer, size_t first_token, size_t tokens,
+                             const float *const *hidden /* [arm] -> [tokens][hidden] */,
+                             moeq_error *err);
+    moeq_status (*on_router)(void *user, uint32_t layer, size_t first_token, size_t tokens,
+                             const struct mq_routes *routes /* [arm] */, moeq_error *err);
+    /* Return false to skip the logits of a token (those that a protocol does not score). NULL: all. */
+    bool (*wants_logits)(void *user, size_t token_in_window);
+    /* `token_index[i]`: the token (over all windows) that row i of the logits belongs to. */
+    moeq_status (*on_logits)(void *user, const size_t *token_index, size_t tokens,
+                             const float *const *logits /* [arm] -> [tokens][vocab] */,
+                             moeq_error *err);
+    /* Per arm and quantized expert or MLP tensor, when quantized on the fly: sums of squared errors and of
+     * squared weights over the tensor, once per tensor (first pass only). NULL is fine. */
+    void (*on_quantized)(void *user, int arm, const struct mq_tensor *tensor, double squared_error,
+                         double squared_weights);
+};
+
+/* Bytes that the evaluator needs for the weights' panels, and per window for the states of all arms: what
+ * context->memory_bytes is divided by to decide the number of windows a pass. */
+struct mq_evaluation_memory {
+    uint64_t fixed_bytes, window_bytes;
+    size_t windows_per_pass; /* for the context's memory; at least 1 */
+};
+struct mq_evaluation_memory mq_evaluation_memory(const struct mq_context *context,
+                                                 const struct mq_arm *arms, size_t arms_count,
+                                                 const struct mq_windows *windows);
+
+/* Runs all windows through all arms. Fails on an id outside the vocabulary, a level that the codecs do not
+ * know, weights that are not finite (naming tensor and row), or arms that differ in architecture. */
+moeq_status mq_evaluate(const struct mq_context *context, const struct mq_arm *arms,
+                        size_t arms_count, const struct mq_windows *windows,
+                        const struct mq_observer *observer, moeq_error *err);
+
+#endif

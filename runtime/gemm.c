@@ -1,0 +1,162 @@
+/*
+ * gemm.c: the matrix product Y = X W', compiled once per instruction set.
+ *
+ * An outer-product micro-kernel (as in Goto and van de Geijn, "Anatomy of High-Performance Matrix
+ * Multiplication", 2008): a tile of TILE_M tokens by TILE_V vectors of weight rows is kept in
+ * registers while k runs. So every output is one chain of fused multiply-adds over k from 0, and
+ * its bits depend neither on the vector width nor on how tokens and rows are cut into tiles.
+ * Cutting k does not break the chain either: the tile is stored and loaded again, exactly.
+ */
+#include "kernels.h"
+#include "vec16.h"
+
+/*
+ * Registers: TILE_M * TILE_V accumulators, TILE_V vectors of weights and one of a token's
+ * activation must fit: 14 * 2 + 2 + 1 of AVX-512's 32; 6 * 2 + 2 + 1 of AVX2's 16 (a v16 is two).
+ */
+#if defined(MQ_USE_AVX512)
+#define TILE_M 14
+#define TILE_V 2
+#elif defined(MQ_USE_AVX2)
+#define TILE_M 6
+#define TILE_V 1
+#else
+#define TILE_M 4
+#define TILE_V 1
+#endif
+
+/* k is cut so that a tile's activations (TILE_M * 4 * BLOCK_K = 14 KiB) stay in the first-level
+ * cache while the panels (32 KiB each) stream past them from the second level. */
+#define BLOCK_K 256
+
+typedef float v8 __attribute__((vector_size(32)));
+
+/* An 8 x 8 transposition: interleaves rows i and i + 4 three times. */
+MQ_INLINE void transpose8(const float *in, size_t in_stride, float *out, size_t out_stride)
+{
+    v8 a[8], b[8];
+    for (int i = 0; i < 8; i++)
+        memcpy(&a[i], in + (size_t)i * in_stride, sizeof a[i]);
+#pragma GCC unroll 3
+    for (int step = 0; step < 3; step++) {
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) {
+            b[2 * i] = __builtin_shufflevector(a[i], a[i + 4], 0, 8, 1, 9, 2, 10, 3, 11);
+            b[2 * i + 1] = __builtin_shufflevector(a[i], a[i + 4], 4, 12, 5, 13, 6, 14, 7, 15);
+        }
+        memcpy(a, b, sizeof a);
+    }
+    for (int i = 0; i < 8; i++)
+        memcpy(out + (size_t)i * out_stride, &a[i], sizeof a[i]);
+}
+
+void MQ_ISA_NAME(mq_gemm_pack)(const float *rows, size_t stride, size_t count, size_t k,
+                               float *panel)
+{
+    const size_t whole_rows = count / 8 * 8, whole_k = k / 8 * 8;
+    for (size_t kk = 0; kk < whole_k; kk += 8)
+        for (size_t r = 0; r < whole_rows; r += 8)
+            transpose8(rows + r * stride + kk, stride, panel + kk * MQ_PANEL + r, MQ_PANEL);
+    for (size_t kk = 0; kk < k; kk++) { /* what the 8 x 8 blocks left out */
+        float *out = panel + kk * MQ_PANEL;
+        for (size_t r = kk < whole_k ? whole_rows : 0; r < MQ_PANEL; r++)
+            out[r] = r < count ? rows[r * stride + kk] : 0.0f;
+    }
+}
+
+/* m (a constant where this is inlined) tokens by TILE_V vectors, continuing from y if `resume`. */
+MQ_INLINE void tile(const int m, const float *x, size_t ldx, const float *panel, size_t k, float *y,
+                    size_t ldy, bool resume)
+{
+    v16 sum[TILE_M][TILE_V];
+#pragma GCC unroll 16
+    for (int i = 0; i < m; i++)
+#pragma GCC unroll 2
+        for (int j = 0; j < TILE_V; j++)
+            sum[i][j] = resume ? v_load(y + (size_t)i * ldy + 16 * j) : v_zero();
+    for (size_t kk = 0; kk < k; kk++) {
+        v16 w[TILE_V];
+#pragma GCC unroll 2
+        for (int j = 0; j < TILE_V; j++)
+            w[j] = v_load(panel + kk * MQ_PANEL + 16 * j);
+#pragma GCC unroll 16
+        for (int i = 0; i < m; i++) {
+            const v16 a = v_set1(x[(size_t)i * ldx + kk]);
+#pragma GCC unroll 2
+            for (int j = 0; j < TILE_V; j++)
+                sum[i][j] = v_fma(a, w[j], sum[i][j]);
+        }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < m; i++)
+#pragma GCC unroll 2
+        for (int j = 0; j < TILE_V; j++)
+            v_store(y + (size_t)i * ldy + 16 * j, sum[i][j]);
+}
+
+/* A tile of any height, over all 32 rows of a panel. */
+static void panel_tile(int m, const float *x, size_t ldx, const float *panel, size_t k, float *y,
+                       size_t ldy, bool resume)
+{
+#define CASE(height)                                                                               \
+    case height:                                                                                   \
+        for (int j = 0; j < MQ_PANEL; j += 16 * TILE_V)                                            \
+            tile(height, x, ldx, panel + j, k, y + j, ldy, resume);                                \
+        break;
+    switch (m) {
+        CASE(1)
+        CASE(2)
+        CASE(3)
+        CASE(4)
+#if TILE_M > 4
+        CASE(5)
+        CASE(6)
+#endif
+#if TILE_M > 6
+        CASE(7)
+        CASE(8)
+        CASE(9)
+        CASE(10)
+        CASE(11)
+        CASE(12)
+        CASE(13)
+        CASE(14)
+#endif
+    }
+#undef CASE
+}
+
+/* A tile whose panel holds only n < 32 rows that exist: by way of a full one beside y. */
+static void partial_tile(int m, size_t n, const float *x, size_t ldx, const float *panel, size_t k,
+                         float *y, size_t ldy, bool resume)
+{
+    float full[TILE_M][MQ_PANEL];
+    if (resume) {
+        memset(full, 0, sizeof full);
+        for (int i = 0; i < m; i++)
+            memcpy(full[i], y + (size_t)i * ldy, n * sizeof(float));
+    }
+    panel_tile(m, x, ldx, panel, k, full[0], MQ_PANEL, resume);
+    for (int i = 0; i < m; i++)
+        memcpy(y + (size_t)i * ldy, full[i], n * sizeof(float));
+}
+
+void MQ_ISA_NAME(mq_gemm_multiply)(const float *x, size_t ldx, size_t m, const float *panels,
+                                   size_t panel_stride, size_t k, size_t n, float *y, size_t ldy)
+{
+    for (size_t k0 = 0; k0 < k; k0 += BLOCK_K) {
+        const size_t kn = k - k0 < BLOCK_K ? k - k0 : BLOCK_K;
+        for (size_t i = 0; i < m; i += TILE_M) {
+            const int height = m - i < TILE_M ? (int)(m - i) : TILE_M;
+            const float *tokens = x + i * ldx + k0;
+            for (size_t j = 0; j < n; j += MQ_PANEL) {
+                const float *panel = panels + j / MQ_PANEL * panel_stride + k0 * MQ_PANEL;
+                float *out = y + i * ldy + j;
+                if (n - j >= MQ_PANEL)
+                    panel_tile(height, tokens, ldx, panel, kn, out, ldy, k0 > 0);
+                else
+                    partial_tile(height, n - j, tokens, ldx, panel, kn, out, ldy, k0 > 0);
+            }
+        }
+    }
+}

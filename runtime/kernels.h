@@ -1,0 +1,58 @@
+/*
+ * kernels.h: the arithmetic of the evaluator, one table of functions per instruction set.
+ *
+ * All tables give the same bits: every element of a matrix product is one chain of fused
+ * multiply-adds over k in order, sums have a fixed shape, exp is our own polynomial. gemm.c and
+ * activations.c are compiled once per instruction set (cmake/isa.cmake).
+ */
+#ifndef MQ_KERNELS_H
+#define MQ_KERNELS_H
+
+#include "cpu.h"
+
+/* Rows of a weight matrix in one packed panel: two AVX-512 vectors, four of AVX2. */
+#define MQ_PANEL 32
+
+/* Rows of matrices that a product reads or writes are padded by this many floats: strides that are
+ * powers of two would put all rows of a tile into one set of the first-level cache. */
+#define MQ_ROW_PAD 16
+
+struct mq_kernels {
+    /* Packs `count` <= MQ_PANEL rows of k floats, `stride` apart, as panel[k][MQ_PANEL]; absent
+     * rows become zeros. */
+    void (*pack)(const float *rows, size_t stride, size_t count, size_t k, float *panel);
+    /* y[i][j] = sum over k of x[i][k] w[j][k] for i < m, j < n; the rows of w are packed in
+     * panels that lie panel_stride floats apart (64-byte aligned). Writes nothing beyond n. */
+    void (*multiply)(const float *x, size_t ldx, size_t m, const float *panels,
+                     size_t panel_stride, size_t k, size_t n, float *y, size_t ldy);
+    /* y = x / sqrt(mean(x^2) + eps) * weight */
+    void (*rms_norm)(const float *x, const float *weight, size_t n, float eps, float *y);
+    /* x = exp(scale x - max(scale x)) for n (a multiple of 16) values; returns their sum. A value
+     * of -INFINITY becomes 0; at least one must be finite. */
+    float (*softmax)(float *x, size_t n, float scale);
+    /* Rotates the pairs (x[i], x[i + half]) by the angles whose cosines and sines are given. */
+    void (*rotate)(float *x, const float *cosines, const float *sines, size_t half);
+    /* y = silu(y) * x */
+    void (*silu_times)(float *y, const float *x, size_t n);
+    /* y += weight * x, the product rounded before the sum (as in the reference implementation) */
+    void (*add_scaled)(float *y, const float *x, float weight, size_t n);
+};
+
+const struct mq_kernels *mq_kernels_get(enum mq_isa isa);
+
+/* What the two files export for each instruction set. */
+#define MQ_KERNELS_DECLARE(isa)                                                                    \
+    void mq_gemm_pack_##isa(const float *, size_t, size_t, size_t, float *);                       \
+    void mq_gemm_multiply_##isa(const float *, size_t, size_t, const float *, size_t, size_t,      \
+                                size_t, float *, size_t);                                          \
+    void mq_rms_norm_##isa(const float *, const float *, size_t, float, float *);                  \
+    float mq_softmax_##isa(float *, size_t, float);                                                \
+    void mq_rotate_##isa(float *, const float *, const float *, size_t);                           \
+    void mq_silu_times_##isa(float *, const float *, size_t);                                      \
+    void mq_add_scaled_##isa(float *, const float *, float, size_t);
+MQ_KERNELS_DECLARE(generic)
+MQ_KERNELS_DECLARE(avx2)
+MQ_KERNELS_DECLARE(avx512)
+#undef MQ_KERNELS_DECLARE
+
+#endif

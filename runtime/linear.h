@@ -1,0 +1,72 @@
+/*
+ * linear.h: Y = X W' for several arms, W streamed from disk.
+ *
+ * The rows of W are cut into tasks of one to four panels. A task reads its rows once per distinct source,
+ * decodes them, quantizes them on the fly once per distinct level, packs, and multiplies with the
+ * tokens of every arm that uses these weights. Nothing of W outlives its task.
+ */
+#ifndef MQ_LINEAR_H
+#define MQ_LINEAR_H
+
+#include "context.h"
+#include "levels.h"
+#include "model_view.h"
+
+/* A matrix (or vector) as one arm sees it: rows of a file, quantized to `level` unless NULL. */
+struct mq_weights {
+    const struct mq_view *view;
+    const struct mq_tensor *tensor;
+    const struct mq_level *storage; /* of the file's bytes */
+    const struct mq_level *level;
+    enum mq_effort effort;
+};
+
+/* True if both are the same numbers, read from the same place. */
+bool mq_weights_equal(const struct mq_weights *a, const struct mq_weights *b);
+
+/* Room that mq_weights_load needs in `bytes` and its unquantized twin, for one row. */
+uint64_t mq_weights_row_bytes(const struct mq_weights *weights);
+
+/* Reads `count` rows as floats [count][cols] the way the arm sees them, and checks that they are
+ * finite. `bytes`: scratch of count * mq_weights_row_bytes. */
+moeq_status mq_weights_load(const struct mq_weights *weights, enum mq_isa isa, uint64_t row,
+                            uint64_t count, uint8_t *bytes, float *rows, moeq_error *err);
+
+/* What becomes of a product. */
+enum mq_linear_output {
+    MQ_LINEAR_STORE,      /* y[i] = product[i] */
+    MQ_LINEAR_SILU_TIMES, /* y[i] = silu(y[i]) * product[i] */
+    MQ_LINEAR_ADD_SCALED, /* y[target[i]] += scale[i] * product[i]; targets are distinct */
+};
+
+/* One arm's part in a product. Matrices of tokens have a stride in floats. */
+struct mq_linear_arm {
+    struct mq_weights weights;
+    const float *x;
+    size_t ldx, tokens;
+    float *y;
+    size_t ldy;
+    const uint32_t *target; /* ADD_SCALED only */
+    const float *scale;
+    /* Sums of squares over the matrix, if asked for (also where there are no tokens): the error of
+     * quantizing on the fly, and the weights. */
+    bool measure;
+    double squared_error, squared_weights;
+};
+
+/* Scratch for products up to these sizes, on context->threads threads. */
+struct mq_linear_sizes {
+    uint64_t rows, cols, row_bytes; /* largest of all; row_bytes: mq_weights_row_bytes */
+    size_t arms;
+};
+struct mq_linear;
+uint64_t mq_linear_bytes(const struct mq_context *context, const struct mq_linear_sizes *sizes);
+moeq_status mq_linear_create(const struct mq_context *context, const struct mq_linear_sizes *sizes,
+                             struct mq_linear **linear, moeq_error *err);
+void mq_linear_destroy(struct mq_linear *linear); /* NULL is fine */
+
+/* Runs one product for all arms; their matrices have the same shape. */
+moeq_status mq_linear_apply(struct mq_linear *linear, enum mq_linear_output output,
+                            struct mq_linear_arm *arms, size_t count, moeq_error *err);
+
+#endif

@@ -1,0 +1,18 @@
+/* rope.h: rotary position embeddings, with sines and cosines that are the same bits everywhere. */
+#ifndef MQ_ROPE_H
+#define MQ_ROPE_H
+
+#include "hparams.h"
+
+#include <stddef.h>
+
+/* Fills cosines and sines [positions][head_dim / 2] for positions from 0. */
+void mq_rope_fill(const struct mq_rope *rope, uint32_t head_dim, size_t positions, float *cosines,
+                  float *sines);
+
+/* The pieces, in double, from +, -, *, / alone; relative error about 1e-15. */
+double mq_exact_log(double x);                    /* x positive and normal */
+double mq_exact_exp(double x);                    /* |x| <= 700 */
+void mq_exact_sincos(double x, double *sine, double *cosine); /* |x| <= 1e6 */
+
+#endif

@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+"""Writes a checkpoint with the widths of Mixtral 8x7B and few layers (one by default), for
+benchmarks and memory tests: random bf16 weights, three shards, an index and config.json, as a
+Hugging Face folder has them. Needs nothing but Python; 3.4 GB and a few MiB of memory.
+
+    make_full_width.py OUT [--layers N] [--seed S] [--tokenizer FOLDER]
+"""
+import argparse
+import array
+import json
+import os
+import random
+import shutil
+import struct
+
+HIDDEN, FFN, EXPERTS, HEADS, KV_HEADS, VOCAB = 4096, 14336, 8, 32, 8, 32000
+HEAD_DIM = HIDDEN // HEADS
+SHARDS = 3
+POOL = 1 << 22  # normal deviates; every row is a slice of them that starts at a random place
+
+
+def bf16(values):
+    """Rounds floats to the nearest bf16 (ties to even); returns their bytes."""
+    bits = array.array("I", array.array("f", values).tobytes())
+    return array.array("H", [(u + 0x7FFF + (u >> 16 & 1)) >> 16 for u in bits]).tobytes()
+
+
+def tensors(layers):
+    """(name, shape, is a norm) in the order of the official files."""
+    yield "model.embed_tokens.weight", [VOCAB, HIDDEN], False
+    for n in range(layers):
+        layer = f"model.layers.{n}."
+        for e in range(EXPERTS):
+            expert = f"{layer}block_sparse_moe.experts.{e}."
+            yield expert + "w1.weight", [FFN, HIDDEN], False
+            yield expert + "w2.weight", [HIDDEN, FFN], False
+            yield expert + "w3.weight", [FFN, HIDDEN], False
+        yield layer + "block_sparse_moe.gate.weight", [EXPERTS, HIDDEN], False
+        yield layer + "input_layernorm.weight", [HIDDEN], True
+        yield layer + "post_attention_layernorm.weight", [HIDDEN], True
+        for which, rows in (("q", HEADS), ("k", KV_HEADS), ("v", KV_HEADS)):
+            yield f"{layer}self_attn.{which}_proj.weight", [rows * HEAD_DIM, HIDDEN], False
+        yield layer + "self_attn.o_proj.weight", [HIDDEN, HEADS * HEAD_DIM], False
+    yield "model.norm.weight", [HIDDEN], True
+    yield "lm_head.weight", [VOCAB, HIDDEN], False
+
+
+def size_bytes(shape):
+    n = 2
+    for d in shape:
+        n *= d
+    return n
+
+
+def write_shard(path, members, pool, rng):
+    header, at = {"__metadata__": {"format": "pt"}}, 0
+    for name, shape, _ in members:
+        header[name] = {"dtype": "BF16", "shape": shape,
+                        "data_offsets": [at, at + size_bytes(shape)]}
+        at += size_bytes(shape)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb", buffering=1 << 22) as f:
+        f.write(struct.pack("<Q", len(text)) + text)
+        for _, shape, norm in members:
+            if norm:
+                f.write(bf16([1 + rng.gauss(0, 0.05) for _ in range(shape[0])]))
+                continue
+            rows, row = shape[0], 2 * shape[1]
+            for _ in range(rows):
+                start = 2 * rng.randrange(POOL - shape[1])
+                f.write(pool[start:start + row])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("out")
+    parser.add_argument("--layers", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--tokenizer", help="folder whose tokenizer files are copied")
+    args = parser.parse_args()
+
+    os.makedirs(args.out, exist_ok=True)
+    rng = random.Random(args.seed)
+    pool = memoryview(bf16([rng.gauss(0, 0.02) for _ in range(POOL)]))
+    everything = list(tensors(args.layers))
+    total = sum(size_bytes(shape) for _, shape, _ in everything)
+
+    shards, filled = [[] for _ in range(SHARDS)], 0
+    for member in everything:
+        shards[min(SHARDS - 1, filled * SHARDS // total)].append(member)
+        filled += size_bytes(member[1])
+    weight_map = {}
+    for i, members in enumerate(shards):
+        name = f"model-{i + 1:05d}-of-{SHARDS:05d}.safetensors"
+        write_shard(os.path.join(args.out, name), members, pool, rng)
+        weight_map.update({member[0]: name for member in members})
+    with open(os.path.join(args.out, "model.safetensors.index.json"), "w") as f:
+        json.dump({"metadata": {"total_size": total}, "weight_map": weight_map}, f, indent=2)
+    config = {
+        "architectures": ["MixtralForCausalLM"], "bos_token_id": 1, "eos_token_id": 2,
+        "hidden_act": "silu", "hidden_size": HIDDEN, "intermediate_size": FFN,
+        "max_position_embeddings": 32768, "model_type": "mixtral", "num_attention_heads": HEADS,
+        "num_experts_per_tok": 2, "num_hidden_layers": args.layers,
+        "num_key_value_heads": KV_HEADS, "num_local_experts": EXPERTS, "rms_norm_eps": 1e-5,
+        "rope_theta": 1e6, "sliding_window": None, "tie_word_embeddings": False,
+        "torch_dtype": "bfloat16", "vocab_size": VOCAB,
+    }
+    with open(os.path.join(args.out, "config.json"), "w") as f:
+        json.dump(config, f, indent=2)
+    if args.tokenizer:
+        for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model"):
+            if os.path.exists(os.path.join(args.tokenizer, name)):
+                shutil.copy(os.path.join(args.tokenizer, name), args.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+#!/usr/bin/env python3
+"""Writes tests/quantize/data/gguf_<level>.bin: random blocks and what the PyPI package `gguf`,
+an independent decoder in numpy, makes of them.
+
+    pip install numpy gguf && python3 tests/data/make_gguf_goldens.py
+
+A file is BLOCKS blocks of the level's bytes, followed by their weights as little-endian f32. All
+bytes are random except that scales are finite halves; subnormal, negative and zero ones occur.
+"""
+import pathlib
+
+import numpy as np
+from gguf import GGMLQuantizationType
+from gguf.quants import dequantize
+
+BLOCKS = 64
+# level: type, bytes of a block, where its halves are
+LEVELS = {
+    "q8_0": (GGMLQuantizationType.Q8_0, 34, (0,)),
+    "q4_k": (GGMLQuantizationType.Q4_K, 144, (0, 2)),
+    "q3_k": (GGMLQuantizationType.Q3_K, 110, (108,)),
+}
+
+
+def main():
+    folder = pathlib.Path(__file__).resolve().parents[1] / "quantize" / "data"
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(20240501)
+    for level, (kind, block_bytes, halves) in LEVELS.items():
+        blocks = rng.integers(0, 256, (BLOCKS, block_bytes), dtype=np.uint8)
+        for at in halves:
+            scales = rng.integers(0, 65536, BLOCKS, dtype=np.uint16)
+            scales[(scales & 0x7C00) == 0x7C00] ^= 0x4000  # infinities and NaNs become finite
+            scales[0] = 0
+            blocks[:, at : at + 2] = scales.astype("<u2").view(np.uint8).reshape(BLOCKS, 2)
+        weights = dequantize(blocks, kind).astype("<f4")
+        assert np.isfinite(weights).all()
+        (folder / f"gguf_{level}.bin").write_bytes(blocks.tobytes() + weights.tobytes())
+
+
+if __name__ == "__main__":
+    main()

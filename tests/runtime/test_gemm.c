@@ -1,0 +1,162 @@
+/* The matrix product against double, and every instruction set against the generic one, bit by bit. */
+#include "test_support.h"
+#include "kernels.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static float *random_guarded(size_t n, uint64_t *seed)
+{
+    float *p = mq_test_guarded(n * sizeof(float));
+    for (size_t i = 0; i < n; i++)
+        p[i] = mq_test_gauss(seed);
+    return p;
+}
+
+static void check_shape(size_t m, size_t n, size_t k, size_t pad)
+{
+    uint64_t seed = m * 1000003 + n * 1009 + k;
+    const size_t ldx = k + pad, ldy = n + pad, panels = (n + MQ_PANEL - 1) / MQ_PANEL;
+    const size_t stride = (k + 3) * MQ_PANEL; /* any stride will do, not only k * 32 */
+    float *x = random_guarded((m - 1) * ldx + k, &seed), *w = random_guarded(n * k, &seed);
+    float *packed = aligned_alloc(64, panels * stride * sizeof(float));
+    const size_t y_floats = (m - 1) * ldy + n;
+    float *y = mq_test_guarded(y_floats * sizeof(float)), *first = malloc(y_floats * sizeof(float));
+    ck_assert(packed && first);
+    for (int isa = 0; isa < MQ_ISA_COUNT; isa++) {
+        if (!mq_isa_available((enum mq_isa)isa))
+            continue;
+        const struct mq_kernels *kernels = mq_kernels_get((enum mq_isa)isa);
+        for (size_t i = 0; i < y_floats; i++)
+            y[i] = 77.0f; /* what lies between rows must stay */
+        for (size_t p = 0; p < panels; p++) {
+            const size_t rows = n - p * MQ_PANEL < MQ_PANEL ? n - p * MQ_PANEL : MQ_PANEL;
+            kernels->pack(w + p * MQ_PANEL * k, k, rows, k, packed + p * stride);
+        }
+        kernels->multiply(x, ldx, m, packed, stride, k, n, y, ldy);
+        if (isa > 0) {
+            ck_assert_mem_eq(y, first, y_floats * sizeof(float));
+            continue;
+        }
+        memcpy(first, y, y_floats * sizeof(float));
+        for (size_t i = 0; i < m; i++) {
+            for (size_t j = 0; j < n; j++) {
+                double sum = 0, size = 0;
+                float chain = 0;
+                for (size_t kk = 0; kk < k; kk++) {
+                    const double product = (double)x[i * ldx + kk] * (double)w[j * k + kk];
+                    sum += product;
+                    size += fabs(product);
+                    chain = fmaf(x[i * ldx + kk], w[j * k + kk], chain);
+                }
+                ck_assert_double_le(fabs((double)y[i * ldy + j] - sum), 1e-6 * size);
+                ck_assert(y[i * ldy + j] == chain);
+            }
+            for (size_t j = n; j < ldy && i + 1 < m; j++)
+                ck_assert(y[i * ldy + j] == 77.0f);
+        }
+    }
+    free(packed);
+    free(first);
+}
+
+START_TEST(shapes)
+{
+    static const size_t m[] = {1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 29, 45};
+    static const size_t n[] = {1, 8, 16, 31, 32, 33, 47, 64, 100};
+    static const size_t k[] = {1, 7, 8, 64, 255, 256, 257, 600};
+    for (size_t a = 0; a < sizeof m / sizeof *m; a++)
+        for (size_t b = 0; b < sizeof n / sizeof *n; b++)
+            check_shape(m[a], n[b], k[(a + b) % 8], (a + b) % 3 * 8);
+    for (size_t c = 0; c < sizeof k / sizeof *k; c++)
+        check_shape(17, 40, k[c], MQ_ROW_PAD);
+}
+END_TEST
+
+/* rms_norm, softmax, rotate, silu_times and add_scaled of one length: results against double for
+ * the generic kernels, the same bits from the others. */
+static void check_activations(size_t n)
+{
+    uint64_t seed = n;
+    const size_t padded = (n + 15) / 16 * 16;
+    float *x = random_guarded(n, &seed), *u = random_guarded(n, &seed);
+    float *y = mq_test_guarded(n * sizeof(float));
+    float *scores = mq_test_guarded(padded * sizeof(float)), *pair = malloc(2 * n * sizeof(float));
+    float *first = malloc((5 * n + padded) * sizeof(float));
+    ck_assert(pair && first);
+    double squares = 0, top = -INFINITY, exponentials = 0;
+    for (size_t i = 0; i < n; i++) {
+        squares += (double)x[i] * (double)x[i];
+        top = fmax(top, 3.0 * (double)x[i]);
+    }
+    for (size_t i = 0; i < n; i++)
+        exponentials += exp(3.0 * (double)x[i] - top);
+    float first_sum = 0;
+    for (int isa = 0; isa < MQ_ISA_COUNT; isa++) {
+        if (!mq_isa_available((enum mq_isa)isa))
+            continue;
+        const struct mq_kernels *kernels = mq_kernels_get((enum mq_isa)isa);
+        float *out = isa ? malloc((5 * n + padded) * sizeof(float)) : first;
+        ck_assert_ptr_nonnull(out);
+
+        kernels->rms_norm(x, u, n, 1e-5f, y);
+        memcpy(out, y, n * sizeof(float));
+        memcpy(y, x, n * sizeof(float));
+        kernels->silu_times(y, u, n);
+        memcpy(out + n, y, n * sizeof(float));
+        memcpy(y, x, n * sizeof(float));
+        kernels->add_scaled(y, u, 0.3f, n);
+        memcpy(out + 2 * n, y, n * sizeof(float));
+        memcpy(pair, x, n * sizeof(float));
+        memcpy(pair + n, u, n * sizeof(float));
+        kernels->rotate(pair, u, x, n);
+        memcpy(out + 3 * n, pair, 2 * n * sizeof(float));
+        for (size_t i = 0; i < padded; i++)
+            scores[i] = i < n ? x[i] : -INFINITY;
+        const float sum = kernels->softmax(scores, padded, 3.0f);
+        memcpy(out + 5 * n, scores, padded * sizeof(float));
+
+        if (isa) {
+            ck_assert_mem_eq(out, first, (5 * n + padded) * sizeof(float));
+            ck_assert(sum == first_sum);
+            free(out);
+            continue;
+        }
+        first_sum = sum;
+        const double scale = 1 / sqrt(squares / (double)n + (double)1e-5f);
+        ck_assert_double_eq_tol((double)sum, exponentials, 1e-5 * exponentials);
+        for (size_t i = 0; i < n; i++) {
+            const double a = (double)x[i], b = (double)u[i];
+            ck_assert_double_eq_tol((double)out[i], a * scale * b, 1e-5);
+            ck_assert_double_eq_tol((double)out[n + i], a / (1 + exp(-a)) * b, 1e-5);
+            ck_assert_double_eq_tol((double)out[2 * n + i], a + 0.3 * b, 1e-6);
+            ck_assert_double_eq_tol((double)out[3 * n + i], a * b - b * a, 1e-5);
+            ck_assert_double_eq_tol((double)out[4 * n + i], b * b + a * a, 1e-5);
+            ck_assert_double_eq_tol((double)out[5 * n + i], exp(3 * a - top), 1e-6);
+        }
+        for (size_t i = n; i < padded; i++)
+            ck_assert(out[5 * n + i] == 0.0f);
+    }
+    free(first);
+    free(pair);
+}
+
+START_TEST(activations)
+{
+    for (size_t n = 1; n <= 70; n++)
+        check_activations(n);
+    check_activations(4096);
+}
+END_TEST
+
+static void add_tests(TCase *tests)
+{
+    tcase_add_test(tests, shapes);
+    tcase_add_test(tests, activations);
+}
+
+int main(void)
+{
+    return mq_test_main("test_gemm", add_tests);
+}
