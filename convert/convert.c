@@ -11,6 +11,7 @@
 
 #include "checked.h"
 #include "error.h"
+#include "moeq_profile.h"
 #include "output_int.h"
 
 #include <fcntl.h>

@@ -138,7 +138,7 @@ static moeq_status plan_layout(struct mq_plan *plan, const struct mq_policy *pol
 {
     const size_t n = plan->view->tensors_count, count = n + plan->sides_count;
     struct mq_layout_item *items = mq_arena_alloc(plan->arena, count, sizeof *items);
-    const char **metadata;
+    const char **metadata = NULL;
     if (!items)
         return mq_fail_memory(err, "planning");
     for (size_t i = 0; i < n; i++) {

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-/* The most probable expert, the first of equals; NaN (from weights that overflow) loses. */
+/* The most probable expert, the first of equals. */
 static uint32_t most_probable(const float *p, uint32_t experts)
 {
     uint32_t best = 0;
@@ -24,8 +24,11 @@ static void choose(const struct mq_kernels *kernels, const float *logits, uint32
     for (size_t e = experts; e < padded; e++)
         p[e] = -INFINITY;
     const float total = kernels->softmax(p, padded, 1.0f);
-    for (uint32_t e = 0; e < experts; e++)
+    for (uint32_t e = 0; e < experts; e++) {
         p[e] /= total;
+        if (!(p[e] >= 0)) /* NaN, where activations overflowed: still distinct experts below */
+            p[e] = 0;
+    }
     for (uint32_t i = 0; i < top_k; i++) {
         const uint32_t best = most_probable(p, experts);
         uint32_t at = i; /* keep them ascending by expert */

@@ -1,0 +1,277 @@
+/*
+ * added_tokens.c: tokens that are found in the text before the model sees it.
+ *
+ * Of all matches the leftmost counts, of those the longest. A trie over the tokens' bytes finds
+ * it; MQ_MAX_CONTENT bounds the walk from one position.
+ */
+#include "tokenizer_int.h"
+
+#include "error.h"
+#include "utf8.h"
+
+#include <utf8proc.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_white_space(uint32_t c)
+{
+    return (c >= 0x9 && c <= 0xd) || c == 0x20 || c == 0x85 || c == 0xa0 || c == 0x1680 ||
+           (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f ||
+           c == 0x205f || c == 0x3000;
+}
+
+/*
+ * \w of the Rust regex crate: Alphabetic, M, Nd, Pc and Join_Control (Unicode UTS #18, annex C).
+ * Alphabetic is L and Nl, marks (in M anyhow), and these enclosed letters of category So
+ * (Other_Alphabetic in PropList.txt): U+24B6..24E9, U+1F130..1F149, 1F150..1F169, 1F170..1F189.
+ */
+static bool is_word(uint32_t c)
+{
+    if (c == 0x200c || c == 0x200d || (c >= 0x24b6 && c <= 0x24e9) ||
+        (c >= 0x1f130 && c <= 0x1f149) || (c >= 0x1f150 && c <= 0x1f169) ||
+        (c >= 0x1f170 && c <= 0x1f189))
+        return true;
+    switch (utf8proc_category((utf8proc_int32_t)c)) {
+    case UTF8PROC_CATEGORY_LU: case UTF8PROC_CATEGORY_LL: case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM: case UTF8PROC_CATEGORY_LO: case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_MN: case UTF8PROC_CATEGORY_MC: case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_ND: case UTF8PROC_CATEGORY_PC:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static moeq_status load_token(struct mq_load *load, const cJSON *json, struct mq_added_token *token)
+{
+    static const char what[] = "added token";
+    MQ_TRY(mq_load_text(load, json, "content", what, &token->content));
+    MQ_TRY(mq_load_flag(load, json, "single_word", what, -1, &token->single_word));
+    MQ_TRY(mq_load_flag(load, json, "lstrip", what, -1, &token->lstrip));
+    MQ_TRY(mq_load_flag(load, json, "rstrip", what, -1, &token->rstrip));
+    MQ_TRY(mq_load_flag(load, json, "normalized", what, -1, &token->normalized));
+    MQ_TRY(mq_load_flag(load, json, "special", what, -1, &token->special));
+    return MOEQ_OK;
+}
+
+/*
+ * Checks the token's id and enters it. A token of the model has the model's id; the others are
+ * numbered on behind the model's pieces, in the file's order. Where a file says otherwise,
+ * `tokenizers` warns and overrules it; the embedding rows that the file means are then not the
+ * ones it would use, so here that is an error.
+ */
+static moeq_status enter_token(struct mq_load *load, const cJSON *json,
+                               const struct mq_added_token *token, uint32_t *next_id)
+{
+    struct mq_tokenizer *t = load->tokenizer;
+    const char *content = token->content.data;
+    uint64_t id;
+    if (!mq_json_u64(mq_json_get(json, "id"), &id) || id >= t->vocab_size)
+        return mq_fail_file(load->err, MOEQ_MALFORMED, load->path,
+                            "added token '%.200s': the id is missing or out of range", content);
+    uint32_t expected;
+    if (!mq_strmap_get(&t->vocab, content, token->content.size, &expected))
+        expected = (*next_id)++;
+    if (id != expected || (t->tokens[id].text && strcmp(t->tokens[id].text, content) != 0))
+        return mq_fail_file(load->err, MOEQ_MALFORMED, load->path,
+                            "added token '%.200s': expected id %u, found %llu", content, expected,
+                            (unsigned long long)id);
+    switch (mq_strmap_add(&t->added_ids, content, token->content.size, (uint32_t)id)) {
+    case MQ_STRMAP_ADDED:
+        break;
+    case MQ_STRMAP_DUPLICATE:
+        return mq_fail_file(load->err, MOEQ_MALFORMED, load->path,
+                            "added token '%.200s' is there twice", content);
+    case MQ_STRMAP_NO_MEMORY:
+        return mq_fail_memory(load->err, "reading added tokens");
+    }
+    t->tokens[id].text = content;
+    t->tokens[id].size = (uint32_t)token->content.size;
+    t->added[t->added_count] = *token;
+    t->added[t->added_count++].id = (uint32_t)id;
+    return MOEQ_OK;
+}
+
+moeq_status mq_added_tokens_load(struct mq_load *load, const cJSON *json)
+{
+    struct mq_tokenizer *t = load->tokenizer;
+    if (!json || cJSON_IsNull(json))
+        return MOEQ_OK;
+    if (!cJSON_IsArray(json))
+        return mq_load_malformed(load, "added_tokens", "no list");
+    const size_t count = (size_t)cJSON_GetArraySize(json);
+    t->added = mq_arena_alloc(t->arena, count, sizeof *t->added);
+    if (!t->added || !mq_strmap_init(&t->added_ids, count))
+        return mq_fail_memory(load->err, "reading added tokens");
+    uint32_t next_id = (uint32_t)t->vocab.count;
+    for (const cJSON *item = json->child; item; item = item->next) {
+        struct mq_added_token token = {0};
+        MQ_TRY(load_token(load, item, &token));
+        if (token.content.size) /* `tokenizers` ignores an empty one */
+            MQ_TRY(enter_token(load, item, &token, &next_id));
+    }
+    return MOEQ_OK;
+}
+
+/* Adds a text to a trie. Of equal texts the first one stays. */
+static bool trie_add(struct mq_trie *trie, const char *text, size_t n, uint32_t index)
+{
+    uint32_t node = 0;
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t byte = (unsigned char)text[i];
+        const struct mq_pair_value *edge = mq_pair_map_get(&trie->edges, node, byte);
+        struct mq_pair_value value = edge ? *edge : (struct mq_pair_value){++trie->nodes, 0};
+        if (i + 1 == n && !value.second)
+            value.second = index + 1;
+        if (!mq_pair_map_set(&trie->edges, node, byte, value))
+            return false;
+        node = value.first;
+    }
+    if (n)
+        trie->first[(unsigned char)text[0]] = true;
+    return true;
+}
+
+/*
+ * Builds both tries and decides what decoding leaves out. A token with `normalized` is looked for
+ * in its normalized form, and is decoded to that form as well; `tokenizers` leaves a token out if
+ * the text it decodes to is the content of some special token.
+ */
+moeq_status mq_added_tokens_build(struct mq_load *load)
+{
+    struct mq_tokenizer *t = load->tokenizer;
+    struct mq_buffer text = {0}, scratch = {0};
+    struct mq_strmap specials = {0};
+    moeq_status status = MOEQ_OK;
+    bool ok = true;
+    for (size_t i = 0; i < t->added_count && ok; i++) {
+        const struct mq_added_token *token = &t->added[i];
+        if (token->special)
+            ok = mq_strmap_add(&specials, token->content.data, token->content.size, 0) !=
+                 MQ_STRMAP_NO_MEMORY;
+        if (!token->normalized) {
+            ok = ok && trie_add(&t->raw, token->content.data, token->content.size, (uint32_t)i);
+            continue;
+        }
+        mq_buffer_clear(&text);
+        mq_buffer_append(&text, token->content.data, token->content.size);
+        MQ_TRY_OUT(mq_normalize(t, &text, &scratch, load->err));
+        char *copy = mq_arena_strndup(t->arena, text.data ? text.data : "", text.size);
+        ok = ok && copy && trie_add(&t->normalized, copy, text.size, (uint32_t)i);
+        if (ok) {
+            t->tokens[token->id].text = copy;
+            t->tokens[token->id].size = (uint32_t)text.size;
+        }
+    }
+    for (size_t i = 0; i < t->vocab_size && ok && specials.count; i++) {
+        struct mq_token *token = &t->tokens[i];
+        uint32_t unused;
+        token->skip = token->text && mq_strmap_get(&specials, token->text, token->size, &unused);
+    }
+    if (!ok)
+        status = mq_fail_memory(load->err, "reading added tokens");
+out:
+    mq_strmap_free(&specials);
+    mq_buffer_free(&text);
+    mq_buffer_free(&scratch);
+    return status;
+}
+
+void mq_added_tokens_free(struct mq_tokenizer *tokenizer)
+{
+    mq_strmap_free(&tokenizer->added_ids);
+    mq_pair_map_free(&tokenizer->raw.edges);
+    mq_pair_map_free(&tokenizer->normalized.edges);
+}
+
+/* The longest token at `text`: its length and index; 0 if there is none. */
+static size_t longest_match(const struct mq_trie *trie, const char *text, size_t n,
+                            uint32_t *index)
+{
+    size_t length = 0;
+    uint32_t node = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct mq_pair_value *edge =
+            mq_pair_map_get(&trie->edges, node, (unsigned char)text[i]);
+        if (!edge)
+            break;
+        node = edge->first;
+        if (edge->second) {
+            length = i + 1;
+            *index = edge->second - 1;
+        }
+    }
+    return length;
+}
+
+/* True if a word character ends at `start` and none... see single_word: neither neighbour may be
+ * a word character. */
+static bool stands_alone(const char *text, size_t n, size_t start, size_t end)
+{
+    uint32_t code;
+    if (start > 0) {
+        mq_utf8_next(text + mq_utf8_previous(text, start), &code);
+        if (is_word(code))
+            return false;
+    }
+    if (end < n) {
+        mq_utf8_next(text + end, &code);
+        if (is_word(code))
+            return false;
+    }
+    return true;
+}
+
+/* Widens a match by white space on the sides that the token strips, but not into the one before. */
+static void widen(const struct mq_added_token *token, const char *text, size_t n, size_t done,
+                  struct mq_added_match *match)
+{
+    uint32_t code;
+    if (token->lstrip) {
+        while (match->start > 0) {
+            const size_t previous = mq_utf8_previous(text, match->start);
+            mq_utf8_next(text + previous, &code);
+            if (!is_white_space(code))
+                break;
+            match->start = previous;
+        }
+        if (match->start < done)
+            match->start = done;
+    }
+    while (token->rstrip && match->end < n) {
+        const size_t length = mq_utf8_next(text + match->end, &code);
+        if (!is_white_space(code))
+            break;
+        match->end += length;
+    }
+}
+
+bool mq_added_tokens_next(const struct mq_tokenizer *tokenizer, const struct mq_trie *trie,
+                          const char *text, size_t n, struct mq_added_scan *scan,
+                          struct mq_added_match *match)
+{
+    if (!trie->nodes)
+        return false;
+    while (scan->at < n) {
+        uint32_t index = 0;
+        const size_t at = scan->at;
+        const size_t length = trie->first[(unsigned char)text[at]]
+                                  ? longest_match(trie, text + at, n - at, &index)
+                                  : 0;
+        if (!length) {
+            scan->at++;
+            continue;
+        }
+        /* The search goes on behind the token itself, even if it strips what follows. */
+        scan->at = at + length;
+        const struct mq_added_token *token = &tokenizer->added[index];
+        if (token->single_word && !stands_alone(text, n, at, at + length))
+            continue;
+        *match = (struct mq_added_match){at, at + length, token->id};
+        widen(token, text, n, scan->done, match);
+        scan->done = match->end;
+        return true;
+    }
+    return false;
+}

@@ -1,0 +1,172 @@
+/* arms.c: what the evaluator asks of its arms. */
+#include "arms_int.h"
+
+#include "error.h"
+
+#include <stdio.h>
+
+static const struct mq_tensor *find(const struct mq_arm *arm, enum mq_role role, int32_t layer,
+                                    int32_t expert)
+{
+    if (role == MQ_ROLE_HEAD && arm->view->hparams.tied_head)
+        role = MQ_ROLE_EMBEDDING;
+    return mq_view_find(arm->view, role, layer, expert);
+}
+
+struct mq_weights mq_arm_weights(const struct mq_arm *arm, enum mq_role role, int32_t layer,
+                                 int32_t expert)
+{
+    const struct mq_tensor *tensor = find(arm, role, layer, expert);
+    return (struct mq_weights){
+        .view = arm->view,
+        .tensor = tensor,
+        .storage = mq_level_find(tensor->storage),
+        .level = arm->levels ? arm->levels[tensor - arm->view->tensors] : NULL,
+        .effort = arm->effort,
+    };
+}
+
+bool mq_arm_has_router(const struct mq_arm *arm, uint32_t layer)
+{
+    return find(arm, MQ_ROLE_ROUTER, (int32_t)layer, -1) != NULL;
+}
+
+static bool is_level(const struct mq_level *level)
+{
+    return level >= mq_levels && level < mq_levels + mq_levels_count;
+}
+
+static moeq_status check_tensor(const struct mq_arm *arm, enum mq_role role, int32_t layer,
+                                int32_t expert, uint64_t rows, uint64_t cols, moeq_error *err)
+{
+    const struct mq_tensor *t = find(arm, role, layer, expert);
+    if (!t)
+        return mq_fail(err, MOEQ_MALFORMED, "%s: arm '%s' has no %s in layer %d (expert %d)",
+                       arm->view->path, arm->name, mq_role_name(role), layer, expert);
+    const char *path = arm->view->files[t->file].file.path;
+    if (t->rows != rows || t->cols != cols)
+        return mq_fail_tensor(err, MOEQ_MALFORMED, path, t->name, t->offset,
+                              "expected shape [%llu, %llu], found [%llu, %llu]",
+                              (unsigned long long)rows, (unsigned long long)cols,
+                              (unsigned long long)t->rows, (unsigned long long)t->cols);
+    const struct mq_level *storage = mq_level_find(t->storage);
+    if (!storage)
+        return mq_fail_tensor(err, MOEQ_UNSUPPORTED, path, t->name, t->offset,
+                              "is stored as '%s', which cannot be evaluated", t->storage);
+    if (t->row_bytes != mq_level_row_bytes(storage, cols))
+        return mq_fail_tensor(err, MOEQ_MALFORMED, path, t->name, t->offset,
+                              "expected %llu bytes a row of %s, found %llu",
+                              (unsigned long long)mq_level_row_bytes(storage, cols), t->storage,
+                              (unsigned long long)t->row_bytes);
+    const struct mq_level *level = arm->levels ? arm->levels[t - arm->view->tensors] : NULL;
+    if (level && !is_level(level))
+        return mq_fail_tensor(err, MOEQ_INVALID_ARGUMENT, path, t->name, t->offset,
+                              "arm '%s' asks for a level that is not in the table", arm->name);
+    return MOEQ_OK;
+}
+
+static moeq_status check_layer(const struct mq_arm *arm, int32_t layer, moeq_error *err)
+{
+    const struct mq_hparams *hp = &arm->view->hparams;
+    const uint64_t q = (uint64_t)hp->heads * hp->head_dim, h = hp->hidden, f = hp->ffn;
+    const uint64_t kv = (uint64_t)hp->kv_heads * hp->head_dim;
+    MQ_TRY(check_tensor(arm, MQ_ROLE_ATTN_NORM, layer, -1, 1, h, err));
+    MQ_TRY(check_tensor(arm, MQ_ROLE_ATTN_Q, layer, -1, q, h, err));
+    MQ_TRY(check_tensor(arm, MQ_ROLE_ATTN_K, layer, -1, kv, h, err));
+    MQ_TRY(check_tensor(arm, MQ_ROLE_ATTN_V, layer, -1, kv, h, err));
+    MQ_TRY(check_tensor(arm, MQ_ROLE_ATTN_O, layer, -1, h, q, err));
+    MQ_TRY(check_tensor(arm, MQ_ROLE_FFN_NORM, layer, -1, 1, h, err));
+    if (!mq_arm_has_router(arm, (uint32_t)layer)) {
+        MQ_TRY(check_tensor(arm, MQ_ROLE_MLP_GATE, layer, -1, f, h, err));
+        MQ_TRY(check_tensor(arm, MQ_ROLE_MLP_UP, layer, -1, f, h, err));
+        return check_tensor(arm, MQ_ROLE_MLP_DOWN, layer, -1, h, f, err);
+    }
+    if (hp->top_k == 0 || hp->top_k > hp->experts)
+        return mq_fail(err, MOEQ_MALFORMED, "%s: %u experts, of which a token uses %u",
+                       arm->view->path, hp->experts, hp->top_k);
+    MQ_TRY(check_tensor(arm, MQ_ROLE_ROUTER, layer, -1, hp->experts, h, err));
+    for (int32_t e = 0; e < (int32_t)hp->experts; e++) {
+        MQ_TRY(check_tensor(arm, MQ_ROLE_EXPERT_GATE, layer, e, f, h, err));
+        MQ_TRY(check_tensor(arm, MQ_ROLE_EXPERT_UP, layer, e, f, h, err));
+        MQ_TRY(check_tensor(arm, MQ_ROLE_EXPERT_DOWN, layer, e, h, f, err));
+    }
+    return MOEQ_OK;
+}
+
+static moeq_status check_arm(const struct mq_arm *arm, moeq_error *err)
+{
+    const struct mq_hparams *hp = &arm->view->hparams;
+    if (hp->hidden == 0 || hp->ffn == 0 || hp->vocab == 0 || hp->layers == 0 || hp->heads == 0 ||
+        hp->kv_heads == 0 || hp->heads % hp->kv_heads || hp->head_dim == 0 || hp->head_dim % 2 ||
+        hp->layers > INT32_MAX || hp->experts > INT32_MAX)
+        return mq_fail(err, MOEQ_MALFORMED,
+                       "%s: impossible sizes: %u layers, hidden %u, ffn %u, vocabulary %u, %u heads "
+                       "of %u (%u kv heads)",
+                       arm->view->path, hp->layers, hp->hidden, hp->ffn, hp->vocab, hp->heads,
+                       hp->head_dim, hp->kv_heads);
+    MQ_TRY(check_tensor(arm, MQ_ROLE_EMBEDDING, -1, -1, hp->vocab, hp->hidden, err));
+    MQ_TRY(check_tensor(arm, MQ_ROLE_OUTPUT_NORM, -1, -1, 1, hp->hidden, err));
+    MQ_TRY(check_tensor(arm, MQ_ROLE_HEAD, -1, -1, hp->vocab, hp->hidden, err));
+    for (uint32_t layer = 0; layer < hp->layers; layer++)
+        MQ_TRY(check_layer(arm, (int32_t)layer, err));
+    return MOEQ_OK;
+}
+
+static bool same_rope(const struct mq_rope *a, const struct mq_rope *b)
+{
+    if (a->type != b->type || a->theta != b->theta)
+        return false;
+    if (a->type != MQ_ROPE_DEFAULT && a->factor != b->factor)
+        return false;
+    return a->type != MQ_ROPE_LLAMA3 || (a->low_freq_factor == b->low_freq_factor &&
+                                         a->high_freq_factor == b->high_freq_factor &&
+                                         a->original_max_positions == b->original_max_positions);
+}
+
+/* The first hyper-parameter in which two arms differ, NULL if there is none. Only those that
+ * change the maths count. */
+static const char *difference(const struct mq_hparams *a, const struct mq_hparams *b)
+{
+#define DIFFERS(field)                                                                             \
+    if (a->field != b->field)                                                                      \
+    return #field
+    DIFFERS(layers);
+    DIFFERS(hidden);
+    DIFFERS(heads);
+    DIFFERS(kv_heads);
+    DIFFERS(head_dim);
+    DIFFERS(vocab);
+    DIFFERS(ffn);
+    DIFFERS(experts);
+    DIFFERS(top_k);
+    DIFFERS(sliding_window);
+    DIFFERS(rms_eps);
+    DIFFERS(tied_head);
+#undef DIFFERS
+    return same_rope(&a->rope, &b->rope) ? NULL : "rope";
+}
+
+moeq_status mq_arms_check(const struct mq_arm *arms, size_t count, moeq_error *err)
+{
+    if (count == 0)
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "there is nothing to evaluate");
+    for (size_t a = 0; a < count; a++) {
+        const char *which = difference(&arms[0].view->hparams, &arms[a].view->hparams);
+        if (which)
+            return mq_fail(err, MOEQ_INVALID_ARGUMENT,
+                           "%s and %s are different architectures: '%s' differs",
+                           arms[0].view->path, arms[a].view->path, which);
+        if (arms[a].routes_from < -1 || arms[a].routes_from >= (int64_t)a)
+            return mq_fail(err, MOEQ_INVALID_ARGUMENT,
+                           "arm '%s' (%zu) takes its routes from arm %d; expected an earlier one",
+                           arms[a].name, a, arms[a].routes_from);
+        MQ_TRY(check_arm(&arms[a], err));
+        for (uint32_t layer = 0; layer < arms[0].view->hparams.layers; layer++)
+            if (mq_arm_has_router(&arms[a], layer) != mq_arm_has_router(&arms[0], layer))
+                return mq_fail(err, MOEQ_INVALID_ARGUMENT,
+                               "%s and %s are different architectures: layer %u has a router in "
+                               "one of them",
+                               arms[0].view->path, arms[a].view->path, layer);
+    }
+    return MOEQ_OK;
+}
