@@ -58,23 +58,28 @@ struct sums {
     v16 s1, sx, s2; /* sum l, sum x l, sum l^2 */
 };
 
-/* Codes at x * inverse + offset, summed per lane; two chains each hide the latency. The offset is
- * added apart from the magic number, which would round it. */
+/* Adds weights x with the codes at x * inverse + offset. The offset is added apart from the magic
+ * number, which would round it. */
+MQ_INLINE void add_codes(v16 x, v16 inverse, v16 offset, struct sums *s)
+{
+    const v16 t = v_add(v_fma(x, inverse, offset), v_set1(MQ_MAGIC));
+    const v16 l = v_sub(v_clamp(t, MQ_MAGIC, MQ_MAGIC + 15), v_set1(MQ_MAGIC));
+    s->s1 = v_add(s->s1, l);
+    s->sx = v_fma(l, x, s->sx);
+    s->s2 = v_fma(l, l, s->s2);
+}
+
+/* The sums of each lane; even and odd weights apart, which hides the additions' latency. Called
+ * some 15 to 50 times a pair: a function of its own keeps the search's code small. */
 static __attribute__((noinline)) struct sums sums(const v16 x[SUB_WEIGHTS], v16 inverse, v16 offset)
 {
-    const v16 magic = v_set1(MQ_MAGIC);
-    struct sums s[2] = {{v_zero(), v_zero(), v_zero()}, {v_zero(), v_zero(), v_zero()}};
+    struct sums even = {v_zero(), v_zero(), v_zero()}, odd = even;
 #pragma GCC unroll 4
-    for (int i = 0; i < SUB_WEIGHTS; i++) {
-        const v16 t = v_add(v_fma(x[i], inverse, offset), magic);
-        const v16 l = v_sub(v_clamp(t, MQ_MAGIC, MQ_MAGIC + 15), magic);
-        struct sums *half = &s[i & 1];
-        half->s1 = v_add(half->s1, l);
-        half->sx = v_fma(l, x[i], half->sx);
-        half->s2 = v_fma(l, l, half->s2);
+    for (int i = 0; i < SUB_WEIGHTS; i += 2) {
+        add_codes(x[i], inverse, offset, &even);
+        add_codes(x[i + 1], inverse, offset, &odd);
     }
-    return (struct sums){v_add(s[0].s1, s[1].s1), v_add(s[0].sx, s[1].sx),
-                         v_add(s[0].s2, s[1].s2)};
+    return (struct sums){v_add(even.s1, odd.s1), v_add(even.sx, odd.sx), v_add(even.s2, odd.s2)};
 }
 
 MQ_INLINE struct sums select_sums(m16 m, struct sums yes, struct sums no)

@@ -20,34 +20,41 @@ static const struct search {
     float span;
 } searches[MQ_EFFORT_COUNT] = {
     [MQ_EFFORT_DEFAULT] = {4, 0.05f},
-    [MQ_EFFORT_BEST] = {16, 0.05f},
+    [MQ_EFFORT_BEST] = {16, 0.08f},
 };
 
-/* Keeps in *best the scale whose codes leave the smaller squared error; adds up, for a refit,
- * sum x q and sum q^2 if they are wanted (both pointers or none). Lane = block. */
-MQ_INLINE void try_scale(const v16 x[BLOCK_WEIGHTS], v16 scale, v16 *best, v16 *best_error,
-                         v16 *sum_xq, v16 *sum_qq)
+struct sums {
+    v16 ee, xq, qq; /* sum (x - scale q)^2, sum x q, sum q^2 */
+};
+
+MQ_INLINE void add_codes(v16 x, v16 scale, v16 inverse, struct sums *s)
+{
+    const v16 q = mq_codes(x, inverse, -127, 127), e = v_fnma(q, scale, x);
+    s->ee = v_fma(e, e, s->ee);
+    s->xq = v_fma(q, x, s->xq);
+    s->qq = v_fma(q, q, s->qq);
+}
+
+/* The sums of each lane; even and odd weights apart, which hides the additions' latency. Where only
+ * the errors are used, the compiler drops the other two. */
+MQ_INLINE struct sums sums(const v16 x[BLOCK_WEIGHTS], v16 scale)
 {
     const v16 inverse = v_inverse_or_zero(scale);
-    v16 error[2] = {v_zero(), v_zero()}, xq[2] = {v_zero(), v_zero()}, qq[2] = {v_zero(), v_zero()};
+    struct sums even = {v_zero(), v_zero(), v_zero()}, odd = even;
 #pragma GCC unroll 4
-    for (int i = 0; i < BLOCK_WEIGHTS; i++) {
-        const v16 q = mq_codes(x[i], inverse, -127, 127);
-        const v16 e = v_fnma(q, scale, x[i]);
-        error[i & 1] = v_fma(e, e, error[i & 1]);
-        if (sum_xq) {
-            xq[i & 1] = v_fma(q, x[i], xq[i & 1]);
-            qq[i & 1] = v_fma(q, q, qq[i & 1]);
-        }
+    for (int i = 0; i < BLOCK_WEIGHTS; i += 2) {
+        add_codes(x[i], scale, inverse, &even);
+        add_codes(x[i + 1], scale, inverse, &odd);
     }
-    const v16 total = v_add(error[0], error[1]);
-    const m16 better = v_lt(total, *best_error);
-    *best_error = v_select(better, total, *best_error);
+    return (struct sums){v_add(even.ee, odd.ee), v_add(even.xq, odd.xq), v_add(even.qq, odd.qq)};
+}
+
+/* Takes over the scale in the lanes where it lowers the error. */
+MQ_INLINE void keep_better(v16 scale, v16 error, v16 *best, v16 *best_error)
+{
+    const m16 better = v_lt(error, *best_error);
+    *best_error = v_select(better, error, *best_error);
     *best = v_select(better, scale, *best);
-    if (sum_xq) {
-        *sum_xq = v_add(xq[0], xq[1]);
-        *sum_qq = v_add(qq[0], qq[1]);
-    }
 }
 
 MQ_INLINE v16 search_scale(const v16 x[BLOCK_WEIGHTS], const struct search *search)
@@ -59,10 +66,10 @@ MQ_INLINE v16 search_scale(const v16 x[BLOCK_WEIGHTS], const struct search *sear
     for (int k = 0; k < search->candidates; k++) {
         const float stretch = 1.0f + search->span * (float)k / (float)(search->candidates - 1);
         const v16 scale = mq_round_scale(v_mul(max, v_set1(stretch / 127.0f)));
-        v16 xq, qq;
-        try_scale(x, scale, &best, &best_error, &xq, &qq);
-        const v16 refit = mq_round_scale(v_mul(xq, v_inverse_or_zero(qq)));
-        try_scale(x, refit, &best, &best_error, NULL, NULL);
+        const struct sums s = sums(x, scale);
+        keep_better(scale, s.ee, &best, &best_error);
+        const v16 refit = mq_round_scale(v_mul(s.xq, v_inverse_or_zero(s.qq)));
+        keep_better(refit, sums(x, refit).ee, &best, &best_error);
     }
     return best;
 }

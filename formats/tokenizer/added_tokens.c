@@ -205,8 +205,7 @@ static size_t longest_match(const struct mq_trie *trie, const char *text, size_t
     return length;
 }
 
-/* True if a word character ends at `start` and none... see single_word: neither neighbour may be
- * a word character. */
+/* single_word: true if neither neighbour is a word character. */
 static bool stands_alone(const char *text, size_t n, size_t start, size_t end)
 {
     uint32_t code;
@@ -223,13 +222,14 @@ static bool stands_alone(const char *text, size_t n, size_t start, size_t end)
     return true;
 }
 
-/* Widens a match by white space on the sides that the token strips, but not into the one before. */
+/* Widens a match by white space on the sides that the token strips, but not into the match before,
+ * which ends at `done`. */
 static void widen(const struct mq_added_token *token, const char *text, size_t n, size_t done,
                   struct mq_added_match *match)
 {
     uint32_t code;
     if (token->lstrip) {
-        while (match->start > 0) {
+        while (match->start > done) {
             const size_t previous = mq_utf8_previous(text, match->start);
             mq_utf8_next(text + previous, &code);
             if (!is_white_space(code))

@@ -11,6 +11,10 @@
 static const char gpt2_regex[] =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
+/* What the steps may add to a segment, as in normalize.c: ByteLevel
+ * makes at most two bytes of one. */
+enum { MAX_GROWTH = 64, GROWTH_FREE_BYTES = 1 << 16 };
+
 /* Takes over the step's pattern, also on failure. */
 static moeq_status add_step(struct mq_load *load, const struct mq_pretokenizer_step *step)
 {
@@ -279,6 +283,7 @@ moeq_status mq_pretokenize(const struct mq_tokenizer *tokenizer, struct mq_match
                            bool at_start, struct mq_pieces *pieces, struct mq_pieces *scratch,
                            moeq_error *err)
 {
+    const size_t limit = pieces->text.size * MAX_GROWTH + GROWTH_FREE_BYTES;
     for (size_t i = 0; i < tokenizer->pretokenizer_count; i++) {
         const struct mq_pretokenizer_step *step = &tokenizer->pretokenizers[i];
         mq_pieces_clear(scratch);
@@ -293,6 +298,9 @@ moeq_status mq_pretokenize(const struct mq_tokenizer *tokenizer, struct mq_match
         mq_pieces_swap(pieces, scratch);
         if (!mq_pieces_ok(pieces))
             return mq_fail_memory(err, "splitting text into words");
+        if (pieces->text.size > limit)
+            return mq_fail(err, MOEQ_LIMIT,
+                           "the tokenizer's pre-tokenizer makes more than %zu bytes of text", limit);
     }
     return MOEQ_OK;
 }

@@ -1,0 +1,171 @@
+/* cmd_tokenize.c: moeq tokenize. */
+#include "command.h"
+
+#include "error.h"
+#include "file.h"
+#include "json.h"
+#include "model_view.h"
+#include "moeq_profile.h"
+#include "policy.h"
+#include "tokenizer.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TEXT_CAP_BYTES (1ull << 30)
+
+/* From a tokenizer.json, a folder that holds one (weights or not), or a moeq file. */
+static moeq_status load_tokenizer(const char *path, struct mq_tokenizer **tokenizer,
+                                  moeq_error *err)
+{
+    char file[PATH_MAX];
+    struct mq_buffer text;
+    const size_t n = strlen(path);
+    snprintf(file, sizeof file, "%s", path);
+    if (mq_path_is_folder(path))
+        snprintf(file, sizeof file, "%s/tokenizer.json", path);
+    if (mq_path_exists(file) && (file[n] || (n > 5 && strcmp(path + n - 5, ".json") == 0))) {
+        MQ_TRY(mq_file_read_all(file, 256u << 20, &text, err));
+        const moeq_status status = mq_tokenizer_load(text.data, text.size, file, tokenizer, err);
+        mq_buffer_free(&text);
+        return status;
+    }
+    if (file[n])
+        return mq_fail_file(err, MOEQ_NOT_FOUND, path, "holds no tokenizer.json");
+    struct mq_view *view;
+    MQ_TRY(mq_view_open(path, &view, err));
+    const moeq_status status =
+        view->tokenizer_json.size
+            ? mq_tokenizer_load(view->tokenizer_json.data, view->tokenizer_json.size, path,
+                                tokenizer, err)
+            : mq_fail_file(err, MOEQ_NOT_FOUND, path, "holds no tokenizer");
+    mq_view_close(view);
+    return status;
+}
+
+static void put_ids(struct mq_buffer *out, const struct mq_ids *ids)
+{
+    for (size_t i = 0; i < ids->size; i++)
+        mq_buffer_printf(out, "%s%" PRId32, i ? ", " : "", ids->data[i]);
+}
+
+static moeq_status print_ids(const struct mq_tokenizer *tokenizer, const struct mq_options *options,
+                             const char *text, size_t n, moeq_error *err)
+{
+    struct mq_ids ids = {0};
+    struct mq_buffer out = {0}, piece = {0};
+    moeq_status status = mq_tokenizer_encode(tokenizer, text, n, !options->no_bos, &ids, err);
+    if (status == MOEQ_OK && options->json) {
+        mq_buffer_puts(&out, "{\"count\": ");
+        mq_buffer_printf(&out, "%zu, \"ids\": [", ids.size);
+        put_ids(&out, &ids);
+        mq_buffer_puts(&out, "]");
+        if (options->decode) {
+            mq_buffer_puts(&out, ", \"decoded\": ");
+            status = mq_tokenizer_decode(tokenizer, ids.data, ids.size, false, &piece, err);
+            mq_buffer_put_json(&out, piece.data ? piece.data : "", piece.size);
+        }
+        mq_buffer_puts(&out, "}\n");
+    } else if (status == MOEQ_OK && options->decode) {
+        for (size_t i = 0; i < ids.size && status == MOEQ_OK; i++) {
+            mq_buffer_clear(&piece);
+            status = mq_tokenizer_decode(tokenizer, &ids.data[i], 1, false, &piece, err);
+            mq_buffer_printf(&out, "%8" PRId32 "  ", ids.data[i]);
+            mq_buffer_put_json(&out, piece.data ? piece.data : "", piece.size);
+            mq_buffer_putc(&out, '\n');
+        }
+    } else if (status == MOEQ_OK) {
+        put_ids(&out, &ids);
+        mq_buffer_putc(&out, '\n');
+    }
+    if (status == MOEQ_OK && !mq_buffer_ok(&out))
+        status = mq_fail_memory(err, "printing ids");
+    if (status == MOEQ_OK) {
+        fwrite(out.data, 1, out.size, stdout);
+        if (!options->json && !options->quiet)
+            printf("%zu tokens\n", ids.size);
+    }
+    mq_buffer_free(&out);
+    mq_buffer_free(&piece);
+    mq_ids_free(&ids);
+    return status;
+}
+
+/* One line of --jsonl. */
+static moeq_status print_jsonl_line(const struct mq_tokenizer *tokenizer, const char *line,
+                                    size_t n, const char *path, uint64_t offset, moeq_error *err)
+{
+    const struct mq_json_limits limits = {.depth = 16, .values = 1000000};
+    cJSON *tree;
+    MQ_TRY(mq_json_parse(line, n, &limits, path, offset, &tree, err));
+    const cJSON *text = mq_json_get(tree, "text"), *special = mq_json_get(tree, "add_special_tokens");
+    struct mq_ids ids = {0};
+    struct mq_buffer out = {0}, decoded = {0};
+    moeq_status status = MOEQ_OK;
+    if (!cJSON_IsString(text))
+        status = mq_fail_file(err, MOEQ_MALFORMED, path, "JSON at byte %" PRIu64 ": no \"text\"",
+                              offset);
+    if (status == MOEQ_OK)
+        status = mq_tokenizer_encode(tokenizer, text->valuestring, strlen(text->valuestring),
+                                     !special || cJSON_IsTrue(special), &ids, err);
+    if (status == MOEQ_OK)
+        status = mq_tokenizer_decode(tokenizer, ids.data, ids.size, false, &decoded, err);
+    if (status == MOEQ_OK) {
+        mq_buffer_puts(&out, "{\"ids\": [");
+        put_ids(&out, &ids);
+        mq_buffer_puts(&out, "], \"decoded\": ");
+        mq_buffer_put_json(&out, decoded.data ? decoded.data : "", decoded.size);
+        mq_buffer_puts(&out, "}\n");
+        if (mq_buffer_ok(&out))
+            fwrite(out.data, 1, out.size, stdout);
+        else
+            status = mq_fail_memory(err, "printing ids");
+    }
+    cJSON_Delete(tree);
+    mq_buffer_free(&out);
+    mq_buffer_free(&decoded);
+    mq_ids_free(&ids);
+    return status;
+}
+
+static moeq_status print_jsonl(const struct mq_tokenizer *tokenizer, const char *path,
+                               moeq_error *err)
+{
+    struct mq_buffer text;
+    MQ_TRY(mq_file_read_all(path, TEXT_CAP_BYTES, &text, err));
+    moeq_status status = MOEQ_OK;
+    for (size_t at = 0; at < text.size && status == MOEQ_OK;) {
+        const char *line = text.data + at, *end = memchr(line, '\n', text.size - at);
+        const size_t n = end ? (size_t)(end - line) : text.size - at;
+        if (n)
+            status = print_jsonl_line(tokenizer, line, n, path, at, err);
+        at += n + 1;
+    }
+    mq_buffer_free(&text);
+    return status;
+}
+
+enum mq_exit mq_cmd_tokenize(const struct mq_options *options)
+{
+    if (!options->text + !options->string + !options->jsonl != 2)
+        return mq_usage("tokenize", "expected one of --text FILE, --string TEXT, --jsonl FILE");
+    moeq_error err = {0};
+    struct mq_tokenizer *tokenizer = NULL;
+    moeq_status status = load_tokenizer(options->positional[0], &tokenizer, &err);
+    if (status == MOEQ_OK && options->string) {
+        status = print_ids(tokenizer, options, options->string, strlen(options->string), &err);
+    } else if (status == MOEQ_OK && options->text) {
+        struct mq_buffer text = {0};
+        status = mq_file_read_all(options->text, TEXT_CAP_BYTES, &text, &err);
+        if (status == MOEQ_OK)
+            status = print_ids(tokenizer, options, text.data, text.size, &err);
+        mq_buffer_free(&text);
+    } else if (status == MOEQ_OK) {
+        status = print_jsonl(tokenizer, options->jsonl, &err);
+    }
+    mq_tokenizer_free(tokenizer);
+    return status == MOEQ_OK ? mq_finish_output() : mq_report(&err);
+}

@@ -1,0 +1,91 @@
+/*
+ * command.h: the subcommand table, and the options that subcommands share.
+ *
+ * A subcommand is one cmd_*.c and one row in commands.c. Its help text is generated from the row
+ * and the option table, so an option that is accepted is an option that is documented.
+ */
+#ifndef MQ_COMMAND_H
+#define MQ_COMMAND_H
+
+#include "context.h"
+#include "moeq.h"
+
+#include <cjson/cJSON.h>
+
+enum mq_exit { MQ_EXIT_GOOD = 0, MQ_EXIT_FAILURE = 1, MQ_EXIT_USAGE = 2, MQ_EXIT_REGRESSION = 3 };
+
+/* Repeated options keep the command line's strings. */
+struct mq_option_list {
+    const char **values;
+    size_t count;
+};
+
+/* All options of all subcommands, as parsed. */
+struct mq_options {
+    const char *positional[4];
+    int positional_count;
+    /* output and levels */
+    const char *output, *level, *levels, *attention, *embeddings, *effort;
+    struct mq_option_list tensor;
+    bool dry_run, force, tensors;
+    /* text and evaluation */
+    const char *text, *string, *jsonl, *ids, *dump, *protocol;
+    uint64_t tokens, context;
+    bool dump_hidden, no_bos, decode;
+    /* common */
+    uint64_t threads, memory;
+    bool json, quiet, verbose, no_progress, help;
+};
+
+struct mq_command {
+    const char *name, *arguments; /* "convert", "MODEL -o OUT --level LEVEL" */
+    const char *summary;          /* one line for `moeq --help` */
+    const char *description;      /* paragraphs for its own --help, wrapped at 80 columns */
+    const char *options;          /* names of the options that it takes: "output level ..." */
+    const char *examples;
+    int positional_min, positional_max;
+    enum mq_exit (*run)(const struct mq_options *options);
+};
+
+extern const struct mq_command mq_commands[];
+extern const size_t mq_commands_count;
+
+/* Parses argv for a command. False after a message on stderr (exit code 2). */
+bool mq_options_parse(const struct mq_command *command, int argc, char **argv,
+                      struct mq_options *options);
+void mq_options_free(struct mq_options *options);
+
+/* Help on stdout. */
+void mq_print_help(void);
+void mq_print_command_help(const struct mq_command *command);
+
+/* The closest name to `word` among n of them, NULL if none is near. */
+const char *mq_nearest(const char *word, const char *const *names, size_t n);
+
+/* "moeq: message" on stderr; the exit code that belongs to the status. */
+enum mq_exit mq_report(const moeq_error *err);
+/* "moeq convert: message" and where help is; MQ_EXIT_USAGE. */
+enum mq_exit mq_usage(const char *command, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* One JSON document on stdout, and the tree is freed. Failing to write is a failure. */
+enum mq_exit mq_print_json(cJSON *document);
+
+/* Flushes stdout; a full disk or closed pipe becomes a failure. */
+enum mq_exit mq_finish_output(void);
+
+/* The context for a job: threads, memory, kernels, progress bar on stderr, Ctrl-C. */
+struct mq_job_ui {
+    struct mq_context context;
+    struct mq_progress_state *progress;
+};
+bool mq_job_begin(const struct mq_options *options, struct mq_job_ui *ui);
+void mq_job_end(struct mq_job_ui *ui); /* clears the progress line */
+
+/* "4.36 GiB", "12.7 MiB", "512 B" */
+const char *mq_format_bytes(uint64_t bytes, char text[32]);
+/* "1 h 02 min", "4.2 s" */
+const char *mq_format_seconds(double seconds, char text[32]);
+double mq_now_seconds(void);
+
+#endif

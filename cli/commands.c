@@ -1,0 +1,99 @@
+/* commands.c: the subcommand table. To add one: its cmd_*.c, and a row here. */
+#include "command.h"
+
+enum mq_exit mq_cmd_convert(const struct mq_options *options);
+enum mq_exit mq_cmd_inspect(const struct mq_options *options);
+enum mq_exit mq_cmd_check(const struct mq_options *options);
+enum mq_exit mq_cmd_eval(const struct mq_options *options);
+enum mq_exit mq_cmd_sweep(const struct mq_options *options);
+enum mq_exit mq_cmd_tokenize(const struct mq_options *options);
+
+const struct mq_command mq_commands[] = {
+    {
+        .name = "convert",
+        .arguments = "MODEL -o FILE --level LEVEL",
+        .summary = "quantize a model into a moeq file",
+        .description =
+            "Quantizes a model into one moeq file, grouped per expert. Experts and MLPs get\n"
+            "LEVEL; attention, embeddings and head q8_0; routers and norms stay as they are.\n"
+            "Memory does not depend on the model's size (--memory, default 256M). A run that\n"
+            "was interrupted goes on where it stopped when the same command is given again.",
+        .options = "output level attention embeddings tensor effort dry-run force",
+        .examples =
+            "  moeq convert Mixtral-8x7B-v0.1 -o mixtral.moeq --level q4_k\n"
+            "  moeq convert DIR -o m.moeq --level q3_k --tensor '*.layers.0.*w2*=q8_0'\n"
+            "  moeq convert DIR --level q4_k --dry-run",
+        .positional_min = 1,
+        .positional_max = 1,
+        .run = mq_cmd_convert,
+    },
+    {
+        .name = "inspect",
+        .arguments = "MODEL [--tensors]",
+        .summary = "what is in a model: family, sizes by role and level",
+        .description = "Prints a model's family, dimensions, and sizes by role and level.",
+        .options = "tensors",
+        .examples = "  moeq inspect mixtral.moeq --tensors",
+        .positional_min = 1,
+        .positional_max = 1,
+        .run = mq_cmd_inspect,
+    },
+    {
+        .name = "check",
+        .arguments = "FILE",
+        .summary = "verify every checksum of a moeq file",
+        .description =
+            "Reads a moeq file once and compares the CRC-32 of its header and of every tensor\n"
+            "with those it carries. Damage is named by tensor, layer and expert; exit code 1.",
+        .options = "",
+        .examples = "  moeq check mixtral.moeq",
+        .positional_min = 1,
+        .positional_max = 1,
+        .run = mq_cmd_check,
+    },
+    {
+        .name = "eval",
+        .arguments = "MODEL --text FILE | --ids FILE --dump FILE",
+        .summary = "perplexity of a model on a text; or logits and routes, for comparison",
+        .description =
+            "Runs a model in f32 on the processor, layer by layer: memory holds a few rows of\n"
+            "weights and the tokens' states, never the model (--memory, default half of the\n"
+            "machine's). With --text: the perplexity. With --ids and --dump: logits, router\n"
+            "logits, chosen experts and their weights for given token ids, as safetensors.",
+        .options = "text ids dump dump-hidden protocol context tokens",
+        .examples = "  moeq eval mixtral.moeq --text wiki.txt --protocol full\n"
+                    "  moeq eval DIR --ids ids.safetensors --dump out.safetensors",
+        .positional_min = 1,
+        .positional_max = 1,
+        .run = mq_cmd_eval,
+    },
+    {
+        .name = "sweep",
+        .arguments = "MODEL --text FILE --levels A,B,...",
+        .summary = "what each level costs: memory, perplexity, KL divergence, routing",
+        .description =
+            "Quantizes a model on the fly at each level, runs all of them side by side with the\n"
+            "original on a text, and prints what each level costs in memory and quality. Nothing\n"
+            "is written. Memory as in eval (--memory, default half of the machine's).",
+        .options = "text levels attention embeddings tensor effort protocol context tokens",
+        .examples = "  moeq sweep Mixtral-8x7B-v0.1 --text wiki.txt --levels q8_0,q4_k,q3_k",
+        .positional_min = 1,
+        .positional_max = 1,
+        .run = mq_cmd_sweep,
+    },
+    {
+        .name = "tokenize",
+        .arguments = "MODEL --text FILE | --string TEXT | --jsonl FILE",
+        .summary = "token ids of a text, by the model's tokenizer.json",
+        .description =
+            "Prints token ids and their number. MODEL may also be a tokenizer.json, or a folder\n"
+            "that holds one.",
+        .options = "text string jsonl no-bos decode",
+        .examples = "  moeq tokenize DIR --string 'Hello world' --decode\n"
+                    "  moeq tokenize DIR --text wiki.txt --json",
+        .positional_min = 1,
+        .positional_max = 1,
+        .run = mq_cmd_tokenize,
+    },
+};
+const size_t mq_commands_count = sizeof mq_commands / sizeof *mq_commands;

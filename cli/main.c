@@ -1,0 +1,67 @@
+/* main.c: finds the subcommand and runs it. */
+#include "command.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct mq_command *find_command(const char *name)
+{
+    for (size_t i = 0; i < mq_commands_count; i++)
+        if (strcmp(mq_commands[i].name, name) == 0)
+            return &mq_commands[i];
+    return NULL;
+}
+
+static enum mq_exit unknown_command(const char *name)
+{
+    const char *names[16];
+    size_t n = 0;
+    for (; n < mq_commands_count && n < 16; n++)
+        names[n] = mq_commands[n].name;
+    const char *near = mq_nearest(name, names, n);
+    if (near)
+        return mq_usage(NULL, "unknown command '%s'; did you mean '%s'?", name, near);
+    return mq_usage(NULL, "unknown command '%s'", name);
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN); /* a closed pipe shows as a failed write, with a message */
+    if (argc < 2) {
+        mq_usage(NULL, "expected a command");
+        return MQ_EXIT_USAGE;
+    }
+    const char *name = argv[1];
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 ||
+        (strcmp(name, "help") == 0 && argc == 2)) {
+        mq_print_help();
+        return mq_finish_output();
+    }
+    if (strcmp(name, "--version") == 0) {
+        printf("moeq %s\n", MOEQ_VERSION_STRING);
+        return mq_finish_output();
+    }
+    const bool wants_help = strcmp(name, "help") == 0;
+    const struct mq_command *command = find_command(wants_help ? argv[2] : name);
+    if (!command)
+        return unknown_command(wants_help ? argv[2] : name);
+    struct mq_options options = {0};
+    if (wants_help) {
+        mq_print_command_help(command);
+        return mq_finish_output();
+    }
+    if (!mq_options_parse(command, argc - 2, argv + 2, &options)) {
+        mq_options_free(&options);
+        return MQ_EXIT_USAGE;
+    }
+    enum mq_exit code;
+    if (options.help) {
+        mq_print_command_help(command);
+        code = mq_finish_output();
+    } else {
+        code = command->run(&options);
+    }
+    mq_options_free(&options);
+    return code;
+}

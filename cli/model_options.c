@@ -1,0 +1,175 @@
+/* model_options.c: options that name levels, and tables of a model's sizes. */
+#include "model_options.h"
+
+#include "family.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct mq_level *mq_option_level(const char *command, const char *option, const char *name)
+{
+    const struct mq_level *level = mq_level_find(name);
+    if (level)
+        return level;
+    const char *names[32];
+    char list[256] = "";
+    size_t n = 0;
+    for (; n < mq_levels_count && n < 32; n++) {
+        names[n] = mq_levels[n].name;
+        snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", n ? ", " : "",
+                 mq_levels[n].name);
+    }
+    const char *near = mq_nearest(name, names, n);
+    if (near)
+        mq_usage(command, "%s: unknown level '%s'; did you mean %s?", option, name, near);
+    else
+        mq_usage(command, "%s: unknown level '%s'; levels are %s", option, name, list);
+    return NULL;
+}
+
+/* 'PATTERN=LEVEL': the last '=' divides. */
+static bool parse_override(const char *command, const char *text, struct mq_policy_override *o)
+{
+    const char *equals = strrchr(text, '=');
+    if (!equals || equals == text || !equals[1]) {
+        mq_usage(command, "--tensor '%s': expected 'PATTERN=LEVEL', such as '*.layers.0.*=q8_0'",
+                 text);
+        return false;
+    }
+    o->level = mq_option_level(command, "--tensor", equals + 1);
+    if (!o->level)
+        return false;
+    o->pattern = strndup(text, (size_t)(equals - text));
+    return o->pattern != NULL;
+}
+
+bool mq_option_policy(const char *command, const struct mq_options *options,
+                      const struct mq_level *level, struct mq_policy *policy,
+                      struct mq_policy_override **overrides)
+{
+    static const struct {
+        const char *option;
+        enum mq_role_class class;
+        size_t field;
+    } by_class[] = {
+        {"--attention", MQ_CLASS_ATTENTION, offsetof(struct mq_options, attention)},
+        {"--embeddings", MQ_CLASS_EMBEDDINGS, offsetof(struct mq_options, embeddings)},
+    };
+    *policy = mq_policy_default(level);
+    *overrides = NULL;
+    for (size_t i = 0; i < sizeof by_class / sizeof *by_class; i++) {
+        const char *name = *(const char *const *)((const char *)options + by_class[i].field);
+        if (!name)
+            continue;
+        policy->levels[by_class[i].class] = mq_option_level(command, by_class[i].option, name);
+        if (!policy->levels[by_class[i].class])
+            return false;
+    }
+    if (options->effort && !mq_effort_find(options->effort, &policy->effort)) {
+        mq_usage(command, "--effort '%s': expected default or best", options->effort);
+        return false;
+    }
+    const size_t n = options->tensor.count;
+    *overrides = calloc(n + 1, sizeof **overrides);
+    if (!*overrides)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (!parse_override(command, options->tensor.values[i], &(*overrides)[i]))
+            return false;
+    policy->overrides = *overrides;
+    policy->overrides_count = n;
+    return true;
+}
+
+static void add_total(struct mq_plan_total *t, const struct mq_tensor *tensor, uint64_t bytes)
+{
+    t->tensors++;
+    t->weights += tensor->rows * tensor->cols;
+    t->source_bytes += tensor->rows * tensor->row_bytes;
+    t->bytes += bytes;
+}
+
+void mq_breakdown_add(struct mq_breakdown *b, const struct mq_tensor *tensor,
+                      const struct mq_level *level, uint64_t bytes)
+{
+    const enum mq_role_class class = mq_role_class(tensor->role);
+    size_t i = 0;
+    while (i < b->count && (b->rows[i].class != class || b->rows[i].level != level))
+        i++;
+    if (i == b->count && i < sizeof b->rows / sizeof *b->rows)
+        b->rows[b->count++] = (struct mq_breakdown_row){.class = class, .level = level};
+    if (i < b->count)
+        add_total(&b->rows[i].total, tensor, bytes);
+    add_total(&b->total, tensor, bytes);
+}
+
+static void print_row(const char *name, const char *level, const struct mq_plan_total *t)
+{
+    char bytes[32];
+    printf("  %-20s %-6s %8" PRIu64 " %16" PRIu64 " %11s %9.4f\n", name, level, t->tensors,
+           t->weights, mq_format_bytes(t->bytes, bytes), mq_bits_per_weight(t));
+}
+
+void mq_breakdown_print(const struct mq_breakdown *b)
+{
+    printf("  %-20s %-6s %8s %16s %11s %9s\n", "role", "level", "tensors", "weights", "size",
+           "bits/w");
+    for (int class = 0; class < MQ_CLASS_COUNT; class ++)
+        for (size_t i = 0; i < b->count; i++)
+            if ((int)b->rows[i].class == class)
+                print_row(mq_role_class_name((enum mq_role_class)class), b->rows[i].level->name,
+                          &b->rows[i].total);
+    print_row("total", "", &b->total);
+}
+
+static cJSON *total_json(const struct mq_plan_total *t)
+{
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddNumberToObject(o, "tensors", (double)t->tensors);
+    cJSON_AddNumberToObject(o, "weights", (double)t->weights);
+    cJSON_AddNumberToObject(o, "source_bytes", (double)t->source_bytes);
+    cJSON_AddNumberToObject(o, "bytes", (double)t->bytes);
+    cJSON_AddNumberToObject(o, "bits_per_weight", mq_bits_per_weight(t));
+    return o;
+}
+
+cJSON *mq_breakdown_json(const struct mq_breakdown *b)
+{
+    cJSON *o = total_json(&b->total), *rows = cJSON_AddArrayToObject(o, "by_role");
+    for (size_t i = 0; i < b->count; i++) {
+        cJSON *row = total_json(&b->rows[i].total);
+        cJSON_AddStringToObject(row, "role", mq_role_class_name(b->rows[i].class));
+        cJSON_AddStringToObject(row, "level", b->rows[i].level->name);
+        cJSON_AddItemToArray(rows, row);
+    }
+    return o;
+}
+
+cJSON *mq_model_json(const struct mq_view *view)
+{
+    const struct mq_hparams *h = &view->hparams;
+    const struct {
+        const char *key;
+        uint32_t value;
+    } numbers[] = {{"layers", h->layers},
+                   {"hidden", h->hidden},
+                   {"heads", h->heads},
+                   {"kv_heads", h->kv_heads},
+                   {"head_dim", h->head_dim},
+                   {"ffn", h->ffn},
+                   {"experts", h->experts},
+                   {"top_k", h->top_k},
+                   {"vocab", h->vocab},
+                   {"max_positions", h->max_positions},
+                   {"sliding_window", h->sliding_window}};
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "path", view->path);
+    cJSON_AddStringToObject(o, "format", view->is_moeq ? "moeq" : "huggingface");
+    cJSON_AddStringToObject(o, "family", view->family->name);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        cJSON_AddNumberToObject(o, numbers[i].key, numbers[i].value);
+    cJSON_AddBoolToObject(o, "tied_head", h->tied_head);
+    return o;
+}

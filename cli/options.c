@@ -1,0 +1,360 @@
+/* options.c: the option table, its parser and the help text made of it. */
+#include "command.h"
+
+#include "levels.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum option_kind { FLAG, TEXT, LIST, COUNT, SIZE };
+
+struct option {
+    const char *name;
+    char letter; /* 0: none */
+    enum option_kind kind;
+    const char *value; /* what --help calls it; NULL for flags */
+    const char *help;
+    size_t field;
+};
+
+#define FIELD(name) offsetof(struct mq_options, name)
+static const struct option options_table[] = {
+    {"output", 'o', TEXT, "FILE", "the file to write", FIELD(output)},
+    {"level", 0, TEXT, "LEVEL", "level of experts and MLPs (list below)", FIELD(level)},
+    {"levels", 0, TEXT, "A,B,...", "levels to compare, separated by commas", FIELD(levels)},
+    {"attention", 0, TEXT, "LEVEL", "level of attention (default q8_0)", FIELD(attention)},
+    {"embeddings", 0, TEXT, "LEVEL", "level of embeddings and head (default q8_0)",
+     FIELD(embeddings)},
+    {"tensor", 0, LIST, "'PATTERN=LEVEL'",
+     "level of the tensors whose names match a shell pattern; may be repeated, the last match wins",
+     FIELD(tensor)},
+    {"effort", 0, TEXT, "NAME", "scale search: default, or best (slower, a little closer)",
+     FIELD(effort)},
+    {"dry-run", 0, FLAG, NULL, "print the plan with exact sizes; write nothing", FIELD(dry_run)},
+    {"force", 0, FLAG, NULL, "replace the output if it exists", FIELD(force)},
+    {"tensors", 0, FLAG, NULL, "list every tensor", FIELD(tensors)},
+    {"text", 0, TEXT, "FILE", "UTF-8 text to use", FIELD(text)},
+    {"string", 0, TEXT, "TEXT", "text given on the command line", FIELD(string)},
+    {"jsonl", 0, TEXT, "FILE",
+     "lines of {\"text\": ..., \"add_special_tokens\": ...}; prints a line {\"ids\": [...], "
+     "\"decoded\": ...} for each",
+     FIELD(jsonl)},
+    {"ids", 0, TEXT, "FILE", "token ids: a safetensors file with input_ids [n, T]", FIELD(ids)},
+    {"dump", 0, TEXT, "FILE", "write logits, router logits and chosen experts as safetensors",
+     FIELD(dump)},
+    {"dump-hidden", 0, FLAG, NULL, "dump the hidden states too", FIELD(dump_hidden)},
+    {"protocol", 0, TEXT, "NAME",
+     "half: windows of 512, the second half scored (llama.cpp's); full: windows of 2048, all scored "
+     "(the GPTQ papers'); default half",
+     FIELD(protocol)},
+    {"context", 0, COUNT, "N", "window length in tokens (default: the protocol's)", FIELD(context)},
+    {"tokens", 0, COUNT, "N", "use only the first N tokens of the text", FIELD(tokens)},
+    {"no-bos", 0, FLAG, NULL, "do not add special tokens", FIELD(no_bos)},
+    {"decode", 0, FLAG, NULL, "print the decoded text of each token", FIELD(decode)},
+    {"threads", 0, COUNT, "N", "threads (default: one for each processor)", FIELD(threads)},
+    {"memory", 0, SIZE, "SIZE", "memory for buffers, such as 256M or 4G (default: see above)",
+     FIELD(memory)},
+    {"json", 0, FLAG, NULL, "print one JSON document on stdout and nothing else", FIELD(json)},
+    {"quiet", 'q', FLAG, NULL, "print results only", FIELD(quiet)},
+    {"verbose", 'v', FLAG, NULL, "print more", FIELD(verbose)},
+    {"no-progress", 0, FLAG, NULL, "no progress bar", FIELD(no_progress)},
+    {"help", 'h', FLAG, NULL, "this text", FIELD(help)},
+};
+enum { OPTIONS_COUNT = sizeof options_table / sizeof *options_table };
+
+/* Every command takes these besides its own. */
+#define COMMON_OPTIONS "threads memory json quiet verbose no-progress help"
+
+static bool has_word(const char *words, const char *word)
+{
+    const size_t n = strlen(word);
+    for (const char *p = words; (p = strstr(p, word)); p += n)
+        if ((p == words || p[-1] == ' ') && (p[n] == ' ' || p[n] == '\0'))
+            return true;
+    return false;
+}
+
+static bool takes(const struct mq_command *command, const struct option *o)
+{
+    return has_word(command->options, o->name) || has_word(COMMON_OPTIONS, o->name);
+}
+
+/* ---- parsing ---- */
+
+/* Digits with an optional unit: K M G T (powers of 1024), also written KiB or KB. */
+static bool parse_number(const char *text, bool units, uint64_t *value)
+{
+    uint64_t v = 0;
+    const char *p = text;
+    for (; *p >= '0' && *p <= '9'; p++)
+        if (__builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, *p - '0', &v))
+            return false;
+    if (p == text)
+        return false;
+    if (units && *p) {
+        static const char letters[] = "KMGT";
+        const char *letter = strchr(letters, *p >= 'a' ? *p - 32 : *p);
+        if (!letter)
+            return false;
+        for (const char *l = letters; l <= letter; l++)
+            if (__builtin_mul_overflow(v, 1024, &v))
+                return false;
+        p++;
+        if (*p == 'i')
+            p++;
+        if (*p == 'B' || *p == 'b')
+            p++;
+    }
+    *value = v;
+    return *p == '\0';
+}
+
+static bool append_value(struct mq_option_list *list, const char *value)
+{
+    const char **values = realloc(list->values, (list->count + 1) * sizeof *values);
+    if (!values)
+        return false;
+    list->values = values;
+    list->values[list->count++] = value;
+    return true;
+}
+
+static bool set_option(const struct mq_command *command, const struct option *o, const char *value,
+                       struct mq_options *options)
+{
+    void *field = (char *)options + o->field;
+    switch (o->kind) {
+    case FLAG:
+        *(bool *)field = true;
+        return true;
+    case TEXT:
+        *(const char **)field = value;
+        return true;
+    case LIST:
+        return append_value(field, value);
+    case COUNT:
+    case SIZE:
+        if (parse_number(value, o->kind == SIZE, field) && *(uint64_t *)field > 0)
+            return true;
+        mq_usage(command->name, "--%s '%s': expected %s", o->name, value,
+                 o->kind == SIZE ? "a size such as 256M or 4G" : "a whole number above 0");
+        return false;
+    }
+    return false;
+}
+
+static const struct option *find_option(const struct mq_command *command, const char *name,
+                                        size_t n)
+{
+    for (int i = 0; i < OPTIONS_COUNT; i++)
+        if (takes(command, &options_table[i]) && strlen(options_table[i].name) == n &&
+            memcmp(options_table[i].name, name, n) == 0)
+            return &options_table[i];
+    return NULL;
+}
+
+static bool unknown_option(const struct mq_command *command, const char *argument)
+{
+    const char *names[OPTIONS_COUNT];
+    size_t n = 0;
+    for (int i = 0; i < OPTIONS_COUNT; i++)
+        if (takes(command, &options_table[i]))
+            names[n++] = options_table[i].name;
+    char word[64];
+    snprintf(word, sizeof word, "%.*s", (int)strcspn(argument + 2, "="), argument + 2);
+    const char *near = argument[1] == '-' ? mq_nearest(word, names, n) : NULL;
+    if (near)
+        mq_usage(command->name, "unknown option '%s'; did you mean --%s?", argument, near);
+    else
+        mq_usage(command->name, "unknown option '%s'", argument);
+    return false;
+}
+
+/* One argument that begins with '-'; takes its value from argv where it has one. */
+static bool parse_option(const struct mq_command *command, int argc, char **argv, int *i,
+                         struct mq_options *options)
+{
+    const char *argument = argv[*i], *value = NULL;
+    const struct option *o = NULL;
+    if (argument[1] == '-') {
+        const size_t n = strcspn(argument + 2, "=");
+        o = find_option(command, argument + 2, n);
+        if (argument[2 + n] == '=')
+            value = argument + 2 + n + 1;
+    } else if (argument[2] == '\0') {
+        for (int k = 0; k < OPTIONS_COUNT; k++)
+            if (options_table[k].letter == argument[1] && takes(command, &options_table[k]))
+                o = &options_table[k];
+    }
+    if (!o)
+        return unknown_option(command, argument);
+    if (o->kind == FLAG && value) {
+        mq_usage(command->name, "--%s takes no value", o->name);
+        return false;
+    }
+    if (o->kind != FLAG && !value) {
+        if (*i + 1 >= argc) {
+            mq_usage(command->name, "--%s needs a value: %s", o->name, o->value);
+            return false;
+        }
+        value = argv[++*i];
+    }
+    return set_option(command, o, value, options);
+}
+
+bool mq_options_parse(const struct mq_command *command, int argc, char **argv,
+                      struct mq_options *options)
+{
+    memset(options, 0, sizeof *options);
+    bool only_positional = false;
+    for (int i = 0; i < argc; i++) {
+        const char *a = argv[i];
+        if (!only_positional && strcmp(a, "--") == 0) {
+            only_positional = true;
+        } else if (!only_positional && a[0] == '-' && a[1]) {
+            if (!parse_option(command, argc, argv, &i, options))
+                return false;
+        } else if (options->positional_count == command->positional_max) {
+            mq_usage(command->name, "unexpected argument '%s'", a);
+            return false;
+        } else {
+            options->positional[options->positional_count++] = a;
+        }
+    }
+    if (options->help || options->positional_count >= command->positional_min)
+        return true;
+    mq_usage(command->name, "expected: moeq %s %s", command->name, command->arguments);
+    return false;
+}
+
+void mq_options_free(struct mq_options *options)
+{
+    free(options->tensor.values);
+    memset(options, 0, sizeof *options);
+}
+
+/* ---- nearest spelling ---- */
+
+static size_t edit_distance(const char *a, const char *b)
+{
+    enum { MAX = 48 };
+    const size_t n = strlen(a), m = strlen(b);
+    size_t row[MAX + 1];
+    if (n > MAX || m > MAX)
+        return MAX;
+    for (size_t k = 0; k <= m; k++)
+        row[k] = k;
+    for (size_t i = 1; i <= n; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t k = 1; k <= m; k++) {
+            const size_t substituted = diagonal + (a[i - 1] != b[k - 1]);
+            diagonal = row[k];
+            const size_t inserted = (row[k] < row[k - 1] ? row[k] : row[k - 1]) + 1;
+            row[k] = substituted < inserted ? substituted : inserted;
+        }
+    }
+    return row[m];
+}
+
+const char *mq_nearest(const char *word, const char *const *names, size_t n)
+{
+    const char *best = NULL;
+    size_t best_distance = strlen(word) / 3 + 2;
+    for (size_t i = 0; i < n; i++) {
+        const size_t d = edit_distance(word, names[i]);
+        if (d < best_distance) {
+            best_distance = d;
+            best = names[i];
+        }
+    }
+    return best;
+}
+
+/* ---- help ---- */
+
+/* Prints words from column `from`, wrapped before column 80; `at` is the column now. */
+static void print_wrapped(const char *text, int at, int from)
+{
+    while (*text) {
+        const int n = (int)strcspn(text, " ");
+        if (at + n > 79 && at > from) {
+            printf("\n%*s", from, "");
+            at = from;
+        }
+        printf("%.*s", n, text);
+        at += n;
+        text += n;
+        if (*text == ' ') {
+            text++;
+            if (at < 79)
+                putchar(' ');
+            at++;
+        }
+    }
+    putchar('\n');
+}
+
+static void print_option(const struct option *o)
+{
+    enum { COLUMN = 27 };
+    const int n = printf("  %c%c%s--%s%s%s", o->letter ? '-' : ' ', o->letter ? o->letter : ' ',
+                         o->letter ? ", " : "  ", o->name, o->value ? " " : "",
+                         o->value ? o->value : "");
+    if (n >= COLUMN)
+        printf("\n%*s", COLUMN, "");
+    else
+        printf("%*s", COLUMN - n, "");
+    print_wrapped(o->help, COLUMN, COLUMN);
+}
+
+void mq_print_command_help(const struct mq_command *command)
+{
+    printf("usage: moeq %s %s\n\n%s\n\noptions:\n", command->name, command->arguments,
+           command->description);
+    for (int common = 0; common < 2; common++)
+        for (int i = 0; i < OPTIONS_COUNT; i++)
+            if (has_word(common ? COMMON_OPTIONS : command->options, options_table[i].name))
+                print_option(&options_table[i]);
+    if (has_word(command->options, "level") || has_word(command->options, "levels")) {
+        printf("\nlevels:\n");
+        for (size_t i = 0; i < mq_levels_count; i++) {
+            const struct mq_level *l = &mq_levels[i];
+            char name[32];
+            snprintf(name, sizeof name, "%s%s%s", l->name, l->alias ? ", " : "",
+                     l->alias ? l->alias : "");
+            printf("  %-12s %7.4f bits  ", name, 8.0 * l->block_bytes / l->block_weights);
+            print_wrapped(l->description, 29, 29);
+        }
+    }
+    if (command->examples)
+        printf("\nexamples:\n%s\n", command->examples);
+    printf("\nexit codes: 0 good, 1 failure, 2 usage, 3 verification found a regression\n");
+}
+
+void mq_print_help(void)
+{
+    printf("usage: moeq COMMAND [ARGUMENTS] [OPTIONS]\n\n"
+           "Converts, evaluates and referees quantized Mixture-of-Experts language models\n"
+           "on machines with much less memory than the model.\n\ncommands:\n");
+    for (size_t i = 0; i < mq_commands_count; i++)
+        printf("  %-10s %s\n", mq_commands[i].name, mq_commands[i].summary);
+    printf("\nMODEL is a Hugging Face folder, owner/name of a repository in the local Hugging\n"
+           "Face cache, or a moeq file.\n\n"
+           "moeq COMMAND --help explains a command; moeq --version prints the version.\n");
+}
+
+enum mq_exit mq_usage(const char *command, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "moeq%s%s: ", command ? " " : "", command ? command : "");
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fprintf(stderr, "\nmoeq%s%s --help explains.\n", command ? " " : "", command ? command : "");
+    return MQ_EXIT_USAGE;
+}

@@ -1,0 +1,153 @@
+/*
+ * encode.c: text to ids, from one component to the next:
+ *
+ *   text -> added tokens found in it, and the segments between them
+ *        -> each segment normalized -> the added tokens that are found only now, and what is between
+ *        -> split into words -> the model's ids
+ *   and the template's ids around all of it.
+ */
+#include "tokenizer_int.h"
+
+#include "error.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* What one call needs besides the tokenizer. */
+struct encoder {
+    const struct mq_tokenizer *tokenizer;
+    struct mq_matcher *matcher;
+    struct mq_bpe_scratch *bpe;
+    struct mq_buffer segment, scratch;
+    struct mq_pieces pieces, next_pieces;
+    struct mq_ids *ids;
+    moeq_error *err;
+};
+
+void mq_ids_free(struct mq_ids *ids)
+{
+    free(ids->data);
+    memset(ids, 0, sizeof *ids);
+}
+
+bool mq_ids_push(struct mq_ids *ids, int32_t id)
+{
+    if (ids->size == ids->capacity) {
+        const size_t capacity = ids->capacity ? ids->capacity * 2 : 64;
+        int32_t *data = capacity <= SIZE_MAX / sizeof *data
+                            ? realloc(ids->data, capacity * sizeof *data)
+                            : NULL;
+        if (!data)
+            return false;
+        ids->data = data;
+        ids->capacity = capacity;
+    }
+    ids->data[ids->size++] = id;
+    return true;
+}
+
+static moeq_status push_all(struct encoder *e, const struct mq_ids *ids)
+{
+    for (size_t i = 0; i < ids->size; i++)
+        if (!mq_ids_push(e->ids, ids->data[i]))
+            return mq_fail_memory(e->err, "encoding text");
+    return MOEQ_OK;
+}
+
+/* Normalized text without added tokens. */
+static moeq_status encode_words(struct encoder *e, const char *text, size_t n, bool at_start)
+{
+    const struct mq_tokenizer *t = e->tokenizer;
+    if (!t->pretokenizer_count)
+        return mq_bpe_encode(t, e->bpe, text, n, e->ids, e->err);
+    mq_pieces_clear(&e->pieces);
+    mq_buffer_append(&e->pieces.text, text, n);
+    mq_pieces_end(&e->pieces, 0);
+    if (!mq_pieces_ok(&e->pieces))
+        return mq_fail_memory(e->err, "encoding text");
+    MQ_TRY(mq_pretokenize(t, e->matcher, at_start, &e->pieces, &e->next_pieces, e->err));
+    for (size_t i = 0; i < e->pieces.count; i++) {
+        const struct mq_span span = e->pieces.spans[i];
+        MQ_TRY(mq_bpe_encode(t, e->bpe, e->pieces.text.data + span.start, span.end - span.start,
+                             e->ids, e->err));
+    }
+    return MOEQ_OK;
+}
+
+/* A segment of the input as it is. at_start: it starts at offset 0 of the input. */
+static moeq_status encode_segment(struct encoder *e, const char *text, size_t n, bool at_start)
+{
+    mq_buffer_clear(&e->segment);
+    mq_buffer_append(&e->segment, text, n);
+    if (!mq_buffer_ok(&e->segment))
+        return mq_fail_memory(e->err, "encoding text");
+    MQ_TRY(mq_normalize(e->tokenizer, &e->segment, &e->scratch, e->err));
+    const char *s = e->segment.data;
+    const size_t size = e->segment.size;
+    struct mq_added_scan scan = {0};
+    for (;;) {
+        const size_t done = scan.done;
+        struct mq_added_match match = {size, size, 0};
+        const bool found = mq_added_tokens_next(e->tokenizer, &e->tokenizer->normalized, s, size,
+                                                &scan, &match);
+        if (done < match.start)
+            MQ_TRY(encode_words(e, s + done, match.start - done, at_start && done == 0));
+        if (!found)
+            return MOEQ_OK;
+        if (!mq_ids_push(e->ids, (int32_t)match.id))
+            return mq_fail_memory(e->err, "encoding text");
+    }
+}
+
+static moeq_status encode_text(struct encoder *e, const char *text, size_t n)
+{
+    struct mq_added_scan scan = {0};
+    for (;;) {
+        const size_t done = scan.done;
+        struct mq_added_match match = {n, n, 0};
+        const bool found =
+            mq_added_tokens_next(e->tokenizer, &e->tokenizer->raw, text, n, &scan, &match);
+        if (done < match.start)
+            MQ_TRY(encode_segment(e, text + done, match.start - done, done == 0));
+        if (!found)
+            return MOEQ_OK;
+        if (!mq_ids_push(e->ids, (int32_t)match.id))
+            return mq_fail_memory(e->err, "encoding text");
+    }
+}
+
+moeq_status mq_tokenizer_encode(const struct mq_tokenizer *tokenizer, const char *text, size_t n,
+                                bool add_special_tokens, struct mq_ids *ids, moeq_error *err)
+{
+    struct encoder e = {.tokenizer = tokenizer, .ids = ids, .err = err};
+    const size_t ids_before = ids->size;
+    moeq_status status = MOEQ_OK;
+    size_t bad;
+    if (!mq_utf8_valid(text, n, &bad))
+        return mq_fail(err, MOEQ_MALFORMED, "text at byte %zu: invalid UTF-8", bad);
+    /* Symbols are counted in int32_t. */
+    if (n > INT32_MAX / 4)
+        return mq_fail(err, MOEQ_LIMIT, "text of %zu bytes: at most %d can be encoded at once", n,
+                       INT32_MAX / 4);
+    e.bpe = mq_bpe_scratch_create();
+    if (!e.bpe) {
+        status = mq_fail_memory(err, "encoding text");
+        goto out;
+    }
+    MQ_TRY_OUT(mq_matcher_create(&e.matcher, err));
+    if (add_special_tokens)
+        MQ_TRY_OUT(push_all(&e, &tokenizer->prefix));
+    MQ_TRY_OUT(encode_text(&e, text, n));
+    if (add_special_tokens)
+        MQ_TRY_OUT(push_all(&e, &tokenizer->suffix));
+out:
+    if (status != MOEQ_OK)
+        ids->size = ids_before;
+    mq_matcher_free(e.matcher);
+    mq_bpe_scratch_free(e.bpe);
+    mq_buffer_free(&e.segment);
+    mq_buffer_free(&e.scratch);
+    mq_pieces_free(&e.pieces);
+    mq_pieces_free(&e.next_pieces);
+    return status;
+}

@@ -1,0 +1,240 @@
+/*
+ * load.c: tokenizer.json -> tables.
+ *
+ * `truncation` and `padding` are not looked at: they are what a program last set for its batches,
+ * kept when it saved the tokenizer, and Transformers too resets them on every call.
+ */
+#include "tokenizer_int.h"
+
+#include "error.h"
+#include "utf8.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The largest published file is Gemma 3's: 33 MB indented, two million values. */
+enum { MAX_FILE_BYTES = 256 * 1024 * 1024, MAX_DEPTH = 64, MAX_VALUES = 8 * 1000 * 1000 };
+
+moeq_status mq_load_malformed(struct mq_load *load, const char *what, const char *problem)
+{
+    return mq_fail_file(load->err, MOEQ_MALFORMED, load->path, "%s: %s", what, problem);
+}
+
+moeq_status mq_load_unsupported(struct mq_load *load, const char *what, const char *value)
+{
+    return mq_fail_file(load->err, MOEQ_UNSUPPORTED, load->path, "%s '%.200s' is not supported",
+                        what, value);
+}
+
+moeq_status mq_load_text(struct mq_load *load, const cJSON *object, const char *key,
+                         const char *what, struct mq_text *text)
+{
+    const cJSON *item = mq_json_get(object, key);
+    if (!cJSON_IsString(item))
+        return mq_fail_file(load->err, MOEQ_MALFORMED, load->path,
+                            "%s: '%s' is missing or no text", what, key);
+    text->size = strlen(item->valuestring);
+    if (text->size > MQ_MAX_CONTENT)
+        return mq_fail_file(load->err, MOEQ_LIMIT, load->path,
+                            "%s: '%s' has %zu bytes, more than %d", what, key, text->size,
+                            MQ_MAX_CONTENT);
+    text->data = mq_arena_strndup(load->tokenizer->arena, item->valuestring, text->size);
+    return text->data ? MOEQ_OK : mq_fail_memory(load->err, "reading the tokenizer");
+}
+
+moeq_status mq_load_flag(struct mq_load *load, const cJSON *object, const char *key,
+                         const char *what, int fallback, bool *flag)
+{
+    const cJSON *item = mq_json_get(object, key);
+    if (cJSON_IsBool(item)) {
+        *flag = cJSON_IsTrue(item);
+        return MOEQ_OK;
+    }
+    if (fallback < 0 || (item && !cJSON_IsNull(item)))
+        return mq_fail_file(load->err, MOEQ_MALFORMED, load->path,
+                            "%s: '%s' is missing or neither true nor false", what, key);
+    *flag = fallback;
+    return MOEQ_OK;
+}
+
+/* The recursion is as deep as the JSON, which MAX_DEPTH bounds. */
+moeq_status mq_load_sequence(struct mq_load *load, const cJSON *component, const char *list,
+                             const char *what,
+                             moeq_status (*step)(struct mq_load *load, const cJSON *component,
+                                                 const char *type))
+{
+    if (!component || cJSON_IsNull(component))
+        return MOEQ_OK;
+    const cJSON *type = mq_json_get(component, "type");
+    if (!cJSON_IsString(type))
+        return mq_load_malformed(load, what, "'type' is missing or no text");
+    if (strcmp(type->valuestring, "Sequence") != 0)
+        return step(load, component, type->valuestring);
+    const cJSON *members = mq_json_get(component, list);
+    if (!cJSON_IsArray(members))
+        return mq_load_malformed(load, what, "a Sequence without its list");
+    for (const cJSON *member = members->child; member; member = member->next)
+        MQ_TRY(mq_load_sequence(load, member, list, what, step));
+    return MOEQ_OK;
+}
+
+/* cJSON ends a string at U+0000, so such a string would be another one without a word. */
+static moeq_status refuse_nul_characters(const char *json, size_t n, const char *path,
+                                         moeq_error *err)
+{
+    for (const char *at = json; n && (at = memchr(at, '\\', n - (size_t)(at - json))); at += 2) {
+        const size_t left = n - (size_t)(at - json);
+        if (left >= 6 && memcmp(at, "\\u0000", 6) == 0)
+            return mq_fail_file(err, MOEQ_UNSUPPORTED, path,
+                                "JSON at byte %zu: the character U+0000 in a text",
+                                (size_t)(at - json));
+        if (left < 2)
+            break;
+    }
+    return MOEQ_OK;
+}
+
+/*
+ * Finds the number of ids. An id must be below the size of the file: each token takes more bytes
+ * than one there, so that a table by id is never larger than a multiple of the file.
+ */
+static moeq_status count_ids(struct mq_load *load, const cJSON *vocab, const cJSON *added,
+                             size_t file_bytes)
+{
+    uint64_t largest = 0;
+    const cJSON *first[] = {cJSON_IsObject(vocab) ? vocab->child : NULL,
+                            cJSON_IsArray(added) ? added->child : NULL};
+    for (int list = 0; list < 2; list++) {
+        for (const cJSON *item = first[list]; item; item = item->next) {
+            const cJSON *number = list == 0 ? item : mq_json_get(item, "id");
+            const char *name = list == 0 ? item->string : "added token";
+            uint64_t id;
+            if (!mq_json_u64(number, &id))
+                return mq_fail_file(load->err, MOEQ_MALFORMED, load->path,
+                                    "vocabulary: '%.200s' has no id that is a whole number", name);
+            if (id >= file_bytes)
+                return mq_fail_file(load->err, MOEQ_LIMIT, load->path,
+                                    "vocabulary: '%.200s' has the id %llu, which a file of %zu "
+                                    "bytes cannot reach", name, (unsigned long long)id, file_bytes);
+            largest = id > largest ? id : largest;
+        }
+    }
+    struct mq_tokenizer *t = load->tokenizer;
+    t->vocab_size = (uint32_t)largest + 1;
+    t->tokens = mq_arena_alloc(t->arena, t->vocab_size, sizeof *t->tokens);
+    return t->tokens ? MOEQ_OK : mq_fail_memory(load->err, "reading the vocabulary");
+}
+
+static moeq_status load_vocab(struct mq_load *load, const cJSON *vocab)
+{
+    struct mq_tokenizer *t = load->tokenizer;
+    if (!cJSON_IsObject(vocab) || !vocab->child)
+        return mq_load_malformed(load, "model", "'vocab' is missing, empty or no object");
+    if (!mq_strmap_init(&t->vocab, (size_t)cJSON_GetArraySize(vocab)))
+        return mq_fail_memory(load->err, "reading the vocabulary");
+    for (const cJSON *item = vocab->child; item; item = item->next) {
+        const uint32_t id = (uint32_t)item->valuedouble; /* count_ids has checked it */
+        const size_t size = strlen(item->string);
+        struct mq_token *token = &t->tokens[id];
+        if (token->text)
+            return mq_fail_file(load->err, MOEQ_MALFORMED, load->path,
+                                "vocabulary: '%.200s' and '%.200s' have the same id %u",
+                                token->text, item->string, id);
+        token->text = mq_arena_strndup(t->arena, item->string, size);
+        token->size = (uint32_t)size;
+        const enum mq_strmap_result result =
+            token->text ? mq_strmap_add(&t->vocab, token->text, size, id) : MQ_STRMAP_NO_MEMORY;
+        if (result == MQ_STRMAP_NO_MEMORY)
+            return mq_fail_memory(load->err, "reading the vocabulary");
+        if (result == MQ_STRMAP_DUPLICATE)
+            return mq_fail_file(load->err, MOEQ_MALFORMED, load->path,
+                                "vocabulary: '%.200s' is there twice", item->string);
+    }
+    return MOEQ_OK;
+}
+
+/* Everything, in the order in which one part needs another. */
+static moeq_status load_tree(struct mq_load *load, const cJSON *tree, size_t file_bytes)
+{
+    if (!cJSON_IsObject(tree))
+        return mq_load_malformed(load, "tokenizer", "the file is no JSON object");
+    const cJSON *version = mq_json_get(tree, "version");
+    if (version && !(cJSON_IsString(version) && strcmp(version->valuestring, "1.0") == 0))
+        return mq_load_unsupported(load, "version",
+                                   cJSON_IsString(version) ? version->valuestring : "");
+    const cJSON *model = mq_json_get(tree, "model"), *type = mq_json_get(model, "type");
+    if (!cJSON_IsString(type))
+        return mq_load_malformed(load, "model", "it is missing, or its 'type' is no text");
+    if (strcmp(type->valuestring, "BPE") != 0)
+        return mq_load_unsupported(load, "model", type->valuestring);
+    const cJSON *vocab = mq_json_get(model, "vocab"), *added = mq_json_get(tree, "added_tokens");
+    MQ_TRY(count_ids(load, vocab, added, file_bytes));
+    MQ_TRY(load_vocab(load, vocab));
+    MQ_TRY(mq_bpe_load(load, model));
+    MQ_TRY(mq_added_tokens_load(load, added));
+    MQ_TRY(mq_normalizer_load(load, mq_json_get(tree, "normalizer")));
+    MQ_TRY(mq_added_tokens_build(load));
+    MQ_TRY(mq_pretokenizer_load(load, mq_json_get(tree, "pre_tokenizer")));
+    MQ_TRY(mq_postprocessor_load(load, mq_json_get(tree, "post_processor")));
+    return mq_decoder_load(load, mq_json_get(tree, "decoder"));
+}
+
+moeq_status mq_tokenizer_load(const char *json, size_t n, const char *path,
+                              struct mq_tokenizer **tokenizer, moeq_error *err)
+{
+    const struct mq_json_limits limits = {.depth = MAX_DEPTH, .values = MAX_VALUES};
+    *tokenizer = NULL;
+    if (n > MAX_FILE_BYTES)
+        return mq_fail_file(err, MOEQ_LIMIT, path, "a tokenizer of %zu bytes, more than %d", n,
+                            MAX_FILE_BYTES);
+    MQ_TRY(refuse_nul_characters(json, n, path, err));
+    cJSON *tree;
+    MQ_TRY(mq_json_parse(json, n, &limits, path, 0, &tree, err));
+    struct mq_load load = {.path = path, .err = err};
+    moeq_status status = mq_json_refuse_duplicates(tree, path, err);
+    if (status != MOEQ_OK)
+        goto out;
+    load.tokenizer = calloc(1, sizeof *load.tokenizer);
+    if (load.tokenizer)
+        load.tokenizer->arena = mq_arena_create();
+    if (!load.tokenizer || !load.tokenizer->arena)
+        status = mq_fail_memory(err, "reading the tokenizer");
+    else
+        status = load_tree(&load, tree, n);
+out:
+    cJSON_Delete(tree);
+    if (status != MOEQ_OK)
+        mq_tokenizer_free(load.tokenizer);
+    else
+        *tokenizer = load.tokenizer;
+    return status;
+}
+
+void mq_tokenizer_free(struct mq_tokenizer *tokenizer)
+{
+    if (!tokenizer)
+        return;
+    mq_strmap_free(&tokenizer->vocab);
+    mq_pair_map_free(&tokenizer->merges);
+    mq_added_tokens_free(tokenizer);
+    mq_pretokenizer_free(tokenizer);
+    mq_ids_free(&tokenizer->prefix);
+    mq_ids_free(&tokenizer->suffix);
+    mq_arena_destroy(tokenizer->arena);
+    free(tokenizer);
+}
+
+uint32_t mq_tokenizer_vocab_size(const struct mq_tokenizer *tokenizer)
+{
+    return tokenizer->vocab_size;
+}
+
+int32_t mq_tokenizer_token_id(const struct mq_tokenizer *tokenizer, const char *content)
+{
+    uint32_t id;
+    const size_t n = strlen(content);
+    if (mq_strmap_get(&tokenizer->added_ids, content, n, &id) ||
+        mq_strmap_get(&tokenizer->vocab, content, n, &id))
+        return (int32_t)id;
+    return -1;
+}

@@ -1,0 +1,118 @@
+/* evaluator.c: checking what was asked, cutting the windows into passes, and running them. */
+#include "evaluator.h"
+
+#include "checked.h"
+#include "error.h"
+#include "pass_int.h"
+
+/* Whether any layer is dense, without relying on the view's tensors being there. */
+static bool any_dense(const struct mq_arm *arm)
+{
+    for (uint32_t layer = 0; layer < arm->view->hparams.layers; layer++)
+        if (!mq_view_find(arm->view, MQ_ROLE_ROUTER, (int32_t)layer, -1))
+            return true;
+    return false;
+}
+
+/* The largest of all products. A weight takes at most 4 bytes in any storage. */
+static struct mq_linear_sizes product_sizes(const struct mq_hparams *hp, size_t arms)
+{
+    const uint64_t q = (uint64_t)hp->heads * hp->head_dim;
+    const uint64_t cols = mq_max_u64(mq_max_u64(hp->hidden, hp->ffn), q);
+    return (struct mq_linear_sizes){
+        .rows = mq_max_u64(mq_max_u64(cols, hp->vocab), hp->experts),
+        .cols = cols,
+        .row_bytes = 4 * cols + 64,
+        .arms = arms,
+    };
+}
+
+struct mq_evaluation_memory mq_evaluation_memory(const struct mq_context *context,
+                                                 const struct mq_arm *arms, size_t arms_count,
+                                                 const struct mq_windows *windows)
+{
+    struct mq_evaluation_memory memory = {.windows_per_pass = 1};
+    if (arms_count == 0)
+        return memory;
+    const struct mq_hparams *hp = &arms[0].view->hparams;
+    const struct mq_linear_sizes sizes = product_sizes(hp, arms_count);
+    memory.fixed_bytes = mq_linear_bytes(context, &sizes) +
+                         mq_attention_bytes(context, hp, windows->length) +
+                         (4 * (uint64_t)hp->hidden + 64) * (context->threads + 1u);
+    memory.window_bytes =
+        arms_count * mq_pass_sizes(hp, any_dense(&arms[0]), windows->length).arm_bytes +
+        windows->length * sizeof(size_t);
+    uint64_t budget = context->memory_bytes;
+    if (budget == 0)
+        budget = mq_physical_memory_bytes() / 2;
+    if (budget > memory.fixed_bytes && windows->count > 0) {
+        const uint64_t fit = (budget - memory.fixed_bytes) / memory.window_bytes;
+        memory.windows_per_pass = mq_max_u64(1, mq_min_u64(fit, windows->count));
+    }
+    return memory;
+}
+
+static moeq_status check_windows(const struct mq_windows *windows, uint32_t vocab, moeq_error *err)
+{
+    uint64_t tokens;
+    if (windows->length == 0 || windows->length > INT32_MAX ||
+        !mq_mul_u64(windows->count, windows->length, &tokens))
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT,
+                       "windows of %zu tokens: expected from 1 to 2147483647", windows->length);
+    for (uint64_t t = 0; t < tokens; t++)
+        if (windows->ids[t] < 0 || (uint32_t)windows->ids[t] >= vocab)
+            return mq_fail(err, MOEQ_INVALID_ARGUMENT,
+                           "token %llu of window %llu has the id %d; the vocabulary has %u",
+                           (unsigned long long)(t % windows->length),
+                           (unsigned long long)(t / windows->length), windows->ids[t], vocab);
+    return MOEQ_OK;
+}
+
+/* The weights that a pass goes through, for progress. */
+static uint64_t weights_of_a_pass(const struct mq_view *view, bool logits)
+{
+    uint64_t sum = logits ? (uint64_t)view->hparams.vocab * view->hparams.hidden : 0;
+    for (size_t i = 0; i < view->tensors_count; i++)
+        if (view->tensors[i].layer >= 0 && view->tensors[i].rows > 1)
+            sum += view->tensors[i].rows * view->tensors[i].cols;
+    return sum;
+}
+
+moeq_status mq_evaluate(const struct mq_context *context, const struct mq_arm *arms,
+                        size_t arms_count, const struct mq_windows *windows,
+                        const struct mq_observer *observer, moeq_error *err)
+{
+    MQ_TRY(mq_arms_check(arms, arms_count, err));
+    const struct mq_hparams *hp = &arms[0].view->hparams;
+    MQ_TRY(check_windows(windows, hp->vocab, err));
+    if (windows->count == 0)
+        return MOEQ_OK;
+    const size_t step =
+        mq_evaluation_memory(context, arms, arms_count, windows).windows_per_pass;
+    struct mq_pass pass = {
+        .context = context,
+        .kernels = mq_kernels_get(context->isa),
+        .windows = windows,
+        .observer = observer,
+        .hparams = hp,
+        .arms_count = arms_count,
+        .passes = (windows->count + step - 1) / step,
+    };
+    pass.weights_total =
+        pass.passes * weights_of_a_pass(arms[0].view, observer->on_logits != NULL);
+
+    moeq_status status;
+    const struct mq_linear_sizes sizes = product_sizes(hp, arms_count);
+    MQ_TRY_OUT(mq_linear_create(context, &sizes, &pass.linear, err));
+    MQ_TRY_OUT(mq_attention_create(context, hp, windows->length, &pass.attention, err));
+    MQ_TRY_OUT(mq_pass_create(&pass, arms, step, err));
+    for (size_t first = 0; first < windows->count; first += step) {
+        pass.pass++;
+        MQ_TRY_OUT(mq_pass_run(&pass, first, mq_min_u64(step, windows->count - first), err));
+    }
+out:
+    mq_pass_destroy(&pass);
+    mq_attention_destroy(pass.attention);
+    mq_linear_destroy(pass.linear);
+    return status;
+}

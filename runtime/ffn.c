@@ -1,0 +1,183 @@
+/* ffn.c: the feed-forward half of a layer: routed experts, or one dense MLP. */
+#include "pass_int.h"
+
+#include "checked.h"
+#include "error.h"
+#include "router.h"
+
+#include <string.h>
+
+/* Where the buffers of the expert at hand are in an arm's work area. */
+static float *gathered_of(const struct mq_pass *pass, const struct mq_pass_arm *arm)
+{
+    return arm->work + pass->sizes.tokens * pass->sizes.hidden;
+}
+
+static float *activations_of(const struct mq_pass *pass, const struct mq_pass_arm *arm)
+{
+    return gathered_of(pass, arm) + pass->sizes.slab * pass->sizes.ldh;
+}
+
+/* Tells what quantizing the matrix at hand cost; once per tensor. */
+static void report_quantized(const struct mq_pass *pass)
+{
+    const struct mq_observer *observer = pass->observer;
+    for (size_t a = 0; a < pass->arms_count; a++) {
+        const struct mq_linear_arm *product = &pass->products[a];
+        if (product->measure && product->weights.level)
+            observer->on_quantized(observer->user, (int)a, product->weights.tensor,
+                                   product->squared_error, product->squared_weights);
+    }
+}
+
+/* Applies the products of an expert or MLP matrix, with the errors of quantizing it if wanted. */
+static moeq_status apply(struct mq_pass *pass, enum mq_linear_output output, bool first_slab,
+                         moeq_error *err)
+{
+    const bool measure = first_slab && pass->first_window == 0 && pass->observer->on_quantized;
+    for (size_t a = 0; a < pass->arms_count; a++)
+        pass->products[a].measure = measure;
+    MQ_TRY(mq_linear_apply(pass->linear, output, pass->products, pass->arms_count, err));
+    if (measure)
+        report_quantized(pass);
+    const struct mq_tensor *tensor = pass->products[0].weights.tensor;
+    if (first_slab)
+        mq_pass_progress(pass, tensor->layer, tensor->rows * tensor->cols);
+    return MOEQ_OK;
+}
+
+moeq_status mq_pass_mlp(struct mq_pass *pass, int32_t layer, moeq_error *err)
+{
+    const struct mq_pass_sizes *s = &pass->sizes;
+    static const enum mq_role roles[2] = {MQ_ROLE_MLP_GATE, MQ_ROLE_MLP_UP};
+    for (int i = 0; i < 2; i++) { /* activations = gate x; then silu(activations) * (up x) */
+        mq_pass_weights(pass, roles[i], layer, -1);
+        for (size_t a = 0; a < pass->arms_count; a++) {
+            pass->products[a].x = pass->arms[a].x;
+            pass->products[a].ldx = s->ldh;
+            pass->products[a].y = pass->arms[a].work;
+            pass->products[a].ldy = s->ldf;
+        }
+        MQ_TRY(apply(pass, i ? MQ_LINEAR_SILU_TIMES : MQ_LINEAR_STORE, true, err));
+    }
+    mq_pass_weights(pass, MQ_ROLE_MLP_DOWN, layer, -1);
+    for (size_t a = 0; a < pass->arms_count; a++) { /* the normalized states have served */
+        pass->products[a].x = pass->arms[a].work;
+        pass->products[a].ldx = s->ldf;
+        pass->products[a].y = pass->arms[a].x;
+        pass->products[a].ldy = s->ldh;
+    }
+    MQ_TRY(apply(pass, MQ_LINEAR_STORE, true, err));
+    for (size_t a = 0; a < pass->arms_count; a++)
+        mq_pass_add(pass, pass->arms[a].hidden, pass->arms[a].x, s->ldh);
+    return MOEQ_OK;
+}
+
+/* Router logits, choices and their report. */
+static moeq_status route(struct mq_pass *pass, int32_t layer, moeq_error *err)
+{
+    const struct mq_pass_sizes *s = &pass->sizes;
+    const struct mq_observer *observer = pass->observer;
+    mq_pass_weights(pass, MQ_ROLE_ROUTER, layer, -1);
+    for (size_t a = 0; a < pass->arms_count; a++) {
+        pass->products[a].x = pass->arms[a].x;
+        pass->products[a].ldx = s->ldh;
+        pass->products[a].y = pass->arms[a].router_logits;
+        pass->products[a].ldy = s->experts;
+    }
+    MQ_TRY(mq_pass_apply(pass, MQ_LINEAR_STORE, err));
+    for (size_t a = 0; a < pass->arms_count; a++) {
+        struct mq_pass_arm *arm = &pass->arms[a];
+        if (arm->arm->routes_from >= 0) {
+            const struct mq_pass_arm *from = &pass->arms[arm->arm->routes_from];
+            memcpy(arm->chosen, from->chosen, pass->tokens * s->top_k * sizeof(int32_t));
+            memcpy(arm->weights, from->weights, pass->tokens * s->top_k * sizeof(float));
+        } else {
+            mq_router_choose(pass->context->isa, arm->router_logits, pass->tokens,
+                             (uint32_t)s->experts, (uint32_t)s->top_k, pass->probabilities,
+                             arm->chosen, arm->weights);
+        }
+        pass->routes[a] = (struct mq_routes){arm->router_logits, arm->chosen, arm->weights};
+    }
+    if (!observer->on_router)
+        return MOEQ_OK;
+    return observer->on_router(observer->user, (uint32_t)layer,
+                               pass->first_window * pass->windows->length, pass->tokens,
+                               pass->routes, err);
+}
+
+/* Tokens [from, from + slab) of an arm's list for the expert at hand. */
+static size_t slab_tokens(const struct mq_pass *pass, const struct mq_pass_arm *arm, size_t from)
+{
+    return arm->count > from ? mq_min_u64(arm->count - from, pass->sizes.slab) : 0;
+}
+
+static void gather(const struct mq_pass *pass, const struct mq_pass_arm *arm, size_t from)
+{
+    const struct mq_pass_sizes *s = &pass->sizes;
+    float *gathered = gathered_of(pass, arm);
+    const int64_t n = (int64_t)slab_tokens(pass, arm, from);
+#pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
+    for (int64_t i = 0; i < n; i++)
+        memcpy(gathered + (size_t)i * s->ldh, arm->x + arm->token[from + (size_t)i] * s->ldh,
+               s->hidden * sizeof(float));
+}
+
+/* One expert, for up to `slab` of each arm's tokens. */
+static moeq_status run_expert(struct mq_pass *pass, int32_t layer, int32_t expert, size_t from,
+                              moeq_error *err)
+{
+    const struct mq_pass_sizes *s = &pass->sizes;
+    static const enum mq_role roles[2] = {MQ_ROLE_EXPERT_GATE, MQ_ROLE_EXPERT_UP};
+    for (size_t a = 0; a < pass->arms_count; a++)
+        gather(pass, &pass->arms[a], from);
+    for (int i = 0; i < 2; i++) { /* activations = gate x; then silu(activations) * (up x) */
+        mq_pass_weights(pass, roles[i], layer, expert);
+        for (size_t a = 0; a < pass->arms_count; a++) {
+            pass->products[a].tokens = slab_tokens(pass, &pass->arms[a], from);
+            pass->products[a].x = gathered_of(pass, &pass->arms[a]);
+            pass->products[a].ldx = s->ldh;
+            pass->products[a].y = activations_of(pass, &pass->arms[a]);
+            pass->products[a].ldy = s->ldf;
+        }
+        MQ_TRY(apply(pass, i ? MQ_LINEAR_SILU_TIMES : MQ_LINEAR_STORE, from == 0, err));
+    }
+    mq_pass_weights(pass, MQ_ROLE_EXPERT_DOWN, layer, expert);
+    for (size_t a = 0; a < pass->arms_count; a++) { /* sum[token] += weight * (down activations) */
+        const struct mq_pass_arm *arm = &pass->arms[a];
+        pass->products[a].tokens = slab_tokens(pass, arm, from);
+        pass->products[a].x = activations_of(pass, arm);
+        pass->products[a].ldx = s->ldf;
+        pass->products[a].y = arm->work;
+        pass->products[a].ldy = s->hidden;
+        pass->products[a].target = arm->token + from;
+        pass->products[a].scale = arm->scale + from;
+    }
+    return apply(pass, MQ_LINEAR_ADD_SCALED, from == 0, err);
+}
+
+moeq_status mq_pass_experts(struct mq_pass *pass, int32_t layer, moeq_error *err)
+{
+    const struct mq_pass_sizes *s = &pass->sizes;
+    MQ_TRY(route(pass, layer, err));
+    for (size_t a = 0; a < pass->arms_count; a++)
+        memset(pass->arms[a].work, 0, pass->tokens * s->hidden * sizeof(float));
+    /* Experts in order, so that a token's sum has its terms in that order. */
+    for (int32_t expert = 0; expert < (int32_t)s->experts; expert++) {
+        size_t most = 0;
+        for (size_t a = 0; a < pass->arms_count; a++) {
+            struct mq_pass_arm *arm = &pass->arms[a];
+            arm->count = mq_router_tokens_of(expert, arm->chosen, arm->weights, pass->tokens,
+                                             (uint32_t)s->top_k, arm->token, arm->scale);
+            most = arm->count > most ? arm->count : most;
+        }
+        size_t from = 0;
+        do { /* once even without tokens: the errors of quantizing it may be wanted */
+            MQ_TRY(run_expert(pass, layer, expert, from, err));
+            from += s->slab;
+        } while (from < most);
+    }
+    for (size_t a = 0; a < pass->arms_count; a++)
+        mq_pass_add(pass, pass->arms[a].hidden, pass->arms[a].work, s->hidden);
+    return MOEQ_OK;
+}

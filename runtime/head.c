@@ -1,0 +1,60 @@
+/* head.c: from final states to logits, a slice of tokens at a time. */
+#include "pass_int.h"
+
+#include "checked.h"
+#include "error.h"
+
+#include <stdlib.h>
+
+/* Normalized final states of the tokens token_index[from .. from + n). */
+static moeq_status normalize(struct mq_pass *pass, size_t from, size_t n, moeq_error *err)
+{
+    const struct mq_pass_sizes *s = &pass->sizes;
+    const size_t first_token = pass->first_window * pass->windows->length;
+    for (size_t a = 0; a < pass->arms_count; a++) {
+        const struct mq_pass_arm *arm = &pass->arms[a];
+        const struct mq_weights weights = mq_arm_weights(arm->arm, MQ_ROLE_OUTPUT_NORM, -1, -1);
+        MQ_TRY(mq_weights_load(&weights, pass->context->isa, 0, 1, pass->row_bytes, pass->norm,
+                               err));
+#pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
+        for (int64_t i = 0; i < (int64_t)n; i++) {
+            const size_t token = pass->token_index[from + (size_t)i] - first_token;
+            pass->kernels->rms_norm(arm->hidden + token * s->hidden, pass->norm, s->hidden,
+                                    pass->hparams->rms_eps, arm->work + (size_t)i * s->ldh);
+        }
+    }
+    return MOEQ_OK;
+}
+
+moeq_status mq_pass_head(struct mq_pass *pass, moeq_error *err)
+{
+    const struct mq_pass_sizes *s = &pass->sizes;
+    const struct mq_observer *observer = pass->observer;
+    if (!observer->on_logits)
+        return MOEQ_OK;
+    size_t wanted = 0;
+    for (size_t t = 0; t < pass->tokens; t++)
+        if (!observer->wants_logits ||
+            observer->wants_logits(observer->user, t % pass->windows->length))
+            pass->token_index[wanted++] = pass->first_window * pass->windows->length + t;
+    for (size_t from = 0; from < wanted; from += s->slice) {
+        const size_t n = mq_min_u64(s->slice, wanted - from);
+        MQ_TRY(normalize(pass, from, n, err));
+        mq_pass_weights(pass, MQ_ROLE_HEAD, -1, -1);
+        for (size_t a = 0; a < pass->arms_count; a++) {
+            const struct mq_pass_arm *arm = &pass->arms[a];
+            float *logits = arm->work + s->slice * s->ldh;
+            pass->products[a].x = arm->work;
+            pass->products[a].ldx = s->ldh;
+            pass->products[a].tokens = n;
+            pass->products[a].y = logits;
+            pass->products[a].ldy = s->vocab;
+            pass->pointers[a] = logits;
+        }
+        MQ_TRY(mq_pass_apply(pass, MQ_LINEAR_STORE, err));
+        mq_pass_progress(pass, -1, (uint64_t)s->vocab * s->hidden * n / wanted);
+        MQ_TRY(observer->on_logits(observer->user, pass->token_index + from, n, pass->pointers,
+                                   err));
+    }
+    return MOEQ_OK;
+}

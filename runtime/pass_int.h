@@ -1,0 +1,101 @@
+/*
+ * pass_int.h: some windows on their way through the layers.
+ *
+ * A pass owns, per arm, the residual stream, its normalized copy, the routes, and one work area
+ * whose use changes with the phase:
+ *
+ *     attention  | q [tokens] | k [tokens] | v [tokens] |
+ *     MLP        | activations [tokens] |
+ *     experts    | sum [tokens] | gathered tokens [slab] | activations [slab] |
+ *     head       | normalized states [slice] | logits [slice] |
+ *
+ * Strides of matrices that products read or write are padded (MQ_ROW_PAD).
+ */
+#ifndef MQ_PASS_INT_H
+#define MQ_PASS_INT_H
+
+#include "arms_int.h"
+#include "attention.h"
+#include "kernels.h"
+
+/* Sizes in floats of one arm's work area for a number of tokens, and of a pass's other parts. */
+struct mq_pass_sizes {
+    size_t hidden, ldh; /* ldh: padded stride */
+    size_t ldq, ldkv, ldf, vocab;
+    size_t experts, top_k;
+    size_t tokens;      /* of a whole pass */
+    size_t slab;        /* tokens that an expert takes at a time */
+    size_t slice;       /* tokens whose logits are formed at a time */
+    size_t work;        /* floats */
+    uint64_t arm_bytes; /* everything that an arm needs */
+};
+struct mq_pass_sizes mq_pass_sizes(const struct mq_hparams *hparams, bool any_dense, size_t tokens);
+
+struct mq_pass_arm {
+    const struct mq_arm *arm;
+    float *hidden;        /* [tokens][hidden]: the residual stream */
+    float *x;             /* [tokens][ldh] */
+    float *router_logits; /* [tokens][experts] */
+    int32_t *chosen;      /* [tokens][top_k] */
+    float *weights;       /* [tokens][top_k] */
+    uint32_t *token;      /* [tokens]: the tokens of the expert at hand, */
+    float *scale;         /* [tokens]: their weights, */
+    size_t count;         /* and their number */
+    float *work;
+};
+
+struct mq_pass {
+    const struct mq_context *context;
+    const struct mq_kernels *kernels;
+    const struct mq_windows *windows;
+    const struct mq_observer *observer;
+    const struct mq_hparams *hparams;
+    struct mq_pass_sizes sizes;
+    struct mq_linear *linear;
+    struct mq_attention *attention;
+
+    struct mq_pass_arm *arms;
+    size_t arms_count;
+    struct mq_linear_arm *products; /* [arms]: the product at hand */
+    const float **pointers;         /* [arms]: for callbacks */
+    struct mq_routes *routes;       /* [arms] */
+    float *norm;                    /* [hidden]: a norm's weights */
+    float *probabilities;           /* [experts rounded up to 16] */
+    uint8_t *row_bytes;             /* [threads][row_capacity]: rows of embeddings as stored */
+    size_t row_capacity;
+    size_t *token_index;            /* [tokens]: tokens whose logits are wanted */
+
+    size_t first_window, windows_count; /* this pass */
+    size_t tokens;
+    size_t pass, passes;
+    uint64_t weights_done, weights_total; /* for progress */
+};
+
+/* Allocates for the largest pass; destroy is fine on a half-made one. */
+moeq_status mq_pass_create(struct mq_pass *pass, const struct mq_arm *arms, size_t windows,
+                           moeq_error *err);
+void mq_pass_destroy(struct mq_pass *pass);
+
+/* Runs the windows [first, first + count) through all layers. */
+moeq_status mq_pass_run(struct mq_pass *pass, size_t first, size_t count, moeq_error *err);
+
+/* The parts of a layer, and the ends. Each leaves its result in every arm's `hidden`. */
+moeq_status mq_pass_embed(struct mq_pass *pass, moeq_error *err);
+moeq_status mq_pass_attention(struct mq_pass *pass, int32_t layer, moeq_error *err);
+moeq_status mq_pass_mlp(struct mq_pass *pass, int32_t layer, moeq_error *err);
+moeq_status mq_pass_experts(struct mq_pass *pass, int32_t layer, moeq_error *err);
+moeq_status mq_pass_head(struct mq_pass *pass, moeq_error *err);
+
+/* x = normalized hidden, by the norm of a role. */
+moeq_status mq_pass_norm(struct mq_pass *pass, enum mq_role role, int32_t layer, moeq_error *err);
+/* hidden += addend, whose stride is ld floats: addend(arm) = arm->x or arm->work. */
+void mq_pass_add(const struct mq_pass *pass, float *hidden, const float *addend, size_t ld);
+/* Fills products[a].weights; the caller fills the rest and then applies. */
+void mq_pass_weights(struct mq_pass *pass, enum mq_role role, int32_t layer, int32_t expert);
+/* Applies the products and counts the weights as done. */
+moeq_status mq_pass_apply(struct mq_pass *pass, enum mq_linear_output output, moeq_error *err);
+/* Tells the progress callback that `weights` more are done. */
+void mq_pass_progress(struct mq_pass *pass, int32_t layer, uint64_t weights);
+moeq_status mq_pass_check_cancelled(const struct mq_pass *pass, moeq_error *err);
+
+#endif

@@ -1,0 +1,255 @@
+/*
+ * test_codecs.c: decoders against an independent implementation's goldens; every instruction set
+ * against the reference, byte for byte; encoders on weights of every shape.
+ */
+#include "levels.h"
+#include "weights.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_WEIGHTS = 4096 };
+
+static uint8_t *read_file(const char *path, size_t *size)
+{
+    FILE *file = fopen(path, "rb");
+    ck_assert_msg(file != NULL, "cannot open %s", path);
+    ck_assert_int_eq(fseek(file, 0, SEEK_END), 0);
+    *size = (size_t)ftell(file);
+    rewind(file);
+    uint8_t *bytes = malloc(*size);
+    ck_assert_ptr_nonnull(bytes);
+    ck_assert_uint_eq(fread(bytes, 1, *size, file), *size);
+    fclose(file);
+    return bytes;
+}
+
+/* data/gguf_<level>.bin, written by tests/data/make_gguf_goldens.py: blocks, then their weights. */
+START_TEST(decoders_give_what_gguf_gives)
+{
+    size_t checked = 0;
+    for (size_t i = 0; i < mq_levels_count; i++) {
+        const struct mq_level *level = &mq_levels[i];
+        if (!level->quantized)
+            continue;
+        char name[64];
+        snprintf(name, sizeof name, "tests/quantize/data/gguf_%s.bin", level->name);
+        size_t size;
+        uint8_t *golden = read_file(mq_test_source(name), &size);
+        const size_t record = level->block_bytes + 4 * (size_t)level->block_weights;
+        const size_t blocks = size / record, n = blocks * level->block_weights;
+        ck_assert_uint_eq(size % record, 0);
+        for (int isa = 0; isa < MQ_ISA_COUNT; isa++) {
+            if (!mq_isa_available((enum mq_isa)isa))
+                continue;
+            float *weights = mq_test_guarded(n * sizeof *weights);
+            uint8_t *in = mq_test_guarded(blocks * level->block_bytes);
+            memcpy(in, golden, blocks * level->block_bytes);
+            level->decode[isa](in, n, weights);
+            ck_assert_msg(memcmp(weights, golden + blocks * level->block_bytes, 4 * n) == 0,
+                          "%s, %s", level->name, mq_isa_name((enum mq_isa)isa));
+            checked += blocks;
+        }
+        free(golden);
+    }
+    ck_assert_uint_ge(checked, 3 * 64);
+}
+END_TEST
+
+/* Encodes with every variant; all bytes and all decoded floats are the reference's. */
+static void check_variants(const struct mq_level *level, enum mq_effort effort, const char *what,
+                           const float *weights, size_t n)
+{
+    static uint8_t reference[4 * MAX_WEIGHTS], bytes[4 * MAX_WEIGHTS];
+    static float expected[MAX_WEIGHTS], decoded[MAX_WEIGHTS];
+    const size_t size = mq_level_row_bytes(level, n);
+    mq_level_encode_rows(level, MQ_ISA_GENERIC, effort, weights, 1, n, reference);
+    mq_level_decode_rows(level, MQ_ISA_GENERIC, reference, 1, n, expected);
+    for (size_t i = 0; i < n; i++)
+        ck_assert_msg(isfinite(expected[i]), "%s %s: weight %zu: %g became %g", level->name, what,
+                      i, (double)weights[i], (double)expected[i]);
+    for (int isa = MQ_ISA_GENERIC + 1; isa < MQ_ISA_COUNT; isa++) {
+        if (!mq_isa_available((enum mq_isa)isa))
+            continue;
+        memset(bytes, 0xa5, size);
+        mq_level_encode_rows(level, (enum mq_isa)isa, effort, weights, 1, n, bytes);
+        ck_assert_msg(memcmp(bytes, reference, size) == 0, "%s/%s of %zu %s weights: %s differs",
+                      level->name, mq_effort_name(effort), n, what,
+                      mq_isa_name((enum mq_isa)isa));
+        mq_level_decode_rows(level, (enum mq_isa)isa, reference, 1, n, decoded);
+        ck_assert_msg(memcmp(decoded, expected, 4 * n) == 0, "%s decoder, %s: %s differs",
+                      level->name, what, mq_isa_name((enum mq_isa)isa));
+    }
+}
+
+START_TEST(every_instruction_set_gives_the_same_bytes)
+{
+    static const size_t lengths[] = {2048, 256, 768 + 32 * 5 + 7, 31};
+    static float weights[MAX_WEIGHTS];
+    for (int kind = 0; kind < MQ_TEST_KIND_COUNT; kind++)
+        for (size_t i = 0; i < mq_levels_count; i++)
+            for (size_t k = 0; k < sizeof lengths / sizeof lengths[0]; k++)
+                for (int effort = 0; effort < MQ_EFFORT_COUNT; effort++) {
+                    mq_test_fill((enum mq_test_kind)kind, k + 1, weights, lengths[k]);
+                    check_variants(&mq_levels[i], (enum mq_effort)effort,
+                                   mq_test_kind_names[kind], weights, lengths[k]);
+                }
+}
+END_TEST
+
+/* A block's bytes depend on its own weights alone, wherever it stands and whatever is beside it. */
+START_TEST(blocks_do_not_depend_on_their_neighbours)
+{
+    enum { N = 4096 };
+    static float weights[N], lonely[256];
+    static uint8_t all[4 * N], one[1024];
+    uint64_t seed = 5;
+    for (size_t i = 0; i < N; i++) /* neighbours of quite different kinds */
+        weights[i] = mq_test_weight((enum mq_test_kind)(i / 256 % MQ_TEST_KIND_COUNT), i, &seed);
+    const enum mq_isa isa = mq_isa_detect();
+    for (size_t l = 0; l < mq_levels_count; l++) {
+        const struct mq_level *level = &mq_levels[l];
+        for (int effort = 0; effort < MQ_EFFORT_COUNT; effort++) {
+            level->encode[isa](weights, N, (enum mq_effort)effort, all);
+            for (size_t at = 0; at < N; at += level->block_weights) {
+                memcpy(lonely, weights + at, level->block_weights * sizeof *lonely);
+                level->encode[isa](lonely, level->block_weights, (enum mq_effort)effort, one);
+                ck_assert_mem_eq(one, all + at / level->block_weights * level->block_bytes,
+                                 level->block_bytes);
+            }
+        }
+    }
+}
+END_TEST
+
+static double relative_error(const struct mq_level *level, enum mq_effort effort,
+                             enum mq_test_kind kind)
+{
+    enum { N = 2048 };
+    static float weights[N], decoded[N];
+    static uint8_t bytes[4 * N];
+    const enum mq_isa isa = mq_isa_detect();
+    double error = 0, norm = 0;
+    mq_test_fill(kind, 9, weights, N);
+    mq_level_encode_rows(level, isa, effort, weights, 1, N, bytes);
+    mq_level_decode_rows(level, isa, bytes, 1, N, decoded);
+    for (size_t i = 0; i < N; i++) {
+        const double e = (double)decoded[i] - (double)weights[i];
+        error += e * e;
+        norm += (double)weights[i] * (double)weights[i];
+    }
+    return norm > 0 ? sqrt(error / norm) : sqrt(error);
+}
+
+/* Odd blocks are not merely survived: each has a bound that follows from the format. */
+START_TEST(odd_weights_are_kept_as_well_as_the_format_can)
+{
+    /* relative RMSE allowed: q8_0, q4_k, q3_k */
+    static const struct {
+        enum mq_test_kind kind;
+        double bound[3];
+    } rows[] = {
+        {MQ_TEST_zeros, {0, 0, 0}},
+        {MQ_TEST_negative_zeros, {0, 0, 0}},
+        {MQ_TEST_constant, {5e-4, 5e-4, 5e-4}}, /* half a unit in the last place of d: 2^-11 */
+        {MQ_TEST_negative_constant, {5e-4, 5e-4, 5e-4}},
+        {MQ_TEST_nearly_constant, {5e-4, 5e-4, 5e-4}},
+        {MQ_TEST_alternating, {5e-4, .03, .01}}, /* Q4_K: m has 6 bits for half of the range */
+        {MQ_TEST_positive, {.006, .06, .14}},
+        {MQ_TEST_negative, {.006, .06, .14}},
+        {MQ_TEST_sparse, {.01, .1, .2}},
+        {MQ_TEST_one_outlier, {.002, .02, .02}},
+        {MQ_TEST_small, {.02, .10, .17}}, /* scales are subnormal halves */
+        {MQ_TEST_tiny, {.08, .25, .3}},    /* a unit of d is 6e-8, a fifth of the deviation */
+    };
+    for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++)
+        for (size_t l = 0; l < 3; l++)
+            for (int effort = 0; effort < MQ_EFFORT_COUNT; effort++) {
+                const double error = relative_error(&mq_levels[l], (enum mq_effort)effort,
+                                                    rows[r].kind);
+                ck_assert_msg(error <= rows[r].bound[l], "%s/%s of %s weights: relative RMSE %g",
+                              mq_levels[l].name, mq_effort_name((enum mq_effort)effort),
+                              mq_test_kind_names[rows[r].kind], error);
+            }
+}
+END_TEST
+
+START_TEST(q8_0_never_uses_minus_128)
+{
+    static float weights[MAX_WEIGHTS];
+    static uint8_t bytes[MAX_WEIGHTS / 32 * 34];
+    for (int kind = 0; kind < MQ_TEST_KIND_COUNT; kind++)
+        for (int effort = 0; effort < MQ_EFFORT_COUNT; effort++) {
+            mq_test_fill((enum mq_test_kind)kind, 3, weights, MAX_WEIGHTS);
+            mq_level_find("q8_0")->encode[mq_isa_detect()](weights, MAX_WEIGHTS,
+                                                           (enum mq_effort)effort, bytes);
+            for (size_t i = 0; i < sizeof bytes; i++)
+                ck_assert(i % 34 < 2 || bytes[i] != 0x80);
+        }
+}
+END_TEST
+
+/* Plain types: what formats/base/f16.h does one by one, but never infinite. */
+START_TEST(narrowing_rounds_and_saturates)
+{
+    static float weights[MAX_WEIGHTS];
+    static uint8_t f16[2 * MAX_WEIGHTS], bf16[2 * MAX_WEIGHTS];
+    static float f16_back[MAX_WEIGHTS], bf16_back[MAX_WEIGHTS];
+    mq_test_fill(MQ_TEST_any_bits, 4, weights, MAX_WEIGHTS);
+    weights[0] = 65519.0f, weights[1] = 65520.0f, weights[2] = -FLT_MAX, weights[3] = FLT_MAX;
+    const enum mq_isa isa = mq_isa_detect();
+    mq_level_encode_rows(mq_level_find("f16"), isa, MQ_EFFORT_DEFAULT, weights, 1, MAX_WEIGHTS, f16);
+    mq_level_encode_rows(mq_level_find("bf16"), isa, MQ_EFFORT_DEFAULT, weights, 1, MAX_WEIGHTS,
+                         bf16);
+    mq_level_decode_rows(mq_level_find("f16"), isa, f16, 1, MAX_WEIGHTS, f16_back);
+    mq_level_decode_rows(mq_level_find("bf16"), isa, bf16, 1, MAX_WEIGHTS, bf16_back);
+    for (size_t i = 0; i < MAX_WEIGHTS; i++) {
+        const double x = (double)weights[i], a = fabs(x);
+        ck_assert(isfinite(f16_back[i]) && isfinite(bf16_back[i]));
+        ck_assert(fabs((double)bf16_back[i] - x) <= fmax(a / 256, 0x1p-134) || a > 3.38e38);
+        if (a < 65504)
+            ck_assert(fabs((double)f16_back[i] - x) <= fmax(a / 2048, 0x1p-25));
+        else
+            ck_assert(fabsf(f16_back[i]) == 65504.0f);
+    }
+}
+END_TEST
+
+START_TEST(the_first_weight_that_is_not_finite_is_found)
+{
+    static const float bad[] = {INFINITY, -INFINITY, NAN, -NAN};
+    enum { N = 200 };
+    for (int isa = 0; isa < MQ_ISA_COUNT; isa++) {
+        if (!mq_isa_available((enum mq_isa)isa))
+            continue;
+        float *weights = mq_test_guarded(N * sizeof *weights);
+        mq_test_fill(MQ_TEST_any_bits, 6, weights, N);
+        for (size_t n = 0; n <= N; n++)
+            ck_assert_uint_eq(mq_first_not_finite((enum mq_isa)isa, weights + N - n, n), n);
+        for (size_t i = 0; i < N; i++) {
+            const float kept = weights[i];
+            weights[i] = bad[i % 4];
+            ck_assert_uint_eq(mq_first_not_finite((enum mq_isa)isa, weights, N), i);
+            weights[N - 1] = weights[N - 1]; /* a later one changes nothing */
+            weights[i] = kept;
+        }
+    }
+}
+END_TEST
+
+static void add_tests(TCase *tests)
+{
+    tcase_add_test(tests, decoders_give_what_gguf_gives);
+    tcase_add_test(tests, every_instruction_set_gives_the_same_bytes);
+    tcase_add_test(tests, blocks_do_not_depend_on_their_neighbours);
+    tcase_add_test(tests, odd_weights_are_kept_as_well_as_the_format_can);
+    tcase_add_test(tests, q8_0_never_uses_minus_128);
+    tcase_add_test(tests, narrowing_rounds_and_saturates);
+    tcase_add_test(tests, the_first_weight_that_is_not_finite_is_found);
+}
+
+int main(void)
+{
+    return mq_test_main("test_codecs", add_tests);
+}
