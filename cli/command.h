@@ -47,6 +47,14 @@ struct mq_command {
     enum mq_exit (*run)(const struct mq_options *options);
 };
 
+/* One in each cmd_*.c; commands.c refers to them. */
+enum mq_exit mq_cmd_convert(const struct mq_options *options);
+enum mq_exit mq_cmd_inspect(const struct mq_options *options);
+enum mq_exit mq_cmd_check(const struct mq_options *options);
+enum mq_exit mq_cmd_eval(const struct mq_options *options);
+enum mq_exit mq_cmd_sweep(const struct mq_options *options);
+enum mq_exit mq_cmd_tokenize(const struct mq_options *options);
+
 extern const struct mq_command mq_commands[];
 extern const size_t mq_commands_count;
 

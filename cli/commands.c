@@ -1,13 +1,6 @@
 /* commands.c: the subcommand table. To add one: its cmd_*.c, and a row here. */
 #include "command.h"
 
-enum mq_exit mq_cmd_convert(const struct mq_options *options);
-enum mq_exit mq_cmd_inspect(const struct mq_options *options);
-enum mq_exit mq_cmd_check(const struct mq_options *options);
-enum mq_exit mq_cmd_eval(const struct mq_options *options);
-enum mq_exit mq_cmd_sweep(const struct mq_options *options);
-enum mq_exit mq_cmd_tokenize(const struct mq_options *options);
-
 const struct mq_command mq_commands[] = {
     {
         .name = "convert",

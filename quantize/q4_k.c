@@ -198,7 +198,7 @@ struct pair_fit {
 };
 
 /* Takes over (s, m) in the lanes where it lowers the error. */
-MQ_INLINE void try_neighbour(const v16 x[SUB_WEIGHTS], const struct totals *t, v16 s, v16 m,
+static __attribute__((noinline)) void try_neighbour(const v16 x[SUB_WEIGHTS], const struct totals *t, v16 s, v16 m,
                              struct pair_fit *fit)
 {
     s = v_clamp(s, 0, 63);

@@ -31,9 +31,23 @@
 /* Adding 1.5 * 2^23 to |x| < 2^22 rounds x to an integer (ties to even) in the low bits. */
 #define MQ_MAGIC 12582912.0f
 
-#if defined(MQ_USE_AVX512)
+#if defined(MQ_USE_AVX512) || defined(MQ_USE_AVX2)
 #include <immintrin.h>
 
+/* The last steps of v_sum and v_max_lane: lanes i+2, then i+1. */
+MQ_INLINE float mq_sum4(__m128 a)
+{
+    a = _mm_add_ps(a, _mm_movehl_ps(a, a));
+    return _mm_cvtss_f32(_mm_add_ss(a, _mm_movehdup_ps(a)));
+}
+MQ_INLINE float mq_max4(__m128 a)
+{
+    a = _mm_max_ps(a, _mm_movehl_ps(a, a));
+    return _mm_cvtss_f32(_mm_max_ss(a, _mm_movehdup_ps(a)));
+}
+#endif
+
+#if defined(MQ_USE_AVX512)
 typedef __m512 v16;
 typedef __mmask16 m16; /* one bit a lane */
 
@@ -86,10 +100,18 @@ MQ_INLINE v16 v_shift_add_exponent(v16 mantissa, v16 magic_n)
     return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(mantissa), n));
 }
 MQ_INLINE v16 v_sqrt(v16 a) { return _mm512_sqrt_ps(a); }
+MQ_INLINE float v_sum(v16 a)
+{
+    const __m256 t = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+    return mq_sum4(_mm_add_ps(_mm256_castps256_ps128(t), _mm256_extractf128_ps(t, 1)));
+}
+MQ_INLINE float v_max_lane(v16 a)
+{
+    const __m256 t = _mm256_max_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+    return mq_max4(_mm_max_ps(_mm256_castps256_ps128(t), _mm256_extractf128_ps(t, 1)));
+}
 
 #elif defined(MQ_USE_AVX2)
-#include <immintrin.h>
-
 typedef struct { __m256 lo, hi; } v16;
 typedef struct { __m256 lo, hi; } m16; /* all bits of a lane set or clear */
 
@@ -200,6 +222,16 @@ MQ_INLINE v16 v_shift_add_exponent(v16 mantissa, v16 magic_n)
     return MQ_V2(mq_shift_add8(mantissa.lo, magic_n.lo), mq_shift_add8(mantissa.hi, magic_n.hi));
 }
 MQ_INLINE v16 v_sqrt(v16 a) { return MQ_V2(_mm256_sqrt_ps(a.lo), _mm256_sqrt_ps(a.hi)); }
+MQ_INLINE float v_sum(v16 a)
+{
+    const __m256 t = _mm256_add_ps(a.lo, a.hi);
+    return mq_sum4(_mm_add_ps(_mm256_castps256_ps128(t), _mm256_extractf128_ps(t, 1)));
+}
+MQ_INLINE float v_max_lane(v16 a)
+{
+    const __m256 t = _mm256_max_ps(a.lo, a.hi);
+    return mq_max4(_mm_max_ps(_mm256_castps256_ps128(t), _mm256_extractf128_ps(t, 1)));
+}
 
 #else /* the reference: one lane after the other */
 
@@ -280,6 +312,21 @@ MQ_INLINE v16 v_shift_add_exponent(v16 mantissa, v16 magic_n)
     return r;
 }
 MQ_INLINE v16 v_sqrt(v16 a) { v16 r; MQ_LANES r.f[i] = sqrtf(a.f[i]); return r; }
+/* Of all lanes, folded in a fixed shape: lanes i and i+8, then i and i+4, i+2, i+1. */
+MQ_INLINE float v_sum(v16 a)
+{
+    for (int half = 8; half; half /= 2)
+        for (int i = 0; i < half; i++)
+            a.f[i] += a.f[i + half];
+    return a.f[0];
+}
+MQ_INLINE float v_max_lane(v16 a)
+{
+    for (int half = 8; half; half /= 2)
+        for (int i = 0; i < half; i++)
+            a.f[i] = a.f[i] > a.f[i + half] ? a.f[i] : a.f[i + half];
+    return a.f[0];
+}
 #endif
 
 /* clang-format on */
@@ -287,26 +334,6 @@ MQ_INLINE v16 v_zero(void) { return v_set1(0.0f); }
 /* Rounds |x| < 2^22 to an integer, ties to even. */
 MQ_INLINE v16 v_round(v16 x) { return v_sub(v_add(x, v_set1(MQ_MAGIC)), v_set1(MQ_MAGIC)); }
 MQ_INLINE v16 v_clamp(v16 x, float lo, float hi) { return v_min(v_max(x, v_set1(lo)), v_set1(hi)); }
-
-/* Sums of a fixed shape: lanes i and i+8, then i and i+4, i+2, i+1. */
-MQ_INLINE float v_sum(v16 a)
-{
-    float t[16];
-    v_store(t, a);
-    for (int half = 8; half; half /= 2)
-        for (int i = 0; i < half; i++)
-            t[i] += t[i + half];
-    return t[0];
-}
-MQ_INLINE float v_max_lane(v16 a)
-{
-    float t[16];
-    v_store(t, a);
-    for (int half = 8; half; half /= 2)
-        for (int i = 0; i < half; i++)
-            t[i] = t[i] > t[i + half] ? t[i] : t[i + half];
-    return t[0];
-}
 
 /*
  * exp(x): x = n ln2 + r with |r| <= ln2 / 2; a polynomial of degree 6 for exp(r) (Cephes' expf

@@ -25,21 +25,9 @@ static moeq_status add_special(struct mq_load *load, const cJSON *specials, cons
     return MOEQ_OK;
 }
 
-/* Puts `inner` before what `ids` holds already. */
-static moeq_status put_before(struct mq_load *load, struct mq_ids *ids, struct mq_ids *inner)
-{
-    for (size_t i = 0; i < ids->size; i++)
-        if (!mq_ids_push(inner, ids->data[i]))
-            return mq_fail_memory(load->err, "reading the tokenizer's template");
-    const struct mq_ids old = *ids;
-    *ids = *inner;
-    *inner = old;
-    return MOEQ_OK;
-}
-
 /*
  * A template for one text is special tokens with the text, "A", once among them: what stands before
- * and behind it is all that encoding needs. A second template wraps the first.
+ * and behind it is all that encoding needs. A second template `tokenizers` itself does not take.
  */
 static moeq_status load_template(struct mq_load *load, const cJSON *json)
 {
@@ -48,34 +36,23 @@ static moeq_status load_template(struct mq_load *load, const cJSON *json)
     const cJSON *specials = mq_json_get(json, "special_tokens");
     if (!cJSON_IsArray(single))
         return mq_load_malformed(load, what, "'single' is missing or no list");
-    struct mq_ids before = {0};
-    moeq_status status = MOEQ_OK;
+    struct mq_tokenizer *t = load->tokenizer;
+    if (t->has_template)
+        return mq_load_unsupported(load, what, "a second template");
+    t->has_template = true;
     unsigned texts = 0;
     for (const cJSON *item = single->child; item; item = item->next) {
         const cJSON *sequence = mq_json_get(item, "Sequence");
         const cJSON *special = mq_json_get(item, "SpecialToken");
         const cJSON *id = mq_json_get(sequence ? sequence : special, "id");
-        if (!cJSON_IsString(id)) {
-            status = mq_load_malformed(load, what, "an item that is no Sequence or SpecialToken");
-            goto out;
-        }
-        if (sequence) {
-            if (strcmp(id->valuestring, "A") != 0 || ++texts > 1) {
-                status = mq_load_unsupported(load, what, "a template other than one text A");
-                goto out;
-            }
-        } else {
-            MQ_TRY_OUT(add_special(load, specials, id->valuestring,
-                                   texts ? &load->tokenizer->suffix : &before));
-        }
+        if (!cJSON_IsString(id))
+            return mq_load_malformed(load, what, "an item that is no Sequence or SpecialToken");
+        if (!sequence)
+            MQ_TRY(add_special(load, specials, id->valuestring, texts ? &t->suffix : &t->prefix));
+        else if (strcmp(id->valuestring, "A") != 0 || ++texts > 1)
+            return mq_load_unsupported(load, what, "a template other than one text A");
     }
-    if (!texts)
-        status = mq_load_unsupported(load, what, "a template without the text A");
-    else
-        status = put_before(load, &load->tokenizer->prefix, &before);
-out:
-    mq_ids_free(&before);
-    return status;
+    return texts ? MOEQ_OK : mq_load_unsupported(load, what, "a template without the text A");
 }
 
 static moeq_status load_step(struct mq_load *load, const cJSON *json, const char *type)

@@ -125,6 +125,7 @@ struct mq_tokenizer {
     size_t decoder_count;
     bool has_decoder;
 
+    bool has_template;
     struct mq_ids prefix, suffix; /* the template's, around the text */
 };
 

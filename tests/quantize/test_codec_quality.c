@@ -18,7 +18,7 @@ enum source { GAUSS, LAPLACE, STUDENT, MODEL, SOURCES };
 static const char *const source_names[SOURCES] = {"gauss", "laplace", "student-t5", "model"};
 
 /* Bounds: what was measured when the search was tuned, with the percent that the unbiased scale costs
- * Q3_K, and 0.5 % for the luck of these draws. */
+ * Q3_K, and 0.5 % for the luck of these draws (1 % where tails are heavy). */
 static const struct row {
     const char *level;
     double ggml[SOURCES]; /* 0: not measured */
@@ -27,10 +27,10 @@ static const struct row {
     {"q8_0", {.00534, 0, 0, 0}, {{.00495, .0064, .0064, .0050}, {.00475, .0062, .0062, .0048}}},
     {"q4_k",
      {.07131, .08464, .08300, .07104},
-     {{.0700, .0828, .0812, .0697}, {.0696, .0823, .0807, .0693}}},
+     {{.0700, .0830, .0816, .0697}, {.0696, .0826, .0812, .0693}}},
     {"q3_k",
      {.15074, .17635, .17628, .15024},
-     {{.1450, .1705, .1705, .1450}, {.1449, .1703, .1703, .1449}}},
+     {{.1450, .1705, .1720, .1450}, {.1449, .1703, .1718, .1449}}},
 };
 
 static FILE *open_model(void)

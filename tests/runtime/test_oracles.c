@@ -125,12 +125,12 @@ END_TEST
 /* The same checkpoint with the config.json that Transformers 5 writes (rope_parameters). */
 START_TEST(oracle_transformers5)
 {
-    char source[64], folder[512], from[1024], to[1024];
+    char source[64], folder[512], from[1024], to[1024], command[4096];
     snprintf(source, sizeof source, "tests/fixtures/oracles/%s", names[_i]);
     snprintf(folder, sizeof folder, "%s", mq_test_temporary(names[_i]));
-    snprintf(to, sizeof to, "mkdir -p '%s' && rm -f '%s'/* && ln -s '%s'/model* '%s'", folder,
-             folder, mq_test_source(source), folder);
-    ck_assert_int_eq(system(to), 0);
+    snprintf(command, sizeof command, "mkdir -p '%s' && rm -f '%s'/* && ln -s '%s'/model* '%s'",
+             folder, folder, mq_test_source(source), folder);
+    ck_assert_int_eq(system(command), 0);
     snprintf(from, sizeof from, "%s/config_tf5.json", mq_test_source(source));
     if (access(from, R_OK) != 0)
         snprintf(from, sizeof from, "%s/config.json", mq_test_source(source));

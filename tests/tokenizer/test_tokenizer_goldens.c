@@ -103,12 +103,15 @@ static void report(const char *name, const struct counts *c)
 /* The goldens that ship with the tests: made by tests/data/make_tokenizer_goldens.py. */
 START_TEST(shipped_tokenizers)
 {
+#define DATA "tests/tokenizer/data/"
+#define OPTIONS(name) {DATA "options/" name ".json", DATA "options/" name ".jsonl"}
     static const struct {
         const char *tokenizer, *lines;
     } cases[] = {
-        {"demo/model/tokenizer.json", "tests/tokenizer/data/demo.jsonl"},
-        {"tests/tokenizer/data/byte_level.json", "tests/tokenizer/data/byte_level.jsonl"},
-        {"tests/tokenizer/data/options.json", "tests/tokenizer/data/options.jsonl"},
+        {"demo/model/tokenizer.json", DATA "demo.jsonl"},
+        {DATA "byte_level.json", DATA "byte_level.jsonl"},
+        OPTIONS("behaviors"), OPTIONS("metaspace"), OPTIONS("crossing"), OPTIONS("some_bytes"),
+        OPTIONS("dropped"),   OPTIONS("added"),     OPTIONS("gpt2"),
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct counts counts = {0};

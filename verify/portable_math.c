@@ -1,0 +1,36 @@
+/* portable_math.c: the scalar forms. */
+#include "portable_math.h"
+
+#include <string.h>
+
+double mq_exp(double x)
+{
+    mq_d8 lanes = x - (mq_d8){0};
+    mq_exp8(&lanes);
+    return lanes[0];
+}
+
+/*
+ * x = 2^e m with m in [sqrt(1/2), sqrt(2)); log m = 2 atanh(s), s = (m - 1) / (m + 1), |s| < 0.1716.
+ * The series 2 (s + s^3/3 + s^5/5 + ...) is cut after s^21: the next term is below 1e-18.
+ */
+double mq_log(double x)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    int64_t e = (int64_t)(bits >> 52 & 0x7ff) - 1023;
+    bits = (bits & 0xfffffffffffffu) | 0x3ff0000000000000u;
+    double m;
+    memcpy(&m, &bits, sizeof m);
+    if (m > 0x1.6a09e667f3bcdp0) { /* sqrt(2) */
+        m *= 0.5;
+        e++;
+    }
+    const double s = (m - 1.0) / (m + 1.0), z = s * s;
+    double p = 0;
+    for (int k = 21; k >= 3; k -= 2)
+        p = (p + 1.0 / k) * z;
+    /* ln2's first part has 21 trailing zero bits: e times it is exact. */
+    const double n = (double)e, log_m = 2.0 * s + 2.0 * s * p;
+    return n * 0x1.62e42feep-1 + (n * 0x1.a39ef35793c76p-33 + log_m);
+}

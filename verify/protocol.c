@@ -1,0 +1,159 @@
+/* protocol.c: windows of tokens. */
+#include "protocol.h"
+
+#include "checked.h"
+#include "error.h"
+#include "tokenizer.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+/* Texts are held in memory whole, with their ids. */
+#define MAX_TEXT_BYTES ((uint64_t)1 << 30)
+
+static const struct {
+    const char *name;
+    size_t context;
+    bool bos;
+} protocols[] = {
+#define ROW(id, name, context, first, bos) {name, context, bos},
+    MQ_PROTOCOL_LIST(ROW)
+#undef ROW
+};
+
+const char *mq_protocol_name(enum mq_protocol protocol)
+{
+    return protocols[protocol].name;
+}
+
+bool mq_protocol_find(const char *name, enum mq_protocol *protocol)
+{
+    for (int i = 0; i < MQ_PROTOCOL_COUNT; i++)
+        if (strcmp(name, protocols[i].name) == 0) {
+            *protocol = (enum mq_protocol)i;
+            return true;
+        }
+    return false;
+}
+
+size_t mq_protocol_default_context(enum mq_protocol protocol)
+{
+    return protocols[protocol].context;
+}
+
+static size_t first_scored(enum mq_protocol protocol, size_t c)
+{
+    const size_t first[] = {
+#define FIRST(id, name, context, first_of_c, bos) first_of_c,
+        MQ_PROTOCOL_LIST(FIRST)
+#undef FIRST
+    };
+    return first[protocol];
+}
+
+moeq_status mq_protocol_windows(const struct mq_protocol_options *options, const int32_t *ids,
+                                size_t count, int32_t bos, const char *what,
+                                struct mq_text_windows *text, moeq_error *err)
+{
+    const enum mq_protocol protocol = options->protocol;
+    const size_t context = options->context ? options->context : protocols[protocol].context;
+    const size_t first = first_scored(protocol, context);
+    memset(text, 0, sizeof *text);
+    /* The last position has nothing behind it to predict. */
+    if (context < 2 || first + 1 >= context)
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT,
+                       "a context of %zu tokens leaves nothing to score in protocol %s", context,
+                       protocols[protocol].name);
+    const bool limited = options->max_tokens && options->max_tokens < count;
+    const size_t usable = limited ? options->max_tokens : count;
+    if (usable < context)
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT,
+                       "%s: one window of protocol %s needs %zu tokens, found %zu%s", what,
+                       protocols[protocol].name, context, usable,
+                       limited ? " (limited by --tokens)" : "");
+    const size_t windows = usable / context;
+    int32_t *cut = malloc(windows * context * sizeof *cut);
+    if (!cut)
+        return mq_fail_memory(err, "cutting a text into windows");
+    memcpy(cut, ids, windows * context * sizeof *cut);
+    const bool replace = protocols[protocol].bos && bos >= 0;
+    for (size_t w = 0; w < windows && replace; w++)
+        cut[w * context] = bos;
+    *text = (struct mq_text_windows){
+        .windows = {.ids = cut, .count = windows, .length = context},
+        .ids = cut,
+        .protocol = protocol,
+        .text_tokens = count,
+        .first_scored = first,
+        .scored_window = context - 1 - first,
+        .bos = replace ? bos : -1,
+        .ids_crc32 = (uint32_t)crc32_z(0, (const Bytef *)cut, windows * context * sizeof *cut),
+    };
+    return MOEQ_OK;
+}
+
+/* What the tokenizer puts before every text: the first id of an empty one, if that is all there is
+ * or if it is the model's BOS. */
+static moeq_status find_bos(const struct mq_tokenizer *tokenizer, int32_t model_bos, int32_t *bos,
+                            moeq_error *err)
+{
+    struct mq_ids empty = {0};
+    const moeq_status status = mq_tokenizer_encode(tokenizer, "", 0, true, &empty, err);
+    *bos = -1;
+    if (status == MOEQ_OK && empty.size > 0 && (empty.size == 1 || empty.data[0] == model_bos))
+        *bos = empty.data[0];
+    mq_ids_free(&empty);
+    return status;
+}
+
+moeq_status mq_tokenize_file(const struct mq_view *view, const char *text_path, struct mq_ids *ids,
+                             int32_t *bos, moeq_error *err)
+{
+    memset(ids, 0, sizeof *ids);
+    *bos = -1;
+    if (!view->tokenizer_json.size)
+        return mq_fail(err, MOEQ_NOT_FOUND,
+                       "%s: has no tokenizer.json, so a text cannot be tokenized; give token ids "
+                       "(--ids) instead",
+                       view->path);
+    struct mq_tokenizer *tokenizer = NULL;
+    struct mq_buffer bytes = {0};
+    moeq_status status;
+    MQ_TRY_OUT(mq_file_read_all(text_path, MAX_TEXT_BYTES, &bytes, err));
+    MQ_TRY_OUT(mq_tokenizer_load(view->tokenizer_json.data, view->tokenizer_json.size,
+                                 "tokenizer.json", &tokenizer, err));
+    MQ_TRY_OUT(find_bos(tokenizer, view->hparams.bos, bos, err));
+    MQ_TRY_OUT(mq_tokenizer_encode(tokenizer, bytes.data, bytes.size, true, ids, err));
+out:
+    if (status != MOEQ_OK)
+        mq_ids_free(ids);
+    mq_tokenizer_free(tokenizer);
+    mq_buffer_free(&bytes);
+    return status;
+}
+
+moeq_status mq_protocol_text(const struct mq_protocol_options *options, const struct mq_view *view,
+                             const char *text_path, struct mq_text_windows *text, moeq_error *err)
+{
+    const size_t context =
+        options->context ? options->context : protocols[options->protocol].context;
+    memset(text, 0, sizeof *text);
+    if (view->hparams.max_positions && context > view->hparams.max_positions)
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT,
+                       "%s: a context of %zu tokens is beyond the model's %u positions", view->path,
+                       context, view->hparams.max_positions);
+    struct mq_ids ids;
+    int32_t bos;
+    MQ_TRY(mq_tokenize_file(view, text_path, &ids, &bos, err));
+    const moeq_status status =
+        mq_protocol_windows(options, ids.data, ids.size, bos, text_path, text, err);
+    mq_ids_free(&ids);
+    return status;
+}
+
+void mq_text_windows_free(struct mq_text_windows *text)
+{
+    free(text->ids);
+    memset(text, 0, sizeof *text);
+}
