@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# demo.sh: builds moeq and runs the main job on the small real model in demo/.
+set -euo pipefail
+cd "$(dirname "$0")"
+. scripts/setup.sh
+moeq_setup
+mkdir -p build
+moeq_build build/demo -DMOEQ_TESTS=OFF | tail -n 1
+moeq=build/demo/moeq
+out=build/demo/models
+mkdir -p "$out"
+
+echo
+echo "== The model: a trained Mixtral-architecture model of 6.4 million parameters"
+$moeq inspect demo/model
+
+for level in q8_0 q4_k q3_k; do
+    echo
+    echo "== Converting to $level, then checking the file"
+    $moeq convert demo/model -o "$out/$level.moeq" --level $level --force
+    $moeq check "$out/$level.moeq"
+done
+
+echo
+echo "== What each level costs: memory, perplexity, KL divergence, routing fidelity"
+$moeq sweep demo/model --text demo/text.txt --levels q8_0,q4_k,q3_k
+
+echo
+echo "The converted files are in $out. Next: build/demo/moeq --help"

@@ -1,0 +1,71 @@
+# setup.sh: sourced by demo.sh and test.sh. Installs what the build needs, if anything is missing.
+
+# need <what for> <package>...: remembers the packages that are not installed.
+missing=()
+reasons=()
+need() {
+    local why=$1 package
+    shift
+    for package in "$@"; do
+        if ! dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed'; then
+            missing+=("$package")
+            reasons+=("$package ($why)")
+        fi
+    done
+}
+
+# install_missing: says what is missing and why, then installs it with the package manager.
+install_missing() {
+    [ ${#missing[@]} -eq 0 ] && return 0
+    echo "Missing packages, to be installed with apt-get:"
+    printf '  %s\n' "${reasons[@]}"
+    local sudo=()
+    if [ "$(id -u)" -ne 0 ]; then
+        if ! command -v sudo >/dev/null; then
+            echo "Neither root nor sudo: install them, then run this again." >&2
+            return 1
+        fi
+        sudo=(sudo)
+    fi
+    "${sudo[@]}" apt-get update -qq &&
+        "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+            --no-install-recommends "${missing[@]}"
+}
+
+# have_tool <command> <what for> <package>: needs the package only if the command is not there.
+need_tool() {
+    command -v "$1" >/dev/null || need "$2" "$3"
+}
+
+# moeq_setup [tests]: everything to build, and with `tests` everything to test.
+moeq_setup() {
+    if ! command -v apt-get >/dev/null; then
+        echo "No apt-get here: expecting a C compiler, CMake, Ninja, pkg-config, zlib, cJSON," \
+             "PCRE2, utf8proc${1:+, Check and Python}. CMake will say what is missing." >&2
+        return 0
+    fi
+    need_tool cc "C compiler" gcc
+    need "C library headers" libc6-dev
+    need_tool cmake "build" cmake
+    need_tool ninja "build" ninja-build
+    need_tool pkg-config "finds libraries" pkg-config
+    need "CRC-32 and compressed side files" zlib1g-dev
+    need "JSON" libcjson-dev
+    need "split patterns of tokenizers" libpcre2-dev
+    need "Unicode normalization" libutf8proc-dev
+    if [ "${1:-}" = tests ]; then
+        need "unit tests" check
+        need_tool python3 "independent oracles in the tests" python3
+        python3 -c 'import venv, ensurepip' 2>/dev/null ||
+            need "independent oracles in the tests" python3-venv
+    fi
+    install_missing
+}
+
+# moeq_build <folder> <cmake option>...: configures (once) and builds.
+moeq_build() {
+    local folder=$1
+    shift
+    cmake -S . -B "$folder" -G Ninja "$@" >"$folder.log" 2>&1 || { cat "$folder.log" >&2; return 1; }
+    cmake --build "$folder" --parallel
+}

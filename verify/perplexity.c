@@ -1,0 +1,38 @@
+/* perplexity.c: one arm through the referee. */
+#include "perplexity.h"
+
+#include "error.h"
+
+#include <string.h>
+
+moeq_status mq_eval_text(const struct mq_context *context, const struct mq_view *view,
+                         const char *text_path, const struct mq_protocol_options *options,
+                         struct mq_eval_result *result, moeq_error *err)
+{
+    const struct mq_arm arm = {.name = "model", .view = view, .routes_from = -1};
+    struct mq_arm_result arm_result = {0};
+    struct mq_referee *referee = NULL;
+    struct mq_observer observer;
+    moeq_status status;
+    memset(result, 0, sizeof *result);
+    result->view = view;
+    result->text_path = text_path;
+    MQ_TRY_OUT(mq_protocol_text(options, view, text_path, &result->text, err));
+    MQ_TRY_OUT(mq_referee_create(context, &arm, 1, &result->text, &referee, err));
+    observer = mq_referee_observer(referee);
+    MQ_TRY_OUT(mq_evaluate(context, &arm, 1, &result->text.windows, &observer, err));
+    MQ_TRY_OUT(mq_referee_finish(referee, &arm_result, err));
+    result->perplexity = arm_result.perplexity;
+out:
+    mq_arm_result_free(&arm_result);
+    mq_referee_free(referee);
+    if (status != MOEQ_OK)
+        mq_eval_result_free(result);
+    return status;
+}
+
+void mq_eval_result_free(struct mq_eval_result *result)
+{
+    mq_text_windows_free(&result->text);
+    memset(result, 0, sizeof *result);
+}

@@ -1,0 +1,20 @@
+/* perplexity.h: `eval MODEL --text FILE`: one model, no baseline. */
+#ifndef MQ_PERPLEXITY_H
+#define MQ_PERPLEXITY_H
+
+#include "referee.h"
+
+struct mq_eval_result {
+    const struct mq_view *view;
+    const char *text_path;
+    struct mq_text_windows text;
+    struct mq_perplexity perplexity;
+};
+
+/* Evaluates the model as it is stored. view and text_path must outlive the result. */
+moeq_status mq_eval_text(const struct mq_context *context, const struct mq_view *view,
+                         const char *text_path, const struct mq_protocol_options *options,
+                         struct mq_eval_result *result, moeq_error *err);
+void mq_eval_result_free(struct mq_eval_result *result);
+
+#endif

@@ -1,0 +1,384 @@
+/*
+ * referee.c: collecting per-token figures and reducing them.
+ *
+ * Tokens are judged in parallel, each into its own slot; sums run over the slots in order on one
+ * thread. So results do not depend on threads, nor on how the evaluator cuts its passes.
+ */
+#include "referee.h"
+
+#include "error.h"
+#include "kld.h"
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ROUTE_BLOCK = 512 }; /* tokens judged in parallel before their figures are summed */
+
+/* A token's routing, summed over the layers so far. */
+struct token_routing {
+    uint32_t changed_layers; /* whose set of experts differs */
+    uint32_t top1, all_changed, half_changed;
+    double overlap, weighted, kl;
+};
+
+/* A layer's figures, summed over the tokens so far. */
+struct layer_sums {
+    double sum[MQ_ROUTING_COUNT], squares[MQ_ROUTING_COUNT];
+};
+
+struct arm_record {
+    double *nll;      /* [scored tokens] */
+    double *kld;      /* [scored tokens]; not of the baseline, nor the rest */
+    uint8_t *same_top;
+    struct token_routing *tokens; /* [all tokens] */
+    struct layer_sums *layers;    /* [layers] */
+    uint64_t margin_flips[MQ_MARGIN_BINS];
+};
+
+struct mq_referee {
+    const struct mq_context *context;
+    const struct mq_arm *arms;
+    size_t arms_count;
+    const struct mq_text_windows *text;
+    struct arm_record *records; /* [arms] */
+    uint8_t *routed;            /* [layers] */
+    uint64_t margin_choices[MQ_MARGIN_BINS];
+    double *exps;    /* [threads][vocab] of the baseline */
+    double *scratch; /* [threads][mq_routing_scratch] */
+    struct mq_routing_figures *figures; /* [ROUTE_BLOCK] */
+    size_t exps_stride, scratch_stride;
+};
+
+static const struct mq_hparams *hparams(const struct mq_referee *r)
+{
+    return &r->arms[0].view->hparams;
+}
+
+/* calloc that tells overflow and out of memory alike, and never returns NULL for nothing. */
+static void *allocate(size_t count, size_t size)
+{
+    return calloc(count ? count : 1, size);
+}
+
+static bool allocate_arm(struct mq_referee *r, size_t a)
+{
+    struct arm_record *record = &r->records[a];
+    const size_t scored = mq_scored_tokens(r->text);
+    const size_t tokens = r->text->windows.count * r->text->windows.length;
+    record->nll = allocate(scored, sizeof *record->nll);
+    if (a == 0)
+        return record->nll != NULL;
+    record->kld = allocate(scored, sizeof *record->kld);
+    record->same_top = allocate(scored, sizeof *record->same_top);
+    record->tokens = allocate(tokens, sizeof *record->tokens);
+    record->layers = allocate(hparams(r)->layers, sizeof *record->layers);
+    return record->nll && record->kld && record->same_top && record->tokens && record->layers;
+}
+
+moeq_status mq_referee_create(const struct mq_context *context, const struct mq_arm *arms,
+                              size_t arms_count, const struct mq_text_windows *text,
+                              struct mq_referee **out, moeq_error *err)
+{
+    *out = NULL;
+    struct mq_referee *r = calloc(1, sizeof *r);
+    if (!r)
+        return mq_fail_memory(err, "preparing an evaluation");
+    r->context = context;
+    r->arms = arms;
+    r->arms_count = arms_count;
+    r->text = text;
+    r->records = allocate(arms_count, sizeof *r->records);
+    r->routed = allocate(hparams(r)->layers, 1);
+    r->exps_stride = mq_softmax_room(hparams(r)->vocab);
+    r->scratch_stride = mq_routing_scratch(hparams(r)->experts);
+    if (arms_count > 1) {
+        r->exps = allocate(context->threads * r->exps_stride, sizeof *r->exps);
+        r->scratch = allocate(context->threads * r->scratch_stride, sizeof *r->scratch);
+        r->figures = allocate(ROUTE_BLOCK, sizeof *r->figures);
+    }
+    bool ok = r->records && r->routed && (arms_count == 1 || (r->exps && r->scratch && r->figures));
+    for (size_t a = 0; a < arms_count && ok; a++)
+        ok = allocate_arm(r, a);
+    if (!ok) {
+        mq_referee_free(r);
+        return mq_fail_memory(err, "preparing an evaluation");
+    }
+    *out = r;
+    return MOEQ_OK;
+}
+
+void mq_referee_free(struct mq_referee *r)
+{
+    if (!r)
+        return;
+    for (size_t a = 0; r->records && a < r->arms_count; a++) {
+        free(r->records[a].nll);
+        free(r->records[a].kld);
+        free(r->records[a].same_top);
+        free(r->records[a].tokens);
+        free(r->records[a].layers);
+    }
+    free(r->records);
+    free(r->routed);
+    free(r->exps);
+    free(r->scratch);
+    free(r->figures);
+    free(r);
+}
+
+/* ---- while the evaluation runs ---- */
+
+static bool wants_logits(void *user, size_t position)
+{
+    const struct mq_text_windows *text = ((const struct mq_referee *)user)->text;
+    return position >= text->first_scored && position + 1 < text->windows.length;
+}
+
+/* One token: row `row` of every arm's logits. Returns the first arm whose logits are not finite, or
+ * arms_count. */
+static size_t judge_logits(struct mq_referee *r, size_t token, size_t row,
+                           const float *const *logits, double *exps)
+{
+    const struct mq_text_windows *text = r->text;
+    const size_t length = text->windows.length, vocab = hparams(r)->vocab;
+    const size_t slot = token / length * text->scored_window + token % length - text->first_scored;
+    const int32_t target = text->windows.ids[token + 1];
+    const enum mq_isa isa = r->context->isa;
+    const float *base = logits[0] + row * vocab;
+    struct mq_softmax base_softmax;
+    mq_softmax_of(isa, base, vocab, exps, &base_softmax);
+    if (!base_softmax.finite)
+        return 0;
+    r->records[0].nll[slot] = mq_softmax_nll(&base_softmax, base, target);
+    for (size_t a = 1; a < r->arms_count; a++) {
+        struct arm_record *record = &r->records[a];
+        const float *arm = logits[a] + row * vocab;
+        struct mq_softmax softmax;
+        mq_softmax_of(isa, arm, vocab, NULL, &softmax);
+        if (!softmax.finite)
+            return a;
+        record->nll[slot] = mq_softmax_nll(&softmax, arm, target);
+        record->kld[slot] = mq_softmax_kl(isa, base, &base_softmax, exps, arm, &softmax, vocab);
+        record->same_top[slot] = softmax.top == base_softmax.top;
+    }
+    return r->arms_count;
+}
+
+static moeq_status on_logits(void *user, const size_t *token_index, size_t tokens,
+                             const float *const *logits, moeq_error *err)
+{
+    struct mq_referee *r = user;
+    size_t bad_row = SIZE_MAX, bad_arm = 0;
+#pragma omp parallel num_threads(r->context->threads)
+    {
+        double *exps = r->exps ? r->exps + (size_t)omp_get_thread_num() * r->exps_stride : NULL;
+#pragma omp for schedule(static)
+        for (size_t i = 0; i < tokens; i++) {
+            if (!wants_logits(r, token_index[i] % r->text->windows.length))
+                continue; /* given though not asked for */
+            const size_t arm = judge_logits(r, token_index[i], i, logits, exps);
+            if (arm < r->arms_count) {
+#pragma omp critical(mq_referee_bad)
+                if (i < bad_row) { /* the first one, whichever thread finds it */
+                    bad_row = i;
+                    bad_arm = arm;
+                }
+            }
+        }
+    }
+    if (bad_row == SIZE_MAX)
+        return MOEQ_OK;
+    const size_t token = token_index[bad_row], length = r->text->windows.length;
+    return mq_fail(err, MOEQ_UNSUPPORTED,
+                   "%s: arm '%s', window %zu, position %zu: logits are not finite",
+                   r->arms[bad_arm].view->path, r->arms[bad_arm].name, token / length,
+                   token % length);
+}
+
+/* Adds a block's figures: to the layer in the order of tokens, and to each token. */
+static void add_figures(struct arm_record *record, uint32_t layer, size_t first_token, size_t n,
+                        const struct mq_routing_figures *figures, const uint8_t *bins)
+{
+    struct layer_sums *sums = &record->layers[layer];
+    for (size_t i = 0; i < n; i++) {
+        const double *m = figures[i].metric;
+        for (int k = 0; k < MQ_ROUTING_COUNT; k++) {
+            sums->sum[k] += m[k];
+            sums->squares[k] += m[k] * m[k];
+        }
+        struct token_routing *t = &record->tokens[first_token + i];
+        t->changed_layers += m[MQ_ROUTING_CR2] != 0;
+        t->top1 += m[MQ_ROUTING_TOP1] != 0;
+        t->all_changed += m[MQ_ROUTING_CR1] != 0;
+        t->half_changed += m[MQ_ROUTING_CR3] != 0;
+        t->overlap += m[MQ_ROUTING_OVERLAP];
+        t->weighted += m[MQ_ROUTING_WEIGHTED];
+        t->kl += m[MQ_ROUTING_ROUTER_KL];
+        record->margin_flips[bins[i]] += m[MQ_ROUTING_CR2] != 0;
+    }
+}
+
+static moeq_status on_router(void *user, uint32_t layer, size_t first_token, size_t tokens,
+                             const struct mq_routes *routes, moeq_error *err)
+{
+    struct mq_referee *r = user;
+    const uint32_t experts = hparams(r)->experts, top_k = hparams(r)->top_k;
+    uint8_t bins[ROUTE_BLOCK];
+    (void)err;
+    r->routed[layer] = 1;
+    if (r->arms_count == 1)
+        return MOEQ_OK;
+    for (size_t from = 0; from < tokens; from += ROUTE_BLOCK) {
+        const size_t n = tokens - from < ROUTE_BLOCK ? tokens - from : ROUTE_BLOCK;
+        for (size_t i = 0; i < n; i++) {
+            bins[i] = (uint8_t)mq_margin_bin(mq_routing_margin(&routes[0], from + i, experts, top_k));
+            r->margin_choices[bins[i]]++;
+        }
+        for (size_t a = 1; a < r->arms_count; a++) {
+#pragma omp parallel for schedule(static) num_threads(r->context->threads)
+            for (size_t i = 0; i < n; i++)
+                mq_routing_compare(r->context->isa, &routes[0], &routes[a], from + i, experts,
+                                   top_k,
+                                   r->scratch + (size_t)omp_get_thread_num() * r->scratch_stride,
+                                   &r->figures[i]);
+            add_figures(&r->records[a], layer, first_token + from, n, r->figures, bins);
+        }
+    }
+    return MOEQ_OK;
+}
+
+struct mq_observer mq_referee_observer(struct mq_referee *r)
+{
+    return (struct mq_observer){.user = r,
+                                .on_router = r->arms_count > 1 ? on_router : NULL,
+                                .wants_logits = wants_logits,
+                                .on_logits = on_logits};
+}
+
+/* ---- afterwards ---- */
+
+struct mq_perplexity mq_perplexity_of(const double *nll, size_t n)
+{
+    struct mq_perplexity p = {.nll = mq_estimate_mean(nll, n), .scored_tokens = n};
+    p.ppl = mq_estimate_exp(p.nll);
+    return p;
+}
+
+static uint32_t flip_group(uint32_t changed_layers)
+{
+    return changed_layers < MQ_FLIP_GROUPS ? changed_layers : MQ_FLIP_GROUPS - 1;
+}
+
+/* Mean KL divergence by the number of layers that chose otherwise. `room`: a scratch of one double a
+ * scored token. */
+static void finish_flips(const struct mq_referee *r, const struct arm_record *record,
+                         uint32_t routed_layers, double *room, struct mq_routing_result *result)
+{
+    const struct mq_text_windows *text = r->text;
+    const size_t scored = mq_scored_tokens(text);
+    result->flips_count = flip_group(routed_layers) + 1;
+    for (uint32_t g = 0; g < result->flips_count; g++) {
+        size_t n = 0;
+        for (size_t slot = 0; slot < scored; slot++) {
+            const size_t token = slot / text->scored_window * text->windows.length +
+                                 slot % text->scored_window + text->first_scored;
+            if (flip_group(record->tokens[token].changed_layers) == g)
+                room[n++] = record->kld[slot];
+        }
+        result->flips[g] = (struct mq_flip_group){g, n, mq_estimate_mean(room, n)};
+    }
+}
+
+/* A token's figure: its mean over the layers that have a router. */
+static double token_figure(const struct token_routing *t, int metric, double layers)
+{
+    const double sums[MQ_ROUTING_COUNT] = {
+        [MQ_ROUTING_EXACT_SET] = layers - t->changed_layers,
+        [MQ_ROUTING_OVERLAP] = t->overlap,
+        [MQ_ROUTING_TOP1] = t->top1,
+        [MQ_ROUTING_WEIGHTED] = t->weighted,
+        [MQ_ROUTING_CR1] = t->all_changed,
+        [MQ_ROUTING_CR2] = t->changed_layers,
+        [MQ_ROUTING_CR3] = t->half_changed,
+        [MQ_ROUTING_ROUTER_KL] = t->kl,
+    };
+    return sums[metric] / layers;
+}
+
+static moeq_status finish_routing(const struct mq_referee *r, const struct arm_record *record,
+                                  struct mq_routing_result *result, moeq_error *err)
+{
+    const size_t tokens = r->text->windows.count * r->text->windows.length;
+    result->tokens = tokens;
+    result->layers = allocate(hparams(r)->layers, sizeof *result->layers);
+    double *room = allocate(tokens, sizeof *room);
+    if (!result->layers || !room) {
+        free(room);
+        return mq_fail_memory(err, "summing up an evaluation");
+    }
+    for (uint32_t layer = 0; layer < hparams(r)->layers; layer++) {
+        if (!r->routed[layer])
+            continue;
+        struct mq_routing_layer *l = &result->layers[result->layers_count++];
+        l->layer = layer;
+        for (int k = 0; k < MQ_ROUTING_COUNT; k++)
+            l->rates.metric[k] = mq_estimate_sums(record->layers[layer].sum[k],
+                                                  record->layers[layer].squares[k], tokens);
+    }
+    for (int k = 0; k < MQ_ROUTING_COUNT; k++) {
+        for (size_t t = 0; t < tokens; t++)
+            room[t] = token_figure(&record->tokens[t], k, (double)result->layers_count);
+        result->overall.metric[k] = mq_estimate_mean(room, tokens);
+    }
+    finish_flips(r, record, (uint32_t)result->layers_count, room, result);
+    memcpy(result->margin_choices, r->margin_choices, sizeof result->margin_choices);
+    memcpy(result->margin_flips, record->margin_flips, sizeof result->margin_flips);
+    free(room);
+    return MOEQ_OK;
+}
+
+static bool any_router(const struct mq_referee *r)
+{
+    for (uint32_t layer = 0; layer < hparams(r)->layers; layer++)
+        if (r->routed[layer])
+            return true;
+    return false;
+}
+
+moeq_status mq_referee_finish(struct mq_referee *r, struct mq_arm_result *results, moeq_error *err)
+{
+    const size_t scored = mq_scored_tokens(r->text);
+    memset(results, 0, r->arms_count * sizeof *results);
+    double *room = allocate(scored, sizeof *room);
+    if (!room)
+        return mq_fail_memory(err, "summing up an evaluation");
+    moeq_status status = MOEQ_OK;
+    for (size_t a = 0; a < r->arms_count && status == MOEQ_OK; a++) {
+        const struct arm_record *record = &r->records[a];
+        struct mq_arm_result *result = &results[a];
+        result->perplexity = mq_perplexity_of(record->nll, scored);
+        if (a == 0)
+            continue;
+        result->log_ppl_ratio = mq_estimate_difference(r->records[0].nll, record->nll, scored);
+        result->ppl_ratio = mq_estimate_exp(result->log_ppl_ratio);
+        for (size_t i = 0; i < scored; i++)
+            room[i] = record->same_top[i];
+        result->same_top = mq_estimate_mean(room, scored);
+        memcpy(room, record->kld, scored * sizeof *room);
+        result->kld = mq_distribution_of(room, scored);
+        result->has_routing = any_router(r);
+        if (result->has_routing)
+            status = finish_routing(r, record, &result->routing, err);
+    }
+    free(room);
+    for (size_t a = 0; a < r->arms_count && status != MOEQ_OK; a++)
+        mq_arm_result_free(&results[a]);
+    return status;
+}
+
+void mq_arm_result_free(struct mq_arm_result *result)
+{
+    free(result->routing.layers);
+    memset(result, 0, sizeof *result);
+}

@@ -1,0 +1,80 @@
+/*
+ * referee.h: the observer that turns an evaluation into a judgement.
+ *
+ * Arm 0 is the baseline; every other arm is compared with it, token by token: perplexity (paired),
+ * KL divergence, most likely token, routing. Per-token figures are kept (8 bytes a scored token and
+ * figure, 40 bytes a token and arm for routing), logits and weights are not.
+ */
+#ifndef MQ_REFEREE_H
+#define MQ_REFEREE_H
+
+#include "protocol.h"
+#include "routing.h"
+#include "statistics.h"
+
+/* Mean -log p of the scored tokens, in nats, and its exponential. */
+struct mq_perplexity {
+    struct mq_estimate nll, ppl;
+    size_t scored_tokens;
+};
+
+/* The output's KL divergence among scored tokens of which exactly (or, in the last entry, at least)
+ * `layers` layers chose other experts than the baseline. */
+struct mq_flip_group {
+    uint32_t layers;
+    size_t scored_tokens;
+    struct mq_estimate kld; /* NaN if there are no such tokens */
+};
+enum { MQ_FLIP_GROUPS = 9 }; /* 0, 1, ... 7, 8 and more */
+
+struct mq_routing_estimates {
+    struct mq_estimate metric[MQ_ROUTING_COUNT];
+};
+
+struct mq_routing_layer {
+    uint32_t layer;
+    struct mq_routing_estimates rates;
+};
+
+struct mq_routing_result {
+    size_t tokens; /* all tokens of all windows */
+    struct mq_routing_estimates overall; /* per token the mean over layers; then over tokens */
+    struct mq_routing_layer *layers;     /* those that have a router */
+    size_t layers_count;
+    struct mq_flip_group flips[MQ_FLIP_GROUPS];
+    size_t flips_count;
+    uint64_t margin_choices[MQ_MARGIN_BINS]; /* the baseline's choices with such a margin, */
+    uint64_t margin_flips[MQ_MARGIN_BINS];   /* and how many of them this arm did not make */
+};
+
+struct mq_arm_result {
+    struct mq_perplexity perplexity;
+    /* Against the baseline; not of the baseline itself. */
+    struct mq_estimate log_ppl_ratio; /* mean of NLL - the baseline's NLL; the error is the paired one */
+    struct mq_estimate ppl_ratio;     /* its exponential */
+    struct mq_distribution kld;       /* nats */
+    struct mq_estimate same_top;      /* rate of equal most likely tokens */
+    bool has_routing;                 /* false for dense models */
+    struct mq_routing_result routing;
+};
+
+struct mq_referee;
+
+/* The arms, the text and the context must outlive the referee. arms_count 1 gives perplexity alone. */
+moeq_status mq_referee_create(const struct mq_context *context, const struct mq_arm *arms,
+                              size_t arms_count, const struct mq_text_windows *text,
+                              struct mq_referee **referee, moeq_error *err);
+void mq_referee_free(struct mq_referee *referee); /* NULL is fine */
+
+/* What to give to mq_evaluate; on_hidden and on_quantized are free for the caller. */
+struct mq_observer mq_referee_observer(struct mq_referee *referee);
+
+/* After the evaluation, once: results[arms_count]. Their arrays are freed by mq_arm_result_free. */
+moeq_status mq_referee_finish(struct mq_referee *referee, struct mq_arm_result *results,
+                              moeq_error *err);
+void mq_arm_result_free(struct mq_arm_result *result);
+
+/* Perplexity of per-token negative log-likelihoods. */
+struct mq_perplexity mq_perplexity_of(const double *nll, size_t n);
+
+#endif
