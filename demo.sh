@@ -3,11 +3,10 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 . scripts/setup.sh
-moeq_setup
-mkdir -p build
-moeq_build build/demo -DMOEQ_TESTS=OFF | tail -n 1
-moeq=build/demo/moeq
-out=build/demo/models
+moeq_setup build
+moeq_build build -DMOEQ_TESTS=OFF | tail -n 1
+moeq=build/moeq
+out=build/demo
 mkdir -p "$out"
 
 echo
@@ -26,4 +25,4 @@ echo "== What each level costs: memory, perplexity, KL divergence, routing fidel
 $moeq sweep demo/model --text demo/text.txt --levels q8_0,q4_k,q3_k
 
 echo
-echo "The converted files are in $out. Next: build/demo/moeq --help"
+echo "The converted files are in $out. Next: build/moeq --help"

@@ -4,19 +4,18 @@ set -euo pipefail
 cd "$(dirname "$0")"
 . scripts/setup.sh
 moeq_setup tests
-mkdir -p build
 warnings=()
 [ -n "${CI:-}" ] && warnings=(-DMOEQ_WERROR=ON)
 
 echo "== Release build"
-moeq_build build/release "${warnings[@]}" | tail -n 1
+moeq_build build -DMOEQ_TESTS=ON "${warnings[@]}" | tail -n 1
 echo "== AddressSanitizer and UndefinedBehaviorSanitizer build"
-moeq_build build/asan -DCMAKE_BUILD_TYPE=RelWithDebInfo -DMOEQ_SANITIZE=address,undefined \
+moeq_build build/asan -DMOEQ_TESTS=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo -DMOEQ_SANITIZE=address,undefined \
     "${warnings[@]}" | tail -n 1
 
 status=0
 echo "== Tests, release"
-ctest --test-dir build/release --output-on-failure --parallel 2 || status=1
+ctest --test-dir build --output-on-failure --parallel 2 || status=1
 echo "== Tests, sanitizers"
 ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
     ctest --test-dir build/asan --output-on-failure --parallel 2 || status=1

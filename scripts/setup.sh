@@ -32,16 +32,16 @@ install_missing() {
             --no-install-recommends "${missing[@]}"
 }
 
-# have_tool <command> <what for> <package>: needs the package only if the command is not there.
+# need_tool <command> <what for> <package>: needs the package only if the command is not there.
 need_tool() {
     command -v "$1" >/dev/null || need "$2" "$3"
 }
 
-# moeq_setup [tests]: everything to build, and with `tests` everything to test.
+# moeq_setup build|tests: everything to build, or besides everything to test.
 moeq_setup() {
     if ! command -v apt-get >/dev/null; then
         echo "No apt-get here: expecting a C compiler, CMake, Ninja, pkg-config, zlib, cJSON," \
-             "PCRE2, utf8proc${1:+, Check and Python}. CMake will say what is missing." >&2
+             "PCRE2, utf8proc, and for the tests Check and Python. CMake will say what is missing." >&2
         return 0
     fi
     need_tool cc "C compiler" gcc
@@ -53,7 +53,7 @@ moeq_setup() {
     need "JSON" libcjson-dev
     need "split patterns of tokenizers" libpcre2-dev
     need "Unicode normalization" libutf8proc-dev
-    if [ "${1:-}" = tests ]; then
+    if [ "$1" = tests ]; then
         need "unit tests" check
         need_tool python3 "independent oracles in the tests" python3
         python3 -c 'import venv, ensurepip' 2>/dev/null ||
@@ -62,10 +62,12 @@ moeq_setup() {
     install_missing
 }
 
-# moeq_build <folder> <cmake option>...: configures (once) and builds.
+# moeq_build <folder> <cmake option>...: configures and builds.
 moeq_build() {
     local folder=$1
     shift
-    cmake -S . -B "$folder" -G Ninja "$@" >"$folder.log" 2>&1 || { cat "$folder.log" >&2; return 1; }
+    mkdir -p "$folder"
+    cmake -S . -B "$folder" -G Ninja "$@" >"$folder/configure.log" 2>&1 ||
+        { cat "$folder/configure.log" >&2; return 1; }
     cmake --build "$folder" --parallel
 }
