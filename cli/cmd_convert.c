@@ -115,7 +115,7 @@ enum mq_exit mq_cmd_convert(const struct mq_options *options)
     struct mq_policy policy;
     struct mq_policy_override *overrides = NULL;
     if (!level || !mq_option_policy("convert", options, level, &policy, &overrides)) {
-        free(overrides);
+        mq_option_policy_free(options, overrides);
         return MQ_EXIT_USAGE;
     }
     moeq_error err = {0};
@@ -139,8 +139,6 @@ enum mq_exit mq_cmd_convert(const struct mq_options *options)
     }
     mq_plan_free(plan);
     mq_view_close(view);
-    for (size_t i = 0; overrides && i < options->tensor.count; i++)
-        free((char *)overrides[i].pattern);
-    free(overrides);
+    mq_option_policy_free(options, overrides);
     return code;
 }

@@ -83,6 +83,13 @@ bool mq_option_policy(const char *command, const struct mq_options *options,
     return true;
 }
 
+void mq_option_policy_free(const struct mq_options *options, struct mq_policy_override *overrides)
+{
+    for (size_t i = 0; overrides && i < options->tensor.count; i++)
+        free((char *)overrides[i].pattern);
+    free(overrides);
+}
+
 static void add_total(struct mq_plan_total *t, const struct mq_tensor *tensor, uint64_t bytes)
 {
     t->tensors++;

@@ -8,11 +8,12 @@
 /* A level by name; a message with the nearest name on stderr and NULL if there is none. */
 const struct mq_level *mq_option_level(const char *command, const char *option, const char *name);
 
-/* The policy of --attention, --embeddings, --tensor and --effort for one --level. False after a message. The
- * policy borrows `overrides`, an array that the caller frees. */
+/* The policy of --attention, --embeddings, --tensor and --effort for one --level. False after a
+ * message. The policy borrows `overrides`; either way free them afterwards. */
 bool mq_option_policy(const char *command, const struct mq_options *options,
                       const struct mq_level *level, struct mq_policy *policy,
                       struct mq_policy_override **overrides);
+void mq_option_policy_free(const struct mq_options *options, struct mq_policy_override *overrides);
 
 /* Sizes by class of role and level. */
 struct mq_breakdown_row {

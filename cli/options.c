@@ -277,24 +277,22 @@ const char *mq_nearest(const char *word, const char *const *names, size_t n)
 
 /* ---- help ---- */
 
-/* Prints words from column `from`, wrapped before column 80; `at` is the column now. */
+/* Prints words from column `from` on, wrapped before column 80; `at` is the column now. */
 static void print_wrapped(const char *text, int at, int from)
 {
-    while (*text) {
+    for (bool first = true; *text; first = false) {
         const int n = (int)strcspn(text, " ");
-        if (at + n > 79 && at > from) {
+        if (!first && at + 1 + n > 79) {
             printf("\n%*s", from, "");
             at = from;
+        } else if (!first) {
+            putchar(' ');
+            at++;
         }
         printf("%.*s", n, text);
         at += n;
         text += n;
-        if (*text == ' ') {
-            text++;
-            if (at < 79)
-                putchar(' ');
-            at++;
-        }
+        text += strspn(text, " ");
     }
     putchar('\n');
 }

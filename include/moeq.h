@@ -58,7 +58,79 @@ typedef struct moeq_error {
     char message[1400];
 } moeq_error;
 
-/*API*/
+/* The library's version, such as "0.1.0". */
+const char *moeq_version(void);
+
+/* Frees text and arrays that this library returned. NULL is fine. */
+void moeq_free(void *memory);
+
+/*
+ * How a long job runs. Set struct_size to sizeof(moeq_job) (so that later versions may add fields)
+ * and leave the rest zero for the defaults; a NULL job is all defaults.
+ */
+typedef struct moeq_job {
+    size_t struct_size;
+    unsigned threads;      /* 0: one for each processor */
+    uint64_t memory_bytes; /* for buffers; 0: the job's own default */
+    /* Called many times a second, from one thread at a time; return false to stop the job with
+     * MOEQ_CANCELLED. `done` of `total` `unit`s of `phase` are done. */
+    bool (*progress)(void *user, const char *phase, const char *unit, uint64_t done,
+                     uint64_t total);
+    void *progress_user;
+} moeq_job;
+
+/* An opened model: a Hugging Face folder, owner/name in the local Hugging Face cache, or a moeq file.
+ * Opening reads headers and small files only. Immutable: threads may share it. */
+typedef struct moeq_model moeq_model;
+
+moeq_status moeq_model_open(const char *path, moeq_model **model, moeq_error *err);
+void moeq_model_close(moeq_model *model); /* NULL is fine */
+
+/* Token ids of n bytes of UTF-8 by the model's tokenizer.json; *ids is freed with moeq_free.
+ * add_special_tokens: apply the tokenizer's template (the BOS of most models). */
+moeq_status moeq_tokenize(const moeq_model *model, const char *text, size_t n,
+                          bool add_special_tokens, int32_t **ids, size_t *count, moeq_error *err);
+
+/* Which level each class of tensors gets. Levels are names such as "q4_k"; NULL: the default. */
+typedef struct moeq_recipe {
+    size_t struct_size;
+    const char *level;      /* experts and MLPs; required */
+    const char *attention;  /* default q8_0 */
+    const char *embeddings; /* embeddings and head; default q8_0 */
+    const char *effort;     /* "default" or "best" */
+} moeq_recipe;
+
+/* The exact size in bytes of the file that moeq_convert would write. */
+moeq_status moeq_plan_bytes(const moeq_model *model, const moeq_recipe *recipe, uint64_t *bytes,
+                            moeq_error *err);
+
+/* Writes a quantized moeq file. Interrupted, it goes on when called again with the same arguments. An
+ * existing output is an error unless `replace`. */
+moeq_status moeq_convert(const moeq_model *model, const moeq_recipe *recipe, const char *output,
+                         bool replace, const moeq_job *job, moeq_error *err);
+
+/* Verifies every checksum of a moeq file. *report (a JSON document, freed with moeq_free) lists what is
+ * damaged; the status is MOEQ_CORRUPT if anything is. */
+moeq_status moeq_check(const char *path, const moeq_job *job, char **report, moeq_error *err);
+
+/* How a text is scored. */
+typedef struct moeq_text {
+    size_t struct_size;
+    const char *path;     /* a UTF-8 file; required */
+    const char *protocol; /* "half" (default) or "full" */
+    size_t context;       /* tokens a window; 0: the protocol's */
+    size_t tokens;        /* use only the first ones; 0: all */
+} moeq_text;
+
+/* Perplexity of a model on a text, as a JSON document (freed with moeq_free). */
+moeq_status moeq_eval(const moeq_model *model, const moeq_text *text, const moeq_job *job,
+                      char **report, moeq_error *err);
+
+/* What each of `count` recipes costs in memory, perplexity, KL divergence and routing fidelity
+ * against the model as it is, as a JSON document (freed with moeq_free). Writes nothing. */
+moeq_status moeq_sweep(const moeq_model *model, const moeq_text *text, const moeq_recipe *recipes,
+                       size_t count, const moeq_job *job, char **report, moeq_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -238,8 +238,7 @@ MQ_INLINE float v_max_lane(v16 a)
 typedef struct { float f[16]; } v16;
 typedef struct { uint16_t bits; } m16; /* one bit a lane */
 
-/* Not unrolled: what is clear here need not be fast, and would take a minute to compile. */
-#define MQ_LANES _Pragma("GCC unroll 1") for (int i = 0; i < 16; i++)
+#define MQ_LANES for (int i = 0; i < 16; i++)
 MQ_INLINE v16 v_set1(float x) { v16 r; MQ_LANES r.f[i] = x; return r; }
 MQ_INLINE v16 v_load(const float *p) { v16 r; memcpy(&r, p, sizeof r); return r; }
 MQ_INLINE void v_store(float *p, v16 a) { memcpy(p, &a, sizeof a); }

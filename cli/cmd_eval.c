@@ -1,0 +1,94 @@
+/* cmd_eval.c: moeq eval: perplexity of one model, or its logits and routes for given ids. */
+#include "eval_options.h"
+
+#include "dump.h"
+#include "perplexity.h"
+#include "policy.h"
+#include "report_json.h"
+
+#include <stdio.h>
+
+static enum mq_exit eval_text(const struct mq_options *options, struct mq_job_ui *ui,
+                              const struct mq_view *view)
+{
+    struct mq_protocol_options protocol;
+    struct mq_eval_result result = {0};
+    moeq_error err = {0};
+    if (!mq_option_protocol("eval", options, &protocol))
+        return MQ_EXIT_USAGE;
+    const double start = mq_now_seconds();
+    const moeq_status status =
+        mq_eval_text(&ui->context, view, options->text, &protocol, &result, &err);
+    mq_job_end(ui);
+    if (status != MOEQ_OK)
+        return mq_report(&err);
+    enum mq_exit code;
+    if (options->json) {
+        code = mq_print_json(mq_eval_json(&result));
+    } else {
+        const struct mq_perplexity *p = &result.perplexity;
+        const double seconds = mq_now_seconds() - start;
+        char time[32];
+        printf("%s on %s\n", view->path, options->text);
+        mq_print_protocol(&result.text);
+        printf("  perplexity %.5f ± %.5f (NLL %.6f ± %.6f nats a token)\n", p->ppl.value, p->ppl.se,
+               p->nll.value, p->nll.se);
+        if (!options->quiet)
+            printf("  %s, %.0f tokens/s\n", mq_format_seconds(seconds, time),
+                   (double)(result.text.windows.count * result.text.windows.length) / seconds);
+        code = mq_finish_output();
+    }
+    mq_eval_result_free(&result);
+    return code;
+}
+
+static enum mq_exit eval_dump(const struct mq_options *options, struct mq_job_ui *ui,
+                              const struct mq_view *view)
+{
+    moeq_error err = {0};
+    struct mq_dump_result result = {0};
+    const struct mq_dump_options how = {.ids_path = options->ids,
+                                        .output = options->dump,
+                                        .hidden = options->dump_hidden};
+    const moeq_status status = mq_eval_dump(&ui->context, view, &how, &result, &err);
+    mq_job_end(ui);
+    if (status != MOEQ_OK)
+        return mq_report(&err);
+    if (options->json) {
+        cJSON *o = cJSON_CreateObject();
+        cJSON_AddStringToObject(o, "output", options->dump);
+        cJSON_AddNumberToObject(o, "sequences", (double)result.sequences);
+        cJSON_AddNumberToObject(o, "tokens_per_sequence", (double)result.tokens_per_sequence);
+        cJSON_AddNumberToObject(o, "bytes", (double)result.bytes);
+        return mq_print_json(o);
+    }
+    if (!options->quiet) {
+        char size[32];
+        printf("wrote %s: %zu sequences of %zu tokens, %s\n", options->dump, result.sequences,
+               result.tokens_per_sequence, mq_format_bytes(result.bytes, size));
+    }
+    return mq_finish_output();
+}
+
+enum mq_exit mq_cmd_eval(const struct mq_options *options)
+{
+    if (!options->text == !options->ids)
+        return mq_usage("eval", "expected either --text FILE, or --ids FILE with --dump FILE");
+    if (options->ids && !options->dump)
+        return mq_usage("eval", "--ids needs --dump FILE, where the logits go");
+    if (options->text && (options->dump || options->dump_hidden))
+        return mq_usage("eval", "--dump needs --ids FILE, not --text");
+    struct mq_job_ui ui;
+    moeq_error err = {0};
+    struct mq_view *view = NULL;
+    if (!mq_job_begin(options, &ui))
+        return MQ_EXIT_USAGE;
+    enum mq_exit code;
+    if (mq_model_open(options->positional[0], &view, &err) != MOEQ_OK)
+        code = mq_report(&err);
+    else
+        code = options->text ? eval_text(options, &ui, view) : eval_dump(options, &ui, view);
+    mq_job_end(&ui);
+    mq_view_close(view);
+    return code;
+}

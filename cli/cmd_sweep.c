@@ -1,0 +1,179 @@
+/* cmd_sweep.c: moeq sweep: several levels of one model, side by side. */
+#include "eval_options.h"
+#include "model_options.h"
+
+#include "report_json.h"
+#include "sweep.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_ARMS = 16 };
+
+/* The arms of --levels, and the strings that they borrow. */
+struct sweep_arms {
+    struct mq_sweep_arm arms[MAX_ARMS];
+    struct mq_policy_override *overrides[MAX_ARMS];
+    size_t count;
+    char *names;
+};
+
+static void free_arms(struct sweep_arms *a, const struct mq_options *options)
+{
+    for (size_t i = 0; i < a->count; i++)
+        mq_option_policy_free(options, a->overrides[i]);
+    free(a->names);
+}
+
+static bool parse_levels(const struct mq_options *options, struct sweep_arms *a)
+{
+    a->names = strdup(options->levels);
+    char *rest = a->names, *name;
+    while (rest && (name = strsep(&rest, ","))) {
+        const struct mq_level *level = mq_option_level("sweep", "--levels", name);
+        if (!level)
+            return false;
+        if (a->count == MAX_ARMS) {
+            mq_usage("sweep", "--levels: at most %d levels", MAX_ARMS);
+            return false;
+        }
+        struct mq_sweep_arm *arm = &a->arms[a->count];
+        arm->name = level->name;
+        if (!mq_option_policy("sweep", options, level, &arm->policy, &a->overrides[a->count++]))
+            return false;
+    }
+    return a->count > 0;
+}
+
+static const char *row_name(const struct mq_sweep_result *r, size_t i)
+{
+    return i == 0 ? "baseline" : r->rows[i].name;
+}
+
+static void print_memory(const struct mq_sweep_result *r)
+{
+    printf("\nMemory%19s %9s %8s %9s %13s\n", "file bytes", "GiB", "bits/w", "of source",
+           "expert RMSE");
+    for (size_t i = 0; i < r->rows_count; i++) {
+        const struct mq_sweep_row *row = &r->rows[i];
+        printf("  %-9s %13" PRIu64 " %9.4f %8.4f %8.1f%%", row_name(r, i), row->file_bytes,
+               (double)row->file_bytes / 0x1p30, row->bits_per_weight,
+               100.0 * (double)row->file_bytes / (double)r->rows[0].file_bytes);
+        if (i)
+            printf(" %12.3f%%", 100 * row->expert_relative_rmse);
+        putchar('\n');
+    }
+}
+
+static void print_quality(const struct mq_sweep_result *r)
+{
+    printf("\nOutput     %8s %7s %9s %8s %9s %8s %8s %8s\n", "PPL", "± se", "PPL ratio", "± se",
+           "KLD mean", "median", "99 %", "same top");
+    for (size_t i = 0; i < r->rows_count; i++) {
+        const struct mq_arm_result *a = &r->rows[i].result;
+        printf("  %-8s %8.4f %6.4f", row_name(r, i), a->perplexity.ppl.value,
+               a->perplexity.ppl.se);
+        if (i)
+            printf(" %9.5f %7.5f %9.5f %8.5f %8.4f %7.2f%%", a->ppl_ratio.value, a->ppl_ratio.se,
+                   a->kld.mean.value, a->kld.median, a->kld.p99, 100 * a->same_top.value);
+        putchar('\n');
+    }
+}
+
+/* One line of rates; NaN where chance is not defined. */
+static void print_rates(const char *name, const double *m)
+{
+    static const enum mq_routing_metric columns[] = {
+        MQ_ROUTING_EXACT_SET, MQ_ROUTING_OVERLAP, MQ_ROUTING_TOP1, MQ_ROUTING_WEIGHTED,
+        MQ_ROUTING_CR1,       MQ_ROUTING_CR2,     MQ_ROUTING_CR3};
+    printf("  %-9s", name);
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
+        if (isnan(m[columns[i]]))
+            printf(" %7s", "-");
+        else
+            printf(" %6.2f%%", 100 * m[columns[i]]);
+    }
+    if (isnan(m[MQ_ROUTING_ROUTER_KL]))
+        printf(" %9s\n", "-");
+    else
+        printf(" %9.6f\n", m[MQ_ROUTING_ROUTER_KL]);
+}
+
+static void print_estimates(const char *name, const struct mq_routing_estimates *e)
+{
+    double m[MQ_ROUTING_COUNT];
+    for (int k = 0; k < MQ_ROUTING_COUNT; k++)
+        m[k] = e->metric[k].value;
+    print_rates(name, m);
+}
+
+static void print_routing(const struct mq_sweep_result *r, bool layers)
+{
+    if (r->rows_count < 2 || !r->rows[1].result.has_routing)
+        return;
+    const struct mq_hparams *h = &r->view->hparams;
+    printf("\nRouting   %9s %7s %7s %7s %7s %7s %7s %9s\n", "exact set", "overlap", "top-1",
+           "weight", "CR1 all", "CR2 any", "CR3 1/2", "router KL");
+    for (size_t i = 1; i < r->rows_count; i++)
+        print_estimates(r->rows[i].name, &r->rows[i].result.routing.overall);
+    const struct mq_routing_figures chance = mq_routing_chance(h->experts, h->top_k);
+    print_rates("chance", chance.metric);
+    for (size_t i = 1; layers && i < r->rows_count; i++)
+        for (size_t l = 0; l < r->rows[i].result.routing.layers_count; l++) {
+            const struct mq_routing_layer *layer = &r->rows[i].result.routing.layers[l];
+            char name[32];
+            snprintf(name, sizeof name, "%.6s L%u", r->rows[i].name, layer->layer);
+            print_estimates(name, &layer->rates);
+        }
+    printf("  all %zu tokens of the windows; top-%u of %u experts\n",
+           r->rows[1].result.routing.tokens, h->top_k, h->experts);
+}
+
+static void print_sweep(const struct mq_sweep_result *r, const struct mq_options *options)
+{
+    printf("%s on %s\n", r->view->path, r->text_path);
+    mq_print_protocol(&r->text);
+    print_memory(r);
+    print_quality(r);
+    print_routing(r, options->verbose);
+}
+
+enum mq_exit mq_cmd_sweep(const struct mq_options *options)
+{
+    if (!options->text)
+        return mq_usage("sweep", "--text FILE is missing");
+    if (!options->levels)
+        return mq_usage("sweep", "--levels is missing, such as --levels q8_0,q4_k,q3_k");
+    struct sweep_arms a = {0};
+    struct mq_protocol_options protocol;
+    struct mq_job_ui ui;
+    if (!mq_option_protocol("sweep", options, &protocol) || !parse_levels(options, &a) ||
+        !mq_job_begin(options, &ui)) {
+        free_arms(&a, options);
+        return MQ_EXIT_USAGE;
+    }
+    moeq_error err = {0};
+    struct mq_view *view = NULL;
+    struct mq_sweep_result result = {0};
+    moeq_status status = mq_model_open(options->positional[0], &view, &err);
+    if (status == MOEQ_OK)
+        status = mq_sweep(&ui.context, view, options->text, &protocol, a.arms, a.count, &result,
+                          &err);
+    mq_job_end(&ui);
+    enum mq_exit code;
+    if (status != MOEQ_OK) {
+        code = mq_report(&err);
+    } else if (options->json) {
+        code = mq_print_json(mq_sweep_json(&result));
+    } else {
+        print_sweep(&result, options);
+        code = mq_finish_output();
+    }
+    mq_sweep_result_free(&result);
+    mq_view_close(view);
+    free_arms(&a, options);
+    return code;
+}

@@ -1,0 +1,23 @@
+/* eval_options.c: the options of commands that score a text. */
+#include "eval_options.h"
+
+#include <stdio.h>
+
+bool mq_option_protocol(const char *command, const struct mq_options *options,
+                        struct mq_protocol_options *protocol)
+{
+    *protocol = (struct mq_protocol_options){.context = options->context,
+                                             .max_tokens = options->tokens};
+    if (options->protocol && !mq_protocol_find(options->protocol, &protocol->protocol)) {
+        mq_usage(command, "--protocol '%s': expected half or full", options->protocol);
+        return false;
+    }
+    return true;
+}
+
+void mq_print_protocol(const struct mq_text_windows *text)
+{
+    printf("  %s protocol: %zu windows of %zu tokens, %zu scored predictions\n",
+           mq_protocol_name(text->protocol), text->windows.count, text->windows.length,
+           mq_scored_tokens(text));
+}

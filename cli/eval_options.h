@@ -1,0 +1,15 @@
+/* eval_options.h: the options of commands that score a text. */
+#ifndef MQ_EVAL_OPTIONS_H
+#define MQ_EVAL_OPTIONS_H
+
+#include "command.h"
+#include "protocol.h"
+
+/* --protocol, --context and --tokens. False after a message. */
+bool mq_option_protocol(const char *command, const struct mq_options *options,
+                        struct mq_protocol_options *protocol);
+
+/* "half protocol: 37 windows of 512 tokens, 9435 scored predictions" */
+void mq_print_protocol(const struct mq_text_windows *text);
+
+#endif

@@ -1,0 +1,154 @@
+/* st_writer.c: header first, then data at offsets. */
+#include "st_writer.h"
+
+#include "buffer.h"
+#include "checked.h"
+#include "error.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* safetensors data is little-endian and callers hand over their arrays as they are. */
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a big-endian machine needs swaps here");
+
+enum { HEADER_ALIGN = 8 }; /* so that the data begins at a multiple of every element's size */
+
+/* Sizes, and offsets from the start of the data. */
+static bool lay_out(struct mq_st_entry *entries, size_t count, uint64_t *data_bytes)
+{
+    uint64_t at = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct mq_st_entry *e = &entries[i];
+        e->size_bytes = mq_dtype_bytes(e->dtype);
+        for (uint32_t k = 0; k < e->dims; k++)
+            if (!mq_mul_u64(e->size_bytes, e->shape[k], &e->size_bytes))
+                return false;
+        e->offset = at;
+        if (!mq_add_u64(at, e->size_bytes, &at) || at > INT64_MAX / 2)
+            return false;
+    }
+    *data_bytes = at;
+    return true;
+}
+
+static void print_header(const struct mq_st_entry *entries, size_t count,
+                         const char *const *metadata, struct mq_buffer *b)
+{
+    mq_buffer_append(b, "\0\0\0\0\0\0\0\0", 8);
+    mq_buffer_puts(b, "{\"__metadata__\":{");
+    for (size_t i = 0; metadata && metadata[i]; i += 2) {
+        mq_buffer_puts(b, i ? "," : "");
+        mq_buffer_put_json(b, metadata[i], strlen(metadata[i]));
+        mq_buffer_putc(b, ':');
+        mq_buffer_put_json(b, metadata[i + 1], strlen(metadata[i + 1]));
+    }
+    mq_buffer_putc(b, '}');
+    for (size_t i = 0; i < count; i++) {
+        const struct mq_st_entry *e = &entries[i];
+        mq_buffer_putc(b, ',');
+        mq_buffer_put_json(b, e->name, strlen(e->name));
+        mq_buffer_printf(b, ":{\"dtype\":\"%s\",\"shape\":[", mq_dtype_name(e->dtype));
+        for (uint32_t k = 0; k < e->dims; k++)
+            mq_buffer_printf(b, "%s%" PRIu64, k ? "," : "", e->shape[k]);
+        mq_buffer_printf(b, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", e->offset,
+                         e->offset + e->size_bytes);
+    }
+    mq_buffer_putc(b, '}');
+    while (b->size % HEADER_ALIGN && mq_buffer_ok(b))
+        mq_buffer_putc(b, ' ');
+    for (int i = 0; i < 8 && mq_buffer_ok(b); i++)
+        b->data[i] = (char)((uint64_t)(b->size - 8) >> (8 * i));
+}
+
+static moeq_status reserve(const struct mq_st_writer *w, moeq_error *err)
+{
+    if (fallocate(w->fd, 0, 0, (off_t)w->file_bytes) == 0)
+        return MOEQ_OK;
+    if (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL)
+        return mq_fail_errno(err, w->part, "cannot reserve the file's size");
+    if (ftruncate(w->fd, (off_t)w->file_bytes) != 0)
+        return mq_fail_errno(err, w->part, "cannot set the file's size");
+    return MOEQ_OK;
+}
+
+moeq_status mq_st_writer_open(struct mq_st_writer *w, const char *path,
+                              struct mq_st_entry *entries, size_t count,
+                              const char *const *metadata, moeq_error *err)
+{
+    memset(w, 0, sizeof *w);
+    w->fd = -1;
+    w->entries = entries;
+    w->count = count;
+    if (strlen(path) + 8 > sizeof w->part)
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, "path is too long");
+    snprintf(w->path, sizeof w->path, "%s", path);
+    snprintf(w->part, sizeof w->part, "%.*s.part", (int)sizeof w->part - 8, path);
+    uint64_t data_bytes;
+    if (!lay_out(entries, count, &data_bytes))
+        return mq_fail_file(err, MOEQ_LIMIT, path, "would be larger than a file can be");
+    struct mq_buffer header = {0};
+    moeq_status status = MOEQ_OK;
+    print_header(entries, count, metadata, &header);
+    if (!mq_buffer_ok(&header)) {
+        status = mq_fail_memory(err, "writing a safetensors header");
+        goto out;
+    }
+    for (size_t i = 0; i < count; i++)
+        entries[i].offset += header.size;
+    w->file_bytes = header.size + data_bytes;
+    w->fd = open(w->part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (w->fd < 0) {
+        status = mq_fail_errno(err, w->part, "cannot create");
+        goto out;
+    }
+    MQ_TRY_OUT(reserve(w, err));
+    MQ_TRY_OUT(mq_write_at(w->fd, w->part, 0, header.data, header.size, err));
+out:
+    mq_buffer_free(&header);
+    if (status != MOEQ_OK)
+        mq_st_writer_abort(w);
+    return status;
+}
+
+moeq_status mq_st_writer_put(const struct mq_st_writer *w, size_t entry, uint64_t at,
+                             const void *bytes, uint64_t n, moeq_error *err)
+{
+    const struct mq_st_entry *e = &w->entries[entry];
+    if (!mq_range_ok(at, n, e->size_bytes))
+        return mq_fail_tensor(err, MOEQ_INVALID_ARGUMENT, w->path, e->name, e->offset,
+                              "%" PRIu64 " bytes at byte %" PRIu64 " do not fit its %" PRIu64, n,
+                              at, e->size_bytes);
+    return mq_write_at(w->fd, w->part, e->offset + at, bytes, (size_t)n, err);
+}
+
+moeq_status mq_st_writer_finish(struct mq_st_writer *w, moeq_error *err)
+{
+    moeq_status status = MOEQ_OK;
+    if (fsync(w->fd) != 0) {
+        status = mq_fail_errno(err, w->part, "cannot sync");
+    } else {
+        const int fd = w->fd;
+        w->fd = -1;
+        if (close(fd) != 0)
+            status = mq_fail_errno(err, w->part, "cannot close");
+        else if (rename(w->part, w->path) != 0)
+            status = mq_fail_errno(err, w->path, "cannot rename the finished file to this name");
+        if (status != MOEQ_OK)
+            unlink(w->part);
+    }
+    mq_st_writer_abort(w);
+    return status == MOEQ_OK ? mq_sync_folder_of(w->path, err) : status;
+}
+
+void mq_st_writer_abort(struct mq_st_writer *w)
+{
+    if (w->fd < 0)
+        return;
+    close(w->fd);
+    unlink(w->part);
+    w->fd = -1;
+}

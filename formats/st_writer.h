@@ -1,0 +1,41 @@
+/*
+ * st_writer.h: writing a plain safetensors file whose tensors are known beforehand.
+ *
+ * Every tensor's place is fixed before the first byte, so data may come in any order and in
+ * pieces. The file appears under its name only when it is complete and on the disk.
+ */
+#ifndef MQ_ST_WRITER_H
+#define MQ_ST_WRITER_H
+
+#include "safetensors.h"
+
+#include <limits.h>
+
+struct mq_st_writer {
+    int fd; /* -1 where closed */
+    char path[PATH_MAX], part[PATH_MAX];
+    const struct mq_st_entry *entries; /* the caller's; offset and size_bytes filled in */
+    size_t count;
+    uint64_t file_bytes;
+};
+
+/*
+ * Lays out entries (name, dtype, dims and shape set) in their order, creates `path`.part with its
+ * full size reserved, and writes the header. `metadata` is key, value, ..., NULL, or NULL. The entries must
+ * outlive the writer. On failure nothing stays behind.
+ */
+moeq_status mq_st_writer_open(struct mq_st_writer *writer, const char *path,
+                              struct mq_st_entry *entries, size_t count,
+                              const char *const *metadata, moeq_error *err);
+
+/* Writes n bytes of an entry's data, from byte `at` of it. Safe from several threads. */
+moeq_status mq_st_writer_put(const struct mq_st_writer *writer, size_t entry, uint64_t at,
+                             const void *bytes, uint64_t n, moeq_error *err);
+
+/* Syncs and renames to the final name; or, if that fails, removes the part. */
+moeq_status mq_st_writer_finish(struct mq_st_writer *writer, moeq_error *err);
+
+/* Gives up an unfinished file and removes it; after finish, or twice, it does nothing. */
+void mq_st_writer_abort(struct mq_st_writer *writer);
+
+#endif

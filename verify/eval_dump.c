@@ -1,0 +1,208 @@
+/* eval_dump.c: the evaluator's callbacks, streamed into a safetensors file. */
+#include "eval_dump.h"
+
+#include "checked.h"
+#include "error.h"
+#include "st_writer.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { LOGITS, EXPERTS, WEIGHTS, ROUTER_ENTRIES };
+
+struct dump {
+    const struct mq_hparams *hparams;
+    struct mq_windows windows;
+    int32_t *ids;
+    struct mq_arena *arena;
+    struct mq_st_entry *entries;
+    size_t entries_count;
+    size_t *router_entry; /* [layers]: its logits; experts and weights follow */
+    size_t hidden_entry;  /* of layer 0; the others follow */
+    struct mq_st_writer writer;
+};
+
+/* ---- ids ---- */
+
+static moeq_status read_ids(const char *path, struct dump *d, struct mq_file *identity,
+                            moeq_error *err)
+{
+    struct mq_safetensors st;
+    MQ_TRY(mq_safetensors_open(path, d->arena, &st, err));
+    *identity = st.file; /* its numbers only */
+    moeq_status status = MOEQ_OK;
+    unsigned char *bytes = NULL;
+    const struct mq_st_entry *e = mq_safetensors_find(&st, "input_ids");
+    if (!e || (e->dtype != MQ_I32 && e->dtype != MQ_I64) || e->dims != 2 || e->size_bytes == 0) {
+        status = mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
+                              "expected a tensor 'input_ids', I32 or I64 [windows, tokens], not "
+                              "empty; found %s",
+                              e ? "one of another type or shape" : "none");
+        goto out;
+    }
+    const size_t width = mq_dtype_bytes(e->dtype), n = (size_t)(e->size_bytes / width);
+    bytes = malloc((size_t)e->size_bytes); /* not more than the file has */
+    d->ids = malloc(n * sizeof *d->ids);
+    if (!bytes || !d->ids) {
+        status = mq_fail_memory(err, "reading token ids");
+        goto out;
+    }
+    MQ_TRY_OUT(mq_file_read_at(&st.file, e->offset, bytes, (size_t)e->size_bytes, err));
+    for (size_t i = 0; i < n; i++) {
+        int64_t id = 0;
+        int32_t narrow;
+        if (width == 8) {
+            memcpy(&id, bytes + 8 * i, 8);
+        } else {
+            memcpy(&narrow, bytes + 4 * i, 4);
+            id = narrow;
+        }
+        if (id < 0 || id >= d->hparams->vocab) {
+            status = mq_fail_tensor(err, MOEQ_INVALID_ARGUMENT, path, e->name,
+                                    e->offset + i * width,
+                                    "id %" PRId64 " (number %zu) is outside the vocabulary of %u",
+                                    id, i, d->hparams->vocab);
+            goto out;
+        }
+        d->ids[i] = (int32_t)id;
+    }
+    d->windows = (struct mq_windows){d->ids, (size_t)e->shape[0], (size_t)e->shape[1]};
+out:
+    free(bytes);
+    mq_safetensors_close(&st);
+    return status;
+}
+
+/* ---- the output's tensors ---- */
+
+static bool add_entry(struct dump *d, const char *name, enum mq_dtype dtype, uint32_t dims,
+                      uint64_t a, uint64_t b, uint64_t c)
+{
+    d->entries[d->entries_count++] =
+        (struct mq_st_entry){.name = name, .dtype = dtype, .dims = dims, .shape = {a, b, c}};
+    return name != NULL;
+}
+
+static moeq_status plan_entries(const struct mq_view *view, bool hidden, struct dump *d,
+                                moeq_error *err)
+{
+    const struct mq_hparams *hp = d->hparams;
+    const uint64_t n = d->windows.count, t = d->windows.length;
+    const size_t most = 1 + (size_t)hp->layers * ROUTER_ENTRIES + hp->layers + 1;
+    d->entries = mq_arena_alloc(d->arena, most, sizeof *d->entries);
+    d->router_entry = mq_arena_alloc(d->arena, hp->layers, sizeof *d->router_entry);
+    if (!d->entries || !d->router_entry)
+        return mq_fail_memory(err, "preparing a dump");
+    bool ok = add_entry(d, "logits", MQ_F32, 3, n, t, hp->vocab);
+    for (uint32_t l = 0; l < hp->layers; l++) {
+        if (!mq_view_find(view, MQ_ROLE_ROUTER, (int32_t)l, -1))
+            continue;
+        d->router_entry[l] = d->entries_count;
+        ok = ok && add_entry(d, mq_arena_printf(d->arena, "router.%u.logits", l), MQ_F32, 2, n * t,
+                             hp->experts, 0);
+        ok = ok && add_entry(d, mq_arena_printf(d->arena, "router.%u.experts", l), MQ_I32, 2, n * t,
+                             hp->top_k, 0);
+        ok = ok && add_entry(d, mq_arena_printf(d->arena, "router.%u.weights", l), MQ_F32, 2, n * t,
+                             hp->top_k, 0);
+    }
+    d->hidden_entry = d->entries_count;
+    for (uint32_t l = 0; hidden && l <= hp->layers; l++)
+        ok = ok && add_entry(d, mq_arena_printf(d->arena, "hidden.%u", l), MQ_F32, 3, n, t,
+                             hp->hidden);
+    return ok ? MOEQ_OK : mq_fail_memory(err, "preparing a dump");
+}
+
+/* ---- callbacks ---- */
+
+/* `tokens` rows of `width` 4-byte elements, from row first_token of an entry. */
+static moeq_status put_rows(struct dump *d, size_t entry, size_t first_token, size_t tokens,
+                            uint64_t width, const void *rows, moeq_error *err)
+{
+    return mq_st_writer_put(&d->writer, entry, first_token * width * 4, rows, tokens * width * 4,
+                            err);
+}
+
+static moeq_status on_hidden(void *user, uint32_t layer, size_t first_token, size_t tokens,
+                             const float *const *hidden, moeq_error *err)
+{
+    struct dump *d = user;
+    return put_rows(d, d->hidden_entry + layer, first_token, tokens, d->hparams->hidden, hidden[0],
+                    err);
+}
+
+static moeq_status on_router(void *user, uint32_t layer, size_t first_token, size_t tokens,
+                             const struct mq_routes *routes, moeq_error *err)
+{
+    struct dump *d = user;
+    const struct mq_hparams *hp = d->hparams;
+    const size_t entry = d->router_entry[layer];
+    MQ_TRY(put_rows(d, entry + LOGITS, first_token, tokens, hp->experts, routes->logits, err));
+    MQ_TRY(put_rows(d, entry + EXPERTS, first_token, tokens, hp->top_k, routes->experts, err));
+    return put_rows(d, entry + WEIGHTS, first_token, tokens, hp->top_k, routes->weights, err);
+}
+
+static moeq_status on_logits(void *user, const size_t *token_index, size_t tokens,
+                             const float *const *logits, moeq_error *err)
+{
+    struct dump *d = user;
+    const size_t vocab = d->hparams->vocab;
+    for (size_t i = 0, run; i < tokens; i += run) { /* runs of neighbours in one write */
+        run = 1;
+        while (i + run < tokens && token_index[i + run] == token_index[i] + run)
+            run++;
+        MQ_TRY(put_rows(d, 0, token_index[i], run, vocab, logits[0] + i * vocab, err));
+    }
+    return MOEQ_OK;
+}
+
+/* ---- the whole ---- */
+
+static moeq_status refuse_input(const struct mq_view *view, const struct mq_file *ids,
+                                const char *output, moeq_error *err)
+{
+    struct stat st;
+    if (stat(output, &st) != 0)
+        return MOEQ_OK;
+    if (!S_ISREG(st.st_mode))
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, output, "exists and is no regular file");
+    bool same = ids->device == st.st_dev && ids->inode == st.st_ino;
+    for (size_t i = 0; i < view->files_count; i++)
+        same = same || (view->files[i].file.device == st.st_dev &&
+                        view->files[i].file.inode == st.st_ino);
+    return same ? mq_fail_file(err, MOEQ_INVALID_ARGUMENT, output,
+                               "the output is also an input; choose another name")
+                : MOEQ_OK;
+}
+
+moeq_status mq_eval_dump(const struct mq_context *context, const struct mq_view *view,
+                         const struct mq_dump_options *options, struct mq_dump_result *result,
+                         moeq_error *err)
+{
+    struct dump d = {.hparams = &view->hparams, .arena = mq_arena_create(), .writer = {.fd = -1}};
+    const struct mq_arm arm = {.name = "model", .view = view, .routes_from = -1};
+    const struct mq_observer observer = {.user = &d,
+                                         .on_hidden = options->hidden ? on_hidden : NULL,
+                                         .on_router = on_router,
+                                         .on_logits = on_logits};
+    struct mq_file ids_file;
+    moeq_status status = MOEQ_OK;
+    if (!d.arena) {
+        status = mq_fail_memory(err, "preparing a dump");
+        goto out;
+    }
+    MQ_TRY_OUT(read_ids(options->ids_path, &d, &ids_file, err));
+    MQ_TRY_OUT(refuse_input(view, &ids_file, options->output_path, err));
+    MQ_TRY_OUT(plan_entries(view, options->hidden, &d, err));
+    MQ_TRY_OUT(mq_st_writer_open(&d.writer, options->output_path, d.entries, d.entries_count, NULL,
+                                 err));
+    MQ_TRY_OUT(mq_evaluate(context, &arm, 1, &d.windows, &observer, err));
+    MQ_TRY_OUT(mq_st_writer_finish(&d.writer, err));
+    *result = (struct mq_dump_result){d.windows.count, d.windows.length, d.writer.file_bytes};
+out:
+    mq_st_writer_abort(&d.writer);
+    free(d.ids);
+    mq_arena_destroy(d.arena);
+    return status;
+}
