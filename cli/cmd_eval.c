@@ -1,7 +1,7 @@
 /* cmd_eval.c: moeq eval: perplexity of one model, or its logits and routes for given ids. */
 #include "eval_options.h"
 
-#include "dump.h"
+#include "eval_dump.h"
 #include "perplexity.h"
 #include "policy.h"
 #include "report_json.h"
@@ -48,7 +48,7 @@ static enum mq_exit eval_dump(const struct mq_options *options, struct mq_job_ui
     moeq_error err = {0};
     struct mq_dump_result result = {0};
     const struct mq_dump_options how = {.ids_path = options->ids,
-                                        .output = options->dump,
+                                        .output_path = options->dump,
                                         .hidden = options->dump_hidden};
     const moeq_status status = mq_eval_dump(&ui->context, view, &how, &result, &err);
     mq_job_end(ui);
@@ -57,15 +57,15 @@ static enum mq_exit eval_dump(const struct mq_options *options, struct mq_job_ui
     if (options->json) {
         cJSON *o = cJSON_CreateObject();
         cJSON_AddStringToObject(o, "output", options->dump);
-        cJSON_AddNumberToObject(o, "sequences", (double)result.sequences);
-        cJSON_AddNumberToObject(o, "tokens_per_sequence", (double)result.tokens_per_sequence);
-        cJSON_AddNumberToObject(o, "bytes", (double)result.bytes);
+        cJSON_AddNumberToObject(o, "sequences", (double)result.windows);
+        cJSON_AddNumberToObject(o, "tokens_per_sequence", (double)result.window_tokens);
+        cJSON_AddNumberToObject(o, "bytes", (double)result.file_bytes);
         return mq_print_json(o);
     }
     if (!options->quiet) {
         char size[32];
-        printf("wrote %s: %zu sequences of %zu tokens, %s\n", options->dump, result.sequences,
-               result.tokens_per_sequence, mq_format_bytes(result.bytes, size));
+        printf("wrote %s: %zu sequences of %zu tokens, %s\n", options->dump, result.windows,
+               result.window_tokens, mq_format_bytes(result.file_bytes, size));
     }
     return mq_finish_output();
 }

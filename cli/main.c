@@ -27,7 +27,9 @@ static enum mq_exit unknown_command(const char *name)
 
 int main(int argc, char **argv)
 {
-    signal(SIGPIPE, SIG_IGN); /* a closed pipe shows as a failed write, with a message */
+    /* A closed pipe and a file size limit (ulimit -f) show as failed writes, with a message. */
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     if (argc < 2) {
         mq_usage(NULL, "expected a command");
         return MQ_EXIT_USAGE;

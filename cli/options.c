@@ -48,7 +48,8 @@ static const struct option options_table[] = {
      FIELD(dump)},
     {"dump-hidden", 0, FLAG, NULL, "dump the hidden states too", FIELD(dump_hidden)},
     {"protocol", 0, TEXT, "NAME",
-     "half: windows of 512, the second half scored (llama.cpp's); full: windows of 2048, all scored "
+     "half: windows of 512, the second half scored (llama.cpp's); full: windows of 2048, all "
+     "scored "
      "(the GPTQ papers'); default half",
      FIELD(protocol)},
     {"context", 0, COUNT, "N", "window length in tokens (default: the protocol's)", FIELD(context)},
@@ -164,9 +165,10 @@ static bool unknown_option(const struct mq_command *command, const char *argumen
     for (int i = 0; i < OPTIONS_COUNT; i++)
         if (takes(command, &options_table[i]))
             names[n++] = options_table[i].name;
+    const char *name = argument + (argument[1] == '-' ? 2 : 1); /* -force: one dash too few */
     char word[64];
-    snprintf(word, sizeof word, "%.*s", (int)strcspn(argument + 2, "="), argument + 2);
-    const char *near = argument[1] == '-' ? mq_nearest(word, names, n) : NULL;
+    snprintf(word, sizeof word, "%.*s", (int)strcspn(name, "="), name);
+    const char *near = word[0] && word[1] ? mq_nearest(word, names, n) : NULL;
     if (near)
         mq_usage(command->name, "unknown option '%s'; did you mean --%s?", argument, near);
     else
@@ -185,10 +187,15 @@ static bool parse_option(const struct mq_command *command, int argc, char **argv
         o = find_option(command, argument + 2, n);
         if (argument[2 + n] == '=')
             value = argument + 2 + n + 1;
-    } else if (argument[2] == '\0') {
+    } else {
         for (int k = 0; k < OPTIONS_COUNT; k++)
             if (options_table[k].letter == argument[1] && takes(command, &options_table[k]))
                 o = &options_table[k];
+        if (o && argument[2] != '\0') { /* -oFILE */
+            value = argument + 2;
+            if (o->kind == FLAG)
+                return unknown_option(command, argument);
+        }
     }
     if (!o)
         return unknown_option(command, argument);
@@ -197,7 +204,8 @@ static bool parse_option(const struct mq_command *command, int argc, char **argv
         return false;
     }
     if (o->kind != FLAG && !value) {
-        if (*i + 1 >= argc) {
+        /* "-o --level q4_k" forgot the file; a value that begins so is written --output=--x */
+        if (*i + 1 >= argc || strncmp(argv[*i + 1], "--", 2) == 0) {
             mq_usage(command->name, "--%s needs a value: %s", o->name, o->value);
             return false;
         }
@@ -300,9 +308,9 @@ static void print_wrapped(const char *text, int at, int from)
 static void print_option(const struct option *o)
 {
     enum { COLUMN = 27 };
-    const int n = printf("  %c%c%s--%s%s%s", o->letter ? '-' : ' ', o->letter ? o->letter : ' ',
-                         o->letter ? ", " : "  ", o->name, o->value ? " " : "",
-                         o->value ? o->value : "");
+    const int n =
+        printf("  %c%c%s--%s%s%s", o->letter ? '-' : ' ', o->letter ? o->letter : ' ',
+               o->letter ? ", " : "  ", o->name, o->value ? " " : "", o->value ? o->value : "");
     if (n >= COLUMN)
         printf("\n%*s", COLUMN, "");
     else

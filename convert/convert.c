@@ -25,9 +25,9 @@
 #include <zlib.h>
 
 enum {
-    CHUNK_WEIGHTS = 1 << 19,        /* about 1 MiB of bf16, 2 MiB of f32: in the second-level cache */
-    NOTE_BYTES = 1 << 28,           /* journal at least this often, */
-    NOTE_SECONDS = 3,               /* or this */
+    CHUNK_WEIGHTS = 1 << 19, /* about 1 MiB of bf16, 2 MiB of f32: in the second-level cache */
+    NOTE_BYTES = 1 << 28,    /* journal at least this often, */
+    NOTE_SECONDS = 2,        /* or this */
 };
 
 /* A tensor on its way. */
@@ -36,6 +36,13 @@ struct tensor_job {
     uint64_t chunk_rows;
     uint32_t chunks, first_chunk; /* first_chunk: index into job.chunk_crcs */
     atomic_uint left;
+};
+
+/* Tensors that are written but not yet in the journal. */
+struct finished {
+    uint32_t *items, *crcs; /* [plan's tensors] */
+    size_t count;
+    uint64_t bytes;
 };
 
 struct job {
@@ -48,14 +55,13 @@ struct job {
     size_t chunks;
     atomic_size_t next_chunk;
     atomic_bool stop;
-    bool *done;      /* [layout.count] */
-    uint32_t *crcs;  /* [layout.count] */
+    bool *done;                                 /* [layout.count] */
+    uint32_t *crcs;                             /* [layout.count] */
     uint64_t raw_bytes, weights, encoded_bytes; /* a thread's scratch */
-    /* Under the lock: */
+    /* Under the lock, except that `noting` is the noting thread's own while `note_busy`: */
     omp_lock_t lock;
-    uint32_t *finished, *finished_crcs; /* not yet in the journal */
-    size_t finished_count;
-    uint64_t finished_bytes;
+    struct finished finished, noting;
+    bool note_busy, note_failed;
     time_t noted_at;
     uint64_t bytes_done, bytes_total; /* of source, for progress */
     moeq_error *err;
@@ -83,15 +89,46 @@ static uint64_t chunk_rows(const struct mq_tensor *t)
     return mq_max_u64(1, mq_min_u64(rows, t->rows));
 }
 
-static moeq_status plan_chunks(struct job *job, moeq_error *err)
+static bool alloc_finished(struct finished *f, size_t n)
+{
+    f->items = calloc(n, sizeof *f->items);
+    f->crcs = calloc(n, sizeof *f->crcs);
+    return f->items && f->crcs;
+}
+
+static void free_finished(struct finished *f)
+{
+    free(f->items);
+    free(f->crcs);
+}
+
+/* Memory that the job needs, whatever is finished already: called before anything is written. */
+static moeq_status plan_memory(struct job *job, moeq_error *err)
 {
     const struct mq_plan *plan = job->plan;
     const size_t n = plan->view->tensors_count;
-    job->tensors = calloc(n, sizeof *job->tensors);
-    if (!job->tensors)
-        return mq_fail_memory(err, "preparing the conversion");
-    uint64_t chunks = 0;
     for (size_t i = 0; i < n; i++) {
+        const struct mq_plan_entry *e = &plan->entries[i];
+        const uint64_t rows = chunk_rows(e->tensor);
+        job->raw_bytes = mq_max_u64(job->raw_bytes, rows * e->tensor->row_bytes);
+        job->weights = mq_max_u64(job->weights, rows * e->tensor->cols);
+        job->encoded_bytes = mq_max_u64(job->encoded_bytes, rows * e->row_bytes);
+    }
+    job->done = calloc(plan->layout.count, sizeof *job->done);
+    job->crcs = calloc(plan->layout.count, sizeof *job->crcs);
+    job->tensors = calloc(n, sizeof *job->tensors);
+    if (!job->done || !job->crcs || !job->tensors || !alloc_finished(&job->finished, n) ||
+        !alloc_finished(&job->noting, n))
+        return mq_fail_memory(err, "preparing the conversion");
+    return MOEQ_OK;
+}
+
+/* Chunks of the tensors that are not finished. */
+static moeq_status plan_chunks(struct job *job, moeq_error *err)
+{
+    const struct mq_plan *plan = job->plan;
+    uint64_t chunks = 0;
+    for (size_t i = 0; i < plan->view->tensors_count; i++) {
         const struct mq_plan_entry *e = &plan->entries[i];
         const uint64_t source_bytes = e->tensor->rows * e->tensor->row_bytes;
         job->bytes_total += source_bytes;
@@ -108,16 +145,11 @@ static moeq_status plan_chunks(struct job *job, moeq_error *err)
         chunks += t->chunks;
         if (chunks > UINT32_MAX)
             return mq_fail(err, MOEQ_LIMIT, "the model has too many rows");
-        job->raw_bytes = mq_max_u64(job->raw_bytes, t->chunk_rows * e->tensor->row_bytes);
-        job->weights = mq_max_u64(job->weights, t->chunk_rows * e->tensor->cols);
-        job->encoded_bytes = mq_max_u64(job->encoded_bytes, t->chunk_rows * e->row_bytes);
     }
     job->chunks = (size_t)chunks;
     job->chunk_crcs = calloc(job->chunks + 1, sizeof *job->chunk_crcs);
     job->chunk_tensor = calloc(job->chunks + 1, sizeof *job->chunk_tensor);
-    job->finished = calloc(n, sizeof *job->finished);
-    job->finished_crcs = calloc(n, sizeof *job->finished_crcs);
-    if (!job->chunk_crcs || !job->chunk_tensor || !job->finished || !job->finished_crcs)
+    if (!job->chunk_crcs || !job->chunk_tensor)
         return mq_fail_memory(err, "preparing the conversion");
     for (size_t i = 0; i < job->tensors_count; i++)
         for (uint32_t k = 0; k < job->tensors[i].chunks; k++)
@@ -134,10 +166,10 @@ static moeq_status choose_threads(const struct job *job, unsigned *threads, moeq
     const uint64_t other = 16u << 20; /* the program, its tables and the C library */
     if (memory < other + scratch)
         return mq_fail(err, MOEQ_LIMIT,
-                       "one row at a time needs %.0f MiB; --memory gives %.0f MiB",
-                       ceil((double)(other + scratch) / 0x1p20), (double)memory / 0x1p20);
+                       "one thread needs %.0f MiB for its buffers; --memory gives %.0f MiB",
+                       ceil((double)(other + scratch) / 0x1p20), floor((double)memory / 0x1p20));
     *threads = job->context->threads;
-    if (scratch && *threads > (memory - other) / scratch)
+    if (*threads > (memory - other) / scratch)
         *threads = (unsigned)((memory - other) / scratch);
     return MOEQ_OK;
 }
@@ -157,7 +189,8 @@ static moeq_status check_f16_range(const struct mq_plan_entry *e, uint64_t row, 
     for (uint64_t i = 0; i < n; i++)
         if (fabsf(w[i]) >= 65520.0f) /* what rounds to infinity */
             return mq_fail(err, MOEQ_UNSUPPORTED,
-                           "tensor '%s' row %" PRIu64 ": weight %g does not fit f16; use bf16 or f32",
+                           "tensor '%s' row %" PRIu64
+                           ": weight %g does not fit f16; use bf16 or f32",
                            e->tensor->name, row + i / e->tensor->cols, (double)w[i]);
     return MOEQ_OK;
 }
@@ -195,15 +228,34 @@ static moeq_status convert_rows(const struct job *job, const struct mq_plan_entr
 
 /* ---- finished tensors ---- */
 
-static moeq_status note_finished(struct job *job, moeq_error *err)
+/* Hands the finished tensors over to be noted, if it is time and no other thread is noting; under
+ * the lock. After a failure there is no second try: a sync that has failed once may report success
+ * the next time although the data is lost. */
+static bool take_finished(struct job *job, bool at_once)
 {
-    if (!job->finished_count)
-        return MOEQ_OK;
-    const moeq_status status = mq_output_note(&job->output, job->finished, job->finished_crcs,
-                                              job->finished_count, err);
-    job->finished_count = 0;
-    job->finished_bytes = 0;
+    const bool due =
+        at_once || job->finished.bytes >= NOTE_BYTES || time(NULL) - job->noted_at >= NOTE_SECONDS;
+    if (!due || !job->finished.count || job->note_busy || job->note_failed)
+        return false;
+    const struct finished taken = job->finished;
+    job->finished = job->noting;
+    job->finished.count = 0;
+    job->finished.bytes = 0;
+    job->noting = taken;
+    job->note_busy = true;
+    return true;
+}
+
+/* Syncs and writes the journal, without the lock, so that the other threads go on. */
+static moeq_status note_taken(struct job *job, moeq_error *err)
+{
+    const moeq_status status =
+        mq_output_note(&job->output, job->noting.items, job->noting.crcs, job->noting.count, err);
+    omp_set_lock(&job->lock);
+    job->note_busy = false;
+    job->note_failed = status != MOEQ_OK;
     job->noted_at = time(NULL);
+    omp_unset_lock(&job->lock);
     return status;
 }
 
@@ -228,23 +280,23 @@ static moeq_status chunk_done(struct job *job, struct tensor_job *t, uint64_t so
 {
     const bool complete = atomic_fetch_sub(&t->left, 1) == 1;
     const uint32_t crc = complete ? join_crcs(job, t) : 0;
-    moeq_status status = MOEQ_OK;
+    bool note = false;
     omp_set_lock(&job->lock);
     job->bytes_done += source_bytes;
     if (complete) {
+        struct finished *f = &job->finished;
         job->crcs[t->entry->item] = crc;
-        job->finished[job->finished_count] = (uint32_t)t->entry->item;
-        job->finished_crcs[job->finished_count++] = crc;
-        job->finished_bytes += t->entry->size_bytes;
-        if (job->finished_bytes >= NOTE_BYTES || time(NULL) - job->noted_at >= NOTE_SECONDS)
-            status = note_finished(job, err);
+        f->items[f->count] = (uint32_t)t->entry->item;
+        f->crcs[f->count++] = crc;
+        f->bytes += t->entry->size_bytes;
+        note = take_finished(job, false);
     }
     if (job->context->progress) {
         const struct mq_progress p = {"convert", job->bytes_done, job->bytes_total, "bytes"};
         job->context->progress(job->context->progress_user, &p);
     }
     omp_unset_lock(&job->lock);
-    return status;
+    return note ? note_taken(job, err) : MOEQ_OK;
 }
 
 static moeq_status run_chunk(struct job *job, size_t chunk, const struct scratch *s,
@@ -337,21 +389,17 @@ moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *p
     atomic_init(&job.next_chunk, 0);
     atomic_init(&job.stop, false);
     moeq_status status = MOEQ_OK;
-    job.done = calloc(plan->layout.count, sizeof *job.done);
-    job.crcs = calloc(plan->layout.count, sizeof *job.crcs);
-    if (!job.done || !job.crcs) {
-        status = mq_fail_memory(err, "preparing the conversion");
-        goto out;
-    }
+    unsigned threads = 1;
+    MQ_TRY_OUT(plan_memory(&job, err));
+    MQ_TRY_OUT(choose_threads(&job, &threads, err));
     MQ_TRY_OUT(mq_output_open(plan, options, &job.output, job.done, job.crcs, err));
     MQ_TRY_OUT(plan_chunks(&job, err));
-    unsigned threads = 1;
-    MQ_TRY_OUT(choose_threads(&job, &threads, err));
 #pragma omp parallel num_threads(threads)
     work(&job);
     status = job.status;
     if (status != MOEQ_OK) {
-        note_finished(&job, NULL); /* what is finished need not be done again */
+        if (take_finished(&job, true)) /* what is finished need not be done again */
+            note_taken(&job, NULL);
         goto out;
     }
     MQ_TRY_OUT(write_rest(&job, err));
@@ -366,8 +414,8 @@ out:
     free(job.tensors);
     free(job.chunk_crcs);
     free(job.chunk_tensor);
-    free(job.finished);
-    free(job.finished_crcs);
+    free_finished(&job.finished);
+    free_finished(&job.noting);
     free(job.done);
     free(job.crcs);
     return status;

@@ -1,9 +1,9 @@
 /*
  * output.c: the file being written, and its journal.
  *
- * The journal is text, one record a line: "moeq-journal 1 <plan>" first, then "<item> <crc> <check>"
- * in hexadecimal for each finished tensor, where check is the CRC-32 of the line before it. A torn
- * last line fails its check and is ignored: that tensor is done again.
+ * The journal is text, one record a line: "moeq-journal 1 <plan>" first, then "<item> <crc>
+ * <check>" in hexadecimal for each finished tensor, where check is the CRC-32 of the line before
+ * it. A torn last line fails its check and is ignored: that tensor is done again.
  */
 #include "output_int.h"
 
@@ -25,6 +25,9 @@
 #include <zlib.h>
 
 #define JOURNAL_MAGIC "moeq-journal 1"
+#define PART_SUFFIX ".part"
+#define JOURNAL_SUFFIX ".part.journal"
+#define JOURNAL_CAP_BYTES (64u << 20) /* 30 bytes a tensor: two million tensors */
 
 /* ---- checks before anything is written ---- */
 
@@ -45,17 +48,25 @@ static moeq_status refuse_source(const struct mq_plan *plan, const char *output,
         return mq_fail_errno(err, folder, "cannot write to this folder");
     if (mq_path_is_folder(plan->view->path) && realpath(plan->view->path, source) &&
         is_inside(parent, source))
-        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, output,
-                            "the output would lie inside the source folder %s; choose another place",
-                            plan->view->path);
-    struct stat st;
-    if (stat(output, &st) != 0)
-        return MOEQ_OK;
-    for (size_t i = 0; i < plan->view->files_count; i++) {
-        const struct mq_file *f = &plan->view->files[i].file;
-        if (f->device == st.st_dev && f->inode == st.st_ino)
-            return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, output,
-                                "the output is also the input %s; choose another name", f->path);
+        return mq_fail_file(
+            err, MOEQ_INVALID_ARGUMENT, output,
+            "the output would lie inside the source folder %s; choose another place",
+            plan->view->path);
+    /* The part and the journal are written to before OUT is, so they must be no input either. */
+    static const char *const suffixes[] = {"", PART_SUFFIX, JOURNAL_SUFFIX};
+    for (size_t k = 0; k < sizeof suffixes / sizeof *suffixes; k++) {
+        char path[PATH_MAX];
+        struct stat st;
+        snprintf(path, sizeof path, "%s%s", output, suffixes[k]);
+        if (stat(path, &st) != 0)
+            continue;
+        for (size_t i = 0; i < plan->view->files_count; i++) {
+            const struct mq_file *f = &plan->view->files[i].file;
+            if (f->device == st.st_dev && f->inode == st.st_ino)
+                return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
+                                    "the output is also the input %s; choose another name",
+                                    f->path);
+        }
     }
     return MOEQ_OK;
 }
@@ -84,29 +95,33 @@ moeq_status mq_output_check(const struct mq_plan *plan, const struct mq_convert_
 
 /* ---- the journal ---- */
 
-/* What must be equal for a part to be continued: the header says levels, places and sources' names, sizes
- * and headers; the sources' times say that their data is the same. */
+/* What must be equal for a part to be continued: the header says levels, places and sources' names,
+ * sizes and headers; the sources' times say that their data is the same. */
 static uint32_t plan_identity(const struct mq_plan *plan)
 {
     uLong crc = crc32_z(0, (const Bytef *)plan->layout.header, plan->layout.header_bytes);
     for (size_t i = 0; i < plan->view->files_count; i++) {
         const struct mq_file *f = &plan->view->files[i].file;
         char text[128];
-        const int n = snprintf(text, sizeof text, "%" PRIu64 " %" PRId64 "\n", f->size_bytes,
-                               f->mtime_ns);
+        const int n =
+            snprintf(text, sizeof text, "%" PRIu64 " %" PRId64 "\n", f->size_bytes, f->mtime_ns);
         crc = crc32_z(crc, (const Bytef *)text, (size_t)n);
     }
     return (uint32_t)crc;
 }
 
-/* Reads the records of a journal of this plan; false if it is another plan's, or none. */
-static bool read_journal(const char *text, const struct mq_plan *plan, bool *done, uint32_t *crcs)
+/* Reads the records of a journal of this plan up to the first that is torn or wrong, whose offset
+ * is put in *end; false if it is another plan's, or none. */
+static bool read_journal(const char *text, const struct mq_plan *plan, bool *done, uint32_t *crcs,
+                         uint64_t *end)
 {
     char magic[64];
-    const int n = snprintf(magic, sizeof magic, JOURNAL_MAGIC " %08" PRIx32 "\n", plan_identity(plan));
+    const int n =
+        snprintf(magic, sizeof magic, JOURNAL_MAGIC " %08" PRIx32 "\n", plan_identity(plan));
     if (strncmp(text, magic, (size_t)n) != 0)
         return false;
-    for (const char *line = text + n, *end; (end = strchr(line, '\n')); line = end + 1) {
+    const char *line = text + n;
+    for (const char *stop; (stop = strchr(line, '\n')); line = stop + 1) {
         uint32_t item, crc, check;
         int used = 0;
         if (sscanf(line, "%" SCNx32 " %" SCNx32 "%n %" SCNx32, &item, &crc, &used, &check) != 3 ||
@@ -116,6 +131,7 @@ static bool read_journal(const char *text, const struct mq_plan *plan, bool *don
         done[item] = true;
         crcs[item] = crc;
     }
+    *end = (uint64_t)(line - text);
     return true;
 }
 
@@ -125,14 +141,14 @@ static moeq_status reserve(const struct mq_plan *plan, struct mq_output *o, moeq
 {
     const uint64_t need = plan->layout.file_bytes;
     struct statvfs fs;
-    if (ftruncate(o->fd, 0) != 0)
+    if (ftruncate(o->fd, 0) != 0) /* what a part of another plan takes is free space for this one */
         return mq_fail_errno(err, o->part, "cannot empty");
     if (fstatvfs(o->fd, &fs) == 0) {
         const uint64_t available = (uint64_t)fs.f_bavail * fs.f_frsize;
         if (available < need)
             return mq_fail_file(err, MOEQ_NO_SPACE, o->path,
-                                "needs %.2f GiB (%" PRIu64 " bytes), the disk has %.2f GiB (%" PRIu64
-                                ") free",
+                                "needs %.2f GiB (%" PRIu64
+                                " bytes), the disk has %.2f GiB (%" PRIu64 ") free",
                                 (double)need / 0x1p30, need, (double)available / 0x1p30, available);
     }
     if (fallocate(o->fd, 0, 0, (off_t)need) == 0)
@@ -148,22 +164,50 @@ static moeq_status reserve(const struct mq_plan *plan, struct mq_output *o, moeq
 static moeq_status start_journal(const struct mq_plan *plan, struct mq_output *o, moeq_error *err)
 {
     char line[64];
-    const int n = snprintf(line, sizeof line, JOURNAL_MAGIC " %08" PRIx32 "\n", plan_identity(plan));
-    if (ftruncate(o->journal_fd, 0) != 0)
-        return mq_fail_errno(err, o->journal, "cannot empty");
+    const int n =
+        snprintf(line, sizeof line, JOURNAL_MAGIC " %08" PRIx32 "\n", plan_identity(plan));
     MQ_TRY(mq_write_at(o->journal_fd, o->journal, 0, line, (size_t)n, err));
-    if (lseek(o->journal_fd, 0, SEEK_END) < 0)
-        return mq_fail_errno(err, o->journal, "cannot seek");
+    o->journal_bytes = (uint64_t)n;
     return MOEQ_OK;
 }
 
-/* Cuts a torn record off, so that new ones are appended behind whole lines. */
-static moeq_status trim_journal(struct mq_output *o, const char *text, moeq_error *err)
+/* Empties part and journal, and reserves the output's size. */
+static moeq_status start_afresh(const struct mq_plan *plan, struct mq_output *o, moeq_error *err)
 {
-    const char *last = strrchr(text, '\n');
-    if (ftruncate(o->journal_fd, last ? last + 1 - text : 0) != 0 ||
-        lseek(o->journal_fd, 0, SEEK_END) < 0)
-        return mq_fail_errno(err, o->journal, "cannot cut");
+    /* The journal first: a part that is being emptied must not look finished. */
+    moeq_status status =
+        ftruncate(o->journal_fd, 0) == 0 ? MOEQ_OK : mq_fail_errno(err, o->journal, "cannot empty");
+    if (status == MOEQ_OK)
+        status = reserve(plan, o, err);
+    if (status == MOEQ_OK)
+        status = start_journal(plan, o, err);
+    if (status != MOEQ_OK) { /* nothing in them is worth keeping */
+        unlink(o->part);
+        unlink(o->journal);
+    }
+    return status;
+}
+
+/* Opens and locks the part. The run that held the lock before may have renamed the file to OUT
+ * between our open and our lock: what we hold then is the finished output, not a part. */
+static moeq_status lock_part(struct mq_output *o, moeq_error *err)
+{
+    struct stat held, named;
+    o->fd = open(o->part, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (o->fd < 0)
+        return mq_fail_errno(err, o->part, "cannot create");
+    if (flock(o->fd, LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK)
+            return mq_fail_errno(err, o->part, "cannot lock");
+        return mq_fail_file(err, MOEQ_IO, o->part, "another conversion is writing this output");
+    }
+    if (fstat(o->fd, &held) != 0)
+        return mq_fail_errno(err, o->part, "cannot stat");
+    if (stat(o->part, &named) != 0 || named.st_dev != held.st_dev || named.st_ino != held.st_ino)
+        return mq_fail_file(err, MOEQ_IO, o->part,
+                            "another conversion has just finished this output");
+    if (!S_ISREG(held.st_mode))
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, o->part, "exists and is no regular file");
     return MOEQ_OK;
 }
 
@@ -172,34 +216,21 @@ moeq_status mq_output_open(const struct mq_plan *plan, const struct mq_convert_o
 {
     o->fd = o->journal_fd = -1;
     snprintf(o->path, sizeof o->path, "%s", options->output);
-    snprintf(o->part, sizeof o->part, "%s.part", options->output);
-    snprintf(o->journal, sizeof o->journal, "%s.part.journal", options->output);
-    o->fd = open(o->part, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (o->fd < 0)
-        return mq_fail_errno(err, o->part, "cannot create");
-    if (flock(o->fd, LOCK_EX | LOCK_NB) != 0)
-        return mq_fail_file(err, MOEQ_IO, o->part, "another conversion is writing this output");
-    o->journal_fd = open(o->journal, O_RDWR | O_CREAT | O_CLOEXEC | O_APPEND, 0666);
+    snprintf(o->part, sizeof o->part, "%s" PART_SUFFIX, options->output);
+    snprintf(o->journal, sizeof o->journal, "%s" JOURNAL_SUFFIX, options->output);
+    MQ_TRY(lock_part(o, err));
+    o->journal_fd = open(o->journal, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (o->journal_fd < 0)
         return mq_fail_errno(err, o->journal, "cannot create");
     struct mq_buffer text;
-    MQ_TRY(mq_file_read_all(o->journal, 64u << 20, &text, err));
+    MQ_TRY(mq_file_read_all(o->journal, JOURNAL_CAP_BYTES, &text, err));
     struct stat st;
-    moeq_status status;
-    if (fstat(o->fd, &st) == 0 && (uint64_t)st.st_size == plan->layout.file_bytes &&
-        read_journal(text.data, plan, done, crcs)) {
-        status = trim_journal(o, text.data, err);
-    } else {
-        /* The journal first: a part that is being emptied must not look finished. */
-        status = ftruncate(o->journal_fd, 0) == 0
-                     ? reserve(plan, o, err) : mq_fail_errno(err, o->journal, "cannot empty");
-        if (status == MOEQ_OK)
-            status = start_journal(plan, o, err);
-        if (status == MOEQ_NO_SPACE) {
-            unlink(o->part);
-            unlink(o->journal);
-        }
-    }
+    moeq_status status = MOEQ_OK;
+    if (fstat(o->fd, &st) != 0 || (uint64_t)st.st_size != plan->layout.file_bytes ||
+        !read_journal(text.data, plan, done, crcs, &o->journal_bytes))
+        status = start_afresh(plan, o, err);
+    else if (ftruncate(o->journal_fd, (off_t)o->journal_bytes) != 0)
+        status = mq_fail_errno(err, o->journal, "cannot cut");
     mq_buffer_free(&text);
     return status;
 }
@@ -216,11 +247,12 @@ moeq_status mq_output_note(struct mq_output *o, const uint32_t *items, const uin
         mq_buffer_printf(&text, "%s %08" PRIx32 "\n", line,
                          (uint32_t)crc32_z(0, (const Bytef *)line, (size_t)n));
     }
-    moeq_status status = MOEQ_OK;
-    if (!mq_buffer_ok(&text))
-        status = mq_fail_memory(err, "writing the journal");
-    else if (text.size && write(o->journal_fd, text.data, text.size) != (ssize_t)text.size)
-        status = mq_fail_errno(err, o->journal, "cannot write");
+    const moeq_status status =
+        mq_buffer_ok(&text)
+            ? mq_write_at(o->journal_fd, o->journal, o->journal_bytes, text.data, text.size, err)
+            : mq_fail_memory(err, "writing the journal");
+    if (status == MOEQ_OK)
+        o->journal_bytes += text.size;
     mq_buffer_free(&text);
     return status;
 }

@@ -7,7 +7,8 @@
 #include <limits.h>
 
 struct mq_output {
-    int fd, journal_fd; /* -1 where closed */
+    int fd, journal_fd;     /* -1 where closed */
+    uint64_t journal_bytes; /* of whole records */
     char path[PATH_MAX], part[PATH_MAX], journal[PATH_MAX];
 };
 

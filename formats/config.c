@@ -2,8 +2,8 @@
  * config.c: config.json -> hparams.
  *
  * Every key must be known: read, harmless, or refused. A model whose config holds a key that we do
- * not understand would be evaluated wrongly without a word, so an unknown key is an error (unless its value
- * is null or false, which is how configs switch things off).
+ * not understand would be evaluated wrongly without a word, so an unknown key is an error (unless
+ * its value is null or false, which is how configs switch things off).
  */
 #include "family.h"
 
@@ -189,8 +189,12 @@ static moeq_status read_positive(const cJSON *object, const char *key, double ot
 static moeq_status read_rope_dict(const cJSON *dict, const char *name, double default_theta,
                                   struct mq_rope *rope, const char *path, moeq_error *err)
 {
-    static const char *const known[] = {"rope_type", "type", "rope_theta", "factor",
-                                        "low_freq_factor", "high_freq_factor",
+    static const char *const known[] = {"rope_type",
+                                        "type",
+                                        "rope_theta",
+                                        "factor",
+                                        "low_freq_factor",
+                                        "high_freq_factor",
                                         "original_max_position_embeddings",
                                         "partial_rotary_factor"};
     if (!cJSON_IsObject(dict))
@@ -203,7 +207,8 @@ static moeq_status read_rope_dict(const cJSON *dict, const char *name, double de
             return refuse(path, c->string, c, "is a rope key that moeq does not know", err);
     }
     const cJSON *partial = mq_json_get(dict, "partial_rotary_factor");
-    if (partial && !(cJSON_IsNumber(partial) && partial->valuedouble == 1))
+    if (partial && !cJSON_IsNull(partial) &&
+        !(cJSON_IsNumber(partial) && partial->valuedouble == 1))
         return refuse(path, "partial_rotary_factor", partial, "is not implemented (only 1)", err);
     MQ_TRY(read_positive(dict, "rope_theta", default_theta, &rope->theta, path, err));
     const cJSON *type = mq_json_get(dict, "rope_type");
@@ -221,15 +226,16 @@ static moeq_status read_rope_dict(const cJSON *dict, const char *name, double de
         return read_positive(dict, "factor", 0, &rope->factor, path, err);
     }
     if (strcmp(type_name, "llama3") != 0)
-        return mq_fail_file(err, MOEQ_UNSUPPORTED, path,
-                            "\"%s\": rope type \"%.40s\" is not implemented (default, linear, llama3)",
-                            name, type_name);
+        return mq_fail_file(
+            err, MOEQ_UNSUPPORTED, path,
+            "\"%s\": rope type \"%.40s\" is not implemented (default, linear, llama3)", name,
+            type_name);
     rope->type = MQ_ROPE_LLAMA3;
     MQ_TRY(read_positive(dict, "factor", 0, &rope->factor, path, err));
     MQ_TRY(read_positive(dict, "low_freq_factor", 0, &rope->low_freq_factor, path, err));
     MQ_TRY(read_positive(dict, "high_freq_factor", 0, &rope->high_freq_factor, path, err));
-    MQ_TRY(read_positive(dict, "original_max_position_embeddings", 0,
-                         &rope->original_max_positions, path, err));
+    MQ_TRY(read_positive(dict, "original_max_position_embeddings", 0, &rope->original_max_positions,
+                         path, err));
     if (rope->high_freq_factor <= rope->low_freq_factor)
         return mq_fail_file(err, MOEQ_MALFORMED, path,
                             "\"%s\": high_freq_factor must be greater than low_freq_factor", name);
@@ -243,6 +249,10 @@ static moeq_status read_rope(const struct mq_family *family, const cJSON *config
     MQ_TRY(read_positive(config, "rope_theta", family->default_rope_theta, &theta, path, err));
     rope->type = MQ_ROPE_DEFAULT;
     rope->theta = theta;
+    if (!absent(config, "rope_parameters") && !absent(config, "rope_scaling"))
+        return mq_fail_file(
+            err, MOEQ_UNSUPPORTED, path,
+            "both \"rope_parameters\" and \"rope_scaling\" are given: expected one");
     if (!absent(config, "rope_parameters"))
         return read_rope_dict(mq_json_get(config, "rope_parameters"), "rope_parameters", theta,
                               rope, path, err);

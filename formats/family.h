@@ -64,6 +64,9 @@ struct mq_family {
     const char *const *ignored_suffixes;      /* tensors on disk that carry no weights; NULL-terminated */
 };
 
+/* For a family without other names. */
+extern const struct mq_tensor_alias mq_no_aliases[];
+
 extern const struct mq_family *const mq_families[];
 extern const size_t mq_families_count;
 

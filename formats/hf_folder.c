@@ -1,4 +1,5 @@
-/* hf_folder.c: a Hugging Face folder: config.json, and model.safetensors or an index with shards. */
+/* hf_folder.c: a Hugging Face folder: config.json, and model.safetensors or an index with shards.
+ */
 #include "view_int.h"
 
 #include "error.h"
@@ -32,8 +33,8 @@ static bool has_ending(const char *name, const char *ending)
     return n > m && strcmp(name + n - m, ending) == 0;
 }
 
-/* No safetensors: says what is there instead. */
-static moeq_status explain_absence(const char *folder, moeq_error *err)
+/* No safetensors (or no config.json besides): says what is there instead. */
+static moeq_status explain_absence(const char *folder, bool has_config, moeq_error *err)
 {
     static const char *const pickles[] = {".bin", ".pt", ".pth", ".ckpt"};
     char pickle[256] = "", gguf[256] = "", safetensors[256] = "";
@@ -49,21 +50,26 @@ static moeq_status explain_absence(const char *folder, moeq_error *err)
     }
     if (d)
         closedir(d);
-    if (safetensors[0])
+    if (safetensors[0] && has_config)
         return mq_fail_file(err, MOEQ_NOT_FOUND, folder,
                             "has %s but neither " SINGLE_FILE " nor " INDEX_FILE
                             ": is the download complete?",
                             safetensors);
     if (pickle[0])
-        return mq_fail_file(err, MOEQ_UNSUPPORTED, folder,
-                            "%s is a pickle file, which can run code when it is loaded, so moeq does "
-                            "not read it. Get the safetensors files of this model, or convert it in "
-                            "Python: AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(OUT, "
-                            "safe_serialization=True)",
-                            pickle);
+        return mq_fail_file(
+            err, MOEQ_UNSUPPORTED, folder,
+            "%s is a pickle file, which can run code when it is loaded, so moeq does "
+            "not read it. Get the safetensors files of this model, or convert it in "
+            "Python: AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(OUT, "
+            "safe_serialization=True)",
+            pickle);
     if (gguf[0])
         return mq_fail_file(err, MOEQ_UNSUPPORTED, folder,
-                            "%s is a GGUF file; moeq reads safetensors folders and moeq files", gguf);
+                            "%s is a GGUF file; moeq reads safetensors folders and moeq files",
+                            gguf);
+    if (!has_config)
+        return mq_fail_file(err, MOEQ_NOT_FOUND, folder,
+                            "holds no config.json: expected a Hugging Face model folder");
     return mq_fail_file(err, MOEQ_NOT_FOUND, folder,
                         "holds neither " SINGLE_FILE " nor " INDEX_FILE);
 }
@@ -86,10 +92,11 @@ static moeq_status shard_names(const cJSON *map, const char *index_path, struct 
         }
         const char *file = c->valuestring;
         if (!has_ending(file, ".safetensors") || strchr(file, '/')) {
-            status = mq_fail_file(err, MOEQ_MALFORMED, index_path,
-                                  "weight_map: \"%.200s\" is in \"%.200s\": expected a .safetensors "
-                                  "file of this folder",
-                                  c->string, file);
+            status =
+                mq_fail_file(err, MOEQ_MALFORMED, index_path,
+                             "weight_map: \"%.200s\" is in \"%.200s\": expected a .safetensors "
+                             "file of this folder",
+                             c->string, file);
             goto out;
         }
         const enum mq_strmap_result r = mq_strmap_add(&seen, file, strlen(file), 0);
@@ -129,12 +136,13 @@ static moeq_status compare_index(const cJSON *map, const char *index_path,
     moeq_status status = MOEQ_OK;
     for (const cJSON *c = map->child; c && status == MOEQ_OK; c = c->next) {
         const struct mq_located *at = mq_tensor_set_find(set, c->string);
-        const char *path = at ? set->shards[at->shard].file.path : NULL;
-        if (!at || !has_ending(path, c->valuestring))
+        /* The set's paths are "folder/name", with names from this very map. */
+        const char *name = at ? strrchr(set->shards[at->shard].file.path, '/') + 1 : NULL;
+        if (!at || strcmp(name, c->valuestring) != 0)
             status = mq_fail_file(err, MOEQ_NOT_FOUND, index_path,
-                                  "tensor '%.200s' is listed in %.200s but %s%.300s", c->string,
+                                  "tensor '%.200s' is listed in %.200s but %s%.200s", c->string,
                                   c->valuestring, at ? "stands in " : "is not in that file",
-                                  at ? path : "");
+                                  at ? name : "");
         else if (mq_strmap_add(&listed, c->string, strlen(c->string), 0) == MQ_STRMAP_NO_MEMORY)
             status = mq_fail_memory(err, "reading an index");
     }
@@ -142,9 +150,9 @@ static moeq_status compare_index(const cJSON *map, const char *index_path,
         const struct mq_st_entry *e = set->tensors[i].entry;
         uint32_t unused;
         if (!mq_strmap_get(&listed, e->name, strlen(e->name), &unused))
-            status = mq_fail_tensor(err, MOEQ_MALFORMED,
-                                    set->shards[set->tensors[i].shard].file.path, e->name, e->offset,
-                                    "is missing from " INDEX_FILE);
+            status =
+                mq_fail_tensor(err, MOEQ_MALFORMED, set->shards[set->tensors[i].shard].file.path,
+                               e->name, e->offset, "is missing from " INDEX_FILE);
     }
     mq_strmap_free(&listed);
     return status;
@@ -185,8 +193,7 @@ moeq_status mq_hf_folder_open(const char *folder, struct mq_view *view, moeq_err
     if (!config || !single || !index)
         return mq_fail_memory(err, "opening a model");
     if (!mq_path_exists(config))
-        return mq_fail_file(err, MOEQ_NOT_FOUND, folder,
-                            "holds no config.json: expected a Hugging Face model folder");
+        return explain_absence(folder, false, err);
     MQ_TRY(read_side_files(folder, view, err));
     MQ_TRY(mq_config_parse(view->config_json.data, view->config_json.size, config, &view->family,
                            &view->hparams, err));
@@ -198,7 +205,7 @@ moeq_status mq_hf_folder_open(const char *folder, struct mq_view *view, moeq_err
     } else if (mq_path_exists(index)) {
         status = open_index(folder, index, view, &set, err);
     } else {
-        return explain_absence(folder, err);
+        return explain_absence(folder, true, err);
     }
     if (status == MOEQ_OK)
         status = mq_view_build(view, &set, err);

@@ -71,8 +71,7 @@ moeq_status mq_tensor_set_open(struct mq_tensor_set *set, struct mq_arena *arena
         return mq_fail_memory(err, "opening a model");
     size_t total = 0;
     for (size_t i = 0; i < count; i++) {
-        const char *path =
-            folder[0] ? mq_arena_printf(arena, "%s/%s", folder, names[i]) : names[i];
+        const char *path = folder[0] ? mq_arena_printf(arena, "%s/%s", folder, names[i]) : names[i];
         if (!path)
             return mq_fail_memory(err, "opening a model");
         MQ_TRY(mq_safetensors_open(path, arena, &set->shards[i], err));
@@ -187,7 +186,8 @@ static moeq_status fail_shape(struct builder *b, const struct mq_located *at, ui
         snprintf(have + strlen(have), sizeof have - strlen(have), "%s%" PRIu64, i ? ", " : "",
                  e->shape[i]);
     return mq_fail_tensor(b->err, MOEQ_MALFORMED, b->set->shards[at->shard].file.path, e->name,
-                          e->offset, "expected shape [%s] from config.json, found [%s]", want, have);
+                          e->offset, "expected shape [%s] from config.json, found [%s]", want,
+                          have);
 }
 
 static bool shape_is(const struct mq_st_entry *e, uint32_t dims, const uint64_t *expected)
@@ -195,7 +195,8 @@ static bool shape_is(const struct mq_st_entry *e, uint32_t dims, const uint64_t 
     return e->dims == dims && memcmp(e->shape, expected, dims * sizeof *expected) == 0;
 }
 
-/* A quantized tensor of a moeq file: U8 [rows, bytes_per_row], level and logical shape in the metadata. */
+/* A quantized tensor of a moeq file: U8 [rows, bytes_per_row], level and logical shape in the
+ * metadata. */
 static moeq_status place_quantized(struct builder *b, const struct mq_located *at,
                                    const char *description, struct mq_tensor *t)
 {
@@ -209,6 +210,10 @@ static moeq_status place_quantized(struct builder *b, const struct mq_located *a
         return mq_fail_tensor(b->err, MOEQ_MALFORMED, path, e->name, e->offset,
                               "metadata: expected \"<level> <rows> <cols>\", found \"%.60s\"",
                               description);
+    if (mq_role_class(t->role) == MQ_CLASS_KEEP)
+        return mq_fail_tensor(b->err, MOEQ_MALFORMED, path, e->name, e->offset,
+                              "a %s is never quantized, metadata gives the level \"%s\"",
+                              mq_role_name(t->role), level);
     if (rows != t->rows || cols != t->cols)
         return mq_fail_tensor(b->err, MOEQ_MALFORMED, path, e->name, e->offset,
                               "expected shape [%" PRIu64 ", %" PRIu64
@@ -225,8 +230,8 @@ static moeq_status place_quantized(struct builder *b, const struct mq_located *a
     return MOEQ_OK;
 }
 
-static moeq_status place(struct builder *b, struct mq_located *at, const struct mq_tensor_alias *alias,
-                         struct mq_tensor *t)
+static moeq_status place(struct builder *b, struct mq_located *at,
+                         const struct mq_tensor_alias *alias, struct mq_tensor *t)
 {
     const struct mq_st_entry *e = at->entry;
     at->used = true;
@@ -241,10 +246,9 @@ static moeq_status place(struct builder *b, struct mq_located *at, const struct 
     }
     t->storage = mq_dtype_storage(e->dtype);
     if (!t->storage)
-        return mq_fail_tensor(b->err, MOEQ_UNSUPPORTED, b->set->shards[at->shard].file.path,
-                              e->name, e->offset,
-                              "weights of dtype %s are not supported (F32, F16, BF16)",
-                              mq_dtype_name(e->dtype));
+        return mq_fail_tensor(
+            b->err, MOEQ_UNSUPPORTED, b->set->shards[at->shard].file.path, e->name, e->offset,
+            "weights of dtype %s are not supported (F32, F16, BF16)", mq_dtype_name(e->dtype));
     t->row_bytes = t->cols * mq_dtype_bytes(e->dtype);
     t->offset = e->offset;
     if (alias && alias->parts) {
@@ -284,16 +288,19 @@ static moeq_status add_tensor(struct builder *b, const struct mq_tensor_pattern 
     if (!t->name)
         return mq_fail_memory(b->err, "opening a model");
     struct mq_located *at = mq_tensor_set_find(b->set, t->name);
-    const struct mq_tensor_alias *alias = v->family->aliases;
     if (at) {
         MQ_TRY(place(b, at, NULL, t));
         v->tensors_count++;
         return MOEQ_OK;
     }
+    /* A moeq file has official names only. */
+    const struct mq_tensor_alias *alias = v->is_moeq ? mq_no_aliases : v->family->aliases;
     for (; alias->name; alias++) {
-        const char *name = alias->role == p->role ? expand(v->arena, alias->name, layer, expert) : NULL;
-        if (!name)
+        if (alias->role != p->role)
             continue;
+        const char *name = expand(v->arena, alias->name, layer, expert);
+        if (!name)
+            return mq_fail_memory(b->err, "opening a model");
         at = mq_tensor_set_find(b->set, name);
         if (at) {
             MQ_TRY(place(b, at, alias, t));
@@ -342,7 +349,8 @@ static bool ends_with(const char *text, const char *suffix)
     return n >= m && strcmp(text + n - m, suffix) == 0;
 }
 
-/* A tensor that nothing has asked for may be a bias or a norm of a variant that we would get wrong. */
+/* A tensor that nothing has asked for may be a bias or a norm of a variant that we would get wrong.
+ */
 static moeq_status refuse_unused(const struct builder *b)
 {
     const struct mq_view *v = b->view;
@@ -465,12 +473,13 @@ moeq_status mq_view_read_rows(const struct mq_view *v, const struct mq_tensor *t
 
 /* ---- which opener ---- */
 
-/* owner/name, as on the Hub: one slash, neither part empty nor a dot name. */
+/* owner/name, as on the Hub: one slash, neither part empty nor a dot name; and no file that is
+ * merely missing. */
 static bool looks_like_repository(const char *path)
 {
     const char *slash = strchr(path, '/');
     return slash && slash > path && slash[1] && !strchr(slash + 1, '/') && path[0] != '.' &&
-           path[0] != '~' && slash[1] != '.';
+           path[0] != '~' && slash[1] != '.' && !ends_with(path, ".moeq");
 }
 
 moeq_status mq_view_open(const char *path, struct mq_view **out, moeq_error *err)

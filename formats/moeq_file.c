@@ -18,7 +18,7 @@ static moeq_status inflate_all(const unsigned char *bytes, size_t n, uint64_t ca
     if (inflateInit(&z) != Z_OK)
         return MOEQ_NO_MEMORY;
     int r = Z_OK;
-    while (r == Z_OK && !*problem) {
+    while (r == Z_OK && !*problem && mq_buffer_ok(out)) {
         z.next_out = chunk;
         z.avail_out = sizeof chunk;
         r = inflate(&z, Z_NO_FLUSH);
@@ -54,8 +54,8 @@ static moeq_status read_side_tensor(const struct mq_safetensors *st,
     moeq_status status = mq_file_read_at(&st->file, e->offset, packed, e->size_bytes, err);
     if (status == MOEQ_OK) {
         const char *problem;
-        status = inflate_all(packed, e->size_bytes, side->cap_bytes, mq_view_side(view, side),
-                             &problem);
+        status =
+            inflate_all(packed, e->size_bytes, side->cap_bytes, mq_view_side(view, side), &problem);
         if (problem)
             status = mq_fail_tensor(err, status, path, e->name, e->offset, "%s", problem);
         else if (status != MOEQ_OK)
@@ -75,13 +75,39 @@ static moeq_status check_metadata(const struct mq_safetensors *st, moeq_error *e
                             "its folder");
     if (!version || strcmp(version, MQ_PROFILE_VERSION) != 0)
         return mq_fail_file(err, MOEQ_UNSUPPORTED, st->file.path,
-                            "moeq.version is \"%.20s\", this program reads \"" MQ_PROFILE_VERSION "\"",
+                            "moeq.version is \"%.20s\", this program reads \"" MQ_PROFILE_VERSION
+                            "\"",
                             version ? version : "absent");
     return MOEQ_OK;
 }
 
+/* What people hand over instead: said plainly, where the safetensors reader could only say that the
+ * first eight bytes are no sensible length. */
+static moeq_status refuse_other_formats(const char *path, moeq_error *err)
+{
+    static const struct {
+        const char *magic, *what;
+    } others[] = {
+        {"GGUF", "is a GGUF file; moeq reads Hugging Face folders (safetensors) and moeq files"},
+        {"PK\x03\x04", "is a zip archive, as PyTorch's pickle files are, which can run code when "
+                       "loaded; moeq reads Hugging Face folders (safetensors) and moeq files"},
+        {"{", "is JSON; for a Hugging Face model give its folder"},
+    };
+    char start[4] = "";
+    struct mq_file file;
+    MQ_TRY(mq_file_open(path, &file, err));
+    const size_t n = file.size_bytes < sizeof start ? (size_t)file.size_bytes : sizeof start;
+    moeq_status status = mq_file_read_at(&file, 0, start, n, err);
+    for (size_t i = 0; i < sizeof others / sizeof *others && status == MOEQ_OK; i++)
+        if (memcmp(start, others[i].magic, strlen(others[i].magic)) == 0)
+            status = mq_fail_file(err, MOEQ_UNSUPPORTED, path, "%s", others[i].what);
+    mq_file_close(&file);
+    return status;
+}
+
 moeq_status mq_moeq_file_open(const char *path, struct mq_view *view, moeq_error *err)
 {
+    MQ_TRY(refuse_other_formats(path, err));
     struct mq_tensor_set set;
     moeq_status status = mq_tensor_set_open(&set, view->arena, "", &path, 1, err);
     if (status != MOEQ_OK)

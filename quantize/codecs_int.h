@@ -9,18 +9,18 @@
 
 #include "levels.h"
 
-#define MQ_DECLARE_CODEC(codec, isa)                                                               \
-    void mq_##codec##_encode_##isa(const float *weights, size_t n, enum mq_effort effort,          \
-                                   uint8_t *blocks);                                               \
+#define MQ_DECLARE_CODEC(codec, isa)                                                      \
+    void mq_##codec##_encode_##isa(const float *weights, size_t n, enum mq_effort effort, \
+                                   uint8_t *blocks);                                      \
     void mq_##codec##_decode_##isa(const uint8_t *blocks, size_t n, float *weights);
 
-#define MQ_DECLARE_CODECS(isa)                                                                     \
-    MQ_DECLARE_CODEC(q8_0, isa)                                                                    \
-    MQ_DECLARE_CODEC(q4_k, isa)                                                                    \
-    MQ_DECLARE_CODEC(q3_k, isa)                                                                    \
-    MQ_DECLARE_CODEC(f32, isa)                                                                     \
-    MQ_DECLARE_CODEC(f16, isa)                                                                     \
-    MQ_DECLARE_CODEC(bf16, isa)                                                                    \
+#define MQ_DECLARE_CODECS(isa)  \
+    MQ_DECLARE_CODEC(q8_0, isa) \
+    MQ_DECLARE_CODEC(q4_k, isa) \
+    MQ_DECLARE_CODEC(q3_k, isa) \
+    MQ_DECLARE_CODEC(f32, isa)  \
+    MQ_DECLARE_CODEC(f16, isa)  \
+    MQ_DECLARE_CODEC(bf16, isa) \
     size_t mq_not_finite_##isa(const float *weights, size_t n);
 
 MQ_DECLARE_CODECS(generic)

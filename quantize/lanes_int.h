@@ -75,12 +75,12 @@ MQ_INLINE void v_transpose(const float *p, size_t stride, v16 out[16])
     }
 }
 
-#define MQ_HALVES(name, op)                                                                        \
-    MQ_INLINE v16 name(v16 a)                                                                      \
-    {                                                                                              \
-        a = op(a, _mm512_shuffle_f32x4(a, a, 0xb1));                                               \
-        a = op(a, _mm512_shuffle_ps(a, a, 0x4e));                                                  \
-        return op(a, _mm512_shuffle_ps(a, a, 0xb1));                                               \
+#define MQ_HALVES(name, op)                          \
+    MQ_INLINE v16 name(v16 a)                        \
+    {                                                \
+        a = op(a, _mm512_shuffle_f32x4(a, a, 0xb1)); \
+        a = op(a, _mm512_shuffle_ps(a, a, 0x4e));    \
+        return op(a, _mm512_shuffle_ps(a, a, 0xb1)); \
     }
 MQ_HALVES(v_sum_halves, _mm512_add_ps)
 MQ_HALVES(v_max_halves, _mm512_max_ps)
@@ -145,16 +145,16 @@ MQ_INLINE void v_transpose(const float *p, size_t stride, v16 out[16])
     }
 }
 
-#define MQ_HALVES(name, op)                                                                        \
-    MQ_INLINE __m256 name##_of_8(__m256 a)                                                         \
-    {                                                                                              \
-        a = op(a, _mm256_permute2f128_ps(a, a, 0x01));                                             \
-        a = op(a, _mm256_shuffle_ps(a, a, 0x4e));                                                  \
-        return op(a, _mm256_shuffle_ps(a, a, 0xb1));                                               \
-    }                                                                                              \
-    MQ_INLINE v16 name(v16 a)                                                                      \
-    {                                                                                              \
-        return MQ_V2(name##_of_8(a.lo), name##_of_8(a.hi));                                        \
+#define MQ_HALVES(name, op)                                 \
+    MQ_INLINE __m256 name##_of_8(__m256 a)                  \
+    {                                                       \
+        a = op(a, _mm256_permute2f128_ps(a, a, 0x01));      \
+        a = op(a, _mm256_shuffle_ps(a, a, 0x4e));           \
+        return op(a, _mm256_shuffle_ps(a, a, 0xb1));        \
+    }                                                       \
+    MQ_INLINE v16 name(v16 a)                               \
+    {                                                       \
+        return MQ_V2(name##_of_8(a.lo), name##_of_8(a.hi)); \
     }
 MQ_HALVES(v_sum_halves, _mm256_add_ps)
 MQ_HALVES(v_max_halves, _mm256_max_ps)
@@ -213,16 +213,16 @@ MQ_INLINE void v_transpose(const float *p, size_t stride, v16 out[16])
         for (int r = 0; r < 16; r++)
             out[c].f[r] = p[(size_t)r * stride + (size_t)c];
 }
-#define MQ_HALVES(name, op)                                                                        \
-    MQ_INLINE v16 name(v16 a)                                                                      \
-    {                                                                                              \
-        for (int distance = 4; distance; distance /= 2) {                                          \
-            v16 other;                                                                             \
-            for (int i = 0; i < 16; i++)                                                           \
-                other.f[i] = a.f[i ^ distance];                                                    \
-            a = op(a, other);                                                                      \
-        }                                                                                          \
-        return a;                                                                                  \
+#define MQ_HALVES(name, op)                               \
+    MQ_INLINE v16 name(v16 a)                             \
+    {                                                     \
+        for (int distance = 4; distance; distance /= 2) { \
+            v16 other;                                    \
+            for (int i = 0; i < 16; i++)                  \
+                other.f[i] = a.f[i ^ distance];           \
+            a = op(a, other);                             \
+        }                                                 \
+        return a;                                         \
     }
 MQ_HALVES(v_sum_halves, v_add)
 MQ_HALVES(v_max_halves, v_max)
@@ -254,6 +254,19 @@ MQ_INLINE void v_store_bf16(uint8_t *p, v16 a)
         memcpy(p + 2 * i, &h, 2);
     }
 }
+#endif
+
+/* A step of a search that is long enough to be a function of its own; one huge function takes the
+ * compiler very long, above all in the reference variant. */
+#define MQ_OUTLINE static __attribute__((noinline))
+
+/* Unrolls the loop that follows, in the variants that are to be fast: the reference, where each
+ * operation is a loop already, would take a minute to compile. */
+#define MQ_PRAGMA(text) _Pragma(#text)
+#if defined(MQ_USE_AVX512) || defined(MQ_USE_AVX2)
+#define MQ_UNROLL(n) MQ_PRAGMA(GCC unroll n)
+#else
+#define MQ_UNROLL(n) MQ_PRAGMA(GCC unroll 1)
 #endif
 
 /* 0, 1, ... 15 */

@@ -4,12 +4,14 @@
 #include <string.h>
 
 /* Every instruction set that was not compiled has the generic variant. */
+/* clang-format off */
 #if defined(__x86_64__)
-#define VARIANTS(function) {function##_generic, function##_avx2, function##_avx512}
+#define VARIANTS(name) {name##_generic, name##_avx2, name##_avx512}
 #else
-#define VARIANTS(function) {function##_generic, function##_generic, function##_generic}
+#define VARIANTS(name) {name##_generic, name##_generic, name##_generic}
 #endif
 #define CODEC(codec) .encode = VARIANTS(mq_##codec##_encode), .decode = VARIANTS(mq_##codec##_decode)
+/* clang-format on */
 
 /* Rows that the tails of others use. */
 enum { ROW_Q8_0 = 0, ROW_F16 = 4 };
@@ -158,7 +160,6 @@ void mq_level_decode_rows(const struct mq_level *level, enum mq_isa isa, const u
 
 size_t mq_first_not_finite(enum mq_isa isa, const float *weights, size_t n)
 {
-    static size_t (*const variants[MQ_ISA_COUNT])(const float *, size_t) =
-        VARIANTS(mq_not_finite);
+    static size_t (*const variants[MQ_ISA_COUNT])(const float *, size_t) = VARIANTS(mq_not_finite);
     return variants[isa](weights, n);
 }

@@ -73,7 +73,7 @@ void MQ_ISA_NAME(mq_bf16_decode)(const uint8_t *blocks, size_t n, float *weights
     decode_narrow(blocks, n, weights, v_load_bf16);
 }
 
-/* All exponent bits set means infinity or NaN, and only finite magnitudes compare below infinity. */
+/* Finite magnitudes alone compare below infinity: NaN does not. */
 size_t MQ_ISA_NAME(mq_not_finite)(const float *weights, size_t n)
 {
     const v16 infinity = v_set1(INFINITY);

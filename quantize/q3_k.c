@@ -5,17 +5,21 @@
  *
  * Sixteen sub-blocks of 16 weights with a 6-bit scale each: weight = d (scale - 32) (code - 4).
  * Weight 128 n + 32 j + l has the low two bits of its code in bits 2j, 2j+1 of low[32 n + l] and
- * the high one in bit 4 n + j of high[l]. The scales' low nibbles are scales[0..7], sub-blocks 0..7 in
- * the low halves; their high two bits scales[8..11], sub-block i in bits 2 (i / 4) of scales[8 + i % 4].
+ * the high one in bit 4 n + j of high[l]. The low nibbles of scales[0..7] are those of sub-blocks
+ * 0..7, the high nibbles those of 8..15; bits 2k, 2k+1 of scales[8 + i] are the high two bits of
+ * sub-block 4k + i.
  *
  * The search, one sub-block a lane. With codes l, the best scale of a sub-block is Sx / S2 and
  * lowers its squared error by Sx^2 / S2, where Sx = sum x l and S2 = sum l^2:
+ *
  *   1. try inverse scales c / (weight of largest magnitude), c from a list; keep the best gain;
  *   2. Lloyd: code again with the best scale found;
- *   3. d: with these codes a sub-block's error at scale s d is const + S2 (a - s d)^2, so 16 values of d
- *      are tried at once, one a lane, over the 16 sub-blocks;
+ *   3. d: with these codes the error of a sub-block at scale s d is const + S2 (a - s d)^2, so 16
+ *      values of d are tried at once, one a lane, over the 16 sub-blocks;
  *   4. with true errors (codes rounded again) try the 6-bit scales next to the ones found;
- *   5. refit d by least squares to the codes; 6. unbias it (mq_unbias).
+ *   5. refit d by least squares to the codes;
+ *   6. unbias it (mq_unbias).
+ *
  * Weights of columns would enter sums() alone, as factors of both sums.
  */
 #include "codecs_int.h"
@@ -27,7 +31,7 @@ enum { LOW_AT = 32, SCALES_AT = 96, D_AT = 108 };
 /* Chosen greedily, each to lower most the mean over sub-blocks (Gaussian, Laplacian, Student-t and
  * a model's) of the smallest error so far. Negative: the largest weight gets code -4. */
 static const float inverse_scales[24] = {
-    -4.15f, -3.2f, -4.6f, -3.8f,  -4.9f, -4.35f, -2.85f, -4.0f,  -3.35f, -3.65f, 2.2f,  3.9f,
+    -4.15f, -3.2f, -4.6f,  -3.8f,  -4.9f, -4.35f, -2.85f, -4.0f,  -3.35f, -3.65f, 2.2f,  3.9f,
     -3.0f,  -4.5f, -5.05f, -4.75f, -3.9f, -4.25f, -3.7f,  -4.05f, -2.55f, -3.85f, -3.4f, -4.4f};
 
 static const struct search {
@@ -57,7 +61,7 @@ MQ_INLINE void add_codes(v16 x, v16 inverse, struct sums *s)
 MQ_INLINE struct sums sums(const v16 x[16], v16 inverse)
 {
     struct sums even = {v_zero(), v_zero()}, odd = even;
-#pragma GCC unroll 8
+    MQ_UNROLL(8)
     for (int i = 0; i < 16; i += 2) {
         add_codes(x[i], inverse, &even);
         add_codes(x[i + 1], inverse, &odd);
@@ -72,7 +76,7 @@ MQ_INLINE struct sums select_sums(m16 m, struct sums yes, struct sums no)
 
 /* Steps 1 and 2. Gains xl^2 / ll are compared without dividing; ll starts above 0, for lanes of
  * zeros never win. */
-MQ_INLINE struct sums fit_sub_blocks(const v16 x[16], const struct search *search)
+MQ_OUTLINE struct sums fit_sub_blocks(const v16 x[16], const struct search *search)
 {
     v16 largest = x[0];
     for (int i = 1; i < 16; i++)
@@ -91,9 +95,10 @@ MQ_INLINE struct sums fit_sub_blocks(const v16 x[16], const struct search *searc
     return best;
 }
 
-/* Step 3: the `starts` best of 16 * d_groups values of d, best first. A lane keeps the best of d_groups
- * neighbouring ones. The scales' range -32..31 is not symmetric: the largest scale is to become -32. */
-MQ_INLINE void search_d(v16 a, v16 ll, const struct search *search, float *d)
+/* Step 3: the `starts` best of 16 * d_groups values of d, best first. A lane keeps the best of
+ * d_groups neighbouring ones. The scales' range -32..31 is not symmetric: the largest scale is to
+ * become -32. */
+MQ_OUTLINE void search_d(v16 a, v16 ll, const struct search *search, float *d)
 {
     float scales[SUB_BLOCKS], curvatures[SUB_BLOCKS], errors[16], candidates[16];
     v_store(scales, a);
@@ -129,13 +134,13 @@ MQ_INLINE void search_d(v16 a, v16 ll, const struct search *search, float *d)
 }
 
 struct block_fit {
-    v16 scales;    /* 6-bit scales, -32..31 */
-    float d;       /* codes are rounded at scales * d */
-    float xq, qq;  /* sums of x q and q^2 over the block, q = scale * code: the refit is xq / qq */
+    v16 scales;   /* 6-bit scales, -32..31 */
+    float d;      /* codes are rounded at scales * d */
+    float xq, qq; /* sums of x q and q^2 over the block, q = scale * code: the refit is xq / qq */
 };
 
 /* Steps 4 and 5 for one d. */
-MQ_INLINE struct block_fit refine(const v16 x[16], v16 a, float d, int neighbours)
+MQ_OUTLINE struct block_fit refine(const v16 x[16], v16 a, float d, int neighbours)
 {
     const v16 dv = v_set1(d), first = mq_codes(a, v_inverse_or_zero(dv), -32, 31);
     v16 scales = first, best_error = v_set1(INFINITY);
@@ -157,7 +162,7 @@ MQ_INLINE struct block_fit refine(const v16 x[16], v16 a, float d, int neighbour
 }
 
 /* 16 sub-blocks' codes and scales to bytes. */
-MQ_INLINE void pack(const v16 x[16], const struct block_fit *fit, float stored_d, uint8_t *block)
+MQ_OUTLINE void pack(const v16 x[16], const struct block_fit *fit, float stored_d, uint8_t *block)
 {
     uint8_t by_weight[256], code[256], scale[16];
     const v16 inverse = v_inverse_or_zero(v_mul(fit->scales, v_set1(fit->d)));
@@ -175,16 +180,15 @@ MQ_INLINE void pack(const v16 x[16], const struct block_fit *fit, float stored_d
     for (int n = 0; n < 2; n++)
         for (int l = 0; l < 32; l++) {
             const uint8_t *c = code + 128 * n + l;
-            block[LOW_AT + 32 * n + l] = (uint8_t)((c[0] & 3) | (c[32] & 3) << 2 |
-                                                   (c[64] & 3) << 4 | (c[96] & 3) << 6);
+            block[LOW_AT + 32 * n + l] =
+                (uint8_t)((c[0] & 3) | (c[32] & 3) << 2 | (c[64] & 3) << 4 | (c[96] & 3) << 6);
         }
     v_store_low8(scale, v_add(fit->scales, v_set1(MQ_MAGIC + 32)));
     for (int i = 0; i < 8; i++)
         block[SCALES_AT + i] = (uint8_t)((scale[i] & 15) | (scale[i + 8] & 15) << 4);
     for (int i = 0; i < 4; i++)
-        block[SCALES_AT + 8 + i] =
-            (uint8_t)(scale[i] >> 4 | scale[i + 4] >> 4 << 2 | scale[i + 8] >> 4 << 4 |
-                      scale[i + 12] >> 4 << 6);
+        block[SCALES_AT + 8 + i] = (uint8_t)(scale[i] >> 4 | scale[i + 4] >> 4 << 2 |
+                                             scale[i + 8] >> 4 << 4 | scale[i + 12] >> 4 << 6);
     const uint16_t d = mq_scale_to_f16(stored_d);
     memcpy(block + D_AT, &d, 2);
 }

@@ -5,21 +5,24 @@
  *
  * Eight sub-blocks of 32 weights with a 6-bit scale s and minimum m each:
  * weight = d s code - dmin m. Sub-blocks 2c and 2c+1 are the low and the high nibbles of
- * codes[32c .. 32c+31]. Sub-blocks j < 4 have s in the low six bits of scales[j] and m in those of
- * scales[j + 4]; those above have both low nibbles in scales[j + 4] and the high two bits of s and m in the
- * top bits of scales[j - 4] and scales[j].
+ * codes[32c .. 32c+31]. For j < 4, sub-block j has s in the low six bits of scales[j] and m in those
+ * of scales[j + 4]; sub-block j + 4 has the low four bits of s and m in the low and high nibble of
+ * scales[j + 8], their high two bits on top of scales[j] and scales[j + 4].
  *
  * The search, one sub-block a lane, two blocks at a time (lanes 0..7 and 8..15). A sub-block is
- * fitted as x ~ a l - b, b >= 0. With S0 = 32, X1 = sum x and, over the codes l, S1 = sum l, S2 = sum l^2,
- * Sx = sum x l, the normal equations have the determinant D = S0 S2 - S1^2 and, with
- * n = S0 Sx - X1 S1, the solution a = n / D, b = (S1 Sx - S2 X1) / D; the squared error falls by
- * X1^2 / S0 + n^2 / (S0 D):
+ * fitted as x ~ a l - b, b >= 0. Let S0 = 32, X1 = sum x and, over the codes l, S1 = sum l,
+ * S2 = sum l^2, Sx = sum x l. The normal equations have the determinant D = S0 S2 - S1^2; with
+ * n = S0 Sx - X1 S1 their solution is a = n / D, b = (S1 Sx - S2 X1) / D, and the squared error
+ * falls by X1^2 / S0 + n^2 / (S0 D):
+ *
  *   1. try grids that cut off a little of the range at each end; keep the largest n^2 / D;
  *   2. Lloyd: code again with (a, b);
- *   3. d: with b following, the error at scale s d is const + (S2 - S1^2 / S0) (a - s d)^2: 16 values of d at
- *      once, one a lane; then dmin likewise for the b that follow from s d;
+ *   3. d: with b following, the error at scale s d is const + (S2 - S1^2 / S0) (a - s d)^2, so 16
+ *      values of d are tried at once, one a lane; then dmin likewise for the b that follow;
  *   4. with true errors (codes rounded again) try the neighbours of (s, m);
- *   5. refit (d, dmin) by least squares; `best` then repeats step 4; 6. unbias both (mq_unbias).
+ *   5. refit (d, dmin) by least squares; effort `best` then repeats steps 4 and 5;
+ *   6. unbias both (mq_unbias).
+ *
  * Weights of columns would enter sums() and struct totals alone.
  */
 #include "codecs_int.h"
@@ -31,12 +34,11 @@ enum { DMIN_AT = 2, SCALES_AT = 4, CODES_AT = 16 };
 /* Parts of the range that the grid leaves out below and above; chosen greedily as in q3_k.c. */
 static const struct cut {
     float below, above;
-} cuts[24] = {
-    {.015f, .015f},  {.03f, -.015f}, {0, .03f},       {.015f, 0},      {.015f, -.06f},
-    {-.015f, 0},     {-.015f, .03f}, {.03f, 0},       {-.075f, .015f}, {.015f, .03f},
-    {-.06f, -.015f}, {-.15f, 0},     {0, -.015f},     {0, .015f},      {.03f, .015f},
-    {0, .045f},      {.045f, 0},     {-.015f, .015f}, {-.015f, -.045f}, {0, 0},
-    {0, -.06f},      {.015f, -.015f}, {0, -.135f},    {-.06f, -.09f}};
+} cuts[24] = {{.015f, .015f},  {.03f, -.015f},  {0, .03f},       {.015f, 0},       {.015f, -.06f},
+              {-.015f, 0},     {-.015f, .03f},  {.03f, 0},       {-.075f, .015f},  {.015f, .03f},
+              {-.06f, -.015f}, {-.15f, 0},      {0, -.015f},     {0, .015f},       {.03f, .015f},
+              {0, .045f},      {.045f, 0},      {-.015f, .015f}, {-.015f, -.045f}, {0, 0},
+              {0, -.06f},      {.015f, -.015f}, {0, -.135f},     {-.06f, -.09f}};
 
 static const struct search {
     int candidates;      /* of cuts */
@@ -71,10 +73,10 @@ MQ_INLINE void add_codes(v16 x, v16 inverse, v16 offset, struct sums *s)
 
 /* The sums of each lane; even and odd weights apart, which hides the additions' latency. Called
  * some 15 to 50 times a pair: a function of its own keeps the search's code small. */
-static __attribute__((noinline)) struct sums sums(const v16 x[SUB_WEIGHTS], v16 inverse, v16 offset)
+MQ_OUTLINE struct sums sums(const v16 x[SUB_WEIGHTS], v16 inverse, v16 offset)
 {
     struct sums even = {v_zero(), v_zero(), v_zero()}, odd = even;
-#pragma GCC unroll 4
+    MQ_UNROLL(4)
     for (int i = 0; i < SUB_WEIGHTS; i += 2) {
         add_codes(x[i], inverse, offset, &even);
         add_codes(x[i + 1], inverse, offset, &odd);
@@ -96,7 +98,7 @@ struct sub_fit {
 
 /* a and b >= 0 from the sums. Where the codes are all alike (no usable determinant) one of the two
  * carries the mean. */
-MQ_INLINE struct sub_fit solve(const struct totals *t, struct sums s, v16 n, v16 det)
+MQ_OUTLINE struct sub_fit solve(const struct totals *t, struct sums s, v16 n, v16 det)
 {
     const m16 solvable = v_gt(det, v_zero());
     const v16 inverse = v_inverse_or_zero(det);
@@ -115,8 +117,8 @@ MQ_INLINE struct sub_fit solve(const struct totals *t, struct sums s, v16 n, v16
 }
 
 /* Steps 1 and 2. */
-MQ_INLINE struct sub_fit fit_sub_blocks(const v16 x[SUB_WEIGHTS], const struct totals *t,
-                                        int candidates)
+MQ_OUTLINE struct sub_fit fit_sub_blocks(const v16 x[SUB_WEIGHTS], const struct totals *t,
+                                         int candidates)
 {
     v16 min = v_zero(), max = v_zero();
     for (int i = 0; i < SUB_WEIGHTS; i++) {
@@ -124,8 +126,8 @@ MQ_INLINE struct sub_fit fit_sub_blocks(const v16 x[SUB_WEIGHTS], const struct t
         max = v_max(max, x[i]);
     }
     const v16 range = v_sub(max, min);
-    const v16 unit = v_select(v_gt(range, v_set1(MQ_WEIGHT_MIN)), v_div(v_set1(15.0f), range),
-                              v_zero());
+    const v16 unit =
+        v_select(v_gt(range, v_set1(MQ_WEIGHT_MIN)), v_div(v_set1(15.0f), range), v_zero());
     const v16 origin = v_mul(min, unit); /* -15..0 */
 
     struct sums best = {v_zero(), v_zero(), v_zero()};
@@ -161,8 +163,8 @@ MQ_INLINE struct sub_fit fit_sub_blocks(const v16 x[SUB_WEIGHTS], const struct t
 
 /* Step 3 for one block: of 16 scales around (largest of targets) / 63 the one that leaves the least
  * sum of curvature (target - code scale)^2. `first` is the block's first lane. */
-MQ_INLINE float search_scale(const float targets[16], const float curvatures[16], float largest,
-                             int first)
+MQ_OUTLINE float search_scale(const float targets[16], const float curvatures[16], float largest,
+                              int first)
 {
     const v16 stretch = v_fma(v_iota(), v_set1(2.0f * D_SPAN / 15.0f), v_set1(1.0f - D_SPAN));
     const v16 scale = mq_round_scale(v_mul(v_set1(largest / 63.0f), stretch));
@@ -198,8 +200,8 @@ struct pair_fit {
 };
 
 /* Takes over (s, m) in the lanes where it lowers the error. */
-static __attribute__((noinline)) void try_neighbour(const v16 x[SUB_WEIGHTS], const struct totals *t, v16 s, v16 m,
-                             struct pair_fit *fit)
+MQ_OUTLINE void try_neighbour(const v16 x[SUB_WEIGHTS], const struct totals *t, v16 s, v16 m,
+                              struct pair_fit *fit)
 {
     s = v_clamp(s, 0, 63);
     m = v_clamp(m, 0, 63);
@@ -218,8 +220,8 @@ static __attribute__((noinline)) void try_neighbour(const v16 x[SUB_WEIGHTS], co
 }
 
 /* Step 4. `slope` = S1 / S0: when the scale grows by da, the best b grows by slope da. */
-MQ_INLINE void try_neighbours(const v16 x[SUB_WEIGHTS], const struct totals *t, v16 slope,
-                              bool all_neighbours, struct pair_fit *fit)
+MQ_OUTLINE void try_neighbours(const v16 x[SUB_WEIGHTS], const struct totals *t, v16 slope,
+                               bool all_neighbours, struct pair_fit *fit)
 {
     const v16 one = v_set1(1.0f), inverse_dmin = v_inverse_or_zero(fit->dmin);
     const v16 s = fit->s, m = fit->m;
@@ -243,7 +245,8 @@ MQ_INLINE void try_neighbours(const v16 x[SUB_WEIGHTS], const struct totals *t, 
 /* Step 5: *d and *dmin are refitted to the codes, *xq is then sum x q. With q = d s l - dmin m:
  *     d A11 - dmin A12 = r1,   d A12 - dmin A22 = r2
  * where A11 = sum s^2 S2, A12 = sum s m S1, A22 = sum m^2 S0, r1 = sum s Sx, r2 = sum m X1. */
-MQ_INLINE void refit(const struct totals *t, const struct pair_fit *fit, v16 *d, v16 *dmin, v16 *xq)
+MQ_OUTLINE void refit(const struct totals *t, const struct pair_fit *fit, v16 *d, v16 *dmin,
+                      v16 *xq)
 {
     const v16 s = fit->s, m = fit->m;
     const v16 a11 = v_sum_halves(v_mul(v_mul(s, s), fit->sums.s2));
@@ -266,8 +269,8 @@ MQ_INLINE void refit(const struct totals *t, const struct pair_fit *fit, v16 *d,
 }
 
 /* Codes, 6-bit scales and minima of `count` (1 or 2) blocks to bytes; d and dmin as stored. */
-MQ_INLINE void pack(const v16 x[SUB_WEIGHTS], const struct pair_fit *fit, v16 d, v16 dmin,
-                    uint8_t *blocks, size_t count)
+MQ_OUTLINE void pack(const v16 x[SUB_WEIGHTS], const struct pair_fit *fit, v16 d, v16 dmin,
+                     uint8_t *blocks, size_t count)
 {
     const v16 magic = v_set1(MQ_MAGIC);
     const v16 inverse = v_inverse_or_zero(v_mul(fit->s, fit->d));

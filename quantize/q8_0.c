@@ -41,7 +41,7 @@ MQ_INLINE struct sums sums(const v16 x[BLOCK_WEIGHTS], v16 scale)
 {
     const v16 inverse = v_inverse_or_zero(scale);
     struct sums even = {v_zero(), v_zero(), v_zero()}, odd = even;
-#pragma GCC unroll 4
+    MQ_UNROLL(4)
     for (int i = 0; i < BLOCK_WEIGHTS; i += 2) {
         add_codes(x[i], scale, inverse, &even);
         add_codes(x[i + 1], scale, inverse, &odd);
@@ -57,7 +57,7 @@ MQ_INLINE void keep_better(v16 scale, v16 error, v16 *best, v16 *best_error)
     *best = v_select(better, scale, *best);
 }
 
-MQ_INLINE v16 search_scale(const v16 x[BLOCK_WEIGHTS], const struct search *search)
+MQ_OUTLINE v16 search_scale(const v16 x[BLOCK_WEIGHTS], const struct search *search)
 {
     v16 max = v_zero();
     for (int i = 0; i < BLOCK_WEIGHTS; i++)

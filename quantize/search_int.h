@@ -59,10 +59,11 @@ MQ_INLINE uint16_t mq_scale_to_f16(float scale)
 
 /*
  * A least-squares scale makes the error e orthogonal to the decoded weights q, hence x.e = -|e|^2:
- * what is decoded is the original shrunk by |e|^2 / |x|^2, coherently, plus noise. Since trained rows are
- * aligned with their inputs, the shrinkage costs more than the noise; stretching the scale towards
- * f = |x|^2 / x.q, where it vanishes, lowers the KL divergence of Q3_K by a tenth, and raises the plain
- * error only in second order. Beyond 10 % the block is one that no scale fits; f is bounded there.
+ * what is decoded is the original shrunk by |e|^2 / |x|^2, coherently, plus noise. Since trained
+ * rows are aligned with their inputs, the shrinkage costs more than the noise; stretching the scale
+ * towards f = |x|^2 / x.q, where it vanishes, lowers the KL divergence of Q3_K by a tenth, and
+ * raises the plain error only in second order. Beyond 10 % the block is one that no scale fits; f
+ * is bounded there.
  */
 MQ_INLINE v16 mq_unbias(v16 xx, v16 xq)
 {

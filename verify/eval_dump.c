@@ -6,6 +6,7 @@
 #include "st_writer.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -159,21 +160,34 @@ static moeq_status on_logits(void *user, const size_t *token_index, size_t token
 
 /* ---- the whole ---- */
 
+static bool is_input(const struct mq_view *view, const struct mq_file *ids, const struct stat *st)
+{
+    bool same = ids->device == st->st_dev && ids->inode == st->st_ino;
+    for (size_t i = 0; i < view->files_count; i++)
+        same = same || (view->files[i].file.device == st->st_dev &&
+                        view->files[i].file.inode == st->st_ino);
+    return same;
+}
+
+/* Neither the output nor the part that becomes it may be something that is read, or no file at all. */
 static moeq_status refuse_input(const struct mq_view *view, const struct mq_file *ids,
                                 const char *output, moeq_error *err)
 {
-    struct stat st;
-    if (stat(output, &st) != 0)
-        return MOEQ_OK;
-    if (!S_ISREG(st.st_mode))
-        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, output, "exists and is no regular file");
-    bool same = ids->device == st.st_dev && ids->inode == st.st_ino;
-    for (size_t i = 0; i < view->files_count; i++)
-        same = same || (view->files[i].file.device == st.st_dev &&
-                        view->files[i].file.inode == st.st_ino);
-    return same ? mq_fail_file(err, MOEQ_INVALID_ARGUMENT, output,
-                               "the output is also an input; choose another name")
-                : MOEQ_OK;
+    static const char *const suffixes[] = {"", ".part"};
+    for (int i = 0; i < 2; i++) {
+        char path[PATH_MAX];
+        struct stat st;
+        if ((size_t)snprintf(path, sizeof path, "%s%s", output, suffixes[i]) >= sizeof path)
+            return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, output, "path is too long");
+        if (stat(path, &st) != 0)
+            continue;
+        if (!S_ISREG(st.st_mode))
+            return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, "exists and is no regular file");
+        if (is_input(view, ids, &st))
+            return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
+                                "the output would replace an input; choose another name");
+    }
+    return MOEQ_OK;
 }
 
 moeq_status mq_eval_dump(const struct mq_context *context, const struct mq_view *view,

@@ -2,6 +2,8 @@
  * is noted in the builder and the whole document given up. */
 #include "report_json.h"
 
+#include "family.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>

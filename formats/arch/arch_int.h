@@ -37,6 +37,5 @@
 
 /* Old Llama-like checkpoints store the rotary frequencies, which the config determines. */
 extern const char *const mq_ignored_rotary[];
-extern const struct mq_tensor_alias mq_no_aliases[];
 
 #endif

@@ -26,7 +26,8 @@
 
 #define MQ_INLINE static inline __attribute__((always_inline, unused))
 
-/* clang-format off: one operation a line reads as the table that it is. */
+/* One operation a line reads as the table that it is. */
+/* clang-format off */
 
 /* Adding 1.5 * 2^23 to |x| < 2^22 rounds x to an integer (ties to even) in the low bits. */
 #define MQ_MAGIC 12582912.0f

@@ -33,10 +33,17 @@ static bool is_word(uint32_t c)
         (c >= 0x1f170 && c <= 0x1f189))
         return true;
     switch (utf8proc_category((utf8proc_int32_t)c)) {
-    case UTF8PROC_CATEGORY_LU: case UTF8PROC_CATEGORY_LL: case UTF8PROC_CATEGORY_LT:
-    case UTF8PROC_CATEGORY_LM: case UTF8PROC_CATEGORY_LO: case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_MN: case UTF8PROC_CATEGORY_MC: case UTF8PROC_CATEGORY_ME:
-    case UTF8PROC_CATEGORY_ND: case UTF8PROC_CATEGORY_PC:
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_PC:
         return true;
     default:
         return false;
@@ -186,8 +193,7 @@ void mq_added_tokens_free(struct mq_tokenizer *tokenizer)
 }
 
 /* The longest token at `text`: its length and index; 0 if there is none. */
-static size_t longest_match(const struct mq_trie *trie, const char *text, size_t n,
-                            uint32_t *index)
+static size_t longest_match(const struct mq_trie *trie, const char *text, size_t n, uint32_t *index)
 {
     size_t length = 0;
     uint32_t node = 0;

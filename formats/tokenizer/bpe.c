@@ -7,8 +7,8 @@
  * O(n log n), which matters because SentencePiece-like tokenizers pass whole texts as one word.
  *
  * Those are cut before each word start, where that provably changes nothing: if no merge joins a
- * left piece that does not end in U+2581 (the visible space) to a right piece that begins with it, no
- * merge ever crosses from a character to a U+2581 behind it (see find_cut).
+ * left piece that does not end in U+2581 (the visible space) to a right piece that begins with it,
+ * no merge ever crosses from a character to a U+2581 behind it (see find_cut).
  */
 #include "tokenizer_int.h"
 
@@ -57,9 +57,8 @@ static bool push_symbol(struct mq_bpe_scratch *s, int32_t id)
 {
     if (s->symbol_count == s->symbol_capacity) {
         const size_t capacity = s->symbol_capacity ? s->symbol_capacity * 2 : 256;
-        struct symbol *symbols = capacity <= INT32_MAX
-                                     ? realloc(s->symbols, capacity * sizeof *symbols)
-                                     : NULL;
+        struct symbol *symbols =
+            capacity <= INT32_MAX ? realloc(s->symbols, capacity * sizeof *symbols) : NULL;
         if (!symbols)
             return false;
         s->symbols = symbols;
@@ -115,7 +114,11 @@ static struct candidate pop_candidate(struct mq_bpe_scratch *s)
     return top;
 }
 
-/* Merges the symbols and appends what is left. */
+/*
+ * Merges the symbols and appends what is left. Candidates are not removed from the heap when a
+ * neighbour changes: a popped one whose two ids no longer stand there is skipped. Each merge
+ * removes a symbol and adds at most two candidates, so the heap never sees more than 3n of them.
+ */
 static bool merge_symbols(const struct mq_tokenizer *t, struct mq_bpe_scratch *s,
                           struct mq_ids *ids)
 {
@@ -227,7 +230,7 @@ static bool merge_halves(const cJSON *item, struct mq_text *left, struct mq_text
         return true;
     }
     const cJSON *a = cJSON_IsArray(item) ? item->child : NULL, *b = a ? a->next : NULL;
-    if (!cJSON_IsString(a) || !cJSON_IsString(b) || b->next)
+    if (!b || !cJSON_IsString(a) || !cJSON_IsString(b) || b->next)
         return false;
     *left = (struct mq_text){a->valuestring, strlen(a->valuestring)};
     *right = (struct mq_text){b->valuestring, strlen(b->valuestring)};
@@ -271,10 +274,11 @@ static bool ends_with_space(const char *text, size_t n)
 }
 
 /*
- * Sets cut_id if words may be cut before U+2581 wherever another piece stands to its left. A symbol that
- * spans such a place would come of a merge whose left piece ends with what the left symbol ends
- * with and whose right piece begins with U+2581; `crossing` says that some merge has this form. The left symbol
- * is a character, a byte's piece or the unknown token, which must not end in U+2581 unseen.
+ * Sets cut_id if words may be cut before U+2581 wherever another piece stands to its left. A symbol
+ * that spans such a place would come of a merge whose left piece ends with what the left symbol
+ * ends with and whose right piece begins with U+2581; `crossing` says that some merge has this
+ * form. The left symbol is a character, a byte's piece or the unknown token, which must not end in
+ * U+2581 unseen, nor be empty.
  */
 static void find_cut(struct mq_tokenizer *t, bool crossing)
 {
@@ -282,8 +286,8 @@ static void find_cut(struct mq_tokenizer *t, bool crossing)
     t->cut_id = MQ_NO_ID;
     if (crossing || !mq_strmap_get(&t->vocab, visible_space.data, visible_space.size, &id))
         return;
-    if (t->unk_id != MQ_NO_ID && t->unk_id != (int32_t)id &&
-        ends_with_space(t->tokens[t->unk_id].text, t->tokens[t->unk_id].size))
+    const struct mq_token *unk = t->unk_id == MQ_NO_ID ? NULL : &t->tokens[t->unk_id];
+    if (unk && t->unk_id != (int32_t)id && (!unk->size || ends_with_space(unk->text, unk->size)))
         return;
     t->cut_id = (int32_t)id;
 }

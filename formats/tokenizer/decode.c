@@ -1,4 +1,11 @@
-/* decode.c: ids to text: the decoders of a tokenizer.json. */
+/*
+ * decode.c: ids to text: the decoders of a tokenizer.json.
+ *
+ * The ids' pieces are a list of texts. Each decoder makes a new list of it, in the file's order,
+ * and what is left at the end is joined. The order matters: a SentencePiece-like file first turns
+ * U+2581 into spaces in each piece, then runs of byte pieces into characters, then fuses all into
+ * one text and only then strips the one space that its normalizer had put in front.
+ */
 #include "tokenizer_int.h"
 
 #include "byte_level.h"
@@ -9,6 +16,7 @@
 
 static const char replacement_character[] = "\xef\xbf\xbd"; /* U+FFFD */
 
+/* Reads a text of one character. */
 static moeq_status load_character(struct mq_load *load, const cJSON *json, const char *key,
                                   const char *what, struct mq_text *text)
 {
@@ -40,6 +48,7 @@ static moeq_status load_metaspace(struct mq_load *load, const cJSON *json,
     const char *name = cJSON_IsString(scheme) ? scheme->valuestring : scheme ? "" : "always";
     if (strcmp(name, "always") != 0 && strcmp(name, "first") != 0 && strcmp(name, "never") != 0)
         return mq_load_unsupported(load, "decoder Metaspace: prepend_scheme", name);
+    /* Encoding has put it in front of the first word. */
     step->drop_leading = strcmp(name, "never") != 0;
     bool prefix;
     MQ_TRY(mq_load_flag(load, json, "add_prefix_space", what, 1, &prefix));
@@ -118,7 +127,8 @@ static void append_lossy(const char *bytes, size_t n, struct mq_buffer *text)
     }
 }
 
-/* All pieces become one. */
+/* The pieces' characters become bytes and those one text: a character's bytes may be spread over
+ * several pieces, so no piece can be decoded alone. */
 static void decode_byte_level(const struct mq_pieces *in, struct mq_pieces *out)
 {
     struct mq_buffer bytes = {0};
@@ -169,6 +179,7 @@ static void end_byte_run(struct mq_buffer *run, struct mq_pieces *out)
     mq_buffer_clear(run);
 }
 
+/* Pieces <0xNN> become the characters whose bytes they are; the others stay. */
 static void decode_byte_fallback(const struct mq_pieces *in, struct mq_pieces *out)
 {
     struct mq_buffer run = {0};
@@ -206,6 +217,8 @@ static struct mq_span strip_piece(const struct mq_decoder_step *step, const char
     return piece;
 }
 
+/* The decoders that work on each piece for itself. Metaspace drops its character from the first
+ * piece, as the prefix that encoding has added, and makes spaces of all others. */
 static void decode_each(const struct mq_decoder_step *step, const struct mq_pieces *in,
                         struct mq_pieces *out)
 {

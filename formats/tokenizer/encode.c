@@ -2,7 +2,8 @@
  * encode.c: text to ids, from one component to the next:
  *
  *   text -> added tokens found in it, and the segments between them
- *        -> each segment normalized -> the added tokens that are found only now, and what is between
+ *        -> each segment normalized -> the added tokens that are found only now, and what is
+ * between
  *        -> split into words -> the model's ids
  *   and the template's ids around all of it.
  */
@@ -13,7 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What one call needs besides the tokenizer. */
+/* What one call needs besides the tokenizer, which it must not change. The buffers are reused from
+ * segment to segment. */
 struct encoder {
     const struct mq_tokenizer *tokenizer;
     struct mq_matcher *matcher;
@@ -54,7 +56,8 @@ static moeq_status push_all(struct encoder *e, const struct mq_ids *ids)
     return MOEQ_OK;
 }
 
-/* Normalized text without added tokens. */
+/* Normalized text without added tokens. Without a pre-tokenizer all of it is one word, which is how
+ * SentencePiece-like tokenizers work. */
 static moeq_status encode_words(struct encoder *e, const char *text, size_t n, bool at_start)
 {
     const struct mq_tokenizer *t = e->tokenizer;
@@ -88,8 +91,8 @@ static moeq_status encode_segment(struct encoder *e, const char *text, size_t n,
     for (;;) {
         const size_t done = scan.done;
         struct mq_added_match match = {size, size, 0};
-        const bool found = mq_added_tokens_next(e->tokenizer, &e->tokenizer->normalized, s, size,
-                                                &scan, &match);
+        const bool found =
+            mq_added_tokens_next(e->tokenizer, &e->tokenizer->normalized, s, size, &scan, &match);
         if (done < match.start)
             MQ_TRY(encode_words(e, s + done, match.start - done, at_start && done == 0));
         if (!found)
@@ -134,7 +137,8 @@ moeq_status mq_tokenizer_encode(const struct mq_tokenizer *tokenizer, const char
         status = mq_fail_memory(err, "encoding text");
         goto out;
     }
-    MQ_TRY_OUT(mq_matcher_create(&e.matcher, err));
+    if (tokenizer->pretokenizer_count)
+        MQ_TRY_OUT(mq_matcher_create(&e.matcher, err));
     if (add_special_tokens)
         MQ_TRY_OUT(push_all(&e, &tokenizer->prefix));
     MQ_TRY_OUT(encode_text(&e, text, n));

@@ -31,8 +31,8 @@ moeq_status mq_load_text(struct mq_load *load, const cJSON *object, const char *
 {
     const cJSON *item = mq_json_get(object, key);
     if (!cJSON_IsString(item))
-        return mq_fail_file(load->err, MOEQ_MALFORMED, load->path,
-                            "%s: '%s' is missing or no text", what, key);
+        return mq_fail_file(load->err, MOEQ_MALFORMED, load->path, "%s: '%s' is missing or no text",
+                            what, key);
     text->size = strlen(item->valuestring);
     if (text->size > MQ_MAX_CONTENT)
         return mq_fail_file(load->err, MOEQ_LIMIT, load->path,
@@ -115,7 +115,8 @@ static moeq_status count_ids(struct mq_load *load, const cJSON *vocab, const cJS
             if (id >= file_bytes)
                 return mq_fail_file(load->err, MOEQ_LIMIT, load->path,
                                     "vocabulary: '%.200s' has the id %llu, which a file of %zu "
-                                    "bytes cannot reach", name, (unsigned long long)id, file_bytes);
+                                    "bytes cannot reach",
+                                    name, (unsigned long long)id, file_bytes);
             largest = id > largest ? id : largest;
         }
     }
@@ -125,6 +126,8 @@ static moeq_status count_ids(struct mq_load *load, const cJSON *vocab, const cJS
     return t->tokens ? MOEQ_OK : mq_fail_memory(load->err, "reading the vocabulary");
 }
 
+/* Enters the pieces. `tokenizers` keeps the last of two pieces with one id, or of two ids of one
+ * piece; no published file has such, and which one the model was trained with cannot be known. */
 static moeq_status load_vocab(struct mq_load *load, const cJSON *vocab)
 {
     struct mq_tokenizer *t = load->tokenizer;
@@ -153,7 +156,11 @@ static moeq_status load_vocab(struct mq_load *load, const cJSON *vocab)
     return MOEQ_OK;
 }
 
-/* Everything, in the order in which one part needs another. */
+/*
+ * Everything, in the order in which one part needs another: ids are counted before tables are made,
+ * merges are pairs of pieces, added tokens are checked against the pieces, their tries hold
+ * normalized text, and a template's ids must exist.
+ */
 static moeq_status load_tree(struct mq_load *load, const cJSON *tree, size_t file_bytes)
 {
     if (!cJSON_IsObject(tree))

@@ -1,4 +1,10 @@
-/* normalize.c: Prepend, Replace and the Unicode normalization forms. */
+/*
+ * normalize.c: Prepend, Replace and the Unicode normalization forms.
+ *
+ * A normalizer sees one segment between added tokens at a time: Prepend's text comes before each of
+ * them, and a combining mark behind an added token composes with nothing. An empty segment stays
+ * empty.
+ */
 #include "tokenizer_int.h"
 
 #include "error.h"
@@ -67,8 +73,8 @@ void mq_replace_text(const char *text, size_t n, const struct mq_text *from,
     mq_buffer_append(out, text, n);
 }
 
-/* True if the text is in the form already because all its characters are below `limit`'s lead
- * byte: ASCII is in every form, and up to U+02FF everything is in NFC. */
+/* A quick yes: ASCII is in every form, and text of characters below U+0300, the first combining
+ * mark, is in NFC. Most text is the one or the other, and utf8proc takes 4 bytes a character. */
 static bool already_normal(const struct mq_buffer *text, int options)
 {
     const bool nfc = options == (UTF8PROC_STABLE | UTF8PROC_COMPOSE);
@@ -79,6 +85,7 @@ static bool already_normal(const struct mq_buffer *text, int options)
     return true;
 }
 
+/* NUL characters are text like any other here: utf8proc is told the length. */
 static moeq_status normalize_unicode(int options, const struct mq_buffer *text,
                                      struct mq_buffer *out, moeq_error *err)
 {

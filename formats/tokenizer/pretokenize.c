@@ -1,4 +1,11 @@
-/* pretokenize.c: Split, Metaspace, ByteLevel and Digits: how text becomes words. */
+/*
+ * pretokenize.c: Split, Metaspace, ByteLevel and Digits: how text becomes words.
+ *
+ * Each is one or two elementary steps: Metaspace is a rewriting and, with `split`, a Split on its
+ * character; ByteLevel is a space in front, a Split on GPT-2's pattern, and the change of bytes
+ * into its alphabet, each if asked for; Digits is a Split on \p{N}. A step turns one list of pieces
+ * into another.
+ */
 #include "tokenizer_int.h"
 
 #include "byte_level.h"
@@ -126,10 +133,10 @@ static moeq_status load_step(struct mq_load *load, const cJSON *json, const char
         return load_byte_level(load, json);
     if (strcmp(type, "Digits") == 0) {
         bool individual;
-        MQ_TRY(mq_load_flag(load, json, "individual_digits", "pre-tokenizer Digits", -1,
-                            &individual));
-        return add_regex_split(load, "\\p{N}",
-                               individual ? MQ_SPLIT_ISOLATED : MQ_SPLIT_CONTIGUOUS, false);
+        MQ_TRY(
+            mq_load_flag(load, json, "individual_digits", "pre-tokenizer Digits", -1, &individual));
+        return add_regex_split(load, "\\p{N}", individual ? MQ_SPLIT_ISOLATED : MQ_SPLIT_CONTIGUOUS,
+                               false);
     }
     return mq_load_unsupported(load, "pre-tokenizer", type);
 }
@@ -146,8 +153,13 @@ void mq_pretokenizer_free(struct mq_tokenizer *tokenizer)
 }
 
 /*
- * One piece being split: matches and the stretches between them come in order through
- * split_item, which joins them as the behavior says.
+ * One piece being split. Of "a-b" split at "-" the behaviors make
+ *   Removed [a][b]   Isolated [a][-][b]   MergedWithPrevious [a-][b]   MergedWithNext [a][-b]
+ * and Contiguous is Isolated with neighbouring matches joined. In a run of matches only the outer
+ * one merges: "a--b" gives [a-][-][b] and [a][-][-b]. With `invert` the roles are exchanged.
+ *
+ * Matches and the stretches between them come in order through split_item, which needs to hold
+ * back one of them to join it with the next.
  */
 struct splitter {
     struct mq_pieces *out;
@@ -242,10 +254,10 @@ static void metaspace_piece(const struct mq_pretokenizer_step *step, const char 
                             bool first, struct mq_buffer *out)
 {
     const struct mq_text space = {" ", 1}, *replacement = &step->replacement;
-    const bool has_it = starts_with(text, n, " ", 1) ||
-                        starts_with(text, n, replacement->data, replacement->size);
-    if (!has_it && (step->scheme == MQ_PREPEND_ALWAYS ||
-                    (step->scheme == MQ_PREPEND_FIRST && first)))
+    const bool has_it =
+        starts_with(text, n, " ", 1) || starts_with(text, n, replacement->data, replacement->size);
+    if (!has_it &&
+        (step->scheme == MQ_PREPEND_ALWAYS || (step->scheme == MQ_PREPEND_FIRST && first)))
         mq_buffer_append(out, replacement->data, replacement->size);
     mq_replace_text(text, n, &space, replacement, out);
 }
@@ -300,7 +312,8 @@ moeq_status mq_pretokenize(const struct mq_tokenizer *tokenizer, struct mq_match
             return mq_fail_memory(err, "splitting text into words");
         if (pieces->text.size > limit)
             return mq_fail(err, MOEQ_LIMIT,
-                           "the tokenizer's pre-tokenizer makes more than %zu bytes of text", limit);
+                           "the tokenizer's pre-tokenizer makes more than %zu bytes of text",
+                           limit);
     }
     return MOEQ_OK;
 }

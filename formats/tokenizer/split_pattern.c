@@ -20,15 +20,15 @@
 
 enum {
     BASE_STEPS = 2000,
-    STEPS_PER_BYTE = 256,      /* of the budget; published patterns need below 10 */
+    STEPS_PER_BYTE = 256,            /* of the budget; published patterns need below 10 */
     FIRST_BUDGET = 10 * 1000 * 1000, /* PCRE2's own default match limit */
-    HEAP_KIB = 256 * 1024,     /* of the interpreter's backtracking points */
+    HEAP_KIB = 256 * 1024,           /* of the interpreter's backtracking points */
+    FIRST_JIT_STACK_BYTES = 32 * 1024,
     JIT_STACK_BYTES = 1024 * 1024,
 };
 
 struct mq_pattern {
     pcre2_code *code; /* NULL: a literal */
-    bool jit;
     size_t length;
     char literal[];
 };
@@ -59,7 +59,6 @@ moeq_status mq_pattern_regex(const char *regex, size_t n, const char *path,
     *pattern = NULL;
     moeq_status status;
     MQ_TRY_OUT(mq_translate_regex(regex, n, path, &translated, err));
-    status = MOEQ_NO_MEMORY;
     context = pcre2_compile_context_create(NULL);
     *pattern = calloc(1, sizeof **pattern + 1);
     if (!context || !*pattern || !mq_buffer_ok(&translated)) {
@@ -78,7 +77,7 @@ moeq_status mq_pattern_regex(const char *regex, size_t n, const char *path,
         goto out;
     }
     /* Not every platform has the JIT compiler; the interpreter gives the same matches. */
-    (*pattern)->jit = pcre2_jit_compile((*pattern)->code, PCRE2_JIT_COMPLETE) == 0;
+    (void)pcre2_jit_compile((*pattern)->code, PCRE2_JIT_COMPLETE);
     status = MOEQ_OK;
 out:
     if (status != MOEQ_OK) {
@@ -104,7 +103,7 @@ moeq_status mq_matcher_create(struct mq_matcher **matcher, moeq_error *err)
     if (m) {
         m->data = pcre2_match_data_create(1, NULL);
         m->context = pcre2_match_context_create(NULL);
-        m->stack = pcre2_jit_stack_create(32 * 1024, JIT_STACK_BYTES, NULL);
+        m->stack = pcre2_jit_stack_create(FIRST_JIT_STACK_BYTES, JIT_STACK_BYTES, NULL);
         m->budget = FIRST_BUDGET;
     }
     if (!m || !m->data || !m->context) {
@@ -135,8 +134,7 @@ void mq_matcher_grant(struct mq_matcher *matcher, size_t n)
 
 /* pcre2_match with a limit on the steps from one start; JIT first, where there is one. */
 static int match_limited(const struct mq_pattern *pattern, struct mq_matcher *matcher,
-                         const char *text, size_t n, size_t from, uint32_t steps,
-                         uint32_t options)
+                         const char *text, size_t n, size_t from, uint32_t steps, uint32_t options)
 {
     pcre2_set_match_limit(matcher->context, steps);
     options |= PCRE2_NO_UTF_CHECK;
@@ -156,8 +154,7 @@ static int match_patiently(const struct mq_pattern *pattern, struct mq_matcher *
     uint32_t steps = BASE_STEPS;
     for (;;) {
         /* With PCRE2_ANCHORED given here, PCRE2 uses its interpreter. */
-        const int result =
-            match_limited(pattern, matcher, text, n, from, steps, PCRE2_ANCHORED);
+        const int result = match_limited(pattern, matcher, text, n, from, steps, PCRE2_ANCHORED);
         if (result == PCRE2_ERROR_NOMATCH) {
             if (from == n)
                 return result;

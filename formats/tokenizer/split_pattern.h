@@ -34,7 +34,7 @@ moeq_status mq_pattern_find(const struct mq_pattern *pattern, struct mq_matcher 
 
 /* split_translate.c: appends to `out` the PCRE2 expression (for UTF and UCP) that matches what the
  * Oniguruma expression matches. */
-moeq_status mq_translate_regex(const char *regex, size_t n, const char *path,
-                               struct mq_buffer *out, moeq_error *err);
+moeq_status mq_translate_regex(const char *regex, size_t n, const char *path, struct mq_buffer *out,
+                               moeq_error *err);
 
 #endif

@@ -8,8 +8,8 @@
  *   [a[b]]  there a nested set, && an intersection -> refused
  *   {,n}    there {0,n}, here literal text         -> {0,n}
  *   {n}? {n,m}+   there a second quantifier        -> refused
- *   (?i:ss) there also one letter for two, U+00DF  -> refused: ff fi fl ss st, and what is not ASCII
- *   ^ $ \w \b and whatever is not listed here      -> refused
+ *   (?i:ss) there also one letter for two, U+00DF  -> refused: ff fi fl ss st, and what is not
+ * ASCII ^ $ \w \b and whatever is not listed here      -> refused
  */
 #include "split_pattern.h"
 
@@ -20,12 +20,13 @@
 #include <string.h>
 
 /* White_Space of Unicode's PropList.txt, unchanged since Unicode 6.3, and its complement. */
-#define WHITE_SPACE                                                                                \
-    "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}"        \
+#define WHITE_SPACE                                                                             \
+    "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}" \
     "\\x{205f}\\x{3000}"
-#define NOT_WHITE_SPACE                                                                            \
-    "\\x{0}-\\x{8}\\x{e}-\\x{1f}\\x{21}-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{1fff}"    \
-    "\\x{200b}-\\x{2027}\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}"                     \
+#define NOT_WHITE_SPACE                                                                        \
+    "\\x{0}-\\x{8}\\x{e}-\\x{1f}\\x{21}-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{" \
+    "1fff}"                                                                                    \
+    "\\x{200b}-\\x{2027}\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}"             \
     "\\x{3001}-\\x{10ffff}"
 
 enum { MAX_GROUPS = 64 }; /* nesting */
@@ -43,8 +44,8 @@ struct translation {
 
 static moeq_status refuse(struct translation *t, const char *what)
 {
-    return mq_fail_file(t->err, MOEQ_UNSUPPORTED, t->path,
-                        "split pattern '%.300s' at byte %zu: %s", t->regex, t->at, what);
+    return mq_fail_file(t->err, MOEQ_UNSUPPORTED, t->path, "split pattern '%.300s' at byte %zu: %s",
+                        t->regex, t->at, what);
 }
 
 static bool looking_at(const struct translation *t, const char *text)
@@ -62,9 +63,10 @@ static moeq_status put_property(struct translation *t)
     const char *end = memchr(start, '}', t->n - t->at);
     if (!end || start[2] != '{' || end - start < 4 || end - start > 5)
         return refuse(t, "only \\p{..} of a general category is supported");
+    const size_t n = (size_t)(end - start - 3); /* 1 or 2 */
     char name[5] = " ";
-    memcpy(name + 1, start + 3, (size_t)(end - start - 3));
-    strcat(name, " ");
+    memcpy(name + 1, start + 3, n);
+    name[1 + n] = ' ';
     if (!strstr(names, name))
         return refuse(t, "only \\p{..} of a general category is supported");
     mq_buffer_append(t->out, start, (size_t)(end - start + 1));
@@ -102,9 +104,11 @@ static moeq_status put_escape(struct translation *t, bool in_set)
     if (t->caseless[t->depth] && ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')))
         return refuse(t, "this escape is not supported inside (?i:");
     switch (c) {
-    case 'p': case 'P':
+    case 'p':
+    case 'P':
         return put_property(t);
-    case 'x': case 'u':
+    case 'x':
+    case 'u':
         return put_code_point(t);
     case 's':
         mq_buffer_puts(t->out, in_set ? WHITE_SPACE : "[" WHITE_SPACE "]");
@@ -121,7 +125,10 @@ static moeq_status put_escape(struct translation *t, bool in_set)
     case 'v':
         mq_buffer_puts(t->out, "\\x{b}");
         break;
-    case 'r': case 'n': case 't': case 'f':
+    case 'r':
+    case 'n':
+    case 't':
+    case 'f':
         mq_buffer_append(t->out, t->regex + t->at, 2);
         break;
     default:
@@ -230,8 +237,8 @@ static moeq_status check_caseless(struct translation *t)
     return MOEQ_OK;
 }
 
-moeq_status mq_translate_regex(const char *regex, size_t n, const char *path,
-                               struct mq_buffer *out, moeq_error *err)
+moeq_status mq_translate_regex(const char *regex, size_t n, const char *path, struct mq_buffer *out,
+                               moeq_error *err)
 {
     struct translation t = {.regex = regex, .n = n, .out = out, .path = path, .err = err};
     while (t.at < n) {
@@ -251,14 +258,19 @@ moeq_status mq_translate_regex(const char *regex, size_t n, const char *path,
         case '{':
             MQ_TRY(put_interval(&t));
             continue;
-        case '^': case '$':
+        case '^':
+        case '$':
             return refuse(&t, "anchors are not supported");
         case ')':
             if (t.depth == 0)
                 return refuse(&t, "a closing parenthesis without an opening one");
             t.depth--;
             break;
-        case '|': case '*': case '+': case '?': case '.':
+        case '|':
+        case '*':
+        case '+':
+        case '?':
+        case '.':
             break;
         default:
             t.last = last;

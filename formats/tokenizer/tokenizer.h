@@ -3,7 +3,12 @@
  *
  * Supported: the BPE model (byte fallback, byte-level, ignore_merges, fuse_unk), with the
  * normalizers, pre-tokenizers, post-processors and decoders that published models use with it.
- * Anything else in the file is an error that names it. A loaded tokenizer is immutable: threads may share it.
+ * Anything else in the file is an error that names it, except `truncation` and `padding`, which are
+ * settings of its last user and not looked at. A loaded tokenizer is immutable: threads may share
+ * it.
+ *
+ * The reference is the `tokenizers` library 0.23: the same ids for the same file and text, up to
+ * characters newer than the Unicode tables of PCRE2 (classes) and utf8proc (normal forms).
  */
 #ifndef MQ_TOKENIZER_H
 #define MQ_TOKENIZER_H
@@ -24,7 +29,8 @@ moeq_status mq_tokenizer_load(const char *json, size_t n, const char *path,
                               struct mq_tokenizer **tokenizer, moeq_error *err);
 void mq_tokenizer_free(struct mq_tokenizer *tokenizer); /* NULL is fine */
 
-/* Appends the ids of n bytes of text to `ids`. Text that is not UTF-8 is an error with its offset.
+/* Appends the ids of n bytes of text to `ids`. Text that is not UTF-8 is an error with its offset;
+ * so is text above 512 MiB. On an error `ids` is as before.
  * add_special_tokens: apply the post-processor's template (the BOS of most models). */
 moeq_status mq_tokenizer_encode(const struct mq_tokenizer *tokenizer, const char *text, size_t n,
                                 bool add_special_tokens, struct mq_ids *ids, moeq_error *err);

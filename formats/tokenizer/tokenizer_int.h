@@ -18,9 +18,9 @@
 #include "strmap.h"
 
 enum {
-    MQ_MAX_STEPS = 64,        /* of one component, Sequences flattened */
-    MQ_MAX_CONTENT = 1024,    /* bytes of an added token, of a Replace's or Prepend's text */
-    MQ_CHAR_IDS = 0x800,      /* characters whose pieces are found without hashing */
+    MQ_MAX_STEPS = 64,     /* of one component, Sequences flattened */
+    MQ_MAX_CONTENT = 1024, /* bytes of an added token, of a Replace's or Prepend's text */
+    MQ_CHAR_IDS = 0x800,   /* characters whose pieces are found without hashing */
     MQ_NO_ID = -1,
 };
 

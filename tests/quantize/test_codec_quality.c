@@ -17,8 +17,8 @@ enum source { GAUSS, LAPLACE, STUDENT, MODEL, SOURCES };
 
 static const char *const source_names[SOURCES] = {"gauss", "laplace", "student-t5", "model"};
 
-/* Bounds: what was measured when the search was tuned, with the percent that the unbiased scale costs
- * Q3_K, and 0.5 % for the luck of these draws (1 % where tails are heavy). */
+/* Bounds: what was measured when the search was tuned, with the percent that the unbiased scale
+ * costs Q3_K, and 0.5 % for the luck of these draws (1 % where tails are heavy). */
 static const struct row {
     const char *level;
     double ggml[SOURCES]; /* 0: not measured */
@@ -47,8 +47,8 @@ static FILE *open_model(void)
     return file;
 }
 
-/* The first expert matrices of the demo model, or fewer weights (0 without it). A safetensors file is
- * a little-endian u64 length, a JSON header of that length, then the tensors. */
+/* The first expert matrices of the demo model, or fewer weights (0 without it). A safetensors file
+ * is a little-endian u64 length, a JSON header of that length, then the tensors. */
 static size_t read_model(float *weights, size_t capacity)
 {
     FILE *file = open_model();
@@ -121,8 +121,8 @@ START_TEST(errors_are_within_the_recipe)
                 printf("%7s", "-");
             double error[MQ_EFFORT_COUNT];
             for (int effort = 0; effort < MQ_EFFORT_COUNT; effort++) {
-                error[effort] = relative_rmse(mq_level_find(row->level), (enum mq_effort)effort,
-                                              weights, n);
+                error[effort] =
+                    relative_rmse(mq_level_find(row->level), (enum mq_effort)effort, weights, n);
                 printf("   %.5f", error[effort]);
             }
             printf("\n");

@@ -75,8 +75,7 @@ static void check_variants(const struct mq_level *level, enum mq_effort effort, 
         memset(bytes, 0xa5, size);
         mq_level_encode_rows(level, (enum mq_isa)isa, effort, weights, 1, n, bytes);
         ck_assert_msg(memcmp(bytes, reference, size) == 0, "%s/%s of %zu %s weights: %s differs",
-                      level->name, mq_effort_name(effort), n, what,
-                      mq_isa_name((enum mq_isa)isa));
+                      level->name, mq_effort_name(effort), n, what, mq_isa_name((enum mq_isa)isa));
         mq_level_decode_rows(level, (enum mq_isa)isa, reference, 1, n, decoded);
         ck_assert_msg(memcmp(decoded, expected, 4 * n) == 0, "%s decoder, %s: %s differs",
                       level->name, what, mq_isa_name((enum mq_isa)isa));
@@ -92,8 +91,8 @@ START_TEST(every_instruction_set_gives_the_same_bytes)
             for (size_t k = 0; k < sizeof lengths / sizeof lengths[0]; k++)
                 for (int effort = 0; effort < MQ_EFFORT_COUNT; effort++) {
                     mq_test_fill((enum mq_test_kind)kind, k + 1, weights, lengths[k]);
-                    check_variants(&mq_levels[i], (enum mq_effort)effort,
-                                   mq_test_kind_names[kind], weights, lengths[k]);
+                    check_variants(&mq_levels[i], (enum mq_effort)effort, mq_test_kind_names[kind],
+                                   weights, lengths[k]);
                 }
 }
 END_TEST
@@ -161,13 +160,13 @@ START_TEST(odd_weights_are_kept_as_well_as_the_format_can)
         {MQ_TEST_sparse, {.01, .1, .2}},
         {MQ_TEST_one_outlier, {.002, .02, .02}},
         {MQ_TEST_small, {.02, .10, .17}}, /* scales are subnormal halves */
-        {MQ_TEST_tiny, {.08, .25, .3}},    /* a unit of d is 6e-8, a fifth of the deviation */
+        {MQ_TEST_tiny, {.08, .25, .3}},   /* a unit of d is 6e-8, a fifth of the deviation */
     };
     for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++)
         for (size_t l = 0; l < 3; l++)
             for (int effort = 0; effort < MQ_EFFORT_COUNT; effort++) {
-                const double error = relative_error(&mq_levels[l], (enum mq_effort)effort,
-                                                    rows[r].kind);
+                const double error =
+                    relative_error(&mq_levels[l], (enum mq_effort)effort, rows[r].kind);
                 ck_assert_msg(error <= rows[r].bound[l], "%s/%s of %s weights: relative RMSE %g",
                               mq_levels[l].name, mq_effort_name((enum mq_effort)effort),
                               mq_test_kind_names[rows[r].kind], error);
@@ -199,7 +198,8 @@ START_TEST(narrowing_rounds_and_saturates)
     mq_test_fill(MQ_TEST_any_bits, 4, weights, MAX_WEIGHTS);
     weights[0] = 65519.0f, weights[1] = 65520.0f, weights[2] = -FLT_MAX, weights[3] = FLT_MAX;
     const enum mq_isa isa = mq_isa_detect();
-    mq_level_encode_rows(mq_level_find("f16"), isa, MQ_EFFORT_DEFAULT, weights, 1, MAX_WEIGHTS, f16);
+    mq_level_encode_rows(mq_level_find("f16"), isa, MQ_EFFORT_DEFAULT, weights, 1, MAX_WEIGHTS,
+                         f16);
     mq_level_encode_rows(mq_level_find("bf16"), isa, MQ_EFFORT_DEFAULT, weights, 1, MAX_WEIGHTS,
                          bf16);
     mq_level_decode_rows(mq_level_find("f16"), isa, f16, 1, MAX_WEIGHTS, f16_back);

@@ -37,13 +37,26 @@ START_TEST(rows_have_the_bytes_of_their_segments)
         const char *level;
         uint64_t cols, bytes;
     } rows[] = {
-        {"q8_0", 1, 2},           {"q8_0", 31, 62},   {"q8_0", 32, 34},
-        {"q8_0", 33, 36},         {"q8_0", 4096, 4352}, {"q4_k", 1, 2},
-        {"q4_k", 31, 62},         {"q4_k", 32, 34},   {"q4_k", 255, 7 * 34 + 62},
-        {"q4_k", 256, 144},       {"q4_k", 257, 146}, {"q4_k", 300, 144 + 34 + 24},
-        {"q4_k", 14336, 56 * 144}, {"q3_k", 256, 110}, {"q3_k", 300, 110 + 34 + 24},
-        {"q3_k", 14336, 56 * 110}, {"f32", 7, 28},     {"f16", 7, 14},
-        {"bf16", 7, 14},          {"q4_k", 0, 0},
+        {"q8_0", 1, 2},
+        {"q8_0", 31, 62},
+        {"q8_0", 32, 34},
+        {"q8_0", 33, 36},
+        {"q8_0", 4096, 4352},
+        {"q4_k", 1, 2},
+        {"q4_k", 31, 62},
+        {"q4_k", 32, 34},
+        {"q4_k", 255, 7 * 34 + 62},
+        {"q4_k", 256, 144},
+        {"q4_k", 257, 146},
+        {"q4_k", 300, 144 + 34 + 24},
+        {"q4_k", 14336, 56 * 144},
+        {"q3_k", 256, 110},
+        {"q3_k", 300, 110 + 34 + 24},
+        {"q3_k", 14336, 56 * 110},
+        {"f32", 7, 28},
+        {"f16", 7, 14},
+        {"bf16", 7, 14},
+        {"q4_k", 0, 0},
         {"f32", UINT64_C(1) << 40, UINT64_C(1) << 42},
         {"q3_k", UINT64_C(1) << 48, (UINT64_C(1) << 40) * 110},
     };
@@ -79,8 +92,7 @@ START_TEST(rows_survive_the_round_trip)
             for (int isa = 0; isa < MQ_ISA_COUNT; isa++) {
                 const struct mq_level *level = &mq_levels[l];
                 const size_t cols = columns[c], n = ROWS * cols;
-                if (!mq_isa_available((enum mq_isa)isa) ||
-                    (isa == MQ_ISA_GENERIC && cols > 1000))
+                if (!mq_isa_available((enum mq_isa)isa) || (isa == MQ_ISA_GENERIC && cols > 1000))
                     continue;
                 const size_t row_bytes = mq_level_row_bytes(level, cols);
                 float *weights = mq_test_guarded(n * sizeof *weights);
@@ -144,7 +156,8 @@ START_TEST(rows_one_by_one_are_rows_at_once)
                 for (size_t r = 0; r < ROWS; r++) {
                     mq_level_encode_rows(level, isa, (enum mq_effort)effort, weights + r * cols, 1,
                                          cols, one + r * row_bytes);
-                    mq_level_decode_rows(level, isa, all + r * row_bytes, 1, cols, alone + r * cols);
+                    mq_level_decode_rows(level, isa, all + r * row_bytes, 1, cols,
+                                         alone + r * cols);
                 }
                 ck_assert_mem_eq(all, one, ROWS * row_bytes);
                 ck_assert_mem_eq(at_once, alone, ROWS * cols * sizeof *alone);

@@ -33,29 +33,29 @@ static inline float mq_test_bits(uint64_t *seed, uint32_t exponent_mask)
 }
 
 /* Weight i of a tensor of the kind; every value is finite. */
-#define MQ_TEST_KINDS(X)                                                                           \
-    X(gauss, 0.02f * mq_test_gauss(seed))                                                          \
-    X(laplace, 0.02f * mq_test_laplace(seed))                                                      \
-    X(student_t5, 0.02f * mq_test_student5(seed))                                                  \
-    X(zeros, 0.0f * (float)i)                                                                      \
-    X(negative_zeros, -0.0f * (float)(i + 1))                                                      \
-    X(constant, 0.37f)                                                                             \
-    X(negative_constant, -0.37f)                                                                   \
-    X(nearly_constant, 1.0f + 1e-6f * mq_test_gauss(seed))                                         \
-    X(positive, 0.1f + mq_test_uniform(seed))                                                      \
-    X(negative, -0.1f - mq_test_uniform(seed))                                                     \
-    X(alternating, i & 1 ? 0.5f : -0.5f)                                                           \
-    X(sparse, mq_test_uniform(seed) < 0.03f ? mq_test_gauss(seed) : 0.0f)                          \
-    X(one_outlier, i % 256 == 77 ? 1e4f : 0.01f * mq_test_gauss(seed))                             \
-    X(huge_outlier, i % 256 == 77 ? -FLT_MAX : mq_test_gauss(seed))                                \
-    X(zero_sub_blocks, i / 16 % 3 ? 0.0f : mq_test_gauss(seed))                                    \
-    X(huge, FLT_MAX * (2.0f * mq_test_uniform(seed) - 1.0f))                                       \
-    X(all_max, i % 5 ? FLT_MAX : -FLT_MAX)                                                         \
-    X(beyond_half, 1e7f * mq_test_gauss(seed))                                                     \
-    X(small, 1e-5f * mq_test_gauss(seed))                                                          \
-    X(tiny, 3e-7f * mq_test_gauss(seed))                                                           \
-    X(vanishing, 1e-20f * mq_test_gauss(seed))                                                     \
-    X(denormal, mq_test_bits(seed, 0))                                                             \
+#define MQ_TEST_KINDS(X)                                                  \
+    X(gauss, 0.02f * mq_test_gauss(seed))                                 \
+    X(laplace, 0.02f * mq_test_laplace(seed))                             \
+    X(student_t5, 0.02f * mq_test_student5(seed))                         \
+    X(zeros, 0.0f * (float)i)                                             \
+    X(negative_zeros, -0.0f * (float)(i + 1))                             \
+    X(constant, 0.37f)                                                    \
+    X(negative_constant, -0.37f)                                          \
+    X(nearly_constant, 1.0f + 1e-6f * mq_test_gauss(seed))                \
+    X(positive, 0.1f + mq_test_uniform(seed))                             \
+    X(negative, -0.1f - mq_test_uniform(seed))                            \
+    X(alternating, i & 1 ? 0.5f : -0.5f)                                  \
+    X(sparse, mq_test_uniform(seed) < 0.03f ? mq_test_gauss(seed) : 0.0f) \
+    X(one_outlier, i % 256 == 77 ? 1e4f : 0.01f * mq_test_gauss(seed))    \
+    X(huge_outlier, i % 256 == 77 ? -FLT_MAX : mq_test_gauss(seed))       \
+    X(zero_sub_blocks, i / 16 % 3 ? 0.0f : mq_test_gauss(seed))           \
+    X(huge, FLT_MAX *(2.0f * mq_test_uniform(seed) - 1.0f))               \
+    X(all_max, i % 5 ? FLT_MAX : -FLT_MAX)                                \
+    X(beyond_half, 1e7f * mq_test_gauss(seed))                            \
+    X(small, 1e-5f * mq_test_gauss(seed))                                 \
+    X(tiny, 3e-7f * mq_test_gauss(seed))                                  \
+    X(vanishing, 1e-20f * mq_test_gauss(seed))                            \
+    X(denormal, mq_test_bits(seed, 0))                                    \
     X(any_bits, mq_test_bits(seed, 255))
 
 #define X(name, value) MQ_TEST_##name,
@@ -68,8 +68,8 @@ static const char *const mq_test_kind_names[] = {MQ_TEST_KINDS(X)};
 
 static inline float mq_test_weight(enum mq_test_kind kind, size_t i, uint64_t *seed)
 {
-#define X(name, value)                                                                             \
-    case MQ_TEST_##name:                                                                           \
+#define X(name, value)   \
+    case MQ_TEST_##name: \
         return value;
     switch (kind) {
         MQ_TEST_KINDS(X)

@@ -1,6 +1,6 @@
 /*
- * golden_lines.h: reads the JSON lines of golden ids. They hold U+0000 in texts, at which cJSON ends a
- * string, so this is a small reader of its own for files we make ourselves.
+ * golden_lines.h: reads the JSON lines of golden ids. They hold U+0000 in texts, at which cJSON
+ * ends a string, so this is a small reader of its own for files we make ourselves.
  */
 #ifndef GOLDEN_LINES_H
 #define GOLDEN_LINES_H

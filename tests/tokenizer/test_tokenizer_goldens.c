@@ -104,14 +104,22 @@ static void report(const char *name, const struct counts *c)
 START_TEST(shipped_tokenizers)
 {
 #define DATA "tests/tokenizer/data/"
-#define OPTIONS(name) {DATA "options/" name ".json", DATA "options/" name ".jsonl"}
+#define OPTIONS(name)                                               \
+    {                                                               \
+        DATA "options/" name ".json", DATA "options/" name ".jsonl" \
+    }
     static const struct {
         const char *tokenizer, *lines;
     } cases[] = {
         {"demo/model/tokenizer.json", DATA "demo.jsonl"},
         {DATA "byte_level.json", DATA "byte_level.jsonl"},
-        OPTIONS("behaviors"), OPTIONS("metaspace"), OPTIONS("crossing"), OPTIONS("some_bytes"),
-        OPTIONS("dropped"),   OPTIONS("added"),     OPTIONS("gpt2"),
+        OPTIONS("behaviors"),
+        OPTIONS("metaspace"),
+        OPTIONS("crossing"),
+        OPTIONS("some_bytes"),
+        OPTIONS("dropped"),
+        OPTIONS("added"),
+        OPTIONS("gpt2"),
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct counts counts = {0};
@@ -127,8 +135,15 @@ END_TEST
 START_TEST(published_tokenizers)
 {
     static const char *const names[] = {
-        "mixtral-8x7b", "mixtral-8x22b-instruct", "mistral-v3-legacy", "tekken-nemo", "gpt-oss",
-        "qwen3",        "deepseek-v3",            "llama3",            "gemma3",
+        "mixtral-8x7b",
+        "mixtral-8x22b-instruct",
+        "mistral-v3-legacy",
+        "tekken-nemo",
+        "gpt-oss",
+        "qwen3",
+        "deepseek-v3",
+        "llama3",
+        "gemma3",
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char folder[64], file[128];

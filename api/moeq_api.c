@@ -1,0 +1,267 @@
+/* moeq_api.c: the installed C API over everything else. */
+#include "moeq.h"
+
+#include "convert.h"
+#include "error.h"
+#include "integrity.h"
+#include "perplexity.h"
+#include "report_json.h"
+#include "sweep.h"
+#include "tokenizer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct moeq_model {
+    struct mq_view *view;
+    struct mq_tokenizer *tokenizer; /* NULL if the model has none */
+};
+
+const char *moeq_version(void)
+{
+    return MOEQ_VERSION_STRING;
+}
+
+void moeq_free(void *memory)
+{
+    free(memory);
+}
+
+/* Copies a caller's option struct of any version: what its struct_size does not cover is zero. */
+static moeq_status read_options(void *options, size_t size, const void *caller, moeq_error *err)
+{
+    memset(options, 0, size);
+    if (!caller)
+        return MOEQ_OK;
+    size_t given;
+    memcpy(&given, caller, sizeof given);
+    if (given < sizeof given)
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "an option struct's struct_size is not set");
+    memcpy(options, caller, given < size ? given : size);
+    return MOEQ_OK;
+}
+
+/* ---- jobs ---- */
+
+/* A context and what its progress callback needs. */
+struct job {
+    struct mq_context context;
+    moeq_job options;
+    atomic_bool cancel;
+};
+
+static void on_progress(void *user, const struct mq_progress *p)
+{
+    struct job *job = user;
+    if (!job->options.progress(job->options.progress_user, p->phase, p->unit, p->done, p->total))
+        atomic_store(&job->cancel, true);
+}
+
+static moeq_status job_begin(struct job *job, const moeq_job *options, moeq_error *err)
+{
+    memset(job, 0, sizeof *job);
+    MQ_TRY(read_options(&job->options, sizeof job->options, options, err));
+    atomic_init(&job->cancel, false);
+    job->context.isa = mq_isa_detect();
+    job->context.threads = job->options.threads ? job->options.threads : mq_cpu_count();
+    job->context.memory_bytes = job->options.memory_bytes;
+    job->context.cancel = &job->cancel;
+    if (job->options.progress) {
+        job->context.progress = on_progress;
+        job->context.progress_user = job;
+    }
+    return MOEQ_OK;
+}
+
+/* Takes a JSON tree as text. */
+static moeq_status take_json(cJSON *tree, char **text, moeq_error *err)
+{
+    char *printed = tree ? cJSON_Print(tree) : NULL;
+    cJSON_Delete(tree);
+    *text = printed ? strdup(printed) : NULL; /* cJSON's allocator need not be ours */
+    cJSON_free(printed);
+    return *text ? MOEQ_OK : mq_fail_memory(err, "printing a report");
+}
+
+/* ---- models ---- */
+
+moeq_status moeq_model_open(const char *path, moeq_model **out, moeq_error *err)
+{
+    *out = NULL;
+    moeq_model *model = calloc(1, sizeof *model);
+    if (!model)
+        return mq_fail_memory(err, "opening a model");
+    moeq_status status = mq_model_open(path, &model->view, err);
+    if (status == MOEQ_OK && model->view->tokenizer_json.size)
+        status = mq_tokenizer_load(model->view->tokenizer_json.data,
+                                   model->view->tokenizer_json.size, path, &model->tokenizer, err);
+    if (status != MOEQ_OK) {
+        moeq_model_close(model);
+        return status;
+    }
+    *out = model;
+    return MOEQ_OK;
+}
+
+void moeq_model_close(moeq_model *model)
+{
+    if (!model)
+        return;
+    mq_tokenizer_free(model->tokenizer);
+    mq_view_close(model->view);
+    free(model);
+}
+
+moeq_status moeq_tokenize(const moeq_model *model, const char *text, size_t n,
+                          bool add_special_tokens, int32_t **ids, size_t *count, moeq_error *err)
+{
+    struct mq_ids found = {0};
+    *ids = NULL;
+    *count = 0;
+    if (!model->tokenizer)
+        return mq_fail_file(err, MOEQ_NOT_FOUND, model->view->path, "holds no tokenizer.json");
+    const moeq_status status =
+        mq_tokenizer_encode(model->tokenizer, text, n, add_special_tokens, &found, err);
+    if (status != MOEQ_OK) {
+        mq_ids_free(&found);
+        return status;
+    }
+    *ids = found.data;
+    *count = found.size;
+    return MOEQ_OK;
+}
+
+/* ---- conversion ---- */
+
+static moeq_status find_level(const char *name, const struct mq_level **level, moeq_error *err)
+{
+    *level = mq_level_find(name);
+    return *level ? MOEQ_OK : mq_fail(err, MOEQ_INVALID_ARGUMENT, "unknown level '%s'", name);
+}
+
+static moeq_status make_policy(const moeq_recipe *caller, struct mq_policy *policy, moeq_error *err)
+{
+    moeq_recipe recipe;
+    const struct mq_level *level;
+    MQ_TRY(read_options(&recipe, sizeof recipe, caller, err));
+    if (!recipe.level)
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "a recipe needs a level");
+    MQ_TRY(find_level(recipe.level, &level, err));
+    *policy = mq_policy_default(level);
+    if (recipe.attention)
+        MQ_TRY(find_level(recipe.attention, &policy->levels[MQ_CLASS_ATTENTION], err));
+    if (recipe.embeddings)
+        MQ_TRY(find_level(recipe.embeddings, &policy->levels[MQ_CLASS_EMBEDDINGS], err));
+    if (recipe.effort && !mq_effort_find(recipe.effort, &policy->effort))
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "unknown effort '%s'", recipe.effort);
+    return MOEQ_OK;
+}
+
+static moeq_status make_plan(const moeq_model *model, const moeq_recipe *recipe,
+                             struct mq_plan **plan, moeq_error *err)
+{
+    struct mq_policy policy;
+    MQ_TRY(make_policy(recipe, &policy, err));
+    return mq_plan_create(model->view, &policy, plan, err);
+}
+
+moeq_status moeq_plan_bytes(const moeq_model *model, const moeq_recipe *recipe, uint64_t *bytes,
+                            moeq_error *err)
+{
+    struct mq_plan *plan;
+    MQ_TRY(make_plan(model, recipe, &plan, err));
+    *bytes = plan->layout.file_bytes;
+    mq_plan_free(plan);
+    return MOEQ_OK;
+}
+
+moeq_status moeq_convert(const moeq_model *model, const moeq_recipe *recipe, const char *output,
+                         bool replace, const moeq_job *options, moeq_error *err)
+{
+    struct job job;
+    struct mq_plan *plan;
+    struct mq_convert_result result;
+    const struct mq_convert_options how = {.output = output, .replace = replace};
+    MQ_TRY(job_begin(&job, options, err));
+    MQ_TRY(make_plan(model, recipe, &plan, err));
+    const moeq_status status = mq_convert(&job.context, plan, &how, &result, err);
+    mq_plan_free(plan);
+    return status;
+}
+
+moeq_status moeq_check(const char *path, const moeq_job *options, char **report, moeq_error *err)
+{
+    struct job job;
+    struct mq_integrity_result result = {0};
+    *report = NULL;
+    MQ_TRY(job_begin(&job, options, err));
+    moeq_status status = mq_integrity_check(&job.context, path, &result, err);
+    if (status == MOEQ_OK)
+        status = take_json(mq_integrity_json(&result), report, err);
+    if (status == MOEQ_OK)
+        status = mq_integrity_status(&result, err);
+    mq_integrity_free(&result);
+    return status;
+}
+
+/* ---- evaluation ---- */
+
+static moeq_status read_text(const moeq_text *caller, moeq_text *text,
+                             struct mq_protocol_options *protocol, moeq_error *err)
+{
+    MQ_TRY(read_options(text, sizeof *text, caller, err));
+    if (!text->path)
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "a text needs a path");
+    *protocol = (struct mq_protocol_options){.context = text->context, .max_tokens = text->tokens};
+    if (text->protocol && !mq_protocol_find(text->protocol, &protocol->protocol))
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "unknown protocol '%s'", text->protocol);
+    return MOEQ_OK;
+}
+
+moeq_status moeq_eval(const moeq_model *model, const moeq_text *caller, const moeq_job *options,
+                      char **report, moeq_error *err)
+{
+    struct job job;
+    moeq_text text;
+    struct mq_protocol_options protocol;
+    struct mq_eval_result result = {0};
+    *report = NULL;
+    MQ_TRY(job_begin(&job, options, err));
+    MQ_TRY(read_text(caller, &text, &protocol, err));
+    moeq_status status = mq_eval_text(&job.context, model->view, text.path, &protocol, &result, err);
+    if (status == MOEQ_OK)
+        status = take_json(mq_eval_json(&result), report, err);
+    mq_eval_result_free(&result);
+    return status;
+}
+
+moeq_status moeq_sweep(const moeq_model *model, const moeq_text *caller, const moeq_recipe *recipes,
+                       size_t count, const moeq_job *options, char **report, moeq_error *err)
+{
+    struct job job;
+    moeq_text text;
+    struct mq_protocol_options protocol;
+    struct mq_sweep_result result = {0};
+    *report = NULL;
+    MQ_TRY(job_begin(&job, options, err));
+    MQ_TRY(read_text(caller, &text, &protocol, err));
+    struct mq_sweep_arm *arms = calloc(count + 1, sizeof *arms);
+    if (!arms)
+        return mq_fail_memory(err, "preparing a sweep");
+    moeq_status status = MOEQ_OK;
+    for (size_t i = 0; i < count && status == MOEQ_OK; i++) {
+        /* An array of structs: its stride is the caller's struct_size, not ours. */
+        const moeq_recipe *recipe =
+            (const moeq_recipe *)((const char *)recipes + i * recipes->struct_size);
+        status = make_policy(recipe, &arms[i].policy, err);
+        arms[i].name = recipe->level;
+    }
+    if (status == MOEQ_OK)
+        status = mq_sweep(&job.context, model->view, text.path, &protocol, arms, count, &result,
+                          err);
+    if (status == MOEQ_OK)
+        status = take_json(mq_sweep_json(&result), report, err);
+    mq_sweep_result_free(&result);
+    free(arms);
+    return status;
+}

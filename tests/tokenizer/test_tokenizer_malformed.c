@@ -1,0 +1,305 @@
+/* test_tokenizer_malformed.c: hostile and unsupported tokenizer.json, and bad input. */
+#include "test_support.h"
+
+#include "tokenizer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A tokenizer.json of its parts; each may be replaced by another. */
+struct parts {
+    const char *added, *normalizer, *pre, *post, *decoder, *options, *vocab, *merges;
+};
+
+static moeq_status load(const char *json, size_t n, struct mq_tokenizer **t, moeq_error *err)
+{
+    /* An exact copy, so that a sanitizer sees any read behind the end. */
+    char *copy = malloc(n ? n : 1);
+    memcpy(copy, json, n);
+    const moeq_status status = mq_tokenizer_load(copy, n, "t.json", t, err);
+    free(copy);
+    return status;
+}
+
+static moeq_status load_parts(const struct parts *p, struct mq_tokenizer **t, moeq_error *err)
+{
+    char json[4096];
+    const int n = snprintf(
+        json, sizeof json,
+        "{\"version\":\"1.0\",\"added_tokens\":[%s],\"normalizer\":%s,\"pre_tokenizer\":%s,"
+        "\"post_processor\":%s,\"decoder\":%s,\"model\":{\"type\":\"BPE\"%s,\"vocab\":%s,"
+        "\"merges\":%s}}",
+        p->added ? p->added : "", p->normalizer ? p->normalizer : "null", p->pre ? p->pre : "null",
+        p->post ? p->post : "null", p->decoder ? p->decoder : "null", p->options ? p->options : "",
+        p->vocab ? p->vocab : "{\"a\":0,\"b\":1,\"ab\":2,\" \":3}",
+        p->merges ? p->merges : "[[\"a\",\"b\"]]");
+    ck_assert_int_lt(n, (int)sizeof json);
+    return load(json, (size_t)n, t, err);
+}
+
+static void expect_parts(struct parts p, moeq_status expected, const char *message)
+{
+    struct mq_tokenizer *t;
+    moeq_error err = {0};
+    const moeq_status status = load_parts(&p, &t, &err);
+    ck_assert_msg(status == expected, "expected %s, found %s: %s", moeq_status_text(expected),
+                  moeq_status_text(status), err.message);
+    ck_assert_ptr_null(t);
+    ck_assert_msg(strstr(err.message, message) && strstr(err.message, "t.json"),
+                  "expected '%s' in '%s'", message, err.message);
+}
+
+static void expect_json(const char *json, moeq_status expected)
+{
+    struct mq_tokenizer *t;
+    moeq_error err = {0};
+    ck_assert_int_eq(load(json, strlen(json), &t, &err), expected);
+    ck_assert_ptr_null(t);
+    ck_assert_ptr_nonnull(strstr(err.message, "t.json"));
+}
+
+static struct mq_tokenizer *load_good(struct parts p)
+{
+    struct mq_tokenizer *t;
+    moeq_error err = {0};
+    ck_assert_msg(load_parts(&p, &t, &err) == MOEQ_OK, "%s", err.message);
+    return t;
+}
+
+START_TEST(whole_files)
+{
+    expect_json("", MOEQ_MALFORMED);
+    expect_json("[]", MOEQ_MALFORMED);
+    expect_json("7", MOEQ_MALFORMED);
+    expect_json("{}", MOEQ_MALFORMED);
+    expect_json("{\"model\":7}", MOEQ_MALFORMED);
+    expect_json("{\"model\":{\"type\":\"BPE\"}}", MOEQ_MALFORMED);
+    expect_json("{\"model\":{\"type\":\"Unigram\",\"vocab\":[]}}", MOEQ_UNSUPPORTED);
+    expect_json("{\"model\":{\"type\":\"WordPiece\",\"vocab\":{}}}", MOEQ_UNSUPPORTED);
+    expect_json("{\"version\":\"2.0\",\"model\":{}}", MOEQ_UNSUPPORTED);
+    expect_json("{\"model\":{\"type\":\"BPE\",\"type\":\"BPE\"}}", MOEQ_MALFORMED);
+    expect_json("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\\u0000\":0},\"merges\":[]}}",
+                MOEQ_UNSUPPORTED);
+    expect_json("{\"model\":{\"type\":\"B", MOEQ_MALFORMED);
+    char deep[1024];
+    memset(deep, '[', sizeof deep);
+    deep[sizeof deep - 1] = 0;
+    expect_json(deep, MOEQ_MALFORMED);
+}
+END_TEST
+
+START_TEST(vocabularies)
+{
+    expect_parts((struct parts){.vocab = "null"}, MOEQ_MALFORMED, "'vocab'");
+    expect_parts((struct parts){.vocab = "{}"}, MOEQ_MALFORMED, "'vocab'");
+    expect_parts((struct parts){.vocab = "[\"a\"]"}, MOEQ_MALFORMED, "'vocab'");
+    expect_parts((struct parts){.vocab = "{\"a\":\"0\"}"}, MOEQ_MALFORMED, "whole number");
+    expect_parts((struct parts){.vocab = "{\"a\":-1}"}, MOEQ_MALFORMED, "whole number");
+    expect_parts((struct parts){.vocab = "{\"a\":1.5}"}, MOEQ_MALFORMED, "whole number");
+    expect_parts((struct parts){.vocab = "{\"a\":4294967296}"}, MOEQ_LIMIT, "4294967296");
+    expect_parts((struct parts){.vocab = "{\"a\":1000000}"}, MOEQ_LIMIT, "1000000");
+    expect_parts((struct parts){.vocab = "{\"a\":1,\"b\":1}"}, MOEQ_MALFORMED, "same id 1");
+    expect_parts((struct parts){.vocab = "{\"a\":1,\"a\":2}"}, MOEQ_MALFORMED, "twice");
+}
+END_TEST
+
+START_TEST(merges)
+{
+    expect_parts((struct parts){.merges = "null"}, MOEQ_MALFORMED, "'merges'");
+    expect_parts((struct parts){.merges = "[[\"a\",\"zz\"]]"}, MOEQ_MALFORMED, "'zz'");
+    expect_parts((struct parts){.merges = "[[\"zz\",\"a\"]]"}, MOEQ_MALFORMED, "'zz'");
+    expect_parts((struct parts){.merges = "[[\"b\",\"a\"]]"}, MOEQ_MALFORMED, "'ba'");
+    expect_parts((struct parts){.merges = "[\"a\"]"}, MOEQ_MALFORMED, "merge 0");
+    expect_parts((struct parts){.merges = "[\"a b\",\"a b c\"]"}, MOEQ_MALFORMED, "merge 1");
+    expect_parts((struct parts){.merges = "[[\"a\"]]"}, MOEQ_MALFORMED, "merge 0");
+    expect_parts((struct parts){.merges = "[[\"a\",\"b\",\"c\"]]"}, MOEQ_MALFORMED, "merge 0");
+    expect_parts((struct parts){.merges = "[7]"}, MOEQ_MALFORMED, "merge 0");
+    expect_parts((struct parts){.merges = "[[]]"}, MOEQ_MALFORMED, "merge 0");
+}
+END_TEST
+
+#define TOKEN(id, content)                                                               \
+    "{\"id\":" id ",\"content\":\"" content "\",\"single_word\":false,\"lstrip\":false," \
+    "\"rstrip\":false,\"normalized\":false,\"special\":true}"
+
+START_TEST(added_tokens)
+{
+    expect_parts((struct parts){.added = "7"}, MOEQ_MALFORMED, "added token");
+    expect_parts((struct parts){.added = "{\"id\":4}"}, MOEQ_MALFORMED, "'content'");
+    expect_parts((struct parts){.added = "{\"id\":4,\"content\":\"x\"}"}, MOEQ_MALFORMED,
+                 "'single_word'");
+    expect_parts((struct parts){.added = TOKEN("4000000", "x")}, MOEQ_LIMIT, "4000000");
+    expect_parts((struct parts){.added = TOKEN("6", "x")}, MOEQ_MALFORMED, "expected id 4");
+    expect_parts((struct parts){.added = TOKEN("1", "x")}, MOEQ_MALFORMED, "expected id 4");
+    expect_parts((struct parts){.added = TOKEN("1", "a")}, MOEQ_MALFORMED, "expected id 0");
+    expect_parts((struct parts){.added = TOKEN("4", "x") "," TOKEN("5", "x")}, MOEQ_MALFORMED,
+                 "twice");
+}
+END_TEST
+
+START_TEST(unsupported_components)
+{
+    expect_parts((struct parts){.normalizer = "{\"type\":\"Lowercase\"}"}, MOEQ_UNSUPPORTED,
+                 "normalizer 'Lowercase'");
+    expect_parts((struct parts){.normalizer = "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"a\"},"
+                                              "\"content\":\"b\"}"},
+                 MOEQ_UNSUPPORTED, "Regex");
+    expect_parts((struct parts){.pre = "{\"type\":\"Whitespace\"}"}, MOEQ_UNSUPPORTED,
+                 "pre-tokenizer 'Whitespace'");
+    expect_parts((struct parts){.pre = "{\"type\":\"Sequence\"}"}, MOEQ_MALFORMED, "Sequence");
+    expect_parts((struct parts){.pre = "{}"}, MOEQ_MALFORMED, "'type'");
+    expect_parts((struct parts){.post = "{\"type\":\"BertProcessing\"}"}, MOEQ_UNSUPPORTED,
+                 "'BertProcessing'");
+    expect_parts((struct parts){.post = "{\"type\":\"TemplateProcessing\",\"single\":["
+                                        "{\"SpecialToken\":{\"id\":\"x\"}}]}"},
+                 MOEQ_MALFORMED, "without ids");
+    expect_parts((struct parts){.post = "{\"type\":\"TemplateProcessing\",\"single\":["
+                                        "{\"SpecialToken\":{\"id\":\"x\"}}],"
+                                        "\"special_tokens\":{\"x\":{\"ids\":[9]}}}"},
+                 MOEQ_MALFORMED, "not in the vocabulary");
+    expect_parts((struct parts){.decoder = "{\"type\":\"CTC\"}"}, MOEQ_UNSUPPORTED, "'CTC'");
+    expect_parts((struct parts){.decoder = "{\"type\":\"Strip\",\"content\":\"ab\",\"start\":1,"
+                                           "\"stop\":0}"},
+                 MOEQ_MALFORMED, "one character");
+    expect_parts((struct parts){.options = ",\"dropout\":0.1"}, MOEQ_UNSUPPORTED, "dropout");
+    expect_parts((struct parts){.options = ",\"continuing_subword_prefix\":\"##\""},
+                 MOEQ_UNSUPPORTED, "continuing_subword_prefix");
+    expect_parts((struct parts){.options = ",\"end_of_word_suffix\":\"</w>\""}, MOEQ_UNSUPPORTED,
+                 "end_of_word_suffix");
+    expect_parts((struct parts){.options = ",\"byte_fallback\":1"}, MOEQ_MALFORMED,
+                 "byte_fallback");
+}
+END_TEST
+
+#define SPLIT(regex)                                                        \
+    (struct parts)                                                          \
+    {                                                                       \
+        .pre = "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" regex "\"}," \
+               "\"behavior\":\"Isolated\",\"invert\":false}"                \
+    }
+
+START_TEST(patterns)
+{
+    static const struct {
+        struct parts parts;
+        moeq_status status;
+    } cases[] = {
+        {SPLIT("(a"), MOEQ_MALFORMED},
+        {SPLIT("a)"), MOEQ_UNSUPPORTED},
+        {SPLIT("[a"), MOEQ_UNSUPPORTED},
+        {SPLIT("*a"), MOEQ_MALFORMED},
+        {SPLIT("a\\\\"), MOEQ_UNSUPPORTED},
+        {SPLIT("\\\\p{Han}"), MOEQ_UNSUPPORTED},
+        {SPLIT("\\\\p{L"), MOEQ_UNSUPPORTED},
+        {SPLIT("\\\\p"), MOEQ_UNSUPPORTED},
+        {SPLIT("[a[b]]"), MOEQ_UNSUPPORTED},
+        {SPLIT("[a&&b]"), MOEQ_UNSUPPORTED},
+        {SPLIT("[]a]"), MOEQ_UNSUPPORTED},
+        {SPLIT("^a"), MOEQ_UNSUPPORTED},
+        {SPLIT("\\\\w+"), MOEQ_UNSUPPORTED},
+        {SPLIT("\\\\b"), MOEQ_UNSUPPORTED},
+        {SPLIT("(?<=a)"), MOEQ_UNSUPPORTED},
+        {SPLIT("(?i)a"), MOEQ_UNSUPPORTED},
+        {SPLIT("(*UCP)"), MOEQ_UNSUPPORTED},
+        {SPLIT("(?i:ss)"), MOEQ_UNSUPPORTED},
+        {SPLIT("(?i:é)"), MOEQ_UNSUPPORTED},
+        {SPLIT("(?i:[^a])"), MOEQ_UNSUPPORTED},
+        {SPLIT("a{2}?"), MOEQ_UNSUPPORTED},
+        {SPLIT("a{2,3}+"), MOEQ_UNSUPPORTED},
+        {SPLIT("a{3,2}"), MOEQ_MALFORMED},
+        {SPLIT("((a{999}){999}){999}"), MOEQ_MALFORMED},
+        {SPLIT("\\\\x{110000}"), MOEQ_MALFORMED},
+        {SPLIT("\\\\x41"), MOEQ_UNSUPPORTED},
+        {SPLIT("a(b)\\\\1"), MOEQ_UNSUPPORTED},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        expect_parts(cases[i].parts, cases[i].status, "split pattern");
+    expect_parts((struct parts){.pre = "{\"type\":\"Split\",\"pattern\":{\"String\":\"a\"},"
+                                       "\"behavior\":\"Shuffled\",\"invert\":false}"},
+                 MOEQ_UNSUPPORTED, "Shuffled");
+}
+END_TEST
+
+/* A pattern whose backtracking explodes is stopped, in bounded time. */
+START_TEST(catastrophic_pattern)
+{
+    struct mq_tokenizer *t = load_good(SPLIT("(a|a|ab)*[cd]|(a*)*b(a*)*c"));
+    char text[3000];
+    memset(text, 'a', sizeof text);
+    struct mq_ids ids = {0};
+    moeq_error err = {0};
+    const moeq_status status = mq_tokenizer_encode(t, text, sizeof text, true, &ids, &err);
+    ck_assert_int_eq(status, MOEQ_LIMIT);
+    ck_assert_uint_eq(ids.size, 0);
+    ck_assert_ptr_nonnull(strstr(err.message, "split pattern"));
+    mq_ids_free(&ids);
+    mq_tokenizer_free(t);
+}
+END_TEST
+
+/* Normalizers that multiply the text are stopped. */
+START_TEST(exploding_normalizer)
+{
+#define TIMES_8 "{\"type\":\"Replace\",\"pattern\":{\"String\":\"a\"},\"content\":\"aaaaaaaa\"}"
+    struct mq_tokenizer *t = load_good((struct parts){
+        .normalizer = "{\"type\":\"Sequence\",\"normalizers\":[" TIMES_8 "," TIMES_8 "," TIMES_8
+                      "," TIMES_8 "," TIMES_8 "," TIMES_8 "," TIMES_8 "," TIMES_8 "]}"});
+    struct mq_ids ids = {0};
+    moeq_error err = {0};
+    ck_assert_int_eq(mq_tokenizer_encode(t, "aaaa", 4, true, &ids, &err), MOEQ_LIMIT);
+    mq_ids_free(&ids);
+    mq_tokenizer_free(t);
+}
+END_TEST
+
+START_TEST(bad_input)
+{
+    struct mq_tokenizer *t = load_good((struct parts){.options = ",\"unk_token\":\"<none>\""});
+    struct mq_ids ids = {0};
+    struct mq_buffer text = {0};
+    moeq_error err = {0};
+    ck_assert_int_eq(mq_tokenizer_encode(t, "ab\xff", 3, true, &ids, &err), MOEQ_MALFORMED);
+    ck_assert_ptr_nonnull(strstr(err.message, "byte 2"));
+    /* The unknown token is not in the vocabulary: that matters when one is needed. */
+    err = (moeq_error){0};
+    ck_assert_int_eq(mq_tokenizer_encode(t, "abz", 3, true, &ids, &err), MOEQ_MALFORMED);
+    ck_assert_uint_eq(ids.size, 0);
+    err = (moeq_error){0};
+    ck_assert_ok(mq_tokenizer_encode(t, "ab ba", 5, true, &ids, &err));
+    const int32_t expected[] = {2, 3, 1, 0};
+    ck_assert_uint_eq(ids.size, 4);
+    ck_assert_mem_eq(ids.data, expected, sizeof expected);
+    ck_assert_ok(mq_tokenizer_encode(t, NULL, 0, true, &ids, &err));
+    ck_assert_uint_eq(ids.size, 4);
+
+    const int32_t strange[] = {-1, 2, 4, INT32_MAX, INT32_MIN, 1};
+    ck_assert_ok(mq_tokenizer_decode(t, strange, 6, true, &text, &err));
+    ck_assert_str_eq(text.data, "ab b");
+    ck_assert_int_eq(mq_tokenizer_token_id(t, "ab"), 2);
+    ck_assert_int_eq(mq_tokenizer_token_id(t, "zz"), -1);
+    ck_assert_uint_eq(mq_tokenizer_vocab_size(t), 4);
+    mq_ids_free(&ids);
+    mq_buffer_free(&text);
+    mq_tokenizer_free(t);
+    mq_tokenizer_free(NULL);
+}
+END_TEST
+
+static void add_tests(TCase *tests)
+{
+    tcase_add_test(tests, whole_files);
+    tcase_add_test(tests, vocabularies);
+    tcase_add_test(tests, merges);
+    tcase_add_test(tests, added_tokens);
+    tcase_add_test(tests, unsupported_components);
+    tcase_add_test(tests, patterns);
+    tcase_add_test(tests, catastrophic_pattern);
+    tcase_add_test(tests, exploding_normalizer);
+    tcase_add_test(tests, bad_input);
+}
+
+int main(void)
+{
+    return mq_test_main("test_tokenizer_malformed", add_tests);
+}

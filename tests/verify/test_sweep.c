@@ -1,0 +1,130 @@
+/* A sweep over the demo's model: a level that is the source's own gives exactly 0 and 100 %, the
+ * others lie in order, sizes are those of the plans. */
+#include "test_support.h"
+#include "json.h"
+#include "report_json.h"
+#include "sweep.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static struct mq_sweep_arm arm(const char *level)
+{
+    ck_assert_ptr_nonnull(mq_level_find(level));
+    return (struct mq_sweep_arm){level, mq_policy_default(mq_level_find(level))};
+}
+
+static void check_exact(const struct mq_sweep_row *base, const struct mq_sweep_row *row)
+{
+    const struct mq_arm_result *r = &row->result;
+    ck_assert_uint_eq(row->weight_bytes, base->weight_bytes);
+    ck_assert(row->bits_per_weight == base->bits_per_weight);
+    ck_assert(row->expert_relative_rmse == 0);
+    ck_assert(r->perplexity.ppl.value == base->result.perplexity.ppl.value);
+    ck_assert(r->ppl_ratio.value == 1 && r->ppl_ratio.se == 0);
+    ck_assert(r->kld.mean.value == 0 && r->kld.max == 0);
+    ck_assert(r->same_top.value == 1);
+    ck_assert(r->routing.overall.metric[MQ_ROUTING_EXACT_SET].value == 1);
+    ck_assert(r->routing.overall.metric[MQ_ROUTING_OVERLAP].value == 1);
+    ck_assert(r->routing.overall.metric[MQ_ROUTING_WEIGHTED].value == 1);
+    ck_assert(r->routing.overall.metric[MQ_ROUTING_ROUTER_KL].value == 0);
+}
+
+/* Each level loses more than the one before. */
+static void check_order(const struct mq_sweep_row *rows, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        const struct mq_arm_result *better = &rows[i - 1].result, *worse = &rows[i].result;
+        ck_assert(rows[i].weight_bytes < rows[i - 1].weight_bytes);
+        ck_assert(rows[i].expert_relative_rmse > rows[i - 1].expert_relative_rmse);
+        ck_assert(worse->kld.mean.value > better->kld.mean.value);
+        ck_assert(worse->kld.p99 > better->kld.p99);
+        ck_assert(worse->same_top.value < better->same_top.value);
+        ck_assert(worse->routing.overall.metric[MQ_ROUTING_EXACT_SET].value <
+                  better->routing.overall.metric[MQ_ROUTING_EXACT_SET].value);
+        ck_assert(worse->routing.overall.metric[MQ_ROUTING_ROUTER_KL].value >
+                  better->routing.overall.metric[MQ_ROUTING_ROUTER_KL].value);
+    }
+}
+
+static void check_json(const struct mq_sweep_result *result)
+{
+    cJSON *json = mq_sweep_json(result);
+    ck_assert_ptr_nonnull(json);
+    const cJSON *rows = mq_json_get(json, "rows");
+    ck_assert_int_eq(cJSON_GetArraySize(rows), (int)result->rows_count);
+    const cJSON *first = cJSON_GetArrayItem(rows, 0), *last = cJSON_GetArrayItem(rows, 4);
+    ck_assert(cJSON_IsTrue(mq_json_get(first, "is_baseline")));
+    ck_assert_ptr_null(mq_json_get(first, "kld_nats"));
+    ck_assert_str_eq(mq_json_get(last, "name")->valuestring, "q3_k");
+    ck_assert(mq_json_get(mq_json_get(mq_json_get(last, "kld_nats"), "mean"), "value")->valuedouble ==
+              result->rows[4].result.kld.mean.value);
+    const cJSON *chance = mq_json_get(json, "routing_chance");
+    ck_assert_double_eq_tol(mq_json_get(chance, "exact_set_rate")->valuedouble, 1.0 / 28, 1e-15);
+    ck_assert(cJSON_IsNull(mq_json_get(chance, "router_kl_nats")));
+    cJSON_Delete(json);
+}
+
+START_TEST(demo)
+{
+    const struct mq_context context = {.isa = mq_isa_detect(), .threads = mq_cpu_count()};
+    const struct mq_protocol_options options = {.max_tokens = 2048};
+    const struct mq_sweep_arm arms[] = {arm("bf16"), arm("q8_0"), arm("q4_k"), arm("q3_k")};
+    struct mq_view *view;
+    struct mq_sweep_result r;
+    moeq_error err = {0};
+    ck_assert_ok(mq_model_open(mq_test_source("demo/model"), &view, &err));
+    ck_assert_msg(mq_sweep(&context, view, mq_test_source("demo/text.txt"), &options, arms, 4, &r,
+                           &err) == MOEQ_OK,
+                  "%s", err.message);
+    ck_assert_uint_eq(r.rows_count, 5);
+    for (size_t i = 0; i < 5; i++) {
+        const struct mq_arm_result *a = &r.rows[i].result;
+        fprintf(stderr,
+                "%-7s %8.3f MiB %7.4f bpw  rmse %.5f  ppl %.4f +- %.4f  ratio %.5f +- %.5f  kld %.6f "
+                "p99 %.5f  same-top %.2f%%  exact %.2f%%  overlap %.2f%%\n",
+                r.rows[i].name, (double)r.rows[i].weight_bytes / 0x1p20, r.rows[i].bits_per_weight,
+                r.rows[i].expert_relative_rmse, a->perplexity.ppl.value, a->perplexity.ppl.se,
+                a->ppl_ratio.value, a->ppl_ratio.se, a->kld.mean.value, a->kld.p99,
+                100 * a->same_top.value,
+                100 * a->routing.overall.metric[MQ_ROUTING_EXACT_SET].value,
+                100 * a->routing.overall.metric[MQ_ROUTING_OVERLAP].value);
+    }
+    check_exact(&r.rows[0], &r.rows[1]);
+    check_order(&r.rows[1], 4);
+    ck_assert_uint_eq(r.rows[4].expert_tensors_quantized, 3 * 8 * 3);
+    ck_assert_uint_eq(r.rows[4].result.routing.layers_count, 3);
+    check_json(&r);
+    mq_sweep_result_free(&r);
+    mq_view_close(view);
+}
+END_TEST
+
+/* A text that is too short is refused before anything is evaluated. */
+START_TEST(refusals)
+{
+    const struct mq_context context = {.isa = mq_isa_detect(), .threads = 1};
+    const struct mq_protocol_options options = {.max_tokens = 10};
+    const struct mq_sweep_arm arms[] = {arm("q8_0")};
+    struct mq_view *view;
+    struct mq_sweep_result r;
+    moeq_error err = {0};
+    ck_assert_ok(mq_model_open(mq_test_source("demo/model"), &view, &err));
+    ck_assert_int_eq(
+        mq_sweep(&context, view, mq_test_source("demo/text.txt"), &options, arms, 1, &r, &err),
+        MOEQ_INVALID_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(err.message, "needs 512 tokens, found 10"));
+    mq_view_close(view);
+}
+END_TEST
+
+static void add(TCase *tests)
+{
+    tcase_add_test(tests, demo);
+    tcase_add_test(tests, refusals);
+}
+
+int main(void)
+{
+    return mq_test_main("sweep", add);
+}
