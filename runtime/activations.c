@@ -1,8 +1,8 @@
 /*
  * activations.c: everything between the matrix products, compiled once per instruction set.
  *
- * Plain loops here are element by element, or sums over explicit partial sums, so that a vectorizing
- * compiler cannot change their bits (and -ffp-contract=off keeps it from fusing).
+ * Plain loops here are element by element, or sums over explicit partial sums, so that a
+ * vectorizing compiler cannot change their bits (and -ffp-contract=off keeps it from fusing).
  */
 #include "kernels.h"
 #include "vec16.h"

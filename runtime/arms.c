@@ -99,11 +99,12 @@ static moeq_status check_arm(const struct mq_arm *arm, moeq_error *err)
     if (hp->hidden == 0 || hp->ffn == 0 || hp->vocab == 0 || hp->layers == 0 || hp->heads == 0 ||
         hp->kv_heads == 0 || hp->heads % hp->kv_heads || hp->head_dim == 0 || hp->head_dim % 2 ||
         hp->layers > INT32_MAX || hp->experts > INT32_MAX)
-        return mq_fail(err, MOEQ_MALFORMED,
-                       "%s: impossible sizes: %u layers, hidden %u, ffn %u, vocabulary %u, %u heads "
-                       "of %u (%u kv heads)",
-                       arm->view->path, hp->layers, hp->hidden, hp->ffn, hp->vocab, hp->heads,
-                       hp->head_dim, hp->kv_heads);
+        return mq_fail(
+            err, MOEQ_MALFORMED,
+            "%s: impossible sizes: %u layers, hidden %u, ffn %u, vocabulary %u, %u heads "
+            "of %u (%u kv heads)",
+            arm->view->path, hp->layers, hp->hidden, hp->ffn, hp->vocab, hp->heads, hp->head_dim,
+            hp->kv_heads);
     MQ_TRY(check_tensor(arm, MQ_ROLE_EMBEDDING, -1, -1, hp->vocab, hp->hidden, err));
     MQ_TRY(check_tensor(arm, MQ_ROLE_OUTPUT_NORM, -1, -1, 1, hp->hidden, err));
     MQ_TRY(check_tensor(arm, MQ_ROLE_HEAD, -1, -1, hp->vocab, hp->hidden, err));
@@ -127,8 +128,8 @@ static bool same_rope(const struct mq_rope *a, const struct mq_rope *b)
  * change the maths count. */
 static const char *difference(const struct mq_hparams *a, const struct mq_hparams *b)
 {
-#define DIFFERS(field)                                                                             \
-    if (a->field != b->field)                                                                      \
+#define DIFFERS(field)        \
+    if (a->field != b->field) \
     return #field
     DIFFERS(layers);
     DIFFERS(hidden);

@@ -1,10 +1,10 @@
 /*
  * attention.c: causal attention with grouped queries and an optional sliding window.
  *
- * Scores and outputs are matrix products, Q K' and P V, so they use the same kernels as the weights:
- * a score is one chain over head_dim, an output one chain over the keys. A key that a query does
- * not see has the probability 0, which leaves a chain as it was: blocks of queries may share one
- * range of keys without a trace in the bits.
+ * Scores and outputs are matrix products, Q K' and P V, so they use the same kernels as the
+ * weights: a score is one chain over head_dim, an output one chain over the keys. A key that a
+ * query does not see has the probability 0, which leaves a chain as it was: blocks of queries may
+ * share one range of keys without a trace in the bits.
  */
 #include "attention.h"
 
@@ -26,7 +26,7 @@ struct mq_attention {
     const struct mq_context *context;
     const struct mq_kernels *kernels;
     struct mq_hparams hparams;
-    size_t length, padded; /* padded: to whole panels of keys */
+    size_t length, padded;  /* padded: to whole panels of keys */
     float *cosines, *sines; /* [length][head_dim / 2] */
     char *scratch;          /* of all threads */
     size_t thread_bytes;
@@ -183,8 +183,8 @@ void mq_attention_apply(const struct mq_attention *attention, const struct mq_at
         if (mq_cancelled(a->context))
             continue;
         uint64_t ignored;
-        const struct thread_scratch scratch = place(
-            a, a->scratch + (size_t)omp_get_thread_num() * a->thread_bytes, &ignored);
+        const struct thread_scratch scratch =
+            place(a, a->scratch + (size_t)omp_get_thread_num() * a->thread_bytes, &ignored);
         const size_t part = (size_t)task % parts, kv_head = (size_t)task / parts % hp->kv_heads;
         const size_t first = (size_t)task / parts / hp->kv_heads * a->length;
         pack_head(a, &scratch, job->k + first * job->ldk + kv_head * dim, job->ldk,
@@ -192,8 +192,7 @@ void mq_attention_apply(const struct mq_attention *attention, const struct mq_at
         for (size_t h = part * group / parts; h < (part + 1) * group / parts; h++) {
             float *q = job->q + first * job->ldq + (kv_head * group + h) * dim;
             for (size_t q0 = 0; q0 < a->length; q0 += QUERY_BLOCK)
-                attend_block(a, &scratch, q, job->ldq, q0,
-                             mq_min_u64(q0 + QUERY_BLOCK, a->length));
+                attend_block(a, &scratch, q, job->ldq, q0, mq_min_u64(q0 + QUERY_BLOCK, a->length));
         }
     }
 }

@@ -87,8 +87,7 @@ moeq_status mq_evaluate(const struct mq_context *context, const struct mq_arm *a
     MQ_TRY(check_windows(windows, hp->vocab, err));
     if (windows->count == 0)
         return MOEQ_OK;
-    const size_t step =
-        mq_evaluation_memory(context, arms, arms_count, windows).windows_per_pass;
+    const size_t step = mq_evaluation_memory(context, arms, arms_count, windows).windows_per_pass;
     struct mq_pass pass = {
         .context = context,
         .kernels = mq_kernels_get(context->isa),
@@ -98,8 +97,7 @@ moeq_status mq_evaluate(const struct mq_context *context, const struct mq_arm *a
         .arms_count = arms_count,
         .passes = (windows->count + step - 1) / step,
     };
-    pass.weights_total =
-        pass.passes * weights_of_a_pass(arms[0].view, observer->on_logits != NULL);
+    pass.weights_total = pass.passes * weights_of_a_pass(arms[0].view, observer->on_logits != NULL);
 
     moeq_status status;
     const struct mq_linear_sizes sizes = product_sizes(hp, arms_count);

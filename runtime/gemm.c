@@ -98,10 +98,10 @@ MQ_INLINE void tile(const int m, const float *x, size_t ldx, const float *panel,
 static void panel_tile(int m, const float *x, size_t ldx, const float *panel, size_t k, float *y,
                        size_t ldy, bool resume)
 {
-#define CASE(height)                                                                               \
-    case height:                                                                                   \
-        for (int j = 0; j < MQ_PANEL; j += 16 * TILE_V)                                            \
-            tile(height, x, ldx, panel + j, k, y + j, ldy, resume);                                \
+#define CASE(height)                                                \
+    case height:                                                    \
+        for (int j = 0; j < MQ_PANEL; j += 16 * TILE_V)             \
+            tile(height, x, ldx, panel + j, k, y + j, ldy, resume); \
         break;
     switch (m) {
         CASE(1)

@@ -14,8 +14,8 @@ static moeq_status normalize(struct mq_pass *pass, size_t from, size_t n, moeq_e
     for (size_t a = 0; a < pass->arms_count; a++) {
         const struct mq_pass_arm *arm = &pass->arms[a];
         const struct mq_weights weights = mq_arm_weights(arm->arm, MQ_ROLE_OUTPUT_NORM, -1, -1);
-        MQ_TRY(mq_weights_load(&weights, pass->context->isa, 0, 1, pass->row_bytes, pass->norm,
-                               err));
+        MQ_TRY(
+            mq_weights_load(&weights, pass->context->isa, 0, 1, pass->row_bytes, pass->norm, err));
 #pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
         for (int64_t i = 0; i < (int64_t)n; i++) {
             const size_t token = pass->token_index[from + (size_t)i] - first_token;
@@ -53,8 +53,8 @@ moeq_status mq_pass_head(struct mq_pass *pass, moeq_error *err)
         }
         MQ_TRY(mq_pass_apply(pass, MQ_LINEAR_STORE, err));
         mq_pass_progress(pass, -1, (uint64_t)s->vocab * s->hidden * n / wanted);
-        MQ_TRY(observer->on_logits(observer->user, pass->token_index + from, n, pass->pointers,
-                                   err));
+        MQ_TRY(
+            observer->on_logits(observer->user, pass->token_index + from, n, pass->pointers, err));
     }
     return MOEQ_OK;
 }

@@ -23,8 +23,8 @@ struct mq_kernels {
     void (*pack)(const float *rows, size_t stride, size_t count, size_t k, float *panel);
     /* y[i][j] = sum over k of x[i][k] w[j][k] for i < m, j < n; the rows of w are packed in
      * panels that lie panel_stride floats apart (64-byte aligned). Writes nothing beyond n. */
-    void (*multiply)(const float *x, size_t ldx, size_t m, const float *panels,
-                     size_t panel_stride, size_t k, size_t n, float *y, size_t ldy);
+    void (*multiply)(const float *x, size_t ldx, size_t m, const float *panels, size_t panel_stride,
+                     size_t k, size_t n, float *y, size_t ldy);
     /* y = x / sqrt(mean(x^2) + eps) * weight */
     void (*rms_norm)(const float *x, const float *weight, size_t n, float eps, float *y);
     /* x = exp(scale x - max(scale x)) for n (a multiple of 16) values; returns their sum. A value
@@ -41,14 +41,14 @@ struct mq_kernels {
 const struct mq_kernels *mq_kernels_get(enum mq_isa isa);
 
 /* What the two files export for each instruction set. */
-#define MQ_KERNELS_DECLARE(isa)                                                                    \
-    void mq_gemm_pack_##isa(const float *, size_t, size_t, size_t, float *);                       \
-    void mq_gemm_multiply_##isa(const float *, size_t, size_t, const float *, size_t, size_t,      \
-                                size_t, float *, size_t);                                          \
-    void mq_rms_norm_##isa(const float *, const float *, size_t, float, float *);                  \
-    float mq_softmax_##isa(float *, size_t, float);                                                \
-    void mq_rotate_##isa(float *, const float *, const float *, size_t);                           \
-    void mq_silu_times_##isa(float *, const float *, size_t);                                      \
+#define MQ_KERNELS_DECLARE(isa)                                                               \
+    void mq_gemm_pack_##isa(const float *, size_t, size_t, size_t, float *);                  \
+    void mq_gemm_multiply_##isa(const float *, size_t, size_t, const float *, size_t, size_t, \
+                                size_t, float *, size_t);                                     \
+    void mq_rms_norm_##isa(const float *, const float *, size_t, float, float *);             \
+    float mq_softmax_##isa(float *, size_t, float);                                           \
+    void mq_rotate_##isa(float *, const float *, const float *, size_t);                      \
+    void mq_silu_times_##isa(float *, const float *, size_t);                                 \
     void mq_add_scaled_##isa(float *, const float *, float, size_t);
 MQ_KERNELS_DECLARE(generic)
 MQ_KERNELS_DECLARE(avx2)

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Rows of W per task: more let a token's activations, once in cache, meet more weights; fewer spread
- * better over threads. 4 MiB of packed weights stay near the core between blocks of k. */
+/* Rows of W per task: more let a token's activations, once in cache, meet more weights; fewer
+ * spread better over threads. 4 MiB of packed weights stay near the core between blocks of k. */
 #define MAX_PANELS 4
 #define MAX_PACKED_BYTES (4u << 20)
 /* Tokens whose product goes through a buffer of the thread before it is stored: a multiple of the
@@ -45,8 +45,8 @@ static struct layout lay_out(const struct mq_context *context, const struct mq_l
     uint64_t at = 0;
     /* mq_linear_apply packs one panel of any width, and more of them up to MAX_PACKED_BYTES */
     const uint64_t panel = MQ_PANEL * sizes->cols;
-    const uint64_t floats = mq_max_u64(
-        panel, mq_min_u64(MAX_PACKED_BYTES / sizeof(float), MAX_PANELS * panel));
+    const uint64_t floats =
+        mq_max_u64(panel, mq_min_u64(MAX_PACKED_BYTES / sizeof(float), MAX_PANELS * panel));
 #define TAKE(field, size) (l.field = at, at += mq_round_up((size), 64))
     TAKE(rows, floats * sizeof(float));
     TAKE(quantized, panel * sizeof(float));
@@ -320,8 +320,12 @@ moeq_status mq_linear_apply(struct mq_linear *linear, enum mq_linear_output outp
                             struct mq_linear_arm *arms, size_t count, moeq_error *err)
 {
     const struct mq_tensor *tensor = arms[0].weights.tensor;
-    struct job job = {.linear = linear, .output = output, .arms = arms, .count = count,
-                      .rows = tensor->rows, .cols = tensor->cols};
+    struct job job = {.linear = linear,
+                      .output = output,
+                      .arms = arms,
+                      .count = count,
+                      .rows = tensor->rows,
+                      .cols = tensor->cols};
     const struct mq_context *context = linear->context;
     uint64_t panels = MAX_PANELS;
     while (panels > 1 && (panels * MQ_PANEL * job.cols * sizeof(float) > MAX_PACKED_BYTES ||
@@ -342,9 +346,9 @@ moeq_status mq_linear_apply(struct mq_linear *linear, enum mq_linear_output outp
         const uint64_t row = (uint64_t)task * job.task_rows;
         const size_t n = mq_min_u64(job.task_rows, job.rows - row);
         const moeq_status result =
-            mq_cancelled(context) ? mq_fail(&mine, MOEQ_CANCELLED, "interrupted")
-                                  : run_task(&job, &linear->threads[omp_get_thread_num()], row, n,
-                                             &mine);
+            mq_cancelled(context)
+                ? mq_fail(&mine, MOEQ_CANCELLED, "interrupted")
+                : run_task(&job, &linear->threads[omp_get_thread_num()], row, n, &mine);
         if (result != MOEQ_OK) {
 #pragma omp critical(mq_linear_error)
             if (status == MOEQ_OK) {

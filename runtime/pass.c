@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Logits are formed for at least this many tokens at a time, so that the head, which is read once per
- * slice, is not read too often. */
+/* Logits are formed for at least this many tokens at a time, so that the head, which is read once
+ * per slice, is not read too often. */
 #define MIN_SLICE 128
 /* Likewise an expert's tokens, */
 #define MIN_SLAB 256
@@ -158,8 +158,8 @@ moeq_status mq_pass_norm(struct mq_pass *pass, enum mq_role role, int32_t layer,
     for (size_t a = 0; a < pass->arms_count; a++) {
         struct mq_pass_arm *arm = &pass->arms[a];
         const struct mq_weights weights = mq_arm_weights(arm->arm, role, layer, -1);
-        MQ_TRY(mq_weights_load(&weights, pass->context->isa, 0, 1, pass->row_bytes, pass->norm,
-                               err));
+        MQ_TRY(
+            mq_weights_load(&weights, pass->context->isa, 0, 1, pass->row_bytes, pass->norm, err));
 #pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
         for (int64_t t = 0; t < (int64_t)pass->tokens; t++)
             pass->kernels->rms_norm(arm->hidden + (size_t)t * s->hidden, pass->norm, s->hidden,
@@ -210,8 +210,7 @@ static moeq_status embed_arm(struct mq_pass *pass, const struct mq_pass_arm *arm
 moeq_status mq_pass_embed(struct mq_pass *pass, moeq_error *err)
 {
     for (size_t a = 0; a < pass->arms_count; a++) {
-        const struct mq_weights mine =
-            mq_arm_weights(pass->arms[a].arm, MQ_ROLE_EMBEDDING, -1, -1);
+        const struct mq_weights mine = mq_arm_weights(pass->arms[a].arm, MQ_ROLE_EMBEDDING, -1, -1);
         const struct mq_pass_arm *same = NULL;
         for (size_t b = 0; b < a && !same; b++) {
             const struct mq_weights theirs =
@@ -253,8 +252,12 @@ moeq_status mq_pass_attention(struct mq_pass *pass, int32_t layer, moeq_error *e
     for (size_t a = 0; a < pass->arms_count; a++) {
         float *work = pass->arms[a].work;
         const struct mq_attention_job job = {
-            .q = work, .k = work + k_at, .v = work + v_at,
-            .ldq = s->ldq, .ldk = s->ldkv, .ldv = s->ldkv,
+            .q = work,
+            .k = work + k_at,
+            .v = work + v_at,
+            .ldq = s->ldq,
+            .ldk = s->ldkv,
+            .ldv = s->ldkv,
             .windows = pass->windows_count,
         };
         mq_attention_apply(pass->attention, &job);

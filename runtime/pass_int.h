@@ -63,7 +63,7 @@ struct mq_pass {
     float *probabilities;           /* [experts rounded up to 16] */
     uint8_t *row_bytes;             /* [threads][row_capacity]: rows of embeddings as stored */
     size_t row_capacity;
-    size_t *token_index;            /* [tokens]: tokens whose logits are wanted */
+    size_t *token_index; /* [tokens]: tokens whose logits are wanted */
 
     size_t first_window, windows_count; /* this pass */
     size_t tokens;

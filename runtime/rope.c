@@ -12,8 +12,8 @@
 
 #include <math.h>
 
-#define LN2_HI 0x1.62e42fefa38p-1      /* the leading 42 bits of ln 2: n LN2_HI is exact */
-#define LN2_LO 0x1.ef35793c7673p-45    /* ln 2 - LN2_HI */
+#define LN2_HI 0x1.62e42fefa38p-1   /* the leading 42 bits of ln 2: n LN2_HI is exact */
+#define LN2_LO 0x1.ef35793c7673p-45 /* ln 2 - LN2_HI */
 #define TWO_OVER_PI 0x1.45f306dc9c883p-1
 #define PI 0x1.921fb54442d18p+1
 /* pi/2 in three parts; the first two have 33 bits, so n times them is exact up to n = 2^20. */
@@ -23,8 +23,8 @@
 
 double mq_exact_log(double x)
 {
-    /* x = m 2^e with m in [sqrt(1/2), sqrt(2)); ln m = 2 artanh(s), s = (m - 1) / (m + 1), |s| < 0.172:
-     * after the power 23 the series' rest is below 1e-19 */
+    /* x = m 2^e with m in [sqrt(1/2), sqrt(2)); ln m = 2 artanh(s), s = (m - 1) / (m + 1), |s| <
+     * 0.172: after the power 23 the series' rest is below 1e-19 */
     uint64_t bits;
     memcpy(&bits, &x, sizeof bits);
     int e = (int)(bits >> 52 & 2047) - 1023;

@@ -5,8 +5,8 @@
 #include "cpu.h"
 
 /*
- * Softmax over all experts, the top_k largest (ties: the lower expert), their probabilities divided by
- * their sum. Writes for each token the chosen experts in ascending order, and their weights in
+ * Softmax over all experts, the top_k largest (ties: the lower expert), their probabilities divided
+ * by their sum. Writes for each token the chosen experts in ascending order, and their weights in
  * that order. `scratch`: room for the experts rounded up to 16.
  */
 void mq_router_choose(enum mq_isa isa, const float *logits, size_t tokens, uint32_t experts,

@@ -1,6 +1,9 @@
 /* cpu.c: detection. The compiler's builtins also check that the kernel saves the registers. */
 #include "cpu.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,12 +17,21 @@ const char *mq_isa_name(enum mq_isa isa)
     return (unsigned)isa < MQ_ISA_COUNT ? names[isa] : "unknown";
 }
 
+#if defined(__x86_64__)
+/* CPUID leaf 1, ECX bit 29. Older clang does not know the feature's name in its builtin. */
+static bool has_f16c(void)
+{
+    unsigned a, b, c = 0, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c >> 29 & 1);
+}
+#endif
+
 bool mq_isa_available(enum mq_isa isa)
 {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                      __builtin_cpu_supports("f16c");
+    const bool avx2 =
+        __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
     if (isa == MQ_ISA_AVX2)
         return avx2;
     if (isa == MQ_ISA_AVX512)

@@ -88,11 +88,15 @@ int main(int argc, char **argv)
     struct mq_arm arms[MAX_ARMS] = {{.name = "stored", .view = view, .routes_from = -1}};
     size_t count = 1;
     for (int i = 4; i < argc && count < MAX_ARMS; i++, count++)
-        arms[count] = (struct mq_arm){.name = argv[i], .view = view,
-                                      .levels = expert_levels(view, argv[i]), .routes_from = -1};
+        arms[count] = (struct mq_arm){.name = argv[i],
+                                      .view = view,
+                                      .levels = expert_levels(view, argv[i]),
+                                      .routes_from = -1};
     struct phase phase = {.text = ""};
-    const struct mq_context context = {.isa = mq_isa_detect(), .threads = mq_cpu_count(),
-                                       .progress = on_progress, .progress_user = &phase};
+    const struct mq_context context = {.isa = mq_isa_detect(),
+                                       .threads = mq_cpu_count(),
+                                       .progress = on_progress,
+                                       .progress_user = &phase};
     const struct mq_evaluation_memory memory =
         mq_evaluation_memory(&context, arms, count, &windows);
     const double peak = mq_bench_peak_gflops(context.isa, context.threads);

@@ -11,15 +11,16 @@ double mq_bench_seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* Twelve chains: more than latency (4 cycles) times units (2) of any current processor. In assembly,
- * so that no compiler moves them to memory. The registers' contents do not matter. */
+/* Twelve chains: more than latency (4 cycles) times units (2) of any current processor. In
+ * assembly, so that no compiler moves them to memory. The registers' contents do not matter. */
 #if defined(__x86_64__)
 #define FMA(r, c) "vfmadd231ps %%" r "15, %%" r "14, %%" r c "\n\t"
-#define TWELVE(r)                                                                                  \
-    FMA(r, "0") FMA(r, "1") FMA(r, "2") FMA(r, "3") FMA(r, "4") FMA(r, "5")                        \
-    FMA(r, "6") FMA(r, "7") FMA(r, "8") FMA(r, "9") FMA(r, "10") FMA(r, "11")
-#define REGISTERS                                                                                  \
-    "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",       \
+#define TWELVE(r)                                                                       \
+    FMA(r, "0")                                                                         \
+    FMA(r, "1") FMA(r, "2") FMA(r, "3") FMA(r, "4") FMA(r, "5") FMA(r, "6") FMA(r, "7") \
+        FMA(r, "8") FMA(r, "9") FMA(r, "10") FMA(r, "11")
+#define REGISTERS                                                                            \
+    "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", \
         "xmm11", "xmm14", "xmm15"
 
 static double fma_avx2(long steps)

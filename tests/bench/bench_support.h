@@ -7,8 +7,8 @@
 /* Seconds of a monotonic clock. */
 double mq_bench_seconds(void);
 
-/* f32 fused multiply-adds with the widest vectors of `isa`, independent chains in registers only, on
- * `threads` threads: billions of floating-point operations (two a multiply-add) per second. */
+/* f32 fused multiply-adds with the widest vectors of `isa`, independent chains in registers only,
+ * on `threads` threads: billions of floating-point operations (two a multiply-add) per second. */
 double mq_bench_peak_gflops(enum mq_isa isa, unsigned threads);
 
 #endif

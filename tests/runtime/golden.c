@@ -111,8 +111,11 @@ moeq_status collect(const struct mq_context *context, const struct mq_arm *arms,
     for (size_t a = 0; a < arms_count; a++) {
         struct collected *r = &results[a];
         *r = (struct collected){
-            .tokens = windows->count * windows->length, .layers = hp->layers,
-            .hidden_size = hp->hidden, .vocab = hp->vocab, .experts = hp->experts,
+            .tokens = windows->count * windows->length,
+            .layers = hp->layers,
+            .hidden_size = hp->hidden,
+            .vocab = hp->vocab,
+            .experts = hp->experts,
             .top_k = hp->top_k,
         };
         r->hidden = calloc((r->layers + 1) * r->tokens * r->hidden_size, sizeof(float));
@@ -124,8 +127,11 @@ moeq_status collect(const struct mq_context *context, const struct mq_arm *arms,
     }
     struct collector collector = {results, arms_count};
     const struct mq_observer observer = {
-        .user = &collector, .on_hidden = on_hidden, .on_router = on_router,
-        .on_logits = on_logits, .on_quantized = on_quantized,
+        .user = &collector,
+        .on_hidden = on_hidden,
+        .on_router = on_router,
+        .on_logits = on_logits,
+        .on_quantized = on_quantized,
     };
     return mq_evaluate(context, arms, arms_count, windows, &observer, err);
 }

@@ -1,4 +1,5 @@
-/* Rotary tables against libm, attention against a plain evaluation in double, choices of experts. */
+/* Rotary tables against libm, attention against a plain evaluation in double, choices of experts.
+ */
 #include "test_support.h"
 #include "attention.h"
 #include "rope.h"
@@ -32,8 +33,12 @@ START_TEST(rope_tables)
     const struct mq_rope ropes[] = {
         {.type = MQ_ROPE_DEFAULT, .theta = 1e6},
         {.type = MQ_ROPE_LINEAR, .theta = 1e4, .factor = 4},
-        {.type = MQ_ROPE_LLAMA3, .theta = 5e5, .factor = 8, .low_freq_factor = 1,
-         .high_freq_factor = 4, .original_max_positions = 64},
+        {.type = MQ_ROPE_LLAMA3,
+         .theta = 5e5,
+         .factor = 8,
+         .low_freq_factor = 1,
+         .high_freq_factor = 4,
+         .original_max_positions = 64},
     };
     for (size_t r = 0; r < 3; r++) {
         const struct mq_rope *rope = &ropes[r];
@@ -113,7 +118,9 @@ static float *random_floats(size_t n, uint64_t *seed)
 static void check_attention(uint32_t dim, size_t length, uint32_t window)
 {
     enum { WINDOWS = 2 };
-    const struct mq_hparams hp = {.heads = 4, .kv_heads = 2, .head_dim = dim,
+    const struct mq_hparams hp = {.heads = 4,
+                                  .kv_heads = 2,
+                                  .head_dim = dim,
                                   .sliding_window = window,
                                   .rope = {.type = MQ_ROPE_DEFAULT, .theta = 1e4}};
     const size_t ldq = 4 * dim + 16, ldk = 2 * dim + 16, tokens = WINDOWS * length;
@@ -134,8 +141,13 @@ static void check_attention(uint32_t dim, size_t length, uint32_t window)
             ck_assert(out && keys && expected);
             memcpy(out, q, tokens * ldq * sizeof *out);
             memcpy(keys, k, tokens * ldk * sizeof *keys);
-            const struct mq_attention_job job = {.q = out, .k = keys, .v = v, .ldq = ldq,
-                                                 .ldk = ldk, .ldv = ldk, .windows = WINDOWS};
+            const struct mq_attention_job job = {.q = out,
+                                                 .k = keys,
+                                                 .v = v,
+                                                 .ldq = ldq,
+                                                 .ldk = ldk,
+                                                 .ldv = ldk,
+                                                 .windows = WINDOWS};
             mq_attention_apply(attention, &job);
             mq_attention_destroy(attention);
             free(keys);
@@ -152,8 +164,8 @@ static void check_attention(uint32_t dim, size_t length, uint32_t window)
             const size_t at = w * length * ldq + h * dim, kv = w * length * ldk + h / 2 * dim;
             attend_double(&hp, length, q + at, ldq, k + kv, ldk, v + kv, ldk, expected);
             for (size_t i = 0; i < length * dim; i++)
-                ck_assert_double_le(
-                    fabs((double)first[at + i / dim * ldq + i % dim] - expected[i]), 2e-5);
+                ck_assert_double_le(fabs((double)first[at + i / dim * ldq + i % dim] - expected[i]),
+                                    2e-5);
         }
     }
     free(first);

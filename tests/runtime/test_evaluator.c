@@ -1,4 +1,5 @@
-/* The evaluator's promises: the same bits always, arms that do not disturb each other, clear errors. */
+/* The evaluator's promises: the same bits always, arms that do not disturb each other, clear
+ * errors. */
 #include "golden.h"
 
 #include <fcntl.h>
@@ -50,7 +51,8 @@ static void set_up(struct fixture *f)
     f->levels[3] = levels_for(f->view, "q4_k", NULL);
     f->arms[0] = (struct mq_arm){.name = "stored", .view = f->view, .routes_from = -1};
     f->arms[1] = (struct mq_arm){"q4_k", f->view, f->levels[1], MQ_EFFORT_DEFAULT, -1};
-    f->arms[2] = (struct mq_arm){"q3_k, another view", f->twin, f->levels[2], MQ_EFFORT_DEFAULT, -1};
+    f->arms[2] =
+        (struct mq_arm){"q3_k, another view", f->twin, f->levels[2], MQ_EFFORT_DEFAULT, -1};
     f->arms[3] = (struct mq_arm){"q4_k, routes of 0", f->view, f->levels[3], MQ_EFFORT_DEFAULT, 0};
 }
 
@@ -63,7 +65,8 @@ static void tear_down(struct fixture *f)
         free(f->levels[a]);
 }
 
-static void run(const struct fixture *f, const struct mq_context *context, struct collected *results)
+static void run(const struct fixture *f, const struct mq_context *context,
+                struct collected *results)
 {
     moeq_error err = {0};
     ck_assert_msg(collect(context, f->arms, ARMS, &f->windows, results, &err) == MOEQ_OK, "%s",
@@ -218,10 +221,10 @@ START_TEST(observers)
     set_up(&f);
     moeq_error err = {0};
     struct scored scored = {0};
-    struct mq_observer observer = {.user = &scored, .wants_logits = second_half,
-                                   .on_logits = count_scored};
-    struct mq_context context = {.isa = mq_isa_detect(), .threads = 2, .progress = on_progress,
-                                 .progress_user = &scored};
+    struct mq_observer observer = {
+        .user = &scored, .wants_logits = second_half, .on_logits = count_scored};
+    struct mq_context context = {
+        .isa = mq_isa_detect(), .threads = 2, .progress = on_progress, .progress_user = &scored};
     ck_assert_ok(mq_evaluate(&context, f.arms, 1, &f.windows, &observer, &err));
     ck_assert_uint_eq(scored.tokens, f.windows.count * LENGTH / 2);
     ck_assert_uint_gt(scored.done, 0);
@@ -247,8 +250,8 @@ START_TEST(observers)
 }
 END_TEST
 
-static void expect_failure(const struct mq_arm *arms, size_t count, const struct mq_windows *windows,
-                           moeq_status status, const char *text)
+static void expect_failure(const struct mq_arm *arms, size_t count,
+                           const struct mq_windows *windows, moeq_status status, const char *text)
 {
     moeq_error err = {0};
     const struct mq_observer nobody = {0};
@@ -266,7 +269,8 @@ START_TEST(wrong_requests)
     set_up(&f);
     int32_t ids[] = {1, 2, 256, 3};
     struct mq_windows windows = {ids, 2, 2};
-    expect_failure(f.arms, 1, &windows, MOEQ_INVALID_ARGUMENT, "token 0 of window 1 has the id 256");
+    expect_failure(f.arms, 1, &windows, MOEQ_INVALID_ARGUMENT,
+                   "token 0 of window 1 has the id 256");
     ids[2] = -1;
     expect_failure(f.arms, 1, &windows, MOEQ_INVALID_ARGUMENT, "the id -1");
     windows.length = 0;
@@ -295,7 +299,9 @@ START_TEST(weights_not_finite)
     static const struct {
         enum mq_role role;
         int32_t layer, expert;
-    } where[] = {{MQ_ROLE_EXPERT_DOWN, 1, 5}, {MQ_ROLE_ATTN_NORM, 0, -1}, {MQ_ROLE_ROUTER, 1, -1},
+    } where[] = {{MQ_ROLE_EXPERT_DOWN, 1, 5},
+                 {MQ_ROLE_ATTN_NORM, 0, -1},
+                 {MQ_ROLE_ROUTER, 1, -1},
                  {MQ_ROLE_ATTN_K, 1, -1}};
     char folder[512], command[4096];
     struct fixture f;

@@ -1,4 +1,5 @@
-/* The matrix product against double, and every instruction set against the generic one, bit by bit. */
+/* The matrix product against double, and every instruction set against the generic one, bit by bit.
+ */
 #include "test_support.h"
 #include "kernels.h"
 

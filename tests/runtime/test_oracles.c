@@ -1,4 +1,5 @@
-/* The evaluator against the outputs of Hugging Face Transformers in f32, on tiny random checkpoints. */
+/* The evaluator against the outputs of Hugging Face Transformers in f32, on tiny random
+ * checkpoints. */
 #include "golden.h"
 
 #include <math.h>
@@ -10,7 +11,7 @@
 /* Selections closer than this may differ: f32 sums in another order differ by as much. */
 #define CLEAR_MARGIN 1e-5
 
-static const char *const names[] = {"mixtral", "mixtral_fused", "mistral", "mistral_swa",
+static const char *const names[] = {"mixtral", "mixtral_fused", "mistral",    "mistral_swa",
                                     "llama2",  "llama3",        "llama3_tied"};
 
 static double largest_difference(const float *a, const float *b, size_t n)
