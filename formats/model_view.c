@@ -148,7 +148,8 @@ void mq_view_close(struct mq_view *view)
 /* What the builder works on. */
 struct builder {
     struct mq_view *view;
-    struct mq_tensor_set *set;
+    struct mq_tensor_set *set; /* NULL: config.json alone, every tensor stored as `dtype` */
+    enum mq_dtype dtype;
     moeq_error *err;
     size_t capacity;
     struct mq_strmap metadata; /* of a moeq file: key -> index into view->metadata */
@@ -265,6 +266,28 @@ static moeq_status place(struct builder *b, struct mq_located *at,
     return MOEQ_OK;
 }
 
+/* A tensor of which there is only the config's word. */
+static moeq_status place_unseen(struct builder *b, struct mq_tensor *t)
+{
+    /* A table of 2^18 rows is about 50 MB; the largest models known have 2^16 tensors. */
+    enum { MAX_TENSORS = 1 << 18 };
+    /* 2^18 such tensors in f32 are 2^60 bytes: no sum overflows. Known models have 2^40 in all. */
+    const uint64_t max_tensor_weights = UINT64_C(1) << 40;
+    uint64_t weights;
+    if (b->view->tensors_count == MAX_TENSORS)
+        return mq_fail_file(b->err, MOEQ_LIMIT, b->view->path,
+                            "asks for more than %d tensors: no model has so many", MAX_TENSORS);
+    if (!mq_mul_u64(t->rows, t->cols, &weights) || weights > max_tensor_weights)
+        return mq_fail_file(b->err, MOEQ_LIMIT, b->view->path,
+                            "asks for a tensor '%s' of %" PRIu64 " x %" PRIu64
+                            " weights: no model has one so large",
+                            t->name, t->rows, t->cols);
+    t->storage = mq_dtype_storage(b->dtype);
+    t->row_bytes = t->cols * mq_dtype_bytes(b->dtype);
+    b->view->tensors_count++;
+    return MOEQ_OK;
+}
+
 static moeq_status add_tensor(struct builder *b, const struct mq_tensor_pattern *p, int32_t layer,
                               int32_t expert)
 {
@@ -287,6 +310,8 @@ static moeq_status add_tensor(struct builder *b, const struct mq_tensor_pattern 
                             .cols = mq_dim_size(&v->hparams, p->cols)};
     if (!t->name)
         return mq_fail_memory(b->err, "opening a model");
+    if (!b->set)
+        return place_unseen(b, t);
     struct mq_located *at = mq_tensor_set_find(b->set, t->name);
     if (at) {
         MQ_TRY(place(b, at, NULL, t));
@@ -431,7 +456,7 @@ static moeq_status add_all(struct builder *b)
     for (; p->name; p++)
         if (!(p->role == MQ_ROLE_HEAD && view->hparams.tied_head))
             MQ_TRY(add_tensor(b, p, -1, -1));
-    return refuse_unused(b);
+    return b->set ? refuse_unused(b) : MOEQ_OK;
 }
 
 moeq_status mq_view_build(struct mq_view *view, struct mq_tensor_set *set, moeq_error *err)
@@ -452,6 +477,14 @@ moeq_status mq_view_build(struct mq_view *view, struct mq_tensor_set *set, moeq_
     return adopt_files(view, set, err);
 }
 
+moeq_status mq_view_build_from_config(struct mq_view *view, enum mq_dtype dtype, moeq_error *err)
+{
+    struct builder b = {.view = view, .dtype = dtype, .err = err};
+    view->no_weights = true;
+    MQ_TRY(add_all(&b));
+    return build_index(view, err);
+}
+
 const struct mq_tensor *mq_view_find(const struct mq_view *v, enum mq_role role, int32_t layer,
                                      int32_t expert)
 {
@@ -467,6 +500,9 @@ moeq_status mq_view_read_rows(const struct mq_view *v, const struct mq_tensor *t
     if (!mq_range_ok(row, count, t->rows))
         return mq_fail(err, MOEQ_INVALID_ARGUMENT, "tensor '%s' has %" PRIu64 " rows", t->name,
                        t->rows);
+    if (v->no_weights)
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, v->path,
+                            "a config.json holds no weights: tensor '%s' cannot be read", t->name);
     return mq_file_read_at(&v->files[t->file].file, t->offset + row * t->row_bytes, bytes,
                            (size_t)(count * t->row_bytes), err);
 }

@@ -70,6 +70,7 @@ struct mq_view {
     const struct mq_family *family;
     struct mq_hparams hparams;
     bool is_moeq;     /* a moeq file or its index: quantized already */
+    bool no_weights;  /* of config.json alone: the table stands, rows cannot be read */
     struct mq_tensor *tensors; /* in the order that a moeq file has: see moeq_layout.h */
     size_t tensors_count;
     struct mq_source_file *files;
@@ -87,6 +88,14 @@ struct mq_view {
  * Checks that every tensor the family needs is there with the shape that the config says.
  */
 moeq_status mq_view_open(const char *path, struct mq_view **view, moeq_error *err);
+
+/*
+ * The view of a model of which only its config.json is here: the same table of tensors, each stored
+ * in the dtype that the config names ("torch_dtype" or "dtype": float32, float16 or bfloat16;
+ * bfloat16 where it is silent), so that a plan has the weights' exact bytes. files[0] is the
+ * config.json itself, offsets are 0, and reading rows is an error.
+ */
+moeq_status mq_view_from_config(const char *path, struct mq_view **view, moeq_error *err);
 void mq_view_close(struct mq_view *view); /* NULL is fine */
 
 /* The tensor of a role; layer and expert -1 where none. NULL if the model has none (a router in a

@@ -75,9 +75,8 @@ static moeq_status reserve(const struct mq_st_writer *w, moeq_error *err)
     return MOEQ_OK;
 }
 
-moeq_status mq_st_writer_open(struct mq_st_writer *w, const char *path,
-                              struct mq_st_entry *entries, size_t count,
-                              const char *const *metadata, moeq_error *err)
+moeq_status mq_st_writer_open(struct mq_st_writer *w, const char *path, struct mq_st_entry *entries,
+                              size_t count, const char *const *metadata, moeq_error *err)
 {
     memset(w, 0, sizeof *w);
     w->fd = -1;

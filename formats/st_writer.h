@@ -21,8 +21,8 @@ struct mq_st_writer {
 
 /*
  * Lays out entries (name, dtype, dims and shape set) in their order, creates `path`.part with its
- * full size reserved, and writes the header. `metadata` is key, value, ..., NULL, or NULL. The entries must
- * outlive the writer. On failure nothing stays behind.
+ * full size reserved, and writes the header. `metadata` is key, value, ..., NULL, or NULL. The
+ * entries must outlive the writer. On failure nothing stays behind.
  */
 moeq_status mq_st_writer_open(struct mq_st_writer *writer, const char *path,
                               struct mq_st_entry *entries, size_t count,

@@ -36,6 +36,11 @@ struct mq_view *mq_view_create(const char *path);
  * the view. view->family, hparams, is_moeq and metadata must be set. */
 moeq_status mq_view_build(struct mq_view *view, struct mq_tensor_set *set, moeq_error *err);
 
+/* The same table without files, every tensor stored as `dtype` (F32, F16 or BF16). Fails if there are
+ * more tensors or larger ones than any model has, which a config.json of a few bytes could ask for.
+ * view->family and hparams must be set. */
+moeq_status mq_view_build_from_config(struct mq_view *view, enum mq_dtype dtype, moeq_error *err);
+
 /* The buffer of a side file in a view. */
 struct mq_buffer *mq_view_side(struct mq_view *view, const struct mq_side_file *side);
 

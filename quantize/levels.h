@@ -44,7 +44,8 @@ uint64_t mq_level_row_bytes(const struct mq_level *level, uint64_t cols);
 double mq_level_row_bits(const struct mq_level *level, uint64_t cols);
 
 /* rows x cols floats (row-major, contiguous) <-> rows of mq_level_row_bytes each. The same bytes
- * from every `isa`. Weights must be finite (see mq_first_not_finite). */
+ * from every `isa`. Weights must be finite (see mq_first_not_finite); what is stored then is too: a
+ * weight beyond the largest that the level can hold is stored as the largest. */
 void mq_level_encode_rows(const struct mq_level *level, enum mq_isa isa, enum mq_effort effort,
                           const float *weights, size_t rows, size_t cols, uint8_t *bytes);
 void mq_level_decode_rows(const struct mq_level *level, enum mq_isa isa, const uint8_t *bytes,

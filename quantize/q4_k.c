@@ -5,9 +5,9 @@
  *
  * Eight sub-blocks of 32 weights with a 6-bit scale s and minimum m each:
  * weight = d s code - dmin m. Sub-blocks 2c and 2c+1 are the low and the high nibbles of
- * codes[32c .. 32c+31]. For j < 4, sub-block j has s in the low six bits of scales[j] and m in those
- * of scales[j + 4]; sub-block j + 4 has the low four bits of s and m in the low and high nibble of
- * scales[j + 8], their high two bits on top of scales[j] and scales[j + 4].
+ * codes[32c .. 32c+31]. For j < 4, sub-block j has s in the low six bits of scales[j] and m in
+ * those of scales[j + 4]; sub-block j + 4 has the low four bits of s and m in the low and high
+ * nibble of scales[j + 8], their high two bits on top of scales[j] and scales[j + 4].
  *
  * The search, one sub-block a lane, two blocks at a time (lanes 0..7 and 8..15). A sub-block is
  * fitted as x ~ a l - b, b >= 0. Let S0 = 32, X1 = sum x and, over the codes l, S1 = sum l,

@@ -1,10 +1,15 @@
-/* arms.c: what the evaluator asks of its arms. */
+/*
+ * arms.c: what the evaluator asks of its arms.
+ *
+ * A view has checked its own tensors against its own config.json; here the arms are checked against
+ * each other, and everything is checked once more that memory safety rests on. After that, the
+ * layers ask for weights by role and need not look at what comes back.
+ */
 #include "arms_int.h"
 
 #include "error.h"
 
-#include <stdio.h>
-
+/* The tensor of a role; a tied head is the embedding matrix. NULL if there is none. */
 static const struct mq_tensor *find(const struct mq_arm *arm, enum mq_role role, int32_t layer,
                                     int32_t expert)
 {
@@ -31,11 +36,13 @@ bool mq_arm_has_router(const struct mq_arm *arm, uint32_t layer)
     return find(arm, MQ_ROLE_ROUTER, (int32_t)layer, -1) != NULL;
 }
 
+/* Levels come from the caller as pointers: only those into the table have codecs. */
 static bool is_level(const struct mq_level *level)
 {
     return level >= mq_levels && level < mq_levels + mq_levels_count;
 }
 
+/* One tensor: it is there, has the shape that the buffers are made for, and can be decoded. */
 static moeq_status check_tensor(const struct mq_arm *arm, enum mq_role role, int32_t layer,
                                 int32_t expert, uint64_t rows, uint64_t cols, moeq_error *err)
 {
@@ -65,6 +72,7 @@ static moeq_status check_tensor(const struct mq_arm *arm, enum mq_role role, int
     return MOEQ_OK;
 }
 
+/* [rows, cols] = [out, in], as everywhere. */
 static moeq_status check_layer(const struct mq_arm *arm, int32_t layer, moeq_error *err)
 {
     const struct mq_hparams *hp = &arm->view->hparams;
@@ -113,6 +121,7 @@ static moeq_status check_arm(const struct mq_arm *arm, moeq_error *err)
     return MOEQ_OK;
 }
 
+/* Fields that the type does not use are not compared: formats fill them differently. */
 static bool same_rope(const struct mq_rope *a, const struct mq_rope *b)
 {
     if (a->type != b->type || a->theta != b->theta)

@@ -1,4 +1,10 @@
-/* evaluator.c: checking what was asked, cutting the windows into passes, and running them. */
+/*
+ * evaluator.c: checking what was asked, cutting the windows into passes, and running them.
+ *
+ * A pass holds as many windows as the memory allows, since each pass reads all weights. Windows do
+ * not see each other and every kernel treats tokens alone, so how they are cut leaves no trace in
+ * the bits.
+ */
 #include "evaluator.h"
 
 #include "checked.h"
@@ -27,6 +33,8 @@ static struct mq_linear_sizes product_sizes(const struct mq_hparams *hp, size_t 
     };
 }
 
+/* fixed_bytes: panels, attention's scratch and small buffers. window_bytes is an upper bound also
+ * for passes of many windows: no part of an arm's memory grows faster than its tokens. */
 struct mq_evaluation_memory mq_evaluation_memory(const struct mq_context *context,
                                                  const struct mq_arm *arms, size_t arms_count,
                                                  const struct mq_windows *windows)
@@ -52,6 +60,7 @@ struct mq_evaluation_memory mq_evaluation_memory(const struct mq_context *contex
     return memory;
 }
 
+/* Ids index the embedding matrix; all are checked before anything is read. */
 static moeq_status check_windows(const struct mq_windows *windows, uint32_t vocab, moeq_error *err)
 {
     uint64_t tokens;

@@ -1,4 +1,11 @@
-/* ffn.c: the feed-forward half of a layer: routed experts, or one dense MLP. */
+/*
+ * ffn.c: the feed-forward half of a layer: routed experts, or one dense MLP.
+ *
+ * down(silu(gate x) * up x). The second product multiplies into the first one's result as it is
+ * formed, and the third adds to its tokens' sums as it is formed: neither `up x` nor an expert's
+ * output is ever stored. Each expert meets all its tokens at once, gathered side by side: a tall
+ * matrix, so the work is bound by arithmetic and not by reading weights.
+ */
 #include "pass_int.h"
 
 #include "checked.h"
@@ -73,7 +80,8 @@ moeq_status mq_pass_mlp(struct mq_pass *pass, int32_t layer, moeq_error *err)
     return MOEQ_OK;
 }
 
-/* Router logits, choices and their report. */
+/* Router logits, choices and their report. An arm with foreign routes comes after their owner, so
+ * that they are there to be copied. */
 static moeq_status route(struct mq_pass *pass, int32_t layer, moeq_error *err)
 {
     const struct mq_pass_sizes *s = &pass->sizes;
@@ -123,7 +131,8 @@ static void gather(const struct mq_pass *pass, const struct mq_pass_arm *arm, si
                s->hidden * sizeof(float));
 }
 
-/* One expert, for up to `slab` of each arm's tokens. */
+/* One expert, for up to `slab` of each arm's tokens. More slabs than one happen only where a router
+ * favours an expert twofold; its weights are then read again. */
 static moeq_status run_expert(struct mq_pass *pass, int32_t layer, int32_t expert, size_t from,
                               moeq_error *err)
 {

@@ -1,10 +1,14 @@
-/* head.c: from final states to logits, a slice of tokens at a time. */
+/*
+ * head.c: from final states to logits, a slice of tokens at a time.
+ *
+ * A token's logits are many times its states (32,000 and more floats against 4,096), so they are
+ * never kept: the work area, free after the last layer, takes as many tokens as it can, and the
+ * head's weights are read once per slice.
+ */
 #include "pass_int.h"
 
 #include "checked.h"
 #include "error.h"
-
-#include <stdlib.h>
 
 /* Normalized final states of the tokens token_index[from .. from + n). */
 static moeq_status normalize(struct mq_pass *pass, size_t from, size_t n, moeq_error *err)
@@ -32,6 +36,7 @@ moeq_status mq_pass_head(struct mq_pass *pass, moeq_error *err)
     const struct mq_observer *observer = pass->observer;
     if (!observer->on_logits)
         return MOEQ_OK;
+    /* tokens that the protocol does not score cost nothing here */
     size_t wanted = 0;
     for (size_t t = 0; t < pass->tokens; t++)
         if (!observer->wants_logits ||

@@ -1,4 +1,10 @@
-/* linear.c: Y = X W' for several arms, W streamed from disk. */
+/*
+ * linear.c: Y = X W' for several arms, W streamed from disk.
+ *
+ * A parallel loop over tasks of rows: each thread reads, decodes, packs and multiplies on its own,
+ * so reading overlaps with arithmetic without queues. A task writes columns of Y that no other task
+ * touches; sums over rows are formed afterwards in order. So threads leave no trace in the bits.
+ */
 #include "linear.h"
 
 #include "checked.h"

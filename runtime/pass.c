@@ -1,4 +1,9 @@
-/* pass.c: some windows on their way through the layers: memory, embeddings, attention, MLP. */
+/*
+ * pass.c: some windows on their way through the layers: memory, embeddings, attention.
+ *
+ * Every step is done for all arms before the next one, so that arms share each read of the weights.
+ * Loops over tokens are cut statically; no token's result depends on another's place.
+ */
 #include "pass_int.h"
 
 #include "checked.h"
@@ -38,6 +43,7 @@ struct mq_pass_sizes mq_pass_sizes(const struct mq_hparams *hp, bool any_dense, 
         s.slab = mq_min_u64(tokens, mq_max_u64(share, MIN_SLAB));
         work = mq_max_u64(work, tokens * s.hidden + s.slab * (s.ldh + s.ldf));
     }
+    /* the head takes what the largest other phase needs, but at least MIN_SLICE tokens */
     const size_t logits_row = s.ldh + s.vocab;
     work = mq_max_u64(work, mq_min_u64(tokens, MIN_SLICE) * logits_row);
     s.work = work;
@@ -152,6 +158,7 @@ moeq_status mq_pass_apply(struct mq_pass *pass, enum mq_linear_output output, mo
     return MOEQ_OK;
 }
 
+/* Norms are one vector: read anew each time, which costs nothing beside the matrices. */
 moeq_status mq_pass_norm(struct mq_pass *pass, enum mq_role role, int32_t layer, moeq_error *err)
 {
     const struct mq_pass_sizes *s = &pass->sizes;
@@ -207,6 +214,7 @@ static moeq_status embed_arm(struct mq_pass *pass, const struct mq_pass_arm *arm
     return status;
 }
 
+/* Arms with the same embedding matrix share the look-up. */
 moeq_status mq_pass_embed(struct mq_pass *pass, moeq_error *err)
 {
     for (size_t a = 0; a < pass->arms_count; a++) {
@@ -276,6 +284,7 @@ moeq_status mq_pass_attention(struct mq_pass *pass, int32_t layer, moeq_error *e
     return MOEQ_OK;
 }
 
+/* The residual stream as it enters `layer` (or the final norm). */
 static moeq_status report_hidden(struct mq_pass *pass, uint32_t layer, moeq_error *err)
 {
     const struct mq_observer *observer = pass->observer;

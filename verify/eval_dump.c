@@ -61,10 +61,10 @@ static moeq_status read_ids(const char *path, struct dump *d, struct mq_file *id
             id = narrow;
         }
         if (id < 0 || id >= d->hparams->vocab) {
-            status = mq_fail_tensor(err, MOEQ_INVALID_ARGUMENT, path, e->name,
-                                    e->offset + i * width,
-                                    "id %" PRId64 " (number %zu) is outside the vocabulary of %u",
-                                    id, i, d->hparams->vocab);
+            status =
+                mq_fail_tensor(err, MOEQ_INVALID_ARGUMENT, path, e->name, e->offset + i * width,
+                               "id %" PRId64 " (number %zu) is outside the vocabulary of %u", id, i,
+                               d->hparams->vocab);
             goto out;
         }
         d->ids[i] = (int32_t)id;
@@ -110,8 +110,8 @@ static moeq_status plan_entries(const struct mq_view *view, bool hidden, struct 
     }
     d->hidden_entry = d->entries_count;
     for (uint32_t l = 0; hidden && l <= hp->layers; l++)
-        ok = ok && add_entry(d, mq_arena_printf(d->arena, "hidden.%u", l), MQ_F32, 3, n, t,
-                             hp->hidden);
+        ok = ok &&
+             add_entry(d, mq_arena_printf(d->arena, "hidden.%u", l), MQ_F32, 3, n, t, hp->hidden);
     return ok ? MOEQ_OK : mq_fail_memory(err, "preparing a dump");
 }
 
@@ -169,7 +169,8 @@ static bool is_input(const struct mq_view *view, const struct mq_file *ids, cons
     return same;
 }
 
-/* Neither the output nor the part that becomes it may be something that is read, or no file at all. */
+/* Neither the output nor the part that becomes it may be something that is read, or no file at all.
+ */
 static moeq_status refuse_input(const struct mq_view *view, const struct mq_file *ids,
                                 const char *output, moeq_error *err)
 {
@@ -209,8 +210,8 @@ moeq_status mq_eval_dump(const struct mq_context *context, const struct mq_view 
     MQ_TRY_OUT(read_ids(options->ids_path, &d, &ids_file, err));
     MQ_TRY_OUT(refuse_input(view, &ids_file, options->output_path, err));
     MQ_TRY_OUT(plan_entries(view, options->hidden, &d, err));
-    MQ_TRY_OUT(mq_st_writer_open(&d.writer, options->output_path, d.entries, d.entries_count, NULL,
-                                 err));
+    MQ_TRY_OUT(
+        mq_st_writer_open(&d.writer, options->output_path, d.entries, d.entries_count, NULL, err));
     MQ_TRY_OUT(mq_evaluate(context, &arm, 1, &d.windows, &observer, err));
     MQ_TRY_OUT(mq_st_writer_finish(&d.writer, err));
     *result = (struct mq_dump_result){d.windows.count, d.windows.length, d.writer.file_bytes};

@@ -1,5 +1,6 @@
 /*
- * eval_dump.h: `eval --ids F --dump G`: everything that a runtime computes, for comparison with others.
+ * eval_dump.h: `eval --ids F --dump G`: everything that a runtime computes, for comparison with
+ * others.
  *
  * F holds `input_ids`, I32 or I64 [n, T]. G receives, F32 unless noted:
  *
@@ -7,7 +8,8 @@
  *     router.L.logits   [n*T, experts]      for each layer L that has a router
  *     router.L.experts  [n*T, k] I32        the chosen ones, ascending
  *     router.L.weights  [n*T, k]            in that order
- *     hidden.L          [n, T, hidden]      if asked for: the input of layer L; of the final norm for L = layers
+ *     hidden.L          [n, T, hidden]      if asked for: the input of layer L; of the final norm
+ * for L = layers
  */
 #ifndef MQ_EVAL_DUMP_H
 #define MQ_EVAL_DUMP_H

@@ -1,20 +1,19 @@
 /*
  * integrity.c: comparing a moeq file with its checksums, and telling which of the two is damaged.
  *
- * Three things vouch for each other: the header (its CRC), the tensors (theirs), the checksum tensor
- * (the CRC of its words). In what order to believe them:
+ * Three things vouch for each other: the header (its CRC), the tensors (theirs), the checksum
+ * tensor (the CRC of its words). In what order to believe them:
  *
  *   header matches its CRC        the header is sound; the tensors are where it says
  *   - checksums match their CRC   a tensor that differs is damaged
- *   - they do not                 the checksum tensor is damaged. If the CRCs computed from the data, put in
- *                                 its place, match the CRC of the words, or if only that last word
- *                                 differs, all tensors are sound
- *   header differs
+ *   - they do not                 the checksum tensor is damaged. If the CRCs computed from the
+ * data, put in its place, match the CRC of the words, or if only that last word differs, all
+ * tensors are sound header differs
  *   - checksums match their CRC   the header is damaged
  *   - they do not                 as above: is it only the header's word that is damaged?
  *
- * A damaged header may hide where the checksums begin; then they are searched from the end of the file:
- * they begin at a multiple of MQ_GROUP_ALIGN, and their CRC says which.
+ * A damaged header may hide where the checksums begin; then they are searched from the end of the
+ * file: they begin at a multiple of MQ_GROUP_ALIGN, and their CRC says which.
  */
 #include "integrity.h"
 
@@ -32,15 +31,15 @@
 #include <zlib.h>
 
 enum {
-    CHUNK_BYTES = 1 << 22,        /* read and checksummed at once by a thread */
-    SEARCH_BYTES = 1 << 26,       /* how far from the end checksums may begin: 16 million tensors */
+    CHUNK_BYTES = 1 << 22,  /* read and checksummed at once by a thread */
+    SEARCH_BYTES = 1 << 26, /* how far from the end checksums may begin: 16 million tensors */
 };
 
 struct check {
     const struct mq_context *context;
     struct mq_file file;
     struct mq_safetensors st; /* open if `parsed` */
-    bool parsed;              /* the header is valid safetensors with a checksum tensor at its end */
+    bool parsed; /* the header is valid safetensors with a checksum tensor at its end */
     bool header_ok, checksums_ok;
     uint32_t computed_header, stored_header, stored_self;
     uint32_t *stored, *computed; /* [tensors] */
@@ -127,7 +126,8 @@ static moeq_status open_header(struct check *c, moeq_error *why, moeq_error *err
         return MOEQ_OK;
     }
     mq_fail_file(why, MOEQ_UNSUPPORTED, c->file.path,
-                 "ends with no tensor '" MQ_CRC_NAME "' for its tensors: it has no checksums to check");
+                 "ends with no tensor '" MQ_CRC_NAME
+                 "' for its tensors: it has no checksums to check");
     mq_safetensors_close(&c->st);
     return MOEQ_OK;
 }
@@ -153,8 +153,8 @@ out:
     return status;
 }
 
-/* Looks for checksums that vouch for themselves, backwards from the end; block by block, with the CRC of
- * what lies behind joined on, so that each byte is read once. */
+/* Looks for checksums that vouch for themselves, backwards from the end; block by block, with the
+ * CRC of what lies behind joined on, so that each byte is read once. */
 static moeq_status search_checksums(struct check *c, bool *found, moeq_error *err)
 {
     const uint64_t end = c->file.size_bytes - 4; /* the last word is not under itself */
@@ -220,8 +220,9 @@ static void join_chunks(struct check *c)
         uLong crc = 0;
         for (size_t k = c->first_chunk[i]; k < c->first_chunk[i + 1]; k++) {
             const bool last = k + 1 == c->first_chunk[i + 1];
-            const uint64_t n =
-                last ? e->size_bytes - (uint64_t)(k - c->first_chunk[i]) * CHUNK_BYTES : CHUNK_BYTES;
+            const uint64_t n = last
+                                   ? e->size_bytes - (uint64_t)(k - c->first_chunk[i]) * CHUNK_BYTES
+                                   : CHUNK_BYTES;
             crc = k == c->first_chunk[i] ? c->chunk_crcs[k]
                   : last                 ? crc32_combine(crc, c->chunk_crcs[k], (z_off_t)n)
                                          : crc32_combine_op(crc, c->chunk_crcs[k], op_full);
@@ -302,8 +303,8 @@ static moeq_status compute_tensors(struct check *c, moeq_error *err)
     return MOEQ_OK;
 }
 
-/* Whether the CRCs computed from the data, with this CRC of the header, are what the CRC of the words
- * was made of. */
+/* Whether the CRCs computed from the data, with this CRC of the header, are what the CRC of the
+ * words was made of. */
 static moeq_status data_vouches(const struct check *c, uint32_t header, bool *yes, moeq_error *err)
 {
     const size_t tensors = c->st.count - 1, bytes = 4 * (tensors + 1);
@@ -478,21 +479,22 @@ moeq_status mq_integrity_status(const struct mq_integrity_result *r, moeq_error 
     if (mq_integrity_ok(r))
         return MOEQ_OK;
     if (r->header_damaged)
-        return mq_fail_file(err, MOEQ_CORRUPT, r->path,
-                            "the header does not match its checksum: it is damaged, and the tensors "
-                            "cannot be located with certainty");
+        return mq_fail_file(
+            err, MOEQ_CORRUPT, r->path,
+            "the header does not match its checksum: it is damaged, and the tensors "
+            "cannot be located with certainty");
     if (r->damaged_count) {
         const struct mq_damage *d = &r->damaged[0];
         char what[160], more[64] = "";
         mq_damage_describe(d, what, sizeof what);
         if (r->damaged_count > 1)
-            snprintf(more, sizeof more, "; %" PRIu64 " more tensors are damaged", r->damaged_count - 1);
-        return mq_fail_tensor(err, MOEQ_CORRUPT, r->path, d->name, d->offset,
-                              "%s%sits %" PRIu64 " bytes have CRC-32 %08" PRIx32 ", expected %08" PRIx32
-                              "%s%s",
-                              what, what[0] ? ": " : "", d->size_bytes, d->computed_crc,
-                              d->stored_crc,
-                              r->checksums_damaged ? " (but the checksums are damaged too)" : "", more);
+            snprintf(more, sizeof more, "; %" PRIu64 " more tensors are damaged",
+                     r->damaged_count - 1);
+        return mq_fail_tensor(
+            err, MOEQ_CORRUPT, r->path, d->name, d->offset,
+            "%s%sits %" PRIu64 " bytes have CRC-32 %08" PRIx32 ", expected %08" PRIx32 "%s%s", what,
+            what[0] ? ": " : "", d->size_bytes, d->computed_crc, d->stored_crc,
+            r->checksums_damaged ? " (but the checksums are damaged too)" : "", more);
     }
     return mq_fail_file(err, MOEQ_CORRUPT, r->path,
                         "the checksum tensor '" MQ_CRC_NAME "' is damaged; the tensors are sound");

@@ -5,9 +5,15 @@
 #include "portable_math.h"
 
 #if defined(__x86_64__)
-#define VARIANTS(function) {function##_generic, function##_avx2, function##_avx512}
+#define VARIANTS(function)                                     \
+    {                                                          \
+        function##_generic, function##_avx2, function##_avx512 \
+    }
 #else
-#define VARIANTS(function) {function##_generic, function##_generic, function##_generic}
+#define VARIANTS(function)                                         \
+    {                                                              \
+        function##_generic, function##_generic, function##_generic \
+    }
 #endif
 
 void mq_softmax_of(enum mq_isa isa, const float *logits, size_t n, double *exps,

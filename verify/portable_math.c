@@ -11,8 +11,8 @@ double mq_exp(double x)
 }
 
 /*
- * x = 2^e m with m in [sqrt(1/2), sqrt(2)); log m = 2 atanh(s), s = (m - 1) / (m + 1), |s| < 0.1716.
- * The series 2 (s + s^3/3 + s^5/5 + ...) is cut after s^21: the next term is below 1e-18.
+ * x = 2^e m with m in [sqrt(1/2), sqrt(2)); log m = 2 atanh(s), s = (m - 1) / (m + 1), |s| <
+ * 0.1716. The series 2 (s + s^3/3 + s^5/5 + ...) is cut after s^21: the next term is below 1e-18.
  */
 double mq_log(double x)
 {

@@ -3,7 +3,8 @@
  *
  * libm's differ between versions and processors by their last bit. These use IEEE additions,
  * multiplications and divisions in a fixed order only (no fused ones), so that every figure that
- * the referee prints can be compared digit by digit. Their error is below 2 units in the last place.
+ * the referee prints can be compared digit by digit. Their error is below 2 units in the last
+ * place.
  */
 #ifndef MQ_PORTABLE_MATH_H
 #define MQ_PORTABLE_MATH_H
@@ -36,7 +37,7 @@ static inline __attribute__((always_inline)) void mq_exp8(mq_d8 *x)
                  ln2_low = 0x1.a39ef35793c76p-33;
     const mq_d8 lows = low - (mq_d8){0}, highs = high - (mq_d8){0};
     mq_d8 v = *x;
-    const mq_i64x8 below = v < lows, above = v > highs;
+    const mq_i64x8 below = v<lows, above = v> highs;
     v = (mq_d8)(((mq_i64x8)v & ~(below | above)) | ((mq_i64x8)lows & below) |
                 ((mq_i64x8)highs & above));
     const mq_d8 shifted = v * log2e + magic, n = shifted - magic;

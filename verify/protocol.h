@@ -1,12 +1,12 @@
 /*
  * protocol.h: from a text to token windows, and which of their predictions are scored.
  *
- *   half   windows of `context` tokens (512) without overlap; the first token of each is replaced by BOS; the
- *          logits at positions context/2 .. context - 2 are scored, each predicting the token
+ *   half   windows of `context` tokens (512) without overlap; the first token of each is replaced
+ * by BOS; the logits at positions context/2 .. context - 2 are scored, each predicting the token
  *          behind it: 255 of 512. What llama.cpp's llama-perplexity does.
  *   full   windows of 2048 tokens without overlap; every token but the first of each is scored:
- *          2047 of 2048. What the GPTQ papers do; BOS stands only where the tokenizer put it, at the
- *          beginning of the text.
+ *          2047 of 2048. What the GPTQ papers do; BOS stands only where the tokenizer put it, at
+ * the beginning of the text.
  *
  * The text is tokenized once, with the tokenizer's special tokens. A last window that is not full
  * is dropped.
@@ -17,8 +17,8 @@
 #include "evaluator.h"
 
 /* id, name, default context, first scored position for a context c, BOS at each window's start */
-#define MQ_PROTOCOL_LIST(X)                                                                        \
-    X(HALF, "half", 512, (c) / 2, true)                                                            \
+#define MQ_PROTOCOL_LIST(X)             \
+    X(HALF, "half", 512, (c) / 2, true) \
     X(FULL, "full", 2048, 0, false)
 
 enum mq_protocol {
@@ -58,8 +58,8 @@ static inline size_t mq_scored_tokens(const struct mq_text_windows *text)
 
 /*
  * Cuts ids into windows. `bos` is the token that the tokenizer begins a text with, -1 if it has
- * none (then half keeps the windows' first tokens). `what` names the text in messages. Fails if there
- * is not one whole window, saying how many tokens are needed and how many there are.
+ * none (then half keeps the windows' first tokens). `what` names the text in messages. Fails if
+ * there is not one whole window, saying how many tokens are needed and how many there are.
  */
 moeq_status mq_protocol_windows(const struct mq_protocol_options *options, const int32_t *ids,
                                 size_t count, int32_t bos, const char *what,

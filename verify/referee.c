@@ -28,8 +28,8 @@ struct layer_sums {
 };
 
 struct arm_record {
-    double *nll;      /* [scored tokens] */
-    double *kld;      /* [scored tokens]; not of the baseline, nor the rest */
+    double *nll; /* [scored tokens] */
+    double *kld; /* [scored tokens]; not of the baseline, nor the rest */
     uint8_t *same_top;
     struct token_routing *tokens; /* [all tokens] */
     struct layer_sums *layers;    /* [layers] */
@@ -44,8 +44,8 @@ struct mq_referee {
     struct arm_record *records; /* [arms] */
     uint8_t *routed;            /* [layers] */
     uint64_t margin_choices[MQ_MARGIN_BINS];
-    double *exps;    /* [threads][vocab] of the baseline */
-    double *scratch; /* [threads][mq_routing_scratch] */
+    double *exps;                       /* [threads][vocab] of the baseline */
+    double *scratch;                    /* [threads][mq_routing_scratch] */
     struct mq_routing_figures *figures; /* [ROUTE_BLOCK] */
     size_t exps_stride, scratch_stride;
 };
@@ -190,10 +190,9 @@ static moeq_status on_logits(void *user, const size_t *token_index, size_t token
     if (bad_row == SIZE_MAX)
         return MOEQ_OK;
     const size_t token = token_index[bad_row], length = r->text->windows.length;
-    return mq_fail(err, MOEQ_UNSUPPORTED,
-                   "%s: arm '%s', window %zu, position %zu: logits are not finite",
-                   r->arms[bad_arm].view->path, r->arms[bad_arm].name, token / length,
-                   token % length);
+    return mq_fail(
+        err, MOEQ_UNSUPPORTED, "%s: arm '%s', window %zu, position %zu: logits are not finite",
+        r->arms[bad_arm].view->path, r->arms[bad_arm].name, token / length, token % length);
 }
 
 /* Adds a block's figures: to the layer in the order of tokens, and to each token. */
@@ -232,16 +231,16 @@ static moeq_status on_router(void *user, uint32_t layer, size_t first_token, siz
     for (size_t from = 0; from < tokens; from += ROUTE_BLOCK) {
         const size_t n = tokens - from < ROUTE_BLOCK ? tokens - from : ROUTE_BLOCK;
         for (size_t i = 0; i < n; i++) {
-            bins[i] = (uint8_t)mq_margin_bin(mq_routing_margin(&routes[0], from + i, experts, top_k));
+            bins[i] =
+                (uint8_t)mq_margin_bin(mq_routing_margin(&routes[0], from + i, experts, top_k));
             r->margin_choices[bins[i]]++;
         }
         for (size_t a = 1; a < r->arms_count; a++) {
 #pragma omp parallel for schedule(static) num_threads(r->context->threads)
             for (size_t i = 0; i < n; i++)
-                mq_routing_compare(r->context->isa, &routes[0], &routes[a], from + i, experts,
-                                   top_k,
-                                   r->scratch + (size_t)omp_get_thread_num() * r->scratch_stride,
-                                   &r->figures[i]);
+                mq_routing_compare(
+                    r->context->isa, &routes[0], &routes[a], from + i, experts, top_k,
+                    r->scratch + (size_t)omp_get_thread_num() * r->scratch_stride, &r->figures[i]);
             add_figures(&r->records[a], layer, first_token + from, n, r->figures, bins);
         }
     }
@@ -270,8 +269,8 @@ static uint32_t flip_group(uint32_t changed_layers)
     return changed_layers < MQ_FLIP_GROUPS ? changed_layers : MQ_FLIP_GROUPS - 1;
 }
 
-/* Mean KL divergence by the number of layers that chose otherwise. `room`: a scratch of one double a
- * scored token. */
+/* Mean KL divergence by the number of layers that chose otherwise. `room`: a scratch of one double
+ * a scored token. */
 static void finish_flips(const struct mq_referee *r, const struct arm_record *record,
                          uint32_t routed_layers, double *room, struct mq_routing_result *result)
 {

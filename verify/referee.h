@@ -37,7 +37,7 @@ struct mq_routing_layer {
 };
 
 struct mq_routing_result {
-    size_t tokens; /* all tokens of all windows */
+    size_t tokens;                       /* all tokens of all windows */
     struct mq_routing_estimates overall; /* per token the mean over layers; then over tokens */
     struct mq_routing_layer *layers;     /* those that have a router */
     size_t layers_count;
@@ -50,17 +50,19 @@ struct mq_routing_result {
 struct mq_arm_result {
     struct mq_perplexity perplexity;
     /* Against the baseline; not of the baseline itself. */
-    struct mq_estimate log_ppl_ratio; /* mean of NLL - the baseline's NLL; the error is the paired one */
-    struct mq_estimate ppl_ratio;     /* its exponential */
-    struct mq_distribution kld;       /* nats */
-    struct mq_estimate same_top;      /* rate of equal most likely tokens */
-    bool has_routing;                 /* false for dense models */
+    struct mq_estimate
+        log_ppl_ratio; /* mean of NLL - the baseline's NLL; the error is the paired one */
+    struct mq_estimate ppl_ratio; /* its exponential */
+    struct mq_distribution kld;   /* nats */
+    struct mq_estimate same_top;  /* rate of equal most likely tokens */
+    bool has_routing;             /* false for dense models */
     struct mq_routing_result routing;
 };
 
 struct mq_referee;
 
-/* The arms, the text and the context must outlive the referee. arms_count 1 gives perplexity alone. */
+/* The arms, the text and the context must outlive the referee. arms_count 1 gives perplexity alone.
+ */
 moeq_status mq_referee_create(const struct mq_context *context, const struct mq_arm *arms,
                               size_t arms_count, const struct mq_text_windows *text,
                               struct mq_referee **referee, moeq_error *err);

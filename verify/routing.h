@@ -6,10 +6,10 @@
  *   exact_set           S' = S
  *   overlap             |S and S'| / k
  *   top1_expert         the expert with the largest weight is the same (of equals the lowest)
- *   weighted_agreement  sum over experts of min(w, w'), each arm's weights first divided by their sum;
- *                       computed as 1 - sum |w - w'| / 2, so that it is exactly 1 for equal weights
- *   cr1, cr2, cr3       all of S changed, at least one did, at least half did (EAC-MoE, arXiv 2508.01625)
- *   router_kl           KL divergence of the two routers' softmax over all n experts, in nats
+ *   weighted_agreement  sum over experts of min(w, w'), each arm's weights first divided by their
+ * sum; computed as 1 - sum |w - w'| / 2, so that it is exactly 1 for equal weights cr1, cr2, cr3
+ * all of S changed, at least one did, at least half did (EAC-MoE, arXiv 2508.01625) router_kl KL
+ * divergence of the two routers' softmax over all n experts, in nats
  *
  * Measured over all tokens of all windows, scored or not: every one of them feeds the caches that
  * later tokens attend to.
@@ -21,14 +21,14 @@
 #include "statistics.h"
 
 /* id, JSON name */
-#define MQ_ROUTING_METRICS(X)                                                                      \
-    X(EXACT_SET, "exact_set_rate")                                                                 \
-    X(OVERLAP, "overlap_at_k")                                                                     \
-    X(TOP1, "top1_expert_rate")                                                                    \
-    X(WEIGHTED, "weighted_agreement")                                                              \
-    X(CR1, "cr1_all_changed_rate")                                                                 \
-    X(CR2, "cr2_any_changed_rate")                                                                 \
-    X(CR3, "cr3_half_changed_rate")                                                                \
+#define MQ_ROUTING_METRICS(X)         \
+    X(EXACT_SET, "exact_set_rate")    \
+    X(OVERLAP, "overlap_at_k")        \
+    X(TOP1, "top1_expert_rate")       \
+    X(WEIGHTED, "weighted_agreement") \
+    X(CR1, "cr1_all_changed_rate")    \
+    X(CR2, "cr2_any_changed_rate")    \
+    X(CR3, "cr3_half_changed_rate")   \
     X(ROUTER_KL, "router_kl_nats")
 
 enum mq_routing_metric {
@@ -57,9 +57,9 @@ void mq_routing_compare(enum mq_isa isa, const struct mq_routes *base, const str
  * depends on more than n and k (weighted agreement, router KL). */
 struct mq_routing_figures mq_routing_chance(uint32_t experts, uint32_t top_k);
 
-/* The baseline's margin: the smallest router logit that was chosen minus the largest that was not. Bins by their
- * lower edge; the last is open. Negative margins (routers that choose by something else than their
- * logits) are in the first. Infinite if every expert is chosen. */
+/* The baseline's margin: the smallest router logit that was chosen minus the largest that was not.
+ * Bins by their lower edge; the last is open. Negative margins (routers that choose by something
+ * else than their logits) are in the first. Infinite if every expert is chosen. */
 extern const double mq_margin_edges[];
 enum { MQ_MARGIN_BINS = 9 };
 double mq_routing_margin(const struct mq_routes *base, size_t token, uint32_t experts,

@@ -9,8 +9,9 @@
 
 #include <stddef.h>
 
-/* A mean and its standard error: sqrt(sum (x - mean)^2 / (n - 1) / n); NaN for n < 2 (and the mean too for
- * n = 0), which prints as null in JSON. Tokens count as independent, as is usual for perplexities. */
+/* A mean and its standard error: sqrt(sum (x - mean)^2 / (n - 1) / n); NaN for n < 2 (and the mean
+ * too for n = 0), which prints as null in JSON. Tokens count as independent, as is usual for
+ * perplexities. */
 struct mq_estimate {
     double value, se;
 };
@@ -31,8 +32,8 @@ void mq_sort_doubles(double *x, size_t n);
 
 /*
  * The value below which a fraction (0 to 1) of n >= 1 sorted values lies: between the order
- * statistics floor(h) and floor(h) + 1, h = fraction (n - 1), linearly. (Type 7 of Hyndman and Fan, the
- * default of R and NumPy, and what llama-perplexity prints.)
+ * statistics floor(h) and floor(h) + 1, h = fraction (n - 1), linearly. (Type 7 of Hyndman and Fan,
+ * the default of R and NumPy, and what llama-perplexity prints.)
  */
 double mq_percentile(const double *sorted, size_t n, double fraction);
 

@@ -75,8 +75,7 @@ static void fill_row(struct mq_sweep_row *row, const char *name, const struct mq
     row->weights = total->weights;
     row->weight_bytes = weight_bytes;
     row->file_bytes = file_bytes;
-    row->bits_per_weight =
-        total->weights ? 8.0 * (double)weight_bytes / (double)total->weights : 0;
+    row->bits_per_weight = total->weights ? 8.0 * (double)weight_bytes / (double)total->weights : 0;
 }
 
 /* Sizes, from plans: nothing is written. */

@@ -102,21 +102,22 @@ int main(int argc, char **argv)
     const double peak = mq_bench_peak_gflops(context.isa, context.threads);
     double sink = 0;
     const struct mq_observer observer = {.user = &sink, .on_logits = ignore_logits};
-    const double start = mq_bench_seconds();
+    const double start = mq_bench_seconds(), cpu_start = mq_bench_cpu_seconds();
     if (mq_evaluate(&context, arms, count, &windows, &observer, &err) != MOEQ_OK) {
         fprintf(stderr, "%s\n", err.message);
         return 1;
     }
     const double seconds = mq_bench_seconds() - start;
+    const double cpu = mq_bench_cpu_seconds() - cpu_start;
     on_progress(&phase, &(struct mq_progress){.phase = ""});
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    const double gflops =
-        2e-9 * products_per_token(&view->hparams) * (double)(tokens * count) / seconds;
+    const double operations = 2e-9 * products_per_token(&view->hparams) * (double)(tokens * count);
     printf("%zu windows of %zu, %zu arms, %s, %u threads: %.2f s, %.0f tokens/s, %.1f GFLOP/s in "
-           "products (%.1f %% of peak %.1f)\n",
+           "products; by processor time (%.2f s) %.1f %% of the peak %.1f\n",
            windows.count, windows.length, count, mq_isa_name(context.isa), context.threads, seconds,
-           (double)tokens / seconds, gflops, 100 * gflops / peak, peak);
+           (double)tokens / seconds, operations / seconds, cpu,
+           100 * operations / cpu * context.threads / peak, peak);
     printf("peak RSS %.0f MiB; planned %.0f MiB (%zu windows a pass)\n",
            (double)usage.ru_maxrss / 1024,
            (double)(memory.fixed_bytes + memory.windows_per_pass * memory.window_bytes) / 1048576,

@@ -111,7 +111,8 @@ static moeq_status try_ids(const struct mq_view *view, const char *ids, const ch
 
 START_TEST(ids)
 {
-    const char *path = mq_test_temporary("ids.safetensors"), *out = mq_test_temporary("o.safetensors");
+    const char *path = mq_test_temporary("ids.safetensors"),
+               *out = mq_test_temporary("o.safetensors");
     const int64_t wide[] = {1, 5, 255}, beyond[] = {1, 5, 256}, far[] = {1, (int64_t)1 << 32};
     const int32_t negative[] = {3, -1};
     struct mq_view *view;
@@ -121,7 +122,8 @@ START_TEST(ids)
     ck_assert_int_eq(try_ids(view, path, out, &err), MOEQ_OK);
     write_ids(path, MQ_I64, 2, beyond, 3);
     ck_assert_int_eq(try_ids(view, path, out, &err), MOEQ_INVALID_ARGUMENT);
-    ck_assert_ptr_nonnull(strstr(err.message, "id 256 (number 2) is outside the vocabulary of 256"));
+    ck_assert_ptr_nonnull(
+        strstr(err.message, "id 256 (number 2) is outside the vocabulary of 256"));
     write_ids(path, MQ_I64, 2, far, 2);
     ck_assert_int_eq(try_ids(view, path, out, &err), MOEQ_INVALID_ARGUMENT);
     write_ids(path, MQ_I32, 2, negative, 2);

@@ -1,6 +1,6 @@
 /*
- * Perplexities against those that Hugging Face Transformers gave (data/ppl.json): of the demo's model, and of a
- * larger one where the reference data stands beside the source tree.
+ * Perplexities against those that Hugging Face Transformers gave (data/ppl.json): of the demo's
+ * model, and of a larger one where the reference data stands beside the source tree.
  */
 #include "test_support.h"
 #include "file.h"
@@ -59,9 +59,9 @@ static void check(const char *model, const char *text, const char *which)
         const double ppl = number(expected, name);
         fprintf(stderr, "%s %s: %.7f +- %.7f, expected %.7f\n", which, name, r.perplexity.ppl.value,
                 r.perplexity.ppl.se, ppl);
-        ck_assert_double_eq_tol(r.perplexity.ppl.value, ppl, 1e-4 * ppl);
-        ck_assert_double_eq_tol(r.perplexity.nll.value, number(details, "nll"), 1e-4);
-        ck_assert_double_eq_tol(r.perplexity.nll.se, number(details, "nll_se"), 1e-5);
+        ck_assert_double_eq_tol(r.perplexity.ppl.value, ppl, 2e-6 * ppl);
+        ck_assert_double_eq_tol(r.perplexity.nll.value, number(details, "nll"), 2e-6);
+        ck_assert_double_eq_tol(r.perplexity.nll.se, number(details, "nll_se"), 1e-6);
         cJSON *json = mq_eval_json(&r);
         ck_assert_ptr_nonnull(json);
         ck_assert_str_eq(mq_json_get(json, "moeq_result")->valuestring, "eval");
@@ -101,9 +101,8 @@ START_TEST(same_digits)
         if (!mq_isa_available((enum mq_isa)isa))
             continue;
         for (unsigned threads = 1; threads <= 3; threads++) {
-            const struct mq_context ctx = {.isa = (enum mq_isa)isa,
-                                           .threads = threads,
-                                           .memory_bytes = threads == 2 ? 1 : 0};
+            const struct mq_context ctx = {
+                .isa = (enum mq_isa)isa, .threads = threads, .memory_bytes = threads == 2 ? 1 : 0};
             struct mq_eval_result r;
             ck_assert_ok(
                 mq_eval_text(&ctx, view, mq_test_source("demo/text.txt"), &options, &r, &err));

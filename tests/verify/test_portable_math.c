@@ -30,8 +30,8 @@ START_TEST(close_to_libm)
         ck_assert_double_le(ulps(mq_exp(x), expl((long double)x)), 2.0);
         const double small = (double)mq_test_uniform(&seed) - 0.5;
         ck_assert_double_le(ulps(mq_exp(small), expl((long double)small)), 2.0);
-        const double y = ldexp(1.0 + (double)mq_test_uniform(&seed),
-                               (int)(mq_test_random(&seed) % 200) - 100);
+        const double y =
+            ldexp(1.0 + (double)mq_test_uniform(&seed), (int)(mq_test_random(&seed) % 200) - 100);
         ck_assert_double_le(ulps(mq_log(y), logl((long double)y)), 2.0);
         const double near_one = 1.0 + ((double)mq_test_uniform(&seed) - 0.5) * 1e-3;
         ck_assert_double_le(ulps(mq_log(near_one), logl((long double)near_one)), 2.0);

@@ -53,9 +53,9 @@ static struct evaluation *invent(void)
                                             : e->logits[0][t][v] + noise * mq_test_gauss(&seed);
             for (size_t l = 0; l < LAYERS; l++) {
                 for (size_t x = 0; x < EXPERTS; x++)
-                    e->router[l][a][t][x] = a == 0 ? mq_test_gauss(&seed)
-                                                   : e->router[l][0][t][x] +
-                                                         noise * mq_test_gauss(&seed);
+                    e->router[l][a][t][x] =
+                        a == 0 ? mq_test_gauss(&seed)
+                               : e->router[l][0][t][x] + noise * mq_test_gauss(&seed);
                 choose(e->router[l][a][t], e->experts[l][a][t], e->weights[l][a][t]);
             }
         }

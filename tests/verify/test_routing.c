@@ -9,7 +9,8 @@ static struct mq_routing_figures compare(uint32_t n, uint32_t k, const float *lo
                                          const float *logits_b, const int32_t *experts_b,
                                          const float *weights_b)
 {
-    const struct mq_routes a = {logits_a, experts_a, weights_a}, b = {logits_b, experts_b, weights_b};
+    const struct mq_routes a = {logits_a, experts_a, weights_a},
+                           b = {logits_b, experts_b, weights_b};
     double scratch[64];
     struct mq_routing_figures f;
     ck_assert(mq_routing_scratch(n) <= 64);
@@ -38,7 +39,7 @@ START_TEST(one_of_two_changed)
     const float w[] = {0.75f, 0.25f}, v[] = {0.5f, 0.5f};
     const struct mq_routing_figures f = compare(4, 2, a, s, w, b, t, v);
     ck_assert(f.metric[MQ_ROUTING_EXACT_SET] == 0 && f.metric[MQ_ROUTING_OVERLAP] == 0.5);
-    ck_assert(f.metric[MQ_ROUTING_TOP1] == 0); /* 0 against 2: of equal weights the lowest */
+    ck_assert(f.metric[MQ_ROUTING_TOP1] == 0);        /* 0 against 2: of equal weights the lowest */
     ck_assert(f.metric[MQ_ROUTING_WEIGHTED] == 0.25); /* expert 2: min(0.25, 0.5) */
     ck_assert(f.metric[MQ_ROUTING_CR1] == 0 && f.metric[MQ_ROUTING_CR2] == 1);
     ck_assert(f.metric[MQ_ROUTING_CR3] == 1);
@@ -93,7 +94,8 @@ START_TEST(chance)
                                   MQ_ROUTING_CR2, MQ_ROUTING_CR3};
     for (uint32_t n = 1; n <= 10; n++)
         for (uint32_t k = 1; k <= n; k++) {
-            const struct mq_routing_figures c = mq_routing_chance(n, k), expected = count_chance(n, k);
+            const struct mq_routing_figures c = mq_routing_chance(n, k),
+                                            expected = count_chance(n, k);
             for (int i = 0; i < 5; i++)
                 ck_assert_double_eq_tol(c.metric[counted[i]], expected.metric[counted[i]], 1e-12);
         }

@@ -41,8 +41,8 @@ START_TEST(percentiles)
     double x[] = {5, 1, 4, 2, 3};
     const struct mq_distribution d = mq_distribution_of(x, 5);
     ck_assert(d.median == 3.0 && d.max == 5.0 && d.count == 5);
-    ck_assert_double_eq_tol(d.p90, 4.6, 1e-14);   /* h = 0.9 * 4 = 3.6 */
-    ck_assert_double_eq_tol(d.p99, 4.96, 1e-14);  /* h = 3.96 */
+    ck_assert_double_eq_tol(d.p90, 4.6, 1e-14);  /* h = 0.9 * 4 = 3.6 */
+    ck_assert_double_eq_tol(d.p99, 4.96, 1e-14); /* h = 3.96 */
     ck_assert_double_eq_tol(d.p99_9, 4.996, 1e-14);
     const double even[] = {1, 2, 3, 10};
     ck_assert(mq_percentile(even, 4, 0.5) == 2.5);

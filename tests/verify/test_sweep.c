@@ -57,8 +57,9 @@ static void check_json(const struct mq_sweep_result *result)
     ck_assert(cJSON_IsTrue(mq_json_get(first, "is_baseline")));
     ck_assert_ptr_null(mq_json_get(first, "kld_nats"));
     ck_assert_str_eq(mq_json_get(last, "name")->valuestring, "q3_k");
-    ck_assert(mq_json_get(mq_json_get(mq_json_get(last, "kld_nats"), "mean"), "value")->valuedouble ==
-              result->rows[4].result.kld.mean.value);
+    ck_assert(
+        mq_json_get(mq_json_get(mq_json_get(last, "kld_nats"), "mean"), "value")->valuedouble ==
+        result->rows[4].result.kld.mean.value);
     const cJSON *chance = mq_json_get(json, "routing_chance");
     ck_assert_double_eq_tol(mq_json_get(chance, "exact_set_rate")->valuedouble, 1.0 / 28, 1e-15);
     ck_assert(cJSON_IsNull(mq_json_get(chance, "router_kl_nats")));
@@ -80,15 +81,15 @@ START_TEST(demo)
     ck_assert_uint_eq(r.rows_count, 5);
     for (size_t i = 0; i < 5; i++) {
         const struct mq_arm_result *a = &r.rows[i].result;
-        fprintf(stderr,
-                "%-7s %8.3f MiB %7.4f bpw  rmse %.5f  ppl %.4f +- %.4f  ratio %.5f +- %.5f  kld %.6f "
-                "p99 %.5f  same-top %.2f%%  exact %.2f%%  overlap %.2f%%\n",
-                r.rows[i].name, (double)r.rows[i].weight_bytes / 0x1p20, r.rows[i].bits_per_weight,
-                r.rows[i].expert_relative_rmse, a->perplexity.ppl.value, a->perplexity.ppl.se,
-                a->ppl_ratio.value, a->ppl_ratio.se, a->kld.mean.value, a->kld.p99,
-                100 * a->same_top.value,
-                100 * a->routing.overall.metric[MQ_ROUTING_EXACT_SET].value,
-                100 * a->routing.overall.metric[MQ_ROUTING_OVERLAP].value);
+        fprintf(
+            stderr,
+            "%-7s %8.3f MiB %7.4f bpw  rmse %.5f  ppl %.4f +- %.4f  ratio %.5f +- %.5f  kld %.6f "
+            "p99 %.5f  same-top %.2f%%  exact %.2f%%  overlap %.2f%%\n",
+            r.rows[i].name, (double)r.rows[i].weight_bytes / 0x1p20, r.rows[i].bits_per_weight,
+            r.rows[i].expert_relative_rmse, a->perplexity.ppl.value, a->perplexity.ppl.se,
+            a->ppl_ratio.value, a->ppl_ratio.se, a->kld.mean.value, a->kld.p99,
+            100 * a->same_top.value, 100 * a->routing.overall.metric[MQ_ROUTING_EXACT_SET].value,
+            100 * a->routing.overall.metric[MQ_ROUTING_OVERLAP].value);
     }
     check_exact(&r.rows[0], &r.rows[1]);
     check_order(&r.rows[1], 4);

@@ -1,0 +1,73 @@
+/* config_view.c: a view of config.json alone, for planning a model that is not here. */
+#include "view_int.h"
+
+#include "error.h"
+#include "json.h"
+
+#include <string.h>
+
+/* "dtype" is what Transformers 5 writes, "torch_dtype" what all before it did. Checkpoints of the
+ * families that moeq knows are published in bfloat16 where the config is silent. */
+static moeq_status read_dtype(const struct mq_buffer *text, const char *path, enum mq_dtype *dtype,
+                              moeq_error *err)
+{
+    static const struct {
+        const char *name;
+        enum mq_dtype dtype;
+    } dtypes[] = {{"bfloat16", MQ_BF16}, {"float16", MQ_F16}, {"float32", MQ_F32}};
+    const struct mq_json_limits limits = {.depth = 32, .values = 100000};
+    cJSON *config = NULL;
+    *dtype = MQ_BF16;
+    MQ_TRY(mq_json_parse(text->data, text->size, &limits, path, 0, &config, err));
+    const cJSON *name = mq_json_get(config, "dtype");
+    if (!name || cJSON_IsNull(name))
+        name = mq_json_get(config, "torch_dtype");
+    bool known = !name || cJSON_IsNull(name);
+    for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
+        if (cJSON_IsString(name) && strcmp(name->valuestring, dtypes[i].name) == 0) {
+            *dtype = dtypes[i].dtype;
+            known = true;
+        }
+    moeq_status status = MOEQ_OK;
+    if (!known)
+        status = mq_fail_file(err, MOEQ_UNSUPPORTED, path,
+                              "weights of dtype \"%.40s\" are not supported (float32, float16, "
+                              "bfloat16)",
+                              cJSON_IsString(name) ? name->valuestring : "?");
+    cJSON_Delete(config);
+    return status;
+}
+
+static moeq_status open_config(const char *path, struct mq_view *view, moeq_error *err)
+{
+    enum { CAP_BYTES = 16 << 20 };
+    enum mq_dtype dtype;
+    MQ_TRY(mq_file_read_all(path, CAP_BYTES, &view->config_json, err));
+    MQ_TRY(mq_config_parse(view->config_json.data, view->config_json.size, path, &view->family,
+                           &view->hparams, err));
+    MQ_TRY(read_dtype(&view->config_json, path, &dtype, err));
+    /* The one source file: what messages about a tensor name. */
+    view->files = mq_arena_alloc(view->arena, 1, sizeof *view->files);
+    if (!view->files)
+        return mq_fail_memory(err, "opening a model");
+    const char *slash = strrchr(view->path, '/');
+    view->files[0].name = slash ? slash + 1 : view->path;
+    MQ_TRY(mq_file_open(path, &view->files[0].file, err));
+    view->files_count = 1;
+    return mq_view_build_from_config(view, dtype, err);
+}
+
+moeq_status mq_view_from_config(const char *path, struct mq_view **out, moeq_error *err)
+{
+    *out = NULL;
+    struct mq_view *view = mq_view_create(path);
+    if (!view)
+        return mq_fail_memory(err, "opening a model");
+    const moeq_status status = open_config(path, view, err);
+    if (status != MOEQ_OK) {
+        mq_view_close(view);
+        return status;
+    }
+    *out = view;
+    return MOEQ_OK;
+}

@@ -1,0 +1,145 @@
+/* test_api.c: libmoeq as an embedder uses it: moeq.h and nothing else. */
+#include "moeq.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define MODEL MQ_TEST_SOURCE_DIR "/demo/model"
+#define TEXT MQ_TEST_SOURCE_DIR "/demo/text.txt"
+#define OUTPUT MQ_TEST_BINARY_DIR "/api.moeq"
+
+static moeq_model *open_model(const char *path)
+{
+    moeq_model *model;
+    moeq_error err = {0};
+    ck_assert_msg(moeq_model_open(path, &model, &err) == MOEQ_OK, "%s", err.message);
+    return model;
+}
+
+START_TEST(errors_say_what_and_where)
+{
+    moeq_model *model = (moeq_model *)&model;
+    moeq_error err = {0};
+    ck_assert_int_eq(moeq_model_open("/nowhere/at/all", &model, &err), MOEQ_NOT_FOUND);
+    ck_assert_ptr_null(model);
+    ck_assert_int_eq(err.status, MOEQ_NOT_FOUND);
+    ck_assert_str_eq(err.path, "/nowhere/at/all");
+    ck_assert_str_eq(err.message, "/nowhere/at/all: no such file or folder");
+    moeq_model_close(NULL);
+}
+END_TEST
+
+START_TEST(tokenizes)
+{
+    moeq_model *model = open_model(MODEL);
+    int32_t *ids;
+    size_t with, without;
+    ck_assert_int_eq(moeq_tokenize(model, "the mill", 8, true, &ids, &with, NULL), MOEQ_OK);
+    ck_assert_int_eq(ids[0], 1);
+    moeq_free(ids);
+    ck_assert_int_eq(moeq_tokenize(model, "the mill", 8, false, &ids, &without, NULL), MOEQ_OK);
+    ck_assert_uint_eq(with, without + 1);
+    moeq_free(ids);
+    moeq_error err = {0};
+    ck_assert_int_ne(moeq_tokenize(model, "\xff", 1, true, &ids, &with, &err), MOEQ_OK);
+    ck_assert_ptr_null(ids);
+    moeq_model_close(model);
+}
+END_TEST
+
+START_TEST(converts_what_it_planned)
+{
+    moeq_model *model = open_model(MODEL);
+    const moeq_recipe recipe = {.struct_size = sizeof recipe, .level = "q4_k"};
+    moeq_error err = {0};
+    uint64_t bytes = 0;
+    remove(OUTPUT);
+    ck_assert_int_eq(moeq_plan_bytes(model, &recipe, &bytes, &err), MOEQ_OK);
+    ck_assert_msg(moeq_convert(model, &recipe, OUTPUT, false, NULL, &err) == MOEQ_OK, "%s",
+                  err.message);
+    struct stat st;
+    ck_assert_int_eq(stat(OUTPUT, &st), 0);
+    ck_assert_uint_eq((uint64_t)st.st_size, bytes);
+    char *report;
+    ck_assert_int_eq(moeq_check(OUTPUT, NULL, &report, &err), MOEQ_OK);
+    ck_assert_ptr_nonnull(strstr(report, "\"moeq_result\""));
+    moeq_free(report);
+    ck_assert_int_eq(moeq_convert(model, &recipe, OUTPUT, false, NULL, &err),
+                     MOEQ_INVALID_ARGUMENT); /* it exists */
+    moeq_model_close(model);
+
+    FILE *f = fopen(OUTPUT, "r+b"); /* one flipped bit in the middle */
+    ck_assert_ptr_nonnull(f);
+    fseek(f, (long)bytes / 2, SEEK_SET);
+    const int c = fgetc(f);
+    fseek(f, (long)bytes / 2, SEEK_SET);
+    fputc(c ^ 4, f);
+    fclose(f);
+    moeq_error damage = {0};
+    ck_assert_int_eq(moeq_check(OUTPUT, NULL, &report, &damage), MOEQ_CORRUPT);
+    ck_assert_ptr_nonnull(strstr(damage.message, "layer"));
+    moeq_free(report);
+}
+END_TEST
+
+static bool stop_at_once(void *user, const char *phase, const char *unit, uint64_t done,
+                         uint64_t total)
+{
+    (void)phase, (void)unit, (void)done, (void)total;
+    ++*(int *)user;
+    return false;
+}
+
+START_TEST(sweeps_and_can_be_stopped)
+{
+    moeq_model *model = open_model(MODEL);
+    const moeq_text text = {.struct_size = sizeof text, .path = TEXT, .tokens = 1024};
+    const moeq_recipe recipes[] = {{.struct_size = sizeof(moeq_recipe), .level = "q3_k"},
+                                   {.struct_size = sizeof(moeq_recipe), .level = "bf16"}};
+    char *report;
+    moeq_error err = {0};
+    ck_assert_msg(moeq_sweep(model, &text, recipes, 2, NULL, &report, &err) == MOEQ_OK, "%s",
+                  err.message);
+    ck_assert_ptr_nonnull(strstr(report, "q3_k"));
+    moeq_free(report);
+    int calls = 0;
+    const moeq_job job = {
+        .struct_size = sizeof job, .progress = stop_at_once, .progress_user = &calls};
+    ck_assert_int_eq(moeq_eval(model, &text, &job, &report, &err), MOEQ_CANCELLED);
+    ck_assert_int_gt(calls, 0);
+    ck_assert_ptr_null(report);
+    moeq_model_close(model);
+}
+END_TEST
+
+START_TEST(option_structs_must_say_their_size)
+{
+    moeq_model *model = open_model(MODEL);
+    const moeq_recipe recipe = {.level = "q4_k"};
+    uint64_t bytes;
+    ck_assert_int_eq(moeq_plan_bytes(model, &recipe, &bytes, NULL), MOEQ_INVALID_ARGUMENT);
+    moeq_model_close(model);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("test_api");
+    TCase *tests = tcase_create("api");
+    tcase_set_timeout(tests, 300);
+    tcase_add_test(tests, errors_say_what_and_where);
+    tcase_add_test(tests, tokenizes);
+    tcase_add_test(tests, converts_what_it_planned);
+    tcase_add_test(tests, sweeps_and_can_be_stopped);
+    tcase_add_test(tests, option_structs_must_say_their_size);
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_set_fork_status(runner, CK_NOFORK);
+    srunner_run_all(runner, CK_NORMAL);
+    const int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}

@@ -1,0 +1,54 @@
+/* gpus.h: the graphics cards that `fit` knows, and finding one by the names people use. */
+#ifndef MQ_GPUS_H
+#define MQ_GPUS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* How much of the memory on the label a program can have. */
+enum mq_gpu_memory {
+    MQ_GPU_DEDICATED,
+    MQ_GPU_INLINE_ECC, /* error correction on by default, its check bits in the same memory */
+    MQ_GPU_UNIFIED,    /* the processor's memory, shared with the system and other programs */
+    MQ_GPU_MEMORY_COUNT
+};
+
+struct mq_gpu {
+    const char *name;
+    /* The words that identify it, in order, letters and digits apart ("a 100 80"); '|' separates
+     * other ways to write them. */
+    const char *forms;
+    const char *extra;       /* further words that its full name may hold */
+    uint32_t memory_gb;      /* on the label, in units of 2^30 bytes: memory chips are powers of 2 */
+    uint32_t bandwidth_gbs;  /* 1e9 bytes a second */
+    enum mq_gpu_memory memory;
+    const char *source;      /* of memory and bandwidth */
+};
+
+extern const struct mq_gpu mq_gpus[];
+extern const size_t mq_gpus_count;
+
+/* What a program can have of the memory, and the rule in words. */
+uint64_t mq_gpu_usable_bytes(const struct mq_gpu *gpu);
+const char *mq_gpu_memory_rule(enum mq_gpu_memory memory);
+
+enum { MQ_GPU_CANDIDATES = 8, MQ_GPU_MAX_CARDS = 64 };
+
+struct mq_gpu_search {
+    const struct mq_gpu *gpu; /* NULL: none or several */
+    uint32_t cards;           /* 2 in "2x3090" */
+    const char *name;         /* the text behind the count */
+    /* Without a match: the cards whose names begin so ("a100"). Empty: nothing is like it. */
+    const struct mq_gpu *candidates[MQ_GPU_CANDIDATES];
+    size_t candidates_count;
+};
+
+/*
+ * "4090", "rtx 4090", "RTX4090", "NVIDIA GeForce RTX 4090", "a100-40", "2x3090". Case, spaces and
+ * punctuation do not matter; a word that belongs to another card does ("3090 ti" is not the 3090).
+ * True if exactly one card is meant.
+ */
+bool mq_gpu_search(const char *text, struct mq_gpu_search *search);
+
+#endif

@@ -1,0 +1,336 @@
+/* report_doc.c: a sweep's JSON document -> the numbers and the verdict of its reports. */
+#include "report_doc.h"
+
+#include "error.h"
+#include "json.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+const struct mq_quality_band mq_quality_bands[MQ_QUALITY_COUNT] = {
+    [MQ_QUALITY_UNKNOWN] = {"not measured", "quality not measured", NAN},
+    [MQ_QUALITY_IDENTICAL] = {"identical", "output identical", 0},
+    [MQ_QUALITY_NEAR_LOSSLESS] = {"near-lossless", "output practically unchanged", 0.002},
+    [MQ_QUALITY_EXCELLENT] = {"excellent", "output almost unchanged", 0.01},
+    [MQ_QUALITY_FOUR_BIT] = {"good", "small change of the output, usual at 4 bits", 0.05},
+    [MQ_QUALITY_THREE_BIT] = {"fair", "clear change of the output, usual at 3 bits", 0.3},
+    [MQ_QUALITY_POOR] = {"poor", "output damaged", INFINITY},
+};
+
+enum mq_quality mq_quality_of(double kld_nats)
+{
+    if (!isfinite(kld_nats))
+        return MQ_QUALITY_UNKNOWN;
+    if (kld_nats <= 0)
+        return MQ_QUALITY_IDENTICAL;
+    for (int q = MQ_QUALITY_NEAR_LOSSLESS; q < MQ_QUALITY_POOR; q++)
+        if (kld_nats < mq_quality_bands[q].below)
+            return (enum mq_quality)q;
+    return MQ_QUALITY_POOR;
+}
+
+/* ---- fields ---- */
+
+double mq_report_number(const cJSON *object, const char *key)
+{
+    const cJSON *item = object ? mq_json_get(object, key) : NULL;
+    return cJSON_IsNumber(item) ? item->valuedouble : NAN;
+}
+
+struct mq_estimate mq_report_estimate(const cJSON *object, const char *key)
+{
+    const cJSON *item = object ? mq_json_get(object, key) : NULL;
+    return (struct mq_estimate){mq_report_number(item, "value"), mq_report_number(item, "se")};
+}
+
+const char *mq_report_string(const cJSON *object, const char *key)
+{
+    const cJSON *item = object ? mq_json_get(object, key) : NULL;
+    return cJSON_IsString(item) ? item->valuestring : "";
+}
+
+const cJSON *mq_report_array(const cJSON *object, const char *key)
+{
+    const cJSON *item = object ? mq_json_get(object, key) : NULL;
+    return cJSON_IsArray(item) && item->child ? item : NULL;
+}
+
+/* ---- numbers as text ---- */
+
+/* Hyphen-minus is U+2212 in print; and what is not finite has a name. */
+static struct mq_words not_defined(void)
+{
+    return (struct mq_words){"not defined"};
+}
+
+/* Digits after the point that give `digits` significant ones. */
+static int decimals_for(double x, int digits)
+{
+    const int magnitude = x != 0 ? (int)floor(log10(fabs(x))) : 0;
+    const int decimals = digits - 1 - magnitude;
+    return decimals < 0 ? 0 : decimals;
+}
+
+struct mq_words mq_words_sig(double x, int digits)
+{
+    struct mq_words w;
+    if (!isfinite(x))
+        return not_defined();
+    if (x == 0)
+        return (struct mq_words){"0"};
+    if (fabs(x) < 1e-6 || fabs(x) >= 1e9)
+        snprintf(w.s, sizeof w.s, "%.*e", digits - 1, x);
+    else
+        snprintf(w.s, sizeof w.s, "%.*f", decimals_for(x, digits), x);
+    return w;
+}
+
+struct mq_words mq_words_estimate(struct mq_estimate e, int digits)
+{
+    const struct mq_words value = mq_words_sig(e.value, digits);
+    if (!isfinite(e.value) || !isfinite(e.se))
+        return value;
+    struct mq_words w;
+    snprintf(w.s, sizeof w.s, "%.28s ± %.28s", value.s, mq_words_sig(e.se, 2).s);
+    return w;
+}
+
+struct mq_words mq_words_percent(double fraction)
+{
+    if (!isfinite(fraction))
+        return not_defined();
+    /* Only what is exactly all or nothing may read so: 0.99997 is "99.997 %". */
+    int decimals = 1;
+    const double gap = fmin(fabs(1 - fraction), fabs(fraction)) * 100;
+    if (gap == 0)
+        decimals = 0;
+    else if (gap < 0.1)
+        decimals = gap < 1e-5 ? 6 : decimals_for(gap, 1);
+    struct mq_words w;
+    if (fabs(fraction) < 1e7)
+        snprintf(w.s, sizeof w.s, "%.*f\u00a0%%", decimals, 100 * fraction);
+    else
+        snprintf(w.s, sizeof w.s, "%.3e\u00a0%%", 100 * fraction);
+    return w;
+}
+
+struct mq_words mq_words_percent_estimate(struct mq_estimate e)
+{
+    if (!isfinite(e.value) || fabs(e.value) > 1e7)
+        return not_defined();
+    struct mq_words w;
+    if (isfinite(e.se) && e.se > 0) {
+        const int decimals = decimals_for(fmax(100 * e.se, 1e-6), 2);
+        snprintf(w.s, sizeof w.s, "%.*f ± %.*f\u00a0%%", decimals, 100 * e.value, decimals,
+                 100 * e.se);
+    } else {
+        return mq_words_percent(e.value);
+    }
+    return w;
+}
+
+struct mq_words mq_words_bytes(double bytes)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    if (!isfinite(bytes) || bytes < 0)
+        return not_defined();
+    size_t u = 0;
+    while (bytes >= 1024 && u + 1 < sizeof units / sizeof *units) {
+        bytes /= 1024;
+        u++;
+    }
+    struct mq_words w;
+    snprintf(w.s, sizeof w.s, "%.22s\u00a0%s", mq_words_sig(bytes, bytes >= 1000 ? 4 : 3).s,
+             units[u]);
+    return w;
+}
+
+struct mq_words mq_words_count(double n)
+{
+    if (!isfinite(n) || fabs(n) >= 1e15)
+        return not_defined();
+    char digits[32];
+    snprintf(digits, sizeof digits, "%.0f", n);
+    struct mq_words w;
+    size_t length = strlen(digits), o = 0;
+    for (size_t i = 0; i < length; i++) {
+        if (i && (length - i) % 3 == 0 && digits[i - 1] != '-')
+            w.s[o++] = ',';
+        w.s[o++] = digits[i];
+    }
+    w.s[o] = '\0';
+    return w;
+}
+
+/* ---- reading ---- */
+
+static void read_arm(const cJSON *row, struct mq_report_arm *arm)
+{
+    const cJSON *routing = mq_json_get(row, "routing");
+    *arm = (struct mq_report_arm){
+        .json = row,
+        .routing = cJSON_IsObject(routing) ? routing : NULL,
+        .name = mq_report_string(row, "name"),
+        .is_baseline = cJSON_IsTrue(mq_json_get(row, "is_baseline")),
+        .file_bytes = mq_report_number(row, "file_bytes"),
+        .bits_per_weight = mq_report_number(row, "bits_per_weight"),
+        .expert_rmse = mq_report_number(row, "expert_relative_rmse"),
+        .size_share = NAN,
+        .ppl = mq_report_estimate(row, "perplexity"),
+        .ppl_ratio = mq_report_estimate(row, "ppl_ratio"),
+        .log_ppl_ratio = mq_report_estimate(row, "ln_ppl_ratio"),
+        .kld = mq_report_estimate(mq_json_get(row, "kld_nats"), "mean"),
+        .same_top = mq_report_estimate(row, "same_top_rate"),
+    };
+    arm->exact_set =
+        mq_report_estimate(routing ? mq_json_get(routing, "overall") : NULL, "exact_set_rate");
+    arm->quality = mq_quality_of(arm->kld.value);
+}
+
+/* ---- the verdict ---- */
+
+const char mq_report_rule[] =
+    "Rule of the recommendation: the smallest level whose mean KL divergence, plus two standard "
+    "errors, is below 0.05 (usual at 4 bits); or a level of a better class, if it is at most a "
+    "quarter larger.";
+static const double LARGER_AT_MOST = 1.25;
+
+/* The mean KL divergence that the level might have, at worst. */
+static double pessimistic_kld(const struct mq_report_arm *arm)
+{
+    return arm->kld.value + (isfinite(arm->kld.se) ? 2 * arm->kld.se : 0);
+}
+
+static bool measured(const struct mq_report_arm *arm)
+{
+    return !arm->is_baseline && arm->quality != MQ_QUALITY_UNKNOWN && isfinite(arm->file_bytes);
+}
+
+static bool usable(const struct mq_report_arm *arm)
+{
+    return measured(arm) && pessimistic_kld(arm) < mq_quality_bands[MQ_QUALITY_FOUR_BIT].below;
+}
+
+/* The smallest usable arm of at least a quality and at most a size; NULL if none. */
+static const struct mq_report_arm *smallest(const struct mq_report *r, enum mq_quality at_least,
+                                            double at_most_bytes)
+{
+    const struct mq_report_arm *best = NULL;
+    for (size_t i = 0; i < r->arms_count; i++) {
+        const struct mq_report_arm *a = &r->arms[i];
+        if (usable(a) && a->quality <= at_least && a->file_bytes <= at_most_bytes &&
+            (!best || a->file_bytes < best->file_bytes))
+            best = a;
+    }
+    return best;
+}
+
+static const struct mq_report_arm *least_damaged(const struct mq_report *r)
+{
+    const struct mq_report_arm *best = NULL;
+    for (size_t i = 0; i < r->arms_count; i++)
+        if (measured(&r->arms[i]) && (!best || r->arms[i].kld.value < best->kld.value))
+            best = &r->arms[i];
+    return best;
+}
+
+static void judge(struct mq_report *r)
+{
+    const struct mq_report_arm *light = smallest(r, MQ_QUALITY_FOUR_BIT, INFINITY);
+    r->recommended = light ? light : least_damaged(r);
+    r->recommended_is_usable = light != NULL;
+    if (!light)
+        return;
+    for (int q = (int)light->quality - 1; q >= MQ_QUALITY_IDENTICAL; q--) {
+        const struct mq_report_arm *better =
+            smallest(r, (enum mq_quality)q, LARGER_AT_MOST * light->file_bytes);
+        if (better)
+            r->recommended = better;
+    }
+    if (light != r->recommended)
+        r->lighter = light;
+    for (int q = MQ_QUALITY_IDENTICAL; q < (int)r->recommended->quality && !r->closer; q++)
+        if (q != MQ_QUALITY_IDENTICAL || r->recommended->quality > MQ_QUALITY_NEAR_LOSSLESS)
+            r->closer = smallest(r, (enum mq_quality)q, INFINITY);
+}
+
+moeq_status mq_report_read(const cJSON *document, struct mq_report *report, moeq_error *err)
+{
+    memset(report, 0, sizeof *report);
+    report->document = document;
+    const cJSON *rows = document ? mq_report_array(document, "rows") : NULL;
+    if (strcmp(mq_report_string(document, "moeq_result"), "sweep") != 0 || !rows)
+        return mq_fail(err, MOEQ_BAD_FILE, "report: expected the result of a sweep with its rows");
+    for (const cJSON *row = rows->child; row; row = row->next) {
+        if (report->arms_count == MQ_REPORT_ARMS)
+            return mq_fail(err, MOEQ_BAD_FILE, "report: expected at most %d rows", MQ_REPORT_ARMS);
+        if (!cJSON_IsObject(row))
+            return mq_fail(err, MOEQ_BAD_FILE, "report: row %zu is no object", report->arms_count);
+        read_arm(row, &report->arms[report->arms_count++]);
+    }
+    double largest = 0;
+    for (size_t i = 0; i < report->arms_count; i++) {
+        const struct mq_report_arm *a = &report->arms[i];
+        if (a->is_baseline && !report->baseline)
+            report->baseline = a;
+        largest = fmax(largest, a->file_bytes); /* fmax passes over NaN */
+    }
+    for (size_t i = 0; report->baseline && i < report->arms_count; i++)
+        if (report->baseline->file_bytes > 0)
+            report->arms[i].size_share =
+                report->arms[i].file_bytes / report->baseline->file_bytes;
+    const bool small = largest < 0x1p30;
+    report->memory_unit = small ? 0x1p20 : 0x1p30;
+    report->memory_unit_name = small ? "MiB" : "GiB";
+    judge(report);
+    return MOEQ_OK;
+}
+
+/* ---- words ---- */
+
+void mq_report_headline(const struct mq_report *report, struct mq_buffer *out)
+{
+    const struct mq_report_arm *a = report->recommended;
+    if (!a) {
+        mq_buffer_puts(out, "No level was measured against the original.");
+        return;
+    }
+    if (!report->recommended_is_usable) {
+        mq_buffer_printf(out, "No level keeps the output close; %s does the least damage.",
+                         a->name);
+        return;
+    }
+    mq_buffer_printf(out, "Take %s", a->name);
+    if (isfinite(a->size_share))
+        mq_buffer_printf(out, ": %s of the memory", mq_words_percent(a->size_share).s);
+    mq_buffer_printf(out, ", %s.", mq_quality_bands[a->quality].words);
+}
+
+void mq_report_sentence(const struct mq_report_arm *a, struct mq_buffer *out)
+{
+    if (isfinite(a->size_share))
+        mq_buffer_printf(out, "%s of the size (%s), ", mq_words_percent(a->size_share).s,
+                         mq_words_bytes(a->file_bytes).s);
+    else
+        mq_buffer_printf(out, "%s, ", mq_words_bytes(a->file_bytes).s);
+    mq_buffer_puts(out, mq_quality_bands[a->quality].words);
+    if (a->quality == MQ_QUALITY_UNKNOWN) {
+        mq_buffer_puts(out, ".");
+        return;
+    }
+    mq_buffer_printf(out, " (KLD %s, %s same top token", mq_words_sig(a->kld.value, 2).s,
+                     mq_words_percent(a->same_top.value).s);
+    const double change = a->ppl_ratio.value - 1;
+    if (isfinite(change)) {
+        const bool noise = isfinite(a->ppl_ratio.se) && fabs(change) < 2 * a->ppl_ratio.se;
+        mq_buffer_printf(out, ", perplexity %s%s\u00a0%%%s", change < 0 ? "−" : "+",
+                         mq_words_sig(fabs(100 * change), 2).s,
+                         noise ? ", within its error" : "");
+    }
+    mq_buffer_puts(out, ")");
+    if (isfinite(a->exact_set.value))
+        mq_buffer_printf(out, ", %s of expert choices intact",
+                         mq_words_percent(a->exact_set.value).s);
+    mq_buffer_puts(out, ".");
+}

@@ -1,0 +1,101 @@
+/*
+ * report_doc.h: what the HTML and the Markdown report of a sweep have in common: the numbers, read
+ * from the sweep's JSON document, the verdict, and numbers as text.
+ *
+ * A report is a view of the document alone, so one saved earlier reports as well as a fresh one.
+ * A field that is absent or null is "not defined"; a section without its fields is left out.
+ */
+#ifndef MQ_REPORT_DOC_H
+#define MQ_REPORT_DOC_H
+
+#include "buffer.h"
+#include "statistics.h"
+
+#include "moeq.h"
+
+#include <cjson/cJSON.h>
+
+/*
+ * How far the output moved, by its mean KL divergence. The bounds follow what the GGUF levels of
+ * published models measure: q8_0 of Qwen3-30B-A3B .0023, its 4-bit levels .01 to .013, 3 bits about
+ * .1, and above .3 text visibly suffers.
+ */
+enum mq_quality {
+    MQ_QUALITY_UNKNOWN, /* no KL divergence in the document */
+    MQ_QUALITY_IDENTICAL,
+    MQ_QUALITY_NEAR_LOSSLESS,
+    MQ_QUALITY_EXCELLENT,
+    MQ_QUALITY_FOUR_BIT,
+    MQ_QUALITY_THREE_BIT,
+    MQ_QUALITY_POOR,
+    MQ_QUALITY_COUNT
+};
+
+struct mq_quality_band {
+    const char *name;  /* "excellent" */
+    const char *words; /* what became of the output: "output almost unchanged" */
+    double below;      /* the mean KL divergence's upper bound, nats */
+};
+extern const struct mq_quality_band mq_quality_bands[MQ_QUALITY_COUNT];
+enum mq_quality mq_quality_of(double kld_nats);
+
+/* One row of the sweep. */
+struct mq_report_arm {
+    const cJSON *json;    /* the row itself */
+    const cJSON *routing; /* NULL: a dense model, or the baseline */
+    const char *name;
+    bool is_baseline;
+    double file_bytes, bits_per_weight, expert_rmse;
+    double size_share; /* of the baseline's bytes */
+    struct mq_estimate ppl, ppl_ratio, log_ppl_ratio, kld, same_top;
+    struct mq_estimate exact_set; /* overall */
+    enum mq_quality quality;
+};
+
+enum { MQ_REPORT_ARMS = 64 }; /* more rows than any sweep has */
+
+struct mq_report {
+    const cJSON *document;
+    struct mq_report_arm arms[MQ_REPORT_ARMS]; /* in the document's order */
+    size_t arms_count;
+    const struct mq_report_arm *baseline; /* NULL if the document marks none */
+    /* The verdict; each may be NULL. `lighter` and `closer` are named only if they differ from it. */
+    const struct mq_report_arm *recommended;
+    bool recommended_is_usable; /* false: even the best level changes the output much */
+    const struct mq_report_arm *lighter, *closer;
+    double memory_unit; /* in which sizes are charted: 2^20 or 2^30 bytes */
+    const char *memory_unit_name;
+};
+
+/* Fails (MOEQ_BAD_FILE) if the document is not that of a sweep. `report` borrows from it. */
+moeq_status mq_report_read(const cJSON *document, struct mq_report *report, moeq_error *err);
+
+/* ---- fields of the document; NaN, NULL or "" where absent ---- */
+
+double mq_report_number(const cJSON *object, const char *key);
+struct mq_estimate mq_report_estimate(const cJSON *object, const char *key);
+const char *mq_report_string(const cJSON *object, const char *key);
+const cJSON *mq_report_array(const cJSON *object, const char *key); /* NULL if empty too */
+
+/* ---- numbers as text: by value, so that they can stand in an argument list ---- */
+
+struct mq_words {
+    char s[64];
+};
+struct mq_words mq_words_sig(double x, int digits);               /* "0.0030925" */
+struct mq_words mq_words_estimate(struct mq_estimate e, int digits); /* "0.0030925 ± 0.00014" */
+struct mq_words mq_words_percent(double fraction);                /* "97.8 %", "99.997 %" */
+struct mq_words mq_words_percent_estimate(struct mq_estimate e);  /* "97.78 ± 0.06 %" */
+struct mq_words mq_words_bytes(double bytes);                     /* "24.6 GiB" */
+struct mq_words mq_words_count(double n);                         /* "18,944" */
+
+/* ---- the verdict in words: plain UTF-8, to be escaped by the caller ---- */
+
+/* "Take q4_k: a third of the memory, output almost unchanged." */
+void mq_report_headline(const struct mq_report *report, struct mq_buffer *out);
+/* "35.0 % of the size (4.2 MiB), output almost unchanged (KLD ...), ..." */
+void mq_report_sentence(const struct mq_report_arm *arm, struct mq_buffer *out);
+/* By what rule the headline chose. */
+extern const char mq_report_rule[];
+
+#endif

@@ -1,0 +1,495 @@
+/* report_svg.c: axes, points and labels. Coordinates are those of the viewBox; the page scales it. */
+#include "report_svg.h"
+
+#include "json.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* At this width the text, drawn at 12, is 10 pixels high on a telephone and 13 on a desk. */
+static const double WIDTH = 460, PLOT_HEIGHT = 230, FONT = 12;
+
+void mq_html_text(struct mq_buffer *out, const char *text)
+{
+    size_t left = strlen(text);
+    while (left) {
+        size_t good = left;
+        if (mq_utf8_valid(text, left, &good))
+            good = left;
+        for (size_t i = 0; i < good; i++) {
+            const unsigned char c = (unsigned char)text[i];
+            if (c == '&')
+                mq_buffer_puts(out, "&amp;");
+            else if (c == '<')
+                mq_buffer_puts(out, "&lt;");
+            else if (c == '>')
+                mq_buffer_puts(out, "&gt;");
+            else if (c == '"')
+                mq_buffer_puts(out, "&quot;");
+            else if (c == '\'')
+                mq_buffer_puts(out, "&#39;");
+            else if ((c < 32 && c != '\n' && c != '\t') || c == 127)
+                mq_buffer_puts(out, "\ufffd");
+            else
+                mq_buffer_putc(out, (char)c);
+        }
+        text += good;
+        left -= good;
+        if (left) { /* one byte that is no UTF-8 */
+            mq_buffer_puts(out, "\ufffd");
+            text++;
+            left--;
+        }
+    }
+}
+
+/* ---- axes ---- */
+
+void mq_axis_add_tick(struct mq_axis *axis, double at, const char *label)
+{
+    if (axis->ticks_count == MQ_TICKS)
+        return;
+    struct mq_tick *t = &axis->ticks[axis->ticks_count++];
+    t->at = at;
+    snprintf(t->label, sizeof t->label, "%s", label);
+}
+
+static void add_number_tick(struct mq_axis *axis, double at)
+{
+    char label[24];
+    const double shown = axis->percent ? 100 * at : at;
+    /* What is 0 but for rounding of the steps is 0. */
+    const double clean = fabs(shown) < 1e-12 * fabs(axis->max - axis->min) ? 0 : shown;
+    snprintf(label, sizeof label, "%.6g%s", clean, axis->percent ? "\u00a0%" : "");
+    mq_axis_add_tick(axis, at, label);
+}
+
+static void fit_linear(struct mq_axis *axis, double low, double high)
+{
+    if (!(high > low)) {
+        const double room = fabs(low) > 0 ? 0.1 * fabs(low) : 1;
+        low -= room;
+        high += room;
+    }
+    const double rough = (high - low) / 5, power = pow(10, floor(log10(rough)));
+    const double step = power * (rough / power > 5 ? 10 : rough / power > 2 ? 5 : rough / power > 1 ? 2 : 1);
+    axis->min = floor(low / step + 1e-9) * step;
+    axis->max = ceil(high / step - 1e-9) * step;
+    for (int i = 0; i < MQ_TICKS && axis->min + i * step <= axis->max + step / 2; i++)
+        add_number_tick(axis, axis->min + i * step);
+}
+
+/* 1, 2, 5, 10, 20, ... by its place in the row; place 0 is 1. */
+static double one_two_five(int place)
+{
+    static const double steps[] = {1, 2, 5};
+    const int decade = place >= 0 ? place / 3 : -((2 - place) / 3);
+    return steps[place - 3 * decade] * pow(10, decade);
+}
+
+static void fit_log(struct mq_axis *axis, double low, double high)
+{
+    int first = 3 * (int)floor(log10(low)), last;
+    while (one_two_five(first + 1) <= low * (1 + 1e-9))
+        first++;
+    for (last = first + 1; one_two_five(last) < high * (1 - 1e-9);)
+        last++;
+    axis->min = one_two_five(first);
+    axis->max = one_two_five(last);
+    /* up to two decades show 1, 2 and 5; more show powers of ten, thinned to about six */
+    const int decades = (last - first) / 3, stride = decades <= 2 ? 1 : 3 * (1 + decades / 7);
+    for (int place = first; place <= last; place++)
+        if (stride == 1 || place % stride == 0)
+            add_number_tick(axis, one_two_five(place));
+}
+
+void mq_axis_fit(struct mq_axis *axis, double low, double high)
+{
+    axis->ticks_count = 0;
+    if (axis->logarithmic) {
+        if (!(low > 1e-300) || !(high < 1e300) || !(high >= low))
+            low = 1, high = 10;
+        fit_log(axis, low, high);
+    } else {
+        if (!isfinite(low) || !isfinite(high) || fabs(low) > 1e300 || fabs(high) > 1e300)
+            low = 0, high = 1;
+        fit_linear(axis, low, high);
+    }
+}
+
+void mq_axis_fit_integers(struct mq_axis *axis, double first, double last)
+{
+    axis->ticks_count = 0;
+    if (!isfinite(first) || !isfinite(last) || last < first || last - first > 1e6)
+        first = 0, last = 1;
+    axis->min = first - 0.5;
+    axis->max = last + 0.5;
+    double step = 1;
+    for (int place = 0; (last - first) / step > 12; place++)
+        step = one_two_five(place);
+    for (double at = ceil(first / step) * step; at <= last; at += step)
+        add_number_tick(axis, at);
+}
+
+/* Where a value lies between the axis' ends: 0 to 1, clamped. */
+static double share_of(const struct mq_axis *a, double v)
+{
+    double s;
+    if (a->logarithmic)
+        s = v > 0 ? log(v / a->min) / log(a->max / a->min) : 0;
+    else
+        s = (v - a->min) / (a->max - a->min);
+    return s < 0 ? 0 : s > 1 ? 1 : s;
+}
+
+static double place_x(const struct mq_chart *c, double x)
+{
+    return c->plot.left + share_of(&c->x, x) * (c->plot.right - c->plot.left);
+}
+
+static double place_y(const struct mq_chart *c, double y)
+{
+    return c->plot.bottom - share_of(&c->y, y) * (c->plot.bottom - c->plot.top);
+}
+
+/* ---- text ---- */
+
+/* An estimate: letters of a sans-serif face are a little over half as wide as high. */
+static double text_width(const char *text)
+{
+    size_t letters = 0;
+    for (; *text; text++)
+        letters += ((unsigned char)*text & 0xc0) != 0x80;
+    return 0.58 * FONT * (double)letters;
+}
+
+static void put_text(struct mq_buffer *out, const char *class, const char *anchor, double x,
+                     double y, const char *text)
+{
+    mq_buffer_printf(out, "<text class=\"%s\" text-anchor=\"%s\" x=\"%.1f\" y=\"%.1f\">", class,
+                     anchor, x, y);
+    mq_html_text(out, text);
+    mq_buffer_puts(out, "</text>\n");
+}
+
+static void put_tip(struct mq_buffer *out, const char *tip)
+{
+    if (!tip)
+        return;
+    mq_buffer_puts(out, "<title>");
+    mq_html_text(out, tip);
+    mq_buffer_puts(out, "</title>");
+}
+
+/* <svg> with what a screen reader says instead of the drawing. */
+static void open_svg(struct mq_buffer *out, const char *id, double height, const char *title,
+                     const char *description)
+{
+    mq_buffer_printf(out,
+                     "<svg viewBox=\"0 0 %.0f %.0f\" role=\"img\" aria-labelledby=\"%s-t %s-d\">\n"
+                     "<title id=\"%s-t\">",
+                     WIDTH, height, id, id, id);
+    mq_html_text(out, title);
+    mq_buffer_printf(out, "</title>\n<desc id=\"%s-d\">", id);
+    mq_html_text(out, description);
+    mq_buffer_puts(out, "</desc>\n");
+}
+
+/* ---- marks ---- */
+
+static void put_mark(struct mq_buffer *out, int style, double x, double y, const char *tip)
+{
+    static const char *const shapes[] = {
+        "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0z", /* circle */
+        "M-4 -4h8v8h-8z",                               /* square */
+        "M0 -5.5l5.5 5.5l-5.5 5.5l-5.5 -5.5z",          /* diamond */
+        "M0 -5l5 9h-10z",                               /* triangle */
+        "M0 5l5 -9h-10z",                               /* triangle, pointing down */
+        "M-1.6 -5h3.2v3.4h3.4v3.2h-3.4v3.4h-3.2v-3.4h-3.4v-3.2h3.4z", /* plus */
+        "M-2 -5h4v10h-4z",                              /* upright bar */
+        "M-5 -2h10v4h-10z",                             /* lying bar */
+    };
+    const int s = style % MQ_SERIES_STYLES;
+    mq_buffer_printf(out, "<path class=\"mark s%d\" transform=\"translate(%.1f %.1f)\" d=\"%s\">",
+                     s, x, y, shapes[s]);
+    put_tip(out, tip);
+    mq_buffer_puts(out, "</path>\n");
+}
+
+static void take(struct mq_chart *c, struct mq_box box)
+{
+    if (c->taken_count < MQ_CHART_BOXES)
+        c->taken[c->taken_count++] = box;
+}
+
+/* ---- the frame ---- */
+
+/* Lays the legend's items out in lines; draws them if `draw`. Returns its height. */
+static double legend(struct mq_chart *c, double left, double top, bool draw)
+{
+    if (!c->legend_count)
+        return 0;
+    double x = left, y = top + 12;
+    for (size_t i = 0; i < c->legend_count; i++) {
+        const double width = 22 + text_width(c->legend[i].name) + 10;
+        if (x > left && x + width > WIDTH) {
+            x = left;
+            y += 18;
+        }
+        if (draw) {
+            if (c->legend[i].style >= 0)
+                put_mark(c->out, c->legend[i].style, x + 7, y - 4, NULL);
+            else
+                mq_buffer_printf(c->out,
+                                 "<rect class=\"bar\" x=\"%.1f\" y=\"%.1f\" width=\"14\" "
+                                 "height=\"10\"/>\n",
+                                 x, y - 9);
+            put_text(c->out, "name", "start", x + 18, y, c->legend[i].name);
+        }
+        x += width;
+    }
+    return y + 10 - top;
+}
+
+static void draw_axes(struct mq_chart *c)
+{
+    struct mq_buffer *out = c->out;
+    const struct mq_box p = c->plot;
+    for (size_t i = 0; i < c->y.ticks_count; i++) {
+        const double y = place_y(c, c->y.ticks[i].at);
+        mq_buffer_printf(out, "<path class=\"grid\" d=\"M%.1f %.1fH%.1f\"/>\n", p.left, y, p.right);
+        put_text(out, "tick", "end", p.left - 7, y + 4, c->y.ticks[i].label);
+    }
+    for (size_t i = 0; i < c->x.ticks_count; i++) {
+        const double x = place_x(c, c->x.ticks[i].at);
+        mq_buffer_printf(out, "<path class=\"axis\" d=\"M%.1f %.1fv4\"/>\n", x, p.bottom);
+        put_text(out, "tick", "middle", x, p.bottom + 18, c->x.ticks[i].label);
+    }
+    mq_buffer_printf(out, "<path class=\"axis\" d=\"M%.1f %.1fV%.1fH%.1f\"/>\n", p.left, p.top,
+                     p.bottom, p.right);
+    put_text(out, "label", "middle", (p.left + p.right) / 2, p.bottom + 38, c->x.title);
+    const double middle = (p.top + p.bottom) / 2;
+    mq_buffer_printf(out,
+                     "<text class=\"label\" text-anchor=\"middle\" "
+                     "transform=\"translate(12 %.1f) rotate(-90)\">",
+                     middle);
+    mq_html_text(out, c->y.title);
+    mq_buffer_puts(out, "</text>\n");
+}
+
+void mq_chart_begin(struct mq_chart *c)
+{
+    double widest = 0;
+    for (size_t i = 0; i < c->y.ticks_count; i++)
+        widest = fmax(widest, text_width(c->y.ticks[i].label));
+    c->plot.left = 28 + widest;
+    c->plot.right = WIDTH - 12;
+    c->plot.top = 10 + legend(c, c->plot.left, 0, false);
+    c->plot.bottom = c->plot.top + PLOT_HEIGHT;
+    c->height = c->plot.bottom + 46;
+    c->taken_count = 0;
+    open_svg(c->out, c->id, c->height, c->title, c->description);
+    legend(c, c->plot.left, 0, true);
+    draw_axes(c);
+}
+
+void mq_chart_end(struct mq_chart *c)
+{
+    mq_buffer_puts(c->out, "</svg>\n");
+}
+
+/* ---- what stands in it ---- */
+
+void mq_chart_level_line(struct mq_chart *c, double y, const char *words)
+{
+    if (!(y >= c->y.min && y <= c->y.max))
+        return;
+    const double at = place_y(c, y);
+    mq_buffer_printf(c->out, "<path class=\"level\" d=\"M%.1f %.1fH%.1f\"/>\n", c->plot.left, at,
+                     c->plot.right);
+    if (!words)
+        return;
+    /* below its line, as it says what lies below; above it where the plot ends there */
+    const bool below = at + 16 < c->plot.bottom;
+    put_text(c->out, "tick", "end", c->plot.right - 3, below ? at + 13 : at - 4, words);
+    take(c, (struct mq_box){c->plot.right - 3 - text_width(words), below ? at : at - 16,
+                            c->plot.right, below ? at + 16 : at});
+}
+
+void mq_chart_bar(struct mq_chart *c, double x0, double x1, double y, const char *tip)
+{
+    if (!isfinite(y))
+        return;
+    const double left = place_x(c, x0), right = place_x(c, x1), top = place_y(c, y);
+    mq_buffer_printf(
+        c->out, "<rect class=\"bar\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\">",
+        left + 1, top, fmax(0, right - left - 2), c->plot.bottom - top);
+    put_tip(c->out, tip);
+    mq_buffer_puts(c->out, "</rect>\n");
+}
+
+void mq_chart_series(struct mq_chart *c, int style, bool joined)
+{
+    c->style = style;
+    c->joined = joined;
+    c->has_previous = false;
+}
+
+void mq_chart_point(struct mq_chart *c, double x, double y, double se, const char *tip)
+{
+    if (!isfinite(x) || !isfinite(y)) {
+        c->has_previous = false;
+        return;
+    }
+    const double at_x = place_x(c, x), at_y = place_y(c, y);
+    const int s = c->style % MQ_SERIES_STYLES;
+    if (c->joined && c->has_previous)
+        mq_buffer_printf(c->out, "<path class=\"line s%d\" d=\"M%.1f %.1fL%.1f %.1f\"/>\n", s,
+                         c->previous_x, c->previous_y, at_x, at_y);
+    if (isfinite(se) && se > 0) {
+        const double low = place_y(c, y - se), high = place_y(c, y + se);
+        if (low - high > 2)
+            mq_buffer_printf(
+                c->out,
+                "<path class=\"line s%d\" d=\"M%.1f %.1fV%.1fM%.1f %.1fh8M%.1f %.1fh8\"/>\n", s,
+                at_x, low, high, at_x - 4, low, at_x - 4, high);
+    }
+    put_mark(c->out, c->style, at_x, at_y, tip);
+    c->previous_x = at_x;
+    c->previous_y = at_y;
+    c->has_previous = true;
+}
+
+void mq_chart_reserve(struct mq_chart *c, double x, double y)
+{
+    if (!isfinite(x) || !isfinite(y))
+        return;
+    const double at_x = place_x(c, x), at_y = place_y(c, y);
+    take(c, (struct mq_box){at_x - 6, at_y - 6, at_x + 6, at_y + 6});
+}
+
+/* The area of a box that others cover or that lies outside the plot. */
+static double conflict(const struct mq_chart *c, struct mq_box b)
+{
+    double area = 0;
+    for (size_t i = 0; i < c->taken_count; i++) {
+        const struct mq_box t = c->taken[i];
+        const double w = fmin(b.right, t.right) - fmax(b.left, t.left);
+        const double h = fmin(b.bottom, t.bottom) - fmax(b.top, t.top);
+        if (w > 0 && h > 0)
+            area += w * h;
+    }
+    area += 100 * (fmax(0, c->plot.left - b.left) + fmax(0, b.right - c->plot.right));
+    area += 100 * (fmax(0, c->plot.top - b.top) + fmax(0, b.bottom - c->plot.bottom));
+    return area;
+}
+
+void mq_chart_label(struct mq_chart *c, double x, double y, const char *words)
+{
+    if (!isfinite(x) || !isfinite(y))
+        return;
+    const double at_x = place_x(c, x), at_y = place_y(c, y), width = text_width(words);
+    /* right, left, above right, above left, below right, below left, above, below */
+    static const struct {
+        double x, y, shift; /* shift: of the text's left edge, in widths */
+    } places[] = {{9, 4, 0},    {-9, 4, -1}, {7, -8, 0},    {-7, -8, -1},
+                  {7, 17, 0},   {-7, 17, -1}, {0, -11, -0.5}, {0, 20, -0.5}};
+    struct mq_box best = {0};
+    double least = INFINITY;
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        const double left = at_x + places[i].x + places[i].shift * width;
+        const double base = at_y + places[i].y;
+        const struct mq_box box = {left, base - 11, left + width, base + 3};
+        const double area = conflict(c, box);
+        if (area < least) {
+            least = area;
+            best = box;
+        }
+    }
+    put_text(c->out, "name", "start", best.left, best.bottom - 3, words);
+    take(c, best);
+}
+
+/* ---- heat ---- */
+
+/* One of nine colours: -4 ... 4. */
+static int heat_step(double value, double limit)
+{
+    const double s = limit > 0 ? value / limit * 4.5 : 0;
+    return (int)fmax(-4, fmin(4, round(s)));
+}
+
+static void heat_cell(const struct mq_heat *h, size_t row, size_t column, struct mq_box box)
+{
+    const double v = h->value(h->user, row, column);
+    if (!isfinite(v))
+        return;
+    mq_buffer_printf(h->out,
+                     "<rect class=\"h%d\" x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\">",
+                     heat_step(v, h->limit), box.left, box.top, box.right - box.left,
+                     box.bottom - box.top);
+    char words[96];
+    snprintf(words, sizeof words, "layer %.0f, expert %zu: %+.3g", h->row_number(h->user, row),
+             column, v);
+    put_tip(h->out, words);
+    mq_buffer_puts(h->out, "</rect>\n");
+    if (h->columns > 10)
+        return;
+    snprintf(words, sizeof words, "%+.2f", v);
+    put_text(h->out, "cell", "middle", (box.left + box.right) / 2, (box.top + box.bottom) / 2 + 4,
+             words);
+}
+
+/* The nine colours and the values at their ends. */
+static void heat_key(const struct mq_heat *h, double left, double top)
+{
+    const double width = 18;
+    char words[32];
+    snprintf(words, sizeof words, "%+.2g", -h->limit);
+    put_text(h->out, "tick", "end", left - 6, top + 10, words);
+    for (int s = -4; s <= 4; s++)
+        mq_buffer_printf(h->out,
+                         "<rect class=\"h%d\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"12\"/>\n",
+                         s, left + (s + 4) * width, top, width);
+    snprintf(words, sizeof words, "%+.2g", h->limit);
+    put_text(h->out, "tick", "start", left + 9 * width + 6, top + 10, words);
+    put_text(h->out, "label", "start", left + 9 * width + 52, top + 10, h->value_title);
+}
+
+void mq_heat_draw(const struct mq_heat *h)
+{
+    if (!h->rows || !h->columns)
+        return;
+    const double left = 52, top = 34, right = WIDTH - 8;
+    const double cell_w = (right - left) / (double)h->columns;
+    const double cell_h = h->rows <= 8 ? 24 : h->rows <= 24 ? 16 : h->rows <= 64 ? 9 : 5;
+    const double gap = cell_w > 8 && cell_h > 8 ? 1 : 0;
+    const double bottom = top + cell_h * (double)h->rows;
+    open_svg(h->out, h->id, bottom + 46, h->title, h->description);
+    heat_key(h, left + 44, 4);
+    const size_t row_stride = 1 + (size_t)(13 / cell_h), column_stride = 1 + (size_t)(24 / cell_w);
+    char words[32];
+    for (size_t r = 0; r < h->rows; r++) {
+        const double y = top + cell_h * (double)r;
+        if (r % row_stride == 0) {
+            snprintf(words, sizeof words, "%.0f", h->row_number(h->user, r));
+            put_text(h->out, "tick", "end", left - 6, y + cell_h / 2 + 4, words);
+        }
+        for (size_t k = 0; k < h->columns; k++)
+            heat_cell(h, r, k,
+                      (struct mq_box){left + cell_w * (double)k, y,
+                                      left + cell_w * (double)(k + 1) - gap, y + cell_h - gap});
+    }
+    for (size_t k = 0; k < h->columns; k += column_stride) {
+        snprintf(words, sizeof words, "%zu", k);
+        put_text(h->out, "tick", "middle", left + cell_w * ((double)k + 0.5), bottom + 15, words);
+    }
+    put_text(h->out, "label", "middle", (left + right) / 2, bottom + 36, h->column_title);
+    mq_buffer_printf(h->out,
+                     "<text class=\"label\" text-anchor=\"middle\" "
+                     "transform=\"translate(12 %.1f) rotate(-90)\">",
+                     (top + bottom) / 2);
+    mq_html_text(h->out, h->row_title);
+    mq_buffer_puts(h->out, "</text>\n</svg>\n");
+}
