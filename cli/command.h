@@ -32,6 +32,10 @@ struct mq_options {
     const char *text, *string, *jsonl, *ids, *dump, *protocol;
     uint64_t tokens, context;
     bool dump_hidden, no_bos, decode;
+    /* fit */
+    const char *gpu, *kv, *quality;
+    uint64_t vram;
+    bool list_gpus;
     /* common */
     uint64_t threads, memory;
     bool json, quiet, verbose, no_progress, help;
@@ -53,6 +57,7 @@ enum mq_exit mq_cmd_inspect(const struct mq_options *options);
 enum mq_exit mq_cmd_check(const struct mq_options *options);
 enum mq_exit mq_cmd_eval(const struct mq_options *options);
 enum mq_exit mq_cmd_sweep(const struct mq_options *options);
+enum mq_exit mq_cmd_fit(const struct mq_options *options);
 enum mq_exit mq_cmd_tokenize(const struct mq_options *options);
 
 extern const struct mq_command mq_commands[];
@@ -66,6 +71,10 @@ void mq_options_free(struct mq_options *options);
 /* Help on stdout. */
 void mq_print_help(void);
 void mq_print_command_help(const struct mq_command *command);
+
+/* Prints words wrapped before column 80; further lines begin at column `from`, the first one goes on
+ * at column `at`. Ends the line. */
+void mq_print_wrapped(const char *text, int at, int from);
 
 /* The closest name to `word` among n of them, NULL if none is near. */
 const char *mq_nearest(const char *word, const char *const *names, size_t n);

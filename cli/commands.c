@@ -75,6 +75,23 @@ const struct mq_command mq_commands[] = {
         .run = mq_cmd_sweep,
     },
     {
+        .name = "fit",
+        .arguments = "MODEL --gpu NAME | --vram SIZE",
+        .summary = "which level fits a graphics card, with how much to spare, how fast",
+        .description =
+            "Prints for each level (--levels, or --level; default: all) the exact bytes of the\n"
+            "weights, the KV cache of the context, what is left on the card, and an upper bound\n"
+            "of tokens/s. Reads no weights: MODEL may be a config.json alone. With --quality,\n"
+            "says which of the levels that fit is the best one.",
+        .options = "gpu vram list-gpus context kv level levels attention embeddings tensor quality",
+        .examples = "  moeq fit Mixtral-8x7B-v0.1 --gpu 4090 --context 8192\n"
+                    "  moeq fit config.json --gpu 2x3090 --kv q8_0 --quality sweep.json\n"
+                    "  moeq fit DIR --vram 23.5GiB --levels q4_k,q3_k --attention q4_k",
+        .positional_min = 0,
+        .positional_max = 1,
+        .run = mq_cmd_fit,
+    },
+    {
         .name = "tokenize",
         .arguments = "MODEL --text FILE | --string TEXT | --jsonl FILE",
         .summary = "token ids of a text, by the model's tokenizer.json",

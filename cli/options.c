@@ -52,10 +52,19 @@ static const struct option options_table[] = {
      "scored "
      "(the GPTQ papers'); default half",
      FIELD(protocol)},
-    {"context", 0, COUNT, "N", "window length in tokens (default: the protocol's)", FIELD(context)},
+    {"context", 0, COUNT, "N",
+     "length in tokens: of evaluation's windows (default: the protocol's), of fit's KV cache "
+     "(default: the model's, at most 8192)",
+     FIELD(context)},
     {"tokens", 0, COUNT, "N", "use only the first N tokens of the text", FIELD(tokens)},
     {"no-bos", 0, FLAG, NULL, "do not add special tokens", FIELD(no_bos)},
     {"decode", 0, FLAG, NULL, "print the decoded text of each token", FIELD(decode)},
+    {"gpu", 0, TEXT, "NAME", "the card, such as 4090, a100-80 or 2x3090", FIELD(gpu)},
+    {"vram", 0, SIZE, "SIZE", "usable memory of a card, such as 24GiB or 23.5G, instead of the list's",
+     FIELD(vram)},
+    {"kv", 0, TEXT, "LEVEL", "level of the KV cache: f16 (default) or q8_0", FIELD(kv)},
+    {"quality", 0, TEXT, "FILE", "the output of moeq sweep --json for this model", FIELD(quality)},
+    {"list-gpus", 0, FLAG, NULL, "list the cards that --gpu knows", FIELD(list_gpus)},
     {"threads", 0, COUNT, "N", "threads (default: one for each processor)", FIELD(threads)},
     {"memory", 0, SIZE, "SIZE", "memory for buffers, such as 256M or 4G (default: see above)",
      FIELD(memory)},
@@ -285,8 +294,7 @@ const char *mq_nearest(const char *word, const char *const *names, size_t n)
 
 /* ---- help ---- */
 
-/* Prints words from column `from` on, wrapped before column 80; `at` is the column now. */
-static void print_wrapped(const char *text, int at, int from)
+void mq_print_wrapped(const char *text, int at, int from)
 {
     for (bool first = true; *text; first = false) {
         const int n = (int)strcspn(text, " ");
@@ -315,7 +323,7 @@ static void print_option(const struct option *o)
         printf("\n%*s", COLUMN, "");
     else
         printf("%*s", COLUMN - n, "");
-    print_wrapped(o->help, COLUMN, COLUMN);
+    mq_print_wrapped(o->help, COLUMN, COLUMN);
 }
 
 void mq_print_command_help(const struct mq_command *command)
@@ -334,7 +342,7 @@ void mq_print_command_help(const struct mq_command *command)
             snprintf(name, sizeof name, "%s%s%s", l->name, l->alias ? ", " : "",
                      l->alias ? l->alias : "");
             printf("  %-12s %7.4f bits  ", name, 8.0 * l->block_bytes / l->block_weights);
-            print_wrapped(l->description, 29, 29);
+            mq_print_wrapped(l->description, 29, 29);
         }
     }
     if (command->examples)

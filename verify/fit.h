@@ -60,7 +60,7 @@ struct mq_fit_offload {
 
 struct mq_fit_row {
     const char *name;             /* borrowed */
-    bool quantized;               /* the level of its experts and MLPs */
+    bool quantized;               /* any of its tensors */
     uint64_t weights, weight_bytes;
     double bits_per_weight;
     uint64_t host_embedding_bytes, card_weight_bytes;
@@ -99,8 +99,8 @@ moeq_status mq_fit_add(struct mq_fit *fit, const char *name, const struct mq_pol
                        moeq_error *err);
 
 /*
- * Takes quality from a result of `moeq sweep --json`, by the rows' names; the unquantized row is the
- * sweep's baseline. Fails if the sweep is of another model, or of the same levels with other bytes
+ * Takes quality from a result of `moeq sweep --json`, by the rows' names; an unquantized row that the
+ * sweep does not name is its baseline. Fails if the sweep is of another model, or of the same levels with other bytes
  * (another mix).
  */
 moeq_status mq_fit_join_quality(struct mq_fit *fit, const char *path, moeq_error *err);

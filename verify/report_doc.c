@@ -261,12 +261,12 @@ moeq_status mq_report_read(const cJSON *document, struct mq_report *report, moeq
     report->document = document;
     const cJSON *rows = document ? mq_report_array(document, "rows") : NULL;
     if (strcmp(mq_report_string(document, "moeq_result"), "sweep") != 0 || !rows)
-        return mq_fail(err, MOEQ_BAD_FILE, "report: expected the result of a sweep with its rows");
+        return mq_fail(err, MOEQ_MALFORMED, "report: expected the result of a sweep with its rows");
     for (const cJSON *row = rows->child; row; row = row->next) {
         if (report->arms_count == MQ_REPORT_ARMS)
-            return mq_fail(err, MOEQ_BAD_FILE, "report: expected at most %d rows", MQ_REPORT_ARMS);
+            return mq_fail(err, MOEQ_MALFORMED, "report: expected at most %d rows", MQ_REPORT_ARMS);
         if (!cJSON_IsObject(row))
-            return mq_fail(err, MOEQ_BAD_FILE, "report: row %zu is no object", report->arms_count);
+            return mq_fail(err, MOEQ_MALFORMED, "report: row %zu is no object", report->arms_count);
         read_arm(row, &report->arms[report->arms_count++]);
     }
     double largest = 0;

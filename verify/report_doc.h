@@ -67,7 +67,7 @@ struct mq_report {
     const char *memory_unit_name;
 };
 
-/* Fails (MOEQ_BAD_FILE) if the document is not that of a sweep. `report` borrows from it. */
+/* Fails (MOEQ_MALFORMED) if the document is not that of a sweep. `report` borrows from it. */
 moeq_status mq_report_read(const cJSON *document, struct mq_report *report, moeq_error *err);
 
 /* ---- fields of the document; NaN, NULL or "" where absent ---- */

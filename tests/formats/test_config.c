@@ -1,0 +1,162 @@
+/* test_config.c: config.json: what is read, what is assumed, and what is refused. */
+#include "family.h"
+#include "file.h"
+#include "test_support.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define BASE                                                                                       \
+    "\"model_type\":\"mixtral\",\"hidden_size\":64,\"intermediate_size\":160,"                     \
+    "\"num_hidden_layers\":2,\"vocab_size\":256"
+#define HEADS ",\"num_attention_heads\":8"
+
+static moeq_status parse(const char *json, struct mq_hparams *h, moeq_error *err)
+{
+    const struct mq_family *family;
+    memset(err, 0, sizeof *err);
+    return mq_config_parse(json, strlen(json), "config.json", &family, h, err);
+}
+
+static const struct {
+    const char *json, *message;
+} refused[] = {
+    {"", "JSON at byte 0: syntax error"},
+    {"[]", "expected a JSON object"},
+    {"{}", "\"model_type\" is missing"},
+    {"{\"model_type\":7}", "\"model_type\" is missing"},
+    {"{\"model_type\":\"gpt2\"}",
+     "model_type \"gpt2\" is not supported (supported: mixtral, mistral, llama)"},
+    {"{" BASE "}", "\"num_attention_heads\" is missing"},
+    {"{" BASE HEADS HEADS "}", "JSON holds the key \"num_attention_heads\" twice"},
+    {"{" BASE HEADS ",\"clip_qkv\":8.0}",
+     "\"clip_qkv\": 8 is a key that moeq does not know: it may change the maths"},
+    {"{" BASE HEADS ",\"attention_bias\":true}",
+     "\"attention_bias\": true is not implemented (only false or null)"},
+    {"{" BASE HEADS ",\"hidden_act\":\"gelu\"}",
+     "\"hidden_act\": \"gelu\" is not implemented (only \"silu\")"},
+    {"{" BASE HEADS ",\"quantization_config\":{\"quant_method\":\"gptq\"}}",
+     "\"quantization_config\": {\"quant_method\":\"gptq\"} is not implemented (only false or "
+     "null)"},
+    {"{" BASE HEADS ",\"partial_rotary_factor\":0.5}",
+     "\"partial_rotary_factor\": 0.5 is not implemented (only 1)"},
+    {"{" BASE HEADS ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4.0}}",
+     "\"rope_scaling\": rope type \"yarn\" is not implemented (default, linear, llama3)"},
+    {"{" BASE HEADS ",\"rope_parameters\":{\"rope_type\":\"default\",\"beta_fast\":32}}",
+     "\"beta_fast\": 32 is a rope key that moeq does not know"},
+    {"{" BASE HEADS ",\"rope_scaling\":{\"type\":\"linear\"}}",
+     "rope scaling: \"factor\" is missing"},
+    {"{" BASE HEADS ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2},"
+     "\"rope_parameters\":{\"rope_type\":\"default\"}}",
+     "both \"rope_parameters\" and \"rope_scaling\" are given: expected one"},
+    {"{" BASE HEADS ",\"rope_theta\":-1}", "\"rope_theta\": -1 is no positive number"},
+    {"{" BASE HEADS ",\"rms_norm_eps\":\"1e-5\"}", "\"rms_norm_eps\": \"1e-5\" is no positive number"},
+    {"{" BASE HEADS ",\"num_key_value_heads\":3}",
+     "num_attention_heads 8 is no multiple of num_key_value_heads 3"},
+    {"{" BASE HEADS ",\"num_key_value_heads\":16}",
+     "num_attention_heads 8 is no multiple of num_key_value_heads 16"},
+    {"{" BASE ",\"num_attention_heads\":24}",
+     "hidden_size 64 is no multiple of num_attention_heads 24, and there is no head_dim"},
+    {"{" BASE ",\"num_attention_heads\":64}", "head_dim 1: expected an even number up to 1024"},
+    {"{" BASE HEADS ",\"head_dim\":2048}", "head_dim 2048: expected an even number up to 1024"},
+    {"{" BASE HEADS ",\"num_local_experts\":4,\"num_experts_per_tok\":5}",
+     "num_experts_per_tok 5 is more than the 4 experts"},
+    {"{" BASE HEADS ",\"num_local_experts\":0}",
+     "\"num_local_experts\": expected a whole number from 1 to 16777216, found 0"},
+    {"{" BASE HEADS ",\"max_position_embeddings\":4000000000}",
+     "\"max_position_embeddings\": expected a whole number from 1 to 16777216, found 4000000000"},
+    {"{" BASE HEADS ",\"num_local_experts\":8.5}",
+     "\"num_local_experts\": expected a whole number from 1 to 16777216, found 8.5"},
+    {"{" BASE ",\"num_attention_heads\":\"8\"}",
+     "\"num_attention_heads\": expected a whole number from 1 to 16777216, found \"8\""},
+    {"{" BASE HEADS ",\"tie_word_embeddings\":1}",
+     "\"tie_word_embeddings\": 1 is neither true nor false"},
+};
+
+START_TEST(refuses_what_it_does_not_implement)
+{
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        struct mq_hparams h;
+        moeq_error err;
+        ck_assert_int_ne(parse(refused[i].json, &h, &err), MOEQ_OK);
+        ck_assert_str_eq(err.message + strlen("config.json: "), refused[i].message);
+    }
+}
+END_TEST
+
+START_TEST(knows_the_family_defaults)
+{
+    struct mq_hparams h;
+    moeq_error err;
+    ck_assert_ok(parse("{" BASE HEADS ",\"some_switch\":false,\"other\":null}", &h, &err));
+    ck_assert_uint_eq(h.experts, 8);
+    ck_assert_uint_eq(h.top_k, 2);
+    ck_assert_uint_eq(h.kv_heads, 8); /* MixtralConfig's own default, not the number of heads */
+    ck_assert_uint_eq(h.head_dim, 8);
+    ck_assert_uint_eq(h.sliding_window, 0);
+    ck_assert_int_eq(h.rope.type, MQ_ROPE_DEFAULT);
+    ck_assert(h.rope.theta == 1e6);
+    ck_assert(h.rms_eps == 1e-5f);
+    ck_assert(!h.tied_head);
+    ck_assert_int_eq(h.bos, -1);
+    /* MistralConfig assumes a window of 4096 where the key is absent; null switches it off. */
+    static const char mistral[] = "{\"model_type\":\"mistral\",\"hidden_size\":64,"
+                                  "\"intermediate_size\":160,\"num_hidden_layers\":2,"
+                                  "\"vocab_size\":256,\"num_attention_heads\":8%s}";
+    char json[300];
+    snprintf(json, sizeof json, mistral, "");
+    ck_assert_ok(parse(json, &h, &err));
+    ck_assert_uint_eq(h.sliding_window, 4096);
+    ck_assert_uint_eq(h.experts, 0);
+    snprintf(json, sizeof json, mistral, ",\"sliding_window\":null,\"eos_token_id\":[5,6]");
+    ck_assert_ok(parse(json, &h, &err));
+    ck_assert_uint_eq(h.sliding_window, 0);
+    ck_assert_int_eq(h.eos, 5);
+}
+END_TEST
+
+static struct mq_hparams parse_fixture(const char *model, const char *file)
+{
+    struct mq_buffer text;
+    struct mq_hparams h;
+    moeq_error err = {0};
+    char path[300];
+    const struct mq_family *family;
+    snprintf(path, sizeof path, "tests/fixtures/oracles/%s/%s", model, file);
+    ck_assert_ok(mq_file_read_all(mq_test_source(path), 1 << 20, &text, &err));
+    ck_assert_msg(mq_config_parse(text.data, text.size, path, &family, &h, &err) == MOEQ_OK, "%s",
+                  err.message);
+    mq_buffer_free(&text);
+    return h;
+}
+
+/* The published form and the one that Transformers 5 writes say the same. */
+START_TEST(both_forms_are_equal)
+{
+    static const char *const models[] = {"mixtral",     "llama2",  "llama3",
+                                         "llama3_tied", "mistral", "mistral_swa"};
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        const struct mq_hparams a = parse_fixture(models[i], "config.json");
+        const struct mq_hparams b = parse_fixture(models[i], "config_tf5.json");
+        /* Both were zeroed before they were filled, so padding is equal too. */
+        ck_assert_msg(memcmp(&a, &b, sizeof a) == 0, "%s differs", models[i]);
+    }
+    const struct mq_hparams llama3 = parse_fixture("llama3", "config.json");
+    ck_assert_int_eq(llama3.rope.type, MQ_ROPE_LLAMA3);
+    ck_assert(llama3.rope.factor > 1 && llama3.rope.original_max_positions > 0);
+    ck_assert(parse_fixture("llama3_tied", "config.json").tied_head);
+    ck_assert_uint_gt(parse_fixture("mistral_swa", "config.json").sliding_window, 0);
+}
+END_TEST
+
+static void add_tests(TCase *tests)
+{
+    tcase_add_test(tests, refuses_what_it_does_not_implement);
+    tcase_add_test(tests, knows_the_family_defaults);
+    tcase_add_test(tests, both_forms_are_equal);
+}
+
+int main(void)
+{
+    return mq_test_main("test_config", add_tests);
+}

@@ -1,0 +1,261 @@
+/* fit_json.c: fit's two documents: the sweep that it takes quality from, and its own result. */
+#include "fit.h"
+
+#include "error.h"
+#include "family.h"
+#include "file.h"
+#include "json.h"
+#include "report_json.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+/* ---- quality from a sweep ---- */
+
+/* A number at keys[0].keys[1]...; NAN where there is none. */
+static double number_at(const cJSON *object, const char *const *keys)
+{
+    for (; object && *keys; keys++)
+        object = mq_json_get(object, *keys);
+    return cJSON_IsNumber(object) ? object->valuedouble : (double)NAN;
+}
+
+static moeq_status check_model(const struct mq_fit *fit, const cJSON *sweep, const char *path,
+                               moeq_error *err)
+{
+    const struct mq_hparams *h = &fit->view->hparams;
+    const struct {
+        const char *key;
+        uint32_t value;
+    } sizes[] = {{"layers", h->layers}, {"experts", h->experts}, {"vocabulary", h->vocab}};
+    const cJSON *kind = mq_json_get(sweep, "moeq_result"), *model = mq_json_get(sweep, "model");
+    if (!cJSON_IsString(kind) || strcmp(kind->valuestring, "sweep") != 0)
+        return mq_fail_file(err, MOEQ_MALFORMED, path,
+                            "expected the output of moeq sweep --json (\"moeq_result\": \"sweep\")");
+    const cJSON *family = mq_json_get(model, "family");
+    if (!cJSON_IsString(family) || strcmp(family->valuestring, fit->view->family->name) != 0)
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
+                            "this sweep is of another model: family \"%.40s\", found %s in %s",
+                            cJSON_IsString(family) ? family->valuestring : "?",
+                            fit->view->family->name, fit->view->path);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        uint64_t v = 0;
+        if (!mq_json_u64(mq_json_get(model, sizes[i].key), &v) || v != sizes[i].value)
+            return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
+                                "this sweep is of another model: %s %" PRIu64 ", %s has %u",
+                                sizes[i].key, v, fit->view->path, sizes[i].value);
+    }
+    return MOEQ_OK;
+}
+
+static moeq_status join(struct mq_fit_row *row, const cJSON *sweep_row, const char *path,
+                        moeq_error *err)
+{
+    uint64_t bytes = 0;
+    if (!mq_json_u64(mq_json_get(sweep_row, "weight_bytes"), &bytes))
+        return mq_fail_file(err, MOEQ_MALFORMED, path, "row %s: \"weight_bytes\" is missing",
+                            row->name);
+    const bool is_baseline = cJSON_IsTrue(mq_json_get(sweep_row, "is_baseline"));
+    if (bytes != row->weight_bytes) {
+        if (is_baseline) /* stored at another precision than the row asks for: simply not measured */
+            return MOEQ_OK;
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
+                            "%s has %" PRIu64 " bytes of weights in the sweep and %" PRIu64
+                            " here: give both the same --attention, --embeddings and --tensor",
+                            row->name, bytes, row->weight_bytes);
+    }
+    if (is_baseline) { /* what the others are compared with */
+        row->kld_mean = 0;
+        row->ppl_ratio = 1;
+        row->exact_set_rate = 1;
+    } else {
+        row->kld_mean = number_at(sweep_row, (const char *const[]){"kld_nats", "mean", "value", NULL});
+        row->ppl_ratio = number_at(sweep_row, (const char *const[]){"ppl_ratio", "value", NULL});
+        row->exact_set_rate =
+            number_at(sweep_row, (const char *const[]){"routing", "overall",
+                                                       mq_routing_metric_name(MQ_ROUTING_EXACT_SET),
+                                                       "value", NULL});
+        if (isnan(row->kld_mean))
+            return mq_fail_file(err, MOEQ_MALFORMED, path, "row %s: \"kld_nats\" has no mean",
+                                row->name);
+    }
+    row->has_quality = true;
+    return MOEQ_OK;
+}
+
+/* The sweep's row of this name; else, for what is not quantized, its baseline. */
+static const cJSON *find_row(const cJSON *rows, const struct mq_fit_row *row)
+{
+    const cJSON *r, *baseline = NULL;
+    cJSON_ArrayForEach(r, rows)
+    {
+        const cJSON *name = mq_json_get(r, "name");
+        if (cJSON_IsTrue(mq_json_get(r, "is_baseline")))
+            baseline = r;
+        else if (cJSON_IsString(name) && strcmp(name->valuestring, row->name) == 0)
+            return r;
+    }
+    return row->quantized ? NULL : baseline;
+}
+
+moeq_status mq_fit_join_quality(struct mq_fit *fit, const char *path, moeq_error *err)
+{
+    enum { CAP_BYTES = 64 << 20 };
+    const struct mq_json_limits limits = {.depth = 32, .values = 4000000};
+    struct mq_buffer text;
+    cJSON *sweep = NULL;
+    MQ_TRY(mq_file_read_all(path, CAP_BYTES, &text, err));
+    moeq_status status = mq_json_parse(text.data, text.size, &limits, path, 0, &sweep, err);
+    mq_buffer_free(&text);
+    if (status != MOEQ_OK)
+        return status;
+    MQ_TRY_OUT(check_model(fit, sweep, path, err));
+    const cJSON *rows = mq_json_get(sweep, "rows");
+    size_t joined = 0;
+    for (size_t i = 0; i < fit->rows_count; i++) {
+        const cJSON *r = find_row(rows, &fit->rows[i]);
+        if (r)
+            MQ_TRY_OUT(join(&fit->rows[i], r, path, err));
+        joined += fit->rows[i].has_quality;
+    }
+    if (!joined)
+        status = mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
+                              "holds none of the levels asked for, such as %s",
+                              fit->rows_count ? fit->rows[0].name : "?");
+    else
+        fit->quality_path = path;
+out:
+    cJSON_Delete(sweep);
+    return status;
+}
+
+/* ---- the result ---- */
+
+/* Adding to a tree fails only for want of memory: `ok` notes it, and the tree is given up. */
+static void put_number(bool *ok, cJSON *o, const char *key, double x)
+{
+    *ok &= (isfinite(x) ? cJSON_AddNumberToObject(o, key, x) : cJSON_AddNullToObject(o, key)) != NULL;
+}
+
+static void put_text(bool *ok, cJSON *o, const char *key, const char *text)
+{
+    *ok &= (text ? cJSON_AddStringToObject(o, key, text) : cJSON_AddNullToObject(o, key)) != NULL;
+}
+
+static void put_bool(bool *ok, cJSON *o, const char *key, bool yes)
+{
+    *ok &= cJSON_AddBoolToObject(o, key, yes) != NULL;
+}
+
+static void put_offload(bool *ok, cJSON *parent, const char *key, const struct mq_fit_offload *o)
+{
+    if (!o->possible) {
+        put_text(ok, parent, key, NULL);
+        return;
+    }
+    cJSON *item = cJSON_AddObjectToObject(parent, key);
+    put_number(ok, item, "layers", o->layers);
+    put_number(ok, item, "host_bytes", (double)o->bytes);
+    put_number(ok, item, "host_active_bytes_per_token", (double)o->active_bytes);
+}
+
+static void put_row(bool *ok, cJSON *rows, const struct mq_fit_row *r)
+{
+    cJSON *o = cJSON_CreateObject();
+    if (!o || !cJSON_AddItemToArray(rows, o)) {
+        cJSON_Delete(o);
+        *ok = false;
+        return;
+    }
+    put_text(ok, o, "name", r->name);
+    put_number(ok, o, "weights", (double)r->weights);
+    put_number(ok, o, "weight_bytes", (double)r->weight_bytes);
+    put_number(ok, o, "weight_gib", (double)r->weight_bytes / 0x1p30);
+    put_number(ok, o, "bits_per_weight", r->bits_per_weight);
+    put_number(ok, o, "host_embedding_bytes", (double)r->host_embedding_bytes);
+    put_number(ok, o, "card_weight_bytes", (double)r->card_weight_bytes);
+    put_number(ok, o, "kv_bytes", (double)r->kv_bytes);
+    put_number(ok, o, "compute_bytes", (double)r->compute_bytes);
+    put_number(ok, o, "margin_bytes", (double)r->margin_bytes);
+    put_number(ok, o, "needed_bytes", (double)r->needed_bytes);
+    put_number(ok, o, "spare_bytes", (double)r->spare_bytes);
+    put_text(ok, o, "verdict", mq_fit_verdict_name(r->verdict));
+    put_number(ok, o, "max_context_tokens", (double)r->max_context);
+    put_offload(ok, o, "offload_layers", &r->layers);
+    put_offload(ok, o, "offload_experts", &r->experts);
+    put_number(ok, o, "active_bytes_per_token", (double)r->active_bytes);
+    put_number(ok, o, "tokens_per_second_bound",
+               r->tokens_per_second > 0 ? r->tokens_per_second : (double)NAN);
+    put_number(ok, o, "kld_mean_nats", r->kld_mean);
+    put_number(ok, o, "ppl_ratio", r->ppl_ratio);
+    put_number(ok, o, "exact_set_rate", r->exact_set_rate);
+}
+
+static void put_model(bool *ok, cJSON *parent, const struct mq_fit *fit)
+{
+    const struct mq_hparams *h = &fit->view->hparams;
+    cJSON *o = cJSON_AddObjectToObject(parent, "model");
+    put_text(ok, o, "path", fit->view->path);
+    put_bool(ok, o, "from_config_alone", fit->view->no_weights);
+    put_text(ok, o, "family", fit->view->family->name);
+    put_number(ok, o, "layers", h->layers);
+    put_number(ok, o, "experts", h->experts);
+    put_number(ok, o, "experts_per_token", h->top_k);
+    put_number(ok, o, "parameters", (double)fit->parameters);
+    put_number(ok, o, "active_parameters", (double)fit->active_parameters);
+    put_number(ok, o, "max_context_tokens", h->max_positions);
+}
+
+static void put_target(bool *ok, cJSON *parent, const struct mq_fit *fit)
+{
+    const struct mq_fit_target *t = &fit->target;
+    cJSON *o = cJSON_AddObjectToObject(parent, "target");
+    put_text(ok, o, "gpu", t->gpu ? t->gpu->name : NULL);
+    put_text(ok, o, "source", t->gpu ? t->gpu->source : NULL);
+    put_number(ok, o, "cards", t->cards);
+    put_number(ok, o, "memory_gb", t->gpu ? t->gpu->memory_gb : (double)NAN);
+    put_number(ok, o, "usable_bytes_per_card", (double)t->usable_bytes);
+    put_number(ok, o, "bandwidth_gb_per_second", t->bandwidth_gbs ? t->bandwidth_gbs : (double)NAN);
+    put_bool(ok, o, "unified_memory", t->unified);
+}
+
+cJSON *mq_fit_json(const struct mq_fit *fit)
+{
+    bool ok = true;
+    cJSON *o = cJSON_CreateObject();
+    put_text(&ok, o, "moeq_result", "fit");
+    put_number(&ok, o, "result_version", MQ_RESULT_VERSION);
+    put_text(&ok, o, "producer", "moeq " MOEQ_VERSION_STRING);
+    put_model(&ok, o, fit);
+    put_target(&ok, o, fit);
+    cJSON *cache = cJSON_AddObjectToObject(o, "kv_cache");
+    put_number(&ok, cache, "context_tokens", (double)fit->context);
+    put_text(&ok, cache, "level", fit->kv->name);
+    put_number(&ok, cache, "bytes_per_token", (double)fit->kv_token_bytes);
+    put_number(&ok, cache, "cached_tokens", (double)fit->kv_tokens);
+    cJSON *list = cJSON_AddArrayToObject(o, "assumptions");
+    char text[MQ_FIT_ASSUMPTIONS][240];
+    mq_fit_assumptions(fit, text);
+    for (int i = 0; i < MQ_FIT_ASSUMPTIONS && text[i][0]; i++) {
+        cJSON *item = cJSON_CreateString(text[i]);
+        if (!item || !cJSON_AddItemToArray(list, item)) {
+            cJSON_Delete(item);
+            ok = false;
+        }
+    }
+    put_text(&ok, o, "quality", fit->quality_path);
+    cJSON *rows = cJSON_AddArrayToObject(o, "rows");
+    for (size_t i = 0; i < fit->rows_count; i++)
+        put_row(&ok, rows, &fit->rows[i]);
+    const int best = mq_fit_best(fit);
+    put_text(&ok, o, "best", best < 0 ? NULL : fit->rows[best].name);
+    put_text(&ok, o, "best_by",
+             best < 0                        ? NULL
+             : fit->rows[best].has_quality ? "lowest mean KL divergence"
+                                             : "most bytes");
+    if (ok)
+        return o;
+    cJSON_Delete(o);
+    return NULL;
+}

@@ -1,0 +1,474 @@
+/* report_figures.c: which numbers of the document go into which chart, and what is said below it. */
+#include "report_figures.h"
+
+#include "json.h"
+#include "report_svg.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+int mq_figure_style(const struct mq_report *report, const struct mq_report_arm *arm)
+{
+    int style = 0;
+    for (const struct mq_report_arm *a = report->arms; a < arm; a++)
+        style += !a->is_baseline;
+    return style;
+}
+
+static void open_figure(struct mq_buffer *out)
+{
+    mq_buffer_puts(out, "<figure>\n");
+}
+
+/* The caption stands below: its title, then how to read it (both plain text). */
+static void close_figure(struct mq_buffer *out, const char *title, const char *words)
+{
+    mq_buffer_puts(out, "<figcaption><b>");
+    mq_html_text(out, title);
+    mq_buffer_puts(out, ".</b> ");
+    mq_html_text(out, words);
+    mq_buffer_puts(out, "</figcaption>\n</figure>\n");
+}
+
+static void add_legend(const struct mq_report *r, struct mq_chart *c,
+                       const struct mq_report_arm *arm)
+{
+    if (c->legend_count == MQ_LEGEND)
+        return;
+    c->legend[c->legend_count].name = arm->name;
+    c->legend[c->legend_count++].style = mq_figure_style(r, arm);
+}
+
+/* Grows a range by a value, and by its error bar; passes over what is not finite. */
+struct range {
+    double low, high;
+};
+
+static void widen(struct range *range, double value)
+{
+    if (!isfinite(value))
+        return;
+    range->low = fmin(range->low, value);
+    range->high = fmax(range->high, value);
+}
+
+static void widen_estimate(struct range *range, struct mq_estimate e, bool logarithmic)
+{
+    if (!isfinite(e.value) || (logarithmic && e.value <= 0))
+        return;
+    widen(range, e.value);
+    if (!isfinite(e.se))
+        return;
+    widen(range, e.value + e.se);
+    /* A lower end near or below 0 would stretch a logarithmic axis without end. */
+    widen(range, logarithmic ? fmax(e.value - e.se, e.value / 3) : e.value - e.se);
+}
+
+/* ---- memory against quality ---- */
+
+/* Arms with a size, largest first: the order in which the line joins them. */
+static size_t by_size(const struct mq_report *r, const struct mq_report_arm *sorted[])
+{
+    size_t n = 0;
+    for (size_t i = 0; i < r->arms_count; i++) {
+        const struct mq_report_arm *a = &r->arms[i];
+        if (a->is_baseline || !isfinite(a->file_bytes))
+            continue;
+        size_t at = n++;
+        for (; at && sorted[at - 1]->file_bytes < a->file_bytes; at--)
+            sorted[at] = sorted[at - 1];
+        sorted[at] = a;
+    }
+    return n;
+}
+
+static void fit_sizes(const struct mq_report *r, struct mq_axis *x, bool with_baseline,
+                      char title[64])
+{
+    struct range range = {INFINITY, 0};
+    for (size_t i = 0; i < r->arms_count; i++)
+        if (with_baseline || !r->arms[i].is_baseline)
+            widen(&range, r->arms[i].file_bytes / r->memory_unit);
+    snprintf(title, 64, "size of the file (%s)", r->memory_unit_name);
+    x->title = title;
+    const double room = 0.06 * (range.high - range.low); /* for marks and labels at the ends */
+    mq_axis_fit(x, fmax(0, range.low - room), range.high + room);
+}
+
+static struct mq_estimate arm_kld(const struct mq_report_arm *a)
+{
+    return a->kld.value > 0 ? a->kld : (struct mq_estimate){NAN, NAN};
+}
+
+static struct mq_estimate arm_ppl_ratio(const struct mq_report_arm *a)
+{
+    return a->ppl_ratio;
+}
+
+static void draw_frontier(const struct mq_report *r, struct mq_chart *c,
+                          struct mq_estimate (*value)(const struct mq_report_arm *),
+                          const char *what)
+{
+    const struct mq_report_arm *arms[MQ_REPORT_ARMS];
+    const size_t n = by_size(r, arms);
+    /* One thin line through all of them, then each in its own colour, then the names. */
+    for (size_t i = 0; i < n; i++)
+        mq_chart_reserve(c, arms[i]->file_bytes / r->memory_unit, value(arms[i]).value);
+    for (size_t i = 0; i < n; i++) {
+        char tip[160];
+        const struct mq_estimate e = value(arms[i]);
+        snprintf(tip, sizeof tip, "%.40s: %s, %s %s", arms[i]->name,
+                 mq_words_bytes(arms[i]->file_bytes).s, what, mq_words_estimate(e, 5).s);
+        mq_chart_series(c, mq_figure_style(r, arms[i]), false);
+        mq_chart_point(c, arms[i]->file_bytes / r->memory_unit, e.value, e.se, tip);
+    }
+    for (size_t i = 0; i < n; i++) {
+        char label[80];
+        snprintf(label, sizeof label, "%.40s · %.3g bits", arms[i]->name,
+                 arms[i]->bits_per_weight);
+        mq_chart_label(c, arms[i]->file_bytes / r->memory_unit, value(arms[i]).value,
+                       isfinite(arms[i]->bits_per_weight) ? label : arms[i]->name);
+    }
+}
+
+bool mq_figure_kld(const struct mq_report *r, struct mq_buffer *out)
+{
+    struct range range = {INFINITY, 0};
+    for (size_t i = 0; i < r->arms_count; i++)
+        if (isfinite(r->arms[i].file_bytes))
+            widen_estimate(&range, arm_kld(&r->arms[i]), true);
+    if (!isfinite(range.low))
+        return false;
+    char x_title[64];
+    struct mq_chart c = {
+        .out = out,
+        .id = "kld",
+        .title = "Mean KL divergence against size",
+        .description = "Each level's mean Kullback-Leibler divergence from the source's output, on "
+                       "a logarithmic axis, against the size of its file. Lower and further left "
+                       "is better. The summary table holds the numbers.",
+        .y = {.title = "mean KL divergence (nats, log scale)", .logarithmic = true},
+    };
+    fit_sizes(r, &c.x, false, x_title);
+    mq_axis_fit(&c.y, range.low / 1.5, range.high * 1.5);
+    open_figure(out);
+    mq_chart_begin(&c);
+    for (int q = MQ_QUALITY_NEAR_LOSSLESS; q < MQ_QUALITY_POOR; q++)
+        mq_chart_level_line(&c, mq_quality_bands[q].below, mq_quality_bands[q].name);
+    draw_frontier(r, &c, arm_kld, "KLD");
+    mq_chart_end(&c);
+    close_figure(out, "Memory against fidelity",
+                 "Lower is closer to the source, further left is smaller. Dashed lines: upper "
+                 "bounds of the classes named. Bars: ± 1 standard error. A level that gives "
+                 "exactly the source's output (KLD 0) has no place on this axis.");
+    return true;
+}
+
+bool mq_figure_perplexity(const struct mq_report *r, struct mq_buffer *out)
+{
+    struct range range = {INFINITY, -INFINITY};
+    size_t n = 0;
+    for (size_t i = 0; i < r->arms_count; i++)
+        if (isfinite(r->arms[i].file_bytes) && isfinite(r->arms[i].ppl_ratio.value)) {
+            widen_estimate(&range, r->arms[i].ppl_ratio, false);
+            n++;
+        }
+    if (!n)
+        return false;
+    widen(&range, 1);
+    char x_title[64];
+    struct mq_chart c = {
+        .out = out,
+        .id = "ppl",
+        .title = "Perplexity ratio against size",
+        .description = "Each level's perplexity divided by that of the source, against the size of "
+                       "its file. 1 is no loss. The summary table holds the numbers.",
+        .y = {.title = "perplexity / the source's"},
+    };
+    fit_sizes(r, &c.x, false, x_title);
+    mq_axis_fit(&c.y, range.low, range.high);
+    open_figure(out);
+    mq_chart_begin(&c);
+    mq_chart_level_line(&c, 1, "as the source");
+    draw_frontier(r, &c, arm_ppl_ratio, "perplexity ratio");
+    mq_chart_end(&c);
+    close_figure(out, "Memory against perplexity",
+                 "1 is no loss. Bars: ± 1 standard error of the paired difference. A ratio within "
+                 "two of them of 1 is no evidence of a loss.");
+    return true;
+}
+
+/* ---- routing, layer by layer ---- */
+
+bool mq_figure_layers(const struct mq_report *r, struct mq_buffer *out)
+{
+    struct range x = {INFINITY, -INFINITY}, y = {INFINITY, 1};
+    struct mq_chart c = {
+        .out = out,
+        .id = "layers",
+        .title = "Routing agreement by layer",
+        .description = "For each layer, the share of tokens that each level sends to exactly the "
+                       "same set of experts as the source. The table below holds the numbers.",
+        .x = {.title = "layer"},
+        .y = {.title = "same set of experts", .percent = true},
+    };
+    for (size_t i = 0; i < r->arms_count; i++) {
+        const cJSON *layers = mq_report_array(r->arms[i].routing, "layers");
+        for (const cJSON *l = layers ? layers->child : NULL; l; l = l->next) {
+            widen(&x, mq_report_number(l, "layer"));
+            widen_estimate(&y, mq_report_estimate(l, "exact_set_rate"), false);
+        }
+        if (layers)
+            add_legend(r, &c, &r->arms[i]);
+    }
+    if (!isfinite(x.low) || !isfinite(y.low))
+        return false;
+    mq_axis_fit_integers(&c.x, x.low, x.high);
+    mq_axis_fit(&c.y, y.low, 1);
+    c.y.max = 1;
+    open_figure(out);
+    mq_chart_begin(&c);
+    for (size_t i = 0; i < r->arms_count; i++) {
+        const cJSON *layers = mq_report_array(r->arms[i].routing, "layers");
+        mq_chart_series(&c, mq_figure_style(r, &r->arms[i]), true);
+        for (const cJSON *l = layers ? layers->child : NULL; l; l = l->next) {
+            const struct mq_estimate e = mq_report_estimate(l, "exact_set_rate");
+            const double layer = mq_report_number(l, "layer");
+            char tip[160];
+            snprintf(tip, sizeof tip, "%.40s, layer %.0f: %s", r->arms[i].name, layer,
+                     mq_words_percent_estimate(e).s);
+            mq_chart_point(&c, layer, e.value, e.se, tip);
+        }
+    }
+    mq_chart_end(&c);
+    const double chance =
+        mq_report_number(mq_json_get(r->document, "routing_chance"), "exact_set_rate");
+    char words[240];
+    snprintf(words, sizeof words,
+             "Share of tokens sent to exactly the source's experts.%s%s%s Bars: ± 1 standard error.",
+             isfinite(chance) ? " Routers that know nothing of each other would reach " : "",
+             isfinite(chance) ? mq_words_percent(chance).s : "", isfinite(chance) ? "." : "");
+    close_figure(out, "Routing agreement by layer", words);
+    return true;
+}
+
+/* ---- margins ---- */
+
+/* The rate and its binomial standard error. */
+static struct mq_estimate flip_rate(const cJSON *bin)
+{
+    const double n = mq_report_number(bin, "choices"), k = mq_report_number(bin, "changed");
+    if (!(n > 0) || !(k >= 0))
+        return (struct mq_estimate){NAN, NAN};
+    const double p = fmin(1, k / n);
+    return (struct mq_estimate){p, sqrt(p * (1 - p) / n)};
+}
+
+static void margin_ticks(struct mq_axis *x, const cJSON *bins)
+{
+    int i = 0;
+    char label[24];
+    x->min = 0;
+    for (const cJSON *b = bins->child; b; b = b->next, i++) {
+        snprintf(label, sizeof label, "%.4g", mq_report_number(b, "from_logits"));
+        mq_axis_add_tick(x, i, label);
+    }
+    const cJSON *last = cJSON_GetArrayItem(bins, i - 1);
+    const double end = mq_report_number(last, "to_logits");
+    snprintf(label, sizeof label, "%.4g", end);
+    mq_axis_add_tick(x, i, isfinite(end) ? label : "∞");
+    x->max = i;
+}
+
+static void draw_margin_counts(struct mq_chart *c, const cJSON *bins)
+{
+    double total = 0;
+    for (const cJSON *b = bins->child; b; b = b->next)
+        total += fmax(0, mq_report_number(b, "choices"));
+    int i = 0;
+    for (const cJSON *b = bins->child; b && total > 0; b = b->next, i++) {
+        const double n = mq_report_number(b, "choices");
+        char tip[96];
+        snprintf(tip, sizeof tip, "%s choices, %s of all", mq_words_count(n).s,
+                 mq_words_percent(n / total).s);
+        mq_chart_bar(c, i, i + 1, n / total, tip);
+    }
+}
+
+bool mq_figure_margins(const struct mq_report *r, struct mq_buffer *out)
+{
+    struct range y = {0, 0};
+    const cJSON *bins = NULL; /* the baseline's choices: the same in every arm */
+    struct mq_chart c = {
+        .out = out,
+        .id = "margins",
+        .title = "Changed routes against the router's margin",
+        .description = "How often a level changes the set of experts, for choices grouped by the "
+                       "source's margin between the last chosen expert and the next one. Grey bars "
+                       "show the share of all choices in each group.",
+        .x = {.title = "the source router's margin (logits)"},
+        .y = {.title = "share of choices", .percent = true},
+    };
+    for (size_t i = 0; i < r->arms_count; i++) {
+        const cJSON *list = mq_report_array(r->arms[i].routing, "baseline_margins");
+        if (!list || cJSON_GetArraySize(list) >= MQ_TICKS)
+            continue;
+        bins = bins ? bins : list;
+        double total = 0;
+        for (const cJSON *b = list->child; b; b = b->next)
+            total += fmax(0, mq_report_number(b, "choices"));
+        for (const cJSON *b = list->child; b; b = b->next) {
+            widen_estimate(&y, flip_rate(b), false);
+            widen(&y, mq_report_number(b, "choices") / total);
+        }
+        add_legend(r, &c, &r->arms[i]);
+    }
+    if (!bins)
+        return false;
+    c.legend[c.legend_count < MQ_LEGEND ? c.legend_count++ : MQ_LEGEND - 1].name = "all choices";
+    c.legend[c.legend_count - 1].style = -1;
+    margin_ticks(&c.x, bins);
+    mq_axis_fit(&c.y, 0, fmax(y.high, 0.001));
+    open_figure(out);
+    mq_chart_begin(&c);
+    draw_margin_counts(&c, bins);
+    for (size_t i = 0; i < r->arms_count; i++) {
+        const cJSON *list = mq_report_array(r->arms[i].routing, "baseline_margins");
+        if (!list || cJSON_GetArraySize(list) >= MQ_TICKS)
+            continue;
+        mq_chart_series(&c, mq_figure_style(r, &r->arms[i]), true);
+        double at = 0.5;
+        for (const cJSON *b = list->child; b; b = b->next, at += 1) {
+            const struct mq_estimate e = flip_rate(b);
+            char tip[192];
+            snprintf(tip, sizeof tip, "%.40s, margin from %.4g: %s changed (%s of %s)",
+                     r->arms[i].name, mq_report_number(b, "from_logits"),
+                     mq_words_percent(e.value).s, mq_words_count(mq_report_number(b, "changed")).s,
+                     mq_words_count(mq_report_number(b, "choices")).s);
+            mq_chart_point(&c, at, e.value, e.se, tip);
+        }
+    }
+    mq_chart_end(&c);
+    close_figure(out, "Changed routes against the router's margin",
+                 "Marks: share of the choices in that bin where the level picked other experts. "
+                 "Grey: share of all choices that fall into the bin. Changes confined to small "
+                 "margins are near-ties; changes at large margins are damage.");
+    return true;
+}
+
+/* ---- the output's divergence by changed layers ---- */
+
+/* Arms stand side by side within their column, 0.5 wide. */
+static double dodge(const struct mq_report *r, const struct mq_report_arm *arm)
+{
+    const int n = (int)r->arms_count - (r->baseline != NULL);
+    return n > 1 ? 0.5 * (mq_figure_style(r, arm) / (double)(n - 1) - 0.5) : 0;
+}
+
+static void changed_ticks(struct mq_axis *x, const cJSON *groups, double last)
+{
+    x->min = -0.5;
+    for (const cJSON *g = groups->child; g; g = g->next) {
+        const double layers = mq_report_number(g, "changed_layers");
+        if (!isfinite(layers) || layers > last)
+            continue;
+        char label[24];
+        snprintf(label, sizeof label, "%.0f%s", layers,
+                 cJSON_IsTrue(mq_json_get(g, "or_more")) ? " or more" : "");
+        mq_axis_add_tick(x, layers, label);
+    }
+    x->max = last + 0.5;
+}
+
+bool mq_figure_changed_layers(const struct mq_report *r, struct mq_buffer *out)
+{
+    struct range y = {INFINITY, 0}, x = {0, 0};
+    const cJSON *longest = NULL;
+    struct mq_chart c = {
+        .out = out,
+        .id = "changed",
+        .title = "Output divergence by the number of changed layers",
+        .description = "Mean KL divergence of the output for tokens that took other experts in "
+                       "none, one, two and more layers, on a logarithmic axis. The table below "
+                       "holds the numbers.",
+        .x = {.title = "layers in which the token took other experts"},
+        .y = {.title = "mean KL divergence (nats, log scale)", .logarithmic = true},
+    };
+    for (size_t i = 0; i < r->arms_count; i++) {
+        const cJSON *groups = mq_report_array(r->arms[i].routing, "kld_by_changed_layers");
+        if (!groups || cJSON_GetArraySize(groups) >= MQ_TICKS)
+            continue;
+        for (const cJSON *g = groups->child; g; g = g->next) {
+            const struct mq_estimate e = mq_report_estimate(g, "kld_mean_nats");
+            widen_estimate(&y, e, true);
+            if (e.value > 0)
+                widen(&x, mq_report_number(g, "changed_layers"));
+        }
+        if (!longest || cJSON_GetArraySize(groups) > cJSON_GetArraySize(longest))
+            longest = groups;
+        add_legend(r, &c, &r->arms[i]);
+    }
+    if (!longest || !isfinite(y.low) || x.high > MQ_TICKS)
+        return false;
+    changed_ticks(&c.x, longest, x.high);
+    mq_axis_fit(&c.y, y.low, y.high);
+    open_figure(out);
+    mq_chart_begin(&c);
+    for (size_t i = 0; i < r->arms_count; i++) {
+        const cJSON *groups = mq_report_array(r->arms[i].routing, "kld_by_changed_layers");
+        mq_chart_series(&c, mq_figure_style(r, &r->arms[i]), true);
+        for (const cJSON *g = groups ? groups->child : NULL; g; g = g->next) {
+            const struct mq_estimate e = mq_report_estimate(g, "kld_mean_nats");
+            const double layers = mq_report_number(g, "changed_layers");
+            char tip[192];
+            snprintf(tip, sizeof tip, "%.40s, %.0f changed: KLD %s (%s tokens)", r->arms[i].name,
+                     layers, mq_words_estimate(e, 3).s,
+                     mq_words_count(mq_report_number(g, "scored_tokens")).s);
+            mq_chart_point(&c, layers + dodge(r, &r->arms[i]), e.value > 0 ? e.value : NAN, e.se,
+                           tip);
+        }
+    }
+    mq_chart_end(&c);
+    close_figure(out, "What a changed route does to the output",
+                 "Tokens that kept all their experts against those that did not. Bars: ± 1 "
+                 "standard error; few tokens make them long.");
+    return true;
+}
+
+/* ---- expert load ---- */
+
+struct load_table {
+    const cJSON *layers;
+    size_t at_row;
+};
+
+static const cJSON *load_row(const void *user, size_t row)
+{
+    return cJSON_GetArrayItem(user, (int)row);
+}
+
+/* In percentage points of all tokens. */
+static double load_shift(const void *user, size_t row, size_t column)
+{
+    const cJSON *load = mq_json_get(load_row(user, row), "expert_load");
+    const cJSON *base = cJSON_GetArrayItem(mq_report_array(load, "baseline"), (int)column);
+    const cJSON *arm = cJSON_GetArrayItem(mq_report_array(load, "arm"), (int)column);
+    if (!cJSON_IsNumber(base) || !cJSON_IsNumber(arm))
+        return NAN;
+    return 100 * (arm->valuedouble - base->valuedouble);
+}
+
+static double load_layer(const void *user, size_t row)
+{
+    return mq_report_number(load_row(user, row), "layer");
+}
+
+bool mq_figure_loads(const struct mq_report *r, struct mq_buffer *out)
+{
+    (void)r;
+    (void)out;
+    (void)load_shift;
+    (void)load_layer;
+    return false;
+}
