@@ -95,30 +95,37 @@ static bool takes(const struct mq_command *command, const struct option *o)
 
 /* ---- parsing ---- */
 
-/* Digits with an optional unit: K M G T (powers of 1024), also written KiB or KB. */
+/* Digits with an optional unit: K M G T (powers of 1024), also written KiB or KB; with a unit, up to
+ * six decimals: 23.5G. */
 static bool parse_number(const char *text, bool units, uint64_t *value)
 {
-    uint64_t v = 0;
+    uint64_t v = 0, fraction = 0, scale = 1, unit = 1;
     const char *p = text;
     for (; *p >= '0' && *p <= '9'; p++)
         if (__builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, *p - '0', &v))
             return false;
     if (p == text)
         return false;
+    if (units && *p == '.')
+        for (p++; *p >= '0' && *p <= '9' && scale < 1000000; p++, scale *= 10)
+            fraction = 10 * fraction + (uint64_t)(*p - '0');
     if (units && *p) {
         static const char letters[] = "KMGT";
         const char *letter = strchr(letters, *p >= 'a' ? *p - 32 : *p);
         if (!letter)
             return false;
-        for (const char *l = letters; l <= letter; l++)
-            if (__builtin_mul_overflow(v, 1024, &v))
-                return false;
+        unit = UINT64_C(1) << 10 * (letter - letters + 1);
         p++;
         if (*p == 'i')
             p++;
         if (*p == 'B' || *p == 'b')
             p++;
     }
+    if (scale > 1 && unit == 1)
+        return false;
+    if (__builtin_mul_overflow(v, unit, &v) ||
+        __builtin_add_overflow(v, fraction * unit / scale, &v)) /* 2^20 2^40 < 2^64 */
+        return false;
     *value = v;
     return *p == '\0';
 }

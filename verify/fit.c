@@ -326,17 +326,16 @@ void mq_fit_assumptions(const struct mq_fit *fit, char text[MQ_FIT_ASSUMPTIONS][
     const struct mq_hparams *h = &fit->view->hparams;
     size_t n = 0;
     memset(text, 0, MQ_FIT_ASSUMPTIONS * sizeof *text);
-    if (t->gpu)
-        snprintf(text[n++], 240, "%s (%s: %s)", mq_gpu_memory_rule(t->gpu->memory), t->gpu->name,
-                 t->gpu->source);
+    if (t->gpu && t->usable_bytes == mq_gpu_usable_bytes(t->gpu))
+        snprintf(text[n++], 240, "%s (%s)%s", mq_gpu_memory_rule(t->gpu->memory), t->gpu->source,
+                 t->unified ? "; --vram for a machine with less" : "");
     else
         snprintf(text[n++], 240, "all of the memory given with --vram is usable");
-    snprintf(text[n++], 240, "%d MiB a card stay free for the driver and fragmentation",
-             MQ_FIT_MARGIN_MIB);
     snprintf(text[n++], 240,
-             "compute buffer: %.0f MiB a card, the f32 activations of %d tokens; attention does "
-             "not store its scores (FlashAttention)",
-             (double)fit->compute_bytes / 0x1p20, MQ_FIT_MICRO_BATCH);
+             "buffers: on each card %d MiB stay free for the driver and fragmentation, and %.0f MiB "
+             "hold the f32 activations of %d tokens; attention does not store its scores "
+             "(FlashAttention)",
+             MQ_FIT_MARGIN_MIB, (double)fit->compute_bytes / 0x1p20, MQ_FIT_MICRO_BATCH);
     if (t->unified)
         snprintf(text[n++], 240, "the embedding table counts too: memory is unified");
     else if (h->tied_head)
@@ -354,7 +353,10 @@ void mq_fit_assumptions(const struct mq_fit *fit, char text[MQ_FIT_ASSUMPTIONS][
                  t->cards);
     if (t->bandwidth_gbs)
         snprintf(text[n++], 240,
-                 "tokens/s: an upper bound for one stream, bandwidth / (active weights + KV cache); "
-                 "what is on the host at %d GB/s",
+                 "tokens/s: an upper bound for one stream with a full context, bandwidth / (active "
+                 "weights + KV cache)");
+    if (t->bandwidth_gbs && !t->unified)
+        snprintf(text[n++], 240,
+                 "what is on the host is read at %d GB/s (two channels of DDR5-5600)",
                  MQ_FIT_HOST_GBS);
 }

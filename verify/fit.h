@@ -112,7 +112,7 @@ int mq_fit_best(const struct mq_fit *fit);
 /* The whole result as one document; NULL when out of memory. */
 cJSON *mq_fit_json(const struct mq_fit *fit);
 
-/* The assumptions as sentences, in order; the first that is NULL ends them. `text` is scratch. */
+/* The assumptions as sentences, in order; the first empty one ends them. */
 enum { MQ_FIT_ASSUMPTIONS = 8 };
 void mq_fit_assumptions(const struct mq_fit *fit, char text[MQ_FIT_ASSUMPTIONS][240]);
 

@@ -7,7 +7,7 @@
 
 #define GEFORCE "NVIDIA GeForce specifications"
 #define SHEET "NVIDIA data sheet"
-#define APPLE "Apple technical specifications; up to this memory"
+#define APPLE "Apple technical specifications"
 
 /* Memory and bandwidth as the makers publish them, the largest configuration where there are
  * several. */
@@ -49,7 +49,7 @@ const struct mq_gpu mq_gpus[] = {
     {"Jetson AGX Orin 64GB", "orin", "jetson agx", 64, 205, MQ_GPU_UNIFIED, SHEET},
     {"GB10 (DGX Spark)", "gb 10|dgx spark|spark", "dgx spark", 128, 273, MQ_GPU_UNIFIED, SHEET},
     {"Strix Halo", "strix halo|ai max 395", "ryzen amd", 128, 256, MQ_GPU_UNIFIED,
-     "AMD Ryzen AI Max+ 395 specifications"},
+     "AMD specifications"},
 };
 const size_t mq_gpus_count = sizeof mq_gpus / sizeof *mq_gpus;
 
@@ -59,7 +59,7 @@ const size_t mq_gpus_count = sizeof mq_gpus / sizeof *mq_gpus;
  *  - ECC in line: of every 16 bytes one holds check bits, which leaves 15/16 (an L4 reports
  *    23,034 MiB and an L40S 46,068 MiB);
  *  - unified: what macOS lets a graphics program keep resident by default above 36 GB; the others
- *    of this kind need about as much for the system.
+ *    of this kind need about as much for the system. The table has the largest machine of the name.
  */
 static const struct {
     uint32_t share;
@@ -111,24 +111,39 @@ static bool has_word(const char *words, const char *word)
     return false;
 }
 
-enum match { NO_MATCH, PARTIAL, FULL };
+enum match { NO_MATCH, NEAR, PARTIAL, FULL };
 
-/* Every word of the text must be the form's next one, an extra one, decoration or the memory. */
+static bool is_number(const char *word)
+{
+    return isdigit((unsigned char)word[0]) && word[1];
+}
+
+/*
+ * FULL: the text has the form's words in order, and otherwise only extra ones, decoration and the
+ * memory. PARTIAL: some of the form's words and no foreign one. NEAR: its number and foreign words.
+ */
 static enum match match_form(const struct mq_gpu *gpu, const char *form, const char *text)
 {
+    const char *rest = form;
     char word[24], wanted[24], memory[16];
     snprintf(memory, sizeof memory, "%u", gpu->memory_gb);
-    bool more = next_word(&form, wanted);
+    bool more = next_word(&rest, wanted), foreign = false, number = false;
     size_t matched = 0;
     while (next_word(&text, word)) {
         if (more && strcmp(word, wanted) == 0) {
-            more = next_word(&form, wanted);
+            more = next_word(&rest, wanted);
             matched++;
+            number |= is_number(word);
+        } else if (has_word(form, word)) {
+            matched++;
+            number |= is_number(word);
         } else if (!has_word(decoration, word) && !has_word(gpu->extra, word) &&
                    strcmp(word, memory) != 0) {
-            return NO_MATCH;
+            foreign = true;
         }
     }
+    if (foreign)
+        return number ? NEAR : NO_MATCH;
     return !matched ? NO_MATCH : more ? PARTIAL : FULL;
 }
 
@@ -167,17 +182,18 @@ bool mq_gpu_search(const char *text, struct mq_gpu_search *search)
 {
     memset(search, 0, sizeof *search);
     search->name = split_count(text, &search->cards);
-    size_t full = 0;
+    enum match best = NO_MATCH;
     for (size_t i = 0; i < mq_gpus_count; i++) {
         const enum match m = match(&mq_gpus[i], search->name);
-        if (m == FULL) {
-            full++;
-            search->gpu = &mq_gpus[i];
+        if (m > best) {
+            best = m;
+            search->candidates_count = 0;
         }
-        if (m != NO_MATCH && search->candidates_count < MQ_GPU_CANDIDATES)
+        if (m == best && m != NO_MATCH && search->candidates_count < MQ_GPU_CANDIDATES)
             search->candidates[search->candidates_count++] = &mq_gpus[i];
     }
-    if (full != 1)
-        search->gpu = NULL;
-    return full == 1;
+    search->is_near = best == NEAR;
+    if (best == FULL && search->candidates_count == 1)
+        search->gpu = search->candidates[0];
+    return search->gpu != NULL;
 }

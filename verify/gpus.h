@@ -39,9 +39,11 @@ struct mq_gpu_search {
     const struct mq_gpu *gpu; /* NULL: none or several */
     uint32_t cards;           /* 2 in "2x3090" */
     const char *name;         /* the text behind the count */
-    /* Without a match: the cards whose names begin so ("a100"). Empty: nothing is like it. */
+    /* Without a match: the cards whose names have all of the words ("a100"), or, if is_near, those
+     * whose number it has ("3090 ti"). */
     const struct mq_gpu *candidates[MQ_GPU_CANDIDATES];
     size_t candidates_count;
+    bool is_near;
 };
 
 /*

@@ -5,8 +5,8 @@
 
 double mq_exp(double x)
 {
-    mq_d8 lanes = x - (mq_d8){0};
-    mq_exp8(&lanes);
+    mq_vd lanes = x - (mq_vd){0};
+    mq_vd_exp(&lanes);
     return lanes[0];
 }
 

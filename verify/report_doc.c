@@ -34,25 +34,25 @@ enum mq_quality mq_quality_of(double kld_nats)
 
 double mq_report_number(const cJSON *object, const char *key)
 {
-    const cJSON *item = object ? mq_json_get(object, key) : NULL;
+    const cJSON *item = mq_json_get(object, key);
     return cJSON_IsNumber(item) ? item->valuedouble : NAN;
 }
 
 struct mq_estimate mq_report_estimate(const cJSON *object, const char *key)
 {
-    const cJSON *item = object ? mq_json_get(object, key) : NULL;
+    const cJSON *item = mq_json_get(object, key);
     return (struct mq_estimate){mq_report_number(item, "value"), mq_report_number(item, "se")};
 }
 
 const char *mq_report_string(const cJSON *object, const char *key)
 {
-    const cJSON *item = object ? mq_json_get(object, key) : NULL;
+    const cJSON *item = mq_json_get(object, key);
     return cJSON_IsString(item) ? item->valuestring : "";
 }
 
 const cJSON *mq_report_array(const cJSON *object, const char *key)
 {
-    const cJSON *item = object ? mq_json_get(object, key) : NULL;
+    const cJSON *item = mq_json_get(object, key);
     return cJSON_IsArray(item) && item->child ? item : NULL;
 }
 
@@ -184,7 +184,7 @@ static void read_arm(const cJSON *row, struct mq_report_arm *arm)
         .same_top = mq_report_estimate(row, "same_top_rate"),
     };
     arm->exact_set =
-        mq_report_estimate(routing ? mq_json_get(routing, "overall") : NULL, "exact_set_rate");
+        mq_report_estimate(mq_json_get(routing, "overall"), "exact_set_rate");
     arm->quality = mq_quality_of(arm->kld.value);
 }
 
@@ -259,7 +259,7 @@ moeq_status mq_report_read(const cJSON *document, struct mq_report *report, moeq
 {
     memset(report, 0, sizeof *report);
     report->document = document;
-    const cJSON *rows = document ? mq_report_array(document, "rows") : NULL;
+    const cJSON *rows = mq_report_array(document, "rows");
     if (strcmp(mq_report_string(document, "moeq_result"), "sweep") != 0 || !rows)
         return mq_fail(err, MOEQ_MALFORMED, "report: expected the result of a sweep with its rows");
     for (const cJSON *row = rows->child; row; row = row->next) {
@@ -333,4 +333,109 @@ void mq_report_sentence(const struct mq_report_arm *a, struct mq_buffer *out)
         mq_buffer_printf(out, ", %s of expert choices intact",
                          mq_words_percent(a->exact_set.value).s);
     mq_buffer_puts(out, ".");
+}
+
+void mq_report_subtitle(const struct mq_report *report, struct mq_buffer *out)
+{
+    const cJSON *model = mq_json_get(report->document, "model");
+    const cJSON *protocol = mq_json_get(report->document, "protocol");
+    const double experts = mq_report_number(model, "experts");
+    mq_buffer_printf(out, "%s, %s layers", mq_report_string(model, "family"),
+                     mq_words_count(mq_report_number(model, "layers")).s);
+    if (experts > 0)
+        mq_buffer_printf(out, ", %s experts, %s for each token", mq_words_count(experts).s,
+                         mq_words_count(mq_report_number(model, "experts_per_token")).s);
+    mq_buffer_printf(out, "; measured on %s predictions of %s",
+                     mq_words_count(mq_report_number(protocol, "scored_tokens")).s,
+                     mq_report_string(report->document, "text"));
+}
+
+/* ---- facts of the run ---- */
+
+static void fact(struct mq_buffer *out, const cJSON *object, const char *key, const char *name,
+                 void (*put)(struct mq_buffer *, const char *, const char *))
+{
+    const cJSON *item = mq_json_get(object, key);
+    if (cJSON_IsString(item) && item->valuestring[0])
+        put(out, name, item->valuestring);
+    else if (cJSON_IsNumber(item))
+        put(out, name, mq_words_count(item->valuedouble).s);
+}
+
+static void protocol_facts(const cJSON *p, struct mq_buffer *out,
+                           void (*put)(struct mq_buffer *, const char *, const char *))
+{
+    struct mq_buffer w = {0};
+    if (!cJSON_IsObject(p))
+        return;
+    mq_buffer_printf(&w, "%s: %s windows of %s tokens, %s predictions scored in each",
+                     mq_report_string(p, "name"), mq_words_count(mq_report_number(p, "windows")).s,
+                     mq_words_count(mq_report_number(p, "context_tokens")).s,
+                     mq_words_count(mq_report_number(p, "scored_tokens_per_window")).s);
+    if (isfinite(mq_report_number(p, "first_scored_position")))
+        mq_buffer_printf(&w, ", from position %s",
+                         mq_words_count(mq_report_number(p, "first_scored_position")).s);
+    if (cJSON_IsNumber(mq_json_get(p, "bos_replaces_first_token")))
+        mq_buffer_puts(&w, "; BOS replaces the first token of each window");
+    if (w.data)
+        put(out, "Protocol", w.data);
+    mq_buffer_clear(&w);
+    mq_buffer_printf(&w, "%s in the text, %s used, %s scored",
+                     mq_words_count(mq_report_number(p, "text_tokens")).s,
+                     mq_words_count(mq_report_number(p, "used_tokens")).s,
+                     mq_words_count(mq_report_number(p, "scored_tokens")).s);
+    if (w.data)
+        put(out, "Tokens", w.data);
+    out->failed = out->failed || w.failed;
+    mq_buffer_free(&w);
+}
+
+void mq_report_facts(const struct mq_report *report, struct mq_buffer *out,
+                     void (*put)(struct mq_buffer *out, const char *name, const char *text))
+{
+    const cJSON *doc = report->document, *model = mq_json_get(doc, "model");
+    const cJSON *protocol = mq_json_get(doc, "protocol"), *run = mq_json_get(doc, "run");
+    fact(out, model, "path", "Model", put);
+    fact(out, model, "family", "Family", put);
+    fact(out, model, "layers", "Layers", put);
+    fact(out, model, "experts", "Experts in a layer", put);
+    fact(out, model, "experts_per_token", "Experts for each token", put);
+    if (report->baseline && isfinite(report->baseline->file_bytes))
+        put(out, "Size of the source", mq_words_bytes(report->baseline->file_bytes).s);
+    fact(out, doc, "text", "Text", put);
+    protocol_facts(protocol, out, put);
+    fact(out, protocol, "token_ids_crc32", "CRC-32 of the token ids", put);
+    fact(out, doc, "compute", "Arithmetic", put);
+    fact(out, run, "command", "Command", put);
+    fact(out, run, "processor", "Processor", put);
+    fact(out, run, "instruction_set", "Instruction set", put);
+    fact(out, run, "threads", "Threads", put);
+    fact(out, run, "system", "System", put);
+    fact(out, doc, "producer", "Program", put);
+}
+
+/* ---- whose weights, whose routes ---- */
+
+const cJSON *mq_report_swap(const struct mq_report *report, const struct mq_report_arm *arm,
+                            bool own_weights, bool own_routes)
+{
+    const cJSON *swap = mq_json_get(arm->json, "swap");
+    if (own_weights && own_routes)
+        return arm->json;
+    if (!own_weights && !own_routes)
+        return report->baseline ? report->baseline->json : NULL;
+    const cJSON *result = mq_json_get(
+        swap, own_weights ? "own_weights_baseline_routes" : "baseline_weights_own_routes");
+    return cJSON_IsObject(result) ? result : NULL;
+}
+
+double mq_report_swap_share(const struct mq_report *report, const struct mq_report_arm *arm,
+                            bool own_weights, bool own_routes)
+{
+    const struct mq_estimate all = arm->log_ppl_ratio;
+    const struct mq_estimate part = mq_report_estimate(
+        mq_report_swap(report, arm, own_weights, own_routes), "ln_ppl_ratio");
+    if (!(all.value > 0) || !(all.value > 2 * all.se))
+        return NAN;
+    return part.value / all.value;
 }

@@ -97,5 +97,25 @@ void mq_report_headline(const struct mq_report *report, struct mq_buffer *out);
 void mq_report_sentence(const struct mq_report_arm *arm, struct mq_buffer *out);
 /* By what rule the headline chose. */
 extern const char mq_report_rule[];
+/* "mixtral, 32 layers, 8 experts, 2 for each token; 18,944 tokens of wiki.txt" */
+void mq_report_subtitle(const struct mq_report *report, struct mq_buffer *out);
+
+/* Calls put for every fact of the run that the document has: "Protocol", "half: 37 windows ...". */
+void mq_report_facts(const struct mq_report *report, struct mq_buffer *out,
+                     void (*put)(struct mq_buffer *out, const char *name, const char *text));
+
+/* ---- whose weights, whose routes ---- */
+
+/* The result of the arm's weights or the baseline's with the arm's routes or the baseline's; NULL if it
+ * was not measured. (Neither is its own: the baseline itself.) */
+const cJSON *mq_report_swap(const struct mq_report *report, const struct mq_report_arm *arm,
+                            bool own_weights, bool own_routes);
+/*
+ * The share of the arm's loss, ln of its perplexity ratio, that is there with its weights alone or with its
+ * routes alone. The two need not sum to 1: the rest is there only with both. NaN if the loss is
+ * not two standard errors away from 0.
+ */
+double mq_report_swap_share(const struct mq_report *report, const struct mq_report_arm *arm,
+                            bool own_weights, bool own_routes);
 
 #endif

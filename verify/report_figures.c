@@ -116,7 +116,7 @@ static void draw_frontier(const struct mq_report *r, struct mq_chart *c,
     for (size_t i = 0; i < n; i++)
         mq_chart_reserve(c, arms[i]->file_bytes / r->memory_unit, value(arms[i]).value);
     for (size_t i = 0; i < n; i++) {
-        char tip[160];
+        char tip[512];
         const struct mq_estimate e = value(arms[i]);
         snprintf(tip, sizeof tip, "%.40s: %s, %s %s", arms[i]->name,
                  mq_words_bytes(arms[i]->file_bytes).s, what, mq_words_estimate(e, 5).s);
@@ -235,7 +235,7 @@ bool mq_figure_layers(const struct mq_report *r, struct mq_buffer *out)
         for (const cJSON *l = layers ? layers->child : NULL; l; l = l->next) {
             const struct mq_estimate e = mq_report_estimate(l, "exact_set_rate");
             const double layer = mq_report_number(l, "layer");
-            char tip[160];
+            char tip[512];
             snprintf(tip, sizeof tip, "%.40s, layer %.0f: %s", r->arms[i].name, layer,
                      mq_words_percent_estimate(e).s);
             mq_chart_point(&c, layer, e.value, e.se, tip);
@@ -289,7 +289,7 @@ static void draw_margin_counts(struct mq_chart *c, const cJSON *bins)
     int i = 0;
     for (const cJSON *b = bins->child; b && total > 0; b = b->next, i++) {
         const double n = mq_report_number(b, "choices");
-        char tip[96];
+        char tip[512];
         snprintf(tip, sizeof tip, "%s choices, %s of all", mq_words_count(n).s,
                  mq_words_percent(n / total).s);
         mq_chart_bar(c, i, i + 1, n / total, tip);
@@ -326,8 +326,10 @@ bool mq_figure_margins(const struct mq_report *r, struct mq_buffer *out)
     }
     if (!bins)
         return false;
-    c.legend[c.legend_count < MQ_LEGEND ? c.legend_count++ : MQ_LEGEND - 1].name = "all choices";
-    c.legend[c.legend_count - 1].style = -1;
+    if (c.legend_count < MQ_LEGEND) {
+        c.legend[c.legend_count].name = "all choices";
+        c.legend[c.legend_count++].style = -1;
+    }
     margin_ticks(&c.x, bins);
     mq_axis_fit(&c.y, 0, fmax(y.high, 0.001));
     open_figure(out);
@@ -341,7 +343,7 @@ bool mq_figure_margins(const struct mq_report *r, struct mq_buffer *out)
         double at = 0.5;
         for (const cJSON *b = list->child; b; b = b->next, at += 1) {
             const struct mq_estimate e = flip_rate(b);
-            char tip[192];
+            char tip[512];
             snprintf(tip, sizeof tip, "%.40s, margin from %.4g: %s changed (%s of %s)",
                      r->arms[i].name, mq_report_number(b, "from_logits"),
                      mq_words_percent(e.value).s, mq_words_count(mq_report_number(b, "changed")).s,
@@ -421,7 +423,7 @@ bool mq_figure_changed_layers(const struct mq_report *r, struct mq_buffer *out)
         for (const cJSON *g = groups ? groups->child : NULL; g; g = g->next) {
             const struct mq_estimate e = mq_report_estimate(g, "kld_mean_nats");
             const double layers = mq_report_number(g, "changed_layers");
-            char tip[192];
+            char tip[512];
             snprintf(tip, sizeof tip, "%.40s, %.0f changed: KLD %s (%s tokens)", r->arms[i].name,
                      layers, mq_words_estimate(e, 3).s,
                      mq_words_count(mq_report_number(g, "scored_tokens")).s);
@@ -438,20 +440,10 @@ bool mq_figure_changed_layers(const struct mq_report *r, struct mq_buffer *out)
 
 /* ---- expert load ---- */
 
-struct load_table {
-    const cJSON *layers;
-    size_t at_row;
-};
-
-static const cJSON *load_row(const void *user, size_t row)
+/* The share of tokens that an expert gets in a layer, arm minus baseline, in percentage points. */
+static double load_shift(const void *layers, size_t row, size_t column)
 {
-    return cJSON_GetArrayItem(user, (int)row);
-}
-
-/* In percentage points of all tokens. */
-static double load_shift(const void *user, size_t row, size_t column)
-{
-    const cJSON *load = mq_json_get(load_row(user, row), "expert_load");
+    const cJSON *load = mq_json_get(cJSON_GetArrayItem(layers, (int)row), "expert_load");
     const cJSON *base = cJSON_GetArrayItem(mq_report_array(load, "baseline"), (int)column);
     const cJSON *arm = cJSON_GetArrayItem(mq_report_array(load, "arm"), (int)column);
     if (!cJSON_IsNumber(base) || !cJSON_IsNumber(arm))
@@ -459,16 +451,74 @@ static double load_shift(const void *user, size_t row, size_t column)
     return 100 * (arm->valuedouble - base->valuedouble);
 }
 
-static double load_layer(const void *user, size_t row)
+static double load_layer(const void *layers, size_t row)
 {
-    return mq_report_number(load_row(user, row), "layer");
+    return mq_report_number(cJSON_GetArrayItem(layers, (int)row), "layer");
+}
+
+/* All arms share one scale, so that their colours can be compared. */
+static void measure_loads(const cJSON *layers, size_t *experts, double *limit)
+{
+    size_t row = 0;
+    for (const cJSON *l = layers->child; l; l = l->next, row++) {
+        const cJSON *list = mq_report_array(mq_json_get(l, "expert_load"), "baseline");
+        const size_t n = list ? (size_t)cJSON_GetArraySize(list) : 0;
+        for (size_t k = 0; k < n; k++) {
+            const double shift = load_shift(layers, row, k);
+            if (isfinite(shift))
+                *limit = fmax(*limit, fabs(shift));
+        }
+        *experts = n > *experts ? n : *experts;
+    }
+}
+
+/* The next 1, 2 or 5 times a power of ten: the key then ends at a round number. */
+static double round_up(double x)
+{
+    if (!(x > 0))
+        return 1;
+    const double power = pow(10, floor(log10(x))), share = x / power;
+    return power * (share > 5 ? 10 : share > 2 ? 5 : share > 1 ? 2 : 1);
 }
 
 bool mq_figure_loads(const struct mq_report *r, struct mq_buffer *out)
 {
-    (void)r;
-    (void)out;
-    (void)load_shift;
-    (void)load_layer;
-    return false;
+    enum { MOST_CELLS = 1 << 20 };
+    double limit = 0;
+    size_t experts = 0;
+    for (size_t i = 0; i < r->arms_count; i++) {
+        const cJSON *layers = mq_report_array(r->arms[i].routing, "layers");
+        if (layers)
+            measure_loads(layers, &experts, &limit);
+    }
+    for (size_t i = 0; experts && i < r->arms_count; i++) {
+        const cJSON *layers = mq_report_array(r->arms[i].routing, "layers");
+        const size_t rows = layers ? (size_t)cJSON_GetArraySize(layers) : 0;
+        if (!rows || rows > MOST_CELLS / experts)
+            continue;
+        char id[32], title[128];
+        snprintf(id, sizeof id, "load-%zu", i);
+        snprintf(title, sizeof title, "Shift of expert load at %.60s", r->arms[i].name);
+        const struct mq_heat heat = {
+            .out = out,
+            .id = id,
+            .title = title,
+            .description = "For each layer (row) and expert (column), how much larger or smaller "
+                           "the share of tokens is that the expert gets, in percentage points.",
+            .column_title = "expert",
+            .row_title = "layer",
+            .value_title = "percentage points",
+            .rows = rows,
+            .columns = experts,
+            .limit = round_up(limit),
+            .value = load_shift,
+            .row_number = load_layer,
+            .user = layers,
+        };
+        open_figure(out);
+        mq_heat_draw(&heat);
+        close_figure(out, title,
+                     "Share of tokens that the expert gets, minus its share in the source.");
+    }
+    return experts > 0;
 }

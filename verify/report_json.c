@@ -259,6 +259,29 @@ static cJSON *chance(struct builder *b, const struct mq_hparams *hp)
     return o;
 }
 
+/* How an arm was quantized; null for the baseline. */
+static cJSON *recipe(struct builder *b, const struct mq_policy *policy)
+{
+    static const char *const keys[MQ_CLASS_COUNT] = {
+        [MQ_CLASS_EXPERTS] = "experts",
+        [MQ_CLASS_ATTENTION] = "attention",
+        [MQ_CLASS_EMBEDDINGS] = "embeddings",
+        [MQ_CLASS_KEEP] = "router_and_norms",
+    };
+    cJSON *o = object(b), *overrides = array(b);
+    for (int class = 0; class < MQ_CLASS_COUNT; class ++)
+        put_text(b, o, keys[class], policy->levels[class] ? policy->levels[class]->name : "source");
+    for (size_t i = 0; i < policy->overrides_count; i++) {
+        cJSON *override = object(b);
+        put_text(b, override, "pattern", policy->overrides[i].pattern);
+        put_text(b, override, "level", policy->overrides[i].level->name);
+        append(b, overrides, override);
+    }
+    put(b, o, "overrides", overrides);
+    put_text(b, o, "effort", mq_effort_name(policy->effort));
+    return o;
+}
+
 cJSON *mq_sweep_json(const struct mq_sweep_result *result)
 {
     struct builder b = {0};
@@ -271,6 +294,7 @@ cJSON *mq_sweep_json(const struct mq_sweep_result *result)
         cJSON *r = object(&b);
         put_text(&b, r, "name", row->name);
         put_bool(&b, r, "is_baseline", i == 0);
+        put(&b, r, "recipe", i ? recipe(&b, &row->policy) : cJSON_CreateNull());
         put_count(&b, r, "weights", row->weights);
         put_count(&b, r, "weight_bytes", row->weight_bytes);
         put_number(&b, r, "weight_gib", (double)row->weight_bytes / 0x1p30);

@@ -14,6 +14,7 @@ struct mq_sweep_arm {
 
 struct mq_sweep_row {
     const char *name;
+    struct mq_policy policy;        /* of the arm; all NULL for the baseline */
     uint64_t weights, weight_bytes; /* all tensors; of the baseline, as it is stored */
     uint64_t file_bytes;            /* of the moeq file this would make; of the source's files */
     double bits_per_weight;         /* 8 weight_bytes / weights */

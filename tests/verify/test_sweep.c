@@ -1,7 +1,9 @@
 /* A sweep over the demo's model: a level that is the source's own gives exactly 0 and 100 %, the
  * others lie in order, sizes are those of the plans. */
 #include "test_support.h"
+#include "convert.h"
 #include "json.h"
+#include "perplexity.h"
 #include "report_json.h"
 #include "sweep.h"
 
@@ -60,6 +62,11 @@ static void check_json(const struct mq_sweep_result *result)
     ck_assert(
         mq_json_get(mq_json_get(mq_json_get(last, "kld_nats"), "mean"), "value")->valuedouble ==
         result->rows[4].result.kld.mean.value);
+    const cJSON *recipe = mq_json_get(last, "recipe");
+    ck_assert_str_eq(mq_json_get(recipe, "experts")->valuestring, "q3_k");
+    ck_assert_str_eq(mq_json_get(recipe, "attention")->valuestring, "q8_0");
+    ck_assert_str_eq(mq_json_get(recipe, "router_and_norms")->valuestring, "source");
+    ck_assert(cJSON_IsNull(mq_json_get(first, "recipe")));
     const cJSON *chance = mq_json_get(json, "routing_chance");
     ck_assert_double_eq_tol(mq_json_get(chance, "exact_set_rate")->valuedouble, 1.0 / 28, 1e-15);
     ck_assert(cJSON_IsNull(mq_json_get(chance, "router_kl_nats")));
@@ -101,6 +108,38 @@ START_TEST(demo)
 }
 END_TEST
 
+/* What a sweep says of a level is what the file of that level gives, to the last bit. */
+START_TEST(same_as_file)
+{
+    const struct mq_context context = {.isa = mq_isa_detect(), .threads = 2};
+    const struct mq_protocol_options options = {.context = 128, .max_tokens = 1024};
+    const char *text = mq_test_source("demo/text.txt"), *path = mq_test_temporary("q3.moeq");
+    const struct mq_convert_options how = {.output = path, .replace = true};
+    const struct mq_sweep_arm arms[] = {arm("q3_k")};
+    struct mq_view *view, *file;
+    struct mq_plan *plan;
+    struct mq_convert_result converted;
+    struct mq_sweep_result swept;
+    struct mq_eval_result evaluated;
+    moeq_error err = {0};
+    ck_assert_ok(mq_model_open(mq_test_source("demo/model"), &view, &err));
+    ck_assert_ok(mq_plan_create(view, &arms[0].policy, &plan, &err));
+    ck_assert_msg(mq_convert(&context, plan, &how, &converted, &err) == MOEQ_OK, "%s", err.message);
+    ck_assert_ok(mq_model_open(path, &file, &err));
+    ck_assert_ok(mq_sweep(&context, view, text, &options, arms, 1, &swept, &err));
+    ck_assert_ok(mq_eval_text(&context, file, text, &options, &evaluated, &err));
+    ck_assert_uint_eq(swept.rows[1].file_bytes, converted.bytes_written);
+    ck_assert_uint_eq(swept.text.ids_crc32, evaluated.text.ids_crc32);
+    ck_assert(swept.rows[1].result.perplexity.nll.value == evaluated.perplexity.nll.value);
+    ck_assert(swept.rows[1].result.perplexity.nll.se == evaluated.perplexity.nll.se);
+    mq_sweep_result_free(&swept);
+    mq_eval_result_free(&evaluated);
+    mq_plan_free(plan);
+    mq_view_close(file);
+    mq_view_close(view);
+}
+END_TEST
+
 /* A text that is too short is refused before anything is evaluated. */
 START_TEST(refusals)
 {
@@ -122,6 +161,7 @@ END_TEST
 static void add(TCase *tests)
 {
     tcase_add_test(tests, demo);
+    tcase_add_test(tests, same_as_file);
     tcase_add_test(tests, refusals);
 }
 

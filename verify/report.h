@@ -1,0 +1,24 @@
+/* report.h: a sweep's result document as a page for people. */
+#ifndef MQ_REPORT_H
+#define MQ_REPORT_H
+
+#include "moeq.h"
+
+#include "buffer.h"
+
+#include <cjson/cJSON.h>
+#include <stdbool.h>
+
+enum mq_report_format { MQ_REPORT_HTML, MQ_REPORT_MARKDOWN };
+
+/* By the ending of the file's name: .html or .htm, .md or .markdown. False for any other. */
+bool mq_report_format_of(const char *path, enum mq_report_format *format);
+
+/* Appends the report to out; equal documents give equal bytes. */
+moeq_status mq_report_render(const cJSON *document, enum mq_report_format format,
+                             struct mq_buffer *out, moeq_error *err);
+
+/* Renders and writes the file, which appears under its name only when complete. */
+moeq_status mq_report_write(const cJSON *document, const char *path, moeq_error *err);
+
+#endif

@@ -1,0 +1,532 @@
+/* report_html.c: the page: verdict, summary, charts, tables, facts, terms; in the order of need. */
+#include "report_html.h"
+
+#include "json.h"
+#include "report_figures.h"
+#include "report_style.h"
+#include "report_svg.h"
+#include "routing.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- pieces ---- */
+
+static void put(struct mq_buffer *out, const char *markup)
+{
+    mq_buffer_puts(out, markup);
+}
+
+static void element(struct mq_buffer *out, const char *open, const char *text, const char *close)
+{
+    put(out, open);
+    mq_html_text(out, text);
+    put(out, close);
+}
+
+/* A table in a container of its own that scrolls where the page is narrow; reachable by keyboard. */
+static void open_table(struct mq_buffer *out, const char *label, const char *words)
+{
+    element(out, "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"", label,
+            "\">\n<table>\n<caption><b>");
+    mq_html_text(out, label);
+    element(out, ".</b> ", words, "</caption>\n");
+}
+
+static void close_table(struct mq_buffer *out)
+{
+    put(out, "</tbody>\n</table>\n</div>\n");
+}
+
+/* "Size|GiB": a column's name, and what stands below it in small print. */
+static void head_cell(struct mq_buffer *out, const char *text)
+{
+    char name[96];
+    const size_t n = strcspn(text, "|");
+    mq_buffer_puts(out, "<th scope=\"col\">");
+    if (n < sizeof name) {
+        memcpy(name, text, n);
+        name[n] = '\0';
+        mq_html_text(out, name);
+    }
+    if (text[n])
+        element(out, "<small>", text + n + 1, "</small>");
+    put(out, "</th>");
+}
+
+static void head_row(struct mq_buffer *out, const char *const *cells, size_t n)
+{
+    put(out, "<thead><tr>");
+    for (size_t i = 0; i < n; i++)
+        head_cell(out, cells[i]);
+    put(out, "</tr></thead>\n<tbody>\n");
+}
+#define HEAD(out, ...)                                                                             \
+    do {                                                                                           \
+        static const char *const head_cells_[] = {__VA_ARGS__};                                    \
+        head_row(out, head_cells_, sizeof head_cells_ / sizeof *head_cells_);                      \
+    } while (0)
+
+static void cell(struct mq_buffer *out, const char *text)
+{
+    element(out, "<td>", text, "</td>");
+}
+
+static void open_row(struct mq_buffer *out, const char *name, bool marked)
+{
+    element(out, marked ? "<tr class=\"take\"><th scope=\"row\">" : "<tr><th scope=\"row\">", name,
+            "</th>");
+}
+
+static void close_row(struct mq_buffer *out)
+{
+    put(out, "</tr>\n");
+}
+
+static void section(struct mq_buffer *out, const char *id, const char *title)
+{
+    mq_buffer_printf(out, "<section aria-labelledby=\"%s\">\n<h2 id=\"%s\">", id, id);
+    element(out, "", title, "</h2>\n");
+}
+
+static void end_section(struct mq_buffer *out)
+{
+    put(out, "</section>\n");
+}
+
+/* ---- the verdict ---- */
+
+/* The plain text that a function of report_doc writes, escaped. */
+static void plain(const struct mq_report *r,
+                  void (*write)(const struct mq_report *, struct mq_buffer *),
+                  struct mq_buffer *out)
+{
+    struct mq_buffer words = {0};
+    write(r, &words);
+    if (words.data)
+        mq_html_text(out, words.data);
+    out->failed = out->failed || words.failed;
+    mq_buffer_free(&words);
+}
+
+static void sentence(const struct mq_report_arm *arm, struct mq_buffer *out)
+{
+    struct mq_buffer words = {0};
+    mq_report_sentence(arm, &words);
+    if (words.data)
+        mq_html_text(out, words.data);
+    out->failed = out->failed || words.failed;
+    mq_buffer_free(&words);
+}
+
+static void class_mark(const struct mq_report_arm *arm, struct mq_buffer *out)
+{
+    mq_buffer_printf(out, "<span class=\"class q%d\">%s</span>", (int)arm->quality,
+                     mq_quality_bands[arm->quality].name);
+}
+
+static void alternative(const struct mq_report_arm *arm, const char *need, struct mq_buffer *out)
+{
+    if (!arm)
+        return;
+    element(out, "<b>", need, "</b> ");
+    element(out, "", arm->name, "");
+    if (isfinite(arm->size_share))
+        mq_buffer_printf(out, " (%s of the memory, %s). ", mq_words_percent(arm->size_share).s,
+                         mq_quality_bands[arm->quality].name);
+    else
+        put(out, ". ");
+}
+
+static void put_verdict(const struct mq_report *r, struct mq_buffer *out)
+{
+    put(out, "<section aria-label=\"Verdict\">\n");
+    put(out, "<p class=\"headline\">");
+    plain(r, mq_report_headline, out);
+    put(out, "</p>\n");
+    if (r->lighter || r->closer) {
+        put(out, "<p class=\"others\">");
+        alternative(r->lighter, "Short of memory:", out);
+        alternative(r->closer, "As close to the original as it gets:", out);
+        put(out, "</p>\n");
+    }
+    put(out, "<ul class=\"levels\">\n");
+    for (size_t i = 0; i < r->arms_count; i++) {
+        const struct mq_report_arm *a = &r->arms[i];
+        if (a->is_baseline)
+            continue;
+        element(out, a == r->recommended ? "<li class=\"take\"><b>" : "<li><b>", a->name, "</b>");
+        class_mark(a, out);
+        sentence(a, out);
+        put(out, "</li>\n");
+    }
+    put(out, "</ul>\n");
+}
+
+static void put_summary(const struct mq_report *r, struct mq_buffer *out)
+{
+    open_table(out, "Summary",
+               "KLD: how far the output's probabilities moved, 0 is not at all. Same top token: how "
+               "often the most likely next token stayed the same. Same experts: how often a token "
+               "went to exactly the source's experts. ± is one standard error.");
+    HEAD(out, "Level", "File size", "of the source", "Bits per weight", "KLD mean|nats",
+         "Same top token", "Perplexity", "Perplexity ratio", "Same experts", "Class");
+    for (size_t i = 0; i < r->arms_count; i++) {
+        const struct mq_report_arm *a = &r->arms[i];
+        open_row(out, a->name, a == r->recommended);
+        cell(out, mq_words_bytes(a->file_bytes).s);
+        cell(out, mq_words_percent(a->size_share).s);
+        cell(out, mq_words_sig(a->bits_per_weight, 4).s);
+        if (a->is_baseline) {
+            put(out, "<td>0</td><td>—</td>");
+            cell(out, mq_words_estimate(a->ppl, 5).s);
+            put(out, "<td>1</td><td>—</td><td class=\"text\">the reference</td>");
+        } else {
+            cell(out, mq_words_estimate(a->kld, 5).s);
+            cell(out, mq_words_percent_estimate(a->same_top).s);
+            cell(out, mq_words_estimate(a->ppl, 5).s);
+            cell(out, mq_words_estimate(a->ppl_ratio, 6).s);
+            cell(out, a->routing ? mq_words_percent_estimate(a->exact_set).s : "—");
+            element(out, "<td class=\"text\">", mq_quality_bands[a->quality].name, "</td>");
+        }
+        close_row(out);
+    }
+    close_table(out);
+    element(out, "<p class=\"note\">", mq_report_rule,
+            " Classes by mean KLD: near-lossless below 0.002, excellent below 0.01, good below "
+            "0.05 (usual at 4 bits), fair below 0.3 (usual at 3 bits), poor above. What a level "
+            "costs depends on the text: measure on yours.</p>\n");
+    end_section(out);
+}
+
+/* ---- tables ---- */
+
+static void put_percentiles(const struct mq_report *r, struct mq_buffer *out)
+{
+    static const char *const keys[] = {"median", "p90", "p99", "p99_9", "max"};
+    double tokens = NAN;
+    for (size_t i = 0; i < r->arms_count; i++)
+        tokens = fmax(tokens, mq_report_number(mq_json_get(r->arms[i].json, "kld_nats"), "tokens"));
+    if (!(tokens > 0))
+        return;
+    section(out, "percentiles", "How the divergence is spread");
+    open_table(out, "KL divergence per token, in nats",
+               tokens < 1e5 ? "A mean hides the tail: the few tokens where the output changed much. "
+                              "The 99.9th percentile is uncertain below 100,000 tokens."
+                            : "A mean hides the tail: the few tokens where the output changed much.");
+    HEAD(out, "Level", "Mean", "Median", "90 %", "99 %", "99.9 %", "Largest", "Tokens");
+    for (size_t i = 0; i < r->arms_count; i++) {
+        const struct mq_report_arm *a = &r->arms[i];
+        const cJSON *kld = mq_json_get(a->json, "kld_nats");
+        if (!cJSON_IsObject(kld))
+            continue;
+        open_row(out, a->name, false);
+        cell(out, mq_words_estimate(a->kld, 5).s);
+        for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
+            cell(out, mq_words_sig(mq_report_number(kld, keys[k]), 5).s);
+        cell(out, mq_words_count(mq_report_number(kld, "tokens")).s);
+        close_row(out);
+    }
+    close_table(out);
+    end_section(out);
+}
+
+/* Rates are shares, the router's KL divergence is not. */
+static void put_metric(struct mq_buffer *out, enum mq_routing_metric metric, struct mq_estimate e)
+{
+    if (metric == MQ_ROUTING_ROUTER_KL)
+        cell(out, isfinite(e.value) ? mq_words_estimate(e, 5).s : "—");
+    else
+        cell(out, isfinite(e.value) ? mq_words_percent_estimate(e).s : "—");
+}
+
+static void put_routing_table(const struct mq_report *r, struct mq_buffer *out)
+{
+    open_table(out, "Routing against the source, all layers",
+               "Means over layers and tokens. Weighted agreement counts the common part of the "
+               "experts' weights. Chance: two routers that know nothing of each other.");
+    HEAD(out, "Level", "Same set", "Overlap|share of the k", "Same first expert",
+         "Weighted agreement", "All changed|CR1", "Any changed|CR2", "Half changed|CR3",
+         "Router KLD|nats");
+    for (size_t i = 0; i < r->arms_count; i++) {
+        const cJSON *overall = mq_json_get(r->arms[i].routing, "overall");
+        if (!overall)
+            continue;
+        open_row(out, r->arms[i].name, false);
+        for (int m = 0; m < MQ_ROUTING_COUNT; m++)
+            put_metric(out, (enum mq_routing_metric)m,
+                       mq_report_estimate(overall,
+                                          mq_routing_metric_name((enum mq_routing_metric)m)));
+        close_row(out);
+    }
+    const cJSON *chance = mq_json_get(r->document, "routing_chance");
+    if (cJSON_IsObject(chance)) {
+        open_row(out, "chance", false);
+        for (int m = 0; m < MQ_ROUTING_COUNT; m++) {
+            const char *name = mq_routing_metric_name((enum mq_routing_metric)m);
+            put_metric(out, (enum mq_routing_metric)m,
+                       (struct mq_estimate){mq_report_number(chance, name), NAN});
+        }
+        close_row(out);
+    }
+    close_table(out);
+}
+
+/* One row a layer, one column a level: the numbers of the chart of layers. */
+static void put_layers_table(const struct mq_report *r, struct mq_buffer *out)
+{
+    const cJSON *first = NULL;
+    put(out, "<details>\n<summary>Numbers of the chart by layer</summary>\n");
+    open_table(out, "Same set of experts, by layer", "Share of tokens, ± one standard error.");
+    put(out, "<thead><tr><th scope=\"col\">Layer</th>");
+    for (size_t i = 0; i < r->arms_count; i++) {
+        const cJSON *layers = mq_report_array(r->arms[i].routing, "layers");
+        if (!layers)
+            continue;
+        first = first ? first : layers;
+        head_cell(out, r->arms[i].name);
+    }
+    put(out, "</tr></thead>\n<tbody>\n");
+    int at = 0;
+    for (const cJSON *l = first ? first->child : NULL; l; l = l->next, at++) {
+        open_row(out, mq_words_count(mq_report_number(l, "layer")).s, false);
+        for (size_t i = 0; i < r->arms_count; i++) {
+            const cJSON *layers = mq_report_array(r->arms[i].routing, "layers");
+            if (layers)
+                put_metric(out, MQ_ROUTING_EXACT_SET,
+                           mq_report_estimate(cJSON_GetArrayItem(layers, at), "exact_set_rate"));
+        }
+        close_row(out);
+    }
+    close_table(out);
+    put(out, "</details>\n");
+}
+
+static void put_changed_table(const struct mq_report *r, struct mq_buffer *out)
+{
+    open_table(out, "Mean KL divergence (nats) by the number of changed layers",
+               "Scored tokens, grouped by in how many layers they took other experts than in the "
+               "source; the number of tokens in brackets.");
+    const cJSON *longest = NULL;
+    put(out, "<thead><tr><th scope=\"col\">Changed layers</th>");
+    for (size_t i = 0; i < r->arms_count; i++) {
+        const cJSON *groups = mq_report_array(r->arms[i].routing, "kld_by_changed_layers");
+        if (!groups)
+            continue;
+        if (!longest || cJSON_GetArraySize(groups) > cJSON_GetArraySize(longest))
+            longest = groups;
+        head_cell(out, r->arms[i].name);
+    }
+    put(out, "</tr></thead>\n<tbody>\n");
+    int at = 0;
+    for (const cJSON *g = longest ? longest->child : NULL; g; g = g->next, at++) {
+        mq_buffer_printf(out, "<tr><th scope=\"row\">%s%s</th>",
+                         mq_words_count(mq_report_number(g, "changed_layers")).s,
+                         cJSON_IsTrue(mq_json_get(g, "or_more")) ? " or more" : "");
+        for (size_t i = 0; i < r->arms_count; i++) {
+            const cJSON *groups = mq_report_array(r->arms[i].routing, "kld_by_changed_layers");
+            if (!groups)
+                continue;
+            const cJSON *group = cJSON_GetArrayItem(groups, at);
+            const struct mq_estimate e = mq_report_estimate(group, "kld_mean_nats");
+            const double n = mq_report_number(group, "scored_tokens");
+            if (isfinite(e.value))
+                mq_buffer_printf(out, "<td>%s (%s)</td>", mq_words_estimate(e, 3).s,
+                                 mq_words_count(n).s);
+            else
+                put(out, n == 0 ? "<td>no tokens</td>" : "<td>not defined</td>");
+        }
+        close_row(out);
+    }
+    close_table(out);
+}
+
+/* ---- sections ---- */
+
+static void put_frontier(const struct mq_report *r, struct mq_buffer *out)
+{
+    struct mq_buffer figures = {0};
+    const bool kld = mq_figure_kld(r, &figures), ppl = mq_figure_perplexity(r, &figures);
+    if (kld || ppl) {
+        section(out, "frontier", "Memory against quality");
+        put(out, "<div class=\"figures\">\n");
+        mq_buffer_append(out, figures.data, figures.size);
+        put(out, "</div>\n");
+        end_section(out);
+    }
+    out->failed = out->failed || figures.failed;
+    mq_buffer_free(&figures);
+}
+
+static void put_routing(const struct mq_report *r, struct mq_buffer *out)
+{
+    bool any = false;
+    for (size_t i = 0; i < r->arms_count; i++)
+        any = any || r->arms[i].routing;
+    if (!any)
+        return;
+    section(out, "routing", "Do tokens still go to the same experts?");
+    put(out, "<p>A Mixture-of-Experts model sends each token, in each layer, to a few experts. "
+               "Quantization that moves a router's decision sends the token through other weights, "
+               "which no average over weights shows.</p>\n<div class=\"figures\">\n");
+    mq_figure_layers(r, out);
+    mq_figure_margins(r, out);
+    put(out, "</div>\n");
+    put_routing_table(r, out);
+    put_layers_table(r, out);
+    end_section(out);
+    struct mq_buffer figure = {0};
+    if (mq_figure_changed_layers(r, &figure)) {
+        section(out, "changed-routes", "What a changed route costs");
+        put(out, "<div class=\"figures\">\n");
+        mq_buffer_append(out, figure.data, figure.size);
+        put(out, "<div>\n");
+        put_changed_table(r, out);
+        put(out, "</div>\n</div>\n");
+        end_section(out);
+    }
+    mq_buffer_clear(&figure);
+    if (mq_figure_loads(r, &figure)) {
+        section(out, "load", "Expert load");
+        put(out, "<p>How the level shifts work between experts: a router that was hurt sends "
+                   "more tokens to some experts and fewer to others.</p>\n"
+                   "<div class=\"figures\">\n");
+        mq_buffer_append(out, figure.data, figure.size);
+        put(out, "</div>\n");
+        end_section(out);
+    }
+    out->failed = out->failed || figure.failed;
+    mq_buffer_free(&figure);
+}
+
+/* ---- whose weights, whose routes ---- */
+
+static void swap_cell(const struct mq_report *r, const struct mq_report_arm *arm, bool own_weights,
+                      bool own_routes, struct mq_buffer *out)
+{
+    const cJSON *result = mq_report_swap(r, arm, own_weights, own_routes);
+    if (!own_weights && !own_routes) {
+        put(out, "<td>1<br>KLD 0</td>");
+        return;
+    }
+    element(out, "<td>", mq_words_estimate(mq_report_estimate(result, "ppl_ratio"), 6).s, "<br>");
+    const struct mq_estimate kld =
+        mq_report_estimate(mq_json_get(result, "kld_nats"), "mean");
+    element(out, "KLD ", mq_words_estimate(kld, 5).s, "");
+    const double share = mq_report_swap_share(r, arm, own_weights, own_routes);
+    if (isfinite(share) && own_weights != own_routes)
+        element(out, "<br>", mq_words_percent(share).s, " of the loss");
+    put(out, "</td>");
+}
+
+static void put_swap(const struct mq_report *r, struct mq_buffer *out)
+{
+    bool any = false;
+    for (size_t i = 0; i < r->arms_count; i++) {
+        const struct mq_report_arm *a = &r->arms[i];
+        if (!mq_report_swap(r, a, true, false) && !mq_report_swap(r, a, false, true))
+            continue;
+        if (!any)
+            section(out, "swap", "Wrong routes or coarse weights?");
+        any = true;
+        open_table(out, a->name,
+                   "Perplexity ratio, KL divergence (nats), and the share of the loss (ln of the "
+                   "perplexity ratio) that is there with the level's weights alone or with its "
+                   "routes alone. What is missing to 100 % is there only with both.");
+        HEAD(out, "Weights", "Routes of the source", "Routes of the level");
+        for (int own = 0; own < 2; own++) {
+            open_row(out, own ? "of the level" : "of the source", false);
+            swap_cell(r, a, own, false, out);
+            swap_cell(r, a, own, true, out);
+            close_row(out);
+        }
+        close_table(out);
+    }
+    if (any)
+        end_section(out);
+}
+
+/* ---- facts ---- */
+
+static void fact(struct mq_buffer *out, const char *name, const char *text)
+{
+    element(out, "<tr><th scope=\"row\">", name, "</th>");
+    element(out, "<td>", text, "</td></tr>\n");
+}
+
+static void put_files(const struct mq_report *r, struct mq_buffer *out)
+{
+    const cJSON *files = mq_report_array(mq_json_get(r->document, "model"), "files");
+    if (!files)
+        return;
+    open_table(out, "Files of the model", "The header's CRC-32 tells versions of a file apart.");
+    HEAD(out, "File", "Bytes", "CRC-32 of the header");
+    for (const cJSON *f = files->child; f; f = f->next) {
+        open_row(out, mq_report_string(f, "name"), false);
+        cell(out, mq_words_count(mq_report_number(f, "bytes")).s);
+        element(out, "<td><code>", mq_report_string(f, "header_crc32"), "</code></td>");
+        close_row(out);
+    }
+    close_table(out);
+}
+
+static void put_facts(const struct mq_report *r, struct mq_buffer *out)
+{
+    section(out, "facts", "How this was measured");
+    put(out, "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"Run facts\">\n"
+               "<table class=\"facts\">\n<caption><b>Run facts.</b></caption>\n<tbody>\n");
+    mq_report_facts(r, out, fact);
+    put(out, "</tbody>\n</table>\n</div>\n");
+    put_files(r, out);
+    end_section(out);
+}
+
+static void put_terms(struct mq_buffer *out)
+{
+    section(out, "terms", "Terms");
+    put(out,
+          "<dl>\n"
+          "<dt>KL divergence (KLD)</dt><dd>The mean over tokens of Σ p ln(p / q), with p the "
+          "source's probabilities of the next token and q the level's. 0 if they are equal; in "
+          "nats. It sees changes that the perplexity averages away.</dd>\n"
+          "<dt>Perplexity</dt><dd>The exponential of the mean negative log-likelihood of the text. "
+          "The ratio to the source's is what the level costs; its error is that of the paired "
+          "differences.</dd>\n"
+          "<dt>Same top token</dt><dd>Share of predictions whose most likely token is the "
+          "source's.</dd>\n"
+          "<dt>Same experts, same set</dt><dd>Share of (token, layer) pairs for which the router "
+          "chose exactly the experts it chooses in the source.</dd>\n"
+          "<dt>Margin</dt><dd>The router's logit of the last expert chosen minus that of the first "
+          "one not chosen. A small margin is a near-tie.</dd>\n"
+          "<dt>Bits per weight</dt><dd>Eight times the bytes of all tensors, divided by the number "
+          "of weights.</dd>\n</dl>\n");
+    end_section(out);
+}
+
+/* ---- the page ---- */
+
+void mq_report_html(const struct mq_report *r, struct mq_buffer *out)
+{
+    const cJSON *model = mq_json_get(r->document, "model");
+    const char *path = mq_report_string(model, "path");
+    put(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+               "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+               "<meta name=\"color-scheme\" content=\"light dark\">\n"
+               "<link rel=\"icon\" href=\"data:,\">\n");
+    element(out, "<title>What quantization costs: ", path, "</title>\n<style>\n");
+    put(out, mq_report_style);
+    element(out, "</style>\n</head>\n<body>\n<header>\n<h1>What quantization costs: ", path,
+            "</h1>\n<p class=\"sub\">");
+    plain(r, mq_report_subtitle, out);
+    put(out, "</p>\n</header>\n<main>\n");
+    put_verdict(r, out);
+    put_summary(r, out);
+    put_frontier(r, out);
+    put_routing(r, out);
+    put_swap(r, out);
+    put_percentiles(r, out);
+    put_facts(r, out);
+    put_terms(out);
+    element(out, "</main>\n<footer>Made by ", mq_report_string(r->document, "producer"),
+            " from the sweep's result document.</footer>\n</body>\n</html>\n");
+}

@@ -1,0 +1,208 @@
+/* report_md.c: the verdict and the tables that a pull request needs; charts are the HTML's. */
+#include "report_md.h"
+
+#include "json.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Markdown's own characters and HTML's lose their meaning; a line break would end a table's row. */
+static void put_text(struct mq_buffer *out, const char *text)
+{
+    size_t left = strlen(text);
+    while (left) {
+        size_t good = left;
+        if (mq_utf8_valid(text, left, &good))
+            good = left;
+        for (size_t i = 0; i < good; i++) {
+            const unsigned char c = (unsigned char)text[i];
+            if (c == '&')
+                mq_buffer_puts(out, "&amp;");
+            else if (c == '<')
+                mq_buffer_puts(out, "&lt;");
+            else if (c == '>')
+                mq_buffer_puts(out, "&gt;");
+            else if (c == '@') /* no one is to be notified */
+                mq_buffer_puts(out, "&#64;");
+            else if (c < 32 || c == 127)
+                mq_buffer_putc(out, ' ');
+            else {
+                if (strchr("\\`*_[]|~#!$", c))
+                    mq_buffer_putc(out, '\\');
+                mq_buffer_putc(out, (char)c);
+            }
+        }
+        text += good;
+        left -= good;
+        if (left) {
+            mq_buffer_puts(out, "\ufffd");
+            text++;
+            left--;
+        }
+    }
+}
+
+static void plain(const struct mq_report *r,
+                  void (*write)(const struct mq_report *, struct mq_buffer *),
+                  struct mq_buffer *out)
+{
+    struct mq_buffer words = {0};
+    write(r, &words);
+    if (words.data)
+        put_text(out, words.data);
+    out->failed = out->failed || words.failed;
+    mq_buffer_free(&words);
+}
+
+static void put_level(const struct mq_report_arm *arm, struct mq_buffer *out)
+{
+    struct mq_buffer words = {0};
+    mq_report_sentence(arm, &words);
+    mq_buffer_puts(out, "- **");
+    put_text(out, arm->name);
+    mq_buffer_printf(out, "** (%s): ", mq_quality_bands[arm->quality].name);
+    if (words.data)
+        put_text(out, words.data);
+    mq_buffer_putc(out, '\n');
+    out->failed = out->failed || words.failed;
+    mq_buffer_free(&words);
+}
+
+static void put_summary(const struct mq_report *r, struct mq_buffer *out)
+{
+    mq_buffer_puts(
+        out,
+        "| level | file size | of source | bits/weight | KLD mean (nats) | same top token | "
+        "PPL ratio | same experts | class |\n|:--|--:|--:|--:|--:|--:|--:|--:|:--|\n");
+    for (size_t i = 0; i < r->arms_count; i++) {
+        const struct mq_report_arm *a = &r->arms[i];
+        mq_buffer_puts(out, "| ");
+        put_text(out, a->name);
+        mq_buffer_printf(out, " | %s | %s | %s", mq_words_bytes(a->file_bytes).s,
+                         mq_words_percent(a->size_share).s, mq_words_sig(a->bits_per_weight, 4).s);
+        if (a->is_baseline)
+            mq_buffer_puts(out, " | 0 | — | 1 | — | the reference |\n");
+        else
+            mq_buffer_printf(out, " | %s | %s | %s | %s | %s |\n", mq_words_estimate(a->kld, 5).s,
+                             mq_words_percent_estimate(a->same_top).s,
+                             mq_words_estimate(a->ppl_ratio, 6).s,
+                             a->routing ? mq_words_percent_estimate(a->exact_set).s : "—",
+                             mq_quality_bands[a->quality].name);
+    }
+    mq_buffer_puts(out, "\n± is one standard error.\n");
+}
+
+static void put_percentiles(const struct mq_report *r, struct mq_buffer *out)
+{
+    static const char *const keys[] = {"median", "p90", "p99", "p99_9", "max"};
+    mq_buffer_puts(out, "\n<details><summary>KL divergence per token (nats)</summary>\n\n"
+                        "| level | median | 90 % | 99 % | 99.9 % | largest |\n"
+                        "|:--|--:|--:|--:|--:|--:|\n");
+    for (size_t i = 0; i < r->arms_count; i++) {
+        const cJSON *kld = mq_json_get(r->arms[i].json, "kld_nats");
+        if (!cJSON_IsObject(kld))
+            continue;
+        mq_buffer_puts(out, "| ");
+        put_text(out, r->arms[i].name);
+        for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
+            mq_buffer_printf(out, " | %s", mq_words_sig(mq_report_number(kld, keys[k]), 5).s);
+        mq_buffer_puts(out, " |\n");
+    }
+    mq_buffer_puts(out, "\n</details>\n");
+}
+
+/* Same set of experts, a column a level. */
+static void put_layers(const struct mq_report *r, struct mq_buffer *out)
+{
+    const cJSON *first = NULL;
+    size_t columns = 0;
+    for (size_t i = 0; i < r->arms_count; i++) {
+        const cJSON *layers = mq_report_array(r->arms[i].routing, "layers");
+        if (!layers)
+            continue;
+        if (!first)
+            mq_buffer_puts(out, "\n<details><summary>Same experts, by layer</summary>\n\n| layer");
+        first = first ? first : layers;
+        columns++;
+        mq_buffer_puts(out, " | ");
+        put_text(out, r->arms[i].name);
+    }
+    if (!first)
+        return;
+    mq_buffer_puts(out, " |\n|--:");
+    for (size_t k = 0; k < columns; k++)
+        mq_buffer_puts(out, "|--:");
+    mq_buffer_puts(out, "|\n");
+    int at = 0;
+    for (const cJSON *l = first->child; l; l = l->next, at++) {
+        mq_buffer_printf(out, "| %s", mq_words_count(mq_report_number(l, "layer")).s);
+        for (size_t i = 0; i < r->arms_count; i++) {
+            const cJSON *layers = mq_report_array(r->arms[i].routing, "layers");
+            if (layers)
+                mq_buffer_printf(
+                    out, " | %s",
+                    mq_words_percent_estimate(
+                        mq_report_estimate(cJSON_GetArrayItem(layers, at), "exact_set_rate"))
+                        .s);
+        }
+        mq_buffer_puts(out, " |\n");
+    }
+    mq_buffer_puts(out, "\n</details>\n");
+}
+
+/* Level by level: the perplexity ratio with its weights alone, its routes alone, and both. */
+static void put_swap(const struct mq_report *r, struct mq_buffer *out)
+{
+    bool any = false;
+    for (size_t i = 0; i < r->arms_count; i++) {
+        const struct mq_report_arm *a = &r->arms[i];
+        if (!mq_report_swap(r, a, true, false) && !mq_report_swap(r, a, false, true))
+            continue;
+        if (!any)
+            mq_buffer_puts(out, "\n| PPL ratio | its weights, the source's routes | the source's "
+                                "weights, its routes | both its own |\n|:--|--:|--:|--:|\n");
+        any = true;
+        mq_buffer_puts(out, "| ");
+        put_text(out, a->name);
+        for (int k = 0; k < 3; k++) {
+            const bool weights = k != 1, routes = k != 0;
+            const double share = mq_report_swap_share(r, a, weights, routes);
+            mq_buffer_printf(
+                out, " | %s",
+                mq_words_estimate(
+                    mq_report_estimate(mq_report_swap(r, a, weights, routes), "ppl_ratio"), 6)
+                    .s);
+            if (k < 2 && isfinite(share))
+                mq_buffer_printf(out, " (%s of the loss)", mq_words_percent(share).s);
+        }
+        mq_buffer_puts(out, " |\n");
+    }
+}
+
+static void put_fact(struct mq_buffer *out, const char *name, const char *text)
+{
+    mq_buffer_printf(out, "| %s | ", name);
+    put_text(out, text);
+    mq_buffer_puts(out, " |\n");
+}
+
+void mq_report_markdown(const struct mq_report *r, struct mq_buffer *out)
+{
+    mq_buffer_puts(out, "## What quantization costs: ");
+    put_text(out, mq_report_string(mq_json_get(r->document, "model"), "path"));
+    mq_buffer_puts(out, "\n\n**");
+    plain(r, mq_report_headline, out);
+    mq_buffer_puts(out, "**\n\n");
+    for (size_t i = 0; i < r->arms_count; i++)
+        if (!r->arms[i].is_baseline)
+            put_level(&r->arms[i], out);
+    mq_buffer_putc(out, '\n');
+    put_summary(r, out);
+    put_swap(r, out);
+    put_layers(r, out);
+    put_percentiles(r, out);
+    mq_buffer_puts(out, "\n<details><summary>How this was measured</summary>\n\n"
+                        "| fact | value |\n|:--|:--|\n");
+    mq_report_facts(r, out, put_fact);
+    mq_buffer_printf(out, "\n%s\n\n</details>\n", mq_report_rule);
+}
