@@ -228,7 +228,8 @@ moeq_status moeq_eval(const moeq_model *model, const moeq_text *caller, const mo
     *report = NULL;
     MQ_TRY(job_begin(&job, options, err));
     MQ_TRY(read_text(caller, &text, &protocol, err));
-    moeq_status status = mq_eval_text(&job.context, model->view, text.path, &protocol, &result, err);
+    moeq_status status =
+        mq_eval_text(&job.context, model->view, text.path, &protocol, &result, err);
     if (status == MOEQ_OK)
         status = take_json(mq_eval_json(&result), report, err);
     mq_eval_result_free(&result);
@@ -240,11 +241,11 @@ moeq_status moeq_sweep(const moeq_model *model, const moeq_text *caller, const m
 {
     struct job job;
     moeq_text text;
-    struct mq_protocol_options protocol;
+    struct mq_sweep_options sweep = {0};
     struct mq_sweep_result result = {0};
     *report = NULL;
     MQ_TRY(job_begin(&job, options, err));
-    MQ_TRY(read_text(caller, &text, &protocol, err));
+    MQ_TRY(read_text(caller, &text, &sweep.protocol, err));
     struct mq_sweep_arm *arms = calloc(count + 1, sizeof *arms);
     if (!arms)
         return mq_fail_memory(err, "preparing a sweep");
@@ -257,8 +258,7 @@ moeq_status moeq_sweep(const moeq_model *model, const moeq_text *caller, const m
         arms[i].name = recipe->level;
     }
     if (status == MOEQ_OK)
-        status = mq_sweep(&job.context, model->view, text.path, &protocol, arms, count, &result,
-                          err);
+        status = mq_sweep(&job.context, model->view, text.path, &sweep, arms, count, &result, err);
     if (status == MOEQ_OK)
         status = take_json(mq_sweep_json(&result), report, err);
     mq_sweep_result_free(&result);

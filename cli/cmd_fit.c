@@ -104,6 +104,14 @@ static const char *plural(uint64_t n, const char *word, char text[64])
     return text;
 }
 
+/* "46.70 billion", "6.36 million" */
+static const char *format_count(uint64_t n, char text[32])
+{
+    snprintf(text, 32, "%.2f %s", (double)n / (n < 1000000000 ? 1e6 : 1e9),
+             n < 1000000000 ? "million" : "billion");
+    return text;
+}
+
 static void target_name(const struct mq_fit *fit, char text[128])
 {
     const struct mq_fit_target *t = &fit->target;
@@ -120,14 +128,14 @@ static void print_head(const struct mq_fit *fit)
 {
     const struct mq_hparams *h = &fit->view->hparams;
     const struct mq_fit_target *t = &fit->target;
-    char name[128], kv[32];
+    char name[128], count[32], kv[32];
     target_name(fit, name);
     printf("%s%s\n", fit->view->path, fit->view->no_weights ? " (config alone)" : "");
-    printf("  model    %s, %u layers: %.2f billion parameters", fit->view->family->name, h->layers,
-           (double)fit->parameters / 1e9);
+    printf("  model    %s, %u layers: %s parameters", fit->view->family->name, h->layers,
+           format_count(fit->parameters, count));
     if (h->experts)
-        printf(", %.2f active\n           (top-%u of %u experts)",
-               (double)fit->active_parameters / 1e9, h->top_k, h->experts);
+        printf(", %s active\n           (top-%u of %u experts)",
+               format_count(fit->active_parameters, count), h->top_k, h->experts);
     printf("\n  card     %s: ", name);
     if (t->gpu && t->usable_bytes == mq_gpu_usable_bytes(t->gpu))
         printf("%s%u GB%s, %.2f GiB usable, %u GB/s\n", t->unified ? "up to " : "",
@@ -152,8 +160,7 @@ static void print_memory(const struct mq_fit *fit)
         const struct mq_fit_row *r = &fit->rows[i];
         printf("  %-8s %8.4f %9.3f %8.3f %9.3f %8.3f %8.2f %+9.2f\n", r->name, r->bits_per_weight,
                (double)r->weight_bytes / 0x1p30, (double)r->host_embedding_bytes / 0x1p30,
-               (double)r->kv_bytes / 0x1p30,
-               (double)(r->compute_bytes + r->margin_bytes) / 0x1p30,
+               (double)r->kv_bytes / 0x1p30, (double)(r->compute_bytes + r->margin_bytes) / 0x1p30,
                (double)r->needed_bytes / 0x1p30, (double)r->spare_bytes / 0x1p30);
     }
 }
@@ -214,7 +221,7 @@ static void print_quality(const struct mq_fit *fit)
 {
     if (!fit->quality_path)
         return;
-    printf("\nQuality        KLD mean  PPL ratio  exact routes   (%s)\n", fit->quality_path);
+    printf("\nQuality        KLD mean  PPL ratio  exact routes\n");
     for (size_t i = 0; i < fit->rows_count; i++) {
         const struct mq_fit_row *r = &fit->rows[i];
         if (!r->has_quality) {
@@ -227,6 +234,7 @@ static void print_quality(const struct mq_fit *fit)
         else
             printf(" %12.2f%%\n", 100 * r->exact_set_rate);
     }
+    printf("  from %s\n", fit->quality_path);
 }
 
 static void print_best(const struct mq_fit *fit)
@@ -279,8 +287,8 @@ static enum mq_exit add_level(const struct mq_options *options, const struct mq_
     moeq_error err = {0};
     enum mq_exit code = MQ_EXIT_USAGE;
     if (mq_option_policy("fit", options, level, &policy, &overrides))
-        code = mq_fit_add(fit, level->name, &policy, &err) == MOEQ_OK ? MQ_EXIT_GOOD
-                                                                     : mq_report(&err);
+        code =
+            mq_fit_add(fit, level->name, &policy, &err) == MOEQ_OK ? MQ_EXIT_GOOD : mq_report(&err);
     mq_option_policy_free(options, overrides);
     return code;
 }
@@ -335,7 +343,7 @@ static moeq_status open_model(const char *path, struct mq_view **view, moeq_erro
     const bool is_json = n > j && strcmp(path + n - j, json) == 0;
     const bool is_index = n > x && strcmp(path + n - x, index) == 0;
     return is_json && !is_index && !mq_path_is_folder(path) ? mq_view_from_config(path, view, err)
-                                                           : mq_model_open(path, view, err);
+                                                            : mq_model_open(path, view, err);
 }
 
 enum mq_exit mq_cmd_fit(const struct mq_options *options)

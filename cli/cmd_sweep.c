@@ -1,6 +1,7 @@
 /* cmd_sweep.c: moeq sweep: several levels of one model, side by side. */
 #include "eval_options.h"
 #include "model_options.h"
+#include "report_files.h"
 
 #include "report_json.h"
 #include "sweep.h"
@@ -50,7 +51,15 @@ static bool parse_levels(const struct mq_options *options, struct sweep_arms *a)
 
 static const char *row_name(const struct mq_sweep_result *r, size_t i)
 {
-    return i == 0 ? "baseline" : r->rows[i].name;
+    switch (r->rows[i].kind) {
+    case MQ_SWEEP_BASELINE:
+        return "baseline";
+    case MQ_SWEEP_NOISE_FLOOR:
+        return "bf16 act"; /* the columns are narrow */
+    case MQ_SWEEP_LEVEL:
+        break;
+    }
+    return r->rows[i].name;
 }
 
 static void print_memory(const struct mq_sweep_result *r)
@@ -59,6 +68,8 @@ static void print_memory(const struct mq_sweep_result *r)
            "expert RMSE");
     for (size_t i = 0; i < r->rows_count; i++) {
         const struct mq_sweep_row *row = &r->rows[i];
+        if (row->kind == MQ_SWEEP_NOISE_FLOOR)
+            continue; /* it is the source's weights */
         printf("  %-9s %13" PRIu64 " %9.4f %8.4f %8.1f%%", row_name(r, i), row->file_bytes,
                (double)row->file_bytes / 0x1p30, row->bits_per_weight,
                100.0 * (double)row->file_bytes / (double)r->rows[0].file_bytes);
@@ -74,8 +85,7 @@ static void print_quality(const struct mq_sweep_result *r)
            "KLD mean", "median", "99 %", "same top");
     for (size_t i = 0; i < r->rows_count; i++) {
         const struct mq_arm_result *a = &r->rows[i].result;
-        printf("  %-8s %8.4f %6.4f", row_name(r, i), a->perplexity.ppl.value,
-               a->perplexity.ppl.se);
+        printf("  %-8s %8.4f %6.4f", row_name(r, i), a->perplexity.ppl.value, a->perplexity.ppl.se);
         if (i)
             printf(" %9.5f %7.5f %9.5f %8.5f %8.4f %7.2f%%", a->ppl_ratio.value, a->ppl_ratio.se,
                    a->kld.mean.value, a->kld.median, a->kld.p99, 100 * a->same_top.value);
@@ -118,18 +128,53 @@ static void print_routing(const struct mq_sweep_result *r, bool layers)
     printf("\nRouting   %9s %7s %7s %7s %7s %7s %7s %9s\n", "exact set", "overlap", "top-1",
            "weight", "CR1 all", "CR2 any", "CR3 1/2", "router KL");
     for (size_t i = 1; i < r->rows_count; i++)
-        print_estimates(r->rows[i].name, &r->rows[i].result.routing.overall);
+        print_estimates(row_name(r, i), &r->rows[i].result.routing.overall);
     const struct mq_routing_figures chance = mq_routing_chance(h->experts, h->top_k);
     print_rates("chance", chance.metric);
     for (size_t i = 1; layers && i < r->rows_count; i++)
         for (size_t l = 0; l < r->rows[i].result.routing.layers_count; l++) {
             const struct mq_routing_layer *layer = &r->rows[i].result.routing.layers[l];
             char name[32];
-            snprintf(name, sizeof name, "%.6s L%u", r->rows[i].name, layer->layer);
+            snprintf(name, sizeof name, "%.6s L%u", row_name(r, i), layer->layer);
             print_estimates(name, &layer->rates);
         }
     printf("  all %zu tokens of the windows; top-%u of %u experts\n",
            r->rows[1].result.routing.tokens, h->top_k, h->experts);
+}
+
+/* A cell of the 2x2 table; its shares where there are any. */
+static void print_cell(const char *weights, const char *routes, const struct mq_arm_result *a,
+                       const struct mq_estimate *nll_share, const struct mq_estimate *kld_share)
+{
+    printf("  %-9s %-9s %9.5f %8.5f %9.5f %8.5f", weights, routes, a->ppl_ratio.value,
+           a->ppl_ratio.se, a->kld.mean.value, a->kld.mean.se);
+    const struct mq_estimate *shares[] = {nll_share, kld_share};
+    for (int i = 0; i < 2; i++) {
+        if (isnan(shares[i]->value))
+            printf(" %8s", "-");
+        else
+            printf(" %7.1f%%", 100 * shares[i]->value);
+    }
+    putchar('\n');
+}
+
+static void print_swap(const struct mq_sweep_result *r)
+{
+    static const struct mq_estimate all = {1, 0}, none = {NAN, NAN};
+    if (r->rows_count < 2 || !r->rows[1].swap || !r->rows[1].result.has_routing)
+        return;
+    printf("\nSwap: weights routes %12s %8s %9s %8s %8s %8s\n", "PPL ratio", "± se", "KLD mean",
+           "± se", "of loss", "of KLD");
+    for (size_t i = 1; i < r->rows_count && r->rows[i].swap; i++) {
+        const struct mq_swap_result *s = r->rows[i].swap;
+        const char *name = r->rows[i].name;
+        const bool nll = !isnan(s->nll_shares.weights.value);
+        const bool kld = !isnan(s->kld_shares.weights.value);
+        print_cell(name, "source", &s->weights, &s->nll_shares.weights, &s->kld_shares.weights);
+        print_cell("source", name, &s->routes, &s->nll_shares.routes, &s->kld_shares.routes);
+        print_cell(name, name, &r->rows[i].result, nll ? &all : &none, kld ? &all : &none);
+    }
+    printf("  of loss: share of ln(PPL ratio); what is missing to 100 %% needs both at once\n");
 }
 
 static void print_sweep(const struct mq_sweep_result *r, const struct mq_options *options)
@@ -139,6 +184,7 @@ static void print_sweep(const struct mq_sweep_result *r, const struct mq_options
     print_memory(r);
     print_quality(r);
     print_routing(r, options->verbose);
+    print_swap(r);
 }
 
 enum mq_exit mq_cmd_sweep(const struct mq_options *options)
@@ -147,10 +193,12 @@ enum mq_exit mq_cmd_sweep(const struct mq_options *options)
         return mq_usage("sweep", "--text FILE is missing");
     if (!options->levels)
         return mq_usage("sweep", "--levels is missing, such as --levels q8_0,q4_k,q3_k");
+    if (!mq_report_files_ok("sweep", options, (const char *[]){options->text, NULL}))
+        return MQ_EXIT_USAGE;
     struct sweep_arms a = {0};
-    struct mq_protocol_options protocol;
+    struct mq_sweep_options sweep = {.swap = options->swap, .noise_floor = options->noise_floor};
     struct mq_job_ui ui;
-    if (!mq_option_protocol("sweep", options, &protocol) || !parse_levels(options, &a) ||
+    if (!mq_option_protocol("sweep", options, &sweep.protocol) || !parse_levels(options, &a) ||
         !mq_job_begin(options, &ui)) {
         free_arms(&a, options);
         return MQ_EXIT_USAGE;
@@ -160,8 +208,7 @@ enum mq_exit mq_cmd_sweep(const struct mq_options *options)
     struct mq_sweep_result result = {0};
     moeq_status status = mq_model_open(options->positional[0], &view, &err);
     if (status == MOEQ_OK)
-        status = mq_sweep(&ui.context, view, options->text, &protocol, a.arms, a.count, &result,
-                          &err);
+        status = mq_sweep(&ui.context, view, options->text, &sweep, a.arms, a.count, &result, &err);
     mq_job_end(&ui);
     enum mq_exit code;
     if (status != MOEQ_OK) {
@@ -172,6 +219,8 @@ enum mq_exit mq_cmd_sweep(const struct mq_options *options)
         print_sweep(&result, options);
         code = mq_finish_output();
     }
+    if (code == MQ_EXIT_GOOD && options->report.count)
+        code = mq_report_files_write(options, ui.context.threads, mq_sweep_json(&result));
     mq_sweep_result_free(&result);
     mq_view_close(view);
     free_arms(&a, options);

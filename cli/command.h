@@ -26,12 +26,12 @@ struct mq_options {
     int positional_count;
     /* output and levels */
     const char *output, *level, *levels, *attention, *embeddings, *effort;
-    struct mq_option_list tensor;
+    struct mq_option_list tensor, report;
     bool dry_run, force, tensors;
     /* text and evaluation */
     const char *text, *string, *jsonl, *ids, *dump, *protocol;
     uint64_t tokens, context;
-    bool dump_hidden, no_bos, decode;
+    bool dump_hidden, no_bos, decode, swap, noise_floor;
     /* fit */
     const char *gpu, *kv, *quality;
     uint64_t vram;
@@ -72,8 +72,8 @@ void mq_options_free(struct mq_options *options);
 void mq_print_help(void);
 void mq_print_command_help(const struct mq_command *command);
 
-/* Prints words wrapped before column 80; further lines begin at column `from`, the first one goes on
- * at column `at`. Ends the line. */
+/* Prints words wrapped before column 80; further lines begin at column `from`, the first one goes
+ * on at column `at`. Ends the line. */
 void mq_print_wrapped(const char *text, int at, int from);
 
 /* The closest name to `word` among n of them, NULL if none is near. */

@@ -67,9 +67,13 @@ const struct mq_command mq_commands[] = {
         .description =
             "Quantizes a model on the fly at each level, runs all of them side by side with the\n"
             "original on a text, and prints what each level costs in memory and quality. Nothing\n"
-            "is written. Memory as in eval (--memory, default half of the machine's).",
-        .options = "text levels attention embeddings tensor effort protocol context tokens",
-        .examples = "  moeq sweep Mixtral-8x7B-v0.1 --text wiki.txt --levels q8_0,q4_k,q3_k",
+            "is written but the reports that --report names: a page with charts (.html), or\n"
+            "Markdown for a pull request (.md). Memory as in eval (--memory, default half of the\n"
+            "machine's).",
+        .options = "text levels attention embeddings tensor effort protocol context tokens swap "
+                   "noise-floor report",
+        .examples = "  moeq sweep Mixtral-8x7B-v0.1 --text wiki.txt --levels q8_0,q4_k,q3_k \\\n"
+                    "      --report sweep.html",
         .positional_min = 1,
         .positional_max = 1,
         .run = mq_cmd_sweep,
@@ -79,10 +83,10 @@ const struct mq_command mq_commands[] = {
         .arguments = "MODEL --gpu NAME | --vram SIZE",
         .summary = "which level fits a graphics card, with how much to spare, how fast",
         .description =
-            "Prints for each level (--levels, or --level; default: all) the exact bytes of the\n"
-            "weights, the KV cache of the context, what is left on the card, and an upper bound\n"
-            "of tokens/s. Reads no weights: MODEL may be a config.json alone. With --quality,\n"
-            "says which of the levels that fit is the best one.",
+            "Prints for each level (--levels, or --level; default: all) the exact bytes of\n"
+            "the weights, the KV cache of the context, what is left on the card, and an upper\n"
+            "bound of tokens/s. Reads no weights: MODEL may be a config.json alone. With\n"
+            "--quality, says which of the levels that fit is the best one.",
         .options = "gpu vram list-gpus context kv level levels attention embeddings tensor quality",
         .examples = "  moeq fit Mixtral-8x7B-v0.1 --gpu 4090 --context 8192\n"
                     "  moeq fit config.json --gpu 2x3090 --kv q8_0 --quality sweep.json\n"

@@ -57,14 +57,23 @@ static const struct option options_table[] = {
      "(default: the model's, at most 8192)",
      FIELD(context)},
     {"tokens", 0, COUNT, "N", "use only the first N tokens of the text", FIELD(tokens)},
+    {"swap", 0, FLAG, NULL,
+     "two more arms for each level: its weights with the original's routes, and the original's "
+     "weights with its routes; shows how much of the loss is coarse weights, how much wrong routes",
+     FIELD(swap)},
+    {"noise-floor", 0, FLAG, NULL,
+     "one more arm: the original with activations rounded to bf16; what no bf16 runtime can avoid",
+     FIELD(noise_floor)},
     {"no-bos", 0, FLAG, NULL, "do not add special tokens", FIELD(no_bos)},
     {"decode", 0, FLAG, NULL, "print the decoded text of each token", FIELD(decode)},
     {"gpu", 0, TEXT, "NAME", "the card, such as 4090, a100-80 or 2x3090", FIELD(gpu)},
-    {"vram", 0, SIZE, "SIZE", "usable memory of a card, such as 24GiB or 23.5G, instead of the list's",
-     FIELD(vram)},
+    {"vram", 0, SIZE, "SIZE",
+     "usable memory of a card, such as 24GiB or 23.5G, instead of the list's", FIELD(vram)},
     {"kv", 0, TEXT, "LEVEL", "level of the KV cache: f16 (default) or q8_0", FIELD(kv)},
     {"quality", 0, TEXT, "FILE", "the output of moeq sweep --json for this model", FIELD(quality)},
     {"list-gpus", 0, FLAG, NULL, "list the cards that --gpu knows", FIELD(list_gpus)},
+    {"report", 0, LIST, "FILE", "write a report: FILE.html or FILE.md; may be repeated",
+     FIELD(report)},
     {"threads", 0, COUNT, "N", "threads (default: one for each processor)", FIELD(threads)},
     {"memory", 0, SIZE, "SIZE", "memory for buffers, such as 256M or 4G (default: see above)",
      FIELD(memory)},
@@ -95,8 +104,8 @@ static bool takes(const struct mq_command *command, const struct option *o)
 
 /* ---- parsing ---- */
 
-/* Digits with an optional unit: K M G T (powers of 1024), also written KiB or KB; with a unit, up to
- * six decimals: 23.5G. */
+/* Digits with an optional unit: K M G T (powers of 1024), also written KiB or KB; with a unit, up
+ * to six decimals: 23.5G. */
 static bool parse_number(const char *text, bool units, uint64_t *value)
 {
     uint64_t v = 0, fraction = 0, scale = 1, unit = 1;
@@ -258,6 +267,7 @@ bool mq_options_parse(const struct mq_command *command, int argc, char **argv,
 void mq_options_free(struct mq_options *options)
 {
     free(options->tensor.values);
+    free(options->report.values);
     memset(options, 0, sizeof *options);
 }
 

@@ -75,18 +75,33 @@ static moeq_status reserve(const struct mq_st_writer *w, moeq_error *err)
     return MOEQ_OK;
 }
 
-moeq_status mq_st_writer_open(struct mq_st_writer *w, const char *path, struct mq_st_entry *entries,
-                              size_t count, const char *const *metadata, moeq_error *err)
+moeq_status mq_st_writer_open_raw(struct mq_st_writer *w, const char *path, const void *header,
+                                  uint64_t header_bytes, uint64_t file_bytes, moeq_error *err)
 {
     memset(w, 0, sizeof *w);
     w->fd = -1;
-    w->entries = entries;
-    w->count = count;
     if (strlen(path) + 8 > sizeof w->part)
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, "path is too long");
     snprintf(w->path, sizeof w->path, "%s", path);
     snprintf(w->part, sizeof w->part, "%.*s.part", (int)sizeof w->part - 8, path);
+    w->file_bytes = file_bytes;
+    w->fd = open(w->part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (w->fd < 0)
+        return mq_fail_errno(err, w->part, "cannot create");
+    moeq_status status = reserve(w, err);
+    if (status == MOEQ_OK)
+        status = mq_write_at(w->fd, w->part, 0, header, header_bytes, err);
+    if (status != MOEQ_OK)
+        mq_st_writer_abort(w);
+    return status;
+}
+
+moeq_status mq_st_writer_open(struct mq_st_writer *w, const char *path, struct mq_st_entry *entries,
+                              size_t count, const char *const *metadata, moeq_error *err)
+{
     uint64_t data_bytes;
+    memset(w, 0, sizeof *w);
+    w->fd = -1;
     if (!lay_out(entries, count, &data_bytes))
         return mq_fail_file(err, MOEQ_LIMIT, path, "would be larger than a file can be");
     struct mq_buffer header = {0};
@@ -98,18 +113,12 @@ moeq_status mq_st_writer_open(struct mq_st_writer *w, const char *path, struct m
     }
     for (size_t i = 0; i < count; i++)
         entries[i].offset += header.size;
-    w->file_bytes = header.size + data_bytes;
-    w->fd = open(w->part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (w->fd < 0) {
-        status = mq_fail_errno(err, w->part, "cannot create");
-        goto out;
-    }
-    MQ_TRY_OUT(reserve(w, err));
-    MQ_TRY_OUT(mq_write_at(w->fd, w->part, 0, header.data, header.size, err));
+    MQ_TRY_OUT(
+        mq_st_writer_open_raw(w, path, header.data, header.size, header.size + data_bytes, err));
+    w->entries = entries;
+    w->count = count;
 out:
     mq_buffer_free(&header);
-    if (status != MOEQ_OK)
-        mq_st_writer_abort(w);
     return status;
 }
 

@@ -113,10 +113,11 @@ static moeq_status check_arm(const struct mq_arm *arm, moeq_error *err)
             "of %u (%u kv heads)",
             arm->view->path, hp->layers, hp->hidden, hp->ffn, hp->vocab, hp->heads, hp->head_dim,
             hp->kv_heads);
-    MQ_TRY(check_tensor(arm, MQ_ROLE_EMBEDDING, -1, -1, hp->vocab, hp->hidden, err));
+    if (!arm->recording)
+        MQ_TRY(check_tensor(arm, MQ_ROLE_EMBEDDING, -1, -1, hp->vocab, hp->hidden, err));
     MQ_TRY(check_tensor(arm, MQ_ROLE_OUTPUT_NORM, -1, -1, 1, hp->hidden, err));
     MQ_TRY(check_tensor(arm, MQ_ROLE_HEAD, -1, -1, hp->vocab, hp->hidden, err));
-    for (uint32_t layer = 0; layer < hp->layers; layer++)
+    for (uint32_t layer = 0; layer < hp->layers && !arm->recording; layer++)
         MQ_TRY(check_layer(arm, (int32_t)layer, err));
     return MOEQ_OK;
 }
@@ -160,7 +161,9 @@ moeq_status mq_arms_check(const struct mq_arm *arms, size_t count, moeq_error *e
 {
     if (count == 0)
         return mq_fail(err, MOEQ_INVALID_ARGUMENT, "there is nothing to evaluate");
+    bool any_runs = false;
     for (size_t a = 0; a < count; a++) {
+        any_runs |= !arms[a].recording;
         const char *which = difference(&arms[0].view->hparams, &arms[a].view->hparams);
         if (which)
             return mq_fail(err, MOEQ_INVALID_ARGUMENT,
@@ -178,5 +181,7 @@ moeq_status mq_arms_check(const struct mq_arm *arms, size_t count, moeq_error *e
                                "one of them",
                                arms[0].view->path, arms[a].view->path, layer);
     }
+    if (!any_runs)
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "only recordings: there is nothing to evaluate");
     return MOEQ_OK;
 }

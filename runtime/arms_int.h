@@ -13,9 +13,4 @@ struct mq_weights mq_arm_weights(const struct mq_arm *arm, enum mq_role role, in
 /* Whether a layer has a router (the arms agree). */
 bool mq_arm_has_router(const struct mq_arm *arm, uint32_t layer);
 
-/* Checks everything that the evaluator relies on, so that it can index without looking: sane hyper-
- * parameters that all arms share, every tensor there with its shape and a known level, routes_from.
- */
-moeq_status mq_arms_check(const struct mq_arm *arms, size_t count, moeq_error *err);
-
 #endif

@@ -17,6 +17,20 @@
 #include "levels.h"
 #include "model_view.h"
 
+/* What an arm that ran earlier left behind: it goes through no layer again. The callbacks are called on
+ * one thread and fill in, for the tokens [first_token, first_token + tokens) over all windows, what an
+ * observer was given then. The final norm and the head are applied as for every other arm, so that an
+ * observer cannot tell the two apart by any bit. */
+struct mq_recording {
+    void *user;
+    /* the final norm's input: [tokens][hidden] */
+    moeq_status (*read_hidden)(void *user, size_t first_token, size_t tokens, float *hidden,
+                               moeq_error *err);
+    /* raw router output of a layer that has a router: [tokens][experts] */
+    moeq_status (*read_router)(void *user, uint32_t layer, size_t first_token, size_t tokens,
+                               float *logits, moeq_error *err);
+};
+
 /* One set of weights. Arms must agree in architecture (hparams). */
 struct mq_arm {
     const char *name;
@@ -28,6 +42,15 @@ struct mq_arm {
     /* Take the experts and their weights from this earlier arm instead of this arm's own router
      * (its own router's logits are still reported); -1: its own. Must be less than the arm's index. */
     int routes_from;
+    /* Not NULL: instead of running, play this back. Of the view only the final norm and the head are
+     * read. At least one arm must run. */
+    const struct mq_recording *recording;
+    /* Round as an implementation in bf16 does, to nearest, ties to even: the embeddings, the residual stream after
+     * each addition, the output of each norm, of attention and of the experts' weighted sum, and both
+     * input and output of every matrix product (so the router's and the output's logits too), silu(gate) * up
+     * included. What such an implementation holds in f32 stays f32: sums within a product, norms,
+     * attention from rotating q and k to its weighted sum, silu, router softmax and experts' weights. */
+    bool bf16_activations;
 };
 
 /* Token windows: `count` sequences of `length` ids each, evaluated independently (positions from
@@ -45,7 +68,7 @@ struct mq_routes {
 };
 
 /* Called on one thread, in this order: on_router for each layer with a router, on_hidden for each layer's input
- * (layer = 0 .. layers-1) and the final norm's input (layer = layers), then on_logits for slices of tokens.
+ * (layer = 0 .. layers-1; NULL for an arm that is played back) and the final norm's input (layer = layers), then on_logits for slices of tokens.
  * `first_token` counts over all windows, window-major. Any callback may be NULL; a status other than
  * MOEQ_OK stops the evaluation. Arrays are indexed by arm and valid during the call only. */
 struct mq_observer {
@@ -76,6 +99,11 @@ struct mq_evaluation_memory {
 struct mq_evaluation_memory mq_evaluation_memory(const struct mq_context *context,
                                                  const struct mq_arm *arms, size_t arms_count,
                                                  const struct mq_windows *windows);
+
+/* Checks everything that the evaluator relies on: sane hyper-parameters that all arms share, every tensor
+ * there with its shape and a known level, routes_from. mq_evaluate does so itself; this is for finding
+ * out earlier. */
+moeq_status mq_arms_check(const struct mq_arm *arms, size_t count, moeq_error *err);
 
 /* Runs all windows through all arms. Fails on an id outside the vocabulary, a level that the codecs do not
  * know, weights that are not finite (naming tensor and row), or arms that differ in architecture. */

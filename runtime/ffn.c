@@ -43,7 +43,7 @@ static moeq_status apply(struct mq_pass *pass, enum mq_linear_output output, boo
 {
     const bool measure = first_slab && pass->first_window == 0 && pass->observer->on_quantized;
     for (size_t a = 0; a < pass->arms_count; a++)
-        pass->products[a].measure = measure;
+        pass->products[a].measure = measure && mq_pass_runs(pass, a);
     MQ_TRY(mq_linear_apply(pass->linear, output, pass->products, pass->arms_count, err));
     if (measure)
         report_quantized(pass);
@@ -76,7 +76,8 @@ moeq_status mq_pass_mlp(struct mq_pass *pass, int32_t layer, moeq_error *err)
     }
     MQ_TRY(apply(pass, MQ_LINEAR_STORE, true, err));
     for (size_t a = 0; a < pass->arms_count; a++)
-        mq_pass_add(pass, pass->arms[a].hidden, pass->arms[a].x, s->ldh);
+        if (mq_pass_runs(pass, a))
+            mq_pass_add(pass, &pass->arms[a], pass->arms[a].x, s->ldh);
     return MOEQ_OK;
 }
 
@@ -96,6 +97,11 @@ static moeq_status route(struct mq_pass *pass, int32_t layer, moeq_error *err)
     MQ_TRY(mq_pass_apply(pass, MQ_LINEAR_STORE, err));
     for (size_t a = 0; a < pass->arms_count; a++) {
         struct mq_pass_arm *arm = &pass->arms[a];
+        const struct mq_recording *recording = arm->arm->recording;
+        if (recording)
+            MQ_TRY(recording->read_router(recording->user, (uint32_t)layer,
+                                          pass->first_window * pass->windows->length, pass->tokens,
+                                          arm->router_logits, err));
         if (arm->arm->routes_from >= 0) {
             const struct mq_pass_arm *from = &pass->arms[arm->arm->routes_from];
             memcpy(arm->chosen, from->chosen, pass->tokens * s->top_k * sizeof(int32_t));
@@ -176,8 +182,10 @@ moeq_status mq_pass_experts(struct mq_pass *pass, int32_t layer, moeq_error *err
         size_t most = 0;
         for (size_t a = 0; a < pass->arms_count; a++) {
             struct mq_pass_arm *arm = &pass->arms[a];
-            arm->count = mq_router_tokens_of(expert, arm->chosen, arm->weights, pass->tokens,
-                                             (uint32_t)s->top_k, arm->token, arm->scale);
+            arm->count = !mq_pass_runs(pass, a)
+                             ? 0
+                             : mq_router_tokens_of(expert, arm->chosen, arm->weights, pass->tokens,
+                                                   (uint32_t)s->top_k, arm->token, arm->scale);
             most = arm->count > most ? arm->count : most;
         }
         size_t from = 0;
@@ -187,6 +195,7 @@ moeq_status mq_pass_experts(struct mq_pass *pass, int32_t layer, moeq_error *err
         } while (from < most);
     }
     for (size_t a = 0; a < pass->arms_count; a++)
-        mq_pass_add(pass, pass->arms[a].hidden, pass->arms[a].work, s->hidden);
+        if (mq_pass_runs(pass, a))
+            mq_pass_add(pass, &pass->arms[a], pass->arms[a].work, s->hidden);
     return MOEQ_OK;
 }

@@ -23,8 +23,7 @@ static moeq_status normalize(struct mq_pass *pass, size_t from, size_t n, moeq_e
 #pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
         for (int64_t i = 0; i < (int64_t)n; i++) {
             const size_t token = pass->token_index[from + (size_t)i] - first_token;
-            pass->kernels->rms_norm(arm->hidden + token * s->hidden, pass->norm, s->hidden,
-                                    pass->hparams->rms_eps, arm->work + (size_t)i * s->ldh);
+            mq_pass_norm_token(pass, arm, token, arm->work + (size_t)i * s->ldh);
         }
     }
     return MOEQ_OK;

@@ -10,6 +10,7 @@
 #include "checked.h"
 #include "error.h"
 #include "kernels.h"
+#include "round_bf16.h"
 
 #include <omp.h>
 #include <stdlib.h>
@@ -217,6 +218,8 @@ static void multiply(const struct job *job, const struct mq_linear_arm *arm,
     if (job->output == MQ_LINEAR_STORE) {
         kernels->multiply(arm->x, arm->ldx, arm->tokens, scratch->packed, panel_stride, job->cols,
                           n, arm->y + row, arm->ldy);
+        for (size_t i = 0; arm->bf16 && i < arm->tokens; i++)
+            mq_round_bf16(arm->y + i * arm->ldy + row, n);
         return;
     }
     const size_t ld = MAX_PANELS * MQ_PANEL;
@@ -225,12 +228,18 @@ static void multiply(const struct job *job, const struct mq_linear_arm *arm,
         kernels->multiply(arm->x + first * arm->ldx, arm->ldx, m, scratch->packed, panel_stride,
                           job->cols, n, scratch->product, ld);
         for (size_t i = 0; i < m; i++) {
-            const float *product = scratch->product + i * ld;
-            if (job->output == MQ_LINEAR_SILU_TIMES)
-                kernels->silu_times(arm->y + (first + i) * arm->ldy + row, product, n);
-            else
+            float *product = scratch->product + i * ld;
+            if (arm->bf16)
+                mq_round_bf16(product, n);
+            if (job->output == MQ_LINEAR_SILU_TIMES) {
+                float *y = arm->y + (first + i) * arm->ldy + row;
+                kernels->silu_times(y, product, n);
+                if (arm->bf16)
+                    mq_round_bf16(y, n);
+            } else {
                 kernels->add_scaled(arm->y + arm->target[first + i] * arm->ldy + row, product,
                                     arm->scale[first + i], n);
+            }
         }
     }
 }

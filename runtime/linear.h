@@ -46,6 +46,7 @@ struct mq_linear_arm {
     size_t ldx, tokens;
     float *y;
     size_t ldy;
+    bool bf16;              /* round every product, and what SILU_TIMES makes of it, to bf16 */
     const uint32_t *target; /* ADD_SCALED only */
     const float *scale;
     /* Sums of squares over the matrix, if asked for (also where there are no tokens): the error of

@@ -8,6 +8,7 @@
 
 #include "checked.h"
 #include "error.h"
+#include "round_bf16.h"
 
 #include <omp.h>
 #include <stdio.h>
@@ -64,6 +65,8 @@ moeq_status mq_pass_create(struct mq_pass *pass, const struct mq_arm *arms, size
     const struct mq_pass_sizes *s = &pass->sizes;
 
     for (size_t a = 0; a < count; a++) {
+        if (arms[a].recording)
+            continue;
         const struct mq_weights w = mq_arm_weights(&arms[a], MQ_ROLE_EMBEDDING, -1, -1);
         pass->row_capacity = mq_max_u64(pass->row_capacity, mq_weights_row_bytes(&w));
     }
@@ -142,11 +145,19 @@ void mq_pass_progress(struct mq_pass *pass, int32_t layer, uint64_t weights)
 
 void mq_pass_weights(struct mq_pass *pass, enum mq_role role, int32_t layer, int32_t expert)
 {
-    for (size_t a = 0; a < pass->arms_count; a++)
+    size_t running = 0;
+    while (!mq_pass_runs(pass, running)) /* mq_arms_check has seen one that does */
+        running++;
+    for (size_t a = 0; a < pass->arms_count; a++) {
+        /* A played-back arm has no weights in a layer: with another's and no tokens it costs
+         * nothing. */
+        const bool idle = layer >= 0 && !mq_pass_runs(pass, a);
         pass->products[a] = (struct mq_linear_arm){
-            .weights = mq_arm_weights(pass->arms[a].arm, role, layer, expert),
-            .tokens = pass->tokens,
+            .weights = mq_arm_weights(pass->arms[idle ? running : a].arm, role, layer, expert),
+            .tokens = idle ? 0 : pass->tokens,
+            .bf16 = pass->arms[a].arm->bf16_activations,
         };
+    }
 }
 
 moeq_status mq_pass_apply(struct mq_pass *pass, enum mq_linear_output output, moeq_error *err)
@@ -158,29 +169,52 @@ moeq_status mq_pass_apply(struct mq_pass *pass, enum mq_linear_output output, mo
     return MOEQ_OK;
 }
 
+void mq_pass_round(const struct mq_pass *pass, const struct mq_pass_arm *arm, float *x, size_t n,
+                   size_t ld)
+{
+    if (!arm->arm->bf16_activations)
+        return;
+#pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
+    for (int64_t t = 0; t < (int64_t)pass->tokens; t++)
+        mq_round_bf16(x + (size_t)t * ld, n);
+}
+
+void mq_pass_norm_token(const struct mq_pass *pass, const struct mq_pass_arm *arm, size_t token,
+                        float *x)
+{
+    const size_t n = pass->sizes.hidden;
+    pass->kernels->rms_norm(arm->hidden + token * n, pass->norm, n, pass->hparams->rms_eps, x);
+    if (arm->arm->bf16_activations)
+        mq_round_bf16(x, n);
+}
+
 /* Norms are one vector: read anew each time, which costs nothing beside the matrices. */
 moeq_status mq_pass_norm(struct mq_pass *pass, enum mq_role role, int32_t layer, moeq_error *err)
 {
     const struct mq_pass_sizes *s = &pass->sizes;
     for (size_t a = 0; a < pass->arms_count; a++) {
         struct mq_pass_arm *arm = &pass->arms[a];
+        if (!mq_pass_runs(pass, a))
+            continue;
         const struct mq_weights weights = mq_arm_weights(arm->arm, role, layer, -1);
         MQ_TRY(
             mq_weights_load(&weights, pass->context->isa, 0, 1, pass->row_bytes, pass->norm, err));
 #pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
         for (int64_t t = 0; t < (int64_t)pass->tokens; t++)
-            pass->kernels->rms_norm(arm->hidden + (size_t)t * s->hidden, pass->norm, s->hidden,
-                                    pass->hparams->rms_eps, arm->x + (size_t)t * s->ldh);
+            mq_pass_norm_token(pass, arm, (size_t)t, arm->x + (size_t)t * s->ldh);
     }
     return mq_pass_check_cancelled(pass, err);
 }
 
-void mq_pass_add(const struct mq_pass *pass, float *hidden, const float *addend, size_t ld)
+void mq_pass_add(const struct mq_pass *pass, const struct mq_pass_arm *arm, float *addend,
+                 size_t ld)
 {
     const size_t n = pass->sizes.hidden;
+    mq_pass_round(pass, arm, addend, n, ld);
 #pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
     for (int64_t t = 0; t < (int64_t)pass->tokens; t++)
-        pass->kernels->add_scaled(hidden + (size_t)t * n, addend + (size_t)t * ld, 1.0f, n);
+        pass->kernels->add_scaled(arm->hidden + (size_t)t * n, addend + (size_t)t * ld, 1.0f, n);
+    mq_pass_round(pass, arm, arm->hidden, n, n);
 }
 
 /* The embeddings of one arm: one row per token. */
@@ -218,9 +252,13 @@ static moeq_status embed_arm(struct mq_pass *pass, const struct mq_pass_arm *arm
 moeq_status mq_pass_embed(struct mq_pass *pass, moeq_error *err)
 {
     for (size_t a = 0; a < pass->arms_count; a++) {
+        if (!mq_pass_runs(pass, a))
+            continue;
         const struct mq_weights mine = mq_arm_weights(pass->arms[a].arm, MQ_ROLE_EMBEDDING, -1, -1);
         const struct mq_pass_arm *same = NULL;
         for (size_t b = 0; b < a && !same; b++) {
+            if (!mq_pass_runs(pass, b))
+                continue;
             const struct mq_weights theirs =
                 mq_arm_weights(pass->arms[b].arm, MQ_ROLE_EMBEDDING, -1, -1);
             if (mq_weights_equal(&mine, &theirs))
@@ -232,6 +270,10 @@ moeq_status mq_pass_embed(struct mq_pass *pass, moeq_error *err)
         else
             MQ_TRY(embed_arm(pass, &pass->arms[a], err));
     }
+    for (size_t a = 0; a < pass->arms_count; a++) /* not before all have looked up */
+        if (mq_pass_runs(pass, a))
+            mq_pass_round(pass, &pass->arms[a], pass->arms[a].hidden, pass->sizes.hidden,
+                          pass->sizes.hidden);
     return mq_pass_check_cancelled(pass, err);
 }
 
@@ -258,6 +300,8 @@ moeq_status mq_pass_attention(struct mq_pass *pass, int32_t layer, moeq_error *e
     MQ_TRY(project(pass, MQ_ROLE_ATTN_K, layer, k_at, s->ldkv, err));
     MQ_TRY(project(pass, MQ_ROLE_ATTN_V, layer, v_at, s->ldkv, err));
     for (size_t a = 0; a < pass->arms_count; a++) {
+        if (!mq_pass_runs(pass, a))
+            continue;
         float *work = pass->arms[a].work;
         const struct mq_attention_job job = {
             .q = work,
@@ -269,6 +313,7 @@ moeq_status mq_pass_attention(struct mq_pass *pass, int32_t layer, moeq_error *e
             .windows = pass->windows_count,
         };
         mq_attention_apply(pass->attention, &job);
+        mq_pass_round(pass, &pass->arms[a], work, s->ldq - MQ_ROW_PAD, s->ldq);
         MQ_TRY(mq_pass_check_cancelled(pass, err));
     }
     mq_pass_weights(pass, MQ_ROLE_ATTN_O, layer, -1);
@@ -280,7 +325,21 @@ moeq_status mq_pass_attention(struct mq_pass *pass, int32_t layer, moeq_error *e
     }
     MQ_TRY(mq_pass_apply(pass, MQ_LINEAR_STORE, err));
     for (size_t a = 0; a < pass->arms_count; a++)
-        mq_pass_add(pass, pass->arms[a].hidden, pass->arms[a].x, s->ldh);
+        if (mq_pass_runs(pass, a))
+            mq_pass_add(pass, &pass->arms[a], pass->arms[a].x, s->ldh);
+    return MOEQ_OK;
+}
+
+/* The final states of the arms that are played back. */
+static moeq_status read_hidden(struct mq_pass *pass, moeq_error *err)
+{
+    for (size_t a = 0; a < pass->arms_count; a++) {
+        const struct mq_recording *recording = pass->arms[a].arm->recording;
+        if (recording)
+            MQ_TRY(recording->read_hidden(recording->user,
+                                          pass->first_window * pass->windows->length, pass->tokens,
+                                          pass->arms[a].hidden, err));
+    }
     return MOEQ_OK;
 }
 
@@ -291,7 +350,8 @@ static moeq_status report_hidden(struct mq_pass *pass, uint32_t layer, moeq_erro
     if (!observer->on_hidden)
         return MOEQ_OK;
     for (size_t a = 0; a < pass->arms_count; a++)
-        pass->pointers[a] = pass->arms[a].hidden;
+        pass->pointers[a] =
+            mq_pass_runs(pass, a) || layer == pass->hparams->layers ? pass->arms[a].hidden : NULL;
     return observer->on_hidden(observer->user, layer, pass->first_window * pass->windows->length,
                                pass->tokens, pass->pointers, err);
 }
@@ -311,6 +371,7 @@ moeq_status mq_pass_run(struct mq_pass *pass, size_t first, size_t count, moeq_e
         else
             MQ_TRY(mq_pass_mlp(pass, (int32_t)layer, err));
     }
+    MQ_TRY(read_hidden(pass, err));
     MQ_TRY(report_hidden(pass, pass->hparams->layers, err));
     return mq_pass_head(pass, err);
 }

@@ -88,10 +88,22 @@ moeq_status mq_pass_head(struct mq_pass *pass, moeq_error *err);
 
 /* x = normalized hidden, by the norm of a role. */
 moeq_status mq_pass_norm(struct mq_pass *pass, enum mq_role role, int32_t layer, moeq_error *err);
-/* hidden += addend, whose stride is ld floats: addend(arm) = arm->x or arm->work. */
-void mq_pass_add(const struct mq_pass *pass, float *hidden, const float *addend, size_t ld);
-/* Fills products[a].weights; the caller fills the rest and then applies. */
+/* The same for one token, by the weights in pass->norm. */
+void mq_pass_norm_token(const struct mq_pass *pass, const struct mq_pass_arm *arm, size_t token,
+                        float *x);
+/* Rounds [tokens][n], of stride ld, to bf16 for an arm that wants it. */
+void mq_pass_round(const struct mq_pass *pass, const struct mq_pass_arm *arm, float *x, size_t n,
+                   size_t ld);
+/* hidden += addend, whose stride is ld floats. An arm of bf16 activations rounds both. */
+void mq_pass_add(const struct mq_pass *pass, const struct mq_pass_arm *arm, float *addend,
+                 size_t ld);
+/* Fills products[a].weights and tokens; the caller fills the rest and then applies. */
 void mq_pass_weights(struct mq_pass *pass, enum mq_role role, int32_t layer, int32_t expert);
+/* False for an arm that is played back: it takes part in no product of a layer. */
+static inline bool mq_pass_runs(const struct mq_pass *pass, size_t arm)
+{
+    return !pass->arms[arm].arm->recording;
+}
 /* Applies the products and counts the weights as done. */
 moeq_status mq_pass_apply(struct mq_pass *pass, enum mq_linear_output output, moeq_error *err);
 /* Tells the progress callback that `weights` more are done. */

@@ -38,6 +38,18 @@ static const char *join(const char *folder, const char *relative)
     return path;
 }
 
+int mq_test_main_reference(int argc, char **argv, const char *name,
+                           void (*add_tests)(TCase *tests),
+                           void (*add_reference_tests)(TCase *tests))
+{
+    if (argc < 2 || strcmp(argv[1], "reference") != 0)
+        return mq_test_main(name, add_tests);
+    test_name = name;
+    if (!mq_test_shared("."))
+        mq_test_skip("the reference models and tokenizers are not beside the source tree");
+    return skipped ? 77 : mq_test_main(name, add_reference_tests);
+}
+
 const char *mq_test_source(const char *relative)
 {
     return join(MQ_TEST_SOURCE_DIR, relative);

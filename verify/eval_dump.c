@@ -3,13 +3,13 @@
 
 #include "checked.h"
 #include "error.h"
+#include "output_path.h"
 #include "st_writer.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 enum { LOGITS, EXPERTS, WEIGHTS, ROUTER_ENTRIES };
 
@@ -160,37 +160,6 @@ static moeq_status on_logits(void *user, const size_t *token_index, size_t token
 
 /* ---- the whole ---- */
 
-static bool is_input(const struct mq_view *view, const struct mq_file *ids, const struct stat *st)
-{
-    bool same = ids->device == st->st_dev && ids->inode == st->st_ino;
-    for (size_t i = 0; i < view->files_count; i++)
-        same = same || (view->files[i].file.device == st->st_dev &&
-                        view->files[i].file.inode == st->st_ino);
-    return same;
-}
-
-/* Neither the output nor the part that becomes it may be something that is read, or no file at all.
- */
-static moeq_status refuse_input(const struct mq_view *view, const struct mq_file *ids,
-                                const char *output, moeq_error *err)
-{
-    static const char *const suffixes[] = {"", ".part"};
-    for (int i = 0; i < 2; i++) {
-        char path[PATH_MAX];
-        struct stat st;
-        if ((size_t)snprintf(path, sizeof path, "%s%s", output, suffixes[i]) >= sizeof path)
-            return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, output, "path is too long");
-        if (stat(path, &st) != 0)
-            continue;
-        if (!S_ISREG(st.st_mode))
-            return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, "exists and is no regular file");
-        if (is_input(view, ids, &st))
-            return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
-                                "the output would replace an input; choose another name");
-    }
-    return MOEQ_OK;
-}
-
 moeq_status mq_eval_dump(const struct mq_context *context, const struct mq_view *view,
                          const struct mq_dump_options *options, struct mq_dump_result *result,
                          moeq_error *err)
@@ -208,7 +177,7 @@ moeq_status mq_eval_dump(const struct mq_context *context, const struct mq_view 
         goto out;
     }
     MQ_TRY_OUT(read_ids(options->ids_path, &d, &ids_file, err));
-    MQ_TRY_OUT(refuse_input(view, &ids_file, options->output_path, err));
+    MQ_TRY_OUT(mq_refuse_output(view, &ids_file, options->output_path, err));
     MQ_TRY_OUT(plan_entries(view, options->hidden, &d, err));
     MQ_TRY_OUT(
         mq_st_writer_open(&d.writer, options->output_path, d.entries, d.entries_count, NULL, err));

@@ -76,8 +76,8 @@ static bool compute_bytes(const struct mq_hparams *h, uint64_t *bytes)
     uint64_t mlp, floats;
     if (!mq_mul_u64(2 * (uint64_t)h->ffn, h->experts ? h->top_k : 1, &mlp))
         return false;
-    floats = 4 * (uint64_t)h->hidden + (h->heads + 2 * (uint64_t)h->kv_heads) * h->head_dim +
-             h->vocab;
+    floats =
+        4 * (uint64_t)h->hidden + (h->heads + 2 * (uint64_t)h->kv_heads) * h->head_dim + h->vocab;
     return mq_add_u64(floats, mlp, &floats) &&
            mq_mul_u64(floats, sizeof(float) * MQ_FIT_MICRO_BATCH, bytes) && *bytes < max_bytes;
 }
@@ -117,9 +117,9 @@ struct parts {
     const struct mq_fit *fit;
     uint32_t layers;
     uint64_t *layer, *experts; /* [layers]: all of a layer's weights; its experts among them */
-    uint64_t output;           /* head and last norm, and the embedding table where it is on a card */
+    uint64_t output; /* head and last norm, and the embedding table where it is on a card */
     uint64_t kv_token_layer;
-    uint64_t capacity;         /* of one card, for weights and cache */
+    uint64_t capacity; /* of one card, for weights and cache */
 };
 
 /*
@@ -268,7 +268,8 @@ static void judge(const struct mq_fit *fit, const struct parts *p, struct mq_fit
     }
     if (row->verdict == MQ_FIT_NO && (row->layers.possible || row->experts.possible)) {
         row->verdict = MQ_FIT_OFFLOAD;
-        /* Experts first: attention and the cache, which every token reads whole, stay on the card. */
+        /* Experts first: attention and the cache, which every token reads whole, stay on the card.
+         */
         offload = row->experts.possible ? &row->experts : &row->layers;
     }
     if (row->verdict != MQ_FIT_NO)
@@ -283,8 +284,8 @@ moeq_status mq_fit_add(struct mq_fit *fit, const char *name, const struct mq_pol
     struct mq_fit_row *row = &fit->rows[fit->rows_count];
     struct mq_plan *plan = NULL;
     struct parts parts;
-    *row = (struct mq_fit_row){
-        .name = name, .kld_mean = NAN, .ppl_ratio = NAN, .exact_set_rate = NAN};
+    *row =
+        (struct mq_fit_row){.name = name, .kld_mean = NAN, .ppl_ratio = NAN, .exact_set_rate = NAN};
     MQ_TRY(mq_plan_create(fit->view, policy, &plan, err));
     row->weights = plan->total.weights;
     row->weight_bytes = plan->total.bytes;
@@ -331,11 +332,12 @@ void mq_fit_assumptions(const struct mq_fit *fit, char text[MQ_FIT_ASSUMPTIONS][
                  t->unified ? "; --vram for a machine with less" : "");
     else
         snprintf(text[n++], 240, "all of the memory given with --vram is usable");
-    snprintf(text[n++], 240,
-             "buffers: on each card %d MiB stay free for the driver and fragmentation, and %.0f MiB "
-             "hold the f32 activations of %d tokens; attention does not store its scores "
-             "(FlashAttention)",
-             MQ_FIT_MARGIN_MIB, (double)fit->compute_bytes / 0x1p20, MQ_FIT_MICRO_BATCH);
+    snprintf(
+        text[n++], 240,
+        "buffers: on each card %d MiB stay free for the driver and fragmentation, and %.0f MiB "
+        "hold the f32 activations of %d tokens; attention does not store its scores "
+        "(FlashAttention)",
+        MQ_FIT_MARGIN_MIB, (double)fit->compute_bytes / 0x1p20, MQ_FIT_MICRO_BATCH);
     if (t->unified)
         snprintf(text[n++], 240, "the embedding table counts too: memory is unified");
     else if (h->tied_head)
@@ -355,7 +357,10 @@ void mq_fit_assumptions(const struct mq_fit *fit, char text[MQ_FIT_ASSUMPTIONS][
         snprintf(text[n++], 240,
                  "tokens/s: an upper bound for one stream with a full context, bandwidth / (active "
                  "weights + KV cache)");
-    if (t->bandwidth_gbs && !t->unified)
+    bool offloads = false;
+    for (size_t i = 0; i < fit->rows_count; i++)
+        offloads |= fit->rows[i].verdict == MQ_FIT_OFFLOAD;
+    if (t->bandwidth_gbs && offloads)
         snprintf(text[n++], 240,
                  "what is on the host is read at %d GB/s (two channels of DDR5-5600)",
                  MQ_FIT_HOST_GBS);

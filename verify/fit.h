@@ -1,15 +1,15 @@
 /*
  * fit.h: which levels of a model fit a graphics card, with how much to spare, and how fast they can
- * be at best. Arithmetic on plans only: no weight is read, so a view of config.json alone is enough.
+ * be at best. Arithmetic on plans only: no weight is read, so a view of config.json alone is
+ * enough.
  *
  * What must be on the cards:
  *
- *     weights        every byte that a plan gives them. The embedding table is kept on the host, since
- *                    a token reads one row of it, unless the head is tied to it or memory is unified
- *     KV cache       2 layers x the bytes of kv_heads head_dim numbers x tokens; tokens are the
- *                    context, or the sliding window where that is shorter
- *     compute        on each card, the activations of one micro-batch (see mq_fit_begin)
- *     margin         on each card, for the driver and fragmentation
+ *     weights        every byte that a plan gives them. The embedding table is kept on the host,
+ * since a token reads one row of it, unless the head is tied to it or memory is unified KV cache 2
+ * layers x the bytes of kv_heads head_dim numbers x tokens; tokens are the context, or the sliding
+ * window where that is shorter compute        on each card, the activations of one micro-batch (see
+ * mq_fit_begin) margin         on each card, for the driver and fragmentation
  *
  * Several cards: whole layers in order, card after card, the head on the last (llama.cpp's layer
  * split). One stream of tokens then passes them in turn, at the bandwidth of one card.
@@ -23,10 +23,10 @@
 #include <cjson/cJSON.h>
 
 enum {
-    MQ_FIT_MICRO_BATCH = 512,  /* tokens; llama.cpp's default for prompts */
-    MQ_FIT_MARGIN_MIB = 1024,  /* a card; what llama.cpp leaves free on each device */
-    MQ_FIT_HOST_GBS = 90,      /* two channels of DDR5-5600: 2 x 8 B x 5.6e9/s = 89.6 GB/s */
-    MQ_FIT_MIN_CONTEXT = 512,  /* tokens; a shorter context is not offered as an answer */
+    MQ_FIT_MICRO_BATCH = 512, /* tokens; llama.cpp's default for prompts */
+    MQ_FIT_MARGIN_MIB = 1024, /* a card; what llama.cpp leaves free on each device */
+    MQ_FIT_HOST_GBS = 90,     /* two channels of DDR5-5600: 2 x 8 B x 5.6e9/s = 89.6 GB/s */
+    MQ_FIT_MIN_CONTEXT = 512, /* tokens; a shorter context is not offered as an answer */
     MQ_FIT_MAX_CONTEXT = 1 << 24,
     MQ_FIT_MAX_ROWS = 32,
 };
@@ -34,9 +34,9 @@ enum {
 struct mq_fit_target {
     const struct mq_gpu *gpu; /* NULL: memory was given as a number */
     uint32_t cards;
-    uint64_t usable_bytes;    /* of one card */
-    uint32_t bandwidth_gbs;   /* of one card; 0: unknown */
-    bool unified;             /* no host memory beside it */
+    uint64_t usable_bytes;  /* of one card */
+    uint32_t bandwidth_gbs; /* of one card; 0: unknown */
+    bool unified;           /* no host memory beside it */
 };
 
 /* The target of `cards` cards of the table. */
@@ -50,7 +50,8 @@ enum mq_fit_verdict {
 };
 const char *mq_fit_verdict_name(enum mq_fit_verdict verdict); /* "fits", "shorter_context", ... */
 
-/* The fewest layers that must stay on the host: as wholes with their KV cache, or only their experts. */
+/* The fewest layers that must stay on the host: as wholes with their KV cache, or only their
+ * experts. */
 struct mq_fit_offload {
     bool possible;
     uint32_t layers;
@@ -59,19 +60,19 @@ struct mq_fit_offload {
 };
 
 struct mq_fit_row {
-    const char *name;             /* borrowed */
-    bool quantized;               /* any of its tensors */
+    const char *name; /* borrowed */
+    bool quantized;   /* any of its tensors */
     uint64_t weights, weight_bytes;
     double bits_per_weight;
     uint64_t host_embedding_bytes, card_weight_bytes;
     uint64_t kv_bytes, compute_bytes, margin_bytes, needed_bytes; /* on all cards together */
-    int64_t spare_bytes;          /* what all cards have, minus what is needed */
+    int64_t spare_bytes; /* what all cards have, minus what is needed */
     enum mq_fit_verdict verdict;
-    uint64_t max_context;         /* tokens, at most the model's; 0: the weights alone do not fit */
+    uint64_t max_context; /* tokens, at most the model's; 0: the weights alone do not fit */
     struct mq_fit_offload layers, experts;
-    uint64_t active_bytes;        /* weights read for one token, wherever they are */
-    double tokens_per_second;     /* upper bound for one stream; 0: bandwidth unknown */
-    bool has_quality;             /* from mq_fit_join_quality; NAN: not measured */
+    uint64_t active_bytes;    /* weights read for one token, wherever they are */
+    double tokens_per_second; /* upper bound for one stream; 0: bandwidth unknown */
+    bool has_quality;         /* from mq_fit_join_quality; NAN: not measured */
     double kld_mean, ppl_ratio, exact_set_rate;
 };
 
@@ -80,13 +81,14 @@ struct mq_fit {
     struct mq_fit_target target;
     uint64_t context;
     const struct mq_level *kv;
-    uint64_t parameters, active_parameters; /* active: without the experts that a token does not use */
-    uint64_t kv_token_bytes;                /* all layers */
-    uint64_t kv_tokens;                     /* that the cache holds: context or window */
-    uint64_t compute_bytes;                 /* one card */
+    uint64_t parameters,
+        active_parameters;   /* active: without the experts that a token does not use */
+    uint64_t kv_token_bytes; /* all layers */
+    uint64_t kv_tokens;      /* that the cache holds: context or window */
+    uint64_t compute_bytes;  /* one card */
     struct mq_fit_row rows[MQ_FIT_MAX_ROWS];
     size_t rows_count;
-    const char *quality_path;               /* borrowed; NULL: no quality was joined */
+    const char *quality_path; /* borrowed; NULL: no quality was joined */
 };
 
 /* context 0: the model's own, at most 8192. kv: the level of the cache, "f16" or "q8_0". */
@@ -99,14 +101,14 @@ moeq_status mq_fit_add(struct mq_fit *fit, const char *name, const struct mq_pol
                        moeq_error *err);
 
 /*
- * Takes quality from a result of `moeq sweep --json`, by the rows' names; an unquantized row that the
- * sweep does not name is its baseline. Fails if the sweep is of another model, or of the same levels with other bytes
- * (another mix).
+ * Takes quality from a result of `moeq sweep --json`, by the rows' names; an unquantized row that
+ * the sweep does not name is its baseline. Fails if the sweep is of another model, or of the same
+ * levels with other bytes (another mix).
  */
 moeq_status mq_fit_join_quality(struct mq_fit *fit, const char *path, moeq_error *err);
 
-/* Of the rows that fit with the whole context: the one with the lowest mean KL divergence, or, where
- * no row that fits was measured, the one with most bytes. -1: none fits. */
+/* Of the rows that fit with the whole context: the one with the lowest mean KL divergence, or,
+ * where no row that fits was measured, the one with most bytes. -1: none fits. */
 int mq_fit_best(const struct mq_fit *fit);
 
 /* The whole result as one document; NULL when out of memory. */

@@ -31,8 +31,9 @@ static moeq_status check_model(const struct mq_fit *fit, const cJSON *sweep, con
     } sizes[] = {{"layers", h->layers}, {"experts", h->experts}, {"vocabulary", h->vocab}};
     const cJSON *kind = mq_json_get(sweep, "moeq_result"), *model = mq_json_get(sweep, "model");
     if (!cJSON_IsString(kind) || strcmp(kind->valuestring, "sweep") != 0)
-        return mq_fail_file(err, MOEQ_MALFORMED, path,
-                            "expected the output of moeq sweep --json (\"moeq_result\": \"sweep\")");
+        return mq_fail_file(
+            err, MOEQ_MALFORMED, path,
+            "expected the output of moeq sweep --json (\"moeq_result\": \"sweep\")");
     const cJSON *family = mq_json_get(model, "family");
     if (!cJSON_IsString(family) || strcmp(family->valuestring, fit->view->family->name) != 0)
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
@@ -58,7 +59,8 @@ static moeq_status join(struct mq_fit_row *row, const cJSON *sweep_row, const ch
                             row->name);
     const bool is_baseline = cJSON_IsTrue(mq_json_get(sweep_row, "is_baseline"));
     if (bytes != row->weight_bytes) {
-        if (is_baseline) /* stored at another precision than the row asks for: simply not measured */
+        if (is_baseline) /* stored at another precision than the row asks for: simply not measured
+                          */
             return MOEQ_OK;
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
                             "%s has %" PRIu64 " bytes of weights in the sweep and %" PRIu64
@@ -70,7 +72,8 @@ static moeq_status join(struct mq_fit_row *row, const cJSON *sweep_row, const ch
         row->ppl_ratio = 1;
         row->exact_set_rate = 1;
     } else {
-        row->kld_mean = number_at(sweep_row, (const char *const[]){"kld_nats", "mean", "value", NULL});
+        row->kld_mean =
+            number_at(sweep_row, (const char *const[]){"kld_nats", "mean", "value", NULL});
         row->ppl_ratio = number_at(sweep_row, (const char *const[]){"ppl_ratio", "value", NULL});
         row->exact_set_rate =
             number_at(sweep_row, (const char *const[]){"routing", "overall",
@@ -135,7 +138,8 @@ out:
 /* Adding to a tree fails only for want of memory: `ok` notes it, and the tree is given up. */
 static void put_number(bool *ok, cJSON *o, const char *key, double x)
 {
-    *ok &= (isfinite(x) ? cJSON_AddNumberToObject(o, key, x) : cJSON_AddNullToObject(o, key)) != NULL;
+    *ok &=
+        (isfinite(x) ? cJSON_AddNumberToObject(o, key, x) : cJSON_AddNullToObject(o, key)) != NULL;
 }
 
 static void put_text(bool *ok, cJSON *o, const char *key, const char *text)
@@ -251,9 +255,9 @@ cJSON *mq_fit_json(const struct mq_fit *fit)
     const int best = mq_fit_best(fit);
     put_text(&ok, o, "best", best < 0 ? NULL : fit->rows[best].name);
     put_text(&ok, o, "best_by",
-             best < 0                        ? NULL
+             best < 0                      ? NULL
              : fit->rows[best].has_quality ? "lowest mean KL divergence"
-                                             : "most bytes");
+                                           : "most bytes");
     if (ok)
         return o;
     cJSON_Delete(o);

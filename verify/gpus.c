@@ -15,8 +15,8 @@ const struct mq_gpu mq_gpus[] = {
     {"GeForce RTX 3060", "3060", "", 12, 360, MQ_GPU_DEDICATED, GEFORCE},
     {"GeForce RTX 3090", "3090", "", 24, 936, MQ_GPU_DEDICATED, GEFORCE},
     {"GeForce RTX 4060 Ti 16GB", "4060 ti 16", "", 16, 288, MQ_GPU_DEDICATED, GEFORCE},
-    {"GeForce RTX 4070 Ti SUPER", "4070 ti super|4070 tis|4070 ti s", "", 16, 672,
-     MQ_GPU_DEDICATED, GEFORCE},
+    {"GeForce RTX 4070 Ti SUPER", "4070 ti super|4070 tis|4070 ti s", "", 16, 672, MQ_GPU_DEDICATED,
+     GEFORCE},
     {"GeForce RTX 4080 SUPER", "4080 super|4080 s", "", 16, 736, MQ_GPU_DEDICATED, GEFORCE},
     {"GeForce RTX 4090", "4090", "", 24, 1008, MQ_GPU_DEDICATED, GEFORCE},
     {"GeForce RTX 5070 Ti", "5070 ti", "", 16, 896, MQ_GPU_DEDICATED, GEFORCE},
@@ -25,8 +25,8 @@ const struct mq_gpu mq_gpus[] = {
     {"RTX A4000", "a 4000", "", 16, 448, MQ_GPU_DEDICATED, SHEET},
     {"RTX A6000", "a 6000", "", 48, 768, MQ_GPU_DEDICATED, SHEET},
     {"RTX 6000 Ada", "6000 ada", "generation", 48, 960, MQ_GPU_DEDICATED, SHEET},
-    {"RTX PRO 6000", "pro 6000", "blackwell workstation server edition", 96, 1792,
-     MQ_GPU_DEDICATED, SHEET},
+    {"RTX PRO 6000", "pro 6000", "blackwell workstation server edition", 96, 1792, MQ_GPU_DEDICATED,
+     SHEET},
     {"T4", "t 4", "", 16, 320, MQ_GPU_INLINE_ECC, SHEET},
     {"L4", "l 4", "", 24, 300, MQ_GPU_INLINE_ECC, SHEET},
     {"A10", "a 10", "", 24, 600, MQ_GPU_INLINE_ECC, SHEET},
@@ -72,7 +72,7 @@ static const struct {
 
 uint64_t mq_gpu_usable_bytes(const struct mq_gpu *gpu)
 {
-    return ((uint64_t)gpu->memory_gb << 30) / 10000 * memory_rules[gpu->memory].share;
+    return ((uint64_t)gpu->memory_gb << 30) * memory_rules[gpu->memory].share / 10000;
 }
 
 const char *mq_gpu_memory_rule(enum mq_gpu_memory memory)

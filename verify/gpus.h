@@ -19,11 +19,11 @@ struct mq_gpu {
     /* The words that identify it, in order, letters and digits apart ("a 100 80"); '|' separates
      * other ways to write them. */
     const char *forms;
-    const char *extra;       /* further words that its full name may hold */
-    uint32_t memory_gb;      /* on the label, in units of 2^30 bytes: memory chips are powers of 2 */
-    uint32_t bandwidth_gbs;  /* 1e9 bytes a second */
+    const char *extra;      /* further words that its full name may hold */
+    uint32_t memory_gb;     /* on the label, in units of 2^30 bytes: memory chips are powers of 2 */
+    uint32_t bandwidth_gbs; /* 1e9 bytes a second */
     enum mq_gpu_memory memory;
-    const char *source;      /* of memory and bandwidth */
+    const char *source; /* of memory and bandwidth */
 };
 
 extern const struct mq_gpu mq_gpus[];

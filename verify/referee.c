@@ -9,6 +9,7 @@
 #include "error.h"
 #include "kld.h"
 
+#include <math.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,7 @@ struct arm_record {
     uint8_t *same_top;
     struct token_routing *tokens; /* [all tokens] */
     struct layer_sums *layers;    /* [layers] */
+    uint64_t *choices; /* [layers][experts]: how often each was chosen; also the baseline's */
     uint64_t margin_flips[MQ_MARGIN_BINS];
 };
 
@@ -67,13 +69,16 @@ static bool allocate_arm(struct mq_referee *r, size_t a)
     const size_t scored = mq_scored_tokens(r->text);
     const size_t tokens = r->text->windows.count * r->text->windows.length;
     record->nll = allocate(scored, sizeof *record->nll);
+    record->choices =
+        allocate((size_t)hparams(r)->layers * hparams(r)->experts, sizeof *record->choices);
     if (a == 0)
-        return record->nll != NULL;
+        return record->nll && record->choices;
     record->kld = allocate(scored, sizeof *record->kld);
     record->same_top = allocate(scored, sizeof *record->same_top);
     record->tokens = allocate(tokens, sizeof *record->tokens);
     record->layers = allocate(hparams(r)->layers, sizeof *record->layers);
-    return record->nll && record->kld && record->same_top && record->tokens && record->layers;
+    return record->nll && record->choices && record->kld && record->same_top && record->tokens &&
+           record->layers;
 }
 
 moeq_status mq_referee_create(const struct mq_context *context, const struct mq_arm *arms,
@@ -118,6 +123,7 @@ void mq_referee_free(struct mq_referee *r)
         free(r->records[a].same_top);
         free(r->records[a].tokens);
         free(r->records[a].layers);
+        free(r->records[a].choices);
     }
     free(r->records);
     free(r->routed);
@@ -228,6 +234,9 @@ static moeq_status on_router(void *user, uint32_t layer, size_t first_token, siz
     r->routed[layer] = 1;
     if (r->arms_count == 1)
         return MOEQ_OK;
+    for (size_t a = 0; a < r->arms_count; a++)
+        for (size_t i = 0; i < tokens * top_k; i++)
+            r->records[a].choices[(size_t)layer * experts + (size_t)routes[a].experts[i]]++;
     for (size_t from = 0; from < tokens; from += ROUTE_BLOCK) {
         const size_t n = tokens - from < ROUTE_BLOCK ? tokens - from : ROUTE_BLOCK;
         for (size_t i = 0; i < n; i++) {
@@ -305,14 +314,43 @@ static double token_figure(const struct token_routing *t, int metric, double lay
     return sums[metric] / layers;
 }
 
+static void shares(const uint64_t *choices, uint32_t experts, double total, double *load)
+{
+    for (uint32_t e = 0; e < experts; e++)
+        load[e] = (double)choices[e] / total;
+}
+
+/* Expert loads of a layer, the result's `index`-th. */
+static void finish_load(const struct mq_referee *r, const struct arm_record *record, size_t index,
+                        struct mq_routing_result *result)
+{
+    struct mq_routing_layer *l = &result->layers[index];
+    const uint32_t experts = result->experts;
+    const size_t at = (size_t)l->layer * experts;
+    const double total = (double)result->tokens * hparams(r)->top_k;
+    double *base = result->loads + 2 * index * experts, *arm = base + experts;
+    shares(r->records[0].choices + at, experts, total, base);
+    shares(record->choices + at, experts, total, arm);
+    double sum = 0;
+    for (uint32_t e = 0; e < experts; e++)
+        sum += fabs(arm[e] - base[e]);
+    l->base_load = base;
+    l->load = arm;
+    l->load_shift = sum / 2;
+    result->load_shift += l->load_shift;
+}
+
 static moeq_status finish_routing(const struct mq_referee *r, const struct arm_record *record,
                                   struct mq_routing_result *result, moeq_error *err)
 {
     const size_t tokens = r->text->windows.count * r->text->windows.length;
     result->tokens = tokens;
+    result->experts = hparams(r)->experts;
     result->layers = allocate(hparams(r)->layers, sizeof *result->layers);
+    result->loads =
+        allocate((size_t)hparams(r)->layers * 2 * result->experts, sizeof *result->loads);
     double *room = allocate(tokens, sizeof *room);
-    if (!result->layers || !room) {
+    if (!result->layers || !result->loads || !room) {
         free(room);
         return mq_fail_memory(err, "summing up an evaluation");
     }
@@ -324,7 +362,9 @@ static moeq_status finish_routing(const struct mq_referee *r, const struct arm_r
         for (int k = 0; k < MQ_ROUTING_COUNT; k++)
             l->rates.metric[k] = mq_estimate_sums(record->layers[layer].sum[k],
                                                   record->layers[layer].squares[k], tokens);
+        finish_load(r, record, result->layers_count - 1, result);
     }
+    result->load_shift /= (double)result->layers_count;
     for (int k = 0; k < MQ_ROUTING_COUNT; k++) {
         for (size_t t = 0; t < tokens; t++)
             room[t] = token_figure(&record->tokens[t], k, (double)result->layers_count);
@@ -379,5 +419,68 @@ moeq_status mq_referee_finish(struct mq_referee *r, struct mq_arm_result *result
 void mq_arm_result_free(struct mq_arm_result *result)
 {
     free(result->routing.layers);
+    free(result->routing.loads);
     memset(result, 0, sizeof *result);
+}
+
+/* Shares of the mean of `whole`; `part` is room for one figure a token. */
+static struct mq_loss_shares loss_shares(const double *whole, const double *weights,
+                                         const double *routes, size_t n, double *part)
+{
+    const struct mq_estimate undefined = {NAN, NAN}, mean = mq_estimate_mean(whole, n);
+    if (!(mean.value > 0) || !(mean.value > 2 * mean.se))
+        return (struct mq_loss_shares){undefined, undefined, undefined};
+    for (size_t i = 0; i < n; i++)
+        part[i] = whole[i] - weights[i] - routes[i];
+    return (struct mq_loss_shares){mq_estimate_ratio(weights, whole, n),
+                                   mq_estimate_ratio(routes, whole, n),
+                                   mq_estimate_ratio(part, whole, n)};
+}
+
+moeq_status mq_referee_shares(const struct mq_referee *r, size_t whole, size_t weights,
+                              size_t routes, struct mq_loss_shares *nll, struct mq_loss_shares *kld,
+                              moeq_error *err)
+{
+    const size_t arms[3] = {whole, weights, routes}, n = mq_scored_tokens(r->text);
+    double *room = allocate(n, 4 * sizeof *room);
+    if (!room)
+        return mq_fail_memory(err, "summing up an evaluation");
+    double *rows[4] = {room, room + n, room + 2 * n, room + 3 * n};
+    for (size_t i = 0; i < 3; i++)
+        for (size_t t = 0; t < n; t++)
+            rows[i][t] = r->records[arms[i]].nll[t] - r->records[0].nll[t];
+    *nll = loss_shares(rows[0], rows[1], rows[2], n, rows[3]);
+    *kld = loss_shares(r->records[whole].kld, r->records[weights].kld, r->records[routes].kld, n,
+                       rows[3]);
+    free(room);
+    return MOEQ_OK;
+}
+
+/* ---- window by window ---- */
+
+static double window_mean(const struct mq_referee *r, const struct arm_record *record, int figure,
+                          size_t window, double routed_layers)
+{
+    const size_t scored = r->text->scored_window, length = r->text->windows.length;
+    double sum = 0;
+    if (figure >= MQ_WINDOW_ROUTING) {
+        for (size_t t = 0; t < length; t++)
+            sum += token_figure(&record->tokens[window * length + t], figure - MQ_WINDOW_ROUTING,
+                                routed_layers);
+        return sum / (double)length;
+    }
+    for (size_t i = window * scored; i < (window + 1) * scored; i++)
+        sum += figure == MQ_WINDOW_NLL   ? record->nll[i]
+               : figure == MQ_WINDOW_KLD ? record->kld[i]
+                                         : record->same_top[i];
+    return sum / (double)scored;
+}
+
+void mq_referee_window_means(const struct mq_referee *r, size_t arm, int figure, double *means)
+{
+    double routed_layers = 0; /* none: 0 / 0 is NaN */
+    for (uint32_t layer = 0; layer < hparams(r)->layers; layer++)
+        routed_layers += r->routed[layer];
+    for (size_t w = 0; w < r->text->windows.count; w++)
+        means[w] = window_mean(r, &r->records[arm], figure, w, routed_layers);
 }

@@ -34,6 +34,9 @@ struct mq_routing_estimates {
 struct mq_routing_layer {
     uint32_t layer;
     struct mq_routing_estimates rates;
+    /* Expert load: each expert's share of the layer's choices (tokens * k), which sum to 1. */
+    const double *base_load, *load; /* [experts]: the baseline's, this arm's */
+    double load_shift; /* total variation distance of the two: sum |load - base_load| / 2 */
 };
 
 struct mq_routing_result {
@@ -41,6 +44,9 @@ struct mq_routing_result {
     struct mq_routing_estimates overall; /* per token the mean over layers; then over tokens */
     struct mq_routing_layer *layers;     /* those that have a router */
     size_t layers_count;
+    uint32_t experts;
+    double load_shift; /* mean over the layers */
+    double *loads;     /* [layers_count][baseline, arm][experts]: what the layers point into */
     struct mq_flip_group flips[MQ_FLIP_GROUPS];
     size_t flips_count;
     uint64_t margin_choices[MQ_MARGIN_BINS]; /* the baseline's choices with such a margin, */
@@ -75,6 +81,33 @@ struct mq_observer mq_referee_observer(struct mq_referee *referee);
 moeq_status mq_referee_finish(struct mq_referee *referee, struct mq_arm_result *results,
                               moeq_error *err);
 void mq_arm_result_free(struct mq_arm_result *result);
+
+/* How much of an arm's loss is there with part of what makes it: of a mean over tokens, the part's
+ * share of the whole. The shares of effects that do not simply add up need not sum to 1:
+ * `interaction` is what is missing. All NaN where the whole is not above 0 by two of its standard
+ * errors. */
+struct mq_loss_shares {
+    struct mq_estimate weights, routes, interaction;
+};
+
+/* After the evaluation. `whole`: an arm with weights and routes of its own; `weights`: its weights
+ * with the baseline's routes; `routes`: the baseline's weights with its routes. */
+moeq_status mq_referee_shares(const struct mq_referee *referee, size_t whole, size_t weights,
+                              size_t routes, struct mq_loss_shares *nll, struct mq_loss_shares *kld,
+                              moeq_error *err);
+
+/* Figures of which the mean of every window can be had, for paired comparisons of two arms. */
+enum mq_window_figure {
+    MQ_WINDOW_NLL,
+    MQ_WINDOW_KLD,
+    MQ_WINDOW_SAME_TOP,
+    MQ_WINDOW_ROUTING, /* + an mq_routing_metric */
+    MQ_WINDOW_FIGURES = MQ_WINDOW_ROUTING + MQ_ROUTING_COUNT
+};
+/* After the evaluation: means[windows] of arm 1 or beyond; their mean is the arm's figure. Routing
+ * figures are NaN for dense models. */
+void mq_referee_window_means(const struct mq_referee *referee, size_t arm, int figure,
+                             double *means);
 
 /* Perplexity of per-token negative log-likelihoods. */
 struct mq_perplexity mq_perplexity_of(const double *nll, size_t n);

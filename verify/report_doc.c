@@ -183,8 +183,7 @@ static void read_arm(const cJSON *row, struct mq_report_arm *arm)
         .kld = mq_report_estimate(mq_json_get(row, "kld_nats"), "mean"),
         .same_top = mq_report_estimate(row, "same_top_rate"),
     };
-    arm->exact_set =
-        mq_report_estimate(mq_json_get(routing, "overall"), "exact_set_rate");
+    arm->exact_set = mq_report_estimate(mq_json_get(routing, "overall"), "exact_set_rate");
     arm->quality = mq_quality_of(arm->kld.value);
 }
 
@@ -278,8 +277,7 @@ moeq_status mq_report_read(const cJSON *document, struct mq_report *report, moeq
     }
     for (size_t i = 0; report->baseline && i < report->arms_count; i++)
         if (report->baseline->file_bytes > 0)
-            report->arms[i].size_share =
-                report->arms[i].file_bytes / report->baseline->file_bytes;
+            report->arms[i].size_share = report->arms[i].file_bytes / report->baseline->file_bytes;
     const bool small = largest < 0x1p30;
     report->memory_unit = small ? 0x1p20 : 0x1p30;
     report->memory_unit_name = small ? "MiB" : "GiB";
@@ -312,7 +310,7 @@ void mq_report_sentence(const struct mq_report_arm *a, struct mq_buffer *out)
     if (isfinite(a->size_share))
         mq_buffer_printf(out, "%s of the size (%s), ", mq_words_percent(a->size_share).s,
                          mq_words_bytes(a->file_bytes).s);
-    else
+    else if (isfinite(a->file_bytes))
         mq_buffer_printf(out, "%s, ", mq_words_bytes(a->file_bytes).s);
     mq_buffer_puts(out, mq_quality_bands[a->quality].words);
     if (a->quality == MQ_QUALITY_UNKNOWN) {
@@ -322,11 +320,12 @@ void mq_report_sentence(const struct mq_report_arm *a, struct mq_buffer *out)
     mq_buffer_printf(out, " (KLD %s, %s same top token", mq_words_sig(a->kld.value, 2).s,
                      mq_words_percent(a->same_top.value).s);
     const double change = a->ppl_ratio.value - 1;
-    if (isfinite(change)) {
+    if (change == 0) {
+        mq_buffer_puts(out, ", same perplexity");
+    } else if (isfinite(change)) {
         const bool noise = isfinite(a->ppl_ratio.se) && fabs(change) < 2 * a->ppl_ratio.se;
         mq_buffer_printf(out, ", perplexity %s%s\u00a0%%%s", change < 0 ? "−" : "+",
-                         mq_words_sig(fabs(100 * change), 2).s,
-                         noise ? ", within its error" : "");
+                         mq_words_sig(fabs(100 * change), 2).s, noise ? ", within its error" : "");
     }
     mq_buffer_puts(out, ")");
     if (isfinite(a->exact_set.value))
@@ -424,8 +423,8 @@ const cJSON *mq_report_swap(const struct mq_report *report, const struct mq_repo
         return arm->json;
     if (!own_weights && !own_routes)
         return report->baseline ? report->baseline->json : NULL;
-    const cJSON *result = mq_json_get(
-        swap, own_weights ? "own_weights_baseline_routes" : "baseline_weights_own_routes");
+    const cJSON *result = mq_json_get(swap, own_weights ? "own_weights_baseline_routes"
+                                                        : "baseline_weights_own_routes");
     return cJSON_IsObject(result) ? result : NULL;
 }
 
@@ -433,8 +432,8 @@ double mq_report_swap_share(const struct mq_report *report, const struct mq_repo
                             bool own_weights, bool own_routes)
 {
     const struct mq_estimate all = arm->log_ppl_ratio;
-    const struct mq_estimate part = mq_report_estimate(
-        mq_report_swap(report, arm, own_weights, own_routes), "ln_ppl_ratio");
+    const struct mq_estimate part =
+        mq_report_estimate(mq_report_swap(report, arm, own_weights, own_routes), "ln_ppl_ratio");
     if (!(all.value > 0) || !(all.value > 2 * all.se))
         return NAN;
     return part.value / all.value;

@@ -59,7 +59,8 @@ struct mq_report {
     struct mq_report_arm arms[MQ_REPORT_ARMS]; /* in the document's order */
     size_t arms_count;
     const struct mq_report_arm *baseline; /* NULL if the document marks none */
-    /* The verdict; each may be NULL. `lighter` and `closer` are named only if they differ from it. */
+    /* The verdict; each may be NULL. `lighter` and `closer` are named only if they differ from it.
+     */
     const struct mq_report_arm *recommended;
     bool recommended_is_usable; /* false: even the best level changes the output much */
     const struct mq_report_arm *lighter, *closer;
@@ -82,12 +83,12 @@ const cJSON *mq_report_array(const cJSON *object, const char *key); /* NULL if e
 struct mq_words {
     char s[64];
 };
-struct mq_words mq_words_sig(double x, int digits);               /* "0.0030925" */
+struct mq_words mq_words_sig(double x, int digits);                  /* "0.0030925" */
 struct mq_words mq_words_estimate(struct mq_estimate e, int digits); /* "0.0030925 ± 0.00014" */
-struct mq_words mq_words_percent(double fraction);                /* "97.8 %", "99.997 %" */
-struct mq_words mq_words_percent_estimate(struct mq_estimate e);  /* "97.78 ± 0.06 %" */
-struct mq_words mq_words_bytes(double bytes);                     /* "24.6 GiB" */
-struct mq_words mq_words_count(double n);                         /* "18,944" */
+struct mq_words mq_words_percent(double fraction);                   /* "97.8 %", "99.997 %" */
+struct mq_words mq_words_percent_estimate(struct mq_estimate e);     /* "97.78 ± 0.06 %" */
+struct mq_words mq_words_bytes(double bytes);                        /* "24.6 GiB" */
+struct mq_words mq_words_count(double n);                            /* "18,944" */
 
 /* ---- the verdict in words: plain UTF-8, to be escaped by the caller ---- */
 
@@ -106,14 +107,14 @@ void mq_report_facts(const struct mq_report *report, struct mq_buffer *out,
 
 /* ---- whose weights, whose routes ---- */
 
-/* The result of the arm's weights or the baseline's with the arm's routes or the baseline's; NULL if it
- * was not measured. (Neither is its own: the baseline itself.) */
+/* The result of the arm's weights or the baseline's with the arm's routes or the baseline's; NULL
+ * if it was not measured. (Neither is its own: the baseline itself.) */
 const cJSON *mq_report_swap(const struct mq_report *report, const struct mq_report_arm *arm,
                             bool own_weights, bool own_routes);
 /*
- * The share of the arm's loss, ln of its perplexity ratio, that is there with its weights alone or with its
- * routes alone. The two need not sum to 1: the rest is there only with both. NaN if the loss is
- * not two standard errors away from 0.
+ * The share of the arm's loss, ln of its perplexity ratio, that is there with its weights alone or
+ * with its routes alone. The two need not sum to 1: the rest is there only with both. NaN if the
+ * loss is not two standard errors away from 0.
  */
 double mq_report_swap_share(const struct mq_report *report, const struct mq_report_arm *arm,
                             bool own_weights, bool own_routes);

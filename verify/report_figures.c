@@ -1,4 +1,5 @@
-/* report_figures.c: which numbers of the document go into which chart, and what is said below it. */
+/* report_figures.c: which numbers of the document go into which chart, and what is said below it.
+ */
 #include "report_figures.h"
 
 #include "json.h"
@@ -106,15 +107,25 @@ static struct mq_estimate arm_ppl_ratio(const struct mq_report_arm *a)
     return a->ppl_ratio;
 }
 
+/* The points are marked as taken first, so that no words come to stand on them. */
+static void reserve_frontier(const struct mq_report *r, struct mq_chart *c,
+                             struct mq_estimate (*value)(const struct mq_report_arm *))
+{
+    for (size_t i = 0; i < r->arms_count; i++)
+        if (!r->arms[i].is_baseline)
+            mq_chart_reserve(c, r->arms[i].file_bytes / r->memory_unit, value(&r->arms[i]).value);
+}
+
+/* One thin line through all of them, then each in its own colour, then the names. */
 static void draw_frontier(const struct mq_report *r, struct mq_chart *c,
                           struct mq_estimate (*value)(const struct mq_report_arm *),
                           const char *what)
 {
     const struct mq_report_arm *arms[MQ_REPORT_ARMS];
     const size_t n = by_size(r, arms);
-    /* One thin line through all of them, then each in its own colour, then the names. */
+    mq_chart_series(c, -1, true);
     for (size_t i = 0; i < n; i++)
-        mq_chart_reserve(c, arms[i]->file_bytes / r->memory_unit, value(arms[i]).value);
+        mq_chart_point(c, arms[i]->file_bytes / r->memory_unit, value(arms[i]).value, NAN, NULL);
     for (size_t i = 0; i < n; i++) {
         char tip[512];
         const struct mq_estimate e = value(arms[i]);
@@ -125,8 +136,7 @@ static void draw_frontier(const struct mq_report *r, struct mq_chart *c,
     }
     for (size_t i = 0; i < n; i++) {
         char label[80];
-        snprintf(label, sizeof label, "%.40s · %.3g bits", arms[i]->name,
-                 arms[i]->bits_per_weight);
+        snprintf(label, sizeof label, "%.40s · %.3g bits", arms[i]->name, arms[i]->bits_per_weight);
         mq_chart_label(c, arms[i]->file_bytes / r->memory_unit, value(arms[i]).value,
                        isfinite(arms[i]->bits_per_weight) ? label : arms[i]->name);
     }
@@ -154,6 +164,7 @@ bool mq_figure_kld(const struct mq_report *r, struct mq_buffer *out)
     mq_axis_fit(&c.y, range.low / 1.5, range.high * 1.5);
     open_figure(out);
     mq_chart_begin(&c);
+    reserve_frontier(r, &c, arm_kld);
     for (int q = MQ_QUALITY_NEAR_LOSSLESS; q < MQ_QUALITY_POOR; q++)
         mq_chart_level_line(&c, mq_quality_bands[q].below, mq_quality_bands[q].name);
     draw_frontier(r, &c, arm_kld, "KLD");
@@ -177,6 +188,9 @@ bool mq_figure_perplexity(const struct mq_report *r, struct mq_buffer *out)
     if (!n)
         return false;
     widen(&range, 1);
+    /* A hair below 1 (an error bar's end) is not worth a tick. */
+    if (range.low > 1 - 0.02 * (range.high - 1))
+        range.low = 1;
     char x_title[64];
     struct mq_chart c = {
         .out = out,
@@ -190,6 +204,7 @@ bool mq_figure_perplexity(const struct mq_report *r, struct mq_buffer *out)
     mq_axis_fit(&c.y, range.low, range.high);
     open_figure(out);
     mq_chart_begin(&c);
+    reserve_frontier(r, &c, arm_ppl_ratio);
     mq_chart_level_line(&c, 1, "as the source");
     draw_frontier(r, &c, arm_ppl_ratio, "perplexity ratio");
     mq_chart_end(&c);
@@ -245,10 +260,11 @@ bool mq_figure_layers(const struct mq_report *r, struct mq_buffer *out)
     const double chance =
         mq_report_number(mq_json_get(r->document, "routing_chance"), "exact_set_rate");
     char words[240];
-    snprintf(words, sizeof words,
-             "Share of tokens sent to exactly the source's experts.%s%s%s Bars: ± 1 standard error.",
-             isfinite(chance) ? " Routers that know nothing of each other would reach " : "",
-             isfinite(chance) ? mq_words_percent(chance).s : "", isfinite(chance) ? "." : "");
+    snprintf(
+        words, sizeof words,
+        "Share of tokens sent to exactly the source's experts.%s%s%s Bars: ± 1 standard error.",
+        isfinite(chance) ? " Routers that know nothing of each other would reach " : "",
+        isfinite(chance) ? mq_words_percent(chance).s : "", isfinite(chance) ? "." : "");
     close_figure(out, "Routing agreement by layer", words);
     return true;
 }
@@ -504,7 +520,7 @@ bool mq_figure_loads(const struct mq_report *r, struct mq_buffer *out)
             .id = id,
             .title = title,
             .description = "For each layer (row) and expert (column), how much larger or smaller "
-                           "the share of tokens is that the expert gets, in percentage points.",
+                           "the share of the layer's choices that the expert gets, in percentage points.",
             .column_title = "expert",
             .row_title = "layer",
             .value_title = "percentage points",
@@ -518,7 +534,8 @@ bool mq_figure_loads(const struct mq_report *r, struct mq_buffer *out)
         open_figure(out);
         mq_heat_draw(&heat);
         close_figure(out, title,
-                     "Share of tokens that the expert gets, minus its share in the source.");
+                     "Share of the layer's choices that go to the expert, minus its share in the "
+                     "source.");
     }
     return experts > 0;
 }

@@ -24,13 +24,14 @@ static void element(struct mq_buffer *out, const char *open, const char *text, c
     put(out, close);
 }
 
-/* A table in a container of its own that scrolls where the page is narrow; reachable by keyboard. */
+/* A table in a container of its own that scrolls where the page is narrow; reachable by keyboard.
+ */
 static void open_table(struct mq_buffer *out, const char *label, const char *words)
 {
     element(out, "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"", label,
-            "\">\n<table>\n<caption><b>");
+            "\">\n<table>\n<caption><span><b>");
     mq_html_text(out, label);
-    element(out, ".</b> ", words, "</caption>\n");
+    element(out, ".</b> ", words, "</span></caption>\n");
 }
 
 static void close_table(struct mq_buffer *out)
@@ -38,12 +39,14 @@ static void close_table(struct mq_buffer *out)
     put(out, "</tbody>\n</table>\n</div>\n");
 }
 
-/* "Size|GiB": a column's name, and what stands below it in small print. */
+/* "Size|GiB": a column's name, and what stands below it in small print. "<Class": a column of text.
+ */
 static void head_cell(struct mq_buffer *out, const char *text)
 {
     char name[96];
+    put(out, *text == '<' ? "<th scope=\"col\" class=\"text\">" : "<th scope=\"col\">");
+    text += *text == '<';
     const size_t n = strcspn(text, "|");
-    mq_buffer_puts(out, "<th scope=\"col\">");
     if (n < sizeof name) {
         memcpy(name, text, n);
         name[n] = '\0';
@@ -61,15 +64,31 @@ static void head_row(struct mq_buffer *out, const char *const *cells, size_t n)
         head_cell(out, cells[i]);
     put(out, "</tr></thead>\n<tbody>\n");
 }
-#define HEAD(out, ...)                                                                             \
-    do {                                                                                           \
-        static const char *const head_cells_[] = {__VA_ARGS__};                                    \
-        head_row(out, head_cells_, sizeof head_cells_ / sizeof *head_cells_);                      \
+#define HEAD(out, ...)                                                        \
+    do {                                                                      \
+        static const char *const head_cells_[] = {__VA_ARGS__};               \
+        head_row(out, head_cells_, sizeof head_cells_ / sizeof *head_cells_); \
     } while (0)
 
 static void cell(struct mq_buffer *out, const char *text)
 {
     element(out, "<td>", text, "</td>");
+}
+
+/* "99.72 ± 0.02 %" stands as two lines, the error in small print below its value. */
+static void estimate_cell(struct mq_buffer *out, struct mq_words words)
+{
+    static const char sign[] = " ± ", unit[] = "\u00a0%";
+    char *error = strstr(words.s, sign);
+    const bool percent = strstr(words.s, unit) != NULL;
+    if (error) {
+        *error = '\0';
+        error += strlen(" ");
+    }
+    element(out, "<td>", words.s, "");
+    if (error)
+        element(out, percent ? "\u00a0%<small>" : "<small>", error, "</small>");
+    put(out, "</td>");
 }
 
 static void open_row(struct mq_buffer *out, const char *name, bool marked)
@@ -165,29 +184,34 @@ static void put_verdict(const struct mq_report *r, struct mq_buffer *out)
 
 static void put_summary(const struct mq_report *r, struct mq_buffer *out)
 {
-    open_table(out, "Summary",
-               "KLD: how far the output's probabilities moved, 0 is not at all. Same top token: how "
-               "often the most likely next token stayed the same. Same experts: how often a token "
-               "went to exactly the source's experts. ± is one standard error.");
-    HEAD(out, "Level", "File size", "of the source", "Bits per weight", "KLD mean|nats",
-         "Same top token", "Perplexity", "Perplexity ratio", "Same experts", "Class");
+    open_table(
+        out, "Summary",
+        "KLD: how far the output's probabilities moved, 0 is not at all. Same top token: how "
+        "often the most likely next token stayed the same. Same experts: how often a token "
+        "went to exactly the source's experts. ± is one standard error.");
+    HEAD(out, "Level", "<Class", "File size", "of the source", "Bits per weight", "KLD mean|nats",
+         "Same top token", "Perplexity", "Perplexity ratio", "Same experts");
     for (size_t i = 0; i < r->arms_count; i++) {
         const struct mq_report_arm *a = &r->arms[i];
         open_row(out, a->name, a == r->recommended);
+        element(out, "<td class=\"text\">",
+                a->is_baseline ? "reference" : mq_quality_bands[a->quality].name, "</td>");
         cell(out, mq_words_bytes(a->file_bytes).s);
         cell(out, mq_words_percent(a->size_share).s);
         cell(out, mq_words_sig(a->bits_per_weight, 4).s);
         if (a->is_baseline) {
             put(out, "<td>0</td><td>—</td>");
-            cell(out, mq_words_estimate(a->ppl, 5).s);
-            put(out, "<td>1</td><td>—</td><td class=\"text\">the reference</td>");
+            estimate_cell(out, mq_words_estimate(a->ppl, 5));
+            put(out, "<td>1</td><td>—</td>");
         } else {
-            cell(out, mq_words_estimate(a->kld, 5).s);
-            cell(out, mq_words_percent_estimate(a->same_top).s);
-            cell(out, mq_words_estimate(a->ppl, 5).s);
-            cell(out, mq_words_estimate(a->ppl_ratio, 6).s);
-            cell(out, a->routing ? mq_words_percent_estimate(a->exact_set).s : "—");
-            element(out, "<td class=\"text\">", mq_quality_bands[a->quality].name, "</td>");
+            estimate_cell(out, mq_words_estimate(a->kld, 5));
+            estimate_cell(out, mq_words_percent_estimate(a->same_top));
+            estimate_cell(out, mq_words_estimate(a->ppl, 5));
+            estimate_cell(out, mq_words_estimate(a->ppl_ratio, 6));
+            if (a->routing)
+                estimate_cell(out, mq_words_percent_estimate(a->exact_set));
+            else
+                put(out, "<td>—</td>");
         }
         close_row(out);
     }
@@ -211,9 +235,10 @@ static void put_percentiles(const struct mq_report *r, struct mq_buffer *out)
         return;
     section(out, "percentiles", "How the divergence is spread");
     open_table(out, "KL divergence per token, in nats",
-               tokens < 1e5 ? "A mean hides the tail: the few tokens where the output changed much. "
-                              "The 99.9th percentile is uncertain below 100,000 tokens."
-                            : "A mean hides the tail: the few tokens where the output changed much.");
+               tokens < 1e5
+                   ? "A mean hides the tail: the few tokens where the output changed much. "
+                     "The 99.9th percentile is uncertain below 100,000 tokens."
+                   : "A mean hides the tail: the few tokens where the output changed much.");
     HEAD(out, "Level", "Mean", "Median", "90 %", "99 %", "99.9 %", "Largest", "Tokens");
     for (size_t i = 0; i < r->arms_count; i++) {
         const struct mq_report_arm *a = &r->arms[i];
@@ -221,7 +246,7 @@ static void put_percentiles(const struct mq_report *r, struct mq_buffer *out)
         if (!cJSON_IsObject(kld))
             continue;
         open_row(out, a->name, false);
-        cell(out, mq_words_estimate(a->kld, 5).s);
+        estimate_cell(out, mq_words_estimate(a->kld, 5));
         for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
             cell(out, mq_words_sig(mq_report_number(kld, keys[k]), 5).s);
         cell(out, mq_words_count(mq_report_number(kld, "tokens")).s);
@@ -234,10 +259,12 @@ static void put_percentiles(const struct mq_report *r, struct mq_buffer *out)
 /* Rates are shares, the router's KL divergence is not. */
 static void put_metric(struct mq_buffer *out, enum mq_routing_metric metric, struct mq_estimate e)
 {
-    if (metric == MQ_ROUTING_ROUTER_KL)
-        cell(out, isfinite(e.value) ? mq_words_estimate(e, 5).s : "—");
+    if (!isfinite(e.value))
+        put(out, "<td>—</td>");
+    else if (metric == MQ_ROUTING_ROUTER_KL)
+        estimate_cell(out, mq_words_estimate(e, 5));
     else
-        cell(out, isfinite(e.value) ? mq_words_percent_estimate(e).s : "—");
+        estimate_cell(out, mq_words_percent_estimate(e));
 }
 
 static void put_routing_table(const struct mq_report *r, struct mq_buffer *out)
@@ -254,9 +281,9 @@ static void put_routing_table(const struct mq_report *r, struct mq_buffer *out)
             continue;
         open_row(out, r->arms[i].name, false);
         for (int m = 0; m < MQ_ROUTING_COUNT; m++)
-            put_metric(out, (enum mq_routing_metric)m,
-                       mq_report_estimate(overall,
-                                          mq_routing_metric_name((enum mq_routing_metric)m)));
+            put_metric(
+                out, (enum mq_routing_metric)m,
+                mq_report_estimate(overall, mq_routing_metric_name((enum mq_routing_metric)m)));
         close_row(out);
     }
     const cJSON *chance = mq_json_get(r->document, "routing_chance");
@@ -284,7 +311,7 @@ static void put_layers_table(const struct mq_report *r, struct mq_buffer *out)
         if (!layers)
             continue;
         first = first ? first : layers;
-        head_cell(out, r->arms[i].name);
+        element(out, "<th scope=\"col\">", r->arms[i].name, "</th>");
     }
     put(out, "</tr></thead>\n<tbody>\n");
     int at = 0;
@@ -304,9 +331,9 @@ static void put_layers_table(const struct mq_report *r, struct mq_buffer *out)
 
 static void put_changed_table(const struct mq_report *r, struct mq_buffer *out)
 {
-    open_table(out, "Mean KL divergence (nats) by the number of changed layers",
-               "Scored tokens, grouped by in how many layers they took other experts than in the "
-               "source; the number of tokens in brackets.");
+    open_table(out, "Mean KL divergence by the number of changed layers",
+               "In nats, ± one standard error; below it how many scored tokens took other experts "
+               "in so many layers.");
     const cJSON *longest = NULL;
     put(out, "<thead><tr><th scope=\"col\">Changed layers</th>");
     for (size_t i = 0; i < r->arms_count; i++) {
@@ -315,7 +342,7 @@ static void put_changed_table(const struct mq_report *r, struct mq_buffer *out)
             continue;
         if (!longest || cJSON_GetArraySize(groups) > cJSON_GetArraySize(longest))
             longest = groups;
-        head_cell(out, r->arms[i].name);
+        element(out, "<th scope=\"col\">", r->arms[i].name, "</th>");
     }
     put(out, "</tr></thead>\n<tbody>\n");
     int at = 0;
@@ -331,11 +358,43 @@ static void put_changed_table(const struct mq_report *r, struct mq_buffer *out)
             const struct mq_estimate e = mq_report_estimate(group, "kld_mean_nats");
             const double n = mq_report_number(group, "scored_tokens");
             if (isfinite(e.value))
-                mq_buffer_printf(out, "<td>%s (%s)</td>", mq_words_estimate(e, 3).s,
-                                 mq_words_count(n).s);
+                mq_buffer_printf(out, "<td>%s<small>%s tokens</small></td>",
+                                 mq_words_estimate(e, 3).s, mq_words_count(n).s);
             else
                 put(out, n == 0 ? "<td>no tokens</td>" : "<td>not defined</td>");
         }
+        close_row(out);
+    }
+    close_table(out);
+}
+
+/* How much of the divergence sits in the tokens that took another route somewhere. */
+static void put_changed_share(const struct mq_report *r, struct mq_buffer *out)
+{
+    open_table(out, "Tokens with a changed route",
+               "Those that took other experts in at least one layer; and their share of the whole "
+               "divergence, the sum of all tokens' KLD.");
+    HEAD(out, "Level", "of all tokens", "of the divergence", "KLD mean, unchanged|nats",
+         "KLD mean, changed|nats");
+    for (size_t i = 0; i < r->arms_count; i++) {
+        const cJSON *groups = mq_report_array(r->arms[i].routing, "kld_by_changed_layers");
+        double tokens[2] = {0}, sums[2] = {0};
+        for (const cJSON *g = groups ? groups->child : NULL; g; g = g->next) {
+            const double n = mq_report_number(g, "scored_tokens");
+            const double mean = mq_report_estimate(g, "kld_mean_nats").value;
+            const int changed = mq_report_number(g, "changed_layers") > 0;
+            if (n > 0 && isfinite(mean)) {
+                tokens[changed] += n;
+                sums[changed] += n * mean;
+            }
+        }
+        if (!groups)
+            continue;
+        open_row(out, r->arms[i].name, false);
+        cell(out, mq_words_percent(tokens[1] / (tokens[0] + tokens[1])).s);
+        cell(out, mq_words_percent(sums[1] / (sums[0] + sums[1])).s);
+        cell(out, mq_words_sig(sums[0] / tokens[0], 3).s);
+        cell(out, mq_words_sig(sums[1] / tokens[1], 3).s);
         close_row(out);
     }
     close_table(out);
@@ -367,8 +426,8 @@ static void put_routing(const struct mq_report *r, struct mq_buffer *out)
         return;
     section(out, "routing", "Do tokens still go to the same experts?");
     put(out, "<p>A Mixture-of-Experts model sends each token, in each layer, to a few experts. "
-               "Quantization that moves a router's decision sends the token through other weights, "
-               "which no average over weights shows.</p>\n<div class=\"figures\">\n");
+             "Quantization that moves a router's decision sends the token through other weights, "
+             "which no average over weights shows.</p>\n<div class=\"figures\">\n");
     mq_figure_layers(r, out);
     mq_figure_margins(r, out);
     put(out, "</div>\n");
@@ -381,16 +440,17 @@ static void put_routing(const struct mq_report *r, struct mq_buffer *out)
         put(out, "<div class=\"figures\">\n");
         mq_buffer_append(out, figure.data, figure.size);
         put(out, "<div>\n");
-        put_changed_table(r, out);
+        put_changed_share(r, out);
         put(out, "</div>\n</div>\n");
+        put_changed_table(r, out);
         end_section(out);
     }
     mq_buffer_clear(&figure);
     if (mq_figure_loads(r, &figure)) {
         section(out, "load", "Expert load");
         put(out, "<p>How the level shifts work between experts: a router that was hurt sends "
-                   "more tokens to some experts and fewer to others.</p>\n"
-                   "<div class=\"figures\">\n");
+                 "more tokens to some experts and fewer to others.</p>\n"
+                 "<div class=\"figures\">\n");
         mq_buffer_append(out, figure.data, figure.size);
         put(out, "</div>\n");
         end_section(out);
@@ -410,8 +470,7 @@ static void swap_cell(const struct mq_report *r, const struct mq_report_arm *arm
         return;
     }
     element(out, "<td>", mq_words_estimate(mq_report_estimate(result, "ppl_ratio"), 6).s, "<br>");
-    const struct mq_estimate kld =
-        mq_report_estimate(mq_json_get(result, "kld_nats"), "mean");
+    const struct mq_estimate kld = mq_report_estimate(mq_json_get(result, "kld_nats"), "mean");
     element(out, "KLD ", mq_words_estimate(kld, 5).s, "");
     const double share = mq_report_swap_share(r, arm, own_weights, own_routes);
     if (isfinite(share) && own_weights != own_routes)
@@ -473,8 +532,9 @@ static void put_files(const struct mq_report *r, struct mq_buffer *out)
 static void put_facts(const struct mq_report *r, struct mq_buffer *out)
 {
     section(out, "facts", "How this was measured");
-    put(out, "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"Run facts\">\n"
-               "<table class=\"facts\">\n<caption><b>Run facts.</b></caption>\n<tbody>\n");
+    put(out,
+        "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"Run facts\">\n"
+        "<table class=\"facts\">\n<caption><span><b>Run facts.</b></span></caption>\n<tbody>\n");
     mq_report_facts(r, out, fact);
     put(out, "</tbody>\n</table>\n</div>\n");
     put_files(r, out);
@@ -485,21 +545,21 @@ static void put_terms(struct mq_buffer *out)
 {
     section(out, "terms", "Terms");
     put(out,
-          "<dl>\n"
-          "<dt>KL divergence (KLD)</dt><dd>The mean over tokens of Σ p ln(p / q), with p the "
-          "source's probabilities of the next token and q the level's. 0 if they are equal; in "
-          "nats. It sees changes that the perplexity averages away.</dd>\n"
-          "<dt>Perplexity</dt><dd>The exponential of the mean negative log-likelihood of the text. "
-          "The ratio to the source's is what the level costs; its error is that of the paired "
-          "differences.</dd>\n"
-          "<dt>Same top token</dt><dd>Share of predictions whose most likely token is the "
-          "source's.</dd>\n"
-          "<dt>Same experts, same set</dt><dd>Share of (token, layer) pairs for which the router "
-          "chose exactly the experts it chooses in the source.</dd>\n"
-          "<dt>Margin</dt><dd>The router's logit of the last expert chosen minus that of the first "
-          "one not chosen. A small margin is a near-tie.</dd>\n"
-          "<dt>Bits per weight</dt><dd>Eight times the bytes of all tensors, divided by the number "
-          "of weights.</dd>\n</dl>\n");
+        "<dl>\n"
+        "<dt>KL divergence (KLD)</dt><dd>The mean over tokens of Σ p ln(p / q), with p the "
+        "source's probabilities of the next token and q the level's. 0 if they are equal; in "
+        "nats. It sees changes that the perplexity averages away.</dd>\n"
+        "<dt>Perplexity</dt><dd>The exponential of the mean negative log-likelihood of the text. "
+        "The ratio to the source's is what the level costs; its error is that of the paired "
+        "differences.</dd>\n"
+        "<dt>Same top token</dt><dd>Share of predictions whose most likely token is the "
+        "source's.</dd>\n"
+        "<dt>Same experts, same set</dt><dd>Share of (token, layer) pairs for which the router "
+        "chose exactly the experts it chooses in the source.</dd>\n"
+        "<dt>Margin</dt><dd>The router's logit of the last expert chosen minus that of the first "
+        "one not chosen. A small margin is a near-tie.</dd>\n"
+        "<dt>Bits per weight</dt><dd>Eight times the bytes of all tensors, divided by the number "
+        "of weights.</dd>\n</dl>\n");
     end_section(out);
 }
 
@@ -510,9 +570,9 @@ void mq_report_html(const struct mq_report *r, struct mq_buffer *out)
     const cJSON *model = mq_json_get(r->document, "model");
     const char *path = mq_report_string(model, "path");
     put(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-               "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-               "<meta name=\"color-scheme\" content=\"light dark\">\n"
-               "<link rel=\"icon\" href=\"data:,\">\n");
+             "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+             "<meta name=\"color-scheme\" content=\"light dark\">\n"
+             "<link rel=\"icon\" href=\"data:,\">\n");
     element(out, "<title>What quantization costs: ", path, "</title>\n<style>\n");
     put(out, mq_report_style);
     element(out, "</style>\n</head>\n<body>\n<header>\n<h1>What quantization costs: ", path,

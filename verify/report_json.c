@@ -159,17 +159,37 @@ static cJSON *margins(struct builder *b, const struct mq_routing_result *r)
     return list;
 }
 
+static cJSON *numbers(struct builder *b, const double *x, size_t n)
+{
+    cJSON *list = array(b);
+    for (size_t i = 0; i < n; i++)
+        append(b, list, cJSON_CreateNumber(x[i]));
+    return list;
+}
+
+static void put_load(struct builder *b, cJSON *layer, const struct mq_routing_layer *l,
+                     uint32_t experts)
+{
+    cJSON *load = object(b);
+    put(b, load, "baseline", numbers(b, l->base_load, experts));
+    put(b, load, "arm", numbers(b, l->load, experts));
+    put_number(b, layer, "load_shift", l->load_shift);
+    put(b, layer, "expert_load", load);
+}
+
 static cJSON *routing(struct builder *b, const struct mq_routing_result *r)
 {
     cJSON *o = object(b), *overall = object(b), *layers = array(b), *flips = array(b);
     put_count(b, o, "tokens", r->tokens);
     put_text(b, o, "measured_over", "all tokens of all windows");
     put_rates(b, overall, &r->overall);
+    put_number(b, overall, "load_shift", r->load_shift);
     put(b, o, "overall", overall);
     for (size_t i = 0; i < r->layers_count; i++) {
         cJSON *layer = object(b);
         put_count(b, layer, "layer", r->layers[i].layer);
         put_rates(b, layer, &r->layers[i].rates);
+        put_load(b, layer, &r->layers[i], r->experts);
         append(b, layers, layer);
     }
     put(b, o, "layers", layers);
@@ -186,16 +206,24 @@ static cJSON *routing(struct builder *b, const struct mq_routing_result *r)
     return o;
 }
 
-static cJSON *arm_result(struct builder *b, cJSON *o, const struct mq_arm_result *r,
-                         bool is_baseline)
+/* What an arm's output is against the baseline's. */
+static void put_output(struct builder *b, cJSON *o, const struct mq_arm_result *r)
 {
     put_perplexity(b, o, &r->perplexity);
-    if (is_baseline)
-        return o;
     put_estimate(b, o, "ppl_ratio", r->ppl_ratio);
     put_estimate(b, o, "ln_ppl_ratio", r->log_ppl_ratio);
     put(b, o, "kld_nats", distribution(b, &r->kld));
     put_estimate(b, o, "same_top_rate", r->same_top);
+}
+
+static cJSON *arm_result(struct builder *b, cJSON *o, const struct mq_arm_result *r,
+                         bool is_baseline)
+{
+    if (is_baseline) {
+        put_perplexity(b, o, &r->perplexity);
+        return o;
+    }
+    put_output(b, o, r);
     put(b, o, "routing", r->has_routing ? routing(b, &r->routing) : cJSON_CreateNull());
     return o;
 }
@@ -227,6 +255,15 @@ static void put_model(struct builder *b, cJSON *o, const struct mq_view *view)
     put_count(b, model, "experts", view->hparams.experts);
     put_count(b, model, "experts_per_token", view->hparams.top_k);
     put_count(b, model, "vocabulary", view->hparams.vocab);
+    cJSON *files = array(b);
+    for (size_t i = 0; i < view->files_count; i++) {
+        cJSON *file = object(b);
+        put_text(b, file, "name", view->files[i].name);
+        put_count(b, file, "bytes", view->files[i].file.size_bytes);
+        put_hex(b, file, "header_crc32", view->files[i].header_crc32);
+        append(b, files, file);
+    }
+    put(b, model, "files", files);
     put(b, o, "model", model);
 }
 
@@ -282,6 +319,51 @@ static cJSON *recipe(struct builder *b, const struct mq_policy *policy)
     return o;
 }
 
+/* null where there is no loss to speak of */
+static cJSON *loss_shares(struct builder *b, const struct mq_loss_shares *shares)
+{
+    if (isnan(shares->weights.value))
+        return cJSON_CreateNull();
+    cJSON *o = object(b);
+    put_estimate(b, o, "weights", shares->weights);
+    put_estimate(b, o, "routes", shares->routes);
+    put_estimate(b, o, "interaction", shares->interaction);
+    return o;
+}
+
+/* Routing is not told of these: it is the baseline's, or the level's own. */
+static cJSON *swap(struct builder *b, const struct mq_swap_result *s)
+{
+    cJSON *o = object(b), *weights = object(b), *routes = object(b);
+    put_output(b, weights, &s->weights);
+    put_output(b, routes, &s->routes);
+    put(b, o, "own_weights_baseline_routes", weights);
+    put(b, o, "baseline_weights_own_routes", routes);
+    put(b, o, "shares_of_ln_ppl_ratio", loss_shares(b, &s->nll_shares));
+    put(b, o, "shares_of_kld_mean", loss_shares(b, &s->kld_shares));
+    return o;
+}
+
+static cJSON *sweep_row(struct builder *b, const struct mq_sweep_row *row)
+{
+    const bool is_baseline = row->kind == MQ_SWEEP_BASELINE;
+    cJSON *r = object(b);
+    put_text(b, r, "name", row->name);
+    put_bool(b, r, "is_baseline", is_baseline);
+    put(b, r, "recipe", row->kind == MQ_SWEEP_LEVEL ? recipe(b, &row->policy) : cJSON_CreateNull());
+    put_count(b, r, "weights", row->weights);
+    put_count(b, r, "weight_bytes", row->weight_bytes);
+    put_number(b, r, "weight_gib", (double)row->weight_bytes / 0x1p30);
+    put_count(b, r, "file_bytes", row->file_bytes);
+    put_number(b, r, "bits_per_weight", row->bits_per_weight);
+    put_number(b, r, "expert_relative_rmse", row->expert_relative_rmse);
+    put_count(b, r, "expert_tensors_quantized", row->expert_tensors_quantized);
+    arm_result(b, r, &row->result, is_baseline);
+    if (row->swap)
+        put(b, r, "swap", swap(b, row->swap));
+    return r;
+}
+
 cJSON *mq_sweep_json(const struct mq_sweep_result *result)
 {
     struct builder b = {0};
@@ -291,19 +373,10 @@ cJSON *mq_sweep_json(const struct mq_sweep_result *result)
     put(&b, o, "routing_chance", chance(&b, &result->view->hparams));
     for (size_t i = 0; i < result->rows_count; i++) {
         const struct mq_sweep_row *row = &result->rows[i];
-        cJSON *r = object(&b);
-        put_text(&b, r, "name", row->name);
-        put_bool(&b, r, "is_baseline", i == 0);
-        put(&b, r, "recipe", i ? recipe(&b, &row->policy) : cJSON_CreateNull());
-        put_count(&b, r, "weights", row->weights);
-        put_count(&b, r, "weight_bytes", row->weight_bytes);
-        put_number(&b, r, "weight_gib", (double)row->weight_bytes / 0x1p30);
-        put_count(&b, r, "file_bytes", row->file_bytes);
-        put_number(&b, r, "bits_per_weight", row->bits_per_weight);
-        put_number(&b, r, "expert_relative_rmse", row->expert_relative_rmse);
-        put_count(&b, r, "expert_tensors_quantized", row->expert_tensors_quantized);
-        arm_result(&b, r, &row->result, i == 0);
-        append(&b, rows, r);
+        if (row->kind == MQ_SWEEP_NOISE_FLOOR) /* not among the levels that one can choose */
+            put(&b, o, "noise_floor", sweep_row(&b, row));
+        else
+            append(&b, rows, sweep_row(&b, row));
     }
     put(&b, o, "rows", rows);
     return finish(&b, o);

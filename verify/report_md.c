@@ -3,6 +3,7 @@
 
 #include "json.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <string.h>
 
@@ -27,7 +28,10 @@ static void put_text(struct mq_buffer *out, const char *text)
             else if (c < 32 || c == 127)
                 mq_buffer_putc(out, ' ');
             else {
-                if (strchr("\\`*_[]|~#!$", c))
+                /* an underscore within a word (q4_k) is no emphasis */
+                const bool inside = c == '_' && i && isalnum((unsigned char)text[i - 1]) &&
+                                    isalnum((unsigned char)text[i + 1]);
+                if (strchr("\\`*_[]|~#!$", c) && !inside)
                     mq_buffer_putc(out, '\\');
                 mq_buffer_putc(out, (char)c);
             }
@@ -71,9 +75,8 @@ static void put_level(const struct mq_report_arm *arm, struct mq_buffer *out)
 static void put_summary(const struct mq_report *r, struct mq_buffer *out)
 {
     mq_buffer_puts(
-        out,
-        "| level | file size | of source | bits/weight | KLD mean (nats) | same top token | "
-        "PPL ratio | same experts | class |\n|:--|--:|--:|--:|--:|--:|--:|--:|:--|\n");
+        out, "| level | file size | of source | bits/weight | KLD mean (nats) | same top token | "
+             "PPL ratio | same experts | class |\n|:--|--:|--:|--:|--:|--:|--:|--:|:--|\n");
     for (size_t i = 0; i < r->arms_count; i++) {
         const struct mq_report_arm *a = &r->arms[i];
         mq_buffer_puts(out, "| ");

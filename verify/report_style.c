@@ -1,9 +1,9 @@
 /*
  * report_style.c: the HTML report's style sheet.
  *
- * Colours are variables: light by default and in print, dark where the reader prefers it. Text has a
- * contrast of at least 4.5 to 1 with its ground and marks of at least 3 to 1, in both (WCAG 2.1, AA).
- * Marks differ in shape too, so that no meaning hangs on colour alone.
+ * Colours are variables: light by default and in print, dark where the reader prefers it. Text has
+ * a contrast of at least 4.5 to 1 with its ground and marks of at least 3 to 1, in both (WCAG 2.1,
+ * AA). Marks differ in shape too, so that no meaning hangs on colour alone.
  */
 #include "report_style.h"
 
@@ -21,14 +21,14 @@ const char mq_report_style[] =
     "--c0:#6cb2f5;--c1:#f59e62;--c2:#6fcf97;--c3:#d59be0;"
     "--c4:#dcbc5e;--c5:#5cc8d6;--c6:#f58aa3;--c7:#b0b8c4;"
     "--good:#7ad29b;--fair:#e3bd62;--bad:#f5929c;"
-    "--n4:#8fbdf0;--n3:#5588c0;--n2:#365f8d;--n1:#263d57;--n0:#23272d;"
-    "--p1:#4b3222;--p2:#7d4b2a;--p3:#b96a35;--p4:#f3a56c;--on-heat:#f3f5f7;--on-deep:#14171b}}\n"
+    "--n4:#8fbdf0;--n3:#3f70a8;--n2:#365f8d;--n1:#263d57;--n0:#23272d;"
+    "--p1:#4b3222;--p2:#7d4b2a;--p3:#a0582a;--p4:#f3a56c;--on-heat:#f3f5f7;--on-deep:#14171b}}\n"
     "*{box-sizing:border-box}\n"
     "html{-webkit-text-size-adjust:100%;text-size-adjust:100%}\n"
     "body{margin:0;background:var(--bg);color:var(--fg);"
     "font:16px/1.55 system-ui,-apple-system,\"Segoe UI\",Roboto,\"Helvetica Neue\",Arial,"
     "\"Noto Sans\",sans-serif}\n"
-    "main,header,footer{max-width:68rem;margin:0 auto;padding:0 1.25rem}\n"
+    "main,header,footer{max-width:70rem;margin:0 auto;padding:0 1.25rem}\n"
     "header{padding-top:2rem}\n"
     "h1,h2,h3,p,li,dd,td,figcaption{overflow-wrap:anywhere}\n"
     "h1{font-size:1.1rem;font-weight:600;margin:0;line-height:1.3}\n"
@@ -53,10 +53,14 @@ const char mq_report_style[] =
     ".q1,.q2,.q3,.q4{color:var(--good)}.q5{color:var(--fair)}.q6{color:var(--bad)}"
     ".q0{color:var(--muted)}\n"
     /* tables */
-    ".scroll{overflow-x:auto;margin:1rem 0 1.5rem}\n"
+    ".scroll{overflow-x:auto;margin:1rem 0 1.5rem;container-type:inline-size}\n"
     "table{border-collapse:collapse;font-size:.875rem;font-variant-numeric:tabular-nums;"
     "line-height:1.35}\n"
-    "caption{text-align:left;padding-bottom:.5rem;max-width:52rem}\n"
+    /* the caption stays in view, and in the page's width, when its table scrolls */
+    "caption{text-align:left;padding-bottom:.5rem}\n"
+    "caption span{display:block;position:sticky;left:0;max-width:min(52rem,100vw - 2.5rem);"
+    "max-width:min(52rem,100cqw)}\n"
+    "td small{display:block;color:var(--muted);font-size:.78rem}\n"
     "caption b{color:var(--fg)}\n"
     "th,td{padding:.4rem .85rem .4rem 0;text-align:right;white-space:nowrap;vertical-align:top}\n"
     "th:last-child,td:last-child{padding-right:.25rem}\n"
@@ -79,15 +83,16 @@ const char mq_report_style[] =
     "gap:1.5rem 2.5rem;margin:1rem 0}\n"
     "figure{margin:0;max-width:36rem;min-width:0;break-inside:avoid}\n"
     "figcaption{margin-top:.4rem}\n"
-    "svg{display:block;width:100%;height:auto;font-size:12px;font-family:inherit}\n"
-    "svg text{fill:var(--fg)}svg .tick{fill:var(--muted);font-size:11px}"
-    "svg .label{fill:var(--muted);font-size:12px}svg .name{font-weight:600;font-size:12px}"
-    "svg .cell{font-size:10.5px;fill:var(--on-heat)}"
+    "svg{display:block;width:100%;height:auto;font-size:13px;font-family:inherit}\n"
+    "svg text{fill:var(--fg)}svg .tick{fill:var(--muted);font-size:12px}"
+    "svg .label{fill:var(--muted)}svg .name{font-weight:600}"
+    "svg .cell{font-size:11px;fill:var(--on-heat)}"
     "svg .deep{fill:var(--on-deep)}\n"
     "svg .grid{stroke:var(--rule);fill:none}svg .axis{stroke:var(--axis);fill:none}"
     "svg .level{stroke:var(--axis);stroke-dasharray:5 4;fill:none}svg .bar{fill:var(--bar)}\n"
     "svg .mark{fill:var(--c);stroke:var(--bg);stroke-width:1}"
-    "svg .line{stroke:var(--c);fill:none;stroke-width:1.6}\n"
+    "svg .line{stroke:var(--c);fill:none;stroke-width:1.6}svg "
+    ".join{stroke:var(--axis);fill:none;stroke-opacity:.6}\n"
     ".s0{--c:var(--c0)}.s1{--c:var(--c1)}.s2{--c:var(--c2)}.s3{--c:var(--c3)}"
     ".s4{--c:var(--c4)}.s5{--c:var(--c5)}.s6{--c:var(--c6)}.s7{--c:var(--c7)}\n"
     ".h-4{fill:var(--n4)}.h-3{fill:var(--n3)}.h-2{fill:var(--n2)}.h-1{fill:var(--n1)}"

@@ -1,14 +1,16 @@
-/* report_svg.c: axes, points and labels. Coordinates are those of the viewBox; the page scales it. */
+/* report_svg.c: axes, points and labels. Coordinates are those of the viewBox; the page scales it.
+ */
 #include "report_svg.h"
 
 #include "json.h"
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-/* At this width the text, drawn at 12, is 10 pixels high on a telephone and 13 on a desk. */
-static const double WIDTH = 460, PLOT_HEIGHT = 230, FONT = 12;
+/* At this width the text, drawn at 13, is 11 pixels high on a telephone and 15 on a desk. */
+static const double WIDTH = 440, PLOT_HEIGHT = 230, FONT = 13;
 
 void mq_html_text(struct mq_buffer *out, const char *text)
 {
@@ -61,7 +63,11 @@ static void add_number_tick(struct mq_axis *axis, double at)
     const double shown = axis->percent ? 100 * at : at;
     /* What is 0 but for rounding of the steps is 0. */
     const double clean = fabs(shown) < 1e-12 * fabs(axis->max - axis->min) ? 0 : shown;
-    snprintf(label, sizeof label, "%.6g%s", clean, axis->percent ? "\u00a0%" : "");
+    const char *unit = axis->percent ? "\u00a0%" : "";
+    if (clean != 0 && fabs(clean) < 1e-4 && fabs(clean) >= 1e-7) /* %g would write 5e-05 */
+        snprintf(label, sizeof label, "%.*f%s", (int)ceil(-log10(fabs(clean)) - 1e-9), clean, unit);
+    else
+        snprintf(label, sizeof label, "%.6g%s", clean, unit);
     mq_axis_add_tick(axis, at, label);
 }
 
@@ -73,7 +79,10 @@ static void fit_linear(struct mq_axis *axis, double low, double high)
         high += room;
     }
     const double rough = (high - low) / 5, power = pow(10, floor(log10(rough)));
-    const double step = power * (rough / power > 5 ? 10 : rough / power > 2 ? 5 : rough / power > 1 ? 2 : 1);
+    const double step = power * (rough / power > 5   ? 10
+                                 : rough / power > 2 ? 5
+                                 : rough / power > 1 ? 2
+                                                     : 1);
     axis->min = floor(low / step + 1e-9) * step;
     axis->max = ceil(high / step - 1e-9) * step;
     for (int i = 0; i < MQ_TICKS && axis->min + i * step <= axis->max + step / 2; i++)
@@ -201,14 +210,14 @@ static void open_svg(struct mq_buffer *out, const char *id, double height, const
 static void put_mark(struct mq_buffer *out, int style, double x, double y, const char *tip)
 {
     static const char *const shapes[] = {
-        "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0z", /* circle */
-        "M-4 -4h8v8h-8z",                               /* square */
-        "M0 -5.5l5.5 5.5l-5.5 5.5l-5.5 -5.5z",          /* diamond */
-        "M0 -5l5 9h-10z",                               /* triangle */
-        "M0 5l5 -9h-10z",                               /* triangle, pointing down */
+        "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0z",              /* circle */
+        "M-4 -4h8v8h-8z",                                             /* square */
+        "M0 -5.5l5.5 5.5l-5.5 5.5l-5.5 -5.5z",                        /* diamond */
+        "M0 -5l5 9h-10z",                                             /* triangle */
+        "M0 5l5 -9h-10z",                                             /* triangle, pointing down */
         "M-1.6 -5h3.2v3.4h3.4v3.2h-3.4v3.4h-3.2v-3.4h-3.4v-3.2h3.4z", /* plus */
-        "M-2 -5h4v10h-4z",                              /* upright bar */
-        "M-5 -2h10v4h-10z",                             /* lying bar */
+        "M-2 -5h4v10h-4z",                                            /* upright bar */
+        "M-5 -2h10v4h-10z",                                           /* lying bar */
     };
     const int s = style % MQ_SERIES_STYLES;
     mq_buffer_printf(out, "<path class=\"mark s%d\" transform=\"translate(%.1f %.1f)\" d=\"%s\">",
@@ -301,6 +310,22 @@ void mq_chart_end(struct mq_chart *c)
 
 /* ---- what stands in it ---- */
 
+/* The area of a box that others cover or that lies outside the plot. */
+static double conflict(const struct mq_chart *c, struct mq_box b)
+{
+    double area = 0;
+    for (size_t i = 0; i < c->taken_count; i++) {
+        const struct mq_box t = c->taken[i];
+        const double w = fmin(b.right, t.right) - fmax(b.left, t.left);
+        const double h = fmin(b.bottom, t.bottom) - fmax(b.top, t.top);
+        if (w > 0 && h > 0)
+            area += w * h;
+    }
+    area += 100 * (fmax(0, c->plot.left - b.left) + fmax(0, b.right - c->plot.right));
+    area += 100 * (fmax(0, c->plot.top - b.top) + fmax(0, b.bottom - c->plot.bottom));
+    return area;
+}
+
 void mq_chart_level_line(struct mq_chart *c, double y, const char *words)
 {
     if (!(y >= c->y.min && y <= c->y.max))
@@ -310,11 +335,25 @@ void mq_chart_level_line(struct mq_chart *c, double y, const char *words)
                      c->plot.right);
     if (!words)
         return;
-    /* below its line, as it says what lies below; above it where the plot ends there */
-    const bool below = at + 16 < c->plot.bottom;
-    put_text(c->out, "tick", "end", c->plot.right - 3, below ? at + 13 : at - 4, words);
-    take(c, (struct mq_box){c->plot.right - 3 - text_width(words), below ? at : at - 16,
-                            c->plot.right, below ? at + 16 : at});
+    /* at the right end or the left, below the line (what it names lies there) or above */
+    const double width = text_width(words);
+    struct mq_box best = {0};
+    double least = INFINITY;
+    for (int place = 0; place < 4; place++) {
+        const double left = place & 1 ? c->plot.left + 4 : c->plot.right - 4 - width;
+        const double top = place & 2 ? at - 17 : at;
+        const struct mq_box box = {left, top, left + width, top + 17};
+        const double area = conflict(c, box);
+        if (area < least) {
+            least = area;
+            best = box;
+        }
+    }
+    const bool right = best.left > c->plot.left + 4;
+    put_text(c->out, "tick", right ? "end" : "start", right ? best.right : best.left, best.top + 13,
+             words);
+    take(c, best);
+    take(c, (struct mq_box){c->plot.left, at - 1, c->plot.right, at + 1});
 }
 
 void mq_chart_bar(struct mq_chart *c, double x0, double x1, double y, const char *tip)
@@ -322,9 +361,9 @@ void mq_chart_bar(struct mq_chart *c, double x0, double x1, double y, const char
     if (!isfinite(y))
         return;
     const double left = place_x(c, x0), right = place_x(c, x1), top = place_y(c, y);
-    mq_buffer_printf(
-        c->out, "<rect class=\"bar\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\">",
-        left + 1, top, fmax(0, right - left - 2), c->plot.bottom - top);
+    mq_buffer_printf(c->out,
+                     "<rect class=\"bar\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\">",
+                     left + 1, top, fmax(0, right - left - 2), c->plot.bottom - top);
     put_tip(c->out, tip);
     mq_buffer_puts(c->out, "</rect>\n");
 }
@@ -343,22 +382,28 @@ void mq_chart_point(struct mq_chart *c, double x, double y, double se, const cha
         return;
     }
     const double at_x = place_x(c, x), at_y = place_y(c, y);
-    const int s = c->style % MQ_SERIES_STYLES;
-    if (c->joined && c->has_previous)
-        mq_buffer_printf(c->out, "<path class=\"line s%d\" d=\"M%.1f %.1fL%.1f %.1f\"/>\n", s,
-                         c->previous_x, c->previous_y, at_x, at_y);
+    if (c->joined && c->has_previous) {
+        if (c->style < 0)
+            mq_buffer_puts(c->out, "<path class=\"join\"");
+        else
+            mq_buffer_printf(c->out, "<path class=\"line s%d\"", c->style % MQ_SERIES_STYLES);
+        mq_buffer_printf(c->out, " d=\"M%.1f %.1fL%.1f %.1f\"/>\n", c->previous_x, c->previous_y,
+                         at_x, at_y);
+    }
+    c->previous_x = at_x;
+    c->previous_y = at_y;
+    c->has_previous = true;
+    if (c->style < 0)
+        return;
     if (isfinite(se) && se > 0) {
         const double low = place_y(c, y - se), high = place_y(c, y + se);
         if (low - high > 2)
             mq_buffer_printf(
                 c->out,
-                "<path class=\"line s%d\" d=\"M%.1f %.1fV%.1fM%.1f %.1fh8M%.1f %.1fh8\"/>\n", s,
-                at_x, low, high, at_x - 4, low, at_x - 4, high);
+                "<path class=\"line s%d\" d=\"M%.1f %.1fV%.1fM%.1f %.1fh8M%.1f %.1fh8\"/>\n",
+                c->style % MQ_SERIES_STYLES, at_x, low, high, at_x - 4, low, at_x - 4, high);
     }
     put_mark(c->out, c->style, at_x, at_y, tip);
-    c->previous_x = at_x;
-    c->previous_y = at_y;
-    c->has_previous = true;
 }
 
 void mq_chart_reserve(struct mq_chart *c, double x, double y)
@@ -369,43 +414,38 @@ void mq_chart_reserve(struct mq_chart *c, double x, double y)
     take(c, (struct mq_box){at_x - 6, at_y - 6, at_x + 6, at_y + 6});
 }
 
-/* The area of a box that others cover or that lies outside the plot. */
-static double conflict(const struct mq_chart *c, struct mq_box b)
-{
-    double area = 0;
-    for (size_t i = 0; i < c->taken_count; i++) {
-        const struct mq_box t = c->taken[i];
-        const double w = fmin(b.right, t.right) - fmax(b.left, t.left);
-        const double h = fmin(b.bottom, t.bottom) - fmax(b.top, t.top);
-        if (w > 0 && h > 0)
-            area += w * h;
-    }
-    area += 100 * (fmax(0, c->plot.left - b.left) + fmax(0, b.right - c->plot.right));
-    area += 100 * (fmax(0, c->plot.top - b.top) + fmax(0, b.bottom - c->plot.bottom));
-    return area;
-}
+/* Where a point's words may stand: offsets of the text's start, the last in widths of the text.
+ * Above right comes first: a curve that falls to the right never passes there. */
+static const struct {
+    double x, y, shift;
+} label_places[] = {{7, -8, 0},   {9, 4, 0},  {-9, 4, -1},    {-7, -8, -1},
+                    {-7, 17, -1}, {7, 17, 0}, {0, -11, -0.5}, {0, 20, -0.5}};
 
 void mq_chart_label(struct mq_chart *c, double x, double y, const char *words)
 {
     if (!isfinite(x) || !isfinite(y))
         return;
     const double at_x = place_x(c, x), at_y = place_y(c, y), width = text_width(words);
-    /* right, left, above right, above left, below right, below left, above, below */
-    static const struct {
-        double x, y, shift; /* shift: of the text's left edge, in widths */
-    } places[] = {{9, 4, 0},    {-9, 4, -1}, {7, -8, 0},    {-7, -8, -1},
-                  {7, 17, 0},   {-7, 17, -1}, {0, -11, -0.5}, {0, 20, -0.5}};
     struct mq_box best = {0};
-    double least = INFINITY;
-    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-        const double left = at_x + places[i].x + places[i].shift * width;
-        const double base = at_y + places[i].y;
-        const struct mq_box box = {left, base - 11, left + width, base + 3};
-        const double area = conflict(c, box);
-        if (area < least) {
-            least = area;
-            best = box;
+    double least = INFINITY, away = 0;
+    /* Beside the point; or, where others crowd it, further off on a leader. */
+    for (int further = 0; further <= 5 && least > 0.1 * width; further++)
+        for (size_t i = 0; i < sizeof label_places / sizeof *label_places; i++) {
+            const double step = label_places[i].y < 0 ? -16 * further : 16 * further;
+            const double left = at_x + label_places[i].x + label_places[i].shift * width;
+            const double base = at_y + label_places[i].y + step;
+            const struct mq_box box = {left, base - 11, left + width, base + 3};
+            const double area = conflict(c, box);
+            if (area < least) {
+                least = area;
+                best = box;
+                away = step;
+            }
         }
+    if (away != 0) {
+        const double to_x = fmax(best.left, fmin(best.right, at_x));
+        mq_buffer_printf(c->out, "<path class=\"join\" d=\"M%.1f %.1fL%.1f %.1f\"/>\n", at_x,
+                         at_y + (away < 0 ? -6 : 6), to_x, away < 0 ? best.bottom : best.top);
     }
     put_text(c->out, "name", "start", best.left, best.bottom - 3, words);
     take(c, best);
@@ -425,19 +465,21 @@ static void heat_cell(const struct mq_heat *h, size_t row, size_t column, struct
     const double v = h->value(h->user, row, column);
     if (!isfinite(v))
         return;
-    mq_buffer_printf(h->out,
-                     "<rect class=\"h%d\" x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\">",
-                     heat_step(v, h->limit), box.left, box.top, box.right - box.left,
-                     box.bottom - box.top);
+    mq_buffer_printf(
+        h->out, "<rect class=\"h%d\" x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\">",
+        heat_step(v, h->limit), box.left, box.top, box.right - box.left, box.bottom - box.top);
     char words[96];
     snprintf(words, sizeof words, "layer %.0f, expert %zu: %+.3g", h->row_number(h->user, row),
              column, v);
     put_tip(h->out, words);
     mq_buffer_puts(h->out, "</rect>\n");
-    if (h->columns > 10)
+    if (h->columns > 10 || box.bottom - box.top < 14)
         return;
-    snprintf(words, sizeof words, "%+.2f", v);
-    put_text(h->out, "cell", "middle", (box.left + box.right) / 2, (box.top + box.bottom) / 2 + 4,
+    if (fabs(v) < 0.005)
+        snprintf(words, sizeof words, "0");
+    else
+        snprintf(words, sizeof words, "%+.2f", v);
+    put_text(h->out, abs(heat_step(v, h->limit)) == 4 ? "cell deep" : "cell", "middle", (box.left + box.right) / 2, (box.top + box.bottom) / 2 + 4,
              words);
 }
 
@@ -449,9 +491,9 @@ static void heat_key(const struct mq_heat *h, double left, double top)
     snprintf(words, sizeof words, "%+.2g", -h->limit);
     put_text(h->out, "tick", "end", left - 6, top + 10, words);
     for (int s = -4; s <= 4; s++)
-        mq_buffer_printf(h->out,
-                         "<rect class=\"h%d\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"12\"/>\n",
-                         s, left + (s + 4) * width, top, width);
+        mq_buffer_printf(
+            h->out, "<rect class=\"h%d\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"12\"/>\n", s,
+            left + (s + 4) * width, top, width);
     snprintf(words, sizeof words, "%+.2g", h->limit);
     put_text(h->out, "tick", "start", left + 9 * width + 6, top + 10, words);
     put_text(h->out, "label", "start", left + 9 * width + 52, top + 10, h->value_title);
@@ -463,7 +505,7 @@ void mq_heat_draw(const struct mq_heat *h)
         return;
     const double left = 52, top = 34, right = WIDTH - 8;
     const double cell_w = (right - left) / (double)h->columns;
-    const double cell_h = h->rows <= 8 ? 24 : h->rows <= 24 ? 16 : h->rows <= 64 ? 9 : 5;
+    const double cell_h = h->rows <= 8 ? 24 : h->rows <= 24 ? 16 : h->rows <= 48 ? 11 : 6;
     const double gap = cell_w > 8 && cell_h > 8 ? 1 : 0;
     const double bottom = top + cell_h * (double)h->rows;
     open_svg(h->out, h->id, bottom + 46, h->title, h->description);

@@ -1,9 +1,10 @@
 /*
- * report_svg.h: charts as inline SVG: axes with nice ticks, points with error bars, bands, heat maps.
+ * report_svg.h: charts as inline SVG: axes with nice ticks, points with error bars, bands, heat
+ * maps.
  *
- * Colours and fonts come from the page's style sheet by class (s0 ... s7 for the series, h-4 ... h4 for
- * heat), so that one drawing serves the light theme, the dark one and print. The series differ by
- * the shape of their marks too. All text that is given here is escaped here.
+ * Colours and fonts come from the page's style sheet by class (s0 ... s7 for the series, h-4 ... h4
+ * for heat), so that one drawing serves the light theme, the dark one and print. The series differ
+ * by the shape of their marks too. All text that is given here is escaped here.
  */
 #ifndef MQ_REPORT_SVG_H
 #define MQ_REPORT_SVG_H
@@ -69,13 +70,14 @@ struct mq_chart {
 void mq_chart_begin(struct mq_chart *chart);
 void mq_chart_end(struct mq_chart *chart);
 
-/* A horizontal line across the plot at y, with words at its right end (may be NULL). */
+/* A horizontal line across the plot at y, with words at one of its ends (may be NULL). */
 void mq_chart_level_line(struct mq_chart *chart, double y, const char *words);
 /* A bar from x0 to x1 standing on the x axis. */
 void mq_chart_bar(struct mq_chart *chart, double x0, double x1, double y, const char *tip);
 
-/* Points of one series; `joined` draws a line through them. A point whose x or y is not finite
- * breaks the line. se: one standard error in y, or NaN. `tip` shows when a mouse rests on it. */
+/* Points of one series; `joined` draws a line through them; style -1: a thin line without marks. A
+ * point whose x or y is not finite breaks the line. se: one standard error in y, or NaN. `tip`
+ * shows when a mouse rests on it. */
 void mq_chart_series(struct mq_chart *chart, int style, bool joined);
 void mq_chart_point(struct mq_chart *chart, double x, double y, double se, const char *tip);
 /* Keeps labels away from a point that is still to be drawn; all points first, then labels. */
@@ -84,7 +86,7 @@ void mq_chart_reserve(struct mq_chart *chart, double x, double y);
 void mq_chart_label(struct mq_chart *chart, double x, double y, const char *words);
 
 /* A table of coloured cells. Values from -limit to limit get one of nine colours; numbers are
- * printed in the cells if there are at most 10 columns. */
+ * printed in the cells where they have room. */
 struct mq_heat {
     struct mq_buffer *out;
     const char *id, *title, *description;

@@ -36,6 +36,22 @@ struct mq_estimate mq_estimate_difference(const double *x, const double *y, size
     return estimate(x, y, n);
 }
 
+struct mq_estimate mq_estimate_ratio(const double *x, const double *y, size_t n)
+{
+    double sum_x = 0, sum_y = 0, squares = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum_x += x[i];
+        sum_y += y[i];
+    }
+    const double ratio = sum_x / sum_y, mean_y = sum_y / (double)n;
+    for (size_t i = 0; i < n; i++) { /* their mean is 0 by the choice of the ratio */
+        const double d = x[i] - ratio * y[i];
+        squares += d * d;
+    }
+    const struct mq_estimate e = from_deviations(ratio, squares, n);
+    return (struct mq_estimate){e.value, e.se / fabs(mean_y)};
+}
+
 struct mq_estimate mq_estimate_sums(double sum, double sum_squares, size_t n)
 {
     const double mean = sum / (double)n, squares = sum_squares - mean * sum;

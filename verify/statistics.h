@@ -21,6 +21,10 @@ struct mq_estimate mq_estimate_mean(const double *x, size_t n);
 /* Of paired differences y - x. */
 struct mq_estimate mq_estimate_difference(const double *x, const double *y, size_t n);
 
+/* mean(x) / mean(y) of paired figures. Its standard error by the delta rule: that of the mean of
+ * x - ratio * y, over |mean(y)|. */
+struct mq_estimate mq_estimate_ratio(const double *x, const double *y, size_t n);
+
 /* From n figures' sum and sum of squares, where the figures themselves were not kept. */
 struct mq_estimate mq_estimate_sums(double sum, double sum_squares, size_t n);
 

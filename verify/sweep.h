@@ -12,9 +12,34 @@ struct mq_sweep_arm {
     struct mq_policy policy;
 };
 
+struct mq_sweep_options {
+    struct mq_protocol_options protocol;
+    /* Two more arms for each level, which separate the damage by coarse weights from that by wrong
+     * routes. */
+    bool swap;
+    /* One more arm: the source's weights with activations rounded to bf16
+     * (mq_arm.bf16_activations). What it loses is what no implementation in bf16 can avoid:
+     * differences below it mean nothing to such a one. */
+    bool noise_floor;
+};
+
+/*
+ * The 2x2 table of a level, weights by routes: neither is the baseline, both is the level itself,
+ * and these are the others. An arm that runs with another's routes takes its experts and their
+ * weights, at every token of every layer, and its own router decides nothing.
+ */
+struct mq_swap_result {
+    struct mq_arm_result weights; /* all of the level's weights, with the baseline's routes */
+    struct mq_arm_result routes;  /* the baseline's weights, with the routes that the level chose */
+    struct mq_loss_shares nll_shares, kld_shares;
+};
+
+enum mq_sweep_kind { MQ_SWEEP_BASELINE, MQ_SWEEP_LEVEL, MQ_SWEEP_NOISE_FLOOR };
+
 struct mq_sweep_row {
     const char *name;
-    struct mq_policy policy;        /* of the arm; all NULL for the baseline */
+    enum mq_sweep_kind kind;
+    struct mq_policy policy;        /* of a level; all NULL for the others */
     uint64_t weights, weight_bytes; /* all tensors; of the baseline, as it is stored */
     uint64_t file_bytes;            /* of the moeq file this would make; of the source's files */
     double bits_per_weight;         /* 8 weight_bytes / weights */
@@ -23,13 +48,16 @@ struct mq_sweep_row {
     double expert_relative_rmse;
     uint64_t expert_tensors_quantized;
     struct mq_arm_result result;
+    struct mq_swap_result *swap; /* of a level; NULL unless asked for */
 };
 
 struct mq_sweep_result {
     const struct mq_view *view;
     const char *text_path;
     struct mq_text_windows text;
-    struct mq_sweep_row *rows; /* [0]: the baseline, the source as it is stored; then one an arm */
+    /* [0]: the baseline, the source as it is stored; then one a level; then the noise floor if
+     * asked for */
+    struct mq_sweep_row *rows;
     size_t rows_count;
 };
 
@@ -39,7 +67,7 @@ struct mq_sweep_result {
  * outlive the result.
  */
 moeq_status mq_sweep(const struct mq_context *context, const struct mq_view *view,
-                     const char *text_path, const struct mq_protocol_options *options,
+                     const char *text_path, const struct mq_sweep_options *options,
                      const struct mq_sweep_arm *arms, size_t arms_count,
                      struct mq_sweep_result *result, moeq_error *err);
 void mq_sweep_result_free(struct mq_sweep_result *result);

@@ -50,10 +50,12 @@ static void set_up(struct fixture *f)
     f->levels[2] = levels_for(f->twin, "q3_k", "q8_0");
     f->levels[3] = levels_for(f->view, "q4_k", NULL);
     f->arms[0] = (struct mq_arm){.name = "stored", .view = f->view, .routes_from = -1};
-    f->arms[1] = (struct mq_arm){"q4_k", f->view, f->levels[1], MQ_EFFORT_DEFAULT, -1};
-    f->arms[2] =
-        (struct mq_arm){"q3_k, another view", f->twin, f->levels[2], MQ_EFFORT_DEFAULT, -1};
-    f->arms[3] = (struct mq_arm){"q4_k, routes of 0", f->view, f->levels[3], MQ_EFFORT_DEFAULT, 0};
+    f->arms[1] =
+        (struct mq_arm){.name = "q4_k", .view = f->view, .levels = f->levels[1], .routes_from = -1};
+    f->arms[2] = (struct mq_arm){
+        .name = "q3_k, another view", .view = f->twin, .levels = f->levels[2], .routes_from = -1};
+    f->arms[3] = (struct mq_arm){
+        .name = "q4_k, routes of 0", .view = f->view, .levels = f->levels[3], .routes_from = 0};
 }
 
 static void tear_down(struct fixture *f)

@@ -76,7 +76,7 @@ static void check_json(const struct mq_sweep_result *result)
 START_TEST(demo)
 {
     const struct mq_context context = {.isa = mq_isa_detect(), .threads = mq_cpu_count()};
-    const struct mq_protocol_options options = {.max_tokens = 2048};
+    const struct mq_sweep_options options = {.protocol.max_tokens = 2048};
     const struct mq_sweep_arm arms[] = {arm("bf16"), arm("q8_0"), arm("q4_k"), arm("q3_k")};
     struct mq_view *view;
     struct mq_sweep_result r;
@@ -112,7 +112,7 @@ END_TEST
 START_TEST(same_as_file)
 {
     const struct mq_context context = {.isa = mq_isa_detect(), .threads = 2};
-    const struct mq_protocol_options options = {.context = 128, .max_tokens = 1024};
+    const struct mq_sweep_options options = {.protocol = {.context = 128, .max_tokens = 1024}};
     const char *text = mq_test_source("demo/text.txt"), *path = mq_test_temporary("q3.moeq");
     const struct mq_convert_options how = {.output = path, .replace = true};
     const struct mq_sweep_arm arms[] = {arm("q3_k")};
@@ -127,7 +127,7 @@ START_TEST(same_as_file)
     ck_assert_msg(mq_convert(&context, plan, &how, &converted, &err) == MOEQ_OK, "%s", err.message);
     ck_assert_ok(mq_model_open(path, &file, &err));
     ck_assert_ok(mq_sweep(&context, view, text, &options, arms, 1, &swept, &err));
-    ck_assert_ok(mq_eval_text(&context, file, text, &options, &evaluated, &err));
+    ck_assert_ok(mq_eval_text(&context, file, text, &options.protocol, &evaluated, &err));
     ck_assert_uint_eq(swept.rows[1].file_bytes, converted.bytes_written);
     ck_assert_uint_eq(swept.text.ids_crc32, evaluated.text.ids_crc32);
     ck_assert(swept.rows[1].result.perplexity.nll.value == evaluated.perplexity.nll.value);
@@ -144,7 +144,7 @@ END_TEST
 START_TEST(refusals)
 {
     const struct mq_context context = {.isa = mq_isa_detect(), .threads = 1};
-    const struct mq_protocol_options options = {.max_tokens = 10};
+    const struct mq_sweep_options options = {.protocol.max_tokens = 10};
     const struct mq_sweep_arm arms[] = {arm("q8_0")};
     struct mq_view *view;
     struct mq_sweep_result r;

@@ -1,0 +1,148 @@
+/* report_files.c: the files of --report, and the facts of the run that stand in them. */
+#include "report_files.h"
+
+#include "file.h"
+#include "report.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+/* ---- before the run ---- */
+
+static bool same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* Hours of evaluation must not end at a folder that is not there. */
+static bool folder_is_writable(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    if (!slash)
+        return access(".", W_OK) == 0;
+    char *folder = strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    const bool ok = folder && mq_path_is_folder(folder) && access(folder, W_OK) == 0;
+    free(folder);
+    return ok;
+}
+
+bool mq_report_files_ok(const char *command, const struct mq_options *options,
+                        const char *const *inputs)
+{
+    for (size_t i = 0; i < options->report.count; i++) {
+        const char *path = options->report.values[i];
+        enum mq_report_format format;
+        if (!mq_report_format_of(path, &format)) {
+            mq_usage(command, "--report '%s': expected a name that ends in .html or .md", path);
+            return false;
+        }
+        for (const char *const *input = inputs; *input; input++)
+            if (same_file(path, *input)) {
+                mq_usage(command, "--report '%s' is an input of this run", path);
+                return false;
+            }
+        if (mq_path_is_folder(path) || !folder_is_writable(path)) {
+            mq_usage(command, "--report '%s': cannot write there", path);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- facts of the run ---- */
+
+/* As a shell would read it back. */
+static void put_argument(struct mq_buffer *b, const char *argument)
+{
+    static const char safe[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                               "%+,-./:=@_";
+    if (*argument && argument[strspn(argument, safe)] == '\0') {
+        mq_buffer_puts(b, argument);
+        return;
+    }
+    mq_buffer_putc(b, '\'');
+    for (const char *c = argument; *c; c++)
+        if (*c == '\'')
+            mq_buffer_puts(b, "'\\''");
+        else
+            mq_buffer_putc(b, *c);
+    mq_buffer_putc(b, '\'');
+}
+
+/* Of this process, from Linux; empty if it cannot be read. */
+static void read_command(struct mq_buffer *command)
+{
+    char bytes[1 << 14];
+    FILE *f = fopen("/proc/self/cmdline", "rb");
+    const size_t n = f ? fread(bytes, 1, sizeof bytes - 1, f) : 0;
+    if (f)
+        fclose(f);
+    bytes[n] = '\0';
+    for (size_t at = 0; at < n; at += strlen(bytes + at) + 1) {
+        const char *slash = at == 0 ? strrchr(bytes, '/') : NULL; /* the program's own folder */
+        if (at)
+            mq_buffer_putc(command, ' ');
+        put_argument(command, slash ? slash + 1 : bytes + at);
+    }
+}
+
+static void read_processor(char name[128])
+{
+    char line[512];
+    FILE *f = fopen("/proc/cpuinfo", "r");
+    name[0] = '\0';
+    while (f && !name[0] && fgets(line, sizeof line, f))
+        if (strncmp(line, "model name", 10) == 0 && strchr(line, ':'))
+            snprintf(name, 128, "%.120s",
+                     strchr(line, ':') + 1 + strspn(strchr(line, ':') + 1, " "));
+    if (f)
+        fclose(f);
+    name[strcspn(name, "\n")] = '\0';
+}
+
+static void add_run(cJSON *document, unsigned threads)
+{
+    cJSON *run = cJSON_AddObjectToObject(document, "run");
+    struct mq_buffer command = {0};
+    char processor[128], text[256];
+    read_command(&command);
+    read_processor(processor);
+    if (command.data && mq_buffer_ok(&command))
+        cJSON_AddStringToObject(run, "command", command.data);
+    if (processor[0])
+        cJSON_AddStringToObject(run, "processor", processor);
+    cJSON_AddStringToObject(run, "instruction_set", mq_isa_name(mq_isa_detect()));
+    cJSON_AddNumberToObject(run, "threads", threads);
+    struct utsname system;
+    if (uname(&system) == 0) {
+        snprintf(text, sizeof text, "%.60s %.100s, %.60s", system.sysname, system.release,
+                 system.machine);
+        cJSON_AddStringToObject(run, "system", text);
+    }
+    mq_buffer_free(&command);
+}
+
+enum mq_exit mq_report_files_write(const struct mq_options *options, unsigned threads,
+                                   cJSON *document)
+{
+    moeq_error err = {0};
+    if (!document) {
+        fprintf(stderr, "moeq: out of memory while writing the report\n");
+        return MQ_EXIT_FAILURE;
+    }
+    add_run(document, threads);
+    enum mq_exit code = MQ_EXIT_GOOD;
+    for (size_t i = 0; i < options->report.count && code == MQ_EXIT_GOOD; i++) {
+        if (mq_report_write(document, options->report.values[i], &err) != MOEQ_OK)
+            code = mq_report(&err);
+        else if (!options->json && !options->quiet)
+            printf("%sreport: %s\n", i ? "" : "\n", options->report.values[i]);
+    }
+    cJSON_Delete(document);
+    return code == MQ_EXIT_GOOD ? mq_finish_output() : code;
+}

@@ -1,0 +1,207 @@
+/*
+ * test_io_failures.c: converting with the n-th system call failing, for every n until all goes
+ * well; and with short and interrupted transfers. After each failure: an error with the file's
+ * name, no half-written OUT, and the next run ends with the bytes of an undisturbed one.
+ */
+#include "test_model.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* state of the wrappers; one thread converts, so plain variables do */
+static int countdown;   /* 0: off; 1: the next call fails */
+static int error_code;  /* with this errno */
+static bool short_transfers;
+static unsigned transfers;
+static int no_fallocate; /* the errno of a file system that has none */
+
+static bool fails(void)
+{
+    if (countdown <= 0 || --countdown > 0)
+        return false;
+    errno = error_code;
+    return true;
+}
+
+/* Declares the real function and the wrapper, which fails or passes on. */
+#define WRAP(type, name, parameters, arguments)                                                    \
+    type __real_##name parameters;                                                                 \
+    type __wrap_##name parameters;                                                                 \
+    type __wrap_##name parameters                                                                  \
+    {                                                                                              \
+        return fails() ? (type)-1 : __real_##name arguments;                                       \
+    }
+
+WRAP(int, fsync, (int fd), (fd))
+WRAP(int, fdatasync, (int fd), (fd))
+WRAP(int, ftruncate, (int fd, off_t n), (fd, n))
+WRAP(int, rename, (const char *from, const char *to), (from, to))
+
+int __real_open(const char *path, int flags, ...);
+int __wrap_open(const char *path, int flags, ...);
+ssize_t __real_pread(int fd, void *bytes, size_t n, off_t at);
+ssize_t __wrap_pread(int fd, void *bytes, size_t n, off_t at);
+ssize_t __real_pwrite(int fd, const void *bytes, size_t n, off_t at);
+ssize_t __wrap_pwrite(int fd, const void *bytes, size_t n, off_t at);
+
+int __real_fallocate(int fd, int mode, off_t at, off_t n);
+int __wrap_fallocate(int fd, int mode, off_t at, off_t n);
+
+int __wrap_fallocate(int fd, int mode, off_t at, off_t n)
+{
+    if (no_fallocate) {
+        errno = no_fallocate;
+        return -1;
+    }
+    return fails() ? -1 : __real_fallocate(fd, mode, at, n);
+}
+
+int __wrap_open(const char *path, int flags, ...)
+{
+    va_list args;
+    va_start(args, flags);
+    const mode_t mode = va_arg(args, mode_t);
+    va_end(args);
+    return fails() ? -1 : __real_open(path, flags, mode);
+}
+
+/* Every third transfer is interrupted, the others stop after at most 1000 bytes. */
+static bool interrupted(size_t *n)
+{
+    if (!short_transfers)
+        return false;
+    if (*n > 1000)
+        *n = 1000;
+    errno = EINTR;
+    return ++transfers % 3 == 0;
+}
+
+ssize_t __wrap_pread(int fd, void *bytes, size_t n, off_t at)
+{
+    return fails() || interrupted(&n) ? -1 : __real_pread(fd, bytes, n, at);
+}
+
+ssize_t __wrap_pwrite(int fd, const void *bytes, size_t n, off_t at)
+{
+    return fails() || interrupted(&n) ? -1 : __real_pwrite(fd, bytes, n, at);
+}
+
+static char reference[1024], output[1024];
+
+static moeq_status run(struct mq_convert_result *result, moeq_error *err)
+{
+    const struct mq_context context = {.isa = MQ_ISA_GENERIC, .threads = 1};
+    memset(err, 0, sizeof *err);
+    return test_convert(mq_test_source(MIXTRAL), "bf16", output, &context, result, err);
+}
+
+static void prepare(void)
+{
+    moeq_error err = {0};
+    strcpy(reference, mq_test_temporary("reference.moeq"));
+    strcpy(output, mq_test_temporary("output.moeq"));
+    unlink(reference);
+    ck_assert_msg(test_convert(mq_test_source(MIXTRAL), "bf16", reference, NULL, NULL, &err) ==
+                      MOEQ_OK, "%s", err.message);
+}
+
+static void clean(void)
+{
+    char path[1100];
+    static const char *const suffixes[] = {"", ".part", ".part.journal"};
+    for (int i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "%s%s", output, suffixes[i]);
+        unlink(path);
+    }
+}
+
+/* Every step-th call. */
+static void sweep(int step, int code, moeq_status expected)
+{
+    prepare();
+    for (int n = 1;; n += step) {
+        moeq_error err;
+        clean();
+        countdown = n;
+        error_code = code;
+        const moeq_status status = run(NULL, &err);
+        const bool reached = countdown <= 0;
+        countdown = 0;
+        if (!reached) {
+            ck_assert_msg(status == MOEQ_OK, "%s", err.message);
+            ck_assert_int_gt(n, 100); /* or the wrapping does not work */
+            break;
+        }
+        ck_assert_msg(status == expected, "call %d: %s: %s", n, moeq_status_text(status),
+                      err.message);
+        ck_assert_msg(err.path[0] != '\0', "call %d: no file in: %s", n, err.message);
+        /* Once renamed, the file is complete even if the folder's sync fails. */
+        if (access(output, F_OK) == 0)
+            ck_assert(test_files_equal(output, reference));
+        ck_assert_msg(run(NULL, &err) == MOEQ_OK, "after call %d: %s", n, err.message);
+        ck_assert_msg(test_files_equal(output, reference), "after call %d: other bytes", n);
+    }
+    clean();
+}
+
+START_TEST(every_call_fails_once)
+{
+    sweep(1, EIO, MOEQ_IO);
+}
+END_TEST
+
+START_TEST(the_disk_fills_up)
+{
+    sweep(5, ENOSPC, MOEQ_NO_SPACE);
+}
+END_TEST
+
+START_TEST(short_and_interrupted_transfers)
+{
+    moeq_error err;
+    prepare();
+    clean();
+    short_transfers = true;
+    const moeq_status status = run(NULL, &err);
+    short_transfers = false;
+    ck_assert_msg(status == MOEQ_OK, "%s", err.message);
+    ck_assert_uint_gt(transfers, 1000);
+    ck_assert(test_files_equal(output, reference));
+    clean();
+}
+END_TEST
+
+/* A file system that cannot reserve space still gets a file of the right size. */
+START_TEST(file_systems_without_fallocate)
+{
+    static const int codes[] = {EOPNOTSUPP, ENOSYS, EINVAL};
+    prepare();
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
+        moeq_error err;
+        clean();
+        no_fallocate = codes[i];
+        const moeq_status status = run(NULL, &err);
+        no_fallocate = 0;
+        ck_assert_msg(status == MOEQ_OK, "%s", err.message);
+        ck_assert(test_files_equal(output, reference));
+    }
+    clean();
+}
+END_TEST
+
+static void add_tests(TCase *tests)
+{
+    tcase_add_test(tests, every_call_fails_once);
+    tcase_add_test(tests, the_disk_fills_up);
+    tcase_add_test(tests, short_and_interrupted_transfers);
+    tcase_add_test(tests, file_systems_without_fallocate);
+}
+
+int main(void)
+{
+    return mq_test_main("test_io_failures", add_tests);
+}

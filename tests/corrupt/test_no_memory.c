@@ -1,0 +1,111 @@
+/*
+ * test_no_memory.c: opening, planning and converting with the n-th allocation failing, for every n
+ * until all goes well. (After SQLite's tests.) Each failure must be MOEQ_NO_MEMORY, leave no
+ * output, and leak nothing, which the sanitizer build sees. cJSON and zlib allocate in libraries of
+ * their own and are not reached.
+ */
+#include "test_model.h"
+
+#include <stdatomic.h>
+#include <string.h>
+#include <unistd.h>
+
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t count, size_t n);
+void *__real_realloc(void *p, size_t n);
+char *__real_strdup(const char *text);
+void *__wrap_malloc(size_t n);
+void *__wrap_calloc(size_t count, size_t n);
+void *__wrap_realloc(void *p, size_t n);
+char *__wrap_strdup(const char *text);
+
+static atomic_int countdown; /* 0: off; 1: the next allocation fails */
+
+static bool fails(void)
+{
+    return atomic_load(&countdown) > 0 && atomic_fetch_sub(&countdown, 1) == 1;
+}
+
+void *__wrap_malloc(size_t n)
+{
+    return fails() ? NULL : __real_malloc(n);
+}
+
+void *__wrap_calloc(size_t count, size_t n)
+{
+    return fails() ? NULL : __real_calloc(count, n);
+}
+
+void *__wrap_realloc(void *p, size_t n)
+{
+    return fails() ? NULL : __real_realloc(p, n);
+}
+
+char *__wrap_strdup(const char *text)
+{
+    return fails() ? NULL : __real_strdup(text);
+}
+
+/* Runs the whole job with allocation n failing; true if there were fewer than n. */
+static bool survives(const char *model, const char *output, int n)
+{
+    moeq_error err = {0};
+    const struct mq_context context = {.isa = MQ_ISA_GENERIC, .threads = 1};
+    unlink(output);
+    atomic_store(&countdown, n);
+    const moeq_status status = test_convert(model, "bf16", output, &context, NULL, &err);
+    const bool reached = atomic_exchange(&countdown, 0) == 0;
+    if (!reached) {
+        ck_assert_msg(status == MOEQ_OK, "%s", err.message);
+        return true;
+    }
+    ck_assert_msg(status == MOEQ_NO_MEMORY, "allocation %d of %s: %s: %s", n, model,
+                  moeq_status_text(status), err.message);
+    ck_assert_int_eq(err.status, MOEQ_NO_MEMORY);
+    ck_assert_msg(access(output, F_OK) != 0, "allocation %d: there is an output", n);
+    return false;
+}
+
+static void sweep(const char *model, const char *name)
+{
+    const char *output = mq_test_temporary(name);
+    int n = 1;
+    while (!survives(model, output, n))
+        n++;
+    ck_assert_int_gt(n, 50); /* or the wrapping does not work */
+    unlink(output);
+}
+
+START_TEST(sharded_folder)
+{
+    sweep(mq_test_source(MIXTRAL), "sharded.moeq");
+}
+END_TEST
+
+START_TEST(fused_folder)
+{
+    sweep(mq_test_source(MIXTRAL_FUSED), "fused.moeq");
+}
+END_TEST
+
+START_TEST(moeq_file)
+{
+    moeq_error err = {0};
+    char source[1024];
+    strcpy(source, mq_test_temporary("source.moeq"));
+    ck_assert_ok(test_convert(mq_test_source(MIXTRAL), "q8_0", source, NULL, NULL, &err));
+    sweep(source, "again.moeq");
+}
+END_TEST
+
+static void add_tests(TCase *tests)
+{
+    tcase_add_test(tests, sharded_folder);
+    tcase_add_test(tests, fused_folder);
+    tcase_add_test(tests, moeq_file);
+}
+
+int main(void)
+{
+    return mq_test_main("test_no_memory", add_tests);
+}

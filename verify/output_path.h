@@ -1,0 +1,12 @@
+/* output_path.h: an output must not replace what is being read. */
+#ifndef MQ_OUTPUT_PATH_H
+#define MQ_OUTPUT_PATH_H
+
+#include "model_view.h"
+
+/* Fails if `output`, or the part that becomes it ("<output>.part"), is one of the view's files or
+ * `other` (NULL: none), under whatever name, or exists and is no regular file. */
+moeq_status mq_refuse_output(const struct mq_view *view, const struct mq_file *other,
+                             const char *output, moeq_error *err);
+
+#endif

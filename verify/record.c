@@ -1,0 +1,421 @@
+/*
+ * record.c: one evaluation of the original, streamed to disk.
+ *
+ * All sizes are known before it starts, so the file is laid out, reserved and written at offsets.
+ * The evaluator hands over tokens in order, pass after pass: each tensor grows from its beginning to
+ * its end and its CRC-32 grows with it.
+ */
+#include "record.h"
+
+#include "checked.h"
+#include "error.h"
+#include "family.h"
+#include "json.h"
+#include "linear.h"
+#include "moeq_profile.h"
+#include "output_path.h"
+#include "st_writer.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+enum { COPY_BYTES = 4 << 20 }; /* of weights at a time */
+
+struct recorder {
+    const struct mq_context *context;
+    const struct mq_view *view;
+    struct mq_arena *arena;
+    struct mq_layout layout;
+    struct mq_st_writer writer;
+    uint32_t *crcs;    /* [layout.count] of what is written of an item, */
+    uint64_t *written; /* and how much that is */
+    size_t *item;      /* [sources]: item of the layout; by MQ_REF_* and, for routers, layer */
+};
+
+/* ---- layout ---- */
+
+static bool has_router(const struct mq_view *view, uint32_t layer)
+{
+    return mq_view_find(view, MQ_ROLE_ROUTER, (int32_t)layer, -1) != NULL;
+}
+
+uint64_t mq_record_token_bytes(const struct mq_view *view)
+{
+    uint64_t values = 1 + (uint64_t)view->hparams.hidden;
+    for (uint32_t layer = 0; layer < view->hparams.layers; layer++)
+        if (has_router(view, layer))
+            values += view->hparams.experts;
+    return 4 * values;
+}
+
+static const struct mq_tensor *find_head(const struct mq_view *view)
+{
+    return mq_view_find(view, view->hparams.tied_head ? MQ_ROLE_EMBEDDING : MQ_ROLE_HEAD, -1, -1);
+}
+
+/* The dtype that a tensor is recorded in: its own, or F32 for what is stored in blocks. */
+static enum mq_dtype recorded_dtype(const struct mq_tensor *tensor)
+{
+    for (int d = 0; d < MQ_DTYPE_COUNT; d++) {
+        const char *storage = mq_dtype_storage((enum mq_dtype)d);
+        if (storage && strcmp(storage, tensor->storage) == 0)
+            return (enum mq_dtype)d;
+    }
+    return MQ_F32;
+}
+
+moeq_status mq_record_layout(const struct mq_view *view, uint64_t windows, uint64_t window_tokens,
+                             const char *const *metadata, struct mq_arena *arena,
+                             struct mq_layout *layout, moeq_error *err)
+{
+    const struct mq_hparams *hp = &view->hparams;
+    uint64_t tokens;
+    struct mq_layout_item *items =
+        mq_arena_alloc(arena, MQ_REF_ROUTERS + (size_t)hp->layers + 1, sizeof *items);
+    if (!items)
+        return mq_fail_memory(err, "preparing a recording");
+    if (!mq_mul_u64(windows, window_tokens, &tokens))
+        return mq_fail(err, MOEQ_LIMIT, "too many tokens for a file");
+    items[MQ_REF_IDS] = (struct mq_layout_item){
+        .name = "input_ids", .dtype = MQ_I32, .dims = 2, .shape = {windows, window_tokens}};
+    items[MQ_REF_NORM] = (struct mq_layout_item){
+        .name = "output_norm",
+        .dtype = recorded_dtype(mq_view_find(view, MQ_ROLE_OUTPUT_NORM, -1, -1)),
+        .dims = 1,
+        .shape = {hp->hidden}};
+    items[MQ_REF_HEAD] = (struct mq_layout_item){.name = "head",
+                                                 .dtype = recorded_dtype(find_head(view)),
+                                                 .dims = 2,
+                                                 .shape = {hp->vocab, hp->hidden},
+                                                 .aligned = true};
+    items[MQ_REF_HIDDEN] = (struct mq_layout_item){.name = "hidden",
+                                                   .dtype = MQ_F32,
+                                                   .dims = 2,
+                                                   .shape = {tokens, hp->hidden},
+                                                   .aligned = true};
+    size_t n = MQ_REF_ROUTERS;
+    bool ok = true;
+    for (uint32_t layer = 0; layer < hp->layers; layer++) {
+        if (!has_router(view, layer))
+            continue;
+        items[n] = (struct mq_layout_item){.name = mq_arena_printf(arena, "router.%u", layer),
+                                           .dtype = MQ_F32,
+                                           .dims = 2,
+                                           .shape = {tokens, hp->experts}};
+        ok = ok && items[n++].name;
+    }
+    items[n++] = (struct mq_layout_item){
+        .name = "config.json", .dtype = MQ_U8, .dims = 1, .shape = {view->config_json.size}};
+    if (!ok)
+        return mq_fail_memory(err, "preparing a recording");
+    return mq_layout_build(items, n, metadata, arena, layout, err);
+}
+
+/* ---- what the file says of itself ---- */
+
+bool mq_tokenizer_fingerprint(const struct mq_view *view, uint32_t *crc)
+{
+    const struct mq_buffer *json = &view->tokenizer_json;
+    *crc = json->size ? (uint32_t)crc32_z(0, (const Bytef *)json->data, json->size) : 0;
+    return json->size > 0;
+}
+
+struct mq_stored_size mq_stored_size(const struct mq_view *view)
+{
+    struct mq_stored_size s = {0};
+    for (size_t i = 0; i < view->tensors_count; i++) {
+        s.weights += view->tensors[i].rows * view->tensors[i].cols;
+        s.weight_bytes += view->tensors[i].rows * view->tensors[i].row_bytes;
+    }
+    for (size_t i = 0; i < view->files_count; i++)
+        s.file_bytes += view->files[i].file.size_bytes;
+    return s;
+}
+
+static moeq_status crc_of_file(const struct mq_file *file, uint32_t *crc, moeq_error *err)
+{
+    unsigned char *bytes = malloc(COPY_BYTES);
+    moeq_status status = bytes ? MOEQ_OK : mq_fail_memory(err, "reading a text");
+    uLong c = 0;
+    for (uint64_t at = 0; at < file->size_bytes && status == MOEQ_OK; at += COPY_BYTES) {
+        const size_t n = (size_t)mq_min_u64(COPY_BYTES, file->size_bytes - at);
+        status = mq_file_read_at(file, at, bytes, n, err);
+        if (status == MOEQ_OK)
+            c = crc32_z(c, bytes, n);
+    }
+    free(bytes);
+    *crc = (uint32_t)c;
+    return status;
+}
+
+/* Names of files may be any bytes, JSON may not. */
+static void put_name(struct mq_buffer *b, const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    size_t bad;
+    if (!mq_utf8_valid(name, strlen(name), &bad))
+        name = "?";
+    mq_buffer_put_json(b, name, strlen(name));
+}
+
+static void print_sources(const struct mq_view *view, struct mq_buffer *b)
+{
+    for (size_t i = 0; i < view->files_count; i++) {
+        mq_buffer_puts(b, i ? ",{\"name\":" : "[{\"name\":");
+        put_name(b, view->files[i].name);
+        mq_buffer_printf(b, ",\"bytes\":%" PRIu64 ",\"header_crc32\":\"%08" PRIx32 "\"}",
+                         view->files[i].file.size_bytes, view->files[i].header_crc32);
+    }
+    mq_buffer_putc(b, ']');
+}
+
+/* The run as JSON; verify reads all of it but the text's bytes and CRC, which are for people. */
+static void print_run(const struct mq_view *view, const char *text_path, const struct mq_file *file,
+                      uint32_t text_crc, const struct mq_text_windows *text, struct mq_buffer *b)
+{
+    const struct mq_stored_size size = mq_stored_size(view);
+    uint32_t tokenizer;
+    mq_buffer_puts(b, "{\"text\":");
+    put_name(b, text_path);
+    mq_buffer_printf(b, ",\"text_bytes\":%" PRIu64 ",\"text_crc32\":\"%08" PRIx32 "\"",
+                     file->size_bytes, text_crc);
+    mq_buffer_printf(b, ",\"text_tokens\":%zu,\"protocol\":\"%s\"", text->text_tokens,
+                     mq_protocol_name(text->protocol));
+    if (text->bos >= 0)
+        mq_buffer_printf(b, ",\"bos\":%d", text->bos);
+    mq_buffer_printf(b, ",\"token_ids_crc32\":\"%08" PRIx32 "\"", text->ids_crc32);
+    if (mq_tokenizer_fingerprint(view, &tokenizer))
+        mq_buffer_printf(b, ",\"tokenizer_crc32\":\"%08" PRIx32 "\"", tokenizer);
+    mq_buffer_printf(b,
+                     ",\"weights\":%" PRIu64 ",\"weight_bytes\":%" PRIu64 ",\"file_bytes\":%" PRIu64
+                     "}",
+                     size.weights, size.weight_bytes, size.file_bytes);
+}
+
+static moeq_status lay_out(struct recorder *r, const char *text_path,
+                           const struct mq_file *text_file, const struct mq_text_windows *text,
+                           moeq_error *err)
+{
+    const struct mq_view *view = r->view;
+    struct mq_buffer source = {0}, run = {0};
+    uint32_t text_crc;
+    moeq_status status;
+    MQ_TRY_OUT(crc_of_file(text_file, &text_crc, err));
+    print_sources(view, &source);
+    print_run(view, text_path, text_file, text_crc, text, &run);
+    if (!mq_buffer_ok(&source) || !mq_buffer_ok(&run)) {
+        status = mq_fail_memory(err, "preparing a recording");
+        goto out;
+    }
+    const char *const metadata[] = {MQ_META_FORMAT,       MQ_REF_FORMAT,
+                                    MQ_REF_META_VERSION,  MQ_REF_VERSION,
+                                    MQ_REF_META_PRODUCER, "moeq " MOEQ_VERSION_STRING,
+                                    MQ_REF_META_FAMILY,   view->family->name,
+                                    MQ_REF_META_SOURCE,   source.data,
+                                    MQ_REF_META_RUN,      run.data,
+                                    NULL};
+    MQ_TRY_OUT(mq_record_layout(view, text->windows.count, text->windows.length, metadata, r->arena,
+                                &r->layout, err));
+    r->crcs = mq_arena_alloc(r->arena, r->layout.count, sizeof *r->crcs);
+    r->written = mq_arena_alloc(r->arena, r->layout.count, sizeof *r->written);
+    r->item = mq_arena_alloc(r->arena, MQ_REF_ROUTERS + (size_t)view->hparams.layers + 1,
+                             sizeof *r->item);
+    if (!r->crcs || !r->written || !r->item)
+        status = mq_fail_memory(err, "preparing a recording");
+out:
+    mq_buffer_free(&source);
+    mq_buffer_free(&run);
+    return status;
+}
+
+/* Where each source is. Routers are filed by layer, config.json behind them. */
+static void index_items(struct recorder *r)
+{
+    const uint32_t layers = r->view->hparams.layers;
+    uint32_t layer = 0;
+    for (size_t i = 0; i < r->layout.count; i++) {
+        const int64_t source = r->layout.items[i].source;
+        if (source >= MQ_REF_ROUTERS) {
+            while (layer < layers && !has_router(r->view, layer))
+                layer++;
+            r->item[MQ_REF_ROUTERS + layer++] = i; /* after the last layer: config.json */
+        } else if (source >= 0) {
+            r->item[source] = i;
+        }
+    }
+}
+
+/* ---- writing ---- */
+
+/* Appends bytes to an item. */
+static moeq_status append(struct recorder *r, size_t source, const void *bytes, uint64_t n,
+                          moeq_error *err)
+{
+    const size_t i = r->item[source];
+    const struct mq_layout_item *item = &r->layout.items[i];
+    if (!mq_range_ok(r->written[i], n, item->size_bytes))
+        return mq_fail_tensor(err, MOEQ_LIMIT, r->writer.path, item->name, item->offset,
+                              "more than its %" PRIu64 " bytes came", item->size_bytes);
+    MQ_TRY(mq_write_at(r->writer.fd, r->writer.part, item->offset + r->written[i], bytes, n, err));
+    r->crcs[i] = (uint32_t)crc32_z(r->crcs[i], bytes, n);
+    r->written[i] += n;
+    return MOEQ_OK;
+}
+
+/* A tensor of the original: its bytes, or the floats that its blocks decode to. */
+static moeq_status copy_weights(struct recorder *r, size_t source, const struct mq_tensor *tensor,
+                                moeq_error *err)
+{
+    const struct mq_weights weights = {
+        .view = r->view, .tensor = tensor, .storage = mq_level_find(tensor->storage)};
+    const bool plain = strcmp(mq_dtype_storage(recorded_dtype(tensor)), tensor->storage) == 0;
+    const uint64_t float_bytes = tensor->cols * sizeof(float);
+    const uint64_t step = mq_max_u64(1, COPY_BYTES / mq_max_u64(float_bytes, tensor->row_bytes));
+    uint8_t *bytes = malloc(step * tensor->row_bytes);
+    float *rows = malloc(step * float_bytes);
+    moeq_status status = MOEQ_OK;
+    if (!bytes || !rows || !weights.storage)
+        status = mq_fail_memory(err, "recording");
+    for (uint64_t row = 0, n; row < tensor->rows && status == MOEQ_OK; row += n) {
+        n = mq_min_u64(step, tensor->rows - row);
+        /* also where the bytes are copied as they are: this refuses weights that are not finite */
+        status = mq_weights_load(&weights, r->context->isa, row, n, bytes, rows, err);
+        if (status == MOEQ_OK && plain)
+            status = append(r, source, bytes, n * tensor->row_bytes, err);
+        else if (status == MOEQ_OK)
+            status = append(r, source, rows, n * float_bytes, err);
+    }
+    free(bytes);
+    free(rows);
+    return status;
+}
+
+static moeq_status append_floats(struct recorder *r, size_t source, size_t first_token,
+                                 const float *values, size_t n, moeq_error *err)
+{
+    const size_t bad = mq_first_not_finite(r->context->isa, values, n);
+    if (bad < n)
+        return mq_fail(err, MOEQ_UNSUPPORTED,
+                       "%s: %s: from token %zu on a value is not finite (%g): nothing to compare "
+                       "with",
+                       r->view->path, r->layout.items[r->item[source]].name, first_token,
+                       (double)values[bad]);
+    return append(r, source, values, n * sizeof(float), err);
+}
+
+static moeq_status on_hidden(void *user, uint32_t layer, size_t first_token, size_t tokens,
+                             const float *const *hidden, moeq_error *err)
+{
+    struct recorder *r = user;
+    if (layer != r->view->hparams.layers)
+        return MOEQ_OK;
+    return append_floats(r, MQ_REF_HIDDEN, first_token, hidden[0],
+                         tokens * r->view->hparams.hidden, err);
+}
+
+static moeq_status on_router(void *user, uint32_t layer, size_t first_token, size_t tokens,
+                             const struct mq_routes *routes, moeq_error *err)
+{
+    struct recorder *r = user;
+    return append_floats(r, MQ_REF_ROUTERS + layer, first_token, routes->logits,
+                         tokens * r->view->hparams.experts, err);
+}
+
+static void store_u32(unsigned char *p, uint32_t x)
+{
+    for (int i = 0; i < 4; i++)
+        p[i] = (unsigned char)(x >> (8 * i));
+}
+
+/* The checksum tensor: see mq_layout_crc_words. Padding was reserved as zeros. */
+static moeq_status write_checksums(struct recorder *r, moeq_error *err)
+{
+    static const unsigned char zeros[MQ_GROUP_ALIGN];
+    const struct mq_layout *l = &r->layout;
+    const size_t tensors = l->count - 1, words = mq_layout_crc_words(l);
+    unsigned char *table = malloc(4 * words);
+    if (!table)
+        return mq_fail_memory(err, "writing checksums");
+    moeq_status status = MOEQ_OK;
+    for (size_t i = 0; i < tensors && status == MOEQ_OK; i++) {
+        const struct mq_layout_item *item = &l->items[i];
+        if (item->source < 0)
+            r->crcs[i] = (uint32_t)crc32_z(0, zeros, item->size_bytes);
+        else if (r->written[i] != item->size_bytes)
+            status = mq_fail_tensor(err, MOEQ_IO, r->writer.path, item->name, item->offset,
+                                    "only %" PRIu64 " of its %" PRIu64 " bytes came", r->written[i],
+                                    item->size_bytes);
+        store_u32(table + 4 * i, r->crcs[i]);
+    }
+    store_u32(table + 4 * tensors,
+              (uint32_t)crc32_z(0, (const Bytef *)l->header, l->header_bytes));
+    store_u32(table + 4 * (tensors + 1), (uint32_t)crc32_z(0, table, 4 * (tensors + 1)));
+    if (status == MOEQ_OK)
+        status = mq_write_at(r->writer.fd, r->writer.part, l->items[tensors].offset, table,
+                             4 * words, err);
+    free(table);
+    return status;
+}
+
+/* Everything but the states, which the evaluation brings. */
+static moeq_status write_fixed(struct recorder *r, const struct mq_text_windows *text,
+                               moeq_error *err)
+{
+    const struct mq_view *view = r->view;
+    const uint64_t ids = text->windows.count * text->windows.length;
+    MQ_TRY(append(r, MQ_REF_IDS, text->windows.ids, ids * sizeof(int32_t), err));
+    MQ_TRY(copy_weights(r, MQ_REF_NORM, mq_view_find(view, MQ_ROLE_OUTPUT_NORM, -1, -1), err));
+    MQ_TRY(copy_weights(r, MQ_REF_HEAD, find_head(view), err));
+    return append(r, MQ_REF_ROUTERS + view->hparams.layers, view->config_json.data,
+                  view->config_json.size, err);
+}
+
+moeq_status mq_record(const struct mq_context *context, const struct mq_view *view,
+                      const struct mq_record_options *options, struct mq_record_result *result,
+                      moeq_error *err)
+{
+    struct recorder r = {.context = context,
+                         .view = view,
+                         .arena = mq_arena_create(),
+                         .writer = {.fd = -1}};
+    const struct mq_arm arm = {.name = "model", .view = view, .routes_from = -1};
+    const struct mq_observer observer = {
+        .user = &r, .on_hidden = on_hidden, .on_router = on_router};
+    struct mq_text_windows text = {0};
+    struct mq_file text_file = {.fd = -1};
+    moeq_status status;
+    if (!r.arena) {
+        status = mq_fail_memory(err, "preparing a recording");
+        goto out;
+    }
+    MQ_TRY_OUT(mq_file_open(options->text_path, &text_file, err));
+    MQ_TRY_OUT(mq_refuse_output(view, &text_file, options->output_path, err));
+    if (!options->replace && mq_path_exists(options->output_path)) {
+        status = mq_fail_file(err, MOEQ_INVALID_ARGUMENT, options->output_path,
+                              "exists already; --force replaces it");
+        goto out;
+    }
+    MQ_TRY_OUT(mq_protocol_text(&options->protocol, view, options->text_path, &text, err));
+    MQ_TRY_OUT(lay_out(&r, options->text_path, &text_file, &text, err));
+    index_items(&r);
+    MQ_TRY_OUT(mq_st_writer_open_raw(&r.writer, options->output_path, r.layout.header,
+                                     r.layout.header_bytes, r.layout.file_bytes, err));
+    MQ_TRY_OUT(write_fixed(&r, &text, err));
+    MQ_TRY_OUT(mq_evaluate(context, &arm, 1, &text.windows, &observer, err));
+    MQ_TRY_OUT(write_checksums(&r, err));
+    MQ_TRY_OUT(mq_st_writer_finish(&r.writer, err));
+    *result = (struct mq_record_result){.windows = text.windows.count,
+                                        .window_tokens = text.windows.length,
+                                        .file_bytes = r.layout.file_bytes,
+                                        .token_bytes = mq_record_token_bytes(view)};
+out:
+    mq_st_writer_abort(&r.writer);
+    if (text_file.fd >= 0)
+        mq_file_close(&text_file);
+    mq_text_windows_free(&text);
+    mq_arena_destroy(r.arena);
+    return status;
+}

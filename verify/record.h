@@ -1,0 +1,99 @@
+/*
+ * record.h: `record BASE -o REF`: what a later `verify` needs of the original, without its weights.
+ *
+ * REF is a safetensors file, laid out and checksummed as a moeq file is (so `check REF` works):
+ *
+ *     input_ids     I32 [windows, T]        what was evaluated, BOS already in place
+ *     output_norm   [hidden]                the final norm and the head, in the source's dtype if
+ *     head          [vocab, hidden]         that is F32, F16 or BF16; else the F32 it decodes to
+ *     hidden        F32 [windows*T, hidden] the final norm's input: exact logits from 16 KiB a token
+ *                                           where hidden is 4096, instead of 128 KiB and more
+ *     router.L      F32 [windows*T, experts] for each layer L that has a router: its raw logits
+ *     config.json   U8                      the architecture
+ *     moeq.pad.*, moeq.crc32                as in a moeq file (formats/FORMAT.md)
+ *
+ * Metadata: format "moeqref", moeqref.version, .producer, .family, .source (a JSON array: name, bytes
+ * and header CRC-32 of each file of the original), .run (a JSON object: protocol, text, tokenizer,
+ * sizes).
+ */
+#ifndef MQ_RECORD_H
+#define MQ_RECORD_H
+
+#include "moeq_layout.h"
+#include "protocol.h"
+
+#define MQ_REF_FORMAT "moeqref"
+#define MQ_REF_VERSION "1"
+#define MQ_REF_META_VERSION "moeqref.version"
+#define MQ_REF_META_PRODUCER "moeqref.producer"
+#define MQ_REF_META_FAMILY "moeqref.family"
+#define MQ_REF_META_SOURCE "moeqref.source"
+#define MQ_REF_META_RUN "moeqref.run"
+
+struct mq_record_options {
+    const char *text_path, *output_path;
+    struct mq_protocol_options protocol;
+    bool replace; /* an output that exists */
+};
+
+struct mq_record_result {
+    size_t windows, window_tokens;
+    uint64_t file_bytes, token_bytes; /* token_bytes: what one token more would add */
+};
+
+/*
+ * Streams into a file beside the output while the evaluation runs, with memory for the weights'
+ * panels and the tokens' states only; the file appears under its name when it is complete and on the
+ * disk. An output that is an input is refused.
+ */
+moeq_status mq_record(const struct mq_context *context, const struct mq_view *view,
+                      const struct mq_record_options *options, struct mq_record_result *result,
+                      moeq_error *err);
+
+/* The items of a recording, in file order but for padding and checksums: the layout's items have
+ * these as `source`; routers follow, one for each layer that has one; config.json is the last. */
+enum { MQ_REF_IDS, MQ_REF_NORM, MQ_REF_HEAD, MQ_REF_HIDDEN, MQ_REF_ROUTERS };
+
+/* Where everything goes, for so many windows. `metadata`: key, value, ..., NULL. */
+moeq_status mq_record_layout(const struct mq_view *view, uint64_t windows, uint64_t window_tokens,
+                             const char *const *metadata, struct mq_arena *arena,
+                             struct mq_layout *layout, moeq_error *err);
+
+/* Bytes that each token takes: its id, its final state, its router logits. */
+uint64_t mq_record_token_bytes(const struct mq_view *view);
+
+/* ---- reading ---- */
+
+/* A recording, opened. */
+struct mq_reference {
+    struct mq_view *view;         /* the original's architecture; of its weights norm and head alone */
+    struct mq_text_windows text;  /* as recorded */
+    struct mq_recording playback; /* for the arm that stands for the original */
+    const char *text_name;        /* as the text was called then */
+    uint64_t weights, weight_bytes, file_bytes; /* of the original */
+    struct mq_source_file *sources; /* its files: name, file.size_bytes and header_crc32 alone */
+    size_t sources_count;
+    bool has_tokenizer;
+    uint32_t tokenizer_crc32;
+    size_t *router_item; /* [layers]: entry of the file; the view's arena */
+    struct mq_safetensors *st;
+};
+
+/* Whether a file begins as recordings do. False for what cannot be read. */
+bool mq_is_reference(const char *path);
+
+/* Checks every checksum (the file is read once from end to end) and every shape. */
+moeq_status mq_reference_open(const struct mq_context *context, const char *path,
+                              struct mq_reference **reference, moeq_error *err);
+void mq_reference_close(struct mq_reference *reference); /* NULL is fine */
+
+/* CRC-32 of a model's tokenizer.json; false if it has none. */
+bool mq_tokenizer_fingerprint(const struct mq_view *view, uint32_t *crc);
+
+/* Bytes and weights of a model as it is stored. */
+struct mq_stored_size {
+    uint64_t weights, weight_bytes, file_bytes;
+};
+struct mq_stored_size mq_stored_size(const struct mq_view *view);
+
+#endif

@@ -1,0 +1,362 @@
+/*
+ * reference.c: a recording, read back.
+ *
+ * Its config.json makes the same table of tensors that the original has, so that the evaluator sees
+ * an arm of the right architecture; of the weights only the final norm and the head are there.
+ */
+#include "record.h"
+
+#include "checked.h"
+#include "error.h"
+#include "integrity.h"
+#include "json.h"
+#include "safetensors.h"
+#include "view_int.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The first bytes behind the header's length, as mq_layout_build prints them. */
+#define MAGIC "{\"__metadata__\":{\"format\":\"" MQ_REF_FORMAT "\""
+
+enum { MAX_CONFIG_BYTES = 16 << 20, MAX_RUN_BYTES = 1 << 16, MAX_SOURCES = 1 << 16 };
+
+bool mq_is_reference(const char *path)
+{
+    char start[8 + sizeof MAGIC - 1];
+    struct mq_file file;
+    if (mq_path_is_folder(path) || mq_file_open(path, &file, NULL) != MOEQ_OK)
+        return false;
+    const bool yes = file.size_bytes >= sizeof start &&
+                     mq_file_read_at(&file, 0, start, sizeof start, NULL) == MOEQ_OK &&
+                     memcmp(start + 8, MAGIC, sizeof MAGIC - 1) == 0;
+    mq_file_close(&file);
+    return yes;
+}
+
+/* Fails on the first damaged byte, and on a file that was cut short. */
+static moeq_status check_sums(const struct mq_context *context, const char *path, moeq_error *err)
+{
+    struct mq_integrity_result result;
+    MQ_TRY(mq_integrity_check(context, path, &result, err));
+    const moeq_status status = mq_integrity_status(&result, err);
+    mq_integrity_free(&result);
+    return status;
+}
+
+static moeq_status check_version(const struct mq_safetensors *st, moeq_error *err)
+{
+    const char *format = mq_metadata_get(st->metadata, MQ_META_FORMAT);
+    const char *version = mq_metadata_get(st->metadata, MQ_REF_META_VERSION);
+    if (!format || strcmp(format, MQ_REF_FORMAT) != 0)
+        return mq_fail_file(err, MOEQ_UNSUPPORTED, st->file.path, "is no recording of moeq record");
+    if (!version || strcmp(version, MQ_REF_VERSION) != 0)
+        return mq_fail_file(err, MOEQ_UNSUPPORTED, st->file.path,
+                            MQ_REF_META_VERSION " is \"%.20s\", this program reads \"" MQ_REF_VERSION
+                                                "\"",
+                            version ? version : "absent");
+    return MOEQ_OK;
+}
+
+/* An entry of this shape; b = 0: one dimension. */
+static moeq_status find(const struct mq_safetensors *st, const char *name, uint64_t a, uint64_t b,
+                        const struct mq_st_entry **found, moeq_error *err)
+{
+    const struct mq_st_entry *e = *found = mq_safetensors_find(st, name);
+    if (!e)
+        return mq_fail_file(err, MOEQ_MALFORMED, st->file.path, "tensor '%s' is missing", name);
+    if (e->dims != (b ? 2u : 1u) || e->shape[0] != a || (b && e->shape[1] != b))
+        return mq_fail_tensor(err, MOEQ_MALFORMED, st->file.path, name, e->offset,
+                              b ? "expected shape [%" PRIu64 ", %" PRIu64 "]"
+                                : "expected shape [%" PRIu64 "]",
+                              a, b);
+    return MOEQ_OK;
+}
+
+static moeq_status expect_dtype(const struct mq_safetensors *st, const struct mq_st_entry *e,
+                                enum mq_dtype dtype, moeq_error *err)
+{
+    if (e->dtype == dtype)
+        return MOEQ_OK;
+    return mq_fail_tensor(err, MOEQ_MALFORMED, st->file.path, e->name, e->offset,
+                          "expected dtype %s, found %s", mq_dtype_name(dtype),
+                          mq_dtype_name(e->dtype));
+}
+
+/* ---- the architecture ---- */
+
+static moeq_status read_config(struct mq_reference *r, moeq_error *err)
+{
+    const struct mq_st_entry *e = mq_safetensors_find(r->st, "config.json");
+    struct mq_view *view = r->view;
+    const char *path = r->st->file.path;
+    if (!e || e->dtype != MQ_U8 || e->dims != 1 || e->size_bytes > MAX_CONFIG_BYTES)
+        return mq_fail_file(err, MOEQ_MALFORMED, path,
+                            "expected a tensor 'config.json', U8, at most %d bytes",
+                            (int)MAX_CONFIG_BYTES);
+    char *text = malloc((size_t)e->size_bytes + 1);
+    if (!text)
+        return mq_fail_memory(err, "opening a recording");
+    moeq_status status =
+        mq_file_read_at(&r->st->file, e->offset, text, (size_t)e->size_bytes, err);
+    if (status == MOEQ_OK)
+        mq_buffer_append(&view->config_json, text, (size_t)e->size_bytes);
+    free(text);
+    MQ_TRY(status);
+    const char *name = mq_arena_printf(view->arena, "%s: config.json", path);
+    if (!name || !mq_buffer_ok(&view->config_json))
+        return mq_fail_memory(err, "opening a recording");
+    MQ_TRY(mq_config_parse(view->config_json.data, view->config_json.size, name, &view->family,
+                           &view->hparams, err));
+    return mq_view_build_from_config(view, MQ_BF16, err);
+}
+
+/* Points a tensor of the table at its bytes in the recording. */
+static moeq_status place(struct mq_reference *r, enum mq_role role, const char *name,
+                         moeq_error *err)
+{
+    const struct mq_tensor *found = mq_view_find(r->view, role, -1, -1);
+    const struct mq_st_entry *e;
+    if (!found)
+        return mq_fail_file(err, MOEQ_MALFORMED, r->st->file.path, "its architecture has no %s",
+                            mq_role_name(role));
+    struct mq_tensor *t = &r->view->tensors[found - r->view->tensors];
+    MQ_TRY(find(r->st, name, t->dims == 1 ? t->cols : t->rows, t->dims == 1 ? 0 : t->cols, &e, err));
+    const char *storage = mq_dtype_storage(e->dtype);
+    if (!storage)
+        return mq_fail_tensor(err, MOEQ_MALFORMED, r->st->file.path, name, e->offset,
+                              "expected F32, F16 or BF16, found %s", mq_dtype_name(e->dtype));
+    t->storage = storage;
+    t->row_bytes = t->cols * mq_dtype_bytes(e->dtype);
+    t->file = 0;
+    t->offset = e->offset;
+    return MOEQ_OK;
+}
+
+static moeq_status place_weights(struct mq_reference *r, moeq_error *err)
+{
+    struct mq_view *view = r->view;
+    const struct mq_file *file = &r->st->file;
+    view->files = mq_arena_alloc(view->arena, 2, sizeof *view->files);
+    if (!view->files)
+        return mq_fail_memory(err, "opening a recording");
+    /* All tensors are in a file that is not there, but for those that are placed. */
+    for (size_t i = 0; i < view->tensors_count; i++)
+        view->tensors[i].file = 1;
+    view->files[1].file = (struct mq_file){.fd = -1, .path = file->path};
+    view->files[0].name = r->st->file.path;
+    view->no_weights = false;
+    MQ_TRY(mq_file_open(file->path, &view->files[0].file, err));
+    view->files_count = 1; /* what is closed with the view */
+    MQ_TRY(place(r, MQ_ROLE_OUTPUT_NORM, "output_norm", err));
+    return place(r, view->hparams.tied_head ? MQ_ROLE_EMBEDDING : MQ_ROLE_HEAD, "head", err);
+}
+
+/* ---- the run ---- */
+
+static bool hex32(const cJSON *item, uint32_t *value)
+{
+    if (!cJSON_IsString(item) || strlen(item->valuestring) != 8 ||
+        strspn(item->valuestring, "0123456789abcdef") != 8)
+        return false;
+    *value = (uint32_t)strtoul(item->valuestring, NULL, 16);
+    return true;
+}
+
+struct run {
+    enum mq_protocol protocol;
+    uint64_t text_tokens, bos;
+    bool has_bos;
+    uint32_t ids_crc32;
+};
+
+static moeq_status read_run(struct mq_reference *r, struct run *run, moeq_error *err)
+{
+    const struct mq_json_limits limits = {.depth = 4, .values = 64};
+    const char *text = mq_metadata_get(r->st->metadata, MQ_REF_META_RUN), *path = r->st->file.path;
+    cJSON *o = NULL;
+    if (!text || strlen(text) > MAX_RUN_BYTES)
+        return mq_fail_file(err, MOEQ_MALFORMED, path, "metadata: no " MQ_REF_META_RUN);
+    MQ_TRY(mq_json_parse(text, strlen(text), &limits, path, 0, &o, err));
+    const cJSON *protocol = mq_json_get(o, "protocol"), *name = mq_json_get(o, "text");
+    const cJSON *bos = mq_json_get(o, "bos"), *tokenizer = mq_json_get(o, "tokenizer_crc32");
+    run->has_bos = bos != NULL;
+    r->has_tokenizer = tokenizer != NULL;
+    const bool ok = cJSON_IsString(protocol) &&
+                    mq_protocol_find(protocol->valuestring, &run->protocol) &&
+                    cJSON_IsString(name) &&
+                    mq_json_u64(mq_json_get(o, "text_tokens"), &run->text_tokens) &&
+                    (!bos || (mq_json_u64(bos, &run->bos) && run->bos < r->view->hparams.vocab)) &&
+                    hex32(mq_json_get(o, "token_ids_crc32"), &run->ids_crc32) &&
+                    (!tokenizer || hex32(tokenizer, &r->tokenizer_crc32)) &&
+                    mq_json_u64(mq_json_get(o, "weights"), &r->weights) &&
+                    mq_json_u64(mq_json_get(o, "weight_bytes"), &r->weight_bytes) &&
+                    mq_json_u64(mq_json_get(o, "file_bytes"), &r->file_bytes);
+    moeq_status status = MOEQ_OK;
+    if (!ok)
+        status = mq_fail_file(err, MOEQ_MALFORMED, path,
+                              "metadata: " MQ_REF_META_RUN " lacks something, or is no such object");
+    else if (!(r->text_name = mq_arena_strdup(r->view->arena, name->valuestring)))
+        status = mq_fail_memory(err, "opening a recording");
+    cJSON_Delete(o);
+    return status;
+}
+
+/* The original's files, for reports. */
+static moeq_status read_sources(struct mq_reference *r, moeq_error *err)
+{
+    const struct mq_json_limits limits = {.depth = 4, .values = 8 * MAX_SOURCES};
+    const char *text = mq_metadata_get(r->st->metadata, MQ_REF_META_SOURCE);
+    const char *path = r->st->file.path;
+    struct mq_arena *arena = r->view->arena;
+    cJSON *list = NULL;
+    const cJSON *file;
+    bool ok = true;
+    if (!text)
+        return mq_fail_file(err, MOEQ_MALFORMED, path, "metadata: no " MQ_REF_META_SOURCE);
+    MQ_TRY(mq_json_parse(text, strlen(text), &limits, path, 0, &list, err));
+    const int n = cJSON_IsArray(list) ? cJSON_GetArraySize(list) : 0;
+    r->sources = mq_arena_alloc(arena, (size_t)n + 1, sizeof *r->sources);
+    cJSON_ArrayForEach(file, list)
+    {
+        const cJSON *name = mq_json_get(file, "name");
+        struct mq_source_file *s = r->sources ? &r->sources[r->sources_count] : NULL;
+        ok = ok && s && r->sources_count < (size_t)n && cJSON_IsString(name) &&
+             (s->name = mq_arena_strdup(arena, name->valuestring)) &&
+             mq_json_u64(mq_json_get(file, "bytes"), &s->file.size_bytes) &&
+             hex32(mq_json_get(file, "header_crc32"), &s->header_crc32);
+        r->sources_count += ok;
+    }
+    cJSON_Delete(list);
+    return ok && n > 0 ? MOEQ_OK
+                       : mq_fail_file(err, MOEQ_MALFORMED, path,
+                                      "metadata: " MQ_REF_META_SOURCE " is no list of files");
+}
+
+/* The windows, cut again from the recorded ids: they come out as they are, BOS included. */
+static moeq_status read_windows(struct mq_reference *r, const struct run *run, moeq_error *err)
+{
+    const char *path = r->st->file.path;
+    const struct mq_st_entry *e = mq_safetensors_find(r->st, "input_ids");
+    if (!e || e->dtype != MQ_I32 || e->dims != 2 || !e->size_bytes)
+        return mq_fail_file(err, MOEQ_MALFORMED, path,
+                            "expected a tensor 'input_ids', I32 [windows, tokens], not empty");
+    int32_t *ids = malloc((size_t)e->size_bytes); /* not more than the file has */
+    if (!ids)
+        return mq_fail_memory(err, "opening a recording");
+    const struct mq_protocol_options options = {.protocol = run->protocol,
+                                                .context = (size_t)e->shape[1]};
+    moeq_status status;
+    MQ_TRY_OUT(mq_file_read_at(&r->st->file, e->offset, ids, (size_t)e->size_bytes, err));
+    MQ_TRY_OUT(mq_protocol_windows(&options, ids, (size_t)(e->size_bytes / 4), -1, path, &r->text,
+                                   err));
+    r->text.text_tokens = (size_t)run->text_tokens;
+    r->text.bos = run->has_bos ? (int32_t)run->bos : -1;
+    if (r->text.ids_crc32 != run->ids_crc32)
+        status = mq_fail_tensor(err, MOEQ_CORRUPT, path, e->name, e->offset,
+                                "token ids have CRC-32 %08" PRIx32 ", expected %08" PRIx32,
+                                r->text.ids_crc32, run->ids_crc32);
+out:
+    free(ids);
+    return status;
+}
+
+static moeq_status check_states(struct mq_reference *r, moeq_error *err)
+{
+    const struct mq_hparams *hp = &r->view->hparams;
+    const uint64_t tokens = (uint64_t)r->text.windows.count * r->text.windows.length;
+    const struct mq_st_entry *e;
+    r->router_item = mq_arena_alloc(r->view->arena, hp->layers, sizeof *r->router_item);
+    if (!r->router_item)
+        return mq_fail_memory(err, "opening a recording");
+    MQ_TRY(find(r->st, "hidden", tokens, hp->hidden, &e, err));
+    MQ_TRY(expect_dtype(r->st, e, MQ_F32, err));
+    for (uint32_t layer = 0; layer < hp->layers; layer++) {
+        char name[32];
+        if (!mq_view_find(r->view, MQ_ROLE_ROUTER, (int32_t)layer, -1))
+            continue;
+        snprintf(name, sizeof name, "router.%" PRIu32, layer);
+        MQ_TRY(find(r->st, name, tokens, hp->experts, &e, err));
+        MQ_TRY(expect_dtype(r->st, e, MQ_F32, err));
+        r->router_item[layer] = (size_t)(e - r->st->entries);
+    }
+    return MOEQ_OK;
+}
+
+/* ---- playback ---- */
+
+/* Rows of `width` floats, of tokens within what check_states has seen. */
+static moeq_status read_rows(const struct mq_reference *r, const struct mq_st_entry *e,
+                             size_t first_token, size_t tokens, uint64_t width, float *rows,
+                             moeq_error *err)
+{
+    return mq_file_read_at(&r->st->file, e->offset + first_token * width * sizeof(float), rows,
+                           tokens * width * sizeof(float), err);
+}
+
+static moeq_status read_hidden(void *user, size_t first_token, size_t tokens, float *hidden,
+                               moeq_error *err)
+{
+    const struct mq_reference *r = user;
+    return read_rows(r, mq_safetensors_find(r->st, "hidden"), first_token, tokens,
+                     r->view->hparams.hidden, hidden, err);
+}
+
+static moeq_status read_router(void *user, uint32_t layer, size_t first_token, size_t tokens,
+                               float *logits, moeq_error *err)
+{
+    const struct mq_reference *r = user;
+    return read_rows(r, &r->st->entries[r->router_item[layer]], first_token, tokens,
+                     r->view->hparams.experts, logits, err);
+}
+
+moeq_status mq_reference_open(const struct mq_context *context, const char *path,
+                              struct mq_reference **out, moeq_error *err)
+{
+    struct run run = {0};
+    moeq_status status;
+    *out = NULL;
+    MQ_TRY(check_sums(context, path, err));
+    struct mq_reference *r = calloc(1, sizeof *r);
+    if (!r)
+        return mq_fail_memory(err, "opening a recording");
+    r->view = mq_view_create(path);
+    struct mq_safetensors *st = r->view ? calloc(1, sizeof *st) : NULL;
+    if (!st) {
+        status = mq_fail_memory(err, "opening a recording");
+        goto out;
+    }
+    status = mq_safetensors_open(path, r->view->arena, st, err);
+    if (status != MOEQ_OK) {
+        free(st);
+        goto out;
+    }
+    r->st = st;
+    MQ_TRY_OUT(check_version(r->st, err));
+    MQ_TRY_OUT(read_config(r, err));
+    MQ_TRY_OUT(place_weights(r, err));
+    MQ_TRY_OUT(read_run(r, &run, err));
+    MQ_TRY_OUT(read_sources(r, err));
+    MQ_TRY_OUT(read_windows(r, &run, err));
+    MQ_TRY_OUT(check_states(r, err));
+    r->playback = (struct mq_recording){r, read_hidden, read_router};
+    *out = r;
+out:
+    if (status != MOEQ_OK)
+        mq_reference_close(r);
+    return status;
+}
+
+void mq_reference_close(struct mq_reference *r)
+{
+    if (!r)
+        return;
+    mq_text_windows_free(&r->text);
+    if (r->st)
+        mq_safetensors_close(r->st);
+    free(r->st);
+    mq_view_close(r->view);
+    free(r);
+}

@@ -1,0 +1,49 @@
+/*
+ * verify.h: `verify MODEL [MODEL_B] --against BASE|REF`: stored models judged against the original,
+ * or against a recording of it, with figures that are the same to the last digit.
+ */
+#ifndef MQ_VERIFY_H
+#define MQ_VERIFY_H
+
+#include "bootstrap.h"
+#include "record.h"
+#include "sweep.h"
+
+enum { MQ_VERIFY_MODELS = 2 };
+
+struct mq_verify_options {
+    const char *against; /* a model, or a recording */
+    /* Against a model. Against a recording, which has its own text: NULL, or one whose tokens are the
+     * same (anything else fails); the protocol is the recording's. */
+    const char *text_path;
+    struct mq_protocol_options protocol;
+};
+
+/* B minus A: of two models' figures, window by window. */
+struct mq_paired_difference {
+    const char *name; /* "kld_nats" */
+    struct mq_bootstrap b_minus_a;
+};
+
+struct mq_verify_result {
+    /* rows[0] the baseline, then the models; what a sweep says of its arms. `view` is the baseline's. */
+    struct mq_sweep_result sweep;
+    struct mq_reference *reference; /* NULL against a model */
+    struct mq_view *base;           /* NULL against a recording */
+    const char *paths[1 + MQ_VERIFY_MODELS];
+    struct mq_paired_difference differences[MQ_WINDOW_FIGURES]; /* with two models */
+    size_t differences_count;
+};
+
+/*
+ * views[count], 1 or 2 models; they and the strings in options must outlive the result. Fails, before
+ * anything is evaluated, if one of the models has another tokenizer or another architecture than the
+ * baseline (models without a tokenizer.json are compared by architecture alone, which includes the
+ * vocabulary's size).
+ */
+moeq_status mq_verify(const struct mq_context *context, const struct mq_view *const *views,
+                      size_t count, const struct mq_verify_options *options,
+                      struct mq_verify_result *result, moeq_error *err);
+void mq_verify_result_free(struct mq_verify_result *result);
+
+#endif
