@@ -12,7 +12,13 @@
 
 #include <cjson/cJSON.h>
 
-enum mq_exit { MQ_EXIT_GOOD = 0, MQ_EXIT_FAILURE = 1, MQ_EXIT_USAGE = 2, MQ_EXIT_REGRESSION = 3 };
+enum mq_exit {
+    MQ_EXIT_GOOD = 0,
+    MQ_EXIT_FAILURE = 1,
+    MQ_EXIT_USAGE = 2,
+    MQ_EXIT_REGRESSION = 3,
+    MQ_EXIT_INTERRUPTED = 130, /* 128 + SIGINT, as shells expect */
+};
 
 /* Repeated options keep the command line's strings. */
 struct mq_option_list {

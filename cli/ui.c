@@ -52,7 +52,7 @@ enum mq_exit mq_report(const moeq_error *err)
 {
     fprintf(stderr, "moeq: %s\n",
             err->message[0] ? err->message : moeq_status_text(err->status));
-    return MQ_EXIT_FAILURE;
+    return err->status == MOEQ_CANCELLED ? MQ_EXIT_INTERRUPTED : MQ_EXIT_FAILURE;
 }
 
 enum mq_exit mq_finish_output(void)

@@ -456,7 +456,7 @@ bool mq_figure_changed_layers(const struct mq_report *r, struct mq_buffer *out)
 
 /* ---- expert load ---- */
 
-/* The share of tokens that an expert gets in a layer, arm minus baseline, in percentage points. */
+/* The share of a layer's choices that an expert gets, arm minus baseline, in percentage points. */
 static double load_shift(const void *layers, size_t row, size_t column)
 {
     const cJSON *load = mq_json_get(cJSON_GetArrayItem(layers, (int)row), "expert_load");
@@ -519,8 +519,9 @@ bool mq_figure_loads(const struct mq_report *r, struct mq_buffer *out)
             .out = out,
             .id = id,
             .title = title,
-            .description = "For each layer (row) and expert (column), how much larger or smaller "
-                           "the share of the layer's choices that the expert gets, in percentage points.",
+            .description = "For each layer (row) and expert (column): the share of the layer's "
+                           "choices that go to the expert, minus its share in the source, in "
+                           "percentage points.",
             .column_title = "expert",
             .row_title = "layer",
             .value_title = "percentage points",

@@ -479,8 +479,8 @@ static void heat_cell(const struct mq_heat *h, size_t row, size_t column, struct
         snprintf(words, sizeof words, "0");
     else
         snprintf(words, sizeof words, "%+.2f", v);
-    put_text(h->out, abs(heat_step(v, h->limit)) == 4 ? "cell deep" : "cell", "middle", (box.left + box.right) / 2, (box.top + box.bottom) / 2 + 4,
-             words);
+    put_text(h->out, abs(heat_step(v, h->limit)) == 4 ? "cell deep" : "cell", "middle",
+             (box.left + box.right) / 2, (box.top + box.bottom) / 2 + 4, words);
 }
 
 /* The nine colours and the values at their ends. */

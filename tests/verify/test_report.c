@@ -1,0 +1,390 @@
+/* Reports of documents made by hand: the verdict, the numbers' form, escaping, what happens to
+ * nulls and missing parts, and that the pages are well-formed and load nothing. */
+#include "test_support.h"
+
+#include "file.h"
+#include "report.h"
+#include "report_doc.h"
+#include "report_svg.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A level's row: size in bytes, KLD, routing agreement. */
+static void add_row(cJSON *rows, const char *name, double bytes, double kld, double exact)
+{
+    char text[2048];
+    snprintf(text, sizeof text,
+             "{\"name\": \"x\", \"is_baseline\": false, \"file_bytes\": %.0f, "
+             "\"bits_per_weight\": 4.5, \"perplexity\": {\"value\": 5, \"se\": 0.1}, "
+             "\"ppl_ratio\": {\"value\": 1.003, \"se\": 0.0005}, "
+             "\"ln_ppl_ratio\": {\"value\": 0.003, \"se\": 0.0005}, "
+             "\"kld_nats\": {\"mean\": {\"value\": %.9g, \"se\": 0.00001}, \"median\": 0.001, "
+             "\"p90\": 0.01, \"p99\": 0.1, \"p99_9\": 0.2, \"max\": 0.5, \"tokens\": 1000}, "
+             "\"same_top_rate\": {\"value\": 0.953, \"se\": 0.002}, \"routing\": {"
+             "\"overall\": {\"exact_set_rate\": {\"value\": %.6g, \"se\": 0.001}}, "
+             "\"layers\": [{\"layer\": 0, \"exact_set_rate\": {\"value\": 0.97, \"se\": 0.001}, "
+             "\"expert_load\": {\"baseline\": [0.25, 0.75], \"arm\": [0.2, 0.8]}}, "
+             "{\"layer\": 1, \"exact_set_rate\": {\"value\": null, \"se\": null}}], "
+             "\"kld_by_changed_layers\": ["
+             "{\"changed_layers\": 0, \"or_more\": false, \"scored_tokens\": 900, "
+             "\"kld_mean_nats\": {\"value\": 0.001, \"se\": 0.0001}}, "
+             "{\"changed_layers\": 1, \"or_more\": true, \"scored_tokens\": 100, "
+             "\"kld_mean_nats\": {\"value\": 0.027, \"se\": 0.002}}], "
+             "\"baseline_margins\": ["
+             "{\"from_logits\": 0, \"to_logits\": 0.1, \"choices\": 100, \"changed\": 30}, "
+             "{\"from_logits\": 0.1, \"to_logits\": null, \"choices\": 900, \"changed\": 1}]}}",
+             bytes, kld, exact);
+    cJSON *row = cJSON_Parse(text);
+    ck_assert_ptr_nonnull(row);
+    cJSON_ReplaceItemInObject(row, "name", cJSON_CreateString(name));
+    cJSON_AddItemToArray(rows, row);
+}
+
+static cJSON *sweep_document(const char *path)
+{
+    cJSON *document = cJSON_Parse(
+        "{\"moeq_result\": \"sweep\", \"producer\": \"moeq\", \"text\": \"wiki.txt\", "
+        "\"model\": {\"family\": \"mixtral\", \"layers\": 2, \"experts\": 2, "
+        "\"experts_per_token\": 1}, \"protocol\": {\"name\": \"half\", \"windows\": 4, "
+        "\"scored_tokens\": 1000}, \"rows\": [{\"name\": \"source\", \"is_baseline\": true, "
+        "\"file_bytes\": 16000000000, \"bits_per_weight\": 16, "
+        "\"perplexity\": {\"value\": 4.98, \"se\": 0.1}}]}");
+    ck_assert_ptr_nonnull(document);
+    cJSON *model = cJSON_GetObjectItem(document, "model");
+    cJSON_AddStringToObject(model, "path", path);
+    return document;
+}
+
+static cJSON *three_levels(const char *path)
+{
+    cJSON *document = sweep_document(path), *rows = cJSON_GetObjectItem(document, "rows");
+    add_row(rows, "q8_0", 8.5e9, 0.0012, 0.997);
+    add_row(rows, "q4_k", 4.5e9, 0.0309, 0.978);
+    add_row(rows, "q3_k", 3.4e9, 0.11, 0.93);
+    return document;
+}
+
+static char *rendered(const cJSON *document, enum mq_report_format format)
+{
+    struct mq_buffer out = {0};
+    moeq_error err = {0};
+    ck_assert_ok(mq_report_render(document, format, &out, &err));
+    return out.data; /* the caller frees it */
+}
+
+/* ---- the verdict ---- */
+
+START_TEST(bands_follow_the_published_levels)
+{
+    ck_assert_int_eq(mq_quality_of(0), MQ_QUALITY_IDENTICAL);
+    ck_assert_int_eq(mq_quality_of(0.0019), MQ_QUALITY_NEAR_LOSSLESS);
+    ck_assert_int_eq(mq_quality_of(0.002), MQ_QUALITY_EXCELLENT);
+    ck_assert_int_eq(mq_quality_of(0.01), MQ_QUALITY_FOUR_BIT);
+    ck_assert_int_eq(mq_quality_of(0.1), MQ_QUALITY_THREE_BIT);
+    ck_assert_int_eq(mq_quality_of(0.31), MQ_QUALITY_POOR);
+    ck_assert_int_eq(mq_quality_of(NAN), MQ_QUALITY_UNKNOWN);
+}
+END_TEST
+
+START_TEST(recommends_the_smallest_usable_level)
+{
+    cJSON *document = three_levels("m");
+    struct mq_report report;
+    moeq_error err = {0};
+    ck_assert_ok(mq_report_read(document, &report, &err));
+    ck_assert_str_eq(report.recommended->name, "q4_k");
+    ck_assert(report.recommended_is_usable);
+    ck_assert_ptr_null(report.lighter);
+    ck_assert_str_eq(report.closer->name, "q8_0");
+    /* A better class for at most a quarter more memory is worth it. */
+    add_row(cJSON_GetObjectItem(document, "rows"), "q5_k", 5.5e9, 0.009, 0.99);
+    ck_assert_ok(mq_report_read(document, &report, &err));
+    ck_assert_str_eq(report.recommended->name, "q5_k");
+    ck_assert_str_eq(report.lighter->name, "q4_k");
+    struct mq_buffer words = {0};
+    mq_report_headline(&report, &words);
+    ck_assert_str_eq(words.data, "Take q5_k: 34.4\u00a0% of the memory, output almost unchanged.");
+    mq_buffer_clear(&words);
+    mq_report_sentence(&report.arms[2], &words);
+    ck_assert_str_eq(
+        words.data, "28.1\u00a0% of the size (4.19\u00a0GiB), small change of the output, usual at "
+                    "4 bits (KLD 0.031, 95.3\u00a0% same top token, perplexity +0.30\u00a0%), "
+                    "97.8\u00a0% of expert choices intact.");
+    mq_buffer_free(&words);
+    cJSON_Delete(document);
+}
+END_TEST
+
+START_TEST(says_so_when_no_level_is_usable)
+{
+    cJSON *document = sweep_document("m");
+    add_row(cJSON_GetObjectItem(document, "rows"), "q2_k", 2e9, 0.4, 0.8);
+    add_row(cJSON_GetObjectItem(document, "rows"), "q3_k", 3e9, 0.2, 0.9);
+    struct mq_report report;
+    moeq_error err = {0};
+    ck_assert_ok(mq_report_read(document, &report, &err));
+    ck_assert_str_eq(report.recommended->name, "q3_k");
+    ck_assert(!report.recommended_is_usable);
+    cJSON_Delete(document);
+}
+END_TEST
+
+START_TEST(refuses_other_documents)
+{
+    static const char *const texts[] = {"{}", "[]", "{\"moeq_result\": \"eval\", \"rows\": [{}]}",
+                                        "{\"moeq_result\": \"sweep\", \"rows\": []}",
+                                        "{\"moeq_result\": \"sweep\", \"rows\": [3]}"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        cJSON *document = cJSON_Parse(texts[i]);
+        struct mq_buffer out = {0};
+        moeq_error err = {0};
+        ck_assert_int_eq(mq_report_render(document, MQ_REPORT_HTML, &out, &err), MOEQ_MALFORMED);
+        ck_assert_ptr_nonnull(strstr(err.message, "report: "));
+        mq_buffer_free(&out);
+        cJSON_Delete(document);
+    }
+}
+END_TEST
+
+/* ---- numbers ---- */
+
+START_TEST(numbers_as_text)
+{
+    ck_assert_str_eq(mq_words_sig(0.00309249, 5).s, "0.0030925");
+    ck_assert_str_eq(mq_words_sig(12345678, 5).s, "12345678");
+    ck_assert_str_eq(mq_words_sig(1e-9, 3).s, "1.00e-09");
+    ck_assert_str_eq(mq_words_sig(0, 5).s, "0");
+    ck_assert_str_eq(mq_words_sig(NAN, 5).s, "not defined");
+    ck_assert_str_eq(mq_words_sig(INFINITY, 5).s, "not defined");
+    ck_assert_str_eq(mq_words_estimate((struct mq_estimate){0.0030925, 0.000136}, 5).s,
+                     "0.0030925 ± 0.00014");
+    ck_assert_str_eq(mq_words_estimate((struct mq_estimate){2, NAN}, 3).s, "2.00");
+    ck_assert_str_eq(mq_words_percent(0.9778).s, "97.8\u00a0%");
+    ck_assert_str_eq(mq_words_percent(0.99997).s, "99.997\u00a0%"); /* not 100 % */
+    ck_assert_str_eq(mq_words_percent(0.00004).s, "0.004\u00a0%");
+    ck_assert_str_eq(mq_words_percent(1).s, "100\u00a0%");
+    ck_assert_str_eq(mq_words_percent_estimate((struct mq_estimate){0.97785, 0.00063}).s,
+                     "97.785 ± 0.063\u00a0%");
+    ck_assert_str_eq(mq_words_bytes(4.5 * 0x1p30).s, "4.50\u00a0GiB");
+    ck_assert_str_eq(mq_words_count(1234567).s, "1,234,567");
+    ck_assert_str_eq(mq_words_count(999).s, "999");
+}
+END_TEST
+
+START_TEST(axes_end_at_round_numbers)
+{
+    struct mq_axis linear = {0}, logarithmic = {.logarithmic = true}, whole = {0};
+    mq_axis_fit(&linear, 3.1, 6.6);
+    ck_assert(linear.min == 3 && linear.max == 7);
+    ck_assert_str_eq(linear.ticks[1].label, "4");
+    mq_axis_fit(&logarithmic, 0.00013, 0.016);
+    ck_assert_double_eq_tol(logarithmic.min, 1e-4, 1e-12);
+    ck_assert_double_eq_tol(logarithmic.max, 0.02, 1e-12);
+    mq_axis_fit_integers(&whole, 0, 31);
+    ck_assert_str_eq(whole.ticks[1].label, "5");
+    /* What is not finite, or has no extent, still gives an axis. */
+    const double odd[][2] = {{NAN, NAN}, {INFINITY, -INFINITY}, {2, 2}, {0, 0}, {-1e308, 1e308}};
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++)
+        for (int k = 0; k < 2; k++) {
+            struct mq_axis axis = {.logarithmic = k};
+            mq_axis_fit(&axis, odd[i][0], odd[i][1]);
+            ck_assert(axis.max > axis.min && axis.ticks_count >= 2);
+        }
+}
+END_TEST
+
+/* ---- the page ---- */
+
+/* Every tag that opens closes, in order; attributes are quoted, so '>' inside them is escaped. */
+static void check_balanced(const char *html)
+{
+    char names[64][16];
+    size_t depth = 0;
+    for (const char *p = html; (p = strchr(p, '<')); p++) {
+        if (p[1] == '!')
+            continue;
+        char name[16];
+        ck_assert_int_eq(sscanf(p + 1 + (p[1] == '/'), "%15[a-z0-9]", name), 1);
+        const char *end = strchr(p, '>');
+        ck_assert_ptr_nonnull(end);
+        if (p[1] == '/') {
+            ck_assert_uint_gt(depth, 0);
+            ck_assert_str_eq(names[--depth], name);
+        } else if (end[-1] != '/' && strcmp(name, "meta") && strcmp(name, "link") &&
+                   strcmp(name, "br")) {
+            ck_assert_uint_lt(depth, 64);
+            strcpy(names[depth++], name);
+        }
+    }
+    ck_assert_uint_eq(depth, 0);
+}
+
+static size_t count(const char *text, const char *what)
+{
+    size_t n = 0;
+    for (const char *p = text; (p = strstr(p, what)); p += strlen(what))
+        n++;
+    return n;
+}
+
+static void check_page(const char *html)
+{
+    static const char *const forbidden[] = {"<script", "http:", "https:", "src=",  "url(",
+                                            "@import", "nan",   "inf\"",  "onload"};
+    check_balanced(html);
+    for (size_t i = 0; i < sizeof forbidden / sizeof *forbidden; i++)
+        ck_assert_msg(!strstr(html, forbidden[i]), "the page has '%s'", forbidden[i]);
+    const size_t charts = count(html, "<svg ");
+    ck_assert_uint_eq(count(html, "role=\"img\""), charts);
+    ck_assert_uint_eq(count(html, "<desc "), charts);
+    ck_assert_uint_eq(count(html, "<table"), count(html, "<caption"));
+    ck_assert_uint_eq(count(html, "<th>"), 0); /* each has a scope */
+}
+
+START_TEST(page_holds_every_part)
+{
+    cJSON *document = three_levels("mixtral");
+    char *html = rendered(document, MQ_REPORT_HTML), *again = rendered(document, MQ_REPORT_HTML);
+    check_page(html);
+    ck_assert_str_eq(html, again);
+    static const char *const parts[] = {"Take q4_k",
+                                        "id=\"kld-t\"",
+                                        "id=\"ppl-t\"",
+                                        "id=\"layers-t\"",
+                                        "99 %",
+                                        "id=\"margins-t\"",
+                                        "id=\"changed-t\"",
+                                        "id=\"load-1-t\"",
+                                        "@media print",
+                                        "prefers-color-scheme:dark"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        ck_assert_msg(strstr(html, parts[i]), "the page lacks '%s'", parts[i]);
+    free(html);
+    free(again);
+    cJSON_Delete(document);
+}
+END_TEST
+
+START_TEST(text_from_files_is_escaped)
+{
+    cJSON *document = three_levels("<script>alert(1)</script>&\"'\x01\xff|`*");
+    cJSON_ReplaceItemInObject(cJSON_GetArrayItem(cJSON_GetObjectItem(document, "rows"), 2), "name",
+                              cJSON_CreateString("\"><img src=x onerror=y>|<"));
+    char *html = rendered(document, MQ_REPORT_HTML), *md = rendered(document, MQ_REPORT_MARKDOWN);
+    ck_assert_ptr_null(strstr(html, "<script"));
+    ck_assert_ptr_null(strstr(html, "<img"));
+    ck_assert_ptr_nonnull(
+        strstr(html, "&lt;script&gt;alert(1)&lt;/script&gt;&amp;&quot;&#39;\ufffd\ufffd|"));
+    check_balanced(html);
+    ck_assert_ptr_null(strstr(md, "<script"));
+    ck_assert_ptr_null(strstr(md, "<img"));
+    ck_assert_ptr_nonnull(strstr(md, "\\|\\`\\*"));
+    free(html);
+    free(md);
+    cJSON_Delete(document);
+}
+END_TEST
+
+/* Every number of a tree becomes null. */
+static void forget_numbers(cJSON *item)
+{
+    if (cJSON_IsNumber(item))
+        item->type = (item->type & ~0xff) | cJSON_NULL;
+    for (cJSON *child = item->child; child; child = child->next)
+        forget_numbers(child);
+}
+
+START_TEST(nulls_and_absent_parts)
+{
+    cJSON *document = three_levels("m");
+    forget_numbers(document);
+    char *html = rendered(document, MQ_REPORT_HTML), *md = rendered(document, MQ_REPORT_MARKDOWN);
+    check_page(html);
+    ck_assert_ptr_nonnull(strstr(html, "not defined"));
+    ck_assert_ptr_null(strstr(html, "<svg"));
+    free(html);
+    free(md);
+    cJSON_Delete(document);
+
+    /* A dense model: no routing, no sections about it. */
+    document = three_levels("m");
+    cJSON *row;
+    cJSON_ArrayForEach(row, cJSON_GetObjectItem(document, "rows"))
+        cJSON_DeleteItemFromObject(row, "routing");
+    html = rendered(document, MQ_REPORT_HTML);
+    check_page(html);
+    ck_assert_uint_eq(count(html, "<svg "), 2);
+    ck_assert_ptr_null(strstr(html, "same experts?"));
+    free(html);
+    cJSON_Delete(document);
+}
+END_TEST
+
+START_TEST(swap_table_and_shares)
+{
+    cJSON *document = three_levels("m");
+    cJSON *row = cJSON_GetArrayItem(cJSON_GetObjectItem(document, "rows"), 2);
+    cJSON_AddItemToObject(
+        row, "swap",
+        cJSON_Parse("{\"own_weights_baseline_routes\": {\"ppl_ratio\": {\"value\": 1.0018, \"se\": "
+                    "0.0004}, \"ln_ppl_ratio\": {\"value\": 0.0018, \"se\": 0.0004}}}"));
+    struct mq_report report;
+    moeq_error err = {0};
+    ck_assert_ok(mq_report_read(document, &report, &err));
+    ck_assert_double_eq_tol(mq_report_swap_share(&report, &report.arms[2], true, false), 0.6, 1e-9);
+    ck_assert(isnan(mq_report_swap_share(&report, &report.arms[2], false, true)));
+    char *html = rendered(document, MQ_REPORT_HTML), *md = rendered(document, MQ_REPORT_MARKDOWN);
+    check_page(html);
+    ck_assert_ptr_nonnull(strstr(html, "60.0\u00a0% of the loss"));
+    ck_assert_ptr_nonnull(strstr(md, "60.0\u00a0% of the loss"));
+    free(html);
+    free(md);
+    cJSON_Delete(document);
+}
+END_TEST
+
+START_TEST(file_names_decide_the_format)
+{
+    enum mq_report_format format;
+    ck_assert(mq_report_format_of("a/b.html", &format) && format == MQ_REPORT_HTML);
+    ck_assert(mq_report_format_of("b.HTM", &format) && format == MQ_REPORT_HTML);
+    ck_assert(mq_report_format_of("b.md", &format) && format == MQ_REPORT_MARKDOWN);
+    ck_assert(!mq_report_format_of("b.pdf", &format));
+    ck_assert(!mq_report_format_of("b", &format));
+    ck_assert(!mq_report_format_of("a.html/b", &format));
+    ck_assert(!mq_report_format_of(".html", &format));
+    cJSON *document = three_levels("m");
+    moeq_error err = {0};
+    const char *path = mq_test_temporary("report.md");
+    ck_assert_ok(mq_report_write(document, path, &err));
+    struct mq_buffer bytes = {0};
+    ck_assert_ok(mq_file_read_all(path, 1 << 20, &bytes, &err));
+    ck_assert_ptr_nonnull(strstr(bytes.data, "## What quantization costs: m"));
+    mq_buffer_free(&bytes);
+    ck_assert_int_eq(mq_report_write(document, "x.pdf", &err), MOEQ_INVALID_ARGUMENT);
+    cJSON_Delete(document);
+}
+END_TEST
+
+static void add_tests(TCase *tests)
+{
+    tcase_add_test(tests, bands_follow_the_published_levels);
+    tcase_add_test(tests, recommends_the_smallest_usable_level);
+    tcase_add_test(tests, says_so_when_no_level_is_usable);
+    tcase_add_test(tests, refuses_other_documents);
+    tcase_add_test(tests, numbers_as_text);
+    tcase_add_test(tests, axes_end_at_round_numbers);
+    tcase_add_test(tests, page_holds_every_part);
+    tcase_add_test(tests, text_from_files_is_escaped);
+    tcase_add_test(tests, nulls_and_absent_parts);
+    tcase_add_test(tests, swap_table_and_shares);
+    tcase_add_test(tests, file_names_decide_the_format);
+}
+
+int main(void)
+{
+    return mq_test_main("report", add_tests);
+}
