@@ -9,6 +9,7 @@
 
 #include "context.h"
 #include "moeq.h"
+#include "nearest.h"
 
 #include <cjson/cJSON.h>
 
@@ -42,6 +43,8 @@ struct mq_options {
     const char *gpu, *kv, *quality;
     uint64_t vram;
     bool list_gpus;
+    /* verify */
+    const char *against, *gate, *write_gate, *margin, *junit;
     /* common */
     uint64_t threads, memory;
     bool json, quiet, verbose, no_progress, help;
@@ -64,6 +67,8 @@ enum mq_exit mq_cmd_check(const struct mq_options *options);
 enum mq_exit mq_cmd_eval(const struct mq_options *options);
 enum mq_exit mq_cmd_sweep(const struct mq_options *options);
 enum mq_exit mq_cmd_fit(const struct mq_options *options);
+enum mq_exit mq_cmd_record(const struct mq_options *options);
+enum mq_exit mq_cmd_verify(const struct mq_options *options);
 enum mq_exit mq_cmd_tokenize(const struct mq_options *options);
 
 extern const struct mq_command mq_commands[];
@@ -81,9 +86,6 @@ void mq_print_command_help(const struct mq_command *command);
 /* Prints words wrapped before column 80; further lines begin at column `from`, the first one goes
  * on at column `at`. Ends the line. */
 void mq_print_wrapped(const char *text, int at, int from);
-
-/* The closest name to `word` among n of them, NULL if none is near. */
-const char *mq_nearest(const char *word, const char *const *names, size_t n);
 
 /* "moeq: message" on stderr; the exit code that belongs to the status. */
 enum mq_exit mq_report(const moeq_error *err);

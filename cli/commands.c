@@ -47,7 +47,7 @@ const struct mq_command mq_commands[] = {
     {
         .name = "eval",
         .arguments = "MODEL --text FILE | --ids FILE --dump FILE",
-        .summary = "perplexity of a model on a text; or logits and routes, for comparison",
+        .summary = "perplexity on a text; or logits and routes, for comparison",
         .description =
             "Runs a model in f32 on the processor, layer by layer: memory holds a few rows of\n"
             "weights and the tokens' states, never the model (--memory, default half of the\n"
@@ -65,11 +65,11 @@ const struct mq_command mq_commands[] = {
         .arguments = "MODEL --text FILE --levels A,B,...",
         .summary = "what each level costs: memory, perplexity, KL divergence, routing",
         .description =
-            "Quantizes a model on the fly at each level, runs all of them side by side with the\n"
-            "original on a text, and prints what each level costs in memory and quality. Nothing\n"
-            "is written but the reports that --report names: a page with charts (.html), or\n"
-            "Markdown for a pull request (.md). Memory as in eval (--memory, default half of the\n"
-            "machine's).",
+            "Quantizes a model on the fly at each level, runs all of them side by side with\n"
+            "the original on a text, and prints what each level costs in memory and quality.\n"
+            "Nothing is written but the reports that --report names: a page with charts\n"
+            "(.html), or Markdown for a pull request (.md). Memory as in eval (--memory,\n"
+            "default half of the machine's).",
         .options = "text levels attention embeddings tensor effort protocol context tokens swap "
                    "noise-floor report",
         .examples = "  moeq sweep Mixtral-8x7B-v0.1 --text wiki.txt --levels q8_0,q4_k,q3_k \\\n"
@@ -77,6 +77,43 @@ const struct mq_command mq_commands[] = {
         .positional_min = 1,
         .positional_max = 1,
         .run = mq_cmd_sweep,
+    },
+    {
+        .name = "record",
+        .arguments = "BASE --text FILE -o REF",
+        .summary = "keep what verify needs of the original, without its weights",
+        .description =
+            "Runs a model on a text once and writes its final states, router logits, head and\n"
+            "token ids into REF, a safetensors file with checksums: about 17 KiB a token for a\n"
+            "Mixtral 8x7B, beside its head. verify --against REF then gives, to the last digit,\n"
+            "what verify --against BASE would. Memory as in eval (--memory, default half of the\n"
+            "machine's).",
+        .options = "output text protocol context tokens force",
+        .examples = "  moeq record Mixtral-8x7B-v0.1 --text wiki.txt -o mixtral.moeqref\n"
+                    "  moeq check mixtral.moeqref",
+        .positional_min = 1,
+        .positional_max = 1,
+        .run = mq_cmd_record,
+    },
+    {
+        .name = "verify",
+        .arguments = "MODEL [MODEL_B] --against BASE|REF",
+        .summary = "judge a quantized model against the original; gates for CI",
+        .description =
+            "Runs MODEL beside the original on a text and prints perplexity, KL divergence and\n"
+            "routing agreement. Against a recording (moeq record), text and protocol are the\n"
+            "recording's. With MODEL_B: both, and B minus A with a 95 % confidence interval by\n"
+            "block bootstrap over windows. --gate compares the figures (of MODEL_B, if it is\n"
+            "there) with limits: a line for each broken one, and exit code 3. docs/gates.md\n"
+            "lists the metrics that a gate can name, and so does \"metrics\" in --json.",
+        .options = "against text protocol context tokens gate write-gate margin junit",
+        .examples =
+            "  moeq verify q8.moeq --against ref.moeqref --write-gate gate.json\n"
+            "  moeq verify new.moeq --against ref.moeqref --gate gate.json --junit out.xml\n"
+            "  moeq verify a.moeq b.moeq --against Mixtral-8x7B-v0.1 --text wiki.txt",
+        .positional_min = 1,
+        .positional_max = 2,
+        .run = mq_cmd_verify,
     },
     {
         .name = "fit",
@@ -100,8 +137,8 @@ const struct mq_command mq_commands[] = {
         .arguments = "MODEL --text FILE | --string TEXT | --jsonl FILE",
         .summary = "token ids of a text, by the model's tokenizer.json",
         .description =
-            "Prints token ids and their number. MODEL may also be a tokenizer.json, or a folder\n"
-            "that holds one.",
+            "Prints token ids and their number. MODEL may also be a tokenizer.json, or a\n"
+            "folder that holds one.",
         .options = "text string jsonl no-bos decode",
         .examples = "  moeq tokenize DIR --string 'Hello world' --decode\n"
                     "  moeq tokenize DIR --text wiki.txt --json",

@@ -74,6 +74,14 @@ static const struct option options_table[] = {
     {"list-gpus", 0, FLAG, NULL, "list the cards that --gpu knows", FIELD(list_gpus)},
     {"report", 0, LIST, "FILE", "write a report: FILE.html or FILE.md; may be repeated",
      FIELD(report)},
+    {"against", 0, TEXT, "BASE|REF", "the original model, or a recording of it (moeq record)",
+     FIELD(against)},
+    {"gate", 0, TEXT, "GATE.json", "limits to keep; exit code 3 if one is broken", FIELD(gate)},
+    {"write-gate", 0, TEXT, "GATE.json", "make a gate from what is measured", FIELD(write_gate)},
+    {"margin", 0, TEXT, "PERCENT",
+     "how much further from perfect --write-gate allows (default 10%)", FIELD(margin)},
+    {"junit", 0, TEXT, "FILE", "write the gate's judgement as JUnit XML, for CI systems",
+     FIELD(junit)},
     {"threads", 0, COUNT, "N", "threads (default: one for each processor)", FIELD(threads)},
     {"memory", 0, SIZE, "SIZE", "memory for buffers, such as 256M or 4G (default: see above)",
      FIELD(memory)},
@@ -269,44 +277,6 @@ void mq_options_free(struct mq_options *options)
     free(options->tensor.values);
     free(options->report.values);
     memset(options, 0, sizeof *options);
-}
-
-/* ---- nearest spelling ---- */
-
-static size_t edit_distance(const char *a, const char *b)
-{
-    enum { MAX = 48 };
-    const size_t n = strlen(a), m = strlen(b);
-    size_t row[MAX + 1];
-    if (n > MAX || m > MAX)
-        return MAX;
-    for (size_t k = 0; k <= m; k++)
-        row[k] = k;
-    for (size_t i = 1; i <= n; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t k = 1; k <= m; k++) {
-            const size_t substituted = diagonal + (a[i - 1] != b[k - 1]);
-            diagonal = row[k];
-            const size_t inserted = (row[k] < row[k - 1] ? row[k] : row[k - 1]) + 1;
-            row[k] = substituted < inserted ? substituted : inserted;
-        }
-    }
-    return row[m];
-}
-
-const char *mq_nearest(const char *word, const char *const *names, size_t n)
-{
-    const char *best = NULL;
-    size_t best_distance = strlen(word) / 3 + 2;
-    for (size_t i = 0; i < n; i++) {
-        const size_t d = edit_distance(word, names[i]);
-        if (d < best_distance) {
-            best_distance = d;
-            best = names[i];
-        }
-    }
-    return best;
 }
 
 /* ---- help ---- */

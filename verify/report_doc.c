@@ -122,8 +122,9 @@ struct mq_words mq_words_percent_estimate(struct mq_estimate e)
     struct mq_words w;
     if (isfinite(e.se) && e.se > 0) {
         const int decimals = decimals_for(fmax(100 * e.se, 1e-6), 2);
-        snprintf(w.s, sizeof w.s, "%.*f ± %.*f\u00a0%%", decimals, 100 * e.value, decimals,
-                 100 * e.se);
+        /* what rounds to 0 has no sign */
+        const double shown = fabs(100 * e.value) < 0.5 * pow(10, -decimals) ? 0 : 100 * e.value;
+        snprintf(w.s, sizeof w.s, "%.*f ± %.*f\u00a0%%", decimals, shown, decimals, 100 * e.se);
     } else {
         return mq_words_percent(e.value);
     }
@@ -268,6 +269,11 @@ moeq_status mq_report_read(const cJSON *document, struct mq_report *report, moeq
             return mq_fail(err, MOEQ_MALFORMED, "report: row %zu is no object", report->arms_count);
         read_arm(row, &report->arms[report->arms_count++]);
     }
+    const cJSON *noise = mq_json_get(document, "noise_floor");
+    if (cJSON_IsObject(noise)) {
+        read_arm(noise, &report->noise);
+        report->has_noise = true;
+    }
     double largest = 0;
     for (size_t i = 0; i < report->arms_count; i++) {
         const struct mq_report_arm *a = &report->arms[i];
@@ -278,6 +284,9 @@ moeq_status mq_report_read(const cJSON *document, struct mq_report *report, moeq
     for (size_t i = 0; report->baseline && i < report->arms_count; i++)
         if (report->baseline->file_bytes > 0)
             report->arms[i].size_share = report->arms[i].file_bytes / report->baseline->file_bytes;
+    report->noise.size_share = 1; /* it is the source */
+    for (size_t i = 0; report->has_noise && i < report->arms_count; i++)
+        report->arms[i].below_noise = report->arms[i].kld.value < report->noise.kld.value;
     const bool small = largest < 0x1p30;
     report->memory_unit = small ? 0x1p20 : 0x1p30;
     report->memory_unit_name = small ? "MiB" : "GiB";
@@ -332,6 +341,8 @@ void mq_report_sentence(const struct mq_report_arm *a, struct mq_buffer *out)
         mq_buffer_printf(out, ", %s of expert choices intact",
                          mq_words_percent(a->exact_set.value).s);
     mq_buffer_puts(out, ".");
+    if (a->below_noise)
+        mq_buffer_puts(out, " Running the source in bf16 changes its output more.");
 }
 
 void mq_report_subtitle(const struct mq_report *report, struct mq_buffer *out)
@@ -428,13 +439,10 @@ const cJSON *mq_report_swap(const struct mq_report *report, const struct mq_repo
     return cJSON_IsObject(result) ? result : NULL;
 }
 
-double mq_report_swap_share(const struct mq_report *report, const struct mq_report_arm *arm,
-                            bool own_weights, bool own_routes)
+struct mq_estimate mq_report_share(const struct mq_report_arm *arm, const char *loss,
+                                   const char *part)
 {
-    const struct mq_estimate all = arm->log_ppl_ratio;
-    const struct mq_estimate part =
-        mq_report_estimate(mq_report_swap(report, arm, own_weights, own_routes), "ln_ppl_ratio");
-    if (!(all.value > 0) || !(all.value > 2 * all.se))
-        return NAN;
-    return part.value / all.value;
+    char key[64];
+    snprintf(key, sizeof key, "shares_of_%s", loss);
+    return mq_report_estimate(mq_json_get(mq_json_get(arm->json, "swap"), key), part);
 }

@@ -50,6 +50,7 @@ struct mq_report_arm {
     struct mq_estimate ppl, ppl_ratio, log_ppl_ratio, kld, same_top;
     struct mq_estimate exact_set; /* overall */
     enum mq_quality quality;
+    bool below_noise; /* its KLD is less than that of the source with bf16 activations */
 };
 
 enum { MQ_REPORT_ARMS = 64 }; /* more rows than any sweep has */
@@ -59,6 +60,9 @@ struct mq_report {
     struct mq_report_arm arms[MQ_REPORT_ARMS]; /* in the document's order */
     size_t arms_count;
     const struct mq_report_arm *baseline; /* NULL if the document marks none */
+    struct mq_report_arm
+        noise; /* the source with bf16 activations: below it nothing means anything */
+    bool has_noise;
     /* The verdict; each may be NULL. `lighter` and `closer` are named only if they differ from it.
      */
     const struct mq_report_arm *recommended;
@@ -111,12 +115,10 @@ void mq_report_facts(const struct mq_report *report, struct mq_buffer *out,
  * if it was not measured. (Neither is its own: the baseline itself.) */
 const cJSON *mq_report_swap(const struct mq_report *report, const struct mq_report_arm *arm,
                             bool own_weights, bool own_routes);
-/*
- * The share of the arm's loss, ln of its perplexity ratio, that is there with its weights alone or
- * with its routes alone. The two need not sum to 1: the rest is there only with both. NaN if the
- * loss is not two standard errors away from 0.
- */
-double mq_report_swap_share(const struct mq_report *report, const struct mq_report_arm *arm,
-                            bool own_weights, bool own_routes);
+/* How much of the arm's loss is there with a part of what makes it. loss: "ln_ppl_ratio" or
+ * "kld_mean"; part: "weights", "routes" or "interaction". NaN where the loss is too small to be
+ * shared out. */
+struct mq_estimate mq_report_share(const struct mq_report_arm *arm, const char *loss,
+                                   const char *part);
 
 #endif

@@ -111,9 +111,11 @@ static struct mq_estimate arm_ppl_ratio(const struct mq_report_arm *a)
 static void reserve_frontier(const struct mq_report *r, struct mq_chart *c,
                              struct mq_estimate (*value)(const struct mq_report_arm *))
 {
-    for (size_t i = 0; i < r->arms_count; i++)
-        if (!r->arms[i].is_baseline)
-            mq_chart_reserve(c, r->arms[i].file_bytes / r->memory_unit, value(&r->arms[i]).value);
+    for (size_t i = 0; i < r->arms_count; i++) {
+        const struct mq_report_arm *a = &r->arms[i];
+        if (!a->is_baseline)
+            mq_chart_reserve(c, a->file_bytes / r->memory_unit, value(a).value, value(a).se);
+    }
 }
 
 /* One thin line through all of them, then each in its own colour, then the names. */
@@ -150,6 +152,8 @@ bool mq_figure_kld(const struct mq_report *r, struct mq_buffer *out)
             widen_estimate(&range, arm_kld(&r->arms[i]), true);
     if (!isfinite(range.low))
         return false;
+    if (r->has_noise && r->noise.kld.value > 0)
+        widen(&range, r->noise.kld.value);
     char x_title[64];
     struct mq_chart c = {
         .out = out,
@@ -167,6 +171,8 @@ bool mq_figure_kld(const struct mq_report *r, struct mq_buffer *out)
     reserve_frontier(r, &c, arm_kld);
     for (int q = MQ_QUALITY_NEAR_LOSSLESS; q < MQ_QUALITY_POOR; q++)
         mq_chart_level_line(&c, mq_quality_bands[q].below, mq_quality_bands[q].name);
+    if (r->has_noise && r->noise.kld.value > 0)
+        mq_chart_level_line(&c, r->noise.kld.value, "noise floor");
     draw_frontier(r, &c, arm_kld, "KLD");
     mq_chart_end(&c);
     close_figure(out, "Memory against fidelity",
@@ -281,6 +287,18 @@ static struct mq_estimate flip_rate(const cJSON *bin)
     return (struct mq_estimate){p, sqrt(p * (1 - p) / n)};
 }
 
+/* Whether every bin has its lower edge and its counts. */
+static bool has_margins(const cJSON *bins)
+{
+    if (!bins || cJSON_GetArraySize(bins) >= MQ_TICKS)
+        return false;
+    for (const cJSON *b = bins->child; b; b = b->next)
+        if (!isfinite(mq_report_number(b, "from_logits")) ||
+            !isfinite(mq_report_number(b, "choices")))
+            return false;
+    return true;
+}
+
 static void margin_ticks(struct mq_axis *x, const cJSON *bins)
 {
     int i = 0;
@@ -328,7 +346,7 @@ bool mq_figure_margins(const struct mq_report *r, struct mq_buffer *out)
     };
     for (size_t i = 0; i < r->arms_count; i++) {
         const cJSON *list = mq_report_array(r->arms[i].routing, "baseline_margins");
-        if (!list || cJSON_GetArraySize(list) >= MQ_TICKS)
+        if (!has_margins(list))
             continue;
         bins = bins ? bins : list;
         double total = 0;
@@ -353,7 +371,7 @@ bool mq_figure_margins(const struct mq_report *r, struct mq_buffer *out)
     draw_margin_counts(&c, bins);
     for (size_t i = 0; i < r->arms_count; i++) {
         const cJSON *list = mq_report_array(r->arms[i].routing, "baseline_margins");
-        if (!list || cJSON_GetArraySize(list) >= MQ_TICKS)
+        if (!has_margins(list))
             continue;
         mq_chart_series(&c, mq_figure_style(r, &r->arms[i]), true);
         double at = 0.5;
@@ -481,20 +499,25 @@ static void measure_loads(const cJSON *layers, size_t *experts, double *limit)
         const size_t n = list ? (size_t)cJSON_GetArraySize(list) : 0;
         for (size_t k = 0; k < n; k++) {
             const double shift = load_shift(layers, row, k);
-            if (isfinite(shift))
-                *limit = fmax(*limit, fabs(shift));
+            if (!isfinite(shift))
+                continue;
+            *limit = fmax(*limit, fabs(shift));
+            *experts = k + 1 > *experts ? k + 1 : *experts;
         }
-        *experts = n > *experts ? n : *experts;
     }
 }
 
-/* The next 1, 2 or 5 times a power of ten: the key then ends at a round number. */
+/* The key of the colours ends at a round number. */
 static double round_up(double x)
 {
+    static const double steps[] = {1, 1.5, 2, 2.5, 3, 4, 5, 6, 8};
     if (!(x > 0))
         return 1;
-    const double power = pow(10, floor(log10(x))), share = x / power;
-    return power * (share > 5 ? 10 : share > 2 ? 5 : share > 1 ? 2 : 1);
+    const double power = pow(10, floor(log10(x)));
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
+        if (x <= steps[i] * power * (1 + 1e-9))
+            return steps[i] * power;
+    return 10 * power;
 }
 
 bool mq_figure_loads(const struct mq_report *r, struct mq_buffer *out)
@@ -534,9 +557,16 @@ bool mq_figure_loads(const struct mq_report *r, struct mq_buffer *out)
         };
         open_figure(out);
         mq_heat_draw(&heat);
-        close_figure(out, title,
-                     "Share of the layer's choices that go to the expert, minus its share in the "
-                     "source.");
+        char words[256];
+        const double moved =
+            mq_report_number(mq_json_get(r->arms[i].routing, "overall"), "load_shift");
+        snprintf(words, sizeof words,
+                 "Share of the layer's choices that go to the expert, minus its share in the "
+                 "source.%s%.40s%s",
+                 isfinite(moved) ? " On average over the layers, " : "",
+                 isfinite(moved) ? mq_words_percent(moved).s : "",
+                 isfinite(moved) ? " of a layer's load moved." : "");
+        close_figure(out, title, words);
     }
     return experts > 0;
 }

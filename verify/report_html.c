@@ -182,6 +182,35 @@ static void put_verdict(const struct mq_report *r, struct mq_buffer *out)
     put(out, "</ul>\n");
 }
 
+static void summary_row(const struct mq_report *r, const struct mq_report_arm *a,
+                        struct mq_buffer *out)
+{
+    open_row(out, a->name, a == r->recommended);
+    element(out, "<td class=\"text\">",
+            a->is_baseline   ? "reference"
+            : a == &r->noise ? "noise floor"
+                             : mq_quality_bands[a->quality].name,
+            "</td>");
+    cell(out, mq_words_bytes(a->file_bytes).s);
+    cell(out, mq_words_percent(a->size_share).s);
+    cell(out, mq_words_sig(a->bits_per_weight, 4).s);
+    if (a->is_baseline) {
+        put(out, "<td>0</td><td>—</td>");
+        estimate_cell(out, mq_words_estimate(a->ppl, 5));
+        put(out, "<td>1</td><td>—</td>");
+    } else {
+        estimate_cell(out, mq_words_estimate(a->kld, 5));
+        estimate_cell(out, mq_words_percent_estimate(a->same_top));
+        estimate_cell(out, mq_words_estimate(a->ppl, 5));
+        estimate_cell(out, mq_words_estimate(a->ppl_ratio, 6));
+        if (a->routing)
+            estimate_cell(out, mq_words_percent_estimate(a->exact_set));
+        else
+            put(out, "<td>—</td>");
+    }
+    close_row(out);
+}
+
 static void put_summary(const struct mq_report *r, struct mq_buffer *out)
 {
     open_table(
@@ -191,35 +220,19 @@ static void put_summary(const struct mq_report *r, struct mq_buffer *out)
         "went to exactly the source's experts. ± is one standard error.");
     HEAD(out, "Level", "<Class", "File size", "of the source", "Bits per weight", "KLD mean|nats",
          "Same top token", "Perplexity", "Perplexity ratio", "Same experts");
-    for (size_t i = 0; i < r->arms_count; i++) {
-        const struct mq_report_arm *a = &r->arms[i];
-        open_row(out, a->name, a == r->recommended);
-        element(out, "<td class=\"text\">",
-                a->is_baseline ? "reference" : mq_quality_bands[a->quality].name, "</td>");
-        cell(out, mq_words_bytes(a->file_bytes).s);
-        cell(out, mq_words_percent(a->size_share).s);
-        cell(out, mq_words_sig(a->bits_per_weight, 4).s);
-        if (a->is_baseline) {
-            put(out, "<td>0</td><td>—</td>");
-            estimate_cell(out, mq_words_estimate(a->ppl, 5));
-            put(out, "<td>1</td><td>—</td>");
-        } else {
-            estimate_cell(out, mq_words_estimate(a->kld, 5));
-            estimate_cell(out, mq_words_percent_estimate(a->same_top));
-            estimate_cell(out, mq_words_estimate(a->ppl, 5));
-            estimate_cell(out, mq_words_estimate(a->ppl_ratio, 6));
-            if (a->routing)
-                estimate_cell(out, mq_words_percent_estimate(a->exact_set));
-            else
-                put(out, "<td>—</td>");
-        }
-        close_row(out);
-    }
+    for (size_t i = 0; i < r->arms_count; i++)
+        summary_row(r, &r->arms[i], out);
+    if (r->has_noise)
+        summary_row(r, &r->noise, out);
     close_table(out);
     element(out, "<p class=\"note\">", mq_report_rule,
             " Classes by mean KLD: near-lossless below 0.002, excellent below 0.01, good below "
             "0.05 (usual at 4 bits), fair below 0.3 (usual at 3 bits), poor above. What a level "
             "costs depends on the text: measure on yours.</p>\n");
+    if (r->has_noise)
+        put(out,
+            "<p class=\"note\">The noise floor is the source itself with its activations rounded "
+            "to bf16, as most runtimes do: differences below it mean nothing there.</p>\n");
     end_section(out);
 }
 
@@ -275,11 +288,12 @@ static void put_routing_table(const struct mq_report *r, struct mq_buffer *out)
     HEAD(out, "Level", "Same set", "Overlap|share of the k", "Same first expert",
          "Weighted agreement", "All changed|CR1", "Any changed|CR2", "Half changed|CR3",
          "Router KLD|nats");
-    for (size_t i = 0; i < r->arms_count; i++) {
-        const cJSON *overall = mq_json_get(r->arms[i].routing, "overall");
+    for (size_t i = 0; i < r->arms_count + r->has_noise; i++) {
+        const struct mq_report_arm *a = i < r->arms_count ? &r->arms[i] : &r->noise;
+        const cJSON *overall = mq_json_get(a->routing, "overall");
         if (!overall)
             continue;
-        open_row(out, r->arms[i].name, false);
+        open_row(out, a->name, false);
         for (int m = 0; m < MQ_ROUTING_COUNT; m++)
             put_metric(
                 out, (enum mq_routing_metric)m,
@@ -464,45 +478,81 @@ static void put_routing(const struct mq_report *r, struct mq_buffer *out)
 static void swap_cell(const struct mq_report *r, const struct mq_report_arm *arm, bool own_weights,
                       bool own_routes, struct mq_buffer *out)
 {
-    const cJSON *result = mq_report_swap(r, arm, own_weights, own_routes);
     if (!own_weights && !own_routes) {
-        put(out, "<td>1<br>KLD 0</td>");
+        put(out, "<td>1<small>KLD 0</small></td>");
         return;
     }
-    element(out, "<td>", mq_words_estimate(mq_report_estimate(result, "ppl_ratio"), 6).s, "<br>");
+    const cJSON *result = mq_report_swap(r, arm, own_weights, own_routes);
     const struct mq_estimate kld = mq_report_estimate(mq_json_get(result, "kld_nats"), "mean");
-    element(out, "KLD ", mq_words_estimate(kld, 5).s, "");
-    const double share = mq_report_swap_share(r, arm, own_weights, own_routes);
-    if (isfinite(share) && own_weights != own_routes)
-        element(out, "<br>", mq_words_percent(share).s, " of the loss");
-    put(out, "</td>");
+    element(out, "<td>", mq_words_estimate(mq_report_estimate(result, "ppl_ratio"), 6).s,
+            "<small>KLD ");
+    element(out, "", mq_words_estimate(kld, 5).s, "</small></td>");
+}
+
+static void swap_table(const struct mq_report *r, const struct mq_report_arm *arm,
+                       struct mq_buffer *out)
+{
+    open_table(out, arm->name, "Perplexity ratio; below it the mean KL divergence (nats).");
+    HEAD(out, "Weights", "Routes of the source", "Routes of the level");
+    for (int own = 0; own < 2; own++) {
+        open_row(out, own ? "of the level" : "of the source", false);
+        swap_cell(r, arm, own, false, out);
+        swap_cell(r, arm, own, true, out);
+        close_row(out);
+    }
+    close_table(out);
+}
+
+static bool has_swap(const struct mq_report *r, const struct mq_report_arm *arm)
+{
+    return mq_report_swap(r, arm, true, false) || mq_report_swap(r, arm, false, true);
+}
+
+static void put_shares(const struct mq_report *r, struct mq_buffer *out)
+{
+    static const char *const losses[] = {"kld_mean", "ln_ppl_ratio"};
+    static const char *const parts[] = {"weights", "routes", "interaction"};
+    open_table(out, "What the loss is made of",
+               "Of the mean KL divergence, and of the loss in perplexity (ln of its ratio): the "
+               "share that is there with the level's weights alone, with its routes alone, and "
+               "what is missing to the whole. A dash: the loss is too close to its error.");
+    HEAD(out, "Level", "KLD|weights alone", "KLD|routes alone", "KLD|only together",
+         "Perplexity|weights alone", "Perplexity|routes alone", "Perplexity|only together");
+    for (size_t i = 0; i < r->arms_count; i++) {
+        if (!has_swap(r, &r->arms[i]))
+            continue;
+        open_row(out, r->arms[i].name, false);
+        for (size_t loss = 0; loss < 2; loss++)
+            for (size_t part = 0; part < 3; part++) {
+                const struct mq_estimate share =
+                    mq_report_share(&r->arms[i], losses[loss], parts[part]);
+                if (isfinite(share.value))
+                    estimate_cell(out, mq_words_percent_estimate(share));
+                else
+                    put(out, "<td>—</td>");
+            }
+        close_row(out);
+    }
+    close_table(out);
 }
 
 static void put_swap(const struct mq_report *r, struct mq_buffer *out)
 {
     bool any = false;
-    for (size_t i = 0; i < r->arms_count; i++) {
-        const struct mq_report_arm *a = &r->arms[i];
-        if (!mq_report_swap(r, a, true, false) && !mq_report_swap(r, a, false, true))
-            continue;
-        if (!any)
-            section(out, "swap", "Wrong routes or coarse weights?");
-        any = true;
-        open_table(out, a->name,
-                   "Perplexity ratio, KL divergence (nats), and the share of the loss (ln of the "
-                   "perplexity ratio) that is there with the level's weights alone or with its "
-                   "routes alone. What is missing to 100 % is there only with both.");
-        HEAD(out, "Weights", "Routes of the source", "Routes of the level");
-        for (int own = 0; own < 2; own++) {
-            open_row(out, own ? "of the level" : "of the source", false);
-            swap_cell(r, a, own, false, out);
-            swap_cell(r, a, own, true, out);
-            close_row(out);
-        }
-        close_table(out);
-    }
-    if (any)
-        end_section(out);
+    for (size_t i = 0; i < r->arms_count; i++)
+        any = any || has_swap(r, &r->arms[i]);
+    if (!any)
+        return;
+    section(out, "swap", "Wrong routes or coarse weights?");
+    put(out, "<p>Each level ran twice more: its weights with the routes that the source chose, and "
+             "the source's weights with the routes that the level chose.</p>\n");
+    put_shares(r, out);
+    put(out, "<div class=\"figures\">\n");
+    for (size_t i = 0; i < r->arms_count; i++)
+        if (has_swap(r, &r->arms[i]))
+            swap_table(r, &r->arms[i], out);
+    put(out, "</div>\n");
+    end_section(out);
 }
 
 /* ---- facts ---- */

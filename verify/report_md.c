@@ -72,26 +72,30 @@ static void put_level(const struct mq_report_arm *arm, struct mq_buffer *out)
     mq_buffer_free(&words);
 }
 
+static void summary_row(const struct mq_report *r, const struct mq_report_arm *a,
+                        struct mq_buffer *out)
+{
+    mq_buffer_puts(out, "| ");
+    put_text(out, a->name);
+    mq_buffer_printf(out, " | %s | %s | %s", mq_words_bytes(a->file_bytes).s,
+                     mq_words_percent(a->size_share).s, mq_words_sig(a->bits_per_weight, 4).s);
+    if (a->is_baseline)
+        mq_buffer_puts(out, " | 0 | — | 1 | — | reference |\n");
+    else
+        mq_buffer_printf(out, " | %s | %s | %s | %s | %s |\n", mq_words_estimate(a->kld, 5).s,
+                         mq_words_percent_estimate(a->same_top).s,
+                         mq_words_estimate(a->ppl_ratio, 6).s,
+                         a->routing ? mq_words_percent_estimate(a->exact_set).s : "—",
+                         a == &r->noise ? "noise floor" : mq_quality_bands[a->quality].name);
+}
+
 static void put_summary(const struct mq_report *r, struct mq_buffer *out)
 {
     mq_buffer_puts(
         out, "| level | file size | of source | bits/weight | KLD mean (nats) | same top token | "
              "PPL ratio | same experts | class |\n|:--|--:|--:|--:|--:|--:|--:|--:|:--|\n");
-    for (size_t i = 0; i < r->arms_count; i++) {
-        const struct mq_report_arm *a = &r->arms[i];
-        mq_buffer_puts(out, "| ");
-        put_text(out, a->name);
-        mq_buffer_printf(out, " | %s | %s | %s", mq_words_bytes(a->file_bytes).s,
-                         mq_words_percent(a->size_share).s, mq_words_sig(a->bits_per_weight, 4).s);
-        if (a->is_baseline)
-            mq_buffer_puts(out, " | 0 | — | 1 | — | the reference |\n");
-        else
-            mq_buffer_printf(out, " | %s | %s | %s | %s | %s |\n", mq_words_estimate(a->kld, 5).s,
-                             mq_words_percent_estimate(a->same_top).s,
-                             mq_words_estimate(a->ppl_ratio, 6).s,
-                             a->routing ? mq_words_percent_estimate(a->exact_set).s : "—",
-                             mq_quality_bands[a->quality].name);
-    }
+    for (size_t i = 0; i < r->arms_count + r->has_noise; i++)
+        summary_row(r, i < r->arms_count ? &r->arms[i] : &r->noise, out);
     mq_buffer_puts(out, "\n± is one standard error.\n");
 }
 
@@ -169,14 +173,13 @@ static void put_swap(const struct mq_report *r, struct mq_buffer *out)
         put_text(out, a->name);
         for (int k = 0; k < 3; k++) {
             const bool weights = k != 1, routes = k != 0;
-            const double share = mq_report_swap_share(r, a, weights, routes);
-            mq_buffer_printf(
-                out, " | %s",
-                mq_words_estimate(
-                    mq_report_estimate(mq_report_swap(r, a, weights, routes), "ppl_ratio"), 6)
-                    .s);
-            if (k < 2 && isfinite(share))
-                mq_buffer_printf(out, " (%s of the loss)", mq_words_percent(share).s);
+            const struct mq_estimate ratio =
+                mq_report_estimate(mq_report_swap(r, a, weights, routes), "ppl_ratio");
+            mq_buffer_printf(out, " | %s", mq_words_estimate(ratio, 6).s);
+            const struct mq_estimate share =
+                mq_report_share(a, "kld_mean", k == 0 ? "weights" : "routes");
+            if (k < 2 && isfinite(share.value))
+                mq_buffer_printf(out, " (%s of the KLD)", mq_words_percent(share.value).s);
         }
         mq_buffer_puts(out, " |\n");
     }

@@ -406,12 +406,14 @@ void mq_chart_point(struct mq_chart *c, double x, double y, double se, const cha
     put_mark(c->out, c->style, at_x, at_y, tip);
 }
 
-void mq_chart_reserve(struct mq_chart *c, double x, double y)
+void mq_chart_reserve(struct mq_chart *c, double x, double y, double se)
 {
     if (!isfinite(x) || !isfinite(y))
         return;
     const double at_x = place_x(c, x), at_y = place_y(c, y);
     take(c, (struct mq_box){at_x - 6, at_y - 6, at_x + 6, at_y + 6});
+    if (isfinite(se) && se > 0)
+        take(c, (struct mq_box){at_x - 4, place_y(c, y + se), at_x + 4, place_y(c, y - se)});
 }
 
 /* Where a point's words may stand: offsets of the text's start, the last in widths of the text.

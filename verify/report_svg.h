@@ -80,8 +80,8 @@ void mq_chart_bar(struct mq_chart *chart, double x0, double x1, double y, const 
  * shows when a mouse rests on it. */
 void mq_chart_series(struct mq_chart *chart, int style, bool joined);
 void mq_chart_point(struct mq_chart *chart, double x, double y, double se, const char *tip);
-/* Keeps labels away from a point that is still to be drawn; all points first, then labels. */
-void mq_chart_reserve(struct mq_chart *chart, double x, double y);
+/* Keeps words away from a point, and its error bar, that are still to be drawn. */
+void mq_chart_reserve(struct mq_chart *chart, double x, double y, double se);
 /* Words beside a point, where there is room. */
 void mq_chart_label(struct mq_chart *chart, double x, double y, const char *words);
 

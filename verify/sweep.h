@@ -34,7 +34,12 @@ struct mq_swap_result {
     struct mq_loss_shares nll_shares, kld_shares;
 };
 
-enum mq_sweep_kind { MQ_SWEEP_BASELINE, MQ_SWEEP_LEVEL, MQ_SWEEP_NOISE_FLOOR };
+enum mq_sweep_kind {
+    MQ_SWEEP_BASELINE,
+    MQ_SWEEP_LEVEL,
+    MQ_SWEEP_STORED, /* a model in files of its own: what verify judges */
+    MQ_SWEEP_NOISE_FLOOR
+};
 
 struct mq_sweep_row {
     const char *name;

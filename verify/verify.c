@@ -70,9 +70,11 @@ static moeq_status copy_windows(const struct mq_reference *reference, const stru
     return MOEQ_OK;
 }
 
-static void fill_row(struct mq_sweep_row *row, const char *name, struct mq_stored_size size)
+static void fill_row(struct mq_sweep_row *row, const char *name, enum mq_sweep_kind kind,
+                     struct mq_stored_size size)
 {
     row->name = name;
+    row->kind = kind;
     row->weights = size.weights;
     row->weight_bytes = size.weight_bytes;
     row->file_bytes = size.file_bytes;
@@ -171,12 +173,13 @@ moeq_status mq_verify(const struct mq_context *context, const struct mq_view *co
         goto out;
     }
     result->sweep.rows_count = 1 + count;
-    fill_row(&result->sweep.rows[0], row_name(0, count),
+    fill_row(&result->sweep.rows[0], row_name(0, count), MQ_SWEEP_BASELINE,
              reference ? (struct mq_stored_size){reference->weights, reference->weight_bytes,
                                                  reference->file_bytes}
                        : mq_stored_size(arms[0].view));
     for (size_t i = 0; i < count; i++)
-        fill_row(&result->sweep.rows[1 + i], arms[1 + i].name, mq_stored_size(views[i]));
+        fill_row(&result->sweep.rows[1 + i], arms[1 + i].name, MQ_SWEEP_STORED,
+                 mq_stored_size(views[i]));
     if (reference) {
         result->sweep.text_path = options->text_path ? options->text_path : reference->text_name;
         MQ_TRY_OUT(

@@ -53,16 +53,16 @@ PY
 
 # Slow on purpose (one thread, plain C), so that a random instant is in the middle of the work.
 export MOEQ_ISA=generic
-convert() { "$moeq" convert "$model" -o "$1" --level q4_k --threads 1 -q; }
 start=$(date +%s%N)
-convert "$work/whole.moeq" || fail "an undisturbed run"
+"$moeq" convert "$model" -o "$work/whole.moeq" --level q4_k --threads 1 -q || fail "an undisturbed run"
 ms=$((($(date +%s%N) - start) / 1000000))
 
 RANDOM=20
 resumed=0
 for i in $(seq 20); do
     out=$work/killed.moeq
-    convert "$out" 2> "$work/stderr" & pid=$!
+    "$moeq" convert "$model" -o "$out" --level q4_k --threads 1 -q 2> "$work/stderr" &
+    pid=$!
     pause=$((RANDOM % (ms / 5 + 1)))
     sleep "$((pause / 1000)).$(printf %03d $((pause % 1000)))"
     signal=KILL

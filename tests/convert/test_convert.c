@@ -27,14 +27,15 @@ START_TEST(same_bytes_everywhere)
         strcpy(path, out("other.moeq"));
         moeq_error err = {0};
         const struct mq_context first = {.isa = MQ_ISA_GENERIC, .threads = 1};
-        ck_assert_ok(test_convert(mq_test_source(MIXTRAL), levels[l], reference, &first, NULL, &err));
+        ck_assert_ok(
+            test_convert(mq_test_source(MIXTRAL), levels[l], reference, &first, NULL, &err));
         for (int isa = 0; isa < MQ_ISA_COUNT; isa++)
             for (size_t t = 0; t < 3 && mq_isa_available((enum mq_isa)isa); t++) {
                 const struct mq_context context = {.isa = (enum mq_isa)isa,
                                                    .threads = threads[t],
                                                    .memory_bytes = t == 1 ? 24u << 20 : 0};
-                const moeq_status status = test_convert(mq_test_source(MIXTRAL), levels[l], path,
-                                                        &context, NULL, &err);
+                const moeq_status status =
+                    test_convert(mq_test_source(MIXTRAL), levels[l], path, &context, NULL, &err);
                 ck_assert_msg(status == MOEQ_OK, "%s", err.message);
                 ck_assert_msg(test_files_equal(path, reference), "%s: %s with %u threads differs",
                               levels[l], mq_isa_name((enum mq_isa)isa), threads[t]);
@@ -116,7 +117,8 @@ START_TEST(refuses_bad_outputs)
     refused(model, folder, true, MOEQ_INVALID_ARGUMENT, "is a folder; the output is one file");
     snprintf(slash, sizeof slash, "%s/", folder);
     refused(model, slash, true, MOEQ_INVALID_ARGUMENT, "is a folder; the output is one file");
-    refused(model, file, false, MOEQ_INVALID_ARGUMENT, "exists already; give --force to replace it");
+    refused(model, file, false, MOEQ_INVALID_ARGUMENT,
+            "exists already; give --force to replace it");
     refused(model, out("no/such/folder/m.moeq"), false, MOEQ_NOT_FOUND,
             "cannot write to this folder: No such file or directory");
     refused(model, "/dev/full", true, MOEQ_INVALID_ARGUMENT, "exists and is no regular file");
@@ -155,7 +157,8 @@ static void count_down(void *user, const struct mq_progress *progress)
         atomic_store(&s->cancel, true);
 }
 
-static moeq_status interrupted_run(const char *model, const char *level, const char *path, int after)
+static moeq_status interrupted_run(const char *model, const char *level, const char *path,
+                                   int after)
 {
     struct stopper s = {.left = after};
     const struct mq_context context = {.isa = MQ_ISA_GENERIC,

@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 /* state of the wrappers; one thread converts, so plain variables do */
-static int countdown;   /* 0: off; 1: the next call fails */
-static int error_code;  /* with this errno */
+static int countdown;  /* 0: off; 1: the next call fails */
+static int error_code; /* with this errno */
 static bool short_transfers;
 static unsigned transfers;
 static int no_fallocate; /* the errno of a file system that has none */
@@ -28,12 +28,12 @@ static bool fails(void)
 }
 
 /* Declares the real function and the wrapper, which fails or passes on. */
-#define WRAP(type, name, parameters, arguments)                                                    \
-    type __real_##name parameters;                                                                 \
-    type __wrap_##name parameters;                                                                 \
-    type __wrap_##name parameters                                                                  \
-    {                                                                                              \
-        return fails() ? (type)-1 : __real_##name arguments;                                       \
+#define WRAP(type, name, parameters, arguments)              \
+    type __real_##name parameters;                           \
+    type __wrap_##name parameters;                           \
+    type __wrap_##name parameters                            \
+    {                                                        \
+        return fails() ? (type)-1 : __real_##name arguments; \
     }
 
 WRAP(int, fsync, (int fd), (fd))
@@ -106,7 +106,8 @@ static void prepare(void)
     strcpy(output, mq_test_temporary("output.moeq"));
     unlink(reference);
     ck_assert_msg(test_convert(mq_test_source(MIXTRAL), "bf16", reference, NULL, NULL, &err) ==
-                      MOEQ_OK, "%s", err.message);
+                      MOEQ_OK,
+                  "%s", err.message);
 }
 
 static void clean(void)

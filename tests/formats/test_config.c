@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define BASE                                                                                       \
-    "\"model_type\":\"mixtral\",\"hidden_size\":64,\"intermediate_size\":160,"                     \
+#define BASE                                                                   \
+    "\"model_type\":\"mixtral\",\"hidden_size\":64,\"intermediate_size\":160," \
     "\"num_hidden_layers\":2,\"vocab_size\":256"
 #define HEADS ",\"num_attention_heads\":8"
 
@@ -50,7 +50,8 @@ static const struct {
      "\"rope_parameters\":{\"rope_type\":\"default\"}}",
      "both \"rope_parameters\" and \"rope_scaling\" are given: expected one"},
     {"{" BASE HEADS ",\"rope_theta\":-1}", "\"rope_theta\": -1 is no positive number"},
-    {"{" BASE HEADS ",\"rms_norm_eps\":\"1e-5\"}", "\"rms_norm_eps\": \"1e-5\" is no positive number"},
+    {"{" BASE HEADS ",\"rms_norm_eps\":\"1e-5\"}",
+     "\"rms_norm_eps\": \"1e-5\" is no positive number"},
     {"{" BASE HEADS ",\"num_key_value_heads\":3}",
      "num_attention_heads 8 is no multiple of num_key_value_heads 3"},
     {"{" BASE HEADS ",\"num_key_value_heads\":16}",

@@ -1,4 +1,5 @@
-/* test_hf_folder.c: Hugging Face folders and the local cache: what opens, and what each damage says. */
+/* test_hf_folder.c: Hugging Face folders and the local cache: what opens, and what each damage
+ * says. */
 #include "test_model.h"
 
 #include <stdio.h>
@@ -51,7 +52,8 @@ START_TEST(refuses_incomplete_folders)
     const char *model = fresh();
     char message[2000];
     ck_assert_int_eq(unlink(test_path(model, SHARD3)), 0);
-    snprintf(message, sizeof message, "%s/" SHARD3 ": cannot open: No such file or directory", model);
+    snprintf(message, sizeof message, "%s/" SHARD3 ": cannot open: No such file or directory",
+             model);
     test_refused(model, MOEQ_NOT_FOUND, message);
     ck_assert_int_eq(unlink(test_path(model, INDEX)), 0);
     struct mq_view *view;
@@ -84,7 +86,8 @@ static const char *folder_with(const char *file, bool config)
 START_TEST(says_what_other_formats_need)
 {
     static const char pickle[] =
-        "%s: pytorch_model.bin is a pickle file, which can run code when it is loaded, so moeq does "
+        "%s: pytorch_model.bin is a pickle file, which can run code when it is loaded, so moeq "
+        "does "
         "not read it. Get the safetensors files of this model, or convert it in Python: "
         "AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(OUT, safe_serialization=True)";
     test_refused(folder_with("pytorch_model.bin", true), MOEQ_UNSUPPORTED, pickle);
@@ -171,7 +174,8 @@ START_TEST(refuses_double_and_unknown_tensors)
         strstr(err.message, "tensor 'model.layers.0.self_attn.q_proj.weight' is missing"));
     model = fresh();
     memset(&err, 0, sizeof err);
-    test_replace(test_path(model, "config.json"), "\"num_local_experts\": 8", "\"num_local_experts\": 7");
+    test_replace(test_path(model, "config.json"), "\"num_local_experts\": 8",
+                 "\"num_local_experts\": 7");
     ck_assert_int_ne(mq_model_open(model, &view, &err), MOEQ_OK);
 }
 END_TEST
@@ -186,8 +190,9 @@ START_TEST(refuses_extra_tensors)
     const char *model = fresh();
     memcpy(bytes + 8, header, sizeof header - 1);
     test_write(test_path(model, "extra.safetensors"), bytes, sizeof bytes);
-    test_replace(test_path(model, INDEX), "\"weight_map\": {",
-                 "\"weight_map\": {\"model.layers.0.self_attn.q_proj.bias\": \"extra.safetensors\",");
+    test_replace(
+        test_path(model, INDEX), "\"weight_map\": {",
+        "\"weight_map\": {\"model.layers.0.self_attn.q_proj.bias\": \"extra.safetensors\",");
     char message[2000];
     snprintf(message, sizeof message,
              "%s/extra.safetensors: tensor 'model.layers.0.self_attn.q_proj.bias' at byte %zu: has "
@@ -216,7 +221,8 @@ START_TEST(refuses_extra_tensors)
 }
 END_TEST
 
-/* models--owner--name/{refs/main,snapshots/abc123/} with symbolic links, as the Hub's client does it. */
+/* models--owner--name/{refs/main,snapshots/abc123/} with symbolic links, as the Hub's client does
+ * it. */
 START_TEST(finds_models_in_the_cache)
 {
     const char *home = mq_test_temporary("hf_home");
@@ -252,10 +258,11 @@ START_TEST(finds_models_in_the_cache)
     /* The commit that refs/main names is gone; then no refs/main and one snapshot. */
     snprintf(command, sizeof command, "%s/models--mistralai--Mixtral-8x7B-v0.1/refs/main", hub);
     test_write(command, "def456\n", 7);
-    snprintf(message, sizeof message,
-             "%s/models--mistralai--Mixtral-8x7B-v0.1/snapshots/def456: the snapshot that refs/main "
-             "names is not there: download it again",
-             hub);
+    snprintf(
+        message, sizeof message,
+        "%s/models--mistralai--Mixtral-8x7B-v0.1/snapshots/def456: the snapshot that refs/main "
+        "names is not there: download it again",
+        hub);
     test_refused(name, MOEQ_NOT_FOUND, message);
     test_write(command, "../../x", 7);
     ck_assert_int_eq(mq_model_open(name, &view, &err), MOEQ_MALFORMED);

@@ -78,8 +78,8 @@ moeq_status test_convert(const char *model, const char *level, const char *outpu
     if (status == MOEQ_OK)
         status = mq_plan_create(view, &policy, &plan, err);
     if (status == MOEQ_OK)
-        status = mq_convert(context ? context : &plain, plan, &options, result ? result : &unused,
-                            err);
+        status =
+            mq_convert(context ? context : &plain, plan, &options, result ? result : &unused, err);
     mq_plan_free(plan);
     mq_view_close(view);
     return status;

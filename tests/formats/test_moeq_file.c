@@ -18,8 +18,7 @@ static const char *converted(const char *level)
     snprintf(name, sizeof name, "%s.moeq", level);
     snprintf(path, sizeof path, "%s", mq_test_temporary(name));
     unlink(path);
-    const moeq_status status =
-        test_convert(mq_test_source(MIXTRAL), level, path, NULL, NULL, &err);
+    const moeq_status status = test_convert(mq_test_source(MIXTRAL), level, path, NULL, NULL, &err);
     ck_assert_msg(status == MOEQ_OK, "%s", err.message);
     return path;
 }
@@ -141,10 +140,12 @@ static const struct {
      "metadata: expected \"<level> <rows> <cols>\", found \"q8_0 160 6x\""},
     {"moeq.tensor." W1, "moeq.tensos." W1, MOEQ_UNSUPPORTED,
      "weights of dtype U8 are not supported (F32, F16, BF16)"},
-    {"\"" W1 "\":{\"dtype\":\"U8\",\"shape\":[160,68]", "\"" W1 "\":{\"dtype\":\"U8\",\"shape\":[80,136]",
-     MOEQ_MALFORMED, "expected U8 [160, bytes a row]"},
-    {"\"" W1 "\":{\"dtype\":\"U8\",\"shape\":[160,68]", "\"" W1 "\":{\"dtype\":\"U8\",\"shape\":[68,160]",
-     MOEQ_MALFORMED, "expected U8 [160, bytes a row]"},
+    {"\"" W1 "\":{\"dtype\":\"U8\",\"shape\":[160,68]",
+     "\"" W1 "\":{\"dtype\":\"U8\",\"shape\":[80,136]", MOEQ_MALFORMED,
+     "expected U8 [160, bytes a row]"},
+    {"\"" W1 "\":{\"dtype\":\"U8\",\"shape\":[160,68]",
+     "\"" W1 "\":{\"dtype\":\"U8\",\"shape\":[68,160]", MOEQ_MALFORMED,
+     "expected U8 [160, bytes a row]"},
     {"\"" W1 "\":{\"dtype\":\"U8\"", "\"" W1 "\":{\"dtype\":\"I8\"", MOEQ_MALFORMED,
      "expected U8 [160, bytes a row]"},
 };
@@ -181,10 +182,11 @@ static const char *with_config(const void *bytes, size_t n)
 {
     const char *path = mq_test_temporary("side.moeq");
     struct mq_buffer json = {0}, file = {0};
-    mq_buffer_printf(&json,
-                     "{\"__metadata__\":{\"format\":\"moeq\",\"moeq.version\":\"1\"},"
-                     "\"moeq.config.json\":{\"dtype\":\"U8\",\"shape\":[%zu],\"data_offsets\":[0,%zu]}}",
-                     n, n);
+    mq_buffer_printf(
+        &json,
+        "{\"__metadata__\":{\"format\":\"moeq\",\"moeq.version\":\"1\"},"
+        "\"moeq.config.json\":{\"dtype\":\"U8\",\"shape\":[%zu],\"data_offsets\":[0,%zu]}}",
+        n, n);
     const unsigned char prefix[8] = {(unsigned char)json.size, (unsigned char)(json.size >> 8)};
     mq_buffer_append(&file, prefix, 8);
     mq_buffer_append(&file, json.data, json.size);
@@ -234,8 +236,7 @@ START_TEST(names_other_formats)
     ends_in(path, MOEQ_UNSUPPORTED,
             "is a GGUF file; moeq reads Hugging Face folders (safetensors) and moeq files");
     test_write(path, "PK\3\4rest", 8);
-    ends_in(path, MOEQ_UNSUPPORTED,
-            "moeq reads Hugging Face folders (safetensors) and moeq files");
+    ends_in(path, MOEQ_UNSUPPORTED, "moeq reads Hugging Face folders (safetensors) and moeq files");
     ends_in(test_path(mq_test_source(MIXTRAL), "config.json"), MOEQ_UNSUPPORTED,
             "is JSON; for a Hugging Face model give its folder");
     ends_in(test_path(mq_test_source(MIXTRAL_FUSED), "model.safetensors"), MOEQ_UNSUPPORTED,
@@ -254,7 +255,8 @@ START_TEST(fused_and_unfused_give_the_same_weights)
     unlink(b_path);
     moeq_error err = {0};
     ck_assert_msg(test_convert(mq_test_source(MIXTRAL_FUSED), "q4_k", b_path, NULL, NULL, &err) ==
-                      MOEQ_OK, "%s", err.message);
+                      MOEQ_OK,
+                  "%s", err.message);
     struct mq_view *a, *b;
     ck_assert_ok(mq_model_open(a_path, &a, &err));
     ck_assert_ok(mq_model_open(b_path, &b, &err));

@@ -163,8 +163,8 @@ START_TEST(refuses_bad_lengths)
         const char *path = write_file(2, "{}", 2, 0);
         ck_assert_int_eq(truncate(path, bytes), 0);
         ck_assert_int_eq(open_file(path, &arena, &st, &err), MOEQ_MALFORMED);
-        snprintf(expected, sizeof expected,
-                 "file has %d bytes: too short for a safetensors file", bytes);
+        snprintf(expected, sizeof expected, "file has %d bytes: too short for a safetensors file",
+                 bytes);
         ck_assert_str_eq(text_of(&err), expected);
     }
 }

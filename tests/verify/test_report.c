@@ -330,16 +330,20 @@ START_TEST(swap_table_and_shares)
     cJSON_AddItemToObject(
         row, "swap",
         cJSON_Parse("{\"own_weights_baseline_routes\": {\"ppl_ratio\": {\"value\": 1.0018, \"se\": "
-                    "0.0004}, \"ln_ppl_ratio\": {\"value\": 0.0018, \"se\": 0.0004}}}"));
+                    "0.0004}}, \"baseline_weights_own_routes\": {\"ppl_ratio\": {\"value\": 1.001, "
+                    "\"se\": 0.0004}}, \"shares_of_ln_ppl_ratio\": null, \"shares_of_kld_mean\": "
+                    "{\"weights\": {\"value\": 0.6, \"se\": 0.01}, \"routes\": {\"value\": 0.3, "
+                    "\"se\": 0.01}, \"interaction\": {\"value\": 0.1, \"se\": 0.01}}}"));
     struct mq_report report;
     moeq_error err = {0};
     ck_assert_ok(mq_report_read(document, &report, &err));
-    ck_assert_double_eq_tol(mq_report_swap_share(&report, &report.arms[2], true, false), 0.6, 1e-9);
-    ck_assert(isnan(mq_report_swap_share(&report, &report.arms[2], false, true)));
+    ck_assert(mq_report_share(&report.arms[2], "kld_mean", "routes").value == 0.3);
+    ck_assert(isnan(mq_report_share(&report.arms[2], "ln_ppl_ratio", "routes").value));
+    ck_assert(isnan(mq_report_share(&report.arms[1], "kld_mean", "routes").value));
     char *html = rendered(document, MQ_REPORT_HTML), *md = rendered(document, MQ_REPORT_MARKDOWN);
     check_page(html);
-    ck_assert_ptr_nonnull(strstr(html, "60.0\u00a0% of the loss"));
-    ck_assert_ptr_nonnull(strstr(md, "60.0\u00a0% of the loss"));
+    ck_assert_ptr_nonnull(strstr(html, "30.0\u00a0%<small>± 1.0\u00a0%"));
+    ck_assert_ptr_nonnull(strstr(md, "60.0\u00a0% of the KLD"));
     free(html);
     free(md);
     cJSON_Delete(document);

@@ -1,0 +1,59 @@
+/* cmd_record.c: moeq record: what verify needs of the original, without its weights. */
+#include "eval_options.h"
+
+#include "policy.h"
+#include "record.h"
+
+#include <stdio.h>
+
+static enum mq_exit print_result(const struct mq_options *options, const struct mq_view *view,
+                                 const struct mq_record_result *r)
+{
+    const double tokens = (double)r->windows * (double)r->window_tokens;
+    if (options->json) {
+        cJSON *o = cJSON_CreateObject();
+        cJSON_AddStringToObject(o, "moeq_result", "record");
+        cJSON_AddNumberToObject(o, "result_version", 1);
+        cJSON_AddStringToObject(o, "model", view->path);
+        cJSON_AddStringToObject(o, "output", options->output);
+        cJSON_AddNumberToObject(o, "windows", (double)r->windows);
+        cJSON_AddNumberToObject(o, "context_tokens", (double)r->window_tokens);
+        cJSON_AddNumberToObject(o, "tokens", tokens);
+        cJSON_AddNumberToObject(o, "bytes", (double)r->file_bytes);
+        cJSON_AddNumberToObject(o, "bytes_per_token", (double)r->token_bytes);
+        return mq_print_json(o);
+    }
+    if (!options->quiet) {
+        char size[32], fixed[32];
+        printf("wrote %s: %s\n", options->output, mq_format_bytes(r->file_bytes, size));
+        printf("  %zu windows of %zu tokens; %.2f KiB a token, and %s for head and tables\n",
+               r->windows, r->window_tokens, (double)r->token_bytes / 1024,
+               mq_format_bytes(r->file_bytes - (uint64_t)tokens * r->token_bytes, fixed));
+    }
+    return mq_finish_output();
+}
+
+enum mq_exit mq_cmd_record(const struct mq_options *options)
+{
+    if (!options->text)
+        return mq_usage("record", "--text FILE is missing");
+    if (!options->output)
+        return mq_usage("record", "-o REF is missing: the file to write");
+    struct mq_record_options how = {.text_path = options->text,
+                                    .output_path = options->output,
+                                    .replace = options->force};
+    struct mq_record_result result;
+    struct mq_view *view = NULL;
+    struct mq_job_ui ui;
+    moeq_error err = {0};
+    if (!mq_option_protocol("record", options, &how.protocol) || !mq_job_begin(options, &ui))
+        return MQ_EXIT_USAGE;
+    moeq_status status = mq_model_open(options->positional[0], &view, &err);
+    if (status == MOEQ_OK)
+        status = mq_record(&ui.context, view, &how, &result, &err);
+    mq_job_end(&ui);
+    const enum mq_exit code =
+        status == MOEQ_OK ? print_result(options, view, &result) : mq_report(&err);
+    mq_view_close(view);
+    return code;
+}

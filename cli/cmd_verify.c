@@ -1,0 +1,174 @@
+/* cmd_verify.c: moeq verify: a stored model against the original, and against a gate. */
+#include "eval_options.h"
+#include "sweep_tables.h"
+
+#include "policy.h"
+#include "verify_json.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* "10%", "2.5%". Without the sign it is not clear what is meant. */
+static bool parse_margin(const char *text, double *margin)
+{
+    char *end;
+    *margin = 0.1;
+    if (!text)
+        return true;
+    const double percent = strtod(text, &end);
+    if (end == text || strcmp(end, "%") != 0 || !(percent >= 0 && percent <= 1000)) {
+        mq_usage("verify", "--margin '%s': expected a percentage such as 10%%", text);
+        return false;
+    }
+    *margin = percent / 100;
+    return true;
+}
+
+/* What may be asked together. MQ_EXIT_GOOD if it may. */
+static enum mq_exit check_options(const struct mq_options *o, struct mq_verify_options *how,
+                                  double *margin)
+{
+    if (!o->against)
+        return mq_usage("verify", "--against BASE or REF is missing");
+    if (o->junit && !o->gate)
+        return mq_usage("verify", "--junit needs --gate GATE.json, whose limits it reports");
+    if (o->margin && !o->write_gate)
+        return mq_usage("verify", "--margin needs --write-gate GATE.json");
+    if (!parse_margin(o->margin, margin))
+        return MQ_EXIT_USAGE;
+    how->against = o->against;
+    how->text_path = o->text;
+    if (!mq_is_reference(o->against)) {
+        if (!o->text)
+            return mq_usage("verify", "--text FILE is missing (%s is no recording)", o->against);
+        return mq_option_protocol("verify", o, &how->protocol) ? MQ_EXIT_GOOD : MQ_EXIT_USAGE;
+    }
+    if (o->protocol || o->context || o->tokens)
+        return mq_usage("verify", "%s is a recording and has its own protocol: leave --%s out",
+                        o->against,
+                        o->protocol  ? "protocol"
+                        : o->context ? "context"
+                                     : "tokens");
+    return MQ_EXIT_GOOD;
+}
+
+/* ---- output ---- */
+
+static void print_differences(const struct mq_verify_result *r)
+{
+    if (!r->differences_count)
+        return;
+    printf("\nB minus A%24s %11s   95 %% interval\n", "mean", "± se");
+    for (size_t i = 0; i < r->differences_count; i++) {
+        const struct mq_bootstrap *b = &r->differences[i].b_minus_a;
+        printf("  %-22s %+9.6f", r->differences[i].name, b->mean);
+        if (isnan(b->se))
+            printf(" %11s   (one window: none)\n", "-");
+        else
+            printf(" %10.6f   %+9.6f to %+9.6f%s\n", b->se, b->low, b->high,
+                   b->low > 0 || b->high < 0 ? "  *" : "");
+    }
+    printf("  * the interval leaves out 0. Block bootstrap: %zu windows, %d resamples,\n"
+           "    splitmix64 seed %llu\n",
+           r->sweep.text.windows.count, MQ_BOOTSTRAP_RESAMPLES,
+           (unsigned long long)MQ_BOOTSTRAP_SEED);
+}
+
+static void print_result(const struct mq_verify_result *r, const struct mq_options *options)
+{
+    for (size_t i = 1; i < r->sweep.rows_count; i++)
+        printf("%s%s%s\n", r->sweep.rows_count > 2 ? r->sweep.rows[i].name : "",
+               r->sweep.rows_count > 2 ? ": " : "", r->paths[i]);
+    printf("against %s%s on %s\n", r->paths[0], r->reference ? " (a recording)" : "",
+           r->sweep.text_path);
+    mq_print_protocol(&r->sweep.text);
+    mq_print_sweep_tables(&r->sweep, options->verbose);
+    print_differences(r);
+}
+
+/* One line a broken limit; with --json on stderr, since stdout has one document and nothing else. */
+static void print_judgement(const struct mq_gate *gate, const struct mq_options *options)
+{
+    FILE *out = options->json ? stderr : stdout;
+    char line[256];
+    if (!gate->broken) {
+        fprintf(out, "%sgate %s: all %zu limits kept\n", options->json ? "" : "\n", gate->path,
+                gate->count);
+        return;
+    }
+    fprintf(out, "%sREGRESSION: %zu of %zu limits of %s broken\n", options->json ? "" : "\n",
+            gate->broken, gate->count, gate->path);
+    for (size_t i = 0; i < gate->count; i++) {
+        if (gate->limits[i].kept)
+            continue;
+        mq_gate_describe(&gate->limits[i], line, sizeof line);
+        fprintf(out, "  %s\n", line);
+    }
+}
+
+/* ---- the command ---- */
+
+/* Everything behind the evaluation. */
+static enum mq_exit conclude(const struct mq_options *options, double margin, struct mq_gate *gate,
+                             const struct mq_verify_result *result)
+{
+    moeq_error err = {0};
+    if (gate && mq_gate_judge(gate, result, &err) != MOEQ_OK)
+        return mq_report(&err);
+    if (options->write_gate && mq_gate_write(options->write_gate, result, margin, &err) != MOEQ_OK)
+        return mq_report(&err);
+    if (gate && options->junit &&
+        mq_gate_write_junit(options->junit, gate, result, &err) != MOEQ_OK)
+        return mq_report(&err);
+    enum mq_exit code = MQ_EXIT_GOOD;
+    if (options->json) {
+        code = mq_print_json(mq_verify_json(result, gate));
+    } else {
+        print_result(result, options);
+        if (options->write_gate && !options->quiet)
+            printf("\nwrote %s: limits %g %% further from perfect than %s\n", options->write_gate,
+                   100 * margin, result->paths[result->sweep.rows_count - 1]);
+    }
+    if (gate)
+        print_judgement(gate, options);
+    if (!options->json)
+        code = mq_finish_output();
+    return code == MQ_EXIT_GOOD && gate && gate->broken ? MQ_EXIT_REGRESSION : code;
+}
+
+enum mq_exit mq_cmd_verify(const struct mq_options *options)
+{
+    const size_t count = (size_t)options->positional_count;
+    struct mq_verify_options how = {0};
+    struct mq_verify_result result = {0};
+    struct mq_view *views[MQ_VERIFY_MODELS] = {NULL};
+    struct mq_gate *gate = NULL;
+    struct mq_job_ui ui;
+    moeq_error err = {0};
+    double margin = 0.1;
+    enum mq_exit code = check_options(options, &how, &margin);
+    if (code != MQ_EXIT_GOOD)
+        return code;
+    if (!mq_job_begin(options, &ui))
+        return MQ_EXIT_USAGE;
+    moeq_status status = MOEQ_OK;
+    for (size_t i = 0; i < count && status == MOEQ_OK; i++)
+        status = mq_model_open(options->positional[i], &views[i], &err);
+    /* a gate that is not understood must not cost an evaluation first */
+    if (status == MOEQ_OK && options->gate)
+        status = mq_gate_read(options->gate, &gate, &err);
+    if (status == MOEQ_OK && gate)
+        status = mq_gate_resolve(gate, views[0], count == 2, &err);
+    if (status == MOEQ_OK)
+        status = mq_verify(&ui.context, (const struct mq_view *const *)views, count, &how, &result,
+                           &err);
+    mq_job_end(&ui);
+    code = status == MOEQ_OK ? conclude(options, margin, gate, &result) : mq_report(&err);
+    mq_verify_result_free(&result);
+    mq_gate_free(gate);
+    for (size_t i = 0; i < count; i++)
+        mq_view_close(views[i]);
+    return code;
+}

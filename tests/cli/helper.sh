@@ -1,0 +1,38 @@
+# helper.sh: sourced by the tests here, which are called as: test.sh MOEQ SOURCE_DIR WORK_DIR
+set -u
+moeq=$1 source=$2 work=$3
+model=demo/model
+failures=0
+rm -rf "$work"
+mkdir -p "$work"
+cd "$source" || exit 1 # so that messages name short paths
+
+fail() {
+    echo "FAIL: $*" >&2
+    failures=$((failures + 1))
+}
+
+# expect CODE 'stderr text' ARGUMENTS...: exit code and the whole of stderr.
+expect() {
+    local code=$1 text=$2 found
+    shift 2
+    "$moeq" "$@" > "$work/stdout" 2> "$work/stderr"
+    found=$?
+    [ $found = "$code" ] || fail "moeq $*: exit code $found, expected $code"
+    [ "$(cat "$work/stderr")" = "$text" ] ||
+        fail "moeq $*: stderr is: $(cat "$work/stderr")"$'\n'"expected: $text"
+}
+
+# usage COMMAND 'text' ARGUMENTS...: a mistake in the call of COMMAND ("" for moeq itself).
+usage() {
+    local prefix="moeq${1:+ $1}" text=$2
+    shift 2
+    expect 2 "$prefix: $text"$'\n'"$prefix --help explains." "$@"
+    [ ! -s "$work/stdout" ] || fail "moeq $*: misuse printed to stdout"
+}
+
+finish() {
+    rm -rf "$work"
+    [ $failures = 0 ] || { echo "$failures failures" >&2; exit 1; }
+    echo "good"
+}

@@ -1,0 +1,32 @@
+#!/bin/bash
+# --json: one valid JSON document on stdout and nothing else, nothing on stderr.
+. "$(dirname "$0")/helper.sh"
+command -v python3 > /dev/null || { echo "skipped: python3 is missing"; exit 77; }
+
+# json 'python expression about d' ARGUMENTS...
+json() {
+    local test=$1
+    shift
+    expect 0 "" "$@"
+    python3 -c "import json, sys
+d = json.load(open(sys.argv[1]))
+assert $test, d" "$work/stdout" || fail "moeq $*: $test"
+}
+
+out=$work/m.moeq
+head -c 6000 demo/text.txt > "$work/text"
+json "d['family'] == 'mixtral' and d['format'] == 'huggingface' and 'tensors' not in d" inspect $model --json
+json "len(d['tensors']) == d['sizes']['tensors']" inspect $model --tensors --json
+json "d['dry_run'] is True and sum(t['bytes'] for t in d['tensors']) == d['plan']['bytes']" \
+    convert $model --level q4_k --dry-run --json
+json "d['tensors_resumed'] == 0 and d['output'].endswith('m.moeq')" convert $model -o "$out" --level q4_k --json
+json "d['format'] == 'moeq' and d['metadata']['moeq.version'] == '1'" inspect "$out" --json
+[ "$(stat -c %s "$out")" = "$("$moeq" convert $model --level q4_k --dry-run --json |
+    python3 -c 'import json, sys; print(json.load(sys.stdin)["file_bytes"])')" ] ||
+    fail "the dry run's file_bytes are not the file's size"
+json "d['count'] == len(d['ids']) > 0" tokenize $model --string 'Hello world' --json
+json "d['decoded'].endswith('Hello world')" tokenize $model --string 'Hello world' --decode --json
+json "True" check "$out" --json
+json "True" eval "$out" --text "$work/text" --tokens 256 --context 128 --json --no-progress
+json "True" sweep $model --text "$work/text" --levels q8_0,q4_k --tokens 256 --context 128 --json --no-progress
+finish

@@ -1,0 +1,11 @@
+#!/bin/bash
+# Usage: safetensors_opens.sh MOEQ SOURCE_DIR WORK_DIR BUILD_DIR
+# The safetensors library for Python opens what convert writes, at every level.
+build=$4
+. "$(dirname "$0")/helper.sh"
+python=$(bash tests/cli/python_env.sh "$build") || exit $?
+for level in q8_0 q4_k q3_k f16 bf16 f32; do
+    expect 0 "" convert $model -o "$work/$level.moeq" --level $level -q
+    "$python" tests/data/check_safetensors_opens.py "$work/$level.moeq" || fail "$level"
+done
+finish

@@ -1,0 +1,80 @@
+#!/bin/bash
+# What a user is most likely to get wrong: exact message, exit code, nothing written.
+. "$(dirname "$0")/helper.sh"
+out=$work/m.moeq
+export HF_HUB_CACHE=$work/hub
+levels="levels are q8_0, q4_k, q3_k, f32, f16, bf16"
+
+# the command
+usage "" "expected a command"
+usage "" "unknown command 'convrt'; did you mean 'convert'?" convrt x
+usage "" "unknown command 'quantise'" quantise
+usage "" "unknown command '--frobnicate'" --frobnicate
+usage "" "unknown command 'nonsense'" help nonsense
+
+# options
+usage convert "expected: moeq convert MODEL -o FILE --level LEVEL" convert
+usage convert "--level is missing, such as --level q4_k" convert $model -o "$out"
+usage convert "-o FILE is missing (or --dry-run, to see the plan)" convert $model --level q4_k
+usage convert "--level: unknown level 'q5_k'; did you mean q4_k?" convert $model -o "$out" --level q5_k
+usage convert "--level: unknown level 'int-four'; $levels" convert $model -o "$out" --level int-four
+usage convert "--attention: unknown level 'none'; $levels" convert $model -o "$out" --level q4_k --attention none
+usage convert "unknown option '--leval'; did you mean --level?" convert $model --leval q4_k
+usage convert "unknown option '-force'; did you mean --force?" convert $model -force
+usage convert "unknown option '-x'" convert $model -x
+usage convert "unexpected argument 'other'" convert $model other
+usage convert "--output needs a value: FILE" convert $model -o --level q4_k
+usage convert "--level needs a value: LEVEL" convert $model -o "$out" --level
+usage convert "--memory '12X': expected a size such as 256M or 4G" convert $model --memory 12X
+usage convert "--memory '99999999999G': expected a size such as 256M or 4G" convert $model --memory 99999999999G
+usage convert "--memory '-1': expected a size such as 256M or 4G" convert $model --memory -1
+usage convert "--threads '0': expected a whole number above 0" convert $model --threads 0
+usage convert "--threads 'two': expected a whole number above 0" convert $model --threads two
+usage convert "--force takes no value" convert $model --force=yes
+usage convert "--effort 'max': expected default or best" convert $model -o "$out" --level q4_k --effort max
+usage convert "--tensor 'foo': expected 'PATTERN=LEVEL', such as '*.layers.0.*=q8_0'" \
+    convert $model -o "$out" --level q4_k --tensor foo
+usage inspect "expected: moeq inspect MODEL [--tensors]" inspect
+usage inspect "unknown option '--dry-run'" inspect $model --dry-run
+usage tokenize "expected one of --text FILE, --string TEXT, --jsonl FILE" tokenize $model
+usage tokenize "expected one of --text FILE, --string TEXT, --jsonl FILE" tokenize $model --string a --text b
+usage eval "expected either --text FILE, or --ids FILE with --dump FILE" eval $model
+usage eval "--protocol 'third': expected half or full" eval $model --text demo/text.txt --protocol third
+usage sweep "--text FILE is missing" sweep $model
+
+# files
+expect 1 "moeq: /no/such/model: no such file or folder" convert /no/such/model -o "$out" --level q4_k
+expect 1 "moeq: no-owner/no-model: no such folder here, and not in the Hugging Face cache ($work/hub); download it first: hf download no-owner/no-model" \
+    inspect no-owner/no-model
+expect 1 "moeq: demo/missing.moeq: no such file or folder" inspect demo/missing.moeq
+expect 1 "moeq: docs: holds no config.json: expected a Hugging Face model folder" inspect docs
+expect 1 "moeq: demo/model/config.json: is JSON; for a Hugging Face model give its folder" inspect demo/model/config.json
+expect 1 "moeq: demo/model/model-00001-of-00003.safetensors: is a safetensors file but no moeq file; for a Hugging Face model give its folder" \
+    inspect demo/model/model-00001-of-00003.safetensors
+expect 1 "moeq: /no/such.txt: cannot open: No such file or directory" tokenize $model --text /no/such.txt
+expect 1 "moeq: /no/such.txt: cannot open: No such file or directory" eval $model --text /no/such.txt
+expect 1 "moeq: docs: holds no tokenizer.json" tokenize docs --string x
+expect 1 "moeq: $model: expected a file, found a folder" check $model
+expect 1 "moeq: no tensor of $model matches the pattern 'nothing' (names are like 'model.layers.1.block_sparse_moe.experts.3.w1.weight')" \
+    convert $model -o "$out" --level q4_k --tensor nothing=q8_0
+expect 1 "moeq: $model: tensor 'model.layers.0.block_sparse_moe.gate.weight' (router) is bf16 in the source and is never stored with less precision; q8_0 was asked for" \
+    convert $model -o "$out" --level q4_k --tensor '*.gate.weight=q8_0'
+expect 1 "moeq: $model/x.moeq: the output would lie inside the source folder $model; choose another place" \
+    convert $model -o $model/x.moeq --level q4_k
+expect 1 "moeq: $work: is a folder; the output is one file, such as $work/model.moeq" \
+    convert $model -o "$work" --level q4_k
+mkdir "$work/gpt"
+echo '{"model_type": "gpt2"}' > "$work/gpt/config.json"
+expect 1 "moeq: $work/gpt/config.json: model_type \"gpt2\" is not supported (supported: mixtral, mistral, llama)" \
+    inspect "$work/gpt"
+echo precious > "$out"
+expect 1 "moeq: $out: exists already; give --force to replace it" convert $model -o "$out" --level q4_k -q
+[ "$(cat "$out")" = precious ] || fail "the output was touched"
+[ "$(ls "$work")" = $'gpt\nm.moeq\nstderr\nstdout' ] || fail "leftovers: $(ls "$work")"
+
+# and what is right
+expect 0 "" convert $model "-o$out" --level=q4 --force -q --memory 64MiB
+[ ! -s "$work/stdout" ] || fail "-q printed: $(cat "$work/stdout")"
+expect 0 "" inspect "$out"
+expect 0 "" check "$out"
+finish

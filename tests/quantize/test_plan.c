@@ -1,0 +1,149 @@
+/* test_plan.c: every byte count of the plan, and what overrides may and may not do. */
+#include "moeq_profile.h"
+#include "plan.h"
+#include "test_support.h"
+
+#include <string.h>
+
+#define MODEL "tests/fixtures/oracles/mixtral"
+
+static struct mq_view *open_model(void)
+{
+    struct mq_view *view;
+    moeq_error err = {0};
+    ck_assert_msg(mq_model_open(mq_test_source(MODEL), &view, &err) == MOEQ_OK, "%s", err.message);
+    return view;
+}
+
+/* The items lie side by side from the header to the end of the file, and each tensor of the view
+ * is one of them, with the size of its rows. */
+START_TEST(accounts_for_every_byte)
+{
+    struct mq_view *view = open_model();
+    for (size_t l = 0; l < mq_levels_count; l++) {
+        struct mq_policy policy = mq_policy_default(&mq_levels[l]);
+        struct mq_plan *plan;
+        moeq_error err = {0};
+        ck_assert_ok(mq_plan_create(view, &policy, &plan, &err));
+        const struct mq_layout *layout = &plan->layout;
+        ck_assert_uint_eq(layout->header_bytes % MQ_GROUP_ALIGN, 0);
+        uint64_t at = layout->header_bytes;
+        for (size_t i = 0; i < layout->count; i++) {
+            ck_assert_uint_eq(layout->items[i].offset, at);
+            at += layout->items[i].size_bytes;
+        }
+        ck_assert_uint_eq(at, layout->file_bytes);
+        ck_assert_str_eq(layout->items[layout->count - 1].name, MQ_CRC_NAME);
+        uint64_t bytes = 0, weights = 0;
+        for (size_t i = 0; i < view->tensors_count; i++) {
+            const struct mq_plan_entry *e = &plan->entries[i];
+            ck_assert_str_eq(layout->items[e->item].name, e->tensor->name);
+            ck_assert_uint_eq(layout->items[e->item].offset, e->offset);
+            ck_assert_uint_eq(layout->items[e->item].size_bytes, e->size_bytes);
+            ck_assert_uint_eq(e->row_bytes, mq_level_row_bytes(e->level, e->tensor->cols));
+            ck_assert_uint_eq(e->size_bytes, e->tensor->rows * e->row_bytes);
+            bytes += e->size_bytes;
+            weights += e->tensor->rows * e->tensor->cols;
+            if (mq_role_class(e->tensor->role) == MQ_CLASS_KEEP)
+                ck_assert_ptr_eq(e->level, e->source);
+            else if (mq_role_class(e->tensor->role) == MQ_CLASS_EXPERTS || !mq_levels[l].quantized)
+                ck_assert_ptr_eq(e->level, &mq_levels[l]);
+            else
+                ck_assert_str_eq(e->level->name, "q8_0");
+        }
+        ck_assert_uint_eq(plan->total.bytes, bytes);
+        ck_assert_uint_eq(plan->total.weights, weights);
+        mq_plan_free(plan);
+    }
+    mq_view_close(view);
+}
+END_TEST
+
+/* 160 columns at q4_k have no whole block of 256: five q8_0 blocks of 32, 170 bytes a row. */
+START_TEST(counts_tails_as_they_are_stored)
+{
+    struct mq_view *view = open_model();
+    struct mq_policy policy = mq_policy_default(mq_level_find("q4_k"));
+    struct mq_plan *plan;
+    moeq_error err = {0};
+    ck_assert_ok(mq_plan_create(view, &policy, &plan, &err));
+    for (size_t i = 0; i < view->tensors_count; i++)
+        if (view->tensors[i].role == MQ_ROLE_EXPERT_DOWN)
+            ck_assert_uint_eq(plan->entries[i].row_bytes, 5 * 34);
+    mq_plan_free(plan);
+    mq_view_close(view);
+}
+END_TEST
+
+static moeq_status plan_with(const char *pattern, const char *level, const char *second_pattern,
+                             const char *second_level, struct mq_view *view, struct mq_plan **plan,
+                             moeq_error *err)
+{
+    const struct mq_policy_override overrides[] = {
+        {pattern, mq_level_find(level)},
+        {second_pattern, second_level ? mq_level_find(second_level) : NULL}};
+    struct mq_policy policy = mq_policy_default(mq_level_find("q4_k"));
+    memset(err, 0, sizeof *err);
+    policy.overrides = overrides;
+    policy.overrides_count = second_pattern ? 2 : 1;
+    return mq_plan_create(view, &policy, plan, err);
+}
+
+START_TEST(later_overrides_win)
+{
+    struct mq_view *view = open_model();
+    struct mq_plan *plan;
+    moeq_error err;
+    ck_assert_ok(
+        plan_with("*.w2.*", "q8_0", "*.layers.1.*.experts.3.*", "q3_k", view, &plan, &err));
+    for (size_t i = 0; i < view->tensors_count; i++) {
+        const struct mq_tensor *t = &view->tensors[i];
+        if (mq_role_class(t->role) != MQ_CLASS_EXPERTS)
+            continue;
+        const char *expected = t->layer == 1 && t->expert == 3  ? "q3_k"
+                               : t->role == MQ_ROLE_EXPERT_DOWN ? "q8_0"
+                                                                : "q4_k";
+        ck_assert_str_eq(plan->entries[i].level->name, expected);
+    }
+    mq_plan_free(plan);
+    mq_view_close(view);
+}
+END_TEST
+
+START_TEST(routers_and_norms_are_never_narrowed)
+{
+    struct mq_view *view = open_model();
+    struct mq_plan *plan;
+    moeq_error err;
+    static const char *const narrower[] = {"q8_0", "q4_k", "f16"};
+    for (size_t i = 0; i < 3; i++) {
+        ck_assert_int_eq(plan_with("*.gate.weight", narrower[i], NULL, NULL, view, &plan, &err),
+                         MOEQ_INVALID_ARGUMENT);
+        ck_assert_ptr_null(plan);
+        ck_assert_ptr_nonnull(strstr(err.message, "is never stored with less precision"));
+        ck_assert_int_eq(plan_with("model.norm.weight", narrower[i], NULL, NULL, view, &plan, &err),
+                         MOEQ_INVALID_ARGUMENT);
+    }
+    ck_assert_ok(plan_with("*.gate.weight", "f32", NULL, NULL, view, &plan, &err));
+    mq_plan_free(plan);
+    ck_assert_ok(plan_with("*.gate.weight", "bf16", NULL, NULL, view, &plan, &err));
+    mq_plan_free(plan);
+    ck_assert_int_eq(plan_with("no.such.*", "q8_0", NULL, NULL, view, &plan, &err),
+                     MOEQ_INVALID_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(err.message, "matches the pattern 'no.such.*'"));
+    mq_view_close(view);
+}
+END_TEST
+
+static void add_tests(TCase *tests)
+{
+    tcase_add_test(tests, accounts_for_every_byte);
+    tcase_add_test(tests, counts_tails_as_they_are_stored);
+    tcase_add_test(tests, later_overrides_win);
+    tcase_add_test(tests, routers_and_norms_are_never_narrowed);
+}
+
+int main(void)
+{
+    return mq_test_main("test_plan", add_tests);
+}

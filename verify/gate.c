@@ -1,0 +1,310 @@
+/* gate.c: reading, judging and writing gates. */
+#include "gate.h"
+
+#include "error.h"
+#include "json.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_GATE_BYTES = 1 << 20, MAX_NAME = 100 };
+
+/* ---- reading ---- */
+
+static bool is_key(const cJSON *item, const char *key)
+{
+    return strcmp(item->string, key) == 0;
+}
+
+static moeq_status add_bound(struct mq_gate *gate, const char *name, const cJSON *bound,
+                             moeq_error *err)
+{
+    if (!is_key(bound, "min") && !is_key(bound, "max"))
+        return mq_fail_file(err, MOEQ_MALFORMED, gate->path,
+                            "limit '%s': unknown key '%.40s'; expected \"min\" or \"max\"", name,
+                            bound->string);
+    if (!cJSON_IsNumber(bound) || !isfinite(bound->valuedouble))
+        return mq_fail_file(err, MOEQ_MALFORMED, gate->path, "limit '%s': \"%s\" is no number",
+                            name, bound->string);
+    gate->limits[gate->count++] = (struct mq_gate_limit){
+        .name = name, .is_max = is_key(bound, "max"), .bound = bound->valuedouble};
+    return MOEQ_OK;
+}
+
+static moeq_status add_limit(struct mq_gate *gate, const cJSON *limit, moeq_error *err)
+{
+    const cJSON *bound;
+    const size_t before = gate->count;
+    if (strlen(limit->string) > MAX_NAME)
+        return mq_fail_file(err, MOEQ_MALFORMED, gate->path, "unknown metric '%.60s...'",
+                            limit->string);
+    const char *name = mq_arena_strdup(gate->arena, limit->string);
+    if (!name)
+        return mq_fail_memory(err, "reading a gate");
+    if (!cJSON_IsObject(limit))
+        return mq_fail_file(err, MOEQ_MALFORMED, gate->path,
+                            "limit '%s': expected an object such as {\"max\": 0.02}", name);
+    cJSON_ArrayForEach(bound, limit) MQ_TRY(add_bound(gate, name, bound, err));
+    if (gate->count == before)
+        return mq_fail_file(err, MOEQ_MALFORMED, gate->path,
+                            "limit '%s' has neither \"min\" nor \"max\"", name);
+    if (gate->count == before + 2) {
+        const struct mq_gate_limit *a = &gate->limits[before], *b = a + 1;
+        if ((a->is_max ? b : a)->bound > (a->is_max ? a : b)->bound)
+            return mq_fail_file(err, MOEQ_MALFORMED, gate->path,
+                                "limit '%s': \"min\" is above \"max\": nothing passes", name);
+    }
+    return MOEQ_OK;
+}
+
+static moeq_status read_crc(struct mq_gate *gate, const cJSON *item, moeq_error *err)
+{
+    const char *text = cJSON_IsString(item) ? item->valuestring : "";
+    if (strlen(text) != 8 || strspn(text, "0123456789abcdef") != 8)
+        return mq_fail_file(err, MOEQ_MALFORMED, gate->path,
+                            "\"token_ids_crc32\": expected eight hexadecimal digits");
+    gate->has_ids_crc32 = true;
+    gate->ids_crc32 = (uint32_t)strtoul(text, NULL, 16);
+    return MOEQ_OK;
+}
+
+static moeq_status read_tree(struct mq_gate *gate, const cJSON *tree, moeq_error *err)
+{
+    const cJSON *limits = mq_json_get(tree, "limits"), *version = mq_json_get(tree, "moeq_gate");
+    const cJSON *item;
+    if (!cJSON_IsObject(tree) || !version)
+        return mq_fail_file(err, MOEQ_MALFORMED, gate->path,
+                            "is no gate: expected {\"moeq_gate\": 1, \"limits\": {...}}");
+    if (!cJSON_IsNumber(version) || version->valuedouble != 1)
+        return mq_fail_file(err, MOEQ_UNSUPPORTED, gate->path,
+                            "\"moeq_gate\": this program reads version 1");
+    cJSON_ArrayForEach(item, tree)
+    {
+        if (is_key(item, "token_ids_crc32"))
+            MQ_TRY(read_crc(gate, item, err));
+        else if (!is_key(item, "moeq_gate") && !is_key(item, "limits") && !is_key(item, "made"))
+            return mq_fail_file(err, MOEQ_MALFORMED, gate->path, "unknown key '%.40s'",
+                                item->string);
+    }
+    if (!cJSON_IsObject(limits) || !limits->child)
+        return mq_fail_file(err, MOEQ_MALFORMED, gate->path,
+                            "has no \"limits\": everything would pass");
+    size_t bounds = 0;
+    cJSON_ArrayForEach(item, limits) bounds += (size_t)cJSON_GetArraySize(item);
+    gate->limits = mq_arena_alloc(gate->arena, bounds + 1, sizeof *gate->limits);
+    if (!gate->limits)
+        return mq_fail_memory(err, "reading a gate");
+    cJSON_ArrayForEach(item, limits) MQ_TRY(add_limit(gate, item, err));
+    return MOEQ_OK;
+}
+
+moeq_status mq_gate_read(const char *path, struct mq_gate **out, moeq_error *err)
+{
+    const struct mq_json_limits limits = {.depth = 8, .values = 100000};
+    struct mq_gate *gate = calloc(1, sizeof *gate);
+    struct mq_buffer text = {0};
+    cJSON *tree = NULL;
+    moeq_status status;
+    *out = NULL;
+    if (!gate)
+        return mq_fail_memory(err, "reading a gate");
+    gate->arena = mq_arena_create();
+    gate->path = gate->arena ? mq_arena_strdup(gate->arena, path) : NULL;
+    if (!gate->path) {
+        status = mq_fail_memory(err, "reading a gate");
+        goto out;
+    }
+    MQ_TRY_OUT(mq_file_read_all(path, MAX_GATE_BYTES, &text, err));
+    MQ_TRY_OUT(mq_json_parse(text.data, text.size, &limits, path, 0, &tree, err));
+    MQ_TRY_OUT(mq_json_refuse_duplicates(tree, path, err));
+    MQ_TRY_OUT(read_tree(gate, tree, err));
+    *out = gate;
+out:
+    cJSON_Delete(tree);
+    mq_buffer_free(&text);
+    if (status != MOEQ_OK)
+        mq_gate_free(gate);
+    return status;
+}
+
+void mq_gate_free(struct mq_gate *gate)
+{
+    if (!gate)
+        return;
+    mq_arena_destroy(gate->arena);
+    free(gate);
+}
+
+/* ---- judging ---- */
+
+moeq_status mq_gate_resolve(struct mq_gate *gate, const struct mq_view *view, bool pair,
+                            moeq_error *err)
+{
+    for (size_t i = 0; i < gate->count; i++)
+        MQ_TRY(mq_metric_find(gate->limits[i].name, view, pair, gate->path, &gate->limits[i].metric,
+                              &gate->limits[i].n, err));
+    return MOEQ_OK;
+}
+
+moeq_status mq_gate_judge(struct mq_gate *gate, const struct mq_verify_result *result,
+                          moeq_error *err)
+{
+    if (gate->has_ids_crc32 && gate->ids_crc32 != result->sweep.text.ids_crc32)
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, gate->path,
+                            "was made for other tokens (token_ids_crc32 %08" PRIx32
+                            ", these have %08" PRIx32
+                            "): evaluate the same text with the same protocol, or make a new gate",
+                            gate->ids_crc32, result->sweep.text.ids_crc32);
+    gate->broken = 0;
+    for (size_t i = 0; i < gate->count; i++) {
+        struct mq_gate_limit *l = &gate->limits[i];
+        l->found = mq_metric_value(l->metric, l->n, result, result->sweep.rows_count - 1);
+        /* false for NaN: what cannot be measured is not within its limit */
+        l->kept = l->is_max ? l->found.value <= l->bound : l->found.value >= l->bound;
+        gate->broken += !l->kept;
+    }
+    return MOEQ_OK;
+}
+
+void mq_gate_describe(const struct mq_gate_limit *l, char *text, size_t room)
+{
+    const char *side = l->is_max ? "max" : "min";
+    char se[32] = "";
+    if (isnan(l->found.value)) {
+        snprintf(text, room, "%s is not defined here, %s %.5g", l->name, side, l->bound);
+        return;
+    }
+    if (!isnan(l->found.se))
+        snprintf(se, sizeof se, " (se %.1g)", l->found.se);
+    if (l->kept)
+        snprintf(text, room, "%s %.5g, %s %.5g%s", l->name, l->found.value, side, l->bound, se);
+    else
+        snprintf(text, room, "%s %.5g %c %s %.5g by %.2g%s", l->name, l->found.value,
+                 l->is_max ? '>' : '<', side, l->bound, fabs(l->found.value - l->bound), se);
+}
+
+/* ---- writing ---- */
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
+}
+
+/* A path as JSON or XML text: what is no UTF-8 cannot stand there. */
+static const char *printable(const char *path)
+{
+    size_t bad;
+    return mq_utf8_valid(path, strlen(path), &bad) ? path : "?";
+}
+
+/* The bound of a value: its distance from the ideal grows by the margin, and the slack is added. */
+static double bound_of(const struct mq_metric *metric, double value, double margin)
+{
+    const double room = fabs(value - metric->ideal) * margin + metric->slack;
+    return metric->more_is_better ? value - room : value + room;
+}
+
+static void print_limits(const struct mq_verify_result *result, double margin, struct mq_buffer *b)
+{
+    const struct mq_view *view = result->sweep.view;
+    bool first = true;
+    for (size_t i = 0; i < mq_metrics_count; i++) {
+        const struct mq_metric *m = &mq_metrics[i];
+        for (uint32_t n = 0; m->written && n < mq_metric_numbers(m, view); n++) {
+            char name[MQ_METRIC_NAME];
+            const double value =
+                mq_metric_value(m, n, result, result->sweep.rows_count - 1).value;
+            if (!mq_metric_exists(m, n, view) || isnan(value))
+                continue;
+            mq_metric_print(m, n, name);
+            /* nine digits: rounding stays far below the slack */
+            mq_buffer_printf(b, "%s\n    \"%s\": {\"%s\": %.9g}", first ? "" : ",", name,
+                             m->more_is_better ? "min" : "max", bound_of(m, value, margin));
+            first = false;
+        }
+    }
+}
+
+moeq_status mq_gate_write(const char *path, const struct mq_verify_result *result, double margin,
+                          moeq_error *err)
+{
+    const struct mq_text_windows *text = &result->sweep.text;
+    const char *model = printable(base_name(result->paths[result->sweep.rows_count - 1]));
+    struct mq_buffer b = {0};
+    mq_buffer_puts(&b, "{\n  \"moeq_gate\": 1,\n  \"made\": {\"by\": \"moeq " MOEQ_VERSION_STRING
+                       "\", \"from\": ");
+    mq_buffer_put_json(&b, model, strlen(model));
+    mq_buffer_printf(&b,
+                     ", \"margin\": %.9g, \"protocol\": \"%s\", \"windows\": %zu, \"context\": "
+                     "%zu},\n  \"token_ids_crc32\": \"%08" PRIx32 "\",\n  \"limits\": {",
+                     margin, mq_protocol_name(text->protocol), text->windows.count,
+                     text->windows.length, text->ids_crc32);
+    print_limits(result, margin, &b);
+    mq_buffer_puts(&b, "\n  }\n}\n");
+    const moeq_status status = mq_buffer_ok(&b) ? mq_file_replace(path, b.data, b.size, err)
+                                                : mq_fail_memory(err, "writing a gate");
+    mq_buffer_free(&b);
+    return status;
+}
+
+/* Text as XML allows it (XML 1.0, section 2.2: of control characters only tab and line ends). */
+static void put_xml(struct mq_buffer *b, const char *text)
+{
+    for (const char *p = printable(text); *p; p++) {
+        switch (*p) {
+        case '&':
+            mq_buffer_puts(b, "&amp;");
+            break;
+        case '<':
+            mq_buffer_puts(b, "&lt;");
+            break;
+        case '>':
+            mq_buffer_puts(b, "&gt;");
+            break;
+        case '"':
+            mq_buffer_puts(b, "&quot;");
+            break;
+        default:
+            mq_buffer_putc(b, (unsigned char)*p < 0x20 ? '?' : *p);
+        }
+    }
+}
+
+moeq_status mq_gate_write_junit(const char *path, const struct mq_gate *gate,
+                                const struct mq_verify_result *result, moeq_error *err)
+{
+    const char *model = base_name(result->paths[result->sweep.rows_count - 1]);
+    struct mq_buffer b = {0};
+    mq_buffer_puts(&b, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+    mq_buffer_printf(&b,
+                     "<testsuites name=\"moeq verify\" tests=\"%zu\" failures=\"%zu\">\n"
+                     "  <testsuite name=\"moeq verify\" tests=\"%zu\" failures=\"%zu\" "
+                     "errors=\"0\" skipped=\"0\">\n",
+                     gate->count, gate->broken, gate->count, gate->broken);
+    for (size_t i = 0; i < gate->count; i++) {
+        const struct mq_gate_limit *l = &gate->limits[i];
+        char line[256];
+        mq_gate_describe(l, line, sizeof line);
+        mq_buffer_puts(&b, "    <testcase classname=\"moeq.verify.");
+        put_xml(&b, model);
+        mq_buffer_puts(&b, "\" name=\"");
+        put_xml(&b, l->name);
+        mq_buffer_printf(&b, " %s %.9g\"", l->is_max ? "max" : "min", l->bound);
+        if (l->kept) {
+            mq_buffer_puts(&b, "/>\n");
+            continue;
+        }
+        mq_buffer_puts(&b, ">\n      <failure type=\"regression\" message=\"");
+        put_xml(&b, line);
+        mq_buffer_puts(&b, "\"/>\n    </testcase>\n");
+    }
+    mq_buffer_puts(&b, "  </testsuite>\n</testsuites>\n");
+    const moeq_status status = mq_buffer_ok(&b) ? mq_file_replace(path, b.data, b.size, err)
+                                                : mq_fail_memory(err, "writing JUnit XML");
+    mq_buffer_free(&b);
+    return status;
+}

@@ -1,0 +1,68 @@
+/*
+ * gate.h: limits on metrics, for `verify --gate`: broken or kept, nothing between.
+ *
+ *     {
+ *       "moeq_gate": 1,
+ *       "token_ids_crc32": "1a2b3c4d",          optional: the tokens that it is about
+ *       "made": {...},                          optional, not read: how it came about
+ *       "limits": {
+ *         "kld.mean": {"max": 0.02},
+ *         "routing.layers.3.exact_set": {"min": 0.93}
+ *       }
+ *     }
+ *
+ * Strict, because a gate that is not understood must not pass: unknown keys and metrics, no limits, a
+ * limit without "min" or "max", and a metric that has no value are failures. docs/gates.md explains it to
+ * users.
+ */
+#ifndef MQ_GATE_H
+#define MQ_GATE_H
+
+#include "metrics.h"
+
+/* One bound of one metric. */
+struct mq_gate_limit {
+    const char *name;
+    bool is_max;
+    double bound;
+    /* by mq_gate_resolve: */
+    const struct mq_metric *metric;
+    uint32_t n;
+    /* by mq_gate_judge: */
+    struct mq_estimate found;
+    bool kept;
+};
+
+struct mq_gate {
+    char *path;
+    struct mq_gate_limit *limits; /* in the file's order; a metric with both bounds has two */
+    size_t count, broken;
+    bool has_ids_crc32;
+    uint32_t ids_crc32;
+    struct mq_arena *arena;
+};
+
+moeq_status mq_gate_read(const char *path, struct mq_gate **gate, moeq_error *err);
+void mq_gate_free(struct mq_gate *gate); /* NULL is fine */
+
+/* Finds the metrics of all names; to be called before the evaluation, which may take hours. */
+moeq_status mq_gate_resolve(struct mq_gate *gate, const struct mq_view *view, bool pair,
+                            moeq_error *err);
+
+/* Compares the last model of the result with the limits. Fails if the gate is about other tokens. */
+moeq_status mq_gate_judge(struct mq_gate *gate, const struct mq_verify_result *result,
+                          moeq_error *err);
+
+/* One line about a limit, kept or broken: "kld.mean 0.045 > max 0.02 by 0.025 (se 0.0008)". */
+void mq_gate_describe(const struct mq_gate_limit *limit, char *text, size_t room);
+
+/* Writes a gate that the last model of the result passes, and any other that is at most `margin` (0.1:
+ * 10 %) further from perfect: see mq_metric.ideal. */
+moeq_status mq_gate_write(const char *path, const struct mq_verify_result *result, double margin,
+                          moeq_error *err);
+
+/* The judgement as JUnit XML: one test case a limit. */
+moeq_status mq_gate_write_junit(const char *path, const struct mq_gate *gate,
+                                const struct mq_verify_result *result, moeq_error *err);
+
+#endif
