@@ -166,6 +166,8 @@ enum mq_exit mq_cmd_verify(const struct mq_options *options)
                            &err);
     mq_job_end(&ui);
     code = status == MOEQ_OK ? conclude(options, margin, gate, &result) : mq_report(&err);
+    if (status != MOEQ_OK && result.other_text)
+        code = MQ_EXIT_USAGE;
     mq_verify_result_free(&result);
     mq_gate_free(gate);
     for (size_t i = 0; i < count; i++)

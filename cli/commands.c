@@ -83,11 +83,11 @@ const struct mq_command mq_commands[] = {
         .arguments = "BASE --text FILE -o REF",
         .summary = "keep what verify needs of the original, without its weights",
         .description =
-            "Runs a model on a text once and writes its final states, router logits, head and\n"
-            "token ids into REF, a safetensors file with checksums: about 17 KiB a token for a\n"
-            "Mixtral 8x7B, beside its head. verify --against REF then gives, to the last digit,\n"
-            "what verify --against BASE would. Memory as in eval (--memory, default half of the\n"
-            "machine's).",
+            "Runs a model on a text once and writes its final states, router logits, head\n"
+            "and token ids into REF, a safetensors file with checksums: about 17 KiB a token\n"
+            "for a Mixtral 8x7B, beside its head. verify --against REF then gives, to the\n"
+            "last digit, what verify --against BASE would. Memory as in eval (--memory,\n"
+            "default half of the machine's).",
         .options = "output text protocol context tokens force",
         .examples = "  moeq record Mixtral-8x7B-v0.1 --text wiki.txt -o mixtral.moeqref\n"
                     "  moeq check mixtral.moeqref",
@@ -100,12 +100,13 @@ const struct mq_command mq_commands[] = {
         .arguments = "MODEL [MODEL_B] --against BASE|REF",
         .summary = "judge a quantized model against the original; gates for CI",
         .description =
-            "Runs MODEL beside the original on a text and prints perplexity, KL divergence and\n"
-            "routing agreement. Against a recording (moeq record), text and protocol are the\n"
-            "recording's. With MODEL_B: both, and B minus A with a 95 % confidence interval by\n"
-            "block bootstrap over windows. --gate compares the figures (of MODEL_B, if it is\n"
-            "there) with limits: a line for each broken one, and exit code 3. docs/gates.md\n"
-            "lists the metrics that a gate can name, and so does \"metrics\" in --json.",
+            "Runs MODEL beside the original on a text and prints perplexity, KL divergence\n"
+            "and routing agreement. Against a recording (moeq record), text and protocol are\n"
+            "the recording's. With MODEL_B: both, and B minus A with a 95 % confidence\n"
+            "interval by block bootstrap over windows. --gate compares the figures (of\n"
+            "MODEL_B, if it is there) with limits: a line for each broken one, and exit\n"
+            "code 3. docs/gates.md lists the metrics that a gate can name, and so does\n"
+            "\"metrics\" in --json.",
         .options = "against text protocol context tokens gate write-gate margin junit",
         .examples =
             "  moeq verify q8.moeq --against ref.moeqref --write-gate gate.json\n"

@@ -22,8 +22,8 @@ static const char *row_name(const struct mq_sweep_result *r, size_t i)
 static void print_memory(const struct mq_sweep_result *r)
 {
     const bool levels = r->rows_count > 1 && r->rows[1].kind == MQ_SWEEP_LEVEL;
-    printf("\nMemory%19s %9s %8s %9s %13s\n", "file bytes", "GiB", "bits/w", "of source",
-           levels ? "expert RMSE" : "");
+    printf("\nMemory%19s %9s %8s %9s%s\n", "file bytes", "GiB", "bits/w", "of source",
+           levels ? "   expert RMSE" : "");
     for (size_t i = 0; i < r->rows_count; i++) {
         const struct mq_sweep_row *row = &r->rows[i];
         if (row->kind == MQ_SWEEP_NOISE_FLOOR)

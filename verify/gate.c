@@ -201,11 +201,13 @@ static const char *printable(const char *path)
     return mq_utf8_valid(path, strlen(path), &bad) ? path : "?";
 }
 
-/* The bound of a value: its distance from the ideal grows by the margin, and the slack is added. */
+/* The bound of a value: its distance from the ideal grows by the margin, and the slack is added. A value
+ * on the far side of the ideal (a perplexity below the baseline's) is luck: the ideal must pass too. */
 static double bound_of(const struct mq_metric *metric, double value, double margin)
 {
     const double room = fabs(value - metric->ideal) * margin + metric->slack;
-    return metric->more_is_better ? value - room : value + room;
+    return metric->more_is_better ? fmin(value, metric->ideal) - room
+                                  : fmax(value, metric->ideal) + room;
 }
 
 static void print_limits(const struct mq_verify_result *result, double margin, struct mq_buffer *b)

@@ -121,7 +121,7 @@ static void reserve_frontier(const struct mq_report *r, struct mq_chart *c,
 /* One thin line through all of them, then each in its own colour, then the names. */
 static void draw_frontier(const struct mq_report *r, struct mq_chart *c,
                           struct mq_estimate (*value)(const struct mq_report_arm *),
-                          const char *what)
+                          const char *what, bool with_bits)
 {
     const struct mq_report_arm *arms[MQ_REPORT_ARMS];
     const size_t n = by_size(r, arms);
@@ -140,7 +140,7 @@ static void draw_frontier(const struct mq_report *r, struct mq_chart *c,
         char label[80];
         snprintf(label, sizeof label, "%.40s · %.3g bits", arms[i]->name, arms[i]->bits_per_weight);
         mq_chart_label(c, arms[i]->file_bytes / r->memory_unit, value(arms[i]).value,
-                       isfinite(arms[i]->bits_per_weight) ? label : arms[i]->name);
+                       with_bits && isfinite(arms[i]->bits_per_weight) ? label : arms[i]->name);
     }
 }
 
@@ -173,7 +173,7 @@ bool mq_figure_kld(const struct mq_report *r, struct mq_buffer *out)
         mq_chart_level_line(&c, mq_quality_bands[q].below, mq_quality_bands[q].name);
     if (r->has_noise && r->noise.kld.value > 0)
         mq_chart_level_line(&c, r->noise.kld.value, "noise floor");
-    draw_frontier(r, &c, arm_kld, "KLD");
+    draw_frontier(r, &c, arm_kld, "KLD", true);
     mq_chart_end(&c);
     close_figure(out, "Memory against fidelity",
                  "Lower is closer to the source, further left is smaller. Dashed lines: upper "
@@ -212,7 +212,7 @@ bool mq_figure_perplexity(const struct mq_report *r, struct mq_buffer *out)
     mq_chart_begin(&c);
     reserve_frontier(r, &c, arm_ppl_ratio);
     mq_chart_level_line(&c, 1, "as the source");
-    draw_frontier(r, &c, arm_ppl_ratio, "perplexity ratio");
+    draw_frontier(r, &c, arm_ppl_ratio, "perplexity ratio", false);
     mq_chart_end(&c);
     close_figure(out, "Memory against perplexity",
                  "1 is no loss. Bars: ± 1 standard error of the paired difference. A ratio within "

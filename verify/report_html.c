@@ -486,7 +486,7 @@ static void swap_cell(const struct mq_report *r, const struct mq_report_arm *arm
     const struct mq_estimate kld = mq_report_estimate(mq_json_get(result, "kld_nats"), "mean");
     element(out, "<td>", mq_words_estimate(mq_report_estimate(result, "ppl_ratio"), 6).s,
             "<small>KLD ");
-    element(out, "", mq_words_estimate(kld, 5).s, "</small></td>");
+    element(out, "", mq_words_estimate(kld, 3).s, "</small></td>");
 }
 
 static void swap_table(const struct mq_report *r, const struct mq_report_arm *arm,
@@ -547,7 +547,7 @@ static void put_swap(const struct mq_report *r, struct mq_buffer *out)
     put(out, "<p>Each level ran twice more: its weights with the routes that the source chose, and "
              "the source's weights with the routes that the level chose.</p>\n");
     put_shares(r, out);
-    put(out, "<div class=\"figures\">\n");
+    put(out, "<div class=\"figures tables\">\n");
     for (size_t i = 0; i < r->arms_count; i++)
         if (has_swap(r, &r->arms[i]))
             swap_table(r, &r->arms[i], out);

@@ -66,7 +66,7 @@ const char mq_report_style[] =
     "th:last-child,td:last-child{padding-right:.25rem}\n"
     "th:first-child,td.text,th.text{text-align:left}\n"
     "thead th{border-top:2px solid var(--fg);border-bottom:1px solid var(--fg);"
-    "font-weight:600;vertical-align:bottom;white-space:normal;min-width:4.2em}\n"
+    "font-weight:600;vertical-align:bottom;white-space:normal;min-width:6em}\n"
     "thead th small{display:block;font-weight:400;color:var(--muted)}\n"
     "tbody th{font-weight:600}\n"
     "tbody tr+tr>*{border-top:1px solid var(--rule)}\n"
@@ -92,7 +92,7 @@ const char mq_report_style[] =
     "svg .level{stroke:var(--axis);stroke-dasharray:5 4;fill:none}svg .bar{fill:var(--bar)}\n"
     "svg .mark{fill:var(--c);stroke:var(--bg);stroke-width:1}"
     "svg .line{stroke:var(--c);fill:none;stroke-width:1.6}svg "
-    ".join{stroke:var(--axis);fill:none;stroke-opacity:.6}\n"
+    ".join{stroke:var(--axis);fill:none;stroke-opacity:.8}\n"
     ".s0{--c:var(--c0)}.s1{--c:var(--c1)}.s2{--c:var(--c2)}.s3{--c:var(--c3)}"
     ".s4{--c:var(--c4)}.s5{--c:var(--c5)}.s6{--c:var(--c6)}.s7{--c:var(--c7)}\n"
     ".h-4{fill:var(--n4)}.h-3{fill:var(--n3)}.h-2{fill:var(--n2)}.h-1{fill:var(--n1)}"
@@ -102,6 +102,8 @@ const char mq_report_style[] =
     "dl{max-width:52rem}dt{font-weight:600;margin-top:.7rem}dd{margin:0}\n"
     "footer{padding-top:1.5rem;padding-bottom:2.5rem}\n"
     "@media print{body{font-size:10pt}main,header,footer{max-width:none;padding:0}"
-    "h2{break-after:avoid;margin-top:1.5rem}.scroll{overflow:visible}table{font-size:8.5pt}"
+    "h2{break-after:avoid;margin-top:1.5rem}.scroll{overflow:visible;break-inside:avoid}table{font-"
+    "size:8.5pt}"
     "tr,li{break-inside:avoid}th,td{padding-right:.5rem}"
-    ".figures{grid-template-columns:1fr 1fr;gap:1rem}summary{display:none}}\n";
+    ".figures{grid-template-columns:1fr "
+    "1fr;gap:1rem}.tables{grid-template-columns:1fr}summary{display:none}}\n";

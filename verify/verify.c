@@ -42,7 +42,7 @@ static moeq_status open_baseline(const struct mq_context *context,
 /* The recording's own windows; a text that is given nevertheless must give the same. */
 static moeq_status copy_windows(const struct mq_reference *reference, const struct mq_view *view,
                                 const char *text_path, struct mq_text_windows *text,
-                                moeq_error *err)
+                                bool *other_text, moeq_error *err)
 {
     const struct mq_text_windows *r = &reference->text;
     const size_t tokens = r->windows.count * r->windows.length;
@@ -55,6 +55,7 @@ static moeq_status copy_windows(const struct mq_reference *reference, const stru
             text->text_tokens = r->text_tokens;
             return MOEQ_OK;
         }
+        *other_text = true;
         mq_text_windows_free(text);
         return mq_fail(err, MOEQ_INVALID_ARGUMENT,
                        "%s: its tokens are not those of the recording %s, which has its own text "
@@ -182,8 +183,8 @@ moeq_status mq_verify(const struct mq_context *context, const struct mq_view *co
                  mq_stored_size(views[i]));
     if (reference) {
         result->sweep.text_path = options->text_path ? options->text_path : reference->text_name;
-        MQ_TRY_OUT(
-            copy_windows(reference, views[0], options->text_path, &result->sweep.text, err));
+        MQ_TRY_OUT(copy_windows(reference, views[0], options->text_path, &result->sweep.text,
+                                &result->other_text, err));
     } else {
         result->sweep.text_path = options->text_path;
         MQ_TRY_OUT(mq_protocol_text(&options->protocol, arms[0].view, options->text_path,
@@ -198,8 +199,9 @@ out:
 
 void mq_verify_result_free(struct mq_verify_result *result)
 {
+    const bool other_text = result->other_text;
     mq_sweep_result_free(&result->sweep);
     mq_reference_close(result->reference);
     mq_view_close(result->base);
-    memset(result, 0, sizeof *result);
+    *result = (struct mq_verify_result){.other_text = other_text};
 }

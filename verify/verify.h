@@ -33,6 +33,8 @@ struct mq_verify_result {
     const char *paths[1 + MQ_VERIFY_MODELS];
     struct mq_paired_difference differences[MQ_WINDOW_FIGURES]; /* with two models */
     size_t differences_count;
+    /* Set with the failure that options.text_path caused: it is not the recording's text. */
+    bool other_text;
 };
 
 /*

@@ -1,0 +1,474 @@
+/*
+ * A recording stands for its original to the last digit; its size is what is promised; and nothing
+ * that is wrong with it goes unnoticed.
+ */
+#include "test_support.h"
+#include "convert.h"
+#include "json.h"
+#include "moeq_profile.h"
+#include "safetensors.h"
+#include "verify_json.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+static struct mq_context context(void)
+{
+    return (struct mq_context){.isa = mq_isa_detect(), .threads = 2};
+}
+
+static struct mq_view *open_model(const char *path)
+{
+    struct mq_view *view;
+    moeq_error err = {0};
+    ck_assert_msg(mq_model_open(path, &view, &err) == MOEQ_OK, "%s", err.message);
+    return view;
+}
+
+static void convert(const char *model, const char *level, const char *output)
+{
+    const struct mq_context ctx = context();
+    const struct mq_policy policy = mq_policy_default(mq_level_find(level));
+    const struct mq_convert_options options = {.output = output, .replace = true};
+    struct mq_convert_result result;
+    struct mq_view *view = open_model(model);
+    struct mq_plan *plan;
+    moeq_error err = {0};
+    ck_assert_ok(mq_plan_create(view, &policy, &plan, &err));
+    ck_assert_msg(mq_convert(&ctx, plan, &options, &result, &err) == MOEQ_OK, "%s", err.message);
+    mq_plan_free(plan);
+    mq_view_close(view);
+}
+
+static const struct mq_protocol_options protocol = {.context = 64, .max_tokens = 320};
+
+static struct mq_record_result record(const struct mq_context *ctx, const char *model,
+                                      const char *text, const char *output)
+{
+    const struct mq_record_options options = {
+        .text_path = text, .output_path = output, .protocol = protocol, .replace = true};
+    struct mq_record_result result;
+    struct mq_view *view = open_model(model);
+    moeq_error err = {0};
+    ck_assert_msg(mq_record(ctx, view, &options, &result, &err) == MOEQ_OK, "%s", err.message);
+    mq_view_close(view);
+    return result;
+}
+
+/* The demo's first five windows, in `name`. */
+static const char *demo_reference(const char *name)
+{
+    const struct mq_context ctx = context();
+    const char *path = mq_test_temporary(name);
+    record(&ctx, mq_test_source("demo/model"), mq_test_source("demo/text.txt"), path);
+    return path;
+}
+
+/* ---- sizes ---- */
+
+START_TEST(mixtral_size)
+{
+    struct mq_arena *arena = mq_arena_create();
+    struct mq_layout layout;
+    struct mq_view *view;
+    moeq_error err = {0};
+    const char *const metadata[] = {"format", MQ_REF_FORMAT, NULL};
+    const uint64_t windows = 160, length = 2048, tokens = windows * length;
+    ck_assert_ok(
+        mq_view_from_config(mq_test_source("tests/fixtures/configs/mixtral-8x7b.json"), &view, &err));
+    ck_assert_uint_eq(view->hparams.hidden, 4096);
+    /* one id, 4096 states, 32 layers of 8 router logits, 4 bytes each */
+    ck_assert_uint_eq(mq_record_token_bytes(view), 4 * (1 + 4096 + 32 * 8));
+    ck_assert_ok(mq_record_layout(view, windows, length, metadata, arena, &layout, &err));
+    const double kib = (double)layout.file_bytes / (double)tokens / 1024;
+    fprintf(stderr, "Mixtral 8x7B: %.3f KiB a token, %.3f with head and all\n",
+            (double)mq_record_token_bytes(view) / 1024, kib);
+    ck_assert(kib < 20);
+    uint64_t of_tokens = 0;
+    for (size_t i = 0; i < layout.count; i++) {
+        const int64_t source = layout.items[i].source;
+        if (source == MQ_REF_IDS || (source >= MQ_REF_HIDDEN && source < MQ_REF_ROUTERS + 32))
+            of_tokens += layout.items[i].size_bytes;
+    }
+    ck_assert_uint_eq(of_tokens, tokens * mq_record_token_bytes(view));
+    mq_view_close(view);
+    mq_arena_destroy(arena);
+}
+END_TEST
+
+/* ---- equality ---- */
+
+/* Everything but where it came from. */
+static char *figures(const char *against, const char *const *models, size_t count, bool with_text,
+                     const char *text)
+{
+    const struct mq_context ctx = context();
+    const struct mq_verify_options options = {
+        .against = against, .text_path = with_text ? text : NULL, .protocol = protocol};
+    struct mq_view *views[2] = {open_model(models[0]), count > 1 ? open_model(models[1]) : NULL};
+    struct mq_verify_result result;
+    moeq_error err = {0};
+    ck_assert_msg(mq_verify(&ctx, (const struct mq_view *const *)views, count, &options, &result,
+                            &err) == MOEQ_OK,
+                  "%s", err.message);
+    cJSON *json = mq_verify_json(&result, NULL);
+    ck_assert_ptr_nonnull(json);
+    cJSON_DeleteItemFromObject(json, "text");
+    cJSON_DeleteItemFromObject(json, "against");
+    cJSON_DeleteItemFromObject(cJSON_GetObjectItem(json, "model"), "path");
+    char *printed = cJSON_Print(json);
+    cJSON_Delete(json);
+    mq_verify_result_free(&result);
+    mq_view_close(views[0]);
+    mq_view_close(views[1]);
+    return printed;
+}
+
+static void check_equal(const char *base, const char *text, const char *const *models, size_t count)
+{
+    const struct mq_context ctx = context();
+    const char *reference = mq_test_temporary("equal.moeqref");
+    record(&ctx, base, text, reference);
+    char *direct = figures(base, models, count, true, text);
+    char *recorded = figures(reference, models, count, false, text);
+    char *same_text = figures(reference, models, count, true, text);
+    ck_assert_str_eq(direct, recorded);
+    ck_assert_str_eq(direct, same_text);
+    ck_assert_ptr_nonnull(strstr(direct, "kld_nats"));
+    ck_assert((strstr(direct, "b_minus_a.nll") != NULL) == (count == 2));
+    free(direct);
+    free(recorded);
+    free(same_text);
+}
+
+/* Against the original, and against a quantized base, whose head is recorded as decoded floats. */
+START_TEST(verify_is_equal)
+{
+    const char *const models[] = {mq_test_temporary("q4_k.moeq"), mq_test_temporary("q3_k.moeq")};
+    const char *base = mq_test_temporary("q8_0.moeq");
+    const char *text = mq_test_source("demo/text.txt"), *demo = mq_test_source("demo/model");
+    convert(demo, "q4_k", models[0]);
+    convert(demo, "q3_k", models[1]);
+    convert(demo, "q8_0", base);
+    check_equal(demo, text, models, 1);
+    check_equal(demo, text, models, 2);
+    check_equal(base, text, models, 1);
+}
+END_TEST
+
+/* A byte-level tokenizer of lower-case letters and the space, for models of 256 tokens. */
+static void write_tokenizer(const char *path)
+{
+    FILE *f = fopen(path, "w");
+    ck_assert_ptr_nonnull(f);
+    fputs("{\"version\":\"1.0\",\"added_tokens\":[],\"normalizer\":null,\"pre_tokenizer\":{\"type\":"
+          "\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":true},"
+          "\"post_processor\":null,\"decoder\":{\"type\":\"ByteLevel\",\"add_prefix_space\":true,"
+          "\"trim_offsets\":true,\"use_regex\":true},\"model\":{\"type\":\"BPE\",\"dropout\":null,"
+          "\"unk_token\":null,\"continuing_subword_prefix\":null,\"end_of_word_suffix\":null,"
+          "\"fuse_unk\":false,\"byte_fallback\":false,\"vocab\":{\"\xc4\xa0\":0",
+          f);
+    for (int c = 'a'; c <= 'z'; c++)
+        fprintf(f, ",\"%c\":%d", c, c);
+    fputs("},\"merges\":[]}}", f);
+    ck_assert_int_eq(fclose(f), 0);
+}
+
+/* A model's folder with a tokenizer: links beside it. */
+static const char *with_tokenizer(const char *oracle)
+{
+    const char *folder = mq_test_temporary("with_tokenizer");
+    const char *const files[] = {"config.json", "model.safetensors"};
+    char from[1200], to[1200];
+    mkdir(folder, 0777);
+    for (int i = 0; i < 2; i++) {
+        snprintf(from, sizeof from, "%s/%s", mq_test_source(oracle), files[i]);
+        snprintf(to, sizeof to, "%s/%s", folder, files[i]);
+        unlink(to);
+        ck_assert_int_eq(symlink(from, to), 0);
+    }
+    snprintf(to, sizeof to, "%s/tokenizer.json", folder);
+    write_tokenizer(to);
+    return folder;
+}
+
+/* No router, and a head that is the embedding matrix. */
+START_TEST(dense_and_tied)
+{
+    const char *model = mq_test_temporary("dense.moeq"), *text = mq_test_temporary("letters");
+    const char *base = with_tokenizer("tests/fixtures/oracles/llama3_tied");
+    uint64_t seed = 4;
+    FILE *f = fopen(text, "w");
+    ck_assert_ptr_nonnull(f);
+    for (int i = 0; i < 400; i++) {
+        const int c = (int)(mq_test_random(&seed) % 27);
+        fputc(c ? 'a' + c - 1 : ' ', f);
+    }
+    ck_assert_int_eq(fclose(f), 0);
+    convert(base, "q3_k", model);
+    check_equal(base, text, &model, 1);
+}
+END_TEST
+
+static void slurp(const char *path, struct mq_buffer *bytes)
+{
+    moeq_error err = {0};
+    ck_assert_msg(mq_file_read_all(path, 1 << 28, bytes, &err) == MOEQ_OK, "%s", err.message);
+}
+
+/* The same bytes from any number of threads, passes and kernels. */
+START_TEST(same_bytes)
+{
+    struct mq_buffer first = {0}, other = {0};
+    const char *path = mq_test_temporary("same.moeqref");
+    slurp(demo_reference("first.moeqref"), &first);
+    for (int isa = 0; isa < MQ_ISA_COUNT; isa++) {
+        const struct mq_context ctx = {
+            .isa = (enum mq_isa)isa, .threads = 1 + (unsigned)isa % 3, .memory_bytes = 1};
+        if (!mq_isa_available((enum mq_isa)isa))
+            continue;
+        mq_buffer_free(&other);
+        other = (struct mq_buffer){0};
+        record(&ctx, mq_test_source("demo/model"), mq_test_source("demo/text.txt"), path);
+        slurp(path, &other);
+        ck_assert_uint_eq(first.size, other.size);
+        ck_assert(memcmp(first.data, other.data, first.size) == 0);
+    }
+    mq_buffer_free(&first);
+    mq_buffer_free(&other);
+}
+END_TEST
+
+/* ---- refusals ---- */
+
+static moeq_status open_reference(const char *path, moeq_error *err)
+{
+    const struct mq_context ctx = context();
+    struct mq_reference *reference;
+    memset(err, 0, sizeof *err);
+    const moeq_status status = mq_reference_open(&ctx, path, &reference, err);
+    if (status == MOEQ_OK)
+        mq_reference_close(reference);
+    else
+        ck_assert_msg(strstr(err->message, path) != NULL, "%s", err->message);
+    return status;
+}
+
+static void write_file(const char *path, const char *bytes, size_t n)
+{
+    moeq_error err = {0};
+    ck_assert_ok(mq_file_replace(path, bytes, n, &err));
+}
+
+START_TEST(damage)
+{
+    struct mq_buffer good = {0};
+    const char *path = mq_test_temporary("damaged.moeqref");
+    uint64_t seed = 11;
+    moeq_error err;
+    slurp(demo_reference("good.moeqref"), &good);
+    write_file(path, good.data, good.size);
+    ck_assert_ok(open_reference(path, &err));
+    ck_assert(mq_is_reference(path));
+    for (int i = 0; i < 48; i++) { /* one bit: half of them in the header, where it is dense */
+        const size_t at = mq_test_random(&seed) % (i % 2 ? good.size : 1500);
+        const char undamaged = good.data[at];
+        good.data[at] ^= (char)(1 << mq_test_random(&seed) % 8);
+        write_file(path, good.data, good.size);
+        ck_assert_msg(open_reference(path, &err) != MOEQ_OK, "byte %zu", at);
+        good.data[at] = undamaged;
+    }
+    for (int i = 0; i < 24; i++) {
+        const size_t n = i < 16 ? (size_t)i : mq_test_random(&seed) % good.size;
+        write_file(path, good.data, n);
+        ck_assert_msg(open_reference(path, &err) != MOEQ_OK, "%zu bytes", n);
+    }
+    mq_buffer_free(&good);
+}
+END_TEST
+
+static uint32_t load_u32(const char *p)
+{
+    uint32_t x;
+    memcpy(&x, p, 4);
+    return x;
+}
+
+/* Makes every checksum right again: what is wrong is then the content alone. */
+static void mend(const char *path, struct mq_buffer *b)
+{
+    struct mq_arena *arena = mq_arena_create();
+    struct mq_safetensors st;
+    write_file(path, b->data, b->size);
+    moeq_error err = {0};
+    ck_assert_msg(mq_safetensors_open(path, arena, &st, &err) == MOEQ_OK, "%s", err.message);
+    const size_t n = st.count - 1;
+    char *table = b->data + st.entries[n].offset;
+    ck_assert_uint_eq(st.entries[n].size_bytes, 4 * (n + 2));
+    for (size_t i = 0; i <= n + 1; i++) {
+        const uint32_t crc = (uint32_t)(
+            i < n ? crc32_z(0, (Bytef *)b->data + st.entries[i].offset, st.entries[i].size_bytes)
+            : i == n ? crc32_z(0, (Bytef *)b->data, st.header_bytes)
+                     : crc32_z(0, (Bytef *)table, 4 * (n + 1)));
+        memcpy(table + 4 * i, &crc, 4);
+    }
+    ck_assert_uint_eq(load_u32(table + 4 * n), st.header_crc32);
+    mq_safetensors_close(&st);
+    mq_arena_destroy(arena);
+    write_file(path, b->data, b->size);
+}
+
+/* Sound checksums, wrong content: each is found, and said. */
+START_TEST(hostile)
+{
+    static const struct {
+        const char *from, *to, *message;
+    } cases[] = {
+        {"\"format\":\"moeqref\"", "\"format\":\"moeqrex\"", "is no recording"},
+        {"\"moeqref.version\":\"1\"", "\"moeqref.version\":\"9\"", "\"9\", this program reads \"1\""},
+        {"\\\"protocol\\\":\\\"half\\\"", "\\\"protocol\\\":\\\"hals\\\"", "moeqref.run"},
+        {"\\\"bos\\\":1,", "\\\"bos\\\":-,", "JSON"},
+        {"\\\"text_tokens\\\":", "\\\"text_tokenz\\\":", "moeqref.run"},
+        {"\\\"token_ids_crc32\\\":\\\"", "\\\"token_ids_crc3z\\\":\\\"", "moeqref.run"},
+        {"[{\\\"name\\\"", "[{\\\"namo\\\"", "moeqref.source"},
+        {"\"router.2\"", "\"rooter.2\"", "'router.2' is missing"},
+        {"\"hidden\":{\"dtype\":\"F32\"", "\"hidden\":{\"dtype\":\"I32\"", "expected dtype F32"},
+        {"\"head\":{\"dtype\":\"BF16\"", "\"head\":{\"dtype\":\"I16\" ", "expected F32, F16 or BF16"},
+        {"\"input_ids\":{\"dtype\":\"I32\",\"shape\":[5,64]", "\"input_ids\":{\"dtype\":\"I32\",\"shape\":[64,5]",
+         "CRC-32"},
+        {"\"hidden_size\": 256", "\"hidden_size\": 512", "expected shape"},
+        {"\"vocab_size\": 2048", "\"vocab_size\": 1024", "expected shape"},
+        {"\"num_hidden_layers\": 3", "\"num_hidden_layers\": 4", "'router.3' is missing"},
+        {"\"num_local_experts\": 8", "\"num_local_experts\": 4", "expected shape"},
+        {"\"mixtral\"", "\"mixtrol\"", "mixtrol"},
+    };
+    const char *path = mq_test_temporary("hostile.moeqref");
+    const char *good = demo_reference("good.moeqref");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct mq_buffer b = {0};
+        moeq_error err;
+        slurp(good, &b);
+        const size_t n = strlen(cases[i].from);
+        ck_assert_uint_eq(n, strlen(cases[i].to));
+        char *at = memmem(b.data, b.size, cases[i].from, n);
+        if (strncmp(cases[i].from, "\"mixtral\"", 9) == 0) /* that of config.json */
+            at = memmem(at + 1, b.size - (size_t)(at + 1 - b.data), cases[i].from, n);
+        ck_assert_msg(at != NULL, "%s", cases[i].from);
+        memcpy(at, cases[i].to, n);
+        mend(path, &b);
+        ck_assert_msg(open_reference(path, &err) != MOEQ_OK, "%s", cases[i].to);
+        ck_assert_msg(strstr(err.message, cases[i].message) != NULL, "%s: %s", cases[i].to,
+                      err.message);
+        mq_buffer_free(&b);
+    }
+}
+END_TEST
+
+static void check_refused(const char *output, bool replace, const char *message)
+{
+    const struct mq_context ctx = context();
+    const struct mq_record_options options = {.text_path = mq_test_source("demo/text.txt"),
+                                              .output_path = output,
+                                              .protocol = protocol,
+                                              .replace = replace};
+    struct mq_record_result result;
+    struct mq_view *view = open_model(mq_test_source("demo/model"));
+    moeq_error err = {0};
+    ck_assert_int_eq(mq_record(&ctx, view, &options, &result, &err), MOEQ_INVALID_ARGUMENT);
+    ck_assert_msg(strstr(err.message, message) != NULL, "%s", err.message);
+    mq_view_close(view);
+}
+
+START_TEST(outputs)
+{
+    const char *link = mq_test_temporary("link");
+    check_refused(mq_test_source("demo/text.txt"), true, "would replace an input");
+    check_refused(mq_test_source("demo/model/model-00001-of-00003.safetensors"), true,
+                  "would replace an input");
+    unlink(link);
+    ck_assert_int_eq(symlink(mq_test_source("demo/text.txt"), link), 0);
+    check_refused(link, true, "would replace an input");
+    check_refused(demo_reference("there.moeqref"), false, "exists already");
+    check_refused(mq_test_source("demo"), true, "no regular file");
+}
+END_TEST
+
+/* Other models and other texts. */
+START_TEST(others)
+{
+    const struct mq_context ctx = context();
+    const char *reference = demo_reference("others.moeqref");
+    const char *dense = with_tokenizer("tests/fixtures/oracles/llama3_tied");
+    struct mq_view *demo = open_model(mq_test_source("demo/model")), *other = open_model(dense);
+    struct mq_verify_result result;
+    moeq_error err = {0};
+    struct mq_verify_options options = {.against = reference};
+    ck_assert_int_eq(
+        mq_verify(&ctx, (const struct mq_view *[]){other}, 1, &options, &result, &err),
+        MOEQ_INVALID_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(err.message, "different architectures"));
+    err = (moeq_error){0};
+    demo->tokenizer_json.data[demo->tokenizer_json.size / 2] ^= 1;
+    ck_assert_int_eq(mq_verify(&ctx, (const struct mq_view *[]){demo}, 1, &options, &result, &err),
+                     MOEQ_INVALID_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(err.message, "another tokenizer"));
+    demo->tokenizer_json.data[demo->tokenizer_json.size / 2] ^= 1;
+    err = (moeq_error){0};
+    options.text_path = mq_test_source("CMakeLists.txt");
+    ck_assert_int_eq(mq_verify(&ctx, (const struct mq_view *[]){demo}, 1, &options, &result, &err),
+                     MOEQ_INVALID_ARGUMENT);
+    ck_assert_msg(result.other_text, "%s", err.message);
+    mq_view_close(demo);
+    mq_view_close(other);
+}
+END_TEST
+
+/* The larger model: measured. */
+START_TEST(small_size)
+{
+    const struct mq_context ctx = context();
+    const char *path = mq_test_temporary("small.moeqref");
+    const struct mq_record_result r =
+        record(&ctx, mq_test_shared("models/small"), mq_test_source("demo/text.txt"), path);
+    struct mq_view *view = open_model(mq_test_shared("models/small"));
+    const double hidden = view->hparams.hidden;
+    mq_view_close(view);
+    struct stat st;
+    ck_assert_int_eq(stat(path, &st), 0);
+    ck_assert_uint_eq((uint64_t)st.st_size, r.file_bytes);
+    const double tokens = (double)(r.windows * r.window_tokens);
+    fprintf(stderr, "small: %zu tokens, %.3f KiB a token, file of %.1f KiB\n",
+            r.windows * r.window_tokens, (double)r.token_bytes / 1024,
+            (double)r.file_bytes / 1024);
+    /* the promise is for 4096 floats of state a token; here there are fewer */
+    ck_assert((double)r.token_bytes < 20 * 1024 * hidden / 4096 + 4 * 1024);
+    ck_assert((double)r.file_bytes > (double)r.token_bytes * tokens);
+}
+END_TEST
+
+static void add(TCase *tests)
+{
+    tcase_add_test(tests, mixtral_size);
+    tcase_add_test(tests, verify_is_equal);
+    tcase_add_test(tests, dense_and_tied);
+    tcase_add_test(tests, same_bytes);
+    tcase_add_test(tests, damage);
+    tcase_add_test(tests, hostile);
+    tcase_add_test(tests, outputs);
+    tcase_add_test(tests, others);
+}
+
+static void add_reference(TCase *tests)
+{
+    tcase_add_test(tests, small_size);
+}
+
+int main(int argc, char **argv)
+{
+    return mq_test_main_reference(argc, argv, "test_record", add, add_reference);
+}
