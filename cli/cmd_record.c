@@ -39,9 +39,8 @@ enum mq_exit mq_cmd_record(const struct mq_options *options)
         return mq_usage("record", "--text FILE is missing");
     if (!options->output)
         return mq_usage("record", "-o REF is missing: the file to write");
-    struct mq_record_options how = {.text_path = options->text,
-                                    .output_path = options->output,
-                                    .replace = options->force};
+    struct mq_record_options how = {
+        .text_path = options->text, .output_path = options->output, .replace = options->force};
     struct mq_record_result result;
     struct mq_view *view = NULL;
     struct mq_job_ui ui;

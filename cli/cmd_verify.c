@@ -2,6 +2,8 @@
 #include "eval_options.h"
 #include "sweep_tables.h"
 
+#include "error.h"
+#include "output_path.h"
 #include "policy.h"
 #include "verify_json.h"
 
@@ -34,6 +36,8 @@ static enum mq_exit check_options(const struct mq_options *o, struct mq_verify_o
         return mq_usage("verify", "--against BASE or REF is missing");
     if (o->junit && !o->gate)
         return mq_usage("verify", "--junit needs --gate GATE.json, whose limits it reports");
+    if (o->junit && o->write_gate && strcmp(o->junit, o->write_gate) == 0)
+        return mq_usage("verify", "--junit and --write-gate are the same file");
     if (o->margin && !o->write_gate)
         return mq_usage("verify", "--margin needs --write-gate GATE.json");
     if (!parse_margin(o->margin, margin))
@@ -52,6 +56,25 @@ static enum mq_exit check_options(const struct mq_options *o, struct mq_verify_o
                         : o->context ? "context"
                                      : "tokens");
     return MQ_EXIT_GOOD;
+}
+
+/* Neither of the files to write may be one that is read; of the original's see conclude. */
+static moeq_status check_outputs(const struct mq_options *o, struct mq_view *const *views,
+                                 size_t count, moeq_error *err)
+{
+    const char *const outputs[] = {o->write_gate, o->junit};
+    const char *const inputs[] = {o->against, o->text, o->gate};
+    for (int i = 0; i < 2; i++) {
+        if (!outputs[i])
+            continue;
+        for (size_t v = 0; v < count; v++)
+            MQ_TRY(mq_refuse_output(views[v], NULL, outputs[i], err));
+        for (size_t k = 0; k < sizeof inputs / sizeof *inputs; k++)
+            if (inputs[k] && mq_same_file(outputs[i], inputs[k]))
+                return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, outputs[i],
+                                    "the output would replace an input; choose another name");
+    }
+    return MOEQ_OK;
 }
 
 /* ---- output ---- */
@@ -88,7 +111,8 @@ static void print_result(const struct mq_verify_result *r, const struct mq_optio
     print_differences(r);
 }
 
-/* One line a broken limit; with --json on stderr, since stdout has one document and nothing else. */
+/* One line a broken limit; with --json on stderr, since stdout has one document and nothing else.
+ */
 static void print_judgement(const struct mq_gate *gate, const struct mq_options *options)
 {
     FILE *out = options->json ? stderr : stdout;
@@ -117,6 +141,11 @@ static enum mq_exit conclude(const struct mq_options *options, double margin, st
     moeq_error err = {0};
     if (gate && mq_gate_judge(gate, result, &err) != MOEQ_OK)
         return mq_report(&err);
+    const char *const outputs[] = {options->write_gate, options->junit};
+    for (int i = 0; i < 2; i++) /* result->base: the original, not a recording of it */
+        if (outputs[i] && result->base &&
+            mq_refuse_output(result->base, NULL, outputs[i], &err) != MOEQ_OK)
+            return mq_report(&err);
     if (options->write_gate && mq_gate_write(options->write_gate, result, margin, &err) != MOEQ_OK)
         return mq_report(&err);
     if (gate && options->junit &&
@@ -159,6 +188,8 @@ enum mq_exit mq_cmd_verify(const struct mq_options *options)
     /* a gate that is not understood must not cost an evaluation first */
     if (status == MOEQ_OK && options->gate)
         status = mq_gate_read(options->gate, &gate, &err);
+    if (status == MOEQ_OK)
+        status = check_outputs(options, views, count, &err);
     if (status == MOEQ_OK && gate)
         status = mq_gate_resolve(gate, views[0], count == 2, &err);
     if (status == MOEQ_OK)

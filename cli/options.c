@@ -62,7 +62,8 @@ static const struct option options_table[] = {
      "weights with its routes; shows how much of the loss is coarse weights, how much wrong routes",
      FIELD(swap)},
     {"noise-floor", 0, FLAG, NULL,
-     "one more arm: the original with activations rounded to bf16; what no bf16 runtime can avoid",
+     "one more arm: the original with activations rounded to bf16: what a bf16 runtime loses "
+     "without quantization",
      FIELD(noise_floor)},
     {"no-bos", 0, FLAG, NULL, "do not add special tokens", FIELD(no_bos)},
     {"decode", 0, FLAG, NULL, "print the decoded text of each token", FIELD(decode)},

@@ -39,13 +39,13 @@ static void print_memory(const struct mq_sweep_result *r)
 
 static void print_quality(const struct mq_sweep_result *r)
 {
-    printf("\nOutput     %8s %7s %9s %8s %9s %8s %8s %8s\n", "PPL", "± se", "PPL ratio", "± se",
+    printf("\nOutput     %8s %7s %9s %8s %9s %7s %8s %8s\n", "PPL", "± se", "PPL ratio", "± se",
            "KLD mean", "median", "99 %", "same top");
     for (size_t i = 0; i < r->rows_count; i++) {
         const struct mq_arm_result *a = &r->rows[i].result;
         printf("  %-8s %8.4f %6.4f", row_name(r, i), a->perplexity.ppl.value, a->perplexity.ppl.se);
         if (i)
-            printf(" %9.5f %7.5f %9.5f %8.5f %8.4f %7.2f%%", a->ppl_ratio.value, a->ppl_ratio.se,
+            printf(" %9.5f %7.5f %9.5f %7.5f %8.4f %7.2f%%", a->ppl_ratio.value, a->ppl_ratio.se,
                    a->kld.mean.value, a->kld.median, a->kld.p99, 100 * a->same_top.value);
         putchar('\n');
     }

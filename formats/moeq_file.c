@@ -69,6 +69,10 @@ static moeq_status check_metadata(const struct mq_safetensors *st, moeq_error *e
 {
     const char *format = mq_metadata_get(st->metadata, MQ_META_FORMAT);
     const char *version = mq_metadata_get(st->metadata, MQ_META_VERSION);
+    if (format && strcmp(format, "moeqref") == 0)
+        return mq_fail_file(err, MOEQ_UNSUPPORTED, st->file.path,
+                            "is a recording of moeq record: it has no weights, and serves "
+                            "moeq verify --against only");
     if (!format || strcmp(format, "moeq") != 0)
         return mq_fail_file(err, MOEQ_UNSUPPORTED, st->file.path,
                             "is a safetensors file but no moeq file; for a Hugging Face model give "

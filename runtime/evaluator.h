@@ -17,10 +17,10 @@
 #include "levels.h"
 #include "model_view.h"
 
-/* What an arm that ran earlier left behind: it goes through no layer again. The callbacks are called on
- * one thread and fill in, for the tokens [first_token, first_token + tokens) over all windows, what an
- * observer was given then. The final norm and the head are applied as for every other arm, so that an
- * observer cannot tell the two apart by any bit. */
+/* What an arm that ran earlier left behind: it goes through no layer again. The callbacks are
+ * called on one thread and fill in, for the tokens [first_token, first_token + tokens) over all
+ * windows, what an observer was given then. The final norm and the head are applied as for every
+ * other arm, so that an observer cannot tell the two apart by any bit. */
 struct mq_recording {
     void *user;
     /* the final norm's input: [tokens][hidden] */
@@ -35,21 +35,23 @@ struct mq_recording {
 struct mq_arm {
     const char *name;
     const struct mq_view *view;
-    /* levels[i]: quantize view->tensors[i] to this level on the fly (decode, encode, decode) before use;
-     * NULL entries, or levels == NULL: use the weights as they are stored. */
+    /* levels[i]: quantize view->tensors[i] to this level on the fly (decode, encode, decode) before
+     * use; NULL entries, or levels == NULL: use the weights as they are stored. */
     const struct mq_level *const *levels;
     enum mq_effort effort;
     /* Take the experts and their weights from this earlier arm instead of this arm's own router
-     * (its own router's logits are still reported); -1: its own. Must be less than the arm's index. */
+     * (its own router's logits are still reported); -1: its own. Must be less than the arm's index.
+     */
     int routes_from;
-    /* Not NULL: instead of running, play this back. Of the view only the final norm and the head are
-     * read. At least one arm must run. */
+    /* Not NULL: instead of running, play this back. Of the view only the final norm and the head
+     * are read. At least one arm must run. */
     const struct mq_recording *recording;
-    /* Round as an implementation in bf16 does, to nearest, ties to even: the embeddings, the residual stream after
-     * each addition, the output of each norm, of attention and of the experts' weighted sum, and both
-     * input and output of every matrix product (so the router's and the output's logits too), silu(gate) * up
-     * included. What such an implementation holds in f32 stays f32: sums within a product, norms,
-     * attention from rotating q and k to its weighted sum, silu, router softmax and experts' weights. */
+    /* Round as an implementation in bf16 does, to nearest, ties to even: the embeddings; the
+     * residual stream after each addition; the outputs of norms, of attention and of the experts'
+     * weighted sum; silu(gate) * up; and the output of every matrix product, the router's and the
+     * head's logits included. So every input of a product is bf16 too. What such an implementation
+     * keeps in f32 stays f32: sums within a product, norms, attention from rotating q and k to its
+     * weighted sum, silu, the router's softmax, the experts' weights and the sum over experts. */
     bool bf16_activations;
 };
 
@@ -67,10 +69,11 @@ struct mq_routes {
     const float *weights;   /* [tokens][top_k] in that order */
 };
 
-/* Called on one thread, in this order: on_router for each layer with a router, on_hidden for each layer's input
- * (layer = 0 .. layers-1; NULL for an arm that is played back) and the final norm's input (layer = layers), then on_logits for slices of tokens.
- * `first_token` counts over all windows, window-major. Any callback may be NULL; a status other than
- * MOEQ_OK stops the evaluation. Arrays are indexed by arm and valid during the call only. */
+/* Called on one thread, in this order: on_router for each layer with a router, on_hidden for each
+ * layer's input (layer = 0 .. layers-1; NULL for an arm that is played back) and the final norm's
+ * input (layer = layers), then on_logits for slices of tokens. `first_token` counts over all
+ * windows, window-major. Any callback may be NULL; a status other than MOEQ_OK stops the
+ * evaluation. Arrays are indexed by arm and valid during the call only. */
 struct mq_observer {
     void *user;
     moeq_status (*on_hidden)(void *user, uint32_t layer, size_t first_token, size_t tokens,
@@ -78,20 +81,21 @@ struct mq_observer {
                              moeq_error *err);
     moeq_status (*on_router)(void *user, uint32_t layer, size_t first_token, size_t tokens,
                              const struct mq_routes *routes /* [arm] */, moeq_error *err);
-    /* Return false to skip the logits of a token (those that a protocol does not score). NULL: all. */
+    /* Return false to skip the logits of a token (those that a protocol does not score). NULL: all.
+     */
     bool (*wants_logits)(void *user, size_t token_in_window);
     /* `token_index[i]`: the token (over all windows) that row i of the logits belongs to. */
     moeq_status (*on_logits)(void *user, const size_t *token_index, size_t tokens,
                              const float *const *logits /* [arm] -> [tokens][vocab] */,
                              moeq_error *err);
-    /* Per arm and quantized expert or MLP tensor, when quantized on the fly: sums of squared errors and of
-     * squared weights over the tensor, once per tensor (first pass only). NULL is fine. */
+    /* Per arm and quantized expert or MLP tensor, when quantized on the fly: sums of squared errors
+     * and of squared weights over the tensor, once per tensor (first pass only). NULL is fine. */
     void (*on_quantized)(void *user, int arm, const struct mq_tensor *tensor, double squared_error,
                          double squared_weights);
 };
 
-/* Bytes that the evaluator needs for the weights' panels, and per window for the states of all arms: what
- * context->memory_bytes is divided by to decide the number of windows a pass. */
+/* Bytes that the evaluator needs for the weights' panels, and per window for the states of all
+ * arms: what context->memory_bytes is divided by to decide the number of windows a pass. */
 struct mq_evaluation_memory {
     uint64_t fixed_bytes, window_bytes;
     size_t windows_per_pass; /* for the context's memory; at least 1 */
@@ -100,13 +104,14 @@ struct mq_evaluation_memory mq_evaluation_memory(const struct mq_context *contex
                                                  const struct mq_arm *arms, size_t arms_count,
                                                  const struct mq_windows *windows);
 
-/* Checks everything that the evaluator relies on: sane hyper-parameters that all arms share, every tensor
- * there with its shape and a known level, routes_from. mq_evaluate does so itself; this is for finding
- * out earlier. */
+/* Checks everything that the evaluator relies on: sane hyper-parameters that all arms share, every
+ * tensor there with its shape and a known level, routes_from. mq_evaluate does so itself; this is
+ * for finding out earlier. */
 moeq_status mq_arms_check(const struct mq_arm *arms, size_t count, moeq_error *err);
 
-/* Runs all windows through all arms. Fails on an id outside the vocabulary, a level that the codecs do not
- * know, weights that are not finite (naming tensor and row), or arms that differ in architecture. */
+/* Runs all windows through all arms. Fails on an id outside the vocabulary, a level that the codecs
+ * do not know, weights that are not finite (naming tensor and row), or arms that differ in
+ * architecture. */
 moeq_status mq_evaluate(const struct mq_context *context, const struct mq_arm *arms,
                         size_t arms_count, const struct mq_windows *windows,
                         const struct mq_observer *observer, moeq_error *err);

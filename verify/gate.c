@@ -201,8 +201,9 @@ static const char *printable(const char *path)
     return mq_utf8_valid(path, strlen(path), &bad) ? path : "?";
 }
 
-/* The bound of a value: its distance from the ideal grows by the margin, and the slack is added. A value
- * on the far side of the ideal (a perplexity below the baseline's) is luck: the ideal must pass too. */
+/* The bound of a value: its distance from the ideal grows by the margin, and the slack is added. A
+ * value on the far side of the ideal (a perplexity below the baseline's) is luck: the ideal must
+ * pass too. */
 static double bound_of(const struct mq_metric *metric, double value, double margin)
 {
     const double room = fabs(value - metric->ideal) * margin + metric->slack;
@@ -218,8 +219,7 @@ static void print_limits(const struct mq_verify_result *result, double margin, s
         const struct mq_metric *m = &mq_metrics[i];
         for (uint32_t n = 0; m->written && n < mq_metric_numbers(m, view); n++) {
             char name[MQ_METRIC_NAME];
-            const double value =
-                mq_metric_value(m, n, result, result->sweep.rows_count - 1).value;
+            const double value = mq_metric_value(m, n, result, result->sweep.rows_count - 1).value;
             if (!mq_metric_exists(m, n, view) || isnan(value))
                 continue;
             mq_metric_print(m, n, name);

@@ -11,9 +11,9 @@
  *       }
  *     }
  *
- * Strict, because a gate that is not understood must not pass: unknown keys and metrics, no limits, a
- * limit without "min" or "max", and a metric that has no value are failures. docs/gates.md explains it to
- * users.
+ * Strict, because a gate that is not understood must not pass: unknown keys and metrics, no limits,
+ * a limit without "min" or "max", and a metric that has no value are failures. docs/gates.md
+ * explains it to users.
  */
 #ifndef MQ_GATE_H
 #define MQ_GATE_H
@@ -49,15 +49,16 @@ void mq_gate_free(struct mq_gate *gate); /* NULL is fine */
 moeq_status mq_gate_resolve(struct mq_gate *gate, const struct mq_view *view, bool pair,
                             moeq_error *err);
 
-/* Compares the last model of the result with the limits. Fails if the gate is about other tokens. */
+/* Compares the last model of the result with the limits. Fails if the gate is about other tokens.
+ */
 moeq_status mq_gate_judge(struct mq_gate *gate, const struct mq_verify_result *result,
                           moeq_error *err);
 
 /* One line about a limit, kept or broken: "kld.mean 0.045 > max 0.02 by 0.025 (se 0.0008)". */
 void mq_gate_describe(const struct mq_gate_limit *limit, char *text, size_t room);
 
-/* Writes a gate that the last model of the result passes, and any other that is at most `margin` (0.1:
- * 10 %) further from perfect: see mq_metric.ideal. */
+/* Writes a gate that the last model of the result passes, and any other that is at most `margin`
+ * (0.1: 10 %) further from perfect: see mq_metric.ideal. */
 moeq_status mq_gate_write(const char *path, const struct mq_verify_result *result, double margin,
                           moeq_error *err);
 

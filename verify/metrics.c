@@ -25,22 +25,23 @@ enum { ESTIMATE, DOUBLE, COUNT, CHANGED_RATE, DIFFERENCE };
 #define LAYER(id) offsetof(struct mq_routing_layer, rates.metric[MQ_ROUTING_##id])
 
 /* name, id, direction, ideal, slack, written overall, written per layer, what */
-#define ROUTING_METRICS(X)                                                                      \
-    X("exact_set", EXACT_SET, MORE, 1, RATE_SLACK, true, true, "same set of experts")           \
-    X("overlap", OVERLAP, MORE, 1, RATE_SLACK, false, false, "share of experts kept")           \
-    X("top1_expert", TOP1, MORE, 1, RATE_SLACK, true, false, "same first expert")               \
-    X("weighted_agreement", WEIGHTED, MORE, 1, RATE_SLACK, true, false,                         \
-      "sum of the smaller of the two weights")                                                  \
-    X("cr1", CR1, LESS, 0, RATE_SLACK, false, false, "all experts changed")                     \
-    X("cr2", CR2, LESS, 0, RATE_SLACK, false, false, "at least one expert changed")             \
-    X("cr3", CR3, LESS, 0, RATE_SLACK, false, false, "at least half of the experts changed")    \
-    X("router_kl", ROUTER_KL, LESS, 0, NATS_SLACK, true, false, "KL divergence of the routers, nats")
+#define ROUTING_METRICS(X)                                                                   \
+    X("exact_set", EXACT_SET, MORE, 1, RATE_SLACK, true, true, "same set of experts")        \
+    X("overlap", OVERLAP, MORE, 1, RATE_SLACK, false, false, "share of experts kept")        \
+    X("top1_expert", TOP1, MORE, 1, RATE_SLACK, true, false, "same first expert")            \
+    X("weighted_agreement", WEIGHTED, MORE, 1, RATE_SLACK, true, false,                      \
+      "sum of the smaller of the two weights")                                               \
+    X("cr1", CR1, LESS, 0, RATE_SLACK, false, false, "all experts changed")                  \
+    X("cr2", CR2, LESS, 0, RATE_SLACK, false, false, "at least one expert changed")          \
+    X("cr3", CR3, LESS, 0, RATE_SLACK, false, false, "at least half of the experts changed") \
+    X("router_kl", ROUTER_KL, LESS, 0, NATS_SLACK, true, false,                              \
+      "KL divergence of the routers, nats")
 
 const struct mq_metric mq_metrics[] = {
     {"ppl.ratio", MQ_SCOPE_MODEL, LESS, 1, 1e-4, true, "perplexity / the baseline's", ESTIMATE,
      ROW(ppl_ratio)},
-    {"ppl.log_ratio", MQ_SCOPE_MODEL, LESS, 0, 1e-4, false, "its logarithm: paired, nats",
-     ESTIMATE, ROW(log_ppl_ratio)},
+    {"ppl.log_ratio", MQ_SCOPE_MODEL, LESS, 0, 1e-4, false, "its logarithm: paired, nats", ESTIMATE,
+     ROW(log_ppl_ratio)},
     {"ppl", MQ_SCOPE_MODEL, LESS, 0, 0, false, "perplexity", ESTIMATE, ROW(perplexity.ppl)},
     {"nll", MQ_SCOPE_MODEL, LESS, 0, 0, false, "mean -ln p, nats a token", ESTIMATE,
      ROW(perplexity.nll)},
@@ -60,21 +61,21 @@ const struct mq_metric mq_metrics[] = {
      offsetof(struct mq_flip_group, kld)},
     {"same_top", MQ_SCOPE_MODEL, MORE, 1, RATE_SLACK, true, "same most likely token", ESTIMATE,
      ROW(same_top)},
-#define OVERALL_ROW(name, id, better, ideal, slack, written, per_layer, what)                    \
+#define OVERALL_ROW(name, id, better, ideal, slack, written, per_layer, what) \
     {"routing." name, MQ_SCOPE_ROUTING, better, ideal, slack, written, what, ESTIMATE, OVERALL(id)},
     ROUTING_METRICS(OVERALL_ROW)
 #undef OVERALL_ROW
-    {"routing.load_shift", MQ_SCOPE_ROUTING, LESS, 0, RATE_SLACK, false,
-     "share of the choices that moved to other experts, whichever tokens'", DOUBLE,
-     ROW(routing.load_shift)},
-#define LAYER_ROW(name, id, better, ideal, slack, written, per_layer, what)          \
-    {"routing.layers.{n}." name, MQ_SCOPE_LAYER, better, ideal, slack, per_layer,    \
-     what " in layer {n}", ESTIMATE, LAYER(id)},
+        {"routing.load_shift", MQ_SCOPE_ROUTING, LESS, 0, RATE_SLACK, false,
+         "share of the choices that moved to other experts, whichever tokens'", DOUBLE,
+         ROW(routing.load_shift)},
+#define LAYER_ROW(name, id, better, ideal, slack, written, per_layer, what)         \
+    {"routing.layers.{n}." name, MQ_SCOPE_LAYER, better,   ideal, slack, per_layer, \
+     what " in layer {n}",       ESTIMATE,       LAYER(id)},
     ROUTING_METRICS(LAYER_ROW)
 #undef LAYER_ROW
-    {"routing.layers.{n}.load_shift", MQ_SCOPE_LAYER, LESS, 0, RATE_SLACK, false,
-     "share of the choices that moved in layer {n}", DOUBLE,
-     offsetof(struct mq_routing_layer, load_shift)},
+        {"routing.layers.{n}.load_shift", MQ_SCOPE_LAYER, LESS, 0, RATE_SLACK, false,
+         "share of the choices that moved in layer {n}", DOUBLE,
+         offsetof(struct mq_routing_layer, load_shift)},
     {"routing.margins.{n}.changed", MQ_SCOPE_MARGIN, LESS, 0, RATE_SLACK, false,
      "changed share of the choices in margin bin {n}, 0 to 8", CHANGED_RATE, 0},
     {"bits_per_weight", MQ_SCOPE_MODEL, LESS, 0, 0, false, "8 weight_bytes / weights", DOUBLE,
@@ -89,8 +90,8 @@ const struct mq_metric mq_metrics[] = {
      MQ_WINDOW_KLD},
     {"b_minus_a.same_top", MQ_SCOPE_PAIR, MORE, 0, RATE_SLACK, false, "same most likely token",
      DIFFERENCE, MQ_WINDOW_SAME_TOP},
-#define PAIR_ROW(name, id, better, ideal, slack, written, per_layer, what)                        \
-    {"b_minus_a.routing." name, MQ_SCOPE_PAIR, better, 0, slack, false, what, DIFFERENCE,         \
+#define PAIR_ROW(name, id, better, ideal, slack, written, per_layer, what)                         \
+    {"b_minus_a.routing." name,          MQ_SCOPE_PAIR, better, 0, slack, false, what, DIFFERENCE, \
      MQ_WINDOW_ROUTING + MQ_ROUTING_##id},
     ROUTING_METRICS(PAIR_ROW)
 #undef PAIR_ROW

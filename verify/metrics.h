@@ -19,8 +19,9 @@ struct mq_metric {
     const char *name; /* "routing.layers.{n}.exact_set" */
     enum mq_metric_scope scope;
     bool more_is_better;
-    /* For writing gates: the distance of a value from `ideal` may grow by the margin, plus `slack`, which
-     * keeps a limit at the ideal itself from failing on a change that nobody would call one. */
+    /* For writing gates: the distance of a value from `ideal` may grow by the margin, plus `slack`,
+     * which keeps a limit at the ideal itself from failing on a change that nobody would call one.
+     */
     double ideal, slack;
     bool written; /* part of the gates that are written */
     const char *what;
@@ -36,8 +37,8 @@ extern const size_t mq_metrics_count;
 enum { MQ_METRIC_NAME = 64 };
 void mq_metric_print(const struct mq_metric *metric, uint32_t n, char name[MQ_METRIC_NAME]);
 
-/* Finds the metric of a name, for models of this architecture; `pair`: two models are compared. Fails
- * for a name that there is not, with the nearest one; `where` begins the message. */
+/* Finds the metric of a name, for models of this architecture; `pair`: two models are compared.
+ * Fails for a name that there is not, with the nearest one; `where` begins the message. */
 moeq_status mq_metric_find(const char *name, const struct mq_view *view, bool pair,
                            const char *where, const struct mq_metric **metric, uint32_t *n,
                            moeq_error *err);

@@ -2,10 +2,37 @@
 #include "output_path.h"
 
 #include "error.h"
+#include "moeq_profile.h"
 
 #include <limits.h>
 #include <stdio.h>
 #include <sys/stat.h>
+
+static bool is_at(const char *path, const struct stat *st)
+{
+    struct stat other;
+    return stat(path, &other) == 0 && other.st_dev == st->st_dev && other.st_ino == st->st_ino;
+}
+
+bool mq_same_file(const char *a, const char *b)
+{
+    struct stat st;
+    return stat(a, &st) == 0 && is_at(b, &st);
+}
+
+/* The small files of a model's folder, which the view has read and closed. */
+static bool is_side_file(const struct mq_view *view, const struct stat *st)
+{
+    char path[PATH_MAX];
+    bool same = false;
+    for (size_t i = 0; i <= mq_side_files_count; i++) {
+        const char *name =
+            i < mq_side_files_count ? mq_side_files[i].file_name : "model.safetensors.index.json";
+        if ((size_t)snprintf(path, sizeof path, "%s/%s", view->path, name) < sizeof path)
+            same = same || is_at(path, st);
+    }
+    return same;
+}
 
 static bool is_input(const struct mq_view *view, const struct mq_file *other, const struct stat *st)
 {
@@ -13,7 +40,7 @@ static bool is_input(const struct mq_view *view, const struct mq_file *other, co
     for (size_t i = 0; i < view->files_count; i++)
         same = same || (view->files[i].file.device == st->st_dev &&
                         view->files[i].file.inode == st->st_ino);
-    return same;
+    return same || is_side_file(view, st);
 }
 
 moeq_status mq_refuse_output(const struct mq_view *view, const struct mq_file *other,

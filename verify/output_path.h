@@ -4,9 +4,13 @@
 
 #include "model_view.h"
 
-/* Fails if `output`, or the part that becomes it ("<output>.part"), is one of the view's files or
- * `other` (NULL: none), under whatever name, or exists and is no regular file. */
+/* Fails if `output`, or the part that becomes it ("<output>.part"), is one of the view's files
+ * (small ones like config.json included) or `other` (NULL: none), under whatever name, or exists
+ * and is no regular file. */
 moeq_status mq_refuse_output(const struct mq_view *view, const struct mq_file *other,
                              const char *output, moeq_error *err);
+
+/* Whether two paths lead to one file that exists. */
+bool mq_same_file(const char *a, const char *b);
 
 #endif

@@ -2,8 +2,8 @@
  * record.c: one evaluation of the original, streamed to disk.
  *
  * All sizes are known before it starts, so the file is laid out, reserved and written at offsets.
- * The evaluator hands over tokens in order, pass after pass: each tensor grows from its beginning to
- * its end and its CRC-32 grows with it.
+ * The evaluator hands over tokens in order, pass after pass: each tensor grows from its beginning
+ * to its end and its CRC-32 grows with it.
  */
 #include "record.h"
 
@@ -182,17 +182,16 @@ static void print_run(const struct mq_view *view, const char *text_path, const s
     put_name(b, text_path);
     mq_buffer_printf(b, ",\"text_bytes\":%" PRIu64 ",\"text_crc32\":\"%08" PRIx32 "\"",
                      file->size_bytes, text_crc);
-    mq_buffer_printf(b, ",\"text_tokens\":%zu,\"protocol\":\"%s\"", text->text_tokens,
-                     mq_protocol_name(text->protocol));
+    mq_buffer_printf(b, ",\"text_tokens\":%zu,\"protocol\":\"%s\",\"context\":%zu",
+                     text->text_tokens, mq_protocol_name(text->protocol), text->windows.length);
     if (text->bos >= 0)
         mq_buffer_printf(b, ",\"bos\":%d", text->bos);
     mq_buffer_printf(b, ",\"token_ids_crc32\":\"%08" PRIx32 "\"", text->ids_crc32);
     if (mq_tokenizer_fingerprint(view, &tokenizer))
         mq_buffer_printf(b, ",\"tokenizer_crc32\":\"%08" PRIx32 "\"", tokenizer);
-    mq_buffer_printf(b,
-                     ",\"weights\":%" PRIu64 ",\"weight_bytes\":%" PRIu64 ",\"file_bytes\":%" PRIu64
-                     "}",
-                     size.weights, size.weight_bytes, size.file_bytes);
+    mq_buffer_printf(
+        b, ",\"weights\":%" PRIu64 ",\"weight_bytes\":%" PRIu64 ",\"file_bytes\":%" PRIu64 "}",
+        size.weights, size.weight_bytes, size.file_bytes);
 }
 
 static moeq_status lay_out(struct recorder *r, const char *text_path,
@@ -210,12 +209,18 @@ static moeq_status lay_out(struct recorder *r, const char *text_path,
         status = mq_fail_memory(err, "preparing a recording");
         goto out;
     }
-    const char *const metadata[] = {MQ_META_FORMAT,       MQ_REF_FORMAT,
-                                    MQ_REF_META_VERSION,  MQ_REF_VERSION,
-                                    MQ_REF_META_PRODUCER, "moeq " MOEQ_VERSION_STRING,
-                                    MQ_REF_META_FAMILY,   view->family->name,
-                                    MQ_REF_META_SOURCE,   source.data,
-                                    MQ_REF_META_RUN,      run.data,
+    const char *const metadata[] = {MQ_META_FORMAT,
+                                    MQ_REF_FORMAT,
+                                    MQ_REF_META_VERSION,
+                                    MQ_REF_VERSION,
+                                    MQ_REF_META_PRODUCER,
+                                    "moeq " MOEQ_VERSION_STRING,
+                                    MQ_REF_META_FAMILY,
+                                    view->family->name,
+                                    MQ_REF_META_SOURCE,
+                                    source.data,
+                                    MQ_REF_META_RUN,
+                                    run.data,
                                     NULL};
     MQ_TRY_OUT(mq_record_layout(view, text->windows.count, text->windows.length, metadata, r->arena,
                                 &r->layout, err));
@@ -312,8 +317,8 @@ static moeq_status on_hidden(void *user, uint32_t layer, size_t first_token, siz
     struct recorder *r = user;
     if (layer != r->view->hparams.layers)
         return MOEQ_OK;
-    return append_floats(r, MQ_REF_HIDDEN, first_token, hidden[0],
-                         tokens * r->view->hparams.hidden, err);
+    return append_floats(r, MQ_REF_HIDDEN, first_token, hidden[0], tokens * r->view->hparams.hidden,
+                         err);
 }
 
 static moeq_status on_router(void *user, uint32_t layer, size_t first_token, size_t tokens,
@@ -350,8 +355,7 @@ static moeq_status write_checksums(struct recorder *r, moeq_error *err)
                                     item->size_bytes);
         store_u32(table + 4 * i, r->crcs[i]);
     }
-    store_u32(table + 4 * tensors,
-              (uint32_t)crc32_z(0, (const Bytef *)l->header, l->header_bytes));
+    store_u32(table + 4 * tensors, (uint32_t)crc32_z(0, (const Bytef *)l->header, l->header_bytes));
     store_u32(table + 4 * (tensors + 1), (uint32_t)crc32_z(0, table, 4 * (tensors + 1)));
     if (status == MOEQ_OK)
         status = mq_write_at(r->writer.fd, r->writer.part, l->items[tensors].offset, table,
@@ -377,10 +381,8 @@ moeq_status mq_record(const struct mq_context *context, const struct mq_view *vi
                       const struct mq_record_options *options, struct mq_record_result *result,
                       moeq_error *err)
 {
-    struct recorder r = {.context = context,
-                         .view = view,
-                         .arena = mq_arena_create(),
-                         .writer = {.fd = -1}};
+    struct recorder r = {
+        .context = context, .view = view, .arena = mq_arena_create(), .writer = {.fd = -1}};
     const struct mq_arm arm = {.name = "model", .view = view, .routes_from = -1};
     const struct mq_observer observer = {
         .user = &r, .on_hidden = on_hidden, .on_router = on_router};

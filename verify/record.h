@@ -3,18 +3,20 @@
  *
  * REF is a safetensors file, laid out and checksummed as a moeq file is (so `check REF` works):
  *
- *     input_ids     I32 [windows, T]        what was evaluated, BOS already in place
- *     output_norm   [hidden]                the final norm and the head, in the source's dtype if
- *     head          [vocab, hidden]         that is F32, F16 or BF16; else the F32 it decodes to
- *     hidden        F32 [windows*T, hidden] the final norm's input: exact logits from 16 KiB a token
- *                                           where hidden is 4096, instead of 128 KiB and more
- *     router.L      F32 [windows*T, experts] for each layer L that has a router: its raw logits
- *     config.json   U8                      the architecture
- *     moeq.pad.*, moeq.crc32                as in a moeq file (formats/FORMAT.md)
+ *     input_ids     I32 [windows, T]         what was evaluated, BOS already in place
+ *     output_norm   [hidden]                 the final norm and the head: in the source's dtype if
+ *     head          [vocab, hidden]          that is F32, F16 or BF16, else the F32 they decode to
+ *     hidden        F32 [windows*T, hidden]  the final norm's input
+ *     router.L      F32 [windows*T, experts] each layer that has a router: its raw logits
+ *     config.json   U8                       the architecture
+ *     moeq.pad.*, moeq.crc32                 as in a moeq file (formats/FORMAT.md)
  *
- * Metadata: format "moeqref", moeqref.version, .producer, .family, .source (a JSON array: name, bytes
- * and header CRC-32 of each file of the original), .run (a JSON object: protocol, text, tokenizer,
- * sizes).
+ * States and head give logits exactly, from 16 KiB a token where hidden is 4096; the logits
+ * themselves would take 125 KiB for a vocabulary of 32,000.
+ *
+ * Metadata: format "moeqref", moeqref.version, .producer, .family, .source (a JSON array: name,
+ * bytes and header CRC-32 of each file of the original), .run (a JSON object: protocol, text,
+ * tokenizer, sizes).
  */
 #ifndef MQ_RECORD_H
 #define MQ_RECORD_H
@@ -43,8 +45,8 @@ struct mq_record_result {
 
 /*
  * Streams into a file beside the output while the evaluation runs, with memory for the weights'
- * panels and the tokens' states only; the file appears under its name when it is complete and on the
- * disk. An output that is an input is refused.
+ * panels and the tokens' states only; the file appears under its name when it is complete and on
+ * the disk. An output that is an input is refused.
  */
 moeq_status mq_record(const struct mq_context *context, const struct mq_view *view,
                       const struct mq_record_options *options, struct mq_record_result *result,
@@ -66,10 +68,10 @@ uint64_t mq_record_token_bytes(const struct mq_view *view);
 
 /* A recording, opened. */
 struct mq_reference {
-    struct mq_view *view;         /* the original's architecture; of its weights norm and head alone */
-    struct mq_text_windows text;  /* as recorded */
-    struct mq_recording playback; /* for the arm that stands for the original */
-    const char *text_name;        /* as the text was called then */
+    struct mq_view *view; /* the original's architecture; of its weights norm and head alone */
+    struct mq_text_windows text;                /* as recorded */
+    struct mq_recording playback;               /* for the arm that stands for the original */
+    const char *text_name;                      /* as the text was called then */
     uint64_t weights, weight_bytes, file_bytes; /* of the original */
     struct mq_source_file *sources; /* its files: name, file.size_bytes and header_crc32 alone */
     size_t sources_count;

@@ -54,8 +54,8 @@ static moeq_status check_version(const struct mq_safetensors *st, moeq_error *er
         return mq_fail_file(err, MOEQ_UNSUPPORTED, st->file.path, "is no recording of moeq record");
     if (!version || strcmp(version, MQ_REF_VERSION) != 0)
         return mq_fail_file(err, MOEQ_UNSUPPORTED, st->file.path,
-                            MQ_REF_META_VERSION " is \"%.20s\", this program reads \"" MQ_REF_VERSION
-                                                "\"",
+                            MQ_REF_META_VERSION
+                            " is \"%.20s\", this program reads \"" MQ_REF_VERSION "\"",
                             version ? version : "absent");
     return MOEQ_OK;
 }
@@ -68,10 +68,9 @@ static moeq_status find(const struct mq_safetensors *st, const char *name, uint6
     if (!e)
         return mq_fail_file(err, MOEQ_MALFORMED, st->file.path, "tensor '%s' is missing", name);
     if (e->dims != (b ? 2u : 1u) || e->shape[0] != a || (b && e->shape[1] != b))
-        return mq_fail_tensor(err, MOEQ_MALFORMED, st->file.path, name, e->offset,
-                              b ? "expected shape [%" PRIu64 ", %" PRIu64 "]"
-                                : "expected shape [%" PRIu64 "]",
-                              a, b);
+        return mq_fail_tensor(
+            err, MOEQ_MALFORMED, st->file.path, name, e->offset,
+            b ? "expected shape [%" PRIu64 ", %" PRIu64 "]" : "expected shape [%" PRIu64 "]", a, b);
     return MOEQ_OK;
 }
 
@@ -99,8 +98,7 @@ static moeq_status read_config(struct mq_reference *r, moeq_error *err)
     char *text = malloc((size_t)e->size_bytes + 1);
     if (!text)
         return mq_fail_memory(err, "opening a recording");
-    moeq_status status =
-        mq_file_read_at(&r->st->file, e->offset, text, (size_t)e->size_bytes, err);
+    moeq_status status = mq_file_read_at(&r->st->file, e->offset, text, (size_t)e->size_bytes, err);
     if (status == MOEQ_OK)
         mq_buffer_append(&view->config_json, text, (size_t)e->size_bytes);
     free(text);
@@ -123,7 +121,8 @@ static moeq_status place(struct mq_reference *r, enum mq_role role, const char *
         return mq_fail_file(err, MOEQ_MALFORMED, r->st->file.path, "its architecture has no %s",
                             mq_role_name(role));
     struct mq_tensor *t = &r->view->tensors[found - r->view->tensors];
-    MQ_TRY(find(r->st, name, t->dims == 1 ? t->cols : t->rows, t->dims == 1 ? 0 : t->cols, &e, err));
+    MQ_TRY(
+        find(r->st, name, t->dims == 1 ? t->cols : t->rows, t->dims == 1 ? 0 : t->cols, &e, err));
     const char *storage = mq_dtype_storage(e->dtype);
     if (!storage)
         return mq_fail_tensor(err, MOEQ_MALFORMED, r->st->file.path, name, e->offset,
@@ -167,7 +166,7 @@ static bool hex32(const cJSON *item, uint32_t *value)
 
 struct run {
     enum mq_protocol protocol;
-    uint64_t text_tokens, bos;
+    uint64_t text_tokens, context, bos;
     bool has_bos;
     uint32_t ids_crc32;
 };
@@ -184,20 +183,21 @@ static moeq_status read_run(struct mq_reference *r, struct run *run, moeq_error 
     const cJSON *bos = mq_json_get(o, "bos"), *tokenizer = mq_json_get(o, "tokenizer_crc32");
     run->has_bos = bos != NULL;
     r->has_tokenizer = tokenizer != NULL;
-    const bool ok = cJSON_IsString(protocol) &&
-                    mq_protocol_find(protocol->valuestring, &run->protocol) &&
-                    cJSON_IsString(name) &&
-                    mq_json_u64(mq_json_get(o, "text_tokens"), &run->text_tokens) &&
-                    (!bos || (mq_json_u64(bos, &run->bos) && run->bos < r->view->hparams.vocab)) &&
-                    hex32(mq_json_get(o, "token_ids_crc32"), &run->ids_crc32) &&
-                    (!tokenizer || hex32(tokenizer, &r->tokenizer_crc32)) &&
-                    mq_json_u64(mq_json_get(o, "weights"), &r->weights) &&
-                    mq_json_u64(mq_json_get(o, "weight_bytes"), &r->weight_bytes) &&
-                    mq_json_u64(mq_json_get(o, "file_bytes"), &r->file_bytes);
+    const bool ok =
+        cJSON_IsString(protocol) && mq_protocol_find(protocol->valuestring, &run->protocol) &&
+        cJSON_IsString(name) && mq_json_u64(mq_json_get(o, "text_tokens"), &run->text_tokens) &&
+        mq_json_u64(mq_json_get(o, "context"), &run->context) &&
+        (!bos || (mq_json_u64(bos, &run->bos) && run->bos < r->view->hparams.vocab)) &&
+        hex32(mq_json_get(o, "token_ids_crc32"), &run->ids_crc32) &&
+        (!tokenizer || hex32(tokenizer, &r->tokenizer_crc32)) &&
+        mq_json_u64(mq_json_get(o, "weights"), &r->weights) &&
+        mq_json_u64(mq_json_get(o, "weight_bytes"), &r->weight_bytes) &&
+        mq_json_u64(mq_json_get(o, "file_bytes"), &r->file_bytes);
     moeq_status status = MOEQ_OK;
     if (!ok)
-        status = mq_fail_file(err, MOEQ_MALFORMED, path,
-                              "metadata: " MQ_REF_META_RUN " lacks something, or is no such object");
+        status =
+            mq_fail_file(err, MOEQ_MALFORMED, path,
+                         "metadata: " MQ_REF_META_RUN " lacks something, or is no such object");
     else if (!(r->text_name = mq_arena_strdup(r->view->arena, name->valuestring)))
         status = mq_fail_memory(err, "opening a recording");
     cJSON_Delete(o);
@@ -243,6 +243,10 @@ static moeq_status read_windows(struct mq_reference *r, const struct run *run, m
     if (!e || e->dtype != MQ_I32 || e->dims != 2 || !e->size_bytes)
         return mq_fail_file(err, MOEQ_MALFORMED, path,
                             "expected a tensor 'input_ids', I32 [windows, tokens], not empty");
+    if (e->shape[1] != run->context)
+        return mq_fail_tensor(err, MOEQ_MALFORMED, path, e->name, e->offset,
+                              "expected windows of %" PRIu64 " tokens, found %" PRIu64,
+                              run->context, e->shape[1]);
     int32_t *ids = malloc((size_t)e->size_bytes); /* not more than the file has */
     if (!ids)
         return mq_fail_memory(err, "opening a recording");
@@ -250,8 +254,8 @@ static moeq_status read_windows(struct mq_reference *r, const struct run *run, m
                                                 .context = (size_t)e->shape[1]};
     moeq_status status;
     MQ_TRY_OUT(mq_file_read_at(&r->st->file, e->offset, ids, (size_t)e->size_bytes, err));
-    MQ_TRY_OUT(mq_protocol_windows(&options, ids, (size_t)(e->size_bytes / 4), -1, path, &r->text,
-                                   err));
+    MQ_TRY_OUT(
+        mq_protocol_windows(&options, ids, (size_t)(e->size_bytes / 4), -1, path, &r->text, err));
     r->text.text_tokens = (size_t)run->text_tokens;
     r->text.bos = run->has_bos ? (int32_t)run->bos : -1;
     if (r->text.ids_crc32 != run->ids_crc32)

@@ -58,7 +58,7 @@ const cJSON *mq_report_array(const cJSON *object, const char *key)
 
 /* ---- numbers as text ---- */
 
-/* Hyphen-minus is U+2212 in print; and what is not finite has a name. */
+/* What every table says of NaN, infinity and null. */
 static struct mq_words not_defined(void)
 {
     return (struct mq_words){"not defined"};
@@ -226,6 +226,7 @@ static const struct mq_report_arm *smallest(const struct mq_report *r, enum mq_q
     return best;
 }
 
+/* Where nothing is usable: the best there is, to be named as such. */
 static const struct mq_report_arm *least_damaged(const struct mq_report *r)
 {
     const struct mq_report_arm *best = NULL;
@@ -235,6 +236,8 @@ static const struct mq_report_arm *least_damaged(const struct mq_report *r)
     return best;
 }
 
+/* As mq_report_rule says. Better classes are tried from the nearest to the best, so that the best
+ * one within the size stands in the end. */
 static void judge(struct mq_report *r)
 {
     const struct mq_report_arm *light = smallest(r, MQ_QUALITY_FOUR_BIT, INFINITY);

@@ -84,6 +84,8 @@ static size_t by_size(const struct mq_report *r, const struct mq_report_arm *sor
     return n;
 }
 
+/* Sizes in one unit for all; the baseline, twice as large as the next, would waste half of the
+ * axis. */
 static void fit_sizes(const struct mq_report *r, struct mq_axis *x, bool with_baseline,
                       char title[64])
 {
@@ -97,6 +99,7 @@ static void fit_sizes(const struct mq_report *r, struct mq_axis *x, bool with_ba
     mq_axis_fit(x, fmax(0, range.low - room), range.high + room);
 }
 
+/* What is exactly 0 has no logarithm. */
 static struct mq_estimate arm_kld(const struct mq_report_arm *a)
 {
     return a->kld.value > 0 ? a->kld : (struct mq_estimate){NAN, NAN};
@@ -299,6 +302,7 @@ static bool has_margins(const cJSON *bins)
     return true;
 }
 
+/* The bins' widths grow; they are drawn equally wide, with their edges below the joints. */
 static void margin_ticks(struct mq_axis *x, const cJSON *bins)
 {
     int i = 0;
@@ -315,6 +319,7 @@ static void margin_ticks(struct mq_axis *x, const cJSON *bins)
     x->max = i;
 }
 
+/* How many choices a bin stands for: a high rate in a bin that is nearly empty matters little. */
 static void draw_margin_counts(struct mq_chart *c, const cJSON *bins)
 {
     double total = 0;
@@ -482,7 +487,8 @@ static double load_shift(const void *layers, size_t row, size_t column)
     const cJSON *arm = cJSON_GetArrayItem(mq_report_array(load, "arm"), (int)column);
     if (!cJSON_IsNumber(base) || !cJSON_IsNumber(arm))
         return NAN;
-    return 100 * (arm->valuedouble - base->valuedouble);
+    const double shift = 100 * (arm->valuedouble - base->valuedouble);
+    return fabs(shift) <= 100 ? shift : NAN; /* no difference of two shares is larger */
 }
 
 static double load_layer(const void *layers, size_t row)

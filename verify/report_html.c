@@ -17,6 +17,7 @@ static void put(struct mq_buffer *out, const char *markup)
     mq_buffer_puts(out, markup);
 }
 
+/* Markup, text to be escaped, markup. Only what stands in this file is passed as markup. */
 static void element(struct mq_buffer *out, const char *open, const char *text, const char *close)
 {
     put(out, open);
@@ -138,6 +139,7 @@ static void sentence(const struct mq_report_arm *arm, struct mq_buffer *out)
     mq_buffer_free(&words);
 }
 
+/* The band as a pill; its colour repeats what its word says. */
 static void class_mark(const struct mq_report_arm *arm, struct mq_buffer *out)
 {
     mq_buffer_printf(out, "<span class=\"class q%d\">%s</span>", (int)arm->quality,
@@ -211,6 +213,7 @@ static void summary_row(const struct mq_report *r, const struct mq_report_arm *a
     close_row(out);
 }
 
+/* The whole result on one screen: everything below explains it. */
 static void put_summary(const struct mq_report *r, struct mq_buffer *out)
 {
     open_table(
@@ -238,6 +241,7 @@ static void put_summary(const struct mq_report *r, struct mq_buffer *out)
 
 /* ---- tables ---- */
 
+/* Two levels of equal mean can differ in how badly the worst tokens fare. */
 static void put_percentiles(const struct mq_report *r, struct mq_buffer *out)
 {
     static const char *const keys[] = {"median", "p90", "p99", "p99_9", "max"};
@@ -343,6 +347,7 @@ static void put_layers_table(const struct mq_report *r, struct mq_buffer *out)
     put(out, "</details>\n");
 }
 
+/* The numbers of the chart of changed layers. Arms may have groups of unequal number. */
 static void put_changed_table(const struct mq_report *r, struct mq_buffer *out)
 {
     open_table(out, "Mean KL divergence by the number of changed layers",
@@ -416,6 +421,7 @@ static void put_changed_share(const struct mq_report *r, struct mq_buffer *out)
 
 /* ---- sections ---- */
 
+/* Drawn aside first: a section without any figure is not to appear. */
 static void put_frontier(const struct mq_report *r, struct mq_buffer *out)
 {
     struct mq_buffer figures = {0};
@@ -475,6 +481,7 @@ static void put_routing(const struct mq_report *r, struct mq_buffer *out)
 
 /* ---- whose weights, whose routes ---- */
 
+/* The baseline against itself is 1 and 0 by definition and stands in no document. */
 static void swap_cell(const struct mq_report *r, const struct mq_report_arm *arm, bool own_weights,
                       bool own_routes, struct mq_buffer *out)
 {
@@ -508,6 +515,7 @@ static bool has_swap(const struct mq_report *r, const struct mq_report_arm *arm)
     return mq_report_swap(r, arm, true, false) || mq_report_swap(r, arm, false, true);
 }
 
+/* The document shares the loss out where it is larger than its error, with paired errors. */
 static void put_shares(const struct mq_report *r, struct mq_buffer *out)
 {
     static const char *const losses[] = {"kld_mean", "ln_ppl_ratio"};
@@ -563,6 +571,7 @@ static void fact(struct mq_buffer *out, const char *name, const char *text)
     element(out, "<td>", text, "</td></tr>\n");
 }
 
+/* What tells this source from another of the same name. */
 static void put_files(const struct mq_report *r, struct mq_buffer *out)
 {
     const cJSON *files = mq_report_array(mq_json_get(r->document, "model"), "files");

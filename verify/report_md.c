@@ -99,6 +99,7 @@ static void put_summary(const struct mq_report *r, struct mq_buffer *out)
     mq_buffer_puts(out, "\n± is one standard error.\n");
 }
 
+/* Folded: a pull request's page is to stay short. */
 static void put_percentiles(const struct mq_report *r, struct mq_buffer *out)
 {
     static const char *const keys[] = {"median", "p90", "p99", "p99_9", "max"};

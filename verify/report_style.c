@@ -104,6 +104,6 @@ const char mq_report_style[] =
     "@media print{body{font-size:10pt}main,header,footer{max-width:none;padding:0}"
     "h2{break-after:avoid;margin-top:1.5rem}.scroll{overflow:visible;break-inside:avoid}table{font-"
     "size:8.5pt}"
-    "tr,li{break-inside:avoid}th,td{padding-right:.5rem}"
+    "tr,li{break-inside:avoid}section>p{break-after:avoid}th,td{padding-right:.5rem}"
     ".figures{grid-template-columns:1fr "
     "1fr;gap:1rem}.tables{grid-template-columns:1fr}summary{display:none}}\n";

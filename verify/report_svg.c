@@ -130,7 +130,8 @@ void mq_axis_fit(struct mq_axis *axis, double low, double high)
 void mq_axis_fit_integers(struct mq_axis *axis, double first, double last)
 {
     axis->ticks_count = 0;
-    if (!isfinite(first) || !isfinite(last) || last < first || last - first > 1e6)
+    /* 1e9: where adding 1 still counts, by far */
+    if (!(fabs(first) < 1e9) || !(fabs(last) < 1e9) || last < first || last - first > 1e6)
         first = 0, last = 1;
     axis->min = first - 0.5;
     axis->max = last + 0.5;
@@ -226,6 +227,7 @@ static void put_mark(struct mq_buffer *out, int style, double x, double y, const
     mq_buffer_puts(out, "</path>\n");
 }
 
+/* Beyond the array's end labels may overlap; nothing else is lost. */
 static void take(struct mq_chart *c, struct mq_box box)
 {
     if (c->taken_count < MQ_CHART_BOXES)
@@ -287,6 +289,7 @@ static void draw_axes(struct mq_chart *c)
     mq_buffer_puts(out, "</text>\n");
 }
 
+/* The left margin holds the widest tick, the top one the legend: both are known only now. */
 void mq_chart_begin(struct mq_chart *c)
 {
     double widest = 0;
@@ -462,6 +465,16 @@ static int heat_step(double value, double limit)
     return (int)fmax(-4, fmin(4, round(s)));
 }
 
+/* Rows are numbered by the document, which may hold anything. */
+static void row_name(const struct mq_heat *h, size_t row, char name[32])
+{
+    const double number = h->row_number(h->user, row);
+    if (fabs(number) < 1e9)
+        snprintf(name, 32, "%.0f", number);
+    else
+        snprintf(name, 32, "?");
+}
+
 static void heat_cell(const struct mq_heat *h, size_t row, size_t column, struct mq_box box)
 {
     const double v = h->value(h->user, row, column);
@@ -470,9 +483,9 @@ static void heat_cell(const struct mq_heat *h, size_t row, size_t column, struct
     mq_buffer_printf(
         h->out, "<rect class=\"h%d\" x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\">",
         heat_step(v, h->limit), box.left, box.top, box.right - box.left, box.bottom - box.top);
-    char words[96];
-    snprintf(words, sizeof words, "layer %.0f, expert %zu: %+.3g", h->row_number(h->user, row),
-             column, v);
+    char words[96], name[32];
+    row_name(h, row, name);
+    snprintf(words, sizeof words, "layer %s, expert %zu: %+.3g", name, column, v);
     put_tip(h->out, words);
     mq_buffer_puts(h->out, "</rect>\n");
     if (h->columns > 10 || box.bottom - box.top < 14)
@@ -517,7 +530,7 @@ void mq_heat_draw(const struct mq_heat *h)
     for (size_t r = 0; r < h->rows; r++) {
         const double y = top + cell_h * (double)r;
         if (r % row_stride == 0) {
-            snprintf(words, sizeof words, "%.0f", h->row_number(h->user, r));
+            row_name(h, r, words);
             put_text(h->out, "tick", "end", left - 6, y + cell_h / 2 + 4, words);
         }
         for (size_t k = 0; k < h->columns; k++)

@@ -229,6 +229,9 @@ moeq_status mq_sweep(const struct mq_context *context, const struct mq_view *vie
     memset(result, 0, sizeof *result);
     result->view = view;
     result->text_path = text_path;
+    if (options->swap && view->hparams.experts == 0)
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "%s is a dense model: it has no routes to swap",
+                       view->path);
     result->rows = calloc(2 + arms_count, sizeof *result->rows);
     if (!result->rows) {
         status = mq_fail_memory(err, "preparing a sweep");

@@ -17,9 +17,8 @@ struct mq_sweep_options {
     /* Two more arms for each level, which separate the damage by coarse weights from that by wrong
      * routes. */
     bool swap;
-    /* One more arm: the source's weights with activations rounded to bf16
-     * (mq_arm.bf16_activations). What it loses is what no implementation in bf16 can avoid:
-     * differences below it mean nothing to such a one. */
+    /* One more arm: the source's weights with activations rounded to bf16 (mq_arm.bf16_activations).
+     * An implementation in bf16 loses about so much by its rounding alone. */
     bool noise_floor;
 };
 
@@ -67,9 +66,9 @@ struct mq_sweep_result {
 };
 
 /*
- * Writes nothing. A tensor whose level is the one it is stored at keeps its bytes, so a sweep to
- * the source's own level gives exactly the baseline. view, text_path and the arms' names must
- * outlive the result.
+ * Writes nothing. Fails where the routes of a model without experts are to be swapped. A tensor
+ * whose level is the one it is stored at keeps its bytes, so a sweep to the source's own level
+ * gives exactly the baseline. view, text_path and the arms' names must outlive the result.
  */
 moeq_status mq_sweep(const struct mq_context *context, const struct mq_view *view,
                      const char *text_path, const struct mq_sweep_options *options,

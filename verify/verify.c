@@ -154,15 +154,15 @@ moeq_status mq_verify(const struct mq_context *context, const struct mq_view *co
         return mq_fail(err, MOEQ_INVALID_ARGUMENT, "expected one or two models");
     MQ_TRY_OUT(open_baseline(context, options, result, &arms[0], err));
     const struct mq_reference *reference = result->reference;
-    const bool has_tokenizer = reference ? reference->has_tokenizer
-                                         : mq_tokenizer_fingerprint(arms[0].view, &tokenizer);
+    const bool has_tokenizer =
+        reference ? reference->has_tokenizer : mq_tokenizer_fingerprint(arms[0].view, &tokenizer);
     if (reference)
         tokenizer = reference->tokenizer_crc32;
     result->sweep.view = arms[0].view;
     result->paths[0] = options->against;
     for (size_t i = 0; i < count; i++) {
-        arms[1 + i] = (struct mq_arm){
-            .name = row_name(1 + i, count), .view = views[i], .routes_from = -1};
+        arms[1 + i] =
+            (struct mq_arm){.name = row_name(1 + i, count), .view = views[i], .routes_from = -1};
         result->paths[1 + i] = views[i]->path;
     }
     MQ_TRY_OUT(mq_arms_check(arms, 1 + count, err));

@@ -13,8 +13,8 @@ enum { MQ_VERIFY_MODELS = 2 };
 
 struct mq_verify_options {
     const char *against; /* a model, or a recording */
-    /* Against a model. Against a recording, which has its own text: NULL, or one whose tokens are the
-     * same (anything else fails); the protocol is the recording's. */
+    /* Against a model. Against a recording, which has its own text: NULL, or one whose tokens are
+     * the same (anything else fails); the protocol is the recording's. */
     const char *text_path;
     struct mq_protocol_options protocol;
 };
@@ -26,7 +26,8 @@ struct mq_paired_difference {
 };
 
 struct mq_verify_result {
-    /* rows[0] the baseline, then the models; what a sweep says of its arms. `view` is the baseline's. */
+    /* rows[0] the baseline, then the models; what a sweep says of its arms. `view` is the
+     * baseline's. */
     struct mq_sweep_result sweep;
     struct mq_reference *reference; /* NULL against a model */
     struct mq_view *base;           /* NULL against a recording */
@@ -38,10 +39,10 @@ struct mq_verify_result {
 };
 
 /*
- * views[count], 1 or 2 models; they and the strings in options must outlive the result. Fails, before
- * anything is evaluated, if one of the models has another tokenizer or another architecture than the
- * baseline (models without a tokenizer.json are compared by architecture alone, which includes the
- * vocabulary's size).
+ * views[count], 1 or 2 models; they and the strings in options must outlive the result. Fails,
+ * before anything is evaluated, if one of the models has another tokenizer or another architecture
+ * than the baseline (models without a tokenizer.json are compared by architecture alone, which
+ * includes the vocabulary's size).
  */
 moeq_status mq_verify(const struct mq_context *context, const struct mq_view *const *views,
                       size_t count, const struct mq_verify_options *options,

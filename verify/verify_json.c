@@ -57,9 +57,9 @@ static cJSON *differences(const struct mq_verify_result *result)
     for (size_t i = 0; ok && i < result->differences_count; i++) {
         const struct mq_bootstrap *b = &result->differences[i].b_minus_a;
         cJSON *figure = cJSON_CreateObject(), *interval = cJSON_CreateArray();
-        ok = put(list, result->differences[i].name, figure) && put(figure, "mean", number(b->mean)) &&
-             put(figure, "se", number(b->se)) && put(figure, "ci95", interval) &&
-             cJSON_AddItemToArray(interval, number(b->low)) &&
+        ok = put(list, result->differences[i].name, figure) &&
+             put(figure, "mean", number(b->mean)) && put(figure, "se", number(b->se)) &&
+             put(figure, "ci95", interval) && cJSON_AddItemToArray(interval, number(b->low)) &&
              cJSON_AddItemToArray(interval, number(b->high));
     }
     if (ok)
@@ -82,8 +82,8 @@ static cJSON *metrics(const struct mq_verify_result *result)
             if (!mq_metric_exists(m, n, view))
                 continue;
             mq_metric_print(m, n, name);
-            ok = put(o, name, mq_estimate_json(mq_metric_value(m, n, result,
-                                                               result->sweep.rows_count - 1)));
+            ok = put(o, name,
+                     mq_estimate_json(mq_metric_value(m, n, result, result->sweep.rows_count - 1)));
         }
     }
     if (ok)
@@ -117,8 +117,8 @@ cJSON *mq_verify_json(const struct mq_verify_result *result, const struct mq_gat
 {
     cJSON *o = mq_sweep_json(&result->sweep), *against = cJSON_CreateObject();
     cJSON *models = cJSON_CreateArray();
-    bool ok = o && cJSON_ReplaceItemInObjectCaseSensitive(o, "moeq_result",
-                                                          cJSON_CreateString("verify"));
+    bool ok =
+        o && cJSON_ReplaceItemInObjectCaseSensitive(o, "moeq_result", cJSON_CreateString("verify"));
     ok = put(o, "against", against) && ok;
     ok = put(o, "models", models) && ok;
     ok = ok && (!result->reference || put_sources(o, result->reference)) &&

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes tests/verify/data/metrics_<level>.json: what `moeq sweep --swap --noise-floor` must say of a
-Mixtral model, computed independently: a numpy evaluator in float64, the official decoders of the
-package `gguf` for the blocks of a moeq file, the package `tokenizers` for the text.
+"""Writes tests/verify/data/metrics_<level>.json: what `moeq sweep --swap --noise-floor` must say of
+a Mixtral model, computed independently: a numpy evaluator in float64, the decoders of the package
+`gguf` for the blocks of a moeq file, the package `tokenizers` for the text.
 
     pip install numpy gguf safetensors tokenizers
     tests/data/make_metric_goldens.py --moeq BUILD/moeq
@@ -129,8 +129,8 @@ def choose(logits, k):
 
 
 def evaluate(w, config, ids, routes=None, r=exact):
-    """Returns logits, and per layer (router logits, experts, weights). `routes`: of another run, to be
-    taken instead of this one's own. `r` rounds what passes between operations."""
+    """Returns logits, and per layer (router logits, experts, weights). `routes`: of another run, to
+    be taken instead of this one's own. `r` rounds what passes between operations."""
     heads, kv = config["num_attention_heads"], config["num_key_value_heads"]
     theta, eps = config["rope_theta"], config["rms_norm_eps"]
     top_k = config["num_experts_per_tok"]
@@ -312,8 +312,9 @@ def compute(options):
     ids = windows_of(options.model, options.text, options.context, options.windows)
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "arm.moeq"
-        subprocess.run([options.moeq, "convert", options.model, "-o", path, "--level", options.level,
-                        "--quiet", "--no-progress"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([options.moeq, "convert", options.model, "-o", path, "--level",
+                        options.level, "--quiet", "--no-progress"], check=True,
+                       stdout=subprocess.DEVNULL)
         quantized = read_moeq(path)
     source = read_folder(options.model)
     position = np.tile(np.arange(options.context), options.windows)
@@ -386,7 +387,8 @@ def compare(document, sweep):
     for d, path, expected, value in sorted(found, key=lambda d: -d[0])[:8]:
         print(f"  {d:.2e}  {path}: {expected} here, {value} in the sweep")
     print("noise floor (rounding is chaotic: alike, not equal):")
-    for _, path, expected, value in differences(document["noise_floor"], sweep["noise_floor"], ties):
+    floors = document["noise_floor"], sweep["noise_floor"]
+    for _, path, expected, value in differences(*floors, ties):
         print(f"  {path}: {expected} here, {value} in the sweep")
     return max(d[0] for d in found) <= 1
 
@@ -399,7 +401,7 @@ def main():
     p.add_argument("--level", default="q3_k", choices=TYPES)
     p.add_argument("--context", type=int, default=512)
     p.add_argument("--windows", type=int, default=8)
-    p.add_argument("--sweep", action="store_true", help="compare with moeq sweep instead of writing")
+    p.add_argument("--sweep", action="store_true", help="compare with moeq sweep, write nothing")
     options = p.parse_args()
     document = compute(options)
     if options.sweep:

@@ -1,6 +1,7 @@
 /* The evaluator's promises: the same bits always, arms that do not disturb each other, clear
  * errors. */
 #include "golden.h"
+#include "f16.h"
 
 #include <fcntl.h>
 #include <math.h>
@@ -167,6 +168,57 @@ START_TEST(no_quantization)
     ck_assert(collected_equal(&results[0], &results[1]));
     collected_free(&results[0]);
     collected_free(&results[1]);
+    tear_down(&f);
+}
+END_TEST
+
+static bool is_bf16(const float *x, size_t n)
+{
+    bool all = true;
+    for (size_t i = 0; i < n; i++)
+        all &= x[i] == mq_bf16_to_f32(mq_f32_to_bf16(x[i]));
+    return all;
+}
+
+/* Activations rounded to bf16: what is handed out is bf16, near f32 but not the same, the same bits
+ * however it is run, and the arms beside it do not notice. */
+START_TEST(bf16_activations)
+{
+    struct fixture f;
+    struct collected plain[1], with[3], other[3];
+    set_up(&f);
+    moeq_error err = {0};
+    const struct mq_context one = {.isa = MQ_ISA_GENERIC, .threads = 1};
+    const struct mq_context many = {.isa = mq_isa_detect(), .threads = 3};
+    const struct mq_arm f32 = f.arms[0];
+    struct mq_arm arms[3] = {f32, f32, f32};
+    arms[0].bf16_activations = true; /* its embeddings are looked up first, and shared unrounded */
+    ck_assert_ok(collect(&many, &f32, 1, &f.windows, plain, &err));
+    ck_assert_ok(collect(&many, arms, 3, &f.windows, with, &err));
+    ck_assert_ok(collect(&one, arms, 3, &f.windows, other, &err));
+    for (int a = 0; a < 3; a++)
+        ck_assert(collected_equal(&with[a], &other[a]));
+    ck_assert(collected_equal(&plain[0], &with[1]));
+    ck_assert(collected_equal(&plain[0], &with[2]));
+    const struct collected *b = &with[0];
+    const size_t layers = b->layers * b->tokens;
+    ck_assert(is_bf16(b->hidden, (b->layers + 1) * b->tokens * b->hidden_size));
+    ck_assert(is_bf16(b->router_logits, layers * b->experts));
+    ck_assert(is_bf16(b->logits, b->tokens * b->vocab));
+    ck_assert(!is_bf16(plain[0].logits, b->tokens * b->vocab));
+    double difference = 0, size = 0;
+    for (size_t i = 0; i < b->tokens * b->vocab; i++) {
+        difference += fabs((double)b->logits[i] - (double)plain[0].logits[i]);
+        size += fabs((double)plain[0].logits[i]);
+    }
+    /* 8 bits a number: 2^-9 at most and 2^-10.5 on average for one rounding, and it is not one */
+    ck_assert_double_gt(difference, 0x1p-11 * size);
+    ck_assert_double_lt(difference, 0x1p-5 * size);
+    for (int a = 0; a < 3; a++) {
+        collected_free(&with[a]);
+        collected_free(&other[a]);
+    }
+    collected_free(&plain[0]);
     tear_down(&f);
 }
 END_TEST
@@ -341,6 +393,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, same_bits);
     tcase_add_test(tests, arms_alone);
     tcase_add_test(tests, no_quantization);
+    tcase_add_test(tests, bf16_activations);
     tcase_add_test(tests, observers);
     tcase_add_test(tests, wrong_requests);
     tcase_add_test(tests, weights_not_finite);

@@ -79,8 +79,8 @@ START_TEST(mixtral_size)
     moeq_error err = {0};
     const char *const metadata[] = {"format", MQ_REF_FORMAT, NULL};
     const uint64_t windows = 160, length = 2048, tokens = windows * length;
-    ck_assert_ok(
-        mq_view_from_config(mq_test_source("tests/fixtures/configs/mixtral-8x7b.json"), &view, &err));
+    ck_assert_ok(mq_view_from_config(mq_test_source("tests/fixtures/configs/mixtral-8x7b.json"),
+                                     &view, &err));
     ck_assert_uint_eq(view->hparams.hidden, 4096);
     /* one id, 4096 states, 32 layers of 8 router logits, 4 bytes each */
     ck_assert_uint_eq(mq_record_token_bytes(view), 4 * (1 + 4096 + 32 * 8));
@@ -149,9 +149,13 @@ static void check_equal(const char *base, const char *text, const char *const *m
 /* Against the original, and against a quantized base, whose head is recorded as decoded floats. */
 START_TEST(verify_is_equal)
 {
-    const char *const models[] = {mq_test_temporary("q4_k.moeq"), mq_test_temporary("q3_k.moeq")};
-    const char *base = mq_test_temporary("q8_0.moeq");
-    const char *text = mq_test_source("demo/text.txt"), *demo = mq_test_source("demo/model");
+    char names[3][1024], text[1024], demo[1024]; /* the ring of mq_test_temporary is short */
+    static const char *const files[] = {"q4_k.moeq", "q3_k.moeq", "q8_0.moeq"};
+    for (int i = 0; i < 3; i++)
+        snprintf(names[i], sizeof names[i], "%s", mq_test_temporary(files[i]));
+    snprintf(text, sizeof text, "%s", mq_test_source("demo/text.txt"));
+    snprintf(demo, sizeof demo, "%s", mq_test_source("demo/model"));
+    const char *const models[] = {names[0], names[1]}, *base = names[2];
     convert(demo, "q4_k", models[0]);
     convert(demo, "q3_k", models[1]);
     convert(demo, "q8_0", base);
@@ -166,13 +170,14 @@ static void write_tokenizer(const char *path)
 {
     FILE *f = fopen(path, "w");
     ck_assert_ptr_nonnull(f);
-    fputs("{\"version\":\"1.0\",\"added_tokens\":[],\"normalizer\":null,\"pre_tokenizer\":{\"type\":"
-          "\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":true},"
-          "\"post_processor\":null,\"decoder\":{\"type\":\"ByteLevel\",\"add_prefix_space\":true,"
-          "\"trim_offsets\":true,\"use_regex\":true},\"model\":{\"type\":\"BPE\",\"dropout\":null,"
-          "\"unk_token\":null,\"continuing_subword_prefix\":null,\"end_of_word_suffix\":null,"
-          "\"fuse_unk\":false,\"byte_fallback\":false,\"vocab\":{\"\xc4\xa0\":0",
-          f);
+    fputs(
+        "{\"version\":\"1.0\",\"added_tokens\":[],\"normalizer\":null,\"pre_tokenizer\":{\"type\":"
+        "\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":true},"
+        "\"post_processor\":null,\"decoder\":{\"type\":\"ByteLevel\",\"add_prefix_space\":true,"
+        "\"trim_offsets\":true,\"use_regex\":true},\"model\":{\"type\":\"BPE\",\"dropout\":null,"
+        "\"unk_token\":null,\"continuing_subword_prefix\":null,\"end_of_word_suffix\":null,"
+        "\"fuse_unk\":false,\"byte_fallback\":false,\"vocab\":{\"\xc4\xa0\":0",
+        f);
     for (int c = 'a'; c <= 'z'; c++)
         fprintf(f, ",\"%c\":%d", c, c);
     fputs("},\"merges\":[]}}", f);
@@ -225,7 +230,8 @@ static void slurp(const char *path, struct mq_buffer *bytes)
 START_TEST(same_bytes)
 {
     struct mq_buffer first = {0}, other = {0};
-    const char *path = mq_test_temporary("same.moeqref");
+    char path[1024]; /* the ring of mq_test_temporary is short */
+    snprintf(path, sizeof path, "%s", mq_test_temporary("same.moeqref"));
     slurp(demo_reference("first.moeqref"), &first);
     for (int isa = 0; isa < MQ_ISA_COUNT; isa++) {
         const struct mq_context ctx = {
@@ -311,10 +317,10 @@ static void mend(const char *path, struct mq_buffer *b)
     char *table = b->data + st.entries[n].offset;
     ck_assert_uint_eq(st.entries[n].size_bytes, 4 * (n + 2));
     for (size_t i = 0; i <= n + 1; i++) {
-        const uint32_t crc = (uint32_t)(
-            i < n ? crc32_z(0, (Bytef *)b->data + st.entries[i].offset, st.entries[i].size_bytes)
-            : i == n ? crc32_z(0, (Bytef *)b->data, st.header_bytes)
-                     : crc32_z(0, (Bytef *)table, 4 * (n + 1)));
+        const uint32_t crc = (uint32_t)(i < n ? crc32_z(0, (Bytef *)b->data + st.entries[i].offset,
+                                                        st.entries[i].size_bytes)
+                                        : i == n ? crc32_z(0, (Bytef *)b->data, st.header_bytes)
+                                                 : crc32_z(0, (Bytef *)table, 4 * (n + 1)));
         memcpy(table + 4 * i, &crc, 4);
     }
     ck_assert_uint_eq(load_u32(table + 4 * n), st.header_crc32);
@@ -330,7 +336,8 @@ START_TEST(hostile)
         const char *from, *to, *message;
     } cases[] = {
         {"\"format\":\"moeqref\"", "\"format\":\"moeqrex\"", "is no recording"},
-        {"\"moeqref.version\":\"1\"", "\"moeqref.version\":\"9\"", "\"9\", this program reads \"1\""},
+        {"\"moeqref.version\":\"1\"", "\"moeqref.version\":\"9\"",
+         "\"9\", this program reads \"1\""},
         {"\\\"protocol\\\":\\\"half\\\"", "\\\"protocol\\\":\\\"hals\\\"", "moeqref.run"},
         {"\\\"bos\\\":1,", "\\\"bos\\\":-,", "JSON"},
         {"\\\"text_tokens\\\":", "\\\"text_tokenz\\\":", "moeqref.run"},
@@ -338,9 +345,10 @@ START_TEST(hostile)
         {"[{\\\"name\\\"", "[{\\\"namo\\\"", "moeqref.source"},
         {"\"router.2\"", "\"rooter.2\"", "'router.2' is missing"},
         {"\"hidden\":{\"dtype\":\"F32\"", "\"hidden\":{\"dtype\":\"I32\"", "expected dtype F32"},
-        {"\"head\":{\"dtype\":\"BF16\"", "\"head\":{\"dtype\":\"I16\" ", "expected F32, F16 or BF16"},
-        {"\"input_ids\":{\"dtype\":\"I32\",\"shape\":[5,64]", "\"input_ids\":{\"dtype\":\"I32\",\"shape\":[64,5]",
-         "CRC-32"},
+        {"\"head\":{\"dtype\":\"BF16\"", "\"head\":{\"dtype\":\"I16\" ",
+         "expected F32, F16 or BF16"},
+        {"\"input_ids\":{\"dtype\":\"I32\",\"shape\":[5,64]",
+         "\"input_ids\":{\"dtype\":\"I32\",\"shape\":[64,5]", "expected windows of 64 tokens"},
         {"\"hidden_size\": 256", "\"hidden_size\": 512", "expected shape"},
         {"\"vocab_size\": 2048", "\"vocab_size\": 1024", "expected shape"},
         {"\"num_hidden_layers\": 3", "\"num_hidden_layers\": 4", "'router.3' is missing"},
@@ -394,6 +402,7 @@ START_TEST(outputs)
     ck_assert_int_eq(symlink(mq_test_source("demo/text.txt"), link), 0);
     check_refused(link, true, "would replace an input");
     check_refused(demo_reference("there.moeqref"), false, "exists already");
+    check_refused(mq_test_source("demo/model/config.json"), true, "would replace an input");
     check_refused(mq_test_source("demo"), true, "no regular file");
 }
 END_TEST
@@ -408,9 +417,8 @@ START_TEST(others)
     struct mq_verify_result result;
     moeq_error err = {0};
     struct mq_verify_options options = {.against = reference};
-    ck_assert_int_eq(
-        mq_verify(&ctx, (const struct mq_view *[]){other}, 1, &options, &result, &err),
-        MOEQ_INVALID_ARGUMENT);
+    ck_assert_int_eq(mq_verify(&ctx, (const struct mq_view *[]){other}, 1, &options, &result, &err),
+                     MOEQ_INVALID_ARGUMENT);
     ck_assert_ptr_nonnull(strstr(err.message, "different architectures"));
     err = (moeq_error){0};
     demo->tokenizer_json.data[demo->tokenizer_json.size / 2] ^= 1;
@@ -443,8 +451,7 @@ START_TEST(small_size)
     ck_assert_uint_eq((uint64_t)st.st_size, r.file_bytes);
     const double tokens = (double)(r.windows * r.window_tokens);
     fprintf(stderr, "small: %zu tokens, %.3f KiB a token, file of %.1f KiB\n",
-            r.windows * r.window_tokens, (double)r.token_bytes / 1024,
-            (double)r.file_bytes / 1024);
+            r.windows * r.window_tokens, (double)r.token_bytes / 1024, (double)r.file_bytes / 1024);
     /* the promise is for 4096 floats of state a token; here there are fewer */
     ck_assert((double)r.token_bytes < 20 * 1024 * hidden / 4096 + 4 * 1024);
     ck_assert((double)r.file_bytes > (double)r.token_bytes * tokens);

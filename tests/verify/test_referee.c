@@ -195,6 +195,43 @@ START_TEST(sums)
 }
 END_TEST
 
+/* Loads are counted choices; the shift is half of what they differ by. */
+START_TEST(expert_loads)
+{
+    struct evaluation *e = invent();
+    struct mq_arm_result r[ARMS];
+    run(e, MQ_PROTOCOL_HALF, 2, 2, 7, r);
+    const struct mq_routing_result *routing = &r[1].routing;
+    double shifts = 0;
+    ck_assert_uint_eq(routing->experts, EXPERTS);
+    for (size_t i = 0; i < routing->layers_count; i++) {
+        const struct mq_routing_layer *l = &routing->layers[i];
+        double totals[2] = {0}, shift = 0;
+        for (int32_t x = 0; x < EXPERTS; x++) {
+            size_t chosen[2] = {0};
+            for (size_t a = 0; a < 2; a++) {
+                for (size_t t = 0; t < TOKENS; t++)
+                    for (size_t k = 0; k < TOP_K; k++)
+                        chosen[a] += e->experts[l->layer][a][t][k] == x;
+                totals[a] += (double)chosen[a] / (TOKENS * TOP_K);
+            }
+            ck_assert(l->base_load[x] == (double)chosen[0] / (TOKENS * TOP_K));
+            ck_assert(l->load[x] == (double)chosen[1] / (TOKENS * TOP_K));
+            shift += fabs(l->load[x] - l->base_load[x]) / 2;
+        }
+        ck_assert_double_eq_tol(totals[0], 1, 1e-15);
+        ck_assert_double_eq_tol(totals[1], 1, 1e-15);
+        ck_assert_double_eq_tol(l->load_shift, shift, 1e-15);
+        ck_assert_double_gt(shift, 0);
+        shifts += shift;
+        ck_assert(r[2].routing.layers[i].load_shift == 0);
+    }
+    ck_assert_double_eq_tol(routing->load_shift, shifts / (LAYERS - 1), 1e-15);
+    free_results(r);
+    free(e);
+}
+END_TEST
+
 START_TEST(itself)
 {
     struct evaluation *e = invent();
@@ -276,6 +313,7 @@ END_TEST
 static void add(TCase *tests)
 {
     tcase_add_test(tests, sums);
+    tcase_add_test(tests, expert_loads);
     tcase_add_test(tests, itself);
     tcase_add_test(tests, any_cut);
     tcase_add_test(tests, not_finite);

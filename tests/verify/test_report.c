@@ -185,6 +185,8 @@ START_TEST(axes_end_at_round_numbers)
     ck_assert_double_eq_tol(logarithmic.max, 0.02, 1e-12);
     mq_axis_fit_integers(&whole, 0, 31);
     ck_assert_str_eq(whole.ticks[1].label, "5");
+    mq_axis_fit_integers(&whole, 1e300, 1e300);
+    ck_assert(whole.ticks_count >= 2);
     /* What is not finite, or has no extent, still gives an axis. */
     const double odd[][2] = {{NAN, NAN}, {INFINITY, -INFINITY}, {2, 2}, {0, 0}, {-1e308, 1e308}};
     for (size_t i = 0; i < sizeof odd / sizeof *odd; i++)

@@ -36,6 +36,18 @@ START_TEST(paired)
 }
 END_TEST
 
+START_TEST(ratio)
+{
+    /* 6 / 12; x - y / 2 = 0, -1, 1: squares 2, the error of their mean sqrt(2 / 2 / 3), over 4 */
+    const double x[] = {1, 1, 4}, y[] = {2, 4, 6};
+    const struct mq_estimate r = mq_estimate_ratio(x, y, 3);
+    ck_assert(r.value == 0.5);
+    ck_assert_double_eq_tol(r.se, 0.57735026918962576 / 4, 1e-15);
+    const struct mq_estimate self = mq_estimate_ratio(y, y, 3);
+    ck_assert(self.value == 1 && self.se == 0);
+}
+END_TEST
+
 START_TEST(percentiles)
 {
     double x[] = {5, 1, 4, 2, 3};
@@ -56,6 +68,7 @@ static void add(TCase *tests)
 {
     tcase_add_test(tests, mean_and_error);
     tcase_add_test(tests, paired);
+    tcase_add_test(tests, ratio);
     tcase_add_test(tests, percentiles);
 }
 

@@ -7,6 +7,7 @@
 #include "report_json.h"
 #include "sweep.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -108,6 +109,86 @@ START_TEST(demo)
 }
 END_TEST
 
+static void check_undefined(const struct mq_loss_shares *shares)
+{
+    ck_assert(isnan(shares->weights.value) && isnan(shares->routes.value));
+    ck_assert(isnan(shares->interaction.value));
+}
+
+/* The swapped arms of a level that changes nothing are the baseline; those of another have the
+ * routes that they were given; neither they nor the noise floor change what a sweep without them
+ * says. */
+START_TEST(swap_and_floor)
+{
+    const struct mq_context context = {.isa = mq_isa_detect(), .threads = mq_cpu_count()};
+    const struct mq_sweep_options plain = {.protocol = {.max_tokens = 2048}};
+    struct mq_sweep_options options = plain;
+    const struct mq_sweep_arm arms[] = {arm("bf16"), arm("q3_k")};
+    struct mq_view *view;
+    struct mq_sweep_result r, without;
+    moeq_error err = {0};
+    options.swap = options.noise_floor = true;
+    ck_assert_ok(mq_model_open(mq_test_source("demo/model"), &view, &err));
+    const char *text = mq_test_source("demo/text.txt");
+    ck_assert_ok(mq_sweep(&context, view, text, &options, arms, 2, &r, &err));
+    ck_assert_ok(mq_sweep(&context, view, text, &plain, arms, 2, &without, &err));
+    ck_assert_uint_eq(r.rows_count, 4);
+    ck_assert_uint_eq(without.rows_count, 3);
+    ck_assert_ptr_null(without.rows[2].swap);
+    const struct mq_sweep_row *same = &r.rows[1], *level = &r.rows[2], *floor = &r.rows[3];
+    const struct mq_arm_result *cells[] = {&same->swap->weights, &same->swap->routes};
+    for (int i = 0; i < 2; i++) {
+        ck_assert(cells[i]->perplexity.nll.value == r.rows[0].result.perplexity.nll.value);
+        ck_assert(cells[i]->ppl_ratio.value == 1 && cells[i]->ppl_ratio.se == 0);
+        ck_assert(cells[i]->kld.max == 0 && cells[i]->same_top.value == 1);
+        ck_assert(cells[i]->routing.overall.metric[MQ_ROUTING_ROUTER_KL].value == 0);
+    }
+    check_undefined(&same->swap->nll_shares);
+    check_undefined(&same->swap->kld_shares);
+
+    const struct mq_swap_result *swap = level->swap;
+    ck_assert(swap->weights.kld.mean.value > 0 && swap->routes.kld.mean.value > 0);
+    ck_assert(swap->weights.kld.mean.value < level->result.kld.mean.value);
+    for (int k = 0; k < MQ_ROUTING_COUNT; k++) {
+        if (k == MQ_ROUTING_ROUTER_KL) /* of the arms' own routers, which decide nothing */
+            continue;
+        const double agreement = r.rows[1].result.routing.overall.metric[k].value;
+        ck_assert(swap->weights.routing.overall.metric[k].value == agreement);
+        ck_assert(swap->routes.routing.overall.metric[k].value ==
+                  level->result.routing.overall.metric[k].value);
+    }
+    ck_assert(swap->routes.routing.load_shift == level->result.routing.load_shift);
+    ck_assert(swap->weights.routing.load_shift == 0);
+    const struct mq_loss_shares *kld = &swap->kld_shares;
+    ck_assert_double_eq_tol(kld->weights.value,
+                            swap->weights.kld.mean.value / level->result.kld.mean.value, 1e-12);
+    ck_assert_double_eq_tol(kld->weights.value + kld->routes.value + kld->interaction.value, 1,
+                            1e-12);
+
+    ck_assert(floor->kind == MQ_SWEEP_NOISE_FLOOR && floor->weight_bytes == r.rows[0].weight_bytes);
+    ck_assert(floor->result.kld.mean.value > 0);
+    ck_assert(floor->result.kld.median < 0.1 * level->result.kld.median);
+    for (int i = 0; i < 3; i++) {
+        const struct mq_sweep_row *a = &r.rows[i], *b = &without.rows[i];
+        ck_assert(a->result.perplexity.nll.value == b->result.perplexity.nll.value);
+        ck_assert(a->result.kld.mean.value == b->result.kld.mean.value);
+        ck_assert(a->expert_relative_rmse == b->expert_relative_rmse);
+        ck_assert_uint_eq(a->expert_tensors_quantized, b->expert_tensors_quantized);
+    }
+    cJSON *json = mq_sweep_json(&r);
+    const cJSON *rows = mq_json_get(json, "rows"), *row = cJSON_GetArrayItem(rows, 1);
+    ck_assert_int_eq(cJSON_GetArraySize(rows), 3);
+    ck_assert(cJSON_IsNull(mq_json_get(mq_json_get(row, "swap"), "shares_of_kld_mean")));
+    ck_assert_ptr_null(mq_json_get(cJSON_GetArrayItem(rows, 0), "swap"));
+    ck_assert_str_eq(mq_json_get(mq_json_get(json, "noise_floor"), "name")->valuestring,
+                     "bf16 activations");
+    cJSON_Delete(json);
+    mq_sweep_result_free(&without);
+    mq_sweep_result_free(&r);
+    mq_view_close(view);
+}
+END_TEST
+
 /* What a sweep says of a level is what the file of that level gives, to the last bit. */
 START_TEST(same_as_file)
 {
@@ -155,12 +236,21 @@ START_TEST(refusals)
         MOEQ_INVALID_ARGUMENT);
     ck_assert_ptr_nonnull(strstr(err.message, "needs 512 tokens, found 10"));
     mq_view_close(view);
+    const struct mq_sweep_options swap = {.swap = true};
+    memset(&err, 0, sizeof err);
+    ck_assert_ok(mq_model_open(mq_test_source("tests/fixtures/oracles/llama2"), &view, &err));
+    ck_assert_int_eq(
+        mq_sweep(&context, view, mq_test_source("demo/text.txt"), &swap, arms, 1, &r, &err),
+        MOEQ_INVALID_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(err.message, "is a dense model"));
+    mq_view_close(view);
 }
 END_TEST
 
 static void add(TCase *tests)
 {
     tcase_add_test(tests, demo);
+    tcase_add_test(tests, swap_and_floor);
     tcase_add_test(tests, same_as_file);
     tcase_add_test(tests, refusals);
 }

@@ -1,0 +1,146 @@
+#!/bin/bash
+# record, verify and gates, as a user goes about them: a gate from q8_0 stops q3_k and lets q8_0 pass;
+# against a recording or the original, the figures are the same; what cannot be compared is refused.
+. "$(dirname "$0")/helper.sh"
+
+ref=$work/demo.moeqref gate=$work/gate.json text=demo/text.txt
+for level in q8_0 q3_k; do
+    "$moeq" convert $model -o "$work/$level.moeq" --level $level -q > /dev/null || fail "convert"
+done
+
+# run CODE ARGUMENTS...: the exit code; stdout and stderr are kept.
+run() {
+    local code=$1 found
+    shift
+    "$moeq" "$@" --no-progress > "$work/stdout" 2> "$work/stderr"
+    found=$?
+    [ $found = "$code" ] || fail "moeq $*: exit code $found, expected $code: $(cat "$work/stderr")"
+}
+
+# says 'regular expression' [stderr]: in what the last run printed, within 80 columns.
+says() {
+    grep -Eq -- "$1" "$work/${2:-stdout}" || fail "no line '$1' in: $(cat "$work/${2:-stdout}")"
+}
+fits() {
+    # columns, not bytes: "±" has two bytes; paths are as long as they are
+    sed "s/±/+/g; s|$work/||g" "$work/stdout" | awk 'length($0) > 80 {print; bad = 1}
+        / $/ {print "trailing blank: " $0; bad = 1} END {exit bad}' >&2 || fail "beyond 80 columns"
+}
+
+# ---- record ----
+run 0 record $model --text $text --tokens 2048 -o "$ref"
+says '^wrote .*demo.moeqref: '
+says '4 windows of 512 tokens; 1\.[0-9]+ KiB a token'
+fits
+run 0 check "$ref"
+says 'every checksum right'
+run 1 record $model --text $text --tokens 2048 -o "$ref"
+says 'exists already; --force replaces it' stderr
+run 0 record $model --text $text --tokens 2048 -o "$ref" --force
+run 1 record $model --text $text -o $text --force
+says 'would replace an input' stderr
+usage record '--text FILE is missing' record $model -o x
+usage record '-o REF is missing: the file to write' record $model --text $text
+
+# ---- the gate's loop ----
+run 0 verify "$work/q8_0.moeq" --against "$ref" --write-gate "$gate"
+says '^wrote .*gate.json: limits 10 % further from perfect'
+fits
+run 0 verify "$work/q8_0.moeq" --against "$ref" --gate "$gate" --junit "$work/good.xml"
+says '^gate .*gate.json: all 11 limits kept$'
+grep -q 'failures="0"' "$work/good.xml" || fail "$(cat "$work/good.xml")"
+run 3 verify "$work/q3_k.moeq" --against "$ref" --gate "$gate" --junit "$work/bad.xml"
+says '^REGRESSION: [0-9]+ of 11 limits of .*gate.json broken$'
+says '^  kld\.mean 0\.[0-9]+ > max 0\.[0-9]+ by 0\.[0-9]+ \(se 0\.[0-9]+\)$'
+says '^  routing\.exact_set 0\.[0-9]+ < min 0\.[0-9]+ by 0\.[0-9]+ \(se 0\.[0-9]+\)$'
+says '^  routing\.layers\.2\.exact_set '
+fits
+broken=$(sed -n 's/^REGRESSION: \([0-9]*\) .*/\1/p' "$work/stdout")
+[ "$(grep -c '<failure ' "$work/bad.xml")" = "$broken" ] || fail "failures in JUnit: not $broken"
+if command -v python3 > /dev/null; then
+    python3 -c "import sys, xml.dom.minidom as d
+assert len(d.parse(sys.argv[1]).getElementsByTagName('testcase')) == 11" "$work/bad.xml" ||
+        fail "JUnit is not valid XML"
+fi
+# --json: one document on stdout, the lines on stderr, the same exit code
+run 3 verify "$work/q3_k.moeq" --against "$ref" --gate "$gate" --json
+says '^REGRESSION: ' stderr
+says '"broken":'
+run 0 verify "$work/q3_k.moeq" --against "$ref" --write-gate "$work/loose.json" --margin 50%
+run 0 verify "$work/q8_0.moeq" --against "$ref" --gate "$work/loose.json"
+
+# ---- the original gives the same ----
+run 0 verify "$work/q3_k.moeq" --against "$ref" --json
+grep -v '"\(path\|text\|kind\)":' "$work/stdout" > "$work/recorded"
+run 0 verify "$work/q3_k.moeq" --against $model --text $text --tokens 2048 --json
+grep -v '"\(path\|text\|kind\)":' "$work/stdout" > "$work/direct"
+cmp "$work/recorded" "$work/direct" || fail "recording and original differ"
+
+# ---- two models ----
+run 0 verify "$work/q8_0.moeq" "$work/q3_k.moeq" --against "$ref"
+says '^B minus A +mean +± se   95 % interval$'
+says '^  kld_nats +\+0\.[0-9]+ +0\.[0-9]+ +\+0\.[0-9]+ to +\+0\.[0-9]+  \*$'
+says 'splitmix64 seed [0-9]+'
+fits
+run 3 verify "$work/q8_0.moeq" "$work/q3_k.moeq" --against "$ref" --gate "$gate"
+run 0 verify "$work/q3_k.moeq" "$work/q8_0.moeq" --against "$ref" --gate "$gate"
+
+# ---- what is refused ----
+# refused 'text' GATE: a gate that is not understood
+refused() {
+    echo "$2" > "$work/wrong.json"
+    run 1 verify "$work/q8_0.moeq" --against "$ref" --gate "$work/wrong.json"
+    says "wrong.json: $1" stderr
+    [ ! -s "$work/stdout" ] || fail "$2: printed to stdout"
+}
+refused "unknown metric 'kld.maen'; did you mean 'kld.mean'\?" \
+    '{"moeq_gate": 1, "limits": {"kld.maen": {"max": 1}}}'
+refused 'JSON' '{"moeq_gate": 1, "limits": {"kld.mean": {"max": 1}}'
+refused 'has no "limits"' '{"moeq_gate": 1, "limits": {}}'
+for output in "$work/q8_0.moeq" "$ref"; do
+    run 1 verify "$work/q8_0.moeq" --against "$ref" --write-gate "$output"
+    says 'would replace an input' stderr
+done
+run 1 verify "$ref" --against "$ref"
+says 'is a recording of moeq record: it has no weights' stderr
+refused 'was made for other tokens' \
+    '{"moeq_gate": 1, "token_ids_crc32": "00000000", "limits": {"kld.mean": {"max": 1}}}'
+run 1 verify "$work/q8_0.moeq" --against "$ref" --gate "$work/absent.json"
+says 'absent.json: ' stderr
+
+head -c 2000000 "$ref" > "$work/cut.moeqref"
+run 1 verify "$work/q8_0.moeq" --against "$work/cut.moeqref"
+says "cut.moeqref: .*truncated" stderr
+cp "$ref" "$work/flipped.moeqref"
+printf '\377' | dd of="$work/flipped.moeqref" bs=1 seek=1500003 conv=notrunc 2> /dev/null
+run 1 verify "$work/q8_0.moeq" --against "$work/flipped.moeqref"
+says "flipped.moeqref: tensor 'hidden' .* CRC-32 [0-9a-f]+, expected" stderr
+
+mkdir "$work/tokenizer" "$work/architecture"
+cp $model/* "$work/tokenizer"
+chmod u+w "$work/tokenizer"/*
+echo >> "$work/tokenizer/tokenizer.json"
+run 1 verify "$work/tokenizer" --against "$ref"
+says 'has another tokenizer than .*cannot be compared' stderr
+run 1 verify "$work/tokenizer" --against $model --text $text --tokens 512
+says 'has another tokenizer than ' stderr
+cp $model/* "$work/architecture"
+chmod u+w "$work/architecture"/*
+sed -i 's/"rms_norm_eps": 1e-05/"rms_norm_eps": 1e-06/' "$work/architecture/config.json"
+run 1 verify "$work/architecture" --against "$ref"
+says "different architectures: 'rms_eps' differs" stderr
+run 1 verify tests/fixtures/oracles/mixtral --against "$ref"
+says 'different architectures' stderr
+
+run 0 verify "$work/q8_0.moeq" --against "$ref" --text $text
+run 2 verify "$work/q8_0.moeq" --against "$ref" --text README.md
+says 'its tokens are not those of the recording .*leave --text out' stderr
+usage verify "$ref is a recording and has its own protocol: leave --tokens out" \
+    verify "$work/q8_0.moeq" --against "$ref" --tokens 512
+usage verify "--text FILE is missing ($model is no recording)" verify "$work/q8_0.moeq" --against $model
+usage verify '--against BASE or REF is missing' verify "$work/q8_0.moeq"
+usage verify '--junit needs --gate GATE.json, whose limits it reports' \
+    verify "$work/q8_0.moeq" --against "$ref" --junit x
+usage verify "--margin '10': expected a percentage such as 10%" \
+    verify "$work/q8_0.moeq" --against "$ref" --write-gate x --margin 10
+finish
