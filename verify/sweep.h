@@ -17,8 +17,9 @@ struct mq_sweep_options {
     /* Two more arms for each level, which separate the damage by coarse weights from that by wrong
      * routes. */
     bool swap;
-    /* One more arm: the source's weights with activations rounded to bf16 (mq_arm.bf16_activations).
-     * An implementation in bf16 loses about so much by its rounding alone. */
+    /* One more arm: the source's weights with activations rounded to bf16
+     * (mq_arm.bf16_activations). An implementation in bf16 loses about so much by its rounding
+     * alone. */
     bool noise_floor;
 };
 
