@@ -10,9 +10,4 @@
 void mq_rope_fill(const struct mq_rope *rope, uint32_t head_dim, size_t positions, float *cosines,
                   float *sines);
 
-/* The pieces, in double, from +, -, *, / alone; relative error about 1e-15. */
-double mq_exact_log(double x);                                /* x positive and normal */
-double mq_exact_exp(double x);                                /* |x| <= 700 */
-void mq_exact_sincos(double x, double *sine, double *cosine); /* |x| <= 1e6 */
-
 #endif

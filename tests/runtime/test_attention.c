@@ -9,23 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-START_TEST(elementary_functions)
-{
-    uint64_t seed = 1;
-    for (int i = 0; i < 20000; i++) {
-        const double u = (double)mq_test_uniform(&seed);
-        const double x = exp(40 * u - 20), y = 1400 * u - 700, z = 2e6 * u - 1e6;
-        double sine, cosine;
-        ck_assert_double_le(fabs(mq_exact_log(x) - log(x)), 1e-15 * (1 + fabs(log(x))));
-        ck_assert_double_le(fabs(mq_exact_exp(y) / exp(y) - 1), 1e-14);
-        mq_exact_sincos(z, &sine, &cosine);
-        ck_assert_double_le(fabs(sine - sin(z)), 4e-16);
-        ck_assert_double_le(fabs(cosine - cos(z)), 4e-16);
-    }
-    ck_assert(mq_exact_log(1) == 0 && mq_exact_exp(0) == 1);
-}
-END_TEST
-
 START_TEST(rope_tables)
 {
     enum { DIM = 64, POSITIONS = 300 };
@@ -218,7 +201,6 @@ END_TEST
 
 static void add_tests(TCase *tests)
 {
-    tcase_add_test(tests, elementary_functions);
     tcase_add_test(tests, rope_tables);
     tcase_add_test(tests, attention);
     tcase_add_test(tests, choices);

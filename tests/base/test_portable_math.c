@@ -1,4 +1,4 @@
-/* exp and log against the C library's in long double, and their exact points. */
+/* test_portable_math.c: exp, log, sine and cosine against the C library's in long double, and their exact points. */
 #include "test_support.h"
 #include "portable_math.h"
 
@@ -39,10 +39,24 @@ START_TEST(close_to_libm)
 }
 END_TEST
 
+START_TEST(sines_and_cosines)
+{
+    uint64_t seed = 2;
+    for (int i = 0; i < 100000; i++) {
+        const double x = 2e6 * (double)mq_test_uniform(&seed) - 1e6;
+        double sine, cosine;
+        mq_sincos(x, &sine, &cosine);
+        ck_assert_double_le(fabs(sine - sin(x)), 4e-16);
+        ck_assert_double_le(fabs(cosine - cos(x)), 4e-16);
+    }
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_add_test(tests, exact_points);
     tcase_add_test(tests, close_to_libm);
+    tcase_add_test(tests, sines_and_cosines);
 }
 
 int main(void)
