@@ -29,7 +29,7 @@ install_missing() {
     fi
     "${sudo[@]}" apt-get update -qq &&
         "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
-            --no-install-recommends "${missing[@]}"
+            --no-install-recommends "${missing[@]}" >/dev/null
 }
 
 # need_tool <command> <what for> <package>: needs the package only if the command is not there.
