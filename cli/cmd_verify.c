@@ -1,5 +1,6 @@
 /* cmd_verify.c: moeq verify: a stored model against the original, and against a gate. */
 #include "eval_options.h"
+#include "report_files.h"
 #include "sweep_tables.h"
 
 #include "error.h"
@@ -38,12 +39,18 @@ static enum mq_exit check_options(const struct mq_options *o, struct mq_verify_o
         return mq_usage("verify", "--junit needs --gate GATE.json, whose limits it reports");
     if (o->junit && o->write_gate && strcmp(o->junit, o->write_gate) == 0)
         return mq_usage("verify", "--junit and --write-gate are the same file");
+    for (size_t i = 0; i < o->report.count; i++)
+        if ((o->junit && strcmp(o->report.values[i], o->junit) == 0) ||
+            (o->write_gate && strcmp(o->report.values[i], o->write_gate) == 0))
+            return mq_usage("verify", "--report '%s' is another output too", o->report.values[i]);
     if (o->margin && !o->write_gate)
         return mq_usage("verify", "--margin needs --write-gate GATE.json");
     if (!parse_margin(o->margin, margin))
         return MQ_EXIT_USAGE;
     how->against = o->against;
     how->text_path = o->text;
+    how->swap = o->swap;
+    how->noise_floor = o->noise_floor;
     if (!mq_is_reference(o->against)) {
         if (!o->text)
             return mq_usage("verify", "--text FILE is missing (%s is no recording)", o->against);
@@ -55,23 +62,37 @@ static enum mq_exit check_options(const struct mq_options *o, struct mq_verify_o
                         o->protocol  ? "protocol"
                         : o->context ? "context"
                                      : "tokens");
+    if (o->noise_floor)
+        return mq_usage("verify", "--noise-floor runs the original, of which %s is a recording",
+                        o->against);
     return MQ_EXIT_GOOD;
 }
 
-/* Neither of the files to write may be one that is read; of the original's see conclude. */
+/* The files to write, by number; some may be NULL. */
+static size_t outputs_count(const struct mq_options *o)
+{
+    return 2 + o->report.count;
+}
+
+static const char *output(const struct mq_options *o, size_t i)
+{
+    return i == 0 ? o->write_gate : i == 1 ? o->junit : o->report.values[i - 2];
+}
+
+/* None of the files to write may be one that is read; of the original's see conclude. */
 static moeq_status check_outputs(const struct mq_options *o, struct mq_view *const *views,
                                  size_t count, moeq_error *err)
 {
-    const char *const outputs[] = {o->write_gate, o->junit};
     const char *const inputs[] = {o->against, o->text, o->gate};
-    for (int i = 0; i < 2; i++) {
-        if (!outputs[i])
+    for (size_t i = 0; i < outputs_count(o); i++) {
+        const char *path = output(o, i);
+        if (!path)
             continue;
         for (size_t v = 0; v < count; v++)
-            MQ_TRY(mq_refuse_output(views[v], NULL, outputs[i], err));
+            MQ_TRY(mq_refuse_output(views[v], NULL, path, err));
         for (size_t k = 0; k < sizeof inputs / sizeof *inputs; k++)
-            if (inputs[k] && mq_same_file(outputs[i], inputs[k]))
-                return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, outputs[i],
+            if (inputs[k] && mq_same_file(path, inputs[k]))
+                return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
                                     "the output would replace an input; choose another name");
     }
     return MOEQ_OK;
@@ -101,9 +122,9 @@ static void print_differences(const struct mq_verify_result *r)
 
 static void print_result(const struct mq_verify_result *r, const struct mq_options *options)
 {
-    for (size_t i = 1; i < r->sweep.rows_count; i++)
-        printf("%s%s%s\n", r->sweep.rows_count > 2 ? r->sweep.rows[i].name : "",
-               r->sweep.rows_count > 2 ? ": " : "", r->paths[i]);
+    for (size_t i = 1; i <= r->models_count; i++)
+        printf("%s%s%s\n", r->models_count > 1 ? r->sweep.rows[i].name : "",
+               r->models_count > 1 ? ": " : "", r->paths[i]);
     printf("against %s%s on %s\n", r->paths[0], r->reference ? " (a recording)" : "",
            r->sweep.text_path);
     mq_print_protocol(&r->sweep.text);
@@ -135,16 +156,16 @@ static void print_judgement(const struct mq_gate *gate, const struct mq_options 
 /* ---- the command ---- */
 
 /* Everything behind the evaluation. */
-static enum mq_exit conclude(const struct mq_options *options, double margin, struct mq_gate *gate,
-                             const struct mq_verify_result *result)
+static enum mq_exit conclude(const struct mq_options *options, double margin, unsigned threads,
+                             struct mq_gate *gate, const struct mq_verify_result *result)
 {
     moeq_error err = {0};
     if (gate && mq_gate_judge(gate, result, &err) != MOEQ_OK)
         return mq_report(&err);
-    const char *const outputs[] = {options->write_gate, options->junit};
-    for (int i = 0; i < 2; i++) /* result->base: the original, not a recording of it */
-        if (outputs[i] && result->base &&
-            mq_refuse_output(result->base, NULL, outputs[i], &err) != MOEQ_OK)
+    for (size_t i = 0; i < outputs_count(options); i++)
+        /* result->base: the original, not a recording of it */
+        if (output(options, i) && result->base &&
+            mq_refuse_output(result->base, NULL, output(options, i), &err) != MOEQ_OK)
             return mq_report(&err);
     if (options->write_gate && mq_gate_write(options->write_gate, result, margin, &err) != MOEQ_OK)
         return mq_report(&err);
@@ -158,12 +179,14 @@ static enum mq_exit conclude(const struct mq_options *options, double margin, st
         print_result(result, options);
         if (options->write_gate && !options->quiet)
             printf("\nwrote %s: limits %g %% further from perfect than %s\n", options->write_gate,
-                   100 * margin, result->paths[result->sweep.rows_count - 1]);
+                   100 * margin, result->paths[result->models_count]);
     }
     if (gate)
         print_judgement(gate, options);
     if (!options->json)
         code = mq_finish_output();
+    if (code == MQ_EXIT_GOOD && options->report.count) /* a regression is to be read about too */
+        code = mq_report_files_write(options, threads, mq_verify_json(result, gate));
     return code == MQ_EXIT_GOOD && gate && gate->broken ? MQ_EXIT_REGRESSION : code;
 }
 
@@ -180,6 +203,9 @@ enum mq_exit mq_cmd_verify(const struct mq_options *options)
     enum mq_exit code = check_options(options, &how, &margin);
     if (code != MQ_EXIT_GOOD)
         return code;
+    if (!mq_report_files_ok("verify", options,
+                            (const char *[]){options->against, options->text, NULL}))
+        return MQ_EXIT_USAGE;
     if (!mq_job_begin(options, &ui))
         return MQ_EXIT_USAGE;
     moeq_status status = MOEQ_OK;
@@ -196,7 +222,8 @@ enum mq_exit mq_cmd_verify(const struct mq_options *options)
         status = mq_verify(&ui.context, (const struct mq_view *const *)views, count, &how, &result,
                            &err);
     mq_job_end(&ui);
-    code = status == MOEQ_OK ? conclude(options, margin, gate, &result) : mq_report(&err);
+    code = status == MOEQ_OK ? conclude(options, margin, ui.context.threads, gate, &result)
+                             : mq_report(&err);
     if (status != MOEQ_OK && result.other_text)
         code = MQ_EXIT_USAGE;
     mq_verify_result_free(&result);

@@ -69,6 +69,7 @@ enum mq_exit mq_cmd_sweep(const struct mq_options *options);
 enum mq_exit mq_cmd_fit(const struct mq_options *options);
 enum mq_exit mq_cmd_record(const struct mq_options *options);
 enum mq_exit mq_cmd_verify(const struct mq_options *options);
+enum mq_exit mq_cmd_report(const struct mq_options *options);
 enum mq_exit mq_cmd_tokenize(const struct mq_options *options);
 
 extern const struct mq_command mq_commands[];

@@ -12,10 +12,9 @@ const struct mq_command mq_commands[] = {
             "Memory does not depend on the model's size (--memory, default 256M). A run that\n"
             "was interrupted goes on where it stopped when the same command is given again.",
         .options = "output level attention embeddings tensor effort dry-run force",
-        .examples =
-            "  moeq convert Mixtral-8x7B-v0.1 -o mixtral.moeq --level q4_k\n"
-            "  moeq convert DIR -o m.moeq --level q3_k --tensor '*.layers.0.*w2*=q8_0'\n"
-            "  moeq convert DIR --level q4_k --dry-run",
+        .examples = "  moeq convert Mixtral-8x7B-v0.1 -o mixtral.moeq --level q4_k\n"
+                    "  moeq convert DIR -o m.moeq --level q3_k --tensor '*.layers.0.*w2*=q8_0'\n"
+                    "  moeq convert DIR --level q4_k --dry-run",
         .positional_min = 1,
         .positional_max = 1,
         .run = mq_cmd_convert,
@@ -106,15 +105,33 @@ const struct mq_command mq_commands[] = {
             "interval by block bootstrap over windows. --gate compares the figures (of\n"
             "MODEL_B, if it is there) with limits: a line for each broken one, and exit\n"
             "code 3. docs/gates.md lists the metrics that a gate can name, and so does\n"
-            "\"metrics\" in --json.",
-        .options = "against text protocol context tokens gate write-gate margin junit",
+            "\"metrics\" in --json. -v adds routing layer by layer; --report writes it all as a\n"
+            "page with charts (.html), or as Markdown for a pull request (.md).",
+        .options = "against text protocol context tokens swap noise-floor gate write-gate margin "
+                   "junit report",
         .examples =
             "  moeq verify q8.moeq --against ref.moeqref --write-gate gate.json\n"
             "  moeq verify new.moeq --against ref.moeqref --gate gate.json --junit out.xml\n"
-            "  moeq verify a.moeq b.moeq --against Mixtral-8x7B-v0.1 --text wiki.txt",
+            "  moeq verify a.moeq b.moeq --against Mixtral-8x7B-v0.1 --text wiki.txt \\\n"
+            "      --swap --report a-against-b.html",
         .positional_min = 1,
         .positional_max = 2,
         .run = mq_cmd_verify,
+    },
+    {
+        .name = "report",
+        .arguments = "RESULT.json -o FILE.html|FILE.md",
+        .summary = "a saved result of sweep or verify as a page for people",
+        .description =
+            "Makes the report that sweep --report and verify --report write from what they\n"
+            "print with --json: a page with charts (.html), or Markdown for a pull request\n"
+            "(.md). Nothing is measured, and no model is read. An existing FILE is replaced.",
+        .options = "output",
+        .examples = "  moeq sweep DIR --text wiki.txt --levels q8_0,q4_k --json > sweep.json\n"
+                    "  moeq report sweep.json -o sweep.html",
+        .positional_min = 1,
+        .positional_max = 1,
+        .run = mq_cmd_report,
     },
     {
         .name = "fit",

@@ -58,8 +58,9 @@ static const struct option options_table[] = {
      FIELD(context)},
     {"tokens", 0, COUNT, "N", "use only the first N tokens of the text", FIELD(tokens)},
     {"swap", 0, FLAG, NULL,
-     "two more arms for each level: its weights with the original's routes, and the original's "
-     "weights with its routes; shows how much of the loss is coarse weights, how much wrong routes",
+     "two more arms for each level or file: its weights with the original's routes, and (not "
+     "against a recording) the original's weights with its routes; shows how much of the loss is "
+     "coarse weights, how much wrong routes",
      FIELD(swap)},
     {"noise-floor", 0, FLAG, NULL,
      "one more arm: the original with activations rounded to bf16: what a bf16 runtime loses "

@@ -100,10 +100,15 @@ static void print_routing(const struct mq_sweep_result *r, bool layers)
            r->rows[1].result.routing.tokens, h->top_k, h->experts);
 }
 
-/* A cell of the 2x2 table; its shares where there are any. */
+/* A cell of the 2x2 table, its shares where there are any; all dashes if it was not run. */
 static void print_cell(const char *weights, const char *routes, const struct mq_arm_result *a,
                        const struct mq_estimate *nll_share, const struct mq_estimate *kld_share)
 {
+    if (!a) {
+        printf("  %-9s %-9s %9s %8s %9s %8s %8s %8s\n", weights, routes, "-", "-", "-", "-", "-",
+               "-");
+        return;
+    }
     printf("  %-9s %-9s %9.5f %8.5f %9.5f %8.5f", weights, routes, a->ppl_ratio.value,
            a->ppl_ratio.se, a->kld.mean.value, a->kld.mean.se);
     const struct mq_estimate *shares[] = {nll_share, kld_share};
@@ -119,6 +124,7 @@ static void print_cell(const char *weights, const char *routes, const struct mq_
 static void print_swap(const struct mq_sweep_result *r)
 {
     static const struct mq_estimate all = {1, 0}, none = {NAN, NAN};
+    bool all_cells = true;
     if (r->rows_count < 2 || !r->rows[1].swap || !r->rows[1].result.has_routing)
         return;
     printf("\nSwap\n  %-9s %-9s %9s %9s %9s %9s %8s %8s\n", "weights", "routes", "PPL ratio",
@@ -126,13 +132,20 @@ static void print_swap(const struct mq_sweep_result *r)
     for (size_t i = 1; i < r->rows_count && r->rows[i].swap; i++) {
         const struct mq_swap_result *s = r->rows[i].swap;
         const char *name = r->rows[i].name;
+        const char *base = r->rows[i].kind == MQ_SWEEP_STORED ? "baseline" : "source";
         const bool nll = !isnan(s->nll_shares.weights.value);
         const bool kld = !isnan(s->kld_shares.weights.value);
-        print_cell(name, "source", &s->weights, &s->nll_shares.weights, &s->kld_shares.weights);
-        print_cell("source", name, &s->routes, &s->nll_shares.routes, &s->kld_shares.routes);
+        print_cell(name, base, &s->weights, &s->nll_shares.weights, &s->kld_shares.weights);
+        print_cell(base, name, s->has_routes ? &s->routes : NULL, &s->nll_shares.routes,
+                   &s->kld_shares.routes);
+        all_cells = all_cells && s->has_routes;
         print_cell(name, name, &r->rows[i].result, nll ? &all : &none, kld ? &all : &none);
     }
-    printf("  of loss: share of ln(PPL ratio); what is missing to 100 %% needs both at once\n");
+    if (all_cells)
+        printf("  of loss: share of ln(PPL ratio); what is missing to 100 %% needs both at once\n");
+    else
+        printf("  of loss: share of ln(PPL ratio); -: a recording has no weights to run with\n"
+               "  these routes (--against the original model has)\n");
 }
 
 void mq_print_sweep_tables(const struct mq_sweep_result *result, bool layers)

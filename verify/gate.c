@@ -161,7 +161,7 @@ moeq_status mq_gate_judge(struct mq_gate *gate, const struct mq_verify_result *r
     gate->broken = 0;
     for (size_t i = 0; i < gate->count; i++) {
         struct mq_gate_limit *l = &gate->limits[i];
-        l->found = mq_metric_value(l->metric, l->n, result, result->sweep.rows_count - 1);
+        l->found = mq_metric_value(l->metric, l->n, result, result->models_count);
         /* false for NaN: what cannot be measured is not within its limit */
         l->kept = l->is_max ? l->found.value <= l->bound : l->found.value >= l->bound;
         gate->broken += !l->kept;
@@ -219,7 +219,7 @@ static void print_limits(const struct mq_verify_result *result, double margin, s
         const struct mq_metric *m = &mq_metrics[i];
         for (uint32_t n = 0; m->written && n < mq_metric_numbers(m, view); n++) {
             char name[MQ_METRIC_NAME];
-            const double value = mq_metric_value(m, n, result, result->sweep.rows_count - 1).value;
+            const double value = mq_metric_value(m, n, result, result->models_count).value;
             if (!mq_metric_exists(m, n, view) || isnan(value))
                 continue;
             mq_metric_print(m, n, name);
@@ -235,7 +235,7 @@ moeq_status mq_gate_write(const char *path, const struct mq_verify_result *resul
                           moeq_error *err)
 {
     const struct mq_text_windows *text = &result->sweep.text;
-    const char *model = printable(base_name(result->paths[result->sweep.rows_count - 1]));
+    const char *model = printable(base_name(result->paths[result->models_count]));
     struct mq_buffer b = {0};
     mq_buffer_puts(&b, "{\n  \"moeq_gate\": 1,\n  \"made\": {\"by\": \"moeq " MOEQ_VERSION_STRING
                        "\", \"from\": ");
@@ -279,7 +279,7 @@ static void put_xml(struct mq_buffer *b, const char *text)
 moeq_status mq_gate_write_junit(const char *path, const struct mq_gate *gate,
                                 const struct mq_verify_result *result, moeq_error *err)
 {
-    const char *model = base_name(result->paths[result->sweep.rows_count - 1]);
+    const char *model = base_name(result->paths[result->models_count]);
     struct mq_buffer b = {0};
     mq_buffer_puts(&b, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     mq_buffer_printf(&b,

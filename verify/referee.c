@@ -450,8 +450,13 @@ moeq_status mq_referee_shares(const struct mq_referee *r, size_t whole, size_t w
         for (size_t t = 0; t < n; t++)
             rows[i][t] = r->records[arms[i]].nll[t] - r->records[0].nll[t];
     *nll = loss_shares(rows[0], rows[1], rows[2], n, rows[3]);
-    *kld = loss_shares(r->records[whole].kld, r->records[weights].kld, r->records[routes].kld, n,
-                       rows[3]);
+    /* `routes` may be the baseline, which has no divergence: its differences above are all 0 */
+    *kld = loss_shares(r->records[whole].kld, r->records[weights].kld,
+                       routes ? r->records[routes].kld : rows[2], n, rows[3]);
+    if (!routes) {
+        const struct mq_estimate undefined = {NAN, NAN};
+        nll->routes = nll->interaction = kld->routes = kld->interaction = undefined;
+    }
     free(room);
     return MOEQ_OK;
 }

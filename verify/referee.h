@@ -91,7 +91,8 @@ struct mq_loss_shares {
 };
 
 /* After the evaluation. `whole`: an arm with weights and routes of its own; `weights`: its weights
- * with the baseline's routes; `routes`: the baseline's weights with its routes. */
+ * with the baseline's routes; `routes`: the baseline's weights with its routes, or 0 if no arm ran
+ * so: then only the weights' shares are defined. */
 moeq_status mq_referee_shares(const struct mq_referee *referee, size_t whole, size_t weights,
                               size_t routes, struct mq_loss_shares *nll, struct mq_loss_shares *kld,
                               moeq_error *err);

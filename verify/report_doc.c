@@ -1,8 +1,9 @@
-/* report_doc.c: a sweep's JSON document -> the numbers and the verdict of its reports. */
+/* report_doc.c: a result's JSON document -> the numbers and the verdict of its reports. */
 #include "report_doc.h"
 
 #include "error.h"
 #include "json.h"
+#include "report_verify.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -67,7 +68,7 @@ static struct mq_words not_defined(void)
 /* Digits after the point that give `digits` significant ones. */
 static int decimals_for(double x, int digits)
 {
-    const int magnitude = x != 0 ? (int)floor(log10(fabs(x))) : 0;
+    const int magnitude = x != 0 && isfinite(x) ? (int)floor(log10(fabs(x))) : 0;
     const int decimals = digits - 1 - magnitude;
     return decimals < 0 ? 0 : decimals;
 }
@@ -120,7 +121,7 @@ struct mq_words mq_words_percent_estimate(struct mq_estimate e)
     if (!isfinite(e.value) || fabs(e.value) > 1e7)
         return not_defined();
     struct mq_words w;
-    if (isfinite(e.se) && e.se > 0) {
+    if (e.se > 0 && e.se < 1e7) {
         const int decimals = decimals_for(fmax(100 * e.se, 1e-6), 2);
         /* what rounds to 0 has no sign */
         const double shown = fabs(100 * e.value) < 0.5 * pow(10, -decimals) ? 0 : 100 * e.value;
@@ -173,6 +174,7 @@ static void read_arm(const cJSON *row, struct mq_report_arm *arm)
         .json = row,
         .routing = cJSON_IsObject(routing) ? routing : NULL,
         .name = mq_report_string(row, "name"),
+        .file = "",
         .is_baseline = cJSON_IsTrue(mq_json_get(row, "is_baseline")),
         .file_bytes = mq_report_number(row, "file_bytes"),
         .bits_per_weight = mq_report_number(row, "bits_per_weight"),
@@ -186,6 +188,20 @@ static void read_arm(const cJSON *row, struct mq_report_arm *arm)
     };
     arm->exact_set = mq_report_estimate(mq_json_get(routing, "overall"), "exact_set_rate");
     arm->quality = mq_quality_of(arm->kld.value);
+    if (arm->is_baseline)
+        arm->name = "original"; /* documents call it source or baseline */
+}
+
+static moeq_status check_lists(const struct mq_report_arm *arm, moeq_error *err)
+{
+    static const char *const lists[] = {"layers", "kld_by_changed_layers"};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        const cJSON *list = mq_report_array(arm->routing, lists[i]);
+        if (list && cJSON_GetArraySize(list) > MQ_REPORT_ENTRIES)
+            return mq_fail(err, MOEQ_MALFORMED, "report: \"%s\": expected at most %d entries",
+                           lists[i], MQ_REPORT_ENTRIES);
+    }
+    return MOEQ_OK;
 }
 
 /* ---- the verdict ---- */
@@ -263,18 +279,23 @@ moeq_status mq_report_read(const cJSON *document, struct mq_report *report, moeq
     memset(report, 0, sizeof *report);
     report->document = document;
     const cJSON *rows = mq_report_array(document, "rows");
-    if (strcmp(mq_report_string(document, "moeq_result"), "sweep") != 0 || !rows)
-        return mq_fail(err, MOEQ_MALFORMED, "report: expected the result of a sweep with its rows");
+    const char *kind = mq_report_string(document, "moeq_result");
+    report->is_verification = strcmp(kind, "verify") == 0;
+    if ((strcmp(kind, "sweep") != 0 && !report->is_verification) || !rows)
+        return mq_fail(err, MOEQ_MALFORMED,
+                       "report: expected the result of a sweep or a verification, with its rows");
     for (const cJSON *row = rows->child; row; row = row->next) {
         if (report->arms_count == MQ_REPORT_ARMS)
             return mq_fail(err, MOEQ_MALFORMED, "report: expected at most %d rows", MQ_REPORT_ARMS);
         if (!cJSON_IsObject(row))
             return mq_fail(err, MOEQ_MALFORMED, "report: row %zu is no object", report->arms_count);
-        read_arm(row, &report->arms[report->arms_count++]);
+        read_arm(row, &report->arms[report->arms_count]);
+        MQ_TRY(check_lists(&report->arms[report->arms_count++], err));
     }
     const cJSON *noise = mq_json_get(document, "noise_floor");
     if (cJSON_IsObject(noise)) {
         read_arm(noise, &report->noise);
+        MQ_TRY(check_lists(&report->noise, err));
         report->has_noise = true;
     }
     double largest = 0;
@@ -287,21 +308,68 @@ moeq_status mq_report_read(const cJSON *document, struct mq_report *report, moeq
     for (size_t i = 0; report->baseline && i < report->arms_count; i++)
         if (report->baseline->file_bytes > 0)
             report->arms[i].size_share = report->arms[i].file_bytes / report->baseline->file_bytes;
-    report->noise.size_share = 1; /* it is the source */
+    report->noise.size_share = 1; /* it is the original */
     for (size_t i = 0; report->has_noise && i < report->arms_count; i++)
         report->arms[i].below_noise = report->arms[i].kld.value < report->noise.kld.value;
     const bool small = largest < 0x1p30;
     report->memory_unit = small ? 0x1p20 : 0x1p30;
     report->memory_unit_name = small ? "MiB" : "GiB";
-    judge(report);
+    if (report->is_verification)
+        mq_report_name_files(report);
+    else
+        judge(report); /* of files at hand, none is to be chosen by its size */
     return MOEQ_OK;
 }
 
 /* ---- words ---- */
 
+void mq_report_say(const struct mq_report *report, const char *text, struct mq_buffer *out)
+{
+    static const char lower[] = "{level}", upper[] = "{Level}";
+    const bool files = report->is_verification;
+    while (*text) {
+        if (strncmp(text, lower, sizeof lower - 1) == 0) {
+            mq_buffer_puts(out, files ? "file" : "level");
+            text += sizeof lower - 1;
+        } else if (strncmp(text, upper, sizeof upper - 1) == 0) {
+            mq_buffer_puts(out, files ? "File" : "Level");
+            text += sizeof upper - 1;
+        } else { /* to the next brace; one that begins here is a brace of its own */
+            const size_t n = 1 + strcspn(text + 1, "{");
+            mq_buffer_append(out, text, n);
+            text += n;
+        }
+    }
+}
+
+struct mq_phrase mq_report_phrase(const struct mq_report *report, const char *text)
+{
+    struct mq_phrase phrase = {""};
+    struct mq_buffer out = {0};
+    mq_report_say(report, text, &out);
+    if (out.data && mq_buffer_ok(&out))
+        snprintf(phrase.s, sizeof phrase.s, "%s", out.data);
+    mq_buffer_free(&out);
+    return phrase;
+}
+
+void mq_report_title(const struct mq_report *report, struct mq_buffer *out)
+{
+    if (report->is_verification) {
+        mq_report_verify_title(report, out);
+        return;
+    }
+    mq_buffer_puts(out, "What quantization costs: ");
+    mq_buffer_puts(out, mq_report_string(mq_json_get(report->document, "model"), "path"));
+}
+
 void mq_report_headline(const struct mq_report *report, struct mq_buffer *out)
 {
     const struct mq_report_arm *a = report->recommended;
+    if (report->is_verification) {
+        mq_report_verify_headline(report, out);
+        return;
+    }
     if (!a) {
         mq_buffer_puts(out, "No level was measured against the original.");
         return;
@@ -345,7 +413,7 @@ void mq_report_sentence(const struct mq_report_arm *a, struct mq_buffer *out)
                          mq_words_percent(a->exact_set.value).s);
     mq_buffer_puts(out, ".");
     if (a->below_noise)
-        mq_buffer_puts(out, " Running the source in bf16 changes its output more.");
+        mq_buffer_puts(out, " Running the original in bf16 changes its output more.");
 }
 
 void mq_report_subtitle(const struct mq_report *report, struct mq_buffer *out)
@@ -361,6 +429,8 @@ void mq_report_subtitle(const struct mq_report *report, struct mq_buffer *out)
     mq_buffer_printf(out, "; measured on %s predictions of %s",
                      mq_words_count(mq_report_number(protocol, "scored_tokens")).s,
                      mq_report_string(report->document, "text"));
+    if (report->is_verification)
+        mq_buffer_printf(out, "; against %s", mq_report_against(report));
 }
 
 /* ---- facts of the run ---- */
@@ -408,13 +478,16 @@ void mq_report_facts(const struct mq_report *report, struct mq_buffer *out,
 {
     const cJSON *doc = report->document, *model = mq_json_get(doc, "model");
     const cJSON *protocol = mq_json_get(doc, "protocol"), *run = mq_json_get(doc, "run");
-    fact(out, model, "path", "Model", put);
+    if (report->is_verification)
+        mq_report_verify_facts(report, out, put);
+    else
+        fact(out, model, "path", "Model", put);
     fact(out, model, "family", "Family", put);
     fact(out, model, "layers", "Layers", put);
     fact(out, model, "experts", "Experts in a layer", put);
     fact(out, model, "experts_per_token", "Experts for each token", put);
     if (report->baseline && isfinite(report->baseline->file_bytes))
-        put(out, "Size of the source", mq_words_bytes(report->baseline->file_bytes).s);
+        put(out, "Size of the original", mq_words_bytes(report->baseline->file_bytes).s);
     fact(out, doc, "text", "Text", put);
     protocol_facts(protocol, out, put);
     fact(out, protocol, "token_ids_crc32", "CRC-32 of the token ids", put);

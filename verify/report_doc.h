@@ -1,6 +1,6 @@
 /*
- * report_doc.h: what the HTML and the Markdown report of a sweep have in common: the numbers, read
- * from the sweep's JSON document, the verdict, and numbers as text.
+ * report_doc.h: what the HTML and the Markdown report of a sweep or a verification have in common:
+ * the numbers, read from the JSON document, the verdict, and numbers as text.
  *
  * A report is a view of the document alone, so one saved earlier reports as well as a fresh one.
  * A field that is absent or null is "not defined"; a section without its fields is left out.
@@ -39,11 +39,12 @@ struct mq_quality_band {
 extern const struct mq_quality_band mq_quality_bands[MQ_QUALITY_COUNT];
 enum mq_quality mq_quality_of(double kld_nats);
 
-/* One row of the sweep. */
+/* One row of the document. */
 struct mq_report_arm {
     const cJSON *json;    /* the row itself */
     const cJSON *routing; /* NULL: a dense model, or the baseline */
     const char *name;
+    const char *file; /* of a verification: the model's file, without its folder; else "" */
     bool is_baseline;
     double file_bytes, bits_per_weight, expert_rmse;
     double size_share; /* of the baseline's bytes */
@@ -53,17 +54,24 @@ struct mq_report_arm {
     bool below_noise; /* its KLD is less than that of the source with bf16 activations */
 };
 
-enum { MQ_REPORT_ARMS = 64 }; /* more rows than any sweep has */
+enum {
+    MQ_REPORT_ARMS = 64, /* more rows than any sweep has */
+    /* Entries of a row's lists: more than any model has layers. Columns of arms side by side look
+     * entries up by number, which takes quadratic time in a list. */
+    MQ_REPORT_ENTRIES = 4096
+};
 
 struct mq_report {
     const cJSON *document;
+    bool is_verification; /* files against the original; else levels of a sweep */
     struct mq_report_arm arms[MQ_REPORT_ARMS]; /* in the document's order */
     size_t arms_count;
     const struct mq_report_arm *baseline; /* NULL if the document marks none */
     struct mq_report_arm
         noise; /* the source with bf16 activations: below it nothing means anything */
     bool has_noise;
-    /* The verdict; each may be NULL. `lighter` and `closer` are named only if they differ from it.
+    /* The verdict of a sweep; each may be NULL. `lighter` and `closer` are named only if they
+     * differ from it.
      */
     const struct mq_report_arm *recommended;
     bool recommended_is_usable; /* false: even the best level changes the output much */
@@ -72,7 +80,7 @@ struct mq_report {
     const char *memory_unit_name;
 };
 
-/* Fails (MOEQ_MALFORMED) if the document is not that of a sweep. `report` borrows from it. */
+/* Fails (MOEQ_MALFORMED) if the document is that of neither. `report` borrows from it. */
 moeq_status mq_report_read(const cJSON *document, struct mq_report *report, moeq_error *err);
 
 /* ---- fields of the document; NaN, NULL or "" where absent ---- */
@@ -94,13 +102,25 @@ struct mq_words mq_words_percent_estimate(struct mq_estimate e);     /* "97.78 Â
 struct mq_words mq_words_bytes(double bytes);                        /* "24.6 GiB" */
 struct mq_words mq_words_count(double n);                            /* "18,944" */
 
+/* Appends a text of ours in which {level} and {Level} stand for what is judged: a sweep's "level",
+ * a verification's "file". */
+void mq_report_say(const struct mq_report *report, const char *text, struct mq_buffer *out);
+/* The same by value, for texts below its size. */
+struct mq_phrase {
+    char s[512];
+};
+struct mq_phrase mq_report_phrase(const struct mq_report *report, const char *text);
+
 /* ---- the verdict in words: plain UTF-8, to be escaped by the caller ---- */
+
+/* "What quantization costs: PATH" */
+void mq_report_title(const struct mq_report *report, struct mq_buffer *out);
 
 /* "Take q4_k: a third of the memory, output almost unchanged." */
 void mq_report_headline(const struct mq_report *report, struct mq_buffer *out);
 /* "35.0 % of the size (4.2 MiB), output almost unchanged (KLD ...), ..." */
 void mq_report_sentence(const struct mq_report_arm *arm, struct mq_buffer *out);
-/* By what rule the headline chose. */
+/* By what rule a sweep's headline chose. */
 extern const char mq_report_rule[];
 /* "mixtral, 32 layers, 8 experts, 2 for each token; 18,944 tokens of wiki.txt" */
 void mq_report_subtitle(const struct mq_report *report, struct mq_buffer *out);

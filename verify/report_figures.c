@@ -23,12 +23,13 @@ static void open_figure(struct mq_buffer *out)
 }
 
 /* The caption stands below: its title, then how to read it (both plain text). */
-static void close_figure(struct mq_buffer *out, const char *title, const char *words)
+static void close_figure(const struct mq_report *r, struct mq_buffer *out, const char *title,
+                         const char *words)
 {
     mq_buffer_puts(out, "<figcaption><b>");
     mq_html_text(out, title);
     mq_buffer_puts(out, ".</b> ");
-    mq_html_text(out, words);
+    mq_html_text(out, mq_report_phrase(r, words).s);
     mq_buffer_puts(out, "</figcaption>\n</figure>\n");
 }
 
@@ -158,13 +159,15 @@ bool mq_figure_kld(const struct mq_report *r, struct mq_buffer *out)
     if (r->has_noise && r->noise.kld.value > 0)
         widen(&range, r->noise.kld.value);
     char x_title[64];
+    const struct mq_phrase description = mq_report_phrase(
+        r, "Each {level}'s mean Kullback-Leibler divergence from the original's output, on "
+           "a logarithmic axis, against the size of its file. Lower and further left "
+           "is better. The summary table holds the numbers.");
     struct mq_chart c = {
         .out = out,
         .id = "kld",
         .title = "Mean KL divergence against size",
-        .description = "Each level's mean Kullback-Leibler divergence from the source's output, on "
-                       "a logarithmic axis, against the size of its file. Lower and further left "
-                       "is better. The summary table holds the numbers.",
+        .description = description.s,
         .y = {.title = "mean KL divergence (nats, log scale)", .logarithmic = true},
     };
     fit_sizes(r, &c.x, false, x_title);
@@ -178,10 +181,10 @@ bool mq_figure_kld(const struct mq_report *r, struct mq_buffer *out)
         mq_chart_level_line(&c, r->noise.kld.value, "noise floor");
     draw_frontier(r, &c, arm_kld, "KLD", true);
     mq_chart_end(&c);
-    close_figure(out, "Memory against fidelity",
-                 "Lower is closer to the source, further left is smaller. Dashed lines: upper "
-                 "bounds of the classes named. Bars: ± 1 standard error. A level that gives "
-                 "exactly the source's output (KLD 0) has no place on this axis.");
+    close_figure(r, out, "Memory against fidelity",
+                 "Lower is closer to the original, further left is smaller. Dashed lines: upper "
+                 "bounds of the classes named. Bars: ± 1 standard error. A {level} that gives "
+                 "exactly the original's output (KLD 0) has no place on this axis.");
     return true;
 }
 
@@ -201,23 +204,25 @@ bool mq_figure_perplexity(const struct mq_report *r, struct mq_buffer *out)
     if (range.low > 1 - 0.02 * (range.high - 1))
         range.low = 1;
     char x_title[64];
+    const struct mq_phrase description = mq_report_phrase(
+        r, "Each {level}'s perplexity divided by that of the original, against the size of "
+           "its file. 1 is no loss. The summary table holds the numbers.");
     struct mq_chart c = {
         .out = out,
         .id = "ppl",
         .title = "Perplexity ratio against size",
-        .description = "Each level's perplexity divided by that of the source, against the size of "
-                       "its file. 1 is no loss. The summary table holds the numbers.",
-        .y = {.title = "perplexity / the source's"},
+        .description = description.s,
+        .y = {.title = "perplexity / the original's"},
     };
     fit_sizes(r, &c.x, false, x_title);
     mq_axis_fit(&c.y, range.low, range.high);
     open_figure(out);
     mq_chart_begin(&c);
     reserve_frontier(r, &c, arm_ppl_ratio);
-    mq_chart_level_line(&c, 1, "as the source");
+    mq_chart_level_line(&c, 1, "as the original");
     draw_frontier(r, &c, arm_ppl_ratio, "perplexity ratio", false);
     mq_chart_end(&c);
-    close_figure(out, "Memory against perplexity",
+    close_figure(r, out, "Memory against perplexity",
                  "1 is no loss. Bars: ± 1 standard error of the paired difference. A ratio within "
                  "two of them of 1 is no evidence of a loss.");
     return true;
@@ -228,12 +233,14 @@ bool mq_figure_perplexity(const struct mq_report *r, struct mq_buffer *out)
 bool mq_figure_layers(const struct mq_report *r, struct mq_buffer *out)
 {
     struct range x = {INFINITY, -INFINITY}, y = {INFINITY, 1};
+    const struct mq_phrase description = mq_report_phrase(
+        r, "For each layer, the share of tokens that each {level} sends to exactly the "
+           "same set of experts as the original. The table below holds the numbers.");
     struct mq_chart c = {
         .out = out,
         .id = "layers",
         .title = "Routing agreement by layer",
-        .description = "For each layer, the share of tokens that each level sends to exactly the "
-                       "same set of experts as the source. The table below holds the numbers.",
+        .description = description.s,
         .x = {.title = "layer"},
         .y = {.title = "same set of experts", .percent = true},
     };
@@ -271,10 +278,10 @@ bool mq_figure_layers(const struct mq_report *r, struct mq_buffer *out)
     char words[240];
     snprintf(
         words, sizeof words,
-        "Share of tokens sent to exactly the source's experts.%s%s%s Bars: ± 1 standard error.",
+        "Share of tokens sent to exactly the original's experts.%s%s%s Bars: ± 1 standard error.",
         isfinite(chance) ? " Routers that know nothing of each other would reach " : "",
         isfinite(chance) ? mq_words_percent(chance).s : "", isfinite(chance) ? "." : "");
-    close_figure(out, "Routing agreement by layer", words);
+    close_figure(r, out, "Routing agreement by layer", words);
     return true;
 }
 
@@ -339,14 +346,16 @@ bool mq_figure_margins(const struct mq_report *r, struct mq_buffer *out)
 {
     struct range y = {0, 0};
     const cJSON *bins = NULL; /* the baseline's choices: the same in every arm */
+    const struct mq_phrase description = mq_report_phrase(
+        r, "How often a {level} changes the set of experts, for choices grouped by the "
+           "original's margin between the last chosen expert and the next one. Grey bars "
+           "show the share of all choices in each group.");
     struct mq_chart c = {
         .out = out,
         .id = "margins",
         .title = "Changed routes against the router's margin",
-        .description = "How often a level changes the set of experts, for choices grouped by the "
-                       "source's margin between the last chosen expert and the next one. Grey bars "
-                       "show the share of all choices in each group.",
-        .x = {.title = "the source router's margin (logits)"},
+        .description = description.s,
+        .x = {.title = "the original router's margin (logits)"},
         .y = {.title = "share of choices", .percent = true},
     };
     for (size_t i = 0; i < r->arms_count; i++) {
@@ -391,8 +400,8 @@ bool mq_figure_margins(const struct mq_report *r, struct mq_buffer *out)
         }
     }
     mq_chart_end(&c);
-    close_figure(out, "Changed routes against the router's margin",
-                 "Marks: share of the choices in that bin where the level picked other experts. "
+    close_figure(r, out, "Changed routes against the router's margin",
+                 "Marks: share of the choices in that bin where the {level} picked other experts. "
                  "Grey: share of all choices that fall into the bin. Changes confined to small "
                  "margins are near-ties; changes at large margins are damage.");
     return true;
@@ -471,7 +480,7 @@ bool mq_figure_changed_layers(const struct mq_report *r, struct mq_buffer *out)
         }
     }
     mq_chart_end(&c);
-    close_figure(out, "What a changed route does to the output",
+    close_figure(r, out, "What a changed route does to the output",
                  "Tokens that kept all their experts against those that did not. Bars: ± 1 "
                  "standard error; few tokens make them long.");
     return true;
@@ -549,7 +558,7 @@ bool mq_figure_loads(const struct mq_report *r, struct mq_buffer *out)
             .id = id,
             .title = title,
             .description = "For each layer (row) and expert (column): the share of the layer's "
-                           "choices that go to the expert, minus its share in the source, in "
+                           "choices that go to the expert, minus its share in the original, in "
                            "percentage points.",
             .column_title = "expert",
             .row_title = "layer",
@@ -568,11 +577,11 @@ bool mq_figure_loads(const struct mq_report *r, struct mq_buffer *out)
             mq_report_number(mq_json_get(r->arms[i].routing, "overall"), "load_shift");
         snprintf(words, sizeof words,
                  "Share of the layer's choices that go to the expert, minus its share in the "
-                 "source.%s%.40s%s",
+                 "original.%s%.40s%s",
                  isfinite(moved) ? " On average over the layers, " : "",
                  isfinite(moved) ? mq_words_percent(moved).s : "",
                  isfinite(moved) ? " of a layer's load moved." : "");
-        close_figure(out, title, words);
+        close_figure(r, out, title, words);
     }
     return experts > 0;
 }

@@ -5,6 +5,7 @@
 #include "report_figures.h"
 #include "report_style.h"
 #include "report_svg.h"
+#include "report_verify.h"
 #include "routing.h"
 
 #include <math.h>
@@ -17,6 +18,12 @@ static void put(struct mq_buffer *out, const char *markup)
     mq_buffer_puts(out, markup);
 }
 
+/* Markup that has {level} in it, the word for what is judged. */
+static void say(const struct mq_report *r, struct mq_buffer *out, const char *markup)
+{
+    mq_report_say(r, markup, out);
+}
+
 /* Markup, text to be escaped, markup. Only what stands in this file is passed as markup. */
 static void element(struct mq_buffer *out, const char *open, const char *text, const char *close)
 {
@@ -27,12 +34,13 @@ static void element(struct mq_buffer *out, const char *open, const char *text, c
 
 /* A table in a container of its own that scrolls where the page is narrow; reachable by keyboard.
  */
-static void open_table(struct mq_buffer *out, const char *label, const char *words)
+static void open_table(const struct mq_report *r, struct mq_buffer *out, const char *label,
+                       const char *words)
 {
     element(out, "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"", label,
             "\">\n<table>\n<caption><span><b>");
     mq_html_text(out, label);
-    element(out, ".</b> ", words, "</span></caption>\n");
+    element(out, ".</b> ", mq_report_phrase(r, words).s, "</span></caption>\n");
 }
 
 static void close_table(struct mq_buffer *out)
@@ -58,17 +66,18 @@ static void head_cell(struct mq_buffer *out, const char *text)
     put(out, "</th>");
 }
 
-static void head_row(struct mq_buffer *out, const char *const *cells, size_t n)
+static void head_row(const struct mq_report *r, struct mq_buffer *out, const char *const *cells,
+                     size_t n)
 {
     put(out, "<thead><tr>");
     for (size_t i = 0; i < n; i++)
-        head_cell(out, cells[i]);
+        head_cell(out, mq_report_phrase(r, cells[i]).s);
     put(out, "</tr></thead>\n<tbody>\n");
 }
-#define HEAD(out, ...)                                                        \
-    do {                                                                      \
-        static const char *const head_cells_[] = {__VA_ARGS__};               \
-        head_row(out, head_cells_, sizeof head_cells_ / sizeof *head_cells_); \
+#define HEAD(r, out, ...)                                                        \
+    do {                                                                         \
+        static const char *const head_cells_[] = {__VA_ARGS__};                  \
+        head_row(r, out, head_cells_, sizeof head_cells_ / sizeof *head_cells_); \
     } while (0)
 
 static void cell(struct mq_buffer *out, const char *text)
@@ -159,6 +168,64 @@ static void alternative(const struct mq_report_arm *arm, const char *need, struc
         put(out, ". ");
 }
 
+static void limit_row(const struct mq_report_limit *l, struct mq_buffer *out)
+{
+    open_row(out, l->metric, false);
+    estimate_cell(out, mq_words_estimate(l->found, 5));
+    mq_buffer_printf(out, "<td>%s %s</td>", l->is_max ? "max" : "min", mq_words_sig(l->bound, 5).s);
+    cell(out, l->kept ? "—" : mq_words_sig(fabs(l->found.value - l->bound), 2).s);
+    close_row(out);
+}
+
+/* What a gate says: broken limits in sight, those that were kept folded away. */
+static void put_limits(const struct mq_report *r, struct mq_buffer *out)
+{
+    const cJSON *limits = mq_report_limits(r);
+    const size_t broken = mq_report_broken(r);
+    for (int kept = 0; limits && kept < 2; kept++) {
+        if (kept ? broken == (size_t)cJSON_GetArraySize(limits) : !broken)
+            continue;
+        if (kept)
+            put(out, "<details>\n<summary>Limits that were kept</summary>\n");
+        open_table(r, out, kept ? "Limits that were kept" : "Broken limits",
+                   "What was found, ± one standard error, and what the gate asks for.");
+        HEAD(r, out, "Metric", "Found", "Limit", "Beyond it by");
+        for (const cJSON *l = limits->child; l; l = l->next) {
+            const struct mq_report_limit limit = mq_report_limit(l);
+            if (limit.kept == kept)
+                limit_row(&limit, out);
+        }
+        close_table(out);
+        if (kept)
+            put(out, "</details>\n");
+    }
+}
+
+/* Paired, window by window: far more certain than the difference of two rows with their errors. */
+static void put_differences(const struct mq_report *r, struct mq_buffer *out)
+{
+    const cJSON *figure = mq_report_differences(r);
+    struct mq_buffer how = {0};
+    if (!figure)
+        return;
+    mq_report_bootstrap(r, &how);
+    open_table(r, out, "B minus A", how.data ? how.data : "");
+    HEAD(r, out, "Figure", "<Reads", "B minus A", "±", "95 % from", "to");
+    for (; figure; figure = figure->next) {
+        const struct mq_report_difference d = mq_report_difference(figure);
+        open_row(out, d.name, false);
+        element(out, "<td class=\"text\">", d.reads, "</td>");
+        cell(out, d.mean.s);
+        cell(out, d.se.s);
+        cell(out, d.low.s);
+        cell(out, d.high.s);
+        close_row(out);
+    }
+    close_table(out);
+    out->failed = out->failed || how.failed;
+    mq_buffer_free(&how);
+}
+
 static void put_verdict(const struct mq_report *r, struct mq_buffer *out)
 {
     put(out, "<section aria-label=\"Verdict\">\n");
@@ -176,12 +243,17 @@ static void put_verdict(const struct mq_report *r, struct mq_buffer *out)
         const struct mq_report_arm *a = &r->arms[i];
         if (a->is_baseline)
             continue;
-        element(out, a == r->recommended ? "<li class=\"take\"><b>" : "<li><b>", a->name, "</b>");
+        element(out, a == r->recommended ? "<li class=\"take\"><b>" : "<li><b>", a->name, "");
+        if (a->file[0])
+            element(out, ": ", a->file, "");
+        put(out, "</b>");
         class_mark(a, out);
         sentence(a, out);
         put(out, "</li>\n");
     }
     put(out, "</ul>\n");
+    put_limits(r, out);
+    put_differences(r, out);
 }
 
 static void summary_row(const struct mq_report *r, const struct mq_report_arm *a,
@@ -217,24 +289,25 @@ static void summary_row(const struct mq_report *r, const struct mq_report_arm *a
 static void put_summary(const struct mq_report *r, struct mq_buffer *out)
 {
     open_table(
-        out, "Summary",
+        r, out, "Summary",
         "KLD: how far the output's probabilities moved, 0 is not at all. Same top token: how "
         "often the most likely next token stayed the same. Same experts: how often a token "
-        "went to exactly the source's experts. ± is one standard error.");
-    HEAD(out, "Level", "<Class", "File size", "of the source", "Bits per weight", "KLD mean|nats",
-         "Same top token", "Perplexity", "Perplexity ratio", "Same experts");
+        "went to exactly the original's experts. ± is one standard error.");
+    HEAD(r, out, "{Level}", "<Class", "File size", "of the original", "Bits per weight",
+         "KLD mean|nats", "Same top token", "Perplexity", "Perplexity ratio", "Same experts");
     for (size_t i = 0; i < r->arms_count; i++)
         summary_row(r, &r->arms[i], out);
     if (r->has_noise)
         summary_row(r, &r->noise, out);
     close_table(out);
-    element(out, "<p class=\"note\">", mq_report_rule,
-            " Classes by mean KLD: near-lossless below 0.002, excellent below 0.01, good below "
-            "0.05 (usual at 4 bits), fair below 0.3 (usual at 3 bits), poor above. What a level "
-            "costs depends on the text: measure on yours.</p>\n");
+    element(out, "<p class=\"note\">", r->is_verification ? "" : mq_report_rule, " ");
+    say(r, out,
+        "Classes by mean KLD: near-lossless below 0.002, excellent below 0.01, good below 0.05 "
+        "(usual at 4 bits), fair below 0.3 (usual at 3 bits), poor above. What a {level} costs "
+        "depends on the text: measure on yours.</p>\n");
     if (r->has_noise)
         put(out,
-            "<p class=\"note\">The noise floor is the source itself with its activations rounded "
+            "<p class=\"note\">The noise floor is the original itself with its activations rounded "
             "to bf16, as most runtimes do: differences below it mean nothing there.</p>\n");
     end_section(out);
 }
@@ -251,12 +324,12 @@ static void put_percentiles(const struct mq_report *r, struct mq_buffer *out)
     if (!(tokens > 0))
         return;
     section(out, "percentiles", "How the divergence is spread");
-    open_table(out, "KL divergence per token, in nats",
+    open_table(r, out, "KL divergence per token, in nats",
                tokens < 1e5
                    ? "A mean hides the tail: the few tokens where the output changed much. "
                      "The 99.9th percentile is uncertain below 100,000 tokens."
                    : "A mean hides the tail: the few tokens where the output changed much.");
-    HEAD(out, "Level", "Mean", "Median", "90 %", "99 %", "99.9 %", "Largest", "Tokens");
+    HEAD(r, out, "{Level}", "Mean", "Median", "90 %", "99 %", "99.9 %", "Largest", "Tokens");
     for (size_t i = 0; i < r->arms_count; i++) {
         const struct mq_report_arm *a = &r->arms[i];
         const cJSON *kld = mq_json_get(a->json, "kld_nats");
@@ -286,10 +359,10 @@ static void put_metric(struct mq_buffer *out, enum mq_routing_metric metric, str
 
 static void put_routing_table(const struct mq_report *r, struct mq_buffer *out)
 {
-    open_table(out, "Routing against the source, all layers",
+    open_table(r, out, "Routing against the original, all layers",
                "Means over layers and tokens. Weighted agreement counts the common part of the "
                "experts' weights. Chance: two routers that know nothing of each other.");
-    HEAD(out, "Level", "Same set", "Overlap|share of the k", "Same first expert",
+    HEAD(r, out, "{Level}", "Same set", "Overlap|share of the k", "Same first expert",
          "Weighted agreement", "All changed|CR1", "Any changed|CR2", "Half changed|CR3",
          "Router KLD|nats");
     for (size_t i = 0; i < r->arms_count + r->has_noise; i++) {
@@ -322,7 +395,7 @@ static void put_layers_table(const struct mq_report *r, struct mq_buffer *out)
 {
     const cJSON *first = NULL;
     put(out, "<details>\n<summary>Numbers of the chart by layer</summary>\n");
-    open_table(out, "Same set of experts, by layer", "Share of tokens, ± one standard error.");
+    open_table(r, out, "Same set of experts, by layer", "Share of tokens, ± one standard error.");
     put(out, "<thead><tr><th scope=\"col\">Layer</th>");
     for (size_t i = 0; i < r->arms_count; i++) {
         const cJSON *layers = mq_report_array(r->arms[i].routing, "layers");
@@ -350,7 +423,7 @@ static void put_layers_table(const struct mq_report *r, struct mq_buffer *out)
 /* The numbers of the chart of changed layers. Arms may have groups of unequal number. */
 static void put_changed_table(const struct mq_report *r, struct mq_buffer *out)
 {
-    open_table(out, "Mean KL divergence by the number of changed layers",
+    open_table(r, out, "Mean KL divergence by the number of changed layers",
                "In nats, ± one standard error; below it how many scored tokens took other experts "
                "in so many layers.");
     const cJSON *longest = NULL;
@@ -390,10 +463,10 @@ static void put_changed_table(const struct mq_report *r, struct mq_buffer *out)
 /* How much of the divergence sits in the tokens that took another route somewhere. */
 static void put_changed_share(const struct mq_report *r, struct mq_buffer *out)
 {
-    open_table(out, "Tokens with a changed route",
+    open_table(r, out, "Tokens with a changed route",
                "Those that took other experts in at least one layer; and their share of the whole "
                "divergence, the sum of all tokens' KLD.");
-    HEAD(out, "Level", "of all tokens", "of the divergence", "KLD mean, unchanged|nats",
+    HEAD(r, out, "{Level}", "of all tokens", "of the divergence", "KLD mean, unchanged|nats",
          "KLD mean, changed|nats");
     for (size_t i = 0; i < r->arms_count; i++) {
         const cJSON *groups = mq_report_array(r->arms[i].routing, "kld_by_changed_layers");
@@ -425,6 +498,8 @@ static void put_changed_share(const struct mq_report *r, struct mq_buffer *out)
 static void put_frontier(const struct mq_report *r, struct mq_buffer *out)
 {
     struct mq_buffer figures = {0};
+    if (r->is_verification && r->arms_count < 3)
+        return; /* one file beside the original makes no frontier */
     const bool kld = mq_figure_kld(r, &figures), ppl = mq_figure_perplexity(r, &figures);
     if (kld || ppl) {
         section(out, "frontier", "Memory against quality");
@@ -468,9 +543,10 @@ static void put_routing(const struct mq_report *r, struct mq_buffer *out)
     mq_buffer_clear(&figure);
     if (mq_figure_loads(r, &figure)) {
         section(out, "load", "Expert load");
-        put(out, "<p>How the level shifts work between experts: a router that was hurt sends "
-                 "more tokens to some experts and fewer to others.</p>\n"
-                 "<div class=\"figures\">\n");
+        say(r, out,
+            "<p>How the {level} shifts work between experts: a router that was hurt sends "
+            "more tokens to some experts and fewer to others.</p>\n"
+            "<div class=\"figures\">\n");
         mq_buffer_append(out, figure.data, figure.size);
         put(out, "</div>\n");
         end_section(out);
@@ -490,6 +566,10 @@ static void swap_cell(const struct mq_report *r, const struct mq_report_arm *arm
         return;
     }
     const cJSON *result = mq_report_swap(r, arm, own_weights, own_routes);
+    if (!result) {
+        put(out, "<td>—</td>");
+        return;
+    }
     const struct mq_estimate kld = mq_report_estimate(mq_json_get(result, "kld_nats"), "mean");
     element(out, "<td>", mq_words_estimate(mq_report_estimate(result, "ppl_ratio"), 6).s,
             "<small>KLD ");
@@ -499,10 +579,10 @@ static void swap_cell(const struct mq_report *r, const struct mq_report_arm *arm
 static void swap_table(const struct mq_report *r, const struct mq_report_arm *arm,
                        struct mq_buffer *out)
 {
-    open_table(out, arm->name, "Perplexity ratio; below it the mean KL divergence (nats).");
-    HEAD(out, "Weights", "Routes of the source", "Routes of the level");
+    open_table(r, out, arm->name, "Perplexity ratio; below it the mean KL divergence (nats).");
+    HEAD(r, out, "Weights", "Routes of the original", "Routes of the {level}");
     for (int own = 0; own < 2; own++) {
-        open_row(out, own ? "of the level" : "of the source", false);
+        open_row(out, own ? mq_report_phrase(r, "of the {level}").s : "of the original", false);
         swap_cell(r, arm, own, false, out);
         swap_cell(r, arm, own, true, out);
         close_row(out);
@@ -520,11 +600,11 @@ static void put_shares(const struct mq_report *r, struct mq_buffer *out)
 {
     static const char *const losses[] = {"kld_mean", "ln_ppl_ratio"};
     static const char *const parts[] = {"weights", "routes", "interaction"};
-    open_table(out, "What the loss is made of",
+    open_table(r, out, "What the loss is made of",
                "Of the mean KL divergence, and of the loss in perplexity (ln of its ratio): the "
-               "share that is there with the level's weights alone, with its routes alone, and "
+               "share that is there with the {level}'s weights alone, with its routes alone, and "
                "what is missing to the whole. A dash: the loss is too close to its error.");
-    HEAD(out, "Level", "KLD|weights alone", "KLD|routes alone", "KLD|only together",
+    HEAD(r, out, "{Level}", "KLD|weights alone", "KLD|routes alone", "KLD|only together",
          "Perplexity|weights alone", "Perplexity|routes alone", "Perplexity|only together");
     for (size_t i = 0; i < r->arms_count; i++) {
         if (!has_swap(r, &r->arms[i]))
@@ -546,14 +626,26 @@ static void put_shares(const struct mq_report *r, struct mq_buffer *out)
 
 static void put_swap(const struct mq_report *r, struct mq_buffer *out)
 {
-    bool any = false;
-    for (size_t i = 0; i < r->arms_count; i++)
-        any = any || has_swap(r, &r->arms[i]);
+    bool any = false, all = true;
+    for (size_t i = 0; i < r->arms_count; i++) {
+        if (!has_swap(r, &r->arms[i]))
+            continue;
+        any = true;
+        all = all && mq_report_swap(r, &r->arms[i], false, true);
+    }
     if (!any)
         return;
     section(out, "swap", "Wrong routes or coarse weights?");
-    put(out, "<p>Each level ran twice more: its weights with the routes that the source chose, and "
-             "the source's weights with the routes that the level chose.</p>\n");
+    if (all)
+        say(r, out,
+            "<p>Each {level} ran twice more: its weights with the routes that the original chose, "
+            "and the original's weights with the routes that the {level} chose.</p>\n");
+    else
+        say(r, out,
+            "<p>Each {level} ran once more, with the routes that the original chose. The "
+            "original's "
+            "weights with the {level}'s routes (—) need the original itself: it was a recording "
+            "that these were measured against.</p>\n");
     put_shares(r, out);
     put(out, "<div class=\"figures tables\">\n");
     for (size_t i = 0; i < r->arms_count; i++)
@@ -571,14 +663,14 @@ static void fact(struct mq_buffer *out, const char *name, const char *text)
     element(out, "<td>", text, "</td></tr>\n");
 }
 
-/* What tells this source from another of the same name. */
-static void put_files(const struct mq_report *r, struct mq_buffer *out)
+/* What tells a model from another of the same name. */
+static void put_files(const struct mq_report *r, const cJSON *files, const char *title,
+                      struct mq_buffer *out)
 {
-    const cJSON *files = mq_report_array(mq_json_get(r->document, "model"), "files");
-    if (!files)
+    if (!cJSON_IsArray(files) || !files->child)
         return;
-    open_table(out, "Files of the model", "The header's CRC-32 tells versions of a file apart.");
-    HEAD(out, "File", "Bytes", "CRC-32 of the header");
+    open_table(r, out, title, "The header's CRC-32 tells versions of a file apart.");
+    HEAD(r, out, "File", "Bytes", "CRC-32 of the header");
     for (const cJSON *f = files->child; f; f = f->next) {
         open_row(out, mq_report_string(f, "name"), false);
         cell(out, mq_words_count(mq_report_number(f, "bytes")).s);
@@ -596,25 +688,29 @@ static void put_facts(const struct mq_report *r, struct mq_buffer *out)
         "<table class=\"facts\">\n<caption><span><b>Run facts.</b></span></caption>\n<tbody>\n");
     mq_report_facts(r, out, fact);
     put(out, "</tbody>\n</table>\n</div>\n");
-    put_files(r, out);
+    put_files(r, mq_report_array(mq_json_get(r->document, "model"), "files"),
+              r->is_verification ? "Files of the original" : "Files of the model", out);
+    const cJSON *models = mq_report_array(r->document, "model_files");
+    for (const cJSON *files = models ? models->child : NULL; files; files = files->next)
+        put_files(r, files, "Files judged", out);
     end_section(out);
 }
 
-static void put_terms(struct mq_buffer *out)
+static void put_terms(const struct mq_report *r, struct mq_buffer *out)
 {
     section(out, "terms", "Terms");
-    put(out,
+    say(r, out,
         "<dl>\n"
         "<dt>KL divergence (KLD)</dt><dd>The mean over tokens of Σ p ln(p / q), with p the "
-        "source's probabilities of the next token and q the level's. 0 if they are equal; in "
+        "original's probabilities of the next token and q the {level}'s. 0 if they are equal; in "
         "nats. It sees changes that the perplexity averages away.</dd>\n"
         "<dt>Perplexity</dt><dd>The exponential of the mean negative log-likelihood of the text. "
-        "The ratio to the source's is what the level costs; its error is that of the paired "
+        "The ratio to the original's is what the {level} costs; its error is that of the paired "
         "differences.</dd>\n"
         "<dt>Same top token</dt><dd>Share of predictions whose most likely token is the "
-        "source's.</dd>\n"
+        "original's.</dd>\n"
         "<dt>Same experts, same set</dt><dd>Share of (token, layer) pairs for which the router "
-        "chose exactly the experts it chooses in the source.</dd>\n"
+        "chose exactly the experts it chooses in the original.</dd>\n"
         "<dt>Margin</dt><dd>The router's logit of the last expert chosen minus that of the first "
         "one not chosen. A small margin is a near-tie.</dd>\n"
         "<dt>Bits per weight</dt><dd>Eight times the bytes of all tensors, divided by the number "
@@ -626,16 +722,17 @@ static void put_terms(struct mq_buffer *out)
 
 void mq_report_html(const struct mq_report *r, struct mq_buffer *out)
 {
-    const cJSON *model = mq_json_get(r->document, "model");
-    const char *path = mq_report_string(model, "path");
     put(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
              "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
              "<meta name=\"color-scheme\" content=\"light dark\">\n"
              "<link rel=\"icon\" href=\"data:,\">\n");
-    element(out, "<title>What quantization costs: ", path, "</title>\n<style>\n");
+    put(out, "<title>");
+    plain(r, mq_report_title, out);
+    put(out, "</title>\n<style>\n");
     put(out, mq_report_style);
-    element(out, "</style>\n</head>\n<body>\n<header>\n<h1>What quantization costs: ", path,
-            "</h1>\n<p class=\"sub\">");
+    put(out, "</style>\n</head>\n<body>\n<header>\n<h1>");
+    plain(r, mq_report_title, out);
+    put(out, "</h1>\n<p class=\"sub\">");
     plain(r, mq_report_subtitle, out);
     put(out, "</p>\n</header>\n<main>\n");
     put_verdict(r, out);
@@ -645,7 +742,8 @@ void mq_report_html(const struct mq_report *r, struct mq_buffer *out)
     put_swap(r, out);
     put_percentiles(r, out);
     put_facts(r, out);
-    put_terms(out);
-    element(out, "</main>\n<footer>Made by ", mq_report_string(r->document, "producer"),
-            " from the sweep's result document.</footer>\n</body>\n</html>\n");
+    put_terms(r, out);
+    element(out, "</main>\n<footer>Made by ", mq_report_string(r->document, "producer"), "");
+    put(out, r->is_verification ? " from the verification's" : " from the sweep's");
+    put(out, " result document.</footer>\n</body>\n</html>\n");
 }

@@ -246,6 +246,20 @@ static cJSON *document(struct builder *b, const char *kind)
     return o;
 }
 
+cJSON *mq_files_json(const struct mq_view *view)
+{
+    struct builder b = {0};
+    cJSON *files = array(&b);
+    for (size_t i = 0; i < view->files_count; i++) {
+        cJSON *file = object(&b);
+        put_text(&b, file, "name", view->files[i].name);
+        put_count(&b, file, "bytes", view->files[i].file.size_bytes);
+        put_hex(&b, file, "header_crc32", view->files[i].header_crc32);
+        append(&b, files, file);
+    }
+    return finish(&b, files);
+}
+
 static void put_model(struct builder *b, cJSON *o, const struct mq_view *view)
 {
     cJSON *model = object(b);
@@ -255,15 +269,7 @@ static void put_model(struct builder *b, cJSON *o, const struct mq_view *view)
     put_count(b, model, "experts", view->hparams.experts);
     put_count(b, model, "experts_per_token", view->hparams.top_k);
     put_count(b, model, "vocabulary", view->hparams.vocab);
-    cJSON *files = array(b);
-    for (size_t i = 0; i < view->files_count; i++) {
-        cJSON *file = object(b);
-        put_text(b, file, "name", view->files[i].name);
-        put_count(b, file, "bytes", view->files[i].file.size_bytes);
-        put_hex(b, file, "header_crc32", view->files[i].header_crc32);
-        append(b, files, file);
-    }
-    put(b, model, "files", files);
+    put(b, model, "files", mq_files_json(view));
     put(b, o, "model", model);
 }
 
@@ -331,12 +337,15 @@ static cJSON *loss_shares(struct builder *b, const struct mq_loss_shares *shares
     return o;
 }
 
-/* Routing is not told of these: it is the baseline's, or the level's own. */
+/* Routing is not told of these: it is the baseline's, or the level's own. What did not run is null.
+ */
 static cJSON *swap(struct builder *b, const struct mq_swap_result *s)
 {
-    cJSON *o = object(b), *weights = object(b), *routes = object(b);
+    cJSON *o = object(b), *weights = object(b);
+    cJSON *routes = s->has_routes ? object(b) : cJSON_CreateNull();
     put_output(b, weights, &s->weights);
-    put_output(b, routes, &s->routes);
+    if (s->has_routes)
+        put_output(b, routes, &s->routes);
     put(b, o, "own_weights_baseline_routes", weights);
     put(b, o, "baseline_weights_own_routes", routes);
     put(b, o, "shares_of_ln_ppl_ratio", loss_shares(b, &s->nll_shares));

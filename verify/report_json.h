@@ -23,6 +23,8 @@ cJSON *mq_integrity_json(const struct mq_integrity_result *result);
 
 /* Parts, for further documents. */
 cJSON *mq_protocol_json(const struct mq_text_windows *text);
+/* [{"name", "bytes", "header_crc32"}]: what tells a model from another of the same name */
+cJSON *mq_files_json(const struct mq_view *view);
 cJSON *mq_estimate_json(struct mq_estimate estimate);
 cJSON *mq_arm_result_json(const struct mq_arm_result *result, bool is_baseline);
 

@@ -2,6 +2,7 @@
 #include "report_md.h"
 
 #include "json.h"
+#include "report_verify.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -64,6 +65,10 @@ static void put_level(const struct mq_report_arm *arm, struct mq_buffer *out)
     mq_report_sentence(arm, &words);
     mq_buffer_puts(out, "- **");
     put_text(out, arm->name);
+    if (arm->file[0]) {
+        mq_buffer_puts(out, ": ");
+        put_text(out, arm->file);
+    }
     mq_buffer_printf(out, "** (%s): ", mq_quality_bands[arm->quality].name);
     if (words.data)
         put_text(out, words.data);
@@ -91,9 +96,11 @@ static void summary_row(const struct mq_report *r, const struct mq_report_arm *a
 
 static void put_summary(const struct mq_report *r, struct mq_buffer *out)
 {
-    mq_buffer_puts(
-        out, "| level | file size | of source | bits/weight | KLD mean (nats) | same top token | "
-             "PPL ratio | same experts | class |\n|:--|--:|--:|--:|--:|--:|--:|--:|:--|\n");
+    mq_report_say(
+        r,
+        "| {level} | file size | of original | bits/weight | KLD mean (nats) | same top token | "
+        "PPL ratio | same experts | class |\n|:--|--:|--:|--:|--:|--:|--:|--:|:--|\n",
+        out);
     for (size_t i = 0; i < r->arms_count + r->has_noise; i++)
         summary_row(r, i < r->arms_count ? &r->arms[i] : &r->noise, out);
     mq_buffer_puts(out, "\n± is one standard error.\n");
@@ -103,9 +110,11 @@ static void put_summary(const struct mq_report *r, struct mq_buffer *out)
 static void put_percentiles(const struct mq_report *r, struct mq_buffer *out)
 {
     static const char *const keys[] = {"median", "p90", "p99", "p99_9", "max"};
-    mq_buffer_puts(out, "\n<details><summary>KL divergence per token (nats)</summary>\n\n"
-                        "| level | median | 90 % | 99 % | 99.9 % | largest |\n"
-                        "|:--|--:|--:|--:|--:|--:|\n");
+    mq_report_say(r,
+                  "\n<details><summary>KL divergence per token (nats)</summary>\n\n"
+                  "| {level} | median | 90 % | 99 % | 99.9 % | largest |\n"
+                  "|:--|--:|--:|--:|--:|--:|\n",
+                  out);
     for (size_t i = 0; i < r->arms_count; i++) {
         const cJSON *kld = mq_json_get(r->arms[i].json, "kld_nats");
         if (!cJSON_IsObject(kld))
@@ -167,8 +176,9 @@ static void put_swap(const struct mq_report *r, struct mq_buffer *out)
         if (!mq_report_swap(r, a, true, false) && !mq_report_swap(r, a, false, true))
             continue;
         if (!any)
-            mq_buffer_puts(out, "\n| PPL ratio | its weights, the source's routes | the source's "
-                                "weights, its routes | both its own |\n|:--|--:|--:|--:|\n");
+            mq_buffer_puts(out,
+                           "\n| PPL ratio | its weights, the original's routes | the "
+                           "original's weights, its routes | both its own |\n|:--|--:|--:|--:|\n");
         any = true;
         mq_buffer_puts(out, "| ");
         put_text(out, a->name);
@@ -176,7 +186,8 @@ static void put_swap(const struct mq_report *r, struct mq_buffer *out)
             const bool weights = k != 1, routes = k != 0;
             const struct mq_estimate ratio =
                 mq_report_estimate(mq_report_swap(r, a, weights, routes), "ppl_ratio");
-            mq_buffer_printf(out, " | %s", mq_words_estimate(ratio, 6).s);
+            mq_buffer_printf(out, " | %s",
+                             isfinite(ratio.value) ? mq_words_estimate(ratio, 6).s : "—");
             const struct mq_estimate share =
                 mq_report_share(a, "kld_mean", k == 0 ? "weights" : "routes");
             if (k < 2 && isfinite(share.value))
@@ -193,23 +204,84 @@ static void put_fact(struct mq_buffer *out, const char *name, const char *text)
     mq_buffer_puts(out, " |\n");
 }
 
+/* Broken limits alone: a reader of a pull request asks what failed. */
+static void put_limits(const struct mq_report *r, struct mq_buffer *out)
+{
+    const cJSON *limits = mq_report_limits(r);
+    if (!limits || !mq_report_broken(r))
+        return;
+    mq_buffer_puts(out, "| broken limit | found | limit | beyond it by |\n|:--|--:|--:|--:|\n");
+    for (const cJSON *item = limits->child; item; item = item->next) {
+        const struct mq_report_limit l = mq_report_limit(item);
+        if (l.kept)
+            continue;
+        mq_buffer_puts(out, "| ");
+        put_text(out, l.metric);
+        mq_buffer_printf(out, " | %s | %s %s | %s |\n", mq_words_estimate(l.found, 5).s,
+                         l.is_max ? "max" : "min", mq_words_sig(l.bound, 5).s,
+                         mq_words_sig(fabs(l.found.value - l.bound), 2).s);
+    }
+    mq_buffer_putc(out, '\n');
+}
+
+static void put_differences(const struct mq_report *r, struct mq_buffer *out)
+{
+    const cJSON *figure = mq_report_differences(r);
+    if (!figure)
+        return;
+    mq_buffer_puts(out, "\n| B minus A | mean | ± | 95 % from | to | reads |\n"
+                        "|:--|--:|--:|--:|--:|:--|\n");
+    for (; figure; figure = figure->next) {
+        const struct mq_report_difference d = mq_report_difference(figure);
+        mq_buffer_puts(out, "| ");
+        put_text(out, d.name);
+        mq_buffer_printf(out, " | %s | %s | %s | %s | %s |\n", d.mean.s, d.se.s, d.low.s, d.high.s,
+                         d.reads);
+    }
+    mq_buffer_putc(out, '\n');
+    plain(r, mq_report_bootstrap, out);
+    mq_buffer_putc(out, '\n');
+}
+
+static void put_files(const cJSON *files, const char *title, struct mq_buffer *out)
+{
+    if (!cJSON_IsArray(files) || !files->child)
+        return;
+    mq_buffer_printf(out, "\n| %s | bytes | CRC-32 of the header |\n|:--|--:|:--|\n", title);
+    for (const cJSON *f = files->child; f; f = f->next) {
+        mq_buffer_puts(out, "| ");
+        put_text(out, mq_report_string(f, "name"));
+        mq_buffer_printf(out, " | %s | ", mq_words_count(mq_report_number(f, "bytes")).s);
+        put_text(out, mq_report_string(f, "header_crc32"));
+        mq_buffer_puts(out, " |\n");
+    }
+}
+
 void mq_report_markdown(const struct mq_report *r, struct mq_buffer *out)
 {
-    mq_buffer_puts(out, "## What quantization costs: ");
-    put_text(out, mq_report_string(mq_json_get(r->document, "model"), "path"));
+    mq_buffer_puts(out, "## ");
+    plain(r, mq_report_title, out);
     mq_buffer_puts(out, "\n\n**");
     plain(r, mq_report_headline, out);
     mq_buffer_puts(out, "**\n\n");
+    put_limits(r, out);
     for (size_t i = 0; i < r->arms_count; i++)
         if (!r->arms[i].is_baseline)
             put_level(&r->arms[i], out);
     mq_buffer_putc(out, '\n');
     put_summary(r, out);
+    put_differences(r, out);
     put_swap(r, out);
     put_layers(r, out);
     put_percentiles(r, out);
     mq_buffer_puts(out, "\n<details><summary>How this was measured</summary>\n\n"
                         "| fact | value |\n|:--|:--|\n");
     mq_report_facts(r, out, put_fact);
-    mq_buffer_printf(out, "\n%s\n\n</details>\n", mq_report_rule);
+    put_files(mq_json_get(mq_json_get(r->document, "model"), "files"), "file of the original", out);
+    const cJSON *models = mq_report_array(r->document, "model_files");
+    for (const cJSON *files = models ? models->child : NULL; files; files = files->next)
+        put_files(files, "file judged", out);
+    if (!r->is_verification)
+        mq_buffer_printf(out, "\n%s\n", mq_report_rule);
+    mq_buffer_puts(out, "\n</details>\n");
 }

@@ -169,6 +169,7 @@ static moeq_status finish_swap(const struct sweep *s, size_t level, struct mq_ar
         return mq_fail_memory(err, "summing up a sweep");
     row->swap->weights = results[a + 1];
     row->swap->routes = results[a + 2];
+    row->swap->has_routes = true;
     memset(&results[a + 1], 0, 2 * sizeof *results);
     return mq_referee_shares(s->referee, a, a + 1, a + 2, &row->swap->nll_shares,
                              &row->swap->kld_shares, err);

@@ -30,7 +30,10 @@ struct mq_sweep_options {
  */
 struct mq_swap_result {
     struct mq_arm_result weights; /* all of the level's weights, with the baseline's routes */
-    struct mq_arm_result routes;  /* the baseline's weights, with the routes that the level chose */
+    /* The baseline's weights, with the routes that the level chose. Not there where the baseline is
+     * a recording: has_routes is false, and so are its shares and the interaction NaN. */
+    struct mq_arm_result routes;
+    bool has_routes;
     struct mq_loss_shares nll_shares, kld_shares;
 };
 
@@ -53,7 +56,7 @@ struct mq_sweep_row {
     double expert_relative_rmse;
     uint64_t expert_tensors_quantized;
     struct mq_arm_result result;
-    struct mq_swap_result *swap; /* of a level; NULL unless asked for */
+    struct mq_swap_result *swap; /* of a level or a stored model; NULL unless asked for */
 };
 
 struct mq_sweep_result {

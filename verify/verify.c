@@ -115,22 +115,100 @@ static moeq_status compare_models(const struct mq_referee *referee, struct mq_ve
     return MOEQ_OK;
 }
 
-static moeq_status evaluate(const struct mq_context *context, const struct mq_arm *arms,
-                            size_t count, struct mq_verify_result *result, moeq_error *err)
+/* Arms in this order: the baseline; the models; with `swap`, for each model its weights with the
+ * baseline's routes and, unless the baseline is a recording, the baseline's weights with its; the
+ * noise floor. */
+enum { MOST_ARMS = 1 + 3 * MQ_VERIFY_MODELS + 1 };
+
+struct arms {
+    struct mq_arm arm[MOST_ARMS];
+    size_t count, models_count;
+    size_t swaps; /* arms of `swap` for each model: 0, 1 or 2 */
+};
+
+/* The place of a model's arms of `swap`. */
+static size_t swap_of(const struct arms *a, size_t model)
 {
-    struct mq_arm_result results[1 + MQ_VERIFY_MODELS];
+    return 1 + a->models_count + model * a->swaps;
+}
+
+/* The arms behind the models'. */
+static moeq_status add_arms(struct arms *a, const struct mq_verify_options *options,
+                            moeq_error *err)
+{
+    const struct mq_arm *base = &a->arm[0];
+    if (options->swap && base->view->hparams.experts == 0)
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "%s is a dense model: it has no routes to swap",
+                       base->view->path);
+    if (options->noise_floor && base->recording)
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT,
+                       "%s is a recording: it has no weights to run for the noise floor",
+                       options->against);
+    a->swaps = !options->swap ? 0 : base->recording ? 1 : 2;
+    for (size_t m = 0; m < a->models_count && a->swaps; m++) {
+        a->arm[a->count] = a->arm[1 + m];
+        a->arm[a->count++].routes_from = 0;
+        if (a->swaps == 2) {
+            a->arm[a->count] = *base;
+            a->arm[a->count++].routes_from = 1 + (int)m;
+        }
+    }
+    if (options->noise_floor) {
+        a->arm[a->count] = *base;
+        a->arm[a->count++].bf16_activations = true;
+    }
+    return MOEQ_OK;
+}
+
+/* Moves the results of a model's arms of `swap` to its row. */
+static moeq_status finish_swap(const struct mq_referee *referee, const struct arms *a, size_t model,
+                               struct mq_arm_result *results, struct mq_sweep_row *row,
+                               moeq_error *err)
+{
+    const size_t weights = swap_of(a, model), routes = a->swaps == 2 ? weights + 1 : 0;
+    row->swap = calloc(1, sizeof *row->swap);
+    if (!row->swap)
+        return mq_fail_memory(err, "summing up a verification");
+    row->swap->weights = results[weights];
+    row->swap->has_routes = routes;
+    if (routes)
+        row->swap->routes = results[routes];
+    memset(&results[weights], 0, a->swaps * sizeof *results);
+    return mq_referee_shares(referee, 1 + model, weights, routes, &row->swap->nll_shares,
+                             &row->swap->kld_shares, err);
+}
+
+/* Moves the arms' results to their rows; what is left in `results` is the caller's to free. */
+static moeq_status fill_results(const struct mq_referee *referee, const struct arms *a,
+                                struct mq_arm_result *results, struct mq_verify_result *result,
+                                moeq_error *err)
+{
+    for (size_t i = 0; i < result->sweep.rows_count; i++) {
+        struct mq_sweep_row *row = &result->sweep.rows[i];
+        const size_t arm = row->kind == MQ_SWEEP_NOISE_FLOOR ? a->count - 1 : i;
+        row->result = results[arm];
+        memset(&results[arm], 0, sizeof *results);
+        if (row->kind == MQ_SWEEP_STORED && a->swaps)
+            MQ_TRY(finish_swap(referee, a, i - 1, results, row, err));
+    }
+    return a->models_count > 1 ? compare_models(referee, result, err) : MOEQ_OK;
+}
+
+static moeq_status evaluate(const struct mq_context *context, const struct arms *a,
+                            struct mq_verify_result *result, moeq_error *err)
+{
+    struct mq_arm_result results[MOST_ARMS] = {0};
     struct mq_referee *referee = NULL;
     struct mq_observer observer;
     moeq_status status;
-    MQ_TRY_OUT(mq_referee_create(context, arms, count, &result->sweep.text, &referee, err));
+    MQ_TRY_OUT(mq_referee_create(context, a->arm, a->count, &result->sweep.text, &referee, err));
     observer = mq_referee_observer(referee);
-    MQ_TRY_OUT(mq_evaluate(context, arms, count, &result->sweep.text.windows, &observer, err));
+    MQ_TRY_OUT(mq_evaluate(context, a->arm, a->count, &result->sweep.text.windows, &observer, err));
     MQ_TRY_OUT(mq_referee_finish(referee, results, err));
-    for (size_t i = 0; i < count; i++)
-        result->sweep.rows[i].result = results[i]; /* moves the arrays */
-    if (count > 2)
-        status = compare_models(referee, result, err);
+    MQ_TRY_OUT(fill_results(referee, a, results, result, err));
 out:
+    for (size_t i = 0; i < a->count; i++)
+        mq_arm_result_free(&results[i]);
     mq_referee_free(referee);
     return status;
 }
@@ -142,55 +220,78 @@ static const char *row_name(size_t row, size_t models)
     return models == 1 && row == 1 ? "model" : names[row];
 }
 
+static moeq_status fill_rows(struct mq_verify_result *result, bool noise_floor, moeq_error *err)
+{
+    const struct mq_reference *reference = result->reference;
+    const size_t count = result->models_count;
+    struct mq_sweep_row *rows = calloc(2 + count, sizeof *rows);
+    if (!rows)
+        return mq_fail_memory(err, "preparing a verification");
+    result->sweep.rows = rows;
+    result->sweep.rows_count = 1 + count + noise_floor;
+    fill_row(&rows[0], row_name(0, count), MQ_SWEEP_BASELINE,
+             reference ? (struct mq_stored_size){reference->weights, reference->weight_bytes,
+                                                 reference->file_bytes}
+                       : mq_stored_size(result->sweep.view));
+    for (size_t i = 0; i < count; i++)
+        fill_row(&rows[1 + i], row_name(1 + i, count), MQ_SWEEP_STORED,
+                 mq_stored_size(result->models[i]));
+    if (noise_floor) { /* the original in all but its activations */
+        rows[1 + count] = rows[0];
+        rows[1 + count].name = "bf16 activations";
+        rows[1 + count].kind = MQ_SWEEP_NOISE_FLOOR;
+    }
+    return MOEQ_OK;
+}
+
+/* Whether the models can be compared with the baseline at all. */
+static moeq_status check_models(const struct arms *a, const struct mq_verify_options *options,
+                                const struct mq_reference *reference, moeq_error *err)
+{
+    uint32_t crc;
+    const bool has_tokenizer =
+        reference ? reference->has_tokenizer : mq_tokenizer_fingerprint(a->arm[0].view, &crc);
+    if (reference)
+        crc = reference->tokenizer_crc32;
+    MQ_TRY(mq_arms_check(a->arm, 1 + a->models_count, err));
+    for (size_t i = 0; i < a->models_count; i++)
+        MQ_TRY(check_tokenizer(a->arm[1 + i].view, options->against, has_tokenizer, crc, err));
+    return MOEQ_OK;
+}
+
 moeq_status mq_verify(const struct mq_context *context, const struct mq_view *const *views,
                       size_t count, const struct mq_verify_options *options,
                       struct mq_verify_result *result, moeq_error *err)
 {
-    struct mq_arm arms[1 + MQ_VERIFY_MODELS];
-    uint32_t tokenizer;
+    struct arms a = {.count = 1 + count, .models_count = count};
     moeq_status status;
     memset(result, 0, sizeof *result);
     if (count < 1 || count > MQ_VERIFY_MODELS)
         return mq_fail(err, MOEQ_INVALID_ARGUMENT, "expected one or two models");
-    MQ_TRY_OUT(open_baseline(context, options, result, &arms[0], err));
+    MQ_TRY_OUT(open_baseline(context, options, result, &a.arm[0], err));
     const struct mq_reference *reference = result->reference;
-    const bool has_tokenizer =
-        reference ? reference->has_tokenizer : mq_tokenizer_fingerprint(arms[0].view, &tokenizer);
-    if (reference)
-        tokenizer = reference->tokenizer_crc32;
-    result->sweep.view = arms[0].view;
+    result->sweep.view = a.arm[0].view;
     result->paths[0] = options->against;
+    result->models_count = count;
     for (size_t i = 0; i < count; i++) {
-        arms[1 + i] =
+        a.arm[1 + i] =
             (struct mq_arm){.name = row_name(1 + i, count), .view = views[i], .routes_from = -1};
+        result->models[i] = views[i];
         result->paths[1 + i] = views[i]->path;
     }
-    MQ_TRY_OUT(mq_arms_check(arms, 1 + count, err));
-    for (size_t i = 0; i < count; i++)
-        MQ_TRY_OUT(check_tokenizer(views[i], options->against, has_tokenizer, tokenizer, err));
-    result->sweep.rows = calloc(1 + count, sizeof *result->sweep.rows);
-    if (!result->sweep.rows) {
-        status = mq_fail_memory(err, "preparing a verification");
-        goto out;
-    }
-    result->sweep.rows_count = 1 + count;
-    fill_row(&result->sweep.rows[0], row_name(0, count), MQ_SWEEP_BASELINE,
-             reference ? (struct mq_stored_size){reference->weights, reference->weight_bytes,
-                                                 reference->file_bytes}
-                       : mq_stored_size(arms[0].view));
-    for (size_t i = 0; i < count; i++)
-        fill_row(&result->sweep.rows[1 + i], arms[1 + i].name, MQ_SWEEP_STORED,
-                 mq_stored_size(views[i]));
+    MQ_TRY_OUT(check_models(&a, options, reference, err));
+    MQ_TRY_OUT(add_arms(&a, options, err));
+    MQ_TRY_OUT(fill_rows(result, options->noise_floor, err));
     if (reference) {
         result->sweep.text_path = options->text_path ? options->text_path : reference->text_name;
         MQ_TRY_OUT(copy_windows(reference, views[0], options->text_path, &result->sweep.text,
                                 &result->other_text, err));
     } else {
         result->sweep.text_path = options->text_path;
-        MQ_TRY_OUT(mq_protocol_text(&options->protocol, arms[0].view, options->text_path,
+        MQ_TRY_OUT(mq_protocol_text(&options->protocol, a.arm[0].view, options->text_path,
                                     &result->sweep.text, err));
     }
-    MQ_TRY_OUT(evaluate(context, arms, 1 + count, result, err));
+    MQ_TRY_OUT(evaluate(context, &a, result, err));
 out:
     if (status != MOEQ_OK)
         mq_verify_result_free(result);

@@ -17,6 +17,10 @@ struct mq_verify_options {
      * the same (anything else fails); the protocol is the recording's. */
     const char *text_path;
     struct mq_protocol_options protocol;
+    /* Two more arms for each model, as in a sweep; against a recording, which has no weights to run
+     * with a model's routes, one: the model's weights with the recorded routes. */
+    bool swap;
+    bool noise_floor; /* one more arm, as in a sweep; against a model alone */
 };
 
 /* B minus A: of two models' figures, window by window. */
@@ -26,9 +30,11 @@ struct mq_paired_difference {
 };
 
 struct mq_verify_result {
-    /* rows[0] the baseline, then the models; what a sweep says of its arms. `view` is the
-     * baseline's. */
+    /* rows[0] the baseline, then the models, then the noise floor if asked for; what a sweep says
+     * of its arms. `view` is the baseline's. */
     struct mq_sweep_result sweep;
+    const struct mq_view *models[MQ_VERIFY_MODELS];
+    size_t models_count; /* so rows[models_count] is the last model's: what gates are about */
     struct mq_reference *reference; /* NULL against a model */
     struct mq_view *base;           /* NULL against a recording */
     const char *paths[1 + MQ_VERIFY_MODELS];

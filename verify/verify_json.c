@@ -82,8 +82,8 @@ static cJSON *metrics(const struct mq_verify_result *result)
             if (!mq_metric_exists(m, n, view))
                 continue;
             mq_metric_print(m, n, name);
-            ok = put(o, name,
-                     mq_estimate_json(mq_metric_value(m, n, result, result->sweep.rows_count - 1)));
+            ok =
+                put(o, name, mq_estimate_json(mq_metric_value(m, n, result, result->models_count)));
         }
     }
     if (ok)
@@ -116,16 +116,18 @@ static cJSON *judgement(const struct mq_gate *gate)
 cJSON *mq_verify_json(const struct mq_verify_result *result, const struct mq_gate *gate)
 {
     cJSON *o = mq_sweep_json(&result->sweep), *against = cJSON_CreateObject();
-    cJSON *models = cJSON_CreateArray();
+    cJSON *models = cJSON_CreateArray(), *files = cJSON_CreateArray();
     bool ok =
         o && cJSON_ReplaceItemInObjectCaseSensitive(o, "moeq_result", cJSON_CreateString("verify"));
     ok = put(o, "against", against) && ok;
     ok = put(o, "models", models) && ok;
+    ok = put(o, "model_files", files) && ok;
     ok = ok && (!result->reference || put_sources(o, result->reference)) &&
          cJSON_AddStringToObject(against, "path", result->paths[0]) &&
          cJSON_AddStringToObject(against, "kind", result->reference ? "recording" : "model");
-    for (size_t i = 1; ok && i < result->sweep.rows_count; i++)
-        ok = cJSON_AddItemToArray(models, cJSON_CreateString(result->paths[i]));
+    for (size_t i = 1; ok && i <= result->models_count; i++)
+        ok = cJSON_AddItemToArray(models, cJSON_CreateString(result->paths[i])) &&
+             cJSON_AddItemToArray(files, mq_files_json(result->models[i - 1]));
     ok = ok && (!result->differences_count || put(o, "b_minus_a", differences(result))) &&
          put(o, "metrics", metrics(result)) && (!gate || put(o, "gate", judgement(gate)));
     if (ok)

@@ -11,6 +11,7 @@
  *
  *     against      {"path", "kind": "model" or "recording"}: all but the paths is the same for both
  *     models       [path of each]
+ *     model_files  [for each: [{"name", "bytes", "header_crc32"}]]
  *     b_minus_a    with two models: {"bootstrap": {...}, "figures": {name: {"mean", "se", "ci95"}}}
  *     metrics      of the last model, by the names that gates use: {name: {"value", "se"}}
  *     gate         if one was judged (NULL: none): {"file", "broken", "limits": [...]}

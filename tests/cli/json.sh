@@ -29,4 +29,6 @@ json "d['decoded'].endswith('Hello world')" tokenize $model --string 'Hello worl
 json "True" check "$out" --json
 json "True" eval "$out" --text "$work/text" --tokens 256 --context 128 --json --no-progress
 json "True" sweep $model --text "$work/text" --levels q8_0,q4_k --tokens 256 --context 128 --json --no-progress
+"$moeq" sweep $model --text "$work/text" --levels q8_0 --tokens 256 --context 128 --json --no-progress > "$work/s.json"
+json "d['report'].endswith('s.md')" report "$work/s.json" -o "$work/s.md" --json
 finish

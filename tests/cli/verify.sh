@@ -76,6 +76,29 @@ run 0 verify "$work/q3_k.moeq" --against $model --text $text --tokens 2048 --jso
 grep -v '"\(path\|text\|kind\)":' "$work/stdout" > "$work/direct"
 cmp "$work/recorded" "$work/direct" || fail "recording and original differ"
 
+# ---- wrong routes or coarse weights ----
+# Both arms against the original, the first one against a recording of it, with the same figures;
+# and the original gives what a sweep to that level does.
+run 0 verify "$work/q3_k.moeq" --against $model --text $text --tokens 2048 --swap --noise-floor -v
+fits
+sed -n 's/^  \(model\|baseline\) *\(model\|baseline\) *\(.*%\)$/\3/p' "$work/stdout" > "$work/direct"
+[ "$(wc -l < "$work/direct")" = 3 ] || fail "not three arms: $(cat "$work/stdout")"
+says '^  bf16 act '
+says '^  model L2 '
+run 0 sweep $model --text $text --levels q3_k --tokens 2048 --swap
+sed -n 's/^  \(q3_k\|source\) *\(q3_k\|source\) *\(.*%\)$/\3/p' "$work/stdout" |
+    diff - "$work/direct" >&2 ||
+    fail "verify --swap differs from sweep --swap"
+run 0 verify "$work/q3_k.moeq" --against "$ref" --swap
+fits
+says "^  model +baseline +$(sed -n 's/ .*//;1p' "$work/direct")"
+says '^  baseline +model +- +- +- +- +- +-$'
+says 'a recording has no weights'
+run 0 verify "$work/q3_k.moeq" --against "$ref" --swap --json
+says '"baseline_weights_own_routes":[[:space:]]*null'
+usage verify "--noise-floor runs the original, of which $ref is a recording" \
+    verify "$work/q3_k.moeq" --against "$ref" --noise-floor
+
 # ---- two models ----
 run 0 verify "$work/q8_0.moeq" "$work/q3_k.moeq" --against "$ref"
 says '^B minus A +mean +± se   95 % interval$'
@@ -84,6 +107,34 @@ says 'splitmix64 seed [0-9]+'
 fits
 run 3 verify "$work/q8_0.moeq" "$work/q3_k.moeq" --against "$ref" --gate "$gate"
 run 0 verify "$work/q3_k.moeq" "$work/q8_0.moeq" --against "$ref" --gate "$gate"
+
+# ---- reports, also of a regression, and from saved results ----
+run 3 verify "$work/q8_0.moeq" "$work/q3_k.moeq" --against "$ref" --gate "$gate" \
+    --report "$work/report.html" --report "$work/report.md"
+says '^report: .*report.html$'
+grep -q '^\*\*B (q3_k.moeq) fails the gate: [0-9]* of 11 limits broken' "$work/report.md" || fail "$(cat "$work/report.md")"
+grep -q '^| mean KL divergence | +0' "$work/report.md" || fail "report.md lacks B minus A"
+grep -q '<b>Broken limits' "$work/report.html" || fail "report.html lacks the broken limits"
+run 0 verify "$work/q8_0.moeq" "$work/q3_k.moeq" --against "$ref" --json
+cp "$work/stdout" "$work/saved.json"
+run 0 report "$work/saved.json" -o "$work/saved.md"
+says '^report: .*saved.md$'
+grep -v '^\*\*\|^| \(Command\|Processor\|Instruction\|Threads\|System\|Gate\)' "$work/report.md" |
+    sed '/^| broken/,/^$/d' > "$work/first"
+grep -v '^\*\*' "$work/saved.md" | diff - "$work/first" >&2 || fail "the saved result's report differs"
+usage report '-o FILE is missing, such as -o report.html' report "$work/saved.json"
+usage report "-o 'x.pdf': expected a name that ends in .html or .md" report "$work/saved.json" -o x.pdf
+echo '{"moeq_result": "check"}' > "$work/other.json"
+run 1 report "$work/other.json" -o "$work/other.html"
+says 'other.json: report: expected the result of a sweep or a verification' stderr
+head -c 2000 "$work/saved.json" > "$work/cut.json"
+run 1 report "$work/cut.json" -o "$work/other.html"
+says 'cut.json: ' stderr
+[ ! -e "$work/other.html" ] || fail "a report of nothing"
+usage verify "--report '$work/no/such/r.html': cannot write there" \
+    verify "$work/q8_0.moeq" --against "$ref" --report "$work/no/such/r.html"
+usage verify "--report 'x.html' is another output too" \
+    verify "$work/q8_0.moeq" --against "$ref" --write-gate x.html --report x.html
 
 # ---- what is refused ----
 # refused 'text' GATE: a gate that is not understood

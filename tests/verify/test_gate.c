@@ -47,6 +47,7 @@ static void make_up(struct made_up *m)
     m->rows[1].file_bytes = 1000;
     m->result.sweep = (struct mq_sweep_result){
         .view = m->view, .rows = m->rows, .rows_count = 2, .text = {.ids_crc32 = 0xabcd1234}};
+    m->result.models_count = 1;
     m->result.paths[0] = "base";
     m->result.paths[1] = "folder/a <b> & \"c\"\x01.moeq";
 }

@@ -407,6 +407,74 @@ START_TEST(outputs)
 }
 END_TEST
 
+/* The first model's arms of --swap: what a recording can give is what the original gives; the rest
+ * is null, not 0. */
+static char *swapped(const char *against, const char *text, const char *model, bool recorded)
+{
+    const struct mq_context ctx = context();
+    const struct mq_verify_options options = {
+        .against = against, .text_path = text, .protocol = protocol, .swap = true};
+    struct mq_view *view = open_model(model);
+    struct mq_verify_result result;
+    moeq_error err = {0};
+    ck_assert_msg(mq_verify(&ctx, (const struct mq_view *[]){view}, 1, &options, &result, &err) ==
+                      MOEQ_OK,
+                  "%s", err.message);
+    cJSON *json = mq_verify_json(&result, NULL);
+    const cJSON *row = cJSON_GetArrayItem(mq_json_get(json, "rows"), 1);
+    const cJSON *swap = mq_json_get(row, "swap"), *shares = mq_json_get(swap, "shares_of_kld_mean");
+    const cJSON *routes = mq_json_get(mq_json_get(shares, "routes"), "value");
+    ck_assert(cJSON_IsNull(mq_json_get(swap, "baseline_weights_own_routes")) == recorded);
+    ck_assert(recorded ? cJSON_IsNull(routes) : cJSON_IsNumber(routes));
+    cJSON *both = cJSON_CreateArray();
+    cJSON_AddItemToArray(both,
+                         cJSON_Duplicate(mq_json_get(swap, "own_weights_baseline_routes"), true));
+    cJSON_AddItemToArray(both, cJSON_Duplicate(mq_json_get(shares, "weights"), true));
+    char *printed = cJSON_Print(both);
+    cJSON_Delete(both);
+    cJSON_Delete(json);
+    mq_verify_result_free(&result);
+    mq_view_close(view);
+    return printed;
+}
+
+START_TEST(swap_arms)
+{
+    const char *reference = demo_reference("swap.moeqref");
+    const char *model = mq_test_temporary("swap.moeq");
+    convert(mq_test_source("demo/model"), "q3_k", model);
+    char *recorded = swapped(reference, NULL, model, true);
+    char *direct =
+        swapped(mq_test_source("demo/model"), mq_test_source("demo/text.txt"), model, false);
+    ck_assert_str_eq(recorded, direct);
+    ck_assert_ptr_nonnull(strstr(direct, "kld_nats"));
+    free(recorded);
+    free(direct);
+    /* nothing to run with bf16 activations */
+    const struct mq_context ctx = context();
+    struct mq_view *view = open_model(model);
+    struct mq_verify_options options = {.against = reference, .noise_floor = true};
+    struct mq_verify_result result;
+    moeq_error err = {0};
+    ck_assert_int_eq(mq_verify(&ctx, (const struct mq_view *[]){view}, 1, &options, &result, &err),
+                     MOEQ_INVALID_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(err.message, "no weights to run for the noise floor"));
+    mq_view_close(view);
+    /* a dense model has no routes at all */
+    err = (moeq_error){0};
+    const char *dense = with_tokenizer("tests/fixtures/oracles/llama3_tied");
+    view = open_model(dense);
+    options = (struct mq_verify_options){.against = dense,
+                                         .text_path = mq_test_source("demo/text.txt"),
+                                         .protocol = protocol,
+                                         .swap = true};
+    ck_assert_int_eq(mq_verify(&ctx, (const struct mq_view *[]){view}, 1, &options, &result, &err),
+                     MOEQ_INVALID_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(err.message, "no routes to swap"));
+    mq_view_close(view);
+}
+END_TEST
+
 /* Other models and other texts. */
 START_TEST(others)
 {
@@ -467,6 +535,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, damage);
     tcase_add_test(tests, hostile);
     tcase_add_test(tests, outputs);
+    tcase_add_test(tests, swap_arms);
     tcase_add_test(tests, others);
 }
 

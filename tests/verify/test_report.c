@@ -75,6 +75,38 @@ static char *rendered(const cJSON *document, enum mq_report_format format)
     return out.data; /* the caller frees it */
 }
 
+/* As `verify` prints it; the gate of one broken limit and one kept, if `gate`. */
+static cJSON *verification(bool two, bool gate)
+{
+    cJSON *document = sweep_document("ref.moeqref"), *rows = cJSON_GetObjectItem(document, "rows");
+    cJSON_ReplaceItemInObject(document, "moeq_result", cJSON_CreateString("verify"));
+    cJSON_AddItemToObject(document, "against",
+                          cJSON_Parse("{\"path\": \"dir/ref.moeqref\", \"kind\": \"recording\"}"));
+    cJSON_AddItemToObject(
+        document, "models",
+        cJSON_Parse(two ? "[\"dir/old.moeq\", \"dir/new.moeq\"]" : "[\"dir/new.moeq\"]"));
+    add_row(rows, two ? "A" : "model", 4.5e9, 0.0309, 0.978);
+    if (two) {
+        add_row(rows, "B", 4.7e9, 0.0109, 0.985);
+        cJSON_AddItemToObject(
+            document, "b_minus_a",
+            cJSON_Parse("{\"bootstrap\": {\"windows\": 37, \"resamples\": 1000, \"generator\": "
+                        "\"splitmix64\", \"seed\": 20260101}, \"figures\": {"
+                        "\"kld_nats\": {\"mean\": -0.02, \"se\": 0.001, \"ci95\": [-0.022, "
+                        "-0.018]}, \"exact_set_rate\": {\"mean\": 0.007, \"se\": 0.004, "
+                        "\"ci95\": [-0.001, 0.015]}, \"<odd {x\": {\"mean\": 1, \"se\": null, "
+                        "\"ci95\": [null, null]}}}"));
+    }
+    if (gate)
+        cJSON_AddItemToObject(
+            document, "gate",
+            cJSON_Parse("{\"file\": \"gate.json\", \"broken\": 1, \"limits\": ["
+                        "{\"metric\": \"kld.mean\", \"max\": 0.02, \"found\": {\"value\": 0.0309, "
+                        "\"se\": 0.0008}, \"kept\": false}, {\"metric\": \"same_top\", \"min\": "
+                        "0.9, \"found\": {\"value\": 0.953, \"se\": 0.002}, \"kept\": true}]}"));
+    return document;
+}
+
 /* ---- the verdict ---- */
 
 START_TEST(bands_follow_the_published_levels)
@@ -168,6 +200,7 @@ START_TEST(numbers_as_text)
     ck_assert_str_eq(mq_words_percent(1).s, "100\u00a0%");
     ck_assert_str_eq(mq_words_percent_estimate((struct mq_estimate){0.97785, 0.00063}).s,
                      "97.785 ± 0.063\u00a0%");
+    ck_assert_str_eq(mq_words_percent_estimate((struct mq_estimate){0.5, 1e308}).s, "50.0\u00a0%");
     ck_assert_str_eq(mq_words_bytes(4.5 * 0x1p30).s, "4.50\u00a0GiB");
     ck_assert_str_eq(mq_words_count(1234567).s, "1,234,567");
     ck_assert_str_eq(mq_words_count(999).s, "999");
@@ -352,6 +385,134 @@ START_TEST(swap_table_and_shares)
 }
 END_TEST
 
+/* ---- verifications ---- */
+
+static void check_headline(cJSON *document, const char *expected)
+{
+    struct mq_report report;
+    struct mq_buffer words = {0};
+    moeq_error err = {0};
+    ck_assert_ok(mq_report_read(document, &report, &err));
+    ck_assert(report.is_verification);
+    ck_assert_ptr_null(report.recommended);
+    mq_report_headline(&report, &words);
+    ck_assert_str_eq(words.data, expected);
+    mq_buffer_free(&words);
+    cJSON_Delete(document);
+}
+
+START_TEST(verdict_of_a_verification)
+{
+    check_headline(verification(false, false), "new.moeq: good: 28.1\u00a0% of the memory, small "
+                                               "change of the output, usual at 4 bits.");
+    check_headline(verification(false, true), "new.moeq fails the gate: 1 of 2 limits broken.");
+    cJSON *document = verification(true, true);
+    cJSON *limits = cJSON_GetObjectItem(cJSON_GetObjectItem(document, "gate"), "limits");
+    cJSON_DeleteItemFromArray(limits, 0);
+    check_headline(document, "B (new.moeq) passes the gate: 1 of 1 limits kept. B (new.moeq) is "
+                             "closer to the original than A (old.moeq).");
+    /* an interval with 0 in it; and none */
+    document = verification(true, false);
+    cJSON *kld = cJSON_GetObjectItem(
+        cJSON_GetObjectItem(cJSON_GetObjectItem(document, "b_minus_a"), "figures"), "kld_nats");
+    cJSON_ReplaceItemInObject(kld, "ci95", cJSON_Parse("[-0.03, 0.01]"));
+    check_headline(document, "A (old.moeq) and B (new.moeq) are equally close to the original, as "
+                             "far as this text can tell.");
+    document = verification(true, false);
+    cJSON_DeleteItemFromObject(document, "b_minus_a");
+    check_headline(document, "A (old.moeq) is good, B (new.moeq) is good; too little text to "
+                             "compare them.");
+}
+END_TEST
+
+/* found `expected`, whose absence is a failure, in both forms of a report */
+static void check_words(const char *text, const char *const *words, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        ck_assert_msg(strstr(text, words[i]), "the report lacks '%s'", words[i]);
+}
+
+START_TEST(page_of_a_verification)
+{
+    static const char *const one[] = {"<h1>Against the original: new.moeq</h1>",
+                                      "Broken limits",
+                                      "kld.mean",
+                                      "0.030900",
+                                      "0.011",
+                                      "Limits that were kept",
+                                      "<b>model: new.moeq</b>",
+                                      "How often a file changes",
+                                      "dir/ref.moeqref",
+                                      "against a recording of the original"};
+    static const char *const two[] = {"B minus A",           "mean KL divergence", "B is closer",
+                                      "no clear difference", "−0.0200\u00a0nats",  "+0.700\u00a0pp",
+                                      "&lt;odd {x",          "id=\"kld-t\"",       "seed 20260101"};
+    cJSON *document = verification(false, true);
+    char *html = rendered(document, MQ_REPORT_HTML), *md = rendered(document, MQ_REPORT_MARKDOWN);
+    check_page(html);
+    check_words(html, one, sizeof one / sizeof *one);
+    ck_assert_ptr_null(strstr(html, "id=\"kld-t\"")); /* one file is no frontier */
+    ck_assert_ptr_null(strstr(html, "Rule of the recommendation"));
+    ck_assert_ptr_null(strstr(html, "{level}"));
+    ck_assert_ptr_nonnull(strstr(md, "| kld.mean | 0.030900 ± 0.00080 | max 0.020000 | 0.011 |"));
+    free(html);
+    free(md);
+    cJSON_Delete(document);
+    document = verification(true, false);
+    html = rendered(document, MQ_REPORT_HTML);
+    md = rendered(document, MQ_REPORT_MARKDOWN);
+    check_page(html);
+    check_words(html, two, sizeof two / sizeof *two);
+    ck_assert_ptr_nonnull(strstr(md, "| B is closer |"));
+    forget_numbers(document);
+    free(html);
+    free(md);
+    html = rendered(document, MQ_REPORT_HTML);
+    check_page(html);
+    free(html);
+    cJSON_Delete(document);
+}
+END_TEST
+
+/* Parts of unexpected kinds, and lists that would take quadratic time. */
+START_TEST(hostile_verifications)
+{
+    static const char *const keys[] = {"against", "models", "model_files", "gate", "b_minus_a"};
+    static const char *const values[] = {
+        "3",
+        "null",
+        "\"{level}{Level}{\"",
+        "[]",
+        "{}",
+        "[[[1]], null, {\"limits\": 3}]",
+        "{\"limits\": [1, null, {}, []], \"figures\": {\"kld_nats\": [], \"x\": {\"ci95\": 1}}, "
+        "\"bootstrap\": [], \"kind\": {}, \"path\": []}"};
+    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
+        for (size_t v = 0; v < sizeof values / sizeof *values; v++) {
+            cJSON *document = verification(true, true);
+            cJSON_DeleteItemFromObject(document, keys[k]);
+            cJSON_AddItemToObject(document, keys[k], cJSON_Parse(values[v]));
+            char *html = rendered(document, MQ_REPORT_HTML);
+            char *md = rendered(document, MQ_REPORT_MARKDOWN);
+            check_balanced(html);
+            free(html);
+            free(md);
+            cJSON_Delete(document);
+        }
+    cJSON *document = verification(false, false);
+    cJSON *row = cJSON_GetArrayItem(cJSON_GetObjectItem(document, "rows"), 1);
+    cJSON *layers = cJSON_GetObjectItem(cJSON_GetObjectItem(row, "routing"), "layers");
+    while (cJSON_GetArraySize(layers) <= MQ_REPORT_ENTRIES)
+        cJSON_AddItemToArray(layers, cJSON_CreateObject());
+    struct mq_buffer out = {0};
+    moeq_error err = {0};
+    ck_assert_int_eq(mq_report_render(document, MQ_REPORT_HTML, &out, &err), MOEQ_MALFORMED);
+    ck_assert_ptr_nonnull(strstr(err.message, "at most 4096 entries"));
+    mq_buffer_free(&out);
+    cJSON_Delete(document);
+}
+END_TEST
+
 START_TEST(file_names_decide_the_format)
 {
     enum mq_report_format format;
@@ -387,6 +548,9 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, text_from_files_is_escaped);
     tcase_add_test(tests, nulls_and_absent_parts);
     tcase_add_test(tests, swap_table_and_shares);
+    tcase_add_test(tests, verdict_of_a_verification);
+    tcase_add_test(tests, page_of_a_verification);
+    tcase_add_test(tests, hostile_verifications);
     tcase_add_test(tests, file_names_decide_the_format);
 }
 
