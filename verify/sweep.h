@@ -21,6 +21,9 @@ struct mq_sweep_options {
      * (mq_arm.bf16_activations). What it loses is what no implementation in bf16 can avoid:
      * differences below it mean nothing to such a one. */
     bool noise_floor;
+    /* One more arm for each level: the same weights computed with as integers (MQ_COMPUTE_INT8).
+     * The baseline and the other arms stay f32. */
+    bool int8;
 };
 
 /*
@@ -48,7 +51,8 @@ struct mq_sweep_row {
     double expert_relative_rmse;
     uint64_t expert_tensors_quantized;
     struct mq_arm_result result;
-    struct mq_swap_result *swap; /* of a level; NULL unless asked for */
+    struct mq_swap_result *swap; /* of a level; NULL unless asked for, */
+    struct mq_arm_result *int8;  /* likewise */
 };
 
 struct mq_sweep_result {
