@@ -22,16 +22,17 @@ struct mq_level {
     const char *alias;       /* "q4"; NULL if there is none */
     const char *description; /* one line for --help */
     uint32_t block_weights, block_bytes;
-    bool quantized;          /* false: f32, f16, bf16, where a block is one weight */
+    bool quantized; /* false: f32, f16, bf16, where a block is one weight */
     /* Encodes or decodes n weights, n a multiple of block_weights, with one kernel variant. */
     void (*encode[MQ_ISA_COUNT])(const float *weights, size_t n, enum mq_effort effort,
                                  uint8_t *blocks);
     void (*decode[MQ_ISA_COUNT])(const uint8_t *blocks, size_t n, float *weights);
     /* The same weights as integers: weights[i] = scales[i / 32] * codes[i] - mins[i / 32], exactly;
-     * mins are all 0 unless has_mins. NULL if not quantized. */
+     * mins are all 0 unless has_mins; the codes of its blocks (not of a row's tail) are in 0..15 if
+     * has_nibbles. NULL if not quantized. */
     void (*unpack[MQ_ISA_COUNT])(const uint8_t *blocks, size_t n, int8_t *codes, float *scales,
                                  float *mins);
-    bool has_mins;
+    bool has_mins, has_nibbles;
 };
 
 /* The table; a level's index is stable within one build only. */

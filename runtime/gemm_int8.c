@@ -9,7 +9,8 @@
  *         saturation. The weights' codes are made unsigned by adding 128 (finish_pack flips the
  *         sign bit); the sum starts from -128 times the sum of the token's codes instead of 0.
  *   AVX2  vpmaddubsw saturates at 16 bits, so it gets |w| (at most 128) and a with w's sign (at
- *         most 127): two such products are at most 32512. vpmaddwd by ones widens the sums.
+ *         most 127): two such products are at most 32512. vpmaddwd by ones widens the sums. Codes
+ *         of 4 bits need neither signs nor, within a block, wider sums.
  */
 #include "int8.h"
 #include "kernels.h"
@@ -65,6 +66,7 @@ struct part {
     const int8_t *w;            /* of the first row and column, */
     const float *scales, *mins; /* and the first block */
     size_t blocks_count;
+    bool nibbles;
 };
 
 /* Four codes of a token. */
@@ -137,13 +139,33 @@ MQ_INLINE void tile(const int m, const struct part *p, float *y, size_t ldy, boo
 /* 4 integer and 4 float accumulators, a vector of weights, its magnitudes, ones, 2 temporaries */
 enum { ROWS_V = 8, TILE_M = 4, TILE_V = 1 };
 
-MQ_INLINE void tile(const int m, const struct part *p, float *y, size_t ldy, bool resume)
+/* Four columns of 8 rows by those of m tokens. Nibbles are added up in pairs at 16 bits: after the
+ * 8 steps of a block they are at most 8 * 2 * 15 * 127 = 30480. */
+MQ_INLINE void step(const int m, const bool nibbles, const struct part *p, const int8_t *w,
+                    const int8_t *codes, __m256i dot[TILE_M])
+{
+    const __m256i ones = _mm256_set1_epi16(1);
+    const __m256i w8 = _mm256_loadu_si256((const __m256i *)(const void *)w);
+    const __m256i magnitude = nibbles ? w8 : _mm256_abs_epi8(w8);
+#pragma GCC unroll 4
+    for (int i = 0; i < m; i++) {
+        const __m256i a = _mm256_set1_epi32(load_codes(codes + (size_t)i * p->codes_stride));
+        if (nibbles) {
+            dot[i] = _mm256_add_epi16(dot[i], _mm256_maddubs_epi16(w8, a));
+        } else {
+            const __m256i pairs = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(a, w8));
+            dot[i] = _mm256_add_epi32(dot[i], _mm256_madd_epi16(pairs, ones));
+        }
+    }
+}
+
+MQ_INLINE void tile_of(const int m, const bool nibbles, const struct part *p, float *y, size_t ldy,
+                       bool resume)
 {
     __m256 sum[TILE_M];
 #pragma GCC unroll 4
     for (int i = 0; i < m; i++)
         sum[i] = resume ? _mm256_loadu_ps(y + (size_t)i * ldy) : _mm256_setzero_ps();
-    const __m256i ones = _mm256_set1_epi16(1);
     const int8_t *w = p->w;
     for (size_t b = 0; b < p->blocks_count; b++) {
         const struct mq_int8_block *block = p->blocks + b;
@@ -153,17 +175,11 @@ MQ_INLINE void tile(const int m, const struct part *p, float *y, size_t ldy, boo
         for (int i = 0; i < m; i++)
             dot[i] = _mm256_setzero_si256();
 #pragma GCC unroll 8
-        for (int k = 0; k < MQ_INT8_BLOCK; k += 4, w += 4 * MQ_PANEL) {
-            const __m256i w8 = _mm256_loadu_si256((const __m256i *)(const void *)w);
-            const __m256i magnitude = _mm256_abs_epi8(w8);
+        for (int k = 0; k < MQ_INT8_BLOCK; k += 4, w += 4 * MQ_PANEL)
+            step(m, nibbles, p, w, codes + k, dot);
 #pragma GCC unroll 4
-            for (int i = 0; i < m; i++) {
-                const __m256i a =
-                    _mm256_set1_epi32(load_codes(codes + (size_t)i * p->codes_stride + k));
-                const __m256i pairs = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(a, w8));
-                dot[i] = _mm256_add_epi32(dot[i], _mm256_madd_epi16(pairs, ones));
-            }
-        }
+        for (int i = 0; nibbles && i < m; i++)
+            dot[i] = _mm256_madd_epi16(dot[i], _mm256_set1_epi16(1));
         const __m256 scale = _mm256_loadu_ps(p->scales + b * MQ_PANEL);
 #pragma GCC unroll 4
         for (int i = 0; i < m; i++) {
@@ -182,6 +198,14 @@ MQ_INLINE void tile(const int m, const struct part *p, float *y, size_t ldy, boo
 #pragma GCC unroll 4
     for (int i = 0; i < m; i++)
         _mm256_storeu_ps(y + (size_t)i * ldy, sum[i]);
+}
+
+MQ_INLINE void tile(const int m, const struct part *p, float *y, size_t ldy, bool resume)
+{
+    if (p->nibbles)
+        tile_of(m, true, p, y, ldy, resume);
+    else
+        tile_of(m, false, p, y, ldy, resume);
 }
 
 #else
@@ -292,6 +316,7 @@ void MQ_ISA_NAME(mq_int8_multiply)(const struct mq_int8_tokens *x, size_t m,
                     .scales = w->scales + at * MQ_PANEL,
                     .mins = w->mins ? w->mins + at * MQ_PANEL : NULL,
                     .blocks_count = count,
+                    .nibbles = w->nibbles,
                 };
                 float *out = y + i * ldy + j;
                 if (n - j >= MQ_PANEL)

@@ -42,6 +42,7 @@ struct mq_int8_panels {
     const int8_t *codes; /* [panels][k / 4][MQ_PANEL][4], as finish_pack leaves them */
     const float *scales; /* [panels][k / 32][MQ_PANEL] */
     const float *mins;   /* the same; NULL if all are 0 */
+    bool nibbles;        /* all codes are in 0..15, which saves AVX2 half of its work */
 };
 
 struct mq_int8_kernels {

@@ -312,7 +312,12 @@ static void product_int8(const struct job *job, const struct mq_linear_arm *arm,
     const struct mq_level *level = arm->weights.level ? arm->weights.level : arm->weights.storage;
     const size_t tail = job->cols % MQ_INT8_BLOCK, k = job->cols - tail;
     const struct mq_int8_tokens tokens = int8_tokens(job, arm, first);
-    const struct mq_int8_panels panels = {w->codes, w->scales, level->has_mins ? w->mins : NULL};
+    const struct mq_int8_panels panels = {
+        .codes = w->codes,
+        .scales = w->scales,
+        .mins = level->has_mins ? w->mins : NULL,
+        .nibbles = level->has_nibbles && job->cols % level->block_weights == 0,
+    };
     if (tail)
         job->linear->kernels->multiply(arm->x + first * arm->ldx + k, arm->ldx, m, w->tails,
                                        tail * MQ_PANEL, tail, n, y, ldy);

@@ -74,7 +74,7 @@ static void multiply_int8(void *argument, unsigned thread)
     for (size_t r = 0; w->from_blocks && r < ROWS; r += MQ_PANEL)
         pack_int8(w, t, r);
     const struct mq_int8_tokens x = {w->x_codes, w->x_blocks, w->k + 64, w->k / 32};
-    const struct mq_int8_panels panels = {t->codes_packed, t->scales_packed, t->mins_packed};
+    const struct mq_int8_panels panels = {t->codes_packed, t->scales_packed, t->mins_packed, true};
     w->int8->multiply(&x, w->tokens, &panels, w->k, ROWS, t->y, LDY, false);
 }
 

@@ -194,10 +194,10 @@ static struct mq_int8_panels pack(const struct problem *p, const struct mq_int8_
         kernels->pack(p->min + j * p->blocks, p->blocks, count, p->blocks, mins + j * p->blocks);
     }
     int8->finish_pack(codes, rows * p->k);
-    return (struct mq_int8_panels){codes, scales, mins};
+    return (struct mq_int8_panels){.codes = codes, .scales = scales, .mins = mins};
 }
 
-static void check_product(size_t m, size_t n, size_t k, bool mins, bool extreme)
+static void check_product(size_t m, size_t n, size_t k, bool mins, bool extreme, bool nibbles)
 {
     uint64_t seed = m * 1000003 + n * 1009 + k;
     struct problem p = {.m = m, .n = n, .k = k, .blocks = k / 32, .mins = mins};
@@ -215,6 +215,8 @@ static void check_product(size_t m, size_t n, size_t k, bool mins, bool extreme)
     ck_assert(p.w && p.scales && p.min && p.start);
     for (size_t i = 0; i < n * k; i++)
         p.w[i] = extreme ? (i % 7 ? -128 : 127) : (int8_t)mq_test_random(&seed);
+    for (size_t i = 0; nibbles && i < n * k; i++)
+        p.w[i] = extreme ? 15 : p.w[i] & 15;
     for (size_t i = 0; i < n * p.blocks; i++) {
         p.scales[i] = mq_test_gauss(&seed);
         p.min[i] = mq_test_gauss(&seed);
@@ -236,7 +238,8 @@ static void check_product(size_t m, size_t n, size_t k, bool mins, bool extreme)
         if (!available)
             continue;
         struct mq_int8_panels panels = pack(&p, kernels);
-        const struct mq_int8_panels used = {panels.codes, panels.scales, mins ? panels.mins : NULL};
+        const struct mq_int8_panels used = {panels.codes, panels.scales, mins ? panels.mins : NULL,
+                                            nibbles};
         for (int resume = 0; resume < 2; resume++) {
             memcpy(y, p.start, floats * sizeof(float));
             kernels->multiply(&tokens, m, &used, k, n, y, p.ldy, resume);
@@ -267,10 +270,11 @@ START_TEST(products)
     static const size_t k[] = {32, 64, 96, 1024, 1056};
     for (size_t a = 0; a < sizeof m / sizeof *m; a++)
         for (size_t b = 0; b < sizeof n / sizeof *n; b++)
-            check_product(m[a], n[b], k[(a + b) % 3], (a + b) % 2, b % 3 == 0);
+            check_product(m[a], n[b], k[(a + b) % 3], (a + b) % 2, b % 3 == 0, (a + b) % 5 < 2);
     for (size_t c = 0; c < sizeof k / sizeof *k; c++)
         for (int extreme = 0; extreme < 2; extreme++)
-            check_product(7, 40, k[c], c % 2, extreme);
+            for (int nibbles = 0; nibbles < 2; nibbles++)
+                check_product(7, 40, k[c], c % 2, extreme, nibbles);
 }
 END_TEST
 
