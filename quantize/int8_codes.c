@@ -91,14 +91,15 @@ void MQ_ISA_NAME(mq_q3_k_unpack)(const uint8_t *blocks, size_t n, int8_t *codes,
             scales[j] = -d;
             mins[j] = 0.0f;
         }
+#pragma GCC unroll 8 /* shifts by constants */
         for (int k = 0; k < 8; k++, codes += 32) {
             const uint8_t *low = blocks + LOW_AT + 32 * (k / 4);
-            int8_t factor[32];
-            memset(factor, 32 - s[2 * k], 16);
-            memset(factor + 16, 32 - s[2 * k + 1], 16);
-            for (int l = 0; l < 32; l++) {
-                const int code = (low[l] >> 2 * (k % 4) & 3) | (blocks[l] >> k & 1) << 2;
-                codes[l] = (int8_t)(factor[l] * (code - 4));
+            for (int half = 0; half < 2; half++) {
+                const int factor = 32 - s[2 * k + half];
+                for (int l = 16 * half; l < 16 * half + 16; l++) {
+                    const int code = (low[l] >> 2 * (k % 4) & 3) | (blocks[l] >> k & 1) << 2;
+                    codes[l] = (int8_t)(factor * (code - 4));
+                }
             }
         }
     }

@@ -187,7 +187,7 @@ static void sweep(struct bench *bench, const struct mq_context *context, const s
         arms[a].levels = mine;
     }
     const struct timing t = evaluate(bench, context, arms, MAX_ARMS);
-    add(bench, "sweep of 3 levels, in evals", t.processor / one, "evals", 0, NULL);
+    add(bench, "sweep of 3 levels", t.processor / one, "evals", 0, NULL);
     free(levels);
 }
 
@@ -206,7 +206,7 @@ void bench_pipelines(struct bench *bench)
     const double one = eval(bench, &context, source, MQ_COMPUTE_F32, "bf16 source");
     const double f32 = eval(bench, &context, file, MQ_COMPUTE_F32, "q4_k file");
     const double int8 = eval(bench, &context, file, MQ_COMPUTE_INT8, "q4_k file");
-    add(bench, "eval int8 against f32, q4_k file", f32 / int8, "times", 0, NULL);
+    add(bench, "int8 against f32, q4_k file", f32 / int8, "times", 0, NULL);
     sweep(bench, &context, source, one);
     mq_view_close(file);
     mq_view_close(source);
