@@ -26,6 +26,14 @@ struct bench_row {
     double vs_scalar;    /* times the rate of the scalar reference, thread by thread */
 };
 
+/* Work that does nothing but what the machine has a limit of. */
+typedef void bench_work(void *argument, unsigned thread);
+struct bench_peak {
+    bench_work *work; /* NULL: this machine has it not */
+    double units;     /* GFLOP or GOP a call */
+    double one, all;  /* what it gave on one thread and on all */
+};
+
 struct bench {
     unsigned threads; /* "all threads" */
     int repeats;
@@ -38,21 +46,23 @@ struct bench {
     struct bench_row *rows;
     size_t count, capacity;
     /* The machine's limits on one thread and on all, for the others to compare with. */
-    double fma[MQ_ISA_COUNT][2], dot[MQ_ISA_COUNT][2]; /* GFLOP/s, GOP/s */
-    double memory_read[2];                             /* GB/s */
-    double disk_read, disk_write;                      /* GB/s */
+    struct bench_peak fma[MQ_ISA_COUNT], dot[MQ_ISA_COUNT];
+    double memory_read[2];        /* GB/s */
+    double disk_read, disk_write; /* GB/s */
     /* Default encoders on all threads, Mweights/s, by the levels' order in the table. */
     double encode_all[16];
 };
 
 struct bench_rate {
     double median, spread;
+    double of_peak;
 };
 
-/* Units per second when `threads` threads each call work(argument, thread), `units` a call. */
-typedef void bench_work(void *argument, unsigned thread);
+/* Units per second when `threads` threads each call work(argument, thread), `units` a call. With a
+ * peak (else NULL), each repeat is followed by one of it, and of_peak is the median of their
+ * ratios: so a processor that others slow down for a while disturbs the ratio little. */
 struct bench_rate bench_measure(const struct bench *bench, unsigned threads, double units,
-                                bench_work *work, void *argument);
+                                bench_work *work, void *argument, const struct bench_peak *peak);
 
 /* Median and spread of n values, which are sorted. */
 struct bench_rate bench_summary(double *values, size_t n);

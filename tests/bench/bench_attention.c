@@ -69,18 +69,17 @@ static double measure(struct bench *bench, const struct kind *kind, enum mq_isa 
     w->isa = isa;
     if (mq_attention_create(&context, &hparams, LENGTH, &w->attention, &err) != MOEQ_OK)
         bench_die("%s", err.message);
-    const struct bench_rate rate = bench_measure(bench, 1, kind->units, kind->run, w);
+    const struct bench_rate rate = bench_measure(bench, 1, kind->units, kind->run, w,
+                                                 kind->has_peak ? &bench->fma[isa] : NULL);
     mq_attention_destroy(w->attention);
     struct bench_row row = {.isa = mq_isa_name(isa),
                             .threads = 1,
                             .rate = rate.median,
                             .spread = rate.spread,
                             .unit = kind->unit,
+                            .of_peak = rate.of_peak,
+                            .peak = "f32 fused multiply-add",
                             .vs_scalar = scalar > 0 ? rate.median / scalar : 1};
-    if (kind->has_peak && bench->fma[isa][0] > 0) {
-        row.of_peak = rate.median / bench->fma[isa][0];
-        row.peak = "f32 fused multiply-add";
-    }
     snprintf(row.group, sizeof row.group, "layer");
     snprintf(row.name, sizeof row.name, "%s", kind->name);
     bench_add(bench, &row);

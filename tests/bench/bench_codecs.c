@@ -59,7 +59,7 @@ static void measure(struct bench *bench, struct work *w)
         w->rows = isa == MQ_ISA_GENERIC ? 1 : ROWS;
         for (unsigned threads = 1;; threads = bench->threads) {
             const struct bench_rate rate =
-                bench_measure(bench, threads, 1e-6 * (double)w->rows * COLS, run, w);
+                bench_measure(bench, threads, 1e-6 * (double)w->rows * COLS, run, w, NULL);
             scalar = isa == MQ_ISA_GENERIC ? rate.median : scalar;
             struct bench_row row = {.isa = mq_isa_name(w->isa),
                                     .threads = threads,

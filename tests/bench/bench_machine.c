@@ -59,14 +59,14 @@ static void add(struct bench *bench, const char *name, const char *isa, unsigned
 
 /* On one thread and on all. */
 static void arithmetic(struct bench *bench, const char *name, const char *isa, bench_work *work,
-                       double operations, const char *unit, double result[2])
+                       double operations, const char *unit, struct bench_peak *peak)
 {
+    *peak = (struct bench_peak){.work = work, .units = 1e-9 * operations * 12 * STEPS};
     for (int all = 0; all < 2; all++) {
         const unsigned threads = all ? bench->threads : 1;
-        const struct bench_rate rate =
-            bench_measure(bench, threads, 1e-9 * operations * 12 * STEPS, work, NULL);
+        const struct bench_rate rate = bench_measure(bench, threads, peak->units, work, NULL, NULL);
         add(bench, name, isa, threads, rate, unit);
-        result[all] = rate.median;
+        *(all ? &peak->all : &peak->one) = rate.median;
     }
 }
 
@@ -108,10 +108,10 @@ static void memory(struct bench *bench)
     for (int all = 0; all < 2; all++) {
         b.threads = all ? bench->threads : 1;
         const double gb = 1e-9 * MEMORY_BYTES / b.threads;
-        struct bench_rate rate = bench_measure(bench, b.threads, gb, read_memory, &b);
+        struct bench_rate rate = bench_measure(bench, b.threads, gb, read_memory, &b, NULL);
         add(bench, "memory read", NULL, b.threads, rate, "GB/s");
         bench->memory_read[all] = rate.median;
-        rate = bench_measure(bench, b.threads, 2 * gb, copy_memory, &b);
+        rate = bench_measure(bench, b.threads, 2 * gb, copy_memory, &b, NULL);
         add(bench, "memory copy, read + written", NULL, b.threads, rate, "GB/s");
     }
     free(b.from);
@@ -173,15 +173,15 @@ void bench_machine(struct bench *bench)
 #if defined(__x86_64__)
     if (mq_isa_available(MQ_ISA_AVX2)) {
         arithmetic(bench, "f32 fused multiply-add", "avx2", fma_avx2, 16, "GFLOP/s",
-                   bench->fma[MQ_ISA_AVX2]);
+                   &bench->fma[MQ_ISA_AVX2]);
         arithmetic(bench, "int8 dot, 3 instructions", "avx2", dot_avx2, 64, "GOP/s",
-                   bench->dot[MQ_ISA_AVX2]);
+                   &bench->dot[MQ_ISA_AVX2]);
     }
     if (mq_isa_available(MQ_ISA_AVX512))
         arithmetic(bench, "f32 fused multiply-add", "avx512", fma_avx512, 32, "GFLOP/s",
-                   bench->fma[MQ_ISA_AVX512]);
+                   &bench->fma[MQ_ISA_AVX512]);
     if (mq_cpu_has_vnni())
-        arithmetic(bench, "int8 dot", "vnni", dot_vnni, 128, "GOP/s", bench->dot[MQ_ISA_AVX512]);
+        arithmetic(bench, "int8 dot", "vnni", dot_vnni, 128, "GOP/s", &bench->dot[MQ_ISA_AVX512]);
 #endif
     memory(bench);
     disk(bench);

@@ -3,6 +3,7 @@
 
 #include <omp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,32 +39,46 @@ struct bench_rate bench_summary(double *values, size_t n)
     qsort(values, n, sizeof *values, compare);
     const double median = (values[n / 2] + values[(n - 1) / 2]) / 2;
     const double quartiles = values[n - 1 - n / 4] - values[n / 4];
-    return (struct bench_rate){median, median > 0 ? quartiles / median : 0};
+    return (struct bench_rate){median, median > 0 ? quartiles / median : 0, 0};
+}
+
+/* Units per second of all threads, each of which works for at least `seconds`. */
+static double run_once(unsigned threads, double seconds, double units, bench_work *work,
+                       void *argument)
+{
+    double sum = 0;
+#pragma omp parallel num_threads((int)threads) reduction(+ : sum)
+    {
+        const unsigned thread = (unsigned)omp_get_thread_num();
+        const double start = seconds_of(CLOCK_THREAD_CPUTIME_ID);
+        double elapsed, calls = 0;
+        do {
+            work(argument, thread);
+            calls++;
+            elapsed = seconds_of(CLOCK_THREAD_CPUTIME_ID) - start;
+        } while (elapsed < seconds);
+        sum += calls * units / elapsed;
+    }
+    return sum;
 }
 
 struct bench_rate bench_measure(const struct bench *bench, unsigned threads, double units,
-                                bench_work *work, void *argument)
+                                bench_work *work, void *argument, const struct bench_peak *peak)
 {
-    double rates[MAX_REPEATS];
-    const int repeats = bench->repeats < MAX_REPEATS ? bench->repeats : MAX_REPEATS;
-    for (int repeat = -1; repeat < repeats; repeat++) { /* the first warms caches and pages */
-        double sum = 0;
-#pragma omp parallel num_threads((int)threads) reduction(+ : sum)
-        {
-            const unsigned thread = (unsigned)omp_get_thread_num();
-            const double start = seconds_of(CLOCK_THREAD_CPUTIME_ID);
-            double elapsed, calls = 0;
-            do {
-                work(argument, thread);
-                calls++;
-                elapsed = seconds_of(CLOCK_THREAD_CPUTIME_ID) - start;
-            } while (repeat >= 0 && elapsed < bench->seconds);
-            sum += calls * units / elapsed;
-        }
-        if (repeat >= 0)
-            rates[repeat] = sum;
+    double rates[MAX_REPEATS], shares[MAX_REPEATS];
+    const size_t repeats = bench->repeats < MAX_REPEATS ? (size_t)bench->repeats : MAX_REPEATS;
+    const bool has_peak = peak && peak->work;
+    run_once(threads, 0, units, work, argument); /* warms caches and pages */
+    for (size_t i = 0; i < repeats; i++) {
+        rates[i] = run_once(threads, bench->seconds, units, work, argument);
+        if (has_peak)
+            shares[i] =
+                rates[i] / run_once(threads, bench->seconds / 4, peak->units, peak->work, NULL);
     }
-    return bench_summary(rates, (size_t)repeats);
+    struct bench_rate rate = bench_summary(rates, repeats);
+    if (has_peak)
+        rate.of_peak = bench_summary(shares, repeats).median;
+    return rate;
 }
 
 void *bench_memory(size_t bytes)

@@ -155,7 +155,7 @@ static double eval(struct bench *bench, const struct mq_context *context,
     const double operations =
         2e-9 * (products_per_token(hp) - 0.5 * hp->hidden * hp->vocab) * tokens;
     const bool int8 = compute == MQ_COMPUTE_INT8;
-    const double peak = (int8 ? bench->dot : bench->fma)[context->isa][1];
+    const double peak = (int8 ? bench->dot : bench->fma)[context->isa].all;
     char name[40];
     snprintf(name, sizeof name, "eval %s, %s", mq_compute_name(compute), weights);
     add(bench, name, tokens / t.processor, "tokens/s",

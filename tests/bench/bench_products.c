@@ -87,16 +87,16 @@ static void quantize(void *argument, unsigned thread)
 }
 
 static double add(struct bench *bench, const char *group, const char *name, const char *isa,
-                  unsigned threads, struct bench_rate rate, const char *unit, double peak,
-                  const char *peak_name, double scalar)
+                  unsigned threads, struct bench_rate rate, const char *unit, const char *peak,
+                  double scalar)
 {
     struct bench_row row = {.isa = isa,
                             .threads = threads,
                             .rate = rate.median,
                             .spread = rate.spread,
                             .unit = unit,
-                            .of_peak = peak > 0 ? rate.median / peak : 0,
-                            .peak = peak_name,
+                            .of_peak = rate.of_peak,
+                            .peak = peak,
                             .vs_scalar = scalar > 0 ? rate.median / threads / scalar : 0};
     snprintf(row.group, sizeof row.group, "%s", group);
     snprintf(row.name, sizeof row.name, "%s", name);
@@ -123,10 +123,10 @@ static void measure(struct bench *bench, struct work *w, const char *shape, bool
         w->tokens = isa == MQ_ISA_GENERIC ? 8 : TOKENS; /* the reference is slow */
         if (int8) {
             const struct bench_rate rate =
-                bench_measure(bench, 1, 1e-6 * TOKENS * (double)w->k, quantize, w);
+                bench_measure(bench, 1, 1e-6 * TOKENS * (double)w->k, quantize, w, NULL);
             if (isa == (int)best && w->k < MAX_K && !from_blocks)
                 add(bench, "gemm", "int8: quantize activations", w->int8->name, 1, rate,
-                    "Mvalues/s", 0, NULL, 0);
+                    "Mvalues/s", NULL, 0);
         }
         for (unsigned t = 0; t < bench->threads; t++)
             for (size_t r = 0; int8 && r < ROWS; r += MQ_PANEL)
@@ -135,11 +135,11 @@ static void measure(struct bench *bench, struct work *w, const char *shape, bool
             const unsigned threads = all ? bench->threads : 1;
             const double operations = 2e-9 * (double)w->tokens * ROWS * (double)w->k;
             const struct bench_rate rate =
-                bench_measure(bench, threads, operations, int8 ? multiply_int8 : multiply_f32, w);
+                bench_measure(bench, threads, operations, int8 ? multiply_int8 : multiply_f32, w,
+                              &(int8 ? bench->dot : bench->fma)[isa]);
             scalar = isa == MQ_ISA_GENERIC ? rate.median : scalar;
             add(bench, "gemm", name, int8 ? w->int8->name : mq_isa_name(w->isa), threads, rate,
-                int8 ? "GOP/s" : "GFLOP/s", (int8 ? bench->dot : bench->fma)[isa][all],
-                int8 ? "int8 dot" : "f32 fused multiply-add", scalar);
+                int8 ? "GOP/s" : "GFLOP/s", int8 ? "int8 dot" : "f32 fused multiply-add", scalar);
         }
     }
 }

@@ -38,7 +38,7 @@ static void print_row(const struct bench *bench, const struct bench_row *row)
 {
     const struct bench_row *before = row == bench->rows ? NULL : row - 1;
     if (!before || strcmp(before->group, row->group) != 0)
-        printf("\n%-33s%-8s%3s %20s %7s %6s\n", row->group, "variant", "thr", "rate   +-",
+        printf("\n%-32s%-8s%3s %21s %7s %6s\n", row->group, "variant", "thr", "rate   +-",
                "of peak", "x ref");
     char rate[32], spread[16] = "", peak[16] = "", reference[16] = "";
     snprintf(rate, sizeof rate, row->rate < 99.5 ? "%.3g %s" : "%.0f %s", row->rate, row->unit);
@@ -48,7 +48,7 @@ static void print_row(const struct bench *bench, const struct bench_row *row)
         snprintf(peak, sizeof peak, "%.1f%%", 100 * row->of_peak);
     if (row->vs_scalar > 0)
         snprintf(reference, sizeof reference, "%.1f", row->vs_scalar);
-    printf("  %-31.31s%-8s%3u %16s %3s %7s %6s\n", row->name, row->isa ? row->isa : "",
+    printf("  %-30.30s%-8s%3u %16s %4s %7s %6s\n", row->name, row->isa ? row->isa : "",
            row->threads, rate, spread, peak, reference);
     fflush(stdout);
 }
