@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 . scripts/setup.sh
 moeq_setup build
-moeq_build build -DMOEQ_BENCH=ON | tail -n 1 >&2
+moeq_build build -DMOEQ_TESTS=OFF -DMOEQ_BENCH=ON | tail -n 1 >&2
 for ((i = 1; i < $#; i++)); do
     if [ "${!i}" = --full-width ]; then
         next=$((i + 1))
