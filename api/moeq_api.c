@@ -229,7 +229,7 @@ moeq_status moeq_eval(const moeq_model *model, const moeq_text *caller, const mo
     MQ_TRY(job_begin(&job, options, err));
     MQ_TRY(read_text(caller, &text, &protocol, err));
     moeq_status status =
-        mq_eval_text(&job.context, model->view, text.path, &protocol, &result, err);
+        mq_eval_text(&job.context, model->view, text.path, &protocol, MQ_COMPUTE_F32, &result, err);
     if (status == MOEQ_OK)
         status = take_json(mq_eval_json(&result), report, err);
     mq_eval_result_free(&result);

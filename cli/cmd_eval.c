@@ -13,12 +13,14 @@ static enum mq_exit eval_text(const struct mq_options *options, struct mq_job_ui
 {
     struct mq_protocol_options protocol;
     struct mq_eval_result result = {0};
+    enum mq_compute compute;
     moeq_error err = {0};
-    if (!mq_option_protocol("eval", options, &protocol))
+    if (!mq_option_protocol("eval", options, &protocol) ||
+        !mq_option_compute("eval", options, &compute))
         return MQ_EXIT_USAGE;
     const double start = mq_now_seconds();
     const moeq_status status =
-        mq_eval_text(&ui->context, view, options->text, &protocol, &result, &err);
+        mq_eval_text(&ui->context, view, options->text, &protocol, compute, &result, &err);
     mq_job_end(ui);
     if (status != MOEQ_OK)
         return mq_report(&err);
@@ -29,7 +31,8 @@ static enum mq_exit eval_text(const struct mq_options *options, struct mq_job_ui
         const struct mq_perplexity *p = &result.perplexity;
         const double seconds = mq_now_seconds() - start;
         char time[32];
-        printf("%s on %s\n", view->path, options->text);
+        printf("%s on %s%s\n", view->path, options->text,
+               compute == MQ_COMPUTE_INT8 ? " (int8 products)" : "");
         mq_print_protocol(&result.text);
         printf("  perplexity %.5f ± %.5f (NLL %.6f ± %.6f nats a token)\n", p->ppl.value, p->ppl.se,
                p->nll.value, p->nll.se);
@@ -47,9 +50,13 @@ static enum mq_exit eval_dump(const struct mq_options *options, struct mq_job_ui
 {
     moeq_error err = {0};
     struct mq_dump_result result = {0};
+    enum mq_compute compute;
+    if (!mq_option_compute("eval", options, &compute))
+        return MQ_EXIT_USAGE;
     const struct mq_dump_options how = {.ids_path = options->ids,
                                         .output_path = options->dump,
-                                        .hidden = options->dump_hidden};
+                                        .hidden = options->dump_hidden,
+                                        .compute = compute};
     const moeq_status status = mq_eval_dump(&ui->context, view, &how, &result, &err);
     mq_job_end(ui);
     if (status != MOEQ_OK)

@@ -66,11 +66,14 @@ enum mq_exit mq_cmd_sweep(const struct mq_options *options)
     struct sweep_arms a = {0};
     struct mq_sweep_options sweep = {.swap = options->swap, .noise_floor = options->noise_floor};
     struct mq_job_ui ui;
-    if (!mq_option_protocol("sweep", options, &sweep.protocol) || !parse_levels(options, &a) ||
+    enum mq_compute compute;
+    if (!mq_option_protocol("sweep", options, &sweep.protocol) ||
+        !mq_option_compute("sweep", options, &compute) || !parse_levels(options, &a) ||
         !mq_job_begin(options, &ui)) {
         free_arms(&a, options);
         return MQ_EXIT_USAGE;
     }
+    sweep.int8 = compute == MQ_COMPUTE_INT8;
     moeq_error err = {0};
     struct mq_view *view = NULL;
     struct mq_sweep_result result = {0};

@@ -36,7 +36,7 @@ struct mq_options {
     struct mq_option_list tensor, report;
     bool dry_run, force, tensors;
     /* text and evaluation */
-    const char *text, *string, *jsonl, *ids, *dump, *protocol;
+    const char *text, *string, *jsonl, *ids, *dump, *protocol, *compute;
     uint64_t tokens, context;
     bool dump_hidden, no_bos, decode, swap, noise_floor;
     /* fit */

@@ -52,7 +52,7 @@ const struct mq_command mq_commands[] = {
             "weights and the tokens' states, never the model (--memory, default half of the\n"
             "machine's). With --text: the perplexity. With --ids and --dump: logits, router\n"
             "logits, chosen experts and their weights for given token ids, as safetensors.",
-        .options = "text ids dump dump-hidden protocol context tokens",
+        .options = "text ids dump dump-hidden protocol context tokens compute",
         .examples = "  moeq eval mixtral.moeq --text wiki.txt --protocol full\n"
                     "  moeq eval DIR --ids ids.safetensors --dump out.safetensors",
         .positional_min = 1,
@@ -70,7 +70,7 @@ const struct mq_command mq_commands[] = {
             "(.html), or Markdown for a pull request (.md). Memory as in eval (--memory,\n"
             "default half of the machine's).",
         .options = "text levels attention embeddings tensor effort protocol context tokens swap "
-                   "noise-floor report",
+                   "noise-floor compute report",
         .examples = "  moeq sweep Mixtral-8x7B-v0.1 --text wiki.txt --levels q8_0,q4_k,q3_k \\\n"
                     "      --report sweep.html",
         .positional_min = 1,

@@ -6,13 +6,23 @@
 bool mq_option_protocol(const char *command, const struct mq_options *options,
                         struct mq_protocol_options *protocol)
 {
-    *protocol = (struct mq_protocol_options){.context = options->context,
-                                             .max_tokens = options->tokens};
+    *protocol =
+        (struct mq_protocol_options){.context = options->context, .max_tokens = options->tokens};
     if (options->protocol && !mq_protocol_find(options->protocol, &protocol->protocol)) {
         mq_usage(command, "--protocol '%s': expected half or full", options->protocol);
         return false;
     }
     return true;
+}
+
+bool mq_option_compute(const char *command, const struct mq_options *options,
+                       enum mq_compute *compute)
+{
+    *compute = MQ_COMPUTE_F32;
+    if (!options->compute || mq_compute_find(options->compute, compute))
+        return true;
+    mq_usage(command, "--compute '%s': expected f32 or int8", options->compute);
+    return false;
 }
 
 void mq_print_protocol(const struct mq_text_windows *text)

@@ -3,11 +3,16 @@
 #define MQ_EVAL_OPTIONS_H
 
 #include "command.h"
+#include "compute.h"
 #include "protocol.h"
 
 /* --protocol, --context and --tokens. False after a message. */
 bool mq_option_protocol(const char *command, const struct mq_options *options,
                         struct mq_protocol_options *protocol);
+
+/* --compute; f32 unless given. False after a message. */
+bool mq_option_compute(const char *command, const struct mq_options *options,
+                       enum mq_compute *compute);
 
 /* "half protocol: 37 windows of 512 tokens, 9435 scored predictions" */
 void mq_print_protocol(const struct mq_text_windows *text);

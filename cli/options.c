@@ -66,6 +66,11 @@ static const struct option options_table[] = {
      "one more arm: the original with activations rounded to bf16: what a bf16 runtime loses "
      "without quantization",
      FIELD(noise_floor)},
+    {"compute", 0, TEXT, "f32|int8",
+     "f32 (default): the reference; int8: activations in 8 bits times the codes of quantized "
+     "weights, as most runtimes do: some three times faster. In sweep: one more row for each level, "
+     "beside f32",
+     FIELD(compute)},
     {"no-bos", 0, FLAG, NULL, "do not add special tokens", FIELD(no_bos)},
     {"decode", 0, FLAG, NULL, "print the decoded text of each token", FIELD(decode)},
     {"gpu", 0, TEXT, "NAME", "the card, such as 4090, a100-80 or 2x3090", FIELD(gpu)},

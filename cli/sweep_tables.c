@@ -37,17 +37,23 @@ static void print_memory(const struct mq_sweep_result *r)
     }
 }
 
+static void print_output(const char *name, const struct mq_arm_result *a, bool baseline)
+{
+    printf("  %-8s %8.4f %6.4f", name, a->perplexity.ppl.value, a->perplexity.ppl.se);
+    if (!baseline)
+        printf(" %9.5f %7.5f %9.5f %7.5f %8.4f %7.2f%%", a->ppl_ratio.value, a->ppl_ratio.se,
+               a->kld.mean.value, a->kld.median, a->kld.p99, 100 * a->same_top.value);
+    putchar('\n');
+}
+
 static void print_quality(const struct mq_sweep_result *r)
 {
     printf("\nOutput     %8s %7s %9s %8s %9s %7s %8s %8s\n", "PPL", "± se", "PPL ratio", "± se",
            "KLD mean", "median", "99 %", "same top");
     for (size_t i = 0; i < r->rows_count; i++) {
-        const struct mq_arm_result *a = &r->rows[i].result;
-        printf("  %-8s %8.4f %6.4f", row_name(r, i), a->perplexity.ppl.value, a->perplexity.ppl.se);
-        if (i)
-            printf(" %9.5f %7.5f %9.5f %7.5f %8.4f %7.2f%%", a->ppl_ratio.value, a->ppl_ratio.se,
-                   a->kld.mean.value, a->kld.median, a->kld.p99, 100 * a->same_top.value);
-        putchar('\n');
+        print_output(row_name(r, i), &r->rows[i].result, i == 0);
+        if (r->rows[i].int8)
+            print_output("  int8", r->rows[i].int8, false);
     }
 }
 
@@ -85,8 +91,11 @@ static void print_routing(const struct mq_sweep_result *r, bool layers)
     const struct mq_hparams *h = &r->view->hparams;
     printf("\nRouting   %9s %7s %7s %7s %7s %7s %7s %9s\n", "exact set", "overlap", "top-1",
            "weight", "CR1 all", "CR2 any", "CR3 1/2", "router KL");
-    for (size_t i = 1; i < r->rows_count; i++)
+    for (size_t i = 1; i < r->rows_count; i++) {
         print_estimates(row_name(r, i), &r->rows[i].result.routing.overall);
+        if (r->rows[i].int8)
+            print_estimates("  int8", &r->rows[i].int8->routing.overall);
+    }
     const struct mq_routing_figures chance = mq_routing_chance(h->experts, h->top_k);
     print_rates("chance", chance.metric);
     for (size_t i = 1; layers && i < r->rows_count; i++)

@@ -14,6 +14,10 @@
                                    uint8_t *blocks);                                      \
     void mq_##codec##_decode_##isa(const uint8_t *blocks, size_t n, float *weights);
 
+#define MQ_DECLARE_UNPACK(codec, isa)                                                      \
+    void mq_##codec##_unpack_##isa(const uint8_t *blocks, size_t n, int8_t *codes,         \
+                                   float *scales, float *mins);
+
 #define MQ_DECLARE_CODECS(isa)  \
     MQ_DECLARE_CODEC(q8_0, isa) \
     MQ_DECLARE_CODEC(q4_k, isa) \
@@ -21,6 +25,9 @@
     MQ_DECLARE_CODEC(f32, isa)  \
     MQ_DECLARE_CODEC(f16, isa)  \
     MQ_DECLARE_CODEC(bf16, isa) \
+    MQ_DECLARE_UNPACK(q8_0, isa) \
+    MQ_DECLARE_UNPACK(q4_k, isa) \
+    MQ_DECLARE_UNPACK(q3_k, isa) \
     size_t mq_not_finite_##isa(const float *weights, size_t n);
 
 MQ_DECLARE_CODECS(generic)

@@ -11,6 +11,7 @@
 #define VARIANTS(name) {name##_generic, name##_generic, name##_generic}
 #endif
 #define CODEC(codec) .encode = VARIANTS(mq_##codec##_encode), .decode = VARIANTS(mq_##codec##_decode)
+#define UNPACK(codec) .unpack = VARIANTS(mq_##codec##_unpack)
 /* clang-format on */
 
 /* Rows that the tails of others use. */
@@ -23,21 +24,26 @@ const struct mq_level mq_levels[] = {
                   .block_weights = 32,
                   .block_bytes = 34,
                   .quantized = true,
-                  CODEC(q8_0)},
+                  CODEC(q8_0),
+                  UNPACK(q8_0)},
     {.name = "q4_k",
      .alias = "q4",
      .description = "4-bit codes, 6-bit scale and minimum per 32 weights: 4.5 bits per weight",
      .block_weights = 256,
      .block_bytes = 144,
      .quantized = true,
-     CODEC(q4_k)},
+     CODEC(q4_k),
+     UNPACK(q4_k),
+     .has_mins = true,
+     .has_nibbles = true},
     {.name = "q3_k",
      .alias = "q3",
      .description = "3-bit codes, 6-bit scale per 16 weights: 3.4375 bits per weight",
      .block_weights = 256,
      .block_bytes = 110,
      .quantized = true,
-     CODEC(q3_k)},
+     CODEC(q3_k),
+     UNPACK(q3_k)},
     {.name = "f32",
      .description = "IEEE single precision: 32 bits per weight",
      .block_weights = 1,
@@ -155,6 +161,28 @@ void mq_level_decode_rows(const struct mq_level *level, enum mq_isa isa, const u
         f16->decode[isa](bytes, s.f16_weights, weights);
         weights += s.f16_weights;
         bytes += blocks_bytes(f16, s.f16_weights);
+    }
+}
+
+void mq_level_unpack_rows(const struct mq_level *level, enum mq_isa isa, const uint8_t *bytes,
+                          size_t rows, size_t cols, int8_t *codes, float *scales, float *mins,
+                          float *tails)
+{
+    const struct mq_level *q8_0 = &mq_levels[ROW_Q8_0], *f16 = &mq_levels[ROW_F16];
+    const struct segments s = segments_of(level, cols);
+    for (size_t r = 0; r < rows; r++) {
+        const uint64_t parts[2] = {s.block_weights, s.q8_0_weights};
+        for (int i = 0; i < 2; i++) {
+            const struct mq_level *part = i ? q8_0 : level;
+            part->unpack[isa](bytes, parts[i], codes, scales, mins);
+            bytes += blocks_bytes(part, parts[i]);
+            codes += parts[i];
+            scales += parts[i] / 32;
+            mins += parts[i] / 32;
+        }
+        f16->decode[isa](bytes, s.f16_weights, tails);
+        bytes += blocks_bytes(f16, s.f16_weights);
+        tails += s.f16_weights;
     }
 }
 

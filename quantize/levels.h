@@ -22,11 +22,17 @@ struct mq_level {
     const char *alias;       /* "q4"; NULL if there is none */
     const char *description; /* one line for --help */
     uint32_t block_weights, block_bytes;
-    bool quantized;          /* false: f32, f16, bf16, where a block is one weight */
+    bool quantized; /* false: f32, f16, bf16, where a block is one weight */
     /* Encodes or decodes n weights, n a multiple of block_weights, with one kernel variant. */
     void (*encode[MQ_ISA_COUNT])(const float *weights, size_t n, enum mq_effort effort,
                                  uint8_t *blocks);
     void (*decode[MQ_ISA_COUNT])(const uint8_t *blocks, size_t n, float *weights);
+    /* The same weights as integers: weights[i] = scales[i / 32] * codes[i] - mins[i / 32], exactly;
+     * mins are all 0 unless has_mins; the codes of its blocks (not of a row's tail) are in 0..15 if
+     * has_nibbles. NULL if not quantized. */
+    void (*unpack[MQ_ISA_COUNT])(const uint8_t *blocks, size_t n, int8_t *codes, float *scales,
+                                 float *mins);
+    bool has_mins, has_nibbles;
 };
 
 /* The table; a level's index is stable within one build only. */
@@ -50,6 +56,12 @@ void mq_level_encode_rows(const struct mq_level *level, enum mq_isa isa, enum mq
                           const float *weights, size_t rows, size_t cols, uint8_t *bytes);
 void mq_level_decode_rows(const struct mq_level *level, enum mq_isa isa, const uint8_t *bytes,
                           size_t rows, size_t cols, float *weights);
+
+/* Rows of a quantized level as integers: codes [rows][cols - cols % 32], scales and mins
+ * [rows][cols / 32], and the last cols % 32 weights as floats [rows][cols % 32]. */
+void mq_level_unpack_rows(const struct mq_level *level, enum mq_isa isa, const uint8_t *bytes,
+                          size_t rows, size_t cols, int8_t *codes, float *scales, float *mins,
+                          float *tails);
 
 /* Index of the first NaN or infinity among n weights, or n if all are finite. */
 size_t mq_first_not_finite(enum mq_isa isa, const float *weights, size_t n);

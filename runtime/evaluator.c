@@ -20,16 +20,26 @@ static bool any_dense(const struct mq_arm *arm)
     return false;
 }
 
-/* The largest of all products. A weight takes at most 4 bytes in any storage. */
-static struct mq_linear_sizes product_sizes(const struct mq_hparams *hp, size_t arms)
+static size_t int8_arms(const struct mq_arm *arms, size_t count)
 {
+    size_t n = 0;
+    for (size_t a = 0; a < count; a++)
+        n += arms[a].compute == MQ_COMPUTE_INT8;
+    return n;
+}
+
+/* The largest of all products. A weight takes at most 4 bytes in any storage. */
+static struct mq_linear_sizes product_sizes(const struct mq_arm *arms, size_t count)
+{
+    const struct mq_hparams *hp = &arms[0].view->hparams;
     const uint64_t q = (uint64_t)hp->heads * hp->head_dim;
     const uint64_t cols = mq_max_u64(mq_max_u64(hp->hidden, hp->ffn), q);
     return (struct mq_linear_sizes){
         .rows = mq_max_u64(mq_max_u64(cols, hp->vocab), hp->experts),
         .cols = cols,
         .row_bytes = 4 * cols + 64,
-        .arms = arms,
+        .arms = count,
+        .int8 = int8_arms(arms, count) > 0,
     };
 }
 
@@ -43,13 +53,14 @@ struct mq_evaluation_memory mq_evaluation_memory(const struct mq_context *contex
     if (arms_count == 0)
         return memory;
     const struct mq_hparams *hp = &arms[0].view->hparams;
-    const struct mq_linear_sizes sizes = product_sizes(hp, arms_count);
+    const struct mq_linear_sizes sizes = product_sizes(arms, arms_count);
     memory.fixed_bytes = mq_linear_bytes(context, &sizes) +
                          mq_attention_bytes(context, hp, windows->length) +
                          (4 * (uint64_t)hp->hidden + 64) * (context->threads + 1u);
-    memory.window_bytes =
-        arms_count * mq_pass_sizes(hp, any_dense(&arms[0]), windows->length).arm_bytes +
-        windows->length * sizeof(size_t);
+    const struct mq_pass_sizes pass = mq_pass_sizes(hp, any_dense(&arms[0]), windows->length);
+    memory.window_bytes = arms_count * pass.arm_bytes +
+                          int8_arms(arms, arms_count) * pass.int8_bytes +
+                          windows->length * sizeof(size_t);
     uint64_t budget = context->memory_bytes;
     if (budget == 0)
         budget = mq_physical_memory_bytes() / 2;
@@ -109,7 +120,7 @@ moeq_status mq_evaluate(const struct mq_context *context, const struct mq_arm *a
     pass.weights_total = pass.passes * weights_of_a_pass(arms[0].view, observer->on_logits != NULL);
 
     moeq_status status;
-    const struct mq_linear_sizes sizes = product_sizes(hp, arms_count);
+    const struct mq_linear_sizes sizes = product_sizes(arms, arms_count);
     MQ_TRY_OUT(mq_linear_create(context, &sizes, &pass.linear, err));
     MQ_TRY_OUT(mq_attention_create(context, hp, windows->length, &pass.attention, err));
     MQ_TRY_OUT(mq_pass_create(&pass, arms, step, err));

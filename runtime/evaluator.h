@@ -13,6 +13,7 @@
 #ifndef MQ_EVALUATOR_H
 #define MQ_EVALUATOR_H
 
+#include "compute.h"
 #include "context.h"
 #include "levels.h"
 #include "model_view.h"
@@ -53,6 +54,11 @@ struct mq_arm {
      * keeps in f32 stays f32: sums within a product, norms, attention from rotating q and k to its
      * weighted sum, silu, the router's softmax, the experts' weights and the sum over experts. */
     bool bf16_activations;
+    /* MQ_COMPUTE_INT8: products with weights that are quantized (by `levels` or as stored) are those
+     * of int8.h, except the router's; also the same bits everywhere. All else is as for f32:
+     * embeddings, norms, attention from q and k to its weighted sum, and weights stored as f32, f16
+     * or bf16. */
+    enum mq_compute compute;
 };
 
 /* Token windows: `count` sequences of `length` ids each, evaluated independently (positions from

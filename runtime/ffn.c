@@ -92,6 +92,7 @@ static moeq_status route(struct mq_pass *pass, int32_t layer, moeq_error *err)
         pass->products[a].x = pass->arms[a].x;
         pass->products[a].ldx = s->ldh;
         pass->products[a].y = pass->arms[a].router_logits;
+        pass->products[a].compute = MQ_COMPUTE_F32; /* small, and choices hang on it */
         pass->products[a].ldy = s->experts;
     }
     MQ_TRY(mq_pass_apply(pass, MQ_LINEAR_STORE, err));

@@ -9,6 +9,7 @@
 
 #include "checked.h"
 #include "error.h"
+#include "int8.h"
 #include "kernels.h"
 #include "round_bf16.h"
 
@@ -24,17 +25,26 @@
  * micro-kernels' 6 and 14 tokens; 504 * 128 floats = 252 KiB. */
 #define CHUNK_TOKENS 504
 
+/* A matrix as integers: see mq_level_unpack_rows; packed, in panels of MQ_PANEL rows. */
+struct int8_rows {
+    int8_t *codes;
+    float *scales, *mins, *tails;
+};
+
 struct thread_scratch {
-    float *rows;      /* decoded rows of a task: [MAX_PANELS * MQ_PANEL][cols] */
-    float *quantized; /* [MQ_PANEL][cols] after encoding and decoding */
-    float *packed;    /* [MAX_PANELS][cols][MQ_PANEL] */
-    float *product;   /* [CHUNK_TOKENS][MAX_PANELS * MQ_PANEL] */
-    uint8_t *bytes;   /* [MQ_PANEL][row_bytes] */
+    float *rows;               /* decoded rows of a task: [MAX_PANELS * MQ_PANEL][cols] */
+    float *quantized;          /* [MQ_PANEL][cols] after encoding and decoding */
+    float *packed;             /* [MAX_PANELS][cols][MQ_PANEL] */
+    float *product;            /* [CHUNK_TOKENS][MAX_PANELS * MQ_PANEL] */
+    uint8_t *bytes;            /* [MQ_PANEL][row_bytes] */
+    struct int8_rows unpacked; /* [MQ_PANEL] rows; this and the next only if any arm wants it */
+    struct int8_rows integers; /* [MAX_PANELS], packed */
 };
 
 struct mq_linear {
     const struct mq_context *context;
     const struct mq_kernels *kernels;
+    const struct mq_int8_kernels *int8;
     struct mq_linear_sizes sizes;
     struct thread_scratch *threads; /* [context->threads] */
     double *squares;                /* [arms][rows][2]: error and weights per row */
@@ -43,12 +53,39 @@ struct mq_linear {
 
 /* Offsets of the scratch arrays in one allocation. */
 struct layout {
-    uint64_t rows, quantized, packed, product, bytes, thread_bytes, total;
+    uint64_t rows, quantized, packed, product, bytes;
+    struct int8_layout {
+        uint64_t codes, scales, mins, tails;
+    } unpacked, integers;
+    uint64_t thread_bytes, total;
 };
+
+/* Room for `rows` rows with together n weights, from *at on. */
+static struct int8_layout lay_out_int8(uint64_t n, uint64_t rows, uint64_t *at)
+{
+    struct int8_layout l;
+    const uint64_t scales = mq_round_up(n / MQ_INT8_BLOCK * sizeof(float), 64);
+    l.codes = *at;
+    l.scales = l.codes + mq_round_up(n, 64);
+    l.mins = l.scales + scales;
+    l.tails = l.mins + scales;
+    *at = l.tails + rows * MQ_INT8_BLOCK * sizeof(float);
+    return l;
+}
+
+static struct int8_rows int8_rows_at(char *base, const struct int8_layout *l)
+{
+    return (struct int8_rows){
+        .codes = (int8_t *)(base + l->codes),
+        .scales = (float *)(void *)(base + l->scales),
+        .mins = (float *)(void *)(base + l->mins),
+        .tails = (float *)(void *)(base + l->tails),
+    };
+}
 
 static struct layout lay_out(const struct mq_context *context, const struct mq_linear_sizes *sizes)
 {
-    struct layout l;
+    struct layout l = {0};
     uint64_t at = 0;
     /* mq_linear_apply packs one panel of any width, and more of them up to MAX_PACKED_BYTES */
     const uint64_t panel = MQ_PANEL * sizes->cols;
@@ -61,6 +98,10 @@ static struct layout lay_out(const struct mq_context *context, const struct mq_l
     TAKE(product, (uint64_t)CHUNK_TOKENS * MAX_PANELS * MQ_PANEL * sizeof(float));
     TAKE(bytes, MQ_PANEL * sizes->row_bytes);
 #undef TAKE
+    if (sizes->int8) {
+        l.unpacked = lay_out_int8(panel, MQ_PANEL, &at);
+        l.integers = lay_out_int8(floats, MAX_PANELS * MQ_PANEL, &at);
+    }
     l.thread_bytes = mq_round_up(at, 4096);
     l.total = l.thread_bytes * context->threads + sizes->arms * sizes->rows * 2 * sizeof(double);
     return l;
@@ -86,6 +127,7 @@ moeq_status mq_linear_create(const struct mq_context *context, const struct mq_l
     }
     r->context = context;
     r->kernels = mq_kernels_get(context->isa);
+    r->int8 = mq_int8_kernels_get(context->isa);
     r->sizes = *sizes;
     char *at = r->memory;
     for (unsigned t = 0; t < context->threads; t++, at += l.thread_bytes) {
@@ -95,6 +137,8 @@ moeq_status mq_linear_create(const struct mq_context *context, const struct mq_l
             .packed = (float *)(void *)(at + l.packed),
             .product = (float *)(void *)(at + l.product),
             .bytes = (uint8_t *)at + l.bytes,
+            .unpacked = int8_rows_at(at, &l.unpacked),
+            .integers = int8_rows_at(at, &l.integers),
         };
     }
     r->squares = (double *)(void *)at;
@@ -128,21 +172,29 @@ uint64_t mq_weights_row_bytes(const struct mq_weights *weights)
                       weights->level ? mq_level_row_bytes(weights->level, cols) : 0);
 }
 
-/* Fails if one of the values is not finite; `what` says where it came from. */
+/* Fails if one of the values is not finite, each of which belongs to `step` columns, per_row of
+ * them to a row; `what` says where they came from. */
+static moeq_status check_values(const struct mq_weights *weights, enum mq_isa isa, uint64_t row,
+                                uint64_t count, const float *values, uint64_t per_row,
+                                uint64_t step, const char *what, moeq_error *err)
+{
+    const struct mq_tensor *tensor = weights->tensor;
+    const size_t n = count * per_row, bad = mq_first_not_finite(isa, values, n);
+    if (bad == n)
+        return MOEQ_OK;
+    const uint64_t bad_row = row + bad / per_row;
+    return mq_fail_tensor(err, MOEQ_MALFORMED, weights->view->files[tensor->file].file.path,
+                          tensor->name, tensor->offset + bad_row * tensor->row_bytes,
+                          "row %llu, column %llu %s: expected a finite weight, found %g",
+                          (unsigned long long)bad_row, (unsigned long long)(bad % per_row * step),
+                          what, (double)values[bad]);
+}
+
 static moeq_status check_finite(const struct mq_weights *weights, enum mq_isa isa, uint64_t row,
                                 uint64_t count, const float *rows, const char *what,
                                 moeq_error *err)
 {
-    const struct mq_tensor *tensor = weights->tensor;
-    const size_t n = count * tensor->cols, bad = mq_first_not_finite(isa, rows, n);
-    if (bad == n)
-        return MOEQ_OK;
-    const uint64_t bad_row = row + bad / tensor->cols;
-    return mq_fail_tensor(err, MOEQ_MALFORMED, weights->view->files[tensor->file].file.path,
-                          tensor->name, tensor->offset + bad_row * tensor->row_bytes,
-                          "row %llu, column %llu %s: expected a finite weight, found %g",
-                          (unsigned long long)bad_row, (unsigned long long)(bad % tensor->cols),
-                          what, (double)rows[bad]);
+    return check_values(weights, isa, row, count, rows, weights->tensor->cols, 1, what, err);
 }
 
 static moeq_status read_rows(const struct mq_weights *weights, enum mq_isa isa, uint64_t row,
@@ -209,15 +261,88 @@ struct job {
     size_t task_rows;
 };
 
+/* Whether an arm's product is one of integers: its weights have codes. */
+static bool is_int8(const struct mq_linear_arm *arm)
+{
+    const struct mq_weights *w = &arm->weights;
+    return arm->compute == MQ_COMPUTE_INT8 && (w->level ? w->level : w->storage)->unpack[0];
+}
+
+/* A token's codes are padded for the same reason as rows of floats (MQ_ROW_PAD). */
+static uint64_t int8_stride(uint64_t cols)
+{
+    return mq_round_up(cols, 64) + 64;
+}
+
+uint64_t mq_linear_int8_bytes(uint64_t cols)
+{
+    return int8_stride(cols) + mq_round_up(cols / MQ_INT8_BLOCK * sizeof(struct mq_int8_block), 64);
+}
+
+/* Where quantize_tokens leaves an arm's tokens, from token `first` on. */
+static struct mq_int8_tokens int8_tokens(const struct job *job, const struct mq_linear_arm *arm,
+                                         size_t first)
+{
+    const size_t stride = int8_stride(job->cols), blocks = job->cols / MQ_INT8_BLOCK;
+    const char *after = (const char *)arm->int8 + arm->tokens * stride;
+    return (struct mq_int8_tokens){
+        .codes = (const int8_t *)arm->int8 + first * stride,
+        .blocks = (const struct mq_int8_block *)(const void *)after + first * blocks,
+        .codes_stride = stride,
+        .blocks_stride = blocks,
+    };
+}
+
+static void quantize_tokens(const struct job *job, const struct mq_linear_arm *arm)
+{
+    const struct mq_int8_tokens t = int8_tokens(job, arm, 0);
+    const size_t k = job->cols - job->cols % MQ_INT8_BLOCK;
+#pragma omp parallel for num_threads((int)job->linear->context->threads) schedule(static)
+    for (int64_t i = 0; i < (int64_t)arm->tokens; i++)
+        job->linear->int8->quantize(arm->x + (size_t)i * arm->ldx, k,
+                                    (int8_t *)t.codes + (size_t)i * t.codes_stride,
+                                    (struct mq_int8_block *)t.blocks + (size_t)i * t.blocks_stride);
+}
+
+/* Products of m tokens with integers: first the columns beyond the last block of 32, as floats. */
+static void product_int8(const struct job *job, const struct mq_linear_arm *arm,
+                         const struct int8_rows *w, size_t first, size_t m, size_t n, float *y,
+                         size_t ldy)
+{
+    const struct mq_level *level = arm->weights.level ? arm->weights.level : arm->weights.storage;
+    const size_t tail = job->cols % MQ_INT8_BLOCK, k = job->cols - tail;
+    const struct mq_int8_tokens tokens = int8_tokens(job, arm, first);
+    const struct mq_int8_panels panels = {
+        .codes = w->codes,
+        .scales = w->scales,
+        .mins = level->has_mins ? w->mins : NULL,
+        .nibbles = level->has_nibbles && job->cols % level->block_weights == 0,
+    };
+    if (tail)
+        job->linear->kernels->multiply(arm->x + first * arm->ldx + k, arm->ldx, m, w->tails,
+                                       tail * MQ_PANEL, tail, n, y, ldy);
+    job->linear->int8->multiply(&tokens, m, &panels, k, n, y, ldy, tail > 0);
+}
+
+/* y = products of the packed rows with the tokens [first, first + m) of an arm. */
+static void product(const struct job *job, const struct mq_linear_arm *arm,
+                    const struct thread_scratch *scratch, size_t first, size_t m, size_t n,
+                    float *y, size_t ldy)
+{
+    if (is_int8(arm))
+        product_int8(job, arm, &scratch->integers, first, m, n, y, ldy);
+    else
+        job->linear->kernels->multiply(arm->x + first * arm->ldx, arm->ldx, m, scratch->packed,
+                                       job->cols * MQ_PANEL, job->cols, n, y, ldy);
+}
+
 /* Multiplies the packed rows [row, row + n) with an arm's tokens. */
 static void multiply(const struct job *job, const struct mq_linear_arm *arm,
                      const struct thread_scratch *scratch, uint64_t row, size_t n)
 {
     const struct mq_kernels *kernels = job->linear->kernels;
-    const size_t panel_stride = job->cols * MQ_PANEL;
     if (job->output == MQ_LINEAR_STORE) {
-        kernels->multiply(arm->x, arm->ldx, arm->tokens, scratch->packed, panel_stride, job->cols,
-                          n, arm->y + row, arm->ldy);
+        product(job, arm, scratch, 0, arm->tokens, n, arm->y + row, arm->ldy);
         for (size_t i = 0; arm->bf16 && i < arm->tokens; i++)
             mq_round_bf16(arm->y + i * arm->ldy + row, n);
         return;
@@ -225,70 +350,124 @@ static void multiply(const struct job *job, const struct mq_linear_arm *arm,
     const size_t ld = MAX_PANELS * MQ_PANEL;
     for (size_t first = 0; first < arm->tokens; first += CHUNK_TOKENS) {
         const size_t left = arm->tokens - first, m = left < CHUNK_TOKENS ? left : CHUNK_TOKENS;
-        kernels->multiply(arm->x + first * arm->ldx, arm->ldx, m, scratch->packed, panel_stride,
-                          job->cols, n, scratch->product, ld);
+        product(job, arm, scratch, first, m, n, scratch->product, ld);
         for (size_t i = 0; i < m; i++) {
-            float *product = scratch->product + i * ld;
+            float *values = scratch->product + i * ld;
             if (arm->bf16)
-                mq_round_bf16(product, n);
+                mq_round_bf16(values, n);
             if (job->output == MQ_LINEAR_SILU_TIMES) {
                 float *y = arm->y + (first + i) * arm->ldy + row;
-                kernels->silu_times(y, product, n);
+                kernels->silu_times(y, values, n);
                 if (arm->bf16)
                     mq_round_bf16(y, n);
             } else {
-                kernels->add_scaled(arm->y + arm->target[first + i] * arm->ldy + row, product,
+                kernels->add_scaled(arm->y + arm->target[first + i] * arm->ldy + row, values,
                                     arm->scale[first + i], n);
             }
         }
     }
 }
 
-/* Which arms have work for, and want the errors of, the weights of arm `which`? Arms before it
- * with the same weights have done it for all. */
-static bool is_wanted(const struct job *job, size_t which, bool *measure, bool *tokens)
+/* What the arms want of some weights. */
+struct uses {
+    bool f32, int8; /* products */
+    bool measure;   /* the errors of quantizing them */
+};
+
+/* Of the weights of arm `which`: nothing if an arm before it has the same, which then did it for
+ * all. */
+static struct uses uses_of(const struct job *job, size_t which)
 {
-    *measure = *tokens = false;
+    struct uses uses = {0};
     for (size_t a = 0; a < job->count; a++) {
-        if (!mq_weights_equal(&job->arms[a].weights, &job->arms[which].weights))
+        const struct mq_linear_arm *arm = &job->arms[a];
+        if (!mq_weights_equal(&arm->weights, &job->arms[which].weights))
             continue;
         if (a < which)
-            return false;
-        *measure |= job->arms[a].measure && job->arms[a].weights.level;
-        *tokens |= job->arms[a].tokens > 0;
+            return (struct uses){0};
+        uses.measure |= arm->measure && arm->weights.level;
+        uses.int8 |= arm->tokens > 0 && is_int8(arm);
+        uses.f32 |= arm->tokens > 0 && !is_int8(arm);
     }
-    return *measure || *tokens;
+    return uses;
 }
 
-/* Reads (unless an earlier arm of the task did: `have_rows`), quantizes, packs and multiplies the
- * weights of arm `which`, for all arms that use them. */
-static moeq_status run_weights(const struct job *job, size_t which, bool measure, bool tokens,
-                               bool have_rows, const struct thread_scratch *scratch, uint64_t row,
-                               size_t n, moeq_error *err)
+static bool any_use(struct uses uses)
+{
+    return uses.f32 || uses.int8 || uses.measure;
+}
+
+/* Rows [row + p, row + p + count) in `bytes` to integers, packed. */
+static moeq_status pack_int8(const struct job *job, const struct mq_weights *weights,
+                             const uint8_t *bytes, uint64_t row, size_t p, size_t count,
+                             const struct thread_scratch *scratch, moeq_error *err)
+{
+    const struct mq_linear *linear = job->linear;
+    const enum mq_isa isa = linear->context->isa;
+    const struct mq_level *level = weights->level ? weights->level : weights->storage;
+    const char *what = weights->level ? level->name : "as stored";
+    const size_t tail = job->cols % MQ_INT8_BLOCK, k = job->cols - tail, blocks = k / MQ_INT8_BLOCK;
+    const struct int8_rows *rows = &scratch->unpacked, *packed = &scratch->integers;
+    mq_level_unpack_rows(level, isa, bytes, count, job->cols, rows->codes, rows->scales, rows->mins,
+                         rows->tails);
+    MQ_TRY(check_values(weights, isa, row + p, count, rows->scales, blocks, 32, what, err));
+    MQ_TRY(check_values(weights, isa, row + p, count, rows->mins, blocks, 32, what, err));
+    MQ_TRY(check_values(weights, isa, row + p, count, rows->tails, tail, 1, what, err));
+    /* Four codes are as wide as a float, and packing only moves floats. */
+    int8_t *codes = packed->codes + p * k;
+    linear->kernels->pack((const float *)(const void *)rows->codes, k / 4, count, k / 4,
+                          (float *)(void *)codes);
+    linear->int8->finish_pack(codes, MQ_PANEL * k);
+    linear->kernels->pack(rows->scales, blocks, count, blocks, packed->scales + p * blocks);
+    if (level->has_mins)
+        linear->kernels->pack(rows->mins, blocks, count, blocks, packed->mins + p * blocks);
+    linear->kernels->pack(rows->tails, tail, count, tail, packed->tails + p * tail);
+    return MOEQ_OK;
+}
+
+/* Makes what `uses` asks of `count` <= MQ_PANEL rows of the weights, from row + p on. `have_rows`:
+ * the source's floats are there; otherwise they are read, unless integers alone are wanted of the
+ * bytes as stored (`need_rows` is false). */
+static moeq_status prepare_panel(const struct job *job, size_t which, struct uses uses,
+                                 bool need_rows, bool have_rows,
+                                 const struct thread_scratch *scratch, uint64_t row, size_t p,
+                                 size_t count, moeq_error *err)
 {
     const struct mq_linear *linear = job->linear;
     const struct mq_weights *weights = &job->arms[which].weights;
     const enum mq_isa isa = linear->context->isa;
-    for (size_t p = 0; p < n; p += MQ_PANEL) {
-        const size_t count = n - p < MQ_PANEL ? n - p : MQ_PANEL;
-        float *rows = scratch->rows + p * job->cols;
-        const float *used = rows;
-        if (!have_rows)
-            MQ_TRY(read_rows(weights, isa, row + p, count, scratch->bytes, rows, err));
-        if (weights->level) {
-            MQ_TRY(quantize_rows(weights, isa, row + p, count, rows, scratch->bytes,
-                                 scratch->quantized, err));
-            used = scratch->quantized;
-        }
-        for (size_t r = 0; measure && r < count; r++)
-            sum_squares(rows + r * job->cols, used + r * job->cols, job->cols,
-                        linear->squares + (which * job->rows + row + p + r) * 2);
-        if (tokens)
-            linear->kernels->pack(used, job->cols, count, job->cols,
-                                  scratch->packed + p * job->cols);
+    float *rows = scratch->rows + p * job->cols;
+    const float *used = rows;
+    uint8_t *bytes = scratch->bytes;
+    if (need_rows && !have_rows)
+        MQ_TRY(read_rows(weights, isa, row + p, count, bytes, rows, err));
+    else if (uses.int8 && !weights->level)
+        MQ_TRY(mq_view_read_rows(weights->view, weights->tensor, row + p, count, bytes, err));
+    if (weights->level && (uses.f32 || uses.measure)) {
+        MQ_TRY(quantize_rows(weights, isa, row + p, count, rows, bytes, scratch->quantized, err));
+        used = scratch->quantized;
+    } else if (weights->level) {
+        mq_level_encode_rows(weights->level, isa, weights->effort, rows, count, job->cols, bytes);
     }
+    for (size_t r = 0; uses.measure && r < count; r++)
+        sum_squares(rows + r * job->cols, used + r * job->cols, job->cols,
+                    linear->squares + (which * job->rows + row + p + r) * 2);
+    if (uses.f32)
+        linear->kernels->pack(used, job->cols, count, job->cols, scratch->packed + p * job->cols);
+    return uses.int8 ? pack_int8(job, weights, bytes, row, p, count, scratch, err) : MOEQ_OK;
+}
+
+/* Prepares the weights of arm `which`, and multiplies them for all arms that use them. */
+static moeq_status run_weights(const struct job *job, size_t which, struct uses uses,
+                               bool need_rows, bool have_rows, const struct thread_scratch *scratch,
+                               uint64_t row, size_t n, moeq_error *err)
+{
+    for (size_t p = 0; p < n; p += MQ_PANEL)
+        MQ_TRY(prepare_panel(job, which, uses, need_rows, have_rows, scratch, row, p,
+                             n - p < MQ_PANEL ? n - p : MQ_PANEL, err));
     for (size_t a = which; a < job->count; a++)
-        if (job->arms[a].tokens > 0 && mq_weights_equal(&job->arms[a].weights, weights))
+        if (job->arms[a].tokens > 0 &&
+            mq_weights_equal(&job->arms[a].weights, &job->arms[which].weights))
             multiply(job, &job->arms[a], scratch, row, n);
     return MOEQ_OK;
 }
@@ -298,15 +477,21 @@ static moeq_status run_task(const struct job *job, const struct thread_scratch *
                             uint64_t row, size_t n, moeq_error *err)
 {
     for (size_t source = 0; source < job->count; source++) {
-        bool seen = false, have_rows = false, measure, tokens;
+        const struct mq_weights *weights = &job->arms[source].weights;
+        bool seen = false, need_rows = false, have_rows = false;
         for (size_t a = 0; a < source; a++)
-            seen |= same_source(&job->arms[a].weights, &job->arms[source].weights);
+            seen |= same_source(&job->arms[a].weights, weights);
+        for (size_t a = source; a < job->count; a++) {
+            const struct uses uses = uses_of(job, a);
+            need_rows |= same_source(&job->arms[a].weights, weights) &&
+                         (uses.f32 || (job->arms[a].weights.level && any_use(uses)));
+        }
         for (size_t a = source; !seen && a < job->count; a++) {
-            if (!same_source(&job->arms[a].weights, &job->arms[source].weights) ||
-                !is_wanted(job, a, &measure, &tokens))
+            const struct uses uses = uses_of(job, a);
+            if (!same_source(&job->arms[a].weights, weights) || !any_use(uses))
                 continue;
-            MQ_TRY(run_weights(job, a, measure, tokens, have_rows, scratch, row, n, err));
-            have_rows = true;
+            MQ_TRY(run_weights(job, a, uses, need_rows, have_rows, scratch, row, n, err));
+            have_rows = need_rows;
         }
     }
     return MOEQ_OK;
@@ -349,6 +534,9 @@ moeq_status mq_linear_apply(struct mq_linear *linear, enum mq_linear_output outp
     job.task_rows = panels * MQ_PANEL;
     const int64_t tasks = (int64_t)((job.rows + job.task_rows - 1) / job.task_rows);
 
+    for (size_t a = 0; a < count; a++)
+        if (arms[a].tokens > 0 && is_int8(&arms[a]))
+            quantize_tokens(&job, &arms[a]);
     moeq_status status = MOEQ_OK;
 #pragma omp parallel for num_threads((int)context->threads) schedule(dynamic)
     for (int64_t task = 0; task < tasks; task++) {

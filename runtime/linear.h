@@ -8,6 +8,7 @@
 #ifndef MQ_LINEAR_H
 #define MQ_LINEAR_H
 
+#include "compute.h"
 #include "context.h"
 #include "levels.h"
 #include "model_view.h"
@@ -46,6 +47,8 @@ struct mq_linear_arm {
     size_t ldx, tokens;
     float *y;
     size_t ldy;
+    enum mq_compute compute;
+    void *int8;             /* for MQ_COMPUTE_INT8: room for tokens * mq_linear_int8_bytes(cols) */
     bool bf16;              /* round every product, and what SILU_TIMES makes of it, to bf16 */
     const uint32_t *target; /* ADD_SCALED only */
     const float *scale;
@@ -59,8 +62,11 @@ struct mq_linear_arm {
 struct mq_linear_sizes {
     uint64_t rows, cols, row_bytes; /* largest of all; row_bytes: mq_weights_row_bytes */
     size_t arms;
+    bool int8; /* whether any arm computes so */
 };
 struct mq_linear;
+/* Bytes of one token of `cols` activations as integers: a multiple of 64. */
+uint64_t mq_linear_int8_bytes(uint64_t cols);
 uint64_t mq_linear_bytes(const struct mq_context *context, const struct mq_linear_sizes *sizes);
 moeq_status mq_linear_create(const struct mq_context *context, const struct mq_linear_sizes *sizes,
                              struct mq_linear **linear, moeq_error *err);

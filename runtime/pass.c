@@ -37,12 +37,16 @@ struct mq_pass_sizes mq_pass_sizes(const struct mq_hparams *hp, bool any_dense, 
         .tokens = tokens,
     };
     size_t work = tokens * (s.ldq + 2 * s.ldkv);
-    if (any_dense)
+    s.int8_bytes = tokens * mq_linear_int8_bytes(mq_max_u64(s.hidden, s.ldq));
+    if (any_dense) {
         work = mq_max_u64(work, tokens * s.ldf);
+        s.int8_bytes = mq_max_u64(s.int8_bytes, tokens * mq_linear_int8_bytes(hp->ffn));
+    }
     if (hp->experts) {
         const size_t share = (tokens * SLAB_SHARES * hp->top_k + hp->experts - 1) / hp->experts;
         s.slab = mq_min_u64(tokens, mq_max_u64(share, MIN_SLAB));
         work = mq_max_u64(work, tokens * s.hidden + s.slab * (s.ldh + s.ldf));
+        s.int8_bytes = mq_max_u64(s.int8_bytes, s.slab * mq_linear_int8_bytes(hp->ffn));
     }
     /* the head takes what the largest other phase needs, but at least MIN_SLICE tokens */
     const size_t logits_row = s.ldh + s.vocab;
@@ -95,6 +99,10 @@ moeq_status mq_pass_create(struct mq_pass *pass, const struct mq_arm *arms, size
         arm->scale = calloc(s->tokens, sizeof(float));
         ok = arm->hidden && arm->x && arm->work && arm->router_logits && arm->chosen &&
              arm->weights && arm->token && arm->scale;
+        if (ok && arms[a].compute == MQ_COMPUTE_INT8) {
+            arm->int8 = aligned_alloc(64, s->int8_bytes);
+            ok = arm->int8;
+        }
     }
     return ok ? MOEQ_OK : mq_fail_memory(err, "preparing the tokens' states");
 }
@@ -111,6 +119,7 @@ void mq_pass_destroy(struct mq_pass *pass)
         free(arm->weights);
         free(arm->token);
         free(arm->scale);
+        free(arm->int8);
     }
     free(pass->arms);
     free(pass->products);
@@ -155,6 +164,8 @@ void mq_pass_weights(struct mq_pass *pass, enum mq_role role, int32_t layer, int
         pass->products[a] = (struct mq_linear_arm){
             .weights = mq_arm_weights(pass->arms[idle ? running : a].arm, role, layer, expert),
             .tokens = idle ? 0 : pass->tokens,
+            .compute = pass->arms[a].arm->compute,
+            .int8 = pass->arms[a].int8,
             .bf16 = pass->arms[a].arm->bf16_activations,
         };
     }

@@ -23,11 +23,12 @@ struct mq_pass_sizes {
     size_t hidden, ldh; /* ldh: padded stride */
     size_t ldq, ldkv, ldf, vocab;
     size_t experts, top_k;
-    size_t tokens;      /* of a whole pass */
-    size_t slab;        /* tokens that an expert takes at a time */
-    size_t slice;       /* tokens whose logits are formed at a time */
-    size_t work;        /* floats */
-    uint64_t arm_bytes; /* everything that an arm needs */
+    size_t tokens;       /* of a whole pass */
+    size_t slab;         /* tokens that an expert takes at a time */
+    size_t slice;        /* tokens whose logits are formed at a time */
+    size_t work;         /* floats */
+    uint64_t arm_bytes;  /* everything that an arm needs, */
+    uint64_t int8_bytes; /* and besides for activations as integers if it computes so */
 };
 struct mq_pass_sizes mq_pass_sizes(const struct mq_hparams *hparams, bool any_dense, size_t tokens);
 
@@ -42,6 +43,7 @@ struct mq_pass_arm {
     float *scale;         /* [tokens]: their weights, */
     size_t count;         /* and their number */
     float *work;
+    void *int8; /* [sizes.int8_bytes]: activations as integers; NULL for f32 */
 };
 
 struct mq_pass {

@@ -165,7 +165,8 @@ moeq_status mq_eval_dump(const struct mq_context *context, const struct mq_view 
                          moeq_error *err)
 {
     struct dump d = {.hparams = &view->hparams, .arena = mq_arena_create(), .writer = {.fd = -1}};
-    const struct mq_arm arm = {.name = "model", .view = view, .routes_from = -1};
+    const struct mq_arm arm = {
+        .name = "model", .view = view, .routes_from = -1, .compute = options->compute};
     const struct mq_observer observer = {.user = &d,
                                          .on_hidden = options->hidden ? on_hidden : NULL,
                                          .on_router = on_router,

@@ -19,6 +19,7 @@
 struct mq_dump_options {
     const char *ids_path, *output_path;
     bool hidden; /* hidden.L too */
+    enum mq_compute compute;
 };
 
 struct mq_dump_result {

@@ -7,9 +7,10 @@
 
 moeq_status mq_eval_text(const struct mq_context *context, const struct mq_view *view,
                          const char *text_path, const struct mq_protocol_options *options,
-                         struct mq_eval_result *result, moeq_error *err)
+                         enum mq_compute compute, struct mq_eval_result *result, moeq_error *err)
 {
-    const struct mq_arm arm = {.name = "model", .view = view, .routes_from = -1};
+    const struct mq_arm arm = {
+        .name = "model", .view = view, .routes_from = -1, .compute = compute};
     struct mq_arm_result arm_result = {0};
     struct mq_referee *referee = NULL;
     struct mq_observer observer;
@@ -17,6 +18,7 @@ moeq_status mq_eval_text(const struct mq_context *context, const struct mq_view 
     memset(result, 0, sizeof *result);
     result->view = view;
     result->text_path = text_path;
+    result->compute = compute;
     MQ_TRY_OUT(mq_protocol_text(options, view, text_path, &result->text, err));
     MQ_TRY_OUT(mq_referee_create(context, &arm, 1, &result->text, &referee, err));
     observer = mq_referee_observer(referee);

@@ -274,11 +274,11 @@ static void put_model(struct builder *b, cJSON *o, const struct mq_view *view)
 }
 
 static void put_run(struct builder *b, cJSON *o, const char *text_path,
-                    const struct mq_text_windows *text)
+                    const struct mq_text_windows *text, enum mq_compute compute)
 {
     put_text(b, o, "text", text_path);
     put(b, o, "protocol", mq_protocol_json(text));
-    put_text(b, o, "compute", "f32");
+    put_text(b, o, "compute", mq_compute_name(compute));
 }
 
 cJSON *mq_eval_json(const struct mq_eval_result *result)
@@ -286,7 +286,7 @@ cJSON *mq_eval_json(const struct mq_eval_result *result)
     struct builder b = {0};
     cJSON *o = document(&b, "eval");
     put_model(&b, o, result->view);
-    put_run(&b, o, result->text_path, &result->text);
+    put_run(&b, o, result->text_path, &result->text, result->compute);
     put_perplexity(&b, o, &result->perplexity);
     return finish(&b, o);
 }
@@ -370,6 +370,11 @@ static cJSON *sweep_row(struct builder *b, const struct mq_sweep_row *row)
     arm_result(b, r, &row->result, is_baseline);
     if (row->swap)
         put(b, r, "swap", swap(b, row->swap));
+    if (row->int8) {
+        cJSON *int8 = object(b);
+        arm_result(b, int8, row->int8, false);
+        put(b, r, "int8", int8);
+    }
     return r;
 }
 
@@ -378,7 +383,7 @@ cJSON *mq_sweep_json(const struct mq_sweep_result *result)
     struct builder b = {0};
     cJSON *o = document(&b, "sweep"), *rows = array(&b);
     put_model(&b, o, result->view);
-    put_run(&b, o, result->text_path, &result->text);
+    put_run(&b, o, result->text_path, &result->text, MQ_COMPUTE_F32);
     put(&b, o, "routing_chance", chance(&b, &result->view->hparams));
     for (size_t i = 0; i < result->rows_count; i++) {
         const struct mq_sweep_row *row = &result->rows[i];

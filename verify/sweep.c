@@ -15,7 +15,8 @@ struct errors {
 };
 
 /* Arms in this order: the baseline; the levels, each followed with `swap` by its weights with the
- * baseline's routes and the baseline's weights with its routes; the noise floor. */
+ * baseline's routes and the baseline's weights with its routes, and with `int8` by its weights
+ * computed with as integers; the noise floor. */
 struct sweep {
     const struct mq_view *view;
     const struct mq_sweep_options *options;
@@ -30,7 +31,13 @@ struct sweep {
 /* The place of a level's arm. */
 static size_t arm_of(const struct sweep *s, size_t level)
 {
-    return 1 + level * (s->options->swap ? 3 : 1);
+    return 1 + level * (1 + 2u * s->options->swap + s->options->int8);
+}
+
+/* The place of the same level's arm of integers. */
+static size_t int8_arm_of(const struct sweep *s, size_t level)
+{
+    return arm_of(s, level) + 1 + 2u * s->options->swap;
 }
 
 static moeq_status on_router(void *user, uint32_t layer, size_t first_token, size_t tokens,
@@ -151,6 +158,10 @@ static moeq_status prepare(struct sweep *s, const struct mq_sweep_arm *arms, moe
             arm[2] = source;
             arm[2].routes_from = (int)(arm - s->arms);
         }
+        if (s->options->int8) {
+            s->arms[int8_arm_of(s, l)] = *arm;
+            s->arms[int8_arm_of(s, l)].compute = MQ_COMPUTE_INT8;
+        }
     }
     if (floor) {
         s->arms[s->arms_count - 1] = source;
@@ -175,6 +186,18 @@ static moeq_status finish_swap(const struct sweep *s, size_t level, struct mq_ar
                              &row->swap->kld_shares, err);
 }
 
+static moeq_status finish_int8(const struct sweep *s, size_t level, struct mq_arm_result *results,
+                               struct mq_sweep_row *row, moeq_error *err)
+{
+    struct mq_arm_result *result = &results[int8_arm_of(s, level)];
+    row->int8 = malloc(sizeof *row->int8);
+    if (!row->int8)
+        return mq_fail_memory(err, "summing up a sweep");
+    *row->int8 = *result;
+    memset(result, 0, sizeof *result);
+    return MOEQ_OK;
+}
+
 /* Moves the arms' results to their rows; what is left in `results` is the caller's to free. */
 static moeq_status fill_results(const struct sweep *s, struct mq_arm_result *results,
                                 struct mq_sweep_result *result, moeq_error *err)
@@ -191,6 +214,8 @@ static moeq_status fill_results(const struct sweep *s, struct mq_arm_result *res
         sum_errors(s, i - 1, row);
         if (s->options->swap)
             MQ_TRY(finish_swap(s, i - 1, results, row, err));
+        if (s->options->int8)
+            MQ_TRY(finish_int8(s, i - 1, results, row, err));
     }
     return MOEQ_OK;
 }
@@ -268,6 +293,9 @@ void mq_sweep_result_free(struct mq_sweep_result *result)
             mq_arm_result_free(&swap->routes);
         }
         free(swap);
+        if (result->rows[i].int8)
+            mq_arm_result_free(result->rows[i].int8);
+        free(result->rows[i].int8);
     }
     free(result->rows);
     mq_text_windows_free(&result->text);

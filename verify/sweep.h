@@ -21,6 +21,9 @@ struct mq_sweep_options {
      * (mq_arm.bf16_activations). An implementation in bf16 loses about so much by its rounding
      * alone. */
     bool noise_floor;
+    /* One more arm for each level: the same weights computed with as integers (MQ_COMPUTE_INT8).
+     * The baseline and the other arms stay f32. */
+    bool int8;
 };
 
 /*
@@ -57,6 +60,7 @@ struct mq_sweep_row {
     uint64_t expert_tensors_quantized;
     struct mq_arm_result result;
     struct mq_swap_result *swap; /* of a level or a stored model; NULL unless asked for */
+    struct mq_arm_result *int8;  /* of a level; NULL unless asked for */
 };
 
 struct mq_sweep_result {

@@ -41,6 +41,15 @@ bool mq_isa_available(enum mq_isa isa)
     return isa == MQ_ISA_GENERIC;
 }
 
+bool mq_cpu_has_vnni(void)
+{
+#if defined(__x86_64__)
+    return mq_isa_available(MQ_ISA_AVX512) && __builtin_cpu_supports("avx512vnni");
+#else
+    return false;
+#endif
+}
+
 enum mq_isa mq_isa_detect(void)
 {
     int wanted = MQ_ISA_COUNT - 1;

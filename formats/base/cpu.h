@@ -20,6 +20,9 @@ enum mq_isa mq_isa_detect(void);
 /* Whether a variant can run here. */
 bool mq_isa_available(enum mq_isa isa);
 
+/* AVX-512 VNNI, dot products of bytes: not in every processor that has MQ_ISA_AVX512. */
+bool mq_cpu_has_vnni(void);
+
 unsigned mq_cpu_count(void);           /* processors this process may run on, at least 1 */
 uint64_t mq_physical_memory_bytes(void); /* of the machine, or of the container if that is less */
 

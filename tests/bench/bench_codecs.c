@@ -1,100 +1,112 @@
-/*
- * bench_codecs.c: speed of the codecs, in millions of weights a second on one core.
- *
- *     bench_codecs [LEVEL [ISA]]
- *
- * Gaussian weights as wide as a model's rows; each figure is the best of some repetitions, in this
- * thread's own processor time, so that other work on the machine disturbs it little.
- */
+/* bench_codecs.c: encoders, decoders and unpackers of every level, in weights a second. */
+#include "bench.h"
+
 #include "levels.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-enum { COLS = 4096, MAX_ROWS = 64 };
+/* Rows as wide as a model's. What a thread works on, 32 rows with 640 KiB, stays in its second
+ * cache, as the evaluator's panels do; of the slow reference one row. */
+enum { COLS = 4096, ROWS = 32 };
 
-static void fill_gaussian(float *weights, size_t n)
+enum kind { ENCODE, ENCODE_BEST, DECODE, UNPACK, KINDS };
+static const char *const kind_names[KINDS] = {"encode", "encode, best", "decode", "unpack"};
+
+struct work {
+    const struct mq_level *level;
+    enum mq_isa isa;
+    enum kind kind;
+    size_t rows;
+    struct buffers {
+        float *weights, *scales, *mins;
+        uint8_t *bytes;
+        int8_t *codes;
+    } * threads;
+};
+
+static void run(void *argument, unsigned thread)
 {
-    uint64_t state = 1;
-    for (size_t i = 0; i < n; i++) { /* a sum of 12 uniforms is close enough to time with */
-        float sum = -6.0f;
-        for (int k = 0; k < 12; k++) {
-            state = state * 6364136223846793005u + 1442695040888963407u;
-            sum += (float)(state >> 40) * 0x1p-24f;
+    const struct work *w = argument;
+    const struct buffers *b = &w->threads[thread];
+    switch (w->kind) {
+    case ENCODE:
+    case ENCODE_BEST:
+        mq_level_encode_rows(w->level, w->isa,
+                             w->kind == ENCODE ? MQ_EFFORT_DEFAULT : MQ_EFFORT_BEST, b->weights,
+                             w->rows, COLS, b->bytes);
+        break;
+    case DECODE:
+        mq_level_decode_rows(w->level, w->isa, b->bytes, w->rows, COLS, b->weights);
+        break;
+    default:
+        mq_level_unpack_rows(w->level, w->isa, b->bytes, w->rows, COLS, b->codes, b->scales,
+                             b->mins, NULL);
+    }
+}
+
+/* One kind of work of one level: the best instruction set on one thread and on all, the others on
+ * one. */
+static void measure(struct bench *bench, struct work *w)
+{
+    const enum mq_isa best = mq_isa_detect();
+    double scalar = 0;
+    for (int isa = 0; isa <= (int)best; isa++) {
+        if (!mq_isa_available((enum mq_isa)isa))
+            continue;
+        w->isa = (enum mq_isa)isa;
+        w->rows = isa == MQ_ISA_GENERIC ? 1 : ROWS;
+        for (unsigned threads = 1;; threads = bench->threads) {
+            const struct bench_rate rate =
+                bench_measure(bench, threads, 1e-6 * (double)w->rows * COLS, run, w, NULL);
+            scalar = isa == MQ_ISA_GENERIC ? rate.median : scalar;
+            struct bench_row row = {.isa = mq_isa_name(w->isa),
+                                    .threads = threads,
+                                    .rate = rate.median,
+                                    .spread = rate.spread,
+                                    .unit = "Mweights/s",
+                                    .vs_scalar = rate.median / threads / scalar};
+            snprintf(row.group, sizeof row.group, "codecs");
+            snprintf(row.name, sizeof row.name, "%s %s", w->level->name, kind_names[w->kind]);
+            bench_add(bench, &row);
+            if (w->kind == ENCODE && isa == (int)best)
+                bench->encode_all[w->level - mq_levels] = rate.median;
+            if (isa != (int)best || threads == bench->threads)
+                break;
         }
-        weights[i] = 0.02f * sum;
     }
 }
 
-static double processor_seconds(void)
+void bench_codecs(struct bench *bench)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-/* Seconds per call of whichever of the two is asked for. */
-static double time_rows(const struct mq_level *level, enum mq_isa isa, enum mq_effort effort,
-                        bool encode, float *weights, size_t rows, uint8_t *bytes)
-{
-    double best = INFINITY;
-    for (int repetition = 0; repetition < 20; repetition++) {
-        const double start = processor_seconds();
-        double elapsed;
-        int calls = 0;
-        do {
-            if (encode)
-                mq_level_encode_rows(level, isa, effort, weights, rows, COLS, bytes);
-            else
-                mq_level_decode_rows(level, isa, bytes, rows, COLS, weights);
-            calls++;
-            elapsed = processor_seconds() - start;
-        } while (elapsed < 0.02);
-        if (elapsed / calls < best)
-            best = elapsed / calls;
-    }
-    return best;
-}
-
-static void bench_level(const struct mq_level *level, enum mq_isa isa, const float *weights,
-                        float *decoded, uint8_t *bytes)
-{
-    const size_t rows = isa == MQ_ISA_GENERIC ? 1 : MAX_ROWS;
-    const double millions = (double)(rows * COLS) / 1e6;
-    printf("%-5s %-8s", level->name, mq_isa_name(isa));
-    memcpy(decoded, weights, rows * COLS * sizeof *weights);
-    for (int effort = 0; effort < MQ_EFFORT_COUNT; effort++)
-        printf(" %10.0f", millions / time_rows(level, isa, (enum mq_effort)effort, true, decoded,
-                                               rows, bytes));
-    printf(" %10.0f\n",
-           millions / time_rows(level, isa, MQ_EFFORT_DEFAULT, false, decoded, rows, bytes));
-}
-
-int main(int argc, char **argv)
-{
-    const size_t n = (size_t)MAX_ROWS * COLS;
-    float *weights = malloc(n * sizeof *weights), *decoded = malloc(n * sizeof *decoded);
-    uint8_t *bytes = malloc(n * sizeof *weights);
-    if (!weights || !decoded || !bytes) {
-        fprintf(stderr, "bench_codecs: out of memory\n");
-        return 1;
-    }
-    fill_gaussian(weights, n);
-    printf("Mweights/s     encode/%-7s /%-8s decode\n", mq_effort_name(MQ_EFFORT_DEFAULT),
-           mq_effort_name(MQ_EFFORT_BEST));
-    for (size_t i = 0; i < mq_levels_count; i++)
-        for (int isa = MQ_ISA_COUNT - 1; isa >= 0; isa--) {
-            if (!mq_isa_available((enum mq_isa)isa) ||
-                (argc > 1 && mq_level_find(argv[1]) != &mq_levels[i]) ||
-                (argc > 2 && strcmp(argv[2], mq_isa_name((enum mq_isa)isa)) != 0))
+    struct buffers *threads = calloc(bench->threads, sizeof *threads);
+    if (!threads)
+        bench_die("out of memory");
+    for (unsigned t = 0; t < bench->threads; t++)
+        threads[t] = (struct buffers){
+            .weights = bench_floats((size_t)ROWS * COLS),
+            .scales = bench_floats((size_t)ROWS * COLS / 32),
+            .mins = bench_floats((size_t)ROWS * COLS / 32),
+            .bytes = bench_memory((size_t)ROWS * COLS * sizeof(float)),
+            .codes = bench_memory((size_t)ROWS * COLS),
+        };
+    for (size_t l = 0; l < mq_levels_count; l++) {
+        for (int kind = 0; kind < KINDS; kind++) {
+            struct work w = {.level = &mq_levels[l], .kind = (enum kind)kind, .threads = threads};
+            if (!mq_levels[l].quantized && kind != ENCODE && kind != DECODE)
                 continue;
-            bench_level(&mq_levels[i], (enum mq_isa)isa, weights, decoded, bytes);
+            for (unsigned t = 0; t < bench->threads && kind == ENCODE; t++)
+                bench_gaussian(threads[t].weights, (size_t)ROWS * COLS);
+            measure(bench, &w);
         }
-    free(weights);
-    free(decoded);
-    free(bytes);
-    return 0;
+    }
+    for (unsigned t = 0; t < bench->threads; t++) {
+        free(threads[t].weights);
+        free(threads[t].scales);
+        free(threads[t].mins);
+        free(threads[t].bytes);
+        free(threads[t].codes);
+    }
+    free(threads);
 }

@@ -59,7 +59,8 @@ static void dump(const char *model, const char *golden, bool hidden, size_t tens
 {
     const struct mq_context ctx = context();
     const char *output = mq_test_temporary("dump.safetensors");
-    const struct mq_dump_options options = {golden, output, hidden};
+    const struct mq_dump_options options = {
+        .ids_path = golden, .output_path = output, .hidden = hidden};
     struct mq_dump_result result;
     struct mq_view *view;
     moeq_error err = {0};
@@ -103,7 +104,7 @@ static moeq_status try_ids(const struct mq_view *view, const char *ids, const ch
                            moeq_error *err)
 {
     const struct mq_context ctx = context();
-    const struct mq_dump_options options = {ids, output, false};
+    const struct mq_dump_options options = {.ids_path = ids, .output_path = output};
     struct mq_dump_result result;
     memset(err, 0, sizeof *err);
     return mq_eval_dump(&ctx, view, &options, &result, err);

@@ -1,0 +1,66 @@
+/* int8.c: which kernel of int8.h runs where. */
+#include "int8.h"
+
+#include "compute.h"
+
+#include <string.h>
+
+static const char *const compute_names[MQ_COMPUTE_COUNT] = {"f32", "int8"};
+
+const char *mq_compute_name(enum mq_compute compute)
+{
+    return compute_names[compute];
+}
+
+bool mq_compute_find(const char *name, enum mq_compute *compute)
+{
+    for (int i = 0; i < MQ_COMPUTE_COUNT; i++)
+        if (strcmp(name, compute_names[i]) == 0) {
+            *compute = (enum mq_compute)i;
+            return true;
+        }
+    return false;
+}
+
+#define ROW(variant, isa, vnni)                                               \
+    {                                                                         \
+        {#variant, mq_int8_quantize_##variant, mq_int8_finish_pack_##variant, \
+         mq_int8_multiply_##variant},                                         \
+            isa, vnni                                                         \
+    }
+
+/* From the reference to the best. AVX-512 without VNNI has no use for its width: it lacks AVX2's
+ * vpsignb, and its vpmaddubsw saturates like AVX2's. */
+static const struct row {
+    struct mq_int8_kernels kernels;
+    enum mq_isa isa;
+    bool needs_vnni;
+} rows[] = {
+    ROW(generic, MQ_ISA_GENERIC, false),
+#if defined(__x86_64__)
+    ROW(avx2, MQ_ISA_AVX2, false),
+    ROW(vnni, MQ_ISA_AVX512, true),
+#endif
+};
+enum { ROWS = sizeof rows / sizeof *rows };
+
+static bool is_available(const struct row *row)
+{
+    return mq_isa_available(row->isa) && (!row->needs_vnni || mq_cpu_has_vnni());
+}
+
+const struct mq_int8_kernels *mq_int8_kernels_get(enum mq_isa isa)
+{
+    size_t i = ROWS - 1;
+    while (i > 0 && (rows[i].isa > isa || !is_available(&rows[i])))
+        i--;
+    return &rows[i].kernels;
+}
+
+const struct mq_int8_kernels *mq_int8_variant(size_t i, bool *available)
+{
+    if (i >= ROWS)
+        return NULL;
+    *available = is_available(&rows[i]);
+    return &rows[i].kernels;
+}

@@ -1,0 +1,214 @@
+/*
+ * bench_pipelines.c: whole conversions and evaluations on a checkpoint as wide as a real model's
+ * (tests/data/make_full_width.py).
+ *
+ * Each is run once. The rates are by processor time, like the others', on all threads; where a line
+ * says "clock", by the clock.
+ */
+#include "bench.h"
+
+#include "convert.h"
+#include "evaluator.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { WINDOW = 512, MAX_ARMS = 4 };
+
+struct timing {
+    double clock, processor;
+};
+
+static struct timing now(void)
+{
+    return (struct timing){bench_seconds(), bench_cpu_seconds()};
+}
+
+/* Since `start`; the processor's seconds as if all threads had been busy for so long. */
+static struct timing since(const struct bench *bench, struct timing start)
+{
+    const struct timing end = now();
+    return (struct timing){end.clock - start.clock,
+                           (end.processor - start.processor) / bench->threads};
+}
+
+static void add(struct bench *bench, const char *name, double rate, const char *unit,
+                double of_peak, const char *peak)
+{
+    struct bench_row row = {.isa = mq_isa_name(mq_isa_detect()),
+                            .threads = bench->threads,
+                            .rate = rate,
+                            .unit = unit,
+                            .of_peak = of_peak,
+                            .peak = peak};
+    snprintf(row.group, sizeof row.group, "pipelines");
+    snprintf(row.name, sizeof row.name, "%s", name);
+    bench_add(bench, &row);
+}
+
+/* ---- convert ---- */
+
+/* So that the source is read from the disk. Bytes of all files. */
+static double drop_cache(const struct mq_view *view)
+{
+    double bytes = 0;
+    for (size_t i = 0; i < view->files_count; i++) {
+        const int fd = open(view->files[i].file.path, O_RDONLY | O_CLOEXEC);
+        if (fd >= 0) {
+            posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+            close(fd);
+        }
+        bytes += (double)view->files[i].file.size_bytes;
+    }
+    return bytes;
+}
+
+static void convert(struct bench *bench, const struct mq_context *context,
+                    const struct mq_view *view, const struct mq_level *level, const char *path)
+{
+    const struct mq_policy policy = mq_policy_default(level);
+    const struct mq_convert_options how = {.output = path, .replace = true};
+    struct mq_convert_result result;
+    struct mq_plan *plan;
+    moeq_error err = {0};
+    if (mq_plan_create(view, &policy, &plan, &err) != MOEQ_OK)
+        bench_die("%s", err.message);
+    const double weights = 1e-6 * (double)plan->total.weights, read = drop_cache(view);
+    const struct timing start = now();
+    if (mq_convert(context, plan, &how, &result, &err) != MOEQ_OK)
+        bench_die("%s", err.message);
+    const struct timing t = since(bench, start);
+    mq_plan_free(plan);
+    const double encoder = weights / bench->encode_all[level - mq_levels];
+    const double disk =
+        1e-9 * read / bench->disk_read + 1e-9 * (double)result.bytes_written / bench->disk_write;
+    char name[40];
+    snprintf(name, sizeof name, "convert to %s", level->name);
+    add(bench, name, weights / t.processor, "Mweights/s", encoder / t.processor, "its encoder");
+    snprintf(name, sizeof name, "convert to %s, clock", level->name);
+    add(bench, name, weights / t.clock, "Mweights/s", (disk > encoder ? disk : encoder) / t.clock,
+        disk > encoder ? "disk" : "its encoder");
+}
+
+/* ---- evaluate ---- */
+
+/* Multiply-adds that one token takes in matrix products. */
+static double products_per_token(const struct mq_hparams *hp)
+{
+    const double h = hp->hidden, q = (double)hp->heads * hp->head_dim;
+    const double kv = (double)hp->kv_heads * hp->head_dim;
+    const double ffn = 3 * h * hp->ffn * (hp->experts ? hp->top_k : 1) + h * hp->experts;
+    return hp->layers * (2 * h * q + 2 * h * kv + ffn) + h * hp->vocab;
+}
+
+static moeq_status on_logits(void *user, const size_t *token_index, size_t tokens,
+                             const float *const *logits, moeq_error *err)
+{
+    (void)token_index, (void)err;
+    *(double *)user += (double)logits[0][tokens - 1];
+    return MOEQ_OK;
+}
+
+/* As the protocol `half` scores. */
+static bool wants_logits(void *user, size_t token)
+{
+    (void)user;
+    return token >= WINDOW / 2;
+}
+
+static struct timing evaluate(const struct bench *bench, const struct mq_context *context,
+                              const struct mq_arm *arms, size_t count)
+{
+    const struct mq_hparams *hp = &arms[0].view->hparams;
+    const size_t tokens = bench->tokens / WINDOW * WINDOW;
+    int32_t *ids = calloc(tokens + 1, sizeof *ids);
+    if (!ids)
+        bench_die("out of memory");
+    for (size_t i = 0; i < tokens; i++)
+        ids[i] = (int32_t)(i * 2654435761u % hp->vocab);
+    double sink = 0;
+    const struct mq_windows windows = {ids, tokens / WINDOW, WINDOW};
+    const struct mq_observer observer = {
+        .user = &sink, .on_logits = on_logits, .wants_logits = wants_logits};
+    moeq_error err = {0};
+    const struct timing start = now();
+    if (mq_evaluate(context, arms, count, &windows, &observer, &err) != MOEQ_OK)
+        bench_die("%s", err.message);
+    const struct timing t = since(bench, start);
+    free(ids);
+    return t;
+}
+
+/* One arm; its seconds by processor time. */
+static double eval(struct bench *bench, const struct mq_context *context,
+                   const struct mq_view *view, enum mq_compute compute, const char *weights)
+{
+    const struct mq_arm arm = {
+        .name = "model", .view = view, .routes_from = -1, .compute = compute};
+    const struct timing t = evaluate(bench, context, &arm, 1);
+    const double tokens = (double)(bench->tokens / WINDOW * WINDOW);
+    const struct mq_hparams *hp = &view->hparams;
+    /* logits of half the tokens */
+    const double operations =
+        2e-9 * (products_per_token(hp) - 0.5 * hp->hidden * hp->vocab) * tokens;
+    const bool int8 = compute == MQ_COMPUTE_INT8;
+    const double peak = (int8 ? bench->dot : bench->fma)[context->isa].all;
+    char name[40];
+    snprintf(name, sizeof name, "eval %s, %s", mq_compute_name(compute), weights);
+    add(bench, name, tokens / t.processor, "tokens/s",
+        peak > 0 ? operations / t.processor / peak : 0,
+        int8 ? "int8 dot" : "f32 fused multiply-add");
+    snprintf(name, sizeof name, "eval %s, %s, clock", mq_compute_name(compute), weights);
+    add(bench, name, tokens / t.clock, "tokens/s", 0, NULL);
+    return t.processor;
+}
+
+/* The source and three levels on the fly, in evals. */
+static void sweep(struct bench *bench, const struct mq_context *context, const struct mq_view *view,
+                  double one)
+{
+    static const char *const names[MAX_ARMS] = {"source", "q8_0", "q4_k", "q3_k"};
+    const struct mq_level **levels = calloc(MAX_ARMS * view->tensors_count, sizeof *levels);
+    struct mq_arm arms[MAX_ARMS];
+    moeq_error err = {0};
+    if (!levels)
+        bench_die("out of memory");
+    for (size_t a = 0; a < MAX_ARMS; a++) {
+        const struct mq_level **mine = levels + a * view->tensors_count;
+        arms[a] = (struct mq_arm){.name = names[a], .view = view, .routes_from = -1};
+        if (a == 0)
+            continue;
+        const struct mq_policy policy = mq_policy_default(mq_level_find(names[a]));
+        if (mq_policy_apply(&policy, view, mine, &err) != MOEQ_OK)
+            bench_die("%s", err.message);
+        arms[a].levels = mine;
+    }
+    const struct timing t = evaluate(bench, context, arms, MAX_ARMS);
+    add(bench, "sweep of 3 levels", t.processor / one, "evals", 0, NULL);
+    free(levels);
+}
+
+void bench_pipelines(struct bench *bench)
+{
+    const struct mq_context context = {.isa = mq_isa_detect(), .threads = bench->threads};
+    struct mq_view *source, *file;
+    moeq_error err = {0};
+    char path[4096];
+    snprintf(path, sizeof path, "%s/moeq-bench-%ld.moeq", bench->folder, (long)getpid());
+    if (mq_view_open(bench->full_width, &source, &err) != MOEQ_OK)
+        bench_die("%s", err.message);
+    convert(bench, &context, source, mq_level_find("q4_k"), path);
+    if (mq_view_open(path, &file, &err) != MOEQ_OK)
+        bench_die("%s", err.message);
+    const double one = eval(bench, &context, source, MQ_COMPUTE_F32, "bf16 source");
+    const double f32 = eval(bench, &context, file, MQ_COMPUTE_F32, "q4_k file");
+    const double int8 = eval(bench, &context, file, MQ_COMPUTE_INT8, "q4_k file");
+    add(bench, "int8 against f32, q4_k file", f32 / int8, "times", 0, NULL);
+    sweep(bench, &context, source, one);
+    mq_view_close(file);
+    mq_view_close(source);
+    unlink(path);
+}
