@@ -29,8 +29,7 @@ enum mq_exit mq_cmd_check(const struct mq_options *options)
     if (!mq_job_begin(options, &ui))
         return MQ_EXIT_USAGE;
     const double start = mq_now_seconds();
-    moeq_status status =
-        mq_integrity_check(&ui.context, options->positional[0], &result, &err);
+    moeq_status status = mq_integrity_check(&ui.context, options->positional[0], &result, &err);
     mq_job_end(&ui);
     const double seconds = mq_now_seconds() - start;
     enum mq_exit code = MQ_EXIT_FAILURE;

@@ -9,7 +9,8 @@
 
 static void print_overrides(const struct mq_plan *plan, const struct mq_options *options)
 {
-    /* Levels that a tensor cannot have throughout are shown, so that nothing falls back silently. */
+    /* Levels that a tensor cannot have throughout are shown, so that nothing falls back silently.
+     */
     uint64_t tails = 0;
     for (size_t i = 0; i < plan->view->tensors_count; i++) {
         const struct mq_plan_entry *e = &plan->entries[i];
@@ -98,9 +99,10 @@ static enum mq_exit convert(const struct mq_options *options, const struct mq_pl
         if (result.tensors_resumed)
             printf("resumed: %" PRIu64 " of %" PRIu64 " tensors were finished by an earlier run\n",
                    result.tensors_resumed, result.tensors);
-        printf("wrote %s: %s in %s (%s/s of source)\n", options->output,
-               mq_format_bytes(result.bytes_written, size), mq_format_seconds(seconds, time),
-               mq_format_bytes((uint64_t)((double)plan->total.source_bytes / (seconds + 1e-9)), rate));
+        printf(
+            "wrote %s: %s in %s (%s/s of source)\n", options->output,
+            mq_format_bytes(result.bytes_written, size), mq_format_seconds(seconds, time),
+            mq_format_bytes((uint64_t)((double)plan->total.source_bytes / (seconds + 1e-9)), rate));
     }
     return mq_finish_output();
 }

@@ -101,7 +101,8 @@ static moeq_status print_jsonl_line(const struct mq_tokenizer *tokenizer, const 
     const struct mq_json_limits limits = {.depth = 16, .values = 1000000};
     cJSON *tree;
     MQ_TRY(mq_json_parse(line, n, &limits, path, offset, &tree, err));
-    const cJSON *text = mq_json_get(tree, "text"), *special = mq_json_get(tree, "add_special_tokens");
+    const cJSON *text = mq_json_get(tree, "text"),
+                *special = mq_json_get(tree, "add_special_tokens");
     struct mq_ids ids = {0};
     struct mq_buffer out = {0}, decoded = {0};
     moeq_status status = MOEQ_OK;

@@ -126,7 +126,7 @@ void mq_breakdown_print(const struct mq_breakdown *b)
     for (int class = 0; class < MQ_CLASS_COUNT; class ++)
         for (size_t i = 0; i < b->count; i++)
             if ((int)b->rows[i].class == class)
-                print_row(mq_role_class_name((enum mq_role_class)class), b->rows[i].level->name,
+                print_row(mq_role_class_name((enum mq_role_class) class), b->rows[i].level->name,
                           &b->rows[i].total);
     print_row("total", "", &b->total);
 }

@@ -20,8 +20,11 @@ const char *mq_format_bytes(uint64_t bytes, char text[32])
         v /= 1024;
         u++;
     }
-    snprintf(text, 32, u == 0 || v >= 100 ? "%.0f %s" : v >= 10 ? "%.1f %s" : "%.2f %s", v,
-             units[u]);
+    snprintf(text, 32,
+             u == 0 || v >= 100 ? "%.0f %s"
+             : v >= 10          ? "%.1f %s"
+                                : "%.2f %s",
+             v, units[u]);
     return text;
 }
 
@@ -50,8 +53,7 @@ double mq_now_seconds(void)
 
 enum mq_exit mq_report(const moeq_error *err)
 {
-    fprintf(stderr, "moeq: %s\n",
-            err->message[0] ? err->message : moeq_status_text(err->status));
+    fprintf(stderr, "moeq: %s\n", err->message[0] ? err->message : moeq_status_text(err->status));
     return err->status == MOEQ_CANCELLED ? MQ_EXIT_INTERRUPTED : MQ_EXIT_FAILURE;
 }
 
@@ -98,7 +100,7 @@ struct mq_progress_state {
     bool shown;              /* a line stands on the terminal */
     double started, updated; /* seconds */
     char phase[64];
-    uint64_t first_done;     /* where this phase began: resumed work has no rate */
+    uint64_t first_done; /* where this phase began: resumed work has no rate */
 };
 
 /* "812 MiB/s", "31 ktokens/s" */

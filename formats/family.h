@@ -23,7 +23,7 @@ enum mq_dim {
  * table are in the order of a layer in a moeq file. */
 struct mq_tensor_pattern {
     enum mq_role role;
-    const char *name; /* official name, the one that a moeq file keeps */
+    const char *name;       /* official name, the one that a moeq file keeps */
     enum mq_dim rows, cols; /* rows MQ_DIM_ONE: a vector, 1-D on disk */
 };
 
@@ -52,16 +52,17 @@ struct mq_config_key {
 };
 
 struct mq_family {
-    const char *name;         /* "mixtral": also the config's model_type */
-    const char *architecture; /* "MixtralForCausalLM" */
+    const char *name;                 /* "mixtral": also the config's model_type */
+    const char *architecture;         /* "MixtralForCausalLM" */
     const struct mq_config_key *keys; /* besides those every family has; ends with key NULL */
     /* What the family's own configuration class assumes where config.json is silent. */
     double default_rope_theta, default_rms_eps;
-    uint32_t default_kv_heads;       /* 0: as many as heads */
-    uint32_t default_sliding_window; /* 0: none */
+    uint32_t default_kv_heads;                /* 0: as many as heads */
+    uint32_t default_sliding_window;          /* 0: none */
     const struct mq_tensor_pattern *patterns; /* ends with name NULL */
     const struct mq_tensor_alias *aliases;    /* ends with name NULL */
-    const char *const *ignored_suffixes;      /* tensors on disk that carry no weights; NULL-terminated */
+    const char *const
+        *ignored_suffixes; /* tensors on disk that carry no weights; NULL-terminated */
 };
 
 /* For a family without other names. */

@@ -26,8 +26,8 @@ struct mq_hparams {
     uint32_t sliding_window; /* query i sees keys j with i - window < j <= i; 0: all j <= i */
     float rms_eps;
     struct mq_rope rope;
-    bool tied_head;          /* the head is the embedding matrix */
-    int32_t bos, eos;        /* -1 where none */
+    bool tied_head;   /* the head is the embedding matrix */
+    int32_t bos, eos; /* -1 where none */
 };
 
 #endif

@@ -12,22 +12,22 @@
 #include "hparams.h"
 
 /* What a tensor does. class: which option of `convert` decides its level. */
-#define MQ_ROLE_LIST(X)                                                                            \
-    X(EMBEDDING, "embedding", EMBEDDINGS)                                                          \
-    X(ATTN_NORM, "attn_norm", KEEP)                                                                \
-    X(ATTN_Q, "attn_q", ATTENTION)                                                                 \
-    X(ATTN_K, "attn_k", ATTENTION)                                                                 \
-    X(ATTN_V, "attn_v", ATTENTION)                                                                 \
-    X(ATTN_O, "attn_o", ATTENTION)                                                                 \
-    X(FFN_NORM, "ffn_norm", KEEP)                                                                  \
-    X(ROUTER, "router", KEEP)                                                                      \
-    X(EXPERT_GATE, "expert_gate", EXPERTS)                                                         \
-    X(EXPERT_UP, "expert_up", EXPERTS)                                                             \
-    X(EXPERT_DOWN, "expert_down", EXPERTS)                                                         \
-    X(MLP_GATE, "mlp_gate", EXPERTS)                                                               \
-    X(MLP_UP, "mlp_up", EXPERTS)                                                                   \
-    X(MLP_DOWN, "mlp_down", EXPERTS)                                                               \
-    X(OUTPUT_NORM, "output_norm", KEEP)                                                            \
+#define MQ_ROLE_LIST(X)                    \
+    X(EMBEDDING, "embedding", EMBEDDINGS)  \
+    X(ATTN_NORM, "attn_norm", KEEP)        \
+    X(ATTN_Q, "attn_q", ATTENTION)         \
+    X(ATTN_K, "attn_k", ATTENTION)         \
+    X(ATTN_V, "attn_v", ATTENTION)         \
+    X(ATTN_O, "attn_o", ATTENTION)         \
+    X(FFN_NORM, "ffn_norm", KEEP)          \
+    X(ROUTER, "router", KEEP)              \
+    X(EXPERT_GATE, "expert_gate", EXPERTS) \
+    X(EXPERT_UP, "expert_up", EXPERTS)     \
+    X(EXPERT_DOWN, "expert_down", EXPERTS) \
+    X(MLP_GATE, "mlp_gate", EXPERTS)       \
+    X(MLP_UP, "mlp_up", EXPERTS)           \
+    X(MLP_DOWN, "mlp_down", EXPERTS)       \
+    X(OUTPUT_NORM, "output_norm", KEEP)    \
     X(HEAD, "head", EMBEDDINGS)
 
 enum mq_role {
@@ -37,8 +37,13 @@ enum mq_role {
         MQ_ROLE_COUNT
 };
 
-enum mq_role_class { MQ_CLASS_EXPERTS, MQ_CLASS_ATTENTION, MQ_CLASS_EMBEDDINGS, MQ_CLASS_KEEP,
-                     MQ_CLASS_COUNT };
+enum mq_role_class {
+    MQ_CLASS_EXPERTS,
+    MQ_CLASS_ATTENTION,
+    MQ_CLASS_EMBEDDINGS,
+    MQ_CLASS_KEEP,
+    MQ_CLASS_COUNT
+};
 
 const char *mq_role_name(enum mq_role role);
 enum mq_role_class mq_role_class(enum mq_role role);
@@ -47,15 +52,15 @@ const char *mq_role_class_name(enum mq_role_class class);
 /* One logical matrix (or vector, rows = 1). Fused 3-D experts appear as one row of the table per
  * expert and matrix, under the name that the unfused form has. */
 struct mq_tensor {
-    const char *name;      /* official Hugging Face name */
+    const char *name; /* official Hugging Face name */
     enum mq_role role;
     int32_t layer, expert; /* -1 where none */
     uint32_t dims;         /* 1 or 2 */
     uint64_t rows, cols;   /* [rows, cols] = [out, in] */
     const char *storage;   /* name of the level that its bytes are in: "bf16", "q4_k" */
     uint64_t row_bytes;
-    uint32_t file;         /* index into mq_view.files */
-    uint64_t offset;       /* of the first row, in that file */
+    uint32_t file;   /* index into mq_view.files */
+    uint64_t offset; /* of the first row, in that file */
 };
 
 struct mq_source_file {
@@ -69,8 +74,8 @@ struct mq_view {
     const char *path; /* as the user gave it */
     const struct mq_family *family;
     struct mq_hparams hparams;
-    bool is_moeq;     /* a moeq file or its index: quantized already */
-    bool no_weights;  /* of config.json alone: the table stands, rows cannot be read */
+    bool is_moeq;              /* a moeq file or its index: quantized already */
+    bool no_weights;           /* of config.json alone: the table stands, rows cannot be read */
     struct mq_tensor *tensors; /* in the order that a moeq file has: see moeq_layout.h */
     size_t tensors_count;
     struct mq_source_file *files;
@@ -80,7 +85,7 @@ struct mq_view {
         chat_template;
     const char **metadata; /* of a moeq file: key, value, key, value, ..., NULL */
     struct mq_arena *arena;
-    int32_t *index;        /* [layers + 1][MQ_ROLE_COUNT][max(1, experts)] -> tensor, -1 if none */
+    int32_t *index; /* [layers + 1][MQ_ROLE_COUNT][max(1, experts)] -> tensor, -1 if none */
 };
 
 /*

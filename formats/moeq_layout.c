@@ -94,8 +94,8 @@ moeq_status mq_layout_build(const struct mq_layout_item *items, size_t count,
         return mq_fail(err, MOEQ_LIMIT, "the output is larger than a file can be");
     struct mq_buffer header = {0};
     print_header(layout, metadata, &header);
-    layout->header = mq_buffer_ok(&header)
-                         ? mq_arena_strndup(arena, header.data, header.size) : NULL;
+    layout->header =
+        mq_buffer_ok(&header) ? mq_arena_strndup(arena, header.data, header.size) : NULL;
     layout->header_bytes = header.size;
     mq_buffer_free(&header);
     if (!layout->header)

@@ -11,17 +11,17 @@ struct mq_layout_item {
     enum mq_dtype dtype;
     uint32_t dims;
     uint64_t shape[2];
-    bool aligned;     /* begins at a multiple of MQ_GROUP_ALIGN */
+    bool aligned; /* begins at a multiple of MQ_GROUP_ALIGN */
     /* Filled by mq_layout_build: */
     uint64_t offset, size_bytes; /* in the file */
-    int64_t source;   /* index of the caller's item; -1 for padding, -2 for the checksums */
+    int64_t source; /* index of the caller's item; -1 for padding, -2 for the checksums */
 };
 
 struct mq_layout {
     struct mq_layout_item *items; /* in file order, with padding; the last one is MQ_CRC_NAME */
     size_t count;
-    char *header;                 /* length prefix, JSON, spaces: the file's first bytes */
-    uint64_t header_bytes;        /* a multiple of MQ_GROUP_ALIGN */
+    char *header;          /* length prefix, JSON, spaces: the file's first bytes */
+    uint64_t header_bytes; /* a multiple of MQ_GROUP_ALIGN */
     uint64_t file_bytes;
 };
 
@@ -31,8 +31,8 @@ moeq_status mq_layout_build(const struct mq_layout_item *items, size_t count,
                             const char *const *metadata, struct mq_arena *arena,
                             struct mq_layout *layout, moeq_error *err);
 
-/* The checksum tensor: U32 little-endian, one CRC-32 for each tensor before it in file order, then that of
- * the header, then that of the words so far. */
+/* The checksum tensor: U32 little-endian, one CRC-32 for each tensor before it in file order, then
+ * that of the header, then that of the words so far. */
 static inline size_t mq_layout_crc_words(const struct mq_layout *layout)
 {
     return layout->count - 1 + 2;

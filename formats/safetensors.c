@@ -111,10 +111,11 @@ static moeq_status check_offsets(struct mq_safetensors *st, uint64_t data_bytes,
     for (size_t i = 0; i < st->count; i++) {
         struct mq_st_entry *e = &st->entries[i];
         if (e->offset != expected)
-            return mq_fail_tensor(err, MOEQ_MALFORMED, path, e->name, st->header_bytes + e->offset,
-                                  "%s: data begins at %" PRIu64 ", the tensor before ends at %" PRIu64,
-                                  e->offset < expected ? "overlaps another tensor" : "leaves a hole",
-                                  e->offset, expected);
+            return mq_fail_tensor(
+                err, MOEQ_MALFORMED, path, e->name, st->header_bytes + e->offset,
+                "%s: data begins at %" PRIu64 ", the tensor before ends at %" PRIu64,
+                e->offset < expected ? "overlaps another tensor" : "leaves a hole", e->offset,
+                expected);
         if (!mq_range_ok(e->offset, e->size_bytes, data_bytes))
             return mq_fail_tensor(err, MOEQ_MALFORMED, path, e->name, st->header_bytes + e->offset,
                                   "needs %" PRIu64 " bytes, but the file ends %" PRIu64
@@ -179,8 +180,8 @@ out:
     return status;
 }
 
-moeq_status mq_safetensors_open(const char *path, struct mq_arena *arena,
-                                struct mq_safetensors *st, moeq_error *err)
+moeq_status mq_safetensors_open(const char *path, struct mq_arena *arena, struct mq_safetensors *st,
+                                moeq_error *err)
 {
     memset(st, 0, sizeof *st);
     MQ_TRY(mq_file_open(path, &st->file, err));
@@ -198,10 +199,11 @@ moeq_status mq_safetensors_open(const char *path, struct mq_arena *arena,
     for (int i = 7; i >= 0; i--)
         n = n << 8 | prefix[i];
     if (n > MQ_SAFETENSORS_MAX_HEADER || n > st->file.size_bytes - 8) {
-        status = mq_fail_file(err, MOEQ_MALFORMED, path,
-                              "at byte 0: header length %" PRIu64 " does not fit: the file has %" PRIu64
-                              " bytes and the format allows %u (truncated, or no safetensors file)",
-                              n, st->file.size_bytes, MQ_SAFETENSORS_MAX_HEADER);
+        status =
+            mq_fail_file(err, MOEQ_MALFORMED, path,
+                         "at byte 0: header length %" PRIu64 " does not fit: the file has %" PRIu64
+                         " bytes and the format allows %u (truncated, or no safetensors file)",
+                         n, st->file.size_bytes, MQ_SAFETENSORS_MAX_HEADER);
         goto out;
     }
     json = malloc(n + 1);

@@ -3,10 +3,10 @@
  *
  *     u64 N, little-endian | N bytes of JSON | data
  *
- * The JSON object maps each tensor's name to {"dtype", "shape", "data_offsets": [begin, end]}, offsets
- * from the start of the data, and "__metadata__" to an object of strings. Tensors lie side by side
- * without holes or overlap from byte 0 to the end of the file. (Source of the rules: the format section of the
- * safetensors project's README, and its reader's validation.)
+ * The JSON object maps each tensor's name to {"dtype", "shape", "data_offsets": [begin, end]},
+ * offsets from the start of the data, and "__metadata__" to an object of strings. Tensors lie side
+ * by side without holes or overlap from byte 0 to the end of the file. (Source of the rules: the
+ * format section of the safetensors project's README, and its reader's validation.)
  */
 #ifndef MQ_SAFETENSORS_H
 #define MQ_SAFETENSORS_H
@@ -29,8 +29,8 @@ struct mq_st_entry {
 
 struct mq_safetensors {
     struct mq_file file;
-    uint64_t header_bytes; /* 8 + N */
-    uint32_t header_crc32; /* CRC-32 of those bytes */
+    uint64_t header_bytes;       /* 8 + N */
+    uint32_t header_crc32;       /* CRC-32 of those bytes */
     struct mq_st_entry *entries; /* by offset */
     size_t count;
     const char **metadata; /* key, value, ..., NULL */
@@ -39,8 +39,8 @@ struct mq_safetensors {
 
 /* Opens a file and validates its header. Names and tables live in the caller's arena; close frees
  * the rest. */
-moeq_status mq_safetensors_open(const char *path, struct mq_arena *arena,
-                                struct mq_safetensors *st, moeq_error *err);
+moeq_status mq_safetensors_open(const char *path, struct mq_arena *arena, struct mq_safetensors *st,
+                                moeq_error *err);
 void mq_safetensors_close(struct mq_safetensors *st);
 
 /* Parses N bytes of header JSON for a file whose data section has data_bytes: what open does after

@@ -16,7 +16,7 @@ struct mq_tensor_set {
         uint32_t shard;
         bool used;
         const struct mq_st_entry *entry;
-    } *tensors;
+    } * tensors;
     size_t count;
     struct mq_strmap by_name;
 };
@@ -36,9 +36,9 @@ struct mq_view *mq_view_create(const char *path);
  * the view. view->family, hparams, is_moeq and metadata must be set. */
 moeq_status mq_view_build(struct mq_view *view, struct mq_tensor_set *set, moeq_error *err);
 
-/* The same table without files, every tensor stored as `dtype` (F32, F16 or BF16). Fails if there are
- * more tensors or larger ones than any model has, which a config.json of a few bytes could ask for.
- * view->family and hparams must be set. */
+/* The same table without files, every tensor stored as `dtype` (F32, F16 or BF16). Fails if there
+ * are more tensors or larger ones than any model has, which a config.json of a few bytes could ask
+ * for. view->family and hparams must be set. */
 moeq_status mq_view_build_from_config(struct mq_view *view, enum mq_dtype dtype, moeq_error *err);
 
 /* The buffer of a side file in a view. */
@@ -47,7 +47,8 @@ struct mq_buffer *mq_view_side(struct mq_view *view, const struct mq_side_file *
 moeq_status mq_hf_folder_open(const char *folder, struct mq_view *view, moeq_error *err);
 moeq_status mq_moeq_file_open(const char *path, struct mq_view *view, moeq_error *err);
 
-/* Finds `owner/name` in the local Hugging Face cache and writes the snapshot's folder to `folder`. */
+/* Finds `owner/name` in the local Hugging Face cache and writes the snapshot's folder to `folder`.
+ */
 moeq_status mq_hf_cache_find(const char *name, char *folder, size_t room, moeq_error *err);
 
 #endif

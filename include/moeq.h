@@ -22,17 +22,17 @@ extern "C" {
 #define MOEQ_VERSION_STRING "0.1.0"
 
 /* One list of status codes and their texts; the enum and moeq_status_text() are both made of it. */
-#define MOEQ_STATUS_LIST(X)                                                                        \
-    X(OK, "success")                                                                               \
-    X(NO_MEMORY, "out of memory")                                                                  \
-    X(IO, "input/output error")                                                                    \
-    X(NOT_FOUND, "not found")                                                                      \
-    X(MALFORMED, "malformed file")                                                                 \
-    X(UNSUPPORTED, "not supported")                                                                \
-    X(CORRUPT, "checksum mismatch")                                                                \
-    X(LIMIT, "limit exceeded")                                                                     \
-    X(INVALID_ARGUMENT, "invalid argument")                                                        \
-    X(NO_SPACE, "not enough disk space")                                                           \
+#define MOEQ_STATUS_LIST(X)                 \
+    X(OK, "success")                        \
+    X(NO_MEMORY, "out of memory")           \
+    X(IO, "input/output error")             \
+    X(NOT_FOUND, "not found")               \
+    X(MALFORMED, "malformed file")          \
+    X(UNSUPPORTED, "not supported")         \
+    X(CORRUPT, "checksum mismatch")         \
+    X(LIMIT, "limit exceeded")              \
+    X(INVALID_ARGUMENT, "invalid argument") \
+    X(NO_SPACE, "not enough disk space")    \
     X(CANCELLED, "interrupted")
 
 typedef enum moeq_status {
@@ -52,9 +52,9 @@ const char *moeq_status_text(moeq_status status);
 typedef struct moeq_error {
     moeq_status status;
     bool has_offset;
-    uint64_t offset;   /* bytes from the start of `path` */
-    char path[512];    /* "" if no file is concerned */
-    char tensor[256];  /* "" if no tensor is concerned */
+    uint64_t offset;  /* bytes from the start of `path` */
+    char path[512];   /* "" if no file is concerned */
+    char tensor[256]; /* "" if no tensor is concerned */
     char message[1400];
 } moeq_error;
 
@@ -79,8 +79,8 @@ typedef struct moeq_job {
     void *progress_user;
 } moeq_job;
 
-/* An opened model: a Hugging Face folder, owner/name in the local Hugging Face cache, or a moeq file.
- * Opening reads headers and small files only. Immutable: threads may share it. */
+/* An opened model: a Hugging Face folder, owner/name in the local Hugging Face cache, or a moeq
+ * file. Opening reads headers and small files only. Immutable: threads may share it. */
 typedef struct moeq_model moeq_model;
 
 moeq_status moeq_model_open(const char *path, moeq_model **model, moeq_error *err);
@@ -104,13 +104,13 @@ typedef struct moeq_recipe {
 moeq_status moeq_plan_bytes(const moeq_model *model, const moeq_recipe *recipe, uint64_t *bytes,
                             moeq_error *err);
 
-/* Writes a quantized moeq file. Interrupted, it goes on when called again with the same arguments. An
- * existing output is an error unless `replace`. */
+/* Writes a quantized moeq file. Interrupted, it goes on when called again with the same arguments.
+ * An existing output is an error unless `replace`. */
 moeq_status moeq_convert(const moeq_model *model, const moeq_recipe *recipe, const char *output,
                          bool replace, const moeq_job *job, moeq_error *err);
 
-/* Verifies every checksum of a moeq file. *report (a JSON document, freed with moeq_free) lists what is
- * damaged; the status is MOEQ_CORRUPT if anything is. */
+/* Verifies every checksum of a moeq file. *report (a JSON document, freed with moeq_free) lists
+ * what is damaged; the status is MOEQ_CORRUPT if anything is. */
 moeq_status moeq_check(const char *path, const moeq_job *job, char **report, moeq_error *err);
 
 /* How a text is scored. */

@@ -14,17 +14,17 @@
                                    uint8_t *blocks);                                      \
     void mq_##codec##_decode_##isa(const uint8_t *blocks, size_t n, float *weights);
 
-#define MQ_DECLARE_UNPACK(codec, isa)                                                      \
-    void mq_##codec##_unpack_##isa(const uint8_t *blocks, size_t n, int8_t *codes,         \
-                                   float *scales, float *mins);
+#define MQ_DECLARE_UNPACK(codec, isa)                                                             \
+    void mq_##codec##_unpack_##isa(const uint8_t *blocks, size_t n, int8_t *codes, float *scales, \
+                                   float *mins);
 
-#define MQ_DECLARE_CODECS(isa)  \
-    MQ_DECLARE_CODEC(q8_0, isa) \
-    MQ_DECLARE_CODEC(q4_k, isa) \
-    MQ_DECLARE_CODEC(q3_k, isa) \
-    MQ_DECLARE_CODEC(f32, isa)  \
-    MQ_DECLARE_CODEC(f16, isa)  \
-    MQ_DECLARE_CODEC(bf16, isa) \
+#define MQ_DECLARE_CODECS(isa)   \
+    MQ_DECLARE_CODEC(q8_0, isa)  \
+    MQ_DECLARE_CODEC(q4_k, isa)  \
+    MQ_DECLARE_CODEC(q3_k, isa)  \
+    MQ_DECLARE_CODEC(f32, isa)   \
+    MQ_DECLARE_CODEC(f16, isa)   \
+    MQ_DECLARE_CODEC(bf16, isa)  \
     MQ_DECLARE_UNPACK(q8_0, isa) \
     MQ_DECLARE_UNPACK(q4_k, isa) \
     MQ_DECLARE_UNPACK(q3_k, isa) \

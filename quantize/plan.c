@@ -78,7 +78,7 @@ static moeq_status make_metadata(const struct mq_plan *plan, const struct mq_pol
         mq_buffer_printf(&source, "%s%s %" PRIu64 " %08" PRIx32, i ? "; " : "", view->files[i].name,
                          view->files[i].file.size_bytes, view->files[i].header_crc32);
     for (int class = 0; class < MQ_CLASS_COUNT; class ++)
-        mq_buffer_printf(&recipe, "%s=%s; ", mq_role_class_name((enum mq_role_class)class),
+        mq_buffer_printf(&recipe, "%s=%s; ", mq_role_class_name((enum mq_role_class) class),
                          policy->levels[class] ? policy->levels[class]->name : "source");
     for (size_t i = 0; i < policy->overrides_count; i++)
         mq_buffer_printf(&recipe, "%s=%s; ", policy->overrides[i].pattern,
@@ -143,7 +143,8 @@ static moeq_status plan_layout(struct mq_plan *plan, const struct mq_policy *pol
         return mq_fail_memory(err, "planning");
     for (size_t i = 0; i < n; i++) {
         const struct mq_plan_entry *e = &plan->entries[i];
-        items[i] = (struct mq_layout_item){.name = e->tensor->name, .aligned = begins_group(plan, i)};
+        items[i] =
+            (struct mq_layout_item){.name = e->tensor->name, .aligned = begins_group(plan, i)};
         if (e->level->quantized) {
             items[i].dtype = MQ_U8;
             items[i].dims = 2;

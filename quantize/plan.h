@@ -32,7 +32,8 @@ struct mq_plan {
     struct mq_plan_side *sides;
     size_t sides_count;
     struct mq_layout layout;
-    struct mq_plan_total by_class[MQ_CLASS_COUNT], total; /* weights only: no header, padding, sides */
+    struct mq_plan_total by_class[MQ_CLASS_COUNT],
+        total; /* weights only: no header, padding, sides */
     struct mq_arena *arena;
 };
 

@@ -17,8 +17,8 @@ struct mq_policy {
     enum mq_effort effort;
 };
 
-/* The default policy for --level L: experts and MLP L; attention, embeddings and head q8_0, unless L is
- * unquantized, which then holds for all of them. */
+/* The default policy for --level L: experts and MLP L; attention, embeddings and head q8_0, unless
+ * L is unquantized, which then holds for all of them. */
 struct mq_policy mq_policy_default(const struct mq_level *level);
 
 /*

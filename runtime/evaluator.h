@@ -54,8 +54,8 @@ struct mq_arm {
      * keeps in f32 stays f32: sums within a product, norms, attention from rotating q and k to its
      * weighted sum, silu, the router's softmax, the experts' weights and the sum over experts. */
     bool bf16_activations;
-    /* MQ_COMPUTE_INT8: products with weights that are quantized (by `levels` or as stored) are those
-     * of int8.h, except the router's; also the same bits everywhere. All else is as for f32:
+    /* MQ_COMPUTE_INT8: products with weights that are quantized (by `levels` or as stored) are
+     * those of int8.h, except the router's; also the same bits everywhere. All else is as for f32:
      * embeddings, norms, attention from q and k to its weighted sum, and weights stored as f32, f16
      * or bf16. */
     enum mq_compute compute;

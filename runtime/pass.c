@@ -139,7 +139,7 @@ moeq_status mq_pass_check_cancelled(const struct mq_pass *pass, moeq_error *err)
 void mq_pass_progress(struct mq_pass *pass, int32_t layer, uint64_t weights)
 {
     pass->weights_done = mq_min_u64(pass->weights_done + weights, pass->weights_total);
-    if (!pass->context->progress)
+    if (!pass->context->progress || !pass->weights_total)
         return;
     char phase[96];
     const uint32_t layers = pass->hparams->layers;
@@ -148,7 +148,12 @@ void mq_pass_progress(struct mq_pass *pass, int32_t layer, uint64_t weights)
                  layer + 1, layers);
     else
         snprintf(phase, sizeof phase, "pass %zu/%zu logits", pass->pass, pass->passes);
-    const struct mq_progress progress = {phase, pass->weights_done, pass->weights_total, "weights"};
+    /* The share of the weights that are done, told as tokens: the rate is then that of whole
+     * tokens. */
+    const uint64_t tokens = (uint64_t)pass->windows->count * pass->windows->length;
+    const double share = (double)pass->weights_done / (double)pass->weights_total;
+    const struct mq_progress progress = {phase, (uint64_t)(share * (double)tokens), tokens,
+                                         "tokens"};
     pass->context->progress(pass->context->progress_user, &progress);
 }
 

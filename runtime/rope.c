@@ -1,9 +1,9 @@
 /*
  * rope.c: rotary position embeddings.
  *
- * Powers, sines and cosines are those of portable_math.h, the same bits everywhere. Frequencies and angles are
- * rounded to f32 where Hugging Face Transformers does (modeling_rope_utils.py), since an angle of
- * thousands of radians carries that rounding into the result.
+ * Powers, sines and cosines are those of portable_math.h, the same bits everywhere. Frequencies and
+ * angles are rounded to f32 where Hugging Face Transformers does (modeling_rope_utils.py), since an
+ * angle of thousands of radians carries that rounding into the result.
  */
 #include "rope.h"
 

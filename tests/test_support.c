@@ -38,8 +38,7 @@ static const char *join(const char *folder, const char *relative)
     return path;
 }
 
-int mq_test_main_reference(int argc, char **argv, const char *name,
-                           void (*add_tests)(TCase *tests),
+int mq_test_main_reference(int argc, char **argv, const char *name, void (*add_tests)(TCase *tests),
                            void (*add_reference_tests)(TCase *tests))
 {
     if (argc < 2 || strcmp(argv[1], "reference") != 0)

@@ -11,13 +11,13 @@
 int mq_test_main(const char *name, void (*add_tests)(TCase *tests));
 
 /* The same for a program that also has tests on reference data outside the source tree: those run
- * where the first argument is "reference", as a CTest entry of their own (moeq_reference_test), which
- * is skipped with a message where the data is not there. */
-int mq_test_main_reference(int argc, char **argv, const char *name,
-                           void (*add_tests)(TCase *tests),
+ * where the first argument is "reference", as a CTest entry of their own (moeq_reference_test),
+ * which is skipped with a message where the data is not there. */
+int mq_test_main_reference(int argc, char **argv, const char *name, void (*add_tests)(TCase *tests),
                            void (*add_reference_tests)(TCase *tests));
 
-/* The path of something in the source tree: mq_test_source("demo/model"). Static storage, a ring of 8. */
+/* The path of something in the source tree: mq_test_source("demo/model"). Static storage, a ring
+ * of 8. */
 const char *mq_test_source(const char *relative);
 
 /* As above for the folder of reference models and tokenizers that may stand beside the source tree;

@@ -22,17 +22,17 @@
         MQ_ROLE_ATTN_O, "model.layers.{layer}.self_attn.o_proj.weight", MQ_DIM_HIDDEN, MQ_DIM_Q    \
     }
 
-#define MQ_PATTERNS_DENSE_MLP                                                                      \
-    {MQ_ROLE_MLP_GATE, "model.layers.{layer}.mlp.gate_proj.weight", MQ_DIM_FFN, MQ_DIM_HIDDEN},    \
-        {MQ_ROLE_MLP_UP, "model.layers.{layer}.mlp.up_proj.weight", MQ_DIM_FFN, MQ_DIM_HIDDEN},    \
-    {                                                                                              \
-        MQ_ROLE_MLP_DOWN, "model.layers.{layer}.mlp.down_proj.weight", MQ_DIM_HIDDEN, MQ_DIM_FFN   \
+#define MQ_PATTERNS_DENSE_MLP                                                                    \
+    {MQ_ROLE_MLP_GATE, "model.layers.{layer}.mlp.gate_proj.weight", MQ_DIM_FFN, MQ_DIM_HIDDEN},  \
+        {MQ_ROLE_MLP_UP, "model.layers.{layer}.mlp.up_proj.weight", MQ_DIM_FFN, MQ_DIM_HIDDEN},  \
+    {                                                                                            \
+        MQ_ROLE_MLP_DOWN, "model.layers.{layer}.mlp.down_proj.weight", MQ_DIM_HIDDEN, MQ_DIM_FFN \
     }
 
-#define MQ_PATTERNS_AFTER_LAYERS                                                                   \
-    {MQ_ROLE_OUTPUT_NORM, "model.norm.weight", MQ_DIM_ONE, MQ_DIM_HIDDEN},                         \
-    {                                                                                              \
-        MQ_ROLE_HEAD, "lm_head.weight", MQ_DIM_VOCAB, MQ_DIM_HIDDEN                                \
+#define MQ_PATTERNS_AFTER_LAYERS                                           \
+    {MQ_ROLE_OUTPUT_NORM, "model.norm.weight", MQ_DIM_ONE, MQ_DIM_HIDDEN}, \
+    {                                                                      \
+        MQ_ROLE_HEAD, "lm_head.weight", MQ_DIM_VOCAB, MQ_DIM_HIDDEN        \
     }
 
 /* Old Llama-like checkpoints store the rotary frequencies, which the config determines. */

@@ -6,7 +6,8 @@
 #include "arch_int.h"
 
 static const struct mq_config_key keys[] = {
-    {"pretraining_tp", MQ_KEY_HARMLESS, 0, 0}, /* splits the same products; no effect on the maths */
+    {"pretraining_tp", MQ_KEY_HARMLESS, 0,
+     0}, /* splits the same products; no effect on the maths */
     {0},
 };
 

@@ -1,7 +1,7 @@
 /*
- * mistral.c: Mistral 7B and its dense kin; a sliding window on every layer where the config has one.
- * Source: the published config.json files, and Transformers' MistralConfig (whose default window,
- * where the key is absent, is 4096; later models say null).
+ * mistral.c: Mistral 7B and its dense kin; a sliding window on every layer where the config has
+ * one. Source: the published config.json files, and Transformers' MistralConfig (whose default
+ * window, where the key is absent, is 4096; later models say null).
  */
 #include "arch_int.h"
 

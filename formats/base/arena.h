@@ -11,7 +11,7 @@
 
 struct mq_arena;
 
-struct mq_arena *mq_arena_create(void);  /* NULL when out of memory */
+struct mq_arena *mq_arena_create(void);        /* NULL when out of memory */
 void mq_arena_destroy(struct mq_arena *arena); /* NULL is fine */
 
 /* Room for count items of `size` bytes, zeroed; NULL on overflow or out of memory. */

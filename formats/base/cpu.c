@@ -30,8 +30,7 @@ bool mq_isa_available(enum mq_isa isa)
 {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    const bool avx2 =
-        __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
     if (isa == MQ_ISA_AVX2)
         return avx2;
     if (isa == MQ_ISA_AVX512)

@@ -5,7 +5,8 @@
 #include "moeq.h"
 
 enum mq_isa {
-    MQ_ISA_GENERIC, /* plain C, fmaf() from libm: the reference that the others are tested against */
+    MQ_ISA_GENERIC, /* plain C, fmaf() from libm: the reference that the others are tested against
+                     */
     MQ_ISA_AVX2,    /* AVX2, FMA, F16C */
     MQ_ISA_AVX512,  /* AVX-512 F, BW, DQ, VL besides */
     MQ_ISA_COUNT
@@ -23,7 +24,7 @@ bool mq_isa_available(enum mq_isa isa);
 /* AVX-512 VNNI, dot products of bytes: not in every processor that has MQ_ISA_AVX512. */
 bool mq_cpu_has_vnni(void);
 
-unsigned mq_cpu_count(void);           /* processors this process may run on, at least 1 */
+unsigned mq_cpu_count(void);             /* processors this process may run on, at least 1 */
 uint64_t mq_physical_memory_bytes(void); /* of the machine, or of the container if that is less */
 
 #endif

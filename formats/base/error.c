@@ -35,9 +35,8 @@ static void make_printable(char *s)
             *s = '?';
 }
 
-static moeq_status record(moeq_error *err, moeq_status status, const char *path,
-                          const char *tensor, const uint64_t *offset, const char *format,
-                          va_list args)
+static moeq_status record(moeq_error *err, moeq_status status, const char *path, const char *tensor,
+                          const uint64_t *offset, const char *format, va_list args)
 {
     if (!err)
         return status;

@@ -27,19 +27,19 @@ moeq_status mq_fail_errno(moeq_error *err, const char *path, const char *what);
 moeq_status mq_fail_memory(moeq_error *err, const char *what);
 
 /* Propagates a failure out of the calling function. */
-#define MQ_TRY(expression)                                                                         \
-    do {                                                                                           \
-        moeq_status mq_try_status_ = (expression);                                                 \
-        if (mq_try_status_ != MOEQ_OK)                                                             \
-            return mq_try_status_;                                                                 \
+#define MQ_TRY(expression)                         \
+    do {                                           \
+        moeq_status mq_try_status_ = (expression); \
+        if (mq_try_status_ != MOEQ_OK)             \
+            return mq_try_status_;                 \
     } while (0)
 
 /* The same, jumping to the caller's `out:` label with `status` set. */
-#define MQ_TRY_OUT(expression)                                                                     \
-    do {                                                                                           \
-        status = (expression);                                                                     \
-        if (status != MOEQ_OK)                                                                     \
-            goto out;                                                                              \
+#define MQ_TRY_OUT(expression) \
+    do {                       \
+        status = (expression); \
+        if (status != MOEQ_OK) \
+            goto out;          \
     } while (0)
 
 #endif

@@ -69,8 +69,7 @@ moeq_status mq_file_read_at(const struct mq_file *file, uint64_t offset, void *b
             return mq_fail_file(err, MOEQ_IO, file->path,
                                 "file ends at byte %llu; expected %zu bytes at byte %llu "
                                 "(was it truncated while open?)",
-                                (unsigned long long)(offset + done), n,
-                                (unsigned long long)offset);
+                                (unsigned long long)(offset + done), n, (unsigned long long)offset);
         done += (size_t)got;
     }
     return MOEQ_OK;

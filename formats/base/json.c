@@ -106,15 +106,22 @@ static bool scan_text(struct scan *s, const struct mq_json_limits *limits)
     while (s->at < s->n) {
         const char c = s->text[s->at];
         switch (c) {
-        case ' ': case '\t': case '\r': case '\n': case ',': case ':':
+        case ' ':
+        case '\t':
+        case '\r':
+        case '\n':
+        case ',':
+        case ':':
             s->at++;
             continue;
-        case '[': case '{':
+        case '[':
+        case '{':
             if (++depth > limits->depth)
                 return fail_scan(s, s->at, "nesting deeper than any such file needs");
             s->at++;
             break;
-        case ']': case '}':
+        case ']':
+        case '}':
             if (depth-- == 0)
                 return fail_scan(s, s->at, "a closing bracket without an opening one");
             s->at++;
@@ -123,7 +130,9 @@ static bool scan_text(struct scan *s, const struct mq_json_limits *limits)
             if (!scan_string(s))
                 return false;
             break;
-        case 't': case 'f': case 'n':
+        case 't':
+        case 'f':
+        case 'n':
             s->at++;
             while (s->at < s->n && s->text[s->at] >= 'a' && s->text[s->at] <= 'z')
                 s->at++;
@@ -178,8 +187,8 @@ moeq_status mq_json_refuse_duplicates(const cJSON *tree, const char *path, moeq_
             case MQ_STRMAP_ADDED:
                 break;
             case MQ_STRMAP_DUPLICATE:
-                status = mq_fail_file(err, MOEQ_MALFORMED, path, "JSON holds the key \"%.200s\" twice",
-                                      c->string);
+                status = mq_fail_file(err, MOEQ_MALFORMED, path,
+                                      "JSON holds the key \"%.200s\" twice", c->string);
                 break;
             case MQ_STRMAP_NO_MEMORY:
                 status = mq_fail_memory(err, "checking JSON keys");

@@ -11,9 +11,9 @@
 #include <cjson/cJSON.h>
 
 struct mq_json_limits {
-    uint32_t depth;          /* nesting of arrays and objects */
-    uint64_t values;         /* values and keys in the whole text */
-    bool only_natural;       /* numbers must be plain digits without a leading zero */
+    uint32_t depth;    /* nesting of arrays and objects */
+    uint64_t values;   /* values and keys in the whole text */
+    bool only_natural; /* numbers must be plain digits without a leading zero */
 };
 
 /* Parses a whole text. `path` names the file in messages and `base_offset` is where the text

@@ -1,8 +1,8 @@
 /*
  * strmap.c: open addressing with linear probing, at most half full.
  *
- * The hash is seeded per map from where its memory lies, so that a crafted file cannot prepare collisions
- * (names in a header are an attacker's choice).
+ * The hash is seeded per map from where its memory lies, so that a crafted file cannot prepare
+ * collisions (names in a header are an attacker's choice).
  */
 #include "strmap.h"
 
@@ -45,8 +45,8 @@ void mq_strmap_free(struct mq_strmap *map)
 }
 
 /* The slot that holds the key, or the empty one where it would go. */
-static struct mq_strmap_slot *find_slot(const struct mq_strmap *map, const char *key,
-                                        size_t length, uint64_t hash)
+static struct mq_strmap_slot *find_slot(const struct mq_strmap *map, const char *key, size_t length,
+                                        uint64_t hash)
 {
     size_t i = hash & (map->capacity - 1);
     for (;; i = (i + 1) & (map->capacity - 1)) {

@@ -24,8 +24,9 @@
 #define MQ_ISA_PASTE(a, b) MQ_ISA_PASTE2(a, b)
 #define MQ_ISA_NAME(name) MQ_ISA_PASTE(name, MQ_ISA_SUFFIX)
 
-/* One operation is one or two instructions, so is always inlined. In the reference it is a loop, and
- * forcing it would take the compiler minutes; instrumented by a sanitizer, inlining it at all would. */
+/* One operation is one or two instructions, so is always inlined. In the reference it is a loop,
+ * and forcing it would take the compiler minutes; instrumented by a sanitizer, inlining it at all
+ * would. */
 #if defined(MQ_USE_AVX512) || defined(MQ_USE_AVX2)
 #define MQ_INLINE static inline __attribute__((always_inline, unused))
 #elif defined(__SANITIZE_ADDRESS__)
@@ -339,15 +340,24 @@ MQ_INLINE float v_max_lane(v16 a)
 #endif
 
 /* clang-format on */
-MQ_INLINE v16 v_zero(void) { return v_set1(0.0f); }
+MQ_INLINE v16 v_zero(void)
+{
+    return v_set1(0.0f);
+}
 /* Rounds |x| < 2^22 to an integer, ties to even. */
-MQ_INLINE v16 v_round(v16 x) { return v_sub(v_add(x, v_set1(MQ_MAGIC)), v_set1(MQ_MAGIC)); }
-MQ_INLINE v16 v_clamp(v16 x, float lo, float hi) { return v_min(v_max(x, v_set1(lo)), v_set1(hi)); }
+MQ_INLINE v16 v_round(v16 x)
+{
+    return v_sub(v_add(x, v_set1(MQ_MAGIC)), v_set1(MQ_MAGIC));
+}
+MQ_INLINE v16 v_clamp(v16 x, float lo, float hi)
+{
+    return v_min(v_max(x, v_set1(lo)), v_set1(hi));
+}
 
 /*
  * exp(x): x = n ln2 + r with |r| <= ln2 / 2; a polynomial of degree 6 for exp(r) (Cephes' expf
- * coefficients); then n is added to the exponent. Below -87.33 gives 0 and above 88.37 the largest power
- * representable; error below 2 ulp in between.
+ * coefficients); then n is added to the exponent. Below -87.33 gives 0 and above 88.37 the largest
+ * power representable; error below 2 ulp in between.
  */
 MQ_INLINE v16 v_exp(v16 x)
 {

@@ -33,7 +33,8 @@ START_TEST(floats_round_as_the_compiler_rounds)
     }
     for (uint32_t h = 0; h < 0x7c00; h++) { /* ties between neighbours, and their neighbours */
         const double middle = ((double)mq_f16_to_f32((uint16_t)h) +
-                               (h + 1 == 0x7c00 ? 65536.0 : mq_f16_to_f32((uint16_t)(h + 1)))) / 2;
+                               (h + 1 == 0x7c00 ? 65536.0 : mq_f16_to_f32((uint16_t)(h + 1)))) /
+                              2;
         for (int step = -1; step <= 1; step++) {
             const float x = mq_bits_float(mq_float_bits((float)middle) + (uint32_t)step);
             const _Float16 native = (_Float16)x;

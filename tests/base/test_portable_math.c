@@ -1,4 +1,5 @@
-/* test_portable_math.c: exp, log, sine and cosine against the C library's in long double, and their exact points. */
+/* test_portable_math.c: exp, log, sine and cosine against the C library's in long double, and their
+ * exact points. */
 #include "test_support.h"
 #include "portable_math.h"
 
