@@ -52,12 +52,14 @@ static void put_ids(struct mq_buffer *out, const struct mq_ids *ids)
         mq_buffer_printf(out, "%s%" PRId32, i ? ", " : "", ids->data[i]);
 }
 
+/* `name` says where the text is from, for messages. */
 static moeq_status print_ids(const struct mq_tokenizer *tokenizer, const struct mq_options *options,
-                             const char *text, size_t n, moeq_error *err)
+                             const char *name, const char *text, size_t n, moeq_error *err)
 {
     struct mq_ids ids = {0};
     struct mq_buffer out = {0}, piece = {0};
-    moeq_status status = mq_tokenizer_encode(tokenizer, text, n, !options->no_bos, &ids, err);
+    moeq_status status =
+        mq_tokenizer_encode_file(tokenizer, name, text, n, !options->no_bos, &ids, err);
     if (status == MOEQ_OK && options->json) {
         mq_buffer_puts(&out, "{\"count\": ");
         mq_buffer_printf(&out, "%zu, \"ids\": [", ids.size);
@@ -157,12 +159,13 @@ enum mq_exit mq_cmd_tokenize(const struct mq_options *options)
     struct mq_tokenizer *tokenizer = NULL;
     moeq_status status = load_tokenizer(options->positional[0], &tokenizer, &err);
     if (status == MOEQ_OK && options->string) {
-        status = print_ids(tokenizer, options, options->string, strlen(options->string), &err);
+        status = print_ids(tokenizer, options, "--string", options->string, strlen(options->string),
+                           &err);
     } else if (status == MOEQ_OK && options->text) {
         struct mq_buffer text = {0};
         status = mq_file_read_all(options->text, TEXT_CAP_BYTES, &text, &err);
         if (status == MOEQ_OK)
-            status = print_ids(tokenizer, options, text.data, text.size, &err);
+            status = print_ids(tokenizer, options, options->text, text.data, text.size, &err);
         mq_buffer_free(&text);
     } else if (status == MOEQ_OK) {
         status = print_jsonl(tokenizer, options->jsonl, &err);

@@ -124,7 +124,8 @@ moeq_status mq_tokenize_file(const struct mq_view *view, const char *text_path, 
     MQ_TRY_OUT(mq_tokenizer_load(view->tokenizer_json.data, view->tokenizer_json.size,
                                  "tokenizer.json", &tokenizer, err));
     MQ_TRY_OUT(find_bos(tokenizer, view->hparams.bos, bos, err));
-    MQ_TRY_OUT(mq_tokenizer_encode(tokenizer, bytes.data, bytes.size, true, ids, err));
+    MQ_TRY_OUT(
+        mq_tokenizer_encode_file(tokenizer, text_path, bytes.data, bytes.size, true, ids, err));
 out:
     if (status != MOEQ_OK)
         mq_ids_free(ids);

@@ -155,3 +155,13 @@ out:
     mq_pieces_free(&e.next_pieces);
     return status;
 }
+
+moeq_status mq_tokenizer_encode_file(const struct mq_tokenizer *tokenizer, const char *path,
+                                     const char *text, size_t n, bool add_special_tokens,
+                                     struct mq_ids *ids, moeq_error *err)
+{
+    moeq_error error = {0};
+    const moeq_status status =
+        mq_tokenizer_encode(tokenizer, text, n, add_special_tokens, ids, &error);
+    return status == MOEQ_OK ? MOEQ_OK : mq_fail_file(err, status, path, "%s", error.message);
+}

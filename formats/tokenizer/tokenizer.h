@@ -35,6 +35,11 @@ void mq_tokenizer_free(struct mq_tokenizer *tokenizer); /* NULL is fine */
 moeq_status mq_tokenizer_encode(const struct mq_tokenizer *tokenizer, const char *text, size_t n,
                                 bool add_special_tokens, struct mq_ids *ids, moeq_error *err);
 
+/* The same for the text of a file, whose name the message of a failure begins with. */
+moeq_status mq_tokenizer_encode_file(const struct mq_tokenizer *tokenizer, const char *path,
+                                     const char *text, size_t n, bool add_special_tokens,
+                                     struct mq_ids *ids, moeq_error *err);
+
 /* Appends the text of the ids. Ids outside the vocabulary are dropped, as `tokenizers` does. */
 moeq_status mq_tokenizer_decode(const struct mq_tokenizer *tokenizer, const int32_t *ids, size_t n,
                                 bool skip_special_tokens, struct mq_buffer *text, moeq_error *err);

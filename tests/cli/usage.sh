@@ -54,6 +54,17 @@ expect 1 "moeq: demo/model/model-00001-of-00003.safetensors: is a safetensors fi
 expect 1 "moeq: /no/such.txt: cannot open: No such file or directory" tokenize $model --text /no/such.txt
 expect 1 "moeq: /no/such.txt: cannot open: No such file or directory" eval $model --text /no/such.txt
 expect 1 "moeq: docs: holds no tokenizer.json" tokenize docs --string x
+printf 'abc\377' > "$work/latin1.txt"
+echo short > "$work/short.txt"
+expect 1 "moeq: $work/latin1.txt: text at byte 3: invalid UTF-8" tokenize $model --text "$work/latin1.txt"
+expect 1 "moeq: $work/latin1.txt: text at byte 3: invalid UTF-8" eval $model --text "$work/latin1.txt"
+expect 1 "moeq: $work/short.txt: one window of protocol half needs 512 tokens, found 3" \
+    eval $model --text "$work/short.txt"
+expect 1 "moeq: $model: a context of 100000 tokens is beyond the model's 32768 positions" \
+    eval $model --text demo/text.txt --context 100000
+expect 1 "moeq: tests/fixtures/oracles/mixtral: has no tokenizer.json, so a text cannot be tokenized; give token ids (--ids) instead" \
+    eval tests/fixtures/oracles/mixtral --text demo/text.txt
+rm "$work/latin1.txt" "$work/short.txt"
 expect 1 "moeq: $model: expected a file, found a folder" check $model
 expect 1 "moeq: no tensor of $model matches the pattern 'nothing' (names are like 'model.layers.1.block_sparse_moe.experts.3.w1.weight')" \
     convert $model -o "$out" --level q4_k --tensor nothing=q8_0
