@@ -22,7 +22,8 @@ done
 
 echo
 echo "== What each level costs: memory, perplexity, KL divergence, routing fidelity"
-$moeq sweep demo/model --text demo/text.txt --levels q8_0,q4_k,q3_k
+$moeq sweep demo/model --text demo/text.txt --levels q8_0,q4_k,q3_k --report "$out/report.html"
 
 echo
-echo "The converted files are in $out. Next: build/moeq --help"
+echo "The converted files are in $out, the same results as a page in $out/report.html."
+echo "Next: build/moeq --help"
