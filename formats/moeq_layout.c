@@ -5,8 +5,8 @@
 #include "checked.h"
 #include "error.h"
 #include "moeq_profile.h"
+#include "st_writer.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,36 +43,6 @@ static bool pad(struct mq_layout *layout, struct mq_arena *arena, size_t *pads, 
     return item.name && append(layout, item, -1, at);
 }
 
-/* `{"__metadata__":{...},"name":{"dtype":"U8","shape":[2,3],"data_offsets":[0,6]},...}` */
-static void print_header(const struct mq_layout *layout, const char *const *metadata,
-                         struct mq_buffer *b)
-{
-    mq_buffer_append(b, "\0\0\0\0\0\0\0\0", 8);
-    mq_buffer_puts(b, "{\"__metadata__\":{");
-    for (size_t i = 0; metadata[i]; i += 2) {
-        mq_buffer_puts(b, i ? "," : "");
-        mq_buffer_put_json(b, metadata[i], strlen(metadata[i]));
-        mq_buffer_putc(b, ':');
-        mq_buffer_put_json(b, metadata[i + 1], strlen(metadata[i + 1]));
-    }
-    mq_buffer_putc(b, '}');
-    for (size_t i = 0; i < layout->count; i++) {
-        const struct mq_layout_item *t = &layout->items[i];
-        mq_buffer_putc(b, ',');
-        mq_buffer_put_json(b, t->name, strlen(t->name));
-        mq_buffer_printf(b, ":{\"dtype\":\"%s\",\"shape\":[", mq_dtype_name(t->dtype));
-        for (uint32_t k = 0; k < t->dims; k++)
-            mq_buffer_printf(b, "%s%" PRIu64, k ? "," : "", t->shape[k]);
-        mq_buffer_printf(b, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", t->offset,
-                         t->offset + t->size_bytes);
-    }
-    mq_buffer_putc(b, '}');
-    while (b->size % MQ_GROUP_ALIGN && mq_buffer_ok(b))
-        mq_buffer_putc(b, ' ');
-    for (int i = 0; i < 8 && mq_buffer_ok(b); i++)
-        b->data[i] = (char)((b->size - 8) >> (8 * i));
-}
-
 moeq_status mq_layout_build(const struct mq_layout_item *items, size_t count,
                             const char *const *metadata, struct mq_arena *arena,
                             struct mq_layout *layout, moeq_error *err)
@@ -93,7 +63,13 @@ moeq_status mq_layout_build(const struct mq_layout_item *items, size_t count,
     if (!ok || !append(layout, crc, -2, &at))
         return mq_fail(err, MOEQ_LIMIT, "the output is larger than a file can be");
     struct mq_buffer header = {0};
-    print_header(layout, metadata, &header);
+    mq_st_header_begin(&header, metadata);
+    for (size_t i = 0; i < layout->count; i++) {
+        const struct mq_layout_item *t = &layout->items[i];
+        mq_st_header_tensor(&header, t->name, t->dtype, t->shape, t->dims, t->offset,
+                            t->size_bytes);
+    }
+    mq_st_header_end(&header, MQ_GROUP_ALIGN);
     layout->header =
         mq_buffer_ok(&header) ? mq_arena_strndup(arena, header.data, header.size) : NULL;
     layout->header_bytes = header.size;

@@ -35,10 +35,9 @@ static bool lay_out(struct mq_st_entry *entries, size_t count, uint64_t *data_by
     return true;
 }
 
-static void print_header(const struct mq_st_entry *entries, size_t count,
-                         const char *const *metadata, struct mq_buffer *b)
+void mq_st_header_begin(struct mq_buffer *b, const char *const *metadata)
 {
-    mq_buffer_append(b, "\0\0\0\0\0\0\0\0", 8);
+    mq_buffer_append(b, "\0\0\0\0\0\0\0\0", 8); /* the length, when it is known */
     mq_buffer_puts(b, "{\"__metadata__\":{");
     for (size_t i = 0; metadata && metadata[i]; i += 2) {
         mq_buffer_puts(b, i ? "," : "");
@@ -47,18 +46,24 @@ static void print_header(const struct mq_st_entry *entries, size_t count,
         mq_buffer_put_json(b, metadata[i + 1], strlen(metadata[i + 1]));
     }
     mq_buffer_putc(b, '}');
-    for (size_t i = 0; i < count; i++) {
-        const struct mq_st_entry *e = &entries[i];
-        mq_buffer_putc(b, ',');
-        mq_buffer_put_json(b, e->name, strlen(e->name));
-        mq_buffer_printf(b, ":{\"dtype\":\"%s\",\"shape\":[", mq_dtype_name(e->dtype));
-        for (uint32_t k = 0; k < e->dims; k++)
-            mq_buffer_printf(b, "%s%" PRIu64, k ? "," : "", e->shape[k]);
-        mq_buffer_printf(b, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", e->offset,
-                         e->offset + e->size_bytes);
-    }
+}
+
+void mq_st_header_tensor(struct mq_buffer *b, const char *name, enum mq_dtype dtype,
+                         const uint64_t *shape, uint32_t dims, uint64_t offset, uint64_t size_bytes)
+{
+    mq_buffer_putc(b, ',');
+    mq_buffer_put_json(b, name, strlen(name));
+    mq_buffer_printf(b, ":{\"dtype\":\"%s\",\"shape\":[", mq_dtype_name(dtype));
+    for (uint32_t k = 0; k < dims; k++)
+        mq_buffer_printf(b, "%s%" PRIu64, k ? "," : "", shape[k]);
+    mq_buffer_printf(b, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", offset,
+                     offset + size_bytes);
+}
+
+void mq_st_header_end(struct mq_buffer *b, size_t alignment)
+{
     mq_buffer_putc(b, '}');
-    while (b->size % HEADER_ALIGN && mq_buffer_ok(b))
+    while (b->size % alignment && mq_buffer_ok(b))
         mq_buffer_putc(b, ' ');
     for (int i = 0; i < 8 && mq_buffer_ok(b); i++)
         b->data[i] = (char)((uint64_t)(b->size - 8) >> (8 * i));
@@ -106,7 +111,11 @@ moeq_status mq_st_writer_open(struct mq_st_writer *w, const char *path, struct m
         return mq_fail_file(err, MOEQ_LIMIT, path, "would be larger than a file can be");
     struct mq_buffer header = {0};
     moeq_status status = MOEQ_OK;
-    print_header(entries, count, metadata, &header);
+    mq_st_header_begin(&header, metadata);
+    for (size_t i = 0; i < count; i++)
+        mq_st_header_tensor(&header, entries[i].name, entries[i].dtype, entries[i].shape,
+                            entries[i].dims, entries[i].offset, entries[i].size_bytes);
+    mq_st_header_end(&header, HEADER_ALIGN);
     if (!mq_buffer_ok(&header)) {
         status = mq_fail_memory(err, "writing a safetensors header");
         goto out;

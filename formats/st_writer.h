@@ -11,6 +11,19 @@
 
 #include <limits.h>
 
+/*
+ * A header, piece by piece: begin, each tensor in file order, end. The buffer then holds the file's
+ * first bytes: length,
+ * {"__metadata__":{...},"name":{"dtype":"U8","shape":[2,3],"data_offsets":[0,6]},...}, and spaces
+ * up to a multiple of `alignment`. `metadata` is key, value, ..., NULL, or NULL; offsets are from
+ * the start of the data. Out of memory is sticky in the buffer.
+ */
+void mq_st_header_begin(struct mq_buffer *b, const char *const *metadata);
+void mq_st_header_tensor(struct mq_buffer *b, const char *name, enum mq_dtype dtype,
+                         const uint64_t *shape, uint32_t dims, uint64_t offset,
+                         uint64_t size_bytes);
+void mq_st_header_end(struct mq_buffer *b, size_t alignment);
+
 struct mq_st_writer {
     int fd; /* -1 where closed */
     char path[PATH_MAX], part[PATH_MAX];
