@@ -30,6 +30,7 @@ static void compare(const char *dump, const char *reference, size_t expected_ten
     ck_assert_ok(mq_safetensors_open(dump, arena, &a, NULL));
     ck_assert_ok(mq_safetensors_open(reference, arena, &b, NULL));
     ck_assert_uint_eq(a.count, expected_tensors);
+    ck_assert_str_eq(mq_metadata_get(a.metadata, "compute"), "f32");
     for (size_t i = 0; i < a.count; i++) {
         const struct mq_st_entry *e = &a.entries[i], *f = mq_safetensors_find(&b, e->name);
         ck_assert_msg(f != NULL, "%s", e->name);
