@@ -494,6 +494,13 @@ const struct mq_tensor *mq_view_find(const struct mq_view *v, enum mq_role role,
     return i < 0 ? NULL : &v->tensors[i];
 }
 
+uint64_t mq_interleaved_row(uint64_t rows, uint32_t heads, uint64_t row)
+{
+    const uint64_t head_rows = rows / heads, half = head_rows / 2;
+    const uint64_t first = row / head_rows * head_rows, i = row - first;
+    return first + (i < half ? 2 * i : 2 * (i - half) + 1);
+}
+
 moeq_status mq_view_read_rows(const struct mq_view *v, const struct mq_tensor *t, uint64_t row,
                               uint64_t count, void *bytes, moeq_error *err)
 {
@@ -503,8 +510,16 @@ moeq_status mq_view_read_rows(const struct mq_view *v, const struct mq_tensor *t
     if (v->no_weights)
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, v->path,
                             "a config.json holds no weights: tensor '%s' cannot be read", t->name);
-    return mq_file_read_at(&v->files[t->file].file, t->offset + row * t->row_bytes, bytes,
-                           (size_t)(count * t->row_bytes), err);
+    const struct mq_file *file = &v->files[t->file].file;
+    if (!t->interleaved_heads)
+        return mq_file_read_at(file, t->offset + row * t->row_bytes, bytes,
+                               (size_t)(count * t->row_bytes), err);
+    for (uint64_t i = 0; i < count; i++) {
+        const uint64_t at = mq_interleaved_row(t->rows, t->interleaved_heads, row + i);
+        MQ_TRY(mq_file_read_at(file, t->offset + at * t->row_bytes,
+                               (char *)bytes + i * t->row_bytes, t->row_bytes, err));
+    }
+    return MOEQ_OK;
 }
 
 /* ---- which opener ---- */

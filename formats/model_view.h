@@ -61,6 +61,10 @@ struct mq_tensor {
     uint64_t row_bytes;
     uint32_t file;   /* index into mq_view.files */
     uint64_t offset; /* of the first row, in that file */
+    /* Not 0: the rows of each of so many heads stand in interleaved order, as GGUF files have those
+     * of q and k: row i of the head's first half, then row i of its second, i = 0, 1, ... Reading
+     * by mq_view_read_rows gives them in order. */
+    uint32_t interleaved_heads;
 };
 
 struct mq_source_file {
@@ -108,7 +112,10 @@ void mq_view_close(struct mq_view *view); /* NULL is fine */
 const struct mq_tensor *mq_view_find(const struct mq_view *view, enum mq_role role, int32_t layer,
                                      int32_t expert);
 
-/* Reads rows [row, row + count) as they are stored: count * row_bytes bytes. */
+/* Where row `row` of a matrix of `rows` stands if they are interleaved (interleaved_heads). */
+uint64_t mq_interleaved_row(uint64_t rows, uint32_t heads, uint64_t row);
+
+/* Reads rows [row, row + count), each as it is stored: count * row_bytes bytes. */
 moeq_status mq_view_read_rows(const struct mq_view *view, const struct mq_tensor *tensor,
                               uint64_t row, uint64_t count, void *bytes, moeq_error *err);
 

@@ -76,7 +76,7 @@ expect 1 "moeq: $work: is a folder; the output is one file, such as $work/model.
     convert $model -o "$work" --level q4_k
 mkdir "$work/gpt"
 echo '{"model_type": "gpt2"}' > "$work/gpt/config.json"
-expect 1 "moeq: $work/gpt/config.json: model_type \"gpt2\" is not supported (supported: mixtral, mistral, llama)" \
+expect 1 "moeq: $work/gpt/config.json: model_type \"gpt2\" is not supported (supported: mixtral, llama, mistral)" \
     inspect "$work/gpt"
 echo precious > "$out"
 expect 1 "moeq: $out: exists already; give --force to replace it" convert $model -o "$out" --level q4_k -q
