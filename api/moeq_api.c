@@ -170,7 +170,7 @@ moeq_status moeq_plan_bytes(const moeq_model *model, const moeq_recipe *recipe, 
 {
     struct mq_plan *plan;
     MQ_TRY(make_plan(model, recipe, &plan, err));
-    *bytes = plan->layout.file_bytes;
+    *bytes = plan->output_bytes;
     mq_plan_free(plan);
     return MOEQ_OK;
 }

@@ -42,7 +42,7 @@ static void print_plan(const struct mq_plan *plan, const struct mq_options *opti
     print_overrides(plan, options);
     printf("  source %s, output file %s (%" PRIu64 " bytes)\n",
            mq_format_bytes(plan->total.source_bytes, source),
-           mq_format_bytes(plan->layout.file_bytes, output), plan->layout.file_bytes);
+           mq_format_bytes(plan->output_bytes, output), plan->output_bytes);
 }
 
 static cJSON *plan_json(const struct mq_plan *plan, const struct mq_options *options)
@@ -55,7 +55,7 @@ static cJSON *plan_json(const struct mq_plan *plan, const struct mq_options *opt
     cJSON_AddItemToObject(o, "model", mq_model_json(plan->view));
     cJSON_AddItemToObject(o, "plan", mq_breakdown_json(&b));
     cJSON_AddStringToObject(o, "effort", mq_effort_name(plan->effort));
-    cJSON_AddNumberToObject(o, "file_bytes", (double)plan->layout.file_bytes);
+    cJSON_AddNumberToObject(o, "file_bytes", (double)plan->output_bytes);
     cJSON_AddBoolToObject(o, "dry_run", options->dry_run);
     if (options->dry_run || options->verbose) {
         cJSON *tensors = cJSON_AddArrayToObject(o, "tensors");
