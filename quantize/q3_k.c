@@ -196,7 +196,7 @@ MQ_OUTLINE void pack(const v16 x[16], const struct block_fit *fit, float stored_
 static void encode_block(const float *weights, const struct search *search, uint8_t *block)
 {
     v16 x[16];
-    mq_load_lanes(weights, 16, x);
+    mq_load_lanes(weights, 16, 26, x);
     const struct sums fitted = fit_sub_blocks(x, search);
     const v16 a = v_div(fitted.xl, fitted.ll);
     float starts[MAX_STARTS];

@@ -19,6 +19,7 @@ LEVELS = {
     "q8_0": (GGMLQuantizationType.Q8_0, 34, (0,)),
     "q4_k": (GGMLQuantizationType.Q4_K, 144, (0, 2)),
     "q3_k": (GGMLQuantizationType.Q3_K, 110, (108,)),
+    "q5_k": (GGMLQuantizationType.Q5_K, 176, (0, 2)),
 }
 
 
