@@ -21,6 +21,7 @@
 #define MQ_DECLARE_CODECS(isa)   \
     MQ_DECLARE_CODEC(q8_0, isa)  \
     MQ_DECLARE_CODEC(q4_k, isa)  \
+    MQ_DECLARE_CODEC(q6_k, isa)  \
     MQ_DECLARE_CODEC(q5_k, isa)  \
     MQ_DECLARE_CODEC(q3_k, isa)  \
     MQ_DECLARE_CODEC(f32, isa)   \
