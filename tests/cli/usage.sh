@@ -3,7 +3,7 @@
 . "$(dirname "$0")/helper.sh"
 out=$work/m.moeq
 export HF_HUB_CACHE=$work/hub
-levels="levels are q8_0, q4_k, q3_k, f32, f16, bf16"
+levels="levels are q8_0, q6_k, q5_k, q4_k, q3_k, f32, f16, bf16"
 
 # the command
 usage "" "expected a command"
@@ -16,7 +16,7 @@ usage "" "unknown command 'nonsense'" help nonsense
 usage convert "expected: moeq convert MODEL -o FILE --level LEVEL" convert
 usage convert "--level is missing, such as --level q4_k" convert $model -o "$out"
 usage convert "-o FILE is missing (or --dry-run, to see the plan)" convert $model --level q4_k
-usage convert "--level: unknown level 'q5_k'; did you mean q4_k?" convert $model -o "$out" --level q5_k
+usage convert "--level: unknown level 'q9_k'; did you mean q6_k?" convert $model -o "$out" --level q9_k
 usage convert "--level: unknown level 'int-four'; $levels" convert $model -o "$out" --level int-four
 usage convert "--attention: unknown level 'none'; $levels" convert $model -o "$out" --level q4_k --attention none
 usage convert "unknown option '--leval'; did you mean --level?" convert $model --leval q4_k

@@ -18,7 +18,7 @@ START_TEST(names_are_found)
         for (int isa = 0; isa < MQ_ISA_COUNT; isa++)
             ck_assert(level->encode[isa] && level->decode[isa]);
     }
-    ck_assert_ptr_null(mq_level_find("q5"));
+    ck_assert_ptr_null(mq_level_find("q7"));
     ck_assert_ptr_null(mq_level_find(""));
     for (int i = 0; i < MQ_EFFORT_COUNT; i++) {
         enum mq_effort effort = MQ_EFFORT_COUNT;
@@ -50,6 +50,10 @@ START_TEST(rows_have_the_bytes_of_their_segments)
         {"q4_k", 257, 146},
         {"q4_k", 300, 144 + 34 + 24},
         {"q4_k", 14336, 56 * 144},
+        {"q6_k", 256, 210},
+        {"q6_k", 300, 210 + 34 + 24},
+        {"q5_k", 256, 176},
+        {"q5_k", 300, 176 + 34 + 24},
         {"q3_k", 256, 110},
         {"q3_k", 300, 110 + 34 + 24},
         {"q3_k", 14336, 56 * 110},
@@ -65,6 +69,8 @@ START_TEST(rows_have_the_bytes_of_their_segments)
                           rows[i].bytes);
     ck_assert_double_eq(mq_level_row_bits(mq_level_find("q8_0"), 4096), 8.5);
     ck_assert_double_eq(mq_level_row_bits(mq_level_find("q4_k"), 4096), 4.5);
+    ck_assert_double_eq(mq_level_row_bits(mq_level_find("q6_k"), 4096), 6.5625);
+    ck_assert_double_eq(mq_level_row_bits(mq_level_find("q5_k"), 4096), 5.5);
     ck_assert_double_eq(mq_level_row_bits(mq_level_find("q3_k"), 4096), 3.4375);
     ck_assert_double_eq(mq_level_row_bits(mq_level_find("q3_k"), 1), 16);
     ck_assert_double_eq(mq_level_row_bits(mq_level_find("q3_k"), 0), 0);
@@ -77,6 +83,8 @@ static double worst_error(const struct mq_level *level)
 {
     return strcmp(level->name, "q3_k") == 0   ? 0.25
            : strcmp(level->name, "q4_k") == 0 ? 0.12
+           : strcmp(level->name, "q5_k") == 0 ? 0.06
+           : strcmp(level->name, "q6_k") == 0 ? 0.03
            : strcmp(level->name, "q8_0") == 0 ? 0.006
            : strcmp(level->name, "bf16") == 0 ? 1.0 / 256
            : strcmp(level->name, "f16") == 0  ? 1.0 / 2048

@@ -18,6 +18,8 @@ static const struct {
     double ggml_rmse, ggml_kld; /* NaN: not measured */
 } levels[] = {
     {"q8_0", 0.00534, NAN},
+    {"q6_k", 0.01775, 0.00050},
+    {"q5_k", 0.03616, 0.00124},
     {"q4_k", 0.07104, 0.00350},
     {"q3_k", 0.15024, 0.01285},
 };
