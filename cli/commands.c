@@ -4,20 +4,39 @@
 const struct mq_command mq_commands[] = {
     {
         .name = "convert",
-        .arguments = "MODEL -o FILE --level LEVEL",
+        .arguments = "MODEL -o FILE --level LEVEL | --recipe NAME",
         .summary = "quantize a model into a moeq file",
         .description =
             "Quantizes a model into one moeq file, grouped per expert. Experts and MLPs get\n"
             "LEVEL; attention, embeddings and head q8_0; routers and norms stay as they are.\n"
             "Memory does not depend on the model's size (--memory, default 256M). A run that\n"
             "was interrupted goes on where it stopped when the same command is given again.",
-        .options = "output level attention embeddings tensor effort dry-run force",
+        .options = "output level recipe attention embeddings tensor effort dry-run force",
         .examples = "  moeq convert Mixtral-8x7B-v0.1 -o mixtral.moeq --level q4_k\n"
                     "  moeq convert DIR -o m.moeq --level q3_k --tensor '*.layers.0.*w2*=q8_0'\n"
                     "  moeq convert DIR --level q4_k --dry-run",
         .positional_min = 1,
         .positional_max = 1,
         .run = mq_cmd_convert,
+    },
+    {
+        .name = "export",
+        .arguments = "MODEL -o FILE.gguf [--level LEVEL | --recipe NAME]",
+        .summary = "write a GGUF file, for llama.cpp, Ollama and LM Studio",
+        .description =
+            "Writes a model as a GGUF file, complete with tokenizer and chat template. Blocks\n"
+            "of a moeq file are copied, never quantized again. A Hugging Face folder is\n"
+            "quantized on the way with --level or --recipe, and keeps its precision without\n"
+            "either. What GGUF cannot hold is an error, or solved by --unify. Memory,\n"
+            "interruptions and --force are as in convert.",
+        .options = "output level recipe attention embeddings tensor effort unify split-max-size "
+                   "dry-run force",
+        .examples = "  moeq export mixtral.moeq -o mixtral.gguf\n"
+                    "  moeq export Mixtral-8x7B-v0.1 -o mixtral.gguf --recipe mix4\n"
+                    "  moeq export DIR -o m.gguf --level q4_k --split-max-size 20G",
+        .positional_min = 1,
+        .positional_max = 1,
+        .run = mq_cmd_export,
     },
     {
         .name = "inspect",

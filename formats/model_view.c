@@ -145,19 +145,8 @@ void mq_view_close(struct mq_view *view)
     free(view);
 }
 
-/* What the builder works on. */
-struct builder {
-    struct mq_view *view;
-    struct mq_tensor_set *set; /* NULL: config.json alone, every tensor stored as `dtype` */
-    enum mq_dtype dtype;
-    moeq_error *err;
-    size_t capacity;
-    struct mq_strmap metadata; /* of a moeq file: key -> index into view->metadata */
-};
-
-/* "model.layers.{layer}.x" -> "model.layers.7.x" */
-static const char *expand(struct mq_arena *arena, const char *pattern, int32_t layer,
-                          int32_t expert)
+const char *mq_pattern_expand(struct mq_arena *arena, const char *pattern, int32_t layer,
+                              int32_t expert)
 {
     char text[256];
     size_t n = 0;
@@ -174,6 +163,16 @@ static const char *expand(struct mq_arena *arena, const char *pattern, int32_t l
     }
     return mq_arena_strndup(arena, text, n);
 }
+
+/* What the builder works on. */
+struct builder {
+    struct mq_view *view;
+    struct mq_tensor_set *set; /* NULL: config.json alone, every tensor stored as `dtype` */
+    enum mq_dtype dtype;
+    moeq_error *err;
+    size_t capacity;
+    struct mq_strmap metadata; /* of a moeq file: key -> index into view->metadata */
+};
 
 static moeq_status fail_shape(struct builder *b, const struct mq_located *at, uint32_t dims,
                               const uint64_t *expected)
@@ -301,7 +300,7 @@ static moeq_status add_tensor(struct builder *b, const struct mq_tensor_pattern 
         b->capacity = capacity;
     }
     struct mq_tensor *t = &v->tensors[v->tensors_count];
-    *t = (struct mq_tensor){.name = expand(v->arena, p->name, layer, expert),
+    *t = (struct mq_tensor){.name = mq_pattern_expand(v->arena, p->name, layer, expert),
                             .role = p->role,
                             .layer = layer,
                             .expert = expert,
@@ -323,7 +322,7 @@ static moeq_status add_tensor(struct builder *b, const struct mq_tensor_pattern 
     for (; alias->name; alias++) {
         if (alias->role != p->role)
             continue;
-        const char *name = expand(v->arena, alias->name, layer, expert);
+        const char *name = mq_pattern_expand(v->arena, alias->name, layer, expert);
         if (!name)
             return mq_fail_memory(b->err, "opening a model");
         at = mq_tensor_set_find(b->set, name);

@@ -27,6 +27,12 @@ struct mq_plan *mq_plan_new(const struct mq_view *view, const struct mq_policy *
     return plan;
 }
 
+void mq_plan_warn(struct mq_plan *plan, const char *sentence)
+{
+    if (sentence && plan->warnings_count < sizeof plan->warnings / sizeof *plan->warnings)
+        plan->warnings[plan->warnings_count++] = sentence;
+}
+
 moeq_status mq_plan_levels(struct mq_plan *plan, const struct mq_policy *policy,
                            const struct mq_level ***levels, moeq_error *err)
 {
@@ -114,6 +120,8 @@ static moeq_status make_metadata(const struct mq_plan *plan, const struct mq_pol
     for (int class = 0; class < MQ_CLASS_COUNT; class ++)
         mq_buffer_printf(&recipe, "%s=%s; ", mq_role_class_name((enum mq_role_class) class),
                          policy->levels[class] ? policy->levels[class]->name : "source");
+    if (policy->recipe)
+        mq_buffer_printf(&recipe, "recipe=%s; ", policy->recipe->name);
     for (size_t i = 0; i < policy->overrides_count; i++)
         mq_buffer_printf(&recipe, "%s=%s; ", policy->overrides[i].pattern,
                          policy->overrides[i].level->name);

@@ -45,7 +45,9 @@ struct mq_plan {
     size_t pieces_count, items_count;
     uint64_t output_bytes;   /* of all files */
     struct mq_layout layout; /* of a moeq file, which ends with its checksums; otherwise count 0 */
-    const char *warning;     /* what the output cannot say, a sentence; NULL if nothing */
+    /* Sentences on what the output cannot say; the arena's. */
+    const char *warnings[4];
+    size_t warnings_count;
     struct mq_plan_total by_class[MQ_CLASS_COUNT],
         total; /* weights only: no header, padding, sides */
     struct mq_arena *arena;

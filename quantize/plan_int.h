@@ -15,4 +15,7 @@ moeq_status mq_plan_entries(struct mq_plan *plan, const struct mq_level *const *
 moeq_status mq_plan_levels(struct mq_plan *plan, const struct mq_policy *policy,
                            const struct mq_level ***levels, moeq_error *err);
 
+/* Adds a sentence to the plan's warnings (unless it is NULL, or there is no room). */
+void mq_plan_warn(struct mq_plan *plan, const char *sentence);
+
 #endif
