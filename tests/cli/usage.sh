@@ -49,6 +49,7 @@ usage export "--unify 'down': expected up" export $model -o "$out" --unify down
 "$moeq" convert $model -o "$work/q4.moeq" --level q4_k -q
 usage export "$work/q4.moeq is quantized already: its blocks are copied as they are; give --level and --recipe for the original model" \
     export "$work/q4.moeq" -o "$out" --level q3_k
+rm "$work/q4.moeq"
 usage inspect "expected: moeq inspect MODEL [--tensors]" inspect
 usage inspect "unknown option '--dry-run'" inspect $model --dry-run
 usage tokenize "expected one of --text FILE, --string TEXT, --jsonl FILE" tokenize $model
