@@ -51,7 +51,10 @@ static bool parse_levels(const struct mq_options *options, struct sweep_arms *a)
 static void print_sweep(const struct mq_sweep_result *r, const struct mq_options *options)
 {
     printf("%s on %s\n", r->view->path, r->text_path);
-    mq_print_protocol(&r->text);
+    mq_print_protocol(&r->text, r->compute,
+                      r->rows_count > 1 && r->rows[1].int8
+                          ? "; rows named int8: the level above with --compute int8"
+                          : NULL);
     mq_print_sweep_tables(r, options->verbose);
 }
 

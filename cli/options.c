@@ -77,10 +77,9 @@ static const struct option options_table[] = {
      "without quantization",
      FIELD(noise_floor)},
     {"compute", 0, TEXT, "f32|int8",
-     "f32 (default): the reference; int8: activations in 8 bits times the codes of quantized "
-     "weights, as most runtimes do: some three times faster. In sweep: one more row for each "
-     "level, "
-     "beside f32",
+     "arithmetic. f32 (default): the reference; int8: activations in 8 bits times the codes of "
+     "quantized weights, as most runtimes do: some three times faster. In sweep: one more row for "
+     "each level, beside f32; in verify: of every model that runs",
      FIELD(compute)},
     {"no-bos", 0, FLAG, NULL, "do not add special tokens", FIELD(no_bos)},
     {"decode", 0, FLAG, NULL, "print the decoded text of each token", FIELD(decode)},
