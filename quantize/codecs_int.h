@@ -24,6 +24,7 @@
     MQ_DECLARE_CODEC(q6_k, isa)  \
     MQ_DECLARE_CODEC(q5_k, isa)  \
     MQ_DECLARE_CODEC(q3_k, isa)  \
+    MQ_DECLARE_CODEC(q2_k, isa)  \
     MQ_DECLARE_CODEC(f32, isa)   \
     MQ_DECLARE_CODEC(f16, isa)   \
     MQ_DECLARE_CODEC(bf16, isa)  \

@@ -15,7 +15,7 @@
 /* clang-format on */
 
 /* Rows that the tails of others use. */
-enum { ROW_Q8_0 = 0, ROW_F16 = 6 };
+enum { ROW_Q8_0 = 0, ROW_F16 = 7 };
 
 const struct mq_level mq_levels[] = {
     [ROW_Q8_0] = {.name = "q8_0",
@@ -60,6 +60,13 @@ const struct mq_level mq_levels[] = {
      .quantized = true,
      CODEC(q3_k),
      UNPACK(q3_k)},
+    {.name = "q2_k",
+     .alias = "q2",
+     .description = "2-bit codes, 4-bit scale and minimum per 16 weights: 2.625 bits per weight",
+     .block_weights = 256,
+     .block_bytes = 84,
+     .quantized = true,
+     CODEC(q2_k)},
     {.name = "f32",
      .description = "IEEE single precision: 32 bits per weight",
      .block_weights = 1,

@@ -134,7 +134,7 @@ START_TEST(bytes_are_pinned)
     } pinned[] = {
         {"q8_0", {0x539e79d5, 0xad35c3f1}}, {"q6_k", {0xdfb11c8a, 0x43cd1aca}},
         {"q5_k", {0x7e8ea81d, 0x48b72768}}, {"q4_k", {0x854d2d96, 0x069d3648}},
-        {"q3_k", {0x3cc359f9, 0x681a4a77}},
+        {"q3_k", {0x3cc359f9, 0x681a4a77}}, {"q2_k", {0xfdb6fe2a, 0xa2449704}},
     };
     enum { N = 4096 };
     static float weights[N];
@@ -180,8 +180,8 @@ static double relative_error(const struct mq_level *level, enum mq_effort effort
 /* Odd blocks are not merely survived: each has a bound that follows from the format. */
 START_TEST(odd_weights_are_kept_as_well_as_the_format_can)
 {
-    enum { LEVELS = 5 };
-    static const char *const levels[LEVELS] = {"q8_0", "q6_k", "q5_k", "q4_k", "q3_k"};
+    enum { LEVELS = 6 };
+    static const char *const levels[LEVELS] = {"q8_0", "q6_k", "q5_k", "q4_k", "q3_k", "q2_k"};
     static const struct {
         enum mq_test_kind kind;
         double bound[LEVELS]; /* relative RMSE allowed */
@@ -190,18 +190,18 @@ START_TEST(odd_weights_are_kept_as_well_as_the_format_can)
         {MQ_TEST_negative_zeros, {0}},
         /* half a unit in the last place of d: 2^-11; of q6_k's scales, where rounding errors decide
          * which code a sub-block's weights get: 2^-8 */
-        {MQ_TEST_constant, {5e-4, 5e-4, 5e-4, 5e-4, 5e-4}},
-        {MQ_TEST_negative_constant, {5e-4, 5e-4, 5e-4, 5e-4, 5e-4}},
-        {MQ_TEST_nearly_constant, {5e-4, .003, 5e-4, 5e-4, 5e-4}},
+        {MQ_TEST_constant, {5e-4, 5e-4, 5e-4, 5e-4, 5e-4, 5e-4}},
+        {MQ_TEST_negative_constant, {5e-4, 5e-4, 5e-4, 5e-4, 5e-4, 5e-4}},
+        {MQ_TEST_nearly_constant, {5e-4, .003, 5e-4, 5e-4, 5e-4, 5e-4}},
         /* minima have 6 bits for half of the range */
-        {MQ_TEST_alternating, {5e-4, .001, .002, .03, .01}},
-        {MQ_TEST_positive, {.006, .014, .016, .06, .14}},
-        {MQ_TEST_negative, {.006, .014, .016, .06, .14}},
-        {MQ_TEST_sparse, {.01, .005, .015, .1, .2}},
-        {MQ_TEST_one_outlier, {.002, .001, .001, .02, .02}},
-        {MQ_TEST_small, {.02, .022, .04, .10, .17}}, /* scales are subnormal halves */
+        {MQ_TEST_alternating, {5e-4, .001, .002, .03, .01, .001}},
+        {MQ_TEST_positive, {.006, .014, .016, .06, .14, .16}},
+        {MQ_TEST_negative, {.006, .014, .016, .06, .14, .11}},
+        {MQ_TEST_sparse, {.01, .005, .015, .1, .2, .1}},
+        {MQ_TEST_one_outlier, {.002, .001, .001, .02, .02, .001}},
+        {MQ_TEST_small, {.02, .022, .04, .10, .17, .3}}, /* scales are subnormal halves */
         /* a unit of d is 6e-8, a fifth of the deviation */
-        {MQ_TEST_tiny, {.08, .07, .07, .25, .3}},
+        {MQ_TEST_tiny, {.08, .07, .07, .25, .3, .3}},
     };
     for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++)
         for (size_t l = 0; l < LEVELS; l++)

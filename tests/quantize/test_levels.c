@@ -57,6 +57,8 @@ START_TEST(rows_have_the_bytes_of_their_segments)
         {"q3_k", 256, 110},
         {"q3_k", 300, 110 + 34 + 24},
         {"q3_k", 14336, 56 * 110},
+        {"q2_k", 256, 84},
+        {"q2_k", 300, 84 + 34 + 24},
         {"f32", 7, 28},
         {"f16", 7, 14},
         {"bf16", 7, 14},
@@ -72,6 +74,7 @@ START_TEST(rows_have_the_bytes_of_their_segments)
     ck_assert_double_eq(mq_level_row_bits(mq_level_find("q6_k"), 4096), 6.5625);
     ck_assert_double_eq(mq_level_row_bits(mq_level_find("q5_k"), 4096), 5.5);
     ck_assert_double_eq(mq_level_row_bits(mq_level_find("q3_k"), 4096), 3.4375);
+    ck_assert_double_eq(mq_level_row_bits(mq_level_find("q2_k"), 4096), 2.625);
     ck_assert_double_eq(mq_level_row_bits(mq_level_find("q3_k"), 1), 16);
     ck_assert_double_eq(mq_level_row_bits(mq_level_find("q3_k"), 0), 0);
 }
@@ -83,6 +86,7 @@ static double worst_error(const struct mq_level *level)
 {
     return strcmp(level->name, "q3_k") == 0   ? 0.25
            : strcmp(level->name, "q4_k") == 0 ? 0.12
+           : strcmp(level->name, "q2_k") == 0 ? 0.5
            : strcmp(level->name, "q5_k") == 0 ? 0.06
            : strcmp(level->name, "q6_k") == 0 ? 0.03
            : strcmp(level->name, "q8_0") == 0 ? 0.006
