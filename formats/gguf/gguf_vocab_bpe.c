@@ -81,6 +81,7 @@ static moeq_status fail_pattern(struct mq_vocab *v, const struct splitting *s, b
     return status;
 }
 
+/* The row of the pattern, which must agree on ignore_merges as well: a file has no key for it. */
 static moeq_status find_pre(struct mq_vocab *v, const struct mq_gguf_pre **pre)
 {
     struct splitting s = {0};
@@ -94,8 +95,15 @@ static moeq_status find_pre(struct mq_vocab *v, const struct mq_gguf_pre **pre)
         const char *known = (*pre)->pattern;
         const bool same = known ? s.patterns == 1 && !s.own_pattern && strcmp(known, s.pattern) == 0
                                 : s.patterns == 0 && s.own_pattern;
-        if (same && (*pre)->ignore_merges == ignore_merges)
-            return MOEQ_OK;
+        if (!same || (*pre)->ignore_merges != ignore_merges)
+            continue;
+        /* llama.cpp's regular expressions have no \p{Lu}; it writes [^a-z] and the like. */
+        if (known && strstr(known, "\\p{Lu}"))
+            mq_vocab_warn(v,
+                          "its pattern '%s' tells upper from lower case in ASCII only and takes "
+                          "no combining mark for a part of a word",
+                          (*pre)->name);
+        return MOEQ_OK;
     }
     return fail_pattern(v, &s, ignore_merges);
 }

@@ -261,8 +261,8 @@ void mq_vocab_put_tokens(struct mq_gguf_writer *w, struct mq_vocab *v, bool with
         mq_gguf_append_i32(w, v->tokens[i].type);
 }
 
-/* The template of tokenizer_config.json: a text, or in a list the one that is named "default"; else
- * the file of its own. */
+/* What text a chat becomes. The template of tokenizer_config.json: a text, or in a list the one
+ * that is named "default"; else the file of its own. */
 static void put_chat_template(struct mq_gguf_writer *w, const struct mq_view *view,
                               const cJSON *tokenizer_config)
 {
