@@ -12,15 +12,17 @@ static void print_overrides(const struct mq_plan *plan, const struct mq_options 
     /* Levels that a tensor cannot have throughout are shown, so that nothing falls back silently.
      */
     uint64_t tails = 0;
+    bool quantized = false;
     for (size_t i = 0; i < plan->view->tensors_count; i++) {
         const struct mq_plan_entry *e = &plan->entries[i];
+        quantized |= e->source->quantized;
         tails += e->level->quantized && e->tensor->cols % e->level->block_weights != 0;
     }
     if (tails)
         printf("  %" PRIu64 " tensors have rows that are no multiple of their level's block: the "
                "rows' ends\n  are q8_0 blocks of 32 weights and f16 (counted above)\n",
                tails);
-    if (plan->view->is_moeq)
+    if (quantized)
         printf("  the source is quantized already: converting it again adds to its error\n");
     if (options->verbose)
         for (size_t i = 0; i < plan->view->tensors_count; i++) {

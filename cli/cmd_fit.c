@@ -326,7 +326,7 @@ static enum mq_exit add_rows(const struct mq_options *options, struct mq_fit *fi
         const struct mq_level *level = mq_option_level("fit", "--level", options->level);
         return level ? add_level(options, level, fit) : MQ_EXIT_USAGE;
     }
-    if (fit->view->is_moeq)
+    if (fit->view->is_moeq || fit->view->is_gguf)
         return add_stored(fit);
     enum mq_exit code = add_level(options, mq_level_find("bf16"), fit);
     for (size_t i = 0; i < mq_levels_count && code == MQ_EXIT_GOOD; i++)

@@ -80,6 +80,10 @@ extern const size_t mq_families_count;
 /* By a config's "model_type"; NULL if unknown. */
 const struct mq_family *mq_family_find(const char *model_type);
 
+/* "model.layers.{layer}.x" -> "model.layers.7.x"; NULL when out of memory. */
+const char *mq_pattern_expand(struct mq_arena *arena, const char *pattern, int32_t layer,
+                              int32_t expert);
+
 uint64_t mq_dim_size(const struct mq_hparams *hparams, enum mq_dim dim);
 
 /* Reads config.json's text into hparams. An unknown key, or a known one with a value that is not

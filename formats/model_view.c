@@ -89,17 +89,8 @@ void mq_view_close(struct mq_view *view)
     free(view);
 }
 
-/* What the builder works on. */
-struct builder {
-    struct mq_view *view;
-    const struct mq_view_source *source;
-    moeq_error *err;
-    size_t capacity;
-};
-
-/* "model.layers.{layer}.x" -> "model.layers.7.x" */
-const char *mq_expand_name(struct mq_arena *arena, const char *pattern, int32_t layer,
-                           int32_t expert)
+const char *mq_pattern_expand(struct mq_arena *arena, const char *pattern, int32_t layer,
+                              int32_t expert)
 {
     char text[256];
     size_t n = 0;
@@ -116,6 +107,14 @@ const char *mq_expand_name(struct mq_arena *arena, const char *pattern, int32_t 
     }
     return mq_arena_strndup(arena, text, n);
 }
+
+/* What the builder works on. */
+struct builder {
+    struct mq_view *view;
+    const struct mq_view_source *source;
+    moeq_error *err;
+    size_t capacity;
+};
 
 static moeq_status add_tensor(struct builder *b, const struct mq_tensor_pattern *p, int32_t layer,
                               int32_t expert)
@@ -135,7 +134,7 @@ static moeq_status add_tensor(struct builder *b, const struct mq_tensor_pattern 
         b->capacity = capacity;
     }
     struct mq_tensor *t = &v->tensors[v->tensors_count];
-    *t = (struct mq_tensor){.name = mq_expand_name(v->arena, p->name, layer, expert),
+    *t = (struct mq_tensor){.name = mq_pattern_expand(v->arena, p->name, layer, expert),
                             .role = p->role,
                             .layer = layer,
                             .expert = expert,

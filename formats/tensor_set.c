@@ -179,7 +179,7 @@ static moeq_status place_by_name(void *user, struct mq_view *v, struct mq_tensor
     for (; alias->name; alias++) {
         if (alias->role != t->role)
             continue;
-        const char *name = mq_expand_name(v->arena, alias->name, t->layer, t->expert);
+        const char *name = mq_pattern_expand(v->arena, alias->name, t->layer, t->expert);
         if (!name)
             return mq_fail_memory(err, "opening a model");
         at = mq_tensor_set_find(b->set, name);

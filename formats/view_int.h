@@ -50,10 +50,6 @@ moeq_status mq_view_build(struct mq_view *view, const struct mq_view_source *sou
 /* "tensor 'name' is missing: ..." */
 moeq_status mq_view_fail_missing(const struct mq_view *view, const char *name, moeq_error *err);
 
-/* "model.layers.{layer}.x" -> "model.layers.7.x", in the arena; NULL when out of memory. */
-const char *mq_expand_name(struct mq_arena *arena, const char *pattern, int32_t layer,
-                           int32_t expert);
-
 /* Builds from the set, of which no tensor may be left over, and moves the set's open files into the
  * view. view->is_moeq and metadata must be set too. */
 moeq_status mq_view_build_from_set(struct mq_view *view, struct mq_tensor_set *set,

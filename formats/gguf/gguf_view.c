@@ -50,13 +50,13 @@ static moeq_status locate(const struct mq_gguf_set *set, struct mq_view *view,
                           moeq_error *err)
 {
     const struct mq_gguf_role *role = mq_gguf_role(t->role);
-    const char *name = mq_expand_name(view->arena, role->name, t->layer, t->expert);
+    const char *name = mq_pattern_expand(view->arena, role->name, t->layer, t->expert);
     if (!name)
         return mq_fail_memory(err, "opening a model");
     *at = mq_gguf_set_find(set, name);
     *joined = t->expert >= 0;
     if (!*at && role->split_name) {
-        const char *split = mq_expand_name(view->arena, role->split_name, t->layer, t->expert);
+        const char *split = mq_pattern_expand(view->arena, role->split_name, t->layer, t->expert);
         if (!split)
             return mq_fail_memory(err, "opening a model");
         *at = mq_gguf_set_find(set, split);
