@@ -331,7 +331,7 @@ static enum mq_exit add_rows(const struct mq_options *options, struct mq_fit *fi
                    ? add_target(options, &target, fit)
                    : MQ_EXIT_USAGE;
     }
-    if (fit->view->is_moeq)
+    if (fit->view->is_moeq || fit->view->is_gguf)
         return add_stored(fit);
     struct mq_option_target target = {mq_level_find("bf16"), NULL};
     enum mq_exit code = add_target(options, &target, fit);

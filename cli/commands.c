@@ -55,9 +55,12 @@ const struct mq_command mq_commands[] = {
         .summary = "verify every checksum of a moeq file",
         .description =
             "Reads a moeq file once and compares the CRC-32 of its header and of every tensor\n"
-            "with those it carries. Damage is named by tensor, layer and expert; exit code 1.",
+            "with those it carries. Damage is named by tensor, layer and expert; exit code 1.\n"
+            "A GGUF file has no checksums: its header is validated, and every weight must be\n"
+            "finite.",
         .options = "",
-        .examples = "  moeq check mixtral.moeq",
+        .examples = "  moeq check mixtral.moeq\n"
+                    "  moeq check mixtral-Q4_K_M.gguf",
         .positional_min = 1,
         .positional_max = 1,
         .run = mq_cmd_check,
@@ -131,6 +134,7 @@ const struct mq_command mq_commands[] = {
         .examples =
             "  moeq verify q8.moeq --against ref.moeqref --write-gate gate.json\n"
             "  moeq verify new.moeq --against ref.moeqref --gate gate.json --junit out.xml\n"
+            "  moeq verify mixtral-Q4_K_M.gguf --against Mixtral-8x7B-v0.1 --text wiki.txt\n"
             "  moeq verify a.moeq b.moeq --against Mixtral-8x7B-v0.1 --text wiki.txt \\\n"
             "      --swap --report a-against-b.html",
         .positional_min = 1,

@@ -243,7 +243,10 @@ cJSON *mq_model_json(const struct mq_view *view)
                    {"sliding_window", h->sliding_window}};
     cJSON *o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "path", view->path);
-    cJSON_AddStringToObject(o, "format", view->is_moeq ? "moeq" : "huggingface");
+    cJSON_AddStringToObject(o, "format",
+                            view->is_moeq   ? "moeq"
+                            : view->is_gguf ? "gguf"
+                                            : "huggingface");
     cJSON_AddStringToObject(o, "family", view->family->name);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         cJSON_AddNumberToObject(o, numbers[i].key, numbers[i].value);

@@ -373,7 +373,7 @@ void mq_print_help(void)
     for (size_t i = 0; i < mq_commands_count; i++)
         printf("  %-10s %s\n", mq_commands[i].name, mq_commands[i].summary);
     printf("\nMODEL is a Hugging Face folder, owner/name of a repository in the local Hugging\n"
-           "Face cache, or a moeq file.\n\n"
+           "Face cache, a moeq file, or a GGUF file.\n\n"
            "moeq COMMAND --help explains a command; moeq --version prints the version.\n");
 }
 

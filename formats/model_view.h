@@ -79,6 +79,7 @@ struct mq_view {
     const struct mq_family *family;
     struct mq_hparams hparams;
     bool is_moeq;              /* a moeq file or its index: quantized already */
+    bool is_gguf;              /* a GGUF file, or the first of several */
     bool no_weights;           /* of config.json alone: the table stands, rows cannot be read */
     struct mq_tensor *tensors; /* in the order that a moeq file has: see moeq_layout.h */
     size_t tensors_count;
@@ -87,13 +88,16 @@ struct mq_view {
     /* Side files' bytes, as they came; size 0 where there was none. */
     struct mq_buffer config_json, tokenizer_json, tokenizer_config_json, generation_config_json,
         chat_template;
-    const char **metadata; /* of a moeq file: key, value, key, value, ..., NULL */
+    /* Why there is no tokenizer_json, where the file has a tokenizer that cannot be read. */
+    const char *tokenizer_problem;
+    const char **metadata; /* of a moeq or GGUF file: key, value, key, value, ..., NULL */
     struct mq_arena *arena;
     int32_t *index; /* [layers + 1][MQ_ROLE_COUNT][max(1, experts)] -> tensor, -1 if none */
 };
 
 /*
- * Opens a Hugging Face folder, a moeq file, or `owner/name` in the local Hugging Face cache.
+ * Opens a Hugging Face folder, a moeq file, a GGUF file (of several the first), or `owner/name` in
+ * the local Hugging Face cache. Files are told apart by how they begin, not by their names.
  * Checks that every tensor the family needs is there with the shape that the config says.
  */
 moeq_status mq_view_open(const char *path, struct mq_view **view, moeq_error *err);
