@@ -330,7 +330,7 @@ static enum mq_exit add_rows(const struct mq_options *options, struct mq_fit *fi
         return add_stored(fit);
     enum mq_exit code = add_level(options, mq_level_find("bf16"), fit);
     for (size_t i = 0; i < mq_levels_count && code == MQ_EXIT_GOOD; i++)
-        if (mq_levels[i].quantized)
+        if (mq_levels[i].quantized && mq_level_can_encode(&mq_levels[i]))
             code = add_level(options, &mq_levels[i], fit);
     return code;
 }

@@ -11,15 +11,23 @@
 const struct mq_level *mq_option_level(const char *command, const char *option, const char *name)
 {
     const struct mq_level *level = mq_level_find(name);
-    if (level)
+    if (level && mq_level_can_encode(level))
         return level;
+    if (level) {
+        mq_usage(command,
+                 "%s: level '%s' is read only: files that have it are read, but none is written",
+                 option, level->name);
+        return NULL;
+    }
     const char *names[32];
     char list[256] = "";
     size_t n = 0;
-    for (; n < mq_levels_count && n < 32; n++) {
-        names[n] = mq_levels[n].name;
+    for (size_t i = 0; i < mq_levels_count && n < 32; i++) {
+        if (!mq_level_can_encode(&mq_levels[i]))
+            continue;
         snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", n ? ", " : "",
-                 mq_levels[n].name);
+                 mq_levels[i].name);
+        names[n++] = mq_levels[i].name;
     }
     const char *near = mq_nearest(name, names, n);
     if (near)
