@@ -18,7 +18,7 @@ enum { BLOCK_WEIGHTS = 32, M_AT = 2 };
 /* What of a block there is, and what code stands for the weight 0 where there is no m. */
 struct layout {
     bool has_m, has_high;
-    int zero;
+    uint64_t zero;
 };
 
 MQ_INLINE size_t low_at(struct layout l)
@@ -31,31 +31,50 @@ MQ_INLINE size_t block_bytes(struct layout l)
     return low_at(l) + BLOCK_WEIGHTS / 2;
 }
 
-/* The codes of a block, less the one for 0. */
+#define EACH_BYTE UINT64_C(0x0101010101010101)
+
+/* 0x10 in byte i where bit i of `bits` is set. Every byte gets the bits, keeps its own, and carries
+ * it, whichever it is, to the top by adding 0x7f. */
+MQ_INLINE uint64_t spread_bits(uint32_t bits)
+{
+    const uint64_t own = (bits & 255) * EACH_BYTE & UINT64_C(0x8040201008040201);
+    return (own + 0x7f * EACH_BYTE) >> 3 & 0x10 * EACH_BYTE;
+}
+
+/* The codes of a block, less the one for 0, eight bytes at a time. */
 MQ_INLINE void unpack_codes(struct layout l, const uint8_t *block, int8_t codes[BLOCK_WEIGHTS])
 {
     const uint8_t *low = block + low_at(l);
-    for (int i = 0; i < 16; i++) {
-        codes[i] = (int8_t)((low[i] & 15) - l.zero);
-        codes[16 + i] = (int8_t)((low[i] >> 4) - l.zero);
+    uint64_t nibbles[2];
+    uint32_t high = 0;
+    memcpy(nibbles, low, sizeof nibbles);
+    if (l.has_high)
+        memcpy(&high, low - sizeof high, sizeof high);
+    for (int k = 0; k < 4; k++) {
+        uint64_t eight = nibbles[k % 2] >> 4 * (k / 2) & 0x0f * EACH_BYTE;
+        if (l.has_high)
+            eight |= spread_bits(high >> 8 * k);
+        /* the bytes are below 128: with their top bits set they lend nothing to each other */
+        eight = ((eight | 0x80 * EACH_BYTE) - l.zero * EACH_BYTE) ^ 0x80 * EACH_BYTE;
+        memcpy(codes + 8 * k, &eight, sizeof eight);
     }
-    if (!l.has_high)
-        return;
-    uint32_t high;
-    memcpy(&high, low - sizeof high, sizeof high);
-    for (int i = 0; i < BLOCK_WEIGHTS; i++)
-        codes[i] = (int8_t)(codes[i] + (int8_t)((high >> i & 1) << 4));
 }
 
+/* Some blocks at a time: codes that were stored piece by piece are not loaded at once. */
 MQ_INLINE void decode(struct layout l, const uint8_t *blocks, size_t n, float *weights)
 {
-    for (; n; n -= BLOCK_WEIGHTS, blocks += block_bytes(l), weights += BLOCK_WEIGHTS) {
-        int8_t codes[BLOCK_WEIGHTS];
-        unpack_codes(l, blocks, codes);
-        const v16 d = v_set1_f16(blocks), m = l.has_m ? v_set1_f16(blocks + M_AT) : v_zero();
-        for (int i = 0; i < BLOCK_WEIGHTS; i += 16) {
-            const v16 scaled = v_mul(d, v_from_i8(codes + i));
-            v_store(weights + i, l.has_m ? v_add(scaled, m) : scaled);
+    enum { BATCH = 8 };
+    int8_t codes[BATCH][BLOCK_WEIGHTS];
+    for (size_t left = n / BLOCK_WEIGHTS, count; left; left -= count) {
+        count = left < BATCH ? left : BATCH;
+        for (size_t b = 0; b < count; b++)
+            unpack_codes(l, blocks + b * block_bytes(l), codes[b]);
+        for (size_t b = 0; b < count; b++, blocks += block_bytes(l)) {
+            const v16 d = v_set1_f16(blocks), m = l.has_m ? v_set1_f16(blocks + M_AT) : v_zero();
+            for (int i = 0; i < BLOCK_WEIGHTS; i += 16, weights += 16) {
+                const v16 scaled = v_mul(d, v_from_i8(codes[b] + i));
+                v_store(weights, l.has_m ? v_add(scaled, m) : scaled);
+            }
         }
     }
 }
