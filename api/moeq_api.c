@@ -170,7 +170,7 @@ moeq_status moeq_plan_bytes(const moeq_model *model, const moeq_recipe *recipe, 
 {
     struct mq_plan *plan;
     MQ_TRY(make_plan(model, recipe, &plan, err));
-    *bytes = plan->layout.file_bytes;
+    *bytes = plan->output_bytes;
     mq_plan_free(plan);
     return MOEQ_OK;
 }
@@ -207,14 +207,19 @@ moeq_status moeq_check(const char *path, const moeq_job *options, char **report,
 /* ---- evaluation ---- */
 
 static moeq_status read_text(const moeq_text *caller, moeq_text *text,
-                             struct mq_protocol_options *protocol, moeq_error *err)
+                             struct mq_protocol_options *protocol, enum mq_compute *compute,
+                             moeq_error *err)
 {
+    *compute = MQ_COMPUTE_F32;
     MQ_TRY(read_options(text, sizeof *text, caller, err));
     if (!text->path)
         return mq_fail(err, MOEQ_INVALID_ARGUMENT, "a text needs a path");
     *protocol = (struct mq_protocol_options){.context = text->context, .max_tokens = text->tokens};
     if (text->protocol && !mq_protocol_find(text->protocol, &protocol->protocol))
         return mq_fail(err, MOEQ_INVALID_ARGUMENT, "unknown protocol '%s'", text->protocol);
+    if (text->compute && !mq_compute_find(text->compute, compute))
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "compute '%s': expected f32 or int8",
+                       text->compute);
     return MOEQ_OK;
 }
 
@@ -224,12 +229,13 @@ moeq_status moeq_eval(const moeq_model *model, const moeq_text *caller, const mo
     struct job job;
     moeq_text text;
     struct mq_protocol_options protocol;
+    enum mq_compute compute;
     struct mq_eval_result result = {0};
     *report = NULL;
     MQ_TRY(job_begin(&job, options, err));
-    MQ_TRY(read_text(caller, &text, &protocol, err));
+    MQ_TRY(read_text(caller, &text, &protocol, &compute, err));
     moeq_status status =
-        mq_eval_text(&job.context, model->view, text.path, &protocol, MQ_COMPUTE_F32, &result, err);
+        mq_eval_text(&job.context, model->view, text.path, &protocol, compute, &result, err);
     if (status == MOEQ_OK)
         status = take_json(mq_eval_json(&result), report, err);
     mq_eval_result_free(&result);
@@ -242,10 +248,12 @@ moeq_status moeq_sweep(const moeq_model *model, const moeq_text *caller, const m
     struct job job;
     moeq_text text;
     struct mq_sweep_options sweep = {0};
+    enum mq_compute compute;
     struct mq_sweep_result result = {0};
     *report = NULL;
     MQ_TRY(job_begin(&job, options, err));
-    MQ_TRY(read_text(caller, &text, &sweep.protocol, err));
+    MQ_TRY(read_text(caller, &text, &sweep.protocol, &compute, err));
+    sweep.int8 = compute == MQ_COMPUTE_INT8;
     struct mq_sweep_arm *arms = calloc(count + 1, sizeof *arms);
     if (!arms)
         return mq_fail_memory(err, "preparing a sweep");

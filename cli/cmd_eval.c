@@ -31,9 +31,8 @@ static enum mq_exit eval_text(const struct mq_options *options, struct mq_job_ui
         const struct mq_perplexity *p = &result.perplexity;
         const double seconds = mq_now_seconds() - start;
         char time[32];
-        printf("%s on %s%s\n", view->path, options->text,
-               compute == MQ_COMPUTE_INT8 ? " (int8 products)" : "");
-        mq_print_protocol(&result.text);
+        printf("%s on %s\n", view->path, options->text);
+        mq_print_protocol(&result.text, compute, NULL);
         printf("  perplexity %.5f ± %.5f (NLL %.6f ± %.6f nats a token)\n", p->ppl.value, p->ppl.se,
                p->nll.value, p->nll.se);
         if (!options->quiet)
@@ -67,12 +66,14 @@ static enum mq_exit eval_dump(const struct mq_options *options, struct mq_job_ui
         cJSON_AddNumberToObject(o, "sequences", (double)result.windows);
         cJSON_AddNumberToObject(o, "tokens_per_sequence", (double)result.window_tokens);
         cJSON_AddNumberToObject(o, "bytes", (double)result.file_bytes);
+        cJSON_AddStringToObject(o, "compute", mq_compute_name(compute));
         return mq_print_json(o);
     }
     if (!options->quiet) {
         char size[32];
-        printf("wrote %s: %zu sequences of %zu tokens, %s\n", options->dump, result.windows,
-               result.window_tokens, mq_format_bytes(result.file_bytes, size));
+        printf("wrote %s: %zu sequences of %zu tokens, %s, arithmetic %s\n", options->dump,
+               result.windows, result.window_tokens, mq_format_bytes(result.file_bytes, size),
+               mq_compute_name(compute));
     }
     return mq_finish_output();
 }

@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 static enum mq_exit print_result(const struct mq_options *options, const struct mq_view *view,
-                                 const struct mq_record_result *r)
+                                 enum mq_compute compute, const struct mq_record_result *r)
 {
     const double tokens = (double)r->windows * (double)r->window_tokens;
     if (options->json) {
@@ -16,6 +16,7 @@ static enum mq_exit print_result(const struct mq_options *options, const struct 
         cJSON_AddNumberToObject(o, "result_version", 1);
         cJSON_AddStringToObject(o, "model", view->path);
         cJSON_AddStringToObject(o, "output", options->output);
+        cJSON_AddStringToObject(o, "compute", mq_compute_name(compute));
         cJSON_AddNumberToObject(o, "windows", (double)r->windows);
         cJSON_AddNumberToObject(o, "context_tokens", (double)r->window_tokens);
         cJSON_AddNumberToObject(o, "tokens", tokens);
@@ -29,6 +30,7 @@ static enum mq_exit print_result(const struct mq_options *options, const struct 
         printf("  %zu windows of %zu tokens; %.2f KiB a token, and %s for head and tables\n",
                r->windows, r->window_tokens, (double)r->token_bytes / 1024,
                mq_format_bytes(r->file_bytes - (uint64_t)tokens * r->token_bytes, fixed));
+        printf("  arithmetic: %s\n", mq_compute_name(compute));
     }
     return mq_finish_output();
 }
@@ -45,14 +47,15 @@ enum mq_exit mq_cmd_record(const struct mq_options *options)
     struct mq_view *view = NULL;
     struct mq_job_ui ui;
     moeq_error err = {0};
-    if (!mq_option_protocol("record", options, &how.protocol) || !mq_job_begin(options, &ui))
+    if (!mq_option_protocol("record", options, &how.protocol) ||
+        !mq_option_compute("record", options, &how.compute) || !mq_job_begin(options, &ui))
         return MQ_EXIT_USAGE;
     moeq_status status = mq_model_open(options->positional[0], &view, &err);
     if (status == MOEQ_OK)
         status = mq_record(&ui.context, view, &how, &result, &err);
     mq_job_end(&ui);
     const enum mq_exit code =
-        status == MOEQ_OK ? print_result(options, view, &result) : mq_report(&err);
+        status == MOEQ_OK ? print_result(options, view, how.compute, &result) : mq_report(&err);
     mq_view_close(view);
     return code;
 }

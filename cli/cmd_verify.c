@@ -51,6 +51,9 @@ static enum mq_exit check_options(const struct mq_options *o, struct mq_verify_o
     how->text_path = o->text;
     how->swap = o->swap;
     how->noise_floor = o->noise_floor;
+    how->has_compute = o->compute;
+    if (!mq_option_compute("verify", o, &how->compute))
+        return MQ_EXIT_USAGE;
     if (!mq_is_reference(o->against)) {
         if (!o->text)
             return mq_usage("verify", "--text FILE is missing (%s is no recording)", o->against);
@@ -127,7 +130,12 @@ static void print_result(const struct mq_verify_result *r, const struct mq_optio
                r->models_count > 1 ? ": " : "", r->paths[i]);
     printf("against %s%s on %s\n", r->paths[0], r->reference ? " (a recording)" : "",
            r->sweep.text_path);
-    mq_print_protocol(&r->sweep.text);
+    char more[96] = "";
+    if (!mq_verify_same_compute(r))
+        snprintf(more, sizeof more,
+                 "\n  the recording was made with %s: the figures hold that difference, too",
+                 mq_compute_name(r->sweep.rows[0].compute));
+    mq_print_protocol(&r->sweep.text, r->sweep.compute, more);
     mq_print_sweep_tables(&r->sweep, options->verbose);
     print_differences(r);
 }
@@ -190,6 +198,12 @@ static enum mq_exit conclude(const struct mq_options *options, double margin, un
     return code == MQ_EXIT_GOOD && gate && gate->broken ? MQ_EXIT_REGRESSION : code;
 }
 
+/* A gate about other tokens or another arithmetic must not cost an evaluation first. */
+static moeq_status check_gate(void *gate, const struct mq_verify_result *result, moeq_error *err)
+{
+    return mq_gate_check(gate, result, err);
+}
+
 enum mq_exit mq_cmd_verify(const struct mq_options *options)
 {
     const size_t count = (size_t)options->positional_count;
@@ -218,6 +232,8 @@ enum mq_exit mq_cmd_verify(const struct mq_options *options)
         status = check_outputs(options, views, count, &err);
     if (status == MOEQ_OK && gate)
         status = mq_gate_resolve(gate, views[0], count == 2, &err);
+    how.before = gate ? check_gate : NULL;
+    how.before_user = gate;
     if (status == MOEQ_OK)
         status = mq_verify(&ui.context, (const struct mq_view *const *)views, count, &how, &result,
                            &err);

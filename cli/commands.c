@@ -4,20 +4,39 @@
 const struct mq_command mq_commands[] = {
     {
         .name = "convert",
-        .arguments = "MODEL -o FILE --level LEVEL",
+        .arguments = "MODEL -o FILE --level LEVEL | --recipe NAME",
         .summary = "quantize a model into a moeq file",
         .description =
             "Quantizes a model into one moeq file, grouped per expert. Experts and MLPs get\n"
             "LEVEL; attention, embeddings and head q8_0; routers and norms stay as they are.\n"
             "Memory does not depend on the model's size (--memory, default 256M). A run that\n"
             "was interrupted goes on where it stopped when the same command is given again.",
-        .options = "output level attention embeddings tensor effort dry-run force",
+        .options = "output level recipe attention embeddings tensor effort dry-run force",
         .examples = "  moeq convert Mixtral-8x7B-v0.1 -o mixtral.moeq --level q4_k\n"
                     "  moeq convert DIR -o m.moeq --level q3_k --tensor '*.layers.0.*w2*=q8_0'\n"
                     "  moeq convert DIR --level q4_k --dry-run",
         .positional_min = 1,
         .positional_max = 1,
         .run = mq_cmd_convert,
+    },
+    {
+        .name = "export",
+        .arguments = "MODEL -o FILE.gguf [--level LEVEL | --recipe NAME]",
+        .summary = "write a GGUF file, for llama.cpp, Ollama and LM Studio",
+        .description =
+            "Writes a model as a GGUF file, complete with tokenizer and chat template. Blocks\n"
+            "of a moeq file are copied, never quantized again. A Hugging Face folder is\n"
+            "quantized on the way with --level or --recipe, and keeps its precision without\n"
+            "either. What GGUF cannot hold is an error, or solved by --unify. Memory,\n"
+            "interruptions and --force are as in convert.",
+        .options = "output level recipe attention embeddings tensor effort unify split-max-size "
+                   "dry-run force",
+        .examples = "  moeq export mixtral.moeq -o mixtral.gguf\n"
+                    "  moeq export Mixtral-8x7B-v0.1 -o mixtral.gguf --recipe mix4\n"
+                    "  moeq export DIR -o m.gguf --level q4_k --split-max-size 20G",
+        .positional_min = 1,
+        .positional_max = 1,
+        .run = mq_cmd_export,
     },
     {
         .name = "inspect",
@@ -51,7 +70,7 @@ const struct mq_command mq_commands[] = {
         .arguments = "MODEL --text FILE | --ids FILE --dump FILE",
         .summary = "perplexity on a text; or logits and routes, for comparison",
         .description =
-            "Runs a model in f32 on the processor, layer by layer: memory holds a few rows of\n"
+            "Runs a model on the processor, layer by layer: memory holds a few rows of\n"
             "weights and the tokens' states, never the model (--memory, default half of the\n"
             "machine's). With --text: the perplexity. With --ids and --dump: logits, router\n"
             "logits, chosen experts and their weights for given token ids, as safetensors.",
@@ -90,7 +109,7 @@ const struct mq_command mq_commands[] = {
             "for a Mixtral 8x7B, beside its head. verify --against REF then gives, to the\n"
             "last digit, what verify --against BASE would. Memory as in eval (--memory,\n"
             "default half of the machine's).",
-        .options = "output text protocol context tokens force",
+        .options = "output text protocol context tokens compute force",
         .examples = "  moeq record Mixtral-8x7B-v0.1 --text wiki.txt -o mixtral.moeqref\n"
                     "  moeq check mixtral.moeqref",
         .positional_min = 1,
@@ -103,15 +122,15 @@ const struct mq_command mq_commands[] = {
         .summary = "judge a quantized model against the original; gates for CI",
         .description =
             "Runs MODEL beside the original on a text and prints perplexity, KL divergence\n"
-            "and routing agreement. Against a recording (moeq record), text and protocol are\n"
-            "the recording's. With MODEL_B: both, and B minus A with a 95 % confidence\n"
-            "interval by block bootstrap over windows. --gate compares the figures (of\n"
-            "MODEL_B, if it is there) with limits: a line for each broken one, and exit\n"
-            "code 3. docs/gates.md lists the metrics that a gate can name, and so does\n"
-            "\"metrics\" in --json. -v adds routing layer by layer; --report writes it all as a\n"
-            "page with charts (.html), or as Markdown for a pull request (.md).",
-        .options = "against text protocol context tokens swap noise-floor gate write-gate margin "
-                   "junit report",
+            "and routing agreement. Against a recording (moeq record), text, protocol and,\n"
+            "unless given, --compute are the recording's. With MODEL_B: both, and B minus A\n"
+            "with a 95 % confidence interval by block bootstrap over windows. --gate compares\n"
+            "the figures (of MODEL_B, if it is there) with limits: a line for each broken\n"
+            "one, and exit code 3. docs/gates.md lists the metrics that a gate can name, and\n"
+            "so does \"metrics\" in --json. -v adds routing layer by layer; --report writes it\n"
+            "all as a page with charts (.html), or as Markdown for a pull request (.md).",
+        .options = "against text protocol context tokens swap noise-floor compute gate write-gate "
+                   "margin junit report",
         .examples =
             "  moeq verify q8.moeq --against ref.moeqref --write-gate gate.json\n"
             "  moeq verify new.moeq --against ref.moeqref --gate gate.json --junit out.xml\n"

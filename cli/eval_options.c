@@ -25,9 +25,11 @@ bool mq_option_compute(const char *command, const struct mq_options *options,
     return false;
 }
 
-void mq_print_protocol(const struct mq_text_windows *text)
+void mq_print_protocol(const struct mq_text_windows *text, enum mq_compute compute,
+                       const char *more)
 {
     printf("  %s protocol: %zu windows of %zu tokens, %zu scored predictions\n",
            mq_protocol_name(text->protocol), text->windows.count, text->windows.length,
            mq_scored_tokens(text));
+    printf("  arithmetic: %s%s\n", mq_compute_name(compute), more ? more : "");
 }

@@ -14,7 +14,9 @@ bool mq_option_protocol(const char *command, const struct mq_options *options,
 bool mq_option_compute(const char *command, const struct mq_options *options,
                        enum mq_compute *compute);
 
-/* "half protocol: 37 windows of 512 tokens, 9435 scored predictions" */
-void mq_print_protocol(const struct mq_text_windows *text);
+/* "half protocol: 37 windows of 512 tokens, 9435 scored predictions", and which arithmetic it was:
+ * "arithmetic: f32"; `more`, unless NULL, says the rest of that line. */
+void mq_print_protocol(const struct mq_text_windows *text, enum mq_compute compute,
+                       const char *more);
 
 #endif

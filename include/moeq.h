@@ -120,6 +120,9 @@ typedef struct moeq_text {
     const char *protocol; /* "half" (default) or "full" */
     size_t context;       /* tokens a window; 0: the protocol's */
     size_t tokens;        /* use only the first ones; 0: all */
+    /* "f32" (default), the reference; or "int8": activations in 8 bits times the codes of quantized
+     * weights. In moeq_sweep, whose baseline stays f32: both, side by side. */
+    const char *compute;
 } moeq_text;
 
 /* Perplexity of a model on a text, as a JSON document (freed with moeq_free). */

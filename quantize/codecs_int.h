@@ -21,12 +21,16 @@
 #define MQ_DECLARE_CODECS(isa)   \
     MQ_DECLARE_CODEC(q8_0, isa)  \
     MQ_DECLARE_CODEC(q4_k, isa)  \
+    MQ_DECLARE_CODEC(q6_k, isa)  \
+    MQ_DECLARE_CODEC(q5_k, isa)  \
     MQ_DECLARE_CODEC(q3_k, isa)  \
+    MQ_DECLARE_CODEC(q2_k, isa)  \
     MQ_DECLARE_CODEC(f32, isa)   \
     MQ_DECLARE_CODEC(f16, isa)   \
     MQ_DECLARE_CODEC(bf16, isa)  \
     MQ_DECLARE_UNPACK(q8_0, isa) \
     MQ_DECLARE_UNPACK(q4_k, isa) \
+    MQ_DECLARE_UNPACK(q5_k, isa) \
     MQ_DECLARE_UNPACK(q3_k, isa) \
     size_t mq_not_finite_##isa(const float *weights, size_t n);
 

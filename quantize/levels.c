@@ -15,7 +15,7 @@
 /* clang-format on */
 
 /* Rows that the tails of others use. */
-enum { ROW_Q8_0 = 0, ROW_F16 = 4 };
+enum { ROW_Q8_0 = 0, ROW_F16 = 7 };
 
 const struct mq_level mq_levels[] = {
     [ROW_Q8_0] = {.name = "q8_0",
@@ -26,6 +26,22 @@ const struct mq_level mq_levels[] = {
                   .quantized = true,
                   CODEC(q8_0),
                   UNPACK(q8_0)},
+    {.name = "q6_k",
+     .alias = "q6",
+     .description = "6-bit codes, 8-bit scale per 16 weights: 6.5625 bits per weight",
+     .block_weights = 256,
+     .block_bytes = 210,
+     .quantized = true,
+     CODEC(q6_k)},
+    {.name = "q5_k",
+     .alias = "q5",
+     .description = "5-bit codes, 6-bit scale and minimum per 32 weights: 5.5 bits per weight",
+     .block_weights = 256,
+     .block_bytes = 176,
+     .quantized = true,
+     CODEC(q5_k),
+     UNPACK(q5_k),
+     .has_mins = true},
     {.name = "q4_k",
      .alias = "q4",
      .description = "4-bit codes, 6-bit scale and minimum per 32 weights: 4.5 bits per weight",
@@ -44,6 +60,13 @@ const struct mq_level mq_levels[] = {
      .quantized = true,
      CODEC(q3_k),
      UNPACK(q3_k)},
+    {.name = "q2_k",
+     .alias = "q2",
+     .description = "2-bit codes, 4-bit scale and minimum per 16 weights: 2.625 bits per weight",
+     .block_weights = 256,
+     .block_bytes = 84,
+     .quantized = true,
+     CODEC(q2_k)},
     {.name = "f32",
      .description = "IEEE single precision: 32 bits per weight",
      .block_weights = 1,

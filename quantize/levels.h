@@ -29,7 +29,7 @@ struct mq_level {
     void (*decode[MQ_ISA_COUNT])(const uint8_t *blocks, size_t n, float *weights);
     /* The same weights as integers: weights[i] = scales[i / 32] * codes[i] - mins[i / 32], exactly;
      * mins are all 0 unless has_mins; the codes of its blocks (not of a row's tail) are in 0..15 if
-     * has_nibbles. NULL if not quantized. */
+     * has_nibbles. NULL if there is no such form: products are in floats then. */
     void (*unpack[MQ_ISA_COUNT])(const uint8_t *blocks, size_t n, int8_t *codes, float *scales,
                                  float *mins);
     bool has_mins, has_nibbles;

@@ -17,6 +17,15 @@ struct mq_policy mq_policy_default(const struct mq_level *level)
     return policy;
 }
 
+struct mq_policy mq_policy_of_recipe(const struct mq_recipe *recipe)
+{
+    struct mq_policy policy = {.recipe = recipe};
+    policy.levels[MQ_CLASS_EXPERTS] = mq_level_find(recipe->experts);
+    policy.levels[MQ_CLASS_ATTENTION] = mq_level_find(recipe->attention);
+    policy.levels[MQ_CLASS_EMBEDDINGS] = mq_level_find(recipe->embeddings);
+    return policy;
+}
+
 /* Routers decide where tokens go and norms scale every channel; both are too small for their bytes
  * to matter, so they may be widened but never narrowed. */
 static moeq_status check_kept(const struct mq_view *view, const struct mq_tensor *t,
@@ -39,8 +48,10 @@ moeq_status mq_policy_apply(const struct mq_policy *policy, const struct mq_view
         const struct mq_tensor *t = &view->tensors[i];
         MQ_TRY(mq_tensor_level(view, t, &levels[i], err));
         const struct mq_level *wanted = policy->levels[mq_role_class(t->role)];
+        const char *refined =
+            policy->recipe ? mq_recipe_level(policy->recipe, t, view->hparams.layers) : NULL;
         if (wanted)
-            levels[i] = wanted;
+            levels[i] = refined ? mq_level_find(refined) : wanted;
     }
     for (size_t k = 0; k < policy->overrides_count; k++) {
         const struct mq_policy_override *o = &policy->overrides[k];

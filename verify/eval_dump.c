@@ -171,6 +171,8 @@ moeq_status mq_eval_dump(const struct mq_context *context, const struct mq_view 
                                          .on_hidden = options->hidden ? on_hidden : NULL,
                                          .on_router = on_router,
                                          .on_logits = on_logits};
+    const char *const metadata[] = {"producer", "moeq " MOEQ_VERSION_STRING, "compute",
+                                    mq_compute_name(options->compute), NULL};
     struct mq_file ids_file;
     moeq_status status = MOEQ_OK;
     if (!d.arena) {
@@ -180,8 +182,8 @@ moeq_status mq_eval_dump(const struct mq_context *context, const struct mq_view 
     MQ_TRY_OUT(read_ids(options->ids_path, &d, &ids_file, err));
     MQ_TRY_OUT(mq_refuse_output(view, &ids_file, options->output_path, err));
     MQ_TRY_OUT(plan_entries(view, options->hidden, &d, err));
-    MQ_TRY_OUT(
-        mq_st_writer_open(&d.writer, options->output_path, d.entries, d.entries_count, NULL, err));
+    MQ_TRY_OUT(mq_st_writer_open(&d.writer, options->output_path, d.entries, d.entries_count,
+                                 metadata, err));
     MQ_TRY_OUT(mq_evaluate(context, &arm, 1, &d.windows, &observer, err));
     MQ_TRY_OUT(mq_st_writer_finish(&d.writer, err));
     *result = (struct mq_dump_result){d.windows.count, d.windows.length, d.writer.file_bytes};

@@ -10,6 +10,8 @@
  *     router.L.weights  [n*T, k]            in that order
  *     hidden.L          [n, T, hidden]      if asked for: the input of layer L; of the final norm
  * for L = layers
+ *
+ * Its metadata: `producer` and `compute`.
  */
 #ifndef MQ_EVAL_DUMP_H
 #define MQ_EVAL_DUMP_H

@@ -71,6 +71,35 @@ static moeq_status read_crc(struct mq_gate *gate, const cJSON *item, moeq_error 
     return MOEQ_OK;
 }
 
+static moeq_status read_compute(struct mq_gate *gate, const cJSON *item, enum mq_compute *compute,
+                                moeq_error *err)
+{
+    if (cJSON_IsString(item) && mq_compute_find(item->valuestring, compute))
+        return MOEQ_OK;
+    return mq_fail_file(err, MOEQ_MALFORMED, gate->path, "\"%s\": expected \"f32\" or \"int8\"",
+                        item->string);
+}
+
+/* The keys but the limits. A gate that says nothing of arithmetic is about f32; one that says it
+ * once, about a baseline of the same. */
+static moeq_status read_keys(struct mq_gate *gate, const cJSON *tree, moeq_error *err)
+{
+    const cJSON *item, *baseline = mq_json_get(tree, "baseline_compute");
+    cJSON_ArrayForEach(item, tree)
+    {
+        if (is_key(item, "token_ids_crc32"))
+            MQ_TRY(read_crc(gate, item, err));
+        else if (is_key(item, "compute"))
+            MQ_TRY(read_compute(gate, item, &gate->compute, err));
+        else if (!is_key(item, "moeq_gate") && !is_key(item, "limits") && !is_key(item, "made") &&
+                 item != baseline)
+            return mq_fail_file(err, MOEQ_MALFORMED, gate->path, "unknown key '%.40s'",
+                                item->string);
+    }
+    gate->baseline_compute = gate->compute;
+    return baseline ? read_compute(gate, baseline, &gate->baseline_compute, err) : MOEQ_OK;
+}
+
 static moeq_status read_tree(struct mq_gate *gate, const cJSON *tree, moeq_error *err)
 {
     const cJSON *limits = mq_json_get(tree, "limits"), *version = mq_json_get(tree, "moeq_gate");
@@ -81,14 +110,7 @@ static moeq_status read_tree(struct mq_gate *gate, const cJSON *tree, moeq_error
     if (!cJSON_IsNumber(version) || version->valuedouble != 1)
         return mq_fail_file(err, MOEQ_UNSUPPORTED, gate->path,
                             "\"moeq_gate\": this program reads version 1");
-    cJSON_ArrayForEach(item, tree)
-    {
-        if (is_key(item, "token_ids_crc32"))
-            MQ_TRY(read_crc(gate, item, err));
-        else if (!is_key(item, "moeq_gate") && !is_key(item, "limits") && !is_key(item, "made"))
-            return mq_fail_file(err, MOEQ_MALFORMED, gate->path, "unknown key '%.40s'",
-                                item->string);
-    }
+    MQ_TRY(read_keys(gate, tree, err));
     if (!cJSON_IsObject(limits) || !limits->child)
         return mq_fail_file(err, MOEQ_MALFORMED, gate->path,
                             "has no \"limits\": everything would pass");
@@ -149,15 +171,30 @@ moeq_status mq_gate_resolve(struct mq_gate *gate, const struct mq_view *view, bo
     return MOEQ_OK;
 }
 
-moeq_status mq_gate_judge(struct mq_gate *gate, const struct mq_verify_result *result,
+moeq_status mq_gate_check(const struct mq_gate *gate, const struct mq_verify_result *result,
                           moeq_error *err)
 {
+    const enum mq_compute compute = result->sweep.compute;
+    const enum mq_compute baseline = result->sweep.rows[0].compute;
     if (gate->has_ids_crc32 && gate->ids_crc32 != result->sweep.text.ids_crc32)
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, gate->path,
                             "was made for other tokens (token_ids_crc32 %08" PRIx32
                             ", these have %08" PRIx32
                             "): evaluate the same text with the same protocol, or make a new gate",
                             gate->ids_crc32, result->sweep.text.ids_crc32);
+    if (gate->compute != compute || gate->baseline_compute != baseline)
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, gate->path,
+                            "was made with --compute %s and a baseline of %s, this is %s and a "
+                            "baseline of %s: use the same arithmetic, or make a new gate",
+                            mq_compute_name(gate->compute), mq_compute_name(gate->baseline_compute),
+                            mq_compute_name(compute), mq_compute_name(baseline));
+    return MOEQ_OK;
+}
+
+moeq_status mq_gate_judge(struct mq_gate *gate, const struct mq_verify_result *result,
+                          moeq_error *err)
+{
+    MQ_TRY(mq_gate_check(gate, result, err));
     gate->broken = 0;
     for (size_t i = 0; i < gate->count; i++) {
         struct mq_gate_limit *l = &gate->limits[i];
@@ -242,9 +279,13 @@ moeq_status mq_gate_write(const char *path, const struct mq_verify_result *resul
     mq_buffer_put_json(&b, model, strlen(model));
     mq_buffer_printf(&b,
                      ", \"margin\": %.9g, \"protocol\": \"%s\", \"windows\": %zu, \"context\": "
-                     "%zu},\n  \"token_ids_crc32\": \"%08" PRIx32 "\",\n  \"limits\": {",
+                     "%zu},\n  \"token_ids_crc32\": \"%08" PRIx32 "\",\n  \"compute\": \"%s\",\n",
                      margin, mq_protocol_name(text->protocol), text->windows.count,
-                     text->windows.length, text->ids_crc32);
+                     text->windows.length, text->ids_crc32, mq_compute_name(result->sweep.compute));
+    if (!mq_verify_same_compute(result))
+        mq_buffer_printf(&b, "  \"baseline_compute\": \"%s\",\n",
+                         mq_compute_name(result->sweep.rows[0].compute));
+    mq_buffer_puts(&b, "  \"limits\": {");
     print_limits(result, margin, &b);
     mq_buffer_puts(&b, "\n  }\n}\n");
     const moeq_status status = mq_buffer_ok(&b) ? mq_file_replace(path, b.data, b.size, err)

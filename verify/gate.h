@@ -4,6 +4,8 @@
  *     {
  *       "moeq_gate": 1,
  *       "token_ids_crc32": "1a2b3c4d",          optional: the tokens that it is about
+ *       "compute": "int8",                      the models' arithmetic; absent: f32
+ *       "baseline_compute": "f32",              the baseline's, where it is another
  *       "made": {...},                          optional, not read: how it came about
  *       "limits": {
  *         "kld.mean": {"max": 0.02},
@@ -39,6 +41,7 @@ struct mq_gate {
     size_t count, broken;
     bool has_ids_crc32;
     uint32_t ids_crc32;
+    enum mq_compute compute, baseline_compute;
     struct mq_arena *arena;
 };
 
@@ -49,8 +52,12 @@ void mq_gate_free(struct mq_gate *gate); /* NULL is fine */
 moeq_status mq_gate_resolve(struct mq_gate *gate, const struct mq_view *view, bool pair,
                             moeq_error *err);
 
-/* Compares the last model of the result with the limits. Fails if the gate is about other tokens.
- */
+/* Fails if the gate is about other tokens or another arithmetic than the result: of that only what
+ * mq_verify_options.before finds is looked at. */
+moeq_status mq_gate_check(const struct mq_gate *gate, const struct mq_verify_result *result,
+                          moeq_error *err);
+
+/* Compares the last model of the result with the limits. Fails where mq_gate_check does. */
 moeq_status mq_gate_judge(struct mq_gate *gate, const struct mq_verify_result *result,
                           moeq_error *err);
 

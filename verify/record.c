@@ -67,11 +67,18 @@ static enum mq_dtype recorded_dtype(const struct mq_tensor *tensor)
     return MQ_F32;
 }
 
-moeq_status mq_record_layout(const struct mq_view *view, uint64_t windows, uint64_t window_tokens,
-                             const char *const *metadata, struct mq_arena *arena,
-                             struct mq_layout *layout, moeq_error *err)
+const struct mq_level *mq_record_head_level(const struct mq_view *view, enum mq_compute compute)
+{
+    const struct mq_level *level = mq_level_find(find_head(view)->storage);
+    return compute == MQ_COMPUTE_INT8 && level && level->unpack[0] ? level : NULL;
+}
+
+moeq_status mq_record_layout(const struct mq_view *view, enum mq_compute compute, uint64_t windows,
+                             uint64_t window_tokens, const char *const *metadata,
+                             struct mq_arena *arena, struct mq_layout *layout, moeq_error *err)
 {
     const struct mq_hparams *hp = &view->hparams;
+    const struct mq_level *blocks = mq_record_head_level(view, compute);
     uint64_t tokens;
     struct mq_layout_item *items =
         mq_arena_alloc(arena, MQ_REF_ROUTERS + (size_t)hp->layers + 1, sizeof *items);
@@ -86,11 +93,12 @@ moeq_status mq_record_layout(const struct mq_view *view, uint64_t windows, uint6
         .dtype = recorded_dtype(mq_view_find(view, MQ_ROLE_OUTPUT_NORM, -1, -1)),
         .dims = 1,
         .shape = {hp->hidden}};
-    items[MQ_REF_HEAD] = (struct mq_layout_item){.name = "head",
-                                                 .dtype = recorded_dtype(find_head(view)),
-                                                 .dims = 2,
-                                                 .shape = {hp->vocab, hp->hidden},
-                                                 .aligned = true};
+    items[MQ_REF_HEAD] = (struct mq_layout_item){
+        .name = "head",
+        .dtype = blocks ? MQ_U8 : recorded_dtype(find_head(view)),
+        .dims = 2,
+        .shape = {hp->vocab, blocks ? mq_level_row_bytes(blocks, hp->hidden) : hp->hidden},
+        .aligned = true};
     items[MQ_REF_HIDDEN] = (struct mq_layout_item){.name = "hidden",
                                                    .dtype = MQ_F32,
                                                    .dims = 2,
@@ -173,13 +181,15 @@ static void print_sources(const struct mq_view *view, struct mq_buffer *b)
 }
 
 /* The run as JSON; verify reads all of it but the text's bytes and CRC, which are for people. */
-static void print_run(const struct mq_view *view, const char *text_path, const struct mq_file *file,
-                      uint32_t text_crc, const struct mq_text_windows *text, struct mq_buffer *b)
+static void print_run(const struct mq_view *view, const struct mq_record_options *options,
+                      const struct mq_file *file, uint32_t text_crc,
+                      const struct mq_text_windows *text, struct mq_buffer *b)
 {
+    const struct mq_level *blocks = mq_record_head_level(view, options->compute);
     const struct mq_stored_size size = mq_stored_size(view);
     uint32_t tokenizer;
     mq_buffer_puts(b, "{\"text\":");
-    put_name(b, text_path);
+    put_name(b, options->text_path);
     mq_buffer_printf(b, ",\"text_bytes\":%" PRIu64 ",\"text_crc32\":\"%08" PRIx32 "\"",
                      file->size_bytes, text_crc);
     mq_buffer_printf(b, ",\"text_tokens\":%zu,\"protocol\":\"%s\",\"context\":%zu",
@@ -189,12 +199,15 @@ static void print_run(const struct mq_view *view, const char *text_path, const s
     mq_buffer_printf(b, ",\"token_ids_crc32\":\"%08" PRIx32 "\"", text->ids_crc32);
     if (mq_tokenizer_fingerprint(view, &tokenizer))
         mq_buffer_printf(b, ",\"tokenizer_crc32\":\"%08" PRIx32 "\"", tokenizer);
+    mq_buffer_printf(b, ",\"compute\":\"%s\"", mq_compute_name(options->compute));
+    if (blocks)
+        mq_buffer_printf(b, ",\"head_level\":\"%s\"", blocks->name);
     mq_buffer_printf(
         b, ",\"weights\":%" PRIu64 ",\"weight_bytes\":%" PRIu64 ",\"file_bytes\":%" PRIu64 "}",
         size.weights, size.weight_bytes, size.file_bytes);
 }
 
-static moeq_status lay_out(struct recorder *r, const char *text_path,
+static moeq_status lay_out(struct recorder *r, const struct mq_record_options *options,
                            const struct mq_file *text_file, const struct mq_text_windows *text,
                            moeq_error *err)
 {
@@ -204,7 +217,7 @@ static moeq_status lay_out(struct recorder *r, const char *text_path,
     moeq_status status;
     MQ_TRY_OUT(crc_of_file(text_file, &text_crc, err));
     print_sources(view, &source);
-    print_run(view, text_path, text_file, text_crc, text, &run);
+    print_run(view, options, text_file, text_crc, text, &run);
     if (!mq_buffer_ok(&source) || !mq_buffer_ok(&run)) {
         status = mq_fail_memory(err, "preparing a recording");
         goto out;
@@ -222,8 +235,8 @@ static moeq_status lay_out(struct recorder *r, const char *text_path,
                                     MQ_REF_META_RUN,
                                     run.data,
                                     NULL};
-    MQ_TRY_OUT(mq_record_layout(view, text->windows.count, text->windows.length, metadata, r->arena,
-                                &r->layout, err));
+    MQ_TRY_OUT(mq_record_layout(view, options->compute, text->windows.count, text->windows.length,
+                                metadata, r->arena, &r->layout, err));
     r->crcs = mq_arena_alloc(r->arena, r->layout.count, sizeof *r->crcs);
     r->written = mq_arena_alloc(r->arena, r->layout.count, sizeof *r->written);
     r->item = mq_arena_alloc(r->arena, MQ_REF_ROUTERS + (size_t)view->hparams.layers + 1,
@@ -270,13 +283,15 @@ static moeq_status append(struct recorder *r, size_t source, const void *bytes, 
     return MOEQ_OK;
 }
 
-/* A tensor of the original: its bytes, or the floats that its blocks decode to. */
+/* A tensor of the original: its bytes, where the item has their size; else the floats that its
+ * blocks decode to. */
 static moeq_status copy_weights(struct recorder *r, size_t source, const struct mq_tensor *tensor,
                                 moeq_error *err)
 {
     const struct mq_weights weights = {
         .view = r->view, .tensor = tensor, .storage = mq_level_find(tensor->storage)};
-    const bool plain = strcmp(mq_dtype_storage(recorded_dtype(tensor)), tensor->storage) == 0;
+    const uint64_t item_bytes = r->layout.items[r->item[source]].size_bytes;
+    const bool plain = item_bytes == tensor->rows * tensor->row_bytes;
     const uint64_t float_bytes = tensor->cols * sizeof(float);
     const uint64_t step = mq_max_u64(1, COPY_BYTES / mq_max_u64(float_bytes, tensor->row_bytes));
     uint8_t *bytes = malloc(step * tensor->row_bytes);
@@ -383,7 +398,8 @@ moeq_status mq_record(const struct mq_context *context, const struct mq_view *vi
 {
     struct recorder r = {
         .context = context, .view = view, .arena = mq_arena_create(), .writer = {.fd = -1}};
-    const struct mq_arm arm = {.name = "model", .view = view, .routes_from = -1};
+    const struct mq_arm arm = {
+        .name = "model", .view = view, .routes_from = -1, .compute = options->compute};
     const struct mq_observer observer = {
         .user = &r, .on_hidden = on_hidden, .on_router = on_router};
     struct mq_text_windows text = {0};
@@ -401,7 +417,7 @@ moeq_status mq_record(const struct mq_context *context, const struct mq_view *vi
         goto out;
     }
     MQ_TRY_OUT(mq_protocol_text(&options->protocol, view, options->text_path, &text, err));
-    MQ_TRY_OUT(lay_out(&r, options->text_path, &text_file, &text, err));
+    MQ_TRY_OUT(lay_out(&r, options, &text_file, &text, err));
     index_items(&r);
     MQ_TRY_OUT(mq_st_writer_open_raw(&r.writer, options->output_path, r.layout.header,
                                      r.layout.header_bytes, r.layout.file_bytes, err));

@@ -5,7 +5,9 @@
  *
  *     input_ids     I32 [windows, T]         what was evaluated, BOS already in place
  *     output_norm   [hidden]                 the final norm and the head: in the source's dtype if
- *     head          [vocab, hidden]          that is F32, F16 or BF16, else the F32 they decode to
+ *     head          [vocab, hidden]          that is F32, F16 or BF16, else the F32 they decode to;
+ *                                            made with int8, a quantized head: U8 [vocab, bytes],
+ *                                            its blocks, which the logits are products of
  *     hidden        F32 [windows*T, hidden]  the final norm's input
  *     router.L      F32 [windows*T, experts] each layer that has a router: its raw logits
  *     config.json   U8                       the architecture
@@ -16,11 +18,13 @@
  *
  * Metadata: format "moeqref", moeqref.version, .producer, .family, .source (a JSON array: name,
  * bytes and header CRC-32 of each file of the original), .run (a JSON object: protocol, text,
- * tokenizer, sizes).
+ * tokenizer, sizes, `compute`; absent: f32; and `head_level` where the head is blocks).
  */
 #ifndef MQ_RECORD_H
 #define MQ_RECORD_H
 
+#include "compute.h"
+#include "levels.h"
 #include "moeq_layout.h"
 #include "protocol.h"
 
@@ -35,6 +39,7 @@
 struct mq_record_options {
     const char *text_path, *output_path;
     struct mq_protocol_options protocol;
+    enum mq_compute compute;
     bool replace; /* an output that exists */
 };
 
@@ -56,10 +61,13 @@ moeq_status mq_record(const struct mq_context *context, const struct mq_view *vi
  * these as `source`; routers follow, one for each layer that has one; config.json is the last. */
 enum { MQ_REF_IDS, MQ_REF_NORM, MQ_REF_HEAD, MQ_REF_HIDDEN, MQ_REF_ROUTERS };
 
+/* The level whose blocks the head is recorded in; NULL: as numbers. */
+const struct mq_level *mq_record_head_level(const struct mq_view *view, enum mq_compute compute);
+
 /* Where everything goes, for so many windows. `metadata`: key, value, ..., NULL. */
-moeq_status mq_record_layout(const struct mq_view *view, uint64_t windows, uint64_t window_tokens,
-                             const char *const *metadata, struct mq_arena *arena,
-                             struct mq_layout *layout, moeq_error *err);
+moeq_status mq_record_layout(const struct mq_view *view, enum mq_compute compute, uint64_t windows,
+                             uint64_t window_tokens, const char *const *metadata,
+                             struct mq_arena *arena, struct mq_layout *layout, moeq_error *err);
 
 /* Bytes that each token takes: its id, its final state, its router logits. */
 uint64_t mq_record_token_bytes(const struct mq_view *view);
@@ -72,6 +80,8 @@ struct mq_reference {
     struct mq_text_windows text;                /* as recorded */
     struct mq_recording playback;               /* for the arm that stands for the original */
     const char *text_name;                      /* as the text was called then */
+    enum mq_compute compute;                    /* that it was made with */
+    const struct mq_level *head_level;          /* see mq_record_head_level */
     uint64_t weights, weight_bytes, file_bytes; /* of the original */
     struct mq_source_file *sources; /* its files: name, file.size_bytes and header_crc32 alone */
     size_t sources_count;

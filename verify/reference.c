@@ -111,9 +111,9 @@ static moeq_status read_config(struct mq_reference *r, moeq_error *err)
     return mq_view_build_from_config(view, MQ_BF16, err);
 }
 
-/* Points a tensor of the table at its bytes in the recording. */
+/* Points a tensor of the table at its bytes in the recording: blocks of a level, unless NULL. */
 static moeq_status place(struct mq_reference *r, enum mq_role role, const char *name,
-                         moeq_error *err)
+                         const struct mq_level *level, moeq_error *err)
 {
     const struct mq_tensor *found = mq_view_find(r->view, role, -1, -1);
     const struct mq_st_entry *e;
@@ -121,14 +121,16 @@ static moeq_status place(struct mq_reference *r, enum mq_role role, const char *
         return mq_fail_file(err, MOEQ_MALFORMED, r->st->file.path, "its architecture has no %s",
                             mq_role_name(role));
     struct mq_tensor *t = &r->view->tensors[found - r->view->tensors];
-    MQ_TRY(
-        find(r->st, name, t->dims == 1 ? t->cols : t->rows, t->dims == 1 ? 0 : t->cols, &e, err));
-    const char *storage = mq_dtype_storage(e->dtype);
+    const uint64_t row = level ? mq_level_row_bytes(level, t->cols) : t->cols;
+    MQ_TRY(find(r->st, name, t->dims == 1 ? row : t->rows, t->dims == 1 ? 0 : row, &e, err));
+    if (level) /* a byte of blocks an element */
+        MQ_TRY(expect_dtype(r->st, e, MQ_U8, err));
+    const char *storage = level ? level->name : mq_dtype_storage(e->dtype);
     if (!storage)
         return mq_fail_tensor(err, MOEQ_MALFORMED, r->st->file.path, name, e->offset,
                               "expected F32, F16 or BF16, found %s", mq_dtype_name(e->dtype));
     t->storage = storage;
-    t->row_bytes = t->cols * mq_dtype_bytes(e->dtype);
+    t->row_bytes = row * mq_dtype_bytes(e->dtype);
     t->file = 0;
     t->offset = e->offset;
     return MOEQ_OK;
@@ -149,8 +151,9 @@ static moeq_status place_weights(struct mq_reference *r, moeq_error *err)
     view->no_weights = false;
     MQ_TRY(mq_file_open(file->path, &view->files[0].file, err));
     view->files_count = 1; /* what is closed with the view */
-    MQ_TRY(place(r, MQ_ROLE_OUTPUT_NORM, "output_norm", err));
-    return place(r, view->hparams.tied_head ? MQ_ROLE_EMBEDDING : MQ_ROLE_HEAD, "head", err);
+    MQ_TRY(place(r, MQ_ROLE_OUTPUT_NORM, "output_norm", NULL, err));
+    return place(r, view->hparams.tied_head ? MQ_ROLE_EMBEDDING : MQ_ROLE_HEAD, "head",
+                 r->head_level, err);
 }
 
 /* ---- the run ---- */
@@ -171,6 +174,17 @@ struct run {
     uint32_t ids_crc32;
 };
 
+/* With which arithmetic it was made; f32 where it does not say so. */
+static bool read_compute(struct mq_reference *r, const cJSON *run)
+{
+    const cJSON *compute = mq_json_get(run, "compute"), *level = mq_json_get(run, "head_level");
+    r->compute = MQ_COMPUTE_F32;
+    if (compute && !(cJSON_IsString(compute) && mq_compute_find(compute->valuestring, &r->compute)))
+        return false;
+    r->head_level = cJSON_IsString(level) ? mq_level_find(level->valuestring) : NULL;
+    return !level || r->head_level;
+}
+
 static moeq_status read_run(struct mq_reference *r, struct run *run, moeq_error *err)
 {
     const struct mq_json_limits limits = {.depth = 4, .values = 64};
@@ -189,7 +203,7 @@ static moeq_status read_run(struct mq_reference *r, struct run *run, moeq_error 
         mq_json_u64(mq_json_get(o, "context"), &run->context) &&
         (!bos || (mq_json_u64(bos, &run->bos) && run->bos < r->view->hparams.vocab)) &&
         hex32(mq_json_get(o, "token_ids_crc32"), &run->ids_crc32) &&
-        (!tokenizer || hex32(tokenizer, &r->tokenizer_crc32)) &&
+        (!tokenizer || hex32(tokenizer, &r->tokenizer_crc32)) && read_compute(r, o) &&
         mq_json_u64(mq_json_get(o, "weights"), &r->weights) &&
         mq_json_u64(mq_json_get(o, "weight_bytes"), &r->weight_bytes) &&
         mq_json_u64(mq_json_get(o, "file_bytes"), &r->file_bytes);
@@ -340,8 +354,8 @@ moeq_status mq_reference_open(const struct mq_context *context, const char *path
     r->st = st;
     MQ_TRY_OUT(check_version(r->st, err));
     MQ_TRY_OUT(read_config(r, err));
-    MQ_TRY_OUT(place_weights(r, err));
     MQ_TRY_OUT(read_run(r, &run, err));
+    MQ_TRY_OUT(place_weights(r, err));
     MQ_TRY_OUT(read_sources(r, err));
     MQ_TRY_OUT(read_windows(r, &run, err));
     MQ_TRY_OUT(check_states(r, err));

@@ -204,6 +204,27 @@ static moeq_status check_lists(const struct mq_report_arm *arm, moeq_error *err)
     return MOEQ_OK;
 }
 
+/* A row, and the same level computed with as integers where that was measured: the same file, so
+ * the row's size is its own. */
+static moeq_status read_row(const cJSON *row, struct mq_report *report, moeq_error *err)
+{
+    const cJSON *int8 = mq_json_get(row, "int8");
+    struct mq_report_arm *arm = &report->arms[report->arms_count];
+    struct mq_report_arm *other = &report->int8[report->arms_count++];
+    read_arm(row, arm);
+    MQ_TRY(check_lists(arm, err));
+    if (!cJSON_IsObject(int8))
+        return MOEQ_OK;
+    read_arm(int8, other);
+    if (!other->name[0])
+        other->name = "int8";
+    other->file_bytes = arm->file_bytes;
+    other->bits_per_weight = arm->bits_per_weight;
+    other->is_baseline = false;
+    arm->int8 = other;
+    return check_lists(other, err);
+}
+
 /* ---- the verdict ---- */
 
 const char mq_report_rule[] =
@@ -289,8 +310,7 @@ moeq_status mq_report_read(const cJSON *document, struct mq_report *report, moeq
             return mq_fail(err, MOEQ_MALFORMED, "report: expected at most %d rows", MQ_REPORT_ARMS);
         if (!cJSON_IsObject(row))
             return mq_fail(err, MOEQ_MALFORMED, "report: row %zu is no object", report->arms_count);
-        read_arm(row, &report->arms[report->arms_count]);
-        MQ_TRY(check_lists(&report->arms[report->arms_count++], err));
+        MQ_TRY(read_row(row, report, err));
     }
     const cJSON *noise = mq_json_get(document, "noise_floor");
     if (cJSON_IsObject(noise)) {
@@ -307,7 +327,8 @@ moeq_status mq_report_read(const cJSON *document, struct mq_report *report, moeq
     }
     for (size_t i = 0; report->baseline && i < report->arms_count; i++)
         if (report->baseline->file_bytes > 0)
-            report->arms[i].size_share = report->arms[i].file_bytes / report->baseline->file_bytes;
+            report->int8[i].size_share = report->arms[i].size_share =
+                report->arms[i].file_bytes / report->baseline->file_bytes;
     report->noise.size_share = 1; /* it is the original */
     for (size_t i = 0; report->has_noise && i < report->arms_count; i++)
         report->arms[i].below_noise = report->arms[i].kld.value < report->noise.kld.value;
@@ -431,6 +452,26 @@ void mq_report_subtitle(const struct mq_report *report, struct mq_buffer *out)
                      mq_report_string(report->document, "text"));
     if (report->is_verification)
         mq_buffer_printf(out, "; against %s", mq_report_against(report));
+    if (mq_report_string(report->document, "compute")[0])
+        mq_buffer_printf(out, "; in %s", mq_report_string(report->document, "compute"));
+}
+
+void mq_report_arithmetic(const struct mq_report *report, struct mq_buffer *out)
+{
+    const char *compute = mq_report_string(report->document, "compute");
+    const cJSON *against = mq_json_get(report->document, "against");
+    bool int8 = false;
+    for (size_t i = 0; i < report->arms_count; i++)
+        int8 = int8 || report->arms[i].int8;
+    if (!compute[0])
+        return;
+    mq_buffer_printf(out, "Arithmetic: %s.", compute);
+    if (int8)
+        mq_buffer_puts(out, " Rows named int8: the level above them, computed in int8.");
+    if (cJSON_IsFalse(mq_json_get(against, "same_compute")))
+        mq_buffer_printf(out,
+                         " The recording was made with %s: the figures hold that difference, too.",
+                         mq_report_string(against, "compute"));
 }
 
 /* ---- facts of the run ---- */

@@ -52,6 +52,7 @@ struct mq_report_arm {
     struct mq_estimate exact_set; /* overall */
     enum mq_quality quality;
     bool below_noise; /* its KLD is less than that of the source with bf16 activations */
+    const struct mq_report_arm *int8; /* a level computed with as integers besides; or NULL */
 };
 
 enum {
@@ -66,6 +67,9 @@ struct mq_report {
     bool is_verification; /* files against the original; else levels of a sweep */
     struct mq_report_arm arms[MQ_REPORT_ARMS]; /* in the document's order */
     size_t arms_count;
+    /* What arms[].int8 point to: in tables below their level; charts and verdict are about the
+     * document's arithmetic alone. */
+    struct mq_report_arm int8[MQ_REPORT_ARMS];
     const struct mq_report_arm *baseline; /* NULL if the document marks none */
     struct mq_report_arm
         noise; /* the source with bf16 activations: below it nothing means anything */
@@ -120,9 +124,12 @@ void mq_report_title(const struct mq_report *report, struct mq_buffer *out);
 void mq_report_headline(const struct mq_report *report, struct mq_buffer *out);
 /* "35.0 % of the size (4.2 MiB), output almost unchanged (KLD ...), ..." */
 void mq_report_sentence(const struct mq_report_arm *arm, struct mq_buffer *out);
+/* "Arithmetic: f32.", and what it was elsewhere: of "int8" rows, of a recording. Empty if the
+ * document does not say. */
+void mq_report_arithmetic(const struct mq_report *report, struct mq_buffer *out);
 /* By what rule a sweep's headline chose. */
 extern const char mq_report_rule[];
-/* "mixtral, 32 layers, 8 experts, 2 for each token; 18,944 tokens of wiki.txt" */
+/* "mixtral, 32 layers, 8 experts, 2 for each token; 18,944 tokens of wiki.txt; in f32" */
 void mq_report_subtitle(const struct mq_report *report, struct mq_buffer *out);
 
 /* Calls put for every fact of the run that the document has: "Protocol", "half: 37 windows ...". */

@@ -295,12 +295,17 @@ static void put_summary(const struct mq_report *r, struct mq_buffer *out)
         "went to exactly the original's experts. ± is one standard error.");
     HEAD(r, out, "{Level}", "<Class", "File size", "of the original", "Bits per weight",
          "KLD mean|nats", "Same top token", "Perplexity", "Perplexity ratio", "Same experts");
-    for (size_t i = 0; i < r->arms_count; i++)
+    for (size_t i = 0; i < r->arms_count; i++) {
         summary_row(r, &r->arms[i], out);
+        if (r->arms[i].int8)
+            summary_row(r, r->arms[i].int8, out);
+    }
     if (r->has_noise)
         summary_row(r, &r->noise, out);
     close_table(out);
-    element(out, "<p class=\"note\">", r->is_verification ? "" : mq_report_rule, " ");
+    put(out, "<p class=\"note\">");
+    plain(r, mq_report_arithmetic, out);
+    element(out, " ", r->is_verification ? "" : mq_report_rule, " ");
     say(r, out,
         "Classes by mean KLD: near-lossless below 0.002, excellent below 0.01, good below 0.05 "
         "(usual at 4 bits), fair below 0.3 (usual at 3 bits), poor above. What a {level} costs "
@@ -314,10 +319,23 @@ static void put_summary(const struct mq_report *r, struct mq_buffer *out)
 
 /* ---- tables ---- */
 
+static void percentile_row(const struct mq_report_arm *a, struct mq_buffer *out)
+{
+    static const char *const keys[] = {"median", "p90", "p99", "p99_9", "max"};
+    const cJSON *kld = a ? mq_json_get(a->json, "kld_nats") : NULL;
+    if (!cJSON_IsObject(kld))
+        return;
+    open_row(out, a->name, false);
+    estimate_cell(out, mq_words_estimate(a->kld, 5));
+    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
+        cell(out, mq_words_sig(mq_report_number(kld, keys[k]), 5).s);
+    cell(out, mq_words_count(mq_report_number(kld, "tokens")).s);
+    close_row(out);
+}
+
 /* Two levels of equal mean can differ in how badly the worst tokens fare. */
 static void put_percentiles(const struct mq_report *r, struct mq_buffer *out)
 {
-    static const char *const keys[] = {"median", "p90", "p99", "p99_9", "max"};
     double tokens = NAN;
     for (size_t i = 0; i < r->arms_count; i++)
         tokens = fmax(tokens, mq_report_number(mq_json_get(r->arms[i].json, "kld_nats"), "tokens"));
@@ -331,16 +349,8 @@ static void put_percentiles(const struct mq_report *r, struct mq_buffer *out)
                    : "A mean hides the tail: the few tokens where the output changed much.");
     HEAD(r, out, "{Level}", "Mean", "Median", "90 %", "99 %", "99.9 %", "Largest", "Tokens");
     for (size_t i = 0; i < r->arms_count; i++) {
-        const struct mq_report_arm *a = &r->arms[i];
-        const cJSON *kld = mq_json_get(a->json, "kld_nats");
-        if (!cJSON_IsObject(kld))
-            continue;
-        open_row(out, a->name, false);
-        estimate_cell(out, mq_words_estimate(a->kld, 5));
-        for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
-            cell(out, mq_words_sig(mq_report_number(kld, keys[k]), 5).s);
-        cell(out, mq_words_count(mq_report_number(kld, "tokens")).s);
-        close_row(out);
+        percentile_row(&r->arms[i], out);
+        percentile_row(r->arms[i].int8, out);
     }
     close_table(out);
     end_section(out);
@@ -357,6 +367,19 @@ static void put_metric(struct mq_buffer *out, enum mq_routing_metric metric, str
         estimate_cell(out, mq_words_percent_estimate(e));
 }
 
+/* An arm's agreement over all layers; nothing without routing. */
+static void routing_row(const struct mq_report_arm *a, struct mq_buffer *out)
+{
+    const cJSON *overall = a ? mq_json_get(a->routing, "overall") : NULL;
+    if (!overall)
+        return;
+    open_row(out, a->name, false);
+    for (int m = 0; m < MQ_ROUTING_COUNT; m++)
+        put_metric(out, (enum mq_routing_metric)m,
+                   mq_report_estimate(overall, mq_routing_metric_name((enum mq_routing_metric)m)));
+    close_row(out);
+}
+
 static void put_routing_table(const struct mq_report *r, struct mq_buffer *out)
 {
     open_table(r, out, "Routing against the original, all layers",
@@ -365,18 +388,12 @@ static void put_routing_table(const struct mq_report *r, struct mq_buffer *out)
     HEAD(r, out, "{Level}", "Same set", "Overlap|share of the k", "Same first expert",
          "Weighted agreement", "All changed|CR1", "Any changed|CR2", "Half changed|CR3",
          "Router KLD|nats");
-    for (size_t i = 0; i < r->arms_count + r->has_noise; i++) {
-        const struct mq_report_arm *a = i < r->arms_count ? &r->arms[i] : &r->noise;
-        const cJSON *overall = mq_json_get(a->routing, "overall");
-        if (!overall)
-            continue;
-        open_row(out, a->name, false);
-        for (int m = 0; m < MQ_ROUTING_COUNT; m++)
-            put_metric(
-                out, (enum mq_routing_metric)m,
-                mq_report_estimate(overall, mq_routing_metric_name((enum mq_routing_metric)m)));
-        close_row(out);
+    for (size_t i = 0; i < r->arms_count; i++) {
+        routing_row(&r->arms[i], out);
+        routing_row(r->arms[i].int8, out);
     }
+    if (r->has_noise)
+        routing_row(&r->noise, out);
     const cJSON *chance = mq_json_get(r->document, "routing_chance");
     if (cJSON_IsObject(chance)) {
         open_row(out, "chance", false);

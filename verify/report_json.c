@@ -321,6 +321,8 @@ static cJSON *recipe(struct builder *b, const struct mq_policy *policy)
         append(b, overrides, override);
     }
     put(b, o, "overrides", overrides);
+    if (policy->recipe)
+        put_text(b, o, "recipe", policy->recipe->name);
     put_text(b, o, "effort", mq_effort_name(policy->effort));
     return o;
 }
@@ -359,6 +361,7 @@ static cJSON *sweep_row(struct builder *b, const struct mq_sweep_row *row)
     cJSON *r = object(b);
     put_text(b, r, "name", row->name);
     put_bool(b, r, "is_baseline", is_baseline);
+    put_text(b, r, "compute", mq_compute_name(row->compute));
     put(b, r, "recipe", row->kind == MQ_SWEEP_LEVEL ? recipe(b, &row->policy) : cJSON_CreateNull());
     put_count(b, r, "weights", row->weights);
     put_count(b, r, "weight_bytes", row->weight_bytes);
@@ -372,6 +375,10 @@ static cJSON *sweep_row(struct builder *b, const struct mq_sweep_row *row)
         put(b, r, "swap", swap(b, row->swap));
     if (row->int8) {
         cJSON *int8 = object(b);
+        char name[64];
+        snprintf(name, sizeof name, "%.50s int8", row->name);
+        put_text(b, int8, "name", name);
+        put_text(b, int8, "compute", mq_compute_name(MQ_COMPUTE_INT8));
         arm_result(b, int8, row->int8, false);
         put(b, r, "int8", int8);
     }
@@ -383,7 +390,7 @@ cJSON *mq_sweep_json(const struct mq_sweep_result *result)
     struct builder b = {0};
     cJSON *o = document(&b, "sweep"), *rows = array(&b);
     put_model(&b, o, result->view);
-    put_run(&b, o, result->text_path, &result->text, MQ_COMPUTE_F32);
+    put_run(&b, o, result->text_path, &result->text, result->compute);
     put(&b, o, "routing_chance", chance(&b, &result->view->hparams));
     for (size_t i = 0; i < result->rows_count; i++) {
         const struct mq_sweep_row *row = &result->rows[i];

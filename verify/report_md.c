@@ -101,29 +101,42 @@ static void put_summary(const struct mq_report *r, struct mq_buffer *out)
         "| {level} | file size | of original | bits/weight | KLD mean (nats) | same top token | "
         "PPL ratio | same experts | class |\n|:--|--:|--:|--:|--:|--:|--:|--:|:--|\n",
         out);
-    for (size_t i = 0; i < r->arms_count + r->has_noise; i++)
-        summary_row(r, i < r->arms_count ? &r->arms[i] : &r->noise, out);
-    mq_buffer_puts(out, "\n± is one standard error.\n");
+    for (size_t i = 0; i < r->arms_count; i++) {
+        summary_row(r, &r->arms[i], out);
+        if (r->arms[i].int8)
+            summary_row(r, r->arms[i].int8, out);
+    }
+    if (r->has_noise)
+        summary_row(r, &r->noise, out);
+    mq_buffer_puts(out, "\n± is one standard error. ");
+    plain(r, mq_report_arithmetic, out);
+    mq_buffer_putc(out, '\n');
+}
+
+static void percentile_row(const struct mq_report_arm *a, struct mq_buffer *out)
+{
+    static const char *const keys[] = {"median", "p90", "p99", "p99_9", "max"};
+    const cJSON *kld = a ? mq_json_get(a->json, "kld_nats") : NULL;
+    if (!cJSON_IsObject(kld))
+        return;
+    mq_buffer_puts(out, "| ");
+    put_text(out, a->name);
+    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
+        mq_buffer_printf(out, " | %s", mq_words_sig(mq_report_number(kld, keys[k]), 5).s);
+    mq_buffer_puts(out, " |\n");
 }
 
 /* Folded: a pull request's page is to stay short. */
 static void put_percentiles(const struct mq_report *r, struct mq_buffer *out)
 {
-    static const char *const keys[] = {"median", "p90", "p99", "p99_9", "max"};
     mq_report_say(r,
                   "\n<details><summary>KL divergence per token (nats)</summary>\n\n"
                   "| {level} | median | 90 % | 99 % | 99.9 % | largest |\n"
                   "|:--|--:|--:|--:|--:|--:|\n",
                   out);
     for (size_t i = 0; i < r->arms_count; i++) {
-        const cJSON *kld = mq_json_get(r->arms[i].json, "kld_nats");
-        if (!cJSON_IsObject(kld))
-            continue;
-        mq_buffer_puts(out, "| ");
-        put_text(out, r->arms[i].name);
-        for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
-            mq_buffer_printf(out, " | %s", mq_words_sig(mq_report_number(kld, keys[k]), 5).s);
-        mq_buffer_puts(out, " |\n");
+        percentile_row(&r->arms[i], out);
+        percentile_row(r->arms[i].int8, out);
     }
     mq_buffer_puts(out, "\n</details>\n");
 }

@@ -76,6 +76,8 @@ void mq_report_verify_facts(const struct mq_report *r, struct mq_buffer *out,
         put(out,
             strcmp(mq_report_string(against, "kind"), "recording") == 0 ? "Recording" : "Original",
             mq_report_string(against, "path"));
+    if (cJSON_IsFalse(mq_json_get(against, "same_compute")))
+        put(out, "Arithmetic of the recording", mq_report_string(against, "compute"));
     if (cJSON_IsString(mq_json_get(gate, "file")))
         put(out, "Gate", mq_report_string(gate, "file"));
 }

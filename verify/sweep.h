@@ -50,6 +50,7 @@ enum mq_sweep_kind {
 struct mq_sweep_row {
     const char *name;
     enum mq_sweep_kind kind;
+    enum mq_compute compute;        /* of `result` and `swap` */
     struct mq_policy policy;        /* of a level; all NULL for the others */
     uint64_t weights, weight_bytes; /* all tensors; of the baseline, as it is stored */
     uint64_t file_bytes;            /* of the moeq file this would make; of the source's files */
@@ -60,13 +61,14 @@ struct mq_sweep_row {
     uint64_t expert_tensors_quantized;
     struct mq_arm_result result;
     struct mq_swap_result *swap; /* of a level or a stored model; NULL unless asked for */
-    struct mq_arm_result *int8;  /* of a level; NULL unless asked for */
+    struct mq_arm_result *int8;  /* of a level, with MQ_COMPUTE_INT8; NULL unless asked for */
 };
 
 struct mq_sweep_result {
     const struct mq_view *view;
     const char *text_path;
     struct mq_text_windows text;
+    enum mq_compute compute; /* of the rows that are judged; of a sweep's: MQ_COMPUTE_F32 */
     /* [0]: the baseline, the source as it is stored; then one a level; then the noise floor if
      * asked for */
     struct mq_sweep_row *rows;

@@ -17,11 +17,13 @@ static moeq_status open_baseline(const struct mq_context *context,
     if (mq_is_reference(options->against)) {
         MQ_TRY(mq_reference_open(context, options->against, &result->reference, err));
         *arm = (struct mq_arm){.view = result->reference->view,
-                               .recording = &result->reference->playback};
+                               .recording = &result->reference->playback,
+                               .compute = result->reference->compute};
     } else {
         MQ_TRY(mq_model_open(options->against, &result->base, err));
-        *arm = (struct mq_arm){.view = result->base};
+        *arm = (struct mq_arm){.view = result->base, .compute = options->compute};
     }
+    result->sweep.compute = options->has_compute ? options->compute : arm->compute;
     arm->name = "baseline";
     arm->routes_from = -1;
     return MOEQ_OK;
@@ -60,10 +62,11 @@ static moeq_status copy_windows(const struct mq_reference *reference, const stru
 }
 
 static void fill_row(struct mq_sweep_row *row, const char *name, enum mq_sweep_kind kind,
-                     struct mq_stored_size size)
+                     enum mq_compute compute, struct mq_stored_size size)
 {
     row->name = name;
     row->kind = kind;
+    row->compute = compute;
     row->weights = size.weights;
     row->weight_bytes = size.weight_bytes;
     row->file_bytes = size.file_bytes;
@@ -208,7 +211,9 @@ static const char *row_name(size_t row, size_t models)
     return models == 1 && row == 1 ? "model" : names[row];
 }
 
-static moeq_status fill_rows(struct mq_verify_result *result, bool noise_floor, moeq_error *err)
+/* `baseline`: its arithmetic. */
+static moeq_status fill_rows(struct mq_verify_result *result, enum mq_compute baseline,
+                             bool noise_floor, moeq_error *err)
 {
     const struct mq_reference *reference = result->reference;
     const size_t count = result->models_count;
@@ -217,12 +222,12 @@ static moeq_status fill_rows(struct mq_verify_result *result, bool noise_floor, 
         return mq_fail_memory(err, "preparing a verification");
     result->sweep.rows = rows;
     result->sweep.rows_count = 1 + count + noise_floor;
-    fill_row(&rows[0], row_name(0, count), MQ_SWEEP_BASELINE,
+    fill_row(&rows[0], row_name(0, count), MQ_SWEEP_BASELINE, baseline,
              reference ? (struct mq_stored_size){reference->weights, reference->weight_bytes,
                                                  reference->file_bytes}
                        : mq_stored_size(result->sweep.view));
     for (size_t i = 0; i < count; i++)
-        fill_row(&rows[1 + i], row_name(1 + i, count), MQ_SWEEP_STORED,
+        fill_row(&rows[1 + i], row_name(1 + i, count), MQ_SWEEP_STORED, result->sweep.compute,
                  mq_stored_size(result->models[i]));
     if (noise_floor) { /* the original in all but its activations */
         rows[1 + count] = rows[0];
@@ -262,14 +267,16 @@ moeq_status mq_verify(const struct mq_context *context, const struct mq_view *co
     result->paths[0] = options->against;
     result->models_count = count;
     for (size_t i = 0; i < count; i++) {
-        a.arm[1 + i] =
-            (struct mq_arm){.name = row_name(1 + i, count), .view = views[i], .routes_from = -1};
+        a.arm[1 + i] = (struct mq_arm){.name = row_name(1 + i, count),
+                                       .view = views[i],
+                                       .routes_from = -1,
+                                       .compute = result->sweep.compute};
         result->models[i] = views[i];
         result->paths[1 + i] = views[i]->path;
     }
     MQ_TRY_OUT(check_models(&a, options, reference, err));
     MQ_TRY_OUT(add_arms(&a, options, err));
-    MQ_TRY_OUT(fill_rows(result, options->noise_floor, err));
+    MQ_TRY_OUT(fill_rows(result, a.arm[0].compute, options->noise_floor, err));
     if (reference) {
         result->sweep.text_path = options->text_path ? options->text_path : reference->text_name;
         MQ_TRY_OUT(copy_windows(reference, views[0], options->text_path, &result->sweep.text,
@@ -279,6 +286,8 @@ moeq_status mq_verify(const struct mq_context *context, const struct mq_view *co
         MQ_TRY_OUT(mq_protocol_text(&options->protocol, a.arm[0].view, options->text_path,
                                     &result->sweep.text, err));
     }
+    if (options->before)
+        MQ_TRY_OUT(options->before(options->before_user, result, err));
     MQ_TRY_OUT(evaluate(context, &a, result, err));
 out:
     if (status != MOEQ_OK)

@@ -11,6 +11,8 @@
 
 enum { MQ_VERIFY_MODELS = 2 };
 
+struct mq_verify_result;
+
 struct mq_verify_options {
     const char *against; /* a model, or a recording */
     /* Against a model. Against a recording, which has its own text: NULL, or one whose tokens are
@@ -21,6 +23,15 @@ struct mq_verify_options {
      * with a model's routes, one: the model's weights with the recorded routes. */
     bool swap;
     bool noise_floor; /* one more arm, as in a sweep; against a model alone */
+    /* The arithmetic of all models that run, the original among them. Not given: against a
+     * recording, whose states were computed long ago, the one that it was made with; else f32. */
+    bool has_compute;
+    enum mq_compute compute;
+    /* Called when all is opened, checked and cut into windows, before the evaluation, which may
+     * take hours: of the result everything but what is measured is there. May be NULL; what it
+     * returns other than MOEQ_OK ends the verification. */
+    moeq_status (*before)(void *user, const struct mq_verify_result *result, moeq_error *err);
+    void *before_user;
 };
 
 /* B minus A: of two models' figures, window by window. */
@@ -31,7 +42,7 @@ struct mq_paired_difference {
 
 struct mq_verify_result {
     /* rows[0] the baseline, then the models, then the noise floor if asked for; what a sweep says
-     * of its arms. `view` is the baseline's. */
+     * of its arms. `view` is the baseline's, `compute` the models': see mq_verify_same_compute. */
     struct mq_sweep_result sweep;
     const struct mq_view *models[MQ_VERIFY_MODELS];
     size_t models_count; /* so rows[models_count] is the last model's: what gates are about */
@@ -54,5 +65,12 @@ moeq_status mq_verify(const struct mq_context *context, const struct mq_view *co
                       size_t count, const struct mq_verify_options *options,
                       struct mq_verify_result *result, moeq_error *err);
 void mq_verify_result_free(struct mq_verify_result *result);
+
+/* Whether the models ran with the baseline's arithmetic. Otherwise the figures hold what that
+ * changes, too. */
+static inline bool mq_verify_same_compute(const struct mq_verify_result *result)
+{
+    return result->sweep.rows[0].compute == result->sweep.compute;
+}
 
 #endif

@@ -124,7 +124,10 @@ cJSON *mq_verify_json(const struct mq_verify_result *result, const struct mq_gat
     ok = put(o, "model_files", files) && ok;
     ok = ok && (!result->reference || put_sources(o, result->reference)) &&
          cJSON_AddStringToObject(against, "path", result->paths[0]) &&
-         cJSON_AddStringToObject(against, "kind", result->reference ? "recording" : "model");
+         cJSON_AddStringToObject(against, "kind", result->reference ? "recording" : "model") &&
+         cJSON_AddStringToObject(against, "compute",
+                                 mq_compute_name(result->sweep.rows[0].compute)) &&
+         cJSON_AddBoolToObject(against, "same_compute", mq_verify_same_compute(result));
     for (size_t i = 1; ok && i <= result->models_count; i++)
         ok = cJSON_AddItemToArray(models, cJSON_CreateString(result->paths[i])) &&
              cJSON_AddItemToArray(files, mq_files_json(result->models[i - 1]));

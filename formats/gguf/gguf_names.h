@@ -38,6 +38,7 @@ struct mq_gguf_type {
     const char *name; /* "Q4_K" */
     const char *storage;
     uint32_t block_weights, block_bytes;
+    uint32_t file_type; /* general.file_type of a file that is mostly of it */
 };
 extern const struct mq_gguf_type mq_gguf_types[];
 extern const size_t mq_gguf_types_count;
@@ -62,7 +63,9 @@ const struct mq_gguf_role *mq_gguf_role(enum mq_role role);
 /* Keys. Those with %s have the architecture's name there. */
 #define MQ_GGUF_KEY_ARCHITECTURE "general.architecture"
 #define MQ_GGUF_KEY_ALIGNMENT "general.alignment"
+#define MQ_GGUF_KEY_TYPE "general.type" /* "model" */
 #define MQ_GGUF_KEY_NAME "general.name"
+#define MQ_GGUF_KEY_SIZE_LABEL "general.size_label" /* "8x7B" */
 #define MQ_GGUF_KEY_FILE_TYPE "general.file_type"
 #define MQ_GGUF_KEY_QUANTIZATION_VERSION "general.quantization_version"
 

@@ -115,6 +115,32 @@ START_TEST(sweeps_and_can_be_stopped)
 }
 END_TEST
 
+/* `compute` came later: a caller of before has no such field, and whatever lies behind its struct
+ * is not read. */
+START_TEST(computes_as_asked)
+{
+    moeq_model *model = open_model(MODEL);
+    moeq_text text = {.struct_size = sizeof text, .path = TEXT, .tokens = 512, .compute = "int8"};
+    const moeq_recipe recipe = {.struct_size = sizeof recipe, .level = "q4_k"};
+    char *report;
+    moeq_error err = {0};
+    ck_assert_int_eq(moeq_eval(model, &text, NULL, &report, &err), MOEQ_OK);
+    ck_assert_msg(strstr(report, "\"compute\":\t\"int8\"") != NULL, "%s", report);
+    moeq_free(report);
+    ck_assert_int_eq(moeq_sweep(model, &text, &recipe, 1, NULL, &report, &err), MOEQ_OK);
+    ck_assert_ptr_nonnull(strstr(report, "q4_k int8"));
+    moeq_free(report);
+    text.compute = "int4";
+    ck_assert_int_eq(moeq_eval(model, &text, NULL, &report, &err), MOEQ_INVALID_ARGUMENT);
+    ck_assert_str_eq(err.message, "compute 'int4': expected f32 or int8");
+    text.struct_size = offsetof(moeq_text, compute);
+    ck_assert_int_eq(moeq_eval(model, &text, NULL, &report, &err), MOEQ_OK);
+    ck_assert_ptr_nonnull(strstr(report, "\"compute\":\t\"f32\""));
+    moeq_free(report);
+    moeq_model_close(model);
+}
+END_TEST
+
 START_TEST(option_structs_must_say_their_size)
 {
     moeq_model *model = open_model(MODEL);
@@ -134,6 +160,7 @@ int main(void)
     tcase_add_test(tests, tokenizes);
     tcase_add_test(tests, converts_what_it_planned);
     tcase_add_test(tests, sweeps_and_can_be_stopped);
+    tcase_add_test(tests, computes_as_asked);
     tcase_add_test(tests, option_structs_must_say_their_size);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

@@ -94,7 +94,8 @@ void bench_codecs(struct bench *bench)
     for (size_t l = 0; l < mq_levels_count; l++) {
         for (int kind = 0; kind < KINDS; kind++) {
             struct work w = {.level = &mq_levels[l], .kind = (enum kind)kind, .threads = threads};
-            if (!mq_levels[l].quantized && kind != ENCODE && kind != DECODE)
+            if ((kind == ENCODE_BEST && !mq_levels[l].quantized) ||
+                (kind == UNPACK && !mq_levels[l].unpack[0]))
                 continue;
             for (unsigned t = 0; t < bench->threads && kind == ENCODE; t++)
                 bench_gaussian(threads[t].weights, (size_t)ROWS * COLS);

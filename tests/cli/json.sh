@@ -27,8 +27,13 @@ json "d['format'] == 'moeq' and d['metadata']['moeq.version'] == '1'" inspect "$
 json "d['count'] == len(d['ids']) > 0" tokenize $model --string 'Hello world' --json
 json "d['decoded'].endswith('Hello world')" tokenize $model --string 'Hello world' --decode --json
 json "True" check "$out" --json
-json "True" eval "$out" --text "$work/text" --tokens 256 --context 128 --json --no-progress
-json "True" sweep $model --text "$work/text" --levels q8_0,q4_k --tokens 256 --context 128 --json --no-progress
+json "d['compute'] == 'f32'" eval "$out" --text "$work/text" --tokens 256 --context 128 --json --no-progress
+json "d['compute'] == 'int8'" eval "$out" --text "$work/text" --tokens 256 --context 128 --json --no-progress --compute int8
+json "d['compute'] == 'f32' and all(r['compute'] == 'f32' for r in d['rows'])" \
+    sweep $model --text "$work/text" --levels q8_0,q4_k --tokens 256 --context 128 --json --no-progress
+json "[r.get('int8', {}).get('compute') for r in d['rows']] == [None, 'int8']" \
+    sweep $model --text "$work/text" --levels q4_k --tokens 256 --context 128 --json --no-progress --compute int8
+json "d['compute'] == 'int8'" record "$out" --text "$work/text" --tokens 256 --context 128 -o "$work/r.moeqref" --json --no-progress --compute int8
 "$moeq" sweep $model --text "$work/text" --levels q8_0 --tokens 256 --context 128 --json --no-progress > "$work/s.json"
 json "d['report'].endswith('s.md')" report "$work/s.json" -o "$work/s.md" --json
 finish

@@ -99,6 +99,38 @@ says '"baseline_weights_own_routes":[[:space:]]*null'
 usage verify "--noise-floor runs the original, of which $ref is a recording" \
     verify "$work/q3_k.moeq" --against "$ref" --noise-floor
 
+# ---- arithmetic ----
+# A recording stores its own; verify takes it over, and says so where it is told to use another. A gate
+# is about one arithmetic.
+ref8=$work/int8.moeqref
+run 0 record "$work/q8_0.moeq" --text $text --tokens 512 --compute int8 -o "$ref8"
+says '^  arithmetic: int8$'
+run 0 verify "$work/q8_0.moeq" --against "$ref8" --write-gate "$work/int8.json"
+says '^  arithmetic: int8$'
+says '^  model +[0-9.]+ +[0-9.]+ +1\.00000 '
+grep -q '"compute": "int8"' "$work/int8.json" || fail "$(cat "$work/int8.json")"
+run 0 verify "$work/q8_0.moeq" --against "$ref8" --gate "$work/int8.json" --compute int8
+run 1 verify "$work/q8_0.moeq" --against "$ref8" --gate "$work/int8.json" --compute f32
+says 'int8.json: was made with --compute int8 and a baseline of int8, this is f32' stderr
+[ ! -s "$work/stdout" ] || fail "an evaluation before the refusal"
+run 0 verify "$work/q8_0.moeq" --against "$ref8" --compute f32 --report "$work/mixed.md"
+says '^  arithmetic: f32$'
+says '^  the recording was made with int8: the figures hold that difference, too$'
+fits
+grep -q 'Arithmetic: f32. The recording was made with int8:' "$work/mixed.md" || fail "$(cat "$work/mixed.md")"
+run 0 verify "$work/q8_0.moeq" --against "$ref8" --compute f32 --json
+says '"same_compute":[[:space:]]*false'
+run 1 verify "$work/q8_0.moeq" --against "$ref" --gate "$gate" --compute int8
+says 'gate.json: was made with --compute f32 and a baseline of f32, this is int8' stderr
+run 0 eval "$work/q8_0.moeq" --text $text --tokens 512 --compute int8
+says '^  arithmetic: int8$'
+run 0 sweep $model --text $text --tokens 512 --levels q4_k --compute int8 --report "$work/int8.md"
+says '^  arithmetic: f32; rows named int8: the level above with --compute int8$'
+fits
+grep -q '^| q4_k int8 | ' "$work/int8.md" || fail "$(cat "$work/int8.md")"
+usage verify "--compute 'int4': expected f32 or int8" \
+    verify "$work/q8_0.moeq" --against "$ref" --compute int4
+
 # ---- two models ----
 run 0 verify "$work/q8_0.moeq" "$work/q3_k.moeq" --against "$ref"
 says '^B minus A +mean +± se   95 % interval$'

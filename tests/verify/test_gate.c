@@ -106,6 +106,9 @@ START_TEST(refusals)
         {NULL, "JSON", "{\"moeq_gate\":1,"},
         {NULL, "JSON", ""},
         {NULL, "hexadecimal", "{\"moeq_gate\":1,\"token_ids_crc32\":7,\"limits\":{}}"},
+        {NULL, "\"f32\" or \"int8\"", "{\"moeq_gate\":1,\"compute\":\"int4\",\"limits\":{}}"},
+        {NULL, "\"baseline_compute\": expected",
+         "{\"moeq_gate\":1,\"baseline_compute\":8,\"limits\":{}}"},
     };
     struct mq_view *view = demo();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -159,6 +162,54 @@ START_TEST(judgement)
     ck_assert_int_eq(mq_gate_judge(gate, &m.result, &err), MOEQ_INVALID_ARGUMENT);
     ck_assert_ptr_nonnull(strstr(err.message, "other tokens"));
     mq_gate_free(gate);
+    mq_view_close(m.view);
+}
+END_TEST
+
+/* Which arithmetic a gate is about, and that it is refused of any other. */
+START_TEST(arithmetic)
+{
+    static const struct {
+        const char *keys;
+        enum mq_compute models, baseline; /* of the result that it is about */
+    } cases[] = {
+        {"", MQ_COMPUTE_F32, MQ_COMPUTE_F32},
+        {"\"compute\": \"f32\",", MQ_COMPUTE_F32, MQ_COMPUTE_F32},
+        {"\"compute\": \"int8\",", MQ_COMPUTE_INT8, MQ_COMPUTE_INT8},
+        {"\"baseline_compute\": \"f32\", \"compute\": \"int8\",", MQ_COMPUTE_INT8, MQ_COMPUTE_F32},
+        {"\"baseline_compute\": \"int8\",", MQ_COMPUTE_F32, MQ_COMPUTE_INT8},
+    };
+    struct made_up m;
+    make_up(&m);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[256];
+        moeq_error err;
+        snprintf(text, sizeof text,
+                 "{\"moeq_gate\": 1, %s \"limits\": {\"ppl.ratio\": {\"max\": 2}}}", cases[i].keys);
+        struct mq_gate *gate = read_gate(text, m.view, &err);
+        ck_assert_msg(gate != NULL, "%s", err.message);
+        for (int k = 0; k < 4; k++) {
+            m.result.sweep.compute = k & 1 ? MQ_COMPUTE_INT8 : MQ_COMPUTE_F32;
+            m.rows[0].compute = k & 2 ? MQ_COMPUTE_INT8 : MQ_COMPUTE_F32;
+            const bool same =
+                m.result.sweep.compute == cases[i].models && m.rows[0].compute == cases[i].baseline;
+            err = (moeq_error){0};
+            ck_assert_int_eq(mq_gate_judge(gate, &m.result, &err),
+                             same ? MOEQ_OK : MOEQ_INVALID_ARGUMENT);
+            ck_assert(same || strstr(err.message, "use the same arithmetic"));
+        }
+        /* what is written of such a result is about it */
+        struct mq_gate *written;
+        const char *path = mq_test_temporary("arithmetic.json");
+        m.result.sweep.compute = cases[i].models;
+        m.rows[0].compute = cases[i].baseline;
+        ck_assert_ok(mq_gate_write(path, &m.result, 0.1, &err));
+        ck_assert_msg(mq_gate_read(path, &written, &err) == MOEQ_OK, "%s", err.message);
+        ck_assert_int_eq(written->compute, cases[i].models);
+        ck_assert_int_eq(written->baseline_compute, cases[i].baseline);
+        mq_gate_free(written);
+        mq_gate_free(gate);
+    }
     mq_view_close(m.view);
 }
 END_TEST
@@ -304,6 +355,7 @@ static void add(TCase *tests)
 {
     tcase_add_test(tests, refusals);
     tcase_add_test(tests, judgement);
+    tcase_add_test(tests, arithmetic);
     tcase_add_test(tests, undefined);
     tcase_add_test(tests, written);
     tcase_add_test(tests, junit);

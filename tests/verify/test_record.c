@@ -48,10 +48,13 @@ static void convert(const char *model, const char *level, const char *output)
 static const struct mq_protocol_options protocol = {.context = 64, .max_tokens = 320};
 
 static struct mq_record_result record(const struct mq_context *ctx, const char *model,
-                                      const char *text, const char *output)
+                                      const char *text, enum mq_compute compute, const char *output)
 {
-    const struct mq_record_options options = {
-        .text_path = text, .output_path = output, .protocol = protocol, .replace = true};
+    const struct mq_record_options options = {.text_path = text,
+                                              .output_path = output,
+                                              .protocol = protocol,
+                                              .compute = compute,
+                                              .replace = true};
     struct mq_record_result result;
     struct mq_view *view = open_model(model);
     moeq_error err = {0};
@@ -65,7 +68,8 @@ static const char *demo_reference(const char *name)
 {
     const struct mq_context ctx = context();
     const char *path = mq_test_temporary(name);
-    record(&ctx, mq_test_source("demo/model"), mq_test_source("demo/text.txt"), path);
+    record(&ctx, mq_test_source("demo/model"), mq_test_source("demo/text.txt"), MQ_COMPUTE_F32,
+           path);
     return path;
 }
 
@@ -84,7 +88,8 @@ START_TEST(mixtral_size)
     ck_assert_uint_eq(view->hparams.hidden, 4096);
     /* one id, 4096 states, 32 layers of 8 router logits, 4 bytes each */
     ck_assert_uint_eq(mq_record_token_bytes(view), 4 * (1 + 4096 + 32 * 8));
-    ck_assert_ok(mq_record_layout(view, windows, length, metadata, arena, &layout, &err));
+    ck_assert_ok(
+        mq_record_layout(view, MQ_COMPUTE_F32, windows, length, metadata, arena, &layout, &err));
     const double kib = (double)layout.file_bytes / (double)tokens / 1024;
     fprintf(stderr, "Mixtral 8x7B: %.3f KiB a token, %.3f with head and all\n",
             (double)mq_record_token_bytes(view) / 1024, kib);
@@ -103,13 +108,16 @@ END_TEST
 
 /* ---- equality ---- */
 
-/* Everything but where it came from. */
+/* Everything but where it came from. The arithmetic is asked for with the text. */
 static char *figures(const char *against, const char *const *models, size_t count, bool with_text,
-                     const char *text)
+                     const char *text, enum mq_compute compute)
 {
     const struct mq_context ctx = context();
-    const struct mq_verify_options options = {
-        .against = against, .text_path = with_text ? text : NULL, .protocol = protocol};
+    const struct mq_verify_options options = {.against = against,
+                                              .text_path = with_text ? text : NULL,
+                                              .protocol = protocol,
+                                              .has_compute = with_text,
+                                              .compute = compute};
     struct mq_view *views[2] = {open_model(models[0]), count > 1 ? open_model(models[1]) : NULL};
     struct mq_verify_result result;
     moeq_error err = {0};
@@ -129,14 +137,15 @@ static char *figures(const char *against, const char *const *models, size_t coun
     return printed;
 }
 
-static void check_equal(const char *base, const char *text, const char *const *models, size_t count)
+static void check_equal(const char *base, const char *text, const char *const *models, size_t count,
+                        enum mq_compute compute)
 {
     const struct mq_context ctx = context();
     const char *reference = mq_test_temporary("equal.moeqref");
-    record(&ctx, base, text, reference);
-    char *direct = figures(base, models, count, true, text);
-    char *recorded = figures(reference, models, count, false, text);
-    char *same_text = figures(reference, models, count, true, text);
+    record(&ctx, base, text, compute, reference);
+    char *direct = figures(base, models, count, true, text, compute);
+    char *recorded = figures(reference, models, count, false, text, compute);
+    char *same_text = figures(reference, models, count, true, text, compute);
     ck_assert_str_eq(direct, recorded);
     ck_assert_str_eq(direct, same_text);
     ck_assert_ptr_nonnull(strstr(direct, "kld_nats"));
@@ -159,9 +168,10 @@ START_TEST(verify_is_equal)
     convert(demo, "q4_k", models[0]);
     convert(demo, "q3_k", models[1]);
     convert(demo, "q8_0", base);
-    check_equal(demo, text, models, 1);
-    check_equal(demo, text, models, 2);
-    check_equal(base, text, models, 1);
+    check_equal(demo, text, models, 1, MQ_COMPUTE_F32);
+    check_equal(demo, text, models, 2, MQ_COMPUTE_F32);
+    check_equal(base, text, models, 1, MQ_COMPUTE_F32);
+    check_equal(base, text, models, 1, MQ_COMPUTE_INT8); /* its head is recorded in blocks */
 }
 END_TEST
 
@@ -207,6 +217,7 @@ START_TEST(dense_and_tied)
 {
     const char *model = mq_test_temporary("dense.moeq"), *text = mq_test_temporary("letters");
     const char *base = with_tokenizer("tests/fixtures/oracles/llama3_tied");
+    const char *quantized = mq_test_temporary("dense_base.moeq");
     uint64_t seed = 4;
     FILE *f = fopen(text, "w");
     ck_assert_ptr_nonnull(f);
@@ -216,7 +227,9 @@ START_TEST(dense_and_tied)
     }
     ck_assert_int_eq(fclose(f), 0);
     convert(base, "q3_k", model);
-    check_equal(base, text, &model, 1);
+    check_equal(base, text, &model, 1, MQ_COMPUTE_F32);
+    convert(base, "q8_0", quantized);
+    check_equal(quantized, text, &model, 1, MQ_COMPUTE_INT8);
 }
 END_TEST
 
@@ -240,7 +253,8 @@ START_TEST(same_bytes)
             continue;
         mq_buffer_free(&other);
         other = (struct mq_buffer){0};
-        record(&ctx, mq_test_source("demo/model"), mq_test_source("demo/text.txt"), path);
+        record(&ctx, mq_test_source("demo/model"), mq_test_source("demo/text.txt"), MQ_COMPUTE_F32,
+               path);
         slurp(path, &other);
         ck_assert_uint_eq(first.size, other.size);
         ck_assert(memcmp(first.data, other.data, first.size) == 0);
@@ -342,6 +356,7 @@ START_TEST(hostile)
         {"\\\"bos\\\":1,", "\\\"bos\\\":-,", "JSON"},
         {"\\\"text_tokens\\\":", "\\\"text_tokenz\\\":", "moeqref.run"},
         {"\\\"token_ids_crc32\\\":\\\"", "\\\"token_ids_crc3z\\\":\\\"", "moeqref.run"},
+        {"\\\"compute\\\":\\\"f32\\\"", "\\\"compute\\\":\\\"f64\\\"", "moeqref.run"},
         {"[{\\\"name\\\"", "[{\\\"namo\\\"", "moeqref.source"},
         {"\"router.2\"", "\"rooter.2\"", "'router.2' is missing"},
         {"\"hidden\":{\"dtype\":\"F32\"", "\"hidden\":{\"dtype\":\"I32\"", "expected dtype F32"},
@@ -374,6 +389,63 @@ START_TEST(hostile)
                       err.message);
         mq_buffer_free(&b);
     }
+}
+END_TEST
+
+/* What verify says of the arithmetic: the models', the baseline's, whether they are the same. */
+static void check_compute(const char *against, const char *model, const enum mq_compute *asked,
+                          enum mq_compute models, enum mq_compute baseline)
+{
+    const struct mq_context ctx = context();
+    const struct mq_verify_options options = {
+        .against = against, .has_compute = asked, .compute = asked ? *asked : MQ_COMPUTE_F32};
+    struct mq_view *view = open_model(model);
+    struct mq_verify_result result;
+    moeq_error err = {0};
+    ck_assert_msg(mq_verify(&ctx, (const struct mq_view *[]){view}, 1, &options, &result, &err) ==
+                      MOEQ_OK,
+                  "%s", err.message);
+    cJSON *json = mq_verify_json(&result, NULL);
+    const cJSON *told = mq_json_get(json, "against"), *rows = mq_json_get(json, "rows");
+    const char *const names[] = {mq_compute_name(baseline), mq_compute_name(models)};
+    ck_assert_str_eq(mq_json_get(json, "compute")->valuestring, names[1]);
+    ck_assert_str_eq(mq_json_get(told, "compute")->valuestring, names[0]);
+    ck_assert(cJSON_IsTrue(mq_json_get(told, "same_compute")) == (models == baseline));
+    for (int i = 0; i < 2; i++)
+        ck_assert_str_eq(mq_json_get(cJSON_GetArrayItem(rows, i), "compute")->valuestring,
+                         names[i]);
+    /* the same weights: what differs is the arithmetic alone */
+    ck_assert((result.sweep.rows[1].result.kld.mean.value == 0) == (models == baseline));
+    cJSON_Delete(json);
+    mq_verify_result_free(&result);
+    mq_view_close(view);
+}
+
+/* A model against recordings of itself, of either arithmetic and of before there were two. */
+START_TEST(arithmetic)
+{
+    static const enum mq_compute f32 = MQ_COMPUTE_F32, int8 = MQ_COMPUTE_INT8;
+    static const char key[] = "\\\"compute\\\"";
+    const struct mq_context ctx = context();
+    const char *text = mq_test_source("demo/text.txt");
+    char model[1024], reference[1024]; /* the ring of mq_test_temporary is short */
+    struct mq_buffer b = {0};
+    snprintf(model, sizeof model, "%s", mq_test_temporary("arithmetic.moeq"));
+    snprintf(reference, sizeof reference, "%s", mq_test_temporary("arithmetic.moeqref"));
+    convert(mq_test_source("demo/model"), "q4_k", model);
+    record(&ctx, model, text, int8, reference);
+    check_compute(reference, model, NULL, int8, int8);
+    check_compute(reference, model, &int8, int8, int8);
+    check_compute(reference, model, &f32, f32, int8);
+    record(&ctx, model, text, f32, reference);
+    check_compute(reference, model, &int8, int8, f32);
+    slurp(reference, &b);
+    char *at = memmem(b.data, b.size, key, sizeof key - 1);
+    ck_assert_ptr_nonnull(at);
+    at[2] = 'k'; /* an unknown key: not read */
+    mend(reference, &b);
+    check_compute(reference, model, NULL, f32, f32);
+    mq_buffer_free(&b);
 }
 END_TEST
 
@@ -509,8 +581,8 @@ START_TEST(small_size)
 {
     const struct mq_context ctx = context();
     const char *path = mq_test_temporary("small.moeqref");
-    const struct mq_record_result r =
-        record(&ctx, mq_test_shared("models/small"), mq_test_source("demo/text.txt"), path);
+    const struct mq_record_result r = record(&ctx, mq_test_shared("models/small"),
+                                             mq_test_source("demo/text.txt"), MQ_COMPUTE_F32, path);
     struct mq_view *view = open_model(mq_test_shared("models/small"));
     const double hidden = view->hparams.hidden;
     mq_view_close(view);
@@ -534,6 +606,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, same_bytes);
     tcase_add_test(tests, damage);
     tcase_add_test(tests, hostile);
+    tcase_add_test(tests, arithmetic);
     tcase_add_test(tests, outputs);
     tcase_add_test(tests, swap_arms);
     tcase_add_test(tests, others);

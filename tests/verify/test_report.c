@@ -150,6 +150,49 @@ START_TEST(recommends_the_smallest_usable_level)
 }
 END_TEST
 
+/* Levels computed with as integers besides: in the tables, not in the verdict. */
+START_TEST(other_arithmetic)
+{
+    cJSON *document = three_levels("m"), *int8 = cJSON_CreateArray();
+    add_row(int8, "q3_k int8", 1, 0.0001, 0.9);
+    cJSON_AddItemToObject(cJSON_GetArrayItem(cJSON_GetObjectItem(document, "rows"), 3), "int8",
+                          cJSON_DetachItemFromArray(int8, 0));
+    cJSON_Delete(int8);
+    struct mq_report report;
+    moeq_error err = {0};
+    ck_assert_ok(mq_report_read(document, &report, &err));
+    ck_assert_str_eq(report.recommended->name, "q4_k");
+    ck_assert_ptr_null(report.arms[2].int8);
+    ck_assert_double_eq(report.arms[3].int8->file_bytes, 3.4e9);
+    char *md = rendered(document, MQ_REPORT_MARKDOWN), *html = rendered(document, MQ_REPORT_HTML);
+    ck_assert_ptr_null(strstr(md, "Arithmetic:")); /* the document says nothing */
+    ck_assert_ptr_nonnull(strstr(md, "| q3_k int8 | 3.17\u00a0GiB | 21.2\u00a0% | 4.500 | 0.0001"));
+    ck_assert_ptr_nonnull(strstr(html, "<tr><th scope=\"row\">q3_k int8</th>"));
+    free(md);
+    free(html);
+    cJSON_AddStringToObject(document, "compute", "f32");
+    md = rendered(document, MQ_REPORT_MARKDOWN), html = rendered(document, MQ_REPORT_HTML);
+    static const char words[] =
+        "Arithmetic: f32. Rows named int8: the level above them, computed in int8.";
+    ck_assert_ptr_nonnull(strstr(md, words));
+    ck_assert_ptr_nonnull(strstr(html, words));
+    ck_assert_ptr_nonnull(strstr(html, "; in f32</p>"));
+    free(md);
+    free(html);
+    cJSON_Delete(document);
+    document = verification(false, false);
+    cJSON_AddStringToObject(document, "compute", "int8");
+    cJSON *against = cJSON_GetObjectItem(document, "against");
+    cJSON_AddStringToObject(against, "compute", "f32");
+    cJSON_AddFalseToObject(against, "same_compute");
+    md = rendered(document, MQ_REPORT_MARKDOWN);
+    ck_assert_ptr_nonnull(strstr(md, "Arithmetic: int8. The recording was made with f32: the "));
+    ck_assert_ptr_nonnull(strstr(md, "| Arithmetic of the recording | f32 |"));
+    free(md);
+    cJSON_Delete(document);
+}
+END_TEST
+
 START_TEST(says_so_when_no_level_is_usable)
 {
     cJSON *document = sweep_document("m");
@@ -540,6 +583,7 @@ static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, bands_follow_the_published_levels);
     tcase_add_test(tests, recommends_the_smallest_usable_level);
+    tcase_add_test(tests, other_arithmetic);
     tcase_add_test(tests, says_so_when_no_level_is_usable);
     tcase_add_test(tests, refuses_other_documents);
     tcase_add_test(tests, numbers_as_text);
