@@ -29,23 +29,19 @@ static moeq_status fail_at(const struct names *names, const struct mq_view *view
                            const struct mq_ids *mine, const struct mq_ids *theirs, size_t at,
                            moeq_error *err)
 {
-    struct mq_buffer before = {0}, piece = {0};
+    struct mq_buffer before = {0};
     char own[32] = "nothing", other[32] = "nothing";
     decode(view, mine->data, at, &before);
-    if (at < mine->size) {
-        decode(view, mine->data + at, 1, &piece);
+    if (at < mine->size)
         snprintf(own, sizeof own, "%" PRId32, mine->data[at]);
-    }
     if (at < theirs->size)
         snprintf(other, sizeof other, "%" PRId32, theirs->data[at]);
-    const moeq_status status = mq_fail(err, MOEQ_INVALID_ARGUMENT,
-                                       "%s has another tokenizer than %s: token %zu of %s, at byte "
-                                       "%zu of the text, is %s ('%.40s'), "
-                                       "expected %s: their tokens cannot be compared",
-                                       names->model, names->base, at, names->text, before.size, own,
-                                       piece.data ? piece.data : "", other);
+    const moeq_status status = mq_fail(
+        err, MOEQ_INVALID_ARGUMENT,
+        "%s has another tokenizer than %s: token %zu of %s, at byte %zu of the text, is %s, "
+        "expected %s: their tokens cannot be compared",
+        names->model, names->base, at, names->text, before.size, own, other);
     mq_buffer_free(&before);
-    mq_buffer_free(&piece);
     return status;
 }
 

@@ -105,9 +105,10 @@ const struct mq_gguf_role *mq_gguf_role(enum mq_role role)
     "+" LOWER "*" CONTRACTIONS "?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*" REST
 
 const struct mq_gguf_pre mq_gguf_pres[] = {
-    {"llama-bpe", LLAMA3, true, true}, {"llama3", LLAMA3, true, true},
-    {"llama-v3", LLAMA3, true, true},  {"tekken", TEKKEN, true, true},
-    {"qwen2", QWEN2, false, false},    {"gpt-4o", GPT_4O, true, false},
-    {"gpt-2", NULL, false, false},
+    /* name, pattern, ignore_merges, nfc, add_bos */
+    {"llama-bpe", LLAMA3, true, false, true}, {"llama3", LLAMA3, true, false, true},
+    {"llama-v3", LLAMA3, true, false, true},  {"tekken", TEKKEN, true, false, true},
+    {"qwen2", QWEN2, false, true, false},     {"gpt-4o", GPT_4O, true, false, false},
+    {"gpt-2", NULL, false, false, false},
 };
 const size_t mq_gguf_pres_count = sizeof mq_gguf_pres / sizeof *mq_gguf_pres;

@@ -123,6 +123,7 @@ struct mq_gguf_pre {
     const char *pattern; /* the regex of tokenizer.json's Split (behavior Isolated), which
                           * ByteLevel without its own regex follows; NULL: ByteLevel's own */
     bool ignore_merges;  /* a word that is a piece as a whole is not built by merges */
+    bool nfc;            /* text is brought to Unicode's form NFC first */
     bool add_bos;        /* a text begins with BOS unless tokenizer.ggml.add_bos_token says not */
 };
 extern const struct mq_gguf_pre mq_gguf_pres[];

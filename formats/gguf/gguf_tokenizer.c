@@ -312,8 +312,10 @@ static moeq_status put_gpt2(struct mq_buffer *json, const struct mq_gguf_vocab *
     MQ_TRY(read_ends(v, pre->add_bos, -1, -1, &ends, err));
     MQ_TRY(read_flag(v->gguf, MQ_GGUF_KEY_ADD_PREFIX, false, &prefix, err));
     begin(json, v);
-    mq_buffer_puts(json, "\"normalizer\": null,\n\"pre_tokenizer\": {\"type\": \"Sequence\", "
-                         "\"pretokenizers\": [");
+    mq_buffer_printf(json,
+                     "\"normalizer\": %s,\n\"pre_tokenizer\": {\"type\": \"Sequence\", "
+                     "\"pretokenizers\": [",
+                     pre->nfc ? "{\"type\": \"NFC\"}" : "null");
     if (pre->pattern) {
         mq_buffer_puts(json, "{\"type\": \"Split\", \"pattern\": {\"Regex\": ");
         mq_buffer_put_json(json, pre->pattern, strlen(pre->pattern));
