@@ -37,8 +37,10 @@
     MQ_DECLARE_DECODE(q5_1, isa) \
     MQ_DECLARE_UNPACK(q8_0, isa) \
     MQ_DECLARE_UNPACK(q4_k, isa) \
+    MQ_DECLARE_UNPACK(q6_k, isa) \
     MQ_DECLARE_UNPACK(q5_k, isa) \
     MQ_DECLARE_UNPACK(q3_k, isa) \
+    MQ_DECLARE_UNPACK(q2_k, isa) \
     MQ_DECLARE_UNPACK(q4_0, isa) \
     MQ_DECLARE_UNPACK(q4_1, isa) \
     MQ_DECLARE_UNPACK(q5_0, isa) \

@@ -86,8 +86,8 @@ void bench_codecs(struct bench *bench)
     for (unsigned t = 0; t < bench->threads; t++)
         threads[t] = (struct buffers){
             .weights = bench_floats((size_t)ROWS * COLS),
-            .scales = bench_floats((size_t)ROWS * COLS / 32),
-            .mins = bench_floats((size_t)ROWS * COLS / 32),
+            .scales = bench_floats((size_t)ROWS * COLS / 16),
+            .mins = bench_floats((size_t)ROWS * COLS / 16),
             .bytes = bench_memory((size_t)ROWS * COLS * sizeof(float)),
             .codes = bench_memory((size_t)ROWS * COLS),
         };
