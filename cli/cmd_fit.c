@@ -337,7 +337,7 @@ static enum mq_exit add_rows(const struct mq_options *options, struct mq_fit *fi
     enum mq_exit code = add_target(options, &target, fit);
     for (size_t i = 0; i < mq_levels_count && code == MQ_EXIT_GOOD; i++) {
         target.level = &mq_levels[i];
-        if (target.level->quantized)
+        if (target.level->quantized && mq_level_can_encode(target.level))
             code = add_target(options, &target, fit);
     }
     return code;

@@ -25,11 +25,14 @@ static void refuse_name(const char *command, const char *option, const char *wha
 
 enum { MAX_NAMES = 64 };
 
+/* Of the levels that can be asked for. */
 static size_t level_names(const char **names)
 {
+    size_t n = 0;
     for (size_t i = 0; i < mq_levels_count; i++)
-        names[i] = mq_levels[i].name;
-    return mq_levels_count;
+        if (mq_level_can_encode(&mq_levels[i]))
+            names[n++] = mq_levels[i].name;
+    return n;
 }
 
 static size_t recipe_names(const char **names)
@@ -45,7 +48,13 @@ const struct mq_level *mq_option_level(const char *command, const char *option, 
     const struct mq_level *level = mq_level_find(name);
     if (!level)
         refuse_name(command, option, "level", name, names, level_names(names));
-    return level;
+    else if (mq_level_can_encode(level))
+        return level;
+    else
+        mq_usage(command,
+                 "%s: level '%s' is read only: files that have it are read, but none is written",
+                 option, level->name);
+    return NULL;
 }
 
 const struct mq_recipe *mq_option_recipe(const char *command, const char *option, const char *name)
@@ -61,14 +70,16 @@ bool mq_option_target(const char *command, const char *option, const char *name,
                       struct mq_option_target *target)
 {
     const char *names[MAX_NAMES];
-    *target = (struct mq_option_target){mq_level_find(name), NULL};
-    if (!target->level)
-        target->recipe = mq_recipe_find(name);
+    *target = (struct mq_option_target){NULL, mq_recipe_find(name)};
+    if (!target->recipe && mq_level_find(name))
+        target->level = mq_option_level(command, option, name);
     if (target->level || target->recipe)
         return true;
-    size_t n = level_names(names);
-    n += recipe_names(names + n);
-    refuse_name(command, option, "level", name, names, n);
+    if (!mq_level_find(name)) {
+        size_t n = level_names(names);
+        n += recipe_names(names + n);
+        refuse_name(command, option, "level", name, names, n);
+    }
     return false;
 }
 

@@ -343,6 +343,8 @@ void mq_print_command_help(const struct mq_command *command)
         for (size_t i = 0; i < mq_levels_count; i++) {
             const struct mq_level *l = &mq_levels[i];
             char name[32];
+            if (!mq_level_can_encode(l))
+                continue;
             snprintf(name, sizeof name, "%s%s%s", l->name, l->alias ? ", " : "",
                      l->alias ? l->alias : "");
             printf("  %-12s %7.4f bits  ", name, 8.0 * l->block_bytes / l->block_weights);

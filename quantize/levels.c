@@ -10,7 +10,8 @@
 #else
 #define VARIANTS(name) {name##_generic, name##_generic, name##_generic}
 #endif
-#define CODEC(codec) .encode = VARIANTS(mq_##codec##_encode), .decode = VARIANTS(mq_##codec##_decode)
+#define DECODE(codec) .decode = VARIANTS(mq_##codec##_decode)
+#define CODEC(codec) .encode = VARIANTS(mq_##codec##_encode), DECODE(codec)
 #define UNPACK(codec) .unpack = VARIANTS(mq_##codec##_unpack)
 /* clang-format on */
 
@@ -82,6 +83,39 @@ const struct mq_level mq_levels[] = {
      .block_weights = 1,
      .block_bytes = 2,
      CODEC(bf16)},
+    {.name = "q4_0",
+     .description = "4-bit codes, one scale per 32 weights: 4.5 bits per weight; read only",
+     .block_weights = 32,
+     .block_bytes = 18,
+     .quantized = true,
+     DECODE(q4_0),
+     UNPACK(q4_0)},
+    {.name = "q4_1",
+     .description =
+         "4-bit codes, one scale and minimum per 32 weights: 5 bits per weight; read only",
+     .block_weights = 32,
+     .block_bytes = 20,
+     .quantized = true,
+     DECODE(q4_1),
+     UNPACK(q4_1),
+     .has_mins = true,
+     .has_nibbles = true},
+    {.name = "q5_0",
+     .description = "5-bit codes, one scale per 32 weights: 5.5 bits per weight; read only",
+     .block_weights = 32,
+     .block_bytes = 22,
+     .quantized = true,
+     DECODE(q5_0),
+     UNPACK(q5_0)},
+    {.name = "q5_1",
+     .description =
+         "5-bit codes, one scale and minimum per 32 weights: 6 bits per weight; read only",
+     .block_weights = 32,
+     .block_bytes = 24,
+     .quantized = true,
+     DECODE(q5_1),
+     UNPACK(q5_1),
+     .has_mins = true},
 };
 const size_t mq_levels_count = sizeof mq_levels / sizeof mq_levels[0];
 
@@ -110,6 +144,11 @@ const struct mq_level *mq_level_find(const char *name)
             return level;
     }
     return NULL;
+}
+
+bool mq_level_can_encode(const struct mq_level *level)
+{
+    return level->encode[0] != NULL;
 }
 
 /* How the weights of a row are shared out: `blocks` of the level, then q8_0, then f16. */

@@ -23,7 +23,8 @@ struct mq_level {
     const char *description; /* one line for --help */
     uint32_t block_weights, block_bytes;
     bool quantized; /* false: f32, f16, bf16, where a block is one weight */
-    /* Encodes or decodes n weights, n a multiple of block_weights, with one kernel variant. */
+    /* Encodes or decodes n weights, n a multiple of block_weights, with one kernel variant. A level
+     * that is read only has no encoder: see mq_level_can_encode. */
     void (*encode[MQ_ISA_COUNT])(const float *weights, size_t n, enum mq_effort effort,
                                  uint8_t *blocks);
     void (*decode[MQ_ISA_COUNT])(const uint8_t *blocks, size_t n, float *weights);
@@ -42,6 +43,10 @@ extern const size_t mq_levels_count;
 /* By name or alias, NULL if unknown. The names of unquantized levels are those that
  * mq_tensor.storage has for plain tensors. */
 const struct mq_level *mq_level_find(const char *name);
+
+/* False for a level that is only found in files from elsewhere. Its rows have no tails: they are
+ * multiples of its block. */
+bool mq_level_can_encode(const struct mq_level *level);
 
 /* Bytes of a row of `cols` weights, tail included. */
 uint64_t mq_level_row_bytes(const struct mq_level *level, uint64_t cols);

@@ -62,7 +62,7 @@ static const struct mq_level *next_larger(const struct mq_level *level,
     const struct mq_level *best = NULL;
     for (size_t i = 0; i < mq_levels_count; i++) {
         const struct mq_level *l = &mq_levels[i];
-        if (bits(l) < bits(level) || !fits(l, t) || !l->encode[MQ_ISA_GENERIC])
+        if (bits(l) < bits(level) || !fits(l, t) || !mq_level_can_encode(l))
             continue;
         if (!best || bits(l) < bits(best) || (bits(l) == bits(best) && l == source))
             best = l;

@@ -41,6 +41,17 @@ static moeq_status check_kept(const struct mq_view *view, const struct mq_tensor
                    view->path, t->name, mq_role_name(t->role), source->name, level->name);
 }
 
+/* A tensor may stay at a level that is read only, but none is brought to it. */
+static moeq_status check_can_encode(const struct mq_view *view, const struct mq_tensor *t,
+                                    const struct mq_level *level, moeq_error *err)
+{
+    if (mq_level_can_encode(level) || strcmp(level->name, t->storage) == 0)
+        return MOEQ_OK;
+    return mq_fail(err, MOEQ_INVALID_ARGUMENT,
+                   "%s: tensor '%s' cannot be stored at level '%s', which is read only", view->path,
+                   t->name, level->name);
+}
+
 moeq_status mq_policy_apply(const struct mq_policy *policy, const struct mq_view *view,
                             const struct mq_level **levels, moeq_error *err)
 {
@@ -71,6 +82,8 @@ moeq_status mq_policy_apply(const struct mq_policy *policy, const struct mq_view
                            "no tensor of %s matches the pattern '%s' (names are like '%s')",
                            view->path, o->pattern, view->tensors[view->tensors_count / 2].name);
     }
+    for (size_t i = 0; i < view->tensors_count; i++)
+        MQ_TRY(check_can_encode(view, &view->tensors[i], levels[i], err));
     return MOEQ_OK;
 }
 
@@ -82,6 +95,10 @@ moeq_status mq_tensor_level(const struct mq_view *view, const struct mq_tensor *
     if (!*level || strcmp((*level)->name, t->storage) != 0)
         return mq_fail_tensor(err, MOEQ_UNSUPPORTED, path, t->name, t->offset,
                               "is stored at the unknown level \"%.40s\"", t->storage);
+    if (!mq_level_can_encode(*level) && t->cols % (*level)->block_weights != 0)
+        return mq_fail_tensor(err, MOEQ_MALFORMED, path, t->name, t->offset,
+                              "a row at %s has a multiple of %" PRIu32 " weights, not %" PRIu64,
+                              t->storage, (*level)->block_weights, t->cols);
     const uint64_t expected = mq_level_row_bytes(*level, t->cols);
     if (t->row_bytes != expected)
         return mq_fail_tensor(err, MOEQ_MALFORMED, path, t->name, t->offset,

@@ -69,6 +69,10 @@ static moeq_status check_tensor(const struct mq_arm *arm, enum mq_role role, int
     if (level && !is_level(level))
         return mq_fail_tensor(err, MOEQ_INVALID_ARGUMENT, path, t->name, t->offset,
                               "arm '%s' asks for a level that is not in the table", arm->name);
+    if (level && !mq_level_can_encode(level))
+        return mq_fail_tensor(err, MOEQ_INVALID_ARGUMENT, path, t->name, t->offset,
+                              "arm '%s' asks for level '%s', which is read only", arm->name,
+                              level->name);
     return MOEQ_OK;
 }
 

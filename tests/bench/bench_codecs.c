@@ -95,8 +95,11 @@ void bench_codecs(struct bench *bench)
         for (int kind = 0; kind < KINDS; kind++) {
             struct work w = {.level = &mq_levels[l], .kind = (enum kind)kind, .threads = threads};
             if ((kind == ENCODE_BEST && !mq_levels[l].quantized) ||
+                (kind <= ENCODE_BEST && !mq_level_can_encode(&mq_levels[l])) ||
                 (kind == UNPACK && !mq_levels[l].unpack[0]))
                 continue;
+            for (unsigned t = 0; t < bench->threads && !mq_level_can_encode(&mq_levels[l]); t++)
+                memset(threads[t].bytes, 0x3c, (size_t)ROWS * COLS * sizeof(float));
             for (unsigned t = 0; t < bench->threads && kind == ENCODE; t++)
                 bench_gaussian(threads[t].weights, (size_t)ROWS * COLS);
             measure(bench, &w);

@@ -19,6 +19,12 @@ usage convert "-o FILE is missing (or --dry-run, to see the plan)" convert $mode
 usage convert "--level: unknown level 'q9_k'; did you mean q6_k?" convert $model -o "$out" --level q9_k
 usage convert "--level: unknown level 'int-four'; $levels" convert $model -o "$out" --level int-four
 usage convert "--attention: unknown level 'none'; $levels" convert $model -o "$out" --level q4_k --attention none
+read_only="is read only: files that have it are read, but none is written"
+usage convert "--level: level 'q4_0' $read_only" convert $model -o "$out" --level q4_0
+usage convert "--embeddings: level 'q5_1' $read_only" convert $model -o "$out" --level q4_k --embeddings q5_1
+usage convert "--tensor: level 'q4_1' $read_only" convert $model -o "$out" --level q4_k --tensor '*=q4_1'
+usage sweep "--levels: level 'q5_0' $read_only" sweep $model --text README.md --levels q8_0,q5_0
+usage fit "--levels: level 'q5_0' $read_only" fit $model --gpu L4 --levels q5_0
 usage convert "unknown option '--leval'; did you mean --level?" convert $model --leval q4_k
 usage convert "unknown option '-force'; did you mean --force?" convert $model -force
 usage convert "unknown option '-x'" convert $model -x

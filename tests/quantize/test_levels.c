@@ -16,8 +16,11 @@ START_TEST(names_are_found)
             ck_assert_ptr_eq(mq_level_find(level->alias), level);
         ck_assert_int_eq(level->quantized, level->block_weights > 1);
         for (int isa = 0; isa < MQ_ISA_COUNT; isa++)
-            ck_assert(level->encode[isa] && level->decode[isa]);
+            ck_assert(level->decode[isa] && !level->encode[isa] != mq_level_can_encode(level));
     }
+    static const char *const read_only[] = {"q4_0", "q4_1", "q5_0", "q5_1"};
+    for (size_t i = 0; i < sizeof read_only / sizeof *read_only; i++)
+        ck_assert(!mq_level_can_encode(mq_level_find(read_only[i])));
     ck_assert_ptr_null(mq_level_find("q7"));
     ck_assert_ptr_null(mq_level_find(""));
     for (int i = 0; i < MQ_EFFORT_COUNT; i++) {
@@ -59,6 +62,10 @@ START_TEST(rows_have_the_bytes_of_their_segments)
         {"q3_k", 14336, 56 * 110},
         {"q2_k", 256, 84},
         {"q2_k", 300, 84 + 34 + 24},
+        {"q4_0", 64, 36},
+        {"q4_1", 64, 40},
+        {"q5_0", 64, 44},
+        {"q5_1", 64, 48},
         {"f32", 7, 28},
         {"f16", 7, 14},
         {"bf16", 7, 14},
@@ -104,7 +111,8 @@ START_TEST(rows_survive_the_round_trip)
             for (int isa = 0; isa < MQ_ISA_COUNT; isa++) {
                 const struct mq_level *level = &mq_levels[l];
                 const size_t cols = columns[c], n = ROWS * cols;
-                if (!mq_isa_available((enum mq_isa)isa) || (isa == MQ_ISA_GENERIC && cols > 1000))
+                if (!mq_level_can_encode(level) || !mq_isa_available((enum mq_isa)isa) ||
+                    (isa == MQ_ISA_GENERIC && cols > 1000))
                     continue;
                 const size_t row_bytes = mq_level_row_bytes(level, cols);
                 float *weights = mq_test_guarded(n * sizeof *weights);
@@ -163,7 +171,7 @@ START_TEST(rows_one_by_one_are_rows_at_once)
             for (int effort = 0; effort < MQ_EFFORT_COUNT; effort++) {
                 const struct mq_level *level = &mq_levels[l];
                 const size_t cols = columns[c], row_bytes = mq_level_row_bytes(level, cols);
-                if (cols > 1000)
+                if (cols > 1000 || !mq_level_can_encode(level))
                     continue;
                 mq_test_fill(MQ_TEST_student_t5, cols, weights, ROWS * cols);
                 mq_level_encode_rows(level, isa, (enum mq_effort)effort, weights, ROWS, cols, all);

@@ -22,6 +22,8 @@ START_TEST(accounts_for_every_byte)
 {
     struct mq_view *view = open_model();
     for (size_t l = 0; l < mq_levels_count; l++) {
+        if (!mq_level_can_encode(&mq_levels[l]))
+            continue;
         struct mq_policy policy = mq_policy_default(&mq_levels[l]);
         struct mq_plan *plan;
         moeq_error err = {0};
@@ -140,7 +142,7 @@ END_TEST
 static void check_recipe_level(const struct mq_recipe *recipe, const char *name)
 {
     const struct mq_level *level = mq_level_find(name);
-    ck_assert_msg(level && level->encode[MQ_ISA_GENERIC], "%s: level %s", recipe->name, name);
+    ck_assert_msg(level && mq_level_can_encode(level), "%s: level %s", recipe->name, name);
     ck_assert_msg(mq_gguf_type_by_storage(name) != NULL, "%s: level %s", recipe->name, name);
 }
 
@@ -178,6 +180,45 @@ START_TEST(recipes_spread_bits_over_layers)
 }
 END_TEST
 
+START_TEST(nothing_is_brought_to_a_level_that_is_read_only)
+{
+    struct mq_view *view = open_model();
+    const struct mq_policy policy = mq_policy_default(mq_level_find("q5_1"));
+    struct mq_plan *plan;
+    moeq_error err = {0};
+    ck_assert_int_eq(mq_plan_create(view, &policy, &plan, &err), MOEQ_INVALID_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(err.message, "at level 'q5_1', which is read only"));
+    ck_assert_int_eq(plan_with("*.w2.*", "q4_0", NULL, NULL, view, &plan, &err),
+                     MOEQ_INVALID_ARGUMENT);
+    mq_view_close(view);
+}
+END_TEST
+
+/* One that is stored so stays so, in whole blocks. */
+START_TEST(a_level_that_is_read_only_is_kept)
+{
+    struct mq_view *view = open_model();
+    const struct mq_level *level = mq_level_find("q4_0");
+    const struct mq_policy as_stored = {0};
+    struct mq_plan *plan;
+    moeq_error err = {0};
+    struct mq_tensor *t = &view->tensors[0];
+    const struct mq_tensor before = *t;
+    t->storage = level->name;
+    t->row_bytes = mq_level_row_bytes(level, t->cols);
+    ck_assert_ok(mq_plan_create(view, &as_stored, &plan, &err));
+    ck_assert_ptr_eq(plan->entries[0].level, level);
+    ck_assert_uint_eq(plan->entries[0].row_bytes, t->cols / 32 * 18);
+    mq_plan_free(plan);
+    t->cols += 8;
+    t->row_bytes = mq_level_row_bytes(level, t->cols);
+    ck_assert_int_eq(mq_plan_create(view, &as_stored, &plan, &err), MOEQ_MALFORMED);
+    ck_assert_ptr_nonnull(strstr(err.message, "a multiple of 32 weights"));
+    *t = before;
+    mq_view_close(view);
+}
+END_TEST
+
 static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, recipes_name_levels);
@@ -185,6 +226,8 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, accounts_for_every_byte);
     tcase_add_test(tests, counts_tails_as_they_are_stored);
     tcase_add_test(tests, later_overrides_win);
+    tcase_add_test(tests, nothing_is_brought_to_a_level_that_is_read_only);
+    tcase_add_test(tests, a_level_that_is_read_only_is_kept);
     tcase_add_test(tests, routers_and_norms_are_never_narrowed);
 }
 

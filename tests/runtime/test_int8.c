@@ -76,7 +76,8 @@ START_TEST(unpack)
         ck_assert(mq_levels[l].quantized || !mq_levels[l].unpack[0]);
         for (size_t c = 0; mq_levels[l].unpack[0] && c < sizeof cols / sizeof *cols; c++)
             for (int any = 0; any < 2; any++)
-                check_unpack(&mq_levels[l], any, 3, cols[c]);
+                if (mq_level_can_encode(&mq_levels[l]) || (any && cols[c] % 32 == 0))
+                    check_unpack(&mq_levels[l], any, 3, cols[c]);
     }
 }
 END_TEST
