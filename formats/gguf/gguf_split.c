@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_FILES = 65535 }; /* split.count is a u16 */
+enum { MAX_FILES = 4096 }; /* of published models at most some dozens */
 
 /* What a file says of itself; count 1 where it is not split. */
 struct split {

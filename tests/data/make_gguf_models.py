@@ -7,7 +7,7 @@ shares nothing with moeq.
 llama3_tied.gguf          tests/fixtures/oracles/llama3_tied in F16: no head, rope_freqs.weight, heads
                           set by key_length
 mixtral-0000N-of-00002    .../mixtral in Q8_0, experts joined, in two files
-types.gguf                random blocks of each type, as matrices of a model of one layer;
+types.gguf                random blocks of each type, as matrices of a model of two layers;
 types.safetensors         what `gguf` decodes some of them to, in Hugging Face's order of rows
 spm.gguf                  demo/model/tokenizer.json as a sentencepiece vocabulary, no tensors
 byte_level.gguf           tests/tokenizer/data/byte_level.json, no tensors
@@ -169,8 +169,15 @@ def finish(w):
 # Type: bytes and weights of a block, where its f16 scales stand.
 BLOCKS = {
     T.Q8_0: (34, 32, (0,)),
-    T.Q4_K: (144, 256, (0, 2)),
+    T.Q4_0: (18, 32, (0,)),
+    T.Q4_1: (20, 32, (0, 2)),
+    T.Q5_0: (22, 32, (0,)),
+    T.Q5_1: (24, 32, (0, 2)),
+    T.Q2_K: (84, 256, (80, 82)),
     T.Q3_K: (110, 256, (108,)),
+    T.Q4_K: (144, 256, (0, 2)),
+    T.Q5_K: (176, 256, (0, 2)),
+    T.Q6_K: (210, 256, (208,)),
 }
 
 
@@ -193,7 +200,7 @@ def write_types():
         {
             "max_position_embeddings": 64,
             "hidden_size": hidden,
-            "num_hidden_layers": 1,
+            "num_hidden_layers": 2,
             "intermediate_size": ffn,
             "num_attention_heads": heads,
             "num_key_value_heads": 1,
@@ -220,18 +227,32 @@ def write_types():
     w.add_tensor("blk.0.attn_norm.weight", np.ones(hidden, np.float32))
     w.add_tensor("blk.0.ffn_norm.weight", np.ones(hidden, np.float32))
     w.add_tensor("blk.0.ffn_gate_inp.weight", np.zeros((experts, hidden), np.float32))
-    add("token_embd.weight", T.Q8_0, vocab, hidden, "model.embed_tokens.weight")
-    add("output.weight", T.Q3_K, vocab, hidden, "lm_head.weight")
+    add("token_embd.weight", T.Q2_K, vocab, hidden, "model.embed_tokens.weight")
+    add("output.weight", T.Q6_K, vocab, hidden, "lm_head.weight")
     add("blk.0.attn_q.weight", T.Q4_K, heads * head_dim, hidden,
         layer + "self_attn.q_proj.weight", order=lambda m: deinterleave(m, heads))
-    add("blk.0.attn_k.weight", T.Q3_K, head_dim, hidden,
+    add("blk.0.attn_k.weight", T.Q5_K, head_dim, hidden,
         layer + "self_attn.k_proj.weight", order=lambda m: deinterleave(m, 1))
-    add("blk.0.attn_v.weight", T.Q8_0, head_dim, hidden)
-    add("blk.0.attn_output.weight", T.Q8_0, hidden, heads * head_dim)
+    add("blk.0.attn_v.weight", T.Q8_0, head_dim, hidden, layer + "self_attn.v_proj.weight")
+    add("blk.0.attn_output.weight", T.Q4_1, hidden, heads * head_dim,
+        layer + "self_attn.o_proj.weight")
     expert = layer + "block_sparse_moe.experts."
     add("blk.0.ffn_gate_exps.weight", T.Q4_K, ffn, hidden, expert + "2.w1.weight", experts, 2)
     add("blk.0.ffn_up_exps.weight", T.Q3_K, ffn, hidden, expert + "0.w3.weight", experts, 0)
-    add("blk.0.ffn_down_exps.weight", T.Q8_0, hidden, ffn, expert + "1.w2.weight", experts, 1)
+    add("blk.0.ffn_down_exps.weight", T.Q5_1, hidden, ffn, expert + "1.w2.weight", experts, 1)
+    # in a layer of its own, whose other tensors are of types that were there
+    second = "model.layers.1."
+    for name in "attn_norm", "ffn_norm":
+        w.add_tensor(f"blk.1.{name}.weight", np.ones(hidden, np.float32))
+    w.add_tensor("blk.1.ffn_gate_inp.weight", np.zeros((experts, hidden), np.float32))
+    for name, rows in ("attn_q", heads * head_dim), ("attn_k", head_dim), ("attn_v", head_dim):
+        add(f"blk.1.{name}.weight", T.Q2_K, rows, hidden)
+    add("blk.1.attn_output.weight", T.Q4_0, hidden, heads * head_dim,
+        second + "self_attn.o_proj.weight")
+    for name in "ffn_gate_exps", "ffn_up_exps":
+        add(f"blk.1.{name}.weight", T.Q2_K, ffn, hidden, count=experts)
+    add("blk.1.ffn_down_exps.weight", T.Q5_0, hidden, ffn,
+        second + "block_sparse_moe.experts.2.w2.weight", experts, 2)
     finish(w)
     save_file(golden, OUT / "types.safetensors")
     (OUT / "types.safetensors").chmod(0o644)
