@@ -156,14 +156,14 @@ def hugging_face_names(name, experts):
     return [f"{layer}block_sparse_moe.experts.{e}.{matrix}.weight" for e in range(experts)]
 
 
-def compare_with_moeq(path, moeq, config):
-    """Every tensor of a GGUF file, decoded, against the moeq file's. Returns how many are equal, and
-    texts on the others."""
+def compare_with_moeq(parts, moeq, config):
+    """Every tensor of a GGUF file or of several, decoded, against the moeq file's. Returns how many
+    are equal, and texts on the others."""
     equal, wrong = 0, []
     levels, seen = moeq.levels(), set()
     heads = {"attn_q": config["num_attention_heads"],
              "attn_k": config.get("num_key_value_heads") or config["num_attention_heads"]}
-    for part in sorted(path.parent.glob(path.name.replace("00001-of", "?????-of"))):
+    for part in parts:
         for tensor in GGUFReader(part).tensors:
             if tensor.name == "rope_freqs.weight":
                 continue

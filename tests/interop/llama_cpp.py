@@ -51,8 +51,15 @@ class Checks:
         for old in output.parent.glob(output.name + ".new*"):
             old.unlink()
         new = output.with_name(output.name + ".new" + output.suffix)
-        command = [str(new) if c == "{}" else str(c) for c in command]
-        log = self.work / (name + ".log")
+        printed = self.run_command([new if c == "{}" else c for c in command], name + ".log")
+        if text:
+            new.write_bytes(printed)
+        new.replace(output)
+        return output
+
+    def run_command(self, command, log_name):
+        """What a command prints; its errors go to a file."""
+        command, log = [str(c) for c in command], self.work / log_name
         with open(log, "w", encoding="utf-8") as errors:
             run = subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, check=False,
                                  env=self.o.environment)
@@ -60,10 +67,7 @@ class Checks:
                 errors.write(run.stdout.decode(errors="replace"))
         if run.returncode:
             raise Failed(f"{' '.join(command)}: exit code {run.returncode}, see {log}")
-        if text:
-            new.write_bytes(run.stdout)
-        new.replace(output)
-        return output
+        return run.stdout
 
     # ---- files ----
 
@@ -105,8 +109,28 @@ class Checks:
         """a: every tensor, as `gguf` decodes it, is what the moeq file of the same levels has."""
         for level in (*self.o.levels, self.plain):
             moeq = gguf_files.MoeqFile(self.moeq_file(level))
-            equal, wrong = gguf_files.compare_with_moeq(self.exported(level), moeq, self.config)
+            equal, wrong = gguf_files.compare_with_moeq([self.exported(level)], moeq, self.config)
             self.report_list(f"tensors of export --level {level}", wrong, f"{equal} equal")
+        self.check_split()
+
+    def check_split(self):
+        """The same of several files, which llama.cpp must load as one."""
+        level = self.o.levels[-1]
+        moeq_file = self.moeq_file(level)
+        for old in self.work.glob("split*.gguf"):
+            old.unlink()
+        size = str(moeq_file.stat().st_size // 4)
+        self.run_command([self.o.moeq, "export", self.model, "-o", self.work / "split.gguf", "-q",
+                          "--split-max-size", size, *self.level_options(level)], "split.log")
+        parts = sorted(self.work.glob("split-*.gguf"))
+        equal, wrong = gguf_files.compare_with_moeq(parts, gguf_files.MoeqFile(moeq_file),
+                                                    self.config)
+        if len(parts) < 2:
+            wrong.append(f"{len(parts)} files")
+        else:
+            self.run_command([self.tool("perplexity"), "-m", parts[0], "-f", self.o.text, "-c",
+                              "512", "--chunks", "1"], "split-llama.log")
+        self.report_list(f"tensors of {len(parts)} files, {level}", wrong, f"{equal} equal")
 
     def check_converter(self):
         """b: names, shapes, types, bytes and keys are those of llama.cpp's converter."""
