@@ -139,11 +139,32 @@ static moeq_status find_level(const char *name, const struct mq_level **level, m
     return *level ? MOEQ_OK : mq_fail(err, MOEQ_INVALID_ARGUMENT, "unknown level '%s'", name);
 }
 
+static moeq_status find_effort(const char *name, enum mq_effort *effort, moeq_error *err)
+{
+    return !name || mq_effort_find(name, effort)
+               ? MOEQ_OK
+               : mq_fail(err, MOEQ_INVALID_ARGUMENT, "unknown effort '%s'", name);
+}
+
+static moeq_status make_mix_policy(const moeq_recipe *recipe, struct mq_policy *policy,
+                                   moeq_error *err)
+{
+    const struct mq_recipe *mix = mq_recipe_find(recipe->mix);
+    if (!mix)
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "unknown mix '%s'", recipe->mix);
+    if (recipe->level || recipe->attention || recipe->embeddings)
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "a mix and levels exclude each other");
+    *policy = mq_policy_of_recipe(mix);
+    return find_effort(recipe->effort, &policy->effort, err);
+}
+
 static moeq_status make_policy(const moeq_recipe *caller, struct mq_policy *policy, moeq_error *err)
 {
     moeq_recipe recipe;
     const struct mq_level *level;
     MQ_TRY(read_options(&recipe, sizeof recipe, caller, err));
+    if (recipe.mix)
+        return make_mix_policy(&recipe, policy, err);
     if (!recipe.level)
         return mq_fail(err, MOEQ_INVALID_ARGUMENT, "a recipe needs a level");
     MQ_TRY(find_level(recipe.level, &level, err));
@@ -152,9 +173,7 @@ static moeq_status make_policy(const moeq_recipe *caller, struct mq_policy *poli
         MQ_TRY(find_level(recipe.attention, &policy->levels[MQ_CLASS_ATTENTION], err));
     if (recipe.embeddings)
         MQ_TRY(find_level(recipe.embeddings, &policy->levels[MQ_CLASS_EMBEDDINGS], err));
-    if (recipe.effort && !mq_effort_find(recipe.effort, &policy->effort))
-        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "unknown effort '%s'", recipe.effort);
-    return MOEQ_OK;
+    return find_effort(recipe.effort, &policy->effort, err);
 }
 
 static moeq_status make_plan(const moeq_model *model, const moeq_recipe *recipe,
@@ -170,7 +189,7 @@ moeq_status moeq_plan_bytes(const moeq_model *model, const moeq_recipe *recipe, 
 {
     struct mq_plan *plan;
     MQ_TRY(make_plan(model, recipe, &plan, err));
-    *bytes = plan->layout.file_bytes;
+    *bytes = plan->output_bytes;
     mq_plan_free(plan);
     return MOEQ_OK;
 }
@@ -184,6 +203,28 @@ moeq_status moeq_convert(const moeq_model *model, const moeq_recipe *recipe, con
     const struct mq_convert_options how = {.output = output, .replace = replace};
     MQ_TRY(job_begin(&job, options, err));
     MQ_TRY(make_plan(model, recipe, &plan, err));
+    const moeq_status status = mq_convert(&job.context, plan, &how, &result, err);
+    mq_plan_free(plan);
+    return status;
+}
+
+moeq_status moeq_export_gguf(const moeq_model *model, const moeq_recipe *recipe,
+                             const moeq_gguf *caller, const char *output, bool replace,
+                             const moeq_job *options, moeq_error *err)
+{
+    struct job job;
+    struct mq_plan *plan;
+    struct mq_convert_result result;
+    struct mq_policy policy = {0};
+    moeq_gguf gguf = {0};
+    const struct mq_convert_options how = {.output = output, .replace = replace};
+    MQ_TRY(job_begin(&job, options, err));
+    if (recipe)
+        MQ_TRY(make_policy(recipe, &policy, err));
+    if (caller)
+        MQ_TRY(read_options(&gguf, sizeof gguf, caller, err));
+    const struct mq_gguf_options format = {gguf.unify_up, gguf.split_bytes};
+    MQ_TRY(mq_plan_create_gguf(model->view, &policy, &format, &plan, err));
     const moeq_status status = mq_convert(&job.context, plan, &how, &result, err);
     mq_plan_free(plan);
     return status;

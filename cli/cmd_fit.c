@@ -278,17 +278,18 @@ static void print_fit(const struct mq_fit *fit)
 
 /* ---- the levels ---- */
 
-/* Adds the row of a level under the options' mix. */
-static enum mq_exit add_level(const struct mq_options *options, const struct mq_level *level,
-                              struct mq_fit *fit)
+/* Adds the row of a level under the options' mix, or of a recipe. */
+static enum mq_exit add_target(const struct mq_options *options,
+                               const struct mq_option_target *target, struct mq_fit *fit)
 {
     struct mq_policy policy;
     struct mq_policy_override *overrides = NULL;
     moeq_error err = {0};
     enum mq_exit code = MQ_EXIT_USAGE;
-    if (mq_option_policy("fit", options, level, &policy, &overrides))
-        code =
-            mq_fit_add(fit, level->name, &policy, &err) == MOEQ_OK ? MQ_EXIT_GOOD : mq_report(&err);
+    if (mq_option_policy("fit", options, target, &policy, &overrides))
+        code = mq_fit_add(fit, mq_option_target_name(target), &policy, &err) == MOEQ_OK
+                   ? MQ_EXIT_GOOD
+                   : mq_report(&err);
     mq_option_policy_free(options, overrides);
     return code;
 }
@@ -299,8 +300,10 @@ static enum mq_exit add_list(const struct mq_options *options, struct mq_fit *fi
     char *names = strdup(options->levels), *rest = names, *name;
     enum mq_exit code = names ? MQ_EXIT_GOOD : MQ_EXIT_FAILURE;
     while (code == MQ_EXIT_GOOD && (name = strsep(&rest, ","))) {
-        const struct mq_level *level = mq_option_level("fit", "--levels", name);
-        code = level ? add_level(options, level, fit) : MQ_EXIT_USAGE;
+        struct mq_option_target target;
+        code = mq_option_target("fit", "--levels", name, &target)
+                   ? add_target(options, &target, fit)
+                   : MQ_EXIT_USAGE;
     }
     free(names);
     return code;
@@ -323,15 +326,20 @@ static enum mq_exit add_rows(const struct mq_options *options, struct mq_fit *fi
     if (options->levels)
         return add_list(options, fit);
     if (options->level) {
-        const struct mq_level *level = mq_option_level("fit", "--level", options->level);
-        return level ? add_level(options, level, fit) : MQ_EXIT_USAGE;
+        struct mq_option_target target;
+        return mq_option_target("fit", "--level", options->level, &target)
+                   ? add_target(options, &target, fit)
+                   : MQ_EXIT_USAGE;
     }
-    if (fit->view->is_moeq)
+    if (fit->view->is_moeq || fit->view->is_gguf)
         return add_stored(fit);
-    enum mq_exit code = add_level(options, mq_level_find("bf16"), fit);
-    for (size_t i = 0; i < mq_levels_count && code == MQ_EXIT_GOOD; i++)
-        if (mq_levels[i].quantized)
-            code = add_level(options, &mq_levels[i], fit);
+    struct mq_option_target target = {mq_level_find("bf16"), NULL};
+    enum mq_exit code = add_target(options, &target, fit);
+    for (size_t i = 0; i < mq_levels_count && code == MQ_EXIT_GOOD; i++) {
+        target.level = &mq_levels[i];
+        if (target.level->quantized && mq_level_can_encode(target.level))
+            code = add_target(options, &target, fit);
+    }
     return code;
 }
 

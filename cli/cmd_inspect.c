@@ -9,7 +9,10 @@
 static void print_model(const struct mq_view *v)
 {
     const struct mq_hparams *h = &v->hparams;
-    printf("%s: %s, %s\n", v->path, v->is_moeq ? "moeq file" : "Hugging Face folder",
+    printf("%s: %s, %s\n", v->path,
+           v->is_moeq   ? "moeq file"
+           : v->is_gguf ? "GGUF file"
+                        : "Hugging Face folder",
            v->family->name);
     printf("  %u layers, hidden %u, %u heads (%u kv) of %u, ffn %u", h->layers, h->hidden, h->heads,
            h->kv_heads, h->head_dim, h->ffn);
@@ -20,13 +23,17 @@ static void print_model(const struct mq_view *v)
     if (h->sliding_window)
         printf(", sliding window %u", h->sliding_window);
     printf(", tokenizer %s\n", v->tokenizer_json.size ? "included" : "not included");
+    if (v->tokenizer_problem)
+        printf("  %s\n", v->tokenizer_problem);
+    if (v->files_count > 1 && v->is_gguf)
+        printf("  in %zu files\n", v->files_count);
 }
 
 static void print_metadata(const struct mq_view *v)
 {
     for (const char *const *m = (const char *const *)v->metadata; m && m[0]; m += 2)
         if (strncmp(m[0], "moeq.tensor.", 12) != 0)
-            printf("  %-14s %s\n", m[0], m[1]);
+            printf("  %-*s %s\n", v->is_gguf ? 28 : 14, m[0], m[1]);
 }
 
 static void print_tensors(const struct mq_view *v)

@@ -33,16 +33,16 @@ static bool parse_levels(const struct mq_options *options, struct sweep_arms *a)
     a->names = strdup(options->levels);
     char *rest = a->names, *name;
     while (rest && (name = strsep(&rest, ","))) {
-        const struct mq_level *level = mq_option_level("sweep", "--levels", name);
-        if (!level)
+        struct mq_option_target target;
+        if (!mq_option_target("sweep", "--levels", name, &target))
             return false;
         if (a->count == MAX_ARMS) {
             mq_usage("sweep", "--levels: at most %d levels", MAX_ARMS);
             return false;
         }
         struct mq_sweep_arm *arm = &a->arms[a->count];
-        arm->name = level->name;
-        if (!mq_option_policy("sweep", options, level, &arm->policy, &a->overrides[a->count++]))
+        arm->name = mq_option_target_name(&target);
+        if (!mq_option_policy("sweep", options, &target, &arm->policy, &a->overrides[a->count++]))
             return false;
     }
     return a->count > 0;

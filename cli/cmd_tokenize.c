@@ -17,7 +17,7 @@
 
 #define TEXT_CAP_BYTES (1ull << 30)
 
-/* From a tokenizer.json, a folder that holds one (weights or not), or a moeq file. */
+/* From a tokenizer.json, a folder that holds one (weights or not), or a file with a model. */
 static moeq_status load_tokenizer(const char *path, struct mq_tokenizer **tokenizer,
                                   moeq_error *err)
 {
@@ -41,7 +41,9 @@ static moeq_status load_tokenizer(const char *path, struct mq_tokenizer **tokeni
         view->tokenizer_json.size
             ? mq_tokenizer_load(view->tokenizer_json.data, view->tokenizer_json.size, path,
                                 tokenizer, err)
-            : mq_fail_file(err, MOEQ_NOT_FOUND, path, "holds no tokenizer");
+            : mq_fail_file(err, MOEQ_NOT_FOUND, path, "%s",
+                           view->tokenizer_problem ? view->tokenizer_problem
+                                                   : "holds no tokenizer");
     mq_view_close(view);
     return status;
 }

@@ -32,7 +32,8 @@ struct mq_options {
     const char *positional[4];
     int positional_count;
     /* output and levels */
-    const char *output, *level, *levels, *attention, *embeddings, *effort;
+    const char *output, *level, *levels, *recipe, *attention, *embeddings, *effort, *unify;
+    uint64_t split_bytes;
     struct mq_option_list tensor, report;
     bool dry_run, force, tensors;
     /* text and evaluation */
@@ -62,6 +63,7 @@ struct mq_command {
 
 /* One in each cmd_*.c; commands.c refers to them. */
 enum mq_exit mq_cmd_convert(const struct mq_options *options);
+enum mq_exit mq_cmd_export(const struct mq_options *options);
 enum mq_exit mq_cmd_inspect(const struct mq_options *options);
 enum mq_exit mq_cmd_check(const struct mq_options *options);
 enum mq_exit mq_cmd_eval(const struct mq_options *options);

@@ -4,20 +4,39 @@
 const struct mq_command mq_commands[] = {
     {
         .name = "convert",
-        .arguments = "MODEL -o FILE --level LEVEL",
+        .arguments = "MODEL -o FILE --level LEVEL | --recipe NAME",
         .summary = "quantize a model into a moeq file",
         .description =
             "Quantizes a model into one moeq file, grouped per expert. Experts and MLPs get\n"
             "LEVEL; attention, embeddings and head q8_0; routers and norms stay as they are.\n"
             "Memory does not depend on the model's size (--memory, default 256M). A run that\n"
             "was interrupted goes on where it stopped when the same command is given again.",
-        .options = "output level attention embeddings tensor effort dry-run force",
+        .options = "output level recipe attention embeddings tensor effort dry-run force",
         .examples = "  moeq convert Mixtral-8x7B-v0.1 -o mixtral.moeq --level q4_k\n"
                     "  moeq convert DIR -o m.moeq --level q3_k --tensor '*.layers.0.*w2*=q8_0'\n"
                     "  moeq convert DIR --level q4_k --dry-run",
         .positional_min = 1,
         .positional_max = 1,
         .run = mq_cmd_convert,
+    },
+    {
+        .name = "export",
+        .arguments = "MODEL -o FILE.gguf [--level LEVEL | --recipe NAME]",
+        .summary = "write a GGUF file, for llama.cpp, Ollama and LM Studio",
+        .description =
+            "Writes a model as a GGUF file, complete with tokenizer and chat template. Blocks\n"
+            "of a moeq file are copied, never quantized again. A Hugging Face folder is\n"
+            "quantized on the way with --level or --recipe, and keeps its precision without\n"
+            "either. What GGUF cannot hold is an error, or solved by --unify. Memory,\n"
+            "interruptions and --force are as in convert.",
+        .options = "output level recipe attention embeddings tensor effort unify split-max-size "
+                   "dry-run force",
+        .examples = "  moeq export mixtral.moeq -o mixtral.gguf\n"
+                    "  moeq export Mixtral-8x7B-v0.1 -o mixtral.gguf --recipe mix4\n"
+                    "  moeq export DIR -o m.gguf --level q4_k --split-max-size 20G",
+        .positional_min = 1,
+        .positional_max = 1,
+        .run = mq_cmd_export,
     },
     {
         .name = "inspect",
@@ -36,9 +55,12 @@ const struct mq_command mq_commands[] = {
         .summary = "verify every checksum of a moeq file",
         .description =
             "Reads a moeq file once and compares the CRC-32 of its header and of every tensor\n"
-            "with those it carries. Damage is named by tensor, layer and expert; exit code 1.",
+            "with those it carries. Damage is named by tensor, layer and expert; exit code 1.\n"
+            "A GGUF file has no checksums: its header is validated, and every weight must be\n"
+            "finite.",
         .options = "",
-        .examples = "  moeq check mixtral.moeq",
+        .examples = "  moeq check mixtral.moeq\n"
+                    "  moeq check mixtral-Q4_K_M.gguf",
         .positional_min = 1,
         .positional_max = 1,
         .run = mq_cmd_check,
@@ -112,6 +134,7 @@ const struct mq_command mq_commands[] = {
         .examples =
             "  moeq verify q8.moeq --against ref.moeqref --write-gate gate.json\n"
             "  moeq verify new.moeq --against ref.moeqref --gate gate.json --junit out.xml\n"
+            "  moeq verify mixtral-Q4_K_M.gguf --against Mixtral-8x7B-v0.1 --text wiki.txt\n"
             "  moeq verify a.moeq b.moeq --against Mixtral-8x7B-v0.1 --text wiki.txt \\\n"
             "      --swap --report a-against-b.html",
         .positional_min = 1,

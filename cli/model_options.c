@@ -8,25 +8,99 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* "--level: unknown level 'q4k'; did you mean q4_k?", or the list where none is near. */
+static void refuse_name(const char *command, const char *option, const char *what, const char *name,
+                        const char *const *names, size_t n)
+{
+    const char *near = mq_nearest(name, names, n);
+    char list[512] = "";
+    if (near) {
+        mq_usage(command, "%s: unknown %s '%s'; did you mean %s?", option, what, name, near);
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "", names[i]);
+    mq_usage(command, "%s: unknown %s '%s'; %ss are %s", option, what, name, what, list);
+}
+
+enum { MAX_NAMES = 64 };
+
+/* Of the levels that can be asked for. */
+static size_t level_names(const char **names)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < mq_levels_count; i++)
+        if (mq_level_can_encode(&mq_levels[i]))
+            names[n++] = mq_levels[i].name;
+    return n;
+}
+
+static size_t recipe_names(const char **names)
+{
+    for (size_t i = 0; i < mq_recipes_count; i++)
+        names[i] = mq_recipes[i].name;
+    return mq_recipes_count;
+}
+
 const struct mq_level *mq_option_level(const char *command, const char *option, const char *name)
 {
+    const char *names[MAX_NAMES];
     const struct mq_level *level = mq_level_find(name);
-    if (level)
+    if (!level)
+        refuse_name(command, option, "level", name, names, level_names(names));
+    else if (mq_level_can_encode(level))
         return level;
-    const char *names[32];
-    char list[256] = "";
-    size_t n = 0;
-    for (; n < mq_levels_count && n < 32; n++) {
-        names[n] = mq_levels[n].name;
-        snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", n ? ", " : "",
-                 mq_levels[n].name);
-    }
-    const char *near = mq_nearest(name, names, n);
-    if (near)
-        mq_usage(command, "%s: unknown level '%s'; did you mean %s?", option, name, near);
     else
-        mq_usage(command, "%s: unknown level '%s'; levels are %s", option, name, list);
+        mq_usage(command,
+                 "%s: level '%s' is read only: files that have it are read, but none is written",
+                 option, level->name);
     return NULL;
+}
+
+const struct mq_recipe *mq_option_recipe(const char *command, const char *option, const char *name)
+{
+    const char *names[MAX_NAMES];
+    const struct mq_recipe *recipe = mq_recipe_find(name);
+    if (!recipe)
+        refuse_name(command, option, "recipe", name, names, recipe_names(names));
+    return recipe;
+}
+
+bool mq_option_target(const char *command, const char *option, const char *name,
+                      struct mq_option_target *target)
+{
+    const char *names[MAX_NAMES];
+    *target = (struct mq_option_target){NULL, mq_recipe_find(name)};
+    if (!target->recipe && mq_level_find(name))
+        target->level = mq_option_level(command, option, name);
+    if (target->level || target->recipe)
+        return true;
+    if (!mq_level_find(name)) {
+        size_t n = level_names(names);
+        n += recipe_names(names + n);
+        refuse_name(command, option, "level", name, names, n);
+    }
+    return false;
+}
+
+bool mq_option_level_or_recipe(const char *command, const struct mq_options *options,
+                               struct mq_option_target *target)
+{
+    *target = (struct mq_option_target){0};
+    if (options->level && options->recipe) {
+        mq_usage(command, "--level and --recipe exclude each other");
+        return false;
+    }
+    if (options->level)
+        target->level = mq_option_level(command, "--level", options->level);
+    if (options->recipe)
+        target->recipe = mq_option_recipe(command, "--recipe", options->recipe);
+    return (target->level || !options->level) && (target->recipe || !options->recipe);
+}
+
+const char *mq_option_target_name(const struct mq_option_target *target)
+{
+    return target->level ? target->level->name : target->recipe->name;
 }
 
 /* 'PATTERN=LEVEL': the last '=' divides. */
@@ -46,7 +120,7 @@ static bool parse_override(const char *command, const char *text, struct mq_poli
 }
 
 bool mq_option_policy(const char *command, const struct mq_options *options,
-                      const struct mq_level *level, struct mq_policy *policy,
+                      const struct mq_option_target *target, struct mq_policy *policy,
                       struct mq_policy_override **overrides)
 {
     static const struct {
@@ -57,12 +131,19 @@ bool mq_option_policy(const char *command, const struct mq_options *options,
         {"--attention", MQ_CLASS_ATTENTION, offsetof(struct mq_options, attention)},
         {"--embeddings", MQ_CLASS_EMBEDDINGS, offsetof(struct mq_options, embeddings)},
     };
-    *policy = mq_policy_default(level);
+    *policy = target->level    ? mq_policy_default(target->level)
+              : target->recipe ? mq_policy_of_recipe(target->recipe)
+                               : (struct mq_policy){0};
     *overrides = NULL;
     for (size_t i = 0; i < sizeof by_class / sizeof *by_class; i++) {
         const char *name = *(const char *const *)((const char *)options + by_class[i].field);
         if (!name)
             continue;
+        if (target->recipe) {
+            mq_usage(command, "%s and a recipe (%s) exclude each other; --tensor refines a recipe",
+                     by_class[i].option, target->recipe->name);
+            return false;
+        }
         policy->levels[by_class[i].class] = mq_option_level(command, by_class[i].option, name);
         if (!policy->levels[by_class[i].class])
             return false;
@@ -173,7 +254,10 @@ cJSON *mq_model_json(const struct mq_view *view)
                    {"sliding_window", h->sliding_window}};
     cJSON *o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "path", view->path);
-    cJSON_AddStringToObject(o, "format", view->is_moeq ? "moeq" : "huggingface");
+    cJSON_AddStringToObject(o, "format",
+                            view->is_moeq   ? "moeq"
+                            : view->is_gguf ? "gguf"
+                                            : "huggingface");
     cJSON_AddStringToObject(o, "family", view->family->name);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         cJSON_AddNumberToObject(o, numbers[i].key, numbers[i].value);

@@ -8,10 +8,27 @@
 /* A level by name; a message with the nearest name on stderr and NULL if there is none. */
 const struct mq_level *mq_option_level(const char *command, const char *option, const char *name);
 
-/* The policy of --attention, --embeddings, --tensor and --effort for one --level. False after a
+/* A recipe by name, likewise. */
+const struct mq_recipe *mq_option_recipe(const char *command, const char *option, const char *name);
+
+/* What a policy is for: one of the two, or neither (levels as in the source). */
+struct mq_option_target {
+    const struct mq_level *level;
+    const struct mq_recipe *recipe;
+};
+
+/* A level or a recipe by name, as in --levels. False after a message. */
+bool mq_option_target(const char *command, const char *option, const char *name,
+                      struct mq_option_target *target);
+/* The target of --level or --recipe; of neither: levels as in the source. False after a message. */
+bool mq_option_level_or_recipe(const char *command, const struct mq_options *options,
+                               struct mq_option_target *target);
+const char *mq_option_target_name(const struct mq_option_target *target);
+
+/* The policy of --attention, --embeddings, --tensor and --effort for a target. False after a
  * message. The policy borrows `overrides`; either way free them afterwards. */
 bool mq_option_policy(const char *command, const struct mq_options *options,
-                      const struct mq_level *level, struct mq_policy *policy,
+                      const struct mq_option_target *target, struct mq_policy *policy,
                       struct mq_policy_override **overrides);
 void mq_option_policy_free(const struct mq_options *options, struct mq_policy_override *overrides);
 

@@ -2,6 +2,7 @@
 #include "command.h"
 
 #include "levels.h"
+#include "recipes.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -26,6 +27,8 @@ static const struct option options_table[] = {
     {"output", 'o', TEXT, "FILE", "the file to write", FIELD(output)},
     {"level", 0, TEXT, "LEVEL", "level of experts and MLPs (list below)", FIELD(level)},
     {"levels", 0, TEXT, "A,B,...", "levels to compare, separated by commas", FIELD(levels)},
+    {"recipe", 0, TEXT, "NAME", "a named mix of levels, instead of --level (list below)",
+     FIELD(recipe)},
     {"attention", 0, TEXT, "LEVEL", "level of attention (default q8_0)", FIELD(attention)},
     {"embeddings", 0, TEXT, "LEVEL", "level of embeddings and head (default q8_0)",
      FIELD(embeddings)},
@@ -34,6 +37,13 @@ static const struct option options_table[] = {
      FIELD(tensor)},
     {"effort", 0, TEXT, "NAME", "scale search: default, or best (slower, a little closer)",
      FIELD(effort)},
+    {"unify", 0, TEXT, "up",
+     "where GGUF cannot store what is asked for (experts of one matrix at different levels, rows "
+     "that are no whole blocks), take the next larger level that it can",
+     FIELD(unify)},
+    {"split-max-size", 0, SIZE, "SIZE",
+     "begin a new file, FILE-00001-of-00003.gguf, where a tensor would make one larger than this",
+     FIELD(split_bytes)},
     {"dry-run", 0, FLAG, NULL, "print the plan with exact sizes; write nothing", FIELD(dry_run)},
     {"force", 0, FLAG, NULL, "replace the output if it exists", FIELD(force)},
     {"tensors", 0, FLAG, NULL, "list every tensor", FIELD(tensors)},
@@ -333,10 +343,23 @@ void mq_print_command_help(const struct mq_command *command)
         for (size_t i = 0; i < mq_levels_count; i++) {
             const struct mq_level *l = &mq_levels[i];
             char name[32];
+            if (!mq_level_can_encode(l))
+                continue;
             snprintf(name, sizeof name, "%s%s%s", l->name, l->alias ? ", " : "",
                      l->alias ? l->alias : "");
             printf("  %-12s %7.4f bits  ", name, 8.0 * l->block_bytes / l->block_weights);
             mq_print_wrapped(l->description, 29, 29);
+        }
+    }
+    if (has_word(command->options, "recipe") || has_word(command->options, "levels")) {
+        printf("\nrecipes%s:\n", has_word(command->options, "levels") ? ", as levels" : "");
+        for (size_t i = 0; i < mq_recipes_count; i++) {
+            const struct mq_recipe *r = &mq_recipes[i];
+            char name[32];
+            snprintf(name, sizeof name, "%s%s%s", r->name, r->alias ? ", " : "",
+                     r->alias ? r->alias : "");
+            printf("  %-25s  ", name);
+            mq_print_wrapped(r->description, 29, 29);
         }
     }
     if (command->examples)
@@ -352,7 +375,7 @@ void mq_print_help(void)
     for (size_t i = 0; i < mq_commands_count; i++)
         printf("  %-10s %s\n", mq_commands[i].name, mq_commands[i].summary);
     printf("\nMODEL is a Hugging Face folder, owner/name of a repository in the local Hugging\n"
-           "Face cache, or a moeq file.\n\n"
+           "Face cache, a moeq file, or a GGUF file.\n\n"
            "moeq COMMAND --help explains a command; moeq --version prints the version.\n");
 }
 

@@ -55,8 +55,8 @@ struct job {
     size_t chunks;
     atomic_size_t next_chunk;
     atomic_bool stop;
-    bool *done;                                 /* [layout.count] */
-    uint32_t *crcs;                             /* [layout.count] */
+    bool *done;                                 /* [plan's items] */
+    uint32_t *crcs;                             /* [plan's items] */
     uint64_t raw_bytes, weights, encoded_bytes; /* a thread's scratch */
     /* Under the lock, except that `noting` is the noting thread's own while `note_busy`: */
     omp_lock_t lock;
@@ -114,8 +114,8 @@ static moeq_status plan_memory(struct job *job, moeq_error *err)
         job->weights = mq_max_u64(job->weights, rows * e->tensor->cols);
         job->encoded_bytes = mq_max_u64(job->encoded_bytes, rows * e->row_bytes);
     }
-    job->done = calloc(plan->layout.count, sizeof *job->done);
-    job->crcs = calloc(plan->layout.count, sizeof *job->crcs);
+    job->done = calloc(plan->items_count, sizeof *job->done);
+    job->crcs = calloc(plan->items_count, sizeof *job->crcs);
     job->tensors = calloc(n, sizeof *job->tensors);
     if (!job->done || !job->crcs || !job->tensors || !alloc_finished(&job->finished, n) ||
         !alloc_finished(&job->noting, n))
@@ -195,6 +195,21 @@ static moeq_status check_f16_range(const struct mq_plan_entry *e, uint64_t row, 
     return MOEQ_OK;
 }
 
+/* Encoded rows to their places. */
+static moeq_status write_rows(const struct mq_output_file *file, const struct mq_plan_entry *e,
+                              uint64_t row, uint64_t rows, const uint8_t *bytes, moeq_error *err)
+{
+    if (!e->interleaved_heads)
+        return mq_write_at(file->fd, file->part, e->offset + row * e->row_bytes, bytes,
+                           (size_t)(rows * e->row_bytes), err);
+    for (uint64_t i = 0; i < rows; i++) {
+        const uint64_t to = mq_interleaved_row(e->tensor->rows, e->interleaved_heads, row + i);
+        MQ_TRY(mq_write_at(file->fd, file->part, e->offset + to * e->row_bytes,
+                           bytes + i * e->row_bytes, (size_t)e->row_bytes, err));
+    }
+    return MOEQ_OK;
+}
+
 /* Rows [row, row + rows) of a tensor, through the scratch to the output; gives their CRC. */
 static moeq_status convert_rows(const struct job *job, const struct mq_plan_entry *e, uint64_t row,
                                 uint64_t rows, const struct scratch *s, uint32_t *crc,
@@ -222,8 +237,7 @@ static moeq_status convert_rows(const struct job *job, const struct mq_plan_entr
     }
     const size_t size = (size_t)(rows * e->row_bytes);
     *crc = (uint32_t)crc32_z(0, out, size);
-    return mq_write_at(job->output.fd, job->output.part, e->offset + row * e->row_bytes, out, size,
-                       err);
+    return write_rows(&job->output.files[e->file], e, row, rows, out, err);
 }
 
 /* ---- finished tensors ---- */
@@ -338,27 +352,11 @@ static void work(struct job *job)
 
 /* ---- the rest of the file ---- */
 
-/* Header, side files, padding and the checksums. All are small and written anew by every run. */
-static moeq_status write_rest(struct job *job, moeq_error *err)
+/* A moeq file's last tensor. */
+static moeq_status write_checksums(const struct job *job, moeq_error *err)
 {
-    const struct mq_plan *plan = job->plan;
-    const struct mq_layout *layout = &plan->layout;
-    const int fd = job->output.fd;
-    const char *path = job->output.part;
-    static const unsigned char zeros[MQ_GROUP_ALIGN];
-    MQ_TRY(mq_write_at(fd, path, 0, layout->header, layout->header_bytes, err));
-    for (size_t i = 0; i < plan->sides_count; i++) {
-        const struct mq_plan_side *s = &plan->sides[i];
-        MQ_TRY(mq_write_at(fd, path, s->offset, s->bytes, s->size_bytes, err));
-        job->crcs[s->item] = (uint32_t)crc32_z(0, s->bytes, s->size_bytes);
-    }
-    for (size_t i = 0; i < layout->count; i++) {
-        const struct mq_layout_item *item = &layout->items[i];
-        if (item->source != -1)
-            continue;
-        MQ_TRY(mq_write_at(fd, path, item->offset, zeros, item->size_bytes, err));
-        job->crcs[i] = (uint32_t)crc32_z(0, zeros, item->size_bytes);
-    }
+    const struct mq_layout *layout = &job->plan->layout;
+    const struct mq_output_file *file = &job->output.files[0];
     const size_t words = mq_layout_crc_words(layout), bytes = 4 * words;
     unsigned char *table = malloc(bytes);
     if (!table)
@@ -372,10 +370,29 @@ static moeq_status write_rest(struct job *job, moeq_error *err)
         for (int k = 0; k < 4; k++)
             table[4 * i + (size_t)k] = (unsigned char)(word >> (8 * k));
     }
-    const moeq_status status =
-        mq_write_at(fd, path, layout->items[layout->count - 1].offset, table, bytes, err);
+    const moeq_status status = mq_write_at(
+        file->fd, file->part, layout->items[layout->count - 1].offset, table, bytes, err);
     free(table);
     return status;
+}
+
+/* Headers, side files, padding and the checksums. All are small and written anew by every run. */
+static moeq_status write_rest(struct job *job, moeq_error *err)
+{
+    const struct mq_plan *plan = job->plan;
+    static const unsigned char zeros[MQ_GROUP_ALIGN]; /* no padding is longer */
+    for (size_t i = 0; i < plan->files_count; i++)
+        MQ_TRY(mq_write_at(job->output.files[i].fd, job->output.files[i].part, 0,
+                           plan->files[i].header, plan->files[i].header_bytes, err));
+    for (size_t i = 0; i < plan->pieces_count; i++) {
+        const struct mq_plan_piece *p = &plan->pieces[i];
+        const struct mq_output_file *file = &job->output.files[p->file];
+        const void *bytes = p->bytes ? p->bytes : zeros;
+        MQ_TRY(mq_write_at(file->fd, file->part, p->offset, bytes, p->size_bytes, err));
+        if (p->item != SIZE_MAX)
+            job->crcs[p->item] = (uint32_t)crc32_z(0, bytes, p->size_bytes);
+    }
+    return plan->layout.count ? write_checksums(job, err) : MOEQ_OK;
 }
 
 moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *plan,
@@ -384,7 +401,7 @@ moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *p
 {
     MQ_TRY(mq_output_check(plan, options, err));
     struct job job = {.context = context, .plan = plan, .err = err, .noted_at = time(NULL)};
-    job.output.fd = job.output.journal_fd = -1;
+    job.output.journal_fd = -1;
     omp_init_lock(&job.lock);
     atomic_init(&job.next_chunk, 0);
     atomic_init(&job.stop, false);
@@ -404,7 +421,7 @@ moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *p
     }
     MQ_TRY_OUT(write_rest(&job, err));
     MQ_TRY_OUT(mq_output_finish(&job.output, err));
-    *result = (struct mq_convert_result){.bytes_written = plan->layout.file_bytes,
+    *result = (struct mq_convert_result){.bytes_written = plan->output_bytes,
                                          .tensors = plan->view->tensors_count,
                                          .tensors_resumed =
                                              plan->view->tensors_count - job.tensors_count};

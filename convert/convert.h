@@ -3,7 +3,8 @@
  *
  * Output goes to OUT.part, reserved in full before the first byte; OUT.part.journal lists the
  * tensors that are finished and on the disk. A conversion that was killed goes on from there and
- * ends with the same bytes. The finished file is synced and renamed to OUT.
+ * ends with the same bytes. The finished file is synced and renamed to OUT. Where the plan has
+ * several files, each has a part; they get their names when all of them are finished.
  */
 #ifndef MQ_CONVERT_H
 #define MQ_CONVERT_H
@@ -18,7 +19,7 @@ struct mq_convert_options {
 };
 
 struct mq_convert_result {
-    uint64_t bytes_written;   /* the size of the finished file */
+    uint64_t bytes_written;   /* the size of the finished files */
     uint64_t tensors_resumed; /* finished by an earlier run */
     uint64_t tensors;
 };
@@ -28,5 +29,9 @@ struct mq_convert_result {
 moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *plan,
                        const struct mq_convert_options *options, struct mq_convert_result *result,
                        moeq_error *err);
+
+/* The name of one of the plan's files: OUT with its name_part before the extension. */
+void mq_convert_file_name(const char *output, const struct mq_plan_file *file, char *path,
+                          size_t room);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * output.c: the file being written, and its journal.
+ * output.c: the files being written, and their journal.
  *
  * The journal is text, one record a line: "moeq-journal 1 <plan>" first, then "<item> <crc>
  * <check>" in hexadecimal for each finished tensor, where check is the CRC-32 of the line before
@@ -28,6 +28,20 @@
 #define PART_SUFFIX ".part"
 #define JOURNAL_SUFFIX ".part.journal"
 #define JOURNAL_CAP_BYTES (64u << 20) /* 30 bytes a tensor: two million tensors */
+
+/* ---- names ---- */
+
+void mq_convert_file_name(const char *output, const struct mq_plan_file *file, char *path,
+                          size_t room)
+{
+    const char *slash = strrchr(output, '/'), *dot = strrchr(output, '.');
+    const size_t stem = dot && dot != output && (!slash || dot > slash + 1) ? (size_t)(dot - output)
+                                                                            : strlen(output);
+    if (file->name_part[0])
+        snprintf(path, room, "%.*s%s%s", (int)stem, output, file->name_part, output + stem);
+    else
+        snprintf(path, room, "%s", output);
+}
 
 /* ---- checks before anything is written ---- */
 
@@ -71,40 +85,59 @@ static moeq_status refuse_source(const struct mq_plan *plan, const char *output,
     return MOEQ_OK;
 }
 
-moeq_status mq_output_check(const struct mq_plan *plan, const struct mq_convert_options *options,
-                            moeq_error *err)
+/* What stands at the name of a finished file must be a file that may be replaced. */
+static moeq_status check_replaceable(const char *path, bool replace, moeq_error *err)
 {
-    const char *path = options->output;
     struct stat st;
-    if (!path[0] || strlen(path) + 32 > PATH_MAX)
-        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, "no usable file name");
-    if (path[strlen(path) - 1] == '/' || mq_path_is_folder(path))
-        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
-                            "is a folder; the output is one file, such as %s%smodel.moeq", path,
-                            path[strlen(path) - 1] == '/' ? "" : "/");
-    MQ_TRY(refuse_source(plan, path, err));
     if (stat(path, &st) != 0)
         return MOEQ_OK;
     if (!S_ISREG(st.st_mode))
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, "exists and is no regular file");
-    if (!options->replace)
+    if (!replace)
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
                             "exists already; give --force to replace it");
     return MOEQ_OK;
 }
 
+moeq_status mq_output_check(const struct mq_plan *plan, const struct mq_convert_options *options,
+                            moeq_error *err)
+{
+    const char *path = options->output;
+    if (!path[0] || strlen(path) + 64 > PATH_MAX)
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, "no usable file name");
+    if (path[strlen(path) - 1] == '/' || mq_path_is_folder(path))
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
+                            "is a folder; the output is one file, such as %s%smodel.moeq", path,
+                            path[strlen(path) - 1] == '/' ? "" : "/");
+    for (size_t i = 0; i < plan->files_count; i++) {
+        char name[PATH_MAX], part[PATH_MAX + 16];
+        mq_convert_file_name(path, &plan->files[i], name, sizeof name);
+        MQ_TRY(refuse_source(plan, name, err));
+        snprintf(part, sizeof part, "%s" PART_SUFFIX, name);
+        /* Only the first file is renamed last: the others may be an interrupted run's own, which
+         * mq_output_open finds out. */
+        if (i == 0 || mq_path_exists(part))
+            MQ_TRY(check_replaceable(name, options->replace, err));
+    }
+    return MOEQ_OK;
+}
+
 /* ---- the journal ---- */
 
-/* What must be equal for a part to be continued: the header says levels, places and sources' names,
- * sizes and headers; the sources' times say that their data is the same. */
+/* What must be equal for a part to be continued: the headers say levels and places; the sources'
+ * names, sizes, headers and times say that the data is the same; the effort, that the search is. */
 static uint32_t plan_identity(const struct mq_plan *plan)
 {
-    uLong crc = crc32_z(0, (const Bytef *)plan->layout.header, plan->layout.header_bytes);
+    const char *effort = mq_effort_name(plan->effort);
+    uLong crc = crc32_z(0, (const Bytef *)effort, strlen(effort));
+    for (size_t i = 0; i < plan->files_count; i++)
+        crc = crc32_z(crc, (const Bytef *)plan->files[i].header, plan->files[i].header_bytes);
     for (size_t i = 0; i < plan->view->files_count; i++) {
-        const struct mq_file *f = &plan->view->files[i].file;
+        const struct mq_source_file *f = &plan->view->files[i];
         char text[128];
-        const int n =
-            snprintf(text, sizeof text, "%" PRIu64 " %" PRId64 "\n", f->size_bytes, f->mtime_ns);
+        const int n = snprintf(text, sizeof text, " %" PRIu64 " %08" PRIx32 " %" PRId64 "\n",
+                               f->file.size_bytes, f->header_crc32, f->file.mtime_ns);
+        crc = crc32_z(crc, (const Bytef *)f->name, strlen(f->name));
         crc = crc32_z(crc, (const Bytef *)text, (size_t)n);
     }
     return (uint32_t)crc;
@@ -126,7 +159,7 @@ static bool read_journal(const char *text, const struct mq_plan *plan, bool *don
         int used = 0;
         if (sscanf(line, "%" SCNx32 " %" SCNx32 "%n %" SCNx32, &item, &crc, &used, &check) != 3 ||
             (uint32_t)crc32_z(0, (const Bytef *)line, (size_t)used) != check ||
-            item >= plan->layout.count)
+            item >= plan->items_count)
             break;
         done[item] = true;
         crcs[item] = crc;
@@ -137,27 +170,35 @@ static bool read_journal(const char *text, const struct mq_plan *plan, bool *don
 
 /* ---- opening ---- */
 
+static moeq_status reserve_file(const struct mq_output_file *f, uint64_t bytes, moeq_error *err)
+{
+    if (fallocate(f->fd, 0, 0, (off_t)bytes) == 0)
+        return MOEQ_OK;
+    if (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL)
+        return mq_fail_errno(err, f->part, "cannot reserve the output's size");
+    /* A file system that cannot reserve: then at least the size is right and the gaps are zero. */
+    if (ftruncate(f->fd, (off_t)bytes) != 0)
+        return mq_fail_errno(err, f->part, "cannot set the output's size");
+    return MOEQ_OK;
+}
+
 static moeq_status reserve(const struct mq_plan *plan, struct mq_output *o, moeq_error *err)
 {
-    const uint64_t need = plan->layout.file_bytes;
+    const uint64_t need = plan->output_bytes;
     struct statvfs fs;
-    if (ftruncate(o->fd, 0) != 0) /* what a part of another plan takes is free space for this one */
-        return mq_fail_errno(err, o->part, "cannot empty");
-    if (fstatvfs(o->fd, &fs) == 0) {
+    for (size_t i = 0; i < o->files_count; i++)
+        if (ftruncate(o->files[i].fd, 0) != 0) /* what parts of another plan take is free space */
+            return mq_fail_errno(err, o->files[i].part, "cannot empty");
+    if (fstatvfs(o->files[0].fd, &fs) == 0) {
         const uint64_t available = (uint64_t)fs.f_bavail * fs.f_frsize;
         if (available < need)
-            return mq_fail_file(err, MOEQ_NO_SPACE, o->path,
+            return mq_fail_file(err, MOEQ_NO_SPACE, o->files[0].path,
                                 "needs %.2f GiB (%" PRIu64
                                 " bytes), the disk has %.2f GiB (%" PRIu64 ") free",
                                 (double)need / 0x1p30, need, (double)available / 0x1p30, available);
     }
-    if (fallocate(o->fd, 0, 0, (off_t)need) == 0)
-        return MOEQ_OK;
-    if (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL)
-        return mq_fail_errno(err, o->part, "cannot reserve the output's size");
-    /* A file system that cannot reserve: then at least the size is right and the gaps are zero. */
-    if (ftruncate(o->fd, (off_t)need) != 0)
-        return mq_fail_errno(err, o->part, "cannot set the output's size");
+    for (size_t i = 0; i < o->files_count; i++)
+        MQ_TRY(reserve_file(&o->files[i], plan->files[i].file_bytes, err));
     return MOEQ_OK;
 }
 
@@ -171,7 +212,7 @@ static moeq_status start_journal(const struct mq_plan *plan, struct mq_output *o
     return MOEQ_OK;
 }
 
-/* Empties part and journal, and reserves the output's size. */
+/* Empties parts and journal, and reserves the output's size. */
 static moeq_status start_afresh(const struct mq_plan *plan, struct mq_output *o, moeq_error *err)
 {
     /* The journal first: a part that is being emptied must not look finished. */
@@ -182,64 +223,110 @@ static moeq_status start_afresh(const struct mq_plan *plan, struct mq_output *o,
     if (status == MOEQ_OK)
         status = start_journal(plan, o, err);
     if (status != MOEQ_OK) { /* nothing in them is worth keeping */
-        unlink(o->part);
+        for (size_t i = 0; i < o->files_count; i++)
+            unlink(o->files[i].part);
         unlink(o->journal);
     }
     return status;
 }
 
-/* Opens and locks the part. The run that held the lock before may have renamed the file to OUT
+/* Opens and locks a part. The run that held the lock before may have renamed the file to its name
  * between our open and our lock: what we hold then is the finished output, not a part. */
-static moeq_status lock_part(struct mq_output *o, moeq_error *err)
+static moeq_status lock_part(struct mq_output_file *f, moeq_error *err)
 {
     struct stat held, named;
-    o->fd = open(o->part, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (o->fd < 0)
-        return mq_fail_errno(err, o->part, "cannot create");
-    if (flock(o->fd, LOCK_EX | LOCK_NB) != 0) {
+    f->fd = open(f->part, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (f->fd < 0)
+        return mq_fail_errno(err, f->part, "cannot create");
+    if (flock(f->fd, LOCK_EX | LOCK_NB) != 0) {
         if (errno != EWOULDBLOCK)
-            return mq_fail_errno(err, o->part, "cannot lock");
-        return mq_fail_file(err, MOEQ_IO, o->part, "another conversion is writing this output");
+            return mq_fail_errno(err, f->part, "cannot lock");
+        return mq_fail_file(err, MOEQ_IO, f->part, "another conversion is writing this output");
     }
-    if (fstat(o->fd, &held) != 0)
-        return mq_fail_errno(err, o->part, "cannot stat");
-    if (stat(o->part, &named) != 0 || named.st_dev != held.st_dev || named.st_ino != held.st_ino)
-        return mq_fail_file(err, MOEQ_IO, o->part,
+    if (fstat(f->fd, &held) != 0)
+        return mq_fail_errno(err, f->part, "cannot stat");
+    if (stat(f->part, &named) != 0 || named.st_dev != held.st_dev || named.st_ino != held.st_ino)
+        return mq_fail_file(err, MOEQ_IO, f->part,
                             "another conversion has just finished this output");
     if (!S_ISREG(held.st_mode))
-        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, o->part, "exists and is no regular file");
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, f->part, "exists and is no regular file");
+    return MOEQ_OK;
+}
+
+/* Whether a file of the given size stands at a path. */
+static bool has_size(const char *path, uint64_t bytes)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == bytes;
+}
+
+/* Opens the other parts. `resumed`: the journal is of this plan; then a file that an interrupted
+ * run has given its name already becomes a part again. */
+static moeq_status open_other_parts(const struct mq_plan *plan, struct mq_output *o, bool replace,
+                                    bool resumed, moeq_error *err)
+{
+    for (size_t i = 1; i < o->files_count; i++) {
+        struct mq_output_file *f = &o->files[i];
+        if (resumed && !mq_path_exists(f->part) && has_size(f->path, plan->files[i].file_bytes)) {
+            if (rename(f->path, f->part) != 0)
+                return mq_fail_errno(err, f->path, "cannot be made a part again");
+        } else {
+            MQ_TRY(check_replaceable(f->path, replace, err));
+        }
+        MQ_TRY(lock_part(f, err));
+    }
+    return MOEQ_OK;
+}
+
+static moeq_status name_files(const struct mq_plan *plan, const char *output, struct mq_output *o,
+                              moeq_error *err)
+{
+    o->journal_fd = -1;
+    o->files = calloc(plan->files_count, sizeof *o->files);
+    if (!o->files)
+        return mq_fail_memory(err, "opening the output");
+    o->files_count = plan->files_count;
+    for (size_t i = 0; i < o->files_count; i++) {
+        struct mq_output_file *f = &o->files[i];
+        f->fd = -1;
+        mq_convert_file_name(output, &plan->files[i], f->path, sizeof f->path - 16);
+        strcpy(f->part, f->path);
+        strcat(f->part, PART_SUFFIX);
+    }
+    snprintf(o->journal, sizeof o->journal, "%s" JOURNAL_SUFFIX, output);
     return MOEQ_OK;
 }
 
 moeq_status mq_output_open(const struct mq_plan *plan, const struct mq_convert_options *options,
                            struct mq_output *o, bool *done, uint32_t *crcs, moeq_error *err)
 {
-    o->fd = o->journal_fd = -1;
-    snprintf(o->path, sizeof o->path, "%s", options->output);
-    snprintf(o->part, sizeof o->part, "%s" PART_SUFFIX, options->output);
-    snprintf(o->journal, sizeof o->journal, "%s" JOURNAL_SUFFIX, options->output);
-    MQ_TRY(lock_part(o, err));
+    MQ_TRY(name_files(plan, options->output, o, err));
+    MQ_TRY(lock_part(&o->files[0], err));
     o->journal_fd = open(o->journal, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (o->journal_fd < 0)
         return mq_fail_errno(err, o->journal, "cannot create");
     struct mq_buffer text;
     MQ_TRY(mq_file_read_all(o->journal, JOURNAL_CAP_BYTES, &text, err));
-    struct stat st;
-    moeq_status status = MOEQ_OK;
-    if (fstat(o->fd, &st) != 0 || (uint64_t)st.st_size != plan->layout.file_bytes ||
-        !read_journal(text.data, plan, done, crcs, &o->journal_bytes))
-        status = start_afresh(plan, o, err);
-    else if (ftruncate(o->journal_fd, (off_t)o->journal_bytes) != 0)
-        status = mq_fail_errno(err, o->journal, "cannot cut");
+    bool resumed = read_journal(text.data, plan, done, crcs, &o->journal_bytes);
     mq_buffer_free(&text);
-    return status;
+    MQ_TRY(open_other_parts(plan, o, options->replace, resumed, err));
+    for (size_t i = 0; i < o->files_count; i++)
+        resumed = resumed && has_size(o->files[i].part, plan->files[i].file_bytes);
+    if (!resumed) {
+        memset(done, 0, plan->items_count * sizeof *done);
+        return start_afresh(plan, o, err);
+    }
+    if (ftruncate(o->journal_fd, (off_t)o->journal_bytes) != 0)
+        return mq_fail_errno(err, o->journal, "cannot cut");
+    return MOEQ_OK;
 }
 
 moeq_status mq_output_note(struct mq_output *o, const uint32_t *items, const uint32_t *crcs,
                            size_t count, moeq_error *err)
 {
-    if (fdatasync(o->fd) != 0)
-        return mq_fail_errno(err, o->part, "cannot sync");
+    for (size_t i = 0; i < o->files_count; i++)
+        if (fdatasync(o->files[i].fd) != 0)
+            return mq_fail_errno(err, o->files[i].part, "cannot sync");
     struct mq_buffer text = {0};
     for (size_t i = 0; i < count; i++) {
         char line[64];
@@ -259,24 +346,34 @@ moeq_status mq_output_note(struct mq_output *o, const uint32_t *items, const uin
 
 moeq_status mq_output_finish(struct mq_output *o, moeq_error *err)
 {
-    if (fsync(o->fd) != 0)
-        return mq_fail_errno(err, o->part, "cannot sync");
-    if (rename(o->part, o->path) != 0)
-        return mq_fail_errno(err, o->path, "cannot rename the finished file to this name");
+    for (size_t i = 0; i < o->files_count; i++)
+        if (fsync(o->files[i].fd) != 0)
+            return mq_fail_errno(err, o->files[i].part, "cannot sync");
+    /* The first one last: as long as it has no name, the job is unfinished (open_other_parts). */
+    for (size_t i = o->files_count; i-- > 0;)
+        if (rename(o->files[i].part, o->files[i].path) != 0)
+            return mq_fail_errno(err, o->files[i].path,
+                                 "cannot rename the finished file to this name");
     unlink(o->journal);
-    MQ_TRY(mq_sync_folder_of(o->path, err));
-    const int fd = o->fd;
-    o->fd = -1;
-    if (close(fd) != 0)
-        return mq_fail_errno(err, o->path, "cannot close");
+    MQ_TRY(mq_sync_folder_of(o->files[0].path, err));
+    for (size_t i = 0; i < o->files_count; i++) {
+        const int fd = o->files[i].fd;
+        o->files[i].fd = -1;
+        if (close(fd) != 0)
+            return mq_fail_errno(err, o->files[i].path, "cannot close");
+    }
     return MOEQ_OK;
 }
 
 void mq_output_close(struct mq_output *o)
 {
-    if (o->fd >= 0)
-        close(o->fd);
+    for (size_t i = 0; i < o->files_count; i++)
+        if (o->files[i].fd >= 0)
+            close(o->files[i].fd);
     if (o->journal_fd >= 0)
         close(o->journal_fd);
-    o->fd = o->journal_fd = -1;
+    free(o->files);
+    o->files = NULL;
+    o->files_count = 0;
+    o->journal_fd = -1;
 }

@@ -1,4 +1,4 @@
-/* output_int.h: the file being written, and the journal of what is finished in it. */
+/* output_int.h: the files being written, and the journal of what is finished in them. */
 #ifndef MQ_OUTPUT_INT_H
 #define MQ_OUTPUT_INT_H
 
@@ -6,10 +6,17 @@
 
 #include <limits.h>
 
+struct mq_output_file {
+    int fd; /* -1 where closed */
+    char path[PATH_MAX], part[PATH_MAX];
+};
+
 struct mq_output {
-    int fd, journal_fd;     /* -1 where closed */
+    struct mq_output_file *files; /* one for each of the plan's */
+    size_t files_count;
+    int journal_fd;         /* -1 where closed */
     uint64_t journal_bytes; /* of whole records */
-    char path[PATH_MAX], part[PATH_MAX], journal[PATH_MAX];
+    char journal[PATH_MAX];
 };
 
 /* The checks that need no writing: see mq_convert. */
@@ -17,9 +24,9 @@ moeq_status mq_output_check(const struct mq_plan *plan, const struct mq_convert_
                             moeq_error *err);
 
 /*
- * Opens OUT.part and its journal, and locks them against another conversion to the same OUT. If the
- * journal is of this very plan, sets done[i] and crcs[i] for each layout item that is finished;
- * otherwise starts afresh, with the file's whole size reserved.
+ * Opens each file's part and the journal, and locks them against another conversion to the same
+ * OUT. If the journal is of this very plan, sets done[i] and crcs[i] for each of the plan's items
+ * that is finished; otherwise starts afresh, with the files' whole sizes reserved.
  */
 moeq_status mq_output_open(const struct mq_plan *plan, const struct mq_convert_options *options,
                            struct mq_output *output, bool *done, uint32_t *crcs, moeq_error *err);
@@ -28,10 +35,10 @@ moeq_status mq_output_open(const struct mq_plan *plan, const struct mq_convert_o
 moeq_status mq_output_note(struct mq_output *output, const uint32_t *items, const uint32_t *crcs,
                            size_t count, moeq_error *err);
 
-/* Syncs, renames OUT.part to OUT and removes the journal. */
+/* Syncs, renames the parts to their names and removes the journal. */
 moeq_status mq_output_finish(struct mq_output *output, moeq_error *err);
 
-/* Closes; an unfinished part stays for a later run. */
+/* Closes; unfinished parts stay for a later run. */
 void mq_output_close(struct mq_output *output);
 
 #endif

@@ -1,9 +1,11 @@
 /* config_view.c: a view of config.json alone, for planning a model that is not here. */
 #include "view_int.h"
 
+#include "checked.h"
 #include "error.h"
 #include "json.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 /* "dtype" is what Transformers 5 writes, "torch_dtype" what all before it did. Checkpoints of the
@@ -36,6 +38,32 @@ static moeq_status read_dtype(const struct mq_buffer *text, const char *path, en
                               cJSON_IsString(name) ? name->valuestring : "?");
     cJSON_Delete(config);
     return status;
+}
+
+/* A tensor of which there is only the config's word. Fails if it is larger than any model's. */
+static moeq_status place_unseen(void *user, struct mq_view *view, struct mq_tensor *t,
+                                moeq_error *err)
+{
+    /* mq_view_build allows 2^18 tensors: such ones in f32 are 2^60 bytes, so no sum overflows.
+     * Known models have 2^40 weights in all. */
+    const uint64_t max_tensor_weights = UINT64_C(1) << 40;
+    const enum mq_dtype dtype = *(const enum mq_dtype *)user;
+    uint64_t weights;
+    if (!mq_mul_u64(t->rows, t->cols, &weights) || weights > max_tensor_weights)
+        return mq_fail_file(err, MOEQ_LIMIT, view->path,
+                            "asks for a tensor '%s' of %" PRIu64 " x %" PRIu64
+                            " weights: no model has one so large",
+                            t->name, t->rows, t->cols);
+    t->storage = mq_dtype_storage(dtype);
+    t->row_bytes = t->cols * mq_dtype_bytes(dtype);
+    return MOEQ_OK;
+}
+
+moeq_status mq_view_build_from_config(struct mq_view *view, enum mq_dtype dtype, moeq_error *err)
+{
+    const struct mq_view_source source = {.user = &dtype, .place = place_unseen};
+    view->no_weights = true;
+    return mq_view_build(view, &source, err);
 }
 
 static moeq_status open_config(const char *path, struct mq_view *view, moeq_error *err)

@@ -63,6 +63,12 @@ struct mq_family {
     const struct mq_tensor_alias *aliases;    /* ends with name NULL */
     const char *const
         *ignored_suffixes; /* tensors on disk that carry no weights; NULL-terminated */
+    /* In GGUF files: the name of the architecture (NULL: none has it), and whether its rows of q
+     * and k stand in interleaved order: within each head, row i of the first half, then row i of
+     * the second, for i = 0, 1, ... Of the families that share an architecture, a file is taken for
+     * the first in the table that has experts if the file has, and none if it has none. */
+    const char *gguf_architecture;
+    bool gguf_interleaved_rope;
 };
 
 /* For a family without other names. */
@@ -73,6 +79,10 @@ extern const size_t mq_families_count;
 
 /* By a config's "model_type"; NULL if unknown. */
 const struct mq_family *mq_family_find(const char *model_type);
+
+/* "model.layers.{layer}.x" -> "model.layers.7.x"; NULL when out of memory. */
+const char *mq_pattern_expand(struct mq_arena *arena, const char *pattern, int32_t layer,
+                              int32_t expert);
 
 uint64_t mq_dim_size(const struct mq_hparams *hparams, enum mq_dim dim);
 

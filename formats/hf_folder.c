@@ -65,7 +65,7 @@ static moeq_status explain_absence(const char *folder, bool has_config, moeq_err
             pickle);
     if (gguf[0])
         return mq_fail_file(err, MOEQ_UNSUPPORTED, folder,
-                            "%s is a GGUF file; moeq reads safetensors folders and moeq files",
+                            "holds no safetensors; %s in it is a GGUF file: give its own path",
                             gguf);
     if (!has_config)
         return mq_fail_file(err, MOEQ_NOT_FOUND, folder,
@@ -208,7 +208,7 @@ moeq_status mq_hf_folder_open(const char *folder, struct mq_view *view, moeq_err
         return explain_absence(folder, true, err);
     }
     if (status == MOEQ_OK)
-        status = mq_view_build(view, &set, err);
+        status = mq_view_build_from_set(view, &set, err);
     mq_tensor_set_free(&set);
     return status;
 }

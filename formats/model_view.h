@@ -61,6 +61,10 @@ struct mq_tensor {
     uint64_t row_bytes;
     uint32_t file;   /* index into mq_view.files */
     uint64_t offset; /* of the first row, in that file */
+    /* Not 0: the rows of each of so many heads stand in interleaved order, as GGUF files have those
+     * of q and k: row i of the head's first half, then row i of its second, i = 0, 1, ... Reading
+     * by mq_view_read_rows gives them in order. */
+    uint32_t interleaved_heads;
 };
 
 struct mq_source_file {
@@ -75,6 +79,7 @@ struct mq_view {
     const struct mq_family *family;
     struct mq_hparams hparams;
     bool is_moeq;              /* a moeq file or its index: quantized already */
+    bool is_gguf;              /* a GGUF file, or the first of several */
     bool no_weights;           /* of config.json alone: the table stands, rows cannot be read */
     struct mq_tensor *tensors; /* in the order that a moeq file has: see moeq_layout.h */
     size_t tensors_count;
@@ -83,13 +88,16 @@ struct mq_view {
     /* Side files' bytes, as they came; size 0 where there was none. */
     struct mq_buffer config_json, tokenizer_json, tokenizer_config_json, generation_config_json,
         chat_template;
-    const char **metadata; /* of a moeq file: key, value, key, value, ..., NULL */
+    /* Why there is no tokenizer_json, where the file has a tokenizer that cannot be read. */
+    const char *tokenizer_problem;
+    const char **metadata; /* of a moeq or GGUF file: key, value, key, value, ..., NULL */
     struct mq_arena *arena;
     int32_t *index; /* [layers + 1][MQ_ROLE_COUNT][max(1, experts)] -> tensor, -1 if none */
 };
 
 /*
- * Opens a Hugging Face folder, a moeq file, or `owner/name` in the local Hugging Face cache.
+ * Opens a Hugging Face folder, a moeq file, a GGUF file (of several the first), or `owner/name` in
+ * the local Hugging Face cache. Files are told apart by how they begin, not by their names.
  * Checks that every tensor the family needs is there with the shape that the config says.
  */
 moeq_status mq_view_open(const char *path, struct mq_view **view, moeq_error *err);
@@ -108,7 +116,10 @@ void mq_view_close(struct mq_view *view); /* NULL is fine */
 const struct mq_tensor *mq_view_find(const struct mq_view *view, enum mq_role role, int32_t layer,
                                      int32_t expert);
 
-/* Reads rows [row, row + count) as they are stored: count * row_bytes bytes. */
+/* Where row `row` of a matrix of `rows` stands if they are interleaved (interleaved_heads). */
+uint64_t mq_interleaved_row(uint64_t rows, uint32_t heads, uint64_t row);
+
+/* Reads rows [row, row + count), each as it is stored: count * row_bytes bytes. */
 moeq_status mq_view_read_rows(const struct mq_view *view, const struct mq_tensor *tensor,
                               uint64_t row, uint64_t count, void *bytes, moeq_error *err);
 

@@ -92,9 +92,9 @@ static moeq_status refuse_other_formats(const char *path, moeq_error *err)
     static const struct {
         const char *magic, *what;
     } others[] = {
-        {"GGUF", "is a GGUF file; moeq reads Hugging Face folders (safetensors) and moeq files"},
-        {"PK\x03\x04", "is a zip archive, as PyTorch's pickle files are, which can run code when "
-                       "loaded; moeq reads Hugging Face folders (safetensors) and moeq files"},
+        {"PK\x03\x04",
+         "is a zip archive, as PyTorch's pickle files are, which can run code when "
+         "loaded; moeq reads Hugging Face folders (safetensors), moeq and GGUF files"},
         {"{", "is JSON; for a Hugging Face model give its folder"},
     };
     char start[4] = "";
@@ -129,7 +129,7 @@ moeq_status mq_moeq_file_open(const char *path, struct mq_view *view, moeq_error
     }
     MQ_TRY_OUT(mq_config_parse(view->config_json.data, view->config_json.size, config_path,
                                &view->family, &view->hparams, err));
-    MQ_TRY_OUT(mq_view_build(view, &set, err));
+    MQ_TRY_OUT(mq_view_build_from_set(view, &set, err));
 out:
     mq_tensor_set_free(&set);
     return status;

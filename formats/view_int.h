@@ -32,13 +32,34 @@ struct mq_located *mq_tensor_set_find(const struct mq_tensor_set *set, const cha
 /* An empty view with its arena; NULL when out of memory. */
 struct mq_view *mq_view_create(const char *path);
 
-/* Fills view->tensors from the set, by the family's patterns, and moves the set's open files into
- * the view. view->family, hparams, is_moeq and metadata must be set. */
-moeq_status mq_view_build(struct mq_view *view, struct mq_tensor_set *set, moeq_error *err);
+/* Where a view's tensors are stored. `place` is called for each tensor of the family's patterns, in
+ * the order of a moeq file; name, role, layer, expert and shape of *tensor are filled in, and it
+ * fills in the rest: storage, row_bytes, file, offset. A tensor that is not there: see
+ * mq_view_fail_missing. */
+struct mq_view_source {
+    void *user;
+    moeq_status (*place)(void *user, struct mq_view *view, struct mq_tensor *tensor,
+                         moeq_error *err);
+};
 
-/* The same table without files, every tensor stored as `dtype` (F32, F16 or BF16). Fails if there
- * are more tensors or larger ones than any model has, which a config.json of a few bytes could ask
- * for. view->family and hparams must be set. */
+/* Fills view->tensors and the index. view->family and hparams must be set. Fails if there are more
+ * tensors than any model has, which a config.json of a few bytes could ask for. */
+moeq_status mq_view_build(struct mq_view *view, const struct mq_view_source *source,
+                          moeq_error *err);
+
+/* "tensor 'name' is missing: ..." */
+moeq_status mq_view_fail_missing(const struct mq_view *view, const char *name, moeq_error *err);
+
+/* Builds from the set, of which no tensor may be left over, and moves the set's open files into the
+ * view. view->is_moeq and metadata must be set too. */
+moeq_status mq_view_build_from_set(struct mq_view *view, struct mq_tensor_set *set,
+                                   moeq_error *err);
+
+/* Moves an open file into the next row of view->files, which must have room. */
+moeq_status mq_view_adopt_file(struct mq_view *view, struct mq_file *file, uint64_t header_bytes,
+                               uint32_t header_crc32, moeq_error *err);
+
+/* Builds the table without files, every tensor stored as `dtype` (F32, F16 or BF16). */
 moeq_status mq_view_build_from_config(struct mq_view *view, enum mq_dtype dtype, moeq_error *err);
 
 /* The buffer of a side file in a view. */
@@ -46,6 +67,7 @@ struct mq_buffer *mq_view_side(struct mq_view *view, const struct mq_side_file *
 
 moeq_status mq_hf_folder_open(const char *folder, struct mq_view *view, moeq_error *err);
 moeq_status mq_moeq_file_open(const char *path, struct mq_view *view, moeq_error *err);
+moeq_status mq_gguf_open(const char *path, struct mq_view *view, moeq_error *err);
 
 /* Finds `owner/name` in the local Hugging Face cache and writes the snapshot's folder to `folder`.
  */

@@ -79,8 +79,8 @@ typedef struct moeq_job {
     void *progress_user;
 } moeq_job;
 
-/* An opened model: a Hugging Face folder, owner/name in the local Hugging Face cache, or a moeq
- * file. Opening reads headers and small files only. Immutable: threads may share it. */
+/* An opened model: a Hugging Face folder, owner/name in the local Hugging Face cache, a moeq file
+ * or a GGUF file. Opening reads headers and small files only. Immutable: threads may share it. */
 typedef struct moeq_model moeq_model;
 
 moeq_status moeq_model_open(const char *path, moeq_model **model, moeq_error *err);
@@ -94,10 +94,11 @@ moeq_status moeq_tokenize(const moeq_model *model, const char *text, size_t n,
 /* Which level each class of tensors gets. Levels are names such as "q4_k"; NULL: the default. */
 typedef struct moeq_recipe {
     size_t struct_size;
-    const char *level;      /* experts and MLPs; required */
+    const char *level;      /* experts and MLPs; required, unless there is a mix */
     const char *attention;  /* default q8_0 */
     const char *embeddings; /* embeddings and head; default q8_0 */
     const char *effort;     /* "default" or "best" */
+    const char *mix;        /* a named mix such as "mix4" instead of the levels */
 } moeq_recipe;
 
 /* The exact size in bytes of the file that moeq_convert would write. */
@@ -108,6 +109,19 @@ moeq_status moeq_plan_bytes(const moeq_model *model, const moeq_recipe *recipe, 
  * An existing output is an error unless `replace`. */
 moeq_status moeq_convert(const moeq_model *model, const moeq_recipe *recipe, const char *output,
                          bool replace, const moeq_job *job, moeq_error *err);
+
+/* What GGUF files have and moeq files have not. */
+typedef struct moeq_gguf {
+    size_t struct_size;
+    bool unify_up;        /* where GGUF cannot store what is asked for, the next larger level */
+    uint64_t split_bytes; /* begin a new file where one would become larger; 0: one file */
+} moeq_gguf;
+
+/* Writes a GGUF file, or its splits (OUTPUT-00001-of-00003.gguf), as moeq_convert writes a moeq
+ * file. A NULL recipe: blocks and precisions as the model has them; a NULL gguf: all defaults. */
+moeq_status moeq_export_gguf(const moeq_model *model, const moeq_recipe *recipe,
+                             const moeq_gguf *gguf, const char *output, bool replace,
+                             const moeq_job *job, moeq_error *err);
 
 /* Verifies every checksum of a moeq file. *report (a JSON document, freed with moeq_free) lists
  * what is damaged; the status is MOEQ_CORRUPT if anything is. */

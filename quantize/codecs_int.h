@@ -9,10 +9,13 @@
 
 #include "levels.h"
 
+#define MQ_DECLARE_DECODE(codec, isa) \
+    void mq_##codec##_decode_##isa(const uint8_t *blocks, size_t n, float *weights);
+
 #define MQ_DECLARE_CODEC(codec, isa)                                                      \
     void mq_##codec##_encode_##isa(const float *weights, size_t n, enum mq_effort effort, \
                                    uint8_t *blocks);                                      \
-    void mq_##codec##_decode_##isa(const uint8_t *blocks, size_t n, float *weights);
+    MQ_DECLARE_DECODE(codec, isa)
 
 #define MQ_DECLARE_UNPACK(codec, isa)                                                             \
     void mq_##codec##_unpack_##isa(const uint8_t *blocks, size_t n, int8_t *codes, float *scales, \
@@ -21,13 +24,27 @@
 #define MQ_DECLARE_CODECS(isa)   \
     MQ_DECLARE_CODEC(q8_0, isa)  \
     MQ_DECLARE_CODEC(q4_k, isa)  \
+    MQ_DECLARE_CODEC(q6_k, isa)  \
+    MQ_DECLARE_CODEC(q5_k, isa)  \
     MQ_DECLARE_CODEC(q3_k, isa)  \
+    MQ_DECLARE_CODEC(q2_k, isa)  \
     MQ_DECLARE_CODEC(f32, isa)   \
     MQ_DECLARE_CODEC(f16, isa)   \
     MQ_DECLARE_CODEC(bf16, isa)  \
+    MQ_DECLARE_DECODE(q4_0, isa) \
+    MQ_DECLARE_DECODE(q4_1, isa) \
+    MQ_DECLARE_DECODE(q5_0, isa) \
+    MQ_DECLARE_DECODE(q5_1, isa) \
     MQ_DECLARE_UNPACK(q8_0, isa) \
     MQ_DECLARE_UNPACK(q4_k, isa) \
+    MQ_DECLARE_UNPACK(q6_k, isa) \
+    MQ_DECLARE_UNPACK(q5_k, isa) \
     MQ_DECLARE_UNPACK(q3_k, isa) \
+    MQ_DECLARE_UNPACK(q2_k, isa) \
+    MQ_DECLARE_UNPACK(q4_0, isa) \
+    MQ_DECLARE_UNPACK(q4_1, isa) \
+    MQ_DECLARE_UNPACK(q5_0, isa) \
+    MQ_DECLARE_UNPACK(q5_1, isa) \
     size_t mq_not_finite_##isa(const float *weights, size_t n);
 
 MQ_DECLARE_CODECS(generic)

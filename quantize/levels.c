@@ -10,12 +10,13 @@
 #else
 #define VARIANTS(name) {name##_generic, name##_generic, name##_generic}
 #endif
-#define CODEC(codec) .encode = VARIANTS(mq_##codec##_encode), .decode = VARIANTS(mq_##codec##_decode)
+#define DECODE(codec) .decode = VARIANTS(mq_##codec##_decode)
+#define CODEC(codec) .encode = VARIANTS(mq_##codec##_encode), DECODE(codec)
 #define UNPACK(codec) .unpack = VARIANTS(mq_##codec##_unpack)
 /* clang-format on */
 
 /* Rows that the tails of others use. */
-enum { ROW_Q8_0 = 0, ROW_F16 = 4 };
+enum { ROW_Q8_0 = 0, ROW_F16 = 7 };
 
 const struct mq_level mq_levels[] = {
     [ROW_Q8_0] = {.name = "q8_0",
@@ -25,7 +26,33 @@ const struct mq_level mq_levels[] = {
                   .block_bytes = 34,
                   .quantized = true,
                   CODEC(q8_0),
-                  UNPACK(q8_0)},
+                  UNPACK(q8_0),
+                  .group = 32,
+                  .code_min = -128,
+                  .code_max = 127},
+    {.name = "q6_k",
+     .alias = "q6",
+     .description = "6-bit codes, 8-bit scale per 16 weights: 6.5625 bits per weight",
+     .block_weights = 256,
+     .block_bytes = 210,
+     .quantized = true,
+     CODEC(q6_k),
+     UNPACK(q6_k),
+     .group = 16,
+     .code_min = -32,
+     .code_max = 31},
+    {.name = "q5_k",
+     .alias = "q5",
+     .description = "5-bit codes, 6-bit scale and minimum per 32 weights: 5.5 bits per weight",
+     .block_weights = 256,
+     .block_bytes = 176,
+     .quantized = true,
+     CODEC(q5_k),
+     UNPACK(q5_k),
+     .group = 32,
+     .has_mins = true,
+     .code_min = 0,
+     .code_max = 31},
     {.name = "q4_k",
      .alias = "q4",
      .description = "4-bit codes, 6-bit scale and minimum per 32 weights: 4.5 bits per weight",
@@ -34,8 +61,10 @@ const struct mq_level mq_levels[] = {
      .quantized = true,
      CODEC(q4_k),
      UNPACK(q4_k),
+     .group = 32,
      .has_mins = true,
-     .has_nibbles = true},
+     .code_min = 0,
+     .code_max = 15},
     {.name = "q3_k",
      .alias = "q3",
      .description = "3-bit codes, 6-bit scale per 16 weights: 3.4375 bits per weight",
@@ -43,7 +72,22 @@ const struct mq_level mq_levels[] = {
      .block_bytes = 110,
      .quantized = true,
      CODEC(q3_k),
-     UNPACK(q3_k)},
+     UNPACK(q3_k),
+     .group = 32,
+     .code_min = -128,
+     .code_max = 124},
+    {.name = "q2_k",
+     .alias = "q2",
+     .description = "2-bit codes, 4-bit scale and minimum per 16 weights: 2.625 bits per weight",
+     .block_weights = 256,
+     .block_bytes = 84,
+     .quantized = true,
+     CODEC(q2_k),
+     UNPACK(q2_k),
+     .group = 16,
+     .has_mins = true,
+     .code_min = 0,
+     .code_max = 3},
     {.name = "f32",
      .description = "IEEE single precision: 32 bits per weight",
      .block_weights = 1,
@@ -59,6 +103,50 @@ const struct mq_level mq_levels[] = {
      .block_weights = 1,
      .block_bytes = 2,
      CODEC(bf16)},
+    {.name = "q4_0",
+     .description = "4-bit codes, one scale per 32 weights: 4.5 bits per weight; read only",
+     .block_weights = 32,
+     .block_bytes = 18,
+     .quantized = true,
+     DECODE(q4_0),
+     UNPACK(q4_0),
+     .group = 32,
+     .code_min = -8,
+     .code_max = 7},
+    {.name = "q4_1",
+     .description =
+         "4-bit codes, one scale and minimum per 32 weights: 5 bits per weight; read only",
+     .block_weights = 32,
+     .block_bytes = 20,
+     .quantized = true,
+     DECODE(q4_1),
+     UNPACK(q4_1),
+     .group = 32,
+     .has_mins = true,
+     .code_min = 0,
+     .code_max = 15},
+    {.name = "q5_0",
+     .description = "5-bit codes, one scale per 32 weights: 5.5 bits per weight; read only",
+     .block_weights = 32,
+     .block_bytes = 22,
+     .quantized = true,
+     DECODE(q5_0),
+     UNPACK(q5_0),
+     .group = 32,
+     .code_min = -16,
+     .code_max = 15},
+    {.name = "q5_1",
+     .description =
+         "5-bit codes, one scale and minimum per 32 weights: 6 bits per weight; read only",
+     .block_weights = 32,
+     .block_bytes = 24,
+     .quantized = true,
+     DECODE(q5_1),
+     UNPACK(q5_1),
+     .group = 32,
+     .has_mins = true,
+     .code_min = 0,
+     .code_max = 31},
 };
 const size_t mq_levels_count = sizeof mq_levels / sizeof mq_levels[0];
 
@@ -87,6 +175,11 @@ const struct mq_level *mq_level_find(const char *name)
             return level;
     }
     return NULL;
+}
+
+bool mq_level_can_encode(const struct mq_level *level)
+{
+    return level->encode[0] != NULL;
 }
 
 /* How the weights of a row are shared out: `blocks` of the level, then q8_0, then f16. */
@@ -164,6 +257,13 @@ void mq_level_decode_rows(const struct mq_level *level, enum mq_isa isa, const u
     }
 }
 
+/* n scales of 32 weights -> 2 n scales of 16, in place. */
+static void repeat_each(float *scales, size_t n)
+{
+    while (n-- > 0)
+        scales[2 * n] = scales[2 * n + 1] = scales[n];
+}
+
 void mq_level_unpack_rows(const struct mq_level *level, enum mq_isa isa, const uint8_t *bytes,
                           size_t rows, size_t cols, int8_t *codes, float *scales, float *mins,
                           float *tails)
@@ -175,10 +275,14 @@ void mq_level_unpack_rows(const struct mq_level *level, enum mq_isa isa, const u
         for (int i = 0; i < 2; i++) {
             const struct mq_level *part = i ? q8_0 : level;
             part->unpack[isa](bytes, parts[i], codes, scales, mins);
+            if (part->group > level->group) {
+                repeat_each(scales, parts[i] / part->group);
+                repeat_each(mins, parts[i] / part->group);
+            }
             bytes += blocks_bytes(part, parts[i]);
             codes += parts[i];
-            scales += parts[i] / 32;
-            mins += parts[i] / 32;
+            scales += parts[i] / level->group;
+            mins += parts[i] / level->group;
         }
         f16->decode[isa](bytes, s.f16_weights, tails);
         bytes += blocks_bytes(f16, s.f16_weights);

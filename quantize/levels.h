@@ -23,16 +23,19 @@ struct mq_level {
     const char *description; /* one line for --help */
     uint32_t block_weights, block_bytes;
     bool quantized; /* false: f32, f16, bf16, where a block is one weight */
-    /* Encodes or decodes n weights, n a multiple of block_weights, with one kernel variant. */
+    /* Encodes or decodes n weights, n a multiple of block_weights, with one kernel variant. A level
+     * that is read only has no encoder: see mq_level_can_encode. */
     void (*encode[MQ_ISA_COUNT])(const float *weights, size_t n, enum mq_effort effort,
                                  uint8_t *blocks);
     void (*decode[MQ_ISA_COUNT])(const uint8_t *blocks, size_t n, float *weights);
-    /* The same weights as integers: weights[i] = scales[i / 32] * codes[i] - mins[i / 32], exactly;
-     * mins are all 0 unless has_mins; the codes of its blocks (not of a row's tail) are in 0..15 if
-     * has_nibbles. NULL if not quantized. */
+    /* The same weights as integers, exactly: weights[i] = scales[i / group] * codes[i] -
+     * mins[i / group], group 32 or 16; mins are all 0 unless has_mins; the codes of its blocks (not
+     * of a row's tail) are in code_min..code_max. NULL if not quantized. */
     void (*unpack[MQ_ISA_COUNT])(const uint8_t *blocks, size_t n, int8_t *codes, float *scales,
                                  float *mins);
-    bool has_mins, has_nibbles;
+    uint8_t group;
+    bool has_mins;
+    int8_t code_min, code_max;
 };
 
 /* The table; a level's index is stable within one build only. */
@@ -42,6 +45,10 @@ extern const size_t mq_levels_count;
 /* By name or alias, NULL if unknown. The names of unquantized levels are those that
  * mq_tensor.storage has for plain tensors. */
 const struct mq_level *mq_level_find(const char *name);
+
+/* False for a level that is only found in files from elsewhere. Its rows have no tails: they are
+ * multiples of its block. */
+bool mq_level_can_encode(const struct mq_level *level);
 
 /* Bytes of a row of `cols` weights, tail included. */
 uint64_t mq_level_row_bytes(const struct mq_level *level, uint64_t cols);
@@ -58,7 +65,8 @@ void mq_level_decode_rows(const struct mq_level *level, enum mq_isa isa, const u
                           size_t rows, size_t cols, float *weights);
 
 /* Rows of a quantized level as integers: codes [rows][cols - cols % 32], scales and mins
- * [rows][cols / 32], and the last cols % 32 weights as floats [rows][cols % 32]. */
+ * [rows][(cols - cols % 32) / group], and the last cols % 32 weights as floats [rows][cols % 32].
+ */
 void mq_level_unpack_rows(const struct mq_level *level, enum mq_isa isa, const uint8_t *bytes,
                           size_t rows, size_t cols, int8_t *codes, float *scales, float *mins,
                           float *tails);

@@ -1,5 +1,5 @@
 /* plan.c: every byte count and place of the output. */
-#include "plan.h"
+#include "plan_int.h"
 
 #include "buffer.h"
 #include "checked.h"
@@ -12,16 +12,44 @@
 #include <string.h>
 #include <zlib.h>
 
-static moeq_status plan_entries(struct mq_plan *plan, const struct mq_policy *policy,
-                                moeq_error *err)
+struct mq_plan *mq_plan_new(const struct mq_view *view, const struct mq_policy *policy)
+{
+    struct mq_plan *plan = calloc(1, sizeof *plan);
+    if (!plan)
+        return NULL;
+    plan->view = view;
+    plan->effort = policy->effort;
+    plan->arena = mq_arena_create();
+    if (!plan->arena) {
+        mq_plan_free(plan);
+        return NULL;
+    }
+    return plan;
+}
+
+void mq_plan_warn(struct mq_plan *plan, const char *sentence)
+{
+    if (sentence && plan->warnings_count < sizeof plan->warnings / sizeof *plan->warnings)
+        plan->warnings[plan->warnings_count++] = sentence;
+}
+
+moeq_status mq_plan_levels(struct mq_plan *plan, const struct mq_policy *policy,
+                           const struct mq_level ***levels, moeq_error *err)
+{
+    *levels = mq_arena_alloc(plan->arena, plan->view->tensors_count, sizeof **levels);
+    if (!*levels)
+        return mq_fail_memory(err, "planning");
+    return mq_policy_apply(policy, plan->view, *levels, err);
+}
+
+moeq_status mq_plan_entries(struct mq_plan *plan, const struct mq_level *const *levels,
+                            moeq_error *err)
 {
     const struct mq_view *view = plan->view;
     const size_t n = view->tensors_count;
-    const struct mq_level **levels = mq_arena_alloc(plan->arena, n, sizeof *levels);
     plan->entries = mq_arena_alloc(plan->arena, n, sizeof *plan->entries);
-    if (!levels || !plan->entries)
+    if (!plan->entries)
         return mq_fail_memory(err, "planning");
-    MQ_TRY(mq_policy_apply(policy, view, levels, err));
     for (size_t i = 0; i < n; i++) {
         const struct mq_tensor *t = &view->tensors[i];
         struct mq_plan_entry *e = &plan->entries[i];
@@ -42,10 +70,22 @@ static moeq_status plan_entries(struct mq_plan *plan, const struct mq_policy *po
     return MOEQ_OK;
 }
 
-static moeq_status plan_sides(struct mq_plan *plan, moeq_error *err)
+/* A side file as it will stand in the output: a zlib stream. */
+struct side {
+    const struct mq_side_file *side;
+    unsigned char *bytes;
+    uint64_t size_bytes;
+};
+
+struct sides {
+    struct side *list;
+    size_t count;
+};
+
+static moeq_status plan_sides(struct mq_plan *plan, struct sides *sides, moeq_error *err)
 {
-    plan->sides = mq_arena_alloc(plan->arena, mq_side_files_count, sizeof *plan->sides);
-    if (!plan->sides)
+    sides->list = mq_arena_alloc(plan->arena, mq_side_files_count, sizeof *sides->list);
+    if (!sides->list)
         return mq_fail_memory(err, "planning");
     for (size_t i = 0; i < mq_side_files_count; i++) {
         const struct mq_side_file *side = &mq_side_files[i];
@@ -57,8 +97,8 @@ static moeq_status plan_sides(struct mq_plan *plan, moeq_error *err)
         unsigned char *bytes = mq_arena_alloc(plan->arena, size, 1);
         if (!bytes || compress2(bytes, &size, (const Bytef *)text->data, text->size, 9) != Z_OK)
             return mq_fail_memory(err, "compressing a side file");
-        plan->sides[plan->sides_count++] =
-            (struct mq_plan_side){.side = side, .bytes = bytes, .size_bytes = size};
+        sides->list[sides->count++] =
+            (struct side){.side = side, .bytes = bytes, .size_bytes = size};
     }
     return MOEQ_OK;
 }
@@ -80,6 +120,8 @@ static moeq_status make_metadata(const struct mq_plan *plan, const struct mq_pol
     for (int class = 0; class < MQ_CLASS_COUNT; class ++)
         mq_buffer_printf(&recipe, "%s=%s; ", mq_role_class_name((enum mq_role_class) class),
                          policy->levels[class] ? policy->levels[class]->name : "source");
+    if (policy->recipe)
+        mq_buffer_printf(&recipe, "recipe=%s; ", policy->recipe->name);
     for (size_t i = 0; i < policy->overrides_count; i++)
         mq_buffer_printf(&recipe, "%s=%s; ", policy->overrides[i].pattern,
                          policy->overrides[i].level->name);
@@ -133,10 +175,27 @@ static bool begins_group(const struct mq_plan *plan, size_t i)
                (mq_role_class(before->role) == MQ_CLASS_EXPERTS);
 }
 
-static moeq_status plan_layout(struct mq_plan *plan, const struct mq_policy *policy,
-                               moeq_error *err)
+/* What stands at an item of the layout: an entry, a side file, padding. */
+static void place_item(struct mq_plan *plan, const struct sides *sides, size_t i)
 {
-    const size_t n = plan->view->tensors_count, count = n + plan->sides_count;
+    const struct mq_layout_item *item = &plan->layout.items[i];
+    const size_t n = plan->view->tensors_count, k = (size_t)item->source;
+    if (item->source >= 0 && k < n) {
+        plan->entries[k].offset = item->offset;
+        plan->entries[k].item = i;
+    } else if (item->source >= -1) {
+        plan->pieces[plan->pieces_count++] =
+            (struct mq_plan_piece){.bytes = item->source < 0 ? NULL : sides->list[k - n].bytes,
+                                   .size_bytes = item->size_bytes,
+                                   .offset = item->offset,
+                                   .item = i};
+    }
+}
+
+static moeq_status plan_layout(struct mq_plan *plan, const struct mq_policy *policy,
+                               const struct sides *sides, moeq_error *err)
+{
+    const size_t n = plan->view->tensors_count, count = n + sides->count;
     struct mq_layout_item *items = mq_arena_alloc(plan->arena, count, sizeof *items);
     const char **metadata = NULL;
     if (!items)
@@ -157,48 +216,43 @@ static moeq_status plan_layout(struct mq_plan *plan, const struct mq_policy *pol
             items[i].shape[1] = e->tensor->cols;
         }
     }
-    for (size_t i = 0; i < plan->sides_count; i++)
-        items[n + i] = (struct mq_layout_item){.name = plan->sides[i].side->tensor_name,
+    for (size_t i = 0; i < sides->count; i++)
+        items[n + i] = (struct mq_layout_item){.name = sides->list[i].side->tensor_name,
                                                .dtype = MQ_U8,
                                                .dims = 1,
-                                               .shape = {plan->sides[i].size_bytes},
+                                               .shape = {sides->list[i].size_bytes},
                                                .aligned = i == 0};
     MQ_TRY(make_metadata(plan, policy, &metadata, err));
-    MQ_TRY(mq_layout_build(items, count, metadata, plan->arena, &plan->layout, err));
-    for (size_t i = 0; i < plan->layout.count; i++) {
-        const struct mq_layout_item *item = &plan->layout.items[i];
-        if (item->source < 0)
-            continue;
-        const size_t k = (size_t)item->source;
-        if (k < n) {
-            plan->entries[k].offset = item->offset;
-            plan->entries[k].item = i;
-        } else {
-            plan->sides[k - n].offset = item->offset;
-            plan->sides[k - n].item = i;
-        }
-    }
+    struct mq_layout *layout = &plan->layout;
+    MQ_TRY(mq_layout_build(items, count, metadata, plan->arena, layout, err));
+    plan->files = mq_arena_alloc(plan->arena, 1, sizeof *plan->files);
+    plan->pieces = mq_arena_alloc(plan->arena, layout->count, sizeof *plan->pieces);
+    if (!plan->files || !plan->pieces)
+        return mq_fail_memory(err, "planning");
+    plan->files[0] =
+        (struct mq_plan_file){"", layout->header, layout->header_bytes, layout->file_bytes};
+    plan->files_count = 1;
+    plan->output_bytes = layout->file_bytes;
+    plan->items_count = layout->count;
+    for (size_t i = 0; i < layout->count; i++)
+        place_item(plan, sides, i);
     return MOEQ_OK;
 }
 
 moeq_status mq_plan_create(const struct mq_view *view, const struct mq_policy *policy,
                            struct mq_plan **out, moeq_error *err)
 {
+    const struct mq_level **levels;
+    struct sides sides = {0};
+    moeq_status status = MOEQ_OK;
     *out = NULL;
-    struct mq_plan *plan = calloc(1, sizeof *plan);
+    struct mq_plan *plan = mq_plan_new(view, policy);
     if (!plan)
         return mq_fail_memory(err, "planning");
-    moeq_status status = MOEQ_OK;
-    plan->view = view;
-    plan->effort = policy->effort;
-    plan->arena = mq_arena_create();
-    if (!plan->arena) {
-        status = mq_fail_memory(err, "planning");
-        goto out;
-    }
-    MQ_TRY_OUT(plan_entries(plan, policy, err));
-    MQ_TRY_OUT(plan_sides(plan, err));
-    MQ_TRY_OUT(plan_layout(plan, policy, err));
+    MQ_TRY_OUT(mq_plan_levels(plan, policy, &levels, err));
+    MQ_TRY_OUT(mq_plan_entries(plan, levels, err));
+    MQ_TRY_OUT(plan_sides(plan, &sides, err));
+    MQ_TRY_OUT(plan_layout(plan, policy, &sides, err));
     *out = plan;
     return MOEQ_OK;
 out:

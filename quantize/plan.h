@@ -1,4 +1,5 @@
-/* plan.h: a view and a policy become every byte count and place of the output, before any work. */
+/* plan.h: a view and a policy become every byte count and place of the output, before any work.
+ * plan.c for moeq files, plan_gguf.c for GGUF files. */
 #ifndef MQ_PLAN_H
 #define MQ_PLAN_H
 
@@ -9,16 +10,25 @@ struct mq_plan_entry {
     const struct mq_tensor *tensor;
     const struct mq_level *source, *level;
     uint64_t row_bytes, size_bytes; /* in the output */
-    uint64_t offset;                /* in the output file */
-    size_t item;                    /* index into layout.items */
+    uint64_t offset;                /* of the first row, in the output file */
+    uint32_t file;                  /* index into plan.files */
+    uint32_t interleaved_heads;     /* rows are written in that order: see struct mq_tensor */
+    size_t item;                    /* of the journal; below plan.items_count */
 };
 
-/* A side file as it will stand in the output: a zlib stream. */
-struct mq_plan_side {
-    const struct mq_side_file *side;
-    unsigned char *bytes;
+/* One file of the output. */
+struct mq_plan_file {
+    const char *name_part; /* put before the name's extension: "", or "-00001-of-00003" */
+    const char *header;    /* its first bytes */
+    uint64_t header_bytes, file_bytes;
+};
+
+/* What is written beside headers and tensors' rows: side files, padding, small computed tensors. */
+struct mq_plan_piece {
+    const void *bytes; /* NULL: zeros */
     uint64_t size_bytes, offset;
-    size_t item;
+    uint32_t file;
+    size_t item; /* SIZE_MAX: none */
 };
 
 struct mq_plan_total {
@@ -29,9 +39,15 @@ struct mq_plan {
     const struct mq_view *view;
     enum mq_effort effort;
     struct mq_plan_entry *entries; /* one a tensor of the view, in its order */
-    struct mq_plan_side *sides;
-    size_t sides_count;
-    struct mq_layout layout;
+    struct mq_plan_file *files;
+    size_t files_count;
+    struct mq_plan_piece *pieces;
+    size_t pieces_count, items_count;
+    uint64_t output_bytes;   /* of all files */
+    struct mq_layout layout; /* of a moeq file, which ends with its checksums; otherwise count 0 */
+    /* Sentences on what the output cannot say; the arena's. */
+    const char *warnings[4];
+    size_t warnings_count;
     struct mq_plan_total by_class[MQ_CLASS_COUNT],
         total; /* weights only: no header, padding, sides */
     struct mq_arena *arena;
@@ -46,5 +62,21 @@ static inline double mq_bits_per_weight(const struct mq_plan_total *t)
 moeq_status mq_plan_create(const struct mq_view *view, const struct mq_policy *policy,
                            struct mq_plan **plan, moeq_error *err);
 void mq_plan_free(struct mq_plan *plan); /* NULL is fine */
+
+struct mq_gguf_options {
+    /* Where GGUF cannot store what the policy says, use the next larger level that it can. */
+    bool unify_up;
+    uint64_t split_bytes; /* largest file, as far as single tensors allow; 0: one file */
+};
+
+/*
+ * The same for GGUF files. Blocks are the same bytes as in a moeq file. What is the format's own:
+ * the experts of one matrix are one tensor, hence of one level; rows are whole blocks, without
+ * tails; routers and norms are f32. A policy that asks for something else is an error that names
+ * the tensor, unless unify_up. So is a family or a tokenizer that GGUF has no name for.
+ */
+moeq_status mq_plan_create_gguf(const struct mq_view *view, const struct mq_policy *policy,
+                                const struct mq_gguf_options *options, struct mq_plan **plan,
+                                moeq_error *err);
 
 #endif

@@ -17,6 +17,15 @@ struct mq_policy mq_policy_default(const struct mq_level *level)
     return policy;
 }
 
+struct mq_policy mq_policy_of_recipe(const struct mq_recipe *recipe)
+{
+    struct mq_policy policy = {.recipe = recipe};
+    policy.levels[MQ_CLASS_EXPERTS] = mq_level_find(recipe->experts);
+    policy.levels[MQ_CLASS_ATTENTION] = mq_level_find(recipe->attention);
+    policy.levels[MQ_CLASS_EMBEDDINGS] = mq_level_find(recipe->embeddings);
+    return policy;
+}
+
 /* Routers decide where tokens go and norms scale every channel; both are too small for their bytes
  * to matter, so they may be widened but never narrowed. */
 static moeq_status check_kept(const struct mq_view *view, const struct mq_tensor *t,
@@ -32,6 +41,17 @@ static moeq_status check_kept(const struct mq_view *view, const struct mq_tensor
                    view->path, t->name, mq_role_name(t->role), source->name, level->name);
 }
 
+/* A tensor may stay at a level that is read only, but none is brought to it. */
+static moeq_status check_can_encode(const struct mq_view *view, const struct mq_tensor *t,
+                                    const struct mq_level *level, moeq_error *err)
+{
+    if (mq_level_can_encode(level) || strcmp(level->name, t->storage) == 0)
+        return MOEQ_OK;
+    return mq_fail(err, MOEQ_INVALID_ARGUMENT,
+                   "%s: tensor '%s' cannot be stored at level '%s', which is read only", view->path,
+                   t->name, level->name);
+}
+
 moeq_status mq_policy_apply(const struct mq_policy *policy, const struct mq_view *view,
                             const struct mq_level **levels, moeq_error *err)
 {
@@ -39,8 +59,10 @@ moeq_status mq_policy_apply(const struct mq_policy *policy, const struct mq_view
         const struct mq_tensor *t = &view->tensors[i];
         MQ_TRY(mq_tensor_level(view, t, &levels[i], err));
         const struct mq_level *wanted = policy->levels[mq_role_class(t->role)];
+        const char *refined =
+            policy->recipe ? mq_recipe_level(policy->recipe, t, view->hparams.layers) : NULL;
         if (wanted)
-            levels[i] = wanted;
+            levels[i] = refined ? mq_level_find(refined) : wanted;
     }
     for (size_t k = 0; k < policy->overrides_count; k++) {
         const struct mq_policy_override *o = &policy->overrides[k];
@@ -60,6 +82,8 @@ moeq_status mq_policy_apply(const struct mq_policy *policy, const struct mq_view
                            "no tensor of %s matches the pattern '%s' (names are like '%s')",
                            view->path, o->pattern, view->tensors[view->tensors_count / 2].name);
     }
+    for (size_t i = 0; i < view->tensors_count; i++)
+        MQ_TRY(check_can_encode(view, &view->tensors[i], levels[i], err));
     return MOEQ_OK;
 }
 
@@ -71,6 +95,10 @@ moeq_status mq_tensor_level(const struct mq_view *view, const struct mq_tensor *
     if (!*level || strcmp((*level)->name, t->storage) != 0)
         return mq_fail_tensor(err, MOEQ_UNSUPPORTED, path, t->name, t->offset,
                               "is stored at the unknown level \"%.40s\"", t->storage);
+    if (!mq_level_can_encode(*level) && t->cols % (*level)->block_weights != 0)
+        return mq_fail_tensor(err, MOEQ_MALFORMED, path, t->name, t->offset,
+                              "a row at %s has a multiple of %" PRIu32 " weights, not %" PRIu64,
+                              t->storage, (*level)->block_weights, t->cols);
     const uint64_t expected = mq_level_row_bytes(*level, t->cols);
     if (t->row_bytes != expected)
         return mq_fail_tensor(err, MOEQ_MALFORMED, path, t->name, t->offset,

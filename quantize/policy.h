@@ -4,6 +4,7 @@
 
 #include "levels.h"
 #include "model_view.h"
+#include "recipes.h"
 
 struct mq_policy_override {
     const char *pattern; /* shell pattern on the whole tensor name: * ? [...] */
@@ -11,8 +12,10 @@ struct mq_policy_override {
 };
 
 struct mq_policy {
-    const struct mq_level *levels[MQ_CLASS_COUNT]; /* of MQ_CLASS_KEEP: NULL, as in the source */
-    const struct mq_policy_override *overrides;    /* later ones win */
+    const struct mq_level
+        *levels[MQ_CLASS_COUNT];                /* NULL, as for MQ_CLASS_KEEP: as in the source */
+    const struct mq_recipe *recipe;             /* its rules refine the levels; NULL: none */
+    const struct mq_policy_override *overrides; /* later ones win */
     size_t overrides_count;
     enum mq_effort effort;
 };
@@ -20,6 +23,9 @@ struct mq_policy {
 /* The default policy for --level L: experts and MLP L; attention, embeddings and head q8_0, unless
  * L is unquantized, which then holds for all of them. */
 struct mq_policy mq_policy_default(const struct mq_level *level);
+
+/* The levels that a recipe asks for. */
+struct mq_policy mq_policy_of_recipe(const struct mq_recipe *recipe);
 
 /*
  * The level of every tensor of the view, in levels[tensors_count]. Fails if an override matches no

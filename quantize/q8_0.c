@@ -79,8 +79,8 @@ static void encode_lanes(const float *weights, const struct search *search, uint
                          size_t count)
 {
     v16 x[BLOCK_WEIGHTS];
-    mq_load_lanes(weights, BLOCK_WEIGHTS, x);
-    mq_load_lanes(weights + 16, BLOCK_WEIGHTS, x + 16);
+    mq_load_lanes(weights, BLOCK_WEIGHTS, 26, x);
+    mq_load_lanes(weights + 16, BLOCK_WEIGHTS, 26, x + 16);
 
     const v16 scale = search_scale(x, search), inverse = v_inverse_or_zero(scale);
     uint8_t by_weight[2][256], by_block[2][256], scales[32];

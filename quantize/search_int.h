@@ -14,25 +14,25 @@
 #define MQ_F16_MAX 65504.0f
 #define MQ_F16_MIN 0x1p-24f
 
-/*
- * No block of any codec reaches 2^26 (the largest is 63 * 15 * 65504 for Q4_K), so that clamping
- * the weights to it loses nothing, and the searches' sums of products stay far below FLT_MAX:
- * (sum of 32 products of a weight and a 4-bit code)^2 * 2^18 < 2^90.
- */
-#define MQ_WEIGHT_MAX 0x1p26f
-
 /* Weights below this are 0 in every codec; their inverses could overflow. */
 #define MQ_WEIGHT_MIN 1e-30f
 
 /* The share of the least-squares shrinkage that the stored scale makes good (see mq_unbias). */
 #define MQ_UNBIAS 0.75f
 
-/* Transposes 16 rows of 16 weights (rows `stride` apart), clamped to what blocks can hold. */
-MQ_INLINE void mq_load_lanes(const float *weights, size_t stride, v16 x[16])
+/*
+ * Transposes 16 rows of 16 weights (rows `stride` apart), clamped to 2^max_exponent, which no block
+ * of the codec reaches (26 for Q4_K: 63 * 15 * 65504 < 2^26), so that nothing is lost. The
+ * searches' sums of products stay far below FLT_MAX then; the largest is a square of Q5_K's
+ * determinants: (32 * sum of 32 products of a weight and a 5-bit code)^2 * 2^20 < 2^(2 (5 + 5 + 27
+ * + 5) + 20).
+ */
+MQ_INLINE void mq_load_lanes(const float *weights, size_t stride, int max_exponent, v16 x[16])
 {
+    const float max = (float)(1 << max_exponent);
     v_transpose(weights, stride, x);
     for (int i = 0; i < 16; i++)
-        x[i] = v_clamp(x[i], -MQ_WEIGHT_MAX, MQ_WEIGHT_MAX);
+        x[i] = v_clamp(x[i], -max, max);
 }
 
 /* round(x * inverse) clamped to integers lo..hi */

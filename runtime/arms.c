@@ -69,6 +69,10 @@ static moeq_status check_tensor(const struct mq_arm *arm, enum mq_role role, int
     if (level && !is_level(level))
         return mq_fail_tensor(err, MOEQ_INVALID_ARGUMENT, path, t->name, t->offset,
                               "arm '%s' asks for a level that is not in the table", arm->name);
+    if (level && !mq_level_can_encode(level))
+        return mq_fail_tensor(err, MOEQ_INVALID_ARGUMENT, path, t->name, t->offset,
+                              "arm '%s' asks for level '%s', which is read only", arm->name,
+                              level->name);
     return MOEQ_OK;
 }
 
@@ -134,9 +138,17 @@ static bool same_rope(const struct mq_rope *a, const struct mq_rope *b)
                                          a->original_max_positions == b->original_max_positions);
 }
 
+/* The sliding window as far as it acts within windows of so many tokens (0: of any length). Formats
+ * that cannot say it are compared with those that can. */
+static uint32_t acting_window(const struct mq_hparams *hp, size_t window_tokens)
+{
+    return window_tokens && hp->sliding_window >= window_tokens ? 0 : hp->sliding_window;
+}
+
 /* The first hyper-parameter in which two arms differ, NULL if there is none. Only those that
  * change the maths count. */
-static const char *difference(const struct mq_hparams *a, const struct mq_hparams *b)
+static const char *difference(const struct mq_hparams *a, const struct mq_hparams *b,
+                              size_t window_tokens)
 {
 #define DIFFERS(field)        \
     if (a->field != b->field) \
@@ -150,21 +162,24 @@ static const char *difference(const struct mq_hparams *a, const struct mq_hparam
     DIFFERS(ffn);
     DIFFERS(experts);
     DIFFERS(top_k);
-    DIFFERS(sliding_window);
     DIFFERS(rms_eps);
     DIFFERS(tied_head);
 #undef DIFFERS
+    if (acting_window(a, window_tokens) != acting_window(b, window_tokens))
+        return "sliding_window";
     return same_rope(&a->rope, &b->rope) ? NULL : "rope";
 }
 
-moeq_status mq_arms_check(const struct mq_arm *arms, size_t count, moeq_error *err)
+moeq_status mq_arms_check(const struct mq_arm *arms, size_t count, size_t window_tokens,
+                          moeq_error *err)
 {
     if (count == 0)
         return mq_fail(err, MOEQ_INVALID_ARGUMENT, "there is nothing to evaluate");
     bool any_runs = false;
     for (size_t a = 0; a < count; a++) {
         any_runs |= !arms[a].recording;
-        const char *which = difference(&arms[0].view->hparams, &arms[a].view->hparams);
+        const char *which =
+            difference(&arms[0].view->hparams, &arms[a].view->hparams, window_tokens);
         if (which)
             return mq_fail(err, MOEQ_INVALID_ARGUMENT,
                            "%s and %s are different architectures: '%s' differs",

@@ -102,7 +102,7 @@ moeq_status mq_evaluate(const struct mq_context *context, const struct mq_arm *a
                         size_t arms_count, const struct mq_windows *windows,
                         const struct mq_observer *observer, moeq_error *err)
 {
-    MQ_TRY(mq_arms_check(arms, arms_count, err));
+    MQ_TRY(mq_arms_check(arms, arms_count, windows->length, err));
     const struct mq_hparams *hp = &arms[0].view->hparams;
     MQ_TRY(check_windows(windows, hp->vocab, err));
     if (windows->count == 0)

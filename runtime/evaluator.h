@@ -112,8 +112,10 @@ struct mq_evaluation_memory mq_evaluation_memory(const struct mq_context *contex
 
 /* Checks everything that the evaluator relies on: sane hyper-parameters that all arms share, every
  * tensor there with its shape and a known level, routes_from. mq_evaluate does so itself; this is
- * for finding out earlier. */
-moeq_status mq_arms_check(const struct mq_arm *arms, size_t count, moeq_error *err);
+ * for finding out earlier. window_tokens: the length of the windows to come, beyond which sliding
+ * windows may differ; 0: not known. */
+moeq_status mq_arms_check(const struct mq_arm *arms, size_t count, size_t window_tokens,
+                          moeq_error *err);
 
 /* Runs all windows through all arms. Fails on an id outside the vocabulary, a level that the codecs
  * do not know, weights that are not finite (naming tensor and row), states that are not (naming

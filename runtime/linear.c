@@ -71,7 +71,7 @@ struct layout {
 static struct int8_layout lay_out_int8(uint64_t n, uint64_t rows, uint64_t *at)
 {
     struct int8_layout l;
-    const uint64_t scales = mq_round_up(n / MQ_INT8_BLOCK * sizeof(float), 64);
+    const uint64_t scales = mq_round_up(n / (MQ_INT8_BLOCK / 2) * sizeof(float), 64);
     l.codes = *at;
     l.scales = l.codes + mq_round_up(n, 64);
     l.mins = l.scales + scales;
@@ -283,7 +283,8 @@ static uint64_t int8_stride(uint64_t cols)
 
 uint64_t mq_linear_int8_bytes(uint64_t cols)
 {
-    return int8_stride(cols) + mq_round_up(cols / MQ_INT8_BLOCK * sizeof(struct mq_int8_block), 64);
+    const uint64_t block = sizeof(struct mq_int8_block) + sizeof(struct mq_int8_halves);
+    return int8_stride(cols) + mq_round_up(cols / MQ_INT8_BLOCK * block, 64);
 }
 
 /* Where quantize_tokens leaves an arm's tokens, from token `first` on. */
@@ -291,10 +292,12 @@ static struct mq_int8_tokens int8_tokens(const struct job *job, const struct mq_
                                          size_t first)
 {
     const size_t stride = int8_stride(job->cols), blocks = job->cols / MQ_INT8_BLOCK;
-    const char *after = (const char *)arm->int8 + arm->tokens * stride;
+    const void *all_blocks = (const char *)arm->int8 + arm->tokens * stride;
+    const void *all_halves = (const struct mq_int8_block *)all_blocks + arm->tokens * blocks;
     return (struct mq_int8_tokens){
         .codes = (const int8_t *)arm->int8 + first * stride,
-        .blocks = (const struct mq_int8_block *)(const void *)after + first * blocks,
+        .blocks = (const struct mq_int8_block *)all_blocks + first * blocks,
+        .halves = (const struct mq_int8_halves *)all_halves + first * blocks,
         .codes_stride = stride,
         .blocks_stride = blocks,
     };
@@ -306,9 +309,10 @@ static void quantize_tokens(const struct job *job, const struct mq_linear_arm *a
     const size_t k = job->cols - job->cols % MQ_INT8_BLOCK;
 #pragma omp parallel for num_threads((int)job->linear->context->threads) schedule(static)
     for (int64_t i = 0; i < (int64_t)arm->tokens; i++)
-        job->linear->int8->quantize(arm->x + (size_t)i * arm->ldx, k,
-                                    (int8_t *)t.codes + (size_t)i * t.codes_stride,
-                                    (struct mq_int8_block *)t.blocks + (size_t)i * t.blocks_stride);
+        job->linear->int8->quantize(
+            arm->x + (size_t)i * arm->ldx, k, (int8_t *)t.codes + (size_t)i * t.codes_stride,
+            (struct mq_int8_block *)t.blocks + (size_t)i * t.blocks_stride,
+            (struct mq_int8_halves *)t.halves + (size_t)i * t.blocks_stride);
 }
 
 /* Products of m tokens with integers: first the columns beyond the last block of 32, as floats. */
@@ -319,11 +323,14 @@ static void product_int8(const struct job *job, const struct mq_linear_arm *arm,
     const struct mq_level *level = arm->weights.level ? arm->weights.level : arm->weights.storage;
     const size_t tail = job->cols % MQ_INT8_BLOCK, k = job->cols - tail;
     const struct mq_int8_tokens tokens = int8_tokens(job, arm, first);
+    const bool has_tail_blocks = job->cols % level->block_weights >= MQ_INT8_BLOCK; /* of q8_0 */
     const struct mq_int8_panels panels = {
         .codes = w->codes,
         .scales = w->scales,
         .mins = level->has_mins ? w->mins : NULL,
-        .nibbles = level->has_nibbles && job->cols % level->block_weights == 0,
+        .group = level->group,
+        .code_min = has_tail_blocks ? INT8_MIN : level->code_min,
+        .code_max = has_tail_blocks ? INT8_MAX : level->code_max,
     };
     if (tail)
         job->linear->kernels->multiply(arm->x + first * arm->ldx + k, arm->ldx, m, w->tails,
@@ -413,21 +420,22 @@ static moeq_status pack_int8(const struct job *job, const struct mq_weights *wei
     const enum mq_isa isa = linear->context->isa;
     const struct mq_level *level = weights->level ? weights->level : weights->storage;
     const char *what = weights->level ? level->name : "as stored";
-    const size_t tail = job->cols % MQ_INT8_BLOCK, k = job->cols - tail, blocks = k / MQ_INT8_BLOCK;
+    const size_t tail = job->cols % MQ_INT8_BLOCK, k = job->cols - tail, groups = k / level->group;
     const struct int8_rows *rows = &scratch->unpacked, *packed = &scratch->integers;
     mq_level_unpack_rows(level, isa, bytes, count, job->cols, rows->codes, rows->scales, rows->mins,
                          rows->tails);
-    MQ_TRY(check_values(weights, isa, row + p, count, rows->scales, blocks, 32, what, err));
-    MQ_TRY(check_values(weights, isa, row + p, count, rows->mins, blocks, 32, what, err));
+    MQ_TRY(
+        check_values(weights, isa, row + p, count, rows->scales, groups, level->group, what, err));
+    MQ_TRY(check_values(weights, isa, row + p, count, rows->mins, groups, level->group, what, err));
     MQ_TRY(check_values(weights, isa, row + p, count, rows->tails, tail, 1, what, err));
     /* Four codes are as wide as a float, and packing only moves floats. */
     int8_t *codes = packed->codes + p * k;
     linear->kernels->pack((const float *)(const void *)rows->codes, k / 4, count, k / 4,
                           (float *)(void *)codes);
     linear->int8->finish_pack(codes, MQ_PANEL * k);
-    linear->kernels->pack(rows->scales, blocks, count, blocks, packed->scales + p * blocks);
+    linear->kernels->pack(rows->scales, groups, count, groups, packed->scales + p * groups);
     if (level->has_mins)
-        linear->kernels->pack(rows->mins, blocks, count, blocks, packed->mins + p * blocks);
+        linear->kernels->pack(rows->mins, groups, count, groups, packed->mins + p * groups);
     linear->kernels->pack(rows->tails, tail, count, tail, packed->tails + p * tail);
     return MOEQ_OK;
 }

@@ -114,9 +114,9 @@ moeq_status mq_tokenize_file(const struct mq_view *view, const char *text_path, 
     *bos = -1;
     if (!view->tokenizer_json.size)
         return mq_fail(err, MOEQ_NOT_FOUND,
-                       "%s: has no tokenizer.json, so a text cannot be tokenized; give token ids "
-                       "(--ids) instead",
-                       view->path);
+                       "%s: %s, so a text cannot be tokenized; give token ids (--ids) instead",
+                       view->path,
+                       view->tokenizer_problem ? view->tokenizer_problem : "has no tokenizer.json");
     struct mq_tokenizer *tokenizer = NULL;
     struct mq_buffer bytes = {0};
     moeq_status status;

@@ -321,6 +321,8 @@ static cJSON *recipe(struct builder *b, const struct mq_policy *policy)
         append(b, overrides, override);
     }
     put(b, o, "overrides", overrides);
+    if (policy->recipe)
+        put_text(b, o, "recipe", policy->recipe->name);
     put_text(b, o, "effort", mq_effort_name(policy->effort));
     return o;
 }

@@ -2,23 +2,11 @@
 #include "verify.h"
 
 #include "error.h"
+#include "token_check.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* A tokenizer that differs in one byte may cut texts otherwise: then nothing can be compared. */
-static moeq_status check_tokenizer(const struct mq_view *view, const char *against, bool has_base,
-                                   uint32_t base, moeq_error *err)
-{
-    uint32_t mine;
-    if (!mq_tokenizer_fingerprint(view, &mine) || !has_base || mine == base)
-        return MOEQ_OK;
-    return mq_fail(err, MOEQ_INVALID_ARGUMENT,
-                   "%s has another tokenizer than %s (CRC-32 of tokenizer.json %08" PRIx32
-                   ", expected %08" PRIx32 "): their tokens cannot be compared",
-                   view->path, against, mine, base);
-}
 
 /* Opens the baseline and says what stands for it. */
 static moeq_status open_baseline(const struct mq_context *context,
@@ -253,14 +241,14 @@ static moeq_status fill_rows(struct mq_verify_result *result, enum mq_compute ba
 static moeq_status check_models(const struct arms *a, const struct mq_verify_options *options,
                                 const struct mq_reference *reference, moeq_error *err)
 {
-    uint32_t crc;
-    const bool has_tokenizer =
-        reference ? reference->has_tokenizer : mq_tokenizer_fingerprint(a->arm[0].view, &crc);
-    if (reference)
-        crc = reference->tokenizer_crc32;
-    MQ_TRY(mq_arms_check(a->arm, 1 + a->models_count, err));
+    const struct mq_protocol_options *p = &options->protocol;
+    const size_t window = reference    ? reference->text.windows.length
+                          : p->context ? p->context
+                                       : mq_protocol_default_context(p->protocol);
+    MQ_TRY(mq_arms_check(a->arm, 1 + a->models_count, window, err));
     for (size_t i = 0; i < a->models_count; i++)
-        MQ_TRY(check_tokenizer(a->arm[1 + i].view, options->against, has_tokenizer, crc, err));
+        MQ_TRY(mq_token_check(a->arm[1 + i].view, a->arm[0].view, reference, options->against,
+                              options->text_path, p->max_tokens, err));
     return MOEQ_OK;
 }
 

@@ -7,8 +7,8 @@ extern const struct mq_family mq_family_mixtral, mq_family_mistral, mq_family_ll
 
 const struct mq_family *const mq_families[] = {
     &mq_family_mixtral,
-    &mq_family_mistral,
     &mq_family_llama,
+    &mq_family_mistral,
 };
 const size_t mq_families_count = sizeof mq_families / sizeof *mq_families;
 

@@ -27,4 +27,6 @@ const struct mq_family mq_family_llama = {
     .patterns = patterns,
     .aliases = mq_no_aliases,
     .ignored_suffixes = mq_ignored_rotary,
+    .gguf_architecture = "llama",
+    .gguf_interleaved_rope = true,
 };

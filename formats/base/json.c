@@ -175,6 +175,20 @@ moeq_status mq_json_parse(const char *text, size_t n, const struct mq_json_limit
     return MOEQ_OK;
 }
 
+moeq_status mq_json_refuse_nul(const char *text, size_t n, const char *path, moeq_error *err)
+{
+    for (const char *at = text; n && (at = memchr(at, '\\', n - (size_t)(at - text))); at += 2) {
+        const size_t left = n - (size_t)(at - text);
+        if (left >= 6 && memcmp(at, "\\u0000", 6) == 0)
+            return mq_fail_file(err, MOEQ_UNSUPPORTED, path,
+                                "JSON at byte %zu: the character U+0000 in a text",
+                                (size_t)(at - text));
+        if (left < 2)
+            break;
+    }
+    return MOEQ_OK;
+}
+
 moeq_status mq_json_refuse_duplicates(const cJSON *tree, const char *path, moeq_error *err)
 {
     moeq_status status = MOEQ_OK;

@@ -21,6 +21,10 @@ struct mq_json_limits {
 moeq_status mq_json_parse(const char *text, size_t n, const struct mq_json_limits *limits,
                           const char *path, uint64_t base_offset, cJSON **tree, moeq_error *err);
 
+/* Fails if a string of the text holds U+0000 (as \u0000): cJSON would end it there without a word,
+ * and make another string of it. For texts whose strings are content, not names. */
+moeq_status mq_json_refuse_nul(const char *text, size_t n, const char *path, moeq_error *err);
+
 /* Fails if any object in the tree holds a key twice; the message names the key. */
 moeq_status mq_json_refuse_duplicates(const cJSON *tree, const char *path, moeq_error *err);
 

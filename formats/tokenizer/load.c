@@ -78,22 +78,6 @@ moeq_status mq_load_sequence(struct mq_load *load, const cJSON *component, const
     return MOEQ_OK;
 }
 
-/* cJSON ends a string at U+0000, so such a string would be another one without a word. */
-static moeq_status refuse_nul_characters(const char *json, size_t n, const char *path,
-                                         moeq_error *err)
-{
-    for (const char *at = json; n && (at = memchr(at, '\\', n - (size_t)(at - json))); at += 2) {
-        const size_t left = n - (size_t)(at - json);
-        if (left >= 6 && memcmp(at, "\\u0000", 6) == 0)
-            return mq_fail_file(err, MOEQ_UNSUPPORTED, path,
-                                "JSON at byte %zu: the character U+0000 in a text",
-                                (size_t)(at - json));
-        if (left < 2)
-            break;
-    }
-    return MOEQ_OK;
-}
-
 /*
  * Finds the number of ids. An id must be below the size of the file: each token takes more bytes
  * than one there, so that a table by id is never larger than a multiple of the file.
@@ -194,7 +178,7 @@ moeq_status mq_tokenizer_load(const char *json, size_t n, const char *path,
     if (n > MAX_FILE_BYTES)
         return mq_fail_file(err, MOEQ_LIMIT, path, "a tokenizer of %zu bytes, more than %d", n,
                             MAX_FILE_BYTES);
-    MQ_TRY(refuse_nul_characters(json, n, path, err));
+    MQ_TRY(mq_json_refuse_nul(json, n, path, err));
     cJSON *tree;
     MQ_TRY(mq_json_parse(json, n, &limits, path, 0, &tree, err));
     struct mq_load load = {.path = path, .err = err};

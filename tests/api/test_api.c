@@ -85,6 +85,30 @@ START_TEST(converts_what_it_planned)
 }
 END_TEST
 
+START_TEST(exports_what_it_can_read_again)
+{
+    moeq_model *model = open_model(MODEL), *again;
+    const moeq_recipe mix = {.struct_size = sizeof mix, .mix = "mix4"};
+    const moeq_recipe both = {.struct_size = sizeof both, .mix = "mix4", .level = "q4_k"};
+    const moeq_text text = {.struct_size = sizeof text, .path = TEXT, .tokens = 512};
+    const char *output = MQ_TEST_BINARY_DIR "/api.gguf";
+    moeq_error err = {0};
+    char *report;
+    remove(output);
+    ck_assert_msg(moeq_export_gguf(model, &mix, NULL, output, false, NULL, &err) == MOEQ_OK, "%s",
+                  err.message);
+    again = open_model(output);
+    ck_assert_msg(moeq_eval(again, &text, NULL, &report, &err) == MOEQ_OK, "%s", err.message);
+    ck_assert_ptr_nonnull(strstr(report, "perplexity"));
+    moeq_free(report);
+    moeq_model_close(again);
+    ck_assert_int_eq(moeq_export_gguf(model, &both, NULL, output, true, NULL, &err),
+                     MOEQ_INVALID_ARGUMENT);
+    ck_assert_str_eq(err.message, "a mix and levels exclude each other");
+    moeq_model_close(model);
+}
+END_TEST
+
 static bool stop_at_once(void *user, const char *phase, const char *unit, uint64_t done,
                          uint64_t total)
 {
@@ -159,6 +183,7 @@ int main(void)
     tcase_add_test(tests, errors_say_what_and_where);
     tcase_add_test(tests, tokenizes);
     tcase_add_test(tests, converts_what_it_planned);
+    tcase_add_test(tests, exports_what_it_can_read_again);
     tcase_add_test(tests, sweeps_and_can_be_stopped);
     tcase_add_test(tests, computes_as_asked);
     tcase_add_test(tests, option_structs_must_say_their_size);

@@ -86,16 +86,20 @@ void bench_codecs(struct bench *bench)
     for (unsigned t = 0; t < bench->threads; t++)
         threads[t] = (struct buffers){
             .weights = bench_floats((size_t)ROWS * COLS),
-            .scales = bench_floats((size_t)ROWS * COLS / 32),
-            .mins = bench_floats((size_t)ROWS * COLS / 32),
+            .scales = bench_floats((size_t)ROWS * COLS / 16),
+            .mins = bench_floats((size_t)ROWS * COLS / 16),
             .bytes = bench_memory((size_t)ROWS * COLS * sizeof(float)),
             .codes = bench_memory((size_t)ROWS * COLS),
         };
     for (size_t l = 0; l < mq_levels_count; l++) {
         for (int kind = 0; kind < KINDS; kind++) {
             struct work w = {.level = &mq_levels[l], .kind = (enum kind)kind, .threads = threads};
-            if (!mq_levels[l].quantized && kind != ENCODE && kind != DECODE)
+            if ((kind == ENCODE_BEST && !mq_levels[l].quantized) ||
+                (kind <= ENCODE_BEST && !mq_level_can_encode(&mq_levels[l])) ||
+                (kind == UNPACK && !mq_levels[l].unpack[0]))
                 continue;
+            for (unsigned t = 0; t < bench->threads && !mq_level_can_encode(&mq_levels[l]); t++)
+                memset(threads[t].bytes, 0x3c, (size_t)ROWS * COLS * sizeof(float));
             for (unsigned t = 0; t < bench->threads && kind == ENCODE; t++)
                 bench_gaussian(threads[t].weights, (size_t)ROWS * COLS);
             measure(bench, &w);

@@ -33,6 +33,7 @@ struct work {
     const float *x;
     int8_t *x_codes;
     struct mq_int8_block *x_blocks;
+    struct mq_int8_halves *x_halves;
     struct thread *threads;
 };
 
@@ -56,15 +57,15 @@ static void multiply_f32(void *argument, unsigned thread)
 
 static void pack_int8(const struct work *w, const struct thread *t, size_t r)
 {
-    const size_t k = w->k, blocks = k / 32, row_bytes = mq_level_row_bytes(level(), k);
+    const size_t k = w->k, groups = k / level()->group, row_bytes = mq_level_row_bytes(level(), k);
     mq_level_unpack_rows(level(), w->isa, t->blocks + r * row_bytes, MQ_PANEL, k, t->codes,
                          t->scales, t->mins, NULL);
     int8_t *codes = t->codes_packed + r * k;
     w->kernels->pack((const float *)(const void *)t->codes, k / 4, MQ_PANEL, k / 4,
                      (float *)(void *)codes);
     w->int8->finish_pack(codes, k * MQ_PANEL);
-    w->kernels->pack(t->scales, blocks, MQ_PANEL, blocks, t->scales_packed + r * blocks);
-    w->kernels->pack(t->mins, blocks, MQ_PANEL, blocks, t->mins_packed + r * blocks);
+    w->kernels->pack(t->scales, groups, MQ_PANEL, groups, t->scales_packed + r * groups);
+    w->kernels->pack(t->mins, groups, MQ_PANEL, groups, t->mins_packed + r * groups);
 }
 
 static void multiply_int8(void *argument, unsigned thread)
@@ -73,8 +74,10 @@ static void multiply_int8(void *argument, unsigned thread)
     const struct thread *t = &w->threads[thread];
     for (size_t r = 0; w->from_blocks && r < ROWS; r += MQ_PANEL)
         pack_int8(w, t, r);
-    const struct mq_int8_tokens x = {w->x_codes, w->x_blocks, w->k + 64, w->k / 32};
-    const struct mq_int8_panels panels = {t->codes_packed, t->scales_packed, t->mins_packed, true};
+    const struct mq_int8_tokens x = {w->x_codes, w->x_blocks, w->x_halves, w->k + 64, w->k / 32};
+    const struct mq_int8_panels panels = {
+        t->codes_packed, t->scales_packed,  level()->has_mins ? t->mins_packed : NULL,
+        level()->group,  level()->code_min, level()->code_max};
     w->int8->multiply(&x, w->tokens, &panels, w->k, ROWS, t->y, LDY, false);
 }
 
@@ -83,7 +86,7 @@ static void quantize(void *argument, unsigned thread)
     const struct work *w = argument;
     for (size_t i = 0; thread == 0 && i < TOKENS; i++)
         w->int8->quantize(w->x + i * (w->k + MQ_ROW_PAD), w->k, w->x_codes + i * (w->k + 64),
-                          w->x_blocks + i * (w->k / 32));
+                          w->x_blocks + i * (w->k / 32), w->x_halves + i * (w->k / 32));
 }
 
 static double add(struct bench *bench, const char *group, const char *name, const char *isa,
@@ -148,7 +151,8 @@ void bench_products(struct bench *bench)
 {
     struct work w = {.x = bench_floats((size_t)TOKENS * (MAX_K + MQ_ROW_PAD)),
                      .x_codes = bench_memory((size_t)TOKENS * (MAX_K + 64)),
-                     .x_blocks = bench_memory((size_t)TOKENS * MAX_K / 32 * sizeof *w.x_blocks)};
+                     .x_blocks = bench_memory((size_t)TOKENS * MAX_K / 32 * sizeof *w.x_blocks),
+                     .x_halves = bench_memory((size_t)TOKENS * MAX_K / 32 * sizeof *w.x_halves)};
     const size_t n = (size_t)ROWS * MAX_K;
     w.threads = calloc(bench->threads, sizeof *w.threads);
     if (!w.threads)
@@ -162,10 +166,10 @@ void bench_products(struct bench *bench)
             .y = bench_floats((size_t)TOKENS * LDY),
             .codes = bench_memory((size_t)MQ_PANEL * MAX_K),
             .codes_packed = bench_memory(n),
-            .scales = bench_floats((size_t)MQ_PANEL * MAX_K / 32),
-            .scales_packed = bench_floats(n / 32),
-            .mins = bench_floats((size_t)MQ_PANEL * MAX_K / 32),
-            .mins_packed = bench_floats(n / 32),
+            .scales = bench_floats((size_t)MQ_PANEL * MAX_K / 16),
+            .scales_packed = bench_floats(n / 16),
+            .mins = bench_floats((size_t)MQ_PANEL * MAX_K / 16),
+            .mins_packed = bench_floats(n / 16),
         };
         bench_gaussian(thread->rows, (size_t)MQ_PANEL * MAX_K);
         for (size_t r = 0; r < ROWS; r += MQ_PANEL)
@@ -193,5 +197,6 @@ void bench_products(struct bench *bench)
     free((void *)w.x);
     free(w.x_codes);
     free(w.x_blocks);
+    free(w.x_halves);
     free(w.threads);
 }

@@ -3,7 +3,7 @@
 . "$(dirname "$0")/helper.sh"
 out=$work/m.moeq
 export HF_HUB_CACHE=$work/hub
-levels="levels are q8_0, q4_k, q3_k, f32, f16, bf16"
+levels="levels are q8_0, q6_k, q5_k, q4_k, q3_k, q2_k, f32, f16, bf16"
 
 # the command
 usage "" "expected a command"
@@ -13,12 +13,18 @@ usage "" "unknown command '--frobnicate'" --frobnicate
 usage "" "unknown command 'nonsense'" help nonsense
 
 # options
-usage convert "expected: moeq convert MODEL -o FILE --level LEVEL" convert
+usage convert "expected: moeq convert MODEL -o FILE --level LEVEL | --recipe NAME" convert
 usage convert "--level is missing, such as --level q4_k" convert $model -o "$out"
 usage convert "-o FILE is missing (or --dry-run, to see the plan)" convert $model --level q4_k
-usage convert "--level: unknown level 'q5_k'; did you mean q4_k?" convert $model -o "$out" --level q5_k
+usage convert "--level: unknown level 'q9_k'; did you mean q6_k?" convert $model -o "$out" --level q9_k
 usage convert "--level: unknown level 'int-four'; $levels" convert $model -o "$out" --level int-four
 usage convert "--attention: unknown level 'none'; $levels" convert $model -o "$out" --level q4_k --attention none
+read_only="is read only: files that have it are read, but none is written"
+usage convert "--level: level 'q4_0' $read_only" convert $model -o "$out" --level q4_0
+usage convert "--embeddings: level 'q5_1' $read_only" convert $model -o "$out" --level q4_k --embeddings q5_1
+usage convert "--tensor: level 'q4_1' $read_only" convert $model -o "$out" --level q4_k --tensor '*=q4_1'
+usage sweep "--levels: level 'q5_0' $read_only" sweep $model --text README.md --levels q8_0,q5_0
+usage fit "--levels: level 'q5_0' $read_only" fit $model --gpu L4 --levels q5_0
 usage convert "unknown option '--leval'; did you mean --level?" convert $model --leval q4_k
 usage convert "unknown option '-force'; did you mean --force?" convert $model -force
 usage convert "unknown option '-x'" convert $model -x
@@ -34,6 +40,22 @@ usage convert "--force takes no value" convert $model --force=yes
 usage convert "--effort 'max': expected default or best" convert $model -o "$out" --level q4_k --effort max
 usage convert "--tensor 'foo': expected 'PATTERN=LEVEL', such as '*.layers.0.*=q8_0'" \
     convert $model -o "$out" --level q4_k --tensor foo
+usage convert "--level and --recipe exclude each other" \
+    convert $model -o "$out" --level q4_k --recipe mix4
+usage convert "--recipe: unknown recipe 'mix9'; did you mean mix2?" convert $model -o "$out" --recipe mix9
+usage convert "--recipe: unknown recipe 'best'; recipes are mix2, mix3, mix4, mix5, early3, early4" \
+    convert $model -o "$out" --recipe best
+usage convert "--attention and a recipe (mix4) exclude each other; --tensor refines a recipe" \
+    convert $model -o "$out" --recipe mix4 --attention q8_0
+usage sweep "--levels: unknown level 'mixx4'; did you mean mix4?" \
+    sweep $model --text demo/text.txt --levels q4_k,mixx4
+usage export "expected: moeq export MODEL -o FILE.gguf [--level LEVEL | --recipe NAME]" export
+usage export "-o FILE.gguf is missing (or --dry-run, to see the plan)" export $model --level q4_k
+usage export "--unify 'down': expected up" export $model -o "$out" --unify down
+"$moeq" convert $model -o "$work/q4.moeq" --level q4_k -q
+usage export "$work/q4.moeq is quantized already: its blocks are copied as they are; give --level and --recipe for the original model" \
+    export "$work/q4.moeq" -o "$out" --level q3_k
+rm "$work/q4.moeq"
 usage inspect "expected: moeq inspect MODEL [--tensors]" inspect
 usage inspect "unknown option '--dry-run'" inspect $model --dry-run
 usage tokenize "expected one of --text FILE, --string TEXT, --jsonl FILE" tokenize $model
@@ -76,7 +98,7 @@ expect 1 "moeq: $work: is a folder; the output is one file, such as $work/model.
     convert $model -o "$work" --level q4_k
 mkdir "$work/gpt"
 echo '{"model_type": "gpt2"}' > "$work/gpt/config.json"
-expect 1 "moeq: $work/gpt/config.json: model_type \"gpt2\" is not supported (supported: mixtral, mistral, llama)" \
+expect 1 "moeq: $work/gpt/config.json: model_type \"gpt2\" is not supported (supported: mixtral, llama, mistral)" \
     inspect "$work/gpt"
 echo precious > "$out"
 expect 1 "moeq: $out: exists already; give --force to replace it" convert $model -o "$out" --level q4_k -q

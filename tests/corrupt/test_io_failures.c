@@ -161,6 +161,35 @@ START_TEST(the_disk_fills_up)
 }
 END_TEST
 
+/* Opening a model in two GGUF files, and reading a row: the n-th call fails. */
+START_TEST(gguf_files)
+{
+    const char *path = mq_test_source("tests/fixtures/gguf/mixtral-00001-of-00002.gguf");
+    for (int n = 1;; n++) {
+        struct mq_view *view = NULL;
+        moeq_error err = {0};
+        uint8_t row[68];
+        countdown = n;
+        error_code = EIO;
+        moeq_status status = mq_model_open(path, &view, &err);
+        if (status == MOEQ_OK)
+            status =
+                mq_view_read_rows(view, mq_view_find(view, MQ_ROLE_ATTN_Q, 1, -1), 1, 1, row, &err);
+        const bool reached = countdown <= 0;
+        countdown = 0;
+        mq_view_close(view);
+        if (!reached) {
+            ck_assert_msg(status == MOEQ_OK, "%s", err.message);
+            ck_assert_int_gt(n, 5);
+            break;
+        }
+        ck_assert_msg(status == MOEQ_IO, "call %d: %s: %s", n, moeq_status_text(status),
+                      err.message);
+        ck_assert_msg(err.path[0] != '\0', "call %d: no file in: %s", n, err.message);
+    }
+}
+END_TEST
+
 START_TEST(short_and_interrupted_transfers)
 {
     moeq_error err;
@@ -197,6 +226,7 @@ END_TEST
 static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, every_call_fails_once);
+    tcase_add_test(tests, gguf_files);
     tcase_add_test(tests, the_disk_fills_up);
     tcase_add_test(tests, short_and_interrupted_transfers);
     tcase_add_test(tests, file_systems_without_fallocate);

@@ -19,6 +19,13 @@ LEVELS = {
     "q8_0": (GGMLQuantizationType.Q8_0, 34, (0,)),
     "q4_k": (GGMLQuantizationType.Q4_K, 144, (0, 2)),
     "q3_k": (GGMLQuantizationType.Q3_K, 110, (108,)),
+    "q5_k": (GGMLQuantizationType.Q5_K, 176, (0, 2)),
+    "q6_k": (GGMLQuantizationType.Q6_K, 210, (208,)),
+    "q2_k": (GGMLQuantizationType.Q2_K, 84, (80, 82)),
+    "q4_0": (GGMLQuantizationType.Q4_0, 18, (0,)),
+    "q4_1": (GGMLQuantizationType.Q4_1, 20, (0, 2)),
+    "q5_0": (GGMLQuantizationType.Q5_0, 22, (0,)),
+    "q5_1": (GGMLQuantizationType.Q5_1, 24, (0, 2)),
 }
 
 

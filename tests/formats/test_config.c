@@ -26,7 +26,7 @@ static const struct {
     {"{}", "\"model_type\" is missing"},
     {"{\"model_type\":7}", "\"model_type\" is missing"},
     {"{\"model_type\":\"gpt2\"}",
-     "model_type \"gpt2\" is not supported (supported: mixtral, mistral, llama)"},
+     "model_type \"gpt2\" is not supported (supported: mixtral, llama, mistral)"},
     {"{" BASE "}", "\"num_attention_heads\" is missing"},
     {"{" BASE HEADS HEADS "}", "JSON holds the key \"num_attention_heads\" twice"},
     {"{" BASE HEADS ",\"clip_qkv\":8.0}",

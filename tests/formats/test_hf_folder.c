@@ -93,7 +93,7 @@ START_TEST(says_what_other_formats_need)
     test_refused(folder_with("pytorch_model.bin", true), MOEQ_UNSUPPORTED, pickle);
     test_refused(folder_with("pytorch_model.bin", false), MOEQ_UNSUPPORTED, pickle);
     test_refused(folder_with("m.Q4_K_M.gguf", false), MOEQ_UNSUPPORTED,
-                 "%s: m.Q4_K_M.gguf is a GGUF file; moeq reads safetensors folders and moeq files");
+                 "%s: holds no safetensors; m.Q4_K_M.gguf in it is a GGUF file: give its own path");
     test_refused(folder_with(NULL, true), MOEQ_NOT_FOUND,
                  "%s: holds neither model.safetensors nor model.safetensors.index.json");
 }

@@ -233,10 +233,11 @@ START_TEST(names_other_formats)
 {
     const char *path = mq_test_temporary("other.bin");
     test_write(path, "GGUF\3\0\0\0\0\0\0\0\0\0\0\0", 16);
-    ends_in(path, MOEQ_UNSUPPORTED,
-            "is a GGUF file; moeq reads Hugging Face folders (safetensors) and moeq files");
+    ends_in(path, MOEQ_MALFORMED,
+            "at byte 16: the number of keys needs 8 bytes, but the file ends after 0 (truncated?)");
     test_write(path, "PK\3\4rest", 8);
-    ends_in(path, MOEQ_UNSUPPORTED, "moeq reads Hugging Face folders (safetensors) and moeq files");
+    ends_in(path, MOEQ_UNSUPPORTED,
+            "moeq reads Hugging Face folders (safetensors), moeq and GGUF files");
     ends_in(test_path(mq_test_source(MIXTRAL), "config.json"), MOEQ_UNSUPPORTED,
             "is JSON; for a Hugging Face model give its folder");
     ends_in(test_path(mq_test_source(MIXTRAL_FUSED), "model.safetensors"), MOEQ_UNSUPPORTED,

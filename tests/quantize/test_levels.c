@@ -16,9 +16,12 @@ START_TEST(names_are_found)
             ck_assert_ptr_eq(mq_level_find(level->alias), level);
         ck_assert_int_eq(level->quantized, level->block_weights > 1);
         for (int isa = 0; isa < MQ_ISA_COUNT; isa++)
-            ck_assert(level->encode[isa] && level->decode[isa]);
+            ck_assert(level->decode[isa] && !level->encode[isa] != mq_level_can_encode(level));
     }
-    ck_assert_ptr_null(mq_level_find("q5"));
+    static const char *const read_only[] = {"q4_0", "q4_1", "q5_0", "q5_1"};
+    for (size_t i = 0; i < sizeof read_only / sizeof *read_only; i++)
+        ck_assert(!mq_level_can_encode(mq_level_find(read_only[i])));
+    ck_assert_ptr_null(mq_level_find("q7"));
     ck_assert_ptr_null(mq_level_find(""));
     for (int i = 0; i < MQ_EFFORT_COUNT; i++) {
         enum mq_effort effort = MQ_EFFORT_COUNT;
@@ -50,9 +53,19 @@ START_TEST(rows_have_the_bytes_of_their_segments)
         {"q4_k", 257, 146},
         {"q4_k", 300, 144 + 34 + 24},
         {"q4_k", 14336, 56 * 144},
+        {"q6_k", 256, 210},
+        {"q6_k", 300, 210 + 34 + 24},
+        {"q5_k", 256, 176},
+        {"q5_k", 300, 176 + 34 + 24},
         {"q3_k", 256, 110},
         {"q3_k", 300, 110 + 34 + 24},
         {"q3_k", 14336, 56 * 110},
+        {"q2_k", 256, 84},
+        {"q2_k", 300, 84 + 34 + 24},
+        {"q4_0", 64, 36},
+        {"q4_1", 64, 40},
+        {"q5_0", 64, 44},
+        {"q5_1", 64, 48},
         {"f32", 7, 28},
         {"f16", 7, 14},
         {"bf16", 7, 14},
@@ -65,7 +78,10 @@ START_TEST(rows_have_the_bytes_of_their_segments)
                           rows[i].bytes);
     ck_assert_double_eq(mq_level_row_bits(mq_level_find("q8_0"), 4096), 8.5);
     ck_assert_double_eq(mq_level_row_bits(mq_level_find("q4_k"), 4096), 4.5);
+    ck_assert_double_eq(mq_level_row_bits(mq_level_find("q6_k"), 4096), 6.5625);
+    ck_assert_double_eq(mq_level_row_bits(mq_level_find("q5_k"), 4096), 5.5);
     ck_assert_double_eq(mq_level_row_bits(mq_level_find("q3_k"), 4096), 3.4375);
+    ck_assert_double_eq(mq_level_row_bits(mq_level_find("q2_k"), 4096), 2.625);
     ck_assert_double_eq(mq_level_row_bits(mq_level_find("q3_k"), 1), 16);
     ck_assert_double_eq(mq_level_row_bits(mq_level_find("q3_k"), 0), 0);
 }
@@ -77,6 +93,9 @@ static double worst_error(const struct mq_level *level)
 {
     return strcmp(level->name, "q3_k") == 0   ? 0.25
            : strcmp(level->name, "q4_k") == 0 ? 0.12
+           : strcmp(level->name, "q2_k") == 0 ? 0.5
+           : strcmp(level->name, "q5_k") == 0 ? 0.06
+           : strcmp(level->name, "q6_k") == 0 ? 0.03
            : strcmp(level->name, "q8_0") == 0 ? 0.006
            : strcmp(level->name, "bf16") == 0 ? 1.0 / 256
            : strcmp(level->name, "f16") == 0  ? 1.0 / 2048
@@ -92,7 +111,8 @@ START_TEST(rows_survive_the_round_trip)
             for (int isa = 0; isa < MQ_ISA_COUNT; isa++) {
                 const struct mq_level *level = &mq_levels[l];
                 const size_t cols = columns[c], n = ROWS * cols;
-                if (!mq_isa_available((enum mq_isa)isa) || (isa == MQ_ISA_GENERIC && cols > 1000))
+                if (!mq_level_can_encode(level) || !mq_isa_available((enum mq_isa)isa) ||
+                    (isa == MQ_ISA_GENERIC && cols > 1000))
                     continue;
                 const size_t row_bytes = mq_level_row_bytes(level, cols);
                 float *weights = mq_test_guarded(n * sizeof *weights);
@@ -151,7 +171,7 @@ START_TEST(rows_one_by_one_are_rows_at_once)
             for (int effort = 0; effort < MQ_EFFORT_COUNT; effort++) {
                 const struct mq_level *level = &mq_levels[l];
                 const size_t cols = columns[c], row_bytes = mq_level_row_bytes(level, cols);
-                if (cols > 1000)
+                if (cols > 1000 || !mq_level_can_encode(level))
                     continue;
                 mq_test_fill(MQ_TEST_student_t5, cols, weights, ROWS * cols);
                 mq_level_encode_rows(level, isa, (enum mq_effort)effort, weights, ROWS, cols, all);

@@ -1,5 +1,6 @@
 /* test_plan.c: every byte count of the plan, and what overrides may and may not do. */
 #include "moeq_profile.h"
+#include "gguf_names.h"
 #include "plan.h"
 #include "test_support.h"
 
@@ -21,6 +22,8 @@ START_TEST(accounts_for_every_byte)
 {
     struct mq_view *view = open_model();
     for (size_t l = 0; l < mq_levels_count; l++) {
+        if (!mq_level_can_encode(&mq_levels[l]))
+            continue;
         struct mq_policy policy = mq_policy_default(&mq_levels[l]);
         struct mq_plan *plan;
         moeq_error err = {0};
@@ -135,11 +138,96 @@ START_TEST(routers_and_norms_are_never_narrowed)
 }
 END_TEST
 
+/* Every level of every recipe is there, can be written, and is one that GGUF has. */
+static void check_recipe_level(const struct mq_recipe *recipe, const char *name)
+{
+    const struct mq_level *level = mq_level_find(name);
+    ck_assert_msg(level && mq_level_can_encode(level), "%s: level %s", recipe->name, name);
+    ck_assert_msg(mq_gguf_type_by_storage(name) != NULL, "%s: level %s", recipe->name, name);
+}
+
+START_TEST(recipes_name_levels)
+{
+    for (size_t i = 0; i < mq_recipes_count; i++) {
+        const struct mq_recipe *r = &mq_recipes[i];
+        check_recipe_level(r, r->experts);
+        check_recipe_level(r, r->attention);
+        check_recipe_level(r, r->embeddings);
+        for (const struct mq_recipe_rule *rule = r->rules; rule->level; rule++)
+            check_recipe_level(r, rule->level);
+        ck_assert_ptr_eq(mq_recipe_find(r->name), r);
+        ck_assert_ptr_null(mq_level_find(r->name)); /* one list of names in --levels */
+    }
+}
+END_TEST
+
+/* The layers whose down matrices llama.cpp's Q4_K_M gives Q6_K, in a model of 32 layers: i < 4, i
+ * >= 28, and 4 + 2, 4 + 5, ... between. */
+START_TEST(recipes_spread_bits_over_layers)
+{
+    static const uint8_t more[32] = {1, 1, 1, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1,
+                                     0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 1, 1, 1, 1};
+    const struct mq_recipe *recipe = mq_recipe_find("q4_k_m");
+    for (int32_t layer = 0; layer < 32; layer++) {
+        struct mq_tensor t = {.role = MQ_ROLE_EXPERT_DOWN, .layer = layer, .expert = 3};
+        const char *level = mq_recipe_level(recipe, &t, 32);
+        ck_assert_str_eq(level ? level : "of its class", more[layer] ? "q6_k" : "of its class");
+        t.role = MQ_ROLE_EXPERT_UP;
+        ck_assert_ptr_null(mq_recipe_level(recipe, &t, 32));
+        t.role = MQ_ROLE_ATTN_K;
+        ck_assert_str_eq(mq_recipe_level(recipe, &t, 32), "q8_0");
+    }
+}
+END_TEST
+
+START_TEST(nothing_is_brought_to_a_level_that_is_read_only)
+{
+    struct mq_view *view = open_model();
+    const struct mq_policy policy = mq_policy_default(mq_level_find("q5_1"));
+    struct mq_plan *plan;
+    moeq_error err = {0};
+    ck_assert_int_eq(mq_plan_create(view, &policy, &plan, &err), MOEQ_INVALID_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(err.message, "at level 'q5_1', which is read only"));
+    ck_assert_int_eq(plan_with("*.w2.*", "q4_0", NULL, NULL, view, &plan, &err),
+                     MOEQ_INVALID_ARGUMENT);
+    mq_view_close(view);
+}
+END_TEST
+
+/* One that is stored so stays so, in whole blocks. */
+START_TEST(a_level_that_is_read_only_is_kept)
+{
+    struct mq_view *view = open_model();
+    const struct mq_level *level = mq_level_find("q4_0");
+    const struct mq_policy as_stored = {0};
+    struct mq_plan *plan;
+    moeq_error err = {0};
+    struct mq_tensor *t = &view->tensors[0];
+    const struct mq_tensor before = *t;
+    t->storage = level->name;
+    t->row_bytes = mq_level_row_bytes(level, t->cols);
+    ck_assert_ok(mq_plan_create(view, &as_stored, &plan, &err));
+    ck_assert_ptr_eq(plan->entries[0].level, level);
+    ck_assert_uint_eq(plan->entries[0].row_bytes, t->cols / 32 * 18);
+    mq_plan_free(plan);
+    t->cols += 8;
+    t->row_bytes = mq_level_row_bytes(level, t->cols);
+    ck_assert_int_eq(mq_plan_create(view, &as_stored, &plan, &err), MOEQ_MALFORMED);
+    ck_assert_ptr_nonnull(strstr(err.message, "a multiple of 32 weights"));
+    *t = before;
+    mq_view_close(view);
+}
+END_TEST
+
 static void add_tests(TCase *tests)
 {
+    tcase_add_test(tests, recipes_name_levels);
+    tcase_add_test(tests, recipes_spread_bits_over_layers);
     tcase_add_test(tests, accounts_for_every_byte);
     tcase_add_test(tests, counts_tails_as_they_are_stored);
     tcase_add_test(tests, later_overrides_win);
+    tcase_add_test(tests, nothing_is_brought_to_a_level_that_is_read_only);
+    tcase_add_test(tests, a_level_that_is_read_only_is_kept);
     tcase_add_test(tests, routers_and_norms_are_never_narrowed);
 }
 

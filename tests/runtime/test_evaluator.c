@@ -343,6 +343,8 @@ START_TEST(wrong_requests)
     expect_failure(&f.arms[3], 1, &f.windows, MOEQ_INVALID_ARGUMENT, "earlier one");
     f.arms[3].routes_from = -1;
     expect_failure(&f.arms[3], 1, &f.windows, MOEQ_INVALID_ARGUMENT, "not in the table");
+    f.levels[3][f.view->tensors_count / 2] = mq_level_find("q4_0");
+    expect_failure(&f.arms[3], 1, &f.windows, MOEQ_INVALID_ARGUMENT, "which is read only");
     tear_down(&f);
 }
 END_TEST

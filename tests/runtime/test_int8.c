@@ -37,11 +37,11 @@ static void fill_rows(const struct mq_level *level, bool any, size_t rows, size_
 static void check_unpack(const struct mq_level *level, bool any, size_t rows, size_t cols)
 {
     uint64_t seed = cols + any;
-    const size_t tail = cols % 32, k = cols - tail, blocks = k / 32;
+    const size_t tail = cols % 32, k = cols - tail, groups = k / level->group;
     uint8_t *bytes = mq_test_guarded(rows * mq_level_row_bytes(level, cols));
     int8_t *codes = mq_test_guarded(rows * k + 1);
-    float *scales = mq_test_guarded((rows * blocks + 1) * sizeof(float));
-    float *mins = mq_test_guarded((rows * blocks + 1) * sizeof(float));
+    float *scales = mq_test_guarded((rows * groups + 1) * sizeof(float));
+    float *mins = mq_test_guarded((rows * groups + 1) * sizeof(float));
     float *tails = mq_test_guarded((rows * tail + 1) * sizeof(float));
     float *decoded = malloc(rows * cols * sizeof(float));
     ck_assert_ptr_nonnull(decoded);
@@ -54,11 +54,14 @@ static void check_unpack(const struct mq_level *level, bool any, size_t rows, si
                              mins + 1, tails + 1);
         for (size_t r = 0; r < rows; r++) {
             for (size_t c = 0; c < k; c++) {
-                const size_t b = 1 + r * blocks + c / 32;
+                const size_t b = 1 + r * groups + c / level->group;
+                const int code = codes[1 + r * k + c];
                 const float w = scales[b] * (float)codes[1 + r * k + c] - mins[b];
                 const float expected = decoded[r * cols + c];
                 ck_assert(w == expected || (isnan(w) && isnan(expected)));
                 ck_assert(level->has_mins || mins[b] == 0.0f);
+                ck_assert(c >= k - k % level->block_weights ||
+                          (code >= level->code_min && code <= level->code_max));
             }
             for (size_t c = k; c < cols; c++) {
                 const float w = tails[1 + r * tail + c - k], expected = decoded[r * cols + c];
@@ -74,9 +77,10 @@ START_TEST(unpack)
     static const size_t cols[] = {1, 31, 32, 33, 256, 288, 511, 512, 1024 + 64 + 7};
     for (size_t l = 0; l < mq_levels_count; l++) {
         ck_assert(mq_levels[l].quantized == (mq_levels[l].unpack[0] != NULL));
-        for (size_t c = 0; mq_levels[l].quantized && c < sizeof cols / sizeof *cols; c++)
+        for (size_t c = 0; mq_levels[l].unpack[0] && c < sizeof cols / sizeof *cols; c++)
             for (int any = 0; any < 2; any++)
-                check_unpack(&mq_levels[l], any, 3, cols[c]);
+                if (mq_level_can_encode(&mq_levels[l]) || (any && cols[c] % 32 == 0))
+                    check_unpack(&mq_levels[l], any, 3, cols[c]);
     }
 }
 END_TEST
@@ -84,7 +88,8 @@ END_TEST
 /* ---- activations ---- */
 
 /* int8.h's rule, with libm's rounding. */
-static void quantize_block(const float *x, int8_t *codes, struct mq_int8_block *block)
+static void quantize_block(const float *x, int8_t *codes, struct mq_int8_block *block,
+                           struct mq_int8_halves *halves)
 {
     float top = 0;
     bool finite = true;
@@ -94,14 +99,19 @@ static void quantize_block(const float *x, int8_t *codes, struct mq_int8_block *
     }
     memset(codes, 0, 32);
     *block = finite ? (struct mq_int8_block){0} : (struct mq_int8_block){NAN, NAN, 0};
+    *halves = (struct mq_int8_halves){{block->scale, block->scale}, {0, 0}};
     if (!finite || top <= 0x1p-100f)
         return;
-    int sum = 0;
+    int sum[2] = {0, 0};
     for (int i = 0; i < 32; i++) {
         codes[i] = (int8_t)rintf(x[i] * (127.0f / top));
-        sum += codes[i];
+        sum[i / 16] += codes[i];
     }
-    *block = (struct mq_int8_block){top / 127.0f, top / 127.0f * (float)sum, -128 * sum};
+    const int all = sum[0] + sum[1];
+    const float scale = top / 127.0f;
+    *block = (struct mq_int8_block){scale, scale * (float)all, -128 * all};
+    *halves = (struct mq_int8_halves){{scale * (float)sum[0], scale * (float)sum[1]},
+                                      {-128 * sum[0], -128 * sum[1]}};
 }
 
 START_TEST(activations)
@@ -128,20 +138,26 @@ START_TEST(activations)
     int8_t expected[K], *codes = mq_test_guarded(K);
     struct mq_int8_block blocks_expected[BLOCKS];
     struct mq_int8_block *blocks = mq_test_guarded(sizeof blocks_expected);
+    struct mq_int8_halves halves_expected[BLOCKS];
+    struct mq_int8_halves *halves = mq_test_guarded(sizeof halves_expected);
     for (int b = 0; b < BLOCKS; b++)
-        quantize_block(x + 32 * b, expected + 32 * b, &blocks_expected[b]);
+        quantize_block(x + 32 * b, expected + 32 * b, &blocks_expected[b], &halves_expected[b]);
     const struct mq_int8_kernels *kernels;
     bool available;
     for (size_t v = 0; (kernels = mq_int8_variant(v, &available)); v++) {
         if (!available)
             continue;
         memset(codes, 99, K);
-        kernels->quantize(x, K, codes, blocks);
+        kernels->quantize(x, K, codes, blocks, halves);
         ck_assert_mem_eq(codes, expected, K);
         for (int b = 0; b < BLOCKS; b++) {
             ck_assert(SAME(blocks[b].scale, blocks_expected[b].scale));
             ck_assert(SAME(blocks[b].scaled_sum, blocks_expected[b].scaled_sum));
             ck_assert_int_eq(blocks[b].bias, blocks_expected[b].bias);
+            for (int h = 0; h < 2; h++) {
+                ck_assert(SAME(halves[b].scaled_sum[h], halves_expected[b].scaled_sum[h]));
+                ck_assert_int_eq(halves[b].bias[h], halves_expected[b].bias[h]);
+            }
         }
     }
 }
@@ -151,12 +167,13 @@ END_TEST
 
 /* All that a product needs, in random numbers and at the codes' extremes. */
 struct problem {
-    size_t m, n, k, blocks, panels, codes_stride, ldy;
+    size_t m, n, k, blocks, group, groups, panels, codes_stride, ldy;
     bool mins;
     int8_t *w;           /* [n][k] */
-    float *scales, *min; /* [n][blocks] */
+    float *scales, *min; /* [n][groups] */
     int8_t *x;
     struct mq_int8_block *x_blocks;
+    struct mq_int8_halves *x_halves;
     float *start; /* [m][ldy] */
 };
 
@@ -164,14 +181,16 @@ struct problem {
 static float element(const struct problem *p, size_t i, size_t j, bool resume)
 {
     float sum = resume ? p->start[i * p->ldy + j] : 0.0f;
-    for (size_t b = 0; b < p->blocks; b++) {
-        const struct mq_int8_block *block = &p->x_blocks[i * p->blocks + b];
+    for (size_t g = 0; g < p->groups; g++) {
+        const size_t b = i * p->blocks + g * p->group / 32;
+        const float scaled_sum =
+            p->group == 32 ? p->x_blocks[b].scaled_sum : p->x_halves[b].scaled_sum[g % 2];
         int dot = 0;
-        for (size_t c = 32 * b; c < 32 * b + 32; c++)
+        for (size_t c = p->group * g; c < p->group * (g + 1); c++)
             dot += p->w[j * p->k + c] * p->x[i * p->codes_stride + c];
-        sum = fmaf((float)dot, p->scales[j * p->blocks + b] * block->scale, sum);
+        sum = fmaf((float)dot, p->scales[j * p->groups + g] * p->x_blocks[b].scale, sum);
         if (p->mins)
-            sum = fmaf(-p->min[j * p->blocks + b], block->scaled_sum, sum);
+            sum = fmaf(-p->min[j * p->groups + g], scaled_sum, sum);
     }
     return sum;
 }
@@ -182,42 +201,53 @@ static struct mq_int8_panels pack(const struct problem *p, const struct mq_int8_
     const struct mq_kernels *kernels = mq_kernels_get(MQ_ISA_GENERIC);
     const size_t rows = p->panels * MQ_PANEL;
     int8_t *codes = aligned_alloc(64, rows * p->k);
-    float *scales = aligned_alloc(64, rows * p->blocks * sizeof(float));
-    float *mins = aligned_alloc(64, rows * p->blocks * sizeof(float));
+    float *scales = aligned_alloc(64, rows * p->groups * sizeof(float));
+    float *mins = aligned_alloc(64, rows * p->groups * sizeof(float));
     ck_assert(codes && scales && mins);
     for (size_t j = 0; j < p->n; j += MQ_PANEL) {
         const size_t count = p->n - j < MQ_PANEL ? p->n - j : MQ_PANEL;
         kernels->pack((const float *)(const void *)(p->w + j * p->k), p->k / 4, count, p->k / 4,
                       (float *)(void *)(codes + j * p->k));
-        kernels->pack(p->scales + j * p->blocks, p->blocks, count, p->blocks,
-                      scales + j * p->blocks);
-        kernels->pack(p->min + j * p->blocks, p->blocks, count, p->blocks, mins + j * p->blocks);
+        kernels->pack(p->scales + j * p->groups, p->groups, count, p->groups,
+                      scales + j * p->groups);
+        kernels->pack(p->min + j * p->groups, p->groups, count, p->groups, mins + j * p->groups);
     }
     int8->finish_pack(codes, rows * p->k);
     return (struct mq_int8_panels){.codes = codes, .scales = scales, .mins = mins};
 }
 
-static void check_product(size_t m, size_t n, size_t k, bool mins, bool extreme, bool nibbles)
+/* What codes there may be. */
+static const struct range {
+    int min, max;
+} ranges[] = {{-128, 127}, {-128, 124}, {-32, 31}, {-16, 15}, {-8, 7},
+              {0, 127},    {0, 31},     {0, 32},   {0, 15},   {0, 3}};
+enum { RANGES = sizeof ranges / sizeof *ranges };
+
+static void check_product(size_t m, size_t n, size_t k, size_t group, bool mins, bool extreme,
+                          struct range range)
 {
     uint64_t seed = m * 1000003 + n * 1009 + k;
     struct problem p = {.m = m, .n = n, .k = k, .blocks = k / 32, .mins = mins};
+    p.group = group;
+    p.groups = k / group;
     p.panels = (n + MQ_PANEL - 1) / MQ_PANEL;
     p.codes_stride = k + (m % 3) * 32;
     p.ldy = n + m % 5;
     p.w = malloc(n * k);
-    p.scales = malloc(n * p.blocks * sizeof(float));
-    p.min = malloc(n * p.blocks * sizeof(float));
+    p.scales = malloc(n * p.groups * sizeof(float));
+    p.min = malloc(n * p.groups * sizeof(float));
     p.x = mq_test_guarded((m - 1) * p.codes_stride + k);
     p.x_blocks = mq_test_guarded(m * p.blocks * sizeof *p.x_blocks);
+    p.x_halves = mq_test_guarded(m * p.blocks * sizeof *p.x_halves);
     const size_t floats = (m - 1) * p.ldy + n;
     p.start = malloc(m * p.ldy * sizeof(float));
     float *y = mq_test_guarded(floats * sizeof(float));
     ck_assert(p.w && p.scales && p.min && p.start);
     for (size_t i = 0; i < n * k; i++)
-        p.w[i] = extreme ? (i % 7 ? -128 : 127) : (int8_t)mq_test_random(&seed);
-    for (size_t i = 0; nibbles && i < n * k; i++)
-        p.w[i] = extreme ? 15 : p.w[i] & 15;
-    for (size_t i = 0; i < n * p.blocks; i++) {
+        p.w[i] = (int8_t)(extreme ? (i % 7 && range.min < 0 ? range.min : range.max)
+                                  : range.min + (int)(mq_test_random(&seed) %
+                                                      (unsigned)(range.max - range.min + 1)));
+    for (size_t i = 0; i < n * p.groups; i++) {
         p.scales[i] = mq_test_gauss(&seed);
         p.min[i] = mq_test_gauss(&seed);
     }
@@ -226,20 +256,22 @@ static void check_product(size_t m, size_t n, size_t k, bool mins, bool extreme,
         for (size_t b = 0; b < p.blocks; b++) {
             for (size_t c = 0; c < 32; c++)
                 block[c] = extreme ? (i % 2 ? -3.0f : 3.0f) : mq_test_gauss(&seed);
-            quantize_block(block, p.x + i * p.codes_stride + 32 * b, &p.x_blocks[i * p.blocks + b]);
+            quantize_block(block, p.x + i * p.codes_stride + 32 * b, &p.x_blocks[i * p.blocks + b],
+                           &p.x_halves[i * p.blocks + b]);
         }
     }
     for (size_t i = 0; i < m * p.ldy; i++)
         p.start[i] = mq_test_gauss(&seed);
-    const struct mq_int8_tokens tokens = {p.x, p.x_blocks, p.codes_stride, p.blocks};
+    const struct mq_int8_tokens tokens = {p.x, p.x_blocks, p.x_halves, p.codes_stride, p.blocks};
     const struct mq_int8_kernels *kernels;
     bool available;
     for (size_t v = 0; (kernels = mq_int8_variant(v, &available)); v++) {
         if (!available)
             continue;
         struct mq_int8_panels panels = pack(&p, kernels);
-        const struct mq_int8_panels used = {panels.codes, panels.scales, mins ? panels.mins : NULL,
-                                            nibbles};
+        const struct mq_int8_panels used = {
+            panels.codes, panels.scales,     mins ? panels.mins : NULL,
+            (int)group,   (int8_t)range.min, (int8_t)range.max};
         for (int resume = 0; resume < 2; resume++) {
             memcpy(y, p.start, floats * sizeof(float));
             kernels->multiply(&tokens, m, &used, k, n, y, p.ldy, resume);
@@ -270,19 +302,21 @@ START_TEST(products)
     static const size_t k[] = {32, 64, 96, 1024, 1056};
     for (size_t a = 0; a < sizeof m / sizeof *m; a++)
         for (size_t b = 0; b < sizeof n / sizeof *n; b++)
-            check_product(m[a], n[b], k[(a + b) % 3], (a + b) % 2, b % 3 == 0, (a + b) % 5 < 2);
+            check_product(m[a], n[b], k[(a + b) % 3], b % 2 ? 16 : 32, (a + b) % 2, b % 3 == 0,
+                          ranges[(3 * a + b) % RANGES]);
     for (size_t c = 0; c < sizeof k / sizeof *k; c++)
         for (int extreme = 0; extreme < 2; extreme++)
-            for (int nibbles = 0; nibbles < 2; nibbles++)
-                check_product(7, 40, k[c], c % 2, extreme, nibbles);
+            for (size_t r = 0; r < RANGES; r++)
+                check_product(7, 40, k[c], (c + r) % 2 ? 16 : 32, r % 2, extreme, ranges[r]);
 }
 END_TEST
 
 /* ---- evaluations ---- */
 
-enum { ARMS = 5, LENGTH = 32 };
+enum { ARMS = 6, LENGTH = 32 };
 
-/* Each level in integers, the first of them in floats beside it, and weights that have no codes. */
+/* Levels with groups of 32 and of 16, without and with minima, in integers; the first of them in
+ * floats beside it, and weights that have no codes. */
 struct fixture {
     struct mq_view *view;
     struct golden golden;
@@ -293,7 +327,7 @@ struct fixture {
 
 static void set_up(struct fixture *f)
 {
-    static const char *const names[ARMS] = {NULL, "q8_0", "q8_0", "q4_k", "q3_k"};
+    static const char *const names[ARMS] = {NULL, "q8_0", "q8_0", "q4_k", "q6_k", "q2_k"};
     moeq_error err = {0};
     memset(f, 0, sizeof *f);
     ck_assert_msg(mq_view_open(mq_test_source("tests/fixtures/oracles/mixtral"), &f->view, &err) ==

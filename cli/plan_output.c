@@ -1,0 +1,160 @@
+/* plan_output.c: showing a plan, and turning it into files. */
+#include "plan_output.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+
+/* What is not as the level's name says is shown, so that nothing falls back silently. */
+static void print_remarks(const struct mq_plan *plan)
+{
+    uint64_t tails = 0, again = 0;
+    for (size_t i = 0; i < plan->view->tensors_count; i++) {
+        const struct mq_plan_entry *e = &plan->entries[i];
+        tails += e->level->quantized && e->tensor->cols % e->level->block_weights != 0;
+        again += e->source->quantized && e->source != e->level;
+    }
+    if (tails)
+        printf("  %" PRIu64 " tensors have rows that are no multiple of their level's block: the "
+               "rows' ends\n  are q8_0 blocks of 32 weights and f16 (counted above)\n",
+               tails);
+    if (again)
+        printf("  %" PRIu64 " tensors are quantized already: converting them again adds to their "
+               "error\n",
+               again);
+    for (size_t i = 0; i < plan->warnings_count; i++) {
+        printf("  note: ");
+        mq_print_wrapped(plan->warnings[i], 8, 8);
+    }
+}
+
+static void add_breakdown(struct mq_breakdown *b, const struct mq_plan *plan)
+{
+    for (size_t i = 0; i < plan->view->tensors_count; i++)
+        mq_breakdown_add(b, plan->entries[i].tensor, plan->entries[i].level,
+                         plan->entries[i].size_bytes);
+}
+
+static void print_plan(const struct mq_plan *plan, const struct mq_options *options)
+{
+    struct mq_breakdown b = {0};
+    char source[32], output[32];
+    add_breakdown(&b, plan);
+    printf("plan: %s\n", plan->view->path);
+    mq_breakdown_print(&b);
+    print_remarks(plan);
+    for (size_t i = 0; i < plan->view->tensors_count && options->verbose; i++) {
+        const struct mq_plan_entry *e = &plan->entries[i];
+        printf("  %-60s %5s -> %-5s %12" PRIu64 " B at %" PRIu64 "\n", e->tensor->name,
+               e->source->name, e->level->name, e->size_bytes, e->offset);
+    }
+    mq_format_bytes(plan->total.source_bytes, source);
+    mq_format_bytes(plan->output_bytes, output);
+    if (plan->files_count == 1)
+        printf("  source %s, output file %s (%" PRIu64 " bytes)\n", source, output,
+               plan->output_bytes);
+    else
+        printf("  source %s, %zu output files of together %s (%" PRIu64 " bytes)\n", source,
+               plan->files_count, output, plan->output_bytes);
+}
+
+static cJSON *files_json(const struct mq_plan *plan, const char *output)
+{
+    cJSON *files = cJSON_CreateArray();
+    for (size_t i = 0; i < plan->files_count; i++) {
+        char name[PATH_MAX];
+        cJSON *f = cJSON_CreateObject();
+        mq_convert_file_name(output ? output : "OUT", &plan->files[i], name, sizeof name);
+        cJSON_AddStringToObject(f, "name", name);
+        cJSON_AddNumberToObject(f, "bytes", (double)plan->files[i].file_bytes);
+        cJSON_AddItemToArray(files, f);
+    }
+    return files;
+}
+
+static cJSON *plan_json(const struct mq_plan *plan, const struct mq_options *options)
+{
+    struct mq_breakdown b = {0};
+    add_breakdown(&b, plan);
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddItemToObject(o, "model", mq_model_json(plan->view));
+    cJSON_AddItemToObject(o, "plan", mq_breakdown_json(&b));
+    cJSON_AddStringToObject(o, "effort", mq_effort_name(plan->effort));
+    cJSON_AddNumberToObject(o, "file_bytes", (double)plan->output_bytes);
+    if (plan->files_count > 1)
+        cJSON_AddItemToObject(o, "files", files_json(plan, options->output));
+    cJSON *warnings = cJSON_AddArrayToObject(o, "warnings");
+    for (size_t i = 0; i < plan->warnings_count; i++)
+        cJSON_AddItemToArray(warnings, cJSON_CreateString(plan->warnings[i]));
+    cJSON_AddBoolToObject(o, "dry_run", options->dry_run);
+    if (options->dry_run || options->verbose) {
+        cJSON *tensors = cJSON_AddArrayToObject(o, "tensors");
+        for (size_t i = 0; i < plan->view->tensors_count; i++) {
+            const struct mq_plan_entry *e = &plan->entries[i];
+            cJSON *t = cJSON_CreateObject();
+            cJSON_AddStringToObject(t, "name", e->tensor->name);
+            cJSON_AddStringToObject(t, "source", e->source->name);
+            cJSON_AddStringToObject(t, "level", e->level->name);
+            cJSON_AddNumberToObject(t, "offset", (double)e->offset);
+            cJSON_AddNumberToObject(t, "bytes", (double)e->size_bytes);
+            if (plan->files_count > 1)
+                cJSON_AddNumberToObject(t, "file", e->file);
+            cJSON_AddItemToArray(tensors, t);
+        }
+    }
+    return o;
+}
+
+static void print_result(const struct mq_options *options, const struct mq_plan *plan,
+                         const struct mq_convert_result *result, double seconds)
+{
+    char size[32], time[32], rate[32], name[PATH_MAX];
+    if (result->tensors_resumed)
+        printf("resumed: %" PRIu64 " of %" PRIu64 " tensors were finished by an earlier run\n",
+               result->tensors_resumed, result->tensors);
+    mq_convert_file_name(options->output, &plan->files[0], name, sizeof name);
+    printf("wrote %s", name);
+    if (plan->files_count > 1)
+        printf(" to %05zu", plan->files_count);
+    printf(": %s in %s (%s/s of source)\n", mq_format_bytes(result->bytes_written, size),
+           mq_format_seconds(seconds, time),
+           mq_format_bytes((uint64_t)((double)plan->total.source_bytes / (seconds + 1e-9)), rate));
+}
+
+static enum mq_exit write_files(const struct mq_options *options, const struct mq_plan *plan)
+{
+    struct mq_job_ui ui;
+    struct mq_convert_result result = {0};
+    moeq_error err = {0};
+    const struct mq_convert_options how = {.output = options->output, .replace = options->force};
+    if (!mq_job_begin(options, &ui))
+        return MQ_EXIT_USAGE;
+    const double start = mq_now_seconds();
+    const moeq_status status = mq_convert(&ui.context, plan, &how, &result, &err);
+    mq_job_end(&ui);
+    if (status != MOEQ_OK)
+        return mq_report(&err);
+    const double seconds = mq_now_seconds() - start;
+    if (options->json) {
+        cJSON *o = plan_json(plan, options);
+        cJSON_AddStringToObject(o, "output", options->output);
+        cJSON_AddNumberToObject(o, "tensors_resumed", (double)result.tensors_resumed);
+        cJSON_AddNumberToObject(o, "seconds", seconds);
+        return mq_print_json(o);
+    }
+    if (!options->quiet)
+        print_result(options, plan, &result, seconds);
+    return mq_finish_output();
+}
+
+enum mq_exit mq_execute_plan(const struct mq_options *options, const struct mq_plan *plan)
+{
+    if (options->dry_run && options->json)
+        return mq_print_json(plan_json(plan, options));
+    if (!options->json && (options->dry_run || !options->quiet))
+        print_plan(plan, options);
+    if (options->dry_run)
+        return mq_finish_output();
+    fflush(stdout);
+    return write_files(options, plan);
+}

@@ -1,0 +1,357 @@
+/*
+ * gguf_config.c: metadata -> the text of a config.json.
+ *
+ * Everything after this reads the text, as if the model had come in a folder: one parser decides
+ * what hyper-parameters mean, and a conversion carries the text along. As there, every key of the
+ * architecture must be known: one that is not may change the maths.
+ */
+#include "gguf_int.h"
+
+#include "error.h"
+#include "json.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The size of a number that config.c takes. */
+enum { MAX_SIZE = 1 << 24, MAX_ARCHITECTURE = 63 };
+
+enum rule {
+    KNOWN,       /* read here, or without effect on the maths */
+    ONE,         /* implemented only as 1 or true */
+    ZERO_OR_ONE, /* the same, with 0 for unset */
+};
+
+static const struct {
+    const char *pattern;
+    enum rule rule;
+} known[] = {
+    {MQ_GGUF_KEY_VOCAB, KNOWN},
+    {MQ_GGUF_KEY_CONTEXT, KNOWN},
+    {MQ_GGUF_KEY_HIDDEN, KNOWN},
+    {MQ_GGUF_KEY_LAYERS, KNOWN},
+    {MQ_GGUF_KEY_FFN, KNOWN},
+    {MQ_GGUF_KEY_HEADS, KNOWN},
+    {MQ_GGUF_KEY_KV_HEADS, KNOWN},
+    {MQ_GGUF_KEY_KEY_LENGTH, KNOWN},
+    {MQ_GGUF_KEY_VALUE_LENGTH, KNOWN},
+    {MQ_GGUF_KEY_RMS_EPS, KNOWN},
+    {MQ_GGUF_KEY_SLIDING_WINDOW, KNOWN},
+    {MQ_GGUF_KEY_EXPERTS, KNOWN},
+    {MQ_GGUF_KEY_TOP_K, KNOWN},
+    {MQ_GGUF_KEY_ROPE_DIMS, KNOWN},
+    {MQ_GGUF_KEY_ROPE_THETA, KNOWN},
+    {MQ_GGUF_KEY_ROPE_SCALING, KNOWN},
+    {MQ_GGUF_KEY_ROPE_FACTOR, KNOWN},
+    {"%s.rope.scale_linear", KNOWN},
+    {"%s.rope.scaling.original_context_length", KNOWN}, /* of yarn, which is refused */
+    {"%s.rope.scaling.finetuned", KNOWN},
+    {"%s.tensor_data_layout", KNOWN}, /* a note on where the weights came from */
+    {"%s.pooling_type", KNOWN},       /* of embedding models' output */
+    {"%s.attention.causal", ONE},
+    {"%s.rope.scaling.attn_factor", ONE},
+    {"%s.expert_weights_norm", ONE},
+    {"%s.expert_weights_scale", ZERO_OR_ONE},
+    {"%s.expert_gating_func", ZERO_OR_ONE}, /* 1: softmax */
+    {"%s.expert_group_count", ZERO_OR_ONE},
+    {"%s.expert_group_used_count", ZERO_OR_ONE},
+    {"%s.logit_scale", ZERO_OR_ONE},
+    {"%s.residual_scale", ZERO_OR_ONE},
+    {"%s.embedding_scale", ZERO_OR_ONE},
+};
+
+const struct mq_gguf_key *mq_gguf_arch_key(const struct mq_gguf *gguf, const char *pattern,
+                                           const char *architecture)
+{
+    char name[200];
+    snprintf(name, sizeof name, pattern, architecture);
+    return mq_gguf_find(gguf, name);
+}
+
+/* A number or a boolean. */
+static bool number_of(const struct mq_gguf *g, const struct mq_gguf_key *key, double *value)
+{
+    bool yes;
+    if (mq_gguf_bool(g, key, &yes)) {
+        *value = yes;
+        return true;
+    }
+    return key->type != MQ_GGUF_ARRAY && mq_gguf_number(g, key, 0, value);
+}
+
+static moeq_status check_key(const struct mq_gguf *g, const struct mq_gguf_key *key,
+                             const char *architecture, moeq_error *err)
+{
+    char name[200];
+    double value = 0;
+    const bool number = number_of(g, key, &value);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        snprintf(name, sizeof name, known[i].pattern, architecture);
+        if (strcmp(name, key->name) != 0)
+            continue;
+        if (known[i].rule == KNOWN || (number && value == 1) ||
+            (number && value == 0 && known[i].rule == ZERO_OR_ONE))
+            return MOEQ_OK;
+        return mq_gguf_fail_key(g, key, MOEQ_UNSUPPORTED, err,
+                                number ? "%g is not implemented (only 1)" : "expected a number",
+                                value);
+    }
+    if (number && value == 0) /* how a key says that it is off */
+        return MOEQ_OK;
+    return mq_gguf_fail_key(g, key, MOEQ_UNSUPPORTED, err,
+                            "is a key that moeq does not know: it may change the maths");
+}
+
+/* A whole number from 1 to MAX_SIZE; `otherwise` where the key is absent (0: required). */
+static moeq_status read_size(const struct mq_gguf *g, const char *pattern, const char *architecture,
+                             uint32_t otherwise, uint32_t *size, moeq_error *err)
+{
+    const struct mq_gguf_key *key = mq_gguf_arch_key(g, pattern, architecture);
+    uint64_t value = otherwise;
+    if (!key && !otherwise) {
+        char name[200];
+        snprintf(name, sizeof name, pattern, architecture);
+        return mq_fail_file(err, MOEQ_MALFORMED, g->file.path, "key '%s' is missing", name);
+    }
+    if (key && key->type == MQ_GGUF_ARRAY)
+        return mq_gguf_fail_key(g, key, MOEQ_UNSUPPORTED, err,
+                                "one value for each layer is not implemented");
+    if (key && (!mq_gguf_whole(g, key, 0, &value) || value < 1 || value > MAX_SIZE))
+        return mq_gguf_fail_key(g, key, MOEQ_MALFORMED, err, "expected a whole number from 1 to %d",
+                                MAX_SIZE);
+    *size = (uint32_t)value;
+    return MOEQ_OK;
+}
+
+/* The same for a number whose absence is said by 0 too. */
+static moeq_status read_optional(const struct mq_gguf *g, const char *pattern,
+                                 const char *architecture, uint32_t *size, moeq_error *err)
+{
+    const struct mq_gguf_key *key = mq_gguf_arch_key(g, pattern, architecture);
+    uint64_t value;
+    *size = 0;
+    if (!key || (key->type != MQ_GGUF_ARRAY && mq_gguf_whole(g, key, 0, &value) && value == 0))
+        return MOEQ_OK;
+    return read_size(g, pattern, architecture, 0, size, err);
+}
+
+moeq_status mq_gguf_positive(const struct mq_gguf *gguf, const struct mq_gguf_key *key,
+                             double otherwise, double *value, moeq_error *err)
+{
+    double number = 0;
+    if (key && (key->type == MQ_GGUF_ARRAY || !mq_gguf_number(gguf, key, 0, &number) ||
+                !(number >= 0 && number < 1e30) || (number > 0 && number < 1e-30)))
+        return mq_gguf_fail_key(gguf, key, MOEQ_MALFORMED, err, "expected a positive number");
+    *value = number > 0 ? number : otherwise;
+    return MOEQ_OK;
+}
+
+void mq_gguf_put_number(struct mq_buffer *json, double value)
+{
+    char text[40];
+    for (int digits = 6; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        const double back = strtod(text, NULL);
+        /* an f32 is told from its neighbours by at most 9 digits, whatever it is as a double */
+        if (back == value || ((double)(float)value == value && (float)back == (float)value))
+            break;
+    }
+    mq_buffer_puts(json, text);
+}
+
+/* What the sizes are called here. */
+struct sizes {
+    uint32_t vocab, context, hidden, layers, ffn, heads, kv_heads, head_dim, experts, top_k, window;
+};
+
+/* The length of a head, which keys and values, and the part of it that is rotated, must share. */
+static moeq_status read_head_dim(const struct mq_gguf *g, const char *a, struct sizes *s,
+                                 moeq_error *err)
+{
+    static const char *const same[] = {MQ_GGUF_KEY_VALUE_LENGTH, MQ_GGUF_KEY_ROPE_DIMS};
+    if (!mq_gguf_arch_key(g, MQ_GGUF_KEY_KEY_LENGTH, a) && s->hidden % s->heads)
+        return mq_fail_file(err, MOEQ_MALFORMED, g->file.path,
+                            "an embedding_length of %u is no multiple of %u heads, and there is no "
+                            "attention.key_length",
+                            s->hidden, s->heads);
+    MQ_TRY(read_size(g, MQ_GGUF_KEY_KEY_LENGTH, a, s->hidden / s->heads, &s->head_dim, err));
+    for (size_t i = 0; i < 2; i++) {
+        uint32_t other;
+        MQ_TRY(read_size(g, same[i], a, s->head_dim, &other, err));
+        if (other != s->head_dim)
+            return mq_gguf_fail_key(g, mq_gguf_arch_key(g, same[i], a), MOEQ_UNSUPPORTED, err,
+                                    "%u is not implemented beside heads of %u", other, s->head_dim);
+    }
+    return MOEQ_OK;
+}
+
+static moeq_status read_sizes(const struct mq_gguf *g, const char *a, struct sizes *s,
+                              moeq_error *err)
+{
+    const struct mq_gguf_key *tokens = mq_gguf_find(g, MQ_GGUF_KEY_TOKENS);
+    const uint32_t listed = tokens && tokens->type == MQ_GGUF_ARRAY && tokens->count <= MAX_SIZE
+                                ? (uint32_t)tokens->count
+                                : 0;
+    MQ_TRY(read_size(g, MQ_GGUF_KEY_VOCAB, a, listed, &s->vocab, err));
+    MQ_TRY(read_size(g, MQ_GGUF_KEY_CONTEXT, a, 0, &s->context, err));
+    MQ_TRY(read_size(g, MQ_GGUF_KEY_HIDDEN, a, 0, &s->hidden, err));
+    MQ_TRY(read_size(g, MQ_GGUF_KEY_LAYERS, a, 0, &s->layers, err));
+    MQ_TRY(read_size(g, MQ_GGUF_KEY_FFN, a, 0, &s->ffn, err));
+    MQ_TRY(read_size(g, MQ_GGUF_KEY_HEADS, a, 0, &s->heads, err));
+    MQ_TRY(read_size(g, MQ_GGUF_KEY_KV_HEADS, a, s->heads, &s->kv_heads, err));
+    MQ_TRY(read_optional(g, MQ_GGUF_KEY_EXPERTS, a, &s->experts, err));
+    MQ_TRY(read_optional(g, MQ_GGUF_KEY_SLIDING_WINDOW, a, &s->window, err));
+    if (s->experts)
+        MQ_TRY(read_size(g, MQ_GGUF_KEY_TOP_K, a, 0, &s->top_k, err));
+    return read_head_dim(g, a, s, err);
+}
+
+static bool has_experts(const struct mq_family *family)
+{
+    for (const struct mq_tensor_pattern *p = family->patterns; p->name; p++)
+        if (p->role == MQ_ROLE_ROUTER)
+            return true;
+    return false;
+}
+
+/* The first family in the table of this architecture, with or without experts as the file. */
+static const struct mq_family *find_family(const char *architecture, bool experts)
+{
+    for (size_t i = 0; i < mq_families_count; i++) {
+        const struct mq_family *f = mq_families[i];
+        if (f->gguf_architecture && strcmp(f->gguf_architecture, architecture) == 0 &&
+            has_experts(f) == experts)
+            return f;
+    }
+    return NULL;
+}
+
+/* Each architecture once. */
+static void list_architectures(char *list, size_t room)
+{
+    size_t n = 0;
+    list[0] = '\0';
+    for (size_t i = 0; i < mq_families_count && n < room; i++) {
+        const char *name = mq_families[i]->gguf_architecture;
+        bool again = !name;
+        for (size_t k = 0; k < i && !again; k++)
+            again = mq_families[k]->gguf_architecture &&
+                    strcmp(mq_families[k]->gguf_architecture, name) == 0;
+        if (!again)
+            n += (size_t)snprintf(list + n, room - n, "%s%s", n ? ", " : "", name);
+    }
+}
+
+static moeq_status read_architecture(const struct mq_gguf *g, char name[MAX_ARCHITECTURE + 1],
+                                     moeq_error *err)
+{
+    const struct mq_gguf_key *key = mq_gguf_find(g, MQ_GGUF_KEY_ARCHITECTURE);
+    const struct mq_gguf_key *type = mq_gguf_find(g, "general.type");
+    struct mq_gguf_strings s = mq_gguf_strings(g, key);
+    if (!key)
+        return mq_fail_file(err, MOEQ_MALFORMED, g->file.path,
+                            "key '" MQ_GGUF_KEY_ARCHITECTURE "' is missing");
+    if (key->type != MQ_GGUF_STRING || !mq_gguf_next(&s) || !s.size || s.size > MAX_ARCHITECTURE ||
+        memchr(s.text, '\0', s.size))
+        return mq_gguf_fail_key(g, key, MOEQ_MALFORMED, err, "expected a short text");
+    memcpy(name, s.text, s.size);
+    name[s.size] = '\0';
+    if (type && !mq_gguf_text_is(g, type, "model"))
+        return mq_gguf_fail_key(g, type, MOEQ_UNSUPPORTED, err,
+                                "expected \"model\": this is an adapter, a projector or the like");
+    if (find_family(name, true) || find_family(name, false))
+        return MOEQ_OK;
+    char list[200];
+    list_architectures(list, sizeof list);
+    return mq_gguf_fail_key(g, key, MOEQ_UNSUPPORTED, err,
+                            "architecture \"%.60s\" is not supported (supported: %s)", name, list);
+}
+
+/* What the family calls the number that goes into this field of hparams; NULL if it has none. */
+static const char *key_of_field(const struct mq_family *family, size_t field)
+{
+    for (const struct mq_config_key *k = family->keys; k->key; k++)
+        if (k->rule == MQ_KEY_U32 && k->field == field)
+            return k->key;
+    return NULL;
+}
+
+static void put_token(struct mq_buffer *json, const struct mq_gguf *g, const char *name,
+                      const char *key_name)
+{
+    const struct mq_gguf_key *key = mq_gguf_find(g, key_name);
+    uint64_t id;
+    if (key && key->type != MQ_GGUF_ARRAY && mq_gguf_whole(g, key, 0, &id) && id <= INT32_MAX)
+        mq_buffer_printf(json, "  \"%s\": %" PRIu64 ",\n", name, id);
+}
+
+static void put_sizes(struct mq_buffer *json, const struct mq_family *family, const struct sizes *s)
+{
+    const struct {
+        const char *name;
+        uint32_t value;
+    } numbers[] = {
+        {"hidden_size", s->hidden},
+        {"intermediate_size", s->ffn},
+        {"num_hidden_layers", s->layers},
+        {"num_attention_heads", s->heads},
+        {"num_key_value_heads", s->kv_heads},
+        {"head_dim", s->head_dim},
+        {"vocab_size", s->vocab},
+        {"max_position_embeddings", s->context},
+        {key_of_field(family, offsetof(struct mq_hparams, experts)), s->experts},
+        {key_of_field(family, offsetof(struct mq_hparams, top_k)), s->top_k},
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (numbers[i].name)
+            mq_buffer_printf(json, "  \"%s\": %u,\n", numbers[i].name, numbers[i].value);
+    if (s->window)
+        mq_buffer_printf(json, "  \"sliding_window\": %u,\n", s->window);
+    else
+        mq_buffer_puts(json, "  \"sliding_window\": null,\n");
+}
+
+moeq_status mq_gguf_config(struct mq_gguf_set *set, struct mq_buffer *json, moeq_error *err)
+{
+    const struct mq_gguf *g = &set->files[0];
+    char a[MAX_ARCHITECTURE + 1];
+    struct sizes s = {0};
+    double eps, theta;
+    MQ_TRY(read_architecture(g, a, err));
+    const size_t prefix = strlen(a);
+    for (size_t i = 0; i < g->keys_count; i++)
+        if (strncmp(g->keys[i].name, a, prefix) == 0 && g->keys[i].name[prefix] == '.')
+            MQ_TRY(check_key(g, &g->keys[i], a, err));
+    MQ_TRY(read_sizes(g, a, &s, err));
+    const struct mq_family *family = find_family(a, s.experts > 0);
+    if (!family)
+        return mq_fail_file(err, MOEQ_UNSUPPORTED, g->file.path,
+                            "architecture \"%s\" is not supported %s experts", a,
+                            s.experts ? "with" : "without");
+    MQ_TRY(mq_gguf_positive(g, mq_gguf_arch_key(g, MQ_GGUF_KEY_RMS_EPS, a), 0, &eps, err));
+    if (eps == 0)
+        return mq_fail_file(err, MOEQ_MALFORMED, g->file.path,
+                            "key '" MQ_GGUF_KEY_RMS_EPS "' is missing or 0", a);
+    /* where it is absent, llama.cpp takes 10000, as the first Llama had */
+    MQ_TRY(mq_gguf_positive(g, mq_gguf_arch_key(g, MQ_GGUF_KEY_ROPE_THETA, a), 1e4, &theta, err));
+
+    mq_buffer_printf(json, "{\n  \"architectures\": [\"%s\"],\n  \"model_type\": \"%s\",\n",
+                     family->architecture, family->name);
+    put_sizes(json, family, &s);
+    put_token(json, g, "bos_token_id", MQ_GGUF_KEY_BOS);
+    put_token(json, g, "eos_token_id", MQ_GGUF_KEY_EOS);
+    mq_buffer_puts(json, "  \"rms_norm_eps\": ");
+    mq_gguf_put_number(json, eps);
+    mq_buffer_puts(json, ",\n  \"rope_theta\": ");
+    mq_gguf_put_number(json, theta);
+    mq_buffer_puts(json, ",\n  \"rope_scaling\": ");
+    MQ_TRY(mq_gguf_rope_scaling(set, a, theta, s.head_dim, json, err));
+    const bool tied = !mq_gguf_set_find(set, mq_gguf_role(MQ_ROLE_HEAD)->name);
+    mq_buffer_printf(json, ",\n  \"hidden_act\": \"silu\",\n  \"tie_word_embeddings\": %s\n}\n",
+                     tied ? "true" : "false");
+    return mq_buffer_ok(json) ? MOEQ_OK : mq_fail_memory(err, "opening a model");
+}

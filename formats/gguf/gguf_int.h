@@ -1,0 +1,53 @@
+/* gguf_int.h: the pieces that make a model view of GGUF files. */
+#ifndef MQ_GGUF_INT_H
+#define MQ_GGUF_INT_H
+
+#include "gguf.h"
+#include "view_int.h"
+
+/* All tensors of all files by name. The first file has the metadata. */
+struct mq_gguf_set {
+    struct mq_gguf *files;
+    size_t files_count;
+    struct mq_gguf_at {
+        uint32_t file;
+        bool used;
+        const struct mq_gguf_tensor *tensor;
+    } * tensors;
+    size_t count;
+    struct mq_strmap by_name;
+};
+
+struct mq_gguf_at *mq_gguf_set_find(const struct mq_gguf_set *set, const char *name);
+
+/* gguf_split.c: opens a file, or all of a model that is split into several, of which `path` must be
+ * the first. Free the set, also on failure. */
+moeq_status mq_gguf_set_open(const char *path, struct mq_arena *arena, struct mq_gguf_set *set,
+                             moeq_error *err);
+void mq_gguf_set_free(struct mq_gguf_set *set);
+
+/* gguf_config.c: writes the text of a config.json that says what the metadata says. A key of the
+ * architecture that is not known, or not implemented with its value, is an error naming it. */
+moeq_status mq_gguf_config(struct mq_gguf_set *set, struct mq_buffer *json, moeq_error *err);
+
+/* gguf_rope.c: writes the value of config.json's "rope_scaling". */
+moeq_status mq_gguf_rope_scaling(struct mq_gguf_set *set, const char *architecture, double theta,
+                                 uint32_t head_dim, struct mq_buffer *json, moeq_error *err);
+
+/* The architecture's key, such as "llama.block_count" for "%s.block_count"; NULL if absent. */
+const struct mq_gguf_key *mq_gguf_arch_key(const struct mq_gguf *gguf, const char *pattern,
+                                           const char *architecture);
+
+/* A positive finite number; `otherwise` where the key is absent or 0. */
+moeq_status mq_gguf_positive(const struct mq_gguf *gguf, const struct mq_gguf_key *key,
+                             double otherwise, double *value, moeq_error *err);
+
+/* A number with the fewest digits that give the same f32. */
+void mq_gguf_put_number(struct mq_buffer *json, double value);
+
+/* gguf_tokenizer.c: writes a tokenizer.json that gives the same ids; nothing where the file has no
+ * tokenizer. *problem (in the arena): why a tokenizer that is sound cannot be read. */
+moeq_status mq_gguf_tokenizer(const struct mq_gguf *gguf, struct mq_arena *arena,
+                              struct mq_buffer *json, const char **problem, moeq_error *err);
+
+#endif

@@ -1,0 +1,155 @@
+/*
+ * gguf_rope.c: how positions are stretched, from metadata or from the factors of rope_freqs.weight.
+ *
+ * Llama 3's scaling is not in the metadata: a file has the result, by what each frequency is
+ * divided (Transformers' _compute_llama3_parameters). With wavelengths w_i = 2 pi theta^(2i/dim)
+ *
+ *     f_i = 1                                w_i < original / high
+ *           factor                           w_i > original / low
+ *           1 / ((1 - s) / factor + s)       between, s = (original / w_i - low) / (high - low)
+ *
+ * The parameters are recovered: factor is the largest f_i, low and high are 1 and 4 in every
+ * published model, and `original` follows from any f_i between. They are believed only if they give
+ * every factor of the file again.
+ */
+#include "gguf_int.h"
+
+#include "error.h"
+#include "portable_math.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define PI 0x1.921fb54442d18p+1
+#define LOW 1.0
+#define HIGH 4.0
+#define PUBLISHED_ORIGINAL 8192.0
+#define TOLERANCE 1e-5 /* relative; converters work in f32 */
+
+enum { MAX_FACTORS = 512 }; /* config.c: heads of up to 1024 */
+
+static double wavelength(double theta, uint32_t head_dim, size_t i)
+{
+    return 2 * PI * mq_exp(mq_log(theta) * (double)(2 * i) / (double)head_dim);
+}
+
+static double llama3_factor(double w, double factor, double original)
+{
+    if (w < original / HIGH)
+        return 1;
+    if (w > original / LOW)
+        return factor;
+    const double s = (original / w - LOW) / (HIGH - LOW);
+    return 1 / ((1 - s) / factor + s);
+}
+
+static bool reproduces(const float *factors, size_t n, double theta, double factor, double original)
+{
+    for (size_t i = 0; i < n; i++) {
+        const double f = llama3_factor(wavelength(theta, (uint32_t)(2 * n), i), factor, original);
+        if (!(fabs(f - (double)factors[i]) <= TOLERANCE * f))
+            return false;
+    }
+    return true;
+}
+
+/* The original length that the first factor on the ramp gives, 0 if there is none. */
+static double original_of(const float *factors, size_t n, double theta, double factor)
+{
+    for (size_t i = 0; i < n; i++) {
+        const double f = (double)factors[i];
+        if (f <= 1 + TOLERANCE || f >= factor * (1 - TOLERANCE))
+            continue;
+        const double s = (1 / f - 1 / factor) / (1 - 1 / factor);
+        return nearbyint(wavelength(theta, (uint32_t)(2 * n), i) * (s * (HIGH - LOW) + LOW));
+    }
+    return 0;
+}
+
+static moeq_status put_factors(const struct mq_gguf *g, const struct mq_gguf_tensor *t,
+                               double theta, uint32_t head_dim, struct mq_buffer *json,
+                               moeq_error *err)
+{
+    float factors[MAX_FACTORS];
+    const size_t n = head_dim / 2;
+    if (strcmp(t->type->name, "F32") != 0 || t->dims != 1 || t->ne[0] != n || n > MAX_FACTORS)
+        return mq_fail_tensor(err, MOEQ_MALFORMED, g->file.path, t->name, t->offset,
+                              "expected F32 [%zu], half of a head, found %s [%" PRIu64 "]", n,
+                              t->type->name, t->ne[0]);
+    MQ_TRY(mq_file_read_at(&g->file, t->offset, factors, n * sizeof *factors, err));
+    double factor = 1, original = PUBLISHED_ORIGINAL;
+    for (size_t i = 0; i < n; i++)
+        if ((double)factors[i] > factor)
+            factor = (double)factors[i];
+    bool found = isfinite(factor) && reproduces(factors, n, theta, factor, original);
+    if (!found && isfinite(factor)) {
+        original = original_of(factors, n, theta, factor);
+        found = original >= 1 && reproduces(factors, n, theta, factor, original);
+    }
+    if (!found)
+        return mq_fail_tensor(err, MOEQ_UNSUPPORTED, g->file.path, t->name, t->offset,
+                              "its factors are not those of Llama 3's scaling of positions (low 1, "
+                              "high 4): which they are is not known");
+    if (factor == 1) {
+        mq_buffer_puts(json, "null");
+        return MOEQ_OK;
+    }
+    mq_buffer_puts(json, "{\"rope_type\": \"llama3\", \"factor\": ");
+    mq_gguf_put_number(json, factor);
+    mq_buffer_printf(json,
+                     ", \"low_freq_factor\": %g, \"high_freq_factor\": %g, "
+                     "\"original_max_position_embeddings\": %.0f}",
+                     LOW, HIGH, original);
+    return MOEQ_OK;
+}
+
+/* The factor of rope.scaling.*: 1 for none. llama.cpp takes a factor without a type for linear. */
+static moeq_status linear_factor(const struct mq_gguf *g, const char *architecture, double *factor,
+                                 moeq_error *err)
+{
+    const struct mq_gguf_key *type = mq_gguf_arch_key(g, MQ_GGUF_KEY_ROPE_SCALING, architecture);
+    const struct mq_gguf_key *key = mq_gguf_arch_key(g, MQ_GGUF_KEY_ROPE_FACTOR, architecture);
+    *factor = 1;
+    if (type && mq_gguf_text_is(g, type, "none"))
+        return MOEQ_OK;
+    if (type && !mq_gguf_text_is(g, type, "linear")) {
+        struct mq_gguf_strings s = mq_gguf_strings(g, type);
+        const bool text = mq_gguf_next(&s);
+        return mq_gguf_fail_key(g, type, MOEQ_UNSUPPORTED, err,
+                                "rope scaling \"%.*s\" is not implemented (none, linear, and Llama "
+                                "3's)",
+                                text ? (int)(s.size < 40 ? s.size : 40) : 0, text ? s.text : "");
+    }
+    if (!key) /* its name before October 2023 */
+        key = mq_gguf_arch_key(g, "%s.rope.scale_linear", architecture);
+    return mq_gguf_positive(g, key, 1, factor, err);
+}
+
+moeq_status mq_gguf_rope_scaling(struct mq_gguf_set *set, const char *architecture, double theta,
+                                 uint32_t head_dim, struct mq_buffer *json, moeq_error *err)
+{
+    double factor;
+    MQ_TRY(linear_factor(&set->files[0], architecture, &factor, err));
+    struct mq_gguf_at *at = mq_gguf_set_find(set, MQ_GGUF_ROPE_FREQS);
+    if (at) {
+        const struct mq_gguf *g = &set->files[at->file];
+        at->used = true;
+        if (factor != 1)
+            return mq_fail_tensor(err, MOEQ_UNSUPPORTED, g->file.path, at->tensor->name,
+                                  at->tensor->offset,
+                                  "beside a linear scaling of positions by %g: both together are "
+                                  "not implemented",
+                                  factor);
+        return put_factors(g, at->tensor, theta, head_dim, json, err);
+    }
+    if (factor == 1) {
+        mq_buffer_puts(json, "null");
+        return MOEQ_OK;
+    }
+    mq_buffer_puts(json, "{\"rope_type\": \"linear\", \"factor\": ");
+    mq_gguf_put_number(json, factor);
+    mq_buffer_putc(json, '}');
+    return MOEQ_OK;
+}

@@ -1,0 +1,428 @@
+/*
+ * gguf_tokenizer.c: tokenizer.ggml.* -> the text of a tokenizer.json that gives the same ids.
+ *
+ * Two kinds. `gpt2`, byte-level BPE: pieces and merges are in the file; where words are cut is said
+ * by the name of a pattern. `llama`, a sentencepiece model: pieces with scores, no merges. Those
+ * are regenerated as Transformers does when it converts such a model: every way to divide a piece
+ * into two pieces is a merge, those of the highest score first (gguf_merges.c).
+ *
+ * Of the types of tokens: CONTROL and USER_DEFINED are added tokens, found in the text before the
+ * model sees it, and so is UNKNOWN; BYTE is <0x0A>, for characters without a piece; UNUSED fills a
+ * vocabulary up and is not in the original.
+ */
+#include "gguf_tokenizer_int.h"
+
+#include "error.h"
+#include "json.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KEY_HUGGINGFACE "tokenizer.huggingface.json"
+#define SPACE "\xe2\x96\x81" /* U+2581 */
+
+enum {
+    MAX_TOKENS = 1 << 22, /* ten times the largest vocabulary */
+    MAX_HUGGINGFACE_BYTES = 256 << 20,
+};
+
+/* ---- reading ---- */
+
+/* The array of one number for each token; NULL if it is absent. */
+static moeq_status column(const struct mq_gguf_vocab *v, const char *name,
+                          const struct mq_gguf_key **key, moeq_error *err)
+{
+    double unused;
+    *key = mq_gguf_find(v->gguf, name);
+    if (!*key)
+        return MOEQ_OK;
+    if ((*key)->type != MQ_GGUF_ARRAY || (*key)->count != v->count ||
+        (v->count && !mq_gguf_number(v->gguf, *key, 0, &unused)))
+        return mq_gguf_fail_key(v->gguf, *key, MOEQ_MALFORMED, err,
+                                "expected an array of %u numbers, one a token", v->count);
+    return MOEQ_OK;
+}
+
+static moeq_status read_pieces(struct mq_gguf_vocab *v, moeq_error *err)
+{
+    const struct mq_gguf *g = v->gguf;
+    const struct mq_gguf_key *tokens = mq_gguf_find(g, MQ_GGUF_KEY_TOKENS), *types;
+    if (!tokens)
+        return mq_fail_file(err, MOEQ_MALFORMED, g->file.path,
+                            "key '" MQ_GGUF_KEY_TOKENS "' is missing");
+    if (tokens->type != MQ_GGUF_ARRAY || tokens->element != MQ_GGUF_STRING || !tokens->count ||
+        tokens->count > MAX_TOKENS)
+        return mq_gguf_fail_key(g, tokens, MOEQ_MALFORMED, err,
+                                "expected an array of 1 to %d strings", MAX_TOKENS);
+    v->count = (uint32_t)tokens->count;
+    MQ_TRY(column(v, MQ_GGUF_KEY_TOKEN_TYPES, &types, err));
+    MQ_TRY(column(v, MQ_GGUF_KEY_SCORES, &v->scores, err));
+    v->pieces = calloc(v->count, sizeof *v->pieces);
+    if (!v->pieces)
+        return mq_fail_memory(err, "reading the tokenizer");
+    struct mq_gguf_strings s = mq_gguf_strings(g, tokens);
+    for (uint32_t i = 0; mq_gguf_next(&s); i++) {
+        uint64_t type = MQ_GGUF_TOKEN_NORMAL;
+        if (types && (!mq_gguf_whole(g, types, i, &type) || type > MQ_GGUF_TOKEN_BYTE))
+            return mq_gguf_fail_key(g, types, MOEQ_MALFORMED, err,
+                                    "token %u: expected a type from 0 to %d", i,
+                                    MQ_GGUF_TOKEN_BYTE);
+        if (s.size > UINT32_MAX || (s.size && memchr(s.text, '\0', s.size)) ||
+            !mq_utf8_valid(s.text, s.size, NULL))
+            return mq_gguf_fail_key(g, tokens, MOEQ_MALFORMED, err,
+                                    "token %u is not UTF-8 text without U+0000", i);
+        v->pieces[i] =
+            (struct mq_gguf_piece){s.text, (uint32_t)s.size, (enum mq_gguf_token_type)type};
+    }
+    return MOEQ_OK;
+}
+
+/* A token's id; -1 where the key is absent. */
+static moeq_status read_id(const struct mq_gguf_vocab *v, const char *name, int64_t otherwise,
+                           int64_t *id, moeq_error *err)
+{
+    const struct mq_gguf_key *key = mq_gguf_find(v->gguf, name);
+    uint64_t value;
+    *id = otherwise < (int64_t)v->count ? otherwise : -1;
+    if (!key)
+        return MOEQ_OK;
+    if (key->type == MQ_GGUF_ARRAY || !mq_gguf_whole(v->gguf, key, 0, &value) || value >= v->count)
+        return mq_gguf_fail_key(v->gguf, key, MOEQ_MALFORMED, err,
+                                "expected the id of one of the %u tokens", v->count);
+    *id = (int64_t)value;
+    return MOEQ_OK;
+}
+
+static moeq_status read_flag(const struct mq_gguf *g, const char *name, bool otherwise, bool *flag,
+                             moeq_error *err)
+{
+    const struct mq_gguf_key *key = mq_gguf_find(g, name);
+    *flag = otherwise;
+    if (key && !mq_gguf_bool(g, key, flag))
+        return mq_gguf_fail_key(g, key, MOEQ_MALFORMED, err, "expected a boolean");
+    return MOEQ_OK;
+}
+
+/* ---- writing what both kinds have ---- */
+
+static void put_piece(struct mq_buffer *json, const struct mq_gguf_piece *piece)
+{
+    mq_buffer_put_json(json, piece->text, piece->size);
+}
+
+static void put_added_tokens(struct mq_buffer *json, const struct mq_gguf_vocab *v)
+{
+    const char *separator = "";
+    mq_buffer_puts(json, "\"added_tokens\": [");
+    for (uint32_t i = 0; i < v->count; i++) {
+        const enum mq_gguf_token_type type = v->pieces[i].type;
+        if (type != MQ_GGUF_TOKEN_CONTROL && type != MQ_GGUF_TOKEN_USER_DEFINED &&
+            type != MQ_GGUF_TOKEN_UNKNOWN)
+            continue;
+        mq_buffer_printf(json, "%s\n{\"id\": %u, \"content\": ", separator, i);
+        put_piece(json, &v->pieces[i]);
+        mq_buffer_printf(json,
+                         ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, "
+                         "\"normalized\": false, \"special\": %s}",
+                         type == MQ_GGUF_TOKEN_USER_DEFINED ? "false" : "true");
+        separator = ",";
+    }
+    mq_buffer_puts(json, "],\n");
+}
+
+static void put_vocab(struct mq_buffer *json, const struct mq_gguf_vocab *v)
+{
+    const char *separator = "";
+    mq_buffer_puts(json, "\"vocab\": {");
+    for (uint32_t i = 0; i < v->count; i++) {
+        if (v->pieces[i].type == MQ_GGUF_TOKEN_UNUSED)
+            continue;
+        mq_buffer_puts(json, separator);
+        mq_buffer_putc(json, '\n');
+        put_piece(json, &v->pieces[i]);
+        mq_buffer_printf(json, ": %u", i);
+        separator = ",";
+    }
+    mq_buffer_puts(json, "},\n");
+}
+
+/* The merges as the file has them: "left right". */
+static moeq_status put_listed_merges(struct mq_buffer *json, const struct mq_gguf *g,
+                                     const struct mq_gguf_key *key, moeq_error *err)
+{
+    struct mq_gguf_strings s = mq_gguf_strings(g, key);
+    if (key->type != MQ_GGUF_ARRAY || key->element != MQ_GGUF_STRING)
+        return mq_gguf_fail_key(g, key, MOEQ_MALFORMED, err, "expected an array of strings");
+    for (uint64_t i = 0; mq_gguf_next(&s); i++) {
+        if (memchr(s.text, '\0', s.size) || !mq_utf8_valid(s.text, s.size, NULL))
+            return mq_gguf_fail_key(g, key, MOEQ_MALFORMED, err,
+                                    "merge %" PRIu64 " is not UTF-8 text without U+0000", i);
+        mq_buffer_puts(json, i ? ",\n" : "\n");
+        mq_buffer_put_json(json, s.text, s.size);
+    }
+    return MOEQ_OK;
+}
+
+/* What stands around every text. */
+struct ends {
+    int64_t bos, eos; /* -1: nothing */
+};
+
+static moeq_status read_ends(const struct mq_gguf_vocab *v, bool add_bos, int64_t default_bos,
+                             int64_t default_eos, struct ends *ends, moeq_error *err)
+{
+    bool add_eos;
+    MQ_TRY(read_id(v, MQ_GGUF_KEY_BOS, default_bos, &ends->bos, err));
+    MQ_TRY(read_id(v, MQ_GGUF_KEY_EOS, default_eos, &ends->eos, err));
+    MQ_TRY(read_flag(v->gguf, MQ_GGUF_KEY_ADD_BOS, add_bos, &add_bos, err));
+    MQ_TRY(read_flag(v->gguf, MQ_GGUF_KEY_ADD_EOS, false, &add_eos, err));
+    if (!add_bos)
+        ends->bos = -1;
+    if (!add_eos)
+        ends->eos = -1;
+    return MOEQ_OK;
+}
+
+static void put_special(struct mq_buffer *json, const struct mq_gguf_piece *piece)
+{
+    mq_buffer_puts(json, "{\"SpecialToken\": {\"id\": ");
+    put_piece(json, piece);
+    mq_buffer_puts(json, ", \"type_id\": 0}}");
+}
+
+static void put_template(struct mq_buffer *json, const struct mq_gguf_vocab *v,
+                         const struct ends *ends)
+{
+    const int64_t ids[] = {ends->bos, ends->eos == ends->bos ? -1 : ends->eos};
+    const char *separator = "";
+    if (ends->bos < 0 && ends->eos < 0) {
+        mq_buffer_puts(json, "\"post_processor\": null,\n");
+        return;
+    }
+    mq_buffer_puts(json, "\"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [");
+    if (ends->bos >= 0) {
+        put_special(json, &v->pieces[ends->bos]);
+        mq_buffer_puts(json, ", ");
+    }
+    mq_buffer_puts(json, "{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}");
+    if (ends->eos >= 0) {
+        mq_buffer_puts(json, ", ");
+        put_special(json, &v->pieces[ends->eos]);
+    }
+    mq_buffer_puts(json, "], \"pair\": [{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}, "
+                         "{\"Sequence\": {\"id\": \"B\", \"type_id\": 1}}], \"special_tokens\": {");
+    for (int i = 0; i < 2; i++) {
+        if (ids[i] < 0)
+            continue;
+        const struct mq_gguf_piece *piece = &v->pieces[ids[i]];
+        mq_buffer_puts(json, separator);
+        put_piece(json, piece);
+        mq_buffer_puts(json, ": {\"id\": ");
+        put_piece(json, piece);
+        mq_buffer_printf(json, ", \"ids\": [%" PRId64 "], \"tokens\": [", ids[i]);
+        put_piece(json, piece);
+        mq_buffer_puts(json, "]}");
+        separator = ", ";
+    }
+    mq_buffer_puts(json, "}},\n");
+}
+
+static void begin(struct mq_buffer *json, const struct mq_gguf_vocab *v)
+{
+    mq_buffer_puts(json, "{\n\"version\": \"1.0\",\n\"truncation\": null,\n\"padding\": null,\n");
+    put_added_tokens(json, v);
+}
+
+/* ---- `llama` ---- */
+
+/* Normalizations of text that published Llama and Mistral models do not have. */
+static const char *const llama_refused[] = {"tokenizer.ggml.precompiled_charsmap",
+                                            "tokenizer.ggml.remove_extra_whitespaces"};
+
+static moeq_status find_unknown(const struct mq_gguf_vocab *v, int64_t *unk, moeq_error *err)
+{
+    MQ_TRY(read_id(v, MQ_GGUF_KEY_UNK, -1, unk, err));
+    for (uint32_t i = 0; i < v->count && *unk < 0; i++)
+        if (v->pieces[i].type == MQ_GGUF_TOKEN_UNKNOWN)
+            *unk = i;
+    return MOEQ_OK;
+}
+
+static moeq_status put_llama(struct mq_buffer *json, const struct mq_gguf_vocab *v, moeq_error *err)
+{
+    const struct mq_gguf_key *merges = mq_gguf_find(v->gguf, MQ_GGUF_KEY_MERGES);
+    struct ends ends;
+    int64_t unk;
+    bool prefix, bytes = false;
+    MQ_TRY(read_ends(v, true, 1, 2, &ends, err)); /* llama.cpp's defaults: <s>, </s> */
+    MQ_TRY(read_flag(v->gguf, MQ_GGUF_KEY_ADD_PREFIX, true, &prefix, err));
+    MQ_TRY(find_unknown(v, &unk, err));
+    for (uint32_t i = 0; i < v->count; i++)
+        bytes |= v->pieces[i].type == MQ_GGUF_TOKEN_BYTE;
+    begin(json, v);
+    mq_buffer_printf(json,
+                     "\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [%s"
+                     "{\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, "
+                     "\"content\": \"" SPACE "\"}]},\n\"pre_tokenizer\": null,\n",
+                     prefix ? "{\"type\": \"Prepend\", \"prepend\": \"" SPACE "\"}, " : "");
+    put_template(json, v, &ends);
+    mq_buffer_printf(
+        json,
+        "\"decoder\": {\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Replace\", "
+        "\"pattern\": {\"String\": \"" SPACE "\"}, \"content\": \" \"}, "
+        "{\"type\": \"ByteFallback\"}, {\"type\": \"Fuse\"}%s]},\n",
+        prefix ? ", {\"type\": \"Strip\", \"content\": \" \", \"start\": 1, \"stop\": 0}" : "");
+    mq_buffer_puts(json, "\"model\": {\"type\": \"BPE\", \"unk_token\": ");
+    if (unk >= 0)
+        put_piece(json, &v->pieces[unk]);
+    else
+        mq_buffer_puts(json, "null");
+    mq_buffer_printf(json,
+                     ", \"fuse_unk\": true, \"byte_fallback\": %s, \"ignore_merges\": false,\n",
+                     bytes ? "true" : "false");
+    put_vocab(json, v);
+    mq_buffer_puts(json, "\"merges\": [");
+    MQ_TRY(merges ? put_listed_merges(json, v->gguf, merges, err)
+                  : mq_gguf_put_merges(json, v, err));
+    mq_buffer_puts(json, "]}\n}\n");
+    return MOEQ_OK;
+}
+
+/* ---- `gpt2` ---- */
+
+static const struct mq_gguf_pre *find_pre(const struct mq_gguf *g)
+{
+    const struct mq_gguf_key *key = mq_gguf_find(g, MQ_GGUF_KEY_PRE);
+    for (size_t i = 0; i < mq_gguf_pres_count; i++)
+        if (mq_gguf_text_is(g, key, mq_gguf_pres[i].name))
+            return &mq_gguf_pres[i];
+    return NULL;
+}
+
+static moeq_status put_gpt2(struct mq_buffer *json, const struct mq_gguf_vocab *v,
+                            const struct mq_gguf_pre *pre, moeq_error *err)
+{
+    const struct mq_gguf_key *merges = mq_gguf_find(v->gguf, MQ_GGUF_KEY_MERGES);
+    struct ends ends;
+    bool prefix;
+    if (!merges)
+        return mq_fail_file(err, MOEQ_MALFORMED, v->gguf->file.path,
+                            "key '" MQ_GGUF_KEY_MERGES "' is missing");
+    MQ_TRY(read_ends(v, pre->add_bos, -1, -1, &ends, err));
+    MQ_TRY(read_flag(v->gguf, MQ_GGUF_KEY_ADD_PREFIX, false, &prefix, err));
+    begin(json, v);
+    mq_buffer_printf(json,
+                     "\"normalizer\": %s,\n\"pre_tokenizer\": {\"type\": \"Sequence\", "
+                     "\"pretokenizers\": [",
+                     pre->nfc ? "{\"type\": \"NFC\"}" : "null");
+    if (pre->pattern) {
+        mq_buffer_puts(json, "{\"type\": \"Split\", \"pattern\": {\"Regex\": ");
+        mq_buffer_put_json(json, pre->pattern, strlen(pre->pattern));
+        mq_buffer_puts(json, "}, \"behavior\": \"Isolated\", \"invert\": false}, ");
+    }
+    mq_buffer_printf(json,
+                     "{\"type\": \"ByteLevel\", \"add_prefix_space\": %s, \"trim_offsets\": true, "
+                     "\"use_regex\": %s}]},\n",
+                     prefix ? "true" : "false", pre->pattern ? "false" : "true");
+    put_template(json, v, &ends);
+    mq_buffer_printf(
+        json,
+        "\"decoder\": {\"type\": \"ByteLevel\", \"add_prefix_space\": true, "
+        "\"trim_offsets\": true, \"use_regex\": true},\n\"model\": {\"type\": \"BPE\", "
+        "\"unk_token\": null, \"fuse_unk\": false, \"byte_fallback\": false, "
+        "\"ignore_merges\": %s,\n",
+        pre->ignore_merges ? "true" : "false");
+    put_vocab(json, v);
+    mq_buffer_puts(json, "\"merges\": [");
+    MQ_TRY(put_listed_merges(json, v->gguf, merges, err));
+    mq_buffer_puts(json, "]}\n}\n");
+    return MOEQ_OK;
+}
+
+/* ---- which ---- */
+
+/* The key's text for a message, cut to fit; "" if it has none. */
+static const char *short_text(const struct mq_gguf *g, const char *name, char text[64])
+{
+    struct mq_gguf_strings s = mq_gguf_strings(g, mq_gguf_find(g, name));
+    text[0] = '\0';
+    if (mq_gguf_next(&s) && mq_utf8_valid(s.text, s.size, NULL)) {
+        const size_t n = s.size < 63 ? s.size : 63;
+        memcpy(text, s.text, n);
+        text[n] = '\0';
+    }
+    return text;
+}
+
+/* Why a tokenizer of this kind cannot be read; NULL if it can, or when out of memory. */
+static const char *problem_of(const struct mq_gguf *g, struct mq_arena *arena, bool llama,
+                              const struct mq_gguf_pre *pre)
+{
+    char text[64], list[200] = "";
+    for (size_t i = 0; llama && i < sizeof llama_refused / sizeof *llama_refused; i++) {
+        const struct mq_gguf_key *key = mq_gguf_find(g, llama_refused[i]);
+        bool on = true;
+        if (key && (!mq_gguf_bool(g, key, &on) || on))
+            return mq_arena_printf(arena,
+                                   "its tokenizer normalizes text by '%s', which is not "
+                                   "implemented",
+                                   key->name);
+    }
+    if (llama || pre)
+        return NULL;
+    for (size_t i = 0; i < mq_gguf_pres_count; i++)
+        strncat(strncat(list, i ? ", " : "", sizeof list - strlen(list) - 1), mq_gguf_pres[i].name,
+                sizeof list - strlen(list) - 1);
+    return mq_arena_printf(arena,
+                           "its tokenizer cuts words by the pattern named \"%s\" in "
+                           "'" MQ_GGUF_KEY_PRE "', which is not known (known: %s)",
+                           short_text(g, MQ_GGUF_KEY_PRE, text), list);
+}
+
+/* The original file as a whole, which the specification has a key for. */
+static moeq_status copy_huggingface(const struct mq_gguf *g, const struct mq_gguf_key *key,
+                                    struct mq_buffer *json, moeq_error *err)
+{
+    struct mq_gguf_strings s = mq_gguf_strings(g, key);
+    if (key->type != MQ_GGUF_STRING || !mq_gguf_next(&s) || s.size > MAX_HUGGINGFACE_BYTES)
+        return mq_gguf_fail_key(g, key, MOEQ_MALFORMED, err, "expected a text of at most %d bytes",
+                                MAX_HUGGINGFACE_BYTES);
+    mq_buffer_append(json, s.text, s.size);
+    return mq_buffer_ok(json) ? MOEQ_OK : mq_fail_memory(err, "reading the tokenizer");
+}
+
+moeq_status mq_gguf_tokenizer(const struct mq_gguf *gguf, struct mq_arena *arena,
+                              struct mq_buffer *json, const char **problem, moeq_error *err)
+{
+    const struct mq_gguf_key *model = mq_gguf_find(gguf, MQ_GGUF_KEY_TOKENIZER);
+    const struct mq_gguf_key *original = mq_gguf_find(gguf, KEY_HUGGINGFACE);
+    const bool llama = mq_gguf_text_is(gguf, model, "llama");
+    const bool gpt2 = mq_gguf_text_is(gguf, model, "gpt2");
+    char text[64];
+    *problem = NULL;
+    if (original)
+        return copy_huggingface(gguf, original, json, err);
+    if (!model)
+        return MOEQ_OK;
+    const struct mq_gguf_pre *pre = gpt2 ? find_pre(gguf) : NULL;
+    if (!llama && !gpt2)
+        *problem = mq_arena_printf(arena,
+                                   "its tokenizer is of the kind \"%s\", which is not "
+                                   "supported (supported: llama, gpt2)",
+                                   short_text(gguf, MQ_GGUF_KEY_TOKENIZER, text));
+    else
+        *problem = problem_of(gguf, arena, llama, pre);
+    if (*problem)
+        return MOEQ_OK;
+    if (!llama && !pre) /* there is a problem, but no memory to say it */
+        return mq_fail_memory(err, "reading the tokenizer");
+    struct mq_gguf_vocab v = {.gguf = gguf};
+    moeq_status status = read_pieces(&v, err);
+    if (status == MOEQ_OK)
+        status = llama ? put_llama(json, &v, err) : put_gpt2(json, &v, pre, err);
+    if (status == MOEQ_OK && !mq_buffer_ok(json))
+        status = mq_fail_memory(err, "reading the tokenizer");
+    free(v.pieces);
+    return status;
+}

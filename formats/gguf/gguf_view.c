@@ -1,0 +1,209 @@
+/*
+ * gguf_view.c: GGUF files as a model view.
+ *
+ * The same table as for a folder, under the same names: what GGUF has otherwise is said per tensor.
+ * A 3-D tensor of experts is one row of the table for each, some way into it; rows of q and k that
+ * stand in interleaved order are marked (mq_tensor.interleaved_heads).
+ */
+#include "gguf_int.h"
+
+#include "error.h"
+#include "json.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    MAX_CHAT_TEMPLATE = 16 << 20, /* as mq_side_files has it */
+    MAX_SHOWN_BYTES = 200,        /* of a metadata value for people to read */
+};
+
+static void print_shape(char *text, size_t room, const uint64_t *ne)
+{
+    uint32_t dims = MQ_GGUF_MAX_DIMS;
+    while (dims > 1 && ne[dims - 1] == 1)
+        dims--;
+    size_t n = (size_t)snprintf(text, room, "[");
+    for (uint32_t d = 0; d < dims && n < room; d++)
+        n += (size_t)snprintf(text + n, room - n, "%s%" PRIu64, d ? ", " : "", ne[d]);
+    if (n < room)
+        snprintf(text + n, room - n, "]");
+}
+
+static moeq_status fail_type(const struct mq_gguf *g, const struct mq_gguf_tensor *t,
+                             moeq_error *err)
+{
+    char list[200] = "";
+    for (size_t i = 0; i < mq_gguf_types_count; i++)
+        if (mq_gguf_types[i].storage)
+            snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", *list ? ", " : "",
+                     mq_gguf_types[i].name);
+    return mq_fail_tensor(err, MOEQ_UNSUPPORTED, g->file.path, t->name, t->offset,
+                          "is of type %s, which is not supported (supported: %s)", t->type->name,
+                          list);
+}
+
+/* The tensor that holds *t. Experts: one for all, or one for each (*joined false). */
+static moeq_status locate(const struct mq_gguf_set *set, struct mq_view *view,
+                          const struct mq_tensor *t, struct mq_gguf_at **at, bool *joined,
+                          moeq_error *err)
+{
+    const struct mq_gguf_role *role = mq_gguf_role(t->role);
+    const char *name = mq_pattern_expand(view->arena, role->name, t->layer, t->expert);
+    if (!name)
+        return mq_fail_memory(err, "opening a model");
+    *at = mq_gguf_set_find(set, name);
+    *joined = t->expert >= 0;
+    if (!*at && role->split_name) {
+        const char *split = mq_pattern_expand(view->arena, role->split_name, t->layer, t->expert);
+        if (!split)
+            return mq_fail_memory(err, "opening a model");
+        *at = mq_gguf_set_find(set, split);
+        *joined = false;
+    }
+    return *at ? MOEQ_OK : mq_view_fail_missing(view, name, err);
+}
+
+static moeq_status place(void *user, struct mq_view *view, struct mq_tensor *t, moeq_error *err)
+{
+    const struct mq_gguf_set *set = user;
+    struct mq_gguf_at *at;
+    bool joined = false;
+    MQ_TRY(locate(set, view, t, &at, &joined, err));
+    const struct mq_gguf_tensor *e = at->tensor;
+    const struct mq_gguf *g = &set->files[at->file];
+    const uint64_t ne[MQ_GGUF_MAX_DIMS] = {t->cols, t->rows, joined ? view->hparams.experts : 1, 1};
+    if (memcmp(e->ne, ne, sizeof ne) != 0) {
+        char want[120], have[120];
+        print_shape(want, sizeof want, ne);
+        print_shape(have, sizeof have, e->ne);
+        return mq_fail_tensor(err, MOEQ_MALFORMED, g->file.path, e->name, e->offset,
+                              "expected shape %s (fastest first) from the metadata, found %s", want,
+                              have);
+    }
+    if (!e->type->storage)
+        return fail_type(g, e, err);
+    if (mq_role_class(t->role) == MQ_CLASS_KEEP && e->type->block_weights > 1)
+        return mq_fail_tensor(err, MOEQ_MALFORMED, g->file.path, e->name, e->offset,
+                              "a %s is never quantized, found type %s", mq_role_name(t->role),
+                              e->type->name);
+    at->used = true;
+    t->storage = e->type->storage;
+    t->row_bytes = e->row_bytes;
+    t->file = at->file;
+    t->offset = e->offset + (joined ? (uint64_t)t->expert * t->rows * t->row_bytes : 0);
+    if (view->family->gguf_interleaved_rope)
+        t->interleaved_heads = t->role == MQ_ROLE_ATTN_Q   ? view->hparams.heads
+                               : t->role == MQ_ROLE_ATTN_K ? view->hparams.kv_heads
+                                                           : 0;
+    return MOEQ_OK;
+}
+
+static moeq_status refuse_unused(const struct mq_gguf_set *set, const struct mq_view *view,
+                                 moeq_error *err)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        const struct mq_gguf_at *at = &set->tensors[i];
+        if (!at->used)
+            return mq_fail_tensor(err, MOEQ_UNSUPPORTED, set->files[at->file].file.path,
+                                  at->tensor->name, at->tensor->offset,
+                                  "has no place in a %s model of this metadata: it may change the "
+                                  "maths",
+                                  view->family->name);
+    }
+    return MOEQ_OK;
+}
+
+/* ---- metadata for people ---- */
+
+/* The value as a short text; false for arrays, and for texts that are long or not UTF-8. */
+static bool show(const struct mq_gguf *g, const struct mq_gguf_key *key, char *text, size_t room)
+{
+    struct mq_gguf_strings s = mq_gguf_strings(g, key);
+    double number;
+    if (key->type == MQ_GGUF_ARRAY)
+        return false;
+    if (mq_gguf_next(&s)) {
+        if (s.size >= room || memchr(s.text, '\0', s.size) || memchr(s.text, '\n', s.size) ||
+            !mq_utf8_valid(s.text, s.size, NULL))
+            return false;
+        memcpy(text, s.text, s.size);
+        text[s.size] = '\0';
+        return true;
+    }
+    if (!mq_gguf_number(g, key, 0, &number))
+        return false;
+    snprintf(text, room, "%.10g", number);
+    return true;
+}
+
+/* The keys general.*: what the model is called, who made it and how. */
+static moeq_status copy_metadata(const struct mq_gguf *g, struct mq_view *view, moeq_error *err)
+{
+    static const char prefix[] = "general.";
+    char text[MAX_SHOWN_BYTES];
+    size_t n = 0;
+    view->metadata = mq_arena_alloc(view->arena, 2 * (g->keys_count + 1) + 1, sizeof(char *));
+    if (!view->metadata)
+        return mq_fail_memory(err, "opening a model");
+    view->metadata[n++] = "gguf.version";
+    view->metadata[n++] = mq_arena_printf(view->arena, "%u", g->version);
+    for (size_t i = 0; i < g->keys_count && view->metadata[n - 1]; i++) {
+        if (strncmp(g->keys[i].name, prefix, sizeof prefix - 1) != 0 ||
+            !show(g, &g->keys[i], text, sizeof text))
+            continue;
+        view->metadata[n++] = g->keys[i].name;
+        view->metadata[n++] = mq_arena_strdup(view->arena, text);
+    }
+    return view->metadata[n - 1] ? MOEQ_OK : mq_fail_memory(err, "opening a model");
+}
+
+static moeq_status copy_chat_template(const struct mq_gguf *g, struct mq_view *view,
+                                      moeq_error *err)
+{
+    const struct mq_gguf_key *key = mq_gguf_find(g, MQ_GGUF_KEY_CHAT_TEMPLATE);
+    struct mq_gguf_strings s = mq_gguf_strings(g, key);
+    if (!key || key->type != MQ_GGUF_STRING || !mq_gguf_next(&s))
+        return MOEQ_OK;
+    if (s.size > MAX_CHAT_TEMPLATE)
+        return mq_gguf_fail_key(g, key, MOEQ_LIMIT, err, "a chat template of %zu bytes", s.size);
+    mq_buffer_append(&view->chat_template, s.text, s.size);
+    return mq_buffer_ok(&view->chat_template) ? MOEQ_OK : mq_fail_memory(err, "opening a model");
+}
+
+static moeq_status adopt_files(struct mq_view *view, struct mq_gguf_set *set, moeq_error *err)
+{
+    view->files = mq_arena_alloc(view->arena, set->files_count, sizeof *view->files);
+    if (!view->files)
+        return mq_fail_memory(err, "opening a model");
+    for (size_t i = 0; i < set->files_count; i++) {
+        struct mq_gguf *g = &set->files[i];
+        MQ_TRY(mq_view_adopt_file(view, &g->file, g->data_offset, g->header_crc32, err));
+    }
+    return MOEQ_OK;
+}
+
+moeq_status mq_gguf_open(const char *path, struct mq_view *view, moeq_error *err)
+{
+    struct mq_gguf_set set;
+    const struct mq_view_source source = {.user = &set, .place = place};
+    moeq_status status = mq_gguf_set_open(path, view->arena, &set, err);
+    if (status != MOEQ_OK)
+        goto out;
+    const struct mq_gguf *first = &set.files[0];
+    view->is_gguf = true;
+    MQ_TRY_OUT(mq_gguf_config(&set, &view->config_json, err));
+    MQ_TRY_OUT(mq_config_parse(view->config_json.data, view->config_json.size, path, &view->family,
+                               &view->hparams, err));
+    MQ_TRY_OUT(mq_view_build(view, &source, err));
+    MQ_TRY_OUT(refuse_unused(&set, view, err));
+    MQ_TRY_OUT(mq_gguf_tokenizer(first, view->arena, &view->tokenizer_json,
+                                 &view->tokenizer_problem, err));
+    MQ_TRY_OUT(copy_chat_template(first, view, err));
+    MQ_TRY_OUT(copy_metadata(first, view, err));
+    MQ_TRY_OUT(adopt_files(view, &set, err));
+out:
+    mq_gguf_set_free(&set);
+    return status;
+}

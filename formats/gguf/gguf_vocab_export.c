@@ -1,0 +1,383 @@
+/*
+ * gguf_vocab_export.c: a tokenizer.json as the metadata of a GGUF file: what both kinds of
+ * tokenizers share: tokens and their types, the chat template.
+ *
+ * The keys and their types are those that llama.cpp's converter writes.
+ */
+#include "gguf_vocab_int.h"
+
+#include "error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* As in tokenizer/load.c: the largest published file has 33 MB and two million values. */
+enum { MAX_FILE_BYTES = 256 * 1024 * 1024, MAX_DEPTH = 64, MAX_VALUES = 8 * 1000 * 1000 };
+
+/* What sentencepiece models converted by llama.cpp have: of tokens that no merge may make. */
+#define ADDED_SCORE -1000.0f
+#define UNUSED_SCORE -10000.0f
+
+moeq_status mq_vocab_unsupported(struct mq_vocab *v, const char *what, const char *value)
+{
+    return mq_fail_file(v->err, MOEQ_UNSUPPORTED, v->path,
+                        "%s '%.200s' cannot be expressed in a GGUF file", what, value);
+}
+
+void mq_vocab_warn(struct mq_vocab *v, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    mq_buffer_puts(&v->warnings, v->warnings.size ? "; " : "llama.cpp will tokenize differently: ");
+    mq_buffer_puts(&v->warnings, text);
+}
+
+/* The recursion is as deep as the JSON, which MAX_DEPTH bounds. */
+moeq_status mq_vocab_each(struct mq_vocab *v, const cJSON *component, const char *list,
+                          const char *what, void *user,
+                          moeq_status (*step)(struct mq_vocab *v, const cJSON *component,
+                                              const char *type, void *user))
+{
+    if (!component || cJSON_IsNull(component))
+        return MOEQ_OK;
+    const cJSON *type = mq_json_get(component, "type");
+    if (!cJSON_IsString(type))
+        return mq_fail_file(v->err, MOEQ_MALFORMED, v->path, "%s: 'type' is missing or no text",
+                            what);
+    if (strcmp(type->valuestring, "Sequence") != 0)
+        return step(v, component, type->valuestring, user);
+    const cJSON *members = mq_json_get(component, list);
+    for (const cJSON *m = members ? members->child : NULL; m; m = m->next)
+        MQ_TRY(mq_vocab_each(v, m, list, what, user, step));
+    return MOEQ_OK;
+}
+
+bool mq_vocab_is_unicode_form(struct mq_vocab *v, const char *type)
+{
+    static const char *const forms[] = {"NFC", "NFD", "NFKC", "NFKD"};
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        if (strcmp(type, forms[i]) != 0)
+            continue;
+        mq_vocab_warn(v, "it does not bring text into the normalization form %s", type);
+        return true;
+    }
+    return false;
+}
+
+moeq_status mq_vocab_first_merge(struct mq_vocab *v, const cJSON **first)
+{
+    const cJSON *merges = mq_json_get(v->model, "merges");
+    if (!cJSON_IsArray(merges))
+        return mq_fail_file(v->err, MOEQ_MALFORMED, v->path, "'merges' is missing or no list");
+    *first = merges->child;
+    /* The first line of a merges.txt may have come along. */
+    if (cJSON_IsString(*first) && strncmp((*first)->valuestring, "#version", 8) == 0)
+        *first = (*first)->next;
+    return MOEQ_OK;
+}
+
+moeq_status mq_vocab_merge_halves(struct mq_vocab *v, const cJSON *merge,
+                                  struct mq_vocab_text *left, struct mq_vocab_text *right)
+{
+    const cJSON *a = cJSON_IsArray(merge) ? merge->child : NULL, *b = a ? a->next : NULL;
+    if (cJSON_IsString(merge)) {
+        const char *text = merge->valuestring, *space = strchr(text, ' ');
+        if (space && !strchr(space + 1, ' ')) {
+            *left = (struct mq_vocab_text){text, (size_t)(space - text)};
+            *right = (struct mq_vocab_text){space + 1, strlen(space + 1)};
+            return MOEQ_OK;
+        }
+    } else if (b && !b->next && cJSON_IsString(a) && cJSON_IsString(b)) {
+        *left = (struct mq_vocab_text){a->valuestring, strlen(a->valuestring)};
+        *right = (struct mq_vocab_text){b->valuestring, strlen(b->valuestring)};
+        return MOEQ_OK;
+    }
+    return mq_fail_file(v->err, MOEQ_MALFORMED, v->path, "a merge that is not a pair of pieces");
+}
+
+/* ---- tokens ---- */
+
+/* Enters a token under its id, which must be one that the model has an embedding for. */
+static moeq_status enter(struct mq_vocab *v, const char *text, const cJSON *number,
+                         enum mq_gguf_token_type type, const char *written)
+{
+    uint64_t id;
+    if (!mq_json_u64(number, &id))
+        return mq_fail_file(v->err, MOEQ_MALFORMED, v->path,
+                            "token '%.200s' has no id that is a whole number", text);
+    if (id >= v->count)
+        return mq_fail_file(v->err, MOEQ_MALFORMED, v->path,
+                            "token '%.200s' has the id %llu, and the model a vocabulary of %u",
+                            text, (unsigned long long)id, v->count);
+    uint32_t old = (uint32_t)id;
+    switch (mq_strmap_add(&v->ids, text, strlen(text), (uint32_t)id)) {
+    case MQ_STRMAP_NO_MEMORY:
+        return mq_fail_memory(v->err, "exporting the vocabulary");
+    case MQ_STRMAP_DUPLICATE: /* a piece of the model that is an added token, too */
+        mq_strmap_get(&v->ids, text, strlen(text), &old);
+        break;
+    case MQ_STRMAP_ADDED:
+        if (v->tokens[id].text)
+            return mq_fail_file(v->err, MOEQ_MALFORMED, v->path,
+                                "tokens '%.200s' and '%.200s' have the same id %u",
+                                v->tokens[id].text, text, (uint32_t)id);
+    }
+    if (old != id)
+        return mq_fail_file(v->err, MOEQ_MALFORMED, v->path,
+                            "token '%.200s' has two ids, %u and %u", text, old, (uint32_t)id);
+    v->tokens[id] = (struct mq_vocab_token){.text = written, .type = type};
+    return MOEQ_OK;
+}
+
+/*
+ * Added tokens that are not marked as special although they are, by their names. llama.cpp finds a
+ * user-defined token in any text, a control token only where the caller asks for them, so that a
+ * "<|im_start|>" in a user's words stays words.
+ */
+static bool looks_special(const char *text)
+{
+    static const char *const names[] = {"<pad>", "<mask>", "<2mass>", "[@BOS@]"};
+    static const struct {
+        const char *start, *end;
+    } shapes[] = {{"<|", "|>"}, {"<\xef\xbd\x9c", "\xef\xbd\x9c>"} /* U+FF5C */, {"<unused", ">"}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(text, names[i]) == 0)
+            return true;
+    const size_t n = strlen(text);
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        const size_t a = strlen(shapes[i].start), b = strlen(shapes[i].end);
+        if (n >= a && n >= b && memcmp(text, shapes[i].start, a) == 0 &&
+            memcmp(text + n - b, shapes[i].end, b) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The text with spaces for U+2581: llama.cpp looks for it in text that has not been escaped. */
+static const char *with_spaces(struct mq_arena *arena, const char *text)
+{
+    char *copy = mq_arena_strdup(arena, text), *out = copy;
+    for (const char *in = text; copy && *in;) {
+        const bool space = strncmp(in, MQ_METASPACE, 3) == 0;
+        *out++ = space ? ' ' : *in;
+        in += space ? 3 : 1;
+    }
+    if (copy)
+        *out = 0;
+    return copy;
+}
+
+static moeq_status load_added(struct mq_vocab *v)
+{
+    size_t stripping = 0;
+    for (const cJSON *item = cJSON_IsArray(v->added) ? v->added->child : NULL; item;
+         item = item->next) {
+        const cJSON *content = mq_json_get(item, "content");
+        if (!cJSON_IsString(content))
+            return mq_fail_file(v->err, MOEQ_MALFORMED, v->path,
+                                "added token: 'content' is missing or no text");
+        const char *text = content->valuestring;
+        if (!*text) /* `tokenizers` ignores an empty one */
+            continue;
+        const bool control = cJSON_IsTrue(mq_json_get(item, "special")) || looks_special(text);
+        const char *written = control ? text : with_spaces(v->arena, text);
+        if (!written)
+            return mq_fail_memory(v->err, "exporting the vocabulary");
+        MQ_TRY(enter(v, text, mq_json_get(item, "id"),
+                     control ? MQ_GGUF_TOKEN_CONTROL : MQ_GGUF_TOKEN_USER_DEFINED, written));
+        stripping += cJSON_IsTrue(mq_json_get(item, "lstrip")) ||
+                     cJSON_IsTrue(mq_json_get(item, "rstrip")) ||
+                     cJSON_IsTrue(mq_json_get(item, "single_word"));
+    }
+    if (stripping)
+        mq_vocab_warn(v,
+                      "%zu added tokens take the space around them or count only as whole words, "
+                      "which it does not know",
+                      stripping);
+    return MOEQ_OK;
+}
+
+/* Ids of the model that the tokenizer does not have are unused tokens. Then no two may have one
+ * text: llama.cpp aborts over such a file. */
+static moeq_status complete_tokens(struct mq_vocab *v)
+{
+    struct mq_strmap texts;
+    if (!mq_strmap_init(&texts, v->count))
+        return mq_fail_memory(v->err, "exporting the vocabulary");
+    moeq_status status = MOEQ_OK;
+    for (uint32_t id = 0; id < v->count && status == MOEQ_OK; id++) {
+        struct mq_vocab_token *token = &v->tokens[id];
+        if (!token->text) {
+            token->text = mq_arena_printf(v->arena, "[PAD%u]", id);
+            token->type = MQ_GGUF_TOKEN_UNUSED;
+            token->score = UNUSED_SCORE;
+        } else if (token->type == MQ_GGUF_TOKEN_USER_DEFINED) {
+            token->score = ADDED_SCORE;
+        }
+        const enum mq_strmap_result result =
+            token->text ? mq_strmap_add(&texts, token->text, strlen(token->text), id)
+                        : MQ_STRMAP_NO_MEMORY;
+        if (result == MQ_STRMAP_NO_MEMORY)
+            status = mq_fail_memory(v->err, "exporting the vocabulary");
+        else if (result == MQ_STRMAP_DUPLICATE)
+            status =
+                mq_fail_file(v->err, MOEQ_UNSUPPORTED, v->path,
+                             "two tokens would have the text '%.200s' in a GGUF file", token->text);
+    }
+    mq_strmap_free(&texts);
+    return status;
+}
+
+static moeq_status load_tokens(struct mq_vocab *v)
+{
+    const cJSON *vocab = mq_json_get(v->model, "vocab");
+    if (!cJSON_IsObject(vocab))
+        return mq_fail_file(v->err, MOEQ_MALFORMED, v->path, "'vocab' is missing or no object");
+    v->tokens = mq_arena_alloc(v->arena, v->count, sizeof *v->tokens);
+    if (!v->tokens || !mq_strmap_init(&v->ids, v->count))
+        return mq_fail_memory(v->err, "exporting the vocabulary");
+    for (const cJSON *item = vocab->child; item; item = item->next)
+        MQ_TRY(enter(v, item->string, item, MQ_GGUF_TOKEN_NORMAL, item->string));
+    MQ_TRY(load_added(v));
+    return complete_tokens(v);
+}
+
+void mq_vocab_put_tokens(struct mq_gguf_writer *w, struct mq_vocab *v, bool with_scores)
+{
+    mq_gguf_begin_array(w, MQ_GGUF_KEY_TOKENS, MQ_GGUF_STRING, v->count);
+    for (uint32_t i = 0; i < v->count; i++)
+        mq_gguf_append_string(w, v->tokens[i].text, strlen(v->tokens[i].text));
+    if (with_scores) {
+        mq_gguf_begin_array(w, MQ_GGUF_KEY_SCORES, MQ_GGUF_F32, v->count);
+        for (uint32_t i = 0; i < v->count; i++)
+            mq_gguf_append_f32(w, v->tokens[i].score);
+    }
+    mq_gguf_begin_array(w, MQ_GGUF_KEY_TOKEN_TYPES, MQ_GGUF_I32, v->count);
+    for (uint32_t i = 0; i < v->count; i++)
+        mq_gguf_append_i32(w, v->tokens[i].type);
+}
+
+/* What text a chat becomes. The template of tokenizer_config.json: a text, or in a list the one
+ * that is named "default"; else the file of its own. */
+static void put_chat_template(struct mq_gguf_writer *w, const struct mq_view *view,
+                              const cJSON *tokenizer_config)
+{
+    const cJSON *item = mq_json_get(tokenizer_config, "chat_template");
+    if (cJSON_IsArray(item)) {
+        const cJSON *found = NULL;
+        for (const cJSON *m = item->child; m && !found; m = m->next) {
+            const cJSON *name = mq_json_get(m, "name");
+            if (cJSON_IsString(name) && strcmp(name->valuestring, "default") == 0)
+                found = mq_json_get(m, "template");
+        }
+        item = found;
+    }
+    if (cJSON_IsString(item))
+        mq_gguf_put_string(w, MQ_GGUF_KEY_CHAT_TEMPLATE, item->valuestring,
+                           strlen(item->valuestring));
+    else if (view->chat_template.size &&
+             mq_utf8_valid(view->chat_template.data, view->chat_template.size, NULL))
+        mq_gguf_put_string(w, MQ_GGUF_KEY_CHAT_TEMPLATE, view->chat_template.data,
+                           view->chat_template.size);
+}
+
+/* ---- all of it ---- */
+
+/* Parses a side file; an empty one is NULL. */
+static moeq_status parse(const struct mq_view *view, const struct mq_buffer *text, const char *name,
+                         struct mq_arena *arena, cJSON **tree, moeq_error *err)
+{
+    const struct mq_json_limits limits = {.depth = MAX_DEPTH, .values = MAX_VALUES};
+    const char *path = mq_arena_printf(arena, "%s: %s", view->path, name);
+    *tree = NULL;
+    if (!path)
+        return mq_fail_memory(err, "exporting the vocabulary");
+    if (!text->size)
+        return MOEQ_OK;
+    if (text->size > MAX_FILE_BYTES)
+        return mq_fail_file(err, MOEQ_LIMIT, path, "%zu bytes, more than %d", text->size,
+                            MAX_FILE_BYTES);
+    MQ_TRY(mq_json_refuse_nul(text->data, text->size, path, err));
+    MQ_TRY(mq_json_parse(text->data, text->size, &limits, path, 0, tree, err));
+    return mq_json_refuse_duplicates(*tree, path, err);
+}
+
+static moeq_status parse_all(const struct mq_view *view, struct mq_arena *arena,
+                             struct mq_vocab_files *files, moeq_error *err)
+{
+    MQ_TRY(parse(view, &view->tokenizer_json, "tokenizer.json", arena, &files->tokenizer, err));
+    MQ_TRY(parse(view, &view->tokenizer_config_json, "tokenizer_config.json", arena,
+                 &files->tokenizer_config, err));
+    MQ_TRY(parse(view, &view->config_json, "config.json", arena, &files->config, err));
+    return parse(view, &view->generation_config_json, "generation_config.json", arena,
+                 &files->generation_config, err);
+}
+
+/* add_space_prefix, where llama.cpp's converter has it or its default, true for "llama", is wrong.
+ * In "gpt2" it is about decoding only. */
+static void put_space_prefix(struct mq_gguf_writer *w, const struct mq_vocab *v, bool is_spm,
+                             const cJSON *configured)
+{
+    if (is_spm && (cJSON_IsBool(configured) || !v->space_prefix))
+        mq_gguf_put_bool(w, MQ_GGUF_KEY_ADD_PREFIX, v->space_prefix);
+    else if (!is_spm && cJSON_IsBool(configured))
+        mq_gguf_put_bool(w, MQ_GGUF_KEY_ADD_PREFIX, cJSON_IsTrue(configured));
+}
+
+static moeq_status put_vocab(struct mq_gguf_writer *w, struct mq_vocab *v,
+                             const struct mq_view *view, const struct mq_vocab_files *files)
+{
+    v->model = mq_json_get(files->tokenizer, "model");
+    v->normalizer = mq_json_get(files->tokenizer, "normalizer");
+    v->pre_tokenizer = mq_json_get(files->tokenizer, "pre_tokenizer");
+    v->added = mq_json_get(files->tokenizer, "added_tokens");
+    const cJSON *type = mq_json_get(v->model, "type");
+    if (!cJSON_IsString(type))
+        return mq_fail_file(v->err, MOEQ_MALFORMED, v->path,
+                            "the model is missing, or its 'type' is no text");
+    if (strcmp(type->valuestring, "BPE") != 0)
+        return mq_vocab_unsupported(v, "model", type->valuestring);
+    MQ_TRY(load_tokens(v));
+    const bool is_spm = cJSON_IsTrue(mq_json_get(v->model, "byte_fallback"));
+    MQ_TRY(is_spm ? mq_vocab_put_spm(w, v) : mq_vocab_put_bpe(w, v));
+    put_space_prefix(w, v, is_spm, mq_json_get(files->tokenizer_config, "add_prefix_space"));
+    MQ_TRY(mq_vocab_put_specials(w, v, files, &view->hparams));
+    put_chat_template(w, view, files->tokenizer_config);
+    return MOEQ_OK;
+}
+
+moeq_status mq_gguf_put_vocab(struct mq_gguf_writer *w, const struct mq_view *view,
+                              struct mq_arena *arena, const char **warning, moeq_error *err)
+{
+    *warning = NULL;
+    if (!view->tokenizer_json.size)
+        return mq_fail_file(err, MOEQ_NOT_FOUND, view->path,
+                            "it has no tokenizer.json, and llama.cpp loads no model without a "
+                            "tokenizer");
+    struct mq_vocab_files files = {0};
+    struct mq_vocab v = {.err = err, .arena = arena, .count = view->hparams.vocab};
+    v.path = mq_arena_printf(arena, "%s: tokenizer.json", view->path);
+    moeq_status status = v.path ? parse_all(view, arena, &files, err)
+                                : mq_fail_memory(err, "exporting the vocabulary");
+    if (status == MOEQ_OK)
+        status = put_vocab(w, &v, view, &files);
+    if (status == MOEQ_OK && v.warnings.size) {
+        mq_buffer_putc(&v.warnings, '.');
+        *warning = mq_buffer_ok(&v.warnings)
+                       ? mq_arena_strndup(arena, v.warnings.data, v.warnings.size)
+                       : NULL;
+        if (!*warning)
+            status = mq_fail_memory(err, "exporting the vocabulary");
+    }
+    mq_buffer_free(&v.warnings);
+    mq_strmap_free(&v.ids);
+    cJSON_Delete(files.tokenizer);
+    cJSON_Delete(files.tokenizer_config);
+    cJSON_Delete(files.config);
+    cJSON_Delete(files.generation_config);
+    return status;
+}

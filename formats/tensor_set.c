@@ -1,0 +1,250 @@
+/*
+ * tensor_set.c: the tensors of safetensors files by name: the source of the view of a Hugging Face
+ * folder and of a moeq file.
+ */
+#include "view_int.h"
+
+#include "error.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+moeq_status mq_tensor_set_open(struct mq_tensor_set *set, struct mq_arena *arena,
+                               const char *folder, const char *const *names, size_t count,
+                               moeq_error *err)
+{
+    memset(set, 0, sizeof *set);
+    set->shards = calloc(count, sizeof *set->shards);
+    if (!set->shards)
+        return mq_fail_memory(err, "opening a model");
+    size_t total = 0;
+    for (size_t i = 0; i < count; i++) {
+        const char *path = folder[0] ? mq_arena_printf(arena, "%s/%s", folder, names[i]) : names[i];
+        if (!path)
+            return mq_fail_memory(err, "opening a model");
+        MQ_TRY(mq_safetensors_open(path, arena, &set->shards[i], err));
+        set->shards_count++;
+        total += set->shards[i].count;
+    }
+    set->tensors = calloc(total + 1, sizeof *set->tensors);
+    if (!set->tensors || !mq_strmap_init(&set->by_name, total))
+        return mq_fail_memory(err, "opening a model");
+    for (size_t i = 0; i < count; i++) {
+        const struct mq_safetensors *st = &set->shards[i];
+        for (size_t k = 0; k < st->count; k++) {
+            const struct mq_st_entry *e = &st->entries[k];
+            const enum mq_strmap_result r =
+                mq_strmap_add(&set->by_name, e->name, strlen(e->name), (uint32_t)set->count);
+            if (r == MQ_STRMAP_DUPLICATE)
+                return mq_fail_tensor(
+                    err, MOEQ_MALFORMED, st->file.path, e->name, e->offset,
+                    "is present twice: also in %s",
+                    set->shards[mq_tensor_set_find(set, e->name)->shard].file.path);
+            if (r != MQ_STRMAP_ADDED)
+                return mq_fail_memory(err, "opening a model");
+            set->tensors[set->count++] = (struct mq_located){.shard = (uint32_t)i, .entry = e};
+        }
+    }
+    return MOEQ_OK;
+}
+
+void mq_tensor_set_free(struct mq_tensor_set *set)
+{
+    for (size_t i = 0; i < set->shards_count; i++)
+        mq_safetensors_close(&set->shards[i]);
+    free(set->shards);
+    free(set->tensors);
+    mq_strmap_free(&set->by_name);
+    memset(set, 0, sizeof *set);
+}
+
+struct mq_located *mq_tensor_set_find(const struct mq_tensor_set *set, const char *name)
+{
+    uint32_t i;
+    return mq_strmap_get(&set->by_name, name, strlen(name), &i) ? &set->tensors[i] : NULL;
+}
+
+/* ---- as a source of a view ---- */
+
+struct set_source {
+    struct mq_view *view;
+    struct mq_tensor_set *set;
+    moeq_error *err;
+    struct mq_strmap metadata; /* of a moeq file: key -> index into view->metadata */
+};
+
+static moeq_status fail_shape(struct set_source *b, const struct mq_located *at, uint32_t dims,
+                              const uint64_t *expected)
+{
+    const struct mq_st_entry *e = at->entry;
+    char want[120] = "", have[200] = "";
+    for (uint32_t i = 0; i < dims; i++)
+        snprintf(want + strlen(want), sizeof want - strlen(want), "%s%" PRIu64, i ? ", " : "",
+                 expected[i]);
+    for (uint32_t i = 0; i < e->dims; i++)
+        snprintf(have + strlen(have), sizeof have - strlen(have), "%s%" PRIu64, i ? ", " : "",
+                 e->shape[i]);
+    return mq_fail_tensor(b->err, MOEQ_MALFORMED, b->set->shards[at->shard].file.path, e->name,
+                          e->offset, "expected shape [%s] from config.json, found [%s]", want,
+                          have);
+}
+
+static bool shape_is(const struct mq_st_entry *e, uint32_t dims, const uint64_t *expected)
+{
+    return e->dims == dims && memcmp(e->shape, expected, dims * sizeof *expected) == 0;
+}
+
+/* A quantized tensor of a moeq file: U8 [rows, bytes_per_row], level and logical shape in the
+ * metadata. */
+static moeq_status place_quantized(struct set_source *b, const struct mq_located *at,
+                                   const char *description, struct mq_tensor *t)
+{
+    const struct mq_st_entry *e = at->entry;
+    const char *path = b->set->shards[at->shard].file.path;
+    char level[32];
+    uint64_t rows, cols;
+    int end = 0;
+    if (sscanf(description, "%31s %" SCNu64 " %" SCNu64 "%n", level, &rows, &cols, &end) != 3 ||
+        description[end] != '\0')
+        return mq_fail_tensor(b->err, MOEQ_MALFORMED, path, e->name, e->offset,
+                              "metadata: expected \"<level> <rows> <cols>\", found \"%.60s\"",
+                              description);
+    if (mq_role_class(t->role) == MQ_CLASS_KEEP)
+        return mq_fail_tensor(b->err, MOEQ_MALFORMED, path, e->name, e->offset,
+                              "a %s is never quantized, metadata gives the level \"%s\"",
+                              mq_role_name(t->role), level);
+    if (rows != t->rows || cols != t->cols)
+        return mq_fail_tensor(b->err, MOEQ_MALFORMED, path, e->name, e->offset,
+                              "expected shape [%" PRIu64 ", %" PRIu64
+                              "] from config.json, metadata gives [%" PRIu64 ", %" PRIu64 "]",
+                              t->rows, t->cols, rows, cols);
+    if (e->dtype != MQ_U8 || e->dims != 2 || e->shape[0] != rows)
+        return mq_fail_tensor(b->err, MOEQ_MALFORMED, path, e->name, e->offset,
+                              "expected U8 [%" PRIu64 ", bytes a row]", rows);
+    t->storage = mq_arena_strdup(b->view->arena, level);
+    if (!t->storage)
+        return mq_fail_memory(b->err, "opening a model");
+    t->row_bytes = e->shape[1];
+    t->offset = e->offset;
+    return MOEQ_OK;
+}
+
+static moeq_status place(struct set_source *b, struct mq_located *at,
+                         const struct mq_tensor_alias *alias, struct mq_tensor *t)
+{
+    const struct mq_st_entry *e = at->entry;
+    at->used = true;
+    t->file = at->shard;
+    if (b->view->is_moeq) {
+        const char *key = mq_arena_printf(b->view->arena, MQ_META_TENSOR "%s", e->name);
+        if (!key)
+            return mq_fail_memory(b->err, "opening a model");
+        uint32_t i;
+        if (mq_strmap_get(&b->metadata, key, strlen(key), &i))
+            return place_quantized(b, at, b->view->metadata[i + 1], t);
+    }
+    t->storage = mq_dtype_storage(e->dtype);
+    if (!t->storage)
+        return mq_fail_tensor(
+            b->err, MOEQ_UNSUPPORTED, b->set->shards[at->shard].file.path, e->name, e->offset,
+            "weights of dtype %s are not supported (F32, F16, BF16)", mq_dtype_name(e->dtype));
+    t->row_bytes = t->cols * mq_dtype_bytes(e->dtype);
+    t->offset = e->offset;
+    if (alias && alias->parts) {
+        const uint64_t shape[] = {b->view->hparams.experts, alias->parts * t->rows, t->cols};
+        if (!shape_is(e, 3, shape))
+            return fail_shape(b, at, 3, shape);
+        t->offset += ((uint64_t)t->expert * alias->parts + alias->part) * t->rows * t->row_bytes;
+        return MOEQ_OK;
+    }
+    const uint64_t shape[] = {t->rows, t->cols};
+    const uint32_t skip = t->dims == 1;
+    if (!shape_is(e, t->dims, shape + skip))
+        return fail_shape(b, at, t->dims, shape + skip);
+    return MOEQ_OK;
+}
+
+/* Under its official name or, in a folder, one of the others that it goes by. */
+static moeq_status place_by_name(void *user, struct mq_view *v, struct mq_tensor *t,
+                                 moeq_error *err)
+{
+    struct set_source *b = user;
+    struct mq_located *at = mq_tensor_set_find(b->set, t->name);
+    if (at)
+        return place(b, at, NULL, t);
+    /* A moeq file has official names only. */
+    const struct mq_tensor_alias *alias = v->is_moeq ? mq_no_aliases : v->family->aliases;
+    for (; alias->name; alias++) {
+        if (alias->role != t->role)
+            continue;
+        const char *name = mq_pattern_expand(v->arena, alias->name, t->layer, t->expert);
+        if (!name)
+            return mq_fail_memory(err, "opening a model");
+        at = mq_tensor_set_find(b->set, name);
+        if (at)
+            return place(b, at, alias, t);
+    }
+    return mq_view_fail_missing(v, t->name, err);
+}
+
+static bool ends_with(const char *text, const char *suffix)
+{
+    const size_t n = strlen(text), m = strlen(suffix);
+    return n >= m && strcmp(text + n - m, suffix) == 0;
+}
+
+/* A tensor that nothing has asked for may be a bias or a norm of a variant that we would get wrong.
+ */
+static moeq_status refuse_unused(const struct set_source *b)
+{
+    const struct mq_view *v = b->view;
+    for (size_t i = 0; i < b->set->count; i++) {
+        const struct mq_located *at = &b->set->tensors[i];
+        const char *name = at->entry->name;
+        bool fine = at->used || (v->is_moeq && strncmp(name, "moeq.", 5) == 0);
+        for (const char *const *s = v->family->ignored_suffixes; *s; s++)
+            fine |= ends_with(name, *s);
+        for (const struct mq_tensor_pattern *p = v->family->patterns; p->name; p++)
+            fine |= p->role == MQ_ROLE_HEAD && v->hparams.tied_head && strcmp(name, p->name) == 0;
+        if (!fine)
+            return mq_fail_tensor(b->err, MOEQ_UNSUPPORTED, b->set->shards[at->shard].file.path,
+                                  name, at->entry->offset,
+                                  "has no place in a %s model of this config.json",
+                                  v->family->name);
+    }
+    return MOEQ_OK;
+}
+
+static moeq_status adopt_files(struct mq_view *v, struct mq_tensor_set *set, moeq_error *err)
+{
+    v->files = mq_arena_alloc(v->arena, set->shards_count, sizeof *v->files);
+    if (!v->files)
+        return mq_fail_memory(err, "opening a model");
+    for (size_t i = 0; i < set->shards_count; i++) {
+        struct mq_safetensors *st = &set->shards[i];
+        MQ_TRY(mq_view_adopt_file(v, &st->file, st->header_bytes, st->header_crc32, err));
+    }
+    return MOEQ_OK;
+}
+
+moeq_status mq_view_build_from_set(struct mq_view *view, struct mq_tensor_set *set, moeq_error *err)
+{
+    struct set_source b = {.view = view, .set = set, .err = err};
+    const struct mq_view_source source = {.user = &b, .place = place_by_name};
+    moeq_status status = MOEQ_OK;
+    for (size_t i = 0; view->metadata && view->metadata[i]; i += 2) {
+        const char *key = view->metadata[i];
+        if (mq_strmap_add(&b.metadata, key, strlen(key), (uint32_t)i) == MQ_STRMAP_NO_MEMORY) {
+            status = mq_fail_memory(err, "opening a model");
+            goto out;
+        }
+    }
+    MQ_TRY_OUT(mq_view_build(view, &source, err));
+    MQ_TRY_OUT(refuse_unused(&b));
+    MQ_TRY_OUT(adopt_files(view, set, err));
+out:
+    mq_strmap_free(&b.metadata);
+    return status;
+}

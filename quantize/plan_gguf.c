@@ -1,0 +1,461 @@
+/*
+ * plan_gguf.c: every byte count and place of GGUF files.
+ *
+ * Tensors stand in the view's order, a tensor of experts where its first expert does; each begins
+ * at a multiple of MQ_GGUF_ALIGNMENT. The metadata is complete enough for llama.cpp to load and run
+ * the file, key by key what its own converter writes for these families.
+ */
+#include "plan_int.h"
+
+#include "checked.h"
+#include "error.h"
+#include "family.h"
+#include "gguf_vocab_export.h"
+#include "gguf_writer.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A tensor of the output: an entry, the experts of one matrix, or one that is computed. */
+struct out_tensor {
+    const char *name;
+    const struct mq_gguf_type *type;
+    uint32_t dims;
+    uint64_t ne[3];
+    uint64_t size_bytes, offset; /* offset: behind the start of the file's data */
+    uint32_t file;
+    const void *bytes; /* of a computed tensor; NULL: the rows of entries */
+};
+
+struct job {
+    struct mq_plan *plan;
+    const struct mq_policy *policy;
+    const struct mq_gguf_options *options;
+    const struct mq_level **levels; /* one a tensor of the view */
+    struct out_tensor *tensors;
+    size_t tensors_count;
+    size_t *tensor_of;              /* [view's tensors] -> tensors */
+    struct mq_gguf_writer metadata; /* of the first file */
+    moeq_error *err;
+};
+
+/* ---- levels that GGUF can store ---- */
+
+static double bits(const struct mq_level *level)
+{
+    return 8.0 * level->block_bytes / level->block_weights;
+}
+
+static bool fits(const struct mq_level *level, const struct mq_tensor *t)
+{
+    return t->cols % level->block_weights == 0 && mq_gguf_type_by_storage(level->name);
+}
+
+/* The smallest level not below `level` in which rows of this tensor are whole blocks; the source's
+ * own where it is as small. */
+static const struct mq_level *next_larger(const struct mq_level *level,
+                                          const struct mq_level *source, const struct mq_tensor *t)
+{
+    const struct mq_level *best = NULL;
+    for (size_t i = 0; i < mq_levels_count; i++) {
+        const struct mq_level *l = &mq_levels[i];
+        if (bits(l) < bits(level) || !fits(l, t) || !mq_level_can_encode(l))
+            continue;
+        if (!best || bits(l) < bits(best) || (bits(l) == bits(best) && l == source))
+            best = l;
+    }
+    return best ? best : source;
+}
+
+/* A level whose rows are whole blocks, for every tensor. */
+static moeq_status choose_level(const struct job *job, size_t i)
+{
+    static const char f32[] = "f32";
+    const struct mq_tensor *t = &job->plan->view->tensors[i];
+    const struct mq_level **level = &job->levels[i], *source;
+    if (mq_role_class(t->role) == MQ_CLASS_KEEP) {
+        *level = mq_level_find(f32); /* what llama.cpp expects of norms and routers */
+        return MOEQ_OK;
+    }
+    if (fits(*level, t))
+        return MOEQ_OK;
+    if (!job->options->unify_up)
+        return mq_fail(job->err, MOEQ_UNSUPPORTED,
+                       "%s: tensor '%s' has rows of %" PRIu64 " weights, %s has blocks of %u: GGUF "
+                       "has no tails; --unify up stores such tensors at the next larger level",
+                       job->plan->view->path, t->name, t->cols, (*level)->name,
+                       (*level)->block_weights);
+    MQ_TRY(mq_tensor_level(job->plan->view, t, &source, job->err));
+    *level = next_larger(*level, source, t);
+    return MOEQ_OK;
+}
+
+/* One level for the experts of a matrix. */
+static moeq_status unify_experts(const struct job *job, enum mq_role role, int32_t layer)
+{
+    const struct mq_view *view = job->plan->view;
+    const struct mq_tensor *first = mq_view_find(view, role, layer, 0);
+    const struct mq_level *largest = NULL;
+    if (!first)
+        return MOEQ_OK;
+    for (uint32_t e = 0; e < view->hparams.experts; e++) {
+        const struct mq_tensor *t = mq_view_find(view, role, layer, (int32_t)e);
+        const struct mq_level *level = job->levels[t - view->tensors];
+        if (e && level != largest && !job->options->unify_up)
+            return mq_fail(job->err, MOEQ_UNSUPPORTED,
+                           "%s: '%s' is %s and '%s' is %s, but GGUF has the experts of one matrix "
+                           "in one tensor of one type; --unify up stores them all at the larger "
+                           "level",
+                           view->path, first->name, largest->name, t->name, level->name);
+        if (!largest || bits(level) > bits(largest))
+            largest = level;
+    }
+    for (uint32_t e = 0; e < view->hparams.experts; e++)
+        job->levels[mq_view_find(view, role, layer, (int32_t)e) - view->tensors] = largest;
+    return MOEQ_OK;
+}
+
+static moeq_status choose_levels(struct job *job)
+{
+    const struct mq_view *view = job->plan->view;
+    MQ_TRY(mq_plan_levels(job->plan, job->policy, &job->levels, job->err));
+    for (size_t i = 0; i < view->tensors_count; i++)
+        MQ_TRY(choose_level(job, i));
+    for (uint32_t layer = 0; layer < view->hparams.layers; layer++)
+        for (int role = 0; role < MQ_ROLE_COUNT; role++)
+            if (mq_gguf_role((enum mq_role)role)->split_name)
+                MQ_TRY(unify_experts(job, (enum mq_role)role, (int32_t)layer));
+    return mq_plan_entries(job->plan, job->levels, job->err);
+}
+
+/* ---- tensors ---- */
+
+/* What Llama 3's rope divides each frequency by: 1 for short waves, the factor for long ones, and
+ * between the two bounds a linear ramp of the frequency. Source: Transformers'
+ * modeling_rope_utils.py (llama3). */
+static moeq_status add_rope_factors(struct job *job)
+{
+    const struct mq_hparams *h = &job->plan->view->hparams;
+    const struct mq_rope *r = &h->rope;
+    const uint32_t n = h->head_dim / 2;
+    if (r->type != MQ_ROPE_LLAMA3)
+        return MOEQ_OK;
+    float *factors = mq_arena_alloc(job->plan->arena, n, sizeof *factors);
+    if (!factors)
+        return mq_fail_memory(job->err, "planning");
+    for (uint32_t i = 0; i < n; i++) {
+        const double wave = 2 * M_PI * pow(r->theta, 2.0 * i / h->head_dim);
+        const double smooth = (r->original_max_positions / wave - r->low_freq_factor) /
+                              (r->high_freq_factor - r->low_freq_factor);
+        factors[i] = (float)(smooth >= 1   ? 1
+                             : smooth <= 0 ? r->factor
+                                           : 1 / ((1 - smooth) / r->factor + smooth));
+    }
+    job->tensors[job->tensors_count++] = (struct out_tensor){.name = MQ_GGUF_ROPE_FREQS,
+                                                             .type = mq_gguf_type_by_storage("f32"),
+                                                             .dims = 1,
+                                                             .ne = {n},
+                                                             .size_bytes = n * sizeof *factors,
+                                                             .bytes = factors};
+    return MOEQ_OK;
+}
+
+static moeq_status list_tensors(struct job *job)
+{
+    struct mq_plan *plan = job->plan;
+    const struct mq_view *view = plan->view;
+    const size_t n = view->tensors_count;
+    job->tensors = mq_arena_alloc(plan->arena, n + 1, sizeof *job->tensors);
+    job->tensor_of = mq_arena_alloc(plan->arena, n, sizeof *job->tensor_of);
+    if (!job->tensors || !job->tensor_of)
+        return mq_fail_memory(job->err, "planning");
+    MQ_TRY(add_rope_factors(job));
+    for (size_t i = 0; i < n; i++) {
+        const struct mq_plan_entry *e = &plan->entries[i];
+        const struct mq_tensor *t = e->tensor;
+        if (t->expert > 0) { /* joins the tensor that the first expert has opened */
+            const struct mq_tensor *first = mq_view_find(view, t->role, t->layer, 0);
+            job->tensor_of[i] = job->tensor_of[first - view->tensors];
+            continue;
+        }
+        job->tensor_of[i] = job->tensors_count;
+        const uint64_t experts = t->expert < 0 ? 1 : view->hparams.experts;
+        struct out_tensor *out = &job->tensors[job->tensors_count++];
+        *out = (struct out_tensor){
+            .name = mq_pattern_expand(plan->arena, mq_gguf_role(t->role)->name, t->layer, -1),
+            .type = mq_gguf_type_by_storage(e->level->name),
+            .dims = t->expert < 0 ? t->dims : 3,
+            .ne = {t->cols, t->rows, experts}};
+        if (!out->name)
+            return mq_fail_memory(job->err, "planning");
+        if (!mq_mul_u64(e->size_bytes, experts, &out->size_bytes))
+            return mq_fail(job->err, MOEQ_LIMIT, "tensor '%s' is too large", out->name);
+    }
+    return MOEQ_OK;
+}
+
+/* ---- metadata ---- */
+
+/* The type that most bytes are of. */
+static const struct mq_gguf_type *main_type(const struct job *job)
+{
+    const struct mq_gguf_type *best = NULL;
+    uint64_t most = 0;
+    for (size_t k = 0; k < mq_gguf_types_count; k++) {
+        uint64_t bytes = 0;
+        for (size_t i = 0; i < job->tensors_count; i++)
+            if (job->tensors[i].type == &mq_gguf_types[k])
+                bytes += job->tensors[i].size_bytes;
+        if (bytes > most) {
+            most = bytes;
+            best = &mq_gguf_types[k];
+        }
+    }
+    return best;
+}
+
+/* "8x7.2B" or "6.7B": the parameters of one expert with what all share, and the number of experts.
+ */
+static void size_label(const struct mq_view *view, char *text, size_t room)
+{
+    static const struct {
+        double unit;
+        char letter;
+    } units[] = {{1e12, 'T'}, {1e9, 'B'}, {1e6, 'M'}, {1e3, 'K'}};
+    const uint32_t experts = view->hparams.experts;
+    double shared = 0, of_experts = 0;
+    for (size_t i = 0; i < view->tensors_count; i++) {
+        const struct mq_tensor *t = &view->tensors[i];
+        *(t->expert < 0 ? &shared : &of_experts) += (double)t->rows * (double)t->cols;
+    }
+    const double n = shared + (experts ? of_experts / experts : 0);
+    size_t u = 0;
+    while (u + 1 < sizeof units / sizeof *units && n < units[u].unit)
+        u++;
+    const double scaled = n / units[u].unit;
+    const int used = experts ? snprintf(text, room, "%ux", experts) : 0;
+    snprintf(text + used, room - (size_t)used, "%.*f%c", scaled < 10 ? 1 : 0, scaled,
+             units[u].letter);
+}
+
+/* The last part of the path, without an extension that is a format's. */
+static const char *model_name(struct mq_plan *plan)
+{
+    static const char *const extensions[] = {".moeq", ".gguf"};
+    size_t n = strlen(plan->view->path);
+    const char *path = plan->view->path;
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    size_t start = n;
+    while (start && path[start - 1] != '/')
+        start--;
+    for (size_t i = 0; i < sizeof extensions / sizeof *extensions; i++) {
+        const size_t m = strlen(extensions[i]);
+        if (n - start > m && strncmp(path + n - m, extensions[i], m) == 0)
+            n -= m;
+    }
+    return mq_arena_strndup(plan->arena, path + start, n - start);
+}
+
+static void put_hparams(struct mq_gguf_writer *w, const struct mq_hparams *h)
+{
+    mq_gguf_put_u32(w, MQ_GGUF_KEY_LAYERS, h->layers);
+    mq_gguf_put_u32(w, MQ_GGUF_KEY_CONTEXT, h->max_positions);
+    mq_gguf_put_u32(w, MQ_GGUF_KEY_HIDDEN, h->hidden);
+    mq_gguf_put_u32(w, MQ_GGUF_KEY_FFN, h->ffn);
+    mq_gguf_put_u32(w, MQ_GGUF_KEY_HEADS, h->heads);
+    mq_gguf_put_u32(w, MQ_GGUF_KEY_KV_HEADS, h->kv_heads);
+    if (h->rope.type == MQ_ROPE_LINEAR) {
+        mq_gguf_put_string(w, MQ_GGUF_KEY_ROPE_SCALING, "linear", 6);
+        mq_gguf_put_f32(w, MQ_GGUF_KEY_ROPE_FACTOR, (float)h->rope.factor);
+    }
+    mq_gguf_put_f32(w, MQ_GGUF_KEY_ROPE_THETA, (float)h->rope.theta);
+    mq_gguf_put_f32(w, MQ_GGUF_KEY_RMS_EPS, h->rms_eps);
+    if (h->experts) {
+        mq_gguf_put_u32(w, MQ_GGUF_KEY_EXPERTS, h->experts);
+        mq_gguf_put_u32(w, MQ_GGUF_KEY_TOP_K, h->top_k);
+    }
+    if ((uint64_t)h->head_dim * h->heads != h->hidden) { /* what readers assume otherwise */
+        mq_gguf_put_u32(w, MQ_GGUF_KEY_KEY_LENGTH, h->head_dim);
+        mq_gguf_put_u32(w, MQ_GGUF_KEY_VALUE_LENGTH, h->head_dim);
+    }
+    mq_gguf_put_u32(w, MQ_GGUF_KEY_VOCAB, h->vocab);
+    mq_gguf_put_u32(w, MQ_GGUF_KEY_ROPE_DIMS, h->head_dim);
+}
+
+static moeq_status put_metadata(struct job *job)
+{
+    struct mq_plan *plan = job->plan;
+    struct mq_gguf_writer *w = &job->metadata;
+    const struct mq_view *view = plan->view;
+    const char *name = model_name(plan);
+    char label[32];
+    w->architecture = view->family->gguf_architecture;
+    if (!name)
+        return mq_fail_memory(job->err, "planning");
+    size_label(view, label, sizeof label);
+    mq_gguf_put_string(w, MQ_GGUF_KEY_ARCHITECTURE, w->architecture, strlen(w->architecture));
+    mq_gguf_put_string(w, MQ_GGUF_KEY_TYPE, "model", 5);
+    mq_gguf_put_string(w, MQ_GGUF_KEY_NAME, name, strlen(name));
+    mq_gguf_put_string(w, MQ_GGUF_KEY_SIZE_LABEL, label, strlen(label));
+    put_hparams(w, &view->hparams);
+    mq_gguf_put_u32(w, MQ_GGUF_KEY_FILE_TYPE, main_type(job)->file_type);
+    mq_gguf_put_u32(w, MQ_GGUF_KEY_QUANTIZATION_VERSION, 2);
+    const char *warning = NULL;
+    MQ_TRY(mq_gguf_put_vocab(w, view, plan->arena, &warning, job->err));
+    if (warning)
+        mq_plan_warn(plan, warning);
+    return MOEQ_OK;
+}
+
+/* ---- files ---- */
+
+/* Tensors to files, in order, a new one where the next tensor would not fit. */
+static moeq_status cut_files(struct job *job)
+{
+    enum { OTHER_BYTES = 256 }; /* of a header: counts, keys of splits, padding */
+    struct mq_plan *plan = job->plan;
+    uint64_t at = 0, header = job->metadata.metadata.size + OTHER_BYTES;
+    uint32_t file = 0;
+    for (size_t i = 0; i < job->tensors_count; i++) {
+        struct out_tensor *t = &job->tensors[i];
+        const uint64_t info = 8 + strlen(t->name) + 4 + 8 * t->dims + 4 + 8;
+        uint64_t end;
+        if (!mq_add_u64(mq_round_up(at, MQ_GGUF_ALIGNMENT), t->size_bytes, &end) ||
+            end > INT64_MAX - (UINT64_C(1) << 40))
+            return mq_fail(job->err, MOEQ_LIMIT, "the output is larger than a file can be");
+        if (at && job->options->split_bytes && header + info + end > job->options->split_bytes) {
+            file++;
+            at = 0;
+            header = OTHER_BYTES;
+        }
+        header += info;
+        t->file = file;
+        t->offset = mq_round_up(at, MQ_GGUF_ALIGNMENT);
+        at = t->offset + t->size_bytes;
+    }
+    if (file >= UINT16_MAX)
+        return mq_fail(job->err, MOEQ_INVALID_ARGUMENT,
+                       "splits this small make %u files; at most %d", file + 1, UINT16_MAX);
+    plan->files_count = file + 1;
+    plan->files = mq_arena_alloc(plan->arena, plan->files_count, sizeof *plan->files);
+    return plan->files ? MOEQ_OK : mq_fail_memory(job->err, "planning");
+}
+
+/* The header of one file; each tensor's place in the file. */
+static moeq_status plan_file(struct job *job, uint32_t file)
+{
+    struct mq_plan *plan = job->plan;
+    struct mq_plan_file *f = &plan->files[file];
+    struct mq_gguf_writer w = file ? (struct mq_gguf_writer){0} : job->metadata;
+    struct mq_buffer header = {0};
+    moeq_status status = MOEQ_OK;
+    if (file == 0) /* it is this writer's now */
+        job->metadata = (struct mq_gguf_writer){0};
+    if (plan->files_count > 1) {
+        mq_gguf_put_u16(&w, MQ_GGUF_KEY_SPLIT_NO, (uint16_t)file);
+        mq_gguf_put_u16(&w, MQ_GGUF_KEY_SPLIT_COUNT, (uint16_t)plan->files_count);
+        mq_gguf_put_i32(&w, MQ_GGUF_KEY_SPLIT_TENSORS, (int32_t)job->tensors_count);
+        f->name_part = mq_arena_printf(plan->arena, "-%05u-of-%05zu", file + 1, plan->files_count);
+    } else {
+        f->name_part = "";
+    }
+    uint64_t data_bytes = 0;
+    for (size_t i = 0; i < job->tensors_count; i++) {
+        const struct out_tensor *t = &job->tensors[i];
+        if (t->file != file)
+            continue;
+        mq_gguf_put_tensor(&w, t->name, t->dims, t->ne, t->type->id, t->offset);
+        data_bytes = mq_round_up(t->offset + t->size_bytes, MQ_GGUF_ALIGNMENT);
+    }
+    MQ_TRY_OUT(mq_gguf_writer_finish(&w, &header, job->err));
+    f->header = mq_arena_strndup(plan->arena, header.data, header.size);
+    f->header_bytes = header.size;
+    f->file_bytes = header.size + data_bytes;
+    plan->output_bytes += f->file_bytes;
+    if (!f->header || !f->name_part)
+        status = mq_fail_memory(job->err, "planning");
+out:
+    mq_gguf_writer_free(&w);
+    mq_buffer_free(&header);
+    return status;
+}
+
+/* Entries' places, computed tensors, and the zeros between tensors. */
+static moeq_status place(struct job *job)
+{
+    struct mq_plan *plan = job->plan;
+    const struct mq_view *view = plan->view;
+    for (size_t i = 0; i < view->tensors_count; i++) {
+        struct mq_plan_entry *e = &plan->entries[i];
+        const struct out_tensor *t = &job->tensors[job->tensor_of[i]];
+        const uint64_t expert = e->tensor->expert < 0 ? 0 : (uint64_t)e->tensor->expert;
+        e->file = t->file;
+        e->offset = plan->files[t->file].header_bytes + t->offset + expert * e->size_bytes;
+        e->item = i;
+        if (view->family->gguf_interleaved_rope && e->tensor->role == MQ_ROLE_ATTN_Q)
+            e->interleaved_heads = view->hparams.heads;
+        if (view->family->gguf_interleaved_rope && e->tensor->role == MQ_ROLE_ATTN_K)
+            e->interleaved_heads = view->hparams.kv_heads;
+    }
+    plan->items_count = view->tensors_count;
+    plan->pieces = mq_arena_alloc(plan->arena, 2 * job->tensors_count, sizeof *plan->pieces);
+    if (!plan->pieces)
+        return mq_fail_memory(job->err, "planning");
+    for (size_t i = 0; i < job->tensors_count; i++) {
+        const struct out_tensor *t = &job->tensors[i];
+        const uint64_t offset = plan->files[t->file].header_bytes + t->offset;
+        const uint64_t end = offset + t->size_bytes,
+                       gap = mq_round_up(end, MQ_GGUF_ALIGNMENT) - end;
+        if (t->bytes)
+            plan->pieces[plan->pieces_count++] =
+                (struct mq_plan_piece){t->bytes, t->size_bytes, offset, t->file, SIZE_MAX};
+        if (gap)
+            plan->pieces[plan->pieces_count++] =
+                (struct mq_plan_piece){NULL, gap, end, t->file, SIZE_MAX};
+    }
+    return MOEQ_OK;
+}
+
+static void warn(struct mq_plan *plan)
+{
+    const struct mq_view *view = plan->view;
+    if (view->hparams.sliding_window)
+        mq_plan_warn(plan, mq_arena_printf(plan->arena,
+                                           "GGUF's architecture %s has no sliding window: beyond "
+                                           "%u tokens, attention will see more than the original's",
+                                           view->family->gguf_architecture,
+                                           view->hparams.sliding_window));
+}
+
+moeq_status mq_plan_create_gguf(const struct mq_view *view, const struct mq_policy *policy,
+                                const struct mq_gguf_options *options, struct mq_plan **out,
+                                moeq_error *err)
+{
+    moeq_status status = MOEQ_OK;
+    *out = NULL;
+    if (!view->family->gguf_architecture)
+        return mq_fail_file(err, MOEQ_UNSUPPORTED, view->path,
+                            "GGUF has no architecture for the family %s", view->family->name);
+    struct mq_plan *plan = mq_plan_new(view, policy);
+    if (!plan)
+        return mq_fail_memory(err, "planning");
+    struct job job = {.plan = plan, .policy = policy, .options = options, .err = err};
+    MQ_TRY_OUT(choose_levels(&job));
+    MQ_TRY_OUT(list_tensors(&job));
+    MQ_TRY_OUT(put_metadata(&job));
+    MQ_TRY_OUT(cut_files(&job));
+    for (uint32_t file = 0; file < plan->files_count; file++)
+        MQ_TRY_OUT(plan_file(&job, file));
+    MQ_TRY_OUT(place(&job));
+    warn(plan);
+    *out = plan;
+    return MOEQ_OK;
+out:
+    mq_gguf_writer_free(&job.metadata);
+    mq_plan_free(plan);
+    return status;
+}

@@ -1,0 +1,21 @@
+/* plan_int.h: what the plans of all formats share. */
+#ifndef MQ_PLAN_INT_H
+#define MQ_PLAN_INT_H
+
+#include "plan.h"
+
+/* An empty plan with its arena; NULL when out of memory. */
+struct mq_plan *mq_plan_new(const struct mq_view *view, const struct mq_policy *policy);
+
+/* plan->entries with the levels that `levels` (one a tensor) gives, and the totals. */
+moeq_status mq_plan_entries(struct mq_plan *plan, const struct mq_level *const *levels,
+                            moeq_error *err);
+
+/* The policy's levels, one a tensor of the view, in the plan's arena. */
+moeq_status mq_plan_levels(struct mq_plan *plan, const struct mq_policy *policy,
+                           const struct mq_level ***levels, moeq_error *err);
+
+/* Adds a sentence to the plan's warnings (unless it is NULL, or there is no room). */
+void mq_plan_warn(struct mq_plan *plan, const char *sentence);
+
+#endif

@@ -1,0 +1,58 @@
+#!/bin/bash
+# GGUF files given where a model is expected: inspect, check, eval, convert, verify.
+. "$(dirname "$0")/helper.sh"
+fixtures=tests/fixtures/gguf
+mixtral=$fixtures/mixtral-00001-of-00002.gguf
+oracle=tests/fixtures/oracles/llama3_tied
+
+# prints 'text' ARGUMENTS...: exit code 0, and a line of stdout that matches.
+prints() {
+    local text=$1
+    shift
+    expect 0 "" "$@"
+    grep -qE "$text" "$work/stdout" || fail "moeq $*: no line '$text' in: $(cat "$work/stdout")"
+}
+
+prints '^tests/.*: GGUF file, mixtral$' inspect $mixtral
+prints '^  in 2 files$' inspect $mixtral
+prints '^  attention +q8_0 +8 ' inspect $mixtral
+prints '^  general.name +mixtral$' inspect $mixtral
+prints '"format":.*"gguf"' inspect $mixtral --json
+prints ': the header is valid, and all 550208 weights are finite: 65 tensors, ' check $mixtral
+prints '^GGUF files have no checksums' check $mixtral
+prints '"has_checksums":.*false' check $mixtral --json
+
+# a scale that is no number: found where it stands
+cp $fixtures/types.gguf "$work/nan.gguf"
+chmod u+w "$work/nan.gguf"
+at=$("$moeq" inspect "$work/nan.gguf" --tensors --json | tr -d '\n\t' |
+    sed 's/.*"model.layers.0.self_attn.v_proj.weight"[^}]*"offset":\([0-9]*\)}.*/\1/')
+printf '\377\177' | dd of="$work/nan.gguf" bs=1 seek=$((at + 2 * 272 + 34)) conv=notrunc 2> /dev/null
+expect 1 "moeq: $work/nan.gguf: tensor 'model.layers.0.self_attn.v_proj.weight' at byte $((at + 2 * 272)): row 2, column 32: the weight is not finite" \
+    check "$work/nan.gguf"
+
+head -c 300000 $fixtures/llama3_tied.gguf > "$work/cut.gguf"
+expect 1 "moeq: $work/cut.gguf: tensor 'blk.1.attn_k.weight' at byte 298752: needs 12288 bytes, but the file ends at byte 300000: 195360 bytes of the file are missing (truncated?)" \
+    check "$work/cut.gguf"
+expect 1 "moeq: $work/none.gguf: no such file or folder" inspect "$work/none.gguf"
+
+# what becomes of it, and how it compares with the folder that it was made of
+prints 'tensors are quantized already' convert $mixtral -o "$work/m.moeq" --level q4_k --no-progress
+prints 'every checksum right' check "$work/m.moeq"
+mkdir "$work/base"
+cp $oracle/config.json $oracle/model.safetensors "$work/base"
+{
+    printf '{"model": {"type": "BPE", "merges": [], "vocab": {"\\u0120": 0'
+    i=0
+    for c in a b c d e f g h i j k l m n o p q r s t u v w x y z; do
+        i=$((i + 1))
+        printf ', "%s": %d' $c $i
+    done
+    printf '}}, "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false}}'
+} > "$work/base/tokenizer.json"
+head -c 4000 demo/text.txt | tr 'A-Z\n' 'a-z ' | tr -dc 'a-z ' > "$work/text"
+prints '^  model .* 100.00%$' verify $fixtures/llama3_tied.gguf --against "$work/base" \
+    --text "$work/text" --tokens 256 --context 64 --no-progress
+expect 1 "moeq: $fixtures/llama3_tied.gguf: has no tokenizer.json, so a text cannot be tokenized; give token ids (--ids) instead" \
+    eval $fixtures/llama3_tied.gguf --text "$work/text"
+finish

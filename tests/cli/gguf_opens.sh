@@ -1,0 +1,35 @@
+#!/bin/bash
+# Usage: gguf_opens.sh MOEQ SOURCE_DIR WORK_DIR BUILD_DIR
+# The gguf package for Python opens what export writes; every tensor is the moeq file's. And the
+# programs of docs/python.md run.
+build=$4
+. "$(dirname "$0")/helper.sh"
+python=$(bash tests/cli/python_env.sh "$build") || exit $?
+
+# same NAME CONVERT_OPTIONS...: a moeq file, exported
+same() {
+    local name=$1
+    shift
+    expect 0 "" convert $model -o "$work/$name.moeq" "$@" -q
+    expect 0 "" export "$work/$name.moeq" -o "$work/$name.gguf" -q
+    "$python" tests/data/check_gguf_export.py "$work/$name.moeq" "$work/$name.gguf" || fail "$name"
+}
+levels=$("$moeq" export --help | awk '/^levels:/ {on = 1; next} NF == 0 {on = 0} on && /[0-9] bits  / {print $1}')
+for level in $levels; do
+    level=${level%,}
+    same $level --level $level
+done
+for recipe in mix2 mix4 early3; do
+    same $recipe --recipe $recipe
+done
+# Straight from the folder, and in splits.
+expect 0 "" export $model -o "$work/direct.gguf" --recipe mix4 -q
+"$python" tests/data/check_gguf_export.py "$work/mix4.moeq" "$work/direct.gguf" || fail "direct"
+expect 0 "" export "$work/q4_k.moeq" -o "$work/s.gguf" -q --split-max-size 1M
+"$python" tests/data/check_gguf_export.py "$work/q4_k.moeq" "$work"/s-0000?-of-00005.gguf ||
+    fail "splits"
+for file in "$work"/s-*.gguf; do
+    [ "$(stat -c %s "$file")" -le $((1 << 20)) ] || fail "$file is larger than asked for"
+done
+"$python" tests/data/check_python_page.py docs/python.md "$work/q4_k.moeq" || fail "docs/python.md"
+finish

@@ -1,0 +1,289 @@
+/*
+ * test_export.c: GGUF files: the same bytes whatever the threads, kernels and splits; what GGUF
+ * cannot hold; resuming. What the bytes mean is checked by the gguf package (tests/cli/gguf_opens).
+ */
+#include "gguf_names.h"
+#include "test_model.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define DEMO "demo/model"
+
+/* What an export is asked for. */
+struct request {
+    const char *model, *level, *output;
+    struct mq_policy_override overrides[2];
+    size_t overrides_count;
+    struct mq_gguf_options options;
+    const struct mq_context *context;
+    bool keep; /* an existing output */
+};
+
+static moeq_status export(const struct request *r, struct mq_convert_result *result,
+                          moeq_error *err)
+{
+    const struct mq_context plain = {.isa = MQ_ISA_GENERIC, .threads = 2};
+    const struct mq_convert_options how = {.output = r->output, .replace = !r->keep};
+    struct mq_policy policy = {0};
+    struct mq_convert_result unused;
+    struct mq_view *view = NULL;
+    struct mq_plan *plan = NULL;
+    if (r->level)
+        policy = mq_policy_default(mq_level_find(r->level));
+    policy.overrides = r->overrides;
+    policy.overrides_count = r->overrides_count;
+    moeq_status status = mq_model_open(r->model, &view, err);
+    if (status == MOEQ_OK)
+        status = mq_plan_create_gguf(view, &policy, &r->options, &plan, err);
+    if (status == MOEQ_OK && r->output)
+        status = mq_convert(r->context ? r->context : &plain, plan, &how, result ? result : &unused,
+                            err);
+    mq_plan_free(plan);
+    mq_view_close(view);
+    return status;
+}
+
+static const char *out(const char *name)
+{
+    const char *path = mq_test_temporary(name);
+    char command[4096];
+    snprintf(command, sizeof command, "rm -rf '%s'*", path);
+    ck_assert_int_eq(system(command), 0);
+    return path;
+}
+
+START_TEST(same_bytes_everywhere)
+{
+    char reference[1024], path[1024], model[1024];
+    strcpy(model, mq_test_source(DEMO));
+    strcpy(reference, out("reference.gguf"));
+    strcpy(path, out("other.gguf"));
+    moeq_error err = {0};
+    struct request r = {.model = model, .level = "q4_k", .output = reference};
+    ck_assert_msg(export(&r, NULL, &err) == MOEQ_OK, "%s", err.message);
+    r.output = path;
+    for (int isa = 0; isa < MQ_ISA_COUNT; isa++)
+        for (unsigned threads = 1; threads <= 5 && mq_isa_available((enum mq_isa)isa);
+             threads += 4) {
+            const struct mq_context context = {.isa = (enum mq_isa)isa, .threads = threads};
+            r.context = &context;
+            ck_assert_msg(export(&r, NULL, &err) == MOEQ_OK, "%s", err.message);
+            ck_assert_msg(test_files_equal(path, reference), "%s with %u threads differs",
+                          mq_isa_name((enum mq_isa)isa), threads);
+        }
+}
+END_TEST
+
+START_TEST(places_are_aligned_and_apart)
+{
+    const struct mq_gguf_options options = {.split_bytes = 1 << 20};
+    const struct mq_policy policy = mq_policy_default(mq_level_find("q4_k"));
+    struct mq_view *view;
+    struct mq_plan *plan;
+    moeq_error err = {0};
+    ck_assert_ok(mq_model_open(mq_test_source(DEMO), &view, &err));
+    ck_assert_msg(mq_plan_create_gguf(view, &policy, &options, &plan, &err) == MOEQ_OK, "%s",
+                  err.message);
+    ck_assert_uint_eq(plan->files_count, 5);
+    uint64_t written = 0;
+    for (size_t f = 0; f < plan->files_count; f++) {
+        ck_assert_uint_eq(plan->files[f].header_bytes % MQ_GGUF_ALIGNMENT, 0);
+        ck_assert_uint_le(plan->files[f].file_bytes, options.split_bytes);
+        written += plan->files[f].header_bytes;
+    }
+    for (size_t i = 0; i < view->tensors_count; i++) {
+        const struct mq_plan_entry *e = &plan->entries[i];
+        if (e->tensor->expert <= 0)
+            ck_assert_uint_eq(e->offset % MQ_GGUF_ALIGNMENT, 0);
+        ck_assert_uint_le(e->offset + e->size_bytes, plan->files[e->file].file_bytes);
+        written += e->size_bytes;
+    }
+    for (size_t i = 0; i < plan->pieces_count; i++)
+        written += plan->pieces[i].size_bytes;
+    ck_assert_uint_eq(written, plan->output_bytes); /* so that nothing overlaps or is left out */
+    mq_plan_free(plan);
+    mq_view_close(view);
+}
+END_TEST
+
+static void refused(const struct request *r, const char *message)
+{
+    moeq_error err = {0};
+    ck_assert_int_ne(export(r, NULL, &err), MOEQ_OK);
+    ck_assert_msg(strstr(err.message, message) != NULL, "%s", err.message);
+}
+
+START_TEST(experts_of_one_matrix_have_one_level)
+{
+    char model[1024], path[1024], unified[1024], all[1024];
+    strcpy(model, mq_test_source(DEMO));
+    strcpy(path, out("mixed.gguf"));
+    strcpy(unified, out("unified.gguf"));
+    strcpy(all, out("all.gguf"));
+    moeq_error err = {0};
+    struct request r = {.model = model,
+                        .level = "q4_k",
+                        .output = path,
+                        .overrides = {{"*.layers.1.*experts.3.w2.weight", mq_level_find("q8_0")}},
+                        .overrides_count = 1};
+    refused(&r, "'model.layers.1.block_sparse_moe.experts.0.w2.weight' is q4_k and "
+                "'model.layers.1.block_sparse_moe.experts.3.w2.weight' is q8_0");
+    refused(&r, "--unify up");
+    ck_assert_int_ne(access(path, F_OK), 0);
+    r.options.unify_up = true;
+    r.output = unified;
+    ck_assert_ok(export(&r, NULL, &err));
+    /* which is what asking for all of them gives */
+    r.overrides[0].pattern = "*.layers.1.*experts.*.w2.weight";
+    r.output = all;
+    ck_assert_ok(export(&r, NULL, &err));
+    ck_assert(test_files_equal(unified, all));
+}
+END_TEST
+
+/* Rows of 64 and 160 weights, which no blocks of 256 fit. The model has no tokenizer of its own, so
+ * that it borrows the demo's, and its number of tokens. */
+START_TEST(rows_are_whole_blocks)
+{
+    const struct request r = {
+        .model = mq_test_source(MIXTRAL), .level = "q4_k", .output = out("tails.gguf")};
+    refused(&r, "has rows of 64 weights, q4_k has blocks of 256: GGUF has no tails");
+    struct mq_gguf_options up = {.unify_up = true};
+    const struct mq_policy policy = mq_policy_default(mq_level_find("q4_k"));
+    struct mq_view *view;
+    struct mq_plan *plan;
+    moeq_error err = {0};
+    ck_assert_ok(mq_model_open(r.model, &view, &err));
+    view->tokenizer_json = test_read(mq_test_source(DEMO "/tokenizer.json"));
+    view->hparams.vocab = 2048;
+    ck_assert_msg(mq_plan_create_gguf(view, &policy, &up, &plan, &err) == MOEQ_OK, "%s",
+                  err.message);
+    for (size_t i = 0; i < view->tensors_count; i++) {
+        const enum mq_role_class class = mq_role_class(view->tensors[i].role);
+        ck_assert_str_eq(plan->entries[i].level->name, class == MQ_CLASS_KEEP ? "f32" : "q8_0");
+    }
+    mq_plan_free(plan);
+    mq_view_close(view);
+}
+END_TEST
+
+START_TEST(a_model_without_tokenizer_is_refused)
+{
+    const struct request r = {.model = mq_test_source(MIXTRAL), .output = out("none.gguf")};
+    refused(&r, "tokenizer");
+}
+END_TEST
+
+/* Stops after so many chunks, as Ctrl-C does. */
+struct stopper {
+    atomic_bool cancel;
+    int left;
+};
+
+static void count_down(void *user, const struct mq_progress *progress)
+{
+    struct stopper *s = user;
+    (void)progress;
+    if (--s->left == 0)
+        atomic_store(&s->cancel, true);
+}
+
+static void file_name(const char *stem, int file, const char *suffix, char name[1100])
+{
+    snprintf(name, 1100, "%s-%05d-of-00005.gguf%s", stem, file, suffix);
+}
+
+START_TEST(splits_go_on_where_they_stopped)
+{
+    char model[1024], path[1024], stem[1024], whole[1024], a[1100], b[1100];
+    strcpy(model, mq_test_source(DEMO));
+    strcpy(whole, out("whole"));
+    strcpy(stem, out("killed"));
+    moeq_error err = {0};
+    struct mq_convert_result result;
+    struct request r = {
+        .model = model, .level = "q4_k", .options.split_bytes = 1 << 20, .keep = true};
+    snprintf(path, sizeof path, "%s.gguf", whole);
+    r.output = path;
+    ck_assert_msg(export(&r, NULL, &err) == MOEQ_OK, "%s", err.message);
+    snprintf(path, sizeof path, "%s.gguf", stem);
+    for (int i = 0; i < 2; i++) {
+        struct stopper s = {.left = 20};
+        const struct mq_context context = {.isa = MQ_ISA_GENERIC,
+                                           .threads = 1,
+                                           .progress = count_down,
+                                           .progress_user = &s,
+                                           .cancel = &s.cancel};
+        r.context = &context;
+        memset(&err, 0, sizeof err);
+        ck_assert_int_eq(export(&r, NULL, &err), MOEQ_CANCELLED);
+    }
+    memset(&err, 0, sizeof err);
+    r.context = NULL;
+    ck_assert_msg(export(&r, &result, &err) == MOEQ_OK, "%s", err.message);
+    ck_assert_uint_eq(result.tensors_resumed, 40);
+    for (int f = 1; f <= 5; f++) {
+        file_name(stem, f, "", a);
+        file_name(whole, f, "", b);
+        ck_assert_msg(test_files_equal(a, b), "file %d differs", f);
+        file_name(stem, f, ".part", a);
+        ck_assert_int_ne(access(a, F_OK), 0);
+    }
+    /* Again: they exist, and are not replaced without being asked to. */
+    refused(&r, "exists already; give --force to replace it");
+}
+END_TEST
+
+/* Killed between two renames: the last files have their names, the first ones have not. */
+START_TEST(splits_go_on_between_renames)
+{
+    char model[1024], path[1024], stem[1024], a[1100], b[1100];
+    strcpy(model, mq_test_source(DEMO));
+    strcpy(stem, out("renamed"));
+    snprintf(path, sizeof path, "%s.gguf", stem);
+    moeq_error err = {0};
+    struct mq_convert_result result;
+    struct stopper s = {.left = 90};
+    const struct mq_context context = {.isa = MQ_ISA_GENERIC,
+                                       .threads = 1,
+                                       .progress = count_down,
+                                       .progress_user = &s,
+                                       .cancel = &s.cancel};
+    struct request r = {.model = model,
+                        .level = "q4_k",
+                        .output = path,
+                        .options.split_bytes = 1 << 20,
+                        .keep = true,
+                        .context = &context};
+    ck_assert_int_eq(export(&r, NULL, &err), MOEQ_CANCELLED);
+    for (int f = 4; f <= 5; f++) {
+        file_name(stem, f, ".part", a);
+        file_name(stem, f, "", b);
+        ck_assert_int_eq(rename(a, b), 0);
+    }
+    memset(&err, 0, sizeof err);
+    r.context = NULL;
+    ck_assert_msg(export(&r, &result, &err) == MOEQ_OK, "%s", err.message);
+    ck_assert_uint_gt(result.tensors_resumed, 80);
+}
+END_TEST
+
+static void add_tests(TCase *tests)
+{
+    tcase_add_test(tests, same_bytes_everywhere);
+    tcase_add_test(tests, places_are_aligned_and_apart);
+    tcase_add_test(tests, experts_of_one_matrix_have_one_level);
+    tcase_add_test(tests, rows_are_whole_blocks);
+    tcase_add_test(tests, a_model_without_tokenizer_is_refused);
+    tcase_add_test(tests, splits_go_on_where_they_stopped);
+    tcase_add_test(tests, splits_go_on_between_renames);
+}
+
+int main(void)
+{
+    return mq_test_main("test_export", add_tests);
+}

@@ -1,0 +1,88 @@
+/*
+ * fuzz_gguf.c: a whole GGUF file, opened as a model.
+ *
+ * Beyond "no crash": every row that an accepted view promises can be read, and the tokenizer.json
+ * that is made of the metadata is one that can be loaded, or refused with a message.
+ */
+#include "policy.h"
+#include "tokenizer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_message(const moeq_error *err)
+{
+    if (!err->message[0] || strchr(err->message, '\n'))
+        abort();
+}
+
+/* The first and the last row of a tensor. */
+static void read_rows(const struct mq_view *view, const struct mq_tensor *t)
+{
+    const struct mq_level *level;
+    moeq_error err = {0};
+    if (t->row_bytes > 1 << 20 || t->cols > 1 << 20)
+        return;
+    /* the types that a GGUF file may have are more than the levels */
+    const bool decodes = mq_tensor_level(view, t, &level, &err) == MOEQ_OK;
+    uint8_t *bytes = malloc(t->row_bytes);
+    float *weights = malloc(t->cols * sizeof *weights);
+    if (!bytes || !weights)
+        abort();
+    err = (moeq_error){0};
+    for (int last = 0; last < 2; last++) {
+        if (mq_view_read_rows(view, t, last ? t->rows - 1 : 0, 1, bytes, &err) != MOEQ_OK)
+            abort();
+        if (decodes)
+            mq_level_decode_rows(level, MQ_ISA_GENERIC, bytes, 1, t->cols, weights);
+    }
+    free(bytes);
+    free(weights);
+}
+
+static void load_tokenizer(const struct mq_view *view)
+{
+    const struct mq_buffer *json = &view->tokenizer_json;
+    struct mq_tokenizer *tokenizer;
+    struct mq_ids ids = {0};
+    moeq_error err = {0};
+    if (!json->size)
+        return;
+    if (mq_tokenizer_load(json->data, json->size, "fuzz", &tokenizer, &err) != MOEQ_OK) {
+        check_message(&err);
+        return;
+    }
+    if (mq_tokenizer_encode(tokenizer, "ab a\nb", 6, true, &ids, &err) != MOEQ_OK)
+        check_message(&err);
+    mq_ids_free(&ids);
+    mq_tokenizer_free(tokenizer);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const int fd = memfd_create("fuzz", MFD_CLOEXEC);
+    char path[64];
+    struct mq_view *view;
+    moeq_error err = {0};
+    if (size < 4 || memcmp(data, "GGUF", 4) != 0) /* others have a target of their own */
+        goto out;
+    if (fd < 0 || write(fd, data, size) != (ssize_t)size)
+        abort();
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    if (mq_view_open(path, &view, &err) == MOEQ_OK) {
+        for (size_t i = 0; i < view->tensors_count; i++)
+            read_rows(view, &view->tensors[i]);
+        load_tokenizer(view);
+        mq_view_close(view);
+    } else {
+        check_message(&err);
+    }
+out:
+    close(fd);
+    return 0;
+}

@@ -1,0 +1,368 @@
+/*
+ * test_gguf_tokenizer.c: tokenizers made of GGUF metadata: the ids of the original's, and one
+ * refusal for each thing that can be wrong.
+ */
+#include "test_support.h"
+
+#include "golden_lines.h"
+#include "gguf_build.h"
+#include "gguf_int.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The tokenizer.json made of a file; empty where there is a problem, which is then in `problem`. */
+static moeq_status make(const char *path, struct mq_buffer *json, char problem[500],
+                        moeq_error *err)
+{
+    struct mq_arena *arena = mq_arena_create();
+    struct mq_gguf g;
+    const char *why = NULL;
+    memset(json, 0, sizeof *json);
+    ck_assert_msg(mq_gguf_read(path, arena, &g, err) == MOEQ_OK, "%s", err->message);
+    const moeq_status status = mq_gguf_tokenizer(&g, arena, json, &why, err);
+    snprintf(problem, 500, "%s", why ? why : "");
+    mq_gguf_close(&g);
+    mq_arena_destroy(arena);
+    return status;
+}
+
+static struct mq_tokenizer *load(const char *path)
+{
+    struct mq_buffer json;
+    struct mq_tokenizer *t = NULL;
+    char problem[500];
+    moeq_error err = {0};
+    ck_assert_msg(make(path, &json, problem, &err) == MOEQ_OK, "%s", err.message);
+    ck_assert_str_eq(problem, "");
+    ck_assert_msg(mq_tokenizer_load(json.data, json.size, path, &t, &err) == MOEQ_OK, "%s",
+                  err.message);
+    mq_buffer_free(&json);
+    return t;
+}
+
+static void write_build(struct gguf_build *b, const char *path)
+{
+    struct mq_buffer out = gguf_finish(b);
+    FILE *f = fopen(path, "wb");
+    ck_assert(f && fwrite(out.data, 1, out.size, f) == out.size && fclose(f) == 0);
+    mq_buffer_free(&out);
+}
+
+/* ---- ids ---- */
+
+static bool same(const struct mq_ids *a, const struct mq_ids *b)
+{
+    return a->size == b->size && (a->size == 0 || memcmp(a->data, b->data, a->size * 4) == 0);
+}
+
+/* Golden lines of the original, but for those whose added tokens GGUF cannot describe: it has no
+ * flags such as `normalized`. */
+static void compare(const char *gguf, const char *lines_path, size_t least)
+{
+    struct mq_tokenizer *t = load(mq_test_source(gguf));
+    struct mq_buffer lines = {0};
+    struct golden golden = {0};
+    moeq_error err = {0};
+    size_t count = 0, equal = 0;
+    ck_assert_ok(mq_file_read_all(mq_test_source(lines_path), 1 << 24, &lines, &err));
+    const char *at = lines.data;
+    while (golden_next(&at, &golden)) {
+        struct mq_ids ids = {0};
+        struct mq_buffer text = {0};
+        ck_assert_ok(mq_tokenizer_encode(t, golden.text.data, golden.text.size,
+                                         golden.add_special_tokens, &ids, &err));
+        ck_assert_ok(mq_tokenizer_decode(t, golden.ids.data, golden.ids.size, false, &text, &err));
+        const bool good = same(&ids, &golden.ids) && text.size == golden.decoded.size &&
+                          (!text.size || memcmp(text.data, golden.decoded.data, text.size) == 0);
+        if (!good)
+            fprintf(stderr, "%s: line %zu (%s) differs\n", gguf, count, golden.category.data);
+        count++;
+        equal += good;
+        mq_ids_free(&ids);
+        mq_buffer_free(&text);
+    }
+    printf("%s: %zu of %zu lines equal\n", gguf, equal, count);
+    ck_assert_uint_eq(equal, count);
+    ck_assert_uint_ge(count, least);
+    golden_free(&golden);
+    mq_buffer_free(&lines);
+    mq_tokenizer_free(t);
+}
+
+START_TEST(sentencepiece)
+{
+    compare("tests/fixtures/gguf/spm.gguf", "tests/tokenizer/data/demo.jsonl", 100);
+}
+END_TEST
+
+START_TEST(byte_level)
+{
+    compare("tests/fixtures/gguf/byte_level.gguf", "tests/tokenizer/data/byte_level.jsonl", 100);
+}
+END_TEST
+
+/* ---- what is made of small vocabularies ---- */
+
+struct vocabulary {
+    const char *const *tokens;
+    const float *scores;
+    const int32_t *types;
+    size_t count;
+};
+
+/* Spaces, "ab" two ways, a byte and special tokens. */
+static const char *const tokens[] = {
+    "<unk>", "<s>",          "</s>", "<0x0A>", "\xe2\x96\x81\xe2\x96\x81", "ab", "abb", "bb", "a",
+    "b",     "\xe2\x96\x81", "<x>",  "[PAD]"};
+static const float scores[] = {0, 0, 0, 0, -1e9f, 0, -2, -1, -9, -10, -11, 0, 0};
+static const int32_t types[] = {2, 3, 3, 6, 1, 1, 1, 1, 1, 1, 1, 4, 5};
+enum { COUNT = sizeof tokens / sizeof *tokens };
+
+static void put_llama(struct gguf_build *b, const float *the_scores)
+{
+    gguf_key_text(b, MQ_GGUF_KEY_TOKENIZER, "llama");
+    gguf_key_strings(b, MQ_GGUF_KEY_TOKENS, tokens, COUNT);
+    gguf_key_array(b, MQ_GGUF_KEY_TOKEN_TYPES, MQ_GGUF_I32, types, 4, COUNT);
+    if (the_scores)
+        gguf_key_array(b, MQ_GGUF_KEY_SCORES, MQ_GGUF_F32, the_scores, 4, COUNT);
+}
+
+/* The ids of a text as text: "1 5 9". */
+static const char *ids_of(const struct mq_tokenizer *t, const char *text)
+{
+    static char line[200];
+    struct mq_ids ids = {0};
+    moeq_error err = {0};
+    ck_assert_ok(mq_tokenizer_encode(t, text, strlen(text), true, &ids, &err));
+    line[0] = '\0';
+    for (size_t i = 0; i < ids.size; i++)
+        snprintf(line + strlen(line), sizeof line - strlen(line), "%s%d", i ? " " : "",
+                 ids.data[i]);
+    mq_ids_free(&ids);
+    return line;
+}
+
+/* Scores order the merges; without them, or where all are the same, ids do, runs of spaces last. */
+START_TEST(merges_by_score_or_by_id)
+{
+    const char *path = mq_test_temporary("scores.gguf");
+    float alike[COUNT];
+    for (int i = 0; i < COUNT; i++)
+        alike[i] = -1000;
+    const float *const all[] = {scores, alike, NULL};
+    for (int i = 0; i < 3; i++) {
+        struct gguf_build b = {0};
+        put_llama(&b, all[i]);
+        write_build(&b, path);
+        struct mq_tokenizer *t = load(path);
+        ck_assert_str_eq(ids_of(t, "ab"), "1 10 5");
+        /* ab before bb, then ab + b */
+        ck_assert_str_eq(ids_of(t, "abb"), "1 10 6");
+        ck_assert_str_eq(ids_of(t, " bb"), "1 4 7");
+        ck_assert_str_eq(ids_of(t, "\n<x>a</s>"), "1 10 3 11 10 8 2");
+        ck_assert_int_eq(mq_tokenizer_token_id(t, "[PAD]"), -1);
+        mq_tokenizer_free(t);
+    }
+}
+END_TEST
+
+START_TEST(what_stands_around)
+{
+    const char *path = mq_test_temporary("around.gguf");
+    struct gguf_build b = {0};
+    put_llama(&b, scores);
+    gguf_key_bool(&b, MQ_GGUF_KEY_ADD_BOS, false);
+    gguf_key_bool(&b, MQ_GGUF_KEY_ADD_EOS, true);
+    gguf_key_bool(&b, MQ_GGUF_KEY_ADD_PREFIX, false);
+    write_build(&b, path);
+    struct mq_tokenizer *t = load(path);
+    ck_assert_str_eq(ids_of(t, "ab"), "5 2");
+    mq_tokenizer_free(t);
+    put_llama(&b, scores);
+    gguf_key_bool(&b, MQ_GGUF_KEY_ADD_EOS, true);
+    gguf_key_u32(&b, MQ_GGUF_KEY_EOS, 1); /* one token for both */
+    gguf_key_u32(&b, MQ_GGUF_KEY_BOS, 1);
+    write_build(&b, path);
+    t = load(path);
+    ck_assert_str_eq(ids_of(t, "ab"), "1 10 5 1");
+    mq_tokenizer_free(t);
+    /* merges that are there count, not the scores */
+    put_llama(&b, scores);
+    gguf_key_strings(&b, MQ_GGUF_KEY_MERGES, (const char *const[]){"b b", "a bb"}, 2);
+    write_build(&b, path);
+    t = load(path);
+    ck_assert_str_eq(ids_of(t, "abb ab"), "1 10 6 10 8 9");
+    mq_tokenizer_free(t);
+    /* and the whole original counts before all */
+    put_llama(&b, scores);
+    gguf_key_text(
+        &b, "tokenizer.huggingface.json",
+        "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1}, \"merges\": []}}");
+    write_build(&b, path);
+    t = load(path);
+    ck_assert_str_eq(ids_of(t, "ab"), "0 1");
+    mq_tokenizer_free(t);
+}
+END_TEST
+
+/* ---- refusals ---- */
+
+static void check_problem(struct gguf_build *b, const char *expected)
+{
+    const char *path = mq_test_temporary("problem.gguf");
+    struct mq_buffer json;
+    char problem[500];
+    moeq_error err = {0};
+    write_build(b, path);
+    ck_assert_msg(make(path, &json, problem, &err) == MOEQ_OK, "%s", err.message);
+    ck_assert_str_eq(problem, expected);
+    ck_assert_uint_eq(json.size, 0);
+    mq_buffer_free(&json);
+}
+
+START_TEST(kinds_that_are_not_known)
+{
+    struct gguf_build b = {0};
+    check_problem(&b, ""); /* no tokenizer at all */
+    gguf_key_text(&b, MQ_GGUF_KEY_TOKENIZER, "bert");
+    check_problem(&b, "its tokenizer is of the kind \"bert\", which is not supported (supported: "
+                      "llama, gpt2)");
+    gguf_key_text(&b, MQ_GGUF_KEY_TOKENIZER, "gpt2");
+    gguf_key_text(&b, MQ_GGUF_KEY_PRE, "bloom");
+    check_problem(&b, "its tokenizer cuts words by the pattern named \"bloom\" in "
+                      "'tokenizer.ggml.pre', which is not known (known: llama-bpe, llama3, "
+                      "llama-v3, tekken, qwen2, gpt-4o, gpt-2)");
+    put_llama(&b, scores);
+    gguf_key_bool(&b, "tokenizer.ggml.remove_extra_whitespaces", true);
+    check_problem(&b, "its tokenizer normalizes text by 'tokenizer.ggml.remove_extra_whitespaces', "
+                      "which is not implemented");
+}
+END_TEST
+
+/* The key that is replaced, and what is said of it behind "key 'k' at byte N: ". */
+static void strings_of_types(struct gguf_build *b)
+{
+    gguf_key_strings(b, MQ_GGUF_KEY_TOKEN_TYPES, tokens, COUNT);
+}
+static void short_scores(struct gguf_build *b)
+{
+    gguf_key_array(b, MQ_GGUF_KEY_SCORES, MQ_GGUF_F32, scores, 4, 3);
+}
+static void nan_score(struct gguf_build *b)
+{
+    float some[COUNT];
+    memcpy(some, scores, sizeof some);
+    some[5] = NAN;
+    gguf_key_array(b, MQ_GGUF_KEY_SCORES, MQ_GGUF_F32, some, 4, COUNT);
+}
+static void wild_type(struct gguf_build *b)
+{
+    int32_t some[COUNT];
+    memcpy(some, types, sizeof some);
+    some[12] = 7;
+    gguf_key_array(b, MQ_GGUF_KEY_TOKEN_TYPES, MQ_GGUF_I32, some, 4, COUNT);
+}
+static void no_utf8(struct gguf_build *b)
+{
+    const char *some[COUNT];
+    memcpy(some, tokens, sizeof some);
+    some[8] = "\xff";
+    gguf_key_strings(b, MQ_GGUF_KEY_TOKENS, some, COUNT);
+}
+static void number_tokens(struct gguf_build *b)
+{
+    gguf_key_u32(b, MQ_GGUF_KEY_TOKENS, 3);
+}
+static void far_bos(struct gguf_build *b)
+{
+    gguf_key_u32(b, MQ_GGUF_KEY_BOS, COUNT);
+}
+static void text_flag(struct gguf_build *b)
+{
+    gguf_key_text(b, MQ_GGUF_KEY_ADD_BOS, "yes");
+}
+static void number_merges(struct gguf_build *b)
+{
+    gguf_key_u32(b, MQ_GGUF_KEY_MERGES, 3);
+}
+static void bad_merge(struct gguf_build *b)
+{
+    gguf_key_strings(b, MQ_GGUF_KEY_MERGES, (const char *const[]){"a b", "\xc0 b"}, 2);
+}
+
+START_TEST(malformed)
+{
+    static const struct {
+        void (*put)(struct gguf_build *b);
+        const char *key, *message;
+    } cases[] = {
+        {strings_of_types, MQ_GGUF_KEY_TOKEN_TYPES, "expected an array of 13 numbers, one a token"},
+        {short_scores, MQ_GGUF_KEY_SCORES, "expected an array of 13 numbers, one a token"},
+        {nan_score, MQ_GGUF_KEY_SCORES, "token 5: expected a finite score"},
+        {wild_type, MQ_GGUF_KEY_TOKEN_TYPES, "token 12: expected a type from 0 to 6"},
+        {no_utf8, MQ_GGUF_KEY_TOKENS, "token 8 is not UTF-8 text without U+0000"},
+        {number_tokens, MQ_GGUF_KEY_TOKENS, "expected an array of 1 to 4194304 strings"},
+        {far_bos, MQ_GGUF_KEY_BOS, "expected the id of one of the 13 tokens"},
+        {text_flag, MQ_GGUF_KEY_ADD_BOS, "expected a boolean"},
+        {number_merges, MQ_GGUF_KEY_MERGES, "expected an array of strings"},
+        {bad_merge, MQ_GGUF_KEY_MERGES, "merge 1 is not UTF-8 text without U+0000"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *path = mq_test_temporary("malformed.gguf");
+        struct gguf_build b = {.drop = cases[i].key};
+        struct mq_buffer json;
+        char problem[500], expected[300];
+        moeq_error err = {0};
+        put_llama(&b, scores);
+        b.drop = NULL;
+        cases[i].put(&b);
+        write_build(&b, path);
+        ck_assert_int_eq(make(path, &json, problem, &err), MOEQ_MALFORMED);
+        snprintf(expected, sizeof expected, "%s: key '%s' at byte ", path, cases[i].key);
+        ck_assert_msg(strncmp(err.message, expected, strlen(expected)) == 0, "%s", err.message);
+        ck_assert_str_eq(strstr(err.message + strlen(expected), ": ") + 2, cases[i].message);
+        mq_buffer_free(&json);
+    }
+}
+END_TEST
+
+/* A piece of a megabyte must not cost a million look-ups of a megabyte. */
+START_TEST(long_pieces)
+{
+    const char *path = mq_test_temporary("long.gguf");
+    char *piece = malloc((1 << 20) + 1);
+    struct gguf_build b = {0};
+    struct mq_buffer json;
+    char problem[500];
+    moeq_error err = {0};
+    ck_assert_ptr_nonnull(piece);
+    memset(piece, 'a', 1 << 20);
+    piece[1 << 20] = '\0';
+    gguf_key_text(&b, MQ_GGUF_KEY_TOKENIZER, "llama");
+    gguf_key_strings(&b, MQ_GGUF_KEY_TOKENS, (const char *const[]){"a", piece}, 2);
+    write_build(&b, path);
+    ck_assert_int_eq(make(path, &json, problem, &err), MOEQ_LIMIT);
+    ck_assert_ptr_nonnull(strstr(err.message, "a piece of 1048576 bytes, of 256 at most"));
+    mq_buffer_free(&json);
+    free(piece);
+}
+END_TEST
+
+static void add_tests(TCase *tests)
+{
+    tcase_add_test(tests, sentencepiece);
+    tcase_add_test(tests, byte_level);
+    tcase_add_test(tests, merges_by_score_or_by_id);
+    tcase_add_test(tests, what_stands_around);
+    tcase_add_test(tests, kinds_that_are_not_known);
+    tcase_add_test(tests, malformed);
+    tcase_add_test(tests, long_pieces);
+}
+
+int main(void)
+{
+    return mq_test_main("test_gguf_tokenizer", add_tests);
+}

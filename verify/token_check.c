@@ -1,0 +1,103 @@
+/* token_check.c: comparing the ids of a text under two tokenizers. */
+#include "token_check.h"
+
+#include "error.h"
+#include "tokenizer.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* What the messages are about. */
+struct names {
+    const char *model, *base, *text;
+};
+
+/* The text of n ids under a model's tokenizer, appended; nothing if that fails. */
+static void decode(const struct mq_view *view, const int32_t *ids, size_t n, struct mq_buffer *text)
+{
+    struct mq_tokenizer *tokenizer = NULL;
+    const struct mq_buffer *json = &view->tokenizer_json;
+    if (mq_tokenizer_load(json->data, json->size, view->path, &tokenizer, NULL) == MOEQ_OK)
+        mq_tokenizer_decode(tokenizer, ids, n, true, text, NULL);
+    mq_tokenizer_free(tokenizer);
+}
+
+/* The message: token `at` of the text is the first to differ. The place is where the tokens before
+ * it, which are the same, end. */
+static moeq_status fail_at(const struct names *names, const struct mq_view *view,
+                           const struct mq_ids *mine, const struct mq_ids *theirs, size_t at,
+                           moeq_error *err)
+{
+    struct mq_buffer before = {0};
+    char own[32] = "nothing", other[32] = "nothing";
+    decode(view, mine->data, at, &before);
+    if (at < mine->size)
+        snprintf(own, sizeof own, "%" PRId32, mine->data[at]);
+    if (at < theirs->size)
+        snprintf(other, sizeof other, "%" PRId32, theirs->data[at]);
+    const moeq_status status = mq_fail(
+        err, MOEQ_INVALID_ARGUMENT,
+        "%s has another tokenizer than %s: token %zu of %s, at byte %zu of the text, is %s, "
+        "expected %s: their tokens cannot be compared",
+        names->model, names->base, at, names->text, before.size, own, other);
+    mq_buffer_free(&before);
+    return status;
+}
+
+/* Of both lists the first max_tokens (0: all). */
+static moeq_status compare(const struct names *names, const struct mq_view *view,
+                           const struct mq_ids *mine, const struct mq_ids *theirs,
+                           size_t max_tokens, moeq_error *err)
+{
+    const size_t longer = mine->size > theirs->size ? mine->size : theirs->size;
+    const size_t n = max_tokens && max_tokens < longer ? max_tokens : longer;
+    for (size_t i = 0; i < n; i++)
+        if (i >= mine->size || i >= theirs->size || mine->data[i] != theirs->data[i])
+            return fail_at(names, view, mine, theirs, i, err);
+    return MOEQ_OK;
+}
+
+/* The windows of a recording: the ids of the text but for those that BOS replaced. */
+static moeq_status compare_windows(const struct names *names, const struct mq_view *view,
+                                   const struct mq_reference *reference, struct mq_ids *mine,
+                                   moeq_error *err)
+{
+    const struct mq_text_windows *r = &reference->text;
+    const size_t n = r->windows.count * r->windows.length;
+    const struct mq_ids theirs = {.data = r->ids, .size = n};
+    for (size_t i = 0; i < n && i < mine->size && r->bos >= 0; i += r->windows.length)
+        mine->data[i] = r->bos;
+    return compare(names, view, mine, &theirs, n, err);
+}
+
+moeq_status mq_token_check(const struct mq_view *view, const struct mq_view *base,
+                           const struct mq_reference *reference, const char *base_path,
+                           const char *text_path, size_t max_tokens, moeq_error *err)
+{
+    const struct names names = {view->path, base_path, text_path};
+    uint32_t mine_crc, base_crc = reference ? reference->tokenizer_crc32 : 0;
+    const bool has_base =
+        reference ? reference->has_tokenizer : mq_tokenizer_fingerprint(base, &base_crc);
+    if (!mq_tokenizer_fingerprint(view, &mine_crc) || !has_base || mine_crc == base_crc)
+        return MOEQ_OK;
+    if (!text_path)
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT,
+                       "%s has another tokenizer than %s (CRC-32 of tokenizer.json %08" PRIx32
+                       ", expected %08" PRIx32 "): without the text (--text FILE), their tokens "
+                       "cannot be compared",
+                       view->path, base_path, mine_crc, base_crc);
+    struct mq_ids mine = {0}, theirs = {0};
+    int32_t bos;
+    moeq_status status = mq_tokenize_file(view, text_path, &mine, &bos, err);
+    if (status == MOEQ_OK && reference) {
+        status = compare_windows(&names, view, reference, &mine, err);
+    } else if (status == MOEQ_OK) {
+        status = mq_tokenize_file(base, text_path, &theirs, &bos, err);
+        if (status == MOEQ_OK)
+            status = compare(&names, view, &mine, &theirs, max_tokens, err);
+    }
+    mq_ids_free(&mine);
+    mq_ids_free(&theirs);
+    return status;
+}

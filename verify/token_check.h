@@ -1,0 +1,20 @@
+/* token_check.h: whether a stored model's tokenizer cuts the text as the original's does. */
+#ifndef MQ_TOKEN_CHECK_H
+#define MQ_TOKEN_CHECK_H
+
+#include "record.h"
+
+/*
+ * A verification evaluates the original's tokens. That is fair to a model only if its own tokenizer
+ * gives the same: another file format says the same tokenizer otherwise, so where the two differ by
+ * a byte, the ids of the text are compared. Fails at the first that differs, naming it with both
+ * ids and the place in the text. A model or an original without a tokenizer passes.
+ *
+ * `base`: the original, or NULL and `reference`, a recording of it, whose windows are compared; for
+ * that the text must be given again, or the tokenizers be the same.
+ */
+moeq_status mq_token_check(const struct mq_view *view, const struct mq_view *base,
+                           const struct mq_reference *reference, const char *base_path,
+                           const char *text_path, size_t max_tokens, moeq_error *err);
+
+#endif

@@ -1,0 +1,131 @@
+/* weights_check.c: decoding every row of a model. */
+#include "weights_check.h"
+
+#include "checked.h"
+#include "error.h"
+#include "policy.h"
+
+#include <inttypes.h>
+#include <omp.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+enum { CHUNK_WEIGHTS = 1 << 20 }; /* decoded at once by a thread: 4 MiB in f32 */
+
+struct check {
+    const struct mq_context *context;
+    const struct mq_view *view;
+    atomic_size_t next; /* tensor */
+    atomic_bool stop;
+    uint64_t done, total; /* bytes; under the critical section, as are: */
+    moeq_status status;
+    moeq_error *err;
+};
+
+/* A thread's buffers, grown to the widest chunk that it has met. */
+struct scratch {
+    uint8_t *bytes;
+    float *weights;
+    size_t bytes_room, weights_room;
+};
+
+static moeq_status grow(struct scratch *s, uint64_t bytes, uint64_t weights, moeq_error *err)
+{
+    if (bytes > s->bytes_room) {
+        free(s->bytes);
+        s->bytes = malloc(bytes);
+        s->bytes_room = s->bytes ? bytes : 0;
+    }
+    if (weights > s->weights_room) {
+        free(s->weights);
+        s->weights = malloc(weights * sizeof *s->weights);
+        s->weights_room = s->weights ? weights : 0;
+    }
+    return s->bytes && s->weights ? MOEQ_OK : mq_fail_memory(err, "checking weights");
+}
+
+static void add_done(struct check *c, uint64_t bytes)
+{
+#pragma omp critical(mq_weights_check)
+    {
+        c->done += bytes;
+        if (c->context->progress) {
+            const struct mq_progress now = {"check", c->done, c->total, "bytes"};
+            c->context->progress(c->context->progress_user, &now);
+        }
+    }
+}
+
+/* Rows are taken as they are stored, so that one named is one of the file. */
+static moeq_status check_tensor(struct check *c, const struct mq_tensor *tensor, struct scratch *s,
+                                moeq_error *err)
+{
+    const struct mq_level *level;
+    struct mq_tensor t = *tensor;
+    t.interleaved_heads = 0;
+    MQ_TRY(mq_tensor_level(c->view, tensor, &level, err));
+    const uint64_t step = mq_min_u64(mq_max_u64(CHUNK_WEIGHTS / t.cols, 1), t.rows);
+    MQ_TRY(grow(s, step * t.row_bytes, step * t.cols, err));
+    for (uint64_t row = 0; row < t.rows; row += step) {
+        if (mq_cancelled(c->context))
+            return mq_fail(err, MOEQ_CANCELLED, "interrupted");
+        if (atomic_load(&c->stop))
+            return MOEQ_OK;
+        const uint64_t n = mq_min_u64(step, t.rows - row);
+        MQ_TRY(mq_view_read_rows(c->view, &t, row, n, s->bytes, err));
+        mq_level_decode_rows(level, c->context->isa, s->bytes, n, t.cols, s->weights);
+        const size_t bad = mq_first_not_finite(c->context->isa, s->weights, n * t.cols);
+        if (bad < n * t.cols) {
+            const uint64_t at = row + bad / t.cols;
+            return mq_fail_tensor(err, MOEQ_CORRUPT, c->view->files[t.file].file.path, t.name,
+                                  t.offset + at * t.row_bytes,
+                                  "row %" PRIu64 ", column %" PRIu64 ": the weight is not finite",
+                                  at, (uint64_t)bad % t.cols);
+        }
+        add_done(c, n * t.row_bytes);
+    }
+    return MOEQ_OK;
+}
+
+static void check_tensors(struct check *c)
+{
+    struct scratch s = {0};
+    moeq_error error = {0};
+    moeq_status status = MOEQ_OK;
+    while (status == MOEQ_OK && !atomic_load(&c->stop)) {
+        const size_t i = atomic_fetch_add(&c->next, 1);
+        if (i >= c->view->tensors_count)
+            break;
+        status = check_tensor(c, &c->view->tensors[i], &s, &error);
+    }
+    if (status != MOEQ_OK) {
+        atomic_store(&c->stop, true);
+#pragma omp critical(mq_weights_check)
+        if (c->status == MOEQ_OK) {
+            c->status = status;
+            if (c->err)
+                *c->err = error;
+        }
+    }
+    free(s.bytes);
+    free(s.weights);
+}
+
+moeq_status mq_weights_check(const struct mq_context *context, const struct mq_view *view,
+                             struct mq_weights_result *result, moeq_error *err)
+{
+    struct check c = {.context = context, .view = view, .err = err};
+    *result = (struct mq_weights_result){.tensors = view->tensors_count};
+    for (size_t i = 0; i < view->tensors_count; i++) {
+        result->weights += view->tensors[i].rows * view->tensors[i].cols;
+        result->bytes += view->tensors[i].rows * view->tensors[i].row_bytes;
+    }
+    for (size_t i = 0; i < view->files_count; i++)
+        result->file_bytes += view->files[i].file.size_bytes;
+    c.total = result->bytes;
+    atomic_init(&c.next, 0);
+    atomic_init(&c.stop, false);
+#pragma omp parallel num_threads(context->threads)
+    check_tensors(&c);
+    return c.status;
+}

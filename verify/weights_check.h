@@ -1,0 +1,24 @@
+/*
+ * weights_check.h: `check` of a format without checksums: is every weight a number?
+ *
+ * A damaged byte that leaves all weights finite cannot be seen so: what is found are headers that
+ * do not fit, files cut short, and scales that are infinite or no number, as zeroed or overwritten
+ * blocks of f16 often have.
+ */
+#ifndef MQ_WEIGHTS_CHECK_H
+#define MQ_WEIGHTS_CHECK_H
+
+#include "context.h"
+#include "model_view.h"
+
+struct mq_weights_result {
+    uint64_t tensors, weights, bytes;
+    uint64_t file_bytes; /* of all files */
+};
+
+/* Reads and decodes every row once, in parallel, with a few MiB a thread. The first weight that is
+ * not finite is MOEQ_CORRUPT, naming file, tensor, byte, row and column. */
+moeq_status mq_weights_check(const struct mq_context *context, const struct mq_view *view,
+                             struct mq_weights_result *result, moeq_error *err);
+
+#endif
