@@ -14,22 +14,28 @@ need() {
     done
 }
 
+# as_root <command>...: runs it with the rights that packages need.
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        echo "Neither root nor sudo: do this yourself, then run this again: $*" >&2
+        return 1
+    fi
+}
+
 # install_missing: says what is missing and why, then installs it with the package manager.
 install_missing() {
     [ ${#missing[@]} -eq 0 ] && return 0
     echo "Missing packages, to be installed with apt-get:"
     printf '  %s\n' "${reasons[@]}"
-    local sudo=()
-    if [ "$(id -u)" -ne 0 ]; then
-        if ! command -v sudo >/dev/null; then
-            echo "Neither root nor sudo: install them, then run this again." >&2
-            return 1
-        fi
-        sudo=(sudo)
-    fi
-    "${sudo[@]}" apt-get update -qq &&
-        "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
-            --no-install-recommends "${missing[@]}" >/dev/null
+    as_root apt-get update -qq &&
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+            --no-install-recommends "${missing[@]}" >/dev/null || return
+    missing=()
+    reasons=()
 }
 
 # need_tool <command> <what for> <package>: needs the package only if the command is not there.
