@@ -116,8 +116,8 @@ struct mq_evaluation_memory mq_evaluation_memory(const struct mq_context *contex
 moeq_status mq_arms_check(const struct mq_arm *arms, size_t count, moeq_error *err);
 
 /* Runs all windows through all arms. Fails on an id outside the vocabulary, a level that the codecs
- * do not know, weights that are not finite (naming tensor and row), or arms that differ in
- * architecture. */
+ * do not know, weights that are not finite (naming tensor and row), states that are not (naming
+ * layer, arm and token), or arms that differ in architecture. */
 moeq_status mq_evaluate(const struct mq_context *context, const struct mq_arm *arms,
                         size_t arms_count, const struct mq_windows *windows,
                         const struct mq_observer *observer, moeq_error *err);

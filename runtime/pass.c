@@ -372,6 +372,28 @@ static moeq_status report_hidden(struct mq_pass *pass, uint32_t layer, moeq_erro
                                pass->tokens, pass->pointers, err);
 }
 
+/* Activations that overflowed give NaN in the end, and no figure made of those says where they came
+ * from. Reading the states once costs nothing beside the layer that made them. */
+static moeq_status check_states(const struct mq_pass *pass, uint32_t layer, moeq_error *err)
+{
+    const size_t n = pass->tokens * pass->sizes.hidden;
+    for (size_t a = 0; a < pass->arms_count; a++) {
+        const struct mq_arm *arm = pass->arms[a].arm;
+        const float *hidden = pass->arms[a].hidden;
+        const size_t bad =
+            mq_pass_runs(pass, a) ? mq_first_not_finite(pass->context->isa, hidden, n) : n;
+        if (bad == n)
+            continue;
+        const size_t token = bad / pass->sizes.hidden;
+        return mq_fail(err, MOEQ_UNSUPPORTED,
+                       "%s: the output of layer %u (arm '%s', token %zu of window %zu): expected "
+                       "finite values, found %g: its activations overflow",
+                       arm->view->path, layer, arm->name, token % pass->windows->length,
+                       pass->first_window + token / pass->windows->length, (double)hidden[bad]);
+    }
+    return MOEQ_OK;
+}
+
 moeq_status mq_pass_run(struct mq_pass *pass, size_t first, size_t count, moeq_error *err)
 {
     pass->first_window = first;
@@ -386,6 +408,7 @@ moeq_status mq_pass_run(struct mq_pass *pass, size_t first, size_t count, moeq_e
             MQ_TRY(mq_pass_experts(pass, (int32_t)layer, err));
         else
             MQ_TRY(mq_pass_mlp(pass, (int32_t)layer, err));
+        MQ_TRY(check_states(pass, layer, err));
     }
     MQ_TRY(read_hidden(pass, err));
     MQ_TRY(report_hidden(pass, pass->hparams->layers, err));

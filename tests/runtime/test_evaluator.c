@@ -388,6 +388,39 @@ START_TEST(weights_not_finite)
 }
 END_TEST
 
+/* Weights that are numbers, but so large that what they make is none: the layer and the arm are
+ * named, whatever ran beside it. */
+START_TEST(states_not_finite)
+{
+    char folder[512], command[4096];
+    struct fixture f;
+    struct mq_view *view;
+    moeq_error err = {0};
+    set_up(&f);
+    snprintf(folder, sizeof folder, "%s", mq_test_temporary("overflow"));
+    snprintf(command, sizeof command, "rm -rf '%s' && cp -r '%s' '%s' && chmod -R u+w '%s'", folder,
+             mq_test_source("tests/fixtures/oracles/mixtral"), folder, folder);
+    ck_assert_int_eq(system(command), 0);
+    ck_assert_ok(mq_view_open(folder, &view, &err));
+    const struct mq_tensor *t = mq_view_find(view, MQ_ROLE_ATTN_O, 1, -1);
+    uint16_t *row = malloc(t->row_bytes);
+    for (size_t i = 0; i < t->cols; i++)
+        row[i] = i % 2 ? 0x7f7f : 0x7f7e; /* just below bf16's largest */
+    const int fd = open(view->files[t->file].file.path, O_WRONLY);
+    ck_assert_int_eq(pwrite(fd, row, t->row_bytes, (off_t)t->offset), (ssize_t)t->row_bytes);
+    close(fd);
+    free(row);
+    const struct mq_arm arms[] = {f.arms[0],
+                                  {.name = "overflowing", .view = view, .routes_from = -1}};
+    expect_failure(arms, 2, &f.windows, MOEQ_UNSUPPORTED,
+                   "output of layer 1 (arm 'overflowing', token ");
+    expect_failure(arms, 2, &f.windows, MOEQ_UNSUPPORTED, "its activations overflow");
+    expect_failure(arms, 2, &f.windows, MOEQ_UNSUPPORTED, folder);
+    mq_view_close(view);
+    tear_down(&f);
+}
+END_TEST
+
 static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, same_bits);
@@ -397,6 +430,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, observers);
     tcase_add_test(tests, wrong_requests);
     tcase_add_test(tests, weights_not_finite);
+    tcase_add_test(tests, states_not_finite);
 }
 
 int main(void)
