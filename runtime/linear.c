@@ -2,7 +2,8 @@
  * linear.c: Y = X W' for several arms, W streamed from disk.
  *
  * A parallel loop over tasks of rows: each thread reads, decodes, packs and multiplies on its own,
- * so reading overlaps with arithmetic without queues. A task writes columns of Y that no other task
+ * without queues. That the disk works meanwhile, a thread asks the kernel for the rows of a later
+ * task before it takes up its own (ask_ahead). A task writes columns of Y that no other task
  * touches; sums over rows are formed afterwards in order. So threads leave no trace in the bits.
  */
 #include "linear.h"
@@ -13,6 +14,7 @@
 #include "kernels.h"
 #include "round_bf16.h"
 
+#include <fcntl.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +26,11 @@
 /* Tokens whose product goes through a buffer of the thread before it is stored: a multiple of the
  * micro-kernels' 6 and 14 tokens; 504 * 128 floats = 252 KiB. */
 #define CHUNK_TOKENS 504
+
+/* Tasks for each thread that are asked for before they are taken up, and bytes asked for at a time:
+ * the kernel cuts larger requests down to its readahead window, whose usual size this is. */
+#define TASKS_AHEAD 2
+#define AHEAD_BYTES (128u << 10)
 
 /* A matrix as integers: see mq_level_unpack_rows; packed, in panels of MQ_PANEL rows. */
 struct int8_rows {
@@ -497,6 +504,39 @@ static moeq_status run_task(const struct job *job, const struct thread_scratch *
     return MOEQ_OK;
 }
 
+/* Has the kernel read the rows [row, row + n) of every source that is used into the page cache, and
+ * does not wait for it. Threads take turns at a file, which its own readahead takes for leaps. Only
+ * time hangs on this, so what goes wrong is not of interest: reading itself will tell. */
+static void ask_for_rows(const struct job *job, uint64_t row, uint64_t n)
+{
+    for (size_t a = 0; a < job->count; a++) {
+        const struct mq_weights *weights = &job->arms[a].weights;
+        const struct mq_tensor *tensor = weights->tensor;
+        bool seen = weights->view->no_weights || !any_use(uses_of(job, a));
+        for (size_t b = 0; b < a && !seen; b++)
+            seen = same_source(&job->arms[b].weights, weights) && any_use(uses_of(job, b));
+        if (seen)
+            continue;
+        const int fd = weights->view->files[tensor->file].file.fd;
+        const uint64_t end = tensor->offset + (row + n) * tensor->row_bytes;
+        for (uint64_t at = end - n * tensor->row_bytes; at < end; at += AHEAD_BYTES)
+            posix_fadvise(fd, (off_t)at, (off_t)mq_min_u64(AHEAD_BYTES, end - at),
+                          POSIX_FADV_WILLNEED);
+    }
+}
+
+/* At the beginning of a task: the task that lies TASKS_AHEAD for each thread behind it, and with
+ * the first one all up to there. So each is asked for once, and no more than those lie unused in
+ * memory that the kernel takes back when it needs it. */
+static void ask_ahead(const struct job *job, uint64_t task)
+{
+    const uint64_t ahead = (uint64_t)TASKS_AHEAD * job->linear->context->threads;
+    const uint64_t first = (task ? task + ahead : 0) * job->task_rows;
+    const uint64_t end = mq_min_u64((task + ahead + 1) * job->task_rows, job->rows);
+    if (first < end)
+        ask_for_rows(job, first, end - first);
+}
+
 /* Adds the rows' sums up, in order, for every arm that asked. */
 static void finish_sums(const struct job *job)
 {
@@ -548,6 +588,7 @@ moeq_status mq_linear_apply(struct mq_linear *linear, enum mq_linear_output outp
         moeq_error mine = {0};
         const uint64_t row = (uint64_t)task * job.task_rows;
         const size_t n = mq_min_u64(job.task_rows, job.rows - row);
+        ask_ahead(&job, (uint64_t)task);
         const moeq_status result =
             mq_cancelled(context)
                 ? mq_fail(&mine, MOEQ_CANCELLED, "interrupted")
