@@ -74,3 +74,30 @@ void MQ_ISA_NAME(mq_add_scaled)(float *restrict y, const float *restrict x, floa
     for (size_t i = 0; i < n; i++)
         y[i] += weight * x[i];
 }
+
+/* Sums of (q - w)^2 and w^2 over a row: eight interleaved partial sums, folded in a fixed order. */
+void MQ_ISA_NAME(mq_sum_squares)(const float *w, const float *q, size_t n, double result[2])
+{
+    double error[8] = {0}, weight[8] = {0};
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        for (size_t lane = 0; lane < 8; lane++) {
+            const double a = (double)w[i + lane], d = (double)q[i + lane] - a;
+            error[lane] += d * d;
+            weight[lane] += a * a;
+        }
+    }
+    for (size_t lane = 0; i < n; i++, lane++) {
+        const double a = (double)w[i], d = (double)q[i] - a;
+        error[lane] += d * d;
+        weight[lane] += a * a;
+    }
+    for (size_t half = 4; half; half /= 2) {
+        for (size_t lane = 0; lane < half; lane++) {
+            error[lane] += error[lane + half];
+            weight[lane] += weight[lane + half];
+        }
+    }
+    result[0] = error[0];
+    result[1] = weight[0];
+}

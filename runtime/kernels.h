@@ -36,6 +36,8 @@ struct mq_kernels {
     void (*silu_times)(float *y, const float *x, size_t n);
     /* y += weight * x, the product rounded before the sum (as in the reference implementation) */
     void (*add_scaled)(float *y, const float *x, float weight, size_t n);
+    /* result = the sums of (q - w)^2 and of w^2 over n values, in double */
+    void (*sum_squares)(const float *w, const float *q, size_t n, double result[2]);
 };
 
 const struct mq_kernels *mq_kernels_get(enum mq_isa isa);
@@ -49,7 +51,8 @@ const struct mq_kernels *mq_kernels_get(enum mq_isa isa);
     float mq_softmax_##isa(float *, size_t, float);                                           \
     void mq_rotate_##isa(float *, const float *, const float *, size_t);                      \
     void mq_silu_times_##isa(float *, const float *, size_t);                                 \
-    void mq_add_scaled_##isa(float *, const float *, float, size_t);
+    void mq_add_scaled_##isa(float *, const float *, float, size_t);                          \
+    void mq_sum_squares_##isa(const float *, const float *, size_t, double[2]);
 MQ_KERNELS_DECLARE(generic)
 MQ_KERNELS_DECLARE(avx2)
 MQ_KERNELS_DECLARE(avx512)

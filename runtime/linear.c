@@ -231,33 +231,6 @@ moeq_status mq_weights_load(const struct mq_weights *weights, enum mq_isa isa, u
                           : MOEQ_OK;
 }
 
-/* Sums of (q - w)^2 and w^2 over a row: eight interleaved partial sums, folded in a fixed order. */
-static void sum_squares(const float *w, const float *q, size_t n, double result[2])
-{
-    double error[8] = {0}, weight[8] = {0};
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8) {
-        for (size_t lane = 0; lane < 8; lane++) {
-            const double a = (double)w[i + lane], d = (double)q[i + lane] - a;
-            error[lane] += d * d;
-            weight[lane] += a * a;
-        }
-    }
-    for (size_t lane = 0; i < n; i++, lane++) {
-        const double a = (double)w[i], d = (double)q[i] - a;
-        error[lane] += d * d;
-        weight[lane] += a * a;
-    }
-    for (size_t half = 4; half; half /= 2) {
-        for (size_t lane = 0; lane < half; lane++) {
-            error[lane] += error[lane + half];
-            weight[lane] += weight[lane + half];
-        }
-    }
-    result[0] = error[0];
-    result[1] = weight[0];
-}
-
 /* One product, as its tasks see it. */
 struct job {
     struct mq_linear *linear;
@@ -465,8 +438,8 @@ static moeq_status prepare_panel(const struct job *job, size_t which, struct use
         mq_level_encode_rows(weights->level, isa, weights->effort, rows, count, job->cols, bytes);
     }
     for (size_t r = 0; uses.measure && r < count; r++)
-        sum_squares(rows + r * job->cols, used + r * job->cols, job->cols,
-                    linear->squares + (which * job->rows + row + p + r) * 2);
+        linear->kernels->sum_squares(rows + r * job->cols, used + r * job->cols, job->cols,
+                                     linear->squares + (which * job->rows + row + p + r) * 2);
     if (uses.f32)
         linear->kernels->pack(used, job->cols, count, job->cols, scratch->packed + p * job->cols);
     return uses.int8 ? pack_int8(job, weights, bytes, row, p, count, scratch, err) : MOEQ_OK;
