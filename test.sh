@@ -13,6 +13,8 @@ echo "== AddressSanitizer and UndefinedBehaviorSanitizer build"
 moeq_build build/asan -DMOEQ_TESTS=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo -DMOEQ_SANITIZE=address,undefined \
     "${warnings[@]}" | tail -n 1
 
+# Two tests at a time have more threads than there are cores: they should sleep, not spin.
+export OMP_WAIT_POLICY=passive
 status=0
 echo "== Tests, release"
 ctest --test-dir build --output-on-failure --parallel 2 || status=1

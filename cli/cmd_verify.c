@@ -136,6 +136,12 @@ static void print_result(const struct mq_verify_result *r, const struct mq_optio
                  "\n  the recording was made with %s: the figures hold that difference, too",
                  mq_compute_name(r->sweep.rows[0].compute));
     mq_print_protocol(&r->sweep.text, r->sweep.compute, more);
+    for (size_t i = 0; i < r->models_count; i++)
+        if (!r->tokens_compared[i])
+            printf(
+                "  not checked: whether both cut the text into the same tokens, since there is no\n"
+                "  tokenizer to be read in the original or in %s\n",
+                r->paths[i + 1]);
     mq_print_sweep_tables(&r->sweep, options->verbose);
     print_differences(r);
 }

@@ -73,6 +73,16 @@ const char *mq_test_temporary(const char *name)
     return join(folder, name);
 }
 
+bool mq_test_skip_if_sanitized(void)
+{
+#ifdef __SANITIZE_ADDRESS__
+    mq_test_skip("a measurement for the optimized build");
+    return true;
+#else
+    return false;
+#endif
+}
+
 void mq_test_skip(const char *why)
 {
     fprintf(stderr, "%s: skipped: %s\n", test_name, why);

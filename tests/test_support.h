@@ -30,6 +30,10 @@ const char *mq_test_temporary(const char *name);
 /* Marks the whole program as skipped: main returns 77 if nothing failed. */
 void mq_test_skip(const char *why);
 
+/* For measurements of quality, which cost minutes under a sanitizer and whose code other tests run
+ * there too: skips the program in such a build and returns true. */
+bool mq_test_skip_if_sanitized(void);
+
 /* A fixed-seed generator for test data: splitmix64. */
 uint64_t mq_test_random(uint64_t *state);
 float mq_test_uniform(uint64_t *state); /* in [0, 1) */

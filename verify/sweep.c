@@ -102,8 +102,7 @@ static moeq_status measure(const struct mq_view *view, const struct mq_sweep_arm
         struct mq_plan *plan;
         rows[1 + a].kind = MQ_SWEEP_LEVEL;
         MQ_TRY(mq_plan_create(view, &arms[a].policy, &plan, err));
-        fill_row(&rows[1 + a], arms[a].name, &plan->total, plan->total.bytes,
-                 plan->output_bytes);
+        fill_row(&rows[1 + a], arms[a].name, &plan->total, plan->total.bytes, plan->output_bytes);
         rows[1 + a].policy = arms[a].policy;
         mq_plan_free(plan);
     }

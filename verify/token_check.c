@@ -73,13 +73,15 @@ static moeq_status compare_windows(const struct names *names, const struct mq_vi
 
 moeq_status mq_token_check(const struct mq_view *view, const struct mq_view *base,
                            const struct mq_reference *reference, const char *base_path,
-                           const char *text_path, size_t max_tokens, moeq_error *err)
+                           const char *text_path, size_t max_tokens, bool *compared,
+                           moeq_error *err)
 {
     const struct names names = {view->path, base_path, text_path};
     uint32_t mine_crc, base_crc = reference ? reference->tokenizer_crc32 : 0;
     const bool has_base =
         reference ? reference->has_tokenizer : mq_tokenizer_fingerprint(base, &base_crc);
-    if (!mq_tokenizer_fingerprint(view, &mine_crc) || !has_base || mine_crc == base_crc)
+    *compared = mq_tokenizer_fingerprint(view, &mine_crc) && has_base;
+    if (!*compared || mine_crc == base_crc)
         return MOEQ_OK;
     if (!text_path)
         return mq_fail(err, MOEQ_INVALID_ARGUMENT,

@@ -8,13 +8,15 @@
  * A verification evaluates the original's tokens. That is fair to a model only if its own tokenizer
  * gives the same: another file format says the same tokenizer otherwise, so where the two differ by
  * a byte, the ids of the text are compared. Fails at the first that differs, naming it with both
- * ids and the place in the text. A model or an original without a tokenizer passes.
+ * ids and the place in the text. Where the model or the original has no tokenizer that can be read,
+ * there is nothing to compare: *compared is false then.
  *
  * `base`: the original, or NULL and `reference`, a recording of it, whose windows are compared; for
  * that the text must be given again, or the tokenizers be the same.
  */
 moeq_status mq_token_check(const struct mq_view *view, const struct mq_view *base,
                            const struct mq_reference *reference, const char *base_path,
-                           const char *text_path, size_t max_tokens, moeq_error *err);
+                           const char *text_path, size_t max_tokens, bool *compared,
+                           moeq_error *err);
 
 #endif

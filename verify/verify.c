@@ -239,7 +239,8 @@ static moeq_status fill_rows(struct mq_verify_result *result, enum mq_compute ba
 
 /* Whether the models can be compared with the baseline at all. */
 static moeq_status check_models(const struct arms *a, const struct mq_verify_options *options,
-                                const struct mq_reference *reference, moeq_error *err)
+                                const struct mq_reference *reference, bool *tokens_compared,
+                                moeq_error *err)
 {
     const struct mq_protocol_options *p = &options->protocol;
     const size_t window = reference    ? reference->text.windows.length
@@ -248,7 +249,7 @@ static moeq_status check_models(const struct arms *a, const struct mq_verify_opt
     MQ_TRY(mq_arms_check(a->arm, 1 + a->models_count, window, err));
     for (size_t i = 0; i < a->models_count; i++)
         MQ_TRY(mq_token_check(a->arm[1 + i].view, a->arm[0].view, reference, options->against,
-                              options->text_path, p->max_tokens, err));
+                              options->text_path, p->max_tokens, &tokens_compared[i], err));
     return MOEQ_OK;
 }
 
@@ -274,7 +275,7 @@ moeq_status mq_verify(const struct mq_context *context, const struct mq_view *co
         result->models[i] = views[i];
         result->paths[1 + i] = views[i]->path;
     }
-    MQ_TRY_OUT(check_models(&a, options, reference, err));
+    MQ_TRY_OUT(check_models(&a, options, reference, result->tokens_compared, err));
     MQ_TRY_OUT(add_arms(&a, options, err));
     MQ_TRY_OUT(fill_rows(result, a.arm[0].compute, options->noise_floor, err));
     if (reference) {

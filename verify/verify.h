@@ -49,6 +49,9 @@ struct mq_verify_result {
     struct mq_reference *reference; /* NULL against a model */
     struct mq_view *base;           /* NULL against a recording */
     const char *paths[1 + MQ_VERIFY_MODELS];
+    /* Whether the model's own tokenizer was found to cut the text as the original's does; false
+     * where one of them has none that can be read. */
+    bool tokens_compared[MQ_VERIFY_MODELS];
     struct mq_paired_difference differences[MQ_WINDOW_FIGURES]; /* with two models */
     size_t differences_count;
     /* Set with the failure that options.text_path caused: it is not the recording's text. */

@@ -3,14 +3,12 @@
 
     bench.sh --json > bench.json
     tests/bench/bench_table.py bench.json                 prints it
-    tests/bench/bench_table.py bench.json README.md       replaces what stands between
-                                                          <!-- bench --> and <!-- /bench -->
+    tests/bench/bench_table.py bench.json PAGE NAME       replaces what stands between
+                                                          <!-- bench NAME --> and <!-- /bench NAME -->
 Of each measurement the best variant is shown, on one thread and on all of them.
 """
 import json
 import sys
-
-BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
 
 
 def number(x):
@@ -45,20 +43,21 @@ def table(report):
 
 
 def main():
-    if len(sys.argv) not in (2, 3):
+    if len(sys.argv) not in (2, 4):
         sys.exit(__doc__.strip())
     with open(sys.argv[1], encoding="utf-8") as f:
         text = table(json.load(f))
     if len(sys.argv) == 2:
         print(text)
         return
-    with open(sys.argv[2], encoding="utf-8") as f:
+    path, begin, end = sys.argv[2], f"<!-- bench {sys.argv[3]} -->", f"<!-- /bench {sys.argv[3]} -->"
+    with open(path, encoding="utf-8") as f:
         page = f.read()
-    if page.count(BEGIN) != 1 or page.count(END) != 1 or page.index(END) < page.index(BEGIN):
-        sys.exit(f"{sys.argv[2]}: expected one {BEGIN} and one {END} behind it")
-    before, rest = page.split(BEGIN)
-    with open(sys.argv[2], "w", encoding="utf-8") as f:
-        f.write(before + BEGIN + "\n" + text + "\n" + END + rest.split(END)[1])
+    if page.count(begin) != 1 or page.count(end) != 1 or page.index(end) < page.index(begin):
+        sys.exit(f"{path}: expected one {begin} and one {end} behind it")
+    before, rest = page.split(begin)
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(before + begin + "\n" + text + "\n" + end + rest.split(end)[1])
 
 
 if __name__ == "__main__":

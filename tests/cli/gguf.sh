@@ -53,6 +53,8 @@ cp $oracle/config.json $oracle/model.safetensors "$work/base"
 head -c 4000 demo/text.txt | tr 'A-Z\n' 'a-z ' | tr -dc 'a-z ' > "$work/text"
 prints '^  model .* 100.00%$' verify $fixtures/llama3_tied.gguf --against "$work/base" \
     --text "$work/text" --tokens 256 --context 64 --no-progress
+grep -q '^  tokenizer to be read in the original or in tests/.*llama3_tied.gguf$' "$work/stdout" ||
+    fail "nothing is said of the tokens that were not compared"
 expect 1 "moeq: $fixtures/llama3_tied.gguf: has no tokenizer.json, so a text cannot be tokenized; give token ids (--ids) instead" \
     eval $fixtures/llama3_tied.gguf --text "$work/text"
 finish

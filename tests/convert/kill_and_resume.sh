@@ -9,11 +9,11 @@ fail() { echo "FAIL: $*" >&2; exit 1; }
 
 rm -rf "$work"
 mkdir -p "$model"
-# A medium model: 4 layers of 8 experts, written by the demo model's rules with random weights.
+# A medium model: 2 layers of 8 experts, written by the demo model's rules with random weights.
 python3 - "$model" <<'PY' || { echo "skipped: python3 is missing"; exit 77; }
 import json, os, random, struct, sys
 folder = sys.argv[1]
-hidden, ffn, layers, experts, vocab, heads, kv = 512, 1024, 4, 8, 1024, 8, 4
+hidden, ffn, layers, experts, vocab, heads, kv = 512, 1024, 2, 8, 1024, 8, 4
 shapes = {"model.embed_tokens.weight": (vocab, hidden), "model.norm.weight": (hidden,),
           "lm_head.weight": (vocab, hidden)}
 for i in range(layers):

@@ -28,6 +28,8 @@ enum { ARMS = sizeof arms_of / sizeof *arms_of };
 
 START_TEST(against_ggml)
 {
+    if (mq_test_skip_if_sanitized())
+        return;
     const struct mq_level *source = mq_level_find("bf16");
     struct mq_view *view;
     moeq_error err = {0};

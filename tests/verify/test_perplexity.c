@@ -83,6 +83,8 @@ END_TEST
 
 START_TEST(larger_model)
 {
+    if (mq_test_skip_if_sanitized())
+        return;
     const char *model = mq_test_shared("models/small"), *text = mq_test_shared("models/text.txt");
     ck_assert(model && text);
     check(model, text, "small");
