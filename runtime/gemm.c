@@ -141,6 +141,16 @@ static void partial_tile(int m, size_t n, const float *x, size_t ldx, const floa
         memcpy(y + (size_t)i * ldy, full[i], n * sizeof(float));
 }
 
+/* Asks for k activations of each of m tokens: they come from the third level or from memory, and by
+ * rows of a few lines each, which the processor's own prefetchers follow too late. */
+MQ_INLINE void prefetch(const float *x, size_t ldx, size_t m, size_t k)
+{
+    enum { LINE = 64 / sizeof(float) };
+    for (size_t i = 0; i < m; i++)
+        for (size_t kk = 0; kk < k; kk += LINE)
+            __builtin_prefetch(x + i * ldx + kk, 0, 2);
+}
+
 void MQ_ISA_NAME(mq_gemm_multiply)(const float *x, size_t ldx, size_t m, const float *panels,
                                    size_t panel_stride, size_t k, size_t n, float *y, size_t ldy)
 {
@@ -149,6 +159,9 @@ void MQ_ISA_NAME(mq_gemm_multiply)(const float *x, size_t ldx, size_t m, const f
         for (size_t i = 0; i < m; i += TILE_M) {
             const int height = m - i < TILE_M ? (int)(m - i) : TILE_M;
             const float *tokens = x + i * ldx + k0;
+            if (i + TILE_M < m)
+                prefetch(tokens + TILE_M * ldx, ldx,
+                         m - i - TILE_M < TILE_M ? m - i - TILE_M : TILE_M, kn);
             for (size_t j = 0; j < n; j += MQ_PANEL) {
                 const float *panel = panels + j / MQ_PANEL * panel_stride + k0 * MQ_PANEL;
                 float *out = y + i * ldy + j;
