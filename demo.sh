@@ -21,6 +21,10 @@ for level in q8_0 q4_k q3_k; do
 done
 
 echo
+echo "== The q4_k file as GGUF, for llama.cpp and Ollama: the same blocks"
+$moeq export "$out/q4_k.moeq" -o "$out/q4_k.gguf" --force
+
+echo
 echo "== What each level costs: memory, perplexity, KL divergence, routing fidelity"
 $moeq sweep demo/model --text demo/text.txt --levels q8_0,q4_k,q3_k --report "$out/report.html"
 
