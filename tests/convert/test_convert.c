@@ -143,27 +143,13 @@ START_TEST(refuses_too_little_memory)
 }
 END_TEST
 
-/* Stops after so many chunks, as Ctrl-C does. */
-struct stopper {
-    atomic_bool cancel;
-    int left;
-};
-
-static void count_down(void *user, const struct mq_progress *progress)
-{
-    struct stopper *s = user;
-    ck_assert_uint_le(progress->done, progress->total);
-    if (--s->left == 0)
-        atomic_store(&s->cancel, true);
-}
-
 static moeq_status interrupted_run(const char *model, const char *level, const char *path,
                                    int after)
 {
-    struct stopper s = {.left = after};
+    struct test_stopper s = {.left = after};
     const struct mq_context context = {.isa = MQ_ISA_GENERIC,
                                        .threads = 1,
-                                       .progress = count_down,
+                                       .progress = test_stop_progress,
                                        .progress_user = &s,
                                        .cancel = &s.cancel};
     moeq_error err = {0};

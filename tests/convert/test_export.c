@@ -178,20 +178,6 @@ START_TEST(a_model_without_tokenizer_is_refused)
 }
 END_TEST
 
-/* Stops after so many chunks, as Ctrl-C does. */
-struct stopper {
-    atomic_bool cancel;
-    int left;
-};
-
-static void count_down(void *user, const struct mq_progress *progress)
-{
-    struct stopper *s = user;
-    (void)progress;
-    if (--s->left == 0)
-        atomic_store(&s->cancel, true);
-}
-
 static void file_name(const char *stem, int file, const char *suffix, char name[1100])
 {
     snprintf(name, 1100, "%s-%05d-of-00005.gguf%s", stem, file, suffix);
@@ -212,10 +198,10 @@ START_TEST(splits_go_on_where_they_stopped)
     ck_assert_msg(export(&r, NULL, &err) == MOEQ_OK, "%s", err.message);
     snprintf(path, sizeof path, "%s.gguf", stem);
     for (int i = 0; i < 2; i++) {
-        struct stopper s = {.left = 20};
+        struct test_stopper s = {.left = 20};
         const struct mq_context context = {.isa = MQ_ISA_GENERIC,
                                            .threads = 1,
-                                           .progress = count_down,
+                                           .progress = test_stop_progress,
                                            .progress_user = &s,
                                            .cancel = &s.cancel};
         r.context = &context;
@@ -247,10 +233,10 @@ START_TEST(splits_go_on_between_renames)
     snprintf(path, sizeof path, "%s.gguf", stem);
     moeq_error err = {0};
     struct mq_convert_result result;
-    struct stopper s = {.left = 90};
+    struct test_stopper s = {.left = 90};
     const struct mq_context context = {.isa = MQ_ISA_GENERIC,
                                        .threads = 1,
-                                       .progress = count_down,
+                                       .progress = test_stop_progress,
                                        .progress_user = &s,
                                        .cancel = &s.cancel};
     struct request r = {.model = model,

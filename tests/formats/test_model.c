@@ -85,6 +85,14 @@ moeq_status test_convert(const char *model, const char *level, const char *outpu
     return status;
 }
 
+void test_stop_progress(void *stopper, const struct mq_progress *progress)
+{
+    struct test_stopper *s = stopper;
+    ck_assert_uint_le(progress->done, progress->total);
+    if (--s->left == 0)
+        atomic_store(&s->cancel, true);
+}
+
 void test_refused(const char *path, moeq_status status, const char *message)
 {
     struct mq_view *view;

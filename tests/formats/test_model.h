@@ -30,6 +30,14 @@ moeq_status test_convert(const char *model, const char *level, const char *outpu
                          const struct mq_context *context, struct mq_convert_result *result,
                          moeq_error *err);
 
+/* Stops a job after so many reports of progress, as Ctrl-C does: the context's progress is
+ * test_stop_progress, its user and the address of `cancel` are the stopper's. */
+struct test_stopper {
+    atomic_bool cancel;
+    int left;
+};
+void test_stop_progress(void *stopper, const struct mq_progress *progress);
+
 /* Asserts that opening fails with this status and message; "%s" in it stands for `path`. */
 void test_refused(const char *path, moeq_status status, const char *message);
 
