@@ -26,7 +26,7 @@ struct request {
 static moeq_status export(const struct request *r, struct mq_convert_result *result,
                           moeq_error *err)
 {
-    const struct mq_context plain = {.isa = MQ_ISA_GENERIC, .threads = 2};
+    const struct mq_context plain = {.isa = mq_isa_detect(), .threads = 2};
     const struct mq_convert_options how = {.output = r->output, .replace = !r->keep};
     struct mq_policy policy = {0};
     struct mq_convert_result unused;
@@ -63,7 +63,7 @@ START_TEST(same_bytes_everywhere)
     strcpy(reference, out("reference.gguf"));
     strcpy(path, out("other.gguf"));
     moeq_error err = {0};
-    struct request r = {.model = model, .level = "q4_k", .output = reference};
+    struct request r = {.model = model, .level = "q8_0", .output = reference};
     ck_assert_msg(export(&r, NULL, &err) == MOEQ_OK, "%s", err.message);
     r.output = path;
     for (int isa = 0; isa < MQ_ISA_COUNT; isa++)
@@ -199,7 +199,7 @@ START_TEST(splits_go_on_where_they_stopped)
     snprintf(path, sizeof path, "%s.gguf", stem);
     for (int i = 0; i < 2; i++) {
         struct test_stopper s = {.left = 20};
-        const struct mq_context context = {.isa = MQ_ISA_GENERIC,
+        const struct mq_context context = {.isa = mq_isa_detect(),
                                            .threads = 1,
                                            .progress = test_stop_progress,
                                            .progress_user = &s,
@@ -234,7 +234,7 @@ START_TEST(splits_go_on_between_renames)
     moeq_error err = {0};
     struct mq_convert_result result;
     struct test_stopper s = {.left = 90};
-    const struct mq_context context = {.isa = MQ_ISA_GENERIC,
+    const struct mq_context context = {.isa = mq_isa_detect(),
                                        .threads = 1,
                                        .progress = test_stop_progress,
                                        .progress_user = &s,
