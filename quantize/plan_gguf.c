@@ -10,11 +10,11 @@
 #include "checked.h"
 #include "error.h"
 #include "family.h"
+#include "gguf_model.h"
 #include "gguf_vocab_export.h"
 #include "gguf_writer.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,9 +133,6 @@ static moeq_status choose_levels(struct job *job)
 
 /* ---- tensors ---- */
 
-/* What Llama 3's rope divides each frequency by: 1 for short waves, the factor for long ones, and
- * between the two bounds a linear ramp of the frequency. Source: Transformers'
- * modeling_rope_utils.py (llama3). */
 static moeq_status add_rope_factors(struct job *job)
 {
     const struct mq_hparams *h = &job->plan->view->hparams;
@@ -146,14 +143,8 @@ static moeq_status add_rope_factors(struct job *job)
     float *factors = mq_arena_alloc(job->plan->arena, n, sizeof *factors);
     if (!factors)
         return mq_fail_memory(job->err, "planning");
-    for (uint32_t i = 0; i < n; i++) {
-        const double wave = 2 * M_PI * pow(r->theta, 2.0 * i / h->head_dim);
-        const double smooth = (r->original_max_positions / wave - r->low_freq_factor) /
-                              (r->high_freq_factor - r->low_freq_factor);
-        factors[i] = (float)(smooth >= 1   ? 1
-                             : smooth <= 0 ? r->factor
-                                           : 1 / ((1 - smooth) / r->factor + smooth));
-    }
+    for (uint32_t i = 0; i < n; i++)
+        factors[i] = (float)mq_gguf_rope_factor(r, h->head_dim, i);
     job->tensors[job->tensors_count++] = (struct out_tensor){.name = MQ_GGUF_ROPE_FREQS,
                                                              .type = mq_gguf_type_by_storage("f32"),
                                                              .dims = 1,
@@ -396,10 +387,7 @@ static moeq_status place(struct job *job)
         e->file = t->file;
         e->offset = plan->files[t->file].header_bytes + t->offset + expert * e->size_bytes;
         e->item = i;
-        if (view->family->gguf_interleaved_rope && e->tensor->role == MQ_ROLE_ATTN_Q)
-            e->interleaved_heads = view->hparams.heads;
-        if (view->family->gguf_interleaved_rope && e->tensor->role == MQ_ROLE_ATTN_K)
-            e->interleaved_heads = view->hparams.kv_heads;
+        e->interleaved_heads = mq_gguf_interleaved_heads(view, e->tensor->role);
     }
     plan->items_count = view->tensors_count;
     plan->pieces = mq_arena_alloc(plan->arena, 2 * job->tensors_count, sizeof *plan->pieces);

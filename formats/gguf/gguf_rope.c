@@ -13,6 +13,7 @@
  * every factor of the file again.
  */
 #include "gguf_int.h"
+#include "gguf_model.h"
 
 #include "error.h"
 #include "portable_math.h"
@@ -35,20 +36,27 @@ static double wavelength(double theta, uint32_t head_dim, size_t i)
     return 2 * PI * mq_exp(mq_log(theta) * (double)(2 * i) / (double)head_dim);
 }
 
-static double llama3_factor(double w, double factor, double original)
+double mq_gguf_rope_factor(const struct mq_rope *rope, uint32_t head_dim, size_t i)
 {
-    if (w < original / HIGH)
+    const double w = wavelength(rope->theta, head_dim, i), original = rope->original_max_positions;
+    const double low = rope->low_freq_factor, high = rope->high_freq_factor;
+    if (w < original / high)
         return 1;
-    if (w > original / LOW)
-        return factor;
-    const double s = (original / w - LOW) / (HIGH - LOW);
-    return 1 / ((1 - s) / factor + s);
+    if (w > original / low)
+        return rope->factor;
+    const double s = (original / w - low) / (high - low);
+    return 1 / ((1 - s) / rope->factor + s);
 }
 
 static bool reproduces(const float *factors, size_t n, double theta, double factor, double original)
 {
+    const struct mq_rope rope = {.theta = theta,
+                                 .factor = factor,
+                                 .low_freq_factor = LOW,
+                                 .high_freq_factor = HIGH,
+                                 .original_max_positions = original};
     for (size_t i = 0; i < n; i++) {
-        const double f = llama3_factor(wavelength(theta, (uint32_t)(2 * n), i), factor, original);
+        const double f = mq_gguf_rope_factor(&rope, (uint32_t)(2 * n), i);
         if (!(fabs(f - (double)factors[i]) <= TOLERANCE * f))
             return false;
     }

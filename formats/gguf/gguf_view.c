@@ -6,6 +6,7 @@
  * stand in interleaved order are marked (mq_tensor.interleaved_heads).
  */
 #include "gguf_int.h"
+#include "gguf_model.h"
 
 #include "error.h"
 #include "json.h"
@@ -65,6 +66,15 @@ static moeq_status locate(const struct mq_gguf_set *set, struct mq_view *view,
     return *at ? MOEQ_OK : mq_view_fail_missing(view, name, err);
 }
 
+uint32_t mq_gguf_interleaved_heads(const struct mq_view *view, enum mq_role role)
+{
+    if (!view->family->gguf_interleaved_rope)
+        return 0;
+    return role == MQ_ROLE_ATTN_Q   ? view->hparams.heads
+           : role == MQ_ROLE_ATTN_K ? view->hparams.kv_heads
+                                    : 0;
+}
+
 static moeq_status place(void *user, struct mq_view *view, struct mq_tensor *t, moeq_error *err)
 {
     const struct mq_gguf_set *set = user;
@@ -93,10 +103,7 @@ static moeq_status place(void *user, struct mq_view *view, struct mq_tensor *t, 
     t->row_bytes = e->row_bytes;
     t->file = at->file;
     t->offset = e->offset + (joined ? (uint64_t)t->expert * t->rows * t->row_bytes : 0);
-    if (view->family->gguf_interleaved_rope)
-        t->interleaved_heads = t->role == MQ_ROLE_ATTN_Q   ? view->hparams.heads
-                               : t->role == MQ_ROLE_ATTN_K ? view->hparams.kv_heads
-                                                           : 0;
+    t->interleaved_heads = mq_gguf_interleaved_heads(view, t->role);
     return MOEQ_OK;
 }
 

@@ -2,6 +2,7 @@
  * test_export.c: GGUF files: the same bytes whatever the threads, kernels and splits; what GGUF
  * cannot hold; resuming. What the bytes mean is checked by the gguf package (tests/cli/gguf_opens).
  */
+#include "gguf.h"
 #include "gguf_names.h"
 #include "test_model.h"
 
@@ -171,6 +172,40 @@ START_TEST(rows_are_whole_blocks)
 }
 END_TEST
 
+/* Llama 3's factors are those that tests/data/make_gguf_models.py has computed in numpy. */
+START_TEST(rope_factors_are_written)
+{
+    const struct mq_gguf_options options = {0};
+    const struct mq_policy as_stored = {0};
+    struct mq_arena *arena = mq_arena_create();
+    struct mq_view *view;
+    struct mq_plan *plan;
+    struct mq_gguf gguf;
+    moeq_error err = {0};
+    ck_assert_ok(mq_model_open(mq_test_source("tests/fixtures/oracles/llama3_tied"), &view, &err));
+    view->tokenizer_json = test_read(mq_test_source(DEMO "/tokenizer.json"));
+    view->hparams.vocab = 2048; /* the borrowed tokenizer's */
+    ck_assert_msg(mq_plan_create_gguf(view, &as_stored, &options, &plan, &err) == MOEQ_OK, "%s",
+                  err.message);
+    ck_assert_ok(
+        mq_gguf_read(mq_test_source("tests/fixtures/gguf/llama3_tied.gguf"), arena, &gguf, &err));
+    const struct mq_gguf_tensor *t = mq_gguf_find_tensor(&gguf, MQ_GGUF_ROPE_FREQS);
+    ck_assert_ptr_nonnull(t);
+    float expected[64];
+    const size_t n = view->hparams.head_dim / 2;
+    ck_assert_uint_le(n, 64);
+    ck_assert_ok(mq_file_read_at(&gguf.file, t->offset, expected, n * sizeof *expected, &err));
+    const float *written = plan->pieces[0].bytes; /* the first tensor, and the only computed one */
+    ck_assert_uint_eq(plan->pieces[0].size_bytes, n * sizeof *written);
+    for (size_t i = 0; i < n; i++)
+        ck_assert_float_eq_tol(written[i], expected[i], 1e-6f * expected[i]);
+    mq_gguf_close(&gguf);
+    mq_arena_destroy(arena);
+    mq_plan_free(plan);
+    mq_view_close(view);
+}
+END_TEST
+
 START_TEST(a_model_without_tokenizer_is_refused)
 {
     const struct request r = {.model = mq_test_source(MIXTRAL), .output = out("none.gguf")};
@@ -264,6 +299,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, places_are_aligned_and_apart);
     tcase_add_test(tests, experts_of_one_matrix_have_one_level);
     tcase_add_test(tests, rows_are_whole_blocks);
+    tcase_add_test(tests, rope_factors_are_written);
     tcase_add_test(tests, a_model_without_tokenizer_is_refused);
     tcase_add_test(tests, splits_go_on_where_they_stopped);
     tcase_add_test(tests, splits_go_on_between_renames);

@@ -1,0 +1,14 @@
+/* gguf_model.h: what a model's GGUF files store otherwise than its Hugging Face folder. */
+#ifndef MQ_GGUF_MODEL_H
+#define MQ_GGUF_MODEL_H
+
+#include "model_view.h"
+
+/* In how many heads the rows of a role's matrices are interleaved (mq_tensor.interleaved_heads): as
+ * many as q or k has, 0 for all others and where the family's architecture keeps their order. */
+uint32_t mq_gguf_interleaved_heads(const struct mq_view *view, enum mq_role role);
+
+/* What Llama 3's scaling divides frequency i of a head by: element i of MQ_GGUF_ROPE_FREQS. */
+double mq_gguf_rope_factor(const struct mq_rope *rope, uint32_t head_dim, size_t i);
+
+#endif
