@@ -11,6 +11,7 @@
 #include "checked.h"
 #include "error.h"
 #include "kernels.h"
+#include "pages.h"
 #include "rope.h"
 
 #include <math.h>
@@ -33,8 +34,8 @@ struct mq_attention {
 };
 
 struct thread_scratch {
-    float *keys;   /* panels of 32 keys: [padded / 32][head_dim][32] */
-    float *values; /* panels of 32 components: [ceil(head_dim / 32)][padded][32] */
+    float *keys;   /* panels of keys: [padded / MQ_PANEL][head_dim][MQ_PANEL] */
+    float *values; /* panels of components: [ceil(head_dim / MQ_PANEL)][padded][MQ_PANEL] */
     float *scores; /* [QUERY_BLOCK][padded + MQ_ROW_PAD] */
 };
 
@@ -82,7 +83,7 @@ moeq_status mq_attention_create(const struct mq_context *context, const struct m
     set_sizes(a, context, hparams, length);
     const size_t table = length * (hparams->head_dim / 2);
     a->cosines = calloc(table, 2 * sizeof(float));
-    a->scratch = aligned_alloc(4096, a->thread_bytes * context->threads);
+    a->scratch = mq_pages_alloc(a->thread_bytes * context->threads);
     if (!a->cosines || !a->scratch) {
         mq_attention_destroy(a);
         return mq_fail_memory(err, "preparing attention");

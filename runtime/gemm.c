@@ -24,10 +24,13 @@
 #define TILE_M 4
 #define TILE_V 1
 #endif
+#define TILE_N (TILE_V * MQ_PANEL)
 
 /* k is cut so that a tile's activations (TILE_M * 4 * BLOCK_K = 14 KiB) stay in the first-level
- * cache while the panels (32 KiB each) stream past them from the second level. */
+ * cache while the panels (16 KiB each) stream past them from the second level. */
 #define BLOCK_K 256
+
+enum { LINE = 64 / sizeof(float) }; /* of the caches */
 
 typedef float v8 __attribute__((vector_size(32)));
 
@@ -54,9 +57,12 @@ void MQ_ISA_NAME(mq_gemm_pack)(const float *rows, size_t stride, size_t count, s
                                float *panel)
 {
     const size_t whole_rows = count / 8 * 8, whole_k = k / 8 * 8;
-    for (size_t kk = 0; kk < whole_k; kk += 8)
+    /* Rows often lie a power of two apart, all in one set of the first-level cache: a line of each
+     * of 8 rows, which is LINE of its floats, is used up before the next 8 take its place. */
+    for (size_t line = 0; line < whole_k; line += LINE)
         for (size_t r = 0; r < whole_rows; r += 8)
-            transpose8(rows + r * stride + kk, stride, panel + kk * MQ_PANEL + r, MQ_PANEL);
+            for (size_t kk = line; kk < whole_k && kk < line + LINE; kk += 8)
+                transpose8(rows + r * stride + kk, stride, panel + kk * MQ_PANEL + r, MQ_PANEL);
     for (size_t kk = 0; kk < k; kk++) { /* what the 8 x 8 blocks left out */
         float *out = panel + kk * MQ_PANEL;
         for (size_t r = kk < whole_k ? whole_rows : 0; r < MQ_PANEL; r++)
@@ -65,8 +71,8 @@ void MQ_ISA_NAME(mq_gemm_pack)(const float *rows, size_t stride, size_t count, s
 }
 
 /* m (a constant where this is inlined) tokens by TILE_V vectors, continuing from y if `resume`. */
-MQ_INLINE void tile(const int m, const float *x, size_t ldx, const float *panel, size_t k, float *y,
-                    size_t ldy, bool resume)
+MQ_INLINE void tile(const int m, const float *x, size_t ldx, const float *panels,
+                    size_t panel_stride, size_t k, float *y, size_t ldy, bool resume)
 {
     v16 sum[TILE_M][TILE_V];
 #pragma GCC unroll 16
@@ -78,7 +84,7 @@ MQ_INLINE void tile(const int m, const float *x, size_t ldx, const float *panel,
         v16 w[TILE_V];
 #pragma GCC unroll 2
         for (int j = 0; j < TILE_V; j++)
-            w[j] = v_load(panel + kk * MQ_PANEL + 16 * j);
+            w[j] = v_load(panels + (size_t)j * panel_stride + kk * MQ_PANEL);
 #pragma GCC unroll 16
         for (int i = 0; i < m; i++) {
             const v16 a = v_set1(x[(size_t)i * ldx + kk]);
@@ -94,14 +100,13 @@ MQ_INLINE void tile(const int m, const float *x, size_t ldx, const float *panel,
             v_store(y + (size_t)i * ldy + 16 * j, sum[i][j]);
 }
 
-/* A tile of any height, over all 32 rows of a panel. */
-static void panel_tile(int m, const float *x, size_t ldx, const float *panel, size_t k, float *y,
-                       size_t ldy, bool resume)
+/* A tile of any height; its panels of weights lie panel_stride floats apart. */
+static void whole_tile(int m, const float *x, size_t ldx, const float *panels, size_t panel_stride,
+                       size_t k, float *y, size_t ldy, bool resume)
 {
-#define CASE(height)                                                \
-    case height:                                                    \
-        for (int j = 0; j < MQ_PANEL; j += 16 * TILE_V)             \
-            tile(height, x, ldx, panel + j, k, y + j, ldy, resume); \
+#define CASE(height)                                                   \
+    case height:                                                       \
+        tile(height, x, ldx, panels, panel_stride, k, y, ldy, resume); \
         break;
     switch (m) {
         CASE(1)
@@ -126,26 +131,26 @@ static void panel_tile(int m, const float *x, size_t ldx, const float *panel, si
 #undef CASE
 }
 
-/* A tile whose panel holds only n < 32 rows that exist: by way of a full one beside y. */
-static void partial_tile(int m, size_t n, const float *x, size_t ldx, const float *panel, size_t k,
-                         float *y, size_t ldy, bool resume)
+/* A tile of which only n < TILE_N rows of weights exist: by way of a whole one beside y. In place
+ * of panels that do not exist the first is multiplied again. */
+static void partial_tile(int m, size_t n, const float *x, size_t ldx, const float *panels,
+                         size_t panel_stride, size_t k, float *y, size_t ldy, bool resume)
 {
-    float full[TILE_M][MQ_PANEL];
+    float whole[TILE_M][TILE_N];
     if (resume) {
-        memset(full, 0, sizeof full);
+        memset(whole, 0, sizeof whole);
         for (int i = 0; i < m; i++)
-            memcpy(full[i], y + (size_t)i * ldy, n * sizeof(float));
+            memcpy(whole[i], y + (size_t)i * ldy, n * sizeof(float));
     }
-    panel_tile(m, x, ldx, panel, k, full[0], MQ_PANEL, resume);
+    whole_tile(m, x, ldx, panels, n > MQ_PANEL ? panel_stride : 0, k, whole[0], TILE_N, resume);
     for (int i = 0; i < m; i++)
-        memcpy(y + (size_t)i * ldy, full[i], n * sizeof(float));
+        memcpy(y + (size_t)i * ldy, whole[i], n * sizeof(float));
 }
 
 /* Asks for k activations of each of m tokens: they come from the third level or from memory, and by
  * rows of a few lines each, which the processor's own prefetchers follow too late. */
 MQ_INLINE void prefetch(const float *x, size_t ldx, size_t m, size_t k)
 {
-    enum { LINE = 64 / sizeof(float) };
     for (size_t i = 0; i < m; i++)
         for (size_t kk = 0; kk < k; kk += LINE)
             __builtin_prefetch(x + i * ldx + kk, 0, 2);
@@ -162,13 +167,14 @@ void MQ_ISA_NAME(mq_gemm_multiply)(const float *x, size_t ldx, size_t m, const f
             if (i + TILE_M < m)
                 prefetch(tokens + TILE_M * ldx, ldx,
                          m - i - TILE_M < TILE_M ? m - i - TILE_M : TILE_M, kn);
-            for (size_t j = 0; j < n; j += MQ_PANEL) {
-                const float *panel = panels + j / MQ_PANEL * panel_stride + k0 * MQ_PANEL;
+            for (size_t j = 0; j < n; j += TILE_N) {
+                const float *first = panels + j / MQ_PANEL * panel_stride + k0 * MQ_PANEL;
                 float *out = y + i * ldy + j;
-                if (n - j >= MQ_PANEL)
-                    panel_tile(height, tokens, ldx, panel, kn, out, ldy, k0 > 0);
+                if (n - j >= TILE_N)
+                    whole_tile(height, tokens, ldx, first, panel_stride, kn, out, ldy, k0 > 0);
                 else
-                    partial_tile(height, n - j, tokens, ldx, panel, kn, out, ldy, k0 > 0);
+                    partial_tile(height, n - j, tokens, ldx, first, panel_stride, kn, out, ldy,
+                                 k0 > 0);
             }
         }
     }

@@ -6,11 +6,12 @@
  * A vector of weights holds four columns of each of its rows; a token's four codes are broadcast.
  *
  *   VNNI  vpdpbusd adds four products of an unsigned and a signed byte to 32 bits, without
- *         saturation. The weights' codes are made unsigned by adding 128 (finish_pack flips the
- *         sign bit); the sum starts from -128 times the sum of the token's codes instead of 0.
- *   AVX2  vpmaddubsw saturates at 16 bits, so it gets |w| (at most 128) and a with w's sign (at
- *         most 127): two such products are at most 32512. vpmaddwd by ones widens the sums. Codes
- *         that are small need that more rarely, unsigned ones no signs: see enum range.
+ *         saturation.
+ *   AVX2  vpmaddubsw adds two to 16 bits, with saturation; vpmaddwd by ones widens such sums. The
+ *         smaller the codes are, the more rarely that is needed: see enum range. Codes of all 8
+ *         bits stay signed: of these it gets |w| (at most 128) and a with w's sign.
+ *
+ * Weights' codes are made unsigned by adding an offset: see offset_bits.
  *
  * Weights with groups of 16 columns have a chain of their own: the same tiles, where the integers
  * become floats after each half of a block.
@@ -65,20 +66,22 @@ void MQ_ISA_NAME(mq_int8_quantize)(const float *x, size_t k, int8_t *codes,
 
 /* ---- a tile ----
  *
- * Each instruction set defines ROWS_V rows a vector, TILE_M tokens by TILE_V vectors a tile, and
- *     struct part: the tile's part of one panel, from its first row on: see panel_tile
+ * Each instruction set defines a tile of TILE_M tokens by TILE_PANELS panels, and
  *     tile(m, ...): m tokens, m a constant where it is inlined */
 
+/* A tile's part of the matrices. */
 struct part {
     const int8_t *codes; /* of a token and the first column */
     const struct mq_int8_block *blocks;
     const struct mq_int8_halves *halves;
     size_t codes_stride, blocks_stride;
-    const int8_t *w;            /* of the first row and column, */
-    const float *scales, *mins; /* and the first group */
+    const int8_t *w;              /* of the first panel's first column, */
+    const float *scales, *mins;   /* and its first group */
+    size_t w_panel, scales_panel; /* from one panel to the next */
     size_t blocks_count;
     int groups; /* in a block: 1 or 2 */
     int8_t code_min, code_max;
+    int offset_bits;
 };
 
 /* Columns of a group, and what belongs to the codes of token i in group g of block b. */
@@ -101,6 +104,23 @@ MQ_INLINE int32_t token_bias(const struct part *p, size_t b, int i, int groups, 
     return groups == 1 ? p->blocks[at].bias : p->halves[at].bias[g];
 }
 
+/* What finish_pack adds to codes in code_min..code_max to make them unsigned for a product that
+ * wants it, as a power of two: 1 << result, or nothing if the result is negative. Sums of products
+ * then start from -(1 << result) times the sum of the token's codes. */
+MQ_INLINE int offset_bits(int code_min, int code_max)
+{
+#if defined(MQ_USE_VNNI)
+    (void)code_min, (void)code_max;
+    return 7;
+#elif defined(MQ_USE_AVX2)
+    for (int bits = 0; bits <= 6 && code_min < 0; bits++)
+        if (code_min + (1 << bits) >= 0 && code_max + (1 << bits) <= 64)
+            return bits;
+#endif
+    (void)code_min, (void)code_max;
+    return -1;
+}
+
 /* Four codes of a token. */
 MQ_INLINE int32_t load_codes(const int8_t *codes)
 {
@@ -111,15 +131,15 @@ MQ_INLINE int32_t load_codes(const int8_t *codes)
 
 #if defined(MQ_USE_VNNI)
 /* 12 integer and 12 float accumulators, 2 vectors of weights: 26 of 32 registers */
-enum { ROWS_V = 16, TILE_M = 6, TILE_V = 2 };
+enum { TILE_M = 6, TILE_PANELS = 2 };
 
 /* dot = products of the codes of a group's columns. */
 MQ_INLINE void multiply_codes(const int m, const int count, const struct part *p, const int8_t *w,
-                              const int8_t *codes, __m512i dot[TILE_M][TILE_V])
+                              const int8_t *codes, __m512i dot[TILE_M][TILE_PANELS])
 {
 #pragma GCC unroll 8
     for (int k = 0; k < count; k += 4, w += 4 * MQ_PANEL) {
-        const __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + 64);
+        const __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + p->w_panel);
 #pragma GCC unroll 6
         for (int i = 0; i < m; i++) {
             const __m512i a =
@@ -132,12 +152,12 @@ MQ_INLINE void multiply_codes(const int m, const int count, const struct part *p
 
 /* One step of the chains: group g of block b. */
 MQ_INLINE void add_group(const int m, const int groups, const struct part *p, size_t b, int g,
-                         __m512i dot[TILE_M][TILE_V], __m512 sum[TILE_M][TILE_V])
+                         __m512i dot[TILE_M][TILE_PANELS], __m512 sum[TILE_M][TILE_PANELS])
 {
     const size_t at = (b * (size_t)groups + (size_t)g) * MQ_PANEL;
 #pragma GCC unroll 2
-    for (int j = 0; j < TILE_V; j++) {
-        const __m512 scale = _mm512_loadu_ps(p->scales + at + ROWS_V * j);
+    for (int j = 0; j < TILE_PANELS; j++) {
+        const __m512 scale = _mm512_loadu_ps(p->scales + at + (size_t)j * p->scales_panel);
 #pragma GCC unroll 6
         for (int i = 0; i < m; i++) {
             const __m512 a = _mm512_set1_ps(token_scale(p, b, i));
@@ -146,7 +166,7 @@ MQ_INLINE void add_group(const int m, const int groups, const struct part *p, si
         }
         if (!p->mins)
             continue;
-        const __m512 min = _mm512_loadu_ps(p->mins + at + ROWS_V * j);
+        const __m512 min = _mm512_loadu_ps(p->mins + at + (size_t)j * p->scales_panel);
 #pragma GCC unroll 6
         for (int i = 0; i < m; i++) {
             const __m512 a = _mm512_set1_ps(token_scaled_sum(p, b, i, groups, g));
@@ -158,18 +178,18 @@ MQ_INLINE void add_group(const int m, const int groups, const struct part *p, si
 MQ_INLINE void tile_of(const int m, const int groups, const struct part *p, float *y, size_t ldy,
                        bool resume)
 {
-    __m512 sum[TILE_M][TILE_V];
+    __m512 sum[TILE_M][TILE_PANELS];
 #pragma GCC unroll 6
     for (int i = 0; i < m; i++)
 #pragma GCC unroll 2
-        for (int j = 0; j < TILE_V; j++)
+        for (int j = 0; j < TILE_PANELS; j++)
             sum[i][j] =
-                resume ? _mm512_loadu_ps(y + (size_t)i * ldy + ROWS_V * j) : _mm512_setzero_ps();
+                resume ? _mm512_loadu_ps(y + (size_t)i * ldy + MQ_PANEL * j) : _mm512_setzero_ps();
     const int8_t *w = p->w;
     for (size_t b = 0; b < p->blocks_count; b++) {
 #pragma GCC unroll 2
         for (int g = 0; g < groups; g++, w += columns(groups) * MQ_PANEL) {
-            __m512i dot[TILE_M][TILE_V];
+            __m512i dot[TILE_M][TILE_PANELS];
 #pragma GCC unroll 6
             for (int i = 0; i < m; i++)
                 dot[i][0] = dot[i][1] = _mm512_set1_epi32(token_bias(p, b, i, groups, g));
@@ -181,8 +201,8 @@ MQ_INLINE void tile_of(const int m, const int groups, const struct part *p, floa
 #pragma GCC unroll 6
     for (int i = 0; i < m; i++)
 #pragma GCC unroll 2
-        for (int j = 0; j < TILE_V; j++)
-            _mm512_storeu_ps(y + (size_t)i * ldy + ROWS_V * j, sum[i][j]);
+        for (int j = 0; j < TILE_PANELS; j++)
+            _mm512_storeu_ps(y + (size_t)i * ldy + MQ_PANEL * j, sum[i][j]);
 }
 
 MQ_INLINE void tile(const int m, const struct part *p, float *y, size_t ldy, bool resume)
@@ -194,113 +214,149 @@ MQ_INLINE void tile(const int m, const struct part *p, float *y, size_t ldy, boo
 }
 
 #elif defined(MQ_USE_AVX2)
-/* 4 integer and 4 float accumulators, a vector of weights, its magnitudes, ones, 2 temporaries */
-enum { ROWS_V = 8, TILE_M = 4, TILE_V = 1 };
+/* 12 integer accumulators, 2 vectors of weights, a token's codes and products: all 16 registers.
+ * The floats of the chains are needed once a group only, and stay in the first-level cache. */
+enum { ROWS_V = 8, TILE_V = MQ_PANEL / ROWS_V, TILE_M = 6, TILE_PANELS = 1 };
 
 /*
- * What codes are there decides how often sums of 16 bits are widened: two products at a time, each
- * with a code of a token (at most 127), after 1, 4 or 8 steps of 4 columns.
+ * What codes there are decides how often sums of 16 bits are widened: two products at a time, each
+ * with a code of a token (at most 127), after 1, 2, 4 or 8 steps of 4 columns. All but ANY are made
+ * unsigned by finish_pack.
  */
 enum range {
-    ANY,      /* -128..127: 1 * 2 * 128 * 127 = 32512 */
-    SMALL,    /* -32..32:   4 * 2 *  32 * 127 = 32512 */
-    UNSIGNED, /* 0..32:     the same */
-    NIBBLES,  /* 0..15:     8 * 2 *  15 * 127 = 30480 */
+    ANY,     /* -128..127: 1 * 2 * 128 * 127 = 32512 */
+    WIDE,    /* 0..64:     2 * 2 *  64 * 127 = 32512 */
+    NARROW,  /* 0..32:     4 * 2 *  32 * 127 = 32512 */
+    NIBBLES, /* 0..15:     8 * 2 *  15 * 127 = 30480 */
 };
 
-MQ_INLINE enum range range_of(const struct part *p)
+MQ_INLINE enum range range_of(int code_min, int code_max)
 {
-    if (p->code_min >= 0)
-        return p->code_max <= 15 ? NIBBLES : p->code_max <= 32 ? UNSIGNED : ANY;
-    return p->code_min >= -32 && p->code_max <= 32 ? SMALL : ANY;
+    const int bits = offset_bits(code_min, code_max), offset = bits < 0 ? 0 : 1 << bits;
+    if (code_min + offset < 0 || code_max + offset > 64)
+        return ANY;
+    return code_max + offset <= 15 ? NIBBLES : code_max + offset <= 32 ? NARROW : WIDE;
 }
 
-/* Adds the products of 4 columns of 8 rows with those of m tokens: ANY at 32 bits, others at 16. */
+/* Columns after which sums are widened, at most those of a group. */
+MQ_INLINE int run_of(enum range range, int groups)
+{
+    const int run = range == NIBBLES ? 32 : range == NARROW ? 16 : range == WIDE ? 8 : 4;
+    return run < columns(groups) ? run : columns(groups);
+}
+
+/* Where sums must be widened within a group, or often, a lower tile has registers for that. */
+MQ_INLINE int tile_height(enum range range, int groups)
+{
+    return range == NIBBLES && groups == 1 ? TILE_M : 4;
+}
+
+/* Adds the products of 4 columns of 16 rows with those of m tokens: ANY at 32 bits, others at 16.
+ */
 MQ_INLINE void step(const int m, const enum range range, const struct part *p, const int8_t *w,
-                    const int8_t *codes, __m256i dot[TILE_M])
+                    const int8_t *codes, __m256i dot[TILE_M][TILE_V])
 {
     const __m256i ones = _mm256_set1_epi16(1);
-    const __m256i w8 = _mm256_loadu_si256((const __m256i *)(const void *)w);
-    const bool has_signs = range < UNSIGNED;
-    const __m256i magnitude = has_signs ? _mm256_abs_epi8(w8) : w8;
-#pragma GCC unroll 4
+#pragma GCC unroll 6
     for (int i = 0; i < m; i++) {
         const __m256i a = _mm256_set1_epi32(load_codes(codes + (size_t)i * p->codes_stride));
-        const __m256i pairs =
-            _mm256_maddubs_epi16(magnitude, has_signs ? _mm256_sign_epi8(a, w8) : a);
-        dot[i] = range == ANY ? _mm256_add_epi32(dot[i], _mm256_madd_epi16(pairs, ones))
-                              : _mm256_add_epi16(dot[i], pairs);
-        /* Integer sums may be reordered, and GCC does, into trees that do not fit the registers. */
-        __asm__("" : "+x"(dot[i]));
+#pragma GCC unroll 2
+        for (int j = 0; j < TILE_V; j++) {
+            const __m256i w8 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32 * j));
+            if (range == ANY) {
+                const __m256i pairs =
+                    _mm256_maddubs_epi16(_mm256_abs_epi8(w8), _mm256_sign_epi8(a, w8));
+                dot[i][j] = _mm256_add_epi32(dot[i][j], _mm256_madd_epi16(pairs, ones));
+            } else {
+                dot[i][j] = _mm256_add_epi16(dot[i][j], _mm256_maddubs_epi16(w8, a));
+            }
+            /* Integer sums may be reordered, and GCC does, into trees that do not fit the
+             * registers. */
+            __asm__("" : "+x"(dot[i][j]));
+        }
     }
 }
 
-/* dot = products of the codes of `count` (16 or 32) columns, by way of sums that need not be
- * widened before 16 or all of them are added. */
-MQ_INLINE void multiply_codes(const int m, const enum range range, const int count,
-                              const struct part *p, const int8_t *w, const int8_t *codes,
-                              __m256i dot[TILE_M])
+/* dot = products of the codes of group g of block b. */
+MQ_INLINE void multiply_codes(const int m, const enum range range, const int groups,
+                              const struct part *p, const int8_t *w, size_t b, int g,
+                              __m256i dot[TILE_M][TILE_V])
 {
     const __m256i ones = _mm256_set1_epi16(1);
-    const int run = range == SMALL || range == UNSIGNED ? MQ_INT8_BLOCK / 2 : count;
-#pragma GCC unroll 2
-    for (int first = 0; first < count; first += run) {
-        __m256i sum[TILE_M];
+    const int run = range == ANY ? columns(groups) : run_of(range, groups);
+    const int8_t *codes = p->codes + b * MQ_INT8_BLOCK + g * columns(groups);
 #pragma GCC unroll 4
+    for (int first = 0; first < columns(groups); first += run) {
+        __m256i sum[TILE_M][TILE_V];
+#pragma GCC unroll 6
         for (int i = 0; i < m; i++)
-            sum[i] = _mm256_setzero_si256();
+            sum[i][0] = sum[i][1] = _mm256_setzero_si256();
 #pragma GCC unroll 8
         for (int k = first; k < first + run; k += 4)
             step(m, range, p, w + k * MQ_PANEL, codes + k, sum);
-#pragma GCC unroll 4
-        for (int i = 0; i < m; i++) {
-            const __m256i wide = range == ANY ? sum[i] : _mm256_madd_epi16(sum[i], ones);
-            dot[i] = first == 0 ? wide : _mm256_add_epi32(dot[i], wide);
-        }
+#pragma GCC unroll 6
+        for (int i = 0; i < m; i++)
+#pragma GCC unroll 2
+            for (int j = 0; j < TILE_V; j++) {
+                const __m256i wide = range == ANY ? sum[i][j] : _mm256_madd_epi16(sum[i][j], ones);
+                dot[i][j] = first ? _mm256_add_epi32(dot[i][j], wide) : wide;
+            }
+    }
+    if (range == ANY || p->offset_bits < 0)
+        return;
+    const __m128i shift = _mm_cvtsi32_si128(7 - p->offset_bits); /* of a bias, -128 * sum: exact */
+#pragma GCC unroll 6
+    for (int i = 0; i < m; i++) {
+        const __m256i start =
+            _mm256_sra_epi32(_mm256_set1_epi32(token_bias(p, b, i, groups, g)), shift);
+        dot[i][0] = _mm256_add_epi32(dot[i][0], start);
+        dot[i][1] = _mm256_add_epi32(dot[i][1], start);
     }
 }
 
 /* One step of the chains: group g of block b. */
 MQ_INLINE void add_group(const int m, const int groups, const struct part *p, size_t b, int g,
-                         const __m256i dot[TILE_M], __m256 sum[TILE_M])
+                         __m256i dot[TILE_M][TILE_V], float sum[TILE_M][MQ_PANEL])
 {
     const size_t at = (b * (size_t)groups + (size_t)g) * MQ_PANEL;
-    const __m256 scale = _mm256_loadu_ps(p->scales + at);
-#pragma GCC unroll 4
-    for (int i = 0; i < m; i++) {
-        const __m256 a = _mm256_set1_ps(token_scale(p, b, i));
-        sum[i] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot[i]), _mm256_mul_ps(scale, a), sum[i]);
-    }
-    if (!p->mins)
-        return;
-    const __m256 min = _mm256_loadu_ps(p->mins + at);
-#pragma GCC unroll 4
-    for (int i = 0; i < m; i++) {
-        const __m256 a = _mm256_set1_ps(token_scaled_sum(p, b, i, groups, g));
-        sum[i] = _mm256_fnmadd_ps(min, a, sum[i]);
+#pragma GCC unroll 2
+    for (int j = 0; j < TILE_V; j++) {
+        const __m256 scale = _mm256_loadu_ps(p->scales + at + ROWS_V * j);
+        const __m256 min = p->mins ? _mm256_loadu_ps(p->mins + at + ROWS_V * j) : scale;
+#pragma GCC unroll 6
+        for (int i = 0; i < m; i++) {
+            const __m256 a = _mm256_set1_ps(token_scale(p, b, i));
+            float *out = sum[i] + ROWS_V * j;
+            __m256 s = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot[i][j]), _mm256_mul_ps(scale, a),
+                                       _mm256_load_ps(out));
+            if (p->mins)
+                s = _mm256_fnmadd_ps(min, _mm256_set1_ps(token_scaled_sum(p, b, i, groups, g)), s);
+            _mm256_store_ps(out, s);
+        }
     }
 }
 
 MQ_INLINE void tile_of(const int m, const enum range range, const int groups, const struct part *p,
                        float *y, size_t ldy, bool resume)
 {
-    __m256 sum[TILE_M];
-#pragma GCC unroll 4
-    for (int i = 0; i < m; i++)
-        sum[i] = resume ? _mm256_loadu_ps(y + (size_t)i * ldy) : _mm256_setzero_ps();
+    _Alignas(32) float sum[TILE_M][MQ_PANEL];
+    for (int i = 0; i < m; i++) {
+        if (resume)
+            memcpy(sum[i], y + (size_t)i * ldy, sizeof sum[i]);
+        else
+            memset(sum[i], 0, sizeof sum[i]);
+    }
     const int8_t *w = p->w;
     for (size_t b = 0; b < p->blocks_count; b++) {
 #pragma GCC unroll 2
         for (int g = 0; g < groups; g++, w += columns(groups) * MQ_PANEL) {
-            __m256i dot[TILE_M];
-            multiply_codes(m, range, columns(groups), p, w,
-                           p->codes + b * MQ_INT8_BLOCK + g * columns(groups), dot);
+            __m256i dot[TILE_M][TILE_V];
+            multiply_codes(m, range, groups, p, w, b, g, dot);
             add_group(m, groups, p, b, g, dot, sum);
         }
     }
-#pragma GCC unroll 4
     for (int i = 0; i < m; i++)
-        _mm256_storeu_ps(y + (size_t)i * ldy, sum[i]);
+        memcpy(y + (size_t)i * ldy, sum[i], sizeof sum[i]);
 }
 
 MQ_INLINE void tile_in(const int m, const enum range range, const struct part *p, float *y,
@@ -314,30 +370,27 @@ MQ_INLINE void tile_in(const int m, const enum range range, const struct part *p
 
 MQ_INLINE void tile(const int m, const struct part *p, float *y, size_t ldy, bool resume)
 {
-    switch (range_of(p)) {
-    case ANY:
-        tile_in(m, ANY, p, y, ldy, resume);
-        break;
-    case SMALL:
-        tile_in(m, SMALL, p, y, ldy, resume);
-        break;
-    case UNSIGNED:
-        tile_in(m, UNSIGNED, p, y, ldy, resume);
-        break;
-    case NIBBLES:
+    const enum range range = range_of(p->code_min, p->code_max);
+    if (range == NIBBLES)
         tile_in(m, NIBBLES, p, y, ldy, resume);
-        break;
-    }
+    else if (m > 4)
+        __builtin_unreachable(); /* see tile_height */
+    else if (range == NARROW)
+        tile_in(m, NARROW, p, y, ldy, resume);
+    else if (range == WIDE)
+        tile_in(m, WIDE, p, y, ldy, resume);
+    else
+        tile_in(m, ANY, p, y, ldy, resume);
 }
 
 #else
-enum { ROWS_V = 8, TILE_M = 1, TILE_V = 1 };
+enum { TILE_M = 1, TILE_PANELS = 1 };
 
-/* The reference: one token by 8 rows, as int8.h says it. */
+/* The reference: one token by a panel, as int8.h says it. */
 static void tile(const int m, const struct part *p, float *y, size_t ldy, bool resume)
 {
     (void)m, (void)ldy;
-    float sum[ROWS_V] = {0};
+    float sum[MQ_PANEL] = {0};
     if (resume)
         memcpy(sum, y, sizeof sum);
     const int columns_of = columns(p->groups);
@@ -346,12 +399,12 @@ static void tile(const int m, const struct part *p, float *y, size_t ldy, bool r
         const int g = (int)(n % (size_t)p->groups);
         const int8_t *w = p->w + n * (size_t)columns_of * MQ_PANEL;
         const int8_t *codes = p->codes + n * (size_t)columns_of;
-        int32_t dot[ROWS_V] = {0};
+        int32_t dot[MQ_PANEL] = {0};
         for (int k = 0; k < columns_of; k += 4)
-            for (int r = 0; r < ROWS_V; r++)
+            for (int r = 0; r < MQ_PANEL; r++)
                 for (int i = 0; i < 4; i++)
                     dot[r] += codes[k + i] * w[k * MQ_PANEL + 4 * r + i];
-        for (int r = 0; r < ROWS_V; r++) {
+        for (int r = 0; r < MQ_PANEL; r++) {
             const size_t at = n * MQ_PANEL + (size_t)r;
             sum[r] = fmaf((float)dot[r], p->scales[at] * token_scale(p, b, 0), sum[r]);
             if (p->mins)
@@ -362,63 +415,51 @@ static void tile(const int m, const struct part *p, float *y, size_t ldy, bool r
 }
 #endif
 
-/* ---- panels of tiles ---- */
+/* ---- tiles of a product ---- */
 
-void MQ_ISA_NAME(mq_int8_finish_pack)(int8_t *codes, size_t n)
+enum { TILE_N = TILE_PANELS * MQ_PANEL };
+
+void MQ_ISA_NAME(mq_int8_finish_pack)(int8_t *codes, size_t n, int8_t code_min, int8_t code_max)
 {
-#if defined(MQ_USE_VNNI)
-    for (size_t i = 0; i < n; i++)
-        codes[i] = (int8_t)(codes[i] ^ -128);
-#else
-    (void)codes, (void)n;
-#endif
+    const int bits = offset_bits(code_min, code_max);
+    for (size_t i = 0; bits >= 0 && i < n; i++)
+        codes[i] = (int8_t)(codes[i] + (1 << bits));
 }
 
-/* A tile of any height, over all rows of a panel. */
-static void panel_tile(int m, const struct part *panel, float *y, size_t ldy, bool resume)
+/* A tile of any height. */
+static void whole_tile(int m, const struct part *p, float *y, size_t ldy, bool resume)
 {
-    for (int j = 0; j < MQ_PANEL; j += ROWS_V * TILE_V) {
-        struct part p = *panel;
-        p.w += 4 * j;
-        p.scales += j;
-        p.mins = p.mins ? p.mins + j : NULL;
-        switch (m) {
-        case 1:
-            tile(1, &p, y + j, ldy, resume);
-            break;
+#define CASE(height)                     \
+    case height:                         \
+        tile(height, p, y, ldy, resume); \
+        break;
+    switch (m) {
+        CASE(1)
 #if defined(MQ_USE_AVX2) || defined(MQ_USE_VNNI)
-        case 2:
-            tile(2, &p, y + j, ldy, resume);
-            break;
-        case 3:
-            tile(3, &p, y + j, ldy, resume);
-            break;
-        case 4:
-            tile(4, &p, y + j, ldy, resume);
-            break;
+        CASE(2)
+        CASE(3)
+        CASE(4)
+        CASE(5)
+        CASE(6)
 #endif
-#if defined(MQ_USE_VNNI)
-        case 5:
-            tile(5, &p, y + j, ldy, resume);
-            break;
-        case 6:
-            tile(6, &p, y + j, ldy, resume);
-            break;
-#endif
-        }
     }
+#undef CASE
 }
 
-/* A tile whose panel holds only n < MQ_PANEL rows that exist: by way of a full one beside y. */
-static void partial_tile(int m, size_t n, const struct part *panel, float *y, size_t ldy,
+/* A tile of which only n rows of weights exist: by way of a whole one beside y. In place of panels
+ * that do not exist the first is multiplied again. */
+static void partial_tile(int m, size_t n, const struct part *part, float *y, size_t ldy,
                          bool resume)
 {
-    float full[TILE_M][MQ_PANEL] = {{0}};
+    float whole[TILE_M][TILE_N] = {{0}};
+    struct part p = *part;
+    if (n <= MQ_PANEL)
+        p.w_panel = p.scales_panel = 0;
     for (int i = 0; resume && i < m; i++)
-        memcpy(full[i], y + (size_t)i * ldy, n * sizeof(float));
-    panel_tile(m, panel, full[0], MQ_PANEL, resume);
+        memcpy(whole[i], y + (size_t)i * ldy, n * sizeof(float));
+    whole_tile(m, &p, whole[0], TILE_N, resume);
     for (int i = 0; i < m; i++)
-        memcpy(y + (size_t)i * ldy, full[i], n * sizeof(float));
+        memcpy(y + (size_t)i * ldy, whole[i], n * sizeof(float));
 }
 
 void MQ_ISA_NAME(mq_int8_multiply)(const struct mq_int8_tokens *x, size_t m,
@@ -426,14 +467,19 @@ void MQ_ISA_NAME(mq_int8_multiply)(const struct mq_int8_tokens *x, size_t m,
                                    size_t ldy, bool resume)
 {
     const size_t blocks = k / MQ_INT8_BLOCK, groups = MQ_INT8_BLOCK / (size_t)w->group;
+#if defined(MQ_USE_AVX2)
+    const size_t most = (size_t)tile_height(range_of(w->code_min, w->code_max), (int)groups);
+#else
+    const size_t most = TILE_M;
+#endif
     for (size_t b = 0; b < blocks; b += PASS_BLOCKS) {
         const size_t count = blocks - b < PASS_BLOCKS ? blocks - b : PASS_BLOCKS;
-        for (size_t i = 0; i < m; i += TILE_M) {
-            const int height = m - i < TILE_M ? (int)(m - i) : TILE_M;
-            for (size_t j = 0; j < n; j += MQ_PANEL) {
-                const size_t at = j / MQ_PANEL * blocks + b; /* block of 32 columns by 32 rows */
+        for (size_t i = 0; i < m; i += most) {
+            const int height = (int)(m - i < most ? m - i : most);
+            for (size_t j = 0; j < n; j += TILE_N) {
+                const size_t at = j / MQ_PANEL * blocks + b; /* block of 32 columns by a panel */
                 const size_t scales_at = at * groups * MQ_PANEL;
-                const struct part panel = {
+                const struct part part = {
                     .codes = x->codes + i * x->codes_stride + b * MQ_INT8_BLOCK,
                     .blocks = x->blocks + i * x->blocks_stride + b,
                     .halves = x->halves + i * x->blocks_stride + b,
@@ -442,16 +488,19 @@ void MQ_ISA_NAME(mq_int8_multiply)(const struct mq_int8_tokens *x, size_t m,
                     .w = w->codes + at * MQ_INT8_BLOCK * MQ_PANEL,
                     .scales = w->scales + scales_at,
                     .mins = w->mins ? w->mins + scales_at : NULL,
+                    .w_panel = k * MQ_PANEL,
+                    .scales_panel = blocks * groups * MQ_PANEL,
                     .blocks_count = count,
                     .groups = (int)groups,
                     .code_min = w->code_min,
                     .code_max = w->code_max,
+                    .offset_bits = offset_bits(w->code_min, w->code_max),
                 };
                 float *out = y + i * ldy + j;
-                if (n - j >= MQ_PANEL)
-                    panel_tile(height, &panel, out, ldy, resume || b > 0);
+                if (n - j >= TILE_N)
+                    whole_tile(height, &part, out, ldy, resume || b > 0);
                 else
-                    partial_tile(height, n - j, &panel, out, ldy, resume || b > 0);
+                    partial_tile(height, n - j, &part, out, ldy, resume || b > 0);
             }
         }
     }

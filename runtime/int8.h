@@ -61,8 +61,9 @@ struct mq_int8_kernels {
     /* k activations, k a multiple of 32. */
     void (*quantize)(const float *x, size_t k, int8_t *codes, struct mq_int8_block *blocks,
                      struct mq_int8_halves *halves);
-    /* Turns n bytes of packed codes into what `multiply` reads; n is a multiple of 64. */
-    void (*finish_pack)(int8_t *codes, size_t n);
+    /* Turns n bytes of packed codes into what `multiply` reads where it is told the same code_min
+     * and code_max; n is a multiple of 64. */
+    void (*finish_pack)(int8_t *codes, size_t n, int8_t code_min, int8_t code_max);
     /* y[i][j] (+)= product over k columns, for i < m, j < n; `resume`: goes on from y. k is a
      * multiple of 32. Writes nothing beyond n. */
     void (*multiply)(const struct mq_int8_tokens *x, size_t m, const struct mq_int8_panels *w,
@@ -80,7 +81,7 @@ const struct mq_int8_kernels *mq_int8_variant(size_t i, bool *available);
 #define MQ_INT8_DECLARE(variant)                                                             \
     void mq_int8_quantize_##variant(const float *, size_t, int8_t *, struct mq_int8_block *, \
                                     struct mq_int8_halves *);                                \
-    void mq_int8_finish_pack_##variant(int8_t *, size_t);                                    \
+    void mq_int8_finish_pack_##variant(int8_t *, size_t, int8_t, int8_t);                    \
     void mq_int8_multiply_##variant(const struct mq_int8_tokens *, size_t,                   \
                                     const struct mq_int8_panels *, size_t, size_t, float *,  \
                                     size_t, bool);

@@ -10,8 +10,9 @@
 
 #include "cpu.h"
 
-/* Rows of a weight matrix in one packed panel: two AVX-512 vectors, four of AVX2. */
-#define MQ_PANEL 32
+/* Rows of a weight matrix in one packed panel: as many as the narrowest micro-kernel takes at a
+ * time, so that whatever a kernel reads of a panel is one unbroken stream. */
+#define MQ_PANEL 16
 
 /* Rows of matrices that a product reads or writes are padded by this many floats: strides that are
  * powers of two would put all rows of a tile into one set of the first-level cache. */

@@ -12,6 +12,7 @@
 #include "error.h"
 #include "int8.h"
 #include "kernels.h"
+#include "pages.h"
 #include "round_bf16.h"
 
 #include <fcntl.h>
@@ -20,9 +21,9 @@
 #include <string.h>
 
 /* Rows of W per task: more let a token's activations, once in cache, meet more weights; fewer
- * spread better over threads. 4 MiB of packed weights stay near the core between blocks of k. */
-#define MAX_PANELS 4
-#define MAX_PACKED_BYTES (4u << 20)
+ * spread better over threads. 8 MiB of packed weights stay near the core between blocks of k. */
+#define MAX_PANELS 8
+#define MAX_PACKED_BYTES (8u << 20)
 /* Tokens whose product goes through a buffer of the thread before it is stored: a multiple of the
  * micro-kernels' 6 and 14 tokens; 504 * 128 floats = 252 KiB. */
 #define CHUNK_TOKENS 504
@@ -127,7 +128,7 @@ moeq_status mq_linear_create(const struct mq_context *context, const struct mq_l
     if (!r)
         return mq_fail_memory(err, "preparing matrix products");
     r->threads = calloc(context->threads, sizeof *r->threads);
-    r->memory = aligned_alloc(4096, mq_round_up(l.total, 4096));
+    r->memory = mq_pages_alloc(l.total);
     if (!r->threads || !r->memory) {
         mq_linear_destroy(r);
         return mq_fail_memory(err, "preparing matrix products");
@@ -288,6 +289,16 @@ static void quantize_tokens(const struct job *job, const struct mq_linear_arm *a
             (struct mq_int8_halves *)t.halves + (size_t)i * t.blocks_stride);
 }
 
+/* What codes a level's rows have here: those of q8_0, too, where a row ends in such blocks. */
+static struct code_range {
+    int8_t min, max;
+} code_range(const struct job *job, const struct mq_level *level)
+{
+    if (job->cols % level->block_weights >= MQ_INT8_BLOCK)
+        return (struct code_range){INT8_MIN, INT8_MAX};
+    return (struct code_range){level->code_min, level->code_max};
+}
+
 /* Products of m tokens with integers: first the columns beyond the last block of 32, as floats. */
 static void product_int8(const struct job *job, const struct mq_linear_arm *arm,
                          const struct int8_rows *w, size_t first, size_t m, size_t n, float *y,
@@ -296,14 +307,14 @@ static void product_int8(const struct job *job, const struct mq_linear_arm *arm,
     const struct mq_level *level = arm->weights.level ? arm->weights.level : arm->weights.storage;
     const size_t tail = job->cols % MQ_INT8_BLOCK, k = job->cols - tail;
     const struct mq_int8_tokens tokens = int8_tokens(job, arm, first);
-    const bool has_tail_blocks = job->cols % level->block_weights >= MQ_INT8_BLOCK; /* of q8_0 */
+    const struct code_range range = code_range(job, level);
     const struct mq_int8_panels panels = {
         .codes = w->codes,
         .scales = w->scales,
         .mins = level->has_mins ? w->mins : NULL,
         .group = level->group,
-        .code_min = has_tail_blocks ? INT8_MIN : level->code_min,
-        .code_max = has_tail_blocks ? INT8_MAX : level->code_max,
+        .code_min = range.min,
+        .code_max = range.max,
     };
     if (tail)
         job->linear->kernels->multiply(arm->x + first * arm->ldx + k, arm->ldx, m, w->tails,
@@ -401,11 +412,12 @@ static moeq_status pack_int8(const struct job *job, const struct mq_weights *wei
         check_values(weights, isa, row + p, count, rows->scales, groups, level->group, what, err));
     MQ_TRY(check_values(weights, isa, row + p, count, rows->mins, groups, level->group, what, err));
     MQ_TRY(check_values(weights, isa, row + p, count, rows->tails, tail, 1, what, err));
+    const struct code_range range = code_range(job, level);
     /* Four codes are as wide as a float, and packing only moves floats. */
     int8_t *codes = packed->codes + p * k;
     linear->kernels->pack((const float *)(const void *)rows->codes, k / 4, count, k / 4,
                           (float *)(void *)codes);
-    linear->int8->finish_pack(codes, MQ_PANEL * k);
+    linear->int8->finish_pack(codes, MQ_PANEL * k, range.min, range.max);
     linear->kernels->pack(rows->scales, groups, count, groups, packed->scales + p * groups);
     if (level->has_mins)
         linear->kernels->pack(rows->mins, groups, count, groups, packed->mins + p * groups);

@@ -1,7 +1,7 @@
 /*
  * linear.h: Y = X W' for several arms, W streamed from disk.
  *
- * The rows of W are cut into tasks of one to four panels. A task reads its rows once per distinct
+ * The rows of W are cut into tasks of one to eight panels. A task reads its rows once per distinct
  * source, decodes them, quantizes them on the fly once per distinct level, packs, and multiplies
  * with the tokens of every arm that uses these weights. Nothing of W outlives its task.
  */

@@ -8,6 +8,7 @@
 
 #include "checked.h"
 #include "error.h"
+#include "pages.h"
 #include "round_bf16.h"
 
 #include <omp.h>
@@ -89,9 +90,9 @@ moeq_status mq_pass_create(struct mq_pass *pass, const struct mq_arm *arms, size
     for (size_t a = 0; ok && a < count; a++) {
         struct mq_pass_arm *arm = &pass->arms[a];
         arm->arm = &arms[a];
-        arm->hidden = malloc(s->tokens * s->hidden * sizeof(float));
-        arm->x = malloc(s->tokens * s->ldh * sizeof(float));
-        arm->work = malloc(s->work * sizeof(float));
+        arm->hidden = mq_pages_alloc(s->tokens * s->hidden * sizeof(float));
+        arm->x = mq_pages_alloc(s->tokens * s->ldh * sizeof(float));
+        arm->work = mq_pages_alloc(s->work * sizeof(float));
         arm->router_logits = calloc(s->tokens * s->experts + 1, sizeof(float));
         arm->chosen = calloc(s->tokens * s->top_k + 1, sizeof(int32_t));
         arm->weights = calloc(s->tokens * s->top_k + 1, sizeof(float));
@@ -100,7 +101,7 @@ moeq_status mq_pass_create(struct mq_pass *pass, const struct mq_arm *arms, size
         ok = arm->hidden && arm->x && arm->work && arm->router_logits && arm->chosen &&
              arm->weights && arm->token && arm->scale;
         if (ok && arms[a].compute == MQ_COMPUTE_INT8) {
-            arm->int8 = aligned_alloc(64, s->int8_bytes);
+            arm->int8 = mq_pages_alloc(s->int8_bytes);
             ok = arm->int8;
         }
     }

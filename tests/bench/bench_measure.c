@@ -1,6 +1,8 @@
 /* bench_measure.c: rates and their spread; memory; failing. */
 #include "bench.h"
 
+#include "pages.h"
+
 #include <omp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -83,7 +85,7 @@ struct bench_rate bench_measure(const struct bench *bench, unsigned threads, dou
 
 void *bench_memory(size_t bytes)
 {
-    void *p = aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
+    void *p = mq_pages_alloc(bytes); /* as the evaluator does */
     if (!p)
         bench_die("out of memory");
     memset(p, 1, bytes);

@@ -63,7 +63,7 @@ static void pack_int8(const struct work *w, const struct thread *t, size_t r)
     int8_t *codes = t->codes_packed + r * k;
     w->kernels->pack((const float *)(const void *)t->codes, k / 4, MQ_PANEL, k / 4,
                      (float *)(void *)codes);
-    w->int8->finish_pack(codes, k * MQ_PANEL);
+    w->int8->finish_pack(codes, k * MQ_PANEL, level()->code_min, level()->code_max);
     w->kernels->pack(t->scales, groups, MQ_PANEL, groups, t->scales_packed + r * groups);
     w->kernels->pack(t->mins, groups, MQ_PANEL, groups, t->mins_packed + r * groups);
 }

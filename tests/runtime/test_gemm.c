@@ -19,7 +19,7 @@ static void check_shape(size_t m, size_t n, size_t k, size_t pad)
 {
     uint64_t seed = m * 1000003 + n * 1009 + k;
     const size_t ldx = k + pad, ldy = n + pad, panels = (n + MQ_PANEL - 1) / MQ_PANEL;
-    const size_t stride = (k + 3) * MQ_PANEL; /* any stride will do, not only k * 32 */
+    const size_t stride = (k + 3) * MQ_PANEL; /* any stride will do, not only k * MQ_PANEL */
     float *x = random_guarded((m - 1) * ldx + k, &seed), *w = random_guarded(n * k, &seed);
     float *packed = aligned_alloc(64, panels * stride * sizeof(float));
     const size_t y_floats = (m - 1) * ldy + n;

@@ -195,8 +195,17 @@ static float element(const struct problem *p, size_t i, size_t j, bool resume)
     return sum;
 }
 
+/* What codes there may be. */
+static const struct range {
+    int min, max;
+} ranges[] = {{-128, 127}, {-128, 124}, {-64, 0},  {-64, 1}, {-32, 31},
+              {-32, 100},  {-16, 15},   {-20, 44}, {-8, 7},  {-3, 12},
+              {0, 127},    {0, 31},     {0, 32},   {0, 15},  {0, 3}};
+enum { RANGES = sizeof ranges / sizeof *ranges };
+
 /* Packs as linear.c does. Memory to be freed: codes, scales, mins. */
-static struct mq_int8_panels pack(const struct problem *p, const struct mq_int8_kernels *int8)
+static struct mq_int8_panels pack(const struct problem *p, const struct mq_int8_kernels *int8,
+                                  struct range range)
 {
     const struct mq_kernels *kernels = mq_kernels_get(MQ_ISA_GENERIC);
     const size_t rows = p->panels * MQ_PANEL;
@@ -212,16 +221,9 @@ static struct mq_int8_panels pack(const struct problem *p, const struct mq_int8_
                       scales + j * p->groups);
         kernels->pack(p->min + j * p->groups, p->groups, count, p->groups, mins + j * p->groups);
     }
-    int8->finish_pack(codes, rows * p->k);
+    int8->finish_pack(codes, rows * p->k, (int8_t)range.min, (int8_t)range.max);
     return (struct mq_int8_panels){.codes = codes, .scales = scales, .mins = mins};
 }
-
-/* What codes there may be. */
-static const struct range {
-    int min, max;
-} ranges[] = {{-128, 127}, {-128, 124}, {-32, 31}, {-16, 15}, {-8, 7},
-              {0, 127},    {0, 31},     {0, 32},   {0, 15},   {0, 3}};
-enum { RANGES = sizeof ranges / sizeof *ranges };
 
 static void check_product(size_t m, size_t n, size_t k, size_t group, bool mins, bool extreme,
                           struct range range)
@@ -268,7 +270,7 @@ static void check_product(size_t m, size_t n, size_t k, size_t group, bool mins,
     for (size_t v = 0; (kernels = mq_int8_variant(v, &available)); v++) {
         if (!available)
             continue;
-        struct mq_int8_panels panels = pack(&p, kernels);
+        struct mq_int8_panels panels = pack(&p, kernels, range);
         const struct mq_int8_panels used = {
             panels.codes, panels.scales,     mins ? panels.mins : NULL,
             (int)group,   (int8_t)range.min, (int8_t)range.max};
