@@ -11,8 +11,10 @@ set(MQ_ISA_FLAGS_avx2 -mavx2 -mfma -mf16c -DMQ_USE_AVX2)
 set(MQ_ISA_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
     -mprefer-vector-width=512 -DMQ_USE_AVX512)
 
-# What AVX-512 alone does not have, for files that gain by it (mq_isa_sources_for).
+# What AVX2 and AVX-512 alone do not have, for files that gain by it (mq_isa_sources_for).
+set(MQ_ISA_FLAGS_avxvnni ${MQ_ISA_FLAGS_avx2} -mavxvnni -DMQ_USE_AVXVNNI)
 set(MQ_ISA_FLAGS_vnni ${MQ_ISA_FLAGS_avx512} -mavx512vnni -DMQ_USE_VNNI)
+set(MQ_ISA_FLAGS_amx ${MQ_ISA_FLAGS_avx512} -mamx-tile -mamx-int8 -DMQ_USE_AMX)
 
 function(mq_isa_sources target)
   mq_isa_sources_for(${target} ${target} "${MQ_ISA_LIST}" ${ARGN})

@@ -6,7 +6,8 @@
  * A vector of weights holds four columns of each of its rows; a token's four codes are broadcast.
  *
  *   VNNI  vpdpbusd adds four products of an unsigned and a signed byte to 32 bits, without
- *         saturation.
+ *         saturation; AVX-VNNI has the same for AVX2's registers.
+ *   AMX   tdpbssd multiplies 16 tokens with 16 rows, all columns of a group at once.
  *   AVX2  vpmaddubsw adds two to 16 bits, with saturation; vpmaddwd by ones widens such sums. The
  *         smaller the codes are, the more rarely that is needed: see enum range. Codes of all 8
  *         bits stay signed: of these it gets |w| (at most 128) and a with w's sign.
@@ -109,7 +110,7 @@ MQ_INLINE int32_t token_bias(const struct part *p, size_t b, int i, int groups, 
  * then start from -(1 << result) times the sum of the token's codes. */
 MQ_INLINE int offset_bits(int code_min, int code_max)
 {
-#if defined(MQ_USE_VNNI)
+#if defined(MQ_USE_VNNI) || defined(MQ_USE_AVXVNNI)
     (void)code_min, (void)code_max;
     return 7;
 #elif defined(MQ_USE_AVX2)
@@ -213,6 +214,81 @@ MQ_INLINE void tile(const int m, const struct part *p, float *y, size_t ldy, boo
         tile_of(m, 2, p, y, ldy, resume);
 }
 
+#elif defined(MQ_USE_AMX)
+enum { TILE_M = 16, TILE_PANELS = 1 };
+
+/* Tiles of the matrix unit, by number: products[16 tokens][16 rows], and what is multiplied.
+ * Macros, for the intrinsics paste them into names of registers. */
+#define PRODUCTS 0
+#define TOKENS 1
+#define WEIGHTS 2
+
+/* Sets the tiles' sizes, for m tokens and groups of `count` columns. */
+static void configure(int m, int count)
+{
+    struct {
+        uint8_t palette, start_row, reserved[14];
+        uint16_t row_bytes[16];
+        uint8_t rows[16];
+    } config = {.palette = 1}; /* 8 tiles of at most 16 rows of 64 bytes */
+    config.rows[PRODUCTS] = (uint8_t)m;
+    config.row_bytes[PRODUCTS] = MQ_PANEL * sizeof(int32_t);
+    config.rows[TOKENS] = (uint8_t)m;
+    config.row_bytes[TOKENS] = (uint16_t)count;
+    config.rows[WEIGHTS] = (uint8_t)(count / 4);
+    config.row_bytes[WEIGHTS] = MQ_PANEL * 4;
+    _Static_assert(sizeof config == 64, "as the processor reads it");
+    __asm__ volatile("" ::"m"(config)); /* GCC's intrinsic does not say that it reads memory */
+    _tile_loadconfig(&config);
+}
+
+/* dot = products of the codes of a group's columns. */
+MQ_INLINE void multiply_codes(const struct part *p, const int8_t *w, const int8_t *codes,
+                              int32_t dot[TILE_M][MQ_PANEL])
+{
+    _tile_zero(PRODUCTS);
+    _tile_loadd(TOKENS, codes, p->codes_stride);
+    _tile_loadd(WEIGHTS, w, MQ_PANEL * 4);
+    _tile_dpbssd(PRODUCTS, TOKENS, WEIGHTS);
+    _tile_stored(PRODUCTS, dot, MQ_PANEL * sizeof(int32_t));
+}
+
+MQ_INLINE void tile_of(const int groups, int m, const struct part *p, float *y, size_t ldy,
+                       bool resume)
+{
+    _Alignas(64) float sum[TILE_M][MQ_PANEL];
+    _Alignas(64) int32_t dot[TILE_M][MQ_PANEL];
+    for (int i = 0; i < m; i++)
+        _mm512_store_ps(sum[i],
+                        resume ? _mm512_loadu_ps(y + (size_t)i * ldy) : _mm512_setzero_ps());
+    for (size_t n = 0; n < p->blocks_count * (size_t)groups; n++) { /* groups */
+        const size_t b = n / (size_t)groups;
+        const int g = (int)(n % (size_t)groups);
+        multiply_codes(p, p->w + n * (size_t)columns(groups) * MQ_PANEL,
+                       p->codes + n * (size_t)columns(groups), dot);
+        const __m512 scale = _mm512_loadu_ps(p->scales + n * MQ_PANEL);
+        const __m512 min = p->mins ? _mm512_loadu_ps(p->mins + n * MQ_PANEL) : scale;
+        for (int i = 0; i < m; i++) {
+            const __m512 a = _mm512_set1_ps(token_scale(p, b, i));
+            __m512 s = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(dot[i])),
+                                       _mm512_mul_ps(scale, a), _mm512_load_ps(sum[i]));
+            if (p->mins)
+                s = _mm512_fnmadd_ps(min, _mm512_set1_ps(token_scaled_sum(p, b, i, groups, g)), s);
+            _mm512_store_ps(sum[i], s);
+        }
+    }
+    for (int i = 0; i < m; i++)
+        _mm512_storeu_ps(y + (size_t)i * ldy, _mm512_load_ps(sum[i]));
+}
+
+MQ_INLINE void tile(int m, const struct part *p, float *y, size_t ldy, bool resume)
+{
+    if (p->groups == 1)
+        tile_of(1, m, p, y, ldy, resume);
+    else
+        tile_of(2, m, p, y, ldy, resume);
+}
+
 #elif defined(MQ_USE_AVX2)
 /* 12 integer accumulators, 2 vectors of weights, a token's codes and products: all 16 registers.
  * The floats of the chains are needed once a group only, and stay in the first-level cache. */
@@ -228,31 +304,41 @@ enum range {
     WIDE,    /* 0..64:     2 * 2 *  64 * 127 = 32512 */
     NARROW,  /* 0..32:     4 * 2 *  32 * 127 = 32512 */
     NIBBLES, /* 0..15:     8 * 2 *  15 * 127 = 30480 */
+    WHOLE,   /* AVX-VNNI: -128..127, four products at a time and at 32 bits */
 };
 
 MQ_INLINE enum range range_of(int code_min, int code_max)
 {
+#if defined(MQ_USE_AVXVNNI)
+    (void)code_min, (void)code_max;
+    return WHOLE;
+#else
     const int bits = offset_bits(code_min, code_max), offset = bits < 0 ? 0 : 1 << bits;
     if (code_min + offset < 0 || code_max + offset > 64)
         return ANY;
     return code_max + offset <= 15 ? NIBBLES : code_max + offset <= 32 ? NARROW : WIDE;
+#endif
 }
 
-/* Columns after which sums are widened, at most those of a group. */
+MQ_INLINE bool sums_are_wide(enum range range)
+{
+    return range == ANY || range == WHOLE;
+}
+
+/* Columns after which narrow sums are widened, at most those of a group. */
 MQ_INLINE int run_of(enum range range, int groups)
 {
-    const int run = range == NIBBLES ? 32 : range == NARROW ? 16 : range == WIDE ? 8 : 4;
+    const int run = range == NARROW ? 16 : range == WIDE ? 8 : 32;
     return run < columns(groups) ? run : columns(groups);
 }
 
 /* Where sums must be widened within a group, or often, a lower tile has registers for that. */
 MQ_INLINE int tile_height(enum range range, int groups)
 {
-    return range == NIBBLES && groups == 1 ? TILE_M : 4;
+    return range == WHOLE || (range == NIBBLES && groups == 1) ? TILE_M : 4;
 }
 
-/* Adds the products of 4 columns of 16 rows with those of m tokens: ANY at 32 bits, others at 16.
- */
+/* Adds the products of 4 columns of 16 rows with those of m tokens. */
 MQ_INLINE void step(const int m, const enum range range, const struct part *p, const int8_t *w,
                     const int8_t *codes, __m256i dot[TILE_M][TILE_V])
 {
@@ -263,7 +349,11 @@ MQ_INLINE void step(const int m, const enum range range, const struct part *p, c
 #pragma GCC unroll 2
         for (int j = 0; j < TILE_V; j++) {
             const __m256i w8 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32 * j));
-            if (range == ANY) {
+            if (range == WHOLE) {
+#if defined(MQ_USE_AVXVNNI)
+                dot[i][j] = _mm256_dpbusd_avx_epi32(dot[i][j], w8, a);
+#endif
+            } else if (range == ANY) {
                 const __m256i pairs =
                     _mm256_maddubs_epi16(_mm256_abs_epi8(w8), _mm256_sign_epi8(a, w8));
                 dot[i][j] = _mm256_add_epi32(dot[i][j], _mm256_madd_epi16(pairs, ones));
@@ -283,7 +373,7 @@ MQ_INLINE void multiply_codes(const int m, const enum range range, const int gro
                               __m256i dot[TILE_M][TILE_V])
 {
     const __m256i ones = _mm256_set1_epi16(1);
-    const int run = range == ANY ? columns(groups) : run_of(range, groups);
+    const int run = run_of(range, groups);
     const int8_t *codes = p->codes + b * MQ_INT8_BLOCK + g * columns(groups);
 #pragma GCC unroll 4
     for (int first = 0; first < columns(groups); first += run) {
@@ -298,11 +388,12 @@ MQ_INLINE void multiply_codes(const int m, const enum range range, const int gro
         for (int i = 0; i < m; i++)
 #pragma GCC unroll 2
             for (int j = 0; j < TILE_V; j++) {
-                const __m256i wide = range == ANY ? sum[i][j] : _mm256_madd_epi16(sum[i][j], ones);
+                const __m256i wide =
+                    sums_are_wide(range) ? sum[i][j] : _mm256_madd_epi16(sum[i][j], ones);
                 dot[i][j] = first ? _mm256_add_epi32(dot[i][j], wide) : wide;
             }
     }
-    if (range == ANY || p->offset_bits < 0)
+    if (p->offset_bits < 0)
         return;
     const __m128i shift = _mm_cvtsi32_si128(7 - p->offset_bits); /* of a bias, -128 * sum: exact */
 #pragma GCC unroll 6
@@ -370,6 +461,9 @@ MQ_INLINE void tile_in(const int m, const enum range range, const struct part *p
 
 MQ_INLINE void tile(const int m, const struct part *p, float *y, size_t ldy, bool resume)
 {
+#if defined(MQ_USE_AVXVNNI)
+    tile_in(m, WHOLE, p, y, ldy, resume);
+#else
     const enum range range = range_of(p->code_min, p->code_max);
     if (range == NIBBLES)
         tile_in(m, NIBBLES, p, y, ldy, resume);
@@ -381,6 +475,7 @@ MQ_INLINE void tile(const int m, const struct part *p, float *y, size_t ldy, boo
         tile_in(m, WIDE, p, y, ldy, resume);
     else
         tile_in(m, ANY, p, y, ldy, resume);
+#endif
 }
 
 #else
@@ -429,6 +524,9 @@ void MQ_ISA_NAME(mq_int8_finish_pack)(int8_t *codes, size_t n, int8_t code_min, 
 /* A tile of any height. */
 static void whole_tile(int m, const struct part *p, float *y, size_t ldy, bool resume)
 {
+#if defined(MQ_USE_AMX)
+    tile(m, p, y, ldy, resume);
+#else
 #define CASE(height)                     \
     case height:                         \
         tile(height, p, y, ldy, resume); \
@@ -444,6 +542,7 @@ static void whole_tile(int m, const struct part *p, float *y, size_t ldy, bool r
 #endif
     }
 #undef CASE
+#endif
 }
 
 /* A tile of which only n rows of weights exist: by way of a whole one beside y. In place of panels
@@ -476,6 +575,10 @@ void MQ_ISA_NAME(mq_int8_multiply)(const struct mq_int8_tokens *x, size_t m,
         const size_t count = blocks - b < PASS_BLOCKS ? blocks - b : PASS_BLOCKS;
         for (size_t i = 0; i < m; i += most) {
             const int height = (int)(m - i < most ? m - i : most);
+#if defined(MQ_USE_AMX)
+            if (i == 0 || height < TILE_M)
+                configure(height, w->group);
+#endif
             for (size_t j = 0; j < n; j += TILE_N) {
                 const size_t at = j / MQ_PANEL * blocks + b; /* block of 32 columns by a panel */
                 const size_t scales_at = at * groups * MQ_PANEL;
@@ -504,4 +607,7 @@ void MQ_ISA_NAME(mq_int8_multiply)(const struct mq_int8_tokens *x, size_t m,
             }
         }
     }
+#if defined(MQ_USE_AMX)
+    _tile_release(); /* or every switch to another thread would save the tiles */
+#endif
 }

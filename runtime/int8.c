@@ -22,11 +22,11 @@ bool mq_compute_find(const char *name, enum mq_compute *compute)
     return false;
 }
 
-#define ROW(variant, isa, vnni)                                               \
+#define ROW(variant, isa, feature)                                            \
     {                                                                         \
         {#variant, mq_int8_quantize_##variant, mq_int8_finish_pack_##variant, \
          mq_int8_multiply_##variant},                                         \
-            isa, vnni                                                         \
+            isa, feature                                                      \
     }
 
 /* From the reference to the best. AVX-512 without VNNI has no use for its width: it lacks AVX2's
@@ -34,19 +34,19 @@ bool mq_compute_find(const char *name, enum mq_compute *compute)
 static const struct row {
     struct mq_int8_kernels kernels;
     enum mq_isa isa;
-    bool needs_vnni;
+    enum mq_cpu_feature feature;
 } rows[] = {
-    ROW(generic, MQ_ISA_GENERIC, false),
+    ROW(generic, MQ_ISA_GENERIC, MQ_CPU_ANY),
 #if defined(__x86_64__)
-    ROW(avx2, MQ_ISA_AVX2, false),
-    ROW(vnni, MQ_ISA_AVX512, true),
+    ROW(avx2, MQ_ISA_AVX2, MQ_CPU_ANY),           ROW(avxvnni, MQ_ISA_AVX2, MQ_CPU_AVX_VNNI),
+    ROW(vnni, MQ_ISA_AVX512, MQ_CPU_AVX512_VNNI), ROW(amx, MQ_ISA_AVX512, MQ_CPU_AMX_INT8),
 #endif
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 
 static bool is_available(const struct row *row)
 {
-    return mq_isa_available(row->isa) && (!row->needs_vnni || mq_cpu_has_vnni());
+    return mq_isa_available(row->isa) && mq_cpu_has(row->feature);
 }
 
 const struct mq_int8_kernels *mq_int8_kernels_get(enum mq_isa isa)

@@ -28,7 +28,7 @@
 struct mq_int8_block {
     float scale;
     float scaled_sum; /* scale * the sum of the codes */
-    int32_t bias;     /* -128 * the sum of the codes: see the VNNI kernel in gemm_int8.c */
+    int32_t bias;     /* -128 * the sum of the codes: see offset_bits in gemm_int8.c */
 };
 
 /* The same of each 16 of them, for weights with groups of 16. Apart, so that other products do not
@@ -87,7 +87,9 @@ const struct mq_int8_kernels *mq_int8_variant(size_t i, bool *available);
                                     size_t, bool);
 MQ_INT8_DECLARE(generic)
 MQ_INT8_DECLARE(avx2)
+MQ_INT8_DECLARE(avxvnni)
 MQ_INT8_DECLARE(vnni)
+MQ_INT8_DECLARE(amx)
 #undef MQ_INT8_DECLARE
 
 #endif

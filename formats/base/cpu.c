@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static const char *const names[MQ_ISA_COUNT] = {"generic", "avx2", "avx512"};
@@ -40,13 +41,41 @@ bool mq_isa_available(enum mq_isa isa)
     return isa == MQ_ISA_GENERIC;
 }
 
-bool mq_cpu_has_vnni(void)
-{
 #if defined(__x86_64__)
-    return mq_isa_available(MQ_ISA_AVX512) && __builtin_cpu_supports("avx512vnni");
-#else
-    return false;
+/* CPUID leaf 7, subleaf 1, EAX bit 4; the registers are AVX's. */
+static bool has_avx_vnni(void)
+{
+    unsigned a = 0, b, c, d;
+    return mq_isa_available(MQ_ISA_AVX2) && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
+}
+
+/* CPUID leaf 7, EDX bits 24 (tiles) and 25 (products of bytes). The registers are 8 KiB, which
+ * Linux (5.16 and later) saves only for processes that have asked for it. */
+static bool has_amx_int8(void)
+{
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    unsigned a, b, c, d = 0;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 24 & 3) == 3 &&
+           syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+}
 #endif
+
+bool mq_cpu_has(enum mq_cpu_feature feature)
+{
+    switch (feature) {
+    case MQ_CPU_ANY:
+        return true;
+#if defined(__x86_64__)
+    case MQ_CPU_AVX_VNNI:
+        return has_avx_vnni();
+    case MQ_CPU_AVX512_VNNI:
+        return mq_isa_available(MQ_ISA_AVX512) && __builtin_cpu_supports("avx512vnni");
+    case MQ_CPU_AMX_INT8:
+        return has_amx_int8();
+#endif
+    default:
+        return false;
+    }
 }
 
 enum mq_isa mq_isa_detect(void)

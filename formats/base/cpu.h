@@ -21,8 +21,14 @@ enum mq_isa mq_isa_detect(void);
 /* Whether a variant can run here. */
 bool mq_isa_available(enum mq_isa isa);
 
-/* AVX-512 VNNI, dot products of bytes: not in every processor that has MQ_ISA_AVX512. */
-bool mq_cpu_has_vnni(void);
+/* Dot products of bytes, which not every processor with one of the above has. */
+enum mq_cpu_feature {
+    MQ_CPU_ANY, /* nothing besides */
+    MQ_CPU_AVX_VNNI,
+    MQ_CPU_AVX512_VNNI,
+    MQ_CPU_AMX_INT8, /* tiles of 16 x 64; Linux grants a process their registers when asked */
+};
+bool mq_cpu_has(enum mq_cpu_feature feature);
 
 unsigned mq_cpu_count(void);             /* processors this process may run on, at least 1 */
 uint64_t mq_physical_memory_bytes(void); /* of the machine, or of the container if that is less */

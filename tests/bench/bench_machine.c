@@ -180,7 +180,7 @@ void bench_machine(struct bench *bench)
     if (mq_isa_available(MQ_ISA_AVX512))
         arithmetic(bench, "f32 fused multiply-add", "avx512", fma_avx512, 32, "GFLOP/s",
                    &bench->fma[MQ_ISA_AVX512]);
-    if (mq_cpu_has_vnni())
+    if (mq_cpu_has(MQ_CPU_AVX512_VNNI))
         arithmetic(bench, "int8 dot", "vnni", dot_vnni, 128, "GOP/s", &bench->dot[MQ_ISA_AVX512]);
 #endif
     memory(bench);

@@ -71,7 +71,7 @@ static int print_json(const struct bench *bench)
     cJSON *o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "report", "bench");
     cJSON_AddStringToObject(o, "isa", mq_isa_name(mq_isa_detect()));
-    cJSON_AddBoolToObject(o, "vnni", mq_cpu_has_vnni());
+    cJSON_AddBoolToObject(o, "vnni", mq_cpu_has(MQ_CPU_AVX512_VNNI));
     cJSON_AddNumberToObject(o, "threads", bench->threads);
     cJSON_AddNumberToObject(o, "repeats", bench->repeats);
     cJSON *rows = cJSON_AddArrayToObject(o, "rows");
