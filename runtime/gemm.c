@@ -80,6 +80,7 @@ MQ_INLINE void tile(const int m, const float *x, size_t ldx, const float *panels
 #pragma GCC unroll 2
         for (int j = 0; j < TILE_V; j++)
             sum[i][j] = resume ? v_load(y + (size_t)i * ldy + 16 * j) : v_zero();
+#pragma GCC unroll 4
     for (size_t kk = 0; kk < k; kk++) {
         v16 w[TILE_V];
 #pragma GCC unroll 2
