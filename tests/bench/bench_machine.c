@@ -36,6 +36,7 @@ enum { STEPS = 100000, MEMORY_BYTES = 128 << 20, DISK_BYTES = 256 << 20, CHUNK =
 #define FMA_AVX2(c) "vfmadd231ps %%ymm15, %%ymm14, %%ymm" c "\n\t"
 #define FMA_AVX512(c) "vfmadd231ps %%zmm15, %%zmm14, %%zmm" c "\n\t"
 #define DOT_VNNI(c) "vpdpbusd %%zmm15, %%zmm14, %%zmm" c "\n\t"
+#define DOT_AVXVNNI(c) "%{vex%} vpdpbusd %%ymm15, %%ymm14, %%ymm" c "\n\t"
 /* Without VNNI the same takes three instructions (see runtime/gemm_int8.c). */
 #define DOT_AVX2(c)                            \
     "vpmaddubsw %%ymm15, %%ymm14, %%ymm12\n\t" \
@@ -44,7 +45,30 @@ enum { STEPS = 100000, MEMORY_BYTES = 128 << 20, DISK_BYTES = 256 << 20, CHUNK =
 CHAINS(fma_avx2, FMA_AVX2)
 CHAINS(fma_avx512, FMA_AVX512)
 CHAINS(dot_vnni, DOT_VNNI)
+CHAINS(dot_avxvnni, DOT_AVXVNNI)
 CHAINS(dot_avx2, DOT_AVX2)
+
+/* Products of whole tiles, 16 x 64 by 64 x 16: six chains, a multiply-add of theirs being two
+ * operations, which equals twelve of one. */
+static void dot_amx(void *argument, unsigned thread)
+{
+    (void)argument, (void)thread;
+    struct {
+        uint8_t palette, start_row, reserved[14];
+        uint16_t row_bytes[16];
+        uint8_t rows[16];
+    } config = {.palette = 1};
+    for (int i = 0; i < 8; i++) {
+        config.row_bytes[i] = 64;
+        config.rows[i] = 16;
+    }
+    __asm__ volatile("ldtilecfg %0" ::"m"(config)); /* clears the tiles */
+    for (long i = 0; i < STEPS; i++)
+        __asm__ volatile("tdpbssd %tmm7, %tmm6, %tmm0\n\ttdpbssd %tmm7, %tmm6, %tmm1\n\t"
+                         "tdpbssd %tmm7, %tmm6, %tmm2\n\ttdpbssd %tmm7, %tmm6, %tmm3\n\t"
+                         "tdpbssd %tmm7, %tmm6, %tmm4\n\ttdpbssd %tmm7, %tmm6, %tmm5");
+    __asm__ volatile("tilerelease");
+}
 #endif
 
 static void add(struct bench *bench, const char *name, const char *isa, unsigned threads,
@@ -180,8 +204,15 @@ void bench_machine(struct bench *bench)
     if (mq_isa_available(MQ_ISA_AVX512))
         arithmetic(bench, "f32 fused multiply-add", "avx512", fma_avx512, 32, "GFLOP/s",
                    &bench->fma[MQ_ISA_AVX512]);
+    /* what the kernels of an instruction set use is the last of these */
+    if (mq_cpu_has(MQ_CPU_AVX_VNNI))
+        arithmetic(bench, "int8 dot", "avxvnni", dot_avxvnni, 64, "GOP/s",
+                   &bench->dot[MQ_ISA_AVX2]);
     if (mq_cpu_has(MQ_CPU_AVX512_VNNI))
         arithmetic(bench, "int8 dot", "vnni", dot_vnni, 128, "GOP/s", &bench->dot[MQ_ISA_AVX512]);
+    if (mq_cpu_has(MQ_CPU_AMX_INT8))
+        arithmetic(bench, "int8 dot", "amx", dot_amx, 16 * 16 * 64, "GOP/s",
+                   &bench->dot[MQ_ISA_AVX512]);
 #endif
     memory(bench);
     disk(bench);

@@ -2,8 +2,8 @@
  * bench_pipelines.c: whole conversions and evaluations on a checkpoint as wide as a real model's
  * (tests/data/make_full_width.py).
  *
- * Each is run once. The rates are by processor time, like the others', on all threads; where a line
- * says "clock", by the clock.
+ * They take minutes, so a round of them is run thrice. The rates are by processor time, like the
+ * others', on all threads; where a line says "clock", by the clock.
  */
 #include "bench.h"
 
@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { WINDOW = 512, MAX_ARMS = 4 };
+enum { WINDOW = 512, MAX_ARMS = 4, ROUNDS = 3 };
 
 struct timing {
     double clock, processor;
@@ -35,14 +35,17 @@ static struct timing since(const struct bench *bench, struct timing start)
                            (end.processor - start.processor) / bench->threads};
 }
 
-static void add(struct bench *bench, const char *name, double rate, const char *unit,
-                double of_peak, const char *peak)
+/* rates: of the rounds, which are sorted; limit: a rate, 0 for none. */
+static void add(struct bench *bench, const char *name, double rates[ROUNDS], const char *unit,
+                double limit, const char *peak)
 {
+    const struct bench_rate rate = bench_summary(rates, ROUNDS);
     struct bench_row row = {.isa = mq_isa_name(mq_isa_detect()),
                             .threads = bench->threads,
-                            .rate = rate,
+                            .rate = rate.median,
+                            .spread = rate.spread,
                             .unit = unit,
-                            .of_peak = of_peak,
+                            .of_peak = limit > 0 ? rate.median / limit : 0,
                             .peak = peak};
     snprintf(row.group, sizeof row.group, "pipelines");
     snprintf(row.name, sizeof row.name, "%s", name);
@@ -76,21 +79,27 @@ static void convert(struct bench *bench, const struct mq_context *context,
     moeq_error err = {0};
     if (mq_plan_create(view, &policy, &plan, &err) != MOEQ_OK)
         bench_die("%s", err.message);
-    const double weights = 1e-6 * (double)plan->total.weights, read = drop_cache(view);
-    const struct timing start = now();
-    if (mq_convert(context, plan, &how, &result, &err) != MOEQ_OK)
-        bench_die("%s", err.message);
-    const struct timing t = since(bench, start);
+    const double weights = 1e-6 * (double)plan->total.weights;
+    double processor[ROUNDS], clock[ROUNDS], read = 0;
+    for (int i = 0; i < ROUNDS; i++) {
+        read = drop_cache(view);
+        const struct timing start = now();
+        if (mq_convert(context, plan, &how, &result, &err) != MOEQ_OK)
+            bench_die("%s", err.message);
+        const struct timing t = since(bench, start);
+        processor[i] = weights / t.processor;
+        clock[i] = weights / t.clock;
+    }
     mq_plan_free(plan);
-    const double encoder = weights / bench->encode_all[level - mq_levels];
-    const double disk =
-        1e-9 * read / bench->disk_read + 1e-9 * (double)result.bytes_written / bench->disk_write;
+    const double encoder = bench->encode_all[level - mq_levels];
+    const double disk = weights / (1e-9 * read / bench->disk_read +
+                                   1e-9 * (double)result.bytes_written / bench->disk_write);
     char name[40];
     snprintf(name, sizeof name, "convert to %s", level->name);
-    add(bench, name, weights / t.processor, "Mweights/s", encoder / t.processor, "its encoder");
+    add(bench, name, processor, "Mweights/s", encoder, "its encoder");
     snprintf(name, sizeof name, "convert to %s, clock", level->name);
-    add(bench, name, weights / t.clock, "Mweights/s", (disk > encoder ? disk : encoder) / t.clock,
-        disk > encoder ? "disk" : "its encoder");
+    add(bench, name, clock, "Mweights/s", disk < encoder ? disk : encoder,
+        disk < encoder ? "disk" : "its encoder");
 }
 
 /* ---- evaluate ---- */
@@ -142,33 +151,39 @@ static struct timing evaluate(const struct bench *bench, const struct mq_context
     return t;
 }
 
-/* One arm; its seconds by processor time. */
-static double eval(struct bench *bench, const struct mq_context *context,
-                   const struct mq_view *view, enum mq_compute compute, const char *weights)
+/* One arm. */
+static struct timing eval(const struct bench *bench, const struct mq_context *context,
+                          const struct mq_view *view, enum mq_compute compute)
 {
     const struct mq_arm arm = {
         .name = "model", .view = view, .routes_from = -1, .compute = compute};
-    const struct timing t = evaluate(bench, context, &arm, 1);
-    const double tokens = (double)(bench->tokens / WINDOW * WINDOW);
-    const struct mq_hparams *hp = &view->hparams;
-    /* logits of half the tokens */
-    const double operations =
-        2e-9 * (products_per_token(hp) - 0.5 * hp->hidden * hp->vocab) * tokens;
-    const bool int8 = compute == MQ_COMPUTE_INT8;
-    const double peak = (int8 ? bench->dot : bench->fma)[context->isa].all;
-    char name[40];
-    snprintf(name, sizeof name, "eval %s, %s", mq_compute_name(compute), weights);
-    add(bench, name, tokens / t.processor, "tokens/s",
-        peak > 0 ? operations / t.processor / peak : 0,
-        int8 ? "int8 dot" : "f32 fused multiply-add");
-    snprintf(name, sizeof name, "eval %s, %s, clock", mq_compute_name(compute), weights);
-    add(bench, name, tokens / t.clock, "tokens/s", 0, NULL);
-    return t.processor;
+    return evaluate(bench, context, &arm, 1);
 }
 
-/* The source and three levels on the fly, in evals. */
-static void sweep(struct bench *bench, const struct mq_context *context, const struct mq_view *view,
-                  double one)
+static void add_eval(struct bench *bench, const struct mq_hparams *hp, enum mq_compute compute,
+                     const char *weights, const struct timing t[ROUNDS])
+{
+    const double tokens = (double)(bench->tokens / WINDOW * WINDOW);
+    /* logits of half the tokens */
+    const double operations = 2e-9 * (products_per_token(hp) - 0.5 * hp->hidden * hp->vocab);
+    const bool int8 = compute == MQ_COMPUTE_INT8;
+    const double peak = (int8 ? bench->dot : bench->fma)[mq_isa_detect()].all;
+    double processor[ROUNDS], clock[ROUNDS];
+    for (int i = 0; i < ROUNDS; i++) {
+        processor[i] = tokens / t[i].processor;
+        clock[i] = tokens / t[i].clock;
+    }
+    char name[40];
+    snprintf(name, sizeof name, "eval %s, %s", mq_compute_name(compute), weights);
+    add(bench, name, processor, "tokens/s", peak / operations,
+        int8 ? "int8 dot" : "f32 fused multiply-add");
+    snprintf(name, sizeof name, "eval %s, %s, clock", mq_compute_name(compute), weights);
+    add(bench, name, clock, "tokens/s", 0, NULL);
+}
+
+/* The source and three levels on the fly. */
+static struct timing sweep(const struct bench *bench, const struct mq_context *context,
+                           const struct mq_view *view)
 {
     static const char *const names[MAX_ARMS] = {"source", "q8_0", "q4_k", "q3_k"};
     const struct mq_level **levels = calloc(MAX_ARMS * view->tensors_count, sizeof *levels);
@@ -187,8 +202,8 @@ static void sweep(struct bench *bench, const struct mq_context *context, const s
         arms[a].levels = mine;
     }
     const struct timing t = evaluate(bench, context, arms, MAX_ARMS);
-    add(bench, "sweep of 3 levels", t.processor / one, "evals", 0, NULL);
     free(levels);
+    return t;
 }
 
 void bench_pipelines(struct bench *bench)
@@ -203,11 +218,20 @@ void bench_pipelines(struct bench *bench)
     convert(bench, &context, source, mq_level_find("q4_k"), path);
     if (mq_view_open(path, &file, &err) != MOEQ_OK)
         bench_die("%s", err.message);
-    const double one = eval(bench, &context, source, MQ_COMPUTE_F32, "bf16 source");
-    const double f32 = eval(bench, &context, file, MQ_COMPUTE_F32, "q4_k file");
-    const double int8 = eval(bench, &context, file, MQ_COMPUTE_INT8, "q4_k file");
-    add(bench, "int8 against f32, q4_k file", f32 / int8, "times", 0, NULL);
-    sweep(bench, &context, source, one);
+    struct timing of_source[ROUNDS], of_file[ROUNDS], int8[ROUNDS];
+    double times[ROUNDS], evals[ROUNDS];
+    for (int i = 0; i < ROUNDS; i++) {
+        of_source[i] = eval(bench, &context, source, MQ_COMPUTE_F32);
+        of_file[i] = eval(bench, &context, file, MQ_COMPUTE_F32);
+        int8[i] = eval(bench, &context, file, MQ_COMPUTE_INT8);
+        times[i] = of_file[i].processor / int8[i].processor;
+        evals[i] = sweep(bench, &context, source).processor / of_source[i].processor;
+    }
+    add_eval(bench, &source->hparams, MQ_COMPUTE_F32, "bf16 source", of_source);
+    add_eval(bench, &source->hparams, MQ_COMPUTE_F32, "q4_k file", of_file);
+    add_eval(bench, &source->hparams, MQ_COMPUTE_INT8, "q4_k file", int8);
+    add(bench, "int8 against f32, q4_k file", times, "times", 0, NULL);
+    add(bench, "sweep of 3 levels", evals, "evals", 0, NULL);
     mq_view_close(file);
     mq_view_close(source);
     unlink(path);
