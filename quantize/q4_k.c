@@ -35,8 +35,10 @@ static void pack_block(const struct coded *coded, size_t b, uint8_t *block)
     mq_six_bit_pack(coded->s + 8 * b, coded->m + 8 * b, block + MQ_SIX_BIT_AT);
     for (size_t c = 0; c < 8; c++) { /* 16 bytes at a time: half of a pair of sub-blocks */
         const uint8_t *low = coded->codes[c % 2] + 16 * (8 * b + c / 2 * 2);
+        uint8_t pairs[16]; /* apart, as the compiler must fear that `block` is one of `codes` */
         for (size_t i = 0; i < 16; i++)
-            block[CODES_AT + 16 * c + i] = (uint8_t)(low[i] | low[i + 16] << 4);
+            pairs[i] = (uint8_t)(low[i] | low[i + 16] << 4);
+        memcpy(block + CODES_AT + 16 * c, pairs, sizeof pairs);
     }
 }
 
