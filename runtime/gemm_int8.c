@@ -46,17 +46,12 @@ void MQ_ISA_NAME(mq_int8_quantize)(const float *x, size_t k, int8_t *codes,
         const float most = mq_bits_float(top);
         const bool zero = most <= 0x1p-100f; /* keeps 127 / most finite */
         const float scale = zero ? 0.0f : most / 127.0f, inverse = zero ? 0.0f : 127.0f / most;
-        int32_t sum[2] = {0, 0};
-        for (int i = 0; i < MQ_INT8_BLOCK; i++) {
-            const float rounded = x[i] * inverse + MQ_MAGIC;
-            memcpy(&bits[i], &rounded, sizeof rounded);
-        }
+        int32_t sum[2];
         for (int h = 0; h < 2; h++) {
-            for (int i = 0; i < MQ_INT8_BLOCK / 2; i++) { /* the low bits are the code */
-                const int8_t code = (int8_t)bits[MQ_INT8_BLOCK / 2 * h + i];
-                codes[MQ_INT8_BLOCK / 2 * h + i] = code;
-                sum[h] += code;
-            }
+            const v16 scaled = v_mul(v_load(x + 16 * h), v_set1(inverse));
+            const v16 rounded = v_add(scaled, v_set1(MQ_MAGIC)); /* the low bits are the code */
+            v_store_low8((uint8_t *)codes + 16 * h, rounded);
+            sum[h] = (int32_t)v_sum(v_sub(rounded, v_set1(MQ_MAGIC))); /* exact */
             halves->scaled_sum[h] = scale * (float)sum[h];
             halves->bias[h] = -128 * sum[h];
         }
