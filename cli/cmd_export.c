@@ -22,40 +22,24 @@ static void print_hints(const struct mq_options *options, const struct mq_plan *
                path[0] == '/' ? "" : "./", path, stem, name, stem, name);
 }
 
-/* Options that the source rules out. */
-static bool check_source(const struct mq_view *view, const struct mq_options *options)
+static enum mq_exit run(const struct mq_options *options, const struct mq_policy *policy)
 {
-    if (!options->level && !options->recipe)
-        return true;
-    for (size_t i = 0; i < view->tensors_count; i++) {
-        const struct mq_level *level = mq_level_find(view->tensors[i].storage);
-        if (level && level->quantized) {
-            mq_usage("export",
-                     "%s is quantized already: its blocks are copied as they are; give --level and "
-                     "--recipe for the original model",
-                     view->path);
-            return false;
-        }
-    }
-    return true;
-}
-
-static enum mq_exit export(const struct mq_options *options, const struct mq_policy *policy) {
     const struct mq_gguf_options how = {.unify_up = options->unify != NULL,
                                         .split_bytes = options->split_bytes};
-    moeq_error err = {0}; struct mq_view *view = NULL; struct mq_plan *plan = NULL;
-    enum mq_exit code; moeq_status status = mq_model_open(options->positional[0], &view, &err);
-    if (status == MOEQ_OK && !check_source(view, options)){mq_view_close(view);
-                                                           return MQ_EXIT_USAGE;}
-if (status == MOEQ_OK) status = mq_plan_create_gguf(view, policy, &how, &plan, &err);
-code = status == MOEQ_OK ? mq_execute_plan(options, plan) : mq_report(&err);
-if (code == MQ_EXIT_GOOD && !options->dry_run && !options->json && !options->quiet) {
-    print_hints(options, plan);
-    code = mq_finish_output();
-}
-mq_plan_free(plan);
-mq_view_close(view);
-return code;
+    moeq_error err = {0};
+    struct mq_view *view = NULL;
+    struct mq_plan *plan = NULL;
+    moeq_status status = mq_model_open(options->positional[0], &view, &err);
+    if (status == MOEQ_OK)
+        status = mq_plan_create_gguf(view, policy, &how, &plan, &err);
+    enum mq_exit code = status == MOEQ_OK ? mq_execute_plan(options, plan) : mq_report(&err);
+    if (code == MQ_EXIT_GOOD && !options->dry_run && !options->json && !options->quiet) {
+        print_hints(options, plan);
+        code = mq_finish_output();
+    }
+    mq_plan_free(plan);
+    mq_view_close(view);
+    return code;
 }
 
 enum mq_exit mq_cmd_export(const struct mq_options *options)
@@ -70,7 +54,7 @@ enum mq_exit mq_cmd_export(const struct mq_options *options)
     enum mq_exit code = MQ_EXIT_USAGE;
     if (mq_option_level_or_recipe("export", options, &target) &&
         mq_option_policy("export", options, &target, &policy, &overrides))
-        code = export(options, &policy);
+        code = run(options, &policy);
     mq_option_policy_free(options, overrides);
     return code;
 }

@@ -118,7 +118,8 @@ typedef struct moeq_gguf {
 } moeq_gguf;
 
 /* Writes a GGUF file, or its splits (OUTPUT-00001-of-00003.gguf), as moeq_convert writes a moeq
- * file. A NULL recipe: blocks and precisions as the model has them; a NULL gguf: all defaults. */
+ * file. A NULL recipe: blocks and precisions as the model has them, which alone a quantized model
+ * allows; a NULL gguf: all defaults. */
 moeq_status moeq_export_gguf(const moeq_model *model, const moeq_recipe *recipe,
                              const moeq_gguf *gguf, const char *output, bool replace,
                              const moeq_job *job, moeq_error *err);

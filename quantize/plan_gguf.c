@@ -419,6 +419,24 @@ static void warn(struct mq_plan *plan)
                                            view->hparams.sliding_window));
 }
 
+/* A policy is for original weights: nobody wants the blocks of a quantized model coded again. */
+static moeq_status check_source(const struct mq_view *view, const struct mq_policy *policy,
+                                moeq_error *err)
+{
+    bool asks = policy->recipe != NULL;
+    for (int class = 0; class < MQ_CLASS_COUNT; class ++)
+        asks = asks || policy->levels[class];
+    for (size_t i = 0; asks && i < view->tensors_count; i++) {
+        const struct mq_level *level;
+        MQ_TRY(mq_tensor_level(view, &view->tensors[i], &level, err));
+        if (level->quantized)
+            return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, view->path,
+                                "is quantized already: its blocks are copied as they are; levels "
+                                "and recipes are for the original model");
+    }
+    return MOEQ_OK;
+}
+
 moeq_status mq_plan_create_gguf(const struct mq_view *view, const struct mq_policy *policy,
                                 const struct mq_gguf_options *options, struct mq_plan **out,
                                 moeq_error *err)
@@ -428,6 +446,7 @@ moeq_status mq_plan_create_gguf(const struct mq_view *view, const struct mq_poli
     if (!view->family->gguf_architecture)
         return mq_fail_file(err, MOEQ_UNSUPPORTED, view->path,
                             "GGUF has no architecture for the family %s", view->family->name);
+    MQ_TRY(check_source(view, policy, err));
     struct mq_plan *plan = mq_plan_new(view, policy);
     if (!plan)
         return mq_fail_memory(err, "planning");

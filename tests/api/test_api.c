@@ -101,6 +101,10 @@ START_TEST(exports_what_it_can_read_again)
     ck_assert_msg(moeq_eval(again, &text, NULL, &report, &err) == MOEQ_OK, "%s", err.message);
     ck_assert_ptr_nonnull(strstr(report, "perplexity"));
     moeq_free(report);
+    moeq_error twice = {0};
+    ck_assert_int_eq(moeq_export_gguf(again, &mix, NULL, output, true, NULL, &twice),
+                     MOEQ_INVALID_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(twice.message, "is quantized already"));
     moeq_model_close(again);
     ck_assert_int_eq(moeq_export_gguf(model, &both, NULL, output, true, NULL, &err),
                      MOEQ_INVALID_ARGUMENT);

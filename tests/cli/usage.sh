@@ -53,7 +53,7 @@ usage export "expected: moeq export MODEL -o FILE.gguf [--level LEVEL | --recipe
 usage export "-o FILE.gguf is missing (or --dry-run, to see the plan)" export $model --level q4_k
 usage export "--unify 'down': expected up" export $model -o "$out" --unify down
 "$moeq" convert $model -o "$work/q4.moeq" --level q4_k -q
-usage export "$work/q4.moeq is quantized already: its blocks are copied as they are; give --level and --recipe for the original model" \
+expect 1 "moeq: $work/q4.moeq: is quantized already: its blocks are copied as they are; levels and recipes are for the original model" \
     export "$work/q4.moeq" -o "$out" --level q3_k
 rm "$work/q4.moeq"
 usage inspect "expected: moeq inspect MODEL [--tensors]" inspect
