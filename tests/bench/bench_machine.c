@@ -48,6 +48,17 @@ CHAINS(dot_vnni, DOT_VNNI)
 CHAINS(dot_avxvnni, DOT_AVXVNNI)
 CHAINS(dot_avx2, DOT_AVX2)
 
+/* As many instructions as the processor can start, which registers do not hold up: where another
+ * virtual machine has the core's other hardware thread, that is half as many. */
+#define FOUR_ADDS "add $1, %%rax\n\tadd $1, %%rcx\n\tadd $1, %%rdx\n\tadd $1, %%rsi\n\t"
+static void instructions(void *argument, unsigned thread)
+{
+    (void)argument, (void)thread;
+    for (long i = 0; i < STEPS; i++)
+        __asm__ volatile(FOUR_ADDS FOUR_ADDS "nop\n\tnop\n\tnop\n\tnop\n\t" ::
+                             : "rax", "rcx", "rdx", "rsi", "cc");
+}
+
 /* Products of whole tiles, 16 x 64 by 64 x 16: six chains, a multiply-add of theirs being two
  * operations, which equals twelve of one. */
 static void dot_amx(void *argument, unsigned thread)
@@ -195,6 +206,8 @@ static void disk(struct bench *bench)
 void bench_machine(struct bench *bench)
 {
 #if defined(__x86_64__)
+    struct bench_peak any;
+    arithmetic(bench, "instructions", NULL, instructions, 1, "G/s", &any);
     if (mq_isa_available(MQ_ISA_AVX2)) {
         arithmetic(bench, "f32 fused multiply-add", "avx2", fma_avx2, 16, "GFLOP/s",
                    &bench->fma[MQ_ISA_AVX2]);
