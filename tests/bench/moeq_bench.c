@@ -4,6 +4,8 @@
  */
 #include "bench.h"
 
+#include "int8.h"
+
 #include <cjson/cJSON.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -71,7 +73,7 @@ static int print_json(const struct bench *bench)
     cJSON *o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "report", "bench");
     cJSON_AddStringToObject(o, "isa", mq_isa_name(mq_isa_detect()));
-    cJSON_AddBoolToObject(o, "vnni", mq_cpu_has(MQ_CPU_AVX512_VNNI));
+    cJSON_AddStringToObject(o, "int8", mq_int8_kernels_get(mq_isa_detect())->name);
     cJSON_AddNumberToObject(o, "threads", bench->threads);
     cJSON_AddNumberToObject(o, "repeats", bench->repeats);
     cJSON *rows = cJSON_AddArrayToObject(o, "rows");
