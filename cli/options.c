@@ -78,7 +78,7 @@ static const struct option options_table[] = {
      FIELD(noise_floor)},
     {"compute", 0, TEXT, "f32|int8",
      "arithmetic. f32 (default): the reference; int8: activations in 8 bits times the codes of "
-     "quantized weights, as most runtimes do: some three times faster. In sweep: one more row for "
+     "quantized weights, as most runtimes do: two to three times faster. In sweep: one more row for "
      "each level, beside f32; in verify: of every model that runs",
      FIELD(compute)},
     {"no-bos", 0, FLAG, NULL, "do not add special tokens", FIELD(no_bos)},
