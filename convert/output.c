@@ -12,6 +12,8 @@
 #include "file.h"
 #include "moeq_index.h"
 
+#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -32,12 +34,18 @@
 
 /* ---- names ---- */
 
+/* Up to the extension, where there is one. */
+static size_t stem_length(const char *output)
+{
+    const char *slash = strrchr(output, '/'), *dot = strrchr(output, '.');
+    return dot && dot != output && (!slash || dot > slash + 1) ? (size_t)(dot - output)
+                                                               : strlen(output);
+}
+
 void mq_convert_file_name(const char *output, const struct mq_plan_file *file, char *path,
                           size_t room)
 {
-    const char *slash = strrchr(output, '/'), *dot = strrchr(output, '.');
-    const size_t stem = dot && dot != output && (!slash || dot > slash + 1) ? (size_t)(dot - output)
-                                                                            : strlen(output);
+    const size_t stem = stem_length(output);
     snprintf(path, room, "%.*s%s%s%s", (int)stem, output, file->name_part, output + stem,
              file->name_end);
 }
@@ -219,21 +227,74 @@ static moeq_status start_journal(const struct mq_plan *plan, struct mq_output *o
     return MOEQ_OK;
 }
 
+void mq_output_discard(const struct mq_output *o)
+{
+    /* The journal first: a part without one is never continued. */
+    unlink(o->journal);
+    for (size_t i = 0; i < o->files_count; i++)
+        unlink(o->files[i].part);
+}
+
+/* Whether a name is STEM-ddddd-of-dddddEXT.part, as the parts of shards of any number are named. */
+static bool is_shard_part(const char *name, const char *output)
+{
+    const size_t stem = stem_length(output), n = strlen(name);
+    const char *end = output + stem;
+    const size_t tail = strlen(end) + sizeof PART_SUFFIX - 1;
+    static const char pattern[] = "-ddddd-of-ddddd";
+    const size_t m = sizeof pattern - 1;
+    if (n != stem + m + tail || strncmp(name, output, stem) != 0 ||
+        strncmp(name + stem + m, end, strlen(end)) != 0 ||
+        strcmp(name + n - (sizeof PART_SUFFIX - 1), PART_SUFFIX) != 0)
+        return false;
+    for (size_t i = 0; i < m; i++)
+        if (pattern[i] == 'd' ? !isdigit((unsigned char)name[stem + i])
+                              : name[stem + i] != pattern[i])
+            return false;
+    return true;
+}
+
+/* The parts that an interrupted run to the same OUT has left, which had another number of shards:
+ * nothing continues them. The lock on the index's part says that no one is writing to them. */
+static void remove_other_shards(const struct mq_output *o, const char *output)
+{
+    char text[PATH_MAX], path[PATH_MAX];
+    const char *slash = strrchr(output, '/');
+    snprintf(text, sizeof text, "%s", output);
+    const char *folder = dirname(text);
+    DIR *d = opendir(folder);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        bool ours = false;
+        const int n = snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
+        if (n < 0 || (size_t)n >= sizeof path ||
+            !is_shard_part(e->d_name, slash ? slash + 1 : output))
+            continue;
+        for (size_t i = 0; i < o->files_count; i++) {
+            const char *part = strrchr(o->files[i].part, '/');
+            ours = ours || strcmp(part ? part + 1 : o->files[i].part, e->d_name) == 0;
+        }
+        if (!ours)
+            unlink(path);
+    }
+    if (d)
+        closedir(d);
+}
+
 /* Empties parts and journal, and reserves the output's size. */
-static moeq_status start_afresh(const struct mq_plan *plan, struct mq_output *o, moeq_error *err)
+static moeq_status start_afresh(const struct mq_plan *plan, const char *output, struct mq_output *o,
+                                moeq_error *err)
 {
     /* The journal first: a part that is being emptied must not look finished. */
     moeq_status status =
         ftruncate(o->journal_fd, 0) == 0 ? MOEQ_OK : mq_fail_errno(err, o->journal, "cannot empty");
+    if (status == MOEQ_OK && plan->has_index)
+        remove_other_shards(o, output);
     if (status == MOEQ_OK)
         status = reserve(o, err);
     if (status == MOEQ_OK)
         status = start_journal(plan, o, err);
-    if (status != MOEQ_OK) { /* nothing in them is worth keeping */
-        for (size_t i = 0; i < o->files_count; i++)
-            unlink(o->files[i].part);
-        unlink(o->journal);
-    }
+    if (status != MOEQ_OK) /* nothing in them is worth keeping */
+        mq_output_discard(o);
     return status;
 }
 
@@ -335,24 +396,45 @@ static moeq_status name_files(const struct mq_plan *plan, const char *output, st
     return status;
 }
 
-moeq_status mq_output_open(const struct mq_plan *plan, const struct mq_convert_options *options,
-                           struct mq_output *o, bool *done, uint32_t *crcs, moeq_error *err)
+/* Reads the journal and opens the other parts; `touched` if there is anything of an earlier run. */
+static moeq_status open_locked(const struct mq_plan *plan, const struct mq_convert_options *options,
+                               struct mq_output *o, bool *done, uint32_t *crcs, bool *resumed,
+                               bool *touched, moeq_error *err)
 {
-    MQ_TRY(name_files(plan, options->output, o, err));
-    MQ_TRY(lock_part(&o->files[0], err));
+    struct mq_buffer text;
+    /* The run that held the lock before may have finished since mq_output_check. */
+    MQ_TRY(check_replaceable(o->files[0].path, options->replace, err));
     o->journal_fd = open(o->journal, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (o->journal_fd < 0)
         return mq_fail_errno(err, o->journal, "cannot create");
-    struct mq_buffer text;
     MQ_TRY(mq_file_read_all(o->journal, JOURNAL_CAP_BYTES, &text, err));
-    bool resumed = read_journal(text.data, plan, done, crcs, &o->journal_bytes);
+    *touched = *touched || text.size;
+    *resumed = read_journal(text.data, plan, done, crcs, &o->journal_bytes);
     mq_buffer_free(&text);
-    MQ_TRY(open_other_parts(o, options->replace, resumed, err));
+    MQ_TRY(open_other_parts(o, options->replace, *resumed, err));
     for (size_t i = 0; i < o->files_count; i++)
-        resumed = resumed && has_size(o->files[i].part, o->files[i].bytes);
+        *resumed = *resumed && has_size(o->files[i].part, o->files[i].bytes);
+    return MOEQ_OK;
+}
+
+moeq_status mq_output_open(const struct mq_plan *plan, const struct mq_convert_options *options,
+                           struct mq_output *o, bool *done, uint32_t *crcs, moeq_error *err)
+{
+    bool resumed = false;
+    MQ_TRY(name_files(plan, options->output, o, err));
+    MQ_TRY(lock_part(&o->files[0], err));
+    bool touched = !has_size(o->files[0].part, 0);
+    const moeq_status status = open_locked(plan, options, o, done, crcs, &resumed, &touched, err);
+    if (status != MOEQ_OK) {
+        if (!touched) { /* both are empty: ours, of this moment */
+            unlink(o->files[0].part);
+            unlink(o->journal);
+        }
+        return status;
+    }
     if (!resumed) {
         memset(done, 0, plan->items_count * sizeof *done);
-        return start_afresh(plan, o, err);
+        return start_afresh(plan, options->output, o, err);
     }
     if (ftruncate(o->journal_fd, (off_t)o->journal_bytes) != 0)
         return mq_fail_errno(err, o->journal, "cannot cut");

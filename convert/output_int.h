@@ -43,6 +43,9 @@ moeq_status mq_output_write_index(const struct mq_plan *plan, const struct mq_ou
 /* Syncs, renames the parts to their names and removes the journal. */
 moeq_status mq_output_finish(struct mq_output *output, moeq_error *err);
 
+/* Removes parts and journal, in which nothing is worth keeping. Close afterwards. */
+void mq_output_discard(const struct mq_output *output);
+
 /* Closes; unfinished parts stay for a later run. */
 void mq_output_close(struct mq_output *output);
 
