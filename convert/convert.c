@@ -414,6 +414,19 @@ static moeq_status write_rest(struct job *job, moeq_error *err)
     return write_ends(job, err);
 }
 
+/* What was made of a source that changed meanwhile is of no use: an output that is half of one
+ * model and half of another would pass every check. */
+static moeq_status check_sources(const struct job *job, moeq_error *err)
+{
+    const struct mq_view *view = job->plan->view;
+    moeq_status status = MOEQ_OK;
+    for (size_t i = 0; i < view->files_count && status == MOEQ_OK; i++)
+        status = mq_file_check_unchanged(&view->files[i].file, err);
+    if (status != MOEQ_OK)
+        mq_output_discard(&job->output);
+    return status;
+}
+
 moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *plan,
                        const struct mq_convert_options *options, struct mq_convert_result *result,
                        moeq_error *err)
@@ -439,6 +452,7 @@ moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *p
         goto out;
     }
     MQ_TRY_OUT(write_rest(&job, err));
+    MQ_TRY_OUT(check_sources(&job, err));
     MQ_TRY_OUT(mq_output_finish(&job.output, err));
     *result = (struct mq_convert_result){.tensors = plan->view->tensors_count,
                                          .tensors_resumed =

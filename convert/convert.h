@@ -26,7 +26,8 @@ struct mq_convert_result {
 };
 
 /* Fails before writing anything if OUT is (inside) the source, exists and may not be replaced, or
- * the disk has too little space. context->memory_bytes 0: MQ_CONVERT_DEFAULT_MEMORY. */
+ * the disk has too little space; and at the end, with nothing left of the output, if a file of the
+ * source changed since it was opened. context->memory_bytes 0: MQ_CONVERT_DEFAULT_MEMORY. */
 moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *plan,
                        const struct mq_convert_options *options, struct mq_convert_result *result,
                        moeq_error *err);
