@@ -426,10 +426,11 @@ moeq_status mq_output_open(const struct mq_plan *plan, const struct mq_convert_o
     bool touched = !has_size(o->files[0].part, 0);
     const moeq_status status = open_locked(plan, options, o, done, crcs, &resumed, &touched, err);
     if (status != MOEQ_OK) {
-        if (!touched) { /* both are empty: ours, of this moment */
-            unlink(o->files[0].part);
+        for (size_t i = 0; i < o->files_count && !touched; i++) /* empty: ours, of this moment */
+            if (o->files[i].fd >= 0 && has_size(o->files[i].part, 0))
+                unlink(o->files[i].part);
+        if (!touched)
             unlink(o->journal);
-        }
         return status;
     }
     if (!resumed) {

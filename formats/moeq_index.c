@@ -262,7 +262,8 @@ static moeq_status take_index(const char *folder, const char *name, char *index,
     char path[PATH_MAX];
     bool yes;
     const int n = snprintf(path, sizeof path, "%s/%s", folder, name);
-    if (!ends_in_index(name) || n < 0 || (size_t)n >= sizeof path || (size_t)n >= room)
+    if (!ends_in_index(name) || n < 0 || (size_t)n >= sizeof path || (size_t)n >= room ||
+        mq_path_is_folder(path))
         return MOEQ_OK;
     MQ_TRY(is_index(path, &yes, err));
     if (!yes)

@@ -519,6 +519,14 @@ START_TEST(goes_on_where_it_stopped)
     ck_assert_ptr_nonnull(strstr(err.message, "m-00001-of-00005.moeq: exists already"));
     ck_assert_int_eq(unlink(b), 0);
     same_folders(folder, whole); /* nothing new beside them */
+    shard_path(folder, 1, "", a);
+    shard_path(whole, 1, "", b);
+    ck_assert_int_eq(unlink(a) + unlink(b), 0);
+    memset(&err, 0, sizeof err);
+    ck_assert_int_eq(test_convert_sharded(model, "q4_k", MIB, output, true, &context, NULL, &err),
+                     MOEQ_INVALID_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(err.message, "m-00002-of-00005.moeq: exists already"));
+    same_folders(folder, whole);
 }
 END_TEST
 
