@@ -156,8 +156,11 @@ static enum mq_exit write_files(const struct mq_options *options, const struct m
         return mq_report(&err);
     const double seconds = mq_now_seconds() - start;
     if (options->json) {
+        char name[PATH_MAX];
         cJSON *o = plan_json(plan, options);
-        cJSON_AddStringToObject(o, "output", options->output);
+        mq_convert_file_name(options->output, &plan->files[0], name, sizeof name);
+        /* what stands for the model */
+        cJSON_AddStringToObject(o, "output", plan->has_index ? name : options->output);
         cJSON_AddNumberToObject(o, "tensors_resumed", (double)result.tensors_resumed);
         cJSON_AddNumberToObject(o, "seconds", seconds);
         return mq_print_json(o);

@@ -36,7 +36,7 @@ static bool has_ending(const char *name, const char *ending)
 static moeq_status explain_absence(const char *folder, bool has_config, moeq_error *err)
 {
     static const char *const pickles[] = {".bin", ".pt", ".pth", ".ckpt"};
-    char pickle[256] = "", gguf[256] = "", moeq[256] = "", safetensors[256] = "";
+    char pickle[256] = "", gguf[256] = "", moeq[256] = "", safetensors[256] = "", part[256] = "";
     DIR *d = opendir(folder);
     for (struct dirent *e; d && (e = readdir(d));) {
         for (size_t i = 0; i < sizeof pickles / sizeof *pickles; i++)
@@ -44,6 +44,8 @@ static moeq_status explain_absence(const char *folder, bool has_config, moeq_err
                 snprintf(pickle, sizeof pickle, "%s", e->d_name);
         if (has_ending(e->d_name, ".gguf"))
             snprintf(gguf, sizeof gguf, "%s", e->d_name);
+        if (has_ending(e->d_name, MQ_INDEX_ENDING ".part"))
+            snprintf(part, sizeof part, "%s", e->d_name);
         if (has_ending(e->d_name, ".moeq"))
             snprintf(moeq, sizeof moeq, "%s", e->d_name);
         if (has_ending(e->d_name, ".safetensors"))
@@ -68,6 +70,10 @@ static moeq_status explain_absence(const char *folder, bool has_config, moeq_err
         return mq_fail_file(err, MOEQ_UNSUPPORTED, folder,
                             "holds no safetensors; %s in it is a GGUF file: give its own path",
                             gguf);
+    if (part[0])
+        return mq_fail_file(err, MOEQ_NOT_FOUND, folder,
+                            "holds an unfinished conversion, %s: the same moeq convert finishes it",
+                            part);
     if (moeq[0])
         return mq_fail_file(
             err, MOEQ_UNSUPPORTED, folder,
