@@ -4,11 +4,13 @@
 #include "convert.h"
 #include "error.h"
 #include "integrity.h"
+#include "moeq_index.h"
 #include "perplexity.h"
 #include "report_json.h"
 #include "sweep.h"
 #include "tokenizer.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -180,8 +182,10 @@ static moeq_status make_plan(const moeq_model *model, const moeq_recipe *recipe,
                              struct mq_plan **plan, moeq_error *err)
 {
     struct mq_policy policy;
+    moeq_recipe known; /* of whatever version the caller's is */
     MQ_TRY(make_policy(recipe, &policy, err));
-    return mq_plan_create(model->view, &policy, plan, err);
+    MQ_TRY(read_options(&known, sizeof known, recipe, err));
+    return mq_plan_create_sharded(model->view, &policy, known.shard_bytes, plan, err);
 }
 
 moeq_status moeq_plan_bytes(const moeq_model *model, const moeq_recipe *recipe, uint64_t *bytes,
@@ -230,12 +234,28 @@ moeq_status moeq_export_gguf(const moeq_model *model, const moeq_recipe *recipe,
     return status;
 }
 
+static moeq_status check_shards(const struct mq_context *context, const char *index, char **report,
+                                moeq_error *err)
+{
+    struct mq_shards_result result;
+    MQ_TRY(mq_shards_check(context, index, &result, err));
+    moeq_status status = take_json(mq_shards_json(&result), report, err);
+    if (status == MOEQ_OK)
+        status = mq_shards_status(&result, err);
+    mq_shards_free(&result);
+    return status;
+}
+
 moeq_status moeq_check(const char *path, const moeq_job *options, char **report, moeq_error *err)
 {
     struct job job;
+    char index[PATH_MAX];
     struct mq_integrity_result result = {0};
     *report = NULL;
     MQ_TRY(job_begin(&job, options, err));
+    MQ_TRY(mq_moeq_index_find(path, index, sizeof index, err));
+    if (index[0])
+        return check_shards(&job.context, index, report, err);
     moeq_status status = mq_integrity_check(&job.context, path, &result, err);
     if (status == MOEQ_OK)
         status = take_json(mq_integrity_json(&result), report, err);

@@ -1,28 +1,78 @@
-/* cmd_check.c: moeq check: is a moeq file as it was written? Of a GGUF file, which has no
- * checksums: is it whole, and every weight a number? */
+/* cmd_check.c: moeq check: is a moeq file (or all of a model's) as it was written? Of a GGUF file,
+ * which has no checksums: is it whole, and every weight a number? */
 #include "command.h"
 
 #include "gguf.h"
 #include "integrity.h"
+#include "moeq_index.h"
 #include "policy.h"
 #include "report_json.h"
 #include "weights_check.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 
-static void print_damage(const struct mq_integrity_result *r)
+/* `file` says which of several; "" for the only one. */
+static void print_damage(const struct mq_integrity_result *r, const char *file)
 {
     for (size_t i = 0; i < r->listed_count; i++) {
         const struct mq_damage *d = &r->damaged[i];
         char where[128];
         mq_damage_describe(d, where, sizeof where);
-        printf("damaged: %s%s%s%s, bytes %" PRIu64 " to %" PRIu64 "\n", d->name,
-               where[0] ? " (" : "", where, where[0] ? ")" : "", d->offset,
-               d->offset + d->size_bytes);
+        printf("damaged: %s%s%s%s%s%s, bytes %" PRIu64 " to %" PRIu64 "\n", file,
+               file[0] ? ": " : "", d->name, where[0] ? " (" : "", where, where[0] ? ")" : "",
+               d->offset, d->offset + d->size_bytes);
     }
     if (r->damaged_count > r->listed_count)
         printf("and %" PRIu64 " more\n", r->damaged_count - r->listed_count);
+}
+
+static void print_good(const char *path, size_t files, uint64_t tensors, uint64_t bytes,
+                       double seconds)
+{
+    char in_files[40] = "", size[32], time[32];
+    if (files > 1)
+        snprintf(in_files, sizeof in_files, " in %zu files", files);
+    printf("%s: good: %" PRIu64 " tensors%s, %s, every checksum right (%s)\n", path, tensors,
+           in_files, mq_format_bytes(bytes, size), mq_format_seconds(seconds, time));
+}
+
+/* Each file that is not sound is named on stderr. */
+static enum mq_exit report_shards(const struct mq_shards_result *r)
+{
+    enum mq_exit code = MQ_EXIT_GOOD;
+    for (size_t i = 0; i < r->count; i++)
+        if (r->shards[i].problem.status != MOEQ_OK)
+            code = mq_report(&r->shards[i].problem);
+    return r->problem.status != MOEQ_OK ? mq_report(&r->problem) : code;
+}
+
+/* A moeq model in several files. */
+static enum mq_exit check_shards(const struct mq_options *options, const char *index,
+                                 struct mq_job_ui *ui)
+{
+    struct mq_shards_result result;
+    moeq_error err = {0};
+    const double start = mq_now_seconds();
+    const moeq_status status = mq_shards_check(&ui->context, index, &result, &err);
+    mq_job_end(ui);
+    if (status != MOEQ_OK)
+        return mq_report(&err);
+    enum mq_exit code;
+    if (options->json) {
+        code = mq_print_json(mq_shards_json(&result));
+    } else {
+        for (size_t i = 0; i < result.count; i++)
+            print_damage(&result.shards[i].integrity, result.shards[i].path);
+        if (mq_shards_status(&result, NULL) == MOEQ_OK && !options->quiet)
+            print_good(options->positional[0], result.count, result.tensors_checked,
+                       result.file_bytes, mq_now_seconds() - start);
+        code = mq_finish_output();
+    }
+    const enum mq_exit found = report_shards(&result);
+    mq_shards_free(&result);
+    return found == MQ_EXIT_GOOD ? code : found;
 }
 
 static cJSON *weights_json(const char *path, const struct mq_weights_result *r)
@@ -73,7 +123,13 @@ enum mq_exit mq_cmd_check(const struct mq_options *options)
     struct mq_integrity_result result = {0};
     if (!mq_job_begin(options, &ui))
         return MQ_EXIT_USAGE;
+    char index[PATH_MAX];
     bool is_gguf;
+    if (mq_path_exists(options->positional[0]) &&
+        mq_moeq_index_find(options->positional[0], index, sizeof index, &err) != MOEQ_OK)
+        return mq_job_end(&ui), mq_report(&err);
+    if (mq_path_exists(options->positional[0]) && index[0])
+        return check_shards(options, index, &ui);
     if (mq_gguf_is(options->positional[0], &is_gguf, NULL) == MOEQ_OK && is_gguf)
         return check_gguf(options, &ui);
     const double start = mq_now_seconds();
@@ -88,13 +144,10 @@ enum mq_exit mq_cmd_check(const struct mq_options *options)
         if (options->json) {
             code = mq_print_json(mq_integrity_json(&result));
         } else {
-            print_damage(&result);
-            if (status == MOEQ_OK && !options->quiet) {
-                char size[32], time[32];
-                printf("%s: good: %" PRIu64 " tensors, %s, every checksum right (%s)\n",
-                       options->positional[0], result.tensors_checked,
-                       mq_format_bytes(result.file_bytes, size), mq_format_seconds(seconds, time));
-            }
+            print_damage(&result, "");
+            if (status == MOEQ_OK && !options->quiet)
+                print_good(options->positional[0], 1, result.tensors_checked, result.file_bytes,
+                           seconds);
             code = mq_finish_output();
         }
         if (status != MOEQ_OK)

@@ -21,7 +21,7 @@ enum mq_exit mq_cmd_convert(const struct mq_options *options)
     enum mq_exit code;
     moeq_status status = mq_model_open(options->positional[0], &view, &err);
     if (status == MOEQ_OK)
-        status = mq_plan_create(view, &policy, &plan, &err);
+        status = mq_plan_create_sharded(view, &policy, options->shard_bytes, &plan, &err);
     if (status != MOEQ_OK) {
         code = mq_report(&err);
     } else {

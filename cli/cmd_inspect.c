@@ -25,7 +25,7 @@ static void print_model(const struct mq_view *v)
     printf(", tokenizer %s\n", v->tokenizer_json.size ? "included" : "not included");
     if (v->tokenizer_problem)
         printf("  %s\n", v->tokenizer_problem);
-    if (v->files_count > 1 && v->is_gguf)
+    if (v->files_count > 1 && (v->is_gguf || v->is_moeq))
         printf("  in %zu files\n", v->files_count);
 }
 

@@ -5,6 +5,7 @@
 #include "file.h"
 #include "json.h"
 #include "model_view.h"
+#include "moeq_index.h"
 #include "moeq_profile.h"
 #include "policy.h"
 #include "tokenizer.h"
@@ -17,24 +18,33 @@
 
 #define TEXT_CAP_BYTES (1ull << 30)
 
-/* From a tokenizer.json, a folder that holds one (weights or not), or a file with a model. */
+static bool ends_with(const char *text, const char *suffix)
+{
+    const size_t n = strlen(text), m = strlen(suffix);
+    return n > m && strcmp(text + n - m, suffix) == 0;
+}
+
+/* From a tokenizer.json, a folder that holds one (weights or not), or a model that holds one in its
+ * own files. */
 static moeq_status load_tokenizer(const char *path, struct mq_tokenizer **tokenizer,
                                   moeq_error *err)
 {
-    char file[PATH_MAX];
+    char file[PATH_MAX], index[PATH_MAX];
     struct mq_buffer text;
-    const size_t n = strlen(path);
-    snprintf(file, sizeof file, "%s", path);
-    if (mq_path_is_folder(path))
-        snprintf(file, sizeof file, "%s/tokenizer.json", path);
-    if (mq_path_exists(file) && (file[n] || (n > 5 && strcmp(path + n - 5, ".json") == 0))) {
+    const bool is_folder = mq_path_is_folder(path);
+    snprintf(file, sizeof file, is_folder ? "%s/tokenizer.json" : "%s", path);
+    if (mq_path_exists(file) &&
+        (is_folder || (ends_with(path, ".json") && !ends_with(path, MQ_INDEX_ENDING)))) {
         MQ_TRY(mq_file_read_all(file, 256u << 20, &text, err));
         const moeq_status status = mq_tokenizer_load(text.data, text.size, file, tokenizer, err);
         mq_buffer_free(&text);
         return status;
     }
-    if (file[n])
-        return mq_fail_file(err, MOEQ_NOT_FOUND, path, "holds no tokenizer.json");
+    if (is_folder) {
+        MQ_TRY(mq_moeq_index_find(path, index, sizeof index, err));
+        if (!index[0])
+            return mq_fail_file(err, MOEQ_NOT_FOUND, path, "holds no tokenizer.json");
+    }
     struct mq_view *view;
     MQ_TRY(mq_view_open(path, &view, err));
     const moeq_status status =

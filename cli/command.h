@@ -33,7 +33,7 @@ struct mq_options {
     int positional_count;
     /* output and levels */
     const char *output, *level, *levels, *recipe, *attention, *embeddings, *effort, *unify;
-    uint64_t split_bytes;
+    uint64_t split_bytes, shard_bytes;
     struct mq_option_list tensor, report;
     bool dry_run, force, tensors;
     /* text and evaluation */

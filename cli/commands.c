@@ -10,10 +10,13 @@ const struct mq_command mq_commands[] = {
             "Quantizes a model into one moeq file, grouped per expert. Experts and MLPs get\n"
             "LEVEL; attention, embeddings and head q8_0; routers and norms stay as they are.\n"
             "Memory does not depend on the model's size (--memory, default 256M). A run that\n"
-            "was interrupted goes on where it stopped when the same command is given again.",
-        .options = "output level recipe attention embeddings tensor effort dry-run force",
+            "was interrupted goes on where it stopped when the same command is given again.\n"
+            "With --shard-size: several files, and an index that stands for the model.",
+        .options = "output level recipe attention embeddings tensor effort shard-size dry-run "
+                   "force",
         .examples = "  moeq convert Mixtral-8x7B-v0.1 -o mixtral.moeq --level q4_k\n"
                     "  moeq convert DIR -o m.moeq --level q3_k --tensor '*.layers.0.*w2*=q8_0'\n"
+                    "  moeq convert DIR -o m.moeq --level q4_k --shard-size 5G\n"
                     "  moeq convert DIR --level q4_k --dry-run",
         .positional_min = 1,
         .positional_max = 1,
@@ -56,6 +59,7 @@ const struct mq_command mq_commands[] = {
         .description =
             "Reads a moeq file once and compares the CRC-32 of its header and of every tensor\n"
             "with those it carries. Damage is named by tensor, layer and expert; exit code 1.\n"
+            "Of a model in several files, the index is given, and all of them are checked.\n"
             "A GGUF file has no checksums: its header is validated, and every weight must be\n"
             "finite.",
         .options = "",

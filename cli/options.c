@@ -44,6 +44,10 @@ static const struct option options_table[] = {
     {"split-max-size", 0, SIZE, "SIZE",
      "begin a new file, FILE-00001-of-00003.gguf, where a tensor would make one larger than this",
      FIELD(split_bytes)},
+    {"shard-size", 0, SIZE, "SIZE",
+     "write files of at most this size, FILE-00001-of-00003.moeq, and their index "
+     "FILE.moeq.index.json; an expert's matrices stay together",
+     FIELD(shard_bytes)},
     {"dry-run", 0, FLAG, NULL, "print the plan with exact sizes; write nothing", FIELD(dry_run)},
     {"force", 0, FLAG, NULL, "replace the output if it exists", FIELD(force)},
     {"tensors", 0, FLAG, NULL, "list every tensor", FIELD(tensors)},
@@ -375,7 +379,7 @@ void mq_print_help(void)
     for (size_t i = 0; i < mq_commands_count; i++)
         printf("  %-10s %s\n", mq_commands[i].name, mq_commands[i].summary);
     printf("\nMODEL is a Hugging Face folder, owner/name of a repository in the local Hugging\n"
-           "Face cache, a moeq file, or a GGUF file.\n\n"
+           "Face cache, a moeq file (of several, their index), or a GGUF file.\n\n"
            "moeq COMMAND --help explains a command; moeq --version prints the version.\n");
 }
 

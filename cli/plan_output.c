@@ -35,6 +35,20 @@ static void add_breakdown(struct mq_breakdown *b, const struct mq_plan *plan)
                          plan->entries[i].size_bytes);
 }
 
+/* Of several files, each one's name. */
+static void print_files(const struct mq_plan *plan, const char *output)
+{
+    for (size_t i = 0; i < plan->files_count && plan->files_count > 1; i++) {
+        char name[PATH_MAX], size[32];
+        mq_convert_file_name(output ? output : "OUT", &plan->files[i], name, sizeof name);
+        if (plan->has_index && i == 0)
+            printf("    %s\n", name);
+        else
+            printf("    %s %s (%" PRIu64 " bytes)\n", name,
+                   mq_format_bytes(plan->files[i].file_bytes, size), plan->files[i].file_bytes);
+    }
+}
+
 static void print_plan(const struct mq_plan *plan, const struct mq_options *options)
 {
     struct mq_breakdown b = {0};
@@ -54,8 +68,11 @@ static void print_plan(const struct mq_plan *plan, const struct mq_options *opti
         printf("  source %s, output file %s (%" PRIu64 " bytes)\n", source, output,
                plan->output_bytes);
     else
-        printf("  source %s, %zu output files of together %s (%" PRIu64 " bytes)\n", source,
-               plan->files_count, output, plan->output_bytes);
+        printf("  source %s, %zu output files of together %s (%" PRIu64 " bytes)%s\n", source,
+               plan->files_count - plan->has_index, output, plan->output_bytes,
+               plan->has_index ? ", and their index" : "");
+    if (options->dry_run || options->verbose)
+        print_files(plan, options->output);
 }
 
 static cJSON *files_json(const struct mq_plan *plan, const char *output)
@@ -66,7 +83,8 @@ static cJSON *files_json(const struct mq_plan *plan, const char *output)
         cJSON *f = cJSON_CreateObject();
         mq_convert_file_name(output ? output : "OUT", &plan->files[i], name, sizeof name);
         cJSON_AddStringToObject(f, "name", name);
-        cJSON_AddNumberToObject(f, "bytes", (double)plan->files[i].file_bytes);
+        if (!plan->has_index || i > 0)
+            cJSON_AddNumberToObject(f, "bytes", (double)plan->files[i].file_bytes);
         cJSON_AddItemToArray(files, f);
     }
     return files;
@@ -114,7 +132,9 @@ static void print_result(const struct mq_options *options, const struct mq_plan 
                result->tensors_resumed, result->tensors);
     mq_convert_file_name(options->output, &plan->files[0], name, sizeof name);
     printf("wrote %s", name);
-    if (plan->files_count > 1)
+    if (plan->has_index)
+        printf(" and %zu files", plan->files_count - 1);
+    else if (plan->files_count > 1)
         printf(" to %05zu", plan->files_count);
     printf(": %s in %s (%s/s of source)\n", mq_format_bytes(result->bytes_written, size),
            mq_format_seconds(seconds, time),
@@ -136,8 +156,11 @@ static enum mq_exit write_files(const struct mq_options *options, const struct m
         return mq_report(&err);
     const double seconds = mq_now_seconds() - start;
     if (options->json) {
+        char name[PATH_MAX];
         cJSON *o = plan_json(plan, options);
-        cJSON_AddStringToObject(o, "output", options->output);
+        mq_convert_file_name(options->output, &plan->files[0], name, sizeof name);
+        /* what stands for the model */
+        cJSON_AddStringToObject(o, "output", plan->has_index ? name : options->output);
         cJSON_AddNumberToObject(o, "tensors_resumed", (double)result.tensors_resumed);
         cJSON_AddNumberToObject(o, "seconds", seconds);
         return mq_print_json(o);

@@ -352,31 +352,50 @@ static void work(struct job *job)
 
 /* ---- the rest of the file ---- */
 
-/* A moeq file's last tensor. */
-static moeq_status write_checksums(const struct job *job, moeq_error *err)
+/* A moeq file's last tensor; `last` is its last word. */
+static moeq_status write_checksums(const struct job *job, size_t file, uint32_t *last,
+                                   moeq_error *err)
 {
-    const struct mq_layout *layout = &job->plan->layout;
-    const struct mq_output_file *file = &job->output.files[0];
+    const struct mq_layout *layout = job->plan->files[file].layout;
+    const uint32_t *crcs = job->crcs + job->plan->files[file].first_item;
+    const struct mq_output_file *out = &job->output.files[file];
     const size_t words = mq_layout_crc_words(layout), bytes = 4 * words;
     unsigned char *table = malloc(bytes);
     if (!table)
         return mq_fail_memory(err, "writing the checksums");
     for (size_t i = 0; i < words; i++) {
-        uint32_t word = i < layout->count - 1 ? job->crcs[i] : 0;
+        uint32_t word = i < layout->count - 1 ? crcs[i] : 0;
         if (i == words - 2)
             word = (uint32_t)crc32_z(0, (const Bytef *)layout->header, layout->header_bytes);
         else if (i == words - 1)
-            word = (uint32_t)crc32_z(0, table, bytes - 4);
+            word = *last = (uint32_t)crc32_z(0, table, bytes - 4);
         for (int k = 0; k < 4; k++)
             table[4 * i + (size_t)k] = (unsigned char)(word >> (8 * k));
     }
-    const moeq_status status = mq_write_at(
-        file->fd, file->part, layout->items[layout->count - 1].offset, table, bytes, err);
+    const moeq_status status =
+        mq_write_at(out->fd, out->part, layout->items[layout->count - 1].offset, table, bytes, err);
     free(table);
     return status;
 }
 
-/* Headers, side files, padding and the checksums. All are small and written anew by every run. */
+/* The checksums of each file that has some, and the index of all. */
+static moeq_status write_ends(const struct job *job, moeq_error *err)
+{
+    const struct mq_plan *plan = job->plan;
+    uint32_t *last = calloc(plan->files_count, sizeof *last);
+    if (!last)
+        return mq_fail_memory(err, "writing the checksums");
+    moeq_status status = MOEQ_OK;
+    for (size_t i = 0; i < plan->files_count && status == MOEQ_OK; i++)
+        if (plan->files[i].layout)
+            status = write_checksums(job, i, &last[i], err);
+    if (status == MOEQ_OK && plan->has_index)
+        status = mq_output_write_index(plan, &job->output, last, err);
+    free(last);
+    return status;
+}
+
+/* Headers, side files, padding, checksums, index. All are small and written anew by every run. */
 static moeq_status write_rest(struct job *job, moeq_error *err)
 {
     const struct mq_plan *plan = job->plan;
@@ -392,7 +411,20 @@ static moeq_status write_rest(struct job *job, moeq_error *err)
         if (p->item != SIZE_MAX)
             job->crcs[p->item] = (uint32_t)crc32_z(0, bytes, p->size_bytes);
     }
-    return plan->layout.count ? write_checksums(job, err) : MOEQ_OK;
+    return write_ends(job, err);
+}
+
+/* What was made of a source that changed meanwhile is of no use: an output that is half of one
+ * model and half of another would pass every check. */
+static moeq_status check_sources(const struct job *job, moeq_error *err)
+{
+    const struct mq_view *view = job->plan->view;
+    moeq_status status = MOEQ_OK;
+    for (size_t i = 0; i < view->files_count && status == MOEQ_OK; i++)
+        status = mq_file_check_unchanged(&view->files[i].file, err);
+    if (status != MOEQ_OK)
+        mq_output_discard(&job->output);
+    return status;
 }
 
 moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *plan,
@@ -420,11 +452,13 @@ moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *p
         goto out;
     }
     MQ_TRY_OUT(write_rest(&job, err));
+    MQ_TRY_OUT(check_sources(&job, err));
     MQ_TRY_OUT(mq_output_finish(&job.output, err));
-    *result = (struct mq_convert_result){.bytes_written = plan->output_bytes,
-                                         .tensors = plan->view->tensors_count,
+    *result = (struct mq_convert_result){.tensors = plan->view->tensors_count,
                                          .tensors_resumed =
                                              plan->view->tensors_count - job.tensors_count};
+    for (size_t i = 0; i < plan->files_count; i++)
+        result->bytes_written += job.output.files[i].bytes;
 out:
     mq_output_close(&job.output);
     omp_destroy_lock(&job.lock);

@@ -4,7 +4,8 @@
  * Output goes to OUT.part, reserved in full before the first byte; OUT.part.journal lists the
  * tensors that are finished and on the disk. A conversion that was killed goes on from there and
  * ends with the same bytes. The finished file is synced and renamed to OUT. Where the plan has
- * several files, each has a part; they get their names when all of them are finished.
+ * several files, each has a part; they get their names when all of them are finished, the first of
+ * them (of a moeq model, its index) last.
  */
 #ifndef MQ_CONVERT_H
 #define MQ_CONVERT_H
@@ -25,12 +26,14 @@ struct mq_convert_result {
 };
 
 /* Fails before writing anything if OUT is (inside) the source, exists and may not be replaced, or
- * the disk has too little space. context->memory_bytes 0: MQ_CONVERT_DEFAULT_MEMORY. */
+ * the disk has too little space; and at the end, with nothing left of the output, if a file of the
+ * source changed since it was opened. context->memory_bytes 0: MQ_CONVERT_DEFAULT_MEMORY. */
 moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *plan,
                        const struct mq_convert_options *options, struct mq_convert_result *result,
                        moeq_error *err);
 
-/* The name of one of the plan's files: OUT with its name_part before the extension. */
+/* The name of one of the plan's files: OUT with its name_part before the extension and its name_end
+ * behind. */
 void mq_convert_file_name(const char *output, const struct mq_plan_file *file, char *path,
                           size_t room);
 

@@ -10,7 +10,10 @@
 #include "buffer.h"
 #include "error.h"
 #include "file.h"
+#include "moeq_index.h"
 
+#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -31,16 +34,20 @@
 
 /* ---- names ---- */
 
+/* Up to the extension, where there is one. */
+static size_t stem_length(const char *output)
+{
+    const char *slash = strrchr(output, '/'), *dot = strrchr(output, '.');
+    return dot && dot != output && (!slash || dot > slash + 1) ? (size_t)(dot - output)
+                                                               : strlen(output);
+}
+
 void mq_convert_file_name(const char *output, const struct mq_plan_file *file, char *path,
                           size_t room)
 {
-    const char *slash = strrchr(output, '/'), *dot = strrchr(output, '.');
-    const size_t stem = dot && dot != output && (!slash || dot > slash + 1) ? (size_t)(dot - output)
-                                                                            : strlen(output);
-    if (file->name_part[0])
-        snprintf(path, room, "%.*s%s%s", (int)stem, output, file->name_part, output + stem);
-    else
-        snprintf(path, room, "%s", output);
+    const size_t stem = stem_length(output);
+    snprintf(path, room, "%.*s%s%s%s", (int)stem, output, file->name_part, output + stem,
+             file->name_end);
 }
 
 /* ---- checks before anything is written ---- */
@@ -81,6 +88,12 @@ static moeq_status refuse_source(const struct mq_plan *plan, const char *output,
                                     "the output is also the input %s; choose another name",
                                     f->path);
         }
+        struct stat index;
+        const char *index_path = plan->view->index_path;
+        if (index_path && stat(index_path, &index) == 0 && index.st_dev == st.st_dev &&
+            index.st_ino == st.st_ino)
+            return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
+                                "the output is also the input %s; choose another name", index_path);
     }
     return MOEQ_OK;
 }
@@ -130,7 +143,7 @@ static uint32_t plan_identity(const struct mq_plan *plan)
 {
     const char *effort = mq_effort_name(plan->effort);
     uLong crc = crc32_z(0, (const Bytef *)effort, strlen(effort));
-    for (size_t i = 0; i < plan->files_count; i++)
+    for (size_t i = plan->has_index; i < plan->files_count; i++)
         crc = crc32_z(crc, (const Bytef *)plan->files[i].header, plan->files[i].header_bytes);
     for (size_t i = 0; i < plan->view->files_count; i++) {
         const struct mq_source_file *f = &plan->view->files[i];
@@ -170,22 +183,24 @@ static bool read_journal(const char *text, const struct mq_plan *plan, bool *don
 
 /* ---- opening ---- */
 
-static moeq_status reserve_file(const struct mq_output_file *f, uint64_t bytes, moeq_error *err)
+static moeq_status reserve_file(const struct mq_output_file *f, moeq_error *err)
 {
-    if (fallocate(f->fd, 0, 0, (off_t)bytes) == 0)
+    if (fallocate(f->fd, 0, 0, (off_t)f->bytes) == 0)
         return MOEQ_OK;
     if (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL)
         return mq_fail_errno(err, f->part, "cannot reserve the output's size");
     /* A file system that cannot reserve: then at least the size is right and the gaps are zero. */
-    if (ftruncate(f->fd, (off_t)bytes) != 0)
+    if (ftruncate(f->fd, (off_t)f->bytes) != 0)
         return mq_fail_errno(err, f->part, "cannot set the output's size");
     return MOEQ_OK;
 }
 
-static moeq_status reserve(const struct mq_plan *plan, struct mq_output *o, moeq_error *err)
+static moeq_status reserve(struct mq_output *o, moeq_error *err)
 {
-    const uint64_t need = plan->output_bytes;
+    uint64_t need = 0;
     struct statvfs fs;
+    for (size_t i = 0; i < o->files_count; i++)
+        need += o->files[i].bytes;
     for (size_t i = 0; i < o->files_count; i++)
         if (ftruncate(o->files[i].fd, 0) != 0) /* what parts of another plan take is free space */
             return mq_fail_errno(err, o->files[i].part, "cannot empty");
@@ -198,7 +213,7 @@ static moeq_status reserve(const struct mq_plan *plan, struct mq_output *o, moeq
                                 (double)need / 0x1p30, need, (double)available / 0x1p30, available);
     }
     for (size_t i = 0; i < o->files_count; i++)
-        MQ_TRY(reserve_file(&o->files[i], plan->files[i].file_bytes, err));
+        MQ_TRY(reserve_file(&o->files[i], err));
     return MOEQ_OK;
 }
 
@@ -212,21 +227,74 @@ static moeq_status start_journal(const struct mq_plan *plan, struct mq_output *o
     return MOEQ_OK;
 }
 
+void mq_output_discard(const struct mq_output *o)
+{
+    /* The journal first: a part without one is never continued. */
+    unlink(o->journal);
+    for (size_t i = 0; i < o->files_count; i++)
+        unlink(o->files[i].part);
+}
+
+/* Whether a name is STEM-ddddd-of-dddddEXT.part, as the parts of shards of any number are named. */
+static bool is_shard_part(const char *name, const char *output)
+{
+    const size_t stem = stem_length(output), n = strlen(name);
+    const char *end = output + stem;
+    const size_t tail = strlen(end) + sizeof PART_SUFFIX - 1;
+    static const char pattern[] = "-ddddd-of-ddddd";
+    const size_t m = sizeof pattern - 1;
+    if (n != stem + m + tail || strncmp(name, output, stem) != 0 ||
+        strncmp(name + stem + m, end, strlen(end)) != 0 ||
+        strcmp(name + n - (sizeof PART_SUFFIX - 1), PART_SUFFIX) != 0)
+        return false;
+    for (size_t i = 0; i < m; i++)
+        if (pattern[i] == 'd' ? !isdigit((unsigned char)name[stem + i])
+                              : name[stem + i] != pattern[i])
+            return false;
+    return true;
+}
+
+/* The parts that an interrupted run to the same OUT has left, which had another number of shards:
+ * nothing continues them. The lock on the index's part says that no one is writing to them. */
+static void remove_other_shards(const struct mq_output *o, const char *output)
+{
+    char text[PATH_MAX], path[PATH_MAX];
+    const char *slash = strrchr(output, '/');
+    snprintf(text, sizeof text, "%s", output);
+    const char *folder = dirname(text);
+    DIR *d = opendir(folder);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        bool ours = false;
+        const int n = snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
+        if (n < 0 || (size_t)n >= sizeof path ||
+            !is_shard_part(e->d_name, slash ? slash + 1 : output))
+            continue;
+        for (size_t i = 0; i < o->files_count; i++) {
+            const char *part = strrchr(o->files[i].part, '/');
+            ours = ours || strcmp(part ? part + 1 : o->files[i].part, e->d_name) == 0;
+        }
+        if (!ours)
+            unlink(path);
+    }
+    if (d)
+        closedir(d);
+}
+
 /* Empties parts and journal, and reserves the output's size. */
-static moeq_status start_afresh(const struct mq_plan *plan, struct mq_output *o, moeq_error *err)
+static moeq_status start_afresh(const struct mq_plan *plan, const char *output, struct mq_output *o,
+                                moeq_error *err)
 {
     /* The journal first: a part that is being emptied must not look finished. */
     moeq_status status =
         ftruncate(o->journal_fd, 0) == 0 ? MOEQ_OK : mq_fail_errno(err, o->journal, "cannot empty");
+    if (status == MOEQ_OK && plan->has_index)
+        remove_other_shards(o, output);
     if (status == MOEQ_OK)
-        status = reserve(plan, o, err);
+        status = reserve(o, err);
     if (status == MOEQ_OK)
         status = start_journal(plan, o, err);
-    if (status != MOEQ_OK) { /* nothing in them is worth keeping */
-        for (size_t i = 0; i < o->files_count; i++)
-            unlink(o->files[i].part);
-        unlink(o->journal);
-    }
+    if (status != MOEQ_OK) /* nothing in them is worth keeping */
+        mq_output_discard(o);
     return status;
 }
 
@@ -262,12 +330,12 @@ static bool has_size(const char *path, uint64_t bytes)
 
 /* Opens the other parts. `resumed`: the journal is of this plan; then a file that an interrupted
  * run has given its name already becomes a part again. */
-static moeq_status open_other_parts(const struct mq_plan *plan, struct mq_output *o, bool replace,
-                                    bool resumed, moeq_error *err)
+static moeq_status open_other_parts(struct mq_output *o, bool replace, bool resumed,
+                                    moeq_error *err)
 {
     for (size_t i = 1; i < o->files_count; i++) {
         struct mq_output_file *f = &o->files[i];
-        if (resumed && !mq_path_exists(f->part) && has_size(f->path, plan->files[i].file_bytes)) {
+        if (resumed && !mq_path_exists(f->part) && has_size(f->path, f->bytes)) {
             if (rename(f->path, f->part) != 0)
                 return mq_fail_errno(err, f->path, "cannot be made a part again");
         } else {
@@ -276,6 +344,29 @@ static moeq_status open_other_parts(const struct mq_plan *plan, struct mq_output
         MQ_TRY(lock_part(f, err));
     }
     return MOEQ_OK;
+}
+
+/* The text of the index: without checksums (NULL) of the same length as with them. */
+static moeq_status print_index(const struct mq_plan *plan, const struct mq_output *o,
+                               const uint32_t *crcs, struct mq_buffer *text, moeq_error *err)
+{
+    const size_t n = plan->files_count - 1;
+    struct mq_index_shard *shards = calloc(n, sizeof *shards);
+    const struct mq_layout **layouts = calloc(n, sizeof *layouts);
+    for (size_t i = 0; i < n && shards && layouts; i++) {
+        const struct mq_output_file *f = &o->files[i + 1];
+        const char *slash = strrchr(f->path, '/');
+        shards[i] = (struct mq_index_shard){.name = slash ? slash + 1 : f->path,
+                                            .size_bytes = f->bytes,
+                                            .crc32 = crcs ? crcs[i + 1] : 0};
+        layouts[i] = plan->files[i + 1].layout;
+    }
+    if (shards && layouts)
+        mq_moeq_index_print(text, shards, layouts, n);
+    const bool ok = shards && layouts && mq_buffer_ok(text);
+    free(shards);
+    free(layouts);
+    return ok ? MOEQ_OK : mq_fail_memory(err, "printing the index");
 }
 
 static moeq_status name_files(const struct mq_plan *plan, const char *output, struct mq_output *o,
@@ -289,32 +380,62 @@ static moeq_status name_files(const struct mq_plan *plan, const char *output, st
     for (size_t i = 0; i < o->files_count; i++) {
         struct mq_output_file *f = &o->files[i];
         f->fd = -1;
+        f->bytes = plan->files[i].file_bytes;
         mq_convert_file_name(output, &plan->files[i], f->path, sizeof f->path - 16);
         strcpy(f->part, f->path);
         strcat(f->part, PART_SUFFIX);
     }
-    snprintf(o->journal, sizeof o->journal, "%s" JOURNAL_SUFFIX, output);
+    /* As the lock, beside the first file: the same OUT in one file and in several are two jobs. */
+    snprintf(o->journal, sizeof o->journal, "%.*s" JOURNAL_SUFFIX, PATH_MAX - 16, o->files[0].path);
+    if (!plan->has_index)
+        return MOEQ_OK;
+    struct mq_buffer index = {0};
+    const moeq_status status = print_index(plan, o, NULL, &index, err);
+    o->files[0].bytes = index.size;
+    mq_buffer_free(&index);
+    return status;
+}
+
+/* Reads the journal and opens the other parts; `touched` if there is anything of an earlier run. */
+static moeq_status open_locked(const struct mq_plan *plan, const struct mq_convert_options *options,
+                               struct mq_output *o, bool *done, uint32_t *crcs, bool *resumed,
+                               bool *touched, moeq_error *err)
+{
+    struct mq_buffer text;
+    /* The run that held the lock before may have finished since mq_output_check. */
+    MQ_TRY(check_replaceable(o->files[0].path, options->replace, err));
+    o->journal_fd = open(o->journal, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (o->journal_fd < 0)
+        return mq_fail_errno(err, o->journal, "cannot create");
+    MQ_TRY(mq_file_read_all(o->journal, JOURNAL_CAP_BYTES, &text, err));
+    *touched = *touched || text.size;
+    *resumed = read_journal(text.data, plan, done, crcs, &o->journal_bytes);
+    mq_buffer_free(&text);
+    MQ_TRY(open_other_parts(o, options->replace, *resumed, err));
+    for (size_t i = 0; i < o->files_count; i++)
+        *resumed = *resumed && has_size(o->files[i].part, o->files[i].bytes);
     return MOEQ_OK;
 }
 
 moeq_status mq_output_open(const struct mq_plan *plan, const struct mq_convert_options *options,
                            struct mq_output *o, bool *done, uint32_t *crcs, moeq_error *err)
 {
+    bool resumed = false;
     MQ_TRY(name_files(plan, options->output, o, err));
     MQ_TRY(lock_part(&o->files[0], err));
-    o->journal_fd = open(o->journal, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (o->journal_fd < 0)
-        return mq_fail_errno(err, o->journal, "cannot create");
-    struct mq_buffer text;
-    MQ_TRY(mq_file_read_all(o->journal, JOURNAL_CAP_BYTES, &text, err));
-    bool resumed = read_journal(text.data, plan, done, crcs, &o->journal_bytes);
-    mq_buffer_free(&text);
-    MQ_TRY(open_other_parts(plan, o, options->replace, resumed, err));
-    for (size_t i = 0; i < o->files_count; i++)
-        resumed = resumed && has_size(o->files[i].part, plan->files[i].file_bytes);
+    bool touched = !has_size(o->files[0].part, 0);
+    const moeq_status status = open_locked(plan, options, o, done, crcs, &resumed, &touched, err);
+    if (status != MOEQ_OK) {
+        for (size_t i = 0; i < o->files_count && !touched; i++) /* empty: ours, of this moment */
+            if (o->files[i].fd >= 0 && has_size(o->files[i].part, 0))
+                unlink(o->files[i].part);
+        if (!touched)
+            unlink(o->journal);
+        return status;
+    }
     if (!resumed) {
         memset(done, 0, plan->items_count * sizeof *done);
-        return start_afresh(plan, o, err);
+        return start_afresh(plan, options->output, o, err);
     }
     if (ftruncate(o->journal_fd, (off_t)o->journal_bytes) != 0)
         return mq_fail_errno(err, o->journal, "cannot cut");
@@ -344,16 +465,33 @@ moeq_status mq_output_note(struct mq_output *o, const uint32_t *items, const uin
     return status;
 }
 
+moeq_status mq_output_write_index(const struct mq_plan *plan, const struct mq_output *o,
+                                  const uint32_t *crcs, moeq_error *err)
+{
+    struct mq_buffer text = {0};
+    moeq_status status = print_index(plan, o, crcs, &text, err);
+    if (status == MOEQ_OK)
+        status = mq_write_at(o->files[0].fd, o->files[0].part, 0, text.data, text.size, err);
+    mq_buffer_free(&text);
+    return status;
+}
+
 moeq_status mq_output_finish(struct mq_output *o, moeq_error *err)
 {
     for (size_t i = 0; i < o->files_count; i++)
         if (fsync(o->files[i].fd) != 0)
             return mq_fail_errno(err, o->files[i].part, "cannot sync");
+    /* What makes several files a model must not stand over those of another. */
+    if (o->files_count > 1 && unlink(o->files[0].path) != 0 && errno != ENOENT)
+        return mq_fail_errno(err, o->files[0].path, "cannot be replaced");
     /* The first one last: as long as it has no name, the job is unfinished (open_other_parts). */
-    for (size_t i = o->files_count; i-- > 0;)
+    for (size_t i = o->files_count; i-- > 0;) {
+        if (i == 0 && o->files_count > 1)
+            MQ_TRY(mq_sync_folder_of(o->files[0].path, err));
         if (rename(o->files[i].part, o->files[i].path) != 0)
             return mq_fail_errno(err, o->files[i].path,
                                  "cannot rename the finished file to this name");
+    }
     unlink(o->journal);
     MQ_TRY(mq_sync_folder_of(o->files[0].path, err));
     for (size_t i = 0; i < o->files_count; i++) {

@@ -8,6 +8,7 @@
 
 struct mq_output_file {
     int fd; /* -1 where closed */
+    uint64_t bytes;
     char path[PATH_MAX], part[PATH_MAX];
 };
 
@@ -35,8 +36,15 @@ moeq_status mq_output_open(const struct mq_plan *plan, const struct mq_convert_o
 moeq_status mq_output_note(struct mq_output *output, const uint32_t *items, const uint32_t *crcs,
                            size_t count, moeq_error *err);
 
+/* Writes the index of a model in several files; crcs[i] is the last word of file i's checksums. */
+moeq_status mq_output_write_index(const struct mq_plan *plan, const struct mq_output *output,
+                                  const uint32_t *crcs, moeq_error *err);
+
 /* Syncs, renames the parts to their names and removes the journal. */
 moeq_status mq_output_finish(struct mq_output *output, moeq_error *err);
+
+/* Removes parts and journal, in which nothing is worth keeping. Close afterwards. */
+void mq_output_discard(const struct mq_output *output);
 
 /* Closes; unfinished parts stay for a later run. */
 void mq_output_close(struct mq_output *output);

@@ -3,7 +3,6 @@
 #include "view_int.h"
 
 #include "error.h"
-#include "json.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -37,7 +36,7 @@ static bool has_ending(const char *name, const char *ending)
 static moeq_status explain_absence(const char *folder, bool has_config, moeq_error *err)
 {
     static const char *const pickles[] = {".bin", ".pt", ".pth", ".ckpt"};
-    char pickle[256] = "", gguf[256] = "", safetensors[256] = "";
+    char pickle[256] = "", gguf[256] = "", moeq[256] = "", safetensors[256] = "", part[256] = "";
     DIR *d = opendir(folder);
     for (struct dirent *e; d && (e = readdir(d));) {
         for (size_t i = 0; i < sizeof pickles / sizeof *pickles; i++)
@@ -45,6 +44,10 @@ static moeq_status explain_absence(const char *folder, bool has_config, moeq_err
                 snprintf(pickle, sizeof pickle, "%s", e->d_name);
         if (has_ending(e->d_name, ".gguf"))
             snprintf(gguf, sizeof gguf, "%s", e->d_name);
+        if (has_ending(e->d_name, MQ_INDEX_ENDING ".part"))
+            snprintf(part, sizeof part, "%s", e->d_name);
+        if (has_ending(e->d_name, ".moeq"))
+            snprintf(moeq, sizeof moeq, "%s", e->d_name);
         if (has_ending(e->d_name, ".safetensors"))
             snprintf(safetensors, sizeof safetensors, "%s", e->d_name);
     }
@@ -67,6 +70,19 @@ static moeq_status explain_absence(const char *folder, bool has_config, moeq_err
         return mq_fail_file(err, MOEQ_UNSUPPORTED, folder,
                             "holds no safetensors; %s in it is a GGUF file: give its own path",
                             gguf);
+    if (part[0])
+        return mq_fail_file(err, MOEQ_NOT_FOUND, folder,
+                            "holds an unfinished conversion, %s: the same moeq convert finishes it",
+                            part);
+    if (moeq[0])
+        return mq_fail_file(
+            err, MOEQ_UNSUPPORTED, folder,
+            "holds no Hugging Face model and no index of a moeq model; %s in it "
+            "%s",
+            moeq,
+            strstr(moeq, "-of-")
+                ? "looks like a shard: is the download, or the conversion, complete?"
+                : "is a moeq file: give its own path");
     if (!has_config)
         return mq_fail_file(err, MOEQ_NOT_FOUND, folder,
                             "holds no config.json: expected a Hugging Face model folder");
@@ -74,9 +90,10 @@ static moeq_status explain_absence(const char *folder, bool has_config, moeq_err
                         "holds neither " SINGLE_FILE " nor " INDEX_FILE);
 }
 
-/* The distinct shard names of an index's weight_map, in order of appearance. */
-static moeq_status shard_names(const cJSON *map, const char *index_path, struct mq_arena *arena,
-                               const char ***names, size_t *count, moeq_error *err)
+/* The paths of the distinct shards of an index's weight_map, in order of appearance. */
+static moeq_status shard_paths(const cJSON *map, const char *folder, const char *index_path,
+                               struct mq_arena *arena, const char ***paths, size_t *count,
+                               moeq_error *err)
 {
     struct mq_strmap seen;
     if (!mq_strmap_init(&seen, 64))
@@ -110,11 +127,11 @@ static moeq_status shard_names(const cJSON *map, const char *index_path, struct 
                 goto out;
             }
             if (*count)
-                memcpy(more, *names, *count * sizeof *more);
-            *names = more;
+                memcpy(more, *paths, *count * sizeof *more);
+            *paths = more;
         }
-        (*names)[*count] = mq_arena_strdup(arena, file);
-        if (!(*names)[(*count)++]) {
+        (*paths)[*count] = mq_arena_printf(arena, "%s/%s", folder, file);
+        if (!(*paths)[(*count)++]) {
             status = mq_fail_memory(err, "reading an index");
             goto out;
         }
@@ -123,38 +140,6 @@ static moeq_status shard_names(const cJSON *map, const char *index_path, struct 
         status = mq_fail_file(err, MOEQ_MALFORMED, index_path, "weight_map is empty");
 out:
     mq_strmap_free(&seen);
-    return status;
-}
-
-/* Index and shards must agree in both directions. */
-static moeq_status compare_index(const cJSON *map, const char *index_path,
-                                 const struct mq_tensor_set *set, moeq_error *err)
-{
-    struct mq_strmap listed;
-    if (!mq_strmap_init(&listed, set->count))
-        return mq_fail_memory(err, "reading an index");
-    moeq_status status = MOEQ_OK;
-    for (const cJSON *c = map->child; c && status == MOEQ_OK; c = c->next) {
-        const struct mq_located *at = mq_tensor_set_find(set, c->string);
-        /* The set's paths are "folder/name", with names from this very map. */
-        const char *name = at ? strrchr(set->shards[at->shard].file.path, '/') + 1 : NULL;
-        if (!at || strcmp(name, c->valuestring) != 0)
-            status = mq_fail_file(err, MOEQ_NOT_FOUND, index_path,
-                                  "tensor '%.200s' is listed in %.200s but %s%.200s", c->string,
-                                  c->valuestring, at ? "stands in " : "is not in that file",
-                                  at ? name : "");
-        else if (mq_strmap_add(&listed, c->string, strlen(c->string), 0) == MQ_STRMAP_NO_MEMORY)
-            status = mq_fail_memory(err, "reading an index");
-    }
-    for (size_t i = 0; i < set->count && status == MOEQ_OK; i++) {
-        const struct mq_st_entry *e = set->tensors[i].entry;
-        uint32_t unused;
-        if (!mq_strmap_get(&listed, e->name, strlen(e->name), &unused))
-            status =
-                mq_fail_tensor(err, MOEQ_MALFORMED, set->shards[set->tensors[i].shard].file.path,
-                               e->name, e->offset, "is missing from " INDEX_FILE);
-    }
-    mq_strmap_free(&listed);
     return status;
 }
 
@@ -170,16 +155,16 @@ static moeq_status open_index(const char *folder, const char *index_path, struct
     if (status != MOEQ_OK)
         return status;
     const cJSON *map = mq_json_get(tree, "weight_map");
-    const char **names = NULL;
+    const char **paths = NULL;
     size_t count = 0;
     if (!cJSON_IsObject(map)) {
         status = mq_fail_file(err, MOEQ_MALFORMED, index_path, "expected an object \"weight_map\"");
         goto out;
     }
     MQ_TRY_OUT(mq_json_refuse_duplicates(tree, index_path, err));
-    MQ_TRY_OUT(shard_names(map, index_path, view->arena, &names, &count, err));
-    MQ_TRY_OUT(mq_tensor_set_open(set, view->arena, folder, names, count, err));
-    MQ_TRY_OUT(compare_index(map, index_path, set, err));
+    MQ_TRY_OUT(shard_paths(map, folder, index_path, view->arena, &paths, &count, err));
+    MQ_TRY_OUT(mq_tensor_set_open(set, view->arena, paths, count, false, err));
+    MQ_TRY_OUT(mq_tensor_set_compare(set, map, index_path, err));
 out:
     cJSON_Delete(tree);
     return status;
@@ -200,8 +185,7 @@ moeq_status mq_hf_folder_open(const char *folder, struct mq_view *view, moeq_err
     struct mq_tensor_set set = {0};
     moeq_status status;
     if (mq_path_exists(single)) { /* as Transformers: the single file before the index */
-        static const char *const names[] = {SINGLE_FILE};
-        status = mq_tensor_set_open(&set, view->arena, folder, names, 1, err);
+        status = mq_tensor_set_open(&set, view->arena, &single, 1, false, err);
     } else if (mq_path_exists(index)) {
         status = open_index(folder, index, view, &set, err);
     } else {

@@ -4,6 +4,7 @@
 #include "checked.h"
 #include "error.h"
 #include "gguf.h"
+#include "moeq_index.h"
 
 #include <inttypes.h>
 #include <stddef.h>
@@ -301,7 +302,32 @@ static bool looks_like_repository(const char *path)
     const char *slash = strchr(path, '/');
     return slash && slash > path && slash[1] && !strchr(slash + 1, '/') && path[0] != '.' &&
            path[0] != '~' && slash[1] != '.' && !ends_with(path, ".moeq") &&
-           !ends_with(path, ".gguf");
+           !ends_with(path, ".gguf") && !ends_with(path, MQ_INDEX_ENDING);
+}
+
+static moeq_status open_folder(const char *folder, struct mq_view *view, moeq_error *err)
+{
+    char index[4096];
+    MQ_TRY(mq_moeq_index_find(folder, index, sizeof index, err));
+    return index[0] ? mq_moeq_index_open(index, view, err) : mq_hf_folder_open(folder, view, err);
+}
+
+/* By its first bytes. */
+static moeq_status open_file(const char *path, struct mq_view *view, moeq_error *err)
+{
+    struct mq_file file;
+    char start = '\0';
+    bool is_gguf = false;
+    MQ_TRY(mq_gguf_is(path, &is_gguf, err));
+    if (is_gguf)
+        return mq_gguf_open(path, view, err);
+    MQ_TRY(mq_file_open(path, &file, err));
+    const moeq_status status =
+        file.size_bytes ? mq_file_read_at(&file, 0, &start, 1, err) : MOEQ_OK;
+    mq_file_close(&file);
+    if (status != MOEQ_OK)
+        return status;
+    return start == '{' ? mq_moeq_index_open(path, view, err) : mq_moeq_file_open(path, view, err);
 }
 
 moeq_status mq_view_open(const char *path, struct mq_view **out, moeq_error *err)
@@ -319,15 +345,8 @@ moeq_status mq_view_open(const char *path, struct mq_view **out, moeq_error *err
     struct mq_view *view = mq_view_create(path);
     if (!view)
         return mq_fail_memory(err, "opening a model");
-    bool is_gguf = false;
-    moeq_status status;
-    if (mq_path_is_folder(path)) {
-        status = mq_hf_folder_open(path, view, err);
-    } else {
-        status = mq_gguf_is(path, &is_gguf, err);
-        if (status == MOEQ_OK)
-            status = is_gguf ? mq_gguf_open(path, view, err) : mq_moeq_file_open(path, view, err);
-    }
+    const moeq_status status =
+        mq_path_is_folder(path) ? open_folder(path, view, err) : open_file(path, view, err);
     if (status != MOEQ_OK) {
         mq_view_close(view);
         return status;

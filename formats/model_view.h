@@ -75,7 +75,8 @@ struct mq_source_file {
 };
 
 struct mq_view {
-    const char *path; /* as the user gave it */
+    const char *path;       /* as the user gave it */
+    const char *index_path; /* of a moeq model in several files; otherwise NULL */
     const struct mq_family *family;
     struct mq_hparams hparams;
     bool is_moeq;              /* a moeq file or its index: quantized already */
@@ -96,8 +97,9 @@ struct mq_view {
 };
 
 /*
- * Opens a Hugging Face folder, a moeq file, a GGUF file (of several the first), or `owner/name` in
- * the local Hugging Face cache. Files are told apart by how they begin, not by their names.
+ * Opens a Hugging Face folder, a moeq file (of several their index, or the folder that holds them),
+ * a GGUF file (of several the first), or `owner/name` in the local Hugging Face cache. Files are
+ * told apart by how they begin, not by their names.
  * Checks that every tensor the family needs is there with the shape that the config says.
  */
 moeq_status mq_view_open(const char *path, struct mq_view **view, moeq_error *err);

@@ -1,9 +1,13 @@
-/* moeq_file.c: opening a moeq file as a model view. The format is in FORMAT.md. */
+/* moeq_file.c: opening a moeq file, or several with an index, as a model view. The format is in
+ * FORMAT.md. */
 #include "view_int.h"
 
 #include "error.h"
+#include "moeq_index.h"
 
+#include <inttypes.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
@@ -36,16 +40,18 @@ static moeq_status inflate_all(const unsigned char *bytes, size_t n, uint64_t ca
     return *problem ? MOEQ_MALFORMED : MOEQ_OK;
 }
 
-static moeq_status read_side_tensor(const struct mq_safetensors *st,
+static moeq_status read_side_tensor(const struct mq_tensor_set *set,
                                     const struct mq_side_file *side, struct mq_view *view,
                                     moeq_error *err)
 {
-    const char *path = st->file.path;
-    const struct mq_st_entry *e = mq_safetensors_find(st, side->tensor_name);
-    if (!e)
-        return side->required ? mq_fail_file(err, MOEQ_MALFORMED, path, "tensor '%s' is missing",
-                                             side->tensor_name)
+    const struct mq_located *at = mq_tensor_set_find(set, side->tensor_name);
+    if (!at)
+        return side->required ? mq_fail_file(err, MOEQ_MALFORMED, view->path,
+                                             "tensor '%s' is missing", side->tensor_name)
                               : MOEQ_OK;
+    const struct mq_st_entry *e = at->entry;
+    const struct mq_safetensors *st = &set->shards[at->shard];
+    const char *path = st->file.path;
     if (e->dtype != MQ_U8 || e->dims != 1 || e->size_bytes > UINT_MAX)
         return mq_fail_tensor(err, MOEQ_MALFORMED, path, e->name, e->offset, "expected U8 [bytes]");
     unsigned char *packed = malloc(e->size_bytes + 1);
@@ -85,6 +91,25 @@ static moeq_status check_metadata(const struct mq_safetensors *st, moeq_error *e
     return MOEQ_OK;
 }
 
+/* A shard says which it is of how many; a file that is all of a model says nothing. */
+static moeq_status check_shard_number(const struct mq_safetensors *st, size_t shard, size_t count,
+                                      moeq_error *err)
+{
+    const char *found = mq_metadata_get(st->metadata, MQ_META_SHARD);
+    char expected[64];
+    snprintf(expected, sizeof expected, "%zu of %zu", shard + 1, count);
+    if (count == 1 && found)
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, st->file.path,
+                            "is shard %.40s of a model: give the model's index (*" MQ_INDEX_ENDING
+                            ") instead",
+                            found);
+    if (count > 1 && (!found || strcmp(found, expected) != 0))
+        return mq_fail_file(err, MOEQ_MALFORMED, st->file.path,
+                            MQ_META_SHARD " is \"%.40s\", the index has it as \"%s\"",
+                            found ? found : "absent", expected);
+    return MOEQ_OK;
+}
+
 /* What people hand over instead: said plainly, where the safetensors reader could only say that the
  * first eight bytes are no sensible length. */
 static moeq_status refuse_other_formats(const char *path, moeq_error *err)
@@ -95,7 +120,6 @@ static moeq_status refuse_other_formats(const char *path, moeq_error *err)
         {"PK\x03\x04",
          "is a zip archive, as PyTorch's pickle files are, which can run code when "
          "loaded; moeq reads Hugging Face folders (safetensors), moeq and GGUF files"},
-        {"{", "is JSON; for a Hugging Face model give its folder"},
     };
     char start[4] = "";
     struct mq_file file;
@@ -109,28 +133,92 @@ static moeq_status refuse_other_formats(const char *path, moeq_error *err)
     return status;
 }
 
+/* What the files say of the model (which is the same in all), and the levels of all tensors. */
+static moeq_status merge_metadata(const struct mq_tensor_set *set, struct mq_view *view,
+                                  moeq_error *err)
+{
+    size_t room = 1, n = 0;
+    for (size_t s = 0; s < set->shards_count; s++)
+        for (const char **m = set->shards[s].metadata; m[0]; m += 2)
+            room += 2;
+    view->metadata = mq_arena_alloc(view->arena, room, sizeof *view->metadata);
+    if (!view->metadata)
+        return mq_fail_memory(err, "opening a model");
+    for (size_t s = 0; s < set->shards_count; s++)
+        for (const char **m = set->shards[s].metadata; m[0]; m += 2) {
+            const bool of_tensor = strncmp(m[0], MQ_META_TENSOR, sizeof MQ_META_TENSOR - 1) == 0;
+            if (of_tensor || (s == 0 && strcmp(m[0], MQ_META_SHARD) != 0)) {
+                view->metadata[n++] = m[0];
+                view->metadata[n++] = m[1];
+            }
+        }
+    return MOEQ_OK;
+}
+
+static moeq_status open_set(struct mq_tensor_set *set, struct mq_view *view, moeq_error *err)
+{
+    for (size_t s = 0; s < set->shards_count; s++) {
+        MQ_TRY(check_metadata(&set->shards[s], err));
+        MQ_TRY(check_shard_number(&set->shards[s], s, set->shards_count, err));
+    }
+    view->is_moeq = true;
+    MQ_TRY(merge_metadata(set, view, err));
+    for (size_t i = 0; i < mq_side_files_count; i++)
+        MQ_TRY(read_side_tensor(set, &mq_side_files[i], view, err));
+    const char *config_path = mq_arena_printf(view->arena, "%s: moeq.config.json", view->path);
+    if (!config_path)
+        return mq_fail_memory(err, "opening a model");
+    MQ_TRY(mq_config_parse(view->config_json.data, view->config_json.size, config_path,
+                           &view->family, &view->hparams, err));
+    return mq_view_build_from_set(view, set, err);
+}
+
 moeq_status mq_moeq_file_open(const char *path, struct mq_view *view, moeq_error *err)
 {
     MQ_TRY(refuse_other_formats(path, err));
     struct mq_tensor_set set;
-    moeq_status status = mq_tensor_set_open(&set, view->arena, "", &path, 1, err);
-    if (status != MOEQ_OK)
-        goto out;
-    const struct mq_safetensors *st = &set.shards[0];
-    MQ_TRY_OUT(check_metadata(st, err));
-    view->is_moeq = true;
-    view->metadata = st->metadata;
-    for (size_t i = 0; i < mq_side_files_count; i++)
-        MQ_TRY_OUT(read_side_tensor(st, &mq_side_files[i], view, err));
-    const char *config_path = mq_arena_printf(view->arena, "%s: moeq.config.json", path);
-    if (!config_path) {
-        status = mq_fail_memory(err, "opening a model");
-        goto out;
+    moeq_status status = mq_tensor_set_open(&set, view->arena, &path, 1, true, err);
+    if (status == MOEQ_OK)
+        status = open_set(&set, view, err);
+    mq_tensor_set_free(&set);
+    return status;
+}
+
+/* Whether the index's sum is that of its tensors. */
+static moeq_status check_total(const struct mq_moeq_index *index, const struct mq_tensor_set *set,
+                               moeq_error *err)
+{
+    uint64_t total = 0; /* no overflow: the files have these bytes */
+    for (size_t i = 0; i < set->count; i++)
+        total += set->tensors[i].entry->size_bytes;
+    if (total == index->total_bytes)
+        return MOEQ_OK;
+    return mq_fail_file(err, MOEQ_MALFORMED, index->path,
+                        "total_size is %" PRIu64 ", its tensors have %" PRIu64 " bytes",
+                        index->total_bytes, total);
+}
+
+moeq_status mq_moeq_index_open(const char *path, struct mq_view *view, moeq_error *err)
+{
+    struct mq_moeq_index index;
+    struct mq_tensor_set set = {0};
+    MQ_TRY(mq_moeq_index_read(path, view->arena, &index, err));
+    moeq_status status = MOEQ_OK;
+    view->index_path = index.path;
+    const char **paths = mq_arena_alloc(view->arena, index.count, sizeof *paths);
+    for (size_t i = 0; i < index.count; i++) {
+        if (!paths || !(paths[i] = mq_moeq_index_shard_path(&index, i, view->arena))) {
+            status = mq_fail_memory(err, "opening a model");
+            goto out;
+        }
+        MQ_TRY_OUT(mq_moeq_index_check_shard(&index, i, paths[i], err));
     }
-    MQ_TRY_OUT(mq_config_parse(view->config_json.data, view->config_json.size, config_path,
-                               &view->family, &view->hparams, err));
-    MQ_TRY_OUT(mq_view_build_from_set(view, &set, err));
+    MQ_TRY_OUT(mq_tensor_set_open(&set, view->arena, paths, index.count, true, err));
+    MQ_TRY_OUT(mq_tensor_set_compare(&set, index.map, path, err));
+    MQ_TRY_OUT(check_total(&index, &set, err));
+    MQ_TRY_OUT(open_set(&set, view, err));
 out:
     mq_tensor_set_free(&set);
+    mq_moeq_index_free(&index);
     return status;
 }

@@ -14,8 +14,14 @@
 /* Of each quantized tensor: MQ_META_TENSOR "<name>" = "<level> <rows> <cols>". */
 #define MQ_META_TENSOR "moeq.tensor."
 
+/* Of one of several files of a model: "2 of 3". */
+#define MQ_META_SHARD "moeq.shard"
+
 #define MQ_PAD_PREFIX "moeq.pad."
 #define MQ_CRC_NAME "moeq.crc32"
+
+/* The index of a model in several files is named as the model would be in one, with this ending. */
+#define MQ_INDEX_ENDING ".index.json"
 
 /* Data begins, and each expert's group begins, at a multiple of this many bytes in the file. */
 enum { MQ_GROUP_ALIGN = 4096 };

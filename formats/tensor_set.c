@@ -11,8 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What every file of a moeq model has of its own. */
+static bool is_own(const char *name)
+{
+    return strcmp(name, MQ_CRC_NAME) == 0 ||
+           strncmp(name, MQ_PAD_PREFIX, sizeof MQ_PAD_PREFIX - 1) == 0;
+}
+
 moeq_status mq_tensor_set_open(struct mq_tensor_set *set, struct mq_arena *arena,
-                               const char *folder, const char *const *names, size_t count,
+                               const char *const *paths, size_t count, bool is_moeq,
                                moeq_error *err)
 {
     memset(set, 0, sizeof *set);
@@ -21,10 +28,7 @@ moeq_status mq_tensor_set_open(struct mq_tensor_set *set, struct mq_arena *arena
         return mq_fail_memory(err, "opening a model");
     size_t total = 0;
     for (size_t i = 0; i < count; i++) {
-        const char *path = folder[0] ? mq_arena_printf(arena, "%s/%s", folder, names[i]) : names[i];
-        if (!path)
-            return mq_fail_memory(err, "opening a model");
-        MQ_TRY(mq_safetensors_open(path, arena, &set->shards[i], err));
+        MQ_TRY(mq_safetensors_open(paths[i], arena, &set->shards[i], err));
         set->shards_count++;
         total += set->shards[i].count;
     }
@@ -35,6 +39,8 @@ moeq_status mq_tensor_set_open(struct mq_tensor_set *set, struct mq_arena *arena
         const struct mq_safetensors *st = &set->shards[i];
         for (size_t k = 0; k < st->count; k++) {
             const struct mq_st_entry *e = &st->entries[k];
+            if (is_moeq && is_own(e->name))
+                continue;
             const enum mq_strmap_result r =
                 mq_strmap_add(&set->by_name, e->name, strlen(e->name), (uint32_t)set->count);
             if (r == MQ_STRMAP_DUPLICATE)
@@ -48,6 +54,45 @@ moeq_status mq_tensor_set_open(struct mq_tensor_set *set, struct mq_arena *arena
         }
     }
     return MOEQ_OK;
+}
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+moeq_status mq_tensor_set_compare(const struct mq_tensor_set *set, const cJSON *map,
+                                  const char *index_path, moeq_error *err)
+{
+    struct mq_strmap listed;
+    if (!mq_strmap_init(&listed, set->count))
+        return mq_fail_memory(err, "reading an index");
+    moeq_status status = MOEQ_OK;
+    for (const cJSON *c = map->child; c && status == MOEQ_OK; c = c->next) {
+        const struct mq_located *at = mq_tensor_set_find(set, c->string);
+        const char *name = at ? base_name(set->shards[at->shard].file.path) : NULL;
+        if (!cJSON_IsString(c))
+            status = mq_fail_file(err, MOEQ_MALFORMED, index_path,
+                                  "weight_map: \"%.200s\" names no file", c->string);
+        else if (!at || strcmp(name, c->valuestring) != 0)
+            status = mq_fail_file(err, MOEQ_NOT_FOUND, index_path,
+                                  "tensor '%.200s' is listed in %.200s but %s%.200s", c->string,
+                                  c->valuestring, at ? "stands in " : "is not in that file",
+                                  at ? name : "");
+        else if (mq_strmap_add(&listed, c->string, strlen(c->string), 0) == MQ_STRMAP_NO_MEMORY)
+            status = mq_fail_memory(err, "reading an index");
+    }
+    for (size_t i = 0; i < set->count && status == MOEQ_OK; i++) {
+        const struct mq_st_entry *e = set->tensors[i].entry;
+        uint32_t unused;
+        if (!mq_strmap_get(&listed, e->name, strlen(e->name), &unused))
+            status =
+                mq_fail_tensor(err, MOEQ_MALFORMED, set->shards[set->tensors[i].shard].file.path,
+                               e->name, e->offset, "is missing from %s", base_name(index_path));
+    }
+    mq_strmap_free(&listed);
+    return status;
 }
 
 void mq_tensor_set_free(struct mq_tensor_set *set)

@@ -3,6 +3,7 @@
 #define MQ_VIEW_INT_H
 
 #include "family.h"
+#include "json.h"
 #include "model_view.h"
 #include "moeq_profile.h"
 #include "safetensors.h"
@@ -21,13 +22,19 @@ struct mq_tensor_set {
     struct mq_strmap by_name;
 };
 
-/* Opens the shards one after the other; `names` are relative to folder. On failure free the set. */
+/* Opens the shards one after the other. Of a moeq model in several, padding and checksums are each
+ * file's own, and no part of the set. On failure free the set. */
 moeq_status mq_tensor_set_open(struct mq_tensor_set *set, struct mq_arena *arena,
-                               const char *folder, const char *const *names, size_t count,
+                               const char *const *paths, size_t count, bool is_moeq,
                                moeq_error *err);
 void mq_tensor_set_free(struct mq_tensor_set *set);
 
 struct mq_located *mq_tensor_set_find(const struct mq_tensor_set *set, const char *name);
+
+/* Fails unless the set's tensors and a weight_map (tensor -> name of its file) agree in both
+ * directions. */
+moeq_status mq_tensor_set_compare(const struct mq_tensor_set *set, const cJSON *weight_map,
+                                  const char *index_path, moeq_error *err);
 
 /* An empty view with its arena; NULL when out of memory. */
 struct mq_view *mq_view_create(const char *path);
@@ -67,6 +74,8 @@ struct mq_buffer *mq_view_side(struct mq_view *view, const struct mq_side_file *
 
 moeq_status mq_hf_folder_open(const char *folder, struct mq_view *view, moeq_error *err);
 moeq_status mq_moeq_file_open(const char *path, struct mq_view *view, moeq_error *err);
+/* A moeq model in several files, by its index. */
+moeq_status mq_moeq_index_open(const char *path, struct mq_view *view, moeq_error *err);
 moeq_status mq_gguf_open(const char *path, struct mq_view *view, moeq_error *err);
 
 /* Finds `owner/name` in the local Hugging Face cache and writes the snapshot's folder to `folder`.

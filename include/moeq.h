@@ -80,7 +80,8 @@ typedef struct moeq_job {
 } moeq_job;
 
 /* An opened model: a Hugging Face folder, owner/name in the local Hugging Face cache, a moeq file
- * or a GGUF file. Opening reads headers and small files only. Immutable: threads may share it. */
+ * (of several, their index), or a GGUF file. Opening reads headers and small files only. Immutable:
+ * threads may share it. */
 typedef struct moeq_model moeq_model;
 
 moeq_status moeq_model_open(const char *path, moeq_model **model, moeq_error *err);
@@ -99,9 +100,13 @@ typedef struct moeq_recipe {
     const char *embeddings; /* embeddings and head; default q8_0 */
     const char *effort;     /* "default" or "best" */
     const char *mix;        /* a named mix such as "mix4" instead of the levels */
+    /* Of moeq_convert and moeq_plan_bytes only: not 0: files of at most this size where one would
+     * be larger, named OUTPUT-00001-of-00003.moeq, with their index, OUTPUT.moeq.index.json. */
+    uint64_t shard_bytes;
 } moeq_recipe;
 
-/* The exact size in bytes of the file that moeq_convert would write. */
+/* The exact size in bytes of the file that moeq_convert would write, or of all shards together,
+ * without their index. */
 moeq_status moeq_plan_bytes(const moeq_model *model, const moeq_recipe *recipe, uint64_t *bytes,
                             moeq_error *err);
 
@@ -124,8 +129,8 @@ moeq_status moeq_export_gguf(const moeq_model *model, const moeq_recipe *recipe,
                              const moeq_gguf *gguf, const char *output, bool replace,
                              const moeq_job *job, moeq_error *err);
 
-/* Verifies every checksum of a moeq file. *report (a JSON document, freed with moeq_free) lists
- * what is damaged; the status is MOEQ_CORRUPT if anything is. */
+/* Verifies every checksum of a moeq file, or by their index of several. *report (a JSON document,
+ * freed with moeq_free) lists what is damaged; the status is MOEQ_CORRUPT if anything is. */
 moeq_status moeq_check(const char *path, const moeq_job *job, char **report, moeq_error *err);
 
 /* How a text is scored. */

@@ -1,4 +1,4 @@
-/* plan.c: every byte count and place of the output. */
+/* plan.c: what a moeq model is made of: entries with their levels, side files, metadata. */
 #include "plan_int.h"
 
 #include "buffer.h"
@@ -70,23 +70,11 @@ moeq_status mq_plan_entries(struct mq_plan *plan, const struct mq_level *const *
     return MOEQ_OK;
 }
 
-/* A side file as it will stand in the output: a zlib stream. */
-struct side {
-    const struct mq_side_file *side;
-    unsigned char *bytes;
-    uint64_t size_bytes;
-};
-
-struct sides {
-    struct side *list;
-    size_t count;
-};
-
-static moeq_status plan_sides(struct mq_plan *plan, struct sides *sides, moeq_error *err)
+/* Appends the side files as they will stand in the output: zlib streams. */
+static moeq_status add_sides(const struct mq_plan *plan, struct mq_plan_content *content,
+                             moeq_error *err)
 {
-    sides->list = mq_arena_alloc(plan->arena, mq_side_files_count, sizeof *sides->list);
-    if (!sides->list)
-        return mq_fail_memory(err, "planning");
+    const size_t first = content->count;
     for (size_t i = 0; i < mq_side_files_count; i++) {
         const struct mq_side_file *side = &mq_side_files[i];
         const struct mq_buffer *text =
@@ -97,23 +85,25 @@ static moeq_status plan_sides(struct mq_plan *plan, struct sides *sides, moeq_er
         unsigned char *bytes = mq_arena_alloc(plan->arena, size, 1);
         if (!bytes || compress2(bytes, &size, (const Bytef *)text->data, text->size, 9) != Z_OK)
             return mq_fail_memory(err, "compressing a side file");
-        sides->list[sides->count++] =
-            (struct side){.side = side, .bytes = bytes, .size_bytes = size};
+        content->bytes[content->count] = bytes;
+        content->items[content->count] =
+            (struct mq_layout_item){.name = side->tensor_name,
+                                    .dtype = MQ_U8,
+                                    .dims = 1,
+                                    .shape = {size},
+                                    .aligned = content->count == first};
+        content->count++;
     }
     return MOEQ_OK;
 }
 
-/* key, value, ..., NULL: what the file says of itself. */
+/* key, value, ..., NULL: what the model says of itself. */
 static moeq_status make_metadata(const struct mq_plan *plan, const struct mq_policy *policy,
                                  const char ***metadata, moeq_error *err)
 {
     const struct mq_view *view = plan->view;
     struct mq_arena *arena = plan->arena;
-    const char **m = mq_arena_alloc(arena, 2 * (view->tensors_count + 8) + 1, sizeof *m);
     struct mq_buffer source = {0}, recipe = {0};
-    size_t n = 0;
-    if (!m)
-        return mq_fail_memory(err, "planning");
     for (size_t i = 0; i < view->files_count; i++)
         mq_buffer_printf(&source, "%s%s %" PRIu64 " %08" PRIx32, i ? "; " : "", view->files[i].name,
                          view->files[i].file.size_bytes, view->files[i].header_crc32);
@@ -134,22 +124,15 @@ static moeq_status make_metadata(const struct mq_plan *plan, const struct mq_pol
         MQ_META_SOURCE,   mq_buffer_ok(&source) ? mq_arena_strdup(arena, source.data) : NULL,
         MQ_META_RECIPE,   mq_buffer_ok(&recipe) ? mq_arena_strdup(arena, recipe.data) : NULL,
     };
-    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
-        m[n++] = pairs[i];
+    const size_t n = sizeof pairs / sizeof *pairs;
     mq_buffer_free(&source);
     mq_buffer_free(&recipe);
-    for (size_t i = 0; i < view->tensors_count; i++) {
-        const struct mq_plan_entry *e = &plan->entries[i];
-        if (!e->level->quantized)
-            continue;
-        m[n++] = mq_arena_printf(arena, MQ_META_TENSOR "%s", e->tensor->name);
-        m[n++] = mq_arena_printf(arena, "%s %" PRIu64 " %" PRIu64, e->level->name, e->tensor->rows,
-                                 e->tensor->cols);
-    }
-    for (size_t i = 0; i < n; i++)
-        if (!m[i])
+    const char **m = *metadata = mq_arena_alloc(arena, n + 1, sizeof *m);
+    for (size_t i = 0; i < n; i++) {
+        if (!m || !pairs[i])
             return mq_fail_memory(err, "planning");
-    *metadata = m;
+        m[i] = pairs[i];
+    }
     return MOEQ_OK;
 }
 
@@ -175,75 +158,43 @@ static bool begins_group(const struct mq_plan *plan, size_t i)
                (mq_role_class(before->role) == MQ_CLASS_EXPERTS);
 }
 
-/* What stands at an item of the layout: an entry, a side file, padding. */
-static void place_item(struct mq_plan *plan, const struct sides *sides, size_t i)
+static struct mq_layout_item entry_item(const struct mq_plan *plan, size_t i)
 {
-    const struct mq_layout_item *item = &plan->layout.items[i];
-    const size_t n = plan->view->tensors_count, k = (size_t)item->source;
-    if (item->source >= 0 && k < n) {
-        plan->entries[k].offset = item->offset;
-        plan->entries[k].item = i;
-    } else if (item->source >= -1) {
-        plan->pieces[plan->pieces_count++] =
-            (struct mq_plan_piece){.bytes = item->source < 0 ? NULL : sides->list[k - n].bytes,
-                                   .size_bytes = item->size_bytes,
-                                   .offset = item->offset,
-                                   .item = i};
+    const struct mq_plan_entry *e = &plan->entries[i];
+    struct mq_layout_item item = {.name = e->tensor->name, .aligned = begins_group(plan, i)};
+    if (e->level->quantized) {
+        item.dtype = MQ_U8;
+        item.dims = 2;
+        item.shape[0] = e->tensor->rows;
+        item.shape[1] = e->row_bytes;
+    } else {
+        item.dtype = plain_dtype(e->level);
+        item.dims = e->tensor->dims;
+        item.shape[0] = e->tensor->dims == 1 ? e->tensor->cols : e->tensor->rows;
+        item.shape[1] = e->tensor->cols;
     }
+    return item;
 }
 
-static moeq_status plan_layout(struct mq_plan *plan, const struct mq_policy *policy,
-                               const struct sides *sides, moeq_error *err)
+static moeq_status plan_content(const struct mq_plan *plan, const struct mq_policy *policy,
+                                struct mq_plan_content *content, moeq_error *err)
 {
-    const size_t n = plan->view->tensors_count, count = n + sides->count;
-    struct mq_layout_item *items = mq_arena_alloc(plan->arena, count, sizeof *items);
-    const char **metadata = NULL;
-    if (!items)
+    const size_t n = plan->view->tensors_count;
+    content->items = mq_arena_alloc(plan->arena, n + mq_side_files_count, sizeof *content->items);
+    content->bytes = mq_arena_alloc(plan->arena, n + mq_side_files_count, sizeof *content->bytes);
+    if (!content->items || !content->bytes)
         return mq_fail_memory(err, "planning");
-    for (size_t i = 0; i < n; i++) {
-        const struct mq_plan_entry *e = &plan->entries[i];
-        items[i] =
-            (struct mq_layout_item){.name = e->tensor->name, .aligned = begins_group(plan, i)};
-        if (e->level->quantized) {
-            items[i].dtype = MQ_U8;
-            items[i].dims = 2;
-            items[i].shape[0] = e->tensor->rows;
-            items[i].shape[1] = e->row_bytes;
-        } else {
-            items[i].dtype = plain_dtype(e->level);
-            items[i].dims = e->tensor->dims;
-            items[i].shape[0] = e->tensor->dims == 1 ? e->tensor->cols : e->tensor->rows;
-            items[i].shape[1] = e->tensor->cols;
-        }
-    }
-    for (size_t i = 0; i < sides->count; i++)
-        items[n + i] = (struct mq_layout_item){.name = sides->list[i].side->tensor_name,
-                                               .dtype = MQ_U8,
-                                               .dims = 1,
-                                               .shape = {sides->list[i].size_bytes},
-                                               .aligned = i == 0};
-    MQ_TRY(make_metadata(plan, policy, &metadata, err));
-    struct mq_layout *layout = &plan->layout;
-    MQ_TRY(mq_layout_build(items, count, metadata, plan->arena, layout, err));
-    plan->files = mq_arena_alloc(plan->arena, 1, sizeof *plan->files);
-    plan->pieces = mq_arena_alloc(plan->arena, layout->count, sizeof *plan->pieces);
-    if (!plan->files || !plan->pieces)
-        return mq_fail_memory(err, "planning");
-    plan->files[0] =
-        (struct mq_plan_file){"", layout->header, layout->header_bytes, layout->file_bytes};
-    plan->files_count = 1;
-    plan->output_bytes = layout->file_bytes;
-    plan->items_count = layout->count;
-    for (size_t i = 0; i < layout->count; i++)
-        place_item(plan, sides, i);
-    return MOEQ_OK;
+    for (size_t i = 0; i < n; i++)
+        content->items[content->count++] = entry_item(plan, i);
+    MQ_TRY(add_sides(plan, content, err));
+    return make_metadata(plan, policy, &content->metadata, err);
 }
 
-moeq_status mq_plan_create(const struct mq_view *view, const struct mq_policy *policy,
-                           struct mq_plan **out, moeq_error *err)
+moeq_status mq_plan_create_sharded(const struct mq_view *view, const struct mq_policy *policy,
+                                   uint64_t shard_bytes, struct mq_plan **out, moeq_error *err)
 {
     const struct mq_level **levels;
-    struct sides sides = {0};
+    struct mq_plan_content content = {0};
     moeq_status status = MOEQ_OK;
     *out = NULL;
     struct mq_plan *plan = mq_plan_new(view, policy);
@@ -251,13 +202,19 @@ moeq_status mq_plan_create(const struct mq_view *view, const struct mq_policy *p
         return mq_fail_memory(err, "planning");
     MQ_TRY_OUT(mq_plan_levels(plan, policy, &levels, err));
     MQ_TRY_OUT(mq_plan_entries(plan, levels, err));
-    MQ_TRY_OUT(plan_sides(plan, &sides, err));
-    MQ_TRY_OUT(plan_layout(plan, policy, &sides, err));
+    MQ_TRY_OUT(plan_content(plan, policy, &content, err));
+    MQ_TRY_OUT(mq_plan_place(plan, &content, shard_bytes, err));
     *out = plan;
     return MOEQ_OK;
 out:
     mq_plan_free(plan);
     return status;
+}
+
+moeq_status mq_plan_create(const struct mq_view *view, const struct mq_policy *policy,
+                           struct mq_plan **plan, moeq_error *err)
+{
+    return mq_plan_create_sharded(view, policy, 0, plan, err);
 }
 
 void mq_plan_free(struct mq_plan *plan)

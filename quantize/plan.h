@@ -1,5 +1,5 @@
 /* plan.h: a view and a policy become every byte count and place of the output, before any work.
- * plan.c for moeq files, plan_gguf.c for GGUF files. */
+ * plan.c and plan_shards.c for moeq files, plan_gguf.c for GGUF files. */
 #ifndef MQ_PLAN_H
 #define MQ_PLAN_H
 
@@ -19,8 +19,13 @@ struct mq_plan_entry {
 /* One file of the output. */
 struct mq_plan_file {
     const char *name_part; /* put before the name's extension: "", or "-00001-of-00003" */
+    const char *name_end;  /* put behind it: "", or ".index.json" */
     const char *header;    /* its first bytes */
     uint64_t header_bytes, file_bytes;
+    /* Of a moeq file, which ends with its checksums; otherwise NULL. Item i of the layout is item
+     * first_item + i of the journal. */
+    const struct mq_layout *layout;
+    size_t first_item;
 };
 
 /* What is written beside headers and tensors' rows: side files, padding, small computed tensors. */
@@ -41,10 +46,12 @@ struct mq_plan {
     struct mq_plan_entry *entries; /* one a tensor of the view, in its order */
     struct mq_plan_file *files;
     size_t files_count;
+    /* files[0] is the index of the others, the shards of a moeq model. What it says depends on the
+     * output's name and on checksums, so its sizes are 0 here, and convert prints it. */
+    bool has_index;
     struct mq_plan_piece *pieces;
     size_t pieces_count, items_count;
-    uint64_t output_bytes;   /* of all files */
-    struct mq_layout layout; /* of a moeq file, which ends with its checksums; otherwise count 0 */
+    uint64_t output_bytes; /* of all files but the index */
     /* Sentences on what the output cannot say; the arena's. */
     const char *warnings[4];
     size_t warnings_count;
@@ -59,8 +66,18 @@ static inline double mq_bits_per_weight(const struct mq_plan_total *t)
     return t->weights ? 8.0 * (double)t->bytes / (double)t->weights : 0;
 }
 
+/* The plan of one moeq file. */
 moeq_status mq_plan_create(const struct mq_view *view, const struct mq_policy *policy,
                            struct mq_plan **plan, moeq_error *err);
+
+/*
+ * The plan of a moeq model in shards of at most shard_bytes, with an index; of one file where all
+ * fits in one, or where shard_bytes is 0. A group (an expert's matrices, a layer's attention)
+ * stands in one shard unless it alone is larger than one may be; a tensor never is torn, so one
+ * that is larger has a larger shard to itself. Side files come last, in the last shard.
+ */
+moeq_status mq_plan_create_sharded(const struct mq_view *view, const struct mq_policy *policy,
+                                   uint64_t shard_bytes, struct mq_plan **plan, moeq_error *err);
 void mq_plan_free(struct mq_plan *plan); /* NULL is fine */
 
 struct mq_gguf_options {

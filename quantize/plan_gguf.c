@@ -13,6 +13,7 @@
 #include "gguf_model.h"
 #include "gguf_vocab_export.h"
 #include "gguf_writer.h"
+#include "moeq_profile.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -235,7 +236,7 @@ static void size_label(const struct mq_view *view, char *text, size_t room)
 /* The last part of the path, without an extension that is a format's. */
 static const char *model_name(struct mq_plan *plan)
 {
-    static const char *const extensions[] = {".moeq", ".gguf"};
+    static const char *const extensions[] = {MQ_INDEX_ENDING, ".moeq", ".gguf"};
     size_t n = strlen(plan->view->path);
     const char *path = plan->view->path;
     while (n > 1 && path[n - 1] == '/')
@@ -344,6 +345,7 @@ static moeq_status plan_file(struct job *job, uint32_t file)
     struct mq_gguf_writer w = file ? (struct mq_gguf_writer){0} : job->metadata;
     struct mq_buffer header = {0};
     moeq_status status = MOEQ_OK;
+    f->name_end = "";
     if (file == 0) /* it is this writer's now */
         job->metadata = (struct mq_gguf_writer){0};
     if (plan->files_count > 1) {

@@ -15,6 +15,19 @@ moeq_status mq_plan_entries(struct mq_plan *plan, const struct mq_level *const *
 moeq_status mq_plan_levels(struct mq_plan *plan, const struct mq_policy *policy,
                            const struct mq_level ***levels, moeq_error *err);
 
+/* What a moeq model is made of, in file order: first the plan's entries, then the side files. */
+struct mq_plan_content {
+    struct mq_layout_item *items; /* `aligned` where a group begins */
+    const void **bytes;           /* [count] of the side files; NULL where an entry is */
+    size_t count;
+    const char **metadata; /* key, value, ..., NULL: what is said of the model as a whole */
+};
+
+/* Cuts the content into files of at most shard_bytes (0: one file) and gives everything its
+ * place. */
+moeq_status mq_plan_place(struct mq_plan *plan, const struct mq_plan_content *content,
+                          uint64_t shard_bytes, moeq_error *err);
+
 /* Adds a sentence to the plan's warnings (unless it is NULL, or there is no room). */
 void mq_plan_warn(struct mq_plan *plan, const char *sentence);
 

@@ -40,7 +40,7 @@ static bool is_input(const struct mq_view *view, const struct mq_file *other, co
     for (size_t i = 0; i < view->files_count; i++)
         same = same || (view->files[i].file.device == st->st_dev &&
                         view->files[i].file.inode == st->st_ino);
-    return same || is_side_file(view, st);
+    return same || (view->index_path && is_at(view->index_path, st)) || is_side_file(view, st);
 }
 
 moeq_status mq_refuse_output(const struct mq_view *view, const struct mq_file *other,

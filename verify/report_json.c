@@ -403,31 +403,67 @@ cJSON *mq_sweep_json(const struct mq_sweep_result *result)
     return finish(&b, o);
 }
 
+static void put_integrity(struct builder *b, cJSON *o, const struct mq_integrity_result *result,
+                          bool ok)
+{
+    cJSON *list = array(b);
+    put_count(b, o, "file_bytes", result->file_bytes);
+    put_bool(b, o, "ok", ok);
+    put_count(b, o, "tensors", result->tensors);
+    put_count(b, o, "tensors_checked", result->tensors_checked);
+    put_bool(b, o, "header_damaged", result->header_damaged);
+    put_bool(b, o, "checksums_damaged", result->checksums_damaged);
+    put_count(b, o, "damaged_tensors", result->damaged_count);
+    for (size_t i = 0; i < result->listed_count; i++) {
+        const struct mq_damage *d = &result->damaged[i];
+        cJSON *t = object(b);
+        put_text(b, t, "tensor", d->name);
+        put_text(b, t, "role", d->role);
+        put(b, t, "layer", d->layer >= 0 ? cJSON_CreateNumber(d->layer) : cJSON_CreateNull());
+        put(b, t, "expert", d->expert >= 0 ? cJSON_CreateNumber(d->expert) : cJSON_CreateNull());
+        put_count(b, t, "offset_bytes", d->offset);
+        put_count(b, t, "size_bytes", d->size_bytes);
+        put_hex(b, t, "stored_crc32", d->stored_crc);
+        put_hex(b, t, "computed_crc32", d->computed_crc);
+        append(b, list, t);
+    }
+    put(b, o, "damaged", list);
+}
+
 cJSON *mq_integrity_json(const struct mq_integrity_result *result)
 {
     struct builder b = {0};
-    cJSON *o = document(&b, "check"), *list = array(&b);
+    cJSON *o = document(&b, "check");
     put_text(&b, o, "file", result->path);
-    put_count(&b, o, "file_bytes", result->file_bytes);
-    put_bool(&b, o, "ok", mq_integrity_ok(result));
-    put_count(&b, o, "tensors", result->tensors);
-    put_count(&b, o, "tensors_checked", result->tensors_checked);
-    put_bool(&b, o, "header_damaged", result->header_damaged);
-    put_bool(&b, o, "checksums_damaged", result->checksums_damaged);
-    put_count(&b, o, "damaged_tensors", result->damaged_count);
-    for (size_t i = 0; i < result->listed_count; i++) {
-        const struct mq_damage *d = &result->damaged[i];
-        cJSON *t = object(&b);
-        put_text(&b, t, "tensor", d->name);
-        put_text(&b, t, "role", d->role);
-        put(&b, t, "layer", d->layer >= 0 ? cJSON_CreateNumber(d->layer) : cJSON_CreateNull());
-        put(&b, t, "expert", d->expert >= 0 ? cJSON_CreateNumber(d->expert) : cJSON_CreateNull());
-        put_count(&b, t, "offset_bytes", d->offset);
-        put_count(&b, t, "size_bytes", d->size_bytes);
-        put_hex(&b, t, "stored_crc32", d->stored_crc);
-        put_hex(&b, t, "computed_crc32", d->computed_crc);
-        append(&b, list, t);
+    put_integrity(&b, o, result, mq_integrity_ok(result));
+    return finish(&b, o);
+}
+
+static const char *problem_text(const moeq_error *problem)
+{
+    return problem->status == MOEQ_OK ? NULL : problem->message;
+}
+
+cJSON *mq_shards_json(const struct mq_shards_result *result)
+{
+    struct builder b = {0};
+    cJSON *o = document(&b, "check"), *files = array(&b);
+    uint64_t damaged = 0;
+    for (size_t i = 0; i < result->count; i++) {
+        const struct mq_shard_result *r = &result->shards[i];
+        cJSON *file = object(&b);
+        put_text(&b, file, "file", r->path);
+        put_text(&b, file, "problem", problem_text(&r->problem));
+        put_integrity(&b, file, &r->integrity, r->problem.status == MOEQ_OK);
+        append(&b, files, file);
+        damaged += r->integrity.damaged_count;
     }
-    put(&b, o, "damaged", list);
+    put_text(&b, o, "file", result->path);
+    put_text(&b, o, "problem", problem_text(&result->problem));
+    put_count(&b, o, "file_bytes", result->file_bytes);
+    put_bool(&b, o, "ok", mq_shards_status(result, NULL) == MOEQ_OK);
+    put_count(&b, o, "tensors_checked", result->tensors_checked);
+    put_count(&b, o, "damaged_tensors", damaged);
+    put(&b, o, "files", files);
     return finish(&b, o);
 }

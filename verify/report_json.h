@@ -10,6 +10,7 @@
 
 #include "integrity.h"
 #include "perplexity.h"
+#include "shards_check.h"
 #include "sweep.h"
 
 #include <cjson/cJSON.h>
@@ -20,6 +21,9 @@
 cJSON *mq_eval_json(const struct mq_eval_result *result);
 cJSON *mq_sweep_json(const struct mq_sweep_result *result);
 cJSON *mq_integrity_json(const struct mq_integrity_result *result);
+/* The same of several files: "files" holds one such object for each, with its "problem", and the
+ * counts above them are sums. */
+cJSON *mq_shards_json(const struct mq_shards_result *result);
 
 /* Parts, for further documents. */
 cJSON *mq_protocol_json(const struct mq_text_windows *text);

@@ -13,6 +13,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static int64_t mtime_ns(const struct stat *st)
+{
+    return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+}
+
 moeq_status mq_file_open(const char *path, struct mq_file *file, moeq_error *err)
 {
     memset(file, 0, sizeof *file);
@@ -41,7 +46,25 @@ moeq_status mq_file_open(const char *path, struct mq_file *file, moeq_error *err
     file->size_bytes = (uint64_t)st.st_size;
     file->device = st.st_dev;
     file->inode = st.st_ino;
-    file->mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+    file->mtime_ns = mtime_ns(&st);
+    return MOEQ_OK;
+}
+
+moeq_status mq_file_check_unchanged(const struct mq_file *file, moeq_error *err)
+{
+    struct stat st;
+    if (stat(file->path, &st) != 0)
+        return mq_fail_errno(err, file->path, "changed while it was read");
+    if (st.st_dev != file->device || st.st_ino != file->inode)
+        return mq_fail_file(err, MOEQ_IO, file->path,
+                            "changed while it was read: another file has taken its place");
+    if ((uint64_t)st.st_size != file->size_bytes)
+        return mq_fail_file(err, MOEQ_IO, file->path,
+                            "changed while it was read: it had %llu bytes, now it has %llu",
+                            (unsigned long long)file->size_bytes, (unsigned long long)st.st_size);
+    if (mtime_ns(&st) != file->mtime_ns)
+        return mq_fail_file(err, MOEQ_IO, file->path,
+                            "changed while it was read: it was written to since it was opened");
     return MOEQ_OK;
 }
 

@@ -21,6 +21,10 @@ struct mq_file {
 moeq_status mq_file_open(const char *path, struct mq_file *file, moeq_error *err);
 void mq_file_close(struct mq_file *file);
 
+/* Fails unless the file at the path still is the one that was opened, with its size and time of
+ * modification: what was read before may be of another content than what was read after. */
+moeq_status mq_file_check_unchanged(const struct mq_file *file, moeq_error *err);
+
 /* Reads exactly n bytes at an offset, or fails saying how many there were. */
 moeq_status mq_file_read_at(const struct mq_file *file, uint64_t offset, void *bytes, size_t n,
                             moeq_error *err);

@@ -85,6 +85,46 @@ START_TEST(converts_what_it_planned)
 }
 END_TEST
 
+/* `shard_bytes` came later, too. */
+START_TEST(converts_to_several_files)
+{
+    moeq_model *model = open_model(MODEL), *again;
+    moeq_recipe recipe = {
+        .struct_size = sizeof recipe, .level = "q4_k", .shard_bytes = UINT64_C(1) << 20};
+    const char *output = MQ_TEST_BINARY_DIR "/shards.moeq";
+    const char *index = MQ_TEST_BINARY_DIR "/shards.moeq.index.json";
+    const char *shard = MQ_TEST_BINARY_DIR "/shards-00004-of-00005.moeq";
+    moeq_error err = {0};
+    uint64_t bytes, one;
+    char *report;
+    remove(output);
+    ck_assert_int_eq(moeq_plan_bytes(model, &recipe, &bytes, &err), MOEQ_OK);
+    ck_assert_msg(moeq_convert(model, &recipe, output, true, NULL, &err) == MOEQ_OK, "%s",
+                  err.message);
+    again = open_model(index);
+    moeq_model_close(again);
+    ck_assert_msg(moeq_check(index, NULL, &report, &err) == MOEQ_OK, "%s", err.message);
+    char expected[64];
+    snprintf(expected, sizeof expected, "\"file_bytes\":\t%llu", (unsigned long long)bytes);
+    ck_assert_ptr_nonnull(strstr(report, expected));
+    moeq_free(report);
+    ck_assert_int_eq(remove(shard), 0);
+    ck_assert_int_eq(moeq_check(index, NULL, &report, &err), MOEQ_NOT_FOUND);
+    ck_assert_str_eq(err.path, shard);
+    moeq_free(report);
+    recipe.struct_size = offsetof(moeq_recipe, shard_bytes);
+    memset(&err, 0, sizeof err);
+    ck_assert_int_eq(moeq_plan_bytes(model, &recipe, &one, &err), MOEQ_OK);
+    ck_assert_uint_lt(one, bytes);
+    ck_assert_msg(moeq_convert(model, &recipe, output, true, NULL, &err) == MOEQ_OK, "%s",
+                  err.message);
+    struct stat st;
+    ck_assert_int_eq(stat(output, &st), 0);
+    ck_assert_uint_eq((uint64_t)st.st_size, one);
+    moeq_model_close(model);
+}
+END_TEST
+
 START_TEST(exports_what_it_can_read_again)
 {
     moeq_model *model = open_model(MODEL), *again;
@@ -187,6 +227,7 @@ int main(void)
     tcase_add_test(tests, errors_say_what_and_where);
     tcase_add_test(tests, tokenizes);
     tcase_add_test(tests, converts_what_it_planned);
+    tcase_add_test(tests, converts_to_several_files);
     tcase_add_test(tests, exports_what_it_can_read_again);
     tcase_add_test(tests, sweeps_and_can_be_stopped);
     tcase_add_test(tests, computes_as_asked);

@@ -21,6 +21,13 @@ json "d['dry_run'] is True and sum(t['bytes'] for t in d['tensors']) == d['plan'
     convert $model --level q4_k --dry-run --json
 json "d['tensors_resumed'] == 0 and d['output'].endswith('m.moeq')" convert $model -o "$out" --level q4_k --json
 json "d['format'] == 'moeq' and d['metadata']['moeq.version'] == '1'" inspect "$out" --json
+json "d['output'].endswith('/s.moeq.index.json') and d['output'] == d['files'][0]['name'] \
+    and d['file_bytes'] == sum(f.get('bytes', 0) for f in d['files'])" \
+    convert $model -o "$work/s.moeq" --level q4_k --shard-size 2M --json
+json "d['format'] == 'moeq' and len(d['files']) == 3 and 'moeq.shard' not in d['metadata']" \
+    inspect "$work/s.moeq.index.json" --json
+json "d['ok'] and d['problem'] is None and [f['ok'] for f in d['files']] == 3 * [True]" \
+    check "$work/s.moeq.index.json" --json
 [ "$(stat -c %s "$out")" = "$("$moeq" convert $model --level q4_k --dry-run --json |
     python3 -c 'import json, sys; print(json.load(sys.stdin)["file_bytes"])')" ] ||
     fail "the dry run's file_bytes are not the file's size"

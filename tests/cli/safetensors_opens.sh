@@ -8,4 +8,10 @@ for level in q8_0 q6_k q5_k q4_k q3_k q2_k f16 bf16 f32; do
     expect 0 "" convert $model -o "$work/$level.moeq" --level $level -q
     "$python" tests/data/check_safetensors_opens.py "$work/$level.moeq" || fail "$level"
 done
+# Each shard is a file of its own; together they hold what one does.
+expect 0 "" convert $model -o "$work/s.moeq" --level q4_k --shard-size 1M -q
+for shard in "$work"/s-0000?-of-00005.moeq; do
+    "$python" tests/data/check_safetensors_opens.py "$shard" || fail "$shard"
+done
+"$python" tests/data/check_shards.py "$work/s.moeq.index.json" "$work/q4_k.moeq" || fail "index"
 finish

@@ -41,6 +41,13 @@ fi
 grep -Eq "^moeq: $work/disk/m.moeq: needs 0.00 GiB \([0-9]+ bytes\), the disk has 0.00 GiB \([0-9]+\) free$" \
     "$work/stderr" || fail "message: $(cat "$work/stderr")"
 [ -z "$(ls "$work/disk")" ] || fail "leftovers: $(ls "$work/disk")"
+"$moeq" convert "$model" -o "$work/disk/m.moeq" --level q4_k --shard-size 1M -q 2> "$work/stderr"
+[ $? = 1 ] || fail "exit code of shards on a small disk"
+grep -Eq "^moeq: $work/disk/m.moeq.index.json: needs 0.00 GiB \([0-9]+ bytes\), the disk has 0.00 GiB \([0-9]+\) free$" \
+    "$work/stderr" || fail "message: $(cat "$work/stderr")"
+[ -z "$(ls "$work/disk")" ] || fail "leftovers of shards: $(ls "$work/disk")"
 mount -o remount,size=20M none "$work/disk" && "$moeq" convert "$model" -o "$work/disk/m.moeq" --level q4_k -q ||
     fail "with room again"
+"$moeq" convert "$model" -o "$work/disk/m.moeq" --level q4_k --shard-size 1M -q || fail "shards with room again"
+"$moeq" check "$work/disk/m.moeq.index.json" -q || fail "shards with room again are damaged"
 echo "good"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Usage: kill_and_resume.sh MOEQ SOURCE_DIR WORK_DIR
-# Kills conversions at twenty random instants, half of them with SIGKILL and half with SIGINT, and
-# resumes each: the final bytes must be those of an uninterrupted run.
+# Kills conversions at twenty random instants, half of them with SIGKILL and half with SIGINT, then six
+# of one in several files, and resumes each: the final bytes must be those of an uninterrupted run.
 set -u
 moeq=$1 source=$2 work=$3
 model=$work/model
@@ -91,6 +91,32 @@ cmp "$work/killed.moeq" "$work/whole.moeq" || fail "other bytes after twenty kil
 [ ! -e "$work/killed.moeq.part" ] && [ ! -e "$work/killed.moeq.part.journal" ] || fail "leftovers"
 [ $resumed -gt 0 ] || fail "no run had anything to resume"
 
+# In several files: six kills, SIGKILL and SIGINT in turn; never an index before all is done.
+mkdir "$work/whole" "$work/killed"
+"$moeq" convert "$model" -o "$work/whole/m.moeq" --level q4_k --shard-size 3M -q || fail "undisturbed shards"
+sharded=0
+for i in $(seq 6); do
+    out=$work/killed/m.moeq
+    "$moeq" convert "$model" -o "$out" --level q4_k --shard-size 3M --threads 1 -q 2> "$work/stderr" &
+    pid=$!
+    pause=$((RANDOM % (ms / 4 + 1)))
+    sleep "$((pause / 1000)).$(printf %03d $((pause % 1000)))"
+    signal=KILL
+    [ $((i % 2)) = 0 ] && signal=INT
+    kill -"$signal" $pid 2> /dev/null
+    wait $pid 2> /dev/null && break # it was faster
+    [ ! -e "$out.index.json" ] || fail "shards, run $i was stopped and there is an index"
+    "$moeq" inspect "$work/killed" > /dev/null 2>&1 && fail "shards, run $i was stopped and opens"
+    [ -s "$out.index.json.part.journal" ] &&
+        [ "$(wc -l < "$out.index.json.part.journal")" -gt 1 ] && sharded=$((sharded + 1))
+done
+[ -e "$work/killed/m.moeq.index.json" ] ||
+    MOEQ_ISA=avx512 "$moeq" convert "$model" -o "$work/killed/m.moeq" --level q4_k --shard-size 3M -q ||
+    fail "the last run of shards"
+diff -r "$work/killed" "$work/whole" || fail "other shards after the kills, or leftovers"
+[ $sharded -gt 0 ] || fail "no run of shards had anything to resume"
+"$moeq" check "$work/killed" -q || fail "the shards are damaged"
+
 # Peak memory does not follow the model: the same model within a limit below its size.
 MOEQ_ISA=generic "$moeq" convert "$model" -o "$work/small.moeq" --level q8_0 --memory 32M -q &
 pid=$! peak=0
@@ -104,5 +130,5 @@ wait $pid || fail "--memory 32M"
     *__asan_*) ;; # the sanitizer's own memory is counted too
     *) fail "peak of $peak KiB with --memory 32M" ;;
 esac
-echo "20 kills, $resumed with something to resume; whole run $ms ms; peak $peak KiB of 32 MiB"
+echo "20 kills, $resumed with something to resume; of shards 6, $sharded; whole run $ms ms; peak $peak KiB of 32 MiB"
 rm -rf "$work"

@@ -253,6 +253,93 @@ START_TEST(names_a_weight_that_is_not_finite)
 }
 END_TEST
 
+/* Changes a file of the source at the n-th report of progress. */
+struct changer {
+    int left;
+    void (*change)(const char *path);
+    char path[1100];
+};
+
+static void on_progress(void *user, const struct mq_progress *progress)
+{
+    struct changer *c = user;
+    (void)progress;
+    if (--c->left == 0)
+        c->change(c->path);
+}
+
+static void write_again(const char *path)
+{
+    struct mq_buffer bytes = test_read(path);
+    bytes.data[bytes.size - 1] ^= 1;
+    const int fd = open(path, O_WRONLY);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(pwrite(fd, bytes.data, bytes.size, 0), (ssize_t)bytes.size);
+    /* clocks of file systems are coarse: a write of this very moment could bear the old time */
+    const struct timespec now[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 1700000000}};
+    ck_assert_int_eq(futimens(fd, now), 0);
+    close(fd);
+    mq_buffer_free(&bytes);
+}
+
+static void grow(const char *path)
+{
+    FILE *f = fopen(path, "ab");
+    ck_assert_ptr_nonnull(f);
+    fputc(0, f);
+    fclose(f);
+}
+
+/* As a download does: a new file under the old name. */
+static void put_another(const char *path)
+{
+    char other[1200];
+    struct mq_buffer bytes = test_read(path);
+    snprintf(other, sizeof other, "%s.new", path);
+    test_write(other, bytes.data, bytes.size);
+    ck_assert_int_eq(rename(other, path), 0);
+    mq_buffer_free(&bytes);
+}
+
+static void take_away(const char *path)
+{
+    ck_assert_int_eq(unlink(path), 0);
+}
+
+/* The source changes while it is read: no output, and nothing left of it to go on with. */
+START_TEST(notices_a_source_that_changes)
+{
+    static const struct {
+        void (*change)(const char *path);
+        const char *message;
+    } cases[] = {
+        {write_again, "changed while it was read: it was written to since it was opened"},
+        {grow, "changed while it was read: it had "},
+        {put_another, "changed while it was read: another file has taken its place"},
+        {take_away, "changed while it was read: No such file or directory"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (uint64_t shard_bytes = 0; shard_bytes <= 100000; shard_bytes += 100000) {
+            char model[1024], folder[1024], path[1100];
+            struct changer c = {.left = 20, .change = cases[i].change};
+            const struct mq_context context = {
+                .isa = MQ_ISA_GENERIC, .threads = 1, .progress = on_progress, .progress_user = &c};
+            moeq_error err = {0};
+            strcpy(model, test_model_copy(MIXTRAL, "changes"));
+            strcpy(folder, out("changed"));
+            strcpy(c.path, test_path(model, "model-00005-of-00007.safetensors"));
+            ck_assert_int_eq(mkdir(folder, 0777), 0);
+            snprintf(path, sizeof path, "%s/m.moeq", folder);
+            ck_assert_int_ne(
+                test_convert_sharded(model, "q8_0", shard_bytes, path, true, &context, NULL, &err),
+                MOEQ_OK);
+            ck_assert_msg(strstr(err.message, cases[i].message) != NULL, "%s", err.message);
+            ck_assert_str_eq(err.path, c.path);
+            ck_assert_int_eq(rmdir(folder), 0); /* it is empty */
+        }
+}
+END_TEST
+
 static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, same_bytes_everywhere);
@@ -262,6 +349,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, goes_on_where_it_stopped);
     tcase_add_test(tests, starts_afresh_when_something_changed);
     tcase_add_test(tests, names_a_weight_that_is_not_finite);
+    tcase_add_test(tests, notices_a_source_that_changes);
 }
 
 int main(void)

@@ -293,6 +293,40 @@ START_TEST(splits_go_on_between_renames)
 }
 END_TEST
 
+static void grow_shard(void *path, const struct mq_progress *progress)
+{
+    if (progress->done < progress->total / 2)
+        return;
+    FILE *f = fopen(path, "ab");
+    ck_assert_ptr_nonnull(f);
+    fputc(0, f);
+    fclose(f);
+}
+
+START_TEST(a_source_that_changes_is_noticed)
+{
+    char model[1024], path[1024], shard[1024], command[1200];
+    moeq_error err = {0};
+    strcpy(model, test_model_copy(DEMO, "growing"));
+    strcpy(path, out("growing.gguf"));
+    strcpy(shard, test_path(model, "model-00002-of-00003.safetensors"));
+    const struct mq_context context = {
+        .isa = mq_isa_detect(), .threads = 2, .progress = grow_shard, .progress_user = shard};
+    const struct request r = {.model = model,
+                              .level = "q8_0",
+                              .output = path,
+                              .options.split_bytes = 1 << 20,
+                              .context = &context};
+    ck_assert_int_eq(export(&r, NULL, &err), MOEQ_IO);
+    ck_assert_msg(strstr(err.message, "changed while it was read: it had 4334944 bytes") != NULL,
+                  "%s", err.message);
+    ck_assert_str_eq(err.path, shard);
+    snprintf(command, sizeof command, "! ls '%.*s'-* 2> /dev/null >&2", (int)strlen(path) - 5,
+             path);
+    ck_assert_int_eq(system(command), 0); /* nothing is left */
+}
+END_TEST
+
 static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, same_bytes_everywhere);
@@ -303,6 +337,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, a_model_without_tokenizer_is_refused);
     tcase_add_test(tests, splits_go_on_where_they_stopped);
     tcase_add_test(tests, splits_go_on_between_renames);
+    tcase_add_test(tests, a_source_that_changes_is_noticed);
 }
 
 int main(void)

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -90,40 +91,59 @@ ssize_t __wrap_pwrite(int fd, const void *bytes, size_t n, off_t at)
     return fails() || interrupted(&n) ? -1 : __real_pwrite(fd, bytes, n, at);
 }
 
-static char reference[1024], output[1024];
+/* What is converted to: `complete` makes it a whole, and names the files that are compared. */
+static char reference[1024], output[1024], complete[1100], reference_complete[1100];
+static uint64_t shard_bytes;
 
 static moeq_status run(struct mq_convert_result *result, moeq_error *err)
 {
     const struct mq_context context = {.isa = MQ_ISA_GENERIC, .threads = 1};
     memset(err, 0, sizeof *err);
-    return test_convert(mq_test_source(MIXTRAL), "bf16", output, &context, result, err);
+    return test_convert_sharded(mq_test_source(MIXTRAL), "bf16", shard_bytes, output, false,
+                                &context, result, err);
 }
 
-static void prepare(void)
+/* Of several files the names must be as long, and the index is compared: it has their checksums. */
+static void prepare(uint64_t size)
 {
     moeq_error err = {0};
-    strcpy(reference, mq_test_temporary("reference.moeq"));
+    char folder[1024], command[2100];
+    shard_bytes = size;
+    strcpy(folder, mq_test_temporary("reference"));
+    strcpy(reference, test_path(folder, "output.moeq"));
     strcpy(output, mq_test_temporary("output.moeq"));
-    unlink(reference);
-    ck_assert_msg(test_convert(mq_test_source(MIXTRAL), "bf16", reference, NULL, NULL, &err) ==
-                      MOEQ_OK,
+    snprintf(command, sizeof command, "rm -rf '%s' && mkdir '%s'", folder, folder);
+    ck_assert_int_eq(system(command), 0);
+    snprintf(complete, sizeof complete, "%s%s", output, size ? ".index.json" : "");
+    snprintf(reference_complete, sizeof reference_complete, "%s%s", reference,
+             size ? ".index.json" : "");
+    ck_assert_msg(test_convert_sharded(mq_test_source(MIXTRAL), "bf16", size, reference, false,
+                                       NULL, NULL, &err) == MOEQ_OK,
                   "%s", err.message);
+}
+
+/* The index vouches for sizes and last words; opening it reads both. */
+static bool is_good(void)
+{
+    struct mq_view *view;
+    if (!test_files_equal(complete, reference_complete) ||
+        mq_model_open(complete, &view, NULL) != MOEQ_OK)
+        return false;
+    mq_view_close(view);
+    return true;
 }
 
 static void clean(void)
 {
-    char path[1100];
-    static const char *const suffixes[] = {"", ".part", ".part.journal"};
-    for (int i = 0; i < 3; i++) {
-        snprintf(path, sizeof path, "%s%s", output, suffixes[i]);
-        unlink(path);
-    }
+    char command[2100];
+    snprintf(command, sizeof command, "rm -f '%.*s'*", (int)strlen(output) - 5, output);
+    ck_assert_int_eq(system(command), 0);
 }
 
 /* Every step-th call. */
-static void sweep(int step, int code, moeq_status expected)
+static void sweep(uint64_t size, int step, int code, moeq_status expected)
 {
-    prepare();
+    prepare(size);
     for (int n = 1;; n += step) {
         moeq_error err;
         clean();
@@ -141,23 +161,30 @@ static void sweep(int step, int code, moeq_status expected)
                       err.message);
         ck_assert_msg(err.path[0] != '\0', "call %d: no file in: %s", n, err.message);
         /* Once renamed, the file is complete even if the folder's sync fails. */
-        if (access(output, F_OK) == 0)
-            ck_assert(test_files_equal(output, reference));
+        if (access(complete, F_OK) == 0)
+            ck_assert(is_good());
         ck_assert_msg(run(NULL, &err) == MOEQ_OK, "after call %d: %s", n, err.message);
-        ck_assert_msg(test_files_equal(output, reference), "after call %d: other bytes", n);
+        ck_assert_msg(is_good(), "after call %d: other bytes", n);
     }
     clean();
 }
 
 START_TEST(every_call_fails_once)
 {
-    sweep(1, EIO, MOEQ_IO);
+    sweep(0, 1, EIO, MOEQ_IO);
 }
 END_TEST
 
 START_TEST(the_disk_fills_up)
 {
-    sweep(5, ENOSPC, MOEQ_NO_SPACE);
+    sweep(0, 5, ENOSPC, MOEQ_NO_SPACE);
+}
+END_TEST
+
+START_TEST(shards)
+{
+    sweep(200000, 1, EIO, MOEQ_IO);
+    sweep(200000, 7, ENOSPC, MOEQ_NO_SPACE);
 }
 END_TEST
 
@@ -193,14 +220,14 @@ END_TEST
 START_TEST(short_and_interrupted_transfers)
 {
     moeq_error err;
-    prepare();
+    prepare(0);
     clean();
     short_transfers = true;
     const moeq_status status = run(NULL, &err);
     short_transfers = false;
     ck_assert_msg(status == MOEQ_OK, "%s", err.message);
     ck_assert_uint_gt(transfers, 1000);
-    ck_assert(test_files_equal(output, reference));
+    ck_assert(is_good());
     clean();
 }
 END_TEST
@@ -209,7 +236,7 @@ END_TEST
 START_TEST(file_systems_without_fallocate)
 {
     static const int codes[] = {EOPNOTSUPP, ENOSYS, EINVAL};
-    prepare();
+    prepare(0);
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
         moeq_error err;
         clean();
@@ -217,7 +244,7 @@ START_TEST(file_systems_without_fallocate)
         const moeq_status status = run(NULL, &err);
         no_fallocate = 0;
         ck_assert_msg(status == MOEQ_OK, "%s", err.message);
-        ck_assert(test_files_equal(output, reference));
+        ck_assert(is_good());
     }
     clean();
 }
@@ -226,6 +253,7 @@ END_TEST
 static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, every_call_fails_once);
+    tcase_add_test(tests, shards);
     tcase_add_test(tests, gguf_files);
     tcase_add_test(tests, the_disk_fills_up);
     tcase_add_test(tests, short_and_interrupted_transfers);

@@ -9,6 +9,7 @@
 #include "gguf_build.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -48,14 +49,17 @@ char *__wrap_strdup(const char *text)
     return fails() ? NULL : __real_strdup(text);
 }
 
-/* Runs the whole job with allocation n failing; true if there were fewer than n. */
-static bool survives(const char *model, const char *output, int n)
+/* Runs the whole job with allocation n failing; true if there were fewer than n. `complete` is the
+ * file that there must not be without success. */
+static bool survives(const char *model, const char *output, const char *complete,
+                     uint64_t shard_bytes, int n)
 {
     moeq_error err = {0};
     const struct mq_context context = {.isa = MQ_ISA_GENERIC, .threads = 1};
-    unlink(output);
+    unlink(complete);
     atomic_store(&countdown, n);
-    const moeq_status status = test_convert(model, "bf16", output, &context, NULL, &err);
+    const moeq_status status =
+        test_convert_sharded(model, "bf16", shard_bytes, output, false, &context, NULL, &err);
     const bool reached = atomic_exchange(&countdown, 0) == 0;
     if (!reached) {
         ck_assert_msg(status == MOEQ_OK, "%s", err.message);
@@ -64,7 +68,7 @@ static bool survives(const char *model, const char *output, int n)
     ck_assert_msg(status == MOEQ_NO_MEMORY, "allocation %d of %s: %s: %s", n, model,
                   moeq_status_text(status), err.message);
     ck_assert_int_eq(err.status, MOEQ_NO_MEMORY);
-    ck_assert_msg(access(output, F_OK) != 0, "allocation %d: there is an output", n);
+    ck_assert_msg(access(complete, F_OK) != 0, "allocation %d: there is an output", n);
     return false;
 }
 
@@ -72,7 +76,7 @@ static void sweep(const char *model, const char *name)
 {
     const char *output = mq_test_temporary(name);
     int n = 1;
-    while (!survives(model, output, n))
+    while (!survives(model, output, output, 0, n))
         n++;
     ck_assert_int_gt(n, 40); /* or the wrapping does not work */
     unlink(output);
@@ -97,6 +101,20 @@ START_TEST(moeq_file)
     strcpy(source, mq_test_temporary("source.moeq"));
     ck_assert_ok(test_convert(mq_test_source(MIXTRAL), "q8_0", source, NULL, NULL, &err));
     sweep(source, "again.moeq");
+}
+END_TEST
+
+/* Into shards, and out of them again. */
+START_TEST(moeq_shards)
+{
+    char output[1024], index[1100];
+    int n = 1;
+    strcpy(output, mq_test_temporary("shards.moeq"));
+    snprintf(index, sizeof index, "%s.index.json", output);
+    while (!survives(mq_test_source(MIXTRAL), output, index, 200000, n))
+        n++;
+    ck_assert_int_gt(n, 40);
+    sweep(index, "one.moeq");
 }
 END_TEST
 
@@ -130,6 +148,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, sharded_folder);
     tcase_add_test(tests, fused_folder);
     tcase_add_test(tests, moeq_file);
+    tcase_add_test(tests, moeq_shards);
     tcase_add_test(tests, gguf_files);
 }
 

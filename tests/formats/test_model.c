@@ -64,25 +64,32 @@ bool test_files_equal(const char *a, const char *b)
     return equal;
 }
 
-moeq_status test_convert(const char *model, const char *level, const char *output,
-                         const struct mq_context *context, struct mq_convert_result *result,
-                         moeq_error *err)
+moeq_status test_convert_sharded(const char *model, const char *level, uint64_t shard_bytes,
+                                 const char *output, bool keep, const struct mq_context *context,
+                                 struct mq_convert_result *result, moeq_error *err)
 {
     const struct mq_context plain = {.isa = MQ_ISA_GENERIC, .threads = 2};
-    const struct mq_convert_options options = {.output = output, .replace = true};
+    const struct mq_convert_options options = {.output = output, .replace = !keep};
     const struct mq_policy policy = mq_policy_default(mq_level_find(level));
     struct mq_convert_result unused;
     struct mq_view *view = NULL;
     struct mq_plan *plan = NULL;
     moeq_status status = mq_model_open(model, &view, err);
     if (status == MOEQ_OK)
-        status = mq_plan_create(view, &policy, &plan, err);
+        status = mq_plan_create_sharded(view, &policy, shard_bytes, &plan, err);
     if (status == MOEQ_OK)
         status =
             mq_convert(context ? context : &plain, plan, &options, result ? result : &unused, err);
     mq_plan_free(plan);
     mq_view_close(view);
     return status;
+}
+
+moeq_status test_convert(const char *model, const char *level, const char *output,
+                         const struct mq_context *context, struct mq_convert_result *result,
+                         moeq_error *err)
+{
+    return test_convert_sharded(model, level, 0, output, false, context, result, err);
 }
 
 void test_stop_progress(void *stopper, const struct mq_progress *progress)

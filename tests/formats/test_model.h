@@ -30,6 +30,11 @@ moeq_status test_convert(const char *model, const char *level, const char *outpu
                          const struct mq_context *context, struct mq_convert_result *result,
                          moeq_error *err);
 
+/* The same in shards of at most shard_bytes; `keep`: an existing output is not replaced. */
+moeq_status test_convert_sharded(const char *model, const char *level, uint64_t shard_bytes,
+                                 const char *output, bool keep, const struct mq_context *context,
+                                 struct mq_convert_result *result, moeq_error *err);
+
 /* Stops a job after so many reports of progress, as Ctrl-C does: the context's progress is
  * test_stop_progress, its user and the address of `cancel` are the stopper's. */
 struct test_stopper {

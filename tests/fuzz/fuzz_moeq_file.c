@@ -1,5 +1,5 @@
 /*
- * fuzz_moeq_file.c: a whole moeq file, opened as a model.
+ * fuzz_moeq_file.c: a whole moeq file, or the index of several, opened as a model.
  *
  * Beyond "no crash": every row that an accepted view promises can be read and decoded.
  */

@@ -28,7 +28,7 @@ START_TEST(accounts_for_every_byte)
         struct mq_plan *plan;
         moeq_error err = {0};
         ck_assert_ok(mq_plan_create(view, &policy, &plan, &err));
-        const struct mq_layout *layout = &plan->layout;
+        const struct mq_layout *layout = plan->files[0].layout;
         ck_assert_uint_eq(layout->header_bytes % MQ_GROUP_ALIGN, 0);
         uint64_t at = layout->header_bytes;
         for (size_t i = 0; i < layout->count; i++) {
