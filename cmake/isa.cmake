@@ -1,12 +1,15 @@
 # mq_isa_sources(<target> <file>...): compiles each file once per instruction set into <target>.
-# The generic variant has the suffix _generic; on x86-64 there are _avx2 and _avx512 besides. The
-# processor's best is chosen at run time (formats/base/cpu.h), so one binary serves all machines.
+# The generic variant has the suffix _generic; on x86-64 there are _avx2 and _avx512 besides, on
+# 64-bit ARM _neon. The processor's best is chosen at run time (formats/base/cpu.h), so one binary serves all machines.
 include(CheckCCompilerFlag)
 
 set(MQ_ISA_LIST generic)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   list(APPEND MQ_ISA_LIST avx2 avx512)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64|ARM64")
+  list(APPEND MQ_ISA_LIST neon)
 endif()
+set(MQ_ISA_FLAGS_neon -DMQ_USE_NEON)
 set(MQ_ISA_FLAGS_avx2 -mavx2 -mfma -mf16c -DMQ_USE_AVX2)
 set(MQ_ISA_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
     -mprefer-vector-width=512 -DMQ_USE_AVX512)

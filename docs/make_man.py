@@ -45,7 +45,7 @@ def main():
         print(literal(rest.split("\nexit codes:")[0]).rstrip())
     print(".SH EXIT STATUS\n0 good, 1 failure, 2 usage, 3 verification found a regression.")
     print(".SH ENVIRONMENT")
-    print(".TP\n.B MOEQ_ISA\ngeneric, avx2 or avx512: at most this instruction set. "
+    print(".TP\n.B MOEQ_ISA\ngeneric, neon (of ARM), avx2 or avx512: at most this instruction set. "
           "The results are the same bits.")
     print(".TP\n.B HF_HOME, HF_HUB_CACHE\nwhere the local Hugging Face cache is.")
 

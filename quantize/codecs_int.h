@@ -48,9 +48,8 @@
     size_t mq_not_finite_##isa(const float *weights, size_t n);
 
 MQ_DECLARE_CODECS(generic)
-#if defined(__x86_64__)
+MQ_DECLARE_CODECS(neon)
 MQ_DECLARE_CODECS(avx2)
 MQ_DECLARE_CODECS(avx512)
-#endif
 
 #endif

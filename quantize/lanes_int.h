@@ -194,6 +194,102 @@ MQ_INLINE void v_store_bf16(uint8_t *p, v16 a)
     _mm256_storeu_si256((__m256i *)p, _mm256_permute4x64_epi64(words, 0xd8));
 }
 
+#elif defined(MQ_USE_NEON)
+
+/* As on x86. */
+MQ_INLINE void mq_transpose_bytes(const uint8_t in[256], uint8_t out[256])
+{
+    uint8x16_t a[16], b[16];
+    for (int i = 0; i < 16; i++)
+        a[i] = vld1q_u8(in + 16 * i);
+    for (int round = 0; round < 4; round++) {
+        for (int i = 0; i < 8; i++) {
+            b[2 * i] = vzip1q_u8(a[i], a[i + 8]);
+            b[2 * i + 1] = vzip2q_u8(a[i], a[i + 8]);
+        }
+        for (int i = 0; i < 16; i++)
+            a[i] = b[i];
+    }
+    for (int i = 0; i < 16; i++)
+        vst1q_u8(out + 16 * i, a[i]);
+}
+MQ_INLINE v16 v_join(v16 lo, v16 hi)
+{
+    return MQ_V4(lo.q[0], lo.q[1], hi.q[2], hi.q[3]);
+}
+
+/* 4 x 4 at a time, interleaving rows i and i + 2 twice. */
+MQ_INLINE void v_transpose(const float *p, size_t stride, v16 out[16])
+{
+    for (int c = 0; c < 16; c += 4) {
+#pragma GCC unroll 4
+        for (int r = 0; r < 4; r++) {
+            const float *q = p + (size_t)(4 * r) * stride + c;
+            const float32x4_t row0 = vld1q_f32(q), row1 = vld1q_f32(q + stride);
+            const float32x4_t row2 = vld1q_f32(q + 2 * stride), row3 = vld1q_f32(q + 3 * stride);
+            const float32x4_t even_lo = vzip1q_f32(row0, row2), odd_lo = vzip1q_f32(row1, row3);
+            const float32x4_t even_hi = vzip2q_f32(row0, row2), odd_hi = vzip2q_f32(row1, row3);
+            out[c].q[r] = vzip1q_f32(even_lo, odd_lo);
+            out[c + 1].q[r] = vzip2q_f32(even_lo, odd_lo);
+            out[c + 2].q[r] = vzip1q_f32(even_hi, odd_hi);
+            out[c + 3].q[r] = vzip2q_f32(even_hi, odd_hi);
+        }
+    }
+}
+
+#define MQ_SWAP_PAIRS(q) vextq_f32(q, q, 2)
+#define MQ_HALVES(name, op)                                                                  \
+    MQ_INLINE v16 name(v16 a)                                                                \
+    {                                                                                        \
+        a = op(a, MQ_V4(a.q[1], a.q[0], a.q[3], a.q[2]));                                    \
+        a = op(a, MQ_V4(MQ_SWAP_PAIRS(a.q[0]), MQ_SWAP_PAIRS(a.q[1]), MQ_SWAP_PAIRS(a.q[2]), \
+                        MQ_SWAP_PAIRS(a.q[3])));                                             \
+        return op(a, MQ_V4(vrev64q_f32(a.q[0]), vrev64q_f32(a.q[1]), vrev64q_f32(a.q[2]),    \
+                           vrev64q_f32(a.q[3])));                                            \
+    }
+MQ_HALVES(v_sum_halves, v_add)
+MQ_HALVES(v_max_halves, v_max)
+#undef MQ_HALVES
+#undef MQ_SWAP_PAIRS
+
+MQ_INLINE v16 v_set1_f16(const uint8_t *p)
+{
+    uint16_t h;
+    memcpy(&h, p, 2);
+    const float32x4_t v = vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(h)));
+    return MQ_V4(v, v, v, v);
+}
+MQ_INLINE v16 v_from_u8(const uint8_t *p)
+{
+    const uint8x16_t bytes = vld1q_u8(p);
+    const uint16x8_t lo = vmovl_u8(vget_low_u8(bytes)), hi = vmovl_high_u8(bytes);
+    return MQ_V4(vcvtq_f32_u32(vmovl_u16(vget_low_u16(lo))), vcvtq_f32_u32(vmovl_high_u16(lo)),
+                 vcvtq_f32_u32(vmovl_u16(vget_low_u16(hi))), vcvtq_f32_u32(vmovl_high_u16(hi)));
+}
+MQ_INLINE uint8x16_t mq_round_f16x8(float32x4_t lo, float32x4_t hi)
+{
+    return vreinterpretq_u8_f16(vcvt_high_f16_f32(vcvt_f16_f32(lo), hi));
+}
+MQ_INLINE void v_store_f16(uint8_t *p, v16 a)
+{
+    vst1q_u8(p, mq_round_f16x8(a.q[0], a.q[1]));
+    vst1q_u8(p + 16, mq_round_f16x8(a.q[2], a.q[3]));
+}
+/* The upper half of each lane's word is the result. */
+MQ_INLINE uint16x8_t mq_round_bf16x4(float32x4_t a)
+{
+    const uint32x4_t u = vreinterpretq_u32_f32(a);
+    const uint32x4_t odd = vandq_u32(vshrq_n_u32(u, 16), vdupq_n_u32(1));
+    return vreinterpretq_u16_u32(vaddq_u32(vaddq_u32(u, vdupq_n_u32(0x7fff)), odd));
+}
+MQ_INLINE void v_store_bf16(uint8_t *p, v16 a)
+{
+    const uint16x8_t lo = vuzp2q_u16(mq_round_bf16x4(a.q[0]), mq_round_bf16x4(a.q[1]));
+    const uint16x8_t hi = vuzp2q_u16(mq_round_bf16x4(a.q[2]), mq_round_bf16x4(a.q[3]));
+    vst1q_u8(p, vreinterpretq_u8_u16(lo));
+    vst1q_u8(p + 16, vreinterpretq_u8_u16(hi));
+}
+
 #else /* the reference */
 
 MQ_INLINE void mq_transpose_bytes(const uint8_t in[256], uint8_t out[256])
@@ -263,7 +359,7 @@ MQ_INLINE void v_store_bf16(uint8_t *p, v16 a)
 /* Unrolls the loop that follows, in the variants that are to be fast: the reference, where each
  * operation is a loop already, would take a minute to compile. */
 #define MQ_PRAGMA(text) _Pragma(#text)
-#if defined(MQ_USE_AVX512) || defined(MQ_USE_AVX2)
+#if defined(MQ_USE_AVX512) || defined(MQ_USE_AVX2) || defined(MQ_USE_NEON)
 #define MQ_UNROLL(n) MQ_PRAGMA(GCC unroll n)
 #else
 #define MQ_UNROLL(n) MQ_PRAGMA(GCC unroll 1)

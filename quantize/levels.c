@@ -3,17 +3,9 @@
 
 #include <string.h>
 
-/* Every instruction set that was not compiled has the generic variant. */
-/* clang-format off */
-#if defined(__x86_64__)
-#define VARIANTS(name) {name##_generic, name##_avx2, name##_avx512}
-#else
-#define VARIANTS(name) {name##_generic, name##_generic, name##_generic}
-#endif
-#define DECODE(codec) .decode = VARIANTS(mq_##codec##_decode)
-#define CODEC(codec) .encode = VARIANTS(mq_##codec##_encode), DECODE(codec)
-#define UNPACK(codec) .unpack = VARIANTS(mq_##codec##_unpack)
-/* clang-format on */
+#define DECODE(codec) .decode = MQ_ISA_TABLE(mq_##codec##_decode)
+#define CODEC(codec) .encode = MQ_ISA_TABLE(mq_##codec##_encode), DECODE(codec)
+#define UNPACK(codec) .unpack = MQ_ISA_TABLE(mq_##codec##_unpack)
 
 /* Rows that the tails of others use. */
 enum { ROW_Q8_0 = 0, ROW_F16 = 7 };
@@ -292,6 +284,7 @@ void mq_level_unpack_rows(const struct mq_level *level, enum mq_isa isa, const u
 
 size_t mq_first_not_finite(enum mq_isa isa, const float *weights, size_t n)
 {
-    static size_t (*const variants[MQ_ISA_COUNT])(const float *, size_t) = VARIANTS(mq_not_finite);
+    static size_t (*const variants[MQ_ISA_COUNT])(const float *, size_t) =
+        MQ_ISA_TABLE(mq_not_finite);
     return variants[isa](weights, n);
 }

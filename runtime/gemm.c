@@ -12,12 +12,13 @@
 
 /*
  * Registers: TILE_M * TILE_V accumulators, TILE_V vectors of weights and one of a token's
- * activation must fit: 14 * 2 + 2 + 1 of AVX-512's 32; 6 * 2 + 2 + 1 of AVX2's 16 (a v16 is two).
+ * activation must fit: 14 * 2 + 2 + 1 of AVX-512's 32; 6 * 2 + 2 + 1 of AVX2's 16 (a v16 is two);
+ * 6 * 4 + 4 + 1 of NEON's 32 (four).
  */
 #if defined(MQ_USE_AVX512)
 #define TILE_M 14
 #define TILE_V 2
-#elif defined(MQ_USE_AVX2)
+#elif defined(MQ_USE_AVX2) || defined(MQ_USE_NEON)
 #define TILE_M 6
 #define TILE_V 1
 #else
@@ -25,6 +26,14 @@
 #define TILE_V 1
 #endif
 #define TILE_N (TILE_V * MQ_PANEL)
+
+/* Between tokens: GCC's scheduler for ARM loads the activations of all of them first, which takes
+ * registers that are accumulators'. */
+#if defined(MQ_USE_NEON)
+#define LOAD_NO_EARLIER() __asm__("" ::: "memory")
+#else
+#define LOAD_NO_EARLIER() ((void)0)
+#endif
 
 /* k is cut so that a tile's activations (TILE_M * 4 * BLOCK_K = 14 KiB) stay in the first-level
  * cache while the panels (16 KiB each) stream past them from the second level. */
@@ -92,6 +101,7 @@ MQ_INLINE void tile(const int m, const float *x, size_t ldx, const float *panels
 #pragma GCC unroll 2
             for (int j = 0; j < TILE_V; j++)
                 sum[i][j] = v_fma(a, w[j], sum[i][j]);
+            LOAD_NO_EARLIER();
         }
     }
 #pragma GCC unroll 16

@@ -12,6 +12,8 @@ static const struct mq_kernels tables[MQ_ISA_COUNT] = {
 #if defined(__x86_64__)
     [MQ_ISA_AVX2] = TABLE(avx2),
     [MQ_ISA_AVX512] = TABLE(avx512),
+#elif defined(__aarch64__)
+    [MQ_ISA_NEON] = TABLE(neon),
 #endif
 };
 

@@ -55,6 +55,7 @@ const struct mq_kernels *mq_kernels_get(enum mq_isa isa);
     void mq_add_scaled_##isa(float *, const float *, float, size_t);                          \
     void mq_sum_squares_##isa(const float *, const float *, size_t, double[2]);
 MQ_KERNELS_DECLARE(generic)
+MQ_KERNELS_DECLARE(neon)
 MQ_KERNELS_DECLARE(avx2)
 MQ_KERNELS_DECLARE(avx512)
 #undef MQ_KERNELS_DECLARE

@@ -4,24 +4,12 @@
 #include "kld_int.h"
 #include "portable_math.h"
 
-#if defined(__x86_64__)
-#define VARIANTS(function)                                     \
-    {                                                          \
-        function##_generic, function##_avx2, function##_avx512 \
-    }
-#else
-#define VARIANTS(function)                                         \
-    {                                                              \
-        function##_generic, function##_generic, function##_generic \
-    }
-#endif
-
 void mq_softmax_of(enum mq_isa isa, const float *logits, size_t n, double *exps,
                    struct mq_softmax *s)
 {
-    static float (*const max_of[])(const float *, size_t) = VARIANTS(mq_logits_max);
+    static float (*const max_of[])(const float *, size_t) = MQ_ISA_TABLE(mq_logits_max);
     static double (*const exp_sum[])(const float *, size_t, float, double *, double *) =
-        VARIANTS(mq_logits_exp_sum);
+        MQ_ISA_TABLE(mq_logits_exp_sum);
     double finite;
     s->max = max_of[isa](logits, n);
     s->sum = exp_sum[isa](logits, n, s->max, exps, &finite);
@@ -46,7 +34,7 @@ double mq_softmax_kl(enum mq_isa isa, const float *base, const struct mq_softmax
                      const struct mq_softmax *arm_softmax, size_t n)
 {
     static double (*const cross[])(const float *, float, const double *, const float *, float,
-                                   size_t) = VARIANTS(mq_logits_cross);
+                                   size_t) = MQ_ISA_TABLE(mq_logits_cross);
     const double mean_difference =
         cross[isa](base, base_softmax->max, base_exps, arm, arm_softmax->max, n) /
         base_softmax->sum;

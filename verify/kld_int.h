@@ -15,6 +15,7 @@
     double mq_logits_cross_##isa(const float *base, float base_max, const double *base_exps, \
                                  const float *arm, float arm_max, size_t n);
 MQ_LOGIT_KERNELS_DECLARE(generic)
+MQ_LOGIT_KERNELS_DECLARE(neon)
 MQ_LOGIT_KERNELS_DECLARE(avx2)
 MQ_LOGIT_KERNELS_DECLARE(avx512)
 #undef MQ_LOGIT_KERNELS_DECLARE

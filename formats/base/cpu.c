@@ -11,7 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static const char *const names[MQ_ISA_COUNT] = {"generic", "avx2", "avx512"};
+static const char *const names[MQ_ISA_COUNT] = {"generic", "neon", "avx2", "avx512"};
 
 const char *mq_isa_name(enum mq_isa isa)
 {
@@ -37,6 +37,9 @@ bool mq_isa_available(enum mq_isa isa)
     if (isa == MQ_ISA_AVX512)
         return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#elif defined(__aarch64__)
+    if (isa == MQ_ISA_NEON)
+        return true;
 #endif
     return isa == MQ_ISA_GENERIC;
 }

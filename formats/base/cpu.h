@@ -4,9 +4,11 @@
 
 #include "moeq.h"
 
+/* By width, the reference first: "at most this one" means the same on every processor. */
 enum mq_isa {
     MQ_ISA_GENERIC, /* plain C, fmaf() from libm: the reference that the others are tested against
                      */
+    MQ_ISA_NEON,    /* of 64-bit ARM, all of which have it */
     MQ_ISA_AVX2,    /* AVX2, FMA, F16C */
     MQ_ISA_AVX512,  /* AVX-512 F, BW, DQ, VL besides */
     MQ_ISA_COUNT
@@ -15,11 +17,26 @@ enum mq_isa {
 const char *mq_isa_name(enum mq_isa isa);
 
 /* The best one that this processor and operating system grant, lowered by the environment variable
- * MOEQ_ISA=generic|avx2|avx512 if it is set (an unknown name there is ignored). */
+ * MOEQ_ISA=generic|neon|avx2|avx512 if it is set (an unknown name there is ignored). */
 enum mq_isa mq_isa_detect(void);
 
 /* Whether a variant can run here. */
 bool mq_isa_available(enum mq_isa isa);
+
+/* A table of function_generic and so on by instruction set, for functions that are compiled once
+ * for each (cmake/isa.cmake). In place of what other processors have it holds the generic one. */
+/* clang-format off */
+#if defined(__x86_64__)
+#define MQ_ISA_TABLE(function) \
+    {function##_generic, function##_generic, function##_avx2, function##_avx512}
+#elif defined(__aarch64__)
+#define MQ_ISA_TABLE(function) \
+    {function##_generic, function##_neon, function##_generic, function##_generic}
+#else
+#define MQ_ISA_TABLE(function) \
+    {function##_generic, function##_generic, function##_generic, function##_generic}
+#endif
+/* clang-format on */
 
 /* Dot products of bytes, which not every processor with one of the above has. */
 enum mq_cpu_feature {

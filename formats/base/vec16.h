@@ -27,7 +27,7 @@
 /* One operation is one or two instructions, so is always inlined. In the reference it is a loop,
  * and forcing it would take the compiler minutes; instrumented by a sanitizer, inlining it at all
  * would. */
-#if defined(MQ_USE_AVX512) || defined(MQ_USE_AVX2)
+#if defined(MQ_USE_AVX512) || defined(MQ_USE_AVX2) || defined(MQ_USE_NEON)
 #define MQ_INLINE static inline __attribute__((always_inline, unused))
 #elif defined(__SANITIZE_ADDRESS__)
 #define MQ_INLINE static __attribute__((noinline, unused))
@@ -241,6 +241,138 @@ MQ_INLINE float v_max_lane(v16 a)
 {
     const __m256 t = _mm256_max_ps(a.lo, a.hi);
     return mq_max4(_mm_max_ps(_mm256_castps256_ps128(t), _mm256_extractf128_ps(t, 1)));
+}
+
+#elif defined(MQ_USE_NEON)
+#include <arm_neon.h>
+
+typedef struct { float32x4_t q[4]; } v16;
+typedef struct { uint32x4_t q[4]; } m16; /* all bits of a lane set or clear */
+
+#define MQ_V4(q0, q1, q2, q3) ((v16){{q0, q1, q2, q3}})
+#define MQ_UNARY(name, op)                                                                         \
+    MQ_INLINE v16 name(v16 a) { return MQ_V4(op(a.q[0]), op(a.q[1]), op(a.q[2]), op(a.q[3])); }
+#define MQ_BINARY(type, name, from, op)                                                            \
+    MQ_INLINE type name(from a, from b)                                                            \
+    {                                                                                              \
+        return (type){{op(a.q[0], b.q[0]), op(a.q[1], b.q[1]), op(a.q[2], b.q[2]),                 \
+                       op(a.q[3], b.q[3])}};                                                       \
+    }
+#define MQ_TERNARY(name, from, op)                                                                 \
+    MQ_INLINE v16 name(from a, v16 b, v16 c)                                                       \
+    {                                                                                              \
+        return MQ_V4(op(a.q[0], b.q[0], c.q[0]), op(a.q[1], b.q[1], c.q[1]),                       \
+                     op(a.q[2], b.q[2], c.q[2]), op(a.q[3], b.q[3], c.q[3]));                      \
+    }
+/* NEON's own fmin and fmax have another rule for NaN and zeros. */
+#define MQ_MIN_Q(a, b) vbslq_f32(vcltq_f32(a, b), a, b)
+#define MQ_MAX_Q(a, b) vbslq_f32(vcgtq_f32(a, b), a, b)
+#define MQ_FMA_Q(a, b, c) vfmaq_f32(c, a, b)
+#define MQ_FNMA_Q(a, b, c) vfmsq_f32(c, a, b)
+#define MQ_FMS_Q(a, b, c) vfmaq_f32(vnegq_f32(c), a, b) /* -(c - a*b) has another sign of zero */
+#define MQ_ROUND_F16_Q(a) vcvt_f32_f16(vcvt_f16_f32(a))
+MQ_BINARY(v16, v_add, v16, vaddq_f32)
+MQ_BINARY(v16, v_sub, v16, vsubq_f32)
+MQ_BINARY(v16, v_mul, v16, vmulq_f32)
+MQ_BINARY(v16, v_div, v16, vdivq_f32)
+MQ_BINARY(v16, v_min, v16, MQ_MIN_Q)
+MQ_BINARY(v16, v_max, v16, MQ_MAX_Q)
+MQ_BINARY(m16, v_gt, v16, vcgtq_f32)
+MQ_BINARY(m16, v_lt, v16, vcltq_f32)
+MQ_BINARY(m16, m_and, m16, vandq_u32)
+MQ_BINARY(m16, m_or, m16, vorrq_u32)
+MQ_TERNARY(v_fma, v16, MQ_FMA_Q)
+MQ_TERNARY(v_fnma, v16, MQ_FNMA_Q)
+MQ_TERNARY(v_fms, v16, MQ_FMS_Q)
+MQ_TERNARY(v_select, m16, vbslq_f32)
+MQ_UNARY(v_neg, vnegq_f32)
+MQ_UNARY(v_abs, vabsq_f32)
+MQ_UNARY(v_sqrt, vsqrtq_f32)
+MQ_UNARY(v_round_f16, MQ_ROUND_F16_Q)
+#undef MQ_UNARY
+#undef MQ_BINARY
+#undef MQ_TERNARY
+MQ_INLINE v16 v_set1(float x)
+{
+    const float32x4_t v = vdupq_n_f32(x);
+    return MQ_V4(v, v, v, v);
+}
+MQ_INLINE v16 v_load(const float *p)
+{
+    return MQ_V4(vld1q_f32(p), vld1q_f32(p + 4), vld1q_f32(p + 8), vld1q_f32(p + 12));
+}
+MQ_INLINE void v_store(float *p, v16 a)
+{
+    vst1q_f32(p, a.q[0]);
+    vst1q_f32(p + 4, a.q[1]);
+    vst1q_f32(p + 8, a.q[2]);
+    vst1q_f32(p + 12, a.q[3]);
+}
+/* The low bytes of all lanes. */
+MQ_INLINE uint8x16_t mq_low8(uint32x4_t a, uint32x4_t b, uint32x4_t c, uint32x4_t d)
+{
+    const uint16x8_t ab = vuzp1q_u16(vreinterpretq_u16_u32(a), vreinterpretq_u16_u32(b));
+    const uint16x8_t cd = vuzp1q_u16(vreinterpretq_u16_u32(c), vreinterpretq_u16_u32(d));
+    return vuzp1q_u8(vreinterpretq_u8_u16(ab), vreinterpretq_u8_u16(cd));
+}
+MQ_INLINE unsigned m_bits(m16 a)
+{
+    static const uint8_t bit[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+    const uint8x16_t bits = vandq_u8(mq_low8(a.q[0], a.q[1], a.q[2], a.q[3]), vld1q_u8(bit));
+    return vaddv_u8(vget_low_u8(bits)) | (unsigned)vaddv_u8(vget_high_u8(bits)) << 8;
+}
+MQ_INLINE v16 v_load_f16(const uint8_t *p)
+{
+    const float16x8_t lo = vreinterpretq_f16_u8(vld1q_u8(p));
+    const float16x8_t hi = vreinterpretq_f16_u8(vld1q_u8(p + 16));
+    return MQ_V4(vcvt_f32_f16(vget_low_f16(lo)), vcvt_high_f32_f16(lo),
+                 vcvt_f32_f16(vget_low_f16(hi)), vcvt_high_f32_f16(hi));
+}
+MQ_INLINE v16 v_load_bf16(const uint8_t *p)
+{
+    const uint16x8_t lo = vreinterpretq_u16_u8(vld1q_u8(p)), zero = vdupq_n_u16(0);
+    const uint16x8_t hi = vreinterpretq_u16_u8(vld1q_u8(p + 16));
+    return MQ_V4(vreinterpretq_f32_u16(vzip1q_u16(zero, lo)),
+                 vreinterpretq_f32_u16(vzip2q_u16(zero, lo)),
+                 vreinterpretq_f32_u16(vzip1q_u16(zero, hi)),
+                 vreinterpretq_f32_u16(vzip2q_u16(zero, hi)));
+}
+MQ_INLINE v16 v_from_i8(const int8_t *p)
+{
+    const int8x16_t bytes = vld1q_s8(p);
+    const int16x8_t lo = vmovl_s8(vget_low_s8(bytes)), hi = vmovl_high_s8(bytes);
+    return MQ_V4(vcvtq_f32_s32(vmovl_s16(vget_low_s16(lo))), vcvtq_f32_s32(vmovl_high_s16(lo)),
+                 vcvtq_f32_s32(vmovl_s16(vget_low_s16(hi))), vcvtq_f32_s32(vmovl_high_s16(hi)));
+}
+MQ_INLINE void v_store_low8(uint8_t *p, v16 a)
+{
+    vst1q_u8(p, mq_low8(vreinterpretq_u32_f32(a.q[0]), vreinterpretq_u32_f32(a.q[1]),
+                        vreinterpretq_u32_f32(a.q[2]), vreinterpretq_u32_f32(a.q[3])));
+}
+MQ_INLINE float32x4_t mq_shift_add4(float32x4_t mantissa, float32x4_t magic_n)
+{
+    const uint32x4_t n = vshlq_n_u32(vreinterpretq_u32_f32(magic_n), 23);
+    return vreinterpretq_f32_u32(vaddq_u32(vreinterpretq_u32_f32(mantissa), n));
+}
+MQ_INLINE v16 v_shift_add_exponent(v16 mantissa, v16 magic_n)
+{
+    return MQ_V4(mq_shift_add4(mantissa.q[0], magic_n.q[0]),
+                 mq_shift_add4(mantissa.q[1], magic_n.q[1]),
+                 mq_shift_add4(mantissa.q[2], magic_n.q[2]),
+                 mq_shift_add4(mantissa.q[3], magic_n.q[3]));
+}
+MQ_INLINE float v_sum(v16 a)
+{
+    const float32x4_t t = vaddq_f32(vaddq_f32(a.q[0], a.q[2]), vaddq_f32(a.q[1], a.q[3]));
+    return vpadds_f32(vadd_f32(vget_low_f32(t), vget_high_f32(t)));
+}
+MQ_INLINE float v_max_lane(v16 a)
+{
+    const float32x4_t even = MQ_MAX_Q(a.q[0], a.q[2]), odd = MQ_MAX_Q(a.q[1], a.q[3]);
+    const float32x4_t t = MQ_MAX_Q(even, odd);
+    const float32x4_t u = MQ_MAX_Q(t, vextq_f32(t, t, 2));
+    const float x = vgetq_lane_f32(u, 0), y = vgetq_lane_f32(u, 1);
+    return x > y ? x : y;
 }
 
 #else /* the reference: one lane after the other */
