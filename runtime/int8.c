@@ -3,6 +3,7 @@
 
 #include "compute.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const compute_names[MQ_COMPUTE_COUNT] = {"f32", "int8"};
@@ -38,14 +39,22 @@ static const struct row {
 } rows[] = {
     ROW(generic, MQ_ISA_GENERIC, MQ_CPU_ANY),
 #if defined(__x86_64__)
-    ROW(avx2, MQ_ISA_AVX2, MQ_CPU_ANY),           ROW(avxvnni, MQ_ISA_AVX2, MQ_CPU_AVX_VNNI),
-    ROW(vnni, MQ_ISA_AVX512, MQ_CPU_AVX512_VNNI), ROW(amx, MQ_ISA_AVX512, MQ_CPU_AMX_INT8),
+    /* clang-format off */
+    ROW(avx2, MQ_ISA_AVX2, MQ_CPU_ANY),
+    ROW(avxvnni, MQ_ISA_AVX2, MQ_CPU_AVX_VNNI),
+    ROW(vnni, MQ_ISA_AVX512, MQ_CPU_AVX512_VNNI),
+    ROW(amx, MQ_ISA_AVX512, MQ_CPU_AMX_INT8),
+/* clang-format on */
 #endif
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 
 static bool is_available(const struct row *row)
 {
+    const char *best = getenv("MOEQ_INT8");
+    for (const struct row *below = rows; best && below < row; below++)
+        if (strcmp(best, below->kernels.name) == 0)
+            return false;
     return mq_isa_available(row->isa) && mq_cpu_has(row->feature);
 }
 

@@ -70,7 +70,8 @@ struct mq_int8_kernels {
                      size_t k, size_t n, float *y, size_t ldy, bool resume);
 };
 
-/* The best for an instruction set and this processor. */
+/* The best for an instruction set and this processor, lowered by the environment variable
+ * MOEQ_INT8=generic|avx2|avxvnni|vnni|amx if it is set (an unknown name there is ignored). */
 const struct mq_int8_kernels *mq_int8_kernels_get(enum mq_isa isa);
 
 /* All variants, for tests and benchmarks: the i-th, the reference first; NULL behind the last.
