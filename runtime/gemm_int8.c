@@ -1,9 +1,9 @@
 /*
  * gemm_int8.c: the products of int8.h, compiled once per instruction set.
  *
- * The outer product of gemm.c with four columns at a time: a tile of TILE_M tokens by TILE_V
- * vectors of rows is kept in registers, as integers for the 32 columns of a block, then as floats.
- * A vector of weights holds four columns of each of its rows; a token's four codes are broadcast.
+ * The outer product of gemm.c with four columns at a time: a tile of TILE_M tokens by a panel or
+ * two is kept in registers, as integers for the columns of a group, then as floats. A vector of
+ * weights holds four columns of each of its rows; a token's four codes are broadcast.
  *
  *   VNNI  vpdpbusd adds four products of an unsigned and a signed byte to 32 bits, without
  *         saturation; AVX-VNNI has the same for AVX2's registers.
@@ -21,7 +21,7 @@
 #include "kernels.h"
 #include "vec16.h"
 
-/* Blocks of columns per pass over the tile: the codes of 1024 columns of a panel (32 KiB) and of a
+/* Blocks of columns per pass over the tile: the codes of 1024 columns of a panel (16 KiB) and of a
  * tile of tokens (6 KiB) stream from the second-level cache once per tile. */
 #define PASS_BLOCKS 32
 
