@@ -19,7 +19,7 @@ enum mq_exit mq_cmd_convert(const struct mq_options *options)
     struct mq_view *view = NULL;
     struct mq_plan *plan = NULL;
     enum mq_exit code;
-    moeq_status status = mq_model_open(options->positional[0], &view, &err);
+    moeq_status status = mq_open_model(options, options->positional[0], &view, &err);
     if (status == MOEQ_OK)
         status = mq_plan_create_sharded(view, &policy, options->shard_bytes, &plan, &err);
     if (status != MOEQ_OK) {

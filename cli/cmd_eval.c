@@ -1,5 +1,6 @@
 /* cmd_eval.c: moeq eval: perplexity of one model, or its logits and routes for given ids. */
 #include "eval_options.h"
+#include "model_options.h"
 
 #include "eval_dump.h"
 #include "perplexity.h"
@@ -33,6 +34,7 @@ static enum mq_exit eval_text(const struct mq_options *options, struct mq_job_ui
         char time[32];
         printf("%s on %s\n", view->path, options->text);
         mq_print_protocol(&result.text, compute, NULL);
+        mq_print_notes(options, view);
         printf("  perplexity %.5f ± %.5f (NLL %.6f ± %.6f nats a token)\n", p->ppl.value, p->ppl.se,
                p->nll.value, p->nll.se);
         if (!options->quiet)
@@ -67,10 +69,12 @@ static enum mq_exit eval_dump(const struct mq_options *options, struct mq_job_ui
         cJSON_AddNumberToObject(o, "tokens_per_sequence", (double)result.window_tokens);
         cJSON_AddNumberToObject(o, "bytes", (double)result.file_bytes);
         cJSON_AddStringToObject(o, "compute", mq_compute_name(compute));
+        cJSON_AddItemToObject(o, "notes", mq_notes_json(view));
         return mq_print_json(o);
     }
     if (!options->quiet) {
         char size[32];
+        mq_print_notes(options, view);
         printf("wrote %s: %zu sequences of %zu tokens, %s, arithmetic %s\n", options->dump,
                result.windows, result.window_tokens, mq_format_bytes(result.file_bytes, size),
                mq_compute_name(compute));
@@ -92,7 +96,7 @@ enum mq_exit mq_cmd_eval(const struct mq_options *options)
     if (!mq_job_begin(options, &ui))
         return MQ_EXIT_USAGE;
     enum mq_exit code;
-    if (mq_model_open(options->positional[0], &view, &err) != MOEQ_OK)
+    if (mq_open_model(options, options->positional[0], &view, &err) != MOEQ_OK)
         code = mq_report(&err);
     else
         code = options->text ? eval_text(options, &ui, view) : eval_dump(options, &ui, view);

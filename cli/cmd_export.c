@@ -29,7 +29,7 @@ static enum mq_exit run(const struct mq_options *options, const struct mq_policy
     moeq_error err = {0};
     struct mq_view *view = NULL;
     struct mq_plan *plan = NULL;
-    moeq_status status = mq_model_open(options->positional[0], &view, &err);
+    moeq_status status = mq_open_model(options, options->positional[0], &view, &err);
     if (status == MOEQ_OK)
         status = mq_plan_create_gguf(view, policy, &how, &plan, &err);
     enum mq_exit code = status == MOEQ_OK ? mq_execute_plan(options, plan) : mq_report(&err);

@@ -1,6 +1,7 @@
 /* cmd_fit.c: moeq fit. */
 #include "model_options.h"
 
+#include "error.h"
 #include "family.h"
 #include "fit.h"
 
@@ -344,14 +345,18 @@ static enum mq_exit add_rows(const struct mq_options *options, struct mq_fit *fi
 }
 
 /* config.json alone, or whatever else a model can be. The .json of a sharded file is its index. */
-static moeq_status open_model(const char *path, struct mq_view **view, moeq_error *err)
+static moeq_status open_model(const struct mq_options *options, const char *path,
+                              struct mq_view **view, moeq_error *err)
 {
+    struct mq_open_options open;
     static const char json[] = ".json", index[] = ".index.json";
     const size_t n = strlen(path), j = sizeof json - 1, x = sizeof index - 1;
     const bool is_json = n > j && strcmp(path + n - j, json) == 0;
     const bool is_index = n > x && strcmp(path + n - x, index) == 0;
-    return is_json && !is_index && !mq_path_is_folder(path) ? mq_view_from_config(path, view, err)
-                                                            : mq_model_open(path, view, err);
+    MQ_TRY(mq_option_open(options, &open, err));
+    return is_json && !is_index && !mq_path_is_folder(path)
+               ? mq_view_from_config(path, &open, view, err)
+               : mq_model_open_with(path, &open, view, err);
 }
 
 enum mq_exit mq_cmd_fit(const struct mq_options *options)
@@ -374,7 +379,7 @@ enum mq_exit mq_cmd_fit(const struct mq_options *options)
     struct mq_view *view = NULL;
     struct mq_fit *fit = calloc(1, sizeof *fit);
     enum mq_exit code = MQ_EXIT_FAILURE;
-    if (!fit || open_model(options->positional[0], &view, &err) != MOEQ_OK ||
+    if (!fit || open_model(options, options->positional[0], &view, &err) != MOEQ_OK ||
         mq_fit_begin(view, &target, options->context, kv, fit, &err) != MOEQ_OK) {
         code = mq_report(&err);
         goto out;

@@ -91,7 +91,7 @@ enum mq_exit mq_cmd_inspect(const struct mq_options *options)
 {
     moeq_error err = {0};
     struct mq_view *view;
-    if (mq_model_open(options->positional[0], &view, &err) != MOEQ_OK)
+    if (mq_open_model(options, options->positional[0], &view, &err) != MOEQ_OK)
         return mq_report(&err);
     struct mq_breakdown b = {0};
     for (size_t i = 0; i < view->tensors_count; i++) {
@@ -104,6 +104,7 @@ enum mq_exit mq_cmd_inspect(const struct mq_options *options)
     } else {
         print_model(view);
         print_metadata(view);
+        mq_print_notes(options, view);
         mq_breakdown_print(&b);
         if (options->tensors)
             print_tensors(view);

@@ -1,5 +1,6 @@
 /* cmd_record.c: moeq record: what verify needs of the original, without its weights. */
 #include "eval_options.h"
+#include "model_options.h"
 
 #include "policy.h"
 #include "record.h"
@@ -17,6 +18,7 @@ static enum mq_exit print_result(const struct mq_options *options, const struct 
         cJSON_AddStringToObject(o, "model", view->path);
         cJSON_AddStringToObject(o, "output", options->output);
         cJSON_AddStringToObject(o, "compute", mq_compute_name(compute));
+        cJSON_AddItemToObject(o, "notes", mq_notes_json(view));
         cJSON_AddNumberToObject(o, "windows", (double)r->windows);
         cJSON_AddNumberToObject(o, "context_tokens", (double)r->window_tokens);
         cJSON_AddNumberToObject(o, "tokens", tokens);
@@ -31,6 +33,7 @@ static enum mq_exit print_result(const struct mq_options *options, const struct 
                r->windows, r->window_tokens, (double)r->token_bytes / 1024,
                mq_format_bytes(r->file_bytes - (uint64_t)tokens * r->token_bytes, fixed));
         printf("  arithmetic: %s\n", mq_compute_name(compute));
+        mq_print_notes(options, view);
     }
     return mq_finish_output();
 }
@@ -50,7 +53,7 @@ enum mq_exit mq_cmd_record(const struct mq_options *options)
     if (!mq_option_protocol("record", options, &how.protocol) ||
         !mq_option_compute("record", options, &how.compute) || !mq_job_begin(options, &ui))
         return MQ_EXIT_USAGE;
-    moeq_status status = mq_model_open(options->positional[0], &view, &err);
+    moeq_status status = mq_open_model(options, options->positional[0], &view, &err);
     if (status == MOEQ_OK)
         status = mq_record(&ui.context, view, &how, &result, &err);
     mq_job_end(&ui);

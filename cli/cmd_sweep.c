@@ -55,6 +55,7 @@ static void print_sweep(const struct mq_sweep_result *r, const struct mq_options
                       r->rows_count > 1 && r->rows[1].int8
                           ? "; rows named int8: the level above with --compute int8"
                           : NULL);
+    mq_print_notes(options, r->view);
     mq_print_sweep_tables(r, options->verbose);
 }
 
@@ -80,7 +81,7 @@ enum mq_exit mq_cmd_sweep(const struct mq_options *options)
     moeq_error err = {0};
     struct mq_view *view = NULL;
     struct mq_sweep_result result = {0};
-    moeq_status status = mq_model_open(options->positional[0], &view, &err);
+    moeq_status status = mq_open_model(options, options->positional[0], &view, &err);
     if (status == MOEQ_OK)
         status = mq_sweep(&ui.context, view, options->text, &sweep, a.arms, a.count, &result, &err);
     mq_job_end(&ui);

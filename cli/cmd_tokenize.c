@@ -1,5 +1,5 @@
 /* cmd_tokenize.c: moeq tokenize. */
-#include "command.h"
+#include "model_options.h"
 
 #include "error.h"
 #include "file.h"
@@ -26,8 +26,8 @@ static bool ends_with(const char *text, const char *suffix)
 
 /* From a tokenizer.json, a folder that holds one (weights or not), or a model that holds one in its
  * own files. */
-static moeq_status load_tokenizer(const char *path, struct mq_tokenizer **tokenizer,
-                                  moeq_error *err)
+static moeq_status load_tokenizer(const struct mq_options *options, const char *path,
+                                  struct mq_tokenizer **tokenizer, moeq_error *err)
 {
     char file[PATH_MAX], index[PATH_MAX];
     struct mq_buffer text;
@@ -46,7 +46,9 @@ static moeq_status load_tokenizer(const char *path, struct mq_tokenizer **tokeni
             return mq_fail_file(err, MOEQ_NOT_FOUND, path, "holds no tokenizer.json");
     }
     struct mq_view *view;
-    MQ_TRY(mq_view_open(path, &view, err));
+    struct mq_open_options open;
+    MQ_TRY(mq_option_open(options, &open, err));
+    MQ_TRY(mq_view_open_with(path, &open, &view, err));
     const moeq_status status =
         view->tokenizer_json.size
             ? mq_tokenizer_load(view->tokenizer_json.data, view->tokenizer_json.size, path,
@@ -169,7 +171,7 @@ enum mq_exit mq_cmd_tokenize(const struct mq_options *options)
         return mq_usage("tokenize", "expected one of --text FILE, --string TEXT, --jsonl FILE");
     moeq_error err = {0};
     struct mq_tokenizer *tokenizer = NULL;
-    moeq_status status = load_tokenizer(options->positional[0], &tokenizer, &err);
+    moeq_status status = load_tokenizer(options, options->positional[0], &tokenizer, &err);
     if (status == MOEQ_OK && options->string) {
         status = print_ids(tokenizer, options, "--string", options->string, strlen(options->string),
                            &err);

@@ -1,5 +1,6 @@
 /* cmd_verify.c: moeq verify: a stored model against the original, and against a gate. */
 #include "eval_options.h"
+#include "model_options.h"
 #include "report_files.h"
 #include "sweep_tables.h"
 
@@ -30,8 +31,8 @@ static bool parse_margin(const char *text, double *margin)
 }
 
 /* What may be asked together. MQ_EXIT_GOOD if it may. */
-static enum mq_exit check_options(const struct mq_options *o, struct mq_verify_options *how,
-                                  double *margin)
+static enum mq_exit check_options(const struct mq_options *o, const struct mq_open_options *open,
+                                  struct mq_verify_options *how, double *margin)
 {
     if (!o->against)
         return mq_usage("verify", "--against BASE or REF is missing");
@@ -48,6 +49,7 @@ static enum mq_exit check_options(const struct mq_options *o, struct mq_verify_o
     if (!parse_margin(o->margin, margin))
         return MQ_EXIT_USAGE;
     how->against = o->against;
+    how->open = open;
     how->text_path = o->text;
     how->swap = o->swap;
     how->noise_floor = o->noise_floor;
@@ -220,7 +222,10 @@ enum mq_exit mq_cmd_verify(const struct mq_options *options)
     struct mq_job_ui ui;
     moeq_error err = {0};
     double margin = 0.1;
-    enum mq_exit code = check_options(options, &how, &margin);
+    struct mq_open_options open;
+    if (mq_option_open(options, &open, &err) != MOEQ_OK)
+        return mq_report(&err);
+    enum mq_exit code = check_options(options, &open, &how, &margin);
     if (code != MQ_EXIT_GOOD)
         return code;
     if (!mq_report_files_ok("verify", options,
@@ -230,7 +235,7 @@ enum mq_exit mq_cmd_verify(const struct mq_options *options)
         return MQ_EXIT_USAGE;
     moeq_status status = MOEQ_OK;
     for (size_t i = 0; i < count && status == MOEQ_OK; i++)
-        status = mq_model_open(options->positional[i], &views[i], &err);
+        status = mq_open_model(options, options->positional[i], &views[i], &err);
     /* a gate that is not understood must not cost an evaluation first */
     if (status == MOEQ_OK && options->gate)
         status = mq_gate_read(options->gate, &gate, &err);

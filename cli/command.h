@@ -36,6 +36,9 @@ struct mq_options {
     uint64_t split_bytes, shard_bytes;
     struct mq_option_list tensor, report;
     bool dry_run, force, tensors;
+    /* how models are read */
+    struct mq_option_list ignore_config;
+    const char *sliding_window, *lm_head;
     /* text and evaluation */
     const char *text, *string, *jsonl, *ids, *dump, *protocol, *compute;
     uint64_t tokens, context;

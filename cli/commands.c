@@ -1,6 +1,9 @@
 /* commands.c: the subcommand table. To add one: its cmd_*.c, and a row here. */
 #include "command.h"
 
+/* Every command that opens a model takes these: see mq_open_model. */
+#define READING " ignore-config sliding-window lm-head"
+
 const struct mq_command mq_commands[] = {
     {
         .name = "convert",
@@ -13,7 +16,7 @@ const struct mq_command mq_commands[] = {
             "was interrupted goes on where it stopped when the same command is given again.\n"
             "With --shard-size: several files, and an index that stands for the model.",
         .options = "output level recipe attention embeddings tensor effort shard-size dry-run "
-                   "force",
+                   "force" READING,
         .examples = "  moeq convert Mixtral-8x7B-v0.1 -o mixtral.moeq --level q4_k\n"
                     "  moeq convert DIR -o m.moeq --level q3_k --tensor '*.layers.0.*w2*=q8_0'\n"
                     "  moeq convert DIR -o m.moeq --level q4_k --shard-size 5G\n"
@@ -33,7 +36,7 @@ const struct mq_command mq_commands[] = {
             "either. What GGUF cannot hold is an error, or solved by --unify. Memory,\n"
             "interruptions and --force are as in convert.",
         .options = "output level recipe attention embeddings tensor effort unify split-max-size "
-                   "dry-run force",
+                   "dry-run force" READING,
         .examples = "  moeq export mixtral.moeq -o mixtral.gguf\n"
                     "  moeq export Mixtral-8x7B-v0.1 -o mixtral.gguf --recipe mix4\n"
                     "  moeq export DIR -o m.gguf --level q4_k --split-max-size 20G",
@@ -46,7 +49,7 @@ const struct mq_command mq_commands[] = {
         .arguments = "MODEL [--tensors]",
         .summary = "what is in a model: family, sizes by role and level",
         .description = "Prints a model's family, dimensions, and sizes by role and level.",
-        .options = "tensors",
+        .options = "tensors" READING,
         .examples = "  moeq inspect mixtral.moeq --tensors",
         .positional_min = 1,
         .positional_max = 1,
@@ -78,7 +81,7 @@ const struct mq_command mq_commands[] = {
             "weights and the tokens' states, never the model (--memory, default half of the\n"
             "machine's). With --text: the perplexity. With --ids and --dump: logits, router\n"
             "logits, chosen experts and their weights for given token ids, as safetensors.",
-        .options = "text ids dump dump-hidden protocol context tokens compute",
+        .options = "text ids dump dump-hidden protocol context tokens compute" READING,
         .examples = "  moeq eval mixtral.moeq --text wiki.txt --protocol full\n"
                     "  moeq eval DIR --ids ids.safetensors --dump out.safetensors",
         .positional_min = 1,
@@ -96,7 +99,7 @@ const struct mq_command mq_commands[] = {
             "(.html), or Markdown for a pull request (.md). Memory as in eval (--memory,\n"
             "default half of the machine's).",
         .options = "text levels attention embeddings tensor effort protocol context tokens swap "
-                   "noise-floor compute report",
+                   "noise-floor compute report" READING,
         .examples = "  moeq sweep Mixtral-8x7B-v0.1 --text wiki.txt --levels q8_0,q4_k,q3_k \\\n"
                     "      --report sweep.html",
         .positional_min = 1,
@@ -113,7 +116,7 @@ const struct mq_command mq_commands[] = {
             "for a Mixtral 8x7B, beside its head. verify --against REF then gives, to the\n"
             "last digit, what verify --against BASE would. Memory as in eval (--memory,\n"
             "default half of the machine's).",
-        .options = "output text protocol context tokens compute force",
+        .options = "output text protocol context tokens compute force" READING,
         .examples = "  moeq record Mixtral-8x7B-v0.1 --text wiki.txt -o mixtral.moeqref\n"
                     "  moeq check mixtral.moeqref",
         .positional_min = 1,
@@ -134,7 +137,7 @@ const struct mq_command mq_commands[] = {
             "so does \"metrics\" in --json. -v adds routing layer by layer; --report writes it\n"
             "all as a page with charts (.html), or as Markdown for a pull request (.md).",
         .options = "against text protocol context tokens swap noise-floor compute gate write-gate "
-                   "margin junit report",
+                   "margin junit report" READING,
         .examples =
             "  moeq verify q8.moeq --against ref.moeqref --write-gate gate.json\n"
             "  moeq verify new.moeq --against ref.moeqref --gate gate.json --junit out.xml\n"
@@ -169,7 +172,8 @@ const struct mq_command mq_commands[] = {
             "the weights, the KV cache of the context, what is left on the card, and an upper\n"
             "bound of tokens/s. Reads no weights: MODEL may be a config.json alone. With\n"
             "--quality, says which of the levels that fit is the best one.",
-        .options = "gpu vram list-gpus context kv level levels attention embeddings tensor quality",
+        .options = "gpu vram list-gpus context kv level levels attention embeddings tensor "
+                   "quality" READING,
         .examples = "  moeq fit Mixtral-8x7B-v0.1 --gpu 4090 --context 8192\n"
                     "  moeq fit config.json --gpu 2x3090 --kv q8_0 --quality sweep.json\n"
                     "  moeq fit DIR --vram 23.5GiB --levels q4_k,q3_k --attention q4_k",
@@ -184,7 +188,7 @@ const struct mq_command mq_commands[] = {
         .description =
             "Prints token ids and their number. MODEL may also be a tokenizer.json, or a\n"
             "folder that holds one.",
-        .options = "text string jsonl no-bos decode",
+        .options = "text string jsonl no-bos decode" READING,
         .examples = "  moeq tokenize DIR --string 'Hello world' --decode\n"
                     "  moeq tokenize DIR --text wiki.txt --json",
         .positional_min = 1,

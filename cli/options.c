@@ -48,6 +48,18 @@ static const struct option options_table[] = {
      "write files of at most this size, FILE-00001-of-00003.moeq, and their index "
      "FILE.moeq.index.json; an expert's matrices stay together",
      FIELD(shard_bytes)},
+    {"ignore-config", 0, LIST, "KEY",
+     "go on though config.json has KEY, which moeq does not know or does not implement at its "
+     "value; "
+     "may be repeated; recorded in the output",
+     FIELD(ignore_config)},
+    {"sliding-window", 0, TEXT, "apply|ignore",
+     "use the config's sliding_window in any family, or in none (default: as Transformers 5)",
+     FIELD(sliding_window)},
+    {"lm-head", 0, TEXT, "stored|tied",
+     "where tie_word_embeddings and a stored lm_head.weight disagree: use the stored head, or the "
+     "embeddings (default: as Transformers 5, the stored one if it differs)",
+     FIELD(lm_head)},
     {"dry-run", 0, FLAG, NULL, "print the plan with exact sizes; write nothing", FIELD(dry_run)},
     {"force", 0, FLAG, NULL, "replace the output if it exists", FIELD(force)},
     {"tensors", 0, FLAG, NULL, "list every tensor", FIELD(tensors)},
@@ -82,7 +94,8 @@ static const struct option options_table[] = {
      FIELD(noise_floor)},
     {"compute", 0, TEXT, "f32|int8",
      "arithmetic. f32 (default): the reference; int8: activations in 8 bits times the codes of "
-     "quantized weights, as most runtimes do: two to three times faster. In sweep: one more row for "
+     "quantized weights, as most runtimes do: two to three times faster. In sweep: one more row "
+     "for "
      "each level, beside f32; in verify: of every model that runs",
      FIELD(compute)},
     {"no-bos", 0, FLAG, NULL, "do not add special tokens", FIELD(no_bos)},
@@ -297,6 +310,7 @@ void mq_options_free(struct mq_options *options)
 {
     free(options->tensor.values);
     free(options->report.values);
+    free(options->ignore_config.values);
     memset(options, 0, sizeof *options);
 }
 

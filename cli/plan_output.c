@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 /* What is not as the level's name says is shown, so that nothing falls back silently. */
-static void print_remarks(const struct mq_plan *plan)
+static void print_remarks(const struct mq_plan *plan, const struct mq_options *options)
 {
     uint64_t tails = 0, again = 0;
     for (size_t i = 0; i < plan->view->tensors_count; i++) {
@@ -22,6 +22,7 @@ static void print_remarks(const struct mq_plan *plan)
         printf("  %" PRIu64 " tensors are quantized already: converting them again adds to their "
                "error\n",
                again);
+    mq_print_notes(options, plan->view);
     for (size_t i = 0; i < plan->warnings_count; i++) {
         printf("  note: ");
         mq_print_wrapped(plan->warnings[i], 8, 8);
@@ -56,7 +57,7 @@ static void print_plan(const struct mq_plan *plan, const struct mq_options *opti
     add_breakdown(&b, plan);
     printf("plan: %s\n", plan->view->path);
     mq_breakdown_print(&b);
-    print_remarks(plan);
+    print_remarks(plan, options);
     for (size_t i = 0; i < plan->view->tensors_count && options->verbose; i++) {
         const struct mq_plan_entry *e = &plan->entries[i];
         printf("  %-60s %5s -> %-5s %12" PRIu64 " B at %" PRIu64 "\n", e->tensor->name,

@@ -1,11 +1,8 @@
-/*
- * config.c: config.json -> hparams.
- *
- * Every key must be known: read, harmless, or refused. A model whose config holds a key that we do
- * not understand would be evaluated wrongly without a word, so an unknown key is an error (unless
- * its value is null or false, which is how configs switch things off).
- */
+/* config.c: config.json -> hparams. Which keys there are is said in config_keys.c. */
+#include "config_keys.h"
 #include "family.h"
+#include "open_options.h"
+#include "quantized_source.h"
 
 #include "error.h"
 #include "json.h"
@@ -14,72 +11,16 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Keys of every family. */
-static const struct mq_config_key common_keys[] = {
-    {"hidden_size", MQ_KEY_U32, offsetof(struct mq_hparams, hidden), -1},
-    {"intermediate_size", MQ_KEY_U32, offsetof(struct mq_hparams, ffn), -1},
-    {"num_hidden_layers", MQ_KEY_U32, offsetof(struct mq_hparams, layers), -1},
-    {"num_attention_heads", MQ_KEY_U32, offsetof(struct mq_hparams, heads), -1},
-    {"vocab_size", MQ_KEY_U32, offsetof(struct mq_hparams, vocab), -1},
-    {"max_position_embeddings", MQ_KEY_U32, offsetof(struct mq_hparams, max_positions), 2048},
-    {"num_key_value_heads", MQ_KEY_SPECIAL, 0, 0},
-    {"head_dim", MQ_KEY_SPECIAL, 0, 0},
-    {"sliding_window", MQ_KEY_SPECIAL, 0, 0},
-    {"rms_norm_eps", MQ_KEY_SPECIAL, 0, 0},
-    {"rope_theta", MQ_KEY_SPECIAL, 0, 0},
-    {"rope_scaling", MQ_KEY_SPECIAL, 0, 0},
-    {"rope_parameters", MQ_KEY_SPECIAL, 0, 0},
-    {"tie_word_embeddings", MQ_KEY_SPECIAL, 0, 0},
-    {"bos_token_id", MQ_KEY_SPECIAL, 0, 0},
-    {"eos_token_id", MQ_KEY_SPECIAL, 0, 0},
-    {"model_type", MQ_KEY_SPECIAL, 0, 0},
-    {"hidden_act", MQ_KEY_SILU, 0, 0},
-    {"attention_bias", MQ_KEY_FALSE, 0, 0},
-    {"mlp_bias", MQ_KEY_FALSE, 0, 0},
-    {"quantization_config", MQ_KEY_FALSE, 0, 0},
-    {"partial_rotary_factor", MQ_KEY_ONE, 0, 0},
-    {"architectures", MQ_KEY_HARMLESS, 0, 0},
-    {"torch_dtype", MQ_KEY_HARMLESS, 0, 0},
-    {"dtype", MQ_KEY_HARMLESS, 0, 0},
-    {"transformers_version", MQ_KEY_HARMLESS, 0, 0},
-    {"_name_or_path", MQ_KEY_HARMLESS, 0, 0},
-    {"_attn_implementation_autoset", MQ_KEY_HARMLESS, 0, 0},
-    {"attn_implementation", MQ_KEY_HARMLESS, 0, 0},
-    {"unsloth_version", MQ_KEY_HARMLESS, 0, 0},
-    {"unsloth_fixed", MQ_KEY_HARMLESS, 0, 0},
-    {"use_cache", MQ_KEY_HARMLESS, 0, 0},
-    {"pad_token_id", MQ_KEY_HARMLESS, 0, 0},
-    {"unk_token_id", MQ_KEY_HARMLESS, 0, 0},
-    {"initializer_range", MQ_KEY_HARMLESS, 0, 0},
-    {"attention_dropout", MQ_KEY_HARMLESS, 0, 0}, /* dropout acts in training only */
-    {"hidden_dropout", MQ_KEY_HARMLESS, 0, 0},
-    {"id2label", MQ_KEY_HARMLESS, 0, 0},
-    {"label2id", MQ_KEY_HARMLESS, 0, 0},
-    {"return_dict", MQ_KEY_HARMLESS, 0, 0},
-    {"output_attentions", MQ_KEY_HARMLESS, 0, 0},
-    {"output_hidden_states", MQ_KEY_HARMLESS, 0, 0},
-    {"torchscript", MQ_KEY_HARMLESS, 0, 0},
-    {"chunk_size_feed_forward", MQ_KEY_HARMLESS, 0, 0},
-    {"is_encoder_decoder", MQ_KEY_FALSE, 0, 0},
-    {"problem_type", MQ_KEY_HARMLESS, 0, 0},
-    {0},
-};
-
 /* Sizes beyond any model's; products of any three stay far below 2^63. */
 enum { MAX_SIZE = 1 << 24, MAX_HEAD_DIM = 1024 };
 
-static const struct mq_config_key *find_key(const struct mq_config_key *keys, const char *name)
-{
-    for (; keys->key; keys++)
-        if (strcmp(keys->key, name) == 0)
-            return keys;
-    return NULL;
-}
-
-static bool is_off(const cJSON *value)
-{
-    return !value || cJSON_IsNull(value) || cJSON_IsFalse(value);
-}
+/* What the readers below share. */
+struct reader {
+    struct mq_view *view;
+    const cJSON *config;
+    const char *path;
+    moeq_error *err;
+};
 
 /* The value as JSON for a message, cut to fit. */
 static void print_value(const cJSON *value, char text[80])
@@ -97,35 +38,89 @@ static moeq_status refuse(const char *path, const char *key, const cJSON *value,
     return mq_fail_file(err, MOEQ_UNSUPPORTED, path, "\"%.100s\": %s %s", key, text, why);
 }
 
-static moeq_status check_key(const struct mq_family *family, const cJSON *c, const char *path,
-                             moeq_error *err)
+/* "false", "1", "\"silu\" or \"swish\"": the values that a rule allows, for a message. */
+static void print_only(const struct mq_config_key *key, char text[120])
 {
-    const struct mq_config_key *k = find_key(common_keys, c->string);
-    if (!k)
-        k = find_key(family->keys, c->string);
-    if (!k)
-        return is_off(c) ? MOEQ_OK
-                         : refuse(path, c->string, c,
-                                  "is a key that moeq does not know: it may change the maths", err);
-    switch (k->rule) {
-    case MQ_KEY_FALSE:
-        if (!is_off(c))
-            return refuse(path, c->string, c, "is not implemented (only false or null)", err);
-        break;
-    case MQ_KEY_ONE:
-        if (!cJSON_IsNull(c) && !(cJSON_IsNumber(c) && c->valuedouble == 1))
-            return refuse(path, c->string, c, "is not implemented (only 1)", err);
-        break;
-    case MQ_KEY_SILU:
-        if (!cJSON_IsString(c) || strcmp(c->valuestring, "silu") != 0)
-            return refuse(path, c->string, c, "is not implemented (only \"silu\")", err);
-        break;
-    case MQ_KEY_HARMLESS:
-    case MQ_KEY_U32:
-    case MQ_KEY_SPECIAL:
-        break;
+    size_t n = 0;
+    if (!key->only[0])
+        n += (size_t)snprintf(text, 120, "null");
+    for (const char *word = key->only; *word && n < 100;) {
+        const size_t length = strcspn(word, " ");
+        n += (size_t)snprintf(text + n, 120 - n, "%s%.*s", n ? " or " : "", (int)length, word);
+        word += length + (word[length] == ' ');
     }
-    return MOEQ_OK;
+}
+
+static const struct mq_config_key *find_key(const struct reader *r, const char *name)
+{
+    const struct mq_config_key *own = mq_config_key_find(r->view->family->keys, name);
+    return own ? own : mq_config_key_find(mq_config_keys, name);
+}
+
+/* A key that is known at other values. */
+static moeq_status check_value(const struct reader *r, const struct mq_config_key *key,
+                               const cJSON *value)
+{
+    char only[120], why[300];
+    if (mq_config_key_allows(key, value))
+        return MOEQ_OK;
+    if (mq_view_ignores_key(r->view, value->string))
+        return mq_view_note(r->view, r->err, "config.json's \"%.60s\" is ignored, as was asked for",
+                            value->string);
+    print_only(key, only);
+    snprintf(
+        why, sizeof why,
+        "is not implemented (only %s%s). --ignore-config %.60s goes on without it, at the risk "
+        "of wrong results",
+        key->rule == MQ_KEY_ALL ? "lists of " : "", only, value->string);
+    return refuse(r->path, value->string, value, why, r->err);
+}
+
+/* All keys that nobody knows, in one error. */
+static moeq_status refuse_unknown(const struct reader *r, const struct mq_buffer *keys,
+                                  size_t count, const char *first)
+{
+    if (!mq_buffer_ok(keys))
+        return mq_fail_memory(r->err, "reading config.json");
+    return mq_fail_file(r->err, MOEQ_UNSUPPORTED, r->path,
+                        "%s: %s that moeq does not know: %s may change the maths. Where %s written "
+                        "by a tool and the "
+                        "model does without, --ignore-config %.60s goes on%s",
+                        keys->data, count == 1 ? "a key" : "keys", count == 1 ? "it" : "they",
+                        count == 1 ? "it was" : "they were", first,
+                        count == 1 ? "" : " (repeat it for each)");
+}
+
+/* Every key known, at a value that is implemented or harmless. */
+static moeq_status check_keys(const struct reader *r)
+{
+    enum { LISTED = 800 };
+    struct mq_buffer unknown = {0};
+    const char *first = NULL;
+    size_t count = 0;
+    moeq_status status = MOEQ_OK;
+    for (const cJSON *c = r->config->child; c && status == MOEQ_OK; c = c->next) {
+        const struct mq_config_key *key = find_key(r, c->string);
+        char value[80];
+        if (key) {
+            status = check_value(r, key, c);
+        } else if (mq_view_ignores_key(r->view, c->string)) {
+            status = mq_view_note(r->view, r->err,
+                                  "config.json's \"%.60s\", which moeq does not know, is ignored, "
+                                  "as was asked for",
+                                  c->string);
+        } else if (!mq_config_value_is_off(c)) {
+            print_value(c, value);
+            if (unknown.size < LISTED)
+                mq_buffer_printf(&unknown, "%s\"%.60s\": %s", count ? ", " : "", c->string, value);
+            first = first ? first : c->string;
+            count++;
+        }
+    }
+    if (status == MOEQ_OK && count)
+        status = refuse_unknown(r, &unknown, count, first);
+    mq_buffer_free(&unknown);
+    return status;
 }
 
 /* A whole number from 1 to MAX_SIZE. */
@@ -185,11 +180,10 @@ static moeq_status read_positive(const cJSON *object, const char *key, double ot
     return MOEQ_OK;
 }
 
-/* rope_scaling (the published form) or rope_parameters (Transformers 5, which holds theta too). */
-static moeq_status read_rope_dict(const cJSON *dict, const char *name, double default_theta,
-                                  struct mq_rope *rope, const char *path, moeq_error *err)
-{
-    static const char *const known[] = {"rope_type",
+/* ---- rotary embedding ---- */
+
+/* The keys of a rope dictionary that are read, besides the type. */
+static const char *const rope_keys[] = {"rope_type",
                                         "type",
                                         "rope_theta",
                                         "factor",
@@ -197,69 +191,130 @@ static moeq_status read_rope_dict(const cJSON *dict, const char *name, double de
                                         "high_freq_factor",
                                         "original_max_position_embeddings",
                                         "partial_rotary_factor"};
-    if (!cJSON_IsObject(dict))
-        return refuse(path, name, dict, "is no object", err);
+
+static moeq_status check_rope_keys(const struct reader *r, const cJSON *dict)
+{
     for (const cJSON *c = dict->child; c; c = c->next) {
-        bool found = false;
-        for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-            found |= strcmp(known[i], c->string) == 0;
-        if (!found && !is_off(c))
-            return refuse(path, c->string, c, "is a rope key that moeq does not know", err);
+        bool found = mq_view_ignores_key(r->view, c->string);
+        for (size_t i = 0; i < sizeof rope_keys / sizeof *rope_keys; i++)
+            found |= strcmp(rope_keys[i], c->string) == 0;
+        if (!found && !mq_config_value_is_off(c))
+            return refuse(r->path, c->string, c, "is a rope key that moeq does not know", r->err);
     }
     const cJSON *partial = mq_json_get(dict, "partial_rotary_factor");
     if (partial && !cJSON_IsNull(partial) &&
         !(cJSON_IsNumber(partial) && partial->valuedouble == 1))
-        return refuse(path, "partial_rotary_factor", partial, "is not implemented (only 1)", err);
-    MQ_TRY(read_positive(dict, "rope_theta", default_theta, &rope->theta, path, err));
+        return refuse(r->path, "partial_rotary_factor", partial, "is not implemented (only 1)",
+                      r->err);
+    return MOEQ_OK;
+}
+
+static moeq_status read_rope_linear(const struct reader *r, const cJSON *dict, struct mq_rope *rope)
+{
+    rope->type = MQ_ROPE_LINEAR;
+    return read_positive(dict, "factor", 0, &rope->factor, r->path, r->err);
+}
+
+/* Frequencies change only for sequences longer than max_position_embeddings (Transformers'
+ * _compute_dynamic_ntk_parameters): up to there this is the default. */
+static moeq_status read_rope_dynamic(const struct reader *r, const cJSON *dict,
+                                     struct mq_rope *rope)
+{
+    (void)dict;
+    rope->type = MQ_ROPE_DEFAULT;
+    rope->exact_positions = r->view->hparams.max_positions;
+    return mq_view_note(
+        r->view, r->err,
+        "RoPE type dynamic: up to %u positions the same as none; longer windows are "
+        "refused",
+        rope->exact_positions);
+}
+
+static moeq_status read_rope_llama3(const struct reader *r, const cJSON *dict, struct mq_rope *rope)
+{
+    const struct {
+        const char *key;
+        double *value;
+    } numbers[] = {{"factor", &rope->factor},
+                   {"low_freq_factor", &rope->low_freq_factor},
+                   {"high_freq_factor", &rope->high_freq_factor},
+                   {"original_max_position_embeddings", &rope->original_max_positions}};
+    rope->type = MQ_ROPE_LLAMA3;
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        MQ_TRY(read_positive(dict, numbers[i].key, 0, numbers[i].value, r->path, r->err));
+    if (rope->high_freq_factor <= rope->low_freq_factor)
+        return mq_fail_file(r->err, MOEQ_MALFORMED, r->path,
+                            "rope scaling: high_freq_factor must be greater than low_freq_factor");
+    return MOEQ_OK;
+}
+
+static moeq_status read_rope_default(const struct reader *r, const cJSON *dict,
+                                     struct mq_rope *rope)
+{
+    (void)r, (void)dict;
+    rope->type = MQ_ROPE_DEFAULT;
+    return MOEQ_OK;
+}
+
+static const struct {
+    const char *name;
+    moeq_status (*read)(const struct reader *r, const cJSON *dict, struct mq_rope *rope);
+} rope_types[] = {
+    {"default", read_rope_default},
+    {"linear", read_rope_linear},
+    {"dynamic", read_rope_dynamic},
+    {"llama3", read_rope_llama3},
+};
+
+/* rope_scaling (the published form) or rope_parameters (Transformers 5, which holds theta too). */
+static moeq_status read_rope_dict(const struct reader *r, const char *name, double default_theta,
+                                  struct mq_rope *rope)
+{
+    enum { TYPES = sizeof rope_types / sizeof *rope_types };
+    const cJSON *dict = mq_json_get(r->config, name);
+    char known[80] = "";
+    if (!cJSON_IsObject(dict))
+        return refuse(r->path, name, dict, "is no object", r->err);
     const cJSON *type = mq_json_get(dict, "rope_type");
     if (!type)
         type = mq_json_get(dict, "type");
     const char *type_name = !type || cJSON_IsNull(type) ? "default"
                             : cJSON_IsString(type)      ? type->valuestring
                                                         : "?";
-    if (strcmp(type_name, "default") == 0) {
-        rope->type = MQ_ROPE_DEFAULT;
-        return MOEQ_OK;
+    size_t i = 0;
+    while (i < TYPES && strcmp(rope_types[i].name, type_name) != 0)
+        i++;
+    if (i == TYPES) {
+        for (i = 0; i < TYPES; i++)
+            snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "",
+                     rope_types[i].name);
+        return mq_fail_file(r->err, MOEQ_UNSUPPORTED, r->path,
+                            "\"%s\": rope type \"%.40s\" is not implemented (%s)", name, type_name,
+                            known);
     }
-    if (strcmp(type_name, "linear") == 0) {
-        rope->type = MQ_ROPE_LINEAR;
-        return read_positive(dict, "factor", 0, &rope->factor, path, err);
-    }
-    if (strcmp(type_name, "llama3") != 0)
-        return mq_fail_file(
-            err, MOEQ_UNSUPPORTED, path,
-            "\"%s\": rope type \"%.40s\" is not implemented (default, linear, llama3)", name,
-            type_name);
-    rope->type = MQ_ROPE_LLAMA3;
-    MQ_TRY(read_positive(dict, "factor", 0, &rope->factor, path, err));
-    MQ_TRY(read_positive(dict, "low_freq_factor", 0, &rope->low_freq_factor, path, err));
-    MQ_TRY(read_positive(dict, "high_freq_factor", 0, &rope->high_freq_factor, path, err));
-    MQ_TRY(read_positive(dict, "original_max_position_embeddings", 0, &rope->original_max_positions,
-                         path, err));
-    if (rope->high_freq_factor <= rope->low_freq_factor)
-        return mq_fail_file(err, MOEQ_MALFORMED, path,
-                            "\"%s\": high_freq_factor must be greater than low_freq_factor", name);
-    return MOEQ_OK;
+    MQ_TRY(check_rope_keys(r, dict));
+    MQ_TRY(read_positive(dict, "rope_theta", default_theta, &rope->theta, r->path, r->err));
+    return rope_types[i].read(r, dict, rope);
 }
 
-static moeq_status read_rope(const struct mq_family *family, const cJSON *config,
-                             struct mq_rope *rope, const char *path, moeq_error *err)
+/* Where both forms are given, Transformers 5 takes rope_scaling unless it is empty
+ * (convert_rope_params_to_dict). */
+static moeq_status read_rope(const struct reader *r, struct mq_rope *rope)
 {
     double theta;
-    MQ_TRY(read_positive(config, "rope_theta", family->default_rope_theta, &theta, path, err));
+    MQ_TRY(read_positive(r->config, "rope_theta", r->view->family->default_rope_theta, &theta,
+                         r->path, r->err));
+    const bool scaling = !mq_config_value_is_off(mq_json_get(r->config, "rope_scaling"));
+    const bool parameters = !mq_config_value_is_off(mq_json_get(r->config, "rope_parameters"));
     rope->type = MQ_ROPE_DEFAULT;
     rope->theta = theta;
-    if (!absent(config, "rope_parameters") && !absent(config, "rope_scaling"))
-        return mq_fail_file(
-            err, MOEQ_UNSUPPORTED, path,
-            "both \"rope_parameters\" and \"rope_scaling\" are given: expected one");
-    if (!absent(config, "rope_parameters"))
-        return read_rope_dict(mq_json_get(config, "rope_parameters"), "rope_parameters", theta,
-                              rope, path, err);
-    if (!absent(config, "rope_scaling"))
-        return read_rope_dict(mq_json_get(config, "rope_scaling"), "rope_scaling", theta, rope,
-                              path, err);
-    return MOEQ_OK;
+    if (scaling && parameters)
+        MQ_TRY(mq_view_note(r->view, r->err,
+                            "config.json has both rope_scaling and rope_parameters: rope_scaling "
+                            "is taken, as in Transformers 5"));
+    if (!scaling && !parameters)
+        return MOEQ_OK;
+    return read_rope_dict(r, scaling ? "rope_scaling" : "rope_parameters", theta, rope);
 }
 
 /* A token id; lists (several end tokens) give the first. */
@@ -272,20 +327,22 @@ static int32_t read_token_id(const cJSON *config, const char *key)
     return mq_json_u64(c, &v) && v <= INT32_MAX ? (int32_t)v : -1;
 }
 
-static moeq_status read_special(const struct mq_family *family, const cJSON *config,
-                                struct mq_hparams *h, const char *path, moeq_error *err)
+/* ---- the rest ---- */
+
+static moeq_status read_heads(const struct reader *r, struct mq_hparams *h)
 {
+    const struct mq_family *family = r->view->family;
     h->kv_heads = family->default_kv_heads ? family->default_kv_heads : h->heads;
-    if (!absent(config, "num_key_value_heads"))
-        MQ_TRY(read_size(config, "num_key_value_heads", &h->kv_heads, path, err));
+    if (!absent(r->config, "num_key_value_heads"))
+        MQ_TRY(read_size(r->config, "num_key_value_heads", &h->kv_heads, r->path, r->err));
     if (h->kv_heads > h->heads || h->heads % h->kv_heads)
-        return mq_fail_file(err, MOEQ_MALFORMED, path,
+        return mq_fail_file(r->err, MOEQ_MALFORMED, r->path,
                             "num_attention_heads %u is no multiple of num_key_value_heads %u",
                             h->heads, h->kv_heads);
-    if (!absent(config, "head_dim")) {
-        MQ_TRY(read_size(config, "head_dim", &h->head_dim, path, err));
+    if (!absent(r->config, "head_dim")) {
+        MQ_TRY(read_size(r->config, "head_dim", &h->head_dim, r->path, r->err));
     } else if (h->hidden % h->heads) {
-        return mq_fail_file(err, MOEQ_MALFORMED, path,
+        return mq_fail_file(r->err, MOEQ_MALFORMED, r->path,
                             "hidden_size %u is no multiple of num_attention_heads %u, and there is "
                             "no head_dim",
                             h->hidden, h->heads);
@@ -293,27 +350,59 @@ static moeq_status read_special(const struct mq_family *family, const cJSON *con
         h->head_dim = h->hidden / h->heads;
     }
     if (h->head_dim % 2 || h->head_dim > MAX_HEAD_DIM)
-        return mq_fail_file(err, MOEQ_UNSUPPORTED, path,
+        return mq_fail_file(r->err, MOEQ_UNSUPPORTED, r->path,
                             "head_dim %u: expected an even number up to %d", h->head_dim,
                             MAX_HEAD_DIM);
-    if (!mq_json_get(config, "sliding_window"))
-        h->sliding_window = family->default_sliding_window;
-    else if (!absent(config, "sliding_window"))
-        MQ_TRY(read_size(config, "sliding_window", &h->sliding_window, path, err));
+    return MOEQ_OK;
+}
+
+/* Of the families without one in Transformers the config may still name a window, which other
+ * runtimes apply. A window that holds all positions changes nothing. */
+static moeq_status read_window(const struct reader *r, struct mq_hparams *h)
+{
+    const struct mq_family *family = r->view->family;
+    const enum mq_window_choice choice = r->view->options.sliding_window;
+    uint32_t window = 0;
+    if (!mq_json_get(r->config, "sliding_window"))
+        window = family->default_sliding_window;
+    else if (!mq_config_value_is_off(mq_json_get(r->config, "sliding_window")))
+        MQ_TRY(read_size(r->config, "sliding_window", &window, r->path, r->err));
+    const bool by_family = !family->without_sliding_window;
+    const bool used = choice == MQ_WINDOW_DEFAULT ? by_family : choice == MQ_WINDOW_APPLY;
+    h->sliding_window = used ? window : 0;
+    if (!window || window >= h->max_positions || (used == by_family && by_family))
+        return MOEQ_OK;
+    if (used == by_family)
+        return mq_view_note(
+            r->view, r->err,
+            "config.json has a sliding_window of %u, which is not used: Transformers "
+            "has none in the family %s. vLLM applies it: --sliding-window apply",
+            window, family->name);
+    return mq_view_note(r->view, r->err,
+                        "the sliding_window of %u in config.json is %s, as was asked for; "
+                        "Transformers %s",
+                        window, used ? "used" : "not used", used ? "has none here" : "uses it");
+}
+
+static moeq_status read_special(const struct reader *r, struct mq_hparams *h)
+{
     double eps;
-    MQ_TRY(read_positive(config, "rms_norm_eps", family->default_rms_eps, &eps, path, err));
+    MQ_TRY(read_heads(r, h));
+    MQ_TRY(read_window(r, h));
+    MQ_TRY(read_positive(r->config, "rms_norm_eps", r->view->family->default_rms_eps, &eps, r->path,
+                         r->err));
     h->rms_eps = (float)eps;
-    const cJSON *tied = mq_json_get(config, "tie_word_embeddings");
-    if (tied && !cJSON_IsBool(tied))
-        return refuse(path, "tie_word_embeddings", tied, "is neither true nor false", err);
+    const cJSON *tied = mq_json_get(r->config, "tie_word_embeddings");
+    if (tied && !cJSON_IsBool(tied) && !cJSON_IsNull(tied))
+        return refuse(r->path, "tie_word_embeddings", tied, "is neither true nor false", r->err);
     h->tied_head = cJSON_IsTrue(tied);
-    h->bos = read_token_id(config, "bos_token_id");
-    h->eos = read_token_id(config, "eos_token_id");
+    h->bos = read_token_id(r->config, "bos_token_id");
+    h->eos = read_token_id(r->config, "eos_token_id");
     if (h->top_k > h->experts)
-        return mq_fail_file(err, MOEQ_MALFORMED, path,
+        return mq_fail_file(r->err, MOEQ_MALFORMED, r->path,
                             "num_experts_per_tok %u is more than the %u experts", h->top_k,
                             h->experts);
-    return read_rope(family, config, &h->rope, path, err);
+    return read_rope(r, &h->rope);
 }
 
 static moeq_status find_family(const cJSON *config, const char *path,
@@ -336,25 +425,26 @@ static moeq_status find_family(const cJSON *config, const char *path,
                         list);
 }
 
-moeq_status mq_config_parse(const char *json, size_t n, const char *path,
-                            const struct mq_family **family, struct mq_hparams *h, moeq_error *err)
+moeq_status mq_config_parse(struct mq_view *view, const char *path, moeq_error *err)
 {
     const struct mq_json_limits limits = {.depth = 32, .values = 100000};
     cJSON *config = NULL;
-    memset(h, 0, sizeof *h);
-    MQ_TRY(mq_json_parse(json, n, &limits, path, 0, &config, err));
+    memset(&view->hparams, 0, sizeof view->hparams);
+    MQ_TRY(mq_json_parse(view->config_json.data, view->config_json.size, &limits, path, 0, &config,
+                         err));
+    const struct reader r = {.view = view, .config = config, .path = path, .err = err};
     moeq_status status = MOEQ_OK;
     if (!cJSON_IsObject(config)) {
         status = mq_fail_file(err, MOEQ_MALFORMED, path, "expected a JSON object");
         goto out;
     }
     MQ_TRY_OUT(mq_json_refuse_duplicates(config, path, err));
-    MQ_TRY_OUT(find_family(config, path, family, err));
-    for (const cJSON *c = config->child; c; c = c->next)
-        MQ_TRY_OUT(check_key(*family, c, path, err));
-    MQ_TRY_OUT(read_sizes(common_keys, config, h, path, err));
-    MQ_TRY_OUT(read_sizes((*family)->keys, config, h, path, err));
-    MQ_TRY_OUT(read_special(*family, config, h, path, err));
+    MQ_TRY_OUT(find_family(config, path, &view->family, err));
+    MQ_TRY_OUT(mq_refuse_quantized_config(view, config, path, err));
+    MQ_TRY_OUT(check_keys(&r));
+    MQ_TRY_OUT(read_sizes(mq_config_keys, config, &view->hparams, path, err));
+    MQ_TRY_OUT(read_sizes(view->family->keys, config, &view->hparams, path, err));
+    MQ_TRY_OUT(read_special(&r, &view->hparams));
 out:
     cJSON_Delete(config);
     return status;

@@ -4,6 +4,7 @@
 #include "checked.h"
 #include "error.h"
 #include "json.h"
+#include "open_options.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -71,8 +72,7 @@ static moeq_status open_config(const char *path, struct mq_view *view, moeq_erro
     enum { CAP_BYTES = 16 << 20 };
     enum mq_dtype dtype;
     MQ_TRY(mq_file_read_all(path, CAP_BYTES, &view->config_json, err));
-    MQ_TRY(mq_config_parse(view->config_json.data, view->config_json.size, path, &view->family,
-                           &view->hparams, err));
+    MQ_TRY(mq_config_parse(view, path, err));
     MQ_TRY(read_dtype(&view->config_json, path, &dtype, err));
     /* The one source file: what messages about a tensor name. */
     view->files = mq_arena_alloc(view->arena, 1, sizeof *view->files);
@@ -85,13 +85,16 @@ static moeq_status open_config(const char *path, struct mq_view *view, moeq_erro
     return mq_view_build_from_config(view, dtype, err);
 }
 
-moeq_status mq_view_from_config(const char *path, struct mq_view **out, moeq_error *err)
+moeq_status mq_view_from_config(const char *path, const struct mq_open_options *options,
+                                struct mq_view **out, moeq_error *err)
 {
     *out = NULL;
     struct mq_view *view = mq_view_create(path);
     if (!view)
         return mq_fail_memory(err, "opening a model");
-    const moeq_status status = open_config(path, view, err);
+    moeq_status status = mq_view_set_options(view, options, err);
+    if (status == MOEQ_OK)
+        status = open_config(path, view, err);
     if (status != MOEQ_OK) {
         mq_view_close(view);
         return status;

@@ -6,6 +6,7 @@
 #ifndef MQ_FAMILY_H
 #define MQ_FAMILY_H
 
+#include "config_keys.h"
 #include "model_view.h"
 
 /* Sizes that shapes are written in. */
@@ -35,30 +36,15 @@ struct mq_tensor_alias {
     uint32_t parts, part; /* parts 0: not fused */
 };
 
-enum mq_key_rule {
-    MQ_KEY_HARMLESS, /* does not change the maths of inference */
-    MQ_KEY_U32,      /* a number for hparams at `field` */
-    MQ_KEY_FALSE,    /* implemented only as false, null or absent */
-    MQ_KEY_ONE,      /* implemented only as 1, null or absent */
-    MQ_KEY_SILU,     /* implemented only as "silu" */
-    MQ_KEY_SPECIAL,  /* read by config.c itself */
-};
-
-struct mq_config_key {
-    const char *key;
-    enum mq_key_rule rule;
-    uint32_t field;      /* offsetof(struct mq_hparams, ...) for MQ_KEY_U32 */
-    int64_t when_absent; /* for MQ_KEY_U32; -1: required */
-};
-
 struct mq_family {
     const char *name;                 /* "mixtral": also the config's model_type */
     const char *architecture;         /* "MixtralForCausalLM" */
     const struct mq_config_key *keys; /* besides those every family has; ends with key NULL */
     /* What the family's own configuration class assumes where config.json is silent. */
     double default_rope_theta, default_rms_eps;
-    uint32_t default_kv_heads;                /* 0: as many as heads */
-    uint32_t default_sliding_window;          /* 0: none */
+    uint32_t default_kv_heads;       /* 0: as many as heads */
+    uint32_t default_sliding_window; /* 0: none */
+    bool without_sliding_window;     /* Transformers' code has none, whatever the config says */
     const struct mq_tensor_pattern *patterns; /* ends with name NULL */
     const struct mq_tensor_alias *aliases;    /* ends with name NULL */
     const char *const
@@ -86,10 +72,9 @@ const char *mq_pattern_expand(struct mq_arena *arena, const char *pattern, int32
 
 uint64_t mq_dim_size(const struct mq_hparams *hparams, enum mq_dim dim);
 
-/* Reads config.json's text into hparams. An unknown key, or a known one with a value that is not
- * implemented, is an error naming it. `path` is for messages. */
-moeq_status mq_config_parse(const char *json, size_t n, const char *path,
-                            const struct mq_family **family, struct mq_hparams *hparams,
-                            moeq_error *err);
+/* Reads view->config_json into view->family and view->hparams, as view->options say. Unknown keys,
+ * or a known one with a value that is not implemented, are an error naming them. `path` is for
+ * messages. */
+moeq_status mq_config_parse(struct mq_view *view, const char *path, moeq_error *err);
 
 #endif

@@ -180,8 +180,7 @@ moeq_status mq_hf_folder_open(const char *folder, struct mq_view *view, moeq_err
     if (!mq_path_exists(config))
         return explain_absence(folder, false, err);
     MQ_TRY(read_side_files(folder, view, err));
-    MQ_TRY(mq_config_parse(view->config_json.data, view->config_json.size, config, &view->family,
-                           &view->hparams, err));
+    MQ_TRY(mq_config_parse(view, config, err));
     struct mq_tensor_set set = {0};
     moeq_status status;
     if (mq_path_exists(single)) { /* as Transformers: the single file before the index */

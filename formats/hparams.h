@@ -16,6 +16,9 @@ struct mq_rope {
     double theta;
     double factor, low_freq_factor, high_freq_factor; /* LLAMA3 (factor: LINEAR too) */
     double original_max_positions;                    /* LLAMA3 */
+    /* Not 0: true up to so many positions; beyond, the frequencies would depend on the sequence's
+     * length (rope type dynamic), which is not implemented. */
+    uint32_t exact_positions;
 };
 
 struct mq_hparams {

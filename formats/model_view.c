@@ -5,6 +5,7 @@
 #include "error.h"
 #include "gguf.h"
 #include "moeq_index.h"
+#include "open_options.h"
 
 #include <inttypes.h>
 #include <stddef.h>
@@ -330,7 +331,13 @@ static moeq_status open_file(const char *path, struct mq_view *view, moeq_error 
     return start == '{' ? mq_moeq_index_open(path, view, err) : mq_moeq_file_open(path, view, err);
 }
 
-moeq_status mq_view_open(const char *path, struct mq_view **out, moeq_error *err)
+moeq_status mq_view_open(const char *path, struct mq_view **view, moeq_error *err)
+{
+    return mq_view_open_with(path, NULL, view, err);
+}
+
+moeq_status mq_view_open_with(const char *path, const struct mq_open_options *options,
+                              struct mq_view **out, moeq_error *err)
 {
     *out = NULL;
     struct stat st;
@@ -345,8 +352,10 @@ moeq_status mq_view_open(const char *path, struct mq_view **out, moeq_error *err
     struct mq_view *view = mq_view_create(path);
     if (!view)
         return mq_fail_memory(err, "opening a model");
-    const moeq_status status =
-        mq_path_is_folder(path) ? open_folder(path, view, err) : open_file(path, view, err);
+    moeq_status status = mq_view_set_options(view, options, err);
+    if (status == MOEQ_OK)
+        status =
+            mq_path_is_folder(path) ? open_folder(path, view, err) : open_file(path, view, err);
     if (status != MOEQ_OK) {
         mq_view_close(view);
         return status;

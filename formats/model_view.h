@@ -74,6 +74,25 @@ struct mq_source_file {
     uint32_t header_crc32; /* of those */
 };
 
+/* Where implementations disagree about a checkpoint, or it says what moeq does not know: what the
+ * user decides. All zero: as Transformers 5 reads it, and refuse what is not known. */
+enum mq_window_choice {
+    MQ_WINDOW_DEFAULT, /* of the families whose attention has one */
+    MQ_WINDOW_APPLY,   /* the config's sliding_window, in any family (as vLLM) */
+    MQ_WINDOW_IGNORE   /* none (as llama.cpp for its architecture llama) */
+};
+enum mq_head_choice {
+    MQ_HEAD_DEFAULT, /* stored and different from the embeddings: the stored one, else tied */
+    MQ_HEAD_STORED,  /* lm_head.weight, whatever tie_word_embeddings says */
+    MQ_HEAD_TIED     /* as tie_word_embeddings says, whatever is stored (as Transformers 4) */
+};
+struct mq_open_options {
+    const char *const *ignored_keys; /* of config.json, that moeq does not know */
+    size_t ignored_keys_count;
+    enum mq_window_choice sliding_window;
+    enum mq_head_choice lm_head;
+};
+
 struct mq_view {
     const char *path;       /* as the user gave it */
     const char *index_path; /* of a moeq model in several files; otherwise NULL */
@@ -91,6 +110,10 @@ struct mq_view {
         chat_template;
     /* Why there is no tokenizer_json, where the file has a tokenizer that cannot be read. */
     const char *tokenizer_problem;
+    struct mq_open_options options; /* its strings are the arena's */
+    /* Sentences on what a user should know of how the model was read: see mq_view_note. */
+    const char **notes;
+    size_t notes_count;
     const char **metadata; /* of a moeq or GGUF file: key, value, key, value, ..., NULL */
     struct mq_arena *arena;
     int32_t *index; /* [layers + 1][MQ_ROLE_COUNT][max(1, experts)] -> tensor, -1 if none */
@@ -103,6 +126,9 @@ struct mq_view {
  * Checks that every tensor the family needs is there with the shape that the config says.
  */
 moeq_status mq_view_open(const char *path, struct mq_view **view, moeq_error *err);
+/* With a user's choices; NULL: none. */
+moeq_status mq_view_open_with(const char *path, const struct mq_open_options *options,
+                              struct mq_view **view, moeq_error *err);
 
 /*
  * The view of a model of which only its config.json is here: the same table of tensors, each stored
@@ -110,7 +136,8 @@ moeq_status mq_view_open(const char *path, struct mq_view **view, moeq_error *er
  * bfloat16 where it is silent), so that a plan has the weights' exact bytes. files[0] is the
  * config.json itself, offsets are 0, and reading rows is an error.
  */
-moeq_status mq_view_from_config(const char *path, struct mq_view **view, moeq_error *err);
+moeq_status mq_view_from_config(const char *path, const struct mq_open_options *options,
+                                struct mq_view **view, moeq_error *err);
 void mq_view_close(struct mq_view *view); /* NULL is fine */
 
 /* The tensor of a role; layer and expert -1 where none. NULL if the model has none (a router in a

@@ -4,6 +4,7 @@
 
 #include "error.h"
 #include "moeq_index.h"
+#include "open_options.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -168,8 +169,8 @@ static moeq_status open_set(struct mq_tensor_set *set, struct mq_view *view, moe
     const char *config_path = mq_arena_printf(view->arena, "%s: moeq.config.json", view->path);
     if (!config_path)
         return mq_fail_memory(err, "opening a model");
-    MQ_TRY(mq_config_parse(view->config_json.data, view->config_json.size, config_path,
-                           &view->family, &view->hparams, err));
+    MQ_TRY(mq_view_read_choices(view, view->metadata, view->path, err));
+    MQ_TRY(mq_config_parse(view, config_path, err));
     return mq_view_build_from_set(view, set, err);
 }
 

@@ -5,6 +5,7 @@
 #include "view_int.h"
 
 #include "error.h"
+#include "quantized_source.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -262,6 +263,17 @@ static moeq_status refuse_unused(const struct set_source *b)
     return MOEQ_OK;
 }
 
+/* Before a tensor is missed that stands there in another tool's blocks. */
+static moeq_status refuse_quantized(const struct set_source *b)
+{
+    for (size_t i = 0; i < b->set->count; i++) {
+        const struct mq_located *at = &b->set->tensors[i];
+        MQ_TRY(mq_refuse_quantized_tensor(b->view, at->entry->name,
+                                          b->set->shards[at->shard].file.path, b->err));
+    }
+    return MOEQ_OK;
+}
+
 static moeq_status adopt_files(struct mq_view *v, struct mq_tensor_set *set, moeq_error *err)
 {
     v->files = mq_arena_alloc(v->arena, set->shards_count, sizeof *v->files);
@@ -286,6 +298,8 @@ moeq_status mq_view_build_from_set(struct mq_view *view, struct mq_tensor_set *s
             goto out;
         }
     }
+    if (!view->is_moeq)
+        MQ_TRY_OUT(refuse_quantized(&b));
     MQ_TRY_OUT(mq_view_build(view, &source, err));
     MQ_TRY_OUT(refuse_unused(&b));
     MQ_TRY_OUT(adopt_files(view, set, err));

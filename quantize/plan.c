@@ -6,6 +6,7 @@
 #include "error.h"
 #include "family.h"
 #include "moeq_profile.h"
+#include "open_options.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -124,16 +125,28 @@ static moeq_status make_metadata(const struct mq_plan *plan, const struct mq_pol
         MQ_META_SOURCE,   mq_buffer_ok(&source) ? mq_arena_strdup(arena, source.data) : NULL,
         MQ_META_RECIPE,   mq_buffer_ok(&recipe) ? mq_arena_strdup(arena, recipe.data) : NULL,
     };
-    const size_t n = sizeof pairs / sizeof *pairs;
+    size_t n = sizeof pairs / sizeof *pairs;
     mq_buffer_free(&source);
     mq_buffer_free(&recipe);
-    const char **m = *metadata = mq_arena_alloc(arena, n + 1, sizeof *m);
+    const char **m = *metadata = mq_arena_alloc(arena, n + 4 + 1, sizeof *m);
     for (size_t i = 0; i < n; i++) {
         if (!m || !pairs[i])
             return mq_fail_memory(err, "planning");
         m[i] = pairs[i];
     }
-    return MOEQ_OK;
+    bool no_memory[2];
+    const char *optional[] = {
+        MQ_META_OPTIONS,
+        mq_view_options_json(view, arena, &no_memory[0]),
+        MQ_META_NOTES,
+        mq_view_notes_json(view, arena, &no_memory[1]),
+    };
+    for (size_t i = 0; i < sizeof optional / sizeof *optional; i += 2)
+        if (optional[i + 1]) {
+            m[n++] = optional[i];
+            m[n++] = optional[i + 1];
+        }
+    return no_memory[0] || no_memory[1] ? mq_fail_memory(err, "planning") : MOEQ_OK;
 }
 
 /* The dtype whose elements a plain level's weights are. */

@@ -108,11 +108,17 @@ moeq_status mq_tensor_level(const struct mq_view *view, const struct mq_tensor *
     return MOEQ_OK;
 }
 
-moeq_status mq_model_open(const char *path, struct mq_view **out, moeq_error *err)
+moeq_status mq_model_open(const char *path, struct mq_view **view, moeq_error *err)
+{
+    return mq_model_open_with(path, NULL, view, err);
+}
+
+moeq_status mq_model_open_with(const char *path, const struct mq_open_options *options,
+                               struct mq_view **out, moeq_error *err)
 {
     struct mq_view *view;
     *out = NULL;
-    MQ_TRY(mq_view_open(path, &view, err));
+    MQ_TRY(mq_view_open_with(path, options, &view, err));
     for (size_t i = 0; i < view->tensors_count; i++) {
         const struct mq_level *level;
         const moeq_status status = mq_tensor_level(view, &view->tensors[i], &level, err);

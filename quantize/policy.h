@@ -41,5 +41,7 @@ moeq_status mq_tensor_level(const struct mq_view *view, const struct mq_tensor *
 
 /* mq_view_open, then mq_tensor_level for every tensor. */
 moeq_status mq_model_open(const char *path, struct mq_view **view, moeq_error *err);
+moeq_status mq_model_open_with(const char *path, const struct mq_open_options *options,
+                               struct mq_view **view, moeq_error *err);
 
 #endif

@@ -163,7 +163,6 @@ static const char *difference(const struct mq_hparams *a, const struct mq_hparam
     DIFFERS(experts);
     DIFFERS(top_k);
     DIFFERS(rms_eps);
-    DIFFERS(tied_head);
 #undef DIFFERS
     if (acting_window(a, window_tokens) != acting_window(b, window_tokens))
         return "sliding_window";
@@ -177,7 +176,14 @@ moeq_status mq_arms_check(const struct mq_arm *arms, size_t count, size_t window
         return mq_fail(err, MOEQ_INVALID_ARGUMENT, "there is nothing to evaluate");
     bool any_runs = false;
     for (size_t a = 0; a < count; a++) {
+        const uint32_t exact = arms[a].view->hparams.rope.exact_positions;
         any_runs |= !arms[a].recording;
+        if (exact && window_tokens > exact)
+            return mq_fail(err, MOEQ_UNSUPPORTED,
+                           "%s: windows of %zu tokens are longer than the %u positions up to which "
+                           "its rotary embedding (type dynamic) is the default one: choose a "
+                           "--context of at most %u",
+                           arms[a].view->path, window_tokens, exact, exact);
         const char *which =
             difference(&arms[0].view->hparams, &arms[a].view->hparams, window_tokens);
         if (which)

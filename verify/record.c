@@ -13,6 +13,7 @@
 #include "json.h"
 #include "linear.h"
 #include "moeq_profile.h"
+#include "open_options.h"
 #include "output_path.h"
 #include "st_writer.h"
 
@@ -222,19 +223,25 @@ static moeq_status lay_out(struct recorder *r, const struct mq_record_options *o
         status = mq_fail_memory(err, "preparing a recording");
         goto out;
     }
-    const char *const metadata[] = {MQ_META_FORMAT,
-                                    MQ_REF_FORMAT,
-                                    MQ_REF_META_VERSION,
-                                    MQ_REF_VERSION,
-                                    MQ_REF_META_PRODUCER,
-                                    "moeq " MOEQ_VERSION_STRING,
-                                    MQ_REF_META_FAMILY,
-                                    view->family->name,
-                                    MQ_REF_META_SOURCE,
-                                    source.data,
-                                    MQ_REF_META_RUN,
-                                    run.data,
-                                    NULL};
+    bool no_memory[2];
+    const char *const choices = mq_view_options_json(view, r->arena, &no_memory[0]);
+    const char *const notes = mq_view_notes_json(view, r->arena, &no_memory[1]);
+    if (no_memory[0] || no_memory[1]) {
+        status = mq_fail_memory(err, "preparing a recording");
+        goto out;
+    }
+    const char *metadata[17] = {
+        MQ_META_FORMAT,     MQ_REF_FORMAT,        MQ_REF_META_VERSION,
+        MQ_REF_VERSION,     MQ_REF_META_PRODUCER, "moeq " MOEQ_VERSION_STRING,
+        MQ_REF_META_FAMILY, view->family->name,   MQ_REF_META_SOURCE,
+        source.data,        MQ_REF_META_RUN,      run.data,
+    };
+    const char *const optional[] = {MQ_META_OPTIONS, choices, MQ_META_NOTES, notes};
+    for (size_t i = 0, n = 12; i < sizeof optional / sizeof *optional; i += 2)
+        if (optional[i + 1]) {
+            metadata[n++] = optional[i];
+            metadata[n++] = optional[i + 1];
+        }
     MQ_TRY_OUT(mq_record_layout(view, options->compute, text->windows.count, text->windows.length,
                                 metadata, r->arena, &r->layout, err));
     r->crcs = mq_arena_alloc(r->arena, r->layout.count, sizeof *r->crcs);

@@ -10,6 +10,7 @@
 #include "error.h"
 #include "integrity.h"
 #include "json.h"
+#include "open_options.h"
 #include "safetensors.h"
 #include "view_int.h"
 
@@ -106,8 +107,8 @@ static moeq_status read_config(struct mq_reference *r, moeq_error *err)
     const char *name = mq_arena_printf(view->arena, "%s: config.json", path);
     if (!name || !mq_buffer_ok(&view->config_json))
         return mq_fail_memory(err, "opening a recording");
-    MQ_TRY(mq_config_parse(view->config_json.data, view->config_json.size, name, &view->family,
-                           &view->hparams, err));
+    MQ_TRY(mq_view_read_choices(view, r->st->metadata, path, err));
+    MQ_TRY(mq_config_parse(view, name, err));
     return mq_view_build_from_config(view, MQ_BF16, err);
 }
 

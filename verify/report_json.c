@@ -260,6 +260,14 @@ cJSON *mq_files_json(const struct mq_view *view)
     return finish(&b, files);
 }
 
+static cJSON *notes(struct builder *b, const struct mq_view *view)
+{
+    cJSON *list = array(b);
+    for (size_t i = 0; i < view->notes_count; i++)
+        append(b, list, cJSON_CreateString(view->notes[i]));
+    return list;
+}
+
 static void put_model(struct builder *b, cJSON *o, const struct mq_view *view)
 {
     cJSON *model = object(b);
@@ -270,6 +278,7 @@ static void put_model(struct builder *b, cJSON *o, const struct mq_view *view)
     put_count(b, model, "experts_per_token", view->hparams.top_k);
     put_count(b, model, "vocabulary", view->hparams.vocab);
     put(b, model, "files", mq_files_json(view));
+    put(b, model, "notes", notes(b, view));
     put(b, o, "model", model);
 }
 

@@ -20,7 +20,7 @@ static moeq_status open_baseline(const struct mq_context *context,
                                .recording = &result->reference->playback,
                                .compute = result->reference->compute};
     } else {
-        MQ_TRY(mq_model_open(options->against, &result->base, err));
+        MQ_TRY(mq_model_open_with(options->against, options->open, &result->base, err));
         *arm = (struct mq_arm){.view = result->base, .compute = options->compute};
     }
     result->sweep.compute = options->has_compute ? options->compute : arm->compute;

@@ -15,6 +15,7 @@ struct mq_verify_result;
 
 struct mq_verify_options {
     const char *against; /* a model, or a recording */
+    const struct mq_open_options *open; /* how `against` is read; NULL: the defaults */
     /* Against a model. Against a recording, which has its own text: NULL, or one whose tokens are
      * the same (anything else fails); the protocol is the recording's. */
     const char *text_path;

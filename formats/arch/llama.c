@@ -5,11 +5,7 @@
  */
 #include "arch_int.h"
 
-static const struct mq_config_key keys[] = {
-    {"pretraining_tp", MQ_KEY_HARMLESS, 0,
-     0}, /* splits the same products; no effect on the maths */
-    {0},
-};
+static const struct mq_config_key keys[] = {{0}};
 
 static const struct mq_tensor_pattern patterns[] = {
     MQ_PATTERNS_BEFORE_FFN,
@@ -24,6 +20,7 @@ const struct mq_family mq_family_llama = {
     .keys = keys,
     .default_rope_theta = 1e4,
     .default_rms_eps = 1e-6,
+    .without_sliding_window = true,
     .patterns = patterns,
     .aliases = mq_no_aliases,
     .ignored_suffixes = mq_ignored_rotary,

@@ -6,11 +6,14 @@
 #include "arch_int.h"
 
 static const struct mq_config_key keys[] = {
-    {"num_local_experts", MQ_KEY_U32, offsetof(struct mq_hparams, experts), 8},
-    {"num_experts_per_tok", MQ_KEY_U32, offsetof(struct mq_hparams, top_k), 2},
-    {"output_router_logits", MQ_KEY_HARMLESS, 0, 0},
-    {"router_aux_loss_coef", MQ_KEY_HARMLESS, 0, 0},
-    {"router_jitter_noise", MQ_KEY_HARMLESS, 0, 0}, /* applied in training only */
+    {.key = "num_local_experts",
+     .rule = MQ_KEY_U32,
+     .field = offsetof(struct mq_hparams, experts),
+     .when_absent = 8},
+    {.key = "num_experts_per_tok",
+     .rule = MQ_KEY_U32,
+     .field = offsetof(struct mq_hparams, top_k),
+     .when_absent = 2},
     {0},
 };
 

@@ -1,6 +1,7 @@
 /* json.c: the scan before cJSON, and small helpers. */
 #include "json.h"
 
+#include "buffer.h"
 #include "error.h"
 #include "strmap.h"
 
@@ -44,8 +45,8 @@ bool mq_utf8_valid(const char *text, size_t n, size_t *at)
 struct scan {
     const char *text;
     size_t n, at;
-    uint64_t values;
-    const char *problem; /* set on failure; `at` is where */
+    uint64_t values, mends; /* mends: numbers that cJSON cannot read as they stand */
+    const char *problem;    /* set on failure; `at` is where */
 };
 
 static bool fail_scan(struct scan *s, size_t at, const char *problem)
@@ -73,11 +74,34 @@ static bool scan_string(struct scan *s)
     return fail_scan(s, start, "a string without an end");
 }
 
+/* Python writes these, and reads them. They are no JSON, so they become strings (see mend_numbers):
+ * where a number is needed, its reader refuses a string, and elsewhere nobody looks. */
+static const char *const words_of_numbers[] = {"NaN", "Infinity", "-Infinity"};
+
+/* cJSON (to 1.7.15) reads at most this many characters of a number. */
+enum { NUMBER_CHARACTERS = 60 };
+
+/* The length of one of those words at `at`; 0: none. */
+static size_t number_word(const char *text, size_t n, size_t at)
+{
+    for (size_t i = 0; i < sizeof words_of_numbers / sizeof *words_of_numbers; i++) {
+        const size_t length = strlen(words_of_numbers[i]);
+        if (length <= n - at && memcmp(text + at, words_of_numbers[i], length) == 0)
+            return length;
+    }
+    return 0;
+}
+
 static bool scan_number(struct scan *s, bool only_natural)
 {
-    const size_t start = s->at;
+    const size_t start = s->at, word = only_natural ? 0 : number_word(s->text, s->n, start);
     size_t digits = 0;
     bool natural = true;
+    if (word) {
+        s->at += word;
+        s->mends++;
+        return true;
+    }
     for (; s->at < s->n && strchr("0123456789+-.eE", s->text[s->at]) && s->text[s->at]; s->at++) {
         if (s->text[s->at] >= '0' && s->text[s->at] <= '9')
             digits++;
@@ -91,7 +115,8 @@ static bool scan_number(struct scan *s, bool only_natural)
         return fail_scan(s, start, "a number with a leading zero");
     if (only_natural && !natural)
         return fail_scan(s, start, "a number that is no plain non-negative integer");
-    if (natural && digits >= 16) {
+    s->mends += s->at - start > NUMBER_CHARACTERS;
+    if (only_natural && digits >= 16) {
         /* 2^53 = 9007199254740992: above it cJSON's doubles skip integers. */
         if (digits > 16 || strncmp(s->text + start, "9007199254740992", 16) > 0)
             return fail_scan(s, start, "an integer above 2^53");
@@ -147,6 +172,68 @@ static bool scan_text(struct scan *s, const struct mq_json_limits *limits)
     return depth == 0 || fail_scan(s, s->n, "the end inside an array or object");
 }
 
+/* Appends the number of `length` characters at `text` in a form that cJSON can read: the words as
+ * strings; of long ones the double that they are (their digits beyond the 60th matter only by how
+ * many they are before the point). */
+static void put_mended(struct mq_buffer *out, const char *text, size_t length, size_t word)
+{
+    if (word) {
+        mq_buffer_put_json(out, text, word);
+        return;
+    }
+    char *end;
+    const double value = strtod(text, &end);
+    if (end != text + length)
+        mq_buffer_putc(out, '?'); /* no number: to be found when the copy is read */
+    else if (value - value == 0)
+        mq_buffer_printf(out, "%.17g", value);
+    else
+        mq_buffer_put_json(out, text, length);
+}
+
+/* A copy of the text with such numbers replaced. */
+static void mend_numbers(const char *text, size_t n, struct mq_buffer *out)
+{
+    size_t from = 0;
+    for (size_t at = 0; at < n;) {
+        const char c = text[at];
+        if (c == '"') {
+            struct scan s = {.text = text, .n = n, .at = at};
+            scan_string(&s);
+            at = s.at;
+            continue;
+        }
+        const size_t word = number_word(text, n, at);
+        size_t length = word;
+        if (!word && (c == '-' || (c >= '0' && c <= '9')))
+            length = strspn(text + at, "0123456789+-.eE");
+        if (word || length > NUMBER_CHARACTERS) {
+            mq_buffer_append(out, text + from, at - from);
+            put_mended(out, text + at, length, word);
+            from = at + length;
+        }
+        at += length ? length : 1;
+    }
+    mq_buffer_append(out, text + from, n - from);
+}
+
+static moeq_status parse_mended(const char *text, size_t n, const struct mq_json_limits *limits,
+                                const char *path, uint64_t base_offset, cJSON **tree,
+                                moeq_error *err)
+{
+    struct mq_buffer mended = {0};
+    char *copy = strndup(text, n); /* strspn and strtod want an end */
+    if (copy)
+        mend_numbers(copy, n, &mended);
+    moeq_status status =
+        copy && mq_buffer_ok(&mended)
+            ? mq_json_parse(mended.data, mended.size, limits, path, base_offset, tree, err)
+            : mq_fail_memory(err, "reading JSON");
+    mq_buffer_free(&mended);
+    free(copy);
+    return status;
+}
+
 moeq_status mq_json_parse(const char *text, size_t n, const struct mq_json_limits *limits,
                           const char *path, uint64_t base_offset, cJSON **tree, moeq_error *err)
 {
@@ -159,6 +246,8 @@ moeq_status mq_json_parse(const char *text, size_t n, const struct mq_json_limit
     if (!scan_text(&s, limits))
         return mq_fail_file(err, MOEQ_MALFORMED, path, "JSON at byte %llu: found %s",
                             (unsigned long long)(base_offset + s.at), s.problem);
+    if (s.mends)
+        return parse_mended(text, n, limits, path, base_offset, tree, err);
     const char *end = NULL;
     *tree = cJSON_ParseWithLengthOpts(text, n, &end, 0);
     if (!*tree)
@@ -222,7 +311,7 @@ bool mq_json_u64(const cJSON *item, uint64_t *value)
     if (!cJSON_IsNumber(item))
         return false;
     const double d = item->valuedouble;
-    if (!(d >= 0 && d <= 9007199254740992.0) || d != (double)(uint64_t)d)
+    if (!(d >= 0 && d < 9007199254740992.0) || d != (double)(uint64_t)d)
         return false;
     *value = (uint64_t)d;
     return true;

@@ -1,7 +1,9 @@
 /*
  * json.h: cJSON behind a gate. Before cJSON builds a tree, one scan without allocation checks
  * what cJSON does not: nesting depth, number of values (a tree takes about 80 bytes a value, so
- * the scan caps the memory), UTF-8, control characters, integers beyond 2^53, trailing text.
+ * the scan caps the memory), UTF-8, control characters, trailing text. A number that no double
+ * holds exactly is as good as any where nobody needs it exactly (1e30 as the largest length of a
+ * text); NaN and Infinity, which Python writes, become strings.
  */
 #ifndef MQ_JSON_H
 #define MQ_JSON_H
@@ -13,7 +15,7 @@
 struct mq_json_limits {
     uint32_t depth;    /* nesting of arrays and objects */
     uint64_t values;   /* values and keys in the whole text */
-    bool only_natural; /* numbers must be plain digits without a leading zero */
+    bool only_natural; /* numbers must be plain digits without a leading zero, at most 2^53 */
 };
 
 /* Parses a whole text. `path` names the file in messages and `base_offset` is where the text
@@ -28,7 +30,8 @@ moeq_status mq_json_refuse_nul(const char *text, size_t n, const char *path, moe
 /* Fails if any object in the tree holds a key twice; the message names the key. */
 moeq_status mq_json_refuse_duplicates(const cJSON *tree, const char *path, moeq_error *err);
 
-/* True if the item is a whole number from 0 to 2^53, where doubles are exact. */
+/* True if the item is a whole number from 0 to 2^53 - 1: below 2^53 doubles are exact, so it is
+ * the number that the text has. Everything that needs a number's exact value reads it by this. */
 bool mq_json_u64(const cJSON *item, uint64_t *value);
 
 /* A member of an object by its exact name, NULL if absent. */

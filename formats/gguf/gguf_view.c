@@ -201,8 +201,7 @@ moeq_status mq_gguf_open(const char *path, struct mq_view *view, moeq_error *err
     const struct mq_gguf *first = &set.files[0];
     view->is_gguf = true;
     MQ_TRY_OUT(mq_gguf_config(&set, &view->config_json, err));
-    MQ_TRY_OUT(mq_config_parse(view->config_json.data, view->config_json.size, path, &view->family,
-                               &view->hparams, err));
+    MQ_TRY_OUT(mq_config_parse(view, path, err));
     MQ_TRY_OUT(mq_view_build(view, &source, err));
     MQ_TRY_OUT(refuse_unused(&set, view, err));
     MQ_TRY_OUT(mq_gguf_tokenizer(first, view->arena, &view->tokenizer_json,

@@ -4,6 +4,7 @@
  * Beyond "no crash": what is accepted has sizes that the code behind may rely on.
  */
 #include "family.h"
+#include "view_int.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,22 +13,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char *json = malloc(size + 1);
-    const struct mq_family *family = NULL;
-    struct mq_hparams h;
+    struct mq_view *view = mq_view_create("fuzz");
     moeq_error err = {0};
-    if (!json)
+    if (!view)
         abort();
-    memcpy(json, data, size);
-    json[size] = '\0';
-    if (mq_config_parse(json, size, "fuzz", &family, &h, &err) == MOEQ_OK) {
-        if (!family || !h.layers || !h.hidden || !h.heads || !h.kv_heads || h.heads % h.kv_heads ||
-            !h.head_dim || h.head_dim % 2 || !h.vocab || !h.ffn || h.top_k > h.experts ||
-            !(h.rms_eps >= 0) || !(h.rope.theta > 0))
+    mq_buffer_append(&view->config_json, data, size);
+    if (!mq_buffer_ok(&view->config_json))
+        abort();
+    if (mq_config_parse(view, "fuzz", &err) == MOEQ_OK) {
+        const struct mq_hparams h = view->hparams;
+        if (!view->family || !h.layers || !h.hidden || !h.heads || !h.kv_heads ||
+            h.heads % h.kv_heads || !h.head_dim || h.head_dim % 2 || !h.vocab || !h.ffn ||
+            h.top_k > h.experts || !(h.rms_eps >= 0) || !(h.rope.theta > 0))
             abort();
     } else if (!err.message[0] || strchr(err.message, '\n')) {
         abort();
     }
-    free(json);
+    mq_view_close(view);
     return 0;
 }

@@ -17,7 +17,7 @@ static struct mq_view *open_config(const char *name)
     struct mq_view *view;
     moeq_error err = {0};
     snprintf(path, sizeof path, "tests/fixtures/configs/%s.json", name);
-    const moeq_status status = mq_view_from_config(mq_test_source(path), &view, &err);
+    const moeq_status status = mq_view_from_config(mq_test_source(path), NULL, &view, &err);
     ck_assert_msg(status == MOEQ_OK, "%s", err.message);
     return view;
 }
@@ -104,7 +104,8 @@ START_TEST(config_alone_equals_folder)
     struct mq_view *folder, *config;
     moeq_error err = {0};
     ck_assert_ok(mq_model_open(mq_test_source("demo/model"), &folder, &err));
-    ck_assert_ok(mq_view_from_config(mq_test_source("demo/model/config.json"), &config, &err));
+    ck_assert_ok(
+        mq_view_from_config(mq_test_source("demo/model/config.json"), NULL, &config, &err));
     for (size_t i = 0; i < mq_levels_count; i++) {
         if (!mq_level_can_encode(&mq_levels[i]))
             continue;
@@ -152,7 +153,7 @@ static moeq_status open_changed(const char *extra, struct mq_view **view, moeq_e
     const char *path = mq_test_temporary("config.json");
     ck_assert_ok(mq_file_replace(path, text, strlen(text), err));
     memset(err, 0, sizeof *err);
-    return mq_view_from_config(path, view, err);
+    return mq_view_from_config(path, NULL, view, err);
 }
 
 START_TEST(dtypes)
@@ -193,7 +194,7 @@ START_TEST(absurd_configs)
                        "\"head_dim\": 1024, \"vocab_size\": 16777216, \"num_hidden_layers\": 1}";
     const char *path = mq_test_temporary("huge.json");
     ck_assert_ok(mq_file_replace(path, huge, strlen(huge), &err));
-    ck_assert_int_eq(mq_view_from_config(path, &view, &err), MOEQ_LIMIT);
+    ck_assert_int_eq(mq_view_from_config(path, NULL, &view, &err), MOEQ_LIMIT);
     ck_assert_ptr_nonnull(strstr(err.message, "no model has one so large"));
 }
 END_TEST

@@ -84,7 +84,7 @@ START_TEST(mixtral_size)
     const char *const metadata[] = {"format", MQ_REF_FORMAT, NULL};
     const uint64_t windows = 160, length = 2048, tokens = windows * length;
     ck_assert_ok(mq_view_from_config(mq_test_source("tests/fixtures/configs/mixtral-8x7b.json"),
-                                     &view, &err));
+                                     NULL, &view, &err));
     ck_assert_uint_eq(view->hparams.hidden, 4096);
     /* one id, 4096 states, 32 layers of 8 router logits, 4 bytes each */
     ck_assert_uint_eq(mq_record_token_bytes(view), 4 * (1 + 4096 + 32 * 8));

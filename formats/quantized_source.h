@@ -1,0 +1,19 @@
+/* quantized_source.h: sources that another tool has quantized already: told as what they are. */
+#ifndef MQ_QUANTIZED_SOURCE_H
+#define MQ_QUANTIZED_SOURCE_H
+
+#include "model_view.h"
+
+#include <cjson/cJSON.h>
+
+/* Fails if config.json says that the weights are quantized ("quantization_config", or MLX's
+ * "quantization"). bitsandbytes quantizes while loading, so its config may stand beside weights of
+ * full precision: a note, and what the tensors are decides. */
+moeq_status mq_refuse_quantized_config(struct mq_view *view, const cJSON *config, const char *path,
+                                       moeq_error *err);
+
+/* Fails if a tensor's name or dtype is one that only quantized checkpoints have. */
+moeq_status mq_refuse_quantized_tensor(const struct mq_view *view, const char *name,
+                                       const char *path, moeq_error *err);
+
+#endif
