@@ -4,6 +4,7 @@
 #include "convert.h"
 #include "error.h"
 #include "integrity.h"
+#include "open_options.h"
 #include "moeq_index.h"
 #include "perplexity.h"
 #include "report_json.h"
@@ -87,13 +88,42 @@ static moeq_status take_json(cJSON *tree, char **text, moeq_error *err)
 
 /* ---- models ---- */
 
-moeq_status moeq_model_open(const char *path, moeq_model **out, moeq_error *err)
+static moeq_status read_open_options(const moeq_open_options *given, struct mq_open_options *open,
+                                     moeq_error *err)
 {
+    moeq_open_options o;
+    MQ_TRY(read_options(&o, sizeof o, given, err));
+    *open = (struct mq_open_options){.ignored_keys = o.ignore_config,
+                                     .ignored_keys_count = o.ignore_config_count};
+    if (o.sliding_window && !mq_window_choice_find(o.sliding_window, &open->sliding_window))
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT,
+                       "sliding_window '%.40s': expected apply or ignore", o.sliding_window);
+    if (o.lm_head && !mq_head_choice_find(o.lm_head, &open->lm_head))
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "lm_head '%.40s': expected stored or tied",
+                       o.lm_head);
+    return MOEQ_OK;
+}
+
+moeq_status moeq_model_open(const char *path, moeq_model **model, moeq_error *err)
+{
+    return moeq_model_open_with(path, NULL, model, err);
+}
+
+const char *moeq_model_note(const moeq_model *model, size_t number)
+{
+    return number < model->view->notes_count ? model->view->notes[number] : NULL;
+}
+
+moeq_status moeq_model_open_with(const char *path, const moeq_open_options *options,
+                                 moeq_model **out, moeq_error *err)
+{
+    struct mq_open_options open;
     *out = NULL;
+    MQ_TRY(read_open_options(options, &open, err));
     moeq_model *model = calloc(1, sizeof *model);
     if (!model)
         return mq_fail_memory(err, "opening a model");
-    moeq_status status = mq_model_open(path, &model->view, err);
+    moeq_status status = mq_model_open_with(path, &open, &model->view, err);
     if (status == MOEQ_OK && model->view->tokenizer_json.size)
         status = mq_tokenizer_load(model->view->tokenizer_json.data,
                                    model->view->tokenizer_json.size, path, &model->tokenizer, err);

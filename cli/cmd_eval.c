@@ -69,7 +69,7 @@ static enum mq_exit eval_dump(const struct mq_options *options, struct mq_job_ui
         cJSON_AddNumberToObject(o, "tokens_per_sequence", (double)result.window_tokens);
         cJSON_AddNumberToObject(o, "bytes", (double)result.file_bytes);
         cJSON_AddStringToObject(o, "compute", mq_compute_name(compute));
-        cJSON_AddItemToObject(o, "notes", mq_notes_json(view));
+        cJSON_AddItemToObject(o, "notes", mq_view_notes_list(view));
         return mq_print_json(o);
     }
     if (!options->quiet) {

@@ -1,7 +1,6 @@
 /* cmd_fit.c: moeq fit. */
 #include "model_options.h"
 
-#include "error.h"
 #include "family.h"
 #include "fit.h"
 
@@ -261,10 +260,11 @@ static void print_best(const struct mq_fit *fit)
     mq_print_wrapped(text, 11, 11);
 }
 
-static void print_fit(const struct mq_fit *fit)
+static void print_fit(const struct mq_options *options, const struct mq_fit *fit)
 {
     char text[MQ_FIT_ASSUMPTIONS][240];
     print_head(fit);
+    mq_print_notes(options, fit->view);
     print_memory(fit);
     print_verdicts(fit);
     print_quality(fit);
@@ -348,12 +348,11 @@ static enum mq_exit add_rows(const struct mq_options *options, struct mq_fit *fi
 static moeq_status open_model(const struct mq_options *options, const char *path,
                               struct mq_view **view, moeq_error *err)
 {
-    struct mq_open_options open;
+    const struct mq_open_options open = mq_option_open(options);
     static const char json[] = ".json", index[] = ".index.json";
     const size_t n = strlen(path), j = sizeof json - 1, x = sizeof index - 1;
     const bool is_json = n > j && strcmp(path + n - j, json) == 0;
     const bool is_index = n > x && strcmp(path + n - x, index) == 0;
-    MQ_TRY(mq_option_open(options, &open, err));
     return is_json && !is_index && !mq_path_is_folder(path)
                ? mq_view_from_config(path, &open, view, err)
                : mq_model_open_with(path, &open, view, err);
@@ -392,7 +391,7 @@ enum mq_exit mq_cmd_fit(const struct mq_options *options)
     else if (options->json)
         code = mq_print_json(mq_fit_json(fit));
     else
-        print_fit(fit), code = mq_finish_output();
+        print_fit(options, fit), code = mq_finish_output();
 out:
     free(fit);
     mq_view_close(view);

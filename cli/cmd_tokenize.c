@@ -46,8 +46,7 @@ static moeq_status load_tokenizer(const struct mq_options *options, const char *
             return mq_fail_file(err, MOEQ_NOT_FOUND, path, "holds no tokenizer.json");
     }
     struct mq_view *view;
-    struct mq_open_options open;
-    MQ_TRY(mq_option_open(options, &open, err));
+    const struct mq_open_options open = mq_option_open(options);
     MQ_TRY(mq_view_open_with(path, &open, &view, err));
     const moeq_status status =
         view->tokenizer_json.size

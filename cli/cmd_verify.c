@@ -5,6 +5,7 @@
 #include "sweep_tables.h"
 
 #include "error.h"
+#include "open_options.h"
 #include "output_path.h"
 #include "policy.h"
 #include "verify_json.h"
@@ -125,6 +126,19 @@ static void print_differences(const struct mq_verify_result *r)
            (unsigned long long)MQ_BOOTSTRAP_SEED);
 }
 
+/* Of the original, and of the models what is not said of it already. */
+static void print_notes(const struct mq_verify_result *r, const struct mq_options *options)
+{
+    const struct mq_view *base = r->sweep.view;
+    mq_print_notes(options, base);
+    for (size_t i = 0; i < r->models_count && !options->quiet; i++)
+        for (size_t k = 0; k < r->models[i]->notes_count; k++)
+            if (!mq_view_has_note(base, r->models[i]->notes[k])) {
+                printf("  note on %s: ", r->paths[i + 1]);
+                mq_print_wrapped(r->models[i]->notes[k], 12 + (int)strlen(r->paths[i + 1]), 8);
+            }
+}
+
 static void print_result(const struct mq_verify_result *r, const struct mq_options *options)
 {
     for (size_t i = 1; i <= r->models_count; i++)
@@ -144,6 +158,7 @@ static void print_result(const struct mq_verify_result *r, const struct mq_optio
                 "  not checked: whether both cut the text into the same tokens, since there is no\n"
                 "  tokenizer to be read in the original or in %s\n",
                 r->paths[i + 1]);
+    print_notes(r, options);
     mq_print_sweep_tables(&r->sweep, options->verbose);
     print_differences(r);
 }
@@ -222,9 +237,7 @@ enum mq_exit mq_cmd_verify(const struct mq_options *options)
     struct mq_job_ui ui;
     moeq_error err = {0};
     double margin = 0.1;
-    struct mq_open_options open;
-    if (mq_option_open(options, &open, &err) != MOEQ_OK)
-        return mq_report(&err);
+    const struct mq_open_options open = mq_option_open(options);
     enum mq_exit code = check_options(options, &open, &how, &margin);
     if (code != MQ_EXIT_GOOD)
         return code;

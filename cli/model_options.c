@@ -1,37 +1,31 @@
 /* model_options.c: options that name levels, and tables of a model's sizes. */
 #include "model_options.h"
 
-#include "error.h"
 #include "family.h"
 #include "open_options.h"
+#include "report_json.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-moeq_status mq_option_open(const struct mq_options *options, struct mq_open_options *open,
-                           moeq_error *err)
+struct mq_open_options mq_option_open(const struct mq_options *options)
 {
-    *open = (struct mq_open_options){.ignored_keys = options->ignore_config.values,
-                                     .ignored_keys_count = options->ignore_config.count};
-    if (options->sliding_window &&
-        !mq_window_choice_find(options->sliding_window, &open->sliding_window))
-        return mq_fail(err, MOEQ_INVALID_ARGUMENT,
-                       "--sliding-window '%.40s': expected apply or ignore",
-                       options->sliding_window);
-    if (options->lm_head && !mq_head_choice_find(options->lm_head, &open->lm_head))
-        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "--lm-head '%.40s': expected stored or tied",
-                       options->lm_head);
-    return MOEQ_OK;
+    struct mq_open_options open = {.ignored_keys = options->ignore_config.values,
+                                   .ignored_keys_count = options->ignore_config.count};
+    /* the option table has the same names */
+    if (options->sliding_window)
+        mq_window_choice_find(options->sliding_window, &open.sliding_window);
+    if (options->lm_head)
+        mq_head_choice_find(options->lm_head, &open.lm_head);
+    return open;
 }
 
 moeq_status mq_open_model(const struct mq_options *options, const char *path, struct mq_view **view,
                           moeq_error *err)
 {
-    struct mq_open_options open;
-    *view = NULL;
-    MQ_TRY(mq_option_open(options, &open, err));
+    const struct mq_open_options open = mq_option_open(options);
     return mq_model_open_with(path, &open, view, err);
 }
 
@@ -41,14 +35,6 @@ void mq_print_notes(const struct mq_options *options, const struct mq_view *view
         printf("  note: ");
         mq_print_wrapped(view->notes[i], 8, 8);
     }
-}
-
-cJSON *mq_notes_json(const struct mq_view *view)
-{
-    cJSON *notes = cJSON_CreateArray();
-    for (size_t i = 0; i < view->notes_count; i++)
-        cJSON_AddItemToArray(notes, cJSON_CreateString(view->notes[i]));
-    return notes;
 }
 
 /* "--level: unknown level 'q4k'; did you mean q4_k?", or the list where none is near. */
@@ -305,6 +291,6 @@ cJSON *mq_model_json(const struct mq_view *view)
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         cJSON_AddNumberToObject(o, numbers[i].key, numbers[i].value);
     cJSON_AddBoolToObject(o, "tied_head", h->tied_head);
-    cJSON_AddItemToObject(o, "notes", mq_notes_json(view));
+    cJSON_AddItemToObject(o, "notes", mq_view_notes_list(view));
     return o;
 }

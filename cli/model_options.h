@@ -6,8 +6,7 @@
 #include "plan.h"
 
 /* --ignore-config, --sliding-window and --lm-head. The result borrows the options' strings. */
-moeq_status mq_option_open(const struct mq_options *options, struct mq_open_options *open,
-                           moeq_error *err);
+struct mq_open_options mq_option_open(const struct mq_options *options);
 
 /* mq_model_open_with the command line's choices. */
 moeq_status mq_open_model(const struct mq_options *options, const char *path, struct mq_view **view,
@@ -15,8 +14,6 @@ moeq_status mq_open_model(const struct mq_options *options, const char *path, st
 
 /* "note: ..." for each of a view's notes, wrapped; nothing with --quiet. */
 void mq_print_notes(const struct mq_options *options, const struct mq_view *view);
-/* The same as an array. */
-cJSON *mq_notes_json(const struct mq_view *view);
 
 /* A level by name; a message with the nearest name on stderr and NULL if there is none. */
 const struct mq_level *mq_option_level(const char *command, const char *option, const char *name);

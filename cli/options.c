@@ -11,7 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum option_kind { FLAG, TEXT, LIST, COUNT, SIZE };
+enum option_kind {
+    FLAG,
+    TEXT,
+    CHOICE, /* a text that is one of those in `value`, between bars */
+    LIST,
+    COUNT,
+    SIZE
+};
 
 struct option {
     const char *name;
@@ -53,10 +60,10 @@ static const struct option options_table[] = {
      "value; "
      "may be repeated; recorded in the output",
      FIELD(ignore_config)},
-    {"sliding-window", 0, TEXT, "apply|ignore",
+    {"sliding-window", 0, CHOICE, "apply|ignore",
      "use the config's sliding_window in any family, or in none (default: as Transformers 5)",
      FIELD(sliding_window)},
-    {"lm-head", 0, TEXT, "stored|tied",
+    {"lm-head", 0, CHOICE, "stored|tied",
      "where tie_word_embeddings and a stored lm_head.weight disagree: use the stored head, or the "
      "embeddings (default: as Transformers 5, the stored one if it differs)",
      FIELD(lm_head)},
@@ -181,6 +188,19 @@ static bool parse_number(const char *text, bool units, uint64_t *value)
     return *p == '\0';
 }
 
+/* Whether a text is one of "these|and|those". */
+static bool is_choice(const char *choices, const char *text)
+{
+    const size_t n = strlen(text);
+    while (*choices) {
+        const size_t length = strcspn(choices, "|");
+        if (n == length && memcmp(choices, text, n) == 0)
+            return true;
+        choices += length + (choices[length] == '|');
+    }
+    return false;
+}
+
 static bool append_value(struct mq_option_list *list, const char *value)
 {
     const char **values = realloc(list->values, (list->count + 1) * sizeof *values);
@@ -202,6 +222,12 @@ static bool set_option(const struct mq_command *command, const struct option *o,
     case TEXT:
         *(const char **)field = value;
         return true;
+    case CHOICE:
+        *(const char **)field = value;
+        if (is_choice(o->value, value))
+            return true;
+        mq_usage(command->name, "--%s '%s': expected %s", o->name, value, o->value);
+        return false;
     case LIST:
         return append_value(field, value);
     case COUNT:

@@ -48,6 +48,14 @@ bool mq_head_choice_find(const char *name, enum mq_head_choice *choice)
 
 /* ---- notes ---- */
 
+bool mq_view_has_note(const struct mq_view *view, const char *sentence)
+{
+    for (size_t i = 0; i < view->notes_count; i++)
+        if (strcmp(view->notes[i], sentence) == 0)
+            return true;
+    return false;
+}
+
 static moeq_status add_note(struct mq_view *view, const char *text, moeq_error *err)
 {
     char sentence[NOTE_BYTES];
@@ -56,9 +64,8 @@ static moeq_status add_note(struct mq_view *view, const char *text, moeq_error *
     /* A name of a file may be any bytes, and a cut may fall into a character; metadata is UTF-8. */
     while (!mq_utf8_valid(sentence, strlen(sentence), &bad))
         sentence[bad] = bad + 1 < strlen(sentence) ? '?' : '\0';
-    for (size_t i = 0; i < view->notes_count; i++)
-        if (strcmp(view->notes[i], sentence) == 0)
-            return MOEQ_OK;
+    if (mq_view_has_note(view, sentence))
+        return MOEQ_OK;
     if (!view->notes)
         view->notes = mq_arena_alloc(view->arena, MQ_NOTES_MAX, sizeof *view->notes);
     if (!view->notes)

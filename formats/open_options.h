@@ -19,6 +19,8 @@ enum { MQ_NOTES_MAX = 64 };
 moeq_status mq_view_note(struct mq_view *view, moeq_error *err, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+bool mq_view_has_note(const struct mq_view *view, const char *sentence);
+
 /* Takes over the options that a user gave (NULL: none), with copies of their strings. */
 moeq_status mq_view_set_options(struct mq_view *view, const struct mq_open_options *options,
                                 moeq_error *err);

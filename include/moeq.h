@@ -85,6 +85,23 @@ typedef struct moeq_job {
 typedef struct moeq_model moeq_model;
 
 moeq_status moeq_model_open(const char *path, moeq_model **model, moeq_error *err);
+
+/* How a model is read where its files leave a choice. Set struct_size and leave the rest zero for
+ * what Transformers 5 does. A choice that differs from it is recorded in what is made of the
+ * model. */
+typedef struct moeq_open_options {
+    size_t struct_size;
+    const char *const *ignore_config; /* keys of config.json that moeq does not know */
+    size_t ignore_config_count;
+    const char *sliding_window; /* "apply", "ignore"; NULL: of the families that have one */
+    const char *lm_head;        /* "stored", "tied"; NULL: the stored head if it differs */
+} moeq_open_options;
+moeq_status moeq_model_open_with(const char *path, const moeq_open_options *options,
+                                 moeq_model **model, moeq_error *err);
+
+/* What a user should know of how the model was read, sentence by sentence: NULL from the number
+ * of sentences on. The model's own. */
+const char *moeq_model_note(const moeq_model *model, size_t number);
 void moeq_model_close(moeq_model *model); /* NULL is fine */
 
 /* Token ids of n bytes of UTF-8 by the model's tokenizer.json; *ids is freed with moeq_free.

@@ -209,6 +209,11 @@ static void put_model(bool *ok, cJSON *parent, const struct mq_fit *fit)
     put_number(ok, o, "parameters", (double)fit->parameters);
     put_number(ok, o, "active_parameters", (double)fit->active_parameters);
     put_number(ok, o, "max_context_tokens", h->max_positions);
+    cJSON *notes = mq_view_notes_list(fit->view);
+    if (!o || !notes || !cJSON_AddItemToObject(o, "notes", notes)) {
+        cJSON_Delete(notes);
+        *ok = false;
+    }
 }
 
 static void put_target(bool *ok, cJSON *parent, const struct mq_fit *fit)

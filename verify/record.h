@@ -18,7 +18,8 @@
  *
  * Metadata: format "moeqref", moeqref.version, .producer, .family, .source (a JSON array: name,
  * bytes and header CRC-32 of each file of the original), .run (a JSON object: protocol, text,
- * tokenizer, sizes, `compute`; absent: f32; and `head_level` where the head is blocks).
+ * tokenizer, sizes, `compute`; absent: f32; and `head_level` where the head is blocks), and
+ * moeq.options and moeq.notes as in a moeq file.
  */
 #ifndef MQ_RECORD_H
 #define MQ_RECORD_H

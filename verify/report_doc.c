@@ -514,6 +514,21 @@ static void protocol_facts(const cJSON *p, struct mq_buffer *out,
     mq_buffer_free(&w);
 }
 
+/* What was noted of how the models were read: of the original, then of each model judged. */
+static void note_facts(const cJSON *doc, struct mq_buffer *out,
+                       void (*put)(struct mq_buffer *out, const char *name, const char *text))
+{
+    const cJSON *notes = mq_report_array(mq_json_get(doc, "model"), "notes");
+    const cJSON *judged = mq_report_array(doc, "model_notes");
+    for (const cJSON *n = notes ? notes->child : NULL; n; n = n->next)
+        if (cJSON_IsString(n))
+            put(out, "Note", n->valuestring);
+    for (const cJSON *list = judged ? judged->child : NULL; list; list = list->next)
+        for (const cJSON *n = cJSON_IsArray(list) ? list->child : NULL; n; n = n->next)
+            if (cJSON_IsString(n))
+                put(out, "Note on a file judged", n->valuestring);
+}
+
 void mq_report_facts(const struct mq_report *report, struct mq_buffer *out,
                      void (*put)(struct mq_buffer *out, const char *name, const char *text))
 {
@@ -539,6 +554,7 @@ void mq_report_facts(const struct mq_report *report, struct mq_buffer *out,
     fact(out, run, "threads", "Threads", put);
     fact(out, run, "system", "System", put);
     fact(out, doc, "producer", "Program", put);
+    note_facts(doc, out, put);
 }
 
 /* ---- whose weights, whose routes ---- */

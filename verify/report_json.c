@@ -260,12 +260,13 @@ cJSON *mq_files_json(const struct mq_view *view)
     return finish(&b, files);
 }
 
-static cJSON *notes(struct builder *b, const struct mq_view *view)
+cJSON *mq_view_notes_list(const struct mq_view *view)
 {
-    cJSON *list = array(b);
+    struct builder b = {0};
+    cJSON *list = array(&b);
     for (size_t i = 0; i < view->notes_count; i++)
-        append(b, list, cJSON_CreateString(view->notes[i]));
-    return list;
+        append(&b, list, cJSON_CreateString(view->notes[i]));
+    return finish(&b, list);
 }
 
 static void put_model(struct builder *b, cJSON *o, const struct mq_view *view)
@@ -278,7 +279,7 @@ static void put_model(struct builder *b, cJSON *o, const struct mq_view *view)
     put_count(b, model, "experts_per_token", view->hparams.top_k);
     put_count(b, model, "vocabulary", view->hparams.vocab);
     put(b, model, "files", mq_files_json(view));
-    put(b, model, "notes", notes(b, view));
+    put(b, model, "notes", mq_view_notes_list(view));
     put(b, o, "model", model);
 }
 

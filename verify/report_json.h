@@ -25,6 +25,9 @@ cJSON *mq_integrity_json(const struct mq_integrity_result *result);
  * counts above them are sums. */
 cJSON *mq_shards_json(const struct mq_shards_result *result);
 
+/* What was noted of how a model was read: an array of sentences; NULL when out of memory. */
+cJSON *mq_view_notes_list(const struct mq_view *view);
+
 /* Parts, for further documents. */
 cJSON *mq_protocol_json(const struct mq_text_windows *text);
 /* [{"name", "bytes", "header_crc32"}]: what tells a model from another of the same name */

@@ -131,7 +131,10 @@ cJSON *mq_verify_json(const struct mq_verify_result *result, const struct mq_gat
     for (size_t i = 1; ok && i <= result->models_count; i++)
         ok = cJSON_AddItemToArray(models, cJSON_CreateString(result->paths[i])) &&
              cJSON_AddItemToArray(files, mq_files_json(result->models[i - 1]));
-    cJSON *compared = cJSON_CreateArray();
+    cJSON *compared = cJSON_CreateArray(), *notes = cJSON_CreateArray();
+    ok = put(o, "model_notes", notes) && ok;
+    for (size_t i = 0; ok && i < result->models_count; i++)
+        ok = cJSON_AddItemToArray(notes, mq_view_notes_list(result->models[i]));
     ok = put(o, "tokens_compared", compared) && ok;
     for (size_t i = 0; ok && i < result->models_count; i++)
         ok = cJSON_AddItemToArray(compared, cJSON_CreateBool(result->tokens_compared[i]));

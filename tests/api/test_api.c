@@ -32,6 +32,25 @@ START_TEST(errors_say_what_and_where)
 }
 END_TEST
 
+START_TEST(choices_are_checked_and_noted)
+{
+    static const char folder[] = MQ_TEST_SOURCE_DIR "/tests/fixtures/oracles/mistral_swa";
+    moeq_open_options options = {.struct_size = sizeof options, .sliding_window = "ignore"};
+    moeq_model *model;
+    moeq_error err = {0};
+    ck_assert_int_eq(moeq_model_open_with(folder, &options, &model, &err), MOEQ_OK);
+    ck_assert_ptr_nonnull(strstr(moeq_model_note(model, 0), "sliding_window"));
+    ck_assert_ptr_null(moeq_model_note(model, 1));
+    moeq_model_close(model);
+    options.sliding_window = "sometimes";
+    ck_assert_int_eq(moeq_model_open_with(folder, &options, &model, &err), MOEQ_INVALID_ARGUMENT);
+    ck_assert_ptr_null(model);
+    model = open_model(folder);
+    ck_assert_ptr_null(moeq_model_note(model, 0));
+    moeq_model_close(model);
+}
+END_TEST
+
 START_TEST(tokenizes)
 {
     moeq_model *model = open_model(MODEL);
@@ -225,6 +244,7 @@ int main(void)
     TCase *tests = tcase_create("api");
     tcase_set_timeout(tests, 300);
     tcase_add_test(tests, errors_say_what_and_where);
+    tcase_add_test(tests, choices_are_checked_and_noted);
     tcase_add_test(tests, tokenizes);
     tcase_add_test(tests, converts_what_it_planned);
     tcase_add_test(tests, converts_to_several_files);

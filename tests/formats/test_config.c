@@ -91,6 +91,22 @@ static const struct {
      "\"num_local_experts\": expected a whole number from 1 to 16777216, found 0"},
     {"{" BASE HEADS ",\"max_position_embeddings\":4000000000}",
      "\"max_position_embeddings\": expected a whole number from 1 to 16777216, found 4000000000"},
+    {"{" BASE HEADS ",\"max_position_embeddings\":1000000000000000019884624838656}",
+     "\"max_position_embeddings\": expected a whole number from 1 to 16777216, found 1e+30"},
+    {"{" BASE HEADS ",\"max_position_embeddings\":NaN}",
+     "\"max_position_embeddings\": expected a whole number from 1 to 16777216, found \"NaN\""},
+    {"{" BASE HEADS ",\"rope_theta\":Infinity}",
+     "\"rope_theta\": \"Infinity\" is no positive number"},
+    {"{" BASE HEADS ",\"rms_norm_eps\":NaNs}",
+     "JSON at byte 146: found text that is no JSON value"},
+    {"{" BASE HEADS ",\"quantization\":{\"group_size\":64,\"bits\":4}}",
+     "the weights are quantized already (MLX: \"quantization\" in config.json): moeq needs the "
+     "original model, in float32, float16 or bfloat16"},
+    {"{" BASE HEADS ",\"layer_types\":[\"full_attention\",\"sliding_attention\"]}",
+     "\"layer_types\": [\"full_attention\",\"sliding_attention\"] is not implemented (only lists "
+     "of "
+     "\"full_attention\"). --ignore-config layer_types goes on without it, at the risk of wrong "
+     "results"},
     {"{" BASE HEADS ",\"num_local_experts\":8.5}",
      "\"num_local_experts\": expected a whole number from 1 to 16777216, found 8.5"},
     {"{" BASE ",\"num_attention_heads\":\"8\"}",
@@ -107,6 +123,136 @@ START_TEST(refuses_what_it_does_not_implement)
         ck_assert_int_ne(parse(refused[i].json, &h, &err), MOEQ_OK);
         ck_assert_str_eq(err.message + strlen("config.json: "), refused[i].message);
     }
+}
+END_TEST
+
+/* All that Transformers writes by itself is in the table, listed from its sources by a script. */
+START_TEST(knows_every_key_of_transformers)
+{
+    char line[200], key[100];
+    size_t n = 0;
+    FILE *f = fopen(mq_test_source("tests/formats/data/config_keys.txt"), "r");
+    ck_assert_ptr_nonnull(f);
+    while (fgets(line, sizeof line, f)) {
+        ck_assert_int_eq(sscanf(line, "%99s", key), 1);
+        ck_assert_msg(mq_config_key_find(mq_config_keys, key), "%s is not known", key);
+        n++;
+    }
+    fclose(f);
+    ck_assert_uint_gt(n, 100);
+}
+END_TEST
+
+/* Harmless at these values; mended or skipped numbers; every vintage's ways to say nothing. */
+static const char *const accepted[] = {
+    ",\"pretraining_tp\":2,\"attention_dropout\":0.1,\"rope_interleaved\":false",
+    ",\"use_sliding_window\":false,\"max_window_layers\":28,\"sliding_window\":null",
+    ",\"layer_types\":[\"full_attention\",\"full_attention\"],\"pruned_heads\":{}",
+    ",\"hidden_act\":\"swish\",\"partial_rotary_factor\":1.0,\"mlp_bias\":false",
+    ",\"auto_map\":{\"AutoConfig\":\"c.C\"},\"transformers.js_config\":{\"dtype\":\"q4\"}",
+    ",\"unsloth_fixed\":true,\"unsloth_version\":\"2025.1\",\"unsloth_no_such_key_yet\":7",
+    ",\"model_max_length\":1000000000000000019884624838656,\"max_length\":20",
+    ",\"model_max_length\":1000000000000000019884624838656000000000000000000000000000000000001",
+    ",\"temperature\":NaN,\"max_time\":Infinity,\"length_penalty\":-Infinity,\"top_p\":1e999",
+    ",\"quantization\":\"made with tool 3\",\"quantization_config\":null",
+    ",\"quantization\":{\"note\":\"from float32\"},\"quantization_config\":{}",
+    ",\"some_list\":[],\"some_text\":\"\",\"some_switch\":false,\"some_object\":{},\"x\":null",
+    ",\"tie_word_embeddings\":null,\"head_dim\":null,\"rope_scaling\":{},\"rope_theta\":10000",
+    ",\"rope_scaling\":{\"type\":\"default\",\"rope_type\":\"default\"}",
+};
+
+START_TEST(accepts_what_is_harmless)
+{
+    for (size_t i = 0; i < sizeof accepted / sizeof *accepted; i++) {
+        char json[1000], notes[4096];
+        struct mq_hparams h;
+        moeq_error err;
+        snprintf(json, sizeof json, "{" BASE HEADS "%s}", accepted[i]);
+        ck_assert_msg(parse_with(NULL, json, &h, notes, &err) == MOEQ_OK, "%s: %s", accepted[i],
+                      err.message);
+        ck_assert_str_eq(notes, "");
+    }
+}
+END_TEST
+
+START_TEST(names_all_unknown_keys_and_ignores_them_if_told)
+{
+    static const char json[] = "{" BASE HEADS ",\"clip_qkv\":8.0,\"alibi\":true,\"mlp_bias\":true,"
+                               "\"shared\":[1,2]}";
+    const char *const keys[] = {"clip_qkv", "alibi", "mlp_bias", "shared"};
+    struct mq_open_options options = {.ignored_keys = keys + 2, .ignored_keys_count = 1};
+    struct mq_hparams h;
+    moeq_error err;
+    char notes[4096];
+    ck_assert_int_eq(parse_with(&options, json, &h, notes, &err), MOEQ_UNSUPPORTED);
+    ck_assert_str_eq(
+        err.message,
+        "config.json: \"clip_qkv\": 8, \"alibi\": true, \"shared\": [1,2]: keys that moeq "
+        "does not know: they may change the maths. Where they were written by a tool and "
+        "the model does without, --ignore-config clip_qkv goes on (repeat it for each)");
+    options = (struct mq_open_options){.ignored_keys = keys, .ignored_keys_count = 4};
+    ck_assert_ok(parse_with(&options, json, &h, notes, &err));
+    ck_assert_str_eq(
+        notes,
+        "config.json's \"clip_qkv\", which moeq does not know, is ignored, as was asked for\n"
+        "config.json's \"alibi\", which moeq does not know, is ignored, as was asked for\n"
+        "config.json's \"mlp_bias\" is ignored, as was asked for\n"
+        "config.json's \"shared\", which moeq does not know, is ignored, as was asked for\n");
+}
+END_TEST
+
+#define LLAMA                                                                 \
+    "{\"model_type\":\"llama\",\"hidden_size\":64,\"intermediate_size\":160," \
+    "\"num_hidden_layers\":2,\"vocab_size\":256,\"max_position_embeddings\":4096" HEADS
+
+START_TEST(a_window_that_transformers_does_not_use_is_noted)
+{
+    struct mq_open_options options = {.sliding_window = MQ_WINDOW_DEFAULT};
+    struct mq_hparams h;
+    moeq_error err;
+    char notes[4096];
+    ck_assert_ok(parse_with(&options, LLAMA ",\"sliding_window\":64}", &h, notes, &err));
+    ck_assert_uint_eq(h.sliding_window, 0);
+    ck_assert_ptr_nonnull(strstr(notes, "sliding_window of 64, which is not used"));
+    ck_assert_ok(parse_with(&options, LLAMA ",\"sliding_window\":4096}", &h, notes, &err));
+    ck_assert_uint_eq(h.sliding_window, 0);
+    ck_assert_str_eq(notes, ""); /* all positions fit: nothing to disagree about */
+    options.sliding_window = MQ_WINDOW_APPLY;
+    ck_assert_ok(parse_with(&options, LLAMA ",\"sliding_window\":64}", &h, notes, &err));
+    ck_assert_uint_eq(h.sliding_window, 64);
+    ck_assert_ptr_nonnull(strstr(notes, "is used, as was asked for"));
+    options.sliding_window = MQ_WINDOW_IGNORE;
+    static const char json[] = "{" BASE HEADS ",\"sliding_window\":64}"; /* Mixtral has windows */
+    ck_assert_ok(parse_with(&options, json, &h, notes, &err));
+    ck_assert_uint_eq(h.sliding_window, 0);
+    ck_assert_ptr_nonnull(strstr(notes, "is not used, as was asked for"));
+    options.sliding_window = MQ_WINDOW_DEFAULT;
+    ck_assert_ok(parse_with(&options, json, &h, notes, &err));
+    ck_assert_uint_eq(h.sliding_window, 64);
+    ck_assert_str_eq(notes, "");
+}
+END_TEST
+
+START_TEST(dynamic_rope_is_exact_up_to_max_positions)
+{
+    struct mq_hparams h;
+    moeq_error err;
+    char notes[4096];
+    static const char json[] =
+        LLAMA ",\"rope_theta\":5e5,\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2.0}}";
+    ck_assert_ok(parse_with(NULL, json, &h, notes, &err));
+    ck_assert_int_eq(h.rope.type, MQ_ROPE_DEFAULT);
+    ck_assert_uint_eq(h.rope.exact_positions, 4096);
+    ck_assert(h.rope.theta == 5e5);
+    ck_assert_ptr_nonnull(strstr(notes, "RoPE type dynamic"));
+    /* both forms: rope_scaling is taken, theta from where it stands beside */
+    ck_assert_ok(parse_with(NULL,
+                            LLAMA ",\"rope_parameters\":{\"rope_theta\":7.0},\"rope_scaling\":"
+                                  "{\"type\":\"linear\",\"factor\":2.0}}",
+                            &h, notes, &err));
+    ck_assert_int_eq(h.rope.type, MQ_ROPE_LINEAR);
+    ck_assert(h.rope.theta == 1e4);
+    ck_assert_ptr_nonnull(strstr(notes, "rope_scaling is taken"));
 }
 END_TEST
 
@@ -176,6 +322,11 @@ END_TEST
 static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, refuses_what_it_does_not_implement);
+    tcase_add_test(tests, knows_every_key_of_transformers);
+    tcase_add_test(tests, accepts_what_is_harmless);
+    tcase_add_test(tests, names_all_unknown_keys_and_ignores_them_if_told);
+    tcase_add_test(tests, a_window_that_transformers_does_not_use_is_noted);
+    tcase_add_test(tests, dynamic_rope_is_exact_up_to_max_positions);
     tcase_add_test(tests, knows_the_family_defaults);
     tcase_add_test(tests, both_forms_are_equal);
 }
