@@ -2,12 +2,12 @@
  * which has no checksums: is it whole, and every weight a number? */
 #include "command.h"
 
-#include "gguf.h"
 #include "integrity.h"
 #include "moeq_index.h"
 #include "policy.h"
 #include "report_json.h"
 #include "weights_check.h"
+#include "what_is_it.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -124,13 +124,18 @@ enum mq_exit mq_cmd_check(const struct mq_options *options)
     if (!mq_job_begin(options, &ui))
         return MQ_EXIT_USAGE;
     char index[PATH_MAX];
-    bool is_gguf;
+    struct mq_what what;
     if (mq_path_exists(options->positional[0]) &&
         mq_moeq_index_find(options->positional[0], index, sizeof index, &err) != MOEQ_OK)
         return mq_job_end(&ui), mq_report(&err);
     if (mq_path_exists(options->positional[0]) && index[0])
         return check_shards(options, index, &ui);
-    if (mq_gguf_is(options->positional[0], &is_gguf, NULL) == MOEQ_OK && is_gguf)
+    /* a file that begins with zeros may be a damaged moeq file, of which checksums can tell more */
+    if (mq_what_is_file(options->positional[0], &what, &err) != MOEQ_OK ||
+        mq_refuse_what(options->positional[0], &what,
+                       MQ_FILE_SAFETENSORS | MQ_FILE_GGUF | MQ_FILE_BLANK, &err) != MOEQ_OK)
+        return mq_job_end(&ui), mq_report(&err);
+    if (what.kind == MQ_FILE_GGUF)
         return check_gguf(options, &ui);
     const double start = mq_now_seconds();
     moeq_status status = mq_integrity_check(&ui.context, options->positional[0], &result, &err);

@@ -3,9 +3,9 @@
 
 #include "checked.h"
 #include "error.h"
-#include "gguf.h"
 #include "moeq_index.h"
 #include "open_options.h"
+#include "what_is_it.h"
 
 #include <inttypes.h>
 #include <stddef.h>
@@ -316,19 +316,13 @@ static moeq_status open_folder(const char *folder, struct mq_view *view, moeq_er
 /* By its first bytes. */
 static moeq_status open_file(const char *path, struct mq_view *view, moeq_error *err)
 {
-    struct mq_file file;
-    char start = '\0';
-    bool is_gguf = false;
-    MQ_TRY(mq_gguf_is(path, &is_gguf, err));
-    if (is_gguf)
+    struct mq_what what;
+    MQ_TRY(mq_what_is_file(path, &what, err));
+    MQ_TRY(mq_refuse_what(path, &what, MQ_FILE_SAFETENSORS | MQ_FILE_GGUF | MQ_FILE_JSON, err));
+    if (what.kind == MQ_FILE_GGUF)
         return mq_gguf_open(path, view, err);
-    MQ_TRY(mq_file_open(path, &file, err));
-    const moeq_status status =
-        file.size_bytes ? mq_file_read_at(&file, 0, &start, 1, err) : MOEQ_OK;
-    mq_file_close(&file);
-    if (status != MOEQ_OK)
-        return status;
-    return start == '{' ? mq_moeq_index_open(path, view, err) : mq_moeq_file_open(path, view, err);
+    return what.kind == MQ_FILE_JSON ? mq_moeq_index_open(path, view, err)
+                                     : mq_moeq_file_open(path, view, err);
 }
 
 moeq_status mq_view_open(const char *path, struct mq_view **view, moeq_error *err)

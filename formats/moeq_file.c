@@ -111,29 +111,6 @@ static moeq_status check_shard_number(const struct mq_safetensors *st, size_t sh
     return MOEQ_OK;
 }
 
-/* What people hand over instead: said plainly, where the safetensors reader could only say that the
- * first eight bytes are no sensible length. */
-static moeq_status refuse_other_formats(const char *path, moeq_error *err)
-{
-    static const struct {
-        const char *magic, *what;
-    } others[] = {
-        {"PK\x03\x04",
-         "is a zip archive, as PyTorch's pickle files are, which can run code when "
-         "loaded; moeq reads Hugging Face folders (safetensors), moeq and GGUF files"},
-    };
-    char start[4] = "";
-    struct mq_file file;
-    MQ_TRY(mq_file_open(path, &file, err));
-    const size_t n = file.size_bytes < sizeof start ? (size_t)file.size_bytes : sizeof start;
-    moeq_status status = mq_file_read_at(&file, 0, start, n, err);
-    for (size_t i = 0; i < sizeof others / sizeof *others && status == MOEQ_OK; i++)
-        if (memcmp(start, others[i].magic, strlen(others[i].magic)) == 0)
-            status = mq_fail_file(err, MOEQ_UNSUPPORTED, path, "%s", others[i].what);
-    mq_file_close(&file);
-    return status;
-}
-
 /* What the files say of the model (which is the same in all), and the levels of all tensors. */
 static moeq_status merge_metadata(const struct mq_tensor_set *set, struct mq_view *view,
                                   moeq_error *err)
@@ -176,7 +153,6 @@ static moeq_status open_set(struct mq_tensor_set *set, struct mq_view *view, moe
 
 moeq_status mq_moeq_file_open(const char *path, struct mq_view *view, moeq_error *err)
 {
-    MQ_TRY(refuse_other_formats(path, err));
     struct mq_tensor_set set;
     moeq_status status = mq_tensor_set_open(&set, view->arena, &path, 1, true, err);
     if (status == MOEQ_OK)

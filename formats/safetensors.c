@@ -4,6 +4,7 @@
 #include "checked.h"
 #include "error.h"
 #include "json.h"
+#include "what_is_it.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -187,6 +188,7 @@ moeq_status mq_safetensors_open(const char *path, struct mq_arena *arena, struct
     MQ_TRY(mq_file_open(path, &st->file, err));
     char *json = NULL;
     moeq_status status = MOEQ_OK;
+    MQ_TRY_OUT(mq_refuse_other_file(&st->file, MQ_FILE_SAFETENSORS, err));
     if (st->file.size_bytes < 8) {
         status = mq_fail_file(err, MOEQ_MALFORMED, path,
                               "file has %" PRIu64 " bytes: too short for a safetensors file",

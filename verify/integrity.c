@@ -22,6 +22,7 @@
 #include "family.h"
 #include "moeq_profile.h"
 #include "safetensors.h"
+#include "what_is_it.h"
 
 #include <inttypes.h>
 #include <omp.h>
@@ -87,9 +88,11 @@ static moeq_status read_ends(struct check *c, moeq_error *err)
 {
     unsigned char prefix[8], end[8];
     const uint64_t size = c->file.size_bytes;
-    if (size < 16)
+    if (size < 16) {
+        MQ_TRY(mq_refuse_other_file(&c->file, MQ_FILE_SAFETENSORS, err));
         return mq_fail_file(err, MOEQ_MALFORMED, c->file.path,
                             "file has %" PRIu64 " bytes: too short for a moeq file", size);
+    }
     MQ_TRY(mq_file_read_at(&c->file, 0, prefix, 8, err));
     MQ_TRY(mq_file_read_at(&c->file, size - 8, end, 8, err));
     c->stored_header = load_u32(end);

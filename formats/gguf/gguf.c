@@ -10,6 +10,7 @@
 #include "checked.h"
 #include "error.h"
 #include "json.h"
+#include "what_is_it.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -339,6 +340,7 @@ static moeq_status check_version(struct cursor *c)
     struct mq_gguf *g = c->gguf;
     const char *path = g->file.path;
     uint64_t version;
+    MQ_TRY(mq_refuse_other_file(&g->file, MQ_FILE_GGUF, c->err));
     MQ_TRY(need(c, 4, "the magic"));
     if (memcmp(g->header, MQ_GGUF_MAGIC, 4) != 0)
         return mq_fail_file(c->err, MOEQ_MALFORMED, path,
@@ -405,18 +407,6 @@ static moeq_status parse(struct cursor *c)
     MQ_TRY(finish_header(c));
     MQ_TRY(check_offsets(c));
     return index_tensors(c);
-}
-
-moeq_status mq_gguf_is(const char *path, bool *is, moeq_error *err)
-{
-    char start[4] = "";
-    struct mq_file file;
-    MQ_TRY(mq_file_open(path, &file, err));
-    const size_t n = (size_t)mq_min_u64(file.size_bytes, sizeof start);
-    const moeq_status status = mq_file_read_at(&file, 0, start, n, err);
-    *is = n == 4 && memcmp(start, MQ_GGUF_MAGIC, 4) == 0;
-    mq_file_close(&file);
-    return status;
 }
 
 moeq_status mq_gguf_read(const char *path, struct mq_arena *arena, struct mq_gguf *gguf,

@@ -54,9 +54,6 @@ struct mq_gguf {
     struct mq_strmap by_key, by_name;
 };
 
-/* Whether a file begins as GGUF files do. An unreadable file is an error. */
-moeq_status mq_gguf_is(const char *path, bool *is, moeq_error *err);
-
 /* Opens a file and validates its header. Names and tables live in the caller's arena; close frees
  * the rest. */
 moeq_status mq_gguf_read(const char *path, struct mq_arena *arena, struct mq_gguf *gguf,

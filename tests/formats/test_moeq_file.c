@@ -243,7 +243,9 @@ START_TEST(names_other_formats)
     ends_in(test_path(mq_test_source(MIXTRAL_FUSED), "model.safetensors"), MOEQ_UNSUPPORTED,
             "is a safetensors file but no moeq file; for a Hugging Face model give its folder");
     test_write(path, "", 0);
-    ends_in(path, MOEQ_MALFORMED, "file has 0 bytes: too short for a safetensors file");
+    ends_in(path, MOEQ_MALFORMED,
+            "is empty (a download or copy that did not begin, or ran out of disk), no model: fetch "
+            "it again (hf download OWNER/NAME FILE, which checks what came)");
 }
 END_TEST
 

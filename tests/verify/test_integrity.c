@@ -236,7 +236,7 @@ START_TEST(other_files)
     expect_error(path, MOEQ_MALFORMED, "too short");
     expect_error(mq_test_source("demo/model/model-00001-of-00003.safetensors"), MOEQ_UNSUPPORTED,
                  "no checksums");
-    expect_error(mq_test_source("demo/text.txt"), MOEQ_MALFORMED, "no safetensors file");
+    expect_error(mq_test_source("demo/text.txt"), MOEQ_UNSUPPORTED, "no safetensors file");
     expect_error(mq_test_source("demo/absent.moeq"), MOEQ_NOT_FOUND, "cannot open");
 }
 END_TEST
