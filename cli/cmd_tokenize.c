@@ -171,6 +171,9 @@ enum mq_exit mq_cmd_tokenize(const struct mq_options *options)
     moeq_error err = {0};
     struct mq_tokenizer *tokenizer = NULL;
     moeq_status status = load_tokenizer(options, options->positional[0], &tokenizer, &err);
+    if (status == MOEQ_OK && !options->quiet && mq_tokenizer_note(tokenizer))
+        fprintf(stderr, "moeq: %s: note: %s\n", options->positional[0],
+                mq_tokenizer_note(tokenizer));
     if (status == MOEQ_OK && options->string) {
         status = print_ids(tokenizer, options, "--string", options->string, strlen(options->string),
                            &err);

@@ -11,15 +11,9 @@
 
 #include <utf8proc.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static bool is_white_space(uint32_t c)
-{
-    return (c >= 0x9 && c <= 0xd) || c == 0x20 || c == 0x85 || c == 0xa0 || c == 0x1680 ||
-           (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f ||
-           c == 0x205f || c == 0x3000;
-}
 
 /*
  * \w of the Rust regex crate: Alphabetic, M, Nd, Pc and Join_Control (Unicode UTS #18, annex C).
@@ -62,41 +56,55 @@ static moeq_status load_token(struct mq_load *load, const cJSON *json, struct mq
     return MOEQ_OK;
 }
 
+/* Says once, and counts, that a token has another id than the file says. */
+static void note_id(struct mq_tokenizer *t, const struct mq_text *content, uint64_t said,
+                    uint32_t given)
+{
+    if (!t->renumbered++)
+        snprintf(t->note, sizeof t->note,
+                 "added token '%.60s' has the id %u: it is numbered on behind the pieces in the "
+                 "list's order, as the library `tokenizers` does, and the file says %llu",
+                 content->data, given, (unsigned long long)said);
+}
+
 /*
- * Checks the token's id and enters it. A token of the model has the model's id; the others are
- * numbered on behind the model's pieces, in the file's order. Where a file says otherwise,
- * `tokenizers` warns and overrules it; the embedding rows that the file means are then not the
- * ones it would use, so here that is an error.
+ * Enters a token under the id that `tokenizers` gives it. A text that the model or an earlier token
+ * has keeps its id; the others are numbered on behind the model's pieces, in the file's order. So
+ * the file's ids count for nothing: it writes them in order, and of a list that was edited by hand
+ * the models' users have the ids that `tokenizers` makes of it. What else stood under an id is
+ * still encoded to it, and decoded as the token. Of two tokens with one text the later one counts.
  */
 static moeq_status enter_token(struct mq_load *load, const cJSON *json,
-                               const struct mq_added_token *token, uint32_t *next_id)
+                               struct mq_added_token *token, uint32_t *next_id)
 {
     struct mq_tokenizer *t = load->tokenizer;
-    const char *content = token->content.data;
-    uint64_t id;
-    if (!mq_json_u64(mq_json_get(json, "id"), &id) || id >= t->vocab_size)
+    const struct mq_text *content = &token->content;
+    uint64_t said;
+    uint32_t index = (uint32_t)t->added_count;
+    if (!mq_json_u64(mq_json_get(json, "id"), &said))
         return mq_fail_file(load->err, MOEQ_MALFORMED, load->path,
-                            "added token '%.200s': the id is missing or out of range", content);
-    uint32_t expected;
-    if (!mq_strmap_get(&t->vocab, content, token->content.size, &expected))
-        expected = (*next_id)++;
-    if (id != expected || (t->tokens[id].text && strcmp(t->tokens[id].text, content) != 0))
-        return mq_fail_file(load->err, MOEQ_MALFORMED, load->path,
-                            "added token '%.200s': expected id %u, found %llu", content, expected,
-                            (unsigned long long)id);
-    switch (mq_strmap_add(&t->added_ids, content, token->content.size, (uint32_t)id)) {
+                            "added token '%.200s': the id is missing or no whole number",
+                            content->data);
+    switch (mq_strmap_add(&t->added_ids, content->data, content->size, index)) {
     case MQ_STRMAP_ADDED:
+        if (!mq_strmap_get(&t->vocab, content->data, content->size, &token->id))
+            token->id = (*next_id)++;
+        t->added_count++;
         break;
     case MQ_STRMAP_DUPLICATE:
-        return mq_fail_file(load->err, MOEQ_MALFORMED, load->path,
-                            "added token '%.200s' is there twice", content);
+        mq_strmap_get(&t->added_ids, content->data, content->size, &index);
+        token->id = t->added[index].id;
+        token->was_special = t->added[index].special || t->added[index].was_special;
+        token->was_normalized = t->added[index].normalized || t->added[index].was_normalized;
+        break;
     case MQ_STRMAP_NO_MEMORY:
         return mq_fail_memory(load->err, "reading added tokens");
     }
-    t->tokens[id].text = content;
-    t->tokens[id].size = (uint32_t)token->content.size;
-    t->added[t->added_count] = *token;
-    t->added[t->added_count++].id = (uint32_t)id;
+    if (said != token->id)
+        note_id(t, content, said, token->id);
+    t->tokens[token->id].text = content->data;
+    t->tokens[token->id].size = (uint32_t)content->size;
+    t->added[index] = *token;
     return MOEQ_OK;
 }
 
@@ -154,18 +162,20 @@ moeq_status mq_added_tokens_build(struct mq_load *load)
     bool ok = true;
     for (size_t i = 0; i < t->added_count && ok; i++) {
         const struct mq_added_token *token = &t->added[i];
-        if (token->special)
+        if (token->special || token->was_special)
             ok = mq_strmap_add(&specials, token->content.data, token->content.size, 0) !=
                  MQ_STRMAP_NO_MEMORY;
-        if (!token->normalized) {
+        if (!token->normalized)
             ok = ok && trie_add(&t->raw, token->content.data, token->content.size, (uint32_t)i);
+        if (!token->normalized && !token->was_normalized)
             continue;
-        }
         mq_buffer_clear(&text);
         mq_buffer_append(&text, token->content.data, token->content.size);
         MQ_TRY_OUT(mq_normalize(t, &text, &scratch, load->err));
         char *copy = mq_arena_strndup(t->arena, text.data ? text.data : "", text.size);
-        ok = ok && copy && trie_add(&t->normalized, copy, text.size, (uint32_t)i);
+        ok = ok && copy;
+        if (token->normalized)
+            ok = ok && trie_add(&t->normalized, copy, text.size, (uint32_t)i);
         if (ok) {
             t->tokens[token->id].text = copy;
             t->tokens[token->id].size = (uint32_t)text.size;
@@ -230,27 +240,35 @@ static bool stands_alone(const char *text, size_t n, size_t start, size_t end)
 
 /* Widens a match by white space on the sides that the token strips, but not into the match before,
  * which ends at `done`. */
-static void widen(const struct mq_added_token *token, const char *text, size_t n, size_t done,
-                  struct mq_added_match *match)
+static void widen(const struct mq_added_token *token, const char *text, size_t n,
+                  struct mq_added_scan *scan, struct mq_added_match *match)
 {
+    const size_t done = scan->done;
     uint32_t code;
     if (token->lstrip) {
         while (match->start > done) {
             const size_t previous = mq_utf8_previous(text, match->start);
             mq_utf8_next(text + previous, &code);
-            if (!is_white_space(code))
+            if (!mq_is_white_space(code))
                 break;
             match->start = previous;
         }
         if (match->start < done)
             match->start = done;
     }
-    while (token->rstrip && match->end < n) {
+    if (!token->rstrip)
+        return;
+    /* Up to `spaces_end` all is known to be white space: tokens that are white space themselves
+     * would walk over the same run each. */
+    if (match->end < scan->spaces_end)
+        match->end = scan->spaces_end;
+    while (match->end < n) {
         const size_t length = mq_utf8_next(text + match->end, &code);
-        if (!is_white_space(code))
+        if (!mq_is_white_space(code))
             break;
         match->end += length;
     }
+    scan->spaces_end = match->end;
 }
 
 bool mq_added_tokens_next(const struct mq_tokenizer *tokenizer, const struct mq_trie *trie,
@@ -274,9 +292,13 @@ bool mq_added_tokens_next(const struct mq_tokenizer *tokenizer, const struct mq_
         const struct mq_added_token *token = &tokenizer->added[index];
         if (token->single_word && !stands_alone(text, n, at, at + length))
             continue;
-        *match = (struct mq_added_match){at, at + length, token->id};
-        widen(token, text, n, scan->done, match);
-        scan->done = match->end;
+        struct mq_added_match found = {at, at + length, token->id};
+        widen(token, text, n, scan, &found);
+        /* Nothing is left of it where the token before took all in: then `tokenizers` drops it. */
+        if (found.start >= found.end)
+            continue;
+        *match = found;
+        scan->done = found.end;
         return true;
     }
     return false;

@@ -105,7 +105,10 @@ static moeq_status count_ids(struct mq_load *load, const cJSON *vocab, const cJS
         }
     }
     struct mq_tokenizer *t = load->tokenizer;
-    t->vocab_size = (uint32_t)largest + 1;
+    /* Added tokens may be numbered on otherwise than the file says, see added_tokens.c. */
+    const uint64_t numbered = (uint64_t)(cJSON_IsObject(vocab) ? cJSON_GetArraySize(vocab) : 0) +
+                              (uint64_t)(cJSON_IsArray(added) ? cJSON_GetArraySize(added) : 0);
+    t->vocab_size = (uint32_t)(numbered > largest ? numbered : largest + 1);
     t->tokens = mq_arena_alloc(t->arena, t->vocab_size, sizeof *t->tokens);
     return t->tokens ? MOEQ_OK : mq_fail_memory(load->err, "reading the vocabulary");
 }
@@ -163,6 +166,9 @@ static moeq_status load_tree(struct mq_load *load, const cJSON *tree, size_t fil
     MQ_TRY(load_vocab(load, vocab));
     MQ_TRY(mq_bpe_load(load, model));
     MQ_TRY(mq_added_tokens_load(load, added));
+    while (load->tokenizer->vocab_size &&
+           !load->tokenizer->tokens[load->tokenizer->vocab_size - 1].text)
+        load->tokenizer->vocab_size--;
     MQ_TRY(mq_normalizer_load(load, mq_json_get(tree, "normalizer")));
     MQ_TRY(mq_added_tokens_build(load));
     MQ_TRY(mq_pretokenizer_load(load, mq_json_get(tree, "pre_tokenizer")));
@@ -224,8 +230,12 @@ int32_t mq_tokenizer_token_id(const struct mq_tokenizer *tokenizer, const char *
 {
     uint32_t id;
     const size_t n = strlen(content);
-    if (mq_strmap_get(&tokenizer->added_ids, content, n, &id) ||
-        mq_strmap_get(&tokenizer->vocab, content, n, &id))
-        return (int32_t)id;
-    return -1;
+    if (mq_strmap_get(&tokenizer->added_ids, content, n, &id))
+        return (int32_t)tokenizer->added[id].id;
+    return mq_strmap_get(&tokenizer->vocab, content, n, &id) ? (int32_t)id : -1;
+}
+
+const char *mq_tokenizer_note(const struct mq_tokenizer *tokenizer)
+{
+    return tokenizer->renumbered ? tokenizer->note : NULL;
 }

@@ -1,10 +1,17 @@
 /*
- * pretokenize.c: Split, Metaspace, ByteLevel and Digits: how text becomes words.
+ * pretokenize.c: how text becomes words.
  *
- * Each is one or two elementary steps: Metaspace is a rewriting and, with `split`, a Split on its
- * character; ByteLevel is a space in front, a Split on GPT-2's pattern, and the change of bytes
- * into its alphabet, each if asked for; Digits is a Split on \p{N}. A step turns one list of pieces
- * into another.
+ * Each pre-tokenizer is one or a few elementary steps, which turn one list of pieces into another:
+ *
+ *   Split               a Split on its expression or text
+ *   Punctuation         a Split on the characters of punctuation.c
+ *   Digits              a Split on \p{N}
+ *   Whitespace          a Split on \w+|[^\w\s]+ that keeps the matches only
+ *   WhitespaceSplit     a Split on \s that keeps them not
+ *   CharDelimiterSplit  the same on its character
+ *   Metaspace           a rewriting and, with `split`, a Split on its character
+ *   ByteLevel           a space in front, a Split on GPT-2's pattern, and the change of bytes into
+ *                       its alphabet, each if asked for
  */
 #include "tokenizer_int.h"
 
@@ -17,6 +24,12 @@
 /* ByteLevel's own pattern, GPT-2's (openai/gpt-2, src/encoder.py). */
 static const char gpt2_regex[] =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+
+/* Whitespace's. Its \w is that of the Rust regex crate, see is_word in added_tokens.c. */
+#define RUST_WORD                                                                           \
+    "\\p{L}\\p{M}\\p{Nl}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{" \
+    "1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
+static const char whitespace_regex[] = "[" RUST_WORD "]+|[^" RUST_WORD "\\s]+";
 
 /* What the steps may add to a segment, as in normalize.c: ByteLevel
  * makes at most two bytes of one. */
@@ -52,43 +65,98 @@ static moeq_status add_literal_split(struct mq_load *load, const struct mq_text 
     return add_step(load, &step);
 }
 
-static moeq_status load_split(struct mq_load *load, const cJSON *json)
+static moeq_status read_behavior(struct mq_load *load, const cJSON *name, const char *what,
+                                 enum mq_split_behavior *behavior)
 {
-    static const char what[] = "pre-tokenizer Split";
-    static const char *const behaviors[] = {
+    static const char *const names[] = {
         [MQ_SPLIT_REMOVED] = "Removed",
         [MQ_SPLIT_ISOLATED] = "Isolated",
         [MQ_SPLIT_MERGED_WITH_PREVIOUS] = "MergedWithPrevious",
         [MQ_SPLIT_MERGED_WITH_NEXT] = "MergedWithNext",
         [MQ_SPLIT_CONTIGUOUS] = "Contiguous",
     };
-    const cJSON *name = mq_json_get(json, "behavior"), *pattern = mq_json_get(json, "pattern");
     if (!cJSON_IsString(name))
         return mq_load_malformed(load, what, "'behavior' is missing or no text");
-    size_t b = 0;
-    while (b < sizeof behaviors / sizeof *behaviors && strcmp(name->valuestring, behaviors[b]) != 0)
-        b++;
-    if (b == sizeof behaviors / sizeof *behaviors)
-        return mq_load_unsupported(load, "pre-tokenizer Split: behavior", name->valuestring);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        *behavior = (enum mq_split_behavior)i;
+        if (strcmp(name->valuestring, names[i]) == 0)
+            return MOEQ_OK;
+    }
+    return mq_fail_file(load->err, MOEQ_UNSUPPORTED, load->path,
+                        "%s: behavior '%.200s' is not supported", what, name->valuestring);
+}
+
+static moeq_status load_split(struct mq_load *load, const cJSON *json)
+{
+    static const char what[] = "pre-tokenizer Split";
+    const cJSON *pattern = mq_json_get(json, "pattern");
+    enum mq_split_behavior behavior;
     bool invert;
+    MQ_TRY(read_behavior(load, mq_json_get(json, "behavior"), what, &behavior));
     MQ_TRY(mq_load_flag(load, json, "invert", what, -1, &invert));
     const cJSON *regex = mq_json_get(pattern, "Regex");
     if (cJSON_IsString(regex))
-        return add_regex_split(load, regex->valuestring, (enum mq_split_behavior)b, invert);
+        return add_regex_split(load, regex->valuestring, behavior, invert);
     struct mq_text text;
     MQ_TRY(mq_load_text(load, pattern, "String", what, &text));
-    return add_literal_split(load, &text, (enum mq_split_behavior)b, invert);
+    /* `tokenizers` makes an expression of it, which being empty matches between all characters. */
+    return text.size ? add_literal_split(load, &text, behavior, invert)
+                     : add_regex_split(load, "", behavior, invert);
+}
+
+static moeq_status load_punctuation(struct mq_load *load, const cJSON *json)
+{
+    struct mq_pretokenizer_step step = {.kind = MQ_PRE_SPLIT, .behavior = MQ_SPLIT_ISOLATED};
+    const cJSON *behavior = mq_json_get(json, "behavior");
+    if (behavior) /* files of 2021 and before have none */
+        MQ_TRY(read_behavior(load, behavior, "pre-tokenizer Punctuation", &step.behavior));
+    MQ_TRY(mq_pattern_chars(mq_punctuation, mq_punctuation_count, &step.pattern, load->err));
+    return add_step(load, &step);
+}
+
+static moeq_status load_digits(struct mq_load *load, const cJSON *json)
+{
+    bool each;
+    MQ_TRY(mq_load_flag(load, json, "individual_digits", "pre-tokenizer Digits", -1, &each));
+    return add_regex_split(load, "\\p{N}", each ? MQ_SPLIT_ISOLATED : MQ_SPLIT_CONTIGUOUS, false);
+}
+
+static moeq_status load_whitespace(struct mq_load *load, const cJSON *json)
+{
+    (void)json;
+    return add_regex_split(load, whitespace_regex, MQ_SPLIT_REMOVED, true);
+}
+
+static moeq_status load_whitespace_split(struct mq_load *load, const cJSON *json)
+{
+    (void)json;
+    return add_regex_split(load, "\\s", MQ_SPLIT_REMOVED, false);
+}
+
+/* Reads a text that must be one character. */
+static moeq_status read_character(struct mq_load *load, const cJSON *json, const char *key,
+                                  const char *what, struct mq_text *text)
+{
+    uint32_t code;
+    MQ_TRY(mq_load_text(load, json, key, what, text));
+    if (text->size && mq_utf8_next(text->data, &code) == text->size)
+        return MOEQ_OK;
+    return mq_fail_file(load->err, MOEQ_MALFORMED, load->path, "%s: '%s' is not one character",
+                        what, key);
+}
+
+static moeq_status load_delimiter(struct mq_load *load, const cJSON *json)
+{
+    struct mq_text text;
+    MQ_TRY(read_character(load, json, "delimiter", "pre-tokenizer CharDelimiterSplit", &text));
+    return add_literal_split(load, &text, MQ_SPLIT_REMOVED, false);
 }
 
 static moeq_status load_metaspace(struct mq_load *load, const cJSON *json)
 {
     static const char what[] = "pre-tokenizer Metaspace";
     struct mq_pretokenizer_step step = {.kind = MQ_PRE_METASPACE, .scheme = MQ_PREPEND_ALWAYS};
-    MQ_TRY(mq_load_text(load, json, "replacement", what, &step.replacement));
-    uint32_t code;
-    if (!step.replacement.size ||
-        mq_utf8_next(step.replacement.data, &code) != step.replacement.size)
-        return mq_load_malformed(load, what, "'replacement' is not one character");
+    MQ_TRY(read_character(load, json, "replacement", what, &step.replacement));
     const cJSON *scheme = mq_json_get(json, "prepend_scheme");
     if (scheme) {
         const char *name = cJSON_IsString(scheme) ? scheme->valuestring : "";
@@ -123,21 +191,25 @@ static moeq_status load_byte_level(struct mq_load *load, const cJSON *json)
     return add_step(load, &(struct mq_pretokenizer_step){.kind = MQ_PRE_BYTES});
 }
 
+static const struct {
+    const char *type;
+    moeq_status (*load)(struct mq_load *load, const cJSON *json);
+} types[] = {
+    {"Split", load_split},
+    {"ByteLevel", load_byte_level},
+    {"Metaspace", load_metaspace},
+    {"Digits", load_digits},
+    {"Punctuation", load_punctuation},
+    {"Whitespace", load_whitespace},
+    {"WhitespaceSplit", load_whitespace_split},
+    {"CharDelimiterSplit", load_delimiter},
+};
+
 static moeq_status load_step(struct mq_load *load, const cJSON *json, const char *type)
 {
-    if (strcmp(type, "Split") == 0)
-        return load_split(load, json);
-    if (strcmp(type, "Metaspace") == 0)
-        return load_metaspace(load, json);
-    if (strcmp(type, "ByteLevel") == 0)
-        return load_byte_level(load, json);
-    if (strcmp(type, "Digits") == 0) {
-        bool individual;
-        MQ_TRY(
-            mq_load_flag(load, json, "individual_digits", "pre-tokenizer Digits", -1, &individual));
-        return add_regex_split(load, "\\p{N}", individual ? MQ_SPLIT_ISOLATED : MQ_SPLIT_CONTIGUOUS,
-                               false);
-    }
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (strcmp(type, types[i].type) == 0)
+            return types[i].load(load, json);
     return mq_load_unsupported(load, "pre-tokenizer", type);
 }
 

@@ -6,6 +6,9 @@
  * the limit is small (BASE_STEPS: a word of some hundred characters); where that does not do, the
  * search goes on position by position with doubling limits, and these are paid from a budget that
  * grows with the text. So a text of n bytes costs O(n) steps, whatever the expression.
+ *
+ * Three kinds of patterns need no expression: a literal, characters of a table, and `\s+$`, which
+ * deepseek-llm's tokenizers have and which costs n^2 steps in a run of n spaces.
  */
 #include "split_pattern.h"
 
@@ -27,9 +30,13 @@ enum {
     JIT_STACK_BYTES = 1024 * 1024,
 };
 
+enum pattern_kind { KIND_LITERAL, KIND_CHARS, KIND_LINE_ENDS, KIND_REGEX };
+
 struct mq_pattern {
-    pcre2_code *code; /* NULL: a literal */
-    size_t length;
+    enum pattern_kind kind;
+    pcre2_code *code;                   /* KIND_REGEX; owned */
+    const struct mq_char_range *ranges; /* KIND_CHARS */
+    size_t length;                      /* of the ranges or the literal */
     char literal[];
 };
 
@@ -40,14 +47,30 @@ struct mq_matcher {
     uint64_t budget;
 };
 
+static moeq_status new_pattern(enum pattern_kind kind, size_t length, struct mq_pattern **pattern,
+                               moeq_error *err)
+{
+    *pattern = calloc(1, sizeof **pattern + length + 1);
+    if (!*pattern)
+        return mq_fail_memory(err, "reading the tokenizer's patterns");
+    (*pattern)->kind = kind;
+    (*pattern)->length = length;
+    return MOEQ_OK;
+}
+
 moeq_status mq_pattern_literal(const char *text, size_t n, struct mq_pattern **pattern,
                                moeq_error *err)
 {
-    *pattern = calloc(1, sizeof **pattern + n + 1);
-    if (!*pattern)
-        return mq_fail_memory(err, "reading the tokenizer's patterns");
-    (*pattern)->length = n;
+    MQ_TRY(new_pattern(KIND_LITERAL, n, pattern, err));
     memcpy((*pattern)->literal, text, n);
+    return MOEQ_OK;
+}
+
+moeq_status mq_pattern_chars(const struct mq_char_range *ranges, size_t count,
+                             struct mq_pattern **pattern, moeq_error *err)
+{
+    MQ_TRY(new_pattern(KIND_CHARS, count, pattern, err));
+    (*pattern)->ranges = ranges;
     return MOEQ_OK;
 }
 
@@ -58,10 +81,12 @@ moeq_status mq_pattern_regex(const char *regex, size_t n, const char *path,
     pcre2_compile_context *context = NULL;
     *pattern = NULL;
     moeq_status status;
+    if (strcmp(regex, "\\s+$") == 0)
+        return new_pattern(KIND_LINE_ENDS, 0, pattern, err);
     MQ_TRY_OUT(mq_translate_regex(regex, n, path, &translated, err));
     context = pcre2_compile_context_create(NULL);
-    *pattern = calloc(1, sizeof **pattern + 1);
-    if (!context || !*pattern || !mq_buffer_ok(&translated)) {
+    MQ_TRY_OUT(new_pattern(KIND_REGEX, 0, pattern, err));
+    if (!context || !mq_buffer_ok(&translated)) {
         status = mq_fail_memory(err, "compiling the tokenizer's patterns");
         goto out;
     }
@@ -172,6 +197,49 @@ static int match_patiently(const struct mq_pattern *pattern, struct mq_matcher *
     }
 }
 
+/* The first character of one of the ranges. */
+static bool find_char(const struct mq_pattern *pattern, const char *text, size_t n, size_t from,
+                      struct mq_span *match)
+{
+    for (size_t length; from < n; from += length) {
+        uint32_t code;
+        length = mq_utf8_next(text + from, &code);
+        size_t low = 0, high = pattern->length;
+        while (low < high) {
+            const size_t middle = low + (high - low) / 2;
+            if (pattern->ranges[middle].last < code)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        if (low < pattern->length && pattern->ranges[low].first <= code) {
+            *match = (struct mq_span){from, from + length};
+            return true;
+        }
+    }
+    return false;
+}
+
+/* `\s+$`: white space up to the last place in its run that a newline or the end follows. */
+static bool find_line_end(const char *text, size_t n, size_t from, struct mq_span *match)
+{
+    size_t start = from, end = from; /* of the run; of the match in it */
+    for (size_t length; from < n; from += length) {
+        uint32_t code;
+        length = mq_utf8_next(text + from, &code);
+        if (mq_is_white_space(code)) {
+            if (from + length == n || text[from + length] == '\n')
+                end = from + length;
+        } else if (end > start) {
+            break;
+        } else {
+            start = end = from + length;
+        }
+    }
+    *match = (struct mq_span){start, end};
+    return end > start;
+}
+
 moeq_status mq_pattern_find(const struct mq_pattern *pattern, struct mq_matcher *matcher,
                             const char *text, size_t n, size_t from, struct mq_span *match,
                             bool *found, moeq_error *err)
@@ -179,14 +247,18 @@ moeq_status mq_pattern_find(const struct mq_pattern *pattern, struct mq_matcher 
     *found = false;
     if (from > n)
         return MOEQ_OK;
-    if (!pattern->code) {
-        /* `tokenizers` lets an empty literal match nowhere. */
+    if (pattern->kind == KIND_LITERAL) {
         const char *at = pattern->length
                              ? memmem(text + from, n - from, pattern->literal, pattern->length)
                              : NULL;
         *found = at != NULL;
         if (at)
             *match = (struct mq_span){(size_t)(at - text), (size_t)(at - text) + pattern->length};
+        return MOEQ_OK;
+    }
+    if (pattern->kind == KIND_CHARS || pattern->kind == KIND_LINE_ENDS) {
+        *found = pattern->kind == KIND_CHARS ? find_char(pattern, text, n, from, match)
+                                             : find_line_end(text, n, from, match);
         return MOEQ_OK;
     }
     int result = match_limited(pattern, matcher, text, n, from, BASE_STEPS, 0);

@@ -10,6 +10,8 @@
 #include "moeq.h"
 #include "pieces.h"
 
+#include <stdint.h>
+
 struct mq_pattern; /* immutable: threads may share it */
 
 /* `path` is for messages. */
@@ -17,6 +19,13 @@ moeq_status mq_pattern_regex(const char *regex, size_t n, const char *path,
                              struct mq_pattern **pattern, moeq_error *err);
 moeq_status mq_pattern_literal(const char *text, size_t n, struct mq_pattern **pattern,
                                moeq_error *err);
+
+/* A single character of one of the ranges, which are in ascending order and outlive the pattern. */
+struct mq_char_range {
+    uint32_t first, last;
+};
+moeq_status mq_pattern_chars(const struct mq_char_range *ranges, size_t count,
+                             struct mq_pattern **pattern, moeq_error *err);
 void mq_pattern_free(struct mq_pattern *pattern); /* NULL is fine */
 
 /* What matching needs besides: one per thread and job. */

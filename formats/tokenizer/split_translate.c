@@ -5,11 +5,15 @@
  * and pcre2pattern(3):
  *   \s      here U+180E too                        -> the ranges of White_Space
  *   \v      here all vertical white space          -> \x0b
- *   [a[b]]  there a nested set, && an intersection -> refused
+ *   \w      there the letters and numbers of UTS #18, and of Latin-1's numbers all -> ranges
+ *   \b      by that \w, too                        -> looking around
+ *   ^ $     there of every line                    -> (?m:^) (?m:$)
+ *   [a[b]]  there a nested set                     -> [ab]; one that is negated, and &&, refused
  *   {,n}    there {0,n}, here literal text         -> {0,n}
  *   {n}? {n,m}+   there a second quantifier        -> refused
  *   (?i:ss) there also one letter for two, U+00DF  -> refused: ff fi fl ss st, and what is not
- * ASCII ^ $ \w \b and whatever is not listed here      -> refused
+ *           ASCII; in sets, where letters stand alone, only what is not ASCII
+ *   (?<=a) and whatever is not listed here         -> refused
  */
 #include "split_pattern.h"
 
@@ -28,6 +32,17 @@
     "1fff}"                                                                                    \
     "\\x{200b}-\\x{2027}\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}"             \
     "\\x{3001}-\\x{10ffff}"
+
+/*
+ * \w by Oniguruma's table of the class Word: letters, marks, decimal digits, connectors, what is
+ * Alphabetic besides (the numbers Nl, and circled letters of category So) and the numbers of
+ * Latin-1. Its complement is a set of its own, since a set may have both kinds.
+ */
+#define WORD                                                                                   \
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}\\x{24b6}-\\x{24e9}" \
+    "\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
+#define WORD_BOUNDARY "(?:(?<=[" WORD "])(?![" WORD "])|(?<![" WORD "])(?=[" WORD "]))"
+#define NO_BOUNDARY "(?:(?<=[" WORD "])(?=[" WORD "])|(?<![" WORD "])(?![" WORD "]))"
 
 enum { MAX_GROUPS = 64 }; /* nesting */
 
@@ -92,8 +107,31 @@ static moeq_status put_code_point(struct translation *t)
 
 static bool is_class_escape(const struct translation *t, size_t at)
 {
-    return at + 1 < t->n && t->regex[at] == '\\' && strchr("sSdDpP", t->regex[at + 1]);
+    return at + 1 < t->n && t->regex[at] == '\\' && strchr("sSdDpPw", t->regex[at + 1]);
 }
+
+/* Escapes that become a text: outside of sets, and inside; NULL: not there. */
+static const struct {
+    char letter;
+    const char *outside, *inside;
+} escapes[] = {
+    {'s', "[" WHITE_SPACE "]", WHITE_SPACE},
+    {'S', "[^" WHITE_SPACE "]", NOT_WHITE_SPACE},
+    {'w', "[" WORD "]", WORD},
+    {'W', "[^" WORD "]", NULL},
+    {'d', "\\p{Nd}", "\\p{Nd}"},
+    {'D', "\\P{Nd}", "\\P{Nd}"},
+    {'v', "\\x{b}", "\\x{b}"},
+    {'r', "\\r", "\\r"},
+    {'n', "\\n", "\\n"},
+    {'t', "\\t", "\\t"},
+    {'f', "\\f", "\\f"},
+    {'b', WORD_BOUNDARY, NULL}, /* in a set it is a backspace */
+    {'B', NO_BOUNDARY, NULL},
+    {'A', "\\A", NULL},
+    {'z', "\\z", NULL},
+    {'Z', "\\Z", NULL},
+};
 
 /* An escape, inside a set or outside. `at` stands on the backslash. */
 static moeq_status put_escape(struct translation *t, bool in_set)
@@ -103,35 +141,17 @@ static moeq_status put_escape(struct translation *t, bool in_set)
     const char c = t->regex[t->at + 1];
     if (t->caseless[t->depth] && ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')))
         return refuse(t, "this escape is not supported inside (?i:");
-    switch (c) {
-    case 'p':
-    case 'P':
+    if (c == 'p' || c == 'P')
         return put_property(t);
-    case 'x':
-    case 'u':
+    if (c == 'x' || c == 'u')
         return put_code_point(t);
-    case 's':
-        mq_buffer_puts(t->out, in_set ? WHITE_SPACE : "[" WHITE_SPACE "]");
-        break;
-    case 'S':
-        mq_buffer_puts(t->out, in_set ? NOT_WHITE_SPACE : "[^" WHITE_SPACE "]");
-        break;
-    case 'd':
-        mq_buffer_puts(t->out, "\\p{Nd}");
-        break;
-    case 'D':
-        mq_buffer_puts(t->out, "\\P{Nd}");
-        break;
-    case 'v':
-        mq_buffer_puts(t->out, "\\x{b}");
-        break;
-    case 'r':
-    case 'n':
-    case 't':
-    case 'f':
-        mq_buffer_append(t->out, t->regex + t->at, 2);
-        break;
-    default:
+    const char *text = NULL;
+    for (size_t i = 0; i < sizeof escapes / sizeof *escapes; i++)
+        if (c == escapes[i].letter)
+            text = in_set ? escapes[i].inside : escapes[i].outside;
+    if (text) {
+        mq_buffer_puts(t->out, text);
+    } else {
         /* Escaped ASCII punctuation stands for itself in both. */
         if (c < ' ' || c > '~' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
             (c >= 'A' && c <= 'Z'))
@@ -140,6 +160,41 @@ static moeq_status put_escape(struct translation *t, bool in_set)
     }
     t->at += 2;
     return MOEQ_OK;
+}
+
+/*
+ * What stands between the brackets of a set, up to its closing one. A set within it that is not
+ * negated adds its members to the outer one's. The recursion is bounded by MAX_GROUPS.
+ */
+static moeq_status put_members(struct translation *t, unsigned depth)
+{
+    bool after_class = false; /* a '-' here is a literal, not a range */
+    while (t->at < t->n && t->regex[t->at] != ']') {
+        const char c = t->regex[t->at];
+        const bool inner = c == '[', is_class = is_class_escape(t, t->at);
+        if (looking_at(t, "&&") || looking_at(t, "[^") || looking_at(t, "[:") ||
+            looking_at(t, "[]") || looking_at(t, "-[") || depth == MAX_GROUPS)
+            return refuse(t, "this kind of set inside a set is not supported");
+        if (t->caseless[t->depth] && (unsigned char)c >= 0x80)
+            return refuse(t, "only ASCII is supported inside (?i:");
+        if (c == '\\') {
+            MQ_TRY(put_escape(t, true));
+        } else if (inner) {
+            t->at++;
+            MQ_TRY(put_members(t, depth + 1));
+            t->at++;
+            if (looking_at(t, "-"))
+                return refuse(t, "a range that begins with a set is not supported");
+        } else if (c == '-' && (after_class || is_class_escape(t, t->at + 1))) {
+            mq_buffer_puts(t->out, "\\-");
+            t->at++;
+        } else {
+            mq_buffer_putc(t->out, c);
+            t->at++;
+        }
+        after_class = is_class || inner;
+    }
+    return t->at < t->n ? MOEQ_OK : refuse(t, "a set without an end");
 }
 
 /* A set: `at` stands on its opening bracket. */
@@ -155,27 +210,7 @@ static moeq_status put_set(struct translation *t)
     }
     if (looking_at(t, "]"))
         return refuse(t, "an empty set is not supported");
-    bool after_class = false; /* a '-' here is a literal, not a range */
-    while (t->at < t->n && t->regex[t->at] != ']') {
-        const char c = t->regex[t->at];
-        if (c == '[' || looking_at(t, "&&"))
-            return refuse(t, "a set inside a set is not supported");
-        if (t->caseless[t->depth] && (unsigned char)c >= 0x80)
-            return refuse(t, "only ASCII is supported inside (?i:");
-        const bool is_class = is_class_escape(t, t->at);
-        if (c == '\\') {
-            MQ_TRY(put_escape(t, true));
-        } else if (c == '-' && (after_class || is_class_escape(t, t->at + 1))) {
-            mq_buffer_puts(t->out, "\\-");
-            t->at++;
-        } else {
-            mq_buffer_putc(t->out, c);
-            t->at++;
-        }
-        after_class = is_class;
-    }
-    if (t->at >= t->n)
-        return refuse(t, "a set without an end");
+    MQ_TRY(put_members(t, 0));
     mq_buffer_putc(t->out, ']');
     t->at++;
     return MOEQ_OK;
@@ -260,7 +295,9 @@ moeq_status mq_translate_regex(const char *regex, size_t n, const char *path, st
             continue;
         case '^':
         case '$':
-            return refuse(&t, "anchors are not supported");
+            mq_buffer_printf(out, "(?m:%c)", c);
+            t.at++;
+            continue;
         case ')':
             if (t.depth == 0)
                 return refuse(&t, "a closing parenthesis without an opening one");

@@ -3,6 +3,7 @@
  *
  * Supported: the BPE model (byte fallback, byte-level, ignore_merges, fuse_unk), with the
  * normalizers, pre-tokenizers, post-processors and decoders that published models use with it.
+ * (Of pre-tokenizers all but BertPreTokenizer, UnicodeScripts and FixedLength: pretokenize.c.)
  * Anything else in the file is an error that names it, except `truncation` and `padding`, which are
  * settings of its last user and not looked at. A loaded tokenizer is immutable: threads may share
  * it.
@@ -46,6 +47,10 @@ moeq_status mq_tokenizer_decode(const struct mq_tokenizer *tokenizer, const int3
 
 /* One more than the largest id. */
 uint32_t mq_tokenizer_vocab_size(const struct mq_tokenizer *tokenizer);
+
+/* What a user should know of how the file was read, a sentence without its full stop; NULL:
+ * nothing. The tokenizer's. */
+const char *mq_tokenizer_note(const struct mq_tokenizer *tokenizer);
 
 /* The id of a piece or added token by its exact content; -1 if there is none. */
 int32_t mq_tokenizer_token_id(const struct mq_tokenizer *tokenizer, const char *content);

@@ -59,6 +59,10 @@ struct mq_pretokenizer_step {
     enum mq_prepend_scheme scheme;
 };
 
+/* punctuation.c: in ascending order */
+extern const struct mq_char_range mq_punctuation[];
+extern const size_t mq_punctuation_count;
+
 /* decode.c */
 enum mq_decoder_kind {
     MQ_DEC_BYTE_LEVEL,
@@ -87,6 +91,7 @@ struct mq_added_token {
     struct mq_text content;
     uint32_t id;
     bool single_word, lstrip, rstrip, normalized, special;
+    bool was_special, was_normalized; /* said of an earlier token with this text */
 };
 
 /* A trie over the bytes of the added tokens. Node 0 is the root. */
@@ -114,7 +119,7 @@ struct mq_tokenizer {
 
     struct mq_added_token *added;
     size_t added_count;
-    struct mq_strmap added_ids; /* contents -> id */
+    struct mq_strmap added_ids; /* contents -> index of `added` */
     struct mq_trie raw, normalized;
 
     struct mq_normalizer_step normalizers[MQ_MAX_STEPS];
@@ -124,6 +129,9 @@ struct mq_tokenizer {
     struct mq_decoder_step decoders[MQ_MAX_STEPS];
     size_t decoder_count;
     bool has_decoder;
+
+    char note[300]; /* see mq_tokenizer_note */
+    size_t renumbered;
 
     bool has_template;
     struct mq_ids prefix, suffix; /* the template's, around the text */
@@ -181,8 +189,9 @@ struct mq_added_match {
 };
 /* The scan's position in one text. Zero-initialize it. */
 struct mq_added_scan {
-    size_t at;   /* matching goes on here */
-    size_t done; /* the end of the last match */
+    size_t at;         /* matching goes on here */
+    size_t done;       /* the end of the last match */
+    size_t spaces_end; /* of the white space behind the last token that takes it in */
 };
 /* The next added token in a text, false at the end. */
 bool mq_added_tokens_next(const struct mq_tokenizer *tokenizer, const struct mq_trie *trie,

@@ -2,6 +2,7 @@
 #ifndef MQ_UTF8_H
 #define MQ_UTF8_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +33,14 @@ static inline size_t mq_utf8_previous(const char *s, size_t end)
         end--;
     while (end > 0 && ((unsigned char)s[end] & 0xc0) == 0x80);
     return end;
+}
+
+/* White_Space of Unicode's PropList.txt, unchanged since Unicode 6.3. */
+static inline bool mq_is_white_space(uint32_t c)
+{
+    return (c >= 0x9 && c <= 0xd) || c == 0x20 || c == 0x85 || c == 0xa0 || c == 0x1680 ||
+           (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f ||
+           c == 0x205f || c == 0x3000;
 }
 
 #endif

@@ -131,6 +131,29 @@ START_TEST(shipped_tokenizers)
 }
 END_TEST
 
+/* The pre-tokenizers of published models over one vocabulary: made by
+ * tests/data/make_chain_goldens.py. */
+START_TEST(chains)
+{
+    static const char *const names[] = {
+        "smollm",  "llama3",   "deepseek_llm", "deepseek_coder", "falcon",     "falcon3",
+        "viking",  "superbpe", "tiny_aya",     "bailing",        "whitespace", "whitespace_split",
+        "anchors", "strings",  "each",         "prefix",         "added",
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char file[128];
+        struct counts counts = {0};
+        snprintf(file, sizeof file, DATA "chains/%s.json", names[i]);
+        struct mq_tokenizer *t = load_tokenizer(mq_test_source(file));
+        snprintf(file, sizeof file, DATA "chains/%s.jsonl", names[i]);
+        run_file(t, mq_test_source(file), true, &counts);
+        report(names[i], &counts);
+        ck_assert_uint_eq(counts.excused, 0);
+        mq_tokenizer_free(t);
+    }
+}
+END_TEST
+
 /* The tokenizers of published models, where their folder stands beside the source tree. */
 START_TEST(published_tokenizers)
 {
@@ -164,6 +187,7 @@ END_TEST
 static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, shipped_tokenizers);
+    tcase_add_test(tests, chains);
 }
 
 static void add_reference_tests(TCase *tests)

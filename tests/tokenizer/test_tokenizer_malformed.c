@@ -130,11 +130,38 @@ START_TEST(added_tokens)
     expect_parts((struct parts){.added = "{\"id\":4,\"content\":\"x\"}"}, MOEQ_MALFORMED,
                  "'single_word'");
     expect_parts((struct parts){.added = TOKEN("4000000", "x")}, MOEQ_LIMIT, "4000000");
-    expect_parts((struct parts){.added = TOKEN("6", "x")}, MOEQ_MALFORMED, "expected id 4");
-    expect_parts((struct parts){.added = TOKEN("1", "x")}, MOEQ_MALFORMED, "expected id 4");
-    expect_parts((struct parts){.added = TOKEN("1", "a")}, MOEQ_MALFORMED, "expected id 0");
-    expect_parts((struct parts){.added = TOKEN("4", "x") "," TOKEN("5", "x")}, MOEQ_MALFORMED,
-                 "twice");
+    expect_parts((struct parts){.added =
+                                    "{\"content\":\"x\",\"single_word\":false,\"lstrip\":false,"
+                                    "\"rstrip\":false,\"normalized\":false,\"special\":0}"},
+                 MOEQ_MALFORMED, "no id that is a whole number");
+    expect_parts((struct parts){.added = TOKEN("-1", "x")}, MOEQ_MALFORMED, "whole number");
+}
+END_TEST
+
+/* Ids other than those of the library `tokenizers` are said. */
+START_TEST(renumbered_tokens)
+{
+    static const struct {
+        const char *added, *note;
+        int32_t x; /* the id of "x" */
+        uint32_t size;
+    } cases[] = {
+        {TOKEN("4", "x") "," TOKEN("5", "y"), NULL, 4, 6},
+        {TOKEN("4", "x") "," TOKEN("4", "x") "," TOKEN("9", ""), NULL, 4, 5},
+        {TOKEN("5", "y") "," TOKEN("4", "x"), "'y' has the id 4", 5, 6},
+        {TOKEN("40", "x"), "'x' has the id 4", 4, 5},
+        {TOKEN("1", "x"), "the file says 1", 4, 5},
+        {TOKEN("1", "a") "," TOKEN("4", "x"), "'a' has the id 0", 4, 5},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct mq_tokenizer *t = load_good((struct parts){.added = cases[i].added});
+        const char *note = mq_tokenizer_note(t);
+        ck_assert_int_eq(note != NULL, cases[i].note != NULL);
+        ck_assert_msg(!note || strstr(note, cases[i].note), "%s", note);
+        ck_assert_int_eq(mq_tokenizer_token_id(t, "x"), cases[i].x);
+        ck_assert_uint_eq(mq_tokenizer_vocab_size(t), cases[i].size);
+        mq_tokenizer_free(t);
+    }
 }
 END_TEST
 
@@ -145,8 +172,13 @@ START_TEST(unsupported_components)
     expect_parts((struct parts){.normalizer = "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"a\"},"
                                               "\"content\":\"b\"}"},
                  MOEQ_UNSUPPORTED, "Regex");
-    expect_parts((struct parts){.pre = "{\"type\":\"Whitespace\"}"}, MOEQ_UNSUPPORTED,
-                 "pre-tokenizer 'Whitespace'");
+    static const char *const others[] = {"BertPreTokenizer", "UnicodeScripts", "FixedLength", "X"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        char json[64], message[64];
+        snprintf(json, sizeof json, "{\"type\":\"%s\"}", others[i]);
+        snprintf(message, sizeof message, "pre-tokenizer '%s'", others[i]);
+        expect_parts((struct parts){.pre = json}, MOEQ_UNSUPPORTED, message);
+    }
     expect_parts((struct parts){.pre = "{\"type\":\"Sequence\"}"}, MOEQ_MALFORMED, "Sequence");
     expect_parts((struct parts){.pre = "{}"}, MOEQ_MALFORMED, "'type'");
     expect_parts((struct parts){.post = "{\"type\":\"BertProcessing\"}"}, MOEQ_UNSUPPORTED,
@@ -172,6 +204,43 @@ START_TEST(unsupported_components)
 }
 END_TEST
 
+START_TEST(malformed_pre_tokenizers)
+{
+    static const struct {
+        const char *pre;
+        moeq_status status;
+        const char *message;
+    } cases[] = {
+        {"{\"type\":\"Digits\"}", MOEQ_MALFORMED, "'individual_digits'"},
+        {"{\"type\":\"Digits\",\"individual_digits\":1}", MOEQ_MALFORMED, "'individual_digits'"},
+        {"{\"type\":\"Punctuation\",\"behavior\":null}", MOEQ_MALFORMED, "'behavior'"},
+        {"{\"type\":\"Punctuation\",\"behavior\":7}", MOEQ_MALFORMED, "'behavior'"},
+        {"{\"type\":\"Punctuation\",\"behavior\":\"contiguous\"}", MOEQ_UNSUPPORTED,
+         "Punctuation: behavior 'contiguous'"},
+        {"{\"type\":\"Split\",\"behavior\":\"Isolated\",\"invert\":false}", MOEQ_MALFORMED,
+         "'String'"},
+        {"{\"type\":\"Split\",\"pattern\":\"a\",\"behavior\":\"Isolated\",\"invert\":false}",
+         MOEQ_MALFORMED, "'String'"},
+        {"{\"type\":\"Split\",\"pattern\":{\"Regex\":7},\"behavior\":\"Isolated\","
+         "\"invert\":false}",
+         MOEQ_MALFORMED, "'String'"},
+        {"{\"type\":\"Split\",\"pattern\":{\"String\":\"a\"},\"behavior\":\"Isolated\"}",
+         MOEQ_MALFORMED, "'invert'"},
+        {"{\"type\":\"CharDelimiterSplit\"}", MOEQ_MALFORMED, "'delimiter'"},
+        {"{\"type\":\"CharDelimiterSplit\",\"delimiter\":\"--\"}", MOEQ_MALFORMED, "one character"},
+        {"{\"type\":\"CharDelimiterSplit\",\"delimiter\":\"\"}", MOEQ_MALFORMED, "one character"},
+        {"{\"type\":\"Metaspace\",\"replacement\":\"ab\"}", MOEQ_MALFORMED, "one character"},
+        {"{\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":\"last\"}",
+         MOEQ_UNSUPPORTED, "'last'"},
+        {"{\"type\":\"ByteLevel\",\"use_regex\":true}", MOEQ_MALFORMED, "'add_prefix_space'"},
+        {"{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Whitespace\"},7]}", MOEQ_MALFORMED,
+         "'type'"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        expect_parts((struct parts){.pre = cases[i].pre}, cases[i].status, cases[i].message);
+}
+END_TEST
+
 #define SPLIT(regex)                                                        \
     (struct parts)                                                          \
     {                                                                       \
@@ -193,12 +262,18 @@ START_TEST(patterns)
         {SPLIT("\\\\p{Han}"), MOEQ_UNSUPPORTED},
         {SPLIT("\\\\p{L"), MOEQ_UNSUPPORTED},
         {SPLIT("\\\\p"), MOEQ_UNSUPPORTED},
-        {SPLIT("[a[b]]"), MOEQ_UNSUPPORTED},
+        {SPLIT("[a[^b]]"), MOEQ_UNSUPPORTED},
+        {SPLIT("[a[b]"), MOEQ_UNSUPPORTED},
+        {SPLIT("[a-[b]]"), MOEQ_UNSUPPORTED},
+        {SPLIT("[[a]-b]"), MOEQ_UNSUPPORTED},
+        {SPLIT("[[:alpha:]]"), MOEQ_UNSUPPORTED},
+        {SPLIT("[a[]b]]"), MOEQ_UNSUPPORTED},
         {SPLIT("[a&&b]"), MOEQ_UNSUPPORTED},
         {SPLIT("[]a]"), MOEQ_UNSUPPORTED},
-        {SPLIT("^a"), MOEQ_UNSUPPORTED},
-        {SPLIT("\\\\w+"), MOEQ_UNSUPPORTED},
-        {SPLIT("\\\\b"), MOEQ_UNSUPPORTED},
+        {SPLIT("[\\\\W]"), MOEQ_UNSUPPORTED},
+        {SPLIT("[\\\\b]"), MOEQ_UNSUPPORTED},
+        {SPLIT("\\\\G"), MOEQ_UNSUPPORTED},
+        {SPLIT("\\\\h"), MOEQ_UNSUPPORTED},
         {SPLIT("(?<=a)"), MOEQ_UNSUPPORTED},
         {SPLIT("(?i)a"), MOEQ_UNSUPPORTED},
         {SPLIT("(*UCP)"), MOEQ_UNSUPPORTED},
@@ -235,6 +310,51 @@ START_TEST(catastrophic_pattern)
     ck_assert_ptr_nonnull(strstr(err.message, "split pattern"));
     mq_ids_free(&ids);
     mq_tokenizer_free(t);
+}
+END_TEST
+
+/* A set within a set within ... */
+START_TEST(deep_sets)
+{
+    char pre[600];
+    int n = snprintf(pre, sizeof pre,
+                     "{\"type\":\"Split\",\"behavior\":\"Isolated\",\"invert\":false,"
+                     "\"pattern\":{\"Regex\":\"");
+    for (int i = 0; i < 100; i++)
+        n += snprintf(pre + n, sizeof pre - (size_t)n, "[a");
+    for (int i = 0; i < 100; i++)
+        n += snprintf(pre + n, sizeof pre - (size_t)n, "]");
+    snprintf(pre + n, sizeof pre - (size_t)n, "\"}}");
+    expect_parts((struct parts){.pre = pre}, MOEQ_UNSUPPORTED, "set inside a set");
+}
+END_TEST
+
+/* Runs of white space, over which neither `\s+$` nor tokens that take space in may go again and
+ * again: n^2 steps are 10^12 here. */
+START_TEST(long_runs)
+{
+    enum { N = 1000 * 1000 };
+    static const struct parts cases[] = {
+        {.pre = "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\s+$\"},\"behavior\":\"Isolated\","
+                "\"invert\":false}"},
+        {.added =
+             "{\"id\":4,\"content\":\"  \",\"single_word\":false,\"lstrip\":false,\"rstrip\":true,"
+             "\"normalized\":false,\"special\":false}"},
+    };
+    char *text = malloc(N + 1);
+    ck_assert_ptr_nonnull(text);
+    memset(text, ' ', N);
+    text[N] = 'a';
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct mq_tokenizer *t = load_good(cases[i]);
+        struct mq_ids ids = {0};
+        moeq_error err = {0};
+        ck_assert_ok(mq_tokenizer_encode(t, text, N + 1, true, &ids, &err));
+        ck_assert_uint_eq(ids.size, i ? N / 2 + 1 : N + 1);
+        mq_ids_free(&ids);
+        mq_tokenizer_free(t);
+    }
+    free(text);
 }
 END_TEST
 
@@ -292,8 +412,12 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, vocabularies);
     tcase_add_test(tests, merges);
     tcase_add_test(tests, added_tokens);
+    tcase_add_test(tests, renumbered_tokens);
     tcase_add_test(tests, unsupported_components);
+    tcase_add_test(tests, malformed_pre_tokenizers);
     tcase_add_test(tests, patterns);
+    tcase_add_test(tests, deep_sets);
+    tcase_add_test(tests, long_runs);
     tcase_add_test(tests, catastrophic_pattern);
     tcase_add_test(tests, exploding_normalizer);
     tcase_add_test(tests, bad_input);
