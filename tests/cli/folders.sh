@@ -29,6 +29,8 @@ everything() {
     model=$(what "$name")
     expect 0 "" inspect "$model"
     [ ! -s "$work/stderr" ] || return # one reason is enough
+    expect 0 "" inspect "$model" --json
+    grep -q '"notes":.*\[\]' "$work/stdout" || fail "$name: notes: $(grep -A 3 '"notes"' "$work/stdout")"
     same "$name" "$model"
     expect 0 "" eval "$model" --text $folders/text.txt --context 64 --threads 1
     grep perplexity "$work/stdout" > "$work/perplexity"
@@ -40,6 +42,7 @@ everything() {
     same "$name.moeq" "$work/$name.moeq" quantized
     expect 0 "" export "$model" -o "$work/$name.gguf" --threads 1
     same "$name.gguf" "$work/$name.gguf"
+    grep -aq tokenizer.chat_template "$work/$name.gguf" || fail "$name: the chat template is lost"
     expect 0 "" tokenize "$model" --string '<|im_start|>user<|im_end|>'
     grep -q '^1, 320, .*, 321$' "$work/stdout" || fail "$name: added tokens: $(head -n 1 "$work/stdout")"
 }
