@@ -31,12 +31,16 @@ static const struct mq_tensor_pattern patterns[] = {
     {0},
 };
 
-/* Transformers 5 saves the experts of a layer fused, gate rows before up rows. */
+/* Transformers 5 holds the experts of a layer fused, gate rows before up rows; MLX stacks each of the
+ * three matrices (mlx_lm/models/mixtral.py, sanitize). */
 static const struct mq_tensor_alias aliases[] = {
     {MQ_ROLE_ROUTER, LAYER "mlp.gate.weight", 0, 0},
     {MQ_ROLE_EXPERT_GATE, LAYER "mlp.experts.gate_up_proj", 2, 0},
     {MQ_ROLE_EXPERT_UP, LAYER "mlp.experts.gate_up_proj", 2, 1},
     {MQ_ROLE_EXPERT_DOWN, LAYER "mlp.experts.down_proj", 1, 0},
+    {MQ_ROLE_EXPERT_GATE, LAYER "block_sparse_moe.switch_mlp.gate_proj.weight", 1, 0},
+    {MQ_ROLE_EXPERT_UP, LAYER "block_sparse_moe.switch_mlp.up_proj.weight", 1, 0},
+    {MQ_ROLE_EXPERT_DOWN, LAYER "block_sparse_moe.switch_mlp.down_proj.weight", 1, 0},
     {0},
 };
 
