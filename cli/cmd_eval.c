@@ -72,9 +72,9 @@ static enum mq_exit eval_dump(const struct mq_options *options, struct mq_job_ui
         cJSON_AddItemToObject(o, "notes", mq_view_notes_list(view));
         return mq_print_json(o);
     }
+    mq_print_notes(options, view);
     if (!options->quiet) {
         char size[32];
-        mq_print_notes(options, view);
         printf("wrote %s: %zu sequences of %zu tokens, %s, arithmetic %s\n", options->dump,
                result.windows, result.window_tokens, mq_format_bytes(result.file_bytes, size),
                mq_compute_name(compute));

@@ -34,8 +34,8 @@ static enum mq_exit print_result(const struct mq_options *options, const struct 
                r->windows, r->window_tokens, (double)r->token_bytes / 1024,
                mq_format_bytes(r->file_bytes - (uint64_t)tokens * r->token_bytes, fixed));
         printf("  arithmetic: %s\n", mq_compute_name(compute));
-        mq_print_notes(options, view);
     }
+    mq_print_notes(options, view);
     return mq_finish_output();
 }
 

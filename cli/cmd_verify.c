@@ -131,12 +131,15 @@ static void print_notes(const struct mq_verify_result *r, const struct mq_option
 {
     const struct mq_view *base = r->sweep.view;
     mq_print_notes(options, base);
-    for (size_t i = 0; i < r->models_count && !options->quiet; i++)
-        for (size_t k = 0; k < r->models[i]->notes_count; k++)
-            if (!mq_view_has_note(base, r->models[i]->notes[k])) {
-                printf("  note on %s: ", r->paths[i + 1]);
-                mq_print_wrapped(r->models[i]->notes[k], 12 + (int)strlen(r->paths[i + 1]), 8);
-            }
+    for (size_t i = 0; i < r->models_count; i++)
+        for (size_t k = 0; k < r->models[i]->notes_count; k++) {
+            const char *note = r->models[i]->notes[k];
+            struct mq_buffer text = {0};
+            mq_buffer_printf(&text, "%s: %s", r->paths[i + 1], note);
+            if (!mq_view_has_note(base, note))
+                mq_print_note(options, mq_buffer_ok(&text) ? text.data : note);
+            mq_buffer_free(&text);
+        }
 }
 
 static void print_result(const struct mq_verify_result *r, const struct mq_options *options)

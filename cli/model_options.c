@@ -29,12 +29,20 @@ moeq_status mq_open_model(const struct mq_options *options, const char *path, st
     return mq_model_open_with(path, &open, view, err);
 }
 
+void mq_print_note(const struct mq_options *options, const char *sentence)
+{
+    if (options->quiet) {
+        fprintf(stderr, "moeq: note: %s\n", sentence);
+        return;
+    }
+    printf("  note: ");
+    mq_print_wrapped(sentence, 8, 8);
+}
+
 void mq_print_notes(const struct mq_options *options, const struct mq_view *view)
 {
-    for (size_t i = 0; i < view->notes_count && !options->quiet; i++) {
-        printf("  note: ");
-        mq_print_wrapped(view->notes[i], 8, 8);
-    }
+    for (size_t i = 0; i < view->notes_count; i++)
+        mq_print_note(options, view->notes[i]);
 }
 
 /* "--level: unknown level 'q4k'; did you mean q4_k?", or the list where none is near. */

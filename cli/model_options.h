@@ -12,7 +12,10 @@ struct mq_open_options mq_option_open(const struct mq_options *options);
 moeq_status mq_open_model(const struct mq_options *options, const char *path, struct mq_view **view,
                           moeq_error *err);
 
-/* "note: ..." for each of a view's notes, wrapped; nothing with --quiet. */
+/* "  note: ..." on stdout, wrapped; with --quiet, which leaves stdout to results, a line on stderr:
+ * a note is never left out. */
+void mq_print_note(const struct mq_options *options, const char *sentence);
+/* All of a view's. */
 void mq_print_notes(const struct mq_options *options, const struct mq_view *view);
 
 /* A level by name; a message with the nearest name on stderr and NULL if there is none. */

@@ -127,7 +127,7 @@ static const struct option options_table[] = {
     {"memory", 0, SIZE, "SIZE", "memory for buffers, such as 256M or 4G (default: see above)",
      FIELD(memory)},
     {"json", 0, FLAG, NULL, "print one JSON document on stdout and nothing else", FIELD(json)},
-    {"quiet", 'q', FLAG, NULL, "print results only", FIELD(quiet)},
+    {"quiet", 'q', FLAG, NULL, "print results only (and notes, on stderr)", FIELD(quiet)},
     {"verbose", 'v', FLAG, NULL, "print more", FIELD(verbose)},
     {"no-progress", 0, FLAG, NULL, "no progress bar", FIELD(no_progress)},
     {"help", 'h', FLAG, NULL, "this text", FIELD(help)},

@@ -5,6 +5,13 @@
 #include <limits.h>
 #include <stdio.h>
 
+static void print_notes(const struct mq_plan *plan, const struct mq_options *options)
+{
+    mq_print_notes(options, plan->view);
+    for (size_t i = 0; i < plan->warnings_count; i++)
+        mq_print_note(options, plan->warnings[i]);
+}
+
 /* What is not as the level's name says is shown, so that nothing falls back silently. */
 static void print_remarks(const struct mq_plan *plan, const struct mq_options *options)
 {
@@ -22,11 +29,7 @@ static void print_remarks(const struct mq_plan *plan, const struct mq_options *o
         printf("  %" PRIu64 " tensors are quantized already: converting them again adds to their "
                "error\n",
                again);
-    mq_print_notes(options, plan->view);
-    for (size_t i = 0; i < plan->warnings_count; i++) {
-        printf("  note: ");
-        mq_print_wrapped(plan->warnings[i], 8, 8);
-    }
+    print_notes(plan, options);
 }
 
 static void add_breakdown(struct mq_breakdown *b, const struct mq_plan *plan)
@@ -177,6 +180,8 @@ enum mq_exit mq_execute_plan(const struct mq_options *options, const struct mq_p
         return mq_print_json(plan_json(plan, options));
     if (!options->json && (options->dry_run || !options->quiet))
         print_plan(plan, options);
+    else if (!options->json)
+        print_notes(plan, options);
     if (options->dry_run)
         return mq_finish_output();
     fflush(stdout);
