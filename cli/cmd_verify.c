@@ -57,7 +57,11 @@ static enum mq_exit check_options(const struct mq_options *o, const struct mq_op
     how->has_compute = o->compute;
     if (!mq_option_compute("verify", o, &how->compute))
         return MQ_EXIT_USAGE;
-    if (!mq_is_reference(o->against)) {
+    moeq_error err = {0};
+    bool recorded;
+    if (mq_is_reference(o->against, &recorded, &err) != MOEQ_OK)
+        return mq_report(&err);
+    if (!recorded) {
         if (!o->text)
             return mq_usage("verify", "--text FILE is missing (%s is no recording)", o->against);
         return mq_option_protocol("verify", o, &how->protocol) ? MQ_EXIT_GOOD : MQ_EXIT_USAGE;

@@ -2,6 +2,7 @@
 #include "report_files.h"
 
 #include "file.h"
+#include "output_path.h"
 #include "report.h"
 
 #include <stdio.h>
@@ -19,18 +20,6 @@ static bool same_file(const char *a, const char *b)
     return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-/* Hours of evaluation must not end at a folder that is not there. */
-static bool folder_is_writable(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    if (!slash)
-        return access(".", W_OK) == 0;
-    char *folder = strndup(path, slash == path ? 1 : (size_t)(slash - path));
-    const bool ok = folder && mq_path_is_folder(folder) && access(folder, W_OK) == 0;
-    free(folder);
-    return ok;
-}
-
 bool mq_report_files_ok(const char *command, const struct mq_options *options,
                         const char *const *inputs)
 {
@@ -46,7 +35,7 @@ bool mq_report_files_ok(const char *command, const struct mq_options *options,
                 mq_usage(command, "--report '%s' is an input of this run", path);
                 return false;
             }
-        if (mq_path_is_folder(path) || !folder_is_writable(path)) {
+        if (mq_path_is_folder(path) || mq_check_output_place(path, NULL) != MOEQ_OK) {
             mq_usage(command, "--report '%s': cannot write there", path);
             return false;
         }

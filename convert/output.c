@@ -11,6 +11,7 @@
 #include "error.h"
 #include "file.h"
 #include "moeq_index.h"
+#include "new_file.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -289,10 +290,11 @@ static moeq_status start_afresh(const struct mq_plan *plan, const char *output, 
         ftruncate(o->journal_fd, 0) == 0 ? MOEQ_OK : mq_fail_errno(err, o->journal, "cannot empty");
     if (status == MOEQ_OK && plan->has_index)
         remove_other_shards(o, output);
-    if (status == MOEQ_OK)
-        status = reserve(o, err);
+    /* Then the journal: it is what tells a part of ours from a file that is called so. */
     if (status == MOEQ_OK)
         status = start_journal(plan, o, err);
+    if (status == MOEQ_OK)
+        status = reserve(o, err);
     if (status != MOEQ_OK) /* nothing in them is worth keeping */
         mq_output_discard(o);
     return status;
@@ -303,7 +305,10 @@ static moeq_status start_afresh(const struct mq_plan *plan, const char *output, 
 static moeq_status lock_part(struct mq_output_file *f, moeq_error *err)
 {
     struct stat held, named;
-    f->fd = open(f->part, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    f->fd = open(f->part, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+    if (f->fd < 0 && errno == ELOOP)
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, f->part,
+                            "is a symbolic link, where the unfinished output would be: remove it");
     if (f->fd < 0)
         return mq_fail_errno(err, f->part, "cannot create");
     if (flock(f->fd, LOCK_EX | LOCK_NB) != 0) {
@@ -404,16 +409,23 @@ static moeq_status open_locked(const struct mq_plan *plan, const struct mq_conve
     struct mq_buffer text;
     /* The run that held the lock before may have finished since mq_output_check. */
     MQ_TRY(check_replaceable(o->files[0].path, options->replace, err));
-    o->journal_fd = open(o->journal, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    o->journal_fd = open(o->journal, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (o->journal_fd < 0)
         return mq_fail_errno(err, o->journal, "cannot create");
     MQ_TRY(mq_file_read_all(o->journal, JOURNAL_CAP_BYTES, &text, err));
     *touched = *touched || text.size;
     *resumed = read_journal(text.data, plan, done, crcs, &o->journal_bytes);
+    const bool ours =
+        strncmp(text.data ? text.data : "", JOURNAL_MAGIC, sizeof JOURNAL_MAGIC - 1) == 0;
     mq_buffer_free(&text);
     MQ_TRY(open_other_parts(o, options->replace, *resumed, err));
-    for (size_t i = 0; i < o->files_count; i++)
+    for (size_t i = 0; i < o->files_count; i++) {
         *resumed = *resumed && has_size(o->files[i].part, o->files[i].bytes);
+        if (!ours && !options->replace && !has_size(o->files[i].part, 0))
+            return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, o->files[i].part,
+                                "exists already and is no conversion that was interrupted; remove "
+                                "it, or give --force to replace it");
+    }
     return MOEQ_OK;
 }
 
@@ -429,7 +441,7 @@ moeq_status mq_output_open(const struct mq_plan *plan, const struct mq_convert_o
         for (size_t i = 0; i < o->files_count && !touched; i++) /* empty: ours, of this moment */
             if (o->files[i].fd >= 0 && has_size(o->files[i].part, 0))
                 unlink(o->files[i].part);
-        if (!touched)
+        if (!touched || has_size(o->journal, 0)) /* an empty journal is ours, of this moment */
             unlink(o->journal);
         return status;
     }
@@ -486,6 +498,7 @@ moeq_status mq_output_finish(struct mq_output *o, moeq_error *err)
         return mq_fail_errno(err, o->files[0].path, "cannot be replaced");
     /* The first one last: as long as it has no name, the job is unfinished (open_other_parts). */
     for (size_t i = o->files_count; i-- > 0;) {
+        MQ_TRY(mq_copy_permissions(o->files[i].fd, o->files[i].path, err));
         if (i == 0 && o->files_count > 1)
             MQ_TRY(mq_sync_folder_of(o->files[0].path, err));
         if (rename(o->files[i].part, o->files[i].path) != 0)

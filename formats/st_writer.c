@@ -71,12 +71,13 @@ void mq_st_header_end(struct mq_buffer *b, size_t alignment)
 
 static moeq_status reserve(const struct mq_st_writer *w, moeq_error *err)
 {
-    if (fallocate(w->fd, 0, 0, (off_t)w->file_bytes) == 0)
+    const struct mq_new_file *f = &w->file;
+    if (fallocate(f->fd, 0, 0, (off_t)w->file_bytes) == 0)
         return MOEQ_OK;
     if (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL)
-        return mq_fail_errno(err, w->part, "cannot reserve the file's size");
-    if (ftruncate(w->fd, (off_t)w->file_bytes) != 0)
-        return mq_fail_errno(err, w->part, "cannot set the file's size");
+        return mq_fail_errno(err, f->part, "cannot reserve the file's size");
+    if (ftruncate(f->fd, (off_t)w->file_bytes) != 0)
+        return mq_fail_errno(err, f->part, "cannot set the file's size");
     return MOEQ_OK;
 }
 
@@ -84,18 +85,11 @@ moeq_status mq_st_writer_open_raw(struct mq_st_writer *w, const char *path, cons
                                   uint64_t header_bytes, uint64_t file_bytes, moeq_error *err)
 {
     memset(w, 0, sizeof *w);
-    w->fd = -1;
-    if (strlen(path) + 8 > sizeof w->part)
-        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, "path is too long");
-    snprintf(w->path, sizeof w->path, "%s", path);
-    snprintf(w->part, sizeof w->part, "%.*s.part", (int)sizeof w->part - 8, path);
     w->file_bytes = file_bytes;
-    w->fd = open(w->part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (w->fd < 0)
-        return mq_fail_errno(err, w->part, "cannot create");
+    MQ_TRY(mq_new_file_open(&w->file, path, err));
     moeq_status status = reserve(w, err);
     if (status == MOEQ_OK)
-        status = mq_write_at(w->fd, w->part, 0, header, header_bytes, err);
+        status = mq_write_at(w->file.fd, w->file.part, 0, header, header_bytes, err);
     if (status != MOEQ_OK)
         mq_st_writer_abort(w);
     return status;
@@ -106,7 +100,7 @@ moeq_status mq_st_writer_open(struct mq_st_writer *w, const char *path, struct m
 {
     uint64_t data_bytes;
     memset(w, 0, sizeof *w);
-    w->fd = -1;
+    w->file.fd = -1;
     if (!lay_out(entries, count, &data_bytes))
         return mq_fail_file(err, MOEQ_LIMIT, path, "would be larger than a file can be");
     struct mq_buffer header = {0};
@@ -136,36 +130,18 @@ moeq_status mq_st_writer_put(const struct mq_st_writer *w, size_t entry, uint64_
 {
     const struct mq_st_entry *e = &w->entries[entry];
     if (!mq_range_ok(at, n, e->size_bytes))
-        return mq_fail_tensor(err, MOEQ_INVALID_ARGUMENT, w->path, e->name, e->offset,
+        return mq_fail_tensor(err, MOEQ_INVALID_ARGUMENT, w->file.path, e->name, e->offset,
                               "%" PRIu64 " bytes at byte %" PRIu64 " do not fit its %" PRIu64, n,
                               at, e->size_bytes);
-    return mq_write_at(w->fd, w->part, e->offset + at, bytes, (size_t)n, err);
+    return mq_write_at(w->file.fd, w->file.part, e->offset + at, bytes, (size_t)n, err);
 }
 
 moeq_status mq_st_writer_finish(struct mq_st_writer *w, moeq_error *err)
 {
-    moeq_status status = MOEQ_OK;
-    if (fsync(w->fd) != 0) {
-        status = mq_fail_errno(err, w->part, "cannot sync");
-    } else {
-        const int fd = w->fd;
-        w->fd = -1;
-        if (close(fd) != 0)
-            status = mq_fail_errno(err, w->part, "cannot close");
-        else if (rename(w->part, w->path) != 0)
-            status = mq_fail_errno(err, w->path, "cannot rename the finished file to this name");
-        if (status != MOEQ_OK)
-            unlink(w->part);
-    }
-    mq_st_writer_abort(w);
-    return status == MOEQ_OK ? mq_sync_folder_of(w->path, err) : status;
+    return mq_new_file_finish(&w->file, err);
 }
 
 void mq_st_writer_abort(struct mq_st_writer *w)
 {
-    if (w->fd < 0)
-        return;
-    close(w->fd);
-    unlink(w->part);
-    w->fd = -1;
+    mq_new_file_abort(&w->file);
 }

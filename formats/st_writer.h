@@ -7,9 +7,9 @@
 #ifndef MQ_ST_WRITER_H
 #define MQ_ST_WRITER_H
 
+#include "new_file.h"
 #include "safetensors.h"
 
-#include <limits.h>
 
 /*
  * A header, piece by piece: begin, each tensor in file order, end. The buffer then holds the file's
@@ -25,16 +25,15 @@ void mq_st_header_tensor(struct mq_buffer *b, const char *name, enum mq_dtype dt
 void mq_st_header_end(struct mq_buffer *b, size_t alignment);
 
 struct mq_st_writer {
-    int fd; /* -1 where closed */
-    char path[PATH_MAX], part[PATH_MAX];
+    struct mq_new_file file;
     const struct mq_st_entry *entries; /* the caller's; offset and size_bytes filled in */
     size_t count;
     uint64_t file_bytes;
 };
 
 /*
- * Lays out entries (name, dtype, dims and shape set) in their order, creates `path`.part with its
- * full size reserved, and writes the header. `metadata` is key, value, ..., NULL, or NULL. The
+ * Lays out entries (name, dtype, dims and shape set) in their order, creates a temporary of
+ * their full size, and writes the header. `metadata` is key, value, ..., NULL, or NULL. The
  * entries must outlive the writer. On failure nothing stays behind.
  */
 moeq_status mq_st_writer_open(struct mq_st_writer *writer, const char *path,
@@ -42,7 +41,7 @@ moeq_status mq_st_writer_open(struct mq_st_writer *writer, const char *path,
                               const char *const *metadata, moeq_error *err);
 
 /* As above, for a header that the caller has laid out itself: `put` is not for such a file, but
- * mq_write_at(writer->fd, writer->part, ...) at the header's offsets. */
+ * mq_write_at(writer->file.fd, writer->file.part, ...) at the header's offsets. */
 moeq_status mq_st_writer_open_raw(struct mq_st_writer *writer, const char *path, const void *header,
                                   uint64_t header_bytes, uint64_t file_bytes, moeq_error *err);
 

@@ -164,7 +164,8 @@ moeq_status mq_eval_dump(const struct mq_context *context, const struct mq_view 
                          const struct mq_dump_options *options, struct mq_dump_result *result,
                          moeq_error *err)
 {
-    struct dump d = {.hparams = &view->hparams, .arena = mq_arena_create(), .writer = {.fd = -1}};
+    struct dump d = {
+        .hparams = &view->hparams, .arena = mq_arena_create(), .writer = {.file = {.fd = -1}}};
     const struct mq_arm arm = {
         .name = "model", .view = view, .routes_from = -1, .compute = options->compute};
     const struct mq_observer observer = {.user = &d,

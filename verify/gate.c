@@ -2,6 +2,7 @@
 #include "gate.h"
 
 #include "error.h"
+#include "new_file.h"
 #include "json.h"
 
 #include <inttypes.h>

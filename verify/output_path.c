@@ -6,7 +6,9 @@
 
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static bool is_at(const char *path, const struct stat *st)
 {
@@ -43,22 +45,36 @@ static bool is_input(const struct mq_view *view, const struct mq_file *other, co
     return same || (view->index_path && is_at(view->index_path, st)) || is_side_file(view, st);
 }
 
+moeq_status mq_check_output_place(const char *output, moeq_error *err)
+{
+    char folder[PATH_MAX];
+    const char *slash = strrchr(output, '/');
+    const size_t n = slash ? (size_t)(slash - output) : 0;
+    if (!output[0] || (slash && !slash[1]))
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, output, "no usable file name");
+    if (strlen(output) >= sizeof folder || strlen(slash ? slash + 1 : output) > NAME_MAX)
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, output, "path is too long");
+    snprintf(folder, sizeof folder, "%.*s", (int)n, output);
+    const char *place = !slash ? "." : n ? folder : "/";
+    if (!mq_path_is_folder(place))
+        return mq_fail_file(err, MOEQ_NOT_FOUND, output, "there is no folder %s to write it to",
+                            place);
+    if (access(place, W_OK) != 0)
+        return mq_fail_errno(err, place, "cannot write to this folder");
+    return MOEQ_OK;
+}
+
 moeq_status mq_refuse_output(const struct mq_view *view, const struct mq_file *other,
                              const char *output, moeq_error *err)
 {
-    static const char *const suffixes[] = {"", ".part"};
-    for (int i = 0; i < 2; i++) {
-        char path[PATH_MAX];
-        struct stat st;
-        if ((size_t)snprintf(path, sizeof path, "%s%s", output, suffixes[i]) >= sizeof path)
-            return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, output, "path is too long");
-        if (stat(path, &st) != 0)
-            continue;
-        if (!S_ISREG(st.st_mode))
-            return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, "exists and is no regular file");
-        if (is_input(view, other, &st))
-            return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
-                                "the output would replace an input; choose another name");
-    }
+    struct stat st;
+    MQ_TRY(mq_check_output_place(output, err));
+    if (stat(output, &st) != 0)
+        return MOEQ_OK;
+    if (!S_ISREG(st.st_mode))
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, output, "exists and is no regular file");
+    if (is_input(view, other, &st))
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, output,
+                            "the output would replace an input; choose another name");
     return MOEQ_OK;
 }

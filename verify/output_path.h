@@ -4,11 +4,14 @@
 
 #include "model_view.h"
 
-/* Fails if `output`, or the part that becomes it ("<output>.part"), is one of the view's files
- * (small ones like config.json included) or `other` (NULL: none), under whatever name, or exists
- * and is no regular file. */
+/* Fails if `output` is one of the view's files (small ones like config.json included) or `other`
+ * (NULL: none), under whatever name, exists and is no regular file, or cannot be written where it
+ * is to stand: what would otherwise be found out after hours of evaluation. */
 moeq_status mq_refuse_output(const struct mq_view *view, const struct mq_file *other,
                              const char *output, moeq_error *err);
+
+/* The last of these alone. */
+moeq_status mq_check_output_place(const char *output, moeq_error *err);
 
 /* Whether two paths lead to one file that exists. */
 bool mq_same_file(const char *a, const char *b);

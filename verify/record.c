@@ -282,9 +282,10 @@ static moeq_status append(struct recorder *r, size_t source, const void *bytes, 
     const size_t i = r->item[source];
     const struct mq_layout_item *item = &r->layout.items[i];
     if (!mq_range_ok(r->written[i], n, item->size_bytes))
-        return mq_fail_tensor(err, MOEQ_LIMIT, r->writer.path, item->name, item->offset,
+        return mq_fail_tensor(err, MOEQ_LIMIT, r->writer.file.path, item->name, item->offset,
                               "more than its %" PRIu64 " bytes came", item->size_bytes);
-    MQ_TRY(mq_write_at(r->writer.fd, r->writer.part, item->offset + r->written[i], bytes, n, err));
+    MQ_TRY(mq_write_at(r->writer.file.fd, r->writer.file.part, item->offset + r->written[i], bytes,
+                       n, err));
     r->crcs[i] = (uint32_t)crc32_z(r->crcs[i], bytes, n);
     r->written[i] += n;
     return MOEQ_OK;
@@ -372,7 +373,7 @@ static moeq_status write_checksums(struct recorder *r, moeq_error *err)
         if (item->source < 0)
             r->crcs[i] = (uint32_t)crc32_z(0, zeros, item->size_bytes);
         else if (r->written[i] != item->size_bytes)
-            status = mq_fail_tensor(err, MOEQ_IO, r->writer.path, item->name, item->offset,
+            status = mq_fail_tensor(err, MOEQ_IO, r->writer.file.path, item->name, item->offset,
                                     "only %" PRIu64 " of its %" PRIu64 " bytes came", r->written[i],
                                     item->size_bytes);
         store_u32(table + 4 * i, r->crcs[i]);
@@ -380,8 +381,8 @@ static moeq_status write_checksums(struct recorder *r, moeq_error *err)
     store_u32(table + 4 * tensors, (uint32_t)crc32_z(0, (const Bytef *)l->header, l->header_bytes));
     store_u32(table + 4 * (tensors + 1), (uint32_t)crc32_z(0, table, 4 * (tensors + 1)));
     if (status == MOEQ_OK)
-        status = mq_write_at(r->writer.fd, r->writer.part, l->items[tensors].offset, table,
-                             4 * words, err);
+        status = mq_write_at(r->writer.file.fd, r->writer.file.part, l->items[tensors].offset,
+                             table, 4 * words, err);
     free(table);
     return status;
 }
@@ -403,8 +404,10 @@ moeq_status mq_record(const struct mq_context *context, const struct mq_view *vi
                       const struct mq_record_options *options, struct mq_record_result *result,
                       moeq_error *err)
 {
-    struct recorder r = {
-        .context = context, .view = view, .arena = mq_arena_create(), .writer = {.fd = -1}};
+    struct recorder r = {.context = context,
+                         .view = view,
+                         .arena = mq_arena_create(),
+                         .writer = {.file = {.fd = -1}}};
     const struct mq_arm arm = {
         .name = "model", .view = view, .routes_from = -1, .compute = options->compute};
     const struct mq_observer observer = {

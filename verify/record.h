@@ -92,8 +92,8 @@ struct mq_reference {
     struct mq_safetensors *st;
 };
 
-/* Whether a file begins as recordings do. False for what cannot be read. */
-bool mq_is_reference(const char *path);
+/* Whether a file begins as recordings do; a folder, and what is not there, is none. */
+moeq_status mq_is_reference(const char *path, bool *yes, moeq_error *err);
 
 /* Checks every checksum (the file is read once from end to end) and every shape. */
 moeq_status mq_reference_open(const struct mq_context *context, const char *path,

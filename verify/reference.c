@@ -24,17 +24,21 @@
 
 enum { MAX_CONFIG_BYTES = 16 << 20, MAX_RUN_BYTES = 1 << 16, MAX_SOURCES = 1 << 16 };
 
-bool mq_is_reference(const char *path)
+moeq_status mq_is_reference(const char *path, bool *yes, moeq_error *err)
 {
     char start[8 + sizeof MAGIC - 1];
     struct mq_file file;
-    if (mq_path_is_folder(path) || mq_file_open(path, &file, NULL) != MOEQ_OK)
-        return false;
-    const bool yes = file.size_bytes >= sizeof start &&
-                     mq_file_read_at(&file, 0, start, sizeof start, NULL) == MOEQ_OK &&
-                     memcmp(start + 8, MAGIC, sizeof MAGIC - 1) == 0;
+    *yes = false;
+    if (mq_path_is_folder(path) || !mq_path_exists(path))
+        return MOEQ_OK;
+    MQ_TRY(mq_file_open(path, &file, err));
+    moeq_status status = MOEQ_OK;
+    if (file.size_bytes >= sizeof start) {
+        status = mq_file_read_at(&file, 0, start, sizeof start, err);
+        *yes = status == MOEQ_OK && memcmp(start + 8, MAGIC, sizeof MAGIC - 1) == 0;
+    }
     mq_file_close(&file);
-    return yes;
+    return status;
 }
 
 /* Fails on the first damaged byte, and on a file that was cut short. */

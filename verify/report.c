@@ -3,6 +3,7 @@
 
 #include "error.h"
 #include "file.h"
+#include "new_file.h"
 #include "report_doc.h"
 #include "report_html.h"
 #include "report_md.h"

@@ -14,7 +14,9 @@ static moeq_status open_baseline(const struct mq_context *context,
                                  struct mq_verify_result *result, struct mq_arm *arm,
                                  moeq_error *err)
 {
-    if (mq_is_reference(options->against)) {
+    bool recorded;
+    MQ_TRY(mq_is_reference(options->against, &recorded, err));
+    if (recorded) {
         MQ_TRY(mq_reference_open(context, options->against, &result->reference, err));
         *arm = (struct mq_arm){.view = result->reference->view,
                                .recording = &result->reference->playback,

@@ -167,27 +167,6 @@ moeq_status mq_sync_folder_of(const char *path, moeq_error *err)
     return status;
 }
 
-moeq_status mq_file_replace(const char *path, const void *bytes, size_t n, moeq_error *err)
-{
-    char temporary[PATH_MAX];
-    if ((size_t)snprintf(temporary, sizeof temporary, "%s.part", path) >= sizeof temporary)
-        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, "path is too long");
-    const int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0)
-        return mq_fail_errno(err, temporary, "cannot create");
-    moeq_status status = mq_write_at(fd, temporary, 0, bytes, n, err);
-    if (status == MOEQ_OK && fsync(fd) != 0)
-        status = mq_fail_errno(err, temporary, "cannot sync");
-    if (close(fd) != 0 && status == MOEQ_OK)
-        status = mq_fail_errno(err, temporary, "cannot close");
-    if (status == MOEQ_OK && rename(temporary, path) != 0)
-        status = mq_fail_errno(err, path, "cannot rename the finished file to this name");
-    if (status == MOEQ_OK)
-        return mq_sync_folder_of(path, err);
-    unlink(temporary);
-    return status;
-}
-
 bool mq_path_is_folder(const char *path)
 {
     struct stat st;

@@ -1,4 +1,4 @@
-/* file.h: files read at offsets, and files that appear under their name only when complete. */
+/* file.h: files read and written at offsets. */
 #ifndef MQ_FILE_H
 #define MQ_FILE_H
 
@@ -39,9 +39,6 @@ moeq_status mq_write_at(int fd, const char *path, uint64_t offset, const void *b
 
 /* fsync of the folder that holds `path`, so that a rename in it is durable. */
 moeq_status mq_sync_folder_of(const char *path, moeq_error *err);
-
-/* Writes a small file beside its target, fsyncs it and renames it over. */
-moeq_status mq_file_replace(const char *path, const void *bytes, size_t n, moeq_error *err);
 
 bool mq_path_is_folder(const char *path);
 bool mq_path_exists(const char *path);

@@ -1,4 +1,5 @@
 /* What files are called that are handed over in place of a model. */
+#include "new_file.h"
 #include "model_view.h"
 #include "test_support.h"
 #include "what_is_it.h"

@@ -141,8 +141,7 @@ END_TEST
 
 START_TEST(output_is_input)
 {
-    const char *path = mq_test_temporary("x.safetensors.part");
-    const char *output = mq_test_temporary("x.safetensors");
+    const char *path = mq_test_temporary("x.safetensors");
     const int32_t good[] = {3, 4};
     struct mq_view *view;
     moeq_error err = {0};
@@ -150,9 +149,7 @@ START_TEST(output_is_input)
     write_ids(path, MQ_I32, 2, good, 2);
     ck_assert_int_eq(try_ids(view, path, path, &err), MOEQ_INVALID_ARGUMENT);
     ck_assert_ptr_nonnull(strstr(err.message, "would replace an input"));
-    /* the part beside the output would be the input */
-    ck_assert_int_eq(try_ids(view, path, output, &err), MOEQ_INVALID_ARGUMENT);
-    ck_assert(mq_path_exists(path) && !mq_path_exists(output));
+    ck_assert(mq_path_exists(path));
     ck_assert_int_eq(try_ids(view, path, view->files[0].file.path, &err), MOEQ_INVALID_ARGUMENT);
     mq_view_close(view);
 }

@@ -2,6 +2,7 @@
  * What fit says of published models, from their config.json alone: sizes against the published
  * numbers, verdicts for common cards, and claims that go around about Mixtral.
  */
+#include "new_file.h"
 #include "test_support.h"
 #include "file.h"
 #include "fit.h"

@@ -1,4 +1,5 @@
 /* Gates: what is read, what is refused, what breaks a limit, what is written; and the bootstrap. */
+#include "new_file.h"
 #include "test_support.h"
 #include "family.h"
 #include "gate.h"
