@@ -85,30 +85,3 @@ const struct mq_gguf_role *mq_gguf_role(enum mq_role role)
 {
     return &roles[role];
 }
-
-/* Where words are cut, as the published tokenizer.json of each says it. Sources: Llama 3, Mistral
- * NeMo (tekken), Qwen 2 and 3, gpt-oss. */
-#define CONTRACTIONS "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-#define REST "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-#define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
-#define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
-#define LLAMA3                                                                       \
-    CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[" \
-                 "\\r\\n]*" REST
-#define QWEN2 \
-    CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*" REST
-#define TEKKEN                                                                          \
-    "[^\\r\\n\\p{L}\\p{N}]?" UPPER "*" LOWER "+|[^\\r\\n\\p{L}\\p{N}]?" UPPER "+" LOWER \
-    "*|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*" REST
-#define GPT_4O                                                                                 \
-    "[^\\r\\n\\p{L}\\p{N}]?" UPPER "*" LOWER "+" CONTRACTIONS "?|[^\\r\\n\\p{L}\\p{N}]?" UPPER \
-    "+" LOWER "*" CONTRACTIONS "?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*" REST
-
-const struct mq_gguf_pre mq_gguf_pres[] = {
-    /* name, pattern, ignore_merges, nfc, add_bos */
-    {"llama-bpe", LLAMA3, true, false, true}, {"llama3", LLAMA3, true, false, true},
-    {"llama-v3", LLAMA3, true, false, true},  {"tekken", TEKKEN, true, false, true},
-    {"qwen2", QWEN2, false, true, false},     {"gpt-4o", GPT_4O, true, false, false},
-    {"gpt-2", NULL, false, false, false},
-};
-const size_t mq_gguf_pres_count = sizeof mq_gguf_pres / sizeof *mq_gguf_pres;

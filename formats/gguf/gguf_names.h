@@ -116,17 +116,4 @@ enum mq_gguf_token_type {
     MQ_GGUF_TOKEN_BYTE = 6,
 };
 
-/* Split patterns of byte-level tokenizers, by the name in tokenizer.ggml.pre. Several names may
- * mean the same; a file is written with the first. */
-struct mq_gguf_pre {
-    const char *name;    /* "llama-bpe" */
-    const char *pattern; /* the regex of tokenizer.json's Split (behavior Isolated), which
-                          * ByteLevel without its own regex follows; NULL: ByteLevel's own */
-    bool ignore_merges;  /* a word that is a piece as a whole is not built by merges */
-    bool nfc;            /* text is brought to Unicode's form NFC first */
-    bool add_bos;        /* a text begins with BOS unless tokenizer.ggml.add_bos_token says not */
-};
-extern const struct mq_gguf_pre mq_gguf_pres[];
-extern const size_t mq_gguf_pres_count;
-
 #endif

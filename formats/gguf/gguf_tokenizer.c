@@ -13,6 +13,7 @@
 #include "gguf_tokenizer_int.h"
 
 #include "error.h"
+#include "gguf_pre.h"
 #include "json.h"
 
 #include <inttypes.h>
@@ -293,11 +294,8 @@ static moeq_status put_llama(struct mq_buffer *json, const struct mq_gguf_vocab 
 
 static const struct mq_gguf_pre *find_pre(const struct mq_gguf *g)
 {
-    const struct mq_gguf_key *key = mq_gguf_find(g, MQ_GGUF_KEY_PRE);
-    for (size_t i = 0; i < mq_gguf_pres_count; i++)
-        if (mq_gguf_text_is(g, key, mq_gguf_pres[i].name))
-            return &mq_gguf_pres[i];
-    return NULL;
+    struct mq_gguf_strings s = mq_gguf_strings(g, mq_gguf_find(g, MQ_GGUF_KEY_PRE));
+    return mq_gguf_next(&s) ? mq_gguf_pre_find(s.text, s.size) : NULL;
 }
 
 static moeq_status put_gpt2(struct mq_buffer *json, const struct mq_gguf_vocab *v,
@@ -312,19 +310,10 @@ static moeq_status put_gpt2(struct mq_buffer *json, const struct mq_gguf_vocab *
     MQ_TRY(read_ends(v, pre->add_bos, -1, -1, &ends, err));
     MQ_TRY(read_flag(v->gguf, MQ_GGUF_KEY_ADD_PREFIX, false, &prefix, err));
     begin(json, v);
-    mq_buffer_printf(json,
-                     "\"normalizer\": %s,\n\"pre_tokenizer\": {\"type\": \"Sequence\", "
-                     "\"pretokenizers\": [",
+    mq_buffer_printf(json, "\"normalizer\": %s,\n\"pre_tokenizer\": ",
                      pre->nfc ? "{\"type\": \"NFC\"}" : "null");
-    if (pre->pattern) {
-        mq_buffer_puts(json, "{\"type\": \"Split\", \"pattern\": {\"Regex\": ");
-        mq_buffer_put_json(json, pre->pattern, strlen(pre->pattern));
-        mq_buffer_puts(json, "}, \"behavior\": \"Isolated\", \"invert\": false}, ");
-    }
-    mq_buffer_printf(json,
-                     "{\"type\": \"ByteLevel\", \"add_prefix_space\": %s, \"trim_offsets\": true, "
-                     "\"use_regex\": %s}]},\n",
-                     prefix ? "true" : "false", pre->pattern ? "false" : "true");
+    mq_gguf_put_rule(json, pre->rule, prefix);
+    mq_buffer_puts(json, ",\n");
     put_template(json, v, &ends);
     mq_buffer_printf(
         json,
@@ -355,12 +344,52 @@ static const char *short_text(const struct mq_gguf *g, const char *name, char te
     return text;
 }
 
-/* Why a tokenizer of this kind cannot be read; NULL if it can, or when out of memory. */
-static const char *problem_of(const struct mq_gguf *g, struct mq_arena *arena, bool llama,
-                              const struct mq_gguf_pre *pre)
+/* Why words cannot be cut as the file's model has it; NULL if they can, or when out of memory. */
+static const char *problem_of_pre(const struct mq_gguf *g, struct mq_arena *arena,
+                                  const struct mq_gguf_pre *pre)
 {
-    char text[64], list[200] = "";
-    for (size_t i = 0; llama && i < sizeof llama_refused / sizeof *llama_refused; i++) {
+#define UNREADABLE "its tokenizer cannot be read: "
+#define ADVICE "gguf-py's gguf-new-metadata --pre-tokenizer NAME writes a copy"
+    const struct mq_gguf_key *key = mq_gguf_find(g, MQ_GGUF_KEY_PRE);
+    struct mq_buffer names = {0};
+    const char *problem = NULL;
+    char text[64];
+    if (pre && pre->rule)
+        return NULL;
+    mq_gguf_put_pre_names(&names);
+    if (!mq_buffer_ok(&names))
+        problem = NULL;
+    else if (pre)
+        problem = mq_arena_printf(arena,
+                                  UNREADABLE "\"%s\" in '" MQ_GGUF_KEY_PRE
+                                             "', which names how words are cut, is not "
+                                             "supported (%s)",
+                                  pre->name, pre->what);
+    else if (!key || !short_text(g, MQ_GGUF_KEY_PRE, text)[0])
+        problem = mq_arena_printf(
+            arena,
+            UNREADABLE
+            "the key '" MQ_GGUF_KEY_PRE
+            "' is %s, which names how words are cut (files of before May 2024 have "
+            "none; llama.cpp then takes its rule \"default\", which is no model's. Where "
+            "the model is known, " ADVICE " that has the key: one of %s, or a name that "
+            "means the same)",
+            key ? "empty" : "missing", names.data);
+    else
+        problem = mq_arena_printf(arena,
+                                  UNREADABLE "\"%s\" in '" MQ_GGUF_KEY_PRE
+                                             "', which names how words are cut, is not known "
+                                             "(known: %s, and names that mean the same; " ADVICE
+                                             " with another name)",
+                                  text, names.data);
+    mq_buffer_free(&names);
+    return problem;
+}
+
+/* The same of a sentencepiece model. */
+static const char *problem_of_llama(const struct mq_gguf *g, struct mq_arena *arena)
+{
+    for (size_t i = 0; i < sizeof llama_refused / sizeof *llama_refused; i++) {
         const struct mq_gguf_key *key = mq_gguf_find(g, llama_refused[i]);
         bool on = true;
         if (key && (!mq_gguf_bool(g, key, &on) || on))
@@ -369,15 +398,7 @@ static const char *problem_of(const struct mq_gguf *g, struct mq_arena *arena, b
                                    "implemented",
                                    key->name);
     }
-    if (llama || pre)
-        return NULL;
-    for (size_t i = 0; i < mq_gguf_pres_count; i++)
-        strncat(strncat(list, i ? ", " : "", sizeof list - strlen(list) - 1), mq_gguf_pres[i].name,
-                sizeof list - strlen(list) - 1);
-    return mq_arena_printf(arena,
-                           "its tokenizer cuts words by the pattern named \"%s\" in "
-                           "'" MQ_GGUF_KEY_PRE "', which is not known (known: %s)",
-                           short_text(g, MQ_GGUF_KEY_PRE, text), list);
+    return NULL;
 }
 
 /* The original file as a whole, which the specification has a key for. */
@@ -412,10 +433,10 @@ moeq_status mq_gguf_tokenizer(const struct mq_gguf *gguf, struct mq_arena *arena
                                    "supported (supported: llama, gpt2)",
                                    short_text(gguf, MQ_GGUF_KEY_TOKENIZER, text));
     else
-        *problem = problem_of(gguf, arena, llama, pre);
+        *problem = llama ? problem_of_llama(gguf, arena) : problem_of_pre(gguf, arena, pre);
     if (*problem)
         return MOEQ_OK;
-    if (!llama && !pre) /* there is a problem, but no memory to say it */
+    if (!llama && (!pre || !pre->rule)) /* there is a problem, but no memory to say it */
         return mq_fail_memory(err, "reading the tokenizer");
     struct mq_gguf_vocab v = {.gguf = gguf};
     moeq_status status = read_pieces(&v, err);

@@ -25,15 +25,30 @@ moeq_status mq_vocab_unsupported(struct mq_vocab *v, const char *what, const cha
                         "%s '%.200s' cannot be expressed in a GGUF file", what, value);
 }
 
+static void put_sentence(struct mq_buffer *out, const char *separator, const char *format,
+                         va_list args)
+{
+    char text[640];
+    vsnprintf(text, sizeof text, format, args);
+    mq_buffer_puts(out, separator);
+    mq_buffer_puts(out, text);
+}
+
 void mq_vocab_warn(struct mq_vocab *v, const char *format, ...)
 {
-    char text[512];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    put_sentence(&v->warnings,
+                 v->warnings.size ? "; " : "llama.cpp will tokenize differently: ", format, args);
     va_end(args);
-    mq_buffer_puts(&v->warnings, v->warnings.size ? "; " : "llama.cpp will tokenize differently: ");
-    mq_buffer_puts(&v->warnings, text);
+}
+
+void mq_vocab_note(struct mq_vocab *v, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    put_sentence(&v->notes, v->notes.size ? " " : "", format, args);
+    va_end(args);
 }
 
 /* The recursion is as deep as the JSON, which MAX_DEPTH bounds. */
@@ -101,14 +116,18 @@ moeq_status mq_vocab_merge_halves(struct mq_vocab *v, const cJSON *merge,
 
 /* ---- tokens ---- */
 
+static moeq_status read_id(struct mq_vocab *v, const char *text, const cJSON *number, uint64_t *id)
+{
+    return mq_json_u64(number, id)
+               ? MOEQ_OK
+               : mq_fail_file(v->err, MOEQ_MALFORMED, v->path,
+                              "token '%.200s' has no id that is a whole number", text);
+}
+
 /* Enters a token under its id, which must be one that the model has an embedding for. */
-static moeq_status enter(struct mq_vocab *v, const char *text, const cJSON *number,
+static moeq_status enter(struct mq_vocab *v, const char *text, uint64_t id,
                          enum mq_gguf_token_type type, const char *written)
 {
-    uint64_t id;
-    if (!mq_json_u64(number, &id))
-        return mq_fail_file(v->err, MOEQ_MALFORMED, v->path,
-                            "token '%.200s' has no id that is a whole number", text);
     if (id >= v->count)
         return mq_fail_file(v->err, MOEQ_MALFORMED, v->path,
                             "token '%.200s' has the id %llu, and the model a vocabulary of %u",
@@ -171,9 +190,27 @@ static const char *with_spaces(struct mq_arena *arena, const char *text)
     return copy;
 }
 
-static moeq_status load_added(struct mq_vocab *v)
+/* The id of an added token: that of its text, where there is one, or the next behind the pieces. So
+ * `tokenizers` numbers them, whatever the file says. */
+static moeq_status id_of_added(struct mq_vocab *v, const char *text, const cJSON *number,
+                               uint32_t *next, uint64_t *id)
+{
+    uint32_t known;
+    uint64_t said;
+    MQ_TRY(read_id(v, text, number, &said));
+    *id = mq_strmap_get(&v->ids, text, strlen(text), &known) ? known : (*next)++;
+    if (*id != said && !v->renumbered++)
+        mq_vocab_note(v,
+                      "Added token '%.60s' has the id %llu in tokenizer.json and is written with "
+                      "%llu, the one that the library tokenizers gives it.",
+                      text, (unsigned long long)said, (unsigned long long)*id);
+    return MOEQ_OK;
+}
+
+static moeq_status load_added(struct mq_vocab *v, uint32_t next)
 {
     size_t stripping = 0;
+    uint64_t id;
     for (const cJSON *item = cJSON_IsArray(v->added) ? v->added->child : NULL; item;
          item = item->next) {
         const cJSON *content = mq_json_get(item, "content");
@@ -187,8 +224,9 @@ static moeq_status load_added(struct mq_vocab *v)
         const char *written = control ? text : with_spaces(v->arena, text);
         if (!written)
             return mq_fail_memory(v->err, "exporting the vocabulary");
-        MQ_TRY(enter(v, text, mq_json_get(item, "id"),
-                     control ? MQ_GGUF_TOKEN_CONTROL : MQ_GGUF_TOKEN_USER_DEFINED, written));
+        MQ_TRY(id_of_added(v, text, mq_json_get(item, "id"), &next, &id));
+        MQ_TRY(enter(v, text, id, control ? MQ_GGUF_TOKEN_CONTROL : MQ_GGUF_TOKEN_USER_DEFINED,
+                     written));
         stripping += cJSON_IsTrue(mq_json_get(item, "lstrip")) ||
                      cJSON_IsTrue(mq_json_get(item, "rstrip")) ||
                      cJSON_IsTrue(mq_json_get(item, "single_word"));
@@ -240,9 +278,12 @@ static moeq_status load_tokens(struct mq_vocab *v)
     v->tokens = mq_arena_alloc(v->arena, v->count, sizeof *v->tokens);
     if (!v->tokens || !mq_strmap_init(&v->ids, v->count))
         return mq_fail_memory(v->err, "exporting the vocabulary");
-    for (const cJSON *item = vocab->child; item; item = item->next)
-        MQ_TRY(enter(v, item->string, item, MQ_GGUF_TOKEN_NORMAL, item->string));
-    MQ_TRY(load_added(v));
+    for (const cJSON *item = vocab->child; item; item = item->next) {
+        uint64_t id;
+        MQ_TRY(read_id(v, item->string, item, &id));
+        MQ_TRY(enter(v, item->string, id, MQ_GGUF_TOKEN_NORMAL, item->string));
+    }
+    MQ_TRY(load_added(v, (uint32_t)cJSON_GetArraySize(vocab)));
     return complete_tokens(v);
 }
 
@@ -350,30 +391,46 @@ static moeq_status put_vocab(struct mq_gguf_writer *w, struct mq_vocab *v,
     return MOEQ_OK;
 }
 
+/* All that there is to say, as one text; NULL: nothing. */
+static moeq_status join_warnings(struct mq_vocab *v, const char **text)
+{
+    struct mq_buffer *all = &v->warnings;
+    if (all->size)
+        mq_buffer_puts(all, v->notes.size ? ". " : ".");
+    if (v->notes.size)
+        mq_buffer_append(all, v->notes.data, v->notes.size);
+    if (mq_buffer_ok(all) && mq_buffer_ok(&v->notes) && !all->size)
+        return MOEQ_OK;
+    *text = mq_buffer_ok(all) && mq_buffer_ok(&v->notes)
+                ? mq_arena_strndup(v->arena, all->data, all->size)
+                : NULL;
+    return *text ? MOEQ_OK : mq_fail_memory(v->err, "exporting the vocabulary");
+}
+
 moeq_status mq_gguf_put_vocab(struct mq_gguf_writer *w, const struct mq_view *view,
                               struct mq_arena *arena, const char **warning, moeq_error *err)
 {
     *warning = NULL;
+    if (!view->tokenizer_json.size && view->tokenizer_problem)
+        return mq_fail_file(err, MOEQ_UNSUPPORTED, view->path,
+                            "%s; llama.cpp loads no model without a tokenizer",
+                            view->tokenizer_problem);
     if (!view->tokenizer_json.size)
         return mq_fail_file(err, MOEQ_NOT_FOUND, view->path,
                             "it has no tokenizer.json, and llama.cpp loads no model without a "
                             "tokenizer");
     struct mq_vocab_files files = {0};
-    struct mq_vocab v = {.err = err, .arena = arena, .count = view->hparams.vocab};
+    struct mq_vocab v = {
+        .err = err, .arena = arena, .count = view->hparams.vocab, .text = &view->tokenizer_json};
     v.path = mq_arena_printf(arena, "%s: tokenizer.json", view->path);
     moeq_status status = v.path ? parse_all(view, arena, &files, err)
                                 : mq_fail_memory(err, "exporting the vocabulary");
     if (status == MOEQ_OK)
         status = put_vocab(w, &v, view, &files);
-    if (status == MOEQ_OK && v.warnings.size) {
-        mq_buffer_putc(&v.warnings, '.');
-        *warning = mq_buffer_ok(&v.warnings)
-                       ? mq_arena_strndup(arena, v.warnings.data, v.warnings.size)
-                       : NULL;
-        if (!*warning)
-            status = mq_fail_memory(err, "exporting the vocabulary");
-    }
+    if (status == MOEQ_OK)
+        status = join_warnings(&v, warning);
     mq_buffer_free(&v.warnings);
+    mq_buffer_free(&v.notes);
     mq_strmap_free(&v.ids);
     cJSON_Delete(files.tokenizer);
     cJSON_Delete(files.tokenizer_config);

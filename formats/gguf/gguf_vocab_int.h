@@ -26,7 +26,8 @@ struct mq_vocab_files {
 
 /* A tokenizer.json on its way. Texts are the JSON tree's or the arena's. */
 struct mq_vocab {
-    const char *path; /* for messages */
+    const char *path;             /* for messages */
+    const struct mq_buffer *text; /* the file as it is */
     moeq_error *err;
     struct mq_arena *arena;
     const cJSON *model, *normalizer, *pre_tokenizer, *added; /* parts of tokenizer.json */
@@ -34,6 +35,8 @@ struct mq_vocab {
     uint32_t count;
     struct mq_strmap ids;      /* a token's text in tokenizer.json -> id */
     struct mq_buffer warnings; /* joined by "; " */
+    struct mq_buffer notes;    /* sentences */
+    size_t renumbered;         /* added tokens with another id than the file says */
     bool space_prefix;         /* "llama": a space is put in front of a text */
 };
 
@@ -47,6 +50,10 @@ moeq_status mq_vocab_unsupported(struct mq_vocab *v, const char *what, const cha
 
 /* Notes something that llama.cpp does otherwise; a part of a sentence. */
 void mq_vocab_warn(struct mq_vocab *v, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Notes something that a user should know, in whole sentences. */
+void mq_vocab_note(struct mq_vocab *v, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* Calls `step` for a component, or for each in a Sequence of them, whose members stand in `list`.
@@ -68,6 +75,10 @@ moeq_status mq_vocab_merge_halves(struct mq_vocab *v, const cJSON *merge,
  * then writes the keys from tokenizer.ggml.model on up to the merges. */
 moeq_status mq_vocab_put_spm(struct mq_gguf_writer *w, struct mq_vocab *v);
 moeq_status mq_vocab_put_bpe(struct mq_gguf_writer *w, struct mq_vocab *v);
+
+/* gguf_vocab_pre.c: the row of the pre-tokenizer; an error where there is none. */
+struct mq_gguf_pre;
+moeq_status mq_vocab_find_pre(struct mq_vocab *v, const struct mq_gguf_pre **pre);
 
 /* tokenizer.ggml.tokens and .token_type; scores between them if asked for. */
 void mq_vocab_put_tokens(struct mq_gguf_writer *w, struct mq_vocab *v, bool with_scores);

@@ -119,12 +119,8 @@ static moeq_status encode_text(struct encoder *e, const char *text, size_t n)
     }
 }
 
-moeq_status mq_tokenizer_encode(const struct mq_tokenizer *tokenizer, const char *text, size_t n,
-                                bool add_special_tokens, struct mq_ids *ids, moeq_error *err)
+static moeq_status check_text(const char *text, size_t n, moeq_error *err)
 {
-    struct encoder e = {.tokenizer = tokenizer, .ids = ids, .err = err};
-    const size_t ids_before = ids->size;
-    moeq_status status = MOEQ_OK;
     size_t bad;
     if (!mq_utf8_valid(text, n, &bad))
         return mq_fail(err, MOEQ_MALFORMED, "text at byte %zu: invalid UTF-8", bad);
@@ -132,13 +128,35 @@ moeq_status mq_tokenizer_encode(const struct mq_tokenizer *tokenizer, const char
     if (n > INT32_MAX / 4)
         return mq_fail(err, MOEQ_LIMIT, "text of %zu bytes: at most %d can be encoded at once", n,
                        INT32_MAX / 4);
-    e.bpe = mq_bpe_scratch_create();
-    if (!e.bpe) {
-        status = mq_fail_memory(err, "encoding text");
-        goto out;
-    }
-    if (tokenizer->pretokenizer_count)
-        MQ_TRY_OUT(mq_matcher_create(&e.matcher, err));
+    return MOEQ_OK;
+}
+
+static moeq_status encoder_open(struct encoder *e)
+{
+    e->bpe = mq_bpe_scratch_create();
+    if (!e->bpe)
+        return mq_fail_memory(e->err, "encoding text");
+    return e->tokenizer->pretokenizer_count ? mq_matcher_create(&e->matcher, e->err) : MOEQ_OK;
+}
+
+static void encoder_close(struct encoder *e)
+{
+    mq_matcher_free(e->matcher);
+    mq_bpe_scratch_free(e->bpe);
+    mq_buffer_free(&e->segment);
+    mq_buffer_free(&e->scratch);
+    mq_pieces_free(&e->pieces);
+    mq_pieces_free(&e->next_pieces);
+}
+
+moeq_status mq_tokenizer_encode(const struct mq_tokenizer *tokenizer, const char *text, size_t n,
+                                bool add_special_tokens, struct mq_ids *ids, moeq_error *err)
+{
+    struct encoder e = {.tokenizer = tokenizer, .ids = ids, .err = err};
+    const size_t ids_before = ids->size;
+    moeq_status status;
+    MQ_TRY(check_text(text, n, err));
+    MQ_TRY_OUT(encoder_open(&e));
     if (add_special_tokens)
         MQ_TRY_OUT(push_all(&e, &tokenizer->prefix));
     MQ_TRY_OUT(encode_text(&e, text, n));
@@ -147,12 +165,27 @@ moeq_status mq_tokenizer_encode(const struct mq_tokenizer *tokenizer, const char
 out:
     if (status != MOEQ_OK)
         ids->size = ids_before;
-    mq_matcher_free(e.matcher);
-    mq_bpe_scratch_free(e.bpe);
-    mq_buffer_free(&e.segment);
-    mq_buffer_free(&e.scratch);
-    mq_pieces_free(&e.pieces);
-    mq_pieces_free(&e.next_pieces);
+    encoder_close(&e);
+    return status;
+}
+
+moeq_status mq_tokenizer_encode_each(const struct mq_tokenizer *tokenizer, const char *text,
+                                     const size_t *ends, size_t count, struct mq_ids *ids,
+                                     size_t *id_ends, moeq_error *err)
+{
+    struct encoder e = {.tokenizer = tokenizer, .ids = ids, .err = err};
+    moeq_status status;
+    size_t start = 0;
+    ids->size = 0;
+    MQ_TRY_OUT(encoder_open(&e));
+    for (size_t i = 0; i < count; i++) {
+        MQ_TRY_OUT(check_text(text + start, ends[i] - start, err));
+        MQ_TRY_OUT(encode_text(&e, text + start, ends[i] - start));
+        id_ends[i] = ids->size;
+        start = ends[i];
+    }
+out:
+    encoder_close(&e);
     return status;
 }
 

@@ -207,6 +207,21 @@ out:
     return status;
 }
 
+moeq_status mq_tokenizer_replace_pre(struct mq_tokenizer *tokenizer, const char *json, size_t n,
+                                     bool ignore_merges, const char *path, moeq_error *err)
+{
+    const struct mq_json_limits limits = {.depth = MAX_DEPTH, .values = MAX_VALUES};
+    struct mq_load load = {.tokenizer = tokenizer, .path = path, .err = err};
+    cJSON *tree;
+    MQ_TRY(mq_json_parse(json, n, &limits, path, 0, &tree, err));
+    mq_pretokenizer_free(tokenizer);
+    tokenizer->pretokenizer_count = 0;
+    tokenizer->ignore_merges = ignore_merges;
+    const moeq_status status = mq_pretokenizer_load(&load, tree);
+    cJSON_Delete(tree);
+    return status;
+}
+
 void mq_tokenizer_free(struct mq_tokenizer *tokenizer)
 {
     if (!tokenizer)

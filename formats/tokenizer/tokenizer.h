@@ -41,12 +41,24 @@ moeq_status mq_tokenizer_encode_file(const struct mq_tokenizer *tokenizer, const
                                      const char *text, size_t n, bool add_special_tokens,
                                      struct mq_ids *ids, moeq_error *err);
 
+/* Encodes `count` texts, each on its own and without special tokens: text i ends at offset ends[i]
+ * of `text`, where the next begins, and its ids at id_ends[i] of `ids`, which are emptied first. */
+moeq_status mq_tokenizer_encode_each(const struct mq_tokenizer *tokenizer, const char *text,
+                                     const size_t *ends, size_t count, struct mq_ids *ids,
+                                     size_t *id_ends, moeq_error *err);
+
 /* Appends the text of the ids. Ids outside the vocabulary are dropped, as `tokenizers` does. */
 moeq_status mq_tokenizer_decode(const struct mq_tokenizer *tokenizer, const int32_t *ids, size_t n,
                                 bool skip_special_tokens, struct mq_buffer *text, moeq_error *err);
 
 /* One more than the largest id. */
 uint32_t mq_tokenizer_vocab_size(const struct mq_tokenizer *tokenizer);
+
+/* Takes another pre-tokenizer, the JSON text of a tokenizer.json's, and says whether words that are
+ * a piece are built by merges: to compare a tokenizer with what another program makes of it. For a
+ * tokenizer that nobody shares yet; after a failure it can only be freed. */
+moeq_status mq_tokenizer_replace_pre(struct mq_tokenizer *tokenizer, const char *json, size_t n,
+                                     bool ignore_merges, const char *path, moeq_error *err);
 
 /* What a user should know of how the file was read, a sentence without its full stop; NULL:
  * nothing. The tokenizer's. */

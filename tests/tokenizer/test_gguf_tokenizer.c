@@ -7,6 +7,8 @@
 #include "golden_lines.h"
 #include "gguf_build.h"
 #include "gguf_int.h"
+#include "gguf_pre.h"
+#include "json.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -14,7 +16,7 @@
 #include <string.h>
 
 /* The tokenizer.json made of a file; empty where there is a problem, which is then in `problem`. */
-static moeq_status make(const char *path, struct mq_buffer *json, char problem[500],
+static moeq_status make(const char *path, struct mq_buffer *json, char problem[1000],
                         moeq_error *err)
 {
     struct mq_arena *arena = mq_arena_create();
@@ -23,7 +25,7 @@ static moeq_status make(const char *path, struct mq_buffer *json, char problem[5
     memset(json, 0, sizeof *json);
     ck_assert_msg(mq_gguf_read(path, arena, &g, err) == MOEQ_OK, "%s", err->message);
     const moeq_status status = mq_gguf_tokenizer(&g, arena, json, &why, err);
-    snprintf(problem, 500, "%s", why ? why : "");
+    snprintf(problem, 1000, "%s", why ? why : "");
     mq_gguf_close(&g);
     mq_arena_destroy(arena);
     return status;
@@ -33,7 +35,7 @@ static struct mq_tokenizer *load(const char *path)
 {
     struct mq_buffer json;
     struct mq_tokenizer *t = NULL;
-    char problem[500];
+    char problem[1000];
     moeq_error err = {0};
     ck_assert_msg(make(path, &json, problem, &err) == MOEQ_OK, "%s", err.message);
     ck_assert_str_eq(problem, "");
@@ -62,7 +64,7 @@ static bool same(const struct mq_ids *a, const struct mq_ids *b)
  * flags such as `normalized`. */
 static void compare(const char *gguf, const char *lines_path, size_t least)
 {
-    struct mq_tokenizer *t = load(mq_test_source(gguf));
+    struct mq_tokenizer *t = load(*gguf == '/' ? gguf : mq_test_source(gguf));
     struct mq_buffer lines = {0};
     struct golden golden = {0};
     moeq_error err = {0};
@@ -214,7 +216,7 @@ static void check_problem(struct gguf_build *b, const char *expected)
 {
     const char *path = mq_test_temporary("problem.gguf");
     struct mq_buffer json;
-    char problem[500];
+    char problem[1000];
     moeq_error err = {0};
     write_build(b, path);
     ck_assert_msg(make(path, &json, problem, &err) == MOEQ_OK, "%s", err.message);
@@ -231,14 +233,120 @@ START_TEST(kinds_that_are_not_known)
     check_problem(&b, "its tokenizer is of the kind \"bert\", which is not supported (supported: "
                       "llama, gpt2)");
     gguf_key_text(&b, MQ_GGUF_KEY_TOKENIZER, "gpt2");
-    gguf_key_text(&b, MQ_GGUF_KEY_PRE, "bloom");
-    check_problem(&b, "its tokenizer cuts words by the pattern named \"bloom\" in "
-                      "'tokenizer.ggml.pre', which is not known (known: llama-bpe, llama3, "
-                      "llama-v3, tekken, qwen2, gpt-4o, gpt-2)");
+    check_problem(&b,
+                  "its tokenizer cannot be read: the key 'tokenizer.ggml.pre' is missing, which "
+                  "names how words are cut (files of before May 2024 have none; llama.cpp then "
+                  "takes its rule \"default\", which is no model's. Where the model is known, "
+                  "gguf-py's gguf-new-metadata --pre-tokenizer NAME writes a copy that has the "
+                  "key: one of llama-bpe, qwen2, qwen35, gpt-2, smollm, deepseek-llm, "
+                  "deepseek-coder, deepseek-v3, spark2_5, tekken, gpt-4o, "
+                  "granite-embed-multi-97m, tiny_aya, falcon, bloom, viking, superbpe, "
+                  "bailingmoe, seed-coder, ufakzeka, laguna, jais-2, exaone-moe, minicpm5, "
+                  "default, or a name that means the same)");
+    gguf_key_text(&b, MQ_GGUF_KEY_TOKENIZER, "gpt2");
+    gguf_key_text(&b, MQ_GGUF_KEY_PRE, "kimi-k2");
+    check_problem(&b, "its tokenizer cannot be read: \"kimi-k2\" in 'tokenizer.ggml.pre', which "
+                      "names how words are cut, is not supported (Han characters apart from all "
+                      "other letters, by code)");
     put_llama(&b, scores);
     gguf_key_bool(&b, "tokenizer.ggml.remove_extra_whitespaces", true);
     check_problem(&b, "its tokenizer normalizes text by 'tokenizer.ggml.remove_extra_whitespaces', "
                       "which is not implemented");
+}
+END_TEST
+
+/* A byte-level tokenizer.json's vocabulary and merges, under the name of a pre-tokenizer. */
+static void put_chain(struct gguf_build *b, const char *text, const char *pre)
+{
+    cJSON *tree = cJSON_Parse(text);
+    const cJSON *model = cJSON_GetObjectItem(tree, "model");
+    const cJSON *lists[] = {cJSON_GetObjectItem(model, "vocab"),
+                            cJSON_GetObjectItem(model, "merges")};
+    const char *strings[2][512];
+    char merges[512][64];
+    size_t counts[2] = {0, 0};
+    for (const cJSON *item = lists[0]->child; item; item = item->next, counts[0]++)
+        strings[0][item->valueint] = item->string;
+    for (const cJSON *item = lists[1]->child; item; item = item->next, counts[1]++) {
+        ck_assert_uint_lt(counts[1], 512);
+        snprintf(merges[counts[1]], sizeof *merges, "%s %s", item->child->valuestring,
+                 item->child->next->valuestring);
+        strings[1][counts[1]] = merges[counts[1]];
+    }
+    gguf_key_text(b, MQ_GGUF_KEY_TOKENIZER, "gpt2");
+    gguf_key_text(b, MQ_GGUF_KEY_PRE, pre);
+    gguf_key_strings(b, MQ_GGUF_KEY_TOKENS, strings[0], counts[0]);
+    gguf_key_strings(b, MQ_GGUF_KEY_MERGES, strings[1], counts[1]);
+    gguf_key_bool(b, MQ_GGUF_KEY_ADD_BOS, false);
+    cJSON_Delete(tree);
+}
+
+/* Every name that llama.cpp has: the supported ones give tokenizers, the others say what they are.
+ * A name that nobody has lists those. */
+START_TEST(names_of_pre_tokenizers)
+{
+    static const char *const bytes[] = {"a", "b", "ab", "1", "\xc4\xa0"};
+    const char *path = mq_test_temporary("pre.gguf");
+    size_t supported = 0;
+    for (size_t i = 0; i <= mq_gguf_pres_count; i++) {
+        const struct mq_gguf_pre *pre = i < mq_gguf_pres_count ? &mq_gguf_pres[i] : NULL;
+        struct gguf_build b = {0};
+        gguf_key_text(&b, MQ_GGUF_KEY_TOKENIZER, "gpt2");
+        gguf_key_text(&b, MQ_GGUF_KEY_PRE, pre ? pre->name : "no-such");
+        gguf_key_strings(&b, MQ_GGUF_KEY_TOKENS, bytes, 5);
+        gguf_key_strings(&b, MQ_GGUF_KEY_MERGES, (const char *const[]){"a b"}, 1);
+        gguf_key_u32(&b, MQ_GGUF_KEY_BOS, 3);
+        write_build(&b, path);
+        if (pre && pre->rule) {
+            struct mq_tokenizer *t = load(path);
+            ck_assert_str_eq(ids_of(t, "ab b"), pre->add_bos ? "3 2 4 1" : "2 4 1");
+            ck_assert_ptr_eq(mq_gguf_pre_find(pre->name, strlen(pre->name)), pre);
+            mq_tokenizer_free(t);
+            supported++;
+            continue;
+        }
+        struct mq_buffer json;
+        char problem[1000];
+        moeq_error err = {0};
+        ck_assert_ok(make(path, &json, problem, &err));
+        ck_assert_uint_eq(json.size, 0);
+        ck_assert_ptr_nonnull(strstr(problem, pre ? pre->what : "known: llama-bpe, qwen2, "));
+        ck_assert_ptr_nonnull(strstr(problem, pre ? pre->name : "no-such"));
+    }
+    ck_assert_uint_ge(supported, 75);
+}
+END_TEST
+
+/* The names of published models' chains give the ids of the chains, which a golden file has. */
+START_TEST(names_are_chains)
+{
+    static const struct {
+        const char *pre, *chain;
+    } cases[] = {
+        {"smaug-bpe", "llama3"},
+        {"llama-bpe", "llama3"},
+        {"smollm", "smollm"},
+        {"deepseek-llm", "deepseek_llm"},
+        {"deepseek-coder", "deepseek_coder"},
+        {"viking", "viking"},
+        {"superbpe", "superbpe"},
+        {"bailingmoe", "bailing"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char file[128];
+        struct mq_buffer text = {0};
+        struct gguf_build b = {0};
+        moeq_error err = {0};
+        snprintf(file, sizeof file, "tests/tokenizer/data/chains/%s.json", cases[i].chain);
+        ck_assert_ok(mq_file_read_all(mq_test_source(file), 1 << 24, &text, &err));
+        mq_buffer_putc(&text, '\0');
+        put_chain(&b, text.data, cases[i].pre);
+        const char *path = mq_test_temporary("chain.gguf");
+        write_build(&b, path);
+        snprintf(file, sizeof file, "tests/tokenizer/data/chains/%s.jsonl", cases[i].chain);
+        compare(path, file, 50);
+        mq_buffer_free(&text);
+    }
 }
 END_TEST
 
@@ -314,7 +422,7 @@ START_TEST(malformed)
         const char *path = mq_test_temporary("malformed.gguf");
         struct gguf_build b = {.drop = cases[i].key};
         struct mq_buffer json;
-        char problem[500], expected[300];
+        char problem[1000], expected[300];
         moeq_error err = {0};
         put_llama(&b, scores);
         b.drop = NULL;
@@ -336,7 +444,7 @@ START_TEST(long_pieces)
     char *piece = malloc((1 << 20) + 1);
     struct gguf_build b = {0};
     struct mq_buffer json;
-    char problem[500];
+    char problem[1000];
     moeq_error err = {0};
     ck_assert_ptr_nonnull(piece);
     memset(piece, 'a', 1 << 20);
@@ -358,6 +466,8 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, merges_by_score_or_by_id);
     tcase_add_test(tests, what_stands_around);
     tcase_add_test(tests, kinds_that_are_not_known);
+    tcase_add_test(tests, names_of_pre_tokenizers);
+    tcase_add_test(tests, names_are_chains);
     tcase_add_test(tests, malformed);
     tcase_add_test(tests, long_pieces);
 }
