@@ -236,7 +236,7 @@ START_TEST(amplification)
                        "\"vocab_size\": 2048}";
     const char *path = mq_test_temporary("many.json");
     ck_assert_ok(mq_file_replace(path, many, strlen(many), &err));
-    ck_assert_ok(mq_view_from_config(path, &view, &err));
+    ck_assert_ok(mq_view_from_config(path, NULL, &view, &err));
     const struct mq_policy policy = mq_policy_default(mq_level_find("q4_k"));
     struct mq_plan *plan;
     ck_assert_ok(mq_plan_create_sizes(view, &policy, &plan, &err));
