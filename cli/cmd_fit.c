@@ -10,39 +10,46 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { TARGET_NAME = 256 };
+
 /* ---- the card ---- */
+
+/* One card of one size. */
+static void list_gpu(const struct mq_gpu *g, uint32_t memory_gb, cJSON *list)
+{
+    const double usable = (double)mq_gpu_usable_bytes(g->memory, (uint64_t)memory_gb << 30);
+    if (!list) {
+        printf("%-30s %4u %7.2f %5u  %s\n", g->name, memory_gb, usable / 0x1p30, g->bandwidth_gbs,
+               g->source);
+        return;
+    }
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "name", g->name);
+    cJSON_AddNumberToObject(o, "memory_gb", memory_gb);
+    cJSON_AddNumberToObject(o, "usable_bytes", usable);
+    cJSON_AddNumberToObject(o, "bandwidth_gb_per_second", g->bandwidth_gbs);
+    cJSON_AddBoolToObject(o, "unified_memory", mq_gpu_is_unified(g->memory));
+    cJSON_AddStringToObject(o, "rule", mq_gpu_memory_rule(g->memory));
+    cJSON_AddStringToObject(o, "source", g->source);
+    cJSON_AddItemToArray(list, o);
+}
 
 static enum mq_exit list_gpus(const struct mq_options *options)
 {
-    if (!options->json)
-        printf("%-26s %6s %7s %6s  %s\n", "card", "GB", "usable", "GB/s", "source");
     cJSON *list = options->json ? cJSON_CreateArray() : NULL;
-    for (size_t i = 0; i < mq_gpus_count; i++) {
-        const struct mq_gpu *g = &mq_gpus[i];
-        const char *at_most = g->memory == MQ_GPU_UNIFIED ? "<=" : "";
-        if (!options->json) {
-            char memory[16];
-            snprintf(memory, sizeof memory, "%s%u", at_most, g->memory_gb);
-            printf("%-26s %6s %7.2f %6u  %s\n", g->name, memory,
-                   (double)mq_gpu_usable_bytes(g) / 0x1p30, g->bandwidth_gbs, g->source);
-            continue;
-        }
-        cJSON *o = cJSON_CreateObject();
-        cJSON_AddStringToObject(o, "name", g->name);
-        cJSON_AddNumberToObject(o, "memory_gb", g->memory_gb);
-        cJSON_AddNumberToObject(o, "usable_bytes", (double)mq_gpu_usable_bytes(g));
-        cJSON_AddNumberToObject(o, "bandwidth_gb_per_second", g->bandwidth_gbs);
-        cJSON_AddBoolToObject(o, "unified_memory", g->memory == MQ_GPU_UNIFIED);
-        cJSON_AddStringToObject(o, "rule", mq_gpu_memory_rule(g->memory));
-        cJSON_AddStringToObject(o, "source", g->source);
-        cJSON_AddItemToArray(list, o);
-    }
+    if (!options->json)
+        printf("%-30s %4s %7s %5s  %s\n", "card", "GB", "usable", "GB/s", "source");
+    for (size_t i = 0; i < mq_gpus_count; i++)
+        for (size_t k = 0; mq_gpu_size_gb(&mq_gpus[i], k); k++)
+            list_gpu(&mq_gpus[i], mq_gpu_size_gb(&mq_gpus[i], k), list);
     if (options->json)
         return mq_print_json(list);
     printf("\nusable, in GiB: what a program can have of the memory on the label, in GB.\n");
     for (int m = 0; m < MQ_GPU_MEMORY_COUNT; m++) {
-        static const char *const kinds[] = {"others", "T4 to L40S, ECC in line", "<=, unified"};
-        printf("  %s: %s\n", kinds[m], mq_gpu_memory_rule((enum mq_gpu_memory)m));
+        static const char *const kinds[] = {"others", "T4 to L40S and older, ECC in line",
+                                            "Orin to Strix Halo", "Apple"};
+        printf("  %s: ", kinds[m]);
+        mq_print_wrapped(mq_gpu_memory_rule((enum mq_gpu_memory)m), (int)strlen(kinds[m]) + 4, 4);
     }
     printf("--vram SIZE takes any other figure.\n");
     return mq_finish_output();
@@ -50,49 +57,160 @@ static enum mq_exit list_gpus(const struct mq_options *options)
 
 static void unknown_gpu(const struct mq_gpu_search *s)
 {
-    char list[400] = "";
-    for (size_t i = 0; i < s->candidates_count; i++)
-        snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "",
-                 s->candidates[i]->name);
+    enum { MAX_NAMES = 256 };
+    char list[800] = "";
+    uint32_t size = 0; /* one of a card that has several */
+    for (size_t i = 0; i < s->candidates_count; i++) {
+        const size_t used = strlen(list);
+        snprintf(list + used, sizeof list - used, "%s", i ? "; " : "");
+        mq_gpu_describe(s->candidates[i], list + strlen(list), sizeof list - strlen(list));
+        size = size ? size : mq_gpu_size_gb(s->candidates[i], 1);
+    }
     if (s->candidates_count && !s->is_near) {
-        mq_usage("fit", "--gpu '%s' could be: %s", s->name, list);
+        char hint[160] = "";
+        if (size)
+            snprintf(hint, sizeof hint, " With its memory it is one, as in '%.80s %uGB'.", s->name,
+                     size);
+        mq_usage("fit", "--gpu '%s' could be: %s.%s --vram SIZE takes any other card", s->name,
+                 list, hint);
         return;
     }
     /* Words are of no help ("409O"): by spelling. */
-    const char *names[128], *near = NULL;
+    const char *names[MAX_NAMES], *near = NULL;
     size_t n = 0;
-    for (; n < mq_gpus_count && n < 128; n++)
+    for (; n < mq_gpus_count && n < MAX_NAMES; n++)
         names[n] = mq_gpus[n].forms;
     if (!s->candidates_count && (near = mq_nearest(s->name, names, n)) != NULL)
         for (n = 0; n < mq_gpus_count; n++)
             if (mq_gpus[n].forms == near)
-                snprintf(list, sizeof list, "%s", mq_gpus[n].name);
+                mq_gpu_describe(&mq_gpus[n], list, sizeof list);
     mq_usage("fit", "--gpu '%s' is not in the list (--list-gpus)%s%s; --vram SIZE takes any other",
              s->name, list[0] ? "; near it: " : "", list);
 }
 
+/* What --vram gives: sizes, one for each card of the list. */
+struct sizes {
+    uint64_t bytes[MQ_GPU_MAX_CARDS];
+    uint32_t count;
+};
+
+/* Adds n times the same; false, having said so, if there are too many. */
+static bool add_size(struct sizes *s, uint64_t bytes, uint32_t n)
+{
+    if (n > MQ_GPU_MAX_CARDS - s->count) {
+        mq_usage("fit", "at most %d cards", MQ_GPU_MAX_CARDS);
+        return false;
+    }
+    while (n--)
+        s->bytes[s->count++] = bytes;
+    return true;
+}
+
+/* "24GiB", "2x24GiB", "24GiB,12GiB" */
+static bool parse_sizes(const char *text, struct sizes *sizes)
+{
+    char *copy = strdup(text), *rest = copy, *item;
+    bool good = copy != NULL;
+    sizes->count = 0;
+    while (good && (item = strsep(&rest, ","))) {
+        uint32_t cards;
+        uint64_t bytes = 0;
+        const char *size = mq_gpu_split_count(item, &cards);
+        good =
+            mq_parse_size(size + strspn(size, " "), &bytes) && bytes >= 1 << 20 && !(bytes >> 50);
+        if (!good)
+            mq_usage("fit",
+                     "--vram '%s': expected a size such as 24GiB, or those of several cards, such "
+                     "as 2x24GiB or 24GiB,12GiB",
+                     text);
+        good = good && add_size(sizes, bytes, cards);
+    }
+    free(copy);
+    return good;
+}
+
+/* The one card that a name means; for machines of unified memory, `bytes` of --vram (0: not given)
+ * may say which size. */
+static bool find_gpu(const char *name, uint64_t bytes, struct mq_gpu_search *search)
+{
+    if (mq_gpu_search(name, search))
+        return true;
+    bool unified = bytes > 0 && search->candidates_count > 0;
+    for (size_t i = 0; i < search->candidates_count; i++)
+        unified &= mq_gpu_is_unified(search->candidates[i]->memory);
+    char sized[128];
+    struct mq_gpu_search again;
+    snprintf(sized, sizeof sized, "%.100s %" PRIu64 "GB", name, bytes >> 30);
+    if (unified && !search->is_near && mq_gpu_search(sized, &again)) {
+        *search = again;
+        search->name = name;
+        return true;
+    }
+    unknown_gpu(search);
+    return false;
+}
+
+/*
+ * The cards of one name, with the sizes that --vram gives them (NULL: none). Of a card's own memory
+ * these are what is usable; of unified memory they are the machine's, under its rule.
+ */
+static bool add_gpu(const char *name, const uint64_t *bytes, struct mq_fit_target *target)
+{
+    struct mq_gpu_search s;
+    if (!find_gpu(name, bytes ? *bytes : 0, &s))
+        return false;
+    const bool unified = mq_gpu_is_unified(s.gpu->memory);
+    const uint64_t label = bytes && unified ? *bytes : (uint64_t)s.memory_gb << 30;
+    const uint32_t before = target->cards;
+    if (!mq_fit_target_add(target, s.gpu, label, s.cards)) {
+        mq_usage("fit", "--gpu '%s': at most %d cards", name, MQ_GPU_MAX_CARDS);
+        return false;
+    }
+    if (target->unified && target->cards > 1) {
+        mq_usage("fit", "--gpu '%s': a machine of unified memory stands alone: name one", name);
+        return false;
+    }
+    for (uint32_t i = before; bytes && !unified && i < target->cards; i++) {
+        target->card[i].usable_bytes = *bytes;
+        target->card[i].label_bytes = 0;
+    }
+    return true;
+}
+
+/* --gpu A,B,..., with no size, one for all, or one for each name. */
+static bool add_gpus(const char *list, const struct sizes *sizes, struct mq_fit_target *target)
+{
+    char *copy = strdup(list), *rest = copy, *name;
+    size_t names = 1, i = 0;
+    for (const char *p = list; *p; p++)
+        names += *p == ',';
+    bool good = copy != NULL;
+    if (good && sizes->count > 1 && sizes->count != names) {
+        mq_usage("fit", "--vram gives %u sizes and --gpu %zu names: give one size, or one for each",
+                 sizes->count, names);
+        good = false;
+    }
+    while (good && (name = strsep(&rest, ",")))
+        good = add_gpu(name + strspn(name, " "),
+                       sizes->count ? &sizes->bytes[sizes->count > 1 ? i++ : 0] : NULL, target);
+    free(copy);
+    return good;
+}
+
 static bool find_target(const struct mq_options *options, struct mq_fit_target *target)
 {
-    *target = (struct mq_fit_target){.cards = 1};
-    if (options->gpu) {
-        struct mq_gpu_search search;
-        if (!mq_gpu_search(options->gpu, &search)) {
-            unknown_gpu(&search);
-            return false;
-        }
-        *target = mq_fit_target_of(search.gpu, search.cards);
-    } else if (!options->vram) {
+    struct sizes sizes = {.count = 0};
+    *target = (struct mq_fit_target){.no_flash_attention = options->no_flash_attention};
+    if (!options->gpu && !options->vram) {
         mq_usage("fit", "the card is missing: --gpu NAME (see --list-gpus) or --vram SIZE");
         return false;
     }
-    if (options->vram) {
-        if (options->vram < 1 << 20 || options->vram >> 50) {
-            mq_usage("fit", "--vram %" PRIu64 " bytes: expected a size such as 24GiB",
-                     options->vram);
-            return false;
-        }
-        target->usable_bytes = options->vram;
-    }
+    if (options->vram && !parse_sizes(options->vram, &sizes))
+        return false;
+    if (options->gpu)
+        return add_gpus(options->gpu, &sizes, target);
+    for (uint32_t i = 0; i < sizes.count; i++)
+        mq_fit_target_add_bytes(target, sizes.bytes[i], 1);
     return true;
 }
 
@@ -112,42 +230,78 @@ static const char *format_count(uint64_t n, char text[32])
     return text;
 }
 
-static void target_name(const struct mq_fit *fit, char text[128])
+/* "2 x GeForce RTX 3090", "GeForce RTX 3090 and GeForce RTX 3060", "2 cards with 24.00 GiB" */
+static void target_name(const struct mq_fit *fit, char text[TARGET_NAME])
 {
     const struct mq_fit_target *t = &fit->target;
-    char cards[16] = "";
-    if (t->cards > 1)
-        snprintf(cards, sizeof cards, "%u x ", t->cards);
-    if (t->gpu)
-        snprintf(text, 128, "%s%s", cards, t->gpu->name);
-    else
-        snprintf(text, 128, "a card with %.2f GiB", (double)t->usable_bytes / 0x1p30);
+    size_t used = 0;
+    text[0] = '\0';
+    for (uint32_t i = 0, n; i < t->cards && used < TARGET_NAME; i += n) {
+        const struct mq_fit_card *card = &t->card[i];
+        char size[32], what[96], label[32] = "";
+        for (n = 1; i + n < t->cards && t->card[i + n].gpu == card->gpu &&
+                    t->card[i + n].usable_bytes == card->usable_bytes;)
+            n++;
+        snprintf(size, sizeof size, "%.2f GiB", (double)card->usable_bytes / 0x1p30);
+        if (card->gpu && card->label_bytes && mq_gpu_size_gb(card->gpu, 1))
+            snprintf(label, sizeof label, " %" PRIu64 "GB", card->label_bytes >> 30);
+        if (card->gpu)
+            snprintf(what, sizeof what, "%s%s", card->gpu->name, label);
+        else
+            snprintf(what, sizeof what, "%s with %s", n > 1 ? "cards" : "card", size);
+        const char *joint = i == 0 ? "" : i + n < t->cards ? ", " : " and ";
+        if (n > 1)
+            used += (size_t)snprintf(text + used, TARGET_NAME - used, "%s%u %s%s", joint, n,
+                                     card->gpu ? "x " : "", what);
+        else
+            used += (size_t)snprintf(text + used, TARGET_NAME - used, "%s%s%s", joint,
+                                     card->gpu ? "" : "a ", what);
+    }
+}
+
+/* "24 GB, 23.52 GiB usable, 936 GB/s" */
+static void card_text(const struct mq_fit_card *card, bool each, char text[96])
+{
+    char label[32] = "", rate[32] = ", bandwidth unknown";
+    if (card->label_bytes)
+        snprintf(label, sizeof label, "%" PRIu64 " GB%s, ", card->label_bytes >> 30,
+                 each ? " each" : "");
+    if (card->bandwidth_gbs)
+        snprintf(rate, sizeof rate, ", %u GB/s", card->bandwidth_gbs);
+    snprintf(text, 96, "%s%.2f GiB usable%s", label, (double)card->usable_bytes / 0x1p30, rate);
+}
+
+static void print_cards(const struct mq_fit *fit)
+{
+    const struct mq_fit_target *t = &fit->target;
+    char name[TARGET_NAME], text[96];
+    if (mq_fit_target_is_even(t)) {
+        target_name(fit, name);
+        card_text(&t->card[0], t->cards > 1, text);
+        printf("  card     %s: %s\n", name, text);
+        return;
+    }
+    for (uint32_t i = 0; i < t->cards; i++) {
+        card_text(&t->card[i], false, text);
+        printf("  card %-3u %s: %s\n", i + 1, t->card[i].gpu ? t->card[i].gpu->name : "a card",
+               text);
+    }
 }
 
 static void print_head(const struct mq_fit *fit)
 {
     const struct mq_hparams *h = &fit->view->hparams;
-    const struct mq_fit_target *t = &fit->target;
-    char name[128], count[32], kv[32];
-    target_name(fit, name);
+    char count[32], kv[32];
     printf("%s%s\n", fit->view->path, fit->view->no_weights ? " (config alone)" : "");
     printf("  model    %s, %u layers: %s parameters", fit->view->family->name, h->layers,
            format_count(fit->parameters, count));
     if (h->experts)
         printf(", %s active\n           (top-%u of %u experts)",
                format_count(fit->active_parameters, count), h->top_k, h->experts);
-    printf("\n  card     %s: ", name);
-    if (t->gpu && t->usable_bytes == mq_gpu_usable_bytes(t->gpu))
-        printf("%s%u GB%s, %.2f GiB usable, %u GB/s\n", t->unified ? "up to " : "",
-               t->gpu->memory_gb, t->cards > 1 ? " each" : "", (double)t->usable_bytes / 0x1p30,
-               t->bandwidth_gbs);
-    else if (t->gpu)
-        printf("%.2f GiB usable, %u GB/s\n", (double)t->usable_bytes / 0x1p30, t->bandwidth_gbs);
-    else
-        printf("bandwidth unknown\n");
-    printf("  context  %" PRIu64 " tokens, KV cache in %s: %s a token%s\n", fit->context,
-           fit->kv->name, mq_format_bytes(fit->kv_token_bytes, kv),
-           fit->kv_tokens < fit->context ? " of the window" : "");
+    printf("\n");
+    print_cards(fit);
+    printf("  context  %" PRIu64 " tokens, KV cache in %s: %s a token\n", fit->context,
+           fit->kv->name, mq_format_bytes(fit->kv_token_bytes, kv));
     if (fit->context > h->max_positions)
         printf("           (more than the %u positions that the model was made for)\n",
                h->max_positions);
@@ -240,7 +394,7 @@ static void print_quality(const struct mq_fit *fit)
 static void print_best(const struct mq_fit *fit)
 {
     const int best = mq_fit_best(fit);
-    char name[128], text[400];
+    char name[TARGET_NAME], text[TARGET_NAME + 300];
     target_name(fit, name);
     if (best < 0)
         snprintf(text, sizeof text, "no level fits %s with %" PRIu64 " tokens%s.", name,
@@ -262,7 +416,7 @@ static void print_best(const struct mq_fit *fit)
 
 static void print_fit(const struct mq_options *options, const struct mq_fit *fit)
 {
-    char text[MQ_FIT_ASSUMPTIONS][240];
+    char text[MQ_FIT_ASSUMPTIONS][MQ_FIT_SENTENCE];
     print_head(fit);
     mq_print_notes(options, fit->view);
     print_memory(fit);

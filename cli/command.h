@@ -44,9 +44,8 @@ struct mq_options {
     uint64_t tokens, context;
     bool dump_hidden, no_bos, decode, swap, noise_floor;
     /* fit */
-    const char *gpu, *kv, *quality;
-    uint64_t vram;
-    bool list_gpus;
+    const char *gpu, *vram, *kv, *quality;
+    bool list_gpus, no_flash_attention;
     /* verify */
     const char *against, *gate, *write_gate, *margin, *junit;
     /* common */
@@ -79,6 +78,9 @@ enum mq_exit mq_cmd_tokenize(const struct mq_options *options);
 
 extern const struct mq_command mq_commands[];
 extern const size_t mq_commands_count;
+
+/* "24GiB", "23.5G", as the options of sizes take them. */
+bool mq_parse_size(const char *text, uint64_t *bytes);
 
 /* Parses argv for a command. False after a message on stderr (exit code 2). */
 bool mq_options_parse(const struct mq_command *command, int argc, char **argv,

@@ -172,10 +172,11 @@ const struct mq_command mq_commands[] = {
             "the weights, the KV cache of the context, what is left on the card, and an upper\n"
             "bound of tokens/s. Reads no weights: MODEL may be a config.json alone. With\n"
             "--quality, says which of the levels that fit is the best one.",
-        .options = "gpu vram list-gpus context kv level levels attention embeddings tensor "
-                   "quality" READING,
+        .options = "gpu vram list-gpus context kv no-flash-attention level levels attention "
+                   "embeddings tensor quality" READING,
         .examples = "  moeq fit Mixtral-8x7B-v0.1 --gpu 4090 --context 8192\n"
                     "  moeq fit config.json --gpu 2x3090 --kv q8_0 --quality sweep.json\n"
+                    "  moeq fit config.json --gpu \"M2 Max 32GB\"\n"
                     "  moeq fit DIR --vram 23.5GiB --levels q4_k,q3_k --attention q4_k",
         .positional_min = 0,
         .positional_max = 1,

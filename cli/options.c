@@ -107,9 +107,19 @@ static const struct option options_table[] = {
      FIELD(compute)},
     {"no-bos", 0, FLAG, NULL, "do not add special tokens", FIELD(no_bos)},
     {"decode", 0, FLAG, NULL, "print the decoded text of each token", FIELD(decode)},
-    {"gpu", 0, TEXT, "NAME", "the card, such as 4090, a100-80 or 2x3090", FIELD(gpu)},
-    {"vram", 0, SIZE, "SIZE",
-     "usable memory of a card, such as 24GiB or 23.5G, instead of the list's", FIELD(vram)},
+    {"gpu", 0, TEXT, "NAME[,NAME...]",
+     "the card, such as 4090, a100-80 or 2x3090; several, such as 3090,3060; a Mac with its "
+     "memory: "
+     "\"M2 Max 32GB\"",
+     FIELD(gpu)},
+    {"vram", 0, TEXT, "SIZE[,SIZE...]",
+     "usable memory of a card, such as 24GiB, 2x23.5G or 24GiB,12GiB, instead of the list's; all "
+     "of "
+     "it is taken to be usable. With a --gpu of unified memory (Apple's M chips): the machine's "
+     "memory, of which the rule of --list-gpus says how much is usable",
+     FIELD(vram)},
+    {"no-flash-attention", 0, FLAG, NULL,
+     "count the buffers of a runtime that stores attention's scores", FIELD(no_flash_attention)},
     {"kv", 0, TEXT, "LEVEL", "level of the KV cache: f16 (default) or q8_0", FIELD(kv)},
     {"quality", 0, TEXT, "FILE", "the output of moeq sweep --json for this model", FIELD(quality)},
     {"list-gpus", 0, FLAG, NULL, "list the cards that --gpu knows", FIELD(list_gpus)},
@@ -209,6 +219,11 @@ static bool append_value(struct mq_option_list *list, const char *value)
     list->values = values;
     list->values[list->count++] = value;
     return true;
+}
+
+bool mq_parse_size(const char *text, uint64_t *bytes)
+{
+    return parse_number(text, true, bytes);
 }
 
 static bool set_option(const struct mq_command *command, const struct option *o, const char *value,

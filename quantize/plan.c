@@ -203,6 +203,24 @@ static moeq_status plan_content(const struct mq_plan *plan, const struct mq_poli
     return make_metadata(plan, policy, &content->metadata, err);
 }
 
+moeq_status mq_plan_create_sizes(const struct mq_view *view, const struct mq_policy *policy,
+                                 struct mq_plan **out, moeq_error *err)
+{
+    const struct mq_level **levels;
+    moeq_status status = MOEQ_OK;
+    *out = NULL;
+    struct mq_plan *plan = mq_plan_new(view, policy);
+    if (!plan)
+        return mq_fail_memory(err, "planning");
+    MQ_TRY_OUT(mq_plan_levels(plan, policy, &levels, err));
+    MQ_TRY_OUT(mq_plan_entries(plan, levels, err));
+    *out = plan;
+    return MOEQ_OK;
+out:
+    mq_plan_free(plan);
+    return status;
+}
+
 moeq_status mq_plan_create_sharded(const struct mq_view *view, const struct mq_policy *policy,
                                    uint64_t shard_bytes, struct mq_plan **out, moeq_error *err)
 {

@@ -70,6 +70,10 @@ static inline double mq_bits_per_weight(const struct mq_plan_total *t)
 moeq_status mq_plan_create(const struct mq_view *view, const struct mq_policy *policy,
                            struct mq_plan **plan, moeq_error *err);
 
+/* Levels and sizes alone: entries and totals, no places, files or headers. For what only counts. */
+moeq_status mq_plan_create_sizes(const struct mq_view *view, const struct mq_policy *policy,
+                                 struct mq_plan **plan, moeq_error *err);
+
 /*
  * The plan of a moeq model in shards of at most shard_bytes, with an index; of one file where all
  * fits in one, or where shard_bytes is 0. A group (an expert's matrices, a layer's attention)

@@ -14,6 +14,7 @@
 #include "gguf_vocab_export.h"
 #include "gguf_writer.h"
 #include "moeq_profile.h"
+#include "safetensors.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -191,22 +192,52 @@ static moeq_status list_tensors(struct job *job)
 
 /* ---- metadata ---- */
 
-/* The type that most bytes are of. */
-static const struct mq_gguf_type *main_type(const struct job *job)
+/* The recipe that was asked for, or that a moeq file says it was made by; NULL: none. */
+static const struct mq_recipe *recipe_of(const struct job *job)
 {
+    static const char key[] = "; recipe=";
+    const struct mq_view *view = job->plan->view;
+    char name[32];
+    if (job->policy->recipe)
+        return job->policy->recipe;
+    const char *made =
+        view->is_moeq && view->metadata ? mq_metadata_get(view->metadata, MQ_META_RECIPE) : NULL;
+    const char *at = made ? strstr(made, key) : NULL;
+    if (!at)
+        return NULL;
+    at += sizeof key - 1;
+    snprintf(name, sizeof name, "%.*s", (int)mq_min_u64(strcspn(at, ";"), sizeof name - 1), at);
+    return mq_recipe_find(name);
+}
+
+/*
+ * general.file_type: what programs show as the file's quantization. A recipe's own; otherwise that
+ * of the level that most weights of experts or MLPs have: embeddings and attention are stored at
+ * another level by default, and outweigh the rest in small models.
+ */
+static uint32_t file_type(const struct job *job)
+{
+    const struct mq_plan *plan = job->plan;
+    const struct mq_recipe *recipe = recipe_of(job);
     const struct mq_gguf_type *best = NULL;
     uint64_t most = 0;
+    if (recipe && recipe->gguf_file_type)
+        return recipe->gguf_file_type;
     for (size_t k = 0; k < mq_gguf_types_count; k++) {
-        uint64_t bytes = 0;
-        for (size_t i = 0; i < job->tensors_count; i++)
-            if (job->tensors[i].type == &mq_gguf_types[k])
-                bytes += job->tensors[i].size_bytes;
-        if (bytes > most) {
-            most = bytes;
-            best = &mq_gguf_types[k];
+        const struct mq_gguf_type *type = &mq_gguf_types[k];
+        uint64_t weights = 0;
+        for (size_t i = 0; type->storage && i < plan->view->tensors_count; i++) {
+            const struct mq_plan_entry *e = &plan->entries[i];
+            if (mq_role_class(e->tensor->role) == MQ_CLASS_EXPERTS &&
+                strcmp(e->level->name, type->storage) == 0)
+                weights += e->tensor->rows * e->tensor->cols;
+        }
+        if (weights > most) {
+            most = weights;
+            best = type;
         }
     }
-    return best;
+    return best ? best->file_type : 0;
 }
 
 /* "8x7.2B" or "6.7B": the parameters of one expert with what all share, and the number of experts.
@@ -294,7 +325,7 @@ static moeq_status put_metadata(struct job *job)
     mq_gguf_put_string(w, MQ_GGUF_KEY_NAME, name, strlen(name));
     mq_gguf_put_string(w, MQ_GGUF_KEY_SIZE_LABEL, label, strlen(label));
     put_hparams(w, &view->hparams);
-    mq_gguf_put_u32(w, MQ_GGUF_KEY_FILE_TYPE, main_type(job)->file_type);
+    mq_gguf_put_u32(w, MQ_GGUF_KEY_FILE_TYPE, file_type(job));
     mq_gguf_put_u32(w, MQ_GGUF_KEY_QUANTIZATION_VERSION, 2);
     const char *warning = NULL;
     MQ_TRY(mq_gguf_put_vocab(w, view, plan->arena, &warning, job->err));

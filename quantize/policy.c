@@ -60,7 +60,7 @@ moeq_status mq_policy_apply(const struct mq_policy *policy, const struct mq_view
         MQ_TRY(mq_tensor_level(view, t, &levels[i], err));
         const struct mq_level *wanted = policy->levels[mq_role_class(t->role)];
         const char *refined =
-            policy->recipe ? mq_recipe_level(policy->recipe, t, view->hparams.layers) : NULL;
+            policy->recipe ? mq_recipe_level(policy->recipe, t, &view->hparams) : NULL;
         if (wanted)
             levels[i] = refined ? mq_level_find(refined) : wanted;
     }

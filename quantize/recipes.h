@@ -12,14 +12,28 @@
 enum mq_recipe_layers {
     MQ_LAYERS_ALL,
     MQ_LAYERS_FIRST,           /* layer 0 */
+    MQ_LAYERS_FIRST_TWO,       /* i < 2 */
+    MQ_LAYERS_FIRST_FOUR,      /* i < 4 */
+    MQ_LAYERS_FIRST_EIGHTH,    /* i < layers / 8 */
     MQ_LAYERS_FIRST_SIXTEENTH, /* i < layers / 16 */
     MQ_LAYERS_SPREAD,          /* the first and last eighth, and every third between */
+};
+
+/* Which models a rule is for. */
+enum mq_recipe_models {
+    MQ_MODELS_ANY,
+    MQ_MODELS_EIGHT,  /* of eight experts */
+    MQ_MODELS_OTHERS, /* dense, or of any other number of experts */
+    MQ_MODELS_GQA,    /* of the others, those in which four and more heads share a k and v */
+    MQ_MODELS_70B,    /* of the others, those of 80 layers in which heads share */
+    MQ_MODELS_TIED,   /* whose head is the embedding table */
 };
 
 /* Later rules win. */
 struct mq_recipe_rule {
     enum mq_role role;
     enum mq_recipe_layers layers;
+    enum mq_recipe_models models;
     const char *level;
 };
 
@@ -28,6 +42,9 @@ struct mq_recipe {
     const char *description;  /* one line for --help */
     const char *experts, *attention, *embeddings; /* levels of the classes of roles */
     const struct mq_recipe_rule *rules;           /* ends with level NULL */
+    /* What a GGUF file of it says as general.file_type (LlamaFileType of the gguf package); 0: the
+     * mix is nobody else's, and its experts' level says it. */
+    uint32_t gguf_file_type;
 };
 
 extern const struct mq_recipe mq_recipes[];
@@ -36,9 +53,8 @@ extern const size_t mq_recipes_count;
 /* By name or alias; NULL if unknown. */
 const struct mq_recipe *mq_recipe_find(const char *name);
 
-/* The level that the recipe's rules give a tensor of a model of so many layers; NULL: that of its
- * class. */
+/* The level that the recipe's rules give a tensor of a model; NULL: that of its class. */
 const char *mq_recipe_level(const struct mq_recipe *recipe, const struct mq_tensor *tensor,
-                            uint32_t layers);
+                            const struct mq_hparams *hparams);
 
 #endif

@@ -13,13 +13,45 @@
 /* No total comes near it, so that sums of a few totals cannot overflow. */
 static const uint64_t max_bytes = UINT64_C(1) << 60;
 
-struct mq_fit_target mq_fit_target_of(const struct mq_gpu *gpu, uint32_t cards)
+static bool add_cards(struct mq_fit_target *target, struct mq_fit_card card, uint32_t n)
 {
-    return (struct mq_fit_target){.gpu = gpu,
-                                  .cards = cards,
-                                  .usable_bytes = mq_gpu_usable_bytes(gpu),
-                                  .bandwidth_gbs = gpu->bandwidth_gbs,
-                                  .unified = gpu->memory == MQ_GPU_UNIFIED};
+    if (n > MQ_GPU_MAX_CARDS - target->cards)
+        return false;
+    while (n--)
+        target->card[target->cards++] = card;
+    return true;
+}
+
+bool mq_fit_target_add(struct mq_fit_target *target, const struct mq_gpu *gpu, uint64_t label_bytes,
+                       uint32_t n)
+{
+    target->unified |= mq_gpu_is_unified(gpu->memory);
+    return add_cards(target,
+                     (struct mq_fit_card){gpu, label_bytes,
+                                          mq_gpu_usable_bytes(gpu->memory, label_bytes),
+                                          gpu->bandwidth_gbs},
+                     n);
+}
+
+bool mq_fit_target_add_bytes(struct mq_fit_target *target, uint64_t usable_bytes, uint32_t n)
+{
+    return add_cards(target, (struct mq_fit_card){.usable_bytes = usable_bytes}, n);
+}
+
+bool mq_fit_target_is_even(const struct mq_fit_target *t)
+{
+    for (uint32_t i = 1; i < t->cards; i++)
+        if (t->card[i].gpu != t->card[0].gpu || t->card[i].usable_bytes != t->card[0].usable_bytes)
+            return false;
+    return true;
+}
+
+uint64_t mq_fit_target_usable(const struct mq_fit_target *t)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < t->cards; i++)
+        sum += t->card[i].usable_bytes;
+    return sum;
 }
 
 const char *mq_fit_verdict_name(enum mq_fit_verdict verdict)
@@ -59,27 +91,43 @@ static void count_parameters(struct mq_fit *fit)
     fit->active_parameters = fit->parameters - experts + active_share(h, experts);
 }
 
-static uint64_t kv_tokens(const struct mq_fit *fit, uint64_t context)
+/*
+ * What one card computes in: f32 activations of a micro-batch, as many as are alive at once. They
+ * are most in one of three places:
+ *
+ *     attention  four hidden states (residual, normed, q, output), and without FlashAttention the
+ *                scores: heads x context numbers a token
+ *     MLP        two hidden states; of each expert that a token uses gate, up and output
+ *     head       a hidden state and the logits
+ *
+ * All layers share the mask of attention, context numbers a token: f16 with FlashAttention, f32
+ * without. It is an input, of which a pipeline of several cards holds copies on each card.
+ * (llama.cpp's logs of 2023 to 2025, without FlashAttention: 70.5 MiB for Llama 2 7B at 512 tokens,
+ * 358 for 13B and 560 for 70B at 4096, 560 for Llama 3 8B and 1104 for 70B at 8192. This
+ * gives 71.5, 368, 584, 560 and 1104.)
+ */
+static bool compute_bytes(const struct mq_hparams *h, const struct mq_fit_target *target,
+                          uint64_t tokens, uint64_t *bytes)
 {
-    const uint32_t window = fit->view->hparams.sliding_window;
-    return window ? mq_min_u64(window, context) : context;
+    const bool scores = target->no_flash_attention;
+    const uint64_t hidden = h->hidden, used = h->experts ? h->top_k : 1;
+    const uint64_t mask = (scores ? 4 : 2) * tokens * (target->cards > 1 ? MQ_FIT_MASK_COPIES : 1);
+    uint64_t attention, mlp;
+    if (!mq_mul_u64(scores ? h->heads : 0, tokens, &attention) ||
+        !mq_mul_u64(2 * (uint64_t)h->ffn + hidden, used, &mlp) ||
+        !mq_add_u64(attention, 4 * hidden, &attention) || !mq_add_u64(mlp, 2 * hidden, &mlp))
+        return false;
+    const uint64_t most = mq_max_u64(mq_max_u64(attention, mlp), hidden + h->vocab);
+    return mq_mul_u64(most, sizeof(float), bytes) && mq_add_u64(*bytes, mask, bytes) &&
+           mq_mul_u64(*bytes, MQ_FIT_MICRO_BATCH, bytes) && *bytes < max_bytes;
 }
 
-/*
- * The activations of a micro-batch in f32, as if all were alive at once: four copies of the hidden
- * state (residual, normed, attention's and the MLP's output), q, k and v, gate and up of every
- * expert that a token uses, and the logits. Attention is taken not to store its scores
- * (FlashAttention), so the context does not enter.
- */
-static bool compute_bytes(const struct mq_hparams *h, uint64_t *bytes)
+/* The same for a context that is known to be small enough. */
+static uint64_t compute_of(const struct mq_fit *fit, uint64_t tokens)
 {
-    uint64_t mlp, floats;
-    if (!mq_mul_u64(2 * (uint64_t)h->ffn, h->experts ? h->top_k : 1, &mlp))
-        return false;
-    floats =
-        4 * (uint64_t)h->hidden + (h->heads + 2 * (uint64_t)h->kv_heads) * h->head_dim + h->vocab;
-    return mq_add_u64(floats, mlp, &floats) &&
-           mq_mul_u64(floats, sizeof(float) * MQ_FIT_MICRO_BATCH, bytes) && *bytes < max_bytes;
+    uint64_t bytes = 0;
+    compute_bytes(&fit->view->hparams, &fit->target, tokens, &bytes);
+    return bytes;
 }
 
 moeq_status mq_fit_begin(const struct mq_view *view, const struct mq_fit_target *target,
@@ -98,15 +146,16 @@ moeq_status mq_fit_begin(const struct mq_view *view, const struct mq_fit_target 
     fit->target = *target;
     fit->context = context;
     fit->kv = kv;
-    fit->kv_tokens = kv_tokens(fit, context);
     count_parameters(fit);
-    uint64_t all;
+    const uint64_t most = mq_max_u64(context, h->max_positions);
+    uint64_t all, most_compute;
     if (!mq_mul_u64(2 * mq_level_row_bytes(kv, (uint64_t)h->kv_heads * h->head_dim), h->layers,
                     &fit->kv_token_bytes) ||
-        !mq_mul_u64(fit->kv_token_bytes, mq_max_u64(context, h->max_positions), &all) ||
-        all > max_bytes || !compute_bytes(h, &fit->compute_bytes))
+        !mq_mul_u64(fit->kv_token_bytes, most, &all) || all > max_bytes ||
+        !compute_bytes(h, target, most, &most_compute))
         return mq_fail_file(err, MOEQ_LIMIT, view->path,
                             "a KV cache or activations beyond 2^60 bytes: no model has such sizes");
+    fit->compute_bytes = compute_of(fit, context);
     return MOEQ_OK;
 }
 
@@ -119,8 +168,15 @@ struct parts {
     uint64_t *layer, *experts; /* [layers]: all of a layer's weights; its experts among them */
     uint64_t output; /* head and last norm, and the embedding table where it is on a card */
     uint64_t kv_token_layer;
-    uint64_t capacity; /* of one card, for weights and cache */
 };
+
+/* What a card has for weights and cache. */
+static uint64_t capacity(const struct mq_fit *fit, uint32_t card, uint64_t tokens)
+{
+    const uint64_t reserved = ((uint64_t)MQ_FIT_MARGIN_MIB << 20) + compute_of(fit, tokens);
+    const uint64_t usable = fit->target.card[card].usable_bytes;
+    return usable > reserved ? usable - reserved : 0;
+}
 
 /*
  * True if everything but the first host_layers layers, and but the experts of the first
@@ -131,18 +187,17 @@ struct parts {
 static bool fits(const struct parts *p, uint32_t host_layers, uint32_t host_experts,
                  uint64_t tokens)
 {
-    uint64_t left = p->capacity;
+    uint64_t left = capacity(p->fit, 0, tokens);
     uint32_t card = 0;
     for (uint32_t l = host_layers; l <= p->layers; l++) {
         const bool is_output = l == p->layers;
-        uint64_t bytes =
-            is_output ? p->output : p->layer[l] + p->kv_token_layer * kv_tokens(p->fit, tokens);
+        uint64_t bytes = is_output ? p->output : p->layer[l] + p->kv_token_layer * tokens;
         if (!is_output && l < host_experts)
             bytes -= p->experts[l];
-        if (bytes > left) {
-            if (++card == p->fit->target.cards || bytes > p->capacity)
+        while (bytes > left) {
+            if (++card == p->fit->target.cards)
                 return false;
-            left = p->capacity;
+            left = capacity(p->fit, card, tokens);
         }
         left -= bytes;
     }
@@ -181,7 +236,7 @@ static struct mq_fit_offload fewest(const struct parts *p, bool only_experts)
     }
     o.possible = true;
     o.layers = low;
-    const uint64_t kv = p->kv_token_layer * p->fit->kv_tokens;
+    const uint64_t kv = p->kv_token_layer * tokens;
     for (uint32_t l = 0; l < low; l++) {
         const uint64_t active = active_share(h, p->experts[l]);
         o.bytes += only_experts ? p->experts[l] : p->layer[l] + kv;
@@ -194,14 +249,12 @@ static moeq_status collect_parts(const struct mq_fit *fit, const struct mq_plan 
                                  struct parts *p, struct mq_fit_row *row, moeq_error *err)
 {
     const struct mq_hparams *h = &fit->view->hparams;
-    const uint64_t reserved = ((uint64_t)MQ_FIT_MARGIN_MIB << 20) + fit->compute_bytes;
     *p = (struct parts){.fit = fit, .layers = h->layers};
     p->layer = mq_arena_alloc(plan->arena, h->layers, sizeof *p->layer);
     p->experts = mq_arena_alloc(plan->arena, h->layers, sizeof *p->experts);
     if (!p->layer || !p->experts)
         return mq_fail_memory(err, "fitting a model");
     p->kv_token_layer = fit->kv_token_bytes / h->layers;
-    p->capacity = fit->target.usable_bytes > reserved ? fit->target.usable_bytes - reserved : 0;
     for (size_t i = 0; i < fit->view->tensors_count; i++) {
         const struct mq_plan_entry *e = &plan->entries[i];
         const bool lookup = e->tensor->role == MQ_ROLE_EMBEDDING && !h->tied_head;
@@ -225,32 +278,53 @@ static moeq_status collect_parts(const struct mq_fit *fit, const struct mq_plan 
 
 /* ---- verdict ---- */
 
+/* Seconds that the cards need to read `bytes`, of `all` that lie on them: they work one after the
+ * other, and the fastest are taken to hold as much as they can. 0: a bandwidth is unknown. */
+static double card_seconds(const struct mq_fit_target *t, uint64_t bytes, uint64_t all)
+{
+    bool taken[MQ_GPU_MAX_CARDS] = {false};
+    double seconds = 0, left = (double)all;
+    for (uint32_t n = 0; n < t->cards && left > 0; n++) {
+        uint32_t best = UINT32_MAX;
+        for (uint32_t i = 0; i < t->cards; i++)
+            if (!taken[i] &&
+                (best == UINT32_MAX || t->card[i].bandwidth_gbs > t->card[best].bandwidth_gbs))
+                best = i;
+        const struct mq_fit_card *card = &t->card[best];
+        /* What does not fit is on the last card. */
+        const double here = n + 1 < t->cards ? fmin(left, (double)card->usable_bytes) : left;
+        taken[best] = true;
+        left -= here;
+        if (!card->bandwidth_gbs)
+            return 0;
+        seconds += here / (1e9 * card->bandwidth_gbs);
+    }
+    return all ? seconds * (double)bytes / (double)all : 0;
+}
+
 /*
  * One stream reads every active weight and the whole cache once for each token, so
  *     seconds a token >= bytes on the cards / their bandwidth + bytes on the host / its bandwidth.
- * Cards hold consecutive layers and work one after the other: n cards have the bandwidth of one.
  */
 static double tokens_per_second(const struct mq_fit *fit, const struct mq_fit_row *row,
                                 uint64_t tokens, const struct mq_fit_offload *o)
 {
-    const uint64_t read = row->active_bytes + fit->kv_token_bytes * kv_tokens(fit, tokens);
-    const uint64_t host = o ? o->active_bytes : 0;
-    if (!fit->target.bandwidth_gbs)
-        return 0;
-    return 1 / ((double)(read - host) / (1e9 * fit->target.bandwidth_gbs) +
-                (double)host / (1e9 * MQ_FIT_HOST_GBS));
+    const uint64_t kv = fit->kv_token_bytes * tokens, host = o ? o->active_bytes : 0;
+    const uint64_t all = row->card_weight_bytes + kv - (o ? o->bytes : 0);
+    const double seconds = card_seconds(&fit->target, row->active_bytes + kv - host, all);
+    return seconds > 0 ? 1 / (seconds + (double)host / (1e9 * MQ_FIT_HOST_GBS)) : 0;
 }
 
 static void judge(const struct mq_fit *fit, const struct parts *p, struct mq_fit_row *row)
 {
     const uint64_t cards = fit->target.cards;
     row->card_weight_bytes = row->weight_bytes - row->host_embedding_bytes;
-    row->kv_bytes = fit->kv_token_bytes * fit->kv_tokens;
+    row->kv_bytes = fit->kv_token_bytes * fit->context;
     row->compute_bytes = cards * fit->compute_bytes;
     row->margin_bytes = cards * MQ_FIT_MARGIN_MIB << 20;
     row->needed_bytes =
         row->card_weight_bytes + row->kv_bytes + row->compute_bytes + row->margin_bytes;
-    row->spare_bytes = (int64_t)(cards * fit->target.usable_bytes) - (int64_t)row->needed_bytes;
+    row->spare_bytes = (int64_t)mq_fit_target_usable(&fit->target) - (int64_t)row->needed_bytes;
     row->max_context = longest_context(p);
     const struct mq_fit_offload *offload = NULL;
     uint64_t tokens = fit->context;
@@ -286,7 +360,7 @@ moeq_status mq_fit_add(struct mq_fit *fit, const char *name, const struct mq_pol
     struct parts parts;
     *row =
         (struct mq_fit_row){.name = name, .kld_mean = NAN, .ppl_ratio = NAN, .exact_set_rate = NAN};
-    MQ_TRY(mq_plan_create(fit->view, policy, &plan, err));
+    MQ_TRY(mq_plan_create_sizes(fit->view, policy, &plan, err));
     row->weights = plan->total.weights;
     row->weight_bytes = plan->total.bytes;
     row->bits_per_weight = mq_bits_per_weight(&plan->total);
@@ -321,47 +395,96 @@ int mq_fit_best(const struct mq_fit *fit)
     return best;
 }
 
-void mq_fit_assumptions(const struct mq_fit *fit, char text[MQ_FIT_ASSUMPTIONS][240])
+/* ---- what was assumed ---- */
+
+/* One sentence for each kind of memory, and one if a size was given. */
+static size_t memory_sentences(const struct mq_fit_target *t, char (*text)[MQ_FIT_SENTENCE])
+{
+    size_t n = 0;
+    bool given = false;
+    for (int m = 0; m < MQ_GPU_MEMORY_COUNT; m++) {
+        const struct mq_gpu *gpu = NULL;
+        for (uint32_t i = 0; i < t->cards && !gpu; i++)
+            if (t->card[i].label_bytes && t->card[i].gpu->memory == (enum mq_gpu_memory)m)
+                gpu = t->card[i].gpu;
+        if (gpu)
+            snprintf(text[n++], MQ_FIT_SENTENCE, "%s (%s)%s", mq_gpu_memory_rule(gpu->memory),
+                     gpu->source,
+                     gpu->memory == MQ_GPU_APPLE
+                         ? "; where that limit was raised, --vram SIZE without --gpu"
+                         : "");
+    }
+    for (uint32_t i = 0; i < t->cards; i++)
+        given |= !t->card[i].label_bytes;
+    if (given)
+        snprintf(text[n++], MQ_FIT_SENTENCE,
+                 "all of the memory given with --vram is usable (of a Mac's memory it is not: "
+                 "--gpu \"M2 Max 32GB\" knows how much is)");
+    return n;
+}
+
+static size_t buffer_sentences(const struct mq_fit *fit, char (*text)[MQ_FIT_SENTENCE])
+{
+    struct mq_fit other = *fit;
+    const bool flash = !fit->target.no_flash_attention;
+    other.target.no_flash_attention = flash;
+    char copies[64] = "";
+    if (fit->target.cards > 1)
+        snprintf(copies, sizeof copies, ", %d copies of it since several cards are a pipeline",
+                 MQ_FIT_MASK_COPIES);
+    snprintf(
+        text[0], MQ_FIT_SENTENCE,
+        "buffers: on each card %d MiB stay free for the driver and fragmentation, and %.0f MiB "
+        "hold the f32 activations of %d tokens and their attention mask over the context%s",
+        MQ_FIT_MARGIN_MIB, (double)fit->compute_bytes / 0x1p20, MQ_FIT_MICRO_BATCH, copies);
+    if (flash)
+        snprintf(text[1], MQ_FIT_SENTENCE,
+                 "attention does not store its scores (FlashAttention); where a runtime does "
+                 "(--no-flash-attention), those %.0f MiB are %.0f",
+                 (double)fit->compute_bytes / 0x1p20,
+                 (double)compute_of(&other, fit->context) / 0x1p20);
+    else
+        snprintf(
+            text[1], MQ_FIT_SENTENCE,
+            "attention stores its scores (no FlashAttention); with it, those %.0f MiB are %.0f",
+            (double)fit->compute_bytes / 0x1p20, (double)compute_of(&other, fit->context) / 0x1p20);
+    return 2;
+}
+
+void mq_fit_assumptions(const struct mq_fit *fit, char text[MQ_FIT_ASSUMPTIONS][MQ_FIT_SENTENCE])
 {
     const struct mq_fit_target *t = &fit->target;
     const struct mq_hparams *h = &fit->view->hparams;
-    size_t n = 0;
     memset(text, 0, MQ_FIT_ASSUMPTIONS * sizeof *text);
-    if (t->gpu && t->usable_bytes == mq_gpu_usable_bytes(t->gpu))
-        snprintf(text[n++], 240, "%s (%s)%s", mq_gpu_memory_rule(t->gpu->memory), t->gpu->source,
-                 t->unified ? "; --vram for a machine with less" : "");
-    else
-        snprintf(text[n++], 240, "all of the memory given with --vram is usable");
-    snprintf(
-        text[n++], 240,
-        "buffers: on each card %d MiB stay free for the driver and fragmentation, and %.0f MiB "
-        "hold the f32 activations of %d tokens; attention does not store its scores "
-        "(FlashAttention)",
-        MQ_FIT_MARGIN_MIB, (double)fit->compute_bytes / 0x1p20, MQ_FIT_MICRO_BATCH);
-    if (t->unified)
-        snprintf(text[n++], 240, "the embedding table counts too: memory is unified");
-    else if (h->tied_head)
-        snprintf(text[n++], 240, "the embedding table is on the card: it is the head too");
-    else
-        snprintf(text[n++], 240,
-                 "the embedding table stays on the host: a token reads one row of it");
-    if (h->sliding_window && fit->kv_tokens < fit->context)
-        snprintf(text[n++], 240, "the KV cache holds the sliding window of %u tokens only",
-                 h->sliding_window);
+    size_t n = memory_sentences(t, text);
+    n += buffer_sentences(fit, text + n);
+    snprintf(text[n++], MQ_FIT_SENTENCE, "%s",
+             t->unified     ? "the embedding table counts too: memory is unified"
+             : h->tied_head ? "the embedding table is on the card: it is the head too"
+                            : "the embedding table stays on the host: a token reads one row of it");
+    if (h->sliding_window && h->sliding_window < fit->context)
+        snprintf(text[n++], MQ_FIT_SENTENCE,
+                 "the KV cache holds the whole context, as llama.cpp, Ollama and LM Studio keep it "
+                 "for this architecture; a runtime that keeps only the sliding window of %u tokens "
+                 "would need %.2f GiB instead of %.2f",
+                 h->sliding_window, (double)(fit->kv_token_bytes * h->sliding_window) / 0x1p30,
+                 (double)(fit->kv_token_bytes * fit->context) / 0x1p30);
     if (t->cards > 1)
-        snprintf(text[n++], 240,
+        snprintf(text[n++], MQ_FIT_SENTENCE,
                  "whole layers, card after card; buffers and margin count on each of the %u cards; "
-                 "one stream has the bandwidth of one card",
+                 "one stream passes them in turn, at the bandwidth of one card",
                  t->cards);
-    if (t->bandwidth_gbs)
-        snprintf(text[n++], 240,
+    bool offloads = false, rates = false;
+    for (size_t i = 0; i < fit->rows_count; i++) {
+        offloads |= fit->rows[i].verdict == MQ_FIT_OFFLOAD;
+        rates |= fit->rows[i].tokens_per_second > 0;
+    }
+    if (rates)
+        snprintf(text[n++], MQ_FIT_SENTENCE,
                  "tokens/s: an upper bound for one stream with a full context, bandwidth / (active "
                  "weights + KV cache)");
-    bool offloads = false;
-    for (size_t i = 0; i < fit->rows_count; i++)
-        offloads |= fit->rows[i].verdict == MQ_FIT_OFFLOAD;
-    if (t->bandwidth_gbs && offloads)
-        snprintf(text[n++], 240,
+    if (rates && offloads)
+        snprintf(text[n++], MQ_FIT_SENTENCE,
                  "what is on the host is read at %d GB/s (two channels of DDR5-5600)",
                  MQ_FIT_HOST_GBS);
 }

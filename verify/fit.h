@@ -5,14 +5,15 @@
  *
  * What must be on the cards:
  *
- *     weights        every byte that a plan gives them. The embedding table is kept on the host,
- * since a token reads one row of it, unless the head is tied to it or memory is unified KV cache 2
- * layers x the bytes of kv_heads head_dim numbers x tokens; tokens are the context, or the sliding
- * window where that is shorter compute        on each card, the activations of one micro-batch (see
- * mq_fit_begin) margin         on each card, for the driver and fragmentation
+ *     weights  every byte that a plan gives them. The embedding table is kept on the host, since a
+ *              token reads one row of it, unless the head is tied to it or memory is unified
+ *     KV cache 2 layers x the bytes of kv_heads head_dim numbers x the context's tokens. A sliding
+ *              window does not shorten it: the runtimes that load what moeq exports keep all of it
+ *     compute  on each card, the activations of one micro-batch (see compute_bytes in fit.c)
+ *     margin   on each card, for the driver and fragmentation
  *
  * Several cards: whole layers in order, card after card, the head on the last (llama.cpp's layer
- * split). One stream of tokens then passes them in turn, at the bandwidth of one card.
+ * split). One stream of tokens then passes them in turn, each at its own bandwidth.
  */
 #ifndef MQ_FIT_H
 #define MQ_FIT_H
@@ -24,6 +25,7 @@
 
 enum {
     MQ_FIT_MICRO_BATCH = 512, /* tokens; llama.cpp's default for prompts */
+    MQ_FIT_MASK_COPIES = 4,   /* that several cards hold: GGML_SCHED_MAX_COPIES of ggml */
     MQ_FIT_MARGIN_MIB = 1024, /* a card; what llama.cpp leaves free on each device */
     MQ_FIT_HOST_GBS = 90,     /* two channels of DDR5-5600: 2 x 8 B x 5.6e9/s = 89.6 GB/s */
     MQ_FIT_MIN_CONTEXT = 512, /* tokens; a shorter context is not offered as an answer */
@@ -31,16 +33,28 @@ enum {
     MQ_FIT_MAX_ROWS = 32,
 };
 
-struct mq_fit_target {
-    const struct mq_gpu *gpu; /* NULL: memory was given as a number */
-    uint32_t cards;
-    uint64_t usable_bytes;  /* of one card */
-    uint32_t bandwidth_gbs; /* of one card; 0: unknown */
-    bool unified;           /* no host memory beside it */
+struct mq_fit_card {
+    const struct mq_gpu *gpu; /* NULL: its memory was given as a number */
+    uint64_t label_bytes;     /* of its memory; 0: unknown */
+    uint64_t usable_bytes;
+    uint32_t bandwidth_gbs; /* 0: unknown */
 };
 
-/* The target of `cards` cards of the table. */
-struct mq_fit_target mq_fit_target_of(const struct mq_gpu *gpu, uint32_t cards);
+struct mq_fit_target {
+    struct mq_fit_card card[MQ_GPU_MAX_CARDS];
+    uint32_t cards;
+    bool unified;            /* no host memory beside it */
+    bool no_flash_attention; /* the runtime stores attention's scores */
+};
+
+/* Adds n cards of the table, or of so many usable bytes; false if these are too many. */
+bool mq_fit_target_add(struct mq_fit_target *target, const struct mq_gpu *gpu, uint64_t label_bytes,
+                       uint32_t n);
+bool mq_fit_target_add_bytes(struct mq_fit_target *target, uint64_t usable_bytes, uint32_t n);
+
+/* True if all cards are the same. */
+bool mq_fit_target_is_even(const struct mq_fit_target *target);
+uint64_t mq_fit_target_usable(const struct mq_fit_target *target); /* of all cards */
 
 enum mq_fit_verdict {
     MQ_FIT_FITS,    /* with spare_bytes left */
@@ -84,8 +98,7 @@ struct mq_fit {
     uint64_t parameters,
         active_parameters;   /* active: without the experts that a token does not use */
     uint64_t kv_token_bytes; /* all layers */
-    uint64_t kv_tokens;      /* that the cache holds: context or window */
-    uint64_t compute_bytes;  /* one card */
+    uint64_t compute_bytes;  /* one card, with the whole context */
     struct mq_fit_row rows[MQ_FIT_MAX_ROWS];
     size_t rows_count;
     const char *quality_path; /* borrowed; NULL: no quality was joined */
@@ -115,7 +128,7 @@ int mq_fit_best(const struct mq_fit *fit);
 cJSON *mq_fit_json(const struct mq_fit *fit);
 
 /* The assumptions as sentences, in order; the first empty one ends them. */
-enum { MQ_FIT_ASSUMPTIONS = 8 };
-void mq_fit_assumptions(const struct mq_fit *fit, char text[MQ_FIT_ASSUMPTIONS][240]);
+enum { MQ_FIT_ASSUMPTIONS = 12, MQ_FIT_SENTENCE = 320 };
+void mq_fit_assumptions(const struct mq_fit *fit, char text[MQ_FIT_ASSUMPTIONS][MQ_FIT_SENTENCE]);
 
 #endif

@@ -216,17 +216,62 @@ static void put_model(bool *ok, cJSON *parent, const struct mq_fit *fit)
     }
 }
 
+/* The bytes, or null where the memory was given as what is usable of it. */
+static void put_label(bool *ok, cJSON *o, const struct mq_fit_card *card)
+{
+    put_number(ok, o, "memory_gb",
+               card->label_bytes ? (double)card->label_bytes / 0x1p30 : (double)NAN);
+}
+
+static void put_card(bool *ok, cJSON *list, const struct mq_fit_card *card)
+{
+    cJSON *o = cJSON_CreateObject();
+    if (!o || !cJSON_AddItemToArray(list, o)) {
+        cJSON_Delete(o);
+        *ok = false;
+        return;
+    }
+    put_text(ok, o, "gpu", card->gpu ? card->gpu->name : NULL);
+    put_label(ok, o, card);
+    put_number(ok, o, "usable_bytes", (double)card->usable_bytes);
+    put_number(ok, o, "bandwidth_gb_per_second",
+               card->bandwidth_gbs ? card->bandwidth_gbs : (double)NAN);
+}
+
+/* Figures of one card are null where the cards differ; "each" has them. */
 static void put_target(bool *ok, cJSON *parent, const struct mq_fit *fit)
 {
     const struct mq_fit_target *t = &fit->target;
+    const struct mq_fit_card none = {0};
+    const bool even = mq_fit_target_is_even(t);
+    const struct mq_fit_card *card = even ? &t->card[0] : &none;
     cJSON *o = cJSON_AddObjectToObject(parent, "target");
-    put_text(ok, o, "gpu", t->gpu ? t->gpu->name : NULL);
-    put_text(ok, o, "source", t->gpu ? t->gpu->source : NULL);
+    put_text(ok, o, "gpu", card->gpu ? card->gpu->name : NULL);
+    put_text(ok, o, "source", card->gpu ? card->gpu->source : NULL);
     put_number(ok, o, "cards", t->cards);
-    put_number(ok, o, "memory_gb", t->gpu ? t->gpu->memory_gb : (double)NAN);
-    put_number(ok, o, "usable_bytes_per_card", (double)t->usable_bytes);
-    put_number(ok, o, "bandwidth_gb_per_second", t->bandwidth_gbs ? t->bandwidth_gbs : (double)NAN);
+    put_label(ok, o, card);
+    put_number(ok, o, "usable_bytes_per_card", even ? (double)card->usable_bytes : (double)NAN);
+    put_number(ok, o, "usable_bytes", (double)mq_fit_target_usable(t));
+    put_number(ok, o, "bandwidth_gb_per_second",
+               card->bandwidth_gbs ? card->bandwidth_gbs : (double)NAN);
     put_bool(ok, o, "unified_memory", t->unified);
+    put_bool(ok, o, "flash_attention", !t->no_flash_attention);
+    cJSON *each = cJSON_AddArrayToObject(o, "each");
+    for (uint32_t i = 0; i < t->cards; i++)
+        put_card(ok, each, &t->card[i]);
+}
+
+static void put_cache(bool *ok, cJSON *parent, const struct mq_fit *fit)
+{
+    const uint32_t window = fit->view->hparams.sliding_window;
+    cJSON *cache = cJSON_AddObjectToObject(parent, "kv_cache");
+    put_number(ok, cache, "context_tokens", (double)fit->context);
+    put_text(ok, cache, "level", fit->kv->name);
+    put_number(ok, cache, "bytes_per_token", (double)fit->kv_token_bytes);
+    put_number(ok, cache, "cached_tokens", (double)fit->context);
+    put_number(ok, cache, "window_tokens", window ? window : (double)NAN);
+    put_number(ok, cache, "window_bytes",
+               window ? (double)window * (double)fit->kv_token_bytes : (double)NAN);
 }
 
 cJSON *mq_fit_json(const struct mq_fit *fit)
@@ -238,13 +283,9 @@ cJSON *mq_fit_json(const struct mq_fit *fit)
     put_text(&ok, o, "producer", "moeq " MOEQ_VERSION_STRING);
     put_model(&ok, o, fit);
     put_target(&ok, o, fit);
-    cJSON *cache = cJSON_AddObjectToObject(o, "kv_cache");
-    put_number(&ok, cache, "context_tokens", (double)fit->context);
-    put_text(&ok, cache, "level", fit->kv->name);
-    put_number(&ok, cache, "bytes_per_token", (double)fit->kv_token_bytes);
-    put_number(&ok, cache, "cached_tokens", (double)fit->kv_tokens);
+    put_cache(&ok, o, fit);
     cJSON *list = cJSON_AddArrayToObject(o, "assumptions");
-    char text[MQ_FIT_ASSUMPTIONS][240];
+    char text[MQ_FIT_ASSUMPTIONS][MQ_FIT_SENTENCE];
     mq_fit_assumptions(fit, text);
     for (int i = 0; i < MQ_FIT_ASSUMPTIONS && text[i][0]; i++) {
         cJSON *item = cJSON_CreateString(text[i]);

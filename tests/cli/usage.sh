@@ -24,6 +24,20 @@ usage convert "--level: level 'q4_0' $read_only" convert $model -o "$out" --leve
 usage convert "--embeddings: level 'q5_1' $read_only" convert $model -o "$out" --level q4_k --embeddings q5_1
 usage convert "--tensor: level 'q4_1' $read_only" convert $model -o "$out" --level q4_k --tensor '*=q4_1'
 usage sweep "--levels: level 'q5_0' $read_only" sweep $model --text README.md --levels q8_0,q5_0
+usage fit "--gpu '4090 48GB' is not in the list (--list-gpus); near it: GeForce RTX 4090; GeForce RTX 4090 D; GeForce RTX 4090 Laptop; --vram SIZE takes any other" \
+    fit $model --gpu "4090 48GB"
+usage fit "--gpu 'm2 max' could be: Apple M2 Max (32, 64 or 96 GB). With its memory it is one, as in 'm2 max 64GB'. --vram SIZE takes any other card" \
+    fit $model --gpu "m2 max"
+usage fit "--gpu 'm2 max 32GB': a machine of unified memory stands alone: name one" \
+    fit $model --gpu "3090,m2 max 32GB"
+usage fit "--vram '2x24': expected a size such as 24GiB, or those of several cards, such as 2x24GiB or 24GiB,12GiB" \
+    fit $model --vram 2x24
+usage fit "--vram gives 3 sizes and --gpu 2 names: give one size, or one for each" \
+    fit $model --gpu 3090,3060 --vram 3x12G
+"$moeq" fit $model --gpu m2-max --vram 32GiB | grep -q "^  card     Apple M2 Max 32GB: 32 GB, 21.33 GiB usable" ||
+    fail "a Mac's memory by --vram"
+"$moeq" fit $model --gpu 3090,3060 --vram 22GiB,11GiB | grep -q "^  card 2   GeForce RTX 3060: 11.00 GiB usable" ||
+    fail "two cards, each with its size"
 usage fit "--levels: level 'q5_0' $read_only" fit $model --gpu L4 --levels q5_0
 usage convert "unknown option '--leval'; did you mean --level?" convert $model --leval q4_k
 usage convert "unknown option '-force'; did you mean --force?" convert $model -force
@@ -43,7 +57,7 @@ usage convert "--tensor 'foo': expected 'PATTERN=LEVEL', such as '*.layers.0.*=q
 usage convert "--level and --recipe exclude each other" \
     convert $model -o "$out" --level q4_k --recipe mix4
 usage convert "--recipe: unknown recipe 'mix9'; did you mean mix2?" convert $model -o "$out" --recipe mix9
-usage convert "--recipe: unknown recipe 'best'; recipes are mix2, mix3, mix4, mix5, early3, early4" \
+usage convert "--recipe: unknown recipe 'best'; recipes are mix2, mix3, mix4, mix5, q3_k_s, q3_k_l, q4_k_s, q5_k_s, early3, early4" \
     convert $model -o "$out" --recipe best
 usage convert "--attention and a recipe (mix4) exclude each other; --tensor refines a recipe" \
     convert $model -o "$out" --recipe mix4 --attention q8_0

@@ -11,7 +11,7 @@ import sys
 import zlib
 
 import numpy as np
-from gguf import GGMLQuantizationType, GGUFReader, dequantize
+from gguf import GGMLQuantizationType, GGUFReader, LlamaFileType, dequantize
 from safetensors import safe_open
 
 moeq, paths = sys.argv[1], sys.argv[2:]
@@ -81,4 +81,16 @@ for key in ("general.architecture", "llama.expert_count", "tokenizer.ggml.tokens
             "tokenizer.ggml.bos_token_id", "general.file_type"):
     assert readers[0].get_field(key) is not None, key
 assert len(readers[0].get_field("tokenizer.ggml.tokens").contents()) == config["vocab_size"]
-print(f"{paths[0]}: {len(tensors)} tensors")
+
+# The file type: llama.cpp's of the same mix, or the experts' level. (S, M, L are sizes of mixes; a
+# file of one level is the smallest.)
+MIXES = {"mix2": "Q2_K", "mix3": "Q3_K_M", "mix4": "Q4_K_M", "mix5": "Q5_K_M", "q3_k_s": "Q3_K_S",
+         "q3_k_l": "Q3_K_L", "q4_k_s": "Q4_K_S", "q5_k_s": "Q5_K_S"}
+LEVELS = {"q3_k": "Q3_K_S", "q4_k": "Q4_K_S", "q5_k": "Q5_K_S"}
+recipe = dict(p.rsplit("=", 1) for p in source.metadata()["moeq.recipe"].split("; "))
+level = recipe["experts and MLP"]
+what = MIXES.get(recipe.get("recipe"), LEVELS.get(level, level.upper()))
+file_type = LlamaFileType["ALL_F32" if what == "F32" else f"MOSTLY_{what}"]
+found = readers[0].get_field("general.file_type").contents()
+assert found == file_type, (found, file_type)
+print(f"{paths[0]}: {len(tensors)} tensors, {file_type.name}")

@@ -4,6 +4,7 @@
 #include "plan.h"
 #include "test_support.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define MODEL "tests/fixtures/oracles/mixtral"
@@ -168,15 +169,101 @@ START_TEST(recipes_spread_bits_over_layers)
     static const uint8_t more[32] = {1, 1, 1, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1,
                                      0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 1, 1, 1, 1};
     const struct mq_recipe *recipe = mq_recipe_find("q4_k_m");
+    const struct mq_hparams eight = {.layers = 32, .heads = 32, .kv_heads = 8, .experts = 8};
     for (int32_t layer = 0; layer < 32; layer++) {
         struct mq_tensor t = {.role = MQ_ROLE_EXPERT_DOWN, .layer = layer, .expert = 3};
-        const char *level = mq_recipe_level(recipe, &t, 32);
+        const char *level = mq_recipe_level(recipe, &t, &eight);
         ck_assert_str_eq(level ? level : "of its class", more[layer] ? "q6_k" : "of its class");
         t.role = MQ_ROLE_EXPERT_UP;
-        ck_assert_ptr_null(mq_recipe_level(recipe, &t, 32));
+        ck_assert_ptr_null(mq_recipe_level(recipe, &t, &eight));
         t.role = MQ_ROLE_ATTN_K;
-        ck_assert_str_eq(mq_recipe_level(recipe, &t, 32), "q8_0");
+        ck_assert_str_eq(mq_recipe_level(recipe, &t, &eight), "q8_0");
     }
+}
+END_TEST
+
+/* One letter a layer, in runs: "2x5 30x4" for q5_k in two layers, then q4_k in thirty; '-' is the
+ * level of the class. */
+static void runs(const struct mq_recipe *recipe, enum mq_role role, const struct mq_hparams *h,
+                 char *text, size_t room)
+{
+    char last = 0;
+    uint32_t n = 0;
+    size_t used = 0;
+    for (uint32_t layer = 0; layer <= h->layers; layer++) {
+        const struct mq_tensor t = {.role = role, .layer = (int32_t)layer, .expert = -1};
+        const char *level = layer < h->layers ? mq_recipe_level(recipe, &t, h) : NULL;
+        const char letter = layer == h->layers ? 0 : level ? level[1] : '-';
+        if (layer && letter != last) {
+            used += (size_t)snprintf(text + used, room - used, "%s%ux%c", used ? " " : "", n, last);
+            n = 0;
+        }
+        last = letter;
+        n++;
+    }
+}
+
+/* llama-quant.cpp of llama.cpp, read by hand, for a dense model of 16 layers (use_more_bits: 0, 1,
+ * 4, 7, 10, 13, 14, 15), one whose heads share in fours, and 70B's shape. */
+START_TEST(recipes_of_dense_models)
+{
+    static const struct mq_hparams mha = {.layers = 16, .heads = 32, .kv_heads = 32},
+                                   gqa = {.layers = 16, .heads = 32, .kv_heads = 8},
+                                   llama70 = {.layers = 80, .heads = 64, .kv_heads = 8},
+                                   llama65 = {.layers = 80, .heads = 64, .kv_heads = 64},
+                                   sixteen = {
+                                       .layers = 16, .heads = 32, .kv_heads = 32, .experts = 16};
+    static const char spread[] = "2x6 2x- 1x6 2x- 1x6 2x- 1x6 2x- 3x6";
+    static const struct {
+        const char *recipe;
+        const struct mq_hparams *h;
+        enum mq_role role;
+        const char *expected;
+    } cases[] = {
+        {"mix2", &mha, MQ_ROLE_ATTN_V, "16x3"},
+        {"mix2", &gqa, MQ_ROLE_ATTN_V, "16x4"},
+        {"mix2", &llama70, MQ_ROLE_ATTN_V, "80x5"},
+        {"mix2", &mha, MQ_ROLE_MLP_DOWN, "16x3"},
+        {"mix2", &mha, MQ_ROLE_ATTN_O, "16x3"},
+        {"q3_k_s", &mha, MQ_ROLE_ATTN_V, "16x-"},
+        {"q3_k_s", &llama70, MQ_ROLE_ATTN_V, "80x5"},
+        {"q3_k_s", &mha, MQ_ROLE_MLP_DOWN, "16x-"},
+        {"q3_k_m", &mha, MQ_ROLE_ATTN_V, "2x5 14x4"},
+        {"q3_k_m", &llama70, MQ_ROLE_ATTN_V, "80x5"},
+        {"q3_k_m", &mha, MQ_ROLE_MLP_DOWN, "1x5 15x4"},
+        {"q3_k_m", &mha, MQ_ROLE_ATTN_O, "16x4"},
+        {"q3_k_m", &mha, MQ_ROLE_ATTN_K, "16x-"},
+        {"q3_k_l", &mha, MQ_ROLE_ATTN_V, "16x5"},
+        {"q3_k_l", &mha, MQ_ROLE_MLP_DOWN, "16x5"},
+        {"q3_k_l", &mha, MQ_ROLE_ATTN_O, "16x5"},
+        {"q4_k_s", &mha, MQ_ROLE_ATTN_V, "4x5 12x-"},
+        {"q4_k_s", &llama70, MQ_ROLE_ATTN_V, "80x5"},
+        {"q4_k_s", &mha, MQ_ROLE_MLP_DOWN, "2x5 14x-"},
+        {"q4_k_m", &mha, MQ_ROLE_ATTN_V, spread},
+        {"q4_k_m", &sixteen, MQ_ROLE_ATTN_V, spread},
+        {"q4_k_m", &mha, MQ_ROLE_MLP_DOWN, spread},
+        {"q4_k_m", &mha, MQ_ROLE_ATTN_O, "16x-"},
+        {"q4_k_m", &mha, MQ_ROLE_ATTN_K, "16x-"},
+        {"q4_k_m", &mha, MQ_ROLE_MLP_UP, "16x-"},
+        {"q5_k_s", &llama70, MQ_ROLE_ATTN_V, "80x-"},
+        {"q5_k_s", &llama65, MQ_ROLE_MLP_DOWN, "80x-"},
+        {"q5_k_m", &mha, MQ_ROLE_ATTN_V, spread},
+        {"q5_k_m", &mha, MQ_ROLE_MLP_DOWN, spread},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[400];
+        runs(mq_recipe_find(cases[i].recipe), cases[i].role, cases[i].h, text, sizeof text);
+        ck_assert_msg(strcmp(text, cases[i].expected) == 0, "%s, %s: %s, expected %s",
+                      cases[i].recipe, mq_role_name(cases[i].role), text, cases[i].expected);
+    }
+    /* The head of every mix; the table that is one too. */
+    struct mq_hparams tied = mha;
+    const struct mq_tensor head = {.role = MQ_ROLE_HEAD, .layer = -1, .expert = -1},
+                           table = {.role = MQ_ROLE_EMBEDDING, .layer = -1, .expert = -1};
+    ck_assert_str_eq(mq_recipe_level(mq_recipe_find("q3_k_m"), &head, &mha), "q6_k");
+    ck_assert_ptr_null(mq_recipe_level(mq_recipe_find("q3_k_m"), &table, &mha));
+    tied.tied_head = true;
+    ck_assert_str_eq(mq_recipe_level(mq_recipe_find("q3_k_m"), &table, &tied), "q6_k");
 }
 END_TEST
 
@@ -223,6 +310,7 @@ static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, recipes_name_levels);
     tcase_add_test(tests, recipes_spread_bits_over_layers);
+    tcase_add_test(tests, recipes_of_dense_models);
     tcase_add_test(tests, accounts_for_every_byte);
     tcase_add_test(tests, counts_tails_as_they_are_stored);
     tcase_add_test(tests, later_overrides_win);

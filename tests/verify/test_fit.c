@@ -23,19 +23,44 @@ static struct mq_view *open_config(const char *name)
     return view;
 }
 
-static const struct mq_gpu *gpu(const char *name)
+static struct mq_fit_target target_of(const char *name, uint32_t cards)
 {
     struct mq_gpu_search s;
+    struct mq_fit_target target = {0};
     ck_assert_msg(mq_gpu_search(name, &s), "%s", name);
-    return s.gpu;
+    ck_assert(mq_fit_target_add(&target, s.gpu, (uint64_t)s.memory_gb << 30, cards));
+    return target;
+}
+
+static struct mq_fit_target target_bytes(uint64_t bytes, uint32_t cards)
+{
+    struct mq_fit_target target = {0};
+    ck_assert(mq_fit_target_add_bytes(&target, bytes, cards));
+    return target;
+}
+
+static void begin_target(struct mq_fit *fit, const struct mq_view *view,
+                         const struct mq_fit_target *target, uint64_t context)
+{
+    moeq_error err = {0};
+    ck_assert_ok(mq_fit_begin(view, target, context, mq_level_find("f16"), fit, &err));
 }
 
 static void begin(struct mq_fit *fit, const struct mq_view *view, const char *card, uint32_t cards,
                   uint64_t context)
 {
-    moeq_error err = {0};
-    const struct mq_fit_target target = mq_fit_target_of(gpu(card), cards);
-    ck_assert_ok(mq_fit_begin(view, &target, context, mq_level_find("f16"), fit, &err));
+    const struct mq_fit_target target = target_of(card, cards);
+    begin_target(fit, view, &target, context);
+}
+
+static bool assumes(const struct mq_fit *fit, const char *words)
+{
+    char text[MQ_FIT_ASSUMPTIONS][MQ_FIT_SENTENCE];
+    mq_fit_assumptions(fit, text);
+    for (int i = 0; i < MQ_FIT_ASSUMPTIONS; i++)
+        if (strstr(text[i], words))
+            return true;
+    return false;
 }
 
 static const struct mq_fit_row *add(struct mq_fit *fit, const char *level)
@@ -200,6 +225,30 @@ START_TEST(absurd_configs)
 }
 END_TEST
 
+/* A few bytes that ask for as many tensors as a view may have: as little is done as can be. */
+START_TEST(amplification)
+{
+    struct mq_view *view;
+    moeq_error err = {0};
+    const char *many = "{\"model_type\": \"mixtral\", \"hidden_size\": 256, "
+                       "\"intermediate_size\": 256, \"num_attention_heads\": 4, "
+                       "\"num_key_value_heads\": 2, \"num_hidden_layers\": 1, "
+                       "\"num_local_experts\": 65535, \"num_experts_per_tok\": 2, "
+                       "\"vocab_size\": 2048}";
+    const char *path = mq_test_temporary("many.json");
+    ck_assert_ok(mq_file_replace(path, many, strlen(many), &err));
+    ck_assert_ok(mq_view_from_config(path, NULL, &view, &err));
+    const struct mq_policy policy = mq_policy_default(mq_level_find("q4_k"));
+    struct mq_plan *plan;
+    ck_assert_ok(mq_plan_create_sizes(view, &policy, &plan, &err));
+    /* No header of the 196,000 tensors, only their sizes: those of the whole plan. */
+    ck_assert_uint_eq(plan->files_count, 0);
+    ck_assert_uint_eq(plan->by_class[MQ_CLASS_EXPERTS].bytes, UINT64_C(65535) * 3 * 256 * 144);
+    mq_plan_free(plan);
+    mq_view_close(view);
+}
+END_TEST
+
 /* ---- claims about Mixtral ---- */
 
 START_TEST(claims)
@@ -236,13 +285,13 @@ START_TEST(claims)
 
     /* "A 32 GB machine runs 8x7B at 3 or 4 bits": with all 32 GiB, yes; 75 % of unified memory
      * holds 3 bits only. */
-    struct mq_fit_target target = {.cards = 1, .usable_bytes = UINT64_C(32) << 30};
-    ck_assert_ok(mq_fit_begin(view, &target, 8192, mq_level_find("f16"), &fit, &err));
+    struct mq_fit_target target = target_bytes(UINT64_C(32) << 30, 1);
+    begin_target(&fit, view, &target, 8192);
     ck_assert_int_eq(add(&fit, "q4_k")->verdict, MQ_FIT_FITS);
     ck_assert_int_eq(add(&fit, "q3_k")->verdict, MQ_FIT_FITS);
-    target.usable_bytes = UINT64_C(24) << 30;
+    target = target_bytes(UINT64_C(24) << 30, 1);
     target.unified = true;
-    ck_assert_ok(mq_fit_begin(view, &target, 8192, mq_level_find("f16"), &fit, &err));
+    begin_target(&fit, view, &target, 8192);
     ck_assert_int_eq(add(&fit, "q4_k")->verdict, MQ_FIT_NO);
     ck_assert_int_eq(add(&fit, "q3_k")->verdict, MQ_FIT_FITS);
     mq_view_close(view);
@@ -326,7 +375,8 @@ START_TEST(promises_are_tight)
     begin(&fit, view, "3060", 1, shorter.max_context);
     ck_assert_int_eq(add(&fit, "q4_k")->verdict, MQ_FIT_FITS);
     ck_assert_int_ge(fit.rows[0].spare_bytes, 0);
-    ck_assert_int_lt(fit.rows[0].spare_bytes, (int64_t)fit.kv_token_bytes);
+    /* A token more: its keys and values, and its column of the mask, 512 numbers of f16. */
+    ck_assert_int_lt(fit.rows[0].spare_bytes, (int64_t)fit.kv_token_bytes + 1024);
     begin(&fit, view, "3060", 1, shorter.max_context + 1);
     ck_assert_int_eq(add(&fit, "q4_k")->verdict, MQ_FIT_SHORTER);
     ck_assert_int_lt(fit.rows[0].spare_bytes, 0);
@@ -347,14 +397,94 @@ START_TEST(promises_are_tight)
 }
 END_TEST
 
+/* llama.cpp keeps the whole context of the architecture llama: that is what counts, and what it
+ * would be with a window is said. */
 START_TEST(sliding_window)
 {
     struct mq_view *view = open_config("mistral-7b-v0.1");
     struct mq_fit fit;
     begin(&fit, view, "4090", 1, 32768);
     const struct mq_fit_row *r = add(&fit, "q8_0");
-    ck_assert_uint_eq(r->kv_bytes, UINT64_C(4096) * (128 << 10));
+    ck_assert_uint_eq(r->kv_bytes, UINT64_C(32768) * (128 << 10));
     ck_assert_uint_eq(r->max_context, 32768);
+    ck_assert(assumes(&fit, "sliding window of 4096 tokens would need 0.50 GiB instead of 4.00"));
+    cJSON *json = mq_fit_json(&fit), *cache = cJSON_GetObjectItem(json, "kv_cache");
+    ck_assert_double_eq(cJSON_GetObjectItem(cache, "cached_tokens")->valuedouble, 32768);
+    ck_assert_double_eq(cJSON_GetObjectItem(cache, "window_bytes")->valuedouble, 0x1p29);
+    cJSON_Delete(json);
+    /* 8 GiB: 4 of cache, and 4 bits do not fit beside them. */
+    const struct mq_fit_target target = target_bytes(UINT64_C(8) << 30, 1);
+    begin_target(&fit, view, &target, 32768);
+    ck_assert_int_eq(add(&fit, "q4_k")->verdict, MQ_FIT_SHORTER);
+    begin_target(&fit, view, &target, 4096);
+    ck_assert_int_eq(add(&fit, "q4_k")->verdict, MQ_FIT_FITS);
+    ck_assert(!assumes(&fit, "window"));
+    mq_view_close(view);
+}
+END_TEST
+
+/* What llama.cpp's public logs say of runs without FlashAttention: weights on the card and on the
+ * host, and compute buffers (0: not said), in MiB. */
+START_TEST(public_logs)
+{
+    static const struct {
+        const char *model, *levels;
+        uint64_t context;
+        double card, host, compute;
+    } logs[] = {
+        {"llama-2-7b", "q4_k_m", 4096, 5869 - 2048, 70.41, 0},
+        {"llama-2-7b", "f16", 512, 12603.02, 250.11, 70.5},
+        {"llama-2-13b", "q5_k_m", 4096, 8694.21, 107.55, 358},
+        {"llama-2-70b", "q4_k_m", 4096, 40643 - 1280, 140.86, 560},
+        {"llama-3-8b", "q4_k_m", 8192, 4403.49, 281.81, 560},
+        {"llama-3-70b", "q4_k_s", 8192, 18764.46 + 19142.56, 563.65, 1104},
+    };
+    for (size_t i = 0; i < sizeof logs / sizeof *logs; i++) {
+        struct mq_view *view = open_config(logs[i].model);
+        struct mq_fit_target target = target_bytes(UINT64_C(200) << 30, 1);
+        struct mq_fit fit;
+        moeq_error err = {0};
+        target.no_flash_attention = true;
+        begin_target(&fit, view, &target, logs[i].context);
+        const struct mq_recipe *recipe = mq_recipe_find(logs[i].levels);
+        const struct mq_policy policy =
+            recipe ? mq_policy_of_recipe(recipe) : mq_policy_default(mq_level_find(logs[i].levels));
+        ck_assert_ok(mq_fit_add(&fit, logs[i].levels, &policy, &err));
+        const struct mq_fit_row *r = &fit.rows[0];
+        const double mib = 0x1p20, card = (double)r->card_weight_bytes / mib,
+                     host = (double)r->host_embedding_bytes / mib,
+                     compute = (double)r->compute_bytes / mib;
+        ck_assert_msg(fabs(card / logs[i].card - 1) < 0.0005, "%s %s: %.2f MiB on the card",
+                      logs[i].model, logs[i].levels, card);
+        ck_assert_msg(fabs(host / logs[i].host - 1) < 0.002, "%s: %.2f MiB on the host",
+                      logs[i].model, host);
+        if (logs[i].compute > 0)
+            ck_assert_msg(compute > 0.99 * logs[i].compute && compute < 1.05 * logs[i].compute,
+                          "%s: %.2f MiB of buffers", logs[i].model, compute);
+        mq_view_close(view);
+    }
+}
+END_TEST
+
+/* With FlashAttention the mask grows with the context, 512 numbers of f16 a token; several cards
+ * hold four copies each: half a GiB at 131072. */
+START_TEST(buffers_grow_with_the_context)
+{
+    struct mq_view *view = open_config("llama-3-70b");
+    struct mq_fit one, two;
+    begin(&one, view, "b200", 1, 1024);
+    const uint64_t least = one.compute_bytes;
+    begin(&one, view, "b200", 1, 131072);
+    begin(&two, view, "b200", 2, 131072);
+    ck_assert_uint_eq(one.compute_bytes - least, 130048 * 1024);
+    ck_assert_uint_eq(two.compute_bytes - one.compute_bytes, UINT64_C(131072) * 3 * 1024);
+    ck_assert_uint_eq(add(&two, "q4_k")->compute_bytes, 2 * two.compute_bytes);
+    ck_assert(assumes(&two, "4 copies of it"));
+    /* Scores: 64 heads x 512 x 131072 numbers of f32. */
+    struct mq_fit_target target = target_of("b200", 1);
+    target.no_flash_attention = true;
+    begin_target(&two, view, &target, 131072);
+    ck_assert_uint_gt(two.compute_bytes, UINT64_C(64) * 512 * 131072 * 4);
     mq_view_close(view);
 }
 END_TEST
@@ -364,7 +494,7 @@ START_TEST(kv_q8_0)
     struct mq_view *view = open_config("mixtral-8x7b");
     struct mq_fit fit;
     moeq_error err = {0};
-    const struct mq_fit_target target = mq_fit_target_of(gpu("4090"), 1);
+    const struct mq_fit_target target = target_of("4090", 1);
     ck_assert_ok(mq_fit_begin(view, &target, 0, mq_level_find("q8_0"), &fit, &err));
     ck_assert_uint_eq(fit.context, 8192);
     ck_assert_uint_eq(fit.kv_token_bytes, 2 * 32 * 8 * 128 * 34 / 32);
@@ -383,20 +513,49 @@ START_TEST(several_cards)
     ck_assert_int_eq(a->verdict, MQ_FIT_OFFLOAD);
     ck_assert_int_eq(b->verdict, MQ_FIT_FITS);
     ck_assert_uint_eq(b->margin_bytes, UINT64_C(2) << 30);
-    ck_assert_uint_eq(b->compute_bytes, 2 * a->compute_bytes);
+    ck_assert_uint_eq(b->compute_bytes, 2 * two.compute_bytes);
     const double read = (double)(b->active_bytes + b->kv_bytes);
     ck_assert_double_eq_tol(b->tokens_per_second, 936e9 / read, 1e-9);
-    /* Whole layers: the sum would fit, the pieces do not. 80 layers on 70 cards, one each, while a
+    /* Whole layers: the sum would fit, the pieces do not. 80 layers on 64 cards, one each, while a
      * card has room for one and a half. */
-    struct mq_fit_target target = {.cards = 70, .bandwidth_gbs = 100};
     const uint64_t layer = (b->card_weight_bytes + b->kv_bytes) / 80;
-    target.usable_bytes = layer + layer / 2 + two.compute_bytes + (UINT64_C(1) << 30);
-    moeq_error err = {0};
-    ck_assert_ok(mq_fit_begin(view, &target, 4096, mq_level_find("f16"), &one, &err));
+    const struct mq_fit_target target =
+        target_bytes(layer + layer / 2 + two.compute_bytes + (UINT64_C(1) << 30), 64);
+    begin_target(&one, view, &target, 4096);
     a = add(&one, "q4_k");
     ck_assert_int_gt(a->spare_bytes, 0);
     ck_assert_int_eq(a->verdict, MQ_FIT_OFFLOAD);
     ck_assert_uint_ge(a->layers.layers, 10);
+    struct mq_fit_target many = target;
+    ck_assert(!mq_fit_target_add_bytes(&many, 1, 1));
+    mq_view_close(view);
+}
+END_TEST
+
+/* 25.2 GiB and a GiB of cache on 24 and 12 GB: neither alone, both in either order; the speed lies
+ * between those of the two. */
+START_TEST(unequal_cards)
+{
+    struct mq_view *view = open_config("mixtral-8x7b");
+    struct mq_fit fit;
+    for (int order = 0; order < 2; order++) {
+        struct mq_fit_target target = target_of(order ? "3060" : "3090", 1);
+        const struct mq_fit_target other = target_of(order ? "3090" : "3060", 1);
+        begin_target(&fit, view, &target, 8192);
+        ck_assert_int_eq(add(&fit, "q4_k")->verdict, MQ_FIT_OFFLOAD);
+        ck_assert(mq_fit_target_add(&target, other.card[0].gpu, other.card[0].label_bytes, 1));
+        ck_assert(!mq_fit_target_is_even(&target));
+        begin_target(&fit, view, &target, 8192);
+        const struct mq_fit_row *r = add(&fit, "q4_k");
+        const double read = (double)(r->active_bytes + r->kv_bytes);
+        ck_assert_int_eq(r->verdict, MQ_FIT_FITS);
+        ck_assert_double_lt(r->tokens_per_second, 936e9 / read);
+        ck_assert_double_gt(r->tokens_per_second, 360e9 / read);
+        cJSON *json = mq_fit_json(&fit), *t = cJSON_GetObjectItem(json, "target");
+        ck_assert_int_eq(cJSON_GetArraySize(cJSON_GetObjectItem(t, "each")), 2);
+        ck_assert(cJSON_IsNull(cJSON_GetObjectItem(t, "usable_bytes_per_card")));
+        cJSON_Delete(json);
+    }
     mq_view_close(view);
 }
 END_TEST
@@ -407,44 +566,73 @@ START_TEST(names_of_cards)
 {
     static const struct {
         const char *text, *name; /* NULL: none or several */
-        uint32_t cards;
+        uint32_t memory_gb, cards;
         size_t candidates;
     } cases[] = {
-        {"4090", "GeForce RTX 4090", 1, 1},
-        {"rtx 4090", "GeForce RTX 4090", 1, 1},
-        {"RTX4090", "GeForce RTX 4090", 1, 1},
-        {"NVIDIA GeForce RTX 4090", "GeForce RTX 4090", 1, 1},
-        {"4090 24GB", "GeForce RTX 4090", 1, 1},
-        {"2x3090", "GeForce RTX 3090", 2, 1},
-        {" 4 x RTX 3090", "GeForce RTX 3090", 4, 1},
-        {"8*h100-sxm", "H100 SXM", 8, 1},
-        {"a100-40", "A100 40GB", 1, 1},
-        {"NVIDIA A100-SXM4-80GB", "A100 80GB", 1, 1},
-        {"NVIDIA H100 80GB HBM3", "H100 SXM", 1, 1},
-        {"NVIDIA RTX 6000 Ada Generation", "RTX 6000 Ada", 1, 1},
-        {"4070 Ti Super", "GeForce RTX 4070 Ti SUPER", 1, 1},
-        {"4080s", "GeForce RTX 4080 SUPER", 1, 1},
-        {"7900xtx", "Radeon RX 7900 XTX", 1, 1},
-        {"Tesla T4", "T4", 1, 1},
-        {"m4pro", "Apple M4 Pro", 1, 1},
-        {"a100", NULL, 1, 2},
-        {"h100", NULL, 1, 2},
-        {"m4", NULL, 1, 2},
-        {"2x6000", NULL, 2, 3},
-        {"4070", NULL, 1, 1},   /* another card than the Ti SUPER, which is offered */
-        {"4060ti", NULL, 1, 1}, /* sold with 8 GB too */
-        {"3090 ti", NULL, 1, 1},
-        {"rtx", NULL, 1, 0},
-        {"0x3090", NULL, 1, 1},
-        {"voodoo", NULL, 1, 0},
-        {"", NULL, 1, 0},
+        {"4090", "GeForce RTX 4090", 24, 1, 1},
+        {"rtx 4090", "GeForce RTX 4090", 24, 1, 1},
+        {"RTX4090", "GeForce RTX 4090", 24, 1, 1},
+        {"NVIDIA GeForce RTX 4090", "GeForce RTX 4090", 24, 1, 1},
+        {"4090 24GB", "GeForce RTX 4090", 24, 1, 1},
+        {"2x3090", "GeForce RTX 3090", 24, 2, 1},
+        {" 4 x RTX 3090", "GeForce RTX 3090", 24, 4, 1},
+        {"8*h100-sxm", "H100 SXM", 80, 8, 1},
+        {"a100-40", "A100 40GB", 40, 1, 1},
+        {"NVIDIA A100-SXM4-80GB", "A100 80GB", 80, 1, 1},
+        {"NVIDIA H100 80GB HBM3", "H100 SXM", 80, 1, 1},
+        {"NVIDIA RTX 6000 Ada Generation", "RTX 6000 Ada", 48, 1, 1},
+        {"NVIDIA RTX PRO 6000 Blackwell Workstation Edition", "RTX PRO 6000", 96, 1, 1},
+        {"4070", "GeForce RTX 4070", 12, 1, 1},
+        {"4070 super", "GeForce RTX 4070 SUPER", 12, 1, 1},
+        {"4070 Ti", "GeForce RTX 4070 Ti", 12, 1, 1},
+        {"4070 Ti Super", "GeForce RTX 4070 Ti SUPER", 16, 1, 1},
+        {"4080s", "GeForce RTX 4080 SUPER", 16, 1, 1},
+        {"4060", "GeForce RTX 4060", 8, 1, 1},
+        {"4060ti 16gb", "GeForce RTX 4060 Ti", 16, 1, 1},
+        {"3060", "GeForce RTX 3060", 12, 1, 1},
+        {"3060 8GB", "GeForce RTX 3060 8GB", 8, 1, 1},
+        {"3080-12GB", "GeForce RTX 3080 12GB", 12, 1, 1},
+        {"3090 ti", "GeForce RTX 3090 Ti", 24, 1, 1},
+        {"NVIDIA GeForce RTX 4090 Laptop GPU", "GeForce RTX 4090 Laptop", 16, 1, 1},
+        {"3060 mobile", "GeForce RTX 3060 Laptop", 6, 1, 1},
+        {"Tesla P40", "Tesla P40", 24, 1, 1},
+        {"v100 32", "Tesla V100", 32, 1, 1},
+        {"7900xtx", "Radeon RX 7900 XTX", 24, 1, 1},
+        {"AMD Radeon RX 6800 XT", "Radeon RX 6800 XT", 16, 1, 1},
+        {"mi50 32GB", "Instinct MI50", 32, 1, 1},
+        {"Intel Arc A770 16GB", "Arc A770", 16, 1, 1},
+        {"Tesla T4", "T4", 16, 1, 1},
+        {"M2 Max 32GB", "Apple M2 Max", 32, 1, 1},
+        {"m3 max 64", "Apple M3 Max, 40-core GPU", 64, 1, 1},
+        {"m3 max 36", "Apple M3 Max, 30-core GPU", 36, 1, 1},
+        {"Ryzen AI Max+ 395 128GB", "Strix Halo", 128, 1, 1},
+        {"dgx spark", "GB10 (DGX Spark)", 128, 1, 1},
+        {"a100", NULL, 0, 1, 2},
+        {"h100", NULL, 0, 1, 3},
+        {"m4pro", NULL, 0, 1, 1},     /* sold with several sizes */
+        {"m4 pro 32", NULL, 0, 1, 2}, /* but not with this one */
+        {"m4", NULL, 0, 1, 4},
+        {"m6 max", NULL, 0, 1, 0},
+        {"2x6000", NULL, 0, 2, 4},
+        {"4060ti", NULL, 0, 1, 1},
+        {"3080", NULL, 0, 1, 5},
+        {"4090 48GB", NULL, 0, 1, 3}, /* other cards are offered, none is taken */
+        {"3090 super", NULL, 0, 1, 2},
+        {"5070 super", NULL, 0, 1, 4},
+        {"rtx", NULL, 0, 1, 0},
+        {"0x3090", NULL, 0, 1, 2},
+        {"65x3090", NULL, 0, 1, 2},
+        {"voodoo", NULL, 0, 1, 0},
+        {"", NULL, 0, 1, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct mq_gpu_search s;
         const bool found = mq_gpu_search(cases[i].text, &s);
         ck_assert_msg(found == (cases[i].name != NULL), "%s", cases[i].text);
-        if (found)
+        if (found) {
             ck_assert_str_eq(s.gpu->name, cases[i].name);
+            ck_assert_uint_eq(s.memory_gb, cases[i].memory_gb);
+        }
         ck_assert_uint_eq(s.cards, cases[i].cards);
         ck_assert_msg(s.candidates_count == cases[i].candidates, "%s: %zu", cases[i].text,
                       s.candidates_count);
@@ -452,19 +640,53 @@ START_TEST(names_of_cards)
 }
 END_TEST
 
-/* Every card is found by its own name; usable memory is below the label and, for 24 GB cards, in
- * the range that they report. */
+static double usable_gib(const char *name)
+{
+    return (double)target_of(name, 1).card[0].usable_bytes / 0x1p30;
+}
+
+/* Every card is found by its own name, with its size where there are several; usable memory is
+ * below the label and, for 24 GB cards, in the range that they report. */
 START_TEST(table_of_cards)
 {
-    ck_assert_uint_eq(mq_gpus_count, 35);
     for (size_t i = 0; i < mq_gpus_count; i++) {
         const struct mq_gpu *g = &mq_gpus[i];
-        ck_assert_ptr_eq(gpu(g->name), g);
-        ck_assert_uint_lt(mq_gpu_usable_bytes(g), (uint64_t)g->memory_gb << 30);
-        ck_assert(g->bandwidth_gbs > 0 && g->source[0]);
+        ck_assert(g->bandwidth_gbs > 0 && g->source[0] && mq_gpu_size_gb(g, 0));
+        for (size_t k = 0; mq_gpu_size_gb(g, k); k++) {
+            const uint32_t gb = mq_gpu_size_gb(g, k);
+            char name[64];
+            snprintf(name, sizeof name, mq_gpu_size_gb(g, 1) ? "%s %uGB" : "%s", g->name, gb);
+            const struct mq_fit_target t = target_of(name, 1);
+            ck_assert_ptr_eq(t.card[0].gpu, g);
+            ck_assert_uint_eq(t.card[0].label_bytes, (uint64_t)gb << 30);
+            ck_assert_uint_lt(t.card[0].usable_bytes, t.card[0].label_bytes);
+        }
     }
-    ck_assert_double_eq_tol((double)mq_gpu_usable_bytes(gpu("4090")) / 0x1p30, 23.52, 1e-6);
-    ck_assert_double_eq_tol((double)mq_gpu_usable_bytes(gpu("l4")) / 0x1p30, 22.5, 1e-6);
+    ck_assert_double_eq_tol(usable_gib("4090"), 23.52, 1e-6);
+    ck_assert_double_eq_tol(usable_gib("l4"), 22.5, 1e-6);
+}
+END_TEST
+
+/* recommendedMaxWorkingSetSize, in MiB, of llama.cpp's logs on Macs. */
+START_TEST(what_macs_let_graphics_use)
+{
+    static const struct {
+        const char *name;
+        double mib;
+    } logs[] = {
+        {"M1 16GB", 10922.67},  {"M1 Max 32GB", 21845.34}, {"M2 Max 32GB", 21845.34},
+        {"M3 Max 36GB", 27648}, {"M2 Max 64GB", 49152},
+    };
+    for (size_t i = 0; i < sizeof logs / sizeof *logs; i++)
+        ck_assert_double_eq_tol(usable_gib(logs[i].name) * 1024, logs[i].mib, 3);
+    struct mq_view *view = open_config("mixtral-8x7b");
+    const struct mq_policy q4_k_m = mq_policy_of_recipe(mq_recipe_find("q4_k_m"));
+    struct mq_fit fit;
+    moeq_error err = {0};
+    begin(&fit, view, "M1 Max 32GB", 1, 2048); /* where it ran out of memory */
+    ck_assert_ok(mq_fit_add(&fit, "q4_k_m", &q4_k_m, &err));
+    ck_assert_int_eq(fit.rows[0].verdict, MQ_FIT_NO);
+    mq_view_close(view);
 }
 END_TEST
 
@@ -532,14 +754,19 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, config_alone_has_no_rows);
     tcase_add_test(tests, dtypes);
     tcase_add_test(tests, absurd_configs);
+    tcase_add_test(tests, amplification);
     tcase_add_test(tests, claims);
     tcase_add_test(tests, verdicts);
     tcase_add_test(tests, promises_are_tight);
     tcase_add_test(tests, sliding_window);
+    tcase_add_test(tests, public_logs);
+    tcase_add_test(tests, buffers_grow_with_the_context);
     tcase_add_test(tests, kv_q8_0);
     tcase_add_test(tests, several_cards);
+    tcase_add_test(tests, unequal_cards);
     tcase_add_test(tests, names_of_cards);
     tcase_add_test(tests, table_of_cards);
+    tcase_add_test(tests, what_macs_let_graphics_use);
     tcase_add_test(tests, quality);
 }
 
