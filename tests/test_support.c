@@ -73,14 +73,31 @@ const char *mq_test_temporary(const char *name)
     return join(folder, name);
 }
 
-bool mq_test_skip_if_sanitized(void)
+static bool is_sanitized(void)
 {
 #ifdef __SANITIZE_ADDRESS__
-    mq_test_skip("a measurement for the optimized build");
     return true;
 #else
     return false;
 #endif
+}
+
+bool mq_test_sampled(void)
+{
+    const char *all = getenv("MOEQ_TEST_ALL");
+    return is_sanitized() && !(all && all[0]);
+}
+
+bool mq_test_skip_if_sampled(void)
+{
+    if (mq_test_sampled())
+        mq_test_skip("a measurement for the optimized build (MOEQ_TEST_ALL=1 runs it here too)");
+    return mq_test_sampled();
+}
+
+void mq_test_left_out(const char *what_and_why)
+{
+    fprintf(stderr, "%s: left out: %s\n", test_name, what_and_why);
 }
 
 void mq_test_skip(const char *why)

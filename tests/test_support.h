@@ -6,6 +6,10 @@
 
 #include <check.h>
 
+/* Check notes the place of every assertion that holds, by a system call or two: in loops over
+ * millions of values that is most of a test's time. Failures bring their own place. */
+#define _mark_point(file, line) ((void)0)
+
 /* Runs the one test case that `add_tests` fills; the whole of main(). Check runs in this process
  * (no fork), so that sanitizers and debuggers see everything. */
 int mq_test_main(const char *name, void (*add_tests)(TCase *tests));
@@ -30,9 +34,17 @@ const char *mq_test_temporary(const char *name);
 /* Marks the whole program as skipped: main returns 77 if nothing failed. */
 void mq_test_skip(const char *why);
 
+/* True where a test should run a sample of its cases, not all: in a build with a sanitizer, which
+ * is five to twenty times slower and looks for faults in the code that runs, not in its results.
+ * Set MOEQ_TEST_ALL (./test.sh --all) for all cases there too. */
+bool mq_test_sampled(void);
+
+/* Says that a part of a test does not run, and why; ./test.sh repeats it at its end. */
+void mq_test_left_out(const char *what_and_why);
+
 /* For measurements of quality, which cost minutes under a sanitizer and whose code other tests run
- * there too: skips the program in such a build and returns true. */
-bool mq_test_skip_if_sanitized(void);
+ * there too: skips the program where samples are run, and returns true. */
+bool mq_test_skip_if_sampled(void);
 
 /* A fixed-seed generator for test data: splitmix64. */
 uint64_t mq_test_random(uint64_t *state);

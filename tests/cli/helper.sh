@@ -3,6 +3,7 @@ set -u
 moeq=$1 source=$2 work=$3
 model=demo/model
 failures=0
+. "$source/tests/sampled.sh"
 rm -rf "$work"
 mkdir -p "$work"
 cd "$source" || exit 1 # so that messages name short paths

@@ -31,6 +31,8 @@ START_TEST(same_bytes_everywhere)
             test_convert(mq_test_source(MIXTRAL), levels[l], reference, &first, NULL, &err));
         for (int isa = 0; isa < MQ_ISA_COUNT; isa++)
             for (size_t t = 0; t < 3 && mq_isa_available((enum mq_isa)isa); t++) {
+                if (mq_test_sampled() && t != (l + (size_t)isa) % 3)
+                    continue;
                 const struct mq_context context = {.isa = (enum mq_isa)isa,
                                                    .threads = threads[t],
                                                    .memory_bytes = t == 1 ? 24u << 20 : 0};

@@ -115,6 +115,8 @@ static void check_attention(uint32_t dim, size_t length, uint32_t window)
     for (int isa = 0; isa < MQ_ISA_COUNT; isa++) {
         for (unsigned threads = 1; threads <= 9 && mq_isa_available((enum mq_isa)isa);
              threads += 4) {
+            if (mq_test_sampled() && threads != 1 + 4 * (((unsigned)isa + window) % 3))
+                continue;
             const struct mq_context context = {.isa = (enum mq_isa)isa, .threads = threads};
             struct mq_attention *attention;
             moeq_error err = {0};

@@ -1,7 +1,7 @@
 /* golden_lines.c: a reader of JSON lines with known keys. */
 #include "golden_lines.h"
+#include "test_support.h"
 
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -28,7 +28,7 @@ enum { ARMS = sizeof arms_of / sizeof *arms_of };
 
 START_TEST(against_ggml)
 {
-    if (mq_test_skip_if_sanitized())
+    if (mq_test_skip_if_sampled())
         return;
     const struct mq_level *source = mq_level_find("bf16");
     struct mq_view *view;

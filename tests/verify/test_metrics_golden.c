@@ -78,6 +78,8 @@ static void compare(const cJSON *golden, const cJSON *result, const char *key, b
 
 START_TEST(q3_k)
 {
+    if (mq_test_skip_if_sampled())
+        return;
     const struct mq_context context = {.isa = mq_isa_detect(), .threads = mq_cpu_count()};
     cJSON *golden = read_golden(mq_test_source("tests/verify/data/metrics_q3_k.json"));
     const size_t length = (size_t)mq_json_get(golden, "context")->valuedouble;

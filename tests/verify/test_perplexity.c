@@ -77,13 +77,17 @@ static void check(const char *model, const char *text, const char *which)
 
 START_TEST(demo_model)
 {
+    if (mq_test_sampled()) {
+        mq_test_left_out("the whole demo text (other cases run the same code on fewer tokens)");
+        return;
+    }
     check(mq_test_source("demo/model"), mq_test_source("demo/text.txt"), "tiny");
 }
 END_TEST
 
 START_TEST(larger_model)
 {
-    if (mq_test_skip_if_sanitized())
+    if (mq_test_skip_if_sampled())
         return;
     const char *model = mq_test_shared("models/small"), *text = mq_test_shared("models/text.txt");
     ck_assert(model && text);
@@ -103,6 +107,8 @@ START_TEST(same_digits)
         if (!mq_isa_available((enum mq_isa)isa))
             continue;
         for (unsigned threads = 1; threads <= 3; threads++) {
+            if (mq_test_sampled() && isa + threads > 1 && threads != 1 + (unsigned)isa % 3)
+                continue;
             const struct mq_context ctx = {
                 .isa = (enum mq_isa)isa, .threads = threads, .memory_bytes = threads == 2 ? 1 : 0};
             struct mq_eval_result r;
