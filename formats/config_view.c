@@ -64,6 +64,8 @@ moeq_status mq_view_build_from_config(struct mq_view *view, enum mq_dtype dtype,
 {
     const struct mq_view_source source = {.user = &dtype, .place = place_unseen};
     view->no_weights = true;
+    if (view->options.lm_head != MQ_HEAD_DEFAULT)
+        view->hparams.tied_head = view->options.lm_head == MQ_HEAD_TIED;
     return mq_view_build(view, &source, err);
 }
 

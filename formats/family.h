@@ -47,8 +47,6 @@ struct mq_family {
     bool without_sliding_window;     /* Transformers' code has none, whatever the config says */
     const struct mq_tensor_pattern *patterns; /* ends with name NULL */
     const struct mq_tensor_alias *aliases;    /* ends with name NULL */
-    const char *const
-        *ignored_suffixes; /* tensors on disk that carry no weights; NULL-terminated */
     /* In GGUF files: the name of the architecture (NULL: none has it), and whether its rows of q
      * and k stand in interleaved order: within each head, row i of the first half, then row i of
      * the second, for i = 0, 1, ... Of the families that share an architecture, a file is taken for

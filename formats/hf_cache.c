@@ -1,11 +1,14 @@
 /*
- * hf_cache.c: finding `owner/name` in the local Hugging Face cache.
+ * hf_cache.c: finding `owner/name` in the local Hugging Face cache, and the model in a folder of
+ * it.
  *
- *     $HF_HUB_CACHE, else $HF_HOME/hub, else $XDG_CACHE_HOME/huggingface/hub, else ~/.cache/...
+ *     $HF_HUB_CACHE, else $HUGGINGFACE_HUB_CACHE, else $HF_HOME/hub, else
+ *     $XDG_CACHE_HOME/huggingface/hub, else ~/.cache/huggingface/hub
  *         models--owner--name/
  *             refs/main             the commit that `main` was at when it was downloaded
- *             snapshots/<commit>/   symbolic links to the files
- * Source: the cache's description in huggingface_hub's documentation.
+ *             snapshots/<commit>/   symbolic links to the files,
+ *             blobs/                which are here
+ * Source: the cache's description in huggingface_hub's documentation, and its constants.py.
  */
 #include "view_int.h"
 
@@ -15,57 +18,114 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+
+/* "~/x" as the Hub's client reads it. */
+static int expand_home(const char *path, char *folder, size_t room)
+{
+    const char *home = getenv("HOME");
+    if (path[0] == '~' && (path[1] == '/' || !path[1]) && home && *home)
+        return snprintf(folder, room, "%s%s", home, path + 1);
+    return snprintf(folder, room, "%s", path);
+}
 
 static bool cache_folder(char *folder, size_t room)
 {
-    const char *v;
-    int n;
-    if ((v = getenv("HF_HUB_CACHE")) && *v)
-        n = snprintf(folder, room, "%s", v);
-    else if ((v = getenv("HF_HOME")) && *v)
-        n = snprintf(folder, room, "%s/hub", v);
-    else if ((v = getenv("XDG_CACHE_HOME")) && *v)
-        n = snprintf(folder, room, "%s/huggingface/hub", v);
-    else if ((v = getenv("HOME")) && *v)
-        n = snprintf(folder, room, "%s/.cache/huggingface/hub", v);
-    else
-        return false;
-    return n > 0 && (size_t)n < room;
+    static const struct {
+        const char *variable, *below;
+    } places[] = {{"HF_HUB_CACHE", ""},
+                  {"HUGGINGFACE_HUB_CACHE", ""},
+                  {"HF_HOME", "/hub"},
+                  {"XDG_CACHE_HOME", "/huggingface/hub"},
+                  {"HOME", "/.cache/huggingface/hub"}};
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        const char *value = getenv(places[i].variable);
+        if (!value || !*value)
+            continue;
+        const int n = expand_home(value, folder, room);
+        const size_t m = strlen(places[i].below);
+        if (n <= 0 || (size_t)n + m >= room)
+            return false;
+        memcpy(folder + n, places[i].below, m + 1);
+        return true;
+    }
+    return false;
 }
 
-/* The commit in refs/main; without that file the only snapshot there is. */
-static moeq_status find_commit(const char *repository, char *commit, size_t room, moeq_error *err)
+/* Of several snapshots the one that changed last; *found counts them. */
+static void newest_snapshot(const char *repository, char *commit, size_t room, size_t *found)
 {
     char path[4096];
-    snprintf(path, sizeof path, "%s/refs/main", repository);
-    if (mq_path_exists(path)) {
-        struct mq_buffer text;
-        MQ_TRY(mq_file_read_all(path, 4096, &text, err));
-        snprintf(commit, room, "%.*s", (int)strcspn(text.data, " \r\n"), text.data);
-        mq_buffer_free(&text);
-        if (commit[0] && !strchr(commit, '/') && commit[0] != '.')
-            return MOEQ_OK;
-        return mq_fail_file(err, MOEQ_MALFORMED, path, "expected a commit");
-    }
+    struct timespec newest = {0};
     snprintf(path, sizeof path, "%s/snapshots", repository);
     DIR *folder = opendir(path);
-    size_t found = 0;
-    for (struct dirent *e; folder && (e = readdir(folder));)
-        if (e->d_name[0] != '.') {
+    *found = 0;
+    for (struct dirent *e; folder && (e = readdir(folder));) {
+        struct stat st;
+        if (e->d_name[0] == '.' || fstatat(dirfd(folder), e->d_name, &st, 0) != 0 ||
+            !S_ISDIR(st.st_mode))
+            continue;
+        const struct timespec t = st.st_mtim;
+        const bool later = t.tv_sec > newest.tv_sec ||
+                           (t.tv_sec == newest.tv_sec && t.tv_nsec > newest.tv_nsec) ||
+                           /* of one time the later name, so that it is always the same */
+                           (t.tv_sec == newest.tv_sec && t.tv_nsec == newest.tv_nsec &&
+                            strcmp(e->d_name, commit) > 0);
+        if (!*found || later) {
             snprintf(commit, room, "%s", e->d_name);
-            found++;
+            newest = t;
         }
+        ++*found;
+    }
     if (folder)
         closedir(folder);
-    if (found == 1)
-        return MOEQ_OK;
-    return mq_fail_file(err, MOEQ_NOT_FOUND, path,
-                        "%zu snapshots and no refs/main: give the folder of one", found);
 }
 
-moeq_status mq_hf_cache_find(const char *name, char *folder, size_t room, moeq_error *err)
+/* The commit in refs/main; "" where there is no such file. */
+static moeq_status read_ref(const char *repository, char *commit, size_t room, moeq_error *err)
 {
-    char cache[2048], repository[3072], commit[256];
+    char path[4096];
+    struct mq_buffer text;
+    commit[0] = '\0';
+    snprintf(path, sizeof path, "%s/refs/main", repository);
+    if (!mq_path_exists(path))
+        return MOEQ_OK;
+    MQ_TRY(mq_file_read_all(path, 4096, &text, err));
+    snprintf(commit, room, "%.*s", (int)strcspn(text.data, " \r\n"), text.data);
+    mq_buffer_free(&text);
+    if (commit[0] && !strchr(commit, '/') && commit[0] != '.')
+        return MOEQ_OK;
+    return mq_fail_file(err, MOEQ_MALFORMED, path, "expected a commit");
+}
+
+/* The snapshot of a models--owner--name folder: the one of refs/main, else the newest. */
+static moeq_status find_snapshot(const char *repository, struct mq_hf_snapshot *s, moeq_error *err)
+{
+    char ref[256], newest[256] = "";
+    size_t found;
+    MQ_TRY(read_ref(repository, ref, sizeof ref, err));
+    newest_snapshot(repository, newest, sizeof newest, &found);
+    const char *commit = ref[0] ? ref : newest;
+    if (!commit[0])
+        return mq_fail_file(err, MOEQ_NOT_FOUND, repository,
+                            "holds no snapshot: the download did not get that far; start it again");
+    if ((size_t)snprintf(s->folder, sizeof s->folder, "%s/snapshots/%s", repository, commit) >=
+        sizeof s->folder)
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "%s: path is too long", repository);
+    if (!mq_path_is_folder(s->folder))
+        return mq_fail_file(err, MOEQ_NOT_FOUND, s->folder,
+                            "the snapshot that refs/main names is not there: download it again%s%s",
+                            found ? ", or give the folder of another: snapshots/" : "", newest);
+    if (!ref[0] && found > 1)
+        snprintf(s->note, sizeof s->note,
+                 "of %zu snapshots without a refs/main the newest is read: %.64s", found, commit);
+    return MOEQ_OK;
+}
+
+moeq_status mq_hf_cache_find(const char *name, struct mq_hf_snapshot *s, moeq_error *err)
+{
+    char cache[2048], repository[3072];
+    *s = (struct mq_hf_snapshot){0};
     if (!cache_folder(cache, sizeof cache))
         return mq_fail(err, MOEQ_NOT_FOUND,
                        "%s: no such folder, and no Hugging Face cache: HF_HOME and HOME are unset",
@@ -78,11 +138,32 @@ moeq_status mq_hf_cache_find(const char *name, char *folder, size_t room, moeq_e
                        "%s: no such folder here, and not in the Hugging Face cache (%s); "
                        "download it first: hf download %s",
                        name, cache, name);
-    MQ_TRY(find_commit(repository, commit, sizeof commit, err));
-    if ((size_t)snprintf(folder, room, "%s/snapshots/%s", repository, commit) >= room)
-        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "%s: path is too long", repository);
-    if (!mq_path_is_folder(folder))
-        return mq_fail_file(err, MOEQ_NOT_FOUND, folder,
-                            "the snapshot that refs/main names is not there: download it again");
-    return MOEQ_OK;
+    return find_snapshot(repository, s, err);
+}
+
+static bool holds(const char *folder, const char *name)
+{
+    char path[4096];
+    const int n = snprintf(path, sizeof path, "%s/%s", folder, name);
+    return n > 0 && (size_t)n < sizeof path && mq_path_exists(path);
+}
+
+moeq_status mq_hf_cache_resolve(const char *folder, struct mq_hf_snapshot *s, moeq_error *err)
+{
+    char repository[3072];
+    *s = (struct mq_hf_snapshot){0};
+    size_t n = strlen(folder);
+    while (n > 1 && folder[n - 1] == '/')
+        n--;
+    if (n >= sizeof repository || holds(folder, "config.json"))
+        return MOEQ_OK;
+    memcpy(repository, folder, n);
+    repository[n] = '\0';
+    if (holds(repository, "snapshots"))
+        return find_snapshot(repository, s, err);
+    char *slash = strrchr(repository, '/');
+    if (!slash || strcmp(slash + 1, "snapshots") != 0)
+        return MOEQ_OK;
+    *slash = '\0';
+    return find_snapshot(repository, s, err);
 }

@@ -1,10 +1,13 @@
-/* hf_folder.c: a Hugging Face folder: config.json, and model.safetensors or an index with shards.
+/*
+ * hf_folder.c: a Hugging Face folder: config.json, and its weights: model.safetensors, an index
+ * with shards, or shards alone.
  */
-#include "view_int.h"
+#include "hf_int.h"
 
 #include "error.h"
+#include "open_options.h"
+#include "what_is_it.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,82 +15,65 @@
 #define SINGLE_FILE "model.safetensors"
 #define INDEX_FILE "model.safetensors.index.json"
 
-static moeq_status read_side_files(const char *folder, struct mq_view *view, moeq_error *err)
+/* One folder that is being opened. Its strings are the view's arena's. */
+struct folder {
+    const char *path;
+    struct mq_view *view;
+    struct mq_hf_listing listing;
+    const char *config, *single, *index; /* paths, there or not */
+    const char **paths;                  /* of the files with the weights */
+    size_t count;
+    cJSON *tree; /* of the index, where it is what says which files those are */
+    const char *hint;
+    moeq_error *err;
+};
+
+/* ---- small files ---- */
+
+/* A file that is text of the kinds wanted: not a pointer, a page or a message in its place. */
+static moeq_status read_text(const char *path, uint64_t cap, unsigned wanted,
+                             struct mq_buffer *text, moeq_error *err)
+{
+    struct mq_what what;
+    MQ_TRY(mq_file_read_all(path, cap, text, err));
+    mq_what_is(text->data, text->size, text->size, &what);
+    return mq_refuse_what(path, &what, wanted, err);
+}
+
+static moeq_status read_side_files(const struct folder *f)
 {
     for (size_t i = 0; i < mq_side_files_count; i++) {
         const struct mq_side_file *side = &mq_side_files[i];
-        char *path = mq_arena_printf(view->arena, "%s/%s", folder, side->file_name);
+        const char *path = mq_arena_printf(f->view->arena, "%s/%s", f->path, side->file_name);
+        const bool json = strstr(side->file_name, ".json") != NULL;
         if (!path)
-            return mq_fail_memory(err, "opening a model");
-        if (!side->required && !mq_path_exists(path))
-            continue;
-        MQ_TRY(mq_file_read_all(path, side->cap_bytes, mq_view_side(view, side), err));
+            return mq_fail_memory(f->err, "opening a model");
+        MQ_TRY(mq_hf_refuse_dangling(f->path, path, f->err));
+        if (side->required || mq_path_exists(path))
+            MQ_TRY(read_text(path, side->cap_bytes,
+                             json ? MQ_FILE_JSON : MQ_FILE_JSON | MQ_FILE_TEXT | MQ_FILE_BLANK,
+                             mq_view_side(f->view, side), f->err));
     }
     return MOEQ_OK;
 }
+
+static moeq_status read_index(const struct folder *f, cJSON **tree, moeq_error *err)
+{
+    struct mq_buffer text = {0};
+    moeq_status status = read_text(f->index, MQ_SAFETENSORS_MAX_HEADER, MQ_FILE_JSON, &text, err);
+    const struct mq_json_limits limits = {.depth = 16, .values = text.size / 4 + 64};
+    if (status == MOEQ_OK)
+        status = mq_json_parse(text.data, text.size, &limits, f->index, 0, tree, err);
+    mq_buffer_free(&text);
+    return status;
+}
+
+/* ---- which files have the weights ---- */
 
 static bool has_ending(const char *name, const char *ending)
 {
     const size_t n = strlen(name), m = strlen(ending);
     return n > m && strcmp(name + n - m, ending) == 0;
-}
-
-/* No safetensors (or no config.json besides): says what is there instead. */
-static moeq_status explain_absence(const char *folder, bool has_config, moeq_error *err)
-{
-    static const char *const pickles[] = {".bin", ".pt", ".pth", ".ckpt"};
-    char pickle[256] = "", gguf[256] = "", moeq[256] = "", safetensors[256] = "", part[256] = "";
-    DIR *d = opendir(folder);
-    for (struct dirent *e; d && (e = readdir(d));) {
-        for (size_t i = 0; i < sizeof pickles / sizeof *pickles; i++)
-            if (has_ending(e->d_name, pickles[i]))
-                snprintf(pickle, sizeof pickle, "%s", e->d_name);
-        if (has_ending(e->d_name, ".gguf"))
-            snprintf(gguf, sizeof gguf, "%s", e->d_name);
-        if (has_ending(e->d_name, MQ_INDEX_ENDING ".part"))
-            snprintf(part, sizeof part, "%s", e->d_name);
-        if (has_ending(e->d_name, ".moeq"))
-            snprintf(moeq, sizeof moeq, "%s", e->d_name);
-        if (has_ending(e->d_name, ".safetensors"))
-            snprintf(safetensors, sizeof safetensors, "%s", e->d_name);
-    }
-    if (d)
-        closedir(d);
-    if (safetensors[0] && has_config)
-        return mq_fail_file(err, MOEQ_NOT_FOUND, folder,
-                            "has %s but neither " SINGLE_FILE " nor " INDEX_FILE
-                            ": is the download complete?",
-                            safetensors);
-    if (pickle[0])
-        return mq_fail_file(
-            err, MOEQ_UNSUPPORTED, folder,
-            "%s is a pickle file, which can run code when it is loaded, so moeq does "
-            "not read it. Get the safetensors files of this model, or convert it in "
-            "Python: AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(OUT, "
-            "safe_serialization=True)",
-            pickle);
-    if (gguf[0])
-        return mq_fail_file(err, MOEQ_UNSUPPORTED, folder,
-                            "holds no safetensors; %s in it is a GGUF file: give its own path",
-                            gguf);
-    if (part[0])
-        return mq_fail_file(err, MOEQ_NOT_FOUND, folder,
-                            "holds an unfinished conversion, %s: the same moeq convert finishes it",
-                            part);
-    if (moeq[0])
-        return mq_fail_file(
-            err, MOEQ_UNSUPPORTED, folder,
-            "holds no Hugging Face model and no index of a moeq model; %s in it "
-            "%s",
-            moeq,
-            strstr(moeq, "-of-")
-                ? "looks like a shard: is the download, or the conversion, complete?"
-                : "is a moeq file: give its own path");
-    if (!has_config)
-        return mq_fail_file(err, MOEQ_NOT_FOUND, folder,
-                            "holds no config.json: expected a Hugging Face model folder");
-    return mq_fail_file(err, MOEQ_NOT_FOUND, folder,
-                        "holds neither " SINGLE_FILE " nor " INDEX_FILE);
 }
 
 /* The paths of the distinct shards of an index's weight_map, in order of appearance. */
@@ -143,55 +129,218 @@ out:
     return status;
 }
 
-static moeq_status open_index(const char *folder, const char *index_path, struct mq_view *view,
-                              struct mq_tensor_set *set, moeq_error *err)
+/* Names for a message, as many as fit. */
+struct names {
+    char text[600];
+    size_t count;
+};
+
+static void add_name(struct names *n, const char *name)
 {
-    struct mq_buffer text;
-    cJSON *tree = NULL;
-    MQ_TRY(mq_file_read_all(index_path, MQ_SAFETENSORS_MAX_HEADER, &text, err));
-    const struct mq_json_limits limits = {.depth = 16, .values = text.size / 4 + 64};
-    moeq_status status = mq_json_parse(text.data, text.size, &limits, index_path, 0, &tree, err);
-    mq_buffer_free(&text);
-    if (status != MOEQ_OK)
-        return status;
-    const cJSON *map = mq_json_get(tree, "weight_map");
-    const char **paths = NULL;
-    size_t count = 0;
-    if (!cJSON_IsObject(map)) {
-        status = mq_fail_file(err, MOEQ_MALFORMED, index_path, "expected an object \"weight_map\"");
-        goto out;
+    const size_t at = strlen(n->text);
+    if (at + strlen(name) + 8 < sizeof n->text)
+        snprintf(n->text + at, sizeof n->text - at, "%s%s", n->count ? ", " : "", name);
+    else if (at + 6 < sizeof n->text && strcmp(n->text + at - 3, "...") != 0)
+        snprintf(n->text + at, sizeof n->text - at, ", ...");
+    n->count++;
+}
+
+static moeq_status fail_missing_shards(const struct folder *f, const struct names *missing,
+                                       size_t total, const char *by)
+{
+    char fetch[600];
+    mq_hf_fetch_command(f->path, fetch, sizeof fetch);
+    return mq_fail_file(f->err, MOEQ_NOT_FOUND, f->path,
+                        "%zu of the %zu files that %s are missing: %s. Fetch them: %s",
+                        missing->count, total, by, missing->text, fetch);
+}
+
+/* All files that the index lists are there. */
+static moeq_status check_listed(const struct folder *f)
+{
+    struct names missing = {0};
+    for (size_t i = 0; i < f->count; i++) {
+        MQ_TRY(mq_hf_refuse_dangling(f->path, f->paths[i], f->err));
+        if (!mq_path_exists(f->paths[i]))
+            add_name(&missing, strrchr(f->paths[i], '/') + 1);
     }
-    MQ_TRY_OUT(mq_json_refuse_duplicates(tree, index_path, err));
-    MQ_TRY_OUT(shard_paths(map, folder, index_path, view->arena, &paths, &count, err));
-    MQ_TRY_OUT(mq_tensor_set_open(set, view->arena, paths, count, false, err));
-    MQ_TRY_OUT(mq_tensor_set_compare(set, map, index_path, err));
-out:
+    return missing.count ? fail_missing_shards(f, &missing, f->count, INDEX_FILE " lists")
+                         : MOEQ_OK;
+}
+
+static moeq_status take_index(struct folder *f)
+{
+    moeq_error *err = f->err;
+    MQ_TRY(read_index(f, &f->tree, err));
+    const cJSON *map = mq_json_get(f->tree, "weight_map");
+    if (!cJSON_IsObject(map))
+        return mq_fail_file(err, MOEQ_MALFORMED, f->index, "expected an object \"weight_map\"");
+    MQ_TRY(mq_json_refuse_duplicates(f->tree, f->index, err));
+    MQ_TRY(shard_paths(map, f->path, f->index, f->view->arena, &f->paths, &f->count, err));
+    return check_listed(f);
+}
+
+/* Transformers takes the single file before the index. Where the index lists other files, one of
+ * the two is left over from something else. */
+static moeq_status take_single(struct folder *f)
+{
+    cJSON *tree = NULL;
+    size_t others = 0, here = 0;
+    f->paths = &f->single;
+    f->count = 1;
+    if (!mq_path_exists(f->index) || read_index(f, &tree, NULL) != MOEQ_OK)
+        return MOEQ_OK;
+    const char **paths = NULL;
+    const cJSON *map = mq_json_get(tree, "weight_map");
+    if (cJSON_IsObject(map) &&
+        shard_paths(map, f->path, f->index, f->view->arena, &paths, &others, NULL) == MOEQ_OK)
+        for (size_t i = 0; i < others; i++)
+            here += mq_path_exists(paths[i]);
     cJSON_Delete(tree);
+    if (others == 0 || (others == 1 && strcmp(paths[0], f->single) == 0))
+        return MOEQ_OK;
+    f->hint = SINGLE_FILE " was read, as Transformers does; if it is a leftover, take it away, and "
+                          "the files that " INDEX_FILE " lists are read";
+    return mq_view_note(f->view, f->err,
+                        SINGLE_FILE " is read, as in Transformers; " INDEX_FILE
+                                    " beside it lists %zu other file%s (%zu of them here), which "
+                                    "are not",
+                        others, others == 1 ? "" : "s", here);
+}
+
+/* ---- shards without an index ---- */
+
+static moeq_status fail_without_index(const struct folder *f, const char *a, const char *b)
+{
+    return mq_fail_file(f->err, MOEQ_NOT_FOUND, f->path,
+                        "holds shards of several models, as %s and %s, and no " INDEX_FILE
+                        " that says which to read",
+                        a, b);
+}
+
+/* Collects shards of one model by their names; *first is one of them, NULL where there are none. */
+static moeq_status collect_shards(struct folder *f, bool *seen, const char **first)
+{
+    struct mq_hf_shard_name a = {0}, b;
+    for (size_t i = 0; i < f->listing.count; i++) {
+        const char *name = f->listing.names[i];
+        if (!mq_hf_parse_shard_name(name, &b) || strncmp(name, "consolidated", 12) == 0)
+            continue;
+        if (!*first) {
+            *first = name;
+            a = b;
+        }
+        if (a.total != b.total || a.stem != b.stem || memcmp(name, *first, a.stem) != 0)
+            return fail_without_index(f, *first, name);
+        if (b.number < 1 || b.number > b.total || b.total > MQ_HF_LISTING_MAX || seen[b.number])
+            return fail_without_index(f, *first, name);
+        seen[b.number] = true;
+        const char *path = mq_arena_printf(f->view->arena, "%s/%s", f->path, name);
+        if (!path)
+            return mq_fail_memory(f->err, "opening a model");
+        f->paths[f->count++] = path;
+    }
+    return MOEQ_OK;
+}
+
+/* All shards that the names speak of: what an index would say. */
+static moeq_status take_shards(struct folder *f)
+{
+    struct mq_hf_shard_name shard = {0};
+    struct names missing = {0};
+    const char *first = NULL;
+    bool *seen = mq_arena_alloc(f->view->arena, MQ_HF_LISTING_MAX + 1, sizeof *seen);
+    f->paths = mq_arena_alloc(f->view->arena, f->listing.count + 1, sizeof *f->paths);
+    if (!seen || !f->paths)
+        return mq_fail_memory(f->err, "opening a model");
+    MQ_TRY(collect_shards(f, seen, &first));
+    if (!first)
+        return MOEQ_OK;
+    mq_hf_parse_shard_name(first, &shard);
+    for (uint32_t i = 1; i <= shard.total; i++) {
+        char name[256];
+        snprintf(name, sizeof name, "%.*s-%0*u%s", (int)shard.stem, first, shard.digits, i,
+                 first + shard.stem + 1 + (size_t)shard.digits);
+        if (!seen[i])
+            add_name(&missing, name);
+    }
+    if (missing.count)
+        return fail_missing_shards(f, &missing, shard.total, "the names of its shards count");
+    for (size_t i = 0; i < f->count; i++)
+        MQ_TRY(mq_hf_refuse_dangling(f->path, f->paths[i], f->err));
+    return mq_view_note(f->view, f->err,
+                        "there is no " INDEX_FILE "; all %zu shards are here that their names "
+                        "count, and are read",
+                        f->count);
+}
+
+static moeq_status find_weights(struct folder *f)
+{
+    MQ_TRY(mq_hf_refuse_dangling(f->path, f->single, f->err));
+    if (mq_path_exists(f->single))
+        return take_single(f);
+    MQ_TRY(mq_hf_refuse_dangling(f->path, f->index, f->err));
+    if (mq_path_exists(f->index))
+        return take_index(f);
+    MQ_TRY(take_shards(f));
+    return f->count ? MOEQ_OK : mq_hf_explain(f->path, &f->listing, true, f->err);
+}
+
+/* ---- opening ---- */
+
+/* Of an adapter's folder the weights may be merged already. */
+static moeq_status check_adapter(const struct folder *f)
+{
+    const char *path = mq_arena_printf(f->view->arena, "%s/adapter_config.json", f->path);
+    if (!path)
+        return mq_fail_memory(f->err, "opening a model");
+    if (!mq_path_exists(path))
+        return MOEQ_OK;
+    return mq_view_note(f->view, f->err,
+                        "an adapter (adapter_config.json) lies beside the weights and is not "
+                        "applied; Transformers would load its base model, and it on top");
+}
+
+static moeq_status open_weights(struct folder *f)
+{
+    struct mq_tensor_set set = {0};
+    moeq_status status =
+        mq_tensor_set_open(&set, f->view->arena, f->paths, f->count, false, f->err);
+    set.hint = f->hint;
+    if (status == MOEQ_OK && f->tree) {
+        set.index_path = f->index;
+        set.index_map = mq_json_get(f->tree, "weight_map");
+        status = mq_tensor_set_note_index(f->view, &set, f->err);
+    }
+    if (status == MOEQ_OK)
+        status = mq_view_build_from_set(f->view, &set, f->err);
+    mq_tensor_set_free(&set);
     return status;
+}
+
+static moeq_status open_folder(struct folder *f)
+{
+    struct mq_arena *arena = f->view->arena;
+    f->config = mq_arena_printf(arena, "%s/config.json", f->path);
+    f->single = mq_arena_printf(arena, "%s/" SINGLE_FILE, f->path);
+    f->index = mq_arena_printf(arena, "%s/" INDEX_FILE, f->path);
+    if (!f->config || !f->single || !f->index)
+        return mq_fail_memory(f->err, "opening a model");
+    MQ_TRY(mq_hf_list(f->path, arena, &f->listing, f->err));
+    MQ_TRY(mq_hf_refuse_dangling(f->path, f->config, f->err));
+    if (!mq_path_exists(f->config))
+        return mq_hf_explain(f->path, &f->listing, false, f->err);
+    MQ_TRY(read_side_files(f));
+    MQ_TRY(mq_config_parse(f->view, f->config, f->err));
+    MQ_TRY(find_weights(f));
+    MQ_TRY(check_adapter(f));
+    return open_weights(f);
 }
 
 moeq_status mq_hf_folder_open(const char *folder, struct mq_view *view, moeq_error *err)
 {
-    const char *config = mq_arena_printf(view->arena, "%s/config.json", folder);
-    const char *single = mq_arena_printf(view->arena, "%s/" SINGLE_FILE, folder);
-    const char *index = mq_arena_printf(view->arena, "%s/" INDEX_FILE, folder);
-    if (!config || !single || !index)
-        return mq_fail_memory(err, "opening a model");
-    if (!mq_path_exists(config))
-        return explain_absence(folder, false, err);
-    MQ_TRY(read_side_files(folder, view, err));
-    MQ_TRY(mq_config_parse(view, config, err));
-    struct mq_tensor_set set = {0};
-    moeq_status status;
-    if (mq_path_exists(single)) { /* as Transformers: the single file before the index */
-        status = mq_tensor_set_open(&set, view->arena, &single, 1, false, err);
-    } else if (mq_path_exists(index)) {
-        status = open_index(folder, index, view, &set, err);
-    } else {
-        return explain_absence(folder, true, err);
-    }
-    if (status == MOEQ_OK)
-        status = mq_view_build_from_set(view, &set, err);
-    mq_tensor_set_free(&set);
+    struct folder f = {.path = folder, .view = view, .err = err};
+    const moeq_status status = open_folder(&f);
+    cJSON_Delete(f.tree);
     return status;
 }

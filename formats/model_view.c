@@ -7,6 +7,7 @@
 #include "open_options.h"
 #include "what_is_it.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -330,23 +331,37 @@ moeq_status mq_view_open(const char *path, struct mq_view **view, moeq_error *er
     return mq_view_open_with(path, NULL, view, err);
 }
 
+/* Where the model is: a path may name a model, or a folder, of the Hub's cache. */
+static moeq_status find_model(const char *path, struct mq_hf_snapshot *snapshot, moeq_error *err)
+{
+    struct stat st, link;
+    snapshot->folder[0] = snapshot->note[0] = '\0';
+    if (stat(path, &st) == 0)
+        return S_ISDIR(st.st_mode) ? mq_hf_cache_resolve(path, snapshot, err) : MOEQ_OK;
+    if (errno != ENOENT && errno != ENOTDIR)
+        return mq_fail_errno(err, path, "cannot open");
+    if (lstat(path, &link) == 0)
+        return mq_fail_file(err, MOEQ_NOT_FOUND, path,
+                            "is a link to a file or folder that is not there");
+    if (!looks_like_repository(path))
+        return mq_fail_file(err, MOEQ_NOT_FOUND, path, "no such file or folder");
+    return mq_hf_cache_find(path, snapshot, err);
+}
+
 moeq_status mq_view_open_with(const char *path, const struct mq_open_options *options,
                               struct mq_view **out, moeq_error *err)
 {
     *out = NULL;
-    struct stat st;
-    const bool exists = stat(path, &st) == 0;
-    char snapshot[4096];
-    if (!exists && looks_like_repository(path)) {
-        MQ_TRY(mq_hf_cache_find(path, snapshot, sizeof snapshot, err));
-        path = snapshot;
-    } else if (!exists) {
-        return mq_fail_file(err, MOEQ_NOT_FOUND, path, "no such file or folder");
-    }
+    struct mq_hf_snapshot snapshot;
+    MQ_TRY(find_model(path, &snapshot, err));
+    if (snapshot.folder[0])
+        path = snapshot.folder;
     struct mq_view *view = mq_view_create(path);
     if (!view)
         return mq_fail_memory(err, "opening a model");
     moeq_status status = mq_view_set_options(view, options, err);
+    if (status == MOEQ_OK && snapshot.note[0])
+        status = mq_view_note(view, err, "%s", snapshot.note);
     if (status == MOEQ_OK)
         status =
             mq_path_is_folder(path) ? open_folder(path, view, err) : open_file(path, view, err);

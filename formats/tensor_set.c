@@ -1,10 +1,8 @@
-/*
- * tensor_set.c: the tensors of safetensors files by name: the source of the view of a Hugging Face
- * folder and of a moeq file.
- */
+/* tensor_set.c: collecting tensors, comparing them with an index, and building a view of them. */
 #include "view_int.h"
 
 #include "error.h"
+#include "open_options.h"
 #include "quantized_source.h"
 
 #include <inttypes.h>
@@ -34,27 +32,46 @@ moeq_status mq_tensor_set_open(struct mq_tensor_set *set, struct mq_arena *arena
         total += set->shards[i].count;
     }
     set->tensors = calloc(total + 1, sizeof *set->tensors);
-    if (!set->tensors || !mq_strmap_init(&set->by_name, total))
+    if (!set->tensors)
         return mq_fail_memory(err, "opening a model");
     for (size_t i = 0; i < count; i++) {
         const struct mq_safetensors *st = &set->shards[i];
         for (size_t k = 0; k < st->count; k++) {
             const struct mq_st_entry *e = &st->entries[k];
-            if (is_moeq && is_own(e->name))
-                continue;
-            const enum mq_strmap_result r =
-                mq_strmap_add(&set->by_name, e->name, strlen(e->name), (uint32_t)set->count);
-            if (r == MQ_STRMAP_DUPLICATE)
-                return mq_fail_tensor(
-                    err, MOEQ_MALFORMED, st->file.path, e->name, e->offset,
-                    "is present twice: also in %s",
-                    set->shards[mq_tensor_set_find(set, e->name)->shard].file.path);
-            if (r != MQ_STRMAP_ADDED)
-                return mq_fail_memory(err, "opening a model");
-            set->tensors[set->count++] = (struct mq_located){.shard = (uint32_t)i, .entry = e};
+            if (!is_moeq || !is_own(e->name))
+                set->tensors[set->count++] =
+                    (struct mq_located){.shard = (uint32_t)i, .entry = e, .name = e->name};
         }
     }
+    return mq_tensor_set_rename(set, err);
+}
+
+moeq_status mq_tensor_set_rename(struct mq_tensor_set *set, moeq_error *err)
+{
+    mq_strmap_free(&set->by_name);
+    if (!mq_strmap_init(&set->by_name, set->count))
+        return mq_fail_memory(err, "opening a model");
+    for (size_t i = 0; i < set->count; i++) {
+        const struct mq_located *at = &set->tensors[i], *other;
+        const enum mq_strmap_result r =
+            mq_strmap_add(&set->by_name, at->name, strlen(at->name), (uint32_t)i);
+        if (r == MQ_STRMAP_ADDED)
+            continue;
+        if (r != MQ_STRMAP_DUPLICATE)
+            return mq_fail_memory(err, "opening a model");
+        other = mq_tensor_set_find(set, at->name);
+        return mq_fail_tensor(
+            err, MOEQ_MALFORMED, mq_tensor_set_path(set, at), at->entry->name, at->entry->offset,
+            "is present twice: also in %s%s%s", mq_tensor_set_path(set, other),
+            strcmp(other->entry->name, at->entry->name) ? " as " : "",
+            strcmp(other->entry->name, at->entry->name) ? other->entry->name : "");
+    }
     return MOEQ_OK;
+}
+
+const char *mq_tensor_set_path(const struct mq_tensor_set *set, const struct mq_located *at)
+{
+    return set->shards[at->shard].file.path;
 }
 
 static const char *base_name(const char *path)
@@ -92,6 +109,66 @@ moeq_status mq_tensor_set_compare(const struct mq_tensor_set *set, const cJSON *
                 mq_fail_tensor(err, MOEQ_MALFORMED, set->shards[set->tensors[i].shard].file.path,
                                e->name, e->offset, "is missing from %s", base_name(index_path));
     }
+    mq_strmap_free(&listed);
+    return status;
+}
+
+/* Of the tensors of one kind: how many, and a few names. */
+struct tally {
+    size_t count;
+    char names[400];
+};
+
+static void add_name(struct tally *t, const char *name)
+{
+    const size_t n = strlen(t->names);
+    if (t->count < 3)
+        snprintf(t->names + n, sizeof t->names - n, "%s%.120s", t->count ? ", " : "", name);
+    else if (t->count == 3)
+        snprintf(t->names + n, sizeof t->names - n, ", ...");
+    t->count++;
+}
+
+moeq_status mq_tensor_set_note_index(struct mq_view *view, const struct mq_tensor_set *set,
+                                     moeq_error *err)
+{
+    struct tally absent = {0}, elsewhere = {0}, unlisted = {0};
+    struct mq_strmap listed;
+    if (!mq_strmap_init(&listed, set->count))
+        return mq_fail_memory(err, "reading an index");
+    moeq_status status = MOEQ_OK;
+    for (const cJSON *c = set->index_map->child; c; c = c->next) {
+        const struct mq_located *at = mq_tensor_set_find(set, c->string);
+        if (!at)
+            add_name(&absent, c->string);
+        else if (strcmp(base_name(mq_tensor_set_path(set, at)), c->valuestring) != 0)
+            add_name(&elsewhere, c->string);
+        if (mq_strmap_add(&listed, c->string, strlen(c->string), 0) == MQ_STRMAP_NO_MEMORY) {
+            status = mq_fail_memory(err, "reading an index");
+            goto out;
+        }
+    }
+    for (size_t i = 0; i < set->count; i++) {
+        uint32_t unused;
+        const char *name = set->tensors[i].name;
+        if (!mq_strmap_get(&listed, name, strlen(name), &unused))
+            add_name(&unlisted, name);
+    }
+    const struct {
+        const struct tally *tally;
+        const char *verb, *what;
+    } kinds[] = {
+        {&absent, "lists", "that none of its files has"},
+        {&elsewhere, "has", "in another file than the one where they stand and are read"},
+        {&unlisted, "leaves out", "that its files have and that are read too"},
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (kinds[i].tally->count)
+            MQ_TRY_OUT(mq_view_note(view, err, "%s %s %zu tensor%s %s (%s)",
+                                    base_name(set->index_path), kinds[i].verb,
+                                    kinds[i].tally->count, kinds[i].tally->count == 1 ? "" : "s",
+                                    kinds[i].what, kinds[i].tally->names));
+out:
     mq_strmap_free(&listed);
     return status;
 }
@@ -212,6 +289,33 @@ static moeq_status place(struct set_source *b, struct mq_located *at,
     return MOEQ_OK;
 }
 
+/* What is known of why a tensor is not there. */
+static moeq_status fail_missing(const struct set_source *b, const char *name)
+{
+    const struct mq_tensor_set *set = b->set;
+    const cJSON *listed = mq_json_get(set->index_map, name);
+    const char *guess = mq_tensor_set_guess(set);
+    struct tally there = {0};
+    char why[700] = "";
+    for (size_t i = 0; i < set->count && there.count < 4; i++)
+        add_name(&there, set->tensors[i].name);
+    if (b->view->is_moeq)
+        return mq_view_fail_missing(b->view, name, b->err);
+    if (cJSON_IsString(listed))
+        snprintf(why, sizeof why, ". %s lists it in %.200s, which does not have it",
+                 base_name(set->index_path), listed->valuestring);
+    else if (guess)
+        snprintf(why, sizeof why, ". Its names (%s) are those of %s", there.names, guess);
+    else if (b->view->tensors_count == 0 && set->count)
+        snprintf(why, sizeof why, ". There are %zu tensors: %s", set->count, there.names);
+    if (set->hint)
+        snprintf(why + strlen(why), sizeof why - strlen(why), ". %s", set->hint);
+    return mq_fail_file(b->err, MOEQ_NOT_FOUND, b->view->path,
+                        "tensor '%s' is missing: a %s model of %u layers%s needs it%s", name,
+                        b->view->family->name, b->view->hparams.layers,
+                        b->view->hparams.experts ? " with these experts" : "", why);
+}
+
 /* Under its official name or, in a folder, one of the others that it goes by. */
 static moeq_status place_by_name(void *user, struct mq_view *v, struct mq_tensor *t,
                                  moeq_error *err)
@@ -232,35 +336,7 @@ static moeq_status place_by_name(void *user, struct mq_view *v, struct mq_tensor
         if (at)
             return place(b, at, alias, t);
     }
-    return mq_view_fail_missing(v, t->name, err);
-}
-
-static bool ends_with(const char *text, const char *suffix)
-{
-    const size_t n = strlen(text), m = strlen(suffix);
-    return n >= m && strcmp(text + n - m, suffix) == 0;
-}
-
-/* A tensor that nothing has asked for may be a bias or a norm of a variant that we would get wrong.
- */
-static moeq_status refuse_unused(const struct set_source *b)
-{
-    const struct mq_view *v = b->view;
-    for (size_t i = 0; i < b->set->count; i++) {
-        const struct mq_located *at = &b->set->tensors[i];
-        const char *name = at->entry->name;
-        bool fine = at->used || (v->is_moeq && strncmp(name, "moeq.", 5) == 0);
-        for (const char *const *s = v->family->ignored_suffixes; *s; s++)
-            fine |= ends_with(name, *s);
-        for (const struct mq_tensor_pattern *p = v->family->patterns; p->name; p++)
-            fine |= p->role == MQ_ROLE_HEAD && v->hparams.tied_head && strcmp(name, p->name) == 0;
-        if (!fine)
-            return mq_fail_tensor(b->err, MOEQ_UNSUPPORTED, b->set->shards[at->shard].file.path,
-                                  name, at->entry->offset,
-                                  "has no place in a %s model of this config.json",
-                                  v->family->name);
-    }
-    return MOEQ_OK;
+    return fail_missing(b, t->name);
 }
 
 /* Before a tensor is missed that stands there in another tool's blocks. */
@@ -298,10 +374,13 @@ moeq_status mq_view_build_from_set(struct mq_view *view, struct mq_tensor_set *s
             goto out;
         }
     }
-    if (!view->is_moeq)
+    if (!view->is_moeq) {
         MQ_TRY_OUT(refuse_quantized(&b));
+        MQ_TRY_OUT(mq_tensor_set_map_names(view, set, err));
+    }
+    MQ_TRY_OUT(mq_choose_head(view, set, err));
     MQ_TRY_OUT(mq_view_build(view, &source, err));
-    MQ_TRY_OUT(refuse_unused(&b));
+    MQ_TRY_OUT(mq_judge_extra_tensors(view, set, err));
     MQ_TRY_OUT(adopt_files(view, set, err));
 out:
     mq_strmap_free(&b.metadata);

@@ -8,33 +8,7 @@
 #include "moeq_profile.h"
 #include "safetensors.h"
 #include "strmap.h"
-
-/* All tensors of all shards by name. */
-struct mq_tensor_set {
-    struct mq_safetensors *shards;
-    size_t shards_count;
-    struct mq_located {
-        uint32_t shard;
-        bool used;
-        const struct mq_st_entry *entry;
-    } * tensors;
-    size_t count;
-    struct mq_strmap by_name;
-};
-
-/* Opens the shards one after the other. Of a moeq model in several, padding and checksums are each
- * file's own, and no part of the set. On failure free the set. */
-moeq_status mq_tensor_set_open(struct mq_tensor_set *set, struct mq_arena *arena,
-                               const char *const *paths, size_t count, bool is_moeq,
-                               moeq_error *err);
-void mq_tensor_set_free(struct mq_tensor_set *set);
-
-struct mq_located *mq_tensor_set_find(const struct mq_tensor_set *set, const char *name);
-
-/* Fails unless the set's tensors and a weight_map (tensor -> name of its file) agree in both
- * directions. */
-moeq_status mq_tensor_set_compare(const struct mq_tensor_set *set, const cJSON *weight_map,
-                                  const char *index_path, moeq_error *err);
+#include "tensor_set.h"
 
 /* An empty view with its arena; NULL when out of memory. */
 struct mq_view *mq_view_create(const char *path);
@@ -57,11 +31,6 @@ moeq_status mq_view_build(struct mq_view *view, const struct mq_view_source *sou
 /* "tensor 'name' is missing: ..." */
 moeq_status mq_view_fail_missing(const struct mq_view *view, const char *name, moeq_error *err);
 
-/* Builds from the set, of which no tensor may be left over, and moves the set's open files into the
- * view. view->is_moeq and metadata must be set too. */
-moeq_status mq_view_build_from_set(struct mq_view *view, struct mq_tensor_set *set,
-                                   moeq_error *err);
-
 /* Moves an open file into the next row of view->files, which must have room. */
 moeq_status mq_view_adopt_file(struct mq_view *view, struct mq_file *file, uint64_t header_bytes,
                                uint32_t header_crc32, moeq_error *err);
@@ -78,8 +47,16 @@ moeq_status mq_moeq_file_open(const char *path, struct mq_view *view, moeq_error
 moeq_status mq_moeq_index_open(const char *path, struct mq_view *view, moeq_error *err);
 moeq_status mq_gguf_open(const char *path, struct mq_view *view, moeq_error *err);
 
-/* Finds `owner/name` in the local Hugging Face cache and writes the snapshot's folder to `folder`.
- */
-moeq_status mq_hf_cache_find(const char *name, char *folder, size_t room, moeq_error *err);
+/* A snapshot in the local Hugging Face cache. */
+struct mq_hf_snapshot {
+    char folder[4096];
+    char note[200]; /* what is to be noted of the choice; "" */
+};
+/* By `owner/name`. */
+moeq_status mq_hf_cache_find(const char *name, struct mq_hf_snapshot *snapshot, moeq_error *err);
+/* By a models--owner--name folder, or the folder of its snapshots; of any other folder
+ * snapshot->folder is empty. */
+moeq_status mq_hf_cache_resolve(const char *folder, struct mq_hf_snapshot *snapshot,
+                                moeq_error *err);
 
 #endif

@@ -35,7 +35,4 @@
         MQ_ROLE_HEAD, "lm_head.weight", MQ_DIM_VOCAB, MQ_DIM_HIDDEN        \
     }
 
-/* Old Llama-like checkpoints store the rotary frequencies, which the config determines. */
-extern const char *const mq_ignored_rotary[];
-
 #endif

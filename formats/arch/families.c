@@ -12,7 +12,6 @@ const struct mq_family *const mq_families[] = {
 };
 const size_t mq_families_count = sizeof mq_families / sizeof *mq_families;
 
-const char *const mq_ignored_rotary[] = {".rotary_emb.inv_freq", NULL};
 const struct mq_tensor_alias mq_no_aliases[] = {{0}};
 
 const struct mq_family *mq_family_find(const char *model_type)

@@ -23,7 +23,6 @@ const struct mq_family mq_family_llama = {
     .without_sliding_window = true,
     .patterns = patterns,
     .aliases = mq_no_aliases,
-    .ignored_suffixes = mq_ignored_rotary,
     .gguf_architecture = "llama",
     .gguf_interleaved_rope = true,
 };

@@ -24,7 +24,6 @@ const struct mq_family mq_family_mistral = {
     .default_sliding_window = 4096,
     .patterns = patterns,
     .aliases = mq_no_aliases,
-    .ignored_suffixes = mq_ignored_rotary,
     .gguf_architecture = "llama",
     .gguf_interleaved_rope = true,
 };

@@ -53,7 +53,6 @@ const struct mq_family mq_family_mixtral = {
     .default_kv_heads = 8,
     .patterns = patterns,
     .aliases = aliases,
-    .ignored_suffixes = mq_ignored_rotary,
     .gguf_architecture = "llama",
     .gguf_interleaved_rope = true,
 };

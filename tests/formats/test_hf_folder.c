@@ -52,18 +52,23 @@ START_TEST(refuses_incomplete_folders)
     const char *model = fresh();
     char message[2000];
     ck_assert_int_eq(unlink(test_path(model, SHARD3)), 0);
-    snprintf(message, sizeof message, "%s/" SHARD3 ": cannot open: No such file or directory",
-             model);
+    snprintf(message, sizeof message,
+             "%s: 1 of the 7 files that " INDEX " lists are missing: " SHARD3
+             ". Fetch them: hf download OWNER/NAME --local-dir %s",
+             model, model);
     test_refused(model, MOEQ_NOT_FOUND, message);
     ck_assert_int_eq(unlink(test_path(model, INDEX)), 0);
     struct mq_view *view;
     moeq_error err = {0};
     ck_assert_int_eq(mq_model_open(model, &view, &err), MOEQ_NOT_FOUND);
-    ck_assert_ptr_nonnull(strstr(err.message, "is the download complete?"));
+    ck_assert_ptr_nonnull(
+        strstr(err.message, "1 of the 7 files that the names of its shards count are missing"));
     model = fresh();
     ck_assert_int_eq(unlink(test_path(model, "config.json")), 0);
-    test_refused(model, MOEQ_NOT_FOUND,
-                 "%s: holds no config.json: expected a Hugging Face model folder");
+    test_refused(
+        model, MOEQ_NOT_FOUND,
+        "%s: holds no config.json, without which golden.safetensors is no model: fetch it: "
+        "hf download OWNER/NAME --local-dir %s");
     test_refused(mq_test_temporary("nothing/here/at all"), MOEQ_NOT_FOUND,
                  "%s: no such file or folder");
 }
@@ -93,9 +98,10 @@ START_TEST(says_what_other_formats_need)
     test_refused(folder_with("pytorch_model.bin", true), MOEQ_UNSUPPORTED, pickle);
     test_refused(folder_with("pytorch_model.bin", false), MOEQ_UNSUPPORTED, pickle);
     test_refused(folder_with("m.Q4_K_M.gguf", false), MOEQ_UNSUPPORTED,
-                 "%s: holds no safetensors; m.Q4_K_M.gguf in it is a GGUF file: give its own path");
+                 "%s: m.Q4_K_M.gguf is a GGUF file: give its own path");
     test_refused(folder_with(NULL, true), MOEQ_NOT_FOUND,
-                 "%s: holds neither model.safetensors nor model.safetensors.index.json");
+                 "%s: holds neither model.safetensors nor model.safetensors.index.json: fetch the "
+                 "weights: hf download OWNER/NAME --local-dir %s");
 }
 END_TEST
 
@@ -105,12 +111,6 @@ static const struct damage {
     moeq_status status;
     const char *message;
 } damages[] = {
-    {INDEX, "\"" W "0.w2.weight\": \"" SHARD2 "\",", "", MOEQ_MALFORMED,
-     "%s/" SHARD2 ": tensor '" W "0.w2.weight' at byte 984: is missing from " INDEX},
-    {INDEX, W "0.w2.weight", W "9.w2.weight", MOEQ_NOT_FOUND,
-     "%s/" INDEX ": tensor '" W "9.w2.weight' is listed in " SHARD2 " but is not in that file"},
-    {INDEX, W "0.w2.weight\": \"" SHARD2, W "0.w2.weight\": \"" SHARD3, MOEQ_NOT_FOUND,
-     "%s/" INDEX ": tensor '" W "0.w2.weight' is listed in " SHARD3 " but stands in " SHARD2},
     {INDEX, W "0.w2.weight\": \"" SHARD2, W "0.w2.weight\": \"../x.safetensors", MOEQ_MALFORMED,
      "%s/" INDEX ": weight_map: \"" W "0.w2.weight\" is in \"../x.safetensors\": expected a "
      ".safetensors file of this folder"},
@@ -150,6 +150,40 @@ START_TEST(names_each_damage)
             ck_assert_int_eq(mq_model_open(model, &view, &err), d->status);
         }
     }
+}
+END_TEST
+
+/* Where Transformers loads what lies there: opened, with a note. */
+static const struct {
+    const char *old, *new, *note;
+} indexes[] = {
+    {"\"" W "0.w2.weight\": \"" SHARD2 "\",", "",
+     INDEX " leaves out 1 tensor that its files have and that are read too (" W "0.w2.weight)"},
+    {"\"weight_map\": {", "\"weight_map\": {\"" W "9.w2.weight\": \"" SHARD2 "\", ",
+     INDEX " lists 1 tensor that none of its files has (" W "9.w2.weight)"},
+    {W "0.w2.weight\": \"" SHARD2, W "0.w2.weight\": \"" SHARD3,
+     INDEX " has 1 tensor in another file than the one where they stand and are read (" W
+           "0.w2.weight)"},
+};
+
+START_TEST(notes_what_an_index_has_wrong)
+{
+    for (size_t i = 0; i < sizeof indexes / sizeof *indexes; i++) {
+        const char *model = fresh();
+        struct mq_view *view;
+        moeq_error err = {0};
+        test_replace(test_path(model, INDEX), indexes[i].old, indexes[i].new);
+        ck_assert_msg(mq_model_open(model, &view, &err) == MOEQ_OK, "%s", err.message);
+        ck_assert_uint_eq(view->notes_count, 1);
+        ck_assert_str_eq(view->notes[0], indexes[i].note);
+        mq_view_close(view);
+    }
+    /* One that the model needs is an error; the tensor under another name would be one too. */
+    const char *model = fresh();
+    test_replace(test_path(model, SHARD2), W "0.w2.weight", W "9.w2.weight");
+    test_refused(model, MOEQ_NOT_FOUND,
+                 "%s: tensor '" W "0.w2.weight' is missing: a mixtral model of 2 layers with these "
+                 "experts needs it. " INDEX " lists it in " SHARD2 ", which does not have it");
 }
 END_TEST
 
@@ -196,7 +230,8 @@ START_TEST(refuses_extra_tensors)
     char message[2000];
     snprintf(message, sizeof message,
              "%s/extra.safetensors: tensor 'model.layers.0.self_attn.q_proj.bias' at byte %zu: has "
-             "no place in a mixtral model of this config.json",
+             "no place in a mixtral model of this config.json: it is a bias, and adds to every "
+             "result: is the model_type right?",
              model, sizeof bytes);
     test_refused(model, MOEQ_UNSUPPORTED, message);
     /* Rotary frequencies of old checkpoints follow from the config and are ignored. */
@@ -261,7 +296,7 @@ START_TEST(finds_models_in_the_cache)
     snprintf(
         message, sizeof message,
         "%s/models--mistralai--Mixtral-8x7B-v0.1/snapshots/def456: the snapshot that refs/main "
-        "names is not there: download it again",
+        "names is not there: download it again, or give the folder of another: snapshots/abc123",
         hub);
     test_refused(name, MOEQ_NOT_FOUND, message);
     test_write(command, "../../x", 7);
@@ -281,6 +316,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, refuses_incomplete_folders);
     tcase_add_test(tests, says_what_other_formats_need);
     tcase_add_test(tests, names_each_damage);
+    tcase_add_test(tests, notes_what_an_index_has_wrong);
     tcase_add_test(tests, refuses_double_and_unknown_tensors);
     tcase_add_test(tests, refuses_extra_tensors);
     tcase_add_test(tests, finds_models_in_the_cache);

@@ -1,0 +1,213 @@
+/*
+ * extra_tensors.c: tensors that the model has no place for.
+ *
+ * One that nothing has asked for may be a bias or a norm of a variant that would be computed
+ * wrongly without it: an error. But checkpoints carry much that is no weight of the model: what
+ * training needed, what follows from config.json, parts for other tasks. One table names those.
+ */
+#include "tensor_set.h"
+
+#include "error.h"
+#include "open_options.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FREQUENCIES "rotary frequencies, which follow from config.json"
+#define MASKS "causal masks, which are the same in all models"
+#define KV_SCALES "scales of an 8-bit KV cache, which moeq does not use"
+#define OTHER_HEAD "a head for scores or classes, which has no part in the probabilities of tokens"
+#define SPECULATIVE "heads that guess further tokens, which have no part in the next one's"
+#define SENSES "the parts that see or hear; moeq evaluates text alone"
+#define COUNTERS "what training kept of itself"
+
+/* '*' stands for any characters. Of names that weights could have too, only those of 3 or more
+ * dimensions or of none count. */
+static const struct harmless {
+    const char *pattern, *why;
+    bool no_matrix;
+} harmless[] = {
+    {"*rotary_emb.inv_freq", FREQUENCIES, false},
+    {"*rotary_emb.original_inv_freq", FREQUENCIES, false},
+    {"*rotary_emb.cos_cached", FREQUENCIES, false},
+    {"*rotary_emb.sin_cached", FREQUENCIES, false},
+    {"*rotary_emb._cos_cached", FREQUENCIES, false},
+    {"*rotary_emb._sin_cached", FREQUENCIES, false},
+    {"*.cos_cached", FREQUENCIES, false},
+    {"*.sin_cached", FREQUENCIES, false},
+    {"*rope.freqs", FREQUENCIES, false},
+    {"*position_ids", "position numbers, which are the same in all models", false},
+    {"*attn.bias", MASKS, true},
+    {"*attention.bias", MASKS, true},
+    {"*.masked_bias", MASKS, true},
+    {"*.causal_mask", MASKS, false},
+    {"*.attn_mask", MASKS, false},
+    {"*.attention_mask", MASKS, false},
+    {"*.k_scale", KV_SCALES, false},
+    {"*.v_scale", KV_SCALES, false},
+    {"*.kv_scale", KV_SCALES, false},
+    {"*.q_scale", KV_SCALES, false},
+    {"*.prob_scale", KV_SCALES, false},
+    {"*.k_proj.output_scale", KV_SCALES, false},
+    {"*.v_proj.output_scale", KV_SCALES, false},
+    {"*.k_proj.output_zero_point", KV_SCALES, false},
+    {"*.v_proj.output_zero_point", KV_SCALES, false},
+    {"v_head.*", OTHER_HEAD, false},
+    {"*.v_head.*", OTHER_HEAD, false},
+    {"value_head.*", OTHER_HEAD, false},
+    {"*.value_head.*", OTHER_HEAD, false},
+    {"score.*", OTHER_HEAD, false},
+    {"*.score.weight", OTHER_HEAD, false},
+    {"reward_head.*", OTHER_HEAD, false},
+    {"classifier.*", OTHER_HEAD, false},
+    {"qa_outputs.*", OTHER_HEAD, false},
+    {"mtp.*", SPECULATIVE, false},
+    {"model.mtp.*", SPECULATIVE, false},
+    {"medusa_head*", SPECULATIVE, false},
+    {"*vision_tower.*", SENSES, false},
+    {"*vision_model.*", SENSES, false},
+    {"*visual.*", SENSES, false},
+    {"*multi_modal_projector.*", SENSES, false},
+    {"*mm_projector.*", SENSES, false},
+    {"*vision_encoder.*", SENSES, false},
+    {"*vision_language_adapter.*", SENSES, false},
+    {"*audio_tower.*", SENSES, false},
+    {"*image_newline", SENSES, false},
+    {"*._extra_state", COUNTERS, false},
+    {"*.num_batches_tracked", COUNTERS, false},
+    {"*total_ops", COUNTERS, false},
+    {"*total_params", COUNTERS, false},
+};
+enum { HARMLESS = sizeof harmless / sizeof *harmless };
+
+/* What an unknown tensor may be, and what to do. */
+static const struct {
+    const char *pattern, *what;
+} suspects[] = {
+#define ADAPTER                                                                      \
+    "it belongs to an adapter that is not merged into the weights: merge it (peft: " \
+    "model.merge_and_unload(), then save_pretrained), and give the result's folder"
+    {"*lora_*", ADAPTER},
+    {"*.base_layer.*", ADAPTER},
+    {"*.modules_to_save.*", ADAPTER},
+    {"*.original_module.*", ADAPTER},
+    {"*adapter*", ADAPTER},
+    {"*.ia3_l*", ADAPTER},
+    {"prompt_embeddings", ADAPTER},
+    {"*.bias", "it is a bias, and adds to every result: is the model_type right?"},
+    {"*norm*", "it is a norm that this model_type does not have: is the model_type right?"},
+};
+
+static bool matches(const char *pattern, const char *name)
+{
+    const char *star = NULL, *retry = NULL;
+    while (*name) {
+        if (*pattern == '*') {
+            star = pattern++;
+            retry = name;
+        } else if (*pattern == *name) {
+            pattern++, name++;
+        } else if (star) {
+            pattern = star + 1;
+            name = ++retry;
+        } else {
+            return false;
+        }
+    }
+    while (*pattern == '*')
+        pattern++;
+    return !*pattern;
+}
+
+static const struct harmless *find_harmless(const struct mq_located *at)
+{
+    const uint32_t dims = at->entry->dims;
+    for (size_t i = 0; i < HARMLESS; i++)
+        if (matches(harmless[i].pattern, at->name) &&
+            !(harmless[i].no_matrix && (dims == 1 || dims == 2)))
+            return &harmless[i];
+    return NULL;
+}
+
+/* The number behind a part of a name ("layers."), -1 if it has none. */
+static long number_after(const char *name, const char *part)
+{
+    const char *at = strstr(name, part);
+    char *end = NULL;
+    const long n = at ? strtol(at + strlen(part), &end, 10) : -1;
+    return at && end != at + strlen(part) && *end == '.' && n >= 0 ? n : -1;
+}
+
+static moeq_status refuse(const struct mq_view *view, const struct mq_tensor_set *set,
+                          const struct mq_located *at, moeq_error *err)
+{
+    const struct mq_hparams *h = &view->hparams;
+    const long layer = number_after(at->name, ".layers.");
+    const long expert = number_after(at->name, ".experts.");
+    char why[320] = "";
+    if (layer >= (long)h->layers)
+        snprintf(why, sizeof why, ": it is of layer %ld, and num_hidden_layers is %u", layer,
+                 h->layers);
+    else if (h->experts && expert >= (long)h->experts)
+        snprintf(why, sizeof why, ": it is of expert %ld, and there are %u", expert, h->experts);
+    else if (!h->experts && expert >= 0)
+        snprintf(why, sizeof why, ": it is an expert's, and a %s model has none",
+                 view->family->name);
+    for (size_t i = 0; i < sizeof suspects / sizeof *suspects && !why[0]; i++)
+        if (matches(suspects[i].pattern, at->name))
+            snprintf(why, sizeof why, ": %s", suspects[i].what);
+    return mq_fail_tensor(err, MOEQ_UNSUPPORTED, mq_tensor_set_path(set, at), at->entry->name,
+                          at->entry->offset, "has no place in a %s model of this config.json%s",
+                          view->family->name, why);
+}
+
+/* What is said of one kind of them. */
+struct kind {
+    const char *why;
+    size_t count;
+    uint64_t bytes;
+    char names[400];
+};
+
+/* One kind for each reason of the table. */
+static void count_in(struct kind kinds[HARMLESS], const char *why, const struct mq_located *at)
+{
+    struct kind *k = kinds;
+    while (k->why && strcmp(k->why, why) != 0)
+        k++;
+    const size_t n = strlen(k->names);
+    k->why = why;
+    k->bytes += at->entry->size_bytes;
+    if (k->count < 2)
+        snprintf(k->names + n, sizeof k->names - n, "%s%.150s", k->count ? ", " : "",
+                 at->entry->name);
+    else if (k->count == 2)
+        snprintf(k->names + n, sizeof k->names - n, ", ...");
+    k->count++;
+}
+
+moeq_status mq_judge_extra_tensors(struct mq_view *view, const struct mq_tensor_set *set,
+                                   moeq_error *err)
+{
+    struct kind *kinds = calloc(HARMLESS + 1, sizeof *kinds);
+    moeq_status status = kinds ? MOEQ_OK : mq_fail_memory(err, "opening a model");
+    for (size_t i = 0; i < set->count && status == MOEQ_OK; i++) {
+        const struct mq_located *at = &set->tensors[i];
+        /* A moeq file has none of others', and side files of its own. */
+        if (at->used || (view->is_moeq && strncmp(at->name, "moeq.", 5) == 0))
+            continue;
+        const struct harmless *row = view->is_moeq ? NULL : find_harmless(at);
+        if (row)
+            count_in(kinds, row->why, at);
+        else
+            status = refuse(view, set, at, err);
+    }
+    for (const struct kind *k = kinds; status == MOEQ_OK && k->why; k++)
+        status = mq_view_note(view, err, "%zu tensor%s (%" PRIu64 " bytes) %s left out: %s (%s)",
+                              k->count, k->count == 1 ? "" : "s", k->bytes,
+                              k->count == 1 ? "is" : "are", k->why, k->names);
+    free(kinds);
+    return status;
+}

@@ -1,0 +1,426 @@
+/*
+ * hf_explain.c: what a folder is that holds no model as moeq reads it, and what to do about it.
+ *
+ * Sources of the names: Transformers' utils (WEIGHTS_NAME, TF2_WEIGHTS_NAME, FLAX_WEIGHTS_NAME),
+ * PEFT (adapter_config.json), Trainer (checkpoint-N), diffusers (model_index.json),
+ * sentence-transformers (modules.json), mistral-inference and Meta's releases (consolidated,
+ * params.json), MLX (weights.npz), huggingface_hub (models--owner--name, *.incomplete).
+ */
+#include "hf_int.h"
+
+#include "error.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define NO_PICKLE                                                                                \
+    "is a pickle file, which can run code when it is loaded, so moeq does not read it. Get the " \
+    "safetensors files of this model, or convert it in Python: "                                 \
+    "AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(OUT, safe_serialization=True)"
+#define META_LAYOUT                                                                           \
+    "is in the layout of Meta's and Mistral's own releases, whose tensors have other names: " \
+    "moeq reads the Hugging Face files (model-*.safetensors, their index and config.json): "
+#define UNPACK "is an archive: unpack it, and give the folder that comes out"
+#define NO_TORCH                                                                          \
+    "holds weights for another framework, and there are no safetensors: get the model's " \
+    "safetensors files, or save them from Python: "
+
+/* By a file's name, most telling first. '*' stands for any characters, at either end. */
+static const struct kind {
+    const char *pattern, *is;
+    moeq_status status;
+    bool fetch;          /* the sentence ends with the command that fetches the files */
+    bool without_config; /* only where there is no config.json */
+} kinds[] = {
+    {"model_index.json", "describes a diffusers pipeline, which makes images: no language model",
+     MOEQ_UNSUPPORTED, false, true},
+    {"*.incomplete", "is a download that has not finished. Go on with it: ", MOEQ_NOT_FOUND, true,
+     false},
+    {"*.crdownload", "is a download that has not finished. Go on with it: ", MOEQ_NOT_FOUND, true,
+     false},
+    {"*.aria2", "says that a download has not finished. Go on with it: ", MOEQ_NOT_FOUND, true,
+     false},
+    {"consolidated*.safetensors", META_LAYOUT, MOEQ_UNSUPPORTED, true, false},
+    {"consolidated*.pth", META_LAYOUT, MOEQ_UNSUPPORTED, true, false},
+    {"params.json", META_LAYOUT, MOEQ_UNSUPPORTED, true, true},
+    {"pytorch_model*.bin", NO_PICKLE, MOEQ_UNSUPPORTED, false, false},
+    {"*.bin", NO_PICKLE, MOEQ_UNSUPPORTED, false, false},
+    {"*.pt", NO_PICKLE, MOEQ_UNSUPPORTED, false, false},
+    {"*.pth", NO_PICKLE, MOEQ_UNSUPPORTED, false, false},
+    {"*.ckpt", NO_PICKLE, MOEQ_UNSUPPORTED, false, false},
+    {"*.distcp",
+     "is a part of a distributed checkpoint of PyTorch's, which no reader but PyTorch has: save "
+     "the model with save_pretrained (accelerate merge-weights, verl's model_merger)",
+     MOEQ_UNSUPPORTED, false, false},
+    {"*.gguf", "is a GGUF file: give its own path", MOEQ_UNSUPPORTED, false, false},
+    {"weights*.npz",
+     "is MLX's layout of before safetensors: get the model that it was converted from",
+     MOEQ_UNSUPPORTED, false, false},
+    {"tf_model*.h5",
+     NO_TORCH "AutoModelForCausalLM.from_pretrained(DIR, from_tf=True) (Transformers "
+              "4)",
+     MOEQ_UNSUPPORTED, false, false},
+    {"*.h5", NO_TORCH "see the model's page", MOEQ_UNSUPPORTED, false, false},
+    {"*.msgpack",
+     NO_TORCH "AutoModelForCausalLM.from_pretrained(DIR, from_flax=True) (Transformers "
+              "4)",
+     MOEQ_UNSUPPORTED, false, false},
+    {"*.onnx",
+     "is a graph for ONNX Runtime: get the safetensors files of the model that it was "
+     "exported from",
+     MOEQ_UNSUPPORTED, false, false},
+    {"*.zip", UNPACK, MOEQ_UNSUPPORTED, false, false},
+    {"*.tar", UNPACK, MOEQ_UNSUPPORTED, false, false},
+    {"*.tar.gz", UNPACK, MOEQ_UNSUPPORTED, false, false},
+    {"*.tgz", UNPACK, MOEQ_UNSUPPORTED, false, false},
+    {"mergekit_config.y*ml",
+     "is the recipe of a merge, and there are no weights: run it (mergekit-yaml or mergekit-moe), "
+     "or fetch them: ",
+     MOEQ_NOT_FOUND, true, false},
+    {"mergekit_moe_config.y*ml",
+     "is the recipe of a merge, and there are no weights: run it (mergekit-moe), or fetch them: ",
+     MOEQ_NOT_FOUND, true, false},
+    {"modules.json",
+     "describes a model of sentence-transformers, which makes embeddings of texts: "
+     "no language model with a head",
+     MOEQ_UNSUPPORTED, false, true},
+};
+
+/* ---- the folder ---- */
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+moeq_status mq_hf_list(const char *folder, struct mq_arena *arena, struct mq_hf_listing *listing,
+                       moeq_error *err)
+{
+    size_t capacity = 0;
+    *listing = (struct mq_hf_listing){0};
+    DIR *d = opendir(folder);
+    if (!d)
+        return mq_fail_errno(err, folder, "cannot list the folder");
+    moeq_status status = MOEQ_OK;
+    for (struct dirent *e; listing->count < MQ_HF_LISTING_MAX && (e = readdir(d));) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        if (listing->count == capacity) {
+            capacity = capacity ? 2 * capacity : 64;
+            const char **names = mq_arena_alloc(arena, capacity, sizeof *names);
+            if (!names) {
+                status = mq_fail_memory(err, "listing a folder");
+                break;
+            }
+            if (listing->count)
+                memcpy(names, listing->names, listing->count * sizeof *names);
+            listing->names = names;
+        }
+        const char *name = mq_arena_strdup(arena, e->d_name);
+        if (!name) {
+            status = mq_fail_memory(err, "listing a folder");
+            break;
+        }
+        listing->names[listing->count++] = name;
+    }
+    closedir(d);
+    if (status == MOEQ_OK && listing->count)
+        qsort(listing->names, listing->count, sizeof *listing->names, by_name);
+    return status;
+}
+
+static bool ends_with(const char *name, const char *ending)
+{
+    const size_t n = strlen(name), m = strlen(ending);
+    return n > m && strcmp(name + n - m, ending) == 0;
+}
+
+/* The pattern's one '*' stands for any characters. */
+static bool matches(const char *pattern, const char *name)
+{
+    const char *star = strchr(pattern, '*');
+    if (!star)
+        return strcmp(pattern, name) == 0;
+    const size_t head = (size_t)(star - pattern), tail = strlen(star + 1), n = strlen(name);
+    return n >= head + tail && strncmp(pattern, name, head) == 0 &&
+           strcmp(star + 1, name + n - tail) == 0;
+}
+
+/* What a trainer leaves beside weights: of which nothing is to be said. */
+static bool is_of_training(const char *name)
+{
+    static const char *const files[] = {"training_args.bin", "optimizer*", "scheduler*",
+                                        "rng_state*",        "scaler*",    "trainer_state*"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        if (matches(files[i], name))
+            return true;
+    return false;
+}
+
+/* The first name that fits; NULL. */
+static const char *find(const struct mq_hf_listing *listing, const char *pattern)
+{
+    for (size_t i = 0; i < listing->count; i++)
+        if (matches(pattern, listing->names[i]) && !is_of_training(listing->names[i]))
+            return listing->names[i];
+    return NULL;
+}
+
+bool mq_hf_parse_shard_name(const char *name, struct mq_hf_shard_name *shard)
+{
+    static const char ending[] = ".safetensors";
+    const char *at = ends_with(name, ending) ? strstr(name, "-of-") : NULL;
+    for (const char *next; at && (next = strstr(at + 1, "-of-"));)
+        at = next;
+    if (!at)
+        return false;
+    const char *begin = at;
+    while (begin > name && begin[-1] >= '0' && begin[-1] <= '9')
+        begin--;
+    const size_t n = strspn(at + 4, "0123456789");
+    *shard = (struct mq_hf_shard_name){.stem = (size_t)(begin - name), .digits = (int)(at - begin)};
+    if (begin == at || at - begin > 9 || n == 0 || n > 9 || begin == name || begin[-1] != '-' ||
+        strcmp(at + 4 + n, ending) != 0)
+        return false;
+    shard->stem--;
+    shard->number = (uint32_t)strtoul(begin, NULL, 10);
+    shard->total = (uint32_t)strtoul(at + 4, NULL, 10);
+    return true;
+}
+
+/* ---- how to get the files ---- */
+
+/* "models--owner--name" in the path of a snapshot -> owner/name. */
+static bool repository_of(const char *folder, char *name, size_t room)
+{
+    const char *at = strstr(folder, "models--"), *split;
+    for (const char *next; at && (next = strstr(at + 1, "models--"));)
+        at = next;
+    if (!at)
+        return false;
+    at += strlen("models--");
+    const size_t n = strcspn(at, "/");
+    split = strstr(at, "--");
+    if (!split || split >= at + n || n >= room)
+        return false;
+    snprintf(name, room, "%.*s/%.*s", (int)(split - at), at, (int)(at + n - split - 2), split + 2);
+    return true;
+}
+
+void mq_hf_fetch_command(const char *folder, char *text, size_t room)
+{
+    char path[4096], name[256];
+    snprintf(path, sizeof path, "%s/.git", folder);
+    if (repository_of(folder, name, sizeof name))
+        snprintf(text, room, "hf download %s", name);
+    else if (mq_path_exists(path))
+        snprintf(text, room, "git lfs pull (in that folder)");
+    else
+        snprintf(text, room, "hf download OWNER/NAME --local-dir %.400s", folder);
+}
+
+moeq_status mq_hf_refuse_dangling(const char *folder, const char *path, moeq_error *err)
+{
+    struct stat st;
+    char target[512], fetch[600];
+    if (stat(path, &st) == 0 || lstat(path, &st) != 0 || !S_ISLNK(st.st_mode))
+        return MOEQ_OK;
+    const ssize_t n = readlink(path, target, sizeof target - 1);
+    target[n > 0 ? n : 0] = '\0';
+    mq_hf_fetch_command(folder, fetch, sizeof fetch);
+    return mq_fail_file(err, MOEQ_NOT_FOUND, path,
+                        "is a link to %s, which is not there (of the Hub's cache the files are "
+                        "links into blobs/): fetch it again: %s",
+                        target, fetch);
+}
+
+/* ---- special kinds ---- */
+
+/* A string of a small JSON file; "" if there is none. */
+static void read_string(const char *folder, const char *file, const char *key, char *value,
+                        size_t room)
+{
+    enum { CAP = 1 << 20 };
+    const struct mq_json_limits limits = {.depth = 16, .values = 20000};
+    char path[4200];
+    struct mq_buffer text = {0};
+    cJSON *tree = NULL;
+    value[0] = '\0';
+    snprintf(path, sizeof path, "%s/%s", folder, file);
+    if (mq_file_read_all(path, CAP, &text, NULL) != MOEQ_OK)
+        return;
+    if (mq_json_parse(text.data, text.size, &limits, path, 0, &tree, NULL) == MOEQ_OK) {
+        const cJSON *c = mq_json_get(tree, key);
+        if (cJSON_IsString(c))
+            snprintf(value, room, "%s", c->valuestring);
+    }
+    cJSON_Delete(tree);
+    mq_buffer_free(&text);
+}
+
+moeq_status mq_hf_explain_adapter(const char *folder, moeq_error *err)
+{
+    char base[200], kind[40];
+    read_string(folder, "adapter_config.json", "base_model_name_or_path", base, sizeof base);
+    read_string(folder, "adapter_config.json", "peft_type", kind, sizeof kind);
+    return mq_fail_file(
+        err, MOEQ_UNSUPPORTED, folder,
+        "is an adapter (%s: adapter_config.json, adapter_model.safetensors), no model: merge it "
+        "into its base model %s first. In Python: AutoPeftModelForCausalLM.from_pretrained(DIR)"
+        ".merge_and_unload().save_pretrained(OUT)",
+        kind[0] ? kind : "LoRA", base[0] ? base : "(adapter_config.json does not name it)");
+}
+
+static bool has_file(const char *folder, const char *name, const char *file)
+{
+    char path[4400];
+    snprintf(path, sizeof path, "%s/%s/%s", folder, name, file);
+    return mq_path_exists(path);
+}
+
+/* The newest of a trainer's checkpoint-N that holds a model (or an adapter), by its number. */
+static const char *newest_checkpoint(const char *folder, const struct mq_hf_listing *listing)
+{
+    static const char begin[] = "checkpoint-";
+    const char *newest = NULL;
+    unsigned long most = 0;
+    for (size_t i = 0; i < listing->count; i++) {
+        const char *name = listing->names[i], *number = name + sizeof begin - 1;
+        if (strncmp(name, begin, sizeof begin - 1) != 0 || !*number ||
+            number[strspn(number, "0123456789")] || strlen(number) > 18)
+            continue;
+        const unsigned long n = strtoul(number, NULL, 10);
+        if ((has_file(folder, name, "config.json") ||
+             has_file(folder, name, "adapter_config.json")) &&
+            (!newest || n > most)) {
+            newest = name;
+            most = n;
+        }
+    }
+    return newest;
+}
+
+/* Folders in it that hold models: the first, and how many. Looks at a few hundred names only. */
+static const char *inner_model(const char *folder, const struct mq_hf_listing *listing,
+                               size_t *count)
+{
+    enum { LOOKS = 512 };
+    const char *first = NULL;
+    *count = 0;
+    for (size_t i = 0; i < listing->count && i < LOOKS; i++)
+        if (listing->names[i][0] != '.' && has_file(folder, listing->names[i], "config.json")) {
+            first = first ? first : listing->names[i];
+            ++*count;
+        }
+    return first;
+}
+
+static moeq_status explain_inner(const char *folder, const struct mq_hf_listing *listing,
+                                 bool has_config, moeq_error *err)
+{
+    size_t count;
+    const char *name = newest_checkpoint(folder, listing);
+    if (name)
+        return mq_fail_file(err, MOEQ_NOT_FOUND, folder,
+                            "holds a trainer's checkpoints and no model beside them: give %s/%s, "
+                            "the newest",
+                            folder, name);
+    name = find(listing, "models--*");
+    if (name)
+        return mq_fail_file(err, MOEQ_NOT_FOUND, folder,
+                            "is a cache of the Hub's: give OWNER/NAME, or one of its models--... "
+                            "folders, as %s",
+                            name);
+    name = has_config ? NULL : inner_model(folder, listing, &count);
+    if (name && count == 1)
+        return mq_fail_file(err, MOEQ_NOT_FOUND, folder,
+                            "holds no config.json; the folder %s in it does: give %s/%s", name,
+                            folder, name);
+    if (name)
+        return mq_fail_file(err, MOEQ_NOT_FOUND, folder,
+                            "holds no config.json, but %zu folders that do: give one of them, as "
+                            "%s/%s",
+                            count, folder, name);
+    if (find(listing, "original") || find(listing, "mistral_inference"))
+        return mq_fail_file(err, MOEQ_NOT_FOUND, folder,
+                            "holds the files of the original release alone (original/): moeq reads "
+                            "the Hugging Face files beside it (model-*.safetensors, their index "
+                            "and config.json)");
+    return MOEQ_OK;
+}
+
+/* ---- all of them ---- */
+
+/* moeq's own. */
+static moeq_status explain_moeq(const char *folder, const struct mq_hf_listing *listing,
+                                moeq_error *err)
+{
+    const char *name = find(listing, "*" MQ_INDEX_ENDING ".part");
+    if (name)
+        return mq_fail_file(err, MOEQ_NOT_FOUND, folder,
+                            "holds an unfinished conversion, %s: the same moeq convert finishes it",
+                            name);
+    name = find(listing, "*.moeq");
+    if (!name)
+        return MOEQ_OK;
+    return mq_fail_file(
+        err, MOEQ_UNSUPPORTED, folder,
+        "holds no Hugging Face model and no index of a moeq model; %s in it %s", name,
+        strstr(name, "-of-") ? "looks like a shard: is the download, or the conversion, complete?"
+                             : "is a moeq file: give its own path");
+}
+
+static moeq_status explain_kind(const char *folder, const struct mq_hf_listing *listing,
+                                bool has_config, moeq_error *err)
+{
+    char fetch[600];
+    mq_hf_fetch_command(folder, fetch, sizeof fetch);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        const char *name =
+            has_config && kinds[i].without_config ? NULL : find(listing, kinds[i].pattern);
+        if (name)
+            return mq_fail_file(err, kinds[i].status, folder, "%s %s%s", name, kinds[i].is,
+                                kinds[i].fetch ? fetch : "");
+    }
+    return MOEQ_OK;
+}
+
+moeq_status mq_hf_explain(const char *folder, const struct mq_hf_listing *listing, bool has_config,
+                          moeq_error *err)
+{
+    char fetch[600];
+    if (find(listing, "adapter_config.json") || find(listing, "adapter_model.safetensors"))
+        return mq_hf_explain_adapter(folder, err);
+    MQ_TRY(explain_inner(folder, listing, has_config, err));
+    MQ_TRY(explain_kind(folder, listing, has_config, err));
+    MQ_TRY(explain_moeq(folder, listing, err));
+    mq_hf_fetch_command(folder, fetch, sizeof fetch);
+    const char *name = find(listing, "*.safetensors");
+    if (!has_config && name)
+        return mq_fail_file(err, MOEQ_NOT_FOUND, folder,
+                            "holds no config.json, without which %s is no model: fetch it: %s",
+                            name, fetch);
+    if (!has_config)
+        return mq_fail_file(err, MOEQ_NOT_FOUND, folder,
+                            "holds no config.json: expected a Hugging Face model folder");
+    if (name && strncmp(name, "model.", 6) == 0)
+        return mq_fail_file(err, MOEQ_NOT_FOUND, folder,
+                            "has %s, a variant, but not model.safetensors: rename it if it is the "
+                            "one to read",
+                            name);
+    if (name)
+        return mq_fail_file(err, MOEQ_NOT_FOUND, folder,
+                            "has %s but neither model.safetensors nor "
+                            "model.safetensors.index.json: if it is the whole model, rename it to "
+                            "model.safetensors; else fetch the rest: %s",
+                            name, fetch);
+    return mq_fail_file(err, MOEQ_NOT_FOUND, folder,
+                        "holds neither model.safetensors nor model.safetensors.index.json: fetch "
+                        "the weights: %s",
+                        fetch);
+}

@@ -1,0 +1,153 @@
+/*
+ * tied_head.c: whether the head is the embedding matrix.
+ *
+ * config.json's tie_word_embeddings and what is stored do not always agree: tuning an lm_head makes
+ * it another matrix than the embeddings, and the config stays. Transformers 5 goes by the weights
+ * (modeling_utils.py, tie_weights): if both matrices are stored and differ, they are not tied; if
+ * one of the two is missing, the other serves for both. Transformers 4 and others tie by the config
+ * alone. Never without a word: what differs from the config is a note.
+ */
+#include "tensor_set.h"
+
+#include "checked.h"
+#include "error.h"
+#include "open_options.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct matrices {
+    struct mq_located *head, *embedding; /* NULL where not stored */
+    const char *head_name, *embedding_name;
+};
+
+static struct matrices find_matrices(const struct mq_view *view, const struct mq_tensor_set *set)
+{
+    struct matrices m = {0};
+    for (const struct mq_tensor_pattern *p = view->family->patterns; p->name; p++) {
+        if (p->role == MQ_ROLE_HEAD)
+            m.head_name = p->name;
+        else if (p->role == MQ_ROLE_EMBEDDING)
+            m.embedding_name = p->name;
+    }
+    m.head = mq_tensor_set_find(set, m.head_name);
+    m.embedding = mq_tensor_set_find(set, m.embedding_name);
+    return m;
+}
+
+/* Whether the two hold the same bytes in the same dtype; stops at the first difference. */
+static moeq_status are_equal(const struct mq_tensor_set *set, const struct matrices *m, bool *equal,
+                             moeq_error *err)
+{
+    enum { CHUNK = 1 << 20 };
+    const struct mq_st_entry *a = m->head->entry, *b = m->embedding->entry;
+    *equal = a->dtype == b->dtype && a->dims == b->dims && a->size_bytes == b->size_bytes &&
+             memcmp(a->shape, b->shape, sizeof a->shape) == 0;
+    if (!*equal)
+        return MOEQ_OK;
+    char *bytes = malloc(2 * (size_t)CHUNK);
+    if (!bytes)
+        return mq_fail_memory(err, "comparing the head with the embeddings");
+    moeq_status status = MOEQ_OK;
+    for (uint64_t at = 0; at < a->size_bytes && *equal && status == MOEQ_OK; at += CHUNK) {
+        const size_t n = (size_t)mq_min_u64(CHUNK, a->size_bytes - at);
+        status = mq_file_read_at(&set->shards[m->head->shard].file, a->offset + at, bytes, n, err);
+        if (status == MOEQ_OK)
+            status = mq_file_read_at(&set->shards[m->embedding->shard].file, b->offset + at,
+                                     bytes + CHUNK, n, err);
+        *equal = status == MOEQ_OK && memcmp(bytes, bytes + CHUNK, n) == 0;
+    }
+    free(bytes);
+    return status;
+}
+
+static moeq_status fail_without_head(const struct mq_view *view, const struct mq_tensor_set *set,
+                                     const struct matrices *m, moeq_error *err)
+{
+    const bool scores = mq_tensor_set_find(set, "score.weight") != NULL;
+    return mq_fail_file(
+        err, MOEQ_NOT_FOUND, view->path,
+        "tensor '%s' is missing, and config.json does not tie it to the embeddings "
+        "(tie_word_embeddings): Transformers would begin with random weights.%s If the "
+        "model was made with a tied head, --lm-head tied takes the embeddings for it",
+        m->head_name,
+        scores ? " Its score.weight is the head of a classification or reward model, which has no "
+                 "probabilities of tokens."
+               : "");
+}
+
+/* As Transformers 5: tied by the config unless both are stored and differ. */
+static moeq_status choose_by_weights(struct mq_view *view, const struct mq_tensor_set *set,
+                                     const struct matrices *m, moeq_error *err)
+{
+    bool equal;
+    if (!m->head && m->embedding && !view->hparams.tied_head)
+        return fail_without_head(view, set, m, err);
+    if (!m->head || !m->embedding || !view->hparams.tied_head)
+        return MOEQ_OK;
+    MQ_TRY(are_equal(set, m, &equal, err));
+    m->head->used = true;
+    if (equal)
+        return MOEQ_OK;
+    view->hparams.tied_head = false;
+    view->options.lm_head = MQ_HEAD_STORED;
+    return mq_view_note(view, err,
+                        "config.json ties the head to the embeddings (tie_word_embeddings), but "
+                        "%s is stored and differs from them: it is the head, as in Transformers 5. "
+                        "--lm-head tied leaves it out",
+                        m->head_name);
+}
+
+static moeq_status choose_by_user(struct mq_view *view, const struct matrices *m, moeq_error *err)
+{
+    const bool tied = view->options.lm_head == MQ_HEAD_TIED, by_config = view->hparams.tied_head;
+    if (!tied && !m->head)
+        return mq_fail_file(err, MOEQ_NOT_FOUND, view->path,
+                            "--lm-head stored, but no tensor '%s' is stored", m->head_name);
+    view->hparams.tied_head = tied;
+    if (m->head)
+        m->head->used = true;
+    if (tied && m->head)
+        return mq_view_note(view, err,
+                            "%s is left out: the embeddings are the head, as was asked for "
+                            "(--lm-head tied)",
+                            m->head_name);
+    /* Of a moeq file the choice is its source's, and noted there. */
+    if (tied == by_config || view->is_moeq)
+        return MOEQ_OK;
+    return mq_view_note(view, err,
+                        "%s the head, as was asked for (--lm-head %s), although config.json has "
+                        "tie_word_embeddings %s",
+                        tied ? "the embeddings are" : "the stored lm_head.weight is",
+                        tied ? "tied" : "stored", by_config ? "true" : "false");
+}
+
+/* A tied model of which the head alone was saved. */
+static moeq_status head_for_embeddings(struct mq_view *view, struct mq_tensor_set *set,
+                                       const struct matrices *m, moeq_error *err)
+{
+    m->head->name = m->embedding_name;
+    m->head->used = false;
+    MQ_TRY(mq_tensor_set_rename(set, err));
+    return mq_view_note(view, err,
+                        "there are no %s; the head is tied to them, so that %s serves for both, as "
+                        "in Transformers 5",
+                        m->embedding_name, m->head_name);
+}
+
+moeq_status mq_choose_head(struct mq_view *view, struct mq_tensor_set *set, moeq_error *err)
+{
+    const struct matrices m = find_matrices(view, set);
+    if (view->is_moeq && view->options.lm_head == MQ_HEAD_DEFAULT) {
+        /* What was decided when it was made shows by what it stores. */
+        view->hparams.tied_head = view->hparams.tied_head && !m.head;
+        return MOEQ_OK;
+    }
+    if (view->options.lm_head == MQ_HEAD_DEFAULT)
+        MQ_TRY(choose_by_weights(view, set, &m, err));
+    else
+        MQ_TRY(choose_by_user(view, &m, err));
+    if (view->hparams.tied_head && m.head && !m.embedding)
+        return head_for_embeddings(view, set, &m, err);
+    return MOEQ_OK;
+}

@@ -1,0 +1,346 @@
+/*
+ * test_tensor_names.c: checkpoints that Transformers loads though their tensors' names, their head
+ * or what lies beside their weights are not as config.json has it: the same weights come out, and a
+ * note says so; and what must not be read is refused.
+ */
+#include "st_edit.h"
+#include "test_model.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LLAMA "tests/fixtures/oracles/llama2"
+#define TIED "tests/fixtures/oracles/llama3_tied"
+
+static struct st_edit edit; /* one at a time; large */
+
+/* A copy of a fixture, whose tensors are in `edit`. */
+static const char *edit_copy(const char *fixture)
+{
+    const char *model = test_model_copy(fixture, "edited");
+    st_edit_free(&edit);
+    st_edit_load(&edit, test_path(model, "model.safetensors"));
+    return model;
+}
+
+static struct mq_view *open_with(const char *model, enum mq_head_choice head)
+{
+    const struct mq_open_options options = {.lm_head = head};
+    struct mq_view *view;
+    moeq_error err = {0};
+    const char *path = test_path(model, "model.safetensors");
+    st_edit_save(&edit, path);
+    ck_assert_msg(mq_model_open_with(model, &options, &view, &err) == MOEQ_OK, "%s", err.message);
+    return view;
+}
+
+static void refused_with(const char *model, enum mq_head_choice head, const char *part)
+{
+    const struct mq_open_options options = {.lm_head = head};
+    struct mq_view *view;
+    moeq_error err = {0};
+    st_edit_save(&edit, test_path(model, "model.safetensors"));
+    ck_assert_int_ne(mq_model_open_with(model, &options, &view, &err), MOEQ_OK);
+    ck_assert_msg(strstr(err.message, part) != NULL, "%s", err.message);
+}
+
+static bool notes(const struct mq_view *view, const char *part)
+{
+    for (size_t i = 0; i < view->notes_count; i++)
+        if (strstr(view->notes[i], part))
+            return true;
+    return false;
+}
+
+/* The same tensors with the same bytes under the same names as a fixture of the source tree. */
+static void assert_same_weights(const struct mq_view *view, const char *fixture)
+{
+    struct mq_view *original;
+    moeq_error err = {0};
+    ck_assert_ok(mq_model_open(mq_test_source(fixture), &original, &err));
+    ck_assert_uint_eq(view->tensors_count, original->tensors_count);
+    ck_assert(view->hparams.tied_head == original->hparams.tied_head);
+    for (size_t i = 0; i < view->tensors_count; i++) {
+        const struct mq_tensor *a = &view->tensors[i], *b = &original->tensors[i];
+        const size_t n = (size_t)(a->rows * a->row_bytes);
+        unsigned char *bytes = malloc(2 * n);
+        ck_assert_str_eq(a->name, b->name);
+        ck_assert_uint_eq(n, b->rows * b->row_bytes);
+        ck_assert_ok(mq_view_read_rows(view, a, 0, a->rows, bytes, &err));
+        ck_assert_ok(mq_view_read_rows(original, b, 0, b->rows, bytes + n, &err));
+        ck_assert_int_eq(memcmp(bytes, bytes + n, n), 0);
+        free(bytes);
+    }
+    mq_view_close(original);
+}
+
+/* What stands before: for the body's tensors in place of "model.", and before the head's. */
+static const struct {
+    const char *body, *head, *note;
+} prefixes[] = {
+    {"", "", "lack the official 'model.'"},
+    {"module.model.", "module.", "have a wrapper's name in theirs"},
+    {"_orig_mod.model.", "_orig_mod.", "have a wrapper's name in theirs"},
+    {"_orig_mod.module.model.", "_orig_mod.module.", "as '_orig_mod.module.lm_head."},
+    {"base_model.model.model.", "base_model.model.", "begin with 'base_model.model.model.'"},
+    {"language_model.model.", "language_model.", "begin with 'language_model.model.'"},
+    {"model.language_model.", "", "begin with 'model.language_model.'"},
+    {"module.", "", "have a wrapper's name in theirs"},
+    {"transformer.", "", "begin with 'transformer.'"},
+};
+
+START_TEST(reads_other_prefixes)
+{
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+        char head[64];
+        const char *model = edit_copy(LLAMA);
+        st_edit_prefix(&edit, "model.", prefixes[i].body);
+        snprintf(head, sizeof head, "%slm_head", prefixes[i].head);
+        st_edit_prefix(&edit, "lm_head", head);
+        struct mq_view *view = open_with(model, MQ_HEAD_DEFAULT);
+        assert_same_weights(view, LLAMA);
+        ck_assert_msg(notes(view, prefixes[i].note), "%zu: %s", i, view->notes[0]);
+        mq_view_close(view);
+    }
+}
+END_TEST
+
+START_TEST(reads_wrapped_layers)
+{
+    const char *model = edit_copy(LLAMA);
+    st_edit_prefix(&edit, "model.layers.1.", "model.layers.1._checkpoint_wrapped_module.");
+    st_edit_prefix(&edit, "model.", "_fsdp_wrapped_module.model.");
+    st_edit_prefix(&edit, "lm_head", "_fsdp_wrapped_module.lm_head");
+    struct mq_view *view = open_with(model, MQ_HEAD_DEFAULT);
+    assert_same_weights(view, LLAMA);
+    mq_view_close(view);
+}
+END_TEST
+
+START_TEST(refuses_other_names)
+{
+    const char *model = edit_copy(LLAMA);
+    st_edit_prefix(&edit, "model.layers.", "transformer.h.");
+    refused_with(model, MQ_HEAD_DEFAULT, "are those of GPT-2, GPT-J or Falcon");
+    st_edit_prefix(&edit, "transformer.h.", "stack.blocks.");
+    refused_with(model, MQ_HEAD_DEFAULT,
+                 "tensor 'model.layers.0.input_layernorm.weight' is missing");
+    model = edit_copy(LLAMA);
+    st_edit_prefix(&edit, "model.", "stack.of.x");
+    st_edit_prefix(&edit, "lm_head", "head");
+    refused_with(model, MQ_HEAD_DEFAULT,
+                 "tensor 'model.embed_tokens.weight' is missing: a llama "
+                 "model of 3 layers needs it. There are 30 tensors: ");
+    /* Two models in one file; and one tensor under two names. */
+    model = edit_copy(LLAMA);
+    st_edit_prefix(&edit, "model.", "actor.");
+    st_edit_add(&edit, "critic.layers.0.input_layernorm.weight", MQ_F32, 1, 64, 0);
+    st_edit_add(&edit, "critic.embed_tokens.weight", MQ_F32, 2, 8, 64);
+    refused_with(model, MQ_HEAD_DEFAULT, "holds several models");
+    model = edit_copy(LLAMA);
+    st_edit_add(&edit, "module.model.norm.weight", MQ_F32, 1, 64, 0);
+    refused_with(model, MQ_HEAD_DEFAULT, "is present twice");
+}
+END_TEST
+
+/* ---- tensors without a place ---- */
+
+static const struct {
+    const char *name, *why;
+    uint32_t dims;
+} harmless[] = {
+    {"v_head.summary.weight", "a head for scores", 2},
+    {"score.weight", "a head for scores", 2},
+    {"model.layers.0.self_attn.rotary_emb.inv_freq", "rotary frequencies", 1},
+    {"model.layers.0.self_attn.rotary_emb.cos_cached", "rotary frequencies", 2},
+    {"model.rotary_emb.inv_freq", "rotary frequencies", 1},
+    {"model.layers.0.self_attn.masked_bias", "causal masks", 0},
+    {"model.layers.0.self_attn.k_scale", "8-bit KV cache", 0},
+    {"model.layers.0.self_attn.k_proj.k_scale", "8-bit KV cache", 0},
+    {"model.layers.0.self_attn.k_proj.output_scale", "8-bit KV cache", 1},
+    {"model.embeddings.position_ids", "position numbers", 2},
+    {"model.layers.0.self_attn.core_attention._extra_state", "training", 1},
+    {"mtp.layers.0.weight", "further tokens", 2},
+    {"vision_tower.encoder.layers.0.norm.weight", "evaluates text alone", 1},
+};
+
+static const struct {
+    const char *name, *why;
+} harmful[] = {
+    {"model.layers.0.self_attn.q_proj.bias", "it is a bias"},
+    {"model.layers.0.self_attn.bias", "it is a bias"},
+    {"lm_head.bias", "it is a bias"},
+    {"model.layers.0.self_attn.q_norm.weight", "it is a norm"},
+    {"model.layers.3.mlp.up_proj.weight", "it is of layer 3, and num_hidden_layers is 3"},
+    {"model.layers.0.mlp.experts.0.up_proj.weight", "it is an expert's"},
+    {"model.layers.0.mlp2.up_proj.weight", "config.json"},
+    {"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", "merge_and_unload"},
+    {"model.layers.0.self_attn.q_proj.lora_A.default.weight", "merge_and_unload"},
+};
+
+START_TEST(judges_extra_tensors)
+{
+    for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++) {
+        const char *model = edit_copy(LLAMA);
+        st_edit_add(&edit, harmless[i].name, MQ_F32, harmless[i].dims, 2, 3);
+        struct mq_view *view = open_with(model, MQ_HEAD_DEFAULT);
+        assert_same_weights(view, LLAMA);
+        ck_assert_uint_eq(view->notes_count, 1);
+        ck_assert_msg(strstr(view->notes[0], harmless[i].why) &&
+                          strstr(view->notes[0], harmless[i].name),
+                      "%s", view->notes[0]);
+        mq_view_close(view);
+    }
+    for (size_t i = 0; i < sizeof harmful / sizeof *harmful; i++) {
+        const char *model = edit_copy(LLAMA);
+        st_edit_add(&edit, harmful[i].name, MQ_F32, 1, 2, 3);
+        refused_with(model, MQ_HEAD_DEFAULT, "has no place in a llama model of this config.json");
+        refused_with(model, MQ_HEAD_DEFAULT, harmful[i].why);
+    }
+}
+END_TEST
+
+START_TEST(counts_extra_tensors)
+{
+    const char *model = edit_copy(LLAMA);
+    char name[64];
+    for (int i = 0; i < 100; i++) {
+        snprintf(name, sizeof name, "model.layers.%d.self_attn.rotary_emb.inv_freq", i);
+        st_edit_add(&edit, name, MQ_F32, 1, 16, 0);
+    }
+    st_edit_add(&edit, "v_head.weight", MQ_F32, 1, 4, 0);
+    struct mq_view *view = open_with(model, MQ_HEAD_DEFAULT);
+    ck_assert_uint_eq(view->notes_count, 2);
+    ck_assert_str_eq(view->notes[0],
+                     "100 tensors (6400 bytes) are left out: rotary frequencies, which follow from "
+                     "config.json (model.layers.0.self_attn.rotary_emb.inv_freq, "
+                     "model.layers.1.self_attn.rotary_emb.inv_freq, ...)");
+    ck_assert_str_eq(view->notes[1],
+                     "1 tensor (16 bytes) is left out: a head for scores or classes, which has no "
+                     "part in the probabilities of tokens (v_head.weight)");
+    mq_view_close(view);
+}
+END_TEST
+
+/* ---- the head ---- */
+
+/* Adds a head that is the embeddings', and changes its last byte by `change`. */
+static void add_head(int change)
+{
+    const struct st_item *table = st_edit_find(&edit, "model.embed_tokens.weight");
+    struct st_item *head =
+        st_edit_add(&edit, "lm_head.weight", table->dtype, 2, table->shape[0], table->shape[1]);
+    memcpy(head->bytes, table->bytes, table->size);
+    head->bytes[head->size - 1] ^= (unsigned char)change;
+}
+
+START_TEST(ties_equal_heads)
+{
+    const char *model = edit_copy(TIED);
+    add_head(0);
+    struct mq_view *view = open_with(model, MQ_HEAD_DEFAULT);
+    ck_assert(view->hparams.tied_head);
+    ck_assert_uint_eq(view->notes_count, 0);
+    assert_same_weights(view, TIED);
+    mq_view_close(view);
+    view = open_with(model, MQ_HEAD_STORED);
+    ck_assert(!view->hparams.tied_head);
+    ck_assert(notes(view, "--lm-head stored"));
+    mq_view_close(view);
+    /* The head alone: it serves for both. */
+    st_edit_remove(&edit, "model.embed_tokens.weight");
+    view = open_with(model, MQ_HEAD_DEFAULT);
+    assert_same_weights(view, TIED);
+    ck_assert(notes(view, "lm_head.weight serves for both"));
+    mq_view_close(view);
+}
+END_TEST
+
+START_TEST(follows_a_head_that_differs)
+{
+    const char *model = edit_copy(TIED);
+    char output[1200];
+    moeq_error err = {0};
+    add_head(1);
+    struct mq_view *view = open_with(model, MQ_HEAD_DEFAULT);
+    ck_assert(!view->hparams.tied_head);
+    ck_assert_ptr_nonnull(mq_view_find(view, MQ_ROLE_HEAD, -1, -1));
+    ck_assert(notes(view, "lm_head.weight is stored and differs"));
+    mq_view_close(view);
+    view = open_with(model, MQ_HEAD_TIED);
+    ck_assert(notes(view, "lm_head.weight is left out"));
+    assert_same_weights(view, TIED);
+    mq_view_close(view);
+    /* A moeq file is read as its source was, with the note. */
+    snprintf(output, sizeof output, "%s.moeq", model);
+    ck_assert_ok(test_convert(model, "q8_0", output, NULL, NULL, &err));
+    ck_assert_ok(mq_model_open(output, &view, &err));
+    ck_assert(!view->hparams.tied_head);
+    ck_assert_ptr_nonnull(mq_view_find(view, MQ_ROLE_HEAD, -1, -1));
+    ck_assert_uint_eq(view->notes_count, 1);
+    ck_assert(notes(view, "lm_head.weight is stored and differs"));
+    mq_view_close(view);
+    const struct mq_open_options tied = {.lm_head = MQ_HEAD_TIED};
+    ck_assert_ok(mq_model_open_with(output, &tied, &view, &err));
+    ck_assert(view->hparams.tied_head);
+    mq_view_close(view);
+    unlink(output);
+    /* Another dtype is another matrix. */
+    struct st_item *head = st_edit_find(&edit, "lm_head.weight");
+    head->bytes[head->size - 1] ^= 1;
+    head->dtype = MQ_F16;
+    view = open_with(model, MQ_HEAD_DEFAULT);
+    ck_assert(!view->hparams.tied_head);
+    mq_view_close(view);
+}
+END_TEST
+
+START_TEST(asks_for_a_missing_head)
+{
+    const char *model = edit_copy(LLAMA);
+    char output[1200];
+    moeq_error err = {0};
+    st_edit_remove(&edit, "lm_head.weight");
+    refused_with(model, MQ_HEAD_DEFAULT, "--lm-head tied takes the embeddings for it");
+    refused_with(model, MQ_HEAD_STORED, "no tensor 'lm_head.weight' is stored");
+    struct mq_view *view = open_with(model, MQ_HEAD_TIED);
+    ck_assert(view->hparams.tied_head);
+    ck_assert(notes(view, "the embeddings are the head, as was asked for"));
+    /* what is made of it is read in the same way */
+    const struct mq_policy policy = mq_policy_default(mq_level_find("q8_0"));
+    const struct mq_context context = {.isa = MQ_ISA_GENERIC, .threads = 1};
+    const struct mq_convert_options options = {.output = output, .replace = true};
+    struct mq_convert_result result;
+    struct mq_plan *plan;
+    snprintf(output, sizeof output, "%s.moeq", model);
+    ck_assert_ok(mq_plan_create(view, &policy, &plan, &err));
+    ck_assert_ok(mq_convert(&context, plan, &options, &result, &err));
+    mq_plan_free(plan);
+    mq_view_close(view);
+    ck_assert_msg(mq_model_open(output, &view, &err) == MOEQ_OK, "%s", err.message);
+    ck_assert(view->hparams.tied_head);
+    mq_view_close(view);
+    unlink(output);
+    st_edit_add(&edit, "score.weight", MQ_F32, 2, 1, 64);
+    refused_with(model, MQ_HEAD_DEFAULT, "Its score.weight is the head of a classification");
+}
+END_TEST
+
+static void add_tests(TCase *tests)
+{
+    tcase_add_test(tests, reads_other_prefixes);
+    tcase_add_test(tests, reads_wrapped_layers);
+    tcase_add_test(tests, refuses_other_names);
+    tcase_add_test(tests, judges_extra_tensors);
+    tcase_add_test(tests, counts_extra_tensors);
+    tcase_add_test(tests, ties_equal_heads);
+    tcase_add_test(tests, follows_a_head_that_differs);
+    tcase_add_test(tests, asks_for_a_missing_head);
+}
+
+int main(void)
+{
+    return mq_test_main("test_tensor_names", add_tests);
+}
