@@ -49,5 +49,8 @@ void mq_gguf_put_number(struct mq_buffer *json, double value);
  * tokenizer. *problem (in the arena): why a tokenizer that is sound cannot be read. */
 moeq_status mq_gguf_tokenizer(const struct mq_gguf *gguf, struct mq_arena *arena,
                               struct mq_buffer *json, const char **problem, moeq_error *err);
+/* Notes on a tokenizer that was read although it may be another than the model's. */
+moeq_status mq_gguf_note_tokenizer(const struct mq_gguf *gguf, struct mq_view *view,
+                                   moeq_error *err);
 
 #endif

@@ -15,6 +15,7 @@
 #include "error.h"
 #include "gguf_pre.h"
 #include "json.h"
+#include "open_options.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -446,4 +447,19 @@ moeq_status mq_gguf_tokenizer(const struct mq_gguf *gguf, struct mq_arena *arena
         status = mq_fail_memory(err, "reading the tokenizer");
     free(v.pieces);
     return status;
+}
+
+moeq_status mq_gguf_note_tokenizer(const struct mq_gguf *gguf, struct mq_view *view,
+                                   moeq_error *err)
+{
+    static const char fallback[] = "default";
+    if (mq_gguf_find(gguf, KEY_HUGGINGFACE) ||
+        !mq_gguf_text_is(gguf, mq_gguf_find(gguf, MQ_GGUF_KEY_TOKENIZER), "gpt2") ||
+        !mq_gguf_text_is(gguf, mq_gguf_find(gguf, MQ_GGUF_KEY_PRE), fallback))
+        return MOEQ_OK;
+    return mq_view_note(view, err,
+                        "its tokenizer cuts words by llama.cpp's rule \"%s\" "
+                        "('" MQ_GGUF_KEY_PRE "'), which is no model's: a text may get other ids "
+                        "than those that the model was trained with",
+                        fallback);
 }

@@ -206,6 +206,7 @@ moeq_status mq_gguf_open(const char *path, struct mq_view *view, moeq_error *err
     MQ_TRY_OUT(refuse_unused(&set, view, err));
     MQ_TRY_OUT(mq_gguf_tokenizer(first, view->arena, &view->tokenizer_json,
                                  &view->tokenizer_problem, err));
+    MQ_TRY_OUT(mq_gguf_note_tokenizer(first, view, err));
     MQ_TRY_OUT(copy_chat_template(first, view, err));
     MQ_TRY_OUT(copy_metadata(first, view, err));
     MQ_TRY_OUT(adopt_files(view, &set, err));
