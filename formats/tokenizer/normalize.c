@@ -8,6 +8,7 @@
 #include "tokenizer_int.h"
 
 #include "error.h"
+#include "unicode_form.h"
 
 #include <utf8proc.h>
 
@@ -85,7 +86,6 @@ static bool already_normal(const struct mq_buffer *text, int options)
     return true;
 }
 
-/* NUL characters are text like any other here: utf8proc is told the length. */
 static moeq_status normalize_unicode(int options, const struct mq_buffer *text,
                                      struct mq_buffer *out, moeq_error *err)
 {
@@ -93,18 +93,7 @@ static moeq_status normalize_unicode(int options, const struct mq_buffer *text,
         mq_buffer_append(out, text->data, text->size);
         return MOEQ_OK;
     }
-    utf8proc_uint8_t *bytes = NULL;
-    const utf8proc_ssize_t n =
-        utf8proc_map((const utf8proc_uint8_t *)text->data, (utf8proc_ssize_t)text->size, &bytes,
-                     (utf8proc_option_t)options);
-    if (n < 0) {
-        return n == UTF8PROC_ERROR_NOMEM
-                   ? mq_fail_memory(err, "normalizing text")
-                   : mq_fail(err, MOEQ_LIMIT, "normalizing text: %s", utf8proc_errmsg(n));
-    }
-    mq_buffer_append(out, bytes, (size_t)n);
-    free(bytes);
-    return MOEQ_OK;
+    return mq_unicode_form(options, text->data, text->size, out, err);
 }
 
 moeq_status mq_normalize(const struct mq_tokenizer *tokenizer, struct mq_buffer *text,

@@ -190,6 +190,22 @@ def make_added(base):
     write("added", dict(base, added_tokens=tokens, normalizer={"type": "NFC"}), lines)
 
 
+def make_forms(base):
+    """The normalization forms, of texts with marks out of order in short and long runs."""
+    rng = random.Random(8)
+    codes = [chr(c) for c in range(0x10000) if known(c) and unicodedata.category(chr(c)) != "Cs"]
+    marks = [c for c in codes if unicodedata.combining(c)]
+    changing = [c for c in codes if unicodedata.normalize("NFKD", c) != c and not "가" <= c <= "힣"]
+    rare = ["\ufdfa", "\u1100\u1161\u11a8", "가각힣", "\u0344", "\u2126", "\u0958", "a", "ﬁ", "\u0000"]
+    lines = []
+    for length in [3, 9, 30] * 6 + [200]:
+        parts = [rng.choice(rng.choice([marks, marks, changing, rare])) for _ in range(length)]
+        lines.append("".join(parts))
+    lines += ["x" + "".join(rng.choice(marks) for _ in range(400)) + "y", "\u0323", "e\u0301\u0323"]
+    for form in ["NFC", "NFD", "NFKC", "NFKD"]:
+        write(form.lower(), dict(base, normalizer={"type": form}), lines)
+
+
 def main():
     CHAINS.mkdir(parents=True, exist_ok=True)
     base = vocabulary()
@@ -200,6 +216,7 @@ def main():
         write(name, dict(base, pre_tokenizer=pre), lines)
     base["pre_tokenizer"] = BYTES
     make_added(base)
+    make_forms(base)
 
 
 if __name__ == "__main__":

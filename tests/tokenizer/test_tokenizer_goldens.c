@@ -138,7 +138,8 @@ START_TEST(chains)
     static const char *const names[] = {
         "smollm",  "llama3",   "deepseek_llm", "deepseek_coder", "falcon",     "falcon3",
         "viking",  "superbpe", "tiny_aya",     "bailing",        "whitespace", "whitespace_split",
-        "anchors", "strings",  "each",         "prefix",         "added",
+        "anchors", "strings",  "each",         "prefix",         "added",      "nfc",
+        "nfd",     "nfkc",     "nfkd",
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char file[128];

@@ -330,7 +330,7 @@ START_TEST(deep_sets)
 END_TEST
 
 /* Runs of white space, over which neither `\s+$` nor tokens that take space in may go again and
- * again: n^2 steps are 10^12 here. */
+ * again, and of marks: n^2 steps are 10^12 here. */
 START_TEST(long_runs)
 {
     enum { N = 1000 * 1000 };
@@ -354,6 +354,17 @@ START_TEST(long_runs)
         mq_ids_free(&ids);
         mq_tokenizer_free(t);
     }
+    /* Marks out of order, which normal forms sort. */
+    struct mq_tokenizer *t = load_good((struct parts){
+        .normalizer = "{\"type\":\"NFC\"}", .vocab = "{\"\\u0301\":0}", .merges = "[]"});
+    struct mq_ids ids = {0};
+    moeq_error err = {0};
+    for (size_t i = 0; i < N / 4; i++)
+        memcpy(text + 4 * i, "\xcc\x81\xcc\xa3", 4); /* U+0301 U+0323 */
+    ck_assert_ok(mq_tokenizer_encode(t, text, N, true, &ids, &err));
+    ck_assert_uint_eq(ids.size, N / 4);
+    mq_ids_free(&ids);
+    mq_tokenizer_free(t);
     free(text);
 }
 END_TEST
