@@ -287,12 +287,21 @@ START_TEST(names_of_pre_tokenizers)
 {
     static const char *const bytes[] = {"a", "b", "ab", "1", "\xc4\xa0"};
     const char *path = mq_test_temporary("pre.gguf");
+    struct mq_buffer docs = {0};
+    moeq_error error = {0};
     size_t supported = 0;
+    ck_assert_ok(mq_file_read_all(mq_test_source("docs/gguf.md"), 1 << 20, &docs, &error));
+    mq_buffer_putc(&docs, '\0');
     for (size_t i = 0; i <= mq_gguf_pres_count; i++) {
         const struct mq_gguf_pre *pre = i < mq_gguf_pres_count ? &mq_gguf_pres[i] : NULL;
         struct gguf_build b = {0};
         gguf_key_text(&b, MQ_GGUF_KEY_TOKENIZER, "gpt2");
         gguf_key_text(&b, MQ_GGUF_KEY_PRE, pre ? pre->name : "no-such");
+        if (pre) {
+            char quoted[64];
+            snprintf(quoted, sizeof quoted, "`%s`", pre->name);
+            ck_assert_msg(strstr(docs.data, quoted), "docs/gguf.md has no %s", quoted);
+        }
         gguf_key_strings(&b, MQ_GGUF_KEY_TOKENS, bytes, 5);
         gguf_key_strings(&b, MQ_GGUF_KEY_MERGES, (const char *const[]){"a b"}, 1);
         gguf_key_u32(&b, MQ_GGUF_KEY_BOS, 3);
@@ -314,6 +323,7 @@ START_TEST(names_of_pre_tokenizers)
         ck_assert_ptr_nonnull(strstr(problem, pre ? pre->name : "no-such"));
     }
     ck_assert_uint_ge(supported, 75);
+    mq_buffer_free(&docs);
 }
 END_TEST
 
