@@ -32,10 +32,15 @@ usage fit "--gpu 'm2 max 32GB': a machine of unified memory stands alone: name o
     fit $model --gpu "3090,m2 max 32GB"
 usage fit "--vram '2x24': expected a size such as 24GiB, or those of several cards, such as 2x24GiB or 24GiB,12GiB" \
     fit $model --vram 2x24
-usage fit "--vram gives 3 sizes and --gpu 2 names: give one size, or one for each" \
+usage fit "--vram gives 3 sizes and --gpu 2 cards: give one size, or one for each" \
     fit $model --gpu 3090,3060 --vram 3x12G
 "$moeq" fit $model --gpu m2-max --vram 32GiB | grep -q "^  card     Apple M2 Max 32GB: 32 GB, 21.33 GiB usable" ||
     fail "a Mac's memory by --vram"
+"$moeq" fit $model --gpu "M2 Max 32GB" --vram 28GiB | grep -q "^  card     Apple M2 Max: 28.00 GiB usable" ||
+    fail "a Mac with a raised limit"
+"$moeq" fit $model --gpu "M2 Max 32GB" --vram 32GiB | grep -q "21.33 GiB usable" || fail "all of a Mac's memory"
+"$moeq" fit $model --gpu 2x3090,3060 --vram 22GiB,11GiB | grep -q "^  card 3   GeForce RTX 3060: 11.00 GiB usable" ||
+    fail "three cards of two sizes"
 "$moeq" fit $model --gpu 3090,3060 --vram 22GiB,11GiB | grep -q "^  card 2   GeForce RTX 3060: 11.00 GiB usable" ||
     fail "two cards, each with its size"
 usage fit "--levels: level 'q5_0' $read_only" fit $model --gpu L4 --levels q5_0
