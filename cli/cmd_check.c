@@ -1,6 +1,7 @@
-/* cmd_check.c: moeq check: is a moeq file (or all of a model's) as it was written? Of a GGUF file,
- * which has no checksums: is it whole, and every weight a number? */
-#include "command.h"
+/* cmd_check.c: moeq check: is a moeq file (or all of a model's) as it was written? Of a GGUF file
+ * or a Hugging Face folder, which have no checksums: is it whole, and every weight a number? Of
+ * all: are there weights where weights should be? */
+#include "model_options.h"
 
 #include "integrity.h"
 #include "moeq_index.h"
@@ -12,6 +13,30 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
+
+/* Which matrices have zeros for weights. */
+static void print_zeros(const struct mq_zeros *zeros)
+{
+    char what[80], where[96];
+    for (size_t i = 0; i < zeros->count && i < MQ_ZEROS_LISTED; i++) {
+        const struct mq_zero_place *z = &zeros->listed[i];
+        mq_zeros_describe(z, what, sizeof what);
+        mq_zeros_where(z, where, sizeof where);
+        printf("zeros: %s (%s): %s, from byte %" PRIu64 " of %s\n", z->name, where, what, z->offset,
+               z->path);
+    }
+    if (zeros->count > MQ_ZEROS_LISTED)
+        printf("and %" PRIu64 " more\n", zeros->count - MQ_ZEROS_LISTED);
+}
+
+/* How a vocabulary is padded: worth a word, no problem. */
+static void print_padding(const struct mq_options *options, const struct mq_zeros *zeros)
+{
+    for (int i = 0; i < 2 && !options->quiet; i++)
+        if (zeros->padding[i].bytes)
+            printf("note: %s: its last %" PRIu64 " rows are zero, as of a padded vocabulary\n",
+                   zeros->padding[i].name, zeros->padding[i].rows);
+}
 
 /* `file` says which of several; "" for the only one. */
 static void print_damage(const struct mq_integrity_result *r, const char *file)
@@ -26,6 +51,7 @@ static void print_damage(const struct mq_integrity_result *r, const char *file)
     }
     if (r->damaged_count > r->listed_count)
         printf("and %" PRIu64 " more\n", r->damaged_count - r->listed_count);
+    print_zeros(&r->zeros);
 }
 
 static void print_good(const char *path, size_t files, uint64_t tensors, uint64_t bytes,
@@ -63,8 +89,11 @@ static enum mq_exit check_shards(const struct mq_options *options, const char *i
     if (options->json) {
         code = mq_print_json(mq_shards_json(&result));
     } else {
-        for (size_t i = 0; i < result.count; i++)
+        for (size_t i = 0; i < result.count; i++) {
             print_damage(&result.shards[i].integrity, result.shards[i].path);
+            print_padding(options, &result.shards[i].integrity.zeros);
+        }
+        print_zeros(&result.zeros);
         if (mq_shards_status(&result, NULL) == MOEQ_OK && !options->quiet)
             print_good(options->positional[0], result.count, result.tensors_checked,
                        result.file_bytes, mq_now_seconds() - start);
@@ -75,45 +104,47 @@ static enum mq_exit check_shards(const struct mq_options *options, const char *i
     return found == MQ_EXIT_GOOD ? code : found;
 }
 
-static cJSON *weights_json(const char *path, const struct mq_weights_result *r)
+static void print_weights(const char *path, bool is_gguf, const struct mq_weights_result *r,
+                          double seconds)
 {
-    cJSON *o = cJSON_CreateObject();
-    cJSON_AddStringToObject(o, "file", path);
-    cJSON_AddStringToObject(o, "format", "gguf");
-    cJSON_AddBoolToObject(o, "ok", true);
-    cJSON_AddBoolToObject(o, "has_checksums", false);
-    cJSON_AddNumberToObject(o, "file_bytes", (double)r->file_bytes);
-    cJSON_AddNumberToObject(o, "tensors", (double)r->tensors);
-    cJSON_AddNumberToObject(o, "weights", (double)r->weights);
-    return o;
+    char size[32], time[32];
+    printf("%s: the header is valid, and all %" PRIu64 " weights are finite: %" PRIu64
+           " tensors, %s (%s)\n"
+           "%s have no checksums: damage that leaves every weight finite cannot be seen\n",
+           path, r->weights, r->tensors, mq_format_bytes(r->file_bytes, size),
+           mq_format_seconds(seconds, time), is_gguf ? "GGUF files" : "Hugging Face folders");
 }
 
-static enum mq_exit check_gguf(const struct mq_options *options, struct mq_job_ui *ui)
+/* A GGUF file or a Hugging Face folder. */
+static enum mq_exit check_weights(const struct mq_options *options, bool is_gguf,
+                                  struct mq_job_ui *ui)
 {
     const char *path = options->positional[0];
     struct mq_view *view = NULL;
     struct mq_weights_result result;
     moeq_error err = {0};
     const double start = mq_now_seconds();
-    moeq_status status = mq_model_open(path, &view, &err);
+    enum mq_exit code = MQ_EXIT_FAILURE;
+    moeq_status status = mq_open_model(options, path, &view, &err);
     if (status == MOEQ_OK)
         status = mq_weights_check(&ui->context, view, &result, &err);
     mq_job_end(ui);
-    mq_view_close(view);
-    if (status != MOEQ_OK)
-        return mq_report(&err);
-    if (options->json)
-        return mq_print_json(weights_json(path, &result));
-    if (!options->quiet) {
-        char size[32], time[32];
-        printf("%s: the header is valid, and all %" PRIu64 " weights are finite: %" PRIu64
-               " tensors, %s (%s)\n"
-               "GGUF files have no checksums: damage that leaves every weight finite cannot be "
-               "seen\n",
-               path, result.weights, result.tensors, mq_format_bytes(result.file_bytes, size),
-               mq_format_seconds(mq_now_seconds() - start, time));
+    if (status == MOEQ_OK) {
+        if (options->json) {
+            code = mq_print_json(mq_weights_json(path, is_gguf ? "gguf" : "safetensors", &result));
+        } else {
+            print_zeros(&result.zeros);
+            print_padding(options, &result.zeros);
+            if (!options->quiet && !result.zeros.count)
+                print_weights(path, is_gguf, &result, mq_now_seconds() - start);
+            code = mq_finish_output();
+        }
+        status = mq_zeros_status(&result.zeros, &err);
     }
-    return mq_finish_output();
+    if (status != MOEQ_OK)
+        code = mq_report(&err);
+    mq_view_close(view);
+    return code;
 }
 
 enum mq_exit mq_cmd_check(const struct mq_options *options)
@@ -130,13 +161,15 @@ enum mq_exit mq_cmd_check(const struct mq_options *options)
         return mq_job_end(&ui), mq_report(&err);
     if (mq_path_exists(options->positional[0]) && index[0])
         return check_shards(options, index, &ui);
+    if (mq_path_is_folder(options->positional[0]))
+        return check_weights(options, false, &ui);
     /* a file that begins with zeros may be a damaged moeq file, of which checksums can tell more */
     if (mq_what_is_file(options->positional[0], &what, &err) != MOEQ_OK ||
         mq_refuse_what(options->positional[0], &what,
                        MQ_FILE_SAFETENSORS | MQ_FILE_GGUF | MQ_FILE_BLANK, &err) != MOEQ_OK)
         return mq_job_end(&ui), mq_report(&err);
     if (what.kind == MQ_FILE_GGUF)
-        return check_gguf(options, &ui);
+        return check_weights(options, true, &ui);
     const double start = mq_now_seconds();
     moeq_status status = mq_integrity_check(&ui.context, options->positional[0], &result, &err);
     mq_job_end(&ui);
@@ -150,6 +183,7 @@ enum mq_exit mq_cmd_check(const struct mq_options *options)
             code = mq_print_json(mq_integrity_json(&result));
         } else {
             print_damage(&result, "");
+            print_padding(options, &result.zeros);
             if (status == MOEQ_OK && !options->quiet)
                 print_good(options->positional[0], 1, result.tensors_checked, result.file_bytes,
                            seconds);

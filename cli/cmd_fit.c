@@ -1,6 +1,7 @@
 /* cmd_fit.c: moeq fit. */
 #include "model_options.h"
 
+#include "checked.h"
 #include "family.h"
 #include "fit.h"
 
@@ -129,38 +130,37 @@ static bool parse_sizes(const char *text, struct sizes *sizes)
     return good;
 }
 
-/* The one card that a name means; for machines of unified memory, `bytes` of --vram (0: not given)
- * may say which size. */
-static bool find_gpu(const char *name, uint64_t bytes, struct mq_gpu_search *search)
+/* The one card that a name means. Of a machine of unified memory that is sold with several sizes,
+ * `bytes` of --vram (0: not given) may say which: then *is_size. */
+static bool find_gpu(const char *name, uint64_t bytes, struct mq_gpu_search *search, bool *is_size)
 {
+    *is_size = false;
     if (mq_gpu_search(name, search))
         return true;
-    bool unified = bytes > 0 && search->candidates_count > 0;
+    bool unified = bytes > 0 && search->candidates_count > 0 && !search->is_near;
     for (size_t i = 0; i < search->candidates_count; i++)
         unified &= mq_gpu_is_unified(search->candidates[i]->memory);
     char sized[128];
     struct mq_gpu_search again;
     snprintf(sized, sizeof sized, "%.100s %" PRIu64 "GB", name, bytes >> 30);
-    if (unified && !search->is_near && mq_gpu_search(sized, &again)) {
+    if (unified && mq_gpu_search(sized, &again)) {
         *search = again;
-        search->name = name;
+        *is_size = true;
         return true;
     }
     unknown_gpu(search);
     return false;
 }
 
-/*
- * The cards of one name, with the sizes that --vram gives them (NULL: none). Of a card's own memory
- * these are what is usable; of unified memory they are the machine's, under its rule.
- */
+/* The cards of one name; bytes: what --vram says of each of them, NULL if nothing: what is usable,
+ * or the size that the name leaves open. */
 static bool add_gpu(const char *name, const uint64_t *bytes, struct mq_fit_target *target)
 {
     struct mq_gpu_search s;
-    if (!find_gpu(name, bytes ? *bytes : 0, &s))
+    bool is_size;
+    if (!find_gpu(name, bytes ? *bytes : 0, &s, &is_size))
         return false;
-    const bool unified = mq_gpu_is_unified(s.gpu->memory);
-    const uint64_t label = bytes && unified ? *bytes : (uint64_t)s.memory_gb << 30;
+    const uint64_t label = (uint64_t)s.memory_gb << 30;
     const uint32_t before = target->cards;
     if (!mq_fit_target_add(target, s.gpu, label, s.cards)) {
         mq_usage("fit", "--gpu '%s': at most %d cards", name, MQ_GPU_MAX_CARDS);
@@ -170,29 +170,55 @@ static bool add_gpu(const char *name, const uint64_t *bytes, struct mq_fit_targe
         mq_usage("fit", "--gpu '%s': a machine of unified memory stands alone: name one", name);
         return false;
     }
-    for (uint32_t i = before; bytes && !unified && i < target->cards; i++) {
-        target->card[i].usable_bytes = *bytes;
+    /* All of the memory of a machine is its size, too: the system needs some. */
+    is_size |= bytes && target->unified && *bytes >= label;
+    for (uint32_t i = before; bytes && !is_size && i < target->cards; i++) {
+        target->card[i].usable_bytes = bytes[i - before];
         target->card[i].label_bytes = 0;
     }
     return true;
 }
 
-/* --gpu A,B,..., with no size, one for all, or one for each name. */
-static bool add_gpus(const char *list, const struct sizes *sizes, struct mq_fit_target *target)
+/* The sizes of --vram, one for each card of the list of names: as given, or each name's or the only
+ * one repeated. */
+static bool spread_sizes(const char *list, const struct sizes *given, struct sizes *sizes)
 {
-    char *copy = strdup(list), *rest = copy, *name;
-    size_t names = 1, i = 0;
-    for (const char *p = list; *p; p++)
-        names += *p == ',';
-    bool good = copy != NULL;
-    if (good && sizes->count > 1 && sizes->count != names) {
-        mq_usage("fit", "--vram gives %u sizes and --gpu %zu names: give one size, or one for each",
-                 sizes->count, names);
-        good = false;
+    uint32_t cards[MQ_GPU_MAX_CARDS], names = 0, all = 0;
+    sizes->count = 0;
+    for (const char *p = list; p && names < MQ_GPU_MAX_CARDS; names++) {
+        mq_gpu_split_count(p, &cards[names]);
+        all += cards[names];
+        p = strchr(p, ',');
+        p += p != NULL;
     }
+    if (given->count == 1)
+        return add_size(sizes, given->bytes[0], (uint32_t)mq_min_u64(all, MQ_GPU_MAX_CARDS));
+    if (given->count == all) {
+        *sizes = *given;
+        return true;
+    }
+    if (given->count != names) {
+        mq_usage("fit", "--vram gives %u sizes and --gpu %u cards: give one size, or one for each",
+                 given->count, all);
+        return false;
+    }
+    for (uint32_t i = 0; i < names; i++)
+        if (!add_size(sizes, given->bytes[i], cards[i]))
+            return false;
+    return true;
+}
+
+/* --gpu A,B,... */
+static bool add_gpus(const char *list, const struct sizes *given, struct mq_fit_target *target)
+{
+    struct sizes sizes = {.count = 0};
+    if (given->count && !spread_sizes(list, given, &sizes))
+        return false;
+    char *copy = strdup(list), *rest = copy, *name;
+    bool good = copy != NULL;
     while (good && (name = strsep(&rest, ",")))
         good = add_gpu(name + strspn(name, " "),
-                       sizes->count ? &sizes->bytes[sizes->count > 1 ? i++ : 0] : NULL, target);
+                       target->cards < sizes.count ? &sizes.bytes[target->cards] : NULL, target);
     free(copy);
     return good;
 }

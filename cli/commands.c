@@ -57,15 +57,16 @@ const struct mq_command mq_commands[] = {
     },
     {
         .name = "check",
-        .arguments = "FILE",
+        .arguments = "MODEL",
         .summary = "verify every checksum of a moeq file",
         .description =
             "Reads a moeq file once and compares the CRC-32 of its header and of every tensor\n"
             "with those it carries. Damage is named by tensor, layer and expert; exit code 1.\n"
             "Of a model in several files, the index is given, and all of them are checked.\n"
-            "A GGUF file has no checksums: its header is validated, and every weight must be\n"
-            "finite.",
-        .options = "",
+            "GGUF files and Hugging Face folders have no checksums: their headers are\n"
+            "validated, and every weight must be finite. In all of them a matrix of zeros, or\n"
+            "64 KiB of zeros in one, is a problem too; the padding of a vocabulary is not.",
+        .options = READING,
         .examples = "  moeq check mixtral.moeq\n"
                     "  moeq check mixtral-Q4_K_M.gguf",
         .positional_min = 1,

@@ -113,10 +113,9 @@ static const struct option options_table[] = {
      "\"M2 Max 32GB\"",
      FIELD(gpu)},
     {"vram", 0, TEXT, "SIZE[,SIZE...]",
-     "usable memory of a card, such as 24GiB, 2x23.5G or 24GiB,12GiB, instead of the list's; all "
-     "of "
-     "it is taken to be usable. With a --gpu of unified memory (Apple's M chips): the machine's "
-     "memory, of which the rule of --list-gpus says how much is usable",
+     "memory of a card, such as 24GiB, 2x23.5G or 24GiB,12GiB, all of it usable; with --gpu, "
+     "instead of what the list says is usable. Where --gpu names a machine of unified memory "
+     "without its size (m2-max): that size, of which --list-gpus says how much is usable",
      FIELD(vram)},
     {"no-flash-attention", 0, FLAG, NULL,
      "count the buffers of a runtime that stores attention's scores", FIELD(no_flash_attention)},

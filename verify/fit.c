@@ -410,9 +410,8 @@ static size_t memory_sentences(const struct mq_fit_target *t, char (*text)[MQ_FI
         if (gpu)
             snprintf(text[n++], MQ_FIT_SENTENCE, "%s (%s)%s", mq_gpu_memory_rule(gpu->memory),
                      gpu->source,
-                     gpu->memory == MQ_GPU_APPLE
-                         ? "; where that limit was raised, --vram SIZE without --gpu"
-                         : "");
+                     gpu->memory == MQ_GPU_APPLE ? "; where that limit was raised, --vram SIZE"
+                                                 : "");
     }
     for (uint32_t i = 0; i < t->cards; i++)
         given |= !t->card[i].label_bytes;

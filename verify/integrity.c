@@ -21,7 +21,9 @@
 #include "error.h"
 #include "family.h"
 #include "moeq_profile.h"
+#include "policy.h"
 #include "safetensors.h"
+#include "weights_check.h"
 #include "what_is_it.h"
 
 #include <inttypes.h>
@@ -48,6 +50,7 @@ struct check {
     /* The chunks of all tensors. */
     size_t *first_chunk; /* [tensors + 1] */
     uint32_t *chunk_crcs;
+    struct mq_zero_span *chunk_zeros;
 };
 
 static uint32_t load_u32(const unsigned char *p)
@@ -212,6 +215,7 @@ static moeq_status check_chunk(struct check *c, size_t chunk, unsigned char *byt
     *n = (size_t)mq_min_u64(CHUNK_BYTES, e->size_bytes - at);
     MQ_TRY(mq_file_read_at(&c->file, e->offset + at, bytes, *n, err));
     c->chunk_crcs[chunk] = (uint32_t)crc32_z(0, bytes, *n);
+    c->chunk_zeros[chunk] = mq_zeros_scan(bytes, *n);
     return MOEQ_OK;
 }
 
@@ -244,7 +248,8 @@ static moeq_status plan_chunks(struct check *c, size_t *chunks, moeq_error *err)
         c->first_chunk[i + 1] = c->first_chunk[i] + (size_t)chunks_of(&c->st.entries[i]);
     *chunks = c->first_chunk[tensors];
     c->chunk_crcs = malloc((*chunks + 1) * sizeof *c->chunk_crcs);
-    return c->chunk_crcs ? MOEQ_OK : mq_fail_memory(err, "checking a file");
+    c->chunk_zeros = malloc((*chunks + 1) * sizeof *c->chunk_zeros);
+    return c->chunk_crcs && c->chunk_zeros ? MOEQ_OK : mq_fail_memory(err, "checking a file");
 }
 
 /* What a thread does: chunk after chunk. The first failure stops all. */
@@ -347,20 +352,27 @@ static bool match(const char *pattern, const char *name, int32_t *layer, int32_t
     return *name == '\0';
 }
 
+/* The family's pattern that a name follows, and its numbers; NULL if it is no weight's. */
+static const struct mq_tensor_pattern *pattern_of(const struct mq_family *family, const char *name,
+                                                  int32_t *layer, int32_t *expert)
+{
+    for (const struct mq_tensor_pattern *p = family ? family->patterns : NULL; p && p->name; p++)
+        if (match(p->name, name, layer, expert))
+            return p;
+    *layer = *expert = -1;
+    return NULL;
+}
+
 static void name_role(const struct mq_family *family, struct mq_damage *d)
 {
-    d->layer = d->expert = -1;
+    const struct mq_tensor_pattern *p = pattern_of(family, d->name, &d->layer, &d->expert);
+    if (p)
+        d->role = mq_role_name(p->role);
     if (strncmp(d->name, MQ_PAD_PREFIX, strlen(MQ_PAD_PREFIX)) == 0)
         d->role = "padding";
     for (size_t i = 0; i < mq_side_files_count; i++)
         if (strcmp(d->name, mq_side_files[i].tensor_name) == 0)
             d->role = "side file";
-    for (const struct mq_tensor_pattern *p = family ? family->patterns : NULL;
-         p && p->name && !d->role; p++)
-        if (match(p->name, d->name, &d->layer, &d->expert))
-            d->role = mq_role_name(p->role);
-    if (!d->role)
-        d->layer = d->expert = -1;
 }
 
 void mq_damage_describe(const struct mq_damage *d, char *text, size_t room)
@@ -373,11 +385,36 @@ void mq_damage_describe(const struct mq_damage *d, char *text, size_t room)
     snprintf(text, room, "%s%s%s", layer, expert, d->role ? d->role : "");
 }
 
+static const struct mq_family *family_of(const struct check *c)
+{
+    const char *name = mq_metadata_get(c->st.metadata, MQ_META_FAMILY);
+    return name ? mq_family_find(name) : NULL;
+}
+
+/* Zeros in matrices that are as they were written. */
+static void find_zeros(struct check *c)
+{
+    const struct mq_family *family = family_of(c);
+    for (size_t i = 0; i + 1 < c->st.count; i++) {
+        const struct mq_st_entry *e = &c->st.entries[i];
+        struct mq_zero_place place = {
+            .name = e->name, .path = c->result->path, .offset = e->offset, .bytes = e->size_bytes};
+        const struct mq_tensor_pattern *p =
+            e->dims == 2 ? pattern_of(family, e->name, &place.layer, &place.expert) : NULL;
+        if (!p || c->computed[i] != c->stored[i])
+            continue;
+        struct mq_zero_span sum = {0};
+        for (size_t k = c->first_chunk[i]; k < c->first_chunk[i + 1]; k++)
+            mq_zeros_join(&sum, &c->chunk_zeros[k]);
+        place.role = p->role;
+        mq_zeros_judge(&c->result->zeros, &place, e->shape[0], &sum);
+    }
+}
+
 static moeq_status list_damage(struct check *c, moeq_error *err)
 {
     struct mq_integrity_result *r = c->result;
-    const char *family_name = mq_metadata_get(c->st.metadata, MQ_META_FAMILY);
-    const struct mq_family *family = family_name ? mq_family_find(family_name) : NULL;
+    const struct mq_family *family = family_of(c);
     for (size_t i = 0; i + 1 < c->st.count; i++)
         r->damaged_count += c->computed[i] != c->stored[i];
     const size_t listed = (size_t)mq_min_u64(r->damaged_count, MQ_DAMAGE_LISTED);
@@ -409,6 +446,22 @@ static bool tensors_match(const struct check *c)
     return true;
 }
 
+/* Zeros at levels whose blocks have other bytes for them. A sound file that is no whole model (a
+ * recording, one of several) or none that can be read is no matter of its checksums. */
+static moeq_status find_zero_matrices(struct check *c, moeq_error *err)
+{
+    struct mq_integrity_result *r = c->result;
+    const char *format = mq_metadata_get(c->st.metadata, MQ_META_FORMAT);
+    struct mq_view *view;
+    if (!mq_integrity_ok(r) || !format || strcmp(format, "moeq") != 0 ||
+        mq_metadata_get(c->st.metadata, MQ_META_SHARD) ||
+        mq_model_open(r->path, &view, NULL) != MOEQ_OK)
+        return MOEQ_OK;
+    const moeq_status status = mq_zero_matrices(c->context, view, r->arena, &r->zeros, err);
+    mq_view_close(view);
+    return status;
+}
+
 static moeq_status judge(struct check *c, const moeq_error *why, moeq_error *err)
 {
     struct mq_integrity_result *r = c->result;
@@ -428,8 +481,11 @@ static moeq_status judge(struct check *c, const moeq_error *why, moeq_error *err
     if (!c->parsed) /* not a moeq file, or cut short, or damaged beyond judgement */
         return mq_fail(err, why->status, "%s", why->message);
     MQ_TRY(compute_tensors(c, err));
-    if (c->checksums_ok)
-        return list_damage(c, err);
+    if (c->checksums_ok) {
+        find_zeros(c);
+        MQ_TRY(list_damage(c, err));
+        return find_zero_matrices(c, err);
+    }
     r->checksums_damaged = true;
     bool sound = false;
     MQ_TRY(data_vouches(c, c->computed_header, &sound, err));
@@ -466,6 +522,7 @@ out:
     free(c.computed);
     free(c.first_chunk);
     free(c.chunk_crcs);
+    free(c.chunk_zeros);
     if (status != MOEQ_OK)
         mq_integrity_free(result);
     return status;
@@ -499,6 +556,8 @@ moeq_status mq_integrity_status(const struct mq_integrity_result *r, moeq_error 
             what[0] ? ": " : "", d->size_bytes, d->computed_crc, d->stored_crc,
             r->checksums_damaged ? " (but the checksums are damaged too)" : "", more);
     }
+    if (!r->checksums_damaged)
+        return mq_zeros_status(&r->zeros, err);
     return mq_fail_file(err, MOEQ_CORRUPT, r->path,
                         "the checksum tensor '" MQ_CRC_NAME "' is damaged; the tensors are sound");
 }

@@ -12,6 +12,7 @@
 
 #include "context.h"
 #include "moeq.h"
+#include "zeros.h"
 
 struct mq_damage {
     const char *name;            /* the tensor's */
@@ -34,12 +35,15 @@ struct mq_integrity_result {
     uint64_t damaged_count;
     struct mq_damage *damaged; /* in file order */
     size_t listed_count;
+    /* Of tensors that are what was written: zeros where weights should be, so already in what the
+     * file was made of. */
+    struct mq_zeros zeros;
     struct mq_arena *arena;
 };
 
 static inline bool mq_integrity_ok(const struct mq_integrity_result *r)
 {
-    return !r->header_damaged && !r->checksums_damaged && !r->damaged_count;
+    return !r->header_damaged && !r->checksums_damaged && !r->damaged_count && !r->zeros.count;
 }
 
 /*

@@ -413,6 +413,49 @@ cJSON *mq_sweep_json(const struct mq_sweep_result *result)
     return finish(&b, o);
 }
 
+/* Of a check: matrices with zeros where weights should be. */
+static cJSON *zeros_json(struct builder *b, const struct mq_zeros *zeros)
+{
+    cJSON *list = array(b);
+    for (size_t i = 0; i < zeros->count && i < MQ_ZEROS_LISTED; i++) {
+        const struct mq_zero_place *z = &zeros->listed[i];
+        cJSON *t = object(b);
+        put_text(b, t, "tensor", z->name);
+        put_text(b, t, "role", mq_role_name(z->role));
+        put(b, t, "layer", z->layer >= 0 ? cJSON_CreateNumber(z->layer) : cJSON_CreateNull());
+        put(b, t, "expert", z->expert >= 0 ? cJSON_CreateNumber(z->expert) : cJSON_CreateNull());
+        put_text(b, t, "file", z->path);
+        put_count(b, t, "offset_bytes", z->offset);
+        put_count(b, t, "size_bytes", z->bytes);
+        put_bool(b, t, "whole_tensor", z->whole);
+        append(b, list, t);
+    }
+    return list;
+}
+
+/* Zero rows at the end of an embedding table or head, which are no problem. */
+static cJSON *padding_json(struct builder *b, const struct mq_zeros *zeros)
+{
+    cJSON *list = array(b);
+    for (int i = 0; i < 2; i++) {
+        const struct mq_zero_place *z = &zeros->padding[i];
+        if (!z->bytes)
+            continue;
+        cJSON *t = object(b);
+        put_text(b, t, "tensor", z->name);
+        put_count(b, t, "rows", z->rows);
+        append(b, list, t);
+    }
+    return list;
+}
+
+static void put_zeros(struct builder *b, cJSON *o, const struct mq_zeros *zeros)
+{
+    put_count(b, o, "zero_tensors", zeros->count);
+    put(b, o, "zeros", zeros_json(b, zeros));
+    put(b, o, "zero_padding", padding_json(b, zeros));
+}
+
 static void put_integrity(struct builder *b, cJSON *o, const struct mq_integrity_result *result,
                           bool ok)
 {
@@ -438,6 +481,22 @@ static void put_integrity(struct builder *b, cJSON *o, const struct mq_integrity
         append(b, list, t);
     }
     put(b, o, "damaged", list);
+    put_zeros(b, o, &result->zeros);
+}
+
+cJSON *mq_weights_json(const char *path, const char *format, const struct mq_weights_result *r)
+{
+    struct builder b = {0};
+    cJSON *o = document(&b, "check");
+    put_text(&b, o, "file", path);
+    put_text(&b, o, "format", format);
+    put_bool(&b, o, "ok", r->zeros.count == 0);
+    put_bool(&b, o, "has_checksums", false);
+    put_count(&b, o, "file_bytes", r->file_bytes);
+    put_count(&b, o, "tensors", r->tensors);
+    put_count(&b, o, "weights", r->weights);
+    put_zeros(&b, o, &r->zeros);
+    return finish(&b, o);
 }
 
 cJSON *mq_integrity_json(const struct mq_integrity_result *result)
@@ -474,6 +533,7 @@ cJSON *mq_shards_json(const struct mq_shards_result *result)
     put_bool(&b, o, "ok", mq_shards_status(result, NULL) == MOEQ_OK);
     put_count(&b, o, "tensors_checked", result->tensors_checked);
     put_count(&b, o, "damaged_tensors", damaged);
+    put_zeros(&b, o, &result->zeros);
     put(&b, o, "files", files);
     return finish(&b, o);
 }

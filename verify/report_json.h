@@ -12,6 +12,7 @@
 #include "perplexity.h"
 #include "shards_check.h"
 #include "sweep.h"
+#include "weights_check.h"
 
 #include <cjson/cJSON.h>
 
@@ -24,6 +25,10 @@ cJSON *mq_integrity_json(const struct mq_integrity_result *result);
 /* The same of several files: "files" holds one such object for each, with its "problem", and the
  * counts above them are sums. */
 cJSON *mq_shards_json(const struct mq_shards_result *result);
+
+/* Of a model without checksums; format: "gguf" or "safetensors". */
+cJSON *mq_weights_json(const char *path, const char *format,
+                       const struct mq_weights_result *result);
 
 /* What was noted of how a model was read: an array of sentences; NULL when out of memory. */
 cJSON *mq_view_notes_list(const struct mq_view *view);

@@ -2,8 +2,9 @@
 #include "shards_check.h"
 
 #include "error.h"
-#include "model_view.h"
 #include "moeq_index.h"
+#include "policy.h"
+#include "weights_check.h"
 
 #include <string.h>
 
@@ -65,14 +66,19 @@ static moeq_status check_all(const struct mq_context *context, const struct mq_m
 }
 
 /* The index lists what the shards hold, and they are a model. */
-static moeq_status check_index(struct mq_shards_result *result, moeq_error *err)
+static moeq_status check_index(const struct mq_context *context, struct mq_shards_result *result,
+                               moeq_error *err)
 {
     struct mq_view *view;
     if (mq_shards_status(result, NULL) != MOEQ_OK)
         return MOEQ_OK;
-    const moeq_status status = mq_view_open(result->path, &view, &result->problem);
-    if (status == MOEQ_OK)
+    moeq_status status = mq_model_open(result->path, &view, &result->problem);
+    if (status == MOEQ_OK) {
+        status = mq_zero_matrices(context, view, result->arena, &result->zeros, &result->problem);
         mq_view_close(view);
+        if (status == MOEQ_OK)
+            status = mq_zeros_status(&result->zeros, &result->problem);
+    }
     return status == MOEQ_NO_MEMORY ? mq_fail_memory(err, "checking a model") : MOEQ_OK;
 }
 
@@ -97,7 +103,7 @@ moeq_status mq_shards_check(const struct mq_context *context, const char *path,
         goto out;
     }
     MQ_TRY_OUT(check_all(context, &index, result, err));
-    MQ_TRY_OUT(check_index(result, err));
+    MQ_TRY_OUT(check_index(context, result, err));
 out:
     mq_moeq_index_free(&index);
     if (status != MOEQ_OK)

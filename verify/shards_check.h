@@ -18,7 +18,8 @@ struct mq_shards_result {
     struct mq_shard_result *shards;
     size_t count;
     uint64_t file_bytes, tensors_checked; /* of all */
-    moeq_error problem;                   /* where all shards are sound: the index does not fit */
+    moeq_error problem;    /* where all shards are sound: the index does not fit, or: */
+    struct mq_zeros zeros; /* found only in the whole (mq_zero_matrices) */
     struct mq_arena *arena;
 };
 

@@ -9,6 +9,7 @@
 #include <omp.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { CHUNK_WEIGHTS = 1 << 20 }; /* decoded at once by a thread: 4 MiB in f32 */
 
@@ -17,7 +18,8 @@ struct check {
     const struct mq_view *view;
     atomic_size_t next; /* tensor */
     atomic_bool stop;
-    uint64_t done, total; /* bytes; under the critical section, as are: */
+    struct mq_zero_span *zeros; /* [tensors]; each one thread's */
+    uint64_t done, total;       /* bytes; under the critical section, as are: */
     moeq_status status;
     moeq_error *err;
 };
@@ -56,6 +58,26 @@ static void add_done(struct check *c, uint64_t bytes)
     }
 }
 
+static bool any_weight(const float *weights, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (weights[i] != 0)
+            return true;
+    return false;
+}
+
+/* The next rows of a tensor. One without a weight counts as zeros, whatever its bytes are: blocks
+ * of q3_k and q6_k have offsets in their codes. */
+static void add_zeros(struct mq_zero_span *sum, const struct scratch *s, const struct mq_tensor *t,
+                      uint64_t rows)
+{
+    for (uint64_t r = 0; r < rows; r++)
+        if (!any_weight(s->weights + r * t->cols, t->cols))
+            memset(s->bytes + r * t->row_bytes, 0, t->row_bytes);
+    const struct mq_zero_span next = mq_zeros_scan(s->bytes, rows * t->row_bytes);
+    mq_zeros_join(sum, &next);
+}
+
 /* Rows are taken as they are stored, so that one named is one of the file. */
 static moeq_status check_tensor(struct check *c, const struct mq_tensor *tensor, struct scratch *s,
                                 moeq_error *err)
@@ -82,6 +104,7 @@ static moeq_status check_tensor(struct check *c, const struct mq_tensor *tensor,
                                   "row %" PRIu64 ", column %" PRIu64 ": the weight is not finite",
                                   at, (uint64_t)bad % t.cols);
         }
+        add_zeros(&c->zeros[tensor - c->view->tensors], s, &t, n);
         add_done(c, n * t.row_bytes);
     }
     return MOEQ_OK;
@@ -111,6 +134,27 @@ static void check_tensors(struct check *c)
     free(s.weights);
 }
 
+static struct mq_zero_place place_of(const struct mq_view *view, const struct mq_tensor *t)
+{
+    return (struct mq_zero_place){.name = t->name,
+                                  .path = view->files[t->file].file.path,
+                                  .role = t->role,
+                                  .layer = t->layer,
+                                  .expert = t->expert,
+                                  .offset = t->offset,
+                                  .bytes = t->rows * t->row_bytes};
+}
+
+static void judge_zeros(const struct check *c, struct mq_zeros *zeros)
+{
+    for (size_t i = 0; i < c->view->tensors_count; i++) {
+        const struct mq_tensor *t = &c->view->tensors[i];
+        const struct mq_zero_place place = place_of(c->view, t);
+        if (t->dims == 2)
+            mq_zeros_judge(zeros, &place, t->rows, &c->zeros[i]);
+    }
+}
+
 moeq_status mq_weights_check(const struct mq_context *context, const struct mq_view *view,
                              struct mq_weights_result *result, moeq_error *err)
 {
@@ -123,9 +167,64 @@ moeq_status mq_weights_check(const struct mq_context *context, const struct mq_v
     for (size_t i = 0; i < view->files_count; i++)
         result->file_bytes += view->files[i].file.size_bytes;
     c.total = result->bytes;
+    c.zeros = calloc(view->tensors_count, sizeof *c.zeros);
+    if (!c.zeros)
+        return mq_fail_memory(err, "checking weights");
     atomic_init(&c.next, 0);
     atomic_init(&c.stop, false);
 #pragma omp parallel num_threads(context->threads)
     check_tensors(&c);
+    if (c.status == MOEQ_OK)
+        judge_zeros(&c, &result->zeros);
+    free(c.zeros);
     return c.status;
+}
+
+/* Whether a matrix has no weight, but bytes. */
+static moeq_status is_zero(const struct mq_context *context, const struct mq_view *view,
+                           const struct mq_tensor *t, struct scratch *s, bool *yes, moeq_error *err)
+{
+    const struct mq_level *level;
+    bool bytes = false;
+    *yes = false;
+    MQ_TRY(mq_tensor_level(view, t, &level, err));
+    MQ_TRY(grow(s, t->row_bytes, t->cols, err));
+    for (uint64_t row = 0; row < t->rows; row++) {
+        if (mq_cancelled(context))
+            return mq_fail(err, MOEQ_CANCELLED, "interrupted");
+        MQ_TRY(mq_view_read_rows(view, t, row, 1, s->bytes, err));
+        mq_level_decode_rows(level, context->isa, s->bytes, 1, t->cols, s->weights);
+        if (any_weight(s->weights, t->cols))
+            return MOEQ_OK;
+        for (uint64_t i = 0; i < t->row_bytes && !bytes; i++)
+            bytes = s->bytes[i] != 0;
+    }
+    *yes = bytes;
+    return MOEQ_OK;
+}
+
+moeq_status mq_zero_matrices(const struct mq_context *context, const struct mq_view *view,
+                             struct mq_arena *arena, struct mq_zeros *zeros, moeq_error *err)
+{
+    struct scratch s = {0};
+    moeq_status status = MOEQ_OK;
+    for (size_t i = 0; status == MOEQ_OK && i < view->tensors_count; i++) {
+        const struct mq_tensor *t = &view->tensors[i];
+        struct mq_zero_place place = place_of(view, t);
+        bool zero = false;
+        if (t->dims == 2)
+            status = is_zero(context, view, t, &s, &zero, err);
+        if (status != MOEQ_OK || !zero)
+            continue;
+        const struct mq_zero_span all = {.bytes = place.bytes, .lead = place.bytes};
+        place.name = mq_arena_strdup(arena, place.name);
+        place.path = mq_arena_strdup(arena, place.path);
+        if (place.name && place.path)
+            mq_zeros_judge(zeros, &place, t->rows, &all);
+        else
+            status = mq_fail_memory(err, "checking weights");
+    }
+    free(s.bytes);
+    free(s.weights);
+    return status;
 }

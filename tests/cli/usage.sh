@@ -32,10 +32,15 @@ usage fit "--gpu 'm2 max 32GB': a machine of unified memory stands alone: name o
     fit $model --gpu "3090,m2 max 32GB"
 usage fit "--vram '2x24': expected a size such as 24GiB, or those of several cards, such as 2x24GiB or 24GiB,12GiB" \
     fit $model --vram 2x24
-usage fit "--vram gives 3 sizes and --gpu 2 names: give one size, or one for each" \
+usage fit "--vram gives 3 sizes and --gpu 2 cards: give one size, or one for each" \
     fit $model --gpu 3090,3060 --vram 3x12G
 "$moeq" fit $model --gpu m2-max --vram 32GiB | grep -q "^  card     Apple M2 Max 32GB: 32 GB, 21.33 GiB usable" ||
     fail "a Mac's memory by --vram"
+"$moeq" fit $model --gpu "M2 Max 32GB" --vram 28GiB | grep -q "^  card     Apple M2 Max: 28.00 GiB usable" ||
+    fail "a Mac with a raised limit"
+"$moeq" fit $model --gpu "M2 Max 32GB" --vram 32GiB | grep -q "21.33 GiB usable" || fail "all of a Mac's memory"
+"$moeq" fit $model --gpu 2x3090,3060 --vram 22GiB,11GiB | grep -q "^  card 3   GeForce RTX 3060: 11.00 GiB usable" ||
+    fail "three cards of two sizes"
 "$moeq" fit $model --gpu 3090,3060 --vram 22GiB,11GiB | grep -q "^  card 2   GeForce RTX 3060: 11.00 GiB usable" ||
     fail "two cards, each with its size"
 usage fit "--levels: level 'q5_0' $read_only" fit $model --gpu L4 --levels q5_0
@@ -101,7 +106,8 @@ expect 1 "moeq: $model: a context of 100000 tokens is beyond the model's 32768 p
 expect 1 "moeq: tests/fixtures/oracles/mixtral: has no tokenizer.json, so a text cannot be tokenized; give token ids (--ids) instead" \
     eval tests/fixtures/oracles/mixtral --text demo/text.txt
 rm "$work/latin1.txt" "$work/short.txt"
-expect 1 "moeq: $model: expected a file, found a folder" check $model
+expect 0 "" check $model
+grep -q "^Hugging Face folders have no checksums" "$work/stdout" || fail "check of a folder: $(cat "$work/stdout")"
 expect 1 "moeq: no tensor of $model matches the pattern 'nothing' (names are like 'model.layers.1.block_sparse_moe.experts.3.w1.weight')" \
     convert $model -o "$out" --level q4_k --tensor nothing=q8_0
 expect 1 "moeq: $model: tensor 'model.layers.0.block_sparse_moe.gate.weight' (router) is bf16 in the source and is never stored with less precision; q8_0 was asked for" \

@@ -1,0 +1,67 @@
+/*
+ * zeros.h: zeros where weights should be: what is left of a download that was never finished, or of
+ * a disk that gave back nothing. Zeros are finite numbers and, in a file that was made from such
+ * weights, have the right checksum; but no trained matrix has a long run of them.
+ *
+ * A run of MQ_ZEROS_RUN bytes is a problem, and so is a matrix of nothing else, however small. Rows
+ * at the end of an embedding table or head are not: vocabularies are padded.
+ */
+#ifndef MQ_ZEROS_H
+#define MQ_ZEROS_H
+
+#include "model_view.h"
+
+enum { MQ_ZEROS_RUN = 1 << 16 };
+
+/* The zero bytes of a piece of a tensor; of its runs inside only one of MQ_ZEROS_RUN bytes or more
+ * is sure to be known. A struct of zeros is the empty piece. */
+struct mq_zero_span {
+    uint64_t bytes;
+    uint64_t lead, trail;    /* zero bytes it begins and ends with */
+    uint64_t longest, place; /* the longest run that is known, and where it begins */
+    bool has_weight; /* one that is not zero; of a scan: a byte. Callers that decode know better */
+};
+
+/* Reads only every MQ_ZEROS_RUN-th byte or so where there are no zeros. */
+struct mq_zero_span mq_zeros_scan(const void *bytes, uint64_t n);
+
+/* The span of a piece and the one that follows it, in *sum. */
+void mq_zeros_join(struct mq_zero_span *sum, const struct mq_zero_span *next);
+
+/* One tensor's zeros. */
+struct mq_zero_place {
+    const char *name;
+    const char *path; /* the file */
+    enum mq_role role;
+    int32_t layer, expert;
+    uint64_t offset, bytes; /* in the file */
+    uint64_t rows;          /* that the run covers whole */
+    bool whole;             /* the tensor is nothing else */
+};
+
+enum { MQ_ZEROS_LISTED = 32 }; /* more are counted, not listed */
+
+struct mq_zeros {
+    struct mq_zero_place listed[MQ_ZEROS_LISTED];
+    uint64_t count;                  /* problems */
+    struct mq_zero_place padding[2]; /* embedding table and head; bytes 0: none */
+};
+
+/*
+ * Judges a matrix whose bytes begin at place->offset, place->bytes of them in `rows` rows, by its
+ * span; what there is to say is added to *zeros.
+ */
+void mq_zeros_judge(struct mq_zeros *zeros, const struct mq_zero_place *place, uint64_t rows,
+                    const struct mq_zero_span *span);
+
+/* MOEQ_OK without a problem; otherwise MOEQ_CORRUPT and the first: file, tensor, place, layer,
+ * expert, and how much of it. */
+moeq_status mq_zeros_status(const struct mq_zeros *zeros, moeq_error *err);
+
+/* "all of it (12288 bytes) is zero" or "93184 bytes in a row are zero". */
+void mq_zeros_describe(const struct mq_zero_place *place, char *text, size_t room);
+
+/* "layer 3, expert 5, expert_up"; of what has no layer, the role. */
+void mq_zeros_where(const struct mq_zero_place *place, char *text, size_t room);
+
+#endif
