@@ -4,6 +4,7 @@
 #include "error.h"
 #include "file.h"
 #include "json.h"
+#include "json_string.h"
 #include "model_view.h"
 #include "moeq_index.h"
 #include "moeq_profile.h"
@@ -116,16 +117,16 @@ static moeq_status print_jsonl_line(const struct mq_tokenizer *tokenizer, const 
     const struct mq_json_limits limits = {.depth = 16, .values = 1000000};
     cJSON *tree;
     MQ_TRY(mq_json_parse(line, n, &limits, path, offset, &tree, err));
-    const cJSON *text = mq_json_get(tree, "text"),
-                *special = mq_json_get(tree, "add_special_tokens");
+    const cJSON *special = mq_json_get(tree, "add_special_tokens");
     struct mq_ids ids = {0};
-    struct mq_buffer out = {0}, decoded = {0};
-    moeq_status status = MOEQ_OK;
-    if (!cJSON_IsString(text))
+    struct mq_buffer out = {0}, decoded = {0}, text = {0};
+    bool found;
+    moeq_status status = mq_json_string_member(line, n, "text", &text, &found, err);
+    if (status == MOEQ_OK && !found)
         status = mq_fail_file(err, MOEQ_MALFORMED, path, "JSON at byte %" PRIu64 ": no \"text\"",
                               offset);
     if (status == MOEQ_OK)
-        status = mq_tokenizer_encode(tokenizer, text->valuestring, strlen(text->valuestring),
+        status = mq_tokenizer_encode(tokenizer, text.data ? text.data : "", text.size,
                                      !special || cJSON_IsTrue(special), &ids, err);
     if (status == MOEQ_OK)
         status = mq_tokenizer_decode(tokenizer, ids.data, ids.size, false, &decoded, err);
@@ -141,10 +142,18 @@ static moeq_status print_jsonl_line(const struct mq_tokenizer *tokenizer, const 
             status = mq_fail_memory(err, "printing ids");
     }
     cJSON_Delete(tree);
+    mq_buffer_free(&text);
     mq_buffer_free(&out);
     mq_buffer_free(&decoded);
     mq_ids_free(&ids);
     return status;
+}
+
+static bool is_blank(const char *line, size_t n)
+{
+    while (n && (line[n - 1] == ' ' || line[n - 1] == '\t' || line[n - 1] == '\r'))
+        n--;
+    return n == 0;
 }
 
 static moeq_status print_jsonl(const struct mq_tokenizer *tokenizer, const char *path,
@@ -156,7 +165,7 @@ static moeq_status print_jsonl(const struct mq_tokenizer *tokenizer, const char 
     for (size_t at = 0; at < text.size && status == MOEQ_OK;) {
         const char *line = text.data + at, *end = memchr(line, '\n', text.size - at);
         const size_t n = end ? (size_t)(end - line) : text.size - at;
-        if (n)
+        if (!is_blank(line, n))
             status = print_jsonl_line(tokenizer, line, n, path, at, err);
         at += n + 1;
     }
