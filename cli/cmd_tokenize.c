@@ -9,6 +9,7 @@
 #include "moeq_index.h"
 #include "moeq_profile.h"
 #include "policy.h"
+#include "text_input.h"
 #include "tokenizer.h"
 
 #include <inttypes.h>
@@ -160,7 +161,7 @@ static moeq_status print_jsonl(const struct mq_tokenizer *tokenizer, const char 
                                moeq_error *err)
 {
     struct mq_buffer text;
-    MQ_TRY(mq_file_read_all(path, TEXT_CAP_BYTES, &text, err));
+    MQ_TRY(mq_input_read(path, TEXT_CAP_BYTES, &text, err));
     moeq_status status = MOEQ_OK;
     for (size_t at = 0; at < text.size && status == MOEQ_OK;) {
         const char *line = text.data + at, *end = memchr(line, '\n', text.size - at);
@@ -175,7 +176,7 @@ static moeq_status print_jsonl(const struct mq_tokenizer *tokenizer, const char 
 
 enum mq_exit mq_cmd_tokenize(const struct mq_options *options)
 {
-    if (!options->text + !options->string + !options->jsonl != 2)
+    if (!options->text.count + !options->string + !options->jsonl != 2)
         return mq_usage("tokenize", "expected one of --text FILE, --string TEXT, --jsonl FILE");
     moeq_error err = {0};
     struct mq_tokenizer *tokenizer = NULL;
@@ -186,12 +187,12 @@ enum mq_exit mq_cmd_tokenize(const struct mq_options *options)
     if (status == MOEQ_OK && options->string) {
         status = print_ids(tokenizer, options, "--string", options->string, strlen(options->string),
                            &err);
-    } else if (status == MOEQ_OK && options->text) {
-        struct mq_buffer text = {0};
-        status = mq_file_read_all(options->text, TEXT_CAP_BYTES, &text, &err);
+    } else if (status == MOEQ_OK && options->text.count) {
+        struct mq_text text = {0};
+        status = mq_text_read(options->text.values, options->text.count, &text, &err);
         if (status == MOEQ_OK)
-            status = print_ids(tokenizer, options, options->text, text.data, text.size, &err);
-        mq_buffer_free(&text);
+            status = print_ids(tokenizer, options, text.name, text.data, text.size, &err);
+        mq_text_free(&text);
     } else if (status == MOEQ_OK) {
         status = print_jsonl(tokenizer, options->jsonl, &err);
     }

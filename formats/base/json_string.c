@@ -28,8 +28,8 @@ static void put_utf8(struct mq_buffer *b, uint32_t c)
         mq_buffer_append(b, bytes, 4);
 }
 
-/* Decodes what stands behind a backslash; gives the bytes taken. Surrogates come in pairs: cJSON has
- * refused others. */
+/* Decodes what stands behind a backslash; gives the bytes taken. Surrogates come in pairs: cJSON
+ * has refused others. */
 static size_t decode_escape(const char *s, size_t n, struct mq_buffer *out)
 {
     static const char letters[] = "bfnrt", meanings[] = "\b\f\n\r\t";
