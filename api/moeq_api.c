@@ -322,14 +322,17 @@ moeq_status moeq_eval(const moeq_model *model, const moeq_text *caller, const mo
     struct mq_protocol_options protocol;
     enum mq_compute compute;
     struct mq_eval_result result = {0};
+    struct mq_text source = {0};
     *report = NULL;
     MQ_TRY(job_begin(&job, options, err));
     MQ_TRY(read_text(caller, &text, &protocol, &compute, err));
-    moeq_status status =
-        mq_eval_text(&job.context, model->view, text.path, &protocol, compute, &result, err);
+    moeq_status status = mq_text_read(&text.path, 1, &source, err);
+    if (status == MOEQ_OK)
+        status = mq_eval_text(&job.context, model->view, &source, &protocol, compute, &result, err);
     if (status == MOEQ_OK)
         status = take_json(mq_eval_json(&result), report, err);
     mq_eval_result_free(&result);
+    mq_text_free(&source);
     return status;
 }
 
@@ -341,6 +344,7 @@ moeq_status moeq_sweep(const moeq_model *model, const moeq_text *caller, const m
     struct mq_sweep_options sweep = {0};
     enum mq_compute compute;
     struct mq_sweep_result result = {0};
+    struct mq_text source = {0};
     *report = NULL;
     MQ_TRY(job_begin(&job, options, err));
     MQ_TRY(read_text(caller, &text, &sweep.protocol, &compute, err));
@@ -357,10 +361,13 @@ moeq_status moeq_sweep(const moeq_model *model, const moeq_text *caller, const m
         arms[i].name = recipe->level;
     }
     if (status == MOEQ_OK)
-        status = mq_sweep(&job.context, model->view, text.path, &sweep, arms, count, &result, err);
+        status = mq_text_read(&text.path, 1, &source, err);
+    if (status == MOEQ_OK)
+        status = mq_sweep(&job.context, model->view, &source, &sweep, arms, count, &result, err);
     if (status == MOEQ_OK)
         status = take_json(mq_sweep_json(&result), report, err);
     mq_sweep_result_free(&result);
+    mq_text_free(&source);
     free(arms);
     return status;
 }

@@ -20,11 +20,15 @@ static enum mq_exit eval_text(const struct mq_options *options, struct mq_job_ui
         !mq_option_compute("eval", options, &compute))
         return MQ_EXIT_USAGE;
     const double start = mq_now_seconds();
-    const moeq_status status =
-        mq_eval_text(&ui->context, view, options->text, &protocol, compute, &result, &err);
+    struct mq_text text = {0};
+    moeq_status status = mq_text_read(options->text.values, options->text.count, &text, &err);
+    if (status == MOEQ_OK)
+        status = mq_eval_text(&ui->context, view, &text, &protocol, compute, &result, &err);
     mq_job_end(ui);
-    if (status != MOEQ_OK)
+    if (status != MOEQ_OK) {
+        mq_text_free(&text);
         return mq_report(&err);
+    }
     enum mq_exit code;
     if (options->json) {
         code = mq_print_json(mq_eval_json(&result));
@@ -32,7 +36,7 @@ static enum mq_exit eval_text(const struct mq_options *options, struct mq_job_ui
         const struct mq_perplexity *p = &result.perplexity;
         const double seconds = mq_now_seconds() - start;
         char time[32];
-        printf("%s on %s\n", view->path, options->text);
+        printf("%s on %s\n", view->path, text.name);
         mq_print_protocol(&result.text, compute, NULL);
         mq_print_notes(options, view);
         printf("  perplexity %.5f ± %.5f (NLL %.6f ± %.6f nats a token)\n", p->ppl.value, p->ppl.se,
@@ -43,6 +47,7 @@ static enum mq_exit eval_text(const struct mq_options *options, struct mq_job_ui
         code = mq_finish_output();
     }
     mq_eval_result_free(&result);
+    mq_text_free(&text);
     return code;
 }
 
@@ -84,11 +89,11 @@ static enum mq_exit eval_dump(const struct mq_options *options, struct mq_job_ui
 
 enum mq_exit mq_cmd_eval(const struct mq_options *options)
 {
-    if (!options->text == !options->ids)
+    if (!options->text.count == !options->ids)
         return mq_usage("eval", "expected either --text FILE, or --ids FILE with --dump FILE");
     if (options->ids && !options->dump)
         return mq_usage("eval", "--ids needs --dump FILE, where the logits go");
-    if (options->text && (options->dump || options->dump_hidden))
+    if (options->text.count && (options->dump || options->dump_hidden))
         return mq_usage("eval", "--dump needs --ids FILE, not --text");
     struct mq_job_ui ui;
     moeq_error err = {0};
@@ -99,7 +104,7 @@ enum mq_exit mq_cmd_eval(const struct mq_options *options)
     if (mq_open_model(options, options->positional[0], &view, &err) != MOEQ_OK)
         code = mq_report(&err);
     else
-        code = options->text ? eval_text(options, &ui, view) : eval_dump(options, &ui, view);
+        code = options->text.count ? eval_text(options, &ui, view) : eval_dump(options, &ui, view);
     mq_job_end(&ui);
     mq_view_close(view);
     return code;

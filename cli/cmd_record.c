@@ -41,12 +41,13 @@ static enum mq_exit print_result(const struct mq_options *options, const struct 
 
 enum mq_exit mq_cmd_record(const struct mq_options *options)
 {
-    if (!options->text)
+    if (!options->text.count)
         return mq_usage("record", "--text FILE is missing");
     if (!options->output)
         return mq_usage("record", "-o REF is missing: the file to write");
+    struct mq_text text = {0};
     struct mq_record_options how = {
-        .text_path = options->text, .output_path = options->output, .replace = options->force};
+        .text = &text, .output_path = options->output, .replace = options->force};
     struct mq_record_result result;
     struct mq_view *view = NULL;
     struct mq_job_ui ui;
@@ -56,10 +57,13 @@ enum mq_exit mq_cmd_record(const struct mq_options *options)
         return MQ_EXIT_USAGE;
     moeq_status status = mq_open_model(options, options->positional[0], &view, &err);
     if (status == MOEQ_OK)
+        status = mq_text_read(options->text.values, options->text.count, &text, &err);
+    if (status == MOEQ_OK)
         status = mq_record(&ui.context, view, &how, &result, &err);
     mq_job_end(&ui);
     const enum mq_exit code =
         status == MOEQ_OK ? print_result(options, view, how.compute, &result) : mq_report(&err);
+    mq_text_free(&text);
     mq_view_close(view);
     return code;
 }

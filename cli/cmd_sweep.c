@@ -61,11 +61,11 @@ static void print_sweep(const struct mq_sweep_result *r, const struct mq_options
 
 enum mq_exit mq_cmd_sweep(const struct mq_options *options)
 {
-    if (!options->text)
+    if (!options->text.count)
         return mq_usage("sweep", "--text FILE is missing");
     if (!options->levels)
         return mq_usage("sweep", "--levels is missing, such as --levels q8_0,q4_k,q3_k");
-    if (!mq_report_files_ok("sweep", options, (const char *[]){options->text, NULL}))
+    if (!mq_report_files_ok("sweep", options, options->text.values))
         return MQ_EXIT_USAGE;
     struct sweep_arms a = {0};
     struct mq_sweep_options sweep = {.swap = options->swap, .noise_floor = options->noise_floor};
@@ -81,9 +81,12 @@ enum mq_exit mq_cmd_sweep(const struct mq_options *options)
     moeq_error err = {0};
     struct mq_view *view = NULL;
     struct mq_sweep_result result = {0};
+    struct mq_text text = {0};
     moeq_status status = mq_open_model(options, options->positional[0], &view, &err);
     if (status == MOEQ_OK)
-        status = mq_sweep(&ui.context, view, options->text, &sweep, a.arms, a.count, &result, &err);
+        status = mq_text_read(options->text.values, options->text.count, &text, &err);
+    if (status == MOEQ_OK)
+        status = mq_sweep(&ui.context, view, &text, &sweep, a.arms, a.count, &result, &err);
     mq_job_end(&ui);
     enum mq_exit code;
     if (status != MOEQ_OK) {
@@ -97,6 +100,7 @@ enum mq_exit mq_cmd_sweep(const struct mq_options *options)
     if (code == MQ_EXIT_GOOD && options->report.count)
         code = mq_report_files_write(options, ui.context.threads, mq_sweep_json(&result));
     mq_sweep_result_free(&result);
+    mq_text_free(&text);
     mq_view_close(view);
     free_arms(&a, options);
     return code;

@@ -4,10 +4,12 @@
 #include "error.h"
 #include "file.h"
 #include "json.h"
+#include "json_string.h"
 #include "model_view.h"
 #include "moeq_index.h"
 #include "moeq_profile.h"
 #include "policy.h"
+#include "text_input.h"
 #include "tokenizer.h"
 
 #include <inttypes.h>
@@ -116,16 +118,16 @@ static moeq_status print_jsonl_line(const struct mq_tokenizer *tokenizer, const 
     const struct mq_json_limits limits = {.depth = 16, .values = 1000000};
     cJSON *tree;
     MQ_TRY(mq_json_parse(line, n, &limits, path, offset, &tree, err));
-    const cJSON *text = mq_json_get(tree, "text"),
-                *special = mq_json_get(tree, "add_special_tokens");
+    const cJSON *special = mq_json_get(tree, "add_special_tokens");
     struct mq_ids ids = {0};
-    struct mq_buffer out = {0}, decoded = {0};
-    moeq_status status = MOEQ_OK;
-    if (!cJSON_IsString(text))
+    struct mq_buffer out = {0}, decoded = {0}, text = {0};
+    bool found;
+    moeq_status status = mq_json_string_member(line, n, "text", &text, &found, err);
+    if (status == MOEQ_OK && !found)
         status = mq_fail_file(err, MOEQ_MALFORMED, path, "JSON at byte %" PRIu64 ": no \"text\"",
                               offset);
     if (status == MOEQ_OK)
-        status = mq_tokenizer_encode(tokenizer, text->valuestring, strlen(text->valuestring),
+        status = mq_tokenizer_encode(tokenizer, text.data ? text.data : "", text.size,
                                      !special || cJSON_IsTrue(special), &ids, err);
     if (status == MOEQ_OK)
         status = mq_tokenizer_decode(tokenizer, ids.data, ids.size, false, &decoded, err);
@@ -141,22 +143,30 @@ static moeq_status print_jsonl_line(const struct mq_tokenizer *tokenizer, const 
             status = mq_fail_memory(err, "printing ids");
     }
     cJSON_Delete(tree);
+    mq_buffer_free(&text);
     mq_buffer_free(&out);
     mq_buffer_free(&decoded);
     mq_ids_free(&ids);
     return status;
 }
 
+static bool is_blank(const char *line, size_t n)
+{
+    while (n && (line[n - 1] == ' ' || line[n - 1] == '\t' || line[n - 1] == '\r'))
+        n--;
+    return n == 0;
+}
+
 static moeq_status print_jsonl(const struct mq_tokenizer *tokenizer, const char *path,
                                moeq_error *err)
 {
     struct mq_buffer text;
-    MQ_TRY(mq_file_read_all(path, TEXT_CAP_BYTES, &text, err));
+    MQ_TRY(mq_input_read(path, TEXT_CAP_BYTES, &text, err));
     moeq_status status = MOEQ_OK;
     for (size_t at = 0; at < text.size && status == MOEQ_OK;) {
         const char *line = text.data + at, *end = memchr(line, '\n', text.size - at);
         const size_t n = end ? (size_t)(end - line) : text.size - at;
-        if (n)
+        if (!is_blank(line, n))
             status = print_jsonl_line(tokenizer, line, n, path, at, err);
         at += n + 1;
     }
@@ -166,7 +176,7 @@ static moeq_status print_jsonl(const struct mq_tokenizer *tokenizer, const char 
 
 enum mq_exit mq_cmd_tokenize(const struct mq_options *options)
 {
-    if (!options->text + !options->string + !options->jsonl != 2)
+    if (!options->text.count + !options->string + !options->jsonl != 2)
         return mq_usage("tokenize", "expected one of --text FILE, --string TEXT, --jsonl FILE");
     moeq_error err = {0};
     struct mq_tokenizer *tokenizer = NULL;
@@ -177,12 +187,12 @@ enum mq_exit mq_cmd_tokenize(const struct mq_options *options)
     if (status == MOEQ_OK && options->string) {
         status = print_ids(tokenizer, options, "--string", options->string, strlen(options->string),
                            &err);
-    } else if (status == MOEQ_OK && options->text) {
-        struct mq_buffer text = {0};
-        status = mq_file_read_all(options->text, TEXT_CAP_BYTES, &text, &err);
+    } else if (status == MOEQ_OK && options->text.count) {
+        struct mq_text text = {0};
+        status = mq_text_read(options->text.values, options->text.count, &text, &err);
         if (status == MOEQ_OK)
-            status = print_ids(tokenizer, options, options->text, text.data, text.size, &err);
-        mq_buffer_free(&text);
+            status = print_ids(tokenizer, options, text.name, text.data, text.size, &err);
+        mq_text_free(&text);
     } else if (status == MOEQ_OK) {
         status = print_jsonl(tokenizer, options->jsonl, &err);
     }

@@ -51,7 +51,6 @@ static enum mq_exit check_options(const struct mq_options *o, const struct mq_op
         return MQ_EXIT_USAGE;
     how->against = o->against;
     how->open = open;
-    how->text_path = o->text;
     how->swap = o->swap;
     how->noise_floor = o->noise_floor;
     how->has_compute = o->compute;
@@ -62,7 +61,7 @@ static enum mq_exit check_options(const struct mq_options *o, const struct mq_op
     if (mq_is_reference(o->against, &recorded, &err) != MOEQ_OK)
         return mq_report(&err);
     if (!recorded) {
-        if (!o->text)
+        if (!o->text.count)
             return mq_usage("verify", "--text FILE is missing (%s is no recording)", o->against);
         return mq_option_protocol("verify", o, &how->protocol) ? MQ_EXIT_GOOD : MQ_EXIT_USAGE;
     }
@@ -93,7 +92,7 @@ static const char *output(const struct mq_options *o, size_t i)
 static moeq_status check_outputs(const struct mq_options *o, struct mq_view *const *views,
                                  size_t count, moeq_error *err)
 {
-    const char *const inputs[] = {o->against, o->text, o->gate};
+    const char *const inputs[] = {o->against, o->gate};
     for (size_t i = 0; i < outputs_count(o); i++) {
         const char *path = output(o, i);
         if (!path)
@@ -102,6 +101,10 @@ static moeq_status check_outputs(const struct mq_options *o, struct mq_view *con
             MQ_TRY(mq_refuse_output(views[v], NULL, path, err));
         for (size_t k = 0; k < sizeof inputs / sizeof *inputs; k++)
             if (inputs[k] && mq_same_file(path, inputs[k]))
+                return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
+                                    "the output would replace an input; choose another name");
+        for (size_t k = 0; k < o->text.count; k++)
+            if (mq_same_file(path, o->text.values[k]))
                 return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
                                     "the output would replace an input; choose another name");
     }
@@ -241,6 +244,7 @@ enum mq_exit mq_cmd_verify(const struct mq_options *options)
     struct mq_verify_result result = {0};
     struct mq_view *views[MQ_VERIFY_MODELS] = {NULL};
     struct mq_gate *gate = NULL;
+    struct mq_text text = {0};
     struct mq_job_ui ui;
     moeq_error err = {0};
     double margin = 0.1;
@@ -248,8 +252,8 @@ enum mq_exit mq_cmd_verify(const struct mq_options *options)
     enum mq_exit code = check_options(options, &open, &how, &margin);
     if (code != MQ_EXIT_GOOD)
         return code;
-    if (!mq_report_files_ok("verify", options,
-                            (const char *[]){options->against, options->text, NULL}))
+    if (!mq_report_files_ok("verify", options, (const char *[]){options->against, NULL}) ||
+        (options->text.count && !mq_report_files_ok("verify", options, options->text.values)))
         return MQ_EXIT_USAGE;
     if (!mq_job_begin(options, &ui))
         return MQ_EXIT_USAGE;
@@ -263,6 +267,10 @@ enum mq_exit mq_cmd_verify(const struct mq_options *options)
         status = check_outputs(options, views, count, &err);
     if (status == MOEQ_OK && gate)
         status = mq_gate_resolve(gate, views[0], count == 2, &err);
+    if (status == MOEQ_OK && options->text.count) {
+        status = mq_text_read(options->text.values, options->text.count, &text, &err);
+        how.text = &text;
+    }
     how.before = gate ? check_gate : NULL;
     how.before_user = gate;
     if (status == MOEQ_OK)
@@ -274,6 +282,7 @@ enum mq_exit mq_cmd_verify(const struct mq_options *options)
     if (status != MOEQ_OK && result.other_text)
         code = MQ_EXIT_USAGE;
     mq_verify_result_free(&result);
+    mq_text_free(&text);
     mq_gate_free(gate);
     for (size_t i = 0; i < count; i++)
         mq_view_close(views[i]);

@@ -21,7 +21,8 @@ enum mq_exit {
     MQ_EXIT_INTERRUPTED = 130, /* 128 + SIGINT, as shells expect */
 };
 
-/* Repeated options keep the command line's strings. */
+/* Repeated options keep the command line's strings; behind the last of them, if any, stands NULL.
+ */
 struct mq_option_list {
     const char **values;
     size_t count;
@@ -40,7 +41,8 @@ struct mq_options {
     struct mq_option_list ignore_config;
     const char *sliding_window, *lm_head;
     /* text and evaluation */
-    const char *text, *string, *jsonl, *ids, *dump, *protocol, *compute;
+    struct mq_option_list text;
+    const char *string, *jsonl, *ids, *dump, *protocol, *compute;
     uint64_t tokens, context;
     bool dump_hidden, no_bos, decode, swap, noise_floor;
     /* fit */

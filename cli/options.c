@@ -70,10 +70,14 @@ static const struct option options_table[] = {
     {"dry-run", 0, FLAG, NULL, "print the plan with exact sizes; write nothing", FIELD(dry_run)},
     {"force", 0, FLAG, NULL, "replace the output if it exists", FIELD(force)},
     {"tensors", 0, FLAG, NULL, "list every tensor", FIELD(tensors)},
-    {"text", 0, TEXT, "FILE", "UTF-8 text to use", FIELD(text)},
+    {"text", 0, LIST, "FILE",
+     "UTF-8 text to use: a file, a pipe, or - for standard input; may be repeated: the texts are "
+     "joined as one file would hold them, with nothing between",
+     FIELD(text)},
     {"string", 0, TEXT, "TEXT", "text given on the command line", FIELD(string)},
     {"jsonl", 0, TEXT, "FILE",
-     "lines of {\"text\": ..., \"add_special_tokens\": ...}; prints a line {\"ids\": [...], "
+     "lines of {\"text\": ..., \"add_special_tokens\": ...} (- for standard input); prints a line "
+     "{\"ids\": [...], "
      "\"decoded\": ...} for each",
      FIELD(jsonl)},
     {"ids", 0, TEXT, "FILE", "token ids: a safetensors file with input_ids [n, T]", FIELD(ids)},
@@ -212,11 +216,12 @@ static bool is_choice(const char *choices, const char *text)
 
 static bool append_value(struct mq_option_list *list, const char *value)
 {
-    const char **values = realloc(list->values, (list->count + 1) * sizeof *values);
+    const char **values = realloc(list->values, (list->count + 2) * sizeof *values);
     if (!values)
         return false;
     list->values = values;
     list->values[list->count++] = value;
+    list->values[list->count] = NULL;
     return true;
 }
 
@@ -350,6 +355,7 @@ void mq_options_free(struct mq_options *options)
 {
     free(options->tensor.values);
     free(options->report.values);
+    free(options->text.values);
     free(options->ignore_config.values);
     memset(options, 0, sizeof *options);
 }

@@ -63,6 +63,8 @@ static moeq_status read_index(const struct folder *f, cJSON **tree, moeq_error *
     moeq_status status = read_text(f->index, MQ_SAFETENSORS_MAX_HEADER, MQ_FILE_JSON, &text, err);
     const struct mq_json_limits limits = {.depth = 16, .values = text.size / 4 + 64};
     if (status == MOEQ_OK)
+        status = mq_json_refuse_nul(text.data, text.size, f->index, err);
+    if (status == MOEQ_OK)
         status = mq_json_parse(text.data, text.size, &limits, f->index, 0, tree, err);
     mq_buffer_free(&text);
     return status;

@@ -1,5 +1,6 @@
 /* test_support.c: what every test program shares. */
 #include "test_support.h"
+#include "text_input.h"
 
 #include <errno.h>
 #include <math.h>
@@ -61,6 +62,23 @@ const char *mq_test_shared(const char *relative)
         return path;
     fprintf(stderr, "%s: no reference data at %s\n", test_name, path);
     return NULL;
+}
+
+const struct mq_text *mq_test_text(const char *path)
+{
+    static struct mq_text texts[16];
+    static char paths[16][1024];
+    size_t i = 0;
+    while (i < 15 && paths[i][0] && strcmp(paths[i], path) != 0)
+        i++;
+    if (!paths[i][0]) {
+        const char *kept = paths[i];
+        moeq_error err = {0};
+        snprintf(paths[i], sizeof paths[i], "%s", path);
+        ck_assert_msg(mq_text_read(&kept, 1, &texts[i], &err) == MOEQ_OK, "%s", err.message);
+    }
+    ck_assert_str_eq(paths[i], path);
+    return &texts[i];
 }
 
 const char *mq_test_temporary(const char *name)

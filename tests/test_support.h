@@ -28,6 +28,9 @@ const char *mq_test_source(const char *relative);
  * NULL, after a message on stderr, if it is not there. */
 const char *mq_test_shared(const char *relative);
 
+/* A text file, read; kept until the program ends. */
+const struct mq_text *mq_test_text(const char *path);
+
 /* A path for a temporary file of this test program; its folder exists. */
 const char *mq_test_temporary(const char *name);
 

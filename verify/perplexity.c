@@ -6,7 +6,7 @@
 #include <string.h>
 
 moeq_status mq_eval_text(const struct mq_context *context, const struct mq_view *view,
-                         const char *text_path, const struct mq_protocol_options *options,
+                         const struct mq_text *source, const struct mq_protocol_options *options,
                          enum mq_compute compute, struct mq_eval_result *result, moeq_error *err)
 {
     const struct mq_arm arm = {
@@ -17,9 +17,10 @@ moeq_status mq_eval_text(const struct mq_context *context, const struct mq_view 
     moeq_status status;
     memset(result, 0, sizeof *result);
     result->view = view;
-    result->text_path = text_path;
+    result->text_path = source->name;
+    result->source = source;
     result->compute = compute;
-    MQ_TRY_OUT(mq_protocol_text(options, view, text_path, &result->text, err));
+    MQ_TRY_OUT(mq_protocol_text(options, view, source, &result->text, err));
     MQ_TRY_OUT(mq_referee_create(context, &arm, 1, &result->text, &referee, err));
     observer = mq_referee_observer(referee);
     MQ_TRY_OUT(mq_evaluate(context, &arm, 1, &result->text.windows, &observer, err));

@@ -6,15 +6,16 @@
 
 struct mq_eval_result {
     const struct mq_view *view;
-    const char *text_path;
+    const char *text_path;        /* its name */
+    const struct mq_text *source; /* NULL: a recording's */
     struct mq_text_windows text;
     enum mq_compute compute;
     struct mq_perplexity perplexity;
 };
 
-/* Evaluates the model as it is stored. view and text_path must outlive the result. */
+/* Evaluates the model as it is stored. view and source must outlive the result. */
 moeq_status mq_eval_text(const struct mq_context *context, const struct mq_view *view,
-                         const char *text_path, const struct mq_protocol_options *options,
+                         const struct mq_text *source, const struct mq_protocol_options *options,
                          enum mq_compute compute, struct mq_eval_result *result, moeq_error *err);
 void mq_eval_result_free(struct mq_eval_result *result);
 

@@ -9,9 +9,6 @@
 #include <string.h>
 #include <zlib.h>
 
-/* Texts are held in memory whole, with their ids. */
-#define MAX_TEXT_BYTES ((uint64_t)1 << 30)
-
 static const struct {
     const char *name;
     size_t context;
@@ -107,8 +104,8 @@ static moeq_status find_bos(const struct mq_tokenizer *tokenizer, int32_t model_
     return status;
 }
 
-moeq_status mq_tokenize_file(const struct mq_view *view, const char *text_path, struct mq_ids *ids,
-                             int32_t *bos, moeq_error *err)
+moeq_status mq_tokenize_text(const struct mq_view *view, const struct mq_text *source,
+                             struct mq_ids *ids, int32_t *bos, moeq_error *err)
 {
     memset(ids, 0, sizeof *ids);
     *bos = -1;
@@ -118,24 +115,24 @@ moeq_status mq_tokenize_file(const struct mq_view *view, const char *text_path, 
                        view->path,
                        view->tokenizer_problem ? view->tokenizer_problem : "has no tokenizer.json");
     struct mq_tokenizer *tokenizer = NULL;
-    struct mq_buffer bytes = {0};
     moeq_status status;
-    MQ_TRY_OUT(mq_file_read_all(text_path, MAX_TEXT_BYTES, &bytes, err));
+    if (!source->size)
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, source->name, "holds no text");
     MQ_TRY_OUT(mq_tokenizer_load(view->tokenizer_json.data, view->tokenizer_json.size,
                                  "tokenizer.json", &tokenizer, err));
     MQ_TRY_OUT(find_bos(tokenizer, view->hparams.bos, bos, err));
-    MQ_TRY_OUT(
-        mq_tokenizer_encode_file(tokenizer, text_path, bytes.data, bytes.size, true, ids, err));
+    MQ_TRY_OUT(mq_tokenizer_encode_file(tokenizer, source->name, source->data, source->size, true,
+                                        ids, err));
 out:
     if (status != MOEQ_OK)
         mq_ids_free(ids);
     mq_tokenizer_free(tokenizer);
-    mq_buffer_free(&bytes);
     return status;
 }
 
 moeq_status mq_protocol_text(const struct mq_protocol_options *options, const struct mq_view *view,
-                             const char *text_path, struct mq_text_windows *text, moeq_error *err)
+                             const struct mq_text *source, struct mq_text_windows *text,
+                             moeq_error *err)
 {
     const size_t context =
         options->context ? options->context : protocols[options->protocol].context;
@@ -146,9 +143,9 @@ moeq_status mq_protocol_text(const struct mq_protocol_options *options, const st
                        context, view->hparams.max_positions);
     struct mq_ids ids;
     int32_t bos;
-    MQ_TRY(mq_tokenize_file(view, text_path, &ids, &bos, err));
+    MQ_TRY(mq_tokenize_text(view, source, &ids, &bos, err));
     const moeq_status status =
-        mq_protocol_windows(options, ids.data, ids.size, bos, text_path, text, err);
+        mq_protocol_windows(options, ids.data, ids.size, bos, source->name, text, err);
     mq_ids_free(&ids);
     return status;
 }

@@ -15,6 +15,7 @@
 #define MQ_PROTOCOL_H
 
 #include "evaluator.h"
+#include "text_input.h"
 
 /* id, name, default context, first scored position for a context c, BOS at each window's start */
 #define MQ_PROTOCOL_LIST(X)             \
@@ -65,16 +66,17 @@ moeq_status mq_protocol_windows(const struct mq_protocol_options *options, const
                                 size_t count, int32_t bos, const char *what,
                                 struct mq_text_windows *text, moeq_error *err);
 
-/* Reads a text file, tokenizes it with the model's tokenizer and cuts it. Fails for a model without
+/* Tokenizes a text with the model's tokenizer and cuts it. Fails for a model without
  * a tokenizer, and for a context beyond the model's positions. */
 moeq_status mq_protocol_text(const struct mq_protocol_options *options, const struct mq_view *view,
-                             const char *text_path, struct mq_text_windows *text, moeq_error *err);
+                             const struct mq_text *source, struct mq_text_windows *text,
+                             moeq_error *err);
 
-/* The file's ids with the tokenizer's special tokens, and the token that it begins every text with
+/* The text's ids with the tokenizer's special tokens, and the token that it begins every text with
  * (-1 if none). The ids are the caller's to mq_ids_free. */
 struct mq_ids;
-moeq_status mq_tokenize_file(const struct mq_view *view, const char *text_path, struct mq_ids *ids,
-                             int32_t *bos, moeq_error *err);
+moeq_status mq_tokenize_text(const struct mq_view *view, const struct mq_text *source,
+                             struct mq_ids *ids, int32_t *bos, moeq_error *err);
 
 void mq_text_windows_free(struct mq_text_windows *text);
 

@@ -144,22 +144,6 @@ struct mq_stored_size mq_stored_size(const struct mq_view *view)
     return s;
 }
 
-static moeq_status crc_of_file(const struct mq_file *file, uint32_t *crc, moeq_error *err)
-{
-    unsigned char *bytes = malloc(COPY_BYTES);
-    moeq_status status = bytes ? MOEQ_OK : mq_fail_memory(err, "reading a text");
-    uLong c = 0;
-    for (uint64_t at = 0; at < file->size_bytes && status == MOEQ_OK; at += COPY_BYTES) {
-        const size_t n = (size_t)mq_min_u64(COPY_BYTES, file->size_bytes - at);
-        status = mq_file_read_at(file, at, bytes, n, err);
-        if (status == MOEQ_OK)
-            c = crc32_z(c, bytes, n);
-    }
-    free(bytes);
-    *crc = (uint32_t)c;
-    return status;
-}
-
 /* Names of files may be any bytes, JSON may not. */
 static void put_name(struct mq_buffer *b, const char *path)
 {
@@ -168,6 +152,22 @@ static void put_name(struct mq_buffer *b, const char *path)
     if (!mq_utf8_valid(name, strlen(name), &bad))
         name = "?";
     mq_buffer_put_json(b, name, strlen(name));
+}
+
+/* Of several texts the names joined, each without its folder. */
+static void put_text_name(struct mq_buffer *b, const struct mq_text *text)
+{
+    struct mq_buffer names = {0};
+    for (size_t i = 0; i < text->count; i++) {
+        const char *path = text->sources[i].name, *slash = strrchr(path, '/');
+        mq_buffer_printf(&names, "%s%s", i ? " + " : "", slash ? slash + 1 : path);
+    }
+    mq_buffer_putc(&names, '\0');
+    if (mq_buffer_ok(&names))
+        put_name(b, names.data);
+    else
+        b->failed = true;
+    mq_buffer_free(&names);
 }
 
 static void print_sources(const struct mq_view *view, struct mq_buffer *b)
@@ -183,16 +183,16 @@ static void print_sources(const struct mq_view *view, struct mq_buffer *b)
 
 /* The run as JSON; verify reads all of it but the text's bytes and CRC, which are for people. */
 static void print_run(const struct mq_view *view, const struct mq_record_options *options,
-                      const struct mq_file *file, uint32_t text_crc,
                       const struct mq_text_windows *text, struct mq_buffer *b)
 {
     const struct mq_level *blocks = mq_record_head_level(view, options->compute);
     const struct mq_stored_size size = mq_stored_size(view);
     uint32_t tokenizer;
     mq_buffer_puts(b, "{\"text\":");
-    put_name(b, options->text_path);
+    put_text_name(b, options->text);
     mq_buffer_printf(b, ",\"text_bytes\":%" PRIu64 ",\"text_crc32\":\"%08" PRIx32 "\"",
-                     file->size_bytes, text_crc);
+                     (uint64_t)options->text->size,
+                     (uint32_t)crc32_z(0, (const Bytef *)options->text->data, options->text->size));
     mq_buffer_printf(b, ",\"text_tokens\":%zu,\"protocol\":\"%s\",\"context\":%zu",
                      text->text_tokens, mq_protocol_name(text->protocol), text->windows.length);
     if (text->bos >= 0)
@@ -209,16 +209,13 @@ static void print_run(const struct mq_view *view, const struct mq_record_options
 }
 
 static moeq_status lay_out(struct recorder *r, const struct mq_record_options *options,
-                           const struct mq_file *text_file, const struct mq_text_windows *text,
-                           moeq_error *err)
+                           const struct mq_text_windows *text, moeq_error *err)
 {
     const struct mq_view *view = r->view;
     struct mq_buffer source = {0}, run = {0};
-    uint32_t text_crc;
     moeq_status status;
-    MQ_TRY_OUT(crc_of_file(text_file, &text_crc, err));
     print_sources(view, &source);
-    print_run(view, options, text_file, text_crc, text, &run);
+    print_run(view, options, text, &run);
     if (!mq_buffer_ok(&source) || !mq_buffer_ok(&run)) {
         status = mq_fail_memory(err, "preparing a recording");
         goto out;
@@ -400,6 +397,18 @@ static moeq_status write_fixed(struct recorder *r, const struct mq_text_windows 
                   view->config_json.size, err);
 }
 
+/* Neither the model nor one of the texts may be written over. */
+static moeq_status refuse_output(const struct mq_view *view,
+                                 const struct mq_record_options *options, moeq_error *err)
+{
+    for (size_t i = 0; i < options->text->count; i++) {
+        const struct mq_text_source *s = &options->text->sources[i];
+        const struct mq_file file = {.device = s->device, .inode = s->inode};
+        MQ_TRY(mq_refuse_output(view, &file, options->output_path, err));
+    }
+    return MOEQ_OK;
+}
+
 moeq_status mq_record(const struct mq_context *context, const struct mq_view *view,
                       const struct mq_record_options *options, struct mq_record_result *result,
                       moeq_error *err)
@@ -413,21 +422,19 @@ moeq_status mq_record(const struct mq_context *context, const struct mq_view *vi
     const struct mq_observer observer = {
         .user = &r, .on_hidden = on_hidden, .on_router = on_router};
     struct mq_text_windows text = {0};
-    struct mq_file text_file = {.fd = -1};
     moeq_status status;
     if (!r.arena) {
         status = mq_fail_memory(err, "preparing a recording");
         goto out;
     }
-    MQ_TRY_OUT(mq_file_open(options->text_path, &text_file, err));
-    MQ_TRY_OUT(mq_refuse_output(view, &text_file, options->output_path, err));
+    MQ_TRY_OUT(refuse_output(view, options, err));
     if (!options->replace && mq_path_exists(options->output_path)) {
         status = mq_fail_file(err, MOEQ_INVALID_ARGUMENT, options->output_path,
                               "exists already; --force replaces it");
         goto out;
     }
-    MQ_TRY_OUT(mq_protocol_text(&options->protocol, view, options->text_path, &text, err));
-    MQ_TRY_OUT(lay_out(&r, options, &text_file, &text, err));
+    MQ_TRY_OUT(mq_protocol_text(&options->protocol, view, options->text, &text, err));
+    MQ_TRY_OUT(lay_out(&r, options, &text, err));
     index_items(&r);
     MQ_TRY_OUT(mq_st_writer_open_raw(&r.writer, options->output_path, r.layout.header,
                                      r.layout.header_bytes, r.layout.file_bytes, err));
@@ -441,8 +448,6 @@ moeq_status mq_record(const struct mq_context *context, const struct mq_view *vi
                                         .token_bytes = mq_record_token_bytes(view)};
 out:
     mq_st_writer_abort(&r.writer);
-    if (text_file.fd >= 0)
-        mq_file_close(&text_file);
     mq_text_windows_free(&text);
     mq_arena_destroy(r.arena);
     return status;

@@ -38,7 +38,8 @@
 #define MQ_REF_META_RUN "moeqref.run"
 
 struct mq_record_options {
-    const char *text_path, *output_path;
+    const struct mq_text *text;
+    const char *output_path;
     struct mq_protocol_options protocol;
     enum mq_compute compute;
     bool replace; /* an output that exists */

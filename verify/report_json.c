@@ -284,9 +284,15 @@ static void put_model(struct builder *b, cJSON *o, const struct mq_view *view)
 }
 
 static void put_run(struct builder *b, cJSON *o, const char *text_path,
-                    const struct mq_text_windows *text, enum mq_compute compute)
+                    const struct mq_text *source, const struct mq_text_windows *text,
+                    enum mq_compute compute)
 {
     put_text(b, o, "text", text_path);
+    cJSON *texts = cJSON_CreateArray();
+    for (size_t i = 0; i < (source ? source->count : 1); i++)
+        cJSON_AddItemToArray(texts,
+                             cJSON_CreateString(source ? source->sources[i].name : text_path));
+    put(b, o, "texts", texts);
     put(b, o, "protocol", mq_protocol_json(text));
     put_text(b, o, "compute", mq_compute_name(compute));
 }
@@ -296,7 +302,7 @@ cJSON *mq_eval_json(const struct mq_eval_result *result)
     struct builder b = {0};
     cJSON *o = document(&b, "eval");
     put_model(&b, o, result->view);
-    put_run(&b, o, result->text_path, &result->text, result->compute);
+    put_run(&b, o, result->text_path, result->source, &result->text, result->compute);
     put_perplexity(&b, o, &result->perplexity);
     return finish(&b, o);
 }
@@ -400,7 +406,7 @@ cJSON *mq_sweep_json(const struct mq_sweep_result *result)
     struct builder b = {0};
     cJSON *o = document(&b, "sweep"), *rows = array(&b);
     put_model(&b, o, result->view);
-    put_run(&b, o, result->text_path, &result->text, result->compute);
+    put_run(&b, o, result->text_path, result->source, &result->text, result->compute);
     put(&b, o, "routing_chance", chance(&b, &result->view->hparams));
     for (size_t i = 0; i < result->rows_count; i++) {
         const struct mq_sweep_row *row = &result->rows[i];

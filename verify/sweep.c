@@ -245,7 +245,7 @@ static moeq_status run(struct sweep *s, const struct mq_context *context,
 }
 
 moeq_status mq_sweep(const struct mq_context *context, const struct mq_view *view,
-                     const char *text_path, const struct mq_sweep_options *options,
+                     const struct mq_text *source, const struct mq_sweep_options *options,
                      const struct mq_sweep_arm *arms, size_t arms_count,
                      struct mq_sweep_result *result, moeq_error *err)
 {
@@ -253,7 +253,8 @@ moeq_status mq_sweep(const struct mq_context *context, const struct mq_view *vie
     moeq_status status = MOEQ_OK;
     memset(result, 0, sizeof *result);
     result->view = view;
-    result->text_path = text_path;
+    result->text_path = source->name;
+    result->source = source;
     if (options->swap && view->hparams.experts == 0)
         return mq_fail(err, MOEQ_INVALID_ARGUMENT, "%s is a dense model: it has no routes to swap",
                        view->path);
@@ -270,7 +271,7 @@ moeq_status mq_sweep(const struct mq_context *context, const struct mq_view *vie
         result->rows[1 + arms_count].kind = MQ_SWEEP_NOISE_FLOOR;
     }
     MQ_TRY_OUT(prepare(&s, arms, err));
-    MQ_TRY_OUT(mq_protocol_text(&options->protocol, view, text_path, &result->text, err));
+    MQ_TRY_OUT(mq_protocol_text(&options->protocol, view, source, &result->text, err));
     MQ_TRY_OUT(run(&s, context, result, err));
 out:
     mq_referee_free(s.referee);

@@ -66,7 +66,8 @@ struct mq_sweep_row {
 
 struct mq_sweep_result {
     const struct mq_view *view;
-    const char *text_path;
+    const char *text_path;        /* its name */
+    const struct mq_text *source; /* NULL: a recording's */
     struct mq_text_windows text;
     enum mq_compute compute; /* of the rows that are judged; of a sweep's: MQ_COMPUTE_F32 */
     /* [0]: the baseline, the source as it is stored; then one a level; then the noise floor if
@@ -78,10 +79,10 @@ struct mq_sweep_result {
 /*
  * Writes nothing. Fails where the routes of a model without experts are to be swapped. A tensor
  * whose level is the one it is stored at keeps its bytes, so a sweep to the source's own level
- * gives exactly the baseline. view, text_path and the arms' names must outlive the result.
+ * gives exactly the baseline. view, source and the arms' names must outlive the result.
  */
 moeq_status mq_sweep(const struct mq_context *context, const struct mq_view *view,
-                     const char *text_path, const struct mq_sweep_options *options,
+                     const struct mq_text *source, const struct mq_sweep_options *options,
                      const struct mq_sweep_arm *arms, size_t arms_count,
                      struct mq_sweep_result *result, moeq_error *err);
 void mq_sweep_result_free(struct mq_sweep_result *result);

@@ -73,17 +73,17 @@ static moeq_status compare_windows(const struct names *names, const struct mq_vi
 
 moeq_status mq_token_check(const struct mq_view *view, const struct mq_view *base,
                            const struct mq_reference *reference, const char *base_path,
-                           const char *text_path, size_t max_tokens, bool *compared,
+                           const struct mq_text *text, size_t max_tokens, bool *compared,
                            moeq_error *err)
 {
-    const struct names names = {view->path, base_path, text_path};
+    const struct names names = {view->path, base_path, text ? text->name : NULL};
     uint32_t mine_crc, base_crc = reference ? reference->tokenizer_crc32 : 0;
     const bool has_base =
         reference ? reference->has_tokenizer : mq_tokenizer_fingerprint(base, &base_crc);
     *compared = mq_tokenizer_fingerprint(view, &mine_crc) && has_base;
     if (!*compared || mine_crc == base_crc)
         return MOEQ_OK;
-    if (!text_path)
+    if (!text)
         return mq_fail(err, MOEQ_INVALID_ARGUMENT,
                        "%s has another tokenizer than %s (CRC-32 of tokenizer.json %08" PRIx32
                        ", expected %08" PRIx32 "): without the text (--text FILE), their tokens "
@@ -91,11 +91,11 @@ moeq_status mq_token_check(const struct mq_view *view, const struct mq_view *bas
                        view->path, base_path, mine_crc, base_crc);
     struct mq_ids mine = {0}, theirs = {0};
     int32_t bos;
-    moeq_status status = mq_tokenize_file(view, text_path, &mine, &bos, err);
+    moeq_status status = mq_tokenize_text(view, text, &mine, &bos, err);
     if (status == MOEQ_OK && reference) {
         status = compare_windows(&names, view, reference, &mine, err);
     } else if (status == MOEQ_OK) {
-        status = mq_tokenize_file(base, text_path, &theirs, &bos, err);
+        status = mq_tokenize_text(base, text, &theirs, &bos, err);
         if (status == MOEQ_OK)
             status = compare(&names, view, &mine, &theirs, max_tokens, err);
     }

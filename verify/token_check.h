@@ -16,7 +16,7 @@
  */
 moeq_status mq_token_check(const struct mq_view *view, const struct mq_view *base,
                            const struct mq_reference *reference, const char *base_path,
-                           const char *text_path, size_t max_tokens, bool *compared,
+                           const struct mq_text *text, size_t max_tokens, bool *compared,
                            moeq_error *err);
 
 #endif

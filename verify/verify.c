@@ -33,15 +33,15 @@ static moeq_status open_baseline(const struct mq_context *context,
 
 /* The recording's own windows; a text that is given nevertheless must give the same. */
 static moeq_status copy_windows(const struct mq_reference *reference, const struct mq_view *view,
-                                const char *text_path, struct mq_text_windows *text,
+                                const struct mq_text *source, struct mq_text_windows *text,
                                 bool *other_text, moeq_error *err)
 {
     const struct mq_text_windows *r = &reference->text;
     const size_t tokens = r->windows.count * r->windows.length;
-    if (text_path) {
+    if (source) {
         const struct mq_protocol_options same = {
             .protocol = r->protocol, .context = r->windows.length, .max_tokens = tokens};
-        MQ_TRY(mq_protocol_text(&same, view, text_path, text, err));
+        MQ_TRY(mq_protocol_text(&same, view, source, text, err));
         if (text->windows.count == r->windows.count && text->ids_crc32 == r->ids_crc32 &&
             memcmp(text->ids, r->ids, tokens * sizeof *r->ids) == 0) {
             text->text_tokens = r->text_tokens;
@@ -52,7 +52,7 @@ static moeq_status copy_windows(const struct mq_reference *reference, const stru
         return mq_fail(err, MOEQ_INVALID_ARGUMENT,
                        "%s: its tokens are not those of the recording %s, which has its own text "
                        "('%s'): leave --text out",
-                       text_path, reference->view->path, reference->text_name);
+                       source->name, reference->view->path, reference->text_name);
     }
     *text = *r;
     text->ids = malloc(tokens * sizeof *text->ids);
@@ -251,7 +251,7 @@ static moeq_status check_models(const struct arms *a, const struct mq_verify_opt
     MQ_TRY(mq_arms_check(a->arm, 1 + a->models_count, window, err));
     for (size_t i = 0; i < a->models_count; i++)
         MQ_TRY(mq_token_check(a->arm[1 + i].view, a->arm[0].view, reference, options->against,
-                              options->text_path, p->max_tokens, &tokens_compared[i], err));
+                              options->text, p->max_tokens, &tokens_compared[i], err));
     return MOEQ_OK;
 }
 
@@ -267,6 +267,7 @@ moeq_status mq_verify(const struct mq_context *context, const struct mq_view *co
     MQ_TRY_OUT(open_baseline(context, options, result, &a.arm[0], err));
     const struct mq_reference *reference = result->reference;
     result->sweep.view = a.arm[0].view;
+    result->sweep.source = options->text;
     result->paths[0] = options->against;
     result->models_count = count;
     for (size_t i = 0; i < count; i++) {
@@ -281,12 +282,12 @@ moeq_status mq_verify(const struct mq_context *context, const struct mq_view *co
     MQ_TRY_OUT(add_arms(&a, options, err));
     MQ_TRY_OUT(fill_rows(result, a.arm[0].compute, options->noise_floor, err));
     if (reference) {
-        result->sweep.text_path = options->text_path ? options->text_path : reference->text_name;
-        MQ_TRY_OUT(copy_windows(reference, views[0], options->text_path, &result->sweep.text,
+        result->sweep.text_path = options->text ? options->text->name : reference->text_name;
+        MQ_TRY_OUT(copy_windows(reference, views[0], options->text, &result->sweep.text,
                                 &result->other_text, err));
     } else {
-        result->sweep.text_path = options->text_path;
-        MQ_TRY_OUT(mq_protocol_text(&options->protocol, a.arm[0].view, options->text_path,
+        result->sweep.text_path = options->text->name;
+        MQ_TRY_OUT(mq_protocol_text(&options->protocol, a.arm[0].view, options->text,
                                     &result->sweep.text, err));
     }
     if (options->before)

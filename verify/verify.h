@@ -14,11 +14,11 @@ enum { MQ_VERIFY_MODELS = 2 };
 struct mq_verify_result;
 
 struct mq_verify_options {
-    const char *against; /* a model, or a recording */
+    const char *against;                /* a model, or a recording */
     const struct mq_open_options *open; /* how `against` is read; NULL: the defaults */
     /* Against a model. Against a recording, which has its own text: NULL, or one whose tokens are
      * the same (anything else fails); the protocol is the recording's. */
-    const char *text_path;
+    const struct mq_text *text;
     struct mq_protocol_options protocol;
     /* Two more arms for each model, as in a sweep; against a recording, which has no weights to run
      * with a model's routes, one: the model's weights with the recorded routes. */
@@ -55,7 +55,7 @@ struct mq_verify_result {
     bool tokens_compared[MQ_VERIFY_MODELS];
     struct mq_paired_difference differences[MQ_WINDOW_FIGURES]; /* with two models */
     size_t differences_count;
-    /* Set with the failure that options.text_path caused: it is not the recording's text. */
+    /* Set with the failure that options.text caused: it is not the recording's text. */
     bool other_text;
 };
 

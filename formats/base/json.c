@@ -46,6 +46,7 @@ struct scan {
     const char *text;
     size_t n, at;
     uint64_t values, mends; /* mends: numbers that cJSON cannot read as they stand */
+    bool all_names;
     const char *problem;    /* set on failure; `at` is where */
 };
 
@@ -56,19 +57,35 @@ static bool fail_scan(struct scan *s, size_t at, const char *problem)
     return false;
 }
 
+/* Whether the string before `at` is a key; or any string where all of them are names, as in the
+ * header of a safetensors file. cJSON ends a string at U+0000: a name that holds one would become
+ * another, which other readers do not see. */
+static bool names_something(const struct scan *s)
+{
+    size_t at = s->at;
+    while (at < s->n && strchr(" \t\r\n", s->text[at]) && s->text[at])
+        at++;
+    return s->all_names || (at < s->n && s->text[at] == ':');
+}
+
 /* `at` stands on the opening quote; afterwards behind the closing one. */
 static bool scan_string(struct scan *s)
 {
     const size_t start = s->at++;
+    size_t nul = 0;
     for (; s->at < s->n; s->at++) {
         const unsigned char c = (unsigned char)s->text[s->at];
         if (c == '"') {
             s->at++;
-            return true;
+            return !nul || !names_something(s) ||
+                   fail_scan(s, nul, "the character U+0000 in a name");
         }
-        if (c == '\\')
+        if (c == '\\') {
+            if (s->n - s->at >= 6 && memcmp(s->text + s->at, "\\u0000", 6) == 0)
+                nul = s->at;
             s->at++;
-        else if (c < 0x20)
+        }
+        if (c < 0x20)
             return fail_scan(s, s->at, "a control character inside a string");
     }
     return fail_scan(s, start, "a string without an end");
@@ -239,10 +256,15 @@ moeq_status mq_json_parse(const char *text, size_t n, const struct mq_json_limit
 {
     *tree = NULL;
     size_t bad;
+    if (n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) { /* editors on Windows put it there */
+        text += 3;
+        n -= 3;
+        base_offset += 3;
+    }
     if (!mq_utf8_valid(text, n, &bad))
         return mq_fail_file(err, MOEQ_MALFORMED, path, "JSON at byte %llu: invalid UTF-8",
                             (unsigned long long)(base_offset + bad));
-    struct scan s = {.text = text, .n = n};
+    struct scan s = {.text = text, .n = n, .all_names = limits->only_natural};
     if (!scan_text(&s, limits))
         return mq_fail_file(err, MOEQ_MALFORMED, path, "JSON at byte %llu: found %s",
                             (unsigned long long)(base_offset + s.at), s.problem);

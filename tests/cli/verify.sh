@@ -72,9 +72,9 @@ run 0 verify "$work/q8_0.moeq" --against "$ref" --gate "$work/loose.json"
 
 # ---- the original gives the same ----
 run 0 verify "$work/q3_k.moeq" --against "$ref" --json
-grep -v '"\(path\|text\|kind\)":' "$work/stdout" > "$work/recorded"
+grep -v '"\(path\|text\|texts\|kind\)":' "$work/stdout" > "$work/recorded"
 run 0 verify "$work/q3_k.moeq" --against $model --text $text --tokens $tokens --json
-grep -v '"\(path\|text\|kind\)":' "$work/stdout" > "$work/direct"
+grep -v '"\(path\|text\|texts\|kind\)":' "$work/stdout" > "$work/direct"
 cmp "$work/recorded" "$work/direct" || fail "recording and original differ"
 
 # ---- wrong routes or coarse weights ----

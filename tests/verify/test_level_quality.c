@@ -47,8 +47,8 @@ START_TEST(against_ggml)
     const struct mq_sweep_options options = {
         .protocol = {.protocol = MQ_PROTOCOL_FULL, .context = 512}};
     struct mq_sweep_result result = {0};
-    ck_assert_msg(mq_sweep(&context, view, mq_test_source("demo/text.txt"), &options, arms, ARMS,
-                           &result, &err) == MOEQ_OK,
+    ck_assert_msg(mq_sweep(&context, view, mq_test_text(mq_test_source("demo/text.txt")), &options,
+                           arms, ARMS, &result, &err) == MOEQ_OK,
                   "%s", err.message);
     ck_assert_uint_eq(mq_scored_tokens(&result.text), 18907);
     printf("level effort    RMSE    GGML's  KLD mean ± se            GGML's\n");

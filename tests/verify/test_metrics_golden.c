@@ -94,8 +94,8 @@ START_TEST(q3_k)
     struct mq_sweep_result result;
     moeq_error err = {0};
     ck_assert_ok(mq_model_open(mq_test_source("demo/model"), &view, &err));
-    ck_assert_msg(mq_sweep(&context, view, mq_test_source("demo/text.txt"), &options, &arm, 1,
-                           &result, &err) == MOEQ_OK,
+    ck_assert_msg(mq_sweep(&context, view, mq_test_text(mq_test_source("demo/text.txt")), &options,
+                           &arm, 1, &result, &err) == MOEQ_OK,
                   "%s", err.message);
     cJSON *json = mq_sweep_json(&result);
     ck_assert_ptr_nonnull(json);

@@ -51,7 +51,8 @@ static void check(const char *model, const char *text, const char *which)
         snprintf(info, sizeof info, "%s_info", name);
         const cJSON *details = mq_json_get(expected, info);
         struct mq_eval_result r;
-        ck_assert_msg(mq_eval_text(&ctx, view, text, &options, MQ_COMPUTE_F32, &r, &err) == MOEQ_OK,
+        ck_assert_msg(mq_eval_text(&ctx, view, mq_test_text(text), &options, MQ_COMPUTE_F32, &r,
+                                   &err) == MOEQ_OK,
                       "%s", err.message);
         ck_assert_uint_eq(r.text.text_tokens, (uint64_t)number(expected, "tokens"));
         ck_assert_uint_eq(r.text.windows.count, (uint64_t)number(details, "windows"));
@@ -112,8 +113,8 @@ START_TEST(same_digits)
             const struct mq_context ctx = {
                 .isa = (enum mq_isa)isa, .threads = threads, .memory_bytes = threads == 2 ? 1 : 0};
             struct mq_eval_result r;
-            ck_assert_ok(mq_eval_text(&ctx, view, mq_test_source("demo/text.txt"), &options,
-                                      MQ_COMPUTE_F32, &r, &err));
+            ck_assert_ok(mq_eval_text(&ctx, view, mq_test_text(mq_test_source("demo/text.txt")),
+                                      &options, MQ_COMPUTE_F32, &r, &err));
             if (isa == 0 && threads == 1)
                 first = r.perplexity.nll.value;
             ck_assert(r.perplexity.nll.value == first);

@@ -106,16 +106,17 @@ START_TEST(demo_text)
     struct mq_text_windows t;
     struct mq_protocol_options options = {0};
     ck_assert_ok(mq_model_open(mq_test_source("demo/model"), &view, &err));
-    ck_assert_msg(mq_protocol_text(&options, view, mq_test_source("demo/text.txt"), &t, &err) ==
-                      MOEQ_OK,
+    ck_assert_msg(mq_protocol_text(&options, view, mq_test_text(mq_test_source("demo/text.txt")),
+                                   &t, &err) == MOEQ_OK,
                   "%s", err.message);
     ck_assert_uint_eq(t.text_tokens, 19208);
     ck_assert_int_eq(t.bos, 1);
     ck_assert_int_eq(t.windows.ids[512], 1);
     mq_text_windows_free(&t);
     options.context = 40000; /* the model has 32768 positions */
-    ck_assert_int_eq(mq_protocol_text(&options, view, mq_test_source("demo/text.txt"), &t, &err),
-                     MOEQ_INVALID_ARGUMENT);
+    ck_assert_int_eq(
+        mq_protocol_text(&options, view, mq_test_text(mq_test_source("demo/text.txt")), &t, &err),
+        MOEQ_INVALID_ARGUMENT);
     ck_assert_ptr_nonnull(strstr(err.message, "32768"));
     mq_view_close(view);
 }
@@ -128,8 +129,9 @@ START_TEST(no_tokenizer)
     struct mq_text_windows t;
     const struct mq_protocol_options options = {0};
     ck_assert_ok(mq_model_open(mq_test_source("tests/fixtures/oracles/mixtral"), &view, &err));
-    ck_assert_int_eq(mq_protocol_text(&options, view, mq_test_source("demo/text.txt"), &t, &err),
-                     MOEQ_NOT_FOUND);
+    ck_assert_int_eq(
+        mq_protocol_text(&options, view, mq_test_text(mq_test_source("demo/text.txt")), &t, &err),
+        MOEQ_NOT_FOUND);
     ck_assert_ptr_nonnull(strstr(err.message, "no tokenizer.json"));
     mq_view_close(view);
 }

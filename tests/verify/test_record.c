@@ -51,7 +51,7 @@ static const struct mq_protocol_options protocol = {.context = 64, .max_tokens =
 static struct mq_record_result record(const struct mq_context *ctx, const char *model,
                                       const char *text, enum mq_compute compute, const char *output)
 {
-    const struct mq_record_options options = {.text_path = text,
+    const struct mq_record_options options = {.text = mq_test_text(text),
                                               .output_path = output,
                                               .protocol = protocol,
                                               .compute = compute,
@@ -115,7 +115,7 @@ static char *figures(const char *against, const char *const *models, size_t coun
 {
     const struct mq_context ctx = context();
     const struct mq_verify_options options = {.against = against,
-                                              .text_path = with_text ? text : NULL,
+                                              .text = with_text ? mq_test_text(text) : NULL,
                                               .protocol = protocol,
                                               .has_compute = with_text,
                                               .compute = compute};
@@ -128,6 +128,7 @@ static char *figures(const char *against, const char *const *models, size_t coun
     cJSON *json = mq_verify_json(&result, NULL);
     ck_assert_ptr_nonnull(json);
     cJSON_DeleteItemFromObject(json, "text");
+    cJSON_DeleteItemFromObject(json, "texts");
     cJSON_DeleteItemFromObject(json, "against");
     cJSON_DeleteItemFromObject(cJSON_GetObjectItem(json, "model"), "path");
     char *printed = cJSON_Print(json);
@@ -455,7 +456,7 @@ END_TEST
 static void check_refused(const char *output, bool replace, const char *message)
 {
     const struct mq_context ctx = context();
-    const struct mq_record_options options = {.text_path = mq_test_source("demo/text.txt"),
+    const struct mq_record_options options = {.text = mq_test_text(mq_test_source("demo/text.txt")),
                                               .output_path = output,
                                               .protocol = protocol,
                                               .replace = replace};
@@ -488,7 +489,7 @@ static char *swapped(const char *against, const char *text, const char *model, b
 {
     const struct mq_context ctx = context();
     const struct mq_verify_options options = {
-        .against = against, .text_path = text, .protocol = protocol, .swap = true};
+        .against = against, .text = mq_test_text(text), .protocol = protocol, .swap = true};
     struct mq_view *view = open_model(model);
     struct mq_verify_result result;
     moeq_error err = {0};
@@ -540,7 +541,7 @@ START_TEST(swap_arms)
     const char *dense = with_tokenizer("tests/fixtures/oracles/llama3_tied");
     view = open_model(dense);
     options = (struct mq_verify_options){.against = dense,
-                                         .text_path = mq_test_source("demo/text.txt"),
+                                         .text = mq_test_text(mq_test_source("demo/text.txt")),
                                          .protocol = protocol,
                                          .swap = true};
     ck_assert_int_eq(mq_verify(&ctx, (const struct mq_view *[]){view}, 1, &options, &result, &err),
@@ -570,7 +571,7 @@ START_TEST(others)
     ck_assert_ptr_nonnull(strstr(err.message, "another tokenizer"));
     demo->tokenizer_json.data[demo->tokenizer_json.size / 2] ^= 1;
     err = (moeq_error){0};
-    options.text_path = mq_test_source("CMakeLists.txt");
+    options.text = mq_test_text(mq_test_source("CMakeLists.txt"));
     ck_assert_int_eq(mq_verify(&ctx, (const struct mq_view *[]){demo}, 1, &options, &result, &err),
                      MOEQ_INVALID_ARGUMENT);
     ck_assert_msg(result.other_text, "%s", err.message);

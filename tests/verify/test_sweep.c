@@ -89,8 +89,8 @@ START_TEST(demo)
     struct mq_sweep_result r;
     moeq_error err = {0};
     ck_assert_ok(mq_model_open(mq_test_source("demo/model"), &view, &err));
-    ck_assert_msg(mq_sweep(&context, view, mq_test_source("demo/text.txt"), &options, arms, 4, &r,
-                           &err) == MOEQ_OK,
+    ck_assert_msg(mq_sweep(&context, view, mq_test_text(mq_test_source("demo/text.txt")), &options,
+                           arms, 4, &r, &err) == MOEQ_OK,
                   "%s", err.message);
     ck_assert_uint_eq(r.rows_count, 5);
     for (size_t i = 0; i < 5; i++) {
@@ -136,8 +136,8 @@ START_TEST(swap_and_floor)
     options.swap = options.noise_floor = true;
     ck_assert_ok(mq_model_open(mq_test_source("demo/model"), &view, &err));
     const char *text = mq_test_source("demo/text.txt");
-    ck_assert_ok(mq_sweep(&context, view, text, &options, arms, 2, &r, &err));
-    ck_assert_ok(mq_sweep(&context, view, text, &plain, arms, 2, &without, &err));
+    ck_assert_ok(mq_sweep(&context, view, mq_test_text(text), &options, arms, 2, &r, &err));
+    ck_assert_ok(mq_sweep(&context, view, mq_test_text(text), &plain, arms, 2, &without, &err));
     ck_assert_uint_eq(r.rows_count, 4);
     ck_assert_uint_eq(without.rows_count, 3);
     ck_assert_ptr_null(without.rows[2].swap);
@@ -213,9 +213,9 @@ START_TEST(same_as_file)
     ck_assert_ok(mq_plan_create(view, &arms[0].policy, &plan, &err));
     ck_assert_msg(mq_convert(&context, plan, &how, &converted, &err) == MOEQ_OK, "%s", err.message);
     ck_assert_ok(mq_model_open(path, &file, &err));
-    ck_assert_ok(mq_sweep(&context, view, text, &options, arms, 1, &swept, &err));
-    ck_assert_ok(
-        mq_eval_text(&context, file, text, &options.protocol, MQ_COMPUTE_F32, &evaluated, &err));
+    ck_assert_ok(mq_sweep(&context, view, mq_test_text(text), &options, arms, 1, &swept, &err));
+    ck_assert_ok(mq_eval_text(&context, file, mq_test_text(text), &options.protocol, MQ_COMPUTE_F32,
+                              &evaluated, &err));
     ck_assert_uint_eq(swept.rows[1].file_bytes, converted.bytes_written);
     ck_assert_uint_eq(swept.text.ids_crc32, evaluated.text.ids_crc32);
     ck_assert(swept.rows[1].result.perplexity.nll.value == evaluated.perplexity.nll.value);
@@ -249,7 +249,7 @@ START_TEST(int8_noise)
     ck_assert_ok(mq_plan_create(view, &arms[0].policy, &plan, &err));
     ck_assert_msg(mq_convert(&context, plan, &how, &converted, &err) == MOEQ_OK, "%s", err.message);
     ck_assert_ok(mq_model_open(path, &file, &err));
-    ck_assert_ok(mq_sweep(&context, file, text, &options, arms, 1, &r, &err));
+    ck_assert_ok(mq_sweep(&context, file, mq_test_text(text), &options, arms, 1, &r, &err));
     check_exact(&r.rows[0], &r.rows[1]); /* the level itself stays f32 */
     ck_assert_ptr_null(r.rows[0].int8);
     const struct mq_arm_result *int8 = r.rows[1].int8;
@@ -261,8 +261,8 @@ START_TEST(int8_noise)
         ck_assert(int8->kld.median < 2e-4);
         ck_assert_double_eq_tol(int8->ppl_ratio.value, 1, 5e-3);
     }
-    ck_assert_ok(
-        mq_eval_text(&context, file, text, &options.protocol, MQ_COMPUTE_INT8, &evaluated, &err));
+    ck_assert_ok(mq_eval_text(&context, file, mq_test_text(text), &options.protocol,
+                              MQ_COMPUTE_INT8, &evaluated, &err));
     ck_assert(evaluated.perplexity.nll.value == int8->perplexity.nll.value);
     cJSON *json = mq_sweep_json(&r);
     const cJSON *row = cJSON_GetArrayItem(mq_json_get(json, "rows"), 1);
@@ -288,17 +288,17 @@ START_TEST(refusals)
     struct mq_sweep_result r;
     moeq_error err = {0};
     ck_assert_ok(mq_model_open(mq_test_source("demo/model"), &view, &err));
-    ck_assert_int_eq(
-        mq_sweep(&context, view, mq_test_source("demo/text.txt"), &options, arms, 1, &r, &err),
-        MOEQ_INVALID_ARGUMENT);
+    ck_assert_int_eq(mq_sweep(&context, view, mq_test_text(mq_test_source("demo/text.txt")),
+                              &options, arms, 1, &r, &err),
+                     MOEQ_INVALID_ARGUMENT);
     ck_assert_ptr_nonnull(strstr(err.message, "needs 512 tokens, found 10"));
     mq_view_close(view);
     const struct mq_sweep_options swap = {.swap = true};
     memset(&err, 0, sizeof err);
     ck_assert_ok(mq_model_open(mq_test_source("tests/fixtures/oracles/llama2"), &view, &err));
-    ck_assert_int_eq(
-        mq_sweep(&context, view, mq_test_source("demo/text.txt"), &swap, arms, 1, &r, &err),
-        MOEQ_INVALID_ARGUMENT);
+    ck_assert_int_eq(mq_sweep(&context, view, mq_test_text(mq_test_source("demo/text.txt")), &swap,
+                              arms, 1, &r, &err),
+                     MOEQ_INVALID_ARGUMENT);
     ck_assert_ptr_nonnull(strstr(err.message, "is a dense model"));
     mq_view_close(view);
 }

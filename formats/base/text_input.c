@@ -1,0 +1,188 @@
+/* text_input.c: texts are held in memory whole, so what comes through a pipe goes there too. */
+#include "text_input.h"
+
+#include "buffer.h"
+#include "error.h"
+#include "json.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MAX_TEXT_BYTES ((uint64_t)1 << 30)
+
+enum { READ_BYTES = 1 << 20 };
+
+static bool is_stdin(const char *path)
+{
+    return strcmp(path, "-") == 0;
+}
+
+static const char *shown_name(const char *path)
+{
+    return is_stdin(path) ? "standard input" : path;
+}
+
+/* Opens for reading; blocks at a pipe until someone writes to it. */
+static moeq_status open_input(const char *path, int *fd, struct stat *st, moeq_error *err)
+{
+    const char *name = shown_name(path);
+    *fd =
+        is_stdin(path) ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(path, O_RDONLY | O_CLOEXEC);
+    if (*fd < 0)
+        return mq_fail_errno(err, name, "cannot open");
+    moeq_status status = MOEQ_OK;
+    if (fstat(*fd, st) != 0)
+        status = mq_fail_errno(err, name, "cannot stat");
+    else if (S_ISDIR(st->st_mode))
+        status = mq_fail_file(err, MOEQ_INVALID_ARGUMENT, name, "expected a file, found a folder");
+    if (status != MOEQ_OK)
+        close(*fd);
+    return status;
+}
+
+/* Appends all that can be read; `cap` is of the whole buffer. */
+static moeq_status append_all(int fd, const char *name, uint64_t cap, struct mq_buffer *bytes,
+                              moeq_error *err)
+{
+    char *block = malloc(READ_BYTES);
+    moeq_status status = block ? MOEQ_OK : mq_fail_memory(err, "reading a text");
+    while (status == MOEQ_OK) {
+        const ssize_t got = read(fd, block, READ_BYTES);
+        if (got == 0)
+            break;
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            status = mq_fail_errno(err, name, "cannot read");
+        else if ((uint64_t)got > cap - bytes->size)
+            status = mq_fail_file(err, MOEQ_LIMIT, name, "more than %llu bytes of text",
+                                  (unsigned long long)cap);
+        else
+            mq_buffer_append(bytes, block, (size_t)got);
+        if (status == MOEQ_OK && !mq_buffer_ok(bytes))
+            status = mq_fail_memory(err, "reading a text");
+    }
+    free(block);
+    return status;
+}
+
+/* A file that is too large is refused before it is read. */
+static moeq_status append_input(const char *path, uint64_t cap, struct mq_buffer *bytes,
+                                struct stat *st, moeq_error *err)
+{
+    int fd;
+    MQ_TRY(open_input(path, &fd, st, err));
+    const bool too_large = S_ISREG(st->st_mode) && (uint64_t)st->st_size > cap - bytes->size;
+    const moeq_status status =
+        too_large
+            ? mq_fail_file(err, MOEQ_LIMIT, path, "file has %llu bytes; at most %llu expected",
+                           (unsigned long long)st->st_size, (unsigned long long)(cap - bytes->size))
+            : append_all(fd, shown_name(path), cap, bytes, err);
+    close(fd);
+    return status;
+}
+
+moeq_status mq_input_read(const char *path, uint64_t cap, struct mq_buffer *bytes, moeq_error *err)
+{
+    struct stat st;
+    memset(bytes, 0, sizeof *bytes);
+    moeq_status status = append_input(path, cap, bytes, &st, err);
+    if (status == MOEQ_OK) {
+        mq_buffer_putc(bytes, '\0'); /* so that there is a text, if an empty one */
+        if (mq_buffer_ok(bytes))
+            bytes->size--;
+        else
+            status = mq_fail_memory(err, "reading a text");
+    }
+    if (status != MOEQ_OK)
+        mq_buffer_free(bytes);
+    return status;
+}
+
+/* What begins as UTF-16 does: with its byte order mark, or with Latin letters, every other byte of
+ * which is zero. */
+static bool is_utf16(const char *text, size_t n)
+{
+    if (n >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0))
+        return true;
+    const size_t look = n < 64 ? n & ~(size_t)1 : 64;
+    size_t zeros[2] = {0, 0};
+    for (size_t i = 0; i < look; i++)
+        zeros[i % 2] += text[i] == '\0';
+    return look >= 8 && (zeros[0] == 0) != (zeros[1] == 0) && zeros[0] + zeros[1] == look / 2;
+}
+
+static moeq_status check_text(const struct mq_text *text, moeq_error *err)
+{
+    size_t bad = 0;
+    for (size_t i = 0; i < text->count; i++) {
+        const struct mq_text_source *s = &text->sources[i];
+        if (is_utf16(text->data + s->offset, s->size))
+            return mq_fail_file(
+                err, MOEQ_UNSUPPORTED, s->name,
+                "is UTF-16 text; expected UTF-8 (iconv -f UTF-16 -t UTF-8 makes it)");
+    }
+    if (mq_utf8_valid(text->data, text->size, &bad))
+        return MOEQ_OK;
+    size_t i = text->count - 1;
+    while (i && text->sources[i].offset > bad)
+        i--;
+    return mq_fail_file(err, MOEQ_MALFORMED, text->sources[i].name,
+                        "text at byte %zu: invalid UTF-8", bad - text->sources[i].offset);
+}
+
+static moeq_status read_sources(const char *const *paths, struct mq_text *text,
+                                struct mq_buffer *bytes, struct mq_buffer *name, moeq_error *err)
+{
+    bool stdin_read = false;
+    for (size_t i = 0; i < text->count; i++) {
+        struct mq_text_source *s = &text->sources[i];
+        struct stat st;
+        if (is_stdin(paths[i]) && stdin_read)
+            return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, "standard input",
+                                "is given twice; it can be read once");
+        stdin_read = stdin_read || is_stdin(paths[i]);
+        s->name = shown_name(paths[i]);
+        s->offset = bytes->size;
+        MQ_TRY(append_input(paths[i], MAX_TEXT_BYTES, bytes, &st, err));
+        s->size = bytes->size - s->offset;
+        s->device = st.st_dev;
+        s->inode = st.st_ino;
+        mq_buffer_puts(name, i ? " + " : "");
+        mq_buffer_puts(name, s->name);
+    }
+    return MOEQ_OK;
+}
+
+moeq_status mq_text_read(const char *const *paths, size_t count, struct mq_text *text,
+                         moeq_error *err)
+{
+    struct mq_buffer bytes = {0}, name = {0};
+    *text = (struct mq_text){.sources = calloc(count + 1, sizeof *text->sources), .count = count};
+    moeq_status status = text->sources ? read_sources(paths, text, &bytes, &name, err)
+                                       : mq_fail_memory(err, "reading a text");
+    mq_buffer_putc(&bytes, '\0');
+    mq_buffer_putc(&name, '\0');
+    if (status == MOEQ_OK && (!mq_buffer_ok(&bytes) || !mq_buffer_ok(&name)))
+        status = mq_fail_memory(err, "reading a text");
+    text->data = bytes.data;
+    text->size = status == MOEQ_OK ? bytes.size - 1 : 0;
+    text->name = name.data;
+    if (status == MOEQ_OK)
+        status = check_text(text, err);
+    if (status != MOEQ_OK)
+        mq_text_free(text);
+    return status;
+}
+
+void mq_text_free(struct mq_text *text)
+{
+    free(text->name);
+    free(text->data);
+    free(text->sources);
+    memset(text, 0, sizeof *text);
+}

@@ -1,0 +1,41 @@
+/* text_input.h: the text to work on: files, pipes or standard input, read once and joined. */
+#ifndef MQ_TEXT_INPUT_H
+#define MQ_TEXT_INPUT_H
+
+#include "moeq.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* One of the places that a text comes from. */
+struct mq_text_source {
+    const char *name;    /* the path as it was given; "standard input" for "-" */
+    size_t offset, size; /* its bytes in the whole text */
+    dev_t device;
+    ino_t inode;
+};
+
+struct mq_text {
+    char *name; /* of all: "a.txt", or "a.txt + b.txt" */
+    char *data; /* with a NUL behind it */
+    size_t size;
+    struct mq_text_source *sources;
+    size_t count;
+};
+
+/*
+ * Reads texts, whatever they are read from, and joins them as one file would hold them one after
+ * the other: nothing is put between them. "-" is standard input. The whole must be UTF-8; a message
+ * names the source and the byte in it; UTF-16 is called by its name. A byte order mark (EF BB BF)
+ * is kept: it is text to Transformers and to llama.cpp too. The paths must outlive the text; free
+ * it with mq_text_free.
+ */
+moeq_status mq_text_read(const char *const *paths, size_t count, struct mq_text *text,
+                         moeq_error *err);
+void mq_text_free(struct mq_text *text);
+
+/* The bytes of a file, pipe or, for "-", standard input; refuses more than `cap`. */
+struct mq_buffer;
+moeq_status mq_input_read(const char *path, uint64_t cap, struct mq_buffer *bytes, moeq_error *err);
+
+#endif

@@ -1,0 +1,88 @@
+#!/bin/bash
+# --text from files, pipes and standard input, one or several; what is no text is refused by its name.
+. "$(dirname "$0")/helper.sh"
+
+head -c 3000 demo/text.txt > "$work/a"
+tail -c +3001 demo/text.txt | head -c 3001 > "$work/b"
+cat "$work/a" "$work/b" > "$work/ab"
+
+# same FILE: the last run printed what FILE holds
+same() { cmp -s "$work/stdout" "$1" || fail "$2: differs: $(diff "$work/stdout" "$1" | head -n 4)"; }
+expect 0 "" tokenize $model --text "$work/ab" -q
+cp "$work/stdout" "$work/ids"
+expect 0 "" tokenize $model --text "$work/a" --text "$work/b" -q
+same "$work/ids" "two files"
+expect 0 "" tokenize $model --text - -q < "$work/ab"
+same "$work/ids" "standard input"
+expect 0 "" tokenize $model --text /dev/stdin -q < <(cat "$work/ab")
+same "$work/ids" "/dev/stdin, a pipe"
+expect 0 "" tokenize $model --text <(cat "$work/a") --text - -q < "$work/b"
+same "$work/ids" "a pipe and standard input"
+mkfifo "$work/fifo"
+cat "$work/ab" > "$work/fifo" &
+expect 0 "" tokenize $model --text "$work/fifo" -q
+same "$work/ids" "a FIFO"
+
+window="--tokens 256 --context 128 --no-progress --json"
+figures() { grep -v '"\(path\|text\|texts\|kind\)":' "$work/stdout"; }
+expect 0 "" eval $model --text "$work/ab" $window
+figures > "$work/one"
+expect 0 "" eval $model --text "$work/a" --text - $window < "$work/b"
+figures | cmp -s - "$work/one" || fail "eval of two texts differs from eval of one"
+grep -q "\"text\":.*\"$work/a + standard input\"" "$work/stdout" && grep -q "\"texts\":.*\"$work/a\", \"standard input\"" "$work/stdout" ||
+    fail "eval does not name both texts: $(grep text "$work/stdout")"
+expect 0 "" record $model --text - -o "$work/r.moeqref" --tokens 256 --context 128 -q < "$work/ab"
+expect 0 "" verify $model --against "$work/r.moeqref" --text "$work/a" --text "$work/b" --no-progress -q
+expect 0 "" sweep $model --text - --levels q8_0 $window < "$work/ab"
+grep -q '"standard input"' "$work/stdout" || fail "sweep does not name standard input"
+expect 1 "moeq: $work/a: the output would replace an input; choose another name" \
+    record $model --text "$work/b" --text "$work/a" -o "$work/a" --force -q
+cmp -s <(head -c 3000 demo/text.txt) "$work/a" || fail "a text was written over"
+
+# JSON lines: U+0000 is kept, blank lines are left out, the last line needs no end
+printf '\357\273\277{"text": "a\\u0000b"}\r\n\r\n\n{"text": 1, "text": "c"}' > "$work/lines"
+expect 0 "" tokenize $model --jsonl - < "$work/lines"
+[ "$(wc -l < "$work/stdout")" = 2 ] || fail "--jsonl: not two lines: $(cat "$work/stdout")"
+printf 'a\0b' > "$work/nul"
+expect 0 "" tokenize $model --text "$work/nul" --json
+ids=$(sed 's/.*"ids": \(\[[^]]*\]\).*/\1/' "$work/stdout")
+expect 0 "" tokenize $model --jsonl "$work/lines"
+grep -qF "\"ids\": $ids, \"decoded\": \"" "$work/stdout" || fail "--jsonl drops what follows U+0000"
+grep -q 'a\\u0000b"' "$work/stdout" || fail "--jsonl does not escape U+0000: $(cat "$work/stdout")"
+printf '{"text": "\\ud800"}' > "$work/surrogate"
+expect 1 "moeq: $work/surrogate: JSON at byte 10: syntax error" tokenize $model --jsonl "$work/surrogate"
+
+# what is no text
+expect 1 "moeq: $work/none: cannot open: No such file or directory" tokenize $model --text "$work/none"
+expect 1 "moeq: $work: expected a file, found a folder" tokenize $model --text "$work"
+expect 1 "moeq: standard input: is given twice; it can be read once" tokenize $model --text - --text - < /dev/null
+printf 'ab\377' > "$work/bad"
+expect 1 "moeq: $work/bad: text at byte 2: invalid UTF-8" tokenize $model --text "$work/a" --text "$work/bad"
+printf '\303' > "$work/first" && printf '\251' > "$work/second" # of one character
+expect 0 "" tokenize $model --text "$work/first" --text "$work/second" -q
+for encoding in '\377\376a\0' '\376\377\0a' 't\0e\0x\0t\0.\0'; do
+    printf "$encoding" > "$work/wide"
+    expect 1 "moeq: $work/wide: is UTF-16 text; expected UTF-8 (iconv -f UTF-16 -t UTF-8 makes it)" \
+        tokenize $model --text "$work/wide"
+done
+: > "$work/empty"
+expect 1 "moeq: $work/empty: holds no text" eval $model --text "$work/empty"
+# a byte order mark is text, as for other programs
+printf '\357\273\277a' > "$work/mark"
+expect 0 "" tokenize $model --text "$work/mark" --decode --json
+grep -q "$(printf '\357\273\277a')" "$work/stdout" || fail "a byte order mark is dropped"
+
+# side files may begin with one; a name with U+0000 is no name
+mkdir "$work/model"
+cp $model/* "$work/model" && chmod u+w "$work/model"/*
+for file in config.json tokenizer.json model.safetensors.index.json; do
+    [ -e "$work/model/$file" ] && { printf '\357\273\277'; cat "$model/$file"; } > "$work/model/$file"
+done
+expect 0 "" tokenize "$work/model" --text "$work/ab" -q
+same "$work/ids" "side files with a byte order mark"
+expect 0 "" eval "$work/model" --text "$work/ab" $window
+figures | cmp -s - "$work/one" || fail "eval with byte order marks in side files differs"
+sed 's/"hidden_size"/"x\\u0000y": 1, "hidden_size"/' $model/config.json > "$work/model/config.json"
+"$moeq" inspect "$work/model" > "$work/stdout" 2>&1 && fail "a key with U+0000 is accepted"
+grep -q 'found the character U+0000 in a name$' "$work/stdout" || fail "U+0000: $(cat "$work/stdout")"
+finish
