@@ -119,9 +119,14 @@ static const struct {
      ": consolidated.00.pth is in the lay"},
     {"touch params.json tokenizer.model", ": params.json is in the layout of"},
     {"mkdir original; touch original/params.json", "holds the files of the original release alone"},
-    {"touch model_index.json; mkdir unet", ": model_index.json describes a diffusers pipeline"},
-    {"touch modules.json", ": modules.json describes a model of sentence-transformers"},
+    {"touch model_index.json; mkdir unet; touch unet/config.json",
+     ": model_index.json describes a diffusers pipeline"},
+    {"touch modules.json; mkdir 1_Pooling; touch 1_Pooling/config.json",
+     ": modules.json describes a model of sentence-transformers"},
     {"touch mergekit_config.yml", ": mergekit_config.yml is the recipe of a merge, and there are "},
+    {"touch zero_to_fp32.py; mkdir global_step100",
+     ": zero_to_fp32.py belongs to a checkpoint of DeepSpeed's"},
+    {"mkdir pytorch_model_fsdp_0", ": pytorch_model_fsdp_0 is a checkpoint of FSDP's"},
     {"touch tf_model.h5", ": tf_model.h5 holds weights for another framework"},
     {"touch flax_model.msgpack", ": flax_model.msgpack holds weights for another framework"},
     {"touch model.onnx", ": model.onnx is a graph for ONNX Runtime"},
@@ -142,6 +147,11 @@ START_TEST(tells_what_a_folder_is)
         expect(made_by(folders[i].command), folders[i].message);
     /* The same beside a config.json. */
     expect(model_after("rm *.safetensors; touch adapter_model.safetensors"), ": is an adapter");
+    expect(model_after("rm *.safetensors; touch adapter_config.json; echo '{}' > config.json"),
+           ": is an adapter");
+    expect(model_after("rm *.safetensors; touch gptq_model-4bit-128g.safetensors "
+                       "quantize_config.json"),
+           ": quantize_config.json says that the weights are quantized already (AutoGPTQ)");
     expect(model_after("rm *.safetensors; touch consolidated.safetensors params.json"),
            ": consolidated.safetensors is in the layout of Meta's and Mistral's own releases");
     expect(model_after("rm *.safetensors; touch model.fp16.safetensors"),
