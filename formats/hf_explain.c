@@ -2,7 +2,7 @@
  * hf_explain.c: what a folder is that holds no model as moeq reads it, and what to do about it.
  *
  * Sources of the names: Transformers' utils (WEIGHTS_NAME, TF2_WEIGHTS_NAME, FLAX_WEIGHTS_NAME),
- * PEFT (adapter_config.json), Trainer (checkpoint-N), diffusers (model_index.json),
+ * PEFT (adapter_config.json), Trainer (checkpoint-N), diffusers (model_index.json), DeepSpeed,
  * sentence-transformers (modules.json), mistral-inference and Meta's releases (consolidated,
  * params.json), MLX (weights.npz), huggingface_hub (models--owner--name, *.incomplete).
  */
@@ -25,70 +25,87 @@
 #define META_LAYOUT                                                                           \
     "is in the layout of Meta's and Mistral's own releases, whose tensors have other names: " \
     "moeq reads the Hugging Face files (model-*.safetensors, their index and config.json): "
+#define QUANTIZED(by) \
+    "says that the weights are quantized already (" by "): moeq needs the original model"
+#define RECIPE                                                                                   \
+    "is the recipe of a merge, and there are no weights: run it (mergekit-yaml, mergekit-moe), " \
+    "or "                                                                                        \
+    "fetch them: "
 #define UNPACK "is an archive: unpack it, and give the folder that comes out"
-#define NO_TORCH                                                                          \
+#define OTHER_FRAMEWORK                                                                   \
     "holds weights for another framework, and there are no safetensors: get the model's " \
     "safetensors files, or save them from Python: "
 
-/* By a file's name, most telling first. '*' stands for any characters, at either end. */
-static const struct kind {
+/* By a file's name. '*' stands for any characters. */
+struct kind {
     const char *pattern, *is;
     moeq_status status;
-    bool fetch;          /* the sentence ends with the command that fetches the files */
-    bool without_config; /* only where there is no config.json */
-} kinds[] = {
-    {"model_index.json", "describes a diffusers pipeline, which makes images: no language model",
-     MOEQ_UNSUPPORTED, false, true},
-    {"*.incomplete", "is a download that has not finished. Go on with it: ", MOEQ_NOT_FOUND, true,
-     false},
-    {"*.crdownload", "is a download that has not finished. Go on with it: ", MOEQ_NOT_FOUND, true,
-     false},
-    {"*.aria2", "says that a download has not finished. Go on with it: ", MOEQ_NOT_FOUND, true,
-     false},
-    {"consolidated*.safetensors", META_LAYOUT, MOEQ_UNSUPPORTED, true, false},
-    {"consolidated*.pth", META_LAYOUT, MOEQ_UNSUPPORTED, true, false},
-    {"params.json", META_LAYOUT, MOEQ_UNSUPPORTED, true, true},
-    {"pytorch_model*.bin", NO_PICKLE, MOEQ_UNSUPPORTED, false, false},
-    {"*.bin", NO_PICKLE, MOEQ_UNSUPPORTED, false, false},
-    {"*.pt", NO_PICKLE, MOEQ_UNSUPPORTED, false, false},
-    {"*.pth", NO_PICKLE, MOEQ_UNSUPPORTED, false, false},
-    {"*.ckpt", NO_PICKLE, MOEQ_UNSUPPORTED, false, false},
-    {"*.distcp",
-     "is a part of a distributed checkpoint of PyTorch's, which no reader but PyTorch has: save "
-     "the model with save_pretrained (accelerate merge-weights, verl's model_merger)",
-     MOEQ_UNSUPPORTED, false, false},
-    {"*.gguf", "is a GGUF file: give its own path", MOEQ_UNSUPPORTED, false, false},
-    {"weights*.npz",
-     "is MLX's layout of before safetensors: get the model that it was converted from",
-     MOEQ_UNSUPPORTED, false, false},
-    {"tf_model*.h5",
-     NO_TORCH "AutoModelForCausalLM.from_pretrained(DIR, from_tf=True) (Transformers "
-              "4)",
-     MOEQ_UNSUPPORTED, false, false},
-    {"*.h5", NO_TORCH "see the model's page", MOEQ_UNSUPPORTED, false, false},
-    {"*.msgpack",
-     NO_TORCH "AutoModelForCausalLM.from_pretrained(DIR, from_flax=True) (Transformers "
-              "4)",
-     MOEQ_UNSUPPORTED, false, false},
-    {"*.onnx",
-     "is a graph for ONNX Runtime: get the safetensors files of the model that it was "
-     "exported from",
-     MOEQ_UNSUPPORTED, false, false},
-    {"*.zip", UNPACK, MOEQ_UNSUPPORTED, false, false},
-    {"*.tar", UNPACK, MOEQ_UNSUPPORTED, false, false},
-    {"*.tar.gz", UNPACK, MOEQ_UNSUPPORTED, false, false},
-    {"*.tgz", UNPACK, MOEQ_UNSUPPORTED, false, false},
-    {"mergekit_config.y*ml",
-     "is the recipe of a merge, and there are no weights: run it (mergekit-yaml or mergekit-moe), "
-     "or fetch them: ",
-     MOEQ_NOT_FOUND, true, false},
-    {"mergekit_moe_config.y*ml",
-     "is the recipe of a merge, and there are no weights: run it (mergekit-moe), or fetch them: ",
-     MOEQ_NOT_FOUND, true, false},
-    {"modules.json",
-     "describes a model of sentence-transformers, which makes embeddings of texts: "
-     "no language model with a head",
-     MOEQ_UNSUPPORTED, false, true},
+    bool fetch; /* the sentence ends with the command that fetches the files */
+};
+
+#define NO_MODEL(pattern, is)                \
+    {                                        \
+        pattern, is, MOEQ_UNSUPPORTED, false \
+    }
+#define FETCH_IT(pattern, is)             \
+    {                                     \
+        pattern, is, MOEQ_NOT_FOUND, true \
+    }
+
+/* What holds models of its own in folders of its own; where there is no config.json. */
+static const struct kind pipelines[] = {
+    NO_MODEL("model_index.json",
+             "describes a diffusers pipeline, which makes images: no language model"),
+    NO_MODEL("modules.json",
+             "describes a model of sentence-transformers, which makes embeddings of "
+             "texts: no language model with a head"),
+    {0},
+};
+
+/* Most telling first. */
+static const struct kind kinds[] = {
+    FETCH_IT("*.incomplete", "is a download that has not finished. Go on with it: "),
+    FETCH_IT("*.crdownload", "is a download that has not finished. Go on with it: "),
+    FETCH_IT("*.aria2", "says that a download has not finished. Go on with it: "),
+    {"consolidated*.safetensors", META_LAYOUT, MOEQ_UNSUPPORTED, true},
+    {"consolidated*.pth", META_LAYOUT, MOEQ_UNSUPPORTED, true},
+    {"params.json", META_LAYOUT, MOEQ_UNSUPPORTED, true},
+    NO_MODEL("quantize_config.json", QUANTIZED("AutoGPTQ")),
+    NO_MODEL("quant_config.json", QUANTIZED("AutoAWQ")),
+    NO_MODEL("zero_to_fp32.py",
+             "belongs to a checkpoint of DeepSpeed's, whose weights are in parts: it gathers them: "
+             "python zero_to_fp32.py DIR DIR --safe_serialization"),
+    NO_MODEL("pytorch_model_fsdp*", "is a checkpoint of FSDP's, whose weights are in parts: "
+                                    "accelerate merge-weights gathers them"),
+    NO_MODEL("*.distcp", "is a part of a distributed checkpoint of PyTorch's: accelerate "
+                         "merge-weights, or the trainer's own tool, gathers them"),
+    NO_MODEL("latest_checkpointed_iteration.txt",
+             "belongs to a checkpoint of Megatron's: export it to the Hugging Face format first"),
+    NO_MODEL("model-rank-*.safetensors", "is a part of a model that vLLM saved for several cards: "
+                                         "give the model that it was made of"),
+    NO_MODEL("pytorch_model*.bin", NO_PICKLE),
+    NO_MODEL("*.bin", NO_PICKLE),
+    NO_MODEL("*.pt", NO_PICKLE),
+    NO_MODEL("*.pth", NO_PICKLE),
+    NO_MODEL("*.ckpt", NO_PICKLE),
+    NO_MODEL("*.gguf", "is a GGUF file: give its own path"),
+    NO_MODEL("weights*.npz",
+             "is MLX's layout of before safetensors: get the model that it was converted from"),
+    NO_MODEL("tf_model*.h5", OTHER_FRAMEWORK
+             "AutoModelForCausalLM.from_pretrained(DIR, from_tf=True) (Transformers 4)"),
+    NO_MODEL("*.h5", OTHER_FRAMEWORK "see the model's page"),
+    NO_MODEL("*.msgpack", OTHER_FRAMEWORK
+             "AutoModelForCausalLM.from_pretrained(DIR, from_flax=True) (Transformers 4)"),
+    NO_MODEL("*.onnx",
+             "is a graph for ONNX Runtime: get the safetensors files of the model that it "
+             "was exported from"),
+    NO_MODEL("*.zip", UNPACK),
+    NO_MODEL("*.tar", UNPACK),
+    NO_MODEL("*.tar.gz", UNPACK),
+    NO_MODEL("*.tgz", UNPACK),
+    FETCH_IT("mergekit_config.y*ml", RECIPE),
+    FETCH_IT("mergekit_moe_config.y*ml", RECIPE),
+    {0},
 };
 
 /* ---- the folder ---- */
@@ -376,16 +393,15 @@ static moeq_status explain_moeq(const char *folder, const struct mq_hf_listing *
 }
 
 static moeq_status explain_kind(const char *folder, const struct mq_hf_listing *listing,
-                                bool has_config, moeq_error *err)
+                                const struct kind *kind, moeq_error *err)
 {
     char fetch[600];
     mq_hf_fetch_command(folder, fetch, sizeof fetch);
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        const char *name =
-            has_config && kinds[i].without_config ? NULL : find(listing, kinds[i].pattern);
+    for (; kind->pattern; kind++) {
+        const char *name = find(listing, kind->pattern);
         if (name)
-            return mq_fail_file(err, kinds[i].status, folder, "%s %s%s", name, kinds[i].is,
-                                kinds[i].fetch ? fetch : "");
+            return mq_fail_file(err, kind->status, folder, "%s %s%s", name, kind->is,
+                                kind->fetch ? fetch : "");
     }
     return MOEQ_OK;
 }
@@ -396,8 +412,10 @@ moeq_status mq_hf_explain(const char *folder, const struct mq_hf_listing *listin
     char fetch[600];
     if (find(listing, "adapter_config.json") || find(listing, "adapter_model.safetensors"))
         return mq_hf_explain_adapter(folder, err);
+    if (!has_config)
+        MQ_TRY(explain_kind(folder, listing, pipelines, err));
     MQ_TRY(explain_inner(folder, listing, has_config, err));
-    MQ_TRY(explain_kind(folder, listing, has_config, err));
+    MQ_TRY(explain_kind(folder, listing, kinds, err));
     MQ_TRY(explain_moeq(folder, listing, err));
     mq_hf_fetch_command(folder, fetch, sizeof fetch);
     const char *name = find(listing, "*.safetensors");

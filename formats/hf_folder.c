@@ -290,6 +290,15 @@ static moeq_status find_weights(struct folder *f)
 
 /* ---- opening ---- */
 
+static bool has_weights(const struct folder *f)
+{
+    struct mq_hf_shard_name shard;
+    bool has = mq_path_exists(f->single) || mq_path_exists(f->index);
+    for (size_t i = 0; i < f->listing.count && !has; i++)
+        has = mq_hf_parse_shard_name(f->listing.names[i], &shard);
+    return has;
+}
+
 /* Of an adapter's folder the weights may be merged already. */
 static moeq_status check_adapter(const struct folder *f)
 {
@@ -298,6 +307,8 @@ static moeq_status check_adapter(const struct folder *f)
         return mq_fail_memory(f->err, "opening a model");
     if (!mq_path_exists(path))
         return MOEQ_OK;
+    if (!has_weights(f))
+        return mq_hf_explain_adapter(f->path, f->err);
     return mq_view_note(f->view, f->err,
                         "an adapter (adapter_config.json) lies beside the weights and is not "
                         "applied; Transformers would load its base model, and it on top");
@@ -320,6 +331,18 @@ static moeq_status open_weights(struct folder *f)
     return status;
 }
 
+/* A folder may forbid listing and have files that can be opened all the same. */
+static moeq_status list(struct folder *f)
+{
+    moeq_error why = {0};
+    const moeq_status status = mq_hf_list(f->path, f->view->arena, &f->listing, &why);
+    if (status == MOEQ_OK || (status != MOEQ_NO_MEMORY && mq_path_exists(f->config)))
+        return MOEQ_OK;
+    if (f->err && f->err->status == MOEQ_OK)
+        *f->err = why;
+    return status;
+}
+
 static moeq_status open_folder(struct folder *f)
 {
     struct mq_arena *arena = f->view->arena;
@@ -328,14 +351,14 @@ static moeq_status open_folder(struct folder *f)
     f->index = mq_arena_printf(arena, "%s/" INDEX_FILE, f->path);
     if (!f->config || !f->single || !f->index)
         return mq_fail_memory(f->err, "opening a model");
-    MQ_TRY(mq_hf_list(f->path, arena, &f->listing, f->err));
     MQ_TRY(mq_hf_refuse_dangling(f->path, f->config, f->err));
+    MQ_TRY(list(f));
     if (!mq_path_exists(f->config))
         return mq_hf_explain(f->path, &f->listing, false, f->err);
+    MQ_TRY(check_adapter(f));
     MQ_TRY(read_side_files(f));
     MQ_TRY(mq_config_parse(f->view, f->config, f->err));
     MQ_TRY(find_weights(f));
-    MQ_TRY(check_adapter(f));
     return open_weights(f);
 }
 

@@ -8,11 +8,13 @@
  */
 #include "quantized_source.h"
 
+#include "checked.h"
 #include "error.h"
 #include "json.h"
 #include "open_options.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* quant_method of Transformers' quantization configs -> what people call it. */
@@ -46,37 +48,41 @@ static const struct method {
     {"fouroversix", "Four over Six"},
 };
 
-/* Names that tensors of full precision never have. `suffix` is the end of a name. */
+/* Ends of names that tensors of full precision never have; those that tell most first, as several
+ * methods have some in common. A dtype alone tells the rest. */
 static const struct suffix {
     const char *end, *name;
 } suffixes[] = {
-    {".qweight", "GPTQ or AWQ"},
-    {".qzeros", "GPTQ or AWQ"},
-    {".g_idx", "GPTQ"},
-    {".weight_packed", "compressed-tensors"},
-    {".weight_scale", "FP8 or compressed-tensors"},
-    {".weight_scale_inv", "FP8"},
-    {".weight_zero_point", "compressed-tensors"},
-    {".weight_global_scale", "NVFP4"},
-    {".SCB", "bitsandbytes, 8 bits"},
-    {".weight_format", "bitsandbytes, 8 bits"},
+    {".weight.quant_state.bitsandbytes__nf4", "bitsandbytes, NF4"},
+    {".weight.quant_state.bitsandbytes__fp4", "bitsandbytes, FP4"},
     {".weight.absmax", "bitsandbytes, 4 bits"},
     {".weight.quant_map", "bitsandbytes, 4 bits"},
     {".weight.nested_absmax", "bitsandbytes, 4 bits"},
-    {".weight.quant_state.bitsandbytes__nf4", "bitsandbytes, NF4"},
-    {".weight.quant_state.bitsandbytes__fp4", "bitsandbytes, FP4"},
-    {".W_q", "HQQ"},
-    {".codebooks", "AQLM"},
+    {".SCB", "bitsandbytes, 8 bits"},
+    {".weight_format", "bitsandbytes, 8 bits"},
     {".q_weight", "EXL2"},
     {".trellis", "EXL3"},
+    {".W_q", "HQQ"},
+    {".codebooks", "AQLM"},
+    {".g_idx", "GPTQ"},
+    {".qweight", "AWQ or GPTQ"},
+    {".qzeros", "AWQ or GPTQ"},
+    {".weight_global_scale", "NVFP4"},
+    {".weight_scale_2", "NVFP4"},
+    {".weight_packed", "compressed-tensors"},
+    {".weight_zero_point", "compressed-tensors"},
+    {".weight_scale_inv", "FP8"},
+    {".weight_scale", "FP8 or compressed-tensors"},
     {".qscales", "EETQ"},
     {".weight_scales", "EETQ"},
-    {".scales", "MLX, GPTQ or AWQ"},
-    {".biases", "MLX"},
+    {".weight._data", "Quanto"},
+    {".weight:_data", "torchao"},
     {"_blocks", "MXFP4"},
     {"_proj_scales", "MXFP4"},
-    {".weight._data", "Quanto"},
+    {".biases", "MLX"},
+    {".scales", "MLX, AWQ or GPTQ"},
 };
+enum { SUFFIXES = sizeof suffixes / sizeof *suffixes };
 
 /* ---- README.md's front matter ---- */
 
@@ -125,22 +131,55 @@ static void find_base_model(const char *text, size_t n, char *name, size_t room)
     }
 }
 
+/* From README.md in the model's folder; its front matter is at the beginning. */
+static void read_readme(const struct mq_view *view, char *name, size_t room)
+{
+    enum { HEAD_BYTES = 64 << 10 };
+    char path[4200];
+    struct mq_file file;
+    snprintf(path, sizeof path, "%s/README.md", view->path);
+    if (!mq_path_is_folder(view->path) || mq_file_open(path, &file, NULL) != MOEQ_OK)
+        return;
+    const size_t n = (size_t)mq_min_u64(file.size_bytes, HEAD_BYTES);
+    char *text = malloc(n + 1);
+    if (text && n && mq_file_read_at(&file, 0, text, n, NULL) == MOEQ_OK)
+        find_base_model(text, n, name, room);
+    free(text);
+    mq_file_close(&file);
+}
+
+/* "_name_or_path" is what was loaded before it was saved: of a quantized model often the original.
+ * Only owner/name is of use to others. */
+static void read_config_name(const struct mq_view *view, char *name, size_t room)
+{
+    const struct mq_json_limits limits = {.depth = 32, .values = 100000};
+    const struct mq_buffer *json = &view->config_json;
+    cJSON *config = NULL;
+    if (!json->size ||
+        mq_json_parse(json->data, json->size, &limits, view->path, 0, &config, NULL) != MOEQ_OK)
+        return;
+    const cJSON *c = mq_json_get(config, "_name_or_path");
+    const char *text = cJSON_IsString(c) ? c->valuestring : "", *slash = strchr(text, '/');
+    if (slash && slash > text && slash[1] && !strchr(slash + 1, '/') && text[0] != '.' &&
+        text[0] != '~' && strlen(text) < room)
+        snprintf(name, room, "%s", text);
+    cJSON_Delete(config);
+}
+
 /* " (example/base, as its README.md says)", or nothing. */
 static void name_original(const struct mq_view *view, char *text, size_t room)
 {
-    enum { README_CAP = 4 << 20 };
-    struct mq_buffer readme = {0};
-    char path[4200], name[200] = "";
+    char name[200] = "";
     size_t bad;
+    const char *where = "README.md";
+    read_readme(view, name, sizeof name);
+    if (!name[0]) {
+        where = "config.json";
+        read_config_name(view, name, sizeof name);
+    }
     text[0] = '\0';
-    snprintf(path, sizeof path, "%s/README.md", view->path);
-    if (!mq_path_is_folder(view->path) || !mq_path_exists(path))
-        return;
-    if (mq_file_read_all(path, README_CAP, &readme, NULL) == MOEQ_OK && readme.size)
-        find_base_model(readme.data, readme.size, name, sizeof name);
-    mq_buffer_free(&readme);
     if (name[0] && mq_utf8_valid(name, strlen(name), &bad))
-        snprintf(text, room, " (%s, as its README.md says)", name);
+        snprintf(text, room, " (%s, as its %s says)", name, where);
 }
 
 static moeq_status refuse(const struct mq_view *view, const char *path, const char *how,
@@ -193,17 +232,56 @@ moeq_status mq_refuse_quantized_config(struct mq_view *view, const cJSON *config
 
 /* ---- what the tensors say ---- */
 
-moeq_status mq_refuse_quantized_tensor(const struct mq_view *view, const char *name,
-                                       const char *path, moeq_error *err)
+static bool ends_with(const char *text, const char *suffix)
 {
-    const size_t n = strlen(name);
-    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
-        const size_t m = strlen(suffixes[i].end);
-        char evidence[200];
-        if (n < m || strcmp(name + n - m, suffixes[i].end) != 0)
-            continue;
-        snprintf(evidence, sizeof evidence, "it has a tensor '%.120s'", name);
-        return refuse(view, path, suffixes[i].name, evidence, err);
+    const size_t n = strlen(text), m = strlen(suffix);
+    return n >= m && strcmp(text + n - m, suffix) == 0;
+}
+
+/* Dtypes that weights have only where they are packed or scaled. */
+static const char *dtype_says(const struct mq_st_entry *e)
+{
+    if (!ends_with(e->name, ".weight") && !ends_with(e->name, "_proj"))
+        return NULL;
+    switch (e->dtype) {
+    case MQ_F8_E4M3:
+    case MQ_F8_E5M2:
+        return "FP8";
+    case MQ_U8:
+    case MQ_I8:
+        return "8-bit integers or packed 4-bit ones";
+    case MQ_U32:
+    case MQ_I32:
+        return "packed into 32-bit integers, as MLX, GPTQ and AWQ do";
+    default:
+        return NULL;
     }
-    return MOEQ_OK;
+}
+
+moeq_status mq_refuse_quantized_tensors(const struct mq_view *view, const struct mq_tensor_set *set,
+                                        moeq_error *err)
+{
+    const struct mq_located *found = NULL;
+    const char *how = NULL;
+    size_t best = SUFFIXES;
+    char evidence[240];
+    for (size_t i = 0; i < set->count; i++) {
+        const struct mq_located *at = &set->tensors[i];
+        const char *by_dtype = dtype_says(at->entry);
+        for (size_t k = 0; k < best; k++)
+            if (ends_with(at->entry->name, suffixes[k].end)) {
+                best = k;
+                found = at;
+                how = suffixes[k].name;
+            }
+        if (by_dtype && !found) {
+            found = at;
+            how = by_dtype;
+        }
+    }
+    if (!found)
+        return MOEQ_OK;
+    snprintf(evidence, sizeof evidence, "it has a tensor '%.160s' of %s", found->entry->name,
+             mq_dtype_name(found->entry->dtype));
+    return refuse(view, mq_tensor_set_path(set, found), how, evidence, err);
 }

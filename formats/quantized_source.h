@@ -2,7 +2,7 @@
 #ifndef MQ_QUANTIZED_SOURCE_H
 #define MQ_QUANTIZED_SOURCE_H
 
-#include "model_view.h"
+#include "tensor_set.h"
 
 #include <cjson/cJSON.h>
 
@@ -12,8 +12,9 @@
 moeq_status mq_refuse_quantized_config(struct mq_view *view, const cJSON *config, const char *path,
                                        moeq_error *err);
 
-/* Fails if a tensor's name or dtype is one that only quantized checkpoints have. */
-moeq_status mq_refuse_quantized_tensor(const struct mq_view *view, const char *name,
-                                       const char *path, moeq_error *err);
+/* Fails if the name or dtype of one of a folder's tensors is one that only quantized checkpoints
+ * have. */
+moeq_status mq_refuse_quantized_tensors(const struct mq_view *view, const struct mq_tensor_set *set,
+                                        moeq_error *err);
 
 #endif

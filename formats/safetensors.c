@@ -108,7 +108,9 @@ static moeq_status check_offsets(struct mq_safetensors *st, uint64_t data_bytes,
 {
     const char *path = st->file.path;
     qsort(st->entries, st->count, sizeof *st->entries, by_offset);
-    uint64_t expected = 0;
+    uint64_t expected = 0, end = 0;
+    for (size_t i = 0; i < st->count; i++)
+        end = mq_max_u64(end, st->entries[i].offset + st->entries[i].size_bytes);
     for (size_t i = 0; i < st->count; i++) {
         struct mq_st_entry *e = &st->entries[i];
         if (e->offset != expected)
@@ -120,8 +122,10 @@ static moeq_status check_offsets(struct mq_safetensors *st, uint64_t data_bytes,
         if (!mq_range_ok(e->offset, e->size_bytes, data_bytes))
             return mq_fail_tensor(err, MOEQ_MALFORMED, path, e->name, st->header_bytes + e->offset,
                                   "needs %" PRIu64 " bytes, but the file ends %" PRIu64
-                                  " bytes into its data (truncated?)",
-                                  e->size_bytes, data_bytes);
+                                  " bytes into its data: %" PRIu64
+                                  " bytes of the file are missing (cut short: fetch or copy it "
+                                  "again)",
+                                  e->size_bytes, data_bytes, end - data_bytes);
         expected += e->size_bytes;
         e->offset += st->header_bytes;
     }

@@ -339,17 +339,6 @@ static moeq_status place_by_name(void *user, struct mq_view *v, struct mq_tensor
     return fail_missing(b, t->name);
 }
 
-/* Before a tensor is missed that stands there in another tool's blocks. */
-static moeq_status refuse_quantized(const struct set_source *b)
-{
-    for (size_t i = 0; i < b->set->count; i++) {
-        const struct mq_located *at = &b->set->tensors[i];
-        MQ_TRY(mq_refuse_quantized_tensor(b->view, at->entry->name,
-                                          b->set->shards[at->shard].file.path, b->err));
-    }
-    return MOEQ_OK;
-}
-
 static moeq_status adopt_files(struct mq_view *v, struct mq_tensor_set *set, moeq_error *err)
 {
     v->files = mq_arena_alloc(v->arena, set->shards_count, sizeof *v->files);
@@ -375,7 +364,8 @@ moeq_status mq_view_build_from_set(struct mq_view *view, struct mq_tensor_set *s
         }
     }
     if (!view->is_moeq) {
-        MQ_TRY_OUT(refuse_quantized(&b));
+        /* before a tensor is missed that stands there in another tool's blocks */
+        MQ_TRY_OUT(mq_refuse_quantized_tensors(view, set, err));
         MQ_TRY_OUT(mq_tensor_set_map_names(view, set, err));
     }
     MQ_TRY_OUT(mq_choose_head(view, set, err));

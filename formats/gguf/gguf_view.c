@@ -9,6 +9,7 @@
 #include "gguf_model.h"
 
 #include "error.h"
+#include "open_options.h"
 #include "json.h"
 
 #include <inttypes.h>
@@ -107,6 +108,24 @@ static moeq_status place(void *user, struct mq_view *view, struct mq_tensor *t, 
     return MOEQ_OK;
 }
 
+/* A file with output.weight has a head of its own, whatever there is to say about one; a user may
+ * want the embeddings for it all the same. */
+static moeq_status choose_head(const struct mq_gguf_set *set, struct mq_view *view, moeq_error *err)
+{
+    const char *name = mq_gguf_role(MQ_ROLE_HEAD)->name;
+    struct mq_gguf_at *head = mq_gguf_set_find(set, name);
+    if (view->options.lm_head == MQ_HEAD_STORED && !head)
+        return mq_fail_file(err, MOEQ_NOT_FOUND, view->path,
+                            "--lm-head stored, but no tensor '%s' is stored", name);
+    if (view->options.lm_head != MQ_HEAD_TIED || !head)
+        return MOEQ_OK;
+    view->hparams.tied_head = head->used = true;
+    return mq_view_note(view, err,
+                        "%s is left out: the embeddings are the head, as was asked for (--lm-head "
+                        "tied)",
+                        name);
+}
+
 static moeq_status refuse_unused(const struct mq_gguf_set *set, const struct mq_view *view,
                                  moeq_error *err)
 {
@@ -202,6 +221,7 @@ moeq_status mq_gguf_open(const char *path, struct mq_view *view, moeq_error *err
     view->is_gguf = true;
     MQ_TRY_OUT(mq_gguf_config(&set, &view->config_json, err));
     MQ_TRY_OUT(mq_config_parse(view, path, err));
+    MQ_TRY_OUT(choose_head(&set, view, err));
     MQ_TRY_OUT(mq_view_build(view, &source, err));
     MQ_TRY_OUT(refuse_unused(&set, view, err));
     MQ_TRY_OUT(mq_gguf_tokenizer(first, view->arena, &view->tokenizer_json,

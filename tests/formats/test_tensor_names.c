@@ -328,6 +328,82 @@ START_TEST(asks_for_a_missing_head)
 }
 END_TEST
 
+/* ---- quantized by other tools ---- */
+
+#define Q "model.layers.0.self_attn.q_proj."
+
+/* What stands in place of a matrix, as the tools save it; the weight's own dtype, I64: none. */
+static const struct {
+    enum mq_dtype weight;
+    const char *names[4], *is;
+} methods[] = {
+    {MQ_I64,
+     {Q "scales", Q "g_idx", Q "qweight", Q "qzeros"},
+     "GPTQ: it has a tensor '" Q "g_idx'"},
+    {MQ_I64, {Q "scales", Q "qweight", Q "qzeros"}, "AWQ or GPTQ: it has a tensor '" Q "qweight'"},
+    {MQ_U8,
+     {Q "weight.absmax", Q "weight.quant_map", Q "weight.quant_state.bitsandbytes__nf4"},
+     "bitsandbytes, NF4"},
+    {MQ_I8, {Q "SCB", Q "weight_format"}, "bitsandbytes, 8 bits"},
+    {MQ_I64, {Q "W_q", Q "meta"}, "HQQ"},
+    {MQ_I64, {Q "weight_packed", Q "weight_scale", Q "weight_shape"}, "compressed-tensors"},
+    {MQ_F8_E4M3, {Q "weight_scale_inv"}, "FP8"},
+    {MQ_F8_E4M3, {Q "weight_scale", Q "input_scale"}, "FP8 or compressed-tensors"},
+    {MQ_F8_E4M3, {NULL}, "FP8: it has a tensor '" Q "weight' of F8_E4M3"},
+    {MQ_U32, {Q "scales", Q "biases"}, "MLX: it has a tensor '" Q "biases'"},
+    {MQ_U32, {NULL}, "packed into 32-bit integers"},
+};
+
+START_TEST(refuses_quantized_tensors)
+{
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+        const char *model = edit_copy(LLAMA);
+        st_edit_remove(&edit, Q "weight");
+        for (size_t k = 0; k < 4 && methods[i].names[k]; k++)
+            st_edit_add(&edit, methods[i].names[k], MQ_F32, 1, 8, 0);
+        if (methods[i].weight != MQ_I64)
+            st_edit_add(&edit, Q "weight", methods[i].weight, 2, 4, 4);
+        refused_with(model, MQ_HEAD_DEFAULT, "the weights are quantized already (");
+        refused_with(model, MQ_HEAD_DEFAULT, methods[i].is);
+    }
+}
+END_TEST
+
+/* The original's name, from README.md or config.json, whatever their size. */
+START_TEST(names_the_original)
+{
+    static const struct {
+        const char *readme, *says;
+    } readmes[] = {
+        {"---\nbase_model: example/base\n---\n", "original model (example/base, as its README.md"},
+        {"---\nlicense: mit\nbase_model:\n  - \"example/base\"\n---\n",
+         "original model (example/base, as its README.md"},
+        {"---\nbase_model: [example/base, example/other]\n---\n",
+         "(example/base, as its README.md"},
+        {"# no front matter\nbase_model: example/base\n",
+         "(example/named, as its config.json says)"},
+        {"---\nbase_model: \n---\n", "(example/named, as its config.json says)"},
+    };
+    const char *model = edit_copy(LLAMA);
+    const char *readme = test_path(model, "README.md");
+    st_edit_add(&edit, Q "qweight", MQ_I32, 1, 8, 0);
+    refused_with(model, MQ_HEAD_DEFAULT, "needs the original model, in float32");
+    test_replace(test_path(model, "config.json"), "{", "{\"_name_or_path\": \"example/named\",");
+    for (size_t i = 0; i < sizeof readmes / sizeof *readmes; i++) {
+        struct mq_buffer text = {0};
+        mq_buffer_puts(&text, readmes[i].readme);
+        for (int k = 0; k < 20000; k++)
+            mq_buffer_puts(&text, "\nbase_model: wrong/one");
+        test_write(readme, text.data, text.size);
+        mq_buffer_free(&text);
+        refused_with(model, MQ_HEAD_DEFAULT, readmes[i].says);
+    }
+    ck_assert_int_eq(unlink(readme), 0);
+    test_replace(test_path(model, "config.json"), "example/named", "/home/me/llama");
+    refused_with(model, MQ_HEAD_DEFAULT, "needs the original model, in float32");
+}
+END_TEST
+
 static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, reads_other_prefixes);
@@ -338,6 +414,8 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, ties_equal_heads);
     tcase_add_test(tests, follows_a_head_that_differs);
     tcase_add_test(tests, asks_for_a_missing_head);
+    tcase_add_test(tests, refuses_quantized_tensors);
+    tcase_add_test(tests, names_the_original);
 }
 
 int main(void)
