@@ -22,7 +22,8 @@ static void print_model(const struct mq_view *v)
            h->max_positions);
     if (h->sliding_window)
         printf(", sliding window %u", h->sliding_window);
-    printf(", tokenizer %s\n", v->tokenizer_json.size ? "included" : "not included");
+    printf(", tokenizer %s%s%s\n", v->tokenizer_json.size ? "included" : "not included",
+           v->tokenizer_source ? ", of " : "", v->tokenizer_source ? v->tokenizer_source : "");
     if (v->tokenizer_problem)
         printf("  %s\n", v->tokenizer_problem);
     if (v->files_count > 1 && (v->is_gguf || v->is_moeq))

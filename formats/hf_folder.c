@@ -6,6 +6,7 @@
 
 #include "error.h"
 #include "open_options.h"
+#include "sentencepiece.h"
 #include "what_is_it.h"
 
 #include <stdio.h>
@@ -331,6 +332,7 @@ static moeq_status open_folder(struct folder *f)
     if (!mq_path_exists(f->config))
         return mq_hf_explain(f->path, &f->listing, false, f->err);
     MQ_TRY(read_side_files(f));
+    MQ_TRY(mq_spm_read_folder(f->path, f->view, f->err));
     MQ_TRY(mq_config_parse(f->view, f->config, f->err));
     MQ_TRY(find_weights(f));
     MQ_TRY(check_adapter(f));
