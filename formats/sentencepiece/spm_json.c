@@ -12,6 +12,7 @@
  */
 #include "sentencepiece.h"
 
+#include "base64.h"
 #include "error.h"
 #include "file.h"
 #include "json.h"
@@ -93,21 +94,6 @@ static void put_added_tokens(struct mq_buffer *json, const struct mq_spm_model *
     mq_buffer_puts(json, "],\n");
 }
 
-static void put_base64(struct mq_buffer *json, const struct mq_spm_bytes *bytes)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (size_t i = 0; i < bytes->size; i += 3) {
-        const size_t left = bytes->size - i;
-        uint32_t word = (uint32_t)(unsigned char)bytes->data[i] << 16;
-        word |= left > 1 ? (uint32_t)(unsigned char)bytes->data[i + 1] << 8 : 0;
-        word |= left > 2 ? (unsigned char)bytes->data[i + 2] : 0;
-        const char four[] = {digits[word >> 18], digits[word >> 12 & 63],
-                             left > 1 ? digits[word >> 6 & 63] : '=',
-                             left > 2 ? digits[word & 63] : '='};
-        mq_buffer_append(json, four, sizeof four);
-    }
-}
-
 static const char *truth(bool flag)
 {
     return flag ? "true" : "false";
@@ -123,7 +109,7 @@ static void put_normalizer(struct mq_buffer *json, const struct mq_spm_model *m,
                      "\"precompiled_charsmap\": \"",
                      truth(s->prefix), truth(s->prefix_first), truth(m->treat_whitespace_as_suffix),
                      truth(m->remove_extra_whitespaces), truth(m->escape_whitespaces));
-    put_base64(json, &m->charsmap);
+    mq_base64_encode(m->charsmap.data, m->charsmap.size, json);
     mq_buffer_puts(json, "\"},\n\"pre_tokenizer\": null,\n");
 }
 
@@ -185,10 +171,15 @@ static void put_decoder(struct mq_buffer *json, const struct mq_spm_model *m,
 /* Scores have the nine digits that give every float back. */
 static void put_model(struct mq_buffer *json, const struct mq_spm_model *m)
 {
+    uint32_t unknown = 0; /* there is one */
+    while (m->pieces[unknown].type != MQ_SPM_UNKNOWN)
+        unknown++;
     mq_buffer_printf(json,
                      "\"model\": {\"type\": \"SentencePiece\", \"algorithm\": \"%s\", "
-                     "\"byte_fallback\": %s, \"vocab\": [",
+                     "\"byte_fallback\": %s, \"unk_token\": ",
                      m->algorithm == MQ_SPM_BPE ? "BPE" : "Unigram", truth(m->byte_fallback));
+    put_text(json, &m->pieces[unknown]);
+    mq_buffer_puts(json, ", \"vocab\": [");
     for (uint32_t id = 0; id < m->count; id++) {
         mq_buffer_puts(json, id ? ",\n[" : "\n[");
         put_text(json, &m->pieces[id]);

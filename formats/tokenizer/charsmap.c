@@ -12,6 +12,7 @@
  */
 #include "charsmap.h"
 
+#include "base64.h"
 #include "error.h"
 #include "utf8.h"
 
@@ -30,34 +31,6 @@ struct mq_charsmap {
 
 /* ---- loading ---- */
 
-static int base64_digit(char c)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const char *at = c ? strchr(digits, c) : NULL;
-    return at ? (int)(at - digits) : -1;
-}
-
-/* Decodes whole groups of four digits with their padding. */
-static bool decode_base64(const char *text, size_t n, unsigned char *bytes, size_t *size)
-{
-    *size = 0;
-    if (n % 4)
-        return false;
-    for (size_t i = 0; i < n; i += 4) {
-        const int padding = i + 4 < n ? 0 : (text[i + 3] == '=') + (text[i + 2] == '=');
-        uint32_t word = 0;
-        for (int k = 0; k < 4; k++) {
-            const int digit = k >= 4 - padding ? 0 : base64_digit(text[i + (size_t)k]);
-            if (digit < 0)
-                return false;
-            word = word << 6 | (uint32_t)digit;
-        }
-        for (int k = 0; k < 3 - padding; k++)
-            bytes[(*size)++] = (unsigned char)(word >> (16 - 8 * k));
-    }
-    return true;
-}
-
 static uint32_t little_endian(const unsigned char *b)
 {
     return b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
@@ -74,13 +47,19 @@ moeq_status mq_charsmap_load(struct mq_load *load, const cJSON *json, const char
     const size_t n = strlen(item->valuestring);
     if (!n)
         return MOEQ_OK;
+    struct mq_buffer decoded = {0};
+    const bool is_base64 = mq_base64_decode(item->valuestring, n, &decoded);
+    const size_t size = decoded.size;
     struct mq_charsmap *m = mq_arena_alloc(arena, 1, sizeof *m);
-    unsigned char *bytes = mq_arena_alloc(arena, n / 4 + 1, 3); /* zeroed: ends in a NUL */
-    size_t size;
-    if (!m || !bytes)
-        return mq_fail_memory(load->err, "reading the tokenizer's charsmap");
-    if (!decode_base64(item->valuestring, n, bytes, &size))
+    /* A copy, which ends in a NUL. */
+    const unsigned char *bytes =
+        decoded.data ? (const unsigned char *)mq_arena_strndup(arena, decoded.data, size) : NULL;
+    const bool ok = m && bytes && mq_buffer_ok(&decoded);
+    mq_buffer_free(&decoded);
+    if (!is_base64)
         return mq_load_malformed(load, what, "'precompiled_charsmap' is not base64");
+    if (!ok)
+        return mq_fail_memory(load->err, "reading the tokenizer's charsmap");
     if (size < 8 || little_endian(bytes) > size - 4 || little_endian(bytes) % 4 ||
         !little_endian(bytes))
         return mq_fail_file(load->err, MOEQ_MALFORMED, load->path,
