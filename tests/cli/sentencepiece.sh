@@ -19,8 +19,7 @@ prints() {
 cp $data/bpe_bytes.model "$folder/tokenizer.model"
 prints ', tokenizer included, of tokenizer.model$' inspect "$folder"
 prints '"tokenizer_source":.*"tokenizer.model"' inspect "$folder" --json
-ids='^1, 5[0-9]*, .*$'
-prints "$ids" tokenize "$folder" --string 'The tide turns  twice'
+prints '^1, 332, 260, 259, 441, 298, 363, 436, 352, 301, 437$' tokenize "$folder" --string 'The tide turns  twice'
 cp "$work/stdout" "$work/ids"
 
 # the same of everything that is made of it
@@ -32,7 +31,7 @@ for made in "$work/m.moeq" "$work/a.gguf" "$work/b.gguf" "$folder/tokenizer.mode
     expect 0 "" tokenize "$made" --string 'The tide turns  twice'
     cmp -s "$work/stdout" "$work/ids" || fail "$made: other ids: $(cat "$work/stdout")"
 done
-prints '^  tokenizer +the same|^  model ' verify "$work/m.moeq" --against "$folder" --text "$work/text" \
+prints '^  model ' verify "$work/m.moeq" --against "$folder" --text "$work/text" \
     --tokens 128 --context 64 --no-progress
 
 # tokenizer.json comes first
