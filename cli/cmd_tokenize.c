@@ -35,7 +35,7 @@ static moeq_status load_sentencepiece(const char *folder, const char *name,
     snprintf(file, sizeof file, "%s/tokenizer_config.json", folder);
     if (mq_path_exists(file))
         MQ_TRY_OUT(mq_file_read_all(file, 64u << 20, &config, err));
-    MQ_TRY_OUT(mq_spm_folder_to_json(folder, name, &config, &json, err));
+    MQ_TRY_OUT(mq_spm_folder_to_json(folder, name, &config, &json, NULL, err));
     snprintf(file, sizeof file, "%s/%s", folder, name);
     MQ_TRY_OUT(mq_tokenizer_load(json.data, json.size, file, tokenizer, err));
 out:

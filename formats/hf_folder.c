@@ -332,8 +332,8 @@ static moeq_status open_folder(struct folder *f)
     if (!mq_path_exists(f->config))
         return mq_hf_explain(f->path, &f->listing, false, f->err);
     MQ_TRY(read_side_files(f));
-    MQ_TRY(mq_spm_read_folder(f->path, f->view, f->err));
     MQ_TRY(mq_config_parse(f->view, f->config, f->err));
+    MQ_TRY(mq_spm_read_folder(f->path, f->view, f->err));
     MQ_TRY(find_weights(f));
     MQ_TRY(check_adapter(f));
     return open_weights(f);

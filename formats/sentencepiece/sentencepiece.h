@@ -56,9 +56,11 @@ moeq_status mq_spm_read(const char *bytes, size_t n, const char *path, struct mq
 void mq_spm_free(struct mq_spm_model *model);
 
 /* Appends the tokenizer.json made of a model. `config` is the text of the tokenizer_config.json
- * beside it, which says what is put around a text; empty where there is none. */
+ * beside it, which says what is put around a text; empty where there is none. *pieces: how many
+ * there are; NULL is fine. */
 moeq_status mq_spm_to_json(const char *bytes, size_t n, const char *path,
-                           const struct mq_buffer *config, struct mq_buffer *json, moeq_error *err);
+                           const struct mq_buffer *config, struct mq_buffer *json, uint32_t *pieces,
+                           moeq_error *err);
 
 /* The name of the SentencePiece model in a folder, of those that Transformers looks for; NULL if
  * there is none. */
@@ -67,11 +69,12 @@ const char *mq_spm_find(const char *folder);
 /* The same with the file read: the model of that name in a folder. */
 moeq_status mq_spm_folder_to_json(const char *folder, const char *name,
                                   const struct mq_buffer *config, struct mq_buffer *json,
-                                  moeq_error *err);
+                                  uint32_t *pieces, moeq_error *err);
 
 /* What a folder without tokenizer.json gets of its SentencePiece model: view->tokenizer_json and
  * tokenizer_source. One that cannot be read is no failure, since most of what is done with a model
- * needs no tokenizer: then view->tokenizer_problem says why. */
+ * needs no tokenizer: then view->tokenizer_problem and a note say why. view->hparams must be set.
+ */
 struct mq_view;
 moeq_status mq_spm_read_folder(const char *folder, struct mq_view *view, moeq_error *err);
 

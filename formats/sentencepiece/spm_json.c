@@ -189,12 +189,15 @@ static void put_model(struct mq_buffer *json, const struct mq_spm_model *m)
 }
 
 moeq_status mq_spm_to_json(const char *bytes, size_t n, const char *path,
-                           const struct mq_buffer *config, struct mq_buffer *json, moeq_error *err)
+                           const struct mq_buffer *config, struct mq_buffer *json, uint32_t *pieces,
+                           moeq_error *err)
 {
     const struct mq_json_limits limits = {.depth = 64, .values = 8 * 1000 * 1000};
     struct mq_spm_model m;
     cJSON *tree = NULL;
     MQ_TRY(mq_spm_read(bytes, n, path, &m, err));
+    if (pieces)
+        *pieces = m.count;
     moeq_status status = MOEQ_OK;
     if (config->size)
         status = mq_json_parse(config->data, config->size, &limits, "tokenizer_config.json", 0,
@@ -237,14 +240,14 @@ const char *mq_spm_find(const char *folder)
 
 moeq_status mq_spm_folder_to_json(const char *folder, const char *name,
                                   const struct mq_buffer *config, struct mq_buffer *json,
-                                  moeq_error *err)
+                                  uint32_t *pieces, moeq_error *err)
 {
     char path[4096];
     struct mq_buffer bytes;
     snprintf(path, sizeof path, "%s/%s", folder, name);
     MQ_TRY(mq_file_read_all(path, MAX_FILE_BYTES, &bytes, err));
     const moeq_status status =
-        mq_spm_to_json(bytes.data ? bytes.data : "", bytes.size, path, config, json, err);
+        mq_spm_to_json(bytes.data ? bytes.data : "", bytes.size, path, config, json, pieces, err);
     mq_buffer_free(&bytes);
     return status;
 }

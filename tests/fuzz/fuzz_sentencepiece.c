@@ -38,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct mq_buffer json = {0};
     struct mq_tokenizer *t = NULL;
     moeq_error err = {0};
-    if (mq_spm_to_json(model, n, "fuzz", &config, &json, &err) != MOEQ_OK) {
+    if (mq_spm_to_json(model, n, "fuzz", &config, &json, NULL, &err) != MOEQ_OK) {
         if (!err.message[0])
             abort();
     } else if (mq_tokenizer_load(json.data, json.size, "fuzz", &t, &err) == MOEQ_OK) {

@@ -44,7 +44,8 @@ static struct mq_buffer json_of(const char *name, const char *config_text)
     struct mq_buffer bytes = read_file(data_path(name, "model")), config = {0}, json = {0};
     moeq_error err = {0};
     mq_buffer_puts(&config, config_text);
-    ck_assert_msg(mq_spm_to_json(bytes.data, bytes.size, name, &config, &json, &err) == MOEQ_OK,
+    ck_assert_msg(mq_spm_to_json(bytes.data, bytes.size, name, &config, &json, NULL, &err) ==
+                      MOEQ_OK,
                   "%s", err.message);
     mq_buffer_free(&bytes);
     mq_buffer_free(&config);
