@@ -9,6 +9,7 @@
 #include "moeq_index.h"
 #include "moeq_profile.h"
 #include "policy.h"
+#include "sentencepiece.h"
 #include "text_input.h"
 #include "tokenizer.h"
 
@@ -26,15 +27,35 @@ static bool ends_with(const char *text, const char *suffix)
     return n > m && strcmp(text + n - m, suffix) == 0;
 }
 
-/* From a tokenizer.json, a folder that holds one (weights or not), or a model that holds one in its
- * own files. */
-static moeq_status load_tokenizer(const struct mq_options *options, const char *path,
-                                  struct mq_tokenizer **tokenizer, moeq_error *err)
+/* From a SentencePiece model, with the tokenizer_config.json beside it, which may be absent. */
+static moeq_status load_sentencepiece(const char *folder, const char *name,
+                                      struct mq_tokenizer **tokenizer, moeq_error *err)
 {
-    char file[PATH_MAX], index[PATH_MAX];
+    char file[PATH_MAX];
+    struct mq_buffer config = {0}, json = {0};
+    moeq_status status = MOEQ_OK;
+    snprintf(file, sizeof file, "%s/tokenizer_config.json", folder);
+    if (mq_path_exists(file))
+        MQ_TRY_OUT(mq_file_read_all(file, 64u << 20, &config, err));
+    MQ_TRY_OUT(mq_spm_folder_to_json(folder, name, &config, &json, NULL, err));
+    snprintf(file, sizeof file, "%s/%s", folder, name);
+    MQ_TRY_OUT(mq_tokenizer_load(json.data, json.size, file, tokenizer, err));
+out:
+    mq_buffer_free(&config);
+    mq_buffer_free(&json);
+    return status;
+}
+
+/* From a tokenizer.json or SentencePiece model, or a folder that holds one (weights or not). A path
+ * that may be a model's is none: *found is false. */
+static moeq_status load_tokenizer_file(const char *path, struct mq_tokenizer **tokenizer,
+                                       bool *found, moeq_error *err)
+{
+    char file[PATH_MAX];
     struct mq_buffer text;
     const bool is_folder = mq_path_is_folder(path);
     snprintf(file, sizeof file, is_folder ? "%s/tokenizer.json" : "%s", path);
+    *found = true;
     if (mq_path_exists(file) &&
         (is_folder || (ends_with(path, ".json") && !ends_with(path, MQ_INDEX_ENDING)))) {
         MQ_TRY(mq_file_read_all(file, 256u << 20, &text, err));
@@ -42,7 +63,29 @@ static moeq_status load_tokenizer(const struct mq_options *options, const char *
         mq_buffer_free(&text);
         return status;
     }
-    if (is_folder) {
+    if (is_folder && mq_spm_find(path))
+        return load_sentencepiece(path, mq_spm_find(path), tokenizer, err);
+    if (!is_folder && ends_with(path, ".model") && mq_path_exists(path)) {
+        char *slash = strrchr(file, '/');
+        if (slash)
+            *slash = '\0';
+        return load_sentencepiece(slash ? (*file ? file : "/") : ".", slash ? slash + 1 : path,
+                                  tokenizer, err);
+    }
+    *found = false;
+    return MOEQ_OK;
+}
+
+/* From the tokenizer's own file, or from a model that holds it in its own files. */
+static moeq_status load_tokenizer(const struct mq_options *options, const char *path,
+                                  struct mq_tokenizer **tokenizer, moeq_error *err)
+{
+    char index[PATH_MAX];
+    bool found;
+    MQ_TRY(load_tokenizer_file(path, tokenizer, &found, err));
+    if (found)
+        return MOEQ_OK;
+    if (mq_path_is_folder(path)) {
         MQ_TRY(mq_moeq_index_find(path, index, sizeof index, err));
         if (!index[0])
             return mq_fail_file(err, MOEQ_NOT_FOUND, path, "holds no tokenizer.json");

@@ -186,10 +186,10 @@ const struct mq_command mq_commands[] = {
     {
         .name = "tokenize",
         .arguments = "MODEL --text FILE | --string TEXT | --jsonl FILE",
-        .summary = "token ids of a text, by the model's tokenizer.json",
+        .summary = "token ids of a text, by the model's tokenizer",
         .description =
-            "Prints token ids and their number. MODEL may also be a tokenizer.json, or a\n"
-            "folder that holds one.",
+            "Prints token ids and their number. MODEL may also be a tokenizer.json or a\n"
+            "SentencePiece tokenizer.model, or a folder that holds one.",
         .options = "text string jsonl no-bos decode" READING,
         .examples = "  moeq tokenize DIR --string 'Hello world' --decode\n"
                     "  moeq tokenize DIR --text wiki.txt --json",

@@ -295,6 +295,8 @@ cJSON *mq_model_json(const struct mq_view *view)
                             view->is_moeq   ? "moeq"
                             : view->is_gguf ? "gguf"
                                             : "huggingface");
+    if (view->tokenizer_source)
+        cJSON_AddStringToObject(o, "tokenizer_source", view->tokenizer_source);
     cJSON_AddStringToObject(o, "family", view->family->name);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         cJSON_AddNumberToObject(o, numbers[i].key, numbers[i].value);

@@ -6,6 +6,7 @@
 
 #include "error.h"
 #include "open_options.h"
+#include "sentencepiece.h"
 #include "what_is_it.h"
 
 #include <stdio.h>
@@ -358,6 +359,7 @@ static moeq_status open_folder(struct folder *f)
     MQ_TRY(check_adapter(f));
     MQ_TRY(read_side_files(f));
     MQ_TRY(mq_config_parse(f->view, f->config, f->err));
+    MQ_TRY(mq_spm_read_folder(f->path, f->view, f->err));
     MQ_TRY(find_weights(f));
     return open_weights(f);
 }

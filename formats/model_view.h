@@ -108,6 +108,8 @@ struct mq_view {
     /* Side files' bytes, as they came; size 0 where there was none. */
     struct mq_buffer config_json, tokenizer_json, tokenizer_config_json, generation_config_json,
         chat_template;
+    /* The file that tokenizer_json was made of, where it is no tokenizer.json: "tokenizer.model". */
+    const char *tokenizer_source;
     /* Why there is no tokenizer_json, where the file has a tokenizer that cannot be read. */
     const char *tokenizer_problem;
     struct mq_open_options options; /* its strings are the arena's */

@@ -100,6 +100,8 @@ const struct mq_gguf_role *mq_gguf_role(enum mq_role role);
 #define MQ_GGUF_KEY_ADD_BOS "tokenizer.ggml.add_bos_token"
 #define MQ_GGUF_KEY_ADD_EOS "tokenizer.ggml.add_eos_token"
 #define MQ_GGUF_KEY_ADD_PREFIX "tokenizer.ggml.add_space_prefix"
+#define MQ_GGUF_KEY_REMOVE_EXTRA "tokenizer.ggml.remove_extra_whitespaces"
+#define MQ_GGUF_KEY_CHARSMAP "tokenizer.ggml.precompiled_charsmap" /* array of u8 */
 #define MQ_GGUF_KEY_CHAT_TEMPLATE "tokenizer.chat_template"
 
 #define MQ_GGUF_KEY_SPLIT_NO "split.no" /* u16: this file's number, from 0 */

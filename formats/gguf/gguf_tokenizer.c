@@ -239,8 +239,7 @@ static void begin(struct mq_buffer *json, const struct mq_gguf_vocab *v)
 /* ---- `llama` ---- */
 
 /* Normalizations of text that published Llama and Mistral models do not have. */
-static const char *const llama_refused[] = {"tokenizer.ggml.precompiled_charsmap",
-                                            "tokenizer.ggml.remove_extra_whitespaces"};
+static const char *const llama_refused[] = {MQ_GGUF_KEY_CHARSMAP, MQ_GGUF_KEY_REMOVE_EXTRA};
 
 static moeq_status find_unknown(const struct mq_gguf_vocab *v, int64_t *unk, moeq_error *err)
 {

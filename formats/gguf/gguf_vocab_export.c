@@ -177,7 +177,7 @@ static bool looks_special(const char *text)
 }
 
 /* The text with spaces for U+2581: llama.cpp looks for it in text that has not been escaped. */
-static const char *with_spaces(struct mq_arena *arena, const char *text)
+const char *mq_vocab_with_spaces(struct mq_arena *arena, const char *text)
 {
     char *copy = mq_arena_strdup(arena, text), *out = copy;
     for (const char *in = text; copy && *in;) {
@@ -207,9 +207,11 @@ static moeq_status id_of_added(struct mq_vocab *v, const char *text, const cJSON
     return MOEQ_OK;
 }
 
-static moeq_status load_added(struct mq_vocab *v, uint32_t next)
+/* `scored`: the pieces have types and scores already, which stay. */
+static moeq_status load_added(struct mq_vocab *v, uint32_t next, bool scored)
 {
     size_t stripping = 0;
+    uint32_t known;
     uint64_t id;
     for (const cJSON *item = cJSON_IsArray(v->added) ? v->added->child : NULL; item;
          item = item->next) {
@@ -220,13 +222,16 @@ static moeq_status load_added(struct mq_vocab *v, uint32_t next)
         const char *text = content->valuestring;
         if (!*text) /* `tokenizers` ignores an empty one */
             continue;
+        if (scored && mq_strmap_get(&v->ids, text, strlen(text), &known))
+            continue;
         const bool control = cJSON_IsTrue(mq_json_get(item, "special")) || looks_special(text);
-        const char *written = control ? text : with_spaces(v->arena, text);
+        const char *written = control ? text : mq_vocab_with_spaces(v->arena, text);
         if (!written)
             return mq_fail_memory(v->err, "exporting the vocabulary");
         MQ_TRY(id_of_added(v, text, mq_json_get(item, "id"), &next, &id));
         MQ_TRY(enter(v, text, id, control ? MQ_GGUF_TOKEN_CONTROL : MQ_GGUF_TOKEN_USER_DEFINED,
                      written));
+        v->tokens[id].score = control ? 0 : ADDED_SCORE;
         stripping += cJSON_IsTrue(mq_json_get(item, "lstrip")) ||
                      cJSON_IsTrue(mq_json_get(item, "rstrip")) ||
                      cJSON_IsTrue(mq_json_get(item, "single_word"));
@@ -253,8 +258,6 @@ static moeq_status complete_tokens(struct mq_vocab *v)
             token->text = mq_arena_printf(v->arena, "[PAD%u]", id);
             token->type = MQ_GGUF_TOKEN_UNUSED;
             token->score = UNUSED_SCORE;
-        } else if (token->type == MQ_GGUF_TOKEN_USER_DEFINED) {
-            token->score = ADDED_SCORE;
         }
         const enum mq_strmap_result result =
             token->text ? mq_strmap_add(&texts, token->text, strlen(token->text), id)
@@ -270,20 +273,22 @@ static moeq_status complete_tokens(struct mq_vocab *v)
     return status;
 }
 
-static moeq_status load_tokens(struct mq_vocab *v)
+static moeq_status load_tokens(struct mq_vocab *v, bool scored)
 {
     const cJSON *vocab = mq_json_get(v->model, "vocab");
-    if (!cJSON_IsObject(vocab))
-        return mq_fail_file(v->err, MOEQ_MALFORMED, v->path, "'vocab' is missing or no object");
     v->tokens = mq_arena_alloc(v->arena, v->count, sizeof *v->tokens);
     if (!v->tokens || !mq_strmap_init(&v->ids, v->count))
         return mq_fail_memory(v->err, "exporting the vocabulary");
-    for (const cJSON *item = vocab->child; item; item = item->next) {
+    if (!scored && !cJSON_IsObject(vocab))
+        return mq_fail_file(v->err, MOEQ_MALFORMED, v->path, "'vocab' is missing or no object");
+    if (scored)
+        MQ_TRY(mq_vocab_load_scored(v));
+    for (const cJSON *item = scored ? NULL : vocab->child; item; item = item->next) {
         uint64_t id;
         MQ_TRY(read_id(v, item->string, item, &id));
         MQ_TRY(enter(v, item->string, id, MQ_GGUF_TOKEN_NORMAL, item->string));
     }
-    MQ_TRY(load_added(v, (uint32_t)cJSON_GetArraySize(vocab)));
+    MQ_TRY(load_added(v, (uint32_t)cJSON_GetArraySize(vocab), scored));
     return complete_tokens(v);
 }
 
@@ -380,12 +385,17 @@ static moeq_status put_vocab(struct mq_gguf_writer *w, struct mq_vocab *v,
     if (!cJSON_IsString(type))
         return mq_fail_file(v->err, MOEQ_MALFORMED, v->path,
                             "the model is missing, or its 'type' is no text");
-    if (strcmp(type->valuestring, "BPE") != 0)
+    const bool scored = strcmp(type->valuestring, "SentencePiece") == 0;
+    if (!scored && strcmp(type->valuestring, "BPE") != 0)
         return mq_vocab_unsupported(v, "model", type->valuestring);
-    MQ_TRY(load_tokens(v));
+    MQ_TRY(load_tokens(v, scored));
     const bool is_spm = cJSON_IsTrue(mq_json_get(v->model, "byte_fallback"));
-    MQ_TRY(is_spm ? mq_vocab_put_spm(w, v) : mq_vocab_put_bpe(w, v));
-    put_space_prefix(w, v, is_spm, mq_json_get(files->tokenizer_config, "add_prefix_space"));
+    if (scored) {
+        MQ_TRY(mq_vocab_put_scored(w, v));
+    } else {
+        MQ_TRY(is_spm ? mq_vocab_put_spm(w, v) : mq_vocab_put_bpe(w, v));
+        put_space_prefix(w, v, is_spm, mq_json_get(files->tokenizer_config, "add_prefix_space"));
+    }
     MQ_TRY(mq_vocab_put_specials(w, v, files, &view->hparams));
     put_chat_template(w, view, files->tokenizer_config);
     return MOEQ_OK;

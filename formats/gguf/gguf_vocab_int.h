@@ -37,7 +37,8 @@ struct mq_vocab {
     struct mq_buffer warnings; /* joined by "; " */
     struct mq_buffer notes;    /* sentences */
     size_t renumbered;         /* added tokens with another id than the file says */
-    bool space_prefix;         /* "llama": a space is put in front of a text */
+    bool space_prefix;         /* "llama", "t5": a space is put in front of a text */
+    bool says_eos;             /* whether EOS is added is said even where nobody says it */
 };
 
 /* A piece of text, not terminated. */
@@ -79,6 +80,13 @@ moeq_status mq_vocab_put_bpe(struct mq_gguf_writer *w, struct mq_vocab *v);
 /* gguf_vocab_pre.c: the row of the pre-tokenizer; an error where there is none. */
 struct mq_gguf_pre;
 moeq_status mq_vocab_find_pre(struct mq_vocab *v, const struct mq_gguf_pre **pre);
+
+/* gguf_vocab_scored.c: the same for what was made of a SentencePiece model. */
+moeq_status mq_vocab_load_scored(struct mq_vocab *v);
+moeq_status mq_vocab_put_scored(struct mq_gguf_writer *w, struct mq_vocab *v);
+
+/* The text with spaces for U+2581; NULL when out of memory. */
+const char *mq_vocab_with_spaces(struct mq_arena *arena, const char *text);
 
 /* tokenizer.ggml.tokens and .token_type; scores between them if asked for. */
 void mq_vocab_put_tokens(struct mq_gguf_writer *w, struct mq_vocab *v, bool with_scores);

@@ -132,7 +132,7 @@ moeq_status mq_vocab_put_specials(struct mq_gguf_writer *w, struct mq_vocab *v,
         if (ids[s] >= 0)
             mq_gguf_put_u32(w, specials[s].key, (uint32_t)ids[s]);
     mq_gguf_put_bool(w, MQ_GGUF_KEY_ADD_BOS, bos > 0);
-    if (eos >= 0)
-        mq_gguf_put_bool(w, MQ_GGUF_KEY_ADD_EOS, eos);
+    if (eos >= 0 || v->says_eos)
+        mq_gguf_put_bool(w, MQ_GGUF_KEY_ADD_EOS, eos > 0);
     return MOEQ_OK;
 }

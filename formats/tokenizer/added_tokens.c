@@ -171,7 +171,7 @@ moeq_status mq_added_tokens_build(struct mq_load *load)
             continue;
         mq_buffer_clear(&text);
         mq_buffer_append(&text, token->content.data, token->content.size);
-        MQ_TRY_OUT(mq_normalize(t, &text, &scratch, load->err));
+        MQ_TRY_OUT(mq_normalize(t, true, &text, &scratch, load->err));
         char *copy = mq_arena_strndup(t->arena, text.data ? text.data : "", text.size);
         ok = ok && copy;
         if (token->normalized)

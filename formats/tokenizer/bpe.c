@@ -336,6 +336,11 @@ static void index_chars(struct mq_tokenizer *t)
             code < MQ_CHAR_IDS)
             t->char_id[code] = (int32_t)id;
     }
+    mq_index_bytes(t);
+}
+
+void mq_index_bytes(struct mq_tokenizer *t)
+{
     for (unsigned byte = 0; byte < 256; byte++) {
         static const char hex[] = "0123456789ABCDEF";
         const char piece[] = {'<', '0', 'x', hex[byte >> 4], hex[byte & 15], '>'};

@@ -19,7 +19,7 @@
 struct encoder {
     const struct mq_tokenizer *tokenizer;
     struct mq_matcher *matcher;
-    struct mq_bpe_scratch *bpe;
+    struct mq_model_scratch *model;
     struct mq_buffer segment, scratch;
     struct mq_pieces pieces, next_pieces;
     struct mq_ids *ids;
@@ -62,7 +62,7 @@ static moeq_status encode_words(struct encoder *e, const char *text, size_t n, b
 {
     const struct mq_tokenizer *t = e->tokenizer;
     if (!t->pretokenizer_count)
-        return mq_bpe_encode(t, e->bpe, text, n, e->ids, e->err);
+        return mq_model_encode(t, e->model, text, n, e->ids, e->err);
     mq_pieces_clear(&e->pieces);
     mq_buffer_append(&e->pieces.text, text, n);
     mq_pieces_end(&e->pieces, 0);
@@ -71,7 +71,7 @@ static moeq_status encode_words(struct encoder *e, const char *text, size_t n, b
     MQ_TRY(mq_pretokenize(t, e->matcher, at_start, &e->pieces, &e->next_pieces, e->err));
     for (size_t i = 0; i < e->pieces.count; i++) {
         const struct mq_span span = e->pieces.spans[i];
-        MQ_TRY(mq_bpe_encode(t, e->bpe, e->pieces.text.data + span.start, span.end - span.start,
+        MQ_TRY(mq_model_encode(t, e->model, e->pieces.text.data + span.start, span.end - span.start,
                              e->ids, e->err));
     }
     return MOEQ_OK;
@@ -84,7 +84,7 @@ static moeq_status encode_segment(struct encoder *e, const char *text, size_t n,
     mq_buffer_append(&e->segment, text, n);
     if (!mq_buffer_ok(&e->segment))
         return mq_fail_memory(e->err, "encoding text");
-    MQ_TRY(mq_normalize(e->tokenizer, &e->segment, &e->scratch, e->err));
+    MQ_TRY(mq_normalize(e->tokenizer, at_start, &e->segment, &e->scratch, e->err));
     const char *s = e->segment.data;
     const size_t size = e->segment.size;
     struct mq_added_scan scan = {0};
@@ -133,8 +133,8 @@ static moeq_status check_text(const char *text, size_t n, moeq_error *err)
 
 static moeq_status encoder_open(struct encoder *e)
 {
-    e->bpe = mq_bpe_scratch_create();
-    if (!e->bpe)
+    e->model = mq_model_scratch_create(e->tokenizer);
+    if (!e->model)
         return mq_fail_memory(e->err, "encoding text");
     return e->tokenizer->pretokenizer_count ? mq_matcher_create(&e->matcher, e->err) : MOEQ_OK;
 }
@@ -142,7 +142,7 @@ static moeq_status encoder_open(struct encoder *e)
 static void encoder_close(struct encoder *e)
 {
     mq_matcher_free(e->matcher);
-    mq_bpe_scratch_free(e->bpe);
+    mq_model_scratch_free(e->model);
     mq_buffer_free(&e->segment);
     mq_buffer_free(&e->scratch);
     mq_pieces_free(&e->pieces);

@@ -7,6 +7,7 @@
 #include "tokenizer_int.h"
 
 #include "error.h"
+#include "scored.h"
 #include "utf8.h"
 
 #include <stdlib.h>
@@ -85,7 +86,9 @@ moeq_status mq_load_sequence(struct mq_load *load, const cJSON *component, const
 static moeq_status count_ids(struct mq_load *load, const cJSON *vocab, const cJSON *added,
                              size_t file_bytes)
 {
-    uint64_t largest = 0;
+    uint64_t largest = cJSON_IsArray(vocab) && vocab->child /* ids are places in the list */
+                           ? (uint64_t)cJSON_GetArraySize(vocab) - 1
+                           : 0;
     const cJSON *first[] = {cJSON_IsObject(vocab) ? vocab->child : NULL,
                             cJSON_IsArray(added) ? added->child : NULL};
     for (int list = 0; list < 2; list++) {
@@ -113,7 +116,7 @@ static moeq_status count_ids(struct mq_load *load, const cJSON *vocab, const cJS
     return t->tokens ? MOEQ_OK : mq_fail_memory(load->err, "reading the vocabulary");
 }
 
-/* Enters the pieces. `tokenizers` keeps the last of two pieces with one id, or of two ids of one
+/* Enters the pieces of BPE. `tokenizers` keeps the last of two pieces with one id, or of two ids of one
  * piece; no published file has such, and which one the model was trained with cannot be known. */
 static moeq_status load_vocab(struct mq_load *load, const cJSON *vocab)
 {
@@ -156,15 +159,17 @@ static moeq_status load_tree(struct mq_load *load, const cJSON *tree, size_t fil
     if (version && !(cJSON_IsString(version) && strcmp(version->valuestring, "1.0") == 0))
         return mq_load_unsupported(load, "version",
                                    cJSON_IsString(version) ? version->valuestring : "");
-    const cJSON *model = mq_json_get(tree, "model"), *type = mq_json_get(model, "type");
-    if (!cJSON_IsString(type))
-        return mq_load_malformed(load, "model", "it is missing, or its 'type' is no text");
-    if (strcmp(type->valuestring, "BPE") != 0)
-        return mq_load_unsupported(load, "model", type->valuestring);
+    const cJSON *model = mq_json_get(tree, "model");
+    enum mq_model_kind kind;
+    MQ_TRY(mq_model_kind(load, model, &kind));
     const cJSON *vocab = mq_json_get(model, "vocab"), *added = mq_json_get(tree, "added_tokens");
     MQ_TRY(count_ids(load, vocab, added, file_bytes));
-    MQ_TRY(load_vocab(load, vocab));
-    MQ_TRY(mq_bpe_load(load, model));
+    if (kind == MQ_MODEL_BPE) {
+        MQ_TRY(load_vocab(load, vocab));
+        MQ_TRY(mq_bpe_load(load, model));
+    } else {
+        MQ_TRY(mq_scored_load(load, model, kind));
+    }
     MQ_TRY(mq_added_tokens_load(load, added));
     while (load->tokenizer->vocab_size &&
            !load->tokenizer->tokens[load->tokenizer->vocab_size - 1].text)
@@ -228,6 +233,8 @@ void mq_tokenizer_free(struct mq_tokenizer *tokenizer)
         return;
     mq_strmap_free(&tokenizer->vocab);
     mq_pair_map_free(&tokenizer->merges);
+    mq_scored_free(tokenizer->scored);
+    mq_normalizer_free(tokenizer);
     mq_added_tokens_free(tokenizer);
     mq_pretokenizer_free(tokenizer);
     mq_ids_free(&tokenizer->prefix);

@@ -1,14 +1,17 @@
 /*
- * normalize.c: Prepend, Replace and the Unicode normalization forms.
+ * normalize.c: Prepend, Replace, Strip and the Unicode normalization forms; the others are in
+ * sp_normalize.c.
  *
  * A normalizer sees one segment between added tokens at a time: Prepend's text comes before each of
  * them, and a combining mark behind an added token composes with nothing. An empty segment stays
  * empty.
  */
-#include "tokenizer_int.h"
+#include "normalize_int.h"
 
+#include "charsmap.h"
 #include "error.h"
 #include "unicode_form.h"
+#include "utf8.h"
 
 #include <utf8proc.h>
 
@@ -18,6 +21,30 @@
 /* A segment may grow by this much in all steps together. Published tokenizers stay below 4: one
  * byte, a space, becomes the three of U+2581. NFKD's worst character grows by 11. */
 enum { MAX_GROWTH = 64, GROWTH_FREE_BYTES = 1 << 16 };
+
+/* A pattern that is text, or a regular expression. */
+static moeq_status load_replace(struct mq_load *load, const cJSON *json,
+                                struct mq_normalizer_step *step)
+{
+    static const char what[] = "normalizer Replace";
+    const cJSON *pattern = mq_json_get(json, "pattern");
+    struct mq_text regex;
+    MQ_TRY(mq_load_text(load, json, "content", what, &step->to));
+    step->kind = MQ_NORM_REPLACE;
+    if (!mq_json_get(pattern, "Regex"))
+        return mq_load_text(load, pattern, "String", what, &step->from);
+    step->kind = MQ_NORM_REPLACE_REGEX;
+    MQ_TRY(mq_load_text(load, pattern, "Regex", what, &regex));
+    return mq_pattern_regex(regex.data, regex.size, load->path, &step->pattern, load->err);
+}
+
+static moeq_status load_strip(struct mq_load *load, const cJSON *json,
+                              struct mq_normalizer_step *step)
+{
+    step->kind = MQ_NORM_STRIP;
+    MQ_TRY(mq_load_flag(load, json, "strip_left", "normalizer Strip", -1, &step->left));
+    return mq_load_flag(load, json, "strip_right", "normalizer Strip", -1, &step->right);
+}
 
 static moeq_status load_step(struct mq_load *load, const cJSON *json, const char *type)
 {
@@ -36,12 +63,15 @@ static moeq_status load_step(struct mq_load *load, const cJSON *json, const char
         step.kind = MQ_NORM_PREPEND;
         MQ_TRY(mq_load_text(load, json, "prepend", "normalizer Prepend", &step.to));
     } else if (strcmp(type, "Replace") == 0) {
-        step.kind = MQ_NORM_REPLACE;
-        const cJSON *pattern = mq_json_get(json, "pattern");
-        if (mq_json_get(pattern, "Regex"))
-            return mq_load_unsupported(load, "normalizer Replace", "pattern Regex");
-        MQ_TRY(mq_load_text(load, pattern, "String", "normalizer Replace", &step.from));
-        MQ_TRY(mq_load_text(load, json, "content", "normalizer Replace", &step.to));
+        MQ_TRY(load_replace(load, json, &step));
+    } else if (strcmp(type, "Strip") == 0) {
+        MQ_TRY(load_strip(load, json, &step));
+    } else if (strcmp(type, "Precompiled") == 0) {
+        step.kind = MQ_NORM_PRECOMPILED;
+        MQ_TRY(mq_charsmap_load(load, json, "normalizer Precompiled", &step.charsmap));
+    } else if (strcmp(type, "SentencePiece") == 0) {
+        step.kind = MQ_NORM_SENTENCEPIECE;
+        MQ_TRY(mq_sp_normalizer_load(load, json, &step));
     } else {
         step.kind = MQ_NORM_UNICODE;
         for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
@@ -50,8 +80,10 @@ static moeq_status load_step(struct mq_load *load, const cJSON *json, const char
         if (!step.unicode_options)
             return mq_load_unsupported(load, "normalizer", type);
     }
-    if (t->normalizer_count == MQ_MAX_STEPS)
+    if (t->normalizer_count == MQ_MAX_STEPS) {
+        mq_pattern_free(step.pattern);
         return mq_load_malformed(load, "normalizer", "too many steps");
+    }
     t->normalizers[t->normalizer_count++] = step;
     return MOEQ_OK;
 }
@@ -59,6 +91,12 @@ static moeq_status load_step(struct mq_load *load, const cJSON *json, const char
 moeq_status mq_normalizer_load(struct mq_load *load, const cJSON *json)
 {
     return mq_load_sequence(load, json, "normalizers", "normalizer", load_step);
+}
+
+void mq_normalizer_free(struct mq_tokenizer *tokenizer)
+{
+    for (size_t i = 0; i < tokenizer->normalizer_count; i++)
+        mq_pattern_free(tokenizer->normalizers[i].pattern);
 }
 
 void mq_replace_text(const char *text, size_t n, const struct mq_text *from,
@@ -96,30 +134,107 @@ static moeq_status normalize_unicode(int options, const struct mq_buffer *text,
     return mq_unicode_form(options, text->data, text->size, out, err);
 }
 
-moeq_status mq_normalize(const struct mq_tokenizer *tokenizer, struct mq_buffer *text,
-                         struct mq_buffer *scratch, moeq_error *err)
+moeq_status mq_normalizer_fail_limit(size_t limit, moeq_error *err)
+{
+    return mq_fail(err, MOEQ_LIMIT, "the tokenizer's normalizer makes more than %zu bytes of text",
+                   limit);
+}
+
+/* An empty match is replaced like any other, but not right behind the match before. */
+static moeq_status replace_regex(const struct mq_normalizer_step *step,
+                                 const struct mq_buffer *text, size_t limit, struct mq_buffer *out,
+                                 moeq_error *err)
+{
+    struct mq_matcher *matcher;
+    MQ_TRY(mq_matcher_create(&matcher, err));
+    mq_matcher_grant(matcher, text->size);
+    moeq_status status = MOEQ_OK;
+    size_t done = 0, from = 0;
+    bool found, any = false;
+    for (struct mq_span match; from <= text->size;) {
+        uint32_t code;
+        MQ_TRY_OUT(mq_pattern_find(step->pattern, matcher, text->data, text->size, from, &match,
+                                   &found, err));
+        if (!found)
+            break;
+        if (match.start == match.end && any && match.end == done) {
+            from += from < text->size ? mq_utf8_next(text->data + from, &code) : 1;
+            continue;
+        }
+        mq_buffer_append(out, text->data + done, match.start - done);
+        mq_buffer_append(out, step->to.data, step->to.size);
+        done = from = match.end;
+        any = true;
+        if (out->size > limit) {
+            status = mq_normalizer_fail_limit(limit, err);
+            goto out;
+        }
+    }
+    mq_buffer_append(out, text->data + done, text->size - done);
+out:
+    mq_matcher_free(matcher);
+    return status;
+}
+
+static void strip(const struct mq_normalizer_step *step, const struct mq_buffer *text,
+                  struct mq_buffer *out)
+{
+    size_t start = 0, end = text->size, length;
+    uint32_t code;
+    for (; step->left && start < end; start += length) {
+        length = mq_utf8_next(text->data + start, &code);
+        if (!mq_is_white_space(code))
+            break;
+    }
+    while (step->right && end > start) {
+        const size_t previous = mq_utf8_previous(text->data, end);
+        mq_utf8_next(text->data + previous, &code);
+        if (!mq_is_white_space(code))
+            break;
+        end = previous;
+    }
+    mq_buffer_append(out, text->data + start, end - start);
+}
+
+static moeq_status apply(const struct mq_tokenizer *tokenizer,
+                         const struct mq_normalizer_step *step, bool at_start,
+                         const struct mq_buffer *text, size_t limit, struct mq_buffer *out,
+                         moeq_error *err)
+{
+    switch (step->kind) {
+    case MQ_NORM_PREPEND:
+        mq_buffer_append(out, step->to.data, step->to.size);
+        mq_buffer_append(out, text->data, text->size);
+        break;
+    case MQ_NORM_REPLACE:
+        mq_replace_text(text->data, text->size, &step->from, &step->to, out);
+        break;
+    case MQ_NORM_REPLACE_REGEX:
+        return replace_regex(step, text, limit, out, err);
+    case MQ_NORM_UNICODE:
+        return normalize_unicode(step->unicode_options, text, out, err);
+    case MQ_NORM_STRIP:
+        strip(step, text, out);
+        break;
+    case MQ_NORM_PRECOMPILED:
+        return mq_precompiled_normalize(step, text, limit, out, err);
+    case MQ_NORM_SENTENCEPIECE:
+        return mq_sp_normalize(tokenizer, step, at_start, text, limit, out, err);
+    }
+    return MOEQ_OK;
+}
+
+moeq_status mq_normalize(const struct mq_tokenizer *tokenizer, bool at_start,
+                         struct mq_buffer *text, struct mq_buffer *scratch, moeq_error *err)
 {
     const size_t limit = text->size * MAX_GROWTH + GROWTH_FREE_BYTES;
     for (size_t i = 0; i < tokenizer->normalizer_count && text->size; i++) {
-        const struct mq_normalizer_step *step = &tokenizer->normalizers[i];
         mq_buffer_clear(scratch);
-        switch (step->kind) {
-        case MQ_NORM_PREPEND:
-            mq_buffer_append(scratch, step->to.data, step->to.size);
-            mq_buffer_append(scratch, text->data, text->size);
-            break;
-        case MQ_NORM_REPLACE:
-            mq_replace_text(text->data, text->size, &step->from, &step->to, scratch);
-            break;
-        case MQ_NORM_UNICODE:
-            MQ_TRY(normalize_unicode(step->unicode_options, text, scratch, err));
-            break;
-        }
+        MQ_TRY(apply(tokenizer, &tokenizer->normalizers[i], at_start, text, limit, scratch, err));
         if (!mq_buffer_ok(scratch))
             return mq_fail_memory(err, "normalizing text");
         if (scratch->size > limit)
-            return mq_fail(err, MOEQ_LIMIT,
-                           "the tokenizer's normalizer makes more than %zu bytes of text", limit);
+            return mq_normalizer_fail_limit(limit, err);
         const struct mq_buffer t = *text;
         *text = *scratch;
         *scratch = t;

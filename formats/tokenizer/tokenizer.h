@@ -1,15 +1,17 @@
 /*
  * tokenizer.h: text <-> token ids, as a Hugging Face tokenizer.json says.
  *
- * Supported: the BPE model (byte fallback, byte-level, ignore_merges, fuse_unk), with the
- * normalizers, pre-tokenizers, post-processors and decoders that published models use with it.
+ * Supported: the models BPE (byte fallback, byte-level, ignore_merges, fuse_unk) and Unigram, with
+ * the normalizers, pre-tokenizers, post-processors and decoders that published models use with it.
  * (Of pre-tokenizers all but BertPreTokenizer, UnicodeScripts and FixedLength: pretokenize.c.)
  * Anything else in the file is an error that names it, except `truncation` and `padding`, which are
  * settings of its last user and not looked at. A loaded tokenizer is immutable: threads may share
  * it.
  *
  * The reference is the `tokenizers` library 0.23: the same ids for the same file and text, up to
- * characters newer than the Unicode tables of PCRE2 (classes) and utf8proc (normal forms).
+ * characters newer than the Unicode tables of PCRE2 (classes) and utf8proc (normal forms). Of the
+ * model "SentencePiece", which moeq makes of a tokenizer.model, it is the sentencepiece library
+ * 0.2.3.
  */
 #ifndef MQ_TOKENIZER_H
 #define MQ_TOKENIZER_H

@@ -31,12 +31,33 @@ struct mq_text {
 };
 
 /* normalize.c */
-enum mq_normalizer_kind { MQ_NORM_PREPEND, MQ_NORM_REPLACE, MQ_NORM_UNICODE };
+enum mq_normalizer_kind {
+    MQ_NORM_PREPEND,
+    MQ_NORM_REPLACE,
+    MQ_NORM_REPLACE_REGEX,
+    MQ_NORM_UNICODE,
+    MQ_NORM_STRIP,
+    MQ_NORM_PRECOMPILED,
+    MQ_NORM_SENTENCEPIECE,
+};
+
+struct mq_charsmap; /* charsmap.h */
+
+/* The normalizer_spec of a SentencePiece model. */
+struct mq_sp_normalizer {
+    bool prefix, prefix_first; /* a space in front; only at the start of the input */
+    bool suffix;               /* behind, not in front */
+    bool remove_extra, escape;
+};
 
 struct mq_normalizer_step {
     enum mq_normalizer_kind kind;
-    struct mq_text from, to; /* Replace; Prepend has `to` */
-    int unicode_options;     /* of utf8proc_map */
+    struct mq_text from, to;            /* Replace; Prepend has `to` */
+    struct mq_pattern *pattern;         /* Replace by a regular expression; owned */
+    int unicode_options;                /* of utf8proc_map */
+    bool left, right;                   /* Strip */
+    const struct mq_charsmap *charsmap; /* Precompiled, SentencePiece; may be NULL */
+    struct mq_sp_normalizer sp;
 };
 
 /* pretokenize.c */
@@ -101,8 +122,14 @@ struct mq_trie {
     bool first[256]; /* the root has an edge */
 };
 
+/* model.c. SPM: of a SentencePiece model, see scored.h. */
+enum mq_model_kind { MQ_MODEL_BPE, MQ_MODEL_UNIGRAM, MQ_MODEL_SPM_BPE, MQ_MODEL_SPM_UNIGRAM };
+
 struct mq_tokenizer {
     struct mq_arena *arena; /* every text */
+
+    enum mq_model_kind model_kind;
+    struct mq_scored *scored; /* of all kinds but BPE; owned */
 
     /* The model, see bpe.c. */
     struct mq_strmap vocab;    /* pieces of the model -> id */
@@ -160,9 +187,11 @@ moeq_status mq_load_sequence(struct mq_load *load, const cJSON *component, const
 
 /* normalize.c */
 moeq_status mq_normalizer_load(struct mq_load *load, const cJSON *json);
-/* Normalizes `text` in place; `scratch` is overwritten. */
-moeq_status mq_normalize(const struct mq_tokenizer *tokenizer, struct mq_buffer *text,
-                         struct mq_buffer *scratch, moeq_error *err);
+void mq_normalizer_free(struct mq_tokenizer *tokenizer);
+/* Normalizes `text` in place; `scratch` is overwritten. at_start: it starts at offset 0 of the
+ * input. */
+moeq_status mq_normalize(const struct mq_tokenizer *tokenizer, bool at_start,
+                         struct mq_buffer *text, struct mq_buffer *scratch, moeq_error *err);
 /* Appends `text` with each `from` replaced. */
 void mq_replace_text(const char *text, size_t n, const struct mq_text *from,
                      const struct mq_text *to, struct mq_buffer *out);
@@ -201,8 +230,18 @@ bool mq_added_tokens_next(const struct mq_tokenizer *tokenizer, const struct mq_
 /* decode.c */
 moeq_status mq_decoder_load(struct mq_load *load, const cJSON *json);
 
+/* model.c */
+moeq_status mq_model_kind(struct mq_load *load, const cJSON *model, enum mq_model_kind *kind);
+struct mq_model_scratch; /* one per thread and job */
+struct mq_model_scratch *mq_model_scratch_create(const struct mq_tokenizer *tokenizer);
+void mq_model_scratch_free(struct mq_model_scratch *scratch); /* NULL is fine */
+/* Appends the ids of one word. */
+moeq_status mq_model_encode(const struct mq_tokenizer *tokenizer, struct mq_model_scratch *scratch,
+                            const char *word, size_t n, struct mq_ids *ids, moeq_error *err);
+
 /* bpe.c */
 moeq_status mq_bpe_load(struct mq_load *load, const cJSON *model);
+void mq_index_bytes(struct mq_tokenizer *tokenizer); /* fills byte_id */
 struct mq_bpe_scratch; /* one per thread and job */
 struct mq_bpe_scratch *mq_bpe_scratch_create(void);
 void mq_bpe_scratch_free(struct mq_bpe_scratch *scratch); /* NULL is fine */

@@ -120,6 +120,8 @@ START_TEST(shipped_tokenizers)
         OPTIONS("dropped"),
         OPTIONS("added"),
         OPTIONS("gpt2"),
+        OPTIONS("unigram"),
+        OPTIONS("unigram_bytes"),
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct counts counts = {0};

@@ -75,7 +75,7 @@ START_TEST(whole_files)
     expect_json("{}", MOEQ_MALFORMED);
     expect_json("{\"model\":7}", MOEQ_MALFORMED);
     expect_json("{\"model\":{\"type\":\"BPE\"}}", MOEQ_MALFORMED);
-    expect_json("{\"model\":{\"type\":\"Unigram\",\"vocab\":[]}}", MOEQ_UNSUPPORTED);
+    expect_json("{\"model\":{\"type\":\"WordLevel\",\"vocab\":{}}}", MOEQ_UNSUPPORTED);
     expect_json("{\"model\":{\"type\":\"WordPiece\",\"vocab\":{}}}", MOEQ_UNSUPPORTED);
     expect_json("{\"version\":\"2.0\",\"model\":{}}", MOEQ_UNSUPPORTED);
     expect_json("{\"model\":{\"type\":\"BPE\",\"type\":\"BPE\"}}", MOEQ_MALFORMED);
@@ -101,6 +101,72 @@ START_TEST(vocabularies)
     expect_parts((struct parts){.vocab = "{\"a\":1000000}"}, MOEQ_LIMIT, "1000000");
     expect_parts((struct parts){.vocab = "{\"a\":1,\"b\":1}"}, MOEQ_MALFORMED, "same id 1");
     expect_parts((struct parts){.vocab = "{\"a\":1,\"a\":2}"}, MOEQ_MALFORMED, "twice");
+}
+END_TEST
+
+/* Models whose pieces have scores. */
+START_TEST(scored_models)
+{
+#define UNIGRAM "{\"model\":{\"type\":\"Unigram\",\"vocab\":"
+#define PIECES "{\"model\":{\"type\":\"SentencePiece\",\"algorithm\":\"BPE\",\"vocab\":"
+    static const char *const malformed[] = {
+        UNIGRAM "[]}}",
+        UNIGRAM "{}}}",
+        UNIGRAM "7}}",
+        UNIGRAM "[7]}}",
+        UNIGRAM "[[\"a\"]]}}",
+        UNIGRAM "[[\"a\",\"b\"]]}}",
+        UNIGRAM "[[\"a\",0,1]]}}",
+        UNIGRAM "[[\"a\",0],[\"a\",1]]}}",
+        UNIGRAM "[[\"a\",0]],\"unk_id\":1}}",
+        UNIGRAM "[[\"a\",0]],\"unk_id\":-1}}",
+        UNIGRAM "[[\"a\",0]],\"byte_fallback\":7}}",
+        PIECES "[[\"a\",0]]}}",
+        PIECES "[[\"a\",0,7]]}}",
+        PIECES "[[\"a\",0,0]]}}",
+        PIECES "[[\"a\",0,1]]}}", /* nothing unknown */
+        "{\"model\":{\"type\":\"SentencePiece\",\"vocab\":[]}}",
+    };
+    for (size_t i = 0; i < sizeof malformed / sizeof *malformed; i++)
+        expect_json(malformed[i], MOEQ_MALFORMED);
+    expect_json("{\"model\":{\"type\":\"SentencePiece\",\"algorithm\":\"Word\"}}",
+                MOEQ_UNSUPPORTED);
+    /* an unknown character, and no unknown token */
+    static const char alone[] = UNIGRAM "[[\"a\",0]]}}";
+    struct mq_tokenizer *t;
+    struct mq_ids ids = {0};
+    moeq_error err = {0};
+    ck_assert_ok(load(alone, sizeof alone - 1, &t, &err));
+    ck_assert_ok(mq_tokenizer_encode(t, "aa", 2, false, &ids, &err));
+    ck_assert_uint_eq(ids.size, 2);
+    ck_assert_int_eq(mq_tokenizer_encode(t, "ab", 2, false, &ids, &err), MOEQ_MALFORMED);
+    ck_assert_ptr_nonnull(strstr(err.message, "no unknown token"));
+    mq_ids_free(&ids);
+    mq_tokenizer_free(t);
+}
+END_TEST
+
+/* A double array of one unit, whose children would lie outside, and texts. */
+START_TEST(charsmaps)
+{
+#define MAP(text) "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"" text "\"}"
+    static const char *const malformed[] = {
+        "{\"type\":\"Precompiled\"}", MAP("A"), MAP("A*AA"), MAP("AAAA"), /* 3 bytes */
+        MAP("AAAAAAAAAAA="),                                              /* no trie */
+        MAP("BQAAAAAAAAA="),                                              /* a trie of 5 bytes */
+        MAP("/////wAAAAA="),                                              /* of 4 GiB */
+        MAP("BAAAAAAAAAD/"), /* texts that are not UTF-8 */
+    };
+    for (size_t i = 0; i < sizeof malformed / sizeof *malformed; i++)
+        expect_parts((struct parts){.normalizer = malformed[i]}, MOEQ_MALFORMED,
+                     "precompiled_charsmap");
+    struct mq_tokenizer *t = load_good((struct parts){.normalizer = MAP("BAAAAAEC/39hAA==")});
+    struct mq_ids ids = {0};
+    moeq_error err = {0};
+    ck_assert_ok(mq_tokenizer_encode(t, "ab", 2, false, &ids, &err));
+    ck_assert_uint_eq(ids.size, 1);
+    mq_ids_free(&ids);
+    mq_tokenizer_free(t);
 }
 END_TEST
 
@@ -169,9 +235,6 @@ START_TEST(unsupported_components)
 {
     expect_parts((struct parts){.normalizer = "{\"type\":\"Lowercase\"}"}, MOEQ_UNSUPPORTED,
                  "normalizer 'Lowercase'");
-    expect_parts((struct parts){.normalizer = "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"a\"},"
-                                              "\"content\":\"b\"}"},
-                 MOEQ_UNSUPPORTED, "Regex");
     static const char *const others[] = {"BertPreTokenizer", "UnicodeScripts", "FixedLength", "X"};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         char json[64], message[64];
@@ -421,6 +484,8 @@ static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, whole_files);
     tcase_add_test(tests, vocabularies);
+    tcase_add_test(tests, scored_models);
+    tcase_add_test(tests, charsmaps);
     tcase_add_test(tests, merges);
     tcase_add_test(tests, added_tokens);
     tcase_add_test(tests, renumbered_tokens);

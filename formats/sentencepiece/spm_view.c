@@ -1,0 +1,40 @@
+/* spm_view.c: the tokenizer of a Hugging Face folder that has no tokenizer.json. */
+#include "sentencepiece.h"
+
+#include "error.h"
+#include "model_view.h"
+#include "open_options.h"
+
+/* A model of another vocabulary, or one that is cut short. */
+static moeq_status compare_sizes(struct mq_view *view, uint32_t pieces, moeq_error *err)
+{
+    if (pieces <= view->hparams.vocab)
+        return MOEQ_OK;
+    return mq_view_note(view, err,
+                        "%s has %u pieces, and the model embeddings for %u: is it the tokenizer of "
+                        "this model?",
+                        view->tokenizer_source, pieces, view->hparams.vocab);
+}
+
+moeq_status mq_spm_read_folder(const char *folder, struct mq_view *view, moeq_error *err)
+{
+    moeq_error problem = {0};
+    uint32_t pieces;
+    const char *name = view->tokenizer_json.size ? NULL : mq_spm_find(folder);
+    if (!name)
+        return MOEQ_OK;
+    const moeq_status status = mq_spm_folder_to_json(folder, name, &view->tokenizer_config_json,
+                                                     &view->tokenizer_json, &pieces, &problem);
+    if (status == MOEQ_OK) {
+        view->tokenizer_source = name;
+        return compare_sizes(view, pieces, err);
+    }
+    mq_buffer_free(&view->tokenizer_json);
+    if (status == MOEQ_NO_MEMORY)
+        return mq_fail_memory(err, "reading a SentencePiece model");
+    view->tokenizer_problem =
+        mq_arena_printf(view->arena, "it has no tokenizer.json, and %s", problem.message);
+    if (!view->tokenizer_problem)
+        return mq_fail_memory(err, "opening a model");
+    return mq_view_note(view, err, "no tokenizer: %s", view->tokenizer_problem);
+}
