@@ -3,6 +3,7 @@
 #include "command.h"
 
 #include "integrity.h"
+#include "model_options.h"
 #include "moeq_index.h"
 #include "policy.h"
 #include "report_json.h"
@@ -85,7 +86,24 @@ static cJSON *weights_json(const char *path, const struct mq_weights_result *r)
     cJSON_AddNumberToObject(o, "file_bytes", (double)r->file_bytes);
     cJSON_AddNumberToObject(o, "tensors", (double)r->tensors);
     cJSON_AddNumberToObject(o, "weights", (double)r->weights);
+    cJSON_AddNumberToObject(o, "unread_tensors", (double)r->unread_tensors);
+    cJSON_AddNumberToObject(o, "unread_weights", (double)r->unread_weights);
+    cJSON_AddStringToObject(o, "unread_levels", r->unread_levels);
     return o;
+}
+
+static void print_weights(const char *path, const struct mq_weights_result *r, double seconds)
+{
+    char size[32], time[32];
+    printf("%s: the header is valid, and all %" PRIu64 " weights%s are finite: %" PRIu64
+           " tensors, %s (%s)\n",
+           path, r->weights - r->unread_weights, r->unread_tensors ? " that moeq can decode" : "",
+           r->tensors, mq_format_bytes(r->file_bytes, size), mq_format_seconds(seconds, time));
+    if (r->unread_tensors)
+        printf("%" PRIu64 " tensors (%" PRIu64 " weights) were not looked into: moeq cannot decode "
+               "%s\n",
+               r->unread_tensors, r->unread_weights, r->unread_levels);
+    printf("GGUF files have no checksums: damage that leaves every weight finite cannot be seen\n");
 }
 
 static enum mq_exit check_gguf(const struct mq_options *options, struct mq_job_ui *ui)
@@ -95,7 +113,7 @@ static enum mq_exit check_gguf(const struct mq_options *options, struct mq_job_u
     struct mq_weights_result result;
     moeq_error err = {0};
     const double start = mq_now_seconds();
-    moeq_status status = mq_model_open(path, &view, &err);
+    moeq_status status = mq_open_model(options, path, &view, &err);
     if (status == MOEQ_OK)
         status = mq_weights_check(&ui->context, view, &result, &err);
     mq_job_end(ui);
@@ -104,15 +122,8 @@ static enum mq_exit check_gguf(const struct mq_options *options, struct mq_job_u
         return mq_report(&err);
     if (options->json)
         return mq_print_json(weights_json(path, &result));
-    if (!options->quiet) {
-        char size[32], time[32];
-        printf("%s: the header is valid, and all %" PRIu64 " weights are finite: %" PRIu64
-               " tensors, %s (%s)\n"
-               "GGUF files have no checksums: damage that leaves every weight finite cannot be "
-               "seen\n",
-               path, result.weights, result.tensors, mq_format_bytes(result.file_bytes, size),
-               mq_format_seconds(mq_now_seconds() - start, time));
-    }
+    if (!options->quiet)
+        print_weights(path, &result, mq_now_seconds() - start);
     return mq_finish_output();
 }
 

@@ -322,6 +322,11 @@ static moeq_status open_file(const char *path, struct mq_view *view, moeq_error 
     MQ_TRY(mq_refuse_what(path, &what, MQ_FILE_SAFETENSORS | MQ_FILE_GGUF | MQ_FILE_JSON, err));
     if (what.kind == MQ_FILE_GGUF)
         return mq_gguf_open(path, view, err);
+    if (what.kind == MQ_FILE_UNKNOWN)
+        return mq_fail_file(err, MOEQ_MALFORMED, path,
+                            "begins as no safetensors, moeq or GGUF file does: a damaged one (moeq "
+                            "check tells more of a moeq file), or a later part of a file that was "
+                            "cut (cat joins the parts, in order)");
     return what.kind == MQ_FILE_JSON ? mq_moeq_index_open(path, view, err)
                                      : mq_moeq_file_open(path, view, err);
 }

@@ -88,9 +88,9 @@ static moeq_status choose_level(const struct job *job, size_t i)
         return mq_fail(job->err, MOEQ_UNSUPPORTED,
                        "%s: tensor '%s' has rows of %" PRIu64 " weights, %s has blocks of %u: GGUF "
                        "has no tails; --unify up stores such tensors at the next larger level",
-                       job->plan->view->path, t->name, t->cols, (*level)->name,
+                       job->plan->view->path, mq_tensor_shown(t), t->cols, (*level)->name,
                        (*level)->block_weights);
-    MQ_TRY(mq_tensor_level(job->plan->view, t, &source, job->err));
+    MQ_TRY(mq_tensor_stored(job->plan->view, t, &source, job->err));
     *level = next_larger(*level, source, t);
     return MOEQ_OK;
 }
@@ -111,7 +111,8 @@ static moeq_status unify_experts(const struct job *job, enum mq_role role, int32
                            "%s: '%s' is %s and '%s' is %s, but GGUF has the experts of one matrix "
                            "in one tensor of one type; --unify up stores them all at the larger "
                            "level",
-                           view->path, first->name, largest->name, t->name, level->name);
+                           view->path, mq_tensor_shown(first), largest->name, mq_tensor_shown(t),
+                           level->name);
         if (!largest || bits(level) > bits(largest))
             largest = level;
     }
@@ -461,7 +462,7 @@ static moeq_status check_source(const struct mq_view *view, const struct mq_poli
         asks = asks || policy->levels[class];
     for (size_t i = 0; asks && i < view->tensors_count; i++) {
         const struct mq_level *level;
-        MQ_TRY(mq_tensor_level(view, &view->tensors[i], &level, err));
+        MQ_TRY(mq_tensor_stored(view, &view->tensors[i], &level, err));
         if (level->quantized)
             return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, view->path,
                                 "is quantized already: its blocks are copied as they are; levels "

@@ -3,7 +3,7 @@
  *
  * A damaged byte that leaves all weights finite cannot be seen so: what is found are headers that
  * do not fit, files cut short, and scales that are infinite or no number, as zeroed or overwritten
- * blocks of f16 often have.
+ * blocks of f16 often have. Blocks that moeq cannot decode are not looked into.
  */
 #ifndef MQ_WEIGHTS_CHECK_H
 #define MQ_WEIGHTS_CHECK_H
@@ -14,6 +14,10 @@
 struct mq_weights_result {
     uint64_t tensors, weights, bytes;
     uint64_t file_bytes; /* of all files */
+    /* Of the tensors, those that could not be looked into: their number, weights, and the levels
+     * that they are stored at ("iq4_xs, iq3_s"). */
+    uint64_t unread_tensors, unread_weights;
+    char unread_levels[200];
 };
 
 /* Reads and decodes every row once, in parallel, with a few MiB a thread. The first weight that is

@@ -263,9 +263,12 @@ static moeq_status read_tensor(struct cursor *c, struct mq_gguf_tensor *t)
     MQ_TRY(read_number(c, 4, t->name, &type));
     MQ_TRY(read_number(c, 8, t->name, &t->offset));
     t->type = mq_gguf_type_by_id((uint32_t)type);
-    if (!t->type)
+    if (!t->type) {
+        char stranger[200];
+        mq_gguf_describe_stranger((uint32_t)type, stranger, sizeof stranger);
         return mq_fail_tensor(c->err, MOEQ_UNSUPPORTED, path, t->name, start,
-                              "is of type %" PRIu64 ", which is unknown", type);
+                              "is of type %" PRIu64 ", %s", type, stranger);
+    }
     MQ_TRY(measure(c, t, start));
     if (t->offset % g->alignment)
         return mq_fail_tensor(c->err, MOEQ_MALFORMED, path, t->name, start,
@@ -313,7 +316,10 @@ static moeq_status check_offsets(struct cursor *c)
                               cut->size_bytes, size, end - size);
     if (size > end && size - end >= g->alignment)
         return mq_fail_file(c->err, MOEQ_MALFORMED, path,
-                            "the tensors end at byte %" PRIu64 ", the file at %" PRIu64, end, size);
+                            "the tensors end at byte %" PRIu64 ", the file at %" PRIu64
+                            ": bytes of something else stand behind them (a download over another "
+                            "file?)",
+                            end, size);
     return MOEQ_OK;
 }
 

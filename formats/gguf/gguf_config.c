@@ -246,12 +246,68 @@ static void list_architectures(char *list, size_t room)
     }
 }
 
+/* GGUF files that are no models of language by themselves, told by general.type, by the
+ * architecture or, of files from before there was a type, by a key. (Source: the `gguf` package's
+ * GGUFType; convert_lora_to_gguf.py, imatrix.cpp and mtmd of llama.cpp.) */
+static const struct {
+    const char *type, *architecture, *key; /* one of them */
+    const char *is, *advice;
+} others[] = {
+    {.type = "adapter",
+     .is = "a LoRA adapter",
+     .advice = "it has no weights of its own: merge it into its base model (llama-export-lora)"},
+    {.key = "adapter.type",
+     .is = "a LoRA adapter",
+     .advice = "it has no weights of its own: merge it into its base model (llama-export-lora)"},
+    {.type = "imatrix",
+     .is = "an importance matrix",
+     .advice = "it has no weights: give the model that it was made of"},
+    {.key = "imatrix.chunk_count",
+     .is = "an importance matrix",
+     .advice = "it has no weights: give the model that it was made of"},
+    {.type = "mmproj",
+     .is = "the projector of a model that sees or hears (mmproj)",
+     .advice = "give the language model's file beside it"},
+    {.type = "clip-vision",
+     .is = "the projector of a model that sees (mmproj)",
+     .advice = "give the language model's file beside it"},
+    {.architecture = "clip",
+     .is = "the projector of a model that sees or hears (mmproj)",
+     .advice = "give the language model's file beside it"},
+};
+
+static moeq_status refuse_others(const struct mq_gguf *g, moeq_error *err)
+{
+    const struct mq_gguf_key *type = mq_gguf_find(g, MQ_GGUF_KEY_TYPE);
+    const struct mq_gguf_key *architecture = mq_gguf_find(g, MQ_GGUF_KEY_ARCHITECTURE);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if ((others[i].type && mq_gguf_text_is(g, type, others[i].type)) ||
+            (others[i].architecture && mq_gguf_text_is(g, architecture, others[i].architecture)) ||
+            (others[i].key && mq_gguf_find(g, others[i].key)))
+            return mq_fail_file(err, MOEQ_UNSUPPORTED, g->file.path, "is %s, no model: %s",
+                                others[i].is, others[i].advice);
+    if (type && !mq_gguf_text_is(g, type, "model"))
+        return mq_gguf_fail_key(g, type, MOEQ_UNSUPPORTED, err,
+                                "expected \"model\": this is an adapter, a projector or the like");
+    return MOEQ_OK;
+}
+
+/* After the architecture is known to be one of moeq's. */
+static moeq_status refuse_empty(const struct mq_gguf_set *set, moeq_error *err)
+{
+    if (set->count)
+        return MOEQ_OK;
+    return mq_fail_file(err, MOEQ_UNSUPPORTED, set->files[0].file.path,
+                        "has a vocabulary and no tensors, as llama.cpp's ggml-vocab-*.gguf: give "
+                        "the model's file");
+}
+
 static moeq_status read_architecture(const struct mq_gguf *g, char name[MAX_ARCHITECTURE + 1],
                                      moeq_error *err)
 {
     const struct mq_gguf_key *key = mq_gguf_find(g, MQ_GGUF_KEY_ARCHITECTURE);
-    const struct mq_gguf_key *type = mq_gguf_find(g, "general.type");
     struct mq_gguf_strings s = mq_gguf_strings(g, key);
+    MQ_TRY(refuse_others(g, err));
     if (!key)
         return mq_fail_file(err, MOEQ_MALFORMED, g->file.path,
                             "key '" MQ_GGUF_KEY_ARCHITECTURE "' is missing");
@@ -260,9 +316,6 @@ static moeq_status read_architecture(const struct mq_gguf *g, char name[MAX_ARCH
         return mq_gguf_fail_key(g, key, MOEQ_MALFORMED, err, "expected a short text");
     memcpy(name, s.text, s.size);
     name[s.size] = '\0';
-    if (type && !mq_gguf_text_is(g, type, "model"))
-        return mq_gguf_fail_key(g, type, MOEQ_UNSUPPORTED, err,
-                                "expected \"model\": this is an adapter, a projector or the like");
     if (find_family(name, true) || find_family(name, false))
         return MOEQ_OK;
     char list[200];
@@ -322,6 +375,7 @@ moeq_status mq_gguf_config(struct mq_gguf_set *set, struct mq_buffer *json, moeq
     struct sizes s = {0};
     double eps, theta;
     MQ_TRY(read_architecture(g, a, err));
+    MQ_TRY(refuse_empty(set, err));
     const size_t prefix = strlen(a);
     for (size_t i = 0; i < g->keys_count; i++)
         if (strncmp(g->keys[i].name, a, prefix) == 0 && g->keys[i].name[prefix] == '.')
