@@ -55,6 +55,7 @@ const struct mq_side_file mq_side_files[] = {
      offsetof(struct mq_view, generation_config_json), 16u << 20, false},
     {"chat_template.jinja", "moeq.chat_template", offsetof(struct mq_view, chat_template),
      16u << 20, false},
+    {NULL, "moeq.gguf_metadata", offsetof(struct mq_view, gguf_metadata), 256u << 20, false},
 };
 const size_t mq_side_files_count = sizeof mq_side_files / sizeof *mq_side_files;
 

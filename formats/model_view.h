@@ -117,6 +117,9 @@ struct mq_view {
     /* Side files' bytes, as they came; size 0 where there was none. */
     struct mq_buffer config_json, tokenizer_json, tokenizer_config_json, generation_config_json,
         chat_template;
+    /* The metadata of the GGUF file that the model came from, as a GGUF file without tensors; empty
+     * if it came from none. See gguf_carried.h. */
+    struct mq_buffer gguf_metadata;
     /* Why there is no tokenizer_json, where the file has a tokenizer that cannot be read. */
     const char *tokenizer_problem;
     struct mq_open_options options; /* its strings are the arena's */

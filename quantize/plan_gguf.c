@@ -10,6 +10,7 @@
 #include "checked.h"
 #include "error.h"
 #include "family.h"
+#include "gguf_carried.h"
 #include "gguf_model.h"
 #include "gguf_vocab_export.h"
 #include "gguf_writer.h"
@@ -310,29 +311,64 @@ static void put_hparams(struct mq_gguf_writer *w, const struct mq_hparams *h)
     mq_gguf_put_u32(w, MQ_GGUF_KEY_ROPE_DIMS, h->head_dim);
 }
 
-static moeq_status put_metadata(struct job *job)
+/* What the model is called and made of, of which a GGUF file that it came from knows more. */
+static moeq_status put_general(struct job *job, const struct mq_gguf *carried)
+{
+    struct mq_gguf_writer *w = &job->metadata;
+    const char *name = model_name(job->plan);
+    char label[32];
+    if (!name)
+        return mq_fail_memory(job->err, "planning");
+    size_label(job->plan->view, label, sizeof label);
+    const struct {
+        const char *key, *value;
+    } texts[] = {{MQ_GGUF_KEY_ARCHITECTURE, w->architecture},
+                 {MQ_GGUF_KEY_TYPE, "model"},
+                 {MQ_GGUF_KEY_NAME, name},
+                 {MQ_GGUF_KEY_SIZE_LABEL, label}};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (i == 0 || !carried || !mq_gguf_find(carried, texts[i].key))
+            mq_gguf_put_string(w, texts[i].key, texts[i].value, strlen(texts[i].value));
+    return MOEQ_OK;
+}
+
+/* `carried`: the keys of the GGUF file that the model came from, NULL if there was none. They are
+ * written as they were, but for those that say what the tensors are. */
+static moeq_status put_keys(struct job *job, const struct mq_gguf *carried)
 {
     struct mq_plan *plan = job->plan;
     struct mq_gguf_writer *w = &job->metadata;
     const struct mq_view *view = plan->view;
-    const char *name = model_name(plan);
-    char label[32];
     w->architecture = view->family->gguf_architecture;
-    if (!name)
-        return mq_fail_memory(job->err, "planning");
-    size_label(view, label, sizeof label);
-    mq_gguf_put_string(w, MQ_GGUF_KEY_ARCHITECTURE, w->architecture, strlen(w->architecture));
-    mq_gguf_put_string(w, MQ_GGUF_KEY_TYPE, "model", 5);
-    mq_gguf_put_string(w, MQ_GGUF_KEY_NAME, name, strlen(name));
-    mq_gguf_put_string(w, MQ_GGUF_KEY_SIZE_LABEL, label, strlen(label));
+    MQ_TRY(put_general(job, carried));
     put_hparams(w, &view->hparams);
-    mq_gguf_put_u32(w, MQ_GGUF_KEY_FILE_TYPE, file_type(job));
+    mq_gguf_put_u32(w, MQ_GGUF_KEY_FILE_TYPE, mq_gguf_file_type(carried, file_type(job)));
     mq_gguf_put_u32(w, MQ_GGUF_KEY_QUANTIZATION_VERSION, 2);
+    if (carried) {
+        mq_gguf_put_carried(w, carried);
+        if (!mq_gguf_find(carried, MQ_GGUF_KEY_TOKENIZER))
+            mq_plan_warn(plan, "there is no tokenizer, as there was none in the GGUF file that the "
+                               "model came from: llama.cpp loads no model without one");
+        return MOEQ_OK;
+    }
     const char *warning = NULL;
     MQ_TRY(mq_gguf_put_vocab(w, view, plan->arena, &warning, job->err));
     if (warning)
         mq_plan_warn(plan, warning);
     return MOEQ_OK;
+}
+
+static moeq_status put_metadata(struct job *job)
+{
+    struct mq_plan *plan = job->plan;
+    struct mq_gguf carried = {.file = {.fd = -1}};
+    if (!plan->view->gguf_metadata.size)
+        return put_keys(job, NULL);
+    moeq_status status = mq_gguf_read_carried(plan->view, plan->arena, &carried, job->err);
+    if (status == MOEQ_OK)
+        status = put_keys(job, &carried);
+    mq_gguf_close(&carried);
+    return status;
 }
 
 /* ---- files ---- */

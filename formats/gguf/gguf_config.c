@@ -333,13 +333,36 @@ static const char *key_of_field(const struct mq_family *family, size_t field)
     return NULL;
 }
 
-static void put_token(struct mq_buffer *json, const struct mq_gguf *g, const char *name,
-                      const char *key_name)
+/* The id of a special token; false if there is none (-1 says so too). */
+static bool token_id(const struct mq_gguf *g, const char *key_name, uint32_t vocab, uint64_t *id)
 {
     const struct mq_gguf_key *key = mq_gguf_find(g, key_name);
-    uint64_t id;
-    if (key && key->type != MQ_GGUF_ARRAY && mq_gguf_whole(g, key, 0, &id) && id <= INT32_MAX)
-        mq_buffer_printf(json, "  \"%s\": %" PRIu64 ",\n", name, id);
+    return key && key->type != MQ_GGUF_ARRAY && mq_gguf_whole(g, key, 0, id) && *id < vocab;
+}
+
+/* A text may end by several tokens: eos_token_id is a list then, as in Hugging Face's files. */
+static void put_tokens(struct mq_buffer *json, const struct mq_gguf *g, uint32_t vocab)
+{
+    static const char *const ends[] = {MQ_GGUF_KEY_EOS, MQ_GGUF_KEY_EOT, MQ_GGUF_KEY_EOM};
+    uint64_t id, seen[3];
+    size_t n = 0;
+    if (token_id(g, MQ_GGUF_KEY_BOS, vocab, &id))
+        mq_buffer_printf(json, "  \"bos_token_id\": %" PRIu64 ",\n", id);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        bool again = !token_id(g, ends[i], vocab, &id);
+        for (size_t k = 0; k < n; k++)
+            again = again || seen[k] == id;
+        if (!again)
+            seen[n++] = id;
+    }
+    if (n)
+        mq_buffer_printf(json, "  \"eos_token_id\": %s%" PRIu64, n > 1 ? "[" : "", seen[0]);
+    for (size_t k = 1; k < n; k++)
+        mq_buffer_printf(json, ", %" PRIu64, seen[k]);
+    if (n)
+        mq_buffer_puts(json, n > 1 ? "],\n" : ",\n");
+    if (token_id(g, MQ_GGUF_KEY_PAD, vocab, &id))
+        mq_buffer_printf(json, "  \"pad_token_id\": %" PRIu64 ",\n", id);
 }
 
 static void put_sizes(struct mq_buffer *json, const struct mq_family *family, const struct sizes *s)
@@ -396,8 +419,7 @@ moeq_status mq_gguf_config(struct mq_gguf_set *set, struct mq_buffer *json, moeq
     mq_buffer_printf(json, "{\n  \"architectures\": [\"%s\"],\n  \"model_type\": \"%s\",\n",
                      family->architecture, family->name);
     put_sizes(json, family, &s);
-    put_token(json, g, "bos_token_id", MQ_GGUF_KEY_BOS);
-    put_token(json, g, "eos_token_id", MQ_GGUF_KEY_EOS);
+    put_tokens(json, g, s.vocab);
     mq_buffer_puts(json, "  \"rms_norm_eps\": ");
     mq_gguf_put_number(json, eps);
     mq_buffer_puts(json, ",\n  \"rope_theta\": ");

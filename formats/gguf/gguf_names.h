@@ -140,6 +140,8 @@ const struct mq_gguf_role *mq_gguf_role(enum mq_role role);
 #define MQ_GGUF_KEY_MERGES "tokenizer.ggml.merges"
 #define MQ_GGUF_KEY_BOS "tokenizer.ggml.bos_token_id"
 #define MQ_GGUF_KEY_EOS "tokenizer.ggml.eos_token_id"
+#define MQ_GGUF_KEY_EOT "tokenizer.ggml.eot_token_id" /* of a turn */
+#define MQ_GGUF_KEY_EOM "tokenizer.ggml.eom_token_id" /* of a message */
 #define MQ_GGUF_KEY_UNK "tokenizer.ggml.unknown_token_id"
 #define MQ_GGUF_KEY_PAD "tokenizer.ggml.padding_token_id"
 #define MQ_GGUF_KEY_ADD_BOS "tokenizer.ggml.add_bos_token"

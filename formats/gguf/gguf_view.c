@@ -5,6 +5,7 @@
  * A 3-D tensor of experts is one row of the table for each, some way into it; rows of q and k that
  * stand in interleaved order are marked (mq_tensor.interleaved_heads).
  */
+#include "gguf_carried.h"
 #include "gguf_int.h"
 #include "gguf_model.h"
 
@@ -219,6 +220,7 @@ moeq_status mq_gguf_open(const char *path, struct mq_view *view, moeq_error *err
                                  &view->tokenizer_problem, err));
     MQ_TRY_OUT(copy_chat_template(first, view, err));
     MQ_TRY_OUT(copy_metadata(first, view, err));
+    MQ_TRY_OUT(mq_gguf_carry(first, view, err));
     MQ_TRY_OUT(adopt_files(view, &set, err));
 out:
     mq_gguf_set_free(&set);
