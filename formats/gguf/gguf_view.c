@@ -206,6 +206,7 @@ moeq_status mq_gguf_open(const char *path, struct mq_view *view, moeq_error *err
 {
     struct mq_gguf_set set;
     const struct mq_view_source source = {.user = &set, .place = place};
+    const char *note;
     moeq_status status = mq_gguf_set_open(path, view->arena, &set, err);
     if (status != MOEQ_OK)
         goto out;
@@ -217,7 +218,9 @@ moeq_status mq_gguf_open(const char *path, struct mq_view *view, moeq_error *err
     MQ_TRY_OUT(refuse_unused(&set, view, err));
     MQ_TRY_OUT(note_quantized(view, err));
     MQ_TRY_OUT(mq_gguf_tokenizer(first, view->arena, &view->tokenizer_json,
-                                 &view->tokenizer_problem, err));
+                                 &view->tokenizer_problem, &note, err));
+    if (note)
+        MQ_TRY_OUT(mq_view_note(view, err, "%s", note));
     MQ_TRY_OUT(copy_chat_template(first, view, err));
     MQ_TRY_OUT(copy_metadata(first, view, err));
     MQ_TRY_OUT(mq_gguf_carry(first, view, err));
