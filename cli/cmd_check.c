@@ -108,11 +108,16 @@ static void print_weights(const char *path, bool is_gguf, const struct mq_weight
                           double seconds)
 {
     char size[32], time[32];
-    printf("%s: the header is valid, and all %" PRIu64 " weights are finite: %" PRIu64
-           " tensors, %s (%s)\n"
-           "%s have no checksums: damage that leaves every weight finite cannot be seen\n",
-           path, r->weights, r->tensors, mq_format_bytes(r->file_bytes, size),
-           mq_format_seconds(seconds, time), is_gguf ? "GGUF files" : "Hugging Face folders");
+    printf("%s: the header is valid, and all %" PRIu64 " weights%s are finite: %" PRIu64
+           " tensors, %s (%s)\n",
+           path, r->weights - r->unread_weights, r->unread_tensors ? " that moeq can decode" : "",
+           r->tensors, mq_format_bytes(r->file_bytes, size), mq_format_seconds(seconds, time));
+    if (r->unread_tensors)
+        printf("%" PRIu64 " tensors (%" PRIu64 " weights) were not looked into: moeq cannot decode "
+               "%s\n",
+               r->unread_tensors, r->unread_weights, r->unread_levels);
+    printf("%s have no checksums: damage that leaves every weight finite cannot be seen\n",
+           is_gguf ? "GGUF files" : "Hugging Face folders");
 }
 
 /* A GGUF file or a Hugging Face folder. */

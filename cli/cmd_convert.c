@@ -1,9 +1,17 @@
 /* cmd_convert.c: moeq convert. */
 #include "plan_output.h"
+#include "what_is_it.h"
+
+/* A GGUF file without a level asked for: its blocks are copied as they are. */
+static bool is_gguf(const char *path)
+{
+    struct mq_what what;
+    return mq_what_is_file(path, &what, NULL) == MOEQ_OK && what.kind == MQ_FILE_GGUF;
+}
 
 enum mq_exit mq_cmd_convert(const struct mq_options *options)
 {
-    if (!options->level && !options->recipe)
+    if (!options->level && !options->recipe && !is_gguf(options->positional[0]))
         return mq_usage("convert", "--level is missing, such as --level q4_k");
     if (!options->output && !options->dry_run)
         return mq_usage("convert", "-o FILE is missing (or --dry-run, to see the plan)");

@@ -39,7 +39,7 @@ static void print_metadata(const struct mq_view *v)
 
 static void print_tensors(const struct mq_view *v)
 {
-    printf("  %-58s %-5s %16s %12s\n", "tensor", "level", "shape", "bytes");
+    printf("  %-58s %-7s %16s %12s\n", "tensor", "level", "shape", "bytes");
     for (size_t i = 0; i < v->tensors_count; i++) {
         const struct mq_tensor *t = &v->tensors[i];
         char shape[48];
@@ -47,7 +47,7 @@ static void print_tensors(const struct mq_view *v)
             snprintf(shape, sizeof shape, "%" PRIu64, t->cols);
         else
             snprintf(shape, sizeof shape, "%" PRIu64 " x %" PRIu64, t->rows, t->cols);
-        printf("  %-58s %-5s %16s %12" PRIu64 "\n", t->name, t->storage, shape,
+        printf("  %-58s %-7s %16s %12" PRIu64 "\n", mq_tensor_shown(t), t->storage, shape,
                t->rows * t->row_bytes);
     }
 }
@@ -74,6 +74,8 @@ static cJSON *inspect_json(const struct mq_view *v, const struct mq_breakdown *b
         const struct mq_tensor *t = &v->tensors[i];
         cJSON *item = cJSON_CreateObject();
         cJSON_AddStringToObject(item, "name", t->name);
+        if (t->stored_name)
+            cJSON_AddStringToObject(item, "stored_name", t->stored_name);
         cJSON_AddStringToObject(item, "role", mq_role_name(t->role));
         cJSON_AddNumberToObject(item, "layer", t->layer);
         cJSON_AddNumberToObject(item, "expert", t->expert);
@@ -97,7 +99,7 @@ enum mq_exit mq_cmd_inspect(const struct mq_options *options)
     struct mq_breakdown b = {0};
     for (size_t i = 0; i < view->tensors_count; i++) {
         const struct mq_tensor *t = &view->tensors[i];
-        mq_breakdown_add(&b, t, mq_level_find(t->storage), t->rows * t->row_bytes);
+        mq_breakdown_add(&b, t, mq_level_of_storage(t->storage), t->rows * t->row_bytes);
     }
     enum mq_exit code;
     if (options->json) {

@@ -14,7 +14,8 @@ const struct mq_command mq_commands[] = {
             "LEVEL; attention, embeddings and head q8_0; routers and norms stay as they are.\n"
             "Memory does not depend on the model's size (--memory, default 256M). A run that\n"
             "was interrupted goes on where it stopped when the same command is given again.\n"
-            "With --shard-size: several files, and an index that stands for the model.",
+            "With --shard-size: several files, and an index that stands for the model.\n"
+            "A GGUF file may go without LEVEL: its blocks are copied as they are.",
         .options = "output level recipe attention embeddings tensor effort shard-size dry-run "
                    "force" READING,
         .examples = "  moeq convert Mixtral-8x7B-v0.1 -o mixtral.moeq --level q4_k\n"

@@ -233,13 +233,13 @@ void mq_breakdown_add(struct mq_breakdown *b, const struct mq_tensor *tensor,
 static void print_row(const char *name, const char *level, const struct mq_plan_total *t)
 {
     char bytes[32];
-    printf("  %-20s %-6s %8" PRIu64 " %16" PRIu64 " %11s %9.4f\n", name, level, t->tensors,
+    printf("  %-20s %-7s %8" PRIu64 " %16" PRIu64 " %11s %9.4f\n", name, level, t->tensors,
            t->weights, mq_format_bytes(t->bytes, bytes), mq_bits_per_weight(t));
 }
 
 void mq_breakdown_print(const struct mq_breakdown *b)
 {
-    printf("  %-20s %-6s %8s %16s %11s %9s\n", "role", "level", "tensors", "weights", "size",
+    printf("  %-20s %-7s %8s %16s %11s %9s\n", "role", "level", "tensors", "weights", "size",
            "bits/w");
     for (int class = 0; class < MQ_CLASS_COUNT; class ++)
         for (size_t i = 0; i < b->count; i++)

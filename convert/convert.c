@@ -191,7 +191,7 @@ static moeq_status check_f16_range(const struct mq_plan_entry *e, uint64_t row, 
             return mq_fail(err, MOEQ_UNSUPPORTED,
                            "tensor '%s' row %" PRIu64
                            ": weight %g does not fit f16; use bf16 or f32",
-                           e->tensor->name, row + i / e->tensor->cols, (double)w[i]);
+                           mq_tensor_shown(e->tensor), row + i / e->tensor->cols, (double)w[i]);
     return MOEQ_OK;
 }
 
@@ -225,11 +225,11 @@ static moeq_status convert_rows(const struct job *job, const struct mq_plan_entr
         mq_level_decode_rows(e->source, isa, s->raw, rows, t->cols, s->weights);
         const size_t bad = mq_first_not_finite(isa, s->weights, n);
         if (bad < n)
-            return mq_fail_tensor(err, MOEQ_UNSUPPORTED, view->files[t->file].file.path, t->name,
-                                  t->offset + (row + bad / t->cols) * t->row_bytes,
-                                  "row %" PRIu64 ", column %" PRIu64 ": weight is %s",
-                                  row + bad / t->cols, (uint64_t)(bad % t->cols),
-                                  isnan(s->weights[bad]) ? "NaN" : "infinite");
+            return mq_fail_tensor(
+                err, MOEQ_UNSUPPORTED, view->files[t->file].file.path, mq_tensor_shown(t),
+                t->offset + (row + bad / t->cols) * t->row_bytes,
+                "row %" PRIu64 ", column %" PRIu64 ": weight is %s", row + bad / t->cols,
+                (uint64_t)(bad % t->cols), isnan(s->weights[bad]) ? "NaN" : "infinite");
         MQ_TRY(check_f16_range(e, row, s->weights, n, err));
         mq_level_encode_rows(e->level, isa, job->plan->effort, s->weights, rows, t->cols,
                              s->encoded);

@@ -45,6 +45,8 @@ static moeq_status read_side_files(const struct folder *f)
 {
     for (size_t i = 0; i < mq_side_files_count; i++) {
         const struct mq_side_file *side = &mq_side_files[i];
+        if (!side->file_name)
+            continue;
         const char *path = mq_arena_printf(f->view->arena, "%s/%s", f->path, side->file_name);
         const bool json = strstr(side->file_name, ".json") != NULL;
         if (!path)

@@ -55,6 +55,7 @@ const struct mq_side_file mq_side_files[] = {
      offsetof(struct mq_view, generation_config_json), 16u << 20, false},
     {"chat_template.jinja", "moeq.chat_template", offsetof(struct mq_view, chat_template),
      16u << 20, false},
+    {NULL, "moeq.gguf_metadata", offsetof(struct mq_view, gguf_metadata), 256u << 20, false},
 };
 const size_t mq_side_files_count = sizeof mq_side_files / sizeof *mq_side_files;
 
@@ -322,6 +323,11 @@ static moeq_status open_file(const char *path, struct mq_view *view, moeq_error 
     MQ_TRY(mq_refuse_what(path, &what, MQ_FILE_SAFETENSORS | MQ_FILE_GGUF | MQ_FILE_JSON, err));
     if (what.kind == MQ_FILE_GGUF)
         return mq_gguf_open(path, view, err);
+    if (what.kind == MQ_FILE_UNKNOWN)
+        return mq_fail_file(err, MOEQ_MALFORMED, path,
+                            "begins as no safetensors, moeq or GGUF file does: a damaged one (moeq "
+                            "check tells more of a moeq file), or a later part of a file that was "
+                            "cut (cat joins the parts, in order)");
     return what.kind == MQ_FILE_JSON ? mq_moeq_index_open(path, view, err)
                                      : mq_moeq_file_open(path, view, err);
 }

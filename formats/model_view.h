@@ -53,6 +53,9 @@ const char *mq_role_class_name(enum mq_role_class class);
  * expert and matrix, under the name that the unfused form has. */
 struct mq_tensor {
     const char *name; /* official Hugging Face name */
+    /* As the file has it, with the expert where one tensor holds several ("blk.0.ffn_up_exps.weight
+     * expert 3"); NULL: the same. See mq_tensor_shown. */
+    const char *stored_name;
     enum mq_role role;
     int32_t layer, expert; /* -1 where none */
     uint32_t dims;         /* 1 or 2 */
@@ -66,6 +69,12 @@ struct mq_tensor {
      * by mq_view_read_rows gives them in order. */
     uint32_t interleaved_heads;
 };
+
+/* What people are told: the name that they find in the file. */
+static inline const char *mq_tensor_shown(const struct mq_tensor *tensor)
+{
+    return tensor->stored_name ? tensor->stored_name : tensor->name;
+}
 
 struct mq_source_file {
     struct mq_file file;
@@ -110,6 +119,9 @@ struct mq_view {
         chat_template;
     /* The file that tokenizer_json was made of, where it is no tokenizer.json: "tokenizer.model". */
     const char *tokenizer_source;
+    /* The metadata of the GGUF file that the model came from, as a GGUF file without tensors; empty
+     * if it came from none. See gguf_carried.h. */
+    struct mq_buffer gguf_metadata;
     /* Why there is no tokenizer_json, where the file has a tokenizer that cannot be read. */
     const char *tokenizer_problem;
     struct mq_open_options options; /* its strings are the arena's */

@@ -28,7 +28,7 @@ enum { MQ_GROUP_ALIGN = 4096 };
 
 /* Small files that belong to a model: in a folder, and as zlib streams inside a moeq file. */
 struct mq_side_file {
-    const char *file_name;   /* in a Hugging Face folder */
+    const char *file_name;   /* in a Hugging Face folder; NULL: there is none */
     const char *tensor_name; /* in a moeq file */
     size_t view_field;       /* offsetof(struct mq_view, ...) of its mq_buffer */
     uint64_t cap_bytes;

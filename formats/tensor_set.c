@@ -234,10 +234,6 @@ static moeq_status place_quantized(struct set_source *b, const struct mq_located
         return mq_fail_tensor(b->err, MOEQ_MALFORMED, path, e->name, e->offset,
                               "metadata: expected \"<level> <rows> <cols>\", found \"%.60s\"",
                               description);
-    if (mq_role_class(t->role) == MQ_CLASS_KEEP)
-        return mq_fail_tensor(b->err, MOEQ_MALFORMED, path, e->name, e->offset,
-                              "a %s is never quantized, metadata gives the level \"%s\"",
-                              mq_role_name(t->role), level);
     if (rows != t->rows || cols != t->cols)
         return mq_fail_tensor(b->err, MOEQ_MALFORMED, path, e->name, e->offset,
                               "expected shape [%" PRIu64 ", %" PRIu64

@@ -1,6 +1,8 @@
 /* levels.c: the level table, and rows with their tails. */
 #include "codecs_int.h"
 
+#include "gguf_names.h"
+
 #include <string.h>
 
 #define DECODE(codec) .decode = MQ_ISA_TABLE(mq_##codec##_decode)
@@ -167,6 +169,26 @@ const struct mq_level *mq_level_find(const char *name)
             return level;
     }
     return NULL;
+}
+
+#define CARRIED(id, type, storage, weights, bytes, file_type) \
+    {.name = #storage, .block_weights = weights, .block_bytes = bytes, .quantized = true},
+
+const struct mq_level *mq_level_of_storage(const char *storage)
+{
+    static const struct mq_level carried[] = {MQ_GGUF_TYPE_LIST(CARRIED)};
+    const struct mq_level *level = mq_level_find(storage);
+    if (level && strcmp(level->name, storage) == 0)
+        return level;
+    for (size_t i = 0; i < sizeof carried / sizeof *carried; i++)
+        if (strcmp(carried[i].name, storage) == 0)
+            return &carried[i];
+    return NULL;
+}
+
+bool mq_level_can_decode(const struct mq_level *level)
+{
+    return level->decode[0] != NULL;
 }
 
 bool mq_level_can_encode(const struct mq_level *level)

@@ -46,6 +46,12 @@ extern const size_t mq_levels_count;
  * mq_tensor.storage has for plain tensors. */
 const struct mq_level *mq_level_find(const char *name);
 
+/* By the exact name that mq_tensor.storage has: a level of the table, or one of a type of block
+ * that is known by its size only and can be carried from file to file (decode, encode and unpack
+ * are NULL). NULL if unknown. */
+const struct mq_level *mq_level_of_storage(const char *storage);
+bool mq_level_can_decode(const struct mq_level *level);
+
 /* False for a level that is only found in files from elsewhere. Its rows have no tails: they are
  * multiples of its block. */
 bool mq_level_can_encode(const struct mq_level *level);

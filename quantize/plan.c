@@ -56,10 +56,12 @@ moeq_status mq_plan_entries(struct mq_plan *plan, const struct mq_level *const *
         struct mq_plan_entry *e = &plan->entries[i];
         e->tensor = t;
         e->level = levels[i];
-        MQ_TRY(mq_tensor_level(view, t, &e->source, err));
+        MQ_TRY(mq_tensor_stored(view, t, &e->source, err));
+        if (e->level != e->source) /* not a copy */
+            MQ_TRY(mq_tensor_level(view, t, &e->source, err));
         e->row_bytes = mq_level_row_bytes(e->level, t->cols);
         if (!mq_mul_u64(t->rows, e->row_bytes, &e->size_bytes))
-            return mq_fail(err, MOEQ_LIMIT, "tensor '%s' is too large", t->name);
+            return mq_fail(err, MOEQ_LIMIT, "tensor '%s' is too large", mq_tensor_shown(t));
         struct mq_plan_total *totals[] = {&plan->by_class[mq_role_class(t->role)], &plan->total};
         for (int k = 0; k < 2; k++) {
             totals[k]->tensors++;

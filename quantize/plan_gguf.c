@@ -10,6 +10,7 @@
 #include "checked.h"
 #include "error.h"
 #include "family.h"
+#include "gguf_carried.h"
 #include "gguf_model.h"
 #include "gguf_vocab_export.h"
 #include "gguf_writer.h"
@@ -88,9 +89,9 @@ static moeq_status choose_level(const struct job *job, size_t i)
         return mq_fail(job->err, MOEQ_UNSUPPORTED,
                        "%s: tensor '%s' has rows of %" PRIu64 " weights, %s has blocks of %u: GGUF "
                        "has no tails; --unify up stores such tensors at the next larger level",
-                       job->plan->view->path, t->name, t->cols, (*level)->name,
+                       job->plan->view->path, mq_tensor_shown(t), t->cols, (*level)->name,
                        (*level)->block_weights);
-    MQ_TRY(mq_tensor_level(job->plan->view, t, &source, job->err));
+    MQ_TRY(mq_tensor_stored(job->plan->view, t, &source, job->err));
     *level = next_larger(*level, source, t);
     return MOEQ_OK;
 }
@@ -111,7 +112,8 @@ static moeq_status unify_experts(const struct job *job, enum mq_role role, int32
                            "%s: '%s' is %s and '%s' is %s, but GGUF has the experts of one matrix "
                            "in one tensor of one type; --unify up stores them all at the larger "
                            "level",
-                           view->path, first->name, largest->name, t->name, level->name);
+                           view->path, mq_tensor_shown(first), largest->name, mq_tensor_shown(t),
+                           level->name);
         if (!largest || bits(level) > bits(largest))
             largest = level;
     }
@@ -309,29 +311,64 @@ static void put_hparams(struct mq_gguf_writer *w, const struct mq_hparams *h)
     mq_gguf_put_u32(w, MQ_GGUF_KEY_ROPE_DIMS, h->head_dim);
 }
 
-static moeq_status put_metadata(struct job *job)
+/* What the model is called and made of, of which a GGUF file that it came from knows more. */
+static moeq_status put_general(struct job *job, const struct mq_gguf *carried)
+{
+    struct mq_gguf_writer *w = &job->metadata;
+    const char *name = model_name(job->plan);
+    char label[32];
+    if (!name)
+        return mq_fail_memory(job->err, "planning");
+    size_label(job->plan->view, label, sizeof label);
+    const struct {
+        const char *key, *value;
+    } texts[] = {{MQ_GGUF_KEY_ARCHITECTURE, w->architecture},
+                 {MQ_GGUF_KEY_TYPE, "model"},
+                 {MQ_GGUF_KEY_NAME, name},
+                 {MQ_GGUF_KEY_SIZE_LABEL, label}};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (i == 0 || !carried || !mq_gguf_find(carried, texts[i].key))
+            mq_gguf_put_string(w, texts[i].key, texts[i].value, strlen(texts[i].value));
+    return MOEQ_OK;
+}
+
+/* `carried`: the keys of the GGUF file that the model came from, NULL if there was none. They are
+ * written as they were, but for those that say what the tensors are. */
+static moeq_status put_keys(struct job *job, const struct mq_gguf *carried)
 {
     struct mq_plan *plan = job->plan;
     struct mq_gguf_writer *w = &job->metadata;
     const struct mq_view *view = plan->view;
-    const char *name = model_name(plan);
-    char label[32];
     w->architecture = view->family->gguf_architecture;
-    if (!name)
-        return mq_fail_memory(job->err, "planning");
-    size_label(view, label, sizeof label);
-    mq_gguf_put_string(w, MQ_GGUF_KEY_ARCHITECTURE, w->architecture, strlen(w->architecture));
-    mq_gguf_put_string(w, MQ_GGUF_KEY_TYPE, "model", 5);
-    mq_gguf_put_string(w, MQ_GGUF_KEY_NAME, name, strlen(name));
-    mq_gguf_put_string(w, MQ_GGUF_KEY_SIZE_LABEL, label, strlen(label));
+    MQ_TRY(put_general(job, carried));
     put_hparams(w, &view->hparams);
-    mq_gguf_put_u32(w, MQ_GGUF_KEY_FILE_TYPE, file_type(job));
+    mq_gguf_put_u32(w, MQ_GGUF_KEY_FILE_TYPE, mq_gguf_file_type(carried, file_type(job)));
     mq_gguf_put_u32(w, MQ_GGUF_KEY_QUANTIZATION_VERSION, 2);
+    if (carried) {
+        mq_gguf_put_carried(w, carried);
+        if (!mq_gguf_find(carried, MQ_GGUF_KEY_TOKENIZER))
+            mq_plan_warn(plan, "there is no tokenizer, as there was none in the GGUF file that the "
+                               "model came from: llama.cpp loads no model without one");
+        return MOEQ_OK;
+    }
     const char *warning = NULL;
     MQ_TRY(mq_gguf_put_vocab(w, view, plan->arena, &warning, job->err));
     if (warning)
         mq_plan_warn(plan, warning);
     return MOEQ_OK;
+}
+
+static moeq_status put_metadata(struct job *job)
+{
+    struct mq_plan *plan = job->plan;
+    struct mq_gguf carried = {.file = {.fd = -1}};
+    if (!plan->view->gguf_metadata.size)
+        return put_keys(job, NULL);
+    moeq_status status = mq_gguf_read_carried(plan->view, plan->arena, &carried, job->err);
+    if (status == MOEQ_OK)
+        status = put_keys(job, &carried);
+    mq_gguf_close(&carried);
+    return status;
 }
 
 /* ---- files ---- */
@@ -461,7 +498,7 @@ static moeq_status check_source(const struct mq_view *view, const struct mq_poli
         asks = asks || policy->levels[class];
     for (size_t i = 0; asks && i < view->tensors_count; i++) {
         const struct mq_level *level;
-        MQ_TRY(mq_tensor_level(view, &view->tensors[i], &level, err));
+        MQ_TRY(mq_tensor_stored(view, &view->tensors[i], &level, err));
         if (level->quantized)
             return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, view->path,
                                 "is quantized already: its blocks are copied as they are; levels "

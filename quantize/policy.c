@@ -5,6 +5,7 @@
 
 #include <fnmatch.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 struct mq_policy mq_policy_default(const struct mq_level *level)
@@ -32,13 +33,15 @@ static moeq_status check_kept(const struct mq_view *view, const struct mq_tensor
                               const struct mq_level *source, const struct mq_level *level,
                               moeq_error *err)
 {
+    const double had = mq_level_row_bits(source, source->block_weights);
     if (mq_role_class(t->role) != MQ_CLASS_KEEP || level == source ||
-        (!level->quantized && level->block_bytes > source->block_bytes))
+        (!level->quantized && mq_level_row_bits(level, 1) > had))
         return MOEQ_OK;
     return mq_fail(err, MOEQ_INVALID_ARGUMENT,
                    "%s: tensor '%s' (%s) is %s in the source and is never stored with less "
                    "precision; %s was asked for",
-                   view->path, t->name, mq_role_name(t->role), source->name, level->name);
+                   view->path, mq_tensor_shown(t), mq_role_name(t->role), source->name,
+                   level->name);
 }
 
 /* A tensor may stay at a level that is read only, but none is brought to it. */
@@ -49,7 +52,7 @@ static moeq_status check_can_encode(const struct mq_view *view, const struct mq_
         return MOEQ_OK;
     return mq_fail(err, MOEQ_INVALID_ARGUMENT,
                    "%s: tensor '%s' cannot be stored at level '%s', which is read only", view->path,
-                   t->name, level->name);
+                   mq_tensor_shown(t), level->name);
 }
 
 moeq_status mq_policy_apply(const struct mq_policy *policy, const struct mq_view *view,
@@ -57,7 +60,7 @@ moeq_status mq_policy_apply(const struct mq_policy *policy, const struct mq_view
 {
     for (size_t i = 0; i < view->tensors_count; i++) {
         const struct mq_tensor *t = &view->tensors[i];
-        MQ_TRY(mq_tensor_level(view, t, &levels[i], err));
+        MQ_TRY(mq_tensor_stored(view, t, &levels[i], err));
         const struct mq_level *wanted = policy->levels[mq_role_class(t->role)];
         const char *refined =
             policy->recipe ? mq_recipe_level(policy->recipe, t, &view->hparams) : NULL;
@@ -69,10 +72,11 @@ moeq_status mq_policy_apply(const struct mq_policy *policy, const struct mq_view
         size_t matches = 0;
         for (size_t i = 0; i < view->tensors_count; i++) {
             const struct mq_tensor *t = &view->tensors[i];
-            if (fnmatch(o->pattern, t->name, 0) != 0)
+            if (fnmatch(o->pattern, t->name, 0) != 0 &&
+                fnmatch(o->pattern, mq_tensor_shown(t), 0) != 0)
                 continue;
             const struct mq_level *source;
-            MQ_TRY(mq_tensor_level(view, t, &source, err));
+            MQ_TRY(mq_tensor_stored(view, t, &source, err));
             MQ_TRY(check_kept(view, t, source, o->level, err));
             levels[i] = o->level;
             matches++;
@@ -87,30 +91,42 @@ moeq_status mq_policy_apply(const struct mq_policy *policy, const struct mq_view
     return MOEQ_OK;
 }
 
-moeq_status mq_tensor_level(const struct mq_view *view, const struct mq_tensor *t,
-                            const struct mq_level **level, moeq_error *err)
+moeq_status mq_tensor_stored(const struct mq_view *view, const struct mq_tensor *t,
+                             const struct mq_level **level, moeq_error *err)
 {
-    const char *path = view->files[t->file].file.path;
-    *level = mq_level_find(t->storage);
-    if (!*level || strcmp((*level)->name, t->storage) != 0)
-        return mq_fail_tensor(err, MOEQ_UNSUPPORTED, path, t->name, t->offset,
+    const char *path = view->files[t->file].file.path, *name = mq_tensor_shown(t);
+    *level = mq_level_of_storage(t->storage);
+    if (!*level)
+        return mq_fail_tensor(err, MOEQ_UNSUPPORTED, path, name, t->offset,
                               "is stored at the unknown level \"%.40s\"", t->storage);
     if (!mq_level_can_encode(*level) && t->cols % (*level)->block_weights != 0)
-        return mq_fail_tensor(err, MOEQ_MALFORMED, path, t->name, t->offset,
+        return mq_fail_tensor(err, MOEQ_MALFORMED, path, name, t->offset,
                               "a row at %s has a multiple of %" PRIu32 " weights, not %" PRIu64,
                               t->storage, (*level)->block_weights, t->cols);
     const uint64_t expected = mq_level_row_bytes(*level, t->cols);
     if (t->row_bytes != expected)
-        return mq_fail_tensor(err, MOEQ_MALFORMED, path, t->name, t->offset,
+        return mq_fail_tensor(err, MOEQ_MALFORMED, path, name, t->offset,
                               "a row of %" PRIu64 " weights at %s has %" PRIu64
                               " bytes, the file has %" PRIu64,
                               t->cols, t->storage, expected, t->row_bytes);
     return MOEQ_OK;
 }
 
-moeq_status mq_model_open(const char *path, struct mq_view **view, moeq_error *err)
+moeq_status mq_tensor_level(const struct mq_view *view, const struct mq_tensor *t,
+                            const struct mq_level **level, moeq_error *err)
 {
-    return mq_model_open_with(path, NULL, view, err);
+    char list[300] = "";
+    MQ_TRY(mq_tensor_stored(view, t, level, err));
+    if (mq_level_can_decode(*level))
+        return MOEQ_OK;
+    for (size_t i = 0; i < mq_levels_count; i++)
+        snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "",
+                 mq_levels[i].name);
+    return mq_fail_tensor(err, MOEQ_UNSUPPORTED, view->files[t->file].file.path, mq_tensor_shown(t),
+                          t->offset,
+                          "is stored as %s, which moeq cannot decode (it can: %s); inspect, check, "
+                          "fit, and copying it as it is need not decode it",
+                          t->storage, list);
 }
 
 moeq_status mq_model_open_with(const char *path, const struct mq_open_options *options,
@@ -121,7 +137,7 @@ moeq_status mq_model_open_with(const char *path, const struct mq_open_options *o
     MQ_TRY(mq_view_open_with(path, options, &view, err));
     for (size_t i = 0; i < view->tensors_count; i++) {
         const struct mq_level *level;
-        const moeq_status status = mq_tensor_level(view, &view->tensors[i], &level, err);
+        const moeq_status status = mq_tensor_stored(view, &view->tensors[i], &level, err);
         if (status != MOEQ_OK) {
             mq_view_close(view);
             return status;
@@ -129,4 +145,9 @@ moeq_status mq_model_open_with(const char *path, const struct mq_open_options *o
     }
     *out = view;
     return MOEQ_OK;
+}
+
+moeq_status mq_model_open(const char *path, struct mq_view **view, moeq_error *err)
+{
+    return mq_model_open_with(path, NULL, view, err);
 }

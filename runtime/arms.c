@@ -8,6 +8,7 @@
 #include "arms_int.h"
 
 #include "error.h"
+#include "policy.h"
 
 /* The tensor of a role; a tied head is the embedding matrix. NULL if there is none. */
 static const struct mq_tensor *find(const struct mq_arm *arm, enum mq_role role, int32_t layer,
@@ -52,25 +53,18 @@ static moeq_status check_tensor(const struct mq_arm *arm, enum mq_role role, int
                        arm->view->path, arm->name, mq_role_name(role), layer, expert);
     const char *path = arm->view->files[t->file].file.path;
     if (t->rows != rows || t->cols != cols)
-        return mq_fail_tensor(err, MOEQ_MALFORMED, path, t->name, t->offset,
+        return mq_fail_tensor(err, MOEQ_MALFORMED, path, mq_tensor_shown(t), t->offset,
                               "expected shape [%llu, %llu], found [%llu, %llu]",
                               (unsigned long long)rows, (unsigned long long)cols,
                               (unsigned long long)t->rows, (unsigned long long)t->cols);
-    const struct mq_level *storage = mq_level_find(t->storage);
-    if (!storage)
-        return mq_fail_tensor(err, MOEQ_UNSUPPORTED, path, t->name, t->offset,
-                              "is stored as '%s', which cannot be evaluated", t->storage);
-    if (t->row_bytes != mq_level_row_bytes(storage, cols))
-        return mq_fail_tensor(err, MOEQ_MALFORMED, path, t->name, t->offset,
-                              "expected %llu bytes a row of %s, found %llu",
-                              (unsigned long long)mq_level_row_bytes(storage, cols), t->storage,
-                              (unsigned long long)t->row_bytes);
+    const struct mq_level *storage;
+    MQ_TRY(mq_tensor_level(arm->view, t, &storage, err));
     const struct mq_level *level = arm->levels ? arm->levels[t - arm->view->tensors] : NULL;
     if (level && !is_level(level))
-        return mq_fail_tensor(err, MOEQ_INVALID_ARGUMENT, path, t->name, t->offset,
+        return mq_fail_tensor(err, MOEQ_INVALID_ARGUMENT, path, mq_tensor_shown(t), t->offset,
                               "arm '%s' asks for a level that is not in the table", arm->name);
     if (level && !mq_level_can_encode(level))
-        return mq_fail_tensor(err, MOEQ_INVALID_ARGUMENT, path, t->name, t->offset,
+        return mq_fail_tensor(err, MOEQ_INVALID_ARGUMENT, path, mq_tensor_shown(t), t->offset,
                               "arm '%s' asks for level '%s', which is read only", arm->name,
                               level->name);
     return MOEQ_OK;

@@ -192,7 +192,7 @@ static moeq_status check_values(const struct mq_weights *weights, enum mq_isa is
         return MOEQ_OK;
     const uint64_t bad_row = row + bad / per_row;
     return mq_fail_tensor(err, MOEQ_MALFORMED, weights->view->files[tensor->file].file.path,
-                          tensor->name, tensor->offset + bad_row * tensor->row_bytes,
+                          mq_tensor_shown(tensor), tensor->offset + bad_row * tensor->row_bytes,
                           "row %llu, column %llu %s: expected a finite weight, found %g",
                           (unsigned long long)bad_row, (unsigned long long)(bad % per_row * step),
                           what, (double)values[bad]);

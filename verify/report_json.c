@@ -501,6 +501,9 @@ cJSON *mq_weights_json(const char *path, const char *format, const struct mq_wei
     put_count(&b, o, "file_bytes", r->file_bytes);
     put_count(&b, o, "tensors", r->tensors);
     put_count(&b, o, "weights", r->weights);
+    put_count(&b, o, "unread_tensors", r->unread_tensors);
+    put_count(&b, o, "unread_weights", r->unread_weights);
+    put_text(&b, o, "unread_levels", r->unread_levels);
     put_zeros(&b, o, &r->zeros);
     return finish(&b, o);
 }

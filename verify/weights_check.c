@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <omp.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,7 +86,9 @@ static moeq_status check_tensor(struct check *c, const struct mq_tensor *tensor,
     const struct mq_level *level;
     struct mq_tensor t = *tensor;
     t.interleaved_heads = 0;
-    MQ_TRY(mq_tensor_level(c->view, tensor, &level, err));
+    MQ_TRY(mq_tensor_stored(c->view, tensor, &level, err));
+    if (!mq_level_can_decode(level))
+        return MOEQ_OK;
     const uint64_t step = mq_min_u64(mq_max_u64(CHUNK_WEIGHTS / t.cols, 1), t.rows);
     MQ_TRY(grow(s, step * t.row_bytes, step * t.cols, err));
     for (uint64_t row = 0; row < t.rows; row += step) {
@@ -99,8 +102,8 @@ static moeq_status check_tensor(struct check *c, const struct mq_tensor *tensor,
         const size_t bad = mq_first_not_finite(c->context->isa, s->weights, n * t.cols);
         if (bad < n * t.cols) {
             const uint64_t at = row + bad / t.cols;
-            return mq_fail_tensor(err, MOEQ_CORRUPT, c->view->files[t.file].file.path, t.name,
-                                  t.offset + at * t.row_bytes,
+            return mq_fail_tensor(err, MOEQ_CORRUPT, c->view->files[t.file].file.path,
+                                  mq_tensor_shown(&t), t.offset + at * t.row_bytes,
                                   "row %" PRIu64 ", column %" PRIu64 ": the weight is not finite",
                                   at, (uint64_t)bad % t.cols);
         }
@@ -136,7 +139,7 @@ static void check_tensors(struct check *c)
 
 static struct mq_zero_place place_of(const struct mq_view *view, const struct mq_tensor *t)
 {
-    return (struct mq_zero_place){.name = t->name,
+    return (struct mq_zero_place){.name = mq_tensor_shown(t),
                                   .path = view->files[t->file].file.path,
                                   .role = t->role,
                                   .layer = t->layer,
@@ -155,18 +158,37 @@ static void judge_zeros(const struct check *c, struct mq_zeros *zeros)
     }
 }
 
+/* Counts a tensor that cannot be decoded. */
+static void add_unread(struct mq_weights_result *r, const struct mq_tensor *t)
+{
+    char *list = r->unread_levels;
+    const size_t n = strlen(list), m = strlen(t->storage);
+    const char *at = list;
+    r->unread_tensors++;
+    r->unread_weights += t->rows * t->cols;
+    for (; (at = strstr(at, t->storage)); at += m) /* as a whole word */
+        if ((at == list || at[-1] == ' ') && (at[m] == ',' || !at[m]))
+            return;
+    snprintf(list + n, sizeof r->unread_levels - n, "%s%s", n ? ", " : "", t->storage);
+}
+
 moeq_status mq_weights_check(const struct mq_context *context, const struct mq_view *view,
                              struct mq_weights_result *result, moeq_error *err)
 {
     struct check c = {.context = context, .view = view, .err = err};
     *result = (struct mq_weights_result){.tensors = view->tensors_count};
     for (size_t i = 0; i < view->tensors_count; i++) {
-        result->weights += view->tensors[i].rows * view->tensors[i].cols;
-        result->bytes += view->tensors[i].rows * view->tensors[i].row_bytes;
+        const struct mq_tensor *t = &view->tensors[i];
+        const struct mq_level *level = mq_level_of_storage(t->storage);
+        result->weights += t->rows * t->cols;
+        result->bytes += t->rows * t->row_bytes;
+        if (level && !mq_level_can_decode(level))
+            add_unread(result, t);
+        else
+            c.total += t->rows * t->row_bytes;
     }
     for (size_t i = 0; i < view->files_count; i++)
         result->file_bytes += view->files[i].file.size_bytes;
-    c.total = result->bytes;
     c.zeros = calloc(view->tensors_count, sizeof *c.zeros);
     if (!c.zeros)
         return mq_fail_memory(err, "checking weights");

@@ -3,7 +3,8 @@
  *
  * A damaged byte that leaves all weights finite cannot be seen so: what is found are headers that
  * do not fit, files cut short, and scales that are infinite or no number, as zeroed or overwritten
- * blocks of f16 often have; and zeros where weights should be (zeros.h).
+ * blocks of f16 often have; and zeros where weights should be (zeros.h). Blocks that moeq cannot
+ * decode are not looked into.
  */
 #ifndef MQ_WEIGHTS_CHECK_H
 #define MQ_WEIGHTS_CHECK_H
@@ -13,7 +14,11 @@
 
 struct mq_weights_result {
     uint64_t tensors, weights, bytes;
-    uint64_t file_bytes;   /* of all files */
+    uint64_t file_bytes; /* of all files */
+    /* Of the tensors, those that could not be looked into: their number, weights, and the levels
+     * that they are stored at ("iq4_xs, iq3_s"). */
+    uint64_t unread_tensors, unread_weights;
+    char unread_levels[200];
     struct mq_zeros zeros; /* names are the view's */
 };
 

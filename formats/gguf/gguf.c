@@ -27,6 +27,7 @@ enum {
     MAX_KEY_BYTES = 65535, /* the specification's */
     MAX_NAME_BYTES = 255,  /* GGML's own limit is below 128 */
     MAX_ALIGNMENT = 1 << 20,
+    MAX_NESTING = 8, /* of arrays in arrays */
     /* The shortest that there can be, for judging counts. */
     MIN_KEY_BYTES = 8 + 1 + 4 + 1,
     MIN_TENSOR_BYTES = 8 + 1 + 4 + 8 + 4 + 8,
@@ -146,27 +147,49 @@ static moeq_status read_type(struct cursor *c, const struct mq_gguf_key *key,
     return MOEQ_OK;
 }
 
-/* The value, of which the cursor stands at the first element. */
-static moeq_status read_elements(struct cursor *c, struct mq_gguf_key *key)
+static uint32_t least_bytes(enum mq_gguf_value_type element)
 {
-    const uint32_t fixed = value_bytes[key->element];
+    return element == MQ_GGUF_STRING ? 8 : element == MQ_GGUF_ARRAY ? 4 + 8 : value_bytes[element];
+}
+
+/* Passes the elements, at the first of which the cursor stands. Arrays may hold arrays. */
+static moeq_status pass_elements(struct cursor *c, const struct mq_gguf_key *key,
+                                 enum mq_gguf_value_type element, uint64_t count, int depth)
+{
+    const uint32_t fixed = value_bytes[element], least = least_bytes(element);
     const uint64_t left = c->gguf->file.size_bytes - c->at;
-    key->offset = c->at;
-    if (key->count > left / (fixed ? fixed : 8))
+    if (count > left / least)
         return mq_gguf_fail_key(c->gguf, key, MOEQ_MALFORMED, c->err,
                                 "%" PRIu64 " elements need at least %u bytes each, but the file "
                                 "ends after %" PRIu64 " (truncated?)",
-                                key->count, fixed ? fixed : 8, left);
+                                count, least, left);
     if (fixed) {
-        MQ_TRY(need(c, key->count * fixed, key->name));
-        c->at += key->count * fixed;
+        MQ_TRY(need(c, count * fixed, key->name));
+        c->at += count * fixed;
     }
-    for (uint64_t i = 0; i < key->count && !fixed; i++) {
+    for (uint64_t i = 0; i < count && element == MQ_GGUF_STRING; i++) {
         uint64_t n;
         MQ_TRY(read_number(c, 8, key->name, &n));
         MQ_TRY(need(c, n, key->name));
         c->at += n;
     }
+    if (element == MQ_GGUF_ARRAY && depth == MAX_NESTING)
+        return mq_gguf_fail_key(c->gguf, key, MOEQ_LIMIT, c->err,
+                                "arrays within arrays, more than %d deep", MAX_NESTING);
+    for (uint64_t i = 0; i < count && element == MQ_GGUF_ARRAY; i++) {
+        enum mq_gguf_value_type inner;
+        uint64_t n;
+        MQ_TRY(read_type(c, key, &inner));
+        MQ_TRY(read_number(c, 8, key->name, &n));
+        MQ_TRY(pass_elements(c, key, inner, n, depth + 1));
+    }
+    return MOEQ_OK;
+}
+
+static moeq_status read_elements(struct cursor *c, struct mq_gguf_key *key)
+{
+    key->offset = c->at;
+    MQ_TRY(pass_elements(c, key, key->element, key->count, 1));
     key->size_bytes = c->at - key->offset;
     if (key->type == MQ_GGUF_BOOL && (unsigned char)c->gguf->header[key->offset] > 1)
         return mq_gguf_fail_key(c->gguf, key, MOEQ_MALFORMED, c->err,
@@ -185,10 +208,6 @@ static moeq_status read_key(struct cursor *c, struct mq_gguf_key *key)
     if (key->type == MQ_GGUF_ARRAY) {
         MQ_TRY(read_type(c, key, &key->element));
         MQ_TRY(read_number(c, 8, key->name, &key->count));
-        key->offset = c->at;
-        if (key->element == MQ_GGUF_ARRAY)
-            return mq_gguf_fail_key(c->gguf, key, MOEQ_UNSUPPORTED, c->err,
-                                    "arrays of arrays are not supported");
     }
     MQ_TRY(read_elements(c, key));
     switch (mq_strmap_add(&c->gguf->by_key, key->name, strlen(key->name),
@@ -263,9 +282,12 @@ static moeq_status read_tensor(struct cursor *c, struct mq_gguf_tensor *t)
     MQ_TRY(read_number(c, 4, t->name, &type));
     MQ_TRY(read_number(c, 8, t->name, &t->offset));
     t->type = mq_gguf_type_by_id((uint32_t)type);
-    if (!t->type)
+    if (!t->type) {
+        char stranger[200];
+        mq_gguf_describe_stranger((uint32_t)type, stranger, sizeof stranger);
         return mq_fail_tensor(c->err, MOEQ_UNSUPPORTED, path, t->name, start,
-                              "is of type %" PRIu64 ", which is unknown", type);
+                              "is of type %" PRIu64 ", %s", type, stranger);
+    }
     MQ_TRY(measure(c, t, start));
     if (t->offset % g->alignment)
         return mq_fail_tensor(c->err, MOEQ_MALFORMED, path, t->name, start,
@@ -313,7 +335,10 @@ static moeq_status check_offsets(struct cursor *c)
                               cut->size_bytes, size, end - size);
     if (size > end && size - end >= g->alignment)
         return mq_fail_file(c->err, MOEQ_MALFORMED, path,
-                            "the tensors end at byte %" PRIu64 ", the file at %" PRIu64, end, size);
+                            "the tensors end at byte %" PRIu64 ", the file at %" PRIu64
+                            ": bytes of something else stand behind them (a download over another "
+                            "file?)",
+                            end, size);
     return MOEQ_OK;
 }
 
@@ -340,7 +365,6 @@ static moeq_status check_version(struct cursor *c)
     struct mq_gguf *g = c->gguf;
     const char *path = g->file.path;
     uint64_t version;
-    MQ_TRY(mq_refuse_other_file(&g->file, MQ_FILE_GGUF, c->err));
     MQ_TRY(need(c, 4, "the magic"));
     if (memcmp(g->header, MQ_GGUF_MAGIC, 4) != 0)
         return mq_fail_file(c->err, MOEQ_MALFORMED, path,
@@ -390,7 +414,7 @@ static moeq_status finish_header(struct cursor *c)
 static moeq_status parse(struct cursor *c)
 {
     struct mq_gguf *g = c->gguf;
-    size_t keys, tensors;
+    size_t keys = 0, tensors = 0;
     MQ_TRY(check_version(c));
     MQ_TRY(read_count(c, "the number of tensors", MAX_TENSORS, MIN_TENSOR_BYTES, &tensors));
     MQ_TRY(read_count(c, "the number of keys", MAX_KEYS, MIN_KEY_BYTES, &keys));
@@ -415,10 +439,26 @@ moeq_status mq_gguf_read(const char *path, struct mq_arena *arena, struct mq_ggu
     struct cursor c = {.gguf = gguf, .arena = arena, .err = err};
     memset(gguf, 0, sizeof *gguf);
     MQ_TRY(mq_file_open(path, &gguf->file, err));
-    const moeq_status status = parse(&c);
+    moeq_status status = mq_refuse_other_file(&gguf->file, MQ_FILE_GGUF, err);
+    if (status == MOEQ_OK)
+        status = parse(&c);
     if (status != MOEQ_OK)
         mq_gguf_close(gguf);
     return status;
+}
+
+moeq_status mq_gguf_parse(const char *path, const void *bytes, size_t n, struct mq_arena *arena,
+                          struct mq_gguf *gguf, moeq_error *err)
+{
+    struct cursor c = {.gguf = gguf, .arena = arena, .err = err, .have = n, .capacity = n};
+    memset(gguf, 0, sizeof *gguf);
+    gguf->file = (struct mq_file){.fd = -1, .size_bytes = n, .path = strdup(path)};
+    gguf->header = malloc(n + 1);
+    if (!gguf->file.path || !gguf->header)
+        return mq_fail_memory(err, "reading metadata");
+    if (n)
+        memcpy(gguf->header, bytes, n);
+    return parse(&c);
 }
 
 void mq_gguf_close(struct mq_gguf *gguf)

@@ -58,6 +58,10 @@ struct mq_gguf {
  * the rest. */
 moeq_status mq_gguf_read(const char *path, struct mq_arena *arena, struct mq_gguf *gguf,
                          moeq_error *err);
+/* The same for n bytes in memory, which are copied; `path` names them in messages. Close it also on
+ * failure. */
+moeq_status mq_gguf_parse(const char *path, const void *bytes, size_t n, struct mq_arena *arena,
+                          struct mq_gguf *gguf, moeq_error *err);
 void mq_gguf_close(struct mq_gguf *gguf);
 
 /* By name; NULL if there is none. */

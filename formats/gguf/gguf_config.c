@@ -246,12 +246,68 @@ static void list_architectures(char *list, size_t room)
     }
 }
 
+/* GGUF files that are no models of language by themselves, told by general.type, by the
+ * architecture or, of files from before there was a type, by a key. (Source: the `gguf` package's
+ * GGUFType; convert_lora_to_gguf.py, imatrix.cpp and mtmd of llama.cpp.) */
+static const struct {
+    const char *type, *architecture, *key; /* one of them */
+    const char *is, *advice;
+} others[] = {
+    {.type = "adapter",
+     .is = "a LoRA adapter",
+     .advice = "it has no weights of its own: merge it into its base model (llama-export-lora)"},
+    {.key = "adapter.type",
+     .is = "a LoRA adapter",
+     .advice = "it has no weights of its own: merge it into its base model (llama-export-lora)"},
+    {.type = "imatrix",
+     .is = "an importance matrix",
+     .advice = "it has no weights: give the model that it was made of"},
+    {.key = "imatrix.chunk_count",
+     .is = "an importance matrix",
+     .advice = "it has no weights: give the model that it was made of"},
+    {.type = "mmproj",
+     .is = "the projector of a model that sees or hears (mmproj)",
+     .advice = "give the language model's file beside it"},
+    {.type = "clip-vision",
+     .is = "the projector of a model that sees (mmproj)",
+     .advice = "give the language model's file beside it"},
+    {.architecture = "clip",
+     .is = "the projector of a model that sees or hears (mmproj)",
+     .advice = "give the language model's file beside it"},
+};
+
+static moeq_status refuse_others(const struct mq_gguf *g, moeq_error *err)
+{
+    const struct mq_gguf_key *type = mq_gguf_find(g, MQ_GGUF_KEY_TYPE);
+    const struct mq_gguf_key *architecture = mq_gguf_find(g, MQ_GGUF_KEY_ARCHITECTURE);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if ((others[i].type && mq_gguf_text_is(g, type, others[i].type)) ||
+            (others[i].architecture && mq_gguf_text_is(g, architecture, others[i].architecture)) ||
+            (others[i].key && mq_gguf_find(g, others[i].key)))
+            return mq_fail_file(err, MOEQ_UNSUPPORTED, g->file.path, "is %s, no model: %s",
+                                others[i].is, others[i].advice);
+    if (type && !mq_gguf_text_is(g, type, "model"))
+        return mq_gguf_fail_key(g, type, MOEQ_UNSUPPORTED, err,
+                                "expected \"model\": this is an adapter, a projector or the like");
+    return MOEQ_OK;
+}
+
+/* After the architecture is known to be one of moeq's. */
+static moeq_status refuse_empty(const struct mq_gguf_set *set, moeq_error *err)
+{
+    if (set->count)
+        return MOEQ_OK;
+    return mq_fail_file(err, MOEQ_UNSUPPORTED, set->files[0].file.path,
+                        "has a vocabulary and no tensors, as llama.cpp's ggml-vocab-*.gguf: give "
+                        "the model's file");
+}
+
 static moeq_status read_architecture(const struct mq_gguf *g, char name[MAX_ARCHITECTURE + 1],
                                      moeq_error *err)
 {
     const struct mq_gguf_key *key = mq_gguf_find(g, MQ_GGUF_KEY_ARCHITECTURE);
-    const struct mq_gguf_key *type = mq_gguf_find(g, "general.type");
     struct mq_gguf_strings s = mq_gguf_strings(g, key);
+    MQ_TRY(refuse_others(g, err));
     if (!key)
         return mq_fail_file(err, MOEQ_MALFORMED, g->file.path,
                             "key '" MQ_GGUF_KEY_ARCHITECTURE "' is missing");
@@ -260,9 +316,6 @@ static moeq_status read_architecture(const struct mq_gguf *g, char name[MAX_ARCH
         return mq_gguf_fail_key(g, key, MOEQ_MALFORMED, err, "expected a short text");
     memcpy(name, s.text, s.size);
     name[s.size] = '\0';
-    if (type && !mq_gguf_text_is(g, type, "model"))
-        return mq_gguf_fail_key(g, type, MOEQ_UNSUPPORTED, err,
-                                "expected \"model\": this is an adapter, a projector or the like");
     if (find_family(name, true) || find_family(name, false))
         return MOEQ_OK;
     char list[200];
@@ -280,13 +333,36 @@ static const char *key_of_field(const struct mq_family *family, size_t field)
     return NULL;
 }
 
-static void put_token(struct mq_buffer *json, const struct mq_gguf *g, const char *name,
-                      const char *key_name)
+/* The id of a special token; false if there is none (-1 says so too). */
+static bool token_id(const struct mq_gguf *g, const char *key_name, uint32_t vocab, uint64_t *id)
 {
     const struct mq_gguf_key *key = mq_gguf_find(g, key_name);
-    uint64_t id;
-    if (key && key->type != MQ_GGUF_ARRAY && mq_gguf_whole(g, key, 0, &id) && id <= INT32_MAX)
-        mq_buffer_printf(json, "  \"%s\": %" PRIu64 ",\n", name, id);
+    return key && key->type != MQ_GGUF_ARRAY && mq_gguf_whole(g, key, 0, id) && *id < vocab;
+}
+
+/* A text may end by several tokens: eos_token_id is a list then, as in Hugging Face's files. */
+static void put_tokens(struct mq_buffer *json, const struct mq_gguf *g, uint32_t vocab)
+{
+    static const char *const ends[] = {MQ_GGUF_KEY_EOS, MQ_GGUF_KEY_EOT, MQ_GGUF_KEY_EOM};
+    uint64_t id, seen[3];
+    size_t n = 0;
+    if (token_id(g, MQ_GGUF_KEY_BOS, vocab, &id))
+        mq_buffer_printf(json, "  \"bos_token_id\": %" PRIu64 ",\n", id);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        bool again = !token_id(g, ends[i], vocab, &id);
+        for (size_t k = 0; k < n; k++)
+            again = again || seen[k] == id;
+        if (!again)
+            seen[n++] = id;
+    }
+    if (n)
+        mq_buffer_printf(json, "  \"eos_token_id\": %s%" PRIu64, n > 1 ? "[" : "", seen[0]);
+    for (size_t k = 1; k < n; k++)
+        mq_buffer_printf(json, ", %" PRIu64, seen[k]);
+    if (n)
+        mq_buffer_puts(json, n > 1 ? "],\n" : ",\n");
+    if (token_id(g, MQ_GGUF_KEY_PAD, vocab, &id))
+        mq_buffer_printf(json, "  \"pad_token_id\": %" PRIu64 ",\n", id);
 }
 
 static void put_sizes(struct mq_buffer *json, const struct mq_family *family, const struct sizes *s)
@@ -322,6 +398,7 @@ moeq_status mq_gguf_config(struct mq_gguf_set *set, struct mq_buffer *json, moeq
     struct sizes s = {0};
     double eps, theta;
     MQ_TRY(read_architecture(g, a, err));
+    MQ_TRY(refuse_empty(set, err));
     const size_t prefix = strlen(a);
     for (size_t i = 0; i < g->keys_count; i++)
         if (strncmp(g->keys[i].name, a, prefix) == 0 && g->keys[i].name[prefix] == '.')
@@ -342,8 +419,7 @@ moeq_status mq_gguf_config(struct mq_gguf_set *set, struct mq_buffer *json, moeq
     mq_buffer_printf(json, "{\n  \"architectures\": [\"%s\"],\n  \"model_type\": \"%s\",\n",
                      family->architecture, family->name);
     put_sizes(json, family, &s);
-    put_token(json, g, "bos_token_id", MQ_GGUF_KEY_BOS);
-    put_token(json, g, "eos_token_id", MQ_GGUF_KEY_EOS);
+    put_tokens(json, g, s.vocab);
     mq_buffer_puts(json, "  \"rms_norm_eps\": ");
     mq_gguf_put_number(json, eps);
     mq_buffer_puts(json, ",\n  \"rope_theta\": ");

@@ -46,9 +46,11 @@ moeq_status mq_gguf_positive(const struct mq_gguf *gguf, const struct mq_gguf_ke
 void mq_gguf_put_number(struct mq_buffer *json, double value);
 
 /* gguf_tokenizer.c: writes a tokenizer.json that gives the same ids; nothing where the file has no
- * tokenizer. *problem (in the arena): why a tokenizer that is sound cannot be read. */
+ * tokenizer, or one that cannot be read: *problem (in the arena) says why. *note: what a user should
+ * know of one that is read. */
 moeq_status mq_gguf_tokenizer(const struct mq_gguf *gguf, struct mq_arena *arena,
-                              struct mq_buffer *json, const char **problem, moeq_error *err);
+                              struct mq_buffer *json, const char **problem, const char **note,
+                              moeq_error *err);
 /* Notes on a tokenizer that was read although it may be another than the model's. */
 moeq_status mq_gguf_note_tokenizer(const struct mq_gguf *gguf, struct mq_view *view,
                                    moeq_error *err);

@@ -1,47 +1,12 @@
 /* gguf_names.c: the tables of gguf_names.h. */
 #include "gguf_names.h"
 
+#include <stdio.h>
 #include <string.h>
 
-/* clang-format off */
-const struct mq_gguf_type mq_gguf_types[] = {
-    {0, "F32", "f32", 1, 4, 0},
-    {1, "F16", "f16", 1, 2, 1},
-    {2, "Q4_0", "q4_0", 32, 18, 2},
-    {3, "Q4_1", "q4_1", 32, 20, 3},
-    {6, "Q5_0", "q5_0", 32, 22, 8},
-    {7, "Q5_1", "q5_1", 32, 24, 9},
-    {8, "Q8_0", "q8_0", 32, 34, 7},
-    {9, "Q8_1", NULL, 32, 36, 0},
-    {10, "Q2_K", "q2_k", 256, 84, 10},
-    {11, "Q3_K", "q3_k", 256, 110, 11},
-    {12, "Q4_K", "q4_k", 256, 144, 14},
-    {13, "Q5_K", "q5_k", 256, 176, 16},
-    {14, "Q6_K", "q6_k", 256, 210, 18},
-    {15, "Q8_K", NULL, 256, 292, 0},
-    {16, "IQ2_XXS", NULL, 256, 66, 0},
-    {17, "IQ2_XS", NULL, 256, 74, 0},
-    {18, "IQ3_XXS", NULL, 256, 98, 0},
-    {19, "IQ1_S", NULL, 256, 50, 0},
-    {20, "IQ4_NL", NULL, 32, 18, 0},
-    {21, "IQ3_S", NULL, 256, 110, 0},
-    {22, "IQ2_S", NULL, 256, 82, 0},
-    {23, "IQ4_XS", NULL, 256, 136, 0},
-    {24, "I8", NULL, 1, 1, 0},
-    {25, "I16", NULL, 1, 2, 0},
-    {26, "I32", NULL, 1, 4, 0},
-    {27, "I64", NULL, 1, 8, 0},
-    {28, "F64", NULL, 1, 8, 0},
-    {29, "IQ1_M", NULL, 256, 56, 0},
-    {30, "BF16", "bf16", 1, 2, 32},
-    {34, "TQ1_0", NULL, 256, 54, 0},
-    {35, "TQ2_0", NULL, 256, 66, 0},
-    {39, "MXFP4", NULL, 32, 17, 0},
-    {40, "NVFP4", NULL, 64, 36, 0},
-    {41, "Q1_0", NULL, 128, 18, 0},
-    {42, "Q2_0", NULL, 64, 18, 0},
-};
-/* clang-format on */
+#define TYPE(id, name, storage, block_weights, block_bytes, file_type) \
+    {id, #name, #storage, block_weights, block_bytes, file_type},
+const struct mq_gguf_type mq_gguf_types[] = {MQ_GGUF_TYPE_LIST(TYPE)};
 const size_t mq_gguf_types_count = sizeof mq_gguf_types / sizeof *mq_gguf_types;
 
 const struct mq_gguf_type *mq_gguf_type_by_id(uint32_t id)
@@ -55,9 +20,50 @@ const struct mq_gguf_type *mq_gguf_type_by_id(uint32_t id)
 const struct mq_gguf_type *mq_gguf_type_by_storage(const char *storage)
 {
     for (size_t i = 0; i < mq_gguf_types_count; i++)
-        if (mq_gguf_types[i].storage && strcmp(mq_gguf_types[i].storage, storage) == 0)
+        if (strcmp(mq_gguf_types[i].storage, storage) == 0)
             return &mq_gguf_types[i];
     return NULL;
+}
+
+/* Ids that llama.cpp had and gave up, and those that forks took. Sources: comments in ggml.h of
+ * llama.cpp, ggml.h of ik_llama.cpp. Above 200 the latter counts variants of types whose rows are
+ * interleaved (_R4, _R8). */
+static const struct {
+    uint32_t id;
+    const char *name;
+    enum { REMOVED, REPACKED, IK_LLAMA } kind;
+} strangers[] = {
+    {4, "Q4_2", REMOVED},         {5, "Q4_3", REMOVED},
+    {31, "Q4_0_4_4", REPACKED},   {32, "Q4_0_4_8", REPACKED},
+    {33, "Q4_0_8_8", REPACKED},   {36, "IQ4_NL_4_4 (or BitNet's I2_S)", REPACKED},
+    {37, "IQ4_NL_4_8", REPACKED}, {38, "IQ4_NL_8_8", REPACKED},
+    {133, "Q6_0", IK_LLAMA},      {134, "IQ1_BN", IK_LLAMA},
+    {135, "IQ2_BN", IK_LLAMA},    {137, "IQ2_K", IK_LLAMA},
+    {138, "IQ3_K", IK_LLAMA},     {139, "IQ4_K", IK_LLAMA},
+    {140, "IQ5_K", IK_LLAMA},     {141, "IQ6_K", IK_LLAMA},
+    {144, "IQ4_KS", IK_LLAMA},    {145, "IQ2_KS", IK_LLAMA},
+    {146, "IQ4_KSS", IK_LLAMA},   {152, "IQ5_KS", IK_LLAMA},
+    {153, "IQ2_KT", IK_LLAMA},    {154, "IQ3_KT", IK_LLAMA},
+    {155, "IQ4_KT", IK_LLAMA},    {156, "IQ3_KS", IK_LLAMA},
+    {157, "IQ2_KL", IK_LLAMA},    {158, "IQ1_KT", IK_LLAMA},
+};
+
+void mq_gguf_describe_stranger(uint32_t id, char *text, size_t room)
+{
+    enum { IK_LLAMA_FIRST = 133, IK_LLAMA_END = 400 };
+    static const char *const what[] = {
+        [REMOVED] = "which llama.cpp gave up in 2023; get a newer file of this model",
+        [REPACKED] = "which llama.cpp gave up: it now packs rows so when it loads Q4_0 or IQ4_NL; "
+                     "get such a file of this model",
+        [IK_LLAMA] = "which only ik_llama.cpp reads; get a file made by llama.cpp",
+    };
+    for (size_t i = 0; i < sizeof strangers / sizeof *strangers; i++)
+        if (strangers[i].id == id) {
+            snprintf(text, room, "%s, %s", strangers[i].name, what[strangers[i].kind]);
+            return;
+        }
+    snprintf(text, room, "%s",
+             id >= IK_LLAMA_FIRST && id < IK_LLAMA_END ? what[IK_LLAMA] : "which is unknown");
 }
 
 static const struct mq_gguf_role roles[MQ_ROLE_COUNT] = {

@@ -31,20 +31,65 @@ enum mq_gguf_value_type {
     MQ_GGUF_VALUE_TYPES
 };
 
-/* A type of tensors: `storage` is the name that the level table has for it (mq_tensor.storage), or
- * NULL where moeq does not read it. */
+/*
+ * The types of tensors: id, name, `storage` (what mq_tensor.storage says; the level table has the
+ * levels of these names that moeq can decode), weights and bytes of a block, general.file_type of a
+ * file that is mostly of it (LLAMA_FTYPE_GUESSED where there is none). Sources: ggml.h; the `gguf`
+ * package's GGML_QUANT_SIZES and LlamaFileType. (Of Q8_1 that package has 40 bytes and ggml.h 36;
+ * llama.cpp never puts it into a file, so that one can only be from the package.)
+ */
+#define MQ_GGUF_TYPE_LIST(X)             \
+    X(0, F32, f32, 1, 4, 0)              \
+    X(1, F16, f16, 1, 2, 1)              \
+    X(2, Q4_0, q4_0, 32, 18, 2)          \
+    X(3, Q4_1, q4_1, 32, 20, 3)          \
+    X(6, Q5_0, q5_0, 32, 22, 8)          \
+    X(7, Q5_1, q5_1, 32, 24, 9)          \
+    X(8, Q8_0, q8_0, 32, 34, 7)          \
+    X(9, Q8_1, q8_1, 32, 40, 1024)       \
+    X(10, Q2_K, q2_k, 256, 84, 10)       \
+    X(11, Q3_K, q3_k, 256, 110, 11)      \
+    X(12, Q4_K, q4_k, 256, 144, 14)      \
+    X(13, Q5_K, q5_k, 256, 176, 16)      \
+    X(14, Q6_K, q6_k, 256, 210, 18)      \
+    X(15, Q8_K, q8_k, 256, 292, 1024)    \
+    X(16, IQ2_XXS, iq2_xxs, 256, 66, 19) \
+    X(17, IQ2_XS, iq2_xs, 256, 74, 20)   \
+    X(18, IQ3_XXS, iq3_xxs, 256, 98, 23) \
+    X(19, IQ1_S, iq1_s, 256, 50, 24)     \
+    X(20, IQ4_NL, iq4_nl, 32, 18, 25)    \
+    X(21, IQ3_S, iq3_s, 256, 110, 26)    \
+    X(22, IQ2_S, iq2_s, 256, 82, 28)     \
+    X(23, IQ4_XS, iq4_xs, 256, 136, 30)  \
+    X(24, I8, i8, 1, 1, 1024)            \
+    X(25, I16, i16, 1, 2, 1024)          \
+    X(26, I32, i32, 1, 4, 1024)          \
+    X(27, I64, i64, 1, 8, 1024)          \
+    X(28, F64, f64, 1, 8, 1024)          \
+    X(29, IQ1_M, iq1_m, 256, 56, 31)     \
+    X(30, BF16, bf16, 1, 2, 32)          \
+    X(34, TQ1_0, tq1_0, 256, 54, 36)     \
+    X(35, TQ2_0, tq2_0, 256, 66, 37)     \
+    X(39, MXFP4, mxfp4, 32, 17, 38)      \
+    X(40, NVFP4, nvfp4, 64, 36, 39)      \
+    X(41, Q1_0, q1_0, 128, 18, 40)       \
+    X(42, Q2_0, q2_0, 64, 18, 41)
+
 struct mq_gguf_type {
     uint32_t id;
-    const char *name; /* "Q4_K" */
-    const char *storage;
+    const char *name;    /* "Q4_K" */
+    const char *storage; /* "q4_k" */
     uint32_t block_weights, block_bytes;
-    uint32_t file_type; /* general.file_type of a file that is mostly of it */
+    uint32_t file_type;
 };
 extern const struct mq_gguf_type mq_gguf_types[];
 extern const size_t mq_gguf_types_count;
 
 /* NULL if unknown. */
 const struct mq_gguf_type *mq_gguf_type_by_id(uint32_t id);
+
+/* What is known of an id that is not in the table: the rest of "is of type 36, ...". */
+void mq_gguf_describe_stranger(uint32_t id, char *text, size_t room);
 const struct mq_gguf_type *mq_gguf_type_by_storage(const char *storage);
 
 /* Names of a role's tensors; {layer} and {expert} as in struct mq_tensor_pattern. The experts of
@@ -95,6 +140,8 @@ const struct mq_gguf_role *mq_gguf_role(enum mq_role role);
 #define MQ_GGUF_KEY_MERGES "tokenizer.ggml.merges"
 #define MQ_GGUF_KEY_BOS "tokenizer.ggml.bos_token_id"
 #define MQ_GGUF_KEY_EOS "tokenizer.ggml.eos_token_id"
+#define MQ_GGUF_KEY_EOT "tokenizer.ggml.eot_token_id" /* of a turn */
+#define MQ_GGUF_KEY_EOM "tokenizer.ggml.eom_token_id" /* of a message */
 #define MQ_GGUF_KEY_UNK "tokenizer.ggml.unknown_token_id"
 #define MQ_GGUF_KEY_PAD "tokenizer.ggml.padding_token_id"
 #define MQ_GGUF_KEY_ADD_BOS "tokenizer.ggml.add_bos_token"

@@ -9,6 +9,11 @@
  * Of the types of tokens: CONTROL and USER_DEFINED are added tokens, found in the text before the
  * model sees it, and so is UNKNOWN; BYTE is <0x0A>, for characters without a piece; UNUSED fills a
  * vocabulary up and is not in the original.
+ *
+ * Files have oddities that llama.cpp lives with, and so does this (source: llama-vocab.cpp): an id
+ * of a special token that is none (-1 is written as 4294967295) stands for the default one; of two
+ * tokens with one text the last counts; texts with U+0000 or outside of UTF-8 are found in no other
+ * text. Whatever cannot be read makes a problem of the tokenizer, not of the file.
  */
 #include "gguf_tokenizer_int.h"
 
@@ -22,7 +27,8 @@
 #include <string.h>
 
 #define KEY_HUGGINGFACE "tokenizer.huggingface.json"
-#define SPACE "\xe2\x96\x81" /* U+2581 */
+#define SPACE "\xe2\x96\x81"   /* U+2581 */
+#define NO_TEXT "\xef\xbf\xbd" /* U+FFFD, of tokens that are in no vocabulary */
 
 enum {
     MAX_TOKENS = 1 << 22, /* ten times the largest vocabulary */
@@ -70,17 +76,41 @@ static moeq_status read_pieces(struct mq_gguf_vocab *v, moeq_error *err)
             return mq_gguf_fail_key(g, types, MOEQ_MALFORMED, err,
                                     "token %u: expected a type from 0 to %d", i,
                                     MQ_GGUF_TOKEN_BYTE);
-        if (s.size > UINT32_MAX || (s.size && memchr(s.text, '\0', s.size)) ||
-            !mq_utf8_valid(s.text, s.size, NULL))
-            return mq_gguf_fail_key(g, tokens, MOEQ_MALFORMED, err,
-                                    "token %u is not UTF-8 text without U+0000", i);
         v->pieces[i] =
             (struct mq_gguf_piece){s.text, (uint32_t)s.size, (enum mq_gguf_token_type)type};
+        if (s.size > UINT32_MAX || (s.size && memchr(s.text, '\0', s.size)) ||
+            !mq_utf8_valid(s.text, s.size, NULL)) {
+            v->pieces[i] = (struct mq_gguf_piece){NO_TEXT, 3, MQ_GGUF_TOKEN_UNUSED};
+            v->unreadable++;
+        }
     }
     return MOEQ_OK;
 }
 
-/* A token's id; -1 where the key is absent. */
+/* Of tokens with one text, all but the last are as good as unused. */
+static moeq_status drop_doubles(struct mq_gguf_vocab *v, moeq_error *err)
+{
+    struct mq_strmap texts;
+    moeq_status status = MOEQ_OK;
+    if (!mq_strmap_init(&texts, v->count))
+        return mq_fail_memory(err, "reading the tokenizer");
+    for (uint32_t i = v->count; i-- > 0 && status == MOEQ_OK;) {
+        struct mq_gguf_piece *p = &v->pieces[i];
+        if (p->type == MQ_GGUF_TOKEN_UNUSED)
+            continue;
+        const enum mq_strmap_result r = mq_strmap_add(&texts, p->text, p->size, i);
+        if (r == MQ_STRMAP_NO_MEMORY)
+            status = mq_fail_memory(err, "reading the tokenizer");
+        if (r == MQ_STRMAP_DUPLICATE) {
+            p->type = MQ_GGUF_TOKEN_UNUSED;
+            v->doubles++;
+        }
+    }
+    mq_strmap_free(&texts);
+    return status;
+}
+
+/* A token's id; the default where the key is absent or no token's; -1 if there is no default. */
 static moeq_status read_id(const struct mq_gguf_vocab *v, const char *name, int64_t otherwise,
                            int64_t *id, moeq_error *err)
 {
@@ -89,10 +119,12 @@ static moeq_status read_id(const struct mq_gguf_vocab *v, const char *name, int6
     *id = otherwise < (int64_t)v->count ? otherwise : -1;
     if (!key)
         return MOEQ_OK;
-    if (key->type == MQ_GGUF_ARRAY || !mq_gguf_whole(v->gguf, key, 0, &value) || value >= v->count)
+    double number;
+    if (key->type == MQ_GGUF_ARRAY || !mq_gguf_number(v->gguf, key, 0, &number))
         return mq_gguf_fail_key(v->gguf, key, MOEQ_MALFORMED, err,
                                 "expected the id of one of the %u tokens", v->count);
-    *id = (int64_t)value;
+    if (mq_gguf_whole(v->gguf, key, 0, &value) && value < v->count)
+        *id = (int64_t)value;
     return MOEQ_OK;
 }
 
@@ -100,9 +132,13 @@ static moeq_status read_flag(const struct mq_gguf *g, const char *name, bool oth
                              moeq_error *err)
 {
     const struct mq_gguf_key *key = mq_gguf_find(g, name);
+    uint64_t number;
     *flag = otherwise;
-    if (key && !mq_gguf_bool(g, key, flag))
+    if (!key || mq_gguf_bool(g, key, flag))
+        return MOEQ_OK;
+    if (key->type == MQ_GGUF_ARRAY || !mq_gguf_whole(g, key, 0, &number) || number > 1)
         return mq_gguf_fail_key(g, key, MOEQ_MALFORMED, err, "expected a boolean");
+    *flag = number == 1;
     return MOEQ_OK;
 }
 
@@ -247,7 +283,16 @@ static moeq_status find_unknown(const struct mq_gguf_vocab *v, int64_t *unk, moe
     for (uint32_t i = 0; i < v->count && *unk < 0; i++)
         if (v->pieces[i].type == MQ_GGUF_TOKEN_UNKNOWN)
             *unk = i;
+    if (*unk >= 0 && v->pieces[*unk].type == MQ_GGUF_TOKEN_UNUSED)
+        *unk = -1;
     return MOEQ_OK;
+}
+
+/* <0x00> to <0xFF> are found by their texts, whatever their types: a file may have no types. */
+static bool is_byte(const struct mq_gguf_piece *piece)
+{
+    return piece->size == 6 && piece->type == MQ_GGUF_TOKEN_NORMAL &&
+           memcmp(piece->text, "<0x", 3) == 0 && piece->text[5] == '>';
 }
 
 static moeq_status put_llama(struct mq_buffer *json, const struct mq_gguf_vocab *v, moeq_error *err)
@@ -260,7 +305,7 @@ static moeq_status put_llama(struct mq_buffer *json, const struct mq_gguf_vocab 
     MQ_TRY(read_flag(v->gguf, MQ_GGUF_KEY_ADD_PREFIX, true, &prefix, err));
     MQ_TRY(find_unknown(v, &unk, err));
     for (uint32_t i = 0; i < v->count; i++)
-        bytes |= v->pieces[i].type == MQ_GGUF_TOKEN_BYTE;
+        bytes |= v->pieces[i].type == MQ_GGUF_TOKEN_BYTE || is_byte(&v->pieces[i]);
     begin(json, v);
     mq_buffer_printf(json,
                      "\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [%s"
@@ -307,7 +352,7 @@ static moeq_status put_gpt2(struct mq_buffer *json, const struct mq_gguf_vocab *
     if (!merges)
         return mq_fail_file(err, MOEQ_MALFORMED, v->gguf->file.path,
                             "key '" MQ_GGUF_KEY_MERGES "' is missing");
-    MQ_TRY(read_ends(v, pre->add_bos, -1, -1, &ends, err));
+    MQ_TRY(read_ends(v, pre->add_bos, 11, 11, &ends, err)); /* llama.cpp's defaults */
     MQ_TRY(read_flag(v->gguf, MQ_GGUF_KEY_ADD_PREFIX, false, &prefix, err));
     begin(json, v);
     mq_buffer_printf(json, "\"normalizer\": %s,\n\"pre_tokenizer\": ",
@@ -413,15 +458,15 @@ static moeq_status copy_huggingface(const struct mq_gguf *g, const struct mq_ggu
     return mq_buffer_ok(json) ? MOEQ_OK : mq_fail_memory(err, "reading the tokenizer");
 }
 
-moeq_status mq_gguf_tokenizer(const struct mq_gguf *gguf, struct mq_arena *arena,
-                              struct mq_buffer *json, const char **problem, moeq_error *err)
+/* The tokenizer.json, or why there is none. */
+static moeq_status make(const struct mq_gguf *gguf, struct mq_arena *arena, struct mq_buffer *json,
+                        const char **problem, struct mq_gguf_vocab *v, moeq_error *err)
 {
     const struct mq_gguf_key *model = mq_gguf_find(gguf, MQ_GGUF_KEY_TOKENIZER);
     const struct mq_gguf_key *original = mq_gguf_find(gguf, KEY_HUGGINGFACE);
     const bool llama = mq_gguf_text_is(gguf, model, "llama");
     const bool gpt2 = mq_gguf_text_is(gguf, model, "gpt2");
     char text[64];
-    *problem = NULL;
     if (original)
         return copy_huggingface(gguf, original, json, err);
     if (!model)
@@ -438,12 +483,43 @@ moeq_status mq_gguf_tokenizer(const struct mq_gguf *gguf, struct mq_arena *arena
         return MOEQ_OK;
     if (!llama && (!pre || !pre->rule)) /* there is a problem, but no memory to say it */
         return mq_fail_memory(err, "reading the tokenizer");
+    MQ_TRY(read_pieces(v, err));
+    MQ_TRY(drop_doubles(v, err));
+    MQ_TRY(llama ? put_llama(json, v, err) : put_gpt2(json, v, pre, err));
+    return mq_buffer_ok(json) ? MOEQ_OK : mq_fail_memory(err, "reading the tokenizer");
+}
+
+/* What was left out of the tokenizer.json; NULL if nothing was, or when out of memory. */
+static const char *note_of(const struct mq_gguf_vocab *v, struct mq_arena *arena)
+{
+    if (!v->doubles && !v->unreadable)
+        return NULL;
+    return mq_arena_printf(arena,
+                           "of the tokenizer's %u tokens, %u have the text of a later one, which "
+                           "counts, and %u have no text in UTF-8 without U+0000: no text that is "
+                           "tokenized has these",
+                           v->count, v->doubles, v->unreadable);
+}
+
+moeq_status mq_gguf_tokenizer(const struct mq_gguf *gguf, struct mq_arena *arena,
+                              struct mq_buffer *json, const char **problem, const char **note,
+                              moeq_error *err)
+{
     struct mq_gguf_vocab v = {.gguf = gguf};
-    moeq_status status = read_pieces(&v, err);
-    if (status == MOEQ_OK)
-        status = llama ? put_llama(json, &v, err) : put_gpt2(json, &v, pre, err);
-    if (status == MOEQ_OK && !mq_buffer_ok(json))
+    moeq_error own = {0};
+    *problem = *note = NULL;
+    moeq_status status = make(gguf, arena, json, problem, &v, &own);
+    if (status == MOEQ_OK) {
+        *note = note_of(&v, arena);
+    } else if (status == MOEQ_NO_MEMORY) {
         status = mq_fail_memory(err, "reading the tokenizer");
+    } else { /* "path: " stands in front of it wherever it is shown */
+        const size_t n = strlen(gguf->file.path) + 2;
+        mq_buffer_free(json);
+        *problem = mq_arena_printf(arena, "its tokenizer cannot be read: %s",
+                                   strlen(own.message) > n ? own.message + n : own.message);
+        status = *problem ? MOEQ_OK : mq_fail_memory(err, "reading the tokenizer");
+    }
     free(v.pieces);
     return status;
 }

@@ -15,6 +15,7 @@ struct mq_gguf_vocab {
     struct mq_gguf_piece *pieces; /* by id; owned */
     uint32_t count;
     const struct mq_gguf_key *scores; /* one for each; NULL where the file has none */
+    uint32_t doubles, unreadable;     /* tokens that are left out, which have become UNUSED */
 };
 
 /* gguf_merges.c: appends the merges of a sentencepiece model, in order: ["left", "right"], ... */

@@ -5,12 +5,13 @@
  * A 3-D tensor of experts is one row of the table for each, some way into it; rows of q and k that
  * stand in interleaved order are marked (mq_tensor.interleaved_heads).
  */
+#include "gguf_carried.h"
 #include "gguf_int.h"
 #include "gguf_model.h"
 
 #include "error.h"
-#include "open_options.h"
 #include "json.h"
+#include "open_options.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -31,19 +32,6 @@ static void print_shape(char *text, size_t room, const uint64_t *ne)
         n += (size_t)snprintf(text + n, room - n, "%s%" PRIu64, d ? ", " : "", ne[d]);
     if (n < room)
         snprintf(text + n, room - n, "]");
-}
-
-static moeq_status fail_type(const struct mq_gguf *g, const struct mq_gguf_tensor *t,
-                             moeq_error *err)
-{
-    char list[200] = "";
-    for (size_t i = 0; i < mq_gguf_types_count; i++)
-        if (mq_gguf_types[i].storage)
-            snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", *list ? ", " : "",
-                     mq_gguf_types[i].name);
-    return mq_fail_tensor(err, MOEQ_UNSUPPORTED, g->file.path, t->name, t->offset,
-                          "is of type %s, which is not supported (supported: %s)", t->type->name,
-                          list);
 }
 
 /* The tensor that holds *t. Experts: one for all, or one for each (*joined false). */
@@ -93,12 +81,10 @@ static moeq_status place(void *user, struct mq_view *view, struct mq_tensor *t, 
                               "expected shape %s (fastest first) from the metadata, found %s", want,
                               have);
     }
-    if (!e->type->storage)
-        return fail_type(g, e, err);
-    if (mq_role_class(t->role) == MQ_CLASS_KEEP && e->type->block_weights > 1)
-        return mq_fail_tensor(err, MOEQ_MALFORMED, g->file.path, e->name, e->offset,
-                              "a %s is never quantized, found type %s", mq_role_name(t->role),
-                              e->type->name);
+    t->stored_name =
+        joined ? mq_arena_printf(view->arena, "%s expert %d", e->name, t->expert) : e->name;
+    if (!t->stored_name)
+        return mq_fail_memory(err, "opening a model");
     at->used = true;
     t->storage = e->type->storage;
     t->row_bytes = e->row_bytes;
@@ -138,6 +124,30 @@ static moeq_status refuse_unused(const struct mq_gguf_set *set, const struct mq_
                                   "maths",
                                   view->family->name);
     }
+    return MOEQ_OK;
+}
+
+/* llama.cpp's quantizer leaves routers and norms alone; other tools do not. One note for a role. */
+static moeq_status note_quantized(struct mq_view *view, moeq_error *err)
+{
+    size_t count[MQ_ROLE_COUNT] = {0};
+    const struct mq_tensor *example[MQ_ROLE_COUNT] = {NULL};
+    for (size_t i = 0; i < view->tensors_count; i++) {
+        const struct mq_tensor *t = &view->tensors[i];
+        if (mq_role_class(t->role) != MQ_CLASS_KEEP ||
+            mq_gguf_type_by_storage(t->storage)->block_weights == 1)
+            continue;
+        count[t->role]++;
+        example[t->role] = example[t->role] ? example[t->role] : t;
+    }
+    for (int role = 0; role < MQ_ROLE_COUNT; role++)
+        if (count[role])
+            MQ_TRY(mq_view_note(view, err,
+                                "%zu %s%s quantized, such as %s (%s): what that does to the model "
+                                "is in all figures",
+                                count[role], mq_role_name((enum mq_role)role),
+                                count[role] == 1 ? " tensor is" : " tensors are",
+                                mq_tensor_shown(example[role]), example[role]->storage));
     return MOEQ_OK;
 }
 
@@ -214,6 +224,7 @@ moeq_status mq_gguf_open(const char *path, struct mq_view *view, moeq_error *err
 {
     struct mq_gguf_set set;
     const struct mq_view_source source = {.user = &set, .place = place};
+    const char *note;
     moeq_status status = mq_gguf_set_open(path, view->arena, &set, err);
     if (status != MOEQ_OK)
         goto out;
@@ -224,11 +235,15 @@ moeq_status mq_gguf_open(const char *path, struct mq_view *view, moeq_error *err
     MQ_TRY_OUT(choose_head(&set, view, err));
     MQ_TRY_OUT(mq_view_build(view, &source, err));
     MQ_TRY_OUT(refuse_unused(&set, view, err));
+    MQ_TRY_OUT(note_quantized(view, err));
     MQ_TRY_OUT(mq_gguf_tokenizer(first, view->arena, &view->tokenizer_json,
-                                 &view->tokenizer_problem, err));
+                                 &view->tokenizer_problem, &note, err));
+    if (note)
+        MQ_TRY_OUT(mq_view_note(view, err, "%s", note));
     MQ_TRY_OUT(mq_gguf_note_tokenizer(first, view, err));
     MQ_TRY_OUT(copy_chat_template(first, view, err));
     MQ_TRY_OUT(copy_metadata(first, view, err));
+    MQ_TRY_OUT(mq_gguf_carry(first, view, err));
     MQ_TRY_OUT(adopt_files(view, &set, err));
 out:
     mq_gguf_set_free(&set);

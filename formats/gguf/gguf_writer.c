@@ -22,14 +22,12 @@ static void put_text(struct mq_buffer *b, const char *text, size_t n)
 static void begin(struct mq_gguf_writer *w, const char *key, enum mq_gguf_value_type type)
 {
     struct mq_buffer *b = &w->metadata;
-    if (strncmp(key, "%s", 2) == 0) {
-        const size_t n = strlen(w->architecture);
-        put(b, n + strlen(key + 2), 8);
-        mq_buffer_append(b, w->architecture, n);
-        mq_buffer_puts(b, key + 2);
-    } else {
-        put_text(b, key, strlen(key));
-    }
+    const bool of_architecture = strncmp(key, "%s", 2) == 0;
+    const char *prefix = of_architecture ? w->architecture : "", *rest = key + 2 * of_architecture;
+    put(b, strlen(prefix) + strlen(rest), 8);
+    mq_buffer_puts(b, prefix);
+    mq_buffer_puts(b, rest);
+    mq_buffer_printf(&w->names, "%s%s%s\n", w->names.size ? "" : "\n", prefix, rest);
     put(b, type, 4);
     w->keys_count++;
 }
@@ -78,6 +76,25 @@ void mq_gguf_begin_array(struct mq_gguf_writer *w, const char *key, enum mq_gguf
     put(&w->metadata, count, 8);
 }
 
+void mq_gguf_put_value(struct mq_gguf_writer *w, const char *key, enum mq_gguf_value_type type,
+                       enum mq_gguf_value_type element, uint64_t count, const void *bytes, size_t n)
+{
+    if (type == MQ_GGUF_ARRAY)
+        mq_gguf_begin_array(w, key, element, count);
+    else
+        begin(w, key, type);
+    mq_buffer_append(&w->metadata, bytes, n);
+}
+
+bool mq_gguf_writer_has(const struct mq_gguf_writer *w, const char *name)
+{
+    const size_t n = strlen(name);
+    for (const char *at = w->names.data; at && (at = strstr(at, name)); at++)
+        if (at[-1] == '\n' && at[n] == '\n')
+            return true;
+    return false;
+}
+
 void mq_gguf_append_string(struct mq_gguf_writer *w, const char *text, size_t n)
 {
     put_text(&w->metadata, text, n);
@@ -120,7 +137,8 @@ moeq_status mq_gguf_writer_finish(struct mq_gguf_writer *w, struct mq_buffer *he
     mq_buffer_append(header, w->tensors.data, w->tensors.size);
     while (mq_buffer_ok(header) && header->size % MQ_GGUF_ALIGNMENT)
         mq_buffer_putc(header, 0);
-    const bool ok = mq_buffer_ok(&w->metadata) && mq_buffer_ok(&w->tensors) && mq_buffer_ok(header);
+    const bool ok = mq_buffer_ok(&w->metadata) && mq_buffer_ok(&w->tensors) &&
+                    mq_buffer_ok(&w->names) && mq_buffer_ok(header);
     mq_gguf_writer_free(w);
     return ok ? MOEQ_OK : mq_fail_memory(err, "writing a GGUF header");
 }
@@ -129,4 +147,5 @@ void mq_gguf_writer_free(struct mq_gguf_writer *w)
 {
     mq_buffer_free(&w->metadata);
     mq_buffer_free(&w->tensors);
+    mq_buffer_free(&w->names);
 }

@@ -20,6 +20,7 @@
 struct mq_gguf_writer {
     const char *architecture; /* what %s in a key stands for */
     struct mq_buffer metadata, tensors;
+    struct mq_buffer names; /* of the keys so far, each after a newline; one behind the last */
     uint64_t keys_count, tensors_count;
 };
 
@@ -37,6 +38,14 @@ void mq_gguf_begin_array(struct mq_gguf_writer *w, const char *key, enum mq_gguf
 void mq_gguf_append_string(struct mq_gguf_writer *w, const char *text, size_t n);
 void mq_gguf_append_i32(struct mq_gguf_writer *w, int32_t value);
 void mq_gguf_append_f32(struct mq_gguf_writer *w, float value);
+
+/* A key whose value, or of an array the elements, are bytes as a file has them. */
+void mq_gguf_put_value(struct mq_gguf_writer *w, const char *key, enum mq_gguf_value_type type,
+                       enum mq_gguf_value_type element, uint64_t count, const void *bytes,
+                       size_t n);
+
+/* Whether there is a key of this name (in full) already. */
+bool mq_gguf_writer_has(const struct mq_gguf_writer *w, const char *name);
 
 /* A tensor of `dims` dimensions, ne[0] the fastest, `offset` bytes behind the start of the data. */
 void mq_gguf_put_tensor(struct mq_gguf_writer *w, const char *name, uint32_t dims,

@@ -28,7 +28,7 @@ chmod u+w "$work/nan.gguf"
 at=$("$moeq" inspect "$work/nan.gguf" --tensors --json | tr -d '\n\t' |
     sed 's/.*"model.layers.0.self_attn.v_proj.weight"[^}]*"offset":\([0-9]*\)}.*/\1/')
 printf '\377\177' | dd of="$work/nan.gguf" bs=1 seek=$((at + 2 * 272 + 34)) conv=notrunc 2> /dev/null
-expect 1 "moeq: $work/nan.gguf: tensor 'model.layers.0.self_attn.v_proj.weight' at byte $((at + 2 * 272)): row 2, column 32: the weight is not finite" \
+expect 1 "moeq: $work/nan.gguf: tensor 'blk.0.attn_v.weight' at byte $((at + 2 * 272)): row 2, column 32: the weight is not finite" \
     check "$work/nan.gguf"
 
 head -c 300000 $fixtures/llama3_tied.gguf > "$work/cut.gguf"

@@ -3,6 +3,7 @@
  * cannot hold; resuming. What the bytes mean is checked by the gguf package (tests/cli/gguf_opens).
  */
 #include "gguf.h"
+#include "gguf_build.h"
 #include "gguf_names.h"
 #include "test_model.h"
 
@@ -206,6 +207,127 @@ START_TEST(rope_factors_are_written)
 }
 END_TEST
 
+/* ---- metadata ---- */
+
+/* A tokenizer that moeq cannot read, licences, templates by name, provenance, values of all types.
+ */
+static void put_foreign_keys(struct gguf_build *b)
+{
+    static const char *const tokens[] = {"<a>", "b\xff", "c", "c"};
+    static const struct {
+        const char *key, *text;
+    } texts[] = {
+        {"general.name", "Their Name"},
+        {"general.license", "apache-2.0"},
+        {"general.base_model.0.repo_url", "https://example.org/base"},
+        {"general.size_label", "8x7B"},
+        {"quantize.imatrix.file", "their.dat"},
+        {"tokenizer.ggml.model", "rwkv"},
+        {"tokenizer.chat_template", "{{ messages }}"},
+        {"tokenizer.chat_template.tool_use", "{{ tools }}"},
+        {"x.not_utf8", "\xff\xfe"},
+        {"x.empty", ""},
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        gguf_key_text(b, texts[i].key, texts[i].text);
+    gguf_key_strings(b, "tokenizer.ggml.tokens", tokens, 4);
+    gguf_key_strings(b, "tokenizer.chat_templates", (const char *const[]){"tool_use"}, 1);
+    gguf_key_u32(b, "tokenizer.ggml.eos_token_id", 1);
+    gguf_key_u32(b, "tokenizer.ggml.eot_token_id", 2);
+    gguf_key_u32(b, "tokenizer.ggml.eom_token_id", UINT32_MAX);
+    gguf_key_u32(b, "tokenizer.ggml.padding_token_id", 3);
+    gguf_key_bool(b, "tokenizer.ggml.add_eos_token", false);
+    gguf_key_u32(b, "llama.rope.scaling.original_context_length", 32);
+    gguf_key_u32(b, "general.file_type", 1);
+    gguf_key_raw(b, "x.i8", MQ_GGUF_I8, &(int8_t){-3}, 1);
+    gguf_key_raw(b, "x.f64", MQ_GGUF_F64, &(double){1e300}, 8);
+    gguf_key_raw(b, "x.u64", MQ_GGUF_U64, &(uint64_t){UINT64_MAX}, 8);
+    gguf_key_raw(b, "x.deep", MQ_GGUF_ARRAY,
+                 (const uint32_t[]){MQ_GGUF_ARRAY, 1, 0, MQ_GGUF_U32, 2, 0, 7, 8}, 32);
+    gguf_key_raw(b, "x.none", MQ_GGUF_ARRAY, (const uint32_t[]){MQ_GGUF_STRING, 0, 0}, 12);
+}
+
+/* Every key of a is in b, with the same type and bytes, but for those named. */
+static void same_keys(const char *a, const char *b)
+{
+    struct mq_arena *arena = mq_arena_create();
+    struct mq_gguf x, y;
+    moeq_error err = {0};
+    ck_assert_ok(mq_gguf_read(a, arena, &x, &err));
+    ck_assert_msg(mq_gguf_read(b, arena, &y, &err) == MOEQ_OK, "%s", err.message);
+    for (size_t i = 0; i < x.keys_count; i++) {
+        const struct mq_gguf_key *k = &x.keys[i], *l = mq_gguf_find(&y, k->name);
+        uint64_t value;
+        ck_assert_msg(l, "%s is lost", k->name);
+        if (strcmp(k->name, "general.file_type") == 0) { /* f16, which nothing here is */
+            ck_assert(mq_gguf_whole(&y, l, 0, &value) && value == 0);
+            continue;
+        }
+        ck_assert_msg(k->type == l->type && k->element == l->element && k->count == l->count &&
+                          k->size_bytes == l->size_bytes &&
+                          memcmp(x.header + k->offset, y.header + l->offset, k->size_bytes) == 0,
+                      "%s differs", k->name);
+    }
+    mq_gguf_close(&x);
+    mq_gguf_close(&y);
+    mq_arena_destroy(arena);
+}
+
+START_TEST(metadata_are_carried)
+{
+    char source[1024], direct[1024], moeq[1024], back[1024];
+    strcpy(source, out("theirs.gguf"));
+    strcpy(direct, out("direct.gguf"));
+    strcpy(moeq, out("theirs.moeq"));
+    strcpy(back, out("back.gguf"));
+    struct gguf_build b = {0};
+    put_foreign_keys(&b);
+    gguf_small_model(&b, true);
+    struct mq_buffer bytes = gguf_finish(&b);
+    test_write(source, bytes.data, bytes.size);
+    mq_buffer_free(&bytes);
+    moeq_error err = {0};
+    struct request r = {.model = source, .output = direct};
+    ck_assert_msg(export(&r, NULL, &err) == MOEQ_OK, "%s", err.message);
+    same_keys(source, direct);
+    ck_assert_msg(test_convert(source, "f32", moeq, NULL, NULL, &err) == MOEQ_OK, "%s",
+                  err.message);
+    r = (struct request){.model = moeq, .output = back};
+    ck_assert_msg(export(&r, NULL, &err) == MOEQ_OK, "%s", err.message);
+    same_keys(source, back);
+    /* what they say of ends and padding is in the config too */
+    struct mq_view *view;
+    ck_assert_ok(mq_model_open(moeq, &view, &err));
+    ck_assert_ptr_nonnull(strstr(view->config_json.data, "\"eos_token_id\": [1, 2]"));
+    ck_assert_ptr_nonnull(strstr(view->config_json.data, "\"pad_token_id\": 3"));
+    mq_view_close(view);
+}
+END_TEST
+
+/* A moeq file's copy of them is as hostile as any file. */
+START_TEST(carried_metadata_are_checked)
+{
+    static const char *const wrong[] = {"", "GGUF", "not a GGUF file at all",
+                                        "GGUF\3\0\0\0\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"};
+    static const size_t sizes[] = {1, 4, 22, 24};
+    struct mq_view *view;
+    moeq_error err = {0};
+    ck_assert_ok(mq_model_open(mq_test_source(DEMO), &view, &err));
+    for (size_t i = 0; i < 4; i++) {
+        const struct mq_gguf_options options = {0};
+        const struct mq_policy as_stored = {0};
+        struct mq_plan *plan;
+        err = (moeq_error){0};
+        mq_buffer_clear(&view->gguf_metadata);
+        mq_buffer_append(&view->gguf_metadata, wrong[i], sizes[i]);
+        ck_assert_int_eq(mq_plan_create_gguf(view, &as_stored, &options, &plan, &err),
+                         MOEQ_MALFORMED);
+        ck_assert_msg(strstr(err.message, ": metadata of GGUF: "), "%s", err.message);
+    }
+    mq_view_close(view);
+}
+END_TEST
+
 START_TEST(a_model_without_tokenizer_is_refused)
 {
     const struct request r = {.model = mq_test_source(MIXTRAL), .output = out("none.gguf")};
@@ -334,6 +456,8 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, experts_of_one_matrix_have_one_level);
     tcase_add_test(tests, rows_are_whole_blocks);
     tcase_add_test(tests, rope_factors_are_written);
+    tcase_add_test(tests, metadata_are_carried);
+    tcase_add_test(tests, carried_metadata_are_checked);
     tcase_add_test(tests, a_model_without_tokenizer_is_refused);
     tcase_add_test(tests, splits_go_on_where_they_stopped);
     tcase_add_test(tests, splits_go_on_between_renames);
