@@ -24,26 +24,53 @@ static bool ends_with(const char *text, const char *suffix)
     return n > m && strcmp(text + n - m, suffix) == 0;
 }
 
+/* Of a file: a tokenizer.json, as it is. */
+static moeq_status load_file(const char *path, struct mq_tokenizer **tokenizer, moeq_error *err)
+{
+    struct mq_buffer text;
+    MQ_TRY(mq_file_read_all(path, 256u << 20, &text, err));
+    const moeq_status status = mq_tokenizer_load(text.data, text.size, path, tokenizer, err);
+    mq_buffer_free(&text);
+    return status;
+}
+
+/* Of a folder, with what the files beside tokenizer.json say; weights may be missing. *found is
+ * false if there is no tokenizer. */
+static moeq_status load_folder(const char *path, struct mq_tokenizer **tokenizer, bool *found,
+                               moeq_error *err)
+{
+    struct mq_view *view;
+    MQ_TRY(mq_view_open_tokenizer(path, &view, err));
+    moeq_status status = MOEQ_OK;
+    char file[PATH_MAX];
+    snprintf(file, sizeof file, "%s/tokenizer.json", path);
+    *found = view->tokenizer_json.size > 0;
+    if (*found)
+        status = mq_tokenizer_load(view->tokenizer_json.data, view->tokenizer_json.size, file,
+                                   tokenizer, err);
+    else if (view->tokenizer_problem)
+        status = mq_fail_file(err, MOEQ_MALFORMED, path, "%s", view->tokenizer_problem);
+    mq_view_close(view);
+    return status;
+}
+
 /* From a tokenizer.json, a folder that holds one (weights or not), or a model that holds one in its
  * own files. */
 static moeq_status load_tokenizer(const struct mq_options *options, const char *path,
                                   struct mq_tokenizer **tokenizer, moeq_error *err)
 {
-    char file[PATH_MAX], index[PATH_MAX];
-    struct mq_buffer text;
-    const bool is_folder = mq_path_is_folder(path);
-    snprintf(file, sizeof file, is_folder ? "%s/tokenizer.json" : "%s", path);
-    if (mq_path_exists(file) &&
-        (is_folder || (ends_with(path, ".json") && !ends_with(path, MQ_INDEX_ENDING)))) {
-        MQ_TRY(mq_file_read_all(file, 256u << 20, &text, err));
-        const moeq_status status = mq_tokenizer_load(text.data, text.size, file, tokenizer, err);
-        mq_buffer_free(&text);
-        return status;
-    }
-    if (is_folder) {
+    char index[PATH_MAX];
+    bool found = false;
+    if (mq_path_is_folder(path)) {
+        MQ_TRY(load_folder(path, tokenizer, &found, err));
+        if (found)
+            return MOEQ_OK;
         MQ_TRY(mq_moeq_index_find(path, index, sizeof index, err));
         if (!index[0])
             return mq_fail_file(err, MOEQ_NOT_FOUND, path, "holds no tokenizer.json");
+    } else if (mq_path_exists(path) && ends_with(path, ".json") &&
+               !ends_with(path, MQ_INDEX_ENDING)) {
+        return load_file(path, tokenizer, err);
     }
     struct mq_view *view;
     const struct mq_open_options open = mq_option_open(options);

@@ -30,7 +30,7 @@ static bool is_side_file(const struct mq_view *view, const struct stat *st)
     for (size_t i = 0; i <= mq_side_files_count; i++) {
         const char *name =
             i < mq_side_files_count ? mq_side_files[i].file_name : "model.safetensors.index.json";
-        if ((size_t)snprintf(path, sizeof path, "%s/%s", view->path, name) < sizeof path)
+        if (name && (size_t)snprintf(path, sizeof path, "%s/%s", view->path, name) < sizeof path)
             same = same || is_at(path, st);
     }
     return same;
