@@ -37,6 +37,7 @@ struct mq_vocab {
     struct mq_buffer warnings; /* joined by "; " */
     struct mq_buffer notes;    /* sentences */
     size_t renumbered;         /* added tokens with another id than the file says */
+    size_t left_out;           /* added tokens that have no row in the model */
     bool space_prefix;         /* "llama": a space is put in front of a text */
 };
 
@@ -79,6 +80,10 @@ moeq_status mq_vocab_put_bpe(struct mq_gguf_writer *w, struct mq_vocab *v);
 /* gguf_vocab_pre.c: the row of the pre-tokenizer; an error where there is none. */
 struct mq_gguf_pre;
 moeq_status mq_vocab_find_pre(struct mq_vocab *v, const struct mq_gguf_pre **pre);
+
+/* gguf_vocab_chat.c: tokenizer.chat_template, of named ones .NAME, and tokenizer.chat_templates. */
+moeq_status mq_vocab_put_chat_templates(struct mq_gguf_writer *w, struct mq_vocab *v,
+                                        const struct mq_view *view, const cJSON *tokenizer_config);
 
 /* tokenizer.ggml.tokens and .token_type; scores between them if asked for. */
 void mq_vocab_put_tokens(struct mq_gguf_writer *w, struct mq_vocab *v, bool with_scores);

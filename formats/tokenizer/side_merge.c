@@ -385,7 +385,8 @@ static moeq_status read_vocab(struct merge *m)
     if (!find_member(m->json, whole, "model", &model) || m->json[model.at] != '{' ||
         !find_member(m->json, model, "vocab", &vocab))
         return MOEQ_OK;
-    return parse_part(m, vocab, MAX_VALUES, &m->vocab);
+    const char first = m->json[vocab.at];
+    return first == '{' || first == '[' ? parse_part(m, vocab, MAX_VALUES, &m->vocab) : MOEQ_OK;
 }
 
 /* Ids of the new tokens: that of the piece, or else the next one behind the vocabulary and all

@@ -292,7 +292,7 @@ START_TEST(tokenizers_that_are_wrong)
         "{\"model\":{\"vocab\"",
         "{\"added_tokens\":[{\"id\":1,\"content\":\"a\"},{\"id\":2,\"content\":\"a\"}]}",
         "{\"added_tokens\":{}}",
-        "{\"model\":{\"vocab\":[]}}",
+        "{\"model\":{\"vocab\":7}}",
         "{\"model\":[{\"vocab\":{}}]}"};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct mq_tokenizer_merged merged;
