@@ -5,6 +5,7 @@
  * make_gguf_vocab_goldens.py have the same form, and are made without moeq.
  */
 #include "file.h"
+#include "gguf_lines.h"
 #include "gguf_vocab_export.h"
 #include "test_support.h"
 
@@ -15,101 +16,6 @@
 #define DEMO "demo/model/tokenizer.json"
 #define BYTES "tests/tokenizer/data/byte_level.json"
 #define DATA "tests/formats/data/"
-
-/* ---- the metadata as lines ---- */
-
-/* Reads little-endian numbers and texts; every read is checked. */
-struct reader {
-    const unsigned char *at, *end;
-};
-
-static uint64_t take(struct reader *r, size_t bytes)
-{
-    ck_assert_uint_ge((size_t)(r->end - r->at), bytes);
-    uint64_t value = 0;
-    for (size_t i = 0; i < bytes; i++)
-        value |= (uint64_t)*r->at++ << (8 * i);
-    return value;
-}
-
-static const char *take_text(struct reader *r, size_t *n)
-{
-    *n = take(r, 8);
-    ck_assert_uint_ge((size_t)(r->end - r->at), *n);
-    const char *text = (const char *)r->at;
-    r->at += *n;
-    return text;
-}
-
-static const char *const type_names[MQ_GGUF_VALUE_TYPES] = {
-    [MQ_GGUF_U32] = "u32",   [MQ_GGUF_I32] = "i32",       [MQ_GGUF_F32] = "f32",
-    [MQ_GGUF_BOOL] = "bool", [MQ_GGUF_STRING] = "string",
-};
-
-static void print_value(struct reader *r, uint64_t type, struct mq_buffer *out)
-{
-    size_t n;
-    if (type == MQ_GGUF_STRING) {
-        const char *text = take_text(r, &n);
-        mq_buffer_put_json(out, text, n);
-    } else if (type == MQ_GGUF_BOOL) {
-        mq_buffer_puts(out, take(r, 1) ? "true" : "false");
-    } else {
-        const uint32_t bits = (uint32_t)take(r, 4);
-        float f;
-        memcpy(&f, &bits, 4);
-        if (type == MQ_GGUF_F32)
-            mq_buffer_printf(out, "%.9g", (double)f);
-        else
-            mq_buffer_printf(out, "%d", (int32_t)bits);
-    }
-}
-
-static int compare_lines(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* The sorted lines of a writer's metadata, one text, to be freed. */
-static char *lines_of(const struct mq_gguf_writer *w)
-{
-    struct reader r = {(const unsigned char *)w->metadata.data,
-                       (const unsigned char *)w->metadata.data + w->metadata.size};
-    char *lines[32];
-    size_t count = 0;
-    for (; r.at < r.end; count++) {
-        struct mq_buffer line = {0};
-        size_t n;
-        const char *key = take_text(&r, &n);
-        mq_buffer_append(&line, key, n);
-        uint64_t type = take(&r, 4), elements = 1;
-        const bool array = type == MQ_GGUF_ARRAY;
-        if (array) {
-            type = take(&r, 4);
-            elements = take(&r, 8);
-        }
-        ck_assert(type < MQ_GGUF_VALUE_TYPES && type_names[type] && count < 32);
-        mq_buffer_printf(&line, " %s", type_names[type]);
-        if (array)
-            mq_buffer_printf(&line, "[%llu]", (unsigned long long)elements);
-        for (uint64_t i = 0; i < elements; i++) {
-            mq_buffer_putc(&line, ' ');
-            print_value(&r, type, &line);
-        }
-        ck_assert(mq_buffer_ok(&line));
-        lines[count] = line.data;
-    }
-    ck_assert_uint_eq(count, w->keys_count);
-    qsort(lines, count, sizeof *lines, compare_lines);
-    struct mq_buffer all = {0};
-    for (size_t i = 0; i < count; i++) {
-        mq_buffer_puts(&all, lines[i]);
-        mq_buffer_putc(&all, '\n');
-        free(lines[i]);
-    }
-    ck_assert(mq_buffer_ok(&all));
-    return all.data;
-}
 
 /* ---- running the export ---- */
 
@@ -150,7 +56,7 @@ static struct outcome export(const struct side *side)
     o.status = mq_gguf_put_vocab(&w, &view, arena, &warning, &o.err);
     ck_assert_int_eq(o.status, o.err.status);
     if (o.status == MOEQ_OK) {
-        o.lines = lines_of(&w);
+        o.lines = gguf_lines(&w);
         o.warning = warning ? strdup(warning) : NULL;
     }
     mq_gguf_writer_free(&w);
@@ -813,27 +719,27 @@ static char *read_sentencepiece(const char *path, uint32_t *count)
     struct mq_buffer file = {0}, tokens = {0}, scores = {0}, types = {0};
     moeq_error err = {0};
     ck_assert_ok(mq_file_read_all(path, 64u << 20, &file, &err));
-    struct reader r = {(const unsigned char *)file.data,
-                       (const unsigned char *)file.data + file.size};
-    for (*count = 0; r.at < r.end && take(&r, 1) == 0x0a; ++*count) {
-        size_t size = take(&r, 1); /* a varint of one or two bytes */
+    struct gguf_reader r = {(const unsigned char *)file.data,
+                            (const unsigned char *)file.data + file.size};
+    for (*count = 0; r.at < r.end && gguf_take(&r, 1) == 0x0a; ++*count) {
+        size_t size = gguf_take(&r, 1); /* a varint of one or two bytes */
         if (size & 0x80)
-            size = (size & 0x7f) | take(&r, 1) << 7;
+            size = (size & 0x7f) | gguf_take(&r, 1) << 7;
         const unsigned char *end = r.at + size;
         unsigned type = MQ_GGUF_TOKEN_NORMAL;
         while (r.at < end) {
-            const unsigned tag = (unsigned)take(&r, 1);
+            const unsigned tag = (unsigned)gguf_take(&r, 1);
             if (tag == 0x0a) {
-                const size_t n = take(&r, 1);
+                const size_t n = gguf_take(&r, 1);
                 mq_buffer_putc(&tokens, ' ');
                 mq_buffer_put_json(&tokens, (const char *)r.at, n);
                 r.at += n;
             } else if (tag == 0x15) {
                 mq_buffer_putc(&scores, ' ');
-                print_value(&r, MQ_GGUF_F32, &scores);
+                gguf_print_value(&r, MQ_GGUF_F32, &scores);
             } else {
                 ck_assert_uint_eq(tag, 0x18);
-                type = (unsigned)take(&r, 1);
+                type = (unsigned)gguf_take(&r, 1);
             }
         }
         mq_buffer_printf(&types, " %u", type);
