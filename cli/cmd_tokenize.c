@@ -31,7 +31,7 @@ static bool ends_with(const char *text, const char *suffix)
 static moeq_status load_sentencepiece(const char *folder, const char *name,
                                       struct mq_tokenizer **tokenizer, moeq_error *err)
 {
-    char file[PATH_MAX];
+    char file[2 * PATH_MAX];
     struct mq_buffer config = {0}, json = {0};
     moeq_status status = MOEQ_OK;
     snprintf(file, sizeof file, "%s/tokenizer_config.json", folder);
@@ -46,49 +46,64 @@ out:
     return status;
 }
 
-/* From a tokenizer.json or SentencePiece model, or a folder that holds one (weights or not). A path
- * that may be a model's is none: *found is false. */
-static moeq_status load_tokenizer_file(const char *path, struct mq_tokenizer **tokenizer,
-                                       bool *found, moeq_error *err)
+/* Of a file: a tokenizer.json, as it is, or a SentencePiece model. */
+static moeq_status load_file(const char *path, struct mq_tokenizer **tokenizer, moeq_error *err)
 {
-    char file[PATH_MAX];
+    char folder[PATH_MAX];
     struct mq_buffer text;
-    const bool is_folder = mq_path_is_folder(path);
-    snprintf(file, sizeof file, is_folder ? "%s/tokenizer.json" : "%s", path);
-    *found = true;
-    if (mq_path_exists(file) &&
-        (is_folder || (ends_with(path, ".json") && !ends_with(path, MQ_INDEX_ENDING)))) {
-        MQ_TRY(mq_file_read_all(file, 256u << 20, &text, err));
-        const moeq_status status = mq_tokenizer_load(text.data, text.size, file, tokenizer, err);
-        mq_buffer_free(&text);
-        return status;
-    }
-    if (is_folder && mq_spm_find(path))
-        return load_sentencepiece(path, mq_spm_find(path), tokenizer, err);
-    if (!is_folder && ends_with(path, ".model") && mq_path_exists(path)) {
-        char *slash = strrchr(file, '/');
+    if (ends_with(path, ".model")) {
+        snprintf(folder, sizeof folder, "%s", path);
+        char *slash = strrchr(folder, '/');
         if (slash)
             *slash = '\0';
-        return load_sentencepiece(slash ? (*file ? file : "/") : ".", slash ? slash + 1 : path,
+        return load_sentencepiece(slash ? (*folder ? folder : "/") : ".", slash ? slash + 1 : path,
                                   tokenizer, err);
     }
-    *found = false;
-    return MOEQ_OK;
+    MQ_TRY(mq_file_read_all(path, 256u << 20, &text, err));
+    const moeq_status status = mq_tokenizer_load(text.data, text.size, path, tokenizer, err);
+    mq_buffer_free(&text);
+    return status;
 }
 
-/* From the tokenizer's own file, or from a model that holds it in its own files. */
+/* Of a folder, with what the files beside tokenizer.json say; weights may be missing. *found is
+ * false if there is no tokenizer. */
+static moeq_status load_folder(const char *path, struct mq_tokenizer **tokenizer, bool *found,
+                               moeq_error *err)
+{
+    struct mq_view *view;
+    MQ_TRY(mq_view_open_tokenizer(path, &view, err));
+    moeq_status status = MOEQ_OK;
+    char file[PATH_MAX];
+    snprintf(file, sizeof file, "%s/%s", path,
+             view->tokenizer_source ? view->tokenizer_source : "tokenizer.json");
+    *found = view->tokenizer_json.size > 0;
+    if (*found)
+        status = mq_tokenizer_load(view->tokenizer_json.data, view->tokenizer_json.size, file,
+                                   tokenizer, err);
+    else if (view->tokenizer_problem)
+        status = mq_fail_file(err, MOEQ_MALFORMED, path, "%s", view->tokenizer_problem);
+    mq_view_close(view);
+    return status;
+}
+
+/* From a tokenizer.json, a folder that holds one (weights or not), or a model that holds one in its
+ * own files. */
 static moeq_status load_tokenizer(const struct mq_options *options, const char *path,
                                   struct mq_tokenizer **tokenizer, moeq_error *err)
 {
     char index[PATH_MAX];
-    bool found;
-    MQ_TRY(load_tokenizer_file(path, tokenizer, &found, err));
-    if (found)
-        return MOEQ_OK;
+    bool found = false;
     if (mq_path_is_folder(path)) {
+        MQ_TRY(load_folder(path, tokenizer, &found, err));
+        if (found)
+            return MOEQ_OK;
         MQ_TRY(mq_moeq_index_find(path, index, sizeof index, err));
         if (!index[0])
             return mq_fail_file(err, MOEQ_NOT_FOUND, path, "holds no tokenizer.json");
+    } else if (mq_path_exists(path) &&
+               (ends_with(path, ".model") ||
+                (ends_with(path, ".json") && !ends_with(path, MQ_INDEX_ENDING)))) {
+        return load_file(path, tokenizer, err);
     }
     struct mq_view *view;
     const struct mq_open_options open = mq_option_open(options);

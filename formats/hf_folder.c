@@ -5,6 +5,7 @@
 #include "hf_int.h"
 
 #include "error.h"
+#include "folder_tokenizer.h"
 #include "open_options.h"
 #include "sentencepiece.h"
 #include "what_is_it.h"
@@ -41,7 +42,7 @@ static moeq_status read_text(const char *path, uint64_t cap, unsigned wanted,
     return mq_refuse_what(path, &what, wanted, err);
 }
 
-static moeq_status read_side_files(const struct folder *f)
+static moeq_status read_side_files(const struct folder *f, bool needs_config)
 {
     for (size_t i = 0; i < mq_side_files_count; i++) {
         const struct mq_side_file *side = &mq_side_files[i];
@@ -52,12 +53,36 @@ static moeq_status read_side_files(const struct folder *f)
         if (!path)
             return mq_fail_memory(f->err, "opening a model");
         MQ_TRY(mq_hf_refuse_dangling(f->path, path, f->err));
-        if (side->required || mq_path_exists(path))
+        if ((side->required && needs_config) || mq_path_exists(path))
             MQ_TRY(read_text(path, side->cap_bytes,
                              json ? MQ_FILE_JSON : MQ_FILE_JSON | MQ_FILE_TEXT | MQ_FILE_BLANK,
                              mq_view_side(f->view, side), f->err));
     }
     return MOEQ_OK;
+}
+
+/* Of tokenizer.json, or of a SentencePiece model where there is none, and of the files beside it.
+ */
+static moeq_status read_tokenizer(const struct folder *f)
+{
+    MQ_TRY(mq_spm_read_folder(f->path, f->view, f->err));
+    return mq_folder_tokenizer(f->path, f->view, f->err);
+}
+
+moeq_status mq_view_open_tokenizer(const char *path, struct mq_view **out, moeq_error *err)
+{
+    const struct folder f = {.path = path, .view = mq_view_create(path), .err = err};
+    *out = NULL;
+    if (!f.view)
+        return mq_fail_memory(err, "opening a tokenizer");
+    moeq_status status = read_side_files(&f, false);
+    if (status == MOEQ_OK)
+        status = read_tokenizer(&f);
+    if (status == MOEQ_OK)
+        *out = f.view;
+    else
+        mq_view_close(f.view);
+    return status;
 }
 
 static moeq_status read_index(const struct folder *f, cJSON **tree, moeq_error *err)
@@ -359,9 +384,9 @@ static moeq_status open_folder(struct folder *f)
     if (!mq_path_exists(f->config))
         return mq_hf_explain(f->path, &f->listing, false, f->err);
     MQ_TRY(check_adapter(f));
-    MQ_TRY(read_side_files(f));
+    MQ_TRY(read_side_files(f, true));
     MQ_TRY(mq_config_parse(f->view, f->config, f->err));
-    MQ_TRY(mq_spm_read_folder(f->path, f->view, f->err));
+    MQ_TRY(read_tokenizer(f));
     MQ_TRY(find_weights(f));
     return open_weights(f);
 }

@@ -54,8 +54,15 @@ const struct mq_side_file mq_side_files[] = {
     {"generation_config.json", "moeq.generation_config.json",
      offsetof(struct mq_view, generation_config_json), 16u << 20, false},
     {"chat_template.jinja", "moeq.chat_template", offsetof(struct mq_view, chat_template),
-     16u << 20, false},
+     MQ_CHAT_TEMPLATES_CAP, false},
+    {NULL, "moeq.chat_templates", offsetof(struct mq_view, chat_templates),
+     2 * MQ_CHAT_TEMPLATES_CAP, false},
     {NULL, "moeq.gguf_metadata", offsetof(struct mq_view, gguf_metadata), 256u << 20, false},
+    {"added_tokens.json", NULL, offsetof(struct mq_view, added_tokens_json), 64u << 20, false},
+    {"special_tokens_map.json", NULL, offsetof(struct mq_view, special_tokens_map_json), 16u << 20,
+     false},
+    {"chat_template.json", NULL, offsetof(struct mq_view, chat_template_json),
+     MQ_CHAT_TEMPLATES_CAP, false},
 };
 const size_t mq_side_files_count = sizeof mq_side_files / sizeof *mq_side_files;
 

@@ -114,7 +114,8 @@ struct mq_view {
     size_t tensors_count;
     struct mq_source_file *files;
     size_t files_count;
-    /* Side files' bytes, as they came; size 0 where there was none. */
+    /* Side files' bytes, as they came but for what folder_tokenizer.h says; size 0 where there was
+     * none. */
     struct mq_buffer config_json, tokenizer_json, tokenizer_config_json, generation_config_json,
         chat_template;
     /* The file that tokenizer_json was made of, where it is no tokenizer.json: "tokenizer.model". */
@@ -122,6 +123,10 @@ struct mq_view {
     /* The metadata of the GGUF file that the model came from, as a GGUF file without tensors; empty
      * if it came from none. See gguf_carried.h. */
     struct mq_buffer gguf_metadata;
+    /* Templates beside the one of chat_template: a JSON object, {"tool_use": "...", ...}. */
+    struct mq_buffer chat_templates;
+    /* Of a folder: what tokenizer_json and chat_template were made of, besides. */
+    struct mq_buffer added_tokens_json, special_tokens_map_json, chat_template_json;
     /* Why there is no tokenizer_json, where the file has a tokenizer that cannot be read. */
     const char *tokenizer_problem;
     struct mq_open_options options; /* its strings are the arena's */
@@ -152,6 +157,11 @@ moeq_status mq_view_open_with(const char *path, const struct mq_open_options *op
  */
 moeq_status mq_view_from_config(const char *path, const struct mq_open_options *options,
                                 struct mq_view **view, moeq_error *err);
+/*
+ * The view of a folder that has no more than a tokenizer: its side files stand, merged as those of
+ * a model's folder are (folder_tokenizer.h), nothing else does. tokenizer_json may be empty.
+ */
+moeq_status mq_view_open_tokenizer(const char *folder, struct mq_view **view, moeq_error *err);
 void mq_view_close(struct mq_view *view); /* NULL is fine */
 
 /* The tensor of a role; layer and expert -1 where none. NULL if the model has none (a router in a

@@ -45,7 +45,8 @@ static moeq_status read_side_tensor(const struct mq_tensor_set *set,
                                     const struct mq_side_file *side, struct mq_view *view,
                                     moeq_error *err)
 {
-    const struct mq_located *at = mq_tensor_set_find(set, side->tensor_name);
+    const struct mq_located *at =
+        side->tensor_name ? mq_tensor_set_find(set, side->tensor_name) : NULL;
     if (!at)
         return side->required ? mq_fail_file(err, MOEQ_MALFORMED, view->path,
                                              "tensor '%s' is missing", side->tensor_name)

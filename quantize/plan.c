@@ -82,7 +82,7 @@ static moeq_status add_sides(const struct mq_plan *plan, struct mq_plan_content 
         const struct mq_side_file *side = &mq_side_files[i];
         const struct mq_buffer *text =
             (const struct mq_buffer *)((const char *)plan->view + side->view_field);
-        if (!text->size)
+        if (!text->size || !side->tensor_name)
             continue;
         uLongf size = compressBound(text->size);
         unsigned char *bytes = mq_arena_alloc(plan->arena, size, 1);

@@ -104,6 +104,31 @@ static moeq_status find_bos(const struct mq_tokenizer *tokenizer, int32_t model_
     return status;
 }
 
+/* A tokenizer may have tokens behind the model's last row, such as a <pad> that was added for
+ * training. A text that has one cannot be evaluated. */
+static moeq_status refuse_strangers(const struct mq_view *view,
+                                    const struct mq_tokenizer *tokenizer, const char *text_path,
+                                    const struct mq_ids *ids, moeq_error *err)
+{
+    const uint32_t vocab = view->hparams.vocab;
+    if (mq_tokenizer_vocab_size(tokenizer) <= vocab)
+        return MOEQ_OK;
+    for (size_t i = 0; i < ids->size; i++) {
+        if ((uint32_t)ids->data[i] < vocab)
+            continue;
+        struct mq_buffer token = {0};
+        mq_tokenizer_decode(tokenizer, &ids->data[i], 1, false, &token, NULL);
+        const moeq_status status = mq_fail(
+            err, MOEQ_INVALID_ARGUMENT,
+            "%s: token %zu is '%.60s', whose id %d is beyond %s's vocabulary of %u: the model "
+            "has no such token, take it out of the text",
+            text_path, i, token.data ? token.data : "", ids->data[i], view->path, vocab);
+        mq_buffer_free(&token);
+        return status;
+    }
+    return MOEQ_OK;
+}
+
 moeq_status mq_tokenize_text(const struct mq_view *view, const struct mq_text *source,
                              struct mq_ids *ids, int32_t *bos, moeq_error *err)
 {
@@ -123,6 +148,7 @@ moeq_status mq_tokenize_text(const struct mq_view *view, const struct mq_text *s
     MQ_TRY_OUT(find_bos(tokenizer, view->hparams.bos, bos, err));
     MQ_TRY_OUT(mq_tokenizer_encode_file(tokenizer, source->name, source->data, source->size, true,
                                         ids, err));
+    MQ_TRY_OUT(refuse_strangers(view, tokenizer, source->name, ids, err));
 out:
     if (status != MOEQ_OK)
         mq_ids_free(ids);

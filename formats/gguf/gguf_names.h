@@ -144,12 +144,15 @@ const struct mq_gguf_role *mq_gguf_role(enum mq_role role);
 #define MQ_GGUF_KEY_EOM "tokenizer.ggml.eom_token_id" /* of a message */
 #define MQ_GGUF_KEY_UNK "tokenizer.ggml.unknown_token_id"
 #define MQ_GGUF_KEY_PAD "tokenizer.ggml.padding_token_id"
+#define MQ_GGUF_KEY_SEP "tokenizer.ggml.seperator_token_id" /* so spelt */
+#define MQ_GGUF_KEY_MASK "tokenizer.ggml.mask_token_id"
 #define MQ_GGUF_KEY_ADD_BOS "tokenizer.ggml.add_bos_token"
 #define MQ_GGUF_KEY_ADD_EOS "tokenizer.ggml.add_eos_token"
 #define MQ_GGUF_KEY_ADD_PREFIX "tokenizer.ggml.add_space_prefix"
 #define MQ_GGUF_KEY_REMOVE_EXTRA "tokenizer.ggml.remove_extra_whitespaces"
 #define MQ_GGUF_KEY_CHARSMAP "tokenizer.ggml.precompiled_charsmap" /* array of u8 */
-#define MQ_GGUF_KEY_CHAT_TEMPLATE "tokenizer.chat_template"
+#define MQ_GGUF_KEY_CHAT_TEMPLATE "tokenizer.chat_template"   /* .NAME: a named one */
+#define MQ_GGUF_KEY_CHAT_TEMPLATES "tokenizer.chat_templates" /* the names */
 
 #define MQ_GGUF_KEY_SPLIT_NO "split.no" /* u16: this file's number, from 0 */
 #define MQ_GGUF_KEY_SPLIT_COUNT "split.count"

@@ -130,7 +130,8 @@ static moeq_status enter(struct mq_vocab *v, const char *text, uint64_t id,
 {
     if (id >= v->count)
         return mq_fail_file(v->err, MOEQ_MALFORMED, v->path,
-                            "token '%.200s' has the id %llu, and the model a vocabulary of %u",
+                            "token '%.200s' has the id %llu, and the model a vocabulary of %u: "
+                            "only added tokens can be left out",
                             text, (unsigned long long)id, v->count);
     uint32_t old = (uint32_t)id;
     switch (mq_strmap_add(&v->ids, text, strlen(text), (uint32_t)id)) {
@@ -207,10 +208,23 @@ static moeq_status id_of_added(struct mq_vocab *v, const char *text, const cJSON
     return MOEQ_OK;
 }
 
+/* Tokens behind the model's last row (a <pad> that was added for training) are left out, as
+ * llama.cpp's converter does: no text of the model can hold them. */
+static void note_left_out(struct mq_vocab *v, const char *first)
+{
+    if (v->left_out)
+        mq_vocab_note(v,
+                      "%zu added token%s left out, since the model's vocabulary ends at %u: "
+                      "'%.60s'%s.",
+                      v->left_out, v->left_out == 1 ? " is" : "s are", v->count, first,
+                      v->left_out == 1 ? "" : ", ...");
+}
+
 /* `scored`: the pieces have types and scores already, which stay. */
 static moeq_status load_added(struct mq_vocab *v, uint32_t next, bool scored)
 {
     size_t stripping = 0;
+    const char *first = NULL;
     uint32_t known;
     uint64_t id;
     for (const cJSON *item = cJSON_IsArray(v->added) ? v->added->child : NULL; item;
@@ -229,6 +243,11 @@ static moeq_status load_added(struct mq_vocab *v, uint32_t next, bool scored)
         if (!written)
             return mq_fail_memory(v->err, "exporting the vocabulary");
         MQ_TRY(id_of_added(v, text, mq_json_get(item, "id"), &next, &id));
+        if (id >= v->count) {
+            if (!v->left_out++)
+                first = text;
+            continue;
+        }
         MQ_TRY(enter(v, text, id, control ? MQ_GGUF_TOKEN_CONTROL : MQ_GGUF_TOKEN_USER_DEFINED,
                      written));
         v->tokens[id].score = control ? 0 : ADDED_SCORE;
@@ -236,6 +255,7 @@ static moeq_status load_added(struct mq_vocab *v, uint32_t next, bool scored)
                      cJSON_IsTrue(mq_json_get(item, "rstrip")) ||
                      cJSON_IsTrue(mq_json_get(item, "single_word"));
     }
+    note_left_out(v, first);
     if (stripping)
         mq_vocab_warn(v,
                       "%zu added tokens take the space around them or count only as whole words, "
@@ -307,30 +327,6 @@ void mq_vocab_put_tokens(struct mq_gguf_writer *w, struct mq_vocab *v, bool with
         mq_gguf_append_i32(w, v->tokens[i].type);
 }
 
-/* What text a chat becomes. The template of tokenizer_config.json: a text, or in a list the one
- * that is named "default"; else the file of its own. */
-static void put_chat_template(struct mq_gguf_writer *w, const struct mq_view *view,
-                              const cJSON *tokenizer_config)
-{
-    const cJSON *item = mq_json_get(tokenizer_config, "chat_template");
-    if (cJSON_IsArray(item)) {
-        const cJSON *found = NULL;
-        for (const cJSON *m = item->child; m && !found; m = m->next) {
-            const cJSON *name = mq_json_get(m, "name");
-            if (cJSON_IsString(name) && strcmp(name->valuestring, "default") == 0)
-                found = mq_json_get(m, "template");
-        }
-        item = found;
-    }
-    if (cJSON_IsString(item))
-        mq_gguf_put_string(w, MQ_GGUF_KEY_CHAT_TEMPLATE, item->valuestring,
-                           strlen(item->valuestring));
-    else if (view->chat_template.size &&
-             mq_utf8_valid(view->chat_template.data, view->chat_template.size, NULL))
-        mq_gguf_put_string(w, MQ_GGUF_KEY_CHAT_TEMPLATE, view->chat_template.data,
-                           view->chat_template.size);
-}
-
 /* ---- all of it ---- */
 
 /* Parses a side file; an empty one is NULL. */
@@ -397,8 +393,7 @@ static moeq_status put_vocab(struct mq_gguf_writer *w, struct mq_vocab *v,
         put_space_prefix(w, v, is_spm, mq_json_get(files->tokenizer_config, "add_prefix_space"));
     }
     MQ_TRY(mq_vocab_put_specials(w, v, files, &view->hparams));
-    put_chat_template(w, view, files->tokenizer_config);
-    return MOEQ_OK;
+    return mq_vocab_put_chat_templates(w, v, view, files->tokenizer_config);
 }
 
 /* All that there is to say, as one text; NULL: nothing. */

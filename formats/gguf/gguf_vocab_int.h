@@ -39,6 +39,7 @@ struct mq_vocab {
     size_t renumbered;         /* added tokens with another id than the file says */
     bool space_prefix;         /* "llama", "t5": a space is put in front of a text */
     bool says_eos;             /* whether EOS is added is said even where nobody says it */
+    size_t left_out;           /* added tokens that have no row in the model */
 };
 
 /* A piece of text, not terminated. */
@@ -87,6 +88,9 @@ moeq_status mq_vocab_put_scored(struct mq_gguf_writer *w, struct mq_vocab *v);
 
 /* The text with spaces for U+2581; NULL when out of memory. */
 const char *mq_vocab_with_spaces(struct mq_arena *arena, const char *text);
+/* gguf_vocab_chat.c: tokenizer.chat_template, of named ones .NAME, and tokenizer.chat_templates. */
+moeq_status mq_vocab_put_chat_templates(struct mq_gguf_writer *w, struct mq_vocab *v,
+                                        const struct mq_view *view, const cJSON *tokenizer_config);
 
 /* tokenizer.ggml.tokens and .token_type; scores between them if asked for. */
 void mq_vocab_put_tokens(struct mq_gguf_writer *w, struct mq_vocab *v, bool with_scores);

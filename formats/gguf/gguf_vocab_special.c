@@ -1,8 +1,11 @@
 /*
  * gguf_vocab_special.c: special ids, and whether BOS and EOS are added.
  *
- * As llama.cpp's converter has it, tokenizer_config.json says which token is which, then
- * config.json; what is added, the post-processor says first and tokenizer_config.json second.
+ * As llama.cpp's converter has it (the `gguf` package, vocab.py), tokenizer_config.json says which
+ * token is which, then config.json, of whose lists the first id counts; besides,
+ * generation_config.json. What is added, the post-processor says first, as in Transformers 5 and in
+ * moeq's own tokenizer, and tokenizer_config.json second (the `gguf` package lets it overrule).
+ * Where two sources differ, a note says which was taken.
  */
 #include "gguf_vocab_int.h"
 
@@ -10,7 +13,7 @@
 
 #include <string.h>
 
-enum side { BOS, EOS, UNK, PAD, SPECIALS };
+enum side { BOS, EOS, UNK, SEP, PAD, MASK, SPECIALS };
 
 static const struct {
     const char *token, *id; /* keys of tokenizer_config.json and of the other two */
@@ -19,7 +22,9 @@ static const struct {
     [BOS] = {"bos_token", "bos_token_id", MQ_GGUF_KEY_BOS},
     [EOS] = {"eos_token", "eos_token_id", MQ_GGUF_KEY_EOS},
     [UNK] = {"unk_token", "unk_token_id", MQ_GGUF_KEY_UNK},
+    [SEP] = {"sep_token", "sep_token_id", MQ_GGUF_KEY_SEP},
     [PAD] = {"pad_token", "pad_token_id", MQ_GGUF_KEY_PAD},
+    [MASK] = {"mask_token", "mask_token_id", MQ_GGUF_KEY_MASK},
 };
 
 /* The id of a token that is given as text, or as {"content": text}; -1 if it is not. */
@@ -40,6 +45,26 @@ static int64_t id_of_number(const struct mq_vocab *v, const cJSON *item)
     if (cJSON_IsArray(item))
         item = item->child;
     return mq_json_u64(item, &id) && id < v->count ? (int64_t)id : -1;
+}
+
+/* What config.json says besides: another id (in a list, that of none), or one that no row of the
+ * model has. */
+static void note_other_id(struct mq_vocab *v, enum side s, const cJSON *item, int64_t id)
+{
+    uint64_t other;
+    const cJSON *first = cJSON_IsArray(item) ? item->child : item;
+    for (const cJSON *c = first; c; c = cJSON_IsArray(item) ? c->next : NULL)
+        if (mq_json_u64(c, &other) && (int64_t)other == id)
+            return;
+    if (!mq_json_u64(first, &other))
+        return;
+    if (other >= v->count)
+        mq_vocab_note(v, "%s %llu of config.json is beyond the vocabulary and left out.",
+                      specials[s].id, (unsigned long long)other);
+    else if (id >= 0)
+        mq_vocab_note(v,
+                      "%s is %lld, '%.60s', as tokenizer_config.json says; config.json says %llu.",
+                      specials[s].id, (long long)id, v->tokens[id].text, (unsigned long long)other);
 }
 
 /* What a post-processor puts around a text. Index 0: in front, 1: behind. */
@@ -87,9 +112,14 @@ static int adds(struct mq_vocab *v, const struct affixes *t, enum side side,
                 const cJSON *tokenizer_config, int64_t *id)
 {
     const char *name = side == BOS ? "BOS" : "EOS";
+    const char *key = side == BOS ? "add_bos_token" : "add_eos_token";
+    const cJSON *flag = mq_json_get(tokenizer_config, key);
+    if (t->tokens[side] ? cJSON_IsFalse(flag) : t->byte_level && cJSON_IsTrue(flag))
+        mq_vocab_note(v,
+                      "%s is as the post-processor of tokenizer.json has it, %s, not as "
+                      "tokenizer_config.json.",
+                      key, t->tokens[side] ? "true" : "false");
     if (!t->tokens[side]) {
-        const cJSON *flag =
-            mq_json_get(tokenizer_config, side == BOS ? "add_bos_token" : "add_eos_token");
         if (t->byte_level || !cJSON_IsBool(flag))
             return t->byte_level || side == BOS ? 0 : -1;
         if (cJSON_IsTrue(flag) && *id >= 0)
@@ -106,17 +136,23 @@ static int adds(struct mq_vocab *v, const struct affixes *t, enum side side,
     return is_it;
 }
 
+/* The sources in their order: tokenizer_config.json, config.json, generation_config.json. */
+static int64_t find_special(struct mq_vocab *v, const struct mq_vocab_files *files, enum side s)
+{
+    const cJSON *configured = mq_json_get(files->config, specials[s].id);
+    int64_t id = id_of_text(v, mq_json_get(files->tokenizer_config, specials[s].token));
+    note_other_id(v, s, configured, id);
+    if (id < 0)
+        id = id_of_number(v, configured);
+    return id < 0 ? id_of_number(v, mq_json_get(files->generation_config, specials[s].id)) : id;
+}
+
 moeq_status mq_vocab_put_specials(struct mq_gguf_writer *w, struct mq_vocab *v,
                                   const struct mq_vocab_files *files, const struct mq_hparams *h)
 {
     int64_t ids[SPECIALS];
-    for (size_t s = 0; s < SPECIALS; s++) {
-        ids[s] = id_of_text(v, mq_json_get(files->tokenizer_config, specials[s].token));
-        if (ids[s] < 0)
-            ids[s] = id_of_number(v, mq_json_get(files->config, specials[s].id));
-        if (ids[s] < 0)
-            ids[s] = id_of_number(v, mq_json_get(files->generation_config, specials[s].id));
-    }
+    for (size_t s = 0; s < SPECIALS; s++)
+        ids[s] = find_special(v, files, s);
     if (ids[BOS] < 0 && h->bos >= 0 && (uint32_t)h->bos < v->count)
         ids[BOS] = h->bos;
     if (ids[EOS] < 0 && h->eos >= 0 && (uint32_t)h->eos < v->count)

@@ -8,7 +8,7 @@
 /* A model of another vocabulary, or one that is cut short. */
 static moeq_status compare_sizes(struct mq_view *view, uint32_t pieces, moeq_error *err)
 {
-    if (pieces <= view->hparams.vocab)
+    if (!view->family || pieces <= view->hparams.vocab) /* no family: the tokenizer alone is read */
         return MOEQ_OK;
     return mq_view_note(view, err,
                         "%s has %u pieces, and the model embeddings for %u: is it the tokenizer of "

@@ -94,9 +94,8 @@ def write(name, tokenizer, config, model_name, pre, tokens, scores, kinds, merge
         writer.write_kv_data_to_file()
         writer.close()
         lines = sorted(dump(folder / "x.gguf"))
-    # Of a list of chat templates moeq writes the default one only, and nothing on pairs of texts.
-    lines = [line for line in lines if line.startswith("tokenizer.chat_template ") or
-             not line.startswith(("tokenizer.chat_template", "tokenizer.ggml.add_sep_token"))]
+    # moeq writes nothing on pairs of texts.
+    lines = [line for line in lines if not line.startswith("tokenizer.ggml.add_sep_token")]
     (DATA / f"gguf_vocab_{name}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

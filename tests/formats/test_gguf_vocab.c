@@ -5,6 +5,7 @@
  * make_gguf_vocab_goldens.py have the same form, and are made without moeq.
  */
 #include "file.h"
+#include "gguf_lines.h"
 #include "gguf_vocab_export.h"
 #include "test_support.h"
 
@@ -16,106 +17,12 @@
 #define BYTES "tests/tokenizer/data/byte_level.json"
 #define DATA "tests/formats/data/"
 
-/* ---- the metadata as lines ---- */
-
-/* Reads little-endian numbers and texts; every read is checked. */
-struct reader {
-    const unsigned char *at, *end;
-};
-
-static uint64_t take(struct reader *r, size_t bytes)
-{
-    ck_assert_uint_ge((size_t)(r->end - r->at), bytes);
-    uint64_t value = 0;
-    for (size_t i = 0; i < bytes; i++)
-        value |= (uint64_t)*r->at++ << (8 * i);
-    return value;
-}
-
-static const char *take_text(struct reader *r, size_t *n)
-{
-    *n = take(r, 8);
-    ck_assert_uint_ge((size_t)(r->end - r->at), *n);
-    const char *text = (const char *)r->at;
-    r->at += *n;
-    return text;
-}
-
-static const char *const type_names[MQ_GGUF_VALUE_TYPES] = {
-    [MQ_GGUF_U32] = "u32",   [MQ_GGUF_I32] = "i32",       [MQ_GGUF_F32] = "f32",
-    [MQ_GGUF_BOOL] = "bool", [MQ_GGUF_STRING] = "string",
-};
-
-static void print_value(struct reader *r, uint64_t type, struct mq_buffer *out)
-{
-    size_t n;
-    if (type == MQ_GGUF_STRING) {
-        const char *text = take_text(r, &n);
-        mq_buffer_put_json(out, text, n);
-    } else if (type == MQ_GGUF_BOOL) {
-        mq_buffer_puts(out, take(r, 1) ? "true" : "false");
-    } else {
-        const uint32_t bits = (uint32_t)take(r, 4);
-        float f;
-        memcpy(&f, &bits, 4);
-        if (type == MQ_GGUF_F32)
-            mq_buffer_printf(out, "%.9g", (double)f);
-        else
-            mq_buffer_printf(out, "%d", (int32_t)bits);
-    }
-}
-
-static int compare_lines(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* The sorted lines of a writer's metadata, one text, to be freed. */
-static char *lines_of(const struct mq_gguf_writer *w)
-{
-    struct reader r = {(const unsigned char *)w->metadata.data,
-                       (const unsigned char *)w->metadata.data + w->metadata.size};
-    char *lines[32];
-    size_t count = 0;
-    for (; r.at < r.end; count++) {
-        struct mq_buffer line = {0};
-        size_t n;
-        const char *key = take_text(&r, &n);
-        mq_buffer_append(&line, key, n);
-        uint64_t type = take(&r, 4), elements = 1;
-        const bool array = type == MQ_GGUF_ARRAY;
-        if (array) {
-            type = take(&r, 4);
-            elements = take(&r, 8);
-        }
-        ck_assert(type < MQ_GGUF_VALUE_TYPES && type_names[type] && count < 32);
-        mq_buffer_printf(&line, " %s", type_names[type]);
-        if (array)
-            mq_buffer_printf(&line, "[%llu]", (unsigned long long)elements);
-        for (uint64_t i = 0; i < elements; i++) {
-            mq_buffer_putc(&line, ' ');
-            print_value(&r, type, &line);
-        }
-        ck_assert(mq_buffer_ok(&line));
-        lines[count] = line.data;
-    }
-    ck_assert_uint_eq(count, w->keys_count);
-    qsort(lines, count, sizeof *lines, compare_lines);
-    struct mq_buffer all = {0};
-    for (size_t i = 0; i < count; i++) {
-        mq_buffer_puts(&all, lines[i]);
-        mq_buffer_putc(&all, '\n');
-        free(lines[i]);
-    }
-    ck_assert(mq_buffer_ok(&all));
-    return all.data;
-}
-
 /* ---- running the export ---- */
 
 /* Side files as texts; NULL: not there. */
 struct side {
     const char *tokenizer, *tokenizer_config, *config, *generation_config, *chat_template;
+    const char *chat_templates;
     uint32_t vocab;
 };
 
@@ -139,6 +46,7 @@ static struct outcome export(const struct side *side)
     view.config_json = borrow(side->config);
     view.generation_config_json = borrow(side->generation_config);
     view.chat_template = borrow(side->chat_template);
+    view.chat_templates = borrow(side->chat_templates);
     view.hparams.vocab = side->vocab;
     view.hparams.bos = view.hparams.eos = -1;
     struct mq_gguf_writer w = {.architecture = "llama"};
@@ -148,7 +56,7 @@ static struct outcome export(const struct side *side)
     o.status = mq_gguf_put_vocab(&w, &view, arena, &warning, &o.err);
     ck_assert_int_eq(o.status, o.err.status);
     if (o.status == MOEQ_OK) {
-        o.lines = lines_of(&w);
+        o.lines = gguf_lines(&w);
         o.warning = warning ? strdup(warning) : NULL;
     }
     mq_gguf_writer_free(&w);
@@ -241,8 +149,9 @@ START_TEST(ids_without_token_are_unused)
     release(&o);
     o = export(&(struct side){.tokenizer = json, .vocab = 2047});
     ck_assert_int_eq(o.status, MOEQ_MALFORMED);
-    ck_assert_str_eq(o.err.message + strlen(o.err.message) - 52,
-                     " has the id 2047, and the model a vocabulary of 2047");
+    ck_assert_ptr_nonnull(strstr(o.err.message,
+                                 " has the id 2047, and the model a vocabulary of 2047: only added "
+                                 "tokens can be left out"));
     release(&o);
     free(json);
 }
@@ -280,12 +189,111 @@ START_TEST(special_ids_have_several_sources)
     expect_line(&o, "tokenizer.ggml.eos_token_id u32 2");
     expect_line(&o, "tokenizer.ggml.add_bos_token bool false");
     expect_line(&o, "tokenizer.ggml.add_eos_token bool true");
-    expect_line(&o, "tokenizer.chat_template string \"one\"");
+    expect_line(&o, "tokenizer.chat_template string \"of a file\""); /* as Transformers 5 */
     ck_assert_str_eq(o.warning,
                      "llama.cpp will tokenize differently: the template's tokens in front of a "
                      "text are other than one BOS; it adds EOS, as tokenizer_config.json says and "
-                     "tokenizer.json does not.");
+                     "tokenizer.json does not. eos_token_id is 2, '</s>', as tokenizer_config.json "
+                     "says; config.json says 1.");
     release(&o);
+    o = export(&(struct side){
+        .tokenizer = json,
+        .vocab = 2048,
+        .tokenizer_config =
+            "{\"add_bos_token\":false,\"sep_token\":\"</s>\",\"mask_token\":\"<unk>\"}",
+        .config = "{\"pad_token_id\":2048,\"eos_token_id\":[2,3]}"});
+    expect_line(&o, "tokenizer.ggml.add_bos_token bool true");
+    expect_line(&o, "tokenizer.ggml.seperator_token_id u32 2");
+    expect_line(&o, "tokenizer.ggml.mask_token_id u32 0");
+    expect_no_key(&o, "padding");
+    ck_assert_str_eq(
+        o.warning, "pad_token_id 2048 of config.json is beyond the vocabulary and left out. "
+                   "add_bos_token is as the post-processor of tokenizer.json has it, true, not as "
+                   "tokenizer_config.json.");
+    release(&o);
+    free(json);
+}
+END_TEST
+
+/* The demo's tokenizer, with a list of added tokens of the test's. */
+static char *demo_with(const char *added)
+{
+    static const char key[] = "\"added_tokens\"";
+    char *json = slurp(mq_test_source(DEMO)), *at = strstr(json, key), *end = strchr(at, ']');
+    struct mq_buffer b = {0};
+    mq_buffer_append(&b, json, (size_t)(at - json));
+    mq_buffer_printf(&b, "%s: [%s%s", key, added, end);
+    ck_assert(mq_buffer_ok(&b));
+    free(json);
+    return b.data;
+}
+
+START_TEST(tokens_behind_the_vocabulary_are_left_out)
+{
+    char *json = demo_with("{\"id\":2048,\"content\":\"<pad>\",\"special\":true}");
+    const char *config = "{\"pad_token\":\"<pad>\"}";
+    struct outcome o =
+        export(&(struct side){.tokenizer = json, .tokenizer_config = config, .vocab = 2048});
+    expect_line(&o, "tokenizer.ggml.token_type i32[2048]");
+    expect_no_key(&o, "padding");
+    ck_assert_str_eq(o.warning, "1 added token is left out, since the model's vocabulary ends at "
+                                "2048: '<pad>'.");
+    release(&o);
+    o = export(&(struct side){.tokenizer = json, .tokenizer_config = config, .vocab = 2049});
+    expect_line(&o, "tokenizer.ggml.padding_token_id u32 2048");
+    ck_assert_ptr_null(o.warning);
+    release(&o);
+    free(json);
+}
+END_TEST
+
+/* Named ones, in files of their own or in tokenizer_config.json. */
+START_TEST(chat_templates)
+{
+    static const struct {
+        const char *config, *one, *others, *lines, *warning;
+    } cases[] = {
+        {"[{\"name\":\"a-b\",\"template\":\"x\"},{\"name\":\"rag\",\"template\":\"y\"}]", NULL,
+         NULL,
+         "tokenizer.chat_template.a_b string \"x\"\n"
+         "tokenizer.chat_template.rag string \"y\"\n"
+         "tokenizer.chat_templates string[2] \"a_b\" \"rag\"\n",
+         NULL},
+        {"{\"default\":\"d\",\"rag\":\"y\"}", NULL, NULL,
+         "tokenizer.chat_template string \"d\"\n"
+         "tokenizer.chat_template.rag string \"y\"\n"
+         "tokenizer.chat_templates string[1] \"rag\"\n",
+         NULL},
+        {"\"config\"", NULL, "{\"\u00e9\":\"e\",\"_\":\"f\"}",
+         "tokenizer.chat_template._ string \"e\"\n"
+         "tokenizer.chat_templates string[1] \"_\"\n",
+         "Chat template '_' is left out: another one has the name '_'."},
+        {"\"config\"", "one", "{\"x\":\"y\"}",
+         "tokenizer.chat_template string \"one\"\n"
+         "tokenizer.chat_template.x string \"y\"\n"
+         "tokenizer.chat_templates string[1] \"x\"\n",
+         NULL},
+        {"7", NULL, NULL, "tokenizer.ggml.add_bos_token", NULL},
+    };
+    char *json = slurp(mq_test_source(DEMO));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char config[256];
+        snprintf(config, sizeof config, "{\"chat_template\":%s}", cases[i].config);
+        struct outcome o = export(&(struct side){.tokenizer = json,
+                                                 .vocab = 2048,
+                                                 .tokenizer_config = config,
+                                                 .chat_template = cases[i].one,
+                                                 .chat_templates = cases[i].others});
+        ck_assert_msg(o.status == MOEQ_OK, "%s", o.err.message);
+        ck_assert_msg(strncmp(o.lines, cases[i].lines, strlen(cases[i].lines)) == 0,
+                      "case %zu: %.300s", i, o.lines);
+        ck_assert_str_eq(o.warning ? o.warning : "", cases[i].warning ? cases[i].warning : "");
+        release(&o);
+    }
+    struct outcome o =
+        export(&(struct side){.tokenizer = json, .vocab = 2048, .chat_templates = "[]"});
+    ck_assert_int_eq(o.status, MOEQ_MALFORMED);
+    ck_assert_str_eq(o.err.message, "m: chat templates: are no JSON object");
     free(json);
 }
 END_TEST
@@ -380,7 +388,8 @@ static const struct {
     {",\"a\":257,\"b\":257", "", "", PREPEND, NULL, "tokens 'a' and 'b' have the same id 257"},
     {",\"a\":257.5", "", "", PREPEND, NULL, "token 'a' has no id that is a whole number"},
     {",\"a\":4000000000", "", "", PREPEND, NULL,
-     "token 'a' has the id 4000000000, and the model a vocabulary of 258"},
+     "token 'a' has the id 4000000000, and the model a vocabulary of 258: only added tokens can be "
+     "left out"},
     {",\" \":257,\"" US "\":258", "", "",
      PREPEND ",\"added_tokens\":[{\"id\":258,\"content\":\"" US "\"}]", NULL,
      "two tokens would have the text ' ' in a GGUF file"},
@@ -638,6 +647,8 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, byte_level_tokenizer_is_as_the_converter_has_it);
     tcase_add_test(tests, ids_without_token_are_unused);
     tcase_add_test(tests, special_ids_have_several_sources);
+    tcase_add_test(tests, tokens_behind_the_vocabulary_are_left_out);
+    tcase_add_test(tests, chat_templates);
     tcase_add_test(tests, small_sentencepiece_like_tokenizers);
     tcase_add_test(tests, a_missing_byte_is_an_error);
     tcase_add_test(tests, small_byte_level_tokenizers);
@@ -708,27 +719,27 @@ static char *read_sentencepiece(const char *path, uint32_t *count)
     struct mq_buffer file = {0}, tokens = {0}, scores = {0}, types = {0};
     moeq_error err = {0};
     ck_assert_ok(mq_file_read_all(path, 64u << 20, &file, &err));
-    struct reader r = {(const unsigned char *)file.data,
-                       (const unsigned char *)file.data + file.size};
-    for (*count = 0; r.at < r.end && take(&r, 1) == 0x0a; ++*count) {
-        size_t size = take(&r, 1); /* a varint of one or two bytes */
+    struct gguf_reader r = {(const unsigned char *)file.data,
+                            (const unsigned char *)file.data + file.size};
+    for (*count = 0; r.at < r.end && gguf_take(&r, 1) == 0x0a; ++*count) {
+        size_t size = gguf_take(&r, 1); /* a varint of one or two bytes */
         if (size & 0x80)
-            size = (size & 0x7f) | take(&r, 1) << 7;
+            size = (size & 0x7f) | gguf_take(&r, 1) << 7;
         const unsigned char *end = r.at + size;
         unsigned type = MQ_GGUF_TOKEN_NORMAL;
         while (r.at < end) {
-            const unsigned tag = (unsigned)take(&r, 1);
+            const unsigned tag = (unsigned)gguf_take(&r, 1);
             if (tag == 0x0a) {
-                const size_t n = take(&r, 1);
+                const size_t n = gguf_take(&r, 1);
                 mq_buffer_putc(&tokens, ' ');
                 mq_buffer_put_json(&tokens, (const char *)r.at, n);
                 r.at += n;
             } else if (tag == 0x15) {
                 mq_buffer_putc(&scores, ' ');
-                print_value(&r, MQ_GGUF_F32, &scores);
+                gguf_print_value(&r, MQ_GGUF_F32, &scores);
             } else {
                 ck_assert_uint_eq(tag, 0x18);
-                type = (unsigned)take(&r, 1);
+                type = (unsigned)gguf_take(&r, 1);
             }
         }
         mq_buffer_printf(&types, " %u", type);

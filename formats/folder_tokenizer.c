@@ -1,0 +1,304 @@
+/* folder_tokenizer.c: merging a folder's tokenizer files and chat templates into a view. */
+#include "folder_tokenizer.h"
+
+#include "error.h"
+#include "moeq_profile.h"
+#include "open_options.h"
+#include "side_files.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TEMPLATES_FOLDER "additional_chat_templates"
+#define TEMPLATE_FILE "chat_template.jinja"
+#define CONFIG_FILE "tokenizer_config.json"
+#define DEFAULT_NAME "default"
+
+enum { MAX_TEMPLATES = 256 };
+
+static const struct mq_json_limits side_limits = {.depth = 64, .values = 4 * 1000 * 1000};
+
+/* ---- tokens ---- */
+
+static moeq_status note_each(struct mq_view *view, const struct mq_buffer *notes, moeq_error *err)
+{
+    for (const char *at = notes->data, *end; at && (end = strchr(at, '\n')); at = end + 1)
+        MQ_TRY(mq_view_note(view, err, "%.*s", (int)(end - at), at));
+    return MOEQ_OK;
+}
+
+/* The new text, if there is one, for the old. */
+static void replace(struct mq_buffer *old, struct mq_buffer *merged)
+{
+    if (!merged->size)
+        return;
+    mq_buffer_free(old);
+    *old = *merged;
+    memset(merged, 0, sizeof *merged);
+}
+
+static struct mq_side_text side_text(const struct mq_buffer *b)
+{
+    return (struct mq_side_text){b->data, b->size};
+}
+
+static moeq_status merge_tokens(struct mq_view *view, moeq_error *err)
+{
+    const struct mq_tokenizer_side side = {
+        .config = side_text(&view->tokenizer_config_json),
+        .added_tokens = side_text(&view->added_tokens_json),
+        .special_tokens_map = side_text(&view->special_tokens_map_json),
+    };
+    struct mq_tokenizer_merged merged = {0};
+    moeq_error why = {0};
+    if (!view->tokenizer_json.size)
+        return MOEQ_OK;
+    moeq_status status = mq_tokenizer_merge(view->tokenizer_json.data, view->tokenizer_json.size,
+                                            &side, &merged, &why);
+    if (status == MOEQ_NO_MEMORY)
+        return mq_fail_memory(err, "opening a model");
+    if (status != MOEQ_OK) {
+        mq_buffer_free(&view->tokenizer_json);
+        view->tokenizer_problem = mq_arena_strdup(view->arena, why.message);
+        if (!view->tokenizer_problem)
+            return mq_fail_memory(err, "opening a model");
+        return mq_view_note(view, err, "the model is read without its tokenizer: %s", why.message);
+    }
+    replace(&view->tokenizer_json, &merged.tokenizer);
+    replace(&view->tokenizer_config_json, &merged.config);
+    status = note_each(view, &merged.notes, err);
+    mq_tokenizer_merged_free(&merged);
+    return status;
+}
+
+/* ---- chat templates in files of their own ---- */
+
+/* JSON, and a GGUF file's readers, want text. */
+static bool is_text(const struct mq_buffer *b)
+{
+    return !b->size || (mq_utf8_valid(b->data, b->size, NULL) && !memchr(b->data, 0, b->size));
+}
+
+static moeq_status drop_unless_text(struct mq_view *view, struct mq_buffer *b, const char *name,
+                                    moeq_error *err)
+{
+    if (is_text(b))
+        return MOEQ_OK;
+    mq_buffer_free(b);
+    return mq_view_note(view, err, "%s is left out: it is no UTF-8 text", name);
+}
+
+static int is_template_file(const struct dirent *entry)
+{
+    static const char ending[] = ".jinja";
+    const size_t n = strlen(entry->d_name), m = sizeof ending - 1;
+    return n > m && strcmp(entry->d_name + n - m, ending) == 0 &&
+           mq_utf8_valid(entry->d_name, n, NULL);
+}
+
+/* One file of the folder: a member of the object chat_templates, or the default. */
+static moeq_status read_template(struct mq_view *view, const char *path, const char *file_name,
+                                 moeq_error *err)
+{
+    const size_t n = strlen(file_name) - strlen(".jinja");
+    const bool is_default = n == strlen(DEFAULT_NAME) && memcmp(file_name, DEFAULT_NAME, n) == 0;
+    struct mq_buffer text = {0}, *out = &view->chat_templates;
+    const size_t used = out->size < MQ_CHAT_TEMPLATES_CAP ? out->size : MQ_CHAT_TEMPLATES_CAP;
+    moeq_status status = mq_file_read_all(path, MQ_CHAT_TEMPLATES_CAP - used, &text, err);
+    if (status == MOEQ_OK)
+        status = drop_unless_text(view, &text, path, err);
+    if (status == MOEQ_OK && is_default && text.data) {
+        if (view->chat_template.size && (view->chat_template.size != text.size ||
+                                         memcmp(view->chat_template.data, text.data, text.size)))
+            status = mq_view_note(view, err,
+                                  "the chat template is that of " TEMPLATES_FOLDER
+                                  "/default.jinja, not the other one in " TEMPLATE_FILE);
+        replace(&view->chat_template, &text);
+    } else if (status == MOEQ_OK && text.data) {
+        mq_buffer_putc(out, out->size ? ',' : '{');
+        mq_buffer_put_json(out, file_name, n);
+        mq_buffer_putc(out, ':');
+        mq_buffer_put_json(out, text.data, text.size);
+    }
+    mq_buffer_free(&text);
+    return status;
+}
+
+/* The files of additional_chat_templates, by name. */
+static moeq_status read_templates(const char *folder, struct mq_view *view, moeq_error *err)
+{
+    const char *path = mq_arena_printf(view->arena, "%s/" TEMPLATES_FOLDER, folder);
+    struct dirent **entries = NULL;
+    moeq_status status = MOEQ_OK;
+    if (!path)
+        return mq_fail_memory(err, "opening a model");
+    const int count =
+        mq_path_is_folder(path) ? scandir(path, &entries, is_template_file, alphasort) : 0;
+    if (count > MAX_TEMPLATES)
+        status = mq_fail_file(err, MOEQ_LIMIT, path, "holds %d chat templates, more than %d", count,
+                              MAX_TEMPLATES);
+    for (int i = 0; i < count; i++) {
+        char *file = status == MOEQ_OK
+                         ? mq_arena_printf(view->arena, "%s/%s", path, entries[i]->d_name)
+                         : NULL;
+        if (status == MOEQ_OK)
+            status = file ? read_template(view, file, entries[i]->d_name, err)
+                          : mq_fail_memory(err, "opening a model");
+        free(entries[i]);
+    }
+    free(entries);
+    if (view->chat_templates.size)
+        mq_buffer_putc(&view->chat_templates, '}');
+    if (status == MOEQ_OK && !mq_buffer_ok(&view->chat_templates))
+        status = mq_fail_memory(err, "opening a model");
+    return status;
+}
+
+/* ---- which of them count ---- */
+
+/* The default template of tokenizer_config.json's "chat_template". */
+static const cJSON *default_of(const cJSON *item)
+{
+    if (cJSON_IsObject(item))
+        return mq_json_get(item, DEFAULT_NAME);
+    if (!cJSON_IsArray(item))
+        return item;
+    const cJSON *found = NULL;
+    for (const cJSON *m = item->child; m; m = m->next) {
+        const cJSON *name = mq_json_get(m, "name");
+        if (cJSON_IsString(name) && strcmp(name->valuestring, DEFAULT_NAME) == 0)
+            found = mq_json_get(m, "template");
+    }
+    return found;
+}
+
+static bool is_same(const cJSON *text, const struct mq_buffer *b)
+{
+    return cJSON_IsString(text) && strlen(text->valuestring) == b->size &&
+           memcmp(text->valuestring, b->data, b->size) == 0;
+}
+
+/* chat_template.json: {"chat_template": "..."}. */
+static moeq_status take_legacy(struct mq_view *view, bool has_other, moeq_error *err)
+{
+    static const char name[] = "chat_template.json";
+    const struct mq_buffer *json = &view->chat_template_json;
+    cJSON *tree = NULL;
+    moeq_error why = {0};
+    if (!json->size)
+        return MOEQ_OK;
+    moeq_status status = mq_json_parse(json->data, json->size, &side_limits, name, 0, &tree, &why);
+    const cJSON *text = mq_json_get(tree, "chat_template");
+    if (status != MOEQ_OK || !cJSON_IsString(text)) {
+        status =
+            mq_view_note(view, err, "%s is left out: it is no object with a chat template", name);
+    } else if (!has_other) {
+        mq_buffer_puts(&view->chat_template, text->valuestring);
+        if (!mq_buffer_ok(&view->chat_template))
+            status = mq_fail_memory(err, "opening a model");
+    } else if (view->chat_template.size && !is_same(text, &view->chat_template)) {
+        status =
+            mq_view_note(view, err,
+                         "the chat template is not that of %s, which differs from the one in a "
+                         "file of its own",
+                         name);
+    }
+    cJSON_Delete(tree);
+    return status;
+}
+
+static moeq_status choose_templates(struct mq_view *view, moeq_error *err)
+{
+    const struct mq_buffer *json = &view->tokenizer_config_json;
+    const bool own_files = view->chat_template.size || view->chat_templates.size;
+    cJSON *tree = NULL;
+    moeq_error ignored = {0}; /* what is wrong there is said where tokens are read */
+    if (json->size)
+        mq_json_parse(json->data, json->size, &side_limits, CONFIG_FILE, 0, &tree, &ignored);
+    const cJSON *item = mq_json_get(tree, "chat_template");
+    const bool in_config = item && !cJSON_IsNull(item);
+    moeq_status status = MOEQ_OK;
+    if (own_files && in_config &&
+        (!cJSON_IsString(item) || !is_same(default_of(item), &view->chat_template)))
+        status = mq_view_note(view, err,
+                              "chat templates: those in files of their own (%s), not those of "
+                              "tokenizer_config.json, which differ",
+                              view->chat_template.size ? TEMPLATE_FILE : TEMPLATES_FOLDER);
+    cJSON_Delete(tree);
+    return status == MOEQ_OK ? take_legacy(view, own_files || in_config, err) : status;
+}
+
+moeq_status mq_folder_tokenizer(const char *folder, struct mq_view *view, moeq_error *err)
+{
+    MQ_TRY(merge_tokens(view, err));
+    MQ_TRY(drop_unless_text(view, &view->chat_template, TEMPLATE_FILE, err));
+    MQ_TRY(read_templates(folder, view, err));
+    return choose_templates(view, err);
+}
+
+/* ---- all that count ---- */
+
+struct gathering {
+    struct mq_chat_template *templates;
+    size_t count;
+};
+
+static void gather(struct gathering *g, const char *name, const char *text, size_t size)
+{
+    g->templates[g->count++] = (struct mq_chat_template){name, text, size};
+}
+
+static void gather_text(struct gathering *g, const char *name, const cJSON *text)
+{
+    if (cJSON_IsString(text))
+        gather(g, name, text->valuestring, strlen(text->valuestring));
+}
+
+/* A text, a list of {"name", "template"}, or an object of names. */
+static void gather_config(struct gathering *g, const cJSON *item)
+{
+    gather_text(g, DEFAULT_NAME, item);
+    for (const cJSON *m = cJSON_IsArray(item) || cJSON_IsObject(item) ? item->child : NULL; m;
+         m = m->next) {
+        const cJSON *name = mq_json_get(m, "name");
+        if (cJSON_IsObject(item))
+            gather_text(g, m->string, m);
+        else if (cJSON_IsString(name))
+            gather_text(g, name->valuestring, mq_json_get(m, "template"));
+    }
+}
+
+moeq_status mq_chat_templates(const struct mq_view *view, const cJSON *tokenizer_config,
+                              struct mq_arena *arena, struct mq_chat_template **templates,
+                              size_t *count, cJSON **tree, moeq_error *err)
+{
+    const struct mq_buffer *one = &view->chat_template, *others = &view->chat_templates;
+    const cJSON *item = mq_json_get(tokenizer_config, "chat_template");
+    *tree = NULL;
+    *count = 0;
+    if (others->size) {
+        const char *path = mq_arena_printf(arena, "%s: chat templates", view->path);
+        if (!path)
+            return mq_fail_memory(err, "reading chat templates");
+        MQ_TRY(mq_json_refuse_nul(others->data, others->size, path, err));
+        MQ_TRY(mq_json_parse(others->data, others->size, &side_limits, path, 0, tree, err));
+        MQ_TRY(mq_json_refuse_duplicates(*tree, path, err));
+        if (!cJSON_IsObject(*tree))
+            return mq_fail_file(err, MOEQ_MALFORMED, path, "are no JSON object");
+    }
+    const size_t room = 2 + (size_t)(*tree ? cJSON_GetArraySize(*tree) : 0) +
+                        (size_t)(item ? cJSON_GetArraySize(item) : 0);
+    struct gathering g = {.templates = mq_arena_alloc(arena, room, sizeof *g.templates)};
+    if (!g.templates)
+        return mq_fail_memory(err, "reading chat templates");
+    if (one->size && mq_utf8_valid(one->data, one->size, NULL))
+        gather(&g, DEFAULT_NAME, one->data, one->size);
+    for (const cJSON *m = *tree ? (*tree)->child : NULL; m; m = m->next)
+        gather_text(&g, m->string, m);
+    if (!one->size && !others->size)
+        gather_config(&g, item);
+    *templates = g.templates;
+    *count = g.count;
+    return MOEQ_OK;
+}
