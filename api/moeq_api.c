@@ -187,6 +187,7 @@ static moeq_status make_mix_policy(const moeq_recipe *recipe, struct mq_policy *
     if (recipe->level || recipe->attention || recipe->embeddings)
         return mq_fail(err, MOEQ_INVALID_ARGUMENT, "a mix and levels exclude each other");
     *policy = mq_policy_of_recipe(mix);
+    policy->allow_nonfinite = recipe->allow_nonfinite;
     return find_effort(recipe->effort, &policy->effort, err);
 }
 
@@ -201,6 +202,7 @@ static moeq_status make_policy(const moeq_recipe *caller, struct mq_policy *poli
         return mq_fail(err, MOEQ_INVALID_ARGUMENT, "a recipe needs a level");
     MQ_TRY(find_level(recipe.level, &level, err));
     *policy = mq_policy_default(level);
+    policy->allow_nonfinite = recipe.allow_nonfinite;
     if (recipe.attention)
         MQ_TRY(find_level(recipe.attention, &policy->levels[MQ_CLASS_ATTENTION], err));
     if (recipe.embeddings)

@@ -36,7 +36,7 @@ struct mq_options {
     const char *output, *level, *levels, *recipe, *attention, *embeddings, *effort, *unify;
     uint64_t split_bytes, shard_bytes;
     struct mq_option_list tensor, report;
-    bool dry_run, force, tensors;
+    bool dry_run, force, tensors, allow_nonfinite;
     /* how models are read */
     struct mq_option_list ignore_config;
     const char *sliding_window, *lm_head;

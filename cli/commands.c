@@ -17,7 +17,7 @@ const struct mq_command mq_commands[] = {
             "With --shard-size: several files, and an index that stands for the model.\n"
             "A GGUF file may go without LEVEL: its blocks are copied as they are.",
         .options = "output level recipe attention embeddings tensor effort shard-size dry-run "
-                   "force" READING,
+                   "force allow-nonfinite" READING,
         .examples = "  moeq convert Mixtral-8x7B-v0.1 -o mixtral.moeq --level q4_k\n"
                     "  moeq convert DIR -o m.moeq --level q3_k --tensor '*.layers.0.*w2*=q8_0'\n"
                     "  moeq convert DIR -o m.moeq --level q4_k --shard-size 5G\n"
@@ -37,7 +37,7 @@ const struct mq_command mq_commands[] = {
             "either. What GGUF cannot hold is an error, or solved by --unify. Memory,\n"
             "interruptions and --force are as in convert.",
         .options = "output level recipe attention embeddings tensor effort unify split-max-size "
-                   "dry-run force" READING,
+                   "dry-run force allow-nonfinite" READING,
         .examples = "  moeq export mixtral.moeq -o mixtral.gguf\n"
                     "  moeq export Mixtral-8x7B-v0.1 -o mixtral.gguf --recipe mix4\n"
                     "  moeq export DIR -o m.gguf --level q4_k --split-max-size 20G",

@@ -189,6 +189,7 @@ bool mq_option_policy(const char *command, const struct mq_options *options,
         mq_usage(command, "--effort '%s': expected default or best", options->effort);
         return false;
     }
+    policy->allow_nonfinite = options->allow_nonfinite;
     const size_t n = options->tensor.count;
     *overrides = calloc(n + 1, sizeof **overrides);
     if (!*overrides)

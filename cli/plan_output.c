@@ -159,6 +159,12 @@ static enum mq_exit write_files(const struct mq_options *options, const struct m
     if (status != MOEQ_OK)
         return mq_report(&err);
     const double seconds = mq_now_seconds() - start;
+    if (result.nonfinite_weights)
+        fprintf(stderr,
+                "moeq: warning: %" PRIu64
+                " weights that are NaN or infinite were copied, in %" PRIu64
+                " tensors, the first of them '%s'\n",
+                result.nonfinite_weights, result.nonfinite_tensors, result.first_nonfinite);
     if (options->json) {
         char name[PATH_MAX];
         cJSON *o = plan_json(plan, options);
@@ -166,6 +172,7 @@ static enum mq_exit write_files(const struct mq_options *options, const struct m
         /* what stands for the model */
         cJSON_AddStringToObject(o, "output", plan->has_index ? name : options->output);
         cJSON_AddNumberToObject(o, "tensors_resumed", (double)result.tensors_resumed);
+        cJSON_AddNumberToObject(o, "nonfinite_weights", (double)result.nonfinite_weights);
         cJSON_AddNumberToObject(o, "seconds", seconds);
         return mq_print_json(o);
     }

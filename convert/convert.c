@@ -12,6 +12,7 @@
 #include "checked.h"
 #include "error.h"
 #include "moeq_profile.h"
+#include "nonfinite.h"
 #include "output_int.h"
 
 #include <fcntl.h>
@@ -36,6 +37,7 @@ struct tensor_job {
     uint64_t chunk_rows;
     uint32_t chunks, first_chunk; /* first_chunk: index into job.chunk_crcs */
     atomic_uint left;
+    atomic_ullong nonfinite; /* weights */
 };
 
 /* Tensors that are written but not yet in the journal. */
@@ -187,7 +189,7 @@ static moeq_status check_f16_range(const struct mq_plan_entry *e, uint64_t row, 
     if (strcmp(e->level->name, "f16") != 0)
         return MOEQ_OK;
     for (uint64_t i = 0; i < n; i++)
-        if (fabsf(w[i]) >= 65520.0f) /* what rounds to infinity */
+        if (fabsf(w[i]) >= 65520.0f && isfinite(w[i])) /* what rounds to infinity */
             return mq_fail(err, MOEQ_UNSUPPORTED,
                            "tensor '%s' row %" PRIu64
                            ": weight %g does not fit f16; use bf16 or f32",
@@ -210,20 +212,49 @@ static moeq_status write_rows(const struct mq_output_file *file, const struct mq
     return MOEQ_OK;
 }
 
-/* Rows [row, row + rows) of a tensor, through the scratch to the output; gives their CRC. */
+static bool is_float(const struct mq_level *level)
+{
+    return strcmp(level->name, "f32") == 0 || strcmp(level->name, "f16") == 0 ||
+           strcmp(level->name, "bf16") == 0;
+}
+
+/* Weights in floats that are none: an error, unless they are copied and may be. Blocks cannot hold
+ * them; see convert_rows. */
+static moeq_status check_copied(const struct job *job, const struct mq_plan_entry *e, uint64_t row,
+                                uint64_t n, const uint8_t *raw, uint64_t *nonfinite,
+                                moeq_error *err)
+{
+    const struct mq_tensor *t = e->tensor;
+    uint64_t first;
+    *nonfinite = mq_nonfinite_count(e->source->name, raw, n, &first);
+    if (!*nonfinite || !is_float(e->level) || job->plan->allow_nonfinite)
+        return MOEQ_OK;
+    return mq_fail_tensor(err, MOEQ_UNSUPPORTED, job->plan->view->files[t->file].file.path, t->name,
+                          t->offset + (row + first / t->cols) * t->row_bytes,
+                          "row %" PRIu64 ", column %" PRIu64 ": weight is NaN or infinite (%" PRIu64
+                          " of the %" PRIu64
+                          " around it are); --allow-nonfinite copies what is not quantized",
+                          row + first / t->cols, first % t->cols, *nonfinite, n);
+}
+
+/* Rows [row, row + rows) of a tensor, through the scratch to the output; gives their CRC and how
+ * many weights are not finite. */
 static moeq_status convert_rows(const struct job *job, const struct mq_plan_entry *e, uint64_t row,
                                 uint64_t rows, const struct scratch *s, uint32_t *crc,
-                                moeq_error *err)
+                                uint64_t *nonfinite, moeq_error *err)
 {
     const struct mq_tensor *t = e->tensor;
     const struct mq_view *view = job->plan->view;
     const enum mq_isa isa = job->context->isa;
     MQ_TRY(mq_view_read_rows(view, t, row, rows, s->raw, err));
+    MQ_TRY(check_copied(job, e, row, rows * t->cols, s->raw, nonfinite, err));
     const uint8_t *out = s->raw;
     if (e->level != e->source) {
         const uint64_t n = rows * t->cols;
         mq_level_decode_rows(e->source, isa, s->raw, rows, t->cols, s->weights);
-        const size_t bad = mq_first_not_finite(isa, s->weights, n);
+        const size_t bad = *nonfinite && is_float(e->level)
+                               ? n /* allowed */
+                               : mq_first_not_finite(isa, s->weights, n);
         if (bad < n)
             return mq_fail_tensor(
                 err, MOEQ_UNSUPPORTED, view->files[t->file].file.path, mq_tensor_shown(t),
@@ -320,7 +351,9 @@ static moeq_status run_chunk(struct job *job, size_t chunk, const struct scratch
     const struct mq_tensor *tensor = t->entry->tensor;
     const uint64_t row = (chunk - t->first_chunk) * t->chunk_rows;
     const uint64_t rows = mq_min_u64(t->chunk_rows, tensor->rows - row);
-    MQ_TRY(convert_rows(job, t->entry, row, rows, s, &job->chunk_crcs[chunk], err));
+    uint64_t nonfinite;
+    MQ_TRY(convert_rows(job, t->entry, row, rows, s, &job->chunk_crcs[chunk], &nonfinite, err));
+    atomic_fetch_add(&t->nonfinite, nonfinite);
     return chunk_done(job, t, rows * tensor->row_bytes, err);
 }
 
@@ -442,6 +475,8 @@ moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *p
     MQ_TRY_OUT(plan_memory(&job, err));
     MQ_TRY_OUT(choose_threads(&job, &threads, err));
     MQ_TRY_OUT(mq_output_open(plan, options, &job.output, job.done, job.crcs, err));
+    if (plan->allow_nonfinite) /* to be counted, all tensors are read */
+        memset(job.done, 0, plan->items_count * sizeof *job.done);
     MQ_TRY_OUT(plan_chunks(&job, err));
 #pragma omp parallel num_threads(threads)
     work(&job);
@@ -459,6 +494,12 @@ moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *p
                                              plan->view->tensors_count - job.tensors_count};
     for (size_t i = 0; i < plan->files_count; i++)
         result->bytes_written += job.output.files[i].bytes;
+    for (size_t i = 0; i < job.tensors_count; i++) {
+        const uint64_t count = atomic_load(&job.tensors[i].nonfinite);
+        if (count && !result->nonfinite_tensors++)
+            result->first_nonfinite = job.tensors[i].entry->tensor->name;
+        result->nonfinite_weights += count;
+    }
 out:
     mq_output_close(&job.output);
     omp_destroy_lock(&job.lock);

@@ -23,6 +23,9 @@ struct mq_convert_result {
     uint64_t bytes_written;   /* the size of the finished files */
     uint64_t tensors_resumed; /* finished by an earlier run */
     uint64_t tensors;
+    /* NaN and infinite weights that were copied (plan->allow_nonfinite) */
+    uint64_t nonfinite_weights, nonfinite_tensors;
+    const char *first_nonfinite; /* name of the first such tensor, the view's; NULL: none */
 };
 
 /* Fails before writing anything if OUT is (inside) the source, exists and may not be replaced, or

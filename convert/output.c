@@ -144,6 +144,8 @@ static uint32_t plan_identity(const struct mq_plan *plan)
 {
     const char *effort = mq_effort_name(plan->effort);
     uLong crc = crc32_z(0, (const Bytef *)effort, strlen(effort));
+    if (plan->allow_nonfinite)
+        crc = crc32_z(crc, (const Bytef *)"nonfinite", 9);
     for (size_t i = plan->has_index; i < plan->files_count; i++)
         crc = crc32_z(crc, (const Bytef *)plan->files[i].header, plan->files[i].header_bytes);
     for (size_t i = 0; i < plan->view->files_count; i++) {

@@ -120,6 +120,8 @@ typedef struct moeq_recipe {
     /* Of moeq_convert and moeq_plan_bytes only: not 0: files of at most this size where one would
      * be larger, named OUTPUT-00001-of-00003.moeq, with their index, OUTPUT.moeq.index.json. */
     uint64_t shard_bytes;
+    /* Copy NaN and infinite weights of tensors that are not quantized; otherwise an error. */
+    bool allow_nonfinite;
 } moeq_recipe;
 
 /* The exact size in bytes of the file that moeq_convert would write, or of all shards together,

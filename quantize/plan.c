@@ -20,6 +20,7 @@ struct mq_plan *mq_plan_new(const struct mq_view *view, const struct mq_policy *
         return NULL;
     plan->view = view;
     plan->effort = policy->effort;
+    plan->allow_nonfinite = policy->allow_nonfinite;
     plan->arena = mq_arena_create();
     if (!plan->arena) {
         mq_plan_free(plan);
@@ -118,7 +119,8 @@ static moeq_status make_metadata(const struct mq_plan *plan, const struct mq_pol
     for (size_t i = 0; i < policy->overrides_count; i++)
         mq_buffer_printf(&recipe, "%s=%s; ", policy->overrides[i].pattern,
                          policy->overrides[i].level->name);
-    mq_buffer_printf(&recipe, "effort=%s", mq_effort_name(policy->effort));
+    mq_buffer_printf(&recipe, "effort=%s%s", mq_effort_name(policy->effort),
+                     policy->allow_nonfinite ? "; nonfinite=allowed" : "");
     const char *pairs[] = {
         MQ_META_FORMAT,   "moeq",
         MQ_META_VERSION,  MQ_PROFILE_VERSION,

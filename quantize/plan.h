@@ -43,6 +43,7 @@ struct mq_plan_total {
 struct mq_plan {
     const struct mq_view *view;
     enum mq_effort effort;
+    bool allow_nonfinite;          /* see struct mq_policy */
     struct mq_plan_entry *entries; /* one a tensor of the view, in its order */
     struct mq_plan_file *files;
     size_t files_count;

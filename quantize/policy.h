@@ -18,6 +18,7 @@ struct mq_policy {
     const struct mq_policy_override *overrides; /* later ones win */
     size_t overrides_count;
     enum mq_effort effort;
+    bool allow_nonfinite; /* NaN and infinite weights are copied where nothing is quantized */
 };
 
 /* The default policy for --level L: experts and MLP L; attention, embeddings and head q8_0, unless

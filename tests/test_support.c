@@ -69,6 +69,8 @@ const struct mq_text *mq_test_text(const char *path)
     static struct mq_text texts[16];
     static char paths[16][1024];
     size_t i = 0;
+    if (!path)
+        return NULL;
     while (i < 15 && paths[i][0] && strcmp(paths[i], path) != 0)
         i++;
     if (!paths[i][0]) {

@@ -28,7 +28,7 @@ const char *mq_test_source(const char *relative);
  * NULL, after a message on stderr, if it is not there. */
 const char *mq_test_shared(const char *relative);
 
-/* A text file, read; kept until the program ends. */
+/* A text file, read; kept until the program ends. NULL of NULL. */
 const struct mq_text *mq_test_text(const char *path);
 
 /* A path for a temporary file of this test program; its folder exists. */

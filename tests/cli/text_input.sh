@@ -85,4 +85,25 @@ figures | cmp -s - "$work/one" || fail "eval with byte order marks in side files
 sed 's/"hidden_size"/"x\\u0000y": 1, "hidden_size"/' $model/config.json > "$work/model/config.json"
 "$moeq" inspect "$work/model" > "$work/stdout" 2>&1 && fail "a key with U+0000 is accepted"
 grep -q 'found the character U+0000 in a name$' "$work/stdout" || fail "U+0000: $(cat "$work/stdout")"
+
+# weights that are no numbers: an error, unless they are copied and may be
+mkdir "$work/nan" && cp $model/* "$work/nan" && chmod u+w "$work/nan"/*
+python3 - "$work/nan/model-00001-of-00003.safetensors" <<'PY' || { fail "python3"; finish; }
+import json, struct, sys
+with open(sys.argv[1], "r+b") as f:
+    size = struct.unpack("<Q", f.read(8))[0]
+    header = json.loads(f.read(size))
+    name = next(n for n in header if n.endswith("block_sparse_moe.gate.weight"))
+    f.seek(8 + size + header[name]["data_offsets"][0] + 2 * 5)
+    f.write(b"\xc0\x7f")
+PY
+for command in "convert --level q4_k" "export"; do
+    "$moeq" $command "$work/nan" -o "$work/nan.out" --force -q > "$work/stdout" 2>&1 && fail "$command copies NaN"
+    grep -q "gate.weight' at byte .*row 0, column 5: weight is NaN or infinite (1 of" "$work/stdout" ||
+        fail "$command: $(cat "$work/stdout")"
+    "$moeq" $command "$work/nan" -o "$work/nan.out" --force -q --allow-nonfinite > "$work/stdout" 2>&1 ||
+        fail "$command --allow-nonfinite"
+    grep -q "warning: 1 weights that are NaN or infinite were copied, in 1 tensors, the first of them '.*gate.weight'" \
+        "$work/stdout" || fail "$command --allow-nonfinite: $(cat "$work/stdout")"
+done
 finish
