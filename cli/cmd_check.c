@@ -136,8 +136,9 @@ static enum mq_exit check_weights(const struct mq_options *options, bool is_gguf
     mq_job_end(ui);
     if (status == MOEQ_OK) {
         if (options->json) {
-            code = mq_print_json(mq_weights_json(path, is_gguf ? "gguf" : "safetensors", &result));
+            code = mq_print_json(mq_weights_json(view, &result));
         } else {
+            mq_print_notes(options, view);
             print_zeros(&result.zeros);
             print_padding(options, &result.zeros);
             if (!options->quiet && !result.zeros.count)

@@ -490,12 +490,13 @@ static void put_integrity(struct builder *b, cJSON *o, const struct mq_integrity
     put_zeros(b, o, &result->zeros);
 }
 
-cJSON *mq_weights_json(const char *path, const char *format, const struct mq_weights_result *r)
+cJSON *mq_weights_json(const struct mq_view *view, const struct mq_weights_result *r)
 {
     struct builder b = {0};
     cJSON *o = document(&b, "check");
-    put_text(&b, o, "file", path);
-    put_text(&b, o, "format", format);
+    put_text(&b, o, "file", view->path);
+    put_text(&b, o, "format", view->is_gguf ? "gguf" : "safetensors");
+    put(&b, o, "notes", mq_view_notes_list(view));
     put_bool(&b, o, "ok", r->zeros.count == 0);
     put_bool(&b, o, "has_checksums", false);
     put_count(&b, o, "file_bytes", r->file_bytes);

@@ -26,9 +26,8 @@ cJSON *mq_integrity_json(const struct mq_integrity_result *result);
  * counts above them are sums. */
 cJSON *mq_shards_json(const struct mq_shards_result *result);
 
-/* Of a model without checksums; format: "gguf" or "safetensors". */
-cJSON *mq_weights_json(const char *path, const char *format,
-                       const struct mq_weights_result *result);
+/* Of a model without checksums. */
+cJSON *mq_weights_json(const struct mq_view *view, const struct mq_weights_result *result);
 
 /* What was noted of how a model was read: an array of sentences; NULL when out of memory. */
 cJSON *mq_view_notes_list(const struct mq_view *view);

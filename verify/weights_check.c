@@ -68,11 +68,11 @@ static bool any_weight(const float *weights, size_t n)
 }
 
 /* The next rows of a tensor. One without a weight counts as zeros, whatever its bytes are: blocks
- * of q3_k and q6_k have offsets in their codes. */
+ * of q3_k and q6_k have offsets in their codes. Of a level that is not decoded, bytes must do. */
 static void add_zeros(struct mq_zero_span *sum, const struct scratch *s, const struct mq_tensor *t,
-                      uint64_t rows)
+                      uint64_t rows, bool decoded)
 {
-    for (uint64_t r = 0; r < rows; r++)
+    for (uint64_t r = 0; decoded && r < rows; r++)
         if (!any_weight(s->weights + r * t->cols, t->cols))
             memset(s->bytes + r * t->row_bytes, 0, t->row_bytes);
     const struct mq_zero_span next = mq_zeros_scan(s->bytes, rows * t->row_bytes);
@@ -87,8 +87,7 @@ static moeq_status check_tensor(struct check *c, const struct mq_tensor *tensor,
     struct mq_tensor t = *tensor;
     t.interleaved_heads = 0;
     MQ_TRY(mq_tensor_stored(c->view, tensor, &level, err));
-    if (!mq_level_can_decode(level))
-        return MOEQ_OK;
+    const bool decodes = mq_level_can_decode(level);
     const uint64_t step = mq_min_u64(mq_max_u64(CHUNK_WEIGHTS / t.cols, 1), t.rows);
     MQ_TRY(grow(s, step * t.row_bytes, step * t.cols, err));
     for (uint64_t row = 0; row < t.rows; row += step) {
@@ -98,8 +97,10 @@ static moeq_status check_tensor(struct check *c, const struct mq_tensor *tensor,
             return MOEQ_OK;
         const uint64_t n = mq_min_u64(step, t.rows - row);
         MQ_TRY(mq_view_read_rows(c->view, &t, row, n, s->bytes, err));
-        mq_level_decode_rows(level, c->context->isa, s->bytes, n, t.cols, s->weights);
-        const size_t bad = mq_first_not_finite(c->context->isa, s->weights, n * t.cols);
+        if (decodes)
+            mq_level_decode_rows(level, c->context->isa, s->bytes, n, t.cols, s->weights);
+        const size_t bad =
+            decodes ? mq_first_not_finite(c->context->isa, s->weights, n * t.cols) : n * t.cols;
         if (bad < n * t.cols) {
             const uint64_t at = row + bad / t.cols;
             return mq_fail_tensor(err, MOEQ_CORRUPT, c->view->files[t.file].file.path,
@@ -107,7 +108,7 @@ static moeq_status check_tensor(struct check *c, const struct mq_tensor *tensor,
                                   "row %" PRIu64 ", column %" PRIu64 ": the weight is not finite",
                                   at, (uint64_t)bad % t.cols);
         }
-        add_zeros(&c->zeros[tensor - c->view->tensors], s, &t, n);
+        add_zeros(&c->zeros[tensor - c->view->tensors], s, &t, n, decodes);
         add_done(c, n * t.row_bytes);
     }
     return MOEQ_OK;
@@ -209,7 +210,9 @@ static moeq_status is_zero(const struct mq_context *context, const struct mq_vie
     const struct mq_level *level;
     bool bytes = false;
     *yes = false;
-    MQ_TRY(mq_tensor_level(view, t, &level, err));
+    MQ_TRY(mq_tensor_stored(view, t, &level, err));
+    if (!mq_level_can_decode(level))
+        return MOEQ_OK;
     MQ_TRY(grow(s, t->row_bytes, t->cols, err));
     for (uint64_t row = 0; row < t->rows; row++) {
         if (mq_cancelled(context))

@@ -88,7 +88,7 @@ void mq_zeros_judge(struct mq_zeros *zeros, const struct mq_zero_place *tensor, 
 {
     struct mq_zero_place place = *tensor;
     const uint64_t row_bytes = rows ? tensor->bytes / rows : 0;
-    if (!row_bytes)
+    if (!row_bytes || span->bytes != tensor->bytes)
         return;
     place.whole = span->lead == span->bytes || !span->has_weight;
     if (is_vocabulary(place.role) && !place.whole) {
