@@ -22,10 +22,11 @@ static void print_model(const struct mq_view *v)
            h->max_positions);
     if (h->sliding_window)
         printf(", sliding window %u", h->sliding_window);
-    printf(", tokenizer %s%s%s\n", v->tokenizer_json.size ? "included" : "not included",
+    printf(", tokenizer %s%s%s\n",
+           v->tokenizer_json.size ? "included"
+           : v->tokenizer_problem ? "not readable"
+                                  : "not included",
            v->tokenizer_source ? ", of " : "", v->tokenizer_source ? v->tokenizer_source : "");
-    if (v->tokenizer_problem && v->is_gguf) /* of a folder a note says it */
-        printf("  %s\n", v->tokenizer_problem);
     if (v->files_count > 1 && (v->is_gguf || v->is_moeq))
         printf("  in %zu files\n", v->files_count);
 }

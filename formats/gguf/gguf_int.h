@@ -51,7 +51,9 @@ void mq_gguf_put_number(struct mq_buffer *json, double value);
 moeq_status mq_gguf_tokenizer(const struct mq_gguf *gguf, struct mq_arena *arena,
                               struct mq_buffer *json, const char **problem, const char **note,
                               moeq_error *err);
-/* Notes on a tokenizer that was read although it may be another than the model's. */
+
+/* Notes why a tokenizer cannot be read (view->tokenizer_problem), or that the one that was read may
+ * be another than the model's. */
 moeq_status mq_gguf_note_tokenizer(const struct mq_gguf *gguf, struct mq_view *view,
                                    moeq_error *err);
 

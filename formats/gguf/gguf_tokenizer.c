@@ -528,6 +528,8 @@ moeq_status mq_gguf_note_tokenizer(const struct mq_gguf *gguf, struct mq_view *v
                                    moeq_error *err)
 {
     static const char fallback[] = "default";
+    if (view->tokenizer_problem)
+        return mq_view_note(view, err, "%s", view->tokenizer_problem);
     if (mq_gguf_find(gguf, KEY_HUGGINGFACE) ||
         !mq_gguf_text_is(gguf, mq_gguf_find(gguf, MQ_GGUF_KEY_TOKENIZER), "gpt2") ||
         !mq_gguf_text_is(gguf, mq_gguf_find(gguf, MQ_GGUF_KEY_PRE), fallback))

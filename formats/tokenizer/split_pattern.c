@@ -5,7 +5,10 @@
  * counts the steps from one start position, which alone would allow limit * length steps. Here
  * the limit is small (BASE_STEPS: a word of some hundred characters); where that does not do, the
  * search goes on position by position with doubling limits, and these are paid from a budget that
- * grows with the text. So a text of n bytes costs O(n) steps, whatever the expression.
+ * grows with the text. What the limit does not count are scans, of `.*` over all of the text say:
+ * so a search sees a window of the text only, and says whether it came to the window's end. Then
+ * the window grows for the one start position that needs more, and is paid from the budget. So a
+ * text of n bytes costs O(n) steps, whatever the expression.
  *
  * Three kinds of patterns need no expression: a literal, characters of a table, and `\s+$`, which
  * deepseek-llm's tokenizers have and which costs n^2 steps in a run of n spaces.
@@ -23,6 +26,7 @@
 
 enum {
     BASE_STEPS = 2000,
+    WINDOW = 4096,                   /* bytes behind a start position that cost nothing */
     STEPS_PER_BYTE = 256,            /* of the budget; published patterns need below 10 */
     FIRST_BUDGET = 10 * 1000 * 1000, /* PCRE2's own default match limit */
     HEAP_KIB = 256 * 1024,           /* of the interpreter's backtracking points */
@@ -93,8 +97,9 @@ moeq_status mq_pattern_regex(const char *regex, size_t n, const char *path,
     pcre2_set_newline(context, PCRE2_NEWLINE_LF); /* what '.' excludes, as in Oniguruma */
     int code;
     PCRE2_SIZE at;
-    (*pattern)->code = pcre2_compile((PCRE2_SPTR)(translated.data ? translated.data : ""),
-                                     translated.size, PCRE2_UTF | PCRE2_UCP, &code, &at, context);
+    (*pattern)->code =
+        pcre2_compile((PCRE2_SPTR)(translated.data ? translated.data : ""), translated.size,
+                      PCRE2_UTF | PCRE2_UCP | PCRE2_USE_OFFSET_LIMIT, &code, &at, context);
     if (!(*pattern)->code) {
         char text[200];
         pcre2_get_error_message(code, (PCRE2_UCHAR *)text, sizeof text);
@@ -102,7 +107,7 @@ moeq_status mq_pattern_regex(const char *regex, size_t n, const char *path,
         goto out;
     }
     /* Not every platform has the JIT compiler; the interpreter gives the same matches. */
-    (void)pcre2_jit_compile((*pattern)->code, PCRE2_JIT_COMPLETE);
+    (void)pcre2_jit_compile((*pattern)->code, PCRE2_JIT_COMPLETE | PCRE2_JIT_PARTIAL_HARD);
     status = MOEQ_OK;
 out:
     if (status != MOEQ_OK) {
@@ -197,6 +202,54 @@ static int match_patiently(const struct mq_pattern *pattern, struct mq_matcher *
     }
 }
 
+/* Where a window from `from` on ends: at a character, or at the end. */
+static size_t window_end(const char *text, size_t n, size_t from, size_t window)
+{
+    if (n - from <= window)
+        return n;
+    size_t end = from + window;
+    while (((unsigned char)text[end] & 0xc0) == 0x80)
+        end++; /* not behind n: the text is valid */
+    return end;
+}
+
+/* One start position after another once the window has had to grow, all in it before that. */
+static int match_windowed(const struct mq_pattern *pattern, struct mq_matcher *matcher,
+                          const char *text, size_t n, size_t from)
+{
+    size_t window = WINDOW;
+    for (;;) {
+        const size_t end = window_end(text, n, from, window);
+        const bool one = window > WINDOW; /* start position */
+        pcre2_set_offset_limit(matcher->context, one ? from : PCRE2_UNSET);
+        const int result = match_limited(pattern, matcher, text, end, from, BASE_STEPS,
+                                         end < n ? PCRE2_PARTIAL_HARD : 0);
+        pcre2_set_offset_limit(matcher->context, PCRE2_UNSET);
+        if (result == PCRE2_ERROR_MATCHLIMIT)
+            return match_patiently(pattern, matcher, text, n, from);
+        if (result == PCRE2_ERROR_NOMATCH) {
+            uint32_t code;
+            if (from == n || (end == n && !one))
+                return result;
+            from = one ? from + mq_utf8_next(text + from, &code) : end;
+            window = WINDOW;
+        } else if (result == PCRE2_ERROR_PARTIAL) {
+            const size_t start = pcre2_get_ovector_pointer(matcher->data)[0];
+            if (start > from) {
+                from = start;
+                window = WINDOW;
+                continue;
+            }
+            window *= 2;
+            if (window > matcher->budget)
+                return PCRE2_ERROR_MATCHLIMIT;
+            matcher->budget -= window;
+        } else {
+            return result;
+        }
+    }
+}
+
 /* The first character of one of the ranges. */
 static bool find_char(const struct mq_pattern *pattern, const char *text, size_t n, size_t from,
                       struct mq_span *match)
@@ -261,9 +314,7 @@ moeq_status mq_pattern_find(const struct mq_pattern *pattern, struct mq_matcher 
                                              : find_line_end(text, n, from, match);
         return MOEQ_OK;
     }
-    int result = match_limited(pattern, matcher, text, n, from, BASE_STEPS, 0);
-    if (result == PCRE2_ERROR_MATCHLIMIT)
-        result = match_patiently(pattern, matcher, text, n, from);
+    const int result = match_windowed(pattern, matcher, text, n, from);
     if (result == PCRE2_ERROR_NOMATCH)
         return MOEQ_OK;
     if (result == PCRE2_ERROR_NOMEMORY)

@@ -57,4 +57,19 @@ grep -q '^  tokenizer to be read in the original or in tests/.*llama3_tied.gguf$
     fail "nothing is said of the tokens that were not compared"
 expect 1 "moeq: $fixtures/llama3_tied.gguf: has no tokenizer.json, so a text cannot be tokenized; give token ids (--ids) instead" \
     eval $fixtures/llama3_tied.gguf --text "$work/text"
+
+# a pre-tokenizer of no known name: what is said of it everywhere, and never that there is none
+"$moeq" export "$work/base" -o "$work/named.gguf" -q || fail "export"
+LC_ALL=C sed 's/gpt-2/gpt-x/' "$work/named.gguf" > "$work/unnamed.gguf"
+unread="its tokenizer cannot be read: \"gpt-x\" in 'tokenizer.ggml.pre', which names how words are cut, is not known (known: llama-bpe, "
+prints '^  vocabulary .* tokenizer included' inspect "$work/named.gguf"
+prints '^  vocabulary .* tokenizer not readable' inspect "$work/unnamed.gguf"
+prints '^  note: its tokenizer cannot be read: "gpt-x" in' inspect "$work/unnamed.gguf"
+for command in "eval --text $work/text" "export -o $work/again.gguf -q"; do
+    # shellcheck disable=SC2086
+    "$moeq" ${command%% *} "$work/unnamed.gguf" ${command#* } > /dev/null 2> "$work/stderr" &&
+        fail "$command: no error"
+    grep -qF "moeq: $work/unnamed.gguf: $unread" "$work/stderr" ||
+        fail "$command: $(cat "$work/stderr")"
+done
 finish

@@ -432,6 +432,32 @@ START_TEST(long_runs)
 }
 END_TEST
 
+/* Scans, which PCRE2's limit does not count: from each place over all that follows. */
+START_TEST(scanning_pattern)
+{
+    enum { N = 400 * 1000 };
+    struct mq_tokenizer *t = load_good(SPLIT("(?=.*z)a|a*?[bc]"));
+    char *text = malloc(N);
+    struct mq_ids ids = {0};
+    moeq_error err = {0};
+    ck_assert_ptr_nonnull(text);
+    memset(text, 'a', N);
+    ck_assert_int_eq(mq_tokenizer_encode(t, text, N, true, &ids, &err), MOEQ_LIMIT);
+    ck_assert_ptr_nonnull(strstr(err.message, "split pattern at byte 0 of a segment of 400000"));
+    /* Few enough are matched, though each needs to see the end. */
+    text[5000] = 'z';
+    err = (moeq_error){0};
+    ck_assert_ok(mq_tokenizer_encode(t, text + 4500, 501, true, &ids, &err));
+    ck_assert_uint_eq(ids.size, 500); /* "z" is no piece */
+    ids.size = 0;
+    ck_assert_ok(mq_tokenizer_encode(t, text, 5001, true, &ids, &err));
+    ck_assert_uint_eq(ids.size, 5000);
+    free(text);
+    mq_ids_free(&ids);
+    mq_tokenizer_free(t);
+}
+END_TEST
+
 /* Normalizers that multiply the text are stopped. */
 START_TEST(exploding_normalizer)
 {
@@ -495,6 +521,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, deep_sets);
     tcase_add_test(tests, long_runs);
     tcase_add_test(tests, catastrophic_pattern);
+    tcase_add_test(tests, scanning_pattern);
     tcase_add_test(tests, exploding_normalizer);
     tcase_add_test(tests, bad_input);
 }
