@@ -1,10 +1,11 @@
 /*
  * gguf_tokenizer.c: tokenizer.ggml.* -> the text of a tokenizer.json that gives the same ids.
  *
- * Two kinds. `gpt2`, byte-level BPE: pieces and merges are in the file; where words are cut is said
- * by the name of a pattern. `llama`, a sentencepiece model: pieces with scores, no merges. Those
- * are regenerated as Transformers does when it converts such a model: every way to divide a piece
- * into two pieces is a merge, those of the highest score first (gguf_merges.c).
+ * Three kinds. `gpt2`, byte-level BPE: pieces and merges are in the file; where words are cut is
+ * said by the name of a pattern. `llama`, a sentencepiece model: pieces with scores, no merges.
+ * Those are regenerated as Transformers does when it converts such a model: every way to divide a
+ * piece into two pieces is a merge, those of the highest score first (gguf_merges.c). `t5`, a
+ * Unigram model of sentencepiece: pieces with scores, and the normalizer's flags and character map.
  *
  * Of the types of tokens: CONTROL and USER_DEFINED are added tokens, found in the text before the
  * model sees it, and so is UNKNOWN; BYTE is <0x0A>, for characters without a piece; UNUSED fills a
@@ -17,12 +18,14 @@
  */
 #include "gguf_tokenizer_int.h"
 
+#include "base64.h"
 #include "error.h"
 #include "gguf_pre.h"
 #include "json.h"
 #include "open_options.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,6 +36,7 @@
 enum {
     MAX_TOKENS = 1 << 22, /* ten times the largest vocabulary */
     MAX_HUGGINGFACE_BYTES = 256 << 20,
+    MAX_CHARSMAP_BYTES = 16 << 20, /* NFKC's has 240 kB */
 };
 
 /* ---- reading ---- */
@@ -335,6 +339,88 @@ static moeq_status put_llama(struct mq_buffer *json, const struct mq_gguf_vocab 
     return MOEQ_OK;
 }
 
+/* ---- `t5` ---- */
+
+/* [piece, score, type], ...: the types have the same numbers in SentencePiece models. */
+static moeq_status put_scored(struct mq_buffer *json, const struct mq_gguf_vocab *v,
+                              moeq_error *err)
+{
+    mq_buffer_puts(json, "\"vocab\": [");
+    for (uint32_t i = 0; i < v->count; i++) {
+        const enum mq_gguf_token_type type = v->pieces[i].type;
+        double score = 0;
+        if (v->scores && (!mq_gguf_number(v->gguf, v->scores, i, &score) || !isfinite(score)))
+            return mq_gguf_fail_key(v->gguf, v->scores, MOEQ_MALFORMED, err,
+                                    "token %u: expected a finite score", i);
+        mq_buffer_puts(json, i ? ",\n[" : "\n[");
+        if (type == MQ_GGUF_TOKEN_UNUSED) /* its text may be another token's, or none */
+            mq_buffer_printf(json, "\"[UNUSED%u]\"", i);
+        else
+            put_piece(json, &v->pieces[i]);
+        mq_buffer_printf(json, ", %.9g, %d]", score, type ? (int)type : (int)MQ_GGUF_TOKEN_NORMAL);
+    }
+    mq_buffer_puts(json, "]");
+    return MOEQ_OK;
+}
+
+static moeq_status put_charsmap(struct mq_buffer *json, const struct mq_gguf *g, moeq_error *err)
+{
+    const struct mq_gguf_key *key = mq_gguf_find(g, MQ_GGUF_KEY_CHARSMAP);
+    struct mq_buffer bytes = {0};
+    uint64_t byte;
+    if (!key)
+        return MOEQ_OK;
+    bool ok = key->type == MQ_GGUF_ARRAY &&
+              (key->element == MQ_GGUF_U8 || key->element == MQ_GGUF_I8) &&
+              key->count <= MAX_CHARSMAP_BYTES;
+    for (uint64_t i = 0; ok && i < key->count; i++) {
+        double value;
+        ok = mq_gguf_number(g, key, i, &value);
+        byte = ok ? (uint64_t)(int64_t)value : 0;
+        mq_buffer_putc(&bytes, (char)(unsigned char)byte);
+    }
+    if (ok)
+        mq_base64_encode(bytes.data, bytes.size, json);
+    ok = ok && mq_buffer_ok(&bytes);
+    mq_buffer_free(&bytes);
+    return ok ? MOEQ_OK
+              : mq_gguf_fail_key(g, key, MOEQ_MALFORMED, err,
+                                 "expected an array of at most %d bytes", MAX_CHARSMAP_BYTES);
+}
+
+/* A Unigram model of sentencepiece; llama.cpp's defaults are those of T5. */
+static moeq_status put_t5(struct mq_buffer *json, const struct mq_gguf_vocab *v, moeq_error *err)
+{
+    const struct mq_gguf *g = v->gguf;
+    struct ends ends;
+    bool prefix, remove_extra, add_eos;
+    MQ_TRY(read_ends(v, false, -1, 1, &ends, err));
+    MQ_TRY(read_flag(g, MQ_GGUF_KEY_ADD_EOS, true, &add_eos, err));
+    if (add_eos)
+        MQ_TRY(read_id(v, MQ_GGUF_KEY_EOS, 1, &ends.eos, err));
+    MQ_TRY(read_flag(g, MQ_GGUF_KEY_ADD_PREFIX, false, &prefix, err));
+    MQ_TRY(read_flag(g, MQ_GGUF_KEY_REMOVE_EXTRA, false, &remove_extra, err));
+    begin(json, v);
+    mq_buffer_printf(json,
+                     "\"normalizer\": {\"type\": \"SentencePiece\", \"add_dummy_prefix\": %s, "
+                     "\"remove_extra_whitespaces\": %s, \"precompiled_charsmap\": \"",
+                     prefix ? "true" : "false", remove_extra ? "true" : "false");
+    MQ_TRY(put_charsmap(json, g, err));
+    mq_buffer_puts(json, "\"},\n\"pre_tokenizer\": null,\n");
+    put_template(json, v, &ends);
+    mq_buffer_printf(
+        json,
+        "\"decoder\": {\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Replace\", "
+        "\"pattern\": {\"String\": \"" SPACE
+        "\"}, \"content\": \" \"}, {\"type\": \"Fuse\"}%s]},\n",
+        prefix ? ", {\"type\": \"Strip\", \"content\": \" \", \"start\": 1, \"stop\": 0}" : "");
+    mq_buffer_puts(json, "\"model\": {\"type\": \"SentencePiece\", \"algorithm\": \"Unigram\", "
+                         "\"byte_fallback\": false, ");
+    MQ_TRY(put_scored(json, v, err));
+    mq_buffer_puts(json, "}\n}\n");
+    return MOEQ_OK;
+}
+
 /* ---- `gpt2` ---- */
 
 static const struct mq_gguf_pre *find_pre(const struct mq_gguf *g)
@@ -466,26 +552,29 @@ static moeq_status make(const struct mq_gguf *gguf, struct mq_arena *arena, stru
     const struct mq_gguf_key *original = mq_gguf_find(gguf, KEY_HUGGINGFACE);
     const bool llama = mq_gguf_text_is(gguf, model, "llama");
     const bool gpt2 = mq_gguf_text_is(gguf, model, "gpt2");
+    const bool t5 = mq_gguf_text_is(gguf, model, "t5");
     char text[64];
     if (original)
         return copy_huggingface(gguf, original, json, err);
     if (!model)
         return MOEQ_OK;
     const struct mq_gguf_pre *pre = gpt2 ? find_pre(gguf) : NULL;
-    if (!llama && !gpt2)
+    if (!llama && !gpt2 && !t5)
         *problem = mq_arena_printf(arena,
                                    "its tokenizer is of the kind \"%s\", which is not "
-                                   "supported (supported: llama, gpt2)",
+                                   "supported (supported: llama, t5, gpt2)",
                                    short_text(gguf, MQ_GGUF_KEY_TOKENIZER, text));
-    else
+    else if (!t5)
         *problem = llama ? problem_of_llama(gguf, arena) : problem_of_pre(gguf, arena, pre);
     if (*problem)
         return MOEQ_OK;
-    if (!llama && (!pre || !pre->rule)) /* there is a problem, but no memory to say it */
+    if (gpt2 && (!pre || !pre->rule)) /* there is a problem, but no memory to say it */
         return mq_fail_memory(err, "reading the tokenizer");
     MQ_TRY(read_pieces(v, err));
     MQ_TRY(drop_doubles(v, err));
-    MQ_TRY(llama ? put_llama(json, v, err) : put_gpt2(json, v, pre, err));
+    MQ_TRY(llama ? put_llama(json, v, err)
+           : t5  ? put_t5(json, v, err)
+                 : put_gpt2(json, v, pre, err));
     return mq_buffer_ok(json) ? MOEQ_OK : mq_fail_memory(err, "reading the tokenizer");
 }
 

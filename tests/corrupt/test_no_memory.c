@@ -7,6 +7,8 @@
 #include "test_model.h"
 
 #include "gguf_build.h"
+#include "sentencepiece.h"
+#include "tokenizer.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -94,6 +96,44 @@ START_TEST(fused_folder)
 }
 END_TEST
 
+/* A SentencePiece model, and the tokenizer made of it. */
+START_TEST(sentencepiece_model)
+{
+    const char *folder = mq_test_source("tests/tokenizer/data/sentencepiece");
+    struct mq_buffer json = {0};
+    const struct mq_buffer config = {0};
+    moeq_status status = MOEQ_NO_MEMORY;
+    int n = 0;
+    while (status == MOEQ_NO_MEMORY) {
+        moeq_error err = {0};
+        mq_buffer_free(&json);
+        atomic_store(&countdown, ++n);
+        status = mq_spm_folder_to_json(folder, "bpe_rules.model", &config, &json, NULL, &err);
+        atomic_store(&countdown, 0);
+        ck_assert_int_eq(err.status, status);
+    }
+    ck_assert_ok(status);
+    ck_assert_int_gt(n, 8);
+    struct mq_tokenizer *t = NULL;
+    for (n = 0, status = MOEQ_NO_MEMORY; status == MOEQ_NO_MEMORY;) {
+        moeq_error err = {0};
+        struct mq_ids ids = {0};
+        atomic_store(&countdown, ++n);
+        status = mq_tokenizer_load(json.data, json.size, "t", &t, &err);
+        if (status == MOEQ_OK)
+            status = mq_tokenizer_encode(t, "the  boats", 10, true, &ids, &err);
+        atomic_store(&countdown, 0);
+        ck_assert_int_eq(err.status, status);
+        mq_ids_free(&ids);
+        mq_tokenizer_free(t);
+        t = NULL;
+    }
+    ck_assert_ok(status);
+    ck_assert_int_gt(n, 40);
+    mq_buffer_free(&json);
+}
+END_TEST
+
 START_TEST(moeq_file)
 {
     moeq_error err = {0};
@@ -147,6 +187,7 @@ static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, sharded_folder);
     tcase_add_test(tests, fused_folder);
+    tcase_add_test(tests, sentencepiece_model);
     tcase_add_test(tests, moeq_file);
     tcase_add_test(tests, moeq_shards);
     tcase_add_test(tests, gguf_files);

@@ -163,6 +163,23 @@ def make_unigram():
                       [c for c in ALPHABET if c != "\0"], 40, 30 + seed)
 
 
+def make_vocab_seed(path, proto):
+    """The tokenizer.json that moeq makes of a model (formats/FORMAT.md), for its way into GGUF."""
+    if path.name not in ("bpe_bytes", "unigram_bytes", "unigram_rules"):
+        return
+    n = proto.normalizer_spec
+    tree = {
+        "normalizer": {"type": "SentencePiece", "add_dummy_prefix": n.add_dummy_prefix,
+                       "precompiled_charsmap": base64.b64encode(n.precompiled_charsmap).decode()},
+        "model": {"type": "SentencePiece", "unk_token": "<unk>",
+                  "algorithm": {1: "Unigram", 2: "BPE"}[proto.trainer_spec.model_type],
+                  "byte_fallback": proto.trainer_spec.byte_fallback,
+                  "vocab": [[p.piece, p.score, p.type] for p in proto.pieces]},
+    }
+    text = json.dumps(tree, ensure_ascii=False, separators=(",", ":"))
+    path.write_text(text, encoding="utf-8")
+
+
 def make_corpus():
     """Seeds for the fuzzer: the first pieces of each model, without the character map of most."""
     corpus = DATA.parents[1] / "fuzz" / "corpus" / "sentencepiece"
@@ -175,6 +192,7 @@ def make_corpus():
         proto.pieces.extend(keep)
         if name != "unigram_rules":
             proto.normalizer_spec.precompiled_charsmap = b""
+        make_vocab_seed(corpus.parent / "gguf_vocab" / name, proto)
         model = proto.SerializeToString(deterministic=True)
         text = "the boats e\u0301  \ufb01 \u2581x <x>zz\n".encode()
         (corpus / name).write_bytes(len(model).to_bytes(2, "little") + model + text)

@@ -231,7 +231,7 @@ START_TEST(kinds_that_are_not_known)
     check_problem(&b, ""); /* no tokenizer at all */
     gguf_key_text(&b, MQ_GGUF_KEY_TOKENIZER, "bert");
     check_problem(&b, "its tokenizer is of the kind \"bert\", which is not supported (supported: "
-                      "llama, gpt2)");
+                      "llama, t5, gpt2)");
     gguf_key_text(&b, MQ_GGUF_KEY_TOKENIZER, "gpt2");
     check_problem(&b,
                   "its tokenizer cannot be read: the key 'tokenizer.ggml.pre' is missing, which "

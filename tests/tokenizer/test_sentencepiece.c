@@ -98,10 +98,9 @@ START_TEST(ids_of_the_library)
 END_TEST
 
 /* The ids of a text as text. */
-static const char *ids_of(const char *name, const char *config, const char *text)
+static const char *encoded(const struct mq_tokenizer *t, const char *text)
 {
-    static char line[200];
-    struct mq_tokenizer *t = load(name, config);
+    static char line[400];
     struct mq_ids ids = {0};
     moeq_error err = {0};
     ck_assert_ok(mq_tokenizer_encode(t, text, strlen(text), true, &ids, &err));
@@ -110,17 +109,23 @@ static const char *ids_of(const char *name, const char *config, const char *text
         snprintf(line + strlen(line), sizeof line - strlen(line), "%s%d", i ? " " : "",
                  ids.data[i]);
     mq_ids_free(&ids);
+    return line;
+}
+
+static const char *ids_of(const char *name, const char *config, const char *text)
+{
+    struct mq_tokenizer *t = load(name, config);
+    const char *line = encoded(t, text);
     mq_tokenizer_free(t);
     return line;
 }
 
-/* Ids of sentencepiece: " " is U+2581, "" nothing. */
 START_TEST(what_the_configuration_says)
 {
-    static char plain[200];
+    static char plain[400];
     strcpy(plain, ids_of("bpe_bytes", "{\"add_bos_token\": false}", "a"));
     ck_assert_str_ne(plain, ids_of("bpe_bytes", "", "a"));
-    char with[256];
+    char with[500];
     snprintf(with, sizeof with, "1 %s", plain);
     ck_assert_str_eq(ids_of("bpe_bytes", "", "a"), with);
     snprintf(with, sizeof with, "1 %s 2", plain);
@@ -131,7 +136,7 @@ START_TEST(what_the_configuration_says)
     ck_assert_str_eq(ids_of("bpe_bytes", "{\"bos_token\": {\"content\": \"</s>\"}}", "a"), with);
     ck_assert_str_eq(ids_of("bpe_bytes", "{\"bos_token\": \"no such piece\"}", "a"), plain);
     /* Behind a special token a space goes in front, unless the tokenizer is no `legacy` one. */
-    char twice[256], once[256];
+    char twice[900], once[400];
     snprintf(twice, sizeof twice, "1 %s 2 %s", plain, plain);
     ck_assert_str_eq(ids_of("bpe_bytes", "", "a</s>a"), twice);
     strcpy(once, ids_of("bpe_bytes", "{\"legacy\": false}", "a</s>a"));
@@ -222,6 +227,28 @@ static moeq_status export_to(const char *path, const char *name, uint32_t vocab,
     return status;
 }
 
+/* What is read of the file tokenizes as the model does. (Text of known characters, without what
+ * llama.cpp does otherwise.) */
+static void check_read_back(const struct mq_gguf *g, const char *name)
+{
+    static const char text[] = "  The tide turns  twice a day, and the harbour turns with it. ";
+    struct mq_arena *arena = mq_arena_create();
+    struct mq_buffer json = {0};
+    struct mq_tokenizer *t = NULL;
+    const char *problem = NULL;
+    char expected[400];
+    moeq_error err = {0};
+    ck_assert_msg(mq_gguf_tokenizer(g, arena, &json, &problem, &err) == MOEQ_OK, "%s", err.message);
+    ck_assert_ptr_null(problem);
+    ck_assert_msg(mq_tokenizer_load(json.data, json.size, name, &t, &err) == MOEQ_OK, "%s",
+                  err.message);
+    strcpy(expected, ids_of(name, "", text));
+    ck_assert_str_eq(encoded(t, text), expected);
+    mq_tokenizer_free(t);
+    mq_buffer_free(&json);
+    mq_arena_destroy(arena);
+}
+
 START_TEST(exported)
 {
     static const struct {
@@ -255,6 +282,8 @@ START_TEST(exported)
         ck_assert_int_eq(mq_gguf_find(&g, MQ_GGUF_KEY_ADD_EOS) != NULL, t5);
         ck_assert_int_eq(mq_gguf_find(&g, MQ_GGUF_KEY_CHARSMAP) != NULL,
                          strcmp(cases[i].name, "unigram_rules") == 0);
+        if (strcmp(cases[i].name, "unigram_bytes") == 0)
+            check_read_back(&g, cases[i].name);
         mq_gguf_close(&g);
         mq_arena_destroy(arena);
     }
