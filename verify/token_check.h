@@ -12,7 +12,7 @@
  * there is nothing to compare: *compared is false then.
  *
  * `base`: the original, or NULL and `reference`, a recording of it, whose windows are compared. The
- * recording has the text; for one made before recordings had it, text_path must not be NULL, or the
+ * recording has the text; for one made before recordings had it, `text` must not be NULL, or the
  * tokenizers be the same.
  */
 moeq_status mq_token_check(const struct mq_view *view, const struct mq_view *base,
