@@ -16,6 +16,7 @@
 #include "open_options.h"
 #include "output_path.h"
 #include "st_writer.h"
+#include "tokenizer.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -34,6 +35,7 @@ struct recorder {
     uint32_t *crcs;    /* [layout.count] of what is written of an item, */
     uint64_t *written; /* and how much that is */
     size_t *item;      /* [sources]: item of the layout; by MQ_REF_* and, for routers, layer */
+    struct mq_buffer text;
 };
 
 /* ---- layout ---- */
@@ -75,14 +77,15 @@ const struct mq_level *mq_record_head_level(const struct mq_view *view, enum mq_
 }
 
 moeq_status mq_record_layout(const struct mq_view *view, enum mq_compute compute, uint64_t windows,
-                             uint64_t window_tokens, const char *const *metadata,
-                             struct mq_arena *arena, struct mq_layout *layout, moeq_error *err)
+                             uint64_t window_tokens, uint64_t text_bytes,
+                             const char *const *metadata, struct mq_arena *arena,
+                             struct mq_layout *layout, moeq_error *err)
 {
     const struct mq_hparams *hp = &view->hparams;
     const struct mq_level *blocks = mq_record_head_level(view, compute);
     uint64_t tokens;
     struct mq_layout_item *items =
-        mq_arena_alloc(arena, MQ_REF_ROUTERS + (size_t)hp->layers + 1, sizeof *items);
+        mq_arena_alloc(arena, MQ_REF_ROUTERS + (size_t)hp->layers + 2, sizeof *items);
     if (!items)
         return mq_fail_memory(err, "preparing a recording");
     if (!mq_mul_u64(windows, window_tokens, &tokens))
@@ -118,6 +121,8 @@ moeq_status mq_record_layout(const struct mq_view *view, enum mq_compute compute
     }
     items[n++] = (struct mq_layout_item){
         .name = "config.json", .dtype = MQ_U8, .dims = 1, .shape = {view->config_json.size}};
+    items[n++] =
+        (struct mq_layout_item){.name = "text", .dtype = MQ_U8, .dims = 1, .shape = {text_bytes}};
     if (!ok)
         return mq_fail_memory(err, "preparing a recording");
     return mq_layout_build(items, n, metadata, arena, layout, err);
@@ -240,10 +245,10 @@ static moeq_status lay_out(struct recorder *r, const struct mq_record_options *o
             metadata[n++] = optional[i + 1];
         }
     MQ_TRY_OUT(mq_record_layout(view, options->compute, text->windows.count, text->windows.length,
-                                metadata, r->arena, &r->layout, err));
+                                r->text.size, metadata, r->arena, &r->layout, err));
     r->crcs = mq_arena_alloc(r->arena, r->layout.count, sizeof *r->crcs);
     r->written = mq_arena_alloc(r->arena, r->layout.count, sizeof *r->written);
-    r->item = mq_arena_alloc(r->arena, MQ_REF_ROUTERS + (size_t)view->hparams.layers + 1,
+    r->item = mq_arena_alloc(r->arena, MQ_REF_ROUTERS + (size_t)view->hparams.layers + 2,
                              sizeof *r->item);
     if (!r->crcs || !r->written || !r->item)
         status = mq_fail_memory(err, "preparing a recording");
@@ -253,7 +258,7 @@ out:
     return status;
 }
 
-/* Where each source is. Routers are filed by layer, config.json behind them. */
+/* Where each source is. Routers are filed by layer, config.json and text behind them. */
 static void index_items(struct recorder *r)
 {
     const uint32_t layers = r->view->hparams.layers;
@@ -263,7 +268,7 @@ static void index_items(struct recorder *r)
         if (source >= MQ_REF_ROUTERS) {
             while (layer < layers && !has_router(r->view, layer))
                 layer++;
-            r->item[MQ_REF_ROUTERS + layer++] = i; /* after the last layer: config.json */
+            r->item[MQ_REF_ROUTERS + layer++] = i; /* after the last layer: the others */
         } else if (source >= 0) {
             r->item[source] = i;
         }
@@ -393,8 +398,44 @@ static moeq_status write_fixed(struct recorder *r, const struct mq_text_windows 
     MQ_TRY(append(r, MQ_REF_IDS, text->windows.ids, ids * sizeof(int32_t), err));
     MQ_TRY(copy_weights(r, MQ_REF_NORM, mq_view_find(view, MQ_ROLE_OUTPUT_NORM, -1, -1), err));
     MQ_TRY(copy_weights(r, MQ_REF_HEAD, find_head(view), err));
-    return append(r, MQ_REF_ROUTERS + view->hparams.layers, view->config_json.data,
-                  view->config_json.size, err);
+    MQ_TRY(append(r, MQ_REF_ROUTERS + view->hparams.layers, view->config_json.data,
+                  view->config_json.size, err));
+    return append(r, MQ_REF_ROUTERS + view->hparams.layers + 1, r->text.data, r->text.size, err);
+}
+
+/* ---- the text ---- */
+
+/* Whether the first n bytes give the ids of the windows, but for those that BOS replaced. */
+static moeq_status gives_windows(const struct recorder *r, const struct mq_text *source, size_t n,
+                                 const struct mq_text_windows *text, bool *yes, moeq_error *err)
+{
+    const size_t used = text->windows.count * text->windows.length;
+    struct mq_ids ids;
+    int32_t bos;
+    struct mq_text start = *source;
+    start.size = n;
+    MQ_TRY(mq_tokenize_text(r->view, &start, &ids, &bos, err));
+    *yes = ids.size >= used;
+    for (size_t i = 0; i < used && *yes; i++)
+        *yes = ids.data[i] == text->ids[i] || (text->bos >= 0 && i % text->windows.length == 0);
+    mq_ids_free(&ids);
+    return MOEQ_OK;
+}
+
+/* As much of the text as its windows need: whole lines, twice as many until the ids are theirs. */
+static moeq_status keep_text(struct recorder *r, const struct mq_text *source,
+                             const struct mq_text_windows *text, moeq_error *err)
+{
+    enum { BYTES_PER_TOKEN = 6 }; /* at first; of English text a token has four or five */
+    size_t n = BYTES_PER_TOKEN * text->windows.count * text->windows.length;
+    for (bool enough = false; n < source->size && !enough;) {
+        const char *line = memchr(source->data + n, '\n', source->size - n);
+        n = line ? (size_t)(line - source->data) + 1 : source->size;
+        MQ_TRY(gives_windows(r, source, n, text, &enough, err));
+        n = enough ? n : 2 * n;
+    }
+    mq_buffer_append(&r->text, source->data, n < source->size ? n : source->size);
+    return mq_buffer_ok(&r->text) ? MOEQ_OK : mq_fail_memory(err, "preparing a recording");
 }
 
 /* Neither the model nor one of the texts may be written over. */
@@ -434,6 +475,7 @@ moeq_status mq_record(const struct mq_context *context, const struct mq_view *vi
         goto out;
     }
     MQ_TRY_OUT(mq_protocol_text(&options->protocol, view, options->text, &text, err));
+    MQ_TRY_OUT(keep_text(&r, options->text, &text, err));
     MQ_TRY_OUT(lay_out(&r, options, &text, err));
     index_items(&r);
     MQ_TRY_OUT(mq_st_writer_open_raw(&r.writer, options->output_path, r.layout.header,
@@ -449,6 +491,7 @@ moeq_status mq_record(const struct mq_context *context, const struct mq_view *vi
 out:
     mq_st_writer_abort(&r.writer);
     mq_text_windows_free(&text);
+    mq_buffer_free(&r.text);
     mq_arena_destroy(r.arena);
     return status;
 }

@@ -11,7 +11,9 @@
  *     hidden        F32 [windows*T, hidden]  the final norm's input
  *     router.L      F32 [windows*T, experts] each layer that has a router: its raw logits
  *     config.json   U8                       the architecture
- *     moeq.pad.*, moeq.crc32                 as in a moeq file (formats/FORMAT.md)
+ *     text          U8                       the text, as far as its tokens were evaluated: with
+ * it, verify sees whether another file's tokenizer gives the same ids (absent in files of before
+ * there was this) moeq.pad.*, moeq.crc32                 as in a moeq file (formats/FORMAT.md)
  *
  * States and head give logits exactly, from 16 KiB a token where hidden is 4096; the logits
  * themselves would take 125 KiB for a vocabulary of 32,000.
@@ -60,7 +62,7 @@ moeq_status mq_record(const struct mq_context *context, const struct mq_view *vi
                       moeq_error *err);
 
 /* The items of a recording, in file order but for padding and checksums: the layout's items have
- * these as `source`; routers follow, one for each layer that has one; config.json is the last. */
+ * these as `source`; routers follow, one for each layer that has one, then config.json and text. */
 enum { MQ_REF_IDS, MQ_REF_NORM, MQ_REF_HEAD, MQ_REF_HIDDEN, MQ_REF_ROUTERS };
 
 /* The level whose blocks the head is recorded in; NULL: as numbers. */
@@ -68,8 +70,9 @@ const struct mq_level *mq_record_head_level(const struct mq_view *view, enum mq_
 
 /* Where everything goes, for so many windows. `metadata`: key, value, ..., NULL. */
 moeq_status mq_record_layout(const struct mq_view *view, enum mq_compute compute, uint64_t windows,
-                             uint64_t window_tokens, const char *const *metadata,
-                             struct mq_arena *arena, struct mq_layout *layout, moeq_error *err);
+                             uint64_t window_tokens, uint64_t text_bytes,
+                             const char *const *metadata, struct mq_arena *arena,
+                             struct mq_layout *layout, moeq_error *err);
 
 /* Bytes that each token takes: its id, its final state, its router logits. */
 uint64_t mq_record_token_bytes(const struct mq_view *view);
@@ -100,6 +103,10 @@ moeq_status mq_is_reference(const char *path, bool *yes, moeq_error *err);
 moeq_status mq_reference_open(const struct mq_context *context, const char *path,
                               struct mq_reference **reference, moeq_error *err);
 void mq_reference_close(struct mq_reference *reference); /* NULL is fine */
+
+/* The text that was recorded; empty where the file has none. */
+moeq_status mq_reference_text(const struct mq_reference *reference, struct mq_buffer *text,
+                              moeq_error *err);
 
 /* CRC-32 of a model's tokenizer.json; false if it has none. */
 bool mq_tokenizer_fingerprint(const struct mq_view *view, uint32_t *crc);

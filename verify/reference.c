@@ -308,6 +308,30 @@ static moeq_status check_states(struct mq_reference *r, moeq_error *err)
     return MOEQ_OK;
 }
 
+#define MAX_TEXT_BYTES (UINT64_C(1) << 30)
+
+moeq_status mq_reference_text(const struct mq_reference *r, struct mq_buffer *text, moeq_error *err)
+{
+    const struct mq_st_entry *e = mq_safetensors_find(r->st, "text");
+    memset(text, 0, sizeof *text);
+    if (!e)
+        return MOEQ_OK;
+    if (e->dtype != MQ_U8 || e->dims != 1 || e->size_bytes > MAX_TEXT_BYTES)
+        return mq_fail_tensor(err, MOEQ_MALFORMED, r->st->file.path, e->name, e->offset,
+                              "expected U8 [bytes], at most %" PRIu64, MAX_TEXT_BYTES);
+    char *bytes = malloc((size_t)e->size_bytes + 1);
+    if (!bytes)
+        return mq_fail_memory(err, "reading a text");
+    const moeq_status status =
+        mq_file_read_at(&r->st->file, e->offset, bytes, (size_t)e->size_bytes, err);
+    if (status == MOEQ_OK)
+        mq_buffer_append(text, bytes, (size_t)e->size_bytes);
+    free(bytes);
+    if (status == MOEQ_OK && !mq_buffer_ok(text))
+        return mq_fail_memory(err, "reading a text");
+    return status;
+}
+
 /* ---- playback ---- */
 
 /* Rows of `width` floats, of tokens within what check_states has seen. */

@@ -76,19 +76,26 @@ moeq_status mq_token_check(const struct mq_view *view, const struct mq_view *bas
                            const struct mq_text *text, size_t max_tokens, bool *compared,
                            moeq_error *err)
 {
-    const struct names names = {view->path, base_path, text ? text->name : NULL};
     uint32_t mine_crc, base_crc = reference ? reference->tokenizer_crc32 : 0;
     const bool has_base =
         reference ? reference->has_tokenizer : mq_tokenizer_fingerprint(base, &base_crc);
     *compared = mq_tokenizer_fingerprint(view, &mine_crc) && has_base;
     if (!*compared || mine_crc == base_crc)
         return MOEQ_OK;
-    if (!text)
+    struct mq_buffer bytes = {0};
+    if (!text && reference)
+        MQ_TRY(mq_reference_text(reference, &bytes, err));
+    if (!text && !bytes.size)
         return mq_fail(err, MOEQ_INVALID_ARGUMENT,
                        "%s has another tokenizer than %s (CRC-32 of tokenizer.json %08" PRIx32
                        ", expected %08" PRIx32 "): without the text (--text FILE), their tokens "
                        "cannot be compared",
                        view->path, base_path, mine_crc, base_crc);
+    const struct mq_text recorded = {.name = reference ? (char *)reference->text_name : NULL,
+                                     .data = bytes.data,
+                                     .size = bytes.size};
+    text = text ? text : &recorded;
+    const struct names names = {view->path, base_path, text->name};
     struct mq_ids mine = {0}, theirs = {0};
     int32_t bos;
     moeq_status status = mq_tokenize_text(view, text, &mine, &bos, err);
@@ -101,5 +108,6 @@ moeq_status mq_token_check(const struct mq_view *view, const struct mq_view *bas
     }
     mq_ids_free(&mine);
     mq_ids_free(&theirs);
+    mq_buffer_free(&bytes);
     return status;
 }

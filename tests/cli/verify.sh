@@ -204,15 +204,18 @@ mkdir "$work/tokenizer" "$work/architecture"
 cp $model/* "$work/tokenizer"
 chmod u+w "$work/tokenizer"/*
 echo >> "$work/tokenizer/tokenizer.json"
-run 1 verify "$work/tokenizer" --against "$ref"
-says 'has another tokenizer than .*cannot be compared' stderr
-# the same tokens are enough, where they can be compared
+# the same tokens are enough: the recording has the text
+run 0 verify "$work/tokenizer" --against "$ref"
+run 0 export "$work/q8_0.moeq" -o "$work/q8_0.gguf" # its tokenizer.json is made of GGUF's keys
+run 0 verify "$work/q8_0.gguf" --against "$ref"
 run 0 verify "$work/tokenizer" --against $model --text $text --tokens 512
 sed -i '/"merges": \[/{n;N;N;N;N;N;N;N;d}' "$work/tokenizer/tokenizer.json"
 run 1 verify "$work/tokenizer" --against $model --text $text --tokens 512
 says 'has another tokenizer than .*: token [0-9]+ of .*, at byte [0-9]+ of the text, is [0-9]+, expected [0-9]+: ' stderr
-run 1 verify "$work/tokenizer" --against "$ref" --text $text
-says 'has another tokenizer than .*: token [0-9]+ of ' stderr
+for given in "" "--text $text"; do
+    run 1 verify "$work/tokenizer" --against "$ref" $given
+    says 'has another tokenizer than .*: token [0-9]+ of ' stderr
+done
 cp $model/* "$work/architecture"
 chmod u+w "$work/architecture"/*
 sed -i 's/"rms_norm_eps": 1e-05/"rms_norm_eps": 1e-06/' "$work/architecture/config.json"

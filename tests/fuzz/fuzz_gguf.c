@@ -1,11 +1,14 @@
 /*
  * fuzz_gguf.c: a whole GGUF file, opened as a model.
  *
- * Beyond "no crash": every row that an accepted view promises can be read, and the tokenizer.json
- * that is made of the metadata is one that can be loaded, or refused with a message.
+ * Beyond "no crash": every row that an accepted view promises can be read, the tokenizer.json that
+ * is made of the metadata is one that can be loaded, or refused with a message, the metadata that
+ * are carried can be read again, and another GGUF file be planned of them, or refused.
  */
-#include "policy.h"
+#include "gguf_carried.h"
+#include "plan.h"
 #include "tokenizer.h"
+#include "what_is_it.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,8 +66,29 @@ static void load_tokenizer(const struct mq_view *view)
     mq_tokenizer_free(tokenizer);
 }
 
+static void export_again(const struct mq_view *view)
+{
+    const struct mq_gguf_options options = {.unify_up = true};
+    const struct mq_policy as_stored = {0};
+    struct mq_arena *arena = mq_arena_create();
+    struct mq_plan *plan = NULL;
+    struct mq_gguf carried;
+    moeq_error err = {0};
+    if (!arena || mq_gguf_read_carried(view, arena, &carried, &err) != MOEQ_OK)
+        abort();
+    mq_gguf_close(&carried);
+    mq_arena_destroy(arena);
+    if (mq_plan_create_gguf(view, &as_stored, &options, &plan, &err) != MOEQ_OK)
+        check_message(&err);
+    mq_plan_free(plan);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    struct mq_what what;
+    mq_what_is(data, size, size, &what);
+    if (what.kind != MQ_FILE_UNKNOWN && !what.advice)
+        abort();
     const int fd = memfd_create("fuzz", MFD_CLOEXEC);
     char path[64];
     struct mq_view *view;
@@ -78,6 +102,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         for (size_t i = 0; i < view->tensors_count; i++)
             read_rows(view, &view->tensors[i]);
         load_tokenizer(view);
+        export_again(view);
         mq_view_close(view);
     } else {
         check_message(&err);
