@@ -15,6 +15,7 @@
 #   --text FILE      what is tokenized and scored (default demo/text.txt)
 #   --tokens N       how much of it is scored (default 4096)
 #   --levels A,B     (default q8_0,q6_k,q4_k,q3_k)
+#   --checks A,B     of ids, perplexity, files, levels (the sweep), llama (default all)
 #
 # Prints a line for each check and the sweep's tables; exit code 1 if a check fails. It wants the package
 # index (93 MB), so it is not among the tests of CTest.
@@ -41,6 +42,7 @@ moeq=
 text=demo/text.txt
 tokens=4096
 levels=q8_0,q6_k,q4_k,q3_k
+checks=ids,perplexity,files,levels,llama
 while [ $# -gt 0 ]; do
     case $1 in
     --cache) cache=$(here "$2") ;;
@@ -49,6 +51,7 @@ while [ $# -gt 0 ]; do
     --text) text=$(here "$2") ;;
     --tokens) tokens=$2 ;;
     --levels) levels=$2 ;;
+    --checks) checks=$2 ;;
     -h | --help) usage; exit 0 ;;
     *) echo "unknown option $1" >&2; usage >&2; exit 2 ;;
     esac
@@ -74,4 +77,4 @@ if [ -z "$python" ]; then
     fi
 fi
 exec "$python" tests/interop/real_model.py --moeq "$moeq" --work "$cache/smollm2" --text "$text" \
-    --tokens "$tokens" --levels "$levels"
+    --tokens "$tokens" --levels "$levels" --checks "$checks"
