@@ -1,0 +1,123 @@
+/*
+ * fuzz_hf_folder.c: a Hugging Face folder as one input: config.json, a zero byte, the index (or
+ * nothing), a zero byte, and the bytes of the file with the weights: a safetensors file whose
+ * data are as many zeros as are missing, so that inputs stay small.
+ *
+ * Beyond "no crash": every row that an accepted view promises can be read, and names are official.
+ */
+#include "family.h"
+#include "policy.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { CONFIG, INDEX, WEIGHTS, FILES };
+enum { DATA_CAP = 1 << 22 };
+
+/* Links to files in memory, made once: one folder with an index, one without. */
+static char folders[2][32];
+static int fds[FILES];
+
+static void remove_folders(void)
+{
+    static const char *const names[] = {"config.json", "model.safetensors.index.json",
+                                        "model.safetensors", "model-1.safetensors"};
+    char path[128];
+    for (int f = 0; f < 2; f++) {
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+            snprintf(path, sizeof path, "%s/%s", folders[f], names[i]);
+            unlink(path);
+        }
+        rmdir(folders[f]);
+    }
+}
+
+static void link_file(int folder, const char *name, int fd)
+{
+    char path[128], target[64];
+    snprintf(path, sizeof path, "%s/%s", folders[folder], name);
+    snprintf(target, sizeof target, "/proc/self/fd/%d", fd);
+    if (symlink(target, path) != 0)
+        abort();
+}
+
+static void make_folders(void)
+{
+    for (int i = 0; i < FILES; i++)
+        if ((fds[i] = memfd_create("fuzz", MFD_CLOEXEC)) < 0)
+            abort();
+    for (int f = 0; f < 2; f++) {
+        strcpy(folders[f], "/tmp/moeq_fuzz_XXXXXX");
+        if (!mkdtemp(folders[f]))
+            abort();
+        link_file(f, "config.json", fds[CONFIG]);
+    }
+    link_file(0, "model.safetensors", fds[WEIGHTS]);
+    link_file(1, "model.safetensors.index.json", fds[INDEX]);
+    link_file(1, "model-1.safetensors", fds[WEIGHTS]);
+    atexit(remove_folders);
+}
+
+static void put(int file, const uint8_t *bytes, size_t n)
+{
+    if (ftruncate(fds[file], 0) != 0 || pwrite(fds[file], bytes, n, 0) != (ssize_t)n)
+        abort();
+}
+
+/* The end of the data that the header speaks of, found as text: the largest of its numbers. */
+static void extend(const uint8_t *bytes, size_t n)
+{
+    size_t largest = 0, number = 0;
+    for (size_t i = 8; i < n; i++) {
+        const bool digit = bytes[i] >= '0' && bytes[i] <= '9';
+        number = digit && number < DATA_CAP ? 10 * number + (size_t)(bytes[i] - '0') : 0;
+        if (number > largest && number < DATA_CAP && (i + 1 == n || bytes[i + 1] == ']'))
+            largest = number;
+    }
+    if (ftruncate(fds[WEIGHTS], (off_t)(n + largest)) != 0)
+        abort();
+}
+
+static void check(const struct mq_view *view)
+{
+    for (size_t i = 0; i < view->tensors_count; i++) {
+        const struct mq_tensor *t = &view->tensors[i];
+        moeq_error err = {0};
+        uint8_t *bytes = malloc(t->row_bytes + 1);
+        if (!bytes || (strncmp(t->name, "model.", 6) != 0) != (t->role == MQ_ROLE_HEAD))
+            abort();
+        for (int last = 0; last < 2 && t->rows; last++)
+            if (mq_view_read_rows(view, t, last ? t->rows - 1 : 0, 1, bytes, &err) != MOEQ_OK)
+                abort();
+        free(bytes);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const uint8_t *end = data + size, *index = memchr(data, 0, size), *weights;
+    struct mq_view *view;
+    moeq_error err = {0};
+    if (!index || !(weights = memchr(index + 1, 0, (size_t)(end - index) - 1)))
+        return 0;
+    if (!folders[0][0])
+        make_folders();
+    put(CONFIG, data, (size_t)(index - data));
+    put(INDEX, index + 1, (size_t)(weights - index) - 1);
+    put(WEIGHTS, weights + 1, (size_t)(end - weights) - 1);
+    extend(weights + 1, (size_t)(end - weights) - 1);
+    if (mq_model_open(folders[weights > index + 1], &view, &err) == MOEQ_OK) {
+        check(view);
+        mq_view_close(view);
+    } else if (!err.message[0] || strchr(err.message, '\n')) {
+        abort();
+    }
+    return 0;
+}
