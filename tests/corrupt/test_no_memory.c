@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 void *__real_malloc(size_t n);
@@ -134,6 +135,33 @@ START_TEST(sentencepiece_model)
 }
 END_TEST
 
+/* Tokens and chat templates in several files. */
+START_TEST(side_files)
+{
+    static const char *const files[][2] = {
+        {"tokenizer.json", "{\"added_tokens\":[{\"id\":0,\"content\":\"<s>\"}],\"model\":{\"type\":"
+                           "\"BPE\",\"vocab\":{\"<s>\":0,\"a\":1},\"merges\":[]}}"},
+        {"tokenizer_config.json",
+         "{\"eos_token\":\"<e>\",\"x_token\":\"<x>\",\"chat_template\":\"c\","
+         "\"additional_special_tokens\":[\"<y>\"]}"},
+        {"added_tokens.json", "{\"<a>\":2,\"<b>\":0}"},
+        {"special_tokens_map.json", "{\"eos_token\":\"<f>\"}"},
+        {"chat_template.jinja", "one"},
+        {"chat_template.json", "{\"chat_template\":\"two\"}"},
+        {"additional_chat_templates/rag.jinja", "three"},
+    };
+    char folder[1024], path[2048];
+    strcpy(folder, test_model_copy(MIXTRAL_FUSED, "no_memory"));
+    snprintf(path, sizeof path, "%s/additional_chat_templates", folder);
+    mkdir(path, 0777);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, files[i][0]);
+        test_write(path, files[i][1], strlen(files[i][1]));
+    }
+    sweep(folder, "side_files.moeq");
+}
+END_TEST
+
 START_TEST(moeq_file)
 {
     moeq_error err = {0};
@@ -188,6 +216,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, sharded_folder);
     tcase_add_test(tests, fused_folder);
     tcase_add_test(tests, sentencepiece_model);
+    tcase_add_test(tests, side_files);
     tcase_add_test(tests, moeq_file);
     tcase_add_test(tests, moeq_shards);
     tcase_add_test(tests, gguf_files);
