@@ -235,10 +235,11 @@ static void check_read_back(const struct mq_gguf *g, const char *name)
     struct mq_arena *arena = mq_arena_create();
     struct mq_buffer json = {0};
     struct mq_tokenizer *t = NULL;
-    const char *problem = NULL;
+    const char *problem = NULL, *note = NULL;
     char expected[400];
     moeq_error err = {0};
-    ck_assert_msg(mq_gguf_tokenizer(g, arena, &json, &problem, &err) == MOEQ_OK, "%s", err.message);
+    ck_assert_msg(mq_gguf_tokenizer(g, arena, &json, &problem, &note, &err) == MOEQ_OK, "%s",
+                  err.message);
     ck_assert_ptr_null(problem);
     ck_assert_msg(mq_tokenizer_load(json.data, json.size, name, &t, &err) == MOEQ_OK, "%s",
                   err.message);

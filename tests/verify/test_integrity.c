@@ -230,7 +230,8 @@ START_TEST(other_files)
         struct mq_integrity_result r;
         moeq_error err = {0};
         ck_assert_int_eq(mq_integrity_check(&ctx, path, &r, &err), MOEQ_MALFORMED);
-        ck_assert_ptr_nonnull(strstr(err.message, "runcated"));
+        ck_assert_msg(strstr(err.message, "cut short") || strstr(err.message, "truncated"), "%s",
+                      err.message);
     }
     ck_assert_int_eq(truncate(path, 15), 0);
     expect_error(path, MOEQ_MALFORMED, "too short");
