@@ -14,8 +14,9 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 # bf16 keeps 8 bits of a weight; its rounding and the order of sums move a perplexity by this much.
 ROUNDING = 0.005
-# As in llama_cpp.py: both work with 8-bit activations, in different orders.
-LLAMA_TOLERANCE = 0.003
+# Both work with 8-bit activations, and this small model minds: against f32 they cost moeq 0.5 % and
+# llama.cpp, whose blocks are of 256 beside K-quants, up to 1.3 % (2,048 tokens of demo/text.txt).
+LLAMA_TOLERANCE = 0.01
 # Where splitting digits, spaces, letters and added tokens could go wrong.
 HARD_TEXT = ("In 2024, 1234567 people said:\u00a0\u201cwe'll see\u201d \u2014 na\u00efve caf\u00e9 \U0001f600"
              "\n\n\t if (x == 3.14159)   return;\r\n  \u4f60\u597d \u0967\u0968\u0969 <|im_start|>user\n42<|im_end|>")
