@@ -568,6 +568,7 @@ static moeq_status put_config(struct merge *m)
 {
     struct mq_side_tokens *s = &m->side;
     struct mq_buffer changed = {0};
+    bool differs = false;
     if (s->has_decoder || !s->map)
         return MOEQ_OK;
     cJSON *tree = s->config ? cJSON_Duplicate(s->config, true) : cJSON_CreateObject();
@@ -579,18 +580,20 @@ static moeq_status put_config(struct merge *m)
         /* Where only flags differ, they are in tokenizer.json now. */
         if (!mapped || a == b || (a && b && strcmp(a, b) == 0))
             continue;
-        mq_buffer_printf(&changed, "%s%s", changed.size ? ", " : "", key);
+        differs = true;
+        if (b) /* or the map alone says it */
+            mq_buffer_printf(&changed, "%s%s", changed.size ? ", " : "", key);
         cJSON *copy = cJSON_Duplicate(mapped, true);
         cJSON_DeleteItemFromObjectCaseSensitive(tree, key);
         ok = copy && cJSON_AddItemToObject(tree, key, copy);
     }
-    char *text = ok && changed.size ? cJSON_PrintUnformatted(tree) : NULL;
-    if (text) {
+    char *text = ok && differs ? cJSON_PrintUnformatted(tree) : NULL;
+    ok = ok && mq_buffer_ok(&changed) && (text || !differs);
+    if (text)
         mq_buffer_puts(&m->out->config, text);
+    if (ok && changed.size)
         mq_buffer_printf(&m->out->notes, "%s: as " MQ_MAP_NAME " says, not as " MQ_CONFIG_NAME "\n",
                          changed.data);
-    }
-    ok = ok && mq_buffer_ok(&changed) && (text || !changed.size);
     cJSON_free(text);
     cJSON_Delete(tree);
     mq_buffer_free(&changed);
