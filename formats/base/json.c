@@ -125,7 +125,9 @@ static bool scan_number(struct scan *s, bool only_natural)
         else
             natural = false;
     }
-    if (!digits)
+    /* One that begins otherwise mend_numbers would not see, and never be done with. */
+    const char first = s->text[start];
+    if (!digits || (first != '-' && (first < '0' || first > '9')))
         return fail_scan(s, start, "text that is no JSON value");
     const char *t = s->text + start + (s->text[start] == '-');
     if (t[0] == '0' && t + 1 < s->text + s->at && t[1] >= '0' && t[1] <= '9')

@@ -492,16 +492,18 @@ static void note_flags(struct merge *m)
 /* Tokens of added_tokens.json that did not come in. */
 static void note_dropped(struct merge *m)
 {
-    size_t dropped = 0;
+    size_t dropped = 0, looks = 0;
     const char *first = NULL;
     for (const cJSON *c = m->side.added ? m->side.added->child : NULL; c; c = c->next) {
         uint32_t unused;
-        if (!c->string[0] || has(&m->contents, c->string, &unused) ||
-            (m->vocab && cJSON_GetObjectItemCaseSensitive(m->vocab, c->string)))
+        if (!c->string[0] || has(&m->contents, c->string, &unused))
+            continue;
+        if (looks++ == SHOWN_DROPPED) /* each look for a piece is linear */
+            break;
+        if (m->vocab && cJSON_GetObjectItemCaseSensitive(m->vocab, c->string))
             continue;
         first = first ? first : c->string;
-        if (++dropped == SHOWN_DROPPED) /* each look for a piece is linear */
-            break;
+        dropped++;
     }
     if (!dropped)
         return;
@@ -554,37 +556,44 @@ static void put_tokenizer(struct merge *m)
     mq_buffer_append(b, m->json + end, m->n - end);
 }
 
+/* The content of a special token in either form; NULL: none. */
+static const char *content_of(const cJSON *item)
+{
+    return cJSON_GetStringValue(cJSON_IsObject(item) ? mq_json_get(item, "content") : item);
+}
+
 /* tokenizer_config.json with the special tokens that special_tokens_map.json names otherwise, so
  * that whoever asks which token is EOS finds it there. */
 static moeq_status put_config(struct merge *m)
 {
     struct mq_side_tokens *s = &m->side;
     struct mq_buffer changed = {0};
+    bool differs = false;
     if (s->has_decoder || !s->map)
         return MOEQ_OK;
     cJSON *tree = s->config ? cJSON_Duplicate(s->config, true) : cJSON_CreateObject();
     bool ok = tree != NULL;
     for (int i = 0; ok && i < MQ_SIDE_ATTRIBUTES; i++) {
         const char *key = s->named[i].key;
-        const cJSON *mapped = mq_json_get(s->map, key), *own = mq_json_get(s->config, key);
-        if (!mapped || cJSON_Compare(mapped, own, true) || (!own && cJSON_IsNull(mapped)))
+        const cJSON *mapped = mq_json_get(s->map, key);
+        const char *a = content_of(mapped), *b = content_of(mq_json_get(s->config, key));
+        /* Where only flags differ, they are in tokenizer.json now. */
+        if (!mapped || a == b || (a && b && strcmp(a, b) == 0))
             continue;
-        const cJSON *a = cJSON_IsObject(mapped) ? mq_json_get(mapped, "content") : mapped;
-        const cJSON *b = cJSON_IsObject(own) ? mq_json_get(own, "content") : own;
-        if (cJSON_Compare(a, b, true)) /* other flags: they are in tokenizer.json now */
-            continue;
-        mq_buffer_printf(&changed, "%s%s", changed.size ? ", " : "", key);
+        differs = true;
+        if (b) /* or the map alone says it */
+            mq_buffer_printf(&changed, "%s%s", changed.size ? ", " : "", key);
         cJSON *copy = cJSON_Duplicate(mapped, true);
         cJSON_DeleteItemFromObjectCaseSensitive(tree, key);
         ok = copy && cJSON_AddItemToObject(tree, key, copy);
     }
-    char *text = ok && changed.size ? cJSON_PrintUnformatted(tree) : NULL;
-    if (text) {
+    char *text = ok && differs ? cJSON_PrintUnformatted(tree) : NULL;
+    ok = ok && mq_buffer_ok(&changed) && (text || !differs);
+    if (text)
         mq_buffer_puts(&m->out->config, text);
+    if (ok && changed.size)
         mq_buffer_printf(&m->out->notes, "%s: as " MQ_MAP_NAME " says, not as " MQ_CONFIG_NAME "\n",
                          changed.data);
-    }
-    ok = ok && mq_buffer_ok(&changed) && (text || !changed.size);
     cJSON_free(text);
     cJSON_Delete(tree);
     mq_buffer_free(&changed);

@@ -113,6 +113,7 @@ static moeq_status start_named(struct mq_side_tokens *t)
 {
     t->named_room = 2 * MQ_SIDE_ATTRIBUTES + members(t->config) + members(t->map) +
                     members(mq_json_get(t->config, "extra_special_tokens")) +
+                    members(mq_json_get(t->config, "additional_special_tokens")) +
                     members(mq_json_get(t->map, "extra_special_tokens"));
     t->named = mq_arena_alloc(t->arena, t->named_room, sizeof *t->named);
     if (!t->named || !mq_strmap_init(&t->named_keys, t->named_room))

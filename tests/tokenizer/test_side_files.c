@@ -243,6 +243,8 @@ START_TEST(malformed)
          "tokenizer_config.json: JSON at byte 1: found the end inside an array or "
          "object"},
         {"[]", NULL, NULL, "tokenizer_config.json: is no JSON object"},
+        {"{\"a\":+++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++5}", NULL, NULL,
+         "tokenizer_config.json: JSON at byte 5: found text that is no JSON value"},
         {NULL, "[1]", NULL, "added_tokens.json: is no JSON object"},
         {NULL, "{\"<a>\":-1}", NULL,
          "added_tokens.json: token '<a>' has no id that is a whole number"},
