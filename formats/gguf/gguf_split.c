@@ -68,6 +68,11 @@ static moeq_status open_siblings(struct mq_gguf_set *set, struct mq_arena *arena
                                         (int)stem, path, i + 1, first->count);
         if (!sibling)
             return mq_fail_memory(err, "opening a model");
+        if (!mq_path_exists(sibling))
+            return mq_fail_file(err, MOEQ_NOT_FOUND, sibling,
+                                "is missing: the model is split into %" PRIu64
+                                " files, and all of them are needed, in one folder",
+                                first->count);
         MQ_TRY(mq_gguf_read(sibling, arena, &set->files[i], err));
         set->files_count++;
         MQ_TRY(read_split(&set->files[i], &own, err));
