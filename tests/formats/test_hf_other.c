@@ -268,6 +268,8 @@ START_TEST(opens_folders_of_the_cache)
     shell("rm snapshots/c2/model.safetensors && ln -s nowhere snapshots/c2/tokenizer.json",
           repository);
     expect(repository, "tokenizer.json: is a link to nowhere, which is not there");
+    shell("mv snapshots/c2/tokenizer.json snapshots/c2/tokenizer.model", repository);
+    expect(repository, "tokenizer.model: is a link to nowhere, which is not there");
     shell("rm blobs/config.json", repository);
     expect(repository, "config.json: is a link to ../../blobs/config.json, which is not there");
     shell("rm -r snapshots/*", repository);
