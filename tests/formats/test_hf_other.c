@@ -90,7 +90,7 @@ START_TEST(tells_what_a_file_is)
     expect(model_after("rm model.safetensors; printf '" POINTER "' > model.safetensors.index.json"),
            "model.safetensors.index.json: " IS_POINTER);
     expect(model_after("truncate -s -1000 model.safetensors"),
-           ": 1000 bytes of the file are missing (cut short: fetch or copy it again)");
+           ": 1000 bytes of the file are missing (truncated: fetch or copy it again)");
 }
 END_TEST
 
