@@ -65,6 +65,10 @@ static moeq_status read_side_files(const struct folder *f, bool needs_config)
  */
 static moeq_status read_tokenizer(const struct folder *f)
 {
+    const char *model = mq_arena_printf(f->view->arena, "%s/tokenizer.model", f->path);
+    if (!model)
+        return mq_fail_memory(f->err, "opening a model");
+    MQ_TRY(mq_hf_refuse_dangling(f->path, model, f->err));
     MQ_TRY(mq_spm_read_folder(f->path, f->view, f->err));
     return mq_folder_tokenizer(f->path, f->view, f->err);
 }

@@ -123,7 +123,7 @@ static moeq_status check_offsets(struct mq_safetensors *st, uint64_t data_bytes,
             return mq_fail_tensor(err, MOEQ_MALFORMED, path, e->name, st->header_bytes + e->offset,
                                   "needs %" PRIu64 " bytes, but the file ends %" PRIu64
                                   " bytes into its data: %" PRIu64
-                                  " bytes of the file are missing (cut short: fetch or copy it "
+                                  " bytes of the file are missing (truncated: fetch or copy it "
                                   "again)",
                                   e->size_bytes, data_bytes, end - data_bytes);
         expected += e->size_bytes;

@@ -90,7 +90,7 @@ START_TEST(tells_what_a_file_is)
     expect(model_after("rm model.safetensors; printf '" POINTER "' > model.safetensors.index.json"),
            "model.safetensors.index.json: " IS_POINTER);
     expect(model_after("truncate -s -1000 model.safetensors"),
-           ": 1000 bytes of the file are missing (cut short: fetch or copy it again)");
+           ": 1000 bytes of the file are missing (truncated: fetch or copy it again)");
 }
 END_TEST
 
@@ -268,6 +268,8 @@ START_TEST(opens_folders_of_the_cache)
     shell("rm snapshots/c2/model.safetensors && ln -s nowhere snapshots/c2/tokenizer.json",
           repository);
     expect(repository, "tokenizer.json: is a link to nowhere, which is not there");
+    shell("mv snapshots/c2/tokenizer.json snapshots/c2/tokenizer.model", repository);
+    expect(repository, "tokenizer.model: is a link to nowhere, which is not there");
     shell("rm blobs/config.json", repository);
     expect(repository, "config.json: is a link to ../../blobs/config.json, which is not there");
     shell("rm -r snapshots/*", repository);

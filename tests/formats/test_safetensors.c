@@ -115,7 +115,7 @@ static const struct bad_header bad_headers[] = {
     {"{" A4 "}", 3, MOEQ_MALFORMED,
      "tensor 'a' at byte 62: needs 4 bytes, but the file ends 3 bytes into its data: 1 bytes of "
      "the "
-     "file are missing (cut short: fetch or copy it again)"},
+     "file are missing (truncated: fetch or copy it again)"},
     {"{" A4 "}", 5, MOEQ_MALFORMED, "header describes 4 bytes of data, the file holds 5"},
     {"{}", 1, MOEQ_MALFORMED, "header describes 0 bytes of data, the file holds 1"},
     {"{\"__metadata__\":[]}", 0, MOEQ_MALFORMED, "__metadata__ is no object"},

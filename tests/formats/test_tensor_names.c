@@ -297,6 +297,22 @@ START_TEST(follows_a_head_that_differs)
 }
 END_TEST
 
+/* Of config.json alone the choice decides, as for fit. */
+START_TEST(chooses_without_weights)
+{
+    const struct mq_open_options stored = {.lm_head = MQ_HEAD_STORED};
+    const char *config = mq_test_source(TIED "/config.json");
+    struct mq_view *view;
+    moeq_error err = {0};
+    ck_assert_ok(mq_view_from_config(config, NULL, &view, &err));
+    ck_assert(view->hparams.tied_head && !mq_view_find(view, MQ_ROLE_HEAD, -1, -1));
+    mq_view_close(view);
+    ck_assert_ok(mq_view_from_config(config, &stored, &view, &err));
+    ck_assert(!view->hparams.tied_head && mq_view_find(view, MQ_ROLE_HEAD, -1, -1));
+    mq_view_close(view);
+}
+END_TEST
+
 START_TEST(asks_for_a_missing_head)
 {
     const char *model = edit_copy(LLAMA);
@@ -413,6 +429,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, counts_extra_tensors);
     tcase_add_test(tests, ties_equal_heads);
     tcase_add_test(tests, follows_a_head_that_differs);
+    tcase_add_test(tests, chooses_without_weights);
     tcase_add_test(tests, asks_for_a_missing_head);
     tcase_add_test(tests, refuses_quantized_tensors);
     tcase_add_test(tests, names_the_original);
