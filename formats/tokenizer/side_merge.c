@@ -449,6 +449,47 @@ static void note_dropped(struct merge *m)
                                        : " has the id of another token of tokenizer.json\n");
 }
 
+/* Whether a post-processor puts a special token in front of a text, or behind it. The recursion is
+ * as deep as parse_part lets JSON be. */
+static bool adds_token(const cJSON *processor, bool behind)
+{
+    const cJSON *list = mq_json_get(processor, "processors"), *c;
+    const cJSON *single = mq_json_get(processor, "single");
+    bool adds = false;
+    for (c = cJSON_IsArray(list) ? list->child : NULL; c; c = c->next)
+        adds = adds || adds_token(c, behind);
+    for (c = cJSON_IsArray(single) ? single->child : NULL; c; c = c->next)
+        if (behind ? !c->next : c == single->child)
+            adds = adds || mq_json_get(c, "SpecialToken");
+    return adds;
+}
+
+/* add_bos_token and add_eos_token, where the post-processor has it otherwise. */
+static moeq_status note_affixes(struct merge *m)
+{
+    static const char *const keys[] = {"add_bos_token", "add_eos_token"};
+    const struct mq_json_span whole = {0, m->n};
+    struct mq_json_span span;
+    cJSON *processor = NULL;
+    const cJSON *flags[] = {mq_json_get(m->side.config, keys[0]),
+                            mq_json_get(m->side.config, keys[1])};
+    if (!cJSON_IsBool(flags[0]) && !cJSON_IsBool(flags[1]))
+        return MOEQ_OK;
+    if (mq_json_find_member(m->json, whole, "post_processor", &span))
+        MQ_TRY(parse_part(m, span, MQ_SIDE_VALUES, &processor));
+    for (int i = 0; i < 2; i++) {
+        const bool adds = adds_token(processor, i == 1);
+        if (cJSON_IsBool(flags[i]) && cJSON_IsTrue(flags[i]) != adds)
+            mq_buffer_printf(&m->out->notes,
+                             "%s of " MQ_CONFIG_NAME " is not followed: the post-processor of "
+                             "tokenizer.json puts %s special token %s a text, and it counts, as in "
+                             "Transformers 5\n",
+                             keys[i], adds ? "a" : "no", i ? "behind" : "in front of");
+    }
+    cJSON_Delete(processor);
+    return MOEQ_OK;
+}
+
 static void put_notes(struct merge *m)
 {
     note_added(m);
@@ -551,6 +592,7 @@ static moeq_status merge(struct merge *m)
     MQ_TRY(put_config(m));
     if (!usable)
         return MOEQ_OK;
+    MQ_TRY(note_affixes(m));
     if (names_nothing(s) && !s->added) {
         put_notes(m);
         return MOEQ_OK;
