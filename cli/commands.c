@@ -190,7 +190,8 @@ const struct mq_command mq_commands[] = {
         .summary = "token ids of a text, by the model's tokenizer",
         .description =
             "Prints token ids and their number. MODEL may also be a tokenizer.json or a\n"
-            "SentencePiece tokenizer.model, or a folder that holds one.",
+            "SentencePiece tokenizer.model, or a folder that holds one, whose other files\n"
+            "(tokenizer_config.json, added_tokens.json, ...) count as well.",
         .options = "text string jsonl no-bos decode" READING,
         .examples = "  moeq tokenize DIR --string 'Hello world' --decode\n"
                     "  moeq tokenize DIR --text wiki.txt --json",

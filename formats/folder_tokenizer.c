@@ -5,6 +5,7 @@
 #include "moeq_profile.h"
 #include "open_options.h"
 #include "side_files.h"
+#include "what_is_it.h"
 
 #include <dirent.h>
 #include <stdlib.h>
@@ -105,7 +106,12 @@ static moeq_status read_template(struct mq_view *view, const char *path, const c
     const bool is_default = n == strlen(DEFAULT_NAME) && memcmp(file_name, DEFAULT_NAME, n) == 0;
     struct mq_buffer text = {0}, *out = &view->chat_templates;
     const size_t used = out->size < MQ_CHAT_TEMPLATES_CAP ? out->size : MQ_CHAT_TEMPLATES_CAP;
+    struct mq_what what;
     moeq_status status = mq_file_read_all(path, MQ_CHAT_TEMPLATES_CAP - used, &text, err);
+    if (status == MOEQ_OK) {
+        mq_what_is(text.data, text.size, text.size, &what);
+        status = mq_refuse_what(path, &what, MQ_FILE_JSON | MQ_FILE_TEXT | MQ_FILE_BLANK, err);
+    }
     if (status == MOEQ_OK)
         status = drop_unless_text(view, &text, path, err);
     if (status == MOEQ_OK && is_default && text.data) {

@@ -8,6 +8,7 @@
 #include "side_files_int.h"
 
 #include "error.h"
+#include "json_span.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -15,75 +16,6 @@
 
 /* Tokens shown in a note, and counted in one. */
 enum { SHOWN = 4, SHOWN_BYTES = 64, SHOWN_DROPPED = 32 };
-
-/* ---- finding members of a JSON text without a tree ---- */
-
-/* A value's place in a text. */
-struct span {
-    size_t at, size;
-};
-
-static size_t skip_space(const char *s, size_t n, size_t at)
-{
-    while (at < n && (s[at] == ' ' || s[at] == '\n' || s[at] == '\r' || s[at] == '\t'))
-        at++;
-    return at;
-}
-
-/* Behind the string whose quote is at `at`; n if it has no end. */
-static size_t skip_string(const char *s, size_t n, size_t at)
-{
-    for (at++; at < n && s[at] != '"'; at++)
-        at += s[at] == '\\';
-    return at < n ? at + 1 : n;
-}
-
-static size_t skip_value(const char *s, size_t n, size_t at)
-{
-    size_t depth = 0;
-    while (at < n) {
-        const char c = s[at];
-        if (c == '"') {
-            at = skip_string(s, n, at);
-            if (!depth)
-                return at;
-            continue;
-        }
-        if ((c == ',' || c == '}' || c == ']') && !depth)
-            return at;
-        depth += c == '{' || c == '[';
-        depth -= c == '}' || c == ']';
-        at++;
-        if (!depth && (c == '}' || c == ']'))
-            return at;
-    }
-    return n;
-}
-
-/* The value of a key in the object that begins at the first brace from `in` on. False: there is no
- * such key, or no such object; what is no JSON the loader will say. */
-static bool find_member(const char *s, struct span in, const char *key, struct span *value)
-{
-    const size_t end = in.at + in.size, length = strlen(key);
-    const char *brace = in.size ? memchr(s + in.at, '{', in.size) : NULL;
-    size_t at = brace ? (size_t)(brace - s) + 1 : end;
-    while ((at = skip_space(s, end, at)) < end && s[at] == '"') {
-        const size_t name = at + 1, behind = skip_string(s, end, at);
-        at = skip_space(s, end, behind);
-        if (at >= end || s[at] != ':')
-            return false;
-        at = skip_space(s, end, at + 1);
-        const size_t stop = skip_value(s, end, at);
-        if (behind - name == length + 1 && memcmp(s + name, key, length) == 0) {
-            *value = (struct span){at, stop - at};
-            return stop > at;
-        }
-        at = skip_space(s, end, stop);
-        if (at < end && s[at] == ',')
-            at++;
-    }
-    return false;
-}
 
 /* ---- what is merged ---- */
 
@@ -99,7 +31,7 @@ struct merge {
     size_t n;
     struct mq_side_tokens side;
     cJSON *base, *vocab; /* added_tokens and the vocabulary of tokenizer.json */
-    struct span base_span;
+    struct mq_json_span base_span;
     bool has_base;
     struct effective *tokens; /* first those of tokenizer.json */
     size_t count, base_count, changed;
@@ -129,7 +61,8 @@ static bool has(const struct mq_strmap *map, const char *text, uint32_t *index)
 
 /* Parses a part of it. What is wrong there the loader of tokenizer.json will say; only a lack of
  * memory is a failure. */
-static moeq_status parse_part(struct merge *m, struct span part, uint64_t values, cJSON **tree)
+static moeq_status parse_part(struct merge *m, struct mq_json_span part, uint64_t values,
+                              cJSON **tree)
 {
     const struct mq_json_limits limits = {.depth = 8, .values = values};
     moeq_error ignored = {0};
@@ -141,10 +74,10 @@ static moeq_status parse_part(struct merge *m, struct span part, uint64_t values
 /* What a program last padded with is a special token unless a side file names one. */
 static moeq_status name_padding(struct merge *m)
 {
-    const struct span whole = {0, m->n};
-    struct span padding;
+    const struct mq_json_span whole = {0, m->n};
+    struct mq_json_span padding;
     cJSON *tree = NULL;
-    if (m->side.names_pad || !find_member(m->json, whole, "padding", &padding))
+    if (m->side.names_pad || !mq_json_find_member(m->json, whole, "padding", &padding))
         return MOEQ_OK;
     moeq_status status = parse_part(m, padding, MQ_SIDE_VALUES, &tree);
     const cJSON *pad = mq_json_get(tree, "pad_token");
@@ -162,11 +95,11 @@ static moeq_status name_padding(struct merge *m)
 /* Its added tokens. *usable: false where it is no text that can be merged into. */
 static moeq_status read_base(struct merge *m, bool *usable)
 {
-    const struct span whole = {0, m->n};
+    const struct mq_json_span whole = {0, m->n};
     *usable = m->n && memchr(m->json, '{', m->n);
     if (!*usable)
         return MOEQ_OK;
-    m->has_base = find_member(m->json, whole, "added_tokens", &m->base_span);
+    m->has_base = mq_json_find_member(m->json, whole, "added_tokens", &m->base_span);
     if (m->has_base) {
         MQ_TRY(parse_part(m, m->base_span, MQ_SIDE_VALUES, &m->base));
         *usable = cJSON_IsArray(m->base) || cJSON_IsNull(m->base);
@@ -380,10 +313,10 @@ static moeq_status add_tokens(struct merge *m)
 static moeq_status read_vocab(struct merge *m)
 {
     enum { MAX_VALUES = 8 * 1000 * 1000 }; /* as in load.c */
-    const struct span whole = {0, m->n};
-    struct span model, vocab;
-    if (!find_member(m->json, whole, "model", &model) || m->json[model.at] != '{' ||
-        !find_member(m->json, model, "vocab", &vocab))
+    const struct mq_json_span whole = {0, m->n};
+    struct mq_json_span model, vocab;
+    if (!mq_json_find_member(m->json, whole, "model", &model) || m->json[model.at] != '{' ||
+        !mq_json_find_member(m->json, model, "vocab", &vocab))
         return MOEQ_OK;
     const char first = m->json[vocab.at];
     return first == '{' || first == '[' ? parse_part(m, vocab, MAX_VALUES, &m->vocab) : MOEQ_OK;
@@ -516,6 +449,47 @@ static void note_dropped(struct merge *m)
                                        : " has the id of another token of tokenizer.json\n");
 }
 
+/* Whether a post-processor puts a special token in front of a text, or behind it. The recursion is
+ * as deep as parse_part lets JSON be. */
+static bool adds_token(const cJSON *processor, bool behind)
+{
+    const cJSON *list = mq_json_get(processor, "processors"), *c;
+    const cJSON *single = mq_json_get(processor, "single");
+    bool adds = false;
+    for (c = cJSON_IsArray(list) ? list->child : NULL; c; c = c->next)
+        adds = adds || adds_token(c, behind);
+    for (c = cJSON_IsArray(single) ? single->child : NULL; c; c = c->next)
+        if (behind ? !c->next : c == single->child)
+            adds = adds || mq_json_get(c, "SpecialToken");
+    return adds;
+}
+
+/* add_bos_token and add_eos_token, where the post-processor has it otherwise. */
+static moeq_status note_affixes(struct merge *m)
+{
+    static const char *const keys[] = {"add_bos_token", "add_eos_token"};
+    const struct mq_json_span whole = {0, m->n};
+    struct mq_json_span span;
+    cJSON *processor = NULL;
+    const cJSON *flags[] = {mq_json_get(m->side.config, keys[0]),
+                            mq_json_get(m->side.config, keys[1])};
+    if (!cJSON_IsBool(flags[0]) && !cJSON_IsBool(flags[1]))
+        return MOEQ_OK;
+    if (mq_json_find_member(m->json, whole, "post_processor", &span))
+        MQ_TRY(parse_part(m, span, MQ_SIDE_VALUES, &processor));
+    for (int i = 0; i < 2; i++) {
+        const bool adds = adds_token(processor, i == 1);
+        if (cJSON_IsBool(flags[i]) && cJSON_IsTrue(flags[i]) != adds)
+            mq_buffer_printf(&m->out->notes,
+                             "%s of " MQ_CONFIG_NAME " is not followed: the post-processor of "
+                             "tokenizer.json puts %s special token %s a text, and it counts, as in "
+                             "Transformers 5\n",
+                             keys[i], adds ? "a" : "no", i ? "behind" : "in front of");
+    }
+    cJSON_Delete(processor);
+    return MOEQ_OK;
+}
+
 static void put_notes(struct merge *m)
 {
     note_added(m);
@@ -618,6 +592,7 @@ static moeq_status merge(struct merge *m)
     MQ_TRY(put_config(m));
     if (!usable)
         return MOEQ_OK;
+    MQ_TRY(note_affixes(m));
     if (names_nothing(s) && !s->added) {
         put_notes(m);
         return MOEQ_OK;

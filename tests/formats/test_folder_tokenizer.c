@@ -241,11 +241,11 @@ START_TEST(templates_in_a_folder)
     write_file("additional_chat_templates/a.txt", "no");
     write_file("additional_chat_templates/.jinja", "no");
     write_file("additional_chat_templates/default.jinja", "two");
-    write_bytes("additional_chat_templates/nul.jinja", "a\0b", 3);
+    write_file("additional_chat_templates/bad.jinja", "a\xff");
     struct mq_view *view = open_tokenizer();
     expect_text(&view->chat_templates, "{\"a\":\"a\",\"z\":\"\\\"z\\\"\\n\"}");
     expect_text(&view->chat_template, "two");
-    expect_note(view, "nul.jinja is left out: it is no UTF-8 text");
+    expect_note(view, "bad.jinja is left out: it is no UTF-8 text");
     expect_note(view, "additional_chat_templates/default.jinja, not the other one");
     mq_view_close(view);
     for (int i = 0; i < 256; i++) {
@@ -256,6 +256,12 @@ START_TEST(templates_in_a_folder)
     moeq_error err = {0};
     ck_assert_int_eq(mq_view_open_tokenizer(folder, &view, &err), MOEQ_LIMIT);
     ck_assert_ptr_nonnull(strstr(err.message, "holds 260 chat templates, more than 256"));
+    new_folder();
+    write_file("additional_chat_templates/lfs.jinja",
+               "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n");
+    memset(&err, 0, sizeof err);
+    ck_assert_int_ne(mq_view_open_tokenizer(folder, &view, &err), MOEQ_OK);
+    ck_assert_ptr_nonnull(strstr(err.message, "lfs.jinja: is a Git LFS pointer"));
 }
 END_TEST
 

@@ -219,6 +219,10 @@ START_TEST(notes)
          "...) is taken from the files beside it, which say otherwise\n"},
         {"{\"eos_token\":\"a\"}", NULL, "{\"eos_token\":\"<s>\"}",
          "eos_token: as special_tokens_map.json says, not as tokenizer_config.json\n"},
+        {"{\"add_bos_token\":true,\"add_eos_token\":false}", NULL, NULL,
+         "add_bos_token of tokenizer_config.json is not followed: the post-processor of "
+         "tokenizer.json puts no special token in front of a text, and it counts, as in "
+         "Transformers 5\n"},
         {"{\"split_special_tokens\":true}", NULL, NULL,
          "tokenizer_config.json: split_special_tokens is not followed: special tokens in a text "
          "are read as such\n"},
@@ -229,6 +233,35 @@ START_TEST(notes)
         ck_assert_ok(merge(BASE, cases[i].config, cases[i].added, cases[i].map, &merged, &err));
         ck_assert_msg(merged.notes.data && strstr(merged.notes.data, cases[i].note),
                       "found: %s\nexpected: %s", merged.notes.data, cases[i].note);
+        mq_tokenizer_merged_free(&merged);
+    }
+}
+END_TEST
+
+/* What is put around a text is the post-processor's to say. */
+START_TEST(post_processors)
+{
+    static const char base[] =
+        "{\"post_processor\":{\"type\":\"Sequence\",\"processors\":[{\"type\":\"ByteLevel\"},"
+        "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\"}},"
+        "{\"Sequence\":{\"id\":\"A\"}}]}]}}";
+    static const struct {
+        const char *config, *note; /* NULL: none */
+    } cases[] = {
+        {"{\"add_bos_token\":true,\"add_eos_token\":false}", NULL},
+        {"{\"add_bos_token\":null}", NULL},
+        {"{\"add_bos_token\":false}", "add_bos_token of tokenizer_config.json is not followed: the "
+                                      "post-processor of tokenizer.json puts a special token in "
+                                      "front of a text"},
+        {"{\"add_eos_token\":true}", "puts no special token behind a text"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct mq_tokenizer_merged merged;
+        moeq_error err;
+        ck_assert_ok(merge(base, cases[i].config, NULL, NULL, &merged, &err));
+        const char *found = merged.notes.data ? merged.notes.data : "";
+        ck_assert_msg(cases[i].note ? strstr(found, cases[i].note) != NULL : !*found,
+                      "case %zu: %s", i, found);
         mq_tokenizer_merged_free(&merged);
     }
 }
@@ -311,6 +344,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, as_transformers);
     tcase_add_test(tests, only_the_list_changes);
     tcase_add_test(tests, notes);
+    tcase_add_test(tests, post_processors);
     tcase_add_test(tests, malformed);
     tcase_add_test(tests, tokenizers_that_are_wrong);
 }
