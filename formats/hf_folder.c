@@ -220,18 +220,22 @@ static moeq_status take_single(struct folder *f)
 {
     cJSON *tree = NULL;
     size_t others = 0, here = 0;
+    const char **paths = NULL;
     f->paths = &f->single;
     f->count = 1;
-    if (!mq_path_exists(f->index) || read_index(f, &tree, NULL) != MOEQ_OK)
+    if (!mq_path_exists(f->index))
         return MOEQ_OK;
-    const char **paths = NULL;
+    moeq_status status = read_index(f, &tree, NULL);
     const cJSON *map = mq_json_get(tree, "weight_map");
-    if (cJSON_IsObject(map) &&
-        shard_paths(map, f->path, f->index, f->view->arena, &paths, &others, NULL) == MOEQ_OK)
-        for (size_t i = 0; i < others; i++)
-            here += mq_path_exists(paths[i]);
+    if (status == MOEQ_OK && cJSON_IsObject(map))
+        status = shard_paths(map, f->path, f->index, f->view->arena, &paths, &others, NULL);
     cJSON_Delete(tree);
-    if (others == 0 || (others == 1 && strcmp(paths[0], f->single) == 0))
+    if (status == MOEQ_NO_MEMORY)
+        return mq_fail_memory(f->err, "reading an index");
+    /* An index that is none is no matter, as it is not needed. */
+    for (size_t i = 0; status == MOEQ_OK && i < others; i++)
+        here += mq_path_exists(paths[i]);
+    if (status != MOEQ_OK || others == 0 || (others == 1 && strcmp(paths[0], f->single) == 0))
         return MOEQ_OK;
     f->hint = SINGLE_FILE " was read, as Transformers does; if it is a leftover, take it away, and "
                           "the files that " INDEX_FILE " lists are read";

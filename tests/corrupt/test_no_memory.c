@@ -8,6 +8,7 @@
 
 #include "gguf_build.h"
 #include "sentencepiece.h"
+#include "st_edit.h"
 #include "tokenizer.h"
 
 #include <stdatomic.h>
@@ -162,6 +163,28 @@ START_TEST(side_files)
 }
 END_TEST
 
+/* A folder that is read with notes: other names, a leftover index, a head that is tied and stored,
+ * tensors left out; and shards without an index. */
+START_TEST(folders_with_notes)
+{
+    static struct st_edit edit;
+    static const char index[] = "{\"weight_map\":{\"lm_head.weight\":\"model-1.safetensors\"}}";
+    char folder[1024];
+    strcpy(folder, test_model_copy("tests/fixtures/oracles/llama3_tied", "no_memory"));
+    st_edit_load(&edit, test_path(folder, "model.safetensors"));
+    st_edit_prefix(&edit, "model.", "module.base_model.");
+    st_edit_add(&edit, "lm_head.weight", MQ_BF16, 2, 256, 96);
+    st_edit_add(&edit, "v_head.weight", MQ_F32, 1, 4, 0);
+    st_edit_save(&edit, test_path(folder, "model.safetensors"));
+    st_edit_free(&edit);
+    test_write(test_path(folder, "model.safetensors.index.json"), index, sizeof index - 1);
+    sweep(folder, "notes.moeq");
+    strcpy(folder, test_model_copy(MIXTRAL, "no_memory"));
+    ck_assert_int_eq(unlink(test_path(folder, "model.safetensors.index.json")), 0);
+    sweep(folder, "shards.moeq");
+}
+END_TEST
+
 START_TEST(moeq_file)
 {
     moeq_error err = {0};
@@ -217,6 +240,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, fused_folder);
     tcase_add_test(tests, sentencepiece_model);
     tcase_add_test(tests, side_files);
+    tcase_add_test(tests, folders_with_notes);
     tcase_add_test(tests, moeq_file);
     tcase_add_test(tests, moeq_shards);
     tcase_add_test(tests, gguf_files);
