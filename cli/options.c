@@ -70,8 +70,8 @@ static const struct option options_table[] = {
     {"dry-run", 0, FLAG, NULL, "print the plan with exact sizes; write nothing", FIELD(dry_run)},
     {"force", 0, FLAG, NULL, "replace the output if it exists", FIELD(force)},
     {"allow-nonfinite", 0, FLAG, NULL,
-     "copy NaN and infinite weights of tensors that are not quantized, with a warning; without it "
-     "they are an error",
+     "copy NaN and infinite weights of tensors that are not quantized, which are counted first "
+     "and noted in the output; without it they are an error",
      FIELD(allow_nonfinite)},
     {"tensors", 0, FLAG, NULL, "list every tensor", FIELD(tensors)},
     {"text", 0, LIST, "FILE",

@@ -97,13 +97,21 @@ with open(sys.argv[1], "r+b") as f:
     f.seek(8 + size + header[name]["data_offsets"][0] + 2 * 5)
     f.write(b"\xc0\x7f")
 PY
+said="weight is NaN; --allow-nonfinite copies such weights as they are; in all 1 weight in '.*gate.weight' at row 0, column 5"
 for command in "convert --level q4_k" "export"; do
-    "$moeq" $command "$work/nan" -o "$work/nan.out" --force -q > "$work/stdout" 2>&1 && fail "$command copies NaN"
-    grep -q "gate.weight' at byte .*row 0, column 5: weight is NaN or infinite (1 of" "$work/stdout" ||
-        fail "$command: $(cat "$work/stdout")"
-    "$moeq" $command "$work/nan" -o "$work/nan.out" --force -q --allow-nonfinite > "$work/stdout" 2>&1 ||
+    "$moeq" $command "$work/nan" -o "$work/nan.out" -q > "$work/stdout" 2>&1 && fail "$command copies NaN"
+    grep -q "gate.weight' at byte .*row 0, column 5: $said\$" "$work/stdout" || fail "$command: $(cat "$work/stdout")"
+    ls "$work"/nan.out* > "$work/stdout" 2>&1 && fail "$command leaves $(cat "$work/stdout")"
+    "$moeq" $command "$work/nan" -o "$work/nan.out" --json --allow-nonfinite > "$work/stdout" 2>&1 ||
         fail "$command --allow-nonfinite"
-    grep -q "warning: 1 weights that are NaN or infinite were copied, in 1 tensors, the first of them '.*gate.weight'" \
-        "$work/stdout" || fail "$command --allow-nonfinite: $(cat "$work/stdout")"
+    for line in '"copied although NaN or infinite: 1 weight in .*gate.weight.* at row 0, column 5"' '"nonfinite_weights":.1,'; do
+        grep -q "$line" "$work/stdout" || fail "$command --allow-nonfinite: no $line: $(cat "$work/stdout")"
+    done
+    note="moeq: note: copied although NaN or infinite: 1 weight in '.*gate.weight' at row 0, column 5"
+    "$moeq" $command "$work/nan" -o "$work/nan.out" --force -q --allow-nonfinite > "$work/stdout" 2>&1 &&
+        grep -q "$note" "$work/stdout" || fail "$command -q --allow-nonfinite: $(cat "$work/stdout")"
+    [ "$command" = export ] || "$moeq" inspect "$work/nan.out" | grep -q "note: copied although NaN or infinite: 1 weight in" ||
+        fail "inspect does not tell of NaN"
+    rm "$work/nan.out"
 done
 finish
