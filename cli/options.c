@@ -84,7 +84,9 @@ static const struct option options_table[] = {
      "{\"ids\": [...], "
      "\"decoded\": ...} for each",
      FIELD(jsonl)},
-    {"ids", 0, TEXT, "FILE", "token ids: a safetensors file with input_ids [n, T]", FIELD(ids)},
+    {"ids", 0, TEXT, "FILE",
+     "token ids: safetensors with input_ids [n, T]: a file, a pipe, or - for standard input",
+     FIELD(ids)},
     {"dump", 0, TEXT, "FILE", "write logits, router logits and chosen experts as safetensors",
      FIELD(dump)},
     {"dump-hidden", 0, FLAG, NULL, "dump the hidden states too", FIELD(dump_hidden)},

@@ -52,6 +52,25 @@ grep -q 'a\\u0000b"' "$work/stdout" || fail "--jsonl does not escape U+0000: $(c
 printf '{"text": "\\ud800"}' > "$work/surrogate"
 expect 1 "moeq: $work/surrogate: JSON at byte 10: syntax error" tokenize $model --jsonl "$work/surrogate"
 
+# --ids from a pipe and from standard input
+ids=$work/ids.safetensors tiny=tests/fixtures/oracles/mixtral
+header='{"input_ids":{"dtype":"I32","shape":[1,3],"data_offsets":[0,12]}}       '
+printf '\110\0\0\0\0\0\0\0%s\1\0\0\0\5\0\0\0\7\0\0\0' "$header" > "$ids"
+expect 0 "" eval $tiny --ids "$ids" --dump "$work/dump" --no-progress -q
+for from in - /dev/stdin; do
+    expect 0 "" eval $tiny --ids $from --dump "$work/piped" --no-progress -q < <(cat "$ids")
+    cmp -s "$work/dump" "$work/piped" || fail "--ids $from, a pipe: another dump"
+done
+expect 0 "" eval $tiny --ids - --dump "$work/piped" --no-progress -q < "$ids"
+cmp -s "$work/dump" "$work/piped" || fail "--ids - < FILE: another dump"
+expect 1 "moeq: $ids: the output would replace an input; choose another name" \
+    eval $tiny --ids - --dump "$ids" --no-progress -q < "$ids"
+expect 1 "moeq: standard input: is empty (a download or copy that did not begin, or ran out of disk), no safetensors file: fetch it again (hf download OWNER/NAME FILE, which checks what came)" \
+    eval $tiny --ids - --dump "$work/piped" --no-progress -q < /dev/null
+expect 1 "moeq: $work: expected a file, found a folder" eval $tiny --ids "$work" --dump "$work/piped" -q
+expect 1 "moeq: $work/none: cannot open: No such file or directory" \
+    eval $tiny --ids "$work/none" --dump "$work/piped" -q
+
 # what is no text
 expect 1 "moeq: $work/none: cannot open: No such file or directory" tokenize $model --text "$work/none"
 expect 1 "moeq: $work: expected a file, found a folder" tokenize $model --text "$work"
