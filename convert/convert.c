@@ -231,7 +231,8 @@ static moeq_status read_rows(const struct job *job, const struct mq_plan_entry *
         *bad = mq_nonfinite_count(e->source->name, s->raw, n);
     } else if (mq_level_can_decode(e->source)) {
         mq_level_decode_rows(e->source, job->context->isa, s->raw, rows, t->cols, s->weights);
-        *bad = mq_nonfinite_count("f32", s->weights, n);
+        if (mq_first_not_finite(job->context->isa, s->weights, n) < n)
+            *bad = mq_nonfinite_count("f32", s->weights, n);
     }
     return MOEQ_OK;
 }

@@ -56,20 +56,18 @@ expect 1 "moeq: $work/surrogate: JSON at byte 10: syntax error" tokenize $model 
 ids=$work/ids.safetensors tiny=tests/fixtures/oracles/mixtral
 header='{"input_ids":{"dtype":"I32","shape":[1,3],"data_offsets":[0,12]}}       '
 printf '\110\0\0\0\0\0\0\0%s\1\0\0\0\5\0\0\0\7\0\0\0' "$header" > "$ids"
-expect 0 "" eval $tiny --ids "$ids" --dump "$work/dump" --no-progress -q
-for from in - /dev/stdin; do
-    expect 0 "" eval $tiny --ids $from --dump "$work/piped" --no-progress -q < <(cat "$ids")
-    cmp -s "$work/dump" "$work/piped" || fail "--ids $from, a pipe: another dump"
-done
-expect 0 "" eval $tiny --ids - --dump "$work/piped" --no-progress -q < "$ids"
+expect 0 "" eval $tiny --ids "$ids" --threads 1 --dump "$work/dump" --no-progress -q
+expect 0 "" eval $tiny --ids <(cat "$ids") --threads 1 --dump "$work/piped" --no-progress -q
+cmp -s "$work/dump" "$work/piped" || fail "--ids of a pipe: another dump"
+expect 0 "" eval $tiny --ids - --threads 1 --dump "$work/piped" --no-progress -q < "$ids"
 cmp -s "$work/dump" "$work/piped" || fail "--ids - < FILE: another dump"
 expect 1 "moeq: $ids: the output would replace an input; choose another name" \
-    eval $tiny --ids - --dump "$ids" --no-progress -q < "$ids"
+    eval $tiny --ids - --threads 1 --dump "$ids" --no-progress -q < "$ids"
 expect 1 "moeq: standard input: is empty (a download or copy that did not begin, or ran out of disk), no safetensors file: fetch it again (hf download OWNER/NAME FILE, which checks what came)" \
-    eval $tiny --ids - --dump "$work/piped" --no-progress -q < /dev/null
-expect 1 "moeq: $work: expected a file, found a folder" eval $tiny --ids "$work" --dump "$work/piped" -q
+    eval $tiny --ids - --threads 1 --dump "$work/piped" --no-progress -q < /dev/null
+expect 1 "moeq: $work: expected a file, found a folder" eval $tiny --ids "$work" --threads 1 --dump "$work/piped" -q
 expect 1 "moeq: $work/none: cannot open: No such file or directory" \
-    eval $tiny --ids "$work/none" --dump "$work/piped" -q
+    eval $tiny --ids "$work/none" --threads 1 --dump "$work/piped" -q
 
 # what is no text
 expect 1 "moeq: $work/none: cannot open: No such file or directory" tokenize $model --text "$work/none"
