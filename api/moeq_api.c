@@ -210,21 +210,23 @@ static moeq_status make_policy(const moeq_recipe *caller, struct mq_policy *poli
     return find_effort(recipe.effort, &policy->effort, err);
 }
 
-static moeq_status make_plan(const moeq_model *model, const moeq_recipe *recipe,
-                             struct mq_plan **plan, moeq_error *err)
+static moeq_status make_plan(const struct mq_context *context, const moeq_model *model,
+                             const moeq_recipe *recipe, struct mq_plan **plan, moeq_error *err)
 {
     struct mq_policy policy;
     moeq_recipe known; /* of whatever version the caller's is */
     MQ_TRY(make_policy(recipe, &policy, err));
     MQ_TRY(read_options(&known, sizeof known, recipe, err));
-    return mq_plan_create_sharded(model->view, &policy, known.shard_bytes, plan, err);
+    return mq_convert_plan(context, model->view, &policy, NULL, known.shard_bytes, plan, err);
 }
 
 moeq_status moeq_plan_bytes(const moeq_model *model, const moeq_recipe *recipe, uint64_t *bytes,
                             moeq_error *err)
 {
+    struct job job;
     struct mq_plan *plan;
-    MQ_TRY(make_plan(model, recipe, &plan, err));
+    MQ_TRY(job_begin(&job, NULL, err));
+    MQ_TRY(make_plan(&job.context, model, recipe, &plan, err));
     *bytes = plan->output_bytes;
     mq_plan_free(plan);
     return MOEQ_OK;
@@ -238,7 +240,7 @@ moeq_status moeq_convert(const moeq_model *model, const moeq_recipe *recipe, con
     struct mq_convert_result result;
     const struct mq_convert_options how = {.output = output, .replace = replace};
     MQ_TRY(job_begin(&job, options, err));
-    MQ_TRY(make_plan(model, recipe, &plan, err));
+    MQ_TRY(make_plan(&job.context, model, recipe, &plan, err));
     const moeq_status status = mq_convert(&job.context, plan, &how, &result, err);
     mq_plan_free(plan);
     return status;
@@ -259,8 +261,9 @@ moeq_status moeq_export_gguf(const moeq_model *model, const moeq_recipe *recipe,
         MQ_TRY(make_policy(recipe, &policy, err));
     if (caller)
         MQ_TRY(read_options(&gguf, sizeof gguf, caller, err));
+    policy.allow_nonfinite = policy.allow_nonfinite || gguf.allow_nonfinite;
     const struct mq_gguf_options format = {gguf.unify_up, gguf.split_bytes};
-    MQ_TRY(mq_plan_create_gguf(model->view, &policy, &format, &plan, err));
+    MQ_TRY(mq_convert_plan(&job.context, model->view, &policy, &format, 0, &plan, err));
     const moeq_status status = mq_convert(&job.context, plan, &how, &result, err);
     mq_plan_free(plan);
     return status;

@@ -26,15 +26,11 @@ enum mq_exit mq_cmd_convert(const struct mq_options *options)
     moeq_error err = {0};
     struct mq_view *view = NULL;
     struct mq_plan *plan = NULL;
-    enum mq_exit code;
-    moeq_status status = mq_open_model(options, options->positional[0], &view, &err);
-    if (status == MOEQ_OK)
-        status = mq_plan_create_sharded(view, &policy, options->shard_bytes, &plan, &err);
-    if (status != MOEQ_OK) {
-        code = mq_report(&err);
-    } else {
+    const moeq_status status = mq_open_model(options, options->positional[0], &view, &err);
+    enum mq_exit code =
+        status == MOEQ_OK ? mq_make_plan(options, view, &policy, NULL, &plan) : mq_report(&err);
+    if (code == MQ_EXIT_GOOD)
         code = mq_execute_plan(options, plan);
-    }
     mq_plan_free(plan);
     mq_view_close(view);
     mq_option_policy_free(options, overrides);

@@ -29,10 +29,11 @@ static enum mq_exit run(const struct mq_options *options, const struct mq_policy
     moeq_error err = {0};
     struct mq_view *view = NULL;
     struct mq_plan *plan = NULL;
-    moeq_status status = mq_open_model(options, options->positional[0], &view, &err);
-    if (status == MOEQ_OK)
-        status = mq_plan_create_gguf(view, policy, &how, &plan, &err);
-    enum mq_exit code = status == MOEQ_OK ? mq_execute_plan(options, plan) : mq_report(&err);
+    const moeq_status status = mq_open_model(options, options->positional[0], &view, &err);
+    enum mq_exit code =
+        status == MOEQ_OK ? mq_make_plan(options, view, policy, &how, &plan) : mq_report(&err);
+    if (code == MQ_EXIT_GOOD)
+        code = mq_execute_plan(options, plan);
     if (code == MQ_EXIT_GOOD && !options->dry_run && !options->json && !options->quiet) {
         print_hints(options, plan);
         code = mq_finish_output();

@@ -70,8 +70,8 @@ static const struct option options_table[] = {
     {"dry-run", 0, FLAG, NULL, "print the plan with exact sizes; write nothing", FIELD(dry_run)},
     {"force", 0, FLAG, NULL, "replace the output if it exists", FIELD(force)},
     {"allow-nonfinite", 0, FLAG, NULL,
-     "copy NaN and infinite weights of tensors that are not quantized, with a warning; without it "
-     "they are an error",
+     "copy NaN and infinite weights of tensors that are not quantized, which are counted first "
+     "and noted in the output; without it they are an error",
      FIELD(allow_nonfinite)},
     {"tensors", 0, FLAG, NULL, "list every tensor", FIELD(tensors)},
     {"text", 0, LIST, "FILE",
@@ -84,7 +84,9 @@ static const struct option options_table[] = {
      "{\"ids\": [...], "
      "\"decoded\": ...} for each",
      FIELD(jsonl)},
-    {"ids", 0, TEXT, "FILE", "token ids: a safetensors file with input_ids [n, T]", FIELD(ids)},
+    {"ids", 0, TEXT, "FILE",
+     "token ids: safetensors with input_ids [n, T]: a file, a pipe, or - for standard input",
+     FIELD(ids)},
     {"dump", 0, TEXT, "FILE", "write logits, router logits and chosen experts as safetensors",
      FIELD(dump)},
     {"dump-hidden", 0, FLAG, NULL, "dump the hidden states too", FIELD(dump_hidden)},

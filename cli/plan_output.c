@@ -108,6 +108,8 @@ static cJSON *plan_json(const struct mq_plan *plan, const struct mq_options *opt
     cJSON *warnings = cJSON_AddArrayToObject(o, "warnings");
     for (size_t i = 0; i < plan->warnings_count; i++)
         cJSON_AddItemToArray(warnings, cJSON_CreateString(plan->warnings[i]));
+    if (plan->allow_nonfinite)
+        cJSON_AddNumberToObject(o, "nonfinite_weights", (double)plan->nonfinite_weights);
     cJSON_AddBoolToObject(o, "dry_run", options->dry_run);
     if (options->dry_run || options->verbose) {
         cJSON *tensors = cJSON_AddArrayToObject(o, "tensors");
@@ -159,12 +161,6 @@ static enum mq_exit write_files(const struct mq_options *options, const struct m
     if (status != MOEQ_OK)
         return mq_report(&err);
     const double seconds = mq_now_seconds() - start;
-    if (result.nonfinite_weights)
-        fprintf(stderr,
-                "moeq: warning: %" PRIu64
-                " weights that are NaN or infinite were copied, in %" PRIu64
-                " tensors, the first of them '%s'\n",
-                result.nonfinite_weights, result.nonfinite_tensors, result.first_nonfinite);
     if (options->json) {
         char name[PATH_MAX];
         cJSON *o = plan_json(plan, options);
@@ -172,13 +168,26 @@ static enum mq_exit write_files(const struct mq_options *options, const struct m
         /* what stands for the model */
         cJSON_AddStringToObject(o, "output", plan->has_index ? name : options->output);
         cJSON_AddNumberToObject(o, "tensors_resumed", (double)result.tensors_resumed);
-        cJSON_AddNumberToObject(o, "nonfinite_weights", (double)result.nonfinite_weights);
         cJSON_AddNumberToObject(o, "seconds", seconds);
         return mq_print_json(o);
     }
     if (!options->quiet)
         print_result(options, plan, &result, seconds);
     return mq_finish_output();
+}
+
+enum mq_exit mq_make_plan(const struct mq_options *options, const struct mq_view *view,
+                          const struct mq_policy *policy, const struct mq_gguf_options *gguf,
+                          struct mq_plan **plan)
+{
+    struct mq_job_ui ui;
+    moeq_error err = {0};
+    if (!mq_job_begin(options, &ui))
+        return MQ_EXIT_USAGE;
+    const moeq_status status =
+        mq_convert_plan(&ui.context, view, policy, gguf, options->shard_bytes, plan, &err);
+    mq_job_end(&ui);
+    return status == MOEQ_OK ? MQ_EXIT_GOOD : mq_report(&err);
 }
 
 enum mq_exit mq_execute_plan(const struct mq_options *options, const struct mq_plan *plan)

@@ -37,7 +37,6 @@ struct tensor_job {
     uint64_t chunk_rows;
     uint32_t chunks, first_chunk; /* first_chunk: index into job.chunk_crcs */
     atomic_uint left;
-    atomic_ullong nonfinite; /* weights */
 };
 
 /* Tensors that are written but not yet in the journal. */
@@ -57,14 +56,19 @@ struct job {
     size_t chunks;
     atomic_size_t next_chunk;
     atomic_bool stop;
-    bool *done;                                 /* [plan's items] */
-    uint32_t *crcs;                             /* [plan's items] */
+    bool scan;            /* see mq_convert_plan: copies are looked at, nothing is written */
+    atomic_bool counting; /* nothing is written (any more): only weights that are no numbers */
+    bool *done;           /* [plan's items] */
+    uint32_t *crcs;       /* [plan's items] */
     uint64_t raw_bytes, weights, encoded_bytes; /* a thread's scratch */
     /* Under the lock, except that `noting` is the noting thread's own while `note_busy`: */
     omp_lock_t lock;
     struct finished finished, noting;
     bool note_busy, note_failed;
+    struct mq_nonfinite *found; /* [plan's entries]: what cannot stay; of a scan, what can */
+    bool refused;
     time_t noted_at;
+    const char *phase;
     uint64_t bytes_done, bytes_total; /* of source, for progress */
     moeq_error *err;
     moeq_status status;
@@ -119,8 +123,9 @@ static moeq_status plan_memory(struct job *job, moeq_error *err)
     job->done = calloc(plan->items_count, sizeof *job->done);
     job->crcs = calloc(plan->items_count, sizeof *job->crcs);
     job->tensors = calloc(n, sizeof *job->tensors);
-    if (!job->done || !job->crcs || !job->tensors || !alloc_finished(&job->finished, n) ||
-        !alloc_finished(&job->noting, n))
+    job->found = calloc(n, sizeof *job->found);
+    if (!job->done || !job->crcs || !job->tensors || !job->found ||
+        !alloc_finished(&job->finished, n) || !alloc_finished(&job->noting, n))
         return mq_fail_memory(err, "preparing the conversion");
     return MOEQ_OK;
 }
@@ -212,58 +217,59 @@ static moeq_status write_rows(const struct mq_output_file *file, const struct mq
     return MOEQ_OK;
 }
 
-static bool is_float(const struct mq_level *level)
+/* Reads rows [row, row + rows) of a tensor into s->raw and decodes blocks, also those that are to
+ * be copied, into s->weights; gives the weights that are NaN or infinite. */
+static moeq_status read_rows(const struct job *job, const struct mq_plan_entry *e, uint64_t row,
+                             uint64_t rows, const struct scratch *s, struct mq_nonfinite *bad,
+                             moeq_error *err)
 {
-    return strcmp(level->name, "f32") == 0 || strcmp(level->name, "f16") == 0 ||
-           strcmp(level->name, "bf16") == 0;
+    const struct mq_tensor *t = e->tensor;
+    const uint64_t n = rows * t->cols;
+    MQ_TRY(mq_view_read_rows(job->plan->view, t, row, rows, s->raw, err));
+    *bad = (struct mq_nonfinite){0};
+    if (!e->source->quantized) {
+        *bad = mq_nonfinite_count(e->source->name, s->raw, n);
+    } else if (mq_level_can_decode(e->source)) {
+        mq_level_decode_rows(e->source, job->context->isa, s->raw, rows, t->cols, s->weights);
+        if (mq_first_not_finite(job->context->isa, s->weights, n) < n)
+            *bad = mq_nonfinite_count("f32", s->weights, n);
+    }
+    return MOEQ_OK;
 }
 
-/* Weights in floats that are none: an error, unless they are copied and may be. Blocks cannot hold
- * them; see convert_rows. */
-static moeq_status check_copied(const struct job *job, const struct mq_plan_entry *e, uint64_t row,
-                                uint64_t n, const uint8_t *raw, uint64_t *nonfinite,
+/* Notes weights that begin at `at` in their tensor. From the first on that cannot stay, the job
+ * only counts. */
+static void note_nonfinite(struct job *job, const struct mq_plan_entry *e, uint64_t at,
+                           const struct mq_nonfinite *bad)
+{
+    const bool stays = job->plan->allow_nonfinite && mq_nonfinite_fit(e);
+    if (stays && !job->scan)
+        return;
+    omp_set_lock(&job->lock);
+    mq_nonfinite_add(&job->found[e - job->plan->entries], at, bad);
+    job->refused = job->refused || !stays;
+    omp_unset_lock(&job->lock);
+    if (!stays)
+        atomic_store(&job->counting, true);
+}
+
+/* What read_rows has read, through the scratch to the output; gives its CRC. `any`: some weights
+ * are NaN or infinite. */
+static moeq_status convert_rows(const struct job *job, const struct mq_plan_entry *e, uint64_t row,
+                                uint64_t rows, bool any, const struct scratch *s, uint32_t *crc,
                                 moeq_error *err)
 {
     const struct mq_tensor *t = e->tensor;
-    uint64_t first;
-    *nonfinite = mq_nonfinite_count(e->source->name, raw, n, &first);
-    if (!*nonfinite || !is_float(e->level) || job->plan->allow_nonfinite)
-        return MOEQ_OK;
-    return mq_fail_tensor(err, MOEQ_UNSUPPORTED, job->plan->view->files[t->file].file.path, t->name,
-                          t->offset + (row + first / t->cols) * t->row_bytes,
-                          "row %" PRIu64 ", column %" PRIu64 ": weight is NaN or infinite (%" PRIu64
-                          " of the %" PRIu64
-                          " around it are); --allow-nonfinite copies what is not quantized",
-                          row + first / t->cols, first % t->cols, *nonfinite, n);
-}
-
-/* Rows [row, row + rows) of a tensor, through the scratch to the output; gives their CRC and how
- * many weights are not finite. */
-static moeq_status convert_rows(const struct job *job, const struct mq_plan_entry *e, uint64_t row,
-                                uint64_t rows, const struct scratch *s, uint32_t *crc,
-                                uint64_t *nonfinite, moeq_error *err)
-{
-    const struct mq_tensor *t = e->tensor;
-    const struct mq_view *view = job->plan->view;
     const enum mq_isa isa = job->context->isa;
-    MQ_TRY(mq_view_read_rows(view, t, row, rows, s->raw, err));
-    MQ_TRY(check_copied(job, e, row, rows * t->cols, s->raw, nonfinite, err));
     const uint8_t *out = s->raw;
     if (e->level != e->source) {
-        const uint64_t n = rows * t->cols;
-        mq_level_decode_rows(e->source, isa, s->raw, rows, t->cols, s->weights);
-        const size_t bad = *nonfinite && is_float(e->level)
-                               ? n /* allowed */
-                               : mq_first_not_finite(isa, s->weights, n);
-        if (bad < n)
-            return mq_fail_tensor(
-                err, MOEQ_UNSUPPORTED, view->files[t->file].file.path, mq_tensor_shown(t),
-                t->offset + (row + bad / t->cols) * t->row_bytes,
-                "row %" PRIu64 ", column %" PRIu64 ": weight is %s", row + bad / t->cols,
-                (uint64_t)(bad % t->cols), isnan(s->weights[bad]) ? "NaN" : "infinite");
-        MQ_TRY(check_f16_range(e, row, s->weights, n, err));
+        if (!e->source->quantized)
+            mq_level_decode_rows(e->source, isa, s->raw, rows, t->cols, s->weights);
+        MQ_TRY(check_f16_range(e, row, s->weights, rows * t->cols, err));
         mq_level_encode_rows(e->level, isa, job->plan->effort, s->weights, rows, t->cols,
                              s->encoded);
+        if (any)
+            mq_nonfinite_carry(s->weights, rows * t->cols, e->level->name, s->encoded);
         out = s->encoded;
     }
     const size_t size = (size_t)(rows * e->row_bytes);
@@ -319,11 +325,12 @@ static uint32_t join_crcs(const struct job *job, const struct tensor_job *t)
     return (uint32_t)crc;
 }
 
-/* After each chunk: progress, and if the tensor is complete its CRC and perhaps the journal. */
+/* After each chunk: progress, and if the tensor is written in full its CRC and perhaps the journal.
+ * Of a tensor that cannot stay, one chunk at least is not written. */
 static moeq_status chunk_done(struct job *job, struct tensor_job *t, uint64_t source_bytes,
-                              moeq_error *err)
+                              bool written, moeq_error *err)
 {
-    const bool complete = atomic_fetch_sub(&t->left, 1) == 1;
+    const bool complete = written && atomic_fetch_sub(&t->left, 1) == 1;
     const uint32_t crc = complete ? join_crcs(job, t) : 0;
     bool note = false;
     omp_set_lock(&job->lock);
@@ -337,7 +344,7 @@ static moeq_status chunk_done(struct job *job, struct tensor_job *t, uint64_t so
         note = take_finished(job, false);
     }
     if (job->context->progress) {
-        const struct mq_progress p = {"convert", job->bytes_done, job->bytes_total, "bytes"};
+        const struct mq_progress p = {job->phase, job->bytes_done, job->bytes_total, "bytes"};
         job->context->progress(job->context->progress_user, &p);
     }
     omp_unset_lock(&job->lock);
@@ -348,13 +355,18 @@ static moeq_status run_chunk(struct job *job, size_t chunk, const struct scratch
                              moeq_error *err)
 {
     struct tensor_job *t = &job->tensors[job->chunk_tensor[chunk]];
-    const struct mq_tensor *tensor = t->entry->tensor;
+    const struct mq_plan_entry *e = t->entry;
+    const struct mq_tensor *tensor = e->tensor;
     const uint64_t row = (chunk - t->first_chunk) * t->chunk_rows;
     const uint64_t rows = mq_min_u64(t->chunk_rows, tensor->rows - row);
-    uint64_t nonfinite;
-    MQ_TRY(convert_rows(job, t->entry, row, rows, s, &job->chunk_crcs[chunk], &nonfinite, err));
-    atomic_fetch_add(&t->nonfinite, nonfinite);
-    return chunk_done(job, t, rows * tensor->row_bytes, err);
+    struct mq_nonfinite bad;
+    MQ_TRY(read_rows(job, e, row, rows, s, &bad, err));
+    if (bad.count)
+        note_nonfinite(job, e, row * tensor->cols, &bad);
+    const bool write = !atomic_load(&job->counting);
+    if (write)
+        MQ_TRY(convert_rows(job, e, row, rows, bad.count > 0, s, &job->chunk_crcs[chunk], err));
+    return chunk_done(job, t, rows * tensor->row_bytes, write, err);
 }
 
 static void work(struct job *job)
@@ -460,30 +472,79 @@ static moeq_status check_sources(const struct job *job, moeq_error *err)
     return status;
 }
 
+static void job_begin(struct job *job)
+{
+    job->noted_at = time(NULL);
+    job->output.journal_fd = -1;
+    omp_init_lock(&job->lock);
+    atomic_init(&job->next_chunk, 0);
+    atomic_init(&job->stop, false);
+    atomic_init(&job->counting, job->scan);
+}
+
+static void job_end(struct job *job)
+{
+    mq_output_close(&job->output);
+    omp_destroy_lock(&job->lock);
+    free(job->tensors);
+    free(job->found);
+    free(job->chunk_crcs);
+    free(job->chunk_tensor);
+    free_finished(&job->finished);
+    free_finished(&job->noting);
+    free(job->done);
+    free(job->crcs);
+}
+
+/* All chunks by all threads. */
+static moeq_status run(struct job *job, unsigned threads, moeq_error *err)
+{
+    MQ_TRY(plan_chunks(job, err));
+#pragma omp parallel num_threads(threads)
+    work(job);
+    return job->status;
+}
+
+moeq_status mq_convert_scan(const struct mq_context *context, const struct mq_plan *plan,
+                            struct mq_buffer *sentence, uint64_t *weights, moeq_error *err)
+{
+    struct job job = {
+        .context = context, .plan = plan, .err = err, .scan = true, .phase = "look for NaN"};
+    moeq_status status = MOEQ_OK;
+    unsigned threads = 1;
+    job_begin(&job);
+    MQ_TRY_OUT(plan_memory(&job, err));
+    MQ_TRY_OUT(choose_threads(&job, &threads, err));
+    for (size_t i = 0; i < plan->view->tensors_count; i++)
+        job.done[plan->entries[i].item] = !mq_nonfinite_fit(&plan->entries[i]);
+    MQ_TRY_OUT(run(&job, threads, err));
+    *weights = mq_nonfinite_describe(plan, job.found, sentence);
+out:
+    job_end(&job);
+    return status;
+}
+
 moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *plan,
                        const struct mq_convert_options *options, struct mq_convert_result *result,
                        moeq_error *err)
 {
     MQ_TRY(mq_output_check(plan, options, err));
-    struct job job = {.context = context, .plan = plan, .err = err, .noted_at = time(NULL)};
-    job.output.journal_fd = -1;
-    omp_init_lock(&job.lock);
-    atomic_init(&job.next_chunk, 0);
-    atomic_init(&job.stop, false);
+    struct job job = {.context = context, .plan = plan, .err = err, .phase = "convert"};
     moeq_status status = MOEQ_OK;
     unsigned threads = 1;
+    job_begin(&job);
     MQ_TRY_OUT(plan_memory(&job, err));
     MQ_TRY_OUT(choose_threads(&job, &threads, err));
     MQ_TRY_OUT(mq_output_open(plan, options, &job.output, job.done, job.crcs, err));
-    if (plan->allow_nonfinite) /* to be counted, all tensors are read */
-        memset(job.done, 0, plan->items_count * sizeof *job.done);
-    MQ_TRY_OUT(plan_chunks(&job, err));
-#pragma omp parallel num_threads(threads)
-    work(&job);
-    status = job.status;
+    status = run(&job, threads, err);
     if (status != MOEQ_OK) {
         if (take_finished(&job, true)) /* what is finished need not be done again */
             note_taken(&job, NULL);
+        goto out;
+    }
+    if (job.refused) { /* nothing of this source can ever be finished */
+        mq_output_discard(&job.output);
+        status = mq_nonfinite_refuse(plan, job.found, err);
         goto out;
     }
     MQ_TRY_OUT(write_rest(&job, err));
@@ -494,21 +555,7 @@ moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *p
                                              plan->view->tensors_count - job.tensors_count};
     for (size_t i = 0; i < plan->files_count; i++)
         result->bytes_written += job.output.files[i].bytes;
-    for (size_t i = 0; i < job.tensors_count; i++) {
-        const uint64_t count = atomic_load(&job.tensors[i].nonfinite);
-        if (count && !result->nonfinite_tensors++)
-            result->first_nonfinite = job.tensors[i].entry->tensor->name;
-        result->nonfinite_weights += count;
-    }
 out:
-    mq_output_close(&job.output);
-    omp_destroy_lock(&job.lock);
-    free(job.tensors);
-    free(job.chunk_crcs);
-    free(job.chunk_tensor);
-    free_finished(&job.finished);
-    free_finished(&job.noting);
-    free(job.done);
-    free(job.crcs);
+    job_end(&job);
     return status;
 }

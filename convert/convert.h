@@ -23,14 +23,24 @@ struct mq_convert_result {
     uint64_t bytes_written;   /* the size of the finished files */
     uint64_t tensors_resumed; /* finished by an earlier run */
     uint64_t tensors;
-    /* NaN and infinite weights that were copied (plan->allow_nonfinite) */
-    uint64_t nonfinite_weights, nonfinite_tensors;
-    const char *first_nonfinite; /* name of the first such tensor, the view's; NULL: none */
 };
+
+/*
+ * A plan of quantize's, as it is to be executed: of GGUF files (`gguf` not NULL) or of a moeq model
+ * in shards of at most shard_bytes. If the policy lets NaN and infinite weights through, what will
+ * be copied is read and the plan says how many there are and where: plan->nonfinite_weights, a
+ * warning, and a note in the metadata of a moeq file. (Metadata stands before the weights, and
+ * every place is fixed before they are copied.)
+ */
+moeq_status mq_convert_plan(const struct mq_context *context, const struct mq_view *view,
+                            const struct mq_policy *policy, const struct mq_gguf_options *gguf,
+                            uint64_t shard_bytes, struct mq_plan **plan, moeq_error *err);
 
 /* Fails before writing anything if OUT is (inside) the source, exists and may not be replaced, or
  * the disk has too little space; and at the end, with nothing left of the output, if a file of the
- * source changed since it was opened. context->memory_bytes 0: MQ_CONVERT_DEFAULT_MEMORY. */
+ * source changed since it was opened or weights are NaN or infinite (all of them are counted;
+ * plan->allow_nonfinite copies those that are not quantized). context->memory_bytes 0:
+ * MQ_CONVERT_DEFAULT_MEMORY. */
 moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *plan,
                        const struct mq_convert_options *options, struct mq_convert_result *result,
                        moeq_error *err);

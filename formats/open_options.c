@@ -56,14 +56,19 @@ bool mq_view_has_note(const struct mq_view *view, const char *sentence)
     return false;
 }
 
+/* A name of a file may be any bytes, and a cut may fall into a character; metadata is UTF-8. */
+static void clean_sentence(const char *text, char sentence[NOTE_BYTES])
+{
+    size_t bad = 0;
+    snprintf(sentence, NOTE_BYTES, "%s", text);
+    while (!mq_utf8_valid(sentence, strlen(sentence), &bad))
+        sentence[bad] = bad + 1 < strlen(sentence) ? '?' : '\0';
+}
+
 static moeq_status add_note(struct mq_view *view, const char *text, moeq_error *err)
 {
     char sentence[NOTE_BYTES];
-    size_t bad = 0;
-    snprintf(sentence, sizeof sentence, "%s", text);
-    /* A name of a file may be any bytes, and a cut may fall into a character; metadata is UTF-8. */
-    while (!mq_utf8_valid(sentence, strlen(sentence), &bad))
-        sentence[bad] = bad + 1 < strlen(sentence) ? '?' : '\0';
+    clean_sentence(text, sentence);
     if (mq_view_has_note(view, sentence))
         return MOEQ_OK;
     if (!view->notes)
@@ -140,15 +145,14 @@ static const char *take_text(struct mq_buffer *b, struct mq_arena *arena, bool *
     return text;
 }
 
-static void put_list(struct mq_buffer *b, const char *const *texts, size_t count)
+/* "a","b" */
+static void put_texts(struct mq_buffer *b, const char *const *texts, size_t count)
 {
-    mq_buffer_putc(b, '[');
     for (size_t i = 0; i < count; i++) {
         if (i)
             mq_buffer_putc(b, ',');
         mq_buffer_put_json(b, texts[i], strlen(texts[i]));
     }
-    mq_buffer_putc(b, ']');
 }
 
 const char *mq_view_options_json(const struct mq_view *view, struct mq_arena *arena, bool *failed)
@@ -161,8 +165,9 @@ const char *mq_view_options_json(const struct mq_view *view, struct mq_arena *ar
         return NULL;
     mq_buffer_putc(&b, '{');
     if (o->ignored_keys_count) {
-        mq_buffer_puts(&b, "\"ignore_config\":");
-        put_list(&b, o->ignored_keys, o->ignored_keys_count);
+        mq_buffer_puts(&b, "\"ignore_config\":[");
+        put_texts(&b, o->ignored_keys, o->ignored_keys_count);
+        mq_buffer_putc(&b, ']');
         comma = ",";
     }
     if (o->sliding_window) {
@@ -175,13 +180,24 @@ const char *mq_view_options_json(const struct mq_view *view, struct mq_arena *ar
     return take_text(&b, arena, failed);
 }
 
-const char *mq_view_notes_json(const struct mq_view *view, struct mq_arena *arena, bool *failed)
+const char *mq_view_notes_json(const struct mq_view *view, const char *more, struct mq_arena *arena,
+                               bool *failed)
 {
     struct mq_buffer b = {0};
+    char sentence[NOTE_BYTES] = "";
+    const char *const last = sentence;
     *failed = false;
-    if (!view->notes_count)
+    if (more)
+        clean_sentence(more, sentence);
+    const bool adds = sentence[0] && !mq_view_has_note(view, sentence);
+    if (!view->notes_count && !adds)
         return NULL;
-    put_list(&b, view->notes, view->notes_count);
+    mq_buffer_putc(&b, '[');
+    put_texts(&b, view->notes, view->notes_count);
+    if (adds && view->notes_count)
+        mq_buffer_putc(&b, ',');
+    put_texts(&b, &last, adds);
+    mq_buffer_putc(&b, ']');
     return take_text(&b, arena, failed);
 }
 

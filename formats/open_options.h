@@ -31,10 +31,12 @@ bool mq_view_ignores_key(const struct mq_view *view, const char *key);
  *
  *     {"ignore_config":["clip_qkv"],"sliding_window":"apply","lm_head":"tied"}
  *
- * and the notes as a JSON array, both in the view's arena; NULL where there is nothing to say
+ * and the notes as a JSON array, with one more sentence unless it is NULL; both in the arena; NULL
+ * where there is nothing to say
  * (*failed false) or no memory (*failed true). */
 const char *mq_view_options_json(const struct mq_view *view, struct mq_arena *arena, bool *failed);
-const char *mq_view_notes_json(const struct mq_view *view, struct mq_arena *arena, bool *failed);
+const char *mq_view_notes_json(const struct mq_view *view, const char *more, struct mq_arena *arena,
+                               bool *failed);
 
 /* Reads both back from a file's metadata (key, value, ..., NULL). Choices that the user gave win.
  */

@@ -4,6 +4,7 @@
 #include "checked.h"
 #include "error.h"
 #include "json.h"
+#include "text_input.h"
 #include "what_is_it.h"
 
 #include <inttypes.h>
@@ -185,11 +186,10 @@ out:
     return status;
 }
 
-moeq_status mq_safetensors_open(const char *path, struct mq_arena *arena, struct mq_safetensors *st,
-                                moeq_error *err)
+/* Of the file that is open; closes it on failure. */
+static moeq_status read_header(struct mq_arena *arena, struct mq_safetensors *st, moeq_error *err)
 {
-    memset(st, 0, sizeof *st);
-    MQ_TRY(mq_file_open(path, &st->file, err));
+    const char *path = st->file.path;
     char *json = NULL;
     moeq_status status = MOEQ_OK;
     MQ_TRY_OUT(mq_refuse_other_file(&st->file, MQ_FILE_SAFETENSORS, err));
@@ -227,6 +227,22 @@ out:
     if (status != MOEQ_OK)
         mq_safetensors_close(st);
     return status;
+}
+
+moeq_status mq_safetensors_open(const char *path, struct mq_arena *arena, struct mq_safetensors *st,
+                                moeq_error *err)
+{
+    memset(st, 0, sizeof *st);
+    MQ_TRY(mq_file_open(path, &st->file, err));
+    return read_header(arena, st, err);
+}
+
+moeq_status mq_safetensors_open_input(const char *path, uint64_t cap, struct mq_arena *arena,
+                                      struct mq_safetensors *st, moeq_error *err)
+{
+    memset(st, 0, sizeof *st);
+    MQ_TRY(mq_input_open(path, cap, &st->file, err));
+    return read_header(arena, st, err);
 }
 
 void mq_safetensors_close(struct mq_safetensors *st)

@@ -41,6 +41,9 @@ struct mq_safetensors {
  * the rest. */
 moeq_status mq_safetensors_open(const char *path, struct mq_arena *arena, struct mq_safetensors *st,
                                 moeq_error *err);
+/* The same of a pipe or, for "-", standard input too: see mq_input_open. */
+moeq_status mq_safetensors_open_input(const char *path, uint64_t cap, struct mq_arena *arena,
+                                      struct mq_safetensors *st, moeq_error *err);
 void mq_safetensors_close(struct mq_safetensors *st);
 
 /* Parses N bytes of header JSON for a file whose data section has data_bytes: what open does after

@@ -120,7 +120,9 @@ typedef struct moeq_recipe {
     /* Of moeq_convert and moeq_plan_bytes only: not 0: files of at most this size where one would
      * be larger, named OUTPUT-00001-of-00003.moeq, with their index, OUTPUT.moeq.index.json. */
     uint64_t shard_bytes;
-    /* Copy NaN and infinite weights of tensors that are not quantized; otherwise an error. */
+    /* Copy NaN and infinite weights of tensors that are not quantized: read twice, to be counted
+     * and noted in the file (see moeq_model_note). Otherwise they are an error, which counts them
+     * too. */
     bool allow_nonfinite;
 } moeq_recipe;
 
@@ -139,6 +141,7 @@ typedef struct moeq_gguf {
     size_t struct_size;
     bool unify_up;        /* where GGUF cannot store what is asked for, the next larger level */
     uint64_t split_bytes; /* begin a new file where one would become larger; 0: one file */
+    bool allow_nonfinite; /* as that of the recipe, with or without one */
 } moeq_gguf;
 
 /* Writes a GGUF file, or its splits (OUTPUT-00001-of-00003.gguf), as moeq_convert writes a moeq

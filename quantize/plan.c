@@ -21,11 +21,17 @@ struct mq_plan *mq_plan_new(const struct mq_view *view, const struct mq_policy *
     plan->view = view;
     plan->effort = policy->effort;
     plan->allow_nonfinite = policy->allow_nonfinite;
+    plan->nonfinite_weights = policy->nonfinite_weights;
     plan->arena = mq_arena_create();
-    if (!plan->arena) {
+    const char *note = plan->arena && policy->nonfinite_note
+                           ? mq_arena_strdup(plan->arena, policy->nonfinite_note)
+                           : NULL;
+    if (!plan->arena || (policy->nonfinite_note && !note)) {
         mq_plan_free(plan);
         return NULL;
     }
+    if (note && !mq_view_has_note(view, note)) /* what was copied before is noted already */
+        mq_plan_warn(plan, note);
     return plan;
 }
 
@@ -143,7 +149,7 @@ static moeq_status make_metadata(const struct mq_plan *plan, const struct mq_pol
         MQ_META_OPTIONS,
         mq_view_options_json(view, arena, &no_memory[0]),
         MQ_META_NOTES,
-        mq_view_notes_json(view, arena, &no_memory[1]),
+        mq_view_notes_json(view, policy->nonfinite_note, arena, &no_memory[1]),
     };
     for (size_t i = 0; i < sizeof optional / sizeof *optional; i += 2)
         if (optional[i + 1]) {

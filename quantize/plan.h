@@ -44,6 +44,7 @@ struct mq_plan {
     const struct mq_view *view;
     enum mq_effort effort;
     bool allow_nonfinite;          /* see struct mq_policy */
+    uint64_t nonfinite_weights;    /* the same */
     struct mq_plan_entry *entries; /* one a tensor of the view, in its order */
     struct mq_plan_file *files;
     size_t files_count;
@@ -54,7 +55,7 @@ struct mq_plan {
     size_t pieces_count, items_count;
     uint64_t output_bytes; /* of all files but the index */
     /* Sentences on what the output cannot say; the arena's. */
-    const char *warnings[4];
+    const char *warnings[8];
     size_t warnings_count;
     struct mq_plan_total by_class[MQ_CLASS_COUNT],
         total; /* weights only: no header, padding, sides */

@@ -19,6 +19,9 @@ struct mq_policy {
     size_t overrides_count;
     enum mq_effort effort;
     bool allow_nonfinite; /* NaN and infinite weights are copied where nothing is quantized */
+    /* What is known of them, for the plan to repeat (see mq_convert_plan); NULL: nothing. */
+    uint64_t nonfinite_weights;
+    const char *nonfinite_note;
 };
 
 /* The default policy for --level L: experts and MLP L; attention, embeddings and head q8_0, unless

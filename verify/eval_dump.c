@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define IDS_CAP_BYTES (UINT64_C(1) << 30) /* of a pipe */
+
 enum { LOGITS, EXPERTS, WEIGHTS, ROUTER_ENTRIES };
 
 struct dump {
@@ -31,7 +33,8 @@ static moeq_status read_ids(const char *path, struct dump *d, struct mq_file *id
                             moeq_error *err)
 {
     struct mq_safetensors st;
-    MQ_TRY(mq_safetensors_open(path, d->arena, &st, err));
+    MQ_TRY(mq_safetensors_open_input(path, IDS_CAP_BYTES, d->arena, &st, err));
+    path = st.file.path;
     *identity = st.file; /* its numbers only */
     moeq_status status = MOEQ_OK;
     unsigned char *bytes = NULL;

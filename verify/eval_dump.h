@@ -2,7 +2,8 @@
  * eval_dump.h: `eval --ids F --dump G`: everything that a runtime computes, for comparison with
  * others.
  *
- * F holds `input_ids`, I32 or I64 [n, T]. G receives, F32 unless noted:
+ * F, a file, a pipe or "-" for standard input, holds `input_ids`, I32 or I64 [n, T]. G receives,
+ * F32 unless noted:
  *
  *     logits            [n, T, vocab]
  *     router.L.logits   [n*T, experts]      for each layer L that has a router

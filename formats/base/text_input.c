@@ -3,12 +3,14 @@
 
 #include "buffer.h"
 #include "error.h"
+#include "file.h"
 #include "json.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -59,7 +61,7 @@ static moeq_status append_all(int fd, const char *name, uint64_t cap, struct mq_
         if (got < 0)
             status = mq_fail_errno(err, name, "cannot read");
         else if ((uint64_t)got > cap - bytes->size)
-            status = mq_fail_file(err, MOEQ_LIMIT, name, "more than %llu bytes of text",
+            status = mq_fail_file(err, MOEQ_LIMIT, name, "gives more than %llu bytes",
                                   (unsigned long long)cap);
         else
             mq_buffer_append(bytes, block, (size_t)got);
@@ -100,6 +102,46 @@ moeq_status mq_input_read(const char *path, uint64_t cap, struct mq_buffer *byte
     }
     if (status != MOEQ_OK)
         mq_buffer_free(bytes);
+    return status;
+}
+
+/* A file without a name that holds these bytes. */
+static moeq_status make_file(const char *name, const struct mq_buffer *bytes, int *fd,
+                             moeq_error *err)
+{
+    *fd = memfd_create("input", MFD_CLOEXEC);
+    if (*fd < 0)
+        return mq_fail_errno(err, name, "cannot hold what it gives");
+    const moeq_status status = mq_write_at(*fd, name, 0, bytes->data, bytes->size, err);
+    if (status != MOEQ_OK)
+        close(*fd);
+    return status;
+}
+
+moeq_status mq_input_open(const char *path, uint64_t cap, struct mq_file *file, moeq_error *err)
+{
+    struct stat st;
+    struct mq_buffer bytes = {0};
+    if (!is_stdin(path) && (stat(path, &st) != 0 || S_ISREG(st.st_mode)))
+        return mq_file_open(path, file, err);
+    int fd = -1;
+    memset(file, 0, sizeof *file);
+    file->fd = -1;
+    moeq_status status = append_input(path, cap, &bytes, &st, err);
+    if (status == MOEQ_OK)
+        status = make_file(shown_name(path), &bytes, &fd, err);
+    if (status == MOEQ_OK) {
+        *file = (struct mq_file){.fd = fd,
+                                 .size_bytes = bytes.size,
+                                 .path = strdup(shown_name(path)),
+                                 .device = st.st_dev, /* of what it was read from */
+                                 .inode = st.st_ino};
+        if (!file->path) {
+            mq_file_close(file);
+            status = mq_fail_memory(err, "opening a file");
+        }
+    }
+    mq_buffer_free(&bytes);
     return status;
 }
 

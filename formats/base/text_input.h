@@ -36,6 +36,11 @@ void mq_text_free(struct mq_text *text);
 
 /* The bytes of a file, pipe or, for "-", standard input; refuses more than `cap`. */
 struct mq_buffer;
+struct mq_file;
 moeq_status mq_input_read(const char *path, uint64_t cap, struct mq_buffer *bytes, moeq_error *err);
+
+/* As mq_file_open; but what a pipe or standard input ("-") gives, at most `cap` bytes, is taken
+ * into memory, and read at offsets from there. */
+moeq_status mq_input_open(const char *path, uint64_t cap, struct mq_file *file, moeq_error *err);
 
 #endif

@@ -228,6 +228,64 @@ START_TEST(computes_as_asked)
 }
 END_TEST
 
+#define DAMAGED MQ_TEST_BINARY_DIR "/api.damaged"
+
+/* A copy of the model whose first stored weight is NaN. */
+static moeq_model *open_damaged_model(void)
+{
+    static const char command[] =
+        "rm -rf '" DAMAGED "' && cp -r '" MODEL "' '" DAMAGED "' && chmod -R u+w '" DAMAGED "'";
+    uint64_t header = 0;
+    ck_assert_int_eq(system(command), 0);
+    FILE *f = fopen(DAMAGED "/model-00001-of-00003.safetensors", "r+b");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_uint_eq(fread(&header, 1, 8, f), 8);
+    ck_assert_int_eq(fseek(f, (long)(8 + header), SEEK_SET), 0);
+    ck_assert_uint_eq(fwrite("\xff\x7f", 1, 2, f), 2); /* of bf16 and of f16 */
+    ck_assert_int_eq(fclose(f), 0);
+    return open_model(DAMAGED);
+}
+
+START_TEST(copies_nan_only_when_asked_to)
+{
+    static const char output[] = MQ_TEST_BINARY_DIR "/api.damaged.moeq";
+    static const char gguf[] = MQ_TEST_BINARY_DIR "/api.damaged.gguf";
+    moeq_recipe recipe = {.struct_size = sizeof recipe, .level = "bf16"};
+    moeq_gguf format = {.struct_size = sizeof format};
+    moeq_model *model = open_damaged_model();
+    moeq_error err = {0}, again = {0};
+    struct stat st;
+    uint64_t bytes;
+    remove(output);
+    remove(gguf);
+    ck_assert_int_eq(moeq_convert(model, &recipe, output, false, NULL, &err), MOEQ_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(err.message, "row 0, column 0: weight is NaN"));
+    ck_assert_int_ne(stat(output, &st), 0);
+    recipe.struct_size = offsetof(moeq_recipe, allow_nonfinite); /* of before there was the field */
+    recipe.allow_nonfinite = true;
+    ck_assert_int_eq(moeq_convert(model, &recipe, output, false, NULL, NULL), MOEQ_UNSUPPORTED);
+    recipe.struct_size = sizeof recipe;
+    ck_assert_int_eq(moeq_plan_bytes(model, &recipe, &bytes, NULL), MOEQ_OK);
+    ck_assert_msg(moeq_convert(model, &recipe, output, false, NULL, &again) == MOEQ_OK, "%s",
+                  again.message);
+    ck_assert_int_eq(stat(output, &st), 0);
+    ck_assert_uint_eq((uint64_t)st.st_size, bytes);
+    ck_assert_ptr_null(moeq_model_note(model, 0)); /* it is shared, and as it was */
+    moeq_model *copy = open_model(output);
+    ck_assert_ptr_nonnull(strstr(moeq_model_note(copy, 0), "NaN or infinite: 1 weight in '"));
+    moeq_model_close(copy);
+    /* GGUF, where there need be no recipe */
+    ck_assert_int_eq(moeq_export_gguf(model, NULL, &format, gguf, false, NULL, NULL),
+                     MOEQ_UNSUPPORTED);
+    format.allow_nonfinite = true;
+    ck_assert_msg(moeq_export_gguf(model, NULL, &format, gguf, false, NULL, &again) == MOEQ_OK,
+                  "%s", again.message);
+    ck_assert_msg(moeq_export_gguf(model, &recipe, NULL, gguf, true, NULL, &again) == MOEQ_OK, "%s",
+                  again.message);
+    moeq_model_close(model);
+}
+END_TEST
+
 START_TEST(option_structs_must_say_their_size)
 {
     moeq_model *model = open_model(MODEL);
@@ -251,6 +309,7 @@ int main(void)
     tcase_add_test(tests, exports_what_it_can_read_again);
     tcase_add_test(tests, sweeps_and_can_be_stopped);
     tcase_add_test(tests, computes_as_asked);
+    tcase_add_test(tests, copies_nan_only_when_asked_to);
     tcase_add_test(tests, option_structs_must_say_their_size);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

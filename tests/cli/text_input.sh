@@ -52,6 +52,23 @@ grep -q 'a\\u0000b"' "$work/stdout" || fail "--jsonl does not escape U+0000: $(c
 printf '{"text": "\\ud800"}' > "$work/surrogate"
 expect 1 "moeq: $work/surrogate: JSON at byte 10: syntax error" tokenize $model --jsonl "$work/surrogate"
 
+# --ids from a pipe and from standard input
+ids=$work/ids.safetensors tiny=tests/fixtures/oracles/mixtral
+header='{"input_ids":{"dtype":"I32","shape":[1,3],"data_offsets":[0,12]}}       '
+printf '\110\0\0\0\0\0\0\0%s\1\0\0\0\5\0\0\0\7\0\0\0' "$header" > "$ids"
+expect 0 "" eval $tiny --ids "$ids" --threads 1 --dump "$work/dump" --no-progress -q
+expect 0 "" eval $tiny --ids <(cat "$ids") --threads 1 --dump "$work/piped" --no-progress -q
+cmp -s "$work/dump" "$work/piped" || fail "--ids of a pipe: another dump"
+expect 0 "" eval $tiny --ids - --threads 1 --dump "$work/piped" --no-progress -q < "$ids"
+cmp -s "$work/dump" "$work/piped" || fail "--ids - < FILE: another dump"
+expect 1 "moeq: $ids: the output would replace an input; choose another name" \
+    eval $tiny --ids - --threads 1 --dump "$ids" --no-progress -q < "$ids"
+expect 1 "moeq: standard input: is empty (a download or copy that did not begin, or ran out of disk), no safetensors file: fetch it again (hf download OWNER/NAME FILE, which checks what came)" \
+    eval $tiny --ids - --threads 1 --dump "$work/piped" --no-progress -q < /dev/null
+expect 1 "moeq: $work: expected a file, found a folder" eval $tiny --ids "$work" --threads 1 --dump "$work/piped" -q
+expect 1 "moeq: $work/none: cannot open: No such file or directory" \
+    eval $tiny --ids "$work/none" --threads 1 --dump "$work/piped" -q
+
 # what is no text
 expect 1 "moeq: $work/none: cannot open: No such file or directory" tokenize $model --text "$work/none"
 expect 1 "moeq: $work: expected a file, found a folder" tokenize $model --text "$work"
@@ -97,13 +114,21 @@ with open(sys.argv[1], "r+b") as f:
     f.seek(8 + size + header[name]["data_offsets"][0] + 2 * 5)
     f.write(b"\xc0\x7f")
 PY
+said="weight is NaN; --allow-nonfinite copies such weights as they are; in all 1 weight in '.*gate.weight' at row 0, column 5"
 for command in "convert --level q4_k" "export"; do
-    "$moeq" $command "$work/nan" -o "$work/nan.out" --force -q > "$work/stdout" 2>&1 && fail "$command copies NaN"
-    grep -q "gate.weight' at byte .*row 0, column 5: weight is NaN or infinite (1 of" "$work/stdout" ||
-        fail "$command: $(cat "$work/stdout")"
-    "$moeq" $command "$work/nan" -o "$work/nan.out" --force -q --allow-nonfinite > "$work/stdout" 2>&1 ||
+    "$moeq" $command "$work/nan" -o "$work/nan.out" -q > "$work/stdout" 2>&1 && fail "$command copies NaN"
+    grep -q "gate.weight' at byte .*row 0, column 5: $said\$" "$work/stdout" || fail "$command: $(cat "$work/stdout")"
+    ls "$work"/nan.out* > "$work/stdout" 2>&1 && fail "$command leaves $(cat "$work/stdout")"
+    "$moeq" $command "$work/nan" -o "$work/nan.out" --json --allow-nonfinite > "$work/stdout" 2>&1 ||
         fail "$command --allow-nonfinite"
-    grep -q "warning: 1 weights that are NaN or infinite were copied, in 1 tensors, the first of them '.*gate.weight'" \
-        "$work/stdout" || fail "$command --allow-nonfinite: $(cat "$work/stdout")"
+    for line in '"copied although NaN or infinite: 1 weight in .*gate.weight.* at row 0, column 5"' '"nonfinite_weights":.1,'; do
+        grep -q "$line" "$work/stdout" || fail "$command --allow-nonfinite: no $line: $(cat "$work/stdout")"
+    done
+    note="moeq: note: copied although NaN or infinite: 1 weight in '.*gate.weight' at row 0, column 5"
+    "$moeq" $command "$work/nan" -o "$work/nan.out" --force -q --allow-nonfinite > "$work/stdout" 2>&1 &&
+        grep -q "$note" "$work/stdout" || fail "$command -q --allow-nonfinite: $(cat "$work/stdout")"
+    [ "$command" = export ] || "$moeq" inspect "$work/nan.out" | grep -q "note: copied although NaN or infinite: 1 weight in" ||
+        fail "inspect does not tell of NaN"
+    rm "$work/nan.out"
 done
 finish

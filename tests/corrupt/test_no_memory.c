@@ -195,6 +195,55 @@ START_TEST(moeq_file)
 }
 END_TEST
 
+static moeq_status convert_planned(const char *model, const char *output, bool allow,
+                                   moeq_error *err)
+{
+    const struct mq_context context = {.isa = MQ_ISA_GENERIC, .threads = 1};
+    const struct mq_convert_options options = {.output = output, .replace = true};
+    struct mq_policy policy = mq_policy_default(mq_level_find("bf16"));
+    struct mq_convert_result result;
+    struct mq_view *view = NULL;
+    struct mq_plan *plan = NULL;
+    policy.allow_nonfinite = allow;
+    moeq_status status = mq_model_open(model, &view, err);
+    if (status == MOEQ_OK)
+        status = mq_convert_plan(&context, view, &policy, NULL, 0, &plan, err);
+    if (status == MOEQ_OK)
+        status = mq_convert(&context, plan, &options, &result, err);
+    mq_plan_free(plan);
+    mq_view_close(view);
+    return status;
+}
+
+/* A weight that is NaN: looked for and noted, or counted and refused. */
+START_TEST(nonfinite_weights)
+{
+    char model[1024];
+    strcpy(model, test_model_copy(MIXTRAL, "no_memory.nan"));
+    const char *shard = test_path(model, "model-00003-of-00007.safetensors");
+    struct mq_buffer bytes = test_read(shard);
+    memcpy(bytes.data + bytes.size - 2, "\xc0\x7f", 2);
+    test_write(shard, bytes.data, bytes.size);
+    mq_buffer_free(&bytes);
+    const char *output = mq_test_temporary("no_memory.nan.moeq");
+    for (int allow = 0; allow < 2; allow++)
+        for (int n = 1, reached = 1; reached; n++) {
+            moeq_error err = {0};
+            unlink(output);
+            atomic_store(&countdown, n);
+            const moeq_status status = convert_planned(model, output, allow, &err);
+            reached = atomic_exchange(&countdown, 0) == 0;
+            const moeq_status expected = reached ? MOEQ_NO_MEMORY
+                                         : allow ? MOEQ_OK
+                                                 : MOEQ_UNSUPPORTED;
+            ck_assert_msg(status == expected, "allow %d, allocation %d: %s: %s", allow, n,
+                          moeq_status_text(status), err.message);
+            ck_assert_int_eq(access(output, F_OK) == 0, status == MOEQ_OK);
+            ck_assert(reached || n > 40);
+        }
+}
+END_TEST
+
 /* Into shards, and out of them again. */
 START_TEST(moeq_shards)
 {
@@ -242,6 +291,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, side_files);
     tcase_add_test(tests, folders_with_notes);
     tcase_add_test(tests, moeq_file);
+    tcase_add_test(tests, nonfinite_weights);
     tcase_add_test(tests, moeq_shards);
     tcase_add_test(tests, gguf_files);
 }

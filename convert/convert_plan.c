@@ -1,0 +1,36 @@
+/* convert_plan.c: a plan that knows of the NaN and infinite weights it lets through. */
+#include "convert.h"
+
+#include "error.h"
+#include "nonfinite.h"
+
+static moeq_status create(const struct mq_view *view, const struct mq_policy *policy,
+                          const struct mq_gguf_options *gguf, uint64_t shard_bytes,
+                          struct mq_plan **plan, moeq_error *err)
+{
+    return gguf ? mq_plan_create_gguf(view, policy, gguf, plan, err)
+                : mq_plan_create_sharded(view, policy, shard_bytes, plan, err);
+}
+
+moeq_status mq_convert_plan(const struct mq_context *context, const struct mq_view *view,
+                            const struct mq_policy *policy, const struct mq_gguf_options *gguf,
+                            uint64_t shard_bytes, struct mq_plan **plan, moeq_error *err)
+{
+    struct mq_buffer sentence = {0};
+    struct mq_policy told = *policy;
+    MQ_TRY(create(view, policy, gguf, shard_bytes, plan, err));
+    if (!policy->allow_nonfinite)
+        return MOEQ_OK;
+    moeq_status status = mq_convert_scan(context, *plan, &sentence, &told.nonfinite_weights, err);
+    if (status == MOEQ_OK && !mq_buffer_ok(&sentence))
+        status = mq_fail_memory(err, "planning");
+    if (status != MOEQ_OK || told.nonfinite_weights) {
+        mq_plan_free(*plan);
+        *plan = NULL;
+    }
+    told.nonfinite_note = sentence.data;
+    if (status == MOEQ_OK && told.nonfinite_weights)
+        status = create(view, &told, gguf, shard_bytes, plan, err);
+    mq_buffer_free(&sentence);
+    return status;
+}
