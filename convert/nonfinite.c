@@ -194,8 +194,11 @@ moeq_status mq_nonfinite_refuse(const struct mq_plan *plan, const struct mq_nonf
                          "blocks cannot hold such weights: mend the model, or keep their tensors "
                          "as they are (--tensor 'NAME=%s' --allow-nonfinite)",
                          plan->entries[first].source->name);
-    mq_buffer_puts(&text, "; in all ");
-    put_all(plan, found, &text);
+    struct mq_buffer all = {0};
+    if (put_all(plan, found, &all) > 1)
+        mq_buffer_printf(&text, "; in all %s", mq_buffer_ok(&all) ? all.data : "");
+    text.failed |= all.failed;
+    mq_buffer_free(&all);
     const moeq_status status =
         mq_buffer_ok(&text)
             ? mq_fail_tensor(err, MOEQ_UNSUPPORTED, plan->view->files[t->file].file.path,

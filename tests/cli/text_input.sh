@@ -114,7 +114,7 @@ with open(sys.argv[1], "r+b") as f:
     f.seek(8 + size + header[name]["data_offsets"][0] + 2 * 5)
     f.write(b"\xc0\x7f")
 PY
-said="weight is NaN; --allow-nonfinite copies such weights as they are; in all 1 weight in '.*gate.weight' at row 0, column 5"
+said="weight is NaN; --allow-nonfinite copies such weights as they are"
 for command in "convert --level q4_k" "export"; do
     "$moeq" $command "$work/nan" -o "$work/nan.out" -q > "$work/stdout" 2>&1 && fail "$command copies NaN"
     grep -q "gate.weight' at byte .*row 0, column 5: $said\$" "$work/stdout" || fail "$command: $(cat "$work/stdout")"
