@@ -12,6 +12,7 @@
 #include "sentencepiece.h"
 #include "text_input.h"
 #include "tokenizer.h"
+#include "text_match.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -20,12 +21,6 @@
 #include <string.h>
 
 #define TEXT_CAP_BYTES (1ull << 30)
-
-static bool ends_with(const char *text, const char *suffix)
-{
-    const size_t n = strlen(text), m = strlen(suffix);
-    return n > m && strcmp(text + n - m, suffix) == 0;
-}
 
 /* From a SentencePiece model, with the tokenizer_config.json beside it, which may be absent. */
 static moeq_status load_sentencepiece(const char *folder, const char *name,
@@ -51,7 +46,7 @@ static moeq_status load_file(const char *path, struct mq_tokenizer **tokenizer, 
 {
     char folder[PATH_MAX];
     struct mq_buffer text;
-    if (ends_with(path, ".model")) {
+    if (mq_ends_with(path, ".model")) {
         snprintf(folder, sizeof folder, "%s", path);
         char *slash = strrchr(folder, '/');
         if (slash)
@@ -101,8 +96,8 @@ static moeq_status load_tokenizer(const struct mq_options *options, const char *
         if (!index[0])
             return mq_fail_file(err, MOEQ_NOT_FOUND, path, "holds no tokenizer.json");
     } else if (mq_path_exists(path) &&
-               (ends_with(path, ".model") ||
-                (ends_with(path, ".json") && !ends_with(path, MQ_INDEX_ENDING)))) {
+               (mq_ends_with(path, ".model") ||
+                (mq_ends_with(path, ".json") && !mq_ends_with(path, MQ_INDEX_ENDING)))) {
         return load_file(path, tokenizer, err);
     }
     struct mq_view *view;

@@ -9,6 +9,7 @@
 #include "config_keys.h"
 
 #include "hparams.h"
+#include "text_match.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -321,21 +322,10 @@ const struct mq_config_key mq_config_keys[] = {
 
 /* ---- looking up ---- */
 
-/* A '*' stands for any characters; a pattern has at most one. */
-static bool matches(const char *pattern, const char *name)
-{
-    const char *star = strchr(pattern, '*');
-    if (!star)
-        return strcmp(pattern, name) == 0;
-    const size_t head = (size_t)(star - pattern), tail = strlen(star + 1), n = strlen(name);
-    return n >= head + tail && strncmp(pattern, name, head) == 0 &&
-           strcmp(star + 1, name + n - tail) == 0;
-}
-
 const struct mq_config_key *mq_config_key_find(const struct mq_config_key *keys, const char *name)
 {
     for (; keys->key; keys++)
-        if (matches(keys->key, name))
+        if (mq_text_matches(keys->key, name))
             return keys;
     return NULL;
 }

@@ -9,6 +9,7 @@
 
 #include "error.h"
 #include "open_options.h"
+#include "text_match.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -100,32 +101,11 @@ static const struct {
     {"*norm*", "it is a norm that this model_type does not have: is the model_type right?"},
 };
 
-static bool matches(const char *pattern, const char *name)
-{
-    const char *star = NULL, *retry = NULL;
-    while (*name) {
-        if (*pattern == '*') {
-            star = pattern++;
-            retry = name;
-        } else if (*pattern == *name) {
-            pattern++, name++;
-        } else if (star) {
-            pattern = star + 1;
-            name = ++retry;
-        } else {
-            return false;
-        }
-    }
-    while (*pattern == '*')
-        pattern++;
-    return !*pattern;
-}
-
 static const struct harmless *find_harmless(const struct mq_located *at)
 {
     const uint32_t dims = at->entry->dims;
     for (size_t i = 0; i < HARMLESS; i++)
-        if (matches(harmless[i].pattern, at->name) &&
+        if (mq_text_matches(harmless[i].pattern, at->name) &&
             !(harmless[i].no_matrix && (dims == 1 || dims == 2)))
             return &harmless[i];
     return NULL;
@@ -156,7 +136,7 @@ static moeq_status refuse(const struct mq_view *view, const struct mq_tensor_set
         snprintf(why, sizeof why, ": it is an expert's, and a %s model has none",
                  view->family->name);
     for (size_t i = 0; i < sizeof suspects / sizeof *suspects && !why[0]; i++)
-        if (matches(suspects[i].pattern, at->name))
+        if (mq_text_matches(suspects[i].pattern, at->name))
             snprintf(why, sizeof why, ": %s", suspects[i].what);
     return mq_fail_tensor(err, MOEQ_UNSUPPORTED, mq_tensor_set_path(set, at), at->entry->name,
                           at->entry->offset, "has no place in a %s model of this config.json%s",

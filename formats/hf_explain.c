@@ -9,6 +9,7 @@
 #include "hf_int.h"
 
 #include "error.h"
+#include "text_match.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -151,30 +152,13 @@ moeq_status mq_hf_list(const char *folder, struct mq_arena *arena, struct mq_hf_
     return status;
 }
 
-static bool ends_with(const char *name, const char *ending)
-{
-    const size_t n = strlen(name), m = strlen(ending);
-    return n > m && strcmp(name + n - m, ending) == 0;
-}
-
-/* The pattern's one '*' stands for any characters. */
-static bool matches(const char *pattern, const char *name)
-{
-    const char *star = strchr(pattern, '*');
-    if (!star)
-        return strcmp(pattern, name) == 0;
-    const size_t head = (size_t)(star - pattern), tail = strlen(star + 1), n = strlen(name);
-    return n >= head + tail && strncmp(pattern, name, head) == 0 &&
-           strcmp(star + 1, name + n - tail) == 0;
-}
-
 /* What a trainer leaves beside weights: of which nothing is to be said. */
 static bool is_of_training(const char *name)
 {
     static const char *const files[] = {"training_args.bin", "optimizer*", "scheduler*",
                                         "rng_state*",        "scaler*",    "trainer_state*"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
-        if (matches(files[i], name))
+        if (mq_text_matches(files[i], name))
             return true;
     return false;
 }
@@ -183,7 +167,7 @@ static bool is_of_training(const char *name)
 static const char *find(const struct mq_hf_listing *listing, const char *pattern)
 {
     for (size_t i = 0; i < listing->count; i++)
-        if (matches(pattern, listing->names[i]) && !is_of_training(listing->names[i]))
+        if (mq_text_matches(pattern, listing->names[i]) && !is_of_training(listing->names[i]))
             return listing->names[i];
     return NULL;
 }
@@ -191,7 +175,7 @@ static const char *find(const struct mq_hf_listing *listing, const char *pattern
 bool mq_hf_parse_shard_name(const char *name, struct mq_hf_shard_name *shard)
 {
     static const char ending[] = ".safetensors";
-    const char *at = ends_with(name, ending) ? strstr(name, "-of-") : NULL;
+    const char *at = mq_ends_with(name, ending) ? strstr(name, "-of-") : NULL;
     for (const char *next; at && (next = strstr(at + 1, "-of-"));)
         at = next;
     if (!at)

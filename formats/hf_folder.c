@@ -9,6 +9,7 @@
 #include "open_options.h"
 #include "sentencepiece.h"
 #include "what_is_it.h"
+#include "text_match.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,12 +105,6 @@ static moeq_status read_index(const struct folder *f, cJSON **tree, moeq_error *
 
 /* ---- which files have the weights ---- */
 
-static bool has_ending(const char *name, const char *ending)
-{
-    const size_t n = strlen(name), m = strlen(ending);
-    return n > m && strcmp(name + n - m, ending) == 0;
-}
-
 /* The paths of the distinct shards of an index's weight_map, in order of appearance. */
 static moeq_status shard_paths(const cJSON *map, const char *folder, const char *index_path,
                                struct mq_arena *arena, const char ***paths, size_t *count,
@@ -128,7 +123,7 @@ static moeq_status shard_paths(const cJSON *map, const char *folder, const char 
             goto out;
         }
         const char *file = c->valuestring;
-        if (!has_ending(file, ".safetensors") || strchr(file, '/')) {
+        if (!mq_ends_with(file, ".safetensors") || strchr(file, '/')) {
             status =
                 mq_fail_file(err, MOEQ_MALFORMED, index_path,
                              "weight_map: \"%.200s\" is in \"%.200s\": expected a .safetensors "

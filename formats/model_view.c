@@ -6,6 +6,7 @@
 #include "moeq_index.h"
 #include "open_options.h"
 #include "what_is_it.h"
+#include "text_match.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -299,20 +300,14 @@ moeq_status mq_view_read_rows(const struct mq_view *v, const struct mq_tensor *t
 
 /* ---- which opener ---- */
 
-static bool ends_with(const char *text, const char *suffix)
-{
-    const size_t n = strlen(text), m = strlen(suffix);
-    return n >= m && strcmp(text + n - m, suffix) == 0;
-}
-
 /* owner/name, as on the Hub: one slash, neither part empty nor a dot name; and no file that is
  * merely missing. */
 static bool looks_like_repository(const char *path)
 {
     const char *slash = strchr(path, '/');
     return slash && slash > path && slash[1] && !strchr(slash + 1, '/') && path[0] != '.' &&
-           path[0] != '~' && slash[1] != '.' && !ends_with(path, ".moeq") &&
-           !ends_with(path, ".gguf") && !ends_with(path, MQ_INDEX_ENDING);
+           path[0] != '~' && slash[1] != '.' && !mq_ends_with(path, ".moeq") &&
+           !mq_ends_with(path, ".gguf") && !mq_ends_with(path, MQ_INDEX_ENDING);
 }
 
 static moeq_status open_folder(const char *folder, struct mq_view *view, moeq_error *err)

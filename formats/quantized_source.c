@@ -12,6 +12,7 @@
 #include "error.h"
 #include "json.h"
 #include "open_options.h"
+#include "text_match.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -232,16 +233,10 @@ moeq_status mq_refuse_quantized_config(struct mq_view *view, const cJSON *config
 
 /* ---- what the tensors say ---- */
 
-static bool ends_with(const char *text, const char *suffix)
-{
-    const size_t n = strlen(text), m = strlen(suffix);
-    return n >= m && strcmp(text + n - m, suffix) == 0;
-}
-
 /* Dtypes that weights have only where they are packed or scaled. */
 static const char *dtype_says(const struct mq_st_entry *e)
 {
-    if (!ends_with(e->name, ".weight") && !ends_with(e->name, "_proj"))
+    if (!mq_ends_with(e->name, ".weight") && !mq_ends_with(e->name, "_proj"))
         return NULL;
     switch (e->dtype) {
     case MQ_F8_E4M3:
@@ -269,7 +264,7 @@ moeq_status mq_refuse_quantized_tensors(const struct mq_view *view, const struct
         const struct mq_located *at = &set->tensors[i];
         const char *by_dtype = dtype_says(at->entry);
         for (size_t k = 0; k < best; k++)
-            if (ends_with(at->entry->name, suffixes[k].end)) {
+            if (mq_ends_with(at->entry->name, suffixes[k].end)) {
                 best = k;
                 found = at;
                 how = suffixes[k].name;

@@ -19,6 +19,7 @@
 
 #include "error.h"
 #include "open_options.h"
+#include "text_match.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -45,12 +46,6 @@ struct mapper {
     const char *prefix; /* what stands in place of the body; "" for nothing */
     moeq_error *err;
 };
-
-static bool ends_with(const char *text, const char *suffix)
-{
-    const size_t n = strlen(text), m = strlen(suffix);
-    return n >= m && strcmp(text + n - m, suffix) == 0;
-}
 
 /* ---- wrappers ---- */
 
@@ -166,7 +161,7 @@ static moeq_status find_prefix(struct mapper *m)
     for (size_t i = 0; i < m->set->count; i++) {
         const char *name = m->set->tensors[i].name;
         const size_t n = strlen(name), k = strlen(layer);
-        if (!ends_with(name, layer) || (n > k && name[n - k - 1] != '.'))
+        if (!mq_ends_with(name, layer) || (n > k && name[n - k - 1] != '.'))
             continue;
         const char *prefix = mq_arena_strndup(m->view->arena, name, n - k);
         if (!prefix)
@@ -197,7 +192,8 @@ static bool is_of_body(const struct mapper *m, const char *rest)
 static const char *find_outer(const struct mapper *m, const char *name)
 {
     for (const struct mq_tensor_pattern *p = m->view->family->patterns; p->name; p++) {
-        if (strncmp(p->name, m->official.layer, m->official.body) == 0 || !ends_with(name, p->name))
+        if (strncmp(p->name, m->official.layer, m->official.body) == 0 ||
+            !mq_ends_with(name, p->name))
             continue;
         const size_t before = strlen(name) - strlen(p->name);
         if ((before == 0 || name[before - 1] == '.') && strncmp(name, m->prefix, before) == 0)
