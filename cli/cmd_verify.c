@@ -137,16 +137,16 @@ static void print_differences(const struct mq_verify_result *r)
 static void print_notes(const struct mq_verify_result *r, const struct mq_options *options)
 {
     const struct mq_view *base = r->sweep.view;
-    mq_print_notes(options, base);
-    for (size_t i = 0; i < r->models_count; i++)
-        for (size_t k = 0; k < r->models[i]->notes_count; k++) {
-            const char *note = r->models[i]->notes[k];
+    for (size_t i = 0; i <= r->models_count; i++) {
+        const struct mq_view *view = i ? r->models[i - 1] : base;
+        for (size_t k = 0; k < view->notes_count; k++) {
             struct mq_buffer text = {0};
-            mq_buffer_printf(&text, "%s: %s", r->paths[i + 1], note);
-            if (!mq_view_has_note(base, note))
-                mq_print_note(options, mq_buffer_ok(&text) ? text.data : note);
+            mq_buffer_printf(&text, "%s: %s", r->paths[i], view->notes[k]);
+            if (!i || !mq_view_has_note(base, view->notes[k]))
+                mq_print_note(options, mq_buffer_ok(&text) ? text.data : view->notes[k]);
             mq_buffer_free(&text);
         }
+    }
 }
 
 static void print_result(const struct mq_verify_result *r, const struct mq_options *options)

@@ -57,70 +57,93 @@ static const struct mq_config_key *find_key(const struct reader *r, const char *
     return own ? own : mq_config_key_find(mq_config_keys, name);
 }
 
-/* A key that is known at other values. */
-static moeq_status check_value(const struct reader *r, const struct mq_config_key *key,
-                               const cJSON *value)
+/* What is found wrong with the keys, to be told in one error. */
+struct refused {
+    struct mq_buffer list; /* "\"clip_qkv\": 8, ..." */
+    size_t unknown, unimplemented;
+    const char *first;
+};
+
+static void add_refused(struct refused *f, const cJSON *c, const struct mq_config_key *key)
 {
-    char only[120], why[300];
-    if (mq_config_key_allows(key, value))
-        return MOEQ_OK;
-    if (mq_view_ignores_key(r->view, value->string))
-        return mq_view_note(r->view, r->err, "config.json's \"%.60s\" is ignored, as was asked for",
-                            value->string);
-    print_only(key, only);
-    snprintf(
-        why, sizeof why,
-        "is not implemented (only %s%s). --ignore-config %.60s goes on without it, at the risk "
-        "of wrong results",
-        key->rule == MQ_KEY_ALL ? "lists of " : "", only, value->string);
-    return refuse(r->path, value->string, value, why, r->err);
+    enum { LISTED = 700 }; /* of a message's 1400 */
+    char value[80], only[120];
+    print_value(c, value);
+    if (f->list.size < LISTED)
+        mq_buffer_printf(&f->list, "%s\"%.60s\": %s", f->first ? ", " : "", c->string, value);
+    if (key && f->list.size < LISTED) {
+        print_only(key, only);
+        mq_buffer_printf(&f->list, " (implemented: %s%s)",
+                         key->rule == MQ_KEY_ALL ? "lists of " : "", only);
+    }
+    f->first = f->first ? f->first : c->string;
+    f->unknown += !key;
+    f->unimplemented += key != NULL;
 }
 
-/* All keys that nobody knows, in one error. */
-static moeq_status refuse_unknown(const struct reader *r, const struct mq_buffer *keys,
-                                  size_t count, const char *first)
+/* All of them, with what to do. */
+static moeq_status refuse_keys(const struct reader *r, const struct refused *f)
 {
-    if (!mq_buffer_ok(keys))
+    const bool one = f->unknown + f->unimplemented == 1;
+    const char *what = !f->unimplemented ? "that moeq does not know"
+                       : !f->unknown     ? "that moeq implements at other values only"
+                                         : "that moeq does not know, or not at these values";
+    if (!mq_buffer_ok(&f->list))
         return mq_fail_memory(r->err, "reading config.json");
     return mq_fail_file(r->err, MOEQ_UNSUPPORTED, r->path,
-                        "%s: %s that moeq does not know: %s may change the maths. Where %s written "
-                        "by a tool and the "
+                        "%s: %s %s: %s may change the maths. Where %s written by a tool and the "
                         "model does without, --ignore-config %.60s goes on%s",
-                        keys->data, count == 1 ? "a key" : "keys", count == 1 ? "it" : "they",
-                        count == 1 ? "it was" : "they were", first,
-                        count == 1 ? "" : " (repeat it for each)");
+                        f->list.data, one ? "a key" : "keys", what, one ? "it" : "they",
+                        one ? "it was" : "they were", f->first, one ? "" : " (repeat it for each)");
+}
+
+static moeq_status note_ignored(const struct reader *r, const char *key, bool known)
+{
+    return mq_view_note(r->view, r->err, "config.json's \"%.60s\"%s is ignored, as was asked for",
+                        key, known ? "" : ", which moeq does not know,");
 }
 
 /* Every key known, at a value that is implemented or harmless. */
 static moeq_status check_keys(const struct reader *r)
 {
-    enum { LISTED = 800 };
-    struct mq_buffer unknown = {0};
-    const char *first = NULL;
-    size_t count = 0;
+    struct refused refused = {0};
     moeq_status status = MOEQ_OK;
     for (const cJSON *c = r->config->child; c && status == MOEQ_OK; c = c->next) {
         const struct mq_config_key *key = find_key(r, c->string);
-        char value[80];
-        if (key) {
-            status = check_value(r, key, c);
-        } else if (mq_view_ignores_key(r->view, c->string)) {
-            status = mq_view_note(r->view, r->err,
-                                  "config.json's \"%.60s\", which moeq does not know, is ignored, "
-                                  "as was asked for",
-                                  c->string);
-        } else if (!mq_config_value_is_off(c)) {
-            print_value(c, value);
-            if (unknown.size < LISTED)
-                mq_buffer_printf(&unknown, "%s\"%.60s\": %s", count ? ", " : "", c->string, value);
-            first = first ? first : c->string;
-            count++;
-        }
+        if (key ? mq_config_key_allows(key, c) : mq_config_value_is_off(c))
+            continue;
+        if (mq_view_ignores_key(r->view, c->string))
+            status = note_ignored(r, c->string, key != NULL);
+        else
+            add_refused(&refused, c, key);
     }
-    if (status == MOEQ_OK && count)
-        status = refuse_unknown(r, &unknown, count, first);
-    mq_buffer_free(&unknown);
+    if (status == MOEQ_OK && refused.first)
+        status = refuse_keys(r, &refused);
+    mq_buffer_free(&refused.list);
     return status;
+}
+
+/* What is to be ignored must be there to be ignored, and nothing that the maths is made of. (The
+ * config of a GGUF file is made of other keys.) */
+static moeq_status check_ignored(const struct reader *r)
+{
+    const struct mq_open_options *o = &r->view->options;
+    for (size_t i = 0; i < o->ignored_keys_count && !r->view->is_gguf; i++) {
+        const char *name = o->ignored_keys[i];
+        const struct mq_config_key *key = find_key(r, name);
+        const cJSON *rope = mq_json_get(r->config, "rope_scaling");
+        if (!rope || !mq_json_get(rope, name))
+            rope = mq_json_get(r->config, "rope_parameters");
+        if (key && (key->rule == MQ_KEY_U32 || key->rule == MQ_KEY_SPECIAL) &&
+            strncmp(name, "quantization", 12) != 0)
+            return mq_fail_file(r->err, MOEQ_INVALID_ARGUMENT, r->path,
+                                "--ignore-config %.60s: the model cannot be read without it", name);
+        if (!mq_json_get(r->config, name) && !mq_json_get(rope, name))
+            MQ_TRY(mq_view_note(
+                r->view, r->err, "--ignore-config: config.json has no key \"%.60s\"%s", name,
+                strchr(name, ',') ? "; the option is given once for each key" : ""));
+    }
+    return MOEQ_OK;
 }
 
 /* A whole number from 1 to MAX_SIZE. */
@@ -190,17 +213,38 @@ static const char *const rope_keys[] = {"rope_type",
                                         "low_freq_factor",
                                         "high_freq_factor",
                                         "original_max_position_embeddings",
-                                        "partial_rotary_factor"};
+                                        "partial_rotary_factor",
+                                        NULL};
+/* Keys of other types, which the type "default" does not read (in Transformers neither). */
+static const char *const unread_rope_keys[] = {
+    "beta_fast",    "beta_slow",   "mscale",   "mscale_all_dim", "attention_factor",
+    "short_factor", "long_factor", "truncate", "finetuned",      NULL};
 
-static moeq_status check_rope_keys(const struct reader *r, const cJSON *dict)
+static bool is_in(const char *const *names, const char *name)
 {
-    for (const cJSON *c = dict->child; c; c = c->next) {
-        bool found = mq_view_ignores_key(r->view, c->string);
-        for (size_t i = 0; i < sizeof rope_keys / sizeof *rope_keys; i++)
-            found |= strcmp(rope_keys[i], c->string) == 0;
-        if (!found && !mq_config_value_is_off(c))
-            return refuse(r->path, c->string, c, "is a rope key that moeq does not know", r->err);
+    for (; *names; names++)
+        if (strcmp(*names, name) == 0)
+            return true;
+    return false;
+}
+
+static moeq_status check_rope_keys(const struct reader *r, const cJSON *dict, bool is_default)
+{
+    struct refused refused = {0};
+    moeq_status status = MOEQ_OK;
+    for (const cJSON *c = dict->child; c && status == MOEQ_OK; c = c->next) {
+        if (is_in(rope_keys, c->string) || mq_config_value_is_off(c) ||
+            (is_default && is_in(unread_rope_keys, c->string)))
+            continue;
+        if (mq_view_ignores_key(r->view, c->string))
+            status = note_ignored(r, c->string, false);
+        else
+            add_refused(&refused, c, NULL);
     }
+    if (status == MOEQ_OK && refused.first)
+        status = refuse_keys(r, &refused);
+    mq_buffer_free(&refused.list);
+    MQ_TRY(status);
     const cJSON *partial = mq_json_get(dict, "partial_rotary_factor");
     if (partial && !cJSON_IsNull(partial) &&
         !(cJSON_IsNumber(partial) && partial->valuedouble == 1))
@@ -260,6 +304,7 @@ static const struct {
     const char *name;
     moeq_status (*read)(const struct reader *r, const cJSON *dict, struct mq_rope *rope);
 } rope_types[] = {
+    /* the first is the one that needs no keys */
     {"default", read_rope_default},
     {"linear", read_rope_linear},
     {"dynamic", read_rope_dynamic},
@@ -292,8 +337,14 @@ static moeq_status read_rope_dict(const struct reader *r, const char *name, doub
                             "\"%s\": rope type \"%.40s\" is not implemented (%s)", name, type_name,
                             known);
     }
-    MQ_TRY(check_rope_keys(r, dict));
+    MQ_TRY(check_rope_keys(r, dict, i == 0));
     MQ_TRY(read_positive(dict, "rope_theta", default_theta, &rope->theta, r->path, r->err));
+    if (!absent(r->config, "rope_theta") && rope->theta != default_theta)
+        MQ_TRY(
+            mq_view_note(r->view, r->err,
+                         "config.json has two values of rope_theta: the %g of %s is taken, as in "
+                         "Transformers 5, not the %g beside it",
+                         rope->theta, name, default_theta));
     return rope_types[i].read(r, dict, rope);
 }
 
@@ -356,37 +407,94 @@ static moeq_status read_heads(const struct reader *r, struct mq_hparams *h)
     return MOEQ_OK;
 }
 
-/* Of the families without one in Transformers the config may still name a window, which other
- * runtimes apply. A window that holds all positions changes nothing. */
+/* What layer_types says of the layers: all with full attention, all with a window, or nothing. */
+enum layer_kind { LAYERS_UNSAID, LAYERS_FULL, LAYERS_SLIDING };
+
+static moeq_status read_layer_types(const struct reader *r, enum layer_kind *kind)
+{
+    const cJSON *types = mq_json_get(r->config, "layer_types");
+    size_t full = 0, sliding = 0, count = 0;
+    *kind = LAYERS_UNSAID;
+    if (mq_config_value_is_off(types) || mq_view_ignores_key(r->view, "layer_types"))
+        return MOEQ_OK;
+    for (const cJSON *c = cJSON_IsArray(types) ? types->child : NULL; c; c = c->next, count++) {
+        full += cJSON_IsString(c) && strcmp(c->valuestring, "full_attention") == 0;
+        sliding += cJSON_IsString(c) && strcmp(c->valuestring, "sliding_attention") == 0;
+    }
+    if (!count || (full != count && sliding != count))
+        return refuse(r->path, "layer_types", types,
+                      "is not implemented (only lists of \"full_attention\", or of "
+                      "\"sliding_attention\"). --ignore-config layer_types goes on without it, at "
+                      "the risk of wrong results",
+                      r->err);
+    *kind = full ? LAYERS_FULL : LAYERS_SLIDING;
+    return MOEQ_OK;
+}
+
+/* Whether Transformers 5 uses a config's window. Its code of a family does, or has none; Mistral
+ * with layer_types becomes Ministral there (configuration_auto.py), whose window is that of the
+ * layers of sliding attention alone. Neither looks at use_sliding_window. */
+static bool transformers_uses_window(const struct mq_family *family, enum layer_kind layers)
+{
+    return !family->without_sliding_window &&
+           !(family->window_by_layer_types && layers == LAYERS_FULL);
+}
+
+static moeq_status note_window(const struct reader *r, uint32_t window, bool used, bool by_family)
+{
+    const struct mq_family *family = r->view->family;
+    if (used != by_family)
+        return mq_view_note(r->view, r->err,
+                            "the sliding_window of %u in config.json is %s, as was asked for; "
+                            "Transformers %s",
+                            window, used ? "used" : "not used", used ? "has none here" : "uses it");
+    if (used && cJSON_IsFalse(mq_json_get(r->config, "use_sliding_window")))
+        return mq_view_note(
+            r->view, r->err,
+            "the sliding_window of %u is used though config.json says "
+            "use_sliding_window false: Transformers knows no such key in the family "
+            "%s. --sliding-window ignore leaves it out",
+            window, family->name);
+    if (used)
+        return MOEQ_OK;
+    if (!family->without_sliding_window)
+        return mq_view_note(r->view, r->err,
+                            "config.json has a sliding_window of %u, which is not used: its "
+                            "layer_types say full attention",
+                            window);
+    return mq_view_note(r->view, r->err,
+                        "config.json has a sliding_window of %u, which is not used: Transformers "
+                        "has none in the family %s. vLLM applies it: --sliding-window apply",
+                        window, family->name);
+}
+
+/* A window that holds all positions changes nothing, and nothing is said of it. */
 static moeq_status read_window(const struct reader *r, struct mq_hparams *h)
 {
     const struct mq_family *family = r->view->family;
     const enum mq_window_choice choice = r->view->options.sliding_window;
+    enum layer_kind layers;
     uint32_t window = 0;
+    MQ_TRY(read_layer_types(r, &layers));
     if (!mq_json_get(r->config, "sliding_window"))
         window = family->default_sliding_window;
     else if (!mq_config_value_is_off(mq_json_get(r->config, "sliding_window")))
         MQ_TRY(read_size(r->config, "sliding_window", &window, r->path, r->err));
-    const bool by_family = !family->without_sliding_window;
+    const bool by_family = transformers_uses_window(family, layers);
     const bool used = choice == MQ_WINDOW_DEFAULT ? by_family : choice == MQ_WINDOW_APPLY;
     h->sliding_window = used ? window : 0;
-    if (!window || window >= h->max_positions || (used == by_family && by_family))
+    if (!window || window >= h->max_positions)
         return MOEQ_OK;
-    if (used == by_family)
-        return mq_view_note(
-            r->view, r->err,
-            "config.json has a sliding_window of %u, which is not used: Transformers "
-            "has none in the family %s. vLLM applies it: --sliding-window apply",
-            window, family->name);
-    return mq_view_note(r->view, r->err,
-                        "the sliding_window of %u in config.json is %s, as was asked for; "
-                        "Transformers %s",
-                        window, used ? "used" : "not used", used ? "has none here" : "uses it");
+    return note_window(r, window, used, by_family);
 }
 
 static moeq_status read_special(const struct reader *r, struct mq_hparams *h)
 {
     double eps;
+    if (absent(r->config, "max_position_embeddings"))
+        h->max_positions = r->view->family->default_max_positions;
+    else
+        MQ_TRY(read_size(r->config, "max_position_embeddings", &h->max_positions, r->path, r->err));
     MQ_TRY(read_heads(r, h));
     MQ_TRY(read_window(r, h));
     MQ_TRY(read_positive(r->config, "rms_norm_eps", r->view->family->default_rms_eps, &eps, r->path,
@@ -442,6 +550,7 @@ moeq_status mq_config_parse(struct mq_view *view, const char *path, moeq_error *
     MQ_TRY_OUT(find_family(config, path, &view->family, err));
     MQ_TRY_OUT(mq_refuse_quantized_config(view, config, path, err));
     MQ_TRY_OUT(check_keys(&r));
+    MQ_TRY_OUT(check_ignored(&r));
     MQ_TRY_OUT(read_sizes(mq_config_keys, config, &view->hparams, path, err));
     MQ_TRY_OUT(read_sizes(view->family->keys, config, &view->hparams, path, err));
     MQ_TRY_OUT(read_special(&r, &view->hparams));

@@ -40,7 +40,7 @@ const struct mq_config_key mq_config_keys[] = {
     SIZE("num_hidden_layers", layers, -1),
     SIZE("num_attention_heads", heads, -1),
     SIZE("vocab_size", vocab, -1),
-    SIZE("max_position_embeddings", max_positions, 2048),
+    SPECIAL("max_position_embeddings"),
     SPECIAL("num_key_value_heads"),
     SPECIAL("head_dim"),
     SPECIAL("sliding_window"),
@@ -67,13 +67,14 @@ const struct mq_config_key mq_config_keys[] = {
     ONLY("use_qk_norm", "false"),
     ONLY("qk_layernorm", "false"),
     ONLY("use_rmsnorm", "true"),
-    ONLY("use_sliding_window", "false"),
-    HARMLESS("max_window_layers"), /* where windows begin, with use_sliding_window */
+    HARMLESS("use_sliding_window"), /* see config.c: nobody reads it in families without it */
+    HARMLESS("max_window_layers"),  /* where windows begin, with use_sliding_window */
     ONLY("use_swa", "false"),
     ONLY("sliding_window_pattern", "1"),
-    {.key = "layer_types", .rule = MQ_KEY_ALL, .only = "\"full_attention\""},
+    SPECIAL("layer_types"),
     {.key = "mlp_layer_types", .rule = MQ_KEY_ALL, .only = "\"dense\" \"sparse\""},
     {.key = "no_rope_layers", .rule = MQ_KEY_ALL, .only = "1"}, /* 1: the layer has RoPE */
+    ONLY("num_nextn_predict_layers", "0"), /* heads that guess further tokens */
     ONLY("logit_scale", "1"),
     ONLY("logits_scaling", "1"),
     ONLY("embedding_multiplier", "1"),
@@ -269,6 +270,10 @@ const struct mq_config_key mq_config_keys[] = {
     HARMLESS("auto_map"),
     HARMLESS("transformers.js_config"),
     HARMLESS("is_llama_config"),
+    HARMLESS("trust_remote_code"),
+    HARMLESS("merge_method"),
+    HARMLESS("n_ctx"),
+    HARMLESS("ctx_length"),
     HARMLESS("max_sequence_length"),
     HARMLESS("max_seq_len"),
     HARMLESS("max_seq_length"),

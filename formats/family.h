@@ -44,7 +44,9 @@ struct mq_family {
     double default_rope_theta, default_rms_eps;
     uint32_t default_kv_heads;       /* 0: as many as heads */
     uint32_t default_sliding_window; /* 0: none */
-    bool without_sliding_window;     /* Transformers' code has none, whatever the config says */
+    uint32_t default_max_positions;
+    bool window_by_layer_types;  /* layer_types of full attention switch the window off */
+    bool without_sliding_window; /* Transformers' code has none, whatever the config says */
     const struct mq_tensor_pattern *patterns; /* ends with name NULL */
     const struct mq_tensor_alias *aliases;    /* ends with name NULL */
     /* In GGUF files: the name of the architecture (NULL: none has it), and whether its rows of q

@@ -205,7 +205,9 @@ static moeq_status read_options(struct mq_view *view, const cJSON *tree, moeq_er
 {
     const cJSON *window = mq_json_get(tree, "sliding_window"), *head = mq_json_get(tree, "lm_head");
     const cJSON *ignored = mq_json_get(tree, "ignore_config");
-    if (cJSON_IsString(window) && view->options.sliding_window == MQ_WINDOW_DEFAULT)
+    if (view->options.sliding_window != MQ_WINDOW_DEFAULT)
+        view->options.overrides_window = true;
+    else if (cJSON_IsString(window))
         mq_window_choice_find(window->valuestring, &view->options.sliding_window);
     if (cJSON_IsString(head) && view->options.lm_head == MQ_HEAD_DEFAULT)
         mq_head_choice_find(head->valuestring, &view->options.lm_head);
@@ -218,7 +220,9 @@ static moeq_status read_options(struct mq_view *view, const cJSON *tree, moeq_er
 static moeq_status read_notes(struct mq_view *view, const cJSON *tree, moeq_error *err)
 {
     for (const cJSON *c = cJSON_IsArray(tree) ? tree->child : NULL; c; c = c->next)
-        if (cJSON_IsString(c))
+        /* What is said of the window is said again when config.json is read, of another choice. */
+        if (cJSON_IsString(c) &&
+            !(view->options.overrides_window && strstr(c->valuestring, "sliding_window")))
             MQ_TRY(add_note(view, c->valuestring, err));
     return MOEQ_OK;
 }

@@ -15,6 +15,7 @@
 #include "gguf_vocab_export.h"
 #include "gguf_writer.h"
 #include "moeq_profile.h"
+#include "open_options.h"
 #include "safetensors.h"
 
 #include <inttypes.h>
@@ -344,6 +345,12 @@ static moeq_status put_keys(struct job *job, const struct mq_gguf *carried)
     put_hparams(w, &view->hparams);
     mq_gguf_put_u32(w, MQ_GGUF_KEY_FILE_TYPE, mq_gguf_file_type(carried, file_type(job)));
     mq_gguf_put_u32(w, MQ_GGUF_KEY_QUANTIZATION_VERSION, 2);
+    bool no_memory;
+    const char *notes = mq_view_notes_json(view, NULL, plan->arena, &no_memory);
+    if (no_memory)
+        return mq_fail_memory(job->err, "planning");
+    if (notes) /* nobody else reads it; it is not lost */
+        mq_gguf_put_string(w, MQ_META_NOTES, notes, strlen(notes));
     if (carried) {
         mq_gguf_put_carried(w, carried);
         if (!mq_gguf_find(carried, MQ_GGUF_KEY_TOKENIZER))

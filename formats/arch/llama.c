@@ -20,6 +20,7 @@ const struct mq_family mq_family_llama = {
     .keys = keys,
     .default_rope_theta = 1e4,
     .default_rms_eps = 1e-6,
+    .default_max_positions = 2048,
     .without_sliding_window = true,
     .patterns = patterns,
     .aliases = mq_no_aliases,

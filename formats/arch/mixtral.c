@@ -31,8 +31,8 @@ static const struct mq_tensor_pattern patterns[] = {
     {0},
 };
 
-/* Transformers 5 holds the experts of a layer fused, gate rows before up rows; MLX stacks each of the
- * three matrices (mlx_lm/models/mixtral.py, sanitize). */
+/* Transformers 5 holds the experts of a layer fused, gate rows before up rows; MLX stacks each of
+ * the three matrices (mlx_lm/models/mixtral.py, sanitize). */
 static const struct mq_tensor_alias aliases[] = {
     {MQ_ROLE_ROUTER, LAYER "mlp.gate.weight", 0, 0},
     {MQ_ROLE_EXPERT_GATE, LAYER "mlp.experts.gate_up_proj", 2, 0},
@@ -51,6 +51,7 @@ const struct mq_family mq_family_mixtral = {
     .default_rope_theta = 1e6,
     .default_rms_eps = 1e-5,
     .default_kv_heads = 8,
+    .default_max_positions = 131072,
     .patterns = patterns,
     .aliases = aliases,
     .gguf_architecture = "llama",

@@ -195,6 +195,21 @@ static moeq_status copy_metadata(const struct mq_gguf *g, struct mq_view *view, 
     return view->metadata[n - 1] ? MOEQ_OK : mq_fail_memory(err, "opening a model");
 }
 
+/* What moeq has written of how the model was read that it made the file of. */
+static moeq_status read_notes(const struct mq_gguf *g, struct mq_view *view, moeq_error *err)
+{
+    enum { MAX_NOTES_BYTES = 1 << 17 };
+    const struct mq_gguf_key *key = mq_gguf_find(g, MQ_META_NOTES);
+    struct mq_gguf_strings s = mq_gguf_strings(g, key);
+    if (!key || key->type != MQ_GGUF_STRING || !mq_gguf_next(&s) || s.size > MAX_NOTES_BYTES)
+        return MOEQ_OK;
+    const char *text = mq_arena_strndup(view->arena, s.text, s.size);
+    const char *const metadata[] = {MQ_META_NOTES, text, NULL};
+    if (!text)
+        return mq_fail_memory(err, "opening a model");
+    return mq_view_read_choices(view, metadata, view->path, err);
+}
+
 static moeq_status copy_chat_template(const struct mq_gguf *g, struct mq_view *view,
                                       moeq_error *err)
 {
@@ -243,6 +258,7 @@ moeq_status mq_gguf_open(const char *path, struct mq_view *view, moeq_error *err
     MQ_TRY_OUT(mq_gguf_note_tokenizer(first, view, err));
     MQ_TRY_OUT(copy_chat_template(first, view, err));
     MQ_TRY_OUT(copy_metadata(first, view, err));
+    MQ_TRY_OUT(read_notes(first, view, err));
     MQ_TRY_OUT(mq_gguf_carry(first, view, err));
     MQ_TRY_OUT(adopt_files(view, &set, err));
 out:

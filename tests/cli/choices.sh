@@ -46,7 +46,17 @@ expect 0 "" inspect "$work/applied.moeq" --json
 says 'is used, as was asked for'
 says 'moeq.options'
 dump undone "$work/applied.moeq" --sliding-window ignore
+! grep -q 'is used' "$work/stdout" || fail "the note of the other choice is still there"
 same undone no_window || fail "the remembered choice cannot be changed"
+
+# a GGUF file has the notes too, and what is made of it
+printf '{"model": {"type": "BPE", "merges": [], "vocab": {"\\u0120": 0, "a": 1}}, "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false}}' > "$work/llama/tokenizer.json"
+"$moeq" export "$work/llama" -o "$work/noted.gguf" -q 2> /dev/null || fail "export"
+"$moeq" export "$work/noted.gguf" -o "$work/again.gguf" -q 2> /dev/null || fail "export of an export"
+for file in noted again; do
+    expect 0 "" inspect "$work/$file.gguf"
+    says 'sliding_window of 21, which is not used'
+done
 
 # keys that moeq does not know: all in one error, and ignored if told
 llama 's/"use_cache"/"clip_qkv": 8, "alibi": true, "use_cache"/'
@@ -68,7 +78,7 @@ cut=(--tokens 128 --context 64 --no-progress)
 expect 0 "" record "$work/model" --text demo/text.txt -o "$work/ref" "${cut[@]}" --ignore-config clip_qkv
 says '"clip_qkv", which moeq does not know, is ignored'
 expect 0 "" verify $model --against "$work/ref" --no-progress
-says '"clip_qkv", which moeq does not know, is ignored'
+says "note: $work/ref: config.json's \"clip_qkv\""
 expect 0 "" verify $model --against "$work/model" --text demo/text.txt "${cut[@]}" --report "$work/r.html" \
     --ignore-config clip_qkv --json
 says '"clip_qkv\\", which moeq does not know, is ignored'

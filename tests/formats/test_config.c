@@ -53,25 +53,30 @@ static const struct {
      "written "
      "by a tool and the model does without, --ignore-config clip_qkv goes on"},
     {"{" BASE HEADS ",\"attention_bias\":true}",
-     "\"attention_bias\": true is not implemented (only false). --ignore-config attention_bias "
-     "goes on "
-     "without it, at the risk of wrong results"},
+     "\"attention_bias\": true (implemented: false): a key that moeq implements at other values "
+     "only: it may "
+     "change the maths. Where it was written by a tool and the model does without, --ignore-config "
+     "attention_bias goes on"},
     {"{" BASE HEADS ",\"hidden_act\":\"gelu\"}",
-     "\"hidden_act\": \"gelu\" is not implemented (only \"silu\" or \"swish\"). --ignore-config "
-     "hidden_act goes on "
-     "without it, at the risk of wrong results"},
+     "\"hidden_act\": \"gelu\" (implemented: \"silu\" or \"swish\"): a key that moeq implements at "
+     "other values only: it may "
+     "change the maths. Where it was written by a tool and the model does without, --ignore-config "
+     "hidden_act goes on"},
     {"{" BASE HEADS ",\"quantization_config\":{\"quant_method\":\"gptq\"}}",
      "the weights are quantized already (GPTQ: \"quantization_config\" in config.json): moeq needs "
      "the original model, in float32, float16 or bfloat16"},
     {"{" BASE HEADS ",\"partial_rotary_factor\":0.5}",
-     "\"partial_rotary_factor\": 0.5 is not implemented (only 1). --ignore-config "
-     "partial_rotary_factor goes on "
-     "without it, at the risk of wrong results"},
+     "\"partial_rotary_factor\": 0.5 (implemented: 1): a key that moeq implements at other values "
+     "only: it may "
+     "change the maths. Where it was written by a tool and the model does without, --ignore-config "
+     "partial_rotary_factor goes on"},
     {"{" BASE HEADS ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4.0}}",
      "\"rope_scaling\": rope type \"yarn\" is not implemented (default, linear, dynamic, "
      "llama3)"},
-    {"{" BASE HEADS ",\"rope_parameters\":{\"rope_type\":\"default\",\"beta_fast\":32}}",
-     "\"beta_fast\": 32 is a rope key that moeq does not know"},
+    {"{" BASE HEADS ",\"rope_parameters\":{\"rope_type\":\"default\",\"beta\":32}}",
+     "\"beta\": 32: a key that moeq does not know: it may change the maths. Where it was written "
+     "by a "
+     "tool and the model does without, --ignore-config beta goes on"},
     {"{" BASE HEADS ",\"rope_scaling\":{\"type\":\"linear\"}}",
      "rope scaling: \"factor\" is missing"},
     {"{" BASE HEADS ",\"rope_theta\":-1}", "\"rope_theta\": -1 is no positive number"},
@@ -105,8 +110,9 @@ static const struct {
     {"{" BASE HEADS ",\"layer_types\":[\"full_attention\",\"sliding_attention\"]}",
      "\"layer_types\": [\"full_attention\",\"sliding_attention\"] is not implemented (only lists "
      "of "
-     "\"full_attention\"). --ignore-config layer_types goes on without it, at the risk of wrong "
-     "results"},
+     "\"full_attention\", or of \"sliding_attention\"). --ignore-config layer_types goes on "
+     "without "
+     "it, at the risk of wrong results"},
     {"{" BASE HEADS ",\"num_local_experts\":8.5}",
      "\"num_local_experts\": expected a whole number from 1 to 16777216, found 8.5"},
     {"{" BASE ",\"num_attention_heads\":\"8\"}",
@@ -190,6 +196,21 @@ START_TEST(names_all_unknown_keys_and_ignores_them_if_told)
         "config.json: \"clip_qkv\": 8, \"alibi\": true, \"shared\": [1,2]: keys that moeq "
         "does not know: they may change the maths. Where they were written by a tool and "
         "the model does without, --ignore-config clip_qkv goes on (repeat it for each)");
+    options.ignored_keys_count = 0;
+    ck_assert_int_eq(parse_with(&options, json, &h, notes, &err), MOEQ_UNSUPPORTED);
+    ck_assert_ptr_nonnull(
+        strstr(err.message, "\"mlp_bias\": true (implemented: false), \"shared\""));
+    ck_assert_ptr_nonnull(strstr(err.message, "does not know, or not at these values"));
+    const char *const others[] = {"hidden_size", "nothing,more"};
+    options = (struct mq_open_options){.ignored_keys = others, .ignored_keys_count = 1};
+    ck_assert_int_eq(parse_with(&options, "{" BASE HEADS "}", &h, notes, &err),
+                     MOEQ_INVALID_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(err.message, "hidden_size: the model cannot be read without it"));
+    options.ignored_keys = others + 1;
+    ck_assert_ok(parse_with(&options, "{" BASE HEADS "}", &h, notes, &err));
+    ck_assert_str_eq(notes,
+                     "--ignore-config: config.json has no key \"nothing,more\"; the option is "
+                     "given once for each key\n");
     options = (struct mq_open_options){.ignored_keys = keys, .ignored_keys_count = 4};
     ck_assert_ok(parse_with(&options, json, &h, notes, &err));
     ck_assert_str_eq(
@@ -229,6 +250,60 @@ START_TEST(a_window_that_transformers_does_not_use_is_noted)
     options.sliding_window = MQ_WINDOW_DEFAULT;
     ck_assert_ok(parse_with(&options, json, &h, notes, &err));
     ck_assert_uint_eq(h.sliding_window, 64);
+    ck_assert_str_eq(notes, "");
+}
+END_TEST
+
+#define MISTRAL                                                                 \
+    "{\"model_type\":\"mistral\",\"hidden_size\":64,\"intermediate_size\":160," \
+    "\"num_hidden_layers\":2,\"vocab_size\":256,\"sliding_window\":64" HEADS
+
+/* Transformers 5 makes a Ministral of a Mistral with layer_types. */
+START_TEST(layer_types_decide_about_a_window)
+{
+    struct mq_hparams h;
+    moeq_error err;
+    char notes[4096];
+    ck_assert_ok(parse_with(NULL,
+                            MISTRAL ",\"layer_types\":[\"full_attention\",\"full_attention\"]}", &h,
+                            notes, &err));
+    ck_assert_uint_eq(h.sliding_window, 0);
+    ck_assert_uint_eq(h.max_positions, 131072);
+    ck_assert_ptr_nonnull(strstr(notes, "its layer_types say full attention"));
+    ck_assert_ok(
+        parse_with(NULL, MISTRAL ",\"layer_types\":[\"sliding_attention\",\"sliding_attention\"]}",
+                   &h, notes, &err));
+    ck_assert_uint_eq(h.sliding_window, 64);
+    ck_assert_str_eq(notes, "");
+    ck_assert_ok(parse_with(NULL, MISTRAL ",\"use_sliding_window\":false}", &h, notes, &err));
+    ck_assert_uint_eq(h.sliding_window, 64);
+    ck_assert_ptr_nonnull(strstr(notes, "though config.json says use_sliding_window false"));
+    ck_assert_ok(parse_with(NULL, MISTRAL ",\"use_sliding_window\":true}", &h, notes, &err));
+    ck_assert_str_eq(notes, "");
+    /* Mixtral's code does not look at layer_types */
+    ck_assert_ok(parse_with(NULL,
+                            "{" BASE HEADS ",\"sliding_window\":64,\"layer_types\":"
+                            "[\"full_attention\",\"full_attention\"]}",
+                            &h, notes, &err));
+    ck_assert_uint_eq(h.sliding_window, 64);
+}
+END_TEST
+
+START_TEST(two_values_of_rope_theta_are_noted)
+{
+    struct mq_hparams h;
+    moeq_error err;
+    char notes[4096];
+    ck_assert_ok(parse_with(NULL,
+                            LLAMA ",\"rope_theta\":1e4,\"rope_parameters\":{\"rope_theta\":5e5,"
+                                  "\"rope_type\":\"default\",\"beta_fast\":32}}",
+                            &h, notes, &err));
+    ck_assert(h.rope.theta == 5e5);
+    ck_assert_ptr_nonnull(strstr(notes, "two values of rope_theta"));
+    ck_assert_ok(parse_with(NULL,
+                            LLAMA ",\"rope_theta\":5e5,\"rope_parameters\":{\"rope_theta\":5e5,"
+                                  "\"rope_type\":\"default\"}}",
+                            &h, notes, &err));
     ck_assert_str_eq(notes, "");
 }
 END_TEST
@@ -330,6 +405,8 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, accepts_what_is_harmless);
     tcase_add_test(tests, names_all_unknown_keys_and_ignores_them_if_told);
     tcase_add_test(tests, a_window_that_transformers_does_not_use_is_noted);
+    tcase_add_test(tests, layer_types_decide_about_a_window);
+    tcase_add_test(tests, two_values_of_rope_theta_are_noted);
     tcase_add_test(tests, dynamic_rope_is_exact_up_to_max_positions);
     tcase_add_test(tests, knows_the_family_defaults);
     tcase_add_test(tests, both_forms_are_equal);
