@@ -47,7 +47,7 @@ struct scan {
     size_t n, at;
     uint64_t values, mends; /* mends: numbers that cJSON cannot read as they stand */
     bool all_names;
-    const char *problem;    /* set on failure; `at` is where */
+    const char *problem; /* set on failure; `at` is where */
 };
 
 static bool fail_scan(struct scan *s, size_t at, const char *problem)
@@ -83,9 +83,9 @@ static bool scan_string(struct scan *s)
         if (c == '\\') {
             if (s->n - s->at >= 6 && memcmp(s->text + s->at, "\\u0000", 6) == 0)
                 nul = s->at;
-            s->at++;
+            s->at++; /* what is behind it is looked at here: it may be a quote */
         }
-        if (c < 0x20)
+        if (s->at < s->n && (unsigned char)s->text[s->at] < 0x20)
             return fail_scan(s, s->at, "a control character inside a string");
     }
     return fail_scan(s, start, "a string without an end");
@@ -241,9 +241,12 @@ static moeq_status parse_mended(const char *text, size_t n, const struct mq_json
                                 moeq_error *err)
 {
     struct mq_buffer mended = {0};
-    char *copy = strndup(text, n); /* strspn and strtod want an end */
-    if (copy)
+    char *copy = malloc(n + 1); /* strspn and strtod want an end */
+    if (copy) {
+        memcpy(copy, text, n);
+        copy[n] = '\0';
         mend_numbers(copy, n, &mended);
+    }
     moeq_status status =
         copy && mq_buffer_ok(&mended)
             ? mq_json_parse(mended.data, mended.size, limits, path, base_offset, tree, err)

@@ -104,6 +104,8 @@ static const struct {
      "\"rope_theta\": \"Infinity\" is no positive number"},
     {"{" BASE HEADS ",\"rms_norm_eps\":NaNs}",
      "JSON at byte 146: found text that is no JSON value"},
+    {"{" BASE HEADS ",\"x\\\1\":NaN}",
+     "JSON at byte 132: found a control character inside a string"},
     {"{" BASE HEADS ",\"quantization\":{\"group_size\":64,\"bits\":4}}",
      "the weights are quantized already (MLX: \"quantization\" in config.json): moeq needs the "
      "original model, in float32, float16 or bfloat16"},
