@@ -434,16 +434,14 @@ static moeq_status put_gpt2(struct mq_buffer *json, const struct mq_gguf_vocab *
 {
     const struct mq_gguf_key *merges = mq_gguf_find(v->gguf, MQ_GGUF_KEY_MERGES);
     struct ends ends;
-    bool prefix;
     if (!merges)
         return mq_fail_file(err, MOEQ_MALFORMED, v->gguf->file.path,
                             "key '" MQ_GGUF_KEY_MERGES "' is missing");
     MQ_TRY(read_ends(v, pre->add_bos, 11, 11, &ends, err)); /* llama.cpp's defaults */
-    MQ_TRY(read_flag(v->gguf, MQ_GGUF_KEY_ADD_PREFIX, false, &prefix, err));
     begin(json, v);
-    mq_buffer_printf(json, "\"normalizer\": %s,\n\"pre_tokenizer\": ",
-                     pre->nfc ? "{\"type\": \"NFC\"}" : "null");
-    mq_gguf_put_rule(json, pre->rule, prefix);
+    /* llama.cpp normalizes no text of this kind, and follows no add_space_prefix. */
+    mq_buffer_puts(json, "\"normalizer\": null,\n\"pre_tokenizer\": ");
+    mq_gguf_put_rule(json, pre->rule, false);
     mq_buffer_puts(json, ",\n");
     put_template(json, v, &ends);
     mq_buffer_printf(

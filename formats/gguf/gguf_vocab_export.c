@@ -360,14 +360,13 @@ static moeq_status parse_all(const struct mq_view *view, struct mq_arena *arena,
 }
 
 /* add_space_prefix, where llama.cpp's converter has it or its default, true for "llama", is wrong.
- * In "gpt2" it is about decoding only. */
+ * For "gpt2" it does nothing in tokenizing and drops a space in decoding: it is written where the
+ * tokenizer itself puts one in front, whatever tokenizer_config.json says. */
 static void put_space_prefix(struct mq_gguf_writer *w, const struct mq_vocab *v, bool is_spm,
                              const cJSON *configured)
 {
-    if (is_spm && (cJSON_IsBool(configured) || !v->space_prefix))
+    if (is_spm ? cJSON_IsBool(configured) || !v->space_prefix : v->space_prefix)
         mq_gguf_put_bool(w, MQ_GGUF_KEY_ADD_PREFIX, v->space_prefix);
-    else if (!is_spm && cJSON_IsBool(configured))
-        mq_gguf_put_bool(w, MQ_GGUF_KEY_ADD_PREFIX, cJSON_IsTrue(configured));
 }
 
 static moeq_status put_vocab(struct mq_gguf_writer *w, struct mq_vocab *v,

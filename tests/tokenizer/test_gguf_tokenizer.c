@@ -327,6 +327,25 @@ START_TEST(names_of_pre_tokenizers)
 }
 END_TEST
 
+/* As llama.cpp: nothing is normalized, whatever the name, and add_space_prefix is not followed. */
+START_TEST(byte_level_text_is_taken_as_it_is)
+{
+    static const char *const pieces[] = {"e", "\xc3\x8c", "\xc4\xa3", "\xc3\x83", "\xc2\xa9",
+                                         "\xc4\xa0"};
+    const char *path = mq_test_temporary("as_is.gguf");
+    struct gguf_build b = {0};
+    gguf_key_text(&b, MQ_GGUF_KEY_TOKENIZER, "gpt2");
+    gguf_key_text(&b, MQ_GGUF_KEY_PRE, "qwen2");
+    gguf_key_strings(&b, MQ_GGUF_KEY_TOKENS, pieces, 6);
+    gguf_key_strings(&b, MQ_GGUF_KEY_MERGES, NULL, 0);
+    gguf_key_bool(&b, MQ_GGUF_KEY_ADD_PREFIX, true);
+    write_build(&b, path);
+    struct mq_tokenizer *t = load(path);
+    ck_assert_str_eq(ids_of(t, "e\xcc\x81 \xc3\xa9"), "0 1 2 5 3 4");
+    mq_tokenizer_free(t);
+}
+END_TEST
+
 /* The names of published models' chains give the ids of the chains, which a golden file has. */
 START_TEST(names_are_chains)
 {
@@ -545,6 +564,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, what_stands_around);
     tcase_add_test(tests, kinds_that_are_not_known);
     tcase_add_test(tests, names_of_pre_tokenizers);
+    tcase_add_test(tests, byte_level_text_is_taken_as_it_is);
     tcase_add_test(tests, names_are_chains);
     tcase_add_test(tests, malformed);
     tcase_add_test(tests, oddities);
