@@ -25,6 +25,7 @@
 #include "gguf_pre.h"
 #include "json.h"
 #include "open_options.h"
+#include "tokenizer.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -609,6 +610,28 @@ static moeq_status copy_huggingface(const struct mq_gguf *g, const struct mq_ggu
     return mq_buffer_ok(json) ? MOEQ_OK : mq_fail_memory(err, "reading the tokenizer");
 }
 
+/* The original where it can be used; else the keys of GGUF say the tokenizer, and a note why. */
+static moeq_status try_huggingface(const struct mq_gguf *g, const struct mq_gguf_key *key,
+                                   struct mq_arena *arena, struct mq_buffer *json,
+                                   struct mq_gguf_vocab *v, moeq_error *err)
+{
+    struct mq_tokenizer *tokenizer = NULL;
+    moeq_error why = {0};
+    moeq_status status = copy_huggingface(g, key, json, &why);
+    const size_t n = status == MOEQ_OK ? 0 : strlen(g->file.path) + 2; /* "path: " */
+    if (status == MOEQ_OK)
+        status = mq_tokenizer_load(json->data, json->size, "key '" KEY_HUGGINGFACE "'", &tokenizer,
+                                   &why);
+    mq_tokenizer_free(tokenizer);
+    if (status == MOEQ_OK)
+        return MOEQ_OK;
+    mq_buffer_free(json);
+    if (status == MOEQ_NO_MEMORY)
+        return mq_fail_memory(err, "reading the tokenizer");
+    v->passed_over = mq_arena_strdup(arena, strlen(why.message) > n ? why.message + n : "");
+    return v->passed_over ? MOEQ_OK : mq_fail_memory(err, "reading the tokenizer");
+}
+
 /* The tokenizer.json, or why there is none. */
 static moeq_status make(const struct mq_gguf *gguf, struct mq_arena *arena, struct mq_buffer *json,
                         const char **problem, struct mq_gguf_vocab *v, moeq_error *err)
@@ -620,9 +643,13 @@ static moeq_status make(const struct mq_gguf *gguf, struct mq_arena *arena, stru
     const bool t5 = mq_gguf_text_is(gguf, model, "t5");
     char text[64];
     if (original)
-        return copy_huggingface(gguf, original, json, err);
-    if (!model)
+        MQ_TRY(try_huggingface(gguf, original, arena, json, v, err));
+    if (original && !v->passed_over)
         return MOEQ_OK;
+    if (!model && v->passed_over)
+        *problem = mq_arena_printf(arena, "its tokenizer cannot be read: %s", v->passed_over);
+    if (!model)
+        return !v->passed_over || *problem ? MOEQ_OK : mq_fail_memory(err, "reading the tokenizer");
     const struct mq_gguf_pre *pre = gpt2 ? find_pre(gguf) : NULL;
     if (!llama && !gpt2 && !t5)
         *problem = mq_arena_printf(arena,
@@ -646,18 +673,27 @@ static moeq_status make(const struct mq_gguf *gguf, struct mq_arena *arena, stru
 /* What is odd about the tokenizer; NULL if nothing is, or when out of memory. */
 static const char *note_of(const struct mq_gguf_vocab *v, struct mq_arena *arena)
 {
-    static const char scoreless[] =
-        "the tokenizer's pieces have no scores that tell them apart: words are put together from "
-        "the left, as llama.cpp does it, which gives other ids than the model was trained with";
-    if (!v->doubles && !v->unreadable)
-        return v->scoreless ? scoreless : NULL;
-    return mq_arena_printf(
-        arena,
-        "%s%sof the tokenizer's %u tokens, %u have the text of a later one, which "
-        "counts, and %u have no text in UTF-8 without U+0000: no text that is "
-        "tokenized has these",
-        v->scoreless ? scoreless : "", v->scoreless ? "; " : "", v->count, v->doubles,
-        v->unreadable);
+    struct mq_buffer text = {0};
+    const char *note = NULL;
+    if (v->passed_over)
+        mq_buffer_printf(&text,
+                         "; the tokenizer is that of the keys tokenizer.ggml.*, since its original "
+                         "cannot be used: %s",
+                         v->passed_over);
+    if (v->scoreless)
+        mq_buffer_puts(&text, "; the tokenizer's pieces have no scores that tell them apart: words "
+                              "are put together from the left, as llama.cpp does it, which may "
+                              "give other ids than the model was trained with");
+    if (v->doubles || v->unreadable)
+        mq_buffer_printf(&text,
+                         "; of the tokenizer's %u tokens, %u have the text of a later one, which "
+                         "counts, and %u have no text in UTF-8 without U+0000: no text that is "
+                         "tokenized has these",
+                         v->count, v->doubles, v->unreadable);
+    if (text.size && mq_buffer_ok(&text))
+        note = mq_arena_strndup(arena, text.data + 2, text.size - 2);
+    mq_buffer_free(&text);
+    return note;
 }
 
 moeq_status mq_gguf_tokenizer(const struct mq_gguf *gguf, struct mq_arena *arena,

@@ -19,6 +19,7 @@ struct mq_gguf_vocab {
     const struct mq_gguf_key *scores; /* one for each; NULL where the file has none */
     uint32_t doubles, unreadable;     /* tokens that are left out */
     bool scoreless;                   /* pieces are joined by place alone */
+    const char *passed_over;          /* why the original tokenizer.json is not taken, or NULL */
 };
 
 /* gguf_token_types.c: gives tokens that llama.cpp knows by their texts the types that it gives

@@ -415,14 +415,10 @@ moeq_status mq_gguf_put_vocab(struct mq_gguf_writer *w, const struct mq_view *vi
                               struct mq_arena *arena, const char **warning, moeq_error *err)
 {
     *warning = NULL;
-    if (!view->tokenizer_json.size && view->tokenizer_problem)
-        return mq_fail_file(err, MOEQ_UNSUPPORTED, view->path,
-                            "%s; llama.cpp loads no model without a tokenizer",
-                            view->tokenizer_problem);
     if (!view->tokenizer_json.size)
-        return mq_fail_file(err, MOEQ_NOT_FOUND, view->path,
-                            "it has no tokenizer.json, and llama.cpp loads no model without a "
-                            "tokenizer");
+        return mq_fail_file(err, view->tokenizer_problem ? MOEQ_UNSUPPORTED : MOEQ_NOT_FOUND,
+                            view->path, "%s; llama.cpp loads no model without a tokenizer",
+                            mq_view_no_tokenizer(view));
     struct mq_vocab_files files = {0};
     struct mq_vocab v = {
         .err = err, .arena = arena, .count = view->hparams.vocab, .text = &view->tokenizer_json};

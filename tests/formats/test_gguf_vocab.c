@@ -650,7 +650,7 @@ START_TEST(no_tokenizer_is_an_error)
 {
     struct outcome o = export(&(struct side){.vocab = 3});
     ck_assert_int_eq(o.status, MOEQ_NOT_FOUND);
-    ck_assert_str_eq(o.err.message, "m: it has no tokenizer.json, and llama.cpp loads no model "
+    ck_assert_str_eq(o.err.message, "m: has no tokenizer.json; llama.cpp loads no model "
                                     "without a tokenizer");
 }
 END_TEST

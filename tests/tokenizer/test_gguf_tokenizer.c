@@ -279,6 +279,16 @@ START_TEST(what_stands_around)
     t = load(path);
     ck_assert_str_eq(ids_of(t, "ab"), "0 1");
     mq_tokenizer_free(t);
+    /* unless it cannot be read */
+    put_llama(&b, scores);
+    gguf_key_text(&b, "tokenizer.huggingface.json", "{\"model");
+    write_build(&b, path);
+    t = load(path);
+    ck_assert_str_eq(ids_of(t, "ab"), "1 10 5");
+    ck_assert(has_note(path,
+                       "the tokenizer is that of the keys tokenizer.ggml.*, since its original "
+                       "cannot be used: key 'tokenizer.huggingface.json': JSON at byte "));
+    mq_tokenizer_free(t);
 }
 END_TEST
 
