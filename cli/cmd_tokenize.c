@@ -107,9 +107,7 @@ static moeq_status load_tokenizer(const struct mq_options *options, const char *
         view->tokenizer_json.size
             ? mq_tokenizer_load(view->tokenizer_json.data, view->tokenizer_json.size, path,
                                 tokenizer, err)
-            : mq_fail_file(err, MOEQ_NOT_FOUND, path, "%s",
-                           view->tokenizer_problem ? view->tokenizer_problem
-                                                   : "holds no tokenizer");
+            : mq_fail_file(err, MOEQ_NOT_FOUND, path, "%s", mq_view_no_tokenizer(view));
     mq_view_close(view);
     return status;
 }

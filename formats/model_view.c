@@ -380,3 +380,12 @@ moeq_status mq_view_open_with(const char *path, const struct mq_open_options *op
     *out = view;
     return MOEQ_OK;
 }
+
+const char *mq_view_no_tokenizer(const struct mq_view *view)
+{
+    if (view->tokenizer_problem)
+        return view->tokenizer_problem;
+    return view->is_gguf   ? "has no tokenizer (no key 'tokenizer.ggml.model')"
+           : view->is_moeq ? "has no tokenizer"
+                           : "has no tokenizer.json";
+}

@@ -119,7 +119,8 @@ struct mq_view {
      * none. */
     struct mq_buffer config_json, tokenizer_json, tokenizer_config_json, generation_config_json,
         chat_template;
-    /* The file that tokenizer_json was made of, where it is no tokenizer.json: "tokenizer.model". */
+    /* The file that tokenizer_json was made of, where it is no tokenizer.json: "tokenizer.model".
+     */
     const char *tokenizer_source;
     /* The metadata of the GGUF file that the model came from, as a GGUF file without tensors; empty
      * if it came from none. See gguf_carried.h. */
@@ -128,7 +129,8 @@ struct mq_view {
     struct mq_buffer chat_templates;
     /* Of a folder: what tokenizer_json and chat_template were made of, besides. */
     struct mq_buffer added_tokens_json, special_tokens_map_json, chat_template_json;
-    /* Why there is no tokenizer_json, where the file has a tokenizer that cannot be read. */
+    /* Why there is no tokenizer_json, where the file has a tokenizer that cannot be read; see
+     * mq_view_no_tokenizer. */
     const char *tokenizer_problem;
     struct mq_open_options options; /* its strings are the arena's */
     /* Sentences on what a user should know of how the model was read: see mq_view_note. */
@@ -164,6 +166,9 @@ moeq_status mq_view_from_config(const char *path, const struct mq_open_options *
  */
 moeq_status mq_view_open_tokenizer(const char *folder, struct mq_view **view, moeq_error *err);
 void mq_view_close(struct mq_view *view); /* NULL is fine */
+
+/* Why there is no tokenizer_json, to follow "path: ". */
+const char *mq_view_no_tokenizer(const struct mq_view *view);
 
 /* The tensor of a role; layer and expert -1 where none. NULL if the model has none (a router in a
  * dense layer, the head of a model whose head is tied to its embeddings). */

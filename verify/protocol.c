@@ -137,8 +137,7 @@ moeq_status mq_tokenize_text(const struct mq_view *view, const struct mq_text *s
     if (!view->tokenizer_json.size)
         return mq_fail(err, MOEQ_NOT_FOUND,
                        "%s: %s, so a text cannot be tokenized; give token ids (--ids) instead",
-                       view->path,
-                       view->tokenizer_problem ? view->tokenizer_problem : "has no tokenizer.json");
+                       view->path, mq_view_no_tokenizer(view));
     struct mq_tokenizer *tokenizer = NULL;
     moeq_status status;
     if (!source->size)

@@ -7,8 +7,10 @@
  * (Until 2024 it took the lower ids first: some published tokenizer.json have that order. It
  * matters for long runs of one character alone.)
  *
- * Scores say nothing where all pieces have the same: llama.cpp's converter writes -1000 for each
- * when it has only a tokenizer.json. A BPE model of sentencepiece numbers its pieces in the order
+ * Of equal scores llama.cpp joins the pair that stands first in the text, which no order of merges
+ * expresses: mq_gguf_scores_tie finds such files, which are read otherwise. Where that cannot be,
+ * and all scores are the same (llama.cpp's converter writes -1000 for each when it has only a
+ * tokenizer.json), ids say the order: a BPE model of sentencepiece numbers its pieces in the order
  * in which training merged them, and gives the i-th the score -i, so there the order of ids is the
  * order of merges; pieces of one character, which come last, are made by none. But runs of spaces
  * were not merged in training: the published vocabularies (Llama 2, Mistral) that have them number
@@ -54,13 +56,6 @@ static int by_rank(const void *a, const void *b)
     return (x->left > y->left) - (x->left < y->left);
 }
 
-/* Control tokens and bytes are neither made nor used by merges. */
-static bool takes_part(const struct mq_gguf_piece *piece)
-{
-    return piece->size &&
-           (piece->type == MQ_GGUF_TOKEN_NORMAL || piece->type == MQ_GGUF_TOKEN_USER_DEFINED);
-}
-
 static moeq_status index_pieces(const struct mq_gguf_vocab *v, struct mq_strmap *ids,
                                 moeq_error *err)
 {
@@ -69,7 +64,7 @@ static moeq_status index_pieces(const struct mq_gguf_vocab *v, struct mq_strmap 
         return mq_fail_memory(err, "reading the tokenizer");
     for (uint32_t i = 0; i < v->count; i++) {
         const struct mq_gguf_piece *p = &v->pieces[i];
-        if (!takes_part(p))
+        if (!mq_gguf_takes_part(p))
             continue;
         bytes += p->size;
         if (p->size > MAX_PIECE_BYTES || bytes > MAX_TEXT_BYTES)
@@ -109,7 +104,7 @@ static bool all_alike(const struct mq_gguf_vocab *v)
 {
     double first = NAN, score;
     for (uint32_t i = 0; i < v->count && v->scores; i++) {
-        if (!takes_part(&v->pieces[i]) || !mq_gguf_number(v->gguf, v->scores, i, &score))
+        if (!mq_gguf_takes_part(&v->pieces[i]) || !mq_gguf_number(v->gguf, v->scores, i, &score))
             continue;
         if (isnan(first))
             first = score;
@@ -125,6 +120,44 @@ static uint32_t characters(const char *text, uint32_t n)
     for (uint32_t i = 0; i < n; i++)
         count += (text[i] & 0xc0) != 0x80;
     return count;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Whether a piece's score may decide. Runs of spaces, which published vocabularies give one low
+ * score, grow from the left by merges as well, and UNUSED pieces fill a vocabulary up. */
+static bool score_decides(const struct mq_gguf_piece *p)
+{
+    return mq_gguf_takes_part(p) && p->type == MQ_GGUF_TOKEN_NORMAL &&
+           characters(p->text, p->size) > 1 && !is_run_of_spaces(p) &&
+           !(p->size == 6 && memcmp(p->text, "<0x", 3) == 0);
+}
+
+moeq_status mq_gguf_scores_tie(const struct mq_gguf_vocab *v, bool *tie, bool *all, moeq_error *err)
+{
+    double *scores = calloc(v->count, sizeof *scores);
+    size_t count = 0;
+    *tie = *all = false;
+    if (!scores)
+        return mq_fail_memory(err, "reading the tokenizer");
+    for (uint32_t i = 0; i < v->count; i++) {
+        double score = 0;
+        if (!score_decides(&v->pieces[i]))
+            continue;
+        /* One that is no number is told where it is needed. */
+        if (!v->scores || (mq_gguf_number(v->gguf, v->scores, i, &score) && isfinite(score)))
+            scores[count++] = score;
+    }
+    qsort(scores, count, sizeof *scores, by_number);
+    for (size_t i = 1; i < count; i++)
+        *tie |= scores[i] == scores[i - 1];
+    *all = count > 1 && scores[0] == scores[count - 1];
+    free(scores);
+    return MOEQ_OK;
 }
 
 static moeq_status divide(const struct mq_gguf_vocab *v, const struct mq_strmap *ids, uint32_t id,
@@ -165,7 +198,7 @@ moeq_status mq_gguf_put_merges(struct mq_buffer *json, const struct mq_gguf_voca
     MQ_TRY_OUT(index_pieces(v, &ids, err));
     for (uint32_t i = 0; i < v->count; i++) {
         double score;
-        if (!takes_part(&v->pieces[i]))
+        if (!mq_gguf_takes_part(&v->pieces[i]))
             continue;
         MQ_TRY_OUT(score_of(v, i, by_id, &score, err));
         MQ_TRY_OUT(divide(v, &ids, i, score, &merges, err));

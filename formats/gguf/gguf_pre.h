@@ -27,7 +27,6 @@ struct mq_gguf_pre {
     const char *name;                /* "llama-bpe" */
     const struct mq_gguf_rule *rule; /* NULL: not supported */
     bool ignore_merges;              /* a word that is a piece as a whole is not built by merges */
-    bool nfc;                        /* the model's text is brought to Unicode's form NFC first */
     bool add_bos;     /* a text begins with BOS unless tokenizer.ggml.add_bos_token says not */
     const char *what; /* not supported: what it is */
 };

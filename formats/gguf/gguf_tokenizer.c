@@ -4,12 +4,14 @@
  * Three kinds. `gpt2`, byte-level BPE: pieces and merges are in the file; where words are cut is
  * said by the name of a pattern. `llama`, a sentencepiece model: pieces with scores, no merges.
  * Those are regenerated as Transformers does when it converts such a model: every way to divide a
- * piece into two pieces is a merge, those of the highest score first (gguf_merges.c). `t5`, a
+ * piece into two pieces is a merge, those of the highest score first (gguf_merges.c). Where scores
+ * are equal, the pair that stands first in the text goes first, which no merges say: such a file
+ * becomes a model of pieces with scores. `t5`, a
  * Unigram model of sentencepiece: pieces with scores, and the normalizer's flags and character map.
  *
  * Of the types of tokens: CONTROL and USER_DEFINED are added tokens, found in the text before the
  * model sees it, and so is UNKNOWN; BYTE is <0x0A>, for characters without a piece; UNUSED fills a
- * vocabulary up and is not in the original.
+ * vocabulary up and is a piece all the same, and so is one of undefined type.
  *
  * Files have oddities that llama.cpp lives with, and so does this (source: llama-vocab.cpp): an id
  * of a special token that is none (-1 is written as 4294967295) stands for the default one; of two
@@ -23,6 +25,7 @@
 #include "gguf_pre.h"
 #include "json.h"
 #include "open_options.h"
+#include "tokenizer.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -80,19 +83,21 @@ static moeq_status read_pieces(struct mq_gguf_vocab *v, moeq_error *err)
             return mq_gguf_fail_key(g, types, MOEQ_MALFORMED, err,
                                     "token %u: expected a type from 0 to %d", i,
                                     MQ_GGUF_TOKEN_BYTE);
-        v->pieces[i] =
-            (struct mq_gguf_piece){s.text, (uint32_t)s.size, (enum mq_gguf_token_type)type};
+        if (!type) /* undefined: found in text like any other */
+            type = MQ_GGUF_TOKEN_NORMAL;
+        v->pieces[i] = (struct mq_gguf_piece){
+            .text = s.text, .size = (uint32_t)s.size, .type = (enum mq_gguf_token_type)type};
         if (s.size > UINT32_MAX || (s.size && memchr(s.text, '\0', s.size)) ||
             !mq_utf8_valid(s.text, s.size, NULL)) {
-            v->pieces[i] = (struct mq_gguf_piece){NO_TEXT, 3, MQ_GGUF_TOKEN_UNUSED};
+            v->pieces[i] = (struct mq_gguf_piece){NO_TEXT, 3, MQ_GGUF_TOKEN_UNUSED, true};
             v->unreadable++;
         }
     }
     return MOEQ_OK;
 }
 
-/* Of tokens with one text, all but the last are as good as unused. */
-static moeq_status drop_doubles(struct mq_gguf_vocab *v, moeq_error *err)
+/* Of tokens with one text, all but the last are left out. Some texts say what a token is. */
+static moeq_status settle_texts(struct mq_gguf_vocab *v, moeq_error *err)
 {
     struct mq_strmap texts;
     moeq_status status = MOEQ_OK;
@@ -100,16 +105,19 @@ static moeq_status drop_doubles(struct mq_gguf_vocab *v, moeq_error *err)
         return mq_fail_memory(err, "reading the tokenizer");
     for (uint32_t i = v->count; i-- > 0 && status == MOEQ_OK;) {
         struct mq_gguf_piece *p = &v->pieces[i];
-        if (p->type == MQ_GGUF_TOKEN_UNUSED)
+        if (p->left_out)
             continue;
         const enum mq_strmap_result r = mq_strmap_add(&texts, p->text, p->size, i);
         if (r == MQ_STRMAP_NO_MEMORY)
             status = mq_fail_memory(err, "reading the tokenizer");
         if (r == MQ_STRMAP_DUPLICATE) {
             p->type = MQ_GGUF_TOKEN_UNUSED;
+            p->left_out = true;
             v->doubles++;
         }
     }
+    if (status == MOEQ_OK)
+        mq_gguf_override_types(v, &texts);
     mq_strmap_free(&texts);
     return status;
 }
@@ -178,7 +186,7 @@ static void put_vocab(struct mq_buffer *json, const struct mq_gguf_vocab *v)
     const char *separator = "";
     mq_buffer_puts(json, "\"vocab\": {");
     for (uint32_t i = 0; i < v->count; i++) {
-        if (v->pieces[i].type == MQ_GGUF_TOKEN_UNUSED)
+        if (v->pieces[i].left_out)
             continue;
         mq_buffer_puts(json, separator);
         mq_buffer_putc(json, '\n');
@@ -276,6 +284,57 @@ static void begin(struct mq_buffer *json, const struct mq_gguf_vocab *v)
     put_added_tokens(json, v);
 }
 
+/* ---- pieces with scores ---- */
+
+/* <0x00> to <0xFF> are found by their texts, whatever their types: a file may have no types. */
+static bool is_byte(const struct mq_gguf_piece *piece)
+{
+    return piece->size == 6 && piece->type == MQ_GGUF_TOKEN_NORMAL &&
+           memcmp(piece->text, "<0x", 3) == 0 && piece->text[5] == '>';
+}
+
+/* The type in a SentencePiece model, whose types have the same numbers. */
+static enum mq_gguf_token_type type_in_t5(const struct mq_gguf_vocab *v, uint32_t id, int64_t unk)
+{
+    (void)unk;
+    return v->pieces[id].type;
+}
+
+/* The same of `llama`: added tokens have been found before, so that what is left can be joined. */
+static enum mq_gguf_token_type type_in_llama(const struct mq_gguf_vocab *v, uint32_t id,
+                                             int64_t unk)
+{
+    const struct mq_gguf_piece *p = &v->pieces[id];
+    if (id == unk)
+        return MQ_GGUF_TOKEN_UNKNOWN;
+    if (is_byte(p) || p->type == MQ_GGUF_TOKEN_BYTE)
+        return MQ_GGUF_TOKEN_BYTE;
+    return mq_gguf_takes_part(p) ? MQ_GGUF_TOKEN_NORMAL : MQ_GGUF_TOKEN_CONTROL;
+}
+
+/* [piece, score, type], ... */
+static moeq_status put_scored(struct mq_buffer *json, const struct mq_gguf_vocab *v, int64_t unk,
+                              enum mq_gguf_token_type (*type_of)(const struct mq_gguf_vocab *v,
+                                                                 uint32_t id, int64_t unk),
+                              moeq_error *err)
+{
+    mq_buffer_puts(json, "\"vocab\": [");
+    for (uint32_t i = 0; i < v->count; i++) {
+        double score = 0;
+        if (v->scores && (!mq_gguf_number(v->gguf, v->scores, i, &score) || !isfinite(score)))
+            return mq_gguf_fail_key(v->gguf, v->scores, MOEQ_MALFORMED, err,
+                                    "token %u: expected a finite score", i);
+        mq_buffer_puts(json, i ? ",\n[" : "\n[");
+        if (v->pieces[i].left_out) /* its text may be another token's, or none */
+            mq_buffer_printf(json, "\"[UNUSED%u]\"", i);
+        else
+            put_piece(json, &v->pieces[i]);
+        mq_buffer_printf(json, ", %.9g, %d]", score, (int)type_of(v, i, unk));
+    }
+    mq_buffer_puts(json, "]");
+    return MOEQ_OK;
+}
+
 /* ---- `llama` ---- */
 
 /* Normalizations of text that published Llama and Mistral models do not have. */
@@ -287,42 +346,19 @@ static moeq_status find_unknown(const struct mq_gguf_vocab *v, int64_t *unk, moe
     for (uint32_t i = 0; i < v->count && *unk < 0; i++)
         if (v->pieces[i].type == MQ_GGUF_TOKEN_UNKNOWN)
             *unk = i;
-    if (*unk >= 0 && v->pieces[*unk].type == MQ_GGUF_TOKEN_UNUSED)
+    /* llama.cpp's default, where a file without types has it by name. */
+    if (*unk < 0 && v->pieces[0].size == 5 && memcmp(v->pieces[0].text, "<unk>", 5) == 0)
+        *unk = 0;
+    if (*unk >= 0 && v->pieces[*unk].left_out)
         *unk = -1;
     return MOEQ_OK;
 }
 
-/* <0x00> to <0xFF> are found by their texts, whatever their types: a file may have no types. */
-static bool is_byte(const struct mq_gguf_piece *piece)
-{
-    return piece->size == 6 && piece->type == MQ_GGUF_TOKEN_NORMAL &&
-           memcmp(piece->text, "<0x", 3) == 0 && piece->text[5] == '>';
-}
-
-static moeq_status put_llama(struct mq_buffer *json, const struct mq_gguf_vocab *v, moeq_error *err)
+/* Merges in the order of ranks: those of the file, or those that the scores say. */
+static moeq_status put_ranked_model(struct mq_buffer *json, const struct mq_gguf_vocab *v,
+                                    int64_t unk, bool bytes, moeq_error *err)
 {
     const struct mq_gguf_key *merges = mq_gguf_find(v->gguf, MQ_GGUF_KEY_MERGES);
-    struct ends ends;
-    int64_t unk;
-    bool prefix, bytes = false;
-    MQ_TRY(read_ends(v, true, 1, 2, &ends, err)); /* llama.cpp's defaults: <s>, </s> */
-    MQ_TRY(read_flag(v->gguf, MQ_GGUF_KEY_ADD_PREFIX, true, &prefix, err));
-    MQ_TRY(find_unknown(v, &unk, err));
-    for (uint32_t i = 0; i < v->count; i++)
-        bytes |= v->pieces[i].type == MQ_GGUF_TOKEN_BYTE || is_byte(&v->pieces[i]);
-    begin(json, v);
-    mq_buffer_printf(json,
-                     "\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [%s"
-                     "{\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, "
-                     "\"content\": \"" SPACE "\"}]},\n\"pre_tokenizer\": null,\n",
-                     prefix ? "{\"type\": \"Prepend\", \"prepend\": \"" SPACE "\"}, " : "");
-    put_template(json, v, &ends);
-    mq_buffer_printf(
-        json,
-        "\"decoder\": {\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Replace\", "
-        "\"pattern\": {\"String\": \"" SPACE "\"}, \"content\": \" \"}, "
-        "{\"type\": \"ByteFallback\"}, {\"type\": \"Fuse\"}%s]},\n",
-        prefix ? ", {\"type\": \"Strip\", \"content\": \" \", \"start\": 1, \"stop\": 0}" : "");
     mq_buffer_puts(json, "\"model\": {\"type\": \"BPE\", \"unk_token\": ");
     if (unk >= 0)
         put_piece(json, &v->pieces[unk]);
@@ -339,29 +375,61 @@ static moeq_status put_llama(struct mq_buffer *json, const struct mq_gguf_vocab 
     return MOEQ_OK;
 }
 
-/* ---- `t5` ---- */
-
-/* [piece, score, type], ...: the types have the same numbers in SentencePiece models. */
-static moeq_status put_scored(struct mq_buffer *json, const struct mq_gguf_vocab *v,
-                              moeq_error *err)
+/* Pieces with scores, of which equal ones go by their places: sentencepiece's own way. */
+static moeq_status put_scored_model(struct mq_buffer *json, const struct mq_gguf_vocab *v,
+                                    int64_t unk, bool bytes, moeq_error *err)
 {
-    mq_buffer_puts(json, "\"vocab\": [");
-    for (uint32_t i = 0; i < v->count; i++) {
-        const enum mq_gguf_token_type type = v->pieces[i].type;
-        double score = 0;
-        if (v->scores && (!mq_gguf_number(v->gguf, v->scores, i, &score) || !isfinite(score)))
-            return mq_gguf_fail_key(v->gguf, v->scores, MOEQ_MALFORMED, err,
-                                    "token %u: expected a finite score", i);
-        mq_buffer_puts(json, i ? ",\n[" : "\n[");
-        if (type == MQ_GGUF_TOKEN_UNUSED) /* its text may be another token's, or none */
-            mq_buffer_printf(json, "\"[UNUSED%u]\"", i);
-        else
-            put_piece(json, &v->pieces[i]);
-        mq_buffer_printf(json, ", %.9g, %d]", score, type ? (int)type : (int)MQ_GGUF_TOKEN_NORMAL);
-    }
-    mq_buffer_puts(json, "]");
+    mq_buffer_printf(json,
+                     "\"model\": {\"type\": \"SentencePiece\", \"algorithm\": \"BPE\", "
+                     "\"byte_fallback\": %s, ",
+                     bytes ? "true" : "false");
+    MQ_TRY(put_scored(json, v, unk, type_in_llama, err));
+    mq_buffer_puts(json, "}\n}\n");
     return MOEQ_OK;
 }
+
+static void put_llama_normalizer(struct mq_buffer *json, bool prefix, bool scored)
+{
+    if (scored)
+        mq_buffer_printf(json,
+                         "\"normalizer\": {\"type\": \"SentencePiece\", \"add_dummy_prefix\": %s, "
+                         "\"remove_extra_whitespaces\": false, \"precompiled_charsmap\": \"\"},\n",
+                         prefix ? "true" : "false");
+    else
+        mq_buffer_printf(json,
+                         "\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [%s"
+                         "{\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, "
+                         "\"content\": \"" SPACE "\"}]},\n",
+                         prefix ? "{\"type\": \"Prepend\", \"prepend\": \"" SPACE "\"}, " : "");
+    mq_buffer_puts(json, "\"pre_tokenizer\": null,\n");
+}
+
+static moeq_status put_llama(struct mq_buffer *json, struct mq_gguf_vocab *v, moeq_error *err)
+{
+    struct ends ends;
+    int64_t unk;
+    bool prefix, bytes = false, scored = false;
+    MQ_TRY(read_ends(v, true, 1, 2, &ends, err)); /* llama.cpp's defaults: <s>, </s> */
+    MQ_TRY(read_flag(v->gguf, MQ_GGUF_KEY_ADD_PREFIX, true, &prefix, err));
+    MQ_TRY(find_unknown(v, &unk, err));
+    for (uint32_t i = 0; i < v->count; i++)
+        bytes |= v->pieces[i].type == MQ_GGUF_TOKEN_BYTE || is_byte(&v->pieces[i]);
+    if (unk >= 0 && !mq_gguf_find(v->gguf, MQ_GGUF_KEY_MERGES))
+        MQ_TRY(mq_gguf_scores_tie(v, &scored, &v->scoreless, err));
+    begin(json, v);
+    put_llama_normalizer(json, prefix, scored);
+    put_template(json, v, &ends);
+    mq_buffer_printf(
+        json,
+        "\"decoder\": {\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Replace\", "
+        "\"pattern\": {\"String\": \"" SPACE "\"}, \"content\": \" \"}, "
+        "{\"type\": \"ByteFallback\"}, {\"type\": \"Fuse\"}%s]},\n",
+        prefix ? ", {\"type\": \"Strip\", \"content\": \" \", \"start\": 1, \"stop\": 0}" : "");
+    return scored ? put_scored_model(json, v, unk, bytes, err)
+                  : put_ranked_model(json, v, unk, bytes, err);
+}
+
+/* ---- `t5` ---- */
 
 static moeq_status put_charsmap(struct mq_buffer *json, const struct mq_gguf *g, moeq_error *err)
 {
@@ -416,7 +484,7 @@ static moeq_status put_t5(struct mq_buffer *json, const struct mq_gguf_vocab *v,
         prefix ? ", {\"type\": \"Strip\", \"content\": \" \", \"start\": 1, \"stop\": 0}" : "");
     mq_buffer_puts(json, "\"model\": {\"type\": \"SentencePiece\", \"algorithm\": \"Unigram\", "
                          "\"byte_fallback\": false, ");
-    MQ_TRY(put_scored(json, v, err));
+    MQ_TRY(put_scored(json, v, -1, type_in_t5, err));
     mq_buffer_puts(json, "}\n}\n");
     return MOEQ_OK;
 }
@@ -434,16 +502,14 @@ static moeq_status put_gpt2(struct mq_buffer *json, const struct mq_gguf_vocab *
 {
     const struct mq_gguf_key *merges = mq_gguf_find(v->gguf, MQ_GGUF_KEY_MERGES);
     struct ends ends;
-    bool prefix;
     if (!merges)
         return mq_fail_file(err, MOEQ_MALFORMED, v->gguf->file.path,
                             "key '" MQ_GGUF_KEY_MERGES "' is missing");
     MQ_TRY(read_ends(v, pre->add_bos, 11, 11, &ends, err)); /* llama.cpp's defaults */
-    MQ_TRY(read_flag(v->gguf, MQ_GGUF_KEY_ADD_PREFIX, false, &prefix, err));
     begin(json, v);
-    mq_buffer_printf(json, "\"normalizer\": %s,\n\"pre_tokenizer\": ",
-                     pre->nfc ? "{\"type\": \"NFC\"}" : "null");
-    mq_gguf_put_rule(json, pre->rule, prefix);
+    /* llama.cpp normalizes no text of this kind, and follows no add_space_prefix. */
+    mq_buffer_puts(json, "\"normalizer\": null,\n\"pre_tokenizer\": ");
+    mq_gguf_put_rule(json, pre->rule, false);
     mq_buffer_puts(json, ",\n");
     put_template(json, v, &ends);
     mq_buffer_printf(
@@ -544,6 +610,28 @@ static moeq_status copy_huggingface(const struct mq_gguf *g, const struct mq_ggu
     return mq_buffer_ok(json) ? MOEQ_OK : mq_fail_memory(err, "reading the tokenizer");
 }
 
+/* The original where it can be used; else the keys of GGUF say the tokenizer, and a note why. */
+static moeq_status try_huggingface(const struct mq_gguf *g, const struct mq_gguf_key *key,
+                                   struct mq_arena *arena, struct mq_buffer *json,
+                                   struct mq_gguf_vocab *v, moeq_error *err)
+{
+    struct mq_tokenizer *tokenizer = NULL;
+    moeq_error why = {0};
+    moeq_status status = copy_huggingface(g, key, json, &why);
+    const size_t n = status == MOEQ_OK ? 0 : strlen(g->file.path) + 2; /* "path: " */
+    if (status == MOEQ_OK)
+        status = mq_tokenizer_load(json->data, json->size, "key '" KEY_HUGGINGFACE "'", &tokenizer,
+                                   &why);
+    mq_tokenizer_free(tokenizer);
+    if (status == MOEQ_OK)
+        return MOEQ_OK;
+    mq_buffer_free(json);
+    if (status == MOEQ_NO_MEMORY)
+        return mq_fail_memory(err, "reading the tokenizer");
+    v->passed_over = mq_arena_strdup(arena, strlen(why.message) > n ? why.message + n : "");
+    return v->passed_over ? MOEQ_OK : mq_fail_memory(err, "reading the tokenizer");
+}
+
 /* The tokenizer.json, or why there is none. */
 static moeq_status make(const struct mq_gguf *gguf, struct mq_arena *arena, struct mq_buffer *json,
                         const char **problem, struct mq_gguf_vocab *v, moeq_error *err)
@@ -555,9 +643,13 @@ static moeq_status make(const struct mq_gguf *gguf, struct mq_arena *arena, stru
     const bool t5 = mq_gguf_text_is(gguf, model, "t5");
     char text[64];
     if (original)
-        return copy_huggingface(gguf, original, json, err);
-    if (!model)
+        MQ_TRY(try_huggingface(gguf, original, arena, json, v, err));
+    if (original && !v->passed_over)
         return MOEQ_OK;
+    if (!model && v->passed_over)
+        *problem = mq_arena_printf(arena, "its tokenizer cannot be read: %s", v->passed_over);
+    if (!model)
+        return !v->passed_over || *problem ? MOEQ_OK : mq_fail_memory(err, "reading the tokenizer");
     const struct mq_gguf_pre *pre = gpt2 ? find_pre(gguf) : NULL;
     if (!llama && !gpt2 && !t5)
         *problem = mq_arena_printf(arena,
@@ -571,23 +663,37 @@ static moeq_status make(const struct mq_gguf *gguf, struct mq_arena *arena, stru
     if (gpt2 && (!pre || !pre->rule)) /* there is a problem, but no memory to say it */
         return mq_fail_memory(err, "reading the tokenizer");
     MQ_TRY(read_pieces(v, err));
-    MQ_TRY(drop_doubles(v, err));
+    MQ_TRY(settle_texts(v, err));
     MQ_TRY(llama ? put_llama(json, v, err)
            : t5  ? put_t5(json, v, err)
                  : put_gpt2(json, v, pre, err));
     return mq_buffer_ok(json) ? MOEQ_OK : mq_fail_memory(err, "reading the tokenizer");
 }
 
-/* What was left out of the tokenizer.json; NULL if nothing was, or when out of memory. */
+/* What is odd about the tokenizer; NULL if nothing is, or when out of memory. */
 static const char *note_of(const struct mq_gguf_vocab *v, struct mq_arena *arena)
 {
-    if (!v->doubles && !v->unreadable)
-        return NULL;
-    return mq_arena_printf(arena,
-                           "of the tokenizer's %u tokens, %u have the text of a later one, which "
-                           "counts, and %u have no text in UTF-8 without U+0000: no text that is "
-                           "tokenized has these",
-                           v->count, v->doubles, v->unreadable);
+    struct mq_buffer text = {0};
+    const char *note = NULL;
+    if (v->passed_over)
+        mq_buffer_printf(&text,
+                         "; the tokenizer is that of the keys tokenizer.ggml.*, since its original "
+                         "cannot be used: %s",
+                         v->passed_over);
+    if (v->scoreless)
+        mq_buffer_puts(&text, "; the tokenizer's pieces have no scores that tell them apart: words "
+                              "are put together from the left, as llama.cpp does it, which may "
+                              "give other ids than the model was trained with");
+    if (v->doubles || v->unreadable)
+        mq_buffer_printf(&text,
+                         "; of the tokenizer's %u tokens, %u have the text of a later one, which "
+                         "counts, and %u have no text in UTF-8 without U+0000: no text that is "
+                         "tokenized has these",
+                         v->count, v->doubles, v->unreadable);
+    if (text.size && mq_buffer_ok(&text))
+        note = mq_arena_strndup(arena, text.data + 2, text.size - 2);
+    mq_buffer_free(&text);
+    return note;
 }
 
 moeq_status mq_gguf_tokenizer(const struct mq_gguf *gguf, struct mq_arena *arena,

@@ -360,14 +360,13 @@ static moeq_status parse_all(const struct mq_view *view, struct mq_arena *arena,
 }
 
 /* add_space_prefix, where llama.cpp's converter has it or its default, true for "llama", is wrong.
- * In "gpt2" it is about decoding only. */
+ * For "gpt2" it does nothing in tokenizing and drops a space in decoding: it is written where the
+ * tokenizer itself puts one in front, whatever tokenizer_config.json says. */
 static void put_space_prefix(struct mq_gguf_writer *w, const struct mq_vocab *v, bool is_spm,
                              const cJSON *configured)
 {
-    if (is_spm && (cJSON_IsBool(configured) || !v->space_prefix))
+    if (is_spm ? cJSON_IsBool(configured) || !v->space_prefix : v->space_prefix)
         mq_gguf_put_bool(w, MQ_GGUF_KEY_ADD_PREFIX, v->space_prefix);
-    else if (!is_spm && cJSON_IsBool(configured))
-        mq_gguf_put_bool(w, MQ_GGUF_KEY_ADD_PREFIX, cJSON_IsTrue(configured));
 }
 
 static moeq_status put_vocab(struct mq_gguf_writer *w, struct mq_vocab *v,
@@ -416,14 +415,10 @@ moeq_status mq_gguf_put_vocab(struct mq_gguf_writer *w, const struct mq_view *vi
                               struct mq_arena *arena, const char **warning, moeq_error *err)
 {
     *warning = NULL;
-    if (!view->tokenizer_json.size && view->tokenizer_problem)
-        return mq_fail_file(err, MOEQ_UNSUPPORTED, view->path,
-                            "%s; llama.cpp loads no model without a tokenizer",
-                            view->tokenizer_problem);
     if (!view->tokenizer_json.size)
-        return mq_fail_file(err, MOEQ_NOT_FOUND, view->path,
-                            "it has no tokenizer.json, and llama.cpp loads no model without a "
-                            "tokenizer");
+        return mq_fail_file(err, view->tokenizer_problem ? MOEQ_UNSUPPORTED : MOEQ_NOT_FOUND,
+                            view->path, "%s; llama.cpp loads no model without a tokenizer",
+                            mq_view_no_tokenizer(view));
     struct mq_vocab_files files = {0};
     struct mq_vocab v = {
         .err = err, .arena = arena, .count = view->hparams.vocab, .text = &view->tokenizer_json};

@@ -37,7 +37,7 @@ struct mq_vocab {
     struct mq_buffer warnings; /* joined by "; " */
     struct mq_buffer notes;    /* sentences */
     size_t renumbered;         /* added tokens with another id than the file says */
-    bool space_prefix;         /* "llama", "t5": a space is put in front of a text */
+    bool space_prefix;         /* a space is put in front of a text */
     bool says_eos;             /* whether EOS is added is said even where nobody says it */
     size_t left_out;           /* added tokens that have no row in the model */
 };

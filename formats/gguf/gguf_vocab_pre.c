@@ -66,6 +66,7 @@ static moeq_status read_pre_tokenizer(struct mq_vocab *v, const cJSON *json, con
             add_split(s, mq_gguf_gpt2);
         s->bytes = true;
         s->prefix = cJSON_IsTrue(mq_json_get(json, "add_prefix_space"));
+        v->space_prefix |= s->prefix;
         if (s->prefix)
             mq_vocab_warn(v, "it puts no space in front of a text");
     } else {

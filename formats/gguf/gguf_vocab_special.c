@@ -4,7 +4,7 @@
  * As llama.cpp's converter has it (the `gguf` package, vocab.py), tokenizer_config.json says which
  * token is which, then config.json, of whose lists the first id counts; besides,
  * generation_config.json. What is added, the post-processor says first, as in Transformers 5 and in
- * moeq's own tokenizer, and tokenizer_config.json second (the `gguf` package lets it overrule).
+ * moeq's own tokenizer; tokenizer_config.json is not asked (the `gguf` package lets it overrule).
  * Where two sources differ, a note says which was taken.
  */
 #include "gguf_vocab_int.h"
@@ -104,9 +104,9 @@ static moeq_status read_post_processor(struct mq_vocab *v, const cJSON *json, co
 }
 
 /*
- * add_bos_token or add_eos_token. The post-processor counts where it adds a token or is a
- * ByteLevel, otherwise tokenizer_config.json. llama.cpp can add the one token that is BOS (EOS).
- * -1: nobody says; then BOS is not added, which must be said since "llama" adds it.
+ * add_bos_token or add_eos_token, as the post-processor has it: moeq and Transformers 5 do not
+ * follow tokenizer_config.json beside a tokenizer.json. llama.cpp can add the one token that is BOS
+ * (EOS). -1: nobody says; BOS is then not added, which must be said since "llama" adds it.
  */
 static int adds(struct mq_vocab *v, const struct affixes *t, enum side side,
                 const cJSON *tokenizer_config, int64_t *id)
@@ -114,19 +114,13 @@ static int adds(struct mq_vocab *v, const struct affixes *t, enum side side,
     const char *name = side == BOS ? "BOS" : "EOS";
     const char *key = side == BOS ? "add_bos_token" : "add_eos_token";
     const cJSON *flag = mq_json_get(tokenizer_config, key);
-    if (t->tokens[side] ? cJSON_IsFalse(flag) : t->byte_level && cJSON_IsTrue(flag))
+    if (t->tokens[side] ? cJSON_IsFalse(flag) : cJSON_IsTrue(flag))
         mq_vocab_note(v,
                       "%s is as the post-processor of tokenizer.json has it, %s, not as "
                       "tokenizer_config.json.",
                       key, t->tokens[side] ? "true" : "false");
-    if (!t->tokens[side]) {
-        if (t->byte_level || !cJSON_IsBool(flag))
-            return t->byte_level || side == BOS ? 0 : -1;
-        if (cJSON_IsTrue(flag) && *id >= 0)
-            mq_vocab_warn(
-                v, "it adds %s, as tokenizer_config.json says and tokenizer.json does not", name);
-        return cJSON_IsTrue(flag) && *id >= 0;
-    }
+    if (!t->tokens[side])
+        return side == BOS || t->byte_level || cJSON_IsBool(flag) ? 0 : -1;
     if (*id < 0)
         *id = t->outmost[side];
     const bool is_it = *id >= 0 && *id == t->outmost[side];

@@ -117,7 +117,7 @@ static moeq_status mark_pieces(struct mq_vocab *v)
 /* One merge as ids. */
 struct merge {
     uint32_t joined;
-    bool crossing; /* U+2581 inside, behind something else */
+    bool crossing; /* U+2581 is behind something, if only another one */
 };
 
 static moeq_status read_merge(struct mq_vocab *v, const cJSON *item, struct mq_buffer *scratch,
@@ -137,8 +137,7 @@ static moeq_status read_merge(struct mq_vocab *v, const cJSON *item, struct mq_b
         return mq_fail_file(v->err, MOEQ_MALFORMED, v->path,
                             "a merge to '%.200s', of which a piece is not in the vocabulary",
                             scratch->data);
-    m->crossing = right.size >= 3 && memcmp(right.data, MQ_METASPACE, 3) == 0 && left.size &&
-                  !(left.size >= 3 && memcmp(left.data + left.size - 3, MQ_METASPACE, 3) == 0);
+    m->crossing = left.size && right.size >= 3 && memcmp(right.data, MQ_METASPACE, 3) == 0;
     return MOEQ_OK;
 }
 

@@ -55,7 +55,7 @@ prints '^  model .* 100.00%$' verify $fixtures/llama3_tied.gguf --against "$work
     --text "$work/text" --tokens 256 --context 64 --no-progress
 grep -q '^  tokenizer to be read in the original or in tests/.*llama3_tied.gguf$' "$work/stdout" ||
     fail "nothing is said of the tokens that were not compared"
-expect 1 "moeq: $fixtures/llama3_tied.gguf: has no tokenizer.json, so a text cannot be tokenized; give token ids (--ids) instead" \
+expect 1 "moeq: $fixtures/llama3_tied.gguf: has no tokenizer (no key 'tokenizer.ggml.model'), so a text cannot be tokenized; give token ids (--ids) instead" \
     eval $fixtures/llama3_tied.gguf --text "$work/text"
 
 # a pre-tokenizer of no known name: what is said of it everywhere, and never that there is none

@@ -88,8 +88,8 @@ def write(name, tokenizer, config, model_name, pre, tokens, scores, kinds, merge
         writer.add_token_types(kinds)
         special = gguf.SpecialVocab(folder, load_merges=merges, n_vocab=len(tokens))
         special.add_to_gguf(writer)
-        prefix = json.loads(config.read_text())["add_prefix_space"]
-        writer.add_add_space_prefix(prefix)
+        if model_name == "llama":  # llama.cpp follows it in no other of these
+            writer.add_add_space_prefix(json.loads(config.read_text())["add_prefix_space"])
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.close()

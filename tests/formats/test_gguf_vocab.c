@@ -188,13 +188,14 @@ START_TEST(special_ids_have_several_sources)
     expect_line(&o, "tokenizer.ggml.bos_token_id u32 2");
     expect_line(&o, "tokenizer.ggml.eos_token_id u32 2");
     expect_line(&o, "tokenizer.ggml.add_bos_token bool false");
-    expect_line(&o, "tokenizer.ggml.add_eos_token bool true");
+    expect_line(&o, "tokenizer.ggml.add_eos_token bool false");
     expect_line(&o, "tokenizer.chat_template string \"of a file\""); /* as Transformers 5 */
     ck_assert_str_eq(o.warning,
                      "llama.cpp will tokenize differently: the template's tokens in front of a "
-                     "text are other than one BOS; it adds EOS, as tokenizer_config.json says and "
-                     "tokenizer.json does not. eos_token_id is 2, '</s>', as tokenizer_config.json "
-                     "says; config.json says 1.");
+                     "text are other than one BOS. eos_token_id is 2, '</s>', as "
+                     "tokenizer_config.json says; config.json says 1. add_eos_token is as the "
+                     "post-processor of tokenizer.json has it, false, not as "
+                     "tokenizer_config.json.");
     release(&o);
     o = export(&(struct side){
         .tokenizer = json,
@@ -358,6 +359,10 @@ static const struct {
     {ABC ",\"" US "\":260,\"a" US "\":261", "[\"a\",\"" US "\"]", "",
      METASPACE(",\"add_prefix_space\":false"), " -2 -3 -4",
      "it also builds pieces with a space inside, such as 'a" US "'"},
+    /* Words are cut between spaces, too. */
+    {ABC ",\"" US "\":260,\"" US US "\":261", "[\"" US "\",\"" US "\"]", "",
+     METASPACE(",\"prepend_scheme\":\"never\",\"split\":true"), " -2 -3 -4",
+     "it also builds pieces with a space inside, such as '" US US "'"},
     {ABC, "", "",
      "\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFKC\"}," REPLACE "]},"
      "\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\" \"}}",
@@ -547,6 +552,28 @@ START_TEST(small_byte_level_tokenizers)
 }
 END_TEST
 
+/* What is put around a text, the tokenizer says, not tokenizer_config.json. */
+START_TEST(what_a_byte_level_tokenizer_puts_around)
+{
+    static const char config[] = "{\"add_prefix_space\":true,\"add_bos_token\":true,"
+                                 "\"bos_token\":\"a\",\"add_eos_token\":false}";
+    struct outcome o = export(
+        &(struct side){.tokenizer = bpes[0].json, .tokenizer_config = config, .vocab = 3});
+    expect_no_key(&o, "add_space_prefix");
+    expect_line(&o, "tokenizer.ggml.add_bos_token bool false");
+    expect_line(&o, "tokenizer.ggml.add_eos_token bool false");
+    ck_assert_str_eq(o.warning, "add_bos_token is as the post-processor of tokenizer.json has it, "
+                                "false, not as tokenizer_config.json.");
+    release(&o);
+    o = export(&(struct side){
+        .tokenizer = BPE("{\"type\":\"ByteLevel\",\"add_prefix_space\":true}", "}}"),
+        .tokenizer_config = "{\"add_prefix_space\":false}",
+        .vocab = 3});
+    expect_line(&o, "tokenizer.ggml.add_space_prefix bool true");
+    release(&o);
+}
+END_TEST
+
 START_TEST(spaces_in_merges_and_names_that_look_special)
 {
     struct outcome o = export(&(struct side){
@@ -623,7 +650,7 @@ START_TEST(no_tokenizer_is_an_error)
 {
     struct outcome o = export(&(struct side){.vocab = 3});
     ck_assert_int_eq(o.status, MOEQ_NOT_FOUND);
-    ck_assert_str_eq(o.err.message, "m: it has no tokenizer.json, and llama.cpp loads no model "
+    ck_assert_str_eq(o.err.message, "m: has no tokenizer.json; llama.cpp loads no model "
                                     "without a tokenizer");
 }
 END_TEST
@@ -652,6 +679,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, small_sentencepiece_like_tokenizers);
     tcase_add_test(tests, a_missing_byte_is_an_error);
     tcase_add_test(tests, small_byte_level_tokenizers);
+    tcase_add_test(tests, what_a_byte_level_tokenizer_puts_around);
     tcase_add_test(tests, spaces_in_merges_and_names_that_look_special);
     tcase_add_test(tests, published_chains_have_names);
     tcase_add_test(tests, added_tokens_are_renumbered);

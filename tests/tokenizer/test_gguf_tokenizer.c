@@ -147,8 +147,80 @@ static const char *ids_of(const struct mq_tokenizer *t, const char *text)
     return line;
 }
 
-/* Scores order the merges; without them, or where all are the same, ids do, runs of spaces last. */
-START_TEST(merges_by_score_or_by_id)
+/* What a file with these has: the note of its tokenizer. */
+static bool has_note(const char *path, const char *part)
+{
+    struct mq_arena *arena = mq_arena_create();
+    struct mq_buffer json = {0};
+    struct mq_gguf g;
+    const char *why = NULL, *note = NULL;
+    moeq_error err = {0};
+    ck_assert_ok(mq_gguf_read(path, arena, &g, &err));
+    ck_assert_ok(mq_gguf_tokenizer(&g, arena, &json, &why, &note, &err));
+    const bool has = note && strstr(note, part);
+    mq_buffer_free(&json);
+    mq_gguf_close(&g);
+    mq_arena_destroy(arena);
+    return has;
+}
+
+/* Of equal scores the pair that stands first in the text is joined first, as llama.cpp has it,
+ * whatever the ids are. */
+START_TEST(equal_scores_go_by_place)
+{
+    static const char *const texts[] = {"<unk>", "bc", "ab", "a", "b", "c", "\xe2\x96\x81"};
+    static const int32_t kinds[] = {2, 1, 1, 0, 1, 1, 1}; /* 0: undefined is normal */
+    static const float unequal[] = {0, -1, -2, -3, -4, -5, -6}, equal[] = {0, -1, -1, 0, 0, 0, 0};
+    static const struct {
+        const float *scores;
+        const char *ids;
+        bool noted;
+    } cases[] = {{unequal, "6 3 1", false}, {equal, "6 2 5", true}, {NULL, "6 2 5", true}};
+    const char *path = mq_test_temporary("ties.gguf");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct gguf_build b = {0};
+        gguf_key_text(&b, MQ_GGUF_KEY_TOKENIZER, "llama");
+        gguf_key_strings(&b, MQ_GGUF_KEY_TOKENS, texts, 7);
+        if (cases[i].scores) /* without either, <unk> is known by its text */
+            gguf_key_array(&b, MQ_GGUF_KEY_TOKEN_TYPES, MQ_GGUF_I32, kinds, 4, 7);
+        if (cases[i].scores)
+            gguf_key_array(&b, MQ_GGUF_KEY_SCORES, MQ_GGUF_F32, cases[i].scores, 4, 7);
+        gguf_key_bool(&b, MQ_GGUF_KEY_ADD_BOS, false);
+        write_build(&b, path);
+        struct mq_tokenizer *t = load(path);
+        ck_assert_str_eq(ids_of(t, "abc"), cases[i].ids);
+        ck_assert_int_eq(has_note(path, "no scores that tell them apart"), cases[i].noted);
+        mq_tokenizer_free(t);
+    }
+}
+END_TEST
+
+/* Types that llama.cpp does not believe, by the texts of tokens; and UNUSED pieces are built. */
+START_TEST(types_by_text)
+{
+    static const char *const texts[] = {
+        "<unk>", "<|im_end|>", "</s>", "<fim_prefix>", "<|fim_suffix|>", "<|start|>",
+        "ab",    "a",          "b",    "\xe2\x96\x81"};
+    static const int32_t kinds[] = {2, 1, 0, 1, 1, 3, 5, 1, 1, 1};
+    static const float values[] = {0, 0, 0, 0, 0, 0, -1, -2, -3, -4};
+    const char *path = mq_test_temporary("types.gguf");
+    struct gguf_build b = {0};
+    gguf_key_text(&b, MQ_GGUF_KEY_TOKENIZER, "llama");
+    gguf_key_strings(&b, MQ_GGUF_KEY_TOKENS, texts, 10);
+    gguf_key_array(&b, MQ_GGUF_KEY_TOKEN_TYPES, MQ_GGUF_I32, kinds, 4, 10);
+    gguf_key_array(&b, MQ_GGUF_KEY_SCORES, MQ_GGUF_F32, values, 4, 10);
+    gguf_key_bool(&b, MQ_GGUF_KEY_ADD_BOS, false);
+    gguf_key_u32(&b, "tokenizer.ggml.fim_pre_token_id", 0); /* another one: the text says nothing */
+    write_build(&b, path);
+    struct mq_tokenizer *t = load(path);
+    ck_assert_str_eq(ids_of(t, "ab<|im_end|></s><|fim_suffix|><|start|>"), "9 6 1 2 4 5");
+    ck_assert_str_eq(ids_of(t, "<fim_prefix>"), "9 0");
+    mq_tokenizer_free(t);
+}
+END_TEST
+
+/* Scores order the merges. Without them, or where all are the same, these give the same ids. */
+START_TEST(merges_by_score_or_by_place)
 {
     const char *path = mq_test_temporary("scores.gguf");
     float alike[COUNT];
@@ -165,7 +237,7 @@ START_TEST(merges_by_score_or_by_id)
         ck_assert_str_eq(ids_of(t, "abb"), "1 10 6");
         ck_assert_str_eq(ids_of(t, " bb"), "1 4 7");
         ck_assert_str_eq(ids_of(t, "\n<x>a</s>"), "1 10 3 11 10 8 2");
-        ck_assert_int_eq(mq_tokenizer_token_id(t, "[PAD]"), -1);
+        ck_assert_int_eq(mq_tokenizer_token_id(t, "[PAD]"), 12);
         mq_tokenizer_free(t);
     }
 }
@@ -206,6 +278,16 @@ START_TEST(what_stands_around)
     write_build(&b, path);
     t = load(path);
     ck_assert_str_eq(ids_of(t, "ab"), "0 1");
+    mq_tokenizer_free(t);
+    /* unless it cannot be read */
+    put_llama(&b, scores);
+    gguf_key_text(&b, "tokenizer.huggingface.json", "{\"model");
+    write_build(&b, path);
+    t = load(path);
+    ck_assert_str_eq(ids_of(t, "ab"), "1 10 5");
+    ck_assert(has_note(path,
+                       "the tokenizer is that of the keys tokenizer.ggml.*, since its original "
+                       "cannot be used: key 'tokenizer.huggingface.json': JSON at byte "));
     mq_tokenizer_free(t);
 }
 END_TEST
@@ -324,6 +406,25 @@ START_TEST(names_of_pre_tokenizers)
     }
     ck_assert_uint_ge(supported, 75);
     mq_buffer_free(&docs);
+}
+END_TEST
+
+/* As llama.cpp: nothing is normalized, whatever the name, and add_space_prefix is not followed. */
+START_TEST(byte_level_text_is_taken_as_it_is)
+{
+    static const char *const pieces[] = {"e",        "\xc3\x8c", "\xc4\xa3",
+                                         "\xc3\x83", "\xc2\xa9", "\xc4\xa0"};
+    const char *path = mq_test_temporary("as_is.gguf");
+    struct gguf_build b = {0};
+    gguf_key_text(&b, MQ_GGUF_KEY_TOKENIZER, "gpt2");
+    gguf_key_text(&b, MQ_GGUF_KEY_PRE, "qwen2");
+    gguf_key_strings(&b, MQ_GGUF_KEY_TOKENS, pieces, 6);
+    gguf_key_strings(&b, MQ_GGUF_KEY_MERGES, NULL, 0);
+    gguf_key_bool(&b, MQ_GGUF_KEY_ADD_PREFIX, true);
+    write_build(&b, path);
+    struct mq_tokenizer *t = load(path);
+    ck_assert_str_eq(ids_of(t, "e\xcc\x81 \xc3\xa9"), "0 1 2 5 3 4");
+    mq_tokenizer_free(t);
 }
 END_TEST
 
@@ -541,10 +642,13 @@ static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, sentencepiece);
     tcase_add_test(tests, byte_level);
-    tcase_add_test(tests, merges_by_score_or_by_id);
+    tcase_add_test(tests, merges_by_score_or_by_place);
+    tcase_add_test(tests, equal_scores_go_by_place);
+    tcase_add_test(tests, types_by_text);
     tcase_add_test(tests, what_stands_around);
     tcase_add_test(tests, kinds_that_are_not_known);
     tcase_add_test(tests, names_of_pre_tokenizers);
+    tcase_add_test(tests, byte_level_text_is_taken_as_it_is);
     tcase_add_test(tests, names_are_chains);
     tcase_add_test(tests, malformed);
     tcase_add_test(tests, oddities);
