@@ -266,25 +266,6 @@ static void size_label(const struct mq_view *view, char *text, size_t room)
              units[u].letter);
 }
 
-/* The last part of the path, without an extension that is a format's. */
-static const char *model_name(struct mq_plan *plan)
-{
-    static const char *const extensions[] = {MQ_INDEX_ENDING, ".moeq", ".gguf"};
-    size_t n = strlen(plan->view->path);
-    const char *path = plan->view->path;
-    while (n > 1 && path[n - 1] == '/')
-        n--;
-    size_t start = n;
-    while (start && path[start - 1] != '/')
-        start--;
-    for (size_t i = 0; i < sizeof extensions / sizeof *extensions; i++) {
-        const size_t m = strlen(extensions[i]);
-        if (n - start > m && strncmp(path + n - m, extensions[i], m) == 0)
-            n -= m;
-    }
-    return mq_arena_strndup(plan->arena, path + start, n - start);
-}
-
 static void put_hparams(struct mq_gguf_writer *w, const struct mq_hparams *h)
 {
     mq_gguf_put_u32(w, MQ_GGUF_KEY_LAYERS, h->layers);
@@ -315,7 +296,7 @@ static void put_hparams(struct mq_gguf_writer *w, const struct mq_hparams *h)
 static moeq_status put_general(struct job *job, const struct mq_gguf *carried)
 {
     struct mq_gguf_writer *w = &job->metadata;
-    const char *name = model_name(job->plan);
+    const char *name = mq_plan_model_name(job->plan);
     char label[32];
     if (!name)
         return mq_fail_memory(job->err, "planning");

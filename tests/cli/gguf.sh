@@ -71,4 +71,17 @@ grep -qF "moeq: $work/unnamed.gguf: $unread" "$work/stderr" || fail "eval: $(cat
 "$moeq" export "$work/unnamed.gguf" -o "$work/again.gguf" -q 2> "$work/stderr" || fail "export of an unread tokenizer"
 grep -qF "moeq: note: $unread" "$work/stderr" || fail "export: $(cat "$work/stderr")"
 LC_ALL=C grep -q 'gpt-x' "$work/again.gguf" || fail "the tokenizer is not carried"
+
+# A model's name is its folder's, directly and by way of a moeq file, whatever that is called.
+ln -s "$(cd $model && pwd)" "$work/Some.Name-8x7B"
+expect 0 "" export "$work/Some.Name-8x7B/" --level q4_k -o "$work/direct.gguf" -q
+expect 0 "" convert "$work/Some.Name-8x7B" --level q4_k -o "$work/x.moeq" -q
+expect 0 "" export "$work/x.moeq" -o "$work/by_way.gguf" -q
+expect 0 "" convert "$work/x.moeq" --level q4_k -o "$work/again.moeq" --shard-size 1M -q
+expect 0 "" export "$work/again.moeq.index.json" -o "$work/shards.gguf" -q
+(cd "$work/Some.Name-8x7B" && "$moeq" export . --level q4_k -o "$work/dot.gguf" -q) || fail "export ."
+for file in direct by_way shards; do
+    prints '^  general.name +Some.Name-8x7B$' inspect "$work/$file.gguf"
+done
+prints "^  general.name +$(basename "$(cd $model && pwd -P)")$" inspect "$work/dot.gguf"
 finish
