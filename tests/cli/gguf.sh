@@ -72,6 +72,12 @@ grep -qF "moeq: $work/unnamed.gguf: $unread" "$work/stderr" || fail "eval: $(cat
 grep -qF "moeq: note: $unread" "$work/stderr" || fail "export: $(cat "$work/stderr")"
 LC_ALL=C grep -q 'gpt-x' "$work/again.gguf" || fail "the tokenizer is not carried"
 
+# files of a split model, joined by cat
+cat "$mixtral" "${mixtral/00001-of/00002-of}" > "$work/cat.gguf"
+"$moeq" inspect "$work/cat.gguf" 2> "$work/stderr" > /dev/null && fail "cat.gguf: no error"
+grep -q 'stand behind them (it is one of several files of a split model: were they joined by cat?' \
+    "$work/stderr" || fail "cat.gguf: $(cat "$work/stderr")"
+
 # A model's name is its folder's, directly and by way of a moeq file, whatever that is called.
 ln -s "$(cd $model && pwd)" "$work/Some.Name-8x7B"
 expect 0 "" export "$work/Some.Name-8x7B/" --level q4_k -o "$work/direct.gguf" -q
