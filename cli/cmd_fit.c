@@ -437,7 +437,7 @@ static void print_quality(const struct mq_fit *fit)
 static void print_best(const struct mq_fit *fit)
 {
     const int best = mq_fit_best(fit);
-    char name[TARGET_NAME], text[TARGET_NAME + 300];
+    char name[TARGET_NAME], text[TARGET_NAME + 400];
     target_name(fit, name);
     if (best < 0)
         snprintf(text, sizeof text, "no level fits %s with %" PRIu64 " tokens%s.", name,
@@ -453,6 +453,9 @@ static void print_best(const struct mq_fit *fit)
                  "%s: the largest level that fits %s with %" PRIu64
                  " tokens. (moeq sweep --json measures what it costs; --quality joins it.)",
                  fit->rows[best].name, name, fit->context);
+    if (best >= 0 && fit->rows[best].requantized)
+        snprintf(text + strlen(text), sizeof text - strlen(text),
+                 " Make it from the original model: this one is quantized already.");
     printf("\nBest       ");
     mq_print_wrapped(text, 11, 11);
 }
