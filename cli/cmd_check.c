@@ -17,7 +17,7 @@
 /* Which matrices have zeros for weights. */
 static void print_zeros(const struct mq_zeros *zeros)
 {
-    char what[80], where[96];
+    char what[256], where[96];
     for (size_t i = 0; i < zeros->count && i < MQ_ZEROS_LISTED; i++) {
         const struct mq_zero_place *z = &zeros->listed[i];
         mq_zeros_describe(z, what, sizeof what);

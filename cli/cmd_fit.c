@@ -69,7 +69,13 @@ static void unknown_gpu(const struct mq_gpu_search *s)
     }
     if (s->candidates_count && !s->is_near) {
         char hint[160] = "";
-        if (size)
+        if (s->has_size) {
+            const bool several = mq_gpu_size_gb(s->candidates[0], 1) > 0;
+            snprintf(hint, sizeof hint, " Its name in full is one, as in '%.80s",
+                     s->candidates[0]->name);
+            snprintf(hint + strlen(hint), sizeof hint - strlen(hint), several ? " %uGB'." : "'.",
+                     s->memory_gb);
+        } else if (size)
             snprintf(hint, sizeof hint, " With its memory it is one, as in '%.80s %uGB'.", s->name,
                      size);
         mq_usage("fit", "--gpu '%s' could be: %s.%s --vram SIZE takes any other card", s->name,
@@ -110,12 +116,19 @@ static bool add_size(struct sizes *s, uint64_t bytes, uint32_t n)
 /* "24GiB", "2x24GiB", "24GiB,12GiB" */
 static bool parse_sizes(const char *text, struct sizes *sizes)
 {
-    char *copy = strdup(text), *rest = copy, *item;
-    bool good = copy != NULL;
+    char list[2048], *rest = list, *item;
+    bool good = true;
     sizes->count = 0;
+    if (!mq_gpu_list(text, list, sizeof list))
+        snprintf(list, sizeof list, "?"); /* whatever it is: no list of sizes */
     while (good && (item = strsep(&rest, ","))) {
         uint32_t cards;
         uint64_t bytes = 0;
+        char *to = item;
+        for (const char *from = item; *from; from++) /* "24 GiB" */
+            if (*from != ' ')
+                *to++ = *from;
+        *to = '\0';
         const char *size = mq_gpu_split_count(item, &cards);
         good =
             mq_parse_size(size + strspn(size, " "), &bytes) && bytes >= 1 << 20 && !(bytes >> 50);
@@ -126,7 +139,6 @@ static bool parse_sizes(const char *text, struct sizes *sizes)
                      text);
         good = good && add_size(sizes, bytes, cards);
     }
-    free(copy);
     return good;
 }
 
@@ -233,8 +245,13 @@ static bool find_target(const struct mq_options *options, struct mq_fit_target *
     }
     if (options->vram && !parse_sizes(options->vram, &sizes))
         return false;
+    char list[2048];
+    if (options->gpu && !mq_gpu_list(options->gpu, list, sizeof list)) {
+        mq_usage("fit", "--gpu: a list this long is none of cards");
+        return false;
+    }
     if (options->gpu)
-        return add_gpus(options->gpu, &sizes, target);
+        return add_gpus(list, &sizes, target);
     for (uint32_t i = 0; i < sizes.count; i++)
         mq_fit_target_add_bytes(target, sizes.bytes[i], 1);
     return true;
@@ -420,7 +437,7 @@ static void print_quality(const struct mq_fit *fit)
 static void print_best(const struct mq_fit *fit)
 {
     const int best = mq_fit_best(fit);
-    char name[TARGET_NAME], text[TARGET_NAME + 300];
+    char name[TARGET_NAME], text[TARGET_NAME + 400];
     target_name(fit, name);
     if (best < 0)
         snprintf(text, sizeof text, "no level fits %s with %" PRIu64 " tokens%s.", name,
@@ -436,6 +453,9 @@ static void print_best(const struct mq_fit *fit)
                  "%s: the largest level that fits %s with %" PRIu64
                  " tokens. (moeq sweep --json measures what it costs; --quality joins it.)",
                  fit->rows[best].name, name, fit->context);
+    if (best >= 0 && fit->rows[best].requantized)
+        snprintf(text + strlen(text), sizeof text - strlen(text),
+                 " Make it from the original model: this one is quantized already.");
     printf("\nBest       ");
     mq_print_wrapped(text, 11, 11);
 }

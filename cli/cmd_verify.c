@@ -137,6 +137,14 @@ static void print_differences(const struct mq_verify_result *r)
 static void print_notes(const struct mq_verify_result *r, const struct mq_options *options)
 {
     const struct mq_view *base = r->sweep.view;
+    for (size_t i = 0; i < r->models_count; i++) {
+        struct mq_buffer text = {0};
+        if (!r->tokens_compared[i])
+            mq_verify_token_note(r, i, &text);
+        if (!r->tokens_compared[i] && mq_buffer_ok(&text))
+            mq_print_note(options, text.data);
+        mq_buffer_free(&text);
+    }
     for (size_t i = 0; i <= r->models_count; i++) {
         const struct mq_view *view = i ? r->models[i - 1] : base;
         for (size_t k = 0; k < view->notes_count; k++) {
@@ -162,12 +170,6 @@ static void print_result(const struct mq_verify_result *r, const struct mq_optio
                  "\n  the recording was made with %s: the figures hold that difference, too",
                  mq_compute_name(r->sweep.rows[0].compute));
     mq_print_protocol(&r->sweep.text, r->sweep.compute, more);
-    for (size_t i = 0; i < r->models_count; i++)
-        if (!r->tokens_compared[i])
-            printf(
-                "  not checked: whether both cut the text into the same tokens, since there is no\n"
-                "  tokenizer to be read in the original or in %s\n",
-                r->paths[i + 1]);
     print_notes(r, options);
     mq_print_sweep_tables(&r->sweep, options->verbose);
     print_differences(r);

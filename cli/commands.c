@@ -66,7 +66,9 @@ const struct mq_command mq_commands[] = {
             "Of a model in several files, the index is given, and all of them are checked.\n"
             "GGUF files and Hugging Face folders have no checksums: their headers are\n"
             "validated, and every weight must be finite. In all of them a matrix of zeros, or\n"
-            "64 KiB of zeros in one, is a problem too; the padding of a vocabulary is not.",
+            "64 KiB of zeros in a row, is a problem too. Zero rows at the end of a vocabulary\n"
+            "are padding if they are few (512, of small vocabularies an eighth, of large 1 %)\n"
+            "or stand behind the tokenizer's last token.",
         .options = READING,
         .examples = "  moeq check mixtral.moeq\n"
                     "  moeq check mixtral-Q4_K_M.gguf",

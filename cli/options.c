@@ -56,9 +56,8 @@ static const struct option options_table[] = {
      "FILE.moeq.index.json; an expert's matrices stay together",
      FIELD(shard_bytes)},
     {"ignore-config", 0, LIST, "KEY",
-     "go on though config.json has KEY, which moeq does not know or does not implement at its "
-     "value; "
-     "may be repeated; recorded in the output",
+     "go on though config.json, or a GGUF file's metadata, has KEY, which moeq does not know or "
+     "does not implement at its value; may be repeated; recorded in the output",
      FIELD(ignore_config)},
     {"sliding-window", 0, CHOICE, "apply|ignore",
      "use the config's sliding_window in any family, or in none (default: as Transformers 5)",

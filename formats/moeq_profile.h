@@ -9,6 +9,7 @@
 #define MQ_META_VERSION "moeq.version"
 #define MQ_META_PRODUCER "moeq.producer"
 #define MQ_META_FAMILY "moeq.family"
+#define MQ_META_NAME "moeq.name"
 #define MQ_META_SOURCE "moeq.source"
 #define MQ_META_RECIPE "moeq.recipe"
 /* Of each quantized tensor: MQ_META_TENSOR "<name>" = "<level> <rows> <cols>". */

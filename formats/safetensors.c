@@ -124,9 +124,11 @@ static moeq_status check_offsets(struct mq_safetensors *st, uint64_t data_bytes,
             return mq_fail_tensor(err, MOEQ_MALFORMED, path, e->name, st->header_bytes + e->offset,
                                   "needs %" PRIu64 " bytes, but the file ends %" PRIu64
                                   " bytes into its data: %" PRIu64
-                                  " bytes of the file are missing (truncated: fetch or copy it "
+                                  " byte%s of the file %s missing (truncated: fetch or copy it "
                                   "again)",
-                                  e->size_bytes, data_bytes, end - data_bytes);
+                                  e->size_bytes, data_bytes, end - data_bytes,
+                                  end - data_bytes == 1 ? "" : "s",
+                                  end - data_bytes == 1 ? "is" : "are");
         expected += e->size_bytes;
         e->offset += st->header_bytes;
     }

@@ -144,9 +144,15 @@ static bool gguf(const struct look *l)
            say(l, MQ_FILE_GGUF, "is a GGUF file", "give the file itself as the model");
 }
 
-/* The size of what a Git LFS pointer stands for is in its text. */
-static bool magic(const struct look *l)
+#define BOM "\xef\xbb\xbf" /* a byte order mark */
+
+/* The size of what a Git LFS pointer stands for is in its text, which an editor may have saved. */
+static bool magic(const struct look *whole)
 {
+    struct look behind = *whole;
+    const struct look *l = begins(whole, BOM "version ") ? &behind : whole;
+    behind.bytes += l == whole ? 0 : sizeof BOM - 1;
+    behind.n -= l == whole ? 0 : sizeof BOM - 1;
     for (size_t i = 0; i < sizeof magics / sizeof *magics; i++) {
         const uint32_t offset = magics[i].offset, size = magics[i].size;
         if (l->n < offset + size || memcmp(l->bytes + offset, magics[i].magic, size) != 0)
@@ -256,8 +262,8 @@ static bool text(const struct look *l)
     const char *at = l->bytes, *end = l->bytes + l->n;
     if (l->n < 4 || !is_text(l)) /* of fewer bytes nothing can be said */
         return false;
-    if (begins(l, "\xef\xbb\xbf")) /* a byte order mark */
-        at += 3;
+    if (begins(l, BOM))
+        at += sizeof BOM - 1;
     while (at < end && is_space(*at))
         at++;
     for (size_t i = 0; i < sizeof pages / sizeof *pages; i++)

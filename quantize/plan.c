@@ -132,6 +132,7 @@ static moeq_status make_metadata(const struct mq_plan *plan, const struct mq_pol
         MQ_META_VERSION,  MQ_PROFILE_VERSION,
         MQ_META_PRODUCER, "moeq " MOEQ_VERSION_STRING,
         MQ_META_FAMILY,   view->family->name,
+        MQ_META_NAME,     mq_plan_model_name(plan),
         MQ_META_SOURCE,   mq_buffer_ok(&source) ? mq_arena_strdup(arena, source.data) : NULL,
         MQ_META_RECIPE,   mq_buffer_ok(&recipe) ? mq_arena_strdup(arena, recipe.data) : NULL,
     };

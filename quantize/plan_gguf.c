@@ -213,19 +213,36 @@ static const struct mq_recipe *recipe_of(const struct job *job)
     return mq_recipe_find(name);
 }
 
+/* Whether a GGUF file's matrices are as they were. (Norms and routers, which become f32, make no
+ * file type.) */
+static bool is_copy(const struct job *job)
+{
+    const struct mq_plan *plan = job->plan;
+    for (size_t i = 0; i < plan->view->tensors_count; i++) {
+        const struct mq_plan_entry *e = &plan->entries[i];
+        if (mq_role_class(e->tensor->role) != MQ_CLASS_KEEP &&
+            strcmp(e->tensor->storage, e->level->name) != 0)
+            return false;
+    }
+    return plan->view->is_gguf;
+}
+
 /*
- * general.file_type: what programs show as the file's quantization. A recipe's own; otherwise that
- * of the level that most weights of experts or MLPs have: embeddings and attention are stored at
- * another level by default, and outweigh the rest in small models.
+ * general.file_type: what programs show as the file's quantization. Of a copy what it was; a
+ * recipe's own; otherwise that of the level that most weights of experts or MLPs have: embeddings
+ * and attention are stored at another level by default, and outweigh the rest in small models.
  */
-static uint32_t file_type(const struct job *job)
+static uint32_t file_type(const struct job *job, const struct mq_gguf *carried)
 {
     const struct mq_plan *plan = job->plan;
     const struct mq_recipe *recipe = recipe_of(job);
+    uint32_t kept;
+    if (is_copy(job) && mq_gguf_kept_file_type(carried, &kept))
+        return kept;
     const struct mq_gguf_type *best = NULL;
     uint64_t most = 0;
     if (recipe && recipe->gguf_file_type)
-        return recipe->gguf_file_type;
+        return mq_gguf_file_type(carried, recipe->gguf_file_type);
     for (size_t k = 0; k < mq_gguf_types_count; k++) {
         const struct mq_gguf_type *type = &mq_gguf_types[k];
         uint64_t weights = 0;
@@ -240,7 +257,7 @@ static uint32_t file_type(const struct job *job)
             best = type;
         }
     }
-    return best ? best->file_type : 0;
+    return mq_gguf_file_type(carried, best ? best->file_type : 0);
 }
 
 /* "8x7.2B" or "6.7B": the parameters of one expert with what all share, and the number of experts.
@@ -265,25 +282,6 @@ static void size_label(const struct mq_view *view, char *text, size_t room)
     const int used = experts ? snprintf(text, room, "%ux", experts) : 0;
     snprintf(text + used, room - (size_t)used, "%.*f%c", scaled < 10 ? 1 : 0, scaled,
              units[u].letter);
-}
-
-/* The last part of the path, without an extension that is a format's. */
-static const char *model_name(struct mq_plan *plan)
-{
-    static const char *const extensions[] = {MQ_INDEX_ENDING, ".moeq", ".gguf"};
-    size_t n = strlen(plan->view->path);
-    const char *path = plan->view->path;
-    while (n > 1 && path[n - 1] == '/')
-        n--;
-    size_t start = n;
-    while (start && path[start - 1] != '/')
-        start--;
-    for (size_t i = 0; i < sizeof extensions / sizeof *extensions; i++) {
-        const size_t m = strlen(extensions[i]);
-        if (n - start > m && strncmp(path + n - m, extensions[i], m) == 0)
-            n -= m;
-    }
-    return mq_arena_strndup(plan->arena, path + start, n - start);
 }
 
 static void put_hparams(struct mq_gguf_writer *w, const struct mq_hparams *h)
@@ -316,7 +314,7 @@ static void put_hparams(struct mq_gguf_writer *w, const struct mq_hparams *h)
 static moeq_status put_general(struct job *job, const struct mq_gguf *carried)
 {
     struct mq_gguf_writer *w = &job->metadata;
-    const char *name = model_name(job->plan);
+    const char *name = mq_plan_model_name(job->plan);
     char label[32];
     if (!name)
         return mq_fail_memory(job->err, "planning");
@@ -343,7 +341,7 @@ static moeq_status put_keys(struct job *job, const struct mq_gguf *carried)
     w->architecture = view->family->gguf_architecture;
     MQ_TRY(put_general(job, carried));
     put_hparams(w, &view->hparams);
-    mq_gguf_put_u32(w, MQ_GGUF_KEY_FILE_TYPE, mq_gguf_file_type(carried, file_type(job)));
+    mq_gguf_put_u32(w, MQ_GGUF_KEY_FILE_TYPE, file_type(job, carried));
     mq_gguf_put_u32(w, MQ_GGUF_KEY_QUANTIZATION_VERSION, 2);
     bool no_memory;
     const char *notes = mq_view_notes_json(view, NULL, plan->arena, &no_memory);

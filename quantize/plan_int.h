@@ -28,6 +28,10 @@ struct mq_plan_content {
 moeq_status mq_plan_place(struct mq_plan *plan, const struct mq_plan_content *content,
                           uint64_t shard_bytes, moeq_error *err);
 
+/* What the model is called: what a moeq or GGUF file says (moeq.name, general.name), so that its
+ * own name does not matter; otherwise the last part of the path. NULL when out of memory. */
+const char *mq_plan_model_name(const struct mq_plan *plan);
+
 /* Adds a sentence to the plan's warnings (unless it is NULL, or there is no room). */
 void mq_plan_warn(struct mq_plan *plan, const char *sentence);
 

@@ -364,8 +364,11 @@ moeq_status mq_fit_add(struct mq_fit *fit, const char *name, const struct mq_pol
     row->weights = plan->total.weights;
     row->weight_bytes = plan->total.bytes;
     row->bits_per_weight = mq_bits_per_weight(&plan->total);
-    for (size_t i = 0; i < fit->view->tensors_count; i++)
-        row->quantized |= plan->entries[i].level->quantized;
+    for (size_t i = 0; i < fit->view->tensors_count; i++) {
+        const struct mq_plan_entry *e = &plan->entries[i];
+        row->quantized |= e->level->quantized;
+        row->requantized |= e->source->quantized && e->level != e->source;
+    }
     const moeq_status status = collect_parts(fit, plan, &parts, row, err);
     if (status == MOEQ_OK) {
         judge(fit, &parts, row);
@@ -473,11 +476,16 @@ void mq_fit_assumptions(const struct mq_fit *fit, char text[MQ_FIT_ASSUMPTIONS][
                  "whole layers, card after card; buffers and margin count on each of the %u cards; "
                  "one stream passes them in turn, at the bandwidth of one card",
                  t->cards);
-    bool offloads = false, rates = false;
+    bool offloads = false, rates = false, again = false;
     for (size_t i = 0; i < fit->rows_count; i++) {
+        again |= fit->rows[i].requantized;
         offloads |= fit->rows[i].verdict == MQ_FIT_OFFLOAD;
         rates |= fit->rows[i].tokens_per_second > 0;
     }
+    if (again)
+        snprintf(text[n++], MQ_FIT_SENTENCE,
+                 "levels are made from the original model: this one is quantized already, so moeq "
+                 "export refuses to change them, and moeq convert adds to the error");
     if (rates)
         snprintf(text[n++], MQ_FIT_SENTENCE,
                  "tokens/s: an upper bound for one stream with a full context, bandwidth / (active "

@@ -76,6 +76,7 @@ struct mq_fit_offload {
 struct mq_fit_row {
     const char *name; /* borrowed */
     bool quantized;   /* any of its tensors */
+    bool requantized; /* any that the source has quantized, at another level */
     uint64_t weights, weight_bytes;
     double bits_per_weight;
     uint64_t host_embedding_bytes, card_weight_bytes;
@@ -128,7 +129,7 @@ int mq_fit_best(const struct mq_fit *fit);
 cJSON *mq_fit_json(const struct mq_fit *fit);
 
 /* The assumptions as sentences, in order; the first empty one ends them. */
-enum { MQ_FIT_ASSUMPTIONS = 12, MQ_FIT_SENTENCE = 320 };
+enum { MQ_FIT_ASSUMPTIONS = 16, MQ_FIT_SENTENCE = 320 };
 void mq_fit_assumptions(const struct mq_fit *fit, char text[MQ_FIT_ASSUMPTIONS][MQ_FIT_SENTENCE]);
 
 #endif

@@ -176,6 +176,7 @@ static void put_row(bool *ok, cJSON *rows, const struct mq_fit_row *r)
     put_number(ok, o, "weights", (double)r->weights);
     put_number(ok, o, "weight_bytes", (double)r->weight_bytes);
     put_number(ok, o, "weight_gib", (double)r->weight_bytes / 0x1p30);
+    put_bool(ok, o, "requantized", r->requantized);
     put_number(ok, o, "bits_per_weight", r->bits_per_weight);
     put_number(ok, o, "host_embedding_bytes", (double)r->host_embedding_bytes);
     put_number(ok, o, "card_weight_bytes", (double)r->card_weight_bytes);

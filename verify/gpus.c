@@ -92,6 +92,8 @@ static bool has_word(const char *words, const char *word)
     return false;
 }
 
+enum { MAX_ROWS = 512 }; /* of the table */
+
 enum match { NO_MATCH, NEAR, PARTIAL, FULL };
 
 static bool is_number(const char *word)
@@ -105,7 +107,7 @@ static bool is_number(const char *word)
  * and no foreign one. NEAR: its number, or all of its words, and foreign ones.
  */
 static enum match match_form(const struct mq_gpu *gpu, const char *form, const char *text,
-                             uint32_t *memory_gb)
+                             uint32_t *memory_gb, bool *has_size)
 {
     const char *rest = form;
     char word[24], wanted[24];
@@ -126,6 +128,7 @@ static enum match match_form(const struct mq_gpu *gpu, const char *form, const c
             foreign = true;
         }
     }
+    *has_size = size > 0;
     if (!size && !mq_gpu_size_gb(gpu, 1))
         size = mq_gpu_size_gb(gpu, 0);
     *memory_gb = size;
@@ -134,7 +137,8 @@ static enum match match_form(const struct mq_gpu *gpu, const char *form, const c
     return !matched ? NO_MATCH : more || !size ? PARTIAL : FULL;
 }
 
-static enum match match(const struct mq_gpu *gpu, const char *text, uint32_t *memory_gb)
+static enum match match(const struct mq_gpu *gpu, const char *text, uint32_t *memory_gb,
+                        bool *has_size)
 {
     enum match best = NO_MATCH;
     const char *form = gpu->forms;
@@ -143,10 +147,12 @@ static enum match match(const struct mq_gpu *gpu, const char *text, uint32_t *me
         const size_t n = strcspn(form, "|");
         snprintf(one, sizeof one, "%.*s", (int)n, form);
         uint32_t size;
-        const enum match m = match_form(gpu, one, text, &size);
+        bool sized;
+        const enum match m = match_form(gpu, one, text, &size, &sized);
         if (m > best) {
             best = m;
             *memory_gb = size;
+            *has_size = sized;
         }
         form += n + (form[n] == '|');
     }
@@ -169,22 +175,111 @@ const char *mq_gpu_split_count(const char *text, uint32_t *cards)
     return p + strspn(p, " ");
 }
 
+/* Where a count ends the text: the 'x' of "3090x2", "3090 x2" and "3090 x 2", but not of "7900 xtx"
+ * or "rtx 2060"; NULL if there is none. */
+static const char *count_behind(const char *text, uint32_t *cards)
+{
+    const char *end = text + strlen(text);
+    while (end > text && end[-1] == ' ')
+        end--;
+    const char *p = end;
+    while (p > text && isdigit((unsigned char)p[-1]))
+        p--;
+    const bool digits = p < end && end - p <= 2;
+    *cards = digits ? (uint32_t)strtoul(p, NULL, 10) : 0;
+    const char *x = p;
+    while (x > text && x[-1] == ' ')
+        x--;
+    if (*cards < 1 || *cards > MQ_GPU_MAX_CARDS || x - text < 2 || !strchr("xX*", x[-1]))
+        return NULL;
+    const char before = x[-2];
+    const bool apart = before == ' ' || (isdigit((unsigned char)before) && x == p);
+    return apart ? x - 1 : NULL;
+}
+
+/* "Ryzen AI Max+" has a plus of its own. */
+static bool is_joint(const char *text, const char *at)
+{
+    return *at == ',' || (*at == '+' && !(at - text >= 3 && tolower((unsigned char)at[-1]) == 'x' &&
+                                          tolower((unsigned char)at[-2]) == 'a' &&
+                                          tolower((unsigned char)at[-3]) == 'm'));
+}
+
+bool mq_gpu_list(const char *text, char *list, size_t room)
+{
+    size_t used = 0;
+    for (const char *p = text;;) {
+        char item[128];
+        const char *end = p;
+        uint32_t cards;
+        while (*end && !is_joint(text, end))
+            end++;
+        if ((size_t)(end - p) >= sizeof item)
+            return false;
+        snprintf(item, sizeof item, "%.*s", (int)(end - p), p);
+        char *x = (char *)count_behind(item, &cards);
+        for (; x && x > item && x[-1] == ' '; x--)
+            ;
+        if (x)
+            *x = '\0';
+        const char *name = item + strspn(item, " ");
+        const int n = x ? snprintf(list + used, room - used, "%ux%s", cards, name)
+                        : snprintf(list + used, room - used, "%s", item);
+        if (n < 0 || (size_t)n + 1 >= room - used)
+            return false;
+        used += (size_t)n;
+        if (!*end)
+            return true;
+        list[used++] = ',';
+        list[used] = '\0';
+        p = end + 1;
+    }
+}
+
+/* The words of a name without those of a machine around its chip: "macbook pro m1 max" -> "m 1
+ * max". Words are letters or digits, so that nothing else changes. */
+static void without_machine(const char *text, char *words, size_t room)
+{
+    static const char machines[] = "mac macbook imac air mini studio";
+    char word[24];
+    bool mac = false;
+    size_t used = 0;
+    words[0] = '\0';
+    while (next_word(&text, word) && used < room) {
+        const bool drop = has_word(machines, word) || (mac && strcmp(word, "pro") == 0);
+        mac = strcmp(word, "mac") == 0 || strcmp(word, "macbook") == 0;
+        if (!drop)
+            used += (size_t)snprintf(words + used, room - used, "%s%s", used ? " " : "", word);
+    }
+}
+
 bool mq_gpu_search(const char *text, struct mq_gpu_search *search)
 {
+    char words[256];
     memset(search, 0, sizeof *search);
     search->name = mq_gpu_split_count(text, &search->cards);
-    enum match best = NO_MATCH;
-    for (size_t i = 0; i < mq_gpus_count; i++) {
+    without_machine(search->name, words, sizeof words);
+    enum match best = NO_MATCH, of_row[MAX_ROWS];
+    for (size_t i = 0; i < mq_gpus_count && i < MAX_ROWS; i++) {
         uint32_t memory_gb = 0;
-        const enum match m = match(&mq_gpus[i], search->name, &memory_gb);
+        bool has_size = false;
+        const enum match m = of_row[i] = match(&mq_gpus[i], words, &memory_gb, &has_size);
         if (m > best) {
             best = m;
             search->candidates_count = 0;
             search->memory_gb = memory_gb;
+            search->has_size = has_size;
         }
         if (m == best && m != NO_MATCH && search->candidates_count < MQ_GPU_CANDIDATES)
             search->candidates[search->candidates_count++] = &mq_gpus[i];
     }
+    /* A name of several rows, of which the one with a single size needs none: still not said. */
+    const struct mq_gpu *only =
+        best == FULL && search->candidates_count == 1 ? search->candidates[0] : NULL;
+    for (size_t i = 0; only && !search->has_size && i < mq_gpus_count && i < MAX_ROWS; i++)
+        if (of_row[i] == PARTIAL && strcmp(mq_gpus[i].forms, only->forms) == 0 &&
+            search->candidates_count < MQ_GPU_CANDIDATES)
+            search->candidates[search->candidates_count++] = &mq_gpus[i];
     search->is_near = best == NEAR;
     if (best == FULL && search->candidates_count == 1)
         search->gpu = search->candidates[0];

@@ -64,12 +64,20 @@ struct mq_gpu_search {
     const struct mq_gpu *candidates[MQ_GPU_CANDIDATES];
     size_t candidates_count;
     bool is_near;
+    bool has_size; /* the text names one of the sizes of candidates[0] */
 };
+
+/*
+ * A list of cards or sizes as people write it, with the counts in front and commas between:
+ * "3090x2", "3090 x 2" -> "2x3090"; "3090+3060" -> "3090,3060". False if `room` is too small.
+ */
+bool mq_gpu_list(const char *text, char *list, size_t room);
 
 /*
  * "4090", "rtx 4090", "RTX4090", "NVIDIA GeForce RTX 4090", "a100-40", "m2 max 32GB", "2x3090".
  * Case, spaces and punctuation do not matter; a word that belongs to another card does ("3090 ti"
- * is not the 3090). True if exactly one card is meant.
+ * is not the 3090). What a Mac is called besides its chip does not ("macbook pro m1 max 64gb").
+ * True if exactly one card is meant.
  */
 bool mq_gpu_search(const char *text, struct mq_gpu_search *search);
 

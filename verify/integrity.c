@@ -391,23 +391,40 @@ static const struct mq_family *family_of(const struct check *c)
     return name ? mq_family_find(name) : NULL;
 }
 
-/* Zeros in matrices that are as they were written. */
+/* Of the model that the file is, if it is a whole one that can be opened; otherwise 0. */
+static uint64_t tokens_of(const struct check *c)
+{
+    struct mq_view *view;
+    if (mq_metadata_get(c->st.metadata, MQ_META_SHARD) ||
+        mq_model_open(c->result->path, &view, NULL) != MOEQ_OK)
+        return 0;
+    const uint64_t tokens = mq_zeros_tokens(view);
+    mq_view_close(view);
+    return tokens;
+}
+
+/* Zeros in matrices and norms that are as they were written. */
 static void find_zeros(struct check *c)
 {
+    struct mq_zeros *zeros = &c->result->zeros;
     const struct mq_family *family = family_of(c);
     for (size_t i = 0; i + 1 < c->st.count; i++) {
         const struct mq_st_entry *e = &c->st.entries[i];
         struct mq_zero_place place = {
             .name = e->name, .path = c->result->path, .offset = e->offset, .bytes = e->size_bytes};
         const struct mq_tensor_pattern *p =
-            e->dims == 2 ? pattern_of(family, e->name, &place.layer, &place.expert) : NULL;
+            e->dims && e->dims <= 2 ? pattern_of(family, e->name, &place.layer, &place.expert)
+                                    : NULL;
+        const uint64_t rows = e->dims == 2 ? e->shape[0] : 1;
         if (!p || c->computed[i] != c->stored[i])
             continue;
         struct mq_zero_span sum = {0};
         for (size_t k = c->first_chunk[i]; k < c->first_chunk[i + 1]; k++)
             mq_zeros_join(&sum, &c->chunk_zeros[k]);
         place.role = p->role;
-        mq_zeros_judge(&c->result->zeros, &place, e->shape[0], &sum);
+        if (!zeros->tokens && mq_zeros_want_tokens(p->role, rows, e->size_bytes, &sum))
+            zeros->tokens = tokens_of(c);
+        mq_zeros_judge(zeros, &place, rows, &sum);
     }
 }
 

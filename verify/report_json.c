@@ -434,6 +434,7 @@ static cJSON *zeros_json(struct builder *b, const struct mq_zeros *zeros)
         put_count(b, t, "offset_bytes", z->offset);
         put_count(b, t, "size_bytes", z->bytes);
         put_bool(b, t, "whole_tensor", z->whole);
+        put_text(b, t, "continues_in", z->into);
         append(b, list, t);
     }
     return list;

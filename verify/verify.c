@@ -307,3 +307,11 @@ void mq_verify_result_free(struct mq_verify_result *result)
     mq_view_close(result->base);
     *result = (struct mq_verify_result){.other_text = other_text};
 }
+
+void mq_verify_token_note(const struct mq_verify_result *result, size_t i, struct mq_buffer *note)
+{
+    mq_buffer_printf(note,
+                     "not checked: whether both cut the text into the same tokens, since there is "
+                     "no tokenizer to be read in the original or in %s",
+                     result->paths[i + 1]);
+}

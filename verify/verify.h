@@ -52,7 +52,7 @@ struct mq_verify_result {
     const char *paths[1 + MQ_VERIFY_MODELS];
     /* Whether the model's own tokenizer was found to cut the text as the original's does; false
      * where one of them has none that can be read. */
-    bool tokens_compared[MQ_VERIFY_MODELS];
+    bool tokens_compared[MQ_VERIFY_MODELS];                     /* see mq_verify_token_note */
     struct mq_paired_difference differences[MQ_WINDOW_FIGURES]; /* with two models */
     size_t differences_count;
     /* Set with the failure that options.text caused: it is not the recording's text. */
@@ -76,5 +76,8 @@ static inline bool mq_verify_same_compute(const struct mq_verify_result *result)
 {
     return result->sweep.rows[0].compute == result->sweep.compute;
 }
+
+/* The note on model i where its tokens could not be compared with the original's. */
+void mq_verify_token_note(const struct mq_verify_result *result, size_t i, struct mq_buffer *note);
 
 #endif

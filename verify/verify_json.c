@@ -113,6 +113,23 @@ static cJSON *judgement(const struct mq_gate *gate)
     return NULL;
 }
 
+/* What there is to know of model i, and of its tokens. */
+static cJSON *model_notes(const struct mq_verify_result *result, size_t i)
+{
+    cJSON *list = mq_view_notes_list(result->models[i]);
+    struct mq_buffer note = {0};
+    if (result->tokens_compared[i])
+        return list;
+    mq_verify_token_note(result, i, &note);
+    if (!list || !mq_buffer_ok(&note) ||
+        !cJSON_AddItemToArray(list, cJSON_CreateString(note.data))) {
+        cJSON_Delete(list);
+        list = NULL;
+    }
+    mq_buffer_free(&note);
+    return list;
+}
+
 cJSON *mq_verify_json(const struct mq_verify_result *result, const struct mq_gate *gate)
 {
     cJSON *o = mq_sweep_json(&result->sweep), *against = cJSON_CreateObject();
@@ -134,7 +151,7 @@ cJSON *mq_verify_json(const struct mq_verify_result *result, const struct mq_gat
     cJSON *compared = cJSON_CreateArray(), *notes = cJSON_CreateArray();
     ok = put(o, "model_notes", notes) && ok;
     for (size_t i = 0; ok && i < result->models_count; i++)
-        ok = cJSON_AddItemToArray(notes, mq_view_notes_list(result->models[i]));
+        ok = cJSON_AddItemToArray(notes, model_notes(result, i));
     ok = put(o, "tokens_compared", compared) && ok;
     for (size_t i = 0; ok && i < result->models_count; i++)
         ok = cJSON_AddItemToArray(compared, cJSON_CreateBool(result->tokens_compared[i]));

@@ -149,14 +149,36 @@ static struct mq_zero_place place_of(const struct mq_view *view, const struct mq
                                   .bytes = t->rows * t->row_bytes};
 }
 
-static void judge_zeros(const struct check *c, struct mq_zeros *zeros)
+/* By file and offset. */
+static int by_place(const void *a, const void *b)
 {
-    for (size_t i = 0; i < c->view->tensors_count; i++) {
-        const struct mq_tensor *t = &c->view->tensors[i];
-        const struct mq_zero_place place = place_of(c->view, t);
-        if (t->dims == 2)
-            mq_zeros_judge(zeros, &place, t->rows, &c->zeros[i]);
+    const struct mq_tensor *x = *(const struct mq_tensor *const *)a,
+                           *y = *(const struct mq_tensor *const *)b;
+    if (x->file != y->file)
+        return x->file < y->file ? -1 : 1;
+    return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+static moeq_status judge_zeros(const struct check *c, struct mq_zeros *zeros)
+{
+    const struct mq_view *view = c->view;
+    const struct mq_tensor **order = malloc(view->tensors_count * sizeof *order);
+    bool want = false;
+    if (!order)
+        return mq_fail_memory(c->err, "checking weights");
+    for (size_t i = 0; i < view->tensors_count; i++) {
+        const struct mq_tensor *t = order[i] = &view->tensors[i];
+        want = want || mq_zeros_want_tokens(t->role, t->rows, t->rows * t->row_bytes, &c->zeros[i]);
     }
+    qsort(order, view->tensors_count, sizeof(*order), by_place);
+    if (want)
+        zeros->tokens = mq_zeros_tokens(view);
+    for (size_t i = 0; i < view->tensors_count; i++) {
+        const struct mq_zero_place place = place_of(view, order[i]);
+        mq_zeros_judge(zeros, &place, order[i]->rows, &c->zeros[order[i] - view->tensors]);
+    }
+    free(order);
+    return MOEQ_OK;
 }
 
 /* Counts a tensor that cannot be decoded. */
@@ -198,7 +220,7 @@ moeq_status mq_weights_check(const struct mq_context *context, const struct mq_v
 #pragma omp parallel num_threads(context->threads)
     check_tensors(&c);
     if (c.status == MOEQ_OK)
-        judge_zeros(&c, &result->zeros);
+        c.status = judge_zeros(&c, &result->zeros);
     free(c.zeros);
     return c.status;
 }

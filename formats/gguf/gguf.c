@@ -302,6 +302,13 @@ static int by_offset(const void *a, const void *b)
     return (x->offset > y->offset) - (x->offset < y->offset);
 }
 
+static bool is_split(const struct mq_gguf *g)
+{
+    const struct mq_gguf_key *key = mq_gguf_find(g, MQ_GGUF_KEY_SPLIT_COUNT);
+    uint64_t count;
+    return key && key->type != MQ_GGUF_ARRAY && mq_gguf_whole(g, key, 0, &count) && count > 1;
+}
+
 /* Side by side but for the padding; turns offsets into places in the file. */
 static moeq_status check_offsets(struct cursor *c)
 {
@@ -331,14 +338,19 @@ static moeq_status check_offsets(struct cursor *c)
     if (cut)
         return mq_fail_tensor(c->err, MOEQ_MALFORMED, path, cut->name, cut->offset,
                               "needs %" PRIu64 " bytes, but the file ends at byte %" PRIu64
-                              ": %" PRIu64 " bytes of the file are missing (truncated?)",
-                              cut->size_bytes, size, end - size);
+                              ": %" PRIu64 " byte%s of the file %s missing (truncated?)",
+                              cut->size_bytes, size, end - size, end - size == 1 ? "" : "s",
+                              end - size == 1 ? "is" : "are");
     if (size > end && size - end >= g->alignment)
-        return mq_fail_file(c->err, MOEQ_MALFORMED, path,
-                            "the tensors end at byte %" PRIu64 ", the file at %" PRIu64
-                            ": bytes of something else stand behind them (a download over another "
-                            "file?)",
-                            end, size);
+        return mq_fail_file(
+            c->err, MOEQ_MALFORMED, path,
+            "the tensors end at byte %" PRIu64 ", the file at %" PRIu64
+            ": bytes of something else stand behind them (%s)",
+            end, size,
+            is_split(g) ? "it is one of several files of a split model: were they joined by cat? "
+                          "Keep them apart and give the first, or let llama-gguf-split --merge "
+                          "join them"
+                        : "a download over another file?");
     return MOEQ_OK;
 }
 
@@ -380,7 +392,9 @@ static moeq_status check_version(struct cursor *c)
                             "reads 2 and 3: convert the model again");
     if (!(version & 0xffff) && version)
         return mq_fail_file(c->err, MOEQ_UNSUPPORTED, path,
-                            "at byte 4: a big-endian GGUF file; moeq reads little-endian ones");
+                            "at byte 4: a big-endian GGUF file; moeq reads little-endian ones: "
+                            "gguf-convert-endian FILE little, of the Python package gguf, turns it "
+                            "into one");
     return mq_fail_file(c->err, MOEQ_UNSUPPORTED, path,
                         "at byte 4: GGUF version %" PRIu64 "; moeq reads 2 and 3", version);
 }

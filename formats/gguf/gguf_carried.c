@@ -62,14 +62,24 @@ static const struct {
     {29, 28} /* IQ2_M */,  {29, 20},
 };
 
-uint32_t mq_gguf_file_type(const struct mq_gguf *carried, uint32_t file_type)
+bool mq_gguf_kept_file_type(const struct mq_gguf *carried, uint32_t *file_type)
 {
     const struct mq_gguf_key *key = carried ? mq_gguf_find(carried, MQ_GGUF_KEY_FILE_TYPE) : NULL;
     uint64_t value;
-    if (key && key->type != MQ_GGUF_ARRAY && mq_gguf_whole(carried, key, 0, &value))
+    if (!key || key->type == MQ_GGUF_ARRAY || !mq_gguf_whole(carried, key, 0, &value) ||
+        value > UINT32_MAX)
+        return false;
+    *file_type = (uint32_t)value;
+    return true;
+}
+
+uint32_t mq_gguf_file_type(const struct mq_gguf *carried, uint32_t file_type)
+{
+    uint32_t value;
+    if (mq_gguf_kept_file_type(carried, &value))
         for (size_t i = 0; i < sizeof mixes / sizeof *mixes; i++)
             if (mixes[i].mix == value && mixes[i].plain == file_type)
-                return (uint32_t)value;
+                return value;
     return file_type;
 }
 

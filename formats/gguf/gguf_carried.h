@@ -21,6 +21,9 @@ moeq_status mq_gguf_carry(const struct mq_gguf *gguf, struct mq_view *view, moeq
 moeq_status mq_gguf_read_carried(const struct mq_view *view, struct mq_arena *arena,
                                  struct mq_gguf *gguf, moeq_error *err);
 
+/* general.file_type as it was; false if there is none. */
+bool mq_gguf_kept_file_type(const struct mq_gguf *carried, uint32_t *file_type);
+
 /* general.file_type, where `file_type` is what follows from the tensors: the carried value if it is
  * a mix that is mostly of that (Q4_K_M where Q4_K_S would follow). */
 uint32_t mq_gguf_file_type(const struct mq_gguf *carried, uint32_t file_type);

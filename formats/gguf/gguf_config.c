@@ -9,6 +9,7 @@
 
 #include "error.h"
 #include "json.h"
+#include "open_options.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -83,8 +84,15 @@ static bool number_of(const struct mq_gguf *g, const struct mq_gguf_key *key, do
     return key->type != MQ_GGUF_ARRAY && mq_gguf_number(g, key, 0, value);
 }
 
+static moeq_status note_ignored(struct mq_view *view, const struct mq_gguf_key *key,
+                                moeq_error *err)
+{
+    return mq_view_note(view, err, "the metadata's \"%.80s\" is ignored, as was asked for",
+                        key->name);
+}
+
 static moeq_status check_key(const struct mq_gguf *g, const struct mq_gguf_key *key,
-                             const char *architecture, moeq_error *err)
+                             const char *architecture, struct mq_view *view, moeq_error *err)
 {
     char name[200];
     double value = 0;
@@ -96,14 +104,24 @@ static moeq_status check_key(const struct mq_gguf *g, const struct mq_gguf_key *
         if (known[i].rule == KNOWN || (number && value == 1) ||
             (number && value == 0 && known[i].rule == ZERO_OR_ONE))
             return MOEQ_OK;
+        if (mq_view_ignores_key(view, key->name))
+            return note_ignored(view, key, err);
+        if (!number)
+            return mq_gguf_fail_key(g, key, MOEQ_UNSUPPORTED, err, "expected a number");
         return mq_gguf_fail_key(g, key, MOEQ_UNSUPPORTED, err,
-                                number ? "%g is not implemented (only 1)" : "expected a number",
-                                value);
+                                "%g is not implemented (only 1). --ignore-config %.80s goes on "
+                                "without it, at the risk of wrong results",
+                                value, key->name);
     }
     if (number && value == 0) /* how a key says that it is off */
         return MOEQ_OK;
+    if (mq_view_ignores_key(view, key->name))
+        return note_ignored(view, key, err);
     return mq_gguf_fail_key(g, key, MOEQ_UNSUPPORTED, err,
-                            "is a key that moeq does not know: it may change the maths");
+                            "is a key that moeq does not know: it may change the maths. Where it "
+                            "was written by a tool and the model does without, --ignore-config "
+                            "%.80s goes on",
+                            key->name);
 }
 
 /* A whole number from 1 to MAX_SIZE; `otherwise` where the key is absent (0: required). */
@@ -246,19 +264,22 @@ static void list_architectures(char *list, size_t room)
     }
 }
 
+#define MERGE_LORA "it has no weights of its own: merge it into its base model (llama-export-lora)"
+
 /* GGUF files that are no models of language by themselves, told by general.type, by the
  * architecture or, of files from before there was a type, by a key. (Source: the `gguf` package's
  * GGUFType; convert_lora_to_gguf.py, imatrix.cpp and mtmd of llama.cpp.) */
 static const struct {
-    const char *type, *architecture, *key; /* one of them */
+    const char *type, *architecture, *key; /* one of them, or tensors of a LoRA's */
+    bool lora;
     const char *is, *advice;
 } others[] = {
-    {.type = "adapter",
-     .is = "a LoRA adapter",
-     .advice = "it has no weights of its own: merge it into its base model (llama-export-lora)"},
-    {.key = "adapter.type",
-     .is = "a LoRA adapter",
-     .advice = "it has no weights of its own: merge it into its base model (llama-export-lora)"},
+    {.type = "adapter", .is = "a LoRA adapter", .advice = MERGE_LORA},
+    {.key = "adapter.type", .is = "a LoRA adapter", .advice = MERGE_LORA},
+    {.lora = true, .is = "a LoRA adapter", .advice = MERGE_LORA},
+    {.architecture = "controlvector",
+     .is = "a control vector",
+     .advice = "it has no weights of its own: give the model that it steers"},
     {.type = "imatrix",
      .is = "an importance matrix",
      .advice = "it has no weights: give the model that it was made of"},
@@ -276,6 +297,19 @@ static const struct {
      .advice = "give the language model's file beside it"},
 };
 
+/* As llama.cpp's adapters have them, also those from before general.type. */
+static bool is_lora(const struct mq_gguf *g)
+{
+    static const char ending[] = ".lora_a";
+    const size_t n = sizeof ending - 1;
+    for (size_t i = 0; i < g->tensors_count; i++) {
+        const size_t m = strlen(g->tensors[i].name);
+        if (m > n && strcmp(g->tensors[i].name + m - n, ending) == 0)
+            return true;
+    }
+    return false;
+}
+
 static moeq_status refuse_others(const struct mq_gguf *g, moeq_error *err)
 {
     const struct mq_gguf_key *type = mq_gguf_find(g, MQ_GGUF_KEY_TYPE);
@@ -283,7 +317,7 @@ static moeq_status refuse_others(const struct mq_gguf *g, moeq_error *err)
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if ((others[i].type && mq_gguf_text_is(g, type, others[i].type)) ||
             (others[i].architecture && mq_gguf_text_is(g, architecture, others[i].architecture)) ||
-            (others[i].key && mq_gguf_find(g, others[i].key)))
+            (others[i].key && mq_gguf_find(g, others[i].key)) || (others[i].lora && is_lora(g)))
             return mq_fail_file(err, MOEQ_UNSUPPORTED, g->file.path, "is %s, no model: %s",
                                 others[i].is, others[i].advice);
     if (type && !mq_gguf_text_is(g, type, "model"))
@@ -391,8 +425,9 @@ static void put_sizes(struct mq_buffer *json, const struct mq_family *family, co
         mq_buffer_puts(json, "  \"sliding_window\": null,\n");
 }
 
-moeq_status mq_gguf_config(struct mq_gguf_set *set, struct mq_buffer *json, moeq_error *err)
+moeq_status mq_gguf_config(struct mq_gguf_set *set, struct mq_view *view, moeq_error *err)
 {
+    struct mq_buffer *json = &view->config_json;
     const struct mq_gguf *g = &set->files[0];
     char a[MAX_ARCHITECTURE + 1];
     struct sizes s = {0};
@@ -402,7 +437,7 @@ moeq_status mq_gguf_config(struct mq_gguf_set *set, struct mq_buffer *json, moeq
     const size_t prefix = strlen(a);
     for (size_t i = 0; i < g->keys_count; i++)
         if (strncmp(g->keys[i].name, a, prefix) == 0 && g->keys[i].name[prefix] == '.')
-            MQ_TRY(check_key(g, &g->keys[i], a, err));
+            MQ_TRY(check_key(g, &g->keys[i], a, view, err));
     MQ_TRY(read_sizes(g, a, &s, err));
     const struct mq_family *family = find_family(a, s.experts > 0);
     if (!family)
@@ -425,7 +460,7 @@ moeq_status mq_gguf_config(struct mq_gguf_set *set, struct mq_buffer *json, moeq
     mq_buffer_puts(json, ",\n  \"rope_theta\": ");
     mq_gguf_put_number(json, theta);
     mq_buffer_puts(json, ",\n  \"rope_scaling\": ");
-    MQ_TRY(mq_gguf_rope_scaling(set, a, theta, s.head_dim, json, err));
+    MQ_TRY(mq_gguf_rope_scaling(set, a, theta, s.head_dim, view, err));
     const bool tied = !mq_gguf_set_find(set, mq_gguf_role(MQ_ROLE_HEAD)->name);
     mq_buffer_printf(json, ",\n  \"hidden_act\": \"silu\",\n  \"tie_word_embeddings\": %s\n}\n",
                      tied ? "true" : "false");

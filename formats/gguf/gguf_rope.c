@@ -16,6 +16,7 @@
 #include "gguf_model.h"
 
 #include "error.h"
+#include "open_options.h"
 #include "portable_math.h"
 
 #include <inttypes.h>
@@ -77,9 +78,10 @@ static double original_of(const float *factors, size_t n, double theta, double f
 }
 
 static moeq_status put_factors(const struct mq_gguf *g, const struct mq_gguf_tensor *t,
-                               double theta, uint32_t head_dim, struct mq_buffer *json,
+                               double theta, uint32_t head_dim, struct mq_view *view,
                                moeq_error *err)
 {
+    struct mq_buffer *json = &view->config_json;
     float factors[MAX_FACTORS];
     const size_t n = head_dim / 2;
     if (strcmp(t->type->name, "F32") != 0 || t->dims != 1 || t->ne[0] != n || n > MAX_FACTORS)
@@ -88,9 +90,12 @@ static moeq_status put_factors(const struct mq_gguf *g, const struct mq_gguf_ten
                               t->type->name, t->ne[0]);
     MQ_TRY(mq_file_read_at(&g->file, t->offset, factors, n * sizeof *factors, err));
     double factor = 1, original = PUBLISHED_ORIGINAL;
-    for (size_t i = 0; i < n; i++)
+    bool ones = true;
+    for (size_t i = 0; i < n; i++) {
+        ones = ones && factors[i] == 1;
         if ((double)factors[i] > factor)
             factor = (double)factors[i];
+    }
     bool found = isfinite(factor) && reproduces(factors, n, theta, factor, original);
     if (!found && isfinite(factor)) {
         original = original_of(factors, n, theta, factor);
@@ -100,9 +105,12 @@ static moeq_status put_factors(const struct mq_gguf *g, const struct mq_gguf_ten
         return mq_fail_tensor(err, MOEQ_UNSUPPORTED, g->file.path, t->name, t->offset,
                               "its factors are not those of Llama 3's scaling of positions (low 1, "
                               "high 4): which they are is not known");
-    if (factor == 1) {
+    if (factor == 1) { /* of ones exactly there is nothing to say: they are as good as none */
         mq_buffer_puts(json, "null");
-        return MOEQ_OK;
+        return ones ? MOEQ_OK
+                    : mq_view_note(view, err,
+                                   "%s is left out: its factors differ from 1 by less than %g",
+                                   t->name, TOLERANCE);
     }
     mq_buffer_puts(json, "{\"rope_type\": \"llama3\", \"factor\": ");
     mq_gguf_put_number(json, factor);
@@ -136,8 +144,9 @@ static moeq_status linear_factor(const struct mq_gguf *g, const char *architectu
 }
 
 moeq_status mq_gguf_rope_scaling(struct mq_gguf_set *set, const char *architecture, double theta,
-                                 uint32_t head_dim, struct mq_buffer *json, moeq_error *err)
+                                 uint32_t head_dim, struct mq_view *view, moeq_error *err)
 {
+    struct mq_buffer *json = &view->config_json;
     double factor;
     MQ_TRY(linear_factor(&set->files[0], architecture, &factor, err));
     struct mq_gguf_at *at = mq_gguf_set_find(set, MQ_GGUF_ROPE_FREQS);
@@ -150,7 +159,7 @@ moeq_status mq_gguf_rope_scaling(struct mq_gguf_set *set, const char *architectu
                                   "beside a linear scaling of positions by %g: both together are "
                                   "not implemented",
                                   factor);
-        return put_factors(g, at->tensor, theta, head_dim, json, err);
+        return put_factors(g, at->tensor, theta, head_dim, view, err);
     }
     if (factor == 1) {
         mq_buffer_puts(json, "null");

@@ -53,8 +53,15 @@ cp $oracle/config.json $oracle/model.safetensors "$work/base"
 head -c 4000 demo/text.txt | tr 'A-Z\n' 'a-z ' | tr -dc 'a-z ' > "$work/text"
 prints '^  model .* 100.00%$' verify $fixtures/llama3_tied.gguf --against "$work/base" \
     --text "$work/text" --tokens 256 --context 64 --no-progress
-grep -q '^  tokenizer to be read in the original or in tests/.*llama3_tied.gguf$' "$work/stdout" ||
+unchecked='note: not checked: whether both cut the text into the same tokens, since there is no tokenizer to be read in the original or in tests/[^ ]*llama3_tied.gguf'
+tr -s '\n ' '  ' < "$work/stdout" | grep -q " $unchecked" ||
     fail "nothing is said of the tokens that were not compared"
+"$moeq" verify $fixtures/llama3_tied.gguf --against "$work/base" --text "$work/text" --tokens 256 \
+    --context 64 -q > "$work/stdout" 2> "$work/stderr" || fail "verify -q"
+grep -q "$unchecked" "$work/stderr" || fail "with -q nothing is said of the tokens"
+"$moeq" verify $fixtures/llama3_tied.gguf --against "$work/base" --text "$work/text" --tokens 256 \
+    --context 64 -q --json | tr -d '\n' | grep -q '"model_notes":[^]]*"not checked: whether' ||
+    fail "with --json nothing is said of the tokens"
 expect 1 "moeq: $fixtures/llama3_tied.gguf: has no tokenizer (no key 'tokenizer.ggml.model'), so a text cannot be tokenized; give token ids (--ids) instead" \
     eval $fixtures/llama3_tied.gguf --text "$work/text"
 
@@ -71,4 +78,28 @@ grep -qF "moeq: $work/unnamed.gguf: $unread" "$work/stderr" || fail "eval: $(cat
 "$moeq" export "$work/unnamed.gguf" -o "$work/again.gguf" -q 2> "$work/stderr" || fail "export of an unread tokenizer"
 grep -qF "moeq: note: $unread" "$work/stderr" || fail "export: $(cat "$work/stderr")"
 LC_ALL=C grep -q 'gpt-x' "$work/again.gguf" || fail "the tokenizer is not carried"
+
+# files of a split model, joined by cat
+cat "$mixtral" "${mixtral/00001-of/00002-of}" > "$work/cat.gguf"
+"$moeq" inspect "$work/cat.gguf" 2> "$work/stderr" > /dev/null && fail "cat.gguf: no error"
+grep -q 'stand behind them (it is one of several files of a split model: were they joined by cat?' \
+    "$work/stderr" || fail "cat.gguf: $(cat "$work/stderr")"
+
+# A model's name is its folder's, directly and by way of a moeq file, whatever that is called.
+ln -s "$(cd $model && pwd)" "$work/Some.Name-8x7B"
+expect 0 "" export "$work/Some.Name-8x7B/" --level q4_k -o "$work/direct.gguf" -q
+expect 0 "" convert "$work/Some.Name-8x7B" --level q4_k -o "$work/x.moeq" -q
+expect 0 "" export "$work/x.moeq" -o "$work/by_way.gguf" -q
+expect 0 "" convert "$work/x.moeq" --level q4_k -o "$work/again.moeq" --shard-size 1M -q
+expect 0 "" export "$work/again.moeq.index.json" -o "$work/shards.gguf" -q
+(cd "$work/Some.Name-8x7B" && "$moeq" export . --level q4_k -o "$work/dot.gguf" -q) || fail "export ."
+for file in direct by_way shards; do
+    prints '^  general.name +Some.Name-8x7B$' inspect "$work/$file.gguf"
+done
+prints "^  general.name +$(basename "$(cd $model && pwd -P)")$" inspect "$work/dot.gguf"
+
+# A level of a file that is quantized already is not to be had from it.
+prints 'Make it from the original model|model: this one is quantized already' \
+    fit "$work/direct.gguf" --levels q2_k --vram 24GiB
+"$moeq" fit "$work/direct.gguf" --vram 24GiB | grep -q 'quantized already' && fail "fit as stored"
 finish

@@ -147,7 +147,8 @@ START_TEST(broken_beginnings)
          "%s: at byte 4: GGUF version 1, which was in use in August 2023 only; moeq reads 2 and 3: "
          "convert the model again"},
         {4, 4, "\0\0\0\3", MOEQ_UNSUPPORTED,
-         "%s: at byte 4: a big-endian GGUF file; moeq reads little-endian ones"},
+         "%s: at byte 4: a big-endian GGUF file; moeq reads little-endian ones: "
+         "gguf-convert-endian FILE little, of the Python package gguf, turns it into one"},
         {4, 4, "\4\0\0\0", MOEQ_UNSUPPORTED, "%s: at byte 4: GGUF version 4; moeq reads 2 and 3"},
         {8, 4, "\xff\0\0\0", MOEQ_MALFORMED,
          "%s: at byte 8: the number of tensors is 255, more than the file has room for "
@@ -445,22 +446,36 @@ static const struct key_case keys[] = {
     {"llama.rope.scaling.type", MQ_GGUF_STRING, 0, "none", MOEQ_OK, NULL},
     {"llama.rope.scaling.factor", MQ_GGUF_F32, 4, NULL, MOEQ_OK, NULL},
     {"llama.rope.scaling.attn_factor", MQ_GGUF_F32, 2, NULL, MOEQ_UNSUPPORTED,
-     "2 is not implemented (only 1)"},
+     "2 is not implemented (only 1). --ignore-config llama.rope.scaling.attn_factor goes on "
+     "without it, at the "
+     "risk of wrong results"},
     {"llama.attention.sliding_window", MQ_GGUF_U32, 32, NULL, MOEQ_OK, NULL},
     {"llama.attention.sliding_window", MQ_GGUF_U32, 0, NULL, MOEQ_OK, NULL},
     {"llama.expert_weights_scale", MQ_GGUF_F32, 2.5, NULL, MOEQ_UNSUPPORTED,
-     "2.5 is not implemented (only 1)"},
+     "2.5 is not implemented (only 1). --ignore-config llama.expert_weights_scale goes on without "
+     "it, at the "
+     "risk of wrong results"},
     {"llama.expert_weights_norm", MQ_GGUF_BOOL, 0, NULL, MOEQ_UNSUPPORTED,
-     "0 is not implemented (only 1)"},
+     "0 is not implemented (only 1). --ignore-config llama.expert_weights_norm goes on without it, "
+     "at the "
+     "risk of wrong results"},
     {"llama.expert_weights_norm", MQ_GGUF_STRING, 0, "yes", MOEQ_UNSUPPORTED, "expected a number"},
     {"llama.expert_gating_func", MQ_GGUF_U32, 2, NULL, MOEQ_UNSUPPORTED,
-     "2 is not implemented (only 1)"},
+     "2 is not implemented (only 1). --ignore-config llama.expert_gating_func goes on without it, "
+     "at the "
+     "risk of wrong results"},
     {"llama.logit_scale", MQ_GGUF_F32, 0.5, NULL, MOEQ_UNSUPPORTED,
-     "0.5 is not implemented (only 1)"},
+     "0.5 is not implemented (only 1). --ignore-config llama.logit_scale goes on without it, at "
+     "the "
+     "risk of wrong results"},
     {"llama.attention.causal", MQ_GGUF_BOOL, 0, NULL, MOEQ_UNSUPPORTED,
-     "0 is not implemented (only 1)"},
+     "0 is not implemented (only 1). --ignore-config llama.attention.causal goes on without it, at "
+     "the "
+     "risk of wrong results"},
     {"llama.attention.clamp_kqv", MQ_GGUF_F32, 8, NULL, MOEQ_UNSUPPORTED,
-     "is a key that moeq does not know: it may change the maths"},
+     "is a key that moeq does not know: it may change the maths. Where it was written by a tool "
+     "and "
+     "the model does without, --ignore-config llama.attention.clamp_kqv goes on"},
     {"llama.attention.clamp_kqv", MQ_GGUF_F32, 0, NULL, MOEQ_OK, NULL},
     {"llama.tensor_data_layout", MQ_GGUF_STRING, 0, "Meta AI original pth", MOEQ_OK, NULL},
     {"llamas.other", MQ_GGUF_STRING, 0, "another architecture's", MOEQ_OK, NULL},
@@ -489,6 +504,14 @@ START_TEST(keys_of_the_architecture)
     const char *text = strstr(err.message + strlen(expected), ": ");
     ck_assert_ptr_nonnull(text);
     ck_assert_str_eq(text + 2, c->message);
+    if (!strstr(c->message, "--ignore-config"))
+        return;
+    const struct mq_open_options open = {.ignored_keys = &c->key, .ignored_keys_count = 1};
+    err = (moeq_error){0};
+    ck_assert_msg(mq_model_open_with(path, &open, &view, &err) == MOEQ_OK, "%s", err.message);
+    ck_assert_uint_eq(view->notes_count, 1);
+    ck_assert_ptr_nonnull(strstr(view->notes[0], c->key));
+    mq_view_close(view);
 }
 END_TEST
 
@@ -530,19 +553,22 @@ START_TEST(rope_scalings)
     mq_view_close(v);
     static const struct {
         float factors[2];
-        bool known, scaled;
+        bool known;
+        size_t notes; /* of ones exactly, which are as good as none, there is nothing to say */
     } cases[] = {
-        {{1, 1}, true, false},     {{1, 8}, false, false},        {{8, 8}, false, false},
-        {{2, 1}, false, false},    {{1, INFINITY}, false, false}, {{NAN, 1}, false, false},
-        {{1, 0.5f}, false, false},
+        {{1, 1}, true, 0},  {{0.999999f, 1}, true, 1}, {{1, 8}, false, 0},   {{8, 8}, false, 0},
+        {{2, 1}, false, 0}, {{1, INFINITY}, false, 0}, {{NAN, 1}, false, 0}, {{1, 0.5f}, false, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         gguf_small_model(&b, false);
         gguf_tensor(&b, "rope_freqs.weight", 0, 1, (uint64_t[]){2}, cases[i].factors, 8);
         write_build(&b, path);
-        if (cases[i].known)
-            mq_view_close(open_view(path));
-        else
+        if (cases[i].known) {
+            v = open_view(path);
+            ck_assert(v->hparams.rope.type == MQ_ROPE_DEFAULT);
+            ck_assert_uint_eq(v->notes_count, cases[i].notes);
+            mq_view_close(v);
+        } else
             test_refused(path, MOEQ_UNSUPPORTED,
                          "%s: tensor 'rope_freqs.weight' at byte 3040: its factors are not those "
                          "of Llama 3's scaling of positions (low 1, high 4): which they are is not "
@@ -770,6 +796,9 @@ START_TEST(other_contents_are_named)
         {"general.type", "mmproj",
          "%s: is the projector of a model that sees or hears (mmproj), "
          "no model: give the language model's file beside it"},
+        {"general.architecture", "controlvector",
+         "%s: is a control vector, no model: it has no weights of its own: give the model that it "
+         "steers"},
         {"general.architecture", "clip",
          "%s: is the projector of a model that sees or hears (mmproj), no model: give the language "
          "model's file beside it"},
@@ -782,6 +811,12 @@ START_TEST(other_contents_are_named)
         test_refused(path, MOEQ_UNSUPPORTED, others[i].says);
     }
     struct gguf_build b = {0};
+    gguf_key_text(&b, "general.architecture", "llama");
+    gguf_tensor(&b, "blk.0.attn_q.weight.lora_a", 0, 1, (const uint64_t[]){4}, (float[4]){0},
+                sizeof(float[4]));
+    write_build(&b, path);
+    test_refused(path, MOEQ_UNSUPPORTED, others[0].says);
+    b = (struct gguf_build){0};
     gguf_key_text(&b, "general.architecture", "llama");
     write_build(&b, path);
     test_refused(path, MOEQ_UNSUPPORTED,

@@ -29,6 +29,9 @@ static const struct sample samples[] = {
            MQ_FILE_OTHER, "is a Git LFS pointer"),
     SAMPLE("version https://git-lfs.github.com/spec/v1\nsize ", MQ_FILE_OTHER,
            "is a Git LFS pointer"),
+    SAMPLE("\xef\xbb\xbf"
+           "version https://git-lfs.github.com/spec/v1\nsize 77\n",
+           MQ_FILE_OTHER, "is a Git LFS pointer, which stands for a file of 77 bytes"),
     SAMPLE("<!DOCTYPE html><html>", MQ_FILE_OTHER, "is a web page"),
     SAMPLE("\xef\xbb\xbf\n  <HTML lang=en>", MQ_FILE_OTHER, "is a web page"),
     SAMPLE("<?xml version=\"1.0\"?><Error>", MQ_FILE_OTHER,

@@ -609,6 +609,17 @@ START_TEST(names_of_cards)
         {"dgx spark", "GB10 (DGX Spark)", 128, 1, 1},
         {"a100", NULL, 0, 1, 2},
         {"h100", NULL, 0, 1, 3},
+        {"macbook pro m1 max 64gb", "Apple M1 Max", 64, 1, 1},
+        {"MacBook Pro M1 Pro 16GB", "Apple M1 Pro", 16, 1, 1},
+        {"MacBook Air M2 24GB", "Apple M2", 24, 1, 1},
+        {"mac studio m2 ultra 192gb", "Apple M2 Ultra", 192, 1, 1},
+        {"m4 max 36GB", "Apple M4 Max, 32-core GPU", 36, 1, 1},
+        {"m4 max 32-core", "Apple M4 Max, 32-core GPU", 36, 1, 1},
+        {"h800 sxm", "H800 SXM", 80, 1, 1},
+        {"a800-80", "A800 80GB", 80, 1, 1},
+        {"m4 max", NULL, 0, 1, 2}, /* one of whose rows has one size */
+        {"m5 max", NULL, 0, 1, 2},
+        {"3080 16gb", NULL, 0, 1, 2},
         {"m4pro", NULL, 0, 1, 1},     /* sold with several sizes */
         {"m4 pro 32", NULL, 0, 1, 2}, /* but not with this one */
         {"m4", NULL, 0, 1, 4},
@@ -637,6 +648,40 @@ START_TEST(names_of_cards)
         ck_assert_msg(s.candidates_count == cases[i].candidates, "%s: %zu", cases[i].text,
                       s.candidates_count);
     }
+}
+END_TEST
+
+/* Counts behind, and plus signs. */
+START_TEST(lists_of_cards)
+{
+    static const char *const cases[][2] = {
+        {"3090x2", "2x3090"},
+        {"3090 x2", "2x3090"},
+        {"RTX 3090 x 2", "2xRTX 3090"},
+        {"3090+3060", "3090,3060"},
+        {"2x3090 + 3060x2", "2x3090 ,2x3060"},
+        {"24GiB x2,12GiB", "2x24GiB,12GiB"},
+        {"h100 sxm*8", "h100 sxm*8"},
+        {"7900 xtx", "7900 xtx"},
+        {"rtx2060", "rtx2060"},
+        {"rtx 2060", "rtx 2060"},
+        {"rx 7900 xt x4", "4xrx 7900 xt"},
+        {"Ryzen AI Max+ 395 128GB", "Ryzen AI Max+ 395 128GB"},
+        {"3090x65", "3090x65"},
+        {"x2", "x2"},
+        {"", ""},
+        {",", ","},
+    };
+    char list[64];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ck_assert(mq_gpu_list(cases[i][0], list, sizeof list));
+        ck_assert_str_eq(list, cases[i][1]);
+    }
+    ck_assert(!mq_gpu_list("3090,3090,3090", list, 12));
+    char item[200];
+    memset(item, 'a', sizeof item - 1);
+    item[sizeof item - 1] = '\0';
+    ck_assert(!mq_gpu_list(item, list, sizeof list));
 }
 END_TEST
 
@@ -766,6 +811,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, unequal_cards);
     tcase_add_test(tests, names_of_cards);
     tcase_add_test(tests, table_of_cards);
+    tcase_add_test(tests, lists_of_cards);
     tcase_add_test(tests, what_macs_let_graphics_use);
     tcase_add_test(tests, quality);
 }

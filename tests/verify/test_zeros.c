@@ -85,7 +85,8 @@ END_TEST
 
 /* ---- judgement ---- */
 
-static struct mq_zeros judged(enum mq_role role, uint64_t bytes, uint64_t from, uint64_t to)
+static struct mq_zeros judged_of(uint64_t tokens, enum mq_role role, uint64_t bytes, uint64_t from,
+                                 uint64_t to)
 {
     unsigned char *p = malloc(bytes);
     memset(p, 1, bytes);
@@ -93,10 +94,15 @@ static struct mq_zeros judged(enum mq_role role, uint64_t bytes, uint64_t from, 
     const struct mq_zero_span span = mq_zeros_scan(p, bytes);
     const struct mq_zero_place place = {
         .name = "x", .path = "f", .role = role, .layer = -1, .expert = -1, .bytes = bytes};
-    struct mq_zeros zeros = {.count = 0};
+    struct mq_zeros zeros = {.tokens = tokens};
     mq_zeros_judge(&zeros, &place, bytes / 256, &span);
     free(p);
     return zeros;
+}
+
+static struct mq_zeros judged(enum mq_role role, uint64_t bytes, uint64_t from, uint64_t to)
+{
+    return judged_of(0, role, bytes, from, to);
 }
 
 START_TEST(judgement)
@@ -112,15 +118,70 @@ START_TEST(judgement)
     z = judged(MQ_ROLE_ROUTER, 1024, 0, 1024); /* small, but nothing else */
     ck_assert_uint_eq(z.count, 1);
     ck_assert(z.listed[0].whole);
-    /* Vocabularies are padded at their end, with however many rows; nowhere else, and not whole. */
-    z = judged(MQ_ROLE_HEAD, n, n - 2 * run, n);
+    /* Vocabularies are padded at their end, with a few rows, of 1,024 at most 128, or those behind
+     * the last token; nowhere else, and not whole. */
+    z = judged(MQ_ROLE_HEAD, n, n - 128 * 256, n);
     ck_assert_uint_eq(z.count, 0);
-    ck_assert_uint_eq(z.padding[1].rows, 2 * run / 256);
+    ck_assert_uint_eq(z.padding[1].rows, 128);
+    z = judged(MQ_ROLE_HEAD, n, n - 2 * run, n);
+    ck_assert_uint_eq(z.count, 1);
+    ck_assert_uint_eq(z.padding[1].rows, 0);
+    z = judged_of(512, MQ_ROLE_HEAD, n, n - 2 * run, n);
+    ck_assert_uint_eq(z.count, 0);
+    ck_assert_uint_eq(z.padding[1].rows, 512);
+    ck_assert_uint_eq(judged_of(513, MQ_ROLE_HEAD, n, n - 2 * run, n).count, 1);
+    z = judged(MQ_ROLE_HEAD, 100 * n, 100 * n - 1024 * 256, 100 * n); /* 1 % */
+    ck_assert_uint_eq(z.count, 0);
+    ck_assert_uint_eq(z.padding[1].rows, 1024);
     z = judged(MQ_ROLE_EMBEDDING, n, n - 700, n);
     ck_assert_uint_eq(z.padding[0].rows, 2);
     ck_assert_uint_eq(z.padding[0].offset, n - 512);
     ck_assert_uint_eq(judged(MQ_ROLE_EMBEDDING, n, 256, 256 + run).count, 1);
     ck_assert_uint_eq(judged(MQ_ROLE_EMBEDDING, n, 0, n).count, 1);
+}
+END_TEST
+
+/* A run that goes on into the next tensor of the file; none over a tensor that is not zero, into
+ * another file, or from a vocabulary's padding. */
+START_TEST(borders)
+{
+    const uint64_t n = 1 << 18, half = MQ_ZEROS_RUN / 2;
+    static const struct {
+        enum mq_role role;
+        const char *path;
+        uint64_t trail, gap, lead, found;
+    } cases[] = {
+        {MQ_ROLE_EXPERT_UP, "f", MQ_ZEROS_RUN / 2, 0, MQ_ZEROS_RUN / 2, 1},
+        {MQ_ROLE_EXPERT_UP, "f", MQ_ZEROS_RUN / 2, 32, MQ_ZEROS_RUN / 2 - 32, 1},
+        {MQ_ROLE_EXPERT_UP, "f", MQ_ZEROS_RUN / 2, 0, MQ_ZEROS_RUN / 2 - 1, 0},
+        {MQ_ROLE_EXPERT_UP, "f", MQ_ZEROS_RUN / 2, 1 << 20, MQ_ZEROS_RUN / 2, 0},
+        {MQ_ROLE_EXPERT_UP, "g", MQ_ZEROS_RUN / 2, 0, MQ_ZEROS_RUN / 2, 0},
+        {MQ_ROLE_HEAD, "f", MQ_ZEROS_RUN / 2, 0, MQ_ZEROS_RUN / 2, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct mq_zeros z = {.count = 0};
+        struct mq_zero_place place = {.name = "a", .path = "f", .role = cases[i].role, .bytes = n};
+        const struct mq_zero_span first = {.bytes = n,
+                                           .trail = cases[i].trail,
+                                           .longest = cases[i].trail,
+                                           .place = n - cases[i].trail,
+                                           .has_weight = true};
+        const struct mq_zero_span next = {
+            .bytes = n, .lead = cases[i].lead, .longest = cases[i].lead, .has_weight = true};
+        mq_zeros_judge(&z, &place, 1024, &first);
+        place.name = "b";
+        place.path = cases[i].path;
+        place.offset = n + cases[i].gap;
+        mq_zeros_judge(&z, &place, 1024, &next);
+        ck_assert_msg(z.count == cases[i].found, "case %zu", i);
+        if (!z.count)
+            continue;
+        char text[256];
+        ck_assert_str_eq(z.listed[0].name, "a");
+        ck_assert_uint_eq(z.listed[0].offset, n - half);
+        mq_zeros_describe(&z.listed[0], text, sizeof text);
+        ck_assert_str_eq(text, "65536 bytes in a row are zero, on into b");
+    }
 }
 END_TEST
 
@@ -272,10 +333,42 @@ START_TEST(hole_in_a_gguf_file)
 }
 END_TEST
 
+/* A norm of zeros, and zeros over the border of two experts in one tensor, which are neighbours in
+ * the file and not in the view; as a moeq file too. */
+START_TEST(norm_and_experts)
+{
+    static const char norm[] = "model.layers.1.input_layernorm.weight";
+    const struct mq_context ctx = context();
+    const char *gguf = mq_test_temporary("norm.gguf"), *file = mq_test_temporary("norm.moeq");
+    struct mq_weights_result w;
+    struct mq_integrity_result r;
+    moeq_error err = {0};
+    write_model(mq_test_source("demo/model"), gguf, "bf16", true);
+    struct mq_view *view = open_model(gguf);
+    const struct mq_tensor *t = tensor(view, expert);
+    write_zeros(view, expert, t->rows * t->row_bytes - 33000, 66000);
+    ck_assert_ok(mq_weights_check(&ctx, view, &w, NULL));
+    ck_assert_uint_eq(w.zeros.count, 1);
+    ck_assert_str_eq(w.zeros.listed[0].name, "blk.1.ffn_gate_exps.weight expert 3");
+    ck_assert_str_eq(w.zeros.listed[0].into, "blk.1.ffn_gate_exps.weight expert 4");
+    write_zeros(view, norm, 0, tensor(view, norm)->row_bytes);
+    ck_assert_ok(mq_weights_check(&ctx, view, &w, NULL));
+    ck_assert_uint_eq(w.zeros.count, 2);
+    mq_view_close(view);
+    write_model(gguf, file, "bf16", false);
+    ck_assert_ok(mq_integrity_check(&ctx, file, &r, &err));
+    ck_assert_uint_ge(r.zeros.count, 1);
+    ck_assert_str_eq(r.zeros.listed[0].name, norm);
+    mq_integrity_free(&r);
+}
+END_TEST
+
 static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, spans);
     tcase_add_test(tests, judgement);
+    tcase_add_test(tests, borders);
+    tcase_add_test(tests, norm_and_experts);
     tcase_add_test(tests, models);
     tcase_add_test(tests, hole_in_a_gguf_file);
 }
