@@ -11,6 +11,7 @@
 
 #include "checked.h"
 #include "error.h"
+#include "f16.h"
 #include "open_options.h"
 
 #include <stdlib.h>
@@ -35,31 +36,71 @@ static struct matrices find_matrices(const struct mq_view *view, const struct mq
     return m;
 }
 
-/* Whether the two hold the same bytes in the same dtype; stops at the first difference. */
+/* ---- whether they are the same ---- */
+
+static float value_at(const char *bytes, enum mq_dtype dtype, size_t i)
+{
+    uint16_t half;
+    float value;
+    if (dtype == MQ_F32) {
+        memcpy(&value, bytes + i * sizeof value, sizeof value);
+        return value;
+    }
+    memcpy(&half, bytes + i * sizeof half, sizeof half);
+    return dtype == MQ_F16 ? mq_f16_to_f32(half) : mq_bf16_to_f32(half);
+}
+
+/* In whatever dtype: a head is often kept in float32 beside weights in bfloat16. -0 is 0; one NaN
+ * is another only if its bits are. */
+static bool same_values(const char *a, enum mq_dtype a_dtype, const char *b, enum mq_dtype b_dtype,
+                        size_t count)
+{
+    if (a_dtype == b_dtype && memcmp(a, b, count * mq_dtype_bytes(a_dtype)) == 0)
+        return true;
+    for (size_t i = 0; i < count; i++) {
+        const float x = value_at(a, a_dtype, i), y = value_at(b, b_dtype, i);
+        if (x != y && mq_float_bits(x) != mq_float_bits(y))
+            return false;
+    }
+    return true;
+}
+
+static moeq_status read_values(const struct mq_tensor_set *set, const struct mq_located *at,
+                               uint64_t first, size_t count, char *bytes, moeq_error *err)
+{
+    const uint32_t size = mq_dtype_bytes(at->entry->dtype);
+    return mq_file_read_at(&set->shards[at->shard].file, at->entry->offset + first * size, bytes,
+                           count * size, err);
+}
+
+/* Whether the two hold the same values; stops at the first difference. */
 static moeq_status are_equal(const struct mq_tensor_set *set, const struct matrices *m, bool *equal,
                              moeq_error *err)
 {
-    enum { CHUNK = 1 << 20 };
+    enum { CHUNK = 1 << 18 };
     const struct mq_st_entry *a = m->head->entry, *b = m->embedding->entry;
-    *equal = a->dtype == b->dtype && a->dims == b->dims && a->size_bytes == b->size_bytes &&
+    *equal = mq_dtype_storage(a->dtype) && mq_dtype_storage(b->dtype) && a->dims == b->dims &&
              memcmp(a->shape, b->shape, sizeof a->shape) == 0;
     if (!*equal)
         return MOEQ_OK;
-    char *bytes = malloc(2 * (size_t)CHUNK);
+    char *bytes = malloc(2 * sizeof(float) * CHUNK);
     if (!bytes)
         return mq_fail_memory(err, "comparing the head with the embeddings");
+    char *others = bytes + sizeof(float) * CHUNK;
+    const uint64_t count = a->size_bytes / mq_dtype_bytes(a->dtype);
     moeq_status status = MOEQ_OK;
-    for (uint64_t at = 0; at < a->size_bytes && *equal && status == MOEQ_OK; at += CHUNK) {
-        const size_t n = (size_t)mq_min_u64(CHUNK, a->size_bytes - at);
-        status = mq_file_read_at(&set->shards[m->head->shard].file, a->offset + at, bytes, n, err);
-        if (status == MOEQ_OK)
-            status = mq_file_read_at(&set->shards[m->embedding->shard].file, b->offset + at,
-                                     bytes + CHUNK, n, err);
-        *equal = status == MOEQ_OK && memcmp(bytes, bytes + CHUNK, n) == 0;
+    for (uint64_t at = 0; at < count && *equal; at += CHUNK) {
+        const size_t n = (size_t)mq_min_u64(CHUNK, count - at);
+        MQ_TRY_OUT(read_values(set, m->head, at, n, bytes, err));
+        MQ_TRY_OUT(read_values(set, m->embedding, at, n, others, err));
+        *equal = same_values(bytes, a->dtype, others, b->dtype, n);
     }
+out:
     free(bytes);
     return status;
 }
+
+/* ---- what is decided ---- */
 
 static moeq_status fail_without_head(const struct mq_view *view, const struct mq_tensor_set *set,
                                      const struct matrices *m, moeq_error *err)

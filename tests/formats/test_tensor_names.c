@@ -287,10 +287,36 @@ START_TEST(follows_a_head_that_differs)
     ck_assert(view->hparams.tied_head);
     mq_view_close(view);
     unlink(output);
-    /* Another dtype is another matrix. */
+    /* The same bytes in another dtype are other values. */
     struct st_item *head = st_edit_find(&edit, "lm_head.weight");
     head->bytes[head->size - 1] ^= 1;
     head->dtype = MQ_F16;
+    view = open_with(model, MQ_HEAD_DEFAULT);
+    ck_assert(!view->hparams.tied_head);
+    mq_view_close(view);
+}
+END_TEST
+
+/* Values are compared, in whatever dtype they stand: a zero of either sign is zero. */
+START_TEST(ties_heads_of_another_dtype)
+{
+    const char *model = edit_copy(TIED);
+    const struct st_item *table = st_edit_find(&edit, "model.embed_tokens.weight");
+    ck_assert_int_eq(table->dtype, MQ_BF16);
+    ((uint16_t *)(void *)table->bytes)[5] = 0;
+    struct st_item *head =
+        st_edit_add(&edit, "lm_head.weight", MQ_F32, 2, table->shape[0], table->shape[1]);
+    uint32_t *bits = (void *)head->bytes;
+    table = st_edit_find(&edit, "model.embed_tokens.weight");
+    for (size_t i = 0; i < head->size / 4; i++)
+        bits[i] = (uint32_t)((const uint16_t *)(const void *)table->bytes)[i] << 16;
+    bits[5] = 0x80000000;
+    struct mq_view *view = open_with(model, MQ_HEAD_DEFAULT);
+    ck_assert(view->hparams.tied_head);
+    ck_assert_uint_eq(view->notes_count, 0);
+    mq_view_close(view);
+    head = st_edit_find(&edit, "lm_head.weight");
+    head->bytes[head->size - 4] ^= 1;
     view = open_with(model, MQ_HEAD_DEFAULT);
     ck_assert(!view->hparams.tied_head);
     mq_view_close(view);
@@ -429,6 +455,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, counts_extra_tensors);
     tcase_add_test(tests, ties_equal_heads);
     tcase_add_test(tests, follows_a_head_that_differs);
+    tcase_add_test(tests, ties_heads_of_another_dtype);
     tcase_add_test(tests, chooses_without_weights);
     tcase_add_test(tests, asks_for_a_missing_head);
     tcase_add_test(tests, refuses_quantized_tensors);
