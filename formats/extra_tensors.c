@@ -83,23 +83,27 @@ static const struct harmless {
 };
 enum { HARMLESS = sizeof harmless / sizeof *harmless };
 
-/* What an unknown tensor may be, and what to do. */
+/* Names that adapters (PEFT) give. */
+static const char *const adapters[] = {
+    "*lora_*",   "*.base_layer.*", "*.modules_to_save.*", "*.original_module.*",
+    "*adapter*", "*.ia3_l*",       "prompt_embeddings"};
+
+/* What another unknown tensor may be. */
 static const struct {
     const char *pattern, *what;
 } suspects[] = {
-#define ADAPTER                                                                      \
-    "it belongs to an adapter that is not merged into the weights: merge it (peft: " \
-    "model.merge_and_unload(), then save_pretrained), and give the result's folder"
-    {"*lora_*", ADAPTER},
-    {"*.base_layer.*", ADAPTER},
-    {"*.modules_to_save.*", ADAPTER},
-    {"*.original_module.*", ADAPTER},
-    {"*adapter*", ADAPTER},
-    {"*.ia3_l*", ADAPTER},
-    {"prompt_embeddings", ADAPTER},
     {"*.bias", "it is a bias, and adds to every result: is the model_type right?"},
     {"*norm*", "it is a norm that this model_type does not have: is the model_type right?"},
 };
+
+const char *mq_adapter_says(const char *name)
+{
+    for (size_t i = 0; i < sizeof adapters / sizeof *adapters; i++)
+        if (mq_text_matches(adapters[i], name))
+            return "it belongs to an adapter that is not merged into the weights: merge it (peft: "
+                   "model.merge_and_unload(), then save_pretrained), and give the result's folder";
+    return NULL;
+}
 
 static const struct harmless *find_harmless(const struct mq_located *at)
 {
@@ -135,6 +139,8 @@ static moeq_status refuse(const struct mq_view *view, const struct mq_tensor_set
     else if (!h->experts && expert >= 0)
         snprintf(why, sizeof why, ": it is an expert's, and a %s model has none",
                  view->family->name);
+    else if (mq_adapter_says(at->name))
+        snprintf(why, sizeof why, ": %s", mq_adapter_says(at->name));
     for (size_t i = 0; i < sizeof suspects / sizeof *suspects && !why[0]; i++)
         if (mq_text_matches(suspects[i].pattern, at->name))
             snprintf(why, sizeof why, ": %s", suspects[i].what);

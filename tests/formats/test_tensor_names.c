@@ -89,6 +89,8 @@ static const struct {
     {"model.language_model.", "", "begin with 'model.language_model.'"},
     {"module.", "", "have a wrapper's name in theirs"},
     {"transformer.", "", "begin with 'transformer.'"},
+    {"run 7/model.", "run 7/", "begin with 'run 7/model.'"},
+    {"model.", "model.", "the head stands under the name 'model.lm_head.weight'"},
 };
 
 START_TEST(reads_other_prefixes)
@@ -142,6 +144,32 @@ START_TEST(refuses_other_names)
     model = edit_copy(LLAMA);
     st_edit_add(&edit, "module.model.norm.weight", MQ_F32, 1, 64, 0);
     refused_with(model, MQ_HEAD_DEFAULT, "is present twice");
+}
+END_TEST
+
+/* What is told of a missing tensor: what stands there in its place. */
+START_TEST(tells_what_stands_in_a_layer)
+{
+    static const struct {
+        const char *old, *new, *says;
+    } names[] = {
+        {"lm_head.weight", "output.weight",
+         "There is 'output.weight' of shape [256, 64]: if it is"},
+        {"lm_head.weight", "lm_head.modules_to_save.default.weight", "merge_and_unload"},
+        {"lm_head.weight", "lm_head.linear.weight", "There is 'lm_head.linear.weight' of shape"},
+        {"model.layers.1.self_attn.q_proj.weight",
+         "model.layers.1.self_attn.q_proj.base_layer.weight", "merge_and_unload"},
+        {"model.layers.1.self_attn.q_proj.weight", "model.layers.1.self_attn.qkv_proj.weight",
+         "Found in this layer: model.layers.1.self_attn.qkv_proj.weight, "},
+        {"model.layers.2.mlp.gate_proj.weight", "model.layers.2.ffn.gate_proj.weight",
+         "Found in this layer: model.layers.2.ffn.gate_proj.weight"},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *model = edit_copy(LLAMA);
+        st_edit_prefix(&edit, names[i].old, names[i].new);
+        refused_with(model, MQ_HEAD_DEFAULT, "is missing");
+        refused_with(model, MQ_HEAD_DEFAULT, names[i].says);
+    }
 }
 END_TEST
 
@@ -451,6 +479,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, reads_other_prefixes);
     tcase_add_test(tests, reads_wrapped_layers);
     tcase_add_test(tests, refuses_other_names);
+    tcase_add_test(tests, tells_what_stands_in_a_layer);
     tcase_add_test(tests, judges_extra_tensors);
     tcase_add_test(tests, counts_extra_tensors);
     tcase_add_test(tests, ties_equal_heads);
