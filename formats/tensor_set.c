@@ -363,8 +363,6 @@ static moeq_status fail_missing(const struct set_source *b, const struct mq_tens
         snprintf(why, sizeof why, ". There are %zu tensors: %s", set->count, there.names);
     else if (t->layer >= 0)
         list_layer(set, t, why, sizeof why);
-    if (set->hint)
-        snprintf(why + strlen(why), sizeof why - strlen(why), ". %s", set->hint);
     return mq_fail_file(b->err, MOEQ_NOT_FOUND, b->view->path,
                         "tensor '%s' is missing: a %s model of %u layers%s needs it%s", name,
                         b->view->family->name, b->view->hparams.layers,

@@ -26,7 +26,6 @@ struct mq_tensor_set {
     /* Of a Hugging Face folder with an index: for messages; NULL where there is none. */
     const char *index_path;
     const cJSON *index_map;
-    const char *hint; /* what a missing tensor may come from; NULL */
 };
 
 /* Opens the shards one after the other. Of a moeq model in several, padding and checksums are each

@@ -150,15 +150,14 @@ static moeq_status fail_without_head(const struct mq_view *view, const struct mq
     return mq_fail_file(
         err, MOEQ_NOT_FOUND, view->path,
         "tensor '%s' is missing, and config.json does not tie it to the embeddings "
-        "(tie_word_embeddings): Transformers would begin with random weights.%s%s%s%s",
+        "(tie_word_embeddings): Transformers would begin with random weights.%s%s",
         m->head_name,
         scores ? " Its score.weight is the head of a classification or reward model, which has no "
                  "probabilities of tokens."
                : "",
         other[0] ? other
                  : " If the model was made with a tied head, --lm-head tied takes the embeddings "
-                   "for it",
-        set->hint ? ". " : "", set->hint ? set->hint : "");
+                   "for it");
 }
 
 /* As Transformers 5: tied by the config unless both are stored and differ. */
