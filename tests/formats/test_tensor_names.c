@@ -190,6 +190,11 @@ static const struct {
     {"model.layers.0.self_attn.k_proj.output_scale", "8-bit KV cache", 1},
     {"model.embeddings.position_ids", "position numbers", 2},
     {"model.layers.0.self_attn.core_attention._extra_state", "training", 1},
+    {"model.layers.0.mlp.act_scale", "statistics of activations", 1},
+    {"model.layers.1.control_vector", "control vectors", 1},
+    {"ema.model.norm.weight", "the average of the first one", 1},
+    {"optimizer.state.exp_avg", "training", 1},
+    {"rope_freqs.weight", "rotary frequencies", 1},
     {"mtp.layers.0.weight", "further tokens", 2},
     {"vision_tower.encoder.layers.0.norm.weight", "evaluates text alone", 1},
 };
@@ -227,6 +232,36 @@ START_TEST(judges_extra_tensors)
         refused_with(model, MQ_HEAD_DEFAULT, "has no place in a llama model of this config.json");
         refused_with(model, MQ_HEAD_DEFAULT, harmful[i].why);
     }
+}
+END_TEST
+
+/* By what they hold, under any name; but a tensor of floats is asked about. */
+START_TEST(leaves_out_what_no_weights_are)
+{
+    static const struct {
+        const char *name;
+        enum mq_dtype dtype;
+        uint32_t dims;
+        uint64_t count;
+    } tensors[] = {
+        {"step", MQ_I64, 0, 0},
+        {"model.seen", MQ_U8, 1, 4},
+        {"model.layers.0.self_attn.bias", MQ_BOOL, 2, 8},
+        {"x", MQ_F32, 1, 0},
+    };
+    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) {
+        const char *model = edit_copy(LLAMA);
+        st_edit_add(&edit, tensors[i].name, tensors[i].dtype, tensors[i].dims, tensors[i].count, 8);
+        struct mq_view *view = open_with(model, MQ_HEAD_DEFAULT);
+        assert_same_weights(view, LLAMA);
+        ck_assert_uint_eq(view->notes_count, 1);
+        ck_assert_msg(notes(view, "which weights never are") && notes(view, tensors[i].name), "%s",
+                      view->notes[0]);
+        mq_view_close(view);
+    }
+    const char *model = edit_copy(LLAMA);
+    st_edit_add(&edit, "x", MQ_F32, 1, 1, 0);
+    refused_with(model, MQ_HEAD_DEFAULT, "has no place in a llama model of this config.json");
 }
 END_TEST
 
@@ -481,6 +516,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, refuses_other_names);
     tcase_add_test(tests, tells_what_stands_in_a_layer);
     tcase_add_test(tests, judges_extra_tensors);
+    tcase_add_test(tests, leaves_out_what_no_weights_are);
     tcase_add_test(tests, counts_extra_tensors);
     tcase_add_test(tests, ties_equal_heads);
     tcase_add_test(tests, follows_a_head_that_differs);
