@@ -60,6 +60,9 @@ static const struct {
      "\"hidden_act\": \"gelu\" is not implemented (only \"silu\" or \"swish\"). --ignore-config "
      "hidden_act goes on "
      "without it, at the risk of wrong results"},
+    {"{" BASE HEADS ",\"compression_config\":{\"quant_method\":\"compressed-tensors\"}}",
+     "the weights are quantized already (compressed-tensors: \"compression_config\" in "
+     "config.json): moeq needs the original model, in float32, float16 or bfloat16"},
     {"{" BASE HEADS ",\"quantization_config\":{\"quant_method\":\"gptq\"}}",
      "the weights are quantized already (GPTQ: \"quantization_config\" in config.json): moeq needs "
      "the original model, in float32, float16 or bfloat16"},

@@ -474,6 +474,8 @@ START_TEST(refuses_quantized_tensors)
 }
 END_TEST
 
+#define NAMED "(example/named, as its config.json says)"
+
 /* The original's name, from README.md or config.json, whatever their size. */
 START_TEST(names_the_original)
 {
@@ -485,12 +487,31 @@ START_TEST(names_the_original)
          "original model (example/base, as its README.md"},
         {"---\nbase_model: [example/base, example/other]\n---\n",
          "(example/base, as its README.md"},
-        {"# no front matter\nbase_model: example/base\n",
-         "(example/named, as its config.json says)"},
-        {"---\nbase_model: \n---\n", "(example/named, as its config.json says)"},
+        {"# no front matter\nbase_model: example/base\n", NAMED},
+        {"---\nbase_model: \n---\n", NAMED},
+        {"---\nbase_model: [\n  example/base,\n  a/b\n]\n---\n", "(example/base, as its README.md"},
+        {"---\nbase_model: >-\n  example/base\n---\n", "(example/base, as its README.md"},
+        {"\xef\xbb\xbf---\nbase_model: example/base\n---\n", "(example/base, as its README.md"},
+        {"---\nbase_model : example/base\n---\n", "(example/base, as its README.md"},
+        {"---\n\"base_model\": example/base\n---\n", "(example/base, as its README.md"},
+        {"---\nbase_model: https://huggingface.co/example/base\n---\n",
+         "(example/base, as its README.md"},
+        {"---\nbase_model: null\n---\n", NAMED},
+        {"---\nbase_model: &b example/base\n---\n", NAMED},
+        {"---\nbase_model: .\n---\n", NAMED},
+        {"---\nbase_model: \"a\\u001b[31m/b\"\n---\n", NAMED},
+        {"---\nbase_model: a\x1b[31m/b\n---\n", NAMED},
+        {"---\nbase_model: a/b/c\n---\n", NAMED},
+        {"---\nbase_model:\n  name: a/b\n---\n", NAMED},
+        {"---\nbase_model:\ntags: x\n---\n", NAMED},
+        {"---\nbase_model: "
+         "mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm"
+         "mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm/b\n---\n",
+         NAMED},
     };
     const char *model = edit_copy(LLAMA);
-    const char *readme = test_path(model, "README.md");
+    char readme[1200];
+    snprintf(readme, sizeof readme, "%s/README.md", model);
     st_edit_add(&edit, Q "qweight", MQ_I32, 1, 8, 0);
     refused_with(model, MQ_HEAD_DEFAULT, "needs the original model, in float32");
     test_replace(test_path(model, "config.json"), "{", "{\"_name_or_path\": \"example/named\",");
