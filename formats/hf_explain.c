@@ -321,6 +321,21 @@ static const char *inner_model(const char *folder, const struct mq_hf_listing *l
     return first;
 }
 
+/* A models--owner--name folder in its folder hub; false if there is none. */
+static bool find_in_hub(const char *folder, char *name, size_t room)
+{
+    char path[4200];
+    snprintf(path, sizeof path, "%s/hub", folder);
+    DIR *hub = opendir(path);
+    name[0] = '\0';
+    for (struct dirent *e; hub && !name[0] && (e = readdir(hub));)
+        if (strncmp(e->d_name, "models--", 8) == 0)
+            snprintf(name, room, "%s", e->d_name);
+    if (hub)
+        closedir(hub);
+    return name[0] != '\0';
+}
+
 static moeq_status explain_inner(const char *folder, const struct mq_hf_listing *listing,
                                  bool has_config, moeq_error *err)
 {
@@ -337,6 +352,12 @@ static moeq_status explain_inner(const char *folder, const struct mq_hf_listing 
                             "is a cache of the Hub's: give OWNER/NAME, or one of its models--... "
                             "folders, as %s",
                             name);
+    char model[256];
+    if (!has_config && find_in_hub(folder, model, sizeof model))
+        return mq_fail_file(err, MOEQ_NOT_FOUND, folder,
+                            "is the Hub's folder (HF_HOME): give OWNER/NAME, or a model of its "
+                            "cache, as %s/hub/%s",
+                            folder, model);
     name = has_config ? NULL : inner_model(folder, listing, &count);
     if (name && count == 1)
         return mq_fail_file(err, MOEQ_NOT_FOUND, folder,

@@ -112,6 +112,7 @@ static const struct {
     {"mkdir hf; touch hf/config.json", ": holds no config.json; the folder hf in it does: give "},
     {"mkdir a b; touch a/config.json b/config.json",
      "but 2 folders that do: give one of them, as "},
+    {"mkdir -p hub/models--a--b", "is the Hub's folder (HF_HOME): give OWNER/NAME, or a model"},
     {"mkdir models--a--b datasets--c", "is a cache of the Hub's: give OWNER/NAME, or one of"},
     {"touch consolidated.safetensors params.json tekken.json",
      ": consolidated.safetensors is in the layout of Meta's and Mistral's own releases"},
