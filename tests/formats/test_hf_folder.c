@@ -67,7 +67,7 @@ START_TEST(refuses_incomplete_folders)
     ck_assert_int_eq(unlink(test_path(model, "config.json")), 0);
     test_refused(
         model, MOEQ_NOT_FOUND,
-        "%s: holds no config.json, without which golden.safetensors is no model: fetch it: "
+        "%s: holds no config.json, without which model-00001-of-00007.safetensors is no model: fetch it: "
         "hf download OWNER/NAME --local-dir %s");
     test_refused(mq_test_temporary("nothing/here/at all"), MOEQ_NOT_FOUND,
                  "%s: no such file or folder");
