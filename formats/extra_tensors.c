@@ -24,6 +24,13 @@
 #define SENSES "the parts that see or hear; moeq evaluates text alone"
 #define COUNTERS "what training kept of itself"
 
+#define STATISTICS "statistics of activations, which quantizers measure"
+#define STEERING "control vectors, which Transformers does not apply either"
+#define AVERAGE                                                                                \
+    "a second model, the average of the first one over its training (EMA); what stands under " \
+    "the official names is read, as in Transformers"
+#define NUMBERS "integers, truth values or nothing at all, which weights never are"
+
 /* '*' stands for any characters. Of names that weights could have too, only those of 3 or more
  * dimensions or of none count. */
 static const struct harmless {
@@ -39,10 +46,11 @@ static const struct harmless {
     {"*.cos_cached", FREQUENCIES, false},
     {"*.sin_cached", FREQUENCIES, false},
     {"*rope.freqs", FREQUENCIES, false},
+    {"*rope_freqs.weight", FREQUENCIES, false},
     {"*position_ids", "position numbers, which are the same in all models", false},
     {"*attn.bias", MASKS, true},
     {"*attention.bias", MASKS, true},
-    {"*.masked_bias", MASKS, true},
+    {"*.masked_bias", MASKS, false},
     {"*.causal_mask", MASKS, false},
     {"*.attn_mask", MASKS, false},
     {"*.attention_mask", MASKS, false},
@@ -76,6 +84,18 @@ static const struct harmless {
     {"*vision_language_adapter.*", SENSES, false},
     {"*audio_tower.*", SENSES, false},
     {"*image_newline", SENSES, false},
+    {"*.act_scale", STATISTICS, false},
+    {"*.act_scales", STATISTICS, false},
+    {"*.control_vector", STEERING, false},
+    {"ema.*", AVERAGE, false},
+    {"ema_model.*", AVERAGE, false},
+    {"model_ema.*", AVERAGE, false},
+    {"optimizer.*", COUNTERS, false},
+    {"*.optimizer.*", COUNTERS, false},
+    {"*.exp_avg", COUNTERS, false},
+    {"*.exp_avg_sq", COUNTERS, false},
+    {"*.momentum_buffer", COUNTERS, false},
+    {"lr_scheduler.*", COUNTERS, false},
     {"*._extra_state", COUNTERS, false},
     {"*.num_batches_tracked", COUNTERS, false},
     {"*total_ops", COUNTERS, false},
@@ -83,32 +103,53 @@ static const struct harmless {
 };
 enum { HARMLESS = sizeof harmless / sizeof *harmless };
 
-/* What an unknown tensor may be, and what to do. */
+/* Names that adapters (PEFT) give. */
+static const char *const adapters[] = {
+    "*lora_*",   "*.base_layer.*", "*.modules_to_save.*", "*.original_module.*",
+    "*adapter*", "*.ia3_l*",       "prompt_embeddings"};
+
+/* What another unknown tensor may be. */
 static const struct {
     const char *pattern, *what;
 } suspects[] = {
-#define ADAPTER                                                                      \
-    "it belongs to an adapter that is not merged into the weights: merge it (peft: " \
-    "model.merge_and_unload(), then save_pretrained), and give the result's folder"
-    {"*lora_*", ADAPTER},
-    {"*.base_layer.*", ADAPTER},
-    {"*.modules_to_save.*", ADAPTER},
-    {"*.original_module.*", ADAPTER},
-    {"*adapter*", ADAPTER},
-    {"*.ia3_l*", ADAPTER},
-    {"prompt_embeddings", ADAPTER},
     {"*.bias", "it is a bias, and adds to every result: is the model_type right?"},
     {"*norm*", "it is a norm that this model_type does not have: is the model_type right?"},
 };
 
+const char *mq_adapter_says(const char *name)
+{
+    for (size_t i = 0; i < sizeof adapters / sizeof *adapters; i++)
+        if (mq_text_matches(adapters[i], name))
+            return "it belongs to an adapter that is not merged into the weights: merge it (peft: "
+                   "model.merge_and_unload(), then save_pretrained), and give the result's folder";
+    return NULL;
+}
+
+/* What is packed or scaled has been refused before (quantized_source.c). */
+static bool is_no_weight(const struct mq_st_entry *e)
+{
+    switch (e->dtype) {
+    case MQ_F8_E5M2:
+    case MQ_F8_E4M3:
+    case MQ_F16:
+    case MQ_BF16:
+    case MQ_F32:
+    case MQ_F64:
+        return e->size_bytes == 0;
+    default:
+        return true;
+    }
+}
+
 static const struct harmless *find_harmless(const struct mq_located *at)
 {
+    static const struct harmless numbers = {"*", NUMBERS, false};
     const uint32_t dims = at->entry->dims;
     for (size_t i = 0; i < HARMLESS; i++)
         if (mq_text_matches(harmless[i].pattern, at->name) &&
             !(harmless[i].no_matrix && (dims == 1 || dims == 2)))
             return &harmless[i];
-    return NULL;
+    return is_no_weight(at->entry) ? &numbers : NULL;
 }
 
 /* The number behind a part of a name ("layers."), -1 if it has none. */
@@ -135,6 +176,8 @@ static moeq_status refuse(const struct mq_view *view, const struct mq_tensor_set
     else if (!h->experts && expert >= 0)
         snprintf(why, sizeof why, ": it is an expert's, and a %s model has none",
                  view->family->name);
+    else if (mq_adapter_says(at->name))
+        snprintf(why, sizeof why, ": %s", mq_adapter_says(at->name));
     for (size_t i = 0; i < sizeof suspects / sizeof *suspects && !why[0]; i++)
         if (mq_text_matches(suspects[i].pattern, at->name))
             snprintf(why, sizeof why, ": %s", suspects[i].what);
@@ -151,8 +194,8 @@ struct kind {
     char names[400];
 };
 
-/* One kind for each reason of the table. */
-static void count_in(struct kind kinds[HARMLESS], const char *why, const struct mq_located *at)
+/* One kind for each reason. */
+static void count_in(struct kind *kinds, const char *why, const struct mq_located *at)
 {
     struct kind *k = kinds;
     while (k->why && strcmp(k->why, why) != 0)
@@ -171,7 +214,7 @@ static void count_in(struct kind kinds[HARMLESS], const char *why, const struct 
 moeq_status mq_judge_extra_tensors(struct mq_view *view, const struct mq_tensor_set *set,
                                    moeq_error *err)
 {
-    struct kind *kinds = calloc(HARMLESS + 1, sizeof *kinds);
+    struct kind *kinds = calloc(HARMLESS + 2, sizeof *kinds);
     moeq_status status = kinds ? MOEQ_OK : mq_fail_memory(err, "opening a model");
     for (size_t i = 0; i < set->count && status == MOEQ_OK; i++) {
         const struct mq_located *at = &set->tensors[i];

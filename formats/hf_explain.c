@@ -10,6 +10,7 @@
 
 #include "error.h"
 #include "text_match.h"
+#include "what_is_it.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -32,6 +33,13 @@
     "is the recipe of a merge, and there are no weights: run it (mergekit-yaml, mergekit-moe), " \
     "or "                                                                                        \
     "fetch them: "
+#define MLX_ADAPTER                                                                        \
+    "is an adapter of MLX's, no model: merge it into its base model (mlx_lm.fuse --model " \
+    "BASE --adapter-path DIR --save-path OUT), and give the result's folder"
+#define OF_DEEPSPEED                                                                              \
+    "belongs to a checkpoint of DeepSpeed's, whose weights are in parts: zero_to_fp32.py, which " \
+    "it "                                                                                         \
+    "wrote beside them, gathers them: python zero_to_fp32.py DIR OUT --safe_serialization"
 #define UNPACK "is an archive: unpack it, and give the folder that comes out"
 #define OTHER_FRAMEWORK                                                                   \
     "holds weights for another framework, and there are no safetensors: get the model's " \
@@ -67,15 +75,18 @@ static const struct kind pipelines[] = {
 static const struct kind kinds[] = {
     FETCH_IT("*.incomplete", "is a download that has not finished. Go on with it: "),
     FETCH_IT("*.crdownload", "is a download that has not finished. Go on with it: "),
+    FETCH_IT("*.safetensors.part", "is a download that has not finished. Go on with it: "),
     FETCH_IT("*.aria2", "says that a download has not finished. Go on with it: "),
     {"consolidated*.safetensors", META_LAYOUT, MOEQ_UNSUPPORTED, true},
     {"consolidated*.pth", META_LAYOUT, MOEQ_UNSUPPORTED, true},
     {"params.json", META_LAYOUT, MOEQ_UNSUPPORTED, true},
     NO_MODEL("quantize_config.json", QUANTIZED("AutoGPTQ")),
     NO_MODEL("quant_config.json", QUANTIZED("AutoAWQ")),
-    NO_MODEL("zero_to_fp32.py",
-             "belongs to a checkpoint of DeepSpeed's, whose weights are in parts: it gathers them: "
-             "python zero_to_fp32.py DIR DIR --safe_serialization"),
+    NO_MODEL("zero_to_fp32.py", OF_DEEPSPEED),
+    NO_MODEL("mp_rank_*_model_states.pt", OF_DEEPSPEED),
+    NO_MODEL("*zero_pp_rank_*_optim_states.pt", OF_DEEPSPEED),
+    NO_MODEL("adapters.safetensors", MLX_ADAPTER),
+    NO_MODEL("adapters.npz", MLX_ADAPTER),
     NO_MODEL("pytorch_model_fsdp*", "is a checkpoint of FSDP's, whose weights are in parts: "
                                     "accelerate merge-weights gathers them"),
     NO_MODEL("*.distcp", "is a part of a distributed checkpoint of PyTorch's: accelerate "
@@ -84,6 +95,8 @@ static const struct kind kinds[] = {
              "belongs to a checkpoint of Megatron's: export it to the Hugging Face format first"),
     NO_MODEL("model-rank-*.safetensors", "is a part of a model that vLLM saved for several cards: "
                                          "give the model that it was made of"),
+    NO_MODEL("ggml-*.bin", "is by its name a GGML file of before GGUF, which nothing reads any "
+                           "more: get the model as GGUF or as its Hugging Face folder"),
     NO_MODEL("pytorch_model*.bin", NO_PICKLE),
     NO_MODEL("*.bin", NO_PICKLE),
     NO_MODEL("*.pt", NO_PICKLE),
@@ -97,9 +110,13 @@ static const struct kind kinds[] = {
     NO_MODEL("*.h5", OTHER_FRAMEWORK "see the model's page"),
     NO_MODEL("*.msgpack", OTHER_FRAMEWORK
              "AutoModelForCausalLM.from_pretrained(DIR, from_flax=True) (Transformers 4)"),
+    NO_MODEL("*.ot", OTHER_FRAMEWORK "see the model's page"),
+    NO_MODEL("*.pdparams", OTHER_FRAMEWORK "see the model's page"),
+    NO_MODEL("*.nemo", "is a checkpoint of NeMo's: export it to the Hugging Face format first"),
     NO_MODEL("*.onnx",
              "is a graph for ONNX Runtime: get the safetensors files of the model that it "
              "was exported from"),
+    NO_MODEL("*.safetensors.*z*", "is compressed: unpack it"),
     NO_MODEL("*.zip", UNPACK),
     NO_MODEL("*.tar", UNPACK),
     NO_MODEL("*.tar.gz", UNPACK),
@@ -264,24 +281,30 @@ static void read_string(const char *folder, const char *file, const char *key, c
     mq_buffer_free(&text);
 }
 
-moeq_status mq_hf_explain_adapter(const char *folder, moeq_error *err)
-{
-    char base[200], kind[40];
-    read_string(folder, "adapter_config.json", "base_model_name_or_path", base, sizeof base);
-    read_string(folder, "adapter_config.json", "peft_type", kind, sizeof kind);
-    return mq_fail_file(
-        err, MOEQ_UNSUPPORTED, folder,
-        "is an adapter (%s: adapter_config.json, adapter_model.safetensors), no model: merge it "
-        "into its base model %s first. In Python: AutoPeftModelForCausalLM.from_pretrained(DIR)"
-        ".merge_and_unload().save_pretrained(OUT)",
-        kind[0] ? kind : "LoRA", base[0] ? base : "(adapter_config.json does not name it)");
-}
-
 static bool has_file(const char *folder, const char *name, const char *file)
 {
     char path[4400];
     snprintf(path, sizeof path, "%s/%s/%s", folder, name, file);
     return mq_path_exists(path);
+}
+
+moeq_status mq_hf_explain_adapter(const char *folder, moeq_error *err)
+{
+    static const char *const names[] = {"adapter_config.json", "adapter_model.safetensors",
+                                        "adapter_model.bin"};
+    char base[200], kind[40], files[100] = "";
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (has_file(folder, ".", names[i]))
+            snprintf(files + strlen(files), sizeof files - strlen(files), "%s%s",
+                     files[0] ? ", " : "", names[i]);
+    read_string(folder, "adapter_config.json", "base_model_name_or_path", base, sizeof base);
+    read_string(folder, "adapter_config.json", "peft_type", kind, sizeof kind);
+    return mq_fail_file(err, MOEQ_UNSUPPORTED, folder,
+                        "is an adapter (%s: %s), no model: merge it into its base model %s first. "
+                        "In Python: AutoPeftModelForCausalLM.from_pretrained(DIR)"
+                        ".merge_and_unload().save_pretrained(OUT)",
+                        kind[0] ? kind : "LoRA", files,
+                        base[0] ? base : "(adapter_config.json does not name it)");
 }
 
 /* The newest of a trainer's checkpoint-N that holds a model (or an adapter), by its number. */
@@ -321,6 +344,21 @@ static const char *inner_model(const char *folder, const struct mq_hf_listing *l
     return first;
 }
 
+/* A models--owner--name folder in its folder hub; false if there is none. */
+static bool find_in_hub(const char *folder, char *name, size_t room)
+{
+    char path[4200];
+    snprintf(path, sizeof path, "%s/hub", folder);
+    DIR *hub = opendir(path);
+    name[0] = '\0';
+    for (struct dirent *e; hub && !name[0] && (e = readdir(hub));)
+        if (strncmp(e->d_name, "models--", 8) == 0)
+            snprintf(name, room, "%s", e->d_name);
+    if (hub)
+        closedir(hub);
+    return name[0] != '\0';
+}
+
 static moeq_status explain_inner(const char *folder, const struct mq_hf_listing *listing,
                                  bool has_config, moeq_error *err)
 {
@@ -337,6 +375,12 @@ static moeq_status explain_inner(const char *folder, const struct mq_hf_listing 
                             "is a cache of the Hub's: give OWNER/NAME, or one of its models--... "
                             "folders, as %s",
                             name);
+    char model[256];
+    if (!has_config && find_in_hub(folder, model, sizeof model))
+        return mq_fail_file(err, MOEQ_NOT_FOUND, folder,
+                            "is the Hub's folder (HF_HOME): give OWNER/NAME, or a model of its "
+                            "cache, as %s/hub/%s",
+                            folder, model);
     name = has_config ? NULL : inner_model(folder, listing, &count);
     if (name && count == 1)
         return mq_fail_file(err, MOEQ_NOT_FOUND, folder,
@@ -376,6 +420,21 @@ static moeq_status explain_moeq(const char *folder, const struct mq_hf_listing *
                              : "is a moeq file: give its own path");
 }
 
+/* A name that pickles have may be that of a GGML file, of a pointer or of a page. */
+static moeq_status refuse_no_pickle(const char *folder, const char *name, moeq_error *err)
+{
+    char path[4400];
+    struct mq_what what;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    if (mq_what_is_file(path, &what, NULL) != MOEQ_OK || what.kind == MQ_FILE_BLANK ||
+        strstr(what.is, "PyTorch"))
+        return MOEQ_OK;
+    if (what.kind == MQ_FILE_GGUF)
+        return mq_fail_file(err, MOEQ_UNSUPPORTED, folder, "%s is a GGUF file: give its own path",
+                            name);
+    return mq_refuse_what(path, &what, 0, err);
+}
+
 static moeq_status explain_kind(const char *folder, const struct mq_hf_listing *listing,
                                 const struct kind *kind, moeq_error *err)
 {
@@ -383,11 +442,31 @@ static moeq_status explain_kind(const char *folder, const struct mq_hf_listing *
     mq_hf_fetch_command(folder, fetch, sizeof fetch);
     for (; kind->pattern; kind++) {
         const char *name = find(listing, kind->pattern);
+        if (name && strcmp(kind->is, NO_PICKLE) == 0)
+            MQ_TRY(refuse_no_pickle(folder, name, err));
         if (name)
             return mq_fail_file(err, kind->status, folder, "%s %s%s", name, kind->is,
                                 kind->fetch ? fetch : "");
     }
     return MOEQ_OK;
+}
+
+/* Of "model-1.safetensors" the other of the same name up to its number; NULL. */
+static const char *next_part(const struct mq_hf_listing *listing, const char *first)
+{
+    static const char ending[] = ".safetensors";
+    if (!first)
+        return NULL;
+    size_t stem = strlen(first) - (sizeof ending - 1);
+    while (stem && first[stem - 1] >= '0' && first[stem - 1] <= '9')
+        stem--;
+    for (size_t i = 0; i < listing->count && first[stem] != '.'; i++) {
+        const char *name = listing->names[i];
+        if (strncmp(name, first, stem) == 0 && strcmp(name, first) != 0 &&
+            strcmp(name + stem + strspn(name + stem, "0123456789"), ending) == 0)
+            return name;
+    }
+    return NULL;
 }
 
 moeq_status mq_hf_explain(const char *folder, const struct mq_hf_listing *listing, bool has_config,
@@ -402,7 +481,9 @@ moeq_status mq_hf_explain(const char *folder, const struct mq_hf_listing *listin
     MQ_TRY(explain_kind(folder, listing, kinds, err));
     MQ_TRY(explain_moeq(folder, listing, err));
     mq_hf_fetch_command(folder, fetch, sizeof fetch);
-    const char *name = find(listing, "*.safetensors");
+    const char *name = find(listing, "model*.safetensors");
+    if (!name)
+        name = find(listing, "*.safetensors");
     if (!has_config && name)
         return mq_fail_file(err, MOEQ_NOT_FOUND, folder,
                             "holds no config.json, without which %s is no model: fetch it: %s",
@@ -415,6 +496,13 @@ moeq_status mq_hf_explain(const char *folder, const struct mq_hf_listing *listin
                             "has %s, a variant, but not model.safetensors: rename it if it is the "
                             "one to read",
                             name);
+    const char *next = next_part(listing, name);
+    if (next)
+        return mq_fail_file(err, MOEQ_NOT_FOUND, folder,
+                            "has %s, %s and so on, but no model.safetensors.index.json that says "
+                            "how many there are, as names like model-00001-of-00003.safetensors "
+                            "do: fetch it: %s",
+                            name, next, fetch);
     if (name)
         return mq_fail_file(err, MOEQ_NOT_FOUND, folder,
                             "has %s but neither model.safetensors nor "

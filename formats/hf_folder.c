@@ -26,8 +26,8 @@ struct folder {
     const char *config, *single, *index; /* paths, there or not */
     const char **paths;                  /* of the files with the weights */
     size_t count;
-    cJSON *tree; /* of the index, where it is what says which files those are */
-    const char *hint;
+    cJSON *tree;      /* of the index, where it is what says which files those are */
+    const char *hint; /* the end of an error of the weights; NULL */
     moeq_error *err;
 };
 
@@ -232,8 +232,13 @@ static moeq_status take_single(struct folder *f)
         here += mq_path_exists(paths[i]);
     if (status != MOEQ_OK || others == 0 || (others == 1 && strcmp(paths[0], f->single) == 0))
         return MOEQ_OK;
-    f->hint = SINGLE_FILE " was read, as Transformers does; if it is a leftover, take it away, and "
-                          "the files that " INDEX_FILE " lists are read";
+    f->hint = mq_arena_printf(f->view->arena,
+                              ". " SINGLE_FILE " was read, as Transformers does; " INDEX_FILE
+                              " beside it lists %zu other file%s, of which %zu are here: if the "
+                              "single file is a leftover, move it away, and those are read",
+                              others, others == 1 ? "" : "s", here);
+    if (!f->hint)
+        return mq_fail_memory(f->err, "opening a model");
     return mq_view_note(f->view, f->err,
                         SINGLE_FILE " is read, as in Transformers; " INDEX_FILE
                                     " beside it lists %zu other file%s (%zu of them here), which "
@@ -345,12 +350,21 @@ static moeq_status check_adapter(const struct folder *f)
                         "applied; Transformers would load its base model, and it on top");
 }
 
+/* To an error of the weights, what it may come from. */
+static void add_hint(const struct folder *f, moeq_status status)
+{
+    if (!f->hint || !f->err || status == MOEQ_NO_MEMORY || status == MOEQ_IO)
+        return;
+    char *message = f->err->message;
+    const size_t n = strlen(message);
+    snprintf(message + n, sizeof f->err->message - n, "%s", f->hint);
+}
+
 static moeq_status open_weights(struct folder *f)
 {
     struct mq_tensor_set set = {0};
     moeq_status status =
         mq_tensor_set_open(&set, f->view->arena, f->paths, f->count, false, f->err);
-    set.hint = f->hint;
     if (status == MOEQ_OK && f->tree) {
         set.index_path = f->index;
         set.index_map = mq_json_get(f->tree, "weight_map");
@@ -359,6 +373,8 @@ static moeq_status open_weights(struct folder *f)
     if (status == MOEQ_OK)
         status = mq_view_build_from_set(f->view, &set, f->err);
     mq_tensor_set_free(&set);
+    if (status != MOEQ_OK)
+        add_hint(f, status);
     return status;
 }
 

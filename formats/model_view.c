@@ -6,7 +6,6 @@
 #include "moeq_index.h"
 #include "open_options.h"
 #include "what_is_it.h"
-#include "text_match.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -300,16 +299,6 @@ moeq_status mq_view_read_rows(const struct mq_view *v, const struct mq_tensor *t
 
 /* ---- which opener ---- */
 
-/* owner/name, as on the Hub: one slash, neither part empty nor a dot name; and no file that is
- * merely missing. */
-static bool looks_like_repository(const char *path)
-{
-    const char *slash = strchr(path, '/');
-    return slash && slash > path && slash[1] && !strchr(slash + 1, '/') && path[0] != '.' &&
-           path[0] != '~' && slash[1] != '.' && !mq_ends_with(path, ".moeq") &&
-           !mq_ends_with(path, ".gguf") && !mq_ends_with(path, MQ_INDEX_ENDING);
-}
-
 static moeq_status open_folder(const char *folder, struct mq_view *view, moeq_error *err)
 {
     char index[4096];
@@ -343,6 +332,7 @@ moeq_status mq_view_open(const char *path, struct mq_view **view, moeq_error *er
 static moeq_status find_model(const char *path, struct mq_hf_snapshot *snapshot, moeq_error *err)
 {
     struct stat st, link;
+    struct mq_hf_reference reference;
     snapshot->folder[0] = snapshot->note[0] = '\0';
     if (stat(path, &st) == 0)
         return S_ISDIR(st.st_mode) ? mq_hf_cache_resolve(path, snapshot, err) : MOEQ_OK;
@@ -351,9 +341,9 @@ static moeq_status find_model(const char *path, struct mq_hf_snapshot *snapshot,
     if (lstat(path, &link) == 0)
         return mq_fail_file(err, MOEQ_NOT_FOUND, path,
                             "is a link to a file or folder that is not there");
-    if (!looks_like_repository(path))
+    if (!mq_hf_parse_reference(path, &reference))
         return mq_fail_file(err, MOEQ_NOT_FOUND, path, "no such file or folder");
-    return mq_hf_cache_find(path, snapshot, err);
+    return mq_hf_cache_find(path, &reference, snapshot, err);
 }
 
 moeq_status mq_view_open_with(const char *path, const struct mq_open_options *options,

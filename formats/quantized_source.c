@@ -87,16 +87,66 @@ enum { SUFFIXES = sizeof suffixes / sizeof *suffixes };
 
 /* ---- README.md's front matter ---- */
 
-/* The value behind "key:" without blanks, quotes and comments. */
-static void copy_value(const char *text, size_t n, char *out, size_t room)
+/* A model's name as the Hub has it, owner/name or a name alone; nothing else is worth repeating. */
+static bool is_model_name(const char *text, size_t n)
 {
-    while (n && (*text == ' ' || *text == '\t' || *text == '"' || *text == '\''))
-        text++, n--;
-    size_t k = 0;
-    while (k < n && k + 1 < room && !strchr(" \t\r\"'#,]", text[k]))
-        k++;
-    memcpy(out, text, k);
-    out[k] = '\0';
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    static const char *const values[] = {"null", "Null", "NULL",  "none", "None",
+                                         "true", "True", "false", "False"};
+    enum { MOST = 96 };
+    size_t part = 0, slashes = 0, letters_in_part = 0;
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++)
+        if (strlen(values[i]) == n && memcmp(values[i], text, n) == 0)
+            return false;
+    for (size_t i = 0; i <= n; i++) {
+        if (i == n || text[i] == '/') {
+            if (!letters_in_part || part > MOST || (i < n && ++slashes > 1))
+                return false;
+            part = letters_in_part = 0;
+            continue;
+        }
+        const bool letter = text[i] && strchr(letters, text[i]);
+        if (!letter && (!text[i] || !strchr("._-", text[i])))
+            return false;
+        letters_in_part += letter;
+        part++;
+    }
+    return true;
+}
+
+/* The next value of a line: without blanks, quotes and what begins a list in front of it; it ends
+ * at a blank, a quote, a comma or a bracket. */
+static size_t find_value(const char **text, const char *end)
+{
+    const char *at = *text;
+    while (at < end && strchr(" \t\"'[", *at) && *at)
+        at++;
+    *text = at;
+    while (at < end && *at && !strchr(" \t\r\"'#,]", *at))
+        at++;
+    return (size_t)(at - *text);
+}
+
+/* Behind "base_model", in quotes or not, and its colon; NULL if the line is another's. */
+static const char *after_key(const char *line, const char *end)
+{
+    static const char key[] = "base_model";
+    const size_t n = sizeof key - 1;
+    const char quote = line < end && (*line == '"' || *line == '\'') ? *line++ : '\0';
+    if ((size_t)(end - line) < n || memcmp(line, key, n) != 0)
+        return NULL;
+    line += n;
+    if (quote && (line == end || *line++ != quote))
+        return NULL;
+    while (line < end && (*line == ' ' || *line == '\t'))
+        line++;
+    return line < end && *line == ':' ? line + 1 : NULL;
+}
+
+/* Nothing, or what says that the value is on the next lines: a block scalar, a list. */
+static bool goes_on(const char *value, size_t n)
+{
+    return n == 0 || (n <= 2 && (*value == '>' || *value == '|'));
 }
 
 /*
@@ -105,30 +155,37 @@ static void copy_value(const char *text, size_t n, char *out, size_t room)
  */
 static void find_base_model(const char *text, size_t n, char *name, size_t room)
 {
-    static const char key[] = "base_model:";
+    static const char hub[] = "https://huggingface.co/", bom[] = "\xef\xbb\xbf";
     const char *end = text + n;
-    bool in_list = false;
-    if (n < 4 || memcmp(text, "---", 3) != 0)
+    bool inside = false; /* behind the key, and no value yet */
+    if (n >= 3 && memcmp(text, bom, 3) == 0)
+        text += 3;
+    if (end - text < 4 || memcmp(text, "---", 3) != 0)
         return;
-    for (const char *line = text; line < end && !name[0];) {
-        const char *stop = memchr(line, '\n', (size_t)(end - line));
-        const size_t length = (size_t)((stop ? stop : end) - line);
-        if (line != text && length >= 3 && memcmp(line, "---", 3) == 0)
+    for (const char *line = text; line < end;) {
+        const char *newline = memchr(line, '\n', (size_t)(end - line));
+        const char *stop = newline ? newline : end, *value = after_key(line, stop);
+        if (line != text && stop - line >= 3 && memcmp(line, "---", 3) == 0)
             return;
-        if (length >= sizeof key - 1 && memcmp(line, key, sizeof key - 1) == 0) {
-            const char *value = line + sizeof key - 1;
-            const char *bracket = memchr(value, '[', length - (sizeof key - 1));
-            if (bracket)
-                value = bracket + 1;
-            copy_value(value, length - (size_t)(value - line), name, room);
-            in_list = !name[0];
-        } else if (in_list) {
-            const size_t dash = strspn(line, " ");
-            if (dash < length && line[dash] == '-')
-                copy_value(line + dash + 1, length - dash - 1, name, room);
-            in_list = false;
+        if (inside) {
+            for (value = line; value < stop && *value == ' ';)
+                value++;
+            if (value < stop && *value == '-')
+                value++;
+            else if (value == line) /* another key */
+                return;
         }
-        line = stop ? stop + 1 : end;
+        if (value) {
+            const size_t length = find_value(&value, stop);
+            const size_t begin =
+                length > sizeof hub && !memcmp(value, hub, sizeof hub - 1) ? sizeof hub - 1 : 0;
+            if (is_model_name(value + begin, length - begin))
+                snprintf(name, room, "%.*s", (int)(length - begin), value + begin);
+            if (inside || !goes_on(value, length))
+                return;
+            inside = true;
+        }
+        line = newline ? newline + 1 : end;
     }
 }
 
@@ -160,9 +217,8 @@ static void read_config_name(const struct mq_view *view, char *name, size_t room
         mq_json_parse(json->data, json->size, &limits, view->path, 0, &config, NULL) != MOEQ_OK)
         return;
     const cJSON *c = mq_json_get(config, "_name_or_path");
-    const char *text = cJSON_IsString(c) ? c->valuestring : "", *slash = strchr(text, '/');
-    if (slash && slash > text && slash[1] && !strchr(slash + 1, '/') && text[0] != '.' &&
-        text[0] != '~' && strlen(text) < room)
+    const char *text = cJSON_IsString(c) ? c->valuestring : "";
+    if (strchr(text, '/') && text[0] != '.' && is_model_name(text, strlen(text)))
         snprintf(name, room, "%s", text);
     cJSON_Delete(config);
 }
@@ -171,7 +227,6 @@ static void read_config_name(const struct mq_view *view, char *name, size_t room
 static void name_original(const struct mq_view *view, char *text, size_t room)
 {
     char name[200] = "";
-    size_t bad;
     const char *where = "README.md";
     read_readme(view, name, sizeof name);
     if (!name[0]) {
@@ -179,7 +234,7 @@ static void name_original(const struct mq_view *view, char *text, size_t room)
         read_config_name(view, name, sizeof name);
     }
     text[0] = '\0';
-    if (name[0] && mq_utf8_valid(name, strlen(name), &bad))
+    if (name[0])
         snprintf(text, room, " (%s, as its %s says)", name, where);
 }
 
@@ -207,13 +262,17 @@ static const char *method_name(const char *id)
 moeq_status mq_refuse_quantized_config(struct mq_view *view, const cJSON *config, const char *path,
                                        moeq_error *err)
 {
-    const cJSON *q = mq_json_get(config, "quantization_config");
+    /* compressed-tensors used a key of its own at first */
+    const bool older =
+        !mq_json_get(config, "quantization_config") && mq_json_get(config, "compression_config");
+    const char *key = older ? "compression_config" : "quantization_config";
+    const cJSON *q = mq_json_get(config, key);
     const cJSON *mlx = mq_json_get(config, "quantization");
     /* Other tools leave notes under this name; what MLX writes has the number of bits. */
     if (cJSON_IsObject(mlx) && mq_json_get(mlx, "bits"))
         return refuse(view, path, "MLX", "\"quantization\" in config.json", err);
-    if (mq_view_ignores_key(view, "quantization_config") || !q || cJSON_IsNull(q) ||
-        cJSON_IsFalse(q) || (cJSON_IsObject(q) && !q->child))
+    if (mq_view_ignores_key(view, key) || !q || cJSON_IsNull(q) || cJSON_IsFalse(q) ||
+        (cJSON_IsObject(q) && !q->child))
         return MOEQ_OK;
     const cJSON *id = mq_json_get(q, "quant_method");
     /* bitsandbytes wrote none at first */
@@ -221,14 +280,15 @@ moeq_status mq_refuse_quantized_config(struct mq_view *view, const cJSON *config
     const char *method = cJSON_IsString(id) ? id->valuestring
                          : loads_in_bits    ? "bitsandbytes"
                                             : "an unnamed method";
-    char name[80];
+    char name[80], evidence[80];
     snprintf(name, sizeof name, "%.60s", method_name(method));
     if (strcmp(method, "bitsandbytes") == 0)
         return mq_view_note(
             view, err,
             "config.json asks for bitsandbytes when the model is loaded; the stored "
             "weights are read as they are");
-    return refuse(view, path, name, "\"quantization_config\" in config.json", err);
+    snprintf(evidence, sizeof evidence, "\"%s\" in config.json", key);
+    return refuse(view, path, name, evidence, err);
 }
 
 /* ---- what the tensors say ---- */

@@ -196,7 +196,8 @@ static const char *find_outer(const struct mapper *m, const char *name)
             !mq_ends_with(name, p->name))
             continue;
         const size_t before = strlen(name) - strlen(p->name);
-        if ((before == 0 || name[before - 1] == '.') && strncmp(name, m->prefix, before) == 0)
+        if ((before == 0 || name[before - 1] == '.' || name[before - 1] == '/') &&
+            strncmp(name, m->prefix, before) == 0)
             return p->name;
     }
     return NULL;

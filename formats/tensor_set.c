@@ -285,12 +285,66 @@ static moeq_status place(struct set_source *b, struct mq_located *at,
     return MOEQ_OK;
 }
 
+/* How much of two names is the same, from both ends. */
+static size_t likeness(const char *a, const char *b)
+{
+    const size_t n = strlen(a), m = strlen(b), most = n < m ? n : m;
+    size_t begin = 0, end = 0;
+    while (begin < most && a[begin] == b[begin])
+        begin++;
+    while (begin + end < most && a[n - end - 1] == b[m - end - 1])
+        end++;
+    return begin + end;
+}
+
+/* ". Found in this layer: ...": the tensors without a use whose names are most alike; "". */
+static void list_layer(const struct mq_tensor_set *set, const struct mq_tensor *t, char *text,
+                       size_t room)
+{
+    enum { SHOWN = 3 };
+    const struct mq_located *best[SHOWN] = {0};
+    size_t found = 0;
+    char layer[40];
+    snprintf(layer, sizeof layer, ".layers.%d.", (int)t->layer);
+    for (size_t i = 0; i < set->count; i++) {
+        const struct mq_located *at = &set->tensors[i];
+        if (at->used || !strstr(at->name, layer))
+            continue;
+        found++;
+        for (size_t k = 0; k < SHOWN; k++)
+            if (!best[k] || likeness(at->name, t->name) > likeness(best[k]->name, t->name)) {
+                const struct mq_located *worse = best[k];
+                best[k] = at;
+                at = worse;
+                if (!at)
+                    break;
+            }
+    }
+    text[0] = '\0';
+    for (size_t k = 0; k < SHOWN && best[k]; k++)
+        snprintf(text + strlen(text), room - strlen(text), "%s%.140s",
+                 k ? ", " : ". Found in this layer: ", best[k]->entry->name);
+    if (found > SHOWN)
+        snprintf(text + strlen(text), room - strlen(text), ", ... (%zu)", found);
+}
+
+/* The first tensor of an adapter; NULL. */
+static const struct mq_located *find_adapter(const struct mq_tensor_set *set)
+{
+    for (size_t i = 0; i < set->count; i++)
+        if (mq_adapter_says(set->tensors[i].name))
+            return &set->tensors[i];
+    return NULL;
+}
+
 /* What is known of why a tensor is not there. */
-static moeq_status fail_missing(const struct set_source *b, const char *name)
+static moeq_status fail_missing(const struct set_source *b, const struct mq_tensor *t)
 {
     const struct mq_tensor_set *set = b->set;
+    const char *name = t->name;
     const cJSON *listed = mq_json_get(set->index_map, name);
     const char *guess = mq_tensor_set_guess(set);
+    const struct mq_located *adapter = find_adapter(set);
     struct tally there = {0};
     char why[700] = "";
     for (size_t i = 0; i < set->count && there.count < 4; i++)
@@ -300,12 +354,15 @@ static moeq_status fail_missing(const struct set_source *b, const char *name)
     if (cJSON_IsString(listed))
         snprintf(why, sizeof why, ". %s lists it in %.200s, which does not have it",
                  base_name(set->index_path), listed->valuestring);
+    else if (adapter)
+        snprintf(why, sizeof why, ". There is '%.200s': %s", adapter->entry->name,
+                 mq_adapter_says(adapter->name));
     else if (guess)
         snprintf(why, sizeof why, ". Its names (%s) are those of %s", there.names, guess);
     else if (b->view->tensors_count == 0 && set->count)
         snprintf(why, sizeof why, ". There are %zu tensors: %s", set->count, there.names);
-    if (set->hint)
-        snprintf(why + strlen(why), sizeof why - strlen(why), ". %s", set->hint);
+    else if (t->layer >= 0)
+        list_layer(set, t, why, sizeof why);
     return mq_fail_file(b->err, MOEQ_NOT_FOUND, b->view->path,
                         "tensor '%s' is missing: a %s model of %u layers%s needs it%s", name,
                         b->view->family->name, b->view->hparams.layers,
@@ -332,7 +389,7 @@ static moeq_status place_by_name(void *user, struct mq_view *v, struct mq_tensor
         if (at)
             return place(b, at, alias, t);
     }
-    return fail_missing(b, t->name);
+    return fail_missing(b, t);
 }
 
 static moeq_status adopt_files(struct mq_view *v, struct mq_tensor_set *set, moeq_error *err)

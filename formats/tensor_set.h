@@ -26,7 +26,6 @@ struct mq_tensor_set {
     /* Of a Hugging Face folder with an index: for messages; NULL where there is none. */
     const char *index_path;
     const cJSON *index_map;
-    const char *hint; /* what a missing tensor may come from; NULL */
 };
 
 /* Opens the shards one after the other. Of a moeq model in several, padding and checksums are each
@@ -68,6 +67,10 @@ moeq_status mq_choose_head(struct mq_view *view, struct mq_tensor_set *set, moeq
  * carry no weights of the model, and an error for any other. */
 moeq_status mq_judge_extra_tensors(struct mq_view *view, const struct mq_tensor_set *set,
                                    moeq_error *err);
+
+/* The same unit: the rest of a sentence on a tensor that an adapter added or moved, by its name;
+ * NULL for any other. */
+const char *mq_adapter_says(const char *name);
 
 /* Builds the view from the set and moves the set's open files into it. view->is_moeq and metadata
  * must be set too. */

@@ -52,8 +52,15 @@ struct mq_hf_snapshot {
     char folder[4096];
     char note[200]; /* what is to be noted of the choice; "" */
 };
-/* By `owner/name`. */
-moeq_status mq_hf_cache_find(const char *name, struct mq_hf_snapshot *snapshot, moeq_error *err);
+/* owner/name, owner/name@revision, or the address of its page or of a file of it. */
+struct mq_hf_reference {
+    char owner[100], name[100], revision[100]; /* revision "": none */
+};
+/* False if a path is none of these; a file that is merely missing is not. */
+bool mq_hf_parse_reference(const char *path, struct mq_hf_reference *reference);
+/* `path`: as it was given. */
+moeq_status mq_hf_cache_find(const char *path, const struct mq_hf_reference *reference,
+                             struct mq_hf_snapshot *snapshot, moeq_error *err);
 /* By a models--owner--name folder, or the folder of its snapshots; of any other folder
  * snapshot->folder is empty. */
 moeq_status mq_hf_cache_resolve(const char *folder, struct mq_hf_snapshot *snapshot,

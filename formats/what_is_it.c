@@ -20,6 +20,9 @@
 #define FETCH "fetch it again (hf download OWNER/NAME FILE, which checks what came)"
 #define UNPACK "unpack it, and give what is inside; " READS
 #define PICKLE "such files can run code when loaded, and moeq does not load them: " READS
+#define UNPACK_OR_PICKLE                                                                          \
+    "under a name of weights it is mostly one of PyTorch's, which can run code when loaded, and " \
+    "moeq does not load those; else unpack it, and give what is inside"
 #define OLD_GGML                                                                                 \
     "nothing reads it any more: get the model as GGUF or as its Hugging Face folder, or make a " \
     "GGUF file of it with llama.cpp's convert_llama_ggml_to_gguf.py"
@@ -176,14 +179,15 @@ static bool magic(const struct look *whole)
 static bool zip(const struct look *l)
 {
     if (!begins(l, "PK\x03\x04") || l->n < 30)
-        return begins(l, "PK\x03\x04") && say(l, MQ_FILE_OTHER, "is a zip archive", UNPACK);
+        return begins(l, "PK\x03\x04") &&
+               say(l, MQ_FILE_OTHER, "is a zip archive", UNPACK_OR_PICKLE);
     const size_t n = mq_min_u64(load(l->bytes + 26, 2), l->n - 30);
     const char *name = l->bytes + 30;
     if (n >= 8 && memcmp(name + n - 8, "data.pkl", 8) == 0)
         return say(l, MQ_FILE_OTHER, "is a zip archive of PyTorch's (.bin, .pt, .pth)", PICKLE);
     if (n >= 4 && memcmp(name + n - 4, ".npy", 4) == 0)
         return say(l, MQ_FILE_OTHER, "is a zip archive of NumPy arrays (.npz)", READS);
-    return say(l, MQ_FILE_OTHER, "is a zip archive", UNPACK);
+    return say(l, MQ_FILE_OTHER, "is a zip archive", UNPACK_OR_PICKLE);
 }
 
 /* PROTO 2 to 5, then an opcode: a text or number, a global, an empty dictionary, list or tuple, a

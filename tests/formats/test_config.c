@@ -62,6 +62,9 @@ static const struct {
      "other values only: it may "
      "change the maths. Where it was written by a tool and the model does without, --ignore-config "
      "hidden_act goes on"},
+    {"{" BASE HEADS ",\"compression_config\":{\"quant_method\":\"compressed-tensors\"}}",
+     "the weights are quantized already (compressed-tensors: \"compression_config\" in "
+     "config.json): moeq needs the original model, in float32, float16 or bfloat16"},
     {"{" BASE HEADS ",\"quantization_config\":{\"quant_method\":\"gptq\"}}",
      "the weights are quantized already (GPTQ: \"quantization_config\" in config.json): moeq needs "
      "the original model, in float32, float16 or bfloat16"},

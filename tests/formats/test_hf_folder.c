@@ -67,7 +67,7 @@ START_TEST(refuses_incomplete_folders)
     ck_assert_int_eq(unlink(test_path(model, "config.json")), 0);
     test_refused(
         model, MOEQ_NOT_FOUND,
-        "%s: holds no config.json, without which golden.safetensors is no model: fetch it: "
+        "%s: holds no config.json, without which model-00001-of-00007.safetensors is no model: fetch it: "
         "hf download OWNER/NAME --local-dir %s");
     test_refused(mq_test_temporary("nothing/here/at all"), MOEQ_NOT_FOUND,
                  "%s: no such file or folder");
@@ -218,9 +218,9 @@ END_TEST
 START_TEST(refuses_extra_tensors)
 {
     static const char header[] =
-        "{\"model.layers.0.self_attn.q_proj.bias\":{\"dtype\":\"F32\",\"shape\":[0],"
-        "\"data_offsets\":[0,0]}}";
-    unsigned char bytes[8 + sizeof header - 1] = {sizeof header - 1};
+        "{\"model.layers.0.self_attn.q_proj.bias\":{\"dtype\":\"F32\",\"shape\":[1],"
+        "\"data_offsets\":[0,4]}}";
+    unsigned char bytes[8 + sizeof header - 1 + 4] = {sizeof header - 1};
     const char *model = fresh();
     memcpy(bytes + 8, header, sizeof header - 1);
     test_write(test_path(model, "extra.safetensors"), bytes, sizeof bytes);
@@ -232,7 +232,7 @@ START_TEST(refuses_extra_tensors)
              "%s/extra.safetensors: tensor 'model.layers.0.self_attn.q_proj.bias' at byte %zu: has "
              "no place in a mixtral model of this config.json: it is a bias, and adds to every "
              "result: is the model_type right?",
-             model, sizeof bytes);
+             model, sizeof bytes - 4);
     test_refused(model, MOEQ_UNSUPPORTED, message);
     /* Rotary frequencies of old checkpoints follow from the config and are ignored. */
     model = fresh();
@@ -278,6 +278,26 @@ START_TEST(finds_models_in_the_cache)
     ck_assert_msg(mq_model_open(name, &view, &err) == MOEQ_OK, "%s", err.message);
     ck_assert_ptr_nonnull(strstr(view->path, "/snapshots/abc123"));
     mq_view_close(view);
+    static const char *const others[] = {"mistralai/Mixtral-8x7B-v0.1/",
+                                         "mistralai/Mixtral-8x7B-v0.1@main",
+                                         "mistralai/Mixtral-8x7B-v0.1@abc123",
+                                         "hf://mistralai/Mixtral-8x7B-v0.1",
+                                         "https://huggingface.co/mistralai/Mixtral-8x7B-v0.1",
+                                         "huggingface.co/mistralai/Mixtral-8x7B-v0.1/tree/main"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        ck_assert_msg(mq_model_open(others[i], &view, &err) == MOEQ_OK, "%s", err.message);
+        mq_view_close(view);
+    }
+    test_refused("mistralai/Mixtral-8x7B-v0.1@v2", MOEQ_NOT_FOUND,
+                 "mistralai/Mixtral-8x7B-v0.1@v2: the Hugging Face cache has "
+                 "mistralai/Mixtral-8x7B-v0.1, but not its revision v2; download it first: hf "
+                 "download mistralai/Mixtral-8x7B-v0.1 --revision v2");
+    static const char *const files[] = {"some/model.json", "a/b/c", "some/model@../../x",
+                                        "some/mo del", "some/.model"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        snprintf(command, sizeof command, "%s: no such file or folder", files[i]);
+        test_refused(files[i], MOEQ_NOT_FOUND, command);
+    }
     /* HF_HUB_CACHE names the hub folder itself and goes before HF_HOME. */
     snprintf(hub, sizeof hub, "%s/hub", home);
     setenv("HF_HUB_CACHE", hub, 1);

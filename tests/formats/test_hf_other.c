@@ -103,7 +103,21 @@ static const struct {
      "adapter_config.json; touch adapter_model.safetensors README.md",
      ": is an adapter (LORA: adapter_config.json, adapter_model.safetensors), no model: merge it "
      "into its base model example/base first."},
-    {"touch adapter_model.safetensors", ": is an adapter (LoRA"},
+    {"touch adapter_model.safetensors", ": is an adapter (LoRA: adapter_model.safetensors), "},
+    {"echo '{}' > adapter_config.json", ": is an adapter (LoRA: adapter_config.json), no model"},
+    {"touch adapters.safetensors",
+     ": adapters.safetensors is an adapter of MLX's, no model: merge it into its base model"},
+    {"touch mp_rank_00_model_states.pt",
+     ": mp_rank_00_model_states.pt belongs to a checkpoint of DeepSpeed's"},
+    {"touch ggml-model-q4_0.bin",
+     ": ggml-model-q4_0.bin is by its name a GGML file of before GGUF"},
+    {"printf 'tjgg\\3\\0\\0\\0....' > a.bin",
+     "/a.bin: is a GGML file of before August 2023 (ggjt), no model"},
+    {"touch model.nemo", ": model.nemo is a checkpoint of NeMo's"},
+    {"touch model.safetensors.part",
+     ": model.safetensors.part is a download that has not finished"},
+    {"touch model.safetensors.zst", ": model.safetensors.zst is compressed: unpack it"},
+    {"printf 'GGUF\\3\\0\\0\\0....' > a.bin", ": a.bin is a GGUF file: give its own path"},
     {"mkdir checkpoint-90 checkpoint-1000 checkpoint-200 checkpoint-x checkpoint-2000; "
      "touch checkpoint-90/config.json checkpoint-1000/config.json checkpoint-200/config.json",
      "folder/checkpoint-1000, the newest"},
@@ -112,6 +126,7 @@ static const struct {
     {"mkdir hf; touch hf/config.json", ": holds no config.json; the folder hf in it does: give "},
     {"mkdir a b; touch a/config.json b/config.json",
      "but 2 folders that do: give one of them, as "},
+    {"mkdir -p hub/models--a--b", "is the Hub's folder (HF_HOME): give OWNER/NAME, or a model"},
     {"mkdir models--a--b datasets--c", "is a cache of the Hub's: give OWNER/NAME, or one of"},
     {"touch consolidated.safetensors params.json tekken.json",
      ": consolidated.safetensors is in the layout of Meta's and Mistral's own releases"},
@@ -195,6 +210,17 @@ START_TEST(counts_shards)
 }
 END_TEST
 
+START_TEST(asks_for_the_index_of_short_names)
+{
+    const char *model = model_after("mv model.safetensors model-1.safetensors; touch "
+                                    "model-2.safetensors");
+    expect(model, "has model-1.safetensors, model-2.safetensors and so on, but no "
+                  "model.safetensors.index.json");
+    shell("rm model-2.safetensors", model);
+    expect(model, "has model-1.safetensors but neither model.safetensors nor");
+}
+END_TEST
+
 /* A single file goes before an index, as in Transformers. */
 START_TEST(reads_the_single_file_first)
 {
@@ -212,7 +238,10 @@ START_TEST(reads_the_single_file_first)
                      "beside it lists 1 other file (0 of them here), which are not");
     mq_view_close(view);
     test_replace(test_path(model, "model.safetensors"), "lm_head.weight", "lm_head.weighs");
-    expect(model, "model.safetensors was read, as Transformers does; if it is a leftover");
+    expect(model, "model.safetensors was read, as Transformers does; ");
+    expect(model, "if the single file is a leftover, move it away");
+    test_write(test_path(model, "model.safetensors"), "", 0);
+    expect(model, "if the single file is a leftover, move it away");
     model = test_model_copy(LLAMA, "model");
     test_write(index, same, sizeof same - 1);
     ck_assert_ok(mq_model_open(model, &view, &err));
@@ -341,6 +370,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, tells_what_a_file_is);
     tcase_add_test(tests, tells_what_a_folder_is);
     tcase_add_test(tests, counts_shards);
+    tcase_add_test(tests, asks_for_the_index_of_short_names);
     tcase_add_test(tests, reads_the_single_file_first);
     tcase_add_test(tests, opens_folders_of_the_cache);
     tcase_add_test(tests, follows_the_variables_of_the_cache);

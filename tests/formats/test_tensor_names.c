@@ -89,6 +89,8 @@ static const struct {
     {"model.language_model.", "", "begin with 'model.language_model.'"},
     {"module.", "", "have a wrapper's name in theirs"},
     {"transformer.", "", "begin with 'transformer.'"},
+    {"run 7/model.", "run 7/", "begin with 'run 7/model.'"},
+    {"model.", "model.", "the head stands under the name 'model.lm_head.weight'"},
 };
 
 START_TEST(reads_other_prefixes)
@@ -145,6 +147,32 @@ START_TEST(refuses_other_names)
 }
 END_TEST
 
+/* What is told of a missing tensor: what stands there in its place. */
+START_TEST(tells_what_stands_in_a_layer)
+{
+    static const struct {
+        const char *old, *new, *says;
+    } names[] = {
+        {"lm_head.weight", "output.weight",
+         "There is 'output.weight' of shape [256, 64]: if it is"},
+        {"lm_head.weight", "lm_head.modules_to_save.default.weight", "merge_and_unload"},
+        {"lm_head.weight", "lm_head.linear.weight", "There is 'lm_head.linear.weight' of shape"},
+        {"model.layers.1.self_attn.q_proj.weight",
+         "model.layers.1.self_attn.q_proj.base_layer.weight", "merge_and_unload"},
+        {"model.layers.1.self_attn.q_proj.weight", "model.layers.1.self_attn.qkv_proj.weight",
+         "Found in this layer: model.layers.1.self_attn.qkv_proj.weight, "},
+        {"model.layers.2.mlp.gate_proj.weight", "model.layers.2.ffn.gate_proj.weight",
+         "Found in this layer: model.layers.2.ffn.gate_proj.weight"},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *model = edit_copy(LLAMA);
+        st_edit_prefix(&edit, names[i].old, names[i].new);
+        refused_with(model, MQ_HEAD_DEFAULT, "is missing");
+        refused_with(model, MQ_HEAD_DEFAULT, names[i].says);
+    }
+}
+END_TEST
+
 /* ---- tensors without a place ---- */
 
 static const struct {
@@ -162,6 +190,11 @@ static const struct {
     {"model.layers.0.self_attn.k_proj.output_scale", "8-bit KV cache", 1},
     {"model.embeddings.position_ids", "position numbers", 2},
     {"model.layers.0.self_attn.core_attention._extra_state", "training", 1},
+    {"model.layers.0.mlp.act_scale", "statistics of activations", 1},
+    {"model.layers.1.control_vector", "control vectors", 1},
+    {"ema.model.norm.weight", "the average of the first one", 1},
+    {"optimizer.state.exp_avg", "training", 1},
+    {"rope_freqs.weight", "rotary frequencies", 1},
     {"mtp.layers.0.weight", "further tokens", 2},
     {"vision_tower.encoder.layers.0.norm.weight", "evaluates text alone", 1},
 };
@@ -199,6 +232,36 @@ START_TEST(judges_extra_tensors)
         refused_with(model, MQ_HEAD_DEFAULT, "has no place in a llama model of this config.json");
         refused_with(model, MQ_HEAD_DEFAULT, harmful[i].why);
     }
+}
+END_TEST
+
+/* By what they hold, under any name; but a tensor of floats is asked about. */
+START_TEST(leaves_out_what_no_weights_are)
+{
+    static const struct {
+        const char *name;
+        enum mq_dtype dtype;
+        uint32_t dims;
+        uint64_t count;
+    } tensors[] = {
+        {"step", MQ_I64, 0, 0},
+        {"model.seen", MQ_U8, 1, 4},
+        {"model.layers.0.self_attn.bias", MQ_BOOL, 2, 8},
+        {"x", MQ_F32, 1, 0},
+    };
+    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) {
+        const char *model = edit_copy(LLAMA);
+        st_edit_add(&edit, tensors[i].name, tensors[i].dtype, tensors[i].dims, tensors[i].count, 8);
+        struct mq_view *view = open_with(model, MQ_HEAD_DEFAULT);
+        assert_same_weights(view, LLAMA);
+        ck_assert_uint_eq(view->notes_count, 1);
+        ck_assert_msg(notes(view, "which weights never are") && notes(view, tensors[i].name), "%s",
+                      view->notes[0]);
+        mq_view_close(view);
+    }
+    const char *model = edit_copy(LLAMA);
+    st_edit_add(&edit, "x", MQ_F32, 1, 1, 0);
+    refused_with(model, MQ_HEAD_DEFAULT, "has no place in a llama model of this config.json");
 }
 END_TEST
 
@@ -287,10 +350,36 @@ START_TEST(follows_a_head_that_differs)
     ck_assert(view->hparams.tied_head);
     mq_view_close(view);
     unlink(output);
-    /* Another dtype is another matrix. */
+    /* The same bytes in another dtype are other values. */
     struct st_item *head = st_edit_find(&edit, "lm_head.weight");
     head->bytes[head->size - 1] ^= 1;
     head->dtype = MQ_F16;
+    view = open_with(model, MQ_HEAD_DEFAULT);
+    ck_assert(!view->hparams.tied_head);
+    mq_view_close(view);
+}
+END_TEST
+
+/* Values are compared, in whatever dtype they stand: a zero of either sign is zero. */
+START_TEST(ties_heads_of_another_dtype)
+{
+    const char *model = edit_copy(TIED);
+    const struct st_item *table = st_edit_find(&edit, "model.embed_tokens.weight");
+    ck_assert_int_eq(table->dtype, MQ_BF16);
+    ((uint16_t *)(void *)table->bytes)[5] = 0;
+    struct st_item *head =
+        st_edit_add(&edit, "lm_head.weight", MQ_F32, 2, table->shape[0], table->shape[1]);
+    uint32_t *bits = (void *)head->bytes;
+    table = st_edit_find(&edit, "model.embed_tokens.weight");
+    for (size_t i = 0; i < head->size / 4; i++)
+        bits[i] = (uint32_t)((const uint16_t *)(const void *)table->bytes)[i] << 16;
+    bits[5] = 0x80000000;
+    struct mq_view *view = open_with(model, MQ_HEAD_DEFAULT);
+    ck_assert(view->hparams.tied_head);
+    ck_assert_uint_eq(view->notes_count, 0);
+    mq_view_close(view);
+    head = st_edit_find(&edit, "lm_head.weight");
+    head->bytes[head->size - 4] ^= 1;
     view = open_with(model, MQ_HEAD_DEFAULT);
     ck_assert(!view->hparams.tied_head);
     mq_view_close(view);
@@ -385,6 +474,8 @@ START_TEST(refuses_quantized_tensors)
 }
 END_TEST
 
+#define NAMED "(example/named, as its config.json says)"
+
 /* The original's name, from README.md or config.json, whatever their size. */
 START_TEST(names_the_original)
 {
@@ -396,12 +487,31 @@ START_TEST(names_the_original)
          "original model (example/base, as its README.md"},
         {"---\nbase_model: [example/base, example/other]\n---\n",
          "(example/base, as its README.md"},
-        {"# no front matter\nbase_model: example/base\n",
-         "(example/named, as its config.json says)"},
-        {"---\nbase_model: \n---\n", "(example/named, as its config.json says)"},
+        {"# no front matter\nbase_model: example/base\n", NAMED},
+        {"---\nbase_model: \n---\n", NAMED},
+        {"---\nbase_model: [\n  example/base,\n  a/b\n]\n---\n", "(example/base, as its README.md"},
+        {"---\nbase_model: >-\n  example/base\n---\n", "(example/base, as its README.md"},
+        {"\xef\xbb\xbf---\nbase_model: example/base\n---\n", "(example/base, as its README.md"},
+        {"---\nbase_model : example/base\n---\n", "(example/base, as its README.md"},
+        {"---\n\"base_model\": example/base\n---\n", "(example/base, as its README.md"},
+        {"---\nbase_model: https://huggingface.co/example/base\n---\n",
+         "(example/base, as its README.md"},
+        {"---\nbase_model: null\n---\n", NAMED},
+        {"---\nbase_model: &b example/base\n---\n", NAMED},
+        {"---\nbase_model: .\n---\n", NAMED},
+        {"---\nbase_model: \"a\\u001b[31m/b\"\n---\n", NAMED},
+        {"---\nbase_model: a\x1b[31m/b\n---\n", NAMED},
+        {"---\nbase_model: a/b/c\n---\n", NAMED},
+        {"---\nbase_model:\n  name: a/b\n---\n", NAMED},
+        {"---\nbase_model:\ntags: x\n---\n", NAMED},
+        {"---\nbase_model: "
+         "mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm"
+         "mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm/b\n---\n",
+         NAMED},
     };
     const char *model = edit_copy(LLAMA);
-    const char *readme = test_path(model, "README.md");
+    char readme[1200];
+    snprintf(readme, sizeof readme, "%s/README.md", model);
     st_edit_add(&edit, Q "qweight", MQ_I32, 1, 8, 0);
     refused_with(model, MQ_HEAD_DEFAULT, "needs the original model, in float32");
     test_replace(test_path(model, "config.json"), "{", "{\"_name_or_path\": \"example/named\",");
@@ -425,10 +535,13 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, reads_other_prefixes);
     tcase_add_test(tests, reads_wrapped_layers);
     tcase_add_test(tests, refuses_other_names);
+    tcase_add_test(tests, tells_what_stands_in_a_layer);
     tcase_add_test(tests, judges_extra_tensors);
+    tcase_add_test(tests, leaves_out_what_no_weights_are);
     tcase_add_test(tests, counts_extra_tensors);
     tcase_add_test(tests, ties_equal_heads);
     tcase_add_test(tests, follows_a_head_that_differs);
+    tcase_add_test(tests, ties_heads_of_another_dtype);
     tcase_add_test(tests, chooses_without_weights);
     tcase_add_test(tests, asks_for_a_missing_head);
     tcase_add_test(tests, refuses_quantized_tensors);
