@@ -5,6 +5,7 @@
 #include "side_files_int.h"
 
 #include "error.h"
+#include "tokenizer_int.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -26,12 +27,23 @@ static moeq_status fail_item(moeq_error *err, const char *where, const char *wha
 
 /* ---- one token ---- */
 
+/* As mq_tokenizer_load has it, which would blame tokenizer.json. */
+static moeq_status check_length(const char *content, const char *where, moeq_error *err)
+{
+    const size_t n = strlen(content);
+    if (n <= MQ_MAX_CONTENT)
+        return MOEQ_OK;
+    return mq_fail_file(err, MOEQ_LIMIT, where, "token '%.40s...' has %zu bytes, more than %d",
+                        content, n, MQ_MAX_CONTENT);
+}
+
 moeq_status mq_side_token_object(const cJSON *item, const char *where, const char *what,
                                  struct mq_side_token *token, moeq_error *err)
 {
     const cJSON *content = mq_json_get(item, "content");
     if (!cJSON_IsString(content))
         return fail_item(err, where, what, "is a token without a text \"content\"");
+    MQ_TRY(check_length(content->valuestring, where, err));
     *token = (struct mq_side_token){.content = content->valuestring};
     for (int f = 0; f < MQ_FLAGS; f++) {
         const cJSON *flag = mq_json_get(item, mq_flag_names[f]);
@@ -58,7 +70,7 @@ static moeq_status read_token(const cJSON *item, bool of_map, const char *what,
     const char *where = of_map ? MQ_MAP_NAME : MQ_CONFIG_NAME;
     if (cJSON_IsString(item)) {
         *token = text_token(item->valuestring);
-        return MOEQ_OK;
+        return check_length(item->valuestring, where, err);
     }
     if (!cJSON_IsObject(item))
         return fail_item(err, where, what, "names a token that is neither a text nor an object");
@@ -349,6 +361,8 @@ static moeq_status read_added(struct mq_side_tokens *t, size_t listed)
         if (!mq_json_u64(item, &n->id) || n->id > UINT32_MAX)
             status = mq_fail_file(t->err, MOEQ_MALFORMED, MQ_ADDED_NAME,
                                   "token '%.200s' has no id that is a whole number", item->string);
+        if (status == MOEQ_OK)
+            status = check_length(item->string, MQ_ADDED_NAME, t->err);
     }
     mq_strmap_free(&special);
     return status == MOEQ_OK ? sort_numbered(t, MQ_ADDED_NAME) : status;
