@@ -10,7 +10,7 @@
 #include <stdio.h>
 
 static enum mq_exit eval_text(const struct mq_options *options, struct mq_job_ui *ui,
-                              const struct mq_view *view)
+                              struct mq_view *view)
 {
     struct mq_protocol_options protocol;
     struct mq_eval_result result = {0};
@@ -21,7 +21,7 @@ static enum mq_exit eval_text(const struct mq_options *options, struct mq_job_ui
         return MQ_EXIT_USAGE;
     const double start = mq_now_seconds();
     struct mq_text text = {0};
-    moeq_status status = mq_text_read(options->text.values, options->text.count, &text, &err);
+    moeq_status status = mq_read_text(options, view, &text, &err);
     if (status == MOEQ_OK)
         status = mq_eval_text(&ui->context, view, &text, &protocol, compute, &result, &err);
     mq_job_end(ui);

@@ -57,7 +57,7 @@ enum mq_exit mq_cmd_record(const struct mq_options *options)
         return MQ_EXIT_USAGE;
     moeq_status status = mq_open_model(options, options->positional[0], &view, &err);
     if (status == MOEQ_OK)
-        status = mq_text_read(options->text.values, options->text.count, &text, &err);
+        status = mq_read_text(options, view, &text, &err);
     if (status == MOEQ_OK)
         status = mq_record(&ui.context, view, &how, &result, &err);
     mq_job_end(&ui);

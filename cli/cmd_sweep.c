@@ -84,7 +84,7 @@ enum mq_exit mq_cmd_sweep(const struct mq_options *options)
     struct mq_text text = {0};
     moeq_status status = mq_open_model(options, options->positional[0], &view, &err);
     if (status == MOEQ_OK)
-        status = mq_text_read(options->text.values, options->text.count, &text, &err);
+        status = mq_read_text(options, view, &text, &err);
     if (status == MOEQ_OK)
         status = mq_sweep(&ui.context, view, &text, &sweep, a.arms, a.count, &result, &err);
     mq_job_end(&ui);

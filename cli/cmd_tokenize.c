@@ -9,6 +9,7 @@
 #include "moeq_index.h"
 #include "moeq_profile.h"
 #include "policy.h"
+#include "report_json.h"
 #include "sentencepiece.h"
 #include "text_input.h"
 #include "tokenizer.h"
@@ -60,10 +61,10 @@ static moeq_status load_file(const char *path, struct mq_tokenizer **tokenizer, 
     return status;
 }
 
-/* Of a folder, with what the files beside tokenizer.json say; weights may be missing. *found is
- * false if there is no tokenizer. */
-static moeq_status load_folder(const char *path, struct mq_tokenizer **tokenizer, bool *found,
-                               moeq_error *err)
+/* Of a folder, with what the files beside tokenizer.json say; weights may be missing. *view stays
+ * for its notes; it is NULL if there is no tokenizer. */
+static moeq_status load_folder(const char *path, struct mq_tokenizer **tokenizer,
+                               struct mq_view **out, moeq_error *err)
 {
     struct mq_view *view;
     MQ_TRY(mq_view_open_tokenizer(path, &view, err));
@@ -71,26 +72,28 @@ static moeq_status load_folder(const char *path, struct mq_tokenizer **tokenizer
     char file[PATH_MAX];
     snprintf(file, sizeof file, "%s/%s", path,
              view->tokenizer_source ? view->tokenizer_source : "tokenizer.json");
-    *found = view->tokenizer_json.size > 0;
-    if (*found)
+    if (view->tokenizer_json.size)
         status = mq_tokenizer_load(view->tokenizer_json.data, view->tokenizer_json.size, file,
                                    tokenizer, err);
     else if (view->tokenizer_problem)
         status = mq_fail_file(err, MOEQ_MALFORMED, path, "%s", view->tokenizer_problem);
-    mq_view_close(view);
+    if (*tokenizer)
+        *out = view;
+    else
+        mq_view_close(view);
     return status;
 }
 
 /* From a tokenizer.json, a folder that holds one (weights or not), or a model that holds one in its
  * own files. */
 static moeq_status load_tokenizer(const struct mq_options *options, const char *path,
-                                  struct mq_tokenizer **tokenizer, moeq_error *err)
+                                  struct mq_tokenizer **tokenizer, struct mq_view **view,
+                                  moeq_error *err)
 {
     char index[PATH_MAX];
-    bool found = false;
     if (mq_path_is_folder(path)) {
-        MQ_TRY(load_folder(path, tokenizer, &found, err));
-        if (found)
+        MQ_TRY(load_folder(path, tokenizer, view, err));
+        if (*view)
             return MOEQ_OK;
         MQ_TRY(mq_moeq_index_find(path, index, sizeof index, err));
         if (!index[0])
@@ -100,17 +103,45 @@ static moeq_status load_tokenizer(const struct mq_options *options, const char *
                 (mq_ends_with(path, ".json") && !mq_ends_with(path, MQ_INDEX_ENDING)))) {
         return load_file(path, tokenizer, err);
     }
-    struct mq_view *view;
     const struct mq_open_options open = mq_option_open(options);
-    MQ_TRY(mq_view_open_with(path, &open, &view, err));
-    const moeq_status status =
-        view->tokenizer_json.size
-            ? mq_tokenizer_load(view->tokenizer_json.data, view->tokenizer_json.size, path,
-                                tokenizer, err)
-            : mq_fail_file(err, MOEQ_NOT_FOUND, path, "%s", mq_view_no_tokenizer(view));
-    mq_view_close(view);
-    return status;
+    MQ_TRY(mq_view_open_with(path, &open, view, err));
+    const struct mq_buffer *json = &(*view)->tokenizer_json;
+    return json->size ? mq_tokenizer_load(json->data, json->size, path, tokenizer, err)
+                      : mq_fail_file(err, MOEQ_NOT_FOUND, path, "%s", mq_view_no_tokenizer(*view));
 }
+
+/* ---- notes ---- */
+
+/* What there is to say of the model, its tokenizer and the text; NULL in any place: nothing. */
+static cJSON *notes_of(const struct mq_view *view, const struct mq_tokenizer *tokenizer,
+                       const struct mq_text *text)
+{
+    char note[MQ_TEXT_NOTE_BYTES];
+    cJSON *list = view ? mq_view_notes_list(view) : cJSON_CreateArray();
+    if (mq_tokenizer_note(tokenizer))
+        cJSON_AddItemToArray(list, cJSON_CreateString(mq_tokenizer_note(tokenizer)));
+    if (text && mq_text_note(text, note))
+        cJSON_AddItemToArray(list, cJSON_CreateString(note));
+    return list;
+}
+
+static void print_notes(const struct mq_options *options, const cJSON *notes)
+{
+    for (const cJSON *n = notes ? notes->child : NULL; n; n = n->next)
+        fprintf(stderr, "moeq: %s: note: %s\n", options->positional[0], n->valuestring);
+}
+
+static void put_notes(struct mq_buffer *out, const cJSON *notes)
+{
+    mq_buffer_puts(out, ", \"notes\": [");
+    for (const cJSON *n = notes ? notes->child : NULL; n; n = n->next) {
+        mq_buffer_put_json(out, n->valuestring, strlen(n->valuestring));
+        mq_buffer_puts(out, n->next ? ", " : "");
+    }
+    mq_buffer_puts(out, "]");
+}
+
+/* ---- what is printed ---- */
 
 static void put_ids(struct mq_buffer *out, const struct mq_ids *ids)
 {
@@ -120,7 +151,8 @@ static void put_ids(struct mq_buffer *out, const struct mq_ids *ids)
 
 /* `name` says where the text is from, for messages. */
 static moeq_status print_ids(const struct mq_tokenizer *tokenizer, const struct mq_options *options,
-                             const char *name, const char *text, size_t n, moeq_error *err)
+                             const cJSON *notes, const char *name, const char *text, size_t n,
+                             moeq_error *err)
 {
     struct mq_ids ids = {0};
     struct mq_buffer out = {0}, piece = {0};
@@ -136,6 +168,7 @@ static moeq_status print_ids(const struct mq_tokenizer *tokenizer, const struct 
             status = mq_tokenizer_decode(tokenizer, ids.data, ids.size, false, &piece, err);
             mq_buffer_put_json(&out, piece.data ? piece.data : "", piece.size);
         }
+        put_notes(&out, notes);
         mq_buffer_puts(&out, "}\n");
     } else if (status == MOEQ_OK && options->decode) {
         for (size_t i = 0; i < ids.size && status == MOEQ_OK; i++) {
@@ -231,22 +264,26 @@ enum mq_exit mq_cmd_tokenize(const struct mq_options *options)
         return mq_usage("tokenize", "expected one of --text FILE, --string TEXT, --jsonl FILE");
     moeq_error err = {0};
     struct mq_tokenizer *tokenizer = NULL;
-    moeq_status status = load_tokenizer(options, options->positional[0], &tokenizer, &err);
-    if (status == MOEQ_OK && !options->quiet && mq_tokenizer_note(tokenizer))
-        fprintf(stderr, "moeq: %s: note: %s\n", options->positional[0],
-                mq_tokenizer_note(tokenizer));
-    if (status == MOEQ_OK && options->string) {
-        status = print_ids(tokenizer, options, "--string", options->string, strlen(options->string),
-                           &err);
-    } else if (status == MOEQ_OK && options->text.count) {
-        struct mq_text text = {0};
+    struct mq_view *view = NULL;
+    struct mq_text text = {0};
+    cJSON *notes = NULL;
+    moeq_status status = load_tokenizer(options, options->positional[0], &tokenizer, &view, &err);
+    if (status == MOEQ_OK && options->text.count)
         status = mq_text_read(options->text.values, options->text.count, &text, &err);
-        if (status == MOEQ_OK)
-            status = print_ids(tokenizer, options, text.name, text.data, text.size, &err);
-        mq_text_free(&text);
-    } else if (status == MOEQ_OK) {
+    if (status == MOEQ_OK)
+        notes = notes_of(view, tokenizer, &text);
+    if (!options->json || options->jsonl)
+        print_notes(options, notes);
+    if (status == MOEQ_OK && options->string)
+        status = print_ids(tokenizer, options, notes, "--string", options->string,
+                           strlen(options->string), &err);
+    else if (status == MOEQ_OK && options->text.count)
+        status = print_ids(tokenizer, options, notes, text.name, text.data, text.size, &err);
+    else if (status == MOEQ_OK)
         status = print_jsonl(tokenizer, options->jsonl, &err);
-    }
+    cJSON_Delete(notes);
+    mq_text_free(&text);
     mq_tokenizer_free(tokenizer);
+    mq_view_close(view);
     return status == MOEQ_OK ? mq_finish_output() : mq_report(&err);
 }

@@ -270,7 +270,7 @@ enum mq_exit mq_cmd_verify(const struct mq_options *options)
     if (status == MOEQ_OK && gate)
         status = mq_gate_resolve(gate, views[0], count == 2, &err);
     if (status == MOEQ_OK && options->text.count) {
-        status = mq_text_read(options->text.values, options->text.count, &text, &err);
+        status = mq_read_text(options, views[0], &text, &err);
         how.text = &text;
     }
     how.before = gate ? check_gate : NULL;

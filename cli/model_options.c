@@ -1,9 +1,11 @@
 /* model_options.c: options that name levels, and tables of a model's sizes. */
 #include "model_options.h"
 
+#include "error.h"
 #include "family.h"
 #include "open_options.h"
 #include "report_json.h"
+#include "text_input.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -27,6 +29,14 @@ moeq_status mq_open_model(const struct mq_options *options, const char *path, st
 {
     const struct mq_open_options open = mq_option_open(options);
     return mq_model_open_with(path, &open, view, err);
+}
+
+moeq_status mq_read_text(const struct mq_options *options, struct mq_view *view,
+                         struct mq_text *text, moeq_error *err)
+{
+    char note[MQ_TEXT_NOTE_BYTES];
+    MQ_TRY(mq_text_read(options->text.values, options->text.count, text, err));
+    return mq_text_note(text, note) ? mq_view_note(view, err, "%s", note) : MOEQ_OK;
 }
 
 void mq_print_note(const struct mq_options *options, const char *sentence)

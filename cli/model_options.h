@@ -12,6 +12,11 @@ struct mq_open_options mq_option_open(const struct mq_options *options);
 moeq_status mq_open_model(const struct mq_options *options, const char *path, struct mq_view **view,
                           moeq_error *err);
 
+/* The text of --text; what is to be noted of it becomes a note of the model that reads it. */
+struct mq_text;
+moeq_status mq_read_text(const struct mq_options *options, struct mq_view *view,
+                         struct mq_text *text, moeq_error *err);
+
 /* "  note: ..." on stdout, wrapped; with --quiet, which leaves stdout to results, a line on stderr:
  * a note is never left out. */
 void mq_print_note(const struct mq_options *options, const char *sentence);

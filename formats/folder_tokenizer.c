@@ -5,6 +5,7 @@
 #include "moeq_profile.h"
 #include "open_options.h"
 #include "side_files.h"
+#include "tokenizer.h"
 #include "what_is_it.h"
 
 #include <dirent.h>
@@ -44,6 +45,46 @@ static struct mq_side_text side_text(const struct mq_buffer *b)
     return (struct mq_side_text){b->data, b->size};
 }
 
+static moeq_status leave_out(struct mq_view *view, const char *why, moeq_error *err)
+{
+    mq_buffer_free(&view->tokenizer_json);
+    view->tokenizer_problem = mq_arena_strdup(view->arena, why);
+    if (!view->tokenizer_problem)
+        return mq_fail_memory(err, "opening a model");
+    return mq_view_note(view, err, MQ_NOTE_NO_TOKENIZER "%s", why);
+}
+
+void mq_recall_tokenizer_problem(struct mq_view *view)
+{
+    static const char start[] = MQ_NOTE_NO_TOKENIZER;
+    for (size_t i = 0; i < view->notes_count && !view->tokenizer_json.size; i++)
+        if (strncmp(view->notes[i], start, sizeof start - 1) == 0)
+            view->tokenizer_problem = view->notes[i] + sizeof start - 1;
+}
+
+/* A damaged one would be found when a text is tokenized, which may be on another machine. */
+static moeq_status check_tokenizer(struct mq_view *view, moeq_error *err)
+{
+    const struct mq_buffer *json = &view->tokenizer_json;
+    moeq_error why = {0};
+    if (!json->data || view->tokenizer_source) /* there is none, or it was made here */
+        return MOEQ_OK;
+    switch (mq_tokenizer_check(json->data, json->size, "tokenizer.json", &why)) {
+    case MOEQ_OK:
+        return MOEQ_OK;
+    case MOEQ_NO_MEMORY:
+        return mq_fail_memory(err, "opening a model");
+    case MOEQ_UNSUPPORTED:
+    case MOEQ_LIMIT:
+        return mq_view_note(view, err,
+                            "the tokenizer is kept, but no text can be tokenized by it: "
+                            "%s",
+                            why.message);
+    default:
+        return leave_out(view, why.message, err);
+    }
+}
+
 static moeq_status merge_tokens(struct mq_view *view, moeq_error *err)
 {
     const struct mq_tokenizer_side side = {
@@ -59,13 +100,8 @@ static moeq_status merge_tokens(struct mq_view *view, moeq_error *err)
                                             &side, &merged, &why);
     if (status == MOEQ_NO_MEMORY)
         return mq_fail_memory(err, "opening a model");
-    if (status != MOEQ_OK) {
-        mq_buffer_free(&view->tokenizer_json);
-        view->tokenizer_problem = mq_arena_strdup(view->arena, why.message);
-        if (!view->tokenizer_problem)
-            return mq_fail_memory(err, "opening a model");
-        return mq_view_note(view, err, "the model is read without its tokenizer: %s", why.message);
-    }
+    if (status != MOEQ_OK)
+        return leave_out(view, why.message, err);
     replace(&view->tokenizer_json, &merged.tokenizer);
     replace(&view->tokenizer_config_json, &merged.config);
     status = note_each(view, &merged.notes, err);
@@ -73,7 +109,47 @@ static moeq_status merge_tokens(struct mq_view *view, moeq_error *err)
     return status;
 }
 
+/* ---- generation_config.json ---- */
+
+/* It only names special tokens that config.json names, too. */
+static moeq_status drop_unless_object(struct mq_view *view, struct mq_buffer *json,
+                                      const char *name, moeq_error *err)
+{
+    moeq_error why = {0};
+    cJSON *tree = NULL;
+    if (!json->size)
+        return MOEQ_OK;
+    moeq_status status = mq_json_refuse_nul(json->data, json->size, name, &why);
+    if (status == MOEQ_OK)
+        status = mq_json_parse(json->data, json->size, &side_limits, name, 0, &tree, &why);
+    if (status == MOEQ_OK)
+        status = cJSON_IsObject(tree)
+                     ? mq_json_refuse_duplicates(tree, name, &why)
+                     : mq_fail_file(&why, MOEQ_MALFORMED, name, "is no JSON object");
+    cJSON_Delete(tree);
+    if (status == MOEQ_OK)
+        return MOEQ_OK;
+    if (status == MOEQ_NO_MEMORY)
+        return mq_fail_memory(err, "opening a model");
+    mq_buffer_free(json);
+    return mq_view_note(view, err, "a side file is left out: %s", why.message);
+}
+
 /* ---- chat templates in files of their own ---- */
+
+/* "\r\n" and "\r" as "\n", as Python reads a text file, and so Transformers a template. */
+static void unify_newlines(struct mq_buffer *b)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < b->size; i++) {
+        const bool carriage = b->data[i] == '\r';
+        b->data[n++] = carriage ? '\n' : b->data[i];
+        i += carriage && i + 1 < b->size && b->data[i + 1] == '\n';
+    }
+    if (n < b->size)
+        b->data[n] = 0;
+    b->size = n;
+}
 
 /* JSON, and a GGUF file's readers, want text. */
 static bool is_text(const struct mq_buffer *b)
@@ -84,8 +160,10 @@ static bool is_text(const struct mq_buffer *b)
 static moeq_status drop_unless_text(struct mq_view *view, struct mq_buffer *b, const char *name,
                                     moeq_error *err)
 {
-    if (is_text(b))
+    if (is_text(b)) {
+        unify_newlines(b);
         return MOEQ_OK;
+    }
     mq_buffer_free(b);
     return mq_view_note(view, err, "%s is left out: it is no UTF-8 text", name);
 }
@@ -107,8 +185,13 @@ static moeq_status read_template(struct mq_view *view, const char *path, const c
     struct mq_buffer text = {0}, *out = &view->chat_templates;
     const size_t used = out->size < MQ_CHAT_TEMPLATES_CAP ? out->size : MQ_CHAT_TEMPLATES_CAP;
     struct mq_what what;
-    moeq_status status = mq_file_read_all(path, MQ_CHAT_TEMPLATES_CAP - used, &text, err);
-    if (status == MOEQ_OK) {
+    moeq_error why = {0};
+    moeq_status status = mq_file_read_all(path, MQ_CHAT_TEMPLATES_CAP - used, &text, &why);
+    if (status == MOEQ_LIMIT)
+        return mq_view_note(view, err, "a chat template is left out: %s", why.message);
+    if (status != MOEQ_OK) {
+        *err = why;
+    } else {
         mq_what_is(text.data, text.size, text.size, &what);
         status = mq_refuse_what(path, &what, MQ_FILE_JSON | MQ_FILE_TEXT | MQ_FILE_BLANK, err);
     }
@@ -185,7 +268,34 @@ static bool is_same(const cJSON *text, const struct mq_buffer *b)
            memcmp(text->valuestring, b->data, b->size) == 0;
 }
 
-/* chat_template.json: {"chat_template": "..."}. */
+/* A list of {"name", "template"}; of two with one name the last counts. */
+static moeq_status take_list(struct mq_view *view, const cJSON *list, moeq_error *err)
+{
+    const char *text = cJSON_GetStringValue(default_of(list));
+    cJSON *named = cJSON_CreateObject();
+    bool ok = named != NULL;
+    for (const cJSON *m = list->child; ok && m; m = m->next) {
+        const char *name = cJSON_GetStringValue(mq_json_get(m, "name"));
+        const char *template = cJSON_GetStringValue(mq_json_get(m, "template"));
+        if (!name || !template || strcmp(name, DEFAULT_NAME) == 0)
+            continue;
+        cJSON_DeleteItemFromObjectCaseSensitive(named, name);
+        ok = cJSON_AddStringToObject(named, name, template) != NULL;
+    }
+    char *json = ok && named->child ? cJSON_PrintUnformatted(named) : NULL;
+    ok = ok && (json || !named->child);
+    if (text)
+        mq_buffer_puts(&view->chat_template, text);
+    if (json)
+        mq_buffer_puts(&view->chat_templates, json);
+    cJSON_free(json);
+    cJSON_Delete(named);
+    return ok && mq_buffer_ok(&view->chat_template) && mq_buffer_ok(&view->chat_templates)
+               ? MOEQ_OK
+               : mq_fail_memory(err, "opening a model");
+}
+
+/* chat_template.json: {"chat_template": a text or a list}. */
 static moeq_status take_legacy(struct mq_view *view, bool has_other, moeq_error *err)
 {
     static const char name[] = "chat_template.json";
@@ -195,15 +305,21 @@ static moeq_status take_legacy(struct mq_view *view, bool has_other, moeq_error 
     if (!json->size)
         return MOEQ_OK;
     moeq_status status = mq_json_parse(json->data, json->size, &side_limits, name, 0, &tree, &why);
-    const cJSON *text = mq_json_get(tree, "chat_template");
-    if (status != MOEQ_OK || !cJSON_IsString(text)) {
+    const cJSON *item = mq_json_get(tree, "chat_template");
+    const bool is_list = cJSON_IsArray(item) && cJSON_GetArraySize(item) <= MAX_TEMPLATES;
+    if (status != MOEQ_OK || !(cJSON_IsString(item) || is_list)) {
         status =
-            mq_view_note(view, err, "%s is left out: it is no object with a chat template", name);
+            mq_view_note(view, err,
+                         "%s is left out: it is no object whose \"chat_template\" is a text, or "
+                         "a list of at most %d of them",
+                         name, MAX_TEMPLATES);
+    } else if (!has_other && is_list) {
+        status = take_list(view, item, err);
     } else if (!has_other) {
-        mq_buffer_puts(&view->chat_template, text->valuestring);
+        mq_buffer_puts(&view->chat_template, item->valuestring);
         if (!mq_buffer_ok(&view->chat_template))
             status = mq_fail_memory(err, "opening a model");
-    } else if (view->chat_template.size && !is_same(text, &view->chat_template)) {
+    } else if (view->chat_template.size && !is_same(default_of(item), &view->chat_template)) {
         status =
             mq_view_note(view, err,
                          "the chat template is not that of %s, which differs from the one in a "
@@ -237,7 +353,9 @@ static moeq_status choose_templates(struct mq_view *view, moeq_error *err)
 
 moeq_status mq_folder_tokenizer(const char *folder, struct mq_view *view, moeq_error *err)
 {
+    MQ_TRY(check_tokenizer(view, err));
     MQ_TRY(merge_tokens(view, err));
+    MQ_TRY(drop_unless_object(view, &view->generation_config_json, "generation_config.json", err));
     MQ_TRY(drop_unless_text(view, &view->chat_template, TEMPLATE_FILE, err));
     MQ_TRY(read_templates(folder, view, err));
     return choose_templates(view, err);

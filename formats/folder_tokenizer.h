@@ -23,10 +23,18 @@
 
 /*
  * Merges the side files that have been read into tokenizer_json, tokenizer_config_json,
- * chat_template and chat_templates, and notes what was taken from where. Where a side file cannot
- * be read that the tokens depend on, the view has no tokenizer, and tokenizer_problem says why.
+ * chat_template and chat_templates, and notes what was taken from where. Where tokenizer.json is
+ * damaged, or a side file cannot be read that the tokens depend on, the view has no tokenizer, and
+ * tokenizer_problem says why. A sound tokenizer of a kind that is not read here stays, with a note.
  */
 moeq_status mq_folder_tokenizer(const char *folder, struct mq_view *view, moeq_error *err);
+
+/* What a note begins with that says why a folder's tokenizer is not read; the rest is
+ * tokenizer_problem. */
+#define MQ_NOTE_NO_TOKENIZER "the model is read without its tokenizer: "
+
+/* Takes tokenizer_problem from the notes, for a file that was made of such a folder. */
+void mq_recall_tokenizer_problem(struct mq_view *view);
 
 struct mq_chat_template {
     const char *name; /* "default" for the default one */

@@ -43,6 +43,32 @@ static moeq_status read_text(const char *path, uint64_t cap, unsigned wanted,
     return mq_refuse_what(path, &what, wanted, err);
 }
 
+/* What a model can be used without: left out, with a note, where there is nothing in it or far too
+ * much. One that is something else (a Git LFS pointer) is an error all the same: it can be had. */
+static bool is_dispensable(const char *name)
+{
+    return strncmp(name, "chat_template", 13) == 0 || strncmp(name, "generation_config", 17) == 0;
+}
+
+static moeq_status read_side_file(const struct folder *f, const struct mq_side_file *side,
+                                  const char *path)
+{
+    const bool json = strstr(side->file_name, ".json") != NULL;
+    const unsigned wanted = json ? MQ_FILE_JSON : MQ_FILE_JSON | MQ_FILE_TEXT | MQ_FILE_BLANK;
+    struct mq_buffer *text = mq_view_side(f->view, side);
+    moeq_error why = {0};
+    const moeq_status status = read_text(path, side->cap_bytes, wanted, text, &why);
+    if (!is_dispensable(side->file_name) || (status != MOEQ_LIMIT && status != MOEQ_MALFORMED)) {
+        if (status != MOEQ_OK)
+            *f->err = why;
+        return status;
+    }
+    mq_buffer_free(text);
+    return mq_view_note(f->view, f->err, "%s is left out: %s", side->file_name,
+                        status == MOEQ_LIMIT ? "it is larger than any that is known"
+                                             : "it is empty");
+}
+
 static moeq_status read_side_files(const struct folder *f, bool needs_config)
 {
     for (size_t i = 0; i < mq_side_files_count; i++) {
@@ -50,14 +76,11 @@ static moeq_status read_side_files(const struct folder *f, bool needs_config)
         if (!side->file_name)
             continue;
         const char *path = mq_arena_printf(f->view->arena, "%s/%s", f->path, side->file_name);
-        const bool json = strstr(side->file_name, ".json") != NULL;
         if (!path)
             return mq_fail_memory(f->err, "opening a model");
         MQ_TRY(mq_hf_refuse_dangling(f->path, path, f->err));
         if ((side->required && needs_config) || mq_path_exists(path))
-            MQ_TRY(read_text(path, side->cap_bytes,
-                             json ? MQ_FILE_JSON : MQ_FILE_JSON | MQ_FILE_TEXT | MQ_FILE_BLANK,
-                             mq_view_side(f->view, side), f->err));
+            MQ_TRY(read_side_file(f, side, path));
     }
     return MOEQ_OK;
 }

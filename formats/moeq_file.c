@@ -3,6 +3,7 @@
 #include "view_int.h"
 
 #include "error.h"
+#include "folder_tokenizer.h"
 #include "moeq_index.h"
 #include "open_options.h"
 
@@ -148,6 +149,7 @@ static moeq_status open_set(struct mq_tensor_set *set, struct mq_view *view, moe
     if (!config_path)
         return mq_fail_memory(err, "opening a model");
     MQ_TRY(mq_view_read_choices(view, view->metadata, view->path, err));
+    mq_recall_tokenizer_problem(view);
     MQ_TRY(mq_config_parse(view, config_path, err));
     return mq_view_build_from_set(view, set, err);
 }

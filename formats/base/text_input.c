@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -219,6 +220,21 @@ moeq_status mq_text_read(const char *const *paths, size_t count, struct mq_text 
     if (status != MOEQ_OK)
         mq_text_free(text);
     return status;
+}
+
+bool mq_text_note(const struct mq_text *text, char sentence[MQ_TEXT_NOTE_BYTES])
+{
+    for (size_t i = 0; i < text->count; i++) {
+        const struct mq_text_source *s = &text->sources[i];
+        if (s->size < 3 || memcmp(text->data + s->offset, "\xef\xbb\xbf", 3) != 0)
+            continue;
+        snprintf(sentence, MQ_TEXT_NOTE_BYTES,
+                 "%.255s begins with a byte order mark (EF BB BF), which is tokenized as text, as "
+                 "by Transformers and llama.cpp: take it out if it is not meant",
+                 s->name);
+        return true;
+    }
+    return false;
 }
 
 void mq_text_free(struct mq_text *text)

@@ -34,6 +34,10 @@ moeq_status mq_text_read(const char *const *paths, size_t count, struct mq_text 
                          moeq_error *err);
 void mq_text_free(struct mq_text *text);
 
+/* A sentence on the first source that begins with a byte order mark; false if none does. */
+enum { MQ_TEXT_NOTE_BYTES = 512 };
+bool mq_text_note(const struct mq_text *text, char sentence[MQ_TEXT_NOTE_BYTES]);
+
 /* The bytes of a file, pipe or, for "-", standard input; refuses more than `cap`. */
 struct mq_buffer;
 struct mq_file;

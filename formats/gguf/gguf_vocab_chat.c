@@ -26,28 +26,46 @@ static const char *key_name(struct mq_arena *arena, const char *name)
     return key;
 }
 
-/* Of templates whose names give one key, the first counts. */
+/* A template that has the key of templates[other]: of one name the last counts, as in Transformers,
+ * where it overwrites the first; of two names the first. */
+static void join_templates(struct mq_vocab *v, struct mq_chat_template *templates,
+                           const char *const *names, uint32_t other,
+                           const struct mq_chat_template *t)
+{
+    if (strcmp(names[other], t->name) == 0) {
+        templates[other].text = t->text;
+        templates[other].size = t->size;
+    } else {
+        mq_vocab_note(v, "Chat template '%.60s' is left out: another one has the name '%.60s'.",
+                      t->name, templates[other].name);
+    }
+}
+
+/* Each gets its key for a name; those stay that have one of their own. */
 static moeq_status name_templates(struct mq_vocab *v, struct mq_chat_template *templates,
                                   size_t *count)
 {
-    struct mq_strmap names;
-    bool ok = mq_strmap_init(&names, *count);
-    size_t kept = 0;
+    struct mq_strmap keys;
+    const char **names = mq_arena_alloc(v->arena, *count + 1, sizeof *names);
+    bool ok = mq_strmap_init(&keys, *count) && names;
+    uint32_t kept = 0, other;
     for (size_t i = 0; ok && i < *count; i++) {
-        struct mq_chat_template t = templates[i];
-        const char *name = t.name;
-        t.name = key_name(v->arena, name);
-        const enum mq_strmap_result result =
-            t.name ? mq_strmap_add(&names, t.name, strlen(t.name), 0) : MQ_STRMAP_NO_MEMORY;
-        ok = result != MQ_STRMAP_NO_MEMORY;
-        if (result == MQ_STRMAP_DUPLICATE)
-            mq_vocab_note(v, "Chat template '%.60s' is left out: another one has the name '%.60s'.",
-                          name, t.name);
-        else if (ok && *t.name)
-            templates[kept++] = t;
+        const struct mq_chat_template t = templates[i];
+        const char *key = key_name(v->arena, t.name);
+        ok = key != NULL;
+        if (!ok || !*key)
+            continue;
+        if (mq_strmap_get(&keys, key, strlen(key), &other)) {
+            join_templates(v, templates, names, other, &t);
+            continue;
+        }
+        ok = mq_strmap_add(&keys, key, strlen(key), kept) != MQ_STRMAP_NO_MEMORY;
+        names[kept] = t.name;
+        templates[kept] = t;
+        templates[kept++].name = key;
     }
     *count = kept;
-    mq_strmap_free(&names);
+    mq_strmap_free(&keys);
     return ok ? MOEQ_OK : mq_fail_memory(v->err, "exporting chat templates");
 }
 

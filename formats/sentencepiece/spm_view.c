@@ -2,6 +2,7 @@
 #include "sentencepiece.h"
 
 #include "error.h"
+#include "folder_tokenizer.h"
 #include "model_view.h"
 #include "open_options.h"
 
@@ -36,5 +37,5 @@ moeq_status mq_spm_read_folder(const char *folder, struct mq_view *view, moeq_er
         mq_arena_printf(view->arena, "it has no tokenizer.json, and %s", problem.message);
     if (!view->tokenizer_problem)
         return mq_fail_memory(err, "opening a model");
-    return mq_view_note(view, err, "no tokenizer: %s", view->tokenizer_problem);
+    return mq_view_note(view, err, MQ_NOTE_NO_TOKENIZER "%s", view->tokenizer_problem);
 }

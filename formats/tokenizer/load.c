@@ -116,8 +116,9 @@ static moeq_status count_ids(struct mq_load *load, const cJSON *vocab, const cJS
     return t->tokens ? MOEQ_OK : mq_fail_memory(load->err, "reading the vocabulary");
 }
 
-/* Enters the pieces of BPE. `tokenizers` keeps the last of two pieces with one id, or of two ids of one
- * piece; no published file has such, and which one the model was trained with cannot be known. */
+/* Enters the pieces of BPE. `tokenizers` keeps the last of two pieces with one id, or of two ids of
+ * one piece; no published file has such, and which one the model was trained with cannot be known.
+ */
 static moeq_status load_vocab(struct mq_load *load, const cJSON *vocab)
 {
     struct mq_tokenizer *t = load->tokenizer;
@@ -181,19 +182,58 @@ static moeq_status load_tree(struct mq_load *load, const cJSON *tree, size_t fil
     return mq_decoder_load(load, mq_json_get(tree, "decoder"));
 }
 
-moeq_status mq_tokenizer_load(const char *json, size_t n, const char *path,
-                              struct mq_tokenizer **tokenizer, moeq_error *err)
+static moeq_status parse(const char *json, size_t n, const char *path, cJSON **tree,
+                         moeq_error *err)
 {
     const struct mq_json_limits limits = {.depth = MAX_DEPTH, .values = MAX_VALUES};
-    *tokenizer = NULL;
+    *tree = NULL;
     if (n > MAX_FILE_BYTES)
         return mq_fail_file(err, MOEQ_LIMIT, path, "a tokenizer of %zu bytes, more than %d", n,
                             MAX_FILE_BYTES);
     MQ_TRY(mq_json_refuse_nul(json, n, path, err));
-    cJSON *tree;
-    MQ_TRY(mq_json_parse(json, n, &limits, path, 0, &tree, err));
+    MQ_TRY(mq_json_parse(json, n, &limits, path, 0, tree, err));
+    return mq_json_refuse_duplicates(*tree, path, err);
+}
+
+/* Of the models that are read here, what they cannot be without. */
+static moeq_status check_model(struct mq_load *load, const cJSON *tree)
+{
+    if (!cJSON_IsObject(tree))
+        return mq_load_malformed(load, "tokenizer", "the file is no JSON object");
+    const cJSON *model = mq_json_get(tree, "model"), *vocab = mq_json_get(model, "vocab");
+    /* As old as the first release of `tokenizers`, which guesses it. */
+    if (vocab && !mq_json_get(model, "type"))
+        return mq_load_unsupported(load, "model", "without a type");
+    enum mq_model_kind kind;
+    MQ_TRY(mq_model_kind(load, model, &kind));
+    const bool bpe = kind == MQ_MODEL_BPE;
+    if (!(bpe ? cJSON_IsObject(vocab) : cJSON_IsArray(vocab)) || !vocab->child)
+        return mq_load_malformed(load, "model",
+                                 bpe ? "'vocab' is missing, empty or no object"
+                                     : "'vocab' is missing, empty or no list");
+    if (bpe && !cJSON_IsArray(mq_json_get(model, "merges")))
+        return mq_load_malformed(load, "model", "'merges' is missing or no list");
+    return MOEQ_OK;
+}
+
+moeq_status mq_tokenizer_check(const char *json, size_t n, const char *path, moeq_error *err)
+{
     struct mq_load load = {.path = path, .err = err};
-    moeq_status status = mq_json_refuse_duplicates(tree, path, err);
+    cJSON *tree;
+    moeq_status status = parse(json, n, path, &tree, err);
+    if (status == MOEQ_OK)
+        status = check_model(&load, tree);
+    cJSON_Delete(tree);
+    return status;
+}
+
+moeq_status mq_tokenizer_load(const char *json, size_t n, const char *path,
+                              struct mq_tokenizer **tokenizer, moeq_error *err)
+{
+    struct mq_load load = {.path = path, .err = err};
+    cJSON *tree;
+    *tokenizer = NULL;
+    moeq_status status = parse(json, n, path, &tree, err);
     if (status != MOEQ_OK)
         goto out;
     load.tokenizer = calloc(1, sizeof *load.tokenizer);

@@ -14,8 +14,8 @@
  *  3. Otherwise special_tokens_map.json overrules tokenizer_config.json, and added_tokens.json
  *     names tokens by content, unless tokenizer.json has another under the same id.
  *  4. Special tokens: bos, eos, unk, sep, pad, cls, mask (texts or objects with "content"); other
- *     keys that end with _token; a dict extra_special_tokens; then the lists extra_special_tokens
- *     or, where that is empty, additional_special_tokens. Without a key pad_token, the padding of
+ *     keys that end with _token; a dict extra_special_tokens, or model_specific_special_tokens; then
+ *     the lists extra_special_tokens or, where that is empty or a dict, additional_special_tokens. Without a key pad_token, the padding of
  *     tokenizer.json names it.
  *  5. How a token is found (lstrip, rstrip, single_word, normalized, special) is what 2 or 3 say,
  *     which replaces what tokenizer.json says; a list or key of 4 counts for tokens that are

@@ -5,6 +5,7 @@
 #include "side_files_int.h"
 
 #include "error.h"
+#include "tokenizer_int.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,9 @@ const char *const mq_flag_names[MQ_FLAGS] = {"single_word", "lstrip", "rstrip", 
 static const char *const attributes[MQ_SIDE_ATTRIBUTES] = {
     "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"};
 
+/* What Transformers 5 saves a dict extra_special_tokens as. */
+#define MODEL_SPECIFIC "model_specific_special_tokens"
+
 static moeq_status fail_item(moeq_error *err, const char *where, const char *what,
                              const char *problem)
 {
@@ -23,12 +27,23 @@ static moeq_status fail_item(moeq_error *err, const char *where, const char *wha
 
 /* ---- one token ---- */
 
+/* As mq_tokenizer_load has it, which would blame tokenizer.json. */
+static moeq_status check_length(const char *content, const char *where, moeq_error *err)
+{
+    const size_t n = strlen(content);
+    if (n <= MQ_MAX_CONTENT)
+        return MOEQ_OK;
+    return mq_fail_file(err, MOEQ_LIMIT, where, "token '%.40s...' has %zu bytes, more than %d",
+                        content, n, MQ_MAX_CONTENT);
+}
+
 moeq_status mq_side_token_object(const cJSON *item, const char *where, const char *what,
                                  struct mq_side_token *token, moeq_error *err)
 {
     const cJSON *content = mq_json_get(item, "content");
     if (!cJSON_IsString(content))
         return fail_item(err, where, what, "is a token without a text \"content\"");
+    MQ_TRY(check_length(content->valuestring, where, err));
     *token = (struct mq_side_token){.content = content->valuestring};
     for (int f = 0; f < MQ_FLAGS; f++) {
         const cJSON *flag = mq_json_get(item, mq_flag_names[f]);
@@ -55,7 +70,7 @@ static moeq_status read_token(const cJSON *item, bool of_map, const char *what,
     const char *where = of_map ? MQ_MAP_NAME : MQ_CONFIG_NAME;
     if (cJSON_IsString(item)) {
         *token = text_token(item->valuestring);
-        return MOEQ_OK;
+        return check_length(item->valuestring, where, err);
     }
     if (!cJSON_IsObject(item))
         return fail_item(err, where, what, "names a token that is neither a text nor an object");
@@ -113,6 +128,7 @@ static moeq_status start_named(struct mq_side_tokens *t)
 {
     t->named_room = 2 * MQ_SIDE_ATTRIBUTES + members(t->config) + members(t->map) +
                     members(mq_json_get(t->config, "extra_special_tokens")) +
+                    members(mq_json_get(t->config, MODEL_SPECIFIC)) +
                     members(mq_json_get(t->config, "additional_special_tokens")) +
                     members(mq_json_get(t->map, "extra_special_tokens"));
     t->named = mq_arena_alloc(t->arena, t->named_room, sizeof *t->named);
@@ -167,6 +183,29 @@ static moeq_status name_members(struct mq_side_tokens *t, const cJSON *dict, boo
     return MOEQ_OK;
 }
 
+static bool has_text_keys(const cJSON *tree)
+{
+    for (const cJSON *item = tree ? tree->child : NULL; item; item = item->next)
+        if (cJSON_IsString(item) && is_token_key(item->string) && !is_attribute(item->string))
+            return true;
+    return false;
+}
+
+/* The object that names tokens in tokenizer_config.json: extra_special_tokens where that is one.
+ * MODEL_SPECIFIC is replaced by it and by texts of other keys, if there are any. */
+static moeq_status dict_of_config(struct mq_side_tokens *t, const cJSON *extra, const cJSON **dict)
+{
+    const cJSON *specific = mq_json_get(t->config, MODEL_SPECIFIC);
+    *dict = extra;
+    if ((cJSON_IsObject(extra) && extra->child) || !specific || cJSON_IsNull(specific) ||
+        has_text_keys(t->config))
+        return MOEQ_OK;
+    *dict = specific;
+    return cJSON_IsObject(specific)
+               ? MOEQ_OK
+               : fail_item(t->err, MQ_CONFIG_NAME, MODEL_SPECIFIC, "is no object of tokens");
+}
+
 /* ---- lists ---- */
 
 /* null, and what is empty, is as if it were not there. */
@@ -191,19 +230,24 @@ static moeq_status append_extra(struct mq_side_tokens *t, const cJSON *list, boo
 /*
  * All special tokens but bos to mask. extra_special_tokens may be a list or an object; in
  * tokenizer_config.json additional_special_tokens stands for it where it is empty, in
- * special_tokens_map.json where there is none at all. The map's list goes behind the config's.
- * *listed: how many tokens of the lists count as special in added_tokens.json.
+ * special_tokens_map.json where there is none at all, and so for the config's beside an object. The
+ * map's list goes behind the config's. *listed: how many tokens of the lists count as special in
+ * added_tokens.json.
  */
 static moeq_status name_others(struct mq_side_tokens *t, size_t *listed)
 {
     const cJSON *map = t->has_decoder ? NULL : t->map;
     const char *what = "extra_special_tokens", *other = "additional_special_tokens";
     const cJSON *extra = mq_json_get(t->config, what), *of_map = mq_json_get(map, what);
-    const cJSON *additional = mq_json_get(map, other);
+    const cJSON *additional = mq_json_get(map, other), *dict;
+    const bool of_config = !additional && cJSON_IsObject(extra) && filled(extra);
+    if (of_config)
+        additional = mq_json_get(t->config, other);
     if (!filled(extra) && mq_json_get(t->config, other)) {
         extra = mq_json_get(t->config, other);
         what = other;
     }
+    MQ_TRY(dict_of_config(t, extra, &dict));
     t->extra = mq_arena_alloc(t->arena, members(extra) + members(of_map) + members(additional) + 1,
                               sizeof *t->extra);
     if (!t->extra)
@@ -211,7 +255,7 @@ static moeq_status name_others(struct mq_side_tokens *t, size_t *listed)
     MQ_TRY(name_keys(t, t->config, false, OBJECTS));
     MQ_TRY(name_keys(t, map, true, TEXTS | OBJECTS));
     MQ_TRY(name_keys(t, t->config, false, TEXTS)); /* the last to be named, the first to count */
-    MQ_TRY(name_members(t, extra, false));
+    MQ_TRY(name_members(t, dict, false));
     MQ_TRY(name_members(t, of_map, true));
     const bool has_list = extra && !cJSON_IsObject(extra) && !cJSON_IsObject(of_map);
     if (filled(extra) && has_list)
@@ -220,7 +264,7 @@ static moeq_status name_others(struct mq_side_tokens *t, size_t *listed)
         MQ_TRY(append_extra(t, of_map, true, "extra_special_tokens"));
     *listed = t->extra_count;
     if (filled(additional) && !has_list && !cJSON_IsArray(of_map))
-        MQ_TRY(append_extra(t, additional, true, other));
+        MQ_TRY(append_extra(t, additional, !of_config, other));
     return MOEQ_OK;
 }
 
@@ -317,6 +361,8 @@ static moeq_status read_added(struct mq_side_tokens *t, size_t listed)
         if (!mq_json_u64(item, &n->id) || n->id > UINT32_MAX)
             status = mq_fail_file(t->err, MOEQ_MALFORMED, MQ_ADDED_NAME,
                                   "token '%.200s' has no id that is a whole number", item->string);
+        if (status == MOEQ_OK)
+            status = check_length(item->string, MQ_ADDED_NAME, t->err);
     }
     mq_strmap_free(&special);
     return status == MOEQ_OK ? sort_numbered(t, MQ_ADDED_NAME) : status;

@@ -32,6 +32,11 @@ moeq_status mq_tokenizer_load(const char *json, size_t n, const char *path,
                               struct mq_tokenizer **tokenizer, moeq_error *err);
 void mq_tokenizer_free(struct mq_tokenizer *tokenizer); /* NULL is fine */
 
+/* Whether the text can be a tokenizer.json at all, at less than half the time that loading takes:
+ * it is JSON, and a model of a kind that is read here has its vocabulary and merges.
+ * MOEQ_UNSUPPORTED or MOEQ_LIMIT: it may be sound, but is nothing that mq_tokenizer_load takes. */
+moeq_status mq_tokenizer_check(const char *json, size_t n, const char *path, moeq_error *err);
+
 /* Appends the ids of n bytes of text to `ids`. Text that is not UTF-8 is an error with its offset;
  * so is text above 512 MiB. On an error `ids` is as before.
  * add_special_tokens: apply the post-processor's template (the BOS of most models). */

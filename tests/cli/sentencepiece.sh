@@ -44,7 +44,7 @@ printf 'IQ== 0\nIg== 1\n' > "$folder/tokenizer.model"
 said="it has no tokenizer.json, and $folder/tokenizer.model: is a tiktoken vocabulary (lines of base64 and a rank, as Llama 3's original/tokenizer.model), which does not say how words are cut: get the model's tokenizer.json"
 expect 1 "moeq: $folder: $said, so a text cannot be tokenized; give token ids (--ids) instead" \
     eval "$folder" --text "$work/text"
-prints "^  note: no tokenizer: it has no tokenizer.json, and" inspect "$folder"
+prints "^  note: the model is read without its tokenizer: it has no tokenizer.json, and" inspect "$folder"
 expect 1 "moeq: $folder: $said" tokenize "$folder" --string x
 mv "$folder/tokenizer.model" "$folder/spiece.model"
 cp $data/unigram_rules.model "$folder/spiece.model"

@@ -97,4 +97,24 @@ expect 1 "moeq: $folder: $problem" tokenize "$folder" --string x
 expect 1 "moeq: $folder: $problem, so a text cannot be tokenized; give token ids (--ids) instead" \
     eval "$folder" --text "$work/text" -q
 prints 'read without its tokenizer' inspect "$folder"
+
+# A tokenizer.json that is cut: a moeq file has none, and still says why.
+rm "$folder/added_tokens.json"
+write_tokenizer 256 | head -c 2000 > "$folder/tokenizer.json"
+problem="tokenizer.json: JSON at byte 1995: found a string without an end"
+prints "without its tokenizer" convert "$folder" -o "$work/model.moeq" --level f32 --force --no-progress
+prints 'tokenizer not readable' inspect "$work/model.moeq"
+for model in "$folder" "$work/model.moeq"; do
+    expect 1 "moeq: $model: $problem; llama.cpp loads no model without a tokenizer" \
+        export "$model" -o "$work/a.gguf" --force -q
+    expect 1 "moeq: $model: $problem" tokenize "$model" --string x
+done
+
+# One of a kind that is not read here is kept.
+printf '{"model": {"type": "WordPiece", "vocab": {"a": 0}}}' > "$folder/tokenizer.json"
+prints 'no text can be tokenized' convert "$folder" -o "$work/model.moeq" --level f32 --force \
+    --no-progress
+prints 'tokenizer included' inspect "$work/model.moeq"
+expect 1 "moeq: $work/model.moeq: model 'WordPiece' is not supported" \
+    tokenize "$work/model.moeq" --string x
 finish

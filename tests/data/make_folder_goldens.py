@@ -139,6 +139,9 @@ CASES = [
     case("ids of config.json", {**byte_level(LLAMA3), "post_processor": byte_level([])["post_processor"]}, 9, {"tokenizer_class": "PreTrainedTokenizerFast"}, dict(bos_token_id=5, eos_token_id=6, pad_token_id=7)),
     case("nothing is added", byte_level([]), 5, {"tokenizer_class": "PreTrainedTokenizerFast"}, {}),
     case("chat template in a file", SPM, BASE, {**MISTRAL, "chat_template": "config's"}, chat_template_jinja="file's\n"),
+    case("a chat template with carriage returns", SPM, BASE, MISTRAL, chat_template_jinja="a\r\nb\rc\n\r\n"),
+    case("a list with names twice", SPM, BASE, {**MISTRAL, "chat_template": [
+        {"name": "default", "template": "A"}, {"name": "rag", "template": "R"}, {"name": "default", "template": "B"}, {"name": "rag", "template": "S"}]}),
     case("named chat templates in files", SPM, BASE, MISTRAL, chat_template_jinja="file's", additional_chat_templates__rag_jinja="rag's",
          **{"additional_chat_templates__a-b_jinja": "{{ \"ä\" }}\n"}),
     case("named chat templates alone", SPM, BASE, MISTRAL, additional_chat_templates__rag_jinja="rag's"),
@@ -173,7 +176,7 @@ def run(texts, vocab):
         folder = pathlib.Path(temporary)
         for name, text in texts.items():
             (folder / name).parent.mkdir(exist_ok=True)
-            (folder / name).write_text(text, encoding="utf-8")
+            (folder / name).write_text(text, encoding="utf-8", newline="")
         t = AutoTokenizer.from_pretrained(folder)
         writer = gguf.GGUFWriter(folder / "x.gguf", "llama")
         tokens, kinds = zip(*token_types(t, texts, vocab))

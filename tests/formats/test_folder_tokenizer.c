@@ -197,6 +197,49 @@ START_TEST(a_side_file_that_cannot_be_read)
 }
 END_TEST
 
+#define MODEL(model) "{\"added_tokens\":[],\"model\":{" model "}}"
+
+START_TEST(a_tokenizer_that_cannot_be_read)
+{
+    static const struct {
+        const char *json, *why;
+    } damaged[] = {
+        {"{\"model\":{\"type\":\"BPE\"", "tokenizer.json: JSON at byte 22: "},
+        {TOKENIZER "x", "tokenizer.json: JSON at byte 76: "},
+        {"[]", "tokenizer.json: tokenizer: the file is no JSON object"},
+        {"{}", "tokenizer.json: model: it is missing, or its 'type' is no text"},
+        {MODEL("\"type\":\"BPE\",\"vocab\":{},\"merges\":[]"), "model: 'vocab' is missing, empty"},
+        {MODEL("\"type\":\"BPE\",\"vocab\":{\"a\":0}"), "model: 'merges' is missing or no list"},
+        {MODEL("\"type\":\"Unigram\",\"vocab\":{\"a\":0}"), "model: 'vocab' is missing, empty"},
+        {"{\"model\":1,\"model\":2}", "tokenizer.json: "},
+    };
+    static const char *const unsupported[] = {
+        MODEL("\"type\":\"WordPiece\",\"vocab\":{\"a\":0}"),
+        MODEL("\"vocab\":{\"a\":0},\"merges\":[]"),
+    };
+    for (size_t i = 0; i < sizeof damaged / sizeof *damaged; i++) {
+        new_folder();
+        write_file("tokenizer.json", damaged[i].json);
+        struct mq_view *view = open_tokenizer();
+        ck_assert_uint_eq(view->tokenizer_json.size, 0);
+        expect_note(view, MQ_NOTE_NO_TOKENIZER);
+        ck_assert_msg(strstr(view->tokenizer_problem, damaged[i].why) != NULL, "%s",
+                      view->tokenizer_problem);
+        mq_view_close(view);
+    }
+    for (size_t i = 0; i < sizeof unsupported / sizeof *unsupported; i++) {
+        new_folder();
+        write_file("tokenizer.json", unsupported[i]);
+        struct mq_view *view = open_tokenizer();
+        expect_text(&view->tokenizer_json, unsupported[i]);
+        ck_assert_ptr_null(view->tokenizer_problem);
+        expect_note(view, "the tokenizer is kept, but no text can be tokenized by it: "
+                          "tokenizer.json: model '");
+        mq_view_close(view);
+    }
+}
+END_TEST
+
 START_TEST(chat_templates_that_differ)
 {
     static const struct {
@@ -212,6 +255,10 @@ START_TEST(chat_templates_that_differ)
         {"{}", NULL, "{\"chat_template\":\"x\"}", "x", NULL},
         {"{}", "y", "{\"chat_template\":\"x\"}", "y", "is not that of chat_template.json"},
         {"{}", "y", "[1]", "y", "chat_template.json is left out"},
+        {"{}", NULL, "{\"chat_template\":3}", "",
+         "chat_template.json is left out: it is no object whose \"chat_template\" is a text, or a "
+         "list of at most 256 of them"},
+        {"{}", "x\r\n\ry\n\r", NULL, "x\n\ny\n\n", NULL},
         {"{}", "\xff y", NULL, "", "chat_template.jinja is left out: it is no UTF-8 text"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -229,6 +276,68 @@ START_TEST(chat_templates_that_differ)
             ck_assert_msg(!view->notes_count, "case %zu: %s", i, view->notes[0]);
         mq_view_close(view);
     }
+}
+END_TEST
+
+START_TEST(a_list_in_chat_template_json)
+{
+    static const char list[] =
+        "{\"chat_template\":[{\"name\":\"rag\",\"template\":\"a\"},{\"name\":\"default\","
+        "\"template\":\"b\"},{\"name\":\"x\",\"template\":\"c\"},7,{\"name\":\"rag\","
+        "\"template\":\"d\"}]}";
+    new_folder();
+    write_file("chat_template.json", list);
+    struct mq_view *view = open_tokenizer();
+    expect_text(&view->chat_template, "b");
+    expect_text(&view->chat_templates, "{\"x\":\"c\",\"rag\":\"d\"}");
+    ck_assert_uint_eq(view->notes_count, 0);
+    mq_view_close(view);
+    write_file("chat_template.jinja", "e");
+    view = open_tokenizer();
+    expect_text(&view->chat_template, "e");
+    ck_assert_uint_eq(view->chat_templates.size, 0);
+    expect_note(view, "the chat template is not that of chat_template.json");
+    mq_view_close(view);
+}
+END_TEST
+
+/* A sparse file. */
+static void write_large(const char *name)
+{
+    char path[1024];
+    write_file(name, "x");
+    in_folder(path, name);
+    ck_assert_int_eq(truncate(path, (16 << 20) + 1), 0);
+}
+
+/* What no model needs: a note. */
+START_TEST(files_that_can_be_left_out)
+{
+    static const struct {
+        const char *generation, *note;
+    } cases[] = {
+        {"", "generation_config.json is left out: it is empty"},
+        {"{\"eos_token_id\":2", "a side file is left out: generation_config.json: JSON at byte 17"},
+        {"[2]", "a side file is left out: generation_config.json: is no JSON object"},
+        {"{\"a\":1,\"a\":2}", "a side file is left out: generation_config.json: "},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        new_folder();
+        write_file("generation_config.json", cases[i].generation);
+        struct mq_view *view = open_tokenizer();
+        ck_assert_uint_eq(view->generation_config_json.size, 0);
+        expect_note(view, cases[i].note);
+        mq_view_close(view);
+    }
+    new_folder();
+    write_large("chat_template.jinja");
+    write_large("additional_chat_templates/big.jinja");
+    write_file("additional_chat_templates/a.jinja", "a");
+    struct mq_view *view = open_tokenizer();
+    expect_note(view, "chat_template.jinja is left out: it is larger than any that is known");
+    expect_note(view, "a chat template is left out: ");
+    expect_text(&view->chat_templates, "{\"a\":\"a\"}");
+    mq_view_close(view);
 }
 END_TEST
 
@@ -270,7 +379,10 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, as_transformers_and_the_gguf_package);
     tcase_add_test(tests, nothing_to_merge);
     tcase_add_test(tests, a_side_file_that_cannot_be_read);
+    tcase_add_test(tests, a_tokenizer_that_cannot_be_read);
     tcase_add_test(tests, chat_templates_that_differ);
+    tcase_add_test(tests, a_list_in_chat_template_json);
+    tcase_add_test(tests, files_that_can_be_left_out);
     tcase_add_test(tests, templates_in_a_folder);
 }
 

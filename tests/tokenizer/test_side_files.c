@@ -314,6 +314,35 @@ START_TEST(malformed)
 }
 END_TEST
 
+#define X32 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+#define X256 X32 X32 X32 X32 X32 X32 X32 X32
+#define X1025 X256 X256 X256 X256 "x"
+
+/* The file that names the token is blamed, not tokenizer.json. */
+START_TEST(tokens_too_long)
+{
+    static const struct {
+        const char *config, *added, *map, *file;
+    } cases[] = {
+        {"{\"added_tokens_decoder\":{\"5\":{\"content\":\"" X1025 "\"}}}", NULL, NULL,
+         "tokenizer_config.json"},
+        {"{\"eos_token\":\"" X1025 "\"}", NULL, NULL, "tokenizer_config.json"},
+        {NULL, "{\"" X1025 "\":7}", NULL, "added_tokens.json"},
+        {NULL, NULL, "{\"eos_token\":\"" X1025 "\"}", "special_tokens_map.json"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct mq_tokenizer_merged merged;
+        moeq_error err;
+        char expected[200];
+        ck_assert_int_eq(merge(BASE, cases[i].config, cases[i].added, cases[i].map, &merged, &err),
+                         MOEQ_LIMIT);
+        snprintf(expected, sizeof expected, "%s: token '%.40s...' has 1025 bytes, more than 1024",
+                 cases[i].file, X256);
+        ck_assert_str_eq(err.message, expected);
+    }
+}
+END_TEST
+
 /* What is wrong in tokenizer.json is its loader's to say. */
 START_TEST(tokenizers_that_are_wrong)
 {
@@ -346,6 +375,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, notes);
     tcase_add_test(tests, post_processors);
     tcase_add_test(tests, malformed);
+    tcase_add_test(tests, tokens_too_long);
     tcase_add_test(tests, tokenizers_that_are_wrong);
 }
 
