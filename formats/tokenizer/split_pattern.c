@@ -320,8 +320,11 @@ moeq_status mq_pattern_find(const struct mq_pattern *pattern, struct mq_matcher 
     if (result == PCRE2_ERROR_NOMEMORY)
         return mq_fail_memory(err, "matching the tokenizer's patterns");
     if (result < 0) {
-        char message[200];
-        pcre2_get_error_message(result, (PCRE2_UCHAR *)message, sizeof message);
+        char message[200] = "it would take too many steps; break long runs of one kind of "
+                            "character (digits, spaces, ...) by ends of lines, or the text into "
+                            "several";
+        if (result != PCRE2_ERROR_MATCHLIMIT)
+            pcre2_get_error_message(result, (PCRE2_UCHAR *)message, sizeof message);
         return mq_fail(err, MOEQ_LIMIT,
                        "the tokenizer's split pattern at byte %zu of a segment of %zu bytes: %s",
                        from, n, message);

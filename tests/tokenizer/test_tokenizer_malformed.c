@@ -444,6 +444,7 @@ START_TEST(scanning_pattern)
     memset(text, 'a', N);
     ck_assert_int_eq(mq_tokenizer_encode(t, text, N, true, &ids, &err), MOEQ_LIMIT);
     ck_assert_ptr_nonnull(strstr(err.message, "split pattern at byte 0 of a segment of 400000"));
+    ck_assert_ptr_nonnull(strstr(err.message, "break long runs of one kind of character"));
     /* Few enough are matched, though each needs to see the end. */
     text[5000] = 'z';
     err = (moeq_error){0};
