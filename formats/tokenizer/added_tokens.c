@@ -161,6 +161,7 @@ moeq_status mq_added_tokens_build(struct mq_load *load)
     moeq_status status = MOEQ_OK;
     bool ok = true;
     for (size_t i = 0; i < t->added_count && ok; i++) {
+        size_t origin;
         const struct mq_added_token *token = &t->added[i];
         if (token->special || token->was_special)
             ok = mq_strmap_add(&specials, token->content.data, token->content.size, 0) !=
@@ -171,7 +172,7 @@ moeq_status mq_added_tokens_build(struct mq_load *load)
             continue;
         mq_buffer_clear(&text);
         mq_buffer_append(&text, token->content.data, token->content.size);
-        MQ_TRY_OUT(mq_normalize(t, true, &text, &scratch, load->err));
+        MQ_TRY_OUT(mq_normalize(t, true, &text, &scratch, &origin, load->err));
         char *copy = mq_arena_strndup(t->arena, text.data ? text.data : "", text.size);
         ok = ok && copy;
         if (token->normalized)

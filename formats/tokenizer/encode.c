@@ -58,7 +58,7 @@ static moeq_status push_all(struct encoder *e, const struct mq_ids *ids)
 
 /* Normalized text without added tokens. Without a pre-tokenizer all of it is one word, which is how
  * SentencePiece-like tokenizers work. */
-static moeq_status encode_words(struct encoder *e, const char *text, size_t n, bool at_start)
+static moeq_status encode_words(struct encoder *e, const char *text, size_t n, size_t origin)
 {
     const struct mq_tokenizer *t = e->tokenizer;
     if (!t->pretokenizer_count)
@@ -68,11 +68,11 @@ static moeq_status encode_words(struct encoder *e, const char *text, size_t n, b
     mq_pieces_end(&e->pieces, 0);
     if (!mq_pieces_ok(&e->pieces))
         return mq_fail_memory(e->err, "encoding text");
-    MQ_TRY(mq_pretokenize(t, e->matcher, at_start, &e->pieces, &e->next_pieces, e->err));
+    MQ_TRY(mq_pretokenize(t, e->matcher, origin, &e->pieces, &e->next_pieces, e->err));
     for (size_t i = 0; i < e->pieces.count; i++) {
         const struct mq_span span = e->pieces.spans[i];
         MQ_TRY(mq_model_encode(t, e->model, e->pieces.text.data + span.start, span.end - span.start,
-                             e->ids, e->err));
+                               e->ids, e->err));
     }
     return MOEQ_OK;
 }
@@ -84,7 +84,8 @@ static moeq_status encode_segment(struct encoder *e, const char *text, size_t n,
     mq_buffer_append(&e->segment, text, n);
     if (!mq_buffer_ok(&e->segment))
         return mq_fail_memory(e->err, "encoding text");
-    MQ_TRY(mq_normalize(e->tokenizer, at_start, &e->segment, &e->scratch, e->err));
+    size_t origin;
+    MQ_TRY(mq_normalize(e->tokenizer, at_start, &e->segment, &e->scratch, &origin, e->err));
     const char *s = e->segment.data;
     const size_t size = e->segment.size;
     struct mq_added_scan scan = {0};
@@ -94,7 +95,8 @@ static moeq_status encode_segment(struct encoder *e, const char *text, size_t n,
         const bool found =
             mq_added_tokens_next(e->tokenizer, &e->tokenizer->normalized, s, size, &scan, &match);
         if (done < match.start)
-            MQ_TRY(encode_words(e, s + done, match.start - done, at_start && done == 0));
+            MQ_TRY(
+                encode_words(e, s + done, match.start - done, done < origin ? origin - done : 0));
         if (!found)
             return MOEQ_OK;
         if (!mq_ids_push(e->ids, (int32_t)match.id))

@@ -140,10 +140,45 @@ moeq_status mq_normalizer_fail_limit(size_t limit, moeq_error *err)
                    limit);
 }
 
+/* What becomes of the bytes that come of the input's offset 0 (`old`: they are before this) when
+ * text is replaced: `tokenizers` counts what stands for a match to its last character. */
+struct origin {
+    size_t old, new;
+};
+
+/* The match is replaced by `size` bytes, which start at `at` of the new text. */
+static void move_origin(struct origin *origin, const char *text, const struct mq_span *match,
+                        size_t at, size_t size)
+{
+    if (match->start >= origin->old)
+        return;
+    const size_t last =
+        match->end > match->start ? mq_utf8_previous(text, match->end) : match->start;
+    origin->new = at + (last < origin->old ? size : 0) +
+                  (match->end < origin->old ? origin->old - match->end : 0);
+}
+
+static void replace_literal(const struct mq_normalizer_step *step, const struct mq_buffer *text,
+                            struct origin *origin, struct mq_buffer *out)
+{
+    const size_t size = step->from.size;
+    size_t done = 0, at = 0;
+    for (const char *found;
+         size && done < origin->old &&
+         (found = memmem(text->data + done, text->size - done, step->from.data, size));
+         done += size, at += step->to.size) {
+        const size_t start = (size_t)(found - text->data);
+        at += start - done;
+        done = start;
+        move_origin(origin, text->data, &(struct mq_span){start, start + size}, at, step->to.size);
+    }
+    mq_replace_text(text->data, text->size, &step->from, &step->to, out);
+}
+
 /* An empty match is replaced like any other, but not right behind the match before. */
 static moeq_status replace_regex(const struct mq_normalizer_step *step,
-                                 const struct mq_buffer *text, size_t limit, struct mq_buffer *out,
-                                 moeq_error *err)
+                                 const struct mq_buffer *text, struct origin *origin, size_t limit,
+                                 struct mq_buffer *out, moeq_error *err)
 {
     struct mq_matcher *matcher;
     MQ_TRY(mq_matcher_create(&matcher, err));
@@ -162,6 +197,7 @@ static moeq_status replace_regex(const struct mq_normalizer_step *step,
             continue;
         }
         mq_buffer_append(out, text->data + done, match.start - done);
+        move_origin(origin, text->data, &match, out->size, step->to.size);
         mq_buffer_append(out, step->to.data, step->to.size);
         done = from = match.end;
         any = true;
@@ -177,7 +213,7 @@ out:
 }
 
 static void strip(const struct mq_normalizer_step *step, const struct mq_buffer *text,
-                  struct mq_buffer *out)
+                  struct origin *origin, struct mq_buffer *out)
 {
     size_t start = 0, end = text->size, length;
     uint32_t code;
@@ -194,27 +230,29 @@ static void strip(const struct mq_normalizer_step *step, const struct mq_buffer 
         end = previous;
     }
     mq_buffer_append(out, text->data + start, end - start);
+    origin->new = origin->old > start ? origin->old - start : 0;
 }
 
 static moeq_status apply(const struct mq_tokenizer *tokenizer,
                          const struct mq_normalizer_step *step, bool at_start,
-                         const struct mq_buffer *text, size_t limit, struct mq_buffer *out,
-                         moeq_error *err)
+                         const struct mq_buffer *text, struct origin *origin, size_t limit,
+                         struct mq_buffer *out, moeq_error *err)
 {
     switch (step->kind) {
-    case MQ_NORM_PREPEND:
+    case MQ_NORM_PREPEND: /* counts to the first character */
         mq_buffer_append(out, step->to.data, step->to.size);
         mq_buffer_append(out, text->data, text->size);
+        origin->new = origin->old ? origin->old + step->to.size : 0;
         break;
     case MQ_NORM_REPLACE:
-        mq_replace_text(text->data, text->size, &step->from, &step->to, out);
+        replace_literal(step, text, origin, out);
         break;
     case MQ_NORM_REPLACE_REGEX:
-        return replace_regex(step, text, limit, out, err);
+        return replace_regex(step, text, origin, limit, out, err);
     case MQ_NORM_UNICODE:
         return normalize_unicode(step->unicode_options, text, out, err);
     case MQ_NORM_STRIP:
-        strip(step, text, out);
+        strip(step, text, origin, out);
         break;
     case MQ_NORM_PRECOMPILED:
         return mq_precompiled_normalize(step, text, limit, out, err);
@@ -225,12 +263,16 @@ static moeq_status apply(const struct mq_tokenizer *tokenizer,
 }
 
 moeq_status mq_normalize(const struct mq_tokenizer *tokenizer, bool at_start,
-                         struct mq_buffer *text, struct mq_buffer *scratch, moeq_error *err)
+                         struct mq_buffer *text, struct mq_buffer *scratch, size_t *origin,
+                         moeq_error *err)
 {
     const size_t limit = text->size * MAX_GROWTH + GROWTH_FREE_BYTES;
+    *origin = at_start;
     for (size_t i = 0; i < tokenizer->normalizer_count && text->size; i++) {
+        struct origin o = {*origin, *origin};
         mq_buffer_clear(scratch);
-        MQ_TRY(apply(tokenizer, &tokenizer->normalizers[i], at_start, text, limit, scratch, err));
+        MQ_TRY(
+            apply(tokenizer, &tokenizer->normalizers[i], at_start, text, &o, limit, scratch, err));
         if (!mq_buffer_ok(scratch))
             return mq_fail_memory(err, "normalizing text");
         if (scratch->size > limit)
@@ -238,6 +280,7 @@ moeq_status mq_normalize(const struct mq_tokenizer *tokenizer, bool at_start,
         const struct mq_buffer t = *text;
         *text = *scratch;
         *scratch = t;
+        *origin = o.new;
     }
     return MOEQ_OK;
 }

@@ -334,9 +334,9 @@ static void metaspace_piece(const struct mq_pretokenizer_step *step, const char 
     mq_replace_text(text, n, &space, replacement, out);
 }
 
-/* Writes the step's pieces of `in` to `out`. */
+/* Writes the step's pieces of `in` to `out`. *origin: see mq_normalize. */
 static moeq_status apply_step(const struct mq_pretokenizer_step *step, struct mq_matcher *matcher,
-                              bool at_start, const struct mq_pieces *in, struct mq_pieces *out,
+                              size_t *origin, const struct mq_pieces *in, struct mq_pieces *out,
                               moeq_error *err)
 {
     const char *text = in->text.data;
@@ -345,12 +345,16 @@ static moeq_status apply_step(const struct mq_pretokenizer_step *step, struct mq
             MQ_TRY(split_piece(step, matcher, text, in->spans[i], out, err));
         return MOEQ_OK;
     }
+    size_t new_origin = 0;
     for (size_t i = 0; i < in->count; i++) {
         const struct mq_span span = in->spans[i];
         const char *piece = text + span.start;
         const size_t n = span.end - span.start, start = out->text.size;
+        const bool first = span.start < *origin;
+        if (first)
+            new_origin = start + 1;
         if (step->kind == MQ_PRE_METASPACE) {
-            metaspace_piece(step, piece, n, at_start && span.start == 0, &out->text);
+            metaspace_piece(step, piece, n, first, &out->text);
         } else if (step->kind == MQ_PRE_PREFIX_SPACE) {
             if (!starts_with(piece, n, " ", 1))
                 mq_buffer_putc(&out->text, ' ');
@@ -360,11 +364,12 @@ static moeq_status apply_step(const struct mq_pretokenizer_step *step, struct mq
         }
         mq_pieces_end(out, start);
     }
+    *origin = new_origin;
     return MOEQ_OK;
 }
 
 moeq_status mq_pretokenize(const struct mq_tokenizer *tokenizer, struct mq_matcher *matcher,
-                           bool at_start, struct mq_pieces *pieces, struct mq_pieces *scratch,
+                           size_t origin, struct mq_pieces *pieces, struct mq_pieces *scratch,
                            moeq_error *err)
 {
     const size_t limit = pieces->text.size * MAX_GROWTH + GROWTH_FREE_BYTES;
@@ -372,7 +377,7 @@ moeq_status mq_pretokenize(const struct mq_tokenizer *tokenizer, struct mq_match
         const struct mq_pretokenizer_step *step = &tokenizer->pretokenizers[i];
         mq_pieces_clear(scratch);
         mq_matcher_grant(matcher, pieces->text.size);
-        MQ_TRY(apply_step(step, matcher, at_start, pieces, scratch, err));
+        MQ_TRY(apply_step(step, matcher, &origin, pieces, scratch, err));
         if (step->kind == MQ_PRE_SPLIT) {
             /* The text is the same: only the spans are new. */
             const struct mq_buffer text = scratch->text;

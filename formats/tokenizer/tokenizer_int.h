@@ -189,9 +189,10 @@ moeq_status mq_load_sequence(struct mq_load *load, const cJSON *component, const
 moeq_status mq_normalizer_load(struct mq_load *load, const cJSON *json);
 void mq_normalizer_free(struct mq_tokenizer *tokenizer);
 /* Normalizes `text` in place; `scratch` is overwritten. at_start: it starts at offset 0 of the
- * input. */
+ * input. *origin: what starts before this byte of it comes of offset 0. */
 moeq_status mq_normalize(const struct mq_tokenizer *tokenizer, bool at_start,
-                         struct mq_buffer *text, struct mq_buffer *scratch, moeq_error *err);
+                         struct mq_buffer *text, struct mq_buffer *scratch, size_t *origin,
+                         moeq_error *err);
 /* Appends `text` with each `from` replaced. */
 void mq_replace_text(const char *text, size_t n, const struct mq_text *from,
                      const struct mq_text *to, struct mq_buffer *out);
@@ -199,9 +200,9 @@ void mq_replace_text(const char *text, size_t n, const struct mq_text *from,
 /* pretokenize.c */
 moeq_status mq_pretokenizer_load(struct mq_load *load, const cJSON *json);
 void mq_pretokenizer_free(struct mq_tokenizer *tokenizer);
-/* Cuts `pieces` further, step by step. at_start: their text starts at offset 0 of the input. */
+/* Cuts `pieces` further, step by step. origin: as in mq_normalize. */
 moeq_status mq_pretokenize(const struct mq_tokenizer *tokenizer, struct mq_matcher *matcher,
-                           bool at_start, struct mq_pieces *pieces, struct mq_pieces *scratch,
+                           size_t origin, struct mq_pieces *pieces, struct mq_pieces *scratch,
                            moeq_error *err);
 
 /* postprocess.c */

@@ -234,6 +234,26 @@ def make_options():
     t["post_processor"] = template([1], [2])
     tokenizers["gpt2"] = t
 
+    # Which pieces come of the input's offset 0, behind what moves it.
+    first = dict(metaspace, prepend_scheme="first", split=False)
+    digits = {"type": "Digits", "individual_digits": True}
+    for name, normalizers in {
+        "first_stripped": [{"type": "Strip", "strip_left": True, "strip_right": False}],
+        "first_replaced": [
+            {"type": "Replace", "pattern": {"Regex": "^[ a]b?"}, "content": ""},
+            {"type": "Replace", "pattern": {"String": "cc"}, "content": "h"},
+        ],
+        "first_prepended": [
+            {"type": "Prepend", "prepend": "e1"},
+            {"type": "Replace", "pattern": {"String": "1t"}, "content": "12"},
+        ],
+    }.items():
+        t = base(PIECES, MERGES)
+        t["normalizer"] = {"type": "Sequence", "normalizers": normalizers}
+        t["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [digits, first]}
+        t["decoder"] = metaspace
+        tokenizers[name] = t
+
     alphabet = MIXED + list("abceth12") * 3 + ["[L]", "[R]", "[LR]", "[LRR", "word", " word ", "</s>"]
     alphabet += ["e\u0301\u0323", "e\u0323\u0301", "ab", "the", " b", "中", "ä", "cc"]
     extra = ["  [L]  [R]  [LR]  ", "word swordword word, word", "a </s> b", "[R] b", "ccc", "aab bb aaat"]

@@ -120,6 +120,9 @@ START_TEST(shipped_tokenizers)
         OPTIONS("dropped"),
         OPTIONS("added"),
         OPTIONS("gpt2"),
+        OPTIONS("first_stripped"),
+        OPTIONS("first_replaced"),
+        OPTIONS("first_prepended"),
         OPTIONS("unigram"),
         OPTIONS("unigram_bytes"),
     };
