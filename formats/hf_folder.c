@@ -145,7 +145,7 @@ static moeq_status shard_paths(const cJSON *map, const char *folder, const char 
                                   "weight_map: \"%.200s\" names no file", c->string);
             goto out;
         }
-        const char *file = c->valuestring;
+        const char *file = mq_index_file(c->valuestring);
         if (!mq_ends_with(file, ".safetensors") || strchr(file, '/')) {
             status =
                 mq_fail_file(err, MOEQ_MALFORMED, index_path,
@@ -386,13 +386,14 @@ static void add_hint(const struct folder *f, moeq_status status)
 static moeq_status open_weights(struct folder *f)
 {
     struct mq_tensor_set set = {0};
-    moeq_status status =
-        mq_tensor_set_open(&set, f->view->arena, f->paths, f->count, false, f->err);
-    if (status == MOEQ_OK && f->tree) {
+    if (f->tree) {
         set.index_path = f->index;
         set.index_map = mq_json_get(f->tree, "weight_map");
-        status = mq_tensor_set_note_index(f->view, &set, f->err);
     }
+    moeq_status status =
+        mq_tensor_set_open(&set, f->view->arena, f->paths, f->count, false, f->err);
+    if (status == MOEQ_OK && f->tree)
+        status = mq_tensor_set_note_index(f->view, &set, f->err);
     if (status == MOEQ_OK)
         status = mq_view_build_from_set(f->view, &set, f->err);
     mq_tensor_set_free(&set);

@@ -156,7 +156,7 @@ static moeq_status open_set(struct mq_tensor_set *set, struct mq_view *view, moe
 
 moeq_status mq_moeq_file_open(const char *path, struct mq_view *view, moeq_error *err)
 {
-    struct mq_tensor_set set;
+    struct mq_tensor_set set = {0};
     moeq_status status = mq_tensor_set_open(&set, view->arena, &path, 1, true, err);
     if (status == MOEQ_OK)
         status = open_set(&set, view, err);

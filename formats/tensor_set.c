@@ -17,11 +17,83 @@ static bool is_own(const char *name)
            strncmp(name, MQ_PAD_PREFIX, sizeof MQ_PAD_PREFIX - 1) == 0;
 }
 
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+const char *mq_index_file(const char *name)
+{
+    while (name[0] == '.' && name[1] == '/')
+        name += 2;
+    return name;
+}
+
+/* Adds to `listed` the shards in which the index has the tensors. */
+static bool list_shards(const struct mq_tensor_set *set, struct mq_strmap *listed)
+{
+    struct mq_strmap files = {0};
+    bool ok = mq_strmap_init(&files, set->shards_count);
+    for (size_t i = 0; i < set->shards_count && ok; i++) {
+        const char *name = base_name(set->shards[i].file.path);
+        ok = mq_strmap_add(&files, name, strlen(name), (uint32_t)i) != MQ_STRMAP_NO_MEMORY;
+    }
+    for (const cJSON *c = set->index_map->child; c && ok; c = c->next) {
+        const char *name = cJSON_IsString(c) ? mq_index_file(c->valuestring) : "";
+        uint32_t shard;
+        if (mq_strmap_get(&files, name, strlen(name), &shard))
+            ok = mq_strmap_add(listed, c->string, strlen(c->string), shard) != MQ_STRMAP_NO_MEMORY;
+    }
+    mq_strmap_free(&files);
+    return ok;
+}
+
+/* The tensor stands in another shard too, where it was seen as set->tensors[first]. */
+static bool settle(struct mq_tensor_set *set, const struct mq_located *at, uint32_t first,
+                   const struct mq_strmap *listed)
+{
+    struct mq_located *other = &set->tensors[first];
+    uint32_t shard;
+    if (!mq_strmap_get(listed, at->name, strlen(at->name), &shard) || other->shard == at->shard ||
+        (shard != other->shard && shard != at->shard))
+        return false;
+    if (shard == at->shard)
+        *other = *at;
+    set->repeated = at->name;
+    set->repeated_count++;
+    return true;
+}
+
+/* Of the tensors that stand in several files under one name, those are taken that the index names:
+ * Transformers reads them there. */
+static moeq_status drop_repeated(struct mq_tensor_set *set, moeq_error *err)
+{
+    struct mq_strmap seen = {0}, listed = {0};
+    size_t kept = 0;
+    bool ok = mq_strmap_init(&seen, set->count) && mq_strmap_init(&listed, set->count) &&
+              list_shards(set, &listed);
+    for (size_t i = 0; i < set->count && ok; i++) {
+        const struct mq_located at = set->tensors[i];
+        uint32_t first = 0;
+        const enum mq_strmap_result r =
+            mq_strmap_add(&seen, at.name, strlen(at.name), (uint32_t)kept);
+        ok = r != MQ_STRMAP_NO_MEMORY;
+        if (r != MQ_STRMAP_DUPLICATE || !mq_strmap_get(&seen, at.name, strlen(at.name), &first) ||
+            !settle(set, &at, first, &listed))
+            set->tensors[kept++] = at;
+    }
+    if (ok)
+        set->count = kept;
+    mq_strmap_free(&seen);
+    mq_strmap_free(&listed);
+    return ok ? MOEQ_OK : mq_fail_memory(err, "opening a model");
+}
+
 moeq_status mq_tensor_set_open(struct mq_tensor_set *set, struct mq_arena *arena,
                                const char *const *paths, size_t count, bool is_moeq,
                                moeq_error *err)
 {
-    memset(set, 0, sizeof *set);
     set->shards = calloc(count, sizeof *set->shards);
     if (!set->shards)
         return mq_fail_memory(err, "opening a model");
@@ -43,6 +115,8 @@ moeq_status mq_tensor_set_open(struct mq_tensor_set *set, struct mq_arena *arena
                     (struct mq_located){.shard = (uint32_t)i, .entry = e, .name = e->name};
         }
     }
+    if (set->index_map)
+        MQ_TRY(drop_repeated(set, err));
     return mq_tensor_set_rename(set, err);
 }
 
@@ -72,12 +146,6 @@ moeq_status mq_tensor_set_rename(struct mq_tensor_set *set, moeq_error *err)
 const char *mq_tensor_set_path(const struct mq_tensor_set *set, const struct mq_located *at)
 {
     return set->shards[at->shard].file.path;
-}
-
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
 }
 
 moeq_status mq_tensor_set_compare(const struct mq_tensor_set *set, const cJSON *map,
@@ -141,7 +209,7 @@ moeq_status mq_tensor_set_note_index(struct mq_view *view, const struct mq_tenso
         const struct mq_located *at = mq_tensor_set_find(set, c->string);
         if (!at)
             add_name(&absent, c->string);
-        else if (strcmp(base_name(mq_tensor_set_path(set, at)), c->valuestring) != 0)
+        else if (strcmp(base_name(mq_tensor_set_path(set, at)), mq_index_file(c->valuestring)) != 0)
             add_name(&elsewhere, c->string);
         if (mq_strmap_add(&listed, c->string, strlen(c->string), 0) == MQ_STRMAP_NO_MEMORY) {
             status = mq_fail_memory(err, "reading an index");
@@ -168,6 +236,12 @@ moeq_status mq_tensor_set_note_index(struct mq_view *view, const struct mq_tenso
                                     base_name(set->index_path), kinds[i].verb,
                                     kinds[i].tally->count, kinds[i].tally->count == 1 ? "" : "s",
                                     kinds[i].what, kinds[i].tally->names));
+    if (set->repeated_count)
+        MQ_TRY_OUT(mq_view_note(view, err,
+                                "%zu tensor%s in several files (%.120s): read in the one that %s "
+                                "names",
+                                set->repeated_count, set->repeated_count == 1 ? " is" : "s are",
+                                set->repeated, base_name(set->index_path)));
 out:
     mq_strmap_free(&listed);
     return status;

@@ -23,12 +23,19 @@ struct mq_tensor_set {
     struct mq_located *tensors;
     size_t count;
     struct mq_strmap by_name;
-    /* Of a Hugging Face folder with an index: for messages; NULL where there is none. */
+    /* Of a Hugging Face folder with an index, set before opening: for messages, and to choose of
+     * tensors that stand in several files; NULL where there is none. */
     const char *index_path;
     const cJSON *index_map;
+    /* Tensors that stood in several files: how many, and one of them. */
+    size_t repeated_count;
+    const char *repeated;
 };
 
-/* Opens the shards one after the other. Of a moeq model in several, padding and checksums are each
+/* The name of a file as an index may have it: without "./" in front. */
+const char *mq_index_file(const char *name);
+
+/* Opens the shards one after the other; but for the index, the set is to be all zero. Of a moeq model in several, padding and checksums are each
  * file's own, and no part of the set. On failure free the set. */
 moeq_status mq_tensor_set_open(struct mq_tensor_set *set, struct mq_arena *arena,
                                const char *const *paths, size_t count, bool is_moeq,

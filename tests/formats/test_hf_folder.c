@@ -65,10 +65,10 @@ START_TEST(refuses_incomplete_folders)
         strstr(err.message, "1 of the 7 files that the names of its shards count are missing"));
     model = fresh();
     ck_assert_int_eq(unlink(test_path(model, "config.json")), 0);
-    test_refused(
-        model, MOEQ_NOT_FOUND,
-        "%s: holds no config.json, without which model-00001-of-00007.safetensors is no model: fetch it: "
-        "hf download OWNER/NAME --local-dir %s");
+    test_refused(model, MOEQ_NOT_FOUND,
+                 "%s: holds no config.json, without which model-00001-of-00007.safetensors is no "
+                 "model: fetch it: "
+                 "hf download OWNER/NAME --local-dir %s");
     test_refused(mq_test_temporary("nothing/here/at all"), MOEQ_NOT_FOUND,
                  "%s: no such file or folder");
 }
@@ -187,6 +187,33 @@ START_TEST(notes_what_an_index_has_wrong)
 }
 END_TEST
 
+/* Of a tensor in two files the index says which is read: the values differ. */
+START_TEST(reads_repeated_tensors_by_the_index)
+{
+    for (int i = 0; i < 2; i++) {
+        const char *model = fresh();
+        struct mq_view *view;
+        moeq_error err = {0};
+        char command[3000];
+        snprintf(command, sizeof command,
+                 "cp '%s/" SHARD3 "' '%s/extra.safetensors' && sed -i '0,/\"" W
+                 "0.w1.weight\": \"[^\"]*\"/s//\"" W "0.w1.weight\": \"%s\", \"x\": "
+                 "\"%s\"/' '%s/" INDEX "'",
+                 model, model, i ? ".\\/extra.safetensors" : SHARD3,
+                 i ? SHARD3 : "extra.safetensors", model);
+        ck_assert_int_eq(system(command), 0);
+        ck_assert_msg(mq_model_open(model, &view, &err) == MOEQ_OK, "%s", err.message);
+        const struct mq_tensor *t = mq_view_find(view, MQ_ROLE_EXPERT_GATE, 0, 0);
+        ck_assert_str_eq(view->files[t->file].name, i ? "extra.safetensors" : SHARD3);
+        bool noted = false;
+        for (size_t k = 0; k < view->notes_count; k++)
+            noted = noted || strstr(view->notes[k], "in several files (");
+        ck_assert(noted);
+        mq_view_close(view);
+    }
+}
+END_TEST
+
 START_TEST(refuses_double_and_unknown_tensors)
 {
     const char *model = fresh();
@@ -194,6 +221,7 @@ START_TEST(refuses_double_and_unknown_tensors)
     test_replace(test_path(model, SHARD3), W "0.w1.weight", W "0.w2.weight");
     struct mq_view *view;
     moeq_error err = {0};
+    test_replace(test_path(model, INDEX), "\"" W "0.w2.weight\": \"" SHARD2 "\",", "");
     ck_assert_int_eq(mq_model_open(model, &view, &err), MOEQ_MALFORMED);
     snprintf(message, sizeof message, "is present twice: also in %s/" SHARD3, model);
     ck_assert_msg(strstr(err.message, message) != NULL, "%s", err.message);
@@ -337,6 +365,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, says_what_other_formats_need);
     tcase_add_test(tests, names_each_damage);
     tcase_add_test(tests, notes_what_an_index_has_wrong);
+    tcase_add_test(tests, reads_repeated_tensors_by_the_index);
     tcase_add_test(tests, refuses_double_and_unknown_tensors);
     tcase_add_test(tests, refuses_extra_tensors);
     tcase_add_test(tests, finds_models_in_the_cache);
