@@ -55,12 +55,18 @@ moeq_status mq_spm_read(const char *bytes, size_t n, const char *path, struct mq
                         moeq_error *err);
 void mq_spm_free(struct mq_spm_model *model);
 
+/* What a model became. */
+struct mq_spm_made {
+    uint32_t pieces;
+    bool assumed_bos; /* BOS is put in front of a text, and nothing says whether it is to be */
+};
+
 /* Appends the tokenizer.json made of a model. `config` is the text of the tokenizer_config.json
- * beside it, which says what is put around a text; empty where there is none. *pieces: how many
- * there are; NULL is fine. */
+ * beside it, which says what is put around a text; empty where there is none. `made` may be NULL.
+ */
 moeq_status mq_spm_to_json(const char *bytes, size_t n, const char *path,
-                           const struct mq_buffer *config, struct mq_buffer *json, uint32_t *pieces,
-                           moeq_error *err);
+                           const struct mq_buffer *config, struct mq_buffer *json,
+                           struct mq_spm_made *made, moeq_error *err);
 
 /* The name of the SentencePiece model in a folder, of those that Transformers looks for; NULL if
  * there is none. */
@@ -69,7 +75,7 @@ const char *mq_spm_find(const char *folder);
 /* The same with the file read: the model of that name in a folder. */
 moeq_status mq_spm_folder_to_json(const char *folder, const char *name,
                                   const struct mq_buffer *config, struct mq_buffer *json,
-                                  uint32_t *pieces, moeq_error *err);
+                                  struct mq_spm_made *made, moeq_error *err);
 
 /* What a folder without tokenizer.json gets of its SentencePiece model: view->tokenizer_json and
  * tokenizer_source. One that cannot be read is no failure, since most of what is done with a model

@@ -2,8 +2,9 @@
  * spm_json.c: the tokenizer.json made of a SentencePiece model.
  *
  * What is put around a text sentencepiece leaves to its user: tokenizer_config.json says it, and
- * where it is silent Transformers' class for these models, LlamaTokenizer: BOS in front and nothing
- * behind (T5's class is the other way round). Its `legacy` is true unless it says otherwise: then
+ * where it is silent LlamaTokenizer as of Transformers 4, and llama.cpp: BOS in front and nothing
+ * behind (T5's class is the other way round). Transformers 5 puts nothing in front, so there is a
+ * note. Its `legacy` is true unless it says otherwise: then
  * every segment between special tokens gets the space that goes in front of a text, else only the
  * first. `add_prefix_space` overrules the model's own add_dummy_prefix.
  *
@@ -189,21 +190,23 @@ static void put_model(struct mq_buffer *json, const struct mq_spm_model *m)
 }
 
 moeq_status mq_spm_to_json(const char *bytes, size_t n, const char *path,
-                           const struct mq_buffer *config, struct mq_buffer *json, uint32_t *pieces,
-                           moeq_error *err)
+                           const struct mq_buffer *config, struct mq_buffer *json,
+                           struct mq_spm_made *made, moeq_error *err)
 {
     const struct mq_json_limits limits = {.depth = 64, .values = 8 * 1000 * 1000};
     struct mq_spm_model m;
     cJSON *tree = NULL;
     MQ_TRY(mq_spm_read(bytes, n, path, &m, err));
-    if (pieces)
-        *pieces = m.count;
     moeq_status status = MOEQ_OK;
     if (config->size)
         status = mq_json_parse(config->data, config->size, &limits, "tokenizer_config.json", 0,
                                &tree, err);
     if (status == MOEQ_OK) {
         const struct surroundings s = read_surroundings(&m, tree);
+        if (made)
+            *made = (struct mq_spm_made){
+                .pieces = m.count,
+                .assumed_bos = s.bos >= 0 && !cJSON_IsBool(mq_json_get(tree, "add_bos_token"))};
         mq_buffer_puts(json, "{\n\"version\": \"1.0\",\n\"truncation\": null,\n\"padding\": "
                              "null,\n");
         put_added_tokens(json, &m);
@@ -240,14 +243,14 @@ const char *mq_spm_find(const char *folder)
 
 moeq_status mq_spm_folder_to_json(const char *folder, const char *name,
                                   const struct mq_buffer *config, struct mq_buffer *json,
-                                  uint32_t *pieces, moeq_error *err)
+                                  struct mq_spm_made *made, moeq_error *err)
 {
     char path[4096];
     struct mq_buffer bytes;
     snprintf(path, sizeof path, "%s/%s", folder, name);
     MQ_TRY(mq_file_read_all(path, MAX_FILE_BYTES, &bytes, err));
     const moeq_status status =
-        mq_spm_to_json(bytes.data ? bytes.data : "", bytes.size, path, config, json, pieces, err);
+        mq_spm_to_json(bytes.data ? bytes.data : "", bytes.size, path, config, json, made, err);
     mq_buffer_free(&bytes);
     return status;
 }

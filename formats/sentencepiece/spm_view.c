@@ -17,18 +17,27 @@ static moeq_status compare_sizes(struct mq_view *view, uint32_t pieces, moeq_err
                         view->tokenizer_source, pieces, view->hparams.vocab);
 }
 
+static moeq_status note_bos(struct mq_view *view, moeq_error *err)
+{
+    return mq_view_note(view, err,
+                        "a text begins with BOS, as in Transformers 4 and llama.cpp, since no "
+                        "tokenizer_config.json says add_bos_token; Transformers 5 puts none in "
+                        "front of it");
+}
+
 moeq_status mq_spm_read_folder(const char *folder, struct mq_view *view, moeq_error *err)
 {
     moeq_error problem = {0};
-    uint32_t pieces;
+    struct mq_spm_made made = {0};
     const char *name = view->tokenizer_json.size ? NULL : mq_spm_find(folder);
     if (!name)
         return MOEQ_OK;
     const moeq_status status = mq_spm_folder_to_json(folder, name, &view->tokenizer_config_json,
-                                                     &view->tokenizer_json, &pieces, &problem);
+                                                     &view->tokenizer_json, &made, &problem);
     if (status == MOEQ_OK) {
         view->tokenizer_source = name;
-        return compare_sizes(view, pieces, err);
+        MQ_TRY(compare_sizes(view, made.pieces, err));
+        return made.assumed_bos ? note_bos(view, err) : MOEQ_OK;
     }
     mq_buffer_free(&view->tokenizer_json);
     if (status == MOEQ_NO_MEMORY)

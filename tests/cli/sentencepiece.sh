@@ -50,4 +50,10 @@ mv "$folder/tokenizer.model" "$folder/spiece.model"
 cp $data/unigram_rules.model "$folder/spiece.model"
 prints ', tokenizer included, of spiece.model$' inspect "$folder"
 prints '^[0-9, ]+$' tokenize "$folder" --string 'The tide turns  twice'
+
+# nothing says whether BOS is put in front of a text
+rm "$folder/tokenizer_config.json" # a link
+prints 'says add_bos_token; Transformers 5 puts none' inspect "$folder" --json
+printf '{"add_bos_token": true}' > "$folder/tokenizer_config.json"
+"$moeq" inspect "$folder" --json | grep -q 'says add_bos_token' && fail "a note of what is said"
 finish

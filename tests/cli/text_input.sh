@@ -88,6 +88,13 @@ expect 1 "moeq: $work/empty: holds no text" eval $model --text "$work/empty"
 printf '\357\273\277a' > "$work/mark"
 expect 0 "" tokenize $model --text "$work/mark" --decode --json
 grep -q "$(printf '\357\273\277a')" "$work/stdout" || fail "a byte order mark is dropped"
+marked="$work/mark begins with a byte order mark (EF BB BF), which is tokenized as text, as by Transformers and llama.cpp: take it out if it is not meant"
+grep -qF "\"notes\": [\"$marked\"]" "$work/stdout" || fail "tokenize --json: no note of the mark"
+expect 0 "moeq: $model: note: $marked" tokenize $model --text "$work/a" --text "$work/mark" -q
+{ cat "$work/mark"; cat demo/text.txt; } > "$work/mark2"
+expect 0 "moeq: note: ${marked/mark begins/mark2 begins}" eval $model --text "$work/mark2" -q ${window% --json}
+"$moeq" eval $model --text "$work/mark2" $window | grep -q 'byte order mark' ||
+    fail "eval --json: no note of the mark"
 
 # side files may begin with one; a name with U+0000 is no name
 mkdir "$work/model"
