@@ -108,7 +108,7 @@ static const struct {
     {"{" BASE HEADS ",\"rms_norm_eps\":NaNs}",
      "JSON at byte 146: found text that is no JSON value"},
     {"{" BASE HEADS ",\"x\\\1\":NaN}",
-     "JSON at byte 132: found a control character inside a string"},
+     "JSON at byte 131: found a control character inside a string"},
     {"{" BASE HEADS ",\"quantization\":{\"group_size\":64,\"bits\":4}}",
      "the weights are quantized already (MLX: \"quantization\" in config.json): moeq needs the "
      "original model, in float32, float16 or bfloat16"},
