@@ -123,6 +123,18 @@ static moeq_status check_keys(const struct reader *r)
     return status;
 }
 
+/* A key of a GGUF file's metadata, which the model was made of: "llama.clamp_kqv". */
+static bool is_metadata_key(const char *name)
+{
+    for (size_t i = 0; i < mq_families_count; i++) {
+        const char *a = mq_families[i]->gguf_architecture;
+        const size_t n = a ? strlen(a) : 0;
+        if (n && strncmp(name, a, n) == 0 && name[n] == '.')
+            return true;
+    }
+    return false;
+}
+
 /* What is to be ignored must be there to be ignored, and nothing that the maths is made of. (The
  * config of a GGUF file is made of other keys.) */
 static moeq_status check_ignored(const struct reader *r)
@@ -138,7 +150,7 @@ static moeq_status check_ignored(const struct reader *r)
             strncmp(name, "quantization", 12) != 0)
             return mq_fail_file(r->err, MOEQ_INVALID_ARGUMENT, r->path,
                                 "--ignore-config %.60s: the model cannot be read without it", name);
-        if (!mq_json_get(r->config, name) && !mq_json_get(rope, name))
+        if (!mq_json_get(r->config, name) && !mq_json_get(rope, name) && !is_metadata_key(name))
             MQ_TRY(mq_view_note(
                 r->view, r->err, "--ignore-config: config.json has no key \"%.60s\"%s", name,
                 strchr(name, ',') ? "; the option is given once for each key" : ""));

@@ -305,6 +305,42 @@ START_TEST(metadata_are_carried)
 }
 END_TEST
 
+/* A key that was to be ignored is a moeq file's to ignore, too: one note on it, wherever it is. */
+START_TEST(ignored_metadata)
+{
+    static const char *const key = "llama.unknown_thing";
+    char source[1024], moeq[1024];
+    strcpy(source, out("unknown.gguf"));
+    strcpy(moeq, out("unknown.moeq"));
+    struct gguf_build b = {0};
+    gguf_key_u32(&b, key, 3);
+    gguf_small_model(&b, true);
+    struct mq_buffer bytes = gguf_finish(&b);
+    test_write(source, bytes.data, bytes.size);
+    mq_buffer_free(&bytes);
+    const struct mq_open_options open = {.ignored_keys = &key, .ignored_keys_count = 1};
+    const struct mq_context ctx = {.isa = mq_isa_detect(), .threads = 1};
+    const struct mq_policy as_stored = {0};
+    const struct mq_convert_options options = {.output = moeq, .replace = true};
+    struct mq_convert_result result;
+    struct mq_plan *plan;
+    struct mq_view *view;
+    moeq_error err = {0};
+    ck_assert_int_eq(mq_model_open(source, &view, &err), MOEQ_UNSUPPORTED);
+    err = (moeq_error){0};
+    ck_assert_ok(mq_model_open_with(source, &open, &view, &err));
+    ck_assert_ok(mq_plan_create(view, &as_stored, &plan, &err));
+    ck_assert_ok(mq_convert(&ctx, plan, &options, &result, &err));
+    mq_plan_free(plan);
+    mq_view_close(view);
+    ck_assert_ok(mq_model_open(moeq, &view, &err));
+    ck_assert_uint_eq(view->notes_count, 1);
+    ck_assert_str_eq(view->notes[0],
+                     "the metadata's \"llama.unknown_thing\" is ignored, as was asked for");
+    mq_view_close(view);
+}
+END_TEST
+
 /* A moeq file's copy of them is as hostile as any file. */
 START_TEST(carried_metadata_are_checked)
 {
@@ -458,6 +494,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, rows_are_whole_blocks);
     tcase_add_test(tests, rope_factors_are_written);
     tcase_add_test(tests, metadata_are_carried);
+    tcase_add_test(tests, ignored_metadata);
     tcase_add_test(tests, carried_metadata_are_checked);
     tcase_add_test(tests, a_model_without_tokenizer_is_refused);
     tcase_add_test(tests, splits_go_on_where_they_stopped);

@@ -113,9 +113,8 @@ static const struct bad_header bad_headers[] = {
      "tensor 'b' at byte 117: overlaps another tensor: data begins at 2, the tensor before ends at "
      "4"},
     {"{" A4 "}", 3, MOEQ_MALFORMED,
-     "tensor 'a' at byte 62: needs 4 bytes, but the file ends 3 bytes into its data: 1 bytes of "
-     "the "
-     "file are missing (truncated: fetch or copy it again)"},
+     "tensor 'a' at byte 62: needs 4 bytes, but the file ends 3 bytes into its data: 1 byte of the "
+     "file is missing (truncated: fetch or copy it again)"},
     {"{" A4 "}", 5, MOEQ_MALFORMED, "header describes 4 bytes of data, the file holds 5"},
     {"{}", 1, MOEQ_MALFORMED, "header describes 0 bytes of data, the file holds 1"},
     {"{\"__metadata__\":[]}", 0, MOEQ_MALFORMED, "__metadata__ is no object"},
