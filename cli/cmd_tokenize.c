@@ -14,6 +14,7 @@
 #include "text_input.h"
 #include "tokenizer.h"
 #include "text_match.h"
+#include "what_is_it.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -55,6 +56,9 @@ static moeq_status load_file(const char *path, struct mq_tokenizer **tokenizer, 
         return load_sentencepiece(slash ? (*folder ? folder : "/") : ".", slash ? slash + 1 : path,
                                   tokenizer, err);
     }
+    struct mq_what what;
+    MQ_TRY(mq_what_is_file(path, &what, err));
+    MQ_TRY(mq_refuse_what(path, &what, MQ_FILE_JSON, err));
     MQ_TRY(mq_file_read_all(path, 256u << 20, &text, err));
     const moeq_status status = mq_tokenizer_load(text.data, text.size, path, tokenizer, err);
     mq_buffer_free(&text);
@@ -269,7 +273,7 @@ enum mq_exit mq_cmd_tokenize(const struct mq_options *options)
     cJSON *notes = NULL;
     moeq_status status = load_tokenizer(options, options->positional[0], &tokenizer, &view, &err);
     if (status == MOEQ_OK && options->text.count)
-        status = mq_text_read(options->text.values, options->text.count, &text, &err);
+        status = mq_option_text(options, &text, &err);
     if (status == MOEQ_OK)
         notes = notes_of(view, tokenizer, &text);
     if (!options->json || options->jsonl)

@@ -9,6 +9,7 @@
 #include "output_path.h"
 #include "policy.h"
 #include "verify_json.h"
+#include "what_is_it.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -29,6 +30,16 @@ static bool parse_margin(const char *text, double *margin)
     }
     *margin = percent / 100;
     return true;
+}
+
+/* A file that is neither a recording nor a model, before a text is asked for. */
+static moeq_status refuse_other(const char *path, moeq_error *err)
+{
+    struct mq_what what;
+    if (mq_path_is_folder(path) || !mq_path_exists(path))
+        return MOEQ_OK;
+    MQ_TRY(mq_what_is_file(path, &what, err));
+    return mq_refuse_what(path, &what, MQ_FILE_SAFETENSORS | MQ_FILE_GGUF | MQ_FILE_JSON, err);
 }
 
 /* What may be asked together. MQ_EXIT_GOOD if it may. */
@@ -61,6 +72,8 @@ static enum mq_exit check_options(const struct mq_options *o, const struct mq_op
     if (mq_is_reference(o->against, &recorded, &err) != MOEQ_OK)
         return mq_report(&err);
     if (!recorded) {
+        if (!o->text.count && refuse_other(o->against, &err) != MOEQ_OK)
+            return mq_report(&err);
         if (!o->text.count)
             return mq_usage("verify", "--text FILE is missing (%s is no recording)", o->against);
         return mq_option_protocol("verify", o, &how->protocol) ? MQ_EXIT_GOOD : MQ_EXIT_USAGE;

@@ -6,6 +6,7 @@
 #include "open_options.h"
 #include "report_json.h"
 #include "text_input.h"
+#include "what_is_it.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -31,11 +32,19 @@ moeq_status mq_open_model(const struct mq_options *options, const char *path, st
     return mq_model_open_with(path, &open, view, err);
 }
 
+moeq_status mq_option_text(const struct mq_options *options, struct mq_text *text, moeq_error *err)
+{
+    *text = (struct mq_text){0};
+    for (size_t i = 0; i < options->text.count; i++)
+        MQ_TRY(mq_refuse_no_text(options->text.values[i], err));
+    return mq_text_read(options->text.values, options->text.count, text, err);
+}
+
 moeq_status mq_read_text(const struct mq_options *options, struct mq_view *view,
                          struct mq_text *text, moeq_error *err)
 {
     char note[MQ_TEXT_NOTE_BYTES];
-    MQ_TRY(mq_text_read(options->text.values, options->text.count, text, err));
+    MQ_TRY(mq_option_text(options, text, err));
     return mq_text_note(text, note) ? mq_view_note(view, err, "%s", note) : MOEQ_OK;
 }
 

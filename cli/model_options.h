@@ -4,6 +4,7 @@
 
 #include "command.h"
 #include "plan.h"
+#include "text_input.h"
 
 /* --ignore-config, --sliding-window and --lm-head. The result borrows the options' strings. */
 struct mq_open_options mq_option_open(const struct mq_options *options);
@@ -12,8 +13,9 @@ struct mq_open_options mq_option_open(const struct mq_options *options);
 moeq_status mq_open_model(const struct mq_options *options, const char *path, struct mq_view **view,
                           moeq_error *err);
 
-/* The text of --text; what is to be noted of it becomes a note of the model that reads it. */
-struct mq_text;
+/* Reads what --text names; what is known to be no text is refused as what it is. */
+moeq_status mq_option_text(const struct mq_options *options, struct mq_text *text, moeq_error *err);
+/* The same; what is to be noted of it becomes a note of the model that reads it. */
 moeq_status mq_read_text(const struct mq_options *options, struct mq_view *view,
                          struct mq_text *text, moeq_error *err);
 

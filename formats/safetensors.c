@@ -197,7 +197,8 @@ static moeq_status read_header(struct mq_arena *arena, struct mq_safetensors *st
     MQ_TRY_OUT(mq_refuse_other_file(&st->file, MQ_FILE_SAFETENSORS, err));
     if (st->file.size_bytes < 8) {
         status = mq_fail_file(err, MOEQ_MALFORMED, path,
-                              "file has %" PRIu64 " bytes: too short for a safetensors file",
+                              "file has %" PRIu64 " bytes: too short for a safetensors file "
+                              "(truncated: fetch or copy it again)",
                               st->file.size_bytes);
         goto out;
     }
@@ -210,7 +211,8 @@ static moeq_status read_header(struct mq_arena *arena, struct mq_safetensors *st
         status =
             mq_fail_file(err, MOEQ_MALFORMED, path,
                          "at byte 0: header length %" PRIu64 " does not fit: the file has %" PRIu64
-                         " bytes and the format allows %u (truncated, or no safetensors file)",
+                         " bytes and the format allows %u (truncated: fetch or copy "
+                         "it again; or no safetensors file)",
                          n, st->file.size_bytes, MQ_SAFETENSORS_MAX_HEADER);
         goto out;
     }

@@ -15,14 +15,15 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define READS "moeq reads Hugging Face folders (safetensors), moeq and GGUF files"
 #define FETCH "fetch it again (hf download OWNER/NAME FILE, which checks what came)"
 #define UNPACK "unpack it, and give what is inside; " READS
 #define PICKLE "such files can run code when loaded, and moeq does not load them: " READS
 #define UNPACK_OR_PICKLE                                                                          \
-    "under a name of weights it is mostly one of PyTorch's, which can run code when loaded, and " \
-    "moeq does not load those; else unpack it, and give what is inside"
+    "unpack it, and give what is inside; if PyTorch wrote it (.bin, .pt, .pth), it can run code " \
+    "when loaded, and moeq does not load it"
 #define OLD_GGML                                                                                 \
     "nothing reads it any more: get the model as GGUF or as its Hugging Face folder, or make a " \
     "GGUF file of it with llama.cpp's convert_llama_ggml_to_gguf.py"
@@ -357,4 +358,25 @@ moeq_status mq_refuse_other_file(const struct mq_file *file, unsigned wanted, mo
     struct mq_what what;
     MQ_TRY(look_at(file, &what, err));
     return mq_refuse_what(file->path, &what, wanted, err);
+}
+
+moeq_status mq_refuse_no_text(const char *path, moeq_error *err)
+{
+    char start[MQ_WHAT_BYTES] = "";
+    struct mq_file file;
+    struct mq_what what;
+    struct stat st;
+    if (stat(path, &st) != 0 || !S_ISREG(st.st_mode) || mq_file_open(path, &file, NULL) != MOEQ_OK)
+        return MOEQ_OK; /* whoever reads it speaks; a pipe can be read once */
+    const struct look l = {start, (size_t)mq_min_u64(file.size_bytes, sizeof start),
+                           file.size_bytes, &what};
+    const moeq_status status = mq_file_read_at(&file, 0, start, l.n, err);
+    mq_file_close(&file);
+    if (status != MOEQ_OK)
+        return status;
+    mq_what_is(start, l.n, l.size_bytes, &what);
+    const bool pointer = begins(&l, "version https://") && what.kind == MQ_FILE_OTHER;
+    if (what.kind == MQ_FILE_BLANK || (is_text(&l) && !pointer))
+        return MOEQ_OK;
+    return mq_refuse_what(path, &what, MQ_FILE_TEXT | MQ_FILE_JSON, err);
 }

@@ -41,6 +41,9 @@ moeq_status mq_what_is_file(const char *path, struct mq_what *what, moeq_error *
  * safetensors file: ...". An unknown one passes. */
 moeq_status mq_refuse_what(const char *path, const struct mq_what *what, unsigned wanted,
                            moeq_error *err);
+/* Fails if a regular file is known to be no text, where one is expected: a pointer to it, an
+ * archive, a model. A page or JSON is a text. */
+moeq_status mq_refuse_no_text(const char *path, moeq_error *err);
 moeq_status mq_refuse_other_file(const struct mq_file *file, unsigned wanted, moeq_error *err);
 
 #endif

@@ -159,11 +159,32 @@ static bool is_utf16(const char *text, size_t n)
     return look >= 8 && (zeros[0] == 0) != (zeros[1] == 0) && zeros[0] + zeros[1] == look / 2;
 }
 
+/* What begins with UTF-32's byte order mark, or with Latin letters in it. */
+static bool is_utf32(const char *text, size_t n)
+{
+    static const struct {
+        const char *bytes;
+        size_t n;
+    } starts[] = {{"\xff\xfe\0\0", 4}, {"\0\0\xfe\xff", 4}};
+    size_t letters[4] = {0};
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
+        if (n >= starts[i].n && memcmp(text, starts[i].bytes, starts[i].n) == 0)
+            return true;
+    for (size_t i = 0; i < 32 && n >= 32; i++)
+        letters[i % 4] += text[i] != '\0';
+    return (letters[0] == 8 && !letters[1] && !letters[2] && !letters[3]) ||
+           (letters[3] == 8 && !letters[0] && !letters[1] && !letters[2]);
+}
+
 static moeq_status check_text(const struct mq_text *text, moeq_error *err)
 {
     size_t bad = 0;
     for (size_t i = 0; i < text->count; i++) {
         const struct mq_text_source *s = &text->sources[i];
+        if (is_utf32(text->data + s->offset, s->size))
+            return mq_fail_file(
+                err, MOEQ_UNSUPPORTED, s->name,
+                "is UTF-32 text; expected UTF-8 (iconv -f UTF-32 -t UTF-8 makes it)");
         if (is_utf16(text->data + s->offset, s->size))
             return mq_fail_file(
                 err, MOEQ_UNSUPPORTED, s->name,
@@ -174,8 +195,11 @@ static moeq_status check_text(const struct mq_text *text, moeq_error *err)
     size_t i = text->count - 1;
     while (i && text->sources[i].offset > bad)
         i--;
-    return mq_fail_file(err, MOEQ_MALFORMED, text->sources[i].name,
-                        "text at byte %zu: invalid UTF-8", bad - text->sources[i].offset);
+    return mq_fail_file(
+        err, MOEQ_MALFORMED, text->sources[i].name,
+        "text at byte %zu: invalid UTF-8 (of Western text in one byte a letter iconv -f "
+        "WINDOWS-1252 -t UTF-8 makes it)",
+        bad - text->sources[i].offset);
 }
 
 static moeq_status read_sources(const char *const *paths, struct mq_text *text,

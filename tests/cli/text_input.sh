@@ -73,8 +73,9 @@ expect 1 "moeq: $work/none: cannot open: No such file or directory" \
 expect 1 "moeq: $work/none: cannot open: No such file or directory" tokenize $model --text "$work/none"
 expect 1 "moeq: $work: expected a file, found a folder" tokenize $model --text "$work"
 expect 1 "moeq: standard input: is given twice; it can be read once" tokenize $model --text - --text - < /dev/null
+western=" (of Western text in one byte a letter iconv -f WINDOWS-1252 -t UTF-8 makes it)"
 printf 'ab\377' > "$work/bad"
-expect 1 "moeq: $work/bad: text at byte 2: invalid UTF-8" tokenize $model --text "$work/a" --text "$work/bad"
+expect 1 "moeq: $work/bad: text at byte 2: invalid UTF-8$western" tokenize $model --text "$work/a" --text "$work/bad"
 printf '\303' > "$work/first" && printf '\251' > "$work/second" # of one character
 expect 0 "" tokenize $model --text "$work/first" --text "$work/second" -q
 for encoding in '\377\376a\0' '\376\377\0a' 't\0e\0x\0t\0.\0'; do
@@ -82,6 +83,27 @@ for encoding in '\377\376a\0' '\376\377\0a' 't\0e\0x\0t\0.\0'; do
     expect 1 "moeq: $work/wide: is UTF-16 text; expected UTF-8 (iconv -f UTF-16 -t UTF-8 makes it)" \
         tokenize $model --text "$work/wide"
 done
+for encoding in '\377\376\0\0a\0\0\0' '\0\0\376\377\0\0\0a' 'U\0\0\0T\0\0\0F\0\0\0-\0\0\0003\0\0\0002\0\0\0.\0\0\0.\0\0\0'; do
+    printf "$encoding" > "$work/wide"
+    expect 1 "moeq: $work/wide: is UTF-32 text; expected UTF-8 (iconv -f UTF-32 -t UTF-8 makes it)" \
+        tokenize $model --text "$work/wide"
+done
+gzip < "$work/a" > "$work/a.gz"
+reads="moeq reads Hugging Face folders (safetensors), moeq and GGUF files"
+expect 1 "moeq: $work/a.gz: is a gzip archive, no text: unpack it, and give what is inside; $reads" \
+    tokenize $model --text "$work/a.gz"
+expect 1 "moeq: $ids: is a safetensors file, no text: for a Hugging Face model give its folder" \
+    tokenize $model --text "$ids"
+printf 'version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 5\n' > "$work/pointer"
+what="is a Git LFS pointer, which stands for a file of 5 bytes"
+pull="git lfs pull in its clone fetches the file itself, or hf download OWNER/NAME"
+expect 1 "moeq: $work/pointer: $what, no text: $pull" eval $model --text "$work/pointer"
+expect 1 "moeq: $work/pointer: $what, no model: $pull" verify $model --against "$work/pointer"
+mv "$work/pointer" "$work/tokenizer.json"
+expect 1 "moeq: $work/tokenizer.json: $what, no JSON file: $pull" \
+    tokenize "$work/tokenizer.json" --string x
+printf '<html><p>a text of its own</p></html>' > "$work/page" # pages and JSON are texts too
+expect 0 "" tokenize $model --text "$work/page" -q
 : > "$work/empty"
 expect 1 "moeq: $work/empty: holds no text" eval $model --text "$work/empty"
 # a byte order mark is text, as for other programs

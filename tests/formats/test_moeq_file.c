@@ -237,7 +237,8 @@ START_TEST(names_other_formats)
             "at byte 16: the number of keys needs 8 bytes, but the file ends after 0 (truncated?)");
     test_write(path, "PK\3\4rest", 8);
     ends_in(path, MOEQ_UNSUPPORTED,
-            "moeq does not load those; else unpack it, and give what is inside");
+            "is a zip archive, no model: unpack it, and give what is inside; if PyTorch wrote it "
+            "(.bin, .pt, .pth), it can run code when loaded, and moeq does not load it");
     ends_in(test_path(mq_test_source(MIXTRAL), "config.json"), MOEQ_UNSUPPORTED,
             "is JSON; for a Hugging Face model give its folder");
     ends_in(test_path(mq_test_source(MIXTRAL_FUSED), "model.safetensors"), MOEQ_UNSUPPORTED,

@@ -160,14 +160,16 @@ START_TEST(refuses_bad_lengths)
                       err.message);
     }
     for (int bytes = 1; bytes < 8; bytes++) {
-        char expected[100];
+        char expected[120];
         struct mq_arena *arena;
         struct mq_safetensors st;
         moeq_error err;
         const char *path = write_file(2, "{}", 2, 0);
         ck_assert_int_eq(truncate(path, bytes), 0);
         ck_assert_int_eq(open_file(path, &arena, &st, &err), MOEQ_MALFORMED);
-        snprintf(expected, sizeof expected, "file has %d bytes: too short for a safetensors file",
+        snprintf(expected, sizeof expected,
+                 "file has %d bytes: too short for a safetensors file (truncated: fetch or copy it "
+                 "again)",
                  bytes);
         ck_assert_str_eq(text_of(&err), expected);
     }
