@@ -21,7 +21,8 @@ note() {
 # same NAME MODEL [KIND]: the ids and logits of MODEL are those of the first of this kind.
 same() {
     local name=$1 model=$2 first=$work/first.${3:-original}
-    expect 0 "" tokenize "$model" --text $folders/text.txt
+    "$moeq" tokenize "$model" --text $folders/text.txt > "$work/stdout" 2> "$work/stderr" ||
+        fail "$name: tokenize: $(cat "$work/stderr")" # else notes of the model
     head -n 1 "$work/stdout" | cmp -s - $folders/ids.txt || fail "$name: other token ids"
     expect 0 "" eval "$model" --ids $folders/ids.safetensors --dump "$work/logits" --threads 1
     [ -e "$first" ] || cp "$work/logits" "$first"
