@@ -2,7 +2,7 @@
  * fuzz_tokenizer.c: a tokenizer.json up to the first NUL byte, then the text to encode.
  *
  * Beyond "no crash": what has been encoded decodes without error, and all ids are of the
- * vocabulary.
+ * vocabulary; what loads passes the check.
  */
 #include "tokenizer.h"
 
@@ -42,6 +42,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             abort();
         return 0;
     }
+    if (mq_tokenizer_check((const char *)data, json_size, "fuzz", &err) != MOEQ_OK)
+        abort();
     if (nul)
         run_text(t, (const char *)nul + 1, size - json_size - 1);
     mq_tokenizer_free(t);
