@@ -15,8 +15,12 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 # bf16 keeps 8 bits of a weight; its rounding and the order of sums move a perplexity by this much.
 ROUNDING = 0.005
 # Both work with 8-bit activations, and this small model minds: against f32 they cost moeq 0.5 % and
-# llama.cpp, whose blocks are of 256 beside K-quants, up to 1.3 % (2,048 tokens of demo/text.txt).
-LLAMA_TOLERANCE = 0.01
+# llama.cpp, whose blocks are of 256 beside K-quants, up to 1.3 % (2,048 tokens of demo/text.txt). What
+# tells the two apart is noise of single tokens, so fewer of them may differ by more.
+def llama_tolerance(tokens):
+    return 0.01 * max(1, 4096 / tokens) ** 0.5
+
+
 # Where splitting digits, spaces, letters and added tokens could go wrong.
 HARD_TEXT = ("In 2024, 1234567 people said:\u00a0\u201cwe'll see\u201d \u2014 na\u00efve caf\u00e9 \U0001f600"
              "\n\n\t if (x == 3.14159)   return;\r\n  \u4f60\u597d \u0967\u0968\u0969 <|im_start|>user\n42<|im_end|>")
@@ -225,7 +229,7 @@ class Checks:
             ours = self.perplexity(out, "--compute", "int8")["value"]
             theirs = model.perplexity(ids[: self.o.tokens])
             ratio = ours / theirs - 1
-            self.report(abs(ratio) <= LLAMA_TOLERANCE, f"perplexity at {level}",
+            self.report(abs(ratio) <= llama_tolerance(self.o.tokens), f"perplexity at {level}",
                         f"moeq (int8) {ours:.4f}, llama.cpp {theirs:.4f}, {ratio:+.3%}")
 
 
