@@ -190,7 +190,7 @@ static moeq_status read_template(struct mq_view *view, const char *path, const c
     if (status == MOEQ_LIMIT)
         return mq_view_note(view, err, "a chat template is left out: %s", why.message);
     if (status != MOEQ_OK) {
-        *err = why;
+        status = mq_fail_with(err, &why);
     } else {
         mq_what_is(text.data, text.size, text.size, &what);
         status = mq_refuse_what(path, &what, MQ_FILE_JSON | MQ_FILE_TEXT | MQ_FILE_BLANK, err);

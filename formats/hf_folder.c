@@ -58,11 +58,10 @@ static moeq_status read_side_file(const struct folder *f, const struct mq_side_f
     struct mq_buffer *text = mq_view_side(f->view, side);
     moeq_error why = {0};
     const moeq_status status = read_text(path, side->cap_bytes, wanted, text, &why);
-    if (!is_dispensable(side->file_name) || (status != MOEQ_LIMIT && status != MOEQ_MALFORMED)) {
-        if (status != MOEQ_OK)
-            *f->err = why;
-        return status;
-    }
+    if (status == MOEQ_OK)
+        return MOEQ_OK;
+    if (!is_dispensable(side->file_name) || (status != MOEQ_LIMIT && status != MOEQ_MALFORMED))
+        return mq_fail_with(f->err, &why);
     mq_buffer_free(text);
     return mq_view_note(f->view, f->err, "%s is left out: %s", side->file_name,
                         status == MOEQ_LIMIT ? "it is larger than any that is known"
@@ -409,9 +408,7 @@ static moeq_status list(struct folder *f)
     const moeq_status status = mq_hf_list(f->path, f->view->arena, &f->listing, &why);
     if (status == MOEQ_OK || (status != MOEQ_NO_MEMORY && mq_path_exists(f->config)))
         return MOEQ_OK;
-    if (f->err && f->err->status == MOEQ_OK)
-        *f->err = why;
-    return status;
+    return mq_fail_with(f->err, &why);
 }
 
 static moeq_status open_folder(struct folder *f)

@@ -231,9 +231,7 @@ static moeq_status is_index(const char *path, bool *is, moeq_error *err)
     cJSON_Delete(tree);
     if (status != MOEQ_NO_MEMORY && status != MOEQ_IO)
         return MOEQ_OK;
-    if (err && err->status == MOEQ_OK)
-        *err = why;
-    return status;
+    return mq_fail_with(err, &why);
 }
 
 static bool ends_in_index(const char *name)

@@ -110,3 +110,12 @@ moeq_status mq_fail_memory(moeq_error *err, const char *what)
 {
     return mq_fail(err, MOEQ_NO_MEMORY, "out of memory while %s", what);
 }
+
+moeq_status mq_fail_with(moeq_error *err, const moeq_error *why)
+{
+    if (!err)
+        return why->status;
+    if (err->status == MOEQ_OK)
+        *err = *why;
+    return err->status;
+}

@@ -79,6 +79,8 @@ START_TEST(tells_what_a_file_is)
             test_write(path, contents[k].text, strlen(contents[k].text));
             expect(folder, contents[k].is);
             expect(folder, path);
+            struct mq_view *view;
+            ck_assert_int_ne(mq_model_open(folder, &view, NULL), MOEQ_OK); /* nobody asks why */
         }
         ck_assert_int_eq(unlink(path), 0);
         if (good.size)
