@@ -100,7 +100,6 @@ struct mq_open_options {
     size_t ignored_keys_count;
     enum mq_window_choice sliding_window;
     enum mq_head_choice lm_head;
-    bool overrides_window; /* set by the reader: the user's choice is not the file's */
 };
 
 struct mq_view {

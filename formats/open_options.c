@@ -201,13 +201,13 @@ const char *mq_view_notes_json(const struct mq_view *view, const char *more, str
     return take_text(&b, arena, failed);
 }
 
-static moeq_status read_options(struct mq_view *view, const cJSON *tree, moeq_error *err)
+/* Of either the user's choices win; `chosen` is what the user said of the window. */
+static moeq_status read_options(struct mq_view *view, const cJSON *tree,
+                                enum mq_window_choice chosen, moeq_error *err)
 {
     const cJSON *window = mq_json_get(tree, "sliding_window"), *head = mq_json_get(tree, "lm_head");
     const cJSON *ignored = mq_json_get(tree, "ignore_config");
-    if (view->options.sliding_window != MQ_WINDOW_DEFAULT)
-        view->options.overrides_window = true;
-    else if (cJSON_IsString(window))
+    if (cJSON_IsString(window) && chosen == MQ_WINDOW_DEFAULT)
         mq_window_choice_find(window->valuestring, &view->options.sliding_window);
     if (cJSON_IsString(head) && view->options.lm_head == MQ_HEAD_DEFAULT)
         mq_head_choice_find(head->valuestring, &view->options.lm_head);
@@ -217,12 +217,13 @@ static moeq_status read_options(struct mq_view *view, const cJSON *tree, moeq_er
     return MOEQ_OK;
 }
 
-static moeq_status read_notes(struct mq_view *view, const cJSON *tree, moeq_error *err)
+static moeq_status read_notes(struct mq_view *view, const cJSON *tree, enum mq_window_choice chosen,
+                              moeq_error *err)
 {
     for (const cJSON *c = cJSON_IsArray(tree) ? tree->child : NULL; c; c = c->next)
         /* What is said of the window is said again when config.json is read, of another choice. */
         if (cJSON_IsString(c) &&
-            !(view->options.overrides_window && strstr(c->valuestring, "sliding_window")))
+            (chosen == MQ_WINDOW_DEFAULT || !strstr(c->valuestring, "sliding_window")))
             MQ_TRY(add_note(view, c->valuestring, err));
     return MOEQ_OK;
 }
@@ -232,16 +233,18 @@ moeq_status mq_view_read_choices(struct mq_view *view, const char *const *metada
 {
     static const struct {
         const char *key;
-        moeq_status (*read)(struct mq_view *view, const cJSON *tree, moeq_error *err);
+        moeq_status (*read)(struct mq_view *view, const cJSON *tree, enum mq_window_choice chosen,
+                            moeq_error *err);
     } kinds[] = {{MQ_META_OPTIONS, read_options}, {MQ_META_NOTES, read_notes}};
     const struct mq_json_limits limits = {.depth = 4, .values = 4096};
+    const enum mq_window_choice chosen = view->options.sliding_window;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         for (const char *const *m = metadata; m && m[0]; m += 2) {
             cJSON *tree;
             if (strcmp(m[0], kinds[i].key) != 0)
                 continue;
             MQ_TRY(mq_json_parse(m[1], strlen(m[1]), &limits, path, 0, &tree, err));
-            const moeq_status status = kinds[i].read(view, tree, err);
+            const moeq_status status = kinds[i].read(view, tree, chosen, err);
             cJSON_Delete(tree);
             MQ_TRY(status);
         }

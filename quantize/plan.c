@@ -235,15 +235,11 @@ out:
 moeq_status mq_plan_create_sharded(const struct mq_view *view, const struct mq_policy *policy,
                                    uint64_t shard_bytes, struct mq_plan **out, moeq_error *err)
 {
-    const struct mq_level **levels;
     struct mq_plan_content content = {0};
+    struct mq_plan *plan;
     moeq_status status = MOEQ_OK;
     *out = NULL;
-    struct mq_plan *plan = mq_plan_new(view, policy);
-    if (!plan)
-        return mq_fail_memory(err, "planning");
-    MQ_TRY_OUT(mq_plan_levels(plan, policy, &levels, err));
-    MQ_TRY_OUT(mq_plan_entries(plan, levels, err));
+    MQ_TRY(mq_plan_create_sizes(view, policy, &plan, err));
     MQ_TRY_OUT(plan_content(plan, policy, &content, err));
     MQ_TRY_OUT(mq_plan_place(plan, &content, shard_bytes, err));
     *out = plan;
