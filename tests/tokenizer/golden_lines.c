@@ -2,6 +2,7 @@
 #include "golden_lines.h"
 #include "test_support.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -116,4 +117,18 @@ void golden_free(struct golden *g)
     mq_buffer_free(&g->decoded_skip);
     mq_buffer_free(&g->category);
     mq_ids_free(&g->ids);
+}
+
+const char *ids_as_text(const struct mq_tokenizer *tokenizer, const char *text)
+{
+    static char line[400];
+    struct mq_ids ids = {0};
+    moeq_error err = {0};
+    ck_assert_ok(mq_tokenizer_encode(tokenizer, text, strlen(text), true, &ids, &err));
+    line[0] = '\0';
+    for (size_t i = 0; i < ids.size; i++)
+        snprintf(line + strlen(line), sizeof line - strlen(line), "%s%d", i ? " " : "",
+                 ids.data[i]);
+    mq_ids_free(&ids);
+    return line;
 }

@@ -17,4 +17,7 @@ struct golden {
 bool golden_next(const char **at, struct golden *golden);
 void golden_free(struct golden *golden);
 
+/* The ids of a text, special tokens too, as text: "1 5 9". Static storage. */
+const char *ids_as_text(const struct mq_tokenizer *tokenizer, const char *text);
+
 #endif

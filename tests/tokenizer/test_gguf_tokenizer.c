@@ -132,21 +132,6 @@ static void put_llama(struct gguf_build *b, const float *the_scores)
         gguf_key_array(b, MQ_GGUF_KEY_SCORES, MQ_GGUF_F32, the_scores, 4, COUNT);
 }
 
-/* The ids of a text as text: "1 5 9". */
-static const char *ids_of(const struct mq_tokenizer *t, const char *text)
-{
-    static char line[200];
-    struct mq_ids ids = {0};
-    moeq_error err = {0};
-    ck_assert_ok(mq_tokenizer_encode(t, text, strlen(text), true, &ids, &err));
-    line[0] = '\0';
-    for (size_t i = 0; i < ids.size; i++)
-        snprintf(line + strlen(line), sizeof line - strlen(line), "%s%d", i ? " " : "",
-                 ids.data[i]);
-    mq_ids_free(&ids);
-    return line;
-}
-
 /* What a file with these has: the note of its tokenizer. */
 static bool has_note(const char *path, const char *part)
 {
@@ -188,7 +173,7 @@ START_TEST(equal_scores_go_by_place)
         gguf_key_bool(&b, MQ_GGUF_KEY_ADD_BOS, false);
         write_build(&b, path);
         struct mq_tokenizer *t = load(path);
-        ck_assert_str_eq(ids_of(t, "abc"), cases[i].ids);
+        ck_assert_str_eq(ids_as_text(t, "abc"), cases[i].ids);
         ck_assert_int_eq(has_note(path, "no scores that tell them apart"), cases[i].noted);
         mq_tokenizer_free(t);
     }
@@ -213,8 +198,8 @@ START_TEST(types_by_text)
     gguf_key_u32(&b, "tokenizer.ggml.fim_pre_token_id", 0); /* another one: the text says nothing */
     write_build(&b, path);
     struct mq_tokenizer *t = load(path);
-    ck_assert_str_eq(ids_of(t, "ab<|im_end|></s><|fim_suffix|><|start|>"), "9 6 1 2 4 5");
-    ck_assert_str_eq(ids_of(t, "<fim_prefix>"), "9 0");
+    ck_assert_str_eq(ids_as_text(t, "ab<|im_end|></s><|fim_suffix|><|start|>"), "9 6 1 2 4 5");
+    ck_assert_str_eq(ids_as_text(t, "<fim_prefix>"), "9 0");
     mq_tokenizer_free(t);
 }
 END_TEST
@@ -232,11 +217,11 @@ START_TEST(merges_by_score_or_by_place)
         put_llama(&b, all[i]);
         write_build(&b, path);
         struct mq_tokenizer *t = load(path);
-        ck_assert_str_eq(ids_of(t, "ab"), "1 10 5");
+        ck_assert_str_eq(ids_as_text(t, "ab"), "1 10 5");
         /* ab before bb, then ab + b */
-        ck_assert_str_eq(ids_of(t, "abb"), "1 10 6");
-        ck_assert_str_eq(ids_of(t, " bb"), "1 4 7");
-        ck_assert_str_eq(ids_of(t, "\n<x>a</s>"), "1 10 3 11 10 8 2");
+        ck_assert_str_eq(ids_as_text(t, "abb"), "1 10 6");
+        ck_assert_str_eq(ids_as_text(t, " bb"), "1 4 7");
+        ck_assert_str_eq(ids_as_text(t, "\n<x>a</s>"), "1 10 3 11 10 8 2");
         ck_assert_int_eq(mq_tokenizer_token_id(t, "[PAD]"), 12);
         mq_tokenizer_free(t);
     }
@@ -253,7 +238,7 @@ START_TEST(what_stands_around)
     gguf_key_bool(&b, MQ_GGUF_KEY_ADD_PREFIX, false);
     write_build(&b, path);
     struct mq_tokenizer *t = load(path);
-    ck_assert_str_eq(ids_of(t, "ab"), "5 2");
+    ck_assert_str_eq(ids_as_text(t, "ab"), "5 2");
     mq_tokenizer_free(t);
     put_llama(&b, scores);
     gguf_key_bool(&b, MQ_GGUF_KEY_ADD_EOS, true);
@@ -261,14 +246,14 @@ START_TEST(what_stands_around)
     gguf_key_u32(&b, MQ_GGUF_KEY_BOS, 1);
     write_build(&b, path);
     t = load(path);
-    ck_assert_str_eq(ids_of(t, "ab"), "1 10 5 1");
+    ck_assert_str_eq(ids_as_text(t, "ab"), "1 10 5 1");
     mq_tokenizer_free(t);
     /* merges that are there count, not the scores */
     put_llama(&b, scores);
     gguf_key_strings(&b, MQ_GGUF_KEY_MERGES, (const char *const[]){"b b", "a bb"}, 2);
     write_build(&b, path);
     t = load(path);
-    ck_assert_str_eq(ids_of(t, "abb ab"), "1 10 6 10 8 9");
+    ck_assert_str_eq(ids_as_text(t, "abb ab"), "1 10 6 10 8 9");
     mq_tokenizer_free(t);
     /* and the whole original counts before all */
     put_llama(&b, scores);
@@ -277,14 +262,14 @@ START_TEST(what_stands_around)
         "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1}, \"merges\": []}}");
     write_build(&b, path);
     t = load(path);
-    ck_assert_str_eq(ids_of(t, "ab"), "0 1");
+    ck_assert_str_eq(ids_as_text(t, "ab"), "0 1");
     mq_tokenizer_free(t);
     /* unless it cannot be read */
     put_llama(&b, scores);
     gguf_key_text(&b, "tokenizer.huggingface.json", "{\"model");
     write_build(&b, path);
     t = load(path);
-    ck_assert_str_eq(ids_of(t, "ab"), "1 10 5");
+    ck_assert_str_eq(ids_as_text(t, "ab"), "1 10 5");
     ck_assert(has_note(path,
                        "the tokenizer is that of the keys tokenizer.ggml.*, since its original "
                        "cannot be used: key 'tokenizer.huggingface.json': JSON at byte "));
@@ -390,7 +375,7 @@ START_TEST(names_of_pre_tokenizers)
         write_build(&b, path);
         if (pre && pre->rule) {
             struct mq_tokenizer *t = load(path);
-            ck_assert_str_eq(ids_of(t, "ab b"), pre->add_bos ? "3 2 4 1" : "2 4 1");
+            ck_assert_str_eq(ids_as_text(t, "ab b"), pre->add_bos ? "3 2 4 1" : "2 4 1");
             ck_assert_ptr_eq(mq_gguf_pre_find(pre->name, strlen(pre->name)), pre);
             mq_tokenizer_free(t);
             supported++;
@@ -423,7 +408,7 @@ START_TEST(byte_level_text_is_taken_as_it_is)
     gguf_key_bool(&b, MQ_GGUF_KEY_ADD_PREFIX, true);
     write_build(&b, path);
     struct mq_tokenizer *t = load(path);
-    ck_assert_str_eq(ids_of(t, "e\xcc\x81 \xc3\xa9"), "0 1 2 5 3 4");
+    ck_assert_str_eq(ids_as_text(t, "e\xcc\x81 \xc3\xa9"), "0 1 2 5 3 4");
     mq_tokenizer_free(t);
 }
 END_TEST
@@ -567,7 +552,7 @@ static void check_oddity(int changed, const char *text, size_t n, const char *ke
         gguf_key_u32(&b, key, id);
     write_build(&b, path);
     struct mq_tokenizer *t = load(path);
-    ck_assert_str_eq(ids_of(t, "ab b"), expected);
+    ck_assert_str_eq(ids_as_text(t, "ab b"), expected);
     mq_tokenizer_free(t);
 }
 
@@ -580,7 +565,7 @@ START_TEST(oddities)
     put_llama(&b, scores);
     write_build(&b, mq_test_temporary("plain.gguf"));
     struct mq_tokenizer *t = load(mq_test_temporary("plain.gguf"));
-    snprintf(plain, sizeof plain, "%s", ids_of(t, "ab b"));
+    snprintf(plain, sizeof plain, "%s", ids_as_text(t, "ab b"));
     mq_tokenizer_free(t);
     for (size_t i = 0; i < sizeof special / sizeof *special; i++) {
         check_oddity(-1, "", 0, special[i], UINT32_MAX, plain);
@@ -607,7 +592,7 @@ START_TEST(tokens_alone)
                      6);
     write_build(&b, path);
     struct mq_tokenizer *t = load(path);
-    ck_assert_str_eq(ids_of(t, "a\n"), "1 4 5 3");
+    ck_assert_str_eq(ids_as_text(t, "a\n"), "1 4 5 3");
     mq_tokenizer_free(t);
     gguf_key_text(&b, MQ_GGUF_KEY_TOKENIZER, "gpt2");
     gguf_key_text(&b, MQ_GGUF_KEY_PRE, "gpt-2");

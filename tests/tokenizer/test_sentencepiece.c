@@ -97,25 +97,10 @@ START_TEST(ids_of_the_library)
 }
 END_TEST
 
-/* The ids of a text as text. */
-static const char *encoded(const struct mq_tokenizer *t, const char *text)
-{
-    static char line[400];
-    struct mq_ids ids = {0};
-    moeq_error err = {0};
-    ck_assert_ok(mq_tokenizer_encode(t, text, strlen(text), true, &ids, &err));
-    line[0] = '\0';
-    for (size_t i = 0; i < ids.size; i++)
-        snprintf(line + strlen(line), sizeof line - strlen(line), "%s%d", i ? " " : "",
-                 ids.data[i]);
-    mq_ids_free(&ids);
-    return line;
-}
-
 static const char *ids_of(const char *name, const char *config, const char *text)
 {
     struct mq_tokenizer *t = load(name, config);
-    const char *line = encoded(t, text);
+    const char *line = ids_as_text(t, text);
     mq_tokenizer_free(t);
     return line;
 }
@@ -244,7 +229,7 @@ static void check_read_back(const struct mq_gguf *g, const char *name)
     ck_assert_msg(mq_tokenizer_load(json.data, json.size, name, &t, &err) == MOEQ_OK, "%s",
                   err.message);
     strcpy(expected, ids_of(name, "", text));
-    ck_assert_str_eq(encoded(t, text), expected);
+    ck_assert_str_eq(ids_as_text(t, text), expected);
     mq_tokenizer_free(t);
     mq_buffer_free(&json);
     mq_arena_destroy(arena);

@@ -562,90 +562,91 @@ END_TEST
 
 /* ---- cards by name ---- */
 
+static const struct {
+    const char *text, *name; /* NULL: none or several */
+    uint32_t memory_gb, cards;
+    size_t candidates;
+} card_names[] = {
+    {"4090", "GeForce RTX 4090", 24, 1, 1},
+    {"rtx 4090", "GeForce RTX 4090", 24, 1, 1},
+    {"RTX4090", "GeForce RTX 4090", 24, 1, 1},
+    {"NVIDIA GeForce RTX 4090", "GeForce RTX 4090", 24, 1, 1},
+    {"4090 24GB", "GeForce RTX 4090", 24, 1, 1},
+    {"2x3090", "GeForce RTX 3090", 24, 2, 1},
+    {" 4 x RTX 3090", "GeForce RTX 3090", 24, 4, 1},
+    {"8*h100-sxm", "H100 SXM", 80, 8, 1},
+    {"a100-40", "A100 40GB", 40, 1, 1},
+    {"NVIDIA A100-SXM4-80GB", "A100 80GB", 80, 1, 1},
+    {"NVIDIA H100 80GB HBM3", "H100 SXM", 80, 1, 1},
+    {"NVIDIA RTX 6000 Ada Generation", "RTX 6000 Ada", 48, 1, 1},
+    {"NVIDIA RTX PRO 6000 Blackwell Workstation Edition", "RTX PRO 6000", 96, 1, 1},
+    {"4070", "GeForce RTX 4070", 12, 1, 1},
+    {"4070 super", "GeForce RTX 4070 SUPER", 12, 1, 1},
+    {"4070 Ti", "GeForce RTX 4070 Ti", 12, 1, 1},
+    {"4070 Ti Super", "GeForce RTX 4070 Ti SUPER", 16, 1, 1},
+    {"4080s", "GeForce RTX 4080 SUPER", 16, 1, 1},
+    {"4060", "GeForce RTX 4060", 8, 1, 1},
+    {"4060ti 16gb", "GeForce RTX 4060 Ti", 16, 1, 1},
+    {"3060", "GeForce RTX 3060", 12, 1, 1},
+    {"3060 8GB", "GeForce RTX 3060 8GB", 8, 1, 1},
+    {"3080-12GB", "GeForce RTX 3080 12GB", 12, 1, 1},
+    {"3090 ti", "GeForce RTX 3090 Ti", 24, 1, 1},
+    {"NVIDIA GeForce RTX 4090 Laptop GPU", "GeForce RTX 4090 Laptop", 16, 1, 1},
+    {"3060 mobile", "GeForce RTX 3060 Laptop", 6, 1, 1},
+    {"Tesla P40", "Tesla P40", 24, 1, 1},
+    {"v100 32", "Tesla V100", 32, 1, 1},
+    {"7900xtx", "Radeon RX 7900 XTX", 24, 1, 1},
+    {"AMD Radeon RX 6800 XT", "Radeon RX 6800 XT", 16, 1, 1},
+    {"mi50 32GB", "Instinct MI50", 32, 1, 1},
+    {"Intel Arc A770 16GB", "Arc A770", 16, 1, 1},
+    {"Tesla T4", "T4", 16, 1, 1},
+    {"M2 Max 32GB", "Apple M2 Max", 32, 1, 1},
+    {"m3 max 64", "Apple M3 Max, 40-core GPU", 64, 1, 1},
+    {"m3 max 36", "Apple M3 Max, 30-core GPU", 36, 1, 1},
+    {"Ryzen AI Max+ 395 128GB", "Strix Halo", 128, 1, 1},
+    {"dgx spark", "GB10 (DGX Spark)", 128, 1, 1},
+    {"a100", NULL, 0, 1, 2},
+    {"h100", NULL, 0, 1, 3},
+    {"macbook pro m1 max 64gb", "Apple M1 Max", 64, 1, 1},
+    {"MacBook Pro M1 Pro 16GB", "Apple M1 Pro", 16, 1, 1},
+    {"MacBook Air M2 24GB", "Apple M2", 24, 1, 1},
+    {"mac studio m2 ultra 192gb", "Apple M2 Ultra", 192, 1, 1},
+    {"m4 max 36GB", "Apple M4 Max, 32-core GPU", 36, 1, 1},
+    {"m4 max 32-core", "Apple M4 Max, 32-core GPU", 36, 1, 1},
+    {"h800 sxm", "H800 SXM", 80, 1, 1},
+    {"a800-80", "A800 80GB", 80, 1, 1},
+    {"m4 max", NULL, 0, 1, 2}, /* one of whose rows has one size */
+    {"m5 max", NULL, 0, 1, 2},
+    {"3080 16gb", NULL, 0, 1, 2},
+    {"m4pro", NULL, 0, 1, 1},     /* sold with several sizes */
+    {"m4 pro 32", NULL, 0, 1, 2}, /* but not with this one */
+    {"m4", NULL, 0, 1, 4},
+    {"m6 max", NULL, 0, 1, 0},
+    {"2x6000", NULL, 0, 2, 4},
+    {"4060ti", NULL, 0, 1, 1},
+    {"3080", NULL, 0, 1, 5},
+    {"4090 48GB", NULL, 0, 1, 3}, /* other cards are offered, none is taken */
+    {"3090 super", NULL, 0, 1, 2},
+    {"5070 super", NULL, 0, 1, 4},
+    {"rtx", NULL, 0, 1, 0},
+    {"0x3090", NULL, 0, 1, 2},
+    {"65x3090", NULL, 0, 1, 2},
+    {"voodoo", NULL, 0, 1, 0},
+    {"", NULL, 0, 1, 0},
+};
+
 START_TEST(names_of_cards)
 {
-    static const struct {
-        const char *text, *name; /* NULL: none or several */
-        uint32_t memory_gb, cards;
-        size_t candidates;
-    } cases[] = {
-        {"4090", "GeForce RTX 4090", 24, 1, 1},
-        {"rtx 4090", "GeForce RTX 4090", 24, 1, 1},
-        {"RTX4090", "GeForce RTX 4090", 24, 1, 1},
-        {"NVIDIA GeForce RTX 4090", "GeForce RTX 4090", 24, 1, 1},
-        {"4090 24GB", "GeForce RTX 4090", 24, 1, 1},
-        {"2x3090", "GeForce RTX 3090", 24, 2, 1},
-        {" 4 x RTX 3090", "GeForce RTX 3090", 24, 4, 1},
-        {"8*h100-sxm", "H100 SXM", 80, 8, 1},
-        {"a100-40", "A100 40GB", 40, 1, 1},
-        {"NVIDIA A100-SXM4-80GB", "A100 80GB", 80, 1, 1},
-        {"NVIDIA H100 80GB HBM3", "H100 SXM", 80, 1, 1},
-        {"NVIDIA RTX 6000 Ada Generation", "RTX 6000 Ada", 48, 1, 1},
-        {"NVIDIA RTX PRO 6000 Blackwell Workstation Edition", "RTX PRO 6000", 96, 1, 1},
-        {"4070", "GeForce RTX 4070", 12, 1, 1},
-        {"4070 super", "GeForce RTX 4070 SUPER", 12, 1, 1},
-        {"4070 Ti", "GeForce RTX 4070 Ti", 12, 1, 1},
-        {"4070 Ti Super", "GeForce RTX 4070 Ti SUPER", 16, 1, 1},
-        {"4080s", "GeForce RTX 4080 SUPER", 16, 1, 1},
-        {"4060", "GeForce RTX 4060", 8, 1, 1},
-        {"4060ti 16gb", "GeForce RTX 4060 Ti", 16, 1, 1},
-        {"3060", "GeForce RTX 3060", 12, 1, 1},
-        {"3060 8GB", "GeForce RTX 3060 8GB", 8, 1, 1},
-        {"3080-12GB", "GeForce RTX 3080 12GB", 12, 1, 1},
-        {"3090 ti", "GeForce RTX 3090 Ti", 24, 1, 1},
-        {"NVIDIA GeForce RTX 4090 Laptop GPU", "GeForce RTX 4090 Laptop", 16, 1, 1},
-        {"3060 mobile", "GeForce RTX 3060 Laptop", 6, 1, 1},
-        {"Tesla P40", "Tesla P40", 24, 1, 1},
-        {"v100 32", "Tesla V100", 32, 1, 1},
-        {"7900xtx", "Radeon RX 7900 XTX", 24, 1, 1},
-        {"AMD Radeon RX 6800 XT", "Radeon RX 6800 XT", 16, 1, 1},
-        {"mi50 32GB", "Instinct MI50", 32, 1, 1},
-        {"Intel Arc A770 16GB", "Arc A770", 16, 1, 1},
-        {"Tesla T4", "T4", 16, 1, 1},
-        {"M2 Max 32GB", "Apple M2 Max", 32, 1, 1},
-        {"m3 max 64", "Apple M3 Max, 40-core GPU", 64, 1, 1},
-        {"m3 max 36", "Apple M3 Max, 30-core GPU", 36, 1, 1},
-        {"Ryzen AI Max+ 395 128GB", "Strix Halo", 128, 1, 1},
-        {"dgx spark", "GB10 (DGX Spark)", 128, 1, 1},
-        {"a100", NULL, 0, 1, 2},
-        {"h100", NULL, 0, 1, 3},
-        {"macbook pro m1 max 64gb", "Apple M1 Max", 64, 1, 1},
-        {"MacBook Pro M1 Pro 16GB", "Apple M1 Pro", 16, 1, 1},
-        {"MacBook Air M2 24GB", "Apple M2", 24, 1, 1},
-        {"mac studio m2 ultra 192gb", "Apple M2 Ultra", 192, 1, 1},
-        {"m4 max 36GB", "Apple M4 Max, 32-core GPU", 36, 1, 1},
-        {"m4 max 32-core", "Apple M4 Max, 32-core GPU", 36, 1, 1},
-        {"h800 sxm", "H800 SXM", 80, 1, 1},
-        {"a800-80", "A800 80GB", 80, 1, 1},
-        {"m4 max", NULL, 0, 1, 2}, /* one of whose rows has one size */
-        {"m5 max", NULL, 0, 1, 2},
-        {"3080 16gb", NULL, 0, 1, 2},
-        {"m4pro", NULL, 0, 1, 1},     /* sold with several sizes */
-        {"m4 pro 32", NULL, 0, 1, 2}, /* but not with this one */
-        {"m4", NULL, 0, 1, 4},
-        {"m6 max", NULL, 0, 1, 0},
-        {"2x6000", NULL, 0, 2, 4},
-        {"4060ti", NULL, 0, 1, 1},
-        {"3080", NULL, 0, 1, 5},
-        {"4090 48GB", NULL, 0, 1, 3}, /* other cards are offered, none is taken */
-        {"3090 super", NULL, 0, 1, 2},
-        {"5070 super", NULL, 0, 1, 4},
-        {"rtx", NULL, 0, 1, 0},
-        {"0x3090", NULL, 0, 1, 2},
-        {"65x3090", NULL, 0, 1, 2},
-        {"voodoo", NULL, 0, 1, 0},
-        {"", NULL, 0, 1, 0},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof card_names / sizeof *card_names; i++) {
         struct mq_gpu_search s;
-        const bool found = mq_gpu_search(cases[i].text, &s);
-        ck_assert_msg(found == (cases[i].name != NULL), "%s", cases[i].text);
+        const bool found = mq_gpu_search(card_names[i].text, &s);
+        ck_assert_msg(found == (card_names[i].name != NULL), "%s", card_names[i].text);
         if (found) {
-            ck_assert_str_eq(s.gpu->name, cases[i].name);
-            ck_assert_uint_eq(s.memory_gb, cases[i].memory_gb);
+            ck_assert_str_eq(s.gpu->name, card_names[i].name);
+            ck_assert_uint_eq(s.memory_gb, card_names[i].memory_gb);
         }
-        ck_assert_uint_eq(s.cards, cases[i].cards);
-        ck_assert_msg(s.candidates_count == cases[i].candidates, "%s: %zu", cases[i].text,
+        ck_assert_uint_eq(s.cards, card_names[i].cards);
+        ck_assert_msg(s.candidates_count == card_names[i].candidates, "%s: %zu", card_names[i].text,
                       s.candidates_count);
     }
 }
