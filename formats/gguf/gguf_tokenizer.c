@@ -26,6 +26,7 @@
 #include "json.h"
 #include "open_options.h"
 #include "tokenizer.h"
+#include "template_json.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -234,48 +235,21 @@ static moeq_status read_ends(const struct mq_gguf_vocab *v, bool add_bos, int64_
     return MOEQ_OK;
 }
 
-static void put_special(struct mq_buffer *json, const struct mq_gguf_piece *piece)
+static struct mq_end_token end_token(const struct mq_gguf_vocab *v, int64_t id)
 {
-    mq_buffer_puts(json, "{\"SpecialToken\": {\"id\": ");
-    put_piece(json, piece);
-    mq_buffer_puts(json, ", \"type_id\": 0}}");
+    struct mq_end_token token = {.id = id};
+    if (id >= 0) {
+        token.text = v->pieces[id].text;
+        token.size = v->pieces[id].size;
+    }
+    return token;
 }
 
 static void put_template(struct mq_buffer *json, const struct mq_gguf_vocab *v,
                          const struct ends *ends)
 {
-    const int64_t ids[] = {ends->bos, ends->eos == ends->bos ? -1 : ends->eos};
-    const char *separator = "";
-    if (ends->bos < 0 && ends->eos < 0) {
-        mq_buffer_puts(json, "\"post_processor\": null,\n");
-        return;
-    }
-    mq_buffer_puts(json, "\"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [");
-    if (ends->bos >= 0) {
-        put_special(json, &v->pieces[ends->bos]);
-        mq_buffer_puts(json, ", ");
-    }
-    mq_buffer_puts(json, "{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}");
-    if (ends->eos >= 0) {
-        mq_buffer_puts(json, ", ");
-        put_special(json, &v->pieces[ends->eos]);
-    }
-    mq_buffer_puts(json, "], \"pair\": [{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}, "
-                         "{\"Sequence\": {\"id\": \"B\", \"type_id\": 1}}], \"special_tokens\": {");
-    for (int i = 0; i < 2; i++) {
-        if (ids[i] < 0)
-            continue;
-        const struct mq_gguf_piece *piece = &v->pieces[ids[i]];
-        mq_buffer_puts(json, separator);
-        put_piece(json, piece);
-        mq_buffer_puts(json, ": {\"id\": ");
-        put_piece(json, piece);
-        mq_buffer_printf(json, ", \"ids\": [%" PRId64 "], \"tokens\": [", ids[i]);
-        put_piece(json, piece);
-        mq_buffer_puts(json, "]}");
-        separator = ", ";
-    }
-    mq_buffer_puts(json, "}},\n");
+    const struct mq_end_token bos = end_token(v, ends->bos), eos = end_token(v, ends->eos);
+    mq_put_template(json, &bos, &eos);
 }
 
 static void begin(struct mq_buffer *json, const struct mq_gguf_vocab *v)

@@ -17,6 +17,7 @@
 #include "error.h"
 #include "file.h"
 #include "json.h"
+#include "template_json.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -114,46 +115,21 @@ static void put_normalizer(struct mq_buffer *json, const struct mq_spm_model *m,
     mq_buffer_puts(json, "\"},\n\"pre_tokenizer\": null,\n");
 }
 
-static void put_special(struct mq_buffer *json, const struct mq_spm_piece *piece)
+static struct mq_end_token end_token(const struct mq_spm_model *m, int64_t id)
 {
-    mq_buffer_puts(json, "{\"SpecialToken\": {\"id\": ");
-    put_text(json, piece);
-    mq_buffer_puts(json, ", \"type_id\": 0}}");
+    struct mq_end_token token = {.id = id};
+    if (id >= 0) {
+        token.text = m->pieces[id].text.data;
+        token.size = m->pieces[id].text.size;
+    }
+    return token;
 }
 
 static void put_template(struct mq_buffer *json, const struct mq_spm_model *m,
                          const struct surroundings *s)
 {
-    const int64_t ids[] = {s->bos, s->eos == s->bos ? -1 : s->eos};
-    const char *separator = "";
-    if (s->bos < 0 && s->eos < 0) {
-        mq_buffer_puts(json, "\"post_processor\": null,\n");
-        return;
-    }
-    mq_buffer_puts(json, "\"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [");
-    if (s->bos >= 0) {
-        put_special(json, &m->pieces[s->bos]);
-        mq_buffer_puts(json, ", ");
-    }
-    mq_buffer_puts(json, "{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}");
-    if (s->eos >= 0) {
-        mq_buffer_puts(json, ", ");
-        put_special(json, &m->pieces[s->eos]);
-    }
-    mq_buffer_puts(json, "], \"special_tokens\": {");
-    for (int i = 0; i < 2; i++) {
-        if (ids[i] < 0)
-            continue;
-        mq_buffer_puts(json, separator);
-        put_text(json, &m->pieces[ids[i]]);
-        mq_buffer_puts(json, ": {\"id\": ");
-        put_text(json, &m->pieces[ids[i]]);
-        mq_buffer_printf(json, ", \"ids\": [%" PRId64 "], \"tokens\": [", ids[i]);
-        put_text(json, &m->pieces[ids[i]]);
-        mq_buffer_puts(json, "]}");
-        separator = ", ";
-    }
-    mq_buffer_puts(json, "}},\n");
+    const struct mq_end_token bos = end_token(m, s->bos), eos = end_token(m, s->eos);
+    mq_put_template(json, &bos, &eos);
 }
 
 static void put_decoder(struct mq_buffer *json, const struct mq_spm_model *m,
