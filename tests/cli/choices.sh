@@ -19,7 +19,8 @@ dump() { # OUT MODEL OPTIONS...
     expect 0 "" eval "$@" --ids $ids --dump "$out" --no-progress
 }
 same() { cmp -s "$work/$1.safetensors" "$work/$2.safetensors"; }
-says() { grep -q "$1" "$work/stdout" || fail "no '$1' in: $(cat "$work/stdout")"; }
+# says TEXT: on stdout, wherever the lines are broken (which depends on the length of the paths).
+says() { tr -s '\n ' ' ' < "$work/stdout" | grep -q "$1" || fail "no '$1' in: $(cat "$work/stdout")"; }
 silent() { ! grep -q "note" "$work/stdout" || fail "a note in: $(cat "$work/stdout")"; }
 
 # Transformers' Llama has no window, vLLM's has
