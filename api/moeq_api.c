@@ -7,7 +7,8 @@
 #include "open_options.h"
 #include "moeq_index.h"
 #include "perplexity.h"
-#include "report_json.h"
+#include "check_json.h"
+#include "result_json.h"
 #include "sweep.h"
 #include "tokenizer.h"
 

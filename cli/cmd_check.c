@@ -6,7 +6,7 @@
 #include "integrity.h"
 #include "moeq_index.h"
 #include "policy.h"
-#include "report_json.h"
+#include "check_json.h"
 #include "weights_check.h"
 #include "what_is_it.h"
 

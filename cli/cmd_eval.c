@@ -5,7 +5,8 @@
 #include "eval_dump.h"
 #include "perplexity.h"
 #include "policy.h"
-#include "report_json.h"
+#include "result_json.h"
+#include "view_json.h"
 
 #include <stdio.h>
 
@@ -74,7 +75,7 @@ static enum mq_exit eval_dump(const struct mq_options *options, struct mq_job_ui
         cJSON_AddNumberToObject(o, "tokens_per_sequence", (double)result.window_tokens);
         cJSON_AddNumberToObject(o, "bytes", (double)result.file_bytes);
         cJSON_AddStringToObject(o, "compute", mq_compute_name(compute));
-        cJSON_AddItemToObject(o, "notes", mq_view_notes_list(view));
+        cJSON_AddItemToObject(o, "notes", mq_view_notes_json(view));
         return mq_print_json(o);
     }
     mq_print_notes(options, view);

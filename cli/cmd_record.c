@@ -4,7 +4,7 @@
 
 #include "policy.h"
 #include "record.h"
-#include "report_json.h"
+#include "view_json.h"
 
 #include <stdio.h>
 
@@ -19,7 +19,7 @@ static enum mq_exit print_result(const struct mq_options *options, const struct 
         cJSON_AddStringToObject(o, "model", view->path);
         cJSON_AddStringToObject(o, "output", options->output);
         cJSON_AddStringToObject(o, "compute", mq_compute_name(compute));
-        cJSON_AddItemToObject(o, "notes", mq_view_notes_list(view));
+        cJSON_AddItemToObject(o, "notes", mq_view_notes_json(view));
         cJSON_AddNumberToObject(o, "windows", (double)r->windows);
         cJSON_AddNumberToObject(o, "context_tokens", (double)r->window_tokens);
         cJSON_AddNumberToObject(o, "tokens", tokens);

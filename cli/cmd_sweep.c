@@ -4,7 +4,7 @@
 #include "report_files.h"
 #include "sweep_tables.h"
 
-#include "report_json.h"
+#include "result_json.h"
 #include "sweep.h"
 
 #include <stdio.h>

@@ -9,7 +9,7 @@
 #include "moeq_index.h"
 #include "moeq_profile.h"
 #include "policy.h"
-#include "report_json.h"
+#include "view_json.h"
 #include "sentencepiece.h"
 #include "text_input.h"
 #include "tokenizer.h"
@@ -121,7 +121,7 @@ static cJSON *notes_of(const struct mq_view *view, const struct mq_tokenizer *to
                        const struct mq_text *text)
 {
     char note[MQ_TEXT_NOTE_BYTES];
-    cJSON *list = view ? mq_view_notes_list(view) : cJSON_CreateArray();
+    cJSON *list = view ? mq_view_notes_json(view) : cJSON_CreateArray();
     if (mq_tokenizer_note(tokenizer))
         cJSON_AddItemToArray(list, cJSON_CreateString(mq_tokenizer_note(tokenizer)));
     if (text && mq_text_note(text, note))

@@ -4,7 +4,7 @@
 #include "error.h"
 #include "family.h"
 #include "open_options.h"
-#include "report_json.h"
+#include "view_json.h"
 #include "text_input.h"
 #include "what_is_it.h"
 
@@ -321,6 +321,6 @@ cJSON *mq_model_json(const struct mq_view *view)
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         cJSON_AddNumberToObject(o, numbers[i].key, numbers[i].value);
     cJSON_AddBoolToObject(o, "tied_head", h->tied_head);
-    cJSON_AddItemToObject(o, "notes", mq_view_notes_list(view));
+    cJSON_AddItemToObject(o, "notes", mq_view_notes_json(view));
     return o;
 }

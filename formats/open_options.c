@@ -180,7 +180,7 @@ const char *mq_view_options_json(const struct mq_view *view, struct mq_arena *ar
     return take_text(&b, arena, failed);
 }
 
-const char *mq_view_notes_json(const struct mq_view *view, const char *more, struct mq_arena *arena,
+const char *mq_view_notes_text(const struct mq_view *view, const char *more, struct mq_arena *arena,
                                bool *failed)
 {
     struct mq_buffer b = {0};

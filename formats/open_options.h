@@ -35,7 +35,7 @@ bool mq_view_ignores_key(const struct mq_view *view, const char *key);
  * where there is nothing to say
  * (*failed false) or no memory (*failed true). */
 const char *mq_view_options_json(const struct mq_view *view, struct mq_arena *arena, bool *failed);
-const char *mq_view_notes_json(const struct mq_view *view, const char *more, struct mq_arena *arena,
+const char *mq_view_notes_text(const struct mq_view *view, const char *more, struct mq_arena *arena,
                                bool *failed);
 
 /* Reads both back from a file's metadata (key, value, ..., NULL). Choices that the user gave win.

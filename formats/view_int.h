@@ -28,6 +28,10 @@ struct mq_view_source {
 moeq_status mq_view_build(struct mq_view *view, const struct mq_view_source *source,
                           moeq_error *err);
 
+/* Where view->index has the tensor of a role. */
+size_t mq_view_index_at(const struct mq_view *view, enum mq_role role, int32_t layer,
+                        int32_t expert);
+
 /* "tensor 'name' is missing: ..." */
 moeq_status mq_view_fail_missing(const struct mq_view *view, const char *name, moeq_error *err);
 

@@ -150,7 +150,7 @@ static moeq_status make_metadata(const struct mq_plan *plan, const struct mq_pol
         MQ_META_OPTIONS,
         mq_view_options_json(view, arena, &no_memory[0]),
         MQ_META_NOTES,
-        mq_view_notes_json(view, policy->nonfinite_note, arena, &no_memory[1]),
+        mq_view_notes_text(view, policy->nonfinite_note, arena, &no_memory[1]),
     };
     for (size_t i = 0; i < sizeof optional / sizeof *optional; i += 2)
         if (optional[i + 1]) {

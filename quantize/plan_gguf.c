@@ -344,7 +344,7 @@ static moeq_status put_keys(struct job *job, const struct mq_gguf *carried)
     mq_gguf_put_u32(w, MQ_GGUF_KEY_FILE_TYPE, file_type(job, carried));
     mq_gguf_put_u32(w, MQ_GGUF_KEY_QUANTIZATION_VERSION, 2);
     bool no_memory;
-    const char *notes = mq_view_notes_json(view, NULL, plan->arena, &no_memory);
+    const char *notes = mq_view_notes_text(view, NULL, plan->arena, &no_memory);
     if (no_memory)
         return mq_fail_memory(job->err, "planning");
     if (notes) /* nobody else reads it; it is not lost */

@@ -227,7 +227,7 @@ static moeq_status lay_out(struct recorder *r, const struct mq_record_options *o
     }
     bool no_memory[2];
     const char *const choices = mq_view_options_json(view, r->arena, &no_memory[0]);
-    const char *const notes = mq_view_notes_json(view, NULL, r->arena, &no_memory[1]);
+    const char *const notes = mq_view_notes_text(view, NULL, r->arena, &no_memory[1]);
     if (no_memory[0] || no_memory[1]) {
         status = mq_fail_memory(err, "preparing a recording");
         goto out;

@@ -1,7 +1,8 @@
 /* verify_json.c: what verify adds to a sweep's document. */
 #include "verify_json.h"
 
-#include "report_json.h"
+#include "result_json.h"
+#include "view_json.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -116,7 +117,7 @@ static cJSON *judgement(const struct mq_gate *gate)
 /* What there is to know of model i, and of its tokens. */
 static cJSON *model_notes(const struct mq_verify_result *result, size_t i)
 {
-    cJSON *list = mq_view_notes_list(result->models[i]);
+    cJSON *list = mq_view_notes_json(result->models[i]);
     struct mq_buffer note = {0};
     if (result->tokens_compared[i])
         return list;
@@ -147,7 +148,7 @@ cJSON *mq_verify_json(const struct mq_verify_result *result, const struct mq_gat
          cJSON_AddBoolToObject(against, "same_compute", mq_verify_same_compute(result));
     for (size_t i = 1; ok && i <= result->models_count; i++)
         ok = cJSON_AddItemToArray(models, cJSON_CreateString(result->paths[i])) &&
-             cJSON_AddItemToArray(files, mq_files_json(result->models[i - 1]));
+             cJSON_AddItemToArray(files, mq_view_files_json(result->models[i - 1]));
     cJSON *compared = cJSON_CreateArray(), *notes = cJSON_CreateArray();
     ok = put(o, "model_notes", notes) && ok;
     for (size_t i = 0; ok && i < result->models_count; i++)

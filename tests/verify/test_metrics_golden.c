@@ -3,7 +3,7 @@
  * amplifies the last bit of f32. */
 #include "test_support.h"
 #include "json.h"
-#include "report_json.h"
+#include "result_json.h"
 #include "sweep.h"
 
 #include <math.h>

@@ -7,7 +7,7 @@
 #include "json.h"
 #include "perplexity.h"
 #include "policy.h"
-#include "report_json.h"
+#include "result_json.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -4,7 +4,7 @@
 #include "convert.h"
 #include "json.h"
 #include "perplexity.h"
-#include "report_json.h"
+#include "result_json.h"
 #include "sweep.h"
 
 #include <math.h>

@@ -5,7 +5,8 @@
 #include "family.h"
 #include "file.h"
 #include "json.h"
-#include "report_json.h"
+#include "json_tree.h"
+#include "view_json.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -76,8 +77,7 @@ static moeq_status join(struct mq_fit_row *row, const cJSON *sweep_row, const ch
             number_at(sweep_row, (const char *const[]){"kld_nats", "mean", "value", NULL});
         row->ppl_ratio = number_at(sweep_row, (const char *const[]){"ppl_ratio", "value", NULL});
         row->exact_set_rate =
-            number_at(sweep_row, (const char *const[]){"routing", "overall",
-                                                       mq_routing_metric_name(MQ_ROUTING_EXACT_SET),
+            number_at(sweep_row, (const char *const[]){"routing", "overall", "exact_set_rate",
                                                        "value", NULL});
         if (isnan(row->kld_mean))
             return mq_fail_file(err, MOEQ_MALFORMED, path, "row %s: \"kld_nats\" has no mean",
@@ -135,178 +135,145 @@ out:
 
 /* ---- the result ---- */
 
-/* Adding to a tree fails only for want of memory: `ok` notes it, and the tree is given up. */
-static void put_number(bool *ok, cJSON *o, const char *key, double x)
-{
-    *ok &=
-        (isfinite(x) ? cJSON_AddNumberToObject(o, key, x) : cJSON_AddNullToObject(o, key)) != NULL;
-}
-
-static void put_text(bool *ok, cJSON *o, const char *key, const char *text)
-{
-    *ok &= (text ? cJSON_AddStringToObject(o, key, text) : cJSON_AddNullToObject(o, key)) != NULL;
-}
-
-static void put_bool(bool *ok, cJSON *o, const char *key, bool yes)
-{
-    *ok &= cJSON_AddBoolToObject(o, key, yes) != NULL;
-}
-
-static void put_offload(bool *ok, cJSON *parent, const char *key, const struct mq_fit_offload *o)
+static void put_offload(struct mq_json_tree *b, cJSON *parent, const char *key, const struct mq_fit_offload *o)
 {
     if (!o->possible) {
-        put_text(ok, parent, key, NULL);
+        mq_json_put_text(b, parent, key, NULL);
         return;
     }
-    cJSON *item = cJSON_AddObjectToObject(parent, key);
-    put_number(ok, item, "layers", o->layers);
-    put_number(ok, item, "host_bytes", (double)o->bytes);
-    put_number(ok, item, "host_active_bytes_per_token", (double)o->active_bytes);
+    cJSON *item = mq_json_object(b);
+    mq_json_put(b, parent, key, item);
+    mq_json_put_number(b, item, "layers", o->layers);
+    mq_json_put_number(b, item, "host_bytes", (double)o->bytes);
+    mq_json_put_number(b, item, "host_active_bytes_per_token", (double)o->active_bytes);
 }
 
-static void put_row(bool *ok, cJSON *rows, const struct mq_fit_row *r)
+static void put_row(struct mq_json_tree *b, cJSON *rows, const struct mq_fit_row *r)
 {
-    cJSON *o = cJSON_CreateObject();
-    if (!o || !cJSON_AddItemToArray(rows, o)) {
-        cJSON_Delete(o);
-        *ok = false;
-        return;
-    }
-    put_text(ok, o, "name", r->name);
-    put_number(ok, o, "weights", (double)r->weights);
-    put_number(ok, o, "weight_bytes", (double)r->weight_bytes);
-    put_number(ok, o, "weight_gib", (double)r->weight_bytes / 0x1p30);
-    put_bool(ok, o, "requantized", r->requantized);
-    put_number(ok, o, "bits_per_weight", r->bits_per_weight);
-    put_number(ok, o, "host_embedding_bytes", (double)r->host_embedding_bytes);
-    put_number(ok, o, "card_weight_bytes", (double)r->card_weight_bytes);
-    put_number(ok, o, "kv_bytes", (double)r->kv_bytes);
-    put_number(ok, o, "compute_bytes", (double)r->compute_bytes);
-    put_number(ok, o, "margin_bytes", (double)r->margin_bytes);
-    put_number(ok, o, "needed_bytes", (double)r->needed_bytes);
-    put_number(ok, o, "spare_bytes", (double)r->spare_bytes);
-    put_text(ok, o, "verdict", mq_fit_verdict_name(r->verdict));
-    put_number(ok, o, "max_context_tokens", (double)r->max_context);
-    put_offload(ok, o, "offload_layers", &r->layers);
-    put_offload(ok, o, "offload_experts", &r->experts);
-    put_number(ok, o, "active_bytes_per_token", (double)r->active_bytes);
-    put_number(ok, o, "tokens_per_second_bound",
+    cJSON *o = mq_json_object(b);
+    mq_json_append(b, rows, o);
+    mq_json_put_text(b, o, "name", r->name);
+    mq_json_put_number(b, o, "weights", (double)r->weights);
+    mq_json_put_number(b, o, "weight_bytes", (double)r->weight_bytes);
+    mq_json_put_number(b, o, "weight_gib", (double)r->weight_bytes / 0x1p30);
+    mq_json_put_bool(b, o, "requantized", r->requantized);
+    mq_json_put_number(b, o, "bits_per_weight", r->bits_per_weight);
+    mq_json_put_number(b, o, "host_embedding_bytes", (double)r->host_embedding_bytes);
+    mq_json_put_number(b, o, "card_weight_bytes", (double)r->card_weight_bytes);
+    mq_json_put_number(b, o, "kv_bytes", (double)r->kv_bytes);
+    mq_json_put_number(b, o, "compute_bytes", (double)r->compute_bytes);
+    mq_json_put_number(b, o, "margin_bytes", (double)r->margin_bytes);
+    mq_json_put_number(b, o, "needed_bytes", (double)r->needed_bytes);
+    mq_json_put_number(b, o, "spare_bytes", (double)r->spare_bytes);
+    mq_json_put_text(b, o, "verdict", mq_fit_verdict_name(r->verdict));
+    mq_json_put_number(b, o, "max_context_tokens", (double)r->max_context);
+    put_offload(b, o, "offload_layers", &r->layers);
+    put_offload(b, o, "offload_experts", &r->experts);
+    mq_json_put_number(b, o, "active_bytes_per_token", (double)r->active_bytes);
+    mq_json_put_number(b, o, "tokens_per_second_bound",
                r->tokens_per_second > 0 ? r->tokens_per_second : (double)NAN);
-    put_number(ok, o, "kld_mean_nats", r->kld_mean);
-    put_number(ok, o, "ppl_ratio", r->ppl_ratio);
-    put_number(ok, o, "exact_set_rate", r->exact_set_rate);
+    mq_json_put_number(b, o, "kld_mean_nats", r->kld_mean);
+    mq_json_put_number(b, o, "ppl_ratio", r->ppl_ratio);
+    mq_json_put_number(b, o, "exact_set_rate", r->exact_set_rate);
 }
 
-static void put_model(bool *ok, cJSON *parent, const struct mq_fit *fit)
+static void put_model(struct mq_json_tree *b, cJSON *parent, const struct mq_fit *fit)
 {
     const struct mq_hparams *h = &fit->view->hparams;
-    cJSON *o = cJSON_AddObjectToObject(parent, "model");
-    put_text(ok, o, "path", fit->view->path);
-    put_bool(ok, o, "from_config_alone", fit->view->no_weights);
-    put_text(ok, o, "family", fit->view->family->name);
-    put_number(ok, o, "layers", h->layers);
-    put_number(ok, o, "experts", h->experts);
-    put_number(ok, o, "experts_per_token", h->top_k);
-    put_number(ok, o, "parameters", (double)fit->parameters);
-    put_number(ok, o, "active_parameters", (double)fit->active_parameters);
-    put_number(ok, o, "max_context_tokens", h->max_positions);
-    cJSON *notes = mq_view_notes_list(fit->view);
-    if (!o || !notes || !cJSON_AddItemToObject(o, "notes", notes)) {
-        cJSON_Delete(notes);
-        *ok = false;
-    }
+    cJSON *o = mq_json_object(b);
+    mq_json_put(b, parent, "model", o);
+    mq_json_put_text(b, o, "path", fit->view->path);
+    mq_json_put_bool(b, o, "from_config_alone", fit->view->no_weights);
+    mq_json_put_text(b, o, "family", fit->view->family->name);
+    mq_json_put_number(b, o, "layers", h->layers);
+    mq_json_put_number(b, o, "experts", h->experts);
+    mq_json_put_number(b, o, "experts_per_token", h->top_k);
+    mq_json_put_number(b, o, "parameters", (double)fit->parameters);
+    mq_json_put_number(b, o, "active_parameters", (double)fit->active_parameters);
+    mq_json_put_number(b, o, "max_context_tokens", h->max_positions);
+    mq_json_put(b, o, "notes", mq_view_notes_json(fit->view));
 }
 
 /* The bytes, or null where the memory was given as what is usable of it. */
-static void put_label(bool *ok, cJSON *o, const struct mq_fit_card *card)
+static void put_label(struct mq_json_tree *b, cJSON *o, const struct mq_fit_card *card)
 {
-    put_number(ok, o, "memory_gb",
+    mq_json_put_number(b, o, "memory_gb",
                card->label_bytes ? (double)card->label_bytes / 0x1p30 : (double)NAN);
 }
 
-static void put_card(bool *ok, cJSON *list, const struct mq_fit_card *card)
+static void put_card(struct mq_json_tree *b, cJSON *list, const struct mq_fit_card *card)
 {
-    cJSON *o = cJSON_CreateObject();
-    if (!o || !cJSON_AddItemToArray(list, o)) {
-        cJSON_Delete(o);
-        *ok = false;
-        return;
-    }
-    put_text(ok, o, "gpu", card->gpu ? card->gpu->name : NULL);
-    put_label(ok, o, card);
-    put_number(ok, o, "usable_bytes", (double)card->usable_bytes);
-    put_number(ok, o, "bandwidth_gb_per_second",
+    cJSON *o = mq_json_object(b);
+    mq_json_append(b, list, o);
+    mq_json_put_text(b, o, "gpu", card->gpu ? card->gpu->name : NULL);
+    put_label(b, o, card);
+    mq_json_put_number(b, o, "usable_bytes", (double)card->usable_bytes);
+    mq_json_put_number(b, o, "bandwidth_gb_per_second",
                card->bandwidth_gbs ? card->bandwidth_gbs : (double)NAN);
 }
 
 /* Figures of one card are null where the cards differ; "each" has them. */
-static void put_target(bool *ok, cJSON *parent, const struct mq_fit *fit)
+static void put_target(struct mq_json_tree *b, cJSON *parent, const struct mq_fit *fit)
 {
     const struct mq_fit_target *t = &fit->target;
     const struct mq_fit_card none = {0};
     const bool even = mq_fit_target_is_even(t);
     const struct mq_fit_card *card = even ? &t->card[0] : &none;
-    cJSON *o = cJSON_AddObjectToObject(parent, "target");
-    put_text(ok, o, "gpu", card->gpu ? card->gpu->name : NULL);
-    put_text(ok, o, "source", card->gpu ? card->gpu->source : NULL);
-    put_number(ok, o, "cards", t->cards);
-    put_label(ok, o, card);
-    put_number(ok, o, "usable_bytes_per_card", even ? (double)card->usable_bytes : (double)NAN);
-    put_number(ok, o, "usable_bytes", (double)mq_fit_target_usable(t));
-    put_number(ok, o, "bandwidth_gb_per_second",
+    cJSON *o = mq_json_object(b);
+    mq_json_put(b, parent, "target", o);
+    mq_json_put_text(b, o, "gpu", card->gpu ? card->gpu->name : NULL);
+    mq_json_put_text(b, o, "source", card->gpu ? card->gpu->source : NULL);
+    mq_json_put_number(b, o, "cards", t->cards);
+    put_label(b, o, card);
+    mq_json_put_number(b, o, "usable_bytes_per_card", even ? (double)card->usable_bytes : (double)NAN);
+    mq_json_put_number(b, o, "usable_bytes", (double)mq_fit_target_usable(t));
+    mq_json_put_number(b, o, "bandwidth_gb_per_second",
                card->bandwidth_gbs ? card->bandwidth_gbs : (double)NAN);
-    put_bool(ok, o, "unified_memory", t->unified);
-    put_bool(ok, o, "flash_attention", !t->no_flash_attention);
-    cJSON *each = cJSON_AddArrayToObject(o, "each");
+    mq_json_put_bool(b, o, "unified_memory", t->unified);
+    mq_json_put_bool(b, o, "flash_attention", !t->no_flash_attention);
+    cJSON *each = mq_json_array(b);
+    mq_json_put(b, o, "each", each);
     for (uint32_t i = 0; i < t->cards; i++)
-        put_card(ok, each, &t->card[i]);
+        put_card(b, each, &t->card[i]);
 }
 
-static void put_cache(bool *ok, cJSON *parent, const struct mq_fit *fit)
+static void put_cache(struct mq_json_tree *b, cJSON *parent, const struct mq_fit *fit)
 {
     const uint32_t window = fit->view->hparams.sliding_window;
-    cJSON *cache = cJSON_AddObjectToObject(parent, "kv_cache");
-    put_number(ok, cache, "context_tokens", (double)fit->context);
-    put_text(ok, cache, "level", fit->kv->name);
-    put_number(ok, cache, "bytes_per_token", (double)fit->kv_token_bytes);
-    put_number(ok, cache, "cached_tokens", (double)fit->context);
-    put_number(ok, cache, "window_tokens", window ? window : (double)NAN);
-    put_number(ok, cache, "window_bytes",
+    cJSON *cache = mq_json_object(b);
+    mq_json_put(b, parent, "kv_cache", cache);
+    mq_json_put_number(b, cache, "context_tokens", (double)fit->context);
+    mq_json_put_text(b, cache, "level", fit->kv->name);
+    mq_json_put_number(b, cache, "bytes_per_token", (double)fit->kv_token_bytes);
+    mq_json_put_number(b, cache, "cached_tokens", (double)fit->context);
+    mq_json_put_number(b, cache, "window_tokens", window ? window : (double)NAN);
+    mq_json_put_number(b, cache, "window_bytes",
                window ? (double)window * (double)fit->kv_token_bytes : (double)NAN);
 }
 
 cJSON *mq_fit_json(const struct mq_fit *fit)
 {
-    bool ok = true;
-    cJSON *o = cJSON_CreateObject();
-    put_text(&ok, o, "moeq_result", "fit");
-    put_number(&ok, o, "result_version", MQ_RESULT_VERSION);
-    put_text(&ok, o, "producer", "moeq " MOEQ_VERSION_STRING);
-    put_model(&ok, o, fit);
-    put_target(&ok, o, fit);
-    put_cache(&ok, o, fit);
-    cJSON *list = cJSON_AddArrayToObject(o, "assumptions");
+    struct mq_json_tree b = {0};
+    cJSON *o = mq_json_document(&b, "fit");
+    put_model(&b, o, fit);
+    put_target(&b, o, fit);
+    put_cache(&b, o, fit);
+    cJSON *list = mq_json_array(&b);
+    mq_json_put(&b, o, "assumptions", list);
     char text[MQ_FIT_ASSUMPTIONS][MQ_FIT_SENTENCE];
     mq_fit_assumptions(fit, text);
-    for (int i = 0; i < MQ_FIT_ASSUMPTIONS && text[i][0]; i++) {
-        cJSON *item = cJSON_CreateString(text[i]);
-        if (!item || !cJSON_AddItemToArray(list, item)) {
-            cJSON_Delete(item);
-            ok = false;
-        }
-    }
-    put_text(&ok, o, "quality", fit->quality_path);
-    cJSON *rows = cJSON_AddArrayToObject(o, "rows");
+    for (int i = 0; i < MQ_FIT_ASSUMPTIONS && text[i][0]; i++)
+        mq_json_append(&b, list, cJSON_CreateString(text[i]));
+    mq_json_put_text(&b, o, "quality", fit->quality_path);
+    cJSON *rows = mq_json_array(&b);
+    mq_json_put(&b, o, "rows", rows);
     for (size_t i = 0; i < fit->rows_count; i++)
-        put_row(&ok, rows, &fit->rows[i]);
+        put_row(&b, rows, &fit->rows[i]);
     const int best = mq_fit_best(fit);
-    put_text(&ok, o, "best", best < 0 ? NULL : fit->rows[best].name);
-    put_text(&ok, o, "best_by",
+    mq_json_put_text(&b, o, "best", best < 0 ? NULL : fit->rows[best].name);
+    mq_json_put_text(&b, o, "best_by",
              best < 0                      ? NULL
              : fit->rows[best].has_quality ? "lowest mean KL divergence"
                                            : "most bytes");
-    if (ok)
-        return o;
-    cJSON_Delete(o);
-    return NULL;
+    return mq_json_finish(&b, o);
 }

@@ -2,7 +2,7 @@
  */
 #include "convert.h"
 #include "integrity.h"
-#include "report_json.h"
+#include "check_json.h"
 #include "test_support.h"
 #include "weights_check.h"
 

@@ -7,7 +7,7 @@
 #include "integrity.h"
 #include "json.h"
 #include "moeq_profile.h"
-#include "report_json.h"
+#include "check_json.h"
 #include "safetensors.h"
 
 #include <fcntl.h>

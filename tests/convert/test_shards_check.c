@@ -2,7 +2,7 @@
 #include "convert.h"
 #include "integrity.h"
 #include "json.h"
-#include "report_json.h"
+#include "check_json.h"
 #include "shards_check.h"
 #include "test_support.h"
 

@@ -1,0 +1,135 @@
+/* check_json.c: what checks found, as JSON documents. */
+#include "check_json.h"
+
+#include "json_tree.h"
+#include "view_json.h"
+
+/* Of a check: matrices with zeros where weights should be. */
+static cJSON *zeros_json(struct mq_json_tree *b, const struct mq_zeros *zeros)
+{
+    cJSON *list = mq_json_array(b);
+    for (size_t i = 0; i < zeros->count && i < MQ_ZEROS_LISTED; i++) {
+        const struct mq_zero_place *z = &zeros->listed[i];
+        cJSON *t = mq_json_object(b);
+        mq_json_put_text(b, t, "tensor", z->name);
+        mq_json_put_text(b, t, "role", mq_role_name(z->role));
+        mq_json_put(b, t, "layer", z->layer >= 0 ? cJSON_CreateNumber(z->layer) : cJSON_CreateNull());
+        mq_json_put(b, t, "expert", z->expert >= 0 ? cJSON_CreateNumber(z->expert) : cJSON_CreateNull());
+        mq_json_put_text(b, t, "file", z->path);
+        mq_json_put_count(b, t, "offset_bytes", z->offset);
+        mq_json_put_count(b, t, "size_bytes", z->bytes);
+        mq_json_put_bool(b, t, "whole_tensor", z->whole);
+        mq_json_put_text(b, t, "continues_in", z->into);
+        mq_json_append(b, list, t);
+    }
+    return list;
+}
+
+/* Zero rows at the end of an embedding table or head, which are no problem. */
+static cJSON *padding_json(struct mq_json_tree *b, const struct mq_zeros *zeros)
+{
+    cJSON *list = mq_json_array(b);
+    for (int i = 0; i < 2; i++) {
+        const struct mq_zero_place *z = &zeros->padding[i];
+        if (!z->bytes)
+            continue;
+        cJSON *t = mq_json_object(b);
+        mq_json_put_text(b, t, "tensor", z->name);
+        mq_json_put_count(b, t, "rows", z->rows);
+        mq_json_append(b, list, t);
+    }
+    return list;
+}
+
+static void put_zeros(struct mq_json_tree *b, cJSON *o, const struct mq_zeros *zeros)
+{
+    mq_json_put_count(b, o, "zero_tensors", zeros->count);
+    mq_json_put(b, o, "zeros", zeros_json(b, zeros));
+    mq_json_put(b, o, "zero_padding", padding_json(b, zeros));
+}
+
+static void put_integrity(struct mq_json_tree *b, cJSON *o, const struct mq_integrity_result *result,
+                          bool ok)
+{
+    cJSON *list = mq_json_array(b);
+    mq_json_put_count(b, o, "file_bytes", result->file_bytes);
+    mq_json_put_bool(b, o, "ok", ok);
+    mq_json_put_count(b, o, "tensors", result->tensors);
+    mq_json_put_count(b, o, "tensors_checked", result->tensors_checked);
+    mq_json_put_bool(b, o, "header_damaged", result->header_damaged);
+    mq_json_put_bool(b, o, "checksums_damaged", result->checksums_damaged);
+    mq_json_put_count(b, o, "damaged_tensors", result->damaged_count);
+    for (size_t i = 0; i < result->listed_count; i++) {
+        const struct mq_damage *d = &result->damaged[i];
+        cJSON *t = mq_json_object(b);
+        mq_json_put_text(b, t, "tensor", d->name);
+        mq_json_put_text(b, t, "role", d->role);
+        mq_json_put(b, t, "layer", d->layer >= 0 ? cJSON_CreateNumber(d->layer) : cJSON_CreateNull());
+        mq_json_put(b, t, "expert", d->expert >= 0 ? cJSON_CreateNumber(d->expert) : cJSON_CreateNull());
+        mq_json_put_count(b, t, "offset_bytes", d->offset);
+        mq_json_put_count(b, t, "size_bytes", d->size_bytes);
+        mq_json_put_hex(b, t, "stored_crc32", d->stored_crc);
+        mq_json_put_hex(b, t, "computed_crc32", d->computed_crc);
+        mq_json_append(b, list, t);
+    }
+    mq_json_put(b, o, "damaged", list);
+    put_zeros(b, o, &result->zeros);
+}
+
+cJSON *mq_weights_json(const struct mq_view *view, const struct mq_weights_result *r)
+{
+    struct mq_json_tree b = {0};
+    cJSON *o = mq_json_document(&b, "check");
+    mq_json_put_text(&b, o, "file", view->path);
+    mq_json_put_text(&b, o, "format", view->is_gguf ? "gguf" : "safetensors");
+    mq_json_put(&b, o, "notes", mq_view_notes_json(view));
+    mq_json_put_bool(&b, o, "ok", r->zeros.count == 0);
+    mq_json_put_bool(&b, o, "has_checksums", false);
+    mq_json_put_count(&b, o, "file_bytes", r->file_bytes);
+    mq_json_put_count(&b, o, "tensors", r->tensors);
+    mq_json_put_count(&b, o, "weights", r->weights);
+    mq_json_put_count(&b, o, "unread_tensors", r->unread_tensors);
+    mq_json_put_count(&b, o, "unread_weights", r->unread_weights);
+    mq_json_put_text(&b, o, "unread_levels", r->unread_levels);
+    put_zeros(&b, o, &r->zeros);
+    return mq_json_finish(&b, o);
+}
+
+cJSON *mq_integrity_json(const struct mq_integrity_result *result)
+{
+    struct mq_json_tree b = {0};
+    cJSON *o = mq_json_document(&b, "check");
+    mq_json_put_text(&b, o, "file", result->path);
+    put_integrity(&b, o, result, mq_integrity_ok(result));
+    return mq_json_finish(&b, o);
+}
+
+static const char *problem_text(const moeq_error *problem)
+{
+    return problem->status == MOEQ_OK ? NULL : problem->message;
+}
+
+cJSON *mq_shards_json(const struct mq_shards_result *result)
+{
+    struct mq_json_tree b = {0};
+    cJSON *o = mq_json_document(&b, "check"), *files = mq_json_array(&b);
+    uint64_t damaged = 0;
+    for (size_t i = 0; i < result->count; i++) {
+        const struct mq_shard_result *r = &result->shards[i];
+        cJSON *file = mq_json_object(&b);
+        mq_json_put_text(&b, file, "file", r->path);
+        mq_json_put_text(&b, file, "problem", problem_text(&r->problem));
+        put_integrity(&b, file, &r->integrity, r->problem.status == MOEQ_OK);
+        mq_json_append(&b, files, file);
+        damaged += r->integrity.damaged_count;
+    }
+    mq_json_put_text(&b, o, "file", result->path);
+    mq_json_put_text(&b, o, "problem", problem_text(&result->problem));
+    mq_json_put_count(&b, o, "file_bytes", result->file_bytes);
+    mq_json_put_bool(&b, o, "ok", mq_shards_status(result, NULL) == MOEQ_OK);
+    mq_json_put_count(&b, o, "tensors_checked", result->tensors_checked);
+    mq_json_put_count(&b, o, "damaged_tensors", damaged);
+    put_zeros(&b, o, &result->zeros);
+    mq_json_put(&b, o, "files", files);
+    return mq_json_finish(&b, o);
+}

@@ -1,0 +1,18 @@
+/* check_json.h: what checks found, as JSON documents. Each returns a tree that the caller
+ * cJSON_Deletes, or NULL when out of memory. */
+#ifndef MQ_CHECK_JSON_H
+#define MQ_CHECK_JSON_H
+
+#include "shards_check.h"
+#include "weights_check.h"
+
+#include <cjson/cJSON.h>
+
+cJSON *mq_integrity_json(const struct mq_integrity_result *result);
+/* The same of several files: "files" holds one such object for each, with its "problem", and the
+ * counts above them are sums. */
+cJSON *mq_shards_json(const struct mq_shards_result *result);
+/* Of a model without checksums. */
+cJSON *mq_weights_json(const struct mq_view *view, const struct mq_weights_result *result);
+
+#endif

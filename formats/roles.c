@@ -1,0 +1,32 @@
+/* roles.c: what tensors do: names, and which option of `convert` decides their level. */
+#include "model_view.h"
+
+static const struct {
+    const char *name;
+    enum mq_role_class class;
+} roles[] = {
+#define ROW(id, name, class) {name, MQ_CLASS_##class},
+    MQ_ROLE_LIST(ROW)
+#undef ROW
+};
+
+const char *mq_role_name(enum mq_role role)
+{
+    return roles[role].name;
+}
+
+enum mq_role_class mq_role_class(enum mq_role role)
+{
+    return roles[role].class;
+}
+
+const char *mq_role_class_name(enum mq_role_class class)
+{
+    static const char *const names[] = {
+        [MQ_CLASS_EXPERTS] = "experts and MLP",
+        [MQ_CLASS_ATTENTION] = "attention",
+        [MQ_CLASS_EMBEDDINGS] = "embeddings and head",
+        [MQ_CLASS_KEEP] = "router and norms",
+    };
+    return names[class];
+}

@@ -1,0 +1,145 @@
+/* view_build.c: the table of tensors, from the family's patterns. */
+#include "view_int.h"
+
+#include "error.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *mq_pattern_expand(struct mq_arena *arena, const char *pattern, int32_t layer,
+                              int32_t expert)
+{
+    char text[256];
+    size_t n = 0;
+    while (*pattern && n + 16 < sizeof text) {
+        if (strncmp(pattern, "{layer}", 7) == 0) {
+            n += (size_t)snprintf(text + n, sizeof text - n, "%d", layer);
+            pattern += 7;
+        } else if (strncmp(pattern, "{expert}", 8) == 0) {
+            n += (size_t)snprintf(text + n, sizeof text - n, "%d", expert);
+            pattern += 8;
+        } else {
+            text[n++] = *pattern++;
+        }
+    }
+    return mq_arena_strndup(arena, text, n);
+}
+
+/* What the builder works on. */
+struct builder {
+    struct mq_view *view;
+    const struct mq_view_source *source;
+    moeq_error *err;
+    size_t capacity;
+};
+
+static moeq_status add_tensor(struct builder *b, const struct mq_tensor_pattern *p, int32_t layer,
+                              int32_t expert)
+{
+    /* A table of 2^18 rows is about 50 MB; the largest models known have 2^16 tensors. */
+    enum { MAX_TENSORS = 1 << 18 };
+    struct mq_view *v = b->view;
+    if (v->tensors_count == MAX_TENSORS)
+        return mq_fail_file(b->err, MOEQ_LIMIT, v->path,
+                            "asks for more than %d tensors: no model has so many", MAX_TENSORS);
+    if (v->tensors_count == b->capacity) {
+        const size_t capacity = b->capacity ? 2 * b->capacity : 64;
+        struct mq_tensor *tensors = realloc(v->tensors, capacity * sizeof *tensors);
+        if (!tensors)
+            return mq_fail_memory(b->err, "opening a model");
+        v->tensors = tensors;
+        b->capacity = capacity;
+    }
+    struct mq_tensor *t = &v->tensors[v->tensors_count];
+    *t = (struct mq_tensor){.name = mq_pattern_expand(v->arena, p->name, layer, expert),
+                            .role = p->role,
+                            .layer = layer,
+                            .expert = expert,
+                            .dims = p->rows == MQ_DIM_ONE ? 1 : 2,
+                            .rows = mq_dim_size(&v->hparams, p->rows),
+                            .cols = mq_dim_size(&v->hparams, p->cols)};
+    if (!t->name)
+        return mq_fail_memory(b->err, "opening a model");
+    MQ_TRY(b->source->place(b->source->user, v, t, b->err));
+    v->tensors_count++;
+    return MOEQ_OK;
+}
+
+moeq_status mq_view_fail_missing(const struct mq_view *view, const char *name, moeq_error *err)
+{
+    return mq_fail_file(err, MOEQ_NOT_FOUND, view->path,
+                        "tensor '%s' is missing: a %s model of %u layers%s needs it", name,
+                        view->family->name, view->hparams.layers,
+                        view->hparams.experts ? " with these experts" : "");
+}
+
+static bool per_layer(const struct mq_tensor_pattern *p)
+{
+    return strstr(p->name, "{layer}") != NULL;
+}
+
+static bool per_expert(const struct mq_tensor_pattern *p)
+{
+    return strstr(p->name, "{expert}") != NULL;
+}
+
+/* A layer in the order of a moeq file: what stays unquantized, attention, then each expert's
+ * matrices (or the dense MLP's) side by side. */
+static moeq_status add_layer(struct builder *b, int32_t layer)
+{
+    const struct mq_tensor_pattern *patterns = b->view->family->patterns, *p;
+    for (int step = 0; step < 3; step++) {
+        static const enum mq_role_class order[] = {MQ_CLASS_KEEP, MQ_CLASS_ATTENTION,
+                                                   MQ_CLASS_EXPERTS};
+        for (p = patterns; p->name; p++)
+            if (per_layer(p) && !per_expert(p) && mq_role_class(p->role) == order[step])
+                MQ_TRY(add_tensor(b, p, layer, -1));
+    }
+    for (uint32_t expert = 0; expert < b->view->hparams.experts; expert++)
+        for (p = patterns; p->name; p++)
+            if (per_expert(p))
+                MQ_TRY(add_tensor(b, p, layer, (int32_t)expert));
+    return MOEQ_OK;
+}
+
+/* All tensors were found, so layers x experts is no more than what the files hold. */
+static moeq_status build_index(struct mq_view *v, moeq_error *err)
+{
+    const size_t n = mq_view_index_at(v, 0, (int32_t)v->hparams.layers, 0);
+    v->index = mq_arena_alloc(v->arena, n, sizeof *v->index);
+    if (!v->index)
+        return mq_fail_memory(err, "opening a model");
+    for (size_t i = 0; i < n; i++)
+        v->index[i] = -1;
+    for (size_t i = 0; i < v->tensors_count; i++) {
+        const struct mq_tensor *t = &v->tensors[i];
+        v->index[mq_view_index_at(v, t->role, t->layer, t->expert)] = (int32_t)i;
+    }
+    return MOEQ_OK;
+}
+
+/* Everything in the order of a moeq file. */
+static moeq_status add_all(struct builder *b)
+{
+    const struct mq_view *view = b->view;
+    const struct mq_tensor_pattern *p = view->family->patterns;
+    for (; p->name && !per_layer(p); p++)
+        MQ_TRY(add_tensor(b, p, -1, -1));
+    for (uint32_t layer = 0; layer < view->hparams.layers; layer++)
+        MQ_TRY(add_layer(b, (int32_t)layer));
+    while (p->name && per_layer(p))
+        p++;
+    for (; p->name; p++)
+        if (!(p->role == MQ_ROLE_HEAD && view->hparams.tied_head))
+            MQ_TRY(add_tensor(b, p, -1, -1));
+    return MOEQ_OK;
+}
+
+moeq_status mq_view_build(struct mq_view *view, const struct mq_view_source *source,
+                          moeq_error *err)
+{
+    struct builder b = {.view = view, .source = source, .err = err};
+    MQ_TRY(add_all(&b));
+    return build_index(view, err);
+}

@@ -1,0 +1,27 @@
+/* view_json.c: what results say of the model that they are about. */
+#include "view_json.h"
+
+#include "json_tree.h"
+
+cJSON *mq_view_files_json(const struct mq_view *view)
+{
+    struct mq_json_tree b = {0};
+    cJSON *files = mq_json_array(&b);
+    for (size_t i = 0; i < view->files_count; i++) {
+        cJSON *file = mq_json_object(&b);
+        mq_json_put_text(&b, file, "name", view->files[i].name);
+        mq_json_put_count(&b, file, "bytes", view->files[i].file.size_bytes);
+        mq_json_put_hex(&b, file, "header_crc32", view->files[i].header_crc32);
+        mq_json_append(&b, files, file);
+    }
+    return mq_json_finish(&b, files);
+}
+
+cJSON *mq_view_notes_json(const struct mq_view *view)
+{
+    struct mq_json_tree b = {0};
+    cJSON *list = mq_json_array(&b);
+    for (size_t i = 0; i < view->notes_count; i++)
+        mq_json_append(&b, list, cJSON_CreateString(view->notes[i]));
+    return mq_json_finish(&b, list);
+}

@@ -1,0 +1,315 @@
+/* result_json.c: results -> cJSON. */
+#include "result_json.h"
+
+#include "family.h"
+#include "json_tree.h"
+#include "view_json.h"
+
+#include <math.h>
+#include <stdio.h>
+
+/* ---- parts ---- */
+
+static void put_estimate(struct mq_json_tree *b, cJSON *o, const char *key, struct mq_estimate x)
+{
+    cJSON *e = mq_json_object(b);
+    mq_json_put_number(b, e, "value", x.value);
+    mq_json_put_number(b, e, "se", x.se);
+    mq_json_put(b, o, key, e);
+}
+
+cJSON *mq_estimate_json(struct mq_estimate estimate)
+{
+    struct mq_json_tree b = {0};
+    cJSON *o = mq_json_object(&b);
+    mq_json_put_number(&b, o, "value", estimate.value);
+    mq_json_put_number(&b, o, "se", estimate.se);
+    return mq_json_finish(&b, o);
+}
+
+cJSON *mq_protocol_json(const struct mq_text_windows *text)
+{
+    struct mq_json_tree b = {0};
+    cJSON *o = mq_json_object(&b);
+    mq_json_put_text(&b, o, "name", mq_protocol_name(text->protocol));
+    mq_json_put_count(&b, o, "context_tokens", text->windows.length);
+    mq_json_put_count(&b, o, "windows", text->windows.count);
+    mq_json_put_count(&b, o, "text_tokens", text->text_tokens);
+    mq_json_put_count(&b, o, "used_tokens", text->windows.count * text->windows.length);
+    mq_json_put_count(&b, o, "scored_tokens", mq_scored_tokens(text));
+    mq_json_put_count(&b, o, "scored_tokens_per_window", text->scored_window);
+    mq_json_put_count(&b, o, "first_scored_position", text->first_scored);
+    mq_json_put(&b, o, "bos_replaces_first_token",
+        text->bos >= 0 ? cJSON_CreateNumber(text->bos) : cJSON_CreateNull());
+    mq_json_put_hex(&b, o, "token_ids_crc32", text->ids_crc32);
+    return mq_json_finish(&b, o);
+}
+
+static void put_perplexity(struct mq_json_tree *b, cJSON *o, const struct mq_perplexity *p)
+{
+    put_estimate(b, o, "perplexity", p->ppl);
+    put_estimate(b, o, "nll_nats", p->nll);
+    mq_json_put_count(b, o, "scored_tokens", p->scored_tokens);
+}
+
+static cJSON *distribution(struct mq_json_tree *b, const struct mq_distribution *d)
+{
+    cJSON *o = mq_json_object(b);
+    put_estimate(b, o, "mean", d->mean);
+    mq_json_put_number(b, o, "median", d->median);
+    mq_json_put_number(b, o, "p90", d->p90);
+    mq_json_put_number(b, o, "p99", d->p99);
+    mq_json_put_number(b, o, "p99_9", d->p99_9);
+    mq_json_put_number(b, o, "max", d->max);
+    mq_json_put_count(b, o, "tokens", d->count);
+    return o;
+}
+
+static void put_rates(struct mq_json_tree *b, cJSON *o, const struct mq_routing_estimates *rates)
+{
+    for (int k = 0; k < MQ_ROUTING_COUNT; k++)
+        put_estimate(b, o, mq_routing_metric_name((enum mq_routing_metric)k), rates->metric[k]);
+}
+
+static cJSON *margins(struct mq_json_tree *b, const struct mq_routing_result *r)
+{
+    cJSON *list = mq_json_array(b);
+    for (size_t bin = 0; bin < MQ_MARGIN_BINS; bin++) {
+        cJSON *o = mq_json_object(b);
+        mq_json_put_number(b, o, "from_logits", mq_margin_edges[bin]);
+        mq_json_put_number(b, o, "to_logits",
+                   bin + 1 < MQ_MARGIN_BINS ? mq_margin_edges[bin + 1] : INFINITY);
+        mq_json_put_count(b, o, "choices", r->margin_choices[bin]);
+        mq_json_put_count(b, o, "changed", r->margin_flips[bin]);
+        mq_json_append(b, list, o);
+    }
+    return list;
+}
+
+static cJSON *numbers(struct mq_json_tree *b, const double *x, size_t n)
+{
+    cJSON *list = mq_json_array(b);
+    for (size_t i = 0; i < n; i++)
+        mq_json_append(b, list, cJSON_CreateNumber(x[i]));
+    return list;
+}
+
+static void put_load(struct mq_json_tree *b, cJSON *layer, const struct mq_routing_layer *l,
+                     uint32_t experts)
+{
+    cJSON *load = mq_json_object(b);
+    mq_json_put(b, load, "baseline", numbers(b, l->base_load, experts));
+    mq_json_put(b, load, "arm", numbers(b, l->load, experts));
+    mq_json_put_number(b, layer, "load_shift", l->load_shift);
+    mq_json_put(b, layer, "expert_load", load);
+}
+
+static cJSON *routing(struct mq_json_tree *b, const struct mq_routing_result *r)
+{
+    cJSON *o = mq_json_object(b), *overall = mq_json_object(b), *layers = mq_json_array(b), *flips = mq_json_array(b);
+    mq_json_put_count(b, o, "tokens", r->tokens);
+    mq_json_put_text(b, o, "measured_over", "all tokens of all windows");
+    put_rates(b, overall, &r->overall);
+    mq_json_put_number(b, overall, "load_shift", r->load_shift);
+    mq_json_put(b, o, "overall", overall);
+    for (size_t i = 0; i < r->layers_count; i++) {
+        cJSON *layer = mq_json_object(b);
+        mq_json_put_count(b, layer, "layer", r->layers[i].layer);
+        put_rates(b, layer, &r->layers[i].rates);
+        put_load(b, layer, &r->layers[i], r->experts);
+        mq_json_append(b, layers, layer);
+    }
+    mq_json_put(b, o, "layers", layers);
+    for (size_t i = 0; i < r->flips_count; i++) {
+        cJSON *group = mq_json_object(b);
+        mq_json_put_count(b, group, "changed_layers", r->flips[i].layers);
+        mq_json_put_bool(b, group, "or_more", i + 1 == MQ_FLIP_GROUPS);
+        mq_json_put_count(b, group, "scored_tokens", r->flips[i].scored_tokens);
+        put_estimate(b, group, "kld_mean_nats", r->flips[i].kld);
+        mq_json_append(b, flips, group);
+    }
+    mq_json_put(b, o, "kld_by_changed_layers", flips);
+    mq_json_put(b, o, "baseline_margins", margins(b, r));
+    return o;
+}
+
+/* What an arm's output is against the baseline's. */
+static void put_output(struct mq_json_tree *b, cJSON *o, const struct mq_arm_result *r)
+{
+    put_perplexity(b, o, &r->perplexity);
+    put_estimate(b, o, "ppl_ratio", r->ppl_ratio);
+    put_estimate(b, o, "ln_ppl_ratio", r->log_ppl_ratio);
+    mq_json_put(b, o, "kld_nats", distribution(b, &r->kld));
+    put_estimate(b, o, "same_top_rate", r->same_top);
+}
+
+static cJSON *arm_result(struct mq_json_tree *b, cJSON *o, const struct mq_arm_result *r,
+                         bool is_baseline)
+{
+    if (is_baseline) {
+        put_perplexity(b, o, &r->perplexity);
+        return o;
+    }
+    put_output(b, o, r);
+    mq_json_put(b, o, "routing", r->has_routing ? routing(b, &r->routing) : cJSON_CreateNull());
+    return o;
+}
+
+cJSON *mq_arm_result_json(const struct mq_arm_result *result, bool is_baseline)
+{
+    struct mq_json_tree b = {0};
+    cJSON *o = arm_result(&b, mq_json_object(&b), result, is_baseline);
+    return mq_json_finish(&b, o);
+}
+
+/* ---- documents ---- */
+
+static void put_model(struct mq_json_tree *b, cJSON *o, const struct mq_view *view)
+{
+    cJSON *model = mq_json_object(b);
+    mq_json_put_text(b, model, "path", view->path);
+    mq_json_put_text(b, model, "family", view->family->name);
+    mq_json_put_count(b, model, "layers", view->hparams.layers);
+    mq_json_put_count(b, model, "experts", view->hparams.experts);
+    mq_json_put_count(b, model, "experts_per_token", view->hparams.top_k);
+    mq_json_put_count(b, model, "vocabulary", view->hparams.vocab);
+    mq_json_put(b, model, "files", mq_view_files_json(view));
+    mq_json_put(b, model, "notes", mq_view_notes_json(view));
+    mq_json_put(b, o, "model", model);
+}
+
+static void put_run(struct mq_json_tree *b, cJSON *o, const char *text_path,
+                    const struct mq_text *source, const struct mq_text_windows *text,
+                    enum mq_compute compute)
+{
+    mq_json_put_text(b, o, "text", text_path);
+    cJSON *texts = cJSON_CreateArray();
+    for (size_t i = 0; i < (source ? source->count : 1); i++)
+        cJSON_AddItemToArray(texts,
+                             cJSON_CreateString(source ? source->sources[i].name : text_path));
+    mq_json_put(b, o, "texts", texts);
+    mq_json_put(b, o, "protocol", mq_protocol_json(text));
+    mq_json_put_text(b, o, "compute", mq_compute_name(compute));
+}
+
+cJSON *mq_eval_json(const struct mq_eval_result *result)
+{
+    struct mq_json_tree b = {0};
+    cJSON *o = mq_json_document(&b, "eval");
+    put_model(&b, o, result->view);
+    put_run(&b, o, result->text_path, result->source, &result->text, result->compute);
+    put_perplexity(&b, o, &result->perplexity);
+    return mq_json_finish(&b, o);
+}
+
+static cJSON *chance(struct mq_json_tree *b, const struct mq_hparams *hp)
+{
+    if (!hp->experts)
+        return cJSON_CreateNull();
+    const struct mq_routing_figures figures = mq_routing_chance(hp->experts, hp->top_k);
+    cJSON *o = mq_json_object(b);
+    for (int k = 0; k < MQ_ROUTING_COUNT; k++)
+        mq_json_put_number(b, o, mq_routing_metric_name((enum mq_routing_metric)k), figures.metric[k]);
+    return o;
+}
+
+/* How an arm was quantized; null for the baseline. */
+static cJSON *recipe(struct mq_json_tree *b, const struct mq_policy *policy)
+{
+    static const char *const keys[MQ_CLASS_COUNT] = {
+        [MQ_CLASS_EXPERTS] = "experts",
+        [MQ_CLASS_ATTENTION] = "attention",
+        [MQ_CLASS_EMBEDDINGS] = "embeddings",
+        [MQ_CLASS_KEEP] = "router_and_norms",
+    };
+    cJSON *o = mq_json_object(b), *overrides = mq_json_array(b);
+    for (int class = 0; class < MQ_CLASS_COUNT; class ++)
+        mq_json_put_text(b, o, keys[class], policy->levels[class] ? policy->levels[class]->name : "source");
+    for (size_t i = 0; i < policy->overrides_count; i++) {
+        cJSON *override = mq_json_object(b);
+        mq_json_put_text(b, override, "pattern", policy->overrides[i].pattern);
+        mq_json_put_text(b, override, "level", policy->overrides[i].level->name);
+        mq_json_append(b, overrides, override);
+    }
+    mq_json_put(b, o, "overrides", overrides);
+    if (policy->recipe)
+        mq_json_put_text(b, o, "recipe", policy->recipe->name);
+    mq_json_put_text(b, o, "effort", mq_effort_name(policy->effort));
+    return o;
+}
+
+/* null where there is no loss to speak of */
+static cJSON *loss_shares(struct mq_json_tree *b, const struct mq_loss_shares *shares)
+{
+    if (isnan(shares->weights.value))
+        return cJSON_CreateNull();
+    cJSON *o = mq_json_object(b);
+    put_estimate(b, o, "weights", shares->weights);
+    put_estimate(b, o, "routes", shares->routes);
+    put_estimate(b, o, "interaction", shares->interaction);
+    return o;
+}
+
+/* Routing is not told of these: it is the baseline's, or the level's own. What did not run is null.
+ */
+static cJSON *swap(struct mq_json_tree *b, const struct mq_swap_result *s)
+{
+    cJSON *o = mq_json_object(b), *weights = mq_json_object(b);
+    cJSON *routes = s->has_routes ? mq_json_object(b) : cJSON_CreateNull();
+    put_output(b, weights, &s->weights);
+    if (s->has_routes)
+        put_output(b, routes, &s->routes);
+    mq_json_put(b, o, "own_weights_baseline_routes", weights);
+    mq_json_put(b, o, "baseline_weights_own_routes", routes);
+    mq_json_put(b, o, "shares_of_ln_ppl_ratio", loss_shares(b, &s->nll_shares));
+    mq_json_put(b, o, "shares_of_kld_mean", loss_shares(b, &s->kld_shares));
+    return o;
+}
+
+static cJSON *sweep_row(struct mq_json_tree *b, const struct mq_sweep_row *row)
+{
+    const bool is_baseline = row->kind == MQ_SWEEP_BASELINE;
+    cJSON *r = mq_json_object(b);
+    mq_json_put_text(b, r, "name", row->name);
+    mq_json_put_bool(b, r, "is_baseline", is_baseline);
+    mq_json_put_text(b, r, "compute", mq_compute_name(row->compute));
+    mq_json_put(b, r, "recipe", row->kind == MQ_SWEEP_LEVEL ? recipe(b, &row->policy) : cJSON_CreateNull());
+    mq_json_put_count(b, r, "weights", row->weights);
+    mq_json_put_count(b, r, "weight_bytes", row->weight_bytes);
+    mq_json_put_number(b, r, "weight_gib", (double)row->weight_bytes / 0x1p30);
+    mq_json_put_count(b, r, "file_bytes", row->file_bytes);
+    mq_json_put_number(b, r, "bits_per_weight", row->bits_per_weight);
+    mq_json_put_number(b, r, "expert_relative_rmse", row->expert_relative_rmse);
+    mq_json_put_count(b, r, "expert_tensors_quantized", row->expert_tensors_quantized);
+    arm_result(b, r, &row->result, is_baseline);
+    if (row->swap)
+        mq_json_put(b, r, "swap", swap(b, row->swap));
+    if (row->int8) {
+        cJSON *int8 = mq_json_object(b);
+        char name[64];
+        snprintf(name, sizeof name, "%.50s int8", row->name);
+        mq_json_put_text(b, int8, "name", name);
+        mq_json_put_text(b, int8, "compute", mq_compute_name(MQ_COMPUTE_INT8));
+        arm_result(b, int8, row->int8, false);
+        mq_json_put(b, r, "int8", int8);
+    }
+    return r;
+}
+
+cJSON *mq_sweep_json(const struct mq_sweep_result *result)
+{
+    struct mq_json_tree b = {0};
+    cJSON *o = mq_json_document(&b, "sweep"), *rows = mq_json_array(&b);
+    put_model(&b, o, result->view);
+    put_run(&b, o, result->text_path, result->source, &result->text, result->compute);
+    mq_json_put(&b, o, "routing_chance", chance(&b, &result->view->hparams));
+    for (size_t i = 0; i < result->rows_count; i++) {
+        const struct mq_sweep_row *row = &result->rows[i];
+        if (row->kind == MQ_SWEEP_NOISE_FLOOR) /* not among the levels that one can choose */
+            mq_json_put(&b, o, "noise_floor", sweep_row(&b, row));
+        else
+            mq_json_append(&b, rows, sweep_row(&b, row));
+    }
+    mq_json_put(&b, o, "rows", rows);
+    return mq_json_finish(&b, o);
+}
