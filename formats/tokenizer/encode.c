@@ -2,17 +2,15 @@
  * encode.c: text to ids, from one component to the next:
  *
  *   text -> added tokens found in it, and the segments between them
- *        -> each segment normalized -> the added tokens that are found only now, and what is
- * between
- *        -> split into words -> the model's ids
+ *        -> each segment normalized
+ *        -> the added tokens that are found only now, and what is between
+ *        -> split into words
+ *        -> the model's ids
  *   and the template's ids around all of it.
  */
 #include "tokenizer_int.h"
 
 #include "error.h"
-
-#include <stdlib.h>
-#include <string.h>
 
 /* What one call needs besides the tokenizer, which it must not change. The buffers are reused from
  * segment to segment. */
@@ -25,28 +23,6 @@ struct encoder {
     struct mq_ids *ids;
     moeq_error *err;
 };
-
-void mq_ids_free(struct mq_ids *ids)
-{
-    free(ids->data);
-    memset(ids, 0, sizeof *ids);
-}
-
-bool mq_ids_push(struct mq_ids *ids, int32_t id)
-{
-    if (ids->size == ids->capacity) {
-        const size_t capacity = ids->capacity ? ids->capacity * 2 : 64;
-        int32_t *data = capacity <= SIZE_MAX / sizeof *data
-                            ? realloc(ids->data, capacity * sizeof *data)
-                            : NULL;
-        if (!data)
-            return false;
-        ids->data = data;
-        ids->capacity = capacity;
-    }
-    ids->data[ids->size++] = id;
-    return true;
-}
 
 static moeq_status push_all(struct encoder *e, const struct mq_ids *ids)
 {

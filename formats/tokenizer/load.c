@@ -13,71 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The largest published file is Gemma 3's: 33 MB indented, two million values. */
-enum { MAX_FILE_BYTES = 256 * 1024 * 1024, MAX_DEPTH = 64, MAX_VALUES = 8 * 1000 * 1000 };
-
-moeq_status mq_load_malformed(struct mq_load *load, const char *what, const char *problem)
-{
-    return mq_fail_file(load->err, MOEQ_MALFORMED, load->path, "%s: %s", what, problem);
-}
-
-moeq_status mq_load_unsupported(struct mq_load *load, const char *what, const char *value)
-{
-    return mq_fail_file(load->err, MOEQ_UNSUPPORTED, load->path, "%s '%.200s' is not supported",
-                        what, value);
-}
-
-moeq_status mq_load_text(struct mq_load *load, const cJSON *object, const char *key,
-                         const char *what, struct mq_text *text)
-{
-    const cJSON *item = mq_json_get(object, key);
-    if (!cJSON_IsString(item))
-        return mq_fail_file(load->err, MOEQ_MALFORMED, load->path, "%s: '%s' is missing or no text",
-                            what, key);
-    text->size = strlen(item->valuestring);
-    if (text->size > MQ_MAX_CONTENT)
-        return mq_fail_file(load->err, MOEQ_LIMIT, load->path,
-                            "%s: '%s' has %zu bytes, more than %d", what, key, text->size,
-                            MQ_MAX_CONTENT);
-    text->data = mq_arena_strndup(load->tokenizer->arena, item->valuestring, text->size);
-    return text->data ? MOEQ_OK : mq_fail_memory(load->err, "reading the tokenizer");
-}
-
-moeq_status mq_load_flag(struct mq_load *load, const cJSON *object, const char *key,
-                         const char *what, int fallback, bool *flag)
-{
-    const cJSON *item = mq_json_get(object, key);
-    if (cJSON_IsBool(item)) {
-        *flag = cJSON_IsTrue(item);
-        return MOEQ_OK;
-    }
-    if (fallback < 0 || (item && !cJSON_IsNull(item)))
-        return mq_fail_file(load->err, MOEQ_MALFORMED, load->path,
-                            "%s: '%s' is missing or neither true nor false", what, key);
-    *flag = fallback;
-    return MOEQ_OK;
-}
-
-/* The recursion is as deep as the JSON, which MAX_DEPTH bounds. */
-moeq_status mq_load_sequence(struct mq_load *load, const cJSON *component, const char *list,
-                             const char *what,
-                             moeq_status (*step)(struct mq_load *load, const cJSON *component,
-                                                 const char *type))
-{
-    if (!component || cJSON_IsNull(component))
-        return MOEQ_OK;
-    const cJSON *type = mq_json_get(component, "type");
-    if (!cJSON_IsString(type))
-        return mq_load_malformed(load, what, "'type' is missing or no text");
-    if (strcmp(type->valuestring, "Sequence") != 0)
-        return step(load, component, type->valuestring);
-    const cJSON *members = mq_json_get(component, list);
-    if (!cJSON_IsArray(members))
-        return mq_load_malformed(load, what, "a Sequence without its list");
-    for (const cJSON *member = members->child; member; member = member->next)
-        MQ_TRY(mq_load_sequence(load, member, list, what, step));
-    return MOEQ_OK;
-}
+static const struct mq_json_limits limits = {.depth = MQ_TOKENIZER_MAX_DEPTH,
+                                             .values = MQ_TOKENIZER_MAX_VALUES};
 
 /*
  * Finds the number of ids. An id must be below the size of the file: each token takes more bytes
@@ -185,11 +122,10 @@ static moeq_status load_tree(struct mq_load *load, const cJSON *tree, size_t fil
 static moeq_status parse(const char *json, size_t n, const char *path, cJSON **tree,
                          moeq_error *err)
 {
-    const struct mq_json_limits limits = {.depth = MAX_DEPTH, .values = MAX_VALUES};
     *tree = NULL;
-    if (n > MAX_FILE_BYTES)
+    if (n > MQ_TOKENIZER_MAX_BYTES)
         return mq_fail_file(err, MOEQ_LIMIT, path, "a tokenizer of %zu bytes, more than %d", n,
-                            MAX_FILE_BYTES);
+                            MQ_TOKENIZER_MAX_BYTES);
     MQ_TRY(mq_json_refuse_nul(json, n, path, err));
     MQ_TRY(mq_json_parse(json, n, &limits, path, 0, tree, err));
     return mq_json_refuse_duplicates(*tree, path, err);
@@ -255,7 +191,6 @@ out:
 moeq_status mq_tokenizer_replace_pre(struct mq_tokenizer *tokenizer, const char *json, size_t n,
                                      bool ignore_merges, const char *path, moeq_error *err)
 {
-    const struct mq_json_limits limits = {.depth = MAX_DEPTH, .values = MAX_VALUES};
     struct mq_load load = {.tokenizer = tokenizer, .path = path, .err = err};
     cJSON *tree;
     MQ_TRY(mq_json_parse(json, n, &limits, path, 0, &tree, err));

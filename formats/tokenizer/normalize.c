@@ -134,12 +134,6 @@ static moeq_status normalize_unicode(int options, const struct mq_buffer *text,
     return mq_unicode_form(options, text->data, text->size, out, err);
 }
 
-moeq_status mq_normalizer_fail_limit(size_t limit, moeq_error *err)
-{
-    return mq_fail(err, MOEQ_LIMIT, "the tokenizer's normalizer makes more than %zu bytes of text",
-                   limit);
-}
-
 /* What becomes of the bytes that come of the input's offset 0 (`old`: they are before this) when
  * text is replaced: `tokenizers` counts what stands for a match to its last character. */
 struct origin {

@@ -9,6 +9,7 @@
 
 #include "error.h"
 #include "json_span.h"
+#include "tokenizer.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -312,14 +313,14 @@ static moeq_status add_tokens(struct merge *m)
 /* The vocabulary as a tree; NULL if tokenizer.json has none that can be read. */
 static moeq_status read_vocab(struct merge *m)
 {
-    enum { MAX_VALUES = 8 * 1000 * 1000 }; /* as in load.c */
     const struct mq_json_span whole = {0, m->n};
     struct mq_json_span model, vocab;
     if (!mq_json_find_member(m->json, whole, "model", &model) || m->json[model.at] != '{' ||
         !mq_json_find_member(m->json, model, "vocab", &vocab))
         return MOEQ_OK;
     const char first = m->json[vocab.at];
-    return first == '{' || first == '[' ? parse_part(m, vocab, MAX_VALUES, &m->vocab) : MOEQ_OK;
+    return first == '{' || first == '[' ? parse_part(m, vocab, MQ_TOKENIZER_MAX_VALUES, &m->vocab)
+                                        : MOEQ_OK;
 }
 
 /* Ids of the new tokens: that of the piece, or else the next one behind the vocabulary and all

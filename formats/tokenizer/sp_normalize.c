@@ -24,6 +24,12 @@
 
 #define VISIBLE_SPACE "\xe2\x96\x81" /* U+2581 */
 
+moeq_status mq_normalizer_fail_limit(size_t limit, moeq_error *err)
+{
+    return mq_fail(err, MOEQ_LIMIT, "the tokenizer's normalizer makes more than %zu bytes of text",
+                   limit);
+}
+
 moeq_status mq_sp_normalizer_load(struct mq_load *load, const cJSON *json,
                                   struct mq_normalizer_step *step)
 {

@@ -19,6 +19,14 @@
 #include "moeq.h"
 #include "buffer.h"
 
+/* Of a tokenizer.json that is read. The largest published one is Gemma 3's: 33 MB indented, two
+ * million values. */
+enum {
+    MQ_TOKENIZER_MAX_BYTES = 256 * 1024 * 1024,
+    MQ_TOKENIZER_MAX_DEPTH = 64,
+    MQ_TOKENIZER_MAX_VALUES = 8 * 1000 * 1000,
+};
+
 struct mq_tokenizer;
 
 struct mq_ids {

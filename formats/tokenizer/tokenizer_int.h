@@ -171,8 +171,8 @@ struct mq_load {
     moeq_error *err;
 };
 
-/* load.c: reading members. `what` names the component in messages. A missing member is an error,
- * except in mq_load_flag with a fallback of 0 or 1 (-1: required). */
+/* load_members.c: reading members. `what` names the component in messages. A missing member is an
+ * error, except in mq_load_flag with a fallback of 0 or 1 (-1: required). */
 moeq_status mq_load_malformed(struct mq_load *load, const char *what, const char *problem);
 moeq_status mq_load_unsupported(struct mq_load *load, const char *what, const char *value);
 moeq_status mq_load_text(struct mq_load *load, const cJSON *object, const char *key,
@@ -250,7 +250,7 @@ void mq_bpe_scratch_free(struct mq_bpe_scratch *scratch); /* NULL is fine */
 moeq_status mq_bpe_encode(const struct mq_tokenizer *tokenizer, struct mq_bpe_scratch *scratch,
                           const char *word, size_t n, struct mq_ids *ids, moeq_error *err);
 
-/* encode.c */
+/* ids.c */
 bool mq_ids_push(struct mq_ids *ids, int32_t id); /* false when out of memory */
 
 #endif
