@@ -105,3 +105,16 @@ void mq_buffer_put_json(struct mq_buffer *b, const char *text, size_t n)
     }
     mq_buffer_putc(b, '"');
 }
+
+void mq_buffer_put_number(struct mq_buffer *b, double value)
+{
+    char text[40];
+    for (int digits = 6; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        const double back = strtod(text, NULL);
+        /* an f32 is told from its neighbours by at most 9 digits, whatever it is as a double */
+        if (back == value || ((double)(float)value == value && (float)back == (float)value))
+            break;
+    }
+    mq_buffer_puts(b, text);
+}

@@ -23,6 +23,8 @@ void mq_buffer_printf(struct mq_buffer *b, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* Appends text as a JSON string with its quotes; the bytes must be UTF-8. */
 void mq_buffer_put_json(struct mq_buffer *b, const char *text, size_t n);
+/* Appends a number with the fewest digits that give the same f32. */
+void mq_buffer_put_number(struct mq_buffer *b, double value);
 
 static inline bool mq_buffer_ok(const struct mq_buffer *b)
 {

@@ -492,6 +492,14 @@ const struct mq_gguf_key *mq_gguf_find(const struct mq_gguf *gguf, const char *k
     return mq_strmap_get(&gguf->by_key, key, strlen(key), &i) ? &gguf->keys[i] : NULL;
 }
 
+const struct mq_gguf_key *mq_gguf_arch_key(const struct mq_gguf *gguf, const char *pattern,
+                                           const char *architecture)
+{
+    char name[200];
+    snprintf(name, sizeof name, pattern, architecture);
+    return mq_gguf_find(gguf, name);
+}
+
 const struct mq_gguf_tensor *mq_gguf_find_tensor(const struct mq_gguf *gguf, const char *name)
 {
     uint32_t i;
@@ -532,6 +540,17 @@ bool mq_gguf_whole(const struct mq_gguf *gguf, const struct mq_gguf_key *key, ui
     const uint32_t bytes = value_bytes[key->element];
     *value = load(gguf->header + key->offset + i * bytes, bytes);
     return true;
+}
+
+moeq_status mq_gguf_positive(const struct mq_gguf *gguf, const struct mq_gguf_key *key,
+                             double otherwise, double *value, moeq_error *err)
+{
+    double number = 0;
+    if (key && (key->type == MQ_GGUF_ARRAY || !mq_gguf_number(gguf, key, 0, &number) ||
+                !(number >= 0 && number < 1e30) || (number > 0 && number < 1e-30)))
+        return mq_gguf_fail_key(gguf, key, MOEQ_MALFORMED, err, "expected a positive number");
+    *value = number > 0 ? number : otherwise;
+    return MOEQ_OK;
 }
 
 bool mq_gguf_bool(const struct mq_gguf *gguf, const struct mq_gguf_key *key, bool *value)

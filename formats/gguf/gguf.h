@@ -68,6 +68,10 @@ void mq_gguf_close(struct mq_gguf *gguf);
 const struct mq_gguf_key *mq_gguf_find(const struct mq_gguf *gguf, const char *key);
 const struct mq_gguf_tensor *mq_gguf_find_tensor(const struct mq_gguf *gguf, const char *name);
 
+/* The architecture's key, such as "llama.block_count" for "%s.block_count"; NULL if absent. */
+const struct mq_gguf_key *mq_gguf_arch_key(const struct mq_gguf *gguf, const char *pattern,
+                                           const char *architecture);
+
 /* A failure about a key's value: "path: key 'k' at byte N: ...". */
 moeq_status mq_gguf_fail_key(const struct mq_gguf *gguf, const struct mq_gguf_key *key,
                              moeq_status status, moeq_error *err, const char *format, ...)
@@ -80,6 +84,10 @@ bool mq_gguf_whole(const struct mq_gguf *gguf, const struct mq_gguf_key *key, ui
 bool mq_gguf_number(const struct mq_gguf *gguf, const struct mq_gguf_key *key, uint64_t i,
                     double *value);
 bool mq_gguf_bool(const struct mq_gguf *gguf, const struct mq_gguf_key *key, bool *value);
+
+/* A positive finite number; `otherwise` where the key is absent or 0. */
+moeq_status mq_gguf_positive(const struct mq_gguf *gguf, const struct mq_gguf_key *key,
+                             double otherwise, double *value, moeq_error *err);
 
 /* The strings of an array, or the one of a string key, one after the other:
  *     struct mq_gguf_strings all = mq_gguf_strings(gguf, key);

@@ -15,7 +15,6 @@
 #include <math.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* The size of a number that config.c takes. */
@@ -64,14 +63,6 @@ static const struct {
     {"%s.residual_scale", ZERO_OR_ONE},
     {"%s.embedding_scale", ZERO_OR_ONE},
 };
-
-const struct mq_gguf_key *mq_gguf_arch_key(const struct mq_gguf *gguf, const char *pattern,
-                                           const char *architecture)
-{
-    char name[200];
-    snprintf(name, sizeof name, pattern, architecture);
-    return mq_gguf_find(gguf, name);
-}
 
 /* A number or a boolean. */
 static bool number_of(const struct mq_gguf *g, const struct mq_gguf_key *key, double *value)
@@ -155,30 +146,6 @@ static moeq_status read_optional(const struct mq_gguf *g, const char *pattern,
     if (!key || (key->type != MQ_GGUF_ARRAY && mq_gguf_whole(g, key, 0, &value) && value == 0))
         return MOEQ_OK;
     return read_size(g, pattern, architecture, 0, size, err);
-}
-
-moeq_status mq_gguf_positive(const struct mq_gguf *gguf, const struct mq_gguf_key *key,
-                             double otherwise, double *value, moeq_error *err)
-{
-    double number = 0;
-    if (key && (key->type == MQ_GGUF_ARRAY || !mq_gguf_number(gguf, key, 0, &number) ||
-                !(number >= 0 && number < 1e30) || (number > 0 && number < 1e-30)))
-        return mq_gguf_fail_key(gguf, key, MOEQ_MALFORMED, err, "expected a positive number");
-    *value = number > 0 ? number : otherwise;
-    return MOEQ_OK;
-}
-
-void mq_gguf_put_number(struct mq_buffer *json, double value)
-{
-    char text[40];
-    for (int digits = 6; digits <= 17; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, value);
-        const double back = strtod(text, NULL);
-        /* an f32 is told from its neighbours by at most 9 digits, whatever it is as a double */
-        if (back == value || ((double)(float)value == value && (float)back == (float)value))
-            break;
-    }
-    mq_buffer_puts(json, text);
 }
 
 /* What the sizes are called here. */
@@ -456,9 +423,9 @@ moeq_status mq_gguf_config(struct mq_gguf_set *set, struct mq_view *view, moeq_e
     put_sizes(json, family, &s);
     put_tokens(json, g, s.vocab);
     mq_buffer_puts(json, "  \"rms_norm_eps\": ");
-    mq_gguf_put_number(json, eps);
+    mq_buffer_put_number(json, eps);
     mq_buffer_puts(json, ",\n  \"rope_theta\": ");
-    mq_gguf_put_number(json, theta);
+    mq_buffer_put_number(json, theta);
     mq_buffer_puts(json, ",\n  \"rope_scaling\": ");
     MQ_TRY(mq_gguf_rope_scaling(set, a, theta, s.head_dim, view, err));
     const bool tied = !mq_gguf_set_find(set, mq_gguf_role(MQ_ROLE_HEAD)->name);

@@ -35,17 +35,6 @@ moeq_status mq_gguf_config(struct mq_gguf_set *set, struct mq_view *view, moeq_e
 moeq_status mq_gguf_rope_scaling(struct mq_gguf_set *set, const char *architecture, double theta,
                                  uint32_t head_dim, struct mq_view *view, moeq_error *err);
 
-/* The architecture's key, such as "llama.block_count" for "%s.block_count"; NULL if absent. */
-const struct mq_gguf_key *mq_gguf_arch_key(const struct mq_gguf *gguf, const char *pattern,
-                                           const char *architecture);
-
-/* A positive finite number; `otherwise` where the key is absent or 0. */
-moeq_status mq_gguf_positive(const struct mq_gguf *gguf, const struct mq_gguf_key *key,
-                             double otherwise, double *value, moeq_error *err);
-
-/* A number with the fewest digits that give the same f32. */
-void mq_gguf_put_number(struct mq_buffer *json, double value);
-
 /* gguf_tokenizer.c: writes a tokenizer.json that gives the same ids; nothing where the file has no
  * tokenizer, or one that cannot be read: *problem (in the arena) says why. *note: what a user should
  * know of one that is read. */

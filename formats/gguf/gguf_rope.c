@@ -113,7 +113,7 @@ static moeq_status put_factors(const struct mq_gguf *g, const struct mq_gguf_ten
                                    t->name, TOLERANCE);
     }
     mq_buffer_puts(json, "{\"rope_type\": \"llama3\", \"factor\": ");
-    mq_gguf_put_number(json, factor);
+    mq_buffer_put_number(json, factor);
     mq_buffer_printf(json,
                      ", \"low_freq_factor\": %g, \"high_freq_factor\": %g, "
                      "\"original_max_position_embeddings\": %.0f}",
@@ -166,7 +166,7 @@ moeq_status mq_gguf_rope_scaling(struct mq_gguf_set *set, const char *architectu
         return MOEQ_OK;
     }
     mq_buffer_puts(json, "{\"rope_type\": \"linear\", \"factor\": ");
-    mq_gguf_put_number(json, factor);
+    mq_buffer_put_number(json, factor);
     mq_buffer_putc(json, '}');
     return MOEQ_OK;
 }

@@ -1,7 +1,14 @@
 /*
- * gguf_vocab_int.h: what gguf_vocab_export.c shares with the two kinds of tokenizers that GGUF
- * knows for BPE, gguf_vocab_spm.c ("llama") and gguf_vocab_bpe.c ("gpt2"), and with
- * gguf_vocab_special.c.
+ * gguf_vocab_int.h: a tokenizer.json on its way into a GGUF file, and the steps of that way.
+ *
+ *     gguf_vocab_export.c    chooses: loads the tokens, then calls
+ *       gguf_vocab_spm.c       byte-fallback BPE as "llama"
+ *       gguf_vocab_bpe.c       byte-level BPE as "gpt2"
+ *         gguf_vocab_pre.c       its pre-tokenizer's name
+ *       gguf_vocab_scored.c    a SentencePiece model as "llama" or "t5"
+ *       gguf_vocab_special.c   special ids; whether BOS and EOS are added
+ *       gguf_vocab_chat.c      chat templates
+ *     gguf_vocab.c           what all of these share
  */
 #ifndef MQ_GGUF_VOCAB_INT_H
 #define MQ_GGUF_VOCAB_INT_H
@@ -48,6 +55,9 @@ struct mq_vocab_text {
     size_t size;
 };
 
+/* ---- gguf_vocab.c ---- */
+
+/* "... cannot be expressed in a GGUF file" */
 moeq_status mq_vocab_unsupported(struct mq_vocab *v, const char *what, const char *value);
 
 /* Notes something that llama.cpp does otherwise; a part of a sentence. */
@@ -73,30 +83,34 @@ moeq_status mq_vocab_first_merge(struct mq_vocab *v, const cJSON **first);
 moeq_status mq_vocab_merge_halves(struct mq_vocab *v, const cJSON *merge,
                                   struct mq_vocab_text *left, struct mq_vocab_text *right);
 
-/* Each checks that its kind can express the tokenizer, and completes the tokens' types and scores;
- * then writes the keys from tokenizer.ggml.model on up to the merges. */
-moeq_status mq_vocab_put_spm(struct mq_gguf_writer *w, struct mq_vocab *v);
-moeq_status mq_vocab_put_bpe(struct mq_gguf_writer *w, struct mq_vocab *v);
-
-/* gguf_vocab_pre.c: the row of the pre-tokenizer; an error where there is none. */
-struct mq_gguf_pre;
-moeq_status mq_vocab_find_pre(struct mq_vocab *v, const struct mq_gguf_pre **pre);
-
-/* gguf_vocab_scored.c: the same for what was made of a SentencePiece model. */
-moeq_status mq_vocab_load_scored(struct mq_vocab *v);
-moeq_status mq_vocab_put_scored(struct mq_gguf_writer *w, struct mq_vocab *v);
-
-/* The text with spaces for U+2581; NULL when out of memory. */
+/* The text with spaces for U+2581: llama.cpp looks for it in text that has not been escaped. NULL
+ * when out of memory. */
 const char *mq_vocab_with_spaces(struct mq_arena *arena, const char *text);
-/* gguf_vocab_chat.c: tokenizer.chat_template, of named ones .NAME, and tokenizer.chat_templates. */
-moeq_status mq_vocab_put_chat_templates(struct mq_gguf_writer *w, struct mq_vocab *v,
-                                        const struct mq_view *view, const cJSON *tokenizer_config);
 
 /* tokenizer.ggml.tokens and .token_type; scores between them if asked for. */
 void mq_vocab_put_tokens(struct mq_gguf_writer *w, struct mq_vocab *v, bool with_scores);
 
+/* ---- the steps ---- */
+
+/* Each checks that its kind can express the tokenizer, and completes the tokens' types and scores;
+ * then writes the keys from tokenizer.ggml.model on up to the merges. */
+moeq_status mq_vocab_put_spm(struct mq_gguf_writer *w, struct mq_vocab *v);
+moeq_status mq_vocab_put_bpe(struct mq_gguf_writer *w, struct mq_vocab *v);
+moeq_status mq_vocab_put_scored(struct mq_gguf_writer *w, struct mq_vocab *v);
+
+/* The pieces of a SentencePiece model, with their own types and scores. */
+moeq_status mq_vocab_load_scored(struct mq_vocab *v);
+
+/* The row of the pre-tokenizer; an error where there is none. */
+struct mq_gguf_pre;
+moeq_status mq_vocab_find_pre(struct mq_vocab *v, const struct mq_gguf_pre **pre);
+
 /* tokenizer.ggml.bos_token_id and its like, .add_bos_token, .add_eos_token. */
 moeq_status mq_vocab_put_specials(struct mq_gguf_writer *w, struct mq_vocab *v,
                                   const struct mq_vocab_files *files, const struct mq_hparams *h);
+
+/* tokenizer.chat_template, of named ones .NAME, and tokenizer.chat_templates. */
+moeq_status mq_vocab_put_chat_templates(struct mq_gguf_writer *w, struct mq_vocab *v,
+                                        const struct mq_view *view, const cJSON *tokenizer_config);
 
 #endif
