@@ -90,7 +90,6 @@ bool mq_options_parse(const struct mq_command *command, int argc, char **argv,
 void mq_options_free(struct mq_options *options);
 
 /* Help on stdout. */
-void mq_print_help(void);
 void mq_print_command_help(const struct mq_command *command);
 
 /* Prints words wrapped before column 80; further lines begin at column `from`, the first one goes

@@ -25,6 +25,18 @@ static enum mq_exit unknown_command(const char *name)
     return mq_usage(NULL, "unknown command '%s'", name);
 }
 
+static void print_help(void)
+{
+    printf("usage: moeq COMMAND [ARGUMENTS] [OPTIONS]\n\n"
+           "Converts, evaluates and referees quantized Mixture-of-Experts language models\n"
+           "on machines with much less memory than the model.\n\ncommands:\n");
+    for (size_t i = 0; i < mq_commands_count; i++)
+        printf("  %-10s %s\n", mq_commands[i].name, mq_commands[i].summary);
+    printf("\nMODEL is a Hugging Face folder, owner/name of a repository in the local Hugging\n"
+           "Face cache, a moeq file (of several, their index), or a GGUF file.\n\n"
+           "moeq COMMAND --help explains a command; moeq --version prints the version.\n");
+}
+
 int main(int argc, char **argv)
 {
     /* A closed pipe and a file size limit (ulimit -f) show as failed writes, with a message. */
@@ -37,7 +49,7 @@ int main(int argc, char **argv)
     const char *name = argv[1];
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 ||
         (strcmp(name, "help") == 0 && argc == 2)) {
-        mq_print_help();
+        print_help();
         return mq_finish_output();
     }
     if (strcmp(name, "--version") == 0) {

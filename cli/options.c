@@ -436,18 +436,6 @@ void mq_print_command_help(const struct mq_command *command)
     printf("\nexit codes: 0 good, 1 failure, 2 usage, 3 verification found a regression\n");
 }
 
-void mq_print_help(void)
-{
-    printf("usage: moeq COMMAND [ARGUMENTS] [OPTIONS]\n\n"
-           "Converts, evaluates and referees quantized Mixture-of-Experts language models\n"
-           "on machines with much less memory than the model.\n\ncommands:\n");
-    for (size_t i = 0; i < mq_commands_count; i++)
-        printf("  %-10s %s\n", mq_commands[i].name, mq_commands[i].summary);
-    printf("\nMODEL is a Hugging Face folder, owner/name of a repository in the local Hugging\n"
-           "Face cache, a moeq file (of several, their index), or a GGUF file.\n\n"
-           "moeq COMMAND --help explains a command; moeq --version prints the version.\n");
-}
-
 enum mq_exit mq_usage(const char *command, const char *format, ...)
 {
     va_list args;

@@ -14,6 +14,8 @@ static const struct mq_tensor_pattern patterns[] = {
     {0},
 };
 
+static const struct mq_tensor_alias aliases[] = {{0}};
+
 const struct mq_family mq_family_llama = {
     .name = "llama",
     .architecture = "LlamaForCausalLM",
@@ -23,7 +25,7 @@ const struct mq_family mq_family_llama = {
     .default_max_positions = 2048,
     .without_sliding_window = true,
     .patterns = patterns,
-    .aliases = mq_no_aliases,
+    .aliases = aliases,
     .gguf_architecture = "llama",
     .gguf_interleaved_rope = true,
 };

@@ -14,6 +14,8 @@ static const struct mq_tensor_pattern patterns[] = {
     {0},
 };
 
+static const struct mq_tensor_alias aliases[] = {{0}};
+
 const struct mq_family mq_family_mistral = {
     .name = "mistral",
     .architecture = "MistralForCausalLM",
@@ -25,7 +27,7 @@ const struct mq_family mq_family_mistral = {
     .default_max_positions = 131072,
     .window_by_layer_types = true,
     .patterns = patterns,
-    .aliases = mq_no_aliases,
+    .aliases = aliases,
     .gguf_architecture = "llama",
     .gguf_interleaved_rope = true,
 };
