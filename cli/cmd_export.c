@@ -1,6 +1,8 @@
 /* cmd_export.c: moeq export: GGUF files, for llama.cpp, Ollama and what else reads them. */
 #include "plan_output.h"
 
+#include "text_match.h"
+
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,9 +12,8 @@ static void print_hints(const struct mq_options *options, const struct mq_plan *
 {
     char path[PATH_MAX];
     mq_convert_file_name(options->output, &plan->files[0], path, sizeof path);
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    const char *dot = strrchr(name, '.');
-    const int stem = dot && dot > name ? (int)(dot - name) : (int)strlen(name);
+    const char *name = mq_base_name(path);
+    const int stem = (int)(mq_extension(path) - name);
     printf("run it with llama.cpp:  llama-cli -m '%s'\n", path);
     if (plan->files_count > 1)
         printf("run it with Ollama:     not in splits; export without --split-max-size\n");

@@ -4,6 +4,8 @@
 #include "checked.h"
 #include "family.h"
 #include "fit.h"
+#include "moeq_profile.h"
+#include "text_match.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -549,11 +551,8 @@ static moeq_status open_model(const struct mq_options *options, const char *path
                               struct mq_view **view, moeq_error *err)
 {
     const struct mq_open_options open = mq_option_open(options);
-    static const char json[] = ".json", index[] = ".index.json";
-    const size_t n = strlen(path), j = sizeof json - 1, x = sizeof index - 1;
-    const bool is_json = n > j && strcmp(path + n - j, json) == 0;
-    const bool is_index = n > x && strcmp(path + n - x, index) == 0;
-    return is_json && !is_index && !mq_path_is_folder(path)
+    return mq_ends_with(path, ".json") && !mq_ends_with(path, MQ_INDEX_ENDING) &&
+                   !mq_path_is_folder(path)
                ? mq_view_from_config(path, &open, view, err)
                : mq_model_open_with(path, &open, view, err);
 }

@@ -4,6 +4,7 @@
 #include "file.h"
 #include "output_path.h"
 #include "report.h"
+#include "text_match.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,10 +74,9 @@ static void read_command(struct mq_buffer *command)
         fclose(f);
     bytes[n] = '\0';
     for (size_t at = 0; at < n; at += strlen(bytes + at) + 1) {
-        const char *slash = at == 0 ? strrchr(bytes, '/') : NULL; /* the program's own folder */
         if (at)
             mq_buffer_putc(command, ' ');
-        put_argument(command, slash ? slash + 1 : bytes + at);
+        put_argument(command, at ? bytes + at : mq_base_name(bytes)); /* the program: no folder */
     }
 }
 

@@ -12,6 +12,7 @@
 #include "file.h"
 #include "moeq_index.h"
 #include "new_file.h"
+#include "text_match.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -35,20 +36,12 @@
 
 /* ---- names ---- */
 
-/* Up to the extension, where there is one. */
-static size_t stem_length(const char *output)
-{
-    const char *slash = strrchr(output, '/'), *dot = strrchr(output, '.');
-    return dot && dot != output && (!slash || dot > slash + 1) ? (size_t)(dot - output)
-                                                               : strlen(output);
-}
-
 void mq_convert_file_name(const char *output, const struct mq_plan_file *file, char *path,
                           size_t room)
 {
-    const size_t stem = stem_length(output);
-    snprintf(path, room, "%.*s%s%s%s", (int)stem, output, file->name_part, output + stem,
-             file->name_end);
+    const char *extension = mq_extension(output);
+    snprintf(path, room, "%.*s%s%s%s", (int)(extension - output), output, file->name_part,
+             extension, file->name_end);
 }
 
 /* ---- checks before anything is written ---- */
@@ -241,14 +234,13 @@ void mq_output_discard(const struct mq_output *o)
 /* Whether a name is STEM-ddddd-of-dddddEXT.part, as the parts of shards of any number are named. */
 static bool is_shard_part(const char *name, const char *output)
 {
-    const size_t stem = stem_length(output), n = strlen(name);
-    const char *end = output + stem;
+    const char *end = mq_extension(output);
+    const size_t stem = (size_t)(end - output), n = strlen(name);
     const size_t tail = strlen(end) + sizeof PART_SUFFIX - 1;
     static const char pattern[] = "-ddddd-of-ddddd";
     const size_t m = sizeof pattern - 1;
     if (n != stem + m + tail || strncmp(name, output, stem) != 0 ||
-        strncmp(name + stem + m, end, strlen(end)) != 0 ||
-        strcmp(name + n - (sizeof PART_SUFFIX - 1), PART_SUFFIX) != 0)
+        strncmp(name + stem + m, end, strlen(end)) != 0 || !mq_ends_with(name, PART_SUFFIX))
         return false;
     for (size_t i = 0; i < m; i++)
         if (pattern[i] == 'd' ? !isdigit((unsigned char)name[stem + i])
@@ -262,20 +254,16 @@ static bool is_shard_part(const char *name, const char *output)
 static void remove_other_shards(const struct mq_output *o, const char *output)
 {
     char text[PATH_MAX], path[PATH_MAX];
-    const char *slash = strrchr(output, '/');
     snprintf(text, sizeof text, "%s", output);
     const char *folder = dirname(text);
     DIR *d = opendir(folder);
     for (struct dirent *e; d && (e = readdir(d));) {
         bool ours = false;
         const int n = snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
-        if (n < 0 || (size_t)n >= sizeof path ||
-            !is_shard_part(e->d_name, slash ? slash + 1 : output))
+        if (n < 0 || (size_t)n >= sizeof path || !is_shard_part(e->d_name, mq_base_name(output)))
             continue;
-        for (size_t i = 0; i < o->files_count; i++) {
-            const char *part = strrchr(o->files[i].part, '/');
-            ours = ours || strcmp(part ? part + 1 : o->files[i].part, e->d_name) == 0;
-        }
+        for (size_t i = 0; i < o->files_count; i++)
+            ours = ours || strcmp(mq_base_name(o->files[i].part), e->d_name) == 0;
         if (!ours)
             unlink(path);
     }
@@ -362,10 +350,8 @@ static moeq_status print_index(const struct mq_plan *plan, const struct mq_outpu
     const struct mq_layout **layouts = calloc(n, sizeof *layouts);
     for (size_t i = 0; i < n && shards && layouts; i++) {
         const struct mq_output_file *f = &o->files[i + 1];
-        const char *slash = strrchr(f->path, '/');
-        shards[i] = (struct mq_index_shard){.name = slash ? slash + 1 : f->path,
-                                            .size_bytes = f->bytes,
-                                            .crc32 = crcs ? crcs[i + 1] : 0};
+        shards[i] = (struct mq_index_shard){
+            .name = mq_base_name(f->path), .size_bytes = f->bytes, .crc32 = crcs ? crcs[i + 1] : 0};
         layouts[i] = plan->files[i + 1].layout;
     }
     if (shards && layouts)

@@ -5,6 +5,7 @@
 #include "error.h"
 #include "json.h"
 #include "open_options.h"
+#include "text_match.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -80,8 +81,7 @@ static moeq_status open_config(const char *path, struct mq_view *view, moeq_erro
     view->files = mq_arena_alloc(view->arena, 1, sizeof *view->files);
     if (!view->files)
         return mq_fail_memory(err, "opening a model");
-    const char *slash = strrchr(view->path, '/');
-    view->files[0].name = slash ? slash + 1 : view->path;
+    view->files[0].name = mq_base_name(view->path);
     MQ_TRY(mq_file_open(path, &view->files[0].file, err));
     view->files_count = 1;
     return mq_view_build_from_config(view, dtype, err);

@@ -5,6 +5,7 @@
 #include "moeq_profile.h"
 #include "open_options.h"
 #include "side_files.h"
+#include "text_match.h"
 #include "tokenizer.h"
 #include "what_is_it.h"
 
@@ -170,10 +171,9 @@ static moeq_status drop_unless_text(struct mq_view *view, struct mq_buffer *b, c
 
 static int is_template_file(const struct dirent *entry)
 {
-    static const char ending[] = ".jinja";
-    const size_t n = strlen(entry->d_name), m = sizeof ending - 1;
-    return n > m && strcmp(entry->d_name + n - m, ending) == 0 &&
-           mq_utf8_valid(entry->d_name, n, NULL);
+    const char *name = entry->d_name;
+    return mq_ends_with(name, ".jinja") && strcmp(name, ".jinja") != 0 &&
+           mq_utf8_valid(name, strlen(name), NULL);
 }
 
 /* One file of the folder: a member of the object chat_templates, or the default. */

@@ -6,6 +6,7 @@
 #include "json.h"
 #include "moeq_profile.h"
 #include "safetensors.h"
+#include "text_match.h"
 
 #include <dirent.h>
 #include <inttypes.h>
@@ -234,12 +235,6 @@ static moeq_status is_index(const char *path, bool *is, moeq_error *err)
     return mq_fail_with(err, &why);
 }
 
-static bool ends_in_index(const char *name)
-{
-    const size_t n = strlen(name), m = sizeof MQ_INDEX_ENDING - 1;
-    return n > m && strcmp(name + n - m, MQ_INDEX_ENDING) == 0;
-}
-
 /* Whether the folder holds a Hugging Face model's weights. */
 static moeq_status is_hugging_face(const char *folder, bool *is, moeq_error *err)
 {
@@ -262,8 +257,8 @@ static moeq_status take_index(const char *folder, const char *name, char *index,
     char path[PATH_MAX];
     bool yes;
     const int n = snprintf(path, sizeof path, "%s/%s", folder, name);
-    if (!ends_in_index(name) || n < 0 || (size_t)n >= sizeof path || (size_t)n >= room ||
-        mq_path_is_folder(path))
+    if (!mq_ends_with(name, MQ_INDEX_ENDING) || n < 0 || (size_t)n >= sizeof path ||
+        (size_t)n >= room || mq_path_is_folder(path))
         return MOEQ_OK;
     MQ_TRY(is_index(path, &yes, err));
     if (!yes)
@@ -271,7 +266,7 @@ static moeq_status take_index(const char *folder, const char *name, char *index,
     if (index[0])
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, folder,
                             "holds several models, %s and %s: give the path of one's index",
-                            strrchr(index, '/') + 1, name);
+                            mq_base_name(index), name);
     memcpy(index, path, (size_t)n + 1);
     return MOEQ_OK;
 }

@@ -7,6 +7,7 @@
 #include "report_doc.h"
 #include "report_html.h"
 #include "report_md.h"
+#include "text_match.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,10 +22,8 @@ static const struct {
 
 bool mq_report_format_of(const char *path, enum mq_report_format *format)
 {
-    const char *slash = strrchr(path, '/');
-    const char *name = slash ? slash + 1 : path, *dot = strrchr(name, '.');
-    for (size_t i = 0; dot && dot > name && i < sizeof endings / sizeof *endings; i++)
-        if (strcasecmp(dot, endings[i].ending) == 0) {
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (strcasecmp(mq_extension(path), endings[i].ending) == 0) {
             *format = endings[i].format;
             return true;
         }

@@ -2,18 +2,13 @@
 #include "report_verify.h"
 
 #include "json.h"
+#include "text_match.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 /* ---- which files ---- */
-
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash && slash[1] ? slash + 1 : path;
-}
 
 void mq_report_name_files(struct mq_report *r)
 {
@@ -22,7 +17,7 @@ void mq_report_name_files(struct mq_report *r)
     for (size_t i = 0; i < r->arms_count; i++) {
         if (r->arms[i].is_baseline)
             continue;
-        r->arms[i].file = cJSON_IsString(model) ? base_name(model->valuestring) : "";
+        r->arms[i].file = cJSON_IsString(model) ? mq_base_name(model->valuestring) : "";
         model = model ? model->next : NULL;
     }
 }

@@ -4,6 +4,7 @@
 #include "error.h"
 #include "new_file.h"
 #include "json.h"
+#include "text_match.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -226,12 +227,6 @@ void mq_gate_describe(const struct mq_gate_limit *l, char *text, size_t room)
 
 /* ---- writing ---- */
 
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash && slash[1] ? slash + 1 : path;
-}
-
 /* A path as JSON or XML text: what is no UTF-8 cannot stand there. */
 static const char *printable(const char *path)
 {
@@ -273,7 +268,7 @@ moeq_status mq_gate_write(const char *path, const struct mq_verify_result *resul
                           moeq_error *err)
 {
     const struct mq_text_windows *text = &result->sweep.text;
-    const char *model = printable(base_name(result->paths[result->models_count]));
+    const char *model = printable(mq_base_name(result->paths[result->models_count]));
     struct mq_buffer b = {0};
     mq_buffer_puts(&b, "{\n  \"moeq_gate\": 1,\n  \"made\": {\"by\": \"moeq " MOEQ_VERSION_STRING
                        "\", \"from\": ");
@@ -321,7 +316,7 @@ static void put_xml(struct mq_buffer *b, const char *text)
 moeq_status mq_gate_write_junit(const char *path, const struct mq_gate *gate,
                                 const struct mq_verify_result *result, moeq_error *err)
 {
-    const char *model = base_name(result->paths[result->models_count]);
+    const char *model = mq_base_name(result->paths[result->models_count]);
     struct mq_buffer b = {0};
     mq_buffer_puts(&b, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     mq_buffer_printf(&b,

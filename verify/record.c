@@ -16,6 +16,7 @@
 #include "open_options.h"
 #include "output_path.h"
 #include "st_writer.h"
+#include "text_match.h"
 #include "tokenizer.h"
 
 #include <inttypes.h>
@@ -152,7 +153,7 @@ struct mq_stored_size mq_stored_size(const struct mq_view *view)
 /* Names of files may be any bytes, JSON may not. */
 static void put_name(struct mq_buffer *b, const char *path)
 {
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    const char *name = mq_base_name(path);
     size_t bad;
     if (!mq_utf8_valid(name, strlen(name), &bad))
         name = "?";
@@ -163,10 +164,8 @@ static void put_name(struct mq_buffer *b, const char *path)
 static void put_text_name(struct mq_buffer *b, const struct mq_text *text)
 {
     struct mq_buffer names = {0};
-    for (size_t i = 0; i < text->count; i++) {
-        const char *path = text->sources[i].name, *slash = strrchr(path, '/');
-        mq_buffer_printf(&names, "%s%s", i ? " + " : "", slash ? slash + 1 : path);
-    }
+    for (size_t i = 0; i < text->count; i++)
+        mq_buffer_printf(&names, "%s%s", i ? " + " : "", mq_base_name(text->sources[i].name));
     mq_buffer_putc(&names, '\0');
     if (mq_buffer_ok(&names))
         put_name(b, names.data);

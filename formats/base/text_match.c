@@ -1,4 +1,4 @@
-/* text_match.c: greedy matching, which goes back to the last '*' alone. */
+/* text_match.c: parts of names; matching is greedy and goes back to the last '*' alone. */
 #include "text_match.h"
 
 #include <stddef.h>
@@ -8,6 +8,18 @@ bool mq_ends_with(const char *text, const char *suffix)
 {
     const size_t n = strlen(text), m = strlen(suffix);
     return n >= m && strcmp(text + n - m, suffix) == 0;
+}
+
+const char *mq_base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
+}
+
+const char *mq_extension(const char *path)
+{
+    const char *name = mq_base_name(path), *dot = strrchr(name, '.');
+    return dot && dot > name ? dot : path + strlen(path);
 }
 
 bool mq_text_matches(const char *pattern, const char *text)

@@ -1,10 +1,17 @@
-/* text_match.h: names by their ends, and by patterns with '*'. */
+/* text_match.h: names and paths by their ends, and by patterns with '*'. */
 #ifndef MQ_TEXT_MATCH_H
 #define MQ_TEXT_MATCH_H
 
 #include <stdbool.h>
 
 bool mq_ends_with(const char *text, const char *suffix);
+
+/* What follows the last '/' of a path; all of it where nothing does. In the path. */
+const char *mq_base_name(const char *path);
+
+/* The last '.' of a path's base name and what follows; where there is none, or only a first
+ * character, the end of the path. */
+const char *mq_extension(const char *path);
 
 /* '*' stands for any characters, also none; time is at most the product of the two lengths. */
 bool mq_text_matches(const char *pattern, const char *text);

@@ -10,6 +10,7 @@
 #include "error.h"
 #include "json.h"
 #include "open_options.h"
+#include "text_match.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -267,13 +268,9 @@ static const struct {
 /* As llama.cpp's adapters have them, also those from before general.type. */
 static bool is_lora(const struct mq_gguf *g)
 {
-    static const char ending[] = ".lora_a";
-    const size_t n = sizeof ending - 1;
-    for (size_t i = 0; i < g->tensors_count; i++) {
-        const size_t m = strlen(g->tensors[i].name);
-        if (m > n && strcmp(g->tensors[i].name + m - n, ending) == 0)
+    for (size_t i = 0; i < g->tensors_count; i++)
+        if (mq_ends_with(g->tensors[i].name, ".lora_a"))
             return true;
-    }
     return false;
 }
 

@@ -19,6 +19,7 @@
 #include "gguf_tokenizer_int.h"
 
 #include "error.h"
+#include "utf8.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -82,7 +83,7 @@ static moeq_status index_pieces(const struct mq_gguf_vocab *v, struct mq_strmap 
 static bool is_run_of_spaces(const struct mq_gguf_piece *piece)
 {
     for (uint32_t i = 0; i < piece->size; i += 3)
-        if (piece->size - i < 3 || memcmp(piece->text + i, "\xe2\x96\x81", 3) != 0)
+        if (piece->size - i < 3 || memcmp(piece->text + i, MQ_VISIBLE_SPACE, 3) != 0)
             return false;
     return piece->size > 3;
 }

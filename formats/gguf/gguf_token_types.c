@@ -8,6 +8,8 @@
  */
 #include "gguf_tokenizer_int.h"
 
+#include "utf8.h"
+
 #include <string.h>
 
 /* Texts of one kind, and the keys that make them ordinary when they name another token. */
@@ -17,7 +19,7 @@ struct known {
 };
 
 #define BAR "\xef\xbd\x9c"   /* U+FF5C */
-#define SPACE "\xe2\x96\x81" /* U+2581 */
+#define SPACE MQ_VISIBLE_SPACE
 #define KEY(name) "tokenizer.ggml." name "_token_id"
 
 /* clang-format off */

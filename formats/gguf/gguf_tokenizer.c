@@ -27,6 +27,7 @@
 #include "open_options.h"
 #include "tokenizer.h"
 #include "template_json.h"
+#include "utf8.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -34,7 +35,6 @@
 #include <string.h>
 
 #define KEY_HUGGINGFACE "tokenizer.huggingface.json"
-#define SPACE "\xe2\x96\x81"   /* U+2581 */
 #define NO_TEXT "\xef\xbf\xbd" /* U+FFFD, of tokens that are in no vocabulary */
 
 enum {
@@ -373,8 +373,9 @@ static void put_llama_normalizer(struct mq_buffer *json, bool prefix, bool score
         mq_buffer_printf(json,
                          "\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [%s"
                          "{\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, "
-                         "\"content\": \"" SPACE "\"}]},\n",
-                         prefix ? "{\"type\": \"Prepend\", \"prepend\": \"" SPACE "\"}, " : "");
+                         "\"content\": \"" MQ_VISIBLE_SPACE "\"}]},\n",
+                         prefix ? "{\"type\": \"Prepend\", \"prepend\": \"" MQ_VISIBLE_SPACE "\"}, "
+                                : "");
     mq_buffer_puts(json, "\"pre_tokenizer\": null,\n");
 }
 
@@ -396,7 +397,7 @@ static moeq_status put_llama(struct mq_buffer *json, struct mq_gguf_vocab *v, mo
     mq_buffer_printf(
         json,
         "\"decoder\": {\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Replace\", "
-        "\"pattern\": {\"String\": \"" SPACE "\"}, \"content\": \" \"}, "
+        "\"pattern\": {\"String\": \"" MQ_VISIBLE_SPACE "\"}, \"content\": \" \"}, "
         "{\"type\": \"ByteFallback\"}, {\"type\": \"Fuse\"}%s]},\n",
         prefix ? ", {\"type\": \"Strip\", \"content\": \" \", \"start\": 1, \"stop\": 0}" : "");
     return scored ? put_scored_model(json, v, unk, bytes, err)
@@ -453,7 +454,7 @@ static moeq_status put_t5(struct mq_buffer *json, const struct mq_gguf_vocab *v,
     mq_buffer_printf(
         json,
         "\"decoder\": {\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Replace\", "
-        "\"pattern\": {\"String\": \"" SPACE
+        "\"pattern\": {\"String\": \"" MQ_VISIBLE_SPACE
         "\"}, \"content\": \" \"}, {\"type\": \"Fuse\"}%s]},\n",
         prefix ? ", {\"type\": \"Strip\", \"content\": \" \", \"start\": 1, \"stop\": 0}" : "");
     mq_buffer_puts(json, "\"model\": {\"type\": \"SentencePiece\", \"algorithm\": \"Unigram\", "

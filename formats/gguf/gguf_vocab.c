@@ -5,6 +5,7 @@
 #include "gguf_vocab_int.h"
 
 #include "error.h"
+#include "utf8.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -109,7 +110,7 @@ const char *mq_vocab_with_spaces(struct mq_arena *arena, const char *text)
 {
     char *copy = mq_arena_strdup(arena, text), *out = copy;
     for (const char *in = text; copy && *in;) {
-        const bool space = strncmp(in, MQ_METASPACE, 3) == 0;
+        const bool space = strncmp(in, MQ_VISIBLE_SPACE, 3) == 0;
         *out++ = space ? ' ' : *in;
         in += space ? 3 : 1;
     }

@@ -7,6 +7,7 @@
 #include "gguf_vocab_int.h"
 
 #include "error.h"
+#include "text_match.h"
 #include "tokenizer.h"
 
 #include <string.h>
@@ -66,13 +67,10 @@ static bool looks_special(const char *text)
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(text, names[i]) == 0)
             return true;
-    const size_t n = strlen(text);
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-        const size_t a = strlen(shapes[i].start), b = strlen(shapes[i].end);
-        if (n >= a && n >= b && memcmp(text, shapes[i].start, a) == 0 &&
-            memcmp(text + n - b, shapes[i].end, b) == 0)
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        if (strncmp(text, shapes[i].start, strlen(shapes[i].start)) == 0 &&
+            mq_ends_with(text, shapes[i].end))
             return true;
-    }
     return false;
 }
 

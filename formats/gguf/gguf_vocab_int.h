@@ -18,8 +18,6 @@
 #include "json.h"
 #include "strmap.h"
 
-#define MQ_METASPACE "\xe2\x96\x81" /* U+2581, sentencepiece's space */
-
 struct mq_vocab_token {
     const char *text; /* as the GGUF file has it; NULL: the tokenizer has no such id */
     enum mq_gguf_token_type type;

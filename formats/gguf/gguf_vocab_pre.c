@@ -15,6 +15,7 @@
 #include "byte_level.h"
 #include "error.h"
 #include "gguf_pre.h"
+#include "text_match.h"
 #include "tokenizer.h"
 
 #include <stdlib.h>
@@ -79,8 +80,7 @@ static moeq_status read_pre_tokenizer(struct mq_vocab *v, const cJSON *json, con
  * in white space of any length. */
 static bool covers_all(const struct mq_gguf_rule *rule)
 {
-    const size_t n = strlen(rule->splits[0]);
-    return !rule->splits[1] && n > 4 && strcmp(rule->splits[0] + n - 4, "|\\s+") == 0;
+    return !rule->splits[1] && mq_ends_with(rule->splits[0], "|\\s+");
 }
 
 static bool written_so(const struct splitting *s, const struct mq_gguf_rule *rule)

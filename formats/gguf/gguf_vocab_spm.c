@@ -13,6 +13,7 @@
 #include "gguf_vocab_int.h"
 
 #include "error.h"
+#include "utf8.h"
 
 #include <math.h>
 #include <string.h>
@@ -37,10 +38,10 @@ static moeq_status read_normalizer(struct mq_vocab *v, const cJSON *json, const 
                                    void *user)
 {
     struct pipeline *p = user;
-    if (strcmp(type, "Prepend") == 0 && text_is(json, "prepend", MQ_METASPACE))
+    if (strcmp(type, "Prepend") == 0 && text_is(json, "prepend", MQ_VISIBLE_SPACE))
         p->prepends = true;
     else if (strcmp(type, "Replace") == 0 && text_is(mq_json_get(json, "pattern"), "String", " ") &&
-             text_is(json, "content", MQ_METASPACE))
+             text_is(json, "content", MQ_VISIBLE_SPACE))
         p->escapes = true;
     else if (!mq_vocab_is_unicode_form(v, type))
         return mq_vocab_unsupported(v, "normalizer", type);
@@ -55,7 +56,7 @@ static moeq_status read_pre_tokenizer(struct mq_vocab *v, const cJSON *json, con
     if (strcmp(type, "Split") == 0 && p->escapes &&
         text_is(mq_json_get(json, "pattern"), "String", " "))
         return MOEQ_OK;
-    if (strcmp(type, "Metaspace") != 0 || !text_is(json, "replacement", MQ_METASPACE))
+    if (strcmp(type, "Metaspace") != 0 || !text_is(json, "replacement", MQ_VISIBLE_SPACE))
         return mq_vocab_unsupported(v, "pre-tokenizer", type);
     p->metaspace = p->escapes = true;
     p->first = text_is(json, "prepend_scheme", "first");
@@ -137,7 +138,7 @@ static moeq_status read_merge(struct mq_vocab *v, const cJSON *item, struct mq_b
         return mq_fail_file(v->err, MOEQ_MALFORMED, v->path,
                             "a merge to '%.200s', of which a piece is not in the vocabulary",
                             scratch->data);
-    m->crossing = left.size && right.size >= 3 && memcmp(right.data, MQ_METASPACE, 3) == 0;
+    m->crossing = left.size && right.size >= 3 && memcmp(right.data, MQ_VISIBLE_SPACE, 3) == 0;
     return MOEQ_OK;
 }
 

@@ -18,6 +18,7 @@
 #include "file.h"
 #include "json.h"
 #include "template_json.h"
+#include "utf8.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -135,9 +136,10 @@ static void put_template(struct mq_buffer *json, const struct mq_spm_model *m,
 static void put_decoder(struct mq_buffer *json, const struct mq_spm_model *m,
                         const struct surroundings *s)
 {
-    mq_buffer_puts(json, "\"decoder\": {\"type\": \"Sequence\", \"decoders\": [{\"type\": "
-                         "\"Replace\", \"pattern\": {\"String\": \"\xe2\x96\x81\"}, \"content\": "
-                         "\" \"}, {\"type\": \"ByteFallback\"}, {\"type\": \"Fuse\"}");
+    mq_buffer_puts(json,
+                   "\"decoder\": {\"type\": \"Sequence\", \"decoders\": [{\"type\": "
+                   "\"Replace\", \"pattern\": {\"String\": \"" MQ_VISIBLE_SPACE "\"}, \"content\": "
+                   "\" \"}, {\"type\": \"ByteFallback\"}, {\"type\": \"Fuse\"}");
     if (s->prefix)
         mq_buffer_printf(json,
                          ", {\"type\": \"Strip\", \"content\": \" \", \"start\": %d, \"stop\": %d}",

@@ -266,11 +266,9 @@ static moeq_status load_merge(struct mq_load *load, uint32_t rank, const struct 
     return MOEQ_OK;
 }
 
-static const struct mq_text visible_space = {"\xe2\x96\x81", 3}; /* U+2581 */
-
 static bool ends_with_space(const char *text, size_t n)
 {
-    return n >= 3 && memcmp(text + n - 3, visible_space.data, 3) == 0;
+    return n >= 3 && memcmp(text + n - 3, MQ_VISIBLE_SPACE, 3) == 0;
 }
 
 /*
@@ -284,7 +282,7 @@ static void find_cut(struct mq_tokenizer *t, bool crossing)
 {
     uint32_t id;
     t->cut_id = MQ_NO_ID;
-    if (crossing || !mq_strmap_get(&t->vocab, visible_space.data, visible_space.size, &id))
+    if (crossing || !mq_strmap_get(&t->vocab, MQ_VISIBLE_SPACE, 3, &id))
         return;
     const struct mq_token *unk = t->unk_id == MQ_NO_ID ? NULL : &t->tokens[t->unk_id];
     if (unk && t->unk_id != (int32_t)id && (!unk->size || ends_with_space(unk->text, unk->size)))
@@ -316,7 +314,7 @@ static moeq_status load_merges(struct mq_load *load, const cJSON *merges)
         if (status != MOEQ_OK)
             break;
         crossing |= !ends_with_space(left.data, left.size) && right.size >= 3 &&
-                    memcmp(right.data, visible_space.data, 3) == 0;
+                    memcmp(right.data, MQ_VISIBLE_SPACE, 3) == 0;
     }
     mq_buffer_free(&joined);
     if (status == MOEQ_OK)

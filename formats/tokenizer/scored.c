@@ -55,12 +55,12 @@ static bool is_made(uint64_t type)
 static bool crosses(const char *text, size_t n)
 {
     for (size_t i = 3; i + 3 <= n; i++)
-        if (memcmp(text + i, "\xe2\x96\x81", 3) == 0 &&
-            memcmp(text + i - 3, "\xe2\x96\x81", 3) != 0)
+        if (memcmp(text + i, MQ_VISIBLE_SPACE, 3) == 0 &&
+            memcmp(text + i - 3, MQ_VISIBLE_SPACE, 3) != 0)
             return true;
     /* A character of one or two bytes may stand before it. */
-    return (n > 3 && memcmp(text + 1, "\xe2\x96\x81", 3) == 0) ||
-           (n > 4 && memcmp(text + 2, "\xe2\x96\x81", 3) == 0);
+    return (n > 3 && memcmp(text + 1, MQ_VISIBLE_SPACE, 3) == 0) ||
+           (n > 4 && memcmp(text + 2, MQ_VISIBLE_SPACE, 3) == 0);
 }
 
 static moeq_status enter_row(struct mq_load *load, uint32_t id, const struct row *row,

@@ -9,6 +9,7 @@
 #include "scored.h"
 
 #include "error.h"
+#include "utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -104,13 +105,12 @@ static bool put_unigram(struct mq_piece_sink *sink, const char *text, size_t n, 
 /* The end of the segment that begins the text: the next U+2581 behind another character. */
 static size_t segment_size(const char *text, size_t n)
 {
-    static const char space[] = "\xe2\x96\x81";
     for (size_t at = 0; at < n;) {
-        const char *found = memmem(text + at, n - at, space, 3);
+        const char *found = memmem(text + at, n - at, MQ_VISIBLE_SPACE, 3);
         if (!found)
             return n;
         const size_t place = (size_t)(found - text);
-        if (place > 0 && (place < 3 || memcmp(found - 3, space, 3) != 0))
+        if (place > 0 && (place < 3 || memcmp(found - 3, MQ_VISIBLE_SPACE, 3) != 0))
             return place;
         at = place + 3;
     }

@@ -5,6 +5,7 @@
 #include "side_files_int.h"
 
 #include "error.h"
+#include "text_match.h"
 #include "tokenizer_int.h"
 
 #include <stdlib.h>
@@ -94,13 +95,6 @@ static bool is_attribute(const char *key)
     return false;
 }
 
-static bool is_token_key(const char *key)
-{
-    static const char ending[] = "_token";
-    const size_t n = strlen(key), m = sizeof ending - 1;
-    return n >= m && strcmp(key + n - m, ending) == 0;
-}
-
 moeq_status mq_side_name(struct mq_side_tokens *t, const char *key,
                          const struct mq_side_token *token)
 {
@@ -162,7 +156,7 @@ static moeq_status name_keys(struct mq_side_tokens *t, const cJSON *tree, bool o
 {
     for (const cJSON *item = tree ? tree->child : NULL; item; item = item->next) {
         struct mq_side_token token;
-        if (!is_token_key(item->string) || is_attribute(item->string))
+        if (!mq_ends_with(item->string, "_token") || is_attribute(item->string))
             continue;
         const bool object = cJSON_IsObject(item) && (of_map || mq_json_get(item, "__type"));
         if (!(object ? kinds & OBJECTS : cJSON_IsString(item) && (kinds & TEXTS)))
@@ -186,7 +180,8 @@ static moeq_status name_members(struct mq_side_tokens *t, const cJSON *dict, boo
 static bool has_text_keys(const cJSON *tree)
 {
     for (const cJSON *item = tree ? tree->child : NULL; item; item = item->next)
-        if (cJSON_IsString(item) && is_token_key(item->string) && !is_attribute(item->string))
+        if (cJSON_IsString(item) && mq_ends_with(item->string, "_token") &&
+            !is_attribute(item->string))
             return true;
     return false;
 }

@@ -22,8 +22,6 @@
 
 #include <string.h>
 
-#define VISIBLE_SPACE "\xe2\x96\x81" /* U+2581 */
-
 moeq_status mq_normalizer_fail_limit(size_t limit, moeq_error *err)
 {
     return mq_fail(err, MOEQ_LIMIT, "the tokenizer's normalizer makes more than %zu bytes of text",
@@ -73,7 +71,7 @@ static size_t next_part(const struct mq_tokenizer *t, const struct mq_normalizer
 static void put_space(const struct mq_sp_normalizer *sp, struct mq_buffer *out)
 {
     if (sp->escape)
-        mq_buffer_append(out, VISIBLE_SPACE, 3);
+        mq_buffer_append(out, MQ_VISIBLE_SPACE, 3);
     else
         mq_buffer_putc(out, ' ');
 }
@@ -92,7 +90,7 @@ static void put_part(const struct mq_sp_normalizer *sp, const struct mq_text *pa
 /* Removes spaces at the end; a U+2581 of the text counts as one. */
 static void strip_end(const struct mq_sp_normalizer *sp, struct mq_buffer *out)
 {
-    const char *space = sp->escape ? VISIBLE_SPACE : " ";
+    const char *space = sp->escape ? MQ_VISIBLE_SPACE : " ";
     const size_t n = strlen(space);
     while (out->size >= n && memcmp(out->data + out->size - n, space, n) == 0)
         out->size -= n;

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define MQ_VISIBLE_SPACE "\xe2\x96\x81" /* U+2581, which stands for a space in sentencepiece */
+
 /* Reads the character at `s`; returns its length in bytes, 1 to 4. */
 static inline size_t mq_utf8_next(const char *s, uint32_t *code)
 {
