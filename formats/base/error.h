@@ -26,8 +26,8 @@ moeq_status mq_fail_errno(moeq_error *err, const char *path, const char *what);
 /* Out of memory while doing `what`; never allocates. */
 moeq_status mq_fail_memory(moeq_error *err, const char *what);
 
-/* Hands on a failure that was recorded aside, in `why`, to see first what it is. As with mq_fail the
- * first error sticks, and `err` may be NULL. */
+/* Hands on a failure that was recorded aside, in `why`, to see first what it is. As with mq_fail
+ * the first error sticks, and `err` may be NULL. */
 moeq_status mq_fail_with(moeq_error *err, const moeq_error *why);
 
 /* Propagates a failure out of the calling function. */

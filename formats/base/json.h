@@ -1,10 +1,13 @@
 /*
- * json.h: cJSON behind a gate. Before cJSON builds a tree, one scan without allocation checks
- * what cJSON does not: nesting depth, number of values (a tree takes about 80 bytes a value, so
- * the scan caps the memory), UTF-8, control characters, trailing text, names that hold U+0000. A
- * byte order mark at the beginning is skipped. A number that no double
- * holds exactly is as good as any where nobody needs it exactly (1e30 as the largest length of a
- * text); NaN and Infinity, which Python writes, become strings.
+ * json.h: cJSON behind a gate.
+ *
+ * Before cJSON builds a tree, one scan without allocation checks what cJSON does not: nesting
+ * depth, number of values (a tree takes about 80 bytes a value, so the scan caps the memory),
+ * UTF-8, control characters, trailing text, names that hold U+0000.
+ *
+ * A byte order mark at the beginning is skipped. A number that no double holds exactly is as good
+ * as any where nobody needs it exactly (1e30 as the largest length of a text); NaN and Infinity,
+ * which Python writes, become strings.
  */
 #ifndef MQ_JSON_H
 #define MQ_JSON_H
@@ -16,8 +19,8 @@
 struct mq_json_limits {
     uint32_t depth;    /* nesting of arrays and objects */
     uint64_t values;   /* values and keys in the whole text */
-    bool only_natural; /* numbers must be plain digits without a leading zero, at most 2^53; strings
-                          are names */
+    bool only_natural; /* numbers must be plain digits without a leading zero, at most 2^53;
+                          strings are names */
 };
 
 /* Parses a whole text. `path` names the file in messages and `base_offset` is where the text

@@ -36,8 +36,9 @@ moeq_status mq_gguf_rope_scaling(struct mq_gguf_set *set, const char *architectu
                                  uint32_t head_dim, struct mq_view *view, moeq_error *err);
 
 /* gguf_tokenizer.c: writes a tokenizer.json that gives the same ids; nothing where the file has no
- * tokenizer, or one that cannot be read: *problem (in the arena) says why. *note: what a user should
- * know of one that is read. */
+ * tokenizer, or one that cannot be read.
+ *   *problem  why it cannot be read; in the arena
+ *   *note     what a user should know of one that is read */
 moeq_status mq_gguf_tokenizer(const struct mq_gguf *gguf, struct mq_arena *arena,
                               struct mq_buffer *json, const char **problem, const char **note,
                               moeq_error *err);

@@ -32,11 +32,15 @@ enum mq_gguf_value_type {
 };
 
 /*
- * The types of tensors: id, name, `storage` (what mq_tensor.storage says; the level table has the
- * levels of these names that moeq can decode), weights and bytes of a block, general.file_type of a
- * file that is mostly of it (LLAMA_FTYPE_GUESSED where there is none). Sources: ggml.h; the `gguf`
- * package's GGML_QUANT_SIZES and LlamaFileType. (Of Q8_1 that package has 40 bytes and ggml.h 36;
- * llama.cpp never puts it into a file, so that one can only be from the package.)
+ * The types of tensors:
+ *   id, name
+ *   storage    what mq_tensor.storage says; the level table has those that moeq can decode
+ *   weights    of a block
+ *   bytes      of a block
+ *   file_type  general.file_type of a file that is mostly of it; LLAMA_FTYPE_GUESSED: there is none
+ * Sources: ggml.h; the `gguf` package's GGML_QUANT_SIZES and LlamaFileType. (Of Q8_1 that package
+ * has 40 bytes and ggml.h 36; llama.cpp never puts it into a file, so that one can only be from the
+ * package.)
  */
 #define MQ_GGUF_TYPE_LIST(X)             \
     X(0, F32, f32, 1, 4, 0)              \
@@ -101,8 +105,7 @@ struct mq_gguf_role {
 };
 const struct mq_gguf_role *mq_gguf_role(enum mq_role role);
 
-/* Tensors with no role: the factors that Llama 3's rope divides its frequencies by, [head_dim/2].
- */
+/* A tensor with no role: what Llama 3's rope divides its frequencies by, [head_dim/2]. */
 #define MQ_GGUF_ROPE_FREQS "rope_freqs.weight"
 
 /* Keys. Those with %s have the architecture's name there. */

@@ -18,7 +18,7 @@ struct known {
     const char *texts[24];
 };
 
-#define BAR "\xef\xbd\x9c"   /* U+FF5C */
+#define BAR "\xef\xbd\x9c" /* U+FF5C */
 #define SPACE MQ_VISIBLE_SPACE
 #define KEY(name) "tokenizer.ggml." name "_token_id"
 

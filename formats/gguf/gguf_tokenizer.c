@@ -1,22 +1,27 @@
 /*
  * gguf_tokenizer.c: tokenizer.ggml.* -> the text of a tokenizer.json that gives the same ids.
  *
- * Three kinds. `gpt2`, byte-level BPE: pieces and merges are in the file; where words are cut is
- * said by the name of a pattern. `llama`, a sentencepiece model: pieces with scores, no merges.
- * Those are regenerated as Transformers does when it converts such a model: every way to divide a
- * piece into two pieces is a merge, those of the highest score first (gguf_merges.c). Where scores
- * are equal, the pair that stands first in the text goes first, which no merges say: such a file
- * becomes a model of pieces with scores. `t5`, a
- * Unigram model of sentencepiece: pieces with scores, and the normalizer's flags and character map.
+ * Three kinds:
+ *   gpt2   byte-level BPE: pieces and merges are in the file; where words are cut is said by the
+ *          name of a pattern (gguf_pre.h)
+ *   llama  a sentencepiece model: pieces with scores, no merges. Those are regenerated as
+ *          Transformers does when it converts such a model: every way to divide a piece into two
+ *          pieces is a merge, those of the highest score first (gguf_merges.c). Where scores are
+ *          equal, the pair that stands first in the text goes first, which no merges say: such a
+ *          file becomes a model of pieces with scores
+ *   t5     a Unigram model of sentencepiece: pieces with scores, and the normalizer's flags and
+ *          character map
  *
- * Of the types of tokens: CONTROL and USER_DEFINED are added tokens, found in the text before the
- * model sees it, and so is UNKNOWN; BYTE is <0x0A>, for characters without a piece; UNUSED fills a
- * vocabulary up and is a piece all the same, and so is one of undefined type.
+ * The types of tokens:
+ *   CONTROL, USER_DEFINED, UNKNOWN  added tokens, found in the text before the model sees it
+ *   BYTE                            <0x0A>, for characters without a piece
+ *   UNUSED, or undefined            fills a vocabulary up; a piece all the same
  *
- * Files have oddities that llama.cpp lives with, and so does this (source: llama-vocab.cpp): an id
- * of a special token that is none (-1 is written as 4294967295) stands for the default one; of two
- * tokens with one text the last counts; texts with U+0000 or outside of UTF-8 are found in no other
- * text. Whatever cannot be read makes a problem of the tokenizer, not of the file.
+ * Files have oddities that llama.cpp lives with, and so does this (source: llama-vocab.cpp):
+ *   - an id of a special token that is none (-1, written as 4294967295) stands for the default one
+ *   - of two tokens with one text the last counts
+ *   - texts with U+0000 or outside of UTF-8 are found in no other text
+ * Whatever cannot be read makes a problem of the tokenizer, not of the file.
  */
 #include "gguf_tokenizer_int.h"
 

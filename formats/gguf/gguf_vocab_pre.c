@@ -230,8 +230,8 @@ static void trial_close(struct trial *t)
     encoded_free(&t->found);
 }
 
-/* How many of the sample's texts have other ids under a row; where a probe has, no more are tried.
- */
+/* How many of the sample's texts have other ids under a row; where a probe has, only the probes
+ * are tried. */
 static moeq_status try_row(struct mq_vocab *v, struct trial *t, const struct mq_gguf_pre *pre,
                            size_t *differing, size_t *first)
 {

@@ -1,12 +1,5 @@
 /*
- * gguf_writer.h: the header of a GGUF file, piece by piece.
- *
- *     "GGUF" | u32 version | u64 tensors | u64 keys | keys and values | tensor infos | zeros
- *
- * A key and its value: string key, u32 type, value. A string: u64 length, bytes (UTF-8, no NUL). An
- * array: u32 type of its elements, u64 count, the elements. A tensor info: string name, u32 number
- * of dimensions, u64 each, the fastest first, u32 type, u64 offset from the start of the data. All
- * little-endian. Source: ggml's docs/gguf.md.
+ * gguf_writer.h: the header of a GGUF file, piece by piece; its layout is drawn in gguf.h.
  *
  * Metadata and tensor infos are collected apart, since the counts stand before both. Out of memory
  * is sticky in the buffers; mq_gguf_writer_finish tells.

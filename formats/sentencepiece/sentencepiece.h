@@ -62,8 +62,8 @@ struct mq_spm_made {
 };
 
 /* Appends the tokenizer.json made of a model. `config` is the text of the tokenizer_config.json
- * beside it, which says what is put around a text; empty where there is none. `made` may be NULL.
- */
+ * beside it, which says what is put around a text; empty where there is none. `made`
+ * may be NULL. */
 moeq_status mq_spm_to_json(const char *bytes, size_t n, const char *path,
                            const struct mq_buffer *config, struct mq_buffer *json,
                            struct mq_spm_made *made, moeq_error *err);
@@ -79,8 +79,8 @@ moeq_status mq_spm_folder_to_json(const char *folder, const char *name,
 
 /* What a folder without tokenizer.json gets of its SentencePiece model: view->tokenizer_json and
  * tokenizer_source. One that cannot be read is no failure, since most of what is done with a model
- * needs no tokenizer: then view->tokenizer_problem and a note say why. view->hparams must be set.
- */
+ * needs no tokenizer: then view->tokenizer_problem and a note say why. For this view->hparams must
+ * be set. */
 struct mq_view;
 moeq_status mq_spm_read_folder(const char *folder, struct mq_view *view, moeq_error *err);
 

@@ -4,9 +4,11 @@
  * What is put around a text sentencepiece leaves to its user: tokenizer_config.json says it, and
  * where it is silent LlamaTokenizer as of Transformers 4, and llama.cpp: BOS in front and nothing
  * behind (T5's class is the other way round). Transformers 5 puts nothing in front, so there is a
- * note. Its `legacy` is true unless it says otherwise: then
- * every segment between special tokens gets the space that goes in front of a text, else only the
- * first. `add_prefix_space` overrules the model's own add_dummy_prefix.
+ * note.
+ *
+ * Its `legacy` is true unless it says otherwise: then every segment between special tokens gets the
+ * space that goes in front of a text, else only the first. `add_prefix_space` overrules the model's
+ * own add_dummy_prefix.
  *
  * Control pieces and the unknown piece are found in a text before the model sees it, as special
  * tokens. sentencepiece itself would take their names as any text; Transformers, like here, not.

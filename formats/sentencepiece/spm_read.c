@@ -1,10 +1,16 @@
 /*
  * spm_read.c: the protobuf message ModelProto.
  *
- * On the wire a message is fields one after another: a varint of (number << 3 | wire type), then a
- * varint (wire type 0), 8 bytes (1), a length and as many bytes (2), or 4 bytes (5). Fields that
- * are not known are stepped over by their wire type. Only pieces repeat; protobuf itself would let
- * the last of other repeated fields count, but no writer writes such, so here that is an error.
+ * On the wire a message is fields one after another:
+ *
+ *     varint of (number << 3 | wire type) | wire type 0: varint
+ *                                                     1: 8 bytes
+ *                                                     2: varint length, as many bytes
+ *                                                     5: 4 bytes
+ *
+ * Fields that are not known are stepped over by their wire type. Only pieces repeat; protobuf
+ * itself would let the last of other repeated fields count, but no writer writes such, so here that
+ * is an error.
  *
  * (https://protobuf.dev/programming-guides/encoding; field numbers: sentencepiece_model.proto.)
  */

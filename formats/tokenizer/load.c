@@ -54,8 +54,7 @@ static moeq_status count_ids(struct mq_load *load, const cJSON *vocab, const cJS
 }
 
 /* Enters the pieces of BPE. `tokenizers` keeps the last of two pieces with one id, or of two ids of
- * one piece; no published file has such, and which one the model was trained with cannot be known.
- */
+ * one piece; no published file has such, and which one the model was trained with is not known. */
 static moeq_status load_vocab(struct mq_load *load, const cJSON *vocab)
 {
     struct mq_tokenizer *t = load->tokenizer;

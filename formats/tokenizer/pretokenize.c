@@ -26,13 +26,13 @@ static const char gpt2_regex[] =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
 /* Whitespace's. Its \w is that of the Rust regex crate, see is_word in added_tokens.c. */
-#define RUST_WORD                                                                           \
-    "\\p{L}\\p{M}\\p{Nl}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{" \
-    "1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
+#define RUST_WORD                                                            \
+    "\\p{L}\\p{M}\\p{Nl}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}\\x{24b6}-\\x{24e9}" \
+    "\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
 static const char whitespace_regex[] = "[" RUST_WORD "]+|[^" RUST_WORD "\\s]+";
 
-/* What the steps may add to a segment, as in normalize.c: ByteLevel
- * makes at most two bytes of one. */
+/* What the steps may add to a segment, as in normalize.c: ByteLevel makes two bytes of one at
+ * most. */
 enum { MAX_GROWTH = 64, GROWTH_FREE_BYTES = 1 << 16 };
 
 /* Takes over the step's pattern, also on failure. */

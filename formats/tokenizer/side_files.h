@@ -6,17 +6,21 @@
  * (tokenization_utils_base.py, _from_pretrained; tokenization_utils_tokenizers.py, __init__); the
  * 4.x releases since 4.34 agree but for where that is said. Its order of precedence:
  *
- *  1. The model and its vocabulary are tokenizer.json's alone. A token that is a piece there has
- *     the piece's id; another that tokenizer.json adds has the id that it has there; any other is
- *     numbered behind the last. Ids in the side files say only in which order.
+ *  1. The model and its vocabulary are tokenizer.json's alone. The id of a token is
+ *       - that of the piece, of one that is a piece there
+ *       - that which it has there, of another that tokenizer.json adds
+ *       - the next behind the last, of any other: ids in the side files say only in which order
  *  2. tokenizer_config.json, "added_tokens_decoder": tokens by id. Where that key is (even empty),
  *     added_tokens.json and special_tokens_map.json are not read.
  *  3. Otherwise special_tokens_map.json overrules tokenizer_config.json, and added_tokens.json
  *     names tokens by content, unless tokenizer.json has another under the same id.
- *  4. Special tokens: bos, eos, unk, sep, pad, cls, mask (texts or objects with "content"); other
- *     keys that end with _token; a dict extra_special_tokens, or model_specific_special_tokens; then
- *     the lists extra_special_tokens or, where that is empty or a dict, additional_special_tokens. Without a key pad_token, the padding of
- *     tokenizer.json names it.
+ *  4. Special tokens, in this order:
+ *       - bos, eos, unk, sep, pad, cls, mask: texts, or objects with "content"; without a key
+ *         pad_token, the padding of tokenizer.json names it
+ *       - other keys that end with _token
+ *       - a dict extra_special_tokens, or model_specific_special_tokens
+ *       - the list extra_special_tokens or, where that is empty or a dict,
+ *         additional_special_tokens
  *  5. How a token is found (lstrip, rstrip, single_word, normalized, special) is what 2 or 3 say,
  *     which replaces what tokenizer.json says; a list or key of 4 counts for tokens that are
  *     nowhere else. A token of 2 or 3 that is one of bos to mask, or of the other keys, is special.

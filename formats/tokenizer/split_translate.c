@@ -5,7 +5,7 @@
  * and pcre2pattern(3):
  *   \s      here U+180E too                        -> the ranges of White_Space
  *   \v      here all vertical white space          -> \x0b
- *   \w      there the letters and numbers of UTS #18, and of Latin-1's numbers all -> ranges
+ *   \w      there UTS #18's, and Latin-1's numbers -> ranges
  *   \b      by that \w, too                        -> looking around
  *   ^ $     there of every line                    -> (?m:^) (?m:$)
  *   [a[b]]  there a nested set                     -> [ab]; one that is negated, and &&, refused
@@ -27,10 +27,10 @@
 #define WHITE_SPACE                                                                             \
     "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}" \
     "\\x{205f}\\x{3000}"
-#define NOT_WHITE_SPACE                                                                        \
-    "\\x{0}-\\x{8}\\x{e}-\\x{1f}\\x{21}-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{" \
-    "1fff}"                                                                                    \
-    "\\x{200b}-\\x{2027}\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}"             \
+#define NOT_WHITE_SPACE                                                            \
+    "\\x{0}-\\x{8}\\x{e}-\\x{1f}\\x{21}-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}"   \
+    "\\x{1681}-\\x{1fff}"                                                          \
+    "\\x{200b}-\\x{2027}\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}" \
     "\\x{3001}-\\x{10ffff}"
 
 /*

@@ -2,11 +2,11 @@
  * tokenizer.h: text <-> token ids, as a Hugging Face tokenizer.json says.
  *
  * Supported: the models BPE (byte fallback, byte-level, ignore_merges, fuse_unk) and Unigram, with
- * the normalizers, pre-tokenizers, post-processors and decoders that published models use with it.
- * (Of pre-tokenizers all but BertPreTokenizer, UnicodeScripts and FixedLength: pretokenize.c.)
- * Anything else in the file is an error that names it, except `truncation` and `padding`, which are
- * settings of its last user and not looked at. A loaded tokenizer is immutable: threads may share
- * it.
+ * the normalizers, pre-tokenizers, post-processors and decoders that published models use with
+ * them. (Of pre-tokenizers all but BertPreTokenizer, UnicodeScripts and FixedLength, see
+ * pretokenize.c.) Anything else in the file is an error that names it, except `truncation` and
+ * `padding`, which are settings of its last user and not looked at. A loaded tokenizer is
+ * immutable: threads may share it.
  *
  * The reference is the `tokenizers` library 0.23: the same ids for the same file and text, up to
  * characters newer than the Unicode tables of PCRE2 (classes) and utf8proc (normal forms). Of the
@@ -47,7 +47,7 @@ moeq_status mq_tokenizer_check(const char *json, size_t n, const char *path, moe
 
 /* Appends the ids of n bytes of text to `ids`. Text that is not UTF-8 is an error with its offset;
  * so is text above 512 MiB. On an error `ids` is as before.
- * add_special_tokens: apply the post-processor's template (the BOS of most models). */
+ *   add_special_tokens  apply the post-processor's template (the BOS of most models) */
 moeq_status mq_tokenizer_encode(const struct mq_tokenizer *tokenizer, const char *text, size_t n,
                                 bool add_special_tokens, struct mq_ids *ids, moeq_error *err);
 
