@@ -284,9 +284,7 @@ START_TEST(metadata_are_carried)
     struct gguf_build b = {0};
     put_foreign_keys(&b);
     gguf_small_model(&b, true);
-    struct mq_buffer bytes = gguf_finish(&b);
-    test_write(source, bytes.data, bytes.size);
-    mq_buffer_free(&bytes);
+    gguf_write(&b, source);
     moeq_error err = {0};
     struct request r = {.model = source, .output = direct};
     ck_assert_msg(export(&r, NULL, &err) == MOEQ_OK, "%s", err.message);
@@ -315,9 +313,7 @@ START_TEST(ignored_metadata)
     struct gguf_build b = {0};
     gguf_key_u32(&b, key, 3);
     gguf_small_model(&b, true);
-    struct mq_buffer bytes = gguf_finish(&b);
-    test_write(source, bytes.data, bytes.size);
-    mq_buffer_free(&bytes);
+    gguf_write(&b, source);
     const struct mq_open_options open = {.ignored_keys = &key, .ignored_keys_count = 1};
     const struct mq_context ctx = {.isa = mq_isa_detect(), .threads = 1};
     const struct mq_policy as_stored = {0};

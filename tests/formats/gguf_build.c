@@ -1,6 +1,9 @@
 /* gguf_build.c: GGUF files byte by byte, for tests that need wrong ones. */
 #include "gguf_build.h"
 
+#include "test_support.h"
+
+#include <stdio.h>
 #include <string.h>
 
 static void put(struct mq_buffer *b, uint64_t value, int bytes)
@@ -112,6 +115,14 @@ struct mq_buffer gguf_finish(struct gguf_build *b)
     mq_buffer_free(&b->data);
     memset(b, 0, sizeof *b);
     return out;
+}
+
+void gguf_write(struct gguf_build *b, const char *path)
+{
+    struct mq_buffer out = gguf_finish(b);
+    FILE *f = fopen(path, "wb");
+    ck_assert(f && fwrite(out.data, 1, out.size, f) == out.size && fclose(f) == 0);
+    mq_buffer_free(&out);
 }
 
 /* Weights that differ from one another: 0.25, 0.5, ... */

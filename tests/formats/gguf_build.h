@@ -34,6 +34,7 @@ void gguf_tensor(struct gguf_build *b, const char *name, uint32_t type, uint32_t
 
 /* Header and data; the builder is empty afterwards. */
 struct mq_buffer gguf_finish(struct gguf_build *b);
+void gguf_write(struct gguf_build *b, const char *path); /* the same into a file */
 
 /* A model of the architecture `llama`: one layer, hidden 8, two heads of 4 with one of keys, ffn 8,
  * vocabulary 4, all F32; with experts: two of them, of which a token uses one. No tokenizer. */

@@ -85,6 +85,14 @@ moeq_status test_convert_sharded(const char *model, const char *level, uint64_t 
     return status;
 }
 
+struct mq_view *test_open(const char *path)
+{
+    struct mq_view *view;
+    moeq_error err = {0};
+    ck_assert_msg(mq_model_open(path, &view, &err) == MOEQ_OK, "%s", err.message);
+    return view;
+}
+
 moeq_status test_convert(const char *model, const char *level, const char *output,
                          const struct mq_context *context, struct mq_convert_result *result,
                          moeq_error *err)

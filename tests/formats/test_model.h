@@ -25,6 +25,9 @@ struct mq_buffer test_read(const char *path);
 void test_write(const char *path, const void *bytes, size_t n);
 bool test_files_equal(const char *a, const char *b);
 
+/* Opens a model that is sound. */
+struct mq_view *test_open(const char *path);
+
 /* Opens a model, plans it at a level and converts it; options may be NULL: 2 threads, generic. */
 moeq_status test_convert(const char *model, const char *level, const char *output,
                          const struct mq_context *context, struct mq_convert_result *result,

@@ -127,10 +127,7 @@ static void rewrite(const struct mq_view *v, bool joined, const char *path)
     }
     add_tensors(&b, v, joined);
     add_rope_factors(&b, h);
-    struct mq_buffer out = gguf_finish(&b);
-    FILE *f = fopen(path, "wb");
-    ck_assert(f && fwrite(out.data, 1, out.size, f) == out.size && fclose(f) == 0);
-    mq_buffer_free(&out);
+    gguf_write(&b, path);
 }
 
 /* Evaluates both views side by side on the golden's windows, of at most `length` tokens. */

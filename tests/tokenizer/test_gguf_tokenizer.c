@@ -45,14 +45,6 @@ static struct mq_tokenizer *load(const char *path)
     return t;
 }
 
-static void write_build(struct gguf_build *b, const char *path)
-{
-    struct mq_buffer out = gguf_finish(b);
-    FILE *f = fopen(path, "wb");
-    ck_assert(f && fwrite(out.data, 1, out.size, f) == out.size && fclose(f) == 0);
-    mq_buffer_free(&out);
-}
-
 /* ---- ids ---- */
 
 static bool same(const struct mq_ids *a, const struct mq_ids *b)
@@ -171,7 +163,7 @@ START_TEST(equal_scores_go_by_place)
         if (cases[i].scores)
             gguf_key_array(&b, MQ_GGUF_KEY_SCORES, MQ_GGUF_F32, cases[i].scores, 4, 7);
         gguf_key_bool(&b, MQ_GGUF_KEY_ADD_BOS, false);
-        write_build(&b, path);
+        gguf_write(&b, path);
         struct mq_tokenizer *t = load(path);
         ck_assert_str_eq(ids_as_text(t, "abc"), cases[i].ids);
         ck_assert_int_eq(has_note(path, "no scores that tell them apart"), cases[i].noted);
@@ -196,7 +188,7 @@ START_TEST(types_by_text)
     gguf_key_array(&b, MQ_GGUF_KEY_SCORES, MQ_GGUF_F32, values, 4, 10);
     gguf_key_bool(&b, MQ_GGUF_KEY_ADD_BOS, false);
     gguf_key_u32(&b, "tokenizer.ggml.fim_pre_token_id", 0); /* another one: the text says nothing */
-    write_build(&b, path);
+    gguf_write(&b, path);
     struct mq_tokenizer *t = load(path);
     ck_assert_str_eq(ids_as_text(t, "ab<|im_end|></s><|fim_suffix|><|start|>"), "9 6 1 2 4 5");
     ck_assert_str_eq(ids_as_text(t, "<fim_prefix>"), "9 0");
@@ -215,7 +207,7 @@ START_TEST(merges_by_score_or_by_place)
     for (int i = 0; i < 3; i++) {
         struct gguf_build b = {0};
         put_llama(&b, all[i]);
-        write_build(&b, path);
+        gguf_write(&b, path);
         struct mq_tokenizer *t = load(path);
         ck_assert_str_eq(ids_as_text(t, "ab"), "1 10 5");
         /* ab before bb, then ab + b */
@@ -236,7 +228,7 @@ START_TEST(what_stands_around)
     gguf_key_bool(&b, MQ_GGUF_KEY_ADD_BOS, false);
     gguf_key_bool(&b, MQ_GGUF_KEY_ADD_EOS, true);
     gguf_key_bool(&b, MQ_GGUF_KEY_ADD_PREFIX, false);
-    write_build(&b, path);
+    gguf_write(&b, path);
     struct mq_tokenizer *t = load(path);
     ck_assert_str_eq(ids_as_text(t, "ab"), "5 2");
     mq_tokenizer_free(t);
@@ -244,14 +236,14 @@ START_TEST(what_stands_around)
     gguf_key_bool(&b, MQ_GGUF_KEY_ADD_EOS, true);
     gguf_key_u32(&b, MQ_GGUF_KEY_EOS, 1); /* one token for both */
     gguf_key_u32(&b, MQ_GGUF_KEY_BOS, 1);
-    write_build(&b, path);
+    gguf_write(&b, path);
     t = load(path);
     ck_assert_str_eq(ids_as_text(t, "ab"), "1 10 5 1");
     mq_tokenizer_free(t);
     /* merges that are there count, not the scores */
     put_llama(&b, scores);
     gguf_key_strings(&b, MQ_GGUF_KEY_MERGES, (const char *const[]){"b b", "a bb"}, 2);
-    write_build(&b, path);
+    gguf_write(&b, path);
     t = load(path);
     ck_assert_str_eq(ids_as_text(t, "abb ab"), "1 10 6 10 8 9");
     mq_tokenizer_free(t);
@@ -260,14 +252,14 @@ START_TEST(what_stands_around)
     gguf_key_text(
         &b, "tokenizer.huggingface.json",
         "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1}, \"merges\": []}}");
-    write_build(&b, path);
+    gguf_write(&b, path);
     t = load(path);
     ck_assert_str_eq(ids_as_text(t, "ab"), "0 1");
     mq_tokenizer_free(t);
     /* unless it cannot be read */
     put_llama(&b, scores);
     gguf_key_text(&b, "tokenizer.huggingface.json", "{\"model");
-    write_build(&b, path);
+    gguf_write(&b, path);
     t = load(path);
     ck_assert_str_eq(ids_as_text(t, "ab"), "1 10 5");
     ck_assert(has_note(path,
@@ -285,7 +277,7 @@ static void check_problem(struct gguf_build *b, const char *expected)
     struct mq_buffer json;
     char problem[1000];
     moeq_error err = {0};
-    write_build(b, path);
+    gguf_write(b, path);
     ck_assert_msg(make(path, &json, problem, &err) == MOEQ_OK, "%s", err.message);
     ck_assert_str_eq(problem, expected);
     ck_assert_uint_eq(json.size, 0);
@@ -372,7 +364,7 @@ START_TEST(names_of_pre_tokenizers)
         gguf_key_strings(&b, MQ_GGUF_KEY_TOKENS, bytes, 5);
         gguf_key_strings(&b, MQ_GGUF_KEY_MERGES, (const char *const[]){"a b"}, 1);
         gguf_key_u32(&b, MQ_GGUF_KEY_BOS, 3);
-        write_build(&b, path);
+        gguf_write(&b, path);
         if (pre && pre->rule) {
             struct mq_tokenizer *t = load(path);
             ck_assert_str_eq(ids_as_text(t, "ab b"), pre->add_bos ? "3 2 4 1" : "2 4 1");
@@ -406,7 +398,7 @@ START_TEST(byte_level_text_is_taken_as_it_is)
     gguf_key_strings(&b, MQ_GGUF_KEY_TOKENS, pieces, 6);
     gguf_key_strings(&b, MQ_GGUF_KEY_MERGES, NULL, 0);
     gguf_key_bool(&b, MQ_GGUF_KEY_ADD_PREFIX, true);
-    write_build(&b, path);
+    gguf_write(&b, path);
     struct mq_tokenizer *t = load(path);
     ck_assert_str_eq(ids_as_text(t, "e\xcc\x81 \xc3\xa9"), "0 1 2 5 3 4");
     mq_tokenizer_free(t);
@@ -438,7 +430,7 @@ START_TEST(names_are_chains)
         mq_buffer_putc(&text, '\0');
         put_chain(&b, text.data, cases[i].pre);
         const char *path = mq_test_temporary("chain.gguf");
-        write_build(&b, path);
+        gguf_write(&b, path);
         snprintf(file, sizeof file, "tests/tokenizer/data/chains/%s.jsonl", cases[i].chain);
         compare(path, file, 50);
         mq_buffer_free(&text);
@@ -515,7 +507,7 @@ START_TEST(malformed)
         put_llama(&b, scores);
         b.drop = NULL;
         cases[i].put(&b);
-        write_build(&b, path);
+        gguf_write(&b, path);
         ck_assert_ok(make(path, &json, problem, &err));
         ck_assert_uint_eq(json.size, 0);
         snprintf(expected, sizeof expected, "its tokenizer cannot be read: key '%s' at byte ",
@@ -550,7 +542,7 @@ static void check_oddity(int changed, const char *text, size_t n, const char *ke
     mq_buffer_free(&value);
     if (key)
         gguf_key_u32(&b, key, id);
-    write_build(&b, path);
+    gguf_write(&b, path);
     struct mq_tokenizer *t = load(path);
     ck_assert_str_eq(ids_as_text(t, "ab b"), expected);
     mq_tokenizer_free(t);
@@ -563,7 +555,7 @@ START_TEST(oddities)
     char plain[64];
     struct gguf_build b = {0};
     put_llama(&b, scores);
-    write_build(&b, mq_test_temporary("plain.gguf"));
+    gguf_write(&b, mq_test_temporary("plain.gguf"));
     struct mq_tokenizer *t = load(mq_test_temporary("plain.gguf"));
     snprintf(plain, sizeof plain, "%s", ids_as_text(t, "ab b"));
     mq_tokenizer_free(t);
@@ -590,7 +582,7 @@ START_TEST(tokens_alone)
     gguf_key_strings(&b, MQ_GGUF_KEY_TOKENS,
                      (const char *const[]){"<unk>", "<s>", "</s>", "<0x0A>", "\xe2\x96\x81", "a"},
                      6);
-    write_build(&b, path);
+    gguf_write(&b, path);
     struct mq_tokenizer *t = load(path);
     ck_assert_str_eq(ids_as_text(t, "a\n"), "1 4 5 3");
     mq_tokenizer_free(t);
@@ -615,7 +607,7 @@ START_TEST(long_pieces)
     piece[1 << 20] = '\0';
     gguf_key_text(&b, MQ_GGUF_KEY_TOKENIZER, "llama");
     gguf_key_strings(&b, MQ_GGUF_KEY_TOKENS, (const char *const[]){"a", piece}, 2);
-    write_build(&b, path);
+    gguf_write(&b, path);
     ck_assert_ok(make(path, &json, problem, &err));
     ck_assert_uint_eq(json.size, 0);
     ck_assert_ptr_nonnull(strstr(problem, "a piece of 1048576 bytes, of 256 at most"));
