@@ -9,6 +9,8 @@
  */
 #include "gguf_pre.h"
 
+#include "byte_level.h"
+
 #include <string.h>
 
 #define CONTRACTIONS "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -17,7 +19,7 @@
 #define SYMBOLS "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*"
 #define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
 #define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
-#define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+#define GPT2 MQ_BYTE_LEVEL_REGEX
 #define LLAMA3 CONTRACTIONS "|" WORDS "|\\p{N}{1,3}" SYMBOLS REST
 #define QWEN2 CONTRACTIONS "|" WORDS "|\\p{N}" SYMBOLS REST
 #define CASES(suffix, digits)                                                                     \
@@ -45,8 +47,6 @@
 #define CASE_DIFFERS                                                                       \
     "tells upper from lower case in ASCII only and takes no combining mark for a part of " \
     "a word"
-
-const char mq_gguf_gpt2[] = GPT2;
 
 /* clang-format off */
 static const struct mq_gguf_rule
@@ -224,7 +224,7 @@ void mq_gguf_put_rule(struct mq_buffer *json, const struct mq_gguf_rule *rule, b
     bool own = false;
     mq_buffer_puts(json, "{\"type\": \"Sequence\", \"pretokenizers\": [");
     for (const char *const *split = rule->splits; *split; split++) {
-        own = !split[1] && strcmp(*split, mq_gguf_gpt2) == 0;
+        own = !split[1] && strcmp(*split, GPT2) == 0;
         if (own)
             break;
         mq_buffer_puts(json, "{\"type\": \"Split\", \"pattern\": {\"Regex\": ");

@@ -35,9 +35,6 @@ struct mq_gguf_pre {
 extern const struct mq_gguf_pre mq_gguf_pres[];
 extern const size_t mq_gguf_pres_count;
 
-/* GPT-2's expression, which is ByteLevel's own. */
-extern const char mq_gguf_gpt2[];
-
 /* The row of a name of n bytes; NULL: unknown. */
 const struct mq_gguf_pre *mq_gguf_pre_find(const char *name, size_t n);
 

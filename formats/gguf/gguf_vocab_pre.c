@@ -17,6 +17,7 @@
 #include "gguf_pre.h"
 #include "text_match.h"
 #include "tokenizer.h"
+#include "utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -64,7 +65,7 @@ static moeq_status read_pre_tokenizer(struct mq_vocab *v, const cJSON *json, con
     } else if (strcmp(type, "ByteLevel") == 0) {
         s->other |= s->bytes;
         if (!cJSON_IsFalse(mq_json_get(json, "use_regex")))
-            add_split(s, mq_gguf_gpt2);
+            add_split(s, MQ_BYTE_LEVEL_REGEX);
         s->bytes = true;
         s->prefix = cJSON_IsTrue(mq_json_get(json, "add_prefix_space"));
         v->space_prefix |= s->prefix;
@@ -261,11 +262,8 @@ static void put_text(struct mq_buffer *out, const struct sample *s, size_t i)
 {
     enum { SHOWN = 40 };
     const size_t start = i ? s->ends[i - 1] : 0;
-    size_t n = s->ends[i] - start;
-    if (n > SHOWN)
-        for (n = SHOWN; n && ((unsigned char)s->text.data[start + n] & 0xc0) == 0x80;)
-            n--;
-    mq_buffer_put_json(out, s->text.data + start, n);
+    const char *text = s->text.data + start;
+    mq_buffer_put_json(out, text, mq_utf8_cut(text, s->ends[i] - start, SHOWN));
 }
 
 /* The rule is known and its first row says otherwise on ignore_merges. `exact`: the first row that
@@ -339,11 +337,7 @@ static moeq_status fail_unknown(struct mq_vocab *v, const struct sample *sample,
     enum { SHOWN = 300 };
     struct mq_buffer example = {0};
     char *text = cJSON_PrintUnformatted(v->pre_tokenizer);
-    size_t n = text ? strlen(text) : 0;
-    const bool cut = n > SHOWN;
-    if (cut)
-        for (n = SHOWN; n && ((unsigned char)text[n] & 0xc0) == 0x80;)
-            n--;
+    const size_t n = text ? strlen(text) : 0, shown = text ? mq_utf8_cut(text, n, SHOWN) : 0;
     put_text(&example, sample, nearest->first);
     const moeq_status status =
         text && mq_buffer_ok(&example)
@@ -351,7 +345,8 @@ static moeq_status fail_unknown(struct mq_vocab *v, const struct sample *sample,
                            "GGUF has no name for the pre-tokenizer %.*s%s: none of llama.cpp's "
                            "gives the same ids; the nearest, '%s', gives others for %zu of %zu "
                            "texts, such as %s. (A moeq file keeps the tokenizer as it is.)",
-                           (int)n, text, cut ? "..." : "", nearest->pre->name, nearest->differing,
+                           (int)shown, text, shown < n ? "..." : "", nearest->pre->name,
+                           nearest->differing,
                            nearest->first < PROBES ? (size_t)PROBES : sample->count, example.data)
             : mq_fail_memory(v->err, "exporting the vocabulary");
     cJSON_free(text);

@@ -142,16 +142,9 @@ static moeq_status read_merge(struct mq_vocab *v, const cJSON *item, struct mq_b
     return MOEQ_OK;
 }
 
-/* The length of the character at `text`, which is valid UTF-8. */
-static size_t char_size(const char *text)
-{
-    const unsigned char c = (unsigned char)*text;
-    return c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
-}
-
 static bool repeats_one_character(const char *text)
 {
-    const size_t n = char_size(text);
+    const size_t n = mq_utf8_size(text);
     for (const char *at = text; *at; at += n)
         if (strncmp(at, text, n) != 0)
             return false;
@@ -161,7 +154,7 @@ static bool repeats_one_character(const char *text)
 static bool is_part(const struct mq_vocab *v, const char *text, size_t n)
 {
     uint32_t unused;
-    return (n && char_size(text) == n) || mq_strmap_get(&v->ids, text, n, &unused);
+    return (n && mq_utf8_size(text) == n) || mq_strmap_get(&v->ids, text, n, &unused);
 }
 
 /* In how many places llama.cpp may join two symbols to this piece: those are characters or pieces
@@ -170,7 +163,7 @@ static uint32_t count_cuts(const struct mq_vocab *v, const char *piece)
 {
     const size_t n = strlen(piece);
     uint32_t cuts = 0;
-    for (size_t i = char_size(piece); i < n; i += char_size(piece + i))
+    for (size_t i = mq_utf8_size(piece); i < n; i += mq_utf8_size(piece + i))
         cuts += is_part(v, piece, i) && is_part(v, piece + i, n - i);
     return cuts;
 }

@@ -11,6 +11,10 @@
 
 #include <stdint.h>
 
+/* Where the pre-tokenizer ByteLevel cuts words, as GPT-2 (openai/gpt-2, src/encoder.py). */
+#define MQ_BYTE_LEVEL_REGEX \
+    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+
 enum { MQ_BYTE_LEVEL_CHARS = 0x100 + 68 }; /* one more than the largest character */
 
 uint32_t mq_byte_level_char(uint8_t byte);

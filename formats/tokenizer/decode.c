@@ -259,16 +259,13 @@ static void gather(const struct mq_tokenizer *t, const int32_t *ids, size_t n, b
     }
 }
 
-/* What the steps may add, against a Replace of a Replace of... */
-enum { MAX_GROWTH = 64, GROWTH_FREE_BYTES = 1 << 16 };
-
 moeq_status mq_tokenizer_decode(const struct mq_tokenizer *tokenizer, const int32_t *ids, size_t n,
                                 bool skip_special_tokens, struct mq_buffer *text, moeq_error *err)
 {
     struct mq_pieces pieces = {0}, next = {0};
     moeq_status status = MOEQ_OK;
     gather(tokenizer, ids, n, skip_special_tokens, &pieces);
-    const size_t limit = pieces.text.size * MAX_GROWTH + GROWTH_FREE_BYTES;
+    const size_t limit = mq_growth_limit(pieces.text.size);
     for (size_t i = 0; i < tokenizer->decoder_count && mq_pieces_ok(&pieces); i++) {
         const struct mq_decoder_step *step = &tokenizer->decoders[i];
         mq_pieces_clear(&next);

@@ -18,10 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A segment may grow by this much in all steps together. Published tokenizers stay below 4: one
- * byte, a space, becomes the three of U+2581. NFKD's worst character grows by 11. */
-enum { MAX_GROWTH = 64, GROWTH_FREE_BYTES = 1 << 16 };
-
 /* A pattern that is text, or a regular expression. */
 static moeq_status load_replace(struct mq_load *load, const cJSON *json,
                                 struct mq_normalizer_step *step)
@@ -260,7 +256,7 @@ moeq_status mq_normalize(const struct mq_tokenizer *tokenizer, bool at_start,
                          struct mq_buffer *text, struct mq_buffer *scratch, size_t *origin,
                          moeq_error *err)
 {
-    const size_t limit = text->size * MAX_GROWTH + GROWTH_FREE_BYTES;
+    const size_t limit = mq_growth_limit(text->size);
     *origin = at_start;
     for (size_t i = 0; i < tokenizer->normalizer_count && text->size; i++) {
         struct origin o = {*origin, *origin};

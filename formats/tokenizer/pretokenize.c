@@ -21,19 +21,11 @@
 
 #include <string.h>
 
-/* ByteLevel's own pattern, GPT-2's (openai/gpt-2, src/encoder.py). */
-static const char gpt2_regex[] =
-    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
-
 /* Whitespace's. Its \w is that of the Rust regex crate, see is_word in added_tokens.c. */
 #define RUST_WORD                                                            \
     "\\p{L}\\p{M}\\p{Nl}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}\\x{24b6}-\\x{24e9}" \
     "\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
 static const char whitespace_regex[] = "[" RUST_WORD "]+|[^" RUST_WORD "\\s]+";
-
-/* What the steps may add to a segment, as in normalize.c: ByteLevel makes two bytes of one at
- * most. */
-enum { MAX_GROWTH = 64, GROWTH_FREE_BYTES = 1 << 16 };
 
 /* Takes over the step's pattern, also on failure. */
 static moeq_status add_step(struct mq_load *load, const struct mq_pretokenizer_step *step)
@@ -187,7 +179,7 @@ static moeq_status load_byte_level(struct mq_load *load, const cJSON *json)
     if (prefix)
         MQ_TRY(add_step(load, &(struct mq_pretokenizer_step){.kind = MQ_PRE_PREFIX_SPACE}));
     if (regex)
-        MQ_TRY(add_regex_split(load, gpt2_regex, MQ_SPLIT_ISOLATED, false));
+        MQ_TRY(add_regex_split(load, MQ_BYTE_LEVEL_REGEX, MQ_SPLIT_ISOLATED, false));
     return add_step(load, &(struct mq_pretokenizer_step){.kind = MQ_PRE_BYTES});
 }
 
@@ -372,7 +364,7 @@ moeq_status mq_pretokenize(const struct mq_tokenizer *tokenizer, struct mq_match
                            size_t origin, struct mq_pieces *pieces, struct mq_pieces *scratch,
                            moeq_error *err)
 {
-    const size_t limit = pieces->text.size * MAX_GROWTH + GROWTH_FREE_BYTES;
+    const size_t limit = mq_growth_limit(pieces->text.size);
     for (size_t i = 0; i < tokenizer->pretokenizer_count; i++) {
         const struct mq_pretokenizer_step *step = &tokenizer->pretokenizers[i];
         mq_pieces_clear(scratch);

@@ -10,6 +10,7 @@
 #include "error.h"
 #include "json_span.h"
 #include "tokenizer.h"
+#include "utf8.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -357,13 +358,9 @@ static void number_tokens(struct merge *m)
 /* A content in quotes, cut at a character. */
 static void put_content(struct mq_buffer *b, const char *content)
 {
-    size_t n = strlen(content);
-    const bool cut = n > SHOWN_BYTES;
-    if (cut)
-        for (n = SHOWN_BYTES; n && ((unsigned char)content[n] & 0xc0) == 0x80;)
-            n--;
-    mq_buffer_put_json(b, content, n);
-    if (cut)
+    const size_t n = strlen(content), shown = mq_utf8_cut(content, n, SHOWN_BYTES);
+    mq_buffer_put_json(b, content, shown);
+    if (shown < n)
         mq_buffer_puts(b, "...");
 }
 

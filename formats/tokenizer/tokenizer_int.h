@@ -24,6 +24,14 @@ enum {
     MQ_NO_ID = -1,
 };
 
+/* What all steps of a component together may make of n bytes, against a Replace of a Replace of...
+ * Published tokenizers stay below 4n: one byte, a space, becomes the three of U+2581. NFKD's worst
+ * character grows by 11. */
+static inline size_t mq_growth_limit(size_t n)
+{
+    return n * 64 + (1 << 16);
+}
+
 /* Text that steps insert or substitute. */
 struct mq_text {
     const char *data; /* terminated; in the arena */

@@ -28,6 +28,13 @@ static inline size_t mq_utf8_next(const char *s, uint32_t *code)
     return 4;
 }
 
+/* The length in bytes of the character at `s`. */
+static inline size_t mq_utf8_size(const char *s)
+{
+    const unsigned char c = (unsigned char)*s;
+    return c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+}
+
 /* The start of the character that ends at offset `end` > 0. */
 static inline size_t mq_utf8_previous(const char *s, size_t end)
 {
@@ -35,6 +42,16 @@ static inline size_t mq_utf8_previous(const char *s, size_t end)
         end--;
     while (end > 0 && ((unsigned char)s[end] & 0xc0) == 0x80);
     return end;
+}
+
+/* How many of n bytes to show where at most `most` may be: all, or those up to a character. */
+static inline size_t mq_utf8_cut(const char *s, size_t n, size_t most)
+{
+    if (n <= most)
+        return n;
+    while (most > 0 && ((unsigned char)s[most] & 0xc0) == 0x80)
+        most--;
+    return most;
 }
 
 /* White_Space of Unicode's PropList.txt, unchanged since Unicode 6.3. */
