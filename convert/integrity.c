@@ -353,10 +353,10 @@ static bool match(const char *pattern, const char *name, int32_t *layer, int32_t
 }
 
 /* The family's pattern that a name follows, and its numbers; NULL if it is no weight's. */
-static const struct mq_tensor_pattern *pattern_of(const struct mq_family *family, const char *name,
-                                                  int32_t *layer, int32_t *expert)
+static const struct mq_tensor_name *pattern_of(const struct mq_family *family, const char *name,
+                                               int32_t *layer, int32_t *expert)
 {
-    for (const struct mq_tensor_pattern *p = family ? family->patterns : NULL; p && p->name; p++)
+    for (const struct mq_tensor_name *p = family ? family->names : NULL; p && p->name; p++)
         if (match(p->name, name, layer, expert))
             return p;
     *layer = *expert = -1;
@@ -365,7 +365,7 @@ static const struct mq_tensor_pattern *pattern_of(const struct mq_family *family
 
 static void name_role(const struct mq_family *family, struct mq_damage *d)
 {
-    const struct mq_tensor_pattern *p = pattern_of(family, d->name, &d->layer, &d->expert);
+    const struct mq_tensor_name *p = pattern_of(family, d->name, &d->layer, &d->expert);
     if (p)
         d->role = mq_role_name(p->role);
     if (strncmp(d->name, MQ_PAD_PREFIX, strlen(MQ_PAD_PREFIX)) == 0)
@@ -412,7 +412,7 @@ static void find_zeros(struct check *c)
         const struct mq_st_entry *e = &c->st.entries[i];
         struct mq_zero_place place = {
             .name = e->name, .path = c->result->path, .offset = e->offset, .bytes = e->size_bytes};
-        const struct mq_tensor_pattern *p =
+        const struct mq_tensor_name *p =
             e->dims && e->dims <= 2 ? pattern_of(family, e->name, &place.layer, &place.expert)
                                     : NULL;
         const uint64_t rows = e->dims == 2 ? e->shape[0] : 1;

@@ -72,23 +72,24 @@ static bool is_expert(const struct mq_tensor *t)
     return t->expert >= 0;
 }
 
-/* Of the experts' part, what one token reads: top_k experts of mean size. */
-static uint64_t active_share(const struct mq_hparams *h, uint64_t bytes)
-{
-    return h->experts ? bytes / h->experts * h->top_k : 0;
-}
-
+/* The experts of a layer have equal shapes, so the share that a token uses is exact. */
 static void count_parameters(struct mq_fit *fit)
 {
-    const struct mq_hparams *h = &fit->view->hparams;
-    uint64_t experts = 0;
-    for (size_t i = 0; i < fit->view->tensors_count; i++) {
-        const struct mq_tensor *t = &fit->view->tensors[i];
-        fit->parameters += t->rows * t->cols;
-        experts += is_expert(t) ? t->rows * t->cols : 0;
+    const struct mq_view *view = fit->view;
+    for (size_t i = 0; i < view->tensors_count; i++) {
+        const struct mq_tensor *t = &view->tensors[i];
+        const uint64_t weights = t->rows * t->cols;
+        fit->parameters += weights;
+        fit->active_parameters += is_expert(t) ? 0 : weights;
     }
-    /* Experts have equal shapes, so the division is exact. */
-    fit->active_parameters = fit->parameters - experts + active_share(h, experts);
+    for (uint32_t l = 0; l < view->hparams.layers; l++) {
+        const struct mq_program *p = view->program->layers[l];
+        struct mq_slot_at at = {0};
+        const struct mq_slot *slot;
+        while ((slot = mq_program_next(p, &at)))
+            if (slot->per_expert)
+                fit->active_parameters += slot->rows * slot->cols * p->layer.ffn.top_k;
+    }
 }
 
 /*
@@ -106,18 +107,23 @@ static void count_parameters(struct mq_fit *fit)
  * 358 for 13B and 560 for 70B at 4096, 560 for Llama 3 8B and 1104 for 70B at 8192. This
  * gives 71.5, 368, 584, 560 and 1104.)
  */
-static bool compute_bytes(const struct mq_hparams *h, const struct mq_fit_target *target,
+static bool compute_bytes(const struct mq_view *view, const struct mq_fit_target *target,
                           uint64_t tokens, uint64_t *bytes)
 {
     const bool scores = target->no_flash_attention;
-    const uint64_t hidden = h->hidden, used = h->experts ? h->top_k : 1;
+    const uint64_t hidden = view->hparams.hidden;
     const uint64_t mask = (scores ? 4 : 2) * tokens * (target->cards > 1 ? MQ_FIT_MASK_COPIES : 1);
-    uint64_t attention, mlp;
-    if (!mq_mul_u64(scores ? h->heads : 0, tokens, &attention) ||
-        !mq_mul_u64(2 * (uint64_t)h->ffn + hidden, used, &mlp) ||
-        !mq_add_u64(attention, 4 * hidden, &attention) || !mq_add_u64(mlp, 2 * hidden, &mlp))
-        return false;
-    const uint64_t most = mq_max_u64(mq_max_u64(attention, mlp), hidden + h->vocab);
+    uint64_t most = hidden + view->hparams.vocab;
+    for (size_t i = 0; i < view->program->kinds_count; i++) {
+        const struct mq_layer *l = &view->program->kinds[i].layer;
+        const uint64_t used = l->ffn.kind == MQ_FFN_ROUTED ? l->ffn.top_k : 1;
+        uint64_t attention, mlp;
+        if (!mq_mul_u64(scores ? l->attention.heads : 0, tokens, &attention) ||
+            !mq_mul_u64(2 * (uint64_t)l->ffn.rows + hidden, used, &mlp) ||
+            !mq_add_u64(attention, 4 * hidden, &attention) || !mq_add_u64(mlp, 2 * hidden, &mlp))
+            return false;
+        most = mq_max_u64(most, mq_max_u64(attention, mlp));
+    }
     return mq_mul_u64(most, sizeof(float), bytes) && mq_add_u64(*bytes, mask, bytes) &&
            mq_mul_u64(*bytes, MQ_FIT_MICRO_BATCH, bytes) && *bytes < max_bytes;
 }
@@ -126,8 +132,15 @@ static bool compute_bytes(const struct mq_hparams *h, const struct mq_fit_target
 static uint64_t compute_of(const struct mq_fit *fit, uint64_t tokens)
 {
     uint64_t bytes = 0;
-    compute_bytes(&fit->view->hparams, &fit->target, tokens, &bytes);
+    compute_bytes(fit->view, &fit->target, tokens, &bytes);
     return bytes;
+}
+
+/* What a layer's cache holds of one token. */
+static uint64_t kv_token_bytes(const struct mq_fit *fit, uint32_t layer)
+{
+    const struct mq_layer *l = &fit->view->program->layers[layer]->layer;
+    return 2 * mq_level_row_bytes(fit->kv, mq_layer_kv_numbers(l));
 }
 
 moeq_status mq_fit_begin(const struct mq_view *view, const struct mq_fit_target *target,
@@ -149,10 +162,11 @@ moeq_status mq_fit_begin(const struct mq_view *view, const struct mq_fit_target 
     count_parameters(fit);
     const uint64_t most = mq_max_u64(context, h->max_positions);
     uint64_t all, most_compute;
-    if (!mq_mul_u64(2 * mq_level_row_bytes(kv, (uint64_t)h->kv_heads * h->head_dim), h->layers,
-                    &fit->kv_token_bytes) ||
-        !mq_mul_u64(fit->kv_token_bytes, most, &all) || all > max_bytes ||
-        !compute_bytes(h, target, most, &most_compute))
+    bool ok = true;
+    for (uint32_t l = 0; l < h->layers; l++)
+        ok = ok && mq_add_u64(fit->kv_token_bytes, kv_token_bytes(fit, l), &fit->kv_token_bytes);
+    if (!ok || !mq_mul_u64(fit->kv_token_bytes, most, &all) || all > max_bytes ||
+        !compute_bytes(view, target, most, &most_compute))
         return mq_fail_file(err, MOEQ_LIMIT, view->path,
                             "a KV cache or activations beyond 2^60 bytes: no model has such sizes");
     fit->compute_bytes = compute_of(fit, context);
@@ -167,7 +181,6 @@ struct parts {
     uint32_t layers;
     uint64_t *layer, *experts; /* [layers]: all of a layer's weights; its experts among them */
     uint64_t output; /* head and last norm, and the embedding table where it is on a card */
-    uint64_t kv_token_layer;
 };
 
 /* What a card has for weights and cache. */
@@ -191,7 +204,7 @@ static bool fits(const struct parts *p, uint32_t host_layers, uint32_t host_expe
     uint32_t card = 0;
     for (uint32_t l = host_layers; l <= p->layers; l++) {
         const bool is_output = l == p->layers;
-        uint64_t bytes = is_output ? p->output : p->layer[l] + p->kv_token_layer * tokens;
+        uint64_t bytes = is_output ? p->output : p->layer[l] + kv_token_bytes(p->fit, l) * tokens;
         if (!is_output && l < host_experts)
             bytes -= p->experts[l];
         while (bytes > left) {
@@ -218,6 +231,12 @@ static uint64_t longest_context(const struct parts *p)
     return low;
 }
 
+/* Of a layer's experts, the bytes that one token reads: those of top_k of mean size. */
+static uint64_t used_share(const struct parts *p, uint32_t layer)
+{
+    return mq_layer_used_share(&p->fit->view->program->layers[layer]->layer, p->experts[layer]);
+}
+
 /* The fewest layers on the host, of either kind. */
 static struct mq_fit_offload fewest(const struct parts *p, bool only_experts)
 {
@@ -236,9 +255,9 @@ static struct mq_fit_offload fewest(const struct parts *p, bool only_experts)
     }
     o.possible = true;
     o.layers = low;
-    const uint64_t kv = p->kv_token_layer * tokens;
     for (uint32_t l = 0; l < low; l++) {
-        const uint64_t active = active_share(h, p->experts[l]);
+        const uint64_t kv = kv_token_bytes(p->fit, l) * tokens;
+        const uint64_t active = used_share(p, l);
         o.bytes += only_experts ? p->experts[l] : p->layer[l] + kv;
         o.active_bytes += only_experts ? active : p->layer[l] - p->experts[l] + active + kv;
     }
@@ -254,7 +273,6 @@ static moeq_status collect_parts(const struct mq_fit *fit, const struct mq_plan 
     p->experts = mq_arena_alloc(plan->arena, h->layers, sizeof *p->experts);
     if (!p->layer || !p->experts)
         return mq_fail_memory(err, "fitting a model");
-    p->kv_token_layer = fit->kv_token_bytes / h->layers;
     for (size_t i = 0; i < fit->view->tensors_count; i++) {
         const struct mq_plan_entry *e = &plan->entries[i];
         const bool lookup = e->tensor->role == MQ_ROLE_EMBEDDING && !h->tied_head;
@@ -272,7 +290,7 @@ static moeq_status collect_parts(const struct mq_fit *fit, const struct mq_plan 
         row->active_bytes += lookup ? e->row_bytes : e->size_bytes;
     }
     for (uint32_t l = 0; l < h->layers; l++)
-        row->active_bytes += active_share(h, p->experts[l]);
+        row->active_bytes += used_share(p, l);
     return MOEQ_OK;
 }
 

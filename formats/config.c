@@ -9,6 +9,7 @@
 
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Sizes beyond any model's; products of any three stay far below 2^63. */
@@ -146,8 +147,7 @@ static moeq_status check_ignored(const struct reader *r)
         const cJSON *rope = mq_json_get(r->config, "rope_scaling");
         if (!rope || !mq_json_get(rope, name))
             rope = mq_json_get(r->config, "rope_parameters");
-        if (key && (key->rule == MQ_KEY_U32 || key->rule == MQ_KEY_SPECIAL) &&
-            strncmp(name, "quantization", 12) != 0)
+        if (key && mq_config_key_is_read(key) && strncmp(name, "quantization", 12) != 0)
             return mq_fail_file(r->err, MOEQ_INVALID_ARGUMENT, r->path,
                                 "--ignore-config %.60s: the model cannot be read without it", name);
         if (!mq_json_get(r->config, name) && !mq_json_get(rope, name) && !is_metadata_key(name))
@@ -183,21 +183,6 @@ static bool absent(const cJSON *config, const char *key)
     return !c || cJSON_IsNull(c);
 }
 
-static moeq_status read_sizes(const struct mq_config_key *keys, const cJSON *config,
-                              struct mq_hparams *h, const char *path, moeq_error *err)
-{
-    for (; keys->key; keys++) {
-        if (keys->rule != MQ_KEY_U32)
-            continue;
-        uint32_t *field = (uint32_t *)((char *)h + keys->field);
-        if (keys->when_absent >= 0 && absent(config, keys->key))
-            *field = (uint32_t)keys->when_absent;
-        else
-            MQ_TRY(read_size(config, keys->key, field, path, err));
-    }
-    return MOEQ_OK;
-}
-
 /* A positive finite number; `otherwise` where the key is absent, NAN for required. */
 static moeq_status read_positive(const cJSON *object, const char *key, double otherwise,
                                  double *value, const char *path, moeq_error *err)
@@ -212,6 +197,105 @@ static moeq_status read_positive(const cJSON *object, const char *key, double ot
     if (!cJSON_IsNumber(c) || !(c->valuedouble > 0) || !(c->valuedouble < 1e30))
         return refuse(path, key, c, "is no positive number", err);
     *value = c->valuedouble;
+    return MOEQ_OK;
+}
+
+/* ---- keys that are read by their rows ---- */
+
+static moeq_status read_u32(const struct reader *r, const char *key, void *field)
+{
+    return read_size(r->config, key, field, r->path, r->err);
+}
+
+static moeq_status read_f32(const struct reader *r, const char *key, void *field)
+{
+    double value;
+    MQ_TRY(read_positive(r->config, key, 0, &value, r->path, r->err));
+    *(float *)field = (float)value;
+    return MOEQ_OK;
+}
+
+static moeq_status read_bool(const struct reader *r, const char *key, void *field)
+{
+    const cJSON *c = mq_json_get(r->config, key);
+    if (!cJSON_IsBool(c))
+        return refuse(r->path, key, c, "is neither true nor false", r->err);
+    *(bool *)field = cJSON_IsTrue(c);
+    return MOEQ_OK;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Numbers beyond the last layer say nothing, as in Transformers. */
+static moeq_status read_layers(const struct reader *r, const char *key, void *field)
+{
+    const cJSON *list = mq_json_get(r->config, key);
+    struct mq_layer_set *set = field;
+    if (!cJSON_IsArray(list))
+        return refuse(r->path, key, list, "is no list of layers", r->err);
+    uint32_t *layers =
+        mq_arena_alloc(r->view->arena, (size_t)cJSON_GetArraySize(list) + 1, sizeof *layers);
+    if (!layers)
+        return mq_fail_memory(r->err, "reading config.json");
+    for (const cJSON *c = list->child; c; c = c->next) {
+        uint64_t v;
+        if (!mq_json_u64(c, &v) || v > MAX_SIZE)
+            return refuse(r->path, key, c, "is no layer's number", r->err);
+        layers[set->count++] = (uint32_t)v;
+    }
+    qsort(layers, set->count, sizeof *layers, by_number);
+    set->layers = layers;
+    return MOEQ_OK;
+}
+
+static void set_number(const struct mq_config_key *key, void *field)
+{
+    if (key->rule == MQ_KEY_U32)
+        *(uint32_t *)field = (uint32_t)key->when_absent;
+    else if (key->rule == MQ_KEY_F32)
+        *(float *)field = (float)key->when_absent;
+    else if (key->rule == MQ_KEY_BOOL)
+        *(bool *)field = key->when_absent != 0;
+}
+
+/* The name under which a key stands: its own, or its alias where that one alone does. */
+static moeq_status name_of(const struct reader *r, const struct mq_config_key *key,
+                           const char **name)
+{
+    *name = key->key;
+    if (!key->alias || absent(r->config, key->alias))
+        return MOEQ_OK;
+    if (absent(r->config, key->key))
+        *name = key->alias;
+    else if (!cJSON_Compare(mq_json_get(r->config, key->key), mq_json_get(r->config, key->alias),
+                            true))
+        return mq_fail_file(r->err, MOEQ_MALFORMED, r->path,
+                            "\"%s\" and \"%s\" are two names of one key, and differ", key->key,
+                            key->alias);
+    return MOEQ_OK;
+}
+
+static moeq_status read_keys(const struct reader *r, const struct mq_config_key *keys)
+{
+    static moeq_status (*const read[])(const struct reader *, const char *, void *) = {
+        [MQ_KEY_U32] = read_u32,       [MQ_KEY_F32] = read_f32, [MQ_KEY_BOOL] = read_bool,
+        [MQ_KEY_LAYERS] = read_layers, [MQ_KEY_SPECIAL] = NULL,
+    };
+    for (; keys->key; keys++) {
+        const char *name;
+        void *field = (char *)&r->view->hparams + keys->field;
+        if (!read[keys->rule])
+            continue;
+        MQ_TRY(name_of(r, keys, &name));
+        if (keys->when_absent >= 0 && absent(r->config, name))
+            set_number(keys, field);
+        else
+            MQ_TRY(read[keys->rule](r, name, field));
+    }
     return MOEQ_OK;
 }
 
@@ -446,8 +530,9 @@ static moeq_status read_layer_types(const struct reader *r, enum layer_kind *kin
 /* Whether Transformers 5 uses a config's window. Its code of a family does, or has none; Mistral
  * with layer_types becomes Ministral there (configuration_auto.py), whose window is that of the
  * layers of sliding attention alone. Neither looks at use_sliding_window. */
-static bool transformers_uses_window(const struct mq_family *family, enum layer_kind layers)
+static bool transformers_uses_window(const struct reader *r, enum layer_kind layers)
 {
+    const struct mq_family *family = r->view->family;
     return !family->without_sliding_window &&
            !(family->window_by_layer_types && layers == LAYERS_FULL);
 }
@@ -492,7 +577,7 @@ static moeq_status read_window(const struct reader *r, struct mq_hparams *h)
         window = family->default_sliding_window;
     else if (!mq_config_value_is_off(mq_json_get(r->config, "sliding_window")))
         MQ_TRY(read_size(r->config, "sliding_window", &window, r->path, r->err));
-    const bool by_family = transformers_uses_window(family, layers);
+    const bool by_family = transformers_uses_window(r, layers);
     const bool used = choice == MQ_WINDOW_DEFAULT ? by_family : choice == MQ_WINDOW_APPLY;
     h->sliding_window = used ? window : 0;
     if (!window || window >= h->max_positions)
@@ -534,7 +619,7 @@ static moeq_status find_family(const cJSON *config, const char *path,
     *family = mq_family_find(type->valuestring);
     if (*family)
         return MOEQ_OK;
-    char list[200];
+    char list[700];
     size_t n = 0;
     list[0] = '\0';
     for (size_t i = 0; i < mq_families_count && n < sizeof list; i++)
@@ -563,9 +648,10 @@ moeq_status mq_config_parse(struct mq_view *view, const char *path, moeq_error *
     MQ_TRY_OUT(mq_refuse_quantized_config(view, config, path, err));
     MQ_TRY_OUT(check_keys(&r));
     MQ_TRY_OUT(check_ignored(&r));
-    MQ_TRY_OUT(read_sizes(mq_config_keys, config, &view->hparams, path, err));
-    MQ_TRY_OUT(read_sizes(view->family->keys, config, &view->hparams, path, err));
+    MQ_TRY_OUT(read_keys(&r, mq_config_keys));
+    MQ_TRY_OUT(read_keys(&r, view->family->keys));
     MQ_TRY_OUT(read_special(&r, &view->hparams));
+    MQ_TRY_OUT(mq_program_create(view, path, err));
 out:
     cJSON_Delete(config);
     return status;

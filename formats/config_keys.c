@@ -330,7 +330,7 @@ const struct mq_config_key mq_config_keys[] = {
 const struct mq_config_key *mq_config_key_find(const struct mq_config_key *keys, const char *name)
 {
     for (; keys->key; keys++)
-        if (mq_text_matches(keys->key, name))
+        if (mq_text_matches(keys->key, name) || (keys->alias && strcmp(keys->alias, name) == 0))
             return keys;
     return NULL;
 }
@@ -368,6 +368,11 @@ static bool is_among(const cJSON *value, const char *words)
         words += n + (words[n] == ' ');
     }
     return false;
+}
+
+bool mq_config_key_is_read(const struct mq_config_key *key)
+{
+    return key->rule != MQ_KEY_HARMLESS && key->rule != MQ_KEY_ONLY && key->rule != MQ_KEY_ALL;
 }
 
 bool mq_config_key_allows(const struct mq_config_key *key, const cJSON *value)

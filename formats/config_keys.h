@@ -13,18 +13,23 @@
 
 enum mq_key_rule {
     MQ_KEY_HARMLESS, /* does not change the maths of inference, whatever its value */
-    MQ_KEY_U32,      /* a number for hparams at `field` */
-    MQ_KEY_ONLY,     /* implemented, or harmless, only at the values in `only`, null or absent */
-    MQ_KEY_ALL,      /* a list, each of whose items must be in `only` */
-    MQ_KEY_SPECIAL,  /* read by config.c itself */
+    /* read into hparams at `field`, whose type (hparams.h) is that of the key: */
+    MQ_KEY_U32,     /* a whole number from 1 on */
+    MQ_KEY_F32,     /* a positive number */
+    MQ_KEY_BOOL,    /* true or false */
+    MQ_KEY_LAYERS,  /* a list of layers' numbers */
+    MQ_KEY_ONLY,    /* implemented, or harmless, only at the values in `only`, null or absent */
+    MQ_KEY_ALL,     /* a list, each of whose items must be in `only` */
+    MQ_KEY_SPECIAL, /* read by config.c itself */
 };
 
 struct mq_config_key {
     const char *key;
+    const char *alias; /* a second name for it (attribute_map of a configuration class); or NULL */
     enum mq_key_rule rule;
     const char *only;    /* JSON values separated by spaces: "false 0", "\"silu\" \"swish\"" */
-    uint32_t field;      /* offsetof(struct mq_hparams, ...) for MQ_KEY_U32 */
-    int64_t when_absent; /* for MQ_KEY_U32; -1: required */
+    size_t field;        /* offsetof(struct mq_hparams, ...) of what is read */
+    double when_absent;  /* of a number or truth value; -1: required */
 };
 
 /* Of all families; ends with key NULL. Where the last character is '*', the key is any that begins
@@ -35,6 +40,9 @@ const struct mq_config_key *mq_config_key_find(const struct mq_config_key *keys,
 
 /* Whether the rule allows the value; null always is. */
 bool mq_config_key_allows(const struct mq_config_key *key, const cJSON *value);
+
+/* Whether the model cannot be read without the key: its value goes into the maths. */
+bool mq_config_key_is_read(const struct mq_config_key *key);
 
 /* What switches things off, or says nothing: null, false, {}, [] and "". */
 bool mq_config_value_is_off(const cJSON *value);

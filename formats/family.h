@@ -1,6 +1,6 @@
 /*
- * family.h: a model family as data: which config keys it knows, which tensors it has under which
- * names and with which shapes. Each family is one descriptor file in formats/arch/ and one line in
+ * family.h: a model family as data: which config keys it knows, what its layers are made of, and
+ * under which names its tensors go. Each family is one descriptor file in formats/arch/ and one line in
  * families.c; nothing else in the project knows families by name.
  */
 #ifndef MQ_FAMILY_H
@@ -9,23 +9,13 @@
 #include "config_keys.h"
 #include "model_view.h"
 
-/* Sizes that shapes are written in. */
-enum mq_dim {
-    MQ_DIM_ONE,
-    MQ_DIM_HIDDEN,
-    MQ_DIM_Q,  /* heads * head_dim */
-    MQ_DIM_KV, /* kv_heads * head_dim */
-    MQ_DIM_FFN,
-    MQ_DIM_EXPERTS,
-    MQ_DIM_VOCAB,
-};
-
-/* One tensor (for each layer and expert where the name has {layer} and {expert}). Rows of this
- * table are in the order of a layer in a moeq file. */
-struct mq_tensor_pattern {
+/* The official name of a role's tensors (for each layer and expert where it has {layer} and
+ * {expert}), the one that a moeq file keeps. Which of them there are, with what shapes, follows
+ * from the layers. */
+struct mq_tensor_name {
     enum mq_role role;
-    const char *name;       /* official name, the one that a moeq file keeps */
-    enum mq_dim rows, cols; /* rows MQ_DIM_ONE: a vector, 1-D on disk */
+    const char *name;
+    bool in_some; /* not every model of the family has a layer with it */
 };
 
 /* Another name that the same tensor goes by. A fused one is 3-D, [experts, parts * rows, cols], and
@@ -47,8 +37,10 @@ struct mq_family {
     uint32_t default_max_positions;
     bool window_by_layer_types;  /* layer_types of full attention switch the window off */
     bool without_sliding_window; /* Transformers' code has none, whatever the config says */
-    const struct mq_tensor_pattern *patterns; /* ends with name NULL */
-    const struct mq_tensor_alias *aliases;    /* ends with name NULL */
+    /* What layer `number` is made of: see layer.h. *layer is all zero. */
+    void (*layer)(const struct mq_hparams *hparams, uint32_t number, struct mq_layer *layer);
+    const struct mq_tensor_name *names;    /* ends with name NULL */
+    const struct mq_tensor_alias *aliases; /* ends with name NULL */
     /* In GGUF files: the name of the architecture (NULL: none has it), and whether its rows of q
      * and k stand in interleaved order: within each head, row i of the first half, then row i of
      * the second, for i = 0, 1, ... Of the families that share an architecture, a file is taken for
@@ -70,9 +62,10 @@ const struct mq_family *mq_family_find(const char *model_type);
 const char *mq_pattern_expand(struct mq_arena *arena, const char *pattern, int32_t layer,
                               int32_t expert);
 
-uint64_t mq_dim_size(const struct mq_hparams *hparams, enum mq_dim dim);
+/* The official name of a role, with {layer} and {expert}; NULL if the family has none. */
+const char *mq_family_name(const struct mq_family *family, enum mq_role role);
 
-/* Reads view->config_json into view->family and view->hparams, as view->options say. Unknown keys,
+/* Reads view->config_json into view->family, hparams and program, as view->options say. Unknown keys,
  * or a known one with a value that is not implemented, are an error naming them. `path` is for
  * messages. */
 moeq_status mq_config_parse(struct mq_view *view, const char *path, moeq_error *err);

@@ -1,8 +1,12 @@
-/* hparams.h: what config.json says about the maths, in one family-independent struct. */
+/*
+ * hparams.h: what config.json says of a model, as typed values of one table: every key of every
+ * family fills a row of it, and a family's descriptor makes layers of them (layer.h).
+ */
 #ifndef MQ_HPARAMS_H
 #define MQ_HPARAMS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum mq_rope_type {
@@ -21,16 +25,74 @@ struct mq_rope {
     uint32_t exact_positions;
 };
 
-struct mq_hparams {
-    uint32_t layers, hidden, heads, kv_heads, head_dim, vocab;
-    uint32_t ffn;            /* rows of an expert's (or the dense MLP's) gate and up matrices */
-    uint32_t experts, top_k; /* 0, 0: every layer is dense */
-    uint32_t max_positions;
-    uint32_t sliding_window; /* query i sees keys j with i - window < j <= i; 0: all j <= i */
-    float rms_eps;
-    struct mq_rope rope;
-    bool tied_head;   /* the head is the embedding matrix */
-    int32_t bos, eos; /* -1 where none */
+/* Numbers of layers, ascending. */
+struct mq_layer_set {
+    const uint32_t *layers;
+    size_t count;
 };
+bool mq_layer_set_has(const struct mq_layer_set *set, uint32_t layer);
+
+/*
+ * The table: X(type, name, in the maths). A row in the maths makes two models with different values
+ * different architectures (runtime/arms.c compares them all). Families with other keys add rows.
+ *
+ *     ffn             rows of a dense MLP's gate and up matrices; of an expert's, in families that
+ *                     have one size for both
+ *     experts, top_k  routed experts, and how many of them a token uses; 0, 0: there are none
+ *     sliding_window  query i sees keys j with i - window < j <= i; 0: all j <= i
+ *     tied_head       the head is the embedding matrix
+ *     bos, eos        -1 where none
+ */
+#define MQ_HPARAM_LIST(X)           \
+    X(U32, layers, true)            \
+    X(U32, hidden, true)            \
+    X(U32, heads, true)             \
+    X(U32, kv_heads, true)          \
+    X(U32, head_dim, true)          \
+    X(U32, vocab, true)             \
+    X(U32, ffn, true)               \
+    X(U32, experts, true)           \
+    X(U32, top_k, true)             \
+    X(F32, rms_eps, true)           \
+    X(WINDOW, sliding_window, true) \
+    X(ROPE, rope, true)             \
+    X(U32, max_positions, false)    \
+    X(BOOL, tied_head, false)       \
+    X(TOKEN, bos, false)            \
+    X(TOKEN, eos, false)
+
+enum mq_hparam_type {
+    MQ_HPARAM_U32,
+    MQ_HPARAM_F32,
+    MQ_HPARAM_BOOL,
+    MQ_HPARAM_LAYERS, /* a list of layers' numbers */
+    MQ_HPARAM_WINDOW,
+    MQ_HPARAM_ROPE,
+    MQ_HPARAM_TOKEN,
+};
+typedef uint32_t mq_hparam_U32, mq_hparam_WINDOW;
+typedef float mq_hparam_F32;
+typedef bool mq_hparam_BOOL;
+typedef struct mq_layer_set mq_hparam_LAYERS;
+typedef struct mq_rope mq_hparam_ROPE;
+typedef int32_t mq_hparam_TOKEN;
+
+struct mq_hparams {
+#define MQ_HPARAM_FIELD(type, name, maths) mq_hparam_##type name;
+    MQ_HPARAM_LIST(MQ_HPARAM_FIELD)
+#undef MQ_HPARAM_FIELD
+};
+
+struct mq_hparam {
+    const char *name;
+    enum mq_hparam_type type;
+    size_t offset;
+    bool in_maths;
+};
+extern const struct mq_hparam mq_hparam_table[];
+extern const size_t mq_hparam_count;
+
+/* The row of a field, by its offset. */
+const struct mq_hparam *mq_hparam_at(size_t offset);
 
 #endif

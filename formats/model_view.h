@@ -9,45 +9,7 @@
 
 #include "arena.h"
 #include "file.h"
-#include "hparams.h"
-
-/* What a tensor does. class: which option of `convert` decides its level. */
-#define MQ_ROLE_LIST(X)                    \
-    X(EMBEDDING, "embedding", EMBEDDINGS)  \
-    X(ATTN_NORM, "attn_norm", KEEP)        \
-    X(ATTN_Q, "attn_q", ATTENTION)         \
-    X(ATTN_K, "attn_k", ATTENTION)         \
-    X(ATTN_V, "attn_v", ATTENTION)         \
-    X(ATTN_O, "attn_o", ATTENTION)         \
-    X(FFN_NORM, "ffn_norm", KEEP)          \
-    X(ROUTER, "router", KEEP)              \
-    X(EXPERT_GATE, "expert_gate", EXPERTS) \
-    X(EXPERT_UP, "expert_up", EXPERTS)     \
-    X(EXPERT_DOWN, "expert_down", EXPERTS) \
-    X(MLP_GATE, "mlp_gate", EXPERTS)       \
-    X(MLP_UP, "mlp_up", EXPERTS)           \
-    X(MLP_DOWN, "mlp_down", EXPERTS)       \
-    X(OUTPUT_NORM, "output_norm", KEEP)    \
-    X(HEAD, "head", EMBEDDINGS)
-
-enum mq_role {
-#define MQ_ROLE_ENUM(id, name, class) MQ_ROLE_##id,
-    MQ_ROLE_LIST(MQ_ROLE_ENUM)
-#undef MQ_ROLE_ENUM
-        MQ_ROLE_COUNT
-};
-
-enum mq_role_class {
-    MQ_CLASS_EXPERTS,
-    MQ_CLASS_ATTENTION,
-    MQ_CLASS_EMBEDDINGS,
-    MQ_CLASS_KEEP,
-    MQ_CLASS_COUNT
-};
-
-const char *mq_role_name(enum mq_role role);
-enum mq_role_class mq_role_class(enum mq_role role);
-const char *mq_role_class_name(enum mq_role_class class);
+#include "layer.h"
 
 /* One logical matrix (or vector, rows = 1). Fused 3-D experts appear as one row of the table per
  * expert and matrix, under the name that the unfused form has. */
@@ -102,11 +64,15 @@ struct mq_open_options {
     enum mq_head_choice lm_head;
 };
 
+/* A table of so many rows is about 50 MB; the largest models known have 2^16 tensors. */
+enum { MQ_MAX_TENSORS = 1 << 18 };
+
 struct mq_view {
     const char *path;       /* as the user gave it */
     const char *index_path; /* of a moeq model in several files; otherwise NULL */
     const struct mq_family *family;
     struct mq_hparams hparams;
+    const struct mq_model_program *program;
     bool is_moeq;              /* a moeq file or its index: quantized already */
     bool is_gguf;              /* a GGUF file, or the first of several */
     bool no_weights;           /* of config.json alone: the table stands, rows cannot be read */

@@ -1,5 +1,5 @@
 /* roles.c: what tensors do: names, and which option of `convert` decides their level. */
-#include "model_view.h"
+#include "roles.h"
 
 static const struct {
     const char *name;

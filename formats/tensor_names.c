@@ -110,7 +110,7 @@ static moeq_status unwrap_all(struct mapper *m)
 
 static moeq_status find_anchors(struct mapper *m)
 {
-    const struct mq_tensor_pattern *p = m->view->family->patterns;
+    const struct mq_tensor_name *p = m->view->family->names;
     struct anchors *a = &m->official;
     for (; p->name; p++) {
         if (p->role == MQ_ROLE_EMBEDDING)
@@ -178,7 +178,7 @@ static moeq_status find_prefix(struct mapper *m)
 static bool is_of_body(const struct mapper *m, const char *rest)
 {
     const size_t n = strcspn(rest, ".");
-    for (const struct mq_tensor_pattern *p = m->view->family->patterns; p->name; p++)
+    for (const struct mq_tensor_name *p = m->view->family->names; p->name; p++)
         if (strncmp(p->name, m->official.layer, m->official.body) == 0) {
             const char *own = p->name + m->official.body;
             if (strcspn(own, ".") == n && memcmp(own, rest, n) == 0)
@@ -191,7 +191,7 @@ static bool is_of_body(const struct mapper *m, const char *rest)
  * parts of the prefix, or under none; NULL if it is none. */
 static const char *find_outer(const struct mapper *m, const char *name)
 {
-    for (const struct mq_tensor_pattern *p = m->view->family->patterns; p->name; p++) {
+    for (const struct mq_tensor_name *p = m->view->family->names; p->name; p++) {
         if (strncmp(p->name, m->official.layer, m->official.body) == 0 ||
             !mq_ends_with(name, p->name))
             continue;

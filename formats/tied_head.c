@@ -28,7 +28,7 @@ struct matrices {
 static struct matrices find_matrices(const struct mq_view *view, const struct mq_tensor_set *set)
 {
     struct matrices m = {0};
-    for (const struct mq_tensor_pattern *p = view->family->patterns; p->name; p++) {
+    for (const struct mq_tensor_name *p = view->family->names; p->name; p++) {
         if (p->role == MQ_ROLE_HEAD)
             m.head_name = p->name;
         else if (p->role == MQ_ROLE_EMBEDDING)

@@ -1,4 +1,4 @@
-/* view_build.c: the table of tensors, from the family's patterns. */
+/* view_build.c: the table of tensors, from the layers' programs. */
 #include "view_int.h"
 
 #include "error.h"
@@ -34,15 +34,13 @@ struct builder {
     size_t capacity;
 };
 
-static moeq_status add_tensor(struct builder *b, const struct mq_tensor_pattern *p, int32_t layer,
+static moeq_status add_tensor(struct builder *b, const struct mq_slot *slot, int32_t layer,
                               int32_t expert)
 {
-    /* A table of 2^18 rows is about 50 MB; the largest models known have 2^16 tensors. */
-    enum { MAX_TENSORS = 1 << 18 };
     struct mq_view *v = b->view;
-    if (v->tensors_count == MAX_TENSORS)
+    if (v->tensors_count == MQ_MAX_TENSORS)
         return mq_fail_file(b->err, MOEQ_LIMIT, v->path,
-                            "asks for more than %d tensors: no model has so many", MAX_TENSORS);
+                            "asks for more than %d tensors: no model has so many", MQ_MAX_TENSORS);
     if (v->tensors_count == b->capacity) {
         const size_t capacity = b->capacity ? 2 * b->capacity : 64;
         struct mq_tensor *tensors = realloc(v->tensors, capacity * sizeof *tensors);
@@ -52,13 +50,14 @@ static moeq_status add_tensor(struct builder *b, const struct mq_tensor_pattern 
         b->capacity = capacity;
     }
     struct mq_tensor *t = &v->tensors[v->tensors_count];
-    *t = (struct mq_tensor){.name = mq_pattern_expand(v->arena, p->name, layer, expert),
-                            .role = p->role,
-                            .layer = layer,
-                            .expert = expert,
-                            .dims = p->rows == MQ_DIM_ONE ? 1 : 2,
-                            .rows = mq_dim_size(&v->hparams, p->rows),
-                            .cols = mq_dim_size(&v->hparams, p->cols)};
+    *t = (struct mq_tensor){
+        .name = mq_pattern_expand(v->arena, mq_family_name(v->family, slot->role), layer, expert),
+        .role = slot->role,
+        .layer = layer,
+        .expert = expert,
+        .dims = slot->is_vector ? 1 : 2,
+        .rows = slot->rows,
+        .cols = slot->cols};
     if (!t->name)
         return mq_fail_memory(b->err, "opening a model");
     MQ_TRY(b->source->place(b->source->user, v, t, b->err));
@@ -74,32 +73,33 @@ moeq_status mq_view_fail_missing(const struct mq_view *view, const char *name, m
                         view->hparams.experts ? " with these experts" : "");
 }
 
-static bool per_layer(const struct mq_tensor_pattern *p)
+/* The slots of a class that are not of experts, in the order of the steps. */
+static moeq_status add_class(struct builder *b, const struct mq_program *program,
+                             enum mq_role_class class, int32_t layer)
 {
-    return strstr(p->name, "{layer}") != NULL;
-}
-
-static bool per_expert(const struct mq_tensor_pattern *p)
-{
-    return strstr(p->name, "{expert}") != NULL;
+    struct mq_slot_at at = {0};
+    const struct mq_slot *slot;
+    while ((slot = mq_program_next(program, &at)))
+        if (!slot->per_expert && mq_role_class(slot->role) == class)
+            MQ_TRY(add_tensor(b, slot, layer, -1));
+    return MOEQ_OK;
 }
 
 /* A layer in the order of a moeq file: what stays unquantized, attention, then each expert's
  * matrices (or the dense MLP's) side by side. */
 static moeq_status add_layer(struct builder *b, int32_t layer)
 {
-    const struct mq_tensor_pattern *patterns = b->view->family->patterns, *p;
-    for (int step = 0; step < 3; step++) {
-        static const enum mq_role_class order[] = {MQ_CLASS_KEEP, MQ_CLASS_ATTENTION,
-                                                   MQ_CLASS_EXPERTS};
-        for (p = patterns; p->name; p++)
-            if (per_layer(p) && !per_expert(p) && mq_role_class(p->role) == order[step])
-                MQ_TRY(add_tensor(b, p, layer, -1));
+    static const enum mq_role_class order[] = {MQ_CLASS_KEEP, MQ_CLASS_ATTENTION, MQ_CLASS_EXPERTS};
+    const struct mq_program *program = b->view->program->layers[layer];
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++)
+        MQ_TRY(add_class(b, program, order[i], layer));
+    for (uint32_t expert = 0; expert < program->layer.ffn.experts; expert++) {
+        struct mq_slot_at at = {0};
+        const struct mq_slot *slot;
+        while ((slot = mq_program_next(program, &at)))
+            if (slot->per_expert)
+                MQ_TRY(add_tensor(b, slot, layer, (int32_t)expert));
     }
-    for (uint32_t expert = 0; expert < b->view->hparams.experts; expert++)
-        for (p = patterns; p->name; p++)
-            if (per_expert(p))
-                MQ_TRY(add_tensor(b, p, layer, (int32_t)expert));
     return MOEQ_OK;
 }
 
@@ -119,21 +119,24 @@ static moeq_status build_index(struct mq_view *v, moeq_error *err)
     return MOEQ_OK;
 }
 
+static moeq_status add_end(struct builder *b, const struct mq_program *program)
+{
+    struct mq_slot_at at = {0};
+    const struct mq_slot *slot;
+    while ((slot = mq_program_next(program, &at)))
+        if (!(slot->role == MQ_ROLE_HEAD && b->view->hparams.tied_head))
+            MQ_TRY(add_tensor(b, slot, -1, -1));
+    return MOEQ_OK;
+}
+
 /* Everything in the order of a moeq file. */
 static moeq_status add_all(struct builder *b)
 {
     const struct mq_view *view = b->view;
-    const struct mq_tensor_pattern *p = view->family->patterns;
-    for (; p->name && !per_layer(p); p++)
-        MQ_TRY(add_tensor(b, p, -1, -1));
+    MQ_TRY(add_end(b, &view->program->begin));
     for (uint32_t layer = 0; layer < view->hparams.layers; layer++)
         MQ_TRY(add_layer(b, (int32_t)layer));
-    while (p->name && per_layer(p))
-        p++;
-    for (; p->name; p++)
-        if (!(p->role == MQ_ROLE_HEAD && view->hparams.tied_head))
-            MQ_TRY(add_tensor(b, p, -1, -1));
-    return MOEQ_OK;
+    return add_end(b, &view->program->end);
 }
 
 moeq_status mq_view_build(struct mq_view *view, const struct mq_view_source *source,

@@ -13,7 +13,7 @@
 /* An empty view with its arena; NULL when out of memory. */
 struct mq_view *mq_view_create(const char *path);
 
-/* Where a view's tensors are stored. `place` is called for each tensor of the family's patterns, in
+/* Where a view's tensors are stored. `place` is called for each tensor of the model's program, in
  * the order of a moeq file; name, role, layer, expert and shape of *tensor are filled in, and it
  * fills in the rest: storage, row_bytes, file, offset. A tensor that is not there: see
  * mq_view_fail_missing. */
@@ -23,7 +23,7 @@ struct mq_view_source {
                          moeq_error *err);
 };
 
-/* Fills view->tensors and the index. view->family and hparams must be set. Fails if there are more
+/* Fills view->tensors and the index. view->program must be set. Fails if there are more
  * tensors than any model has, which a config.json of a few bytes could ask for. */
 moeq_status mq_view_build(struct mq_view *view, const struct mq_view_source *source,
                           moeq_error *err);

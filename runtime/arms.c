@@ -10,6 +10,8 @@
 #include "error.h"
 #include "policy.h"
 
+#include <string.h>
+
 /* The tensor of a role; a tied head is the embedding matrix. NULL if there is none. */
 static const struct mq_tensor *find(const struct mq_arm *arm, enum mq_role role, int32_t layer,
                                     int32_t expert)
@@ -32,11 +34,6 @@ struct mq_weights mq_arm_weights(const struct mq_arm *arm, enum mq_role role, in
     };
 }
 
-bool mq_arm_has_router(const struct mq_arm *arm, uint32_t layer)
-{
-    return find(arm, MQ_ROLE_ROUTER, (int32_t)layer, -1) != NULL;
-}
-
 /* Levels come from the caller as pointers: only those into the table have codecs. */
 static bool is_level(const struct mq_level *level)
 {
@@ -44,18 +41,18 @@ static bool is_level(const struct mq_level *level)
 }
 
 /* One tensor: it is there, has the shape that the buffers are made for, and can be decoded. */
-static moeq_status check_tensor(const struct mq_arm *arm, enum mq_role role, int32_t layer,
-                                int32_t expert, uint64_t rows, uint64_t cols, moeq_error *err)
+static moeq_status check_tensor(const struct mq_arm *arm, const struct mq_slot *slot, int32_t layer,
+                                int32_t expert, moeq_error *err)
 {
-    const struct mq_tensor *t = find(arm, role, layer, expert);
+    const struct mq_tensor *t = find(arm, slot->role, layer, expert);
     if (!t)
         return mq_fail(err, MOEQ_MALFORMED, "%s: arm '%s' has no %s in layer %d (expert %d)",
-                       arm->view->path, arm->name, mq_role_name(role), layer, expert);
+                       arm->view->path, arm->name, mq_role_name(slot->role), layer, expert);
     const char *path = arm->view->files[t->file].file.path;
-    if (t->rows != rows || t->cols != cols)
+    if (t->rows != slot->rows || t->cols != slot->cols)
         return mq_fail_tensor(err, MOEQ_MALFORMED, path, mq_tensor_shown(t), t->offset,
                               "expected shape [%llu, %llu], found [%llu, %llu]",
-                              (unsigned long long)rows, (unsigned long long)cols,
+                              (unsigned long long)slot->rows, (unsigned long long)slot->cols,
                               (unsigned long long)t->rows, (unsigned long long)t->cols);
     const struct mq_level *storage;
     MQ_TRY(mq_tensor_level(arm->view, t, &storage, err));
@@ -70,31 +67,20 @@ static moeq_status check_tensor(const struct mq_arm *arm, enum mq_role role, int
     return MOEQ_OK;
 }
 
-/* [rows, cols] = [out, in], as everywhere. */
-static moeq_status check_layer(const struct mq_arm *arm, int32_t layer, moeq_error *err)
+/* What a program takes: of the arms that are played back, the last norm and the head alone. */
+static moeq_status check_program(const struct mq_arm *arm, const struct mq_program *program,
+                                 int32_t layer, moeq_error *err)
 {
-    const struct mq_hparams *hp = &arm->view->hparams;
-    const uint64_t q = (uint64_t)hp->heads * hp->head_dim, h = hp->hidden, f = hp->ffn;
-    const uint64_t kv = (uint64_t)hp->kv_heads * hp->head_dim;
-    MQ_TRY(check_tensor(arm, MQ_ROLE_ATTN_NORM, layer, -1, 1, h, err));
-    MQ_TRY(check_tensor(arm, MQ_ROLE_ATTN_Q, layer, -1, q, h, err));
-    MQ_TRY(check_tensor(arm, MQ_ROLE_ATTN_K, layer, -1, kv, h, err));
-    MQ_TRY(check_tensor(arm, MQ_ROLE_ATTN_V, layer, -1, kv, h, err));
-    MQ_TRY(check_tensor(arm, MQ_ROLE_ATTN_O, layer, -1, h, q, err));
-    MQ_TRY(check_tensor(arm, MQ_ROLE_FFN_NORM, layer, -1, 1, h, err));
-    if (!mq_arm_has_router(arm, (uint32_t)layer)) {
-        MQ_TRY(check_tensor(arm, MQ_ROLE_MLP_GATE, layer, -1, f, h, err));
-        MQ_TRY(check_tensor(arm, MQ_ROLE_MLP_UP, layer, -1, f, h, err));
-        return check_tensor(arm, MQ_ROLE_MLP_DOWN, layer, -1, h, f, err);
-    }
-    if (hp->top_k == 0 || hp->top_k > hp->experts)
+    const struct mq_layer_ffn *ffn = &program->layer.ffn;
+    struct mq_slot_at at = {0};
+    const struct mq_slot *slot;
+    if (ffn->kind == MQ_FFN_ROUTED && (ffn->top_k == 0 || ffn->top_k > ffn->experts))
         return mq_fail(err, MOEQ_MALFORMED, "%s: %u experts, of which a token uses %u",
-                       arm->view->path, hp->experts, hp->top_k);
-    MQ_TRY(check_tensor(arm, MQ_ROLE_ROUTER, layer, -1, hp->experts, h, err));
-    for (int32_t e = 0; e < (int32_t)hp->experts; e++) {
-        MQ_TRY(check_tensor(arm, MQ_ROLE_EXPERT_GATE, layer, e, f, h, err));
-        MQ_TRY(check_tensor(arm, MQ_ROLE_EXPERT_UP, layer, e, f, h, err));
-        MQ_TRY(check_tensor(arm, MQ_ROLE_EXPERT_DOWN, layer, e, h, f, err));
+                       arm->view->path, ffn->experts, ffn->top_k);
+    while ((slot = mq_program_next(program, &at))) {
+        const int32_t count = slot->per_expert ? (int32_t)ffn->experts : 1;
+        for (int32_t e = 0; e < count; e++)
+            MQ_TRY(check_tensor(arm, slot, layer, slot->per_expert ? e : -1, err));
     }
     return MOEQ_OK;
 }
@@ -102,9 +88,9 @@ static moeq_status check_layer(const struct mq_arm *arm, int32_t layer, moeq_err
 static moeq_status check_arm(const struct mq_arm *arm, moeq_error *err)
 {
     const struct mq_hparams *hp = &arm->view->hparams;
-    if (hp->hidden == 0 || hp->ffn == 0 || hp->vocab == 0 || hp->layers == 0 || hp->heads == 0 ||
-        hp->kv_heads == 0 || hp->heads % hp->kv_heads || hp->head_dim == 0 || hp->head_dim % 2 ||
-        hp->layers > INT32_MAX || hp->experts > INT32_MAX)
+    if (!arm->view->program || hp->hidden == 0 || hp->ffn == 0 || hp->vocab == 0 ||
+        hp->layers == 0 || hp->heads == 0 || hp->kv_heads == 0 || hp->heads % hp->kv_heads ||
+        hp->head_dim == 0 || hp->head_dim % 2 || hp->layers > INT32_MAX || hp->experts > INT32_MAX)
         return mq_fail(
             err, MOEQ_MALFORMED,
             "%s: impossible sizes: %u layers, hidden %u, ffn %u, vocabulary %u, %u heads "
@@ -112,12 +98,10 @@ static moeq_status check_arm(const struct mq_arm *arm, moeq_error *err)
             arm->view->path, hp->layers, hp->hidden, hp->ffn, hp->vocab, hp->heads, hp->head_dim,
             hp->kv_heads);
     if (!arm->recording)
-        MQ_TRY(check_tensor(arm, MQ_ROLE_EMBEDDING, -1, -1, hp->vocab, hp->hidden, err));
-    MQ_TRY(check_tensor(arm, MQ_ROLE_OUTPUT_NORM, -1, -1, 1, hp->hidden, err));
-    MQ_TRY(check_tensor(arm, MQ_ROLE_HEAD, -1, -1, hp->vocab, hp->hidden, err));
+        MQ_TRY(check_program(arm, &arm->view->program->begin, -1, err));
     for (uint32_t layer = 0; layer < hp->layers && !arm->recording; layer++)
-        MQ_TRY(check_layer(arm, (int32_t)layer, err));
-    return MOEQ_OK;
+        MQ_TRY(check_program(arm, arm->view->program->layers[layer], (int32_t)layer, err));
+    return check_program(arm, &arm->view->program->end, -1, err);
 }
 
 /* Fields that the type does not use are not compared: formats fill them differently. */
@@ -139,28 +123,53 @@ static uint32_t acting_window(const struct mq_hparams *hp, size_t window_tokens)
     return window_tokens && hp->sliding_window >= window_tokens ? 0 : hp->sliding_window;
 }
 
+static bool same_value(const struct mq_hparam *row, const struct mq_hparams *a,
+                       const struct mq_hparams *b, size_t window_tokens)
+{
+    const void *x = (const char *)a + row->offset, *y = (const char *)b + row->offset;
+    switch (row->type) {
+    case MQ_HPARAM_F32:
+        return *(const float *)x == *(const float *)y;
+    case MQ_HPARAM_BOOL:
+        return *(const bool *)x == *(const bool *)y;
+    case MQ_HPARAM_LAYERS: /* by the layers that they make */
+        return true;
+    case MQ_HPARAM_WINDOW:
+        return acting_window(a, window_tokens) == acting_window(b, window_tokens);
+    case MQ_HPARAM_ROPE:
+        return same_rope(x, y);
+    default:
+        return memcmp(x, y, sizeof(uint32_t)) == 0;
+    }
+}
+
 /* The first hyper-parameter in which two arms differ, NULL if there is none. Only those that
  * change the maths count. */
 static const char *difference(const struct mq_hparams *a, const struct mq_hparams *b,
                               size_t window_tokens)
 {
-#define DIFFERS(field)        \
-    if (a->field != b->field) \
-    return #field
-    DIFFERS(layers);
-    DIFFERS(hidden);
-    DIFFERS(heads);
-    DIFFERS(kv_heads);
-    DIFFERS(head_dim);
-    DIFFERS(vocab);
-    DIFFERS(ffn);
-    DIFFERS(experts);
-    DIFFERS(top_k);
-    DIFFERS(rms_eps);
-#undef DIFFERS
-    if (acting_window(a, window_tokens) != acting_window(b, window_tokens))
-        return "sliding_window";
-    return same_rope(&a->rope, &b->rope) ? NULL : "rope";
+    for (size_t i = 0; i < mq_hparam_count; i++)
+        if (mq_hparam_table[i].in_maths && !same_value(&mq_hparam_table[i], a, b, window_tokens))
+            return mq_hparam_table[i].name;
+    return NULL;
+}
+
+/* Layers of two arms, whose hyper-parameters agree. A window may differ as far as it does not act. */
+static moeq_status check_same_layers(const struct mq_view *a, const struct mq_view *b,
+                                     moeq_error *err)
+{
+    for (uint32_t layer = 0; layer < a->hparams.layers; layer++) {
+        struct mq_layer one = a->program->layers[layer]->layer;
+        struct mq_layer other = b->program->layers[layer]->layer;
+        other.attention.window = one.attention.window;
+        if (memcmp(&one, &other, sizeof one) != 0)
+            return mq_fail(err, MOEQ_INVALID_ARGUMENT,
+                           "%s and %s are different architectures: layer %u %s", a->path, b->path,
+                           layer,
+                           one.ffn.kind != other.ffn.kind ? "has a router in one of them"
+                                                          : "is made of other pieces");
+    }
+    return MOEQ_OK;
 }
 
 moeq_status mq_arms_check(const struct mq_arm *arms, size_t count, size_t window_tokens,
@@ -189,12 +198,7 @@ moeq_status mq_arms_check(const struct mq_arm *arms, size_t count, size_t window
                            "arm '%s' (%zu) takes its routes from arm %d; expected an earlier one",
                            arms[a].name, a, arms[a].routes_from);
         MQ_TRY(check_arm(&arms[a], err));
-        for (uint32_t layer = 0; layer < arms[0].view->hparams.layers; layer++)
-            if (mq_arm_has_router(&arms[a], layer) != mq_arm_has_router(&arms[0], layer))
-                return mq_fail(err, MOEQ_INVALID_ARGUMENT,
-                               "%s and %s are different architectures: layer %u has a router in "
-                               "one of them",
-                               arms[0].view->path, arms[a].view->path, layer);
+        MQ_TRY(check_same_layers(arms[0].view, arms[a].view, err));
     }
     if (!any_runs)
         return mq_fail(err, MOEQ_INVALID_ARGUMENT, "only recordings: there is nothing to evaluate");

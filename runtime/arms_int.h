@@ -10,7 +10,4 @@
 struct mq_weights mq_arm_weights(const struct mq_arm *arm, enum mq_role role, int32_t layer,
                                  int32_t expert);
 
-/* Whether a layer has a router (the arms agree). */
-bool mq_arm_has_router(const struct mq_arm *arm, uint32_t layer);
-
 #endif

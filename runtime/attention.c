@@ -23,14 +23,27 @@
  * second-level cache. */
 #define QUERY_BLOCK 42
 
+/* Cosines and sines of heads of one length. */
+struct rotary {
+    uint32_t head_dim;
+    float *cosines, *sines; /* [length][head_dim / 2] */
+};
+
 struct mq_attention {
     const struct mq_context *context;
     const struct mq_kernels *kernels;
-    struct mq_hparams hparams;
-    size_t length, padded;  /* padded: to whole panels of keys */
-    float *cosines, *sines; /* [length][head_dim / 2] */
-    char *scratch;          /* of all threads */
+    size_t length, padded;                  /* padded: to whole panels of keys */
+    struct rotary rotary[MQ_PROGRAM_KINDS]; /* one for each head_dim */
+    size_t rotary_count;
+    char *scratch; /* of all threads */
     size_t thread_bytes;
+};
+
+/* One layer's attention over the job at hand. */
+struct work {
+    const struct mq_attention *a;
+    const struct mq_layer_attention *layer;
+    const struct rotary *rotary;
 };
 
 struct thread_scratch {
@@ -39,12 +52,12 @@ struct thread_scratch {
     float *scores; /* [QUERY_BLOCK][padded + MQ_ROW_PAD] */
 };
 
-static struct thread_scratch place(const struct mq_attention *a, char *base, uint64_t *bytes)
+static struct thread_scratch place(size_t padded, uint64_t dim, char *base, uint64_t *bytes)
 {
-    const uint64_t dim = a->hparams.head_dim, panels = (dim + MQ_PANEL - 1) / MQ_PANEL;
-    const uint64_t keys = a->padded * dim * sizeof(float);
-    const uint64_t values = panels * a->padded * MQ_PANEL * sizeof(float);
-    const uint64_t scores = QUERY_BLOCK * (a->padded + MQ_ROW_PAD) * sizeof(float);
+    const uint64_t panels = (dim + MQ_PANEL - 1) / MQ_PANEL;
+    const uint64_t keys = padded * dim * sizeof(float);
+    const uint64_t values = panels * padded * MQ_PANEL * sizeof(float);
+    const uint64_t scores = QUERY_BLOCK * (padded + MQ_ROW_PAD) * sizeof(float);
     *bytes = mq_round_up(keys + values + scores, 4096);
     if (!base)
         return (struct thread_scratch){0};
@@ -53,43 +66,70 @@ static struct thread_scratch place(const struct mq_attention *a, char *base, uin
                                    .scores = (float *)(void *)(base + keys + values)};
 }
 
-static void set_sizes(struct mq_attention *a, const struct mq_context *context,
-                      const struct mq_hparams *hparams, size_t length)
+static const struct rotary *rotary_of(const struct mq_attention *a, uint32_t head_dim)
 {
+    for (size_t i = 0; i < a->rotary_count; i++)
+        if (a->rotary[i].head_dim == head_dim)
+            return &a->rotary[i];
+    return NULL;
+}
+
+static void set_sizes(struct mq_attention *a, const struct mq_context *context,
+                      const struct mq_model_program *program, size_t length)
+{
+    memset(a, 0, sizeof *a);
     a->context = context;
     a->kernels = mq_kernels_get(context->isa);
-    a->hparams = *hparams;
     a->length = length;
     a->padded = mq_round_up(length, MQ_PANEL);
-    uint64_t bytes;
-    place(a, NULL, &bytes);
-    a->thread_bytes = bytes;
+    for (size_t i = 0; i < program->kinds_count; i++) {
+        const uint32_t dim = program->kinds[i].layer.attention.head_dim;
+        uint64_t bytes;
+        place(a->padded, dim, NULL, &bytes);
+        a->thread_bytes = mq_max_u64(a->thread_bytes, bytes);
+        if (!rotary_of(a, dim))
+            a->rotary[a->rotary_count++].head_dim = dim;
+    }
 }
 
-uint64_t mq_attention_bytes(const struct mq_context *context, const struct mq_hparams *hparams,
-                            size_t length)
+uint64_t mq_attention_bytes(const struct mq_context *context,
+                            const struct mq_model_program *program, size_t length)
 {
     struct mq_attention a;
-    set_sizes(&a, context, hparams, length);
-    return a.thread_bytes * context->threads + (uint64_t)length * hparams->head_dim * sizeof(float);
+    set_sizes(&a, context, program, length);
+    uint64_t bytes = a.thread_bytes * context->threads;
+    for (size_t i = 0; i < a.rotary_count; i++)
+        bytes += (uint64_t)length * a.rotary[i].head_dim * sizeof(float);
+    return bytes;
 }
 
-moeq_status mq_attention_create(const struct mq_context *context, const struct mq_hparams *hparams,
+static bool fill_rotary(struct rotary *r, const struct mq_rope *rope, size_t length)
+{
+    const size_t table = length * (r->head_dim / 2);
+    r->cosines = calloc(table, 2 * sizeof(float));
+    if (!r->cosines)
+        return false;
+    r->sines = r->cosines + table;
+    mq_rope_fill(rope, r->head_dim, length, r->cosines, r->sines);
+    return true;
+}
+
+moeq_status mq_attention_create(const struct mq_context *context,
+                                const struct mq_model_program *program, const struct mq_rope *rope,
                                 size_t length, struct mq_attention **attention, moeq_error *err)
 {
-    struct mq_attention *a = calloc(1, sizeof *a);
+    struct mq_attention *a = malloc(sizeof *a);
     if (!a)
         return mq_fail_memory(err, "preparing attention");
-    set_sizes(a, context, hparams, length);
-    const size_t table = length * (hparams->head_dim / 2);
-    a->cosines = calloc(table, 2 * sizeof(float));
+    set_sizes(a, context, program, length);
     a->scratch = mq_pages_alloc(a->thread_bytes * context->threads);
-    if (!a->cosines || !a->scratch) {
+    bool ok = a->scratch != NULL;
+    for (size_t i = 0; ok && i < a->rotary_count; i++)
+        ok = fill_rotary(&a->rotary[i], rope, length);
+    if (!ok) {
         mq_attention_destroy(a);
         return mq_fail_memory(err, "preparing attention");
     }
-    a->sines = a->cosines + table;
-    mq_rope_fill(&hparams->rope, hparams->head_dim, length, a->cosines, a->sines);
     *attention = a;
     return MOEQ_OK;
 }
@@ -98,31 +138,33 @@ void mq_attention_destroy(struct mq_attention *attention)
 {
     if (!attention)
         return;
-    free(attention->cosines);
+    for (size_t i = 0; i < attention->rotary_count; i++)
+        free(attention->rotary[i].cosines);
     free(attention->scratch);
     free(attention);
 }
 
 /* Rotates `heads` heads of every token. */
-static void rotate(const struct mq_attention *a, float *x, size_t ld, uint32_t heads,
-                   size_t windows)
+static void rotate(const struct work *w, float *x, size_t ld, uint32_t heads, size_t windows)
 {
-    const size_t dim = a->hparams.head_dim, half = dim / 2;
+    const struct mq_attention *a = w->a;
+    const size_t dim = w->layer->head_dim, half = dim / 2;
     const int64_t tokens = (int64_t)(windows * a->length);
 #pragma omp parallel for num_threads((int)a->context->threads) schedule(static)
     for (int64_t t = 0; t < tokens; t++) {
         const size_t position = (size_t)t % a->length;
         for (uint32_t h = 0; h < heads; h++)
-            a->kernels->rotate(x + (size_t)t * ld + h * dim, a->cosines + position * half,
-                               a->sines + position * half, half);
+            a->kernels->rotate(x + (size_t)t * ld + h * dim, w->rotary->cosines + position * half,
+                               w->rotary->sines + position * half, half);
     }
 }
 
 /* Packs one head's keys and values of one window. */
-static void pack_head(const struct mq_attention *a, const struct thread_scratch *scratch,
-                      const float *k, size_t ldk, const float *v, size_t ldv)
+static void pack_head(const struct work *w, const struct thread_scratch *scratch, const float *k,
+                      size_t ldk, const float *v, size_t ldv)
 {
-    const size_t dim = a->hparams.head_dim;
+    const struct mq_attention *a = w->a;
+    const size_t dim = w->layer->head_dim;
     for (size_t j = 0; j < a->length; j += MQ_PANEL)
         a->kernels->pack(k + j * ldk, ldk, mq_min_u64(MQ_PANEL, a->length - j), dim,
                          scratch->keys + j * dim);
@@ -137,15 +179,15 @@ static void pack_head(const struct mq_attention *a, const struct thread_scratch 
 }
 
 /* One head's queries [q0, q1): q points at its first component of the window's first token. */
-static void attend_block(const struct mq_attention *a, const struct thread_scratch *scratch,
-                         float *q, size_t ldq, size_t q0, size_t q1)
+static void attend_block(const struct work *w, const struct thread_scratch *scratch, float *q,
+                         size_t ldq, size_t q0, size_t q1)
 {
-    const size_t dim = a->hparams.head_dim, window = a->hparams.sliding_window;
+    const struct mq_attention *a = w->a;
+    const size_t dim = w->layer->head_dim, window = w->layer->window;
     const size_t ld = a->padded + MQ_ROW_PAD;
     /* the keys that any of these queries sees, from a whole panel on */
     const size_t lo = window && q0 + 1 > window ? (q0 + 1 - window) / MQ_PANEL * MQ_PANEL : 0;
     const size_t keys = q1 - lo, padded = mq_round_up(keys, 16);
-    const float scale = (float)(1.0 / sqrt((double)dim));
     float sums[QUERY_BLOCK];
 
     a->kernels->multiply(q + q0 * ldq, ldq, q1 - q0, scratch->keys + lo * dim, dim * MQ_PANEL, dim,
@@ -157,7 +199,7 @@ static void attend_block(const struct mq_attention *a, const struct thread_scrat
             row[j - lo] = -INFINITY;
         for (size_t j = i + 1; j < lo + padded; j++)
             row[j - lo] = -INFINITY;
-        sums[i - q0] = a->kernels->softmax(row, padded, scale);
+        sums[i - q0] = a->kernels->softmax(row, padded, w->layer->scale);
     }
     a->kernels->multiply(scratch->scores, ld, q1 - q0, scratch->values + lo * MQ_PANEL,
                          a->padded * MQ_PANEL, keys, dim, q + q0 * ldq, ldq);
@@ -171,29 +213,31 @@ static void attend_block(const struct mq_attention *a, const struct thread_scrat
 void mq_attention_apply(const struct mq_attention *attention, const struct mq_attention_job *job)
 {
     const struct mq_attention *a = attention;
-    const struct mq_hparams *hp = &a->hparams;
-    const size_t dim = hp->head_dim, group = hp->heads / hp->kv_heads;
-    rotate(a, job->q, job->ldq, hp->heads, job->windows);
-    rotate(a, job->k, job->ldk, hp->kv_heads, job->windows);
+    const struct mq_layer_attention *l = job->layer;
+    const struct work w = {a, l, rotary_of(a, l->head_dim)};
+    const size_t dim = l->head_dim, group = l->heads / l->kv_heads;
+    rotate(&w, job->q, job->ldq, l->heads, job->windows);
+    rotate(&w, job->k, job->ldk, l->kv_heads, job->windows);
 
     /* A task is a window and a kv head, or, where that gives too few, a head. */
-    const size_t parts = job->windows * hp->kv_heads < 4u * a->context->threads ? group : 1;
-    const int64_t tasks = (int64_t)(job->windows * hp->kv_heads * parts);
+    const size_t parts = job->windows * l->kv_heads < 4u * a->context->threads ? group : 1;
+    const int64_t tasks = (int64_t)(job->windows * l->kv_heads * parts);
 #pragma omp parallel for num_threads((int)a->context->threads) schedule(dynamic)
     for (int64_t task = 0; task < tasks; task++) {
         if (mq_cancelled(a->context))
             continue;
         uint64_t ignored;
-        const struct thread_scratch scratch =
-            place(a, a->scratch + (size_t)omp_get_thread_num() * a->thread_bytes, &ignored);
-        const size_t part = (size_t)task % parts, kv_head = (size_t)task / parts % hp->kv_heads;
-        const size_t first = (size_t)task / parts / hp->kv_heads * a->length;
-        pack_head(a, &scratch, job->k + first * job->ldk + kv_head * dim, job->ldk,
+        const struct thread_scratch scratch = place(
+            a->padded, dim, a->scratch + (size_t)omp_get_thread_num() * a->thread_bytes, &ignored);
+        const size_t part = (size_t)task % parts, kv_head = (size_t)task / parts % l->kv_heads;
+        const size_t first = (size_t)task / parts / l->kv_heads * a->length;
+        pack_head(&w, &scratch, job->k + first * job->ldk + kv_head * dim, job->ldk,
                   job->v + first * job->ldv + kv_head * dim, job->ldv);
         for (size_t h = part * group / parts; h < (part + 1) * group / parts; h++) {
             float *q = job->q + first * job->ldq + (kv_head * group + h) * dim;
             for (size_t q0 = 0; q0 < a->length; q0 += QUERY_BLOCK)
-                attend_block(a, &scratch, q, job->ldq, q0, mq_min_u64(q0 + QUERY_BLOCK, a->length));
+                attend_block(&w, &scratch, q, job->ldq, q0,
+                             mq_min_u64(q0 + QUERY_BLOCK, a->length));
         }
     }
 }

@@ -7,20 +7,23 @@
 #define MQ_ATTENTION_H
 
 #include "context.h"
-#include "hparams.h"
+#include "layer.h"
 
 struct mq_attention;
 
-/* Scratch for windows of `length` tokens on context->threads threads. */
-uint64_t mq_attention_bytes(const struct mq_context *context, const struct mq_hparams *hparams,
-                            size_t length);
-moeq_status mq_attention_create(const struct mq_context *context, const struct mq_hparams *hparams,
+/* Scratch for all layers of a model, for windows of `length` tokens on context->threads threads.
+ */
+uint64_t mq_attention_bytes(const struct mq_context *context,
+                            const struct mq_model_program *program, size_t length);
+moeq_status mq_attention_create(const struct mq_context *context,
+                                const struct mq_model_program *program, const struct mq_rope *rope,
                                 size_t length, struct mq_attention **attention, moeq_error *err);
 void mq_attention_destroy(struct mq_attention *attention); /* NULL is fine */
 
 /* The queries, keys and values of some windows, [tokens][heads or kv_heads][head_dim] with strides
  * in floats. The queries are replaced by the heads' outputs. */
 struct mq_attention_job {
+    const struct mq_layer_attention *layer;
     float *q, *k, *v;
     size_t ldq, ldk, ldv;
     size_t windows;

@@ -11,15 +11,6 @@
 #include "error.h"
 #include "pass_int.h"
 
-/* Whether any layer is dense, without relying on the view's tensors being there. */
-static bool any_dense(const struct mq_arm *arm)
-{
-    for (uint32_t layer = 0; layer < arm->view->hparams.layers; layer++)
-        if (!mq_view_find(arm->view, MQ_ROLE_ROUTER, (int32_t)layer, -1))
-            return true;
-    return false;
-}
-
 static size_t int8_arms(const struct mq_arm *arms, size_t count)
 {
     size_t n = 0;
@@ -28,19 +19,26 @@ static size_t int8_arms(const struct mq_arm *arms, size_t count)
     return n;
 }
 
+static void add_sizes(const struct mq_program *program, struct mq_linear_sizes *sizes)
+{
+    struct mq_slot_at at = {0};
+    const struct mq_slot *slot;
+    while ((slot = mq_program_next(program, &at))) {
+        sizes->rows = mq_max_u64(sizes->rows, slot->rows);
+        sizes->cols = mq_max_u64(sizes->cols, slot->cols);
+    }
+}
+
 /* The largest of all products. A weight takes at most 4 bytes in any storage. */
 static struct mq_linear_sizes product_sizes(const struct mq_arm *arms, size_t count)
 {
-    const struct mq_hparams *hp = &arms[0].view->hparams;
-    const uint64_t q = (uint64_t)hp->heads * hp->head_dim;
-    const uint64_t cols = mq_max_u64(mq_max_u64(hp->hidden, hp->ffn), q);
-    return (struct mq_linear_sizes){
-        .rows = mq_max_u64(mq_max_u64(cols, hp->vocab), hp->experts),
-        .cols = cols,
-        .row_bytes = 4 * cols + 64,
-        .arms = count,
-        .int8 = int8_arms(arms, count) > 0,
-    };
+    const struct mq_model_program *program = arms[0].view->program;
+    struct mq_linear_sizes sizes = {.arms = count, .int8 = int8_arms(arms, count) > 0};
+    add_sizes(&program->end, &sizes);
+    for (size_t i = 0; i < program->kinds_count; i++)
+        add_sizes(&program->kinds[i], &sizes);
+    sizes.row_bytes = 4 * sizes.cols + 64;
+    return sizes;
 }
 
 /* fixed_bytes: panels, attention's scratch and small buffers. window_bytes is an upper bound also
@@ -53,11 +51,12 @@ struct mq_evaluation_memory mq_evaluation_memory(const struct mq_context *contex
     if (arms_count == 0)
         return memory;
     const struct mq_hparams *hp = &arms[0].view->hparams;
+    const struct mq_model_program *program = arms[0].view->program;
     const struct mq_linear_sizes sizes = product_sizes(arms, arms_count);
     memory.fixed_bytes = mq_linear_bytes(context, &sizes) +
-                         mq_attention_bytes(context, hp, windows->length) +
+                         mq_attention_bytes(context, program, windows->length) +
                          (4 * (uint64_t)hp->hidden + 64) * (context->threads + 1u);
-    const struct mq_pass_sizes pass = mq_pass_sizes(hp, any_dense(&arms[0]), windows->length);
+    const struct mq_pass_sizes pass = mq_pass_sizes(program, hp, windows->length);
     memory.window_bytes = arms_count * pass.arm_bytes +
                           int8_arms(arms, arms_count) * pass.int8_bytes +
                           windows->length * sizeof(size_t);
@@ -114,6 +113,7 @@ moeq_status mq_evaluate(const struct mq_context *context, const struct mq_arm *a
         .windows = windows,
         .observer = observer,
         .hparams = hp,
+        .program = arms[0].view->program,
         .arms_count = arms_count,
         .passes = (windows->count + step - 1) / step,
     };
@@ -122,7 +122,8 @@ moeq_status mq_evaluate(const struct mq_context *context, const struct mq_arm *a
     moeq_status status;
     const struct mq_linear_sizes sizes = product_sizes(arms, arms_count);
     MQ_TRY_OUT(mq_linear_create(context, &sizes, &pass.linear, err));
-    MQ_TRY_OUT(mq_attention_create(context, hp, windows->length, &pass.attention, err));
+    MQ_TRY_OUT(mq_attention_create(context, pass.program, &hp->rope, windows->length,
+                                   &pass.attention, err));
     MQ_TRY_OUT(mq_pass_create(&pass, arms, step, err));
     for (size_t first = 0; first < windows->count; first += step) {
         pass.pass++;

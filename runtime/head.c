@@ -17,9 +17,7 @@ static moeq_status normalize(struct mq_pass *pass, size_t from, size_t n, moeq_e
     const size_t first_token = pass->first_window * pass->windows->length;
     for (size_t a = 0; a < pass->arms_count; a++) {
         const struct mq_pass_arm *arm = &pass->arms[a];
-        const struct mq_weights weights = mq_arm_weights(arm->arm, MQ_ROLE_OUTPUT_NORM, -1, -1);
-        MQ_TRY(
-            mq_weights_load(&weights, pass->context->isa, 0, 1, pass->row_bytes, pass->norm, err));
+        MQ_TRY(mq_pass_load_norm(pass, arm, MQ_ROLE_OUTPUT_NORM, -1, err));
 #pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
         for (int64_t i = 0; i < (int64_t)n; i++) {
             const size_t token = pass->token_index[from + (size_t)i] - first_token;
@@ -29,8 +27,10 @@ static moeq_status normalize(struct mq_pass *pass, size_t from, size_t n, moeq_e
     return MOEQ_OK;
 }
 
-moeq_status mq_pass_head(struct mq_pass *pass, moeq_error *err)
+moeq_status mq_pass_head(struct mq_pass *pass, const struct mq_step *step, int32_t layer,
+                         moeq_error *err)
 {
+    (void)step, (void)layer;
     const struct mq_pass_sizes *s = &pass->sizes;
     const struct mq_observer *observer = pass->observer;
     if (!observer->on_logits)

@@ -1,5 +1,5 @@
 /*
- * pass.c: some windows on their way through the layers: memory, embeddings, attention.
+ * pass.c: some windows on their way through the layers: memory, and the interpreter of steps.
  *
  * Every step is done for all arms before the next one, so that arms share each read of the weights.
  * Loops over tokens are cut statically; no token's result depends on another's place.
@@ -9,64 +9,78 @@
 #include "checked.h"
 #include "error.h"
 #include "pages.h"
-#include "round_bf16.h"
 
-#include <omp.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* Logits are formed for at least this many tokens at a time, so that the head, which is read once
  * per slice, is not read too often. */
 #define MIN_SLICE 128
-/* Likewise an expert's tokens, */
-#define MIN_SLAB 256
-/* and this many times the even share: an expert's weights are read again for each slab. */
-#define SLAB_SHARES 2
 
-struct mq_pass_sizes mq_pass_sizes(const struct mq_hparams *hp, bool any_dense, size_t tokens)
+/* The steps of layer.h. */
+static const struct {
+    moeq_status (*run)(struct mq_pass *pass, const struct mq_step *step, int32_t layer,
+                       moeq_error *err);
+    /* What it needs for the tokens of a pass, of an arm's work area in floats, and for activations
+     * as integers in bytes; NULL: nothing. (The head takes what there is: see mq_pass_sizes.) */
+    size_t (*work)(const struct mq_pass_sizes *sizes, const struct mq_layer *layer);
+    uint64_t (*int8)(const struct mq_pass_sizes *sizes, const struct mq_layer *layer);
+} ops[MQ_OPS] = {
+#define OP_EMBED mq_pass_embed, NULL, NULL
+#define OP_NORM mq_pass_norm, NULL, NULL
+#define OP_ATTENTION mq_pass_attention, mq_pass_attention_work, mq_pass_attention_int8
+#define OP_MLP mq_pass_mlp, mq_pass_mlp_work, mq_pass_mlp_int8
+#define OP_ROUTE mq_pass_route, NULL, NULL
+#define OP_EXPERTS mq_pass_experts, mq_pass_experts_work, mq_pass_experts_int8
+#define OP_ADD mq_pass_add, NULL, NULL
+#define OP_HEAD mq_pass_head, NULL, NULL
+#define ROW(id, name) [MQ_OP_##id] = {OP_##id},
+    MQ_OP_LIST(ROW)
+#undef ROW
+};
+
+static void add_needs(const struct mq_program *program, struct mq_pass_sizes *s)
+{
+    struct mq_slot_at at = {0};
+    const struct mq_slot *slot;
+    for (size_t i = 0; i < program->steps_count; i++) {
+        const enum mq_op op = program->steps[i].op;
+        if (ops[op].work)
+            s->work = mq_max_u64(s->work, ops[op].work(s, &program->layer));
+        if (ops[op].int8)
+            s->int8_bytes = mq_max_u64(s->int8_bytes, ops[op].int8(s, &program->layer));
+    }
+    while ((slot = mq_program_next(program, &at)))
+        if (slot->is_vector)
+            s->vector = mq_max_u64(s->vector, slot->cols);
+}
+
+struct mq_pass_sizes mq_pass_sizes(const struct mq_model_program *program,
+                                   const struct mq_hparams *hp, size_t tokens)
 {
     struct mq_pass_sizes s = {
         .hidden = hp->hidden,
         .ldh = hp->hidden + MQ_ROW_PAD,
-        .ldq = (size_t)hp->heads * hp->head_dim + MQ_ROW_PAD,
-        .ldkv = (size_t)hp->kv_heads * hp->head_dim + MQ_ROW_PAD,
-        .ldf = hp->ffn + MQ_ROW_PAD,
         .vocab = hp->vocab,
         .experts = hp->experts,
         .top_k = hp->top_k,
         .tokens = tokens,
     };
-    size_t work = tokens * (s.ldq + 2 * s.ldkv);
-    s.int8_bytes = tokens * mq_linear_int8_bytes(mq_max_u64(s.hidden, s.ldq));
-    if (any_dense) {
-        work = mq_max_u64(work, tokens * s.ldf);
-        s.int8_bytes = mq_max_u64(s.int8_bytes, tokens * mq_linear_int8_bytes(hp->ffn));
-    }
-    if (hp->experts) {
-        const size_t share = (tokens * SLAB_SHARES * hp->top_k + hp->experts - 1) / hp->experts;
-        s.slab = mq_min_u64(tokens, mq_max_u64(share, MIN_SLAB));
-        work = mq_max_u64(work, tokens * s.hidden + s.slab * (s.ldh + s.ldf));
-        s.int8_bytes = mq_max_u64(s.int8_bytes, s.slab * mq_linear_int8_bytes(hp->ffn));
-    }
+    add_needs(&program->end, &s);
+    for (size_t i = 0; i < program->kinds_count; i++)
+        add_needs(&program->kinds[i], &s);
     /* the head takes what the largest other phase needs, but at least MIN_SLICE tokens */
     const size_t logits_row = s.ldh + s.vocab;
-    work = mq_max_u64(work, mq_min_u64(tokens, MIN_SLICE) * logits_row);
-    s.work = work;
-    s.slice = mq_min_u64(tokens, work / logits_row);
-    s.arm_bytes = 4 * (work + tokens * (s.hidden + s.ldh + s.experts + 2 * s.top_k + 2));
+    s.work = mq_max_u64(s.work, mq_min_u64(tokens, MIN_SLICE) * logits_row);
+    s.slice = mq_min_u64(tokens, s.work / logits_row);
+    s.arm_bytes = 4 * (s.work + tokens * (s.hidden + s.ldh + s.experts + 2 * s.top_k + 2));
     return s;
 }
 
 moeq_status mq_pass_create(struct mq_pass *pass, const struct mq_arm *arms, size_t windows,
                            moeq_error *err)
 {
-    const struct mq_hparams *hp = pass->hparams;
     const size_t count = pass->arms_count;
-    bool any_dense = false;
-    for (uint32_t layer = 0; layer < hp->layers; layer++)
-        any_dense |= !mq_arm_has_router(&arms[0], layer);
-    pass->sizes = mq_pass_sizes(hp, any_dense, windows * pass->windows->length);
+    pass->sizes = mq_pass_sizes(pass->program, pass->hparams, windows * pass->windows->length);
     const struct mq_pass_sizes *s = &pass->sizes;
 
     for (size_t a = 0; a < count; a++) {
@@ -76,12 +90,12 @@ moeq_status mq_pass_create(struct mq_pass *pass, const struct mq_arm *arms, size
         pass->row_capacity = mq_max_u64(pass->row_capacity, mq_weights_row_bytes(&w));
     }
     /* a norm's vector is read through the same buffer, in any storage (4 bytes at most) */
-    pass->row_capacity = mq_round_up(mq_max_u64(pass->row_capacity, 4 * s->hidden + 64), 64);
+    pass->row_capacity = mq_round_up(mq_max_u64(pass->row_capacity, 4 * s->vector + 64), 64);
     pass->arms = calloc(count, sizeof *pass->arms);
     pass->products = calloc(count, sizeof *pass->products);
     pass->pointers = calloc(count, sizeof *pass->pointers);
     pass->routes = calloc(count, sizeof *pass->routes);
-    pass->norm = calloc(s->hidden, sizeof(float));
+    pass->norm = calloc(s->vector, sizeof(float));
     pass->probabilities = calloc(mq_round_up(s->experts + 1, 16), sizeof(float));
     pass->row_bytes = calloc(pass->context->threads, pass->row_capacity);
     pass->token_index = calloc(s->tokens, sizeof(size_t));
@@ -132,221 +146,6 @@ void mq_pass_destroy(struct mq_pass *pass)
     free(pass->token_index);
 }
 
-moeq_status mq_pass_check_cancelled(const struct mq_pass *pass, moeq_error *err)
-{
-    return mq_cancelled(pass->context) ? mq_fail(err, MOEQ_CANCELLED, "interrupted") : MOEQ_OK;
-}
-
-void mq_pass_progress(struct mq_pass *pass, int32_t layer, uint64_t weights)
-{
-    pass->weights_done = mq_min_u64(pass->weights_done + weights, pass->weights_total);
-    if (!pass->context->progress || !pass->weights_total)
-        return;
-    char phase[96];
-    const uint32_t layers = pass->hparams->layers;
-    if (layer >= 0)
-        snprintf(phase, sizeof phase, "pass %zu/%zu layer %d/%u", pass->pass, pass->passes,
-                 layer + 1, layers);
-    else
-        snprintf(phase, sizeof phase, "pass %zu/%zu logits", pass->pass, pass->passes);
-    /* The share of the weights that are done, told as tokens: the rate is then that of whole
-     * tokens. */
-    const uint64_t tokens = (uint64_t)pass->windows->count * pass->windows->length;
-    const double share = (double)pass->weights_done / (double)pass->weights_total;
-    const struct mq_progress progress = {phase, (uint64_t)(share * (double)tokens), tokens,
-                                         "tokens"};
-    pass->context->progress(pass->context->progress_user, &progress);
-}
-
-void mq_pass_weights(struct mq_pass *pass, enum mq_role role, int32_t layer, int32_t expert)
-{
-    size_t running = 0;
-    while (!mq_pass_runs(pass, running)) /* mq_arms_check has seen one that does */
-        running++;
-    for (size_t a = 0; a < pass->arms_count; a++) {
-        /* A played-back arm has no weights in a layer: with another's and no tokens it costs
-         * nothing. */
-        const bool idle = layer >= 0 && !mq_pass_runs(pass, a);
-        pass->products[a] = (struct mq_linear_arm){
-            .weights = mq_arm_weights(pass->arms[idle ? running : a].arm, role, layer, expert),
-            .tokens = idle ? 0 : pass->tokens,
-            .compute = pass->arms[a].arm->compute,
-            .int8 = pass->arms[a].int8,
-            .bf16 = pass->arms[a].arm->bf16_activations,
-        };
-    }
-}
-
-moeq_status mq_pass_apply(struct mq_pass *pass, enum mq_linear_output output, moeq_error *err)
-{
-    const struct mq_tensor *tensor = pass->products[0].weights.tensor;
-    MQ_TRY(mq_linear_apply(pass->linear, output, pass->products, pass->arms_count, err));
-    if (tensor->layer >= 0)
-        mq_pass_progress(pass, tensor->layer, tensor->rows * tensor->cols);
-    return MOEQ_OK;
-}
-
-void mq_pass_round(const struct mq_pass *pass, const struct mq_pass_arm *arm, float *x, size_t n,
-                   size_t ld)
-{
-    if (!arm->arm->bf16_activations)
-        return;
-#pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
-    for (int64_t t = 0; t < (int64_t)pass->tokens; t++)
-        mq_round_bf16(x + (size_t)t * ld, n);
-}
-
-void mq_pass_norm_token(const struct mq_pass *pass, const struct mq_pass_arm *arm, size_t token,
-                        float *x)
-{
-    const size_t n = pass->sizes.hidden;
-    pass->kernels->rms_norm(arm->hidden + token * n, pass->norm, n, pass->hparams->rms_eps, x);
-    if (arm->arm->bf16_activations)
-        mq_round_bf16(x, n);
-}
-
-/* Norms are one vector: read anew each time, which costs nothing beside the matrices. */
-moeq_status mq_pass_norm(struct mq_pass *pass, enum mq_role role, int32_t layer, moeq_error *err)
-{
-    const struct mq_pass_sizes *s = &pass->sizes;
-    for (size_t a = 0; a < pass->arms_count; a++) {
-        struct mq_pass_arm *arm = &pass->arms[a];
-        if (!mq_pass_runs(pass, a))
-            continue;
-        const struct mq_weights weights = mq_arm_weights(arm->arm, role, layer, -1);
-        MQ_TRY(
-            mq_weights_load(&weights, pass->context->isa, 0, 1, pass->row_bytes, pass->norm, err));
-#pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
-        for (int64_t t = 0; t < (int64_t)pass->tokens; t++)
-            mq_pass_norm_token(pass, arm, (size_t)t, arm->x + (size_t)t * s->ldh);
-    }
-    return mq_pass_check_cancelled(pass, err);
-}
-
-void mq_pass_add(const struct mq_pass *pass, const struct mq_pass_arm *arm, float *addend,
-                 size_t ld)
-{
-    const size_t n = pass->sizes.hidden;
-    mq_pass_round(pass, arm, addend, n, ld);
-#pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
-    for (int64_t t = 0; t < (int64_t)pass->tokens; t++)
-        pass->kernels->add_scaled(arm->hidden + (size_t)t * n, addend + (size_t)t * ld, 1.0f, n);
-    mq_pass_round(pass, arm, arm->hidden, n, n);
-}
-
-/* The embeddings of one arm: one row per token. */
-static moeq_status embed_arm(struct mq_pass *pass, const struct mq_pass_arm *arm, moeq_error *err)
-{
-    const struct mq_weights weights = mq_arm_weights(arm->arm, MQ_ROLE_EMBEDDING, -1, -1);
-    const int32_t *ids = pass->windows->ids + pass->first_window * pass->windows->length;
-    moeq_status status = MOEQ_OK;
-#pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
-    for (int64_t t = 0; t < (int64_t)pass->tokens; t++) {
-        moeq_status before;
-#pragma omp atomic read
-        before = status;
-        if (before != MOEQ_OK)
-            continue;
-        moeq_error mine = {0};
-        uint8_t *bytes = pass->row_bytes + (size_t)omp_get_thread_num() * pass->row_capacity;
-        const moeq_status result =
-            mq_weights_load(&weights, pass->context->isa, (uint64_t)ids[t], 1, bytes,
-                            arm->hidden + (size_t)t * pass->sizes.hidden, &mine);
-        if (result != MOEQ_OK) {
-#pragma omp critical(mq_embed_error)
-            if (status == MOEQ_OK) {
-                if (err && err->status == MOEQ_OK)
-                    *err = mine;
-#pragma omp atomic write
-                status = result;
-            }
-        }
-    }
-    return status;
-}
-
-/* Arms with the same embedding matrix share the look-up. */
-moeq_status mq_pass_embed(struct mq_pass *pass, moeq_error *err)
-{
-    for (size_t a = 0; a < pass->arms_count; a++) {
-        if (!mq_pass_runs(pass, a))
-            continue;
-        const struct mq_weights mine = mq_arm_weights(pass->arms[a].arm, MQ_ROLE_EMBEDDING, -1, -1);
-        const struct mq_pass_arm *same = NULL;
-        for (size_t b = 0; b < a && !same; b++) {
-            if (!mq_pass_runs(pass, b))
-                continue;
-            const struct mq_weights theirs =
-                mq_arm_weights(pass->arms[b].arm, MQ_ROLE_EMBEDDING, -1, -1);
-            if (mq_weights_equal(&mine, &theirs))
-                same = &pass->arms[b];
-        }
-        if (same)
-            memcpy(pass->arms[a].hidden, same->hidden,
-                   pass->tokens * pass->sizes.hidden * sizeof(float));
-        else
-            MQ_TRY(embed_arm(pass, &pass->arms[a], err));
-    }
-    for (size_t a = 0; a < pass->arms_count; a++) /* not before all have looked up */
-        if (mq_pass_runs(pass, a))
-            mq_pass_round(pass, &pass->arms[a], pass->arms[a].hidden, pass->sizes.hidden,
-                          pass->sizes.hidden);
-    return mq_pass_check_cancelled(pass, err);
-}
-
-/* q, k or v of all arms: `at` floats into the work area. */
-static moeq_status project(struct mq_pass *pass, enum mq_role role, int32_t layer, size_t at,
-                           size_t ld, moeq_error *err)
-{
-    mq_pass_weights(pass, role, layer, -1);
-    for (size_t a = 0; a < pass->arms_count; a++) {
-        pass->products[a].x = pass->arms[a].x;
-        pass->products[a].ldx = pass->sizes.ldh;
-        pass->products[a].y = pass->arms[a].work + at;
-        pass->products[a].ldy = ld;
-    }
-    return mq_pass_apply(pass, MQ_LINEAR_STORE, err);
-}
-
-moeq_status mq_pass_attention(struct mq_pass *pass, int32_t layer, moeq_error *err)
-{
-    const struct mq_pass_sizes *s = &pass->sizes;
-    const size_t k_at = pass->tokens * s->ldq, v_at = k_at + pass->tokens * s->ldkv;
-    MQ_TRY(mq_pass_norm(pass, MQ_ROLE_ATTN_NORM, layer, err));
-    MQ_TRY(project(pass, MQ_ROLE_ATTN_Q, layer, 0, s->ldq, err));
-    MQ_TRY(project(pass, MQ_ROLE_ATTN_K, layer, k_at, s->ldkv, err));
-    MQ_TRY(project(pass, MQ_ROLE_ATTN_V, layer, v_at, s->ldkv, err));
-    for (size_t a = 0; a < pass->arms_count; a++) {
-        if (!mq_pass_runs(pass, a))
-            continue;
-        float *work = pass->arms[a].work;
-        const struct mq_attention_job job = {
-            .q = work,
-            .k = work + k_at,
-            .v = work + v_at,
-            .ldq = s->ldq,
-            .ldk = s->ldkv,
-            .ldv = s->ldkv,
-            .windows = pass->windows_count,
-        };
-        mq_attention_apply(pass->attention, &job);
-        mq_pass_round(pass, &pass->arms[a], work, s->ldq - MQ_ROW_PAD, s->ldq);
-        MQ_TRY(mq_pass_check_cancelled(pass, err));
-    }
-    mq_pass_weights(pass, MQ_ROLE_ATTN_O, layer, -1);
-    for (size_t a = 0; a < pass->arms_count; a++) { /* the normalized states have served */
-        pass->products[a].x = pass->arms[a].work;
-        pass->products[a].ldx = s->ldq;
-        pass->products[a].y = pass->arms[a].x;
-        pass->products[a].ldy = s->ldh;
-    }
-    MQ_TRY(mq_pass_apply(pass, MQ_LINEAR_STORE, err));
-    for (size_t a = 0; a < pass->arms_count; a++)
-        if (mq_pass_runs(pass, a))
-            mq_pass_add(pass, &pass->arms[a], pass->arms[a].x, s->ldh);
-    return MOEQ_OK;
-}
-
 /* The final states of the arms that are played back. */
 static moeq_status read_hidden(struct mq_pass *pass, moeq_error *err)
 {
@@ -395,23 +194,28 @@ static moeq_status check_states(const struct mq_pass *pass, uint32_t layer, moeq
     return MOEQ_OK;
 }
 
+static moeq_status run_program(struct mq_pass *pass, const struct mq_program *program,
+                               int32_t layer, moeq_error *err)
+{
+    pass->layer = &program->layer;
+    for (size_t i = 0; i < program->steps_count; i++)
+        MQ_TRY(ops[program->steps[i].op].run(pass, &program->steps[i], layer, err));
+    return MOEQ_OK;
+}
+
 moeq_status mq_pass_run(struct mq_pass *pass, size_t first, size_t count, moeq_error *err)
 {
+    const struct mq_model_program *program = pass->program;
     pass->first_window = first;
     pass->windows_count = count;
     pass->tokens = count * pass->windows->length;
-    MQ_TRY(mq_pass_embed(pass, err));
+    MQ_TRY(run_program(pass, &program->begin, -1, err));
     for (uint32_t layer = 0; layer < pass->hparams->layers; layer++) {
         MQ_TRY(report_hidden(pass, layer, err));
-        MQ_TRY(mq_pass_attention(pass, (int32_t)layer, err));
-        MQ_TRY(mq_pass_norm(pass, MQ_ROLE_FFN_NORM, (int32_t)layer, err));
-        if (mq_arm_has_router(pass->arms[0].arm, layer))
-            MQ_TRY(mq_pass_experts(pass, (int32_t)layer, err));
-        else
-            MQ_TRY(mq_pass_mlp(pass, (int32_t)layer, err));
+        MQ_TRY(run_program(pass, program->layers[layer], (int32_t)layer, err));
         MQ_TRY(check_states(pass, layer, err));
     }
     MQ_TRY(read_hidden(pass, err));
     MQ_TRY(report_hidden(pass, pass->hparams->layers, err));
-    return mq_pass_head(pass, err);
+    return run_program(pass, &program->end, -1, err);
 }

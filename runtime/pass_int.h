@@ -21,16 +21,16 @@
 /* Sizes in floats of one arm's work area for a number of tokens, and of a pass's other parts. */
 struct mq_pass_sizes {
     size_t hidden, ldh; /* ldh: padded stride */
-    size_t ldq, ldkv, ldf, vocab;
-    size_t experts, top_k;
+    size_t vocab, experts, top_k;
+    size_t vector;       /* the longest norm's weights */
     size_t tokens;       /* of a whole pass */
-    size_t slab;         /* tokens that an expert takes at a time */
     size_t slice;        /* tokens whose logits are formed at a time */
     size_t work;         /* floats */
     uint64_t arm_bytes;  /* everything that an arm needs, */
     uint64_t int8_bytes; /* and besides for activations as integers if it computes so */
 };
-struct mq_pass_sizes mq_pass_sizes(const struct mq_hparams *hparams, bool any_dense, size_t tokens);
+struct mq_pass_sizes mq_pass_sizes(const struct mq_model_program *program,
+                                   const struct mq_hparams *hparams, size_t tokens);
 
 struct mq_pass_arm {
     const struct mq_arm *arm;
@@ -43,6 +43,8 @@ struct mq_pass_arm {
     float *scale;         /* [tokens]: their weights, */
     size_t count;         /* and their number */
     float *work;
+    float *branch;    /* what the step at hand has left for `add`: [tokens][hidden], */
+    size_t branch_ld; /* its stride */
     void *int8; /* [sizes.int8_bytes]: activations as integers; NULL for f32 */
 };
 
@@ -52,6 +54,8 @@ struct mq_pass {
     const struct mq_windows *windows;
     const struct mq_observer *observer;
     const struct mq_hparams *hparams;
+    const struct mq_model_program *program;
+    const struct mq_layer *layer; /* at hand */
     struct mq_pass_sizes sizes;
     struct mq_linear *linear;
     struct mq_attention *attention;
@@ -61,7 +65,7 @@ struct mq_pass {
     struct mq_linear_arm *products; /* [arms]: the product at hand */
     const float **pointers;         /* [arms]: for callbacks */
     struct mq_routes *routes;       /* [arms] */
-    float *norm;                    /* [hidden]: a norm's weights */
+    float *norm;                    /* [sizes.vector]: a norm's weights */
     float *probabilities;           /* [experts rounded up to 16] */
     uint8_t *row_bytes;             /* [threads][row_capacity]: rows of embeddings as stored */
     size_t row_capacity;
@@ -81,24 +85,30 @@ void mq_pass_destroy(struct mq_pass *pass);
 /* Runs the windows [first, first + count) through all layers. */
 moeq_status mq_pass_run(struct mq_pass *pass, size_t first, size_t count, moeq_error *err);
 
-/* The parts of a layer, and the ends. Each leaves its result in every arm's `hidden`. */
-moeq_status mq_pass_embed(struct mq_pass *pass, moeq_error *err);
-moeq_status mq_pass_attention(struct mq_pass *pass, int32_t layer, moeq_error *err);
-moeq_status mq_pass_mlp(struct mq_pass *pass, int32_t layer, moeq_error *err);
-moeq_status mq_pass_experts(struct mq_pass *pass, int32_t layer, moeq_error *err);
-moeq_status mq_pass_head(struct mq_pass *pass, moeq_error *err);
+/* The steps: see MQ_OP_LIST in layer.h. `layer` -1: before or after the layers. */
+#define MQ_PASS_STEP(id, name)                                                                  \
+    moeq_status mq_pass_##name(struct mq_pass *pass, const struct mq_step *step, int32_t layer, \
+                               moeq_error *err);
+MQ_OP_LIST(MQ_PASS_STEP)
+#undef MQ_PASS_STEP
+size_t mq_pass_attention_work(const struct mq_pass_sizes *sizes, const struct mq_layer *layer);
+uint64_t mq_pass_attention_int8(const struct mq_pass_sizes *sizes, const struct mq_layer *layer);
+size_t mq_pass_mlp_work(const struct mq_pass_sizes *sizes, const struct mq_layer *layer);
+uint64_t mq_pass_mlp_int8(const struct mq_pass_sizes *sizes, const struct mq_layer *layer);
+size_t mq_pass_experts_work(const struct mq_pass_sizes *sizes, const struct mq_layer *layer);
+uint64_t mq_pass_experts_int8(const struct mq_pass_sizes *sizes, const struct mq_layer *layer);
 
-/* x = normalized hidden, by the norm of a role. */
-moeq_status mq_pass_norm(struct mq_pass *pass, enum mq_role role, int32_t layer, moeq_error *err);
-/* The same for one token, by the weights in pass->norm. */
+/* pass->norm = a norm's weights. */
+moeq_status mq_pass_load_norm(struct mq_pass *pass, const struct mq_pass_arm *arm,
+                              enum mq_role role, int32_t layer, moeq_error *err);
+/* x = one token's hidden state, normalized by the weights in pass->norm. */
 void mq_pass_norm_token(const struct mq_pass *pass, const struct mq_pass_arm *arm, size_t token,
                         float *x);
+/* The step's result stands in every arm's x, whose normalized states have served. */
+void mq_pass_branch_is_x(struct mq_pass *pass);
 /* Rounds [tokens][n], of stride ld, to bf16 for an arm that wants it. */
 void mq_pass_round(const struct mq_pass *pass, const struct mq_pass_arm *arm, float *x, size_t n,
                    size_t ld);
-/* hidden += addend, whose stride is ld floats. An arm of bf16 activations rounds both. */
-void mq_pass_add(const struct mq_pass *pass, const struct mq_pass_arm *arm, float *addend,
-                 size_t ld);
 /* Fills products[a].weights and tokens; the caller fills the rest and then applies. */
 void mq_pass_weights(struct mq_pass *pass, enum mq_role role, int32_t layer, int32_t expert);
 /* False for an arm that is played back: it takes part in no product of a layer. */

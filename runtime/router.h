@@ -3,14 +3,15 @@
 #define MQ_ROUTER_H
 
 #include "cpu.h"
+#include "layer.h"
 
 /*
- * Softmax over all experts, the top_k largest (ties: the lower expert), their probabilities divided
- * by their sum. Writes for each token the chosen experts in ascending order, and their weights in
- * that order. `scratch`: room for the experts rounded up to 16.
+ * Applies the rule of a layer (the table is in router.c). Writes for each token the chosen experts
+ * in ascending order, and their weights in that order. `scratch`: room for the experts rounded up
+ * to 16.
  */
-void mq_router_choose(enum mq_isa isa, const float *logits, size_t tokens, uint32_t experts,
-                      uint32_t top_k, float *scratch, int32_t *chosen, float *weights);
+void mq_router_choose(enum mq_isa isa, const struct mq_layer_ffn *layer, const float *logits,
+                      size_t tokens, float *scratch, int32_t *chosen, float *weights);
 
 /* The tokens of one expert, in order: their indices and weights. Returns how many there are. */
 size_t mq_router_tokens_of(int32_t expert, const int32_t *chosen, const float *weights,

@@ -29,7 +29,6 @@ KNOWN = [
         "formats/tied_head.c",
     ],
     ["report/report_doc.c", "report/report_verify.c"],
-    ["runtime/ffn.c", "runtime/head.c", "runtime/pass.c"],
 ]
 
 

@@ -1,15 +1,20 @@
-/* families.c: the family table. To add a family: its descriptor file, and a line here. */
+/* families.c: the family table. To add a family: its descriptor file, and a line here. Of families
+ * that share a GGUF architecture, a file is taken for the first: see family.h. */
 #include "arch_int.h"
 
 #include <string.h>
 
-extern const struct mq_family mq_family_mixtral, mq_family_mistral, mq_family_llama;
+#define FAMILY_LIST(X) \
+    X(mixtral)         \
+    X(llama)           \
+    X(mistral)
+
+#define DECLARE(name) extern const struct mq_family mq_family_##name;
+FAMILY_LIST(DECLARE)
 
 const struct mq_family *const mq_families[] = {
-    &mq_family_mixtral,
-    &mq_family_llama,
-    &mq_family_mistral,
-};
+#define ROW(name) &mq_family_##name,
+    FAMILY_LIST(ROW)};
 const size_t mq_families_count = sizeof mq_families / sizeof *mq_families;
 
 const struct mq_tensor_alias mq_no_aliases[] = {{0}};
@@ -22,16 +27,10 @@ const struct mq_family *mq_family_find(const char *model_type)
     return NULL;
 }
 
-uint64_t mq_dim_size(const struct mq_hparams *h, enum mq_dim dim)
+const char *mq_family_name(const struct mq_family *family, enum mq_role role)
 {
-    const uint64_t sizes[] = {
-        [MQ_DIM_ONE] = 1,
-        [MQ_DIM_HIDDEN] = h->hidden,
-        [MQ_DIM_Q] = (uint64_t)h->heads * h->head_dim,
-        [MQ_DIM_KV] = (uint64_t)h->kv_heads * h->head_dim,
-        [MQ_DIM_FFN] = h->ffn,
-        [MQ_DIM_EXPERTS] = h->experts,
-        [MQ_DIM_VOCAB] = h->vocab,
-    };
-    return sizes[dim];
+    for (const struct mq_tensor_name *n = family->names; n->name; n++)
+        if (n->role == role)
+            return n->name;
+    return NULL;
 }

@@ -7,10 +7,10 @@
 
 static const struct mq_config_key keys[] = {{0}};
 
-static const struct mq_tensor_pattern patterns[] = {
-    MQ_PATTERNS_BEFORE_FFN,
-    MQ_PATTERNS_DENSE_MLP,
-    MQ_PATTERNS_AFTER_LAYERS,
+static const struct mq_tensor_name names[] = {
+    MQ_NAMES_BEFORE_FFN,
+    MQ_NAMES_MLP(false),
+    MQ_NAMES_AFTER_LAYERS,
     {0},
 };
 
@@ -24,7 +24,8 @@ const struct mq_family mq_family_llama = {
     .default_rms_eps = 1e-6,
     .default_max_positions = 2048,
     .without_sliding_window = true,
-    .patterns = patterns,
+    .layer = mq_layer_dense,
+    .names = names,
     .aliases = aliases,
     .gguf_architecture = "llama",
     .gguf_interleaved_rope = true,

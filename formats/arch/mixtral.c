@@ -6,41 +6,32 @@
 #include "arch_int.h"
 
 static const struct mq_config_key keys[] = {
-    {.key = "num_local_experts",
-     .rule = MQ_KEY_U32,
-     .field = offsetof(struct mq_hparams, experts),
-     .when_absent = 8},
-    {.key = "num_experts_per_tok",
-     .rule = MQ_KEY_U32,
-     .field = offsetof(struct mq_hparams, top_k),
-     .when_absent = 2},
+    MQ_KEY_EXPERTS("num_local_experts", "num_experts", 8),
+    MQ_KEY("num_experts_per_tok", MQ_KEY_U32, top_k, 2),
     {0},
 };
 
-#define LAYER "model.layers.{layer}."
-static const struct mq_tensor_pattern patterns[] = {
-    MQ_PATTERNS_BEFORE_FFN,
-    {MQ_ROLE_EXPERT_GATE, LAYER "block_sparse_moe.experts.{expert}.w1.weight", MQ_DIM_FFN,
-     MQ_DIM_HIDDEN},
-    {MQ_ROLE_EXPERT_UP, LAYER "block_sparse_moe.experts.{expert}.w3.weight", MQ_DIM_FFN,
-     MQ_DIM_HIDDEN},
-    {MQ_ROLE_EXPERT_DOWN, LAYER "block_sparse_moe.experts.{expert}.w2.weight", MQ_DIM_HIDDEN,
-     MQ_DIM_FFN},
-    {MQ_ROLE_ROUTER, LAYER "block_sparse_moe.gate.weight", MQ_DIM_EXPERTS, MQ_DIM_HIDDEN},
-    MQ_PATTERNS_AFTER_LAYERS,
+static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer *l)
+{
+    (void)number;
+    mq_layer_set_attention(hp, l);
+    mq_layer_set_experts(hp, hp->ffn, MQ_ROUTER_SOFTMAX_NORMALIZED, l);
+}
+
+#define MOE MQ_LAYER_NAME "block_sparse_moe."
+static const struct mq_tensor_name names[] = {
+    MQ_NAMES_BEFORE_FFN,
+    {.role = MQ_ROLE_EXPERT_GATE, .name = MOE "experts.{expert}.w1.weight"},
+    {.role = MQ_ROLE_EXPERT_UP, .name = MOE "experts.{expert}.w3.weight"},
+    {.role = MQ_ROLE_EXPERT_DOWN, .name = MOE "experts.{expert}.w2.weight"},
+    {.role = MQ_ROLE_ROUTER, .name = MOE "gate.weight"},
+    MQ_NAMES_AFTER_LAYERS,
     {0},
 };
 
-/* Transformers 5 holds the experts of a layer fused, gate rows before up rows; MLX stacks each of
- * the three matrices (mlx_lm/models/mixtral.py, sanitize). */
 static const struct mq_tensor_alias aliases[] = {
-    {MQ_ROLE_ROUTER, LAYER "mlp.gate.weight", 0, 0},
-    {MQ_ROLE_EXPERT_GATE, LAYER "mlp.experts.gate_up_proj", 2, 0},
-    {MQ_ROLE_EXPERT_UP, LAYER "mlp.experts.gate_up_proj", 2, 1},
-    {MQ_ROLE_EXPERT_DOWN, LAYER "mlp.experts.down_proj", 1, 0},
-    {MQ_ROLE_EXPERT_GATE, LAYER "block_sparse_moe.switch_mlp.gate_proj.weight", 1, 0},
-    {MQ_ROLE_EXPERT_UP, LAYER "block_sparse_moe.switch_mlp.up_proj.weight", 1, 0},
-    {MQ_ROLE_EXPERT_DOWN, LAYER "block_sparse_moe.switch_mlp.down_proj.weight", 1, 0},
+    {MQ_ROLE_ROUTER, MQ_LAYER_NAME "mlp.gate.weight", 0, 0}, /* Transformers 5 */
+    MQ_ALIASES_EXPERTS(MOE),
     {0},
 };
 
@@ -52,7 +43,8 @@ const struct mq_family mq_family_mixtral = {
     .default_rms_eps = 1e-5,
     .default_kv_heads = 8,
     .default_max_positions = 131072,
-    .patterns = patterns,
+    .layer = layer,
+    .names = names,
     .aliases = aliases,
     .gguf_architecture = "llama",
     .gguf_interleaved_rope = true,

@@ -198,7 +198,7 @@ static moeq_status read_sizes(const struct mq_gguf *g, const char *a, struct siz
 
 static bool has_experts(const struct mq_family *family)
 {
-    for (const struct mq_tensor_pattern *p = family->patterns; p->name; p++)
+    for (const struct mq_tensor_name *p = family->names; p->name; p++)
         if (p->role == MQ_ROLE_ROUTER)
             return true;
     return false;

@@ -66,25 +66,31 @@ void mq_gguf_describe_stranger(uint32_t id, char *text, size_t room)
              id >= IK_LLAMA_FIRST && id < IK_LLAMA_END ? what[IK_LLAMA] : "which is unknown");
 }
 
+/* Each role's names: a role without them does not compile. */
+#define BLOCK "blk.{layer}."
+#define EMBEDDING_NAMES "token_embd.weight", NULL
+#define ATTN_NORM_NAMES BLOCK "attn_norm.weight", NULL
+#define ATTN_Q_NAMES BLOCK "attn_q.weight", NULL
+#define ATTN_K_NAMES BLOCK "attn_k.weight", NULL
+#define ATTN_V_NAMES BLOCK "attn_v.weight", NULL
+#define ATTN_Q_NORM_NAMES BLOCK "attn_q_norm.weight", NULL
+#define ATTN_K_NORM_NAMES BLOCK "attn_k_norm.weight", NULL
+#define ATTN_O_NAMES BLOCK "attn_output.weight", NULL
+#define FFN_NORM_NAMES BLOCK "ffn_norm.weight", NULL
+#define ROUTER_NAMES BLOCK "ffn_gate_inp.weight", NULL
+#define EXPERT_GATE_NAMES BLOCK "ffn_gate_exps.weight", BLOCK "ffn_gate.{expert}.weight"
+#define EXPERT_UP_NAMES BLOCK "ffn_up_exps.weight", BLOCK "ffn_up.{expert}.weight"
+#define EXPERT_DOWN_NAMES BLOCK "ffn_down_exps.weight", BLOCK "ffn_down.{expert}.weight"
+#define MLP_GATE_NAMES BLOCK "ffn_gate.weight", NULL
+#define MLP_UP_NAMES BLOCK "ffn_up.weight", NULL
+#define MLP_DOWN_NAMES BLOCK "ffn_down.weight", NULL
+#define OUTPUT_NORM_NAMES "output_norm.weight", NULL
+#define HEAD_NAMES "output.weight", NULL
+
 static const struct mq_gguf_role roles[MQ_ROLE_COUNT] = {
-    [MQ_ROLE_EMBEDDING] = {"token_embd.weight", NULL},
-    [MQ_ROLE_ATTN_NORM] = {"blk.{layer}.attn_norm.weight", NULL},
-    [MQ_ROLE_ATTN_Q] = {"blk.{layer}.attn_q.weight", NULL},
-    [MQ_ROLE_ATTN_K] = {"blk.{layer}.attn_k.weight", NULL},
-    [MQ_ROLE_ATTN_V] = {"blk.{layer}.attn_v.weight", NULL},
-    [MQ_ROLE_ATTN_O] = {"blk.{layer}.attn_output.weight", NULL},
-    [MQ_ROLE_FFN_NORM] = {"blk.{layer}.ffn_norm.weight", NULL},
-    [MQ_ROLE_ROUTER] = {"blk.{layer}.ffn_gate_inp.weight", NULL},
-    [MQ_ROLE_EXPERT_GATE] = {"blk.{layer}.ffn_gate_exps.weight",
-                             "blk.{layer}.ffn_gate.{expert}.weight"},
-    [MQ_ROLE_EXPERT_UP] = {"blk.{layer}.ffn_up_exps.weight", "blk.{layer}.ffn_up.{expert}.weight"},
-    [MQ_ROLE_EXPERT_DOWN] = {"blk.{layer}.ffn_down_exps.weight",
-                             "blk.{layer}.ffn_down.{expert}.weight"},
-    [MQ_ROLE_MLP_GATE] = {"blk.{layer}.ffn_gate.weight", NULL},
-    [MQ_ROLE_MLP_UP] = {"blk.{layer}.ffn_up.weight", NULL},
-    [MQ_ROLE_MLP_DOWN] = {"blk.{layer}.ffn_down.weight", NULL},
-    [MQ_ROLE_OUTPUT_NORM] = {"output_norm.weight", NULL},
-    [MQ_ROLE_HEAD] = {"output.weight", NULL},
+#define ROW(id, name, class) [MQ_ROLE_##id] = {id##_NAMES},
+    MQ_ROLE_LIST(ROW)
+#undef ROW
 };
 
 const struct mq_gguf_role *mq_gguf_role(enum mq_role role)

@@ -96,7 +96,7 @@ const struct mq_gguf_type *mq_gguf_type_by_id(uint32_t id);
 void mq_gguf_describe_stranger(uint32_t id, char *text, size_t room);
 const struct mq_gguf_type *mq_gguf_type_by_storage(const char *storage);
 
-/* Names of a role's tensors; {layer} and {expert} as in struct mq_tensor_pattern. The experts of
+/* Names of a role's tensors; {layer} and {expert} as in struct mq_tensor_name. The experts of
  * one matrix are one 3-D tensor, [cols, rows, experts] with the fastest dimension first; files of
  * before April 2024 have a tensor an expert, `split_name`. */
 struct mq_gguf_role {

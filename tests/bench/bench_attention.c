@@ -6,6 +6,7 @@
 #include "router.h"
 
 #include <stdio.h>
+#include <math.h>
 #include <stdlib.h>
 
 enum { LENGTH = 512, HEADS = 32, KV_HEADS = 8, HEAD_DIM = 128, EXPERTS = 8, TOP_K = 2 };
@@ -31,7 +32,9 @@ static void route(void *argument, unsigned thread)
 {
     (void)thread;
     const struct work *w = argument;
-    mq_router_choose(w->isa, w->logits, LENGTH, EXPERTS, TOP_K, w->scratch, w->chosen, w->weights);
+    const struct mq_layer_ffn layer = {
+        .experts = EXPERTS, .top_k = TOP_K, .rule = MQ_ROUTER_SOFTMAX_NORMALIZED};
+    mq_router_choose(w->isa, &layer, w->logits, LENGTH, w->scratch, w->chosen, w->weights);
 }
 
 static void normalize(void *argument, unsigned thread)
@@ -58,16 +61,19 @@ static const struct kind {
 static double measure(struct bench *bench, const struct kind *kind, enum mq_isa isa, struct work *w,
                       double scalar)
 {
-    const struct mq_hparams hparams = {.heads = HEADS,
-                                       .kv_heads = KV_HEADS,
-                                       .head_dim = HEAD_DIM,
-                                       .hidden = HIDDEN,
-                                       .rope = {.type = MQ_ROPE_DEFAULT, .theta = 1e6}};
+    const struct mq_rope rope = {.type = MQ_ROPE_DEFAULT, .theta = 1e6};
+    const struct mq_program program = {
+        .layer.attention = {.heads = HEADS,
+                            .kv_heads = KV_HEADS,
+                            .head_dim = HEAD_DIM,
+                            .scale = (float)(1 / sqrt((double)HEAD_DIM))}};
+    const struct mq_model_program model = {.kinds = &program, .kinds_count = 1};
     /* One thread a job here: with more, its own threads' time would not be seen. */
     const struct mq_context context = {.isa = isa, .threads = 1};
     moeq_error err = {0};
     w->isa = isa;
-    if (mq_attention_create(&context, &hparams, LENGTH, &w->attention, &err) != MOEQ_OK)
+    w->job.layer = &program.layer.attention;
+    if (mq_attention_create(&context, &model, &rope, LENGTH, &w->attention, &err) != MOEQ_OK)
         bench_die("%s", err.message);
     const struct bench_rate rate = bench_measure(bench, 1, kind->units, kind->run, w,
                                                  kind->has_peak ? &bench->fma[isa] : NULL);

@@ -105,12 +105,19 @@ static void convert(struct bench *bench, const struct mq_context *context,
 /* ---- evaluate ---- */
 
 /* Multiply-adds that one token takes in matrix products. */
-static double products_per_token(const struct mq_hparams *hp)
+static double products_per_token(const struct mq_view *view)
 {
-    const double h = hp->hidden, q = (double)hp->heads * hp->head_dim;
-    const double kv = (double)hp->kv_heads * hp->head_dim;
-    const double ffn = 3 * h * hp->ffn * (hp->experts ? hp->top_k : 1) + h * hp->experts;
-    return hp->layers * (2 * h * q + 2 * h * kv + ffn) + h * hp->vocab;
+    double sum = (double)view->hparams.hidden * view->hparams.vocab;
+    for (uint32_t l = 0; l < view->hparams.layers; l++) {
+        const struct mq_program *p = view->program->layers[l];
+        struct mq_slot_at at = {0};
+        const struct mq_slot *slot;
+        while ((slot = mq_program_next(p, &at)))
+            if (!slot->is_vector)
+                sum += (double)slot->rows * (double)slot->cols *
+                       (slot->per_expert ? p->layer.ffn.top_k : 1);
+    }
+    return sum;
 }
 
 static moeq_status on_logits(void *user, const size_t *token_index, size_t tokens,
@@ -160,12 +167,13 @@ static struct timing eval(const struct bench *bench, const struct mq_context *co
     return evaluate(bench, context, &arm, 1);
 }
 
-static void add_eval(struct bench *bench, const struct mq_hparams *hp, enum mq_compute compute,
+static void add_eval(struct bench *bench, const struct mq_view *view, enum mq_compute compute,
                      const char *weights, const struct timing t[ROUNDS])
 {
     const double tokens = (double)(bench->tokens / WINDOW * WINDOW);
     /* logits of half the tokens */
-    const double operations = 2e-9 * (products_per_token(hp) - 0.5 * hp->hidden * hp->vocab);
+    const double operations =
+        2e-9 * (products_per_token(view) - 0.5 * view->hparams.hidden * view->hparams.vocab);
     const bool int8 = compute == MQ_COMPUTE_INT8;
     const double peak = (int8 ? bench->dot : bench->fma)[mq_isa_detect()].all;
     double processor[ROUNDS], clock[ROUNDS];
@@ -227,9 +235,9 @@ void bench_pipelines(struct bench *bench)
         times[i] = of_file[i].processor / int8[i].processor;
         evals[i] = sweep(bench, &context, source).processor / of_source[i].processor;
     }
-    add_eval(bench, &source->hparams, MQ_COMPUTE_F32, "bf16 source", of_source);
-    add_eval(bench, &source->hparams, MQ_COMPUTE_F32, "q4_k file", of_file);
-    add_eval(bench, &source->hparams, MQ_COMPUTE_INT8, "q4_k file", int8);
+    add_eval(bench, source, MQ_COMPUTE_F32, "bf16 source", of_source);
+    add_eval(bench, source, MQ_COMPUTE_F32, "q4_k file", of_file);
+    add_eval(bench, source, MQ_COMPUTE_INT8, "q4_k file", int8);
     add(bench, "int8 against f32, q4_k file", times, "times", 0, NULL);
     add(bench, "sweep of 3 levels", evals, "evals", 0, NULL);
     mq_view_close(file);

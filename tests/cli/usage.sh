@@ -118,8 +118,9 @@ expect 1 "moeq: $model/x.moeq: the output would lie inside the source folder $mo
 expect 1 "moeq: $work: is a folder; the output is one file, such as $work/model.moeq" \
     convert $model -o "$work" --level q4_k
 mkdir "$work/gpt"
+families=$(sed -n 's/^    X(\(.*\)).*/\1/p' formats/arch/families.c | paste -sd, | sed 's/,/, /g')
 echo '{"model_type": "gpt2"}' > "$work/gpt/config.json"
-expect 1 "moeq: $work/gpt/config.json: model_type \"gpt2\" is not supported (supported: mixtral, llama, mistral)" \
+expect 1 "moeq: $work/gpt/config.json: model_type \"gpt2\" is not supported (supported: $families)" \
     inspect "$work/gpt"
 echo precious > "$out"
 expect 1 "moeq: $out: exists already; give --force to replace it" convert $model -o "$out" --level q4_k -q

@@ -129,8 +129,8 @@ static const struct damage {
      "%s: tensor 'model.layers.2.input_layernorm.weight' is missing: a mixtral model of 3 layers "
      "with these experts needs it"},
     {"config.json", "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1", MOEQ_UNSUPPORTED, NULL},
-    {"config.json", "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 16777216", MOEQ_NOT_FOUND,
-     NULL},
+    {"config.json", "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 16777216", MOEQ_LIMIT,
+     "%s/config.json: asks for more than 262144 tensors: no model has so many"},
     {SHARD2, "\"BF16\"", "\"I16\" ", MOEQ_UNSUPPORTED,
      "%s/" SHARD2 ": tensor '" W "0.w2.weight' at byte 984: weights of dtype I16 are not supported "
      "(F32, F16, BF16)"},

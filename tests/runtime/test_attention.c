@@ -106,6 +106,12 @@ static void check_attention(uint32_t dim, size_t length, uint32_t window)
                                   .head_dim = dim,
                                   .sliding_window = window,
                                   .rope = {.type = MQ_ROPE_DEFAULT, .theta = 1e4}};
+    const struct mq_program kind = {.layer.attention = {.heads = 4,
+                                                        .kv_heads = 2,
+                                                        .head_dim = dim,
+                                                        .window = window,
+                                                        .scale = (float)(1 / sqrt((double)dim))}};
+    const struct mq_model_program program = {.kinds = &kind, .kinds_count = 1};
     const size_t ldq = 4 * dim + 16, ldk = 2 * dim + 16, tokens = WINDOWS * length;
     uint64_t seed = dim * 1000003u + length * 101 + window;
     float *q = random_floats(tokens * ldq, &seed), *k = random_floats(tokens * ldk, &seed);
@@ -120,13 +126,15 @@ static void check_attention(uint32_t dim, size_t length, uint32_t window)
             const struct mq_context context = {.isa = (enum mq_isa)isa, .threads = threads};
             struct mq_attention *attention;
             moeq_error err = {0};
-            ck_assert_ok(mq_attention_create(&context, &hp, length, &attention, &err));
+            ck_assert_ok(
+                mq_attention_create(&context, &program, &hp.rope, length, &attention, &err));
             float *out = malloc(tokens * ldq * sizeof *out);
             float *keys = malloc(tokens * ldk * sizeof *keys);
             ck_assert(out && keys && expected);
             memcpy(out, q, tokens * ldq * sizeof *out);
             memcpy(keys, k, tokens * ldk * sizeof *keys);
-            const struct mq_attention_job job = {.q = out,
+            const struct mq_attention_job job = {.layer = &kind.layer.attention,
+                                                 .q = out,
                                                  .k = keys,
                                                  .v = v,
                                                  .ldq = ldq,
@@ -177,19 +185,21 @@ START_TEST(choices)
     float scratch[16], weights[3];
     int32_t chosen[3];
     const float ties[] = {1, 5, 2, 5, 5}; /* of equals the lower expert */
+    const struct mq_layer_ffn two_of_five = {.experts = 5, .top_k = 2};
+    const struct mq_layer_ffn three_of_four = {.experts = 4, .top_k = 3};
     for (int isa = 0; isa < MQ_ISA_COUNT; isa++) {
         if (!mq_isa_available((enum mq_isa)isa))
             continue;
-        mq_router_choose((enum mq_isa)isa, ties, 1, 5, 2, scratch, chosen, weights);
+        mq_router_choose((enum mq_isa)isa, &two_of_five, ties, 1, scratch, chosen, weights);
         ck_assert(chosen[0] == 1 && chosen[1] == 3 && weights[0] == 0.5f && weights[1] == 0.5f);
         const float three[] = {0, 3, 1, 2};
-        mq_router_choose((enum mq_isa)isa, three, 1, 4, 3, scratch, chosen, weights);
+        mq_router_choose((enum mq_isa)isa, &three_of_four, three, 1, scratch, chosen, weights);
         const double sum = exp(3) + exp(1) + exp(2);
         ck_assert(chosen[0] == 1 && chosen[1] == 2 && chosen[2] == 3);
         ck_assert_double_eq_tol((double)weights[0], exp(3) / sum, 1e-6);
         ck_assert_double_eq_tol((double)weights[1], exp(1) / sum, 1e-6);
         const float bad[] = {NAN, NAN, 1, NAN}; /* still distinct, so lists stay within bounds */
-        mq_router_choose((enum mq_isa)isa, bad, 1, 4, 3, scratch, chosen, weights);
+        mq_router_choose((enum mq_isa)isa, &three_of_four, bad, 1, scratch, chosen, weights);
         ck_assert(chosen[0] < chosen[1] && chosen[1] < chosen[2] && chosen[2] < 4);
     }
     const int32_t of_tokens[] = {0, 2, 1, 2, 0, 1};

@@ -1,0 +1,30 @@
+/* hparams.c: the table of hyper-parameters. */
+#include "hparams.h"
+
+const struct mq_hparam mq_hparam_table[] = {
+#define ROW(type, name, maths) {#name, MQ_HPARAM_##type, offsetof(struct mq_hparams, name), maths},
+    MQ_HPARAM_LIST(ROW)
+#undef ROW
+};
+const size_t mq_hparam_count = sizeof mq_hparam_table / sizeof *mq_hparam_table;
+
+const struct mq_hparam *mq_hparam_at(size_t offset)
+{
+    for (size_t i = 0; i < mq_hparam_count; i++)
+        if (mq_hparam_table[i].offset == offset)
+            return &mq_hparam_table[i];
+    return NULL;
+}
+
+bool mq_layer_set_has(const struct mq_layer_set *set, uint32_t layer)
+{
+    size_t low = 0, high = set->count;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (set->layers[middle] < layer)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < set->count && set->layers[low] == layer;
+}

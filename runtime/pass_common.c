@@ -1,0 +1,133 @@
+/* pass_common.c: what the steps of a pass have in common: weights, products, rounding, progress. */
+#include "pass_int.h"
+
+#include "checked.h"
+#include "error.h"
+#include "round_bf16.h"
+
+#include <stdio.h>
+
+moeq_status mq_pass_check_cancelled(const struct mq_pass *pass, moeq_error *err)
+{
+    return mq_cancelled(pass->context) ? mq_fail(err, MOEQ_CANCELLED, "interrupted") : MOEQ_OK;
+}
+
+void mq_pass_progress(struct mq_pass *pass, int32_t layer, uint64_t weights)
+{
+    pass->weights_done = mq_min_u64(pass->weights_done + weights, pass->weights_total);
+    if (!pass->context->progress || !pass->weights_total)
+        return;
+    char phase[96];
+    const uint32_t layers = pass->hparams->layers;
+    if (layer >= 0)
+        snprintf(phase, sizeof phase, "pass %zu/%zu layer %d/%u", pass->pass, pass->passes,
+                 layer + 1, layers);
+    else
+        snprintf(phase, sizeof phase, "pass %zu/%zu logits", pass->pass, pass->passes);
+    /* The share of the weights that are done, told as tokens: the rate is then that of whole
+     * tokens. */
+    const uint64_t tokens = (uint64_t)pass->windows->count * pass->windows->length;
+    const double share = (double)pass->weights_done / (double)pass->weights_total;
+    const struct mq_progress progress = {phase, (uint64_t)(share * (double)tokens), tokens,
+                                         "tokens"};
+    pass->context->progress(pass->context->progress_user, &progress);
+}
+
+void mq_pass_weights(struct mq_pass *pass, enum mq_role role, int32_t layer, int32_t expert)
+{
+    size_t running = 0;
+    while (!mq_pass_runs(pass, running)) /* mq_arms_check has seen one that does */
+        running++;
+    for (size_t a = 0; a < pass->arms_count; a++) {
+        /* A played-back arm has no weights in a layer: with another's and no tokens it costs
+         * nothing. */
+        const bool idle = layer >= 0 && !mq_pass_runs(pass, a);
+        pass->products[a] = (struct mq_linear_arm){
+            .weights = mq_arm_weights(pass->arms[idle ? running : a].arm, role, layer, expert),
+            .tokens = idle ? 0 : pass->tokens,
+            .compute = pass->arms[a].arm->compute,
+            .int8 = pass->arms[a].int8,
+            .bf16 = pass->arms[a].arm->bf16_activations,
+        };
+    }
+}
+
+moeq_status mq_pass_apply(struct mq_pass *pass, enum mq_linear_output output, moeq_error *err)
+{
+    const struct mq_tensor *tensor = pass->products[0].weights.tensor;
+    MQ_TRY(mq_linear_apply(pass->linear, output, pass->products, pass->arms_count, err));
+    if (tensor->layer >= 0)
+        mq_pass_progress(pass, tensor->layer, tensor->rows * tensor->cols);
+    return MOEQ_OK;
+}
+
+void mq_pass_round(const struct mq_pass *pass, const struct mq_pass_arm *arm, float *x, size_t n,
+                   size_t ld)
+{
+    if (!arm->arm->bf16_activations)
+        return;
+#pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
+    for (int64_t t = 0; t < (int64_t)pass->tokens; t++)
+        mq_round_bf16(x + (size_t)t * ld, n);
+}
+
+void mq_pass_norm_token(const struct mq_pass *pass, const struct mq_pass_arm *arm, size_t token,
+                        float *x)
+{
+    const size_t n = pass->sizes.hidden;
+    pass->kernels->rms_norm(arm->hidden + token * n, pass->norm, n, pass->hparams->rms_eps, x);
+    if (arm->arm->bf16_activations)
+        mq_round_bf16(x, n);
+}
+
+moeq_status mq_pass_load_norm(struct mq_pass *pass, const struct mq_pass_arm *arm,
+                              enum mq_role role, int32_t layer, moeq_error *err)
+{
+    const struct mq_weights weights = mq_arm_weights(arm->arm, role, layer, -1);
+    return mq_weights_load(&weights, pass->context->isa, 0, 1, pass->row_bytes, pass->norm, err);
+}
+
+/* Norms are one vector: read anew each time, which costs nothing beside the matrices. */
+moeq_status mq_pass_norm(struct mq_pass *pass, const struct mq_step *step, int32_t layer,
+                         moeq_error *err)
+{
+    const struct mq_pass_sizes *s = &pass->sizes;
+    for (size_t a = 0; a < pass->arms_count; a++) {
+        struct mq_pass_arm *arm = &pass->arms[a];
+        if (!mq_pass_runs(pass, a))
+            continue;
+        MQ_TRY(mq_pass_load_norm(pass, arm, step->slots[0].role, layer, err));
+#pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
+        for (int64_t t = 0; t < (int64_t)pass->tokens; t++)
+            mq_pass_norm_token(pass, arm, (size_t)t, arm->x + (size_t)t * s->ldh);
+    }
+    return mq_pass_check_cancelled(pass, err);
+}
+
+void mq_pass_branch_is_x(struct mq_pass *pass)
+{
+    for (size_t a = 0; a < pass->arms_count; a++) {
+        pass->arms[a].branch = pass->arms[a].x;
+        pass->arms[a].branch_ld = pass->sizes.ldh;
+    }
+}
+
+/* An arm of bf16 activations rounds the branch and the sum. */
+moeq_status mq_pass_add(struct mq_pass *pass, const struct mq_step *step, int32_t layer,
+                        moeq_error *err)
+{
+    const size_t n = pass->sizes.hidden;
+    (void)step, (void)layer, (void)err;
+    for (size_t a = 0; a < pass->arms_count; a++) {
+        const struct mq_pass_arm *arm = &pass->arms[a];
+        if (!mq_pass_runs(pass, a))
+            continue;
+        mq_pass_round(pass, arm, arm->branch, n, arm->branch_ld);
+#pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
+        for (int64_t t = 0; t < (int64_t)pass->tokens; t++)
+            pass->kernels->add_scaled(arm->hidden + (size_t)t * n,
+                                      arm->branch + (size_t)t * arm->branch_ld, 1.0f, n);
+        mq_pass_round(pass, arm, arm->hidden, n, n);
+    }
+    return MOEQ_OK;
+}
