@@ -31,7 +31,9 @@ enum mq_qk_norm {
  * How a router goes from its logits to experts and their weights: X(id, function), whose rows are
  * in runtime/router.c, with formulas and sources.
  */
-#define MQ_ROUTER_RULE_LIST(X) X(SOFTMAX_NORMALIZED, softmax_normalized)
+#define MQ_ROUTER_RULE_LIST(X)                \
+    X(SOFTMAX_NORMALIZED, softmax_normalized) \
+    X(SOFTMAX, softmax)
 
 enum mq_router_rule {
 #define MQ_ROUTER_ENUM(id, function) MQ_ROUTER_##id,

@@ -69,13 +69,19 @@ static void divide_by_sum(const struct token *t)
 /*
  * The rules: MQ_ROUTER_RULE_LIST of layer.h.
  *
- *     softmax_normalized  p = softmax(logits) over all experts, the top_k largest, weights p / sum of
- *                         the chosen p (Transformers' modeling_mixtral.py)
+ *     softmax             p = softmax(logits) over all experts, the top_k largest, weights p
+ *                         (Transformers' modeling_olmoe.py, norm_topk_prob false)
+ *     softmax_normalized  the same, weights p / sum of the chosen p (modeling_mixtral.py)
  */
-static void softmax_normalized(const struct token *t)
+static void softmax(const struct token *t)
 {
     softmax_all(t);
     choose_largest(t);
+}
+
+static void softmax_normalized(const struct token *t)
+{
+    softmax(t);
     divide_by_sum(t);
 }
 

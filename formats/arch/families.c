@@ -7,7 +7,8 @@
 #define FAMILY_LIST(X) \
     X(mixtral)         \
     X(llama)           \
-    X(mistral)
+    X(mistral)         \
+    X(olmoe)
 
 #define DECLARE(name) extern const struct mq_family mq_family_##name;
 FAMILY_LIST(DECLARE)

@@ -187,6 +187,7 @@ START_TEST(choices)
     const float ties[] = {1, 5, 2, 5, 5}; /* of equals the lower expert */
     const struct mq_layer_ffn two_of_five = {.experts = 5, .top_k = 2};
     const struct mq_layer_ffn three_of_four = {.experts = 4, .top_k = 3};
+    const struct mq_layer_ffn as_they_are = {.experts = 4, .top_k = 3, .rule = MQ_ROUTER_SOFTMAX};
     for (int isa = 0; isa < MQ_ISA_COUNT; isa++) {
         if (!mq_isa_available((enum mq_isa)isa))
             continue;
@@ -198,6 +199,9 @@ START_TEST(choices)
         ck_assert(chosen[0] == 1 && chosen[1] == 2 && chosen[2] == 3);
         ck_assert_double_eq_tol((double)weights[0], exp(3) / sum, 1e-6);
         ck_assert_double_eq_tol((double)weights[1], exp(1) / sum, 1e-6);
+        mq_router_choose((enum mq_isa)isa, &as_they_are, three, 1, scratch, chosen, weights);
+        ck_assert_double_eq_tol((double)weights[0], exp(3) / (sum + 1), 1e-6);
+        ck_assert_double_eq_tol((double)weights[2], exp(2) / (sum + 1), 1e-6);
         const float bad[] = {NAN, NAN, 1, NAN}; /* still distinct, so lists stay within bounds */
         mq_router_choose((enum mq_isa)isa, &three_of_four, bad, 1, scratch, chosen, weights);
         ck_assert(chosen[0] < chosen[1] && chosen[1] < chosen[2] && chosen[2] < 4);

@@ -12,7 +12,8 @@
 #define CLEAR_MARGIN 1e-5
 
 static const char *const names[] = {"mixtral", "mixtral_fused", "mistral",    "mistral_swa",
-                                    "llama2",  "llama3",        "llama3_tied"};
+                                    "llama2",  "llama3",        "llama3_tied",
+                                    "olmoe"};
 
 static double largest_difference(const float *a, const float *b, size_t n)
 {
