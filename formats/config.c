@@ -529,10 +529,12 @@ static moeq_status read_layer_types(const struct reader *r, enum layer_kind *kin
 
 /* Whether Transformers 5 uses a config's window. Its code of a family does, or has none; Mistral
  * with layer_types becomes Ministral there (configuration_auto.py), whose window is that of the
- * layers of sliding attention alone. Neither looks at use_sliding_window. */
+ * layers of sliding attention alone. Only some look at use_sliding_window. */
 static bool transformers_uses_window(const struct reader *r, enum layer_kind layers)
 {
     const struct mq_family *family = r->view->family;
+    if (family->window_by_use_sliding_window)
+        return cJSON_IsTrue(mq_json_get(r->config, "use_sliding_window"));
     return !family->without_sliding_window &&
            !(family->window_by_layer_types && layers == LAYERS_FULL);
 }
@@ -554,6 +556,14 @@ static moeq_status note_window(const struct reader *r, uint32_t window, bool use
             window, family->name);
     if (used)
         return MOEQ_OK;
+    if (family->window_by_use_sliding_window &&
+        cJSON_IsFalse(mq_json_get(r->config, "use_sliding_window")))
+        return MOEQ_OK;
+    if (family->window_by_use_sliding_window)
+        return mq_view_note(r->view, r->err,
+                            "config.json has a sliding_window of %u, which is not used: it does "
+                            "not say use_sliding_window",
+                            window);
     if (!family->without_sliding_window)
         return mq_view_note(r->view, r->err,
                             "config.json has a sliding_window of %u, which is not used: its "

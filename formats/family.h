@@ -36,6 +36,7 @@ struct mq_family {
     uint32_t default_sliding_window; /* 0: none */
     uint32_t default_max_positions;
     bool window_by_layer_types;  /* layer_types of full attention switch the window off */
+    bool window_by_use_sliding_window; /* only where use_sliding_window is true */
     bool without_sliding_window; /* Transformers' code has none, whatever the config says */
     /* What layer `number` is made of: see layer.h. *layer is all zero. */
     void (*layer)(const struct mq_hparams *hparams, uint32_t number, struct mq_layer *layer);

@@ -38,8 +38,11 @@ bool mq_layer_set_has(const struct mq_layer_set *set, uint32_t layer);
  *
  *     ffn             rows of a dense MLP's gate and up matrices; of an expert's, in families that
  *                     have one size for both
+ *     expert_ffn      rows of an expert's, in the others
  *     experts, top_k  routed experts, and how many of them a token uses; 0, 0: there are none
  *     normalize_top_k the weights of the chosen experts are divided by their sum
+ *     sparse_step     layers step - 1, 2 step - 1, ... have experts
+ *     dense_layers    layers that have none, whatever else is said
  *     sliding_window  query i sees keys j with i - window < j <= i; 0: all j <= i
  *     tied_head       the head is the embedding matrix
  *     bos, eos        -1 where none
@@ -52,9 +55,12 @@ bool mq_layer_set_has(const struct mq_layer_set *set, uint32_t layer);
     X(U32, head_dim, true)          \
     X(U32, vocab, true)             \
     X(U32, ffn, true)               \
+    X(U32, expert_ffn, true)        \
     X(U32, experts, true)           \
     X(U32, top_k, true)             \
     X(BOOL, normalize_top_k, true)  \
+    X(U32, sparse_step, true)       \
+    X(LAYERS, dense_layers, true)   \
     X(F32, rms_eps, true)           \
     X(WINDOW, sliding_window, true) \
     X(ROPE, rope, true)             \

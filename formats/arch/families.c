@@ -8,7 +8,8 @@
     X(mixtral)         \
     X(llama)           \
     X(mistral)         \
-    X(olmoe)
+    X(olmoe)           \
+    X(qwen3_moe)
 
 #define DECLARE(name) extern const struct mq_family mq_family_##name;
 FAMILY_LIST(DECLARE)

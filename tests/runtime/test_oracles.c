@@ -11,9 +11,8 @@
 /* Selections closer than this may differ: f32 sums in another order differ by as much. */
 #define CLEAR_MARGIN 1e-5
 
-static const char *const names[] = {"mixtral", "mixtral_fused", "mistral",    "mistral_swa",
-                                    "llama2",  "llama3",        "llama3_tied",
-                                    "olmoe"};
+static const char *const names[] = {"mixtral", "mixtral_fused", "mistral", "mistral_swa", "llama2",
+                                    "llama3",  "llama3_tied",   "olmoe",   "qwen3_moe"};
 
 static double largest_difference(const float *a, const float *b, size_t n)
 {

@@ -1,0 +1,52 @@
+/*
+ * qwen3_moe.c: Qwen3-MoE (30B-A3B, 235B-A22B, Qwen3-Coder): norms over each head of q and k; layers
+ * have experts but where mlp_only_layers or decoder_sparse_step say otherwise (no published model's
+ * do). Source: the published config.json files, and Transformers' Qwen3MoeForCausalLM.
+ */
+#include "arch_int.h"
+
+static const struct mq_config_key keys[] = {
+    MQ_KEY_EXPERTS("num_experts", "num_local_experts", 128),
+    MQ_KEY("num_experts_per_tok", MQ_KEY_U32, top_k, 8),
+    MQ_KEY("moe_intermediate_size", MQ_KEY_U32, expert_ffn, 768),
+    MQ_KEY("norm_topk_prob", MQ_KEY_BOOL, normalize_top_k, false),
+    MQ_KEY("decoder_sparse_step", MQ_KEY_U32, sparse_step, 1),
+    MQ_KEY("mlp_only_layers", MQ_KEY_LAYERS, dense_layers, 0),
+    {0},
+};
+
+static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer *l)
+{
+    mq_layer_set_attention(hp, l);
+    l->attention.qk_norm = MQ_QK_NORM_HEAD;
+    if (mq_layer_set_has(&hp->dense_layers, number) || (number + 1) % hp->sparse_step != 0)
+        mq_layer_set_mlp(hp->ffn, l);
+    else
+        mq_layer_set_experts(hp, hp->expert_ffn,
+                             hp->normalize_top_k ? MQ_ROUTER_SOFTMAX_NORMALIZED : MQ_ROUTER_SOFTMAX,
+                             l);
+}
+
+static const struct mq_tensor_name names[] = {
+    MQ_NAMES_BEFORE_FFN, MQ_NAMES_QK_NORM,      MQ_NAMES_EXPERTS,
+    MQ_NAMES_MLP(true),  MQ_NAMES_AFTER_LAYERS, {0},
+};
+
+static const struct mq_tensor_alias aliases[] = {
+    MQ_ALIASES_EXPERTS(MQ_LAYER_NAME "mlp."),
+    {0},
+};
+
+const struct mq_family mq_family_qwen3_moe = {
+    .name = "qwen3_moe",
+    .architecture = "Qwen3MoeForCausalLM",
+    .keys = keys,
+    .default_rope_theta = 1e4,
+    .default_rms_eps = 1e-6,
+    .default_kv_heads = 4,
+    .default_max_positions = 32768,
+    .window_by_use_sliding_window = true,
+    .layer = layer,
+    .names = names,
+    .aliases = aliases,
+};
