@@ -3,7 +3,7 @@
  *
  * weight = scale * code - min, with one scale and one min per 32 weights (q6_k, q2_k: per 16), both
  * exact in a float: an f16 (11 bits) times at most an 8-bit integer. For the layouts see the
- * codecs' files, where read_only.c has such functions of its own.
+ * codecs' files, where legacy_blocks.c has such functions of its own.
  *
  *     level | code                               | scale | min
  *     q8_0  | as stored                          | d     | 0
