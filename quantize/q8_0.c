@@ -122,3 +122,15 @@ void MQ_ISA_NAME(mq_q8_0_decode)(const uint8_t *blocks, size_t n, float *weights
         v_store(weights + 16, v_mul(d, v_from_i8((const int8_t *)blocks + 18)));
     }
 }
+
+void MQ_ISA_NAME(mq_q8_0_unpack)(const uint8_t *blocks, size_t n, int8_t *codes, float *scales,
+                                 float *mins)
+{
+    for (; n; n -= BLOCK_WEIGHTS, blocks += BLOCK_BYTES, codes += BLOCK_WEIGHTS) {
+        uint16_t half;
+        memcpy(&half, blocks, sizeof half);
+        *scales++ = mq_f16_to_f32(half);
+        *mins++ = 0.0f;
+        memcpy(codes, blocks + 2, BLOCK_WEIGHTS);
+    }
+}
