@@ -48,7 +48,8 @@ const struct mq_level mq_levels[] = {
           .group = 32, .code_min = -128, .code_max = 124),
     LEVEL(q2_k,
           .alias = "q2",
-          .description = "2-bit codes, 4-bit scale and minimum per 16 weights: 2.625 bits per weight",
+          .description =
+              "2-bit codes, 4-bit scale and minimum per 16 weights: 2.625 bits per weight",
           .block_weights = 256, .block_bytes = 84,
           ENCODED(q2_k), UNPACKED(q2_k),
           .group = 16, .has_mins = true, .code_min = 0, .code_max = 3),

@@ -505,8 +505,8 @@ static moeq_status check_source(const struct mq_view *view, const struct mq_poli
                                 moeq_error *err)
 {
     bool asks = policy->recipe != NULL;
-    for (int class = 0; class < MQ_CLASS_COUNT; class ++)
-        asks = asks || policy->levels[class];
+    for (int c = 0; c < MQ_CLASS_COUNT; c++)
+        asks = asks || policy->levels[c];
     for (size_t i = 0; asks && i < view->tensors_count; i++) {
         const struct mq_level *level;
         MQ_TRY(mq_tensor_stored(view, &view->tensors[i], &level, err));

@@ -24,14 +24,16 @@ enum {
 enum { LOW_AT = 32, SCALES_AT = 96, D_AT = 108 };
 
 /* Chosen greedily, each to lower most the mean over sub-blocks (Gaussian, Laplacian, Student-t and
- * a model's) of the smallest error so far. Negative: the largest weight gets code -4. */
+ * a model's) of the smallest error so far: `search/greedy.py q3_k` finds all 24 again. Negative:
+ * the largest weight gets code -4. */
 static const float inverse_scales[24] = {
     -4.15f, -3.2f, -4.6f,  -3.8f,  -4.9f, -4.35f, -2.85f, -4.0f,  -3.35f, -3.65f, 2.2f,  3.9f,
     -3.0f,  -4.5f, -5.05f, -4.75f, -3.9f, -4.25f, -3.7f,  -4.05f, -2.55f, -3.85f, -3.4f, -4.4f};
 
+/* What each number buys: search/efforts.c. */
 static const struct search searches[MQ_EFFORT_COUNT] = {
     [MQ_EFFORT_DEFAULT] = {inverse_scales, 8, 1, 1, 0.15f, 1, 1},
-    /* more starts gain nothing measurable */
+    /* four and eight starts lower the error by 0.003 % more */
     [MQ_EFFORT_BEST] = {inverse_scales, 24, 2, 4, 0.3f, MAX_STARTS, 2},
 };
 

@@ -14,7 +14,7 @@ enum { SUB_WEIGHTS = 32, CODE_MAX = 15, SCALE_MAX = 63, MAX_EXPONENT = 26, BLOCK
 
 enum { LOW_AT = MQ_SIX_BIT_END };
 
-/* Chosen greedily as in q3_k.c. */
+/* Chosen greedily as in q3_k.c: `search/greedy.py q4_k` finds all 24 again. */
 static const struct cut cuts[24] = {
     {.015f, .015f},  {.03f, -.015f},  {0, .03f},       {.015f, 0},       {.015f, -.06f},
     {-.015f, 0},     {-.015f, .03f},  {.03f, 0},       {-.075f, .015f},  {.015f, .03f},
@@ -22,6 +22,7 @@ static const struct cut cuts[24] = {
     {0, .045f},      {.045f, 0},      {-.015f, .015f}, {-.015f, -.045f}, {0, 0},
     {0, -.06f},      {.015f, -.015f}, {0, -.135f},     {-.06f, -.09f}};
 
+/* What each number buys: search/efforts.c. */
 static const struct search searches[MQ_EFFORT_COUNT] = {
     [MQ_EFFORT_DEFAULT] = {cuts, 8, 1, false, 0.05f},
     [MQ_EFFORT_BEST] = {cuts, 24, 2, true, 0.05f},

@@ -14,7 +14,9 @@ enum { SUB_WEIGHTS = 32, CODE_MAX = 31, SCALE_MAX = 63, MAX_EXPONENT = 27, BLOCK
 
 enum { HIGH_AT = MQ_SIX_BIT_END, LOW_AT = HIGH_AT + 32 };
 
-/* Chosen greedily as in q3_k.c. */
+/* Chosen greedily as in q3_k.c. `search/greedy.py q5_k` finds the first 4 again and then others:
+ * these are from the first search, whose sub-blocks were not kept. With the first 8 or with all 24,
+ * the squared errors of the two lists are the same to 0.05 %. */
 static const struct cut cuts[24] = {
     {0, 0},       {-.03f, .0075f},    {-.0075f, .0075f}, {.0075f, -.0075f}, {.0075f, -.0375f},
     {-.0675f, 0}, {.0075f, .0075f},   {-.105f, 0},       {-.0075f, -.03f},  {.015f, -.0075f},
@@ -22,6 +24,7 @@ static const struct cut cuts[24] = {
     {-.0075f, 0}, {-.0375f, -.1125f}, {-.0075f, .015f},  {-.0075f, -.105f}, {.0075f, -.1125f},
     {0, -.0075f}, {-.105f, -.0675f},  {.0075f, .015f},   {.015f, 0}};
 
+/* What each number buys: search/efforts.c. */
 static const struct search searches[MQ_EFFORT_COUNT] = {
     [MQ_EFFORT_DEFAULT] = {cuts, 8, 1, false, 0.05f},
     [MQ_EFFORT_BEST] = {cuts, 24, 2, true, 0.05f},

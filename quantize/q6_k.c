@@ -22,11 +22,15 @@ enum {
 enum { HIGH_AT = 128, SCALES_AT = 192, D_AT = 208 };
 
 /* Chosen greedily as in q3_k.c. At six bits it is luck how near the codes come to 16 weights; one
- * is met exactly where the largest weight gets an integer code. */
+ * is met exactly where the largest weight gets an integer code. `search/greedy.py q6_k` finds the
+ * first 8 again, which are what effort `default` tries, and then others: these are from the first
+ * search, whose sub-blocks were not kept. With all 24, the squared errors of the two lists are the
+ * same to 0.05 %. */
 static const float inverse_scales[24] = {
     -32.0f, -31.0f, -30.0f, -29.0f, -28.0f, -27.0f, -32.4f, -26.0f, -25.0f, -31.7f, -30.7f, -24.1f,
     -31.2f, -23.1f, -30.3f, -29.7f, -29.3f, -28.3f, -28.7f, -26.7f, -27.2f, -22.0f, -21.1f, -32.2f};
 
+/* What each number buys: search/efforts.c. */
 static const struct search searches[MQ_EFFORT_COUNT] = {
     [MQ_EFFORT_DEFAULT] = {inverse_scales, 8, 0, 1, 0.08f, 1, 1},
     [MQ_EFFORT_BEST] = {inverse_scales, 24, 0, 4, 0.3f, MAX_STARTS, 2},

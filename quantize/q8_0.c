@@ -14,7 +14,8 @@
 
 enum { BLOCK_WEIGHTS = 32, BLOCK_BYTES = 34, LANES_WEIGHTS = 16 * BLOCK_WEIGHTS };
 
-/* Scales tried and the span over which they spread, relative to max/127. */
+/* Scales tried and the span over which they spread, relative to max/127. What they buy:
+ * search/efforts.c. */
 static const struct search {
     int candidates;
     float span;

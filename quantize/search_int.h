@@ -17,8 +17,11 @@
 /* Weights below this are 0 in every codec; their inverses could overflow. */
 #define MQ_WEIGHT_MIN 1e-30f
 
-/* The share of the least-squares shrinkage that the stored scale makes good (see mq_unbias). */
+/* The share of the least-squares shrinkage that the stored scale makes good (see mq_unbias). Found
+ * by search/unbias.py, which builds with others. */
+#ifndef MQ_UNBIAS
 #define MQ_UNBIAS 0.75f
+#endif
 
 /*
  * Transposes 16 rows of 16 weights (rows `stride` apart), clamped to 2^max_exponent, which no block
