@@ -5,25 +5,35 @@
  * a block: weight = d s code - dmin m. A codec's file defines, then includes this:
  *
  *     enum {
- *         SUB_WEIGHTS = 32, weights of a sub-block: 16 or 32
- *         CODE_MAX = 15,    codes are 0..CODE_MAX
- *         SCALE_MAX = 63,   s and m are 0..SCALE_MAX
- *         MAX_EXPONENT = 26, CODE_MAX * SCALE_MAX * (largest half) is below 2^MAX_EXPONENT
- *         BLOCK_BYTES = 144
+ *         SUB_WEIGHTS = 32,      weights of a sub-block: 16 or 32
+ *         CODE_MAX = 15,         codes are 0..CODE_MAX
+ *         SCALE_MAX = 63,        s and m are 0..SCALE_MAX
+ *         MAX_EXPONENT = 26,     CODE_MAX * SCALE_MAX * (largest half) is below 2^MAX_EXPONENT
+ *         BLOCK_BYTES = 144,
  *     };
  *
  * and, after it, its tables of struct search and pack_block(); encode() is then its encoder.
  *
- * The search, one sub-block a lane: one block of 16 sub-blocks at a time, or two of 8 (lanes 0..7
- * and 8..15). A sub-block is fitted as x ~ a l - b, b >= 0. Let S0 be its number of weights, X1 =
- * sum x and, over the codes l, S1 = sum l, S2 = sum l^2, Sx = sum x l. The normal equations have
- * the determinant D = S0 S2 - S1^2; with n = S0 Sx - X1 S1 their solution is a = n / D, b = (S1 Sx
- * - S2 X1) / D, and the squared error falls by X1^2 / S0 + n^2 / (S0 D):
+ * One sub-block a lane: one block of 16 sub-blocks at a time, or two of 8 (lanes 0..7 and 8..15).
+ * A sub-block of weights x with codes l is fitted as x ~ a l - b, b >= 0. With
+ *
+ *     S0   its number of weights          X1 = sum x
+ *     S1 = sum l                          Sx = sum x l
+ *     S2 = sum l^2
+ *     D  = S0 S2 - S1^2                   the determinant of the normal equations
+ *     n  = S0 Sx - X1 S1
+ *
+ * the best are
+ *
+ *     a = n / D,   b = (S1 Sx - S2 X1) / D
+ *
+ * and the squared error falls by X1^2 / S0 + n^2 / (S0 D). The search:
  *
  *   1. try grids that cut off a little of the range at each end; keep the largest n^2 / D;
  *   2. Lloyd: code again with (a, b);
- *   3. d: with b following, the error at scale s d is const + (S2 - S1^2 / S0) (a - s d)^2, so 16
- *      values of d are tried at once, one a lane; then dmin likewise for the b that follow;
+ *   3. d: with b following, the error at scale s d is
+ *          const + (S2 - S1^2 / S0) (a - s d)^2,
+ *      so 16 values of d are tried at once, one a lane; then dmin likewise for the b that follow;
  *   4. with true errors (codes rounded again) try the neighbours of (s, m);
  *   5. refit (d, dmin) by least squares; effort `best` then repeats steps 4 and 5;
  *   6. unbias both (mq_unbias).
@@ -269,9 +279,13 @@ MQ_OUTLINE void try_neighbours(const v16 x[SUB_WEIGHTS], const struct totals *t,
     try_neighbour(x, t, best_s, v_sub(best_m, one), fit);
 }
 
-/* Step 5: *d and *dmin are refitted to the codes, *xq is then sum x q. With q = d s l - dmin m:
- *     d A11 - dmin A12 = r1,   d A12 - dmin A22 = r2
- * where A11 = sum s^2 S2, A12 = sum s m S1, A22 = sum m^2 S0, r1 = sum s Sx, r2 = sum m X1. */
+/*
+ * Step 5: *d and *dmin are refitted to the codes, *xq is then sum x q. With q = d s l - dmin m:
+ *
+ *     d A11 - dmin A12 = r1        A11 = sum s^2 S2        r1 = sum s Sx
+ *     d A12 - dmin A22 = r2        A12 = sum s m S1        r2 = sum m X1
+ *                                  A22 = sum m^2 S0
+ */
 MQ_OUTLINE void refit(const struct totals *t, const struct fit *fit, v16 *d, v16 *dmin, v16 *xq)
 {
     const v16 s = fit->s, m = fit->m;
@@ -293,6 +307,7 @@ MQ_OUTLINE void refit(const struct totals *t, const struct fit *fit, v16 *d, v16
     *dmin = v_select(negative, fit->dmin, mq_round_scale(new_dmin));
     *xq = v_fms(*d, r1, v_mul(*dmin, r2));
 }
+
 /* The codes rounded at `fit`; d and dmin as stored. */
 MQ_OUTLINE void code(const v16 x[SUB_WEIGHTS], const struct fit *fit, v16 d, v16 dmin,
                      struct coded *coded)

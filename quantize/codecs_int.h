@@ -2,49 +2,44 @@
  * codecs_int.h: the codecs' functions, one variant an instruction set. levels.c alone uses them.
  *
  * A codec's file is compiled once per instruction set (cmake/isa.cmake) and exports
- * MQ_ISA_NAME(mq_q8_0_encode) and so on. Contracts: struct mq_level in levels.h.
+ *
+ *     MQ_ISA_NAME(mq_q8_0_encode)     weights -> blocks
+ *     MQ_ISA_NAME(mq_q8_0_decode)     blocks -> weights
+ *     MQ_ISA_NAME(mq_q8_0_unpack)     blocks -> integers, scales and minima
+ *
+ * and so on. Contracts: struct mq_level in levels.h.
  */
 #ifndef MQ_CODECS_INT_H
 #define MQ_CODECS_INT_H
 
 #include "levels.h"
 
-#define MQ_DECLARE_DECODE(codec, isa) \
-    void mq_##codec##_decode_##isa(const uint8_t *blocks, size_t n, float *weights);
+/* Every level of the table, in the table's order. What a codec does not have (legacy_blocks.c
+ * cannot encode, plain.c has no codes to unpack) is declared, and nothing uses it. */
+#define MQ_CODEC_LIST(X, isa) \
+    X(q8_0, isa)              \
+    X(q6_k, isa)              \
+    X(q5_k, isa)              \
+    X(q4_k, isa)              \
+    X(q3_k, isa)              \
+    X(q2_k, isa)              \
+    X(f32, isa)               \
+    X(f16, isa)               \
+    X(bf16, isa)              \
+    X(q4_0, isa)              \
+    X(q4_1, isa)              \
+    X(q5_0, isa)              \
+    X(q5_1, isa)
 
-#define MQ_DECLARE_CODEC(codec, isa)                                                      \
-    void mq_##codec##_encode_##isa(const float *weights, size_t n, enum mq_effort effort, \
-                                   uint8_t *blocks);                                      \
-    MQ_DECLARE_DECODE(codec, isa)
-
-#define MQ_DECLARE_UNPACK(codec, isa)                                                             \
+#define MQ_DECLARE_CODEC(codec, isa)                                                              \
+    void mq_##codec##_encode_##isa(const float *weights, size_t n, enum mq_effort effort,         \
+                                   uint8_t *blocks);                                              \
+    void mq_##codec##_decode_##isa(const uint8_t *blocks, size_t n, float *weights);              \
     void mq_##codec##_unpack_##isa(const uint8_t *blocks, size_t n, int8_t *codes, float *scales, \
                                    float *mins);
 
-#define MQ_DECLARE_CODECS(isa)   \
-    MQ_DECLARE_CODEC(q8_0, isa)  \
-    MQ_DECLARE_CODEC(q4_k, isa)  \
-    MQ_DECLARE_CODEC(q6_k, isa)  \
-    MQ_DECLARE_CODEC(q5_k, isa)  \
-    MQ_DECLARE_CODEC(q3_k, isa)  \
-    MQ_DECLARE_CODEC(q2_k, isa)  \
-    MQ_DECLARE_CODEC(f32, isa)   \
-    MQ_DECLARE_CODEC(f16, isa)   \
-    MQ_DECLARE_CODEC(bf16, isa)  \
-    MQ_DECLARE_DECODE(q4_0, isa) \
-    MQ_DECLARE_DECODE(q4_1, isa) \
-    MQ_DECLARE_DECODE(q5_0, isa) \
-    MQ_DECLARE_DECODE(q5_1, isa) \
-    MQ_DECLARE_UNPACK(q8_0, isa) \
-    MQ_DECLARE_UNPACK(q4_k, isa) \
-    MQ_DECLARE_UNPACK(q6_k, isa) \
-    MQ_DECLARE_UNPACK(q5_k, isa) \
-    MQ_DECLARE_UNPACK(q3_k, isa) \
-    MQ_DECLARE_UNPACK(q2_k, isa) \
-    MQ_DECLARE_UNPACK(q4_0, isa) \
-    MQ_DECLARE_UNPACK(q4_1, isa) \
-    MQ_DECLARE_UNPACK(q5_0, isa) \
-    MQ_DECLARE_UNPACK(q5_1, isa) \
+#define MQ_DECLARE_CODECS(isa)           \
+    MQ_CODEC_LIST(MQ_DECLARE_CODEC, isa) \
     size_t mq_not_finite_##isa(const float *weights, size_t n);
 
 MQ_DECLARE_CODECS(generic)

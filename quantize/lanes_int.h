@@ -12,13 +12,16 @@
 #include <stddef.h>
 
 /*
- * v_transpose(p, stride, out): out[c] lane r = p[r * stride + c] for 16 rows and columns.
- * v_sum_halves(a): every lane has the sum of its half of the vector (lanes 0..7 or 8..15): lanes i
- *     and i^4 are added, then i^2, then i^1. v_max_halves likewise.
- * v_join(lo, hi): lanes 0..7 of lo, 8..15 of hi.
- * v_set1_f16(p): the half at p in every lane.    v_from_u8(p): 16 bytes as floats.
- * v_store_f16, v_store_bf16(p, a): rounded to nearest even; a must not be NaN.
- * mq_transpose_bytes(in, out): out[16 * c + r] = in[16 * r + c].
+ * v_transpose(p, stride, out)   out[c] lane r = p[r * stride + c] for 16 rows and columns
+ * v_sum_halves(a)               every lane has the sum of its half of the vector (lanes 0..7 or
+ *                               8..15): lanes i and i^4 are added, then i^2, then i^1
+ * v_max_halves(a)               likewise
+ * v_join(lo, hi)                lanes 0..7 of lo, 8..15 of hi
+ * v_set1_f16(p)                 the half at p in every lane
+ * v_from_u8(p)                  16 bytes as floats
+ * v_store_f16(p, a)             rounded to nearest even; a must not be NaN
+ * v_store_bf16(p, a)            likewise
+ * mq_transpose_bytes(in, out)   out[16 * c + r] = in[16 * r + c]
  */
 #if defined(MQ_USE_AVX512) || defined(MQ_USE_AVX2)
 
@@ -364,6 +367,19 @@ MQ_INLINE void v_store_bf16(uint8_t *p, v16 a)
 #else
 #define MQ_UNROLL(n) MQ_PRAGMA(GCC unroll 1)
 #endif
+
+/* One integer for four bytes: what follows shifts and masks in each byte alone. */
+MQ_INLINE uint32_t mq_load4(const uint8_t *p)
+{
+    uint32_t u;
+    memcpy(&u, p, sizeof u);
+    return u;
+}
+
+MQ_INLINE void mq_store4(uint8_t *p, uint32_t u)
+{
+    memcpy(p, &u, sizeof u);
+}
 
 /* 0, 1, ... 15 */
 MQ_INLINE v16 v_iota(void)

@@ -5,143 +5,90 @@
 
 #include <string.h>
 
-#define DECODE(codec) .decode = MQ_ISA_TABLE(mq_##codec##_decode)
-#define CODEC(codec) .encode = MQ_ISA_TABLE(mq_##codec##_encode), DECODE(codec)
-#define UNPACK(codec) .unpack = MQ_ISA_TABLE(mq_##codec##_unpack)
+#define ENCODED(codec) .encode = MQ_ISA_TABLE(mq_##codec##_encode)
+#define UNPACKED(codec) .quantized = true, .unpack = MQ_ISA_TABLE(mq_##codec##_unpack)
+#define LEVEL(codec, ...) \
+    [ROW_##codec] = {.name = #codec, .decode = MQ_ISA_TABLE(mq_##codec##_decode), __VA_ARGS__}
 
-/* Rows that the tails of others use. */
-enum { ROW_Q8_0 = 0, ROW_F16 = 7 };
+/* Where a level stands in the table. */
+#define ROW(codec, isa) ROW_##codec,
+enum { MQ_CODEC_LIST(ROW, ) };
 
+/* clang-format off */
 const struct mq_level mq_levels[] = {
-    [ROW_Q8_0] = {.name = "q8_0",
-                  .alias = "q8",
-                  .description = "8-bit codes, one scale per 32 weights: 8.5 bits per weight",
-                  .block_weights = 32,
-                  .block_bytes = 34,
-                  .quantized = true,
-                  CODEC(q8_0),
-                  UNPACK(q8_0),
-                  .group = 32,
-                  .code_min = -128,
-                  .code_max = 127},
-    {.name = "q6_k",
-     .alias = "q6",
-     .description = "6-bit codes, 8-bit scale per 16 weights: 6.5625 bits per weight",
-     .block_weights = 256,
-     .block_bytes = 210,
-     .quantized = true,
-     CODEC(q6_k),
-     UNPACK(q6_k),
-     .group = 16,
-     .code_min = -32,
-     .code_max = 31},
-    {.name = "q5_k",
-     .alias = "q5",
-     .description = "5-bit codes, 6-bit scale and minimum per 32 weights: 5.5 bits per weight",
-     .block_weights = 256,
-     .block_bytes = 176,
-     .quantized = true,
-     CODEC(q5_k),
-     UNPACK(q5_k),
-     .group = 32,
-     .has_mins = true,
-     .code_min = 0,
-     .code_max = 31},
-    {.name = "q4_k",
-     .alias = "q4",
-     .description = "4-bit codes, 6-bit scale and minimum per 32 weights: 4.5 bits per weight",
-     .block_weights = 256,
-     .block_bytes = 144,
-     .quantized = true,
-     CODEC(q4_k),
-     UNPACK(q4_k),
-     .group = 32,
-     .has_mins = true,
-     .code_min = 0,
-     .code_max = 15},
-    {.name = "q3_k",
-     .alias = "q3",
-     .description = "3-bit codes, 6-bit scale per 16 weights: 3.4375 bits per weight",
-     .block_weights = 256,
-     .block_bytes = 110,
-     .quantized = true,
-     CODEC(q3_k),
-     UNPACK(q3_k),
-     .group = 32,
-     .code_min = -128,
-     .code_max = 124},
-    {.name = "q2_k",
-     .alias = "q2",
-     .description = "2-bit codes, 4-bit scale and minimum per 16 weights: 2.625 bits per weight",
-     .block_weights = 256,
-     .block_bytes = 84,
-     .quantized = true,
-     CODEC(q2_k),
-     UNPACK(q2_k),
-     .group = 16,
-     .has_mins = true,
-     .code_min = 0,
-     .code_max = 3},
-    {.name = "f32",
-     .description = "IEEE single precision: 32 bits per weight",
-     .block_weights = 1,
-     .block_bytes = 4,
-     CODEC(f32)},
-    [ROW_F16] = {.name = "f16",
-                 .description = "IEEE half precision: 16 bits per weight",
-                 .block_weights = 1,
-                 .block_bytes = 2,
-                 CODEC(f16)},
-    {.name = "bf16",
-     .description = "bfloat16: 16 bits per weight",
-     .block_weights = 1,
-     .block_bytes = 2,
-     CODEC(bf16)},
-    {.name = "q4_0",
-     .description = "4-bit codes, one scale per 32 weights: 4.5 bits per weight; read only",
-     .block_weights = 32,
-     .block_bytes = 18,
-     .quantized = true,
-     DECODE(q4_0),
-     UNPACK(q4_0),
-     .group = 32,
-     .code_min = -8,
-     .code_max = 7},
-    {.name = "q4_1",
-     .description =
-         "4-bit codes, one scale and minimum per 32 weights: 5 bits per weight; read only",
-     .block_weights = 32,
-     .block_bytes = 20,
-     .quantized = true,
-     DECODE(q4_1),
-     UNPACK(q4_1),
-     .group = 32,
-     .has_mins = true,
-     .code_min = 0,
-     .code_max = 15},
-    {.name = "q5_0",
-     .description = "5-bit codes, one scale per 32 weights: 5.5 bits per weight; read only",
-     .block_weights = 32,
-     .block_bytes = 22,
-     .quantized = true,
-     DECODE(q5_0),
-     UNPACK(q5_0),
-     .group = 32,
-     .code_min = -16,
-     .code_max = 15},
-    {.name = "q5_1",
-     .description =
-         "5-bit codes, one scale and minimum per 32 weights: 6 bits per weight; read only",
-     .block_weights = 32,
-     .block_bytes = 24,
-     .quantized = true,
-     DECODE(q5_1),
-     UNPACK(q5_1),
-     .group = 32,
-     .has_mins = true,
-     .code_min = 0,
-     .code_max = 31},
+    LEVEL(q8_0,
+          .alias = "q8",
+          .description = "8-bit codes, one scale per 32 weights: 8.5 bits per weight",
+          .block_weights = 32, .block_bytes = 34,
+          ENCODED(q8_0), UNPACKED(q8_0),
+          .group = 32, .code_min = -128, .code_max = 127),
+    LEVEL(q6_k,
+          .alias = "q6",
+          .description = "6-bit codes, 8-bit scale per 16 weights: 6.5625 bits per weight",
+          .block_weights = 256, .block_bytes = 210,
+          ENCODED(q6_k), UNPACKED(q6_k),
+          .group = 16, .code_min = -32, .code_max = 31),
+    LEVEL(q5_k,
+          .alias = "q5",
+          .description = "5-bit codes, 6-bit scale and minimum per 32 weights: 5.5 bits per weight",
+          .block_weights = 256, .block_bytes = 176,
+          ENCODED(q5_k), UNPACKED(q5_k),
+          .group = 32, .has_mins = true, .code_min = 0, .code_max = 31),
+    LEVEL(q4_k,
+          .alias = "q4",
+          .description = "4-bit codes, 6-bit scale and minimum per 32 weights: 4.5 bits per weight",
+          .block_weights = 256, .block_bytes = 144,
+          ENCODED(q4_k), UNPACKED(q4_k),
+          .group = 32, .has_mins = true, .code_min = 0, .code_max = 15),
+    LEVEL(q3_k,
+          .alias = "q3",
+          .description = "3-bit codes, 6-bit scale per 16 weights: 3.4375 bits per weight",
+          .block_weights = 256, .block_bytes = 110,
+          ENCODED(q3_k), UNPACKED(q3_k),
+          .group = 32, .code_min = -128, .code_max = 124),
+    LEVEL(q2_k,
+          .alias = "q2",
+          .description =
+              "2-bit codes, 4-bit scale and minimum per 16 weights: 2.625 bits per weight",
+          .block_weights = 256, .block_bytes = 84,
+          ENCODED(q2_k), UNPACKED(q2_k),
+          .group = 16, .has_mins = true, .code_min = 0, .code_max = 3),
+    LEVEL(f32,
+          .description = "IEEE single precision: 32 bits per weight",
+          .block_weights = 1, .block_bytes = 4,
+          ENCODED(f32)),
+    LEVEL(f16,
+          .description = "IEEE half precision: 16 bits per weight",
+          .block_weights = 1, .block_bytes = 2,
+          ENCODED(f16)),
+    LEVEL(bf16,
+          .description = "bfloat16: 16 bits per weight",
+          .block_weights = 1, .block_bytes = 2,
+          ENCODED(bf16)),
+    LEVEL(q4_0,
+          .description = "4-bit codes, one scale per 32 weights: 4.5 bits per weight; read only",
+          .block_weights = 32, .block_bytes = 18,
+          UNPACKED(q4_0),
+          .group = 32, .code_min = -8, .code_max = 7),
+    LEVEL(q4_1,
+          .description =
+              "4-bit codes, one scale and minimum per 32 weights: 5 bits per weight; read only",
+          .block_weights = 32, .block_bytes = 20,
+          UNPACKED(q4_1),
+          .group = 32, .has_mins = true, .code_min = 0, .code_max = 15),
+    LEVEL(q5_0,
+          .description = "5-bit codes, one scale per 32 weights: 5.5 bits per weight; read only",
+          .block_weights = 32, .block_bytes = 22,
+          UNPACKED(q5_0),
+          .group = 32, .code_min = -16, .code_max = 15),
+    LEVEL(q5_1,
+          .description =
+              "5-bit codes, one scale and minimum per 32 weights: 6 bits per weight; read only",
+          .block_weights = 32, .block_bytes = 24,
+          UNPACKED(q5_1),
+          .group = 32, .has_mins = true, .code_min = 0, .code_max = 31),
 };
+/* clang-format on */
 const size_t mq_levels_count = sizeof mq_levels / sizeof mq_levels[0];
 
 static const char *const effort_names[MQ_EFFORT_COUNT] = {"default", "best"};
@@ -204,7 +151,7 @@ struct segments {
 static struct segments segments_of(const struct mq_level *level, uint64_t cols)
 {
     const uint64_t tail = cols % level->block_weights;
-    const uint64_t odd = tail % mq_levels[ROW_Q8_0].block_weights;
+    const uint64_t odd = tail % mq_levels[ROW_q8_0].block_weights;
     return (struct segments){cols - tail, tail - odd, odd};
 }
 
@@ -218,8 +165,8 @@ uint64_t mq_level_row_bytes(const struct mq_level *level, uint64_t cols)
 {
     const struct segments s = segments_of(level, cols);
     return blocks_bytes(level, s.block_weights) +
-           blocks_bytes(&mq_levels[ROW_Q8_0], s.q8_0_weights) +
-           blocks_bytes(&mq_levels[ROW_F16], s.f16_weights);
+           blocks_bytes(&mq_levels[ROW_q8_0], s.q8_0_weights) +
+           blocks_bytes(&mq_levels[ROW_f16], s.f16_weights);
 }
 
 double mq_level_row_bits(const struct mq_level *level, uint64_t cols)
@@ -230,7 +177,7 @@ double mq_level_row_bits(const struct mq_level *level, uint64_t cols)
 void mq_level_encode_rows(const struct mq_level *level, enum mq_isa isa, enum mq_effort effort,
                           const float *weights, size_t rows, size_t cols, uint8_t *bytes)
 {
-    const struct mq_level *q8_0 = &mq_levels[ROW_Q8_0], *f16 = &mq_levels[ROW_F16];
+    const struct mq_level *q8_0 = &mq_levels[ROW_q8_0], *f16 = &mq_levels[ROW_f16];
     const struct segments s = segments_of(level, cols);
     if (s.block_weights == cols) { /* no tails: the rows are one run of blocks */
         level->encode[isa](weights, rows * cols, effort, bytes);
@@ -252,7 +199,7 @@ void mq_level_encode_rows(const struct mq_level *level, enum mq_isa isa, enum mq
 void mq_level_decode_rows(const struct mq_level *level, enum mq_isa isa, const uint8_t *bytes,
                           size_t rows, size_t cols, float *weights)
 {
-    const struct mq_level *q8_0 = &mq_levels[ROW_Q8_0], *f16 = &mq_levels[ROW_F16];
+    const struct mq_level *q8_0 = &mq_levels[ROW_q8_0], *f16 = &mq_levels[ROW_f16];
     const struct segments s = segments_of(level, cols);
     if (s.block_weights == cols) {
         level->decode[isa](bytes, rows * cols, weights);
@@ -282,7 +229,7 @@ void mq_level_unpack_rows(const struct mq_level *level, enum mq_isa isa, const u
                           size_t rows, size_t cols, int8_t *codes, float *scales, float *mins,
                           float *tails)
 {
-    const struct mq_level *q8_0 = &mq_levels[ROW_Q8_0], *f16 = &mq_levels[ROW_F16];
+    const struct mq_level *q8_0 = &mq_levels[ROW_q8_0], *f16 = &mq_levels[ROW_f16];
     const struct segments s = segments_of(level, cols);
     for (size_t r = 0; r < rows; r++) {
         const uint64_t parts[2] = {s.block_weights, s.q8_0_weights};

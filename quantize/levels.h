@@ -1,9 +1,9 @@
 /*
  * levels.h: the level table: how weights are stored as blocks.
  *
- * A level is one row of the table in levels.c plus its codec's file. Rows of a matrix are encoded
- * alone, one after the other, so rows can be sliced. A row whose length is no multiple of the
- * level's block keeps its tail in q8_0 blocks of 32 weights, and a tail below 32 in f16:
+ * A level is one row of the table in levels.c plus its codec's file (README.md). Rows of a matrix
+ * are encoded alone, one after the other, so rows can be sliced. A row whose length is no multiple
+ * of the level's block keeps its tail in q8_0 blocks of 32 weights, and a tail below 32 in f16:
  *
  *     | block 256 | block 256 | ... | q8_0 32 | q8_0 32 | f16 x (cols % 32) |
  */
@@ -28,9 +28,15 @@ struct mq_level {
     void (*encode[MQ_ISA_COUNT])(const float *weights, size_t n, enum mq_effort effort,
                                  uint8_t *blocks);
     void (*decode[MQ_ISA_COUNT])(const uint8_t *blocks, size_t n, float *weights);
-    /* The same weights as integers, exactly: weights[i] = scales[i / group] * codes[i] -
-     * mins[i / group], group 32 or 16; mins are all 0 unless has_mins; the codes of its blocks (not
-     * of a row's tail) are in code_min..code_max. NULL if not quantized. */
+    /*
+     * The same weights as integers, for products in integers; NULL if not quantized:
+     *
+     *     weights[i] = scales[i / group] * codes[i] - mins[i / group]        group: 32 or 16
+     *
+     * exactly, as scales and mins are halves (11 bits) times integers of at most 8 bits. mins are
+     * all 0 unless has_mins; the codes of its blocks (not of a row's tail) are in
+     * code_min..code_max.
+     */
     void (*unpack[MQ_ISA_COUNT])(const uint8_t *blocks, size_t n, int8_t *codes, float *scales,
                                  float *mins);
     uint8_t group;

@@ -117,9 +117,9 @@ static moeq_status make_metadata(const struct mq_plan *plan, const struct mq_pol
     for (size_t i = 0; i < view->files_count; i++)
         mq_buffer_printf(&source, "%s%s %" PRIu64 " %08" PRIx32, i ? "; " : "", view->files[i].name,
                          view->files[i].file.size_bytes, view->files[i].header_crc32);
-    for (int class = 0; class < MQ_CLASS_COUNT; class ++)
-        mq_buffer_printf(&recipe, "%s=%s; ", mq_role_class_name((enum mq_role_class) class),
-                         policy->levels[class] ? policy->levels[class]->name : "source");
+    for (int c = 0; c < MQ_CLASS_COUNT; c++)
+        mq_buffer_printf(&recipe, "%s=%s; ", mq_role_class_name((enum mq_role_class)c),
+                         policy->levels[c] ? policy->levels[c]->name : "source");
     if (policy->recipe)
         mq_buffer_printf(&recipe, "recipe=%s; ", policy->recipe->name);
     for (size_t i = 0; i < policy->overrides_count; i++)

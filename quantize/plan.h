@@ -57,8 +57,8 @@ struct mq_plan {
     /* Sentences on what the output cannot say; the arena's. */
     const char *warnings[8];
     size_t warnings_count;
-    struct mq_plan_total by_class[MQ_CLASS_COUNT],
-        total; /* weights only: no header, padding, sides */
+    struct mq_plan_total by_class[MQ_CLASS_COUNT]; /* weights only: no header, padding, sides */
+    struct mq_plan_total total;
     struct mq_arena *arena;
 };
 

@@ -86,6 +86,12 @@ static moeq_status choose_level(const struct job *job, size_t i)
     }
     if (fits(*level, t))
         return MOEQ_OK;
+    if (!job->options->unify_up && !mq_gguf_type_by_storage((*level)->name))
+        return mq_fail(
+            job->err, MOEQ_UNSUPPORTED,
+            "%s: tensor '%s' is to be stored at %s, of which GGUF has no type; --unify up "
+            "stores such tensors at the next larger level that it has",
+            job->plan->view->path, mq_tensor_shown(t), (*level)->name);
     if (!job->options->unify_up)
         return mq_fail(job->err, MOEQ_UNSUPPORTED,
                        "%s: tensor '%s' has rows of %" PRIu64 " weights, %s has blocks of %u: GGUF "
@@ -499,8 +505,8 @@ static moeq_status check_source(const struct mq_view *view, const struct mq_poli
                                 moeq_error *err)
 {
     bool asks = policy->recipe != NULL;
-    for (int class = 0; class < MQ_CLASS_COUNT; class ++)
-        asks = asks || policy->levels[class];
+    for (int c = 0; c < MQ_CLASS_COUNT; c++)
+        asks = asks || policy->levels[c];
     for (size_t i = 0; asks && i < view->tensors_count; i++) {
         const struct mq_level *level;
         MQ_TRY(mq_tensor_stored(view, &view->tensors[i], &level, err));

@@ -28,7 +28,7 @@ struct fill {
 /* What things take in a header, at most: numbers of 64 bits have 20 digits. */
 enum {
     NUMBER = 20,
-    LEVEL_NAME = 8,
+    LEVEL_NAME = 8, /* test_levels.c holds the table to it */
     TENSOR = sizeof ",\"\":{\"dtype\":\"BF16\",\"shape\":[,],\"data_offsets\":[,]}" + 4 * NUMBER,
     PAD = TENSOR + sizeof MQ_PAD_PREFIX + NUMBER,
     METADATA = sizeof ",\"" MQ_META_TENSOR "\":\"  \"" + LEVEL_NAME + 2 * NUMBER,

@@ -12,8 +12,8 @@ struct mq_policy_override {
 };
 
 struct mq_policy {
-    const struct mq_level
-        *levels[MQ_CLASS_COUNT];                /* NULL, as for MQ_CLASS_KEEP: as in the source */
+    /* NULL, as for MQ_CLASS_KEEP: as in the source. */
+    const struct mq_level *levels[MQ_CLASS_COUNT];
     const struct mq_recipe *recipe;             /* its rules refine the levels; NULL: none */
     const struct mq_policy_override *overrides; /* later ones win */
     size_t overrides_count;

@@ -14,7 +14,8 @@
 
 enum { BLOCK_WEIGHTS = 32, BLOCK_BYTES = 34, LANES_WEIGHTS = 16 * BLOCK_WEIGHTS };
 
-/* Scales tried and the span over which they spread, relative to max/127. */
+/* Scales tried and the span over which they spread, relative to max/127. What they buy:
+ * search/efforts.c. */
 static const struct search {
     int candidates;
     float span;
@@ -120,5 +121,17 @@ void MQ_ISA_NAME(mq_q8_0_decode)(const uint8_t *blocks, size_t n, float *weights
         const v16 d = v_set1_f16(blocks);
         v_store(weights, v_mul(d, v_from_i8((const int8_t *)blocks + 2)));
         v_store(weights + 16, v_mul(d, v_from_i8((const int8_t *)blocks + 18)));
+    }
+}
+
+void MQ_ISA_NAME(mq_q8_0_unpack)(const uint8_t *blocks, size_t n, int8_t *codes, float *scales,
+                                 float *mins)
+{
+    for (; n; n -= BLOCK_WEIGHTS, blocks += BLOCK_BYTES, codes += BLOCK_WEIGHTS) {
+        uint16_t half;
+        memcpy(&half, blocks, sizeof half);
+        *scales++ = mq_f16_to_f32(half);
+        *mins++ = 0.0f;
+        memcpy(codes, blocks + 2, BLOCK_WEIGHTS);
     }
 }

@@ -17,15 +17,21 @@
 /* Weights below this are 0 in every codec; their inverses could overflow. */
 #define MQ_WEIGHT_MIN 1e-30f
 
-/* The share of the least-squares shrinkage that the stored scale makes good (see mq_unbias). */
+/* The share of the least-squares shrinkage that the stored scale makes good (see mq_unbias). Found
+ * by search/unbias.py, which builds with others. */
+#ifndef MQ_UNBIAS
 #define MQ_UNBIAS 0.75f
+#endif
 
 /*
  * Transposes 16 rows of 16 weights (rows `stride` apart), clamped to 2^max_exponent, which no block
- * of the codec reaches (26 for Q4_K: 63 * 15 * 65504 < 2^26), so that nothing is lost. The
- * searches' sums of products stay far below FLT_MAX then; the largest is a square of Q5_K's
- * determinants: (32 * sum of 32 products of a weight and a 5-bit code)^2 * 2^20 < 2^(2 (5 + 5 + 27
- * + 5) + 20).
+ * of the codec reaches (26 for Q4_K: 63 * 15 * 65504 < 2^26), so that nothing is lost.
+ *
+ * The searches' sums of products stay far below FLT_MAX then. The largest is n^2 D of Q5_K:
+ *
+ *     n = 32 * (sum of 32 products of a weight and a 5-bit code) < 2^(5 + 5 + 27 + 5)
+ *     D = 32 * (sum of 32 squares of codes) < 2^20
+ *     n^2 D < 2^(2 * 42 + 20) = 2^104
  */
 MQ_INLINE void mq_load_lanes(const float *weights, size_t stride, int max_exponent, v16 x[16])
 {

@@ -5,21 +5,27 @@
  * block: weight = d s code. A codec's file defines, then includes this:
  *
  *     enum {
- *         CODE_MIN = -4, CODE_MAX = 3,
- *         SCALE_MIN = -32, SCALE_MAX = 31,
- *         MAX_EXPONENT = 26, CODE_MIN * SCALE_MIN * (largest half) is at most 2^MAX_EXPONENT
- *         BLOCK_BYTES = 110
+ *         CODE_MIN = -4,         codes are CODE_MIN..CODE_MAX
+ *         CODE_MAX = 3,
+ *         SCALE_MIN = -32,       s is SCALE_MIN..SCALE_MAX
+ *         SCALE_MAX = 31,
+ *         MAX_EXPONENT = 26,     CODE_MIN * SCALE_MIN * (largest half) is at most 2^MAX_EXPONENT
+ *         BLOCK_BYTES = 110,
  *     };
  *
  * and, after it, its tables of struct search and pack_block(); encode() is then its encoder.
  *
- * The search, one sub-block a lane. With codes l, the best scale of a sub-block is Sx / S2 and
- * lowers its squared error by Sx^2 / S2, where Sx = sum x l and S2 = sum l^2:
+ * One sub-block a lane. For a sub-block of weights x with codes l,
+ *
+ *     Sx = sum x l,   S2 = sum l^2,   a = Sx / S2
+ *
+ * a is the best scale, and lowers the squared error by Sx^2 / S2. The search:
  *
  *   1. try inverse scales c / (weight of largest magnitude), c from a list; keep the best gain;
  *   2. Lloyd: code again with the best scale found;
- *   3. d: with these codes the error of a sub-block at scale s d is const + S2 (a - s d)^2, so 16
- *      values of d are tried at once, one a lane, over the 16 sub-blocks;
+ *   3. d: with these codes the error of a sub-block at scale s d is
+ *          const + S2 (a - s d)^2,
+ *      so 16 values of d are tried at once, one a lane, over the 16 sub-blocks;
  *   4. with true errors (codes rounded again) try the integer scales next to the ones found;
  *   5. refit d by least squares to the codes;
  *   6. unbias it (mq_unbias).

@@ -23,6 +23,9 @@ for c in $commands; do
     cmp -s "$work/stdout" "$work/first" || fail "moeq help $c differs from moeq $c --help"
     expect 0 "" "$c" -h
 done
+for level in $(levels_of_help); do
+    grep -q "\`$level\`" README.md || fail "README.md does not name the level $level"
+done
 expect 0 "" --version
 grep -Eq '^moeq [0-9]+\.[0-9]+\.[0-9]+$' "$work/stdout" || fail "--version: $(cat "$work/stdout")"
 finish

@@ -32,6 +32,12 @@ usage() {
     [ ! -s "$work/stdout" ] || fail "moeq $*: misuse printed to stdout"
 }
 
+# The levels that can be asked for, as --help lists them, one a line.
+levels_of_help() {
+    "$moeq" convert --help | awk '/^levels:/ {on = 1; next} on && NF == 0 {exit}
+        on && /^  [a-z]/ {sub(",", "", $1); print $1}'
+}
+
 finish() {
     rm -rf "$work"
     [ $failures = 0 ] || { echo "$failures failures" >&2; exit 1; }

@@ -8,7 +8,7 @@ if sampled; then
     exit 77
 fi
 python=$(bash tests/cli/python_env.sh "$build") || exit $?
-for level in q8_0 q6_k q5_k q4_k q3_k q2_k f16 bf16 f32; do
+for level in $(levels_of_help); do
     expect 0 "" convert $model -o "$work/$level.moeq" --level $level -q
     "$python" tests/data/check_safetensors_opens.py "$work/$level.moeq" || fail "$level"
 done

@@ -3,7 +3,7 @@
 . "$(dirname "$0")/helper.sh"
 out=$work/m.moeq
 export HF_HUB_CACHE=$work/hub
-levels="levels are q8_0, q6_k, q5_k, q4_k, q3_k, q2_k, f32, f16, bf16"
+levels="levels are $(levels_of_help | paste -s -d, | sed 's/,/, /g')"
 
 # the command
 usage "" "expected a command"

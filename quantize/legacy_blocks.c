@@ -1,6 +1,6 @@
 /*
- * read_only.c: levels that files from elsewhere may have, but that moeq never writes: GGML's older
- * blocks of 32 weights. At their sizes q4_k and q5_k lose less.
+ * legacy_blocks.c: GGML's blocks of 32 weights from before the k-quants: decoders alone. Files from
+ * elsewhere have them, moeq never writes them: at their sizes q4_k and q5_k lose less.
  *
  *     Q4_0, 18 B:  f16 d |                    u8 low[16]      weight = d (code - 8)
  *     Q4_1, 20 B:  f16 d | f16 m |            u8 low[16]      weight = d code + m
