@@ -38,7 +38,7 @@ def skip(why):
 
 
 def objects_of(source_dir, build_dir):
-    """Object file -> source file, relative to source_dir."""
+    """Object file -> source file, relative to source_dir: of the program and its library."""
     listing = build_dir / "compile_commands.json"
     if not listing.exists():
         skip(f"{listing} is missing (CMAKE_EXPORT_COMPILE_COMMANDS)")
@@ -49,7 +49,7 @@ def objects_of(source_dir, build_dir):
             continue
         source = source.relative_to(source_dir)
         command = entry.get("arguments") or shlex.split(entry["command"])
-        if source.parts[0] != "tests" and "-o" in command:
+        if source.parts[0] != "tests" and "search" not in source.parts and "-o" in command:
             output = pathlib.Path(entry["directory"], command[command.index("-o") + 1])
             objects[str(output)] = str(source)
     if not objects:

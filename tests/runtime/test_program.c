@@ -1,0 +1,226 @@
+/*
+ * test_program.c: that nothing of a model is left out without a word: every tensor of every role
+ * counts, a family's descriptor that says more or less than its layers take is refused, and so on.
+ */
+#include "family.h"
+#include "gguf_names.h"
+#include "golden.h"
+#include "st_edit.h"
+#include "test_model.h"
+#include "view_int.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { TOKENS = 16 };
+
+/* Models of one file each, that have tensors of all roles among them. */
+static const char *const models[] = {"llama3", "olmoe", "qwen3_moe"};
+enum { MODELS = sizeof models / sizeof *models };
+
+/* Relative to the source tree. */
+static const char *path_of(size_t model)
+{
+    static char folder[64];
+    snprintf(folder, sizeof folder, "tests/fixtures/oracles/%s", models[model]);
+    return folder;
+}
+
+/* All logits of a few tokens. */
+static void evaluate(const char *folder, struct collected *c)
+{
+    int32_t ids[TOKENS];
+    moeq_error err = {0};
+    struct mq_view *view = test_open(folder);
+    const struct mq_context context = {.isa = mq_isa_detect(), .threads = 2};
+    const struct mq_arm arm = {.name = "stored", .view = view, .routes_from = -1};
+    const struct mq_windows windows = {ids, 1, TOKENS};
+    for (int32_t i = 0; i < TOKENS; i++)
+        ids[i] = (7 * i + 3) % 64;
+    ck_assert_msg(collect(&context, &arm, 1, &windows, c, &err) == MOEQ_OK, "%s", err.message);
+    mq_view_close(view);
+}
+
+/* Every other weight (in bf16) changes its sign: what no norm can undo. */
+static void change(struct st_item *item)
+{
+    ck_assert_int_eq(item->dtype, MQ_BF16);
+    for (size_t i = 1; i < item->size; i += 4)
+        item->bytes[i] ^= 0x80;
+}
+
+/* False if the model has no such tensors. */
+static bool change_role(struct st_edit *edit, const struct mq_view *view, enum mq_role role)
+{
+    bool any = false;
+    for (size_t i = 0; i < view->tensors_count; i++)
+        if (view->tensors[i].role == role) {
+            change(st_edit_find(edit, view->tensors[i].name));
+            any = true;
+        }
+    return any;
+}
+
+/* The evaluator computes with the tensors of every role that a model has. */
+START_TEST(every_role_counts)
+{
+    static struct st_edit edit;
+    bool seen[MQ_ROLE_COUNT] = {false};
+    for (size_t m = 0; m < MODELS; m++) {
+        struct collected whole, other;
+        const char *folder = test_model_copy(path_of(m), models[m]);
+        const char *file = test_path(folder, "model.safetensors");
+        struct mq_view *view = test_open(folder);
+        evaluate(folder, &whole);
+        edit.count = 0;
+        st_edit_load(&edit, file);
+        for (int role = 0; role < MQ_ROLE_COUNT; role++) {
+            if (!change_role(&edit, view, (enum mq_role)role))
+                continue;
+            seen[role] = true;
+            st_edit_save(&edit, file);
+            evaluate(folder, &other);
+            ck_assert_msg(
+                memcmp(whole.logits, other.logits, TOKENS * whole.vocab * sizeof(float)) != 0,
+                "%s: %s changes nothing", models[m], mq_role_name((enum mq_role)role));
+            collected_free(&other);
+            change_role(&edit, view, (enum mq_role)role); /* back */
+        }
+        collected_free(&whole);
+        st_edit_free(&edit);
+        mq_view_close(view);
+    }
+    for (int role = 0; role < MQ_ROLE_COUNT; role++)
+        ck_assert_msg(seen[role], "no model here has a tensor of the role %s: add one that has",
+                      mq_role_name((enum mq_role)role));
+}
+END_TEST
+
+/* The table of tensors, the planner's counts and GGUF's names have what the programs have. */
+START_TEST(every_slot_is_known)
+{
+    for (size_t m = 0; m < MODELS; m++) {
+        struct mq_view *view = test_open(mq_test_source(path_of(m)));
+        size_t slots = 0;
+        for (uint32_t layer = 0; layer < view->hparams.layers; layer++) {
+            const struct mq_program *p = view->program->layers[layer];
+            struct mq_slot_at at = {0};
+            const struct mq_slot *slot;
+            while ((slot = mq_program_next(p, &at))) {
+                const struct mq_tensor *t =
+                    mq_view_find(view, slot->role, (int32_t)layer, slot->per_expert ? 0 : -1);
+                const struct mq_gguf_role *names = mq_gguf_role(slot->role);
+                ck_assert_ptr_nonnull(t);
+                ck_assert(t->rows == slot->rows && t->cols == slot->cols);
+                ck_assert(t->dims == (slot->is_vector ? 1 : 2));
+                ck_assert(strstr(names->name, "{layer}") != NULL);
+                ck_assert(slot->per_expert == (names->split_name != NULL));
+                slots += slot->per_expert ? p->layer.ffn.experts : 1;
+            }
+        }
+        ck_assert_uint_eq(slots + 3, view->tensors_count); /* embedding, last norm, head */
+        mq_view_close(view);
+    }
+}
+END_TEST
+
+/* ---- descriptors that are wrong ---- */
+
+enum { NAMES = 32, KEYS = 16 };
+
+/* OLMoE, to be changed. */
+struct draft {
+    struct mq_family family;
+    struct mq_tensor_name names[NAMES];
+    struct mq_config_key keys[KEYS];
+    size_t names_count, keys_count;
+};
+
+static void copy_olmoe(struct draft *d)
+{
+    memset(d, 0, sizeof *d);
+    d->family = *mq_family_find("olmoe");
+    for (const struct mq_tensor_name *n = d->family.names; n->name; n++)
+        d->names[d->names_count++] = *n;
+    for (const struct mq_config_key *k = d->family.keys; k->key; k++)
+        d->keys[d->keys_count++] = *k;
+    ck_assert(d->names_count + 1 < NAMES && d->keys_count + 1 < KEYS);
+    d->family.names = d->names;
+    d->family.keys = d->keys;
+}
+
+static void remove_name(struct draft *d, enum mq_role role)
+{
+    size_t i = 0;
+    while (d->names[i].role != role)
+        i++;
+    memmove(&d->names[i], &d->names[i + 1], (d->names_count-- - i) * sizeof *d->names);
+}
+
+/* A model whose family is the draft: MOEQ_OK, or what is wrong with it. */
+static moeq_status try_draft(const struct draft *d, moeq_error *err)
+{
+    struct mq_view *source = test_open(mq_test_source(path_of(1))), *view = mq_view_create("draft");
+    ck_assert_ptr_nonnull(view);
+    memset(err, 0, sizeof *err);
+    view->hparams = source->hparams;
+    view->family = &d->family;
+    const moeq_status status = mq_program_create(view, "draft", err);
+    ck_assert(status == MOEQ_OK || !view->program);
+    mq_view_close(view);
+    mq_view_close(source);
+    return status;
+}
+
+static void layer_without_norm(const struct mq_hparams *hp, uint32_t number, struct mq_layer *layer)
+{
+    mq_family_find("olmoe")->layer(hp, number, layer);
+    layer->attention.qk_norm = MQ_QK_NORM_NONE;
+}
+
+START_TEST(refuses_wrong_descriptors)
+{
+    struct draft d;
+    moeq_error err;
+    copy_olmoe(&d);
+    ck_assert_ok(try_draft(&d, &err));
+
+    d.names[d.names_count++] = (struct mq_tensor_name){.role = MQ_ROLE_MLP_GATE, .name = "x"};
+    ck_assert_int_eq(try_draft(&d, &err), MOEQ_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(err.message, "'x' has a role that no layer of this model takes"));
+    d.names[d.names_count - 1].in_some = true;
+    ck_assert_ok(try_draft(&d, &err));
+
+    copy_olmoe(&d);
+    d.family.layer = layer_without_norm; /* the norms are named, and would be left out */
+    ck_assert_int_eq(try_draft(&d, &err), MOEQ_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(err.message, "q_norm.weight' has a role that no layer"));
+
+    copy_olmoe(&d);
+    remove_name(&d, MQ_ROLE_ATTN_K_NORM);
+    ck_assert_int_eq(try_draft(&d, &err), MOEQ_UNSUPPORTED);
+    ck_assert_ptr_nonnull(
+        strstr(err.message, "'attn_k_norm' is taken by a layer, and no tensor is named for it"));
+
+    copy_olmoe(&d);
+    d.keys[d.keys_count++] =
+        (struct mq_config_key){.key = "moe_intermediate_size",
+                               .rule = MQ_KEY_U32,
+                               .field = offsetof(struct mq_hparams, expert_ffn)};
+    ck_assert_int_eq(try_draft(&d, &err), MOEQ_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(err.message, "'moe_intermediate_size' is read, and changes no"));
+}
+END_TEST
+
+static void add_tests(TCase *tests)
+{
+    tcase_add_test(tests, every_role_counts);
+    tcase_add_test(tests, every_slot_is_known);
+    tcase_add_test(tests, refuses_wrong_descriptors);
+}
+
+int main(void)
+{
+    return mq_test_main("test_program", add_tests);
+}
