@@ -2,13 +2,14 @@
 #include "report_html.h"
 
 #include "json.h"
-#include "report_figures.h"
+#include "report_charts.h"
 #include "report_style.h"
 #include "report_svg.h"
 #include "report_verify.h"
-#include "routing.h"
+#include "report_words.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* ---- pieces ---- */
@@ -19,7 +20,7 @@ static void put(struct mq_buffer *out, const char *markup)
 }
 
 /* Markup that has {level} in it, the word for what is judged. */
-static void say(const struct mq_report *r, struct mq_buffer *out, const char *markup)
+static void say(const struct mq_page *r, struct mq_buffer *out, const char *markup)
 {
     mq_report_say(r, markup, out);
 }
@@ -34,7 +35,7 @@ static void element(struct mq_buffer *out, const char *open, const char *text, c
 
 /* A table in a container of its own that scrolls where the page is narrow; reachable by keyboard.
  */
-static void open_table(const struct mq_report *r, struct mq_buffer *out, const char *label,
+static void open_table(const struct mq_page *r, struct mq_buffer *out, const char *label,
                        const char *words)
 {
     element(out, "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"", label,
@@ -66,13 +67,33 @@ static void head_cell(struct mq_buffer *out, const char *text)
     put(out, "</th>");
 }
 
-static void head_row(const struct mq_report *r, struct mq_buffer *out, const char *const *cells,
-                     size_t n)
+static void open_head(struct mq_buffer *out)
 {
     put(out, "<thead><tr>");
+}
+
+static void close_head(struct mq_buffer *out)
+{
+    put(out, "</tr></thead>\n<tbody>\n");
+}
+
+/* A figure's column: its title, in small print its unit; what it means shows under the mouse. */
+static void figure_head(struct mq_buffer *out, const struct mq_figure *figure)
+{
+    element(out, "<th scope=\"col\" title=\"", figure->means, "\">");
+    mq_html_text(out, mq_words_heading(figure).s);
+    if (figure->unit == MQ_UNIT_NATS)
+        element(out, "<small>", mq_unit_name(figure->unit), "</small>");
+    put(out, "</th>");
+}
+
+static void head_row(const struct mq_page *r, struct mq_buffer *out, const char *const *cells,
+                     size_t n)
+{
+    open_head(out);
     for (size_t i = 0; i < n; i++)
         head_cell(out, mq_report_phrase(r, cells[i]).s);
-    put(out, "</tr></thead>\n<tbody>\n");
+    close_head(out);
 }
 #define HEAD(r, out, ...)                                                        \
     do {                                                                         \
@@ -126,9 +147,8 @@ static void end_section(struct mq_buffer *out)
 /* ---- the verdict ---- */
 
 /* The plain text that a function of report_doc writes, escaped. */
-static void plain(const struct mq_report *r,
-                  void (*write)(const struct mq_report *, struct mq_buffer *),
-                  struct mq_buffer *out)
+static void plain(const struct mq_page *r,
+                  void (*write)(const struct mq_page *, struct mq_buffer *), struct mq_buffer *out)
 {
     struct mq_buffer words = {0};
     write(r, &words);
@@ -178,7 +198,7 @@ static void limit_row(const struct mq_report_limit *l, struct mq_buffer *out)
 }
 
 /* What a gate says: broken limits in sight, those that were kept folded away. */
-static void put_limits(const struct mq_report *r, struct mq_buffer *out)
+static void put_limits(const struct mq_page *r, struct mq_buffer *out)
 {
     const cJSON *limits = mq_report_limits(r);
     const size_t broken = mq_report_broken(r);
@@ -202,7 +222,7 @@ static void put_limits(const struct mq_report *r, struct mq_buffer *out)
 }
 
 /* Paired, window by window: far more certain than the difference of two rows with their errors. */
-static void put_differences(const struct mq_report *r, struct mq_buffer *out)
+static void put_differences(const struct mq_page *r, struct mq_buffer *out)
 {
     const cJSON *figure = mq_report_differences(r);
     struct mq_buffer how = {0};
@@ -226,7 +246,7 @@ static void put_differences(const struct mq_report *r, struct mq_buffer *out)
     mq_buffer_free(&how);
 }
 
-static void put_verdict(const struct mq_report *r, struct mq_buffer *out)
+static void put_verdict(const struct mq_page *r, struct mq_buffer *out)
 {
     put(out, "<section aria-label=\"Verdict\">\n");
     put(out, "<p class=\"headline\">");
@@ -256,7 +276,7 @@ static void put_verdict(const struct mq_report *r, struct mq_buffer *out)
     put_differences(r, out);
 }
 
-static void summary_row(const struct mq_report *r, const struct mq_report_arm *a,
+static void summary_row(const struct mq_page *r, const struct mq_report_arm *a,
                         struct mq_buffer *out)
 {
     open_row(out, a->name, a == r->recommended);
@@ -268,33 +288,27 @@ static void summary_row(const struct mq_report *r, const struct mq_report_arm *a
     cell(out, mq_words_bytes(a->file_bytes).s);
     cell(out, mq_words_percent(a->size_share).s);
     cell(out, mq_words_sig(a->bits_per_weight, 4).s);
-    if (a->is_baseline) {
-        put(out, "<td>0</td><td>—</td>");
-        estimate_cell(out, mq_words_estimate(a->ppl, 5));
-        put(out, "<td>1</td><td>—</td>");
-    } else {
-        estimate_cell(out, mq_words_estimate(a->kld, 5));
-        estimate_cell(out, mq_words_percent_estimate(a->same_top));
-        estimate_cell(out, mq_words_estimate(a->ppl, 5));
-        estimate_cell(out, mq_words_estimate(a->ppl_ratio, 6));
-        if (a->routing)
-            estimate_cell(out, mq_words_percent_estimate(a->exact_set));
-        else
-            put(out, "<td>—</td>");
-    }
+    const struct mq_figure *f;
+    for (size_t i = 0; (f = mq_summary_figure(i)) != NULL; i++)
+        estimate_cell(out, mq_summary_words(a, f));
     close_row(out);
 }
 
 /* The whole result on one screen: everything below explains it. */
-static void put_summary(const struct mq_report *r, struct mq_buffer *out)
+static void put_summary(const struct mq_page *r, struct mq_buffer *out)
 {
-    open_table(
-        r, out, "Summary",
-        "KLD: how far the output's probabilities moved, 0 is not at all. Same top token: how "
-        "often the most likely next token stayed the same. Same experts: how often a token "
-        "went to exactly the original's experts. ± is one standard error.");
-    HEAD(r, out, "{Level}", "<Class", "File size", "of the original", "Bits per weight",
-         "KLD mean|nats", "Same top token", "Perplexity", "Perplexity ratio", "Same experts");
+    const struct mq_figure *f;
+    open_table(r, out, "Summary",
+               "What each column is stands under Terms. ± is one standard error.");
+    open_head(out);
+    head_cell(out, mq_report_phrase(r, "{Level}").s);
+    head_cell(out, "<Class");
+    figure_head(out, &mq_figures[MQ_FIGURE_FILE_BYTES]);
+    head_cell(out, "of the original");
+    figure_head(out, &mq_figures[MQ_FIGURE_BITS_PER_WEIGHT]);
+    for (size_t i = 0; (f = mq_summary_figure(i)) != NULL; i++)
+        figure_head(out, f);
+    close_head(out);
     for (size_t i = 0; i < r->arms_count; i++) {
         summary_row(r, &r->arms[i], out);
         if (r->arms[i].int8)
@@ -321,20 +335,19 @@ static void put_summary(const struct mq_report *r, struct mq_buffer *out)
 
 static void percentile_row(const struct mq_report_arm *a, struct mq_buffer *out)
 {
-    static const char *const keys[] = {"median", "p90", "p99", "p99_9", "max"};
     const cJSON *kld = a ? mq_json_get(a->json, "kld_nats") : NULL;
+    const struct mq_figure *f;
     if (!cJSON_IsObject(kld))
         return;
     open_row(out, a->name, false);
-    estimate_cell(out, mq_words_estimate(a->kld, 5));
-    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
-        cell(out, mq_words_sig(mq_report_number(kld, keys[k]), 5).s);
+    for (size_t i = 0; (f = mq_spread_figure(i)) != NULL; i++)
+        estimate_cell(out, mq_words_figure(f, mq_report_figure(a->json, f)));
     cell(out, mq_words_count(mq_report_number(kld, "tokens")).s);
     close_row(out);
 }
 
 /* Two levels of equal mean can differ in how badly the worst tokens fare. */
-static void put_percentiles(const struct mq_report *r, struct mq_buffer *out)
+static void put_percentiles(const struct mq_page *r, struct mq_buffer *out)
 {
     double tokens = NAN;
     for (size_t i = 0; i < r->arms_count; i++)
@@ -342,12 +355,18 @@ static void put_percentiles(const struct mq_report *r, struct mq_buffer *out)
     if (!(tokens > 0))
         return;
     section(out, "percentiles", "How the divergence is spread");
-    open_table(r, out, "KL divergence per token, in nats",
+    open_table(r, out, "KL divergence per token",
                tokens < 1e5
                    ? "A mean hides the tail: the few tokens where the output changed much. "
                      "The 99.9th percentile is uncertain below 100,000 tokens."
                    : "A mean hides the tail: the few tokens where the output changed much.");
-    HEAD(r, out, "{Level}", "Mean", "Median", "90 %", "99 %", "99.9 %", "Largest", "Tokens");
+    const struct mq_figure *f;
+    open_head(out);
+    head_cell(out, mq_report_phrase(r, "{Level}").s);
+    for (size_t i = 0; (f = mq_spread_figure(i)) != NULL; i++)
+        figure_head(out, f);
+    head_cell(out, "Tokens");
+    close_head(out);
     for (size_t i = 0; i < r->arms_count; i++) {
         percentile_row(&r->arms[i], out);
         percentile_row(r->arms[i].int8, out);
@@ -356,38 +375,37 @@ static void put_percentiles(const struct mq_report *r, struct mq_buffer *out)
     end_section(out);
 }
 
-/* Rates are shares, the router's KL divergence is not. */
-static void put_metric(struct mq_buffer *out, enum mq_routing_metric metric, struct mq_estimate e)
+static void figure_cell(struct mq_buffer *out, const struct mq_figure *figure, struct mq_estimate e)
 {
-    if (!isfinite(e.value))
-        put(out, "<td>—</td>");
-    else if (metric == MQ_ROUTING_ROUTER_KL)
-        estimate_cell(out, mq_words_estimate(e, 5));
+    if (isfinite(e.value))
+        estimate_cell(out, mq_words_figure(figure, e));
     else
-        estimate_cell(out, mq_words_percent_estimate(e));
+        put(out, "<td>—</td>");
 }
 
 /* An arm's agreement over all layers; nothing without routing. */
 static void routing_row(const struct mq_report_arm *a, struct mq_buffer *out)
 {
-    const cJSON *overall = a ? mq_json_get(a->routing, "overall") : NULL;
-    if (!overall)
+    const struct mq_figure *f;
+    if (!a || !mq_json_get(a->routing, "overall"))
         return;
     open_row(out, a->name, false);
-    for (int m = 0; m < MQ_ROUTING_COUNT; m++)
-        put_metric(out, (enum mq_routing_metric)m,
-                   mq_report_estimate(overall, mq_routing_metric_name((enum mq_routing_metric)m)));
+    for (size_t i = 0; (f = mq_table_figure(MQ_SECTION_ROUTING, i)) != NULL; i++)
+        figure_cell(out, f, mq_report_figure(a->json, f));
     close_row(out);
 }
 
-static void put_routing_table(const struct mq_report *r, struct mq_buffer *out)
+static void put_routing_table(const struct mq_page *r, struct mq_buffer *out)
 {
-    open_table(r, out, "Routing against the original, all layers",
-               "Means over layers and tokens. Weighted agreement counts the common part of the "
-               "experts' weights. Chance: two routers that know nothing of each other.");
-    HEAD(r, out, "{Level}", "Same set", "Overlap|share of the k", "Same first expert",
-         "Weighted agreement", "All changed|CR1", "Any changed|CR2", "Half changed|CR3",
-         "Router KLD|nats");
+    open_table(
+        r, out, "Routing against the original, all layers",
+        "Means over layers and tokens. Chance: two routers that know nothing of each other.");
+    const struct mq_figure *f;
+    open_head(out);
+    head_cell(out, mq_report_phrase(r, "{Level}").s);
+    for (size_t i = 0; (f = mq_table_figure(MQ_SECTION_ROUTING, i)) != NULL; i++)
+        figure_head(out, f);
+    close_head(out);
     for (size_t i = 0; i < r->arms_count; i++) {
         routing_row(&r->arms[i], out);
         routing_row(r->arms[i].int8, out);
@@ -397,22 +415,22 @@ static void put_routing_table(const struct mq_report *r, struct mq_buffer *out)
     const cJSON *chance = mq_json_get(r->document, "routing_chance");
     if (cJSON_IsObject(chance)) {
         open_row(out, "chance", false);
-        for (int m = 0; m < MQ_ROUTING_COUNT; m++) {
-            const char *name = mq_routing_metric_name((enum mq_routing_metric)m);
-            put_metric(out, (enum mq_routing_metric)m,
-                       (struct mq_estimate){mq_report_number(chance, name), NAN});
-        }
+        for (size_t i = 0; (f = mq_table_figure(MQ_SECTION_ROUTING, i)) != NULL; i++)
+            figure_cell(out, f, mq_report_figure_in(chance, f));
         close_row(out);
     }
     close_table(out);
 }
 
 /* One row a layer, one column a level: the numbers of the chart of layers. */
-static void put_layers_table(const struct mq_report *r, struct mq_buffer *out)
+static void put_layers_table(const struct mq_page *r, struct mq_buffer *out)
 {
+    const struct mq_figure *figure = &mq_figures[MQ_FIGURE_EXACT_SET];
     const cJSON *first = NULL;
+    char title[96];
+    snprintf(title, sizeof title, "%s, by layer", mq_words_heading(figure).s);
     put(out, "<details>\n<summary>Numbers of the chart by layer</summary>\n");
-    open_table(r, out, "Same set of experts, by layer", "Share of tokens, ± one standard error.");
+    open_table(r, out, title, "Share of tokens, ± one standard error.");
     put(out, "<thead><tr><th scope=\"col\">Layer</th>");
     for (size_t i = 0; i < r->arms_count; i++) {
         const cJSON *layers = mq_report_array(r->arms[i].routing, "layers");
@@ -428,8 +446,8 @@ static void put_layers_table(const struct mq_report *r, struct mq_buffer *out)
         for (size_t i = 0; i < r->arms_count; i++) {
             const cJSON *layers = mq_report_array(r->arms[i].routing, "layers");
             if (layers)
-                put_metric(out, MQ_ROUTING_EXACT_SET,
-                           mq_report_estimate(cJSON_GetArrayItem(layers, at), "exact_set_rate"));
+                figure_cell(out, figure,
+                            mq_report_figure_in(cJSON_GetArrayItem(layers, at), figure));
         }
         close_row(out);
     }
@@ -438,8 +456,9 @@ static void put_layers_table(const struct mq_report *r, struct mq_buffer *out)
 }
 
 /* The numbers of the chart of changed layers. Arms may have groups of unequal number. */
-static void put_changed_table(const struct mq_report *r, struct mq_buffer *out)
+static void put_changed_table(const struct mq_page *r, struct mq_buffer *out)
 {
+    const struct mq_figure *figure = &mq_figures[MQ_FIGURE_KLD_CHANGED_LAYERS];
     open_table(r, out, "Mean KL divergence by the number of changed layers",
                "In nats, ± one standard error; below it how many scored tokens took other experts "
                "in so many layers.");
@@ -464,7 +483,7 @@ static void put_changed_table(const struct mq_report *r, struct mq_buffer *out)
             if (!groups)
                 continue;
             const cJSON *group = cJSON_GetArrayItem(groups, at);
-            const struct mq_estimate e = mq_report_estimate(group, "kld_mean_nats");
+            const struct mq_estimate e = mq_report_figure_in(group, figure);
             const double n = mq_report_number(group, "scored_tokens");
             if (isfinite(e.value))
                 mq_buffer_printf(out, "<td>%s<small>%s tokens</small></td>",
@@ -478,7 +497,7 @@ static void put_changed_table(const struct mq_report *r, struct mq_buffer *out)
 }
 
 /* How much of the divergence sits in the tokens that took another route somewhere. */
-static void put_changed_share(const struct mq_report *r, struct mq_buffer *out)
+static void put_changed_share(const struct mq_page *r, struct mq_buffer *out)
 {
     open_table(r, out, "Tokens with a changed route",
                "Those that took other experts in at least one layer; and their share of the whole "
@@ -490,7 +509,8 @@ static void put_changed_share(const struct mq_report *r, struct mq_buffer *out)
         double tokens[2] = {0}, sums[2] = {0};
         for (const cJSON *g = groups ? groups->child : NULL; g; g = g->next) {
             const double n = mq_report_number(g, "scored_tokens");
-            const double mean = mq_report_estimate(g, "kld_mean_nats").value;
+            const double mean =
+                mq_report_figure_in(g, &mq_figures[MQ_FIGURE_KLD_CHANGED_LAYERS]).value;
             const int changed = mq_report_number(g, "changed_layers") > 0;
             if (n > 0 && isfinite(mean)) {
                 tokens[changed] += n;
@@ -512,12 +532,12 @@ static void put_changed_share(const struct mq_report *r, struct mq_buffer *out)
 /* ---- sections ---- */
 
 /* Drawn aside first: a section without any figure is not to appear. */
-static void put_frontier(const struct mq_report *r, struct mq_buffer *out)
+static void put_frontier(const struct mq_page *r, struct mq_buffer *out)
 {
     struct mq_buffer figures = {0};
     if (r->is_verification && r->arms_count < 3)
         return; /* one file beside the original makes no frontier */
-    const bool kld = mq_figure_kld(r, &figures), ppl = mq_figure_perplexity(r, &figures);
+    const bool kld = mq_draw_kld(r, &figures), ppl = mq_draw_perplexity(r, &figures);
     if (kld || ppl) {
         section(out, "frontier", "Memory against quality");
         put(out, "<div class=\"figures\">\n");
@@ -529,7 +549,7 @@ static void put_frontier(const struct mq_report *r, struct mq_buffer *out)
     mq_buffer_free(&figures);
 }
 
-static void put_routing(const struct mq_report *r, struct mq_buffer *out)
+static void put_routing(const struct mq_page *r, struct mq_buffer *out)
 {
     bool any = false;
     for (size_t i = 0; i < r->arms_count; i++)
@@ -540,14 +560,14 @@ static void put_routing(const struct mq_report *r, struct mq_buffer *out)
     put(out, "<p>A Mixture-of-Experts model sends each token, in each layer, to a few experts. "
              "Quantization that moves a router's decision sends the token through other weights, "
              "which no average over weights shows.</p>\n<div class=\"figures\">\n");
-    mq_figure_layers(r, out);
-    mq_figure_margins(r, out);
+    mq_draw_layers(r, out);
+    mq_draw_margins(r, out);
     put(out, "</div>\n");
     put_routing_table(r, out);
     put_layers_table(r, out);
     end_section(out);
     struct mq_buffer figure = {0};
-    if (mq_figure_changed_layers(r, &figure)) {
+    if (mq_draw_changed_layers(r, &figure)) {
         section(out, "changed-routes", "What a changed route costs");
         put(out, "<div class=\"figures\">\n");
         mq_buffer_append(out, figure.data, figure.size);
@@ -558,7 +578,7 @@ static void put_routing(const struct mq_report *r, struct mq_buffer *out)
         end_section(out);
     }
     mq_buffer_clear(&figure);
-    if (mq_figure_loads(r, &figure)) {
+    if (mq_draw_loads(r, &figure)) {
         section(out, "load", "Expert load");
         say(r, out,
             "<p>How the {level} shifts work between experts: a router that was hurt sends "
@@ -575,7 +595,7 @@ static void put_routing(const struct mq_report *r, struct mq_buffer *out)
 /* ---- whose weights, whose routes ---- */
 
 /* The baseline against itself is 1 and 0 by definition and stands in no document. */
-static void swap_cell(const struct mq_report *r, const struct mq_report_arm *arm, bool own_weights,
+static void swap_cell(const struct mq_page *r, const struct mq_report_arm *arm, bool own_weights,
                       bool own_routes, struct mq_buffer *out)
 {
     if (!own_weights && !own_routes) {
@@ -587,16 +607,16 @@ static void swap_cell(const struct mq_report *r, const struct mq_report_arm *arm
         put(out, "<td>—</td>");
         return;
     }
-    const struct mq_estimate kld = mq_report_estimate(mq_json_get(result, "kld_nats"), "mean");
-    element(out, "<td>", mq_words_estimate(mq_report_estimate(result, "ppl_ratio"), 6).s,
-            "<small>KLD ");
+    const struct mq_figure *ppl = &mq_figures[MQ_FIGURE_PPL_RATIO];
+    const struct mq_estimate kld = mq_report_figure(result, &mq_figures[MQ_FIGURE_KLD_MEAN]);
+    element(out, "<td>", mq_words_figure(ppl, mq_report_figure(result, ppl)).s, "<small>KLD ");
     element(out, "", mq_words_estimate(kld, 3).s, "</small></td>");
 }
 
-static void swap_table(const struct mq_report *r, const struct mq_report_arm *arm,
+static void swap_table(const struct mq_page *r, const struct mq_report_arm *arm,
                        struct mq_buffer *out)
 {
-    open_table(r, out, arm->name, "Perplexity ratio; below it the mean KL divergence (nats).");
+    open_table(r, out, arm->name, "PPL ratio; below it the mean KL divergence (nats).");
     HEAD(r, out, "Weights", "Routes of the original", "Routes of the {level}");
     for (int own = 0; own < 2; own++) {
         open_row(out, own ? mq_report_phrase(r, "of the {level}").s : "of the original", false);
@@ -607,13 +627,13 @@ static void swap_table(const struct mq_report *r, const struct mq_report_arm *ar
     close_table(out);
 }
 
-static bool has_swap(const struct mq_report *r, const struct mq_report_arm *arm)
+static bool has_swap(const struct mq_page *r, const struct mq_report_arm *arm)
 {
     return mq_report_swap(r, arm, true, false) || mq_report_swap(r, arm, false, true);
 }
 
 /* The document shares the loss out where it is larger than its error, with paired errors. */
-static void put_shares(const struct mq_report *r, struct mq_buffer *out)
+static void put_shares(const struct mq_page *r, struct mq_buffer *out)
 {
     static const char *const losses[] = {"kld_mean", "ln_ppl_ratio"};
     static const char *const parts[] = {"weights", "routes", "interaction"};
@@ -622,7 +642,7 @@ static void put_shares(const struct mq_report *r, struct mq_buffer *out)
                "share that is there with the {level}'s weights alone, with its routes alone, and "
                "what is missing to the whole. A dash: the loss is too close to its error.");
     HEAD(r, out, "{Level}", "KLD|weights alone", "KLD|routes alone", "KLD|only together",
-         "Perplexity|weights alone", "Perplexity|routes alone", "Perplexity|only together");
+         "PPL|weights alone", "PPL|routes alone", "PPL|only together");
     for (size_t i = 0; i < r->arms_count; i++) {
         if (!has_swap(r, &r->arms[i]))
             continue;
@@ -641,7 +661,7 @@ static void put_shares(const struct mq_report *r, struct mq_buffer *out)
     close_table(out);
 }
 
-static void put_swap(const struct mq_report *r, struct mq_buffer *out)
+static void put_swap(const struct mq_page *r, struct mq_buffer *out)
 {
     bool any = false, all = true;
     for (size_t i = 0; i < r->arms_count; i++) {
@@ -681,7 +701,7 @@ static void fact(struct mq_buffer *out, const char *name, const char *text)
 }
 
 /* What tells a model from another of the same name. */
-static void put_files(const struct mq_report *r, const cJSON *files, const char *title,
+static void put_files(const struct mq_page *r, const cJSON *files, const char *title,
                       struct mq_buffer *out)
 {
     if (!cJSON_IsArray(files) || !files->child)
@@ -697,7 +717,7 @@ static void put_files(const struct mq_report *r, const cJSON *files, const char 
     close_table(out);
 }
 
-static void put_facts(const struct mq_report *r, struct mq_buffer *out)
+static void put_facts(const struct mq_page *r, struct mq_buffer *out)
 {
     section(out, "facts", "How this was measured");
     put(out,
@@ -713,31 +733,31 @@ static void put_facts(const struct mq_report *r, struct mq_buffer *out)
     end_section(out);
 }
 
-static void put_terms(const struct mq_report *r, struct mq_buffer *out)
+/* Every figure that a table has, and how it is defined. */
+static void put_terms(const struct mq_page *r, struct mq_buffer *out)
 {
     section(out, "terms", "Terms");
+    put(out, "<dl>\n");
+    for (const struct mq_figure *f = mq_figures; f < mq_figures + MQ_FIGURE_COUNT; f++) {
+        if (f->shown == MQ_NOT_SHOWN)
+            continue;
+        element(out, "<dt>", mq_words_heading(f).s, ": ");
+        element(out, "", f->long_title, "</dt>");
+        element(out, "<dd>", f->means, " ");
+        element(out, "<span class=\"formula\">", f->formula, "</span></dd>\n");
+    }
     say(r, out,
-        "<dl>\n"
-        "<dt>KL divergence (KLD)</dt><dd>The mean over tokens of Σ p ln(p / q), with p the "
-        "original's probabilities of the next token and q the {level}'s. 0 if they are equal; in "
-        "nats. It sees changes that the perplexity averages away.</dd>\n"
-        "<dt>Perplexity</dt><dd>The exponential of the mean negative log-likelihood of the text. "
-        "The ratio to the original's is what the {level} costs; its error is that of the paired "
-        "differences.</dd>\n"
-        "<dt>Same top token</dt><dd>Share of predictions whose most likely token is the "
-        "original's.</dd>\n"
-        "<dt>Same experts, same set</dt><dd>Share of (token, layer) pairs for which the router "
-        "chose exactly the experts it chooses in the original.</dd>\n"
         "<dt>Margin</dt><dd>The router's logit of the last expert chosen minus that of the first "
         "one not chosen. A small margin is a near-tie.</dd>\n"
-        "<dt>Bits per weight</dt><dd>Eight times the bytes of all tensors, divided by the number "
-        "of weights.</dd>\n</dl>\n");
+        "</dl>\n<p class=\"note\">In formulas: p, q the original's and the {level}'s "
+        "probabilities of the next token; S, S' the k experts that each chooses for a token in a "
+        "layer, w, w' their weights.</p>\n");
     end_section(out);
 }
 
 /* ---- the page ---- */
 
-void mq_report_html(const struct mq_report *r, struct mq_buffer *out)
+void mq_report_html(const struct mq_page *r, struct mq_buffer *out)
 {
     put(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
              "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"

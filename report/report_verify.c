@@ -2,28 +2,13 @@
 #include "report_verify.h"
 
 #include "json.h"
-#include "text_match.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-/* ---- which files ---- */
-
-void mq_report_name_files(struct mq_report *r)
-{
-    const cJSON *models = mq_report_array(r->document, "models");
-    const cJSON *model = models ? models->child : NULL;
-    for (size_t i = 0; i < r->arms_count; i++) {
-        if (r->arms[i].is_baseline)
-            continue;
-        r->arms[i].file = cJSON_IsString(model) ? mq_base_name(model->valuestring) : "";
-        model = model ? model->next : NULL;
-    }
-}
-
 /* The judged file number n, from 0; NULL if there are not so many. */
-static const struct mq_report_arm *judged(const struct mq_report *r, size_t n)
+static const struct mq_report_arm *judged(const struct mq_page *r, size_t n)
 {
     for (size_t i = 0; i < r->arms_count; i++)
         if (!r->arms[i].is_baseline && n-- == 0)
@@ -36,7 +21,7 @@ static const char *called(const struct mq_report_arm *arm)
     return arm->file[0] ? arm->file : arm->name;
 }
 
-void mq_report_verify_title(const struct mq_report *r, struct mq_buffer *out)
+void mq_report_verify_title(const struct mq_page *r, struct mq_buffer *out)
 {
     const struct mq_report_arm *a = judged(r, 0), *b = judged(r, 1);
     mq_buffer_puts(out, "Against the original: ");
@@ -47,7 +32,7 @@ void mq_report_verify_title(const struct mq_report *r, struct mq_buffer *out)
     }
 }
 
-const char *mq_report_against(const struct mq_report *r)
+const char *mq_report_against(const struct mq_page *r)
 {
     const cJSON *against = mq_json_get(r->document, "against");
     return strcmp(mq_report_string(against, "kind"), "recording") == 0
@@ -55,7 +40,7 @@ const char *mq_report_against(const struct mq_report *r)
                : "the original itself";
 }
 
-void mq_report_verify_facts(const struct mq_report *r, struct mq_buffer *out,
+void mq_report_verify_facts(const struct mq_page *r, struct mq_buffer *out,
                             void (*put)(struct mq_buffer *out, const char *name, const char *text))
 {
     static const char *const names[] = {"File A", "File B"};
@@ -79,7 +64,7 @@ void mq_report_verify_facts(const struct mq_report *r, struct mq_buffer *out,
 
 /* ---- the gate ---- */
 
-const cJSON *mq_report_limits(const struct mq_report *r)
+const cJSON *mq_report_limits(const struct mq_page *r)
 {
     return mq_report_array(mq_json_get(r->document, "gate"), "limits");
 }
@@ -96,7 +81,7 @@ struct mq_report_limit mq_report_limit(const cJSON *limit)
     };
 }
 
-size_t mq_report_broken(const struct mq_report *r)
+size_t mq_report_broken(const struct mq_page *r)
 {
     const cJSON *limits = mq_report_limits(r);
     size_t n = 0;
@@ -107,57 +92,30 @@ size_t mq_report_broken(const struct mq_report *r)
 
 /* ---- B minus A ---- */
 
-enum unit { NATS, RATE };
-
-/* Every figure of which mq_verify_json gives the difference; a smaller distance from the original
- * is better, and so is a greater agreement. */
-static const struct known_figure {
-    const char *key, *name;
-    enum unit unit;
-    bool less_is_closer;
-} known[] = {
-    {"nll_nats", "mean negative log-likelihood", NATS, true},
-    {"kld_nats", "mean KL divergence", NATS, true},
-    {"same_top_rate", "same top token", RATE, false},
-    {"exact_set_rate", "same set of experts", RATE, false},
-    {"overlap_at_k", "overlap of experts", RATE, false},
-    {"top1_expert_rate", "same first expert", RATE, false},
-    {"weighted_agreement", "weighted agreement", RATE, false},
-    {"cr1_all_changed_rate", "all experts changed (CR1)", RATE, true},
-    {"cr2_any_changed_rate", "any expert changed (CR2)", RATE, true},
-    {"cr3_half_changed_rate", "half of the experts changed (CR3)", RATE, true},
-    {"router_kl_nats", "router's KL divergence", NATS, true},
-};
-
-static const struct known_figure *find_figure(const cJSON *figure)
+static const struct mq_figure *find_figure(const cJSON *difference)
 {
-    for (size_t i = 0; figure->string && i < sizeof known / sizeof *known; i++)
-        if (strcmp(figure->string, known[i].key) == 0)
-            return &known[i];
-    return NULL;
+    return difference->string ? mq_figure_by_difference(difference->string) : NULL;
 }
 
-const cJSON *mq_report_differences(const struct mq_report *r)
+const cJSON *mq_report_differences(const struct mq_page *r)
 {
     const cJSON *figures = mq_json_get(mq_json_get(r->document, "b_minus_a"), "figures");
     return cJSON_IsObject(figures) ? figures->child : NULL;
 }
 
 /* Rates differ by percentage points. */
-static struct mq_words with_unit(double x, const struct known_figure *figure, bool sign)
+static struct mq_words with_unit(double x, const struct mq_figure *figure, bool sign)
 {
     struct mq_words w;
     if (!isfinite(x))
         return (struct mq_words){"—"};
-    const bool points = figure && figure->unit == RATE;
-    snprintf(w.s, sizeof w.s, "%s%.28s%s",
+    const bool points = figure && figure->unit == MQ_UNIT_SHARE;
+    const char *unit = points ? "pp" : figure ? mq_unit_name(figure->unit) : "";
+    snprintf(w.s, sizeof w.s, "%s%.28s%s%.8s",
              !sign || x == 0 ? ""
              : x < 0         ? "−"
                              : "+",
-             mq_words_sig(fabs(points ? 100 * x : x), 3).s,
-             points   ? "\u00a0pp"
-             : figure ? "\u00a0nats"
-                      : "");
+             mq_words_sig(fabs(points ? 100 * x : x), 3).s, unit[0] ? "\u00a0" : "", unit);
     return w;
 }
 
@@ -181,11 +139,11 @@ static double direction(const cJSON *figure)
 
 struct mq_report_difference mq_report_difference(const cJSON *figure)
 {
-    const struct known_figure *k = find_figure(figure);
+    const struct mq_figure *k = find_figure(figure);
     const struct mq_estimate ci = interval(figure);
     const double way = direction(figure);
     struct mq_report_difference d = {
-        .name = k                ? k->name
+        .name = k                ? k->title
                 : figure->string ? figure->string
                                  : "",
         .mean = with_unit(mq_report_number(figure, "mean"), k, true),
@@ -198,13 +156,13 @@ struct mq_report_difference mq_report_difference(const cJSON *figure)
         d.reads = "no clear difference";
     else if (k && isfinite(way))
         /* the likelihood is of the text; all others are about the original */
-        d.reads = k == &known[0] ? (way > 0 ? "A predicts better" : "B predicts better")
-                  : (way > 0) == k->less_is_closer ? "A is closer"
-                                                   : "B is closer";
+        d.reads = k->absolute ? (way > 0 ? "A predicts better" : "B predicts better")
+                  : (way > 0) == (k->better == MQ_LESS) ? "A is closer"
+                                                        : "B is closer";
     return d;
 }
 
-void mq_report_bootstrap(const struct mq_report *r, struct mq_buffer *out)
+void mq_report_bootstrap(const struct mq_page *r, struct mq_buffer *out)
 {
     const cJSON *how = mq_json_get(mq_json_get(r->document, "b_minus_a"), "bootstrap");
     const double seed = mq_report_number(how, "seed");
@@ -233,11 +191,11 @@ static void say_one(const struct mq_report_arm *a, struct mq_buffer *out)
 }
 
 /* Which of two is closer, if that is not chance. */
-static void say_two(const struct mq_report *r, const struct mq_report_arm *a,
+static void say_two(const struct mq_page *r, const struct mq_report_arm *a,
                     const struct mq_report_arm *b, struct mq_buffer *out)
 {
     const cJSON *kld = mq_report_differences(r);
-    while (kld && find_figure(kld) != &known[1])
+    while (kld && find_figure(kld) != &mq_figures[MQ_FIGURE_KLD_MEAN])
         kld = kld->next;
     const double way = kld ? direction(kld) : (double)NAN;
     if (way == 0)
@@ -255,7 +213,7 @@ static void say_two(const struct mq_report *r, const struct mq_report_arm *a,
                          mq_quality_bands[b->quality].name);
 }
 
-void mq_report_verify_headline(const struct mq_report *r, struct mq_buffer *out)
+void mq_report_verify_headline(const struct mq_page *r, struct mq_buffer *out)
 {
     const struct mq_report_arm *a = judged(r, 0), *b = judged(r, 1);
     const cJSON *limits = mq_report_limits(r);
