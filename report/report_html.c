@@ -376,7 +376,7 @@ static void routing_row(const struct mq_report_arm *a, struct mq_buffer *out)
     open_row(out, a->name, false);
     for (int m = 0; m < MQ_ROUTING_COUNT; m++)
         put_metric(out, (enum mq_routing_metric)m,
-                   mq_report_estimate(overall, mq_routing_metric_name((enum mq_routing_metric)m)));
+                   mq_report_estimate(overall, mq_figure_key(mq_routing_figure(m))));
     close_row(out);
 }
 
@@ -398,7 +398,7 @@ static void put_routing_table(const struct mq_report *r, struct mq_buffer *out)
     if (cJSON_IsObject(chance)) {
         open_row(out, "chance", false);
         for (int m = 0; m < MQ_ROUTING_COUNT; m++) {
-            const char *name = mq_routing_metric_name((enum mq_routing_metric)m);
+            const char *name = mq_figure_key(mq_routing_figure(m));
             put_metric(out, (enum mq_routing_metric)m,
                        (struct mq_estimate){mq_report_number(chance, name), NAN});
         }

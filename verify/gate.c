@@ -169,7 +169,7 @@ moeq_status mq_gate_resolve(struct mq_gate *gate, const struct mq_view *view, bo
 {
     for (size_t i = 0; i < gate->count; i++)
         MQ_TRY(mq_metric_find(gate->limits[i].name, view, pair, gate->path, &gate->limits[i].metric,
-                              &gate->limits[i].n, err));
+                              err));
     return MOEQ_OK;
 }
 
@@ -200,7 +200,7 @@ moeq_status mq_gate_judge(struct mq_gate *gate, const struct mq_verify_result *r
     gate->broken = 0;
     for (size_t i = 0; i < gate->count; i++) {
         struct mq_gate_limit *l = &gate->limits[i];
-        l->found = mq_metric_value(l->metric, l->n, result, result->models_count);
+        l->found = mq_metric_value(&l->metric, result, result->models_count);
         /* false for NaN: what cannot be measured is not within its limit */
         l->kept = l->is_max ? l->found.value <= l->bound : l->found.value >= l->bound;
         gate->broken += !l->kept;
@@ -237,30 +237,32 @@ static const char *printable(const char *path)
 /* The bound of a value: its distance from the ideal grows by the margin, and the slack is added. A
  * value on the far side of the ideal (a perplexity below the baseline's) is luck: the ideal must
  * pass too. */
-static double bound_of(const struct mq_metric *metric, double value, double margin)
+static double bound_of(const struct mq_figure *figure, double value, double margin)
 {
-    const double room = fabs(value - metric->ideal) * margin + metric->slack;
-    return metric->more_is_better ? fmin(value, metric->ideal) - room
-                                  : fmax(value, metric->ideal) + room;
+    const double ideal = mq_figure_ideal(figure);
+    const double room = fabs(value - ideal) * margin + mq_figure_slack(figure);
+    return figure->better == MQ_MORE ? fmin(value, ideal) - room : fmax(value, ideal) + room;
+}
+
+static bool is_written(const struct mq_metric *m)
+{
+    return m->scope == MQ_OF_LAYER ? m->figure->layers_written : m->figure->written;
 }
 
 static void print_limits(const struct mq_verify_result *result, double margin, struct mq_buffer *b)
 {
-    const struct mq_view *view = result->sweep.view;
     bool first = true;
-    for (size_t i = 0; i < mq_metrics_count; i++) {
-        const struct mq_metric *m = &mq_metrics[i];
-        for (uint32_t n = 0; m->written && n < mq_metric_numbers(m, view); n++) {
-            char name[MQ_METRIC_NAME];
-            const double value = mq_metric_value(m, n, result, result->models_count).value;
-            if (!mq_metric_exists(m, n, view) || isnan(value))
-                continue;
-            mq_metric_print(m, n, name);
-            /* nine digits: rounding stays far below the slack */
-            mq_buffer_printf(b, "%s\n    \"%s\": {\"%s\": %.9g}", first ? "" : ",", name,
-                             m->more_is_better ? "min" : "max", bound_of(m, value, margin));
-            first = false;
-        }
+    for (struct mq_metric m = {0}; mq_metric_next(&m, result->sweep.view, false);) {
+        char name[MQ_METRIC_NAME];
+        const double value = mq_metric_value(&m, result, result->models_count).value;
+        if (!is_written(&m) || isnan(value))
+            continue;
+        mq_metric_print(m.figure, m.scope, m.n, name);
+        /* nine digits: rounding stays far below the slack */
+        mq_buffer_printf(b, "%s\n    \"%s\": {\"%s\": %.9g}", first ? "" : ",", name,
+                         m.figure->better == MQ_MORE ? "min" : "max",
+                         bound_of(m.figure, value, margin));
+        first = false;
     }
 }
 

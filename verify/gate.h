@@ -28,8 +28,7 @@ struct mq_gate_limit {
     bool is_max;
     double bound;
     /* by mq_gate_resolve: */
-    const struct mq_metric *metric;
-    uint32_t n;
+    struct mq_metric metric;
     /* by mq_gate_judge: */
     struct mq_estimate found;
     bool kept;
@@ -65,7 +64,7 @@ moeq_status mq_gate_judge(struct mq_gate *gate, const struct mq_verify_result *r
 void mq_gate_describe(const struct mq_gate_limit *limit, char *text, size_t room);
 
 /* Writes a gate that the last model of the result passes, and any other that is at most `margin`
- * (0.1: 10 %) further from perfect: see mq_metric.ideal. */
+ * (0.1: 10 %) further from perfect: see mq_figure_ideal. */
 moeq_status mq_gate_write(const char *path, const struct mq_verify_result *result, double margin,
                           moeq_error *err);
 

@@ -16,13 +16,6 @@
 
 enum { ROUTE_BLOCK = 512 }; /* tokens judged in parallel before their figures are summed */
 
-/* A token's routing, summed over the layers so far. */
-struct token_routing {
-    uint32_t changed_layers; /* whose set of experts differs */
-    uint32_t top1, all_changed, half_changed;
-    double overlap, weighted, kl;
-};
-
 /* A layer's figures, summed over the tokens so far. */
 struct layer_sums {
     double sum[MQ_ROUTING_COUNT], squares[MQ_ROUTING_COUNT];
@@ -32,8 +25,8 @@ struct arm_record {
     double *nll; /* [scored tokens] */
     double *kld; /* [scored tokens]; not of the baseline, nor the rest */
     uint8_t *same_top;
-    struct token_routing *tokens; /* [all tokens] */
-    struct layer_sums *layers;    /* [layers] */
+    struct mq_routing_figures *tokens; /* [all tokens]: each summed over the layers so far */
+    struct layer_sums *layers;         /* [layers] */
     uint64_t *choices; /* [layers][experts]: how often each was chosen; also the baseline's */
     uint64_t margin_flips[MQ_MARGIN_BINS];
 };
@@ -211,15 +204,8 @@ static void add_figures(struct arm_record *record, uint32_t layer, size_t first_
         for (int k = 0; k < MQ_ROUTING_COUNT; k++) {
             sums->sum[k] += m[k];
             sums->squares[k] += m[k] * m[k];
+            record->tokens[first_token + i].metric[k] += m[k];
         }
-        struct token_routing *t = &record->tokens[first_token + i];
-        t->changed_layers += m[MQ_ROUTING_CR2] != 0;
-        t->top1 += m[MQ_ROUTING_TOP1] != 0;
-        t->all_changed += m[MQ_ROUTING_CR1] != 0;
-        t->half_changed += m[MQ_ROUTING_CR3] != 0;
-        t->overlap += m[MQ_ROUTING_OVERLAP];
-        t->weighted += m[MQ_ROUTING_WEIGHTED];
-        t->kl += m[MQ_ROUTING_ROUTER_KL];
         record->margin_flips[bins[i]] += m[MQ_ROUTING_CR2] != 0;
     }
 }
@@ -273,9 +259,9 @@ struct mq_perplexity mq_perplexity_of(const double *nll, size_t n)
     return p;
 }
 
-static uint32_t flip_group(uint32_t changed_layers)
+static uint32_t flip_group(double changed_layers)
 {
-    return changed_layers < MQ_FLIP_GROUPS ? changed_layers : MQ_FLIP_GROUPS - 1;
+    return changed_layers < MQ_FLIP_GROUPS ? (uint32_t)changed_layers : MQ_FLIP_GROUPS - 1;
 }
 
 /* Mean KL divergence by the number of layers that chose otherwise. `room`: a scratch of one double
@@ -291,27 +277,11 @@ static void finish_flips(const struct mq_referee *r, const struct arm_record *re
         for (size_t slot = 0; slot < scored; slot++) {
             const size_t token = slot / text->scored_window * text->windows.length +
                                  slot % text->scored_window + text->first_scored;
-            if (flip_group(record->tokens[token].changed_layers) == g)
+            if (flip_group(record->tokens[token].metric[MQ_ROUTING_CR2]) == g)
                 room[n++] = record->kld[slot];
         }
         result->flips[g] = (struct mq_flip_group){g, n, mq_estimate_mean(room, n)};
     }
-}
-
-/* A token's figure: its mean over the layers that have a router. */
-static double token_figure(const struct token_routing *t, int metric, double layers)
-{
-    const double sums[MQ_ROUTING_COUNT] = {
-        [MQ_ROUTING_EXACT_SET] = layers - t->changed_layers,
-        [MQ_ROUTING_OVERLAP] = t->overlap,
-        [MQ_ROUTING_TOP1] = t->top1,
-        [MQ_ROUTING_WEIGHTED] = t->weighted,
-        [MQ_ROUTING_CR1] = t->all_changed,
-        [MQ_ROUTING_CR2] = t->changed_layers,
-        [MQ_ROUTING_CR3] = t->half_changed,
-        [MQ_ROUTING_ROUTER_KL] = t->kl,
-    };
-    return sums[metric] / layers;
 }
 
 static void shares(const uint64_t *choices, uint32_t experts, double total, double *load)
@@ -367,7 +337,7 @@ static moeq_status finish_routing(const struct mq_referee *r, const struct arm_r
     result->load_shift /= (double)result->layers_count;
     for (int k = 0; k < MQ_ROUTING_COUNT; k++) {
         for (size_t t = 0; t < tokens; t++)
-            room[t] = token_figure(&record->tokens[t], k, (double)result->layers_count);
+            room[t] = record->tokens[t].metric[k] / (double)result->layers_count;
         result->overall.metric[k] = mq_estimate_mean(room, tokens);
     }
     finish_flips(r, record, (uint32_t)result->layers_count, room, result);
@@ -470,8 +440,8 @@ static double window_mean(const struct mq_referee *r, const struct arm_record *r
     double sum = 0;
     if (figure >= MQ_WINDOW_ROUTING) {
         for (size_t t = 0; t < length; t++)
-            sum += token_figure(&record->tokens[window * length + t], figure - MQ_WINDOW_ROUTING,
-                                routed_layers);
+            sum += record->tokens[window * length + t].metric[figure - MQ_WINDOW_ROUTING] /
+                   routed_layers;
         return sum / (double)length;
     }
     for (size_t i = window * scored; i < (window + 1) * scored; i++)

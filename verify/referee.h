@@ -3,7 +3,8 @@
  *
  * Arm 0 is the baseline; every other arm is compared with it, token by token: perplexity (paired),
  * KL divergence, most likely token, routing. Per-token figures are kept (8 bytes a scored token and
- * figure, 40 bytes a token and arm for routing), logits and weights are not.
+ * figure, 8 bytes a token,
+ * arm and figure for routing), logits and weights are not.
  */
 #ifndef MQ_REFEREE_H
 #define MQ_REFEREE_H
@@ -97,7 +98,8 @@ moeq_status mq_referee_shares(const struct mq_referee *referee, size_t whole, si
                               size_t routes, struct mq_loss_shares *nll, struct mq_loss_shares *kld,
                               moeq_error *err);
 
-/* Figures of which the mean of every window can be had, for paired comparisons of two arms. */
+/* Figures of which the mean of every window can be had, for paired comparisons of two arms: those
+ * that mq_figure_of_difference gives, in its order. */
 enum mq_window_figure {
     MQ_WINDOW_NLL,
     MQ_WINDOW_KLD,

@@ -2,11 +2,13 @@
 #include "result_json.h"
 
 #include "family.h"
+#include "figure_values.h"
 #include "json_tree.h"
 #include "view_json.h"
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 /* ---- parts ---- */
 
@@ -45,30 +47,51 @@ cJSON *mq_protocol_json(const struct mq_text_windows *text)
     return mq_json_finish(&b, o);
 }
 
+static void put_value(struct mq_json_tree *b, cJSON *o, const struct mq_figure *figure,
+                      struct mq_estimate x)
+{
+    if (figure->has_error)
+        put_estimate(b, o, mq_figure_key(figure), x);
+    else
+        mq_json_put_number(b, o, mq_figure_key(figure), x.value);
+}
+
+/* The object within `row` that a figure stands in: of "kld_nats.mean" its "kld_nats". */
+static cJSON *place(struct mq_json_tree *b, cJSON *row, const struct mq_figure *figure)
+{
+    char name[32];
+    const size_t n = strcspn(figure->json, ".");
+    if (!figure->json[n])
+        return row;
+    snprintf(name, sizeof name, "%.*s", (int)n, figure->json);
+    if (!cJSON_GetObjectItemCaseSensitive(row, name))
+        mq_json_put(b, row, name, mq_json_object(b));
+    return cJSON_GetObjectItemCaseSensitive(row, name);
+}
+
+/* Figures of the output: those of a model alone, or those against the baseline. */
+static void put_figures(struct mq_json_tree *b, cJSON *o, const struct mq_arm_result *r,
+                        bool absolute)
+{
+    for (const struct mq_figure *f = mq_figures; f < mq_figures + MQ_FIGURE_COUNT; f++)
+        if (f->section == MQ_SECTION_OUTPUT && f->scope == MQ_OF_MODEL && f->absolute == absolute)
+            put_value(b, place(b, o, f), f, mq_figure_of_result(f, r));
+}
+
 static void put_perplexity(struct mq_json_tree *b, cJSON *o, const struct mq_perplexity *p)
 {
-    put_estimate(b, o, "perplexity", p->ppl);
-    put_estimate(b, o, "nll_nats", p->nll);
+    const struct mq_arm_result result = {.perplexity = *p};
+    put_figures(b, o, &result, true);
     mq_json_put_count(b, o, "scored_tokens", p->scored_tokens);
 }
 
-static cJSON *distribution(struct mq_json_tree *b, const struct mq_distribution *d)
+/* Of all layers together (layer NULL), or of one. */
+static void put_routing(struct mq_json_tree *b, cJSON *o, const struct mq_arm_result *r,
+                        const struct mq_routing_layer *layer)
 {
-    cJSON *o = mq_json_object(b);
-    put_estimate(b, o, "mean", d->mean);
-    mq_json_put_number(b, o, "median", d->median);
-    mq_json_put_number(b, o, "p90", d->p90);
-    mq_json_put_number(b, o, "p99", d->p99);
-    mq_json_put_number(b, o, "p99_9", d->p99_9);
-    mq_json_put_number(b, o, "max", d->max);
-    mq_json_put_count(b, o, "tokens", d->count);
-    return o;
-}
-
-static void put_rates(struct mq_json_tree *b, cJSON *o, const struct mq_routing_estimates *rates)
-{
-    for (int k = 0; k < MQ_ROUTING_COUNT; k++)
-        put_estimate(b, o, mq_routing_metric_name((enum mq_routing_metric)k), rates->metric[k]);
+    for (const struct mq_figure *f = mq_figures; f < mq_figures + MQ_FIGURE_COUNT; f++)
+        if (f->per_layer)
+            put_value(b, o, f, layer ? mq_figure_of_layer(f, layer) : mq_figure_of_result(f, r));
 }
 
 static cJSON *margins(struct mq_json_tree *b, const struct mq_routing_result *r)
@@ -100,22 +123,21 @@ static void put_load(struct mq_json_tree *b, cJSON *layer, const struct mq_routi
     cJSON *load = mq_json_object(b);
     mq_json_put(b, load, "baseline", numbers(b, l->base_load, experts));
     mq_json_put(b, load, "arm", numbers(b, l->load, experts));
-    mq_json_put_number(b, layer, "load_shift", l->load_shift);
     mq_json_put(b, layer, "expert_load", load);
 }
 
-static cJSON *routing(struct mq_json_tree *b, const struct mq_routing_result *r)
+static cJSON *routing(struct mq_json_tree *b, const struct mq_arm_result *result)
 {
+    const struct mq_routing_result *r = &result->routing;
     cJSON *o = mq_json_object(b), *overall = mq_json_object(b), *layers = mq_json_array(b), *flips = mq_json_array(b);
     mq_json_put_count(b, o, "tokens", r->tokens);
     mq_json_put_text(b, o, "measured_over", "all tokens of all windows");
-    put_rates(b, overall, &r->overall);
-    mq_json_put_number(b, overall, "load_shift", r->load_shift);
+    put_routing(b, overall, result, NULL);
     mq_json_put(b, o, "overall", overall);
     for (size_t i = 0; i < r->layers_count; i++) {
         cJSON *layer = mq_json_object(b);
         mq_json_put_count(b, layer, "layer", r->layers[i].layer);
-        put_rates(b, layer, &r->layers[i].rates);
+        put_routing(b, layer, result, &r->layers[i]);
         put_load(b, layer, &r->layers[i], r->experts);
         mq_json_append(b, layers, layer);
     }
@@ -125,7 +147,7 @@ static cJSON *routing(struct mq_json_tree *b, const struct mq_routing_result *r)
         mq_json_put_count(b, group, "changed_layers", r->flips[i].layers);
         mq_json_put_bool(b, group, "or_more", i + 1 == MQ_FLIP_GROUPS);
         mq_json_put_count(b, group, "scored_tokens", r->flips[i].scored_tokens);
-        put_estimate(b, group, "kld_mean_nats", r->flips[i].kld);
+        put_value(b, group, &mq_figures[MQ_FIGURE_KLD_CHANGED_LAYERS], r->flips[i].kld);
         mq_json_append(b, flips, group);
     }
     mq_json_put(b, o, "kld_by_changed_layers", flips);
@@ -137,10 +159,8 @@ static cJSON *routing(struct mq_json_tree *b, const struct mq_routing_result *r)
 static void put_output(struct mq_json_tree *b, cJSON *o, const struct mq_arm_result *r)
 {
     put_perplexity(b, o, &r->perplexity);
-    put_estimate(b, o, "ppl_ratio", r->ppl_ratio);
-    put_estimate(b, o, "ln_ppl_ratio", r->log_ppl_ratio);
-    mq_json_put(b, o, "kld_nats", distribution(b, &r->kld));
-    put_estimate(b, o, "same_top_rate", r->same_top);
+    put_figures(b, o, r, false);
+    mq_json_put_count(b, cJSON_GetObjectItemCaseSensitive(o, "kld_nats"), "tokens", r->kld.count);
 }
 
 static cJSON *arm_result(struct mq_json_tree *b, cJSON *o, const struct mq_arm_result *r,
@@ -151,7 +171,7 @@ static cJSON *arm_result(struct mq_json_tree *b, cJSON *o, const struct mq_arm_r
         return o;
     }
     put_output(b, o, r);
-    mq_json_put(b, o, "routing", r->has_routing ? routing(b, &r->routing) : cJSON_CreateNull());
+    mq_json_put(b, o, "routing", r->has_routing ? routing(b, r) : cJSON_CreateNull());
     return o;
 }
 
@@ -209,7 +229,7 @@ static cJSON *chance(struct mq_json_tree *b, const struct mq_hparams *hp)
     const struct mq_routing_figures figures = mq_routing_chance(hp->experts, hp->top_k);
     cJSON *o = mq_json_object(b);
     for (int k = 0; k < MQ_ROUTING_COUNT; k++)
-        mq_json_put_number(b, o, mq_routing_metric_name((enum mq_routing_metric)k), figures.metric[k]);
+        mq_json_put_number(b, o, mq_figure_key(mq_routing_figure(k)), figures.metric[k]);
     return o;
 }
 

@@ -5,16 +5,6 @@
 
 #include <math.h>
 
-const char *mq_routing_metric_name(enum mq_routing_metric metric)
-{
-    static const char *const names[] = {
-#define NAME(id, name) name,
-        MQ_ROUTING_METRICS(NAME)
-#undef NAME
-    };
-    return names[metric];
-}
-
 size_t mq_routing_scratch(uint32_t experts)
 {
     return mq_softmax_room(experts);
@@ -99,9 +89,11 @@ static double choose(uint32_t n, uint32_t k)
 /* The number of common experts is hypergeometric: P(j) = C(k, j) C(n - k, k - j) / C(n, k). */
 struct mq_routing_figures mq_routing_chance(uint32_t n, uint32_t k)
 {
-    struct mq_routing_figures chance = {0};
+    struct mq_routing_figures chance;
     double *m = chance.metric;
-    m[MQ_ROUTING_WEIGHTED] = m[MQ_ROUTING_ROUTER_KL] = NAN;
+    for (int i = 0; i < MQ_ROUTING_COUNT; i++)
+        m[i] = NAN;
+    m[MQ_ROUTING_CR3] = 0;
     m[MQ_ROUTING_OVERLAP] = (double)k / n;
     m[MQ_ROUTING_TOP1] = 1.0 / n;
     for (uint32_t common = 0; common <= k; common++) {

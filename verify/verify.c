@@ -79,11 +79,6 @@ static void fill_row(struct mq_sweep_row *row, const char *name, enum mq_sweep_k
 static moeq_status compare_models(const struct mq_referee *referee, struct mq_verify_result *result,
                                   moeq_error *err)
 {
-    static const char *const names[MQ_WINDOW_ROUTING] = {
-        [MQ_WINDOW_NLL] = "nll_nats",
-        [MQ_WINDOW_KLD] = "kld_nats",
-        [MQ_WINDOW_SAME_TOP] = "same_top_rate",
-    };
     const size_t windows = result->sweep.text.windows.count;
     const bool routing = result->sweep.rows[1].result.has_routing;
     double *a = malloc(windows * sizeof *a), *b = malloc(windows * sizeof *b);
@@ -98,10 +93,7 @@ static moeq_status compare_models(const struct mq_referee *referee, struct mq_ve
         for (size_t w = 0; w < windows; w++)
             b[w] -= a[w];
         result->differences[result->differences_count++] = (struct mq_paired_difference){
-            f < MQ_WINDOW_ROUTING
-                ? names[f]
-                : mq_routing_metric_name((enum mq_routing_metric)(f - MQ_WINDOW_ROUTING)),
-            mq_bootstrap_mean(b, windows)};
+            mq_figure_of_difference((size_t)f)->difference, mq_bootstrap_mean(b, windows)};
     }
     free(a);
     free(b);

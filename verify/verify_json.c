@@ -71,21 +71,13 @@ static cJSON *differences(const struct mq_verify_result *result)
 
 static cJSON *metrics(const struct mq_verify_result *result)
 {
-    const struct mq_view *view = result->sweep.view;
     cJSON *o = cJSON_CreateObject();
     bool ok = o != NULL;
-    for (size_t i = 0; i < mq_metrics_count; i++) {
-        const struct mq_metric *m = &mq_metrics[i];
-        if (m->scope == MQ_SCOPE_PAIR && !result->differences_count)
-            continue;
-        for (uint32_t n = 0; ok && n < mq_metric_numbers(m, view); n++) {
-            char name[MQ_METRIC_NAME];
-            if (!mq_metric_exists(m, n, view))
-                continue;
-            mq_metric_print(m, n, name);
-            ok =
-                put(o, name, mq_estimate_json(mq_metric_value(m, n, result, result->models_count)));
-        }
+    for (struct mq_metric m = {0};
+         ok && mq_metric_next(&m, result->sweep.view, result->differences_count > 0);) {
+        char name[MQ_METRIC_NAME];
+        mq_metric_print(m.figure, m.scope, m.n, name);
+        ok = put(o, name, mq_estimate_json(mq_metric_value(&m, result, result->models_count)));
     }
     if (ok)
         return o;
