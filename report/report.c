@@ -33,7 +33,7 @@ bool mq_report_format_of(const char *path, enum mq_report_format *format)
 moeq_status mq_report_render(const cJSON *document, enum mq_report_format format,
                              struct mq_buffer *out, moeq_error *err)
 {
-    struct mq_report *report = malloc(sizeof *report);
+    struct mq_page *report = malloc(sizeof *report);
     if (!report)
         return mq_fail_memory(err, "the report");
     moeq_status status = mq_report_read(document, report, err);

@@ -1,4 +1,4 @@
-/* report.h: a sweep's result document as a page for people. */
+/* report.h: the result document of a sweep or a verification as a page for people. */
 #ifndef MQ_REPORT_H
 #define MQ_REPORT_H
 

@@ -3,7 +3,7 @@
 
 #include "error.h"
 #include "json.h"
-#include "report_verify.h"
+#include "text_match.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -206,7 +206,7 @@ static moeq_status check_lists(const struct mq_report_arm *arm, moeq_error *err)
 
 /* A row, and the same level computed with as integers where that was measured: the same file, so
  * the row's size is its own. */
-static moeq_status read_row(const cJSON *row, struct mq_report *report, moeq_error *err)
+static moeq_status read_row(const cJSON *row, struct mq_page *report, moeq_error *err)
 {
     const cJSON *int8 = mq_json_get(row, "int8");
     struct mq_report_arm *arm = &report->arms[report->arms_count];
@@ -250,7 +250,7 @@ static bool usable(const struct mq_report_arm *arm)
 }
 
 /* The smallest usable arm of at least a quality and at most a size; NULL if none. */
-static const struct mq_report_arm *smallest(const struct mq_report *r, enum mq_quality at_least,
+static const struct mq_report_arm *smallest(const struct mq_page *r, enum mq_quality at_least,
                                             double at_most_bytes)
 {
     const struct mq_report_arm *best = NULL;
@@ -264,7 +264,7 @@ static const struct mq_report_arm *smallest(const struct mq_report *r, enum mq_q
 }
 
 /* Where nothing is usable: the best there is, to be named as such. */
-static const struct mq_report_arm *least_damaged(const struct mq_report *r)
+static const struct mq_report_arm *least_damaged(const struct mq_page *r)
 {
     const struct mq_report_arm *best = NULL;
     for (size_t i = 0; i < r->arms_count; i++)
@@ -275,7 +275,7 @@ static const struct mq_report_arm *least_damaged(const struct mq_report *r)
 
 /* As mq_report_rule says. Better classes are tried from the nearest to the best, so that the best
  * one within the size stands in the end. */
-static void judge(struct mq_report *r)
+static void judge(struct mq_page *r)
 {
     const struct mq_report_arm *light = smallest(r, MQ_QUALITY_FOUR_BIT, INFINITY);
     r->recommended = light ? light : least_damaged(r);
@@ -295,7 +295,20 @@ static void judge(struct mq_report *r)
             r->closer = smallest(r, (enum mq_quality)q, INFINITY);
 }
 
-moeq_status mq_report_read(const cJSON *document, struct mq_report *report, moeq_error *err)
+/* Of a verification: which file each arm is. */
+static void name_files(struct mq_page *r)
+{
+    const cJSON *models = mq_report_array(r->document, "models");
+    const cJSON *model = models ? models->child : NULL;
+    for (size_t i = 0; i < r->arms_count; i++) {
+        if (r->arms[i].is_baseline)
+            continue;
+        r->arms[i].file = cJSON_IsString(model) ? mq_base_name(model->valuestring) : "";
+        model = model ? model->next : NULL;
+    }
+}
+
+moeq_status mq_report_read(const cJSON *document, struct mq_page *report, moeq_error *err)
 {
     memset(report, 0, sizeof *report);
     report->document = document;
@@ -336,7 +349,7 @@ moeq_status mq_report_read(const cJSON *document, struct mq_report *report, moeq
     report->memory_unit = small ? 0x1p20 : 0x1p30;
     report->memory_unit_name = small ? "MiB" : "GiB";
     if (report->is_verification)
-        mq_report_name_files(report);
+        name_files(report);
     else
         judge(report); /* of files at hand, none is to be chosen by its size */
     return MOEQ_OK;
@@ -344,7 +357,7 @@ moeq_status mq_report_read(const cJSON *document, struct mq_report *report, moeq
 
 /* ---- words ---- */
 
-void mq_report_say(const struct mq_report *report, const char *text, struct mq_buffer *out)
+void mq_report_say(const struct mq_page *report, const char *text, struct mq_buffer *out)
 {
     static const char lower[] = "{level}", upper[] = "{Level}";
     const bool files = report->is_verification;
@@ -363,7 +376,7 @@ void mq_report_say(const struct mq_report *report, const char *text, struct mq_b
     }
 }
 
-struct mq_phrase mq_report_phrase(const struct mq_report *report, const char *text)
+struct mq_phrase mq_report_phrase(const struct mq_page *report, const char *text)
 {
     struct mq_phrase phrase = {""};
     struct mq_buffer out = {0};
@@ -374,192 +387,9 @@ struct mq_phrase mq_report_phrase(const struct mq_report *report, const char *te
     return phrase;
 }
 
-void mq_report_title(const struct mq_report *report, struct mq_buffer *out)
-{
-    if (report->is_verification) {
-        mq_report_verify_title(report, out);
-        return;
-    }
-    mq_buffer_puts(out, "What quantization costs: ");
-    mq_buffer_puts(out, mq_report_string(mq_json_get(report->document, "model"), "path"));
-}
-
-void mq_report_headline(const struct mq_report *report, struct mq_buffer *out)
-{
-    const struct mq_report_arm *a = report->recommended;
-    if (report->is_verification) {
-        mq_report_verify_headline(report, out);
-        return;
-    }
-    if (!a) {
-        mq_buffer_puts(out, "No level was measured against the original.");
-        return;
-    }
-    if (!report->recommended_is_usable) {
-        mq_buffer_printf(out, "No level keeps the output close; %s does the least damage.",
-                         a->name);
-        return;
-    }
-    mq_buffer_printf(out, "Take %s", a->name);
-    if (isfinite(a->size_share))
-        mq_buffer_printf(out, ": %s of the memory", mq_words_percent(a->size_share).s);
-    mq_buffer_printf(out, ", %s.", mq_quality_bands[a->quality].words);
-}
-
-void mq_report_sentence(const struct mq_report_arm *a, struct mq_buffer *out)
-{
-    if (isfinite(a->size_share))
-        mq_buffer_printf(out, "%s of the size (%s), ", mq_words_percent(a->size_share).s,
-                         mq_words_bytes(a->file_bytes).s);
-    else if (isfinite(a->file_bytes))
-        mq_buffer_printf(out, "%s, ", mq_words_bytes(a->file_bytes).s);
-    mq_buffer_puts(out, mq_quality_bands[a->quality].words);
-    if (a->quality == MQ_QUALITY_UNKNOWN) {
-        mq_buffer_puts(out, ".");
-        return;
-    }
-    mq_buffer_printf(out, " (KLD %s, %s same top token", mq_words_sig(a->kld.value, 2).s,
-                     mq_words_percent(a->same_top.value).s);
-    const double change = a->ppl_ratio.value - 1;
-    if (change == 0) {
-        mq_buffer_puts(out, ", same perplexity");
-    } else if (isfinite(change)) {
-        const bool noise = isfinite(a->ppl_ratio.se) && fabs(change) < 2 * a->ppl_ratio.se;
-        mq_buffer_printf(out, ", perplexity %s%s\u00a0%%%s", change < 0 ? "−" : "+",
-                         mq_words_sig(fabs(100 * change), 2).s, noise ? ", within its error" : "");
-    }
-    mq_buffer_puts(out, ")");
-    if (isfinite(a->exact_set.value))
-        mq_buffer_printf(out, ", %s of expert choices intact",
-                         mq_words_percent(a->exact_set.value).s);
-    mq_buffer_puts(out, ".");
-    if (a->below_noise)
-        mq_buffer_puts(out, " Running the original in bf16 changes its output more.");
-}
-
-void mq_report_subtitle(const struct mq_report *report, struct mq_buffer *out)
-{
-    const cJSON *model = mq_json_get(report->document, "model");
-    const cJSON *protocol = mq_json_get(report->document, "protocol");
-    const double experts = mq_report_number(model, "experts");
-    mq_buffer_printf(out, "%s, %s layers", mq_report_string(model, "family"),
-                     mq_words_count(mq_report_number(model, "layers")).s);
-    if (experts > 0)
-        mq_buffer_printf(out, ", %s experts, %s for each token", mq_words_count(experts).s,
-                         mq_words_count(mq_report_number(model, "experts_per_token")).s);
-    mq_buffer_printf(out, "; measured on %s predictions of %s",
-                     mq_words_count(mq_report_number(protocol, "scored_tokens")).s,
-                     mq_report_string(report->document, "text"));
-    if (report->is_verification)
-        mq_buffer_printf(out, "; against %s", mq_report_against(report));
-    if (mq_report_string(report->document, "compute")[0])
-        mq_buffer_printf(out, "; in %s", mq_report_string(report->document, "compute"));
-}
-
-void mq_report_arithmetic(const struct mq_report *report, struct mq_buffer *out)
-{
-    const char *compute = mq_report_string(report->document, "compute");
-    const cJSON *against = mq_json_get(report->document, "against");
-    bool int8 = false;
-    for (size_t i = 0; i < report->arms_count; i++)
-        int8 = int8 || report->arms[i].int8;
-    if (!compute[0])
-        return;
-    mq_buffer_printf(out, "Arithmetic: %s.", compute);
-    if (int8)
-        mq_buffer_puts(out, " Rows named int8: the level above them, computed in int8.");
-    if (cJSON_IsFalse(mq_json_get(against, "same_compute")))
-        mq_buffer_printf(out,
-                         " The recording was made with %s: the figures hold that difference, too.",
-                         mq_report_string(against, "compute"));
-}
-
-/* ---- facts of the run ---- */
-
-static void fact(struct mq_buffer *out, const cJSON *object, const char *key, const char *name,
-                 void (*put)(struct mq_buffer *, const char *, const char *))
-{
-    const cJSON *item = mq_json_get(object, key);
-    if (cJSON_IsString(item) && item->valuestring[0])
-        put(out, name, item->valuestring);
-    else if (cJSON_IsNumber(item))
-        put(out, name, mq_words_count(item->valuedouble).s);
-}
-
-static void protocol_facts(const cJSON *p, struct mq_buffer *out,
-                           void (*put)(struct mq_buffer *, const char *, const char *))
-{
-    struct mq_buffer w = {0};
-    if (!cJSON_IsObject(p))
-        return;
-    mq_buffer_printf(&w, "%s: %s windows of %s tokens, %s predictions scored in each",
-                     mq_report_string(p, "name"), mq_words_count(mq_report_number(p, "windows")).s,
-                     mq_words_count(mq_report_number(p, "context_tokens")).s,
-                     mq_words_count(mq_report_number(p, "scored_tokens_per_window")).s);
-    if (isfinite(mq_report_number(p, "first_scored_position")))
-        mq_buffer_printf(&w, ", from position %s",
-                         mq_words_count(mq_report_number(p, "first_scored_position")).s);
-    if (cJSON_IsNumber(mq_json_get(p, "bos_replaces_first_token")))
-        mq_buffer_puts(&w, "; BOS replaces the first token of each window");
-    if (w.data)
-        put(out, "Protocol", w.data);
-    mq_buffer_clear(&w);
-    mq_buffer_printf(&w, "%s in the text, %s used, %s scored",
-                     mq_words_count(mq_report_number(p, "text_tokens")).s,
-                     mq_words_count(mq_report_number(p, "used_tokens")).s,
-                     mq_words_count(mq_report_number(p, "scored_tokens")).s);
-    if (w.data)
-        put(out, "Tokens", w.data);
-    out->failed = out->failed || w.failed;
-    mq_buffer_free(&w);
-}
-
-/* What was noted of how the models were read: of the original, then of each model judged. */
-static void note_facts(const cJSON *doc, struct mq_buffer *out,
-                       void (*put)(struct mq_buffer *out, const char *name, const char *text))
-{
-    const cJSON *notes = mq_report_array(mq_json_get(doc, "model"), "notes");
-    const cJSON *judged = mq_report_array(doc, "model_notes");
-    for (const cJSON *n = notes ? notes->child : NULL; n; n = n->next)
-        if (cJSON_IsString(n))
-            put(out, "Note", n->valuestring);
-    for (const cJSON *list = judged ? judged->child : NULL; list; list = list->next)
-        for (const cJSON *n = cJSON_IsArray(list) ? list->child : NULL; n; n = n->next)
-            if (cJSON_IsString(n))
-                put(out, "Note on a file judged", n->valuestring);
-}
-
-void mq_report_facts(const struct mq_report *report, struct mq_buffer *out,
-                     void (*put)(struct mq_buffer *out, const char *name, const char *text))
-{
-    const cJSON *doc = report->document, *model = mq_json_get(doc, "model");
-    const cJSON *protocol = mq_json_get(doc, "protocol"), *run = mq_json_get(doc, "run");
-    if (report->is_verification)
-        mq_report_verify_facts(report, out, put);
-    else
-        fact(out, model, "path", "Model", put);
-    fact(out, model, "family", "Family", put);
-    fact(out, model, "layers", "Layers", put);
-    fact(out, model, "experts", "Experts in a layer", put);
-    fact(out, model, "experts_per_token", "Experts for each token", put);
-    if (report->baseline && isfinite(report->baseline->file_bytes))
-        put(out, "Size of the original", mq_words_bytes(report->baseline->file_bytes).s);
-    fact(out, doc, "text", "Text", put);
-    protocol_facts(protocol, out, put);
-    fact(out, protocol, "token_ids_crc32", "CRC-32 of the token ids", put);
-    fact(out, doc, "compute", "Arithmetic", put);
-    fact(out, run, "command", "Command", put);
-    fact(out, run, "processor", "Processor", put);
-    fact(out, run, "instruction_set", "Instruction set", put);
-    fact(out, run, "threads", "Threads", put);
-    fact(out, run, "system", "System", put);
-    fact(out, doc, "producer", "Program", put);
-    note_facts(doc, out, put);
-}
-
 /* ---- whose weights, whose routes ---- */
 
-const cJSON *mq_report_swap(const struct mq_report *report, const struct mq_report_arm *arm,
+const cJSON *mq_report_swap(const struct mq_page *report, const struct mq_report_arm *arm,
                             bool own_weights, bool own_routes)
 {
     const cJSON *swap = mq_json_get(arm->json, "swap");

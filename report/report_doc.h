@@ -1,9 +1,12 @@
 /*
- * report_doc.h: what the HTML and the Markdown report of a sweep or a verification have in common:
- * the numbers, read from the JSON document, the verdict, and numbers as text.
+ * report_doc.h: a result document as read for a page, whatever its format:
  *
- * A report is a view of the document alone, so one saved earlier reports as well as a fresh one.
- * A field that is absent or null is "not defined"; a section without its fields is left out.
+ *   struct mq_page      the document's arms, and of a sweep which one to take
+ *   mq_report_...       fields of the document
+ *   mq_words_...        numbers as text
+ *
+ * A page is a view of the document alone, so one saved earlier gives the page that a fresh one
+ * gives. A field that is absent or null is "not defined"; a section without its fields is left out.
  */
 #ifndef MQ_REPORT_DOC_H
 #define MQ_REPORT_DOC_H
@@ -16,9 +19,13 @@
 #include <cjson/cJSON.h>
 
 /*
- * How far the output moved, by its mean KL divergence. The bounds follow what the GGUF levels of
- * published models measure: q8_0 of Qwen3-30B-A3B .0023, its 4-bit levels .01 to .013, 3 bits about
- * .1, and above .3 text visibly suffers.
+ * How far the output moved, by its mean KL divergence. The bounds (mq_quality_bands) follow what
+ * GGUF levels of published models measure, in nats:
+ *
+ *   8 bits   0.0023          q8_0 of Qwen3-30B-A3B
+ *   4 bits   0.01 to 0.013   its 4-bit levels
+ *   3 bits   about 0.1
+ *   above    0.3             text visibly suffers
  */
 enum mq_quality {
     MQ_QUALITY_UNKNOWN, /* no KL divergence in the document */
@@ -62,7 +69,7 @@ enum {
     MQ_REPORT_ENTRIES = 4096
 };
 
-struct mq_report {
+struct mq_page {
     const cJSON *document;
     bool is_verification; /* files against the original; else levels of a sweep */
     struct mq_report_arm arms[MQ_REPORT_ARMS]; /* in the document's order */
@@ -71,21 +78,23 @@ struct mq_report {
      * document's arithmetic alone. */
     struct mq_report_arm int8[MQ_REPORT_ARMS];
     const struct mq_report_arm *baseline; /* NULL if the document marks none */
-    struct mq_report_arm
-        noise; /* the source with bf16 activations: below it nothing means anything */
+    /* The source with bf16 activations: below it nothing means anything. */
+    struct mq_report_arm noise;
     bool has_noise;
-    /* The verdict of a sweep; each may be NULL. `lighter` and `closer` are named only if they
-     * differ from it.
-     */
+    /* The verdict of a sweep; each may be NULL. */
     const struct mq_report_arm *recommended;
-    bool recommended_is_usable; /* false: even the best level changes the output much */
-    const struct mq_report_arm *lighter, *closer;
-    double memory_unit; /* in which sizes are charted: 2^20 or 2^30 bytes */
+    bool recommended_is_usable;          /* false: even the best level changes the output much */
+    const struct mq_report_arm *lighter; /* the smallest usable one, where that is another */
+    const struct mq_report_arm *closer;  /* one of a better class, where there is one */
+    double memory_unit;                  /* in which sizes are charted: 2^20 or 2^30 bytes */
     const char *memory_unit_name;
 };
 
+/* By what rule a sweep's headline chose. */
+extern const char mq_report_rule[];
+
 /* Fails (MOEQ_MALFORMED) if the document is that of neither. `report` borrows from it. */
-moeq_status mq_report_read(const cJSON *document, struct mq_report *report, moeq_error *err);
+moeq_status mq_report_read(const cJSON *document, struct mq_page *report, moeq_error *err);
 
 /* ---- fields of the document; NaN, NULL or "" where absent ---- */
 
@@ -108,43 +117,31 @@ struct mq_words mq_words_count(double n);                            /* "18,944"
 
 /* Appends a text of ours in which {level} and {Level} stand for what is judged: a sweep's "level",
  * a verification's "file". */
-void mq_report_say(const struct mq_report *report, const char *text, struct mq_buffer *out);
+void mq_report_say(const struct mq_page *report, const char *text, struct mq_buffer *out);
 /* The same by value, for texts below its size. */
 struct mq_phrase {
     char s[512];
 };
-struct mq_phrase mq_report_phrase(const struct mq_report *report, const char *text);
-
-/* ---- the verdict in words: plain UTF-8, to be escaped by the caller ---- */
-
-/* "What quantization costs: PATH" */
-void mq_report_title(const struct mq_report *report, struct mq_buffer *out);
-
-/* "Take q4_k: a third of the memory, output almost unchanged." */
-void mq_report_headline(const struct mq_report *report, struct mq_buffer *out);
-/* "35.0 % of the size (4.2 MiB), output almost unchanged (KLD ...), ..." */
-void mq_report_sentence(const struct mq_report_arm *arm, struct mq_buffer *out);
-/* "Arithmetic: f32.", and what it was elsewhere: of "int8" rows, of a recording. Empty if the
- * document does not say. */
-void mq_report_arithmetic(const struct mq_report *report, struct mq_buffer *out);
-/* By what rule a sweep's headline chose. */
-extern const char mq_report_rule[];
-/* "mixtral, 32 layers, 8 experts, 2 for each token; 18,944 tokens of wiki.txt; in f32" */
-void mq_report_subtitle(const struct mq_report *report, struct mq_buffer *out);
-
-/* Calls put for every fact of the run that the document has: "Protocol", "half: 37 windows ...". */
-void mq_report_facts(const struct mq_report *report, struct mq_buffer *out,
-                     void (*put)(struct mq_buffer *out, const char *name, const char *text));
+struct mq_phrase mq_report_phrase(const struct mq_page *report, const char *text);
 
 /* ---- whose weights, whose routes ---- */
 
-/* The result of the arm's weights or the baseline's with the arm's routes or the baseline's; NULL
- * if it was not measured. (Neither is its own: the baseline itself.) */
-const cJSON *mq_report_swap(const struct mq_report *report, const struct mq_report_arm *arm,
+/* The result of a cell of the 2x2 table; NULL if it was not measured:
+ *
+ *   own_weights  own_routes
+ *   false        false       the baseline itself
+ *   true         false       the arm's weights with the baseline's routes
+ *   false        true        the baseline's weights with the arm's routes
+ *   true         true        the arm itself
+ */
+const cJSON *mq_report_swap(const struct mq_page *report, const struct mq_report_arm *arm,
                             bool own_weights, bool own_routes);
-/* How much of the arm's loss is there with a part of what makes it. loss: "ln_ppl_ratio" or
- * "kld_mean"; part: "weights", "routes" or "interaction". NaN where the loss is too small to be
- * shared out. */
+/* How much of the arm's loss is there with a part of what makes it; NaN where the loss is too small
+ * to be shared out.
+ *
+ *   loss  "ln_ppl_ratio", "kld_mean"
+ *   part  "weights", "routes", "interaction"
+ */
 struct mq_estimate mq_report_share(const struct mq_report_arm *arm, const char *loss,
                                    const char *part);
 

@@ -2,10 +2,11 @@
 #include "report_html.h"
 
 #include "json.h"
-#include "report_figures.h"
+#include "report_charts.h"
 #include "report_style.h"
 #include "report_svg.h"
 #include "report_verify.h"
+#include "report_words.h"
 #include "routing.h"
 
 #include <math.h>
@@ -19,7 +20,7 @@ static void put(struct mq_buffer *out, const char *markup)
 }
 
 /* Markup that has {level} in it, the word for what is judged. */
-static void say(const struct mq_report *r, struct mq_buffer *out, const char *markup)
+static void say(const struct mq_page *r, struct mq_buffer *out, const char *markup)
 {
     mq_report_say(r, markup, out);
 }
@@ -34,7 +35,7 @@ static void element(struct mq_buffer *out, const char *open, const char *text, c
 
 /* A table in a container of its own that scrolls where the page is narrow; reachable by keyboard.
  */
-static void open_table(const struct mq_report *r, struct mq_buffer *out, const char *label,
+static void open_table(const struct mq_page *r, struct mq_buffer *out, const char *label,
                        const char *words)
 {
     element(out, "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"", label,
@@ -66,7 +67,7 @@ static void head_cell(struct mq_buffer *out, const char *text)
     put(out, "</th>");
 }
 
-static void head_row(const struct mq_report *r, struct mq_buffer *out, const char *const *cells,
+static void head_row(const struct mq_page *r, struct mq_buffer *out, const char *const *cells,
                      size_t n)
 {
     put(out, "<thead><tr>");
@@ -126,9 +127,8 @@ static void end_section(struct mq_buffer *out)
 /* ---- the verdict ---- */
 
 /* The plain text that a function of report_doc writes, escaped. */
-static void plain(const struct mq_report *r,
-                  void (*write)(const struct mq_report *, struct mq_buffer *),
-                  struct mq_buffer *out)
+static void plain(const struct mq_page *r,
+                  void (*write)(const struct mq_page *, struct mq_buffer *), struct mq_buffer *out)
 {
     struct mq_buffer words = {0};
     write(r, &words);
@@ -178,7 +178,7 @@ static void limit_row(const struct mq_report_limit *l, struct mq_buffer *out)
 }
 
 /* What a gate says: broken limits in sight, those that were kept folded away. */
-static void put_limits(const struct mq_report *r, struct mq_buffer *out)
+static void put_limits(const struct mq_page *r, struct mq_buffer *out)
 {
     const cJSON *limits = mq_report_limits(r);
     const size_t broken = mq_report_broken(r);
@@ -202,7 +202,7 @@ static void put_limits(const struct mq_report *r, struct mq_buffer *out)
 }
 
 /* Paired, window by window: far more certain than the difference of two rows with their errors. */
-static void put_differences(const struct mq_report *r, struct mq_buffer *out)
+static void put_differences(const struct mq_page *r, struct mq_buffer *out)
 {
     const cJSON *figure = mq_report_differences(r);
     struct mq_buffer how = {0};
@@ -226,7 +226,7 @@ static void put_differences(const struct mq_report *r, struct mq_buffer *out)
     mq_buffer_free(&how);
 }
 
-static void put_verdict(const struct mq_report *r, struct mq_buffer *out)
+static void put_verdict(const struct mq_page *r, struct mq_buffer *out)
 {
     put(out, "<section aria-label=\"Verdict\">\n");
     put(out, "<p class=\"headline\">");
@@ -256,7 +256,7 @@ static void put_verdict(const struct mq_report *r, struct mq_buffer *out)
     put_differences(r, out);
 }
 
-static void summary_row(const struct mq_report *r, const struct mq_report_arm *a,
+static void summary_row(const struct mq_page *r, const struct mq_report_arm *a,
                         struct mq_buffer *out)
 {
     open_row(out, a->name, a == r->recommended);
@@ -286,7 +286,7 @@ static void summary_row(const struct mq_report *r, const struct mq_report_arm *a
 }
 
 /* The whole result on one screen: everything below explains it. */
-static void put_summary(const struct mq_report *r, struct mq_buffer *out)
+static void put_summary(const struct mq_page *r, struct mq_buffer *out)
 {
     open_table(
         r, out, "Summary",
@@ -334,7 +334,7 @@ static void percentile_row(const struct mq_report_arm *a, struct mq_buffer *out)
 }
 
 /* Two levels of equal mean can differ in how badly the worst tokens fare. */
-static void put_percentiles(const struct mq_report *r, struct mq_buffer *out)
+static void put_percentiles(const struct mq_page *r, struct mq_buffer *out)
 {
     double tokens = NAN;
     for (size_t i = 0; i < r->arms_count; i++)
@@ -380,7 +380,7 @@ static void routing_row(const struct mq_report_arm *a, struct mq_buffer *out)
     close_row(out);
 }
 
-static void put_routing_table(const struct mq_report *r, struct mq_buffer *out)
+static void put_routing_table(const struct mq_page *r, struct mq_buffer *out)
 {
     open_table(r, out, "Routing against the original, all layers",
                "Means over layers and tokens. Weighted agreement counts the common part of the "
@@ -408,7 +408,7 @@ static void put_routing_table(const struct mq_report *r, struct mq_buffer *out)
 }
 
 /* One row a layer, one column a level: the numbers of the chart of layers. */
-static void put_layers_table(const struct mq_report *r, struct mq_buffer *out)
+static void put_layers_table(const struct mq_page *r, struct mq_buffer *out)
 {
     const cJSON *first = NULL;
     put(out, "<details>\n<summary>Numbers of the chart by layer</summary>\n");
@@ -438,7 +438,7 @@ static void put_layers_table(const struct mq_report *r, struct mq_buffer *out)
 }
 
 /* The numbers of the chart of changed layers. Arms may have groups of unequal number. */
-static void put_changed_table(const struct mq_report *r, struct mq_buffer *out)
+static void put_changed_table(const struct mq_page *r, struct mq_buffer *out)
 {
     open_table(r, out, "Mean KL divergence by the number of changed layers",
                "In nats, ± one standard error; below it how many scored tokens took other experts "
@@ -478,7 +478,7 @@ static void put_changed_table(const struct mq_report *r, struct mq_buffer *out)
 }
 
 /* How much of the divergence sits in the tokens that took another route somewhere. */
-static void put_changed_share(const struct mq_report *r, struct mq_buffer *out)
+static void put_changed_share(const struct mq_page *r, struct mq_buffer *out)
 {
     open_table(r, out, "Tokens with a changed route",
                "Those that took other experts in at least one layer; and their share of the whole "
@@ -512,12 +512,12 @@ static void put_changed_share(const struct mq_report *r, struct mq_buffer *out)
 /* ---- sections ---- */
 
 /* Drawn aside first: a section without any figure is not to appear. */
-static void put_frontier(const struct mq_report *r, struct mq_buffer *out)
+static void put_frontier(const struct mq_page *r, struct mq_buffer *out)
 {
     struct mq_buffer figures = {0};
     if (r->is_verification && r->arms_count < 3)
         return; /* one file beside the original makes no frontier */
-    const bool kld = mq_figure_kld(r, &figures), ppl = mq_figure_perplexity(r, &figures);
+    const bool kld = mq_draw_kld(r, &figures), ppl = mq_draw_perplexity(r, &figures);
     if (kld || ppl) {
         section(out, "frontier", "Memory against quality");
         put(out, "<div class=\"figures\">\n");
@@ -529,7 +529,7 @@ static void put_frontier(const struct mq_report *r, struct mq_buffer *out)
     mq_buffer_free(&figures);
 }
 
-static void put_routing(const struct mq_report *r, struct mq_buffer *out)
+static void put_routing(const struct mq_page *r, struct mq_buffer *out)
 {
     bool any = false;
     for (size_t i = 0; i < r->arms_count; i++)
@@ -540,14 +540,14 @@ static void put_routing(const struct mq_report *r, struct mq_buffer *out)
     put(out, "<p>A Mixture-of-Experts model sends each token, in each layer, to a few experts. "
              "Quantization that moves a router's decision sends the token through other weights, "
              "which no average over weights shows.</p>\n<div class=\"figures\">\n");
-    mq_figure_layers(r, out);
-    mq_figure_margins(r, out);
+    mq_draw_layers(r, out);
+    mq_draw_margins(r, out);
     put(out, "</div>\n");
     put_routing_table(r, out);
     put_layers_table(r, out);
     end_section(out);
     struct mq_buffer figure = {0};
-    if (mq_figure_changed_layers(r, &figure)) {
+    if (mq_draw_changed_layers(r, &figure)) {
         section(out, "changed-routes", "What a changed route costs");
         put(out, "<div class=\"figures\">\n");
         mq_buffer_append(out, figure.data, figure.size);
@@ -558,7 +558,7 @@ static void put_routing(const struct mq_report *r, struct mq_buffer *out)
         end_section(out);
     }
     mq_buffer_clear(&figure);
-    if (mq_figure_loads(r, &figure)) {
+    if (mq_draw_loads(r, &figure)) {
         section(out, "load", "Expert load");
         say(r, out,
             "<p>How the {level} shifts work between experts: a router that was hurt sends "
@@ -575,7 +575,7 @@ static void put_routing(const struct mq_report *r, struct mq_buffer *out)
 /* ---- whose weights, whose routes ---- */
 
 /* The baseline against itself is 1 and 0 by definition and stands in no document. */
-static void swap_cell(const struct mq_report *r, const struct mq_report_arm *arm, bool own_weights,
+static void swap_cell(const struct mq_page *r, const struct mq_report_arm *arm, bool own_weights,
                       bool own_routes, struct mq_buffer *out)
 {
     if (!own_weights && !own_routes) {
@@ -593,7 +593,7 @@ static void swap_cell(const struct mq_report *r, const struct mq_report_arm *arm
     element(out, "", mq_words_estimate(kld, 3).s, "</small></td>");
 }
 
-static void swap_table(const struct mq_report *r, const struct mq_report_arm *arm,
+static void swap_table(const struct mq_page *r, const struct mq_report_arm *arm,
                        struct mq_buffer *out)
 {
     open_table(r, out, arm->name, "Perplexity ratio; below it the mean KL divergence (nats).");
@@ -607,13 +607,13 @@ static void swap_table(const struct mq_report *r, const struct mq_report_arm *ar
     close_table(out);
 }
 
-static bool has_swap(const struct mq_report *r, const struct mq_report_arm *arm)
+static bool has_swap(const struct mq_page *r, const struct mq_report_arm *arm)
 {
     return mq_report_swap(r, arm, true, false) || mq_report_swap(r, arm, false, true);
 }
 
 /* The document shares the loss out where it is larger than its error, with paired errors. */
-static void put_shares(const struct mq_report *r, struct mq_buffer *out)
+static void put_shares(const struct mq_page *r, struct mq_buffer *out)
 {
     static const char *const losses[] = {"kld_mean", "ln_ppl_ratio"};
     static const char *const parts[] = {"weights", "routes", "interaction"};
@@ -641,7 +641,7 @@ static void put_shares(const struct mq_report *r, struct mq_buffer *out)
     close_table(out);
 }
 
-static void put_swap(const struct mq_report *r, struct mq_buffer *out)
+static void put_swap(const struct mq_page *r, struct mq_buffer *out)
 {
     bool any = false, all = true;
     for (size_t i = 0; i < r->arms_count; i++) {
@@ -681,7 +681,7 @@ static void fact(struct mq_buffer *out, const char *name, const char *text)
 }
 
 /* What tells a model from another of the same name. */
-static void put_files(const struct mq_report *r, const cJSON *files, const char *title,
+static void put_files(const struct mq_page *r, const cJSON *files, const char *title,
                       struct mq_buffer *out)
 {
     if (!cJSON_IsArray(files) || !files->child)
@@ -697,7 +697,7 @@ static void put_files(const struct mq_report *r, const cJSON *files, const char 
     close_table(out);
 }
 
-static void put_facts(const struct mq_report *r, struct mq_buffer *out)
+static void put_facts(const struct mq_page *r, struct mq_buffer *out)
 {
     section(out, "facts", "How this was measured");
     put(out,
@@ -713,7 +713,7 @@ static void put_facts(const struct mq_report *r, struct mq_buffer *out)
     end_section(out);
 }
 
-static void put_terms(const struct mq_report *r, struct mq_buffer *out)
+static void put_terms(const struct mq_page *r, struct mq_buffer *out)
 {
     section(out, "terms", "Terms");
     say(r, out,
@@ -737,7 +737,7 @@ static void put_terms(const struct mq_report *r, struct mq_buffer *out)
 
 /* ---- the page ---- */
 
-void mq_report_html(const struct mq_report *r, struct mq_buffer *out)
+void mq_report_html(const struct mq_page *r, struct mq_buffer *out)
 {
     put(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
              "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"

@@ -1,10 +1,10 @@
-/* report_html.h: a sweep's report as one HTML file: no script, nothing loaded from elsewhere. */
+/* report_html.h: a page as one HTML file: no script, nothing loaded from elsewhere. */
 #ifndef MQ_REPORT_HTML_H
 #define MQ_REPORT_HTML_H
 
 #include "report_doc.h"
 
 /* Appends the whole page. The same document gives the same bytes. */
-void mq_report_html(const struct mq_report *report, struct mq_buffer *out);
+void mq_report_html(const struct mq_page *report, struct mq_buffer *out);
 
 #endif

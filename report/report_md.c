@@ -3,6 +3,7 @@
 
 #include "json.h"
 #include "report_verify.h"
+#include "report_words.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -47,9 +48,8 @@ static void put_text(struct mq_buffer *out, const char *text)
     }
 }
 
-static void plain(const struct mq_report *r,
-                  void (*write)(const struct mq_report *, struct mq_buffer *),
-                  struct mq_buffer *out)
+static void plain(const struct mq_page *r,
+                  void (*write)(const struct mq_page *, struct mq_buffer *), struct mq_buffer *out)
 {
     struct mq_buffer words = {0};
     write(r, &words);
@@ -77,7 +77,7 @@ static void put_level(const struct mq_report_arm *arm, struct mq_buffer *out)
     mq_buffer_free(&words);
 }
 
-static void summary_row(const struct mq_report *r, const struct mq_report_arm *a,
+static void summary_row(const struct mq_page *r, const struct mq_report_arm *a,
                         struct mq_buffer *out)
 {
     mq_buffer_puts(out, "| ");
@@ -94,7 +94,7 @@ static void summary_row(const struct mq_report *r, const struct mq_report_arm *a
                          a == &r->noise ? "noise floor" : mq_quality_bands[a->quality].name);
 }
 
-static void put_summary(const struct mq_report *r, struct mq_buffer *out)
+static void put_summary(const struct mq_page *r, struct mq_buffer *out)
 {
     mq_report_say(
         r,
@@ -127,7 +127,7 @@ static void percentile_row(const struct mq_report_arm *a, struct mq_buffer *out)
 }
 
 /* Folded: a pull request's page is to stay short. */
-static void put_percentiles(const struct mq_report *r, struct mq_buffer *out)
+static void put_percentiles(const struct mq_page *r, struct mq_buffer *out)
 {
     mq_report_say(r,
                   "\n<details><summary>KL divergence per token (nats)</summary>\n\n"
@@ -142,7 +142,7 @@ static void put_percentiles(const struct mq_report *r, struct mq_buffer *out)
 }
 
 /* Same set of experts, a column a level. */
-static void put_layers(const struct mq_report *r, struct mq_buffer *out)
+static void put_layers(const struct mq_page *r, struct mq_buffer *out)
 {
     const cJSON *first = NULL;
     size_t columns = 0;
@@ -181,7 +181,7 @@ static void put_layers(const struct mq_report *r, struct mq_buffer *out)
 }
 
 /* Level by level: the perplexity ratio with its weights alone, its routes alone, and both. */
-static void put_swap(const struct mq_report *r, struct mq_buffer *out)
+static void put_swap(const struct mq_page *r, struct mq_buffer *out)
 {
     bool any = false;
     for (size_t i = 0; i < r->arms_count; i++) {
@@ -218,7 +218,7 @@ static void put_fact(struct mq_buffer *out, const char *name, const char *text)
 }
 
 /* Broken limits alone: a reader of a pull request asks what failed. */
-static void put_limits(const struct mq_report *r, struct mq_buffer *out)
+static void put_limits(const struct mq_page *r, struct mq_buffer *out)
 {
     const cJSON *limits = mq_report_limits(r);
     if (!limits || !mq_report_broken(r))
@@ -237,7 +237,7 @@ static void put_limits(const struct mq_report *r, struct mq_buffer *out)
     mq_buffer_putc(out, '\n');
 }
 
-static void put_differences(const struct mq_report *r, struct mq_buffer *out)
+static void put_differences(const struct mq_page *r, struct mq_buffer *out)
 {
     const cJSON *figure = mq_report_differences(r);
     if (!figure)
@@ -270,7 +270,7 @@ static void put_files(const cJSON *files, const char *title, struct mq_buffer *o
     }
 }
 
-void mq_report_markdown(const struct mq_report *r, struct mq_buffer *out)
+void mq_report_markdown(const struct mq_page *r, struct mq_buffer *out)
 {
     mq_buffer_puts(out, "## ");
     plain(r, mq_report_title, out);

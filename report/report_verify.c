@@ -2,28 +2,13 @@
 #include "report_verify.h"
 
 #include "json.h"
-#include "text_match.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-/* ---- which files ---- */
-
-void mq_report_name_files(struct mq_report *r)
-{
-    const cJSON *models = mq_report_array(r->document, "models");
-    const cJSON *model = models ? models->child : NULL;
-    for (size_t i = 0; i < r->arms_count; i++) {
-        if (r->arms[i].is_baseline)
-            continue;
-        r->arms[i].file = cJSON_IsString(model) ? mq_base_name(model->valuestring) : "";
-        model = model ? model->next : NULL;
-    }
-}
-
 /* The judged file number n, from 0; NULL if there are not so many. */
-static const struct mq_report_arm *judged(const struct mq_report *r, size_t n)
+static const struct mq_report_arm *judged(const struct mq_page *r, size_t n)
 {
     for (size_t i = 0; i < r->arms_count; i++)
         if (!r->arms[i].is_baseline && n-- == 0)
@@ -36,7 +21,7 @@ static const char *called(const struct mq_report_arm *arm)
     return arm->file[0] ? arm->file : arm->name;
 }
 
-void mq_report_verify_title(const struct mq_report *r, struct mq_buffer *out)
+void mq_report_verify_title(const struct mq_page *r, struct mq_buffer *out)
 {
     const struct mq_report_arm *a = judged(r, 0), *b = judged(r, 1);
     mq_buffer_puts(out, "Against the original: ");
@@ -47,7 +32,7 @@ void mq_report_verify_title(const struct mq_report *r, struct mq_buffer *out)
     }
 }
 
-const char *mq_report_against(const struct mq_report *r)
+const char *mq_report_against(const struct mq_page *r)
 {
     const cJSON *against = mq_json_get(r->document, "against");
     return strcmp(mq_report_string(against, "kind"), "recording") == 0
@@ -55,7 +40,7 @@ const char *mq_report_against(const struct mq_report *r)
                : "the original itself";
 }
 
-void mq_report_verify_facts(const struct mq_report *r, struct mq_buffer *out,
+void mq_report_verify_facts(const struct mq_page *r, struct mq_buffer *out,
                             void (*put)(struct mq_buffer *out, const char *name, const char *text))
 {
     static const char *const names[] = {"File A", "File B"};
@@ -79,7 +64,7 @@ void mq_report_verify_facts(const struct mq_report *r, struct mq_buffer *out,
 
 /* ---- the gate ---- */
 
-const cJSON *mq_report_limits(const struct mq_report *r)
+const cJSON *mq_report_limits(const struct mq_page *r)
 {
     return mq_report_array(mq_json_get(r->document, "gate"), "limits");
 }
@@ -96,7 +81,7 @@ struct mq_report_limit mq_report_limit(const cJSON *limit)
     };
 }
 
-size_t mq_report_broken(const struct mq_report *r)
+size_t mq_report_broken(const struct mq_page *r)
 {
     const cJSON *limits = mq_report_limits(r);
     size_t n = 0;
@@ -137,7 +122,7 @@ static const struct known_figure *find_figure(const cJSON *figure)
     return NULL;
 }
 
-const cJSON *mq_report_differences(const struct mq_report *r)
+const cJSON *mq_report_differences(const struct mq_page *r)
 {
     const cJSON *figures = mq_json_get(mq_json_get(r->document, "b_minus_a"), "figures");
     return cJSON_IsObject(figures) ? figures->child : NULL;
@@ -204,7 +189,7 @@ struct mq_report_difference mq_report_difference(const cJSON *figure)
     return d;
 }
 
-void mq_report_bootstrap(const struct mq_report *r, struct mq_buffer *out)
+void mq_report_bootstrap(const struct mq_page *r, struct mq_buffer *out)
 {
     const cJSON *how = mq_json_get(mq_json_get(r->document, "b_minus_a"), "bootstrap");
     const double seed = mq_report_number(how, "seed");
@@ -233,7 +218,7 @@ static void say_one(const struct mq_report_arm *a, struct mq_buffer *out)
 }
 
 /* Which of two is closer, if that is not chance. */
-static void say_two(const struct mq_report *r, const struct mq_report_arm *a,
+static void say_two(const struct mq_page *r, const struct mq_report_arm *a,
                     const struct mq_report_arm *b, struct mq_buffer *out)
 {
     const cJSON *kld = mq_report_differences(r);
@@ -255,7 +240,7 @@ static void say_two(const struct mq_report *r, const struct mq_report_arm *a,
                          mq_quality_bands[b->quality].name);
 }
 
-void mq_report_verify_headline(const struct mq_report *r, struct mq_buffer *out)
+void mq_report_verify_headline(const struct mq_page *r, struct mq_buffer *out)
 {
     const struct mq_report_arm *a = judged(r, 0), *b = judged(r, 1);
     const cJSON *limits = mq_report_limits(r);

@@ -5,23 +5,20 @@
 
 #include "report_doc.h"
 
-/* Sets the arms' files. */
-void mq_report_name_files(struct mq_report *report);
-
 /* "Against the original: new.moeq" */
-void mq_report_verify_title(const struct mq_report *report, struct mq_buffer *out);
+void mq_report_verify_title(const struct mq_page *report, struct mq_buffer *out);
 /* "new.moeq fails the gate: 3 of 11 limits broken."; without a gate "new.moeq: excellent: ..."; of
  * two files, which one is closer. */
-void mq_report_verify_headline(const struct mq_report *report, struct mq_buffer *out);
-/* "ref.moeqref (a recording)" */
-const char *mq_report_against(const struct mq_report *report);
-void mq_report_verify_facts(const struct mq_report *report, struct mq_buffer *out,
+void mq_report_verify_headline(const struct mq_page *report, struct mq_buffer *out);
+/* "a recording of the original", "the original itself" */
+const char *mq_report_against(const struct mq_page *report);
+void mq_report_verify_facts(const struct mq_page *report, struct mq_buffer *out,
                             void (*put)(struct mq_buffer *out, const char *name, const char *text));
 
 /* ---- the gate ---- */
 
 /* NULL: no gate was judged, or it has no limits. */
-const cJSON *mq_report_limits(const struct mq_report *report);
+const cJSON *mq_report_limits(const struct mq_page *report);
 
 struct mq_report_limit {
     const char *metric;
@@ -30,12 +27,12 @@ struct mq_report_limit {
     struct mq_estimate found;
 };
 struct mq_report_limit mq_report_limit(const cJSON *limit);
-size_t mq_report_broken(const struct mq_report *report); /* limits */
+size_t mq_report_broken(const struct mq_page *report); /* limits */
 
 /* ---- B minus A ---- */
 
 /* The first of the figures; NULL if there are none. The others are its siblings. */
-const cJSON *mq_report_differences(const struct mq_report *report);
+const cJSON *mq_report_differences(const struct mq_page *report);
 
 struct mq_report_difference {
     const char *name;          /* "mean KL divergence" */
@@ -45,6 +42,6 @@ struct mq_report_difference {
 };
 struct mq_report_difference mq_report_difference(const cJSON *figure);
 /* How the intervals came about: "95 % intervals by block bootstrap over 37 windows, ..." */
-void mq_report_bootstrap(const struct mq_report *report, struct mq_buffer *out);
+void mq_report_bootstrap(const struct mq_page *report, struct mq_buffer *out);
 
 #endif

@@ -2,17 +2,18 @@
  * eval_dump.h: `eval --ids F --dump G`: everything that a runtime computes, for comparison with
  * others.
  *
- * F, a file, a pipe or "-" for standard input, holds `input_ids`, I32 or I64 [n, T]. G receives,
- * F32 unless noted:
+ * F, a file, a pipe or "-" for standard input, is a safetensors file with
  *
- *     logits            [n, T, vocab]
- *     router.L.logits   [n*T, experts]      for each layer L that has a router
- *     router.L.experts  [n*T, k] I32        the chosen ones, ascending
- *     router.L.weights  [n*T, k]            in that order
- *     hidden.L          [n, T, hidden]      if asked for: the input of layer L; of the final norm
- * for L = layers
+ *     input_ids         I32 or I64 [n, T]
  *
- * Its metadata: `producer` and `compute`.
+ * G is one with the metadata `producer` and `compute`, and
+ *
+ *     logits            F32 [n, T, vocab]
+ *     router.L.logits   F32 [n*T, experts]    of each layer L that has a router
+ *     router.L.experts  I32 [n*T, k]          the chosen ones, ascending
+ *     router.L.weights  F32 [n*T, k]          in that order
+ *     hidden.L          F32 [n, T, hidden]    if asked for: the input of layer L;
+ *                                             for L = layers: of the final norm
  */
 #ifndef MQ_EVAL_DUMP_H
 #define MQ_EVAL_DUMP_H

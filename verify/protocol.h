@@ -1,12 +1,13 @@
 /*
  * protocol.h: from a text to token windows, and which of their predictions are scored.
  *
- *   half   windows of `context` tokens (512) without overlap; the first token of each is replaced
- * by BOS; the logits at positions context/2 .. context - 2 are scored, each predicting the token
- *          behind it: 255 of 512. What llama.cpp's llama-perplexity does.
- *   full   windows of 2048 tokens without overlap; every token but the first of each is scored:
- *          2047 of 2048. What the GPTQ papers do; BOS stands only where the tokenizer put it, at
- * the beginning of the text.
+ *   half   windows of 512 tokens (`context`) without overlap; the first token of each is replaced
+ *          by BOS; the logits at positions context/2 .. context - 2 are scored, each predicting the
+ *          token behind it: 255 of 512. What llama.cpp's llama-perplexity does.
+ *
+ *   full   windows of 2048 tokens (`context`) without overlap; every token but the first of each is
+ *          scored: 2047 of 2048. BOS stands only where the tokenizer put it, at the beginning of
+ *          the text. What the GPTQ papers do.
  *
  * The text is tokenized once, with the tokenizer's special tokens. A last window that is not full
  * is dropped.

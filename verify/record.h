@@ -11,9 +11,10 @@
  *     hidden        F32 [windows*T, hidden]  the final norm's input
  *     router.L      F32 [windows*T, experts] each layer that has a router: its raw logits
  *     config.json   U8                       the architecture
- *     text          U8                       the text, as far as its tokens were evaluated: with
- * it, verify sees whether another file's tokenizer gives the same ids (absent in files of before
- * there was this) moeq.pad.*, moeq.crc32                 as in a moeq file (formats/FORMAT.md)
+ *     text          U8                       the text, as far as its tokens were evaluated: with it
+ *                                            verify sees whether another file's tokenizer gives the
+ *                                            same ids (absent in files of before there was this)
+ *     moeq.pad.*, moeq.crc32                 as in a moeq file (formats/FORMAT.md)
  *
  * States and head give logits exactly, from 16 KiB a token where hidden is 4096; the logits
  * themselves would take 125 KiB for a vocabulary of 32,000.

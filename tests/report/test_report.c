@@ -6,6 +6,7 @@
 #include "report.h"
 #include "report_doc.h"
 #include "report_svg.h"
+#include "report_words.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -124,7 +125,7 @@ END_TEST
 START_TEST(recommends_the_smallest_usable_level)
 {
     cJSON *document = three_levels("m");
-    struct mq_report report;
+    struct mq_page report;
     moeq_error err = {0};
     ck_assert_ok(mq_report_read(document, &report, &err));
     ck_assert_str_eq(report.recommended->name, "q4_k");
@@ -158,7 +159,7 @@ START_TEST(other_arithmetic)
     cJSON_AddItemToObject(cJSON_GetArrayItem(cJSON_GetObjectItem(document, "rows"), 3), "int8",
                           cJSON_DetachItemFromArray(int8, 0));
     cJSON_Delete(int8);
-    struct mq_report report;
+    struct mq_page report;
     moeq_error err = {0};
     ck_assert_ok(mq_report_read(document, &report, &err));
     ck_assert_str_eq(report.recommended->name, "q4_k");
@@ -198,7 +199,7 @@ START_TEST(says_so_when_no_level_is_usable)
     cJSON *document = sweep_document("m");
     add_row(cJSON_GetObjectItem(document, "rows"), "q2_k", 2e9, 0.4, 0.8);
     add_row(cJSON_GetObjectItem(document, "rows"), "q3_k", 3e9, 0.2, 0.9);
-    struct mq_report report;
+    struct mq_page report;
     moeq_error err = {0};
     ck_assert_ok(mq_report_read(document, &report, &err));
     ck_assert_str_eq(report.recommended->name, "q3_k");
@@ -412,7 +413,7 @@ START_TEST(swap_table_and_shares)
                     "\"se\": 0.0004}}, \"shares_of_ln_ppl_ratio\": null, \"shares_of_kld_mean\": "
                     "{\"weights\": {\"value\": 0.6, \"se\": 0.01}, \"routes\": {\"value\": 0.3, "
                     "\"se\": 0.01}, \"interaction\": {\"value\": 0.1, \"se\": 0.01}}}"));
-    struct mq_report report;
+    struct mq_page report;
     moeq_error err = {0};
     ck_assert_ok(mq_report_read(document, &report, &err));
     ck_assert(mq_report_share(&report.arms[2], "kld_mean", "routes").value == 0.3);
@@ -432,7 +433,7 @@ END_TEST
 
 static void check_headline(cJSON *document, const char *expected)
 {
-    struct mq_report report;
+    struct mq_page report;
     struct mq_buffer words = {0};
     moeq_error err = {0};
     ck_assert_ok(mq_report_read(document, &report, &err));

@@ -1,6 +1,6 @@
-/* report_figures.c: which numbers of the document go into which chart, and what is said below it.
+/* report_charts.c: which numbers of the document go into which chart, and what is said below it.
  */
-#include "report_figures.h"
+#include "report_charts.h"
 
 #include "json.h"
 #include "report_svg.h"
@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-int mq_figure_style(const struct mq_report *report, const struct mq_report_arm *arm)
+int mq_arm_style(const struct mq_page *report, const struct mq_report_arm *arm)
 {
     int style = 0;
     for (const struct mq_report_arm *a = report->arms; a < arm; a++)
@@ -23,7 +23,7 @@ static void open_figure(struct mq_buffer *out)
 }
 
 /* The caption stands below: its title, then how to read it (both plain text). */
-static void close_figure(const struct mq_report *r, struct mq_buffer *out, const char *title,
+static void close_figure(const struct mq_page *r, struct mq_buffer *out, const char *title,
                          const char *words)
 {
     mq_buffer_puts(out, "<figcaption><b>");
@@ -33,13 +33,12 @@ static void close_figure(const struct mq_report *r, struct mq_buffer *out, const
     mq_buffer_puts(out, "</figcaption>\n</figure>\n");
 }
 
-static void add_legend(const struct mq_report *r, struct mq_chart *c,
-                       const struct mq_report_arm *arm)
+static void add_legend(const struct mq_page *r, struct mq_chart *c, const struct mq_report_arm *arm)
 {
     if (c->legend_count == MQ_LEGEND)
         return;
     c->legend[c->legend_count].name = arm->name;
-    c->legend[c->legend_count++].style = mq_figure_style(r, arm);
+    c->legend[c->legend_count++].style = mq_arm_style(r, arm);
 }
 
 /* Grows a range by a value, and by its error bar; passes over what is not finite. */
@@ -70,7 +69,7 @@ static void widen_estimate(struct range *range, struct mq_estimate e, bool logar
 /* ---- memory against quality ---- */
 
 /* Arms with a size, largest first: the order in which the line joins them. */
-static size_t by_size(const struct mq_report *r, const struct mq_report_arm *sorted[])
+static size_t by_size(const struct mq_page *r, const struct mq_report_arm *sorted[])
 {
     size_t n = 0;
     for (size_t i = 0; i < r->arms_count; i++) {
@@ -87,7 +86,7 @@ static size_t by_size(const struct mq_report *r, const struct mq_report_arm *sor
 
 /* Sizes in one unit for all; the baseline, twice as large as the next, would waste half of the
  * axis. */
-static void fit_sizes(const struct mq_report *r, struct mq_axis *x, bool with_baseline,
+static void fit_sizes(const struct mq_page *r, struct mq_axis *x, bool with_baseline,
                       char title[64])
 {
     struct range range = {INFINITY, 0};
@@ -112,7 +111,7 @@ static struct mq_estimate arm_ppl_ratio(const struct mq_report_arm *a)
 }
 
 /* The points are marked as taken first, so that no words come to stand on them. */
-static void reserve_frontier(const struct mq_report *r, struct mq_chart *c,
+static void reserve_frontier(const struct mq_page *r, struct mq_chart *c,
                              struct mq_estimate (*value)(const struct mq_report_arm *))
 {
     for (size_t i = 0; i < r->arms_count; i++) {
@@ -123,7 +122,7 @@ static void reserve_frontier(const struct mq_report *r, struct mq_chart *c,
 }
 
 /* One thin line through all of them, then each in its own colour, then the names. */
-static void draw_frontier(const struct mq_report *r, struct mq_chart *c,
+static void draw_frontier(const struct mq_page *r, struct mq_chart *c,
                           struct mq_estimate (*value)(const struct mq_report_arm *),
                           const char *what, bool with_bits)
 {
@@ -137,7 +136,7 @@ static void draw_frontier(const struct mq_report *r, struct mq_chart *c,
         const struct mq_estimate e = value(arms[i]);
         snprintf(tip, sizeof tip, "%.40s: %s, %s %s", arms[i]->name,
                  mq_words_bytes(arms[i]->file_bytes).s, what, mq_words_estimate(e, 5).s);
-        mq_chart_series(c, mq_figure_style(r, arms[i]), false);
+        mq_chart_series(c, mq_arm_style(r, arms[i]), false);
         mq_chart_point(c, arms[i]->file_bytes / r->memory_unit, e.value, e.se, tip);
     }
     for (size_t i = 0; i < n; i++) {
@@ -148,7 +147,7 @@ static void draw_frontier(const struct mq_report *r, struct mq_chart *c,
     }
 }
 
-bool mq_figure_kld(const struct mq_report *r, struct mq_buffer *out)
+bool mq_draw_kld(const struct mq_page *r, struct mq_buffer *out)
 {
     struct range range = {INFINITY, 0};
     for (size_t i = 0; i < r->arms_count; i++)
@@ -188,7 +187,7 @@ bool mq_figure_kld(const struct mq_report *r, struct mq_buffer *out)
     return true;
 }
 
-bool mq_figure_perplexity(const struct mq_report *r, struct mq_buffer *out)
+bool mq_draw_perplexity(const struct mq_page *r, struct mq_buffer *out)
 {
     struct range range = {INFINITY, -INFINITY};
     size_t n = 0;
@@ -230,7 +229,7 @@ bool mq_figure_perplexity(const struct mq_report *r, struct mq_buffer *out)
 
 /* ---- routing, layer by layer ---- */
 
-bool mq_figure_layers(const struct mq_report *r, struct mq_buffer *out)
+bool mq_draw_layers(const struct mq_page *r, struct mq_buffer *out)
 {
     struct range x = {INFINITY, -INFINITY}, y = {INFINITY, 1};
     const struct mq_phrase description = mq_report_phrase(
@@ -262,7 +261,7 @@ bool mq_figure_layers(const struct mq_report *r, struct mq_buffer *out)
     mq_chart_begin(&c);
     for (size_t i = 0; i < r->arms_count; i++) {
         const cJSON *layers = mq_report_array(r->arms[i].routing, "layers");
-        mq_chart_series(&c, mq_figure_style(r, &r->arms[i]), true);
+        mq_chart_series(&c, mq_arm_style(r, &r->arms[i]), true);
         for (const cJSON *l = layers ? layers->child : NULL; l; l = l->next) {
             const struct mq_estimate e = mq_report_estimate(l, "exact_set_rate");
             const double layer = mq_report_number(l, "layer");
@@ -342,7 +341,7 @@ static void draw_margin_counts(struct mq_chart *c, const cJSON *bins)
     }
 }
 
-bool mq_figure_margins(const struct mq_report *r, struct mq_buffer *out)
+bool mq_draw_margins(const struct mq_page *r, struct mq_buffer *out)
 {
     struct range y = {0, 0};
     const cJSON *bins = NULL; /* the baseline's choices: the same in every arm */
@@ -387,7 +386,7 @@ bool mq_figure_margins(const struct mq_report *r, struct mq_buffer *out)
         const cJSON *list = mq_report_array(r->arms[i].routing, "baseline_margins");
         if (!has_margins(list))
             continue;
-        mq_chart_series(&c, mq_figure_style(r, &r->arms[i]), true);
+        mq_chart_series(&c, mq_arm_style(r, &r->arms[i]), true);
         double at = 0.5;
         for (const cJSON *b = list->child; b; b = b->next, at += 1) {
             const struct mq_estimate e = flip_rate(b);
@@ -410,10 +409,10 @@ bool mq_figure_margins(const struct mq_report *r, struct mq_buffer *out)
 /* ---- the output's divergence by changed layers ---- */
 
 /* Arms stand side by side within their column, 0.5 wide. */
-static double dodge(const struct mq_report *r, const struct mq_report_arm *arm)
+static double dodge(const struct mq_page *r, const struct mq_report_arm *arm)
 {
     const int n = (int)r->arms_count - (r->baseline != NULL);
-    return n > 1 ? 0.5 * (mq_figure_style(r, arm) / (double)(n - 1) - 0.5) : 0;
+    return n > 1 ? 0.5 * (mq_arm_style(r, arm) / (double)(n - 1) - 0.5) : 0;
 }
 
 static void changed_ticks(struct mq_axis *x, const cJSON *groups, double last)
@@ -431,7 +430,7 @@ static void changed_ticks(struct mq_axis *x, const cJSON *groups, double last)
     x->max = last + 0.5;
 }
 
-bool mq_figure_changed_layers(const struct mq_report *r, struct mq_buffer *out)
+bool mq_draw_changed_layers(const struct mq_page *r, struct mq_buffer *out)
 {
     struct range y = {INFINITY, 0}, x = {0, 0};
     const cJSON *longest = NULL;
@@ -467,7 +466,7 @@ bool mq_figure_changed_layers(const struct mq_report *r, struct mq_buffer *out)
     mq_chart_begin(&c);
     for (size_t i = 0; i < r->arms_count; i++) {
         const cJSON *groups = mq_report_array(r->arms[i].routing, "kld_by_changed_layers");
-        mq_chart_series(&c, mq_figure_style(r, &r->arms[i]), true);
+        mq_chart_series(&c, mq_arm_style(r, &r->arms[i]), true);
         for (const cJSON *g = groups ? groups->child : NULL; g; g = g->next) {
             const struct mq_estimate e = mq_report_estimate(g, "kld_mean_nats");
             const double layers = mq_report_number(g, "changed_layers");
@@ -535,7 +534,7 @@ static double round_up(double x)
     return 10 * power;
 }
 
-bool mq_figure_loads(const struct mq_report *r, struct mq_buffer *out)
+bool mq_draw_loads(const struct mq_page *r, struct mq_buffer *out)
 {
     enum { MOST_CELLS = 1 << 20 };
     double limit = 0;
