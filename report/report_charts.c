@@ -178,7 +178,7 @@ bool mq_draw_kld(const struct mq_page *r, struct mq_buffer *out)
         mq_chart_level_line(&c, mq_quality_bands[q].below, mq_quality_bands[q].name);
     if (r->has_noise && r->noise.kld.value > 0)
         mq_chart_level_line(&c, r->noise.kld.value, "noise floor");
-    draw_frontier(r, &c, arm_kld, "KLD", true);
+    draw_frontier(r, &c, arm_kld, mq_figures[MQ_FIGURE_KLD_MEAN].title, true);
     mq_chart_end(&c);
     close_figure(r, out, "Memory against fidelity",
                  "Lower is closer to the original, further left is smaller. Dashed lines: upper "
@@ -209,9 +209,9 @@ bool mq_draw_perplexity(const struct mq_page *r, struct mq_buffer *out)
     struct mq_chart c = {
         .out = out,
         .id = "ppl",
-        .title = "Perplexity ratio against size",
+        .title = "PPL ratio against size",
         .description = description.s,
-        .y = {.title = "perplexity / the original's"},
+        .y = {.title = mq_figures[MQ_FIGURE_PPL_RATIO].long_title},
     };
     fit_sizes(r, &c.x, false, x_title);
     mq_axis_fit(&c.y, range.low, range.high);
@@ -219,7 +219,7 @@ bool mq_draw_perplexity(const struct mq_page *r, struct mq_buffer *out)
     mq_chart_begin(&c);
     reserve_frontier(r, &c, arm_ppl_ratio);
     mq_chart_level_line(&c, 1, "as the original");
-    draw_frontier(r, &c, arm_ppl_ratio, "perplexity ratio", false);
+    draw_frontier(r, &c, arm_ppl_ratio, mq_figures[MQ_FIGURE_PPL_RATIO].title, false);
     mq_chart_end(&c);
     close_figure(r, out, "Memory against perplexity",
                  "1 is no loss. Bars: ± 1 standard error of the paired difference. A ratio within "
@@ -231,6 +231,7 @@ bool mq_draw_perplexity(const struct mq_page *r, struct mq_buffer *out)
 
 bool mq_draw_layers(const struct mq_page *r, struct mq_buffer *out)
 {
+    const struct mq_figure *figure = &mq_figures[MQ_FIGURE_EXACT_SET];
     struct range x = {INFINITY, -INFINITY}, y = {INFINITY, 1};
     const struct mq_phrase description = mq_report_phrase(
         r, "For each layer, the share of tokens that each {level} sends to exactly the "
@@ -241,13 +242,13 @@ bool mq_draw_layers(const struct mq_page *r, struct mq_buffer *out)
         .title = "Routing agreement by layer",
         .description = description.s,
         .x = {.title = "layer"},
-        .y = {.title = "same set of experts", .percent = true},
+        .y = {.title = figure->long_title, .percent = true},
     };
     for (size_t i = 0; i < r->arms_count; i++) {
         const cJSON *layers = mq_report_array(r->arms[i].routing, "layers");
         for (const cJSON *l = layers ? layers->child : NULL; l; l = l->next) {
             widen(&x, mq_report_number(l, "layer"));
-            widen_estimate(&y, mq_report_estimate(l, "exact_set_rate"), false);
+            widen_estimate(&y, mq_report_figure_in(l, figure), false);
         }
         if (layers)
             add_legend(r, &c, &r->arms[i]);
@@ -263,7 +264,7 @@ bool mq_draw_layers(const struct mq_page *r, struct mq_buffer *out)
         const cJSON *layers = mq_report_array(r->arms[i].routing, "layers");
         mq_chart_series(&c, mq_arm_style(r, &r->arms[i]), true);
         for (const cJSON *l = layers ? layers->child : NULL; l; l = l->next) {
-            const struct mq_estimate e = mq_report_estimate(l, "exact_set_rate");
+            const struct mq_estimate e = mq_report_figure_in(l, figure);
             const double layer = mq_report_number(l, "layer");
             char tip[512];
             snprintf(tip, sizeof tip, "%.40s, layer %.0f: %s", r->arms[i].name, layer,
@@ -273,7 +274,7 @@ bool mq_draw_layers(const struct mq_page *r, struct mq_buffer *out)
     }
     mq_chart_end(&c);
     const double chance =
-        mq_report_number(mq_json_get(r->document, "routing_chance"), "exact_set_rate");
+        mq_report_figure_in(mq_json_get(r->document, "routing_chance"), figure).value;
     char words[240];
     snprintf(
         words, sizeof words,
@@ -432,6 +433,7 @@ static void changed_ticks(struct mq_axis *x, const cJSON *groups, double last)
 
 bool mq_draw_changed_layers(const struct mq_page *r, struct mq_buffer *out)
 {
+    const struct mq_figure *figure = &mq_figures[MQ_FIGURE_KLD_CHANGED_LAYERS];
     struct range y = {INFINITY, 0}, x = {0, 0};
     const cJSON *longest = NULL;
     struct mq_chart c = {
@@ -449,7 +451,7 @@ bool mq_draw_changed_layers(const struct mq_page *r, struct mq_buffer *out)
         if (!groups || cJSON_GetArraySize(groups) >= MQ_TICKS)
             continue;
         for (const cJSON *g = groups->child; g; g = g->next) {
-            const struct mq_estimate e = mq_report_estimate(g, "kld_mean_nats");
+            const struct mq_estimate e = mq_report_figure_in(g, figure);
             widen_estimate(&y, e, true);
             if (e.value > 0)
                 widen(&x, mq_report_number(g, "changed_layers"));
@@ -468,7 +470,7 @@ bool mq_draw_changed_layers(const struct mq_page *r, struct mq_buffer *out)
         const cJSON *groups = mq_report_array(r->arms[i].routing, "kld_by_changed_layers");
         mq_chart_series(&c, mq_arm_style(r, &r->arms[i]), true);
         for (const cJSON *g = groups ? groups->child : NULL; g; g = g->next) {
-            const struct mq_estimate e = mq_report_estimate(g, "kld_mean_nats");
+            const struct mq_estimate e = mq_report_figure_in(g, figure);
             const double layers = mq_report_number(g, "changed_layers");
             char tip[512];
             snprintf(tip, sizeof tip, "%.40s, %.0f changed: KLD %s (%s tokens)", r->arms[i].name,
@@ -573,7 +575,7 @@ bool mq_draw_loads(const struct mq_page *r, struct mq_buffer *out)
         mq_heat_draw(&heat);
         char words[256];
         const double moved =
-            mq_report_number(mq_json_get(r->arms[i].routing, "overall"), "load_shift");
+            mq_report_figure(r->arms[i].json, &mq_figures[MQ_FIGURE_LOAD_SHIFT]).value;
         snprintf(words, sizeof words,
                  "Share of the layer's choices that go to the expert, minus its share in the "
                  "original.%s%.40s%s",

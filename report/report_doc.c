@@ -5,6 +5,7 @@
 #include "json.h"
 #include "text_match.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -43,6 +44,31 @@ struct mq_estimate mq_report_estimate(const cJSON *object, const char *key)
 {
     const cJSON *item = mq_json_get(object, key);
     return (struct mq_estimate){mq_report_number(item, "value"), mq_report_number(item, "se")};
+}
+
+/* {"value", "se"}, or a number without an error. */
+static struct mq_estimate estimate_of(const cJSON *item)
+{
+    if (cJSON_IsNumber(item))
+        return (struct mq_estimate){item->valuedouble, NAN};
+    return (struct mq_estimate){mq_report_number(item, "value"), mq_report_number(item, "se")};
+}
+
+struct mq_estimate mq_report_figure(const cJSON *row, const struct mq_figure *figure)
+{
+    char key[64];
+    for (const char *at = figure->json; *at; at += at[0] == '.') {
+        const size_t n = strcspn(at, ".");
+        snprintf(key, sizeof key, "%.*s", (int)n, at);
+        row = mq_json_get(row, key);
+        at += n;
+    }
+    return estimate_of(row);
+}
+
+struct mq_estimate mq_report_figure_in(const cJSON *object, const struct mq_figure *figure)
+{
+    return estimate_of(mq_json_get(object, mq_figure_key(figure)));
 }
 
 const char *mq_report_string(const cJSON *object, const char *key)
@@ -165,6 +191,68 @@ struct mq_words mq_words_count(double n)
     return w;
 }
 
+struct mq_words mq_words_figure(const struct mq_figure *figure, struct mq_estimate e)
+{
+    switch (figure->unit) {
+    case MQ_UNIT_SHARE:
+        return mq_words_percent_estimate(e);
+    case MQ_UNIT_BYTES:
+        return mq_words_bytes(e.value);
+    default:
+        return mq_words_estimate(e, figure->digits);
+    }
+}
+
+struct mq_words mq_words_heading(const struct mq_figure *figure)
+{
+    struct mq_words w;
+    snprintf(w.s, sizeof w.s, "%.60s", figure->title);
+    w.s[0] = (char)toupper((unsigned char)w.s[0]);
+    return w;
+}
+
+/* ---- columns ---- */
+
+const struct mq_figure *mq_summary_figure(size_t i)
+{
+    for (const struct mq_figure *f = mq_figures; f < mq_figures + MQ_FIGURE_COUNT; f++)
+        if (f->summary == (int)i + 1)
+            return f;
+    return NULL;
+}
+
+/* All that stands in one object with the mean. */
+const struct mq_figure *mq_spread_figure(size_t i)
+{
+    const char *mean = mq_figures[MQ_FIGURE_KLD_MEAN].json;
+    const size_t n = strcspn(mean, ".") + 1;
+    for (const struct mq_figure *f = mq_figures; f < mq_figures + MQ_FIGURE_COUNT; f++)
+        if (strncmp(f->json, mean, n) == 0 && i-- == 0)
+            return f;
+    return NULL;
+}
+
+const struct mq_figure *mq_table_figure(enum mq_section section, size_t i)
+{
+    for (const struct mq_figure *f = mq_figures; f < mq_figures + MQ_FIGURE_COUNT; f++)
+        if (f->section == section && f->shown != MQ_NOT_SHOWN && i-- == 0)
+            return f;
+    return NULL;
+}
+
+struct mq_words mq_summary_words(const struct mq_report_arm *arm, const struct mq_figure *figure)
+{
+    static const struct mq_words dash = {"—"};
+    struct mq_words w;
+    if (arm->is_baseline && !figure->absolute) {
+        snprintf(w.s, sizeof w.s, "%g", mq_figure_ideal(figure));
+        return figure->unit == MQ_UNIT_SHARE ? dash : w;
+    }
+    if (figure->section == MQ_SECTION_ROUTING && !arm->routing)
+        return dash;
+    return mq_words_figure(figure, mq_report_figure(arm->json, figure));
+}
+
 /* ---- reading ---- */
 
 static void read_arm(const cJSON *row, struct mq_report_arm *arm)
@@ -178,15 +266,12 @@ static void read_arm(const cJSON *row, struct mq_report_arm *arm)
         .is_baseline = cJSON_IsTrue(mq_json_get(row, "is_baseline")),
         .file_bytes = mq_report_number(row, "file_bytes"),
         .bits_per_weight = mq_report_number(row, "bits_per_weight"),
-        .expert_rmse = mq_report_number(row, "expert_relative_rmse"),
         .size_share = NAN,
-        .ppl = mq_report_estimate(row, "perplexity"),
-        .ppl_ratio = mq_report_estimate(row, "ppl_ratio"),
-        .log_ppl_ratio = mq_report_estimate(row, "ln_ppl_ratio"),
-        .kld = mq_report_estimate(mq_json_get(row, "kld_nats"), "mean"),
-        .same_top = mq_report_estimate(row, "same_top_rate"),
+        .kld = mq_report_figure(row, &mq_figures[MQ_FIGURE_KLD_MEAN]),
+        .same_top = mq_report_figure(row, &mq_figures[MQ_FIGURE_SAME_TOP]),
+        .ppl_ratio = mq_report_figure(row, &mq_figures[MQ_FIGURE_PPL_RATIO]),
+        .exact_set = mq_report_figure(row, &mq_figures[MQ_FIGURE_EXACT_SET]),
     };
-    arm->exact_set = mq_report_estimate(mq_json_get(routing, "overall"), "exact_set_rate");
     arm->quality = mq_quality_of(arm->kld.value);
     if (arm->is_baseline)
         arm->name = "original"; /* documents call it source or baseline */

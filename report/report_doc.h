@@ -12,6 +12,7 @@
 #define MQ_REPORT_DOC_H
 
 #include "buffer.h"
+#include "figures.h"
 #include "statistics.h"
 
 #include "moeq.h"
@@ -53,10 +54,9 @@ struct mq_report_arm {
     const char *name;
     const char *file; /* of a verification: the model's file, without its folder; else "" */
     bool is_baseline;
-    double file_bytes, bits_per_weight, expert_rmse;
-    double size_share; /* of the baseline's bytes */
-    struct mq_estimate ppl, ppl_ratio, log_ppl_ratio, kld, same_top;
-    struct mq_estimate exact_set; /* overall */
+    double file_bytes, bits_per_weight;
+    double size_share;                                      /* of the baseline's bytes */
+    struct mq_estimate kld, same_top, ppl_ratio, exact_set; /* what verdict and charts are about */
     enum mq_quality quality;
     bool below_noise; /* its KLD is less than that of the source with bf16 activations */
     const struct mq_report_arm *int8; /* a level computed with as integers besides; or NULL */
@@ -100,6 +100,11 @@ moeq_status mq_report_read(const cJSON *document, struct mq_page *report, moeq_e
 
 double mq_report_number(const cJSON *object, const char *key);
 struct mq_estimate mq_report_estimate(const cJSON *object, const char *key);
+/* Of a row: a figure of MQ_OF_MODEL, where the table says that it stands. */
+struct mq_estimate mq_report_figure(const cJSON *row, const struct mq_figure *figure);
+/* Of what holds it under its key: an entry of "layers", of "kld_by_changed_layers",
+ * "routing_chance". */
+struct mq_estimate mq_report_figure_in(const cJSON *object, const struct mq_figure *figure);
 const char *mq_report_string(const cJSON *object, const char *key);
 const cJSON *mq_report_array(const cJSON *object, const char *key); /* NULL if empty too */
 
@@ -114,6 +119,20 @@ struct mq_words mq_words_percent(double fraction);                   /* "97.8 %"
 struct mq_words mq_words_percent_estimate(struct mq_estimate e);     /* "97.78 ± 0.06 %" */
 struct mq_words mq_words_bytes(double bytes);                        /* "24.6 GiB" */
 struct mq_words mq_words_count(double n);                            /* "18,944" */
+/* A figure's value in its unit and with its digits: "97.78 ± 0.06 %", "0.0030925 ± 0.00014" */
+struct mq_words mq_words_figure(const struct mq_figure *figure, struct mq_estimate e);
+struct mq_words mq_words_heading(const struct mq_figure *figure); /* its title: "Same experts" */
+
+/* ---- columns of tables, the same on every page ---- */
+
+/* The i-th figure of the summary, the j-th of the spread of the divergence, of routing; NULL behind
+ * the last. */
+const struct mq_figure *mq_summary_figure(size_t i);
+const struct mq_figure *mq_spread_figure(size_t i);
+const struct mq_figure *mq_table_figure(enum mq_section section, size_t i);
+/* What the summary says of an arm: of the baseline what it is against itself, "—" where a dense
+ * model has no such figure. */
+struct mq_words mq_summary_words(const struct mq_report_arm *arm, const struct mq_figure *figure);
 
 /* Appends a text of ours in which {level} and {Level} stand for what is judged: a sweep's "level",
  * a verification's "file". */

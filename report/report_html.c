@@ -7,9 +7,9 @@
 #include "report_svg.h"
 #include "report_verify.h"
 #include "report_words.h"
-#include "routing.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* ---- pieces ---- */
@@ -67,13 +67,33 @@ static void head_cell(struct mq_buffer *out, const char *text)
     put(out, "</th>");
 }
 
+static void open_head(struct mq_buffer *out)
+{
+    put(out, "<thead><tr>");
+}
+
+static void close_head(struct mq_buffer *out)
+{
+    put(out, "</tr></thead>\n<tbody>\n");
+}
+
+/* A figure's column: its title, in small print its unit; what it means where a mouse rests on it. */
+static void figure_head(struct mq_buffer *out, const struct mq_figure *figure)
+{
+    element(out, "<th scope=\"col\" title=\"", figure->means, "\">");
+    mq_html_text(out, mq_words_heading(figure).s);
+    if (figure->unit == MQ_UNIT_NATS)
+        element(out, "<small>", mq_unit_name(figure->unit), "</small>");
+    put(out, "</th>");
+}
+
 static void head_row(const struct mq_page *r, struct mq_buffer *out, const char *const *cells,
                      size_t n)
 {
-    put(out, "<thead><tr>");
+    open_head(out);
     for (size_t i = 0; i < n; i++)
         head_cell(out, mq_report_phrase(r, cells[i]).s);
-    put(out, "</tr></thead>\n<tbody>\n");
+    close_head(out);
 }
 #define HEAD(r, out, ...)                                                        \
     do {                                                                         \
@@ -268,33 +288,27 @@ static void summary_row(const struct mq_page *r, const struct mq_report_arm *a,
     cell(out, mq_words_bytes(a->file_bytes).s);
     cell(out, mq_words_percent(a->size_share).s);
     cell(out, mq_words_sig(a->bits_per_weight, 4).s);
-    if (a->is_baseline) {
-        put(out, "<td>0</td><td>—</td>");
-        estimate_cell(out, mq_words_estimate(a->ppl, 5));
-        put(out, "<td>1</td><td>—</td>");
-    } else {
-        estimate_cell(out, mq_words_estimate(a->kld, 5));
-        estimate_cell(out, mq_words_percent_estimate(a->same_top));
-        estimate_cell(out, mq_words_estimate(a->ppl, 5));
-        estimate_cell(out, mq_words_estimate(a->ppl_ratio, 6));
-        if (a->routing)
-            estimate_cell(out, mq_words_percent_estimate(a->exact_set));
-        else
-            put(out, "<td>—</td>");
-    }
+    const struct mq_figure *f;
+    for (size_t i = 0; (f = mq_summary_figure(i)) != NULL; i++)
+        estimate_cell(out, mq_summary_words(a, f));
     close_row(out);
 }
 
 /* The whole result on one screen: everything below explains it. */
 static void put_summary(const struct mq_page *r, struct mq_buffer *out)
 {
-    open_table(
-        r, out, "Summary",
-        "KLD: how far the output's probabilities moved, 0 is not at all. Same top token: how "
-        "often the most likely next token stayed the same. Same experts: how often a token "
-        "went to exactly the original's experts. ± is one standard error.");
-    HEAD(r, out, "{Level}", "<Class", "File size", "of the original", "Bits per weight",
-         "KLD mean|nats", "Same top token", "Perplexity", "Perplexity ratio", "Same experts");
+    const struct mq_figure *f;
+    open_table(r, out, "Summary",
+               "What each column is stands under Terms. ± is one standard error.");
+    open_head(out);
+    head_cell(out, mq_report_phrase(r, "{Level}").s);
+    head_cell(out, "<Class");
+    figure_head(out, &mq_figures[MQ_FIGURE_FILE_BYTES]);
+    head_cell(out, "of the original");
+    figure_head(out, &mq_figures[MQ_FIGURE_BITS_PER_WEIGHT]);
+    for (size_t i = 0; (f = mq_summary_figure(i)) != NULL; i++)
+        figure_head(out, f);
+    close_head(out);
     for (size_t i = 0; i < r->arms_count; i++) {
         summary_row(r, &r->arms[i], out);
         if (r->arms[i].int8)
@@ -321,14 +335,13 @@ static void put_summary(const struct mq_page *r, struct mq_buffer *out)
 
 static void percentile_row(const struct mq_report_arm *a, struct mq_buffer *out)
 {
-    static const char *const keys[] = {"median", "p90", "p99", "p99_9", "max"};
     const cJSON *kld = a ? mq_json_get(a->json, "kld_nats") : NULL;
+    const struct mq_figure *f;
     if (!cJSON_IsObject(kld))
         return;
     open_row(out, a->name, false);
-    estimate_cell(out, mq_words_estimate(a->kld, 5));
-    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
-        cell(out, mq_words_sig(mq_report_number(kld, keys[k]), 5).s);
+    for (size_t i = 0; (f = mq_spread_figure(i)) != NULL; i++)
+        estimate_cell(out, mq_words_figure(f, mq_report_figure(a->json, f)));
     cell(out, mq_words_count(mq_report_number(kld, "tokens")).s);
     close_row(out);
 }
@@ -342,12 +355,18 @@ static void put_percentiles(const struct mq_page *r, struct mq_buffer *out)
     if (!(tokens > 0))
         return;
     section(out, "percentiles", "How the divergence is spread");
-    open_table(r, out, "KL divergence per token, in nats",
+    open_table(r, out, "KL divergence per token",
                tokens < 1e5
                    ? "A mean hides the tail: the few tokens where the output changed much. "
                      "The 99.9th percentile is uncertain below 100,000 tokens."
                    : "A mean hides the tail: the few tokens where the output changed much.");
-    HEAD(r, out, "{Level}", "Mean", "Median", "90 %", "99 %", "99.9 %", "Largest", "Tokens");
+    const struct mq_figure *f;
+    open_head(out);
+    head_cell(out, mq_report_phrase(r, "{Level}").s);
+    for (size_t i = 0; (f = mq_spread_figure(i)) != NULL; i++)
+        figure_head(out, f);
+    head_cell(out, "Tokens");
+    close_head(out);
     for (size_t i = 0; i < r->arms_count; i++) {
         percentile_row(&r->arms[i], out);
         percentile_row(r->arms[i].int8, out);
@@ -356,38 +375,37 @@ static void put_percentiles(const struct mq_page *r, struct mq_buffer *out)
     end_section(out);
 }
 
-/* Rates are shares, the router's KL divergence is not. */
-static void put_metric(struct mq_buffer *out, enum mq_routing_metric metric, struct mq_estimate e)
+static void figure_cell(struct mq_buffer *out, const struct mq_figure *figure, struct mq_estimate e)
 {
-    if (!isfinite(e.value))
-        put(out, "<td>—</td>");
-    else if (metric == MQ_ROUTING_ROUTER_KL)
-        estimate_cell(out, mq_words_estimate(e, 5));
+    if (isfinite(e.value))
+        estimate_cell(out, mq_words_figure(figure, e));
     else
-        estimate_cell(out, mq_words_percent_estimate(e));
+        put(out, "<td>—</td>");
 }
 
 /* An arm's agreement over all layers; nothing without routing. */
 static void routing_row(const struct mq_report_arm *a, struct mq_buffer *out)
 {
-    const cJSON *overall = a ? mq_json_get(a->routing, "overall") : NULL;
-    if (!overall)
+    const struct mq_figure *f;
+    if (!a || !mq_json_get(a->routing, "overall"))
         return;
     open_row(out, a->name, false);
-    for (int m = 0; m < MQ_ROUTING_COUNT; m++)
-        put_metric(out, (enum mq_routing_metric)m,
-                   mq_report_estimate(overall, mq_figure_key(mq_routing_figure(m))));
+    for (size_t i = 0; (f = mq_table_figure(MQ_SECTION_ROUTING, i)) != NULL; i++)
+        figure_cell(out, f, mq_report_figure(a->json, f));
     close_row(out);
 }
 
 static void put_routing_table(const struct mq_page *r, struct mq_buffer *out)
 {
-    open_table(r, out, "Routing against the original, all layers",
-               "Means over layers and tokens. Weighted agreement counts the common part of the "
-               "experts' weights. Chance: two routers that know nothing of each other.");
-    HEAD(r, out, "{Level}", "Same set", "Overlap|share of the k", "Same first expert",
-         "Weighted agreement", "All changed|CR1", "Any changed|CR2", "Half changed|CR3",
-         "Router KLD|nats");
+    open_table(
+        r, out, "Routing against the original, all layers",
+        "Means over layers and tokens. Chance: two routers that know nothing of each other.");
+    const struct mq_figure *f;
+    open_head(out);
+    head_cell(out, mq_report_phrase(r, "{Level}").s);
+    for (size_t i = 0; (f = mq_table_figure(MQ_SECTION_ROUTING, i)) != NULL; i++)
+        figure_head(out, f);
+    close_head(out);
     for (size_t i = 0; i < r->arms_count; i++) {
         routing_row(&r->arms[i], out);
         routing_row(r->arms[i].int8, out);
@@ -397,11 +415,8 @@ static void put_routing_table(const struct mq_page *r, struct mq_buffer *out)
     const cJSON *chance = mq_json_get(r->document, "routing_chance");
     if (cJSON_IsObject(chance)) {
         open_row(out, "chance", false);
-        for (int m = 0; m < MQ_ROUTING_COUNT; m++) {
-            const char *name = mq_figure_key(mq_routing_figure(m));
-            put_metric(out, (enum mq_routing_metric)m,
-                       (struct mq_estimate){mq_report_number(chance, name), NAN});
-        }
+        for (size_t i = 0; (f = mq_table_figure(MQ_SECTION_ROUTING, i)) != NULL; i++)
+            figure_cell(out, f, mq_report_figure_in(chance, f));
         close_row(out);
     }
     close_table(out);
@@ -410,9 +425,12 @@ static void put_routing_table(const struct mq_page *r, struct mq_buffer *out)
 /* One row a layer, one column a level: the numbers of the chart of layers. */
 static void put_layers_table(const struct mq_page *r, struct mq_buffer *out)
 {
+    const struct mq_figure *figure = &mq_figures[MQ_FIGURE_EXACT_SET];
     const cJSON *first = NULL;
+    char title[96];
+    snprintf(title, sizeof title, "%s, by layer", mq_words_heading(figure).s);
     put(out, "<details>\n<summary>Numbers of the chart by layer</summary>\n");
-    open_table(r, out, "Same set of experts, by layer", "Share of tokens, ± one standard error.");
+    open_table(r, out, title, "Share of tokens, ± one standard error.");
     put(out, "<thead><tr><th scope=\"col\">Layer</th>");
     for (size_t i = 0; i < r->arms_count; i++) {
         const cJSON *layers = mq_report_array(r->arms[i].routing, "layers");
@@ -428,8 +446,8 @@ static void put_layers_table(const struct mq_page *r, struct mq_buffer *out)
         for (size_t i = 0; i < r->arms_count; i++) {
             const cJSON *layers = mq_report_array(r->arms[i].routing, "layers");
             if (layers)
-                put_metric(out, MQ_ROUTING_EXACT_SET,
-                           mq_report_estimate(cJSON_GetArrayItem(layers, at), "exact_set_rate"));
+                figure_cell(out, figure,
+                            mq_report_figure_in(cJSON_GetArrayItem(layers, at), figure));
         }
         close_row(out);
     }
@@ -440,6 +458,7 @@ static void put_layers_table(const struct mq_page *r, struct mq_buffer *out)
 /* The numbers of the chart of changed layers. Arms may have groups of unequal number. */
 static void put_changed_table(const struct mq_page *r, struct mq_buffer *out)
 {
+    const struct mq_figure *figure = &mq_figures[MQ_FIGURE_KLD_CHANGED_LAYERS];
     open_table(r, out, "Mean KL divergence by the number of changed layers",
                "In nats, ± one standard error; below it how many scored tokens took other experts "
                "in so many layers.");
@@ -464,7 +483,7 @@ static void put_changed_table(const struct mq_page *r, struct mq_buffer *out)
             if (!groups)
                 continue;
             const cJSON *group = cJSON_GetArrayItem(groups, at);
-            const struct mq_estimate e = mq_report_estimate(group, "kld_mean_nats");
+            const struct mq_estimate e = mq_report_figure_in(group, figure);
             const double n = mq_report_number(group, "scored_tokens");
             if (isfinite(e.value))
                 mq_buffer_printf(out, "<td>%s<small>%s tokens</small></td>",
@@ -490,7 +509,8 @@ static void put_changed_share(const struct mq_page *r, struct mq_buffer *out)
         double tokens[2] = {0}, sums[2] = {0};
         for (const cJSON *g = groups ? groups->child : NULL; g; g = g->next) {
             const double n = mq_report_number(g, "scored_tokens");
-            const double mean = mq_report_estimate(g, "kld_mean_nats").value;
+            const double mean =
+                mq_report_figure_in(g, &mq_figures[MQ_FIGURE_KLD_CHANGED_LAYERS]).value;
             const int changed = mq_report_number(g, "changed_layers") > 0;
             if (n > 0 && isfinite(mean)) {
                 tokens[changed] += n;
@@ -587,16 +607,16 @@ static void swap_cell(const struct mq_page *r, const struct mq_report_arm *arm, 
         put(out, "<td>—</td>");
         return;
     }
-    const struct mq_estimate kld = mq_report_estimate(mq_json_get(result, "kld_nats"), "mean");
-    element(out, "<td>", mq_words_estimate(mq_report_estimate(result, "ppl_ratio"), 6).s,
-            "<small>KLD ");
+    const struct mq_figure *ppl = &mq_figures[MQ_FIGURE_PPL_RATIO];
+    const struct mq_estimate kld = mq_report_figure(result, &mq_figures[MQ_FIGURE_KLD_MEAN]);
+    element(out, "<td>", mq_words_figure(ppl, mq_report_figure(result, ppl)).s, "<small>KLD ");
     element(out, "", mq_words_estimate(kld, 3).s, "</small></td>");
 }
 
 static void swap_table(const struct mq_page *r, const struct mq_report_arm *arm,
                        struct mq_buffer *out)
 {
-    open_table(r, out, arm->name, "Perplexity ratio; below it the mean KL divergence (nats).");
+    open_table(r, out, arm->name, "PPL ratio; below it the mean KL divergence (nats).");
     HEAD(r, out, "Weights", "Routes of the original", "Routes of the {level}");
     for (int own = 0; own < 2; own++) {
         open_row(out, own ? mq_report_phrase(r, "of the {level}").s : "of the original", false);
@@ -622,7 +642,7 @@ static void put_shares(const struct mq_page *r, struct mq_buffer *out)
                "share that is there with the {level}'s weights alone, with its routes alone, and "
                "what is missing to the whole. A dash: the loss is too close to its error.");
     HEAD(r, out, "{Level}", "KLD|weights alone", "KLD|routes alone", "KLD|only together",
-         "Perplexity|weights alone", "Perplexity|routes alone", "Perplexity|only together");
+         "PPL|weights alone", "PPL|routes alone", "PPL|only together");
     for (size_t i = 0; i < r->arms_count; i++) {
         if (!has_swap(r, &r->arms[i]))
             continue;
@@ -713,25 +733,25 @@ static void put_facts(const struct mq_page *r, struct mq_buffer *out)
     end_section(out);
 }
 
+/* Every figure that a table has, and how it is defined. */
 static void put_terms(const struct mq_page *r, struct mq_buffer *out)
 {
     section(out, "terms", "Terms");
+    put(out, "<dl>\n");
+    for (const struct mq_figure *f = mq_figures; f < mq_figures + MQ_FIGURE_COUNT; f++) {
+        if (f->shown == MQ_NOT_SHOWN)
+            continue;
+        element(out, "<dt>", mq_words_heading(f).s, ": ");
+        element(out, "", f->long_title, "</dt>");
+        element(out, "<dd>", f->means, " ");
+        element(out, "<span class=\"formula\">", f->formula, "</span></dd>\n");
+    }
     say(r, out,
-        "<dl>\n"
-        "<dt>KL divergence (KLD)</dt><dd>The mean over tokens of Σ p ln(p / q), with p the "
-        "original's probabilities of the next token and q the {level}'s. 0 if they are equal; in "
-        "nats. It sees changes that the perplexity averages away.</dd>\n"
-        "<dt>Perplexity</dt><dd>The exponential of the mean negative log-likelihood of the text. "
-        "The ratio to the original's is what the {level} costs; its error is that of the paired "
-        "differences.</dd>\n"
-        "<dt>Same top token</dt><dd>Share of predictions whose most likely token is the "
-        "original's.</dd>\n"
-        "<dt>Same experts, same set</dt><dd>Share of (token, layer) pairs for which the router "
-        "chose exactly the experts it chooses in the original.</dd>\n"
         "<dt>Margin</dt><dd>The router's logit of the last expert chosen minus that of the first "
         "one not chosen. A small margin is a near-tie.</dd>\n"
-        "<dt>Bits per weight</dt><dd>Eight times the bytes of all tensors, divided by the number "
-        "of weights.</dd>\n</dl>\n");
+        "</dl>\n<p class=\"note\">In formulas: p, q the original's and the {level}'s "
+        "probabilities of the next token; S, S' the k experts that each chooses for a token in a "
+        "layer, w, w' their weights.</p>\n");
     end_section(out);
 }
 

@@ -77,6 +77,12 @@ static void put_level(const struct mq_report_arm *arm, struct mq_buffer *out)
     mq_buffer_free(&words);
 }
 
+/* " | KLD mean (nats)" */
+static void put_head(const struct mq_figure *figure, struct mq_buffer *out)
+{
+    mq_buffer_printf(out, " | %s%s", figure->title, figure->unit == MQ_UNIT_NATS ? " (nats)" : "");
+}
+
 static void summary_row(const struct mq_page *r, const struct mq_report_arm *a,
                         struct mq_buffer *out)
 {
@@ -84,23 +90,25 @@ static void summary_row(const struct mq_page *r, const struct mq_report_arm *a,
     put_text(out, a->name);
     mq_buffer_printf(out, " | %s | %s | %s", mq_words_bytes(a->file_bytes).s,
                      mq_words_percent(a->size_share).s, mq_words_sig(a->bits_per_weight, 4).s);
-    if (a->is_baseline)
-        mq_buffer_puts(out, " | 0 | — | 1 | — | reference |\n");
-    else
-        mq_buffer_printf(out, " | %s | %s | %s | %s | %s |\n", mq_words_estimate(a->kld, 5).s,
-                         mq_words_percent_estimate(a->same_top).s,
-                         mq_words_estimate(a->ppl_ratio, 6).s,
-                         a->routing ? mq_words_percent_estimate(a->exact_set).s : "—",
-                         a == &r->noise ? "noise floor" : mq_quality_bands[a->quality].name);
+    const struct mq_figure *f;
+    for (size_t i = 0; (f = mq_summary_figure(i)) != NULL; i++)
+        mq_buffer_printf(out, " | %s", mq_summary_words(a, f).s);
+    mq_buffer_printf(out, " | %s |\n",
+                     a->is_baseline   ? "reference"
+                     : a == &r->noise ? "noise floor"
+                                      : mq_quality_bands[a->quality].name);
 }
 
 static void put_summary(const struct mq_page *r, struct mq_buffer *out)
 {
-    mq_report_say(
-        r,
-        "| {level} | file size | of original | bits/weight | KLD mean (nats) | same top token | "
-        "PPL ratio | same experts | class |\n|:--|--:|--:|--:|--:|--:|--:|--:|:--|\n",
-        out);
+    const struct mq_figure *f;
+    mq_report_say(r, "| {level} | file size | of original | bits/weight", out);
+    for (size_t i = 0; (f = mq_summary_figure(i)) != NULL; i++)
+        put_head(f, out);
+    mq_buffer_puts(out, " | class |\n|:--|--:|--:|--:");
+    for (size_t i = 0; mq_summary_figure(i); i++)
+        mq_buffer_puts(out, "|--:");
+    mq_buffer_puts(out, "|:--|\n");
     for (size_t i = 0; i < r->arms_count; i++) {
         summary_row(r, &r->arms[i], out);
         if (r->arms[i].int8)
@@ -115,25 +123,27 @@ static void put_summary(const struct mq_page *r, struct mq_buffer *out)
 
 static void percentile_row(const struct mq_report_arm *a, struct mq_buffer *out)
 {
-    static const char *const keys[] = {"median", "p90", "p99", "p99_9", "max"};
-    const cJSON *kld = a ? mq_json_get(a->json, "kld_nats") : NULL;
-    if (!cJSON_IsObject(kld))
+    const struct mq_figure *f;
+    if (!a || !cJSON_IsObject(mq_json_get(a->json, "kld_nats")))
         return;
     mq_buffer_puts(out, "| ");
     put_text(out, a->name);
-    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
-        mq_buffer_printf(out, " | %s", mq_words_sig(mq_report_number(kld, keys[k]), 5).s);
+    for (size_t i = 0; (f = mq_spread_figure(i)) != NULL; i++)
+        mq_buffer_printf(out, " | %s", mq_words_figure(f, mq_report_figure(a->json, f)).s);
     mq_buffer_puts(out, " |\n");
 }
 
 /* Folded: a pull request's page is to stay short. */
 static void put_percentiles(const struct mq_page *r, struct mq_buffer *out)
 {
-    mq_report_say(r,
-                  "\n<details><summary>KL divergence per token (nats)</summary>\n\n"
-                  "| {level} | median | 90 % | 99 % | 99.9 % | largest |\n"
-                  "|:--|--:|--:|--:|--:|--:|\n",
-                  out);
+    const struct mq_figure *f;
+    mq_report_say(r, "\n<details><summary>KL divergence per token</summary>\n\n| {level}", out);
+    for (size_t i = 0; (f = mq_spread_figure(i)) != NULL; i++)
+        put_head(f, out);
+    mq_buffer_puts(out, " |\n|:--");
+    for (size_t i = 0; mq_spread_figure(i); i++)
+        mq_buffer_puts(out, "|--:");
+    mq_buffer_puts(out, "|\n");
     for (size_t i = 0; i < r->arms_count; i++) {
         percentile_row(&r->arms[i], out);
         percentile_row(r->arms[i].int8, out);
@@ -141,9 +151,10 @@ static void put_percentiles(const struct mq_page *r, struct mq_buffer *out)
     mq_buffer_puts(out, "\n</details>\n");
 }
 
-/* Same set of experts, a column a level. */
+/* The numbers of the chart of layers, a column a level. */
 static void put_layers(const struct mq_page *r, struct mq_buffer *out)
 {
+    const struct mq_figure *figure = &mq_figures[MQ_FIGURE_EXACT_SET];
     const cJSON *first = NULL;
     size_t columns = 0;
     for (size_t i = 0; i < r->arms_count; i++) {
@@ -151,7 +162,8 @@ static void put_layers(const struct mq_page *r, struct mq_buffer *out)
         if (!layers)
             continue;
         if (!first)
-            mq_buffer_puts(out, "\n<details><summary>Same experts, by layer</summary>\n\n| layer");
+            mq_buffer_printf(out, "\n<details><summary>%s, by layer</summary>\n\n| layer",
+                             mq_words_heading(figure).s);
         first = first ? first : layers;
         columns++;
         mq_buffer_puts(out, " | ");
@@ -171,8 +183,8 @@ static void put_layers(const struct mq_page *r, struct mq_buffer *out)
             if (layers)
                 mq_buffer_printf(
                     out, " | %s",
-                    mq_words_percent_estimate(
-                        mq_report_estimate(cJSON_GetArrayItem(layers, at), "exact_set_rate"))
+                    mq_words_figure(figure,
+                                    mq_report_figure_in(cJSON_GetArrayItem(layers, at), figure))
                         .s);
         }
         mq_buffer_puts(out, " |\n");
@@ -183,24 +195,26 @@ static void put_layers(const struct mq_page *r, struct mq_buffer *out)
 /* Level by level: the perplexity ratio with its weights alone, its routes alone, and both. */
 static void put_swap(const struct mq_page *r, struct mq_buffer *out)
 {
+    const struct mq_figure *figure = &mq_figures[MQ_FIGURE_PPL_RATIO];
     bool any = false;
     for (size_t i = 0; i < r->arms_count; i++) {
         const struct mq_report_arm *a = &r->arms[i];
         if (!mq_report_swap(r, a, true, false) && !mq_report_swap(r, a, false, true))
             continue;
         if (!any)
-            mq_buffer_puts(out,
-                           "\n| PPL ratio | its weights, the original's routes | the "
-                           "original's weights, its routes | both its own |\n|:--|--:|--:|--:|\n");
+            mq_buffer_printf(out,
+                             "\n| %s | its weights, the original's routes | the original's "
+                             "weights, its routes | both its own |\n|:--|--:|--:|--:|\n",
+                             figure->title);
         any = true;
         mq_buffer_puts(out, "| ");
         put_text(out, a->name);
         for (int k = 0; k < 3; k++) {
             const bool weights = k != 1, routes = k != 0;
             const struct mq_estimate ratio =
-                mq_report_estimate(mq_report_swap(r, a, weights, routes), "ppl_ratio");
+                mq_report_figure(mq_report_swap(r, a, weights, routes), figure);
             mq_buffer_printf(out, " | %s",
-                             isfinite(ratio.value) ? mq_words_estimate(ratio, 6).s : "—");
+                             isfinite(ratio.value) ? mq_words_figure(figure, ratio).s : "—");
             const struct mq_estimate share =
                 mq_report_share(a, "kld_mean", k == 0 ? "weights" : "routes");
             if (k < 2 && isfinite(share.value))

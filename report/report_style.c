@@ -35,6 +35,7 @@ const char mq_report_style[] =
     "h2{font-size:1.3rem;line-height:1.25;margin:3rem 0 .75rem;padding-top:1rem;"
     "border-top:1px solid var(--rule);letter-spacing:-.01em}\n"
     "p{max-width:44rem;margin:.6rem 0}\n"
+    ".formula{color:var(--muted)}\n"
     ".sub,.note,figcaption,caption,footer{color:var(--muted);font-size:.875rem}\n"
     ".note{max-width:52rem}\n"
     "figcaption b{color:var(--fg)}\n"

@@ -92,34 +92,9 @@ size_t mq_report_broken(const struct mq_page *r)
 
 /* ---- B minus A ---- */
 
-enum unit { NATS, RATE };
-
-/* Every figure of which mq_verify_json gives the difference; a smaller distance from the original
- * is better, and so is a greater agreement. */
-static const struct known_figure {
-    const char *key, *name;
-    enum unit unit;
-    bool less_is_closer;
-} known[] = {
-    {"nll_nats", "mean negative log-likelihood", NATS, true},
-    {"kld_nats", "mean KL divergence", NATS, true},
-    {"same_top_rate", "same top token", RATE, false},
-    {"exact_set_rate", "same set of experts", RATE, false},
-    {"overlap_at_k", "overlap of experts", RATE, false},
-    {"top1_expert_rate", "same first expert", RATE, false},
-    {"weighted_agreement", "weighted agreement", RATE, false},
-    {"cr1_all_changed_rate", "all experts changed (CR1)", RATE, true},
-    {"cr2_any_changed_rate", "any expert changed (CR2)", RATE, true},
-    {"cr3_half_changed_rate", "half of the experts changed (CR3)", RATE, true},
-    {"router_kl_nats", "router's KL divergence", NATS, true},
-};
-
-static const struct known_figure *find_figure(const cJSON *figure)
+static const struct mq_figure *find_figure(const cJSON *difference)
 {
-    for (size_t i = 0; figure->string && i < sizeof known / sizeof *known; i++)
-        if (strcmp(figure->string, known[i].key) == 0)
-            return &known[i];
-    return NULL;
+    return difference->string ? mq_figure_by_difference(difference->string) : NULL;
 }
 
 const cJSON *mq_report_differences(const struct mq_page *r)
@@ -129,20 +104,18 @@ const cJSON *mq_report_differences(const struct mq_page *r)
 }
 
 /* Rates differ by percentage points. */
-static struct mq_words with_unit(double x, const struct known_figure *figure, bool sign)
+static struct mq_words with_unit(double x, const struct mq_figure *figure, bool sign)
 {
     struct mq_words w;
     if (!isfinite(x))
         return (struct mq_words){"—"};
-    const bool points = figure && figure->unit == RATE;
-    snprintf(w.s, sizeof w.s, "%s%.28s%s",
+    const bool points = figure && figure->unit == MQ_UNIT_SHARE;
+    const char *unit = points ? "pp" : figure ? mq_unit_name(figure->unit) : "";
+    snprintf(w.s, sizeof w.s, "%s%.28s%s%.8s",
              !sign || x == 0 ? ""
              : x < 0         ? "−"
                              : "+",
-             mq_words_sig(fabs(points ? 100 * x : x), 3).s,
-             points   ? "\u00a0pp"
-             : figure ? "\u00a0nats"
-                      : "");
+             mq_words_sig(fabs(points ? 100 * x : x), 3).s, unit[0] ? "\u00a0" : "", unit);
     return w;
 }
 
@@ -166,11 +139,11 @@ static double direction(const cJSON *figure)
 
 struct mq_report_difference mq_report_difference(const cJSON *figure)
 {
-    const struct known_figure *k = find_figure(figure);
+    const struct mq_figure *k = find_figure(figure);
     const struct mq_estimate ci = interval(figure);
     const double way = direction(figure);
     struct mq_report_difference d = {
-        .name = k                ? k->name
+        .name = k                ? k->title
                 : figure->string ? figure->string
                                  : "",
         .mean = with_unit(mq_report_number(figure, "mean"), k, true),
@@ -183,9 +156,9 @@ struct mq_report_difference mq_report_difference(const cJSON *figure)
         d.reads = "no clear difference";
     else if (k && isfinite(way))
         /* the likelihood is of the text; all others are about the original */
-        d.reads = k == &known[0] ? (way > 0 ? "A predicts better" : "B predicts better")
-                  : (way > 0) == k->less_is_closer ? "A is closer"
-                                                   : "B is closer";
+        d.reads = k->absolute ? (way > 0 ? "A predicts better" : "B predicts better")
+                  : (way > 0) == (k->better == MQ_LESS) ? "A is closer"
+                                                        : "B is closer";
     return d;
 }
 
@@ -222,7 +195,7 @@ static void say_two(const struct mq_page *r, const struct mq_report_arm *a,
                     const struct mq_report_arm *b, struct mq_buffer *out)
 {
     const cJSON *kld = mq_report_differences(r);
-    while (kld && find_figure(kld) != &known[1])
+    while (kld && find_figure(kld) != &mq_figures[MQ_FIGURE_KLD_MEAN])
         kld = kld->next;
     const double way = kld ? direction(kld) : (double)NAN;
     if (way == 0)

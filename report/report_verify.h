@@ -35,7 +35,7 @@ size_t mq_report_broken(const struct mq_page *report); /* limits */
 const cJSON *mq_report_differences(const struct mq_page *report);
 
 struct mq_report_difference {
-    const char *name;          /* "mean KL divergence" */
+    const char *name;          /* "KLD mean" */
     struct mq_words mean, se;  /* with unit and sign: "+0.0123 nats", "−0.41 pp" */
     struct mq_words low, high; /* of the interval */
     const char *reads;         /* "A is closer" */

@@ -347,6 +347,35 @@ START_TEST(page_holds_every_part)
 }
 END_TEST
 
+/* A figure's title is spelled the same in every table, and its value is where the table says. */
+START_TEST(columns_are_the_tables)
+{
+    cJSON *document = three_levels("m");
+    char *html = rendered(document, MQ_REPORT_HTML), *md = rendered(document, MQ_REPORT_MARKDOWN);
+    const struct mq_figure *f;
+    size_t columns = 0;
+    for (; (f = mq_summary_figure(columns)) != NULL; columns++) {
+        char head[128];
+        const char *unit = f->unit == MQ_UNIT_NATS ? " (nats)" : "";
+        snprintf(head, sizeof head, " | %.60s%s |", f->title, unit);
+        ck_assert_msg(strstr(md, head) != NULL, "Markdown lacks '%s'", head);
+        snprintf(head, sizeof head, "\">%s<", mq_words_heading(f).s);
+        ck_assert_msg(strstr(html, head) != NULL, "HTML lacks '%s'", head);
+        snprintf(head, sizeof head, "<dt>%s: ", mq_words_heading(f).s);
+        ck_assert_msg(strstr(html, head) != NULL, "no term '%s'", head);
+    }
+    ck_assert_uint_ge(columns, 5);
+    ck_assert_ptr_nonnull(strstr(md, "| q4_k | 4.19\u00a0GiB | 28.1\u00a0% | 4.500 | 0.030900 ± "
+                                     "0.000010 | 95.30 ± 0.20\u00a0% | 5.0000 ± 0.10 | 1.00300 ± "
+                                     "0.00050 | 97.80 ± 0.10\u00a0% | good |"));
+    ck_assert_ptr_nonnull(strstr(md, "| original | 14.9\u00a0GiB | 100\u00a0% | 16.00 | 0 | — | "
+                                     "4.9800 ± 0.10 | 1 | — | reference |"));
+    free(html);
+    free(md);
+    cJSON_Delete(document);
+}
+END_TEST
+
 START_TEST(text_from_files_is_escaped)
 {
     cJSON *document = three_levels("<script>alert(1)</script>&\"'\x01\xff|`*");
@@ -590,6 +619,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, numbers_as_text);
     tcase_add_test(tests, axes_end_at_round_numbers);
     tcase_add_test(tests, page_holds_every_part);
+    tcase_add_test(tests, columns_are_the_tables);
     tcase_add_test(tests, text_from_files_is_escaped);
     tcase_add_test(tests, nulls_and_absent_parts);
     tcase_add_test(tests, swap_table_and_shares);
