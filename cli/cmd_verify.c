@@ -1,10 +1,12 @@
 /* cmd_verify.c: moeq verify: a stored model against the original, and against a gate. */
 #include "eval_options.h"
+#include "metric_list.h"
 #include "model_options.h"
 #include "report_files.h"
 #include "sweep_tables.h"
 
 #include "error.h"
+#include "figures.h"
 #include "open_options.h"
 #include "output_path.h"
 #include "policy.h"
@@ -133,7 +135,7 @@ static void print_differences(const struct mq_verify_result *r)
     printf("\nB minus A%24s %11s   95 %% interval\n", "mean", "± se");
     for (size_t i = 0; i < r->differences_count; i++) {
         const struct mq_bootstrap *b = &r->differences[i].b_minus_a;
-        printf("  %-22s %+9.6f", r->differences[i].name, b->mean);
+        printf("  %-22s %+9.6f", mq_figure_by_difference(r->differences[i].name)->title, b->mean);
         if (isnan(b->se))
             printf(" %11s   (one window: none)\n", "-");
         else
@@ -254,6 +256,10 @@ static moeq_status check_gate(void *gate, const struct mq_verify_result *result,
 
 enum mq_exit mq_cmd_verify(const struct mq_options *options)
 {
+    if (options->list_metrics)
+        return mq_list_metrics(options);
+    if (!options->positional_count)
+        return mq_usage("verify", "expected: moeq verify MODEL [MODEL_B] --against BASE|REF");
     const size_t count = (size_t)options->positional_count;
     struct mq_verify_options how = {0};
     struct mq_verify_result result = {0};

@@ -137,18 +137,19 @@ const struct mq_command mq_commands[] = {
             "unless given, --compute are the recording's. With MODEL_B: both, and B minus A\n"
             "with a 95 % confidence interval by block bootstrap over windows. --gate compares\n"
             "the figures (of MODEL_B, if it is there) with limits: a line for each broken\n"
-            "one, and exit code 3. docs/gates.md lists the metrics that a gate can name, and\n"
-            "so does \"metrics\" in --json. -v adds routing layer by layer; --report writes it\n"
-            "all as a page with charts (.html), or as Markdown for a pull request (.md).",
+            "one, and exit code 3. --list-metrics says which figures there are, what each is\n"
+            "and how a gate names it. -v adds routing layer by layer and more figures;\n"
+            "--report writes it all as a page with charts (.html), or as Markdown for a pull\n"
+            "request (.md).",
         .options = "against text protocol context tokens swap noise-floor compute gate write-gate "
-                   "margin junit report" READING,
+                   "margin junit list-metrics report" READING,
         .examples =
             "  moeq verify q8.moeq --against ref.moeqref --write-gate gate.json\n"
             "  moeq verify new.moeq --against ref.moeqref --gate gate.json --junit out.xml\n"
             "  moeq verify mixtral-Q4_K_M.gguf --against Mixtral-8x7B-v0.1 --text wiki.txt\n"
             "  moeq verify a.moeq b.moeq --against Mixtral-8x7B-v0.1 --text wiki.txt \\\n"
             "      --swap --report a-against-b.html",
-        .positional_min = 1,
+        .positional_min = 0,
         .positional_max = 2,
         .run = mq_cmd_verify,
     },

@@ -141,6 +141,8 @@ static const struct option options_table[] = {
      "how much further from perfect --write-gate allows (default 10%)", FIELD(margin)},
     {"junit", 0, TEXT, "FILE", "write the gate's judgement as JUnit XML, for CI systems",
      FIELD(junit)},
+    {"list-metrics", 0, FLAG, NULL, "list the figures that are measured and a gate can limit",
+     FIELD(list_metrics)},
     {"threads", 0, COUNT, "N", "threads (default: one for each processor)", FIELD(threads)},
     {"memory", 0, SIZE, "SIZE", "memory for buffers, such as 256M or 4G (default: see above)",
      FIELD(memory)},

@@ -1,6 +1,9 @@
 /* sweep_tables.c: memory, output, routing and swap, in 80 columns. */
 #include "sweep_tables.h"
 
+#include "figure_table.h"
+#include "figure_values.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -22,13 +25,14 @@ static const char *row_name(const struct mq_sweep_result *r, size_t i)
 static void print_memory(const struct mq_sweep_result *r)
 {
     const bool levels = r->rows_count > 1 && r->rows[1].kind == MQ_SWEEP_LEVEL;
-    printf("\nMemory%19s %9s %8s %9s%s\n", "file bytes", "GiB", "bits/w", "of source",
+    printf("\nMemory%19s %9s %12s %9s%s\n", "file bytes", "GiB",
+           mq_figures[MQ_FIGURE_BITS_PER_WEIGHT].title, "of source",
            levels ? "   expert RMSE" : "");
     for (size_t i = 0; i < r->rows_count; i++) {
         const struct mq_sweep_row *row = &r->rows[i];
         if (row->kind == MQ_SWEEP_NOISE_FLOOR)
             continue; /* it is the source's weights */
-        printf("  %-9s %13" PRIu64 " %9.4f %8.4f %8.1f%%", row_name(r, i), row->file_bytes,
+        printf("  %-9s %13" PRIu64 " %9.4f %12.4f %8.1f%%", row_name(r, i), row->file_bytes,
                (double)row->file_bytes / 0x1p30, row->bits_per_weight,
                100.0 * (double)row->file_bytes / (double)r->rows[0].file_bytes);
         if (row->kind == MQ_SWEEP_LEVEL)
@@ -37,77 +41,103 @@ static void print_memory(const struct mq_sweep_result *r)
     }
 }
 
-static void print_output(const char *name, const struct mq_arm_result *a, bool baseline)
+/* ---- output and routing: columns of figures ---- */
+
+static bool of_result(const void *result, const struct mq_figure *figure, struct mq_estimate *value)
 {
-    printf("  %-8s %8.4f %6.4f", name, a->perplexity.ppl.value, a->perplexity.ppl.se);
-    if (!baseline)
-        printf(" %9.5f %7.5f %9.5f %7.5f %8.4f %7.2f%%", a->ppl_ratio.value, a->ppl_ratio.se,
-               a->kld.mean.value, a->kld.median, a->kld.p99, 100 * a->same_top.value);
-    putchar('\n');
+    *value = mq_figure_of_result(figure, result);
+    return true;
 }
 
-static void print_quality(const struct mq_sweep_result *r)
+static bool of_baseline(const void *result, const struct mq_figure *figure,
+                        struct mq_estimate *value)
 {
-    printf("\nOutput     %8s %7s %9s %8s %9s %7s %8s %8s\n", "PPL", "± se", "PPL ratio", "± se",
-           "KLD mean", "median", "99 %", "same top");
-    for (size_t i = 0; i < r->rows_count; i++) {
-        print_output(row_name(r, i), &r->rows[i].result, i == 0);
-        if (r->rows[i].int8)
-            print_output("  int8", r->rows[i].int8, false);
-    }
+    *value = mq_figure_of_result(figure, result);
+    return figure->absolute;
 }
 
-/* One line of rates; NaN where chance is not defined. */
-static void print_rates(const char *name, const double *m)
+static bool of_layer(const void *layer, const struct mq_figure *figure, struct mq_estimate *value)
 {
-    static const enum mq_routing_metric columns[] = {
-        MQ_ROUTING_EXACT_SET, MQ_ROUTING_OVERLAP, MQ_ROUTING_TOP1, MQ_ROUTING_WEIGHTED,
-        MQ_ROUTING_CR1,       MQ_ROUTING_CR2,     MQ_ROUTING_CR3};
-    printf("  %-9s", name);
-    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
-        if (isnan(m[columns[i]]))
-            printf(" %7s", "-");
-        else
-            printf(" %6.2f%%", 100 * m[columns[i]]);
-    }
-    if (isnan(m[MQ_ROUTING_ROUTER_KL]))
-        printf(" %9s\n", "-");
-    else
-        printf(" %9.6f\n", m[MQ_ROUTING_ROUTER_KL]);
+    *value = mq_figure_of_layer(figure, layer);
+    return true;
 }
 
-static void print_estimates(const char *name, const struct mq_routing_estimates *e)
+static bool of_chance(const void *chance, const struct mq_figure *figure, struct mq_estimate *value)
 {
-    double m[MQ_ROUTING_COUNT];
+    const struct mq_routing_figures *figures = chance;
+    *value = (struct mq_estimate){NAN, NAN};
     for (int k = 0; k < MQ_ROUTING_COUNT; k++)
-        m[k] = e->metric[k].value;
-    print_rates(name, m);
+        if (mq_routing_figure(k) == figure)
+            value->value = figures->metric[k];
+    return true;
 }
 
-static void print_routing(const struct mq_sweep_result *r, bool layers)
+/* A row, and the same level with the other arithmetic. */
+static void print_row(const struct mq_sweep_result *r, size_t i,
+                      const struct mq_figure_block *block)
 {
-    if (r->rows_count < 2 || !r->rows[1].result.has_routing)
-        return;
+    const bool baseline = r->rows[i].kind == MQ_SWEEP_BASELINE;
+    mq_print_figure_line(block, row_name(r, i), baseline ? of_baseline : of_result,
+                         &r->rows[i].result);
+    if (r->rows[i].int8)
+        mq_print_figure_line(block, "  int8", of_result, r->rows[i].int8);
+}
+
+static void output_lines(const void *result, const struct mq_figure_block *block)
+{
+    const struct mq_sweep_result *r = result;
+    for (size_t i = 0; i < r->rows_count; i++)
+        print_row(r, i, block);
+}
+
+static void routing_lines(const void *result, const struct mq_figure_block *block)
+{
+    const struct mq_sweep_result *r = result;
     const struct mq_hparams *h = &r->view->hparams;
-    printf("\nRouting   %9s %7s %7s %7s %7s %7s %7s %9s\n", "exact set", "overlap", "top-1",
-           "weight", "CR1 all", "CR2 any", "CR3 1/2", "router KL");
-    for (size_t i = 1; i < r->rows_count; i++) {
-        print_estimates(row_name(r, i), &r->rows[i].result.routing.overall);
-        if (r->rows[i].int8)
-            print_estimates("  int8", &r->rows[i].int8->routing.overall);
-    }
     const struct mq_routing_figures chance = mq_routing_chance(h->experts, h->top_k);
-    print_rates("chance", chance.metric);
-    for (size_t i = 1; layers && i < r->rows_count; i++)
+    for (size_t i = 1; i < r->rows_count; i++)
+        print_row(r, i, block);
+    mq_print_figure_line(block, "chance", of_chance, &chance);
+}
+
+static void layer_lines(const void *result, const struct mq_figure_block *block)
+{
+    const struct mq_sweep_result *r = result;
+    routing_lines(result, block);
+    for (size_t i = 1; i < r->rows_count; i++)
         for (size_t l = 0; l < r->rows[i].result.routing.layers_count; l++) {
             const struct mq_routing_layer *layer = &r->rows[i].result.routing.layers[l];
             char name[32];
             snprintf(name, sizeof name, "%.6s L%u", row_name(r, i), layer->layer);
-            print_estimates(name, &layer->rates);
+            mq_print_figure_line(block, name, of_layer, layer);
         }
-    printf("  all %zu tokens of the windows; top-%u of %u experts\n",
-           r->rows[1].result.routing.tokens, h->top_k, h->experts);
 }
+
+static void print_quality(const struct mq_sweep_result *r, bool all)
+{
+    mq_print_figure_table(&(struct mq_figure_table){.name = "Output",
+                                                    .section = MQ_SECTION_OUTPUT,
+                                                    .all = all,
+                                                    .name_width = 8,
+                                                    .lines = output_lines,
+                                                    .user = r});
+}
+
+static void print_routing(const struct mq_sweep_result *r, bool all)
+{
+    if (r->rows_count < 2 || !r->rows[1].result.has_routing)
+        return;
+    mq_print_figure_table(&(struct mq_figure_table){.name = "Routing",
+                                                    .section = MQ_SECTION_ROUTING,
+                                                    .all = all,
+                                                    .name_width = 9,
+                                                    .lines = all ? layer_lines : routing_lines,
+                                                    .user = r});
+    printf("  all %zu tokens of the windows; top-%u of %u experts\n",
+           r->rows[1].result.routing.tokens, r->view->hparams.top_k, r->view->hparams.experts);
+}
+
+/* ---- swap ---- */
 
 /* A cell of the 2x2 table, its shares where there are any; all dashes if it was not run. */
 static void print_cell(const char *weights, const char *routes, const struct mq_arm_result *a,
@@ -136,8 +166,9 @@ static void print_swap(const struct mq_sweep_result *r)
     bool all_cells = true;
     if (r->rows_count < 2 || !r->rows[1].swap || !r->rows[1].result.has_routing)
         return;
-    printf("\nSwap\n  %-9s %-9s %9s %9s %9s %9s %8s %8s\n", "weights", "routes", "PPL ratio",
-           "± se", "KLD mean", "± se", "of loss", "of KLD");
+    printf("\nSwap\n  %-9s %-9s %9s %9s %9s %9s %8s %8s\n", "weights", "routes",
+           mq_figures[MQ_FIGURE_PPL_RATIO].title, "± se", mq_figures[MQ_FIGURE_KLD_MEAN].title,
+           "± se", "of loss", "of KLD");
     for (size_t i = 1; i < r->rows_count && r->rows[i].swap; i++) {
         const struct mq_swap_result *s = r->rows[i].swap;
         const char *name = r->rows[i].name;
@@ -157,10 +188,10 @@ static void print_swap(const struct mq_sweep_result *r)
                "  these routes (--against the original model has)\n");
 }
 
-void mq_print_sweep_tables(const struct mq_sweep_result *result, bool layers)
+void mq_print_sweep_tables(const struct mq_sweep_result *result, bool all)
 {
     print_memory(result);
-    print_quality(result);
-    print_routing(result, layers);
+    print_quality(result, all);
+    print_routing(result, all);
     print_swap(result);
 }

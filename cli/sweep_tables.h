@@ -4,7 +4,7 @@
 
 #include "sweep.h"
 
-/* `layers`: routing layer by layer too. */
-void mq_print_sweep_tables(const struct mq_sweep_result *result, bool layers);
+/* `all`: routing layer by layer, and the figures that else only pages have, too. */
+void mq_print_sweep_tables(const struct mq_sweep_result *result, bool all);
 
 #endif

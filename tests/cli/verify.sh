@@ -43,9 +43,18 @@ says 'would replace an input' stderr
 usage record '--text FILE is missing' record $model -o x
 usage record '-o REF is missing: the file to write' record $model --text $text
 
+# ---- the table of figures ----
+run 0 verify --list-metrics
+says '^  routing\.exact_set  \(w\)$'
+says '^    same experts: same set of experts; more is better\.'
+fits
+
 # ---- the gate's loop ----
-run 0 verify "$work/q8_0.moeq" --against "$ref" --write-gate "$gate"
+run 0 verify "$work/q8_0.moeq" --against "$ref" --write-gate "$gate" -v
 says '^wrote .*gate.json: limits 10 % further from perfect'
+says '^Routing     experts overlap '
+says '^  model L2 '
+says '  KLD max$' # a figure that only -v has
 fits
 run 0 verify "$work/q8_0.moeq" --against "$ref" --gate "$gate" --junit "$work/good.xml"
 says '^gate .*gate.json: all 11 limits kept$'
@@ -135,7 +144,7 @@ usage verify "--compute 'int4': expected f32 or int8" \
 # ---- two models ----
 run 0 verify "$work/q8_0.moeq" "$work/q3_k.moeq" --against "$ref"
 says '^B minus A +mean +± se   95 % interval$'
-says '^  kld_nats +\+0\.[0-9]+ +0\.[0-9]+ +\+0\.[0-9]+ to +\+0\.[0-9]+  \*$'
+says '^  KLD mean +\+0\.[0-9]+ +0\.[0-9]+ +\+0\.[0-9]+ to +\+0\.[0-9]+  \*$'
 says 'splitmix64 seed [0-9]+'
 fits
 run 3 verify "$work/q8_0.moeq" "$work/q3_k.moeq" --against "$ref" --gate "$gate"
@@ -146,7 +155,7 @@ run 3 verify "$work/q8_0.moeq" "$work/q3_k.moeq" --against "$ref" --gate "$gate"
     --report "$work/report.html" --report "$work/report.md"
 says '^report: .*report.html$'
 grep -q '^\*\*B (q3_k.moeq) fails the gate: [0-9]* of 11 limits broken' "$work/report.md" || fail "$(cat "$work/report.md")"
-grep -q '^| mean KL divergence | +0' "$work/report.md" || fail "report.md lacks B minus A"
+grep -q '^| KLD mean | +0' "$work/report.md" || fail "report.md lacks B minus A"
 grep -q '<b>Broken limits' "$work/report.html" || fail "report.html lacks the broken limits"
 run 0 verify "$work/q8_0.moeq" "$work/q3_k.moeq" --against "$ref" --json
 cp "$work/stdout" "$work/saved.json"
