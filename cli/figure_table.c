@@ -1,4 +1,4 @@
-/* figure_table.c: headings of two lines, columns as wide as the table says, blocks of 80 columns. */
+/* figure_table.c: headings of two lines, widths as the table of figures says, blocks of 80. */
 #include "figure_table.h"
 
 #include <math.h>

@@ -21,8 +21,8 @@ struct mq_figure_table {
  * below. */
 void mq_print_figure_table(const struct mq_figure_table *table);
 
-/* The value of a figure of what a line is about. False: it has no such figure (blank, and no line at
- * all in a block where it has none); NaN is a dash. */
+/* The value of a figure of what a line is about. False: it has no such figure: a blank, and no line
+ * at all in a block where it has none. NaN is a dash. */
 typedef bool (*mq_figure_value)(const void *of, const struct mq_figure *figure,
                                 struct mq_estimate *value);
 void mq_print_figure_line(const struct mq_figure_block *block, const char *name,

@@ -1,4 +1,4 @@
-/* metric_list.c: what verify/figures.def says; docs/make_metrics.py makes the documentation of it. */
+/* metric_list.c: what verify/figures.def says; docs/make_metrics.py makes documentation of it. */
 #include "metric_list.h"
 
 #include "figures.h"

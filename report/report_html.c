@@ -77,7 +77,7 @@ static void close_head(struct mq_buffer *out)
     put(out, "</tr></thead>\n<tbody>\n");
 }
 
-/* A figure's column: its title, in small print its unit; what it means where a mouse rests on it. */
+/* A figure's column: its title, in small print its unit; what it means shows under the mouse. */
 static void figure_head(struct mq_buffer *out, const struct mq_figure *figure)
 {
     element(out, "<th scope=\"col\" title=\"", figure->means, "\">");

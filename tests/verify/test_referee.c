@@ -248,9 +248,8 @@ START_TEST(itself)
                                                        ? &same->routing.layers[l].rates
                                                        : &same->routing.overall;
         for (int k = 0; k < MQ_ROUTING_COUNT; k++) {
-            const bool agreement = k == MQ_ROUTING_EXACT_SET || k == MQ_ROUTING_OVERLAP ||
-                                   k == MQ_ROUTING_TOP1 || k == MQ_ROUTING_WEIGHTED;
-            ck_assert(rates->metric[k].value == (agreement ? 1.0 : 0.0));
+            const struct mq_figure *figure = mq_routing_figure(k);
+            ck_assert_msg(rates->metric[k].value == mq_figure_ideal(figure), "%s", figure->id);
             ck_assert(rates->metric[k].se == 0.0);
         }
     }
