@@ -8,8 +8,8 @@
 #include "moeq_index.h"
 #include "perplexity.h"
 #include "check_json.h"
+#include "comparison_json.h"
 #include "result_json.h"
-#include "sweep.h"
 #include "tokenizer.h"
 
 #include <limits.h>
@@ -197,6 +197,9 @@ static moeq_status make_policy(const moeq_recipe *caller, struct mq_policy *poli
     moeq_recipe recipe;
     const struct mq_level *level;
     MQ_TRY(read_options(&recipe, sizeof recipe, caller, err));
+    if (recipe.model)
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT,
+                       "a stored model in a recipe's place is for moeq_sweep alone");
     if (recipe.mix)
         return make_mix_policy(&recipe, policy, err);
     if (!recipe.level)
@@ -342,38 +345,114 @@ moeq_status moeq_eval(const moeq_model *model, const moeq_text *caller, const mo
     return status;
 }
 
+/* What a recipe of moeq_sweep stands for: a way to quantize, or a stored model. */
+static moeq_status make_candidate(const moeq_model *source, const moeq_recipe *caller, size_t files,
+                                  struct mq_candidate *candidate, moeq_error *err)
+{
+    moeq_recipe recipe;
+    MQ_TRY(read_options(&recipe, sizeof recipe, caller, err));
+    if (!recipe.model) {
+        candidate->name = recipe.level ? recipe.level : recipe.mix;
+        return make_policy(caller, &candidate->policy, err);
+    }
+    *candidate = (struct mq_candidate){.name = mq_file_letter(files), .file = recipe.model->view};
+    if (recipe.level || recipe.mix)
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "a stored model and a level exclude each other");
+    return mq_same_model(candidate->file, source->view)
+               ? mq_fail(err, MOEQ_INVALID_ARGUMENT, "%s is the original itself",
+                         candidate->file->path)
+               : MOEQ_OK;
+}
+
+static moeq_status make_candidates(const moeq_model *source, const moeq_recipe *recipes,
+                                   size_t count, struct mq_candidate *candidates, moeq_error *err)
+{
+    size_t files = 0;
+    for (size_t i = 0; i < count; i++) {
+        /* An array of structs: its stride is the caller's struct_size, not ours. */
+        const moeq_recipe *recipe =
+            (const moeq_recipe *)((const char *)recipes + i * recipes->struct_size);
+        MQ_TRY(make_candidate(source, recipe, files, &candidates[i], err));
+        files += candidates[i].file != NULL;
+    }
+    return MOEQ_OK;
+}
+
 moeq_status moeq_sweep(const moeq_model *model, const moeq_text *caller, const moeq_recipe *recipes,
                        size_t count, const moeq_job *options, char **report, moeq_error *err)
 {
     struct job job;
     moeq_text text;
-    struct mq_sweep_options sweep = {0};
+    struct mq_comparison_options how = {0};
     enum mq_compute compute;
-    struct mq_sweep_result result = {0};
+    struct mq_comparison result = {0};
     struct mq_text source = {0};
+    const struct mq_baseline baseline = mq_baseline_of(model->view);
     *report = NULL;
     MQ_TRY(job_begin(&job, options, err));
-    MQ_TRY(read_text(caller, &text, &sweep.protocol, &compute, err));
-    sweep.int8 = compute == MQ_COMPUTE_INT8;
-    struct mq_sweep_arm *arms = calloc(count + 1, sizeof *arms);
-    if (!arms)
+    MQ_TRY(read_text(caller, &text, &how.protocol, &compute, err));
+    how.int8 = compute == MQ_COMPUTE_INT8;
+    how.text = &source;
+    struct mq_candidate *candidates = calloc(count + 1, sizeof *candidates);
+    if (!candidates)
         return mq_fail_memory(err, "preparing a sweep");
-    moeq_status status = MOEQ_OK;
-    for (size_t i = 0; i < count && status == MOEQ_OK; i++) {
-        /* An array of structs: its stride is the caller's struct_size, not ours. */
-        const moeq_recipe *recipe =
-            (const moeq_recipe *)((const char *)recipes + i * recipes->struct_size);
-        status = make_policy(recipe, &arms[i].policy, err);
-        arms[i].name = recipe->level;
-    }
+    moeq_status status = make_candidates(model, recipes, count, candidates, err);
     if (status == MOEQ_OK)
         status = mq_text_read(&text.path, 1, &source, err);
     if (status == MOEQ_OK)
-        status = mq_sweep(&job.context, model->view, &source, &sweep, arms, count, &result, err);
+        status = mq_compare(&job.context, &baseline, candidates, count, &how, &result, err);
     if (status == MOEQ_OK)
         status = take_json(mq_sweep_json(&result), report, err);
-    mq_sweep_result_free(&result);
+    mq_comparison_free(&result);
     mq_text_free(&source);
-    free(arms);
+    free(candidates);
+    return status;
+}
+
+/* A text that may be missing: a recording has its own. */
+static moeq_status read_verify_text(const moeq_text *caller, moeq_text *text,
+                                    struct mq_comparison_options *how, struct mq_text *source,
+                                    moeq_error *err)
+{
+    if (!caller)
+        return MOEQ_OK;
+    MQ_TRY(read_text(caller, text, &how->protocol, &how->compute, err));
+    how->has_compute = text->compute != NULL;
+    how->text = source;
+    return mq_text_read(&text->path, 1, source, err);
+}
+
+moeq_status moeq_verify(const moeq_model *const *models, size_t count, const char *against,
+                        const moeq_text *caller, const moeq_job *options, char **report,
+                        moeq_error *err)
+{
+    struct job job;
+    moeq_text text;
+    struct mq_comparison_options how = {0};
+    struct mq_comparison result = {0};
+    struct mq_text source = {0};
+    struct mq_baseline baseline = {0};
+    struct mq_candidate candidates[MQ_CANDIDATES_MAX] = {{0}};
+    *report = NULL;
+    if (count < 1 || count > MQ_CANDIDATES_MAX)
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "%zu models: expected 1 to %d", count,
+                       MQ_CANDIDATES_MAX);
+    for (size_t i = 0; i < count; i++)
+        candidates[i] = (struct mq_candidate){.name = count == 1 ? "model" : mq_file_letter(i),
+                                              .file = models[i]->view};
+    MQ_TRY(job_begin(&job, options, err));
+    moeq_status status = read_verify_text(caller, &text, &how, &source, err);
+    if (status == MOEQ_OK)
+        status = mq_baseline_open(&job.context, against, NULL, &baseline, err);
+    if (status == MOEQ_OK && !caller && !baseline.recording)
+        status =
+            mq_fail(err, MOEQ_INVALID_ARGUMENT, "%s is no recording: a text is needed", against);
+    if (status == MOEQ_OK)
+        status = mq_compare(&job.context, &baseline, candidates, count, &how, &result, err);
+    if (status == MOEQ_OK)
+        status = take_json(mq_verify_json(&result, NULL), report, err);
+    mq_comparison_free(&result);
+    mq_baseline_close(&baseline);
+    mq_text_free(&source);
     return status;
 }

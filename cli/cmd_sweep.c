@@ -1,107 +1,166 @@
-/* cmd_sweep.c: moeq sweep: several levels of one model, side by side. */
+/* cmd_sweep.c: moeq sweep: levels of one model and files made of it, side by side. */
+#include "comparison_print.h"
 #include "eval_options.h"
 #include "model_options.h"
 #include "report_files.h"
-#include "sweep_tables.h"
 
-#include "result_json.h"
-#include "sweep.h"
+#include "comparison_json.h"
+#include "error.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_ARMS = 16 };
-
-/* The arms of --levels, and the strings that they borrow. */
-struct sweep_arms {
-    struct mq_sweep_arm arms[MAX_ARMS];
-    struct mq_policy_override *overrides[MAX_ARMS];
-    size_t count;
-    char *names;
+/* The candidates: first --levels, then --files; and what they borrow. */
+struct sweep {
+    struct mq_candidate candidates[MQ_CANDIDATES_MAX];
+    size_t count, levels_count;
+    struct mq_policy_override *overrides[MQ_CANDIDATES_MAX]; /* [levels_count] */
+    char *names;                                             /* of --levels */
+    char *paths[MQ_CANDIDATES_MAX + 1];                      /* of --files; NULL behind them */
+    size_t files_count;
+    struct mq_view *source, *files[MQ_CANDIDATES_MAX];
+    struct mq_baseline baseline;
+    struct mq_text text;
+    struct mq_comparison_options how;
+    struct mq_comparison result;
 };
 
-static void free_arms(struct sweep_arms *a, const struct mq_options *options)
+static void free_sweep(struct sweep *s, const struct mq_options *options)
 {
-    for (size_t i = 0; i < a->count; i++)
-        mq_option_policy_free(options, a->overrides[i]);
-    free(a->names);
+    mq_comparison_free(&s->result);
+    mq_text_free(&s->text);
+    for (size_t i = 0; i < s->files_count; i++) {
+        mq_view_close(s->files[i]);
+        free(s->paths[i]);
+    }
+    mq_view_close(s->source);
+    for (size_t i = 0; i < s->levels_count; i++)
+        mq_option_policy_free(options, s->overrides[i]);
+    free(s->names);
 }
 
-static bool parse_levels(const struct mq_options *options, struct sweep_arms *a)
+static bool has_room(const struct sweep *s)
 {
-    a->names = strdup(options->levels);
-    char *rest = a->names, *name;
+    if (s->levels_count + s->files_count < MQ_CANDIDATES_MAX)
+        return true;
+    mq_usage("sweep", "--levels and --files: at most %d together", MQ_CANDIDATES_MAX);
+    return false;
+}
+
+static bool parse_levels(const struct mq_options *options, struct sweep *s)
+{
+    s->names = options->levels ? strdup(options->levels) : NULL;
+    char *rest = s->names, *name;
     while (rest && (name = strsep(&rest, ","))) {
         struct mq_option_target target;
-        if (!mq_option_target("sweep", "--levels", name, &target))
+        if (!mq_option_target("sweep", "--levels", name, &target) || !has_room(s))
             return false;
-        if (a->count == MAX_ARMS) {
-            mq_usage("sweep", "--levels: at most %d levels", MAX_ARMS);
-            return false;
-        }
-        struct mq_sweep_arm *arm = &a->arms[a->count];
-        arm->name = mq_option_target_name(&target);
-        if (!mq_option_policy("sweep", options, &target, &arm->policy, &a->overrides[a->count++]))
+        struct mq_candidate *level = &s->candidates[s->levels_count];
+        level->name = mq_option_target_name(&target);
+        if (!mq_option_policy("sweep", options, &target, &level->policy,
+                              &s->overrides[s->levels_count++]))
             return false;
     }
-    return a->count > 0;
+    return s->names || !options->levels;
 }
 
-static void print_sweep(const struct mq_sweep_result *r, const struct mq_options *options)
+/* Names separated by commas, unless there is a file with a comma in its name. */
+static bool parse_files(const struct mq_options *options, struct sweep *s)
 {
-    printf("%s on %s\n", r->view->path, r->text_path);
+    for (size_t i = 0; i < options->files.count; i++) {
+        const char *at = options->files.values[i];
+        const bool whole = mq_path_exists(at);
+        for (bool more = true; more;) {
+            const size_t n = whole ? strlen(at) : strcspn(at, ",");
+            if (!n) {
+                mq_usage("sweep", "--files '%s': a name is missing", options->files.values[i]);
+                return false;
+            }
+            if (!has_room(s))
+                return false;
+            s->paths[s->files_count] = strndup(at, n);
+            if (!s->paths[s->files_count++])
+                return false;
+            more = at[n] == ',';
+            at += n + more;
+        }
+    }
+    return true;
+}
+
+static moeq_status open_files(const struct mq_options *options, struct sweep *s, moeq_error *err)
+{
+    s->count = s->levels_count + s->files_count;
+    for (size_t i = 0; i < s->files_count; i++) {
+        MQ_TRY(mq_open_model(options, s->paths[i], &s->files[i], err));
+        if (mq_same_model(s->files[i], s->source))
+            return mq_fail(err, MOEQ_INVALID_ARGUMENT,
+                           "%s is the original itself, which the others are compared with: leave "
+                           "it out of --files",
+                           s->paths[i]);
+        s->candidates[s->levels_count + i] = (struct mq_candidate){
+            .name = s->count == 1 ? "model" : mq_file_letter(i), .file = s->files[i]};
+    }
+    return MOEQ_OK;
+}
+
+static moeq_status run(const struct mq_options *options, const struct mq_context *context,
+                       struct sweep *s, moeq_error *err)
+{
+    MQ_TRY(mq_open_model(options, options->positional[0], &s->source, err));
+    MQ_TRY(open_files(options, s, err));
+    MQ_TRY(mq_read_text(options, s->source, &s->text, err));
+    s->how.text = &s->text;
+    s->baseline = mq_baseline_of(s->source);
+    return mq_compare(context, &s->baseline, s->candidates, s->count, &s->how, &s->result, err);
+}
+
+static void print_sweep(const struct mq_comparison *r, const struct mq_options *options)
+{
+    printf("%s on %s\n", r->baseline->path, r->text_path);
+    mq_print_files(r);
     mq_print_protocol(&r->text, r->compute,
-                      r->rows_count > 1 && r->rows[1].int8
-                          ? "; rows named int8: the level above with --compute int8"
-                          : NULL);
-    mq_print_notes(options, r->view);
-    mq_print_sweep_tables(r, options->verbose);
+                      r->rows[1].int8 ? "; rows named int8: the level above with --compute int8"
+                                      : NULL);
+    mq_print_comparison_notes(options, r);
+    mq_print_comparison(r, options->verbose);
 }
 
 enum mq_exit mq_cmd_sweep(const struct mq_options *options)
 {
     if (!options->text.count)
         return mq_usage("sweep", "--text FILE is missing");
-    if (!options->levels)
-        return mq_usage("sweep", "--levels is missing, such as --levels q8_0,q4_k,q3_k");
+    if (!options->levels && !options->files.count)
+        return mq_usage("sweep", "--levels or --files is missing, such as --levels q8_0,q4_k,q3_k");
     if (!mq_report_files_ok("sweep", options, options->text.values))
         return MQ_EXIT_USAGE;
-    struct sweep_arms a = {0};
-    struct mq_sweep_options sweep = {.swap = options->swap, .noise_floor = options->noise_floor};
+    struct sweep s = {.how = {.swap = options->swap, .noise_floor = options->noise_floor}};
     struct mq_job_ui ui;
     enum mq_compute compute;
-    if (!mq_option_protocol("sweep", options, &sweep.protocol) ||
-        !mq_option_compute("sweep", options, &compute) || !parse_levels(options, &a) ||
+    if (!mq_option_protocol("sweep", options, &s.how.protocol) ||
+        !mq_option_compute("sweep", options, &compute) || !parse_levels(options, &s) ||
+        !parse_files(options, &s) ||
+        !mq_report_files_ok("sweep", options, (const char *const *)s.paths) ||
         !mq_job_begin(options, &ui)) {
-        free_arms(&a, options);
+        free_sweep(&s, options);
         return MQ_EXIT_USAGE;
     }
-    sweep.int8 = compute == MQ_COMPUTE_INT8;
+    s.how.int8 = compute == MQ_COMPUTE_INT8;
     moeq_error err = {0};
-    struct mq_view *view = NULL;
-    struct mq_sweep_result result = {0};
-    struct mq_text text = {0};
-    moeq_status status = mq_open_model(options, options->positional[0], &view, &err);
-    if (status == MOEQ_OK)
-        status = mq_read_text(options, view, &text, &err);
-    if (status == MOEQ_OK)
-        status = mq_sweep(&ui.context, view, &text, &sweep, a.arms, a.count, &result, &err);
+    const moeq_status status = run(options, &ui.context, &s, &err);
     mq_job_end(&ui);
     enum mq_exit code;
     if (status != MOEQ_OK) {
         code = mq_report(&err);
     } else if (options->json) {
-        code = mq_print_json(mq_sweep_json(&result));
+        code = mq_print_json(mq_sweep_json(&s.result));
     } else {
-        print_sweep(&result, options);
+        print_sweep(&s.result, options);
         code = mq_finish_output();
     }
     if (code == MQ_EXIT_GOOD && options->report.count)
-        code = mq_report_files_write(options, ui.context.threads, mq_sweep_json(&result));
-    mq_sweep_result_free(&result);
-    mq_text_free(&text);
-    mq_view_close(view);
-    free_arms(&a, options);
+        code = mq_report_files_write(options, ui.context.threads, mq_sweep_json(&s.result));
+    free_sweep(&s, options);
     return code;
 }

@@ -1,19 +1,16 @@
-/* cmd_verify.c: moeq verify: a stored model against the original, and against a gate. */
+/* cmd_verify.c: moeq verify: stored models against the original, and against a gate. */
+#include "comparison_print.h"
 #include "eval_options.h"
 #include "metric_list.h"
 #include "model_options.h"
 #include "report_files.h"
-#include "sweep_tables.h"
 
+#include "comparison_json.h"
 #include "error.h"
-#include "figures.h"
-#include "open_options.h"
 #include "output_path.h"
 #include "policy.h"
-#include "verify_json.h"
 #include "what_is_it.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,9 +42,12 @@ static moeq_status refuse_other(const char *path, moeq_error *err)
 }
 
 /* What may be asked together. MQ_EXIT_GOOD if it may. */
-static enum mq_exit check_options(const struct mq_options *o, const struct mq_open_options *open,
-                                  struct mq_verify_options *how, double *margin)
+static enum mq_exit check_options(const struct mq_options *o, struct mq_comparison_options *how,
+                                  double *margin)
 {
+    if (o->positional_count > MQ_CANDIDATES_MAX)
+        return mq_usage("verify", "%d models: expected at most %d", o->positional_count,
+                        MQ_CANDIDATES_MAX);
     if (!o->against)
         return mq_usage("verify", "--against BASE or REF is missing");
     if (o->junit && !o->gate)
@@ -62,8 +62,6 @@ static enum mq_exit check_options(const struct mq_options *o, const struct mq_op
         return mq_usage("verify", "--margin needs --write-gate GATE.json");
     if (!parse_margin(o->margin, margin))
         return MQ_EXIT_USAGE;
-    how->against = o->against;
-    how->open = open;
     how->swap = o->swap;
     how->noise_floor = o->noise_floor;
     how->has_compute = o->compute;
@@ -103,7 +101,7 @@ static const char *output(const struct mq_options *o, size_t i)
     return i == 0 ? o->write_gate : i == 1 ? o->junit : o->report.values[i - 2];
 }
 
-/* None of the files to write may be one that is read; of the original's see conclude. */
+/* None of the files to write may be one that is read. */
 static moeq_status check_outputs(const struct mq_options *o, struct mq_view *const *views,
                                  size_t count, moeq_error *err)
 {
@@ -128,66 +126,19 @@ static moeq_status check_outputs(const struct mq_options *o, struct mq_view *con
 
 /* ---- output ---- */
 
-static void print_differences(const struct mq_verify_result *r)
+static void print_result(const struct mq_comparison *r, const struct mq_options *options)
 {
-    if (!r->differences_count)
-        return;
-    printf("\nB minus A%24s %11s   95 %% interval\n", "mean", "± se");
-    for (size_t i = 0; i < r->differences_count; i++) {
-        const struct mq_bootstrap *b = &r->differences[i].b_minus_a;
-        printf("  %-22s %+9.6f", mq_figure_by_difference(r->differences[i].name)->title, b->mean);
-        if (isnan(b->se))
-            printf(" %11s   (one window: none)\n", "-");
-        else
-            printf(" %10.6f   %+9.6f to %+9.6f%s\n", b->se, b->low, b->high,
-                   b->low > 0 || b->high < 0 ? "  *" : "");
-    }
-    printf("  * the interval leaves out 0. Block bootstrap: %zu windows, %d resamples,\n"
-           "    splitmix64 seed %llu\n",
-           r->sweep.text.windows.count, MQ_BOOTSTRAP_RESAMPLES,
-           (unsigned long long)MQ_BOOTSTRAP_SEED);
-}
-
-/* Of the original, and of the models what is not said of it already. */
-static void print_notes(const struct mq_verify_result *r, const struct mq_options *options)
-{
-    const struct mq_view *base = r->sweep.view;
-    for (size_t i = 0; i < r->models_count; i++) {
-        struct mq_buffer text = {0};
-        if (!r->tokens_compared[i])
-            mq_verify_token_note(r, i, &text);
-        if (!r->tokens_compared[i] && mq_buffer_ok(&text))
-            mq_print_note(options, text.data);
-        mq_buffer_free(&text);
-    }
-    for (size_t i = 0; i <= r->models_count; i++) {
-        const struct mq_view *view = i ? r->models[i - 1] : base;
-        for (size_t k = 0; k < view->notes_count; k++) {
-            struct mq_buffer text = {0};
-            mq_buffer_printf(&text, "%s: %s", r->paths[i], view->notes[k]);
-            if (!i || !mq_view_has_note(base, view->notes[k]))
-                mq_print_note(options, mq_buffer_ok(&text) ? text.data : view->notes[k]);
-            mq_buffer_free(&text);
-        }
-    }
-}
-
-static void print_result(const struct mq_verify_result *r, const struct mq_options *options)
-{
-    for (size_t i = 1; i <= r->models_count; i++)
-        printf("%s%s%s\n", r->models_count > 1 ? r->sweep.rows[i].name : "",
-               r->models_count > 1 ? ": " : "", r->paths[i]);
-    printf("against %s%s on %s\n", r->paths[0], r->reference ? " (a recording)" : "",
-           r->sweep.text_path);
+    mq_print_files(r);
+    printf("against %s%s on %s\n", r->baseline->path,
+           r->baseline->recording ? " (a recording)" : "", r->text_path);
     char more[96] = "";
-    if (!mq_verify_same_compute(r))
+    if (!mq_same_compute(r))
         snprintf(more, sizeof more,
                  "\n  the recording was made with %s: the figures hold that difference, too",
-                 mq_compute_name(r->sweep.rows[0].compute));
-    mq_print_protocol(&r->sweep.text, r->sweep.compute, more);
-    print_notes(r, options);
-    mq_print_sweep_tables(&r->sweep, options->verbose);
-    print_differences(r);
+                 mq_compute_name(r->rows[0].compute));
+    mq_print_protocol(&r->text, r->compute, more);
+    mq_print_comparison_notes(options, r);
+    mq_print_comparison(r, options->verbose);
 }
 
 /* One line a broken limit; with --json on stderr, since stdout has one document and nothing else.
@@ -213,19 +164,61 @@ static void print_judgement(const struct mq_gate *gate, const struct mq_options 
 
 /* ---- the command ---- */
 
-/* Everything behind the evaluation. */
-static enum mq_exit conclude(const struct mq_options *options, double margin, unsigned threads,
-                             struct mq_gate *gate, const struct mq_verify_result *result)
+/* What a verification holds until its end. */
+struct verification {
+    struct mq_view *views[MQ_CANDIDATES_MAX];
+    struct mq_candidate candidates[MQ_CANDIDATES_MAX];
+    size_t count;
+    struct mq_gate *gate;
+    double margin;
+    struct mq_text text;
+    struct mq_baseline baseline;
+    struct mq_comparison_options how;
+    struct mq_comparison result;
+};
+
+/* A gate about other tokens or another arithmetic must not cost an evaluation first. */
+static moeq_status check_gate(void *gate, const struct mq_comparison *result, moeq_error *err)
 {
+    return mq_gate_check(gate, result, err);
+}
+
+/* Everything before the evaluation: what is not understood must not cost one first. */
+static moeq_status prepare(const struct mq_options *options, const struct mq_context *context,
+                           struct verification *v, moeq_error *err)
+{
+    const struct mq_open_options open = mq_option_open(options);
+    for (size_t i = 0; i < v->count; i++) {
+        MQ_TRY(mq_open_model(options, options->positional[i], &v->views[i], err));
+        v->candidates[i] = (struct mq_candidate){
+            .name = v->count == 1 ? "model" : mq_file_letter(i), .file = v->views[i]};
+    }
+    if (options->gate)
+        MQ_TRY(mq_gate_read(options->gate, &v->gate, err));
+    MQ_TRY(check_outputs(options, v->views, v->count, err));
+    if (v->gate)
+        MQ_TRY(mq_gate_resolve(v->gate, v->views[0], v->count > 1, err));
+    if (options->text.count) {
+        MQ_TRY(mq_read_text(options, v->views[0], &v->text, err));
+        v->how.text = &v->text;
+    }
+    v->how.before = v->gate ? check_gate : NULL;
+    v->how.before_user = v->gate;
+    MQ_TRY(mq_baseline_open(context, options->against, &open, &v->baseline, err));
+    return v->baseline.model ? check_outputs(options, &v->baseline.model, 1, err) : MOEQ_OK;
+}
+
+/* Everything behind it. */
+static enum mq_exit conclude(const struct mq_options *options, unsigned threads,
+                             struct verification *v)
+{
+    const struct mq_comparison *result = &v->result;
+    struct mq_gate *gate = v->gate;
     moeq_error err = {0};
     if (gate && mq_gate_judge(gate, result, &err) != MOEQ_OK)
         return mq_report(&err);
-    for (size_t i = 0; i < outputs_count(options); i++)
-        /* result->base: the original, not a recording of it */
-        if (output(options, i) && result->base &&
-            mq_refuse_output(result->base, NULL, output(options, i), &err) != MOEQ_OK)
-            return mq_report(&err);
-    if (options->write_gate && mq_gate_write(options->write_gate, result, margin, &err) != MOEQ_OK)
+    if (options->write_gate &&
+        mq_gate_write(options->write_gate, result, v->margin, &err) != MOEQ_OK)
         return mq_report(&err);
     if (gate && options->junit &&
         mq_gate_write_junit(options->junit, gate, result, &err) != MOEQ_OK)
@@ -237,7 +230,7 @@ static enum mq_exit conclude(const struct mq_options *options, double margin, un
         print_result(result, options);
         if (options->write_gate && !options->quiet)
             printf("\nwrote %s: limits %g %% further from perfect than %s\n", options->write_gate,
-                   100 * margin, result->paths[result->models_count]);
+                   100 * v->margin, result->rows[result->candidates_count].file->path);
     }
     if (gate)
         print_judgement(gate, options);
@@ -248,29 +241,16 @@ static enum mq_exit conclude(const struct mq_options *options, double margin, un
     return code == MQ_EXIT_GOOD && gate && gate->broken ? MQ_EXIT_REGRESSION : code;
 }
 
-/* A gate about other tokens or another arithmetic must not cost an evaluation first. */
-static moeq_status check_gate(void *gate, const struct mq_verify_result *result, moeq_error *err)
-{
-    return mq_gate_check(gate, result, err);
-}
-
 enum mq_exit mq_cmd_verify(const struct mq_options *options)
 {
     if (options->list_metrics)
         return mq_list_metrics(options);
     if (!options->positional_count)
-        return mq_usage("verify", "expected: moeq verify MODEL [MODEL_B] --against BASE|REF");
-    const size_t count = (size_t)options->positional_count;
-    struct mq_verify_options how = {0};
-    struct mq_verify_result result = {0};
-    struct mq_view *views[MQ_VERIFY_MODELS] = {NULL};
-    struct mq_gate *gate = NULL;
-    struct mq_text text = {0};
+        return mq_usage("verify", "expected: moeq verify MODEL... --against BASE|REF");
+    struct verification v = {.count = (size_t)options->positional_count};
     struct mq_job_ui ui;
     moeq_error err = {0};
-    double margin = 0.1;
-    const struct mq_open_options open = mq_option_open(options);
-    enum mq_exit code = check_options(options, &open, &how, &margin);
+    enum mq_exit code = check_options(options, &v.how, &v.margin);
     if (code != MQ_EXIT_GOOD)
         return code;
     if (!mq_report_files_ok("verify", options, (const char *[]){options->against, NULL}) ||
@@ -278,34 +258,19 @@ enum mq_exit mq_cmd_verify(const struct mq_options *options)
         return MQ_EXIT_USAGE;
     if (!mq_job_begin(options, &ui))
         return MQ_EXIT_USAGE;
-    moeq_status status = MOEQ_OK;
-    for (size_t i = 0; i < count && status == MOEQ_OK; i++)
-        status = mq_open_model(options, options->positional[i], &views[i], &err);
-    /* a gate that is not understood must not cost an evaluation first */
-    if (status == MOEQ_OK && options->gate)
-        status = mq_gate_read(options->gate, &gate, &err);
+    moeq_status status = prepare(options, &ui.context, &v, &err);
     if (status == MOEQ_OK)
-        status = check_outputs(options, views, count, &err);
-    if (status == MOEQ_OK && gate)
-        status = mq_gate_resolve(gate, views[0], count == 2, &err);
-    if (status == MOEQ_OK && options->text.count) {
-        status = mq_read_text(options, views[0], &text, &err);
-        how.text = &text;
-    }
-    how.before = gate ? check_gate : NULL;
-    how.before_user = gate;
-    if (status == MOEQ_OK)
-        status = mq_verify(&ui.context, (const struct mq_view *const *)views, count, &how, &result,
-                           &err);
+        status =
+            mq_compare(&ui.context, &v.baseline, v.candidates, v.count, &v.how, &v.result, &err);
     mq_job_end(&ui);
-    code = status == MOEQ_OK ? conclude(options, margin, ui.context.threads, gate, &result)
-                             : mq_report(&err);
-    if (status != MOEQ_OK && result.other_text)
+    code = status == MOEQ_OK ? conclude(options, ui.context.threads, &v) : mq_report(&err);
+    if (status != MOEQ_OK && v.result.other_text)
         code = MQ_EXIT_USAGE;
-    mq_verify_result_free(&result);
-    mq_text_free(&text);
-    mq_gate_free(gate);
-    for (size_t i = 0; i < count; i++)
-        mq_view_close(views[i]);
+    mq_comparison_free(&v.result);
+    mq_baseline_close(&v.baseline);
+    mq_text_free(&v.text);
+    mq_gate_free(v.gate);
+    for (size_t i = 0; i < v.count; i++)
+        mq_view_close(v.views[i]);
     return code;
 }

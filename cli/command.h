@@ -12,6 +12,7 @@
 #include "nearest.h"
 
 #include <cjson/cJSON.h>
+#include <limits.h>
 
 enum mq_exit {
     MQ_EXIT_GOOD = 0,
@@ -30,7 +31,7 @@ struct mq_option_list {
 
 /* All options of all subcommands, as parsed. */
 struct mq_options {
-    const char *positional[4];
+    const char **positional;
     int positional_count;
     /* output and levels */
     const char *output, *level, *levels, *recipe, *attention, *embeddings, *effort, *unify;
@@ -42,6 +43,7 @@ struct mq_options {
     const char *sliding_window, *lm_head;
     /* text and evaluation */
     struct mq_option_list text;
+    struct mq_option_list files;
     const char *string, *jsonl, *ids, *dump, *protocol, *compute;
     uint64_t tokens, context;
     bool dump_hidden, no_bos, decode, swap, noise_floor;
@@ -56,13 +58,15 @@ struct mq_options {
     bool json, quiet, verbose, no_progress, help;
 };
 
+enum { MQ_ANY = INT_MAX };
+
 struct mq_command {
     const char *name, *arguments; /* "convert", "MODEL -o OUT --level LEVEL" */
     const char *summary;          /* one line for `moeq --help` */
     const char *description;      /* paragraphs for its own --help, wrapped at 80 columns */
     const char *options;          /* names of the options that it takes: "output level ..." */
     const char *examples;
-    int positional_min, positional_max;
+    int positional_min, positional_max; /* MQ_ANY: the command says how many */
     enum mq_exit (*run)(const struct mq_options *options);
 };
 

@@ -94,18 +94,21 @@ const struct mq_command mq_commands[] = {
     },
     {
         .name = "sweep",
-        .arguments = "MODEL --text FILE --levels A,B,...",
+        .arguments = "MODEL --text FILE --levels A,B,... --files A,B,...",
         .summary = "what each level costs: memory, perplexity, KL divergence, routing",
         .description =
             "Quantizes a model on the fly at each level, runs all of them side by side with\n"
             "the original on a text, and prints what each level costs in memory and quality.\n"
-            "Nothing is written but the reports that --report names: a page with charts\n"
-            "(.html), or Markdown for a pull request (.md). Memory as in eval (--memory,\n"
-            "default half of the machine's).",
-        .options = "text levels attention embeddings tensor effort protocol context tokens swap "
-                   "noise-floor compute report" READING,
+            "With --files: models stored in files beside them or alone, judged as verify\n"
+            "does, and what each is minus the first one. Nothing is written but the reports\n"
+            "that --report names: a page with charts (.html), or Markdown for a pull request\n"
+            "(.md). Memory as in eval (--memory, default half of the machine's).",
+        .options =
+            "text levels files attention embeddings tensor effort protocol context tokens swap "
+            "noise-floor compute report" READING,
         .examples = "  moeq sweep Mixtral-8x7B-v0.1 --text wiki.txt --levels q8_0,q4_k,q3_k \\\n"
-                    "      --report sweep.html",
+                    "      --report sweep.html\n"
+                    "  moeq sweep DIR --text wiki.txt --levels q4_k --files someones-Q4_K_M.gguf",
         .positional_min = 1,
         .positional_max = 1,
         .run = mq_cmd_sweep,
@@ -129,18 +132,18 @@ const struct mq_command mq_commands[] = {
     },
     {
         .name = "verify",
-        .arguments = "MODEL [MODEL_B] --against BASE|REF",
+        .arguments = "MODEL... --against BASE|REF",
         .summary = "judge a quantized model against the original; gates for CI",
         .description =
             "Runs MODEL beside the original on a text and prints perplexity, KL divergence\n"
             "and routing agreement. Against a recording (moeq record), text, protocol and,\n"
-            "unless given, --compute are the recording's. With MODEL_B: both, and B minus A\n"
-            "with a 95 % confidence interval by block bootstrap over windows. --gate compares\n"
-            "the figures (of MODEL_B, if it is there) with limits: a line for each broken\n"
-            "one, and exit code 3. --list-metrics says which figures there are, what each is\n"
-            "and how a gate names it. -v adds routing layer by layer and more figures;\n"
-            "--report writes it all as a page with charts (.html), or as Markdown for a pull\n"
-            "request (.md).",
+            "unless given, --compute are the recording's. Of several models: all of them, and\n"
+            "each minus the first (B minus A, C minus A, ...) with a 95 % confidence interval\n"
+            "by block bootstrap over windows. --gate compares the figures (of the last model)\n"
+            "with limits: a line for each broken one, and exit code 3. --list-metrics says\n"
+            "which figures there are, what each is and how a gate names it. -v adds routing\n"
+            "layer by layer and more figures; --report writes it all as a page with charts\n"
+            "(.html), or as Markdown for a pull request (.md).",
         .options = "against text protocol context tokens swap noise-floor compute gate write-gate "
                    "margin junit list-metrics report" READING,
         .examples =
@@ -150,7 +153,7 @@ const struct mq_command mq_commands[] = {
             "  moeq verify a.moeq b.moeq --against Mixtral-8x7B-v0.1 --text wiki.txt \\\n"
             "      --swap --report a-against-b.html",
         .positional_min = 0,
-        .positional_max = 2,
+        .positional_max = MQ_ANY,
         .run = mq_cmd_verify,
     },
     {

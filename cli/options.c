@@ -34,6 +34,11 @@ static const struct option options_table[] = {
     {"output", 'o', TEXT, "FILE", "the file to write", FIELD(output)},
     {"level", 0, TEXT, "LEVEL", "level of experts and MLPs (list below)", FIELD(level)},
     {"levels", 0, TEXT, "A,B,...", "levels to compare, separated by commas", FIELD(levels)},
+    {"files", 0, LIST, "A,B,...",
+     "models in files of their own (moeq, GGUF, folders) to compare beside the levels or instead "
+     "of "
+     "them, separated by commas; may be repeated",
+     FIELD(files)},
     {"recipe", 0, TEXT, "NAME", "a named mix of levels, instead of --level (list below)",
      FIELD(recipe)},
     {"attention", 0, TEXT, "LEVEL", "level of attention (default q8_0)", FIELD(attention)},
@@ -338,6 +343,9 @@ bool mq_options_parse(const struct mq_command *command, int argc, char **argv,
 {
     memset(options, 0, sizeof *options);
     bool only_positional = false;
+    options->positional = calloc((size_t)argc + 1, sizeof *options->positional);
+    if (!options->positional)
+        return false;
     for (int i = 0; i < argc; i++) {
         const char *a = argv[i];
         if (!only_positional && strcmp(a, "--") == 0) {
@@ -360,6 +368,8 @@ bool mq_options_parse(const struct mq_command *command, int argc, char **argv,
 
 void mq_options_free(struct mq_options *options)
 {
+    free(options->positional);
+    free(options->files.values);
     free(options->tensor.values);
     free(options->report.values);
     free(options->text.values);

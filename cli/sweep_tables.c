@@ -8,34 +8,34 @@
 #include <math.h>
 #include <stdio.h>
 
-static const char *row_name(const struct mq_sweep_result *r, size_t i)
+static const char *row_name(const struct mq_comparison *r, size_t i)
 {
     switch (r->rows[i].kind) {
-    case MQ_SWEEP_BASELINE:
+    case MQ_ROW_BASELINE:
         return "baseline";
-    case MQ_SWEEP_NOISE_FLOOR:
+    case MQ_ROW_NOISE_FLOOR:
         return "bf16 act"; /* the columns are narrow */
-    case MQ_SWEEP_LEVEL:
-    case MQ_SWEEP_STORED:
+    case MQ_ROW_LEVEL:
+    case MQ_ROW_FILE:
         break;
     }
     return r->rows[i].name;
 }
 
-static void print_memory(const struct mq_sweep_result *r)
+static void print_memory(const struct mq_comparison *r)
 {
-    const bool levels = r->rows_count > 1 && r->rows[1].kind == MQ_SWEEP_LEVEL;
+    const bool levels = r->candidates_count > r->files_count;
     printf("\nMemory%19s %9s %12s %9s%s\n", "file bytes", "GiB",
            mq_figures[MQ_FIGURE_BITS_PER_WEIGHT].title, "of source",
            levels ? "   expert RMSE" : "");
     for (size_t i = 0; i < r->rows_count; i++) {
-        const struct mq_sweep_row *row = &r->rows[i];
-        if (row->kind == MQ_SWEEP_NOISE_FLOOR)
+        const struct mq_comparison_row *row = &r->rows[i];
+        if (row->kind == MQ_ROW_NOISE_FLOOR)
             continue; /* it is the source's weights */
         printf("  %-9s %13" PRIu64 " %9.4f %12.4f %8.1f%%", row_name(r, i), row->file_bytes,
                (double)row->file_bytes / 0x1p30, row->bits_per_weight,
                100.0 * (double)row->file_bytes / (double)r->rows[0].file_bytes);
-        if (row->kind == MQ_SWEEP_LEVEL)
+        if (row->kind == MQ_ROW_LEVEL)
             printf(" %12.3f%%", 100 * row->expert_relative_rmse);
         putchar('\n');
     }
@@ -73,10 +73,10 @@ static bool of_chance(const void *chance, const struct mq_figure *figure, struct
 }
 
 /* A row, and the same level with the other arithmetic. */
-static void print_row(const struct mq_sweep_result *r, size_t i,
+static void print_row(const struct mq_comparison *r, size_t i,
                       const struct mq_figure_block *block)
 {
-    const bool baseline = r->rows[i].kind == MQ_SWEEP_BASELINE;
+    const bool baseline = r->rows[i].kind == MQ_ROW_BASELINE;
     mq_print_figure_line(block, row_name(r, i), baseline ? of_baseline : of_result,
                          &r->rows[i].result);
     if (r->rows[i].int8)
@@ -85,15 +85,15 @@ static void print_row(const struct mq_sweep_result *r, size_t i,
 
 static void output_lines(const void *result, const struct mq_figure_block *block)
 {
-    const struct mq_sweep_result *r = result;
+    const struct mq_comparison *r = result;
     for (size_t i = 0; i < r->rows_count; i++)
         print_row(r, i, block);
 }
 
 static void routing_lines(const void *result, const struct mq_figure_block *block)
 {
-    const struct mq_sweep_result *r = result;
-    const struct mq_hparams *h = &r->view->hparams;
+    const struct mq_comparison *r = result;
+    const struct mq_hparams *h = &r->baseline->view->hparams;
     const struct mq_routing_figures chance = mq_routing_chance(h->experts, h->top_k);
     for (size_t i = 1; i < r->rows_count; i++)
         print_row(r, i, block);
@@ -102,7 +102,7 @@ static void routing_lines(const void *result, const struct mq_figure_block *bloc
 
 static void layer_lines(const void *result, const struct mq_figure_block *block)
 {
-    const struct mq_sweep_result *r = result;
+    const struct mq_comparison *r = result;
     routing_lines(result, block);
     for (size_t i = 1; i < r->rows_count; i++)
         for (size_t l = 0; l < r->rows[i].result.routing.layers_count; l++) {
@@ -113,7 +113,7 @@ static void layer_lines(const void *result, const struct mq_figure_block *block)
         }
 }
 
-static void print_quality(const struct mq_sweep_result *r, bool all)
+static void print_quality(const struct mq_comparison *r, bool all)
 {
     mq_print_figure_table(&(struct mq_figure_table){.name = "Output",
                                                     .section = MQ_SECTION_OUTPUT,
@@ -123,7 +123,7 @@ static void print_quality(const struct mq_sweep_result *r, bool all)
                                                     .user = r});
 }
 
-static void print_routing(const struct mq_sweep_result *r, bool all)
+static void print_routing(const struct mq_comparison *r, bool all)
 {
     if (r->rows_count < 2 || !r->rows[1].result.has_routing)
         return;
@@ -134,7 +134,7 @@ static void print_routing(const struct mq_sweep_result *r, bool all)
                                                     .lines = all ? layer_lines : routing_lines,
                                                     .user = r});
     printf("  all %zu tokens of the windows; top-%u of %u experts\n",
-           r->rows[1].result.routing.tokens, r->view->hparams.top_k, r->view->hparams.experts);
+           r->rows[1].result.routing.tokens, r->baseline->view->hparams.top_k, r->baseline->view->hparams.experts);
 }
 
 /* ---- swap ---- */
@@ -160,7 +160,7 @@ static void print_cell(const char *weights, const char *routes, const struct mq_
     putchar('\n');
 }
 
-static void print_swap(const struct mq_sweep_result *r)
+static void print_swap(const struct mq_comparison *r)
 {
     static const struct mq_estimate all = {1, 0}, none = {NAN, NAN};
     bool all_cells = true;
@@ -172,7 +172,7 @@ static void print_swap(const struct mq_sweep_result *r)
     for (size_t i = 1; i < r->rows_count && r->rows[i].swap; i++) {
         const struct mq_swap_result *s = r->rows[i].swap;
         const char *name = r->rows[i].name;
-        const char *base = r->rows[i].kind == MQ_SWEEP_STORED ? "baseline" : "source";
+        const char *base = r->baseline->name;
         const bool nll = !isnan(s->nll_shares.weights.value);
         const bool kld = !isnan(s->kld_shares.weights.value);
         print_cell(name, base, &s->weights, &s->nll_shares.weights, &s->kld_shares.weights);
@@ -188,7 +188,7 @@ static void print_swap(const struct mq_sweep_result *r)
                "  these routes (--against the original model has)\n");
 }
 
-void mq_print_sweep_tables(const struct mq_sweep_result *result, bool all)
+void mq_print_sweep_tables(const struct mq_comparison *result, bool all)
 {
     print_memory(result);
     print_quality(result, all);

@@ -2,9 +2,9 @@
 #ifndef MQ_SWEEP_TABLES_H
 #define MQ_SWEEP_TABLES_H
 
-#include "sweep.h"
+#include "comparison.h"
 
 /* `all`: routing layer by layer, and the figures that else only pages have, too. */
-void mq_print_sweep_tables(const struct mq_sweep_result *result, bool all);
+void mq_print_sweep_tables(const struct mq_comparison *result, bool all);
 
 #endif

@@ -124,6 +124,8 @@ typedef struct moeq_recipe {
      * and noted in the file (see moeq_model_note). Otherwise they are an error, which counts them
      * too. */
     bool allow_nonfinite;
+    /* Of moeq_sweep only: a model stored in files of its own, in the place of levels and mix. */
+    const moeq_model *model;
 } moeq_recipe;
 
 /* The exact size in bytes of the file that moeq_convert would write, or of all shards together,
@@ -171,10 +173,16 @@ typedef struct moeq_text {
 moeq_status moeq_eval(const moeq_model *model, const moeq_text *text, const moeq_job *job,
                       char **report, moeq_error *err);
 
-/* What each of `count` recipes costs in memory, perplexity, KL divergence and routing fidelity
- * against the model as it is, as a JSON document (freed with moeq_free). Writes nothing. */
+/* What each of `count` recipes costs (at most 64) in memory, perplexity, KL divergence and routing
+ * fidelity against the model as it is, as a JSON document (freed with moeq_free). Writes nothing. */
 moeq_status moeq_sweep(const moeq_model *model, const moeq_text *text, const moeq_recipe *recipes,
                        size_t count, const moeq_job *job, char **report, moeq_error *err);
+
+/* Each of `count` stored models (1 to 64) against the original, or against a recording of it
+ * (`moeq record`), as a JSON document (freed with moeq_free). `text` may be NULL for a recording,
+ * which has its own text and protocol and, unless the text names one, its own arithmetic. */
+moeq_status moeq_verify(const moeq_model *const *models, size_t count, const char *against,
+                        const moeq_text *text, const moeq_job *job, char **report, moeq_error *err);
 
 #ifdef __cplusplus
 }

@@ -20,7 +20,7 @@ struct place {
 /* clang-format off */
 #define RESULT(field) .at = AT(struct mq_arm_result, field)
 #define GROUP(field) .at = AT(struct mq_flip_group, field)
-#define ROW(field) .at = AT(struct mq_sweep_row, field)
+#define ROW(field) .at = AT(struct mq_comparison_row, field)
 #define MARGIN() .at = {ESTIMATE, 0} /* computed: changed_rate */
 #define ROUTING_AND_LAYER(field) RESULT(routing.field), .layer = AT(struct mq_routing_layer, field)
 /* clang-format on */
@@ -74,7 +74,7 @@ static struct mq_estimate changed_rate(const struct mq_routing_result *routing, 
 }
 
 struct mq_estimate mq_figure_of_row(const struct mq_figure *figure, enum mq_scope scope, uint32_t n,
-                                    const struct mq_sweep_row *row)
+                                    const struct mq_comparison_row *row)
 {
     const struct mq_routing_result *routing = &row->result.routing;
     if (figure->section == MQ_SECTION_MEMORY)

@@ -173,17 +173,17 @@ moeq_status mq_gate_resolve(struct mq_gate *gate, const struct mq_view *view, bo
     return MOEQ_OK;
 }
 
-moeq_status mq_gate_check(const struct mq_gate *gate, const struct mq_verify_result *result,
+moeq_status mq_gate_check(const struct mq_gate *gate, const struct mq_comparison *result,
                           moeq_error *err)
 {
-    const enum mq_compute compute = result->sweep.compute;
-    const enum mq_compute baseline = result->sweep.rows[0].compute;
-    if (gate->has_ids_crc32 && gate->ids_crc32 != result->sweep.text.ids_crc32)
+    const enum mq_compute compute = result->compute;
+    const enum mq_compute baseline = result->rows[0].compute;
+    if (gate->has_ids_crc32 && gate->ids_crc32 != result->text.ids_crc32)
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, gate->path,
                             "was made for other tokens (token_ids_crc32 %08" PRIx32
                             ", these have %08" PRIx32
                             "): evaluate the same text with the same protocol, or make a new gate",
-                            gate->ids_crc32, result->sweep.text.ids_crc32);
+                            gate->ids_crc32, result->text.ids_crc32);
     if (gate->compute != compute || gate->baseline_compute != baseline)
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, gate->path,
                             "was made with --compute %s and a baseline of %s, this is %s and a "
@@ -193,14 +193,13 @@ moeq_status mq_gate_check(const struct mq_gate *gate, const struct mq_verify_res
     return MOEQ_OK;
 }
 
-moeq_status mq_gate_judge(struct mq_gate *gate, const struct mq_verify_result *result,
-                          moeq_error *err)
+moeq_status mq_gate_judge(struct mq_gate *gate, const struct mq_comparison *result, moeq_error *err)
 {
     MQ_TRY(mq_gate_check(gate, result, err));
     gate->broken = 0;
     for (size_t i = 0; i < gate->count; i++) {
         struct mq_gate_limit *l = &gate->limits[i];
-        l->found = mq_metric_value(&l->metric, result, result->models_count);
+        l->found = mq_metric_value(&l->metric, result, result->candidates_count);
         /* false for NaN: what cannot be measured is not within its limit */
         l->kept = l->is_max ? l->found.value <= l->bound : l->found.value >= l->bound;
         gate->broken += !l->kept;
@@ -227,6 +226,13 @@ void mq_gate_describe(const struct mq_gate_limit *l, char *text, size_t room)
 
 /* ---- writing ---- */
 
+/* The last model: what gates are about. */
+static const char *judged_name(const struct mq_comparison *result)
+{
+    const struct mq_comparison_row *row = &result->rows[result->candidates_count];
+    return row->file ? mq_base_name(row->file->path) : row->name;
+}
+
 /* A path as JSON or XML text: what is no UTF-8 cannot stand there. */
 static const char *printable(const char *path)
 {
@@ -249,12 +255,12 @@ static bool is_written(const struct mq_metric *m)
     return m->scope == MQ_OF_LAYER ? m->figure->layers_written : m->figure->written;
 }
 
-static void print_limits(const struct mq_verify_result *result, double margin, struct mq_buffer *b)
+static void print_limits(const struct mq_comparison *result, double margin, struct mq_buffer *b)
 {
     bool first = true;
-    for (struct mq_metric m = {0}; mq_metric_next(&m, result->sweep.view, false);) {
+    for (struct mq_metric m = {0}; mq_metric_next(&m, result->baseline->view, false);) {
         char name[MQ_METRIC_NAME];
-        const double value = mq_metric_value(&m, result, result->models_count).value;
+        const double value = mq_metric_value(&m, result, result->candidates_count).value;
         if (!is_written(&m) || isnan(value))
             continue;
         mq_metric_print(m.figure, m.scope, m.n, name);
@@ -266,11 +272,11 @@ static void print_limits(const struct mq_verify_result *result, double margin, s
     }
 }
 
-moeq_status mq_gate_write(const char *path, const struct mq_verify_result *result, double margin,
+moeq_status mq_gate_write(const char *path, const struct mq_comparison *result, double margin,
                           moeq_error *err)
 {
-    const struct mq_text_windows *text = &result->sweep.text;
-    const char *model = printable(mq_base_name(result->paths[result->models_count]));
+    const struct mq_text_windows *text = &result->text;
+    const char *model = printable(judged_name(result));
     struct mq_buffer b = {0};
     mq_buffer_puts(&b, "{\n  \"moeq_gate\": 1,\n  \"made\": {\"by\": \"moeq " MOEQ_VERSION_STRING
                        "\", \"from\": ");
@@ -279,10 +285,10 @@ moeq_status mq_gate_write(const char *path, const struct mq_verify_result *resul
                      ", \"margin\": %.9g, \"protocol\": \"%s\", \"windows\": %zu, \"context\": "
                      "%zu},\n  \"token_ids_crc32\": \"%08" PRIx32 "\",\n  \"compute\": \"%s\",\n",
                      margin, mq_protocol_name(text->protocol), text->windows.count,
-                     text->windows.length, text->ids_crc32, mq_compute_name(result->sweep.compute));
-    if (!mq_verify_same_compute(result))
+                     text->windows.length, text->ids_crc32, mq_compute_name(result->compute));
+    if (!mq_same_compute(result))
         mq_buffer_printf(&b, "  \"baseline_compute\": \"%s\",\n",
-                         mq_compute_name(result->sweep.rows[0].compute));
+                         mq_compute_name(result->rows[0].compute));
     mq_buffer_puts(&b, "  \"limits\": {");
     print_limits(result, margin, &b);
     mq_buffer_puts(&b, "\n  }\n}\n");
@@ -316,9 +322,9 @@ static void put_xml(struct mq_buffer *b, const char *text)
 }
 
 moeq_status mq_gate_write_junit(const char *path, const struct mq_gate *gate,
-                                const struct mq_verify_result *result, moeq_error *err)
+                                const struct mq_comparison *result, moeq_error *err)
 {
-    const char *model = mq_base_name(result->paths[result->models_count]);
+    const char *model = judged_name(result);
     struct mq_buffer b = {0};
     mq_buffer_puts(&b, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     mq_buffer_printf(&b,

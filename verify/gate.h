@@ -52,12 +52,12 @@ moeq_status mq_gate_resolve(struct mq_gate *gate, const struct mq_view *view, bo
                             moeq_error *err);
 
 /* Fails if the gate is about other tokens or another arithmetic than the result: of that only what
- * mq_verify_options.before finds is looked at. */
-moeq_status mq_gate_check(const struct mq_gate *gate, const struct mq_verify_result *result,
+ * mq_comparison_options.before finds is looked at. */
+moeq_status mq_gate_check(const struct mq_gate *gate, const struct mq_comparison *result,
                           moeq_error *err);
 
 /* Compares the last model of the result with the limits. Fails where mq_gate_check does. */
-moeq_status mq_gate_judge(struct mq_gate *gate, const struct mq_verify_result *result,
+moeq_status mq_gate_judge(struct mq_gate *gate, const struct mq_comparison *result,
                           moeq_error *err);
 
 /* One line about a limit, kept or broken: "kld.mean 0.045 > max 0.02 by 0.025 (se 0.0008)". */
@@ -65,11 +65,11 @@ void mq_gate_describe(const struct mq_gate_limit *limit, char *text, size_t room
 
 /* Writes a gate that the last model of the result passes, and any other that is at most `margin`
  * (0.1: 10 %) further from perfect: see mq_figure_ideal. */
-moeq_status mq_gate_write(const char *path, const struct mq_verify_result *result, double margin,
+moeq_status mq_gate_write(const char *path, const struct mq_comparison *result, double margin,
                           moeq_error *err);
 
 /* The judgement as JUnit XML: one test case a limit. */
 moeq_status mq_gate_write_junit(const char *path, const struct mq_gate *gate,
-                                const struct mq_verify_result *result, moeq_error *err);
+                                const struct mq_comparison *result, moeq_error *err);
 
 #endif

@@ -145,13 +145,16 @@ moeq_status mq_metric_find(const char *name, const struct mq_view *view, bool pa
 /* ---- values ---- */
 
 struct mq_estimate mq_metric_value(const struct mq_metric *metric,
-                                   const struct mq_verify_result *result, size_t row)
+                                   const struct mq_comparison *result, size_t row)
 {
     if (metric->scope != MQ_OF_PAIR)
-        return mq_figure_of_row(metric->figure, metric->scope, metric->n, &result->sweep.rows[row]);
-    for (size_t i = 0; i < result->differences_count; i++)
-        if (strcmp(result->differences[i].name, metric->figure->difference) == 0)
-            return (struct mq_estimate){result->differences[i].b_minus_a.mean,
-                                        result->differences[i].b_minus_a.se};
+        return mq_figure_of_row(metric->figure, metric->scope, metric->n, &result->rows[row]);
+    for (size_t i = 0; i < result->differences_count; i++) {
+        const struct mq_difference *d = &result->differences[i];
+        for (size_t f = 0; d->row == row && f < d->figures_count; f++)
+            if (d->figures[f].figure == metric->figure)
+                return (struct mq_estimate){d->figures[f].difference.mean,
+                                            d->figures[f].difference.se};
+    }
     return (struct mq_estimate){NAN, NAN};
 }

@@ -2,8 +2,8 @@
 #ifndef MQ_METRICS_H
 #define MQ_METRICS_H
 
+#include "comparison.h"
 #include "figures.h"
-#include "verify.h"
 
 struct mq_metric {
     const struct mq_figure *figure; /* NULL: before the first */
@@ -16,13 +16,13 @@ struct mq_metric {
  * the last. */
 bool mq_metric_next(struct mq_metric *metric, const struct mq_view *view, bool pair);
 
-/* Finds the metric of a name, for models of this architecture; `pair`: two models are compared.
+/* Finds the metric of a name, for models of this architecture; `pair`: several models are compared.
  * Fails for a name that there is not, with the nearest one; `where` begins the message. */
 moeq_status mq_metric_find(const char *name, const struct mq_view *view, bool pair,
                            const char *where, struct mq_metric *metric, moeq_error *err);
 
 /* Its value for a row (1 or beyond) of a result; NaN where it is not defined. */
 struct mq_estimate mq_metric_value(const struct mq_metric *metric,
-                                   const struct mq_verify_result *result, size_t row);
+                                   const struct mq_comparison *result, size_t row);
 
 #endif

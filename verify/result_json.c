@@ -286,14 +286,22 @@ static cJSON *swap(struct mq_json_tree *b, const struct mq_swap_result *s)
     return o;
 }
 
-static cJSON *sweep_row(struct mq_json_tree *b, const struct mq_sweep_row *row)
+static cJSON *comparison_row(struct mq_json_tree *b, const struct mq_comparison_row *row)
 {
-    const bool is_baseline = row->kind == MQ_SWEEP_BASELINE;
+    static const char *const kinds[] = {[MQ_ROW_BASELINE] = "baseline",
+                                        [MQ_ROW_LEVEL] = "level",
+                                        [MQ_ROW_FILE] = "file",
+                                        [MQ_ROW_NOISE_FLOOR] = "noise_floor"};
+    const bool is_baseline = row->kind == MQ_ROW_BASELINE;
     cJSON *r = mq_json_object(b);
     mq_json_put_text(b, r, "name", row->name);
     mq_json_put_bool(b, r, "is_baseline", is_baseline);
+    mq_json_put_text(b, r, "kind", kinds[row->kind]);
+    if (row->file)
+        mq_json_put_text(b, r, "path", row->file->path);
     mq_json_put_text(b, r, "compute", mq_compute_name(row->compute));
-    mq_json_put(b, r, "recipe", row->kind == MQ_SWEEP_LEVEL ? recipe(b, &row->policy) : cJSON_CreateNull());
+    mq_json_put(b, r, "recipe",
+                row->kind == MQ_ROW_LEVEL ? recipe(b, &row->policy) : cJSON_CreateNull());
     mq_json_put_count(b, r, "weights", row->weights);
     mq_json_put_count(b, r, "weight_bytes", row->weight_bytes);
     mq_json_put_number(b, r, "weight_gib", (double)row->weight_bytes / 0x1p30);
@@ -316,19 +324,21 @@ static cJSON *sweep_row(struct mq_json_tree *b, const struct mq_sweep_row *row)
     return r;
 }
 
-cJSON *mq_sweep_json(const struct mq_sweep_result *result)
+cJSON *mq_rows_json(const struct mq_comparison *comparison, const char *kind)
 {
+    const struct mq_view *view = comparison->baseline->view;
     struct mq_json_tree b = {0};
-    cJSON *o = mq_json_document(&b, "sweep"), *rows = mq_json_array(&b);
-    put_model(&b, o, result->view);
-    put_run(&b, o, result->text_path, result->source, &result->text, result->compute);
-    mq_json_put(&b, o, "routing_chance", chance(&b, &result->view->hparams));
-    for (size_t i = 0; i < result->rows_count; i++) {
-        const struct mq_sweep_row *row = &result->rows[i];
-        if (row->kind == MQ_SWEEP_NOISE_FLOOR) /* not among the levels that one can choose */
-            mq_json_put(&b, o, "noise_floor", sweep_row(&b, row));
+    cJSON *o = mq_json_document(&b, kind), *rows = mq_json_array(&b);
+    put_model(&b, o, view);
+    put_run(&b, o, comparison->text_path, comparison->source, &comparison->text,
+            comparison->compute);
+    mq_json_put(&b, o, "routing_chance", chance(&b, &view->hparams));
+    for (size_t i = 0; i < comparison->rows_count; i++) {
+        const struct mq_comparison_row *row = &comparison->rows[i];
+        if (row->kind == MQ_ROW_NOISE_FLOOR) /* not among those that one can choose */
+            mq_json_put(&b, o, "noise_floor", comparison_row(&b, row));
         else
-            mq_json_append(&b, rows, sweep_row(&b, row));
+            mq_json_append(&b, rows, comparison_row(&b, row));
     }
     mq_json_put(&b, o, "rows", rows);
     return mq_json_finish(&b, o);

@@ -8,14 +8,15 @@
 #ifndef MQ_RESULT_JSON_H
 #define MQ_RESULT_JSON_H
 
+#include "comparison.h"
 #include "perplexity.h"
-#include "sweep.h"
 
 #include <cjson/cJSON.h>
 
 /* Each returns a tree that the caller cJSON_Deletes, or NULL when out of memory. */
 cJSON *mq_eval_json(const struct mq_eval_result *result);
-cJSON *mq_sweep_json(const struct mq_sweep_result *result);
+/* What the documents of all comparisons have; `kind`: "sweep". See comparison_json.h. */
+cJSON *mq_rows_json(const struct mq_comparison *comparison, const char *kind);
 
 /* Parts, for further documents. */
 cJSON *mq_protocol_json(const struct mq_text_windows *text);

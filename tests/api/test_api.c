@@ -202,6 +202,42 @@ START_TEST(sweeps_and_can_be_stopped)
 }
 END_TEST
 
+/* A stored model beside a level, and against the original: the same figures three times. */
+START_TEST(compares_files)
+{
+    char path[1024];
+    snprintf(path, sizeof path, "%s/api.q4_k.moeq", MQ_TEST_BINARY_DIR);
+    moeq_model *model = open_model(MODEL);
+    const moeq_text text = {.struct_size = sizeof text, .path = TEXT, .tokens = 512};
+    const moeq_recipe level = {.struct_size = sizeof level, .level = "q4_k"};
+    char *swept, *verified, *kld[3];
+    moeq_error err = {0};
+    ck_assert_msg(moeq_convert(model, &level, path, true, NULL, &err) == MOEQ_OK, "%s",
+                  err.message);
+    moeq_model *file = open_model(path);
+    const moeq_recipe both[] = {level, {.struct_size = sizeof(moeq_recipe), .model = file}};
+    ck_assert_msg(moeq_sweep(model, &text, both, 2, NULL, &swept, &err) == MOEQ_OK, "%s",
+                  err.message);
+    ck_assert_msg(moeq_verify((const moeq_model *const[]){file}, 1, MODEL, &text, NULL, &verified,
+                              &err) == MOEQ_OK,
+                  "%s", err.message);
+    kld[0] = strstr(swept, "\"kld_nats\"");
+    kld[1] = strstr(kld[0] + 1, "\"kld_nats\"");
+    kld[2] = strstr(verified, "\"kld_nats\"");
+    for (int i = 1; i < 3; i++)
+        ck_assert_int_eq(strncmp(kld[0], kld[i], 200), 0);
+    moeq_free(swept);
+    moeq_free(verified);
+    ck_assert_int_eq(
+        moeq_verify((const moeq_model *const[]){file}, 1, MODEL, NULL, NULL, &verified, &err),
+        MOEQ_INVALID_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(err.message, "is no recording: a text is needed"));
+    ck_assert_int_eq(moeq_convert(model, &both[1], path, true, NULL, &err), MOEQ_INVALID_ARGUMENT);
+    moeq_model_close(file);
+    moeq_model_close(model);
+}
+END_TEST
+
 /* `compute` came later: a caller of before has no such field, and whatever lies behind its struct
  * is not read. */
 START_TEST(computes_as_asked)
@@ -308,6 +344,7 @@ int main(void)
     tcase_add_test(tests, converts_to_several_files);
     tcase_add_test(tests, exports_what_it_can_read_again);
     tcase_add_test(tests, sweeps_and_can_be_stopped);
+    tcase_add_test(tests, compares_files);
     tcase_add_test(tests, computes_as_asked);
     tcase_add_test(tests, copies_nan_only_when_asked_to);
     tcase_add_test(tests, option_structs_must_say_their_size);

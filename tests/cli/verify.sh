@@ -150,6 +150,57 @@ fits
 run 3 verify "$work/q8_0.moeq" "$work/q3_k.moeq" --against "$ref" --gate "$gate"
 run 0 verify "$work/q3_k.moeq" "$work/q8_0.moeq" --against "$ref" --gate "$gate"
 
+# ---- any number of models, and files beside levels ----
+# Each against the first; a gate is about the last. A sweep says of a file what verify says of it, and of
+# a level what it says of that level's file.
+few=(--tokens 512 --text $text)
+run 0 verify "$work/q8_0.moeq" "$work/q3_k.moeq" $model --against $model "${few[@]}" --json
+cp "$work/stdout" "$work/three.json"
+run 3 verify "$work/q8_0.moeq" $model "$work/q3_k.moeq" --against "$ref" --gate "$gate"
+says '^B minus A  '
+says '^C minus A  '
+fits
+run 0 sweep $model "${few[@]}" --levels q3_k --files "$work/q8_0.moeq,$work/q3_k.moeq" --json
+cp "$work/stdout" "$work/files.json"
+if command -v python3 > /dev/null; then
+    python3 - "$work/three.json" "$work/files.json" << 'PYTHON' || fail "a file's figures differ"
+import json, sys
+three, files = (json.load(open(f)) for f in sys.argv[1:])
+def figures(row):
+    return {k: v for k, v in row.items() if k not in ("name", "kind", "path", "recipe", "expert_relative_rmse",
+                                                      "expert_tensors_quantized")}
+v, s = three["rows"], files["rows"]
+assert [r["name"] for r in v] == ["baseline", "A", "B", "C"], [r["name"] for r in v]
+assert [(r["name"], r["kind"]) for r in s[1:]] == [("q3_k", "level"), ("A", "file"), ("B", "file")]
+assert figures(s[2]) == figures(v[1]) and figures(s[3]) == figures(v[2])  # the same files
+assert figures(s[1]) == figures(s[3])  # a level and its file
+assert v[3]["kld_nats"]["mean"]["value"] == 0  # the original itself
+assert files["models"] == three["models"][:2] and files["model_files"] == three["model_files"][:2]
+assert [(d["model"], d["minus"]) for d in three["differences"]] == [("B", "A"), ("C", "A")]
+assert [(d["model"], d["minus"]) for d in files["differences"]] == [("A", "q3_k"), ("B", "q3_k")]
+assert "b_minus_a" not in three and "against" not in files
+assert three["metrics"]["b_minus_a.kld.mean"]["value"] == three["differences"][1]["figures"]["kld_nats"]["mean"]
+PYTHON
+fi
+run 0 sweep $model "${few[@]}" --files "$work/q3_k.moeq" --files "$work/q8_0.moeq"
+says "^A: $work/q3_k.moeq$"
+fits
+sweep=(sweep $model "${few[@]}" --levels q8_0 --files)
+run 1 "${sweep[@]}" tests/fixtures/oracles/mixtral
+says 'demo/model and tests/fixtures/oracles/mixtral are different architectures' stderr
+run 1 "${sweep[@]}" "$work/q3_k.moeq,$model/../model"
+says 'demo/model/../model is the original itself, .*: leave it out of --files$' stderr
+ln -s q3_k.moeq "$work/link.moeq"
+run 1 "${sweep[@]}" "$work/q3_k.moeq,$work/link.moeq"
+says 'q3_k.moeq and .*/link.moeq are the same model: give each once$' stderr
+run 1 "${sweep[@]}" "$work/none.moeq"
+says 'none.moeq' stderr
+usage sweep "--files '$work/q3_k.moeq,': a name is missing" "${sweep[@]}" "$work/q3_k.moeq,"
+many=$(printf 'a,%.0s' {1..64})
+usage sweep '--levels and --files: at most 64 together' "${sweep[@]}" "${many%,}"
+usage verify '65 models: expected at most 64' verify x ${many//,/ } --against "$ref"
+usage sweep '--levels or --files is missing, such as --levels q8_0,q4_k,q3_k' sweep $model "${few[@]}"
+
 # ---- reports, also of a regression, and from saved results ----
 run 3 verify "$work/q8_0.moeq" "$work/q3_k.moeq" --against "$ref" --gate "$gate" \
     --report "$work/report.html" --report "$work/report.md"

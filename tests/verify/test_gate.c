@@ -20,10 +20,11 @@ static struct mq_view *demo(void)
 
 /* A result made up: one model, three layers with routers. */
 struct made_up {
-    struct mq_verify_result result;
-    struct mq_sweep_row rows[2];
+    struct mq_comparison result;
+    struct mq_baseline baseline;
+    struct mq_comparison_row rows[2];
     struct mq_routing_layer layers[3];
-    struct mq_view *view;
+    struct mq_view *view, file;
 };
 
 static void make_up(struct made_up *m)
@@ -46,11 +47,17 @@ static void make_up(struct made_up *m)
             m->layers[l].rates.metric[k] = (struct mq_estimate){0.8 + 0.05 * l, 0.01};
     }
     m->rows[1].file_bytes = 1000;
-    m->result.sweep = (struct mq_sweep_result){
-        .view = m->view, .rows = m->rows, .rows_count = 2, .text = {.ids_crc32 = 0xabcd1234}};
-    m->result.models_count = 1;
-    m->result.paths[0] = "base";
-    m->result.paths[1] = "folder/a <b> & \"c\"\x01.moeq";
+    m->file = *m->view;
+    m->file.path = "folder/a <b> & \"c\"\x01.moeq";
+    m->rows[1].kind = MQ_ROW_FILE;
+    m->rows[1].file = &m->file;
+    m->baseline = mq_baseline_of(m->view);
+    m->result = (struct mq_comparison){.baseline = &m->baseline,
+                                       .rows = m->rows,
+                                       .rows_count = 2,
+                                       .candidates_count = 1,
+                                       .files_count = 1,
+                                       .text = {.ids_crc32 = 0xabcd1234}};
 }
 
 static const char *write_text(const char *name, const char *text)
@@ -190,10 +197,10 @@ START_TEST(arithmetic)
         struct mq_gate *gate = read_gate(text, m.view, &err);
         ck_assert_msg(gate != NULL, "%s", err.message);
         for (int k = 0; k < 4; k++) {
-            m.result.sweep.compute = k & 1 ? MQ_COMPUTE_INT8 : MQ_COMPUTE_F32;
+            m.result.compute = k & 1 ? MQ_COMPUTE_INT8 : MQ_COMPUTE_F32;
             m.rows[0].compute = k & 2 ? MQ_COMPUTE_INT8 : MQ_COMPUTE_F32;
             const bool same =
-                m.result.sweep.compute == cases[i].models && m.rows[0].compute == cases[i].baseline;
+                m.result.compute == cases[i].models && m.rows[0].compute == cases[i].baseline;
             err = (moeq_error){0};
             ck_assert_int_eq(mq_gate_judge(gate, &m.result, &err),
                              same ? MOEQ_OK : MOEQ_INVALID_ARGUMENT);
@@ -202,7 +209,7 @@ START_TEST(arithmetic)
         /* what is written of such a result is about it */
         struct mq_gate *written;
         const char *path = mq_test_temporary("arithmetic.json");
-        m.result.sweep.compute = cases[i].models;
+        m.result.compute = cases[i].models;
         m.rows[0].compute = cases[i].baseline;
         ck_assert_ok(mq_gate_write(path, &m.result, 0.1, &err));
         ck_assert_msg(mq_gate_read(path, &written, &err) == MOEQ_OK, "%s", err.message);

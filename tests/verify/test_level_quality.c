@@ -7,8 +7,8 @@
  * (no importance matrix) in place of ours. Two equally good roundings of a model this small differ
  * by about 3 % in KL divergence, hence the slack.
  */
+#include "comparison.h"
 #include "test_support.h"
-#include "sweep.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -35,25 +35,26 @@ START_TEST(against_ggml)
     moeq_error err = {0};
     ck_assert_msg(mq_model_open(mq_test_source("demo/model"), &view, &err) == MOEQ_OK, "%s",
                   err.message);
-    struct mq_sweep_arm arms[ARMS];
+    struct mq_candidate arms[ARMS];
     for (size_t i = 0; i < ARMS; i++) {
-        arms[i].name = arms_of[i].level;
-        arms[i].policy = mq_policy_default(mq_level_find(arms[i].name));
+        arms[i] = (struct mq_candidate){
+            .name = arms_of[i].level, .policy = mq_policy_default(mq_level_find(arms_of[i].level))};
         arms[i].policy.levels[MQ_CLASS_ATTENTION] = source;
         arms[i].policy.levels[MQ_CLASS_EMBEDDINGS] = source;
         arms[i].policy.effort = arms_of[i].effort;
     }
     const struct mq_context context = {.isa = mq_isa_detect(), .threads = 2};
-    const struct mq_sweep_options options = {
+    const struct mq_comparison_options options = {
+        .text = mq_test_text(mq_test_source("demo/text.txt")),
         .protocol = {.protocol = MQ_PROTOCOL_FULL, .context = 512}};
-    struct mq_sweep_result result = {0};
-    ck_assert_msg(mq_sweep(&context, view, mq_test_text(mq_test_source("demo/text.txt")), &options,
-                           arms, ARMS, &result, &err) == MOEQ_OK,
+    struct mq_comparison result = {0};
+    const struct mq_baseline baseline = mq_baseline_of(view);
+    ck_assert_msg(mq_compare(&context, &baseline, arms, ARMS, &options, &result, &err) == MOEQ_OK,
                   "%s", err.message);
     ck_assert_uint_eq(mq_scored_tokens(&result.text), 18907);
     printf("level effort    RMSE    GGML's  KLD mean ± se            GGML's\n");
     for (size_t i = 0; i < ARMS; i++) {
-        const struct mq_sweep_row *row = &result.rows[1 + i];
+        const struct mq_comparison_row *row = &result.rows[1 + i];
         const struct mq_estimate kld = row->result.kld.mean;
         printf("%-5s %-8s %.5f  %.5f  %.5f ± %.5f   %.5f\n", row->name,
                mq_effort_name(arms_of[i].effort), row->expert_relative_rmse, arms_of[i].ggml_rmse,
@@ -66,7 +67,7 @@ START_TEST(against_ggml)
         if (strcmp(row->name, "q2_k") == 0)
             ck_assert_double_lt(kld.value, arms_of[i].ggml_kld * 0.8);
     }
-    mq_sweep_result_free(&result);
+    mq_comparison_free(&result);
     mq_view_close(view);
 }
 END_TEST

@@ -3,8 +3,7 @@
  * amplifies the last bit of f32. */
 #include "test_support.h"
 #include "json.h"
-#include "result_json.h"
-#include "sweep.h"
+#include "comparison_json.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -84,18 +83,21 @@ START_TEST(q3_k)
     cJSON *golden = read_golden(mq_test_source("tests/verify/data/metrics_q3_k.json"));
     const size_t length = (size_t)mq_json_get(golden, "context")->valuedouble;
     const size_t windows = (size_t)mq_json_get(golden, "windows")->valuedouble;
-    const struct mq_sweep_options options = {
+    const struct mq_comparison_options options = {
+        .text = mq_test_text(mq_test_source("demo/text.txt")),
         .protocol = {.context = length, .max_tokens = length * windows},
         .swap = true,
         .noise_floor = true,
     };
-    const struct mq_sweep_arm arm = {"q3_k", mq_policy_default(mq_level_find("q3_k"))};
+    const struct mq_candidate arm = {.name = "q3_k",
+                                     .policy = mq_policy_default(mq_level_find("q3_k"))};
     struct mq_view *view;
-    struct mq_sweep_result result;
+    struct mq_baseline baseline;
+    struct mq_comparison result;
     moeq_error err = {0};
     ck_assert_ok(mq_model_open(mq_test_source("demo/model"), &view, &err));
-    ck_assert_msg(mq_sweep(&context, view, mq_test_text(mq_test_source("demo/text.txt")), &options,
-                           &arm, 1, &result, &err) == MOEQ_OK,
+    baseline = mq_baseline_of(view);
+    ck_assert_msg(mq_compare(&context, &baseline, &arm, 1, &options, &result, &err) == MOEQ_OK,
                   "%s", err.message);
     cJSON *json = mq_sweep_json(&result);
     ck_assert_ptr_nonnull(json);
@@ -120,7 +122,7 @@ START_TEST(q3_k)
     ck_assert_uint_eq(rough.compared, 5);
     cJSON_Delete(json);
     cJSON_Delete(golden);
-    mq_sweep_result_free(&result);
+    mq_comparison_free(&result);
     mq_view_close(view);
 }
 END_TEST

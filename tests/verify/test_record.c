@@ -4,11 +4,12 @@
  */
 #include "new_file.h"
 #include "test_support.h"
+#include "comparison_json.h"
 #include "convert.h"
+#include "error.h"
 #include "json.h"
 #include "moeq_profile.h"
 #include "safetensors.h"
-#include "verify_json.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -109,23 +110,46 @@ END_TEST
 
 /* ---- equality ---- */
 
+/* A verification and what it borrows. */
+struct verified {
+    struct mq_baseline baseline;
+    struct mq_comparison result;
+};
+
+static moeq_status verify(struct verified *v, const struct mq_view *const *views, size_t count,
+                          const char *against, const struct mq_comparison_options *options,
+                          moeq_error *err)
+{
+    const struct mq_context ctx = context();
+    struct mq_candidate candidates[3];
+    *v = (struct verified){0};
+    for (size_t i = 0; i < count; i++)
+        candidates[i] = (struct mq_candidate){.name = mq_file_letter(i), .file = views[i]};
+    MQ_TRY(mq_baseline_open(&ctx, against, NULL, &v->baseline, err));
+    return mq_compare(&ctx, &v->baseline, candidates, count, options, &v->result, err);
+}
+
+static void verified_free(struct verified *v)
+{
+    mq_comparison_free(&v->result);
+    mq_baseline_close(&v->baseline);
+}
+
 /* Everything but where it came from. The arithmetic is asked for with the text. */
 static char *figures(const char *against, const char *const *models, size_t count, bool with_text,
                      const char *text, enum mq_compute compute)
 {
-    const struct mq_context ctx = context();
-    const struct mq_verify_options options = {.against = against,
-                                              .text = with_text ? mq_test_text(text) : NULL,
-                                              .protocol = protocol,
-                                              .has_compute = with_text,
-                                              .compute = compute};
+    const struct mq_comparison_options options = {.text = with_text ? mq_test_text(text) : NULL,
+                                                  .protocol = protocol,
+                                                  .has_compute = with_text,
+                                                  .compute = compute};
     struct mq_view *views[2] = {open_model(models[0]), count > 1 ? open_model(models[1]) : NULL};
-    struct mq_verify_result result;
+    struct verified v;
     moeq_error err = {0};
-    ck_assert_msg(mq_verify(&ctx, (const struct mq_view *const *)views, count, &options, &result,
-                            &err) == MOEQ_OK,
-                  "%s", err.message);
-    cJSON *json = mq_verify_json(&result, NULL);
+    ck_assert_msg(
+        verify(&v, (const struct mq_view *const *)views, count, against, &options, &err) == MOEQ_OK,
+        "%s", err.message);
+    cJSON *json = mq_verify_json(&v.result, NULL);
     ck_assert_ptr_nonnull(json);
     cJSON_DeleteItemFromObject(json, "text");
     cJSON_DeleteItemFromObject(json, "texts");
@@ -133,7 +157,7 @@ static char *figures(const char *against, const char *const *models, size_t coun
     cJSON_DeleteItemFromObject(cJSON_GetObjectItem(json, "model"), "path");
     char *printed = cJSON_Print(json);
     cJSON_Delete(json);
-    mq_verify_result_free(&result);
+    verified_free(&v);
     mq_view_close(views[0]);
     mq_view_close(views[1]);
     return printed;
@@ -400,16 +424,15 @@ END_TEST
 static void check_compute(const char *against, const char *model, const enum mq_compute *asked,
                           enum mq_compute models, enum mq_compute baseline)
 {
-    const struct mq_context ctx = context();
-    const struct mq_verify_options options = {
-        .against = against, .has_compute = asked, .compute = asked ? *asked : MQ_COMPUTE_F32};
+    const struct mq_comparison_options options = {.has_compute = asked,
+                                                  .compute = asked ? *asked : MQ_COMPUTE_F32};
     struct mq_view *view = open_model(model);
-    struct mq_verify_result result;
+    struct verified v;
     moeq_error err = {0};
-    ck_assert_msg(mq_verify(&ctx, (const struct mq_view *[]){view}, 1, &options, &result, &err) ==
+    ck_assert_msg(verify(&v, (const struct mq_view *[]){view}, 1, against, &options, &err) ==
                       MOEQ_OK,
                   "%s", err.message);
-    cJSON *json = mq_verify_json(&result, NULL);
+    cJSON *json = mq_verify_json(&v.result, NULL);
     const cJSON *told = mq_json_get(json, "against"), *rows = mq_json_get(json, "rows");
     const char *const names[] = {mq_compute_name(baseline), mq_compute_name(models)};
     ck_assert_str_eq(mq_json_get(json, "compute")->valuestring, names[1]);
@@ -419,9 +442,9 @@ static void check_compute(const char *against, const char *model, const enum mq_
         ck_assert_str_eq(mq_json_get(cJSON_GetArrayItem(rows, i), "compute")->valuestring,
                          names[i]);
     /* the same weights: what differs is the arithmetic alone */
-    ck_assert((result.sweep.rows[1].result.kld.mean.value == 0) == (models == baseline));
+    ck_assert((v.result.rows[1].result.kld.mean.value == 0) == (models == baseline));
     cJSON_Delete(json);
-    mq_verify_result_free(&result);
+    verified_free(&v);
     mq_view_close(view);
 }
 
@@ -487,16 +510,15 @@ END_TEST
  * is null, not 0. */
 static char *swapped(const char *against, const char *text, const char *model, bool recorded)
 {
-    const struct mq_context ctx = context();
-    const struct mq_verify_options options = {
-        .against = against, .text = mq_test_text(text), .protocol = protocol, .swap = true};
+    const struct mq_comparison_options options = {
+        .text = mq_test_text(text), .protocol = protocol, .swap = true};
     struct mq_view *view = open_model(model);
-    struct mq_verify_result result;
+    struct verified v;
     moeq_error err = {0};
-    ck_assert_msg(mq_verify(&ctx, (const struct mq_view *[]){view}, 1, &options, &result, &err) ==
+    ck_assert_msg(verify(&v, (const struct mq_view *[]){view}, 1, against, &options, &err) ==
                       MOEQ_OK,
                   "%s", err.message);
-    cJSON *json = mq_verify_json(&result, NULL);
+    cJSON *json = mq_verify_json(&v.result, NULL);
     const cJSON *row = cJSON_GetArrayItem(mq_json_get(json, "rows"), 1);
     const cJSON *swap = mq_json_get(row, "swap"), *shares = mq_json_get(swap, "shares_of_kld_mean");
     const cJSON *routes = mq_json_get(mq_json_get(shares, "routes"), "value");
@@ -509,7 +531,7 @@ static char *swapped(const char *against, const char *text, const char *model, b
     char *printed = cJSON_Print(both);
     cJSON_Delete(both);
     cJSON_Delete(json);
-    mq_verify_result_free(&result);
+    verified_free(&v);
     mq_view_close(view);
     return printed;
 }
@@ -527,25 +549,24 @@ START_TEST(swap_arms)
     free(recorded);
     free(direct);
     /* nothing to run with bf16 activations */
-    const struct mq_context ctx = context();
     struct mq_view *view = open_model(model);
-    struct mq_verify_options options = {.against = reference, .noise_floor = true};
-    struct mq_verify_result result;
+    struct mq_comparison_options options = {.noise_floor = true};
+    struct verified v;
     moeq_error err = {0};
-    ck_assert_int_eq(mq_verify(&ctx, (const struct mq_view *[]){view}, 1, &options, &result, &err),
+    ck_assert_int_eq(verify(&v, (const struct mq_view *[]){view}, 1, reference, &options, &err),
                      MOEQ_INVALID_ARGUMENT);
+    verified_free(&v);
     ck_assert_ptr_nonnull(strstr(err.message, "no weights to run for the noise floor"));
     mq_view_close(view);
     /* a dense model has no routes at all */
     err = (moeq_error){0};
     const char *dense = with_tokenizer("tests/fixtures/oracles/llama3_tied");
     view = open_model(dense);
-    options = (struct mq_verify_options){.against = dense,
-                                         .text = mq_test_text(mq_test_source("demo/text.txt")),
-                                         .protocol = protocol,
-                                         .swap = true};
-    ck_assert_int_eq(mq_verify(&ctx, (const struct mq_view *[]){view}, 1, &options, &result, &err),
+    options = (struct mq_comparison_options){
+        .text = mq_test_text(mq_test_source("demo/text.txt")), .protocol = protocol, .swap = true};
+    ck_assert_int_eq(verify(&v, (const struct mq_view *[]){view}, 1, dense, &options, &err),
                      MOEQ_INVALID_ARGUMENT);
+    verified_free(&v);
     ck_assert_ptr_nonnull(strstr(err.message, "no routes to swap"));
     mq_view_close(view);
 }
@@ -554,16 +575,16 @@ END_TEST
 /* Other models and other texts. */
 START_TEST(others)
 {
-    const struct mq_context ctx = context();
     char reference[1024];
     snprintf(reference, sizeof reference, "%s", demo_reference("others.moeqref"));
     const char *dense = with_tokenizer("tests/fixtures/oracles/llama3_tied");
     struct mq_view *demo = open_model(mq_test_source("demo/model")), *other = open_model(dense);
-    struct mq_verify_result result;
+    struct verified v;
     moeq_error err = {0};
-    struct mq_verify_options options = {.against = reference};
-    ck_assert_int_eq(mq_verify(&ctx, (const struct mq_view *[]){other}, 1, &options, &result, &err),
+    struct mq_comparison_options options = {0};
+    ck_assert_int_eq(verify(&v, (const struct mq_view *[]){other}, 1, reference, &options, &err),
                      MOEQ_INVALID_ARGUMENT);
+    verified_free(&v);
     ck_assert_ptr_nonnull(strstr(err.message, "different architectures"));
     err = (moeq_error){0};
     /* a tokenizer without the first merges */
@@ -573,16 +594,18 @@ START_TEST(others)
     merges = strchr(merges, '\n');
     for (int line = 0; line < 8; line++, merges = strchr(merges, '\n'))
         memset(merges, ' ', strcspn(merges + 1, "\n") + 1);
-    ck_assert_int_eq(mq_verify(&ctx, (const struct mq_view *[]){cut}, 1, &options, &result, &err),
+    ck_assert_int_eq(verify(&v, (const struct mq_view *[]){cut}, 1, reference, &options, &err),
                      MOEQ_INVALID_ARGUMENT);
+    verified_free(&v);
     ck_assert_msg(strstr(err.message, "another tokenizer"), "%s", err.message);
     mq_view_close(cut);
     err = (moeq_error){0};
     options.text = mq_test_text(mq_test_source("CMakeLists.txt"));
     const moeq_status status =
-        mq_verify(&ctx, (const struct mq_view *[]){demo}, 1, &options, &result, &err);
+        verify(&v, (const struct mq_view *[]){demo}, 1, reference, &options, &err);
     ck_assert_msg(status == MOEQ_INVALID_ARGUMENT, "%s", err.message);
-    ck_assert_msg(result.other_text, "%s", err.message);
+    ck_assert_msg(v.result.other_text, "%s", err.message);
+    verified_free(&v);
     mq_view_close(demo);
     mq_view_close(other);
 }

@@ -4,17 +4,29 @@
 #include "convert.h"
 #include "json.h"
 #include "perplexity.h"
-#include "result_json.h"
-#include "sweep.h"
+#include "comparison_json.h"
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-static struct mq_sweep_arm arm(const char *level)
+static struct mq_candidate arm(const char *level)
 {
     ck_assert_ptr_nonnull(mq_level_find(level));
-    return (struct mq_sweep_arm){level, mq_policy_default(mq_level_find(level))};
+    return (struct mq_candidate){.name = level, .policy = mq_policy_default(mq_level_find(level))};
+}
+
+/* A comparison with a model that is open. */
+static moeq_status sweep(const struct mq_context *context, const struct mq_view *view,
+                         const char *text, struct mq_comparison_options options,
+                         const struct mq_candidate *candidates, size_t count,
+                         struct mq_comparison *result, moeq_error *err)
+{
+    static struct mq_baseline baseline; /* outlives the result */
+    baseline = mq_baseline_of(view);
+    options.text = mq_test_text(text);
+    return mq_compare(context, &baseline, candidates, count, &options, result, err);
 }
 
 /* Two windows suffice to find what a sanitizer finds, and for the order of levels. */
@@ -23,7 +35,7 @@ static size_t tokens(void)
     return mq_test_sampled() ? 1024 : 2048;
 }
 
-static void check_exact(const struct mq_sweep_row *base, const struct mq_sweep_row *row)
+static void check_exact(const struct mq_comparison_row *base, const struct mq_comparison_row *row)
 {
     const struct mq_arm_result *r = &row->result;
     ck_assert_uint_eq(row->weight_bytes, base->weight_bytes);
@@ -40,7 +52,7 @@ static void check_exact(const struct mq_sweep_row *base, const struct mq_sweep_r
 }
 
 /* Each level loses more than the one before. */
-static void check_order(const struct mq_sweep_row *rows, size_t n)
+static void check_order(const struct mq_comparison_row *rows, size_t n)
 {
     for (size_t i = 1; i < n; i++) {
         const struct mq_arm_result *better = &rows[i - 1].result, *worse = &rows[i].result;
@@ -56,7 +68,7 @@ static void check_order(const struct mq_sweep_row *rows, size_t n)
     }
 }
 
-static void check_json(const struct mq_sweep_result *result)
+static void check_json(const struct mq_comparison *result)
 {
     cJSON *json = mq_sweep_json(result);
     ck_assert_ptr_nonnull(json);
@@ -83,14 +95,14 @@ static void check_json(const struct mq_sweep_result *result)
 START_TEST(demo)
 {
     const struct mq_context context = {.isa = mq_isa_detect(), .threads = mq_cpu_count()};
-    const struct mq_sweep_options options = {.protocol.max_tokens = tokens()};
-    const struct mq_sweep_arm arms[] = {arm("bf16"), arm("q8_0"), arm("q4_k"), arm("q3_k")};
+    const struct mq_comparison_options options = {.protocol.max_tokens = tokens()};
+    const struct mq_candidate arms[] = {arm("bf16"), arm("q8_0"), arm("q4_k"), arm("q3_k")};
     struct mq_view *view;
-    struct mq_sweep_result r;
+    struct mq_comparison r;
     moeq_error err = {0};
     ck_assert_ok(mq_model_open(mq_test_source("demo/model"), &view, &err));
-    ck_assert_msg(mq_sweep(&context, view, mq_test_text(mq_test_source("demo/text.txt")), &options,
-                           arms, 4, &r, &err) == MOEQ_OK,
+    ck_assert_msg(sweep(&context, view, mq_test_source("demo/text.txt"), options, arms, 4, &r,
+                        &err) == MOEQ_OK,
                   "%s", err.message);
     ck_assert_uint_eq(r.rows_count, 5);
     for (size_t i = 0; i < 5; i++) {
@@ -110,7 +122,7 @@ START_TEST(demo)
     ck_assert_uint_eq(r.rows[4].expert_tensors_quantized, 3 * 8 * 3);
     ck_assert_uint_eq(r.rows[4].result.routing.layers_count, 3);
     check_json(&r);
-    mq_sweep_result_free(&r);
+    mq_comparison_free(&r);
     mq_view_close(view);
 }
 END_TEST
@@ -127,21 +139,21 @@ static void check_undefined(const struct mq_loss_shares *shares)
 START_TEST(swap_and_floor)
 {
     const struct mq_context context = {.isa = mq_isa_detect(), .threads = mq_cpu_count()};
-    const struct mq_sweep_options plain = {.protocol = {.max_tokens = tokens()}};
-    struct mq_sweep_options options = plain;
-    const struct mq_sweep_arm arms[] = {arm("bf16"), arm("q3_k")};
+    const struct mq_comparison_options plain = {.protocol = {.max_tokens = tokens()}};
+    struct mq_comparison_options options = plain;
+    const struct mq_candidate arms[] = {arm("bf16"), arm("q3_k")};
     struct mq_view *view;
-    struct mq_sweep_result r, without;
+    struct mq_comparison r, without;
     moeq_error err = {0};
     options.swap = options.noise_floor = true;
     ck_assert_ok(mq_model_open(mq_test_source("demo/model"), &view, &err));
     const char *text = mq_test_source("demo/text.txt");
-    ck_assert_ok(mq_sweep(&context, view, mq_test_text(text), &options, arms, 2, &r, &err));
-    ck_assert_ok(mq_sweep(&context, view, mq_test_text(text), &plain, arms, 2, &without, &err));
+    ck_assert_ok(sweep(&context, view, text, options, arms, 2, &r, &err));
+    ck_assert_ok(sweep(&context, view, text, plain, arms, 2, &without, &err));
     ck_assert_uint_eq(r.rows_count, 4);
     ck_assert_uint_eq(without.rows_count, 3);
     ck_assert_ptr_null(without.rows[2].swap);
-    const struct mq_sweep_row *same = &r.rows[1], *level = &r.rows[2], *floor = &r.rows[3];
+    const struct mq_comparison_row *same = &r.rows[1], *level = &r.rows[2], *floor = &r.rows[3];
     const struct mq_arm_result *cells[] = {&same->swap->weights, &same->swap->routes};
     for (int i = 0; i < 2; i++) {
         ck_assert(cells[i]->perplexity.nll.value == r.rows[0].result.perplexity.nll.value);
@@ -171,11 +183,11 @@ START_TEST(swap_and_floor)
     ck_assert_double_eq_tol(kld->weights.value + kld->routes.value + kld->interaction.value, 1,
                             1e-12);
 
-    ck_assert(floor->kind == MQ_SWEEP_NOISE_FLOOR && floor->weight_bytes == r.rows[0].weight_bytes);
+    ck_assert(floor->kind == MQ_ROW_NOISE_FLOOR && floor->weight_bytes == r.rows[0].weight_bytes);
     ck_assert(floor->result.kld.mean.value > 0);
     ck_assert(floor->result.kld.median < 0.1 * level->result.kld.median);
     for (int i = 0; i < 3; i++) {
-        const struct mq_sweep_row *a = &r.rows[i], *b = &without.rows[i];
+        const struct mq_comparison_row *a = &r.rows[i], *b = &without.rows[i];
         ck_assert(a->result.perplexity.nll.value == b->result.perplexity.nll.value);
         ck_assert(a->result.kld.mean.value == b->result.kld.mean.value);
         ck_assert(a->expert_relative_rmse == b->expert_relative_rmse);
@@ -189,38 +201,86 @@ START_TEST(swap_and_floor)
     ck_assert_str_eq(mq_json_get(mq_json_get(json, "noise_floor"), "name")->valuestring,
                      "bf16 activations");
     cJSON_Delete(json);
-    mq_sweep_result_free(&without);
-    mq_sweep_result_free(&r);
+    mq_comparison_free(&without);
+    mq_comparison_free(&r);
     mq_view_close(view);
 }
 END_TEST
+
+/* A row's figures alone, which do not depend on where the weights come from. */
+static char *row_figures(const struct mq_comparison *c, int number)
+{
+    static const char *const not_figures[] = {
+        "name", "kind", "path", "recipe", "expert_relative_rmse", "expert_tensors_quantized"};
+    cJSON *json = mq_sweep_json(c);
+    cJSON *row = cJSON_DetachItemFromArray(cJSON_GetObjectItem(json, "rows"), number);
+    for (size_t i = 0; i < sizeof not_figures / sizeof *not_figures; i++)
+        cJSON_DeleteItemFromObject(row, not_figures[i]);
+    char *text = cJSON_Print(row);
+    ck_assert_ptr_nonnull(strstr(text, "kld_nats"));
+    cJSON_Delete(row);
+    cJSON_Delete(json);
+    return text;
+}
+
+/* The level beside its file in one pass, and the file alone, in all arms that there are. */
+static void check_beside(const struct mq_context *context, const struct mq_view *view,
+                         const struct mq_view *file, const struct mq_candidate *level)
+{
+    struct mq_comparison_options options = {
+        .protocol = {.context = 128, .max_tokens = 512}, .swap = true, .int8 = true};
+    const struct mq_candidate both[] = {*level, {.name = "q3_k", .file = file}};
+    struct mq_comparison beside, alone;
+    moeq_error err = {0};
+    const char *text = mq_test_source("demo/text.txt");
+    ck_assert_msg(sweep(context, view, text, options, both, 2, &beside, &err) == MOEQ_OK, "%s",
+                  err.message);
+    ck_assert_ok(sweep(context, view, text, options, both + 1, 1, &alone, &err));
+    char *of_level = row_figures(&beside, 1), *of_file = row_figures(&beside, 2);
+    char *of_file_alone = row_figures(&alone, 1);
+    ck_assert_str_eq(of_level, of_file);
+    ck_assert_str_eq(of_file, of_file_alone);
+    ck_assert_ptr_nonnull(strstr(of_file, "own_weights_baseline_routes"));
+    ck_assert_ptr_nonnull(strstr(of_file, "q3_k int8"));
+    ck_assert(beside.rows[2].tokens_compared);
+    ck_assert_uint_eq(beside.differences_count, 1);
+    ck_assert(beside.differences[0].row == 2 && beside.differences[0].minus == 1);
+    for (size_t f = 0; f < beside.differences[0].figures_count; f++)
+        ck_assert(beside.differences[0].figures[f].difference.mean == 0);
+    free(of_level);
+    free(of_file);
+    free(of_file_alone);
+    mq_comparison_free(&beside);
+    mq_comparison_free(&alone);
+}
 
 /* What a sweep says of a level is what the file of that level gives, to the last bit. */
 START_TEST(same_as_file)
 {
     const struct mq_context context = {.isa = mq_isa_detect(), .threads = 2};
-    const struct mq_sweep_options options = {.protocol = {.context = 128, .max_tokens = 1024}};
+    const struct mq_comparison_options options = {.protocol = {.context = 128, .max_tokens = 1024}};
     const char *text = mq_test_source("demo/text.txt"), *path = mq_test_temporary("q3.moeq");
     const struct mq_convert_options how = {.output = path, .replace = true};
-    const struct mq_sweep_arm arms[] = {arm("q3_k")};
+    const struct mq_candidate arms[] = {arm("q3_k")};
     struct mq_view *view, *file;
     struct mq_plan *plan;
     struct mq_convert_result converted;
-    struct mq_sweep_result swept;
+    struct mq_comparison swept;
     struct mq_eval_result evaluated;
     moeq_error err = {0};
     ck_assert_ok(mq_model_open(mq_test_source("demo/model"), &view, &err));
     ck_assert_ok(mq_plan_create(view, &arms[0].policy, &plan, &err));
     ck_assert_msg(mq_convert(&context, plan, &how, &converted, &err) == MOEQ_OK, "%s", err.message);
     ck_assert_ok(mq_model_open(path, &file, &err));
-    ck_assert_ok(mq_sweep(&context, view, mq_test_text(text), &options, arms, 1, &swept, &err));
+    ck_assert_ok(sweep(&context, view, text, options, arms, 1, &swept, &err));
     ck_assert_ok(mq_eval_text(&context, file, mq_test_text(text), &options.protocol, MQ_COMPUTE_F32,
                               &evaluated, &err));
     ck_assert_uint_eq(swept.rows[1].file_bytes, converted.bytes_written);
     ck_assert_uint_eq(swept.text.ids_crc32, evaluated.text.ids_crc32);
     ck_assert(swept.rows[1].result.perplexity.nll.value == evaluated.perplexity.nll.value);
     ck_assert(swept.rows[1].result.perplexity.nll.se == evaluated.perplexity.nll.se);
-    mq_sweep_result_free(&swept);
+    check_beside(&context, view, file, &arms[0]);
+    mq_comparison_free(&swept);
     mq_eval_result_free(&evaluated);
     mq_plan_free(plan);
     mq_view_close(file);
@@ -234,22 +294,22 @@ END_TEST
 START_TEST(int8_noise)
 {
     const struct mq_context context = {.isa = mq_isa_detect(), .threads = 2};
-    const struct mq_sweep_options options = {.protocol.max_tokens = mq_test_sampled() ? 1024 : 8192,
-                                             .int8 = true};
+    const struct mq_comparison_options options = {
+        .protocol.max_tokens = mq_test_sampled() ? 1024 : 8192, .int8 = true};
     const char *text = mq_test_source("demo/text.txt"), *path = mq_test_temporary("q8.moeq");
     const struct mq_convert_options how = {.output = path, .replace = true};
-    const struct mq_sweep_arm arms[] = {arm("q8_0")};
+    const struct mq_candidate arms[] = {arm("q8_0")};
     struct mq_view *view, *file;
     struct mq_plan *plan;
     struct mq_convert_result converted;
-    struct mq_sweep_result r;
+    struct mq_comparison r;
     struct mq_eval_result evaluated;
     moeq_error err = {0};
     ck_assert_ok(mq_model_open(mq_test_source("demo/model"), &view, &err));
     ck_assert_ok(mq_plan_create(view, &arms[0].policy, &plan, &err));
     ck_assert_msg(mq_convert(&context, plan, &how, &converted, &err) == MOEQ_OK, "%s", err.message);
     ck_assert_ok(mq_model_open(path, &file, &err));
-    ck_assert_ok(mq_sweep(&context, file, mq_test_text(text), &options, arms, 1, &r, &err));
+    ck_assert_ok(sweep(&context, file, text, options, arms, 1, &r, &err));
     check_exact(&r.rows[0], &r.rows[1]); /* the level itself stays f32 */
     ck_assert_ptr_null(r.rows[0].int8);
     const struct mq_arm_result *int8 = r.rows[1].int8;
@@ -271,36 +331,77 @@ START_TEST(int8_noise)
             ->valuedouble == int8->kld.mean.value);
     cJSON_Delete(json);
     mq_eval_result_free(&evaluated);
-    mq_sweep_result_free(&r);
+    mq_comparison_free(&r);
     mq_plan_free(plan);
     mq_view_close(file);
     mq_view_close(view);
 }
 END_TEST
 
+/* Files that cannot be compared, and more than there is room for. */
+static void check_files_refused(void)
+{
+    const struct mq_context context = {.isa = mq_isa_detect(), .threads = 1};
+    const struct mq_comparison_options options = {.protocol.max_tokens = 512};
+    const char *text = mq_test_source("demo/text.txt");
+    struct mq_candidate candidates[MQ_CANDIDATES_MAX + 1];
+    struct mq_view *original, *again, *other;
+    struct mq_comparison r;
+    moeq_error err = {0};
+    ck_assert_ok(mq_model_open(mq_test_source("demo/model"), &original, &err));
+    ck_assert_ok(mq_model_open(mq_test_source("demo/model"), &again, &err));
+    ck_assert_ok(mq_model_open(mq_test_source("tests/fixtures/oracles/mixtral"), &other, &err));
+    ck_assert(mq_same_model(original, again) && !mq_same_model(original, other));
+    const struct {
+        const struct mq_view *files[2];
+        size_t count;
+        const char *message;
+    } cases[] = {
+        {{other, NULL}, 1, "are different architectures"},
+        {{original, again}, 2, "are the same model: give each once"},
+        {{original, NULL},
+         MQ_CANDIDATES_MAX + 1,
+         "65 levels and files to compare: expected at most 64"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (size_t k = 0; k < cases[i].count; k++)
+            candidates[k] =
+                (struct mq_candidate){.name = mq_file_letter(k), .file = cases[i].files[k % 2]};
+        memset(&err, 0, sizeof err);
+        ck_assert_int_eq(
+            sweep(&context, original, text, options, candidates, cases[i].count, &r, &err),
+            MOEQ_INVALID_ARGUMENT);
+        ck_assert_msg(strstr(err.message, cases[i].message) != NULL, "%s", err.message);
+    }
+    mq_view_close(original);
+    mq_view_close(again);
+    mq_view_close(other);
+}
+
 /* A text that is too short is refused before anything is evaluated. */
 START_TEST(refusals)
 {
     const struct mq_context context = {.isa = mq_isa_detect(), .threads = 1};
-    const struct mq_sweep_options options = {.protocol.max_tokens = 10};
-    const struct mq_sweep_arm arms[] = {arm("q8_0")};
+    const struct mq_comparison_options options = {.protocol.max_tokens = 10};
+    const struct mq_candidate arms[] = {arm("q8_0")};
     struct mq_view *view;
-    struct mq_sweep_result r;
+    struct mq_comparison r;
     moeq_error err = {0};
     ck_assert_ok(mq_model_open(mq_test_source("demo/model"), &view, &err));
-    ck_assert_int_eq(mq_sweep(&context, view, mq_test_text(mq_test_source("demo/text.txt")),
-                              &options, arms, 1, &r, &err),
-                     MOEQ_INVALID_ARGUMENT);
+    ck_assert_int_eq(
+        sweep(&context, view, mq_test_source("demo/text.txt"), options, arms, 1, &r, &err),
+        MOEQ_INVALID_ARGUMENT);
     ck_assert_ptr_nonnull(strstr(err.message, "needs 512 tokens, found 10"));
     mq_view_close(view);
-    const struct mq_sweep_options swap = {.swap = true};
+    const struct mq_comparison_options swap = {.swap = true};
     memset(&err, 0, sizeof err);
     ck_assert_ok(mq_model_open(mq_test_source("tests/fixtures/oracles/llama2"), &view, &err));
-    ck_assert_int_eq(mq_sweep(&context, view, mq_test_text(mq_test_source("demo/text.txt")), &swap,
-                              arms, 1, &r, &err),
-                     MOEQ_INVALID_ARGUMENT);
+    ck_assert_int_eq(
+        sweep(&context, view, mq_test_source("demo/text.txt"), swap, arms, 1, &r, &err),
+        MOEQ_INVALID_ARGUMENT);
     ck_assert_ptr_nonnull(strstr(err.message, "is a dense model"));
     mq_view_close(view);
+    check_files_refused();
 }
 END_TEST
 

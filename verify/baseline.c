@@ -1,0 +1,96 @@
+/* baseline.c: a model or a recording, opened, and its windows. */
+#include "baseline.h"
+
+#include "error.h"
+#include "policy.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct mq_baseline mq_baseline_of(const struct mq_view *view)
+{
+    return (struct mq_baseline){.name = "source", .path = view->path, .view = view};
+}
+
+moeq_status mq_baseline_open(const struct mq_context *context, const char *path,
+                             const struct mq_open_options *open, struct mq_baseline *baseline,
+                             moeq_error *err)
+{
+    bool recorded;
+    *baseline = (struct mq_baseline){.name = "baseline", .path = path};
+    MQ_TRY(mq_is_reference(path, &recorded, err));
+    if (recorded) {
+        MQ_TRY(mq_reference_open(context, path, &baseline->recording, err));
+        baseline->view = baseline->recording->view;
+    } else {
+        MQ_TRY(mq_model_open_with(path, open, &baseline->model, err));
+        baseline->view = baseline->model;
+    }
+    return MOEQ_OK;
+}
+
+void mq_baseline_close(struct mq_baseline *baseline)
+{
+    mq_reference_close(baseline->recording);
+    mq_view_close(baseline->model);
+    memset(baseline, 0, sizeof *baseline);
+}
+
+struct mq_arm mq_baseline_arm(const struct mq_baseline *baseline, enum mq_compute compute)
+{
+    struct mq_reference *recording = baseline->recording;
+    return (struct mq_arm){.name = baseline->name,
+                           .view = baseline->view,
+                           .routes_from = -1,
+                           .recording = recording ? &recording->playback : NULL,
+                           .compute = recording ? recording->compute : compute};
+}
+
+struct mq_stored_size mq_baseline_size(const struct mq_baseline *baseline)
+{
+    const struct mq_reference *r = baseline->recording;
+    return r ? (struct mq_stored_size){r->weights, r->weight_bytes, r->file_bytes}
+             : mq_stored_size(baseline->view);
+}
+
+/* The recording's own windows. */
+static moeq_status copy_windows(const struct mq_text_windows *recorded,
+                                struct mq_text_windows *windows, moeq_error *err)
+{
+    const size_t tokens = recorded->windows.count * recorded->windows.length;
+    *windows = *recorded;
+    windows->ids = malloc(tokens * sizeof *windows->ids);
+    if (!windows->ids)
+        return mq_fail_memory(err, "preparing a comparison");
+    memcpy(windows->ids, recorded->ids, tokens * sizeof *windows->ids);
+    windows->windows.ids = windows->ids;
+    return MOEQ_OK;
+}
+
+moeq_status mq_baseline_windows(const struct mq_baseline *baseline, const struct mq_view *reader,
+                                const struct mq_text *text,
+                                const struct mq_protocol_options *protocol,
+                                struct mq_text_windows *windows, bool *other_text, moeq_error *err)
+{
+    const struct mq_reference *recording = baseline->recording;
+    if (!recording)
+        return mq_protocol_text(protocol, baseline->view, text, windows, err);
+    const struct mq_text_windows *r = &recording->text;
+    if (!text)
+        return copy_windows(r, windows, err);
+    const size_t tokens = r->windows.count * r->windows.length;
+    const struct mq_protocol_options same = {
+        .protocol = r->protocol, .context = r->windows.length, .max_tokens = tokens};
+    MQ_TRY(mq_protocol_text(&same, reader, text, windows, err));
+    if (windows->windows.count == r->windows.count && windows->ids_crc32 == r->ids_crc32 &&
+        memcmp(windows->ids, r->ids, tokens * sizeof *r->ids) == 0) {
+        windows->text_tokens = r->text_tokens;
+        return MOEQ_OK;
+    }
+    *other_text = true;
+    mq_text_windows_free(windows);
+    return mq_fail(err, MOEQ_INVALID_ARGUMENT,
+                   "%s: its tokens are not those of the recording %s, which has its own text "
+                   "('%s'): leave --text out",
+                   text->name, baseline->view->path, recording->text_name);
+}
