@@ -28,7 +28,6 @@ KNOWN = [
         "formats/tensor_set.c",
         "formats/tied_head.c",
     ],
-    ["report/report_doc.c", "report/report_verify.c"],
 ]
 
 
