@@ -84,14 +84,13 @@ static moeq_status choose_levels(const struct mq_view *view, const struct mq_pol
     return MOEQ_OK;
 }
 
-static void fill_row(struct mq_sweep_row *row, const char *name, const struct mq_plan_total *total,
-                     uint64_t weight_bytes, uint64_t file_bytes)
+static void fill_row(struct mq_sweep_row *row, const char *name, struct mq_stored_size size)
 {
     row->name = name;
-    row->weights = total->weights;
-    row->weight_bytes = weight_bytes;
-    row->file_bytes = file_bytes;
-    row->bits_per_weight = total->weights ? 8.0 * (double)weight_bytes / (double)total->weights : 0;
+    row->weights = size.weights;
+    row->weight_bytes = size.weight_bytes;
+    row->file_bytes = size.file_bytes;
+    row->bits_per_weight = mq_bits_per_weight(size.weight_bytes, size.weights);
 }
 
 /* Sizes, from plans: nothing is written. */
@@ -102,19 +101,13 @@ static moeq_status measure(const struct mq_view *view, const struct mq_sweep_arm
         struct mq_plan *plan;
         rows[1 + a].kind = MQ_SWEEP_LEVEL;
         MQ_TRY(mq_plan_create(view, &arms[a].policy, &plan, err));
-        fill_row(&rows[1 + a], arms[a].name, &plan->total, plan->total.bytes, plan->output_bytes);
+        const struct mq_stored_size size = {plan->total.weights, plan->total.bytes,
+                                            plan->output_bytes};
+        fill_row(&rows[1 + a], arms[a].name, size);
         rows[1 + a].policy = arms[a].policy;
         mq_plan_free(plan);
     }
-    struct mq_plan_total stored = {0};
-    uint64_t file_bytes = 0;
-    for (size_t i = 0; i < view->tensors_count; i++) {
-        stored.weights += view->tensors[i].rows * view->tensors[i].cols;
-        stored.bytes += view->tensors[i].rows * view->tensors[i].row_bytes;
-    }
-    for (size_t i = 0; i < view->files_count; i++)
-        file_bytes += view->files[i].file.size_bytes;
-    fill_row(&rows[0], "source", &stored, stored.bytes, file_bytes);
+    fill_row(&rows[0], "source", mq_stored_size(view));
     return MOEQ_OK;
 }
 

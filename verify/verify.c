@@ -72,8 +72,7 @@ static void fill_row(struct mq_sweep_row *row, const char *name, enum mq_sweep_k
     row->weights = size.weights;
     row->weight_bytes = size.weight_bytes;
     row->file_bytes = size.file_bytes;
-    row->bits_per_weight =
-        size.weights ? 8.0 * (double)size.weight_bytes / (double)size.weights : 0;
+    row->bits_per_weight = mq_bits_per_weight(size.weight_bytes, size.weights);
 }
 
 static moeq_status compare_models(const struct mq_referee *referee, struct mq_verify_result *result,
