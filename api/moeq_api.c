@@ -9,6 +9,7 @@
 #include "perplexity.h"
 #include "check_json.h"
 #include "result_json.h"
+#include "stored.h"
 #include "sweep.h"
 #include "tokenizer.h"
 

@@ -2,6 +2,7 @@
 #include "sweep.h"
 
 #include "error.h"
+#include "stored.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -2,6 +2,7 @@
 #include "verify.h"
 
 #include "error.h"
+#include "stored.h"
 #include "token_check.h"
 
 #include <inttypes.h>

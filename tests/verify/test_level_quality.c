@@ -7,6 +7,7 @@
  * (no importance matrix) in place of ours. Two equally good roundings of a model this small differ
  * by about 3 % in KL divergence, hence the slack.
  */
+#include "stored.h"
 #include "test_support.h"
 #include "sweep.h"
 
