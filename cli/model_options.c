@@ -4,6 +4,7 @@
 #include "error.h"
 #include "family.h"
 #include "open_options.h"
+#include "stored.h"
 #include "view_json.h"
 #include "text_input.h"
 #include "what_is_it.h"
@@ -181,7 +182,7 @@ bool mq_option_policy(const char *command, const struct mq_options *options,
 {
     static const struct {
         const char *option;
-        enum mq_role_class class;
+        enum mq_role_class group;
         size_t field;
     } by_class[] = {
         {"--attention", MQ_CLASS_ATTENTION, offsetof(struct mq_options, attention)},
@@ -200,8 +201,8 @@ bool mq_option_policy(const char *command, const struct mq_options *options,
                      by_class[i].option, target->recipe->name);
             return false;
         }
-        policy->levels[by_class[i].class] = mq_option_level(command, by_class[i].option, name);
-        if (!policy->levels[by_class[i].class])
+        policy->levels[by_class[i].group] = mq_option_level(command, by_class[i].option, name);
+        if (!policy->levels[by_class[i].group])
             return false;
     }
     if (options->effort && !mq_effort_find(options->effort, &policy->effort)) {
@@ -239,12 +240,12 @@ static void add_total(struct mq_plan_total *t, const struct mq_tensor *tensor, u
 void mq_breakdown_add(struct mq_breakdown *b, const struct mq_tensor *tensor,
                       const struct mq_level *level, uint64_t bytes)
 {
-    const enum mq_role_class class = mq_role_class(tensor->role);
+    const enum mq_role_class group = mq_role_class(tensor->role);
     size_t i = 0;
-    while (i < b->count && (b->rows[i].class != class || b->rows[i].level != level))
+    while (i < b->count && (b->rows[i].group != group || b->rows[i].level != level))
         i++;
     if (i == b->count && i < sizeof b->rows / sizeof *b->rows)
-        b->rows[b->count++] = (struct mq_breakdown_row){.class = class, .level = level};
+        b->rows[b->count++] = (struct mq_breakdown_row){.group = group, .level = level};
     if (i < b->count)
         add_total(&b->rows[i].total, tensor, bytes);
     add_total(&b->total, tensor, bytes);
@@ -254,73 +255,66 @@ static void print_row(const char *name, const char *level, const struct mq_plan_
 {
     char bytes[32];
     printf("  %-20s %-7s %8" PRIu64 " %16" PRIu64 " %11s %9.4f\n", name, level, t->tensors,
-           t->weights, mq_format_bytes(t->bytes, bytes), mq_bits_per_weight(t));
+           t->weights, mq_format_bytes(t->bytes, bytes), mq_bits_per_weight(t->bytes, t->weights));
 }
 
 void mq_breakdown_print(const struct mq_breakdown *b)
 {
     printf("  %-20s %-7s %8s %16s %11s %9s\n", "role", "level", "tensors", "weights", "size",
            "bits/w");
-    for (int class = 0; class < MQ_CLASS_COUNT; class ++)
+    for (int group = 0; group < MQ_CLASS_COUNT; group++)
         for (size_t i = 0; i < b->count; i++)
-            if ((int)b->rows[i].class == class)
-                print_row(mq_role_class_name((enum mq_role_class) class), b->rows[i].level->name,
+            if ((int)b->rows[i].group == group)
+                print_row(mq_role_class_name((enum mq_role_class)group), b->rows[i].level->name,
                           &b->rows[i].total);
     print_row("total", "", &b->total);
 }
 
-static cJSON *total_json(const struct mq_plan_total *t)
+static cJSON *total_json(struct mq_json_tree *b, const struct mq_plan_total *t)
 {
-    cJSON *o = cJSON_CreateObject();
-    cJSON_AddNumberToObject(o, "tensors", (double)t->tensors);
-    cJSON_AddNumberToObject(o, "weights", (double)t->weights);
-    cJSON_AddNumberToObject(o, "source_bytes", (double)t->source_bytes);
-    cJSON_AddNumberToObject(o, "bytes", (double)t->bytes);
-    cJSON_AddNumberToObject(o, "bits_per_weight", mq_bits_per_weight(t));
+    cJSON *o = mq_json_object(b);
+    mq_json_put_count(b, o, "tensors", t->tensors);
+    mq_json_put_count(b, o, "weights", t->weights);
+    mq_json_put_count(b, o, "source_bytes", t->source_bytes);
+    mq_json_put_count(b, o, "bytes", t->bytes);
+    mq_json_put_number(b, o, "bits_per_weight", mq_bits_per_weight(t->bytes, t->weights));
     return o;
 }
 
-cJSON *mq_breakdown_json(const struct mq_breakdown *b)
+cJSON *mq_breakdown_json(struct mq_json_tree *b, const struct mq_breakdown *sizes)
 {
-    cJSON *o = total_json(&b->total), *rows = cJSON_AddArrayToObject(o, "by_role");
-    for (size_t i = 0; i < b->count; i++) {
-        cJSON *row = total_json(&b->rows[i].total);
-        cJSON_AddStringToObject(row, "role", mq_role_class_name(b->rows[i].class));
-        cJSON_AddStringToObject(row, "level", b->rows[i].level->name);
-        cJSON_AddItemToArray(rows, row);
+    cJSON *o = total_json(b, &sizes->total), *rows = mq_json_array(b);
+    for (size_t i = 0; i < sizes->count; i++) {
+        cJSON *row = total_json(b, &sizes->rows[i].total);
+        mq_json_put_text(b, row, "role", mq_role_class_name(sizes->rows[i].group));
+        mq_json_put_text(b, row, "level", sizes->rows[i].level->name);
+        mq_json_append(b, rows, row);
     }
+    mq_json_put(b, o, "by_role", rows);
     return o;
 }
 
-cJSON *mq_model_json(const struct mq_view *view)
+void mq_model_put_json(struct mq_json_tree *b, cJSON *o, const struct mq_view *view)
 {
     const struct mq_hparams *h = &view->hparams;
     const struct {
         const char *key;
         uint32_t value;
-    } numbers[] = {{"layers", h->layers},
-                   {"hidden", h->hidden},
+    } numbers[] = {{"hidden", h->hidden},
                    {"heads", h->heads},
                    {"kv_heads", h->kv_heads},
                    {"head_dim", h->head_dim},
                    {"ffn", h->ffn},
-                   {"experts", h->experts},
-                   {"top_k", h->top_k},
-                   {"vocab", h->vocab},
                    {"max_positions", h->max_positions},
-                   {"sliding_window", h->sliding_window}};
-    cJSON *o = cJSON_CreateObject();
-    cJSON_AddStringToObject(o, "path", view->path);
-    cJSON_AddStringToObject(o, "format",
-                            view->is_moeq   ? "moeq"
-                            : view->is_gguf ? "gguf"
-                                            : "huggingface");
+                   {"sliding_window", h->sliding_window},
+                   /* older names of "experts_per_token" and "vocabulary" */
+                   {"top_k", h->top_k},
+                   {"vocab", h->vocab}};
+    mq_view_put_json(b, o, view);
+    mq_json_put_text(b, o, "format", mq_view_kind_name(view->kind));
     if (view->tokenizer_source)
-        cJSON_AddStringToObject(o, "tokenizer_source", view->tokenizer_source);
-    cJSON_AddStringToObject(o, "family", view->family->name);
+        mq_json_put_text(b, o, "tokenizer_source", view->tokenizer_source);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        cJSON_AddNumberToObject(o, numbers[i].key, numbers[i].value);
-    cJSON_AddBoolToObject(o, "tied_head", h->tied_head);
-    cJSON_AddItemToObject(o, "notes", mq_view_notes_json(view));
-    return o;
+        mq_json_put_count(b, o, numbers[i].key, numbers[i].value);
+    mq_json_put_bool(b, o, "tied_head", h->tied_head);
 }

@@ -3,36 +3,47 @@
 
 #include "checked.h"
 #include "error.h"
+#include "text_match.h"
 
 #include <inttypes.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-const struct mq_side_file mq_side_files[] = {
-    {"config.json", "moeq.config.json", offsetof(struct mq_view, config_json), 16u << 20, true},
-    {"tokenizer.json", "moeq.tokenizer.json", offsetof(struct mq_view, tokenizer_json), 256u << 20,
-     false},
-    {"tokenizer_config.json", "moeq.tokenizer_config.json",
-     offsetof(struct mq_view, tokenizer_config_json), 64u << 20, false},
-    {"generation_config.json", "moeq.generation_config.json",
-     offsetof(struct mq_view, generation_config_json), 16u << 20, false},
-    {"chat_template.jinja", "moeq.chat_template", offsetof(struct mq_view, chat_template),
-     MQ_CHAT_TEMPLATES_CAP, false},
-    {NULL, "moeq.chat_templates", offsetof(struct mq_view, chat_templates),
-     2 * MQ_CHAT_TEMPLATES_CAP, false},
-    {NULL, "moeq.gguf_metadata", offsetof(struct mq_view, gguf_metadata), 256u << 20, false},
-    {"added_tokens.json", NULL, offsetof(struct mq_view, added_tokens_json), 64u << 20, false},
-    {"special_tokens_map.json", NULL, offsetof(struct mq_view, special_tokens_map_json), 16u << 20,
-     false},
-    {"chat_template.json", NULL, offsetof(struct mq_view, chat_template_json),
-     MQ_CHAT_TEMPLATES_CAP, false},
+const struct mq_side_file mq_side_files[MQ_SIDE_COUNT] = {
+    [MQ_SIDE_CONFIG] = {"config.json", "moeq.config.json", 16u << 20, true},
+    [MQ_SIDE_TOKENIZER] = {"tokenizer.json", "moeq.tokenizer.json", 256u << 20, false},
+    [MQ_SIDE_TOKENIZER_CONFIG] = {"tokenizer_config.json", "moeq.tokenizer_config.json", 64u << 20,
+                                  false},
+    [MQ_SIDE_GENERATION_CONFIG] = {"generation_config.json", "moeq.generation_config.json",
+                                   16u << 20, false},
+    [MQ_SIDE_CHAT_TEMPLATE] = {"chat_template.jinja", "moeq.chat_template", MQ_CHAT_TEMPLATES_CAP,
+                               false},
+    [MQ_SIDE_CHAT_TEMPLATES] = {NULL, "moeq.chat_templates", 2 * MQ_CHAT_TEMPLATES_CAP, false},
+    [MQ_SIDE_GGUF_METADATA] = {NULL, "moeq.gguf_metadata", 256u << 20, false},
+    [MQ_SIDE_ADDED_TOKENS] = {"added_tokens.json", NULL, 64u << 20, false},
+    [MQ_SIDE_SPECIAL_TOKENS_MAP] = {"special_tokens_map.json", NULL, 16u << 20, false},
+    [MQ_SIDE_CHAT_TEMPLATE_JSON] = {"chat_template.json", NULL, MQ_CHAT_TEMPLATES_CAP, false},
 };
-const size_t mq_side_files_count = sizeof mq_side_files / sizeof *mq_side_files;
 
-struct mq_buffer *mq_view_side(struct mq_view *view, const struct mq_side_file *side)
+/* What is said of the kinds of views. */
+static const struct {
+    const char *name, *title, *no_tokenizer;
+} kinds[] = {
+    [MQ_VIEW_FOLDER] = {"huggingface", "Hugging Face folder", "has no tokenizer.json"},
+    [MQ_VIEW_MOEQ] = {"moeq", "moeq file", "has no tokenizer"},
+    [MQ_VIEW_GGUF] = {"gguf", "GGUF file", "has no tokenizer (no key 'tokenizer.ggml.model')"},
+    [MQ_VIEW_CONFIG] = {"huggingface", "config.json", "has no tokenizer.json"},
+    [MQ_VIEW_RECORDING] = {"huggingface", "recording", "has no tokenizer.json"},
+};
+
+const char *mq_view_kind_name(enum mq_view_kind kind)
 {
-    return (struct mq_buffer *)((char *)view + side->view_field);
+    return kinds[kind].name;
+}
+
+const char *mq_view_kind_title(enum mq_view_kind kind)
+{
+    return kinds[kind].title;
 }
 
 struct mq_view *mq_view_create(const char *path)
@@ -55,8 +66,8 @@ void mq_view_close(struct mq_view *view)
         return;
     for (size_t i = 0; i < view->files_count; i++)
         mq_file_close(&view->files[i].file);
-    for (size_t i = 0; i < mq_side_files_count; i++)
-        mq_buffer_free(mq_view_side(view, &mq_side_files[i]));
+    for (int side = 0; side < MQ_SIDE_COUNT; side++)
+        mq_buffer_free(&view->side[side]);
     free(view->tensors);
     mq_arena_destroy(view->arena);
     free(view);
@@ -65,11 +76,10 @@ void mq_view_close(struct mq_view *view)
 moeq_status mq_view_adopt_file(struct mq_view *view, struct mq_file *file, uint64_t header_bytes,
                                uint32_t header_crc32, moeq_error *err)
 {
-    const char *slash = strrchr(file->path, '/');
     struct mq_source_file *f = &view->files[view->files_count++];
     *f = (struct mq_source_file){
         .file = *file,
-        .name = mq_arena_strdup(view->arena, slash ? slash + 1 : file->path),
+        .name = mq_arena_strdup(view->arena, mq_base_name(file->path)),
         .header_bytes = header_bytes,
         .header_crc32 = header_crc32,
     };
@@ -102,32 +112,94 @@ uint64_t mq_interleaved_row(uint64_t rows, uint32_t heads, uint64_t row)
     return first + (i < half ? 2 * i : 2 * (i - half) + 1);
 }
 
+/* Where a row of a tensor stands among those of its file. */
+static uint64_t stored_row(const struct mq_tensor *t, uint64_t row)
+{
+    return t->stored_interleaved ? mq_interleaved_row(t->rows, t->stored_interleaved, row) : row;
+}
+
 moeq_status mq_view_read_rows(const struct mq_view *v, const struct mq_tensor *t, uint64_t row,
                               uint64_t count, void *bytes, moeq_error *err)
 {
     if (!mq_range_ok(row, count, t->rows))
         return mq_fail(err, MOEQ_INVALID_ARGUMENT, "tensor '%s' has %" PRIu64 " rows", t->name,
                        t->rows);
-    if (v->no_weights)
+    if (v->kind == MQ_VIEW_CONFIG)
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, v->path,
                             "a config.json holds no weights: tensor '%s' cannot be read", t->name);
     const struct mq_file *file = &v->files[t->file].file;
-    if (!t->interleaved_heads)
+    if (!t->stored_interleaved)
         return mq_file_read_at(file, t->offset + row * t->row_bytes, bytes,
                                (size_t)(count * t->row_bytes), err);
-    for (uint64_t i = 0; i < count; i++) {
-        const uint64_t at = mq_interleaved_row(t->rows, t->interleaved_heads, row + i);
-        MQ_TRY(mq_file_read_at(file, t->offset + at * t->row_bytes,
+    for (uint64_t i = 0; i < count; i++)
+        MQ_TRY(mq_file_read_at(file, t->offset + stored_row(t, row + i) * t->row_bytes,
                                (char *)bytes + i * t->row_bytes, t->row_bytes, err));
-    }
     return MOEQ_OK;
+}
+
+void mq_view_prefetch_rows(const struct mq_view *v, const struct mq_tensor *t, uint64_t row,
+                           uint64_t count)
+{
+    if (v->kind == MQ_VIEW_CONFIG || !mq_range_ok(row, count, t->rows) || !count)
+        return;
+    /* Of interleaved rows all that stand from the first of them to the last: the others come next. */
+    uint64_t first = row, last = row + count - 1;
+    if (t->stored_interleaved) {
+        first = t->rows;
+        last = 0;
+        for (uint64_t i = 0; i < count; i++) {
+            first = mq_min_u64(first, stored_row(t, row + i));
+            last = mq_max_u64(last, stored_row(t, row + i));
+        }
+    }
+    mq_file_prefetch(&v->files[t->file].file, t->offset + first * t->row_bytes,
+                     (last + 1 - first) * t->row_bytes);
+}
+
+moeq_status mq_view_fail_row(moeq_error *err, moeq_status status, const struct mq_view *v,
+                             const struct mq_tensor *t, uint64_t row, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    status = mq_fail_tensor_list(err, status, mq_view_tensor_path(v, t), mq_tensor_shown(t),
+                                 t->offset + stored_row(t, row) * t->row_bytes, format, args);
+    va_end(args);
+    return status;
+}
+
+const char *mq_view_tensor_path(const struct mq_view *v, const struct mq_tensor *t)
+{
+    return v->files[t->file].file.path;
+}
+
+const char *mq_view_tensor_file(const struct mq_view *v, const struct mq_tensor *t)
+{
+    return v->files[t->file].name;
+}
+
+const char *mq_view_has_file(const struct mq_view *v, dev_t device, ino_t inode)
+{
+    for (size_t i = 0; i < v->files_count; i++)
+        if (v->files[i].file.device == device && v->files[i].file.inode == inode)
+            return v->files[i].file.path;
+    return NULL;
+}
+
+struct mq_stored_size mq_stored_size(const struct mq_view *v)
+{
+    struct mq_stored_size s = {0};
+    for (size_t i = 0; i < v->tensors_count; i++) {
+        s.weights += v->tensors[i].rows * v->tensors[i].cols;
+        s.weight_bytes += v->tensors[i].rows * v->tensors[i].row_bytes;
+    }
+    for (size_t i = 0; i < v->files_count; i++)
+        s.file_bytes += v->files[i].file.size_bytes;
+    return s;
 }
 
 const char *mq_view_no_tokenizer(const struct mq_view *view)
 {
     if (view->tokenizer_problem)
         return view->tokenizer_problem;
-    return view->is_gguf   ? "has no tokenizer (no key 'tokenizer.ggml.model')"
-           : view->is_moeq ? "has no tokenizer"
-                           : "has no tokenizer.json";
+    return kinds[view->kind].no_tokenizer;
 }

@@ -17,6 +17,7 @@
 #include "moeq_profile.h"
 #include "open_options.h"
 #include "safetensors.h"
+#include "stored.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -209,8 +210,9 @@ static const struct mq_recipe *recipe_of(const struct job *job)
     char name[32];
     if (job->policy->recipe)
         return job->policy->recipe;
-    const char *made =
-        view->is_moeq && view->metadata ? mq_metadata_get(view->metadata, MQ_META_RECIPE) : NULL;
+    const char *made = view->kind == MQ_VIEW_MOEQ && view->metadata
+                           ? mq_metadata_get(view->metadata, MQ_META_RECIPE)
+                           : NULL;
     const char *at = made ? strstr(made, key) : NULL;
     if (!at)
         return NULL;
@@ -230,7 +232,7 @@ static bool is_copy(const struct job *job)
             strcmp(e->tensor->storage, e->level->name) != 0)
             return false;
     }
-    return plan->view->is_gguf;
+    return plan->view->kind == MQ_VIEW_GGUF;
 }
 
 /*
@@ -373,7 +375,7 @@ static moeq_status put_metadata(struct job *job)
 {
     struct mq_plan *plan = job->plan;
     struct mq_gguf carried = {.file = {.fd = -1}};
-    if (!plan->view->gguf_metadata.size)
+    if (!plan->view->side[MQ_SIDE_GGUF_METADATA].size)
         return put_keys(job, NULL);
     moeq_status status = mq_gguf_read_carried(plan->view, plan->arena, &carried, job->err);
     if (status == MOEQ_OK)
@@ -468,7 +470,7 @@ static moeq_status place(struct job *job)
         e->file = t->file;
         e->offset = plan->files[t->file].header_bytes + t->offset + expert * e->size_bytes;
         e->item = i;
-        e->interleaved_heads = mq_gguf_interleaved_heads(view, e->tensor->role);
+        e->written_interleaved = mq_gguf_interleaved_heads(view, e->tensor->role);
     }
     plan->items_count = view->tensors_count;
     plan->pieces = mq_arena_alloc(plan->arena, 2 * job->tensors_count, sizeof *plan->pieces);

@@ -3,6 +3,7 @@
 
 #include "error.h"
 #include "policy.h"
+#include "stored.h"
 
 #include <stdlib.h>
 #include <string.h>

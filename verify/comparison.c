@@ -2,6 +2,7 @@
 #include "comparison.h"
 
 #include "error.h"
+#include "stored.h"
 #include "output_path.h"
 #include "token_check.h"
 
@@ -189,8 +190,7 @@ static void set_size(struct mq_comparison_row *row, struct mq_stored_size size)
     row->weights = size.weights;
     row->weight_bytes = size.weight_bytes;
     row->file_bytes = size.file_bytes;
-    row->bits_per_weight =
-        size.weights ? 8.0 * (double)size.weight_bytes / (double)size.weights : 0;
+    row->bits_per_weight = mq_bits_per_weight(size.weight_bytes, size.weights);
 }
 
 /* Of a level the sizes come from a plan: nothing is written. */

@@ -5,6 +5,7 @@
 #include "gguf.h"
 #include "gguf_build.h"
 #include "gguf_names.h"
+#include "stored.h"
 #include "test_model.h"
 
 #include <stdio.h>
@@ -160,13 +161,13 @@ START_TEST(rows_are_whole_blocks)
     struct mq_plan *plan;
     moeq_error err = {0};
     ck_assert_ok(mq_model_open(r.model, &view, &err));
-    view->tokenizer_json = test_read(mq_test_source(DEMO "/tokenizer.json"));
+    view->side[MQ_SIDE_TOKENIZER] = test_read(mq_test_source(DEMO "/tokenizer.json"));
     view->hparams.vocab = 2048;
     ck_assert_msg(mq_plan_create_gguf(view, &policy, &up, &plan, &err) == MOEQ_OK, "%s",
                   err.message);
     for (size_t i = 0; i < view->tensors_count; i++) {
-        const enum mq_role_class class = mq_role_class(view->tensors[i].role);
-        ck_assert_str_eq(plan->entries[i].level->name, class == MQ_CLASS_KEEP ? "f32" : "q8_0");
+        const enum mq_role_class group = mq_role_class(view->tensors[i].role);
+        ck_assert_str_eq(plan->entries[i].level->name, group == MQ_CLASS_KEEP ? "f32" : "q8_0");
     }
     mq_plan_free(plan);
     mq_view_close(view);
@@ -184,7 +185,7 @@ START_TEST(rope_factors_are_written)
     struct mq_gguf gguf;
     moeq_error err = {0};
     ck_assert_ok(mq_model_open(mq_test_source("tests/fixtures/oracles/llama3_tied"), &view, &err));
-    view->tokenizer_json = test_read(mq_test_source(DEMO "/tokenizer.json"));
+    view->side[MQ_SIDE_TOKENIZER] = test_read(mq_test_source(DEMO "/tokenizer.json"));
     view->hparams.vocab = 2048; /* the borrowed tokenizer's */
     ck_assert_msg(mq_plan_create_gguf(view, &as_stored, &options, &plan, &err) == MOEQ_OK, "%s",
                   err.message);
@@ -297,8 +298,8 @@ START_TEST(metadata_are_carried)
     /* what they say of ends and padding is in the config too */
     struct mq_view *view;
     ck_assert_ok(mq_model_open(moeq, &view, &err));
-    ck_assert_ptr_nonnull(strstr(view->config_json.data, "\"eos_token_id\": [1, 2]"));
-    ck_assert_ptr_nonnull(strstr(view->config_json.data, "\"pad_token_id\": 3"));
+    ck_assert_ptr_nonnull(strstr(view->side[MQ_SIDE_CONFIG].data, "\"eos_token_id\": [1, 2]"));
+    ck_assert_ptr_nonnull(strstr(view->side[MQ_SIDE_CONFIG].data, "\"pad_token_id\": 3"));
     mq_view_close(view);
 }
 END_TEST
@@ -351,8 +352,8 @@ START_TEST(carried_metadata_are_checked)
         const struct mq_policy as_stored = {0};
         struct mq_plan *plan;
         err = (moeq_error){0};
-        mq_buffer_clear(&view->gguf_metadata);
-        mq_buffer_append(&view->gguf_metadata, wrong[i], sizes[i]);
+        mq_buffer_clear(&view->side[MQ_SIDE_GGUF_METADATA]);
+        mq_buffer_append(&view->side[MQ_SIDE_GGUF_METADATA], wrong[i], sizes[i]);
         ck_assert_int_eq(mq_plan_create_gguf(view, &as_stored, &options, &plan, &err),
                          MOEQ_MALFORMED);
         ck_assert_msg(strstr(err.message, ": metadata of GGUF: "), "%s", err.message);

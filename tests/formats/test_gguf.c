@@ -8,6 +8,7 @@
 #include "family.h"
 #include "gguf.h"
 #include "gguf_build.h"
+#include "stored.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +26,7 @@ START_TEST(small_models)
             gguf_small_model(&b, experts);
             gguf_write(&b, path);
             struct mq_view *v = test_open(path);
-            ck_assert(v->is_gguf && !v->is_moeq && !v->hparams.tied_head);
+            ck_assert(v->kind == MQ_VIEW_GGUF && v->kind != MQ_VIEW_MOEQ && !v->hparams.tied_head);
             ck_assert_str_eq(v->family->name, experts ? "mixtral" : "llama");
             ck_assert_uint_eq(v->hparams.experts, experts ? 2 : 0);
             ck_assert_uint_eq(v->hparams.head_dim, 4);
@@ -42,9 +43,17 @@ START_TEST(small_models)
             ck_assert(row[2] == 0.25f * (float)((experts ? 64 : 0) + 3 * 8 + 2 + 1));
             /* q: head 1's row 1 is the first of the half behind row 0's pair */
             const struct mq_tensor *q = mq_view_find(v, MQ_ROLE_ATTN_Q, 0, -1);
-            ck_assert_uint_eq(q->interleaved_heads, 2);
+            ck_assert_uint_eq(q->stored_interleaved, 2);
             ck_assert_ok(mq_view_read_rows(v, q, 5, 1, row, &err));
             ck_assert(row[0] == 0.25f * (float)(6 * 8 + 1));
+            /* and that is where a message says it is */
+            ck_assert_int_eq(mq_view_fail_row(&err, MOEQ_MALFORMED, v, q, 5, "row %d", 5),
+                             MOEQ_MALFORMED);
+            ck_assert_uint_eq(err.offset, q->offset + 6 * q->row_bytes);
+            ck_assert_str_eq(err.tensor, mq_tensor_shown(q));
+            ck_assert_ptr_nonnull(strstr(err.message, mq_view_tensor_path(v, q)));
+            mq_view_prefetch_rows(v, q, 5, 1);
+            mq_view_prefetch_rows(v, q, 5, UINT64_MAX); /* none so many: nothing is asked for */
             mq_view_close(v);
         }
 }

@@ -3,6 +3,7 @@
  * that is wrong with it goes unnoticed.
  */
 #include "new_file.h"
+#include "stored.h"
 #include "test_support.h"
 #include "comparison_json.h"
 #include "convert.h"
@@ -589,7 +590,7 @@ START_TEST(others)
     err = (moeq_error){0};
     /* a tokenizer without the first merges */
     struct mq_view *cut = open_model(mq_test_source("demo/model"));
-    char *merges = strstr(cut->tokenizer_json.data, "\"merges\": [");
+    char *merges = strstr(cut->side[MQ_SIDE_TOKENIZER].data, "\"merges\": [");
     ck_assert_ptr_nonnull(merges);
     merges = strchr(merges, '\n');
     for (int line = 0; line < 8; line++, merges = strchr(merges, '\n'))
