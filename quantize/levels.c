@@ -143,30 +143,34 @@ bool mq_level_can_encode(const struct mq_level *level)
     return level->encode[0] != NULL;
 }
 
-/* How the weights of a row are shared out: `blocks` of the level, then q8_0, then f16. */
-struct segments {
-    uint64_t block_weights, q8_0_weights, f16_weights;
+/* What a row is made of: blocks of the level, then q8_0, then f16. */
+enum { PART_BLOCKS, PART_Q8_0, PART_F16, PARTS };
+struct part {
+    const struct mq_level *level;
+    uint64_t weights; /* whole blocks of it; often 0 */
 };
 
-static struct segments segments_of(const struct mq_level *level, uint64_t cols)
+static void parts_of(const struct mq_level *level, uint64_t cols, struct part parts[PARTS])
 {
-    const uint64_t tail = cols % level->block_weights;
-    const uint64_t odd = tail % mq_levels[ROW_q8_0].block_weights;
-    return (struct segments){cols - tail, tail - odd, odd};
+    const struct mq_level *q8_0 = &mq_levels[ROW_q8_0], *f16 = &mq_levels[ROW_f16];
+    const uint64_t tail = cols % level->block_weights, odd = tail % q8_0->block_weights;
+    parts[PART_BLOCKS] = (struct part){level, cols - tail};
+    parts[PART_Q8_0] = (struct part){q8_0, tail - odd};
+    parts[PART_F16] = (struct part){f16, odd};
 }
 
-/* Bytes of n weights, n a multiple of the block. Cannot overflow before 2^59 weights. */
-static uint64_t blocks_bytes(const struct mq_level *level, uint64_t n)
+/* Cannot overflow before 2^59 weights. */
+static uint64_t part_bytes(const struct part *part)
 {
-    return n / level->block_weights * level->block_bytes;
+    return part->weights / part->level->block_weights * part->level->block_bytes;
 }
 
 uint64_t mq_level_row_bytes(const struct mq_level *level, uint64_t cols)
 {
-    const struct segments s = segments_of(level, cols);
-    return blocks_bytes(level, s.block_weights) +
-           blocks_bytes(&mq_levels[ROW_q8_0], s.q8_0_weights) +
-           blocks_bytes(&mq_levels[ROW_f16], s.f16_weights);
+    struct part parts[PARTS];
+    parts_of(level, cols, parts);
+    return part_bytes(&parts[PART_BLOCKS]) + part_bytes(&parts[PART_Q8_0]) +
+           part_bytes(&parts[PART_F16]);
 }
 
 double mq_level_row_bits(const struct mq_level *level, uint64_t cols)
@@ -177,45 +181,35 @@ double mq_level_row_bits(const struct mq_level *level, uint64_t cols)
 void mq_level_encode_rows(const struct mq_level *level, enum mq_isa isa, enum mq_effort effort,
                           const float *weights, size_t rows, size_t cols, uint8_t *bytes)
 {
-    const struct mq_level *q8_0 = &mq_levels[ROW_q8_0], *f16 = &mq_levels[ROW_f16];
-    const struct segments s = segments_of(level, cols);
-    if (s.block_weights == cols) { /* no tails: the rows are one run of blocks */
+    struct part parts[PARTS];
+    parts_of(level, cols, parts);
+    if (parts[PART_BLOCKS].weights == cols) { /* no tails: the rows are one run of blocks */
         level->encode[isa](weights, rows * cols, effort, bytes);
         return;
     }
-    for (size_t r = 0; r < rows; r++) {
-        level->encode[isa](weights, s.block_weights, effort, bytes);
-        weights += s.block_weights;
-        bytes += blocks_bytes(level, s.block_weights);
-        q8_0->encode[isa](weights, s.q8_0_weights, effort, bytes);
-        weights += s.q8_0_weights;
-        bytes += blocks_bytes(q8_0, s.q8_0_weights);
-        f16->encode[isa](weights, s.f16_weights, effort, bytes);
-        weights += s.f16_weights;
-        bytes += blocks_bytes(f16, s.f16_weights);
-    }
+    for (size_t r = 0; r < rows; r++)
+        for (const struct part *p = parts; p < parts + PARTS; p++) {
+            p->level->encode[isa](weights, p->weights, effort, bytes);
+            weights += p->weights;
+            bytes += part_bytes(p);
+        }
 }
 
 void mq_level_decode_rows(const struct mq_level *level, enum mq_isa isa, const uint8_t *bytes,
                           size_t rows, size_t cols, float *weights)
 {
-    const struct mq_level *q8_0 = &mq_levels[ROW_q8_0], *f16 = &mq_levels[ROW_f16];
-    const struct segments s = segments_of(level, cols);
-    if (s.block_weights == cols) {
+    struct part parts[PARTS];
+    parts_of(level, cols, parts);
+    if (parts[PART_BLOCKS].weights == cols) {
         level->decode[isa](bytes, rows * cols, weights);
         return;
     }
-    for (size_t r = 0; r < rows; r++) {
-        level->decode[isa](bytes, s.block_weights, weights);
-        weights += s.block_weights;
-        bytes += blocks_bytes(level, s.block_weights);
-        q8_0->decode[isa](bytes, s.q8_0_weights, weights);
-        weights += s.q8_0_weights;
-        bytes += blocks_bytes(q8_0, s.q8_0_weights);
-        f16->decode[isa](bytes, s.f16_weights, weights);
-        weights += s.f16_weights;
-        bytes += blocks_bytes(f16, s.f16_weights);
-    }
+    for (size_t r = 0; r < rows; r++)
+        for (const struct part *p = parts; p < parts + PARTS; p++) {
+            p->level->decode[isa](bytes, p->weights, weights);
+            weights += p->weights;
+            bytes += part_bytes(p);
+        }
 }
 
 /* n scales of 32 weights -> 2 n scales of 16, in place. */
@@ -229,25 +223,24 @@ void mq_level_unpack_rows(const struct mq_level *level, enum mq_isa isa, const u
                           size_t rows, size_t cols, int8_t *codes, float *scales, float *mins,
                           float *tails)
 {
-    const struct mq_level *q8_0 = &mq_levels[ROW_q8_0], *f16 = &mq_levels[ROW_f16];
-    const struct segments s = segments_of(level, cols);
+    struct part parts[PARTS];
+    parts_of(level, cols, parts);
+    const struct part *f16 = &parts[PART_F16];
     for (size_t r = 0; r < rows; r++) {
-        const uint64_t parts[2] = {s.block_weights, s.q8_0_weights};
-        for (int i = 0; i < 2; i++) {
-            const struct mq_level *part = i ? q8_0 : level;
-            part->unpack[isa](bytes, parts[i], codes, scales, mins);
-            if (part->group > level->group) {
-                repeat_each(scales, parts[i] / part->group);
-                repeat_each(mins, parts[i] / part->group);
+        for (const struct part *p = parts; p < f16; p++) {
+            p->level->unpack[isa](bytes, p->weights, codes, scales, mins);
+            if (p->level->group > level->group) {
+                repeat_each(scales, p->weights / p->level->group);
+                repeat_each(mins, p->weights / p->level->group);
             }
-            bytes += blocks_bytes(part, parts[i]);
-            codes += parts[i];
-            scales += parts[i] / level->group;
-            mins += parts[i] / level->group;
+            bytes += part_bytes(p);
+            codes += p->weights;
+            scales += p->weights / level->group;
+            mins += p->weights / level->group;
         }
-        f16->decode[isa](bytes, s.f16_weights, tails);
-        bytes += blocks_bytes(f16, s.f16_weights);
-        tails += s.f16_weights;
+        f16->level->decode[isa](bytes, f16->weights, tails);
+        bytes += part_bytes(f16);
+        tails += f16->weights;
     }
 }
 
