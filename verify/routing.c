@@ -51,6 +51,15 @@ static uint32_t merge(const int32_t *s, const float *w, const int32_t *t, const 
     return common;
 }
 
+/* What experts have of a softmax, before it is divided by its sum. */
+static double mass(const double *exps, const int32_t *experts, uint32_t k)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i < k; i++)
+        sum += exps[experts[i]];
+    return sum;
+}
+
 void mq_routing_compare(enum mq_isa isa, const struct mq_routes *base, const struct mq_routes *arm,
                         size_t token, uint32_t experts, uint32_t top_k, double *scratch,
                         struct mq_routing_figures *figures)
@@ -72,6 +81,9 @@ void mq_routing_compare(enum mq_isa isa, const struct mq_routes *base, const str
     struct mq_softmax p, q;
     mq_softmax_of(isa, a, experts, scratch, &p);
     mq_softmax_of(isa, b, experts, NULL, &q);
+    /* Routers that choose by something else than their logits may leave more in S' than in S. */
+    m[MQ_ROUTING_MASS_KEPT] =
+        changed ? fmin(1, mass(scratch, t, top_k) / mass(scratch, s, top_k)) : 1;
     m[MQ_ROUTING_ROUTER_KL] = mq_softmax_kl(isa, a, &p, scratch, b, &q, experts);
 }
 

@@ -8,9 +8,11 @@
  *   TOP1       the expert with the largest weight is the same (of equals the lowest)
  *   WEIGHTED   sum over experts of min(w, w'), each arm's weights first divided by their sum;
  *              computed as 1 - sum |w - w'| / 2, so that it is exactly 1 for equal weights
- *   CR1        all of S changed          \
- *   CR2        at least one of S changed  > EAC-MoE, arXiv 2508.01625
- *   CR3        at least half of S changed /
+ *   MASS_KEPT  sum over S' of r / sum over S of r, at most 1, with r the softmax of the baseline's
+ *              router logits over all n experts
+ *   CR1        all of S changed             (CR1 to CR3: EAC-MoE, arXiv 2508.01625)
+ *   CR2        at least one of S changed
+ *   CR3        at least half of S changed
  *   ROUTER_KL  KL divergence of the two routers' softmax over all n experts, in nats
  *
  * Their names, units and meanings are rows of figures.def.

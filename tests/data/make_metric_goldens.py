@@ -230,10 +230,12 @@ def layer_figures(base, arm, n, k):
     """Figures of each token in one layer, [tokens]; by definition, over all n experts."""
     w, v = dense_weights(*base[1:], n), dense_weights(*arm[1:], n)
     common = ((w > 0) & (v > 0)).sum(-1)
+    r = softmax(base[0])
     return {
         "exact_set_rate": common == k, "overlap_at_k": common / k,
         "top1_expert_rate": w.argmax(-1) == v.argmax(-1),
         "weighted_agreement": np.minimum(w, v).sum(-1),
+        "router_mass_kept": np.minimum(1, (r * (v > 0)).sum(-1) / (r * (w > 0)).sum(-1)),
         "cr1_all_changed_rate": common == 0, "cr2_any_changed_rate": common < k,
         "cr3_half_changed_rate": 2 * (k - common) >= k,
         "router_kl_nats": kl(base[0], arm[0])}

@@ -66,6 +66,22 @@ START_TEST(all_changed)
 }
 END_TEST
 
+/* r = 1/15, 2/15, 4/15, 8/15 for experts 0 to 3. */
+START_TEST(mass_kept)
+{
+    const float a[] = {0, (float)log(2), (float)log(4), (float)log(8)}, b[] = {0, 0, 0, 0};
+    const float w[] = {0.5f, 0.5f};
+    static const int32_t sets[][2] = {{2, 3}, {1, 3}, {0, 1}, {0, 3}};
+    static const double kept[] = {1, 10.0 / 12, 3.0 / 12, 9.0 / 12};
+    for (int i = 0; i < 4; i++) {
+        const struct mq_routing_figures f = compare(4, 2, a, sets[0], w, b, sets[i], w);
+        ck_assert_double_eq_tol(f.metric[MQ_ROUTING_MASS_KEPT], kept[i], 1e-7); /* logs as floats */
+    }
+    /* a router that chose by something else: no more than all */
+    ck_assert(compare(4, 2, a, sets[2], w, b, sets[0], w).metric[MQ_ROUTING_MASS_KEPT] == 1);
+}
+END_TEST
+
 /* All k-subsets of n as bit masks, against the first. */
 static struct mq_routing_figures count_chance(uint32_t n, uint32_t k)
 {
@@ -130,6 +146,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, self);
     tcase_add_test(tests, one_of_two_changed);
     tcase_add_test(tests, all_changed);
+    tcase_add_test(tests, mass_kept);
     tcase_add_test(tests, chance);
     tcase_add_test(tests, margins);
 }
