@@ -3,6 +3,7 @@
 
 #include "checked.h"
 #include "family.h"
+#include "figures.h"
 #include "fit.h"
 #include "moeq_profile.h"
 #include "stored.h"
@@ -423,7 +424,8 @@ static void print_quality(const struct mq_fit *fit)
 {
     if (!fit->quality_path)
         return;
-    printf("\nQuality        KLD mean  PPL ratio  exact routes\n");
+    printf("\nQuality %15s %10s %13s\n", mq_figures[MQ_FIGURE_KLD_MEAN].title,
+           mq_figures[MQ_FIGURE_PPL_RATIO].title, mq_figures[MQ_FIGURE_EXACT_SET].title);
     for (size_t i = 0; i < fit->rows_count; i++) {
         const struct mq_fit_row *r = &fit->rows[i];
         if (!r->has_quality) {

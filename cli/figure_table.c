@@ -23,6 +23,15 @@ static int max(int a, int b)
     return a > b ? a : b;
 }
 
+/* On the screen: a character of UTF-8 is one column, as all of ours are. */
+static int columns_of(const char *text)
+{
+    int n = 0;
+    for (; *text; text++)
+        n += ((unsigned char)*text & 0xc0) != 0x80;
+    return n;
+}
+
 /* Split where the longer line is shortest. */
 static struct heading heading_of(const char *title, int width)
 {
@@ -44,7 +53,7 @@ static struct heading heading_of(const char *title, int width)
 static int width_of(const struct mq_figure *figure)
 {
     const struct heading h = heading_of(figure->title, figure->width);
-    return max(figure->width, max((int)strlen(h.upper), (int)strlen(h.lower)));
+    return max(figure->width, max(columns_of(h.upper), columns_of(h.lower)));
 }
 
 /* What it takes of a line, the blanks before it included. */
@@ -60,10 +69,12 @@ struct line {
     size_t used;
 };
 
+/* Right-aligned, behind a blank. */
 static void put(struct line *line, int width, const char *text)
 {
-    const int n =
-        snprintf(line->text + line->used, sizeof line->text - line->used, " %*s", width, text);
+    const int pad = max(0, width - columns_of(text));
+    const int n = snprintf(line->text + line->used, sizeof line->text - line->used, " %*s%s", pad,
+                           "", text);
     if (n > 0 && (size_t)n < sizeof line->text - line->used)
         line->used += (size_t)n;
 }
@@ -101,7 +112,7 @@ static void print_heads(const struct mq_figure_block *block)
         put(&lower, width_of(f), h.lower);
         if (f->error_width) {
             put(&upper, f->error_width, "");
-            put(&lower, f->error_width + 1, "± se"); /* one of its bytes takes no room */
+            put(&lower, f->error_width, "± se");
         }
     }
     putchar('\n');

@@ -54,7 +54,8 @@ static struct mq_estimate estimate_of(const cJSON *item)
     return (struct mq_estimate){mq_report_number(item, "value"), mq_report_number(item, "se")};
 }
 
-struct mq_estimate mq_report_figure(const cJSON *row, const struct mq_figure *figure)
+/* Where the table says that it stands; NULL if it does not. */
+static const cJSON *figure_item(const cJSON *row, const struct mq_figure *figure)
 {
     char key[64];
     for (const char *at = figure->json; *at; at += at[0] == '.') {
@@ -63,7 +64,12 @@ struct mq_estimate mq_report_figure(const cJSON *row, const struct mq_figure *fi
         row = mq_json_get(row, key);
         at += n;
     }
-    return estimate_of(row);
+    return row;
+}
+
+struct mq_estimate mq_report_figure(const cJSON *row, const struct mq_figure *figure)
+{
+    return estimate_of(figure_item(row, figure));
 }
 
 struct mq_estimate mq_report_figure_in(const cJSON *object, const struct mq_figure *figure)
@@ -213,29 +219,45 @@ struct mq_words mq_words_heading(const struct mq_figure *figure)
 
 /* ---- columns ---- */
 
-const struct mq_figure *mq_summary_figure(size_t i)
+/* Whether an arm that is judged has it, be it null. */
+static bool has_figure(const struct mq_page *page, const struct mq_figure *figure)
 {
-    for (const struct mq_figure *f = mq_figures; f < mq_figures + MQ_FIGURE_COUNT; f++)
-        if (f->summary == (int)i + 1)
+    for (size_t i = 0; i < page->arms_count; i++)
+        if (!page->arms[i].is_baseline && figure_item(page->arms[i].json, figure))
+            return true;
+    return false;
+}
+
+const struct mq_figure *mq_summary_figure(const struct mq_page *page, size_t i)
+{
+    /* their places count from 1, without gaps */
+    for (int place = 1;; place++) {
+        const struct mq_figure *f = mq_figures, *const end = mq_figures + MQ_FIGURE_COUNT;
+        while (f < end && f->summary != place)
+            f++;
+        if (f == end)
+            return NULL;
+        if (has_figure(page, f) && i-- == 0)
             return f;
-    return NULL;
+    }
 }
 
 /* All that stands in one object with the mean. */
-const struct mq_figure *mq_spread_figure(size_t i)
+const struct mq_figure *mq_spread_figure(const struct mq_page *page, size_t i)
 {
     const char *mean = mq_figures[MQ_FIGURE_KLD_MEAN].json;
     const size_t n = strcspn(mean, ".") + 1;
     for (const struct mq_figure *f = mq_figures; f < mq_figures + MQ_FIGURE_COUNT; f++)
-        if (strncmp(f->json, mean, n) == 0 && i-- == 0)
+        if (strncmp(f->json, mean, n) == 0 && has_figure(page, f) && i-- == 0)
             return f;
     return NULL;
 }
 
-const struct mq_figure *mq_table_figure(enum mq_section section, size_t i)
+const struct mq_figure *mq_table_figure(const struct mq_page *page, enum mq_section section,
+                                        size_t i)
 {
     for (const struct mq_figure *f = mq_figures; f < mq_figures + MQ_FIGURE_COUNT; f++)
-        if (f->section == section && f->shown != MQ_NOT_SHOWN && i-- == 0)
+        if (f->section == section && f->shown != MQ_NOT_SHOWN && has_figure(page, f) && i-- == 0)
             return f;
     return NULL;
 }

@@ -127,11 +127,12 @@ struct mq_words mq_words_heading(const struct mq_figure *figure); /* its title: 
 
 /* ---- columns of tables, the same on every page ---- */
 
-/* The i-th figure of the summary, the j-th of the spread of the divergence, of routing; NULL behind
- * the last. */
-const struct mq_figure *mq_summary_figure(size_t i);
-const struct mq_figure *mq_spread_figure(size_t i);
-const struct mq_figure *mq_table_figure(enum mq_section section, size_t i);
+/* The i-th figure of the summary, of the spread of the divergence, of a section's own table; NULL
+ * behind the last. Figures that no arm has, as in a document of an older program, are left out. */
+const struct mq_figure *mq_summary_figure(const struct mq_page *page, size_t i);
+const struct mq_figure *mq_spread_figure(const struct mq_page *page, size_t i);
+const struct mq_figure *mq_table_figure(const struct mq_page *page, enum mq_section section,
+                                        size_t i);
 /* What the summary says of an arm: of the baseline what it is against itself, "—" where a dense
  * model has no such figure. */
 struct mq_words mq_summary_words(const struct mq_report_arm *arm, const struct mq_figure *figure);

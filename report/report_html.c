@@ -293,7 +293,7 @@ static void summary_row(const struct mq_page *r, const struct mq_report_arm *a,
     cell(out, mq_words_percent(a->size_share).s);
     cell(out, mq_words_sig(a->bits_per_weight, 4).s);
     const struct mq_figure *f;
-    for (size_t i = 0; (f = mq_summary_figure(i)) != NULL; i++)
+    for (size_t i = 0; (f = mq_summary_figure(r, i)) != NULL; i++)
         estimate_cell(out, mq_summary_words(a, f));
     close_row(out);
 }
@@ -310,7 +310,7 @@ static void put_summary(const struct mq_page *r, struct mq_buffer *out)
     figure_head(out, &mq_figures[MQ_FIGURE_FILE_BYTES]);
     head_cell(out, "of the original");
     figure_head(out, &mq_figures[MQ_FIGURE_BITS_PER_WEIGHT]);
-    for (size_t i = 0; (f = mq_summary_figure(i)) != NULL; i++)
+    for (size_t i = 0; (f = mq_summary_figure(r, i)) != NULL; i++)
         figure_head(out, f);
     close_head(out);
     for (size_t i = 0; i < r->arms_count; i++) {
@@ -337,14 +337,15 @@ static void put_summary(const struct mq_page *r, struct mq_buffer *out)
 
 /* ---- tables ---- */
 
-static void percentile_row(const struct mq_report_arm *a, struct mq_buffer *out)
+static void percentile_row(const struct mq_page *r, const struct mq_report_arm *a,
+                           struct mq_buffer *out)
 {
     const cJSON *kld = a ? mq_json_get(a->json, "kld_nats") : NULL;
     const struct mq_figure *f;
     if (!cJSON_IsObject(kld))
         return;
     open_row(out, a->name, false);
-    for (size_t i = 0; (f = mq_spread_figure(i)) != NULL; i++)
+    for (size_t i = 0; (f = mq_spread_figure(r, i)) != NULL; i++)
         estimate_cell(out, mq_words_figure(f, mq_report_figure(a->json, f)));
     cell(out, mq_words_count(mq_report_number(kld, "tokens")).s);
     close_row(out);
@@ -367,13 +368,13 @@ static void put_percentiles(const struct mq_page *r, struct mq_buffer *out)
     const struct mq_figure *f;
     open_head(out);
     head_cell(out, mq_report_phrase(r, "{Level}").s);
-    for (size_t i = 0; (f = mq_spread_figure(i)) != NULL; i++)
+    for (size_t i = 0; (f = mq_spread_figure(r, i)) != NULL; i++)
         figure_head(out, f);
     head_cell(out, "Tokens");
     close_head(out);
     for (size_t i = 0; i < r->arms_count; i++) {
-        percentile_row(&r->arms[i], out);
-        percentile_row(r->arms[i].int8, out);
+        percentile_row(r, &r->arms[i], out);
+        percentile_row(r, r->arms[i].int8, out);
     }
     close_table(out);
     end_section(out);
@@ -388,13 +389,14 @@ static void figure_cell(struct mq_buffer *out, const struct mq_figure *figure, s
 }
 
 /* An arm's agreement over all layers; nothing without routing. */
-static void routing_row(const struct mq_report_arm *a, struct mq_buffer *out)
+static void routing_row(const struct mq_page *r, const struct mq_report_arm *a,
+                        struct mq_buffer *out)
 {
     const struct mq_figure *f;
     if (!a || !mq_json_get(a->routing, "overall"))
         return;
     open_row(out, a->name, false);
-    for (size_t i = 0; (f = mq_table_figure(MQ_SECTION_ROUTING, i)) != NULL; i++)
+    for (size_t i = 0; (f = mq_table_figure(r, MQ_SECTION_ROUTING, i)) != NULL; i++)
         figure_cell(out, f, mq_report_figure(a->json, f));
     close_row(out);
 }
@@ -407,19 +409,19 @@ static void put_routing_table(const struct mq_page *r, struct mq_buffer *out)
     const struct mq_figure *f;
     open_head(out);
     head_cell(out, mq_report_phrase(r, "{Level}").s);
-    for (size_t i = 0; (f = mq_table_figure(MQ_SECTION_ROUTING, i)) != NULL; i++)
+    for (size_t i = 0; (f = mq_table_figure(r, MQ_SECTION_ROUTING, i)) != NULL; i++)
         figure_head(out, f);
     close_head(out);
     for (size_t i = 0; i < r->arms_count; i++) {
-        routing_row(&r->arms[i], out);
-        routing_row(r->arms[i].int8, out);
+        routing_row(r, &r->arms[i], out);
+        routing_row(r, r->arms[i].int8, out);
     }
     if (r->has_noise)
-        routing_row(&r->noise, out);
+        routing_row(r, &r->noise, out);
     const cJSON *chance = mq_json_get(r->document, "routing_chance");
     if (cJSON_IsObject(chance)) {
         open_row(out, "chance", false);
-        for (size_t i = 0; (f = mq_table_figure(MQ_SECTION_ROUTING, i)) != NULL; i++)
+        for (size_t i = 0; (f = mq_table_figure(r, MQ_SECTION_ROUTING, i)) != NULL; i++)
             figure_cell(out, f, mq_report_figure_in(chance, f));
         close_row(out);
     }

@@ -91,7 +91,7 @@ static void summary_row(const struct mq_page *r, const struct mq_report_arm *a,
     mq_buffer_printf(out, " | %s | %s | %s", mq_words_bytes(a->file_bytes).s,
                      mq_words_percent(a->size_share).s, mq_words_sig(a->bits_per_weight, 4).s);
     const struct mq_figure *f;
-    for (size_t i = 0; (f = mq_summary_figure(i)) != NULL; i++)
+    for (size_t i = 0; (f = mq_summary_figure(r, i)) != NULL; i++)
         mq_buffer_printf(out, " | %s", mq_summary_words(a, f).s);
     mq_buffer_printf(out, " | %s |\n",
                      a->is_baseline   ? "reference"
@@ -103,10 +103,10 @@ static void put_summary(const struct mq_page *r, struct mq_buffer *out)
 {
     const struct mq_figure *f;
     mq_report_say(r, "| {level} | file size | of original | bits/weight", out);
-    for (size_t i = 0; (f = mq_summary_figure(i)) != NULL; i++)
+    for (size_t i = 0; (f = mq_summary_figure(r, i)) != NULL; i++)
         put_head(f, out);
     mq_buffer_puts(out, " | class |\n|:--|--:|--:|--:");
-    for (size_t i = 0; mq_summary_figure(i); i++)
+    for (size_t i = 0; mq_summary_figure(r, i); i++)
         mq_buffer_puts(out, "|--:");
     mq_buffer_puts(out, "|:--|\n");
     for (size_t i = 0; i < r->arms_count; i++) {
@@ -121,14 +121,15 @@ static void put_summary(const struct mq_page *r, struct mq_buffer *out)
     mq_buffer_putc(out, '\n');
 }
 
-static void percentile_row(const struct mq_report_arm *a, struct mq_buffer *out)
+static void percentile_row(const struct mq_page *r, const struct mq_report_arm *a,
+                           struct mq_buffer *out)
 {
     const struct mq_figure *f;
     if (!a || !cJSON_IsObject(mq_json_get(a->json, "kld_nats")))
         return;
     mq_buffer_puts(out, "| ");
     put_text(out, a->name);
-    for (size_t i = 0; (f = mq_spread_figure(i)) != NULL; i++)
+    for (size_t i = 0; (f = mq_spread_figure(r, i)) != NULL; i++)
         mq_buffer_printf(out, " | %s", mq_words_figure(f, mq_report_figure(a->json, f)).s);
     mq_buffer_puts(out, " |\n");
 }
@@ -138,15 +139,15 @@ static void put_percentiles(const struct mq_page *r, struct mq_buffer *out)
 {
     const struct mq_figure *f;
     mq_report_say(r, "\n<details><summary>KL divergence per token</summary>\n\n| {level}", out);
-    for (size_t i = 0; (f = mq_spread_figure(i)) != NULL; i++)
+    for (size_t i = 0; (f = mq_spread_figure(r, i)) != NULL; i++)
         put_head(f, out);
     mq_buffer_puts(out, " |\n|:--");
-    for (size_t i = 0; mq_spread_figure(i); i++)
+    for (size_t i = 0; mq_spread_figure(r, i); i++)
         mq_buffer_puts(out, "|--:");
     mq_buffer_puts(out, "|\n");
     for (size_t i = 0; i < r->arms_count; i++) {
-        percentile_row(&r->arms[i], out);
-        percentile_row(r->arms[i].int8, out);
+        percentile_row(r, &r->arms[i], out);
+        percentile_row(r, r->arms[i].int8, out);
     }
     mq_buffer_puts(out, "\n</details>\n");
 }

@@ -8,6 +8,7 @@
 
 #include "error.h"
 #include "kld.h"
+#include "portable_math.h"
 
 #include <math.h>
 #include <omp.h>
@@ -374,6 +375,9 @@ moeq_status mq_referee_finish(struct mq_referee *r, struct mq_arm_result *result
         for (size_t i = 0; i < scored; i++)
             room[i] = record->same_top[i];
         result->same_top = mq_estimate_mean(room, scored);
+        for (size_t i = 0; i < scored; i++)
+            room[i] = mq_exp(-record->nll[i]) - mq_exp(-r->records[0].nll[i]);
+        result->delta_p_rms = mq_estimate_rms(room, scored);
         memcpy(room, record->kld, scored * sizeof *room);
         result->kld = mq_distribution_of(room, scored);
         result->has_routing = any_router(r);

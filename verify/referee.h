@@ -62,6 +62,7 @@ struct mq_arm_result {
     struct mq_estimate ppl_ratio; /* its exponential */
     struct mq_distribution kld;   /* nats */
     struct mq_estimate same_top;  /* rate of equal most likely tokens */
+    struct mq_estimate delta_p_rms; /* of the probabilities of the text's tokens */
     bool has_routing;             /* false for dense models */
     struct mq_routing_result routing;
 };

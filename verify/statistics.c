@@ -52,6 +52,15 @@ struct mq_estimate mq_estimate_ratio(const double *x, const double *y, size_t n)
     return (struct mq_estimate){e.value, e.se / fabs(mean_y)};
 }
 
+struct mq_estimate mq_estimate_rms(double *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] *= x[i];
+    const struct mq_estimate mean = mq_estimate_mean(x, n);
+    const double root = sqrt(mean.value);
+    return (struct mq_estimate){root, root == 0 ? mean.se : mean.se / (2 * root)};
+}
+
 struct mq_estimate mq_estimate_sums(double sum, double sum_squares, size_t n)
 {
     const double mean = sum / (double)n, squares = sum_squares - mean * sum;

@@ -28,6 +28,10 @@ struct mq_estimate mq_estimate_ratio(const double *x, const double *y, size_t n)
 /* From n figures' sum and sum of squares, where the figures themselves were not kept. */
 struct mq_estimate mq_estimate_sums(double sum, double sum_squares, size_t n);
 
+/* The square root of the mean of x², its standard error by the delta rule: that of the mean over
+ * twice the root; 0 if all are 0. Squares x. */
+struct mq_estimate mq_estimate_rms(double *x, size_t n);
+
 /* exp(x), its standard error by the delta rule: exp(x) se. */
 struct mq_estimate mq_estimate_exp(struct mq_estimate x);
 

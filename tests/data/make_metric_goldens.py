@@ -213,11 +213,14 @@ class Output:
             return o
         p = np.percentile(self.kld, [50, 90, 99, 99.9])
         log_ratio = estimate(self.difference)
+        squares = estimate((np.exp(-self.nll) - np.exp(-self.base.nll)) ** 2)
+        rms = np.sqrt(squares["value"])
         return o | {
             "ppl_ratio": exponential(log_ratio), "ln_ppl_ratio": log_ratio,
             "kld_nats": {"mean": estimate(self.kld), "median": p[0], "p90": p[1], "p99": p[2],
                          "p99_9": p[3], "max": self.kld.max()},
-            "same_top_rate": estimate(self.same)}
+            "same_top_rate": estimate(self.same),
+            "delta_p_rms": {"value": rms, "se": squares["se"] / (2 * rms)}}
 
 
 def dense_weights(experts, weights, n):

@@ -352,9 +352,15 @@ START_TEST(columns_are_the_tables)
 {
     cJSON *document = three_levels("m");
     char *html = rendered(document, MQ_REPORT_HTML), *md = rendered(document, MQ_REPORT_MARKDOWN);
+    struct mq_page page;
     const struct mq_figure *f;
+    moeq_error err = {0};
     size_t columns = 0;
-    for (; (f = mq_summary_figure(columns)) != NULL; columns++) {
+    ck_assert_ok(mq_report_read(document, &page, &err));
+    ck_assert_ptr_eq(mq_table_figure(&page, MQ_SECTION_ROUTING, 0),
+                     &mq_figures[MQ_FIGURE_EXACT_SET]);
+    ck_assert_ptr_null(mq_table_figure(&page, MQ_SECTION_ROUTING, 1)); /* no arm has another */
+    for (; (f = mq_summary_figure(&page, columns)) != NULL; columns++) {
         char head[128];
         const char *unit = f->unit == MQ_UNIT_NATS ? " (nats)" : "";
         snprintf(head, sizeof head, " | %.60s%s |", f->title, unit);

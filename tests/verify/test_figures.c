@@ -13,6 +13,7 @@
 
 START_TEST(rows_are_whole)
 {
+    int places = 0, last = 0;
     for (size_t i = 0; i < MQ_FIGURE_COUNT; i++) {
         const struct mq_figure *f = &mq_figures[i];
         ck_assert_ptr_nonnull(f->id);
@@ -29,7 +30,10 @@ START_TEST(rows_are_whole)
             ck_assert_msg(!f->summary || f->summary != mq_figures[k].summary,
                           "%s: its place in the summary is taken", f->id);
         }
+        places += f->summary > 0;
+        last = f->summary > last ? f->summary : last;
     }
+    ck_assert_int_eq(places, last); /* the summary has no gaps */
 }
 END_TEST
 

@@ -243,6 +243,7 @@ START_TEST(itself)
     ck_assert(same->kld.mean.value == 0 && same->kld.mean.se == 0 && same->kld.max == 0);
     ck_assert(same->kld.median == 0 && same->kld.p99_9 == 0);
     ck_assert(same->same_top.value == 1.0 && same->same_top.se == 0.0);
+    ck_assert(same->delta_p_rms.value == 0 && same->delta_p_rms.se == 0);
     for (size_t l = 0; l <= same->routing.layers_count; l++) {
         const struct mq_routing_estimates *rates = l < same->routing.layers_count
                                                        ? &same->routing.layers[l].rates

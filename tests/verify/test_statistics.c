@@ -48,6 +48,17 @@ START_TEST(ratio)
 }
 END_TEST
 
+START_TEST(root_mean_square)
+{
+    /* squares 1, 9, 16, 10: mean 9, deviations 64 + 0 + 49 + 1 over 3 over 4: 9.5; over 2 * 3 */
+    double x[] = {-1, 3, -4, sqrt(10)}, none[] = {0, 0};
+    const struct mq_estimate r = mq_estimate_rms(x, 4), zero = mq_estimate_rms(none, 2);
+    ck_assert_double_eq_tol(r.value, 3, 1e-15);
+    ck_assert_double_eq_tol(r.se, sqrt(9.5) / 6, 1e-15);
+    ck_assert(zero.value == 0 && zero.se == 0);
+}
+END_TEST
+
 START_TEST(percentiles)
 {
     double x[] = {5, 1, 4, 2, 3};
@@ -69,6 +80,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, mean_and_error);
     tcase_add_test(tests, paired);
     tcase_add_test(tests, ratio);
+    tcase_add_test(tests, root_mean_square);
     tcase_add_test(tests, percentiles);
 }
 
