@@ -121,8 +121,9 @@ static void print_sweep(const struct mq_comparison *r, const struct mq_options *
     printf("%s on %s\n", r->baseline->path, r->text_path);
     mq_print_files(r);
     mq_print_protocol(&r->text, r->compute,
-                      r->rows[1].int8 ? "; rows named int8: the level above with --compute int8"
-                                      : NULL);
+                      !r->rows[1].int8 ? NULL
+                      : r->files_count ? "; rows named int8: the row above with --compute int8"
+                                       : "; rows named int8: the level above with --compute int8");
     mq_print_comparison_notes(options, r);
     mq_print_comparison(r, options->verbose);
 }

@@ -313,8 +313,8 @@ static moeq_status read_row(const cJSON *row, struct mq_page *report, moeq_error
 /* ---- the verdict ---- */
 
 const char mq_report_rule[] =
-    "Rule of the recommendation: the smallest level whose mean KL divergence, plus two standard "
-    "errors, is below 0.05 (usual at 4 bits); or a level of a better class, if it is at most a "
+    "Rule of the recommendation: the smallest {level} whose mean KL divergence, plus two standard "
+    "errors, is below 0.05 (usual at 4 bits); or a {level} of a better class, if it is at most a "
     "quarter larger.";
 static const double LARGER_AT_MOST = 1.25;
 
@@ -380,17 +380,27 @@ static void judge(struct mq_page *r)
             r->closer = smallest(r, (enum mq_quality)q, INFINITY);
 }
 
-/* Of a verification: which file each arm is. */
+/* Which file each arm is: rows say so; verifications of before had a list of them. */
 static void name_files(struct mq_page *r)
 {
-    const cJSON *models = mq_report_array(r->document, "models");
+    const cJSON *models = r->is_verification ? mq_report_array(r->document, "models") : NULL;
     const cJSON *model = models ? models->child : NULL;
+    size_t levels = 0;
     for (size_t i = 0; i < r->arms_count; i++) {
-        if (r->arms[i].is_baseline)
+        struct mq_report_arm *a = &r->arms[i];
+        const char *path = mq_report_string(a->json, "path");
+        if (a->is_baseline)
             continue;
-        r->arms[i].file = cJSON_IsString(model) ? mq_base_name(model->valuestring) : "";
+        if (!path[0] && cJSON_IsString(model))
+            path = model->valuestring;
+        a->file = path[0] ? mq_base_name(path) : "";
+        r->files_count += path[0] != 0;
+        levels += !path[0];
         model = model ? model->next : NULL;
     }
+    r->judged = r->is_verification || (r->files_count && !levels) ? "file"
+                : r->files_count                                  ? "level or file"
+                                                                  : "level";
 }
 
 moeq_status mq_report_read(const cJSON *document, struct mq_page *report, moeq_error *err)
@@ -433,10 +443,9 @@ moeq_status mq_report_read(const cJSON *document, struct mq_page *report, moeq_e
     const bool small = largest < 0x1p30;
     report->memory_unit = small ? 0x1p20 : 0x1p30;
     report->memory_unit_name = small ? "MiB" : "GiB";
-    if (report->is_verification)
-        name_files(report);
-    else
-        judge(report); /* of files at hand, none is to be chosen by its size */
+    name_files(report);
+    if (!report->is_verification) /* of files at hand, none is to be chosen by its size */
+        judge(report);
     return MOEQ_OK;
 }
 
@@ -445,13 +454,13 @@ moeq_status mq_report_read(const cJSON *document, struct mq_page *report, moeq_e
 void mq_report_say(const struct mq_page *report, const char *text, struct mq_buffer *out)
 {
     static const char lower[] = "{level}", upper[] = "{Level}";
-    const bool files = report->is_verification;
     while (*text) {
         if (strncmp(text, lower, sizeof lower - 1) == 0) {
-            mq_buffer_puts(out, files ? "file" : "level");
+            mq_buffer_puts(out, report->judged);
             text += sizeof lower - 1;
         } else if (strncmp(text, upper, sizeof upper - 1) == 0) {
-            mq_buffer_puts(out, files ? "File" : "Level");
+            mq_buffer_putc(out, (char)toupper((unsigned char)report->judged[0]));
+            mq_buffer_puts(out, report->judged + 1);
             text += sizeof upper - 1;
         } else { /* to the next brace; one that begins here is a brace of its own */
             const size_t n = 1 + strcspn(text + 1, "{");

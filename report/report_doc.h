@@ -52,7 +52,7 @@ struct mq_report_arm {
     const cJSON *json;    /* the row itself */
     const cJSON *routing; /* NULL: a dense model, or the baseline */
     const char *name;
-    const char *file; /* of a verification: the model's file, without its folder; else "" */
+    const char *file; /* of a stored model: its file, without its folder; else "" */
     bool is_baseline;
     double file_bytes, bits_per_weight;
     double size_share;                                      /* of the baseline's bytes */
@@ -63,7 +63,7 @@ struct mq_report_arm {
 };
 
 enum {
-    MQ_REPORT_ARMS = 64, /* more rows than any sweep has */
+    MQ_REPORT_ARMS = 65, /* a baseline and MQ_CANDIDATES_MAX candidates */
     /* Entries of a row's lists: more than any model has layers. Columns of arms side by side look
      * entries up by number, which takes quadratic time in a list. */
     MQ_REPORT_ENTRIES = 4096
@@ -71,7 +71,9 @@ enum {
 
 struct mq_page {
     const cJSON *document;
-    bool is_verification; /* files against the original; else levels of a sweep */
+    bool is_verification; /* files against the original; else a sweep: levels, files or both */
+    const char *judged;   /* "level", "file" or "level or file" */
+    size_t files_count;   /* arms that have a file */
     struct mq_report_arm arms[MQ_REPORT_ARMS]; /* in the document's order */
     size_t arms_count;
     /* What arms[].int8 point to: in tables below their level; charts and verdict are about the
@@ -134,8 +136,7 @@ const struct mq_figure *mq_table_figure(enum mq_section section, size_t i);
  * model has no such figure. */
 struct mq_words mq_summary_words(const struct mq_report_arm *arm, const struct mq_figure *figure);
 
-/* Appends a text of ours in which {level} and {Level} stand for what is judged: a sweep's "level",
- * a verification's "file". */
+/* Appends a text of ours in which {level} and {Level} stand for what is judged: mq_page.judged. */
 void mq_report_say(const struct mq_page *report, const char *text, struct mq_buffer *out);
 /* The same by value, for texts below its size. */
 struct mq_phrase {

@@ -222,19 +222,21 @@ static void put_limits(const struct mq_page *r, struct mq_buffer *out)
 }
 
 /* Paired, window by window: far more certain than the difference of two rows with their errors. */
-static void put_differences(const struct mq_page *r, struct mq_buffer *out)
+static void put_pair(const struct mq_page *r, const struct mq_report_pair *pair,
+                     struct mq_buffer *out)
 {
-    const cJSON *figure = mq_report_differences(r);
     struct mq_buffer how = {0};
-    if (!figure)
-        return;
-    mq_report_bootstrap(r, &how);
-    open_table(r, out, "B minus A", how.data ? how.data : "");
-    HEAD(r, out, "Figure", "<Reads", "B minus A", "±", "95 % from", "to");
-    for (; figure; figure = figure->next) {
-        const struct mq_report_difference d = mq_report_difference(figure);
+    mq_report_bootstrap(pair, &how);
+    open_table(r, out, pair->title.s, how.data ? how.data : "");
+    open_head(out);
+    const char *const heads[] = {"Figure", "<Reads", pair->title.s, "±", "95 % from", "to"};
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
+        head_cell(out, heads[i]);
+    close_head(out);
+    for (const cJSON *figure = pair->figures; figure; figure = figure->next) {
+        const struct mq_report_difference d = mq_report_difference(pair, figure);
         open_row(out, d.name, false);
-        element(out, "<td class=\"text\">", d.reads, "</td>");
+        element(out, "<td class=\"text\">", d.reads.s, "</td>");
         cell(out, d.mean.s);
         cell(out, d.se.s);
         cell(out, d.low.s);
@@ -273,7 +275,9 @@ static void put_verdict(const struct mq_page *r, struct mq_buffer *out)
     }
     put(out, "</ul>\n");
     put_limits(r, out);
-    put_differences(r, out);
+    struct mq_report_pair pair;
+    for (size_t i = 0; mq_report_pair(r, i, &pair); i++)
+        put_pair(r, &pair, out);
 }
 
 static void summary_row(const struct mq_page *r, const struct mq_report_arm *a,
@@ -319,7 +323,7 @@ static void put_summary(const struct mq_page *r, struct mq_buffer *out)
     close_table(out);
     put(out, "<p class=\"note\">");
     plain(r, mq_report_arithmetic, out);
-    element(out, " ", r->is_verification ? "" : mq_report_rule, " ");
+    element(out, " ", r->is_verification ? "" : mq_report_phrase(r, mq_report_rule).s, " ");
     say(r, out,
         "Classes by mean KLD: near-lossless below 0.002, excellent below 0.01, good below 0.05 "
         "(usual at 4 bits), fair below 0.3 (usual at 3 bits), poor above. What a {level} costs "

@@ -251,23 +251,36 @@ static void put_limits(const struct mq_page *r, struct mq_buffer *out)
     mq_buffer_putc(out, '\n');
 }
 
-static void put_differences(const struct mq_page *r, struct mq_buffer *out)
+static void put_pair(const struct mq_report_pair *pair, struct mq_buffer *out)
 {
-    const cJSON *figure = mq_report_differences(r);
-    if (!figure)
-        return;
-    mq_buffer_puts(out, "\n| B minus A | mean | ± | 95 % from | to | reads |\n"
-                        "|:--|--:|--:|--:|--:|:--|\n");
-    for (; figure; figure = figure->next) {
-        const struct mq_report_difference d = mq_report_difference(figure);
+    mq_buffer_puts(out, "\n| ");
+    put_text(out, pair->title.s);
+    mq_buffer_puts(out, " | mean | ± | 95 % from | to | reads |\n|:--|--:|--:|--:|--:|:--|\n");
+    for (const cJSON *figure = pair->figures; figure; figure = figure->next) {
+        const struct mq_report_difference d = mq_report_difference(pair, figure);
         mq_buffer_puts(out, "| ");
         put_text(out, d.name);
-        mq_buffer_printf(out, " | %s | %s | %s | %s | %s |\n", d.mean.s, d.se.s, d.low.s, d.high.s,
-                         d.reads);
+        mq_buffer_printf(out, " | %s | %s | %s | %s | ", d.mean.s, d.se.s, d.low.s, d.high.s);
+        put_text(out, d.reads.s);
+        mq_buffer_puts(out, " |\n");
     }
+}
+
+static void put_differences(const struct mq_page *r, struct mq_buffer *out)
+{
+    struct mq_report_pair pair;
+    struct mq_buffer how = {0};
+    size_t pairs = 0;
+    for (; mq_report_pair(r, pairs, &pair); pairs++)
+        put_pair(&pair, out);
+    if (!pairs)
+        return;
+    mq_report_bootstrap(&pair, &how);
     mq_buffer_putc(out, '\n');
-    plain(r, mq_report_bootstrap, out);
+    put_text(out, how.data ? how.data : "");
     mq_buffer_putc(out, '\n');
+    out->failed = out->failed || how.failed;
+    mq_buffer_free(&how);
 }
 
 static void put_files(const cJSON *files, const char *title, struct mq_buffer *out)
@@ -309,6 +322,6 @@ void mq_report_markdown(const struct mq_page *r, struct mq_buffer *out)
     for (const cJSON *files = models ? models->child : NULL; files; files = files->next)
         put_files(files, "file judged", out);
     if (!r->is_verification)
-        mq_buffer_printf(out, "\n%s\n", mq_report_rule);
+        mq_buffer_printf(out, "\n%s\n", mq_report_phrase(r, mq_report_rule).s);
     mq_buffer_puts(out, "\n</details>\n");
 }

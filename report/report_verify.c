@@ -16,6 +16,14 @@ static const struct mq_report_arm *judged(const struct mq_page *r, size_t n)
     return NULL;
 }
 
+static size_t candidates(const struct mq_page *r)
+{
+    size_t n = 0;
+    while (judged(r, n))
+        n++;
+    return n;
+}
+
 static const char *called(const struct mq_report_arm *arm)
 {
     return arm->file[0] ? arm->file : arm->name;
@@ -23,12 +31,19 @@ static const char *called(const struct mq_report_arm *arm)
 
 void mq_report_verify_title(const struct mq_page *r, struct mq_buffer *out)
 {
-    const struct mq_report_arm *a = judged(r, 0), *b = judged(r, 1);
+    enum { NAMED = 3 }; /* of more, their number */
+    const struct mq_report_arm *a;
     mq_buffer_puts(out, "Against the original: ");
-    mq_buffer_puts(out, a ? called(a) : "nothing");
-    if (b) {
-        mq_buffer_puts(out, " and ");
-        mq_buffer_puts(out, called(b));
+    if (!judged(r, 0))
+        mq_buffer_puts(out, "nothing");
+    for (size_t i = 0; (a = judged(r, i)) != NULL; i++) {
+        const bool last = !judged(r, i + 1);
+        if (i == NAMED && !last) {
+            mq_buffer_printf(out, " and %zu more", candidates(r) - NAMED);
+            return;
+        }
+        mq_buffer_puts(out, !i ? "" : last ? " and " : ", ");
+        mq_buffer_puts(out, called(a));
     }
 }
 
@@ -43,15 +58,8 @@ const char *mq_report_against(const struct mq_page *r)
 void mq_report_verify_facts(const struct mq_page *r, struct mq_buffer *out,
                             void (*put)(struct mq_buffer *out, const char *name, const char *text))
 {
-    static const char *const names[] = {"File A", "File B"};
-    const cJSON *models = mq_report_array(r->document, "models");
     const cJSON *against = mq_json_get(r->document, "against");
     const cJSON *gate = mq_json_get(r->document, "gate");
-    const cJSON *m = models ? models->child : NULL;
-    const bool two = m && m->next;
-    for (size_t i = 0; i < 2 && m; i++, m = m->next)
-        if (cJSON_IsString(m))
-            put(out, two ? names[i] : "File", m->valuestring);
     if (cJSON_IsString(mq_json_get(against, "path")))
         put(out,
             strcmp(mq_report_string(against, "kind"), "recording") == 0 ? "Recording" : "Original",
@@ -60,6 +68,22 @@ void mq_report_verify_facts(const struct mq_page *r, struct mq_buffer *out,
         put(out, "Arithmetic of the recording", mq_report_string(against, "compute"));
     if (cJSON_IsString(mq_json_get(gate, "file")))
         put(out, "Gate", mq_report_string(gate, "file"));
+}
+
+void mq_report_file_facts(const struct mq_page *r, struct mq_buffer *out,
+                          void (*put)(struct mq_buffer *out, const char *name, const char *text))
+{
+    const cJSON *models = mq_report_array(r->document, "models");
+    const cJSON *m = models ? models->child : NULL;
+    for (size_t i = 0; i < r->arms_count && m; i++) {
+        char name[64];
+        if (!r->arms[i].file[0])
+            continue;
+        snprintf(name, sizeof name, "File %.40s", r->arms[i].name);
+        if (cJSON_IsString(m))
+            put(out, candidates(r) > 1 ? name : "File", m->valuestring);
+        m = m->next;
+    }
 }
 
 /* ---- the gate ---- */
@@ -97,10 +121,22 @@ static const struct mq_figure *find_figure(const cJSON *difference)
     return difference->string ? mq_figure_by_difference(difference->string) : NULL;
 }
 
-const cJSON *mq_report_differences(const struct mq_page *r)
+/* Documents of before have one pair, without names. */
+bool mq_report_pair(const struct mq_page *r, size_t i, struct mq_report_pair *pair)
 {
-    const cJSON *figures = mq_json_get(mq_json_get(r->document, "b_minus_a"), "figures");
-    return cJSON_IsObject(figures) ? figures->child : NULL;
+    const cJSON *list = mq_report_array(r->document, "differences");
+    const cJSON *o = list ? cJSON_GetArrayItem(list, (int)i)
+                     : i  ? NULL
+                          : mq_json_get(r->document, "b_minus_a");
+    const cJSON *figures = mq_json_get(o, "figures");
+    if (i >= MQ_REPORT_ARMS || !cJSON_IsObject(figures) || !figures->child)
+        return false;
+    *pair = (struct mq_report_pair){.model = list ? mq_report_string(o, "model") : "B",
+                                    .minus = list ? mq_report_string(o, "minus") : "A",
+                                    .figures = figures->child,
+                                    .bootstrap = mq_json_get(o, "bootstrap")};
+    snprintf(pair->title.s, sizeof pair->title.s, "%.24s minus %.24s", pair->model, pair->minus);
+    return true;
 }
 
 /* Rates differ by percentage points. */
@@ -127,7 +163,8 @@ static struct mq_estimate interval(const cJSON *figure)
                                 cJSON_IsNumber(high) ? high->valuedouble : (double)NAN};
 }
 
-/* +1: B is greater, beyond what the choice of windows explains; 0: open; NAN: no interval. */
+/* +1: the model is greater, beyond what the choice of windows explains; -1: the other one; 0: open;
+ * NAN: no interval. */
 static double direction(const cJSON *figure)
 {
     const struct mq_estimate ci = interval(figure);
@@ -137,7 +174,8 @@ static double direction(const cJSON *figure)
     return low > 0 ? 1 : high < 0 ? -1 : 0;
 }
 
-struct mq_report_difference mq_report_difference(const cJSON *figure)
+struct mq_report_difference mq_report_difference(const struct mq_report_pair *pair,
+                                                 const cJSON *figure)
 {
     const struct mq_figure *k = find_figure(figure);
     const struct mq_estimate ci = interval(figure);
@@ -150,21 +188,21 @@ struct mq_report_difference mq_report_difference(const cJSON *figure)
         .se = with_unit(mq_report_number(figure, "se"), k, false),
         .low = with_unit(ci.value, k, true),
         .high = with_unit(ci.se, k, true),
-        .reads = "—",
+        .reads = {"—"},
     };
     if (way == 0)
-        d.reads = "no clear difference";
-    else if (k && isfinite(way))
-        /* the likelihood is of the text; all others are about the original */
-        d.reads = k->absolute ? (way > 0 ? "A predicts better" : "B predicts better")
-                  : (way > 0) == (k->better == MQ_LESS) ? "A is closer"
-                                                        : "B is closer";
+        d.reads = (struct mq_words){"no clear difference"};
+    else if (k &&
+             isfinite(way)) /* the likelihood is of the text; all others are about the original */
+        snprintf(d.reads.s, sizeof d.reads.s, "%.40s %s",
+                 (way > 0) == (k->better == MQ_LESS) ? pair->minus : pair->model,
+                 k->absolute ? "predicts better" : "is closer");
     return d;
 }
 
-void mq_report_bootstrap(const struct mq_page *r, struct mq_buffer *out)
+void mq_report_bootstrap(const struct mq_report_pair *pair, struct mq_buffer *out)
 {
-    const cJSON *how = mq_json_get(mq_json_get(r->document, "b_minus_a"), "bootstrap");
+    const cJSON *how = pair->bootstrap;
     const double seed = mq_report_number(how, "seed");
     mq_buffer_printf(out, "95 %% intervals by block bootstrap over %s windows, %s resamples, %s",
                      mq_words_count(mq_report_number(how, "windows")).s,
@@ -194,7 +232,8 @@ static void say_one(const struct mq_report_arm *a, struct mq_buffer *out)
 static void say_two(const struct mq_page *r, const struct mq_report_arm *a,
                     const struct mq_report_arm *b, struct mq_buffer *out)
 {
-    const cJSON *kld = mq_report_differences(r);
+    struct mq_report_pair pair;
+    const cJSON *kld = mq_report_pair(r, 0, &pair) ? pair.figures : NULL;
     while (kld && find_figure(kld) != &mq_figures[MQ_FIGURE_KLD_MEAN])
         kld = kld->next;
     const double way = kld ? direction(kld) : (double)NAN;
@@ -213,15 +252,34 @@ static void say_two(const struct mq_page *r, const struct mq_report_arm *a,
                          mq_quality_bands[b->quality].name);
 }
 
+/* The one with the smallest mean divergence. */
+static void say_closest(const struct mq_page *r, struct mq_buffer *out)
+{
+    const struct mq_report_arm *best = NULL, *a;
+    for (size_t i = 0; (a = judged(r, i)) != NULL; i++)
+        if (isfinite(a->kld.value) && (!best || a->kld.value < best->kld.value))
+            best = a;
+    if (!best) {
+        mq_buffer_puts(out, "None of the files was measured.");
+        return;
+    }
+    mq_buffer_printf(out, "Of %zu files, %s (%s) is the closest to the original: %s", candidates(r),
+                     best->name, called(best), mq_quality_bands[best->quality].name);
+    if (isfinite(best->size_share))
+        mq_buffer_printf(out, ", %s of the memory", mq_words_percent(best->size_share).s);
+    mq_buffer_putc(out, '.');
+}
+
 void mq_report_verify_headline(const struct mq_page *r, struct mq_buffer *out)
 {
     const struct mq_report_arm *a = judged(r, 0), *b = judged(r, 1);
     const cJSON *limits = mq_report_limits(r);
     if (limits) {
         const size_t broken = mq_report_broken(r), count = (size_t)cJSON_GetArraySize(limits);
-        const struct mq_report_arm *last = b ? b : a; /* what gates are about */
+        const size_t n = candidates(r);
+        const struct mq_report_arm *last = n ? judged(r, n - 1) : NULL; /* what gates are about */
         if (b)
-            mq_buffer_printf(out, "B (%s)", called(b));
+            mq_buffer_printf(out, "%s (%s)", last->name, called(last));
         else
             mq_buffer_puts(out, last ? called(last) : "It");
         mq_buffer_printf(out, " %s the gate: %zu of %zu limits %s.", broken ? "fails" : "passes",
@@ -232,6 +290,8 @@ void mq_report_verify_headline(const struct mq_page *r, struct mq_buffer *out)
     }
     if (!a)
         mq_buffer_puts(out, "No file was measured against the original.");
+    else if (candidates(r) > 2)
+        say_closest(r, out);
     else if (b)
         say_two(r, a, b, out);
     else

@@ -16,6 +16,14 @@ void mq_report_title(const struct mq_page *report, struct mq_buffer *out)
     mq_buffer_puts(out, mq_report_string(mq_json_get(report->document, "model"), "path"));
 }
 
+/* "q4_k", "A (new.moeq)" */
+static void say_name(const struct mq_report_arm *a, struct mq_buffer *out)
+{
+    mq_buffer_puts(out, a->name);
+    if (a->file[0])
+        mq_buffer_printf(out, " (%s)", a->file);
+}
+
 void mq_report_headline(const struct mq_page *report, struct mq_buffer *out)
 {
     const struct mq_report_arm *a = report->recommended;
@@ -24,15 +32,17 @@ void mq_report_headline(const struct mq_page *report, struct mq_buffer *out)
         return;
     }
     if (!a) {
-        mq_buffer_puts(out, "No level was measured against the original.");
+        mq_report_say(report, "No {level} was measured against the original.", out);
         return;
     }
     if (!report->recommended_is_usable) {
-        mq_buffer_printf(out, "No level keeps the output close; %s does the least damage.",
-                         a->name);
+        mq_report_say(report, "No {level} keeps the output close; ", out);
+        say_name(a, out);
+        mq_buffer_puts(out, " does the least damage.");
         return;
     }
-    mq_buffer_printf(out, "Take %s", a->name);
+    mq_buffer_puts(out, "Take ");
+    say_name(a, out);
     if (isfinite(a->size_share))
         mq_buffer_printf(out, ": %s of the memory", mq_words_percent(a->size_share).s);
     mq_buffer_printf(out, ", %s.", mq_quality_bands[a->quality].words);
@@ -99,7 +109,7 @@ void mq_report_arithmetic(const struct mq_page *report, struct mq_buffer *out)
         return;
     mq_buffer_printf(out, "Arithmetic: %s.", compute);
     if (int8)
-        mq_buffer_puts(out, " Rows named int8: the level above them, computed in int8.");
+        mq_report_say(report, " Rows named int8: the {level} above them, computed in int8.", out);
     if (cJSON_IsFalse(mq_json_get(against, "same_compute")))
         mq_buffer_printf(out,
                          " The recording was made with %s: the figures hold that difference, too.",
@@ -166,10 +176,11 @@ void mq_report_facts(const struct mq_page *report, struct mq_buffer *out,
 {
     const cJSON *doc = report->document, *model = mq_json_get(doc, "model");
     const cJSON *protocol = mq_json_get(doc, "protocol"), *run = mq_json_get(doc, "run");
+    if (!report->is_verification)
+        fact(out, model, "path", "Model", put);
+    mq_report_file_facts(report, out, put);
     if (report->is_verification)
         mq_report_verify_facts(report, out, put);
-    else
-        fact(out, model, "path", "Model", put);
     fact(out, model, "family", "Family", put);
     fact(out, model, "layers", "Layers", put);
     fact(out, model, "experts", "Experts in a layer", put);

@@ -547,10 +547,85 @@ START_TEST(page_of_a_verification)
 }
 END_TEST
 
+/* Three files against the original, each against the first. */
+static cJSON *three_files(void)
+{
+    static const char figures[] =
+        "{\"model\": \"%s\", \"minus\": \"A\", \"bootstrap\": {\"windows\": 37, \"resamples\": "
+        "1000, "
+        "\"generator\": \"splitmix64\", \"seed\": 1}, \"figures\": {\"kld_nats\": {\"mean\": %s, "
+        "\"se\": 0.001, \"ci95\": [%s, %s]}}}";
+    char text[1024];
+    cJSON *document = verification(true, true), *list = cJSON_CreateArray();
+    cJSON_DeleteItemFromObject(document, "b_minus_a");
+    add_row(cJSON_GetObjectItem(document, "rows"), "C", 4.9e9, 0.0400, 0.96);
+    cJSON_AddItemToArray(cJSON_GetObjectItem(document, "models"),
+                         cJSON_CreateString("dir/<third>.gguf"));
+    snprintf(text, sizeof text, figures, "B", "-0.02", "-0.022", "-0.018");
+    cJSON_AddItemToArray(list, cJSON_Parse(text));
+    snprintf(text, sizeof text, figures, "C", "0.01", "0.008", "0.012");
+    cJSON_AddItemToArray(list, cJSON_Parse(text));
+    cJSON_AddItemToObject(document, "differences", list);
+    return document;
+}
+
+START_TEST(any_number_of_files)
+{
+    static const char *const words[] = {
+        "<h1>Against the original: old.moeq, new.moeq and &lt;third&gt;.gguf</h1>",
+        "C (&lt;third&gt;.gguf) fails the gate: 1 of 2 limits broken. Of 3 files, B (new.moeq) is "
+        "the "
+        "closest to the original: good, ",
+        "<b>B minus A.</b>",
+        "<b>C minus A.</b>",
+        "B is closer",
+        "A is closer",
+        "File C"};
+    cJSON *document = three_files();
+    char *html = rendered(document, MQ_REPORT_HTML), *md = rendered(document, MQ_REPORT_MARKDOWN);
+    check_page(html);
+    check_words(html, words, sizeof words / sizeof *words);
+    ck_assert_ptr_nonnull(strstr(md, "| C minus A | mean "));
+    free(html);
+    free(md);
+    for (int i = 0; i < 2; i++)
+        add_row(cJSON_GetObjectItem(document, "rows"), "D", 4.9e9, 0.05, 0.96);
+    cJSON_AddItemToArray(cJSON_GetObjectItem(document, "models"), cJSON_CreateString("4th"));
+    html = rendered(document, MQ_REPORT_HTML);
+    ck_assert_ptr_nonnull(strstr(html, "old.moeq, new.moeq, &lt;third&gt;.gguf and 2 more</h1>"));
+    free(html);
+    cJSON_Delete(document);
+}
+END_TEST
+
+/* Files beside levels: the verdict is about both. */
+START_TEST(files_beside_levels)
+{
+    struct mq_page page;
+    struct mq_buffer words = {0};
+    moeq_error err = {0};
+    cJSON *document = three_levels("m"),
+          *row = cJSON_GetArrayItem(cJSON_GetObjectItem(document, "rows"), 2);
+    cJSON_AddItemToObject(row, "path", cJSON_CreateString("dir/a.gguf"));
+    ck_assert_ok(mq_report_read(document, &page, &err));
+    ck_assert_str_eq(page.arms[2].file, "a.gguf");
+    ck_assert_str_eq(mq_report_phrase(&page, "{Level}, {level}").s, "Level or file, level or file");
+    page.recommended = &page.arms[2];
+    mq_report_headline(&page, &words);
+    ck_assert_msg(strstr(words.data, " (a.gguf): ") != NULL, "%s", words.data);
+    mq_buffer_free(&words);
+    char *html = rendered(document, MQ_REPORT_HTML);
+    check_page(html);
+    free(html);
+    cJSON_Delete(document);
+}
+END_TEST
+
 /* Parts of unexpected kinds, and lists that would take quadratic time. */
 START_TEST(hostile_verifications)
 {
-    static const char *const keys[] = {"against", "models", "model_files", "gate", "b_minus_a"};
+    static const char *const keys[] = {"against", "models",    "model_files",
+                                       "gate",    "b_minus_a", "differences"};
     static const char *const values[] = {
         "3",
         "null",
@@ -558,6 +633,7 @@ START_TEST(hostile_verifications)
         "[]",
         "{}",
         "[[[1]], null, {\"limits\": 3}]",
+        "[{\"figures\": {\"kld_nats\": {\"ci95\": [1, 2]}}, \"model\": 3}, {\"figures\": []}]",
         "{\"limits\": [1, null, {}, []], \"figures\": {\"kld_nats\": [], \"x\": {\"ci95\": 1}}, "
         "\"bootstrap\": [], \"kind\": {}, \"path\": []}"};
     for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
@@ -625,6 +701,8 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, swap_table_and_shares);
     tcase_add_test(tests, verdict_of_a_verification);
     tcase_add_test(tests, page_of_a_verification);
+    tcase_add_test(tests, any_number_of_files);
+    tcase_add_test(tests, files_beside_levels);
     tcase_add_test(tests, hostile_verifications);
     tcase_add_test(tests, file_names_decide_the_format);
 }
