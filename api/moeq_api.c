@@ -125,9 +125,10 @@ moeq_status moeq_model_open_with(const char *path, const moeq_open_options *opti
     if (!model)
         return mq_fail_memory(err, "opening a model");
     moeq_status status = mq_model_open_with(path, &open, &model->view, err);
-    if (status == MOEQ_OK && model->view->tokenizer_json.size)
-        status = mq_tokenizer_load(model->view->tokenizer_json.data,
-                                   model->view->tokenizer_json.size, path, &model->tokenizer, err);
+    if (status == MOEQ_OK && model->view->side[MQ_SIDE_TOKENIZER].size)
+        status = mq_tokenizer_load(model->view->side[MQ_SIDE_TOKENIZER].data,
+                                   model->view->side[MQ_SIDE_TOKENIZER].size, path,
+                                   &model->tokenizer, err);
     if (status != MOEQ_OK) {
         moeq_model_close(model);
         return status;

@@ -337,7 +337,7 @@ static void print_head(const struct mq_fit *fit)
 {
     const struct mq_hparams *h = &fit->view->hparams;
     char count[32], kv[32];
-    printf("%s%s\n", fit->view->path, fit->view->no_weights ? " (config alone)" : "");
+    printf("%s%s\n", fit->view->path, fit->view->kind == MQ_VIEW_CONFIG ? " (config alone)" : "");
     printf("  model    %s, %u layers: %s parameters", fit->view->family->name, h->layers,
            format_count(fit->parameters, count));
     if (h->experts)
@@ -534,7 +534,7 @@ static enum mq_exit add_rows(const struct mq_options *options, struct mq_fit *fi
                    ? add_target(options, &target, fit)
                    : MQ_EXIT_USAGE;
     }
-    if (fit->view->is_moeq || fit->view->is_gguf)
+    if (fit->view->kind == MQ_VIEW_MOEQ || fit->view->kind == MQ_VIEW_GGUF)
         return add_stored(fit);
     struct mq_option_target target = {mq_level_find("bf16"), NULL};
     enum mq_exit code = add_target(options, &target, fit);

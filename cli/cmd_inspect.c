@@ -9,11 +9,7 @@
 static void print_model(const struct mq_view *v)
 {
     const struct mq_hparams *h = &v->hparams;
-    printf("%s: %s, %s\n", v->path,
-           v->is_moeq   ? "moeq file"
-           : v->is_gguf ? "GGUF file"
-                        : "Hugging Face folder",
-           v->family->name);
+    printf("%s: %s, %s\n", v->path, mq_view_kind_title(v->kind), v->family->name);
     printf("  %u layers, hidden %u, %u heads (%u kv) of %u, ffn %u", h->layers, h->hidden, h->heads,
            h->kv_heads, h->head_dim, h->ffn);
     if (h->experts)
@@ -23,11 +19,11 @@ static void print_model(const struct mq_view *v)
     if (h->sliding_window)
         printf(", sliding window %u", h->sliding_window);
     printf(", tokenizer %s%s%s\n",
-           v->tokenizer_json.size ? "included"
-           : v->tokenizer_problem ? "not readable"
-                                  : "not included",
+           v->side[MQ_SIDE_TOKENIZER].size ? "included"
+           : v->tokenizer_problem          ? "not readable"
+                                           : "not included",
            v->tokenizer_source ? ", of " : "", v->tokenizer_source ? v->tokenizer_source : "");
-    if (v->files_count > 1 && (v->is_gguf || v->is_moeq))
+    if (v->files_count > 1 && v->kind != MQ_VIEW_FOLDER)
         printf("  in %zu files\n", v->files_count);
 }
 
@@ -35,7 +31,7 @@ static void print_metadata(const struct mq_view *v)
 {
     for (const char *const *m = (const char *const *)v->metadata; m && m[0]; m += 2)
         if (strncmp(m[0], "moeq.tensor.", 12) != 0)
-            printf("  %-*s %s\n", v->is_gguf ? 28 : 14, m[0], m[1]);
+            printf("  %-*s %s\n", v->kind == MQ_VIEW_GGUF ? 28 : 14, m[0], m[1]);
 }
 
 static void print_tensors(const struct mq_view *v)

@@ -76,9 +76,9 @@ static moeq_status load_folder(const char *path, struct mq_tokenizer **tokenizer
     char file[PATH_MAX];
     snprintf(file, sizeof file, "%s/%s", path,
              view->tokenizer_source ? view->tokenizer_source : "tokenizer.json");
-    if (view->tokenizer_json.size)
-        status = mq_tokenizer_load(view->tokenizer_json.data, view->tokenizer_json.size, file,
-                                   tokenizer, err);
+    if (view->side[MQ_SIDE_TOKENIZER].size)
+        status = mq_tokenizer_load(view->side[MQ_SIDE_TOKENIZER].data,
+                                   view->side[MQ_SIDE_TOKENIZER].size, file, tokenizer, err);
     else if (view->tokenizer_problem)
         status = mq_fail_file(err, MOEQ_MALFORMED, path, "%s", view->tokenizer_problem);
     if (*tokenizer)
@@ -109,7 +109,7 @@ static moeq_status load_tokenizer(const struct mq_options *options, const char *
     }
     const struct mq_open_options open = mq_option_open(options);
     MQ_TRY(mq_view_open_with(path, &open, view, err));
-    const struct mq_buffer *json = &(*view)->tokenizer_json;
+    const struct mq_buffer *json = &(*view)->side[MQ_SIDE_TOKENIZER];
     return json->size ? mq_tokenizer_load(json->data, json->size, path, tokenizer, err)
                       : mq_fail_file(err, MOEQ_NOT_FOUND, path, "%s", mq_view_no_tokenizer(*view));
 }

@@ -311,10 +311,7 @@ cJSON *mq_model_json(const struct mq_view *view)
                    {"sliding_window", h->sliding_window}};
     cJSON *o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "path", view->path);
-    cJSON_AddStringToObject(o, "format",
-                            view->is_moeq   ? "moeq"
-                            : view->is_gguf ? "gguf"
-                                            : "huggingface");
+    cJSON_AddStringToObject(o, "format", mq_view_kind_name(view->kind));
     if (view->tokenizer_source)
         cJSON_AddStringToObject(o, "tokenizer_source", view->tokenizer_source);
     cJSON_AddStringToObject(o, "family", view->family->name);

@@ -81,7 +81,7 @@ cJSON *mq_weights_json(const struct mq_view *view, const struct mq_weights_resul
     struct mq_json_tree b = {0};
     cJSON *o = mq_json_document(&b, "check");
     mq_json_put_text(&b, o, "file", view->path);
-    mq_json_put_text(&b, o, "format", view->is_gguf ? "gguf" : "safetensors");
+    mq_json_put_text(&b, o, "format", view->kind == MQ_VIEW_GGUF ? "gguf" : "safetensors");
     mq_json_put(&b, o, "notes", mq_view_notes_json(view));
     mq_json_put_bool(&b, o, "ok", r->zeros.count == 0);
     mq_json_put_bool(&b, o, "has_checksums", false);

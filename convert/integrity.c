@@ -370,7 +370,7 @@ static void name_role(const struct mq_family *family, struct mq_damage *d)
         d->role = mq_role_name(p->role);
     if (strncmp(d->name, MQ_PAD_PREFIX, strlen(MQ_PAD_PREFIX)) == 0)
         d->role = "padding";
-    for (size_t i = 0; i < mq_side_files_count; i++)
+    for (int i = 0; i < MQ_SIDE_COUNT; i++)
         if (mq_side_files[i].tensor_name && strcmp(d->name, mq_side_files[i].tensor_name) == 0)
             d->role = "side file";
 }

@@ -27,9 +27,9 @@ static bool is_side_file(const struct mq_view *view, const struct stat *st)
 {
     char path[PATH_MAX];
     bool same = false;
-    for (size_t i = 0; i <= mq_side_files_count; i++) {
+    for (int i = 0; i <= MQ_SIDE_COUNT; i++) {
         const char *name =
-            i < mq_side_files_count ? mq_side_files[i].file_name : "model.safetensors.index.json";
+            i < MQ_SIDE_COUNT ? mq_side_files[i].file_name : "model.safetensors.index.json";
         if (name && (size_t)snprintf(path, sizeof path, "%s/%s", view->path, name) < sizeof path)
             same = same || is_at(path, st);
     }

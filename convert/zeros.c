@@ -106,7 +106,7 @@ bool mq_zeros_want_tokens(enum mq_role role, uint64_t rows, uint64_t bytes,
 uint64_t mq_zeros_tokens(const struct mq_view *view)
 {
     static const char *const fillers[] = {"[UNUSED%" PRIu64 "]", "[PAD%" PRIu64 "]"};
-    const struct mq_buffer *json = &view->tokenizer_json;
+    const struct mq_buffer *json = &view->side[MQ_SIDE_TOKENIZER];
     struct mq_tokenizer *tokenizer = NULL;
     uint64_t n = 0;
     if (!json->size ||

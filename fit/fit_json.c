@@ -183,7 +183,7 @@ static void put_model(struct mq_json_tree *b, cJSON *parent, const struct mq_fit
     cJSON *o = mq_json_object(b);
     mq_json_put(b, parent, "model", o);
     mq_json_put_text(b, o, "path", fit->view->path);
-    mq_json_put_bool(b, o, "from_config_alone", fit->view->no_weights);
+    mq_json_put_bool(b, o, "from_config_alone", fit->view->kind == MQ_VIEW_CONFIG);
     mq_json_put_text(b, o, "family", fit->view->family->name);
     mq_json_put_number(b, o, "layers", h->layers);
     mq_json_put_number(b, o, "experts", h->experts);

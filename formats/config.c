@@ -141,7 +141,7 @@ static bool is_metadata_key(const char *name)
 static moeq_status check_ignored(const struct reader *r)
 {
     const struct mq_open_options *o = &r->view->options;
-    for (size_t i = 0; i < o->ignored_keys_count && !r->view->is_gguf; i++) {
+    for (size_t i = 0; i < o->ignored_keys_count && r->view->kind != MQ_VIEW_GGUF; i++) {
         const char *name = o->ignored_keys[i];
         const struct mq_config_key *key = find_key(r, name);
         const cJSON *rope = mq_json_get(r->config, "rope_scaling");
@@ -645,8 +645,8 @@ moeq_status mq_config_parse(struct mq_view *view, const char *path, moeq_error *
     const struct mq_json_limits limits = {.depth = 32, .values = 100000};
     cJSON *config = NULL;
     memset(&view->hparams, 0, sizeof view->hparams);
-    MQ_TRY(mq_json_parse(view->config_json.data, view->config_json.size, &limits, path, 0, &config,
-                         err));
+    MQ_TRY(mq_json_parse(view->side[MQ_SIDE_CONFIG].data, view->side[MQ_SIDE_CONFIG].size, &limits,
+                         path, 0, &config, err));
     const struct reader r = {.view = view, .config = config, .path = path, .err = err};
     moeq_status status = MOEQ_OK;
     if (!cJSON_IsObject(config)) {

@@ -64,7 +64,7 @@ static moeq_status place_unseen(void *user, struct mq_view *view, struct mq_tens
 moeq_status mq_view_build_from_config(struct mq_view *view, enum mq_dtype dtype, moeq_error *err)
 {
     const struct mq_view_source source = {.user = &dtype, .place = place_unseen};
-    view->no_weights = true;
+    view->kind = MQ_VIEW_CONFIG;
     if (view->options.lm_head != MQ_HEAD_DEFAULT)
         view->hparams.tied_head = view->options.lm_head == MQ_HEAD_TIED;
     return mq_view_build(view, &source, err);
@@ -74,9 +74,9 @@ static moeq_status open_config(const char *path, struct mq_view *view, moeq_erro
 {
     enum { CAP_BYTES = 16 << 20 };
     enum mq_dtype dtype;
-    MQ_TRY(mq_file_read_all(path, CAP_BYTES, &view->config_json, err));
+    MQ_TRY(mq_file_read_all(path, CAP_BYTES, &view->side[MQ_SIDE_CONFIG], err));
     MQ_TRY(mq_config_parse(view, path, err));
-    MQ_TRY(read_dtype(&view->config_json, path, &dtype, err));
+    MQ_TRY(read_dtype(&view->side[MQ_SIDE_CONFIG], path, &dtype, err));
     /* The one source file: what messages about a tensor name. */
     view->files = mq_arena_alloc(view->arena, 1, sizeof *view->files);
     if (!view->files)

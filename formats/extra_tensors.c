@@ -219,9 +219,9 @@ moeq_status mq_judge_extra_tensors(struct mq_view *view, const struct mq_tensor_
     for (size_t i = 0; i < set->count && status == MOEQ_OK; i++) {
         const struct mq_located *at = &set->tensors[i];
         /* A moeq file has none of others', and side files of its own. */
-        if (at->used || (view->is_moeq && strncmp(at->name, "moeq.", 5) == 0))
+        if (at->used || (view->kind == MQ_VIEW_MOEQ && strncmp(at->name, "moeq.", 5) == 0))
             continue;
-        const struct harmless *row = view->is_moeq ? NULL : find_harmless(at);
+        const struct harmless *row = view->kind == MQ_VIEW_MOEQ ? NULL : find_harmless(at);
         if (row)
             count_in(kinds, row->why, at);
         else

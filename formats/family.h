@@ -66,7 +66,7 @@ const char *mq_pattern_expand(struct mq_arena *arena, const char *pattern, int32
 /* The official name of a role, with {layer} and {expert}; NULL if the family has none. */
 const char *mq_family_name(const struct mq_family *family, enum mq_role role);
 
-/* Reads view->config_json into view->family, hparams and program, as view->options say. Unknown keys,
+/* Reads the view's config.json into its family, hparams and program, as its options say. Unknown keys,
  * or a known one with a value that is not implemented, are an error naming them. `path` is for
  * messages. */
 moeq_status mq_config_parse(struct mq_view *view, const char *path, moeq_error *err);

@@ -48,7 +48,7 @@ static struct mq_side_text side_text(const struct mq_buffer *b)
 
 static moeq_status leave_out(struct mq_view *view, const char *why, moeq_error *err)
 {
-    mq_buffer_free(&view->tokenizer_json);
+    mq_buffer_free(&view->side[MQ_SIDE_TOKENIZER]);
     view->tokenizer_problem = mq_arena_strdup(view->arena, why);
     if (!view->tokenizer_problem)
         return mq_fail_memory(err, "opening a model");
@@ -58,7 +58,7 @@ static moeq_status leave_out(struct mq_view *view, const char *why, moeq_error *
 void mq_recall_tokenizer_problem(struct mq_view *view)
 {
     static const char start[] = MQ_NOTE_NO_TOKENIZER;
-    for (size_t i = 0; i < view->notes_count && !view->tokenizer_json.size; i++)
+    for (size_t i = 0; i < view->notes_count && !view->side[MQ_SIDE_TOKENIZER].size; i++)
         if (strncmp(view->notes[i], start, sizeof start - 1) == 0)
             view->tokenizer_problem = view->notes[i] + sizeof start - 1;
 }
@@ -66,7 +66,7 @@ void mq_recall_tokenizer_problem(struct mq_view *view)
 /* A damaged one would be found when a text is tokenized, which may be on another machine. */
 static moeq_status check_tokenizer(struct mq_view *view, moeq_error *err)
 {
-    const struct mq_buffer *json = &view->tokenizer_json;
+    const struct mq_buffer *json = &view->side[MQ_SIDE_TOKENIZER];
     moeq_error why = {0};
     if (!json->data || view->tokenizer_source) /* there is none, or it was made here */
         return MOEQ_OK;
@@ -89,22 +89,23 @@ static moeq_status check_tokenizer(struct mq_view *view, moeq_error *err)
 static moeq_status merge_tokens(struct mq_view *view, moeq_error *err)
 {
     const struct mq_tokenizer_side side = {
-        .config = side_text(&view->tokenizer_config_json),
-        .added_tokens = side_text(&view->added_tokens_json),
-        .special_tokens_map = side_text(&view->special_tokens_map_json),
+        .config = side_text(&view->side[MQ_SIDE_TOKENIZER_CONFIG]),
+        .added_tokens = side_text(&view->side[MQ_SIDE_ADDED_TOKENS]),
+        .special_tokens_map = side_text(&view->side[MQ_SIDE_SPECIAL_TOKENS_MAP]),
     };
     struct mq_tokenizer_merged merged = {0};
     moeq_error why = {0};
-    if (!view->tokenizer_json.size)
+    if (!view->side[MQ_SIDE_TOKENIZER].size)
         return MOEQ_OK;
-    moeq_status status = mq_tokenizer_merge(view->tokenizer_json.data, view->tokenizer_json.size,
-                                            &side, &merged, &why);
+    moeq_status status =
+        mq_tokenizer_merge(view->side[MQ_SIDE_TOKENIZER].data, view->side[MQ_SIDE_TOKENIZER].size,
+                           &side, &merged, &why);
     if (status == MOEQ_NO_MEMORY)
         return mq_fail_memory(err, "opening a model");
     if (status != MOEQ_OK)
         return leave_out(view, why.message, err);
-    replace(&view->tokenizer_json, &merged.tokenizer);
-    replace(&view->tokenizer_config_json, &merged.config);
+    replace(&view->side[MQ_SIDE_TOKENIZER], &merged.tokenizer);
+    replace(&view->side[MQ_SIDE_TOKENIZER_CONFIG], &merged.config);
     status = note_each(view, &merged.notes, err);
     mq_tokenizer_merged_free(&merged);
     return status;
@@ -182,7 +183,7 @@ static moeq_status read_template(struct mq_view *view, const char *path, const c
 {
     const size_t n = strlen(file_name) - strlen(".jinja");
     const bool is_default = n == strlen(DEFAULT_NAME) && memcmp(file_name, DEFAULT_NAME, n) == 0;
-    struct mq_buffer text = {0}, *out = &view->chat_templates;
+    struct mq_buffer text = {0}, *out = &view->side[MQ_SIDE_CHAT_TEMPLATES];
     const size_t used = out->size < MQ_CHAT_TEMPLATES_CAP ? out->size : MQ_CHAT_TEMPLATES_CAP;
     struct mq_what what;
     moeq_error why = {0};
@@ -198,12 +199,13 @@ static moeq_status read_template(struct mq_view *view, const char *path, const c
     if (status == MOEQ_OK)
         status = drop_unless_text(view, &text, path, err);
     if (status == MOEQ_OK && is_default && text.data) {
-        if (view->chat_template.size && (view->chat_template.size != text.size ||
-                                         memcmp(view->chat_template.data, text.data, text.size)))
+        if (view->side[MQ_SIDE_CHAT_TEMPLATE].size &&
+            (view->side[MQ_SIDE_CHAT_TEMPLATE].size != text.size ||
+             memcmp(view->side[MQ_SIDE_CHAT_TEMPLATE].data, text.data, text.size)))
             status = mq_view_note(view, err,
                                   "the chat template is that of " TEMPLATES_FOLDER
                                   "/default.jinja, not the other one in " TEMPLATE_FILE);
-        replace(&view->chat_template, &text);
+        replace(&view->side[MQ_SIDE_CHAT_TEMPLATE], &text);
     } else if (status == MOEQ_OK && text.data) {
         mq_buffer_putc(out, out->size ? ',' : '{');
         mq_buffer_put_json(out, file_name, n);
@@ -237,9 +239,9 @@ static moeq_status read_templates(const char *folder, struct mq_view *view, moeq
         free(entries[i]);
     }
     free(entries);
-    if (view->chat_templates.size)
-        mq_buffer_putc(&view->chat_templates, '}');
-    if (status == MOEQ_OK && !mq_buffer_ok(&view->chat_templates))
+    if (view->side[MQ_SIDE_CHAT_TEMPLATES].size)
+        mq_buffer_putc(&view->side[MQ_SIDE_CHAT_TEMPLATES], '}');
+    if (status == MOEQ_OK && !mq_buffer_ok(&view->side[MQ_SIDE_CHAT_TEMPLATES]))
         status = mq_fail_memory(err, "opening a model");
     return status;
 }
@@ -285,12 +287,13 @@ static moeq_status take_list(struct mq_view *view, const cJSON *list, moeq_error
     char *json = ok && named->child ? cJSON_PrintUnformatted(named) : NULL;
     ok = ok && (json || !named->child);
     if (text)
-        mq_buffer_puts(&view->chat_template, text);
+        mq_buffer_puts(&view->side[MQ_SIDE_CHAT_TEMPLATE], text);
     if (json)
-        mq_buffer_puts(&view->chat_templates, json);
+        mq_buffer_puts(&view->side[MQ_SIDE_CHAT_TEMPLATES], json);
     cJSON_free(json);
     cJSON_Delete(named);
-    return ok && mq_buffer_ok(&view->chat_template) && mq_buffer_ok(&view->chat_templates)
+    return ok && mq_buffer_ok(&view->side[MQ_SIDE_CHAT_TEMPLATE]) &&
+                   mq_buffer_ok(&view->side[MQ_SIDE_CHAT_TEMPLATES])
                ? MOEQ_OK
                : mq_fail_memory(err, "opening a model");
 }
@@ -299,7 +302,7 @@ static moeq_status take_list(struct mq_view *view, const cJSON *list, moeq_error
 static moeq_status take_legacy(struct mq_view *view, bool has_other, moeq_error *err)
 {
     static const char name[] = "chat_template.json";
-    const struct mq_buffer *json = &view->chat_template_json;
+    const struct mq_buffer *json = &view->side[MQ_SIDE_CHAT_TEMPLATE_JSON];
     cJSON *tree = NULL;
     moeq_error why = {0};
     if (!json->size)
@@ -316,10 +319,11 @@ static moeq_status take_legacy(struct mq_view *view, bool has_other, moeq_error 
     } else if (!has_other && is_list) {
         status = take_list(view, item, err);
     } else if (!has_other) {
-        mq_buffer_puts(&view->chat_template, item->valuestring);
-        if (!mq_buffer_ok(&view->chat_template))
+        mq_buffer_puts(&view->side[MQ_SIDE_CHAT_TEMPLATE], item->valuestring);
+        if (!mq_buffer_ok(&view->side[MQ_SIDE_CHAT_TEMPLATE]))
             status = mq_fail_memory(err, "opening a model");
-    } else if (view->chat_template.size && !is_same(default_of(item), &view->chat_template)) {
+    } else if (view->side[MQ_SIDE_CHAT_TEMPLATE].size &&
+               !is_same(default_of(item), &view->side[MQ_SIDE_CHAT_TEMPLATE])) {
         status =
             mq_view_note(view, err,
                          "the chat template is not that of %s, which differs from the one in a "
@@ -332,8 +336,9 @@ static moeq_status take_legacy(struct mq_view *view, bool has_other, moeq_error 
 
 static moeq_status choose_templates(struct mq_view *view, moeq_error *err)
 {
-    const struct mq_buffer *json = &view->tokenizer_config_json;
-    const bool own_files = view->chat_template.size || view->chat_templates.size;
+    const struct mq_buffer *json = &view->side[MQ_SIDE_TOKENIZER_CONFIG];
+    const bool own_files =
+        view->side[MQ_SIDE_CHAT_TEMPLATE].size || view->side[MQ_SIDE_CHAT_TEMPLATES].size;
     cJSON *tree = NULL;
     moeq_error ignored = {0}; /* what is wrong there is said where tokens are read */
     if (json->size)
@@ -342,11 +347,12 @@ static moeq_status choose_templates(struct mq_view *view, moeq_error *err)
     const bool in_config = item && !cJSON_IsNull(item);
     moeq_status status = MOEQ_OK;
     if (own_files && in_config &&
-        (!cJSON_IsString(item) || !is_same(default_of(item), &view->chat_template)))
-        status = mq_view_note(view, err,
-                              "chat templates: those in files of their own (%s), not those of "
-                              "tokenizer_config.json, which differ",
-                              view->chat_template.size ? TEMPLATE_FILE : TEMPLATES_FOLDER);
+        (!cJSON_IsString(item) || !is_same(default_of(item), &view->side[MQ_SIDE_CHAT_TEMPLATE])))
+        status =
+            mq_view_note(view, err,
+                         "chat templates: those in files of their own (%s), not those of "
+                         "tokenizer_config.json, which differ",
+                         view->side[MQ_SIDE_CHAT_TEMPLATE].size ? TEMPLATE_FILE : TEMPLATES_FOLDER);
     cJSON_Delete(tree);
     return status == MOEQ_OK ? take_legacy(view, own_files || in_config, err) : status;
 }
@@ -355,8 +361,9 @@ moeq_status mq_folder_tokenizer(const char *folder, struct mq_view *view, moeq_e
 {
     MQ_TRY(check_tokenizer(view, err));
     MQ_TRY(merge_tokens(view, err));
-    MQ_TRY(drop_unless_object(view, &view->generation_config_json, "generation_config.json", err));
-    MQ_TRY(drop_unless_text(view, &view->chat_template, TEMPLATE_FILE, err));
+    MQ_TRY(drop_unless_object(view, &view->side[MQ_SIDE_GENERATION_CONFIG],
+                              "generation_config.json", err));
+    MQ_TRY(drop_unless_text(view, &view->side[MQ_SIDE_CHAT_TEMPLATE], TEMPLATE_FILE, err));
     MQ_TRY(read_templates(folder, view, err));
     return choose_templates(view, err);
 }
@@ -397,7 +404,8 @@ moeq_status mq_chat_templates(const struct mq_view *view, const cJSON *tokenizer
                               struct mq_arena *arena, struct mq_chat_template **templates,
                               size_t *count, cJSON **tree, moeq_error *err)
 {
-    const struct mq_buffer *one = &view->chat_template, *others = &view->chat_templates;
+    const struct mq_buffer *one = &view->side[MQ_SIDE_CHAT_TEMPLATE],
+                           *others = &view->side[MQ_SIDE_CHAT_TEMPLATES];
     const cJSON *item = mq_json_get(tokenizer_config, "chat_template");
     *tree = NULL;
     *count = 0;

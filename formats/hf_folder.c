@@ -50,12 +50,12 @@ static bool is_dispensable(const char *name)
     return strncmp(name, "chat_template", 13) == 0 || strncmp(name, "generation_config", 17) == 0;
 }
 
-static moeq_status read_side_file(const struct folder *f, const struct mq_side_file *side,
-                                  const char *path)
+static moeq_status read_side_file(const struct folder *f, enum mq_side which, const char *path)
 {
+    const struct mq_side_file *side = &mq_side_files[which];
     const bool json = strstr(side->file_name, ".json") != NULL;
     const unsigned wanted = json ? MQ_FILE_JSON : MQ_FILE_JSON | MQ_FILE_TEXT | MQ_FILE_BLANK;
-    struct mq_buffer *text = mq_view_side(f->view, side);
+    struct mq_buffer *text = &f->view->side[which];
     moeq_error why = {0};
     const moeq_status status = read_text(path, side->cap_bytes, wanted, text, &why);
     if (status == MOEQ_OK)
@@ -70,7 +70,7 @@ static moeq_status read_side_file(const struct folder *f, const struct mq_side_f
 
 static moeq_status read_side_files(const struct folder *f, bool needs_config)
 {
-    for (size_t i = 0; i < mq_side_files_count; i++) {
+    for (int i = 0; i < MQ_SIDE_COUNT; i++) {
         const struct mq_side_file *side = &mq_side_files[i];
         if (!side->file_name)
             continue;
@@ -79,7 +79,7 @@ static moeq_status read_side_files(const struct folder *f, bool needs_config)
             return mq_fail_memory(f->err, "opening a model");
         MQ_TRY(mq_hf_refuse_dangling(f->path, path, f->err));
         if ((side->required && needs_config) || mq_path_exists(path))
-            MQ_TRY(read_side_file(f, side, path));
+            MQ_TRY(read_side_file(f, (enum mq_side)i, path));
     }
     return MOEQ_OK;
 }

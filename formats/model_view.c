@@ -5,34 +5,44 @@
 #include "error.h"
 
 #include <inttypes.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-const struct mq_side_file mq_side_files[] = {
-    {"config.json", "moeq.config.json", offsetof(struct mq_view, config_json), 16u << 20, true},
-    {"tokenizer.json", "moeq.tokenizer.json", offsetof(struct mq_view, tokenizer_json), 256u << 20,
-     false},
-    {"tokenizer_config.json", "moeq.tokenizer_config.json",
-     offsetof(struct mq_view, tokenizer_config_json), 64u << 20, false},
-    {"generation_config.json", "moeq.generation_config.json",
-     offsetof(struct mq_view, generation_config_json), 16u << 20, false},
-    {"chat_template.jinja", "moeq.chat_template", offsetof(struct mq_view, chat_template),
-     MQ_CHAT_TEMPLATES_CAP, false},
-    {NULL, "moeq.chat_templates", offsetof(struct mq_view, chat_templates),
-     2 * MQ_CHAT_TEMPLATES_CAP, false},
-    {NULL, "moeq.gguf_metadata", offsetof(struct mq_view, gguf_metadata), 256u << 20, false},
-    {"added_tokens.json", NULL, offsetof(struct mq_view, added_tokens_json), 64u << 20, false},
-    {"special_tokens_map.json", NULL, offsetof(struct mq_view, special_tokens_map_json), 16u << 20,
-     false},
-    {"chat_template.json", NULL, offsetof(struct mq_view, chat_template_json),
-     MQ_CHAT_TEMPLATES_CAP, false},
+const struct mq_side_file mq_side_files[MQ_SIDE_COUNT] = {
+    [MQ_SIDE_CONFIG] = {"config.json", "moeq.config.json", 16u << 20, true},
+    [MQ_SIDE_TOKENIZER] = {"tokenizer.json", "moeq.tokenizer.json", 256u << 20, false},
+    [MQ_SIDE_TOKENIZER_CONFIG] = {"tokenizer_config.json", "moeq.tokenizer_config.json", 64u << 20,
+                                  false},
+    [MQ_SIDE_GENERATION_CONFIG] = {"generation_config.json", "moeq.generation_config.json",
+                                   16u << 20, false},
+    [MQ_SIDE_CHAT_TEMPLATE] = {"chat_template.jinja", "moeq.chat_template", MQ_CHAT_TEMPLATES_CAP,
+                               false},
+    [MQ_SIDE_CHAT_TEMPLATES] = {NULL, "moeq.chat_templates", 2 * MQ_CHAT_TEMPLATES_CAP, false},
+    [MQ_SIDE_GGUF_METADATA] = {NULL, "moeq.gguf_metadata", 256u << 20, false},
+    [MQ_SIDE_ADDED_TOKENS] = {"added_tokens.json", NULL, 64u << 20, false},
+    [MQ_SIDE_SPECIAL_TOKENS_MAP] = {"special_tokens_map.json", NULL, 16u << 20, false},
+    [MQ_SIDE_CHAT_TEMPLATE_JSON] = {"chat_template.json", NULL, MQ_CHAT_TEMPLATES_CAP, false},
 };
-const size_t mq_side_files_count = sizeof mq_side_files / sizeof *mq_side_files;
 
-struct mq_buffer *mq_view_side(struct mq_view *view, const struct mq_side_file *side)
+/* What is said of the kinds of views. */
+static const struct {
+    const char *name, *title, *no_tokenizer;
+} kinds[] = {
+    [MQ_VIEW_FOLDER] = {"huggingface", "Hugging Face folder", "has no tokenizer.json"},
+    [MQ_VIEW_MOEQ] = {"moeq", "moeq file", "has no tokenizer"},
+    [MQ_VIEW_GGUF] = {"gguf", "GGUF file", "has no tokenizer (no key 'tokenizer.ggml.model')"},
+    [MQ_VIEW_CONFIG] = {"huggingface", "config.json", "has no tokenizer.json"},
+    [MQ_VIEW_RECORDING] = {"huggingface", "recording", "has no tokenizer.json"},
+};
+
+const char *mq_view_kind_name(enum mq_view_kind kind)
 {
-    return (struct mq_buffer *)((char *)view + side->view_field);
+    return kinds[kind].name;
+}
+
+const char *mq_view_kind_title(enum mq_view_kind kind)
+{
+    return kinds[kind].title;
 }
 
 struct mq_view *mq_view_create(const char *path)
@@ -55,8 +65,8 @@ void mq_view_close(struct mq_view *view)
         return;
     for (size_t i = 0; i < view->files_count; i++)
         mq_file_close(&view->files[i].file);
-    for (size_t i = 0; i < mq_side_files_count; i++)
-        mq_buffer_free(mq_view_side(view, &mq_side_files[i]));
+    for (int side = 0; side < MQ_SIDE_COUNT; side++)
+        mq_buffer_free(&view->side[side]);
     free(view->tensors);
     mq_arena_destroy(view->arena);
     free(view);
@@ -108,7 +118,7 @@ moeq_status mq_view_read_rows(const struct mq_view *v, const struct mq_tensor *t
     if (!mq_range_ok(row, count, t->rows))
         return mq_fail(err, MOEQ_INVALID_ARGUMENT, "tensor '%s' has %" PRIu64 " rows", t->name,
                        t->rows);
-    if (v->no_weights)
+    if (v->kind == MQ_VIEW_CONFIG)
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, v->path,
                             "a config.json holds no weights: tensor '%s' cannot be read", t->name);
     const struct mq_file *file = &v->files[t->file].file;
@@ -127,7 +137,5 @@ const char *mq_view_no_tokenizer(const struct mq_view *view)
 {
     if (view->tokenizer_problem)
         return view->tokenizer_problem;
-    return view->is_gguf   ? "has no tokenizer (no key 'tokenizer.ggml.model')"
-           : view->is_moeq ? "has no tokenizer"
-                           : "has no tokenizer.json";
+    return kinds[view->kind].no_tokenizer;
 }

@@ -67,34 +67,54 @@ struct mq_open_options {
 /* A table of so many rows is about 50 MB; the largest models known have 2^16 tensors. */
 enum { MQ_MAX_TENSORS = 1 << 18 };
 
+/* What a view was made of. */
+enum mq_view_kind {
+    MQ_VIEW_FOLDER,   /* a Hugging Face folder, also one of a tokenizer alone */
+    MQ_VIEW_MOEQ,     /* a moeq file or its index: quantized already */
+    MQ_VIEW_GGUF,     /* a GGUF file, or the first of several */
+    MQ_VIEW_CONFIG,   /* config.json alone: the table stands, rows cannot be read */
+    MQ_VIEW_RECORDING /* of moeq record: of the weights, the head and its norm */
+};
+/* What results call it, "huggingface"; and people, "Hugging Face folder". */
+const char *mq_view_kind_name(enum mq_view_kind kind);
+const char *mq_view_kind_title(enum mq_view_kind kind);
+
+/* Small files that belong to a model; where each is found: mq_side_files. */
+enum mq_side {
+    MQ_SIDE_CONFIG,
+    MQ_SIDE_TOKENIZER,
+    MQ_SIDE_TOKENIZER_CONFIG,
+    MQ_SIDE_GENERATION_CONFIG,
+    MQ_SIDE_CHAT_TEMPLATE,
+    /* Templates beside that one: a JSON object, {"tool_use": "...", ...}. */
+    MQ_SIDE_CHAT_TEMPLATES,
+    /* The metadata of the GGUF file that the model came from, as a GGUF file without tensors; empty
+     * if it came from none. See gguf_carried.h. */
+    MQ_SIDE_GGUF_METADATA,
+    /* Of a folder: what the tokenizer and the chat template were made of, besides. */
+    MQ_SIDE_ADDED_TOKENS,
+    MQ_SIDE_SPECIAL_TOKENS_MAP,
+    MQ_SIDE_CHAT_TEMPLATE_JSON,
+    MQ_SIDE_COUNT
+};
+
 struct mq_view {
     const char *path;       /* as the user gave it */
     const char *index_path; /* of a moeq model in several files; otherwise NULL */
     const struct mq_family *family;
     struct mq_hparams hparams;
     const struct mq_model_program *program;
-    bool is_moeq;              /* a moeq file or its index: quantized already */
-    bool is_gguf;              /* a GGUF file, or the first of several */
-    bool no_weights;           /* of config.json alone: the table stands, rows cannot be read */
+    enum mq_view_kind kind;
     struct mq_tensor *tensors; /* in the order that a moeq file has: see moeq_layout.h */
     size_t tensors_count;
     struct mq_source_file *files;
     size_t files_count;
     /* Side files' bytes, as they came but for what folder_tokenizer.h says; size 0 where there was
      * none. */
-    struct mq_buffer config_json, tokenizer_json, tokenizer_config_json, generation_config_json,
-        chat_template;
-    /* The file that tokenizer_json was made of, where it is no tokenizer.json: "tokenizer.model".
-     */
+    struct mq_buffer side[MQ_SIDE_COUNT];
+    /* The file that the tokenizer was made of, where it is no tokenizer.json: "tokenizer.model". */
     const char *tokenizer_source;
-    /* The metadata of the GGUF file that the model came from, as a GGUF file without tensors; empty
-     * if it came from none. See gguf_carried.h. */
-    struct mq_buffer gguf_metadata;
-    /* Templates beside the one of chat_template: a JSON object, {"tool_use": "...", ...}. */
-    struct mq_buffer chat_templates;
-    /* Of a folder: what tokenizer_json and chat_template were made of, besides. */
-    struct mq_buffer added_tokens_json, special_tokens_map_json, chat_template_json;
-    /* Why there is no tokenizer_json, where the file has a tokenizer that cannot be read; see
+    /* Why there is no tokenizer, where the file has one that cannot be read; see
      * mq_view_no_tokenizer. */
     const char *tokenizer_problem;
     struct mq_open_options options; /* its strings are the arena's */
@@ -127,12 +147,12 @@ moeq_status mq_view_from_config(const char *path, const struct mq_open_options *
                                 struct mq_view **view, moeq_error *err);
 /*
  * The view of a folder that has no more than a tokenizer: its side files stand, merged as those of
- * a model's folder are (folder_tokenizer.h), nothing else does. tokenizer_json may be empty.
+ * a model's folder are (folder_tokenizer.h), nothing else does. There may be no tokenizer.
  */
 moeq_status mq_view_open_tokenizer(const char *folder, struct mq_view **view, moeq_error *err);
 void mq_view_close(struct mq_view *view); /* NULL is fine */
 
-/* Why there is no tokenizer_json, to follow "path: ". */
+/* Why there is no tokenizer, to follow "path: ". */
 const char *mq_view_no_tokenizer(const struct mq_view *view);
 
 /* The tensor of a role; layer and expert -1 where none. NULL if the model has none (a router in a

@@ -42,10 +42,10 @@ static moeq_status inflate_all(const unsigned char *bytes, size_t n, uint64_t ca
     return *problem ? MOEQ_MALFORMED : MOEQ_OK;
 }
 
-static moeq_status read_side_tensor(const struct mq_tensor_set *set,
-                                    const struct mq_side_file *side, struct mq_view *view,
-                                    moeq_error *err)
+static moeq_status read_side_tensor(const struct mq_tensor_set *set, enum mq_side which,
+                                    struct mq_view *view, moeq_error *err)
 {
+    const struct mq_side_file *side = &mq_side_files[which];
     const struct mq_located *at =
         side->tensor_name ? mq_tensor_set_find(set, side->tensor_name) : NULL;
     if (!at)
@@ -63,8 +63,7 @@ static moeq_status read_side_tensor(const struct mq_tensor_set *set,
     moeq_status status = mq_file_read_at(&st->file, e->offset, packed, e->size_bytes, err);
     if (status == MOEQ_OK) {
         const char *problem;
-        status =
-            inflate_all(packed, e->size_bytes, side->cap_bytes, mq_view_side(view, side), &problem);
+        status = inflate_all(packed, e->size_bytes, side->cap_bytes, &view->side[which], &problem);
         if (problem)
             status = mq_fail_tensor(err, status, path, e->name, e->offset, "%s", problem);
         else if (status != MOEQ_OK)
@@ -141,10 +140,10 @@ static moeq_status open_set(struct mq_tensor_set *set, struct mq_view *view, moe
         MQ_TRY(check_metadata(&set->shards[s], err));
         MQ_TRY(check_shard_number(&set->shards[s], s, set->shards_count, err));
     }
-    view->is_moeq = true;
+    view->kind = MQ_VIEW_MOEQ;
     MQ_TRY(merge_metadata(set, view, err));
-    for (size_t i = 0; i < mq_side_files_count; i++)
-        MQ_TRY(read_side_tensor(set, &mq_side_files[i], view, err));
+    for (int side = 0; side < MQ_SIDE_COUNT; side++)
+        MQ_TRY(read_side_tensor(set, (enum mq_side)side, view, err));
     const char *config_path = mq_arena_printf(view->arena, "%s: moeq.config.json", view->path);
     if (!config_path)
         return mq_fail_memory(err, "opening a model");

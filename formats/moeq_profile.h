@@ -30,15 +30,13 @@ enum { MQ_GROUP_ALIGN = 4096 };
 /* Bytes of a chat template, and of all of a folder. */
 enum { MQ_CHAT_TEMPLATES_CAP = 16 << 20 };
 
-/* Small files that belong to a model: in a folder, and as zlib streams inside a moeq file. */
+/* Where the side files of a view come from: a folder, or zlib streams inside a moeq file. */
 struct mq_side_file {
     const char *file_name;   /* in a Hugging Face folder; NULL: made of several files */
     const char *tensor_name; /* in a moeq file; NULL: its content has gone into others */
-    size_t view_field;       /* offsetof(struct mq_view, ...) of its mq_buffer */
     uint64_t cap_bytes;
     bool required;
 };
-extern const struct mq_side_file mq_side_files[];
-extern const size_t mq_side_files_count;
+extern const struct mq_side_file mq_side_files[MQ_SIDE_COUNT];
 
 #endif

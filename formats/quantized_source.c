@@ -211,7 +211,7 @@ static void read_readme(const struct mq_view *view, char *name, size_t room)
 static void read_config_name(const struct mq_view *view, char *name, size_t room)
 {
     const struct mq_json_limits limits = {.depth = 32, .values = 100000};
-    const struct mq_buffer *json = &view->config_json;
+    const struct mq_buffer *json = &view->side[MQ_SIDE_CONFIG];
     cJSON *config = NULL;
     if (!json->size ||
         mq_json_parse(json->data, json->size, &limits, view->path, 0, &config, NULL) != MOEQ_OK)

@@ -330,7 +330,7 @@ static moeq_status place(struct set_source *b, struct mq_located *at,
     const struct mq_st_entry *e = at->entry;
     at->used = true;
     t->file = at->shard;
-    if (b->view->is_moeq) {
+    if (b->view->kind == MQ_VIEW_MOEQ) {
         const char *key = mq_arena_printf(b->view->arena, MQ_META_TENSOR "%s", e->name);
         if (!key)
             return mq_fail_memory(b->err, "opening a model");
@@ -423,7 +423,7 @@ static moeq_status fail_missing(const struct set_source *b, const struct mq_tens
     char why[700] = "";
     for (size_t i = 0; i < set->count && there.count < 4; i++)
         add_name(&there, set->tensors[i].name);
-    if (b->view->is_moeq)
+    if (b->view->kind == MQ_VIEW_MOEQ)
         return mq_view_fail_missing(b->view, name, b->err);
     if (cJSON_IsString(listed))
         snprintf(why, sizeof why, ". %s lists it in %.200s, which does not have it",
@@ -452,7 +452,8 @@ static moeq_status place_by_name(void *user, struct mq_view *v, struct mq_tensor
     if (at)
         return place(b, at, NULL, t);
     /* A moeq file has official names only. */
-    const struct mq_tensor_alias *alias = v->is_moeq ? mq_no_aliases : v->family->aliases;
+    const struct mq_tensor_alias *alias =
+        v->kind == MQ_VIEW_MOEQ ? mq_no_aliases : v->family->aliases;
     for (; alias->name; alias++) {
         if (alias->role != t->role)
             continue;
@@ -490,7 +491,7 @@ moeq_status mq_view_build_from_set(struct mq_view *view, struct mq_tensor_set *s
             goto out;
         }
     }
-    if (!view->is_moeq) {
+    if (view->kind != MQ_VIEW_MOEQ) {
         /* before a tensor is missed that stands there in another tool's blocks */
         MQ_TRY_OUT(mq_refuse_quantized_tensors(view, set, err));
         MQ_TRY_OUT(mq_tensor_set_map_names(view, set, err));

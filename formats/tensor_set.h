@@ -79,7 +79,7 @@ moeq_status mq_judge_extra_tensors(struct mq_view *view, const struct mq_tensor_
  * NULL for any other. */
 const char *mq_adapter_says(const char *name);
 
-/* Builds the view from the set and moves the set's open files into it. view->is_moeq and metadata
+/* Builds the view from the set and moves the set's open files into it. view->kind and metadata
  * must be set too. */
 moeq_status mq_view_build_from_set(struct mq_view *view, struct mq_tensor_set *set,
                                    moeq_error *err);

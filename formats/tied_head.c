@@ -202,7 +202,7 @@ static moeq_status choose_by_user(struct mq_view *view, const struct mq_tensor_s
                             "(--lm-head tied)",
                             m->head_name);
     /* Of a moeq file the choice is its source's, and noted there. */
-    if (tied == by_config || view->is_moeq)
+    if (tied == by_config || view->kind == MQ_VIEW_MOEQ)
         return MOEQ_OK;
     return mq_view_note(view, err,
                         "%s the head, as was asked for (--lm-head %s), although config.json has "
@@ -242,12 +242,12 @@ static moeq_status take_inner_head(struct mq_view *view, struct mq_tensor_set *s
 moeq_status mq_choose_head(struct mq_view *view, struct mq_tensor_set *set, moeq_error *err)
 {
     struct matrices m = find_matrices(view, set);
-    if (view->is_moeq && view->options.lm_head == MQ_HEAD_DEFAULT) {
+    if (view->kind == MQ_VIEW_MOEQ && view->options.lm_head == MQ_HEAD_DEFAULT) {
         /* What was decided when it was made shows by what it stores. */
         view->hparams.tied_head = view->hparams.tied_head && !m.head;
         return MOEQ_OK;
     }
-    if (!view->is_moeq)
+    if (view->kind != MQ_VIEW_MOEQ)
         MQ_TRY(take_inner_head(view, set, &m, err));
     if (view->options.lm_head == MQ_HEAD_DEFAULT)
         MQ_TRY(choose_by_weights(view, set, &m, err));

@@ -42,9 +42,6 @@ moeq_status mq_view_adopt_file(struct mq_view *view, struct mq_file *file, uint6
 /* Builds the table without files, every tensor stored as `dtype` (F32, F16 or BF16). */
 moeq_status mq_view_build_from_config(struct mq_view *view, enum mq_dtype dtype, moeq_error *err);
 
-/* The buffer of a side file in a view. */
-struct mq_buffer *mq_view_side(struct mq_view *view, const struct mq_side_file *side);
-
 moeq_status mq_hf_folder_open(const char *folder, struct mq_view *view, moeq_error *err);
 moeq_status mq_moeq_file_open(const char *path, struct mq_view *view, moeq_error *err);
 /* A moeq model in several files, by its index. */

@@ -85,10 +85,9 @@ static moeq_status add_sides(const struct mq_plan *plan, struct mq_plan_content 
                              moeq_error *err)
 {
     const size_t first = content->count;
-    for (size_t i = 0; i < mq_side_files_count; i++) {
+    for (int i = 0; i < MQ_SIDE_COUNT; i++) {
         const struct mq_side_file *side = &mq_side_files[i];
-        const struct mq_buffer *text =
-            (const struct mq_buffer *)((const char *)plan->view + side->view_field);
+        const struct mq_buffer *text = &plan->view->side[i];
         if (!text->size || !side->tensor_name)
             continue;
         uLongf size = compressBound(text->size);
@@ -204,8 +203,8 @@ static moeq_status plan_content(const struct mq_plan *plan, const struct mq_poli
                                 struct mq_plan_content *content, moeq_error *err)
 {
     const size_t n = plan->view->tensors_count;
-    content->items = mq_arena_alloc(plan->arena, n + mq_side_files_count, sizeof *content->items);
-    content->bytes = mq_arena_alloc(plan->arena, n + mq_side_files_count, sizeof *content->bytes);
+    content->items = mq_arena_alloc(plan->arena, n + MQ_SIDE_COUNT, sizeof *content->items);
+    content->bytes = mq_arena_alloc(plan->arena, n + MQ_SIDE_COUNT, sizeof *content->bytes);
     if (!content->items || !content->bytes)
         return mq_fail_memory(err, "planning");
     for (size_t i = 0; i < n; i++)

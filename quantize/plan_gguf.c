@@ -209,8 +209,9 @@ static const struct mq_recipe *recipe_of(const struct job *job)
     char name[32];
     if (job->policy->recipe)
         return job->policy->recipe;
-    const char *made =
-        view->is_moeq && view->metadata ? mq_metadata_get(view->metadata, MQ_META_RECIPE) : NULL;
+    const char *made = view->kind == MQ_VIEW_MOEQ && view->metadata
+                           ? mq_metadata_get(view->metadata, MQ_META_RECIPE)
+                           : NULL;
     const char *at = made ? strstr(made, key) : NULL;
     if (!at)
         return NULL;
@@ -230,7 +231,7 @@ static bool is_copy(const struct job *job)
             strcmp(e->tensor->storage, e->level->name) != 0)
             return false;
     }
-    return plan->view->is_gguf;
+    return plan->view->kind == MQ_VIEW_GGUF;
 }
 
 /*
@@ -373,7 +374,7 @@ static moeq_status put_metadata(struct job *job)
 {
     struct mq_plan *plan = job->plan;
     struct mq_gguf carried = {.file = {.fd = -1}};
-    if (!plan->view->gguf_metadata.size)
+    if (!plan->view->side[MQ_SIDE_GGUF_METADATA].size)
         return put_keys(job, NULL);
     moeq_status status = mq_gguf_read_carried(plan->view, plan->arena, &carried, job->err);
     if (status == MOEQ_OK)

@@ -58,7 +58,9 @@ static const char *name_of_path(struct mq_arena *arena, const char *path)
 const char *mq_plan_model_name(const struct mq_plan *plan)
 {
     const struct mq_view *view = plan->view;
-    const char *key = view->is_moeq ? MQ_META_NAME : view->is_gguf ? MQ_GGUF_KEY_NAME : NULL;
+    const char *key = view->kind == MQ_VIEW_MOEQ   ? MQ_META_NAME
+                      : view->kind == MQ_VIEW_GGUF ? MQ_GGUF_KEY_NAME
+                                                   : NULL;
     const char *carried = key && view->metadata ? mq_metadata_get(view->metadata, key) : NULL;
     return carried && *carried ? carried : name_of_path(plan->arena, view->path);
 }

@@ -505,7 +505,7 @@ static void ask_for_rows(const struct job *job, uint64_t row, uint64_t n)
     for (size_t a = 0; a < job->count; a++) {
         const struct mq_weights *weights = &job->arms[a].weights;
         const struct mq_tensor *tensor = weights->tensor;
-        bool seen = weights->view->no_weights || !any_use(uses_of(job, a));
+        bool seen = weights->view->kind == MQ_VIEW_CONFIG || !any_use(uses_of(job, a));
         for (size_t b = 0; b < a && !seen; b++)
             seen = same_source(&job->arms[b].weights, weights) && any_use(uses_of(job, b));
         if (seen)

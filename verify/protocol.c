@@ -134,7 +134,7 @@ moeq_status mq_tokenize_text(const struct mq_view *view, const struct mq_text *s
 {
     memset(ids, 0, sizeof *ids);
     *bos = -1;
-    if (!view->tokenizer_json.size)
+    if (!view->side[MQ_SIDE_TOKENIZER].size)
         return mq_fail(err, MOEQ_NOT_FOUND,
                        "%s: %s, so a text cannot be tokenized; give token ids (--ids) instead",
                        view->path, mq_view_no_tokenizer(view));
@@ -142,8 +142,9 @@ moeq_status mq_tokenize_text(const struct mq_view *view, const struct mq_text *s
     moeq_status status;
     if (!source->size)
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, source->name, "holds no text");
-    MQ_TRY_OUT(mq_tokenizer_load(view->tokenizer_json.data, view->tokenizer_json.size,
-                                 "tokenizer.json", &tokenizer, err));
+    MQ_TRY_OUT(mq_tokenizer_load(view->side[MQ_SIDE_TOKENIZER].data,
+                                 view->side[MQ_SIDE_TOKENIZER].size, "tokenizer.json", &tokenizer,
+                                 err));
     MQ_TRY_OUT(find_bos(tokenizer, view->hparams.bos, bos, err));
     MQ_TRY_OUT(mq_tokenizer_encode_file(tokenizer, source->name, source->data, source->size, true,
                                         ids, err));

@@ -120,8 +120,10 @@ moeq_status mq_record_layout(const struct mq_view *view, enum mq_compute compute
                                            .shape = {tokens, hp->experts}};
         ok = ok && items[n++].name;
     }
-    items[n++] = (struct mq_layout_item){
-        .name = "config.json", .dtype = MQ_U8, .dims = 1, .shape = {view->config_json.size}};
+    items[n++] = (struct mq_layout_item){.name = "config.json",
+                                         .dtype = MQ_U8,
+                                         .dims = 1,
+                                         .shape = {view->side[MQ_SIDE_CONFIG].size}};
     items[n++] =
         (struct mq_layout_item){.name = "text", .dtype = MQ_U8, .dims = 1, .shape = {text_bytes}};
     if (!ok)
@@ -133,7 +135,7 @@ moeq_status mq_record_layout(const struct mq_view *view, enum mq_compute compute
 
 bool mq_tokenizer_fingerprint(const struct mq_view *view, uint32_t *crc)
 {
-    const struct mq_buffer *json = &view->tokenizer_json;
+    const struct mq_buffer *json = &view->side[MQ_SIDE_TOKENIZER];
     *crc = json->size ? (uint32_t)crc32_z(0, (const Bytef *)json->data, json->size) : 0;
     return json->size > 0;
 }
@@ -397,8 +399,8 @@ static moeq_status write_fixed(struct recorder *r, const struct mq_text_windows 
     MQ_TRY(append(r, MQ_REF_IDS, text->windows.ids, ids * sizeof(int32_t), err));
     MQ_TRY(copy_weights(r, MQ_REF_NORM, mq_view_find(view, MQ_ROLE_OUTPUT_NORM, -1, -1), err));
     MQ_TRY(copy_weights(r, MQ_REF_HEAD, find_head(view), err));
-    MQ_TRY(append(r, MQ_REF_ROUTERS + view->hparams.layers, view->config_json.data,
-                  view->config_json.size, err));
+    MQ_TRY(append(r, MQ_REF_ROUTERS + view->hparams.layers, view->side[MQ_SIDE_CONFIG].data,
+                  view->side[MQ_SIDE_CONFIG].size, err));
     return append(r, MQ_REF_ROUTERS + view->hparams.layers + 1, r->text.data, r->text.size, err);
 }
 

@@ -105,11 +105,11 @@ static moeq_status read_config(struct mq_reference *r, moeq_error *err)
         return mq_fail_memory(err, "opening a recording");
     moeq_status status = mq_file_read_at(&r->st->file, e->offset, text, (size_t)e->size_bytes, err);
     if (status == MOEQ_OK)
-        mq_buffer_append(&view->config_json, text, (size_t)e->size_bytes);
+        mq_buffer_append(&view->side[MQ_SIDE_CONFIG], text, (size_t)e->size_bytes);
     free(text);
     MQ_TRY(status);
     const char *name = mq_arena_printf(view->arena, "%s: config.json", path);
-    if (!name || !mq_buffer_ok(&view->config_json))
+    if (!name || !mq_buffer_ok(&view->side[MQ_SIDE_CONFIG]))
         return mq_fail_memory(err, "opening a recording");
     MQ_TRY(mq_view_read_choices(view, r->st->metadata, path, err));
     MQ_TRY(mq_config_parse(view, name, err));
@@ -153,7 +153,7 @@ static moeq_status place_weights(struct mq_reference *r, moeq_error *err)
         view->tensors[i].file = 1;
     view->files[1].file = (struct mq_file){.fd = -1, .path = file->path};
     view->files[0].name = r->st->file.path;
-    view->no_weights = false;
+    view->kind = MQ_VIEW_RECORDING;
     MQ_TRY(mq_file_open(file->path, &view->files[0].file, err));
     view->files_count = 1; /* what is closed with the view */
     MQ_TRY(place(r, MQ_ROLE_OUTPUT_NORM, "output_norm", NULL, err));

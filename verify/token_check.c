@@ -17,7 +17,7 @@ struct names {
 static void decode(const struct mq_view *view, const int32_t *ids, size_t n, struct mq_buffer *text)
 {
     struct mq_tokenizer *tokenizer = NULL;
-    const struct mq_buffer *json = &view->tokenizer_json;
+    const struct mq_buffer *json = &view->side[MQ_SIDE_TOKENIZER];
     if (mq_tokenizer_load(json->data, json->size, view->path, &tokenizer, NULL) == MOEQ_OK)
         mq_tokenizer_decode(tokenizer, ids, n, true, text, NULL);
     mq_tokenizer_free(tokenizer);

@@ -26,11 +26,11 @@ moeq_status mq_gguf_carry(const struct mq_gguf *gguf, struct mq_view *view, moeq
     for (size_t i = 0; i < gguf->keys_count; i++)
         if (!describes_file(gguf->keys[i].name))
             put_key(&w, gguf, &gguf->keys[i]);
-    MQ_TRY(mq_gguf_writer_finish(&w, &view->gguf_metadata, err));
-    if (view->gguf_metadata.size <= MAX_CARRIED_BYTES)
+    MQ_TRY(mq_gguf_writer_finish(&w, &view->side[MQ_SIDE_GGUF_METADATA], err));
+    if (view->side[MQ_SIDE_GGUF_METADATA].size <= MAX_CARRIED_BYTES)
         return MOEQ_OK;
-    const size_t size = view->gguf_metadata.size;
-    mq_buffer_free(&view->gguf_metadata);
+    const size_t size = view->side[MQ_SIDE_GGUF_METADATA].size;
+    mq_buffer_free(&view->side[MQ_SIDE_GGUF_METADATA]);
     return mq_view_note(view, err,
                         "its metadata of %zu bytes are too large to be kept (%d at most): what is "
                         "made of it has only what moeq knows",
@@ -45,8 +45,8 @@ moeq_status mq_gguf_read_carried(const struct mq_view *view, struct mq_arena *ar
     gguf->file.fd = -1;
     if (!path)
         return mq_fail_memory(err, "planning");
-    MQ_TRY(
-        mq_gguf_parse(path, view->gguf_metadata.data, view->gguf_metadata.size, arena, gguf, err));
+    MQ_TRY(mq_gguf_parse(path, view->side[MQ_SIDE_GGUF_METADATA].data,
+                         view->side[MQ_SIDE_GGUF_METADATA].size, arena, gguf, err));
     if (gguf->tensors_count)
         return mq_fail_file(err, MOEQ_MALFORMED, path, "expected no tensors, found %zu",
                             gguf->tensors_count);

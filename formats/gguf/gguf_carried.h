@@ -14,10 +14,10 @@
 #include "gguf.h"
 #include "gguf_writer.h"
 
-/* Of a source's first file, into view->gguf_metadata. A note, where they are too large to keep. */
+/* Of a source's first file, into view->side[MQ_SIDE_GGUF_METADATA]. A note, where they are too large to keep. */
 moeq_status mq_gguf_carry(const struct mq_gguf *gguf, struct mq_view *view, moeq_error *err);
 
-/* Reads view->gguf_metadata, which must not be empty. Close *gguf, also on failure. */
+/* Reads view->side[MQ_SIDE_GGUF_METADATA], which must not be empty. Close *gguf, also on failure. */
 moeq_status mq_gguf_read_carried(const struct mq_view *view, struct mq_arena *arena,
                                  struct mq_gguf *gguf, moeq_error *err);
 

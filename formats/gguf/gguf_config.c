@@ -391,7 +391,7 @@ static void put_sizes(struct mq_buffer *json, const struct mq_family *family, co
 
 moeq_status mq_gguf_config(struct mq_gguf_set *set, struct mq_view *view, moeq_error *err)
 {
-    struct mq_buffer *json = &view->config_json;
+    struct mq_buffer *json = &view->side[MQ_SIDE_CONFIG];
     const struct mq_gguf *g = &set->files[0];
     char a[MAX_ARCHITECTURE + 1];
     struct sizes s = {0};

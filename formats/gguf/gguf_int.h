@@ -26,12 +26,12 @@ moeq_status mq_gguf_set_open(const char *path, struct mq_arena *arena, struct mq
                              moeq_error *err);
 void mq_gguf_set_free(struct mq_gguf_set *set);
 
-/* gguf_config.c: writes view->config_json, which says what the metadata says. A key of the
+/* gguf_config.c: writes view->side[MQ_SIDE_CONFIG], which says what the metadata says. A key of the
  * architecture that is not known, or not implemented with its value, is an error naming it, unless
  * the view's options ignore it. */
 moeq_status mq_gguf_config(struct mq_gguf_set *set, struct mq_view *view, moeq_error *err);
 
-/* gguf_rope.c: appends the value of "rope_scaling" to view->config_json. */
+/* gguf_rope.c: appends the value of "rope_scaling" to view->side[MQ_SIDE_CONFIG]. */
 moeq_status mq_gguf_rope_scaling(struct mq_gguf_set *set, const char *architecture, double theta,
                                  uint32_t head_dim, struct mq_view *view, moeq_error *err);
 

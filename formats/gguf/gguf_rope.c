@@ -81,7 +81,7 @@ static moeq_status put_factors(const struct mq_gguf *g, const struct mq_gguf_ten
                                double theta, uint32_t head_dim, struct mq_view *view,
                                moeq_error *err)
 {
-    struct mq_buffer *json = &view->config_json;
+    struct mq_buffer *json = &view->side[MQ_SIDE_CONFIG];
     float factors[MAX_FACTORS];
     const size_t n = head_dim / 2;
     if (strcmp(t->type->name, "F32") != 0 || t->dims != 1 || t->ne[0] != n || n > MAX_FACTORS)
@@ -146,7 +146,7 @@ static moeq_status linear_factor(const struct mq_gguf *g, const char *architectu
 moeq_status mq_gguf_rope_scaling(struct mq_gguf_set *set, const char *architecture, double theta,
                                  uint32_t head_dim, struct mq_view *view, moeq_error *err)
 {
-    struct mq_buffer *json = &view->config_json;
+    struct mq_buffer *json = &view->side[MQ_SIDE_CONFIG];
     double factor;
     MQ_TRY(linear_factor(&set->files[0], architecture, &factor, err));
     struct mq_gguf_at *at = mq_gguf_set_find(set, MQ_GGUF_ROPE_FREQS);

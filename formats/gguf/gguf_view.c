@@ -219,8 +219,10 @@ static moeq_status copy_chat_template(const struct mq_gguf *g, struct mq_view *v
         return MOEQ_OK;
     if (s.size > MAX_CHAT_TEMPLATE)
         return mq_gguf_fail_key(g, key, MOEQ_LIMIT, err, "a chat template of %zu bytes", s.size);
-    mq_buffer_append(&view->chat_template, s.text, s.size);
-    return mq_buffer_ok(&view->chat_template) ? MOEQ_OK : mq_fail_memory(err, "opening a model");
+    mq_buffer_append(&view->side[MQ_SIDE_CHAT_TEMPLATE], s.text, s.size);
+    return mq_buffer_ok(&view->side[MQ_SIDE_CHAT_TEMPLATE])
+               ? MOEQ_OK
+               : mq_fail_memory(err, "opening a model");
 }
 
 static moeq_status adopt_files(struct mq_view *view, struct mq_gguf_set *set, moeq_error *err)
@@ -244,14 +246,14 @@ moeq_status mq_gguf_open(const char *path, struct mq_view *view, moeq_error *err
     if (status != MOEQ_OK)
         goto out;
     const struct mq_gguf *first = &set.files[0];
-    view->is_gguf = true;
+    view->kind = MQ_VIEW_GGUF;
     MQ_TRY_OUT(mq_gguf_config(&set, view, err));
     MQ_TRY_OUT(mq_config_parse(view, path, err));
     MQ_TRY_OUT(choose_head(&set, view, err));
     MQ_TRY_OUT(mq_view_build(view, &source, err));
     MQ_TRY_OUT(refuse_unused(&set, view, err));
     MQ_TRY_OUT(note_quantized(view, err));
-    MQ_TRY_OUT(mq_gguf_tokenizer(first, view->arena, &view->tokenizer_json,
+    MQ_TRY_OUT(mq_gguf_tokenizer(first, view->arena, &view->side[MQ_SIDE_TOKENIZER],
                                  &view->tokenizer_problem, &note, err));
     if (note)
         MQ_TRY_OUT(mq_view_note(view, err, "%s", note));

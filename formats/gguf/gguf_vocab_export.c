@@ -220,11 +220,12 @@ static moeq_status parse(const struct mq_view *view, const struct mq_buffer *tex
 static moeq_status parse_all(const struct mq_view *view, struct mq_arena *arena,
                              struct mq_vocab_files *files, moeq_error *err)
 {
-    MQ_TRY(parse(view, &view->tokenizer_json, "tokenizer.json", arena, &files->tokenizer, err));
-    MQ_TRY(parse(view, &view->tokenizer_config_json, "tokenizer_config.json", arena,
+    MQ_TRY(parse(view, &view->side[MQ_SIDE_TOKENIZER], "tokenizer.json", arena, &files->tokenizer,
+                 err));
+    MQ_TRY(parse(view, &view->side[MQ_SIDE_TOKENIZER_CONFIG], "tokenizer_config.json", arena,
                  &files->tokenizer_config, err));
-    MQ_TRY(parse(view, &view->config_json, "config.json", arena, &files->config, err));
-    return parse(view, &view->generation_config_json, "generation_config.json", arena,
+    MQ_TRY(parse(view, &view->side[MQ_SIDE_CONFIG], "config.json", arena, &files->config, err));
+    return parse(view, &view->side[MQ_SIDE_GENERATION_CONFIG], "generation_config.json", arena,
                  &files->generation_config, err);
 }
 
@@ -284,13 +285,15 @@ moeq_status mq_gguf_put_vocab(struct mq_gguf_writer *w, const struct mq_view *vi
                               struct mq_arena *arena, const char **warning, moeq_error *err)
 {
     *warning = NULL;
-    if (!view->tokenizer_json.size)
+    if (!view->side[MQ_SIDE_TOKENIZER].size)
         return mq_fail_file(err, view->tokenizer_problem ? MOEQ_UNSUPPORTED : MOEQ_NOT_FOUND,
                             view->path, "%s; llama.cpp loads no model without a tokenizer",
                             mq_view_no_tokenizer(view));
     struct mq_vocab_files files = {0};
-    struct mq_vocab v = {
-        .err = err, .arena = arena, .count = view->hparams.vocab, .text = &view->tokenizer_json};
+    struct mq_vocab v = {.err = err,
+                         .arena = arena,
+                         .count = view->hparams.vocab,
+                         .text = &view->side[MQ_SIDE_TOKENIZER]};
     v.path = mq_arena_printf(arena, "%s: tokenizer.json", view->path);
     moeq_status status = v.path ? parse_all(view, arena, &files, err)
                                 : mq_fail_memory(err, "exporting the vocabulary");

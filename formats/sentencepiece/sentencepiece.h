@@ -77,7 +77,7 @@ moeq_status mq_spm_folder_to_json(const char *folder, const char *name,
                                   const struct mq_buffer *config, struct mq_buffer *json,
                                   struct mq_spm_made *made, moeq_error *err);
 
-/* What a folder without tokenizer.json gets of its SentencePiece model: view->tokenizer_json and
+/* What a folder without tokenizer.json gets of its SentencePiece model: view->side[MQ_SIDE_TOKENIZER] and
  * tokenizer_source. One that cannot be read is no failure, since most of what is done with a model
  * needs no tokenizer: then view->tokenizer_problem and a note say why. For this view->hparams must
  * be set. */

@@ -29,17 +29,18 @@ moeq_status mq_spm_read_folder(const char *folder, struct mq_view *view, moeq_er
 {
     moeq_error problem = {0};
     struct mq_spm_made made = {0};
-    const char *name = view->tokenizer_json.size ? NULL : mq_spm_find(folder);
+    const char *name = view->side[MQ_SIDE_TOKENIZER].size ? NULL : mq_spm_find(folder);
     if (!name)
         return MOEQ_OK;
-    const moeq_status status = mq_spm_folder_to_json(folder, name, &view->tokenizer_config_json,
-                                                     &view->tokenizer_json, &made, &problem);
+    const moeq_status status =
+        mq_spm_folder_to_json(folder, name, &view->side[MQ_SIDE_TOKENIZER_CONFIG],
+                              &view->side[MQ_SIDE_TOKENIZER], &made, &problem);
     if (status == MOEQ_OK) {
         view->tokenizer_source = name;
         MQ_TRY(compare_sizes(view, made.pieces, err));
         return made.assumed_bos ? note_bos(view, err) : MOEQ_OK;
     }
-    mq_buffer_free(&view->tokenizer_json);
+    mq_buffer_free(&view->side[MQ_SIDE_TOKENIZER]);
     if (status == MOEQ_NO_MEMORY)
         return mq_fail_memory(err, "reading a SentencePiece model");
     view->tokenizer_problem =

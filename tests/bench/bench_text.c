@@ -72,8 +72,8 @@ void bench_text(struct bench *bench)
     struct mq_view *view;
     moeq_error err = {0};
     if (mq_view_open(bench->model, &view, &err) != MOEQ_OK ||
-        mq_tokenizer_load(view->tokenizer_json.data, view->tokenizer_json.size, bench->model,
-                          &w.tokenizer, &err) != MOEQ_OK)
+        mq_tokenizer_load(view->side[MQ_SIDE_TOKENIZER].data, view->side[MQ_SIDE_TOKENIZER].size,
+                          bench->model, &w.tokenizer, &err) != MOEQ_OK)
         bench_die("%s", err.message);
     w.text = read_text(bench->text, &w.size);
     add(bench, "tokenizer, English prose",

@@ -160,7 +160,7 @@ START_TEST(rows_are_whole_blocks)
     struct mq_plan *plan;
     moeq_error err = {0};
     ck_assert_ok(mq_model_open(r.model, &view, &err));
-    view->tokenizer_json = test_read(mq_test_source(DEMO "/tokenizer.json"));
+    view->side[MQ_SIDE_TOKENIZER] = test_read(mq_test_source(DEMO "/tokenizer.json"));
     view->hparams.vocab = 2048;
     ck_assert_msg(mq_plan_create_gguf(view, &policy, &up, &plan, &err) == MOEQ_OK, "%s",
                   err.message);
@@ -184,7 +184,7 @@ START_TEST(rope_factors_are_written)
     struct mq_gguf gguf;
     moeq_error err = {0};
     ck_assert_ok(mq_model_open(mq_test_source("tests/fixtures/oracles/llama3_tied"), &view, &err));
-    view->tokenizer_json = test_read(mq_test_source(DEMO "/tokenizer.json"));
+    view->side[MQ_SIDE_TOKENIZER] = test_read(mq_test_source(DEMO "/tokenizer.json"));
     view->hparams.vocab = 2048; /* the borrowed tokenizer's */
     ck_assert_msg(mq_plan_create_gguf(view, &as_stored, &options, &plan, &err) == MOEQ_OK, "%s",
                   err.message);
@@ -297,8 +297,8 @@ START_TEST(metadata_are_carried)
     /* what they say of ends and padding is in the config too */
     struct mq_view *view;
     ck_assert_ok(mq_model_open(moeq, &view, &err));
-    ck_assert_ptr_nonnull(strstr(view->config_json.data, "\"eos_token_id\": [1, 2]"));
-    ck_assert_ptr_nonnull(strstr(view->config_json.data, "\"pad_token_id\": 3"));
+    ck_assert_ptr_nonnull(strstr(view->side[MQ_SIDE_CONFIG].data, "\"eos_token_id\": [1, 2]"));
+    ck_assert_ptr_nonnull(strstr(view->side[MQ_SIDE_CONFIG].data, "\"pad_token_id\": 3"));
     mq_view_close(view);
 }
 END_TEST
@@ -351,8 +351,8 @@ START_TEST(carried_metadata_are_checked)
         const struct mq_policy as_stored = {0};
         struct mq_plan *plan;
         err = (moeq_error){0};
-        mq_buffer_clear(&view->gguf_metadata);
-        mq_buffer_append(&view->gguf_metadata, wrong[i], sizes[i]);
+        mq_buffer_clear(&view->side[MQ_SIDE_GGUF_METADATA]);
+        mq_buffer_append(&view->side[MQ_SIDE_GGUF_METADATA], wrong[i], sizes[i]);
         ck_assert_int_eq(mq_plan_create_gguf(view, &as_stored, &options, &plan, &err),
                          MOEQ_MALFORMED);
         ck_assert_msg(strstr(err.message, ": metadata of GGUF: "), "%s", err.message);

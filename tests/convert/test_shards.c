@@ -174,10 +174,13 @@ static void same_tensors(const struct mq_view *a, const struct mq_view *b)
         ck_assert_msg(memcmp(x, x + n, n) == 0, "%s differs", s->name);
         free(x);
     }
-    ck_assert_uint_eq(a->config_json.size, b->config_json.size);
-    ck_assert_uint_eq(a->tokenizer_json.size, b->tokenizer_json.size);
-    ck_assert_int_eq(memcmp(a->config_json.data, b->config_json.data, a->config_json.size), 0);
-    ck_assert_int_eq(memcmp(a->tokenizer_json.data, b->tokenizer_json.data, a->tokenizer_json.size),
+    ck_assert_uint_eq(a->side[MQ_SIDE_CONFIG].size, b->side[MQ_SIDE_CONFIG].size);
+    ck_assert_uint_eq(a->side[MQ_SIDE_TOKENIZER].size, b->side[MQ_SIDE_TOKENIZER].size);
+    ck_assert_int_eq(memcmp(a->side[MQ_SIDE_CONFIG].data, b->side[MQ_SIDE_CONFIG].data,
+                            a->side[MQ_SIDE_CONFIG].size),
+                     0);
+    ck_assert_int_eq(memcmp(a->side[MQ_SIDE_TOKENIZER].data, b->side[MQ_SIDE_TOKENIZER].data,
+                            a->side[MQ_SIDE_TOKENIZER].size),
                      0);
     for (const char **m = a->metadata; m[0]; m += 2) /* the levels of all tensors, and the rest */
         ck_assert_str_eq(mq_metadata_get(b->metadata, m[0]), m[1]);
@@ -196,7 +199,7 @@ START_TEST(holds_what_one_file_holds)
         convert_demo(folder, "q4_k", sizes[i]);
         index_path(folder, path);
         struct mq_view *by_index = open_model(path), *by_folder = open_model(folder);
-        ck_assert(by_index->is_moeq && by_folder->is_moeq);
+        ck_assert(by_index->kind == MQ_VIEW_MOEQ && by_folder->kind == MQ_VIEW_MOEQ);
         ck_assert_uint_gt(by_index->files_count, 1);
         same_tensors(one, by_index);
         same_tensors(one, by_folder);
@@ -409,7 +412,7 @@ START_TEST(several_models_in_one_folder)
     snprintf(message, sizeof message, "cp '%s'/* '%s'", model, folder);
     ck_assert_int_eq(system(message), 0);
     view = open_model(folder);
-    ck_assert(!view->is_moeq);
+    ck_assert(view->kind != MQ_VIEW_MOEQ);
     mq_view_close(view);
 }
 END_TEST

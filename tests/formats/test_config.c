@@ -21,7 +21,7 @@ static moeq_status parse_with(const struct mq_open_options *options, const char 
     struct mq_view *view = mq_view_create("config.json");
     ck_assert_ptr_nonnull(view);
     ck_assert_ok(mq_view_set_options(view, options, err));
-    mq_buffer_append(&view->config_json, json, strlen(json));
+    mq_buffer_append(&view->side[MQ_SIDE_CONFIG], json, strlen(json));
     const moeq_status status = mq_config_parse(view, "config.json", err);
     memcpy(h, &view->hparams, sizeof *h); /* with its padding, which tests compare */
     if (notes)

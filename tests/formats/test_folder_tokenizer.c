@@ -174,8 +174,8 @@ START_TEST(nothing_to_merge)
     write_file("tokenizer_config.json",
                "{\"model_max_length\":1000000000000000019884624838656,\"x\":1e400}");
     struct mq_view *view = open_tokenizer();
-    expect_text(&view->tokenizer_json, TOKENIZER);
-    expect_text(&view->tokenizer_config_json,
+    expect_text(&view->side[MQ_SIDE_TOKENIZER], TOKENIZER);
+    expect_text(&view->side[MQ_SIDE_TOKENIZER_CONFIG],
                 "{\"model_max_length\":1000000000000000019884624838656,\"x\":1e400}");
     ck_assert_uint_eq(view->notes_count, 0);
     ck_assert_ptr_null(view->tokenizer_problem);
@@ -189,7 +189,7 @@ START_TEST(a_side_file_that_cannot_be_read)
     write_file("tokenizer.json", TOKENIZER);
     write_file("added_tokens.json", "{\"<a>\":\"2\"}");
     struct mq_view *view = open_tokenizer();
-    ck_assert_uint_eq(view->tokenizer_json.size, 0);
+    ck_assert_uint_eq(view->side[MQ_SIDE_TOKENIZER].size, 0);
     ck_assert_str_eq(view->tokenizer_problem,
                      "added_tokens.json: token '<a>' has no id that is a whole number");
     expect_note(view, "the model is read without its tokenizer: added_tokens.json: token '<a>'");
@@ -221,7 +221,7 @@ START_TEST(a_tokenizer_that_cannot_be_read)
         new_folder();
         write_file("tokenizer.json", damaged[i].json);
         struct mq_view *view = open_tokenizer();
-        ck_assert_uint_eq(view->tokenizer_json.size, 0);
+        ck_assert_uint_eq(view->side[MQ_SIDE_TOKENIZER].size, 0);
         expect_note(view, MQ_NOTE_NO_TOKENIZER);
         ck_assert_msg(strstr(view->tokenizer_problem, damaged[i].why) != NULL, "%s",
                       view->tokenizer_problem);
@@ -231,7 +231,7 @@ START_TEST(a_tokenizer_that_cannot_be_read)
         new_folder();
         write_file("tokenizer.json", unsupported[i]);
         struct mq_view *view = open_tokenizer();
-        expect_text(&view->tokenizer_json, unsupported[i]);
+        expect_text(&view->side[MQ_SIDE_TOKENIZER], unsupported[i]);
         ck_assert_ptr_null(view->tokenizer_problem);
         expect_note(view, "the tokenizer is kept, but no text can be tokenized by it: "
                           "tokenizer.json: model '");
@@ -269,7 +269,7 @@ START_TEST(chat_templates_that_differ)
         if (cases[i].legacy)
             write_file("chat_template.json", cases[i].legacy);
         struct mq_view *view = open_tokenizer();
-        expect_text(&view->chat_template, cases[i].template);
+        expect_text(&view->side[MQ_SIDE_CHAT_TEMPLATE], cases[i].template);
         if (cases[i].note)
             expect_note(view, cases[i].note);
         else
@@ -288,14 +288,14 @@ START_TEST(a_list_in_chat_template_json)
     new_folder();
     write_file("chat_template.json", list);
     struct mq_view *view = open_tokenizer();
-    expect_text(&view->chat_template, "b");
-    expect_text(&view->chat_templates, "{\"x\":\"c\",\"rag\":\"d\"}");
+    expect_text(&view->side[MQ_SIDE_CHAT_TEMPLATE], "b");
+    expect_text(&view->side[MQ_SIDE_CHAT_TEMPLATES], "{\"x\":\"c\",\"rag\":\"d\"}");
     ck_assert_uint_eq(view->notes_count, 0);
     mq_view_close(view);
     write_file("chat_template.jinja", "e");
     view = open_tokenizer();
-    expect_text(&view->chat_template, "e");
-    ck_assert_uint_eq(view->chat_templates.size, 0);
+    expect_text(&view->side[MQ_SIDE_CHAT_TEMPLATE], "e");
+    ck_assert_uint_eq(view->side[MQ_SIDE_CHAT_TEMPLATES].size, 0);
     expect_note(view, "the chat template is not that of chat_template.json");
     mq_view_close(view);
 }
@@ -325,7 +325,7 @@ START_TEST(files_that_can_be_left_out)
         new_folder();
         write_file("generation_config.json", cases[i].generation);
         struct mq_view *view = open_tokenizer();
-        ck_assert_uint_eq(view->generation_config_json.size, 0);
+        ck_assert_uint_eq(view->side[MQ_SIDE_GENERATION_CONFIG].size, 0);
         expect_note(view, cases[i].note);
         mq_view_close(view);
     }
@@ -336,7 +336,7 @@ START_TEST(files_that_can_be_left_out)
     struct mq_view *view = open_tokenizer();
     expect_note(view, "chat_template.jinja is left out: it is larger than any that is known");
     expect_note(view, "a chat template is left out: ");
-    expect_text(&view->chat_templates, "{\"a\":\"a\"}");
+    expect_text(&view->side[MQ_SIDE_CHAT_TEMPLATES], "{\"a\":\"a\"}");
     mq_view_close(view);
 }
 END_TEST
@@ -352,8 +352,8 @@ START_TEST(templates_in_a_folder)
     write_file("additional_chat_templates/default.jinja", "two");
     write_file("additional_chat_templates/bad.jinja", "a\xff");
     struct mq_view *view = open_tokenizer();
-    expect_text(&view->chat_templates, "{\"a\":\"a\",\"z\":\"\\\"z\\\"\\n\"}");
-    expect_text(&view->chat_template, "two");
+    expect_text(&view->side[MQ_SIDE_CHAT_TEMPLATES], "{\"a\":\"a\",\"z\":\"\\\"z\\\"\\n\"}");
+    expect_text(&view->side[MQ_SIDE_CHAT_TEMPLATE], "two");
     expect_note(view, "bad.jinja is left out: it is no UTF-8 text");
     expect_note(view, "additional_chat_templates/default.jinja, not the other one");
     mq_view_close(view);

@@ -25,7 +25,7 @@ START_TEST(small_models)
             gguf_small_model(&b, experts);
             gguf_write(&b, path);
             struct mq_view *v = test_open(path);
-            ck_assert(v->is_gguf && !v->is_moeq && !v->hparams.tied_head);
+            ck_assert(v->kind == MQ_VIEW_GGUF && v->kind != MQ_VIEW_MOEQ && !v->hparams.tied_head);
             ck_assert_str_eq(v->family->name, experts ? "mixtral" : "llama");
             ck_assert_uint_eq(v->hparams.experts, experts ? 2 : 0);
             ck_assert_uint_eq(v->hparams.head_dim, 4);
@@ -42,7 +42,7 @@ START_TEST(small_models)
             ck_assert(row[2] == 0.25f * (float)((experts ? 64 : 0) + 3 * 8 + 2 + 1));
             /* q: head 1's row 1 is the first of the half behind row 0's pair */
             const struct mq_tensor *q = mq_view_find(v, MQ_ROLE_ATTN_Q, 0, -1);
-            ck_assert_uint_eq(q->interleaved_heads, 2);
+            ck_assert_uint_eq(q->stored_interleaved, 2);
             ck_assert_ok(mq_view_read_rows(v, q, 5, 1, row, &err));
             ck_assert(row[0] == 0.25f * (float)(6 * 8 + 1));
             mq_view_close(v);

@@ -148,7 +148,7 @@ START_TEST(blocks_are_carried_through)
         write_of_type(mq_gguf_type_by_storage(names[n]), path);
         convert_as_stored(path, moeq);
         struct mq_view *a = test_open(path), *b = test_open(moeq);
-        ck_assert(b->is_moeq && a->tensors_count == b->tensors_count);
+        ck_assert(b->kind == MQ_VIEW_MOEQ && a->tensors_count == b->tensors_count);
         for (size_t i = 0; i < a->tensors_count; i++) {
             const struct mq_tensor *s = &a->tensors[i], *t = &b->tensors[i];
             const size_t size = s->rows * s->row_bytes;

@@ -16,12 +16,12 @@ static struct mq_buffer borrow(const char *text)
 struct vocab_outcome vocab_export(const struct vocab_side *side)
 {
     struct mq_view view = {.path = "m"};
-    view.tokenizer_json = borrow(side->tokenizer);
-    view.tokenizer_config_json = borrow(side->tokenizer_config);
-    view.config_json = borrow(side->config);
-    view.generation_config_json = borrow(side->generation_config);
-    view.chat_template = borrow(side->chat_template);
-    view.chat_templates = borrow(side->chat_templates);
+    view.side[MQ_SIDE_TOKENIZER] = borrow(side->tokenizer);
+    view.side[MQ_SIDE_TOKENIZER_CONFIG] = borrow(side->tokenizer_config);
+    view.side[MQ_SIDE_CONFIG] = borrow(side->config);
+    view.side[MQ_SIDE_GENERATION_CONFIG] = borrow(side->generation_config);
+    view.side[MQ_SIDE_CHAT_TEMPLATE] = borrow(side->chat_template);
+    view.side[MQ_SIDE_CHAT_TEMPLATES] = borrow(side->chat_templates);
     view.hparams.vocab = side->vocab;
     view.hparams.bos = view.hparams.eos = -1;
     struct mq_gguf_writer w = {.architecture = "llama"};

@@ -17,8 +17,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     moeq_error err = {0};
     if (!view)
         abort();
-    mq_buffer_append(&view->config_json, data, size);
-    if (!mq_buffer_ok(&view->config_json))
+    mq_buffer_append(&view->side[MQ_SIDE_CONFIG], data, size);
+    if (!mq_buffer_ok(&view->side[MQ_SIDE_CONFIG]))
         abort();
     if (mq_config_parse(view, "fuzz", &err) == MOEQ_OK) {
         const struct mq_hparams h = view->hparams;

@@ -50,7 +50,7 @@ static void read_rows(const struct mq_view *view, const struct mq_tensor *t)
 
 static void load_tokenizer(const struct mq_view *view)
 {
-    const struct mq_buffer *json = &view->tokenizer_json;
+    const struct mq_buffer *json = &view->side[MQ_SIDE_TOKENIZER];
     struct mq_tokenizer *tokenizer;
     struct mq_ids ids = {0};
     moeq_error err = {0};

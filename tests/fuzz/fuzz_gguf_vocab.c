@@ -31,11 +31,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const uint8_t *nul = size ? memchr(data, 0, size) : NULL;
     struct mq_view view = {.path = "fuzz"};
-    view.tokenizer_json.data = (char *)(uintptr_t)data;
-    view.tokenizer_json.size = nul ? (size_t)(nul - data) : size;
+    view.side[MQ_SIDE_TOKENIZER].data = (char *)(uintptr_t)data;
+    view.side[MQ_SIDE_TOKENIZER].size = nul ? (size_t)(nul - data) : size;
     if (nul) {
-        view.tokenizer_config_json.data = (char *)(uintptr_t)nul + 1;
-        view.tokenizer_config_json.size = size - view.tokenizer_json.size - 1;
+        view.side[MQ_SIDE_TOKENIZER_CONFIG].data = (char *)(uintptr_t)nul + 1;
+        view.side[MQ_SIDE_TOKENIZER_CONFIG].size = size - view.side[MQ_SIDE_TOKENIZER].size - 1;
     }
     view.hparams.vocab = VOCAB;
     view.hparams.bos = view.hparams.eos = -1;

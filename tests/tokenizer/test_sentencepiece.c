@@ -191,7 +191,7 @@ static void check_tokens(const struct mq_gguf *g, const char *name, uint32_t voc
 static moeq_status export_to(const char *path, const char *name, uint32_t vocab, char warning[1000],
                              moeq_error *err)
 {
-    struct mq_view view = {.path = "model", .tokenizer_json = json_of(name, "")};
+    struct mq_view view = {.path = "model", .side[MQ_SIDE_TOKENIZER] = json_of(name, "")};
     struct mq_gguf_writer w = {.architecture = "llama"};
     struct mq_arena *arena = mq_arena_create();
     struct mq_buffer header = {0};
@@ -207,7 +207,7 @@ static moeq_status export_to(const char *path, const char *name, uint32_t vocab,
     }
     mq_gguf_writer_free(&w);
     mq_buffer_free(&header);
-    mq_buffer_free(&view.tokenizer_json);
+    mq_buffer_free(&view.side[MQ_SIDE_TOKENIZER]);
     mq_arena_destroy(arena);
     return status;
 }

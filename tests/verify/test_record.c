@@ -589,7 +589,7 @@ START_TEST(others)
     err = (moeq_error){0};
     /* a tokenizer without the first merges */
     struct mq_view *cut = open_model(mq_test_source("demo/model"));
-    char *merges = strstr(cut->tokenizer_json.data, "\"merges\": [");
+    char *merges = strstr(cut->side[MQ_SIDE_TOKENIZER].data, "\"merges\": [");
     ck_assert_ptr_nonnull(merges);
     merges = strchr(merges, '\n');
     for (int line = 0; line < 8; line++, merges = strchr(merges, '\n'))
