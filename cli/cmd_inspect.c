@@ -1,6 +1,7 @@
 /* cmd_inspect.c: moeq inspect: what is in a model. */
 #include "family.h"
 #include "model_options.h"
+#include "view_json.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -53,13 +54,7 @@ static cJSON *inspect_json(const struct mq_view *v, const struct mq_breakdown *b
 {
     cJSON *o = mq_model_json(v);
     cJSON_AddItemToObject(o, "sizes", mq_breakdown_json(b));
-    cJSON *files = cJSON_AddArrayToObject(o, "files");
-    for (size_t i = 0; i < v->files_count; i++) {
-        cJSON *f = cJSON_CreateObject();
-        cJSON_AddStringToObject(f, "name", v->files[i].name);
-        cJSON_AddNumberToObject(f, "bytes", (double)v->files[i].file.size_bytes);
-        cJSON_AddItemToArray(files, f);
-    }
+    cJSON_AddItemToObject(o, "files", mq_view_files_json(v));
     cJSON *metadata = cJSON_AddObjectToObject(o, "metadata");
     for (const char *const *m = (const char *const *)v->metadata; m && m[0]; m += 2)
         if (strncmp(m[0], "moeq.tensor.", 12) != 0)
@@ -80,7 +75,7 @@ static cJSON *inspect_json(const struct mq_view *v, const struct mq_breakdown *b
         cJSON_AddNumberToObject(item, "rows", (double)t->rows);
         cJSON_AddNumberToObject(item, "cols", (double)t->cols);
         cJSON_AddNumberToObject(item, "bytes", (double)(t->rows * t->row_bytes));
-        cJSON_AddStringToObject(item, "file", v->files[t->file].name);
+        cJSON_AddStringToObject(item, "file", mq_view_tensor_file(v, t));
         cJSON_AddNumberToObject(item, "offset", (double)t->offset);
         cJSON_AddItemToArray(list, item);
     }

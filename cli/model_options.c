@@ -254,7 +254,7 @@ static void print_row(const char *name, const char *level, const struct mq_plan_
 {
     char bytes[32];
     printf("  %-20s %-7s %8" PRIu64 " %16" PRIu64 " %11s %9.4f\n", name, level, t->tensors,
-           t->weights, mq_format_bytes(t->bytes, bytes), mq_bits_per_weight(t));
+           t->weights, mq_format_bytes(t->bytes, bytes), mq_bits_per_weight(t->bytes, t->weights));
 }
 
 void mq_breakdown_print(const struct mq_breakdown *b)
@@ -276,7 +276,7 @@ static cJSON *total_json(const struct mq_plan_total *t)
     cJSON_AddNumberToObject(o, "weights", (double)t->weights);
     cJSON_AddNumberToObject(o, "source_bytes", (double)t->source_bytes);
     cJSON_AddNumberToObject(o, "bytes", (double)t->bytes);
-    cJSON_AddNumberToObject(o, "bits_per_weight", mq_bits_per_weight(t));
+    cJSON_AddNumberToObject(o, "bits_per_weight", mq_bits_per_weight(t->bytes, t->weights));
     return o;
 }
 

@@ -206,11 +206,11 @@ static moeq_status check_f16_range(const struct mq_plan_entry *e, uint64_t row, 
 static moeq_status write_rows(const struct mq_output_file *file, const struct mq_plan_entry *e,
                               uint64_t row, uint64_t rows, const uint8_t *bytes, moeq_error *err)
 {
-    if (!e->interleaved_heads)
+    if (!e->written_interleaved)
         return mq_write_at(file->fd, file->part, e->offset + row * e->row_bytes, bytes,
                            (size_t)(rows * e->row_bytes), err);
     for (uint64_t i = 0; i < rows; i++) {
-        const uint64_t to = mq_interleaved_row(e->tensor->rows, e->interleaved_heads, row + i);
+        const uint64_t to = mq_interleaved_row(e->tensor->rows, e->written_interleaved, row + i);
         MQ_TRY(mq_write_at(file->fd, file->part, e->offset + to * e->row_bytes,
                            bytes + i * e->row_bytes, (size_t)e->row_bytes, err));
     }

@@ -199,12 +199,10 @@ moeq_status mq_nonfinite_refuse(const struct mq_plan *plan, const struct mq_nonf
         mq_buffer_printf(&text, "; in all %s", mq_buffer_ok(&all) ? all.data : "");
     text.failed |= all.failed;
     mq_buffer_free(&all);
-    const moeq_status status =
-        mq_buffer_ok(&text)
-            ? mq_fail_tensor(err, MOEQ_UNSUPPORTED, plan->view->files[t->file].file.path,
-                             mq_tensor_shown(t), t->offset + f->first / t->cols * t->row_bytes,
-                             "%s", text.data)
-            : mq_fail_memory(err, "counting weights");
+    const moeq_status status = mq_buffer_ok(&text)
+                                   ? mq_view_fail_row(err, MOEQ_UNSUPPORTED, plan->view, t,
+                                                      f->first / t->cols, "%s", text.data)
+                                   : mq_fail_memory(err, "counting weights");
     mq_buffer_free(&text);
     return status;
 }

@@ -75,19 +75,15 @@ static moeq_status refuse_source(const struct mq_plan *plan, const char *output,
         snprintf(path, sizeof path, "%s%s", output, suffixes[k]);
         if (stat(path, &st) != 0)
             continue;
-        for (size_t i = 0; i < plan->view->files_count; i++) {
-            const struct mq_file *f = &plan->view->files[i].file;
-            if (f->device == st.st_dev && f->inode == st.st_ino)
-                return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
-                                    "the output is also the input %s; choose another name",
-                                    f->path);
-        }
+        const char *input = mq_view_has_file(plan->view, st.st_dev, st.st_ino);
         struct stat index;
         const char *index_path = plan->view->index_path;
-        if (index_path && stat(index_path, &index) == 0 && index.st_dev == st.st_dev &&
+        if (!input && index_path && stat(index_path, &index) == 0 && index.st_dev == st.st_dev &&
             index.st_ino == st.st_ino)
+            input = index_path;
+        if (input)
             return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
-                                "the output is also the input %s; choose another name", index_path);
+                                "the output is also the input %s; choose another name", input);
     }
     return MOEQ_OK;
 }

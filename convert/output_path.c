@@ -38,11 +38,9 @@ static bool is_side_file(const struct mq_view *view, const struct stat *st)
 
 static bool is_input(const struct mq_view *view, const struct mq_file *other, const struct stat *st)
 {
-    bool same = other && other->device == st->st_dev && other->inode == st->st_ino;
-    for (size_t i = 0; i < view->files_count; i++)
-        same = same || (view->files[i].file.device == st->st_dev &&
-                        view->files[i].file.inode == st->st_ino);
-    return same || (view->index_path && is_at(view->index_path, st)) || is_side_file(view, st);
+    return (other && other->device == st->st_dev && other->inode == st->st_ino) ||
+           mq_view_has_file(view, st->st_dev, st->st_ino) ||
+           (view->index_path && is_at(view->index_path, st)) || is_side_file(view, st);
 }
 
 moeq_status mq_check_output_place(const char *output, moeq_error *err)

@@ -85,7 +85,7 @@ static moeq_status check_tensor(struct check *c, const struct mq_tensor *tensor,
 {
     const struct mq_level *level;
     struct mq_tensor t = *tensor;
-    t.interleaved_heads = 0;
+    t.stored_interleaved = 0;
     MQ_TRY(mq_tensor_stored(c->view, tensor, &level, err));
     const bool decodes = mq_level_can_decode(level);
     const uint64_t step = mq_min_u64(mq_max_u64(CHUNK_WEIGHTS / t.cols, 1), t.rows);
@@ -103,10 +103,9 @@ static moeq_status check_tensor(struct check *c, const struct mq_tensor *tensor,
             decodes ? mq_first_not_finite(c->context->isa, s->weights, n * t.cols) : n * t.cols;
         if (bad < n * t.cols) {
             const uint64_t at = row + bad / t.cols;
-            return mq_fail_tensor(err, MOEQ_CORRUPT, c->view->files[t.file].file.path,
-                                  mq_tensor_shown(&t), t.offset + at * t.row_bytes,
-                                  "row %" PRIu64 ", column %" PRIu64 ": the weight is not finite",
-                                  at, (uint64_t)bad % t.cols);
+            return mq_view_fail_row(err, MOEQ_CORRUPT, c->view, &t, at,
+                                    "row %" PRIu64 ", column %" PRIu64 ": the weight is not finite",
+                                    at, (uint64_t)bad % t.cols);
         }
         add_zeros(&c->zeros[tensor - c->view->tensors], s, &t, n, decodes);
         add_done(c, n * t.row_bytes);
@@ -141,7 +140,7 @@ static void check_tensors(struct check *c)
 static struct mq_zero_place place_of(const struct mq_view *view, const struct mq_tensor *t)
 {
     return (struct mq_zero_place){.name = mq_tensor_shown(t),
-                                  .path = view->files[t->file].file.path,
+                                  .path = mq_view_tensor_path(view, t),
                                   .role = t->role,
                                   .layer = t->layer,
                                   .expert = t->expert,
@@ -199,19 +198,19 @@ moeq_status mq_weights_check(const struct mq_context *context, const struct mq_v
                              struct mq_weights_result *result, moeq_error *err)
 {
     struct check c = {.context = context, .view = view, .err = err};
-    *result = (struct mq_weights_result){.tensors = view->tensors_count};
+    const struct mq_stored_size size = mq_stored_size(view);
+    *result = (struct mq_weights_result){.tensors = view->tensors_count,
+                                         .weights = size.weights,
+                                         .bytes = size.weight_bytes,
+                                         .file_bytes = size.file_bytes};
     for (size_t i = 0; i < view->tensors_count; i++) {
         const struct mq_tensor *t = &view->tensors[i];
         const struct mq_level *level = mq_level_of_storage(t->storage);
-        result->weights += t->rows * t->cols;
-        result->bytes += t->rows * t->row_bytes;
         if (level && !mq_level_can_decode(level))
             add_unread(result, t);
         else
             c.total += t->rows * t->row_bytes;
     }
-    for (size_t i = 0; i < view->files_count; i++)
-        result->file_bytes += view->files[i].file.size_bytes;
     c.zeros = calloc(view->tensors_count, sizeof *c.zeros);
     if (!c.zeros)
         return mq_fail_memory(err, "checking weights");

@@ -381,7 +381,7 @@ moeq_status mq_fit_add(struct mq_fit *fit, const char *name, const struct mq_pol
     MQ_TRY(mq_plan_create_sizes(fit->view, policy, &plan, err));
     row->weights = plan->total.weights;
     row->weight_bytes = plan->total.bytes;
-    row->bits_per_weight = mq_bits_per_weight(&plan->total);
+    row->bits_per_weight = mq_bits_per_weight(plan->total.bytes, plan->total.weights);
     for (size_t i = 0; i < fit->view->tensors_count; i++) {
         const struct mq_plan_entry *e = &plan->entries[i];
         row->quantized |= e->level->quantized;

@@ -112,6 +112,12 @@ uint64_t mq_interleaved_row(uint64_t rows, uint32_t heads, uint64_t row)
     return first + (i < half ? 2 * i : 2 * (i - half) + 1);
 }
 
+/* Where a row of a tensor stands among those of its file. */
+static uint64_t stored_row(const struct mq_tensor *t, uint64_t row)
+{
+    return t->stored_interleaved ? mq_interleaved_row(t->rows, t->stored_interleaved, row) : row;
+}
+
 moeq_status mq_view_read_rows(const struct mq_view *v, const struct mq_tensor *t, uint64_t row,
                               uint64_t count, void *bytes, moeq_error *err)
 {
@@ -122,15 +128,81 @@ moeq_status mq_view_read_rows(const struct mq_view *v, const struct mq_tensor *t
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, v->path,
                             "a config.json holds no weights: tensor '%s' cannot be read", t->name);
     const struct mq_file *file = &v->files[t->file].file;
-    if (!t->interleaved_heads)
+    if (!t->stored_interleaved)
         return mq_file_read_at(file, t->offset + row * t->row_bytes, bytes,
                                (size_t)(count * t->row_bytes), err);
-    for (uint64_t i = 0; i < count; i++) {
-        const uint64_t at = mq_interleaved_row(t->rows, t->interleaved_heads, row + i);
-        MQ_TRY(mq_file_read_at(file, t->offset + at * t->row_bytes,
+    for (uint64_t i = 0; i < count; i++)
+        MQ_TRY(mq_file_read_at(file, t->offset + stored_row(t, row + i) * t->row_bytes,
                                (char *)bytes + i * t->row_bytes, t->row_bytes, err));
-    }
     return MOEQ_OK;
+}
+
+void mq_view_prefetch_rows(const struct mq_view *v, const struct mq_tensor *t, uint64_t row,
+                           uint64_t count)
+{
+    if (v->kind == MQ_VIEW_CONFIG || !mq_range_ok(row, count, t->rows) || !count)
+        return;
+    /* Of interleaved rows all that stand from the first of them to the last: the others come next. */
+    uint64_t first = row, last = row + count - 1;
+    if (t->stored_interleaved) {
+        first = t->rows;
+        last = 0;
+        for (uint64_t i = 0; i < count; i++) {
+            first = mq_min_u64(first, stored_row(t, row + i));
+            last = mq_max_u64(last, stored_row(t, row + i));
+        }
+    }
+    mq_file_prefetch(&v->files[t->file].file, t->offset + first * t->row_bytes,
+                     (last + 1 - first) * t->row_bytes);
+}
+
+moeq_status mq_view_fail_row(moeq_error *err, moeq_status status, const struct mq_view *v,
+                             const struct mq_tensor *t, uint64_t row, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    status = mq_fail_tensor_list(err, status, mq_view_tensor_path(v, t), mq_tensor_shown(t),
+                                 t->offset + stored_row(t, row) * t->row_bytes, format, args);
+    va_end(args);
+    return status;
+}
+
+const char *mq_view_tensor_path(const struct mq_view *v, const struct mq_tensor *t)
+{
+    return v->files[t->file].file.path;
+}
+
+const char *mq_view_tensor_file(const struct mq_view *v, const struct mq_tensor *t)
+{
+    return v->files[t->file].name;
+}
+
+const char *mq_view_has_file(const struct mq_view *v, dev_t device, ino_t inode)
+{
+    for (size_t i = 0; i < v->files_count; i++)
+        if (v->files[i].file.device == device && v->files[i].file.inode == inode)
+            return v->files[i].file.path;
+    return NULL;
+}
+
+bool mq_same_model(const struct mq_view *a, const struct mq_view *b)
+{
+    /* a file belongs to one model: the first of each is enough */
+    return a == b || (a->files_count && b->files_count &&
+                      a->files[0].file.device == b->files[0].file.device &&
+                      a->files[0].file.inode == b->files[0].file.inode);
+}
+
+struct mq_stored_size mq_stored_size(const struct mq_view *v)
+{
+    struct mq_stored_size s = {0};
+    for (size_t i = 0; i < v->tensors_count; i++) {
+        s.weights += v->tensors[i].rows * v->tensors[i].cols;
+        s.weight_bytes += v->tensors[i].rows * v->tensors[i].row_bytes;
+    }
+    for (size_t i = 0; i < v->files_count; i++)
+        s.file_bytes += v->files[i].file.size_bytes;
+    return s;
 }
 
 const char *mq_view_no_tokenizer(const struct mq_view *view)

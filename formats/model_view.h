@@ -29,7 +29,7 @@ struct mq_tensor {
     /* Not 0: the rows of each of so many heads stand in interleaved order, as GGUF files have those
      * of q and k: row i of the head's first half, then row i of its second, i = 0, 1, ... Reading
      * by mq_view_read_rows gives them in order. */
-    uint32_t interleaved_heads;
+    uint32_t stored_interleaved;
 };
 
 /* What people are told: the name that they find in the file. */
@@ -160,11 +160,42 @@ const char *mq_view_no_tokenizer(const struct mq_view *view);
 const struct mq_tensor *mq_view_find(const struct mq_view *view, enum mq_role role, int32_t layer,
                                      int32_t expert);
 
-/* Where row `row` of a matrix of `rows` stands if they are interleaved (interleaved_heads). */
+/* Where row `row` of a matrix of `rows` stands if those of each of `heads` are interleaved. */
 uint64_t mq_interleaved_row(uint64_t rows, uint32_t heads, uint64_t row);
 
 /* Reads rows [row, row + count), each as it is stored: count * row_bytes bytes. */
 moeq_status mq_view_read_rows(const struct mq_view *view, const struct mq_tensor *tensor,
                               uint64_t row, uint64_t count, void *bytes, moeq_error *err);
+
+/* Has the kernel read them into the page cache, and does not wait for it. */
+void mq_view_prefetch_rows(const struct mq_view *view, const struct mq_tensor *tensor, uint64_t row,
+                           uint64_t count);
+
+/* As mq_fail_tensor, at the place of a row (0: of the tensor) in its file. */
+moeq_status mq_view_fail_row(moeq_error *err, moeq_status status, const struct mq_view *view,
+                             const struct mq_tensor *tensor, uint64_t row, const char *format, ...)
+    __attribute__((format(printf, 6, 7)));
+
+/* The file that has a tensor: its path, and its name alone. */
+const char *mq_view_tensor_path(const struct mq_view *view, const struct mq_tensor *tensor);
+const char *mq_view_tensor_file(const struct mq_view *view, const struct mq_tensor *tensor);
+
+/* The path of that file of the view which is the one of this device and inode; NULL: none is. */
+const char *mq_view_has_file(const struct mq_view *view, dev_t device, ino_t inode);
+
+/* Whether two views are of the same files. */
+bool mq_same_model(const struct mq_view *a, const struct mq_view *b);
+
+/* What a model takes up as it is stored: weights, their bytes, and the bytes of its files. */
+struct mq_stored_size {
+    uint64_t weights, weight_bytes, file_bytes;
+};
+struct mq_stored_size mq_stored_size(const struct mq_view *view);
+
+/* 0 of no weights. */
+static inline double mq_bits_per_weight(uint64_t bytes, uint64_t weights)
+{
+    return weights ? 8.0 * (double)bytes / (double)weights : 0;
+}
 
 #endif

@@ -12,7 +12,7 @@ struct mq_plan_entry {
     uint64_t row_bytes, size_bytes; /* in the output */
     uint64_t offset;                /* of the first row, in the output file */
     uint32_t file;                  /* index into plan.files */
-    uint32_t interleaved_heads;     /* rows are written in that order: see struct mq_tensor */
+    uint32_t written_interleaved;   /* heads whose rows are to stand so: see struct mq_tensor */
     size_t item;                    /* of the journal; below plan.items_count */
 };
 
@@ -61,12 +61,6 @@ struct mq_plan {
     struct mq_plan_total total;
     struct mq_arena *arena;
 };
-
-/* Weights' bits per weight of a total. */
-static inline double mq_bits_per_weight(const struct mq_plan_total *t)
-{
-    return t->weights ? 8.0 * (double)t->bytes / (double)t->weights : 0;
-}
 
 /* The plan of one moeq file. */
 moeq_status mq_plan_create(const struct mq_view *view, const struct mq_policy *policy,

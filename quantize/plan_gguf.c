@@ -469,7 +469,7 @@ static moeq_status place(struct job *job)
         e->file = t->file;
         e->offset = plan->files[t->file].header_bytes + t->offset + expert * e->size_bytes;
         e->item = i;
-        e->interleaved_heads = mq_gguf_interleaved_heads(view, e->tensor->role);
+        e->written_interleaved = mq_gguf_interleaved_heads(view, e->tensor->role);
     }
     plan->items_count = view->tensors_count;
     plan->pieces = mq_arena_alloc(plan->arena, 2 * job->tensors_count, sizeof *plan->pieces);

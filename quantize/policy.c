@@ -94,21 +94,20 @@ moeq_status mq_policy_apply(const struct mq_policy *policy, const struct mq_view
 moeq_status mq_tensor_stored(const struct mq_view *view, const struct mq_tensor *t,
                              const struct mq_level **level, moeq_error *err)
 {
-    const char *path = view->files[t->file].file.path, *name = mq_tensor_shown(t);
     *level = mq_level_of_storage(t->storage);
     if (!*level)
-        return mq_fail_tensor(err, MOEQ_UNSUPPORTED, path, name, t->offset,
-                              "is stored at the unknown level \"%.40s\"", t->storage);
+        return mq_view_fail_row(err, MOEQ_UNSUPPORTED, view, t, 0,
+                                "is stored at the unknown level \"%.40s\"", t->storage);
     if (!mq_level_can_encode(*level) && t->cols % (*level)->block_weights != 0)
-        return mq_fail_tensor(err, MOEQ_MALFORMED, path, name, t->offset,
-                              "a row at %s has a multiple of %" PRIu32 " weights, not %" PRIu64,
-                              t->storage, (*level)->block_weights, t->cols);
+        return mq_view_fail_row(err, MOEQ_MALFORMED, view, t, 0,
+                                "a row at %s has a multiple of %" PRIu32 " weights, not %" PRIu64,
+                                t->storage, (*level)->block_weights, t->cols);
     const uint64_t expected = mq_level_row_bytes(*level, t->cols);
     if (t->row_bytes != expected)
-        return mq_fail_tensor(err, MOEQ_MALFORMED, path, name, t->offset,
-                              "a row of %" PRIu64 " weights at %s has %" PRIu64
-                              " bytes, the file has %" PRIu64,
-                              t->cols, t->storage, expected, t->row_bytes);
+        return mq_view_fail_row(err, MOEQ_MALFORMED, view, t, 0,
+                                "a row of %" PRIu64 " weights at %s has %" PRIu64
+                                " bytes, the file has %" PRIu64,
+                                t->cols, t->storage, expected, t->row_bytes);
     return MOEQ_OK;
 }
 
@@ -122,11 +121,11 @@ moeq_status mq_tensor_level(const struct mq_view *view, const struct mq_tensor *
     for (size_t i = 0; i < mq_levels_count; i++)
         snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "",
                  mq_levels[i].name);
-    return mq_fail_tensor(err, MOEQ_UNSUPPORTED, view->files[t->file].file.path, mq_tensor_shown(t),
-                          t->offset,
-                          "is stored as %s, which moeq cannot decode (it can: %s); inspect, check, "
-                          "fit, and copying it as it is need not decode it",
-                          t->storage, list);
+    return mq_view_fail_row(
+        err, MOEQ_UNSUPPORTED, view, t, 0,
+        "is stored as %s, which moeq cannot decode (it can: %s); inspect, check, "
+        "fit, and copying it as it is need not decode it",
+        t->storage, list);
 }
 
 moeq_status mq_model_open_with(const char *path, const struct mq_open_options *options,

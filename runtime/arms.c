@@ -48,22 +48,21 @@ static moeq_status check_tensor(const struct mq_arm *arm, const struct mq_slot *
     if (!t)
         return mq_fail(err, MOEQ_MALFORMED, "%s: arm '%s' has no %s in layer %d (expert %d)",
                        arm->view->path, arm->name, mq_role_name(slot->role), layer, expert);
-    const char *path = arm->view->files[t->file].file.path;
     if (t->rows != slot->rows || t->cols != slot->cols)
-        return mq_fail_tensor(err, MOEQ_MALFORMED, path, mq_tensor_shown(t), t->offset,
-                              "expected shape [%llu, %llu], found [%llu, %llu]",
-                              (unsigned long long)slot->rows, (unsigned long long)slot->cols,
-                              (unsigned long long)t->rows, (unsigned long long)t->cols);
+        return mq_view_fail_row(err, MOEQ_MALFORMED, arm->view, t, 0,
+                                "expected shape [%llu, %llu], found [%llu, %llu]",
+                                (unsigned long long)slot->rows, (unsigned long long)slot->cols,
+                                (unsigned long long)t->rows, (unsigned long long)t->cols);
     const struct mq_level *storage;
     MQ_TRY(mq_tensor_level(arm->view, t, &storage, err));
     const struct mq_level *level = arm->levels ? arm->levels[t - arm->view->tensors] : NULL;
     if (level && !is_level(level))
-        return mq_fail_tensor(err, MOEQ_INVALID_ARGUMENT, path, mq_tensor_shown(t), t->offset,
-                              "arm '%s' asks for a level that is not in the table", arm->name);
+        return mq_view_fail_row(err, MOEQ_INVALID_ARGUMENT, arm->view, t, 0,
+                                "arm '%s' asks for a level that is not in the table", arm->name);
     if (level && !mq_level_can_encode(level))
-        return mq_fail_tensor(err, MOEQ_INVALID_ARGUMENT, path, mq_tensor_shown(t), t->offset,
-                              "arm '%s' asks for level '%s', which is read only", arm->name,
-                              level->name);
+        return mq_view_fail_row(err, MOEQ_INVALID_ARGUMENT, arm->view, t, 0,
+                                "arm '%s' asks for level '%s', which is read only", arm->name,
+                                level->name);
     return MOEQ_OK;
 }
 

@@ -15,7 +15,6 @@
 #include "pages.h"
 #include "round_bf16.h"
 
-#include <fcntl.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,10 +27,8 @@
  * micro-kernels' 6 and 14 tokens; 504 * 128 floats = 252 KiB. */
 #define CHUNK_TOKENS 504
 
-/* Tasks for each thread that are asked for before they are taken up, and bytes asked for at a time:
- * the kernel cuts larger requests down to its readahead window, whose usual size this is. */
+/* Tasks for each thread that are asked for before they are taken up. */
 #define TASKS_AHEAD 2
-#define AHEAD_BYTES (128u << 10)
 
 /* A matrix as integers: see mq_level_unpack_rows; packed, in panels of MQ_PANEL rows. */
 struct int8_rows {
@@ -186,16 +183,14 @@ static moeq_status check_values(const struct mq_weights *weights, enum mq_isa is
                                 uint64_t count, const float *values, uint64_t per_row,
                                 uint64_t step, const char *what, moeq_error *err)
 {
-    const struct mq_tensor *tensor = weights->tensor;
     const size_t n = count * per_row, bad = mq_first_not_finite(isa, values, n);
     if (bad == n)
         return MOEQ_OK;
     const uint64_t bad_row = row + bad / per_row;
-    return mq_fail_tensor(err, MOEQ_MALFORMED, weights->view->files[tensor->file].file.path,
-                          mq_tensor_shown(tensor), tensor->offset + bad_row * tensor->row_bytes,
-                          "row %llu, column %llu %s: expected a finite weight, found %g",
-                          (unsigned long long)bad_row, (unsigned long long)(bad % per_row * step),
-                          what, (double)values[bad]);
+    return mq_view_fail_row(err, MOEQ_MALFORMED, weights->view, weights->tensor, bad_row,
+                            "row %llu, column %llu %s: expected a finite weight, found %g",
+                            (unsigned long long)bad_row, (unsigned long long)(bad % per_row * step),
+                            what, (double)values[bad]);
 }
 
 static moeq_status check_finite(const struct mq_weights *weights, enum mq_isa isa, uint64_t row,
@@ -497,24 +492,17 @@ static moeq_status run_task(const struct job *job, const struct thread_scratch *
     return MOEQ_OK;
 }
 
-/* Has the kernel read the rows [row, row + n) of every source that is used into the page cache, and
- * does not wait for it. Threads take turns at a file, which its own readahead takes for leaps. Only
- * time hangs on this, so what goes wrong is not of interest: reading itself will tell. */
+/* Asks for the rows [row, row + n) of every source that is used. Threads take turns at a file, which
+ * the kernel's own readahead takes for leaps. */
 static void ask_for_rows(const struct job *job, uint64_t row, uint64_t n)
 {
     for (size_t a = 0; a < job->count; a++) {
         const struct mq_weights *weights = &job->arms[a].weights;
-        const struct mq_tensor *tensor = weights->tensor;
-        bool seen = weights->view->kind == MQ_VIEW_CONFIG || !any_use(uses_of(job, a));
+        bool seen = !any_use(uses_of(job, a));
         for (size_t b = 0; b < a && !seen; b++)
             seen = same_source(&job->arms[b].weights, weights) && any_use(uses_of(job, b));
-        if (seen)
-            continue;
-        const int fd = weights->view->files[tensor->file].file.fd;
-        const uint64_t end = tensor->offset + (row + n) * tensor->row_bytes;
-        for (uint64_t at = end - n * tensor->row_bytes; at < end; at += AHEAD_BYTES)
-            posix_fadvise(fd, (off_t)at, (off_t)mq_min_u64(AHEAD_BYTES, end - at),
-                          POSIX_FADV_WILLNEED);
+        if (!seen)
+            mq_view_prefetch_rows(weights->view, weights->tensor, row, n);
     }
 }
 

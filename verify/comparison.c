@@ -2,7 +2,6 @@
 #include "comparison.h"
 
 #include "error.h"
-#include "output_path.h"
 #include "token_check.h"
 
 #include <math.h>
@@ -61,13 +60,6 @@ const char *mq_file_letter(size_t i)
         "AN", "AO", "AP", "AQ", "AR", "AS", "AT", "AU", "AV", "AW", "AX", "AY", "AZ",
         "BA", "BB", "BC", "BD", "BE", "BF", "BG", "BH", "BI", "BJ", "BK", "BL"};
     return i < MQ_CANDIDATES_MAX ? letters[i] : "?";
-}
-
-bool mq_same_model(const struct mq_view *a, const struct mq_view *b)
-{
-    /* a file belongs to one model: the first of each is enough */
-    return a == b || (a->files_count && b->files_count &&
-                      mq_same_file(a->files[0].file.path, b->files[0].file.path));
 }
 
 void mq_row_token_note(const struct mq_comparison_row *row, struct mq_buffer *note)
@@ -189,8 +181,7 @@ static void set_size(struct mq_comparison_row *row, struct mq_stored_size size)
     row->weights = size.weights;
     row->weight_bytes = size.weight_bytes;
     row->file_bytes = size.file_bytes;
-    row->bits_per_weight =
-        size.weights ? 8.0 * (double)size.weight_bytes / (double)size.weights : 0;
+    row->bits_per_weight = mq_bits_per_weight(size.weight_bytes, size.weights);
 }
 
 /* Of a level the sizes come from a plan: nothing is written. */

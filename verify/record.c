@@ -140,18 +140,6 @@ bool mq_tokenizer_fingerprint(const struct mq_view *view, uint32_t *crc)
     return json->size > 0;
 }
 
-struct mq_stored_size mq_stored_size(const struct mq_view *view)
-{
-    struct mq_stored_size s = {0};
-    for (size_t i = 0; i < view->tensors_count; i++) {
-        s.weights += view->tensors[i].rows * view->tensors[i].cols;
-        s.weight_bytes += view->tensors[i].rows * view->tensors[i].row_bytes;
-    }
-    for (size_t i = 0; i < view->files_count; i++)
-        s.file_bytes += view->files[i].file.size_bytes;
-    return s;
-}
-
 /* Names of files may be any bytes, JSON may not. */
 static void put_name(struct mq_buffer *b, const char *path)
 {

@@ -112,10 +112,4 @@ moeq_status mq_reference_text(const struct mq_reference *reference, struct mq_bu
 /* CRC-32 of a model's tokenizer.json; false if it has none. */
 bool mq_tokenizer_fingerprint(const struct mq_view *view, uint32_t *crc);
 
-/* Bytes and weights of a model as it is stored. */
-struct mq_stored_size {
-    uint64_t weights, weight_bytes, file_bytes;
-};
-struct mq_stored_size mq_stored_size(const struct mq_view *view);
-
 #endif

@@ -2,7 +2,6 @@
 #include "error.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -83,6 +82,13 @@ moeq_status mq_fail_file(moeq_error *err, moeq_status status, const char *path, 
     status = record(err, status, path, NULL, NULL, format, args);
     va_end(args);
     return status;
+}
+
+moeq_status mq_fail_tensor_list(moeq_error *err, moeq_status status, const char *path,
+                                const char *tensor, uint64_t offset, const char *format,
+                                va_list args)
+{
+    return record(err, status, path, tensor, &offset, format, args);
 }
 
 moeq_status mq_fail_tensor(moeq_error *err, moeq_status status, const char *path,

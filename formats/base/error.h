@@ -4,6 +4,8 @@
 
 #include "moeq.h"
 
+#include <stdarg.h>
+
 /* Records a failure that concerns no file in particular; returns `status` (or, if an error was
  * recorded already, that one's status). `err` may be NULL. */
 moeq_status mq_fail(moeq_error *err, moeq_status status, const char *format, ...)
@@ -18,6 +20,10 @@ moeq_status mq_fail_file(moeq_error *err, moeq_status status, const char *path, 
 moeq_status mq_fail_tensor(moeq_error *err, moeq_status status, const char *path,
                            const char *tensor, uint64_t offset, const char *format, ...)
     __attribute__((format(printf, 6, 7)));
+/* The same for a function that takes arguments itself. */
+moeq_status mq_fail_tensor_list(moeq_error *err, moeq_status status, const char *path,
+                                const char *tensor, uint64_t offset, const char *format,
+                                va_list args) __attribute__((format(printf, 6, 0)));
 
 /* As mq_fail, for a system call that failed: "path: what: strerror(errno)".
  * ENOSPC and EDQUOT become MOEQ_NO_SPACE, ENOENT MOEQ_NOT_FOUND, everything else MOEQ_IO. */

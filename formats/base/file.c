@@ -98,6 +98,15 @@ moeq_status mq_file_read_at(const struct mq_file *file, uint64_t offset, void *b
     return MOEQ_OK;
 }
 
+void mq_file_prefetch(const struct mq_file *file, uint64_t offset, uint64_t bytes)
+{
+    /* The kernel cuts larger requests down to its readahead window, whose usual size this is. */
+    const uint64_t step = 128u << 10, end = offset + bytes;
+    for (uint64_t at = offset; at < end; at += step)
+        posix_fadvise(file->fd, (off_t)at, (off_t)(end - at < step ? end - at : step),
+                      POSIX_FADV_WILLNEED);
+}
+
 moeq_status mq_file_read_all(const char *path, uint64_t cap, struct mq_buffer *bytes,
                              moeq_error *err)
 {

@@ -29,6 +29,10 @@ moeq_status mq_file_check_unchanged(const struct mq_file *file, moeq_error *err)
 moeq_status mq_file_read_at(const struct mq_file *file, uint64_t offset, void *bytes, size_t n,
                             moeq_error *err);
 
+/* Has the kernel read bytes [offset, offset + bytes) into the page cache, and does not wait for it.
+ * Only time hangs on this, so what goes wrong is not of interest: reading itself will tell. */
+void mq_file_prefetch(const struct mq_file *file, uint64_t offset, uint64_t bytes);
+
 /* The whole file as a buffer; refuses files above `cap` bytes before allocating. */
 moeq_status mq_file_read_all(const char *path, uint64_t cap, struct mq_buffer *bytes,
                              moeq_error *err);

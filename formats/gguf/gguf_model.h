@@ -4,8 +4,9 @@
 
 #include "model_view.h"
 
-/* In how many heads the rows of a role's matrices are interleaved (mq_tensor.interleaved_heads): as
- * many as q or k has, 0 for all others and where the family's architecture keeps their order. */
+/* In how many heads the rows of a role's matrices are interleaved in a GGUF file, as
+ * mq_tensor.stored_interleaved has it: as many as q or k has, 0 for all others and where the
+ * family's architecture keeps their order. */
 uint32_t mq_gguf_interleaved_heads(const struct mq_view *view, enum mq_role role);
 
 /* What Llama 3's scaling divides frequency i of a head by: element i of MQ_GGUF_ROPE_FREQS. */

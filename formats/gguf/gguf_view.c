@@ -3,7 +3,7 @@
  *
  * The same table as for a folder, under the same names: what GGUF has otherwise is said per tensor.
  * A 3-D tensor of experts is one row of the table for each, some way into it; rows of q and k that
- * stand in interleaved order are marked (mq_tensor.interleaved_heads).
+ * stand in interleaved order are marked (mq_tensor.stored_interleaved).
  */
 #include "gguf_carried.h"
 #include "gguf_int.h"
@@ -90,7 +90,7 @@ static moeq_status place(void *user, struct mq_view *view, struct mq_tensor *t, 
     t->row_bytes = e->row_bytes;
     t->file = at->file;
     t->offset = e->offset + (joined ? (uint64_t)t->expert * t->rows * t->row_bytes : 0);
-    t->interleaved_heads = mq_gguf_interleaved_heads(view, t->role);
+    t->stored_interleaved = mq_gguf_interleaved_heads(view, t->role);
     return MOEQ_OK;
 }
 

@@ -45,6 +45,14 @@ START_TEST(small_models)
             ck_assert_uint_eq(q->stored_interleaved, 2);
             ck_assert_ok(mq_view_read_rows(v, q, 5, 1, row, &err));
             ck_assert(row[0] == 0.25f * (float)(6 * 8 + 1));
+            /* and that is where a message says it is */
+            ck_assert_int_eq(mq_view_fail_row(&err, MOEQ_MALFORMED, v, q, 5, "row %d", 5),
+                             MOEQ_MALFORMED);
+            ck_assert_uint_eq(err.offset, q->offset + 6 * q->row_bytes);
+            ck_assert_str_eq(err.tensor, mq_tensor_shown(q));
+            ck_assert_ptr_nonnull(strstr(err.message, mq_view_tensor_path(v, q)));
+            mq_view_prefetch_rows(v, q, 5, 1);
+            mq_view_prefetch_rows(v, q, 5, UINT64_MAX); /* none so many: nothing is asked for */
             mq_view_close(v);
         }
 }
