@@ -10,6 +10,7 @@
 #include "check_json.h"
 #include "comparison_json.h"
 #include "result_json.h"
+#include "stored.h"
 #include "tokenizer.h"
 
 #include <limits.h>

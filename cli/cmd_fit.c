@@ -5,6 +5,7 @@
 #include "family.h"
 #include "fit.h"
 #include "moeq_profile.h"
+#include "stored.h"
 #include "text_match.h"
 
 #include <inttypes.h>

@@ -4,6 +4,7 @@
 #include "error.h"
 #include "family.h"
 #include "open_options.h"
+#include "stored.h"
 #include "view_json.h"
 #include "text_input.h"
 #include "what_is_it.h"
@@ -181,7 +182,7 @@ bool mq_option_policy(const char *command, const struct mq_options *options,
 {
     static const struct {
         const char *option;
-        enum mq_role_class class;
+        enum mq_role_class group;
         size_t field;
     } by_class[] = {
         {"--attention", MQ_CLASS_ATTENTION, offsetof(struct mq_options, attention)},
@@ -200,8 +201,8 @@ bool mq_option_policy(const char *command, const struct mq_options *options,
                      by_class[i].option, target->recipe->name);
             return false;
         }
-        policy->levels[by_class[i].class] = mq_option_level(command, by_class[i].option, name);
-        if (!policy->levels[by_class[i].class])
+        policy->levels[by_class[i].group] = mq_option_level(command, by_class[i].option, name);
+        if (!policy->levels[by_class[i].group])
             return false;
     }
     if (options->effort && !mq_effort_find(options->effort, &policy->effort)) {
@@ -239,12 +240,12 @@ static void add_total(struct mq_plan_total *t, const struct mq_tensor *tensor, u
 void mq_breakdown_add(struct mq_breakdown *b, const struct mq_tensor *tensor,
                       const struct mq_level *level, uint64_t bytes)
 {
-    const enum mq_role_class class = mq_role_class(tensor->role);
+    const enum mq_role_class group = mq_role_class(tensor->role);
     size_t i = 0;
-    while (i < b->count && (b->rows[i].class != class || b->rows[i].level != level))
+    while (i < b->count && (b->rows[i].group != group || b->rows[i].level != level))
         i++;
     if (i == b->count && i < sizeof b->rows / sizeof *b->rows)
-        b->rows[b->count++] = (struct mq_breakdown_row){.class = class, .level = level};
+        b->rows[b->count++] = (struct mq_breakdown_row){.group = group, .level = level};
     if (i < b->count)
         add_total(&b->rows[i].total, tensor, bytes);
     add_total(&b->total, tensor, bytes);
@@ -261,10 +262,10 @@ void mq_breakdown_print(const struct mq_breakdown *b)
 {
     printf("  %-20s %-7s %8s %16s %11s %9s\n", "role", "level", "tensors", "weights", "size",
            "bits/w");
-    for (int class = 0; class < MQ_CLASS_COUNT; class ++)
+    for (int group = 0; group < MQ_CLASS_COUNT; group++)
         for (size_t i = 0; i < b->count; i++)
-            if ((int)b->rows[i].class == class)
-                print_row(mq_role_class_name((enum mq_role_class) class), b->rows[i].level->name,
+            if ((int)b->rows[i].group == group)
+                print_row(mq_role_class_name((enum mq_role_class)group), b->rows[i].level->name,
                           &b->rows[i].total);
     print_row("total", "", &b->total);
 }
@@ -285,7 +286,7 @@ cJSON *mq_breakdown_json(const struct mq_breakdown *b)
     cJSON *o = total_json(&b->total), *rows = cJSON_AddArrayToObject(o, "by_role");
     for (size_t i = 0; i < b->count; i++) {
         cJSON *row = total_json(&b->rows[i].total);
-        cJSON_AddStringToObject(row, "role", mq_role_class_name(b->rows[i].class));
+        cJSON_AddStringToObject(row, "role", mq_role_class_name(b->rows[i].group));
         cJSON_AddStringToObject(row, "level", b->rows[i].level->name);
         cJSON_AddItemToArray(rows, row);
     }

@@ -54,7 +54,7 @@ void mq_option_policy_free(const struct mq_options *options, struct mq_policy_ov
 
 /* Sizes by class of role and level. */
 struct mq_breakdown_row {
-    enum mq_role_class class;
+    enum mq_role_class group;
     const struct mq_level *level;
     struct mq_plan_total total;
 };

@@ -21,8 +21,8 @@
 #include "error.h"
 #include "family.h"
 #include "moeq_profile.h"
-#include "policy.h"
 #include "safetensors.h"
+#include "stored.h"
 #include "weights_check.h"
 #include "what_is_it.h"
 

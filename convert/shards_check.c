@@ -3,7 +3,7 @@
 
 #include "error.h"
 #include "moeq_index.h"
-#include "policy.h"
+#include "stored.h"
 #include "weights_check.h"
 
 #include <string.h>

@@ -3,7 +3,7 @@
 
 #include "checked.h"
 #include "error.h"
-#include "policy.h"
+#include "stored.h"
 
 #include <inttypes.h>
 #include <omp.h>

@@ -3,9 +3,9 @@
 
 static const struct {
     const char *name;
-    enum mq_role_class class;
+    enum mq_role_class group;
 } roles[] = {
-#define ROW(id, name, class) {name, MQ_CLASS_##class},
+#define ROW(id, name, group) {name, MQ_CLASS_##group},
     MQ_ROLE_LIST(ROW)
 #undef ROW
 };
@@ -17,10 +17,10 @@ const char *mq_role_name(enum mq_role role)
 
 enum mq_role_class mq_role_class(enum mq_role role)
 {
-    return roles[role].class;
+    return roles[role].group;
 }
 
-const char *mq_role_class_name(enum mq_role_class class)
+const char *mq_role_class_name(enum mq_role_class group)
 {
     static const char *const names[] = {
         [MQ_CLASS_EXPERTS] = "experts and MLP",
@@ -28,5 +28,5 @@ const char *mq_role_class_name(enum mq_role_class class)
         [MQ_CLASS_EMBEDDINGS] = "embeddings and head",
         [MQ_CLASS_KEEP] = "router and norms",
     };
-    return names[class];
+    return names[group];
 }

@@ -4,7 +4,7 @@
 
 #include "moeq.h"
 
-/* What a tensor does. class: which option of `convert` decides its level. */
+/* What a tensor does. group: which option of `convert` decides its level. */
 #define MQ_ROLE_LIST(X)                    \
     X(EMBEDDING, "embedding", EMBEDDINGS)  \
     X(ATTN_NORM, "attn_norm", KEEP)        \
@@ -26,7 +26,7 @@
     X(HEAD, "head", EMBEDDINGS)
 
 enum mq_role {
-#define MQ_ROLE_ENUM(id, name, class) MQ_ROLE_##id,
+#define MQ_ROLE_ENUM(id, name, group) MQ_ROLE_##id,
     MQ_ROLE_LIST(MQ_ROLE_ENUM)
 #undef MQ_ROLE_ENUM
         MQ_ROLE_COUNT
@@ -42,6 +42,6 @@ enum mq_role_class {
 
 const char *mq_role_name(enum mq_role role);
 enum mq_role_class mq_role_class(enum mq_role role);
-const char *mq_role_class_name(enum mq_role_class class);
+const char *mq_role_class_name(enum mq_role_class group);
 
 #endif

@@ -7,6 +7,7 @@
 #include "family.h"
 #include "moeq_profile.h"
 #include "open_options.h"
+#include "stored.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

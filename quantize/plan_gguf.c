@@ -17,6 +17,7 @@
 #include "moeq_profile.h"
 #include "open_options.h"
 #include "safetensors.h"
+#include "stored.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -2,10 +2,9 @@
 #include "policy.h"
 
 #include "error.h"
+#include "stored.h"
 
 #include <fnmatch.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 struct mq_policy mq_policy_default(const struct mq_level *level)
@@ -89,64 +88,4 @@ moeq_status mq_policy_apply(const struct mq_policy *policy, const struct mq_view
     for (size_t i = 0; i < view->tensors_count; i++)
         MQ_TRY(check_can_encode(view, &view->tensors[i], levels[i], err));
     return MOEQ_OK;
-}
-
-moeq_status mq_tensor_stored(const struct mq_view *view, const struct mq_tensor *t,
-                             const struct mq_level **level, moeq_error *err)
-{
-    *level = mq_level_of_storage(t->storage);
-    if (!*level)
-        return mq_view_fail_row(err, MOEQ_UNSUPPORTED, view, t, 0,
-                                "is stored at the unknown level \"%.40s\"", t->storage);
-    if (!mq_level_can_encode(*level) && t->cols % (*level)->block_weights != 0)
-        return mq_view_fail_row(err, MOEQ_MALFORMED, view, t, 0,
-                                "a row at %s has a multiple of %" PRIu32 " weights, not %" PRIu64,
-                                t->storage, (*level)->block_weights, t->cols);
-    const uint64_t expected = mq_level_row_bytes(*level, t->cols);
-    if (t->row_bytes != expected)
-        return mq_view_fail_row(err, MOEQ_MALFORMED, view, t, 0,
-                                "a row of %" PRIu64 " weights at %s has %" PRIu64
-                                " bytes, the file has %" PRIu64,
-                                t->cols, t->storage, expected, t->row_bytes);
-    return MOEQ_OK;
-}
-
-moeq_status mq_tensor_level(const struct mq_view *view, const struct mq_tensor *t,
-                            const struct mq_level **level, moeq_error *err)
-{
-    char list[300] = "";
-    MQ_TRY(mq_tensor_stored(view, t, level, err));
-    if (mq_level_can_decode(*level))
-        return MOEQ_OK;
-    for (size_t i = 0; i < mq_levels_count; i++)
-        snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "",
-                 mq_levels[i].name);
-    return mq_view_fail_row(
-        err, MOEQ_UNSUPPORTED, view, t, 0,
-        "is stored as %s, which moeq cannot decode (it can: %s); inspect, check, "
-        "fit, and copying it as it is need not decode it",
-        t->storage, list);
-}
-
-moeq_status mq_model_open_with(const char *path, const struct mq_open_options *options,
-                               struct mq_view **out, moeq_error *err)
-{
-    struct mq_view *view;
-    *out = NULL;
-    MQ_TRY(mq_view_open_with(path, options, &view, err));
-    for (size_t i = 0; i < view->tensors_count; i++) {
-        const struct mq_level *level;
-        const moeq_status status = mq_tensor_stored(view, &view->tensors[i], &level, err);
-        if (status != MOEQ_OK) {
-            mq_view_close(view);
-            return status;
-        }
-    }
-    *out = view;
-    return MOEQ_OK;
-}
-
-moeq_status mq_model_open(const char *path, struct mq_view **view, moeq_error *err)
-{
-    return mq_model_open_with(path, NULL, view, err);
 }

@@ -38,17 +38,4 @@ struct mq_policy mq_policy_of_recipe(const struct mq_recipe *recipe);
 moeq_status mq_policy_apply(const struct mq_policy *policy, const struct mq_view *view,
                             const struct mq_level **levels, moeq_error *err);
 
-/* The level that a tensor's bytes are in, with its row size checked: what makes a view's storage
- * names safe to copy (mq_tensor_stored), or to decode (mq_tensor_level, which refuses a level that
- * cannot be decoded). */
-moeq_status mq_tensor_stored(const struct mq_view *view, const struct mq_tensor *tensor,
-                             const struct mq_level **level, moeq_error *err);
-moeq_status mq_tensor_level(const struct mq_view *view, const struct mq_tensor *tensor,
-                            const struct mq_level **level, moeq_error *err);
-
-/* mq_view_open, then mq_tensor_stored for every tensor. */
-moeq_status mq_model_open(const char *path, struct mq_view **view, moeq_error *err);
-moeq_status mq_model_open_with(const char *path, const struct mq_open_options *options,
-                               struct mq_view **view, moeq_error *err);
-
 #endif

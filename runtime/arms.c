@@ -8,7 +8,7 @@
 #include "arms_int.h"
 
 #include "error.h"
-#include "policy.h"
+#include "stored.h"
 
 #include <string.h>
 

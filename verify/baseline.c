@@ -2,7 +2,7 @@
 #include "baseline.h"
 
 #include "error.h"
-#include "policy.h"
+#include "stored.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,6 +2,7 @@
 #include "comparison.h"
 
 #include "error.h"
+#include "stored.h"
 #include "token_check.h"
 
 #include <math.h>

@@ -61,8 +61,8 @@ static int64_t id_of(const struct mq_spm_model *m, const cJSON *config, const ch
 
 static struct surroundings read_surroundings(const struct mq_spm_model *m, const cJSON *config)
 {
-    const cJSON *class = mq_json_get(config, "tokenizer_class");
-    const bool t5 = cJSON_IsString(class) && strncmp(class->valuestring, "T5Tokenizer", 11) == 0;
+    const cJSON *name = mq_json_get(config, "tokenizer_class");
+    const bool t5 = cJSON_IsString(name) && strncmp(name->valuestring, "T5Tokenizer", 11) == 0;
     struct surroundings s = {
         .bos = id_of(m, config, "bos_token", m->bos_id),
         .eos = id_of(m, config, "eos_token", m->eos_id),

@@ -87,11 +87,11 @@ static moeq_status order(struct codes *c, moeq_error *err)
         uint8_t last = class_of(c->data[start]);
         bool in_order = true;
         for (end = start + 1; last && end < c->size; end++) {
-            const uint8_t class = class_of(c->data[end]);
-            if (!class)
+            const uint8_t combining = class_of(c->data[end]);
+            if (!combining)
                 break;
-            in_order &= class >= last;
-            last = class;
+            in_order &= combining >= last;
+            last = combining;
         }
         if (in_order)
             continue;

@@ -1,4 +1,5 @@
 /* test_convert.c: the same bytes whatever the threads, kernels and memory; refusals; resuming. */
+#include "stored.h"
 #include "test_model.h"
 
 #include <fcntl.h>

@@ -5,6 +5,7 @@
 #include "gguf.h"
 #include "gguf_build.h"
 #include "gguf_names.h"
+#include "stored.h"
 #include "test_model.h"
 
 #include <stdio.h>
@@ -165,8 +166,8 @@ START_TEST(rows_are_whole_blocks)
     ck_assert_msg(mq_plan_create_gguf(view, &policy, &up, &plan, &err) == MOEQ_OK, "%s",
                   err.message);
     for (size_t i = 0; i < view->tensors_count; i++) {
-        const enum mq_role_class class = mq_role_class(view->tensors[i].role);
-        ck_assert_str_eq(plan->entries[i].level->name, class == MQ_CLASS_KEEP ? "f32" : "q8_0");
+        const enum mq_role_class group = mq_role_class(view->tensors[i].role);
+        ck_assert_str_eq(plan->entries[i].level->name, group == MQ_CLASS_KEEP ? "f32" : "q8_0");
     }
     mq_plan_free(plan);
     mq_view_close(view);

@@ -2,6 +2,7 @@
  * A converted model with one flipped bit, at random places and in every region of the file: found,
  * and named rightly. Then damage beyond one bit, truncation, and files that are no moeq files.
  */
+#include "stored.h"
 #include "test_support.h"
 #include "convert.h"
 #include "integrity.h"

@@ -2,6 +2,7 @@
 #include "error.h"
 #include "nonfinite.h"
 #include "open_options.h"
+#include "stored.h"
 #include "test_model.h"
 
 #include <stdio.h>

@@ -5,6 +5,7 @@
 #include "moeq_index.h"
 #include "moeq_profile.h"
 #include "safetensors.h"
+#include "stored.h"
 #include "test_model.h"
 
 #include <stdio.h>

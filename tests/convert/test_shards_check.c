@@ -4,6 +4,7 @@
 #include "json.h"
 #include "check_json.h"
 #include "shards_check.h"
+#include "stored.h"
 #include "test_support.h"
 
 #include <fcntl.h>

@@ -3,6 +3,7 @@
 #include "convert.h"
 #include "integrity.h"
 #include "check_json.h"
+#include "stored.h"
 #include "test_support.h"
 #include "weights_check.h"
 

@@ -3,6 +3,7 @@
  * well; and with short and interrupted transfers. After each failure: an error with the file's
  * name, no half-written OUT, and the next run ends with the bytes of an undisturbed one.
  */
+#include "stored.h"
 #include "test_model.h"
 
 #include <errno.h>

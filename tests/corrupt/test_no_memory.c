@@ -9,6 +9,7 @@
 #include "gguf_build.h"
 #include "sentencepiece.h"
 #include "st_edit.h"
+#include "stored.h"
 #include "tokenizer.h"
 
 #include <stdatomic.h>

@@ -3,6 +3,7 @@
  * numbers, verdicts for common cards, and claims that go around about Mixtral.
  */
 #include "new_file.h"
+#include "stored.h"
 #include "test_support.h"
 #include "file.h"
 #include "fit.h"

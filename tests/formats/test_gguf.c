@@ -8,6 +8,7 @@
 #include "family.h"
 #include "gguf.h"
 #include "gguf_build.h"
+#include "stored.h"
 
 #include <stdio.h>
 #include <stdlib.h>

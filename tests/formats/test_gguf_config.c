@@ -2,6 +2,7 @@
 #include "test_model.h"
 
 #include "gguf_build.h"
+#include "stored.h"
 
 #include <math.h>
 #include <stdio.h>

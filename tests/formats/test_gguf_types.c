@@ -5,6 +5,7 @@
 #include "levels.h"
 #include "policy.h"
 #include "safetensors.h"
+#include "stored.h"
 
 #include <stdio.h>
 #include <stdlib.h>

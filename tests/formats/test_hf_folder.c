@@ -1,5 +1,6 @@
 /* test_hf_folder.c: Hugging Face folders and the local cache: what opens, and what each damage
  * says. */
+#include "stored.h"
 #include "test_model.h"
 
 #include <stdio.h>

@@ -2,6 +2,7 @@
  * test_hf_other.c: folders that are no model as moeq reads it: each is told as what it is, with
  * what to do about it. And folders that are hostile.
  */
+#include "stored.h"
 #include "test_model.h"
 
 #include <stdio.h>

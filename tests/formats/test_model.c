@@ -1,4 +1,5 @@
 /* test_model.c: copies of the reference models for tests that damage or convert them. */
+#include "stored.h"
 #include "test_model.h"
 
 #include <stdio.h>

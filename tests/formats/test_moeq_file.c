@@ -2,6 +2,7 @@
  * and refused where it was tampered with. */
 #include "moeq_profile.h"
 #include "safetensors.h"
+#include "stored.h"
 #include "test_model.h"
 
 #include <stdio.h>

@@ -4,6 +4,7 @@
  * note says so; and what must not be read is refused.
  */
 #include "st_edit.h"
+#include "stored.h"
 #include "test_model.h"
 
 #include <stdio.h>

@@ -7,6 +7,7 @@
  */
 #include "gguf_carried.h"
 #include "plan.h"
+#include "stored.h"
 #include "tokenizer.h"
 #include "what_is_it.h"
 

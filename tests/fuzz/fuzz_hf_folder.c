@@ -6,7 +6,7 @@
  * Beyond "no crash": every row that an accepted view promises can be read, and names are official.
  */
 #include "family.h"
-#include "policy.h"
+#include "stored.h"
 
 #include <fcntl.h>
 #include <stdio.h>

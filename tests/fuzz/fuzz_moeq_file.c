@@ -4,7 +4,7 @@
  * Beyond "no crash": every row that an accepted view promises can be read and decoded.
  */
 #include "levels.h"
-#include "policy.h"
+#include "stored.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,6 +2,7 @@
 #include "moeq_profile.h"
 #include "gguf_names.h"
 #include "plan.h"
+#include "stored.h"
 #include "test_support.h"
 
 #include <stdio.h>

@@ -27,9 +27,9 @@ static const struct mq_level **levels_for(const struct mq_view *view, const char
     const struct mq_level **levels = calloc(view->tensors_count, sizeof *levels);
     ck_assert_ptr_nonnull(levels);
     for (size_t i = 0; i < view->tensors_count; i++) {
-        const enum mq_role_class class = mq_role_class(view->tensors[i].role);
-        const char *name = class == MQ_CLASS_EXPERTS ? experts
-                           : class == MQ_CLASS_KEEP  ? NULL
+        const enum mq_role_class group = mq_role_class(view->tensors[i].role);
+        const char *name = group == MQ_CLASS_EXPERTS ? experts
+                           : group == MQ_CLASS_KEEP  ? NULL
                                                      : others;
         levels[i] = name ? mq_level_find(name) : NULL;
     }

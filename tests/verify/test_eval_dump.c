@@ -2,8 +2,8 @@
  * within what f32 arithmetic in another order gives; refusals. */
 #include "test_support.h"
 #include "eval_dump.h"
-#include "policy.h"
 #include "safetensors.h"
+#include "stored.h"
 #include "st_writer.h"
 
 #include <math.h>

@@ -1,5 +1,6 @@
 /* Gates: what is read, what is refused, what breaks a limit, what is written; and the bootstrap. */
 #include "new_file.h"
+#include "stored.h"
 #include "test_support.h"
 #include "family.h"
 #include "gate.h"

@@ -8,6 +8,7 @@
  * by about 3 % in KL divergence, hence the slack.
  */
 #include "comparison.h"
+#include "stored.h"
 #include "test_support.h"
 
 #include <stdio.h>

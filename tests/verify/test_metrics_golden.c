@@ -1,6 +1,7 @@
 /* Every figure of a sweep, the swapped arms included, against an independent computation in numpy
  * float64 (tests/data/make_metric_goldens.py); the noise floor only roughly, since rounding to bf16
  * amplifies the last bit of f32. */
+#include "stored.h"
 #include "test_support.h"
 #include "json.h"
 #include "comparison_json.h"

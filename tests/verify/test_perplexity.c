@@ -6,8 +6,8 @@
 #include "file.h"
 #include "json.h"
 #include "perplexity.h"
-#include "policy.h"
 #include "result_json.h"
+#include "stored.h"
 
 #include <stdio.h>
 #include <string.h>

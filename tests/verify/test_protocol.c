@@ -1,7 +1,7 @@
 /* Windows and scored positions of both protocols; texts that are too short. */
 #include "test_support.h"
 #include "protocol.h"
-#include "policy.h"
+#include "stored.h"
 #include "tokenizer.h"
 
 #include <stdlib.h>

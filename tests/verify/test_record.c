@@ -3,6 +3,7 @@
  * that is wrong with it goes unnoticed.
  */
 #include "new_file.h"
+#include "stored.h"
 #include "test_support.h"
 #include "comparison_json.h"
 #include "convert.h"

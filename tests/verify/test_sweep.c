@@ -1,5 +1,6 @@
 /* A sweep over the demo's model: a level that is the source's own gives exactly 0 and 100 %, the
  * others lie in order, sizes are those of the plans. */
+#include "stored.h"
 #include "test_support.h"
 #include "convert.h"
 #include "json.h"
