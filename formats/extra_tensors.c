@@ -5,7 +5,7 @@
  * wrongly without it: an error. But checkpoints carry much that is no weight of the model: what
  * training needed, what follows from config.json, parts for other tasks. One table names those.
  */
-#include "tensor_set.h"
+#include "tensor_set_view.h"
 
 #include "error.h"
 #include "open_options.h"

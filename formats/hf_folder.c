@@ -8,6 +8,7 @@
 #include "folder_tokenizer.h"
 #include "open_options.h"
 #include "sentencepiece.h"
+#include "tensor_set_view.h"
 #include "what_is_it.h"
 #include "text_match.h"
 

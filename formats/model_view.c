@@ -3,6 +3,7 @@
 
 #include "checked.h"
 #include "error.h"
+#include "text_match.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -75,11 +76,10 @@ void mq_view_close(struct mq_view *view)
 moeq_status mq_view_adopt_file(struct mq_view *view, struct mq_file *file, uint64_t header_bytes,
                                uint32_t header_crc32, moeq_error *err)
 {
-    const char *slash = strrchr(file->path, '/');
     struct mq_source_file *f = &view->files[view->files_count++];
     *f = (struct mq_source_file){
         .file = *file,
-        .name = mq_arena_strdup(view->arena, slash ? slash + 1 : file->path),
+        .name = mq_arena_strdup(view->arena, mq_base_name(file->path)),
         .header_bytes = header_bytes,
         .header_crc32 = header_crc32,
     };

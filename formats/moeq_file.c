@@ -6,6 +6,7 @@
 #include "folder_tokenizer.h"
 #include "moeq_index.h"
 #include "open_options.h"
+#include "tensor_set_view.h"
 
 #include <inttypes.h>
 #include <limits.h>

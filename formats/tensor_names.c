@@ -15,7 +15,7 @@
  * first layer's first norm is found once and holds for all names. (Transformers adds or strips its
  * base_model_prefix in the same way: core_model_loading.py, rename_source_key.)
  */
-#include "tensor_set.h"
+#include "tensor_set_view.h"
 
 #include "error.h"
 #include "open_options.h"

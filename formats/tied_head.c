@@ -7,7 +7,7 @@
  * one of the two is missing, the other serves for both. Transformers 4 and others tie by the config
  * alone. Never without a word: what differs from the config is a note.
  */
-#include "tensor_set.h"
+#include "tensor_set_view.h"
 
 #include "checked.h"
 #include "error.h"
