@@ -30,7 +30,7 @@ enum mq_exit mq_cmd_convert(const struct mq_options *options)
     enum mq_exit code =
         status == MOEQ_OK ? mq_make_plan(options, view, &policy, NULL, &plan) : mq_report(&err);
     if (code == MQ_EXIT_GOOD)
-        code = mq_execute_plan(options, plan);
+        code = mq_execute_plan("convert", options, plan);
     mq_plan_free(plan);
     mq_view_close(view);
     mq_option_policy_free(options, overrides);

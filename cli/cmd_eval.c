@@ -69,14 +69,15 @@ static enum mq_exit eval_dump(const struct mq_options *options, struct mq_job_ui
     if (status != MOEQ_OK)
         return mq_report(&err);
     if (options->json) {
-        cJSON *o = cJSON_CreateObject();
-        cJSON_AddStringToObject(o, "output", options->dump);
-        cJSON_AddNumberToObject(o, "sequences", (double)result.windows);
-        cJSON_AddNumberToObject(o, "tokens_per_sequence", (double)result.window_tokens);
-        cJSON_AddNumberToObject(o, "bytes", (double)result.file_bytes);
-        cJSON_AddStringToObject(o, "compute", mq_compute_name(compute));
-        cJSON_AddItemToObject(o, "notes", mq_view_notes_json(view));
-        return mq_print_json(o);
+        struct mq_json_tree b = {0};
+        cJSON *o = mq_json_document(&b, "dump");
+        mq_json_put_text(&b, o, "output", options->dump);
+        mq_json_put_count(&b, o, "sequences", result.windows);
+        mq_json_put_count(&b, o, "tokens_per_sequence", result.window_tokens);
+        mq_json_put_count(&b, o, "bytes", result.file_bytes);
+        mq_json_put_text(&b, o, "compute", mq_compute_name(compute));
+        mq_json_put(&b, o, "notes", mq_view_notes_json(view));
+        return mq_print_json(mq_json_finish(&b, o));
     }
     mq_print_notes(options, view);
     if (!options->quiet) {

@@ -34,7 +34,7 @@ static enum mq_exit run(const struct mq_options *options, const struct mq_policy
     enum mq_exit code =
         status == MOEQ_OK ? mq_make_plan(options, view, policy, &how, &plan) : mq_report(&err);
     if (code == MQ_EXIT_GOOD)
-        code = mq_execute_plan(options, plan);
+        code = mq_execute_plan("export", options, plan);
     if (code == MQ_EXIT_GOOD && !options->dry_run && !options->json && !options->quiet) {
         print_hints(options, plan);
         code = mq_finish_output();

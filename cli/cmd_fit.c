@@ -19,7 +19,8 @@ enum { TARGET_NAME = 256 };
 /* ---- the card ---- */
 
 /* One card of one size. */
-static void list_gpu(const struct mq_gpu *g, uint32_t memory_gb, cJSON *list)
+static void list_gpu(const struct mq_gpu *g, uint32_t memory_gb, struct mq_json_tree *b,
+                     cJSON *list)
 {
     const double usable = (double)mq_gpu_usable_bytes(g->memory, (uint64_t)memory_gb << 30);
     if (!list) {
@@ -27,27 +28,28 @@ static void list_gpu(const struct mq_gpu *g, uint32_t memory_gb, cJSON *list)
                g->source);
         return;
     }
-    cJSON *o = cJSON_CreateObject();
-    cJSON_AddStringToObject(o, "name", g->name);
-    cJSON_AddNumberToObject(o, "memory_gb", memory_gb);
-    cJSON_AddNumberToObject(o, "usable_bytes", usable);
-    cJSON_AddNumberToObject(o, "bandwidth_gb_per_second", g->bandwidth_gbs);
-    cJSON_AddBoolToObject(o, "unified_memory", mq_gpu_is_unified(g->memory));
-    cJSON_AddStringToObject(o, "rule", mq_gpu_memory_rule(g->memory));
-    cJSON_AddStringToObject(o, "source", g->source);
-    cJSON_AddItemToArray(list, o);
+    cJSON *o = mq_json_object(b);
+    mq_json_put_text(b, o, "name", g->name);
+    mq_json_put_count(b, o, "memory_gb", memory_gb);
+    mq_json_put_number(b, o, "usable_bytes", usable);
+    mq_json_put_count(b, o, "bandwidth_gb_per_second", g->bandwidth_gbs);
+    mq_json_put_bool(b, o, "unified_memory", mq_gpu_is_unified(g->memory));
+    mq_json_put_text(b, o, "rule", mq_gpu_memory_rule(g->memory));
+    mq_json_put_text(b, o, "source", g->source);
+    mq_json_append(b, list, o);
 }
 
 static enum mq_exit list_gpus(const struct mq_options *options)
 {
-    cJSON *list = options->json ? cJSON_CreateArray() : NULL;
+    struct mq_json_tree b = {0};
+    cJSON *list = options->json ? mq_json_array(&b) : NULL;
     if (!options->json)
         printf("%-30s %4s %7s %5s  %s\n", "card", "GB", "usable", "GB/s", "source");
     for (size_t i = 0; i < mq_gpus_count; i++)
         for (size_t k = 0; mq_gpu_size_gb(&mq_gpus[i], k); k++)
-            list_gpu(&mq_gpus[i], mq_gpu_size_gb(&mq_gpus[i], k), list);
+            list_gpu(&mq_gpus[i], mq_gpu_size_gb(&mq_gpus[i], k), &b, list);
     if (options->json)
-        return mq_print_json(list);
+        return mq_print_json(mq_json_finish(&b, list));
     printf("\nusable, in GiB: what a program can have of the memory on the label, in GB.\n");
     for (int m = 0; m < MQ_GPU_MEMORY_COUNT; m++) {
         static const char *const kinds[] = {"others", "T4 to L40S and older, ECC in line",

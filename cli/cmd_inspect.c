@@ -50,36 +50,43 @@ static void print_tensors(const struct mq_view *v)
     }
 }
 
-static cJSON *inspect_json(const struct mq_view *v, const struct mq_breakdown *b, bool tensors)
+static cJSON *tensor_json(struct mq_json_tree *b, const struct mq_view *v,
+                          const struct mq_tensor *t)
 {
-    cJSON *o = mq_model_json(v);
-    cJSON_AddItemToObject(o, "sizes", mq_breakdown_json(b));
-    cJSON_AddItemToObject(o, "files", mq_view_files_json(v));
-    cJSON *metadata = cJSON_AddObjectToObject(o, "metadata");
+    cJSON *o = mq_json_object(b);
+    mq_json_put_text(b, o, "name", t->name);
+    if (t->stored_name)
+        mq_json_put_text(b, o, "stored_name", t->stored_name);
+    mq_json_put_text(b, o, "role", mq_role_name(t->role));
+    mq_json_put_number(b, o, "layer", t->layer);
+    mq_json_put_number(b, o, "expert", t->expert);
+    mq_json_put_text(b, o, "level", t->storage);
+    mq_json_put_count(b, o, "rows", t->rows);
+    mq_json_put_count(b, o, "cols", t->cols);
+    mq_json_put_count(b, o, "bytes", t->rows * t->row_bytes);
+    mq_json_put_text(b, o, "file", mq_view_tensor_file(v, t));
+    mq_json_put_count(b, o, "offset", t->offset);
+    return o;
+}
+
+static cJSON *inspect_json(const struct mq_view *v, const struct mq_breakdown *sizes, bool tensors)
+{
+    struct mq_json_tree b = {0};
+    cJSON *o = mq_json_document(&b, "inspect"), *metadata = mq_json_object(&b);
+    mq_model_put_json(&b, o, v);
+    mq_json_put(&b, o, "sizes", mq_breakdown_json(&b, sizes));
+    mq_json_put(&b, o, "files", mq_view_files_json(v));
     for (const char *const *m = (const char *const *)v->metadata; m && m[0]; m += 2)
         if (strncmp(m[0], "moeq.tensor.", 12) != 0)
-            cJSON_AddStringToObject(metadata, m[0], m[1]);
+            mq_json_put_text(&b, metadata, m[0], m[1]);
+    mq_json_put(&b, o, "metadata", metadata);
     if (!tensors)
-        return o;
-    cJSON *list = cJSON_AddArrayToObject(o, "tensors");
-    for (size_t i = 0; i < v->tensors_count; i++) {
-        const struct mq_tensor *t = &v->tensors[i];
-        cJSON *item = cJSON_CreateObject();
-        cJSON_AddStringToObject(item, "name", t->name);
-        if (t->stored_name)
-            cJSON_AddStringToObject(item, "stored_name", t->stored_name);
-        cJSON_AddStringToObject(item, "role", mq_role_name(t->role));
-        cJSON_AddNumberToObject(item, "layer", t->layer);
-        cJSON_AddNumberToObject(item, "expert", t->expert);
-        cJSON_AddStringToObject(item, "level", t->storage);
-        cJSON_AddNumberToObject(item, "rows", (double)t->rows);
-        cJSON_AddNumberToObject(item, "cols", (double)t->cols);
-        cJSON_AddNumberToObject(item, "bytes", (double)(t->rows * t->row_bytes));
-        cJSON_AddStringToObject(item, "file", mq_view_tensor_file(v, t));
-        cJSON_AddNumberToObject(item, "offset", (double)t->offset);
-        cJSON_AddItemToArray(list, item);
-    }
-    return o;
+        return mq_json_finish(&b, o);
+    cJSON *list = mq_json_array(&b);
+    for (size_t i = 0; i < v->tensors_count; i++)
+        mq_json_append(&b, list, tensor_json(&b, v, &v->tensors[i]));
+    mq_json_put(&b, o, "tensors", list);
+    return mq_json_finish(&b, o);
 }
 
 enum mq_exit mq_cmd_inspect(const struct mq_options *options)

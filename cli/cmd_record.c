@@ -13,19 +13,18 @@ static enum mq_exit print_result(const struct mq_options *options, const struct 
 {
     const double tokens = (double)r->windows * (double)r->window_tokens;
     if (options->json) {
-        cJSON *o = cJSON_CreateObject();
-        cJSON_AddStringToObject(o, "moeq_result", "record");
-        cJSON_AddNumberToObject(o, "result_version", 1);
-        cJSON_AddStringToObject(o, "model", view->path);
-        cJSON_AddStringToObject(o, "output", options->output);
-        cJSON_AddStringToObject(o, "compute", mq_compute_name(compute));
-        cJSON_AddItemToObject(o, "notes", mq_view_notes_json(view));
-        cJSON_AddNumberToObject(o, "windows", (double)r->windows);
-        cJSON_AddNumberToObject(o, "context_tokens", (double)r->window_tokens);
-        cJSON_AddNumberToObject(o, "tokens", tokens);
-        cJSON_AddNumberToObject(o, "bytes", (double)r->file_bytes);
-        cJSON_AddNumberToObject(o, "bytes_per_token", (double)r->token_bytes);
-        return mq_print_json(o);
+        struct mq_json_tree b = {0};
+        cJSON *o = mq_json_document(&b, "record");
+        mq_json_put_text(&b, o, "model", view->path);
+        mq_json_put_text(&b, o, "output", options->output);
+        mq_json_put_text(&b, o, "compute", mq_compute_name(compute));
+        mq_json_put(&b, o, "notes", mq_view_notes_json(view));
+        mq_json_put_count(&b, o, "windows", r->windows);
+        mq_json_put_count(&b, o, "context_tokens", r->window_tokens);
+        mq_json_put_number(&b, o, "tokens", tokens);
+        mq_json_put_count(&b, o, "bytes", r->file_bytes);
+        mq_json_put_count(&b, o, "bytes_per_token", r->token_bytes);
+        return mq_print_json(mq_json_finish(&b, o));
     }
     if (!options->quiet) {
         char size[32], fixed[32];

@@ -4,6 +4,7 @@
 #include "error.h"
 #include "file.h"
 #include "json.h"
+#include "json_tree.h"
 #include "output_path.h"
 #include "report.h"
 
@@ -47,9 +48,10 @@ enum mq_exit mq_cmd_report(const struct mq_options *options)
     if (write_report(options->positional[0], options->output, &err) != MOEQ_OK)
         return mq_report(&err);
     if (options->json) {
-        cJSON *done = cJSON_CreateObject();
-        cJSON_AddStringToObject(done, "report", options->output);
-        return mq_print_json(done);
+        struct mq_json_tree b = {0};
+        cJSON *done = mq_json_document(&b, "report");
+        mq_json_put_text(&b, done, "report", options->output);
+        return mq_print_json(mq_json_finish(&b, done));
     }
     if (!options->quiet)
         printf("report: %s\n", options->output);

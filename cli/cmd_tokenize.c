@@ -5,6 +5,7 @@
 #include "file.h"
 #include "json.h"
 #include "json_string.h"
+#include "json_tree.h"
 #include "model_view.h"
 #include "moeq_index.h"
 #include "moeq_profile.h"
@@ -163,8 +164,12 @@ static moeq_status print_ids(const struct mq_tokenizer *tokenizer, const struct 
     moeq_status status =
         mq_tokenizer_encode_file(tokenizer, name, text, n, !options->no_bos, &ids, err);
     if (status == MOEQ_OK && options->json) {
-        mq_buffer_puts(&out, "{\"count\": ");
-        mq_buffer_printf(&out, "%zu, \"ids\": [", ids.size);
+        /* No tree: of a large text it would be 64 bytes an id. */
+        mq_buffer_printf(&out,
+                         "{\"moeq_result\": \"tokenize\", \"result_version\": %d, "
+                         "\"producer\": \"moeq " MOEQ_VERSION_STRING "\", \"count\": %zu, "
+                         "\"ids\": [",
+                         MQ_RESULT_VERSION, ids.size);
         put_ids(&out, &ids);
         mq_buffer_puts(&out, "]");
         if (options->decode) {

@@ -65,6 +65,7 @@ struct mq_command {
     const char *summary;          /* one line for `moeq --help` */
     const char *description;      /* paragraphs for its own --help, wrapped at 80 columns */
     const char *options;          /* names of the options that it takes: "output level ..." */
+    const char *common;           /* of those that many commands share: "json quiet ..." */
     const char *examples;
     int positional_min, positional_max; /* MQ_ANY: the command says how many */
     enum mq_exit (*run)(const struct mq_options *options);

@@ -4,6 +4,12 @@
 /* Every command that opens a model takes these: see mq_open_model. */
 #define READING " ignore-config sliding-window lm-head"
 
+/* Those that stand last in a command's help: of every command; of what takes time; and of what has
+ * buffers to choose the size of. */
+#define COMMON "json quiet help"
+#define JOB COMMON " threads no-progress"
+#define LARGE_JOB JOB " memory"
+
 const struct mq_command mq_commands[] = {
     {
         .name = "convert",
@@ -18,6 +24,7 @@ const struct mq_command mq_commands[] = {
             "A GGUF file may go without LEVEL: its blocks are copied as they are.",
         .options = "output level recipe attention embeddings tensor effort shard-size dry-run "
                    "force allow-nonfinite" READING,
+        .common = LARGE_JOB " verbose",
         .examples = "  moeq convert Mixtral-8x7B-v0.1 -o mixtral.moeq --level q4_k\n"
                     "  moeq convert DIR -o m.moeq --level q3_k --tensor '*.layers.0.*w2*=q8_0'\n"
                     "  moeq convert DIR -o m.moeq --level q4_k --shard-size 5G\n"
@@ -38,6 +45,7 @@ const struct mq_command mq_commands[] = {
             "interruptions and --force are as in convert.",
         .options = "output level recipe attention embeddings tensor effort unify split-max-size "
                    "dry-run force allow-nonfinite" READING,
+        .common = LARGE_JOB " verbose",
         .examples = "  moeq export mixtral.moeq -o mixtral.gguf\n"
                     "  moeq export Mixtral-8x7B-v0.1 -o mixtral.gguf --recipe mix4\n"
                     "  moeq export DIR -o m.gguf --level q4_k --split-max-size 20G",
@@ -51,6 +59,7 @@ const struct mq_command mq_commands[] = {
         .summary = "what is in a model: family, sizes by role and level",
         .description = "Prints a model's family, dimensions, and sizes by role and level.",
         .options = "tensors" READING,
+        .common = COMMON,
         .examples = "  moeq inspect mixtral.moeq --tensors",
         .positional_min = 1,
         .positional_max = 1,
@@ -70,6 +79,7 @@ const struct mq_command mq_commands[] = {
             "are padding if they are few (512, of small vocabularies an eighth, of large 1 %)\n"
             "or stand behind the tokenizer's last token.",
         .options = READING,
+        .common = JOB,
         .examples = "  moeq check mixtral.moeq\n"
                     "  moeq check mixtral-Q4_K_M.gguf",
         .positional_min = 1,
@@ -86,6 +96,7 @@ const struct mq_command mq_commands[] = {
             "machine's). With --text: the perplexity. With --ids and --dump: logits, router\n"
             "logits, chosen experts and their weights for given token ids, as safetensors.",
         .options = "text ids dump dump-hidden protocol context tokens compute" READING,
+        .common = LARGE_JOB,
         .examples = "  moeq eval mixtral.moeq --text wiki.txt --protocol full\n"
                     "  moeq eval DIR --ids ids.safetensors --dump out.safetensors",
         .positional_min = 1,
@@ -106,6 +117,7 @@ const struct mq_command mq_commands[] = {
         .options =
             "text levels files attention embeddings tensor effort protocol context tokens swap "
             "noise-floor compute report" READING,
+        .common = LARGE_JOB " verbose",
         .examples = "  moeq sweep Mixtral-8x7B-v0.1 --text wiki.txt --levels q8_0,q4_k,q3_k \\\n"
                     "      --report sweep.html\n"
                     "  moeq sweep DIR --text wiki.txt --levels q4_k --files someones-Q4_K_M.gguf",
@@ -124,6 +136,7 @@ const struct mq_command mq_commands[] = {
             "last digit, what verify --against BASE would. Memory as in eval (--memory,\n"
             "default half of the machine's).",
         .options = "output text protocol context tokens compute force" READING,
+        .common = LARGE_JOB,
         .examples = "  moeq record Mixtral-8x7B-v0.1 --text wiki.txt -o mixtral.moeqref\n"
                     "  moeq check mixtral.moeqref",
         .positional_min = 1,
@@ -146,6 +159,7 @@ const struct mq_command mq_commands[] = {
             "(.html), or as Markdown for a pull request (.md).",
         .options = "against text protocol context tokens swap noise-floor compute gate write-gate "
                    "margin junit list-metrics report" READING,
+        .common = LARGE_JOB " verbose",
         .examples =
             "  moeq verify q8.moeq --against ref.moeqref --write-gate gate.json\n"
             "  moeq verify new.moeq --against ref.moeqref --gate gate.json --junit out.xml\n"
@@ -165,6 +179,7 @@ const struct mq_command mq_commands[] = {
             "print with --json: a page with charts (.html), or Markdown for a pull request\n"
             "(.md). Nothing is measured, and no model is read. An existing FILE is replaced.",
         .options = "output",
+        .common = COMMON,
         .examples = "  moeq sweep DIR --text wiki.txt --levels q8_0,q4_k --json > sweep.json\n"
                     "  moeq report sweep.json -o sweep.html",
         .positional_min = 1,
@@ -182,6 +197,7 @@ const struct mq_command mq_commands[] = {
             "--quality, says which of the levels that fit is the best one.",
         .options = "gpu vram list-gpus context kv no-flash-attention level levels attention "
                    "embeddings tensor quality" READING,
+        .common = COMMON,
         .examples = "  moeq fit Mixtral-8x7B-v0.1 --gpu 4090 --context 8192\n"
                     "  moeq fit config.json --gpu 2x3090 --kv q8_0 --quality sweep.json\n"
                     "  moeq fit config.json --gpu \"M2 Max 32GB\"\n"
@@ -199,6 +215,7 @@ const struct mq_command mq_commands[] = {
             "SentencePiece tokenizer.model, or a folder that holds one, whose other files\n"
             "(tokenizer_config.json, added_tokens.json, ...) count as well.",
         .options = "text string jsonl no-bos decode" READING,
+        .common = COMMON,
         .examples = "  moeq tokenize DIR --string 'Hello world' --decode\n"
                     "  moeq tokenize DIR --text wiki.txt --json",
         .positional_min = 1,

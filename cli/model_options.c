@@ -270,55 +270,51 @@ void mq_breakdown_print(const struct mq_breakdown *b)
     print_row("total", "", &b->total);
 }
 
-static cJSON *total_json(const struct mq_plan_total *t)
+static cJSON *total_json(struct mq_json_tree *b, const struct mq_plan_total *t)
 {
-    cJSON *o = cJSON_CreateObject();
-    cJSON_AddNumberToObject(o, "tensors", (double)t->tensors);
-    cJSON_AddNumberToObject(o, "weights", (double)t->weights);
-    cJSON_AddNumberToObject(o, "source_bytes", (double)t->source_bytes);
-    cJSON_AddNumberToObject(o, "bytes", (double)t->bytes);
-    cJSON_AddNumberToObject(o, "bits_per_weight", mq_bits_per_weight(t->bytes, t->weights));
+    cJSON *o = mq_json_object(b);
+    mq_json_put_count(b, o, "tensors", t->tensors);
+    mq_json_put_count(b, o, "weights", t->weights);
+    mq_json_put_count(b, o, "source_bytes", t->source_bytes);
+    mq_json_put_count(b, o, "bytes", t->bytes);
+    mq_json_put_number(b, o, "bits_per_weight", mq_bits_per_weight(t->bytes, t->weights));
     return o;
 }
 
-cJSON *mq_breakdown_json(const struct mq_breakdown *b)
+cJSON *mq_breakdown_json(struct mq_json_tree *b, const struct mq_breakdown *sizes)
 {
-    cJSON *o = total_json(&b->total), *rows = cJSON_AddArrayToObject(o, "by_role");
-    for (size_t i = 0; i < b->count; i++) {
-        cJSON *row = total_json(&b->rows[i].total);
-        cJSON_AddStringToObject(row, "role", mq_role_class_name(b->rows[i].group));
-        cJSON_AddStringToObject(row, "level", b->rows[i].level->name);
-        cJSON_AddItemToArray(rows, row);
+    cJSON *o = total_json(b, &sizes->total), *rows = mq_json_array(b);
+    for (size_t i = 0; i < sizes->count; i++) {
+        cJSON *row = total_json(b, &sizes->rows[i].total);
+        mq_json_put_text(b, row, "role", mq_role_class_name(sizes->rows[i].group));
+        mq_json_put_text(b, row, "level", sizes->rows[i].level->name);
+        mq_json_append(b, rows, row);
     }
+    mq_json_put(b, o, "by_role", rows);
     return o;
 }
 
-cJSON *mq_model_json(const struct mq_view *view)
+void mq_model_put_json(struct mq_json_tree *b, cJSON *o, const struct mq_view *view)
 {
     const struct mq_hparams *h = &view->hparams;
     const struct {
         const char *key;
         uint32_t value;
-    } numbers[] = {{"layers", h->layers},
-                   {"hidden", h->hidden},
+    } numbers[] = {{"hidden", h->hidden},
                    {"heads", h->heads},
                    {"kv_heads", h->kv_heads},
                    {"head_dim", h->head_dim},
                    {"ffn", h->ffn},
-                   {"experts", h->experts},
-                   {"top_k", h->top_k},
-                   {"vocab", h->vocab},
                    {"max_positions", h->max_positions},
-                   {"sliding_window", h->sliding_window}};
-    cJSON *o = cJSON_CreateObject();
-    cJSON_AddStringToObject(o, "path", view->path);
-    cJSON_AddStringToObject(o, "format", mq_view_kind_name(view->kind));
+                   {"sliding_window", h->sliding_window},
+                   /* older names of "experts_per_token" and "vocabulary" */
+                   {"top_k", h->top_k},
+                   {"vocab", h->vocab}};
+    mq_view_put_json(b, o, view);
+    mq_json_put_text(b, o, "format", mq_view_kind_name(view->kind));
     if (view->tokenizer_source)
-        cJSON_AddStringToObject(o, "tokenizer_source", view->tokenizer_source);
-    cJSON_AddStringToObject(o, "family", view->family->name);
+        mq_json_put_text(b, o, "tokenizer_source", view->tokenizer_source);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        cJSON_AddNumberToObject(o, numbers[i].key, numbers[i].value);
-    cJSON_AddBoolToObject(o, "tied_head", h->tied_head);
-    cJSON_AddItemToObject(o, "notes", mq_view_notes_json(view));
-    return o;
+        mq_json_put_count(b, o, numbers[i].key, numbers[i].value);
+    mq_json_put_bool(b, o, "tied_head", h->tied_head);
 }

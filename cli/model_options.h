@@ -3,6 +3,7 @@
 #define MQ_MODEL_OPTIONS_H
 
 #include "command.h"
+#include "json_tree.h"
 #include "plan.h"
 #include "text_input.h"
 
@@ -66,9 +67,9 @@ struct mq_breakdown {
 void mq_breakdown_add(struct mq_breakdown *b, const struct mq_tensor *tensor,
                       const struct mq_level *level, uint64_t bytes);
 void mq_breakdown_print(const struct mq_breakdown *b);
-cJSON *mq_breakdown_json(const struct mq_breakdown *b);
+cJSON *mq_breakdown_json(struct mq_json_tree *tree, const struct mq_breakdown *b);
 
-/* Hyper-parameters as JSON. */
-cJSON *mq_model_json(const struct mq_view *view);
+/* Hyper-parameters, and what mq_view_put_json has. */
+void mq_model_put_json(struct mq_json_tree *tree, cJSON *object, const struct mq_view *view);
 
 #endif

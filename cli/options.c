@@ -159,9 +159,6 @@ static const struct option options_table[] = {
 };
 enum { OPTIONS_COUNT = sizeof options_table / sizeof *options_table };
 
-/* Every command takes these besides its own. */
-#define COMMON_OPTIONS "threads memory json quiet verbose no-progress help"
-
 static bool has_word(const char *words, const char *word)
 {
     const size_t n = strlen(word);
@@ -173,7 +170,7 @@ static bool has_word(const char *words, const char *word)
 
 static bool takes(const struct mq_command *command, const struct option *o)
 {
-    return has_word(command->options, o->name) || has_word(COMMON_OPTIONS, o->name);
+    return has_word(command->options, o->name) || has_word(command->common, o->name);
 }
 
 /* ---- parsing ---- */
@@ -417,7 +414,7 @@ void mq_print_command_help(const struct mq_command *command)
            command->description);
     for (int common = 0; common < 2; common++)
         for (int i = 0; i < OPTIONS_COUNT; i++)
-            if (has_word(common ? COMMON_OPTIONS : command->options, options_table[i].name))
+            if (has_word(common ? command->common : command->options, options_table[i].name))
                 print_option(&options_table[i]);
     if (has_word(command->options, "level") || has_word(command->options, "levels")) {
         printf("\nlevels:\n");

@@ -79,53 +79,61 @@ static void print_plan(const struct mq_plan *plan, const struct mq_options *opti
         print_files(plan, options->output);
 }
 
-static cJSON *files_json(const struct mq_plan *plan, const char *output)
+static cJSON *files_json(struct mq_json_tree *b, const struct mq_plan *plan, const char *output)
 {
-    cJSON *files = cJSON_CreateArray();
+    cJSON *files = mq_json_array(b);
     for (size_t i = 0; i < plan->files_count; i++) {
         char name[PATH_MAX];
-        cJSON *f = cJSON_CreateObject();
+        cJSON *f = mq_json_object(b);
         mq_convert_file_name(output ? output : "OUT", &plan->files[i], name, sizeof name);
-        cJSON_AddStringToObject(f, "name", name);
+        mq_json_put_text(b, f, "name", name);
         if (!plan->has_index || i > 0)
-            cJSON_AddNumberToObject(f, "bytes", (double)plan->files[i].file_bytes);
-        cJSON_AddItemToArray(files, f);
+            mq_json_put_count(b, f, "bytes", plan->files[i].file_bytes);
+        mq_json_append(b, files, f);
     }
     return files;
 }
 
-static cJSON *plan_json(const struct mq_plan *plan, const struct mq_options *options)
+static cJSON *tensors_json(struct mq_json_tree *b, const struct mq_plan *plan)
 {
-    struct mq_breakdown b = {0};
-    add_breakdown(&b, plan);
-    cJSON *o = cJSON_CreateObject();
-    cJSON_AddItemToObject(o, "model", mq_model_json(plan->view));
-    cJSON_AddItemToObject(o, "plan", mq_breakdown_json(&b));
-    cJSON_AddStringToObject(o, "effort", mq_effort_name(plan->effort));
-    cJSON_AddNumberToObject(o, "file_bytes", (double)plan->output_bytes);
-    if (plan->files_count > 1)
-        cJSON_AddItemToObject(o, "files", files_json(plan, options->output));
-    cJSON *warnings = cJSON_AddArrayToObject(o, "warnings");
-    for (size_t i = 0; i < plan->warnings_count; i++)
-        cJSON_AddItemToArray(warnings, cJSON_CreateString(plan->warnings[i]));
-    if (plan->allow_nonfinite)
-        cJSON_AddNumberToObject(o, "nonfinite_weights", (double)plan->nonfinite_weights);
-    cJSON_AddBoolToObject(o, "dry_run", options->dry_run);
-    if (options->dry_run || options->verbose) {
-        cJSON *tensors = cJSON_AddArrayToObject(o, "tensors");
-        for (size_t i = 0; i < plan->view->tensors_count; i++) {
-            const struct mq_plan_entry *e = &plan->entries[i];
-            cJSON *t = cJSON_CreateObject();
-            cJSON_AddStringToObject(t, "name", e->tensor->name);
-            cJSON_AddStringToObject(t, "source", e->source->name);
-            cJSON_AddStringToObject(t, "level", e->level->name);
-            cJSON_AddNumberToObject(t, "offset", (double)e->offset);
-            cJSON_AddNumberToObject(t, "bytes", (double)e->size_bytes);
-            if (plan->files_count > 1)
-                cJSON_AddNumberToObject(t, "file", e->file);
-            cJSON_AddItemToArray(tensors, t);
-        }
+    cJSON *tensors = mq_json_array(b);
+    for (size_t i = 0; i < plan->view->tensors_count; i++) {
+        const struct mq_plan_entry *e = &plan->entries[i];
+        cJSON *t = mq_json_object(b);
+        mq_json_put_text(b, t, "name", e->tensor->name);
+        mq_json_put_text(b, t, "source", e->source->name);
+        mq_json_put_text(b, t, "level", e->level->name);
+        mq_json_put_count(b, t, "offset", e->offset);
+        mq_json_put_count(b, t, "bytes", e->size_bytes);
+        if (plan->files_count > 1)
+            mq_json_put_count(b, t, "file", e->file);
+        mq_json_append(b, tensors, t);
     }
+    return tensors;
+}
+
+static cJSON *plan_json(struct mq_json_tree *b, const char *command, const struct mq_plan *plan,
+                        const struct mq_options *options)
+{
+    struct mq_breakdown sizes = {0};
+    add_breakdown(&sizes, plan);
+    cJSON *o = mq_json_document(b, command), *model = mq_json_object(b),
+          *warnings = mq_json_array(b);
+    mq_model_put_json(b, model, plan->view);
+    mq_json_put(b, o, "model", model);
+    mq_json_put(b, o, "plan", mq_breakdown_json(b, &sizes));
+    mq_json_put_text(b, o, "effort", mq_effort_name(plan->effort));
+    mq_json_put_count(b, o, "file_bytes", plan->output_bytes);
+    if (plan->files_count > 1)
+        mq_json_put(b, o, "files", files_json(b, plan, options->output));
+    for (size_t i = 0; i < plan->warnings_count; i++)
+        mq_json_append(b, warnings, cJSON_CreateString(plan->warnings[i]));
+    mq_json_put(b, o, "warnings", warnings);
+    if (plan->allow_nonfinite)
+        mq_json_put_count(b, o, "nonfinite_weights", plan->nonfinite_weights);
+    mq_json_put_bool(b, o, "dry_run", options->dry_run);
+    if (options->dry_run || options->verbose)
+        mq_json_put(b, o, "tensors", tensors_json(b, plan));
     return o;
 }
 
@@ -147,7 +155,8 @@ static void print_result(const struct mq_options *options, const struct mq_plan 
            mq_format_bytes((uint64_t)((double)plan->total.source_bytes / (seconds + 1e-9)), rate));
 }
 
-static enum mq_exit write_files(const struct mq_options *options, const struct mq_plan *plan)
+static enum mq_exit write_files(const char *command, const struct mq_options *options,
+                                const struct mq_plan *plan)
 {
     struct mq_job_ui ui;
     struct mq_convert_result result = {0};
@@ -163,13 +172,14 @@ static enum mq_exit write_files(const struct mq_options *options, const struct m
     const double seconds = mq_now_seconds() - start;
     if (options->json) {
         char name[PATH_MAX];
-        cJSON *o = plan_json(plan, options);
+        struct mq_json_tree b = {0};
+        cJSON *o = plan_json(&b, command, plan, options);
         mq_convert_file_name(options->output, &plan->files[0], name, sizeof name);
         /* what stands for the model */
-        cJSON_AddStringToObject(o, "output", plan->has_index ? name : options->output);
-        cJSON_AddNumberToObject(o, "tensors_resumed", (double)result.tensors_resumed);
-        cJSON_AddNumberToObject(o, "seconds", seconds);
-        return mq_print_json(o);
+        mq_json_put_text(&b, o, "output", plan->has_index ? name : options->output);
+        mq_json_put_count(&b, o, "tensors_resumed", result.tensors_resumed);
+        mq_json_put_number(&b, o, "seconds", seconds);
+        return mq_print_json(mq_json_finish(&b, o));
     }
     if (!options->quiet)
         print_result(options, plan, &result, seconds);
@@ -190,10 +200,14 @@ enum mq_exit mq_make_plan(const struct mq_options *options, const struct mq_view
     return status == MOEQ_OK ? MQ_EXIT_GOOD : mq_report(&err);
 }
 
-enum mq_exit mq_execute_plan(const struct mq_options *options, const struct mq_plan *plan)
+enum mq_exit mq_execute_plan(const char *command, const struct mq_options *options,
+                             const struct mq_plan *plan)
 {
-    if (options->dry_run && options->json)
-        return mq_print_json(plan_json(plan, options));
+    if (options->dry_run && options->json) {
+        struct mq_json_tree b = {0};
+        cJSON *o = plan_json(&b, command, plan, options);
+        return mq_print_json(mq_json_finish(&b, o));
+    }
     if (!options->json && (options->dry_run || !options->quiet))
         print_plan(plan, options);
     else if (!options->json)
@@ -201,5 +215,5 @@ enum mq_exit mq_execute_plan(const struct mq_options *options, const struct mq_p
     if (options->dry_run)
         return mq_finish_output();
     fflush(stdout);
-    return write_files(options, plan);
+    return write_files(command, options, plan);
 }

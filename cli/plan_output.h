@@ -13,6 +13,7 @@ enum mq_exit mq_make_plan(const struct mq_options *options, const struct mq_view
 
 /* Prints the plan (or with --json, a document of it); unless --dry-run, writes --output and says
  * what was written. */
-enum mq_exit mq_execute_plan(const struct mq_options *options, const struct mq_plan *plan);
+enum mq_exit mq_execute_plan(const char *command, const struct mq_options *options,
+                             const struct mq_plan *plan);
 
 #endif

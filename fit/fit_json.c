@@ -182,16 +182,11 @@ static void put_model(struct mq_json_tree *b, cJSON *parent, const struct mq_fit
     const struct mq_hparams *h = &fit->view->hparams;
     cJSON *o = mq_json_object(b);
     mq_json_put(b, parent, "model", o);
-    mq_json_put_text(b, o, "path", fit->view->path);
+    mq_view_put_json(b, o, fit->view);
     mq_json_put_bool(b, o, "from_config_alone", fit->view->kind == MQ_VIEW_CONFIG);
-    mq_json_put_text(b, o, "family", fit->view->family->name);
-    mq_json_put_number(b, o, "layers", h->layers);
-    mq_json_put_number(b, o, "experts", h->experts);
-    mq_json_put_number(b, o, "experts_per_token", h->top_k);
     mq_json_put_number(b, o, "parameters", (double)fit->parameters);
     mq_json_put_number(b, o, "active_parameters", (double)fit->active_parameters);
     mq_json_put_number(b, o, "max_context_tokens", h->max_positions);
-    mq_json_put(b, o, "notes", mq_view_notes_json(fit->view));
 }
 
 /* The bytes, or null where the memory was given as what is usable of it. */

@@ -75,12 +75,12 @@ moeq_status mq_view_fail_missing(const struct mq_view *view, const char *name, m
 
 /* The slots of a class that are not of experts, in the order of the steps. */
 static moeq_status add_class(struct builder *b, const struct mq_program *program,
-                             enum mq_role_class class, int32_t layer)
+                             enum mq_role_class group, int32_t layer)
 {
     struct mq_slot_at at = {0};
     const struct mq_slot *slot;
     while ((slot = mq_program_next(program, &at)))
-        if (!slot->per_expert && mq_role_class(slot->role) == class)
+        if (!slot->per_expert && mq_role_class(slot->role) == group)
             MQ_TRY(add_tensor(b, slot, layer, -1));
     return MOEQ_OK;
 }

@@ -1,7 +1,19 @@
 /* view_json.c: what results say of the model that they are about. */
 #include "view_json.h"
 
-#include "json_tree.h"
+#include "family.h"
+
+void mq_view_put_json(struct mq_json_tree *tree, cJSON *object, const struct mq_view *view)
+{
+    const struct mq_hparams *h = &view->hparams;
+    mq_json_put_text(tree, object, "path", view->path);
+    mq_json_put_text(tree, object, "family", view->family->name);
+    mq_json_put_count(tree, object, "layers", h->layers);
+    mq_json_put_count(tree, object, "experts", h->experts);
+    mq_json_put_count(tree, object, "experts_per_token", h->top_k);
+    mq_json_put_count(tree, object, "vocabulary", h->vocab);
+    mq_json_put(tree, object, "notes", mq_view_notes_json(view));
+}
 
 cJSON *mq_view_files_json(const struct mq_view *view)
 {

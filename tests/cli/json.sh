@@ -1,13 +1,28 @@
 #!/bin/bash
-# --json: one valid JSON document on stdout and nothing else, nothing on stderr.
+# --json: of every command one valid JSON document on stdout and nothing else, nothing on stderr. Each
+# says what it is, and all name a model's sizes alike (docs/json.md).
 . "$(dirname "$0")/helper.sh"
 command -v python3 > /dev/null || { echo "skipped: python3 is missing"; exit 77; }
+
+cat > "$work/kind.py" <<'END'
+import json, sys
+d = json.load(open(sys.argv[1]))
+kind = sys.argv[2] if "--dump" not in sys.argv[3:] else "dump"
+assert d["moeq_result"] == kind and d["result_version"] == 1, d
+assert d["producer"].startswith("moeq "), d
+for o in (d, d.get("model")):
+    if isinstance(o, dict) and "layers" in o:
+        keys = ("path", "family", "layers", "experts", "experts_per_token", "vocabulary", "notes")
+        assert all(k in o for k in keys), o
+END
 
 # json 'python expression about d' ARGUMENTS...
 json() {
     local test=$1
     shift
     expect 0 "" "$@"
+    echo "$1" >> "$work/commands"
+    python3 "$work/kind.py" "$work/stdout" "$@" || fail "moeq $*: its kind or its model"
     python3 -c "import json, sys
 d = json.load(open(sys.argv[1]))
 assert $test, d" "$work/stdout" || fail "moeq $*: $test"
@@ -43,4 +58,14 @@ json "[r.get('int8', {}).get('compute') for r in d['rows']] == [None, 'int8']" \
 json "d['compute'] == 'int8'" record "$out" --text "$work/text" --tokens 256 --context 128 -o "$work/r.moeqref" --json --no-progress --compute int8
 "$moeq" sweep $model --text "$work/text" --levels q8_0 --tokens 256 --context 128 --json --no-progress > "$work/s.json"
 json "d['report'].endswith('s.md')" report "$work/s.json" -o "$work/s.md" --json
+json "d['sequences'] > 0" eval "$out" --ids tests/fixtures/folders/ids.safetensors \
+    --dump "$work/d.safetensors" --json --no-progress
+json "len(d['rows']) == 2" verify "$out" --against "$work/r.moeqref" --json --no-progress
+json "d['dry_run'] is True" export "$out" --dry-run --json
+json "d['model']['max_context_tokens'] == 32768" fit $model --vram 24GiB --json
+expect 0 "" fit --list-gpus --json # a list, and the only one
+python3 -c 'import json, sys
+assert json.load(open(sys.argv[1]))[0]["name"]' "$work/stdout" || fail "fit --list-gpus --json"
+diff <(sort -u "$work/commands") <("$moeq" --help | awk '/^commands:/ {on = 1; next} on && NF == 0 {exit} on {print $1}' | sort) ||
+    fail "commands whose --json is not tried here"
 finish
