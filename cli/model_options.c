@@ -229,14 +229,6 @@ void mq_option_policy_free(const struct mq_options *options, struct mq_policy_ov
     free(overrides);
 }
 
-static void add_total(struct mq_plan_total *t, const struct mq_tensor *tensor, uint64_t bytes)
-{
-    t->tensors++;
-    t->weights += tensor->rows * tensor->cols;
-    t->source_bytes += tensor->rows * tensor->row_bytes;
-    t->bytes += bytes;
-}
-
 void mq_breakdown_add(struct mq_breakdown *b, const struct mq_tensor *tensor,
                       const struct mq_level *level, uint64_t bytes)
 {
@@ -247,8 +239,8 @@ void mq_breakdown_add(struct mq_breakdown *b, const struct mq_tensor *tensor,
     if (i == b->count && i < sizeof b->rows / sizeof *b->rows)
         b->rows[b->count++] = (struct mq_breakdown_row){.group = group, .level = level};
     if (i < b->count)
-        add_total(&b->rows[i].total, tensor, bytes);
-    add_total(&b->total, tensor, bytes);
+        mq_plan_total_add(&b->rows[i].total, tensor, bytes);
+    mq_plan_total_add(&b->total, tensor, bytes);
 }
 
 static void print_row(const char *name, const char *level, const struct mq_plan_total *t)

@@ -10,7 +10,7 @@
 #include "convert.h"
 
 #include "checked.h"
-#include "error.h"
+#include "first_error.h"
 #include "moeq_profile.h"
 #include "nonfinite.h"
 #include "output_int.h"
@@ -55,7 +55,7 @@ struct job {
     uint32_t *chunk_crcs, *chunk_tensor; /* [chunks] */
     size_t chunks;
     atomic_size_t next_chunk;
-    atomic_bool stop;
+    struct mq_first_error failed;
     bool scan;            /* see mq_convert_plan: copies are looked at, nothing is written */
     atomic_bool counting; /* nothing is written (any more): only weights that are no numbers */
     bool *done;           /* [plan's items] */
@@ -70,21 +70,7 @@ struct job {
     time_t noted_at;
     const char *phase;
     uint64_t bytes_done, bytes_total; /* of source, for progress */
-    moeq_error *err;
-    moeq_status status;
 };
-
-static void job_fail(struct job *job, moeq_status status, const moeq_error *error)
-{
-    omp_set_lock(&job->lock);
-    if (job->status == MOEQ_OK) {
-        job->status = status;
-        if (job->err)
-            *job->err = *error;
-    }
-    atomic_store(&job->stop, true);
-    omp_unset_lock(&job->lock);
-}
 
 /* ---- setting up ---- */
 
@@ -378,7 +364,7 @@ static void work(struct job *job)
     moeq_status status = MOEQ_OK;
     if (!s.raw || !s.encoded || !s.weights)
         status = mq_fail_memory(&error, "converting");
-    while (status == MOEQ_OK && !atomic_load(&job->stop)) {
+    while (status == MOEQ_OK && !mq_first_error_status(&job->failed)) {
         const size_t chunk = atomic_fetch_add(&job->next_chunk, 1);
         if (chunk >= job->chunks)
             break;
@@ -388,8 +374,7 @@ static void work(struct job *job)
         else
             status = run_chunk(job, chunk, &s, &error);
     }
-    if (status != MOEQ_OK)
-        job_fail(job, status, &error);
+    mq_first_error_note(&job->failed, status, &error);
     free(s.raw);
     free(s.encoded);
     free(s.weights);
@@ -404,23 +389,7 @@ static moeq_status write_checksums(const struct job *job, size_t file, uint32_t 
     const struct mq_layout *layout = job->plan->files[file].layout;
     const uint32_t *crcs = job->crcs + job->plan->files[file].first_item;
     const struct mq_output_file *out = &job->output.files[file];
-    const size_t words = mq_layout_crc_words(layout), bytes = 4 * words;
-    unsigned char *table = malloc(bytes);
-    if (!table)
-        return mq_fail_memory(err, "writing the checksums");
-    for (size_t i = 0; i < words; i++) {
-        uint32_t word = i < layout->count - 1 ? crcs[i] : 0;
-        if (i == words - 2)
-            word = (uint32_t)crc32_z(0, (const Bytef *)layout->header, layout->header_bytes);
-        else if (i == words - 1)
-            word = *last = (uint32_t)crc32_z(0, table, bytes - 4);
-        for (int k = 0; k < 4; k++)
-            table[4 * i + (size_t)k] = (unsigned char)(word >> (8 * k));
-    }
-    const moeq_status status =
-        mq_write_at(out->fd, out->part, layout->items[layout->count - 1].offset, table, bytes, err);
-    free(table);
-    return status;
+    return mq_layout_write_crcs(layout, crcs, out->fd, out->part, last, err);
 }
 
 /* The checksums of each file that has some, and the index of all. */
@@ -478,7 +447,6 @@ static void job_begin(struct job *job)
     job->output.journal_fd = -1;
     omp_init_lock(&job->lock);
     atomic_init(&job->next_chunk, 0);
-    atomic_init(&job->stop, false);
     atomic_init(&job->counting, job->scan);
 }
 
@@ -502,14 +470,17 @@ static moeq_status run(struct job *job, unsigned threads, moeq_error *err)
     MQ_TRY(plan_chunks(job, err));
 #pragma omp parallel num_threads(threads)
     work(job);
-    return job->status;
+    return mq_first_error_status(&job->failed);
 }
 
 moeq_status mq_convert_scan(const struct mq_context *context, const struct mq_plan *plan,
                             struct mq_buffer *sentence, uint64_t *weights, moeq_error *err)
 {
-    struct job job = {
-        .context = context, .plan = plan, .err = err, .scan = true, .phase = "look for NaN"};
+    struct job job = {.context = context,
+                      .plan = plan,
+                      .failed = {.err = err},
+                      .scan = true,
+                      .phase = "look for NaN"};
     moeq_status status = MOEQ_OK;
     unsigned threads = 1;
     job_begin(&job);
@@ -529,7 +500,7 @@ moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *p
                        moeq_error *err)
 {
     MQ_TRY(mq_output_check(plan, options, err));
-    struct job job = {.context = context, .plan = plan, .err = err, .phase = "convert"};
+    struct job job = {.context = context, .plan = plan, .failed = {.err = err}, .phase = "convert"};
     moeq_status status = MOEQ_OK;
     unsigned threads = 1;
     job_begin(&job);

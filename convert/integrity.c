@@ -18,8 +18,9 @@
 #include "integrity.h"
 
 #include "checked.h"
-#include "error.h"
 #include "family.h"
+#include "first_error.h"
+#include "moeq_layout.h"
 #include "moeq_profile.h"
 #include "safetensors.h"
 #include "stored.h"
@@ -56,12 +57,6 @@ struct check {
 static uint32_t load_u32(const unsigned char *p)
 {
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-static void store_u32(unsigned char *p, uint32_t x)
-{
-    for (int i = 0; i < 4; i++)
-        p[i] = (unsigned char)(x >> (8 * i));
 }
 
 /* ---- header and checksum tensor ---- */
@@ -255,10 +250,8 @@ static moeq_status plan_chunks(struct check *c, size_t *chunks, moeq_error *err)
 /* What a thread does: chunk after chunk. The first failure stops all. */
 struct progress {
     atomic_size_t next;
-    atomic_bool stop;
-    uint64_t done, total; /* under the critical section, as are: */
-    moeq_status status;
-    moeq_error *err;
+    struct mq_first_error failed;
+    uint64_t done, total; /* under the critical section */
 };
 
 static void check_chunks(struct check *c, size_t chunks, struct progress *p)
@@ -266,7 +259,7 @@ static void check_chunks(struct check *c, size_t chunks, struct progress *p)
     unsigned char *bytes = malloc(CHUNK_BYTES);
     moeq_error error = {0};
     moeq_status status = bytes ? MOEQ_OK : mq_fail_memory(&error, "checking a file");
-    while (status == MOEQ_OK && !atomic_load(&p->stop)) {
+    while (status == MOEQ_OK && !mq_first_error_status(&p->failed)) {
         const size_t chunk = atomic_fetch_add(&p->next, 1);
         size_t n = 0;
         if (chunk >= chunks)
@@ -282,15 +275,7 @@ static void check_chunks(struct check *c, size_t chunks, struct progress *p)
             }
         }
     }
-    if (status != MOEQ_OK) {
-        atomic_store(&p->stop, true);
-#pragma omp critical(mq_integrity_progress)
-        if (p->status == MOEQ_OK) {
-            p->status = status;
-            if (p->err)
-                *p->err = error;
-        }
-    }
+    mq_first_error_note(&p->failed, status, &error);
     free(bytes);
 }
 
@@ -299,13 +284,11 @@ static moeq_status compute_tensors(struct check *c, moeq_error *err)
     size_t chunks;
     MQ_TRY(plan_chunks(c, &chunks, err));
     struct progress p = {.total = c->st.entries[c->st.count - 1].offset - c->st.header_bytes,
-                         .err = err};
+                         .failed = {.err = err}};
     atomic_init(&p.next, 0);
-    atomic_init(&p.stop, false);
 #pragma omp parallel num_threads(c->context->threads)
     check_chunks(c, chunks, &p);
-    if (p.status != MOEQ_OK)
-        return p.status;
+    MQ_TRY(mq_first_error_status(&p.failed));
     join_chunks(c);
     c->result->tensors_checked = c->st.count - 1;
     return MOEQ_OK;
@@ -315,14 +298,11 @@ static moeq_status compute_tensors(struct check *c, moeq_error *err)
  * words was made of. */
 static moeq_status data_vouches(const struct check *c, uint32_t header, bool *yes, moeq_error *err)
 {
-    const size_t tensors = c->st.count - 1, bytes = 4 * (tensors + 1);
-    unsigned char *table = malloc(bytes);
+    const size_t tensors = c->st.count - 1;
+    unsigned char *table = malloc(MQ_CRC_TABLE_BYTES(tensors));
     if (!table)
         return mq_fail_memory(err, "checking a file");
-    for (size_t i = 0; i < tensors; i++)
-        store_u32(table + 4 * i, c->computed[i]);
-    store_u32(table + 4 * tensors, header);
-    *yes = (uint32_t)crc32_z(0, table, bytes) == c->stored_self;
+    *yes = mq_crc_table(c->computed, tensors, header, table) == c->stored_self;
     free(table);
     return MOEQ_OK;
 }

@@ -2,7 +2,7 @@
 #include "weights_check.h"
 
 #include "checked.h"
-#include "error.h"
+#include "first_error.h"
 #include "stored.h"
 
 #include <inttypes.h>
@@ -18,11 +18,9 @@ struct check {
     const struct mq_context *context;
     const struct mq_view *view;
     atomic_size_t next; /* tensor */
-    atomic_bool stop;
+    struct mq_first_error failed;
     struct mq_zero_span *zeros; /* [tensors]; each one thread's */
-    uint64_t done, total;       /* bytes; under the critical section, as are: */
-    moeq_status status;
-    moeq_error *err;
+    uint64_t done, total;       /* bytes; under the critical section */
 };
 
 /* A thread's buffers, grown to the widest chunk that it has met. */
@@ -93,7 +91,7 @@ static moeq_status check_tensor(struct check *c, const struct mq_tensor *tensor,
     for (uint64_t row = 0; row < t.rows; row += step) {
         if (mq_cancelled(c->context))
             return mq_fail(err, MOEQ_CANCELLED, "interrupted");
-        if (atomic_load(&c->stop))
+        if (mq_first_error_status(&c->failed))
             return MOEQ_OK;
         const uint64_t n = mq_min_u64(step, t.rows - row);
         MQ_TRY(mq_view_read_rows(c->view, &t, row, n, s->bytes, err));
@@ -118,21 +116,13 @@ static void check_tensors(struct check *c)
     struct scratch s = {0};
     moeq_error error = {0};
     moeq_status status = MOEQ_OK;
-    while (status == MOEQ_OK && !atomic_load(&c->stop)) {
+    while (status == MOEQ_OK && !mq_first_error_status(&c->failed)) {
         const size_t i = atomic_fetch_add(&c->next, 1);
         if (i >= c->view->tensors_count)
             break;
         status = check_tensor(c, &c->view->tensors[i], &s, &error);
     }
-    if (status != MOEQ_OK) {
-        atomic_store(&c->stop, true);
-#pragma omp critical(mq_weights_check)
-        if (c->status == MOEQ_OK) {
-            c->status = status;
-            if (c->err)
-                *c->err = error;
-        }
-    }
+    mq_first_error_note(&c->failed, status, &error);
     free(s.bytes);
     free(s.weights);
 }
@@ -158,13 +148,13 @@ static int by_place(const void *a, const void *b)
     return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
-static moeq_status judge_zeros(const struct check *c, struct mq_zeros *zeros)
+static moeq_status judge_zeros(const struct check *c, struct mq_zeros *zeros, moeq_error *err)
 {
     const struct mq_view *view = c->view;
     const struct mq_tensor **order = malloc(view->tensors_count * sizeof *order);
     bool want = false;
     if (!order)
-        return mq_fail_memory(c->err, "checking weights");
+        return mq_fail_memory(err, "checking weights");
     for (size_t i = 0; i < view->tensors_count; i++) {
         const struct mq_tensor *t = order[i] = &view->tensors[i];
         want = want || mq_zeros_want_tokens(t->role, t->rows, t->rows * t->row_bytes, &c->zeros[i]);
@@ -197,7 +187,7 @@ static void add_unread(struct mq_weights_result *r, const struct mq_tensor *t)
 moeq_status mq_weights_check(const struct mq_context *context, const struct mq_view *view,
                              struct mq_weights_result *result, moeq_error *err)
 {
-    struct check c = {.context = context, .view = view, .err = err};
+    struct check c = {.context = context, .view = view, .failed = {.err = err}};
     const struct mq_stored_size size = mq_stored_size(view);
     *result = (struct mq_weights_result){.tensors = view->tensors_count,
                                          .weights = size.weights,
@@ -215,13 +205,13 @@ moeq_status mq_weights_check(const struct mq_context *context, const struct mq_v
     if (!c.zeros)
         return mq_fail_memory(err, "checking weights");
     atomic_init(&c.next, 0);
-    atomic_init(&c.stop, false);
 #pragma omp parallel num_threads(context->threads)
     check_tensors(&c);
-    if (c.status == MOEQ_OK)
-        c.status = judge_zeros(&c, &result->zeros);
+    moeq_status status = mq_first_error_status(&c.failed);
+    if (status == MOEQ_OK)
+        status = judge_zeros(&c, &result->zeros, err);
     free(c.zeros);
-    return c.status;
+    return status;
 }
 
 /* Whether a matrix has no weight, but bytes. */

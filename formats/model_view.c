@@ -185,6 +185,14 @@ const char *mq_view_has_file(const struct mq_view *v, dev_t device, ino_t inode)
     return NULL;
 }
 
+bool mq_same_model(const struct mq_view *a, const struct mq_view *b)
+{
+    /* a file belongs to one model: the first of each is enough */
+    return a == b || (a->files_count && b->files_count &&
+                      a->files[0].file.device == b->files[0].file.device &&
+                      a->files[0].file.inode == b->files[0].file.inode);
+}
+
 struct mq_stored_size mq_stored_size(const struct mq_view *v)
 {
     struct mq_stored_size s = {0};

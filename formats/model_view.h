@@ -183,6 +183,9 @@ const char *mq_view_tensor_file(const struct mq_view *view, const struct mq_tens
 /* The path of that file of the view which is the one of this device and inode; NULL: none is. */
 const char *mq_view_has_file(const struct mq_view *view, dev_t device, ino_t inode);
 
+/* Whether two views are of the same files. */
+bool mq_same_model(const struct mq_view *a, const struct mq_view *b);
+
 /* What a model takes up as it is stored: weights, their bytes, and the bytes of its files. */
 struct mq_stored_size {
     uint64_t weights, weight_bytes, file_bytes;

@@ -4,11 +4,13 @@
 #include "buffer.h"
 #include "checked.h"
 #include "error.h"
+#include "file.h"
 #include "moeq_profile.h"
 #include "st_writer.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 static bool item_bytes(const struct mq_layout_item *item, uint64_t *bytes)
 {
@@ -80,4 +82,37 @@ moeq_status mq_layout_build(const struct mq_layout_item *items, size_t count,
         layout->items[i].offset += layout->header_bytes;
     layout->file_bytes = at + layout->header_bytes;
     return MOEQ_OK;
+}
+
+static void store_u32(unsigned char *p, uint32_t x)
+{
+    for (int i = 0; i < 4; i++)
+        p[i] = (unsigned char)(x >> (8 * i));
+}
+
+uint32_t mq_crc_table(const uint32_t *crcs, size_t tensors, uint32_t header_crc,
+                      unsigned char *table)
+{
+    for (size_t i = 0; i < tensors; i++)
+        store_u32(table + 4 * i, crcs[i]);
+    store_u32(table + 4 * tensors, header_crc);
+    const uint32_t last = (uint32_t)crc32_z(0, table, 4 * (tensors + 1));
+    store_u32(table + 4 * (tensors + 1), last);
+    return last;
+}
+
+moeq_status mq_layout_write_crcs(const struct mq_layout *l, const uint32_t *crcs, int fd,
+                                 const char *path, uint32_t *last, moeq_error *err)
+{
+    const size_t tensors = l->count - 1, bytes = MQ_CRC_TABLE_BYTES(tensors);
+    unsigned char *table = malloc(bytes);
+    if (!table)
+        return mq_fail_memory(err, "writing the checksums");
+    const uint32_t header = (uint32_t)crc32_z(0, (const Bytef *)l->header, l->header_bytes);
+    const uint32_t own = mq_crc_table(crcs, tensors, header, table);
+    if (last)
+        *last = own;
+    const moeq_status status = mq_write_at(fd, path, l->items[tensors].offset, table, bytes, err);
+    free(table);
+    return status;
 }

@@ -32,10 +32,14 @@ moeq_status mq_layout_build(const struct mq_layout_item *items, size_t count,
                             struct mq_layout *layout, moeq_error *err);
 
 /* The checksum tensor: U32 little-endian, one CRC-32 for each tensor before it in file order, then
- * that of the header, then that of the words so far. */
-static inline size_t mq_layout_crc_words(const struct mq_layout *layout)
-{
-    return layout->count - 1 + 2;
-}
+ * that of the header, then that of the words so far, which is returned. */
+#define MQ_CRC_TABLE_BYTES(tensors) (4 * ((size_t)(tensors) + 2))
+uint32_t mq_crc_table(const uint32_t *crcs, size_t tensors, uint32_t header_crc,
+                      unsigned char *table);
+
+/* Writes that of a file of this layout to its place; crcs[count - 1] are the tensors'. `last`: see
+ * mq_crc_table; may be NULL. */
+moeq_status mq_layout_write_crcs(const struct mq_layout *layout, const uint32_t *crcs, int fd,
+                                 const char *path, uint32_t *last, moeq_error *err);
 
 #endif

@@ -70,13 +70,8 @@ moeq_status mq_plan_entries(struct mq_plan *plan, const struct mq_level *const *
         e->row_bytes = mq_level_row_bytes(e->level, t->cols);
         if (!mq_mul_u64(t->rows, e->row_bytes, &e->size_bytes))
             return mq_fail(err, MOEQ_LIMIT, "tensor '%s' is too large", mq_tensor_shown(t));
-        struct mq_plan_total *totals[] = {&plan->by_class[mq_role_class(t->role)], &plan->total};
-        for (int k = 0; k < 2; k++) {
-            totals[k]->tensors++;
-            totals[k]->weights += t->rows * t->cols;
-            totals[k]->source_bytes += t->rows * t->row_bytes;
-            totals[k]->bytes += e->size_bytes;
-        }
+        mq_plan_total_add(&plan->by_class[mq_role_class(t->role)], t, e->size_bytes);
+        mq_plan_total_add(&plan->total, t, e->size_bytes);
     }
     return MOEQ_OK;
 }

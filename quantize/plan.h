@@ -40,6 +40,16 @@ struct mq_plan_total {
     uint64_t tensors, weights, source_bytes, bytes;
 };
 
+/* Counts a tensor that becomes so many bytes. */
+static inline void mq_plan_total_add(struct mq_plan_total *t, const struct mq_tensor *tensor,
+                                     uint64_t bytes)
+{
+    t->tensors++;
+    t->weights += tensor->rows * tensor->cols;
+    t->source_bytes += tensor->rows * tensor->row_bytes;
+    t->bytes += bytes;
+}
+
 struct mq_plan {
     const struct mq_view *view;
     enum mq_effort effort;

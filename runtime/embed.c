@@ -1,7 +1,7 @@
 /* embed.c: the first step: tokens become rows of the embedding matrix. */
 #include "pass_int.h"
 
-#include "error.h"
+#include "first_error.h"
 
 #include <omp.h>
 #include <string.h>
@@ -11,30 +11,19 @@ static moeq_status embed_arm(struct mq_pass *pass, const struct mq_pass_arm *arm
 {
     const struct mq_weights weights = mq_arm_weights(arm->arm, MQ_ROLE_EMBEDDING, -1, -1);
     const int32_t *ids = pass->windows->ids + pass->first_window * pass->windows->length;
-    moeq_status status = MOEQ_OK;
+    struct mq_first_error first = {.err = err};
 #pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
     for (int64_t t = 0; t < (int64_t)pass->tokens; t++) {
-        moeq_status before;
-#pragma omp atomic read
-        before = status;
-        if (before != MOEQ_OK)
+        if (mq_first_error_status(&first))
             continue;
         moeq_error mine = {0};
         uint8_t *bytes = pass->row_bytes + (size_t)omp_get_thread_num() * pass->row_capacity;
         const moeq_status result =
             mq_weights_load(&weights, pass->context->isa, (uint64_t)ids[t], 1, bytes,
                             arm->hidden + (size_t)t * pass->sizes.hidden, &mine);
-        if (result != MOEQ_OK) {
-#pragma omp critical(mq_embed_error)
-            if (status == MOEQ_OK) {
-                if (err && err->status == MOEQ_OK)
-                    *err = mine;
-#pragma omp atomic write
-                status = result;
-            }
-        }
+        mq_first_error_note(&first, result, &mine);
     }
-    return status;
+    return mq_first_error_status(&first);
 }
 
 /* Arms with the same embedding matrix share the look-up. */

@@ -9,7 +9,7 @@
 #include "linear.h"
 
 #include "checked.h"
-#include "error.h"
+#include "first_error.h"
 #include "int8.h"
 #include "kernels.h"
 #include "pages.h"
@@ -492,7 +492,7 @@ static moeq_status run_task(const struct job *job, const struct thread_scratch *
     return MOEQ_OK;
 }
 
-/* Asks for the rows [row, row + n) of every source that is used. Threads take turns at a file, which
+/* Asks for rows [row, row + n) of every source that is used. Threads take turns at a file, which
  * the kernel's own readahead takes for leaps. */
 static void ask_for_rows(const struct job *job, uint64_t row, uint64_t n)
 {
@@ -558,13 +558,10 @@ moeq_status mq_linear_apply(struct mq_linear *linear, enum mq_linear_output outp
     for (size_t a = 0; a < count; a++)
         if (arms[a].tokens > 0 && is_int8(&arms[a]))
             quantize_tokens(&job, &arms[a]);
-    moeq_status status = MOEQ_OK;
+    struct mq_first_error first = {.err = err};
 #pragma omp parallel for num_threads((int)context->threads) schedule(dynamic)
     for (int64_t task = 0; task < tasks; task++) {
-        moeq_status before;
-#pragma omp atomic read
-        before = status;
-        if (before != MOEQ_OK)
+        if (mq_first_error_status(&first))
             continue;
         moeq_error mine = {0};
         const uint64_t row = (uint64_t)task * job.task_rows;
@@ -574,17 +571,9 @@ moeq_status mq_linear_apply(struct mq_linear *linear, enum mq_linear_output outp
             mq_cancelled(context)
                 ? mq_fail(&mine, MOEQ_CANCELLED, "interrupted")
                 : run_task(&job, &linear->threads[omp_get_thread_num()], row, n, &mine);
-        if (result != MOEQ_OK) {
-#pragma omp critical(mq_linear_error)
-            if (status == MOEQ_OK) {
-                if (err && err->status == MOEQ_OK)
-                    *err = mine;
-#pragma omp atomic write
-                status = result;
-            }
-        }
+        mq_first_error_note(&first, result, &mine);
     }
-    if (status == MOEQ_OK)
+    if (mq_first_error_status(&first) == MOEQ_OK)
         finish_sums(&job);
-    return status;
+    return mq_first_error_status(&first);
 }

@@ -2,7 +2,6 @@
 #include "baseline.h"
 
 #include "error.h"
-#include "policy.h"
 #include "stored.h"
 
 #include <stdlib.h>

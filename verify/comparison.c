@@ -3,7 +3,6 @@
 
 #include "error.h"
 #include "stored.h"
-#include "output_path.h"
 #include "token_check.h"
 
 #include <math.h>
@@ -62,13 +61,6 @@ const char *mq_file_letter(size_t i)
         "AN", "AO", "AP", "AQ", "AR", "AS", "AT", "AU", "AV", "AW", "AX", "AY", "AZ",
         "BA", "BB", "BC", "BD", "BE", "BF", "BG", "BH", "BI", "BJ", "BK", "BL"};
     return i < MQ_CANDIDATES_MAX ? letters[i] : "?";
-}
-
-bool mq_same_model(const struct mq_view *a, const struct mq_view *b)
-{
-    /* a file belongs to one model: the first of each is enough */
-    return a == b || (a->files_count && b->files_count &&
-                      mq_same_file(a->files[0].file.path, b->files[0].file.path));
 }
 
 void mq_row_token_note(const struct mq_comparison_row *row, struct mq_buffer *note)

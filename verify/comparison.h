@@ -28,9 +28,6 @@ struct mq_candidate {
 /* What rows call the file number i, from 0: "A" to "Z", then "AA". */
 const char *mq_file_letter(size_t i);
 
-/* Whether two views are of the same files. */
-bool mq_same_model(const struct mq_view *a, const struct mq_view *b);
-
 /*
  * The 2x2 table of a candidate, weights by routes: neither is the baseline, both is the candidate
  * itself, and these are the others. An arm that runs with another's routes takes its experts and

@@ -351,39 +351,21 @@ static moeq_status on_router(void *user, uint32_t layer, size_t first_token, siz
                          tokens * r->view->hparams.experts, err);
 }
 
-static void store_u32(unsigned char *p, uint32_t x)
-{
-    for (int i = 0; i < 4; i++)
-        p[i] = (unsigned char)(x >> (8 * i));
-}
-
-/* The checksum tensor: see mq_layout_crc_words. Padding was reserved as zeros. */
+/* The checksum tensor. Padding was reserved as zeros. */
 static moeq_status write_checksums(struct recorder *r, moeq_error *err)
 {
     static const unsigned char zeros[MQ_GROUP_ALIGN];
     const struct mq_layout *l = &r->layout;
-    const size_t tensors = l->count - 1, words = mq_layout_crc_words(l);
-    unsigned char *table = malloc(4 * words);
-    if (!table)
-        return mq_fail_memory(err, "writing checksums");
-    moeq_status status = MOEQ_OK;
-    for (size_t i = 0; i < tensors && status == MOEQ_OK; i++) {
+    for (size_t i = 0; i < l->count - 1; i++) {
         const struct mq_layout_item *item = &l->items[i];
         if (item->source < 0)
             r->crcs[i] = (uint32_t)crc32_z(0, zeros, item->size_bytes);
         else if (r->written[i] != item->size_bytes)
-            status = mq_fail_tensor(err, MOEQ_IO, r->writer.file.path, item->name, item->offset,
-                                    "only %" PRIu64 " of its %" PRIu64 " bytes came", r->written[i],
-                                    item->size_bytes);
-        store_u32(table + 4 * i, r->crcs[i]);
+            return mq_fail_tensor(err, MOEQ_IO, r->writer.file.path, item->name, item->offset,
+                                  "only %" PRIu64 " of its %" PRIu64 " bytes came", r->written[i],
+                                  item->size_bytes);
     }
-    store_u32(table + 4 * tensors, (uint32_t)crc32_z(0, (const Bytef *)l->header, l->header_bytes));
-    store_u32(table + 4 * (tensors + 1), (uint32_t)crc32_z(0, table, 4 * (tensors + 1)));
-    if (status == MOEQ_OK)
-        status = mq_write_at(r->writer.file.fd, r->writer.file.part, l->items[tensors].offset,
-                             table, 4 * words, err);
-    free(table);
-    return status;
+    return mq_layout_write_crcs(l, r->crcs, r->writer.file.fd, r->writer.file.part, NULL, err);
 }
 
 /* Everything but the states, which the evaluation brings. */
