@@ -15,6 +15,8 @@ static void print_model(const struct mq_view *v)
            h->kv_heads, h->head_dim, h->ffn);
     if (h->experts)
         printf(", %u experts top-%u", h->experts, h->top_k);
+    if (h->expert_ffn)
+        printf(" of ffn %u", h->expert_ffn);
     printf("\n  vocabulary %u%s, positions %u", h->vocab, h->tied_head ? " (head tied)" : "",
            h->max_positions);
     if (h->sliding_window)

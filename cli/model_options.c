@@ -303,6 +303,8 @@ void mq_model_put_json(struct mq_json_tree *b, cJSON *o, const struct mq_view *v
                    {"top_k", h->top_k},
                    {"vocab", h->vocab}};
     mq_view_put_json(b, o, view);
+    if (h->expert_ffn) /* where it is not "ffn" */
+        mq_json_put_count(b, o, "expert_ffn", h->expert_ffn);
     mq_json_put_text(b, o, "format", mq_view_kind_name(view->kind));
     if (view->tokenizer_source)
         mq_json_put_text(b, o, "tokenizer_source", view->tokenizer_source);

@@ -31,8 +31,10 @@ install_missing() {
     [ ${#missing[@]} -eq 0 ] && return 0
     echo "Missing packages, to be installed with apt-get:"
     printf '  %s\n' "${reasons[@]}"
-    as_root apt-get update -qq &&
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+    # a server that does not answer is given up, not waited for
+    local quick=(-o Acquire::http::Timeout=5 -o Acquire::https::Timeout=5 -o Acquire::Retries=0)
+    as_root apt-get "${quick[@]}" update -qq &&
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get "${quick[@]}" install -y -qq \
             --no-install-recommends "${missing[@]}" >/dev/null || return
     missing=()
     reasons=()
