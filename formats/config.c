@@ -252,9 +252,20 @@ static moeq_status read_layers(const struct reader *r, const char *key, void *fi
     return MOEQ_OK;
 }
 
+/* check_keys has seen a name that the row allows. */
+static moeq_status read_name(const struct reader *r, const char *key, void *field)
+{
+    const cJSON *c = mq_json_get(r->config, key);
+    const struct mq_hparam *row =
+        mq_hparam_at((size_t)((char *)field - (char *)&r->view->hparams));
+    if (!cJSON_IsString(c) || !mq_hparam_named(row->type, c->valuestring, field))
+        return refuse(r->path, key, c, "is not implemented", r->err);
+    return MOEQ_OK;
+}
+
 static void set_number(const struct mq_config_key *key, void *field)
 {
-    if (key->rule == MQ_KEY_U32)
+    if (key->rule == MQ_KEY_U32 || key->rule == MQ_KEY_NAME)
         *(uint32_t *)field = (uint32_t)key->when_absent;
     else if (key->rule == MQ_KEY_F32)
         *(float *)field = (float)key->when_absent;
@@ -282,8 +293,8 @@ static moeq_status name_of(const struct reader *r, const struct mq_config_key *k
 static moeq_status read_keys(const struct reader *r, const struct mq_config_key *keys)
 {
     static moeq_status (*const read[])(const struct reader *, const char *, void *) = {
-        [MQ_KEY_U32] = read_u32,       [MQ_KEY_F32] = read_f32, [MQ_KEY_BOOL] = read_bool,
-        [MQ_KEY_LAYERS] = read_layers, [MQ_KEY_SPECIAL] = NULL,
+        [MQ_KEY_U32] = read_u32,       [MQ_KEY_F32] = read_f32,   [MQ_KEY_BOOL] = read_bool,
+        [MQ_KEY_LAYERS] = read_layers, [MQ_KEY_NAME] = read_name, [MQ_KEY_SPECIAL] = NULL,
     };
     for (; keys->key; keys++) {
         const char *name;

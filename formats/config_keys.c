@@ -54,7 +54,11 @@ const struct mq_config_key mq_config_keys[] = {
     SPECIAL("model_type"),
     SPECIAL("quantization_config"),
     SPECIAL("quantization"),                  /* MLX */
-    ONLY("hidden_act", "\"silu\" \"swish\""), /* two names of one function in Transformers */
+    {.key = "hidden_act",
+     .rule = MQ_KEY_NAME,
+     .only = "\"silu\" \"swish\"",
+     .field = offsetof(struct mq_hparams, activation),
+     .when_absent = MQ_ACTIVATION_SILU},
     ONLY("hidden_activation", "\"silu\" \"swish\""),
     ONLY("attention_bias", "false"),
     ONLY("qkv_bias", "false"),
@@ -377,7 +381,7 @@ bool mq_config_key_is_read(const struct mq_config_key *key)
 
 bool mq_config_key_allows(const struct mq_config_key *key, const cJSON *value)
 {
-    if (key->rule == MQ_KEY_ONLY)
+    if (key->rule == MQ_KEY_ONLY || key->rule == MQ_KEY_NAME)
         return is_among(value, key->only);
     if (key->rule != MQ_KEY_ALL || cJSON_IsNull(value))
         return true;

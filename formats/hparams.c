@@ -1,6 +1,8 @@
 /* hparams.c: the table of hyper-parameters. */
 #include "hparams.h"
 
+#include <string.h>
+
 const struct mq_hparam mq_hparam_table[] = {
 #define ROW(type, name, maths) {#name, MQ_HPARAM_##type, offsetof(struct mq_hparams, name), maths},
     MQ_HPARAM_LIST(ROW)
@@ -14,6 +16,25 @@ const struct mq_hparam *mq_hparam_at(size_t offset)
         if (mq_hparam_table[i].offset == offset)
             return &mq_hparam_table[i];
     return NULL;
+}
+
+static const struct {
+    enum mq_hparam_type type;
+    const char *name;
+    uint32_t value;
+} names[] = {
+    {MQ_HPARAM_ACTIVATION, "silu", MQ_ACTIVATION_SILU},
+    {MQ_HPARAM_ACTIVATION, "swish", MQ_ACTIVATION_SILU}, /* the same function in Transformers */
+};
+
+bool mq_hparam_named(enum mq_hparam_type type, const char *name, uint32_t *value)
+{
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (names[i].type == type && strcmp(names[i].name, name) == 0) {
+            *value = names[i].value;
+            return true;
+        }
+    return false;
 }
 
 bool mq_layer_set_has(const struct mq_layer_set *set, uint32_t layer)

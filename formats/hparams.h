@@ -32,6 +32,17 @@ struct mq_layer_set {
 };
 bool mq_layer_set_has(const struct mq_layer_set *set, uint32_t layer);
 
+/* What an MLP does between its products, down(f(gate x) * up x): X(id, function); kernels are in
+ * runtime/activations.c, the names that config.json has for them in hparams.c. */
+#define MQ_ACTIVATION_LIST(X) X(SILU, silu) /* f(z) = z / (1 + exp(-z)) */
+
+enum mq_activation {
+#define MQ_ACTIVATION_ENUM(id, function) MQ_ACTIVATION_##id,
+    MQ_ACTIVATION_LIST(MQ_ACTIVATION_ENUM)
+#undef MQ_ACTIVATION_ENUM
+        MQ_ACTIVATIONS
+};
+
 /*
  * The table: X(type, name, in the maths). A row in the maths makes two models with different values
  * different architectures (runtime/arms.c compares them all). Families with other keys add rows.
@@ -61,6 +72,7 @@ bool mq_layer_set_has(const struct mq_layer_set *set, uint32_t layer);
     X(BOOL, normalize_top_k, true)  \
     X(U32, sparse_step, true)       \
     X(LAYERS, dense_layers, true)   \
+    X(ACTIVATION, activation, true) \
     X(F32, rms_eps, true)           \
     X(WINDOW, sliding_window, true) \
     X(ROPE, rope, true)             \
@@ -73,7 +85,8 @@ enum mq_hparam_type {
     MQ_HPARAM_U32,
     MQ_HPARAM_F32,
     MQ_HPARAM_BOOL,
-    MQ_HPARAM_LAYERS, /* a list of layers' numbers */
+    MQ_HPARAM_LAYERS,     /* a list of layers' numbers */
+    MQ_HPARAM_ACTIVATION, /* one of several names */
     MQ_HPARAM_WINDOW,
     MQ_HPARAM_ROPE,
     MQ_HPARAM_TOKEN,
@@ -82,6 +95,7 @@ typedef uint32_t mq_hparam_U32, mq_hparam_WINDOW;
 typedef float mq_hparam_F32;
 typedef bool mq_hparam_BOOL;
 typedef struct mq_layer_set mq_hparam_LAYERS;
+typedef enum mq_activation mq_hparam_ACTIVATION;
 typedef struct mq_rope mq_hparam_ROPE;
 typedef int32_t mq_hparam_TOKEN;
 
@@ -99,6 +113,9 @@ struct mq_hparam {
 };
 extern const struct mq_hparam mq_hparam_table[];
 extern const size_t mq_hparam_count;
+
+/* The value of a type that a name in config.json stands for; false if there is none. */
+bool mq_hparam_named(enum mq_hparam_type type, const char *name, uint32_t *value);
 
 /* The row of a field, by its offset. */
 const struct mq_hparam *mq_hparam_at(size_t offset);

@@ -43,7 +43,7 @@ enum mq_router_rule {
 };
 
 enum mq_ffn_kind {
-    MQ_FFN_DENSE,  /* one MLP: down(silu(gate x) * up x) */
+    MQ_FFN_DENSE,  /* one MLP: down(f(gate x) * up x), f the activation */
     MQ_FFN_ROUTED, /* a router, and such an MLP for each expert */
 };
 
@@ -58,6 +58,7 @@ struct mq_layer {
     } attention;
     struct mq_layer_ffn {
         enum mq_ffn_kind kind;
+        enum mq_activation activation;
         uint32_t rows; /* of gate and up, of the MLP or of each expert */
         /* of a routed one: */
         uint32_t experts, top_k;
@@ -73,7 +74,7 @@ struct mq_layer {
  *     embed      h = rows of the embedding matrix
  *     norm       x = norm(h)
  *     attention  b = o(attention(q x, k x, v x))
- *     mlp        b = down(silu(gate x) * up x)
+ *     mlp        b = down(f(gate x) * up x)
  *     route      the experts of each token and their weights, from router x
  *     experts    b = sum over a token's experts of weight * mlp of the expert
  *     add        h += b

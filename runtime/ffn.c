@@ -1,7 +1,7 @@
 /*
  * ffn.c: the feed-forward half of a layer: routed experts, or one dense MLP.
  *
- * down(silu(gate x) * up x). The second product multiplies into the first one's result as it is
+ * down(f(gate x) * up x). The second product multiplies into the first one's result as it is
  * formed, and the third adds to its tokens' sums as it is formed: neither `up x` nor an expert's
  * output is ever stored. Each expert meets all its tokens at once, gathered side by side: a tall
  * matrix, so the work is bound by arithmetic and not by reading weights.
@@ -83,8 +83,10 @@ static moeq_status apply(struct mq_pass *pass, enum mq_linear_output output, boo
                          moeq_error *err)
 {
     const bool measure = first_slab && pass->first_window == 0 && pass->observer->on_quantized;
-    for (size_t a = 0; a < pass->arms_count; a++)
+    for (size_t a = 0; a < pass->arms_count; a++) {
         pass->products[a].measure = measure && mq_pass_runs(pass, a);
+        pass->products[a].activation = pass->layer->ffn.activation;
+    }
     MQ_TRY(mq_linear_apply(pass->linear, output, pass->products, pass->arms_count, err));
     if (measure)
         report_quantized(pass);
@@ -100,7 +102,7 @@ moeq_status mq_pass_mlp(struct mq_pass *pass, const struct mq_step *step, int32_
     (void)step;
     const struct mq_pass_sizes *s = &pass->sizes;
     static const enum mq_role roles[2] = {MQ_ROLE_MLP_GATE, MQ_ROLE_MLP_UP};
-    for (int i = 0; i < 2; i++) { /* activations = gate x; then silu(activations) * (up x) */
+    for (int i = 0; i < 2; i++) { /* activations = gate x; then f(activations) * (up x) */
         mq_pass_weights(pass, roles[i], layer, -1);
         for (size_t a = 0; a < pass->arms_count; a++) {
             pass->products[a].x = pass->arms[a].x;
@@ -108,7 +110,7 @@ moeq_status mq_pass_mlp(struct mq_pass *pass, const struct mq_step *step, int32_
             pass->products[a].y = pass->arms[a].work;
             pass->products[a].ldy = row_of(pass->layer);
         }
-        MQ_TRY(apply(pass, i ? MQ_LINEAR_SILU_TIMES : MQ_LINEAR_STORE, true, err));
+        MQ_TRY(apply(pass, i ? MQ_LINEAR_GATE : MQ_LINEAR_STORE, true, err));
     }
     mq_pass_weights(pass, MQ_ROLE_MLP_DOWN, layer, -1);
     for (size_t a = 0; a < pass->arms_count; a++) { /* the normalized states have served */
@@ -192,7 +194,7 @@ static moeq_status run_expert(struct mq_pass *pass, int32_t layer, int32_t exper
     static const enum mq_role roles[2] = {MQ_ROLE_EXPERT_GATE, MQ_ROLE_EXPERT_UP};
     for (size_t a = 0; a < pass->arms_count; a++)
         gather(pass, &pass->arms[a], from);
-    for (int i = 0; i < 2; i++) { /* activations = gate x; then silu(activations) * (up x) */
+    for (int i = 0; i < 2; i++) { /* activations = gate x; then f(activations) * (up x) */
         mq_pass_weights(pass, roles[i], layer, expert);
         for (size_t a = 0; a < pass->arms_count; a++) {
             pass->products[a].tokens = slab_tokens(pass, &pass->arms[a], from);
@@ -201,7 +203,7 @@ static moeq_status run_expert(struct mq_pass *pass, int32_t layer, int32_t exper
             pass->products[a].y = activations_of(pass, &pass->arms[a]);
             pass->products[a].ldy = row_of(pass->layer);
         }
-        MQ_TRY(apply(pass, i ? MQ_LINEAR_SILU_TIMES : MQ_LINEAR_STORE, from == 0, err));
+        MQ_TRY(apply(pass, i ? MQ_LINEAR_GATE : MQ_LINEAR_STORE, from == 0, err));
     }
     mq_pass_weights(pass, MQ_ROLE_EXPERT_DOWN, layer, expert);
     for (size_t a = 0; a < pass->arms_count; a++) { /* sum[token] += weight * (down activations) */

@@ -1,10 +1,14 @@
 /* kernels.c: the table of kernels per instruction set. */
 #include "kernels.h"
 
+/* A kernel for each row of MQ_ACTIVATION_LIST. */
+#define ACTIVATIONS(isa) [MQ_ACTIVATION_SILU] = mq_silu_times_##isa
+_Static_assert(MQ_ACTIVATIONS == 1, "every activation needs its kernel above");
+
 #define TABLE(isa)                                                                          \
     {                                                                                       \
         mq_gemm_pack_##isa, mq_gemm_multiply_##isa, mq_rms_norm_##isa, mq_softmax_##isa,    \
-            mq_rotate_##isa, mq_silu_times_##isa, mq_add_scaled_##isa, mq_sum_squares_##isa \
+            mq_rotate_##isa, {ACTIVATIONS(isa)}, mq_add_scaled_##isa, mq_sum_squares_##isa \
     }
 
 static const struct mq_kernels tables[MQ_ISA_COUNT] = {

@@ -9,6 +9,7 @@
 #define MQ_KERNELS_H
 
 #include "cpu.h"
+#include "hparams.h"
 
 /* Rows of a weight matrix in one packed panel: as many as the narrowest micro-kernel takes at a
  * time, so that whatever a kernel reads of a panel is one unbroken stream. */
@@ -33,8 +34,8 @@ struct mq_kernels {
     float (*softmax)(float *x, size_t n, float scale);
     /* Rotates the pairs (x[i], x[i + half]) by the angles whose cosines and sines are given. */
     void (*rotate)(float *x, const float *cosines, const float *sines, size_t half);
-    /* y = silu(y) * x */
-    void (*silu_times)(float *y, const float *x, size_t n);
+    /* y = f(y) * x, for each activation f */
+    void (*activate_times[MQ_ACTIVATIONS])(float *y, const float *x, size_t n);
     /* y += weight * x, the product rounded before the sum (as in the reference implementation) */
     void (*add_scaled)(float *y, const float *x, float weight, size_t n);
     /* result = the sums of (q - w)^2 and of w^2 over n values, in double */

@@ -348,9 +348,9 @@ static void multiply(const struct job *job, const struct mq_linear_arm *arm,
             float *values = scratch->product + i * ld;
             if (arm->bf16)
                 mq_round_bf16(values, n);
-            if (job->output == MQ_LINEAR_SILU_TIMES) {
+            if (job->output == MQ_LINEAR_GATE) {
                 float *y = arm->y + (first + i) * arm->ldy + row;
-                kernels->silu_times(y, values, n);
+                kernels->activate_times[arm->activation](y, values, n);
                 if (arm->bf16)
                     mq_round_bf16(y, n);
             } else {

@@ -72,7 +72,7 @@
 
 /* Norms, and grouped-query attention, whose scores are divided by sqrt(head_dim). */
 void mq_layer_set_attention(const struct mq_hparams *hp, struct mq_layer *layer);
-void mq_layer_set_mlp(uint32_t rows, struct mq_layer *layer);
+void mq_layer_set_mlp(const struct mq_hparams *hp, uint32_t rows, struct mq_layer *layer);
 void mq_layer_set_experts(const struct mq_hparams *hp, uint32_t rows, enum mq_router_rule rule,
                           struct mq_layer *layer);
 

@@ -15,15 +15,17 @@ void mq_layer_set_attention(const struct mq_hparams *hp, struct mq_layer *layer)
     };
 }
 
-void mq_layer_set_mlp(uint32_t rows, struct mq_layer *layer)
+void mq_layer_set_mlp(const struct mq_hparams *hp, uint32_t rows, struct mq_layer *layer)
 {
-    layer->ffn = (struct mq_layer_ffn){.kind = MQ_FFN_DENSE, .rows = rows};
+    layer->ffn = (struct mq_layer_ffn){
+        .kind = MQ_FFN_DENSE, .activation = hp->activation, .rows = rows};
 }
 
 void mq_layer_set_experts(const struct mq_hparams *hp, uint32_t rows, enum mq_router_rule rule,
                           struct mq_layer *layer)
 {
     layer->ffn = (struct mq_layer_ffn){.kind = MQ_FFN_ROUTED,
+                                       .activation = hp->activation,
                                        .rows = rows,
                                        .experts = hp->experts,
                                        .top_k = hp->top_k,
@@ -34,5 +36,5 @@ void mq_layer_dense(const struct mq_hparams *hp, uint32_t number, struct mq_laye
 {
     (void)number;
     mq_layer_set_attention(hp, layer);
-    mq_layer_set_mlp(hp->ffn, layer);
+    mq_layer_set_mlp(hp, hp->ffn, layer);
 }

@@ -75,7 +75,7 @@ START_TEST(shapes)
 }
 END_TEST
 
-/* rms_norm, softmax, rotate, silu_times and add_scaled of one length: results against double for
+/* rms_norm, softmax, rotate, silu and add_scaled of one length: results against double for
  * the generic kernels, the same bits from the others. */
 static void check_activations(size_t n)
 {
@@ -104,7 +104,7 @@ static void check_activations(size_t n)
         kernels->rms_norm(x, u, n, 1e-5f, y);
         memcpy(out, y, n * sizeof(float));
         memcpy(y, x, n * sizeof(float));
-        kernels->silu_times(y, u, n);
+        kernels->activate_times[MQ_ACTIVATION_SILU](y, u, n);
         memcpy(out + n, y, n * sizeof(float));
         memcpy(y, x, n * sizeof(float));
         kernels->add_scaled(y, u, 0.3f, n);
