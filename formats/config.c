@@ -256,8 +256,7 @@ static moeq_status read_layers(const struct reader *r, const char *key, void *fi
 static moeq_status read_name(const struct reader *r, const char *key, void *field)
 {
     const cJSON *c = mq_json_get(r->config, key);
-    const struct mq_hparam *row =
-        mq_hparam_at((size_t)((char *)field - (char *)&r->view->hparams));
+    const struct mq_hparam *row = mq_hparam_at((size_t)((char *)field - (char *)&r->view->hparams));
     if (!cJSON_IsString(c) || !mq_hparam_named(row->type, c->valuestring, field))
         return refuse(r->path, key, c, "is not implemented", r->err);
     return MOEQ_OK;

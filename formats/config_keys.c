@@ -53,7 +53,7 @@ const struct mq_config_key mq_config_keys[] = {
     SPECIAL("eos_token_id"),
     SPECIAL("model_type"),
     SPECIAL("quantization_config"),
-    SPECIAL("quantization"),                  /* MLX */
+    SPECIAL("quantization"), /* MLX */
     {.key = "hidden_act",
      .rule = MQ_KEY_NAME,
      .only = "\"silu\" \"swish\"",

@@ -18,7 +18,7 @@ enum mq_key_rule {
     MQ_KEY_F32,     /* a positive number */
     MQ_KEY_BOOL,    /* true or false */
     MQ_KEY_LAYERS,  /* a list of layers' numbers */
-    MQ_KEY_NAME,     /* one of the names in `only`, whose values hparams.c knows */
+    MQ_KEY_NAME,    /* one of the names in `only`, whose values hparams.c knows */
     MQ_KEY_ONLY,    /* implemented, or harmless, only at the values in `only`, null or absent */
     MQ_KEY_ALL,     /* a list, each of whose items must be in `only` */
     MQ_KEY_SPECIAL, /* read by config.c itself */

@@ -5,9 +5,9 @@
 #define ACTIVATIONS(isa) [MQ_ACTIVATION_SILU] = mq_silu_times_##isa
 _Static_assert(MQ_ACTIVATIONS == 1, "every activation needs its kernel above");
 
-#define TABLE(isa)                                                                          \
-    {                                                                                       \
-        mq_gemm_pack_##isa, mq_gemm_multiply_##isa, mq_rms_norm_##isa, mq_softmax_##isa,    \
+#define TABLE(isa)                                                                         \
+    {                                                                                      \
+        mq_gemm_pack_##isa, mq_gemm_multiply_##isa, mq_rms_norm_##isa, mq_softmax_##isa,   \
             mq_rotate_##isa, {ACTIVATIONS(isa)}, mq_add_scaled_##isa, mq_sum_squares_##isa \
     }
 

@@ -17,8 +17,8 @@ void mq_layer_set_attention(const struct mq_hparams *hp, struct mq_layer *layer)
 
 void mq_layer_set_mlp(const struct mq_hparams *hp, uint32_t rows, struct mq_layer *layer)
 {
-    layer->ffn = (struct mq_layer_ffn){
-        .kind = MQ_FFN_DENSE, .activation = hp->activation, .rows = rows};
+    layer->ffn =
+        (struct mq_layer_ffn){.kind = MQ_FFN_DENSE, .activation = hp->activation, .rows = rows};
 }
 
 void mq_layer_set_experts(const struct mq_hparams *hp, uint32_t rows, enum mq_router_rule rule,
