@@ -52,6 +52,8 @@ static enum mq_exit check_options(const struct mq_options *o, struct mq_comparis
         return mq_usage("verify", "--against BASE or REF is missing");
     if (o->junit && !o->gate)
         return mq_usage("verify", "--junit needs --gate GATE.json, whose limits it reports");
+    if (o->gate_all && !o->gate)
+        return mq_usage("verify", "--gate-all needs --gate GATE.json");
     if (o->junit && o->write_gate && strcmp(o->junit, o->write_gate) == 0)
         return mq_usage("verify", "--junit and --write-gate are the same file");
     for (size_t i = 0; i < o->report.count; i++)
@@ -198,6 +200,8 @@ static moeq_status prepare(const struct mq_options *options, const struct mq_con
     MQ_TRY(check_outputs(options, v->views, v->count, err));
     if (v->gate)
         MQ_TRY(mq_gate_resolve(v->gate, v->views[0], v->count > 1, err));
+    if (options->gate_all)
+        MQ_TRY(mq_gate_for_all(v->gate, v->count, err));
     if (options->text.count) {
         MQ_TRY(mq_read_text(options, v->views[0], &v->text, err));
         v->how.text = &v->text;

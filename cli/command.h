@@ -52,7 +52,7 @@ struct mq_options {
     bool list_gpus, no_flash_attention;
     /* verify */
     const char *against, *gate, *write_gate, *margin, *junit;
-    bool list_metrics;
+    bool gate_all, list_metrics;
     /* common */
     uint64_t threads, memory;
     bool json, quiet, verbose, no_progress, help;

@@ -157,8 +157,8 @@ const struct mq_command mq_commands[] = {
             "which figures there are, what each is and how a gate names it. -v adds routing\n"
             "layer by layer and more figures; --report writes it all as a page with charts\n"
             "(.html), or as Markdown for a pull request (.md).",
-        .options = "against text protocol context tokens swap noise-floor compute gate write-gate "
-                   "margin junit list-metrics report" READING,
+        .options = "against text protocol context tokens swap noise-floor compute gate gate-all "
+                   "write-gate margin junit list-metrics report" READING,
         .common = LARGE_JOB " verbose",
         .examples =
             "  moeq verify q8.moeq --against ref.moeqref --write-gate gate.json\n"

@@ -141,6 +141,8 @@ static const struct option options_table[] = {
     {"against", 0, TEXT, "BASE|REF", "the original model, or a recording of it (moeq record)",
      FIELD(against)},
     {"gate", 0, TEXT, "GATE.json", "limits to keep; exit code 3 if one is broken", FIELD(gate)},
+    {"gate-all", 0, FLAG, NULL, "compare every model with --gate, not the last one alone",
+     FIELD(gate_all)},
     {"write-gate", 0, TEXT, "GATE.json", "make a gate from what is measured", FIELD(write_gate)},
     {"margin", 0, TEXT, "PERCENT",
      "how much further from perfect --write-gate allows (default 10%)", FIELD(margin)},

@@ -190,7 +190,7 @@ static void alternative(const struct mq_report_arm *arm, const char *need, struc
 
 static void limit_row(const struct mq_report_limit *l, struct mq_buffer *out)
 {
-    open_row(out, l->metric, false);
+    open_row(out, l->metric.s, false);
     estimate_cell(out, mq_words_estimate(l->found, 5));
     mq_buffer_printf(out, "<td>%s %s</td>", l->is_max ? "max" : "min", mq_words_sig(l->bound, 5).s);
     cell(out, l->kept ? "—" : mq_words_sig(fabs(l->found.value - l->bound), 2).s);

@@ -243,7 +243,7 @@ static void put_limits(const struct mq_page *r, struct mq_buffer *out)
         if (l.kept)
             continue;
         mq_buffer_puts(out, "| ");
-        put_text(out, l.metric);
+        put_text(out, l.metric.s);
         mq_buffer_printf(out, " | %s | %s %s | %s |\n", mq_words_estimate(l.found, 5).s,
                          l.is_max ? "max" : "min", mq_words_sig(l.bound, 5).s,
                          mq_words_sig(fabs(l.found.value - l.bound), 2).s);

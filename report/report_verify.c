@@ -96,13 +96,16 @@ const cJSON *mq_report_limits(const struct mq_page *r)
 struct mq_report_limit mq_report_limit(const cJSON *limit)
 {
     const bool is_max = cJSON_IsNumber(mq_json_get(limit, "max"));
-    return (struct mq_report_limit){
-        .metric = mq_report_string(limit, "metric"),
+    struct mq_report_limit l = {
         .is_max = is_max,
         .kept = cJSON_IsTrue(mq_json_get(limit, "kept")),
         .bound = mq_report_number(limit, is_max ? "max" : "min"),
         .found = mq_report_estimate(limit, "found"),
     };
+    const char *model = mq_report_string(limit, "model");
+    snprintf(l.metric.s, sizeof l.metric.s, "%.40s%s%.200s", model, model[0] ? ": " : "",
+             mq_report_string(limit, "metric"));
+    return l;
 }
 
 size_t mq_report_broken(const struct mq_page *r)
@@ -278,12 +281,16 @@ void mq_report_verify_headline(const struct mq_page *r, struct mq_buffer *out)
         const size_t broken = mq_report_broken(r), count = (size_t)cJSON_GetArraySize(limits);
         const size_t n = candidates(r);
         const struct mq_report_arm *last = n ? judged(r, n - 1) : NULL; /* what gates are about */
-        if (b)
+        const bool all = mq_report_string(limits->child, "model")[0];   /* of --gate-all */
+        if (all)
+            mq_buffer_puts(out, broken ? "Not every file" : "Every file");
+        else if (b)
             mq_buffer_printf(out, "%s (%s)", last->name, called(last));
         else
             mq_buffer_puts(out, last ? called(last) : "It");
-        mq_buffer_printf(out, " %s the gate: %zu of %zu limits %s.", broken ? "fails" : "passes",
-                         broken ? broken : count, count, broken ? "broken" : "kept");
+        mq_buffer_printf(out, " %s the gate: %zu of %zu limits %s.",
+                         broken && !all ? "fails" : "passes", broken ? broken : count, count,
+                         broken ? "broken" : "kept");
         if (!b) /* the rest stands below */
             return;
         mq_buffer_putc(out, ' ');

@@ -24,7 +24,7 @@ void mq_report_file_facts(const struct mq_page *report, struct mq_buffer *out,
 const cJSON *mq_report_limits(const struct mq_page *report);
 
 struct mq_report_limit {
-    const char *metric;
+    struct mq_phrase metric; /* "kld.mean", "A: kld.mean" */
     bool is_max, kept;
     double bound;
     struct mq_estimate found;

@@ -126,6 +126,8 @@ static cJSON *judgement(struct mq_json_tree *b, const struct mq_gate *gate)
     for (size_t i = 0; i < gate->count; i++) {
         const struct mq_gate_limit *l = &gate->limits[i];
         cJSON *limit = mq_json_object(b);
+        if (l->model)
+            mq_json_put_text(b, limit, "model", l->model);
         mq_json_put_text(b, limit, "metric", l->name);
         mq_json_put_number(b, limit, l->is_max ? "max" : "min", l->bound);
         mq_json_put(b, limit, "found", mq_estimate_json(l->found));

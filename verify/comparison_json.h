@@ -22,7 +22,8 @@
  *     against      {"path", "kind": "model" or "recording"}: all but the paths is the same for both
  *     b_minus_a    with two models: {"bootstrap", "figures"} of their difference
  *     metrics      of the last model, by the names that gates use: {name: {"value", "se"}}
- *     gate         if one was judged (NULL: none): {"file", "broken", "limits": [...]}
+ *     gate         if one was judged (NULL: none): {"file", "broken", "limits": [...]}; a limit
+ *                  of --gate-all says of which "model"
  *
  * Each returns a tree that the caller cJSON_Deletes; NULL when out of memory.
  */

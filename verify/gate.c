@@ -173,6 +173,24 @@ moeq_status mq_gate_resolve(struct mq_gate *gate, const struct mq_view *view, bo
     return MOEQ_OK;
 }
 
+moeq_status mq_gate_for_all(struct mq_gate *gate, size_t models, moeq_error *err)
+{
+    struct mq_gate_limit *all = mq_arena_alloc(gate->arena, gate->count * models + 1, sizeof *all);
+    size_t n = 0;
+    if (!all)
+        return mq_fail_memory(err, "preparing a gate");
+    for (size_t row = 1; row <= models; row++)
+        for (size_t i = 0; i < gate->count; i++) {
+            if (row == 1 && gate->limits[i].metric.scope == MQ_OF_PAIR)
+                continue;
+            all[n] = gate->limits[i];
+            all[n++].row = row;
+        }
+    gate->limits = all;
+    gate->count = n;
+    return MOEQ_OK;
+}
+
 moeq_status mq_gate_check(const struct mq_gate *gate, const struct mq_comparison *result,
                           moeq_error *err)
 {
@@ -199,7 +217,8 @@ moeq_status mq_gate_judge(struct mq_gate *gate, const struct mq_comparison *resu
     gate->broken = 0;
     for (size_t i = 0; i < gate->count; i++) {
         struct mq_gate_limit *l = &gate->limits[i];
-        l->found = mq_metric_value(&l->metric, result, result->candidates_count);
+        l->model = l->row ? result->rows[l->row].name : NULL;
+        l->found = mq_metric_value(&l->metric, result, l->row ? l->row : result->candidates_count);
         /* false for NaN: what cannot be measured is not within its limit */
         l->kept = l->is_max ? l->found.value <= l->bound : l->found.value >= l->bound;
         gate->broken += !l->kept;
@@ -209,27 +228,30 @@ moeq_status mq_gate_judge(struct mq_gate *gate, const struct mq_comparison *resu
 
 void mq_gate_describe(const struct mq_gate_limit *l, char *text, size_t room)
 {
-    const char *side = l->is_max ? "max" : "min";
+    const char *side = l->is_max ? "max" : "min", *of = l->model ? l->model : "";
+    const char *colon = l->model ? ": " : "";
     char se[32] = "";
     if (isnan(l->found.value)) {
-        snprintf(text, room, "%s is not defined here, %s %.5g", l->name, side, l->bound);
+        snprintf(text, room, "%s%s%s is not defined here, %s %.5g", of, colon, l->name, side,
+                 l->bound);
         return;
     }
     if (!isnan(l->found.se))
         snprintf(se, sizeof se, " (se %.1g)", l->found.se);
     if (l->kept)
-        snprintf(text, room, "%s %.5g, %s %.5g%s", l->name, l->found.value, side, l->bound, se);
+        snprintf(text, room, "%s%s%s %.5g, %s %.5g%s", of, colon, l->name, l->found.value, side,
+                 l->bound, se);
     else
-        snprintf(text, room, "%s %.5g %c %s %.5g by %.2g%s", l->name, l->found.value,
+        snprintf(text, room, "%s%s%s %.5g %c %s %.5g by %.2g%s", of, colon, l->name, l->found.value,
                  l->is_max ? '>' : '<', side, l->bound, fabs(l->found.value - l->bound), se);
 }
 
 /* ---- writing ---- */
 
-/* The last model: what gates are about. */
-static const char *judged_name(const struct mq_comparison *result)
+/* Of the model of a row; 0: the last one, which gates are about. */
+static const char *judged_name(const struct mq_comparison *result, size_t number)
 {
-    const struct mq_comparison_row *row = &result->rows[result->candidates_count];
+    const struct mq_comparison_row *row = &result->rows[number ? number : result->candidates_count];
     return row->file ? mq_base_name(row->file->path) : row->name;
 }
 
@@ -276,7 +298,7 @@ moeq_status mq_gate_write(const char *path, const struct mq_comparison *result, 
                           moeq_error *err)
 {
     const struct mq_text_windows *text = &result->text;
-    const char *model = printable(judged_name(result));
+    const char *model = printable(judged_name(result, 0));
     struct mq_buffer b = {0};
     mq_buffer_puts(&b, "{\n  \"moeq_gate\": 1,\n  \"made\": {\"by\": \"moeq " MOEQ_VERSION_STRING
                        "\", \"from\": ");
@@ -324,7 +346,6 @@ static void put_xml(struct mq_buffer *b, const char *text)
 moeq_status mq_gate_write_junit(const char *path, const struct mq_gate *gate,
                                 const struct mq_comparison *result, moeq_error *err)
 {
-    const char *model = judged_name(result);
     struct mq_buffer b = {0};
     mq_buffer_puts(&b, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     mq_buffer_printf(&b,
@@ -337,7 +358,7 @@ moeq_status mq_gate_write_junit(const char *path, const struct mq_gate *gate,
         char line[256];
         mq_gate_describe(l, line, sizeof line);
         mq_buffer_puts(&b, "    <testcase classname=\"moeq.verify.");
-        put_xml(&b, model);
+        put_xml(&b, judged_name(result, l->row));
         mq_buffer_puts(&b, "\" name=\"");
         put_xml(&b, l->name);
         mq_buffer_printf(&b, " %s %.9g\"", l->is_max ? "max" : "min", l->bound);

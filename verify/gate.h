@@ -29,7 +29,9 @@ struct mq_gate_limit {
     double bound;
     /* by mq_gate_resolve: */
     struct mq_metric metric;
+    size_t row; /* of the model that it is about; 0: the last one's, see mq_gate_for_all */
     /* by mq_gate_judge: */
+    const char *model; /* the row's name; NULL: the last one's */
     struct mq_estimate found;
     bool kept;
 };
@@ -51,16 +53,21 @@ void mq_gate_free(struct mq_gate *gate); /* NULL is fine */
 moeq_status mq_gate_resolve(struct mq_gate *gate, const struct mq_view *view, bool pair,
                             moeq_error *err);
 
+/* Repeats the limits for each of `models` models; of B minus A not for the first, which is A. After
+ * mq_gate_resolve; without it, the last model alone is judged. */
+moeq_status mq_gate_for_all(struct mq_gate *gate, size_t models, moeq_error *err);
+
 /* Fails if the gate is about other tokens or another arithmetic than the result: of that only what
  * mq_comparison_options.before finds is looked at. */
 moeq_status mq_gate_check(const struct mq_gate *gate, const struct mq_comparison *result,
                           moeq_error *err);
 
-/* Compares the last model of the result with the limits. Fails where mq_gate_check does. */
+/* Compares the last model of the result, or all of them, with the limits. Fails where mq_gate_check does. */
 moeq_status mq_gate_judge(struct mq_gate *gate, const struct mq_comparison *result,
                           moeq_error *err);
 
-/* One line about a limit, kept or broken: "kld.mean 0.045 > max 0.02 by 0.025 (se 0.0008)". */
+/* One line about a limit, kept or broken: "kld.mean 0.045 > max 0.02 by 0.025 (se 0.0008)"; of all
+ * models with its name before it: "A: kld.mean ...". */
 void mq_gate_describe(const struct mq_gate_limit *limit, char *text, size_t room);
 
 /* Writes a gate that the last model of the result passes, and any other that is at most `margin`

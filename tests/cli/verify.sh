@@ -160,6 +160,16 @@ run 3 verify "$work/q8_0.moeq" $model "$work/q3_k.moeq" --against "$ref" --gate 
 says '^B minus A  '
 says '^C minus A  '
 fits
+run 0 verify "$work/q3_k.moeq" $model "$work/q8_0.moeq" --against "$ref" --gate "$gate"
+run 3 verify "$work/q3_k.moeq" $model "$work/q8_0.moeq" --against "$ref" --gate "$gate" --gate-all \
+    --junit "$work/all.xml" --report "$work/all.md"
+says '^REGRESSION: [0-9]+ of 33 limits'
+says '^  A: kld\.mean 0'
+grep -Eq '^  [BC]: ' "$work/stdout" && fail "a good model is called broken"
+grep -q 'classname="moeq.verify.model" name="kld.mean max [^"]*"/>' "$work/all.xml" || fail "$(cat "$work/all.xml")"
+grep -q '^\*\*Not every file passes the gate: ' "$work/all.md" || fail "$(cat "$work/all.md")"
+grep -q '^| A: kld.mean | ' "$work/all.md" || fail "$(cat "$work/all.md")"
+usage verify '--gate-all needs --gate GATE.json' verify "$work/q8_0.moeq" --against "$ref" --gate-all
 run 0 sweep $model "${few[@]}" --levels q3_k --files "$work/q8_0.moeq,$work/q3_k.moeq" --json
 cp "$work/stdout" "$work/files.json"
 if command -v python3 > /dev/null; then
