@@ -71,7 +71,7 @@ static enum mq_exit check_options(const struct mq_options *o, struct mq_comparis
         return MQ_EXIT_USAGE;
     moeq_error err = {0};
     bool recorded;
-    if (mq_is_reference(o->against, &recorded, &err) != MOEQ_OK)
+    if (mq_is_recording(o->against, &recorded, &err) != MOEQ_OK)
         return mq_report(&err);
     if (!recorded) {
         if (!o->text.count && refuse_other(o->against, &err) != MOEQ_OK)

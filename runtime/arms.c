@@ -96,9 +96,9 @@ static moeq_status check_arm(const struct mq_arm *arm, moeq_error *err)
             "of %u (%u kv heads)",
             arm->view->path, hp->layers, hp->hidden, hp->ffn, hp->vocab, hp->heads, hp->head_dim,
             hp->kv_heads);
-    if (!arm->recording)
+    if (!arm->playback)
         MQ_TRY(check_program(arm, &arm->view->program->begin, -1, err));
-    for (uint32_t layer = 0; layer < hp->layers && !arm->recording; layer++)
+    for (uint32_t layer = 0; layer < hp->layers && !arm->playback; layer++)
         MQ_TRY(check_program(arm, arm->view->program->layers[layer], (int32_t)layer, err));
     return check_program(arm, &arm->view->program->end, -1, err);
 }
@@ -179,7 +179,7 @@ moeq_status mq_arms_check(const struct mq_arm *arms, size_t count, size_t window
     bool any_runs = false;
     for (size_t a = 0; a < count; a++) {
         const uint32_t exact = arms[a].view->hparams.rope.exact_positions;
-        any_runs |= !arms[a].recording;
+        any_runs |= !arms[a].playback;
         if (exact && window_tokens > exact)
             return mq_fail(err, MOEQ_UNSUPPORTED,
                            "%s: windows of %zu tokens are longer than the %u positions up to which "

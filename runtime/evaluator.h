@@ -22,7 +22,7 @@
  * called on one thread and fill in, for the tokens [first_token, first_token + tokens) over all
  * windows, what an observer was given then. The final norm and the head are applied as for every
  * other arm, so that an observer cannot tell the two apart by any bit. */
-struct mq_recording {
+struct mq_playback {
     void *user;
     /* the final norm's input: [tokens][hidden] */
     moeq_status (*read_hidden)(void *user, size_t first_token, size_t tokens, float *hidden,
@@ -46,7 +46,7 @@ struct mq_arm {
     int routes_from;
     /* Not NULL: instead of running, play this back. Of the view only the final norm and the head
      * are read. At least one arm must run. */
-    const struct mq_recording *recording;
+    const struct mq_playback *playback;
     /* Round as an implementation in bf16 does, to nearest, ties to even: the embeddings; the
      * residual stream after each addition; the outputs of norms, of attention and of the experts'
      * weighted sum; silu(gate) * up; and the output of every matrix product, the router's and the

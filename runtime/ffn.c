@@ -142,11 +142,11 @@ moeq_status mq_pass_route(struct mq_pass *pass, const struct mq_step *step, int3
     MQ_TRY(mq_pass_apply(pass, MQ_LINEAR_STORE, err));
     for (size_t a = 0; a < pass->arms_count; a++) {
         struct mq_pass_arm *arm = &pass->arms[a];
-        const struct mq_recording *recording = arm->arm->recording;
-        if (recording)
-            MQ_TRY(recording->read_router(recording->user, (uint32_t)layer,
-                                          pass->first_window * pass->windows->length, pass->tokens,
-                                          arm->router_logits, err));
+        const struct mq_playback *playback = arm->arm->playback;
+        if (playback)
+            MQ_TRY(playback->read_router(playback->user, (uint32_t)layer,
+                                         pass->first_window * pass->windows->length, pass->tokens,
+                                         arm->router_logits, err));
         if (arm->arm->routes_from >= 0) {
             const struct mq_pass_arm *from = &pass->arms[arm->arm->routes_from];
             memcpy(arm->chosen, from->chosen, pass->tokens * ffn->top_k * sizeof(int32_t));

@@ -84,7 +84,7 @@ moeq_status mq_pass_create(struct mq_pass *pass, const struct mq_arm *arms, size
     const struct mq_pass_sizes *s = &pass->sizes;
 
     for (size_t a = 0; a < count; a++) {
-        if (arms[a].recording)
+        if (arms[a].playback)
             continue;
         const struct mq_weights w = mq_arm_weights(&arms[a], MQ_ROLE_EMBEDDING, -1, -1);
         pass->row_capacity = mq_max_u64(pass->row_capacity, mq_weights_row_bytes(&w));
@@ -150,11 +150,10 @@ void mq_pass_destroy(struct mq_pass *pass)
 static moeq_status read_hidden(struct mq_pass *pass, moeq_error *err)
 {
     for (size_t a = 0; a < pass->arms_count; a++) {
-        const struct mq_recording *recording = pass->arms[a].arm->recording;
-        if (recording)
-            MQ_TRY(recording->read_hidden(recording->user,
-                                          pass->first_window * pass->windows->length, pass->tokens,
-                                          pass->arms[a].hidden, err));
+        const struct mq_playback *playback = pass->arms[a].arm->playback;
+        if (playback)
+            MQ_TRY(playback->read_hidden(playback->user, pass->first_window * pass->windows->length,
+                                         pass->tokens, pass->arms[a].hidden, err));
     }
     return MOEQ_OK;
 }

@@ -114,7 +114,7 @@ void mq_pass_weights(struct mq_pass *pass, enum mq_role role, int32_t layer, int
 /* False for an arm that is played back: it takes part in no product of a layer. */
 static inline bool mq_pass_runs(const struct mq_pass *pass, size_t arm)
 {
-    return !pass->arms[arm].arm->recording;
+    return !pass->arms[arm].arm->playback;
 }
 /* Applies the products and counts the weights as done. */
 moeq_status mq_pass_apply(struct mq_pass *pass, enum mq_linear_output output, moeq_error *err);

@@ -19,9 +19,9 @@ moeq_status mq_baseline_open(const struct mq_context *context, const char *path,
 {
     bool recorded;
     *baseline = (struct mq_baseline){.name = "baseline", .path = path};
-    MQ_TRY(mq_is_reference(path, &recorded, err));
+    MQ_TRY(mq_is_recording(path, &recorded, err));
     if (recorded) {
-        MQ_TRY(mq_reference_open(context, path, &baseline->recording, err));
+        MQ_TRY(mq_recording_open(context, path, &baseline->recording, err));
         baseline->view = baseline->recording->view;
     } else {
         MQ_TRY(mq_model_open_with(path, open, &baseline->model, err));
@@ -32,24 +32,24 @@ moeq_status mq_baseline_open(const struct mq_context *context, const char *path,
 
 void mq_baseline_close(struct mq_baseline *baseline)
 {
-    mq_reference_close(baseline->recording);
+    mq_recording_close(baseline->recording);
     mq_view_close(baseline->model);
     memset(baseline, 0, sizeof *baseline);
 }
 
 struct mq_arm mq_baseline_arm(const struct mq_baseline *baseline, enum mq_compute compute)
 {
-    struct mq_reference *recording = baseline->recording;
+    struct mq_recording *recording = baseline->recording;
     return (struct mq_arm){.name = baseline->name,
                            .view = baseline->view,
                            .routes_from = -1,
-                           .recording = recording ? &recording->playback : NULL,
+                           .playback = recording ? &recording->playback : NULL,
                            .compute = recording ? recording->compute : compute};
 }
 
 struct mq_stored_size mq_baseline_size(const struct mq_baseline *baseline)
 {
-    const struct mq_reference *r = baseline->recording;
+    const struct mq_recording *r = baseline->recording;
     return r ? (struct mq_stored_size){r->weights, r->weight_bytes, r->file_bytes}
              : mq_stored_size(baseline->view);
 }
@@ -73,7 +73,7 @@ moeq_status mq_baseline_windows(const struct mq_baseline *baseline, const struct
                                 const struct mq_protocol_options *protocol,
                                 struct mq_text_windows *windows, bool *other_text, moeq_error *err)
 {
-    const struct mq_reference *recording = baseline->recording;
+    const struct mq_recording *recording = baseline->recording;
     if (!recording)
         return mq_protocol_text(protocol, baseline->view, text, windows, err);
     const struct mq_text_windows *r = &recording->text;

@@ -9,7 +9,7 @@ struct mq_baseline {
     const char *name;               /* what rows and messages call it: "source" */
     const char *path;               /* as it was given */
     const struct mq_view *view;     /* of a recording: of the weights norm and head alone */
-    struct mq_reference *recording; /* NULL: a model */
+    struct mq_recording *recording; /* NULL: a model */
     struct mq_view *model;          /* what mq_baseline_open opened besides a recording */
 };
 

@@ -241,7 +241,7 @@ static moeq_status check_files(const struct lineup *l, struct mq_comparison *res
                                moeq_error *err)
 {
     const struct mq_protocol_options *p = &l->options->protocol;
-    const struct mq_reference *recording = l->baseline->recording;
+    const struct mq_recording *recording = l->baseline->recording;
     const size_t window = recording    ? recording->text.windows.length
                           : p->context ? p->context
                                        : mq_protocol_default_context(p->protocol);
@@ -429,7 +429,7 @@ moeq_status mq_compare(const struct mq_context *context, const struct mq_baselin
 {
     struct lineup l = {
         .baseline = baseline, .options = options, .candidates = candidates, .count = count};
-    const struct mq_reference *recording = baseline->recording;
+    const struct mq_recording *recording = baseline->recording;
     const struct mq_view *reader = NULL;
     moeq_status status;
     memset(result, 0, sizeof *result);

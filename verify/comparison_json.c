@@ -9,7 +9,7 @@
 
 /* The original's files, also where only a recording of them is here. */
 static void put_sources(struct mq_json_tree *b, cJSON *document,
-                        const struct mq_reference *recording)
+                        const struct mq_recording *recording)
 {
     cJSON *model = cJSON_GetObjectItemCaseSensitive(document, "model"), *list = mq_json_array(b);
     for (size_t i = 0; i < recording->sources_count; i++) {

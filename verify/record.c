@@ -35,7 +35,7 @@ struct recorder {
     struct mq_st_writer writer;
     uint32_t *crcs;    /* [layout.count] of what is written of an item, */
     uint64_t *written; /* and how much that is */
-    size_t *item;      /* [sources]: item of the layout; by MQ_REF_* and, for routers, layer */
+    size_t *item; /* [sources]: item of the layout; by MQ_RECORDING_* and, for routers, layer */
     struct mq_buffer text;
 };
 
@@ -86,30 +86,30 @@ moeq_status mq_record_layout(const struct mq_view *view, enum mq_compute compute
     const struct mq_level *blocks = mq_record_head_level(view, compute);
     uint64_t tokens;
     struct mq_layout_item *items =
-        mq_arena_alloc(arena, MQ_REF_ROUTERS + (size_t)hp->layers + 2, sizeof *items);
+        mq_arena_alloc(arena, MQ_RECORDING_ROUTERS + (size_t)hp->layers + 2, sizeof *items);
     if (!items)
         return mq_fail_memory(err, "preparing a recording");
     if (!mq_mul_u64(windows, window_tokens, &tokens))
         return mq_fail(err, MOEQ_LIMIT, "too many tokens for a file");
-    items[MQ_REF_IDS] = (struct mq_layout_item){
+    items[MQ_RECORDING_IDS] = (struct mq_layout_item){
         .name = "input_ids", .dtype = MQ_I32, .dims = 2, .shape = {windows, window_tokens}};
-    items[MQ_REF_NORM] = (struct mq_layout_item){
+    items[MQ_RECORDING_NORM] = (struct mq_layout_item){
         .name = "output_norm",
         .dtype = recorded_dtype(mq_view_find(view, MQ_ROLE_OUTPUT_NORM, -1, -1)),
         .dims = 1,
         .shape = {hp->hidden}};
-    items[MQ_REF_HEAD] = (struct mq_layout_item){
+    items[MQ_RECORDING_HEAD] = (struct mq_layout_item){
         .name = "head",
         .dtype = blocks ? MQ_U8 : recorded_dtype(find_head(view)),
         .dims = 2,
         .shape = {hp->vocab, blocks ? mq_level_row_bytes(blocks, hp->hidden) : hp->hidden},
         .aligned = true};
-    items[MQ_REF_HIDDEN] = (struct mq_layout_item){.name = "hidden",
-                                                   .dtype = MQ_F32,
-                                                   .dims = 2,
-                                                   .shape = {tokens, hp->hidden},
-                                                   .aligned = true};
-    size_t n = MQ_REF_ROUTERS;
+    items[MQ_RECORDING_HIDDEN] = (struct mq_layout_item){.name = "hidden",
+                                                         .dtype = MQ_F32,
+                                                         .dims = 2,
+                                                         .shape = {tokens, hp->hidden},
+                                                         .aligned = true};
+    size_t n = MQ_RECORDING_ROUTERS;
     bool ok = true;
     for (uint32_t layer = 0; layer < hp->layers; layer++) {
         if (!has_router(view, layer))
@@ -222,10 +222,18 @@ static moeq_status lay_out(struct recorder *r, const struct mq_record_options *o
         goto out;
     }
     const char *metadata[17] = {
-        MQ_META_FORMAT,     MQ_REF_FORMAT,        MQ_REF_META_VERSION,
-        MQ_REF_VERSION,     MQ_REF_META_PRODUCER, "moeq " MOEQ_VERSION_STRING,
-        MQ_REF_META_FAMILY, view->family->name,   MQ_REF_META_SOURCE,
-        source.data,        MQ_REF_META_RUN,      run.data,
+        MQ_META_FORMAT,
+        MQ_RECORDING_FORMAT,
+        MQ_RECORDING_META_VERSION,
+        MQ_RECORDING_VERSION,
+        MQ_RECORDING_META_PRODUCER,
+        "moeq " MOEQ_VERSION_STRING,
+        MQ_RECORDING_META_FAMILY,
+        view->family->name,
+        MQ_RECORDING_META_SOURCE,
+        source.data,
+        MQ_RECORDING_META_RUN,
+        run.data,
     };
     const char *const optional[] = {MQ_META_OPTIONS, choices, MQ_META_NOTES, notes};
     for (size_t i = 0, n = 12; i < sizeof optional / sizeof *optional; i += 2)
@@ -237,7 +245,7 @@ static moeq_status lay_out(struct recorder *r, const struct mq_record_options *o
                                 r->text.size, metadata, r->arena, &r->layout, err));
     r->crcs = mq_arena_alloc(r->arena, r->layout.count, sizeof *r->crcs);
     r->written = mq_arena_alloc(r->arena, r->layout.count, sizeof *r->written);
-    r->item = mq_arena_alloc(r->arena, MQ_REF_ROUTERS + (size_t)view->hparams.layers + 2,
+    r->item = mq_arena_alloc(r->arena, MQ_RECORDING_ROUTERS + (size_t)view->hparams.layers + 2,
                              sizeof *r->item);
     if (!r->crcs || !r->written || !r->item)
         status = mq_fail_memory(err, "preparing a recording");
@@ -254,10 +262,10 @@ static void index_items(struct recorder *r)
     uint32_t layer = 0;
     for (size_t i = 0; i < r->layout.count; i++) {
         const int64_t source = r->layout.items[i].source;
-        if (source >= MQ_REF_ROUTERS) {
+        if (source >= MQ_RECORDING_ROUTERS) {
             while (layer < layers && !has_router(r->view, layer))
                 layer++;
-            r->item[MQ_REF_ROUTERS + layer++] = i; /* after the last layer: the others */
+            r->item[MQ_RECORDING_ROUTERS + layer++] = i; /* after the last layer: the others */
         } else if (source >= 0) {
             r->item[source] = i;
         }
@@ -331,15 +339,15 @@ static moeq_status on_hidden(void *user, uint32_t layer, size_t first_token, siz
     struct recorder *r = user;
     if (layer != r->view->hparams.layers)
         return MOEQ_OK;
-    return append_floats(r, MQ_REF_HIDDEN, first_token, hidden[0], tokens * r->view->hparams.hidden,
-                         err);
+    return append_floats(r, MQ_RECORDING_HIDDEN, first_token, hidden[0],
+                         tokens * r->view->hparams.hidden, err);
 }
 
 static moeq_status on_router(void *user, uint32_t layer, size_t first_token, size_t tokens,
                              const struct mq_routes *routes, moeq_error *err)
 {
     struct recorder *r = user;
-    return append_floats(r, MQ_REF_ROUTERS + layer, first_token, routes->logits,
+    return append_floats(r, MQ_RECORDING_ROUTERS + layer, first_token, routes->logits,
                          tokens * r->view->hparams.experts, err);
 }
 
@@ -384,12 +392,14 @@ static moeq_status write_fixed(struct recorder *r, const struct mq_text_windows 
 {
     const struct mq_view *view = r->view;
     const uint64_t ids = text->windows.count * text->windows.length;
-    MQ_TRY(append(r, MQ_REF_IDS, text->windows.ids, ids * sizeof(int32_t), err));
-    MQ_TRY(copy_weights(r, MQ_REF_NORM, mq_view_find(view, MQ_ROLE_OUTPUT_NORM, -1, -1), err));
-    MQ_TRY(copy_weights(r, MQ_REF_HEAD, find_head(view), err));
-    MQ_TRY(append(r, MQ_REF_ROUTERS + view->hparams.layers, view->side[MQ_SIDE_CONFIG].data,
+    MQ_TRY(append(r, MQ_RECORDING_IDS, text->windows.ids, ids * sizeof(int32_t), err));
+    MQ_TRY(
+        copy_weights(r, MQ_RECORDING_NORM, mq_view_find(view, MQ_ROLE_OUTPUT_NORM, -1, -1), err));
+    MQ_TRY(copy_weights(r, MQ_RECORDING_HEAD, find_head(view), err));
+    MQ_TRY(append(r, MQ_RECORDING_ROUTERS + view->hparams.layers, view->side[MQ_SIDE_CONFIG].data,
                   view->side[MQ_SIDE_CONFIG].size, err));
-    return append(r, MQ_REF_ROUTERS + view->hparams.layers + 1, r->text.data, r->text.size, err);
+    return append(r, MQ_RECORDING_ROUTERS + view->hparams.layers + 1, r->text.data, r->text.size,
+                  err);
 }
 
 /* ---- the text ---- */

@@ -32,13 +32,13 @@
 #include "moeq_layout.h"
 #include "protocol.h"
 
-#define MQ_REF_FORMAT "moeqref"
-#define MQ_REF_VERSION "1"
-#define MQ_REF_META_VERSION "moeqref.version"
-#define MQ_REF_META_PRODUCER "moeqref.producer"
-#define MQ_REF_META_FAMILY "moeqref.family"
-#define MQ_REF_META_SOURCE "moeqref.source"
-#define MQ_REF_META_RUN "moeqref.run"
+#define MQ_RECORDING_FORMAT "moeqref"
+#define MQ_RECORDING_VERSION "1"
+#define MQ_RECORDING_META_VERSION "moeqref.version"
+#define MQ_RECORDING_META_PRODUCER "moeqref.producer"
+#define MQ_RECORDING_META_FAMILY "moeqref.family"
+#define MQ_RECORDING_META_SOURCE "moeqref.source"
+#define MQ_RECORDING_META_RUN "moeqref.run"
 
 struct mq_record_options {
     const struct mq_text *text;
@@ -64,7 +64,13 @@ moeq_status mq_record(const struct mq_context *context, const struct mq_view *vi
 
 /* The items of a recording, in file order but for padding and checksums: the layout's items have
  * these as `source`; routers follow, one for each layer that has one, then config.json and text. */
-enum { MQ_REF_IDS, MQ_REF_NORM, MQ_REF_HEAD, MQ_REF_HIDDEN, MQ_REF_ROUTERS };
+enum {
+    MQ_RECORDING_IDS,
+    MQ_RECORDING_NORM,
+    MQ_RECORDING_HEAD,
+    MQ_RECORDING_HIDDEN,
+    MQ_RECORDING_ROUTERS
+};
 
 /* The level whose blocks the head is recorded in; NULL: as numbers. */
 const struct mq_level *mq_record_head_level(const struct mq_view *view, enum mq_compute compute);
@@ -81,10 +87,10 @@ uint64_t mq_record_token_bytes(const struct mq_view *view);
 /* ---- reading ---- */
 
 /* A recording, opened. */
-struct mq_reference {
+struct mq_recording {
     struct mq_view *view; /* the original's architecture; of its weights norm and head alone */
     struct mq_text_windows text;                /* as recorded */
-    struct mq_recording playback;               /* for the arm that stands for the original */
+    struct mq_playback playback;                /* for the arm that stands for the original */
     const char *text_name;                      /* as the text was called then */
     enum mq_compute compute;                    /* that it was made with */
     const struct mq_level *head_level;          /* see mq_record_head_level */
@@ -98,15 +104,15 @@ struct mq_reference {
 };
 
 /* Whether a file begins as recordings do; a folder, and what is not there, is none. */
-moeq_status mq_is_reference(const char *path, bool *yes, moeq_error *err);
+moeq_status mq_is_recording(const char *path, bool *yes, moeq_error *err);
 
 /* Checks every checksum (the file is read once from end to end) and every shape. */
-moeq_status mq_reference_open(const struct mq_context *context, const char *path,
-                              struct mq_reference **reference, moeq_error *err);
-void mq_reference_close(struct mq_reference *reference); /* NULL is fine */
+moeq_status mq_recording_open(const struct mq_context *context, const char *path,
+                              struct mq_recording **recording, moeq_error *err);
+void mq_recording_close(struct mq_recording *recording); /* NULL is fine */
 
 /* The text that was recorded; empty where the file has none. */
-moeq_status mq_reference_text(const struct mq_reference *reference, struct mq_buffer *text,
+moeq_status mq_recording_text(const struct mq_recording *recording, struct mq_buffer *text,
                               moeq_error *err);
 
 /* CRC-32 of a model's tokenizer.json; false if it has none. */

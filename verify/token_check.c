@@ -60,10 +60,10 @@ static moeq_status compare(const struct names *names, const struct mq_view *view
 
 /* The windows of a recording: the ids of the text but for those that BOS replaced. */
 static moeq_status compare_windows(const struct names *names, const struct mq_view *view,
-                                   const struct mq_reference *reference, struct mq_ids *mine,
+                                   const struct mq_recording *recording, struct mq_ids *mine,
                                    moeq_error *err)
 {
-    const struct mq_text_windows *r = &reference->text;
+    const struct mq_text_windows *r = &recording->text;
     const size_t n = r->windows.count * r->windows.length;
     const struct mq_ids theirs = {.data = r->ids, .size = n};
     for (size_t i = 0; i < n && i < mine->size && r->bos >= 0; i += r->windows.length)
@@ -72,26 +72,26 @@ static moeq_status compare_windows(const struct names *names, const struct mq_vi
 }
 
 moeq_status mq_token_check(const struct mq_view *view, const struct mq_view *base,
-                           const struct mq_reference *reference, const char *base_path,
+                           const struct mq_recording *recording, const char *base_path,
                            const struct mq_text *text, size_t max_tokens, bool *compared,
                            moeq_error *err)
 {
-    uint32_t mine_crc, base_crc = reference ? reference->tokenizer_crc32 : 0;
+    uint32_t mine_crc, base_crc = recording ? recording->tokenizer_crc32 : 0;
     const bool has_base =
-        reference ? reference->has_tokenizer : mq_tokenizer_fingerprint(base, &base_crc);
+        recording ? recording->has_tokenizer : mq_tokenizer_fingerprint(base, &base_crc);
     *compared = mq_tokenizer_fingerprint(view, &mine_crc) && has_base;
     if (!*compared || mine_crc == base_crc)
         return MOEQ_OK;
     struct mq_buffer bytes = {0};
-    if (!text && reference)
-        MQ_TRY(mq_reference_text(reference, &bytes, err));
+    if (!text && recording)
+        MQ_TRY(mq_recording_text(recording, &bytes, err));
     if (!text && !bytes.size)
         return mq_fail(err, MOEQ_INVALID_ARGUMENT,
                        "%s has another tokenizer than %s (CRC-32 of tokenizer.json %08" PRIx32
                        ", expected %08" PRIx32 "): without the text (--text FILE), their tokens "
                        "cannot be compared",
                        view->path, base_path, mine_crc, base_crc);
-    const struct mq_text recorded = {.name = reference ? (char *)reference->text_name : NULL,
+    const struct mq_text recorded = {.name = recording ? (char *)recording->text_name : NULL,
                                      .data = bytes.data,
                                      .size = bytes.size};
     text = text ? text : &recorded;
@@ -99,8 +99,8 @@ moeq_status mq_token_check(const struct mq_view *view, const struct mq_view *bas
     struct mq_ids mine = {0}, theirs = {0};
     int32_t bos;
     moeq_status status = mq_tokenize_text(view, text, &mine, &bos, err);
-    if (status == MOEQ_OK && reference) {
-        status = compare_windows(&names, view, reference, &mine, err);
+    if (status == MOEQ_OK && recording) {
+        status = compare_windows(&names, view, recording, &mine, err);
     } else if (status == MOEQ_OK) {
         status = mq_tokenize_text(base, text, &theirs, &bos, err);
         if (status == MOEQ_OK)

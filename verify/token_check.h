@@ -11,12 +11,12 @@
  * ids and the place in the text. Where the model or the original has no tokenizer that can be read,
  * there is nothing to compare: *compared is false then.
  *
- * `base`: the original, or NULL and `reference`, a recording of it, whose windows are compared. The
+ * `base`: the original, or NULL and a `recording` of it, whose windows are compared. The
  * recording has the text; for one made before recordings had it, `text` must not be NULL, or the
  * tokenizers be the same.
  */
 moeq_status mq_token_check(const struct mq_view *view, const struct mq_view *base,
-                           const struct mq_reference *reference, const char *base_path,
+                           const struct mq_recording *recording, const char *base_path,
                            const struct mq_text *text, size_t max_tokens, bool *compared,
                            moeq_error *err);
 

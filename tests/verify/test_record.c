@@ -67,7 +67,7 @@ static struct mq_record_result record(const struct mq_context *ctx, const char *
 }
 
 /* The demo's first five windows, in `name`. */
-static const char *demo_reference(const char *name)
+static const char *demo_recording(const char *name)
 {
     const struct mq_context ctx = context();
     const char *path = mq_test_temporary(name);
@@ -84,7 +84,7 @@ START_TEST(mixtral_size)
     struct mq_layout layout;
     struct mq_view *view;
     moeq_error err = {0};
-    const char *const metadata[] = {"format", MQ_REF_FORMAT, NULL};
+    const char *const metadata[] = {"format", MQ_RECORDING_FORMAT, NULL};
     const uint64_t windows = 160, length = 2048, tokens = windows * length;
     ck_assert_ok(mq_view_from_config(mq_test_source("tests/fixtures/configs/mixtral-8x7b.json"),
                                      NULL, &view, &err));
@@ -100,7 +100,8 @@ START_TEST(mixtral_size)
     uint64_t of_tokens = 0;
     for (size_t i = 0; i < layout.count; i++) {
         const int64_t source = layout.items[i].source;
-        if (source == MQ_REF_IDS || (source >= MQ_REF_HIDDEN && source < MQ_REF_ROUTERS + 32))
+        if (source == MQ_RECORDING_IDS ||
+            (source >= MQ_RECORDING_HIDDEN && source < MQ_RECORDING_ROUTERS + 32))
             of_tokens += layout.items[i].size_bytes;
     }
     ck_assert_uint_eq(of_tokens, tokens * mq_record_token_bytes(view));
@@ -168,11 +169,11 @@ static void check_equal(const char *base, const char *text, const char *const *m
                         enum mq_compute compute)
 {
     const struct mq_context ctx = context();
-    const char *reference = mq_test_temporary("equal.moeqref");
-    record(&ctx, base, text, compute, reference);
+    const char *recording = mq_test_temporary("equal.moeqref");
+    record(&ctx, base, text, compute, recording);
     char *direct = figures(base, models, count, true, text, compute);
-    char *recorded = figures(reference, models, count, false, text, compute);
-    char *same_text = figures(reference, models, count, true, text, compute);
+    char *recorded = figures(recording, models, count, false, text, compute);
+    char *same_text = figures(recording, models, count, true, text, compute);
     ck_assert_str_eq(direct, recorded);
     ck_assert_str_eq(direct, same_text);
     ck_assert_ptr_nonnull(strstr(direct, "kld_nats"));
@@ -272,7 +273,7 @@ START_TEST(same_bytes)
     struct mq_buffer first = {0}, other = {0};
     char path[1024]; /* the ring of mq_test_temporary is short */
     snprintf(path, sizeof path, "%s", mq_test_temporary("same.moeqref"));
-    slurp(demo_reference("first.moeqref"), &first);
+    slurp(demo_recording("first.moeqref"), &first);
     for (int isa = 0; isa < MQ_ISA_COUNT; isa++) {
         const struct mq_context ctx = {
             .isa = (enum mq_isa)isa, .threads = 1 + (unsigned)isa % 3, .memory_bytes = 1};
@@ -293,14 +294,14 @@ END_TEST
 
 /* ---- refusals ---- */
 
-static moeq_status open_reference(const char *path, moeq_error *err)
+static moeq_status open_recording(const char *path, moeq_error *err)
 {
     const struct mq_context ctx = context();
-    struct mq_reference *reference;
+    struct mq_recording *recording;
     memset(err, 0, sizeof *err);
-    const moeq_status status = mq_reference_open(&ctx, path, &reference, err);
+    const moeq_status status = mq_recording_open(&ctx, path, &recording, err);
     if (status == MOEQ_OK)
-        mq_reference_close(reference);
+        mq_recording_close(recording);
     else
         ck_assert_msg(strstr(err->message, path) != NULL, "%s", err->message);
     return status;
@@ -318,24 +319,24 @@ START_TEST(damage)
     const char *path = mq_test_temporary("damaged.moeqref");
     uint64_t seed = 11;
     moeq_error err;
-    slurp(demo_reference("good.moeqref"), &good);
+    slurp(demo_recording("good.moeqref"), &good);
     write_file(path, good.data, good.size);
-    ck_assert_ok(open_reference(path, &err));
+    ck_assert_ok(open_recording(path, &err));
     bool recorded = false;
-    ck_assert_ok(mq_is_reference(path, &recorded, &err));
+    ck_assert_ok(mq_is_recording(path, &recorded, &err));
     ck_assert(recorded);
     for (int i = 0; i < 48; i++) { /* one bit: half of them in the header, where it is dense */
         const size_t at = mq_test_random(&seed) % (i % 2 ? good.size : 1500);
         const char undamaged = good.data[at];
         good.data[at] ^= (char)(1 << mq_test_random(&seed) % 8);
         write_file(path, good.data, good.size);
-        ck_assert_msg(open_reference(path, &err) != MOEQ_OK, "byte %zu", at);
+        ck_assert_msg(open_recording(path, &err) != MOEQ_OK, "byte %zu", at);
         good.data[at] = undamaged;
     }
     for (int i = 0; i < 24; i++) {
         const size_t n = i < 16 ? (size_t)i : mq_test_random(&seed) % good.size;
         write_file(path, good.data, n);
-        ck_assert_msg(open_reference(path, &err) != MOEQ_OK, "%zu bytes", n);
+        ck_assert_msg(open_recording(path, &err) != MOEQ_OK, "%zu bytes", n);
     }
     mq_buffer_free(&good);
 }
@@ -400,7 +401,7 @@ START_TEST(hostile)
         {"\"mixtral\"", "\"mixtrol\"", "mixtrol"},
     };
     const char *path = mq_test_temporary("hostile.moeqref");
-    const char *good = demo_reference("good.moeqref");
+    const char *good = demo_recording("good.moeqref");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct mq_buffer b = {0};
         moeq_error err;
@@ -413,7 +414,7 @@ START_TEST(hostile)
         ck_assert_msg(at != NULL, "%s", cases[i].from);
         memcpy(at, cases[i].to, n);
         mend(path, &b);
-        ck_assert_msg(open_reference(path, &err) != MOEQ_OK, "%s", cases[i].to);
+        ck_assert_msg(open_recording(path, &err) != MOEQ_OK, "%s", cases[i].to);
         ck_assert_msg(strstr(err.message, cases[i].message) != NULL, "%s: %s", cases[i].to,
                       err.message);
         mq_buffer_free(&b);
@@ -456,23 +457,23 @@ START_TEST(arithmetic)
     static const char key[] = "\\\"compute\\\"";
     const struct mq_context ctx = context();
     const char *text = mq_test_source("demo/text.txt");
-    char model[1024], reference[1024]; /* the ring of mq_test_temporary is short */
+    char model[1024], recording[1024]; /* the ring of mq_test_temporary is short */
     struct mq_buffer b = {0};
     snprintf(model, sizeof model, "%s", mq_test_temporary("arithmetic.moeq"));
-    snprintf(reference, sizeof reference, "%s", mq_test_temporary("arithmetic.moeqref"));
+    snprintf(recording, sizeof recording, "%s", mq_test_temporary("arithmetic.moeqref"));
     convert(mq_test_source("demo/model"), "q4_k", model);
-    record(&ctx, model, text, int8, reference);
-    check_compute(reference, model, NULL, int8, int8);
-    check_compute(reference, model, &int8, int8, int8);
-    check_compute(reference, model, &f32, f32, int8);
-    record(&ctx, model, text, f32, reference);
-    check_compute(reference, model, &int8, int8, f32);
-    slurp(reference, &b);
+    record(&ctx, model, text, int8, recording);
+    check_compute(recording, model, NULL, int8, int8);
+    check_compute(recording, model, &int8, int8, int8);
+    check_compute(recording, model, &f32, f32, int8);
+    record(&ctx, model, text, f32, recording);
+    check_compute(recording, model, &int8, int8, f32);
+    slurp(recording, &b);
     char *at = memmem(b.data, b.size, key, sizeof key - 1);
     ck_assert_ptr_nonnull(at);
     at[2] = 'k'; /* an unknown key: not read */
-    mend(reference, &b);
-    check_compute(reference, model, NULL, f32, f32);
+    mend(recording, &b);
+    check_compute(recording, model, NULL, f32, f32);
     mq_buffer_free(&b);
 }
 END_TEST
@@ -501,7 +502,7 @@ START_TEST(outputs)
     unlink(link);
     ck_assert_int_eq(symlink(mq_test_source("demo/text.txt"), link), 0);
     check_refused(link, true, "would replace an input");
-    check_refused(demo_reference("there.moeqref"), false, "exists already");
+    check_refused(demo_recording("there.moeqref"), false, "exists already");
     check_refused(mq_test_source("demo/model/config.json"), true, "would replace an input");
     check_refused(mq_test_source("demo"), true, "no regular file");
 }
@@ -539,10 +540,10 @@ static char *swapped(const char *against, const char *text, const char *model, b
 
 START_TEST(swap_arms)
 {
-    const char *reference = demo_reference("swap.moeqref");
+    const char *recording = demo_recording("swap.moeqref");
     const char *model = mq_test_temporary("swap.moeq");
     convert(mq_test_source("demo/model"), "q3_k", model);
-    char *recorded = swapped(reference, NULL, model, true);
+    char *recorded = swapped(recording, NULL, model, true);
     char *direct =
         swapped(mq_test_source("demo/model"), mq_test_source("demo/text.txt"), model, false);
     ck_assert_str_eq(recorded, direct);
@@ -554,7 +555,7 @@ START_TEST(swap_arms)
     struct mq_comparison_options options = {.noise_floor = true};
     struct verified v;
     moeq_error err = {0};
-    ck_assert_int_eq(verify(&v, (const struct mq_view *[]){view}, 1, reference, &options, &err),
+    ck_assert_int_eq(verify(&v, (const struct mq_view *[]){view}, 1, recording, &options, &err),
                      MOEQ_INVALID_ARGUMENT);
     verified_free(&v);
     ck_assert_ptr_nonnull(strstr(err.message, "no weights to run for the noise floor"));
@@ -576,14 +577,14 @@ END_TEST
 /* Other models and other texts. */
 START_TEST(others)
 {
-    char reference[1024];
-    snprintf(reference, sizeof reference, "%s", demo_reference("others.moeqref"));
+    char recording[1024];
+    snprintf(recording, sizeof recording, "%s", demo_recording("others.moeqref"));
     const char *dense = with_tokenizer("tests/fixtures/oracles/llama3_tied");
     struct mq_view *demo = open_model(mq_test_source("demo/model")), *other = open_model(dense);
     struct verified v;
     moeq_error err = {0};
     struct mq_comparison_options options = {0};
-    ck_assert_int_eq(verify(&v, (const struct mq_view *[]){other}, 1, reference, &options, &err),
+    ck_assert_int_eq(verify(&v, (const struct mq_view *[]){other}, 1, recording, &options, &err),
                      MOEQ_INVALID_ARGUMENT);
     verified_free(&v);
     ck_assert_ptr_nonnull(strstr(err.message, "different architectures"));
@@ -595,7 +596,7 @@ START_TEST(others)
     merges = strchr(merges, '\n');
     for (int line = 0; line < 8; line++, merges = strchr(merges, '\n'))
         memset(merges, ' ', strcspn(merges + 1, "\n") + 1);
-    ck_assert_int_eq(verify(&v, (const struct mq_view *[]){cut}, 1, reference, &options, &err),
+    ck_assert_int_eq(verify(&v, (const struct mq_view *[]){cut}, 1, recording, &options, &err),
                      MOEQ_INVALID_ARGUMENT);
     verified_free(&v);
     ck_assert_msg(strstr(err.message, "another tokenizer"), "%s", err.message);
@@ -603,7 +604,7 @@ START_TEST(others)
     err = (moeq_error){0};
     options.text = mq_test_text(mq_test_source("CMakeLists.txt"));
     const moeq_status status =
-        verify(&v, (const struct mq_view *[]){demo}, 1, reference, &options, &err);
+        verify(&v, (const struct mq_view *[]){demo}, 1, recording, &options, &err);
     ck_assert_msg(status == MOEQ_INVALID_ARGUMENT, "%s", err.message);
     ck_assert_msg(v.result.other_text, "%s", err.message);
     verified_free(&v);

@@ -1,5 +1,5 @@
 /*
- * reference.c: a recording, read back.
+ * recording.c: a recording, read back.
  *
  * Its config.json makes the same table of tensors that the original has, so that the evaluator sees
  * an arm of the right architecture; of the weights only the final norm and the head are there.
@@ -20,11 +20,11 @@
 #include <string.h>
 
 /* The first bytes behind the header's length, as mq_layout_build prints them. */
-#define MAGIC "{\"__metadata__\":{\"format\":\"" MQ_REF_FORMAT "\""
+#define MAGIC "{\"__metadata__\":{\"format\":\"" MQ_RECORDING_FORMAT "\""
 
 enum { MAX_CONFIG_BYTES = 16 << 20, MAX_RUN_BYTES = 1 << 16, MAX_SOURCES = 1 << 16 };
 
-moeq_status mq_is_reference(const char *path, bool *yes, moeq_error *err)
+moeq_status mq_is_recording(const char *path, bool *yes, moeq_error *err)
 {
     char start[8 + sizeof MAGIC - 1];
     struct mq_file file;
@@ -54,13 +54,13 @@ static moeq_status check_sums(const struct mq_context *context, const char *path
 static moeq_status check_version(const struct mq_safetensors *st, moeq_error *err)
 {
     const char *format = mq_metadata_get(st->metadata, MQ_META_FORMAT);
-    const char *version = mq_metadata_get(st->metadata, MQ_REF_META_VERSION);
-    if (!format || strcmp(format, MQ_REF_FORMAT) != 0)
+    const char *version = mq_metadata_get(st->metadata, MQ_RECORDING_META_VERSION);
+    if (!format || strcmp(format, MQ_RECORDING_FORMAT) != 0)
         return mq_fail_file(err, MOEQ_UNSUPPORTED, st->file.path, "is no recording of moeq record");
-    if (!version || strcmp(version, MQ_REF_VERSION) != 0)
+    if (!version || strcmp(version, MQ_RECORDING_VERSION) != 0)
         return mq_fail_file(err, MOEQ_UNSUPPORTED, st->file.path,
-                            MQ_REF_META_VERSION
-                            " is \"%.20s\", this program reads \"" MQ_REF_VERSION "\"",
+                            MQ_RECORDING_META_VERSION
+                            " is \"%.20s\", this program reads \"" MQ_RECORDING_VERSION "\"",
                             version ? version : "absent");
     return MOEQ_OK;
 }
@@ -91,7 +91,7 @@ static moeq_status expect_dtype(const struct mq_safetensors *st, const struct mq
 
 /* ---- the architecture ---- */
 
-static moeq_status read_config(struct mq_reference *r, moeq_error *err)
+static moeq_status read_config(struct mq_recording *r, moeq_error *err)
 {
     const struct mq_st_entry *e = mq_safetensors_find(r->st, "config.json");
     struct mq_view *view = r->view;
@@ -117,7 +117,7 @@ static moeq_status read_config(struct mq_reference *r, moeq_error *err)
 }
 
 /* Points a tensor of the table at its bytes in the recording: blocks of a level, unless NULL. */
-static moeq_status place(struct mq_reference *r, enum mq_role role, const char *name,
+static moeq_status place(struct mq_recording *r, enum mq_role role, const char *name,
                          const struct mq_level *level, moeq_error *err)
 {
     const struct mq_tensor *found = mq_view_find(r->view, role, -1, -1);
@@ -141,7 +141,7 @@ static moeq_status place(struct mq_reference *r, enum mq_role role, const char *
     return MOEQ_OK;
 }
 
-static moeq_status place_weights(struct mq_reference *r, moeq_error *err)
+static moeq_status place_weights(struct mq_recording *r, moeq_error *err)
 {
     struct mq_view *view = r->view;
     const struct mq_file *file = &r->st->file;
@@ -180,7 +180,7 @@ struct run {
 };
 
 /* With which arithmetic it was made; f32 where it does not say so. */
-static bool read_compute(struct mq_reference *r, const cJSON *run)
+static bool read_compute(struct mq_recording *r, const cJSON *run)
 {
     const cJSON *compute = mq_json_get(run, "compute"), *level = mq_json_get(run, "head_level");
     r->compute = MQ_COMPUTE_F32;
@@ -190,13 +190,14 @@ static bool read_compute(struct mq_reference *r, const cJSON *run)
     return !level || r->head_level;
 }
 
-static moeq_status read_run(struct mq_reference *r, struct run *run, moeq_error *err)
+static moeq_status read_run(struct mq_recording *r, struct run *run, moeq_error *err)
 {
     const struct mq_json_limits limits = {.depth = 4, .values = 64};
-    const char *text = mq_metadata_get(r->st->metadata, MQ_REF_META_RUN), *path = r->st->file.path;
+    const char *text = mq_metadata_get(r->st->metadata, MQ_RECORDING_META_RUN),
+               *path = r->st->file.path;
     cJSON *o = NULL;
     if (!text || strlen(text) > MAX_RUN_BYTES)
-        return mq_fail_file(err, MOEQ_MALFORMED, path, "metadata: no " MQ_REF_META_RUN);
+        return mq_fail_file(err, MOEQ_MALFORMED, path, "metadata: no " MQ_RECORDING_META_RUN);
     MQ_TRY(mq_json_parse(text, strlen(text), &limits, path, 0, &o, err));
     const cJSON *protocol = mq_json_get(o, "protocol"), *name = mq_json_get(o, "text");
     const cJSON *bos = mq_json_get(o, "bos"), *tokenizer = mq_json_get(o, "tokenizer_crc32");
@@ -214,9 +215,9 @@ static moeq_status read_run(struct mq_reference *r, struct run *run, moeq_error 
         mq_json_u64(mq_json_get(o, "file_bytes"), &r->file_bytes);
     moeq_status status = MOEQ_OK;
     if (!ok)
-        status =
-            mq_fail_file(err, MOEQ_MALFORMED, path,
-                         "metadata: " MQ_REF_META_RUN " lacks something, or is no such object");
+        status = mq_fail_file(err, MOEQ_MALFORMED, path,
+                              "metadata: " MQ_RECORDING_META_RUN
+                              " lacks something, or is no such object");
     else if (!(r->text_name = mq_arena_strdup(r->view->arena, name->valuestring)))
         status = mq_fail_memory(err, "opening a recording");
     cJSON_Delete(o);
@@ -224,17 +225,17 @@ static moeq_status read_run(struct mq_reference *r, struct run *run, moeq_error 
 }
 
 /* The original's files, for reports. */
-static moeq_status read_sources(struct mq_reference *r, moeq_error *err)
+static moeq_status read_sources(struct mq_recording *r, moeq_error *err)
 {
     const struct mq_json_limits limits = {.depth = 4, .values = 8 * MAX_SOURCES};
-    const char *text = mq_metadata_get(r->st->metadata, MQ_REF_META_SOURCE);
+    const char *text = mq_metadata_get(r->st->metadata, MQ_RECORDING_META_SOURCE);
     const char *path = r->st->file.path;
     struct mq_arena *arena = r->view->arena;
     cJSON *list = NULL;
     const cJSON *file;
     bool ok = true;
     if (!text)
-        return mq_fail_file(err, MOEQ_MALFORMED, path, "metadata: no " MQ_REF_META_SOURCE);
+        return mq_fail_file(err, MOEQ_MALFORMED, path, "metadata: no " MQ_RECORDING_META_SOURCE);
     MQ_TRY(mq_json_parse(text, strlen(text), &limits, path, 0, &list, err));
     const int n = cJSON_IsArray(list) ? cJSON_GetArraySize(list) : 0;
     r->sources = mq_arena_alloc(arena, (size_t)n + 1, sizeof *r->sources);
@@ -251,11 +252,11 @@ static moeq_status read_sources(struct mq_reference *r, moeq_error *err)
     cJSON_Delete(list);
     return ok && n > 0 ? MOEQ_OK
                        : mq_fail_file(err, MOEQ_MALFORMED, path,
-                                      "metadata: " MQ_REF_META_SOURCE " is no list of files");
+                                      "metadata: " MQ_RECORDING_META_SOURCE " is no list of files");
 }
 
 /* The windows, cut again from the recorded ids: they come out as they are, BOS included. */
-static moeq_status read_windows(struct mq_reference *r, const struct run *run, moeq_error *err)
+static moeq_status read_windows(struct mq_recording *r, const struct run *run, moeq_error *err)
 {
     const char *path = r->st->file.path;
     const struct mq_st_entry *e = mq_safetensors_find(r->st, "input_ids");
@@ -286,7 +287,7 @@ out:
     return status;
 }
 
-static moeq_status check_states(struct mq_reference *r, moeq_error *err)
+static moeq_status check_states(struct mq_recording *r, moeq_error *err)
 {
     const struct mq_hparams *hp = &r->view->hparams;
     const uint64_t tokens = (uint64_t)r->text.windows.count * r->text.windows.length;
@@ -310,7 +311,7 @@ static moeq_status check_states(struct mq_reference *r, moeq_error *err)
 
 #define MAX_TEXT_BYTES (UINT64_C(1) << 30)
 
-moeq_status mq_reference_text(const struct mq_reference *r, struct mq_buffer *text, moeq_error *err)
+moeq_status mq_recording_text(const struct mq_recording *r, struct mq_buffer *text, moeq_error *err)
 {
     const struct mq_st_entry *e = mq_safetensors_find(r->st, "text");
     memset(text, 0, sizeof *text);
@@ -335,7 +336,7 @@ moeq_status mq_reference_text(const struct mq_reference *r, struct mq_buffer *te
 /* ---- playback ---- */
 
 /* Rows of `width` floats, of tokens within what check_states has seen. */
-static moeq_status read_rows(const struct mq_reference *r, const struct mq_st_entry *e,
+static moeq_status read_rows(const struct mq_recording *r, const struct mq_st_entry *e,
                              size_t first_token, size_t tokens, uint64_t width, float *rows,
                              moeq_error *err)
 {
@@ -346,7 +347,7 @@ static moeq_status read_rows(const struct mq_reference *r, const struct mq_st_en
 static moeq_status read_hidden(void *user, size_t first_token, size_t tokens, float *hidden,
                                moeq_error *err)
 {
-    const struct mq_reference *r = user;
+    const struct mq_recording *r = user;
     return read_rows(r, mq_safetensors_find(r->st, "hidden"), first_token, tokens,
                      r->view->hparams.hidden, hidden, err);
 }
@@ -354,19 +355,19 @@ static moeq_status read_hidden(void *user, size_t first_token, size_t tokens, fl
 static moeq_status read_router(void *user, uint32_t layer, size_t first_token, size_t tokens,
                                float *logits, moeq_error *err)
 {
-    const struct mq_reference *r = user;
+    const struct mq_recording *r = user;
     return read_rows(r, &r->st->entries[r->router_item[layer]], first_token, tokens,
                      r->view->hparams.experts, logits, err);
 }
 
-moeq_status mq_reference_open(const struct mq_context *context, const char *path,
-                              struct mq_reference **out, moeq_error *err)
+moeq_status mq_recording_open(const struct mq_context *context, const char *path,
+                              struct mq_recording **out, moeq_error *err)
 {
     struct run run = {0};
     moeq_status status;
     *out = NULL;
     MQ_TRY(check_sums(context, path, err));
-    struct mq_reference *r = calloc(1, sizeof *r);
+    struct mq_recording *r = calloc(1, sizeof *r);
     if (!r)
         return mq_fail_memory(err, "opening a recording");
     r->view = mq_view_create(path);
@@ -388,15 +389,15 @@ moeq_status mq_reference_open(const struct mq_context *context, const char *path
     MQ_TRY_OUT(read_sources(r, err));
     MQ_TRY_OUT(read_windows(r, &run, err));
     MQ_TRY_OUT(check_states(r, err));
-    r->playback = (struct mq_recording){r, read_hidden, read_router};
+    r->playback = (struct mq_playback){r, read_hidden, read_router};
     *out = r;
 out:
     if (status != MOEQ_OK)
-        mq_reference_close(r);
+        mq_recording_close(r);
     return status;
 }
 
-void mq_reference_close(struct mq_reference *r)
+void mq_recording_close(struct mq_recording *r)
 {
     if (!r)
         return;
