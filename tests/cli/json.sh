@@ -4,16 +4,17 @@
 . "$(dirname "$0")/helper.sh"
 command -v python3 > /dev/null || { echo "skipped: python3 is missing"; exit 77; }
 
-cat > "$work/kind.py" <<'END'
+cat > "$work/check.py" <<'END'
 import json, sys
 d = json.load(open(sys.argv[1]))
-kind = sys.argv[2] if "--dump" not in sys.argv[3:] else "dump"
+kind = sys.argv[3] if "--dump" not in sys.argv[4:] else "dump"
 assert d["moeq_result"] == kind and d["result_version"] == 1, d
 assert d["producer"].startswith("moeq "), d
 for o in (d, d.get("model")):
     if isinstance(o, dict) and "layers" in o:
         keys = ("path", "family", "layers", "experts", "experts_per_token", "vocabulary", "notes")
         assert all(k in o for k in keys), o
+assert eval(sys.argv[2]), d
 END
 
 # json 'python expression about d' ARGUMENTS...
@@ -22,10 +23,7 @@ json() {
     shift
     expect 0 "" "$@"
     echo "$1" >> "$work/commands"
-    python3 "$work/kind.py" "$work/stdout" "$@" || fail "moeq $*: its kind or its model"
-    python3 -c "import json, sys
-d = json.load(open(sys.argv[1]))
-assert $test, d" "$work/stdout" || fail "moeq $*: $test"
+    python3 "$work/check.py" "$work/stdout" "$test" "$@" || fail "moeq $*: $test"
 }
 
 out=$work/m.moeq
