@@ -90,7 +90,8 @@ static bool matches(const char *pattern, const char *name, uint32_t *n)
     return strcmp(digits + count, at + strlen(NUMBER)) == 0;
 }
 
-/* The nearest metric that exists, with the number that the name has, or 0. */
+/* What documents call by that name, else the nearest metric that exists, with the number that the
+ * name has, or 0. */
 static bool suggest(const char *name, const struct mq_view *view, bool pair,
                     char nearest[MQ_METRIC_NAME])
 {
@@ -100,6 +101,11 @@ static bool suggest(const char *name, const struct mq_view *view, bool pair,
     const char *digits = name + strcspn(name, "0123456789");
     const unsigned long typed = strtoul(digits, NULL, 10);
     size_t count = 0;
+    for (const struct mq_figure *f = mq_figures; f < mq_figures + MQ_FIGURE_COUNT; f++)
+        if (strcmp(name, f->json) == 0 || strcmp(name, mq_figure_key(f)) == 0) {
+            mq_metric_print(f, f->scope, 0, nearest);
+            return true;
+        }
     for (struct mq_metric m = {0}; next_pattern(&m) && (m.scope != MQ_OF_PAIR || pair); count++) {
         struct mq_metric with = m;
         with.n = typed < UINT32_MAX ? (uint32_t)typed : 0;

@@ -99,6 +99,8 @@ START_TEST(refusals)
         {"\"kld.mean\": {\"max\": 1, \"max\": 2}", "max", NULL},
         {"\"kld.mean\": {\"max\": 1}, \"kld.mean\": {\"max\": 2}", "kld.mean", NULL},
         {"\"kld.meen\": {\"max\": 1}", "did you mean 'kld.mean'?", NULL},
+        {"\"exact_set_rate\": {\"min\": 1}", "did you mean 'routing.exact_set'?", NULL},
+        {"\"kld_nats.p99\": {\"max\": 1}", "did you mean 'kld.p99'?", NULL},
         {"\"routing.layer.2.exact_set\": {\"min\": 1}", "'routing.layers.2.exact_set'?", NULL},
         {"\"routing.layers.3.exact_set\": {\"min\": 1}", "no router in that layer", NULL},
         {"\"routing.layers.03.exact_set\": {\"min\": 1}", "unknown metric", NULL},
