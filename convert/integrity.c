@@ -6,9 +6,10 @@
  *
  *   header matches its CRC        the header is sound; the tensors are where it says
  *   - checksums match their CRC   a tensor that differs is damaged
- *   - they do not                 the checksum tensor is damaged. If the CRCs computed from the
- * data, put in its place, match the CRC of the words, or if only that last word differs, all
- * tensors are sound header differs
+ *   - they do not                 the checksum tensor is damaged. All tensors are sound if the CRCs
+ *                                 computed from the data, put in its place, match the CRC of the
+ *                                 words, or if only that last word differs
+ *   header differs
  *   - checksums match their CRC   the header is damaged
  *   - they do not                 as above: is it only the header's word that is damaged?
  *

@@ -32,8 +32,7 @@ bool mq_view_ignores_key(const struct mq_view *view, const char *key);
  *     {"ignore_config":["clip_qkv"],"sliding_window":"apply","lm_head":"tied"}
  *
  * and the notes as a JSON array, with one more sentence unless it is NULL; both in the arena; NULL
- * where there is nothing to say
- * (*failed false) or no memory (*failed true). */
+ * where there is nothing to say (*failed false) or no memory (*failed true). */
 const char *mq_view_options_json(const struct mq_view *view, struct mq_arena *arena, bool *failed);
 const char *mq_view_notes_text(const struct mq_view *view, const char *more, struct mq_arena *arena,
                                bool *failed);

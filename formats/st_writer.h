@@ -10,13 +10,16 @@
 #include "new_file.h"
 #include "safetensors.h"
 
-
 /*
  * A header, piece by piece: begin, each tensor in file order, end. The buffer then holds the file's
- * first bytes: length,
- * {"__metadata__":{...},"name":{"dtype":"U8","shape":[2,3],"data_offsets":[0,6]},...}, and spaces
- * up to a multiple of `alignment`. `metadata` is key, value, ..., NULL, or NULL; offsets are from
- * the start of the data. Out of memory is sticky in the buffer.
+ * first bytes:
+ *
+ *     the length
+ *     {"__metadata__":{...},"name":{"dtype":"U8","shape":[2,3],"data_offsets":[0,6]},...}
+ *     spaces up to a multiple of `alignment`
+ *
+ * `metadata` is key, value, ..., NULL, or NULL; offsets are from the start of the data. Out of
+ * memory is sticky in the buffer.
  */
 void mq_st_header_begin(struct mq_buffer *b, const char *const *metadata);
 void mq_st_header_tensor(struct mq_buffer *b, const char *name, enum mq_dtype dtype,

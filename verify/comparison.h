@@ -36,8 +36,7 @@ const char *mq_file_letter(size_t i);
 struct mq_swap_result {
     struct mq_arm_result weights; /* all of the candidate's weights, with the baseline's routes */
     /* The baseline's weights, with the routes that the candidate chose. Not there where the
-     * baseline is a recording: has_routes is false, and so are its shares and the interaction NaN.
-     */
+     * baseline is a recording: then has_routes is false, and its shares and the interaction NaN. */
     struct mq_arm_result routes;
     bool has_routes;
     struct mq_loss_shares nll_shares, kld_shares;

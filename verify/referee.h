@@ -2,9 +2,10 @@
  * referee.h: the observer that turns an evaluation into a judgement.
  *
  * Arm 0 is the baseline; every other arm is compared with it, token by token: perplexity (paired),
- * KL divergence, most likely token, routing. Per-token figures are kept (8 bytes a scored token and
- * figure, 8 bytes a token,
- * arm and figure for routing), logits and weights are not.
+ * KL divergence, most likely token, routing. Per-token figures are kept, logits and weights are not:
+ *
+ *     output    17 bytes a scored token and arm: NLL, KL divergence, same most likely token
+ *     routing   8 bytes a token, arm and figure of MQ_ROUTING_COUNT
  */
 #ifndef MQ_REFEREE_H
 #define MQ_REFEREE_H

@@ -15,8 +15,8 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Exported symbols of a file that is compiled per instruction set: MQ_ISA_NAME(mq_codec_kernels)
- * becomes mq_codec_kernels_avx2 and so on. */
+/* Exported symbols of a file that is compiled per instruction set: MQ_ISA_NAME(mq_q8_0_encode)
+ * becomes mq_q8_0_encode_avx2 and so on. */
 #ifndef MQ_ISA_SUFFIX
 #define MQ_ISA_SUFFIX _generic
 #endif

@@ -218,9 +218,15 @@ void mq_pretokenizer_free(struct mq_tokenizer *tokenizer)
 
 /*
  * One piece being split. Of "a-b" split at "-" the behaviors make
- *   Removed [a][b]   Isolated [a][-][b]   MergedWithPrevious [a-][b]   MergedWithNext [a][-b]
- * and Contiguous is Isolated with neighbouring matches joined. In a run of matches only the outer
- * one merges: "a--b" gives [a-][-][b] and [a][-][-b]. With `invert` the roles are exchanged.
+ *
+ *     Removed             [a][b]
+ *     Isolated            [a][-][b]
+ *     Contiguous          the same, with neighbouring matches joined
+ *     MergedWithPrevious  [a-][b]
+ *     MergedWithNext      [a][-b]
+ *
+ * In a run of matches only the outer one merges: "a--b" gives [a-][-][b] and [a][-][-b]. With
+ * `invert` the roles are exchanged.
  *
  * Matches and the stretches between them come in order through split_item, which needs to hold
  * back one of them to join it with the next.
