@@ -11,9 +11,9 @@
  * template, or a list [{"name", "template"}, ...], or an object of names. chat_template.json, which
  * Transformers reads for processors of images only, counts where nothing else is (as in gguf-py).
  *
- * In a view, chat_template and chat_templates hold what came from files of their own (or from a
- * GGUF file); tokenizer_config_json keeps its own templates. mq_chat_templates gives all that
- * count, from a folder and from a moeq file made of it alike.
+ * In a view, side[MQ_SIDE_CHAT_TEMPLATE] and side[MQ_SIDE_CHAT_TEMPLATES] hold what came from files
+ * of their own (or from a GGUF file); side[MQ_SIDE_TOKENIZER_CONFIG] keeps its own templates.
+ * mq_chat_templates gives all that count, from a folder and from a moeq file made of it alike.
  */
 #ifndef MQ_FOLDER_TOKENIZER_H
 #define MQ_FOLDER_TOKENIZER_H
@@ -22,10 +22,10 @@
 #include "model_view.h"
 
 /*
- * Merges the side files that have been read into tokenizer_json, tokenizer_config_json,
- * chat_template and chat_templates, and notes what was taken from where. Where tokenizer.json is
- * damaged, or a side file cannot be read that the tokens depend on, the view has no tokenizer, and
- * tokenizer_problem says why. A sound tokenizer of a kind that is not read here stays, with a note.
+ * Merges the side files that have been read into the view's tokenizer, tokenizer's config and chat
+ * templates, and notes what was taken from where. Where tokenizer.json is damaged, or a side file
+ * cannot be read that the tokens depend on, the view has no tokenizer, and tokenizer_problem says
+ * why. A sound tokenizer of a kind that is not read here stays, with a note.
  */
 moeq_status mq_folder_tokenizer(const char *folder, struct mq_view *view, moeq_error *err);
 

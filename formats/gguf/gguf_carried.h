@@ -2,7 +2,7 @@
  * gguf_carried.h: the metadata of a GGUF file that a model came from, kept for the GGUF file that
  * may be made of it again.
  *
- * A view has them as a GGUF file without tensors (mq_view.gguf_metadata), and so does a moeq file
+ * A view has them as a GGUF file without tensors (MQ_SIDE_GGUF_METADATA), and so does a moeq file
  * (`moeq.gguf_metadata`): every key as it was, of whatever type, in its order. Left out are those
  * that describe the file and not the model: general.alignment and split.*. So ids of special
  * tokens, chat templates of any name, licences and notes on the making survive, and a tokenizer
