@@ -170,9 +170,15 @@ static bool has_word(const char *words, const char *word)
     return false;
 }
 
+/* What any command takes, for scripts that give the same to all: each is kept by a command that has
+ * no use for it, since it bounds what is used or asks for what is printed besides. Its help shows
+ * those that do something there. */
+#define ALWAYS "threads memory no-progress verbose"
+
 static bool takes(const struct mq_command *command, const struct option *o)
 {
-    return has_word(command->options, o->name) || has_word(command->common, o->name);
+    return has_word(command->options, o->name) || has_word(command->common, o->name) ||
+           has_word(ALWAYS, o->name);
 }
 
 /* ---- parsing ---- */
