@@ -52,6 +52,7 @@ enum mq_activation {
  *     expert_ffn      rows of an expert's, in the others
  *     experts, top_k  routed experts, and how many of them a token uses; 0, 0: there are none
  *     normalize_top_k the weights of the chosen experts are divided by their sum
+ *     activation      of every MLP
  *     sparse_step     layers step - 1, 2 step - 1, ... have experts
  *     dense_layers    layers that have none, whatever else is said
  *     sliding_window  query i sees keys j with i - window < j <= i; 0: all j <= i
