@@ -210,6 +210,8 @@ static moeq_status read_u32(const struct reader *r, const char *key, void *field
 static moeq_status read_f32(const struct reader *r, const char *key, void *field)
 {
     double value;
+    if (absent(r->config, key))
+        return mq_fail_file(r->err, MOEQ_MALFORMED, r->path, "\"%s\" is missing", key);
     MQ_TRY(read_positive(r->config, key, 0, &value, r->path, r->err));
     *(float *)field = (float)value;
     return MOEQ_OK;

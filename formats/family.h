@@ -15,7 +15,6 @@
 struct mq_tensor_name {
     enum mq_role role;
     const char *name;
-    bool in_some; /* not every model of the family has a layer with it */
 };
 
 /* Another name that the same tensor goes by. A fused one is 3-D, [experts, parts * rows, cols], and
@@ -62,6 +61,10 @@ const struct mq_family *mq_family_find(const char *model_type);
 /* "model.layers.{layer}.x" -> "model.layers.7.x"; NULL when out of memory. */
 const char *mq_pattern_expand(struct mq_arena *arena, const char *pattern, int32_t layer,
                               int32_t expert);
+
+/* What layer `number` is made of. */
+void mq_family_describe(const struct mq_family *family, const struct mq_hparams *hparams,
+                        uint32_t number, struct mq_layer *layer);
 
 /* The official name of a role, with {layer} and {expert}; NULL if the family has none. */
 const char *mq_family_name(const struct mq_family *family, enum mq_role role);

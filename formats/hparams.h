@@ -9,10 +9,25 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/*
+ * How positions are stretched: X(id, name). What config.json says of each is read in config.c, what it
+ * does to frequencies stands in runtime/rope.c, what two of them share in runtime/arms.c, how GGUF says
+ * it in quantize/plan_gguf.c; a type without one of these does not compile.
+ *
+ *     unscaled  frequency_i = theta^(-2i / head_dim), rotate-half
+ *     llama3    low frequencies divided by `factor`, a linear ramp between
+ *     linear    all frequencies divided by `factor`
+ */
+#define MQ_ROPE_TYPE_LIST(X) \
+    X(DEFAULT, unscaled)     \
+    X(LLAMA3, llama3)        \
+    X(LINEAR, linear)
+
 enum mq_rope_type {
-    MQ_ROPE_DEFAULT, /* frequency_i = theta^(-2i / head_dim), rotate-half */
-    MQ_ROPE_LLAMA3,  /* low frequencies divided by `factor`, a linear ramp between */
-    MQ_ROPE_LINEAR,  /* all frequencies divided by `factor` */
+#define MQ_ROPE_TYPE_ENUM(id, name) MQ_ROPE_##id,
+    MQ_ROPE_TYPE_LIST(MQ_ROPE_TYPE_ENUM)
+#undef MQ_ROPE_TYPE_ENUM
+        MQ_ROPE_TYPES
 };
 
 struct mq_rope {

@@ -109,12 +109,14 @@ enum { MQ_STEP_SLOTS = 8, MQ_PROGRAM_STEPS = 12, MQ_PROGRAM_KINDS = 64 };
 
 struct mq_step {
     enum mq_op op;
+    bool too_long; /* it was to have more slots */
     size_t slots_count;
     struct mq_slot slots[MQ_STEP_SLOTS];
 };
 
 struct mq_program {
-    struct mq_layer layer; /* all zero for what stands before and after the layers */
+    struct mq_layer layer; /* of what stands before and after the layers norm_eps alone */
+    bool too_long;         /* it, or one of its steps: a mistake, which mq_program_create refuses */
     size_t steps_count;
     struct mq_step steps[MQ_PROGRAM_STEPS];
 };
@@ -126,6 +128,9 @@ struct mq_model_program {
     const struct mq_program *kinds;   /* the different ones among them, */
     size_t kinds_count;               /* at most MQ_PROGRAM_KINDS */
 };
+
+/* The steps of a layer. */
+void mq_program_write(struct mq_program *program, const struct mq_layer *layer, uint64_t hidden);
 
 /*
  * Sets view->program from view->family and hparams. Fails if the family's descriptor is wrong in

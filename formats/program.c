@@ -1,28 +1,31 @@
-/*
- * program.c: from what a layer is to its steps and slots; and that a family's descriptor says
- * nothing that no step takes.
- */
+/* program.c: from what a layer is to its steps and slots. */
 #include "layer.h"
 
 #include "error.h"
 #include "family.h"
+#include "family_check.h"
 
-#include <stdio.h>
 #include <string.h>
 
 /* ---- steps and slots ---- */
 
+/* What has no room overwrites the last one, and the program is refused (check_kinds). */
 static struct mq_step *add_step(struct mq_program *p, enum mq_op op)
 {
-    struct mq_step *step = &p->steps[p->steps_count++];
-    step->op = op;
+    p->too_long |= p->steps_count == MQ_PROGRAM_STEPS;
+    struct mq_step *step = &p->steps[p->steps_count - (p->steps_count == MQ_PROGRAM_STEPS)];
+    p->steps_count += p->steps_count < MQ_PROGRAM_STEPS;
+    *step = (struct mq_step){.op = op};
     return step;
 }
 
 static struct mq_slot *add_matrix(struct mq_step *step, enum mq_role role, uint64_t rows,
                                   uint64_t cols)
 {
-    struct mq_slot *slot = &step->slots[step->slots_count++];
+    const bool full = step->slots_count == MQ_STEP_SLOTS;
+    struct mq_slot *slot = &step->slots[step->slots_count - full];
+    step->slots_count += !full;
+    step->too_long |= full;
     *slot = (struct mq_slot){.role = role, .rows = rows, .cols = cols};
     return slot;
 }
@@ -73,7 +76,7 @@ static void add_experts(struct mq_program *p, uint64_t hidden)
 }
 
 /* Pre-norm attention, then a pre-normed feed-forward part. */
-static void write_layer(struct mq_program *p, const struct mq_layer *layer, uint64_t hidden)
+void mq_program_write(struct mq_program *p, const struct mq_layer *layer, uint64_t hidden)
 {
     memset(p, 0, sizeof *p);
     p->layer = *layer;
@@ -86,12 +89,15 @@ static void write_layer(struct mq_program *p, const struct mq_layer *layer, uint
     else
         add_mlp(p, hidden);
     add_step(p, MQ_OP_ADD);
+    for (size_t i = 0; i < p->steps_count; i++)
+        p->too_long |= p->steps[i].too_long;
 }
 
 static void write_ends(struct mq_model_program *m, const struct mq_hparams *hp)
 {
     add_matrix(add_step(&m->begin, MQ_OP_EMBED), MQ_ROLE_EMBEDDING, hp->vocab, hp->hidden);
     struct mq_step *head = add_step(&m->end, MQ_OP_HEAD);
+    m->end.layer.norm_eps = hp->rms_eps;
     add_vector(head, MQ_ROLE_OUTPUT_NORM, hp->hidden);
     add_matrix(head, MQ_ROLE_HEAD, hp->vocab, hp->hidden);
 }
@@ -136,13 +142,6 @@ uint64_t mq_layer_used_share(const struct mq_layer *layer, uint64_t of_all_exper
 
 /* ---- of a whole model ---- */
 
-static void describe(const struct mq_family *family, const struct mq_hparams *hp, uint32_t number,
-                     struct mq_layer *layer)
-{
-    memset(layer, 0, sizeof *layer);
-    family->layer(hp, number, layer);
-}
-
 /* The program of a layer like this, written if it is the first. */
 static const struct mq_program *program_of(struct mq_model_program *m, struct mq_program *kinds,
                                            const struct mq_layer *layer, uint32_t hidden)
@@ -152,7 +151,7 @@ static const struct mq_program *program_of(struct mq_model_program *m, struct mq
             return &kinds[i];
     if (m->kinds_count == MQ_PROGRAM_KINDS)
         return NULL;
-    write_layer(&kinds[m->kinds_count], layer, hidden);
+    mq_program_write(&kinds[m->kinds_count], layer, hidden);
     return &kinds[m->kinds_count++];
 }
 
@@ -171,7 +170,7 @@ static moeq_status write_model(struct mq_view *view, struct mq_model_program *m,
     m->kinds = kinds;
     for (uint32_t i = 0; i < hp->layers; i++) {
         struct mq_layer layer;
-        describe(view->family, hp, i, &layer);
+        mq_family_describe(view->family, hp, i, &layer);
         m->layers[i] = program_of(m, kinds, &layer, hp->hidden);
         if (!m->layers[i])
             return mq_fail_file(err, MOEQ_LIMIT, path, "asks for more than %d kinds of layers",
@@ -180,127 +179,28 @@ static moeq_status write_model(struct mq_view *view, struct mq_model_program *m,
     return MOEQ_OK;
 }
 
-/* ---- whether the descriptor holds together ---- */
-
-static moeq_status wrong(const struct mq_view *view, const char *path, moeq_error *err,
-                         const char *what, const char *name, const char *why)
+/* Sizes of which a family's code has left one at 0 would give results of no meaning. */
+static const char *missing_size(const struct mq_layer *l)
 {
-    return mq_fail_file(err, MOEQ_UNSUPPORTED, path,
-                        "moeq's own description of the family %s is wrong: %s '%s' %s",
-                        view->family->name, what, name, why);
+    const bool routed = l->ffn.kind == MQ_FFN_ROUTED;
+    return !l->attention.heads || !l->attention.kv_heads || !l->attention.head_dim ? "heads"
+           : !(l->attention.scale > 0)                    ? "scale of scores"
+           : !l->ffn.rows                                 ? "rows of an MLP"
+           : routed && (!l->ffn.experts || !l->ffn.top_k) ? "experts"
+                                                          : NULL;
 }
 
-static void collect_roles(const struct mq_program *p, bool roles[MQ_ROLE_COUNT])
-{
-    struct mq_slot_at at = {0};
-    const struct mq_slot *slot;
-    while ((slot = mq_program_next(p, &at)))
-        roles[slot->role] = true;
-}
-
-/* The roles that any layer could have. */
-static void collect_known(bool known[MQ_ROLE_COUNT])
-{
-    static const enum mq_ffn_kind kinds[] = {MQ_FFN_DENSE, MQ_FFN_ROUTED};
-    struct mq_program p;
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        const struct mq_layer layer = {.attention.qk_norm = MQ_QK_NORM_WHOLE, .ffn.kind = kinds[i]};
-        write_layer(&p, &layer, 1);
-        collect_roles(&p, known);
-    }
-}
-
-static moeq_status check_roles(const struct mq_view *view, const struct mq_model_program *m,
+static moeq_status check_kinds(const struct mq_view *view, const struct mq_model_program *m,
                                const char *path, moeq_error *err)
 {
-    bool taken[MQ_ROLE_COUNT] = {false}, known[MQ_ROLE_COUNT] = {false};
-    collect_roles(&m->begin, taken);
-    collect_roles(&m->end, taken);
-    for (size_t i = 0; i < m->kinds_count; i++)
-        collect_roles(&m->kinds[i], taken);
-    collect_known(known);
-    for (const struct mq_tensor_name *n = view->family->names; n->name; n++)
-        if (!taken[n->role] && !(n->in_some && known[n->role]))
-            return wrong(view, path, err, "the tensor", n->name,
-                         known[n->role] ? "has a role that no layer of this model takes"
-                                        : "has a role that no step of the evaluator takes");
-    for (int role = 0; role < MQ_ROLE_COUNT; role++)
-        if (taken[role] && !mq_family_name(view->family, (enum mq_role)role))
-            return wrong(view, path, err, "the role", mq_role_name((enum mq_role)role),
-                         "is taken by a layer, and no tensor is named for it");
-    return MOEQ_OK;
-}
-
-/* Another value of the field that a key fills; false if the type has none to try. */
-static bool change(const struct mq_config_key *key, struct mq_hparams *hp)
-{
-    static const uint32_t first = 0;
-    void *field = (char *)hp + key->field;
-    struct mq_layer_set *set = field;
-    switch (mq_hparam_at(key->field)->type) {
-    case MQ_HPARAM_U32:
-    case MQ_HPARAM_WINDOW:
-        *(uint32_t *)field += 1;
-        return true;
-    case MQ_HPARAM_F32:
-        *(float *)field = 2 * *(float *)field + 1;
-        return true;
-    case MQ_HPARAM_BOOL:
-        *(bool *)field = !*(bool *)field;
-        return true;
-    case MQ_HPARAM_LAYERS:
-        *set =
-            mq_layer_set_has(set, 0) ? (struct mq_layer_set){0} : (struct mq_layer_set){&first, 1};
-        return true;
-    default:
-        return false;
+    for (size_t i = 0; i < m->kinds_count; i++) {
+        const char *missing = missing_size(&m->kinds[i].layer);
+        if (m->kinds[i].too_long)
+            return mq_family_wrong(view, path, err, "the program of", "a layer",
+                                   "is longer than MQ_PROGRAM_STEPS and MQ_STEP_SLOTS allow");
+        if (missing)
+            return mq_family_wrong(view, path, err, "the piece", missing, "has no size");
     }
-}
-
-/* Whether two sets of values make a different layer. */
-static bool differ(const struct mq_family *family, const struct mq_hparams *a,
-                   const struct mq_hparams *b)
-{
-    enum { PROBED = 8 };
-    struct mq_layer one, other;
-    for (uint32_t i = 0; i < PROBED; i++) {
-        describe(family, a, i, &one);
-        describe(family, b, i, &other);
-        if (memcmp(&one, &other, sizeof one) != 0)
-            return true;
-    }
-    return false;
-}
-
-static bool is_typed(const struct mq_config_key *key)
-{
-    return mq_config_key_is_read(key) && key->rule != MQ_KEY_SPECIAL;
-}
-
-/* Whether a key's value tells: with the model's values, or with those and one other key changed. */
-static bool is_taken(const struct mq_family *family, const struct mq_hparams *hp,
-                     const struct mq_config_key *key)
-{
-    struct mq_hparams changed = *hp;
-    if (!change(key, &changed) || differ(family, hp, &changed))
-        return true;
-    for (const struct mq_config_key *other = family->keys; other->key; other++) {
-        struct mq_hparams base = *hp;
-        if (other == key || !is_typed(other) || !change(other, &base))
-            continue;
-        changed = base;
-        change(key, &changed);
-        if (differ(family, &base, &changed))
-            return true;
-    }
-    return false;
-}
-
-static moeq_status check_keys(const struct mq_view *view, const char *path, moeq_error *err)
-{
-    for (const struct mq_config_key *key = view->family->keys; key->key; key++)
-        if (is_typed(key) && !is_taken(view->family, &view->hparams, key))
-            return wrong(view, path, err, "the key", key->key, "is read, and changes no layer");
     return MOEQ_OK;
 }
 
@@ -310,8 +210,8 @@ moeq_status mq_program_create(struct mq_view *view, const char *path, moeq_error
     if (!m)
         return mq_fail_memory(err, "opening a model");
     MQ_TRY(write_model(view, m, path, err));
-    MQ_TRY(check_roles(view, m, path, err));
-    MQ_TRY(check_keys(view, path, err));
+    MQ_TRY(check_kinds(view, m, path, err));
+    MQ_TRY(mq_family_check(view, m, path, err));
     view->program = m;
     return MOEQ_OK;
 }

@@ -145,12 +145,25 @@ static moeq_status choose_levels(struct job *job)
 
 /* ---- tensors ---- */
 
+/* How GGUF says how positions are stretched. */
+static const struct {
+    const char *scaling; /* the value of MQ_GGUF_KEY_ROPE_SCALING, with the factor; NULL: no key */
+    bool factors;        /* a tensor of what each frequency is divided by */
+} rope_types[MQ_ROPE_TYPES] = {
+#define ROPE_unscaled NULL, false
+#define ROPE_linear "linear", false
+#define ROPE_llama3 NULL, true
+#define ROW(id, name) [MQ_ROPE_##id] = {ROPE_##name},
+    MQ_ROPE_TYPE_LIST(ROW)
+#undef ROW
+};
+
 static moeq_status add_rope_factors(struct job *job)
 {
     const struct mq_hparams *h = &job->plan->view->hparams;
     const struct mq_rope *r = &h->rope;
     const uint32_t n = h->head_dim / 2;
-    if (r->type != MQ_ROPE_LLAMA3)
+    if (!rope_types[r->type].factors)
         return MOEQ_OK;
     float *factors = mq_arena_alloc(job->plan->arena, n, sizeof *factors);
     if (!factors)
@@ -300,8 +313,9 @@ static void put_hparams(struct mq_gguf_writer *w, const struct mq_hparams *h)
     mq_gguf_put_u32(w, MQ_GGUF_KEY_FFN, h->ffn);
     mq_gguf_put_u32(w, MQ_GGUF_KEY_HEADS, h->heads);
     mq_gguf_put_u32(w, MQ_GGUF_KEY_KV_HEADS, h->kv_heads);
-    if (h->rope.type == MQ_ROPE_LINEAR) {
-        mq_gguf_put_string(w, MQ_GGUF_KEY_ROPE_SCALING, "linear", 6);
+    const char *scaling = rope_types[h->rope.type].scaling;
+    if (scaling) {
+        mq_gguf_put_string(w, MQ_GGUF_KEY_ROPE_SCALING, scaling, strlen(scaling));
         mq_gguf_put_f32(w, MQ_GGUF_KEY_ROPE_FACTOR, (float)h->rope.factor);
     }
     mq_gguf_put_f32(w, MQ_GGUF_KEY_ROPE_THETA, (float)h->rope.theta);

@@ -103,16 +103,33 @@ static moeq_status check_arm(const struct mq_arm *arm, moeq_error *err)
     return check_program(arm, &arm->view->program->end, -1, err);
 }
 
+static bool same_unscaled(const struct mq_rope *a, const struct mq_rope *b)
+{
+    (void)a, (void)b;
+    return true;
+}
+
+static bool same_linear(const struct mq_rope *a, const struct mq_rope *b)
+{
+    return a->factor == b->factor;
+}
+
+static bool same_llama3(const struct mq_rope *a, const struct mq_rope *b)
+{
+    return a->factor == b->factor && a->low_freq_factor == b->low_freq_factor &&
+           a->high_freq_factor == b->high_freq_factor &&
+           a->original_max_positions == b->original_max_positions;
+}
+
 /* Fields that the type does not use are not compared: formats fill them differently. */
 static bool same_rope(const struct mq_rope *a, const struct mq_rope *b)
 {
-    if (a->type != b->type || a->theta != b->theta)
-        return false;
-    if (a->type != MQ_ROPE_DEFAULT && a->factor != b->factor)
-        return false;
-    return a->type != MQ_ROPE_LLAMA3 || (a->low_freq_factor == b->low_freq_factor &&
-                                         a->high_freq_factor == b->high_freq_factor &&
-                                         a->original_max_positions == b->original_max_positions);
+    static bool (*const same[MQ_ROPE_TYPES])(const struct mq_rope *, const struct mq_rope *) = {
+#define ROW(id, name) [MQ_ROPE_##id] = same_##name,
+        MQ_ROPE_TYPE_LIST(ROW)
+#undef ROW
+    };
+    return a->type == b->type && a->theta == b->theta && same[a->type](a, b);
 }
 
 /* The sliding window as far as it acts within windows of so many tokens (0: of any length). Formats

@@ -197,8 +197,12 @@ static moeq_status run_program(struct mq_pass *pass, const struct mq_program *pr
                                int32_t layer, moeq_error *err)
 {
     pass->layer = &program->layer;
-    for (size_t i = 0; i < program->steps_count; i++)
-        MQ_TRY(ops[program->steps[i].op].run(pass, &program->steps[i], layer, err));
+    for (size_t i = 0; i < program->steps_count; i++) {
+        const struct mq_step *step = &program->steps[i];
+        if (!ops[step->op].run) /* no row above is without one */
+            return mq_fail(err, MOEQ_UNSUPPORTED, "a step of layer %d has no function", layer);
+        MQ_TRY(ops[step->op].run(pass, step, layer, err));
+    }
     return MOEQ_OK;
 }
 

@@ -75,7 +75,7 @@ void mq_pass_norm_token(const struct mq_pass *pass, const struct mq_pass_arm *ar
                         float *x)
 {
     const size_t n = pass->sizes.hidden;
-    pass->kernels->rms_norm(arm->hidden + token * n, pass->norm, n, pass->hparams->rms_eps, x);
+    pass->kernels->rms_norm(arm->hidden + token * n, pass->norm, n, pass->layer->norm_eps, x);
     if (arm->arm->bf16_activations)
         mq_round_bf16(x, n);
 }

@@ -13,7 +13,7 @@
 
 /* Llama 3.1: frequencies of wavelengths beyond the original context are divided by `factor`, those
  * well within it stay, with a ramp between (Transformers' _compute_llama3_parameters, in f32). */
-static float llama3_frequency(const struct mq_rope *rope, float frequency)
+static float llama3(const struct mq_rope *rope, float frequency)
 {
     const double original = rope->original_max_positions;
     const float wavelength = (float)(2 * PI) / frequency;
@@ -26,6 +26,24 @@ static float llama3_frequency(const struct mq_rope *rope, float frequency)
     return (1.0f - smooth) * frequency / (float)rope->factor + smooth * frequency;
 }
 
+static float linear(const struct mq_rope *rope, float frequency)
+{
+    return frequency / (float)rope->factor;
+}
+
+static float unscaled(const struct mq_rope *rope, float frequency)
+{
+    (void)rope;
+    return frequency;
+}
+
+/* What each type makes of a frequency. */
+static float (*const stretch[MQ_ROPE_TYPES])(const struct mq_rope *rope, float frequency) = {
+#define ROW(id, name) [MQ_ROPE_##id] = name,
+    MQ_ROPE_TYPE_LIST(ROW)
+#undef ROW
+};
+
 void mq_rope_fill(const struct mq_rope *rope, uint32_t head_dim, size_t positions, float *cosines,
                   float *sines)
 {
@@ -33,11 +51,8 @@ void mq_rope_fill(const struct mq_rope *rope, uint32_t head_dim, size_t position
     const double log_theta = mq_log(rope->theta);
     for (size_t i = 0; i < half; i++) {
         const float exponent = (float)(2 * i) / (float)head_dim;
-        float frequency = 1.0f / (float)mq_exp(log_theta * (double)exponent);
-        if (rope->type == MQ_ROPE_LLAMA3)
-            frequency = llama3_frequency(rope, frequency);
-        else if (rope->type == MQ_ROPE_LINEAR)
-            frequency = frequency / (float)rope->factor;
+        const float base = 1.0f / (float)mq_exp(log_theta * (double)exponent);
+        const float frequency = stretch[rope->type](rope, base);
         for (size_t p = 0; p < positions; p++) {
             const float angle = (float)p * frequency;
             double sine, cosine;

@@ -8,7 +8,8 @@
 
 /* ---- names ---- */
 
-/* clang-format off: one name a line */
+/* One name a line: */
+/* clang-format off */
 #define MQ_LAYER_NAME "model.layers.{layer}."
 
 /* Pre-norm attention, then a pre-normed feed-forward part. */
@@ -25,11 +26,10 @@
     {.role = MQ_ROLE_ATTN_Q_NORM, .name = MQ_LAYER_NAME "self_attn.q_norm.weight"}, \
     {.role = MQ_ROLE_ATTN_K_NORM, .name = MQ_LAYER_NAME "self_attn.k_norm.weight"}
 
-/* in_some: whether there are models of the family without a dense layer. */
-#define MQ_NAMES_MLP(some)                                                                      \
-    {.role = MQ_ROLE_MLP_GATE, .name = MQ_LAYER_NAME "mlp.gate_proj.weight", .in_some = some},  \
-    {.role = MQ_ROLE_MLP_UP, .name = MQ_LAYER_NAME "mlp.up_proj.weight", .in_some = some},      \
-    {.role = MQ_ROLE_MLP_DOWN, .name = MQ_LAYER_NAME "mlp.down_proj.weight", .in_some = some}
+#define MQ_NAMES_MLP                                                                      \
+    {.role = MQ_ROLE_MLP_GATE, .name = MQ_LAYER_NAME "mlp.gate_proj.weight"},  \
+    {.role = MQ_ROLE_MLP_UP, .name = MQ_LAYER_NAME "mlp.up_proj.weight"},      \
+    {.role = MQ_ROLE_MLP_DOWN, .name = MQ_LAYER_NAME "mlp.down_proj.weight"}
 
 /* A router and experts as most families since Qwen2-MoE call them. */
 #define MQ_NAMES_EXPERTS                                                                          \

@@ -36,3 +36,10 @@ const char *mq_family_name(const struct mq_family *family, enum mq_role role)
             return n->name;
     return NULL;
 }
+
+void mq_family_describe(const struct mq_family *family, const struct mq_hparams *hp,
+                        uint32_t number, struct mq_layer *layer)
+{
+    memset(layer, 0, sizeof *layer);
+    family->layer(hp, number, layer);
+}

@@ -9,7 +9,7 @@ static const struct mq_config_key keys[] = {{0}};
 
 static const struct mq_tensor_name names[] = {
     MQ_NAMES_BEFORE_FFN,
-    MQ_NAMES_MLP(false),
+    MQ_NAMES_MLP,
     MQ_NAMES_AFTER_LAYERS,
     {0},
 };

@@ -29,7 +29,7 @@ static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer 
 
 static const struct mq_tensor_name names[] = {
     MQ_NAMES_BEFORE_FFN, MQ_NAMES_QK_NORM,      MQ_NAMES_EXPERTS,
-    MQ_NAMES_MLP(true),  MQ_NAMES_AFTER_LAYERS, {0},
+    MQ_NAMES_MLP,        MQ_NAMES_AFTER_LAYERS, {0},
 };
 
 static const struct mq_tensor_alias aliases[] = {

@@ -179,6 +179,37 @@ static void layer_without_norm(const struct mq_hparams *hp, uint32_t number, str
     layer->attention.qk_norm = MQ_QK_NORM_NONE;
 }
 
+static void layer_without_scale(const struct mq_hparams *hp, uint32_t number,
+                                struct mq_layer *layer)
+{
+    mq_family_find("olmoe")->layer(hp, number, layer);
+    layer->attention.scale = 0;
+}
+
+/* What only some models of a family have, or what their configs make of no effect, is no mistake. */
+START_TEST(takes_every_config_of_a_family)
+{
+    static const struct {
+        uint32_t sparse_step, dense[3];
+        size_t dense_count;
+    } cases[] = {
+        {1, {0}, 0}, {1, {0, 1, 2}, 3}, {16, {0}, 0}, {1000, {0}, 0}, {1000, {0, 1, 2}, 3}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct mq_view *source = test_open(mq_test_source(path_of(2)));
+        struct mq_view *view = mq_view_create("draft");
+        moeq_error err = {0};
+        ck_assert_ptr_nonnull(view);
+        view->hparams = source->hparams;
+        view->hparams.sparse_step = cases[i].sparse_step;
+        view->hparams.dense_layers = (struct mq_layer_set){cases[i].dense, cases[i].dense_count};
+        view->family = mq_family_find("qwen3_moe");
+        ck_assert_msg(mq_program_create(view, "draft", &err) == MOEQ_OK, "%s", err.message);
+        mq_view_close(view);
+        mq_view_close(source);
+    }
+}
+END_TEST
+
 START_TEST(refuses_wrong_descriptors)
 {
     struct draft d;
@@ -188,14 +219,17 @@ START_TEST(refuses_wrong_descriptors)
 
     d.names[d.names_count++] = (struct mq_tensor_name){.role = MQ_ROLE_MLP_GATE, .name = "x"};
     ck_assert_int_eq(try_draft(&d, &err), MOEQ_UNSUPPORTED);
-    ck_assert_ptr_nonnull(strstr(err.message, "'x' has a role that no layer of this model takes"));
-    d.names[d.names_count - 1].in_some = true;
-    ck_assert_ok(try_draft(&d, &err));
+    ck_assert_ptr_nonnull(strstr(err.message, "'x' has a role that no layer takes"));
 
     copy_olmoe(&d);
     d.family.layer = layer_without_norm; /* the norms are named, and would be left out */
     ck_assert_int_eq(try_draft(&d, &err), MOEQ_UNSUPPORTED);
     ck_assert_ptr_nonnull(strstr(err.message, "q_norm.weight' has a role that no layer"));
+
+    copy_olmoe(&d);
+    d.family.layer = layer_without_scale;
+    ck_assert_int_eq(try_draft(&d, &err), MOEQ_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(err.message, "'scale of scores' has no size"));
 
     copy_olmoe(&d);
     remove_name(&d, MQ_ROLE_ATTN_K_NORM);
@@ -217,6 +251,7 @@ static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, every_role_counts);
     tcase_add_test(tests, every_slot_is_known);
+    tcase_add_test(tests, takes_every_config_of_a_family);
     tcase_add_test(tests, refuses_wrong_descriptors);
 }
 

@@ -1,0 +1,176 @@
+/*
+ * family_check.c: whether a family's descriptor holds together, so that no command goes on with a model
+ * that it would compute wrongly.
+ *
+ * What a model of the family could have is found by trying: the values of its config keys are changed one
+ * after the other, and its layers described again. So a role that only some models have, or a key that
+ * matters only beside another's value, is no mistake; one that never matters is.
+ */
+#include "family_check.h"
+
+#include "error.h"
+
+#include <string.h>
+
+/* Layers that are looked at, whatever the model's number: kinds of layers differ by their place. */
+enum { PROBED_LAYERS = 256 };
+
+moeq_status mq_family_wrong(const struct mq_view *view, const char *path, moeq_error *err,
+                            const char *what, const char *name, const char *why)
+{
+    return mq_fail_file(err, MOEQ_UNSUPPORTED, path,
+                        "moeq's own description of the family %s is wrong: %s '%s' %s",
+                        view->family->name, what, name, why);
+}
+
+static bool is_typed(const struct mq_config_key *key)
+{
+    return mq_config_key_is_read(key) && key->rule != MQ_KEY_SPECIAL;
+}
+
+/* Gives the field that a key fills another value; false if there is no such one. */
+enum { VARIANTS = 2 };
+static bool change(const struct mq_config_key *key, int variant, struct mq_hparams *hp)
+{
+    static const uint32_t first = 0;
+    void *field = (char *)hp + key->field;
+    struct mq_layer_set *set = field;
+    uint32_t *number = field;
+    switch (mq_hparam_at(key->field)->type) {
+    case MQ_HPARAM_U32:
+    case MQ_HPARAM_WINDOW:
+        if (variant && *number == 1)
+            return false;
+        *number = variant ? 1 : *number + 1;
+        return true;
+    case MQ_HPARAM_F32:
+        *(float *)field = 2 * *(float *)field + 1;
+        return !variant;
+    case MQ_HPARAM_BOOL:
+        *(bool *)field = !*(bool *)field;
+        return !variant;
+    case MQ_HPARAM_LAYERS:
+        *set =
+            mq_layer_set_has(set, 0) ? (struct mq_layer_set){0} : (struct mq_layer_set){&first, 1};
+        return !variant;
+    default:
+        return false;
+    }
+}
+
+/* The model's values, and those with one key's changed: bases number 0, 1, ... False at the end. */
+static bool base_of(const struct mq_view *view, size_t number, const struct mq_config_key **changed,
+                    struct mq_hparams *hp, bool *exists)
+{
+    const struct mq_config_key *key = view->family->keys;
+    *hp = view->hparams;
+    *changed = NULL;
+    *exists = true;
+    if (number == 0)
+        return true;
+    for (size_t i = 0; i < (number - 1) / VARIANTS && key->key; i++)
+        key++;
+    if (!key->key)
+        return false;
+    *changed = key;
+    *exists = is_typed(key) && change(key, (int)((number - 1) % VARIANTS), hp);
+    return true;
+}
+
+/* ---- roles ---- */
+
+static void collect_program(const struct mq_program *p, bool roles[MQ_ROLE_COUNT])
+{
+    struct mq_slot_at at = {0};
+    const struct mq_slot *slot;
+    while ((slot = mq_program_next(p, &at)))
+        roles[slot->role] = true;
+}
+
+static void collect_layers(const struct mq_family *family, const struct mq_hparams *hp,
+                           bool roles[MQ_ROLE_COUNT])
+{
+    struct mq_layer layer, last;
+    struct mq_program program;
+    for (uint32_t i = 0; i < PROBED_LAYERS; i++) {
+        mq_family_describe(family, hp, i, &layer);
+        if (i && memcmp(&layer, &last, sizeof layer) == 0)
+            continue;
+        last = layer;
+        mq_program_write(&program, &layer, hp->hidden);
+        collect_program(&program, roles);
+    }
+}
+
+static moeq_status check_roles(const struct mq_view *view, const struct mq_model_program *m,
+                               const char *path, moeq_error *err)
+{
+    bool taken[MQ_ROLE_COUNT] = {false}, exists;
+    const struct mq_config_key *changed;
+    struct mq_hparams hp;
+    collect_program(&m->begin, taken);
+    collect_program(&m->end, taken);
+    for (size_t i = 0; i < m->kinds_count; i++)
+        collect_program(&m->kinds[i], taken);
+    for (int role = 0; role < MQ_ROLE_COUNT; role++)
+        if (taken[role] && !mq_family_name(view->family, (enum mq_role)role))
+            return mq_family_wrong(view, path, err, "the role", mq_role_name((enum mq_role)role),
+                                   "is taken by a layer, and no tensor is named for it");
+    for (size_t n = 0; base_of(view, n, &changed, &hp, &exists); n++)
+        if (exists)
+            collect_layers(view->family, &hp, taken);
+    for (const struct mq_tensor_name *n = view->family->names; n->name; n++)
+        if (!taken[n->role])
+            return mq_family_wrong(view, path, err, "the tensor", n->name,
+                                   "has a role that no layer takes, whatever its config says");
+    return MOEQ_OK;
+}
+
+/* ---- keys ---- */
+
+/* Whether two sets of values make a different layer. */
+static bool differ(const struct mq_family *family, const struct mq_hparams *a,
+                   const struct mq_hparams *b)
+{
+    struct mq_layer one, other;
+    for (uint32_t i = 0; i < PROBED_LAYERS; i++) {
+        mq_family_describe(family, a, i, &one);
+        mq_family_describe(family, b, i, &other);
+        if (memcmp(&one, &other, sizeof one) != 0)
+            return true;
+    }
+    return false;
+}
+
+static bool is_taken(const struct mq_view *view, const struct mq_config_key *key)
+{
+    const struct mq_config_key *changed;
+    struct mq_hparams base, other;
+    bool exists, any = false;
+    for (size_t n = 0; base_of(view, n, &changed, &base, &exists); n++)
+        for (int variant = 0; variant < VARIANTS && exists && changed != key; variant++) {
+            other = base;
+            if (!change(key, variant, &other))
+                continue;
+            any = true;
+            if (differ(view->family, &base, &other))
+                return true;
+        }
+    return !any; /* a type with one value */
+}
+
+static moeq_status check_keys(const struct mq_view *view, const char *path, moeq_error *err)
+{
+    for (const struct mq_config_key *key = view->family->keys; key->key; key++)
+        if (is_typed(key) && !is_taken(view, key))
+            return mq_family_wrong(view, path, err, "the key", key->key,
+                                   "is read, and changes no layer");
+    return MOEQ_OK;
+}
+
+moeq_status mq_family_check(const struct mq_view *view, const struct mq_model_program *program,
+                            const char *path, moeq_error *err)
+{
+    MQ_TRY(check_roles(view, program, path, err));
+    return check_keys(view, path, err);
+}
