@@ -131,6 +131,9 @@ struct mq_model_program {
 
 /* The steps of a layer. */
 void mq_program_write(struct mq_program *program, const struct mq_layer *layer, uint64_t hidden);
+/* The steps before and after the layers; both all zero. */
+void mq_program_write_ends(struct mq_program *begin, struct mq_program *end,
+                           const struct mq_hparams *hparams);
 
 /*
  * Sets view->program from view->family and hparams. Fails if the family's descriptor is wrong in

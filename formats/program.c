@@ -1,10 +1,6 @@
 /* program.c: from what a layer is to its steps and slots. */
 #include "layer.h"
 
-#include "error.h"
-#include "family.h"
-#include "family_check.h"
-
 #include <string.h>
 
 /* ---- steps and slots ---- */
@@ -93,15 +89,6 @@ void mq_program_write(struct mq_program *p, const struct mq_layer *layer, uint64
         p->too_long |= p->steps[i].too_long;
 }
 
-static void write_ends(struct mq_model_program *m, const struct mq_hparams *hp)
-{
-    add_matrix(add_step(&m->begin, MQ_OP_EMBED), MQ_ROLE_EMBEDDING, hp->vocab, hp->hidden);
-    struct mq_step *head = add_step(&m->end, MQ_OP_HEAD);
-    m->end.layer.norm_eps = hp->rms_eps;
-    add_vector(head, MQ_ROLE_OUTPUT_NORM, hp->hidden);
-    add_matrix(head, MQ_ROLE_HEAD, hp->vocab, hp->hidden);
-}
-
 const struct mq_slot *mq_program_next(const struct mq_program *program, struct mq_slot_at *at)
 {
     while (at->step < program->steps_count && at->slot == program->steps[at->step].slots_count) {
@@ -140,78 +127,12 @@ uint64_t mq_layer_used_share(const struct mq_layer *layer, uint64_t of_all_exper
     return f->experts ? of_all_experts / f->experts * f->top_k : 0;
 }
 
-/* ---- of a whole model ---- */
-
-/* The program of a layer like this, written if it is the first. */
-static const struct mq_program *program_of(struct mq_model_program *m, struct mq_program *kinds,
-                                           const struct mq_layer *layer, uint32_t hidden)
+void mq_program_write_ends(struct mq_program *begin, struct mq_program *end,
+                           const struct mq_hparams *hp)
 {
-    for (size_t i = 0; i < m->kinds_count; i++)
-        if (memcmp(&kinds[i].layer, layer, sizeof *layer) == 0)
-            return &kinds[i];
-    if (m->kinds_count == MQ_PROGRAM_KINDS)
-        return NULL;
-    mq_program_write(&kinds[m->kinds_count], layer, hidden);
-    return &kinds[m->kinds_count++];
-}
-
-static moeq_status write_model(struct mq_view *view, struct mq_model_program *m, const char *path,
-                               moeq_error *err)
-{
-    const struct mq_hparams *hp = &view->hparams;
-    if (hp->layers > MQ_MAX_TENSORS)
-        return mq_fail_file(err, MOEQ_LIMIT, path,
-                            "asks for more than %d tensors: no model has so many", MQ_MAX_TENSORS);
-    struct mq_program *kinds = mq_arena_alloc(view->arena, MQ_PROGRAM_KINDS, sizeof *kinds);
-    m->layers = mq_arena_alloc(view->arena, hp->layers, sizeof(struct mq_program *));
-    if (!kinds || !m->layers)
-        return mq_fail_memory(err, "opening a model");
-    write_ends(m, hp);
-    m->kinds = kinds;
-    for (uint32_t i = 0; i < hp->layers; i++) {
-        struct mq_layer layer;
-        mq_family_describe(view->family, hp, i, &layer);
-        m->layers[i] = program_of(m, kinds, &layer, hp->hidden);
-        if (!m->layers[i])
-            return mq_fail_file(err, MOEQ_LIMIT, path, "asks for more than %d kinds of layers",
-                                MQ_PROGRAM_KINDS);
-    }
-    return MOEQ_OK;
-}
-
-/* Sizes of which a family's code has left one at 0 would give results of no meaning. */
-static const char *missing_size(const struct mq_layer *l)
-{
-    const bool routed = l->ffn.kind == MQ_FFN_ROUTED;
-    return !l->attention.heads || !l->attention.kv_heads || !l->attention.head_dim ? "heads"
-           : !(l->attention.scale > 0)                    ? "scale of scores"
-           : !l->ffn.rows                                 ? "rows of an MLP"
-           : routed && (!l->ffn.experts || !l->ffn.top_k) ? "experts"
-                                                          : NULL;
-}
-
-static moeq_status check_kinds(const struct mq_view *view, const struct mq_model_program *m,
-                               const char *path, moeq_error *err)
-{
-    for (size_t i = 0; i < m->kinds_count; i++) {
-        const char *missing = missing_size(&m->kinds[i].layer);
-        if (m->kinds[i].too_long)
-            return mq_family_wrong(view, path, err, "the program of", "a layer",
-                                   "is longer than MQ_PROGRAM_STEPS and MQ_STEP_SLOTS allow");
-        if (missing)
-            return mq_family_wrong(view, path, err, "the piece", missing, "has no size");
-    }
-    return MOEQ_OK;
-}
-
-moeq_status mq_program_create(struct mq_view *view, const char *path, moeq_error *err)
-{
-    struct mq_model_program *m = mq_arena_alloc(view->arena, 1, sizeof *m);
-    if (!m)
-        return mq_fail_memory(err, "opening a model");
-    MQ_TRY(write_model(view, m, path, err));
-    MQ_TRY(check_kinds(view, m, path, err));
-    MQ_TRY(mq_family_check(view, m, path, err));
-    view->program = m;
-    return MOEQ_OK;
+    add_matrix(add_step(begin, MQ_OP_EMBED), MQ_ROLE_EMBEDDING, hp->vocab, hp->hidden);
+    struct mq_step *head = add_step(end, MQ_OP_HEAD);
+    end->layer.norm_eps = hp->rms_eps;
+    add_vector(head, MQ_ROLE_OUTPUT_NORM, hp->hidden);
+    add_matrix(head, MQ_ROLE_HEAD, hp->vocab, hp->hidden);
 }
