@@ -152,20 +152,14 @@ static void plain(const struct mq_page *r,
 {
     struct mq_buffer words = {0};
     write(r, &words);
-    if (words.data)
-        mq_html_text(out, words.data);
-    out->failed = out->failed || words.failed;
-    mq_buffer_free(&words);
+    mq_escape_buffer(out, &words, mq_html_char);
 }
 
 static void sentence(const struct mq_report_arm *arm, struct mq_buffer *out)
 {
     struct mq_buffer words = {0};
     mq_report_sentence(arm, &words);
-    if (words.data)
-        mq_html_text(out, words.data);
-    out->failed = out->failed || words.failed;
-    mq_buffer_free(&words);
+    mq_escape_buffer(out, &words, mq_html_char);
 }
 
 /* The band as a pill; its colour repeats what its word says. */

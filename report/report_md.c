@@ -1,6 +1,7 @@
 /* report_md.c: the verdict and the tables that a pull request needs; charts are the HTML's. */
 #include "report_md.h"
 
+#include "escape.h"
 #include "json.h"
 #include "report_verify.h"
 #include "report_words.h"
@@ -10,42 +11,32 @@
 #include <string.h>
 
 /* Markdown's own characters and HTML's lose their meaning; a line break would end a table's row. */
+static void put_char(struct mq_buffer *out, const char *text, size_t i)
+{
+    const unsigned char c = (unsigned char)text[i];
+    /* an underscore within a word (q4_k) is no emphasis */
+    const bool inside = c == '_' && i && isalnum((unsigned char)text[i - 1]) &&
+                        isalnum((unsigned char)text[i + 1]);
+    if (c == '&')
+        mq_buffer_puts(out, "&amp;");
+    else if (c == '<')
+        mq_buffer_puts(out, "&lt;");
+    else if (c == '>')
+        mq_buffer_puts(out, "&gt;");
+    else if (c == '@') /* no one is to be notified */
+        mq_buffer_puts(out, "&#64;");
+    else if (c < 32 || c == 127)
+        mq_buffer_putc(out, ' ');
+    else {
+        if (strchr("\\`*_[]|~#!$", c) && !inside)
+            mq_buffer_putc(out, '\\');
+        mq_buffer_putc(out, (char)c);
+    }
+}
+
 static void put_text(struct mq_buffer *out, const char *text)
 {
-    size_t left = strlen(text);
-    while (left) {
-        size_t good = left;
-        if (mq_utf8_valid(text, left, &good))
-            good = left;
-        for (size_t i = 0; i < good; i++) {
-            const unsigned char c = (unsigned char)text[i];
-            if (c == '&')
-                mq_buffer_puts(out, "&amp;");
-            else if (c == '<')
-                mq_buffer_puts(out, "&lt;");
-            else if (c == '>')
-                mq_buffer_puts(out, "&gt;");
-            else if (c == '@') /* no one is to be notified */
-                mq_buffer_puts(out, "&#64;");
-            else if (c < 32 || c == 127)
-                mq_buffer_putc(out, ' ');
-            else {
-                /* an underscore within a word (q4_k) is no emphasis */
-                const bool inside = c == '_' && i && isalnum((unsigned char)text[i - 1]) &&
-                                    isalnum((unsigned char)text[i + 1]);
-                if (strchr("\\`*_[]|~#!$", c) && !inside)
-                    mq_buffer_putc(out, '\\');
-                mq_buffer_putc(out, (char)c);
-            }
-        }
-        text += good;
-        left -= good;
-        if (left) {
-            mq_buffer_puts(out, "\ufffd");
-            text++;
-            left--;
-        }
-    }
+    mq_escape(out, text, put_char);
 }
 
 static void plain(const struct mq_page *r,
@@ -53,10 +44,7 @@ static void plain(const struct mq_page *r,
 {
     struct mq_buffer words = {0};
     write(r, &words);
-    if (words.data)
-        put_text(out, words.data);
-    out->failed = out->failed || words.failed;
-    mq_buffer_free(&words);
+    mq_escape_buffer(out, &words, put_char);
 }
 
 static void put_level(const struct mq_report_arm *arm, struct mq_buffer *out)

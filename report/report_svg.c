@@ -12,38 +12,28 @@
 /* At this width the text, drawn at 13, is 11 pixels high on a telephone and 15 on a desk. */
 static const double WIDTH = 440, PLOT_HEIGHT = 230, FONT = 13;
 
+void mq_html_char(struct mq_buffer *out, const char *text, size_t i)
+{
+    const unsigned char c = (unsigned char)text[i];
+    if (c == '&')
+        mq_buffer_puts(out, "&amp;");
+    else if (c == '<')
+        mq_buffer_puts(out, "&lt;");
+    else if (c == '>')
+        mq_buffer_puts(out, "&gt;");
+    else if (c == '"')
+        mq_buffer_puts(out, "&quot;");
+    else if (c == '\'')
+        mq_buffer_puts(out, "&#39;");
+    else if ((c < 32 && c != '\n' && c != '\t') || c == 127)
+        mq_buffer_puts(out, "\ufffd");
+    else
+        mq_buffer_putc(out, (char)c);
+}
+
 void mq_html_text(struct mq_buffer *out, const char *text)
 {
-    size_t left = strlen(text);
-    while (left) {
-        size_t good = left;
-        if (mq_utf8_valid(text, left, &good))
-            good = left;
-        for (size_t i = 0; i < good; i++) {
-            const unsigned char c = (unsigned char)text[i];
-            if (c == '&')
-                mq_buffer_puts(out, "&amp;");
-            else if (c == '<')
-                mq_buffer_puts(out, "&lt;");
-            else if (c == '>')
-                mq_buffer_puts(out, "&gt;");
-            else if (c == '"')
-                mq_buffer_puts(out, "&quot;");
-            else if (c == '\'')
-                mq_buffer_puts(out, "&#39;");
-            else if ((c < 32 && c != '\n' && c != '\t') || c == 127)
-                mq_buffer_puts(out, "\ufffd");
-            else
-                mq_buffer_putc(out, (char)c);
-        }
-        text += good;
-        left -= good;
-        if (left) { /* one byte that is no UTF-8 */
-            mq_buffer_puts(out, "\ufffd");
-            text++;
-            left--;
-        }
-    }
+    mq_escape(out, text, mq_html_char);
 }
 
 /* ---- axes ---- */

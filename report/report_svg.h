@@ -9,7 +9,7 @@
 #ifndef MQ_REPORT_SVG_H
 #define MQ_REPORT_SVG_H
 
-#include "buffer.h"
+#include "escape.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,6 +17,8 @@
 /* Appends text for HTML or XML, also inside quoted attributes: & < > " ' become entities, control
  * characters and bytes that are no UTF-8 become U+FFFD. */
 void mq_html_text(struct mq_buffer *out, const char *text);
+/* One character, for mq_escape. */
+void mq_html_char(struct mq_buffer *out, const char *text, size_t i);
 
 enum { MQ_TICKS = 24, MQ_LEGEND = 64, MQ_CHART_BOXES = 160, MQ_SERIES_STYLES = 8 };
 
