@@ -242,13 +242,20 @@ const struct mq_figure *mq_summary_figure(const struct mq_page *page, size_t i)
     }
 }
 
-/* All that stands in one object with the mean. */
-const struct mq_figure *mq_spread_figure(const struct mq_page *page, size_t i)
+/* All that stands in one object with the mean, and what the output has else that the summary has no
+ * place for. */
+static bool is_of_spread(const struct mq_figure *f)
 {
     const char *mean = mq_figures[MQ_FIGURE_KLD_MEAN].json;
-    const size_t n = strcspn(mean, ".") + 1;
+    return strncmp(f->json, mean, strcspn(mean, ".") + 1) == 0 ||
+           (f->section == MQ_SECTION_OUTPUT && f->scope == MQ_OF_MODEL && !f->summary &&
+            f->shown != MQ_NOT_SHOWN);
+}
+
+const struct mq_figure *mq_spread_figure(const struct mq_page *page, size_t i)
+{
     for (const struct mq_figure *f = mq_figures; f < mq_figures + MQ_FIGURE_COUNT; f++)
-        if (strncmp(f->json, mean, n) == 0 && has_figure(page, f) && i-- == 0)
+        if (is_of_spread(f) && has_figure(page, f) && i-- == 0)
             return f;
     return NULL;
 }

@@ -437,6 +437,23 @@ moeq_status mq_referee_shares(const struct mq_referee *r, size_t whole, size_t w
 
 /* ---- window by window ---- */
 
+/* Of a scored token. No default: the compiler names what has no line. */
+static double token_value(const struct arm_record *record, enum mq_window_figure figure, size_t i)
+{
+    switch (figure) {
+    case MQ_WINDOW_NLL:
+        return record->nll[i];
+    case MQ_WINDOW_KLD:
+        return record->kld[i];
+    case MQ_WINDOW_SAME_TOP:
+        return record->same_top[i];
+    case MQ_WINDOW_ROUTING:
+    case MQ_WINDOW_FIGURES:
+        break;
+    }
+    return NAN;
+}
+
 static double window_mean(const struct mq_referee *r, const struct arm_record *record, int figure,
                           size_t window, double routed_layers)
 {
@@ -449,9 +466,7 @@ static double window_mean(const struct mq_referee *r, const struct arm_record *r
         return sum / (double)length;
     }
     for (size_t i = window * scored; i < (window + 1) * scored; i++)
-        sum += figure == MQ_WINDOW_NLL   ? record->nll[i]
-               : figure == MQ_WINDOW_KLD ? record->kld[i]
-                                         : record->same_top[i];
+        sum += token_value(record, (enum mq_window_figure)figure, i);
     return sum / (double)scored;
 }
 

@@ -382,6 +382,59 @@ START_TEST(columns_are_the_tables)
 }
 END_TEST
 
+/* Puts a figure's value where the table says. */
+static void set_figure(cJSON *row, const struct mq_figure *f, double value)
+{
+    char part[64];
+    const char *path = f->json;
+    for (;;) {
+        const size_t n = strcspn(path, ".");
+        snprintf(part, sizeof part, "%.*s", (int)n, path);
+        cJSON *child = cJSON_GetObjectItemCaseSensitive(row, part);
+        path += n + (path[n] == '.');
+        if (!*path) {
+            cJSON *item = cJSON_CreateNumber(value);
+            if (f->has_error) {
+                cJSON *estimate = cJSON_CreateObject();
+                cJSON_AddItemToObject(estimate, "value", item);
+                cJSON_AddItemToObject(estimate, "se", cJSON_CreateNumber(0));
+                item = estimate;
+            }
+            cJSON_DeleteItemFromObjectCaseSensitive(row, part);
+            cJSON_AddItemToObject(row, part, item);
+            return;
+        }
+        row = child ? child : cJSON_AddObjectToObject(row, part);
+    }
+}
+
+/* Every figure of a whole model that is to be shown is: its value, not its name alone. (Markdown, which
+ * is to stay short, has routing in its summary only.) */
+START_TEST(every_shown_figure_is_on_pages)
+{
+    cJSON *document = three_levels("DIR");
+    cJSON *row = cJSON_GetArrayItem(cJSON_GetObjectItem(document, "rows"), 2);
+    for (size_t i = 0; i < MQ_FIGURE_COUNT; i++)
+        if (mq_figures[i].section != MQ_SECTION_MEMORY && mq_figures[i].scope == MQ_OF_MODEL)
+            set_figure(row, &mq_figures[i], 0.31007 + 0.00213 * (double)i);
+    char *html = rendered(document, MQ_REPORT_HTML), *md = rendered(document, MQ_REPORT_MARKDOWN);
+    for (size_t i = 0; i < MQ_FIGURE_COUNT; i++) {
+        const struct mq_figure *f = &mq_figures[i];
+        if (f->section == MQ_SECTION_MEMORY || f->scope != MQ_OF_MODEL || f->shown == MQ_NOT_SHOWN)
+            continue;
+        const struct mq_words w = mq_words_figure(f, mq_report_figure(row, f));
+        char value[64]; /* without its error and unit */
+        snprintf(value, sizeof value, "%.*s", (int)strcspn(w.s, " "), w.s);
+        ck_assert_msg(strstr(html, value), "%s: %s is not in the HTML", f->id, value);
+        ck_assert_msg(f->section != MQ_SECTION_OUTPUT || strstr(md, value),
+                      "%s: %s is not in the Markdown", f->id, value);
+    }
+    free(html);
+    free(md);
+    cJSON_Delete(document);
+}
+END_TEST
+
 START_TEST(text_from_files_is_escaped)
 {
     cJSON *document = three_levels("<script>alert(1)</script>&\"'\x01\xff|`*");
@@ -702,6 +755,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, axes_end_at_round_numbers);
     tcase_add_test(tests, page_holds_every_part);
     tcase_add_test(tests, columns_are_the_tables);
+    tcase_add_test(tests, every_shown_figure_is_on_pages);
     tcase_add_test(tests, text_from_files_is_escaped);
     tcase_add_test(tests, nulls_and_absent_parts);
     tcase_add_test(tests, swap_table_and_shares);

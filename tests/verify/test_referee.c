@@ -3,6 +3,7 @@
  * however the evaluation is cut, and exactly 0 and 1 for an arm that equals the baseline.
  */
 #include "test_support.h"
+#include "figure_values.h"
 #include "referee.h"
 
 #include <math.h>
@@ -244,6 +245,12 @@ START_TEST(itself)
     ck_assert(same->kld.median == 0 && same->kld.p99_9 == 0);
     ck_assert(same->same_top.value == 1.0 && same->same_top.se == 0.0);
     ck_assert(same->delta_p_rms.value == 0 && same->delta_p_rms.se == 0);
+    for (size_t i = 0; i < MQ_FIGURE_COUNT; i++) {
+        const struct mq_figure *f = &mq_figures[i];
+        if (f->section == MQ_SECTION_MEMORY || f->scope != MQ_OF_MODEL || f->absolute)
+            continue;
+        ck_assert_msg(mq_figure_of_result(f, same).value == mq_figure_ideal(f), "%s", f->id);
+    }
     for (size_t l = 0; l <= same->routing.layers_count; l++) {
         const struct mq_routing_estimates *rates = l < same->routing.layers_count
                                                        ? &same->routing.layers[l].rates
