@@ -551,6 +551,16 @@ static bool transformers_uses_window(const struct reader *r, enum layer_kind lay
            !(family->window_by_layer_types && layers == LAYERS_FULL);
 }
 
+/* In families that go by it. */
+static moeq_status check_use_window(const struct reader *r)
+{
+    const cJSON *use = mq_json_get(r->config, "use_sliding_window");
+    if (!r->view->family->window_by_use_sliding_window || !use || cJSON_IsNull(use) ||
+        cJSON_IsBool(use))
+        return MOEQ_OK;
+    return refuse(r->path, "use_sliding_window", use, "is neither true nor false", r->err);
+}
+
 static moeq_status note_window(const struct reader *r, uint32_t window, bool used, bool by_family)
 {
     const struct mq_family *family = r->view->family;
@@ -595,6 +605,7 @@ static moeq_status read_window(const struct reader *r, struct mq_hparams *h)
     enum layer_kind layers;
     uint32_t window = 0;
     MQ_TRY(read_layer_types(r, &layers));
+    MQ_TRY(check_use_window(r));
     if (!mq_json_get(r->config, "sliding_window"))
         window = family->default_sliding_window;
     else if (!mq_config_value_is_off(mq_json_get(r->config, "sliding_window")))

@@ -41,7 +41,7 @@ struct mq_family {
     void (*layer)(const struct mq_hparams *hparams, uint32_t number, struct mq_layer *layer);
     const struct mq_tensor_name *names;    /* ends with name NULL */
     const struct mq_tensor_alias *aliases; /* ends with name NULL */
-    /* In GGUF files: the name of the architecture (NULL: none has it), and whether its rows of q
+    /* In GGUF files: the name of the architecture (NULL: not implemented), and whether its rows of q
      * and k stand in interleaved order: within each head, row i of the first half, then row i of
      * the second, for i = 0, 1, ... Of the families that share an architecture, a file is taken for
      * the first in the table that has experts if the file has, and none if it has none. */

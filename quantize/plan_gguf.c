@@ -542,7 +542,8 @@ moeq_status mq_plan_create_gguf(const struct mq_view *view, const struct mq_poli
     *out = NULL;
     if (!view->family->gguf_architecture)
         return mq_fail_file(err, MOEQ_UNSUPPORTED, view->path,
-                            "GGUF has no architecture for the family %s", view->family->name);
+                            "writing GGUF files is not implemented for the family %s",
+                            view->family->name);
     MQ_TRY(check_source(view, policy, err));
     struct mq_plan *plan = mq_plan_new(view, policy);
     if (!plan)

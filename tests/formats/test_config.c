@@ -120,6 +120,9 @@ static const struct {
      "\"num_local_experts\": expected a whole number from 1 to 16777216, found 8.5"},
     {"{" BASE ",\"num_attention_heads\":\"8\"}",
      "\"num_attention_heads\": expected a whole number from 1 to 16777216, found \"8\""},
+    {"{\"model_type\":\"qwen3_moe\",\"hidden_size\":64,\"intermediate_size\":160,"
+     "\"num_hidden_layers\":2,\"vocab_size\":256" HEADS ",\"use_sliding_window\":1}",
+     "\"use_sliding_window\": 1 is neither true nor false"},
     {"{" BASE HEADS ",\"tie_word_embeddings\":1}",
      "\"tie_word_embeddings\": 1 is neither true nor false"},
 };

@@ -192,8 +192,8 @@ START_TEST(takes_every_config_of_a_family)
     static const struct {
         uint32_t sparse_step, dense[3];
         size_t dense_count;
-    } cases[] = {
-        {1, {0}, 0}, {1, {0, 1, 2}, 3}, {16, {0}, 0}, {1000, {0}, 0}, {1000, {0, 1, 2}, 3}};
+    } cases[] = {{1, {0}, 0}, {1, {0, 1, 2}, 3}, {2, {0}, 0},
+                 {9, {0}, 0}, {1000, {0}, 0},    {1000, {0, 1, 2}, 3}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct mq_view *source = test_open(mq_test_source(path_of(2)));
         struct mq_view *view = mq_view_create("draft");
