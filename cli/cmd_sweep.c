@@ -65,6 +65,24 @@ static bool parse_levels(const struct mq_options *options, struct sweep *s)
     return s->names || !options->levels;
 }
 
+/* What says how to quantize is about --levels: files are as they are. */
+static bool check_quantizing(const struct mq_options *o)
+{
+    const struct {
+        const char *name;
+        bool given;
+    } options[] = {{"attention", o->attention != NULL},
+                   {"embeddings", o->embeddings != NULL},
+                   {"tensor", o->tensor.count > 0},
+                   {"effort", o->effort != NULL}};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        if (options[i].given && !o->levels) {
+            mq_usage("sweep", "--%s is about --levels, of which there are none", options[i].name);
+            return false;
+        }
+    return true;
+}
+
 /* Names separated by commas, unless there is a file with a comma in its name. */
 static bool parse_files(const struct mq_options *options, struct sweep *s)
 {
@@ -141,7 +159,7 @@ enum mq_exit mq_cmd_sweep(const struct mq_options *options)
     enum mq_compute compute;
     if (!mq_option_protocol("sweep", options, &s.how.protocol) ||
         !mq_option_compute("sweep", options, &compute) || !parse_levels(options, &s) ||
-        !parse_files(options, &s) ||
+        !check_quantizing(options) || !parse_files(options, &s) ||
         !mq_report_files_ok("sweep", options, (const char *const *)s.paths) ||
         !mq_job_begin(options, &ui)) {
         free_sweep(&s, options);

@@ -208,6 +208,7 @@ usage sweep "--files '$work/q3_k.moeq,': a name is missing" "${sweep[@]}" "$work
 many=$(printf 'a,%.0s' {1..64})
 usage sweep '--levels and --files: at most 64 together' "${sweep[@]}" "${many%,}"
 usage verify '65 models: expected at most 64' verify x ${many//,/ } --against "$ref"
+usage sweep '--effort is about --levels, of which there are none' sweep $model "${few[@]}" --files "$work/q3_k.moeq" --effort best
 usage sweep '--levels or --files is missing, such as --levels q8_0,q4_k,q3_k' sweep $model "${few[@]}"
 
 # ---- reports, also of a regression, and from saved results ----
