@@ -4,6 +4,16 @@
 #include "json_tree.h"
 #include "view_json.h"
 
+/* Which tensor; layer and expert null where there is none. */
+static void put_place(struct mq_json_tree *b, cJSON *o, const char *tensor, const char *role,
+                      int32_t layer, int32_t expert)
+{
+    mq_json_put_text(b, o, "tensor", tensor);
+    mq_json_put_text(b, o, "role", role);
+    mq_json_put(b, o, "layer", layer >= 0 ? cJSON_CreateNumber(layer) : cJSON_CreateNull());
+    mq_json_put(b, o, "expert", expert >= 0 ? cJSON_CreateNumber(expert) : cJSON_CreateNull());
+}
+
 /* Of a check: matrices with zeros where weights should be. */
 static cJSON *zeros_json(struct mq_json_tree *b, const struct mq_zeros *zeros)
 {
@@ -11,10 +21,7 @@ static cJSON *zeros_json(struct mq_json_tree *b, const struct mq_zeros *zeros)
     for (size_t i = 0; i < zeros->count && i < MQ_ZEROS_LISTED; i++) {
         const struct mq_zero_place *z = &zeros->listed[i];
         cJSON *t = mq_json_object(b);
-        mq_json_put_text(b, t, "tensor", z->name);
-        mq_json_put_text(b, t, "role", mq_role_name(z->role));
-        mq_json_put(b, t, "layer", z->layer >= 0 ? cJSON_CreateNumber(z->layer) : cJSON_CreateNull());
-        mq_json_put(b, t, "expert", z->expert >= 0 ? cJSON_CreateNumber(z->expert) : cJSON_CreateNull());
+        put_place(b, t, z->name, mq_role_name(z->role), z->layer, z->expert);
         mq_json_put_text(b, t, "file", z->path);
         mq_json_put_count(b, t, "offset_bytes", z->offset);
         mq_json_put_count(b, t, "size_bytes", z->bytes);
@@ -62,10 +69,7 @@ static void put_integrity(struct mq_json_tree *b, cJSON *o, const struct mq_inte
     for (size_t i = 0; i < result->listed_count; i++) {
         const struct mq_damage *d = &result->damaged[i];
         cJSON *t = mq_json_object(b);
-        mq_json_put_text(b, t, "tensor", d->name);
-        mq_json_put_text(b, t, "role", d->role);
-        mq_json_put(b, t, "layer", d->layer >= 0 ? cJSON_CreateNumber(d->layer) : cJSON_CreateNull());
-        mq_json_put(b, t, "expert", d->expert >= 0 ? cJSON_CreateNumber(d->expert) : cJSON_CreateNull());
+        put_place(b, t, d->name, d->role, d->layer, d->expert);
         mq_json_put_count(b, t, "offset_bytes", d->offset);
         mq_json_put_count(b, t, "size_bytes", d->size_bytes);
         mq_json_put_hex(b, t, "stored_crc32", d->stored_crc);

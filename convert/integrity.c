@@ -358,12 +358,7 @@ static void name_role(const struct mq_family *family, struct mq_damage *d)
 
 void mq_damage_describe(const struct mq_damage *d, char *text, size_t room)
 {
-    char layer[32] = "", expert[32] = "";
-    if (d->layer >= 0)
-        snprintf(layer, sizeof layer, "layer %d, ", d->layer);
-    if (d->expert >= 0)
-        snprintf(expert, sizeof expert, "expert %d, ", d->expert);
-    snprintf(text, room, "%s%s%s", layer, expert, d->role ? d->role : "");
+    mq_print_place(d->layer, d->expert, d->role ? d->role : "", text, room);
 }
 
 static const struct mq_family *family_of(const struct check *c)

@@ -148,10 +148,6 @@ struct mq_slot_at {
 };
 const struct mq_slot *mq_program_next(const struct mq_program *program, struct mq_slot_at *at);
 
-/* The slot of a role, NULL if the program has none. */
-const struct mq_slot *mq_program_find(const struct mq_program *program, enum mq_role role);
-bool mq_program_has(const struct mq_program *program, enum mq_op op);
-
 /* Numbers that a KV cache holds of one token: of its keys, and as many of its values. */
 uint64_t mq_layer_kv_numbers(const struct mq_layer *layer);
 

@@ -98,24 +98,6 @@ const struct mq_slot *mq_program_next(const struct mq_program *program, struct m
     return at->step < program->steps_count ? &program->steps[at->step].slots[at->slot++] : NULL;
 }
 
-const struct mq_slot *mq_program_find(const struct mq_program *program, enum mq_role role)
-{
-    struct mq_slot_at at = {0};
-    const struct mq_slot *slot;
-    while ((slot = mq_program_next(program, &at)))
-        if (slot->role == role)
-            return slot;
-    return NULL;
-}
-
-bool mq_program_has(const struct mq_program *program, enum mq_op op)
-{
-    for (size_t i = 0; i < program->steps_count; i++)
-        if (program->steps[i].op == op)
-            return true;
-    return false;
-}
-
 uint64_t mq_layer_kv_numbers(const struct mq_layer *layer)
 {
     return (uint64_t)layer->attention.kv_heads * layer->attention.head_dim;

@@ -1,7 +1,6 @@
 /* result_json.c: results -> cJSON. */
 #include "result_json.h"
 
-#include "family.h"
 #include "figure_values.h"
 #include "json_tree.h"
 #include "view_json.h"
@@ -187,14 +186,8 @@ cJSON *mq_arm_result_json(const struct mq_arm_result *result, bool is_baseline)
 static void put_model(struct mq_json_tree *b, cJSON *o, const struct mq_view *view)
 {
     cJSON *model = mq_json_object(b);
-    mq_json_put_text(b, model, "path", view->path);
-    mq_json_put_text(b, model, "family", view->family->name);
-    mq_json_put_count(b, model, "layers", view->hparams.layers);
-    mq_json_put_count(b, model, "experts", view->hparams.experts);
-    mq_json_put_count(b, model, "experts_per_token", view->hparams.top_k);
-    mq_json_put_count(b, model, "vocabulary", view->hparams.vocab);
+    mq_view_put_json(b, model, view);
     mq_json_put(b, model, "files", mq_view_files_json(view));
-    mq_json_put(b, model, "notes", mq_view_notes_json(view));
     mq_json_put(b, o, "model", model);
 }
 
