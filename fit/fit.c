@@ -88,7 +88,7 @@ static void count_parameters(struct mq_fit *fit)
         const struct mq_slot *slot;
         while ((slot = mq_program_next(p, &at)))
             if (slot->per_expert)
-                fit->active_parameters += slot->rows * slot->cols * p->layer.ffn.top_k;
+                fit->active_parameters += slot->rows * slot->cols * p->layer.ffn.router.top_k;
     }
 }
 
@@ -98,7 +98,8 @@ static void count_parameters(struct mq_fit *fit)
  *
  *     attention  four hidden states (residual, normed, q, output), and without FlashAttention the
  *                scores: heads x context numbers a token
- *     MLP        two hidden states; of each expert that a token uses gate, up and output
+ *     MLP        two hidden states; of each expert that a token uses, and of each MLP beside
+ *                them, gate, up and output
  *     head       a hidden state and the logits
  *
  * All layers share the mask of attention, context numbers a token: f16 with FlashAttention, f32
@@ -116,10 +117,14 @@ static bool compute_bytes(const struct mq_view *view, const struct mq_fit_target
     uint64_t most = hidden + view->hparams.vocab;
     for (size_t i = 0; i < view->program->kinds_count; i++) {
         const struct mq_layer *l = &view->program->kinds[i].layer;
-        const uint64_t used = l->ffn.kind == MQ_FFN_ROUTED ? l->ffn.top_k : 1;
+        const uint64_t experts = (uint64_t)l->ffn.router.top_k * l->ffn.rows;
+        const uint64_t rows = (l->ffn.router.experts ? experts : l->ffn.rows) + l->ffn.shared_rows +
+                              l->ffn.dense_rows;
+        const uint64_t parts = (l->ffn.router.experts ? l->ffn.router.top_k : 1) +
+                               (l->ffn.shared_rows > 0) + (l->ffn.dense_rows > 0);
         uint64_t attention, mlp;
         if (!mq_mul_u64(scores ? l->attention.heads : 0, tokens, &attention) ||
-            !mq_mul_u64(2 * (uint64_t)l->ffn.rows + hidden, used, &mlp) ||
+            !mq_mul_u64(hidden, parts, &mlp) || !mq_add_u64(mlp, 2 * rows, &mlp) ||
             !mq_add_u64(attention, 4 * hidden, &attention) || !mq_add_u64(mlp, 2 * hidden, &mlp))
             return false;
         most = mq_max_u64(most, mq_max_u64(attention, mlp));
@@ -140,7 +145,8 @@ static uint64_t compute_of(const struct mq_fit *fit, uint64_t tokens)
 static uint64_t kv_token_bytes(const struct mq_fit *fit, uint32_t layer)
 {
     const struct mq_layer *l = &fit->view->program->layers[layer]->layer;
-    return 2 * mq_level_row_bytes(fit->kv, mq_layer_kv_numbers(l));
+    return mq_level_row_bytes(fit->kv, mq_layer_key_numbers(l)) +
+           mq_level_row_bytes(fit->kv, mq_layer_value_numbers(l));
 }
 
 moeq_status mq_fit_begin(const struct mq_view *view, const struct mq_fit_target *target,

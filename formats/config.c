@@ -13,7 +13,7 @@
 #include <string.h>
 
 /* Sizes beyond any model's; products of any three stay far below 2^63. */
-enum { MAX_SIZE = 1 << 24, MAX_HEAD_DIM = 1024 };
+enum { MAX_SIZE = 1 << 24, MAX_HEAD_DIM = MQ_MAX_HEAD_DIM };
 
 /* What the readers below share. */
 struct reader {

@@ -39,6 +39,8 @@ struct mq_family {
     bool without_sliding_window; /* Transformers' code has none, whatever the config says */
     /* What layer `number` is made of: see layer.h. *layer is all zero. */
     void (*layer)(const struct mq_hparams *hparams, uint32_t number, struct mq_layer *layer);
+    /* What is special before and after the layers; NULL: nothing. *ends is what most families have. */
+    void (*ends)(const struct mq_hparams *hparams, struct mq_ends *ends);
     const struct mq_tensor_name *names;    /* ends with name NULL */
     const struct mq_tensor_alias *aliases; /* ends with name NULL */
     /* In GGUF files: the name of the architecture (NULL: not implemented), and whether its rows of q
@@ -65,6 +67,10 @@ const char *mq_pattern_expand(struct mq_arena *arena, const char *pattern, int32
 /* What layer `number` is made of. */
 void mq_family_describe(const struct mq_family *family, const struct mq_hparams *hparams,
                         uint32_t number, struct mq_layer *layer);
+
+/* What stands before and after the layers. */
+void mq_family_describe_ends(const struct mq_family *family, const struct mq_hparams *hparams,
+                             struct mq_ends *ends);
 
 /* The official name of a role, with {layer} and {expert}; NULL if the family has none. */
 const char *mq_family_name(const struct mq_family *family, enum mq_role role);

@@ -25,7 +25,14 @@ static const struct {
 } names[] = {
     {MQ_HPARAM_ACTIVATION, "silu", MQ_ACTIVATION_SILU},
     {MQ_HPARAM_ACTIVATION, "swish", MQ_ACTIVATION_SILU}, /* the same function in Transformers */
+    {MQ_HPARAM_ACTIVATION, "gelu_pytorch_tanh", MQ_ACTIVATION_GELU_TANH},
+    {MQ_HPARAM_ACTIVATION, "relu2", MQ_ACTIVATION_RELU2},
 };
+
+bool mq_activation_is_gated(enum mq_activation activation)
+{
+    return activation != MQ_ACTIVATION_RELU2;
+}
 
 bool mq_hparam_named(enum mq_hparam_type type, const char *name, uint32_t *value)
 {

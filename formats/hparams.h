@@ -49,7 +49,11 @@ bool mq_layer_set_has(const struct mq_layer_set *set, uint32_t layer);
 
 /* What an MLP does between its products, down(f(gate x) * up x): X(id, function); kernels are in
  * runtime/activations.c, the names that config.json has for them in hparams.c. */
-#define MQ_ACTIVATION_LIST(X) X(SILU, silu) /* f(z) = z / (1 + exp(-z)) */
+#define MQ_ACTIVATION_LIST(X)                                                              \
+    X(SILU, silu)             /* f(z) = z / (1 + exp(-z)) */                               \
+    X(GELU_TANH, gelu_tanh)   /* f(z) = z / 2 (1 + tanh(sqrt(2 / pi) (z + 0.044715 z^3))) */ \
+    X(SWIGLU_OAI, swiglu_oai) /* see runtime/activations.c: both sides are limited */      \
+    X(RELU2, relu2)           /* down(max(0, up x)^2): there is no gate */
 
 enum mq_activation {
 #define MQ_ACTIVATION_ENUM(id, function) MQ_ACTIVATION_##id,
@@ -57,6 +61,8 @@ enum mq_activation {
 #undef MQ_ACTIVATION_ENUM
         MQ_ACTIVATIONS
 };
+
+bool mq_activation_is_gated(enum mq_activation activation);
 
 /*
  * The table: X(type, name, in the maths). A row in the maths makes two models with different values

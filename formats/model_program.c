@@ -29,7 +29,8 @@ static moeq_status write_model(struct mq_view *view, struct mq_model_program *m,
     m->layers = mq_arena_alloc(view->arena, hp->layers, sizeof(struct mq_program *));
     if (!kinds || !m->layers)
         return mq_fail_memory(err, "opening a model");
-    mq_program_write_ends(&m->begin, &m->end, hp);
+    mq_family_describe_ends(view->family, hp, &m->ends);
+    mq_program_write_ends(&m->begin, &m->end, hp, &m->ends);
     m->kinds = kinds;
     for (uint32_t i = 0; i < hp->layers; i++) {
         struct mq_layer layer;
@@ -43,14 +44,36 @@ static moeq_status write_model(struct mq_view *view, struct mq_model_program *m,
 }
 
 /* Sizes of which a family's code has left one at 0 would give results of no meaning. */
+static const char *missing_of_mixer(const struct mq_layer_attention *a)
+{
+    const bool heads = a->heads && a->kv_heads && a->head_dim && a->value_dim;
+    switch (a->kind) {
+    case MQ_MIXER_NONE:
+        return NULL;
+    case MQ_MIXER_CONVOLUTION:
+        return a->taps ? NULL : "taps of a convolution";
+    case MQ_MIXER_DELTA:
+    case MQ_MIXER_MAMBA:
+        return !heads ? "heads" : !a->taps ? "taps of a convolution" : NULL;
+    case MQ_MIXER_LATENT:
+        return !heads ? "heads" : !a->kv_rank ? "rank of k and v" : !(a->scale > 0) ? "scale" : NULL;
+    case MQ_MIXER_GROUPED:
+        return !heads ? "heads" : !(a->scale > 0) ? "scale of scores" : NULL;
+    }
+    return "kind of mixer";
+}
+
 static const char *missing_size(const struct mq_layer *l)
 {
-    const bool routed = l->ffn.kind == MQ_FFN_ROUTED;
-    return !l->attention.heads || !l->attention.kv_heads || !l->attention.head_dim ? "heads"
-           : !(l->attention.scale > 0)                    ? "scale of scores"
-           : !l->ffn.rows                                 ? "rows of an MLP"
-           : routed && (!l->ffn.experts || !l->ffn.top_k) ? "experts"
-                                                          : NULL;
+    const struct mq_layer_ffn *f = &l->ffn;
+    const bool routed = f->kind == MQ_FFN_ROUTED || f->kind == MQ_FFN_BOTH;
+    const char *missing = missing_of_mixer(&l->attention);
+    return missing                                                        ? missing
+           : f->kind == MQ_FFN_NONE && l->attention.kind == MQ_MIXER_NONE ? "layer"
+           : f->kind != MQ_FFN_NONE && !f->rows                           ? "rows of an MLP"
+           : f->kind == MQ_FFN_BOTH && !f->dense_rows                     ? "rows of an MLP"
+           : routed && (!f->router.experts || !f->router.top_k)           ? "experts"
+                                                                          : NULL;
 }
 
 static moeq_status check_kinds(const struct mq_view *view, const struct mq_model_program *m,

@@ -5,25 +5,80 @@
 #include "moeq.h"
 
 /* What a tensor does. group: which option of `convert` decides its level. */
-#define MQ_ROLE_LIST(X)                    \
-    X(EMBEDDING, "embedding", EMBEDDINGS)  \
-    X(ATTN_NORM, "attn_norm", KEEP)        \
-    X(ATTN_Q, "attn_q", ATTENTION)         \
-    X(ATTN_K, "attn_k", ATTENTION)         \
-    X(ATTN_V, "attn_v", ATTENTION)         \
-    X(ATTN_Q_NORM, "attn_q_norm", KEEP)    \
-    X(ATTN_K_NORM, "attn_k_norm", KEEP)    \
-    X(ATTN_O, "attn_o", ATTENTION)         \
-    X(FFN_NORM, "ffn_norm", KEEP)          \
-    X(ROUTER, "router", KEEP)              \
-    X(EXPERT_GATE, "expert_gate", EXPERTS) \
-    X(EXPERT_UP, "expert_up", EXPERTS)     \
-    X(EXPERT_DOWN, "expert_down", EXPERTS) \
-    X(MLP_GATE, "mlp_gate", EXPERTS)       \
-    X(MLP_UP, "mlp_up", EXPERTS)           \
-    X(MLP_DOWN, "mlp_down", EXPERTS)       \
-    X(OUTPUT_NORM, "output_norm", KEEP)    \
-    X(HEAD, "head", EMBEDDINGS)
+#define MQ_ROLE_LIST(X)                                 \
+    X(EMBEDDING, "embedding", EMBEDDINGS)               \
+    X(ATTN_NORM, "attn_norm", KEEP)                     \
+    X(ATTN_NORM_BIAS, "attn_norm_bias", KEEP)           \
+    X(ATTN_Q, "attn_q", ATTENTION)                      \
+    X(ATTN_Q_BIAS, "attn_q_bias", KEEP)                 \
+    X(ATTN_K, "attn_k", ATTENTION)                      \
+    X(ATTN_K_BIAS, "attn_k_bias", KEEP)                 \
+    X(ATTN_V, "attn_v", ATTENTION)                      \
+    X(ATTN_V_BIAS, "attn_v_bias", KEEP)                 \
+    X(ATTN_Q_A, "attn_q_a", ATTENTION)                  \
+    X(ATTN_Q_A_NORM, "attn_q_a_norm", KEEP)             \
+    X(ATTN_Q_B, "attn_q_b", ATTENTION)                  \
+    X(ATTN_KV_A, "attn_kv_a", ATTENTION)                \
+    X(ATTN_KV_A_NORM, "attn_kv_a_norm", KEEP)           \
+    X(ATTN_KV_B, "attn_kv_b", ATTENTION)                \
+    X(ATTN_Q_NORM, "attn_q_norm", KEEP)                 \
+    X(ATTN_K_NORM, "attn_k_norm", KEEP)                 \
+    X(ATTN_SINKS, "attn_sinks", KEEP)                   \
+    X(ATTN_GATE, "attn_gate", ATTENTION)                \
+    X(ATTN_O, "attn_o", ATTENTION)                      \
+    X(ATTN_O_BIAS, "attn_o_bias", KEEP)                 \
+    X(ATTN_OUT_NORM, "attn_out_norm", KEEP)             \
+    X(DELTA_QKV, "delta_qkv", ATTENTION)                \
+    X(DELTA_Z, "delta_z", ATTENTION)                    \
+    X(DELTA_QKVZ, "delta_qkvz", ATTENTION)              \
+    X(DELTA_BETA, "delta_beta", KEEP)                   \
+    X(DELTA_ALPHA, "delta_alpha", KEEP)                 \
+    X(DELTA_BA, "delta_ba", KEEP)                       \
+    X(MIX_IN, "mix_in", ATTENTION)                      \
+    X(MIX_IN_BIAS, "mix_in_bias", KEEP)                 \
+    X(MIX_CONV, "mix_conv", KEEP)                       \
+    X(MIX_CONV_BIAS, "mix_conv_bias", KEEP)             \
+    X(MIX_DECAY, "mix_decay", KEEP)                     \
+    X(MIX_STEP_BIAS, "mix_step_bias", KEEP)             \
+    X(MIX_SKIP, "mix_skip", KEEP)                       \
+    X(MIX_NORM, "mix_norm", KEEP)                       \
+    X(MIX_OUT, "mix_out", ATTENTION)                    \
+    X(MIX_OUT_BIAS, "mix_out_bias", KEEP)               \
+    X(FFN_NORM, "ffn_norm", KEEP)                       \
+    X(FFN_NORM_BIAS, "ffn_norm_bias", KEEP)             \
+    X(ROUTER_NORM, "router_norm", KEEP)                 \
+    X(ROUTER, "router", KEEP)                           \
+    X(ROUTER_BIAS, "router_bias", KEEP)                 \
+    X(ROUTER_CHOICE_BIAS, "router_choice_bias", KEEP)   \
+    X(ROUTER_EXPERT_SCALE, "router_expert_scale", KEEP) \
+    X(EXPERTS_NORM, "experts_norm", KEEP)               \
+    X(EXPERTS_OUT_NORM, "experts_out_norm", KEEP)       \
+    X(MLP_OUT_NORM, "mlp_out_norm", KEEP)               \
+    X(FFN_OUT_NORM, "ffn_out_norm", KEEP)               \
+    X(LAYER_SCALE, "layer_scale", KEEP)                 \
+    X(EXPERT_GATE, "expert_gate", EXPERTS)              \
+    X(EXPERT_GATE_BIAS, "expert_gate_bias", KEEP)       \
+    X(EXPERT_UP, "expert_up", EXPERTS)                  \
+    X(EXPERT_UP_BIAS, "expert_up_bias", KEEP)           \
+    X(EXPERT_DOWN, "expert_down", EXPERTS)              \
+    X(EXPERT_DOWN_BIAS, "expert_down_bias", KEEP)       \
+    X(SHARED_SCALE, "shared_scale", KEEP)               \
+    X(SHARED_GATE, "shared_gate", SHARED)               \
+    X(SHARED_GATE_BIAS, "shared_gate_bias", KEEP)       \
+    X(SHARED_UP, "shared_up", SHARED)                   \
+    X(SHARED_UP_BIAS, "shared_up_bias", KEEP)           \
+    X(SHARED_DOWN, "shared_down", SHARED)               \
+    X(SHARED_DOWN_BIAS, "shared_down_bias", KEEP)       \
+    X(MLP_GATE, "mlp_gate", EXPERTS)                    \
+    X(MLP_GATE_BIAS, "mlp_gate_bias", KEEP)             \
+    X(MLP_UP, "mlp_up", EXPERTS)                        \
+    X(MLP_UP_BIAS, "mlp_up_bias", KEEP)                 \
+    X(MLP_DOWN, "mlp_down", EXPERTS)                    \
+    X(MLP_DOWN_BIAS, "mlp_down_bias", KEEP)             \
+    X(OUTPUT_NORM, "output_norm", KEEP)                 \
+    X(OUTPUT_NORM_BIAS, "output_norm_bias", KEEP)       \
+    X(HEAD, "head", EMBEDDINGS)                         \
+    X(HEAD_BIAS, "head_bias", KEEP)
 
 enum mq_role {
 #define MQ_ROLE_ENUM(id, name, group) MQ_ROLE_##id,
@@ -34,6 +89,7 @@ enum mq_role {
 
 enum mq_role_class {
     MQ_CLASS_EXPERTS,
+    MQ_CLASS_SHARED,
     MQ_CLASS_ATTENTION,
     MQ_CLASS_EMBEDDINGS,
     MQ_CLASS_KEEP,

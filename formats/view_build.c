@@ -89,11 +89,12 @@ static moeq_status add_class(struct builder *b, const struct mq_program *program
  * matrices (or the dense MLP's) side by side. */
 static moeq_status add_layer(struct builder *b, int32_t layer)
 {
-    static const enum mq_role_class order[] = {MQ_CLASS_KEEP, MQ_CLASS_ATTENTION, MQ_CLASS_EXPERTS};
+    static const enum mq_role_class order[] = {MQ_CLASS_KEEP, MQ_CLASS_ATTENTION, MQ_CLASS_SHARED,
+                                               MQ_CLASS_EXPERTS};
     const struct mq_program *program = b->view->program->layers[layer];
     for (size_t i = 0; i < sizeof order / sizeof *order; i++)
         MQ_TRY(add_class(b, program, order[i], layer));
-    for (uint32_t expert = 0; expert < program->layer.ffn.experts; expert++) {
+    for (uint32_t expert = 0; expert < program->layer.ffn.router.experts; expert++) {
         struct mq_slot_at at = {0};
         const struct mq_slot *slot;
         while ((slot = mq_program_next(program, &at)))

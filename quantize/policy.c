@@ -12,6 +12,7 @@ struct mq_policy mq_policy_default(const struct mq_level *level)
     const struct mq_level *rest = level->quantized ? mq_level_find("q8_0") : level;
     struct mq_policy policy = {0};
     policy.levels[MQ_CLASS_EXPERTS] = level;
+    policy.levels[MQ_CLASS_SHARED] = rest;
     policy.levels[MQ_CLASS_ATTENTION] = rest;
     policy.levels[MQ_CLASS_EMBEDDINGS] = rest;
     return policy;
@@ -21,6 +22,7 @@ struct mq_policy mq_policy_of_recipe(const struct mq_recipe *recipe)
 {
     struct mq_policy policy = {.recipe = recipe};
     policy.levels[MQ_CLASS_EXPERTS] = mq_level_find(recipe->experts);
+    policy.levels[MQ_CLASS_SHARED] = mq_level_find(recipe->attention);
     policy.levels[MQ_CLASS_ATTENTION] = mq_level_find(recipe->attention);
     policy.levels[MQ_CLASS_EMBEDDINGS] = mq_level_find(recipe->embeddings);
     return policy;

@@ -25,6 +25,8 @@ struct mq_weights mq_arm_weights(const struct mq_arm *arm, enum mq_role role, in
                                  int32_t expert)
 {
     const struct mq_tensor *tensor = find(arm, role, layer, expert);
+    if (!tensor)
+        return (struct mq_weights){0};
     return (struct mq_weights){
         .view = arm->view,
         .tensor = tensor,
@@ -70,14 +72,14 @@ static moeq_status check_tensor(const struct mq_arm *arm, const struct mq_slot *
 static moeq_status check_program(const struct mq_arm *arm, const struct mq_program *program,
                                  int32_t layer, moeq_error *err)
 {
-    const struct mq_layer_ffn *ffn = &program->layer.ffn;
+    const struct mq_layer_router *router = &program->layer.ffn.router;
     struct mq_slot_at at = {0};
     const struct mq_slot *slot;
-    if (ffn->kind == MQ_FFN_ROUTED && (ffn->top_k == 0 || ffn->top_k > ffn->experts))
+    if (router->experts && (router->top_k == 0 || router->top_k > router->experts))
         return mq_fail(err, MOEQ_MALFORMED, "%s: %u experts, of which a token uses %u",
-                       arm->view->path, ffn->experts, ffn->top_k);
+                       arm->view->path, router->experts, router->top_k);
     while ((slot = mq_program_next(program, &at))) {
-        const int32_t count = slot->per_expert ? (int32_t)ffn->experts : 1;
+        const int32_t count = slot->per_expert ? (int32_t)router->experts : 1;
         for (int32_t e = 0; e < count; e++)
             MQ_TRY(check_tensor(arm, slot, layer, slot->per_expert ? e : -1, err));
     }

@@ -6,7 +6,7 @@
 #include "linear.h"
 
 /* The weights of a role as an arm sees them; valid after mq_arms_check. A tied head is the
- * embedding matrix. */
+ * embedding matrix. All zero if a recording has none. */
 struct mq_weights mq_arm_weights(const struct mq_arm *arm, enum mq_role role, int32_t layer,
                                  int32_t expert);
 

@@ -23,17 +23,17 @@
  * second-level cache. */
 #define QUERY_BLOCK 42
 
-/* Cosines and sines of heads of one length. */
+/* Cosines and sines of heads of which so many numbers are turned. */
 struct rotary {
-    uint32_t head_dim;
-    float *cosines, *sines; /* [length][head_dim / 2] */
+    uint32_t dim;
+    float *cosines, *sines; /* [length][dim / 2] */
 };
 
 struct mq_attention {
     const struct mq_context *context;
     const struct mq_kernels *kernels;
     size_t length, padded;                  /* padded: to whole panels of keys */
-    struct rotary rotary[MQ_PROGRAM_KINDS]; /* one for each head_dim */
+    struct rotary rotary[MQ_PROGRAM_KINDS]; /* one for each rotary_dim */
     size_t rotary_count;
     char *scratch; /* of all threads */
     size_t thread_bytes;
@@ -48,14 +48,15 @@ struct work {
 
 struct thread_scratch {
     float *keys;   /* panels of keys: [padded / MQ_PANEL][head_dim][MQ_PANEL] */
-    float *values; /* panels of components: [ceil(head_dim / MQ_PANEL)][padded][MQ_PANEL] */
+    float *values; /* panels of components: [ceil(value_dim / MQ_PANEL)][padded][MQ_PANEL] */
     float *scores; /* [QUERY_BLOCK][padded + MQ_ROW_PAD] */
 };
 
-static struct thread_scratch place(size_t padded, uint64_t dim, char *base, uint64_t *bytes)
+static struct thread_scratch place(size_t padded, const struct mq_layer_attention *layer,
+                                   char *base, uint64_t *bytes)
 {
-    const uint64_t panels = (dim + MQ_PANEL - 1) / MQ_PANEL;
-    const uint64_t keys = padded * dim * sizeof(float);
+    const uint64_t panels = ((uint64_t)layer->value_dim + MQ_PANEL - 1) / MQ_PANEL;
+    const uint64_t keys = padded * (uint64_t)layer->head_dim * sizeof(float);
     const uint64_t values = panels * padded * MQ_PANEL * sizeof(float);
     const uint64_t scores = QUERY_BLOCK * (padded + MQ_ROW_PAD) * sizeof(float);
     *bytes = mq_round_up(keys + values + scores, 4096);
@@ -66,10 +67,10 @@ static struct thread_scratch place(size_t padded, uint64_t dim, char *base, uint
                                    .scores = (float *)(void *)(base + keys + values)};
 }
 
-static const struct rotary *rotary_of(const struct mq_attention *a, uint32_t head_dim)
+static const struct rotary *rotary_of(const struct mq_attention *a, uint32_t dim)
 {
     for (size_t i = 0; i < a->rotary_count; i++)
-        if (a->rotary[i].head_dim == head_dim)
+        if (a->rotary[i].dim == dim)
             return &a->rotary[i];
     return NULL;
 }
@@ -83,12 +84,12 @@ static void set_sizes(struct mq_attention *a, const struct mq_context *context,
     a->length = length;
     a->padded = mq_round_up(length, MQ_PANEL);
     for (size_t i = 0; i < program->kinds_count; i++) {
-        const uint32_t dim = program->kinds[i].layer.attention.head_dim;
+        const struct mq_layer_attention *l = &program->kinds[i].layer.attention;
         uint64_t bytes;
-        place(a->padded, dim, NULL, &bytes);
+        place(a->padded, l, NULL, &bytes);
         a->thread_bytes = mq_max_u64(a->thread_bytes, bytes);
-        if (!rotary_of(a, dim))
-            a->rotary[a->rotary_count++].head_dim = dim;
+        if (!rotary_of(a, l->rotary_dim))
+            a->rotary[a->rotary_count++].dim = l->rotary_dim;
     }
 }
 
@@ -99,18 +100,18 @@ uint64_t mq_attention_bytes(const struct mq_context *context,
     set_sizes(&a, context, program, length);
     uint64_t bytes = a.thread_bytes * context->threads;
     for (size_t i = 0; i < a.rotary_count; i++)
-        bytes += (uint64_t)length * a.rotary[i].head_dim * sizeof(float);
+        bytes += (uint64_t)length * a.rotary[i].dim * sizeof(float);
     return bytes;
 }
 
 static bool fill_rotary(struct rotary *r, const struct mq_rope *rope, size_t length)
 {
-    const size_t table = length * (r->head_dim / 2);
+    const size_t table = length * (r->dim / 2);
     r->cosines = calloc(table, 2 * sizeof(float));
     if (!r->cosines)
         return false;
     r->sines = r->cosines + table;
-    mq_rope_fill(rope, r->head_dim, length, r->cosines, r->sines);
+    mq_rope_fill(rope, r->dim, length, r->cosines, r->sines);
     return true;
 }
 
@@ -144,18 +145,34 @@ void mq_attention_destroy(struct mq_attention *attention)
     free(attention);
 }
 
-/* Rotates `heads` heads of every token. */
-static void rotate(const struct work *w, float *x, size_t ld, uint32_t heads, size_t windows)
+/* Neighbours become halves: q and k may stand in any order that is the same for both. */
+static void part_neighbours(float *x, size_t half)
+{
+    float parted[MQ_MAX_HEAD_DIM];
+    for (size_t i = 0; i < half; i++) {
+        parted[i] = x[2 * i];
+        parted[half + i] = x[2 * i + 1];
+    }
+    memcpy(x, parted, 2 * half * sizeof(float));
+}
+
+/* Rotates the ends of `count` heads of every token. */
+static void rotate(const struct work *w, const struct mq_heads *heads, uint32_t count,
+                   size_t windows)
 {
     const struct mq_attention *a = w->a;
-    const size_t dim = w->layer->head_dim, half = dim / 2;
+    const size_t half = w->rotary->dim / 2, plain = w->layer->head_dim - w->rotary->dim;
     const int64_t tokens = (int64_t)(windows * a->length);
 #pragma omp parallel for num_threads((int)a->context->threads) schedule(static)
     for (int64_t t = 0; t < tokens; t++) {
         const size_t position = (size_t)t % a->length;
-        for (uint32_t h = 0; h < heads; h++)
-            a->kernels->rotate(x + (size_t)t * ld + h * dim, w->rotary->cosines + position * half,
+        for (uint32_t h = 0; h < count; h++) {
+            float *x = heads->at + (size_t)t * heads->ld + h * heads->head + plain;
+            if (w->layer->pairs == MQ_ROTARY_NEIGHBOURS)
+                part_neighbours(x, half);
+            a->kernels->rotate(x, w->rotary->cosines + position * half,
                                w->rotary->sines + position * half, half);
+        }
     }
 }
 
@@ -164,12 +181,12 @@ static void pack_head(const struct work *w, const struct thread_scratch *scratch
                       size_t ldk, const float *v, size_t ldv)
 {
     const struct mq_attention *a = w->a;
-    const size_t dim = w->layer->head_dim;
+    const size_t dim = w->layer->head_dim, value_dim = w->layer->value_dim;
     for (size_t j = 0; j < a->length; j += MQ_PANEL)
         a->kernels->pack(k + j * ldk, ldk, mq_min_u64(MQ_PANEL, a->length - j), dim,
                          scratch->keys + j * dim);
-    for (size_t first = 0; first < dim; first += MQ_PANEL) {
-        const size_t n = mq_min_u64(MQ_PANEL, dim - first);
+    for (size_t first = 0; first < value_dim; first += MQ_PANEL) {
+        const size_t n = mq_min_u64(MQ_PANEL, value_dim - first);
         float *panel = scratch->values + first * a->padded;
         for (size_t j = 0; j < a->length; j++) {
             memcpy(panel + j * MQ_PANEL, v + j * ldv + first, n * sizeof(float));
@@ -178,12 +195,14 @@ static void pack_head(const struct work *w, const struct thread_scratch *scratch
     }
 }
 
-/* One head's queries [q0, q1): q points at its first component of the window's first token. */
-static void attend_block(const struct work *w, const struct thread_scratch *scratch, float *q,
-                         size_t ldq, size_t q0, size_t q1)
+/* One head's queries [q0, q1): q and out point at its first component of the window's first
+ * token. */
+static void attend_block(const struct work *w, const struct thread_scratch *scratch, const float *q,
+                         size_t ldq, float *out, size_t ldo, size_t q0, size_t q1)
 {
     const struct mq_attention *a = w->a;
-    const size_t dim = w->layer->head_dim, window = w->layer->window;
+    const size_t dim = w->layer->head_dim, value_dim = w->layer->value_dim;
+    const size_t window = w->layer->window;
     const size_t ld = a->padded + MQ_ROW_PAD;
     /* the keys that any of these queries sees, from a whole panel on */
     const size_t lo = window && q0 + 1 > window ? (q0 + 1 - window) / MQ_PANEL * MQ_PANEL : 0;
@@ -202,22 +221,27 @@ static void attend_block(const struct work *w, const struct thread_scratch *scra
         sums[i - q0] = a->kernels->softmax(row, padded, w->layer->scale);
     }
     a->kernels->multiply(scratch->scores, ld, q1 - q0, scratch->values + lo * MQ_PANEL,
-                         a->padded * MQ_PANEL, keys, dim, q + q0 * ldq, ldq);
+                         a->padded * MQ_PANEL, keys, value_dim, out + q0 * ldo, ldo);
     for (size_t i = q0; i < q1; i++) {
         const float inverse = 1.0f / sums[i - q0];
-        for (size_t d = 0; d < dim; d++)
-            q[i * ldq + d] *= inverse;
+        for (size_t d = 0; d < value_dim; d++)
+            out[i * ldo + d] *= inverse;
     }
+}
+
+static float *head_at(const struct mq_heads *heads, size_t token, size_t head)
+{
+    return heads->at + token * heads->ld + head * heads->head;
 }
 
 void mq_attention_apply(const struct mq_attention *attention, const struct mq_attention_job *job)
 {
     const struct mq_attention *a = attention;
     const struct mq_layer_attention *l = job->layer;
-    const struct work w = {a, l, rotary_of(a, l->head_dim)};
-    const size_t dim = l->head_dim, group = l->heads / l->kv_heads;
-    rotate(&w, job->q, job->ldq, l->heads, job->windows);
-    rotate(&w, job->k, job->ldk, l->kv_heads, job->windows);
+    const struct work w = {a, l, rotary_of(a, l->rotary_dim)};
+    const size_t group = l->heads / l->kv_heads;
+    rotate(&w, &job->q, l->heads, job->windows);
+    rotate(&w, &job->k, l->kv_heads, job->windows);
 
     /* A task is a window and a kv head, or, where that gives too few, a head. */
     const size_t parts = job->windows * l->kv_heads < 4u * a->context->threads ? group : 1;
@@ -228,15 +252,16 @@ void mq_attention_apply(const struct mq_attention *attention, const struct mq_at
             continue;
         uint64_t ignored;
         const struct thread_scratch scratch = place(
-            a->padded, dim, a->scratch + (size_t)omp_get_thread_num() * a->thread_bytes, &ignored);
+            a->padded, l, a->scratch + (size_t)omp_get_thread_num() * a->thread_bytes, &ignored);
         const size_t part = (size_t)task % parts, kv_head = (size_t)task / parts % l->kv_heads;
         const size_t first = (size_t)task / parts / l->kv_heads * a->length;
-        pack_head(&w, &scratch, job->k + first * job->ldk + kv_head * dim, job->ldk,
-                  job->v + first * job->ldv + kv_head * dim, job->ldv);
+        pack_head(&w, &scratch, head_at(&job->k, first, kv_head), job->k.ld,
+                  head_at(&job->v, first, kv_head), job->v.ld);
         for (size_t h = part * group / parts; h < (part + 1) * group / parts; h++) {
-            float *q = job->q + first * job->ldq + (kv_head * group + h) * dim;
+            const float *q = head_at(&job->q, first, kv_head * group + h);
+            float *out = head_at(&job->out, first, kv_head * group + h);
             for (size_t q0 = 0; q0 < a->length; q0 += QUERY_BLOCK)
-                attend_block(&w, &scratch, q, job->ldq, q0,
+                attend_block(&w, &scratch, q, job->q.ld, out, job->out.ld, q0,
                              mq_min_u64(q0 + QUERY_BLOCK, a->length));
         }
     }

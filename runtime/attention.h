@@ -20,12 +20,23 @@ moeq_status mq_attention_create(const struct mq_context *context,
                                 size_t length, struct mq_attention **attention, moeq_error *err);
 void mq_attention_destroy(struct mq_attention *attention); /* NULL is fine */
 
-/* The queries, keys and values of some windows, [tokens][heads or kv_heads][head_dim] with strides
- * in floats. The queries are replaced by the heads' outputs. */
+/* Heads of some windows' tokens: those of a token are `ld` floats from the next one's, one head
+ * `head` floats from the next. */
+struct mq_heads {
+    float *at;
+    size_t ld, head;
+};
+
+/* Queries and keys, [tokens][heads or kv_heads][head_dim], values, [..][value_dim], and where the
+ * heads' outputs go: to a place of their own, or over the queries. */
 struct mq_attention_job {
     const struct mq_layer_attention *layer;
-    float *q, *k, *v;
-    size_t ldq, ldk, ldv;
+    struct mq_heads q, k, v, out;
+    const float *sinks; /* [heads]; NULL where the layer has none */
+    /* [head_dim] where they are normalized after they are rotated; NULL: they are not, or without
+     * weights */
+    const float *q_norm, *k_norm;
+    float norm_eps;
     size_t windows;
 };
 

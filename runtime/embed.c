@@ -50,9 +50,14 @@ moeq_status mq_pass_embed(struct mq_pass *pass, const struct mq_step *step, int3
         else
             MQ_TRY(embed_arm(pass, &pass->arms[a], err));
     }
-    for (size_t a = 0; a < pass->arms_count; a++) /* not before all have looked up */
-        if (mq_pass_runs(pass, a))
-            mq_pass_round(pass, &pass->arms[a], pass->arms[a].hidden, pass->sizes.hidden,
-                          pass->sizes.hidden);
+    const float scale = pass->program->ends.embedding_scale;
+    for (size_t a = 0; a < pass->arms_count; a++) { /* not before all have looked up */
+        if (!mq_pass_runs(pass, a))
+            continue;
+        for (size_t i = 0; scale != 1.0f && i < pass->tokens * pass->sizes.hidden; i++)
+            pass->arms[a].hidden[i] *= scale;
+        mq_pass_round(pass, &pass->arms[a], pass->arms[a].hidden, pass->sizes.hidden,
+                      pass->sizes.hidden);
+    }
     return mq_pass_check_cancelled(pass, err);
 }

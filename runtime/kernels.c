@@ -2,22 +2,28 @@
 #include "kernels.h"
 
 /* A kernel for each row of MQ_ACTIVATION_LIST. */
-#define ACTIVATIONS(isa) [MQ_ACTIVATION_SILU] = mq_silu_times_##isa
-_Static_assert(MQ_ACTIVATIONS == 1, "every activation needs its kernel above");
+#define GENERIC(id, name) [MQ_ACTIVATION_##id] = mq_##name##_times_generic,
+#define NEON(id, name) [MQ_ACTIVATION_##id] = mq_##name##_times_neon,
+#define AVX2(id, name) [MQ_ACTIVATION_##id] = mq_##name##_times_avx2,
+#define AVX512(id, name) [MQ_ACTIVATION_##id] = mq_##name##_times_avx512,
 
-#define TABLE(isa)                                                                         \
-    {                                                                                      \
-        mq_gemm_pack_##isa, mq_gemm_multiply_##isa, mq_rms_norm_##isa, mq_softmax_##isa,   \
-            mq_rotate_##isa, {ACTIVATIONS(isa)}, mq_add_scaled_##isa, mq_sum_squares_##isa \
+#define TABLE(isa, ACTIVATION)                                                                    \
+    {                                                                                             \
+        .pack = mq_gemm_pack_##isa, .multiply = mq_gemm_multiply_##isa,                           \
+        .rms_norm = mq_rms_norm_##isa, .layer_norm = mq_layer_norm_##isa,                         \
+        .softmax = mq_softmax_##isa, .rotate = mq_rotate_##isa,                                   \
+        .activate_times = {MQ_ACTIVATION_LIST(ACTIVATION)}, .softcap = mq_softcap_##isa,          \
+        .sigmoid_times = mq_sigmoid_times_##isa, .add_scaled = mq_add_scaled_##isa,               \
+        .sum_squares = mq_sum_squares_##isa                                                       \
     }
 
 static const struct mq_kernels tables[MQ_ISA_COUNT] = {
-    [MQ_ISA_GENERIC] = TABLE(generic),
+    [MQ_ISA_GENERIC] = TABLE(generic, GENERIC),
 #if defined(__x86_64__)
-    [MQ_ISA_AVX2] = TABLE(avx2),
-    [MQ_ISA_AVX512] = TABLE(avx512),
+    [MQ_ISA_AVX2] = TABLE(avx2, AVX2),
+    [MQ_ISA_AVX512] = TABLE(avx512, AVX512),
 #elif defined(__aarch64__)
-    [MQ_ISA_NEON] = TABLE(neon),
+    [MQ_ISA_NEON] = TABLE(neon, NEON),
 #endif
 };
 

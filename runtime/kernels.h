@@ -34,8 +34,15 @@ struct mq_kernels {
     float (*softmax)(float *x, size_t n, float scale);
     /* Rotates the pairs (x[i], x[i + half]) by the angles whose cosines and sines are given. */
     void (*rotate)(float *x, const float *cosines, const float *sines, size_t half);
-    /* y = f(y) * x, for each activation f */
-    void (*activate_times[MQ_ACTIVATIONS])(float *y, const float *x, size_t n);
+    /* y = (x - mean) / sqrt(variance + eps) * weight + bias; bias may be NULL */
+    void (*layer_norm)(const float *x, const float *weight, const float *bias, size_t n, float eps,
+                       float *y);
+    /* y = f(y) * x, for each activation f; limit: of MQ_ACTIVATION_SWIGLU_OAI */
+    void (*activate_times[MQ_ACTIVATIONS])(float *y, const float *x, size_t n, float limit);
+    /* x = cap * tanh(scale * x / cap) */
+    void (*softcap)(float *x, size_t n, float scale, float cap);
+    /* y *= sigmoid(gate) */
+    void (*sigmoid_times)(float *y, const float *gate, size_t n);
     /* y += weight * x, the product rounded before the sum (as in the reference implementation) */
     void (*add_scaled)(float *y, const float *x, float weight, size_t n);
     /* result = the sums of (q - w)^2 and of w^2 over n values, in double */
@@ -52,7 +59,10 @@ const struct mq_kernels *mq_kernels_get(enum mq_isa isa);
     void mq_rms_norm_##isa(const float *, const float *, size_t, float, float *);             \
     float mq_softmax_##isa(float *, size_t, float);                                           \
     void mq_rotate_##isa(float *, const float *, const float *, size_t);                      \
-    void mq_silu_times_##isa(float *, const float *, size_t);                                 \
+    void mq_layer_norm_##isa(const float *, const float *, const float *, size_t, float,      \
+                             float *);                                                        \
+    void mq_softcap_##isa(float *, size_t, float, float);                                     \
+    void mq_sigmoid_times_##isa(float *, const float *, size_t);                              \
     void mq_add_scaled_##isa(float *, const float *, float, size_t);                          \
     void mq_sum_squares_##isa(const float *, const float *, size_t, double[2]);
 MQ_KERNELS_DECLARE(generic)
@@ -60,5 +70,12 @@ MQ_KERNELS_DECLARE(neon)
 MQ_KERNELS_DECLARE(avx2)
 MQ_KERNELS_DECLARE(avx512)
 #undef MQ_KERNELS_DECLARE
+#define MQ_ACTIVATION_DECLARE(id, name)                                    \
+    void mq_##name##_times_generic(float *, const float *, size_t, float); \
+    void mq_##name##_times_neon(float *, const float *, size_t, float);    \
+    void mq_##name##_times_avx2(float *, const float *, size_t, float);    \
+    void mq_##name##_times_avx512(float *, const float *, size_t, float);
+MQ_ACTIVATION_LIST(MQ_ACTIVATION_DECLARE)
+#undef MQ_ACTIVATION_DECLARE
 
 #endif

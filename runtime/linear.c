@@ -329,6 +329,15 @@ static void product(const struct job *job, const struct mq_linear_arm *arm,
                                        job->cols * MQ_PANEL, job->cols, n, y, ldy);
 }
 
+/* One token's products with the rows [row, row + n), as they leave: with their biases. */
+static void finish_products(const struct mq_linear_arm *arm, uint64_t row, float *values, size_t n)
+{
+    for (size_t r = 0; arm->bias && r < n; r++)
+        values[r] += arm->bias[row + r];
+    if (arm->bf16)
+        mq_round_bf16(values, n);
+}
+
 /* Multiplies the packed rows [row, row + n) with an arm's tokens. */
 static void multiply(const struct job *job, const struct mq_linear_arm *arm,
                      const struct thread_scratch *scratch, uint64_t row, size_t n)
@@ -336,8 +345,8 @@ static void multiply(const struct job *job, const struct mq_linear_arm *arm,
     const struct mq_kernels *kernels = job->linear->kernels;
     if (job->output == MQ_LINEAR_STORE) {
         product(job, arm, scratch, 0, arm->tokens, n, arm->y + row, arm->ldy);
-        for (size_t i = 0; arm->bf16 && i < arm->tokens; i++)
-            mq_round_bf16(arm->y + i * arm->ldy + row, n);
+        for (size_t i = 0; (arm->bf16 || arm->bias) && i < arm->tokens; i++)
+            finish_products(arm, row, arm->y + i * arm->ldy + row, n);
         return;
     }
     const size_t ld = MAX_PANELS * MQ_PANEL;
@@ -346,11 +355,10 @@ static void multiply(const struct job *job, const struct mq_linear_arm *arm,
         product(job, arm, scratch, first, m, n, scratch->product, ld);
         for (size_t i = 0; i < m; i++) {
             float *values = scratch->product + i * ld;
-            if (arm->bf16)
-                mq_round_bf16(values, n);
+            finish_products(arm, row, values, n);
             if (job->output == MQ_LINEAR_GATE) {
                 float *y = arm->y + (first + i) * arm->ldy + row;
-                kernels->activate_times[arm->activation](y, values, n);
+                kernels->activate_times[arm->activation](y, values, n, arm->activation_limit);
                 if (arm->bf16)
                     mq_round_bf16(y, n);
             } else {

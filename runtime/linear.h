@@ -36,7 +36,7 @@ moeq_status mq_weights_load(const struct mq_weights *weights, enum mq_isa isa, u
 /* What becomes of a product. */
 enum mq_linear_output {
     MQ_LINEAR_STORE,      /* y[i] = product[i] */
-    MQ_LINEAR_GATE,       /* y[i] = f(y[i]) * product[i], f the activation */
+    MQ_LINEAR_GATE,       /* y[i] = f(y[i]) * product[i], f the activation (or f of product[i] alone) */
     MQ_LINEAR_ADD_SCALED, /* y[target[i]] += scale[i] * product[i]; targets are distinct */
 };
 
@@ -49,8 +49,10 @@ struct mq_linear_arm {
     size_t ldy;
     enum mq_compute compute;
     void *int8;             /* for MQ_COMPUTE_INT8: room for tokens * mq_linear_int8_bytes(cols) */
-    bool bf16;              /* round every product, and what GATE makes of it, to bf16 */
-    enum mq_activation activation; /* GATE only */
+    const float *bias; /* [rows]: added to every product; NULL: none */
+    bool bf16;         /* round every product, and what GATE makes of it, to bf16 */
+    enum mq_activation activation; /* GATE only, */
+    float activation_limit;        /* and its limit */
     const uint32_t *target;        /* ADD_SCALED only */
     const float *scale;
     /* Sums of squares over the matrix, if asked for (also where there are no tokens): the error of

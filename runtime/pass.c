@@ -25,14 +25,26 @@ static const struct {
     size_t (*work)(const struct mq_pass_sizes *sizes, const struct mq_layer *layer);
     uint64_t (*int8)(const struct mq_pass_sizes *sizes, const struct mq_layer *layer);
 } ops[MQ_OPS] = {
-#define OP_EMBED mq_pass_embed, NULL, NULL
-#define OP_NORM mq_pass_norm, NULL, NULL
-#define OP_ATTENTION mq_pass_attention, mq_pass_attention_work, mq_pass_attention_int8
-#define OP_MLP mq_pass_mlp, mq_pass_mlp_work, mq_pass_mlp_int8
-#define OP_ROUTE mq_pass_route, NULL, NULL
-#define OP_EXPERTS mq_pass_experts, mq_pass_experts_work, mq_pass_experts_int8
-#define OP_ADD mq_pass_add, NULL, NULL
-#define OP_HEAD mq_pass_head, NULL, NULL
+#define SIZED(name) mq_pass_##name, mq_pass_##name##_work, mq_pass_##name##_int8
+#define PLAIN(name) mq_pass_##name, NULL, NULL
+#define OP_EMBED PLAIN(embed)
+#define OP_NORM PLAIN(norm)
+#define OP_ROUTER_NORM PLAIN(router_norm)
+#define OP_ATTENTION SIZED(attention)
+#define OP_LATENT SIZED(latent)
+#define OP_DELTA SIZED(delta)
+#define OP_CONVOLUTION SIZED(convolution)
+#define OP_MAMBA SIZED(mamba)
+#define OP_MLP SIZED(mlp)
+#define OP_ROUTE PLAIN(route)
+#define OP_EXPERTS SIZED(experts)
+#define OP_SHARED SIZED(shared)
+#define OP_NORM_OUT PLAIN(norm_out)
+#define OP_KEEP PLAIN(keep)
+#define OP_ADD_KEPT PLAIN(add_kept)
+#define OP_ADD PLAIN(add)
+#define OP_RESCALE PLAIN(rescale)
+#define OP_HEAD PLAIN(head)
 #define ROW(id, name) [MQ_OP_##id] = {OP_##id},
     MQ_OP_LIST(ROW)
 #undef ROW
@@ -52,6 +64,10 @@ static void add_needs(const struct mq_program *program, struct mq_pass_sizes *s)
     while ((slot = mq_program_next(program, &at)))
         if (slot->is_vector)
             s->vector = mq_max_u64(s->vector, slot->cols);
+    for (size_t i = 0; i < program->steps_count; i++)
+        s->keeps |= program->steps[i].op == MQ_OP_KEEP;
+    s->experts = mq_max_u64(s->experts, program->layer.ffn.router.experts);
+    s->top_k = mq_max_u64(s->top_k, program->layer.ffn.router.top_k);
 }
 
 struct mq_pass_sizes mq_pass_sizes(const struct mq_model_program *program,
@@ -61,8 +77,6 @@ struct mq_pass_sizes mq_pass_sizes(const struct mq_model_program *program,
         .hidden = hp->hidden,
         .ldh = hp->hidden + MQ_ROW_PAD,
         .vocab = hp->vocab,
-        .experts = hp->experts,
-        .top_k = hp->top_k,
         .tokens = tokens,
     };
     add_needs(&program->end, &s);
@@ -72,7 +86,8 @@ struct mq_pass_sizes mq_pass_sizes(const struct mq_model_program *program,
     const size_t logits_row = s.ldh + s.vocab;
     s.work = mq_max_u64(s.work, mq_min_u64(tokens, MIN_SLICE) * logits_row);
     s.slice = mq_min_u64(tokens, s.work / logits_row);
-    s.arm_bytes = 4 * (s.work + tokens * (s.hidden + s.ldh + s.experts + 2 * s.top_k + 2));
+    s.arm_bytes = 4 * (s.work + s.vector +
+                       tokens * ((1 + s.keeps) * s.hidden + s.ldh + s.experts + 2 * s.top_k + 2));
     return s;
 }
 
@@ -96,24 +111,30 @@ moeq_status mq_pass_create(struct mq_pass *pass, const struct mq_arm *arms, size
     pass->pointers = calloc(count, sizeof *pass->pointers);
     pass->routes = calloc(count, sizeof *pass->routes);
     pass->norm = calloc(s->vector, sizeof(float));
-    pass->probabilities = calloc(mq_round_up(s->experts + 1, 16), sizeof(float));
+    pass->norm_bias = calloc(s->vector, sizeof(float));
+    pass->biases = calloc(count * s->vector, sizeof(float));
+    pass->probabilities = calloc(3 * mq_round_up(s->experts + 1, 16), sizeof(float));
+    pass->router_vectors = calloc(2 * s->experts + 1, sizeof(float));
     pass->row_bytes = calloc(pass->context->threads, pass->row_capacity);
     pass->token_index = calloc(s->tokens, sizeof(size_t));
     bool ok = pass->arms && pass->products && pass->pointers && pass->routes && pass->norm &&
-              pass->probabilities && pass->row_bytes && pass->token_index;
+              pass->norm_bias && pass->biases && pass->probabilities && pass->router_vectors &&
+              pass->row_bytes && pass->token_index;
     for (size_t a = 0; ok && a < count; a++) {
         struct mq_pass_arm *arm = &pass->arms[a];
         arm->arm = &arms[a];
         arm->hidden = mq_pages_alloc(s->tokens * s->hidden * sizeof(float));
         arm->x = mq_pages_alloc(s->tokens * s->ldh * sizeof(float));
         arm->work = mq_pages_alloc(s->work * sizeof(float));
+        if (s->keeps)
+            arm->kept = mq_pages_alloc(s->tokens * s->hidden * sizeof(float));
         arm->router_logits = calloc(s->tokens * s->experts + 1, sizeof(float));
         arm->chosen = calloc(s->tokens * s->top_k + 1, sizeof(int32_t));
         arm->weights = calloc(s->tokens * s->top_k + 1, sizeof(float));
         arm->token = calloc(s->tokens, sizeof(uint32_t));
         arm->scale = calloc(s->tokens, sizeof(float));
         ok = arm->hidden && arm->x && arm->work && arm->router_logits && arm->chosen &&
-             arm->weights && arm->token && arm->scale;
+             arm->weights && arm->token && arm->scale && (arm->kept || !s->keeps);
         if (ok && arms[a].compute == MQ_COMPUTE_INT8) {
             arm->int8 = mq_pages_alloc(s->int8_bytes);
             ok = arm->int8;
@@ -129,6 +150,7 @@ void mq_pass_destroy(struct mq_pass *pass)
         free(arm->hidden);
         free(arm->x);
         free(arm->work);
+        free(arm->kept);
         free(arm->router_logits);
         free(arm->chosen);
         free(arm->weights);
@@ -141,7 +163,10 @@ void mq_pass_destroy(struct mq_pass *pass)
     free(pass->pointers);
     free(pass->routes);
     free(pass->norm);
+    free(pass->norm_bias);
+    free(pass->biases);
     free(pass->probabilities);
+    free(pass->router_vectors);
     free(pass->row_bytes);
     free(pass->token_index);
 }

@@ -71,37 +71,173 @@ void mq_pass_round(const struct mq_pass *pass, const struct mq_pass_arm *arm, fl
         mq_round_bf16(x + (size_t)t * ld, n);
 }
 
-void mq_pass_norm_token(const struct mq_pass *pass, const struct mq_pass_arm *arm, size_t token,
-                        float *x)
+moeq_status mq_pass_bias(struct mq_pass *pass, enum mq_role role, int32_t layer, int32_t expert,
+                         moeq_error *err)
+{
+    for (size_t a = 0; a < pass->arms_count; a++) {
+        float *bias = pass->biases + a * pass->sizes.vector;
+        if (layer >= 0 && !mq_pass_runs(pass, a))
+            continue;
+        MQ_TRY(mq_pass_load_vector(pass, &pass->arms[a], role, layer, expert, bias, err));
+        pass->products[a].bias = bias;
+    }
+    return MOEQ_OK;
+}
+
+moeq_status mq_pass_load_vector(struct mq_pass *pass, const struct mq_pass_arm *arm,
+                                enum mq_role role, int32_t layer, int32_t expert, float *vector,
+                                moeq_error *err)
+{
+    const struct mq_weights weights = mq_arm_weights(arm->arm, role, layer, expert);
+    return mq_weights_load(&weights, pass->context->isa, 0, 1, pass->row_bytes, vector, err);
+}
+
+/* ---- norms ---- */
+
+void mq_pass_norm_rows(const struct mq_pass *pass, const struct mq_pass_arm *arm, const float *x,
+                       float *y)
 {
     const size_t n = pass->sizes.hidden;
-    pass->kernels->rms_norm(arm->hidden + token * n, pass->norm, n, pass->layer->norm_eps, x);
+    if (pass->layer->norm == MQ_NORM_LAYER)
+        pass->kernels->layer_norm(x, pass->norm, pass->layer->norm_bias ? pass->norm_bias : NULL, n,
+                                  pass->layer->norm_eps, y);
+    else
+        pass->kernels->rms_norm(x, pass->norm, n, pass->layer->norm_eps, y);
     if (arm->arm->bf16_activations)
-        mq_round_bf16(x, n);
+        mq_round_bf16(y, n);
 }
 
 moeq_status mq_pass_load_norm(struct mq_pass *pass, const struct mq_pass_arm *arm,
                               enum mq_role role, int32_t layer, moeq_error *err)
 {
-    const struct mq_weights weights = mq_arm_weights(arm->arm, role, layer, -1);
-    return mq_weights_load(&weights, pass->context->isa, 0, 1, pass->row_bytes, pass->norm, err);
+    MQ_TRY(mq_pass_load_vector(pass, arm, role, layer, -1, pass->norm, err));
+    const size_t n = mq_arm_weights(arm->arm, role, layer, -1).tensor->cols;
+    for (size_t i = 0; pass->layer->norm == MQ_NORM_RMS_PLUS_ONE && i < n; i++)
+        pass->norm[i] += 1.0f;
+    return MOEQ_OK;
 }
 
-/* Norms are one vector: read anew each time, which costs nothing beside the matrices. */
+/* The norm of a step, with its biases where it has them. */
+moeq_status mq_pass_load_step_norm(struct mq_pass *pass, const struct mq_pass_arm *arm,
+                                   const struct mq_step *step, int32_t layer, moeq_error *err)
+{
+    if (pass->layer->norm_bias)
+        MQ_TRY(mq_pass_load_vector(pass, arm, step->slots[1].role, layer, -1, pass->norm_bias, err));
+    return mq_pass_load_norm(pass, arm, step->slots[0].role, layer, err);
+}
+
+/* x = norm(h). Norms are one vector: read anew each time, which costs nothing beside matrices. */
 moeq_status mq_pass_norm(struct mq_pass *pass, const struct mq_step *step, int32_t layer,
                          moeq_error *err)
 {
     const struct mq_pass_sizes *s = &pass->sizes;
     for (size_t a = 0; a < pass->arms_count; a++) {
-        struct mq_pass_arm *arm = &pass->arms[a];
+        const struct mq_pass_arm *arm = &pass->arms[a];
         if (!mq_pass_runs(pass, a))
             continue;
-        MQ_TRY(mq_pass_load_norm(pass, arm, step->slots[0].role, layer, err));
+        MQ_TRY(mq_pass_load_step_norm(pass, arm, step, layer, err));
 #pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
         for (int64_t t = 0; t < (int64_t)pass->tokens; t++)
-            mq_pass_norm_token(pass, arm, (size_t)t, arm->x + (size_t)t * s->ldh);
+            mq_pass_norm_rows(pass, arm, arm->hidden + (size_t)t * s->hidden,
+                              arm->x + (size_t)t * s->ldh);
     }
     return mq_pass_check_cancelled(pass, err);
+}
+
+/* The branch is normalized where it stands. */
+moeq_status mq_pass_norm_out(struct mq_pass *pass, const struct mq_step *step, int32_t layer,
+                             moeq_error *err)
+{
+    for (size_t a = 0; a < pass->arms_count; a++) {
+        const struct mq_pass_arm *arm = &pass->arms[a];
+        if (!mq_pass_runs(pass, a))
+            continue;
+        MQ_TRY(mq_pass_load_step_norm(pass, arm, step, layer, err));
+#pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
+        for (int64_t t = 0; t < (int64_t)pass->tokens; t++) {
+            float *b = arm->branch + (size_t)t * arm->branch_ld;
+            mq_pass_norm_rows(pass, arm, b, b);
+        }
+    }
+    return MOEQ_OK;
+}
+
+/* x = h / rms(h) * w * own_norm (Gemma 4's router: own_norm is 1 / sqrt(hidden)). */
+moeq_status mq_pass_router_norm(struct mq_pass *pass, const struct mq_step *step, int32_t layer,
+                                moeq_error *err)
+{
+    const struct mq_pass_sizes *s = &pass->sizes;
+    for (size_t a = 0; a < pass->arms_count; a++) {
+        const struct mq_pass_arm *arm = &pass->arms[a];
+        if (!mq_pass_runs(pass, a))
+            continue;
+        MQ_TRY(mq_pass_load_vector(pass, arm, step->slots[0].role, layer, -1, pass->norm, err));
+        for (size_t i = 0; i < s->hidden; i++)
+            pass->norm[i] *= pass->layer->ffn.router.own_norm;
+#pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
+        for (int64_t t = 0; t < (int64_t)pass->tokens; t++)
+            pass->kernels->rms_norm(arm->hidden + (size_t)t * s->hidden, pass->norm, s->hidden,
+                                    pass->layer->norm_eps, arm->x + (size_t)t * s->ldh);
+        mq_pass_round(pass, arm, arm->x, s->hidden, s->ldh);
+    }
+    return MOEQ_OK;
+}
+
+/* ---- branches and the residual stream ---- */
+
+/* [tokens][hidden] of every arm: y = (add ? y : 0) + x. */
+static void copy_rows(const struct mq_pass *pass, float *y, size_t ldy, const float *x, size_t ldx,
+                      bool add)
+{
+    const size_t n = pass->sizes.hidden;
+#pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
+    for (int64_t t = 0; t < (int64_t)pass->tokens; t++)
+        for (size_t i = 0; i < n; i++)
+            y[(size_t)t * ldy + i] = (add ? y[(size_t)t * ldy + i] : 0.0f) + x[(size_t)t * ldx + i];
+}
+
+moeq_status mq_pass_keep(struct mq_pass *pass, const struct mq_step *step, int32_t layer,
+                         moeq_error *err)
+{
+    (void)step, (void)layer, (void)err;
+    for (size_t a = 0; a < pass->arms_count; a++) {
+        const struct mq_pass_arm *arm = &pass->arms[a];
+        if (mq_pass_runs(pass, a))
+            copy_rows(pass, arm->kept, pass->sizes.hidden, arm->branch, arm->branch_ld, false);
+    }
+    return MOEQ_OK;
+}
+
+moeq_status mq_pass_add_kept(struct mq_pass *pass, const struct mq_step *step, int32_t layer,
+                             moeq_error *err)
+{
+    (void)step, (void)layer, (void)err;
+    for (size_t a = 0; a < pass->arms_count; a++) {
+        const struct mq_pass_arm *arm = &pass->arms[a];
+        if (!mq_pass_runs(pass, a))
+            continue;
+        copy_rows(pass, arm->branch, arm->branch_ld, arm->kept, pass->sizes.hidden, true);
+        mq_pass_round(pass, arm, arm->branch, pass->sizes.hidden, arm->branch_ld);
+    }
+    return MOEQ_OK;
+}
+
+moeq_status mq_pass_rescale(struct mq_pass *pass, const struct mq_step *step, int32_t layer,
+                            moeq_error *err)
+{
+    const size_t n = pass->sizes.hidden;
+    for (size_t a = 0; a < pass->arms_count; a++) {
+        const struct mq_pass_arm *arm = &pass->arms[a];
+        float scale;
+        if (!mq_pass_runs(pass, a))
+            continue;
+        MQ_TRY(mq_pass_load_vector(pass, arm, step->slots[0].role, layer, -1, &scale, err));
+#pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
+        for (int64_t i = 0; i < (int64_t)(pass->tokens * n); i++)
+            arm->hidden[i] *= scale;
+        mq_pass_round(pass, arm, arm->hidden, n, n);
+    }
+    return MOEQ_OK;
 }
 
 void mq_pass_branch_is_x(struct mq_pass *pass)
@@ -126,7 +262,8 @@ moeq_status mq_pass_add(struct mq_pass *pass, const struct mq_step *step, int32_
 #pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
         for (int64_t t = 0; t < (int64_t)pass->tokens; t++)
             pass->kernels->add_scaled(arm->hidden + (size_t)t * n,
-                                      arm->branch + (size_t)t * arm->branch_ld, 1.0f, n);
+                                      arm->branch + (size_t)t * arm->branch_ld,
+                                      pass->layer->residual_scale, n);
         mq_pass_round(pass, arm, arm->hidden, n, n);
     }
     return MOEQ_OK;

@@ -5,8 +5,10 @@
  * whose use changes with the phase:
  *
  *     attention  | q [tokens] | k [tokens] | v [tokens] |
+ *     latent     | q [tokens] | latents [tokens] | k, v [tokens] | k [tokens] | out [tokens] |
  *     MLP        | activations [tokens] |
  *     experts    | sum [tokens] | gathered tokens [slab] | activations [slab] |
+ *     shared     | sum [tokens] | activations [tokens] |
  *     head       | normalized states [slice] | logits [slice] |
  *
  * Strides of matrices that products read or write are padded (MQ_ROW_PAD).
@@ -22,7 +24,8 @@
 struct mq_pass_sizes {
     size_t hidden, ldh; /* ldh: padded stride */
     size_t vocab, experts, top_k;
-    size_t vector;       /* the longest norm's weights */
+    size_t vector;       /* the longest vector of a step: a norm's weights, biases */
+    bool keeps;          /* whether any layer keeps a branch */
     size_t tokens;       /* of a whole pass */
     size_t slice;        /* tokens whose logits are formed at a time */
     size_t work;         /* floats */
@@ -42,6 +45,9 @@ struct mq_pass_arm {
     uint32_t *token;      /* [tokens]: the tokens of the expert at hand, */
     float *scale;         /* [tokens]: their weights, */
     size_t count;         /* and their number */
+    float *kept;          /* [tokens][hidden]: what `keep` has put aside; NULL where no layer does */
+    const float *mlp_input; /* [mlp_tokens], of stride ldh: what the MLP at hand takes */
+    size_t mlp_tokens;
     float *work;
     float *branch;    /* what the step at hand has left for `add`: [tokens][hidden], */
     size_t branch_ld; /* its stride */
@@ -65,8 +71,10 @@ struct mq_pass {
     struct mq_linear_arm *products; /* [arms]: the product at hand */
     const float **pointers;         /* [arms]: for callbacks */
     struct mq_routes *routes;       /* [arms] */
-    float *norm;                    /* [sizes.vector]: a norm's weights */
-    float *probabilities;           /* [experts rounded up to 16] */
+    float *norm, *norm_bias;        /* [sizes.vector]: a norm's weights and biases */
+    float *biases;                  /* [arms][sizes.vector]: of the product at hand */
+    float *probabilities;           /* [experts rounded up to 16] three times */
+    float *router_vectors;          /* [experts] twice */
     uint8_t *row_bytes;             /* [threads][row_capacity]: rows of embeddings as stored */
     size_t row_capacity;
     size_t *token_index; /* [tokens]: tokens whose logits are wanted */
@@ -85,6 +93,40 @@ void mq_pass_destroy(struct mq_pass *pass);
 /* Runs the windows [first, first + count) through all layers. */
 moeq_status mq_pass_run(struct mq_pass *pass, size_t first, size_t count, moeq_error *err);
 
+/* The steps: see MQ_OP_LIST in layer.h. `layer` -1: before or after the layers. */
+#define MQ_PASS_STEP(id, name)                                                                  \
+    moeq_status mq_pass_##name(struct mq_pass *pass, const struct mq_step *step, int32_t layer, \
+                               moeq_error *err);
+MQ_OP_LIST(MQ_PASS_STEP)
+#undef MQ_PASS_STEP
+/* What a step needs for the tokens of a pass: of an arm's work area in floats, and for activations
+ * as integers in bytes. */
+#define MQ_PASS_SIZES(name)                                                                    \
+    size_t mq_pass_##name##_work(const struct mq_pass_sizes *sizes, const struct mq_layer *layer); \
+    uint64_t mq_pass_##name##_int8(const struct mq_pass_sizes *sizes, const struct mq_layer *layer);
+MQ_PASS_SIZES(attention)
+MQ_PASS_SIZES(latent)
+MQ_PASS_SIZES(delta)
+MQ_PASS_SIZES(convolution)
+MQ_PASS_SIZES(mamba)
+MQ_PASS_SIZES(mlp)
+MQ_PASS_SIZES(experts)
+MQ_PASS_SIZES(shared)
+#undef MQ_PASS_SIZES
+
+/* vector = one of an arm's, as floats. */
+moeq_status mq_pass_load_vector(struct mq_pass *pass, const struct mq_pass_arm *arm,
+                                enum mq_role role, int32_t layer, int32_t expert, float *vector,
+                                moeq_error *err);
+/* pass->norm = a norm's weights, as the layer's kind of norm takes them; of a step that is a norm
+ * its biases too. */
+moeq_status mq_pass_load_norm(struct mq_pass *pass, const struct mq_pass_arm *arm,
+                              enum mq_role role, int32_t layer, moeq_error *err);
+moeq_status mq_pass_load_step_norm(struct mq_pass *pass, const struct mq_pass_arm *arm,
+                                   const struct mq_step *step, int32_t layer, moeq_error *err);
+/* y = norm(x) of one token by what was loaded; y may be x. */
+void mq_pass_norm_rows(const struct mq_pass *pass, const struct mq_pass_arm *arm, const float *x,
+                       float *y);
 /* The steps: see MQ_OP_LIST in layer.h. `layer` -1: before or after the layers. */
 #define MQ_PASS_STEP(id, name)                                                                  \
     moeq_status mq_pass_##name(struct mq_pass *pass, const struct mq_step *step, int32_t layer, \
@@ -111,6 +153,9 @@ void mq_pass_round(const struct mq_pass *pass, const struct mq_pass_arm *arm, fl
                    size_t ld);
 /* Fills products[a].weights and tokens; the caller fills the rest and then applies. */
 void mq_pass_weights(struct mq_pass *pass, enum mq_role role, int32_t layer, int32_t expert);
+/* After mq_pass_weights: the products get the biases of a role. */
+moeq_status mq_pass_bias(struct mq_pass *pass, enum mq_role role, int32_t layer, int32_t expert,
+                         moeq_error *err);
 /* False for an arm that is played back: it takes part in no product of a layer. */
 static inline bool mq_pass_runs(const struct mq_pass *pass, size_t arm)
 {

@@ -1,36 +1,61 @@
-/* self_attention.c: the step `attention`: q, k and v of all tokens, their norms, heads, and o. */
+/*
+ * self_attention.c: the step `attention`: q, k and v of all tokens, their norms, heads, and o.
+ *
+ *     work  | q [tokens] | k [tokens] | v [tokens] | out [tokens] | gate [tokens] |
+ *
+ * What the heads give stands over q where it has q's shape; there is a gate's place where one has
+ * a matrix of its own.
+ */
 #include "pass_int.h"
 
 #include "checked.h"
 #include "error.h"
 
-/* Strides of q, and of k and v, in the work area. */
-static size_t row_q(const struct mq_layer_attention *l)
-{
-    return (size_t)l->heads * l->head_dim + MQ_ROW_PAD;
-}
+#include <string.h>
 
-static size_t row_kv(const struct mq_layer_attention *l)
+/* Where the parts begin in the work area, and the strides of their rows, in floats. */
+struct places {
+    size_t k, v, out, gate, end;
+    size_t ldq, ldk, ldv, ldo;
+    size_t q_head; /* from one head of q to the next */
+};
+
+static struct places places_of(const struct mq_layer_attention *l, size_t tokens)
 {
-    return (size_t)l->kv_heads * l->head_dim + MQ_ROW_PAD;
+    struct places p = {.q_head = (l->gate == MQ_GATE_IN_Q ? 2 : 1) * (size_t)l->head_dim};
+    p.ldq = l->heads * p.q_head + MQ_ROW_PAD;
+    p.ldk = (size_t)l->kv_heads * l->head_dim + MQ_ROW_PAD;
+    p.ldv = (size_t)l->kv_heads * l->value_dim + MQ_ROW_PAD;
+    p.ldo = (size_t)l->heads * l->value_dim + MQ_ROW_PAD;
+    p.k = tokens * p.ldq;
+    p.v = p.k + tokens * p.ldk;
+    p.gate = p.v + tokens * p.ldv;
+    if (p.ldo != p.ldq) {
+        p.out = p.gate;
+        p.gate += tokens * p.ldo;
+    }
+    p.end = p.gate + (l->gate == MQ_GATE_MATRIX ? tokens * p.ldo : 0);
+    return p;
 }
 
 size_t mq_pass_attention_work(const struct mq_pass_sizes *sizes, const struct mq_layer *layer)
 {
-    return sizes->tokens * (row_q(&layer->attention) + 2 * row_kv(&layer->attention));
+    return places_of(&layer->attention, sizes->tokens).end;
 }
 
 uint64_t mq_pass_attention_int8(const struct mq_pass_sizes *sizes, const struct mq_layer *layer)
 {
-    return sizes->tokens *
-           mq_linear_int8_bytes(mq_max_u64(sizes->hidden, row_q(&layer->attention)));
+    const struct places p = places_of(&layer->attention, 0);
+    return sizes->tokens * mq_linear_int8_bytes(mq_max_u64(sizes->hidden, mq_max_u64(p.ldq, p.ldo)));
 }
 
-/* q, k or v of all arms: `at` floats into the work area. */
+/* q, k, v or a gate of all arms: `at` floats into the work area. */
 static moeq_status project(struct mq_pass *pass, enum mq_role role, int32_t layer, size_t at,
                            size_t ld, moeq_error *err)
 {
     mq_pass_weights(pass, role, layer, -1);
+    if (pass->layer->attention.qkv_bias && role != MQ_ROLE_ATTN_GATE)
+        MQ_TRY(mq_pass_bias(pass, role + 1, layer, -1, err)); /* the next of MQ_ROLE_LIST */
     for (size_t a = 0; a < pass->arms_count; a++) {
         pass->products[a].x = pass->arms[a].x;
         pass->products[a].ldx = pass->sizes.ldh;
@@ -40,69 +65,168 @@ static moeq_status project(struct mq_pass *pass, enum mq_role role, int32_t laye
     return mq_pass_apply(pass, MQ_LINEAR_STORE, err);
 }
 
-/* q or k of all arms, `at` floats into the work area: each of `heads` heads, or the whole row,
- * normalized by a norm of its own. */
-static moeq_status norm_heads(struct mq_pass *pass, enum mq_role role, int32_t layer, size_t at,
-                              size_t ld, uint32_t heads, moeq_error *err)
+/* v of all arms: a product, or a copy of k's. */
+static moeq_status make_v(struct mq_pass *pass, const struct places *p, int32_t layer,
+                          moeq_error *err)
+{
+    if (!pass->layer->attention.value_is_key)
+        return project(pass, MQ_ROLE_ATTN_V, layer, p->v, p->ldv, err);
+    for (size_t a = 0; a < pass->arms_count; a++)
+        if (mq_pass_runs(pass, a))
+            memcpy(pass->arms[a].work + p->v, pass->arms[a].work + p->k,
+                   pass->tokens * p->ldv * sizeof(float));
+    return MOEQ_OK;
+}
+
+/* Each of `parts` parts, n numbers each and `next` from one to the next, of every token's row is
+ * normalized by the weights in pass->norm. */
+static void norm_parts(struct mq_pass *pass, const struct mq_pass_arm *arm, float *rows, size_t ld,
+                       size_t parts, size_t n, size_t next)
+{
+#pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
+    for (int64_t t = 0; t < (int64_t)pass->tokens; t++)
+        for (size_t i = 0; i < parts; i++) {
+            float *x = rows + (size_t)t * ld + i * next;
+            pass->kernels->rms_norm(x, pass->norm, n, pass->layer->norm_eps, x);
+        }
+    mq_pass_round(pass, arm, rows, (parts - 1) * next + n, ld);
+}
+
+static moeq_status norm_q_and_k(struct mq_pass *pass, const struct mq_pass_arm *arm,
+                                const struct places *p, int32_t layer, moeq_error *err)
 {
     const struct mq_layer_attention *l = &pass->layer->attention;
-    const size_t parts = l->qk_norm == MQ_QK_NORM_HEAD ? heads : 1;
-    const size_t n = (size_t)heads * l->head_dim / parts;
-    for (size_t a = 0; a < pass->arms_count; a++) {
-        float *rows = pass->arms[a].work + at;
-        if (!mq_pass_runs(pass, a))
-            continue;
-        MQ_TRY(mq_pass_load_norm(pass, &pass->arms[a], role, layer, err));
+    const bool whole = l->qk_norm == MQ_QK_NORM_WHOLE;
+    if (!whole && l->qk_norm != MQ_QK_NORM_HEAD)
+        return MOEQ_OK;
+    MQ_TRY(mq_pass_load_norm(pass, arm, MQ_ROLE_ATTN_Q_NORM, layer, err));
+    norm_parts(pass, arm, arm->work, p->ldq, whole ? 1 : l->heads,
+               whole ? p->ldq - MQ_ROW_PAD : l->head_dim, p->q_head);
+    MQ_TRY(mq_pass_load_norm(pass, arm, MQ_ROLE_ATTN_K_NORM, layer, err));
+    norm_parts(pass, arm, arm->work + p->k, p->ldk, whole ? 1 : l->kv_heads,
+               whole ? p->ldk - MQ_ROW_PAD : l->head_dim, l->head_dim);
+    return MOEQ_OK;
+}
+
+/* Clipping, and what is done to v alone. */
+static void bound(struct mq_pass *pass, float *x, size_t n, size_t ld, float clip, float scale)
+{
+    if (clip == 0 && scale == 1.0f)
+        return;
 #pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
-        for (int64_t t = 0; t < (int64_t)pass->tokens; t++)
-            for (size_t i = 0; i < parts; i++) {
-                float *x = rows + (size_t)t * ld + i * n;
-                pass->kernels->rms_norm(x, pass->norm, n, pass->layer->norm_eps, x);
-            }
-        mq_pass_round(pass, &pass->arms[a], rows, parts * n, ld);
+    for (int64_t t = 0; t < (int64_t)pass->tokens; t++)
+        for (size_t i = 0; i < n; i++) {
+            float *at = x + (size_t)t * ld + i;
+            const float low = clip != 0 && *at < -clip ? -clip : *at;
+            *at = (clip != 0 && low > clip ? clip : low) * scale;
+        }
+}
+
+static void prepare_values(struct mq_pass *pass, const struct mq_pass_arm *arm,
+                           const struct places *p)
+{
+    const struct mq_layer_attention *l = &pass->layer->attention;
+    float *work = arm->work;
+    bound(pass, work, p->ldq - MQ_ROW_PAD, p->ldq, l->clip, 1.0f);
+    bound(pass, work + p->k, p->ldk - MQ_ROW_PAD, p->ldk, l->clip, 1.0f);
+    bound(pass, work + p->v, p->ldv - MQ_ROW_PAD, p->ldv, l->clip, l->value_scale);
+    for (size_t i = 0; l->value_norm && i < l->value_dim; i++)
+        pass->norm[i] = 1.0f;
+    if (l->value_norm)
+        norm_parts(pass, arm, work + p->v, p->ldv, l->kv_heads, l->value_dim, l->value_dim);
+}
+
+/* out *= sigmoid(gate), the gate in a place of its own or behind each head of q. */
+static void apply_gate(struct mq_pass *pass, const struct mq_pass_arm *arm, const struct places *p)
+{
+    const struct mq_layer_attention *l = &pass->layer->attention;
+    const bool in_q = l->gate == MQ_GATE_IN_Q;
+    const float *gate = arm->work + (in_q ? l->head_dim : p->gate);
+    const size_t ld = in_q ? p->ldq : p->ldo, next = in_q ? p->q_head : l->value_dim;
+#pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
+    for (int64_t t = 0; t < (int64_t)pass->tokens; t++)
+        for (size_t h = 0; h < l->heads; h++)
+            pass->kernels->sigmoid_times(arm->work + p->out + (size_t)t * p->ldo + h * l->value_dim,
+                                         gate + (size_t)t * ld + h * next, l->value_dim);
+}
+
+/* Vectors that the heads want. */
+struct vectors {
+    const float *sinks, *q_norm, *k_norm;
+};
+
+static moeq_status load_vectors(struct mq_pass *pass, const struct mq_pass_arm *arm, int32_t layer,
+                                struct vectors *v, moeq_error *err)
+{
+    const struct mq_layer_attention *l = &pass->layer->attention;
+    *v = (struct vectors){0};
+    if (l->sinks) {
+        MQ_TRY(mq_pass_load_vector(pass, arm, MQ_ROLE_ATTN_SINKS, layer, -1, pass->norm_bias, err));
+        v->sinks = pass->norm_bias;
+    }
+    if (l->qk_norm == MQ_QK_NORM_HEAD_AFTER) {
+        MQ_TRY(mq_pass_load_vector(pass, arm, MQ_ROLE_ATTN_Q_NORM, layer, -1, pass->norm, err));
+        MQ_TRY(mq_pass_load_vector(pass, arm, MQ_ROLE_ATTN_K_NORM, layer, -1, pass->biases, err));
+        v->q_norm = pass->norm;
+        v->k_norm = pass->biases;
     }
     return MOEQ_OK;
+}
+
+static moeq_status attend(struct mq_pass *pass, const struct mq_pass_arm *arm,
+                          const struct places *p, int32_t layer, moeq_error *err)
+{
+    const struct mq_layer_attention *l = &pass->layer->attention;
+    struct vectors v;
+    MQ_TRY(load_vectors(pass, arm, layer, &v, err));
+    const struct mq_attention_job job = {
+        .layer = l,
+        .q = {arm->work, p->ldq, p->q_head},
+        .k = {arm->work + p->k, p->ldk, l->head_dim},
+        .v = {arm->work + p->v, p->ldv, l->value_dim},
+        .out = {arm->work + p->out, p->ldo, l->value_dim},
+        .sinks = v.sinks,
+        .q_norm = v.q_norm,
+        .k_norm = v.k_norm,
+        .norm_eps = pass->layer->norm_eps,
+        .windows = pass->windows_count,
+    };
+    mq_attention_apply(pass->attention, &job);
+    mq_pass_round(pass, arm, arm->work + p->out, p->ldo - MQ_ROW_PAD, p->ldo);
+    if (l->gate != MQ_GATE_NONE) {
+        apply_gate(pass, arm, p);
+        mq_pass_round(pass, arm, arm->work + p->out, p->ldo - MQ_ROW_PAD, p->ldo);
+    }
+    return mq_pass_check_cancelled(pass, err);
 }
 
 moeq_status mq_pass_attention(struct mq_pass *pass, const struct mq_step *step, int32_t layer,
                               moeq_error *err)
 {
-    const struct mq_pass_sizes *s = &pass->sizes;
     const struct mq_layer_attention *l = &pass->layer->attention;
-    const size_t ldq = row_q(l), ldkv = row_kv(l);
-    const size_t k_at = pass->tokens * ldq, v_at = k_at + pass->tokens * ldkv;
+    const struct places p = places_of(l, pass->tokens);
     (void)step;
-    MQ_TRY(project(pass, MQ_ROLE_ATTN_Q, layer, 0, ldq, err));
-    MQ_TRY(project(pass, MQ_ROLE_ATTN_K, layer, k_at, ldkv, err));
-    MQ_TRY(project(pass, MQ_ROLE_ATTN_V, layer, v_at, ldkv, err));
-    if (l->qk_norm != MQ_QK_NORM_NONE) {
-        MQ_TRY(norm_heads(pass, MQ_ROLE_ATTN_Q_NORM, layer, 0, ldq, l->heads, err));
-        MQ_TRY(norm_heads(pass, MQ_ROLE_ATTN_K_NORM, layer, k_at, ldkv, l->kv_heads, err));
-    }
+    MQ_TRY(project(pass, MQ_ROLE_ATTN_Q, layer, 0, p.ldq, err));
+    MQ_TRY(project(pass, MQ_ROLE_ATTN_K, layer, p.k, p.ldk, err));
+    MQ_TRY(make_v(pass, &p, layer, err));
+    if (l->gate == MQ_GATE_MATRIX)
+        MQ_TRY(project(pass, MQ_ROLE_ATTN_GATE, layer, p.gate, p.ldo, err));
     for (size_t a = 0; a < pass->arms_count; a++) {
+        const struct mq_pass_arm *arm = &pass->arms[a];
         if (!mq_pass_runs(pass, a))
             continue;
-        float *work = pass->arms[a].work;
-        const struct mq_attention_job job = {
-            .layer = l,
-            .q = work,
-            .k = work + k_at,
-            .v = work + v_at,
-            .ldq = ldq,
-            .ldk = ldkv,
-            .ldv = ldkv,
-            .windows = pass->windows_count,
-        };
-        mq_attention_apply(pass->attention, &job);
-        mq_pass_round(pass, &pass->arms[a], work, ldq - MQ_ROW_PAD, ldq);
-        MQ_TRY(mq_pass_check_cancelled(pass, err));
+        MQ_TRY(norm_q_and_k(pass, arm, &p, layer, err));
+        prepare_values(pass, arm, &p);
+        MQ_TRY(attend(pass, arm, &p, layer, err));
     }
     mq_pass_weights(pass, MQ_ROLE_ATTN_O, layer, -1);
+    if (l->o_bias)
+        MQ_TRY(mq_pass_bias(pass, MQ_ROLE_ATTN_O_BIAS, layer, -1, err));
     for (size_t a = 0; a < pass->arms_count; a++) { /* the normalized states have served */
-        pass->products[a].x = pass->arms[a].work;
-        pass->products[a].ldx = ldq;
+        pass->products[a].x = pass->arms[a].work + p.out;
+        pass->products[a].ldx = p.ldo;
         pass->products[a].y = pass->arms[a].x;
-        pass->products[a].ldy = s->ldh;
+        pass->products[a].ldy = pass->sizes.ldh;
     }
     MQ_TRY(mq_pass_apply(pass, MQ_LINEAR_STORE, err));
     mq_pass_branch_is_x(pass);

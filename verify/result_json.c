@@ -231,6 +231,7 @@ static cJSON *recipe(struct mq_json_tree *b, const struct mq_policy *policy)
 {
     static const char *const keys[MQ_CLASS_COUNT] = {
         [MQ_CLASS_EXPERTS] = "experts",
+        [MQ_CLASS_SHARED] = "shared",
         [MQ_CLASS_ATTENTION] = "attention",
         [MQ_CLASS_EMBEDDINGS] = "embeddings",
         [MQ_CLASS_KEEP] = "router_and_norms",

@@ -72,9 +72,10 @@
 
 /* Norms, and grouped-query attention, whose scores are divided by sqrt(head_dim). */
 void mq_layer_set_attention(const struct mq_hparams *hp, struct mq_layer *layer);
-void mq_layer_set_mlp(const struct mq_hparams *hp, uint32_t rows, struct mq_layer *layer);
-void mq_layer_set_experts(const struct mq_hparams *hp, uint32_t rows, enum mq_router_rule rule,
-                          struct mq_layer *layer);
+void mq_layer_set_mlp(uint32_t rows, struct mq_layer *layer);
+/* A router of softmax, its weights divided by their sum where hp->normalize_top_k says so, and
+ * experts. */
+void mq_layer_set_experts(const struct mq_hparams *hp, uint32_t rows, struct mq_layer *layer);
 
 /* Attention and an MLP: the whole of a dense family. */
 void mq_layer_dense(const struct mq_hparams *hp, uint32_t number, struct mq_layer *layer);

@@ -41,5 +41,18 @@ void mq_family_describe(const struct mq_family *family, const struct mq_hparams 
                         uint32_t number, struct mq_layer *layer)
 {
     memset(layer, 0, sizeof *layer);
+    layer->norm_eps = hp->rms_eps;
+    layer->residual_scale = 1;
+    layer->attention.value_scale = 1;
+    layer->ffn.activation = hp->activation;
+    layer->ffn.router.scale = 1;
     family->layer(hp, number, layer);
+}
+
+void mq_family_describe_ends(const struct mq_family *family, const struct mq_hparams *hp,
+                             struct mq_ends *ends)
+{
+    *ends = (struct mq_ends){.embedding_scale = 1, .logit_scale = 1, .norm_eps = hp->rms_eps};
+    if (family->ends)
+        family->ends(hp, ends);
 }

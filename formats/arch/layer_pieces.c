@@ -5,36 +5,34 @@
 
 void mq_layer_set_attention(const struct mq_hparams *hp, struct mq_layer *layer)
 {
-    layer->norm_eps = hp->rms_eps;
-    layer->attention = (struct mq_layer_attention){
-        .heads = hp->heads,
-        .kv_heads = hp->kv_heads,
-        .head_dim = hp->head_dim,
-        .window = hp->sliding_window,
-        .scale = (float)(1.0 / sqrt((double)hp->head_dim)),
-    };
+    struct mq_layer_attention *a = &layer->attention;
+    a->kind = MQ_MIXER_GROUPED;
+    a->heads = hp->heads;
+    a->kv_heads = hp->kv_heads;
+    a->head_dim = a->value_dim = a->rotary_dim = hp->head_dim;
+    a->window = hp->sliding_window;
+    a->rope = MQ_ROPE_OF_MAIN;
+    a->scale = (float)(1.0 / sqrt((double)hp->head_dim));
 }
 
-void mq_layer_set_mlp(const struct mq_hparams *hp, uint32_t rows, struct mq_layer *layer)
+void mq_layer_set_mlp(uint32_t rows, struct mq_layer *layer)
 {
-    layer->ffn =
-        (struct mq_layer_ffn){.kind = MQ_FFN_DENSE, .activation = hp->activation, .rows = rows};
+    layer->ffn.kind = MQ_FFN_DENSE;
+    layer->ffn.rows = rows;
 }
 
-void mq_layer_set_experts(const struct mq_hparams *hp, uint32_t rows, enum mq_router_rule rule,
-                          struct mq_layer *layer)
+void mq_layer_set_experts(const struct mq_hparams *hp, uint32_t rows, struct mq_layer *layer)
 {
-    layer->ffn = (struct mq_layer_ffn){.kind = MQ_FFN_ROUTED,
-                                       .activation = hp->activation,
-                                       .rows = rows,
-                                       .experts = hp->experts,
-                                       .top_k = hp->top_k,
-                                       .rule = rule};
+    layer->ffn.kind = MQ_FFN_ROUTED;
+    layer->ffn.rows = rows;
+    layer->ffn.router.experts = hp->experts;
+    layer->ffn.router.top_k = hp->top_k;
+    layer->ffn.router.normalize = hp->normalize_top_k ? MQ_NORMALIZE_SUM : MQ_NORMALIZE_NONE;
 }
 
 void mq_layer_dense(const struct mq_hparams *hp, uint32_t number, struct mq_layer *layer)
 {
     (void)number;
     mq_layer_set_attention(hp, layer);
-    mq_layer_set_mlp(hp, hp->ffn, layer);
+    mq_layer_set_mlp(hp->ffn, layer);
 }

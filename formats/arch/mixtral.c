@@ -15,7 +15,8 @@ static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer 
 {
     (void)number;
     mq_layer_set_attention(hp, l);
-    mq_layer_set_experts(hp, hp->ffn, MQ_ROUTER_SOFTMAX_NORMALIZED, l);
+    mq_layer_set_experts(hp, hp->ffn, l);
+    l->ffn.router.normalize = MQ_NORMALIZE_SUM;
 }
 
 #define MOE MQ_LAYER_NAME "block_sparse_moe."

@@ -18,8 +18,7 @@ static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer 
     (void)number;
     mq_layer_set_attention(hp, l);
     l->attention.qk_norm = MQ_QK_NORM_WHOLE;
-    mq_layer_set_experts(hp, hp->ffn,
-                         hp->normalize_top_k ? MQ_ROUTER_SOFTMAX_NORMALIZED : MQ_ROUTER_SOFTMAX, l);
+    mq_layer_set_experts(hp, hp->ffn, l);
 }
 
 static const struct mq_tensor_name names[] = {

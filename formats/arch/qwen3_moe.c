@@ -20,11 +20,9 @@ static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer 
     mq_layer_set_attention(hp, l);
     l->attention.qk_norm = MQ_QK_NORM_HEAD;
     if (mq_layer_set_has(&hp->dense_layers, number) || (number + 1) % hp->sparse_step != 0)
-        mq_layer_set_mlp(hp, hp->ffn, l);
+        mq_layer_set_mlp(hp->ffn, l);
     else
-        mq_layer_set_experts(hp, hp->expert_ffn,
-                             hp->normalize_top_k ? MQ_ROUTER_SOFTMAX_NORMALIZED : MQ_ROUTER_SOFTMAX,
-                             l);
+        mq_layer_set_experts(hp, hp->expert_ffn, l);
 }
 
 static const struct mq_tensor_name names[] = {

@@ -70,22 +70,77 @@ void mq_gguf_describe_stranger(uint32_t id, char *text, size_t room)
 #define BLOCK "blk.{layer}."
 #define EMBEDDING_NAMES "token_embd.weight", NULL
 #define ATTN_NORM_NAMES BLOCK "attn_norm.weight", NULL
+#define ATTN_NORM_BIAS_NAMES BLOCK "attn_norm.bias", NULL
 #define ATTN_Q_NAMES BLOCK "attn_q.weight", NULL
+#define ATTN_Q_BIAS_NAMES BLOCK "attn_q.bias", NULL
 #define ATTN_K_NAMES BLOCK "attn_k.weight", NULL
+#define ATTN_K_BIAS_NAMES BLOCK "attn_k.bias", NULL
 #define ATTN_V_NAMES BLOCK "attn_v.weight", NULL
+#define ATTN_V_BIAS_NAMES BLOCK "attn_v.bias", NULL
+#define ATTN_Q_A_NAMES BLOCK "attn_q_a.weight", NULL
+#define ATTN_Q_A_NORM_NAMES BLOCK "attn_q_a_norm.weight", NULL
+#define ATTN_Q_B_NAMES BLOCK "attn_q_b.weight", NULL
+#define ATTN_KV_A_NAMES BLOCK "attn_kv_a_mqa.weight", NULL
+#define ATTN_KV_A_NORM_NAMES BLOCK "attn_kv_a_norm.weight", NULL
+#define ATTN_KV_B_NAMES BLOCK "attn_kv_b.weight", NULL
 #define ATTN_Q_NORM_NAMES BLOCK "attn_q_norm.weight", NULL
 #define ATTN_K_NORM_NAMES BLOCK "attn_k_norm.weight", NULL
+#define ATTN_SINKS_NAMES BLOCK "attn_sinks.weight", NULL
+#define ATTN_GATE_NAMES BLOCK "attn_gate.weight", NULL
 #define ATTN_O_NAMES BLOCK "attn_output.weight", NULL
+#define ATTN_O_BIAS_NAMES BLOCK "attn_output.bias", NULL
+#define ATTN_OUT_NORM_NAMES BLOCK "post_attention_norm.weight", NULL
+#define DELTA_QKV_NAMES BLOCK "attn_qkv.weight", NULL
+#define DELTA_Z_NAMES BLOCK "attn_gate.weight", NULL
+#define DELTA_QKVZ_NAMES BLOCK "ssm_in.weight", NULL
+#define DELTA_BETA_NAMES BLOCK "ssm_beta.weight", NULL
+#define DELTA_ALPHA_NAMES BLOCK "ssm_alpha.weight", NULL
+#define DELTA_BA_NAMES BLOCK "ssm_ba.weight", NULL
+#define MIX_IN_NAMES BLOCK "ssm_in.weight", NULL
+#define MIX_IN_BIAS_NAMES BLOCK "ssm_in.bias", NULL
+#define MIX_CONV_NAMES BLOCK "ssm_conv1d.weight", NULL
+#define MIX_CONV_BIAS_NAMES BLOCK "ssm_conv1d.bias", NULL
+#define MIX_DECAY_NAMES BLOCK "ssm_a", NULL
+#define MIX_STEP_BIAS_NAMES BLOCK "ssm_dt.bias", NULL
+#define MIX_SKIP_NAMES BLOCK "ssm_d", NULL
+#define MIX_NORM_NAMES BLOCK "ssm_norm.weight", NULL
+#define MIX_OUT_NAMES BLOCK "ssm_out.weight", NULL
+#define MIX_OUT_BIAS_NAMES BLOCK "ssm_out.bias", NULL
 #define FFN_NORM_NAMES BLOCK "ffn_norm.weight", NULL
+#define FFN_NORM_BIAS_NAMES BLOCK "ffn_norm.bias", NULL
+#define ROUTER_NORM_NAMES BLOCK "ffn_gate_inp.scale", NULL
 #define ROUTER_NAMES BLOCK "ffn_gate_inp.weight", NULL
+#define ROUTER_BIAS_NAMES BLOCK "ffn_gate_inp.bias", NULL
+#define ROUTER_CHOICE_BIAS_NAMES BLOCK "exp_probs_b.bias", NULL
+#define ROUTER_EXPERT_SCALE_NAMES BLOCK "ffn_down_exps.scale", NULL
+#define EXPERTS_NORM_NAMES BLOCK "pre_ffw_norm_2.weight", NULL
+#define EXPERTS_OUT_NORM_NAMES BLOCK "post_ffw_norm_2.weight", NULL
+#define MLP_OUT_NORM_NAMES BLOCK "post_ffw_norm_1.weight", NULL
+#define FFN_OUT_NORM_NAMES BLOCK "post_ffw_norm.weight", NULL
+#define LAYER_SCALE_NAMES BLOCK "layer_output_scale.weight", NULL
 #define EXPERT_GATE_NAMES BLOCK "ffn_gate_exps.weight", BLOCK "ffn_gate.{expert}.weight"
+#define EXPERT_GATE_BIAS_NAMES BLOCK "ffn_gate_exps.bias", NULL
 #define EXPERT_UP_NAMES BLOCK "ffn_up_exps.weight", BLOCK "ffn_up.{expert}.weight"
+#define EXPERT_UP_BIAS_NAMES BLOCK "ffn_up_exps.bias", NULL
 #define EXPERT_DOWN_NAMES BLOCK "ffn_down_exps.weight", BLOCK "ffn_down.{expert}.weight"
+#define EXPERT_DOWN_BIAS_NAMES BLOCK "ffn_down_exps.bias", NULL
+#define SHARED_SCALE_NAMES BLOCK "ffn_gate_inp_shexp.weight", NULL
+#define SHARED_GATE_NAMES BLOCK "ffn_gate_shexp.weight", NULL
+#define SHARED_GATE_BIAS_NAMES BLOCK "ffn_gate_shexp.bias", NULL
+#define SHARED_UP_NAMES BLOCK "ffn_up_shexp.weight", NULL
+#define SHARED_UP_BIAS_NAMES BLOCK "ffn_up_shexp.bias", NULL
+#define SHARED_DOWN_NAMES BLOCK "ffn_down_shexp.weight", NULL
+#define SHARED_DOWN_BIAS_NAMES BLOCK "ffn_down_shexp.bias", NULL
 #define MLP_GATE_NAMES BLOCK "ffn_gate.weight", NULL
+#define MLP_GATE_BIAS_NAMES BLOCK "ffn_gate.bias", NULL
 #define MLP_UP_NAMES BLOCK "ffn_up.weight", NULL
+#define MLP_UP_BIAS_NAMES BLOCK "ffn_up.bias", NULL
 #define MLP_DOWN_NAMES BLOCK "ffn_down.weight", NULL
+#define MLP_DOWN_BIAS_NAMES BLOCK "ffn_down.bias", NULL
 #define OUTPUT_NORM_NAMES "output_norm.weight", NULL
+#define OUTPUT_NORM_BIAS_NAMES "output_norm.bias", NULL
 #define HEAD_NAMES "output.weight", NULL
+#define HEAD_BIAS_NAMES "output.bias", NULL
 
 static const struct mq_gguf_role roles[MQ_ROLE_COUNT] = {
 #define ROW(id, name, class) [MQ_ROLE_##id] = {id##_NAMES},

@@ -32,9 +32,10 @@ static void route(void *argument, unsigned thread)
 {
     (void)thread;
     const struct work *w = argument;
-    const struct mq_layer_ffn layer = {
-        .experts = EXPERTS, .top_k = TOP_K, .rule = MQ_ROUTER_SOFTMAX_NORMALIZED};
-    mq_router_choose(w->isa, &layer, w->logits, LENGTH, w->scratch, w->chosen, w->weights);
+    const struct mq_layer_router router = {
+        .experts = EXPERTS, .top_k = TOP_K, .normalize = MQ_NORMALIZE_SUM, .scale = 1};
+    const struct mq_router_vectors none = {0};
+    mq_router_choose(w->isa, &router, &none, w->logits, LENGTH, w->scratch, w->chosen, w->weights);
 }
 
 static void normalize(void *argument, unsigned thread)
@@ -42,7 +43,8 @@ static void normalize(void *argument, unsigned thread)
     (void)thread;
     const struct work *w = argument;
     for (size_t t = 0; t < LENGTH; t++)
-        mq_kernels_get(w->isa)->rms_norm(w->job.q + t * w->job.ldq, w->norm, HIDDEN, 1e-5f, w->y);
+        mq_kernels_get(w->isa)->rms_norm(w->job.q.at + t * w->job.q.ld, w->norm, HIDDEN, 1e-5f,
+                                         w->y);
 }
 
 static const struct kind {
@@ -66,6 +68,8 @@ static double measure(struct bench *bench, const struct kind *kind, enum mq_isa 
         .layer.attention = {.heads = HEADS,
                             .kv_heads = KV_HEADS,
                             .head_dim = HEAD_DIM,
+                            .rotary_dim = HEAD_DIM,
+                            .value_dim = HEAD_DIM,
                             .scale = (float)(1 / sqrt((double)HEAD_DIM))}};
     const struct mq_model_program model = {.kinds = &program, .kinds_count = 1};
     /* One thread a job here: with more, its own threads' time would not be seen. */
@@ -92,23 +96,24 @@ static double measure(struct bench *bench, const struct kind *kind, enum mq_isa 
     return rate.median;
 }
 
+static struct mq_heads bench_heads(size_t width)
+{
+    return (struct mq_heads){bench_floats(LENGTH * (width + MQ_ROW_PAD)), width + MQ_ROW_PAD,
+                             HEAD_DIM};
+}
+
 void bench_attention(struct bench *bench)
 {
     struct work w = {
-        .job = {.q = bench_floats((size_t)LENGTH * (HIDDEN + MQ_ROW_PAD)),
-                .k = bench_floats((size_t)LENGTH * (KV + MQ_ROW_PAD)),
-                .v = bench_floats((size_t)LENGTH * (KV + MQ_ROW_PAD)),
-                .ldq = HIDDEN + MQ_ROW_PAD,
-                .ldk = KV + MQ_ROW_PAD,
-                .ldv = KV + MQ_ROW_PAD,
-                .windows = 1},
+        .job = {.q = bench_heads(HIDDEN), .k = bench_heads(KV), .v = bench_heads(KV), .windows = 1},
         .logits = bench_floats(LENGTH * EXPERTS),
         .norm = bench_floats(HIDDEN),
-        .scratch = bench_floats(16),
+        .scratch = bench_floats(48),
         .weights = bench_floats(LENGTH * TOP_K),
         .y = bench_floats(HIDDEN),
         .chosen = bench_memory(LENGTH * TOP_K * sizeof(int32_t)),
     };
+    w.job.out = w.job.q;
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         double scalar = 0;
         for (int isa = 0; isa <= (int)mq_isa_detect(); isa++) {
@@ -118,8 +123,8 @@ void bench_attention(struct bench *bench)
             scalar = isa == MQ_ISA_GENERIC ? rate : scalar;
         }
     }
-    void *all[] = {w.job.q,   w.job.k,   w.job.v, (void *)w.logits, (void *)w.norm,
-                   w.scratch, w.weights, w.y,     w.chosen};
+    void *all[] = {w.job.q.at, w.job.k.at, w.job.v.at, (void *)w.logits, (void *)w.norm,
+                   w.scratch,  w.weights,  w.y,        w.chosen};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
 }

@@ -115,7 +115,7 @@ static double products_per_token(const struct mq_view *view)
         while ((slot = mq_program_next(p, &at)))
             if (!slot->is_vector)
                 sum += (double)slot->rows * (double)slot->cols *
-                       (slot->per_expert ? p->layer.ffn.top_k : 1);
+                       (slot->per_expert ? p->layer.ffn.router.top_k : 1);
     }
     return sum;
 }

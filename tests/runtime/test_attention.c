@@ -109,6 +109,8 @@ static void check_attention(uint32_t dim, size_t length, uint32_t window)
     const struct mq_program kind = {.layer.attention = {.heads = 4,
                                                         .kv_heads = 2,
                                                         .head_dim = dim,
+                                                        .rotary_dim = dim,
+                                                        .value_dim = dim,
                                                         .window = window,
                                                         .scale = (float)(1 / sqrt((double)dim))}};
     const struct mq_model_program program = {.kinds = &kind, .kinds_count = 1};
@@ -134,12 +136,10 @@ static void check_attention(uint32_t dim, size_t length, uint32_t window)
             memcpy(out, q, tokens * ldq * sizeof *out);
             memcpy(keys, k, tokens * ldk * sizeof *keys);
             const struct mq_attention_job job = {.layer = &kind.layer.attention,
-                                                 .q = out,
-                                                 .k = keys,
-                                                 .v = v,
-                                                 .ldq = ldq,
-                                                 .ldk = ldk,
-                                                 .ldv = ldk,
+                                                 .q = {out, ldq, dim},
+                                                 .k = {keys, ldk, dim},
+                                                 .v = {v, ldk, dim},
+                                                 .out = {out, ldq, dim},
                                                  .windows = WINDOWS};
             mq_attention_apply(attention, &job);
             mq_attention_destroy(attention);
@@ -180,35 +180,78 @@ START_TEST(attention)
 }
 END_TEST
 
-START_TEST(choices)
+/* Softmax over all is the default; what differs is said. */
+static void choose(enum mq_isa isa, const struct mq_layer_router *router, const float *choice_bias,
+                   const float *logits, int32_t *chosen, float *weights)
 {
-    float scratch[16], weights[3];
+    float scratch[48];
+    const struct mq_router_vectors vectors = {.choice_bias = choice_bias};
+    mq_router_choose(isa, router, &vectors, logits, 1, scratch, chosen, weights);
+}
+
+static void check_choices(enum mq_isa isa)
+{
+    float w[3];
     int32_t chosen[3];
     const float ties[] = {1, 5, 2, 5, 5}; /* of equals the lower expert */
-    const struct mq_layer_ffn two_of_five = {.experts = 5, .top_k = 2};
-    const struct mq_layer_ffn three_of_four = {.experts = 4, .top_k = 3};
-    const struct mq_layer_ffn as_they_are = {.experts = 4, .top_k = 3, .rule = MQ_ROUTER_SOFTMAX};
+    const float three[] = {0, 3, 1, 2}, sum = expf(3) + expf(1) + expf(2);
+    struct mq_layer_router r = {
+        .experts = 5, .top_k = 2, .normalize = MQ_NORMALIZE_SUM, .scale = 1};
+    choose(isa, &r, NULL, ties, chosen, w);
+    ck_assert(chosen[0] == 1 && chosen[1] == 3 && w[0] == 0.5f && w[1] == 0.5f);
+    r.experts = 4, r.top_k = 3;
+    choose(isa, &r, NULL, three, chosen, w);
+    ck_assert(chosen[0] == 1 && chosen[1] == 2 && chosen[2] == 3);
+    ck_assert_float_eq_tol(w[0], expf(3) / sum, 1e-6f);
+    ck_assert_float_eq_tol(w[1], expf(1) / sum, 1e-6f);
+    const float bad[] = {NAN, NAN, 1, NAN}; /* still distinct, so lists stay within bounds */
+    choose(isa, &r, NULL, bad, chosen, w);
+    ck_assert(chosen[0] < chosen[1] && chosen[1] < chosen[2] && chosen[2] < 4);
+    r.normalize = MQ_NORMALIZE_NONE;
+    choose(isa, &r, NULL, three, chosen, w);
+    ck_assert_float_eq_tol(w[0], expf(3) / (sum + 1), 1e-6f);
+    ck_assert_float_eq_tol(w[2], expf(2) / (sum + 1), 1e-6f);
+    r.weights = MQ_WEIGHTS_SOFTMAX_CHOSEN, r.score = MQ_SCORE_LOGIT;
+    choose(isa, &r, NULL, three, chosen, w);
+    ck_assert_float_eq_tol(w[0], expf(3) / sum, 1e-6f);
+    r.weights = MQ_WEIGHTS_SIGMOID, r.top_k = 1;
+    choose(isa, &r, NULL, three, chosen, w);
+    ck_assert_int_eq(chosen[0], 1);
+    ck_assert_float_eq_tol(w[0], 1 / (1 + expf(-3)), 1e-6f);
+}
+
+static void check_groups_and_bias(enum mq_isa isa)
+{
+    float w[3];
+    int32_t chosen[3];
+    const float three[] = {0, 3, 1, 2}, sum = 1 + expf(3) + expf(1) + expf(2);
+    const float s3 = 1 / (1 + expf(-3)), s0 = 0.5f, bias[] = {9, 0, 0, 0};
+    struct mq_layer_router r = {
+        .experts = 4, .top_k = 2, .groups = 2, .top_groups = 1, .scale = 3};
+    choose(isa, &r, NULL, three, chosen, w);
+    ck_assert(chosen[0] == 0 && chosen[1] == 1); /* not 3, whose group is the second best */
+    ck_assert_float_eq_tol(w[1], 3 * expf(3) / sum, 1e-6f);
+    r.score = MQ_SCORE_SIGMOID, r.groups_by = MQ_GROUPS_BY_TWO_BEST;
+    choose(isa, &r, NULL, three, chosen, w); /* 0.73 + 0.88 are more than 0.5 + 0.95 */
+    ck_assert(chosen[0] == 2 && chosen[1] == 3);
+    r.groups = r.top_groups = 1, r.normalize = MQ_NORMALIZE_SUM;
+    choose(isa, &r, bias, three, chosen, w); /* the bias chooses, and does not weigh */
+    ck_assert(chosen[0] == 0 && chosen[1] == 1);
+    ck_assert_float_eq_tol(w[0], 3 * s0 / (s0 + s3), 1e-6f);
+}
+
+START_TEST(choices)
+{
     for (int isa = 0; isa < MQ_ISA_COUNT; isa++) {
         if (!mq_isa_available((enum mq_isa)isa))
             continue;
-        mq_router_choose((enum mq_isa)isa, &two_of_five, ties, 1, scratch, chosen, weights);
-        ck_assert(chosen[0] == 1 && chosen[1] == 3 && weights[0] == 0.5f && weights[1] == 0.5f);
-        const float three[] = {0, 3, 1, 2};
-        mq_router_choose((enum mq_isa)isa, &three_of_four, three, 1, scratch, chosen, weights);
-        const double sum = exp(3) + exp(1) + exp(2);
-        ck_assert(chosen[0] == 1 && chosen[1] == 2 && chosen[2] == 3);
-        ck_assert_double_eq_tol((double)weights[0], exp(3) / sum, 1e-6);
-        ck_assert_double_eq_tol((double)weights[1], exp(1) / sum, 1e-6);
-        mq_router_choose((enum mq_isa)isa, &as_they_are, three, 1, scratch, chosen, weights);
-        ck_assert_double_eq_tol((double)weights[0], exp(3) / (sum + 1), 1e-6);
-        ck_assert_double_eq_tol((double)weights[2], exp(2) / (sum + 1), 1e-6);
-        const float bad[] = {NAN, NAN, 1, NAN}; /* still distinct, so lists stay within bounds */
-        mq_router_choose((enum mq_isa)isa, &three_of_four, bad, 1, scratch, chosen, weights);
-        ck_assert(chosen[0] < chosen[1] && chosen[1] < chosen[2] && chosen[2] < 4);
+        check_choices((enum mq_isa)isa);
+        check_groups_and_bias((enum mq_isa)isa);
     }
     const int32_t of_tokens[] = {0, 2, 1, 2, 0, 1};
     const float their_weights[] = {.1f, .9f, .2f, .8f, .3f, .7f};
     uint32_t token[3];
+    float weights[3];
     ck_assert_uint_eq(mq_router_tokens_of(2, of_tokens, their_weights, 3, 2, token, weights), 2);
     ck_assert(token[0] == 0 && token[1] == 1 && weights[0] == .9f && weights[1] == .8f);
     ck_assert_uint_eq(mq_router_tokens_of(3, of_tokens, their_weights, 3, 2, token, weights), 0);

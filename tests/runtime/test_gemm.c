@@ -104,7 +104,7 @@ static void check_activations(size_t n)
         kernels->rms_norm(x, u, n, 1e-5f, y);
         memcpy(out, y, n * sizeof(float));
         memcpy(y, x, n * sizeof(float));
-        kernels->activate_times[MQ_ACTIVATION_SILU](y, u, n);
+        kernels->activate_times[MQ_ACTIVATION_SILU](y, u, n, 0);
         memcpy(out + n, y, n * sizeof(float));
         memcpy(y, x, n * sizeof(float));
         kernels->add_scaled(y, u, 0.3f, n);
@@ -143,6 +143,69 @@ static void check_activations(size_t n)
     free(pair);
 }
 
+/* What only some families have: each against its formula in double. */
+enum { SPECIAL = 6 };
+static void run_special(const struct mq_kernels *k, const float *x, const float *u, size_t n,
+                        float *const y[SPECIAL])
+{
+    for (int i = 0; i < SPECIAL; i++)
+        memcpy(y[i], x, n * sizeof(float));
+    k->activate_times[MQ_ACTIVATION_GELU_TANH](y[0], u, n, 0);
+    k->activate_times[MQ_ACTIVATION_SWIGLU_OAI](y[1], u, n, 0.7f);
+    k->activate_times[MQ_ACTIVATION_RELU2](y[2], u, n, 0);
+    k->sigmoid_times(y[3], u, n);
+    k->softcap(y[4], n, 2.0f, 3.0f);
+    k->layer_norm(x, u, x, n, 1e-5f, y[5]);
+}
+
+static void check_special(const float *x, const float *u, size_t n, float *const y[SPECIAL])
+{
+    double mean = 0, variance = 0;
+    for (size_t i = 0; i < n; i++)
+        mean += (double)x[i] / (double)n;
+    for (size_t i = 0; i < n; i++)
+        variance += ((double)x[i] - mean) * ((double)x[i] - mean) / (double)n;
+    for (size_t i = 0; i < n; i++) {
+        const double a = (double)x[i], b = (double)u[i], limit = (double)0.7f;
+        const double g = fmin(a, limit), up = fmax(fmin(b, limit), -limit);
+        const double expected[SPECIAL] = {
+            0.5 * a * (1 + tanh(sqrt(2 / M_PI) * (a + 0.044715 * a * a * a))) * b,
+            (up + 1) * g / (1 + exp(-1.702 * g)),
+            b > 0 ? b * b : 0,
+            a / (1 + exp(-b)),
+            3 * tanh(2 * a / 3),
+            (a - mean) / sqrt(variance + 1e-5) * b + a,
+        };
+        for (int f = 0; f < SPECIAL; f++)
+            ck_assert_double_eq_tol((double)y[f][i], expected[f], 2e-5);
+    }
+}
+
+START_TEST(special_activations)
+{
+    static const size_t sizes[] = {1, 15, 16, 17, 70, 4096};
+    uint64_t seed = 5;
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        const size_t n = sizes[s];
+        const float *x = random_guarded(n, &seed), *u = random_guarded(n, &seed);
+        float *first[SPECIAL], *y[SPECIAL];
+        for (int i = 0; i < SPECIAL; i++) {
+            first[i] = mq_test_guarded(n * sizeof(float));
+            y[i] = mq_test_guarded(n * sizeof(float));
+        }
+        run_special(mq_kernels_get(MQ_ISA_GENERIC), x, u, n, first);
+        check_special(x, u, n, first);
+        for (int isa = 1; isa < MQ_ISA_COUNT; isa++) {
+            if (!mq_isa_available((enum mq_isa)isa))
+                continue;
+            run_special(mq_kernels_get((enum mq_isa)isa), x, u, n, y);
+            for (int i = 0; i < SPECIAL; i++)
+                ck_assert_mem_eq(y[i], first[i], n * sizeof(float));
+        }
+    }
+}
+END_TEST
+
 START_TEST(activations)
 {
     for (size_t n = 1; n <= 70; n++)
@@ -155,6 +218,7 @@ static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, shapes);
     tcase_add_test(tests, activations);
+    tcase_add_test(tests, special_activations);
 }
 
 int main(void)
