@@ -102,6 +102,14 @@ static moeq_status add_sides(const struct mq_plan *plan, struct mq_plan_content 
     return MOEQ_OK;
 }
 
+static bool has_class(const struct mq_view *view, enum mq_role_class class)
+{
+    for (size_t i = 0; i < view->tensors_count; i++)
+        if (mq_role_class(view->tensors[i].role) == class)
+            return true;
+    return false;
+}
+
 /* key, value, ..., NULL: what the model says of itself. */
 static moeq_status make_metadata(const struct mq_plan *plan, const struct mq_policy *policy,
                                  const char ***metadata, moeq_error *err)
@@ -113,8 +121,9 @@ static moeq_status make_metadata(const struct mq_plan *plan, const struct mq_pol
         mq_buffer_printf(&source, "%s%s %" PRIu64 " %08" PRIx32, i ? "; " : "", view->files[i].name,
                          view->files[i].file.size_bytes, view->files[i].header_crc32);
     for (int c = 0; c < MQ_CLASS_COUNT; c++)
-        mq_buffer_printf(&recipe, "%s=%s; ", mq_role_class_name((enum mq_role_class)c),
-                         policy->levels[c] ? policy->levels[c]->name : "source");
+        if (has_class(view, (enum mq_role_class)c))
+            mq_buffer_printf(&recipe, "%s=%s; ", mq_role_class_name((enum mq_role_class)c),
+                             policy->levels[c] ? policy->levels[c]->name : "source");
     if (policy->recipe)
         mq_buffer_printf(&recipe, "recipe=%s; ", policy->recipe->name);
     for (size_t i = 0; i < policy->overrides_count; i++)

@@ -2,9 +2,10 @@
  * ffn.c: the feed-forward half of a layer: routed experts, shared ones, or one dense MLP.
  *
  * down(f(gate x) * up x). The second product multiplies into the first one's result as it is
- * formed, and the third adds to its tokens' sums as it is formed: neither `up x` nor an expert's
- * output is ever stored. Each expert meets all its tokens at once, gathered side by side: a tall
- * matrix, so the work is bound by arithmetic and not by reading weights.
+ * formed: `up x` is never stored. Each expert meets all its tokens at once, gathered side by side:
+ * a tall matrix, so the work is bound by arithmetic and not by reading weights. Experts of few tokens
+ * go together, as many as the work area has room for, since a small matrix is not worth a parallel
+ * loop of its own.
  */
 #include "pass_int.h"
 
@@ -14,18 +15,10 @@
 
 #include <string.h>
 
-/* An expert's tokens are taken at least so many at a time, */
-#define MIN_SLAB 256
-/* and this many times the even share: an expert's weights are read again for each slab. */
+/* Experts take this many times an expert's even share of tokens at a time (its weights are read
+ * again for more), but at least what takes so much of the work area. */
 #define SLAB_SHARES 2
-
-/* Tokens that an expert takes at a time, of the tokens of a pass. */
-static size_t slab_of(size_t tokens, const struct mq_layer *layer)
-{
-    const struct mq_layer_router *r = &layer->ffn.router;
-    const size_t share = (tokens * SLAB_SHARES * r->top_k + r->experts - 1) / r->experts;
-    return mq_min_u64(tokens, mq_max_u64(share, MIN_SLAB));
-}
+#define MIN_SLAB_BYTES (32u << 20)
 
 /* The rows of a layer's MLP, and the stride of so many activations. */
 static uint32_t mlp_rows(const struct mq_layer *layer)
@@ -36,6 +29,17 @@ static uint32_t mlp_rows(const struct mq_layer *layer)
 static size_t row_of(uint32_t rows)
 {
     return rows + MQ_ROW_PAD;
+}
+
+/* Routed tokens that experts take at a time, of the tokens of a pass. */
+static size_t slab_of(const struct mq_pass_sizes *sizes, const struct mq_layer *layer)
+{
+    const struct mq_layer_router *r = &layer->ffn.router;
+    const size_t routes = sizes->tokens * r->top_k;
+    const size_t share = (routes * SLAB_SHARES + r->experts - 1) / r->experts;
+    const size_t least =
+        MIN_SLAB_BYTES / sizeof(float) / (2 * sizes->ldh + row_of(layer->ffn.rows)) + 1;
+    return mq_min_u64(routes, mq_max_u64(share, least));
 }
 
 /* ---- work areas ---- */
@@ -53,12 +57,12 @@ uint64_t mq_pass_mlp_int8(const struct mq_pass_sizes *sizes, const struct mq_lay
 size_t mq_pass_experts_work(const struct mq_pass_sizes *sizes, const struct mq_layer *layer)
 {
     return sizes->tokens * sizes->hidden +
-           slab_of(sizes->tokens, layer) * (sizes->ldh + row_of(layer->ffn.rows));
+           slab_of(sizes, layer) * (2 * sizes->ldh + row_of(layer->ffn.rows));
 }
 
 uint64_t mq_pass_experts_int8(const struct mq_pass_sizes *sizes, const struct mq_layer *layer)
 {
-    return slab_of(sizes->tokens, layer) *
+    return slab_of(sizes, layer) *
            mq_linear_int8_bytes(mq_max_u64(sizes->hidden, layer->ffn.rows));
 }
 
@@ -72,91 +76,149 @@ uint64_t mq_pass_shared_int8(const struct mq_pass_sizes *sizes, const struct mq_
     return sizes->tokens * mq_linear_int8_bytes(mq_max_u64(sizes->hidden, layer->ffn.shared_rows));
 }
 
-/* ---- one MLP ---- */
+/* ---- one MLP, or those of some experts ---- */
 
-/* An MLP at hand: the layer's own, its shared experts' or an expert's. Of each arm: */
 struct mlp {
     enum mq_role gate; /* the roles of up and down, and of biases, follow it: MQ_ROLE_LIST */
     bool bias;
     uint32_t rows;
-    int32_t layer, expert;
-    bool again; /* its weights have been counted and measured already */
-    size_t activations; /* where they are in the work area */
+    int32_t layer;
+    int32_t expert;     /* the first of `count` experts; -1: no expert's, of all tokens, */
+    size_t count;       /* 1 */
+    size_t from;        /* of one expert: tokens that were taken before */
+    size_t input;       /* where gathered tokens are in the work area, */
+    size_t activations; /* and activations */
 };
 
-/* Tells what quantizing the matrix at hand cost; once per tensor. */
-static void report_quantized(const struct mq_pass *pass)
+/* The tokens of number `which` of an arm, and how many stand before them in the work area. */
+struct part {
+    size_t tokens, before;
+};
+
+static struct part part_of(const struct mq_pass *pass, const struct mlp *mlp, size_t which, size_t a)
+{
+    const struct mq_pass_arm *arm = &pass->arms[a];
+    if (!mq_pass_runs(pass, a))
+        return (struct part){0};
+    if (mlp->expert < 0)
+        return (struct part){pass->tokens, 0};
+    const size_t *begin = arm->expert_begin + mlp->expert;
+    const size_t all = begin[which + 1] - begin[which];
+    const size_t left = all > mlp->from ? all - mlp->from : 0;
+    return (struct part){mq_min_u64(left, slab_of(&pass->sizes, pass->layer)),
+                         begin[which] - begin[0]};
+}
+
+/* Tells what quantizing the matrices at hand cost; once per tensor. */
+static void report_quantized(const struct mq_pass *pass, size_t products)
 {
     const struct mq_observer *observer = pass->observer;
-    for (size_t a = 0; a < pass->arms_count; a++) {
-        const struct mq_linear_arm *product = &pass->products[a];
+    for (size_t i = 0; i < products * pass->arms_count; i++) {
+        const struct mq_linear_arm *product = &pass->products[i];
         if (product->measure && product->weights.level)
-            observer->on_quantized(observer->user, (int)a, product->weights.tensor,
-                                   product->squared_error, product->squared_weights);
+            observer->on_quantized(observer->user, (int)(i % pass->arms_count),
+                                   product->weights.tensor, product->squared_error,
+                                   product->squared_weights);
     }
 }
 
-/* Applies the products at hand, with the errors of quantizing their matrix if wanted. */
+/* Applies the products at hand, with the errors of quantizing their matrices if wanted. */
 static moeq_status apply(struct mq_pass *pass, const struct mlp *mlp, enum mq_linear_output output,
                          moeq_error *err)
 {
-    const bool measure = !mlp->again && pass->first_window == 0 && pass->observer->on_quantized;
-    for (size_t a = 0; a < pass->arms_count; a++) {
-        pass->products[a].measure = measure && mq_pass_runs(pass, a);
-        pass->products[a].activation = pass->layer->ffn.activation;
-        pass->products[a].activation_limit = pass->layer->ffn.activation_limit;
+    const bool again = mlp->from > 0; /* weights that were counted and measured already */
+    const bool measure = !again && pass->first_window == 0 && pass->observer->on_quantized;
+    for (size_t i = 0; i < mlp->count * pass->arms_count; i++) {
+        pass->products[i].measure = measure && mq_pass_runs(pass, i % pass->arms_count);
+        pass->products[i].activation = pass->layer->ffn.activation;
+        pass->products[i].activation_limit = pass->layer->ffn.activation_limit;
     }
-    MQ_TRY(mq_linear_apply(pass->linear, output, pass->products, pass->arms_count, err));
+    MQ_TRY(mq_linear_apply(pass->linear, output, pass->products, pass->arms_count, mlp->count, err));
     if (measure)
-        report_quantized(pass);
+        report_quantized(pass, mlp->count);
     const struct mq_tensor *tensor = pass->products[0].weights.tensor;
-    if (!mlp->again)
-        mq_pass_progress(pass, tensor->layer, tensor->rows * tensor->cols);
+    if (!again)
+        mq_pass_progress(pass, tensor->layer, mlp->count * tensor->rows * tensor->cols);
     return MOEQ_OK;
 }
 
-/* The weights of matrix number `which` (gate, up, down), and its biases. */
-static moeq_status load(struct mq_pass *pass, const struct mlp *mlp, int which, moeq_error *err)
+/* The weights of the matrices number `matrix` (gate, up, down), their biases and tokens. */
+static moeq_status load(struct mq_pass *pass, const struct mlp *mlp, int matrix, moeq_error *err)
 {
-    const enum mq_role role = mlp->gate + 2 * which;
-    mq_pass_weights(pass, role, mlp->layer, mlp->expert);
-    return mlp->bias ? mq_pass_bias(pass, role + 1, mlp->layer, mlp->expert, err) : MOEQ_OK;
+    const enum mq_role role = mlp->gate + 2 * matrix;
+    for (size_t i = 0; i < mlp->count; i++) {
+        const int32_t expert = mlp->expert < 0 ? -1 : mlp->expert + (int32_t)i;
+        mq_pass_weights_of(pass, role, mlp->layer, expert, i);
+        for (size_t a = 0; a < pass->arms_count; a++) {
+            struct mq_linear_arm *product = &pass->products[i * pass->arms_count + a];
+            const struct part part = part_of(pass, mlp, i, a);
+            product->tokens = part.tokens;
+            if (product->int8)
+                product->int8 = (char *)product->int8 +
+                                part.before * mq_linear_int8_bytes(product->weights.tensor->cols);
+            if (!mlp->bias || part.tokens == 0)
+                continue;
+            float *bias = pass->mlp_biases +
+                          (i * pass->arms_count + a) * pass->sizes.mlp_bias;
+            MQ_TRY(mq_pass_load_vector(pass, &pass->arms[a], role + 1, mlp->layer, expert, bias,
+                                       err));
+            product->bias = bias;
+        }
+    }
+    return MOEQ_OK;
 }
 
-/* activations = gate x; then f(activations) * (up x). The caller has set each arm's input and the
- * number of its tokens. */
+/* Each product of each arm takes or leaves rows, of stride ld, from or at `at` floats into its work
+ * area. */
+static void read_from(struct mq_pass *pass, const struct mlp *mlp, size_t at, size_t ld)
+{
+    for (size_t i = 0; i < mlp->count * pass->arms_count; i++) {
+        const size_t a = i % pass->arms_count;
+        const struct part part = part_of(pass, mlp, i / pass->arms_count, a);
+        pass->products[i].x = pass->arms[a].work + at + part.before * ld;
+        pass->products[i].ldx = ld;
+    }
+}
+
+static void write_to(struct mq_pass *pass, const struct mlp *mlp, size_t at, size_t ld)
+{
+    for (size_t i = 0; i < mlp->count * pass->arms_count; i++) {
+        const size_t a = i % pass->arms_count;
+        const struct part part = part_of(pass, mlp, i / pass->arms_count, a);
+        pass->products[i].y = pass->arms[a].work + at + part.before * ld;
+        pass->products[i].ldy = ld;
+    }
+}
+
+/* activations = gate x; then f(activations) * (up x); then down's product is made ready. */
 static moeq_status activate(struct mq_pass *pass, const struct mlp *mlp, moeq_error *err)
 {
     const bool gated = mq_activation_is_gated(pass->layer->ffn.activation);
-    for (int which = gated ? 0 : 1; which < 2; which++) {
-        MQ_TRY(load(pass, mlp, which, err));
-        for (size_t a = 0; a < pass->arms_count; a++) {
-            const struct mq_pass_arm *arm = &pass->arms[a];
-            pass->products[a].tokens = mq_pass_runs(pass, a) ? arm->mlp_tokens : 0;
-            pass->products[a].x = arm->mlp_input;
+    for (int matrix = gated ? 0 : 1; matrix < 2; matrix++) {
+        MQ_TRY(load(pass, mlp, matrix, err));
+        if (mlp->expert >= 0)
+            read_from(pass, mlp, mlp->input, pass->sizes.ldh);
+        for (size_t a = 0; a < pass->arms_count && mlp->expert < 0; a++) {
+            pass->products[a].x = pass->arms[a].x;
             pass->products[a].ldx = pass->sizes.ldh;
-            pass->products[a].y = arm->work + mlp->activations;
-            pass->products[a].ldy = row_of(mlp->rows);
         }
-        MQ_TRY(apply(pass, mlp, which ? MQ_LINEAR_GATE : MQ_LINEAR_STORE, err));
+        write_to(pass, mlp, mlp->activations, row_of(mlp->rows));
+        MQ_TRY(apply(pass, mlp, matrix ? MQ_LINEAR_GATE : MQ_LINEAR_STORE, err));
     }
     MQ_TRY(load(pass, mlp, 2, err));
-    for (size_t a = 0; a < pass->arms_count; a++) {
-        const struct mq_pass_arm *arm = &pass->arms[a];
-        pass->products[a].tokens = mq_pass_runs(pass, a) ? arm->mlp_tokens : 0;
-        pass->products[a].x = arm->work + mlp->activations;
-        pass->products[a].ldx = row_of(mlp->rows);
-    }
+    read_from(pass, mlp, mlp->activations, row_of(mlp->rows));
     return MOEQ_OK;
 }
 
-/* All tokens of a pass, from where the norm left them. */
-static void take_all(struct mq_pass *pass)
+/* An MLP that is no expert's, from x to x. */
+static moeq_status run_mlp(struct mq_pass *pass, const struct mlp *mlp, moeq_error *err)
 {
-    for (size_t a = 0; a < pass->arms_count; a++) {
-        pass->arms[a].mlp_input = pass->arms[a].x;
-        pass->arms[a].mlp_tokens = pass->tokens;
+    MQ_TRY(activate(pass, mlp, err));
+    for (size_t a = 0; a < pass->arms_count; a++) { /* the normalized states have served */
+        pass->products[a].y = pass->arms[a].x;
+        pass->products[a].ldy = pass->sizes.ldh;
     }
+    return apply(pass, mlp, MQ_LINEAR_STORE, err);
 }
 
 moeq_status mq_pass_mlp(struct mq_pass *pass, const struct mq_step *step, int32_t layer,
@@ -166,43 +228,34 @@ moeq_status mq_pass_mlp(struct mq_pass *pass, const struct mq_step *step, int32_
                             .bias = pass->layer->ffn.bias,
                             .rows = mlp_rows(pass->layer),
                             .layer = layer,
-                            .expert = -1};
+                            .expert = -1,
+                            .count = 1};
     (void)step;
-    take_all(pass);
-    MQ_TRY(activate(pass, &mlp, err));
-    for (size_t a = 0; a < pass->arms_count; a++) { /* the normalized states have served */
-        pass->products[a].y = pass->arms[a].x;
-        pass->products[a].ldy = pass->sizes.ldh;
-    }
-    MQ_TRY(apply(pass, &mlp, MQ_LINEAR_STORE, err));
+    MQ_TRY(run_mlp(pass, &mlp, err));
     mq_pass_branch_is_x(pass);
     return MOEQ_OK;
 }
 
 /* ---- shared experts ---- */
 
-/* scale[t] = 1, or the sigmoid of a product with x. */
+/* scale[t] = the sigmoid of a product with x, for the first of a token's routes, which have
+ * served. */
 static moeq_status weigh_shared(struct mq_pass *pass, int32_t layer, moeq_error *err)
 {
-    const bool gated = pass->layer->ffn.shared_gate;
-    if (gated)
-        mq_pass_weights(pass, MQ_ROLE_SHARED_SCALE, layer, -1);
-    for (size_t a = 0; a < pass->arms_count && gated; a++) {
+    mq_pass_weights(pass, MQ_ROLE_SHARED_SCALE, layer, -1);
+    for (size_t a = 0; a < pass->arms_count; a++) {
         pass->products[a].x = pass->arms[a].x;
         pass->products[a].ldx = pass->sizes.ldh;
         pass->products[a].y = pass->arms[a].scale;
         pass->products[a].ldy = 1;
         pass->products[a].compute = MQ_COMPUTE_F32;
     }
-    if (gated)
-        MQ_TRY(mq_pass_apply(pass, MQ_LINEAR_STORE, err));
+    MQ_TRY(mq_pass_apply(pass, MQ_LINEAR_STORE, err));
     for (size_t a = 0; a < pass->arms_count; a++)
-        for (size_t t = 0; t < pass->tokens; t++) {
-            float one = 1.0f;
-            if (gated && mq_pass_runs(pass, a))
-                pass->kernels->sigmoid_times(&one, pass->arms[a].scale + t, 1);
-            pass->arms[a].scale[t] = one;
-            pass->arms[a].token[t] = (uint32_t)t;
+        for (size_t t = 0; t < pass->tokens && mq_pass_runs(pass, a); t++) {
+            const float logit = pass->arms[a].scale[t];
+            pass->arms[a].scale[t] = 1.0f;
+            pass->kernels->sigmoid_times(pass->arms[a].scale + t, &logit, 1);
         }
     return MOEQ_OK;
 }
@@ -211,104 +264,147 @@ static moeq_status weigh_shared(struct mq_pass *pass, int32_t layer, moeq_error 
 moeq_status mq_pass_shared(struct mq_pass *pass, const struct mq_step *step, int32_t layer,
                            moeq_error *err)
 {
+    const struct mq_pass_sizes *s = &pass->sizes;
+    const bool gated = pass->layer->ffn.shared_gate;
     const struct mlp mlp = {.gate = MQ_ROLE_SHARED_GATE,
                             .bias = pass->layer->ffn.bias,
                             .rows = pass->layer->ffn.shared_rows,
                             .layer = layer,
                             .expert = -1,
-                            .activations = pass->sizes.tokens * pass->sizes.hidden};
+                            .count = 1,
+                            .activations = s->tokens * s->hidden};
     (void)step;
-    take_all(pass);
-    MQ_TRY(weigh_shared(pass, layer, err));
-    MQ_TRY(activate(pass, &mlp, err));
+    if (gated)
+        MQ_TRY(weigh_shared(pass, layer, err));
+    MQ_TRY(run_mlp(pass, &mlp, err));
     for (size_t a = 0; a < pass->arms_count; a++) {
         const struct mq_pass_arm *arm = &pass->arms[a];
-        pass->products[a].y = arm->work;
-        pass->products[a].ldy = pass->sizes.hidden;
-        pass->products[a].target = arm->token;
-        pass->products[a].scale = arm->scale;
+        if (!mq_pass_runs(pass, a))
+            continue;
+#pragma omp parallel for num_threads(mq_pass_team(pass)) schedule(static)
+        for (int64_t t = 0; t < (int64_t)pass->tokens; t++)
+            pass->kernels->add_scaled(arm->work + (size_t)t * s->hidden, arm->x + (size_t)t * s->ldh,
+                                      gated ? arm->scale[t] : 1.0f, s->hidden);
     }
-    return apply(pass, &mlp, MQ_LINEAR_ADD_SCALED, err);
+    return MOEQ_OK;
 }
 
 /* ---- routed experts ---- */
 
-/* Tokens [from, from + slab) of an arm's list for the expert at hand, side by side. */
-static void gather(struct mq_pass *pass, struct mq_pass_arm *arm, size_t from)
+/* The tokens of the experts at hand, side by side. */
+static void gather(const struct mq_pass *pass, const struct mlp *mlp, const struct mq_pass_arm *arm,
+                   size_t n)
 {
     const struct mq_pass_sizes *s = &pass->sizes;
-    const size_t slab = slab_of(s->tokens, pass->layer);
-    float *gathered = arm->work + s->tokens * s->hidden;
+    const size_t first = arm->expert_begin[mlp->expert] + mlp->from;
     const bool weigh = pass->layer->ffn.weigh_input;
-    arm->mlp_tokens = arm->count > from ? mq_min_u64(arm->count - from, slab) : 0;
-    arm->mlp_input = gathered;
-#pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
-    for (int64_t i = 0; i < (int64_t)arm->mlp_tokens; i++) {
-        const size_t at = from + (size_t)i;
-        float *row = gathered + (size_t)i * s->ldh;
-        memcpy(row, arm->x + arm->token[at] * s->ldh, s->hidden * sizeof(float));
+#pragma omp parallel for num_threads(mq_team(pass->context, n * s->hidden)) schedule(static)
+    for (int64_t i = 0; i < (int64_t)n; i++) {
+        float *row = arm->work + mlp->input + (size_t)i * s->ldh;
+        memcpy(row, arm->x + arm->token[first + (size_t)i] * s->ldh, s->hidden * sizeof(float));
         for (size_t k = 0; weigh && k < s->hidden; k++)
-            row[k] *= arm->scale[at];
+            row[k] *= arm->scale[first + (size_t)i];
     }
-    for (size_t i = 0; weigh && i < arm->mlp_tokens; i++)
-        arm->scale[from + i] = 1.0f;
 }
 
-/* One expert, for up to `slab` of each arm's tokens. More slabs than one happen only where a router
- * favours an expert twofold; its weights are then read again. */
-static moeq_status run_expert(struct mq_pass *pass, int32_t layer, int32_t expert, size_t from,
-                              moeq_error *err)
+/* sum[token] += weight * result, in the order of experts: threads share columns, not tokens. */
+static void scatter(const struct mq_pass *pass, const struct mlp *mlp, const struct mq_pass_arm *arm,
+                    size_t results, size_t n)
 {
     const struct mq_pass_sizes *s = &pass->sizes;
-    const struct mlp mlp = {.gate = MQ_ROLE_EXPERT_GATE,
-                            .bias = pass->layer->ffn.expert_bias,
-                            .rows = pass->layer->ffn.rows,
-                            .layer = layer,
-                            .expert = expert,
-                            .again = from > 0,
-                            .activations = s->tokens * s->hidden +
-                                           slab_of(s->tokens, pass->layer) * s->ldh};
-    for (size_t a = 0; a < pass->arms_count; a++)
-        gather(pass, &pass->arms[a], from);
-    MQ_TRY(activate(pass, &mlp, err));
-    for (size_t a = 0; a < pass->arms_count; a++) { /* sum[token] += weight * (down activations) */
-        const struct mq_pass_arm *arm = &pass->arms[a];
-        pass->products[a].y = arm->work;
-        pass->products[a].ldy = s->hidden;
-        pass->products[a].target = arm->token + from;
-        pass->products[a].scale = arm->scale + from;
+    const size_t first = arm->expert_begin[mlp->expert] + mlp->from;
+    const size_t columns = mq_round_up((s->hidden + pass->context->threads - 1) /
+                                       pass->context->threads, 16);
+    const bool weighed = pass->layer->ffn.weigh_input;
+#pragma omp parallel for num_threads(mq_team(pass->context, n * s->hidden)) schedule(static)
+    for (int64_t begin = 0; begin < (int64_t)s->hidden; begin += (int64_t)columns) {
+        const size_t count = mq_min_u64(columns, s->hidden - (size_t)begin);
+        for (size_t i = 0; i < n; i++)
+            pass->kernels->add_scaled(
+                arm->work + arm->token[first + i] * s->hidden + begin,
+                arm->work + results + i * s->ldh + begin, weighed ? 1.0f : arm->scale[first + i],
+                count);
     }
-    return apply(pass, &mlp, MQ_LINEAR_ADD_SCALED, err);
 }
 
+/* The tokens of an arm that the experts at hand take. */
+static size_t tokens_at_hand(const struct mq_pass *pass, const struct mlp *mlp, size_t a)
+{
+    const struct part last = part_of(pass, mlp, mlp->count - 1, a);
+    return last.before + last.tokens;
+}
+
+static moeq_status run_experts(struct mq_pass *pass, const struct mlp *mlp, moeq_error *err)
+{
+    const struct mq_pass_sizes *s = &pass->sizes;
+    const size_t results = mlp->activations +
+                           slab_of(s, pass->layer) * row_of(mlp->rows);
+    for (size_t a = 0; a < pass->arms_count; a++)
+        gather(pass, mlp, &pass->arms[a], tokens_at_hand(pass, mlp, a));
+    MQ_TRY(activate(pass, mlp, err));
+    write_to(pass, mlp, results, s->ldh);
+    MQ_TRY(apply(pass, mlp, MQ_LINEAR_STORE, err));
+    for (size_t a = 0; a < pass->arms_count; a++)
+        scatter(pass, mlp, &pass->arms[a], results, tokens_at_hand(pass, mlp, a));
+    return MOEQ_OK;
+}
+
+/* How many experts from `first` on go together: their tokens fit a slab, in every arm. At least
+ * one, whose tokens may take several slabs. */
+static size_t experts_together(const struct mq_pass *pass, uint32_t first)
+{
+    const struct mq_layer_ffn *f = &pass->layer->ffn;
+    const size_t slab = slab_of(&pass->sizes, pass->layer);
+    const size_t most = mq_min_u64(mq_linear_batch(mq_max_u64(f->rows, pass->sizes.hidden)),
+                                   f->router.experts - first);
+    size_t count = 1;
+    for (; count < most; count++)
+        for (size_t a = 0; a < pass->arms_count; a++) {
+            const size_t *begin = pass->arms[a].expert_begin + first;
+            if (begin[count + 1] - begin[0] > slab)
+                return count;
+        }
+    return count;
+}
+
+static void sort_routes(struct mq_pass *pass)
+{
+    const struct mq_layer_router *router = &pass->layer->ffn.router;
+    for (size_t a = 0; a < pass->arms_count; a++) {
+        struct mq_pass_arm *arm = &pass->arms[a];
+        mq_router_sort(arm->chosen, arm->weights, mq_pass_runs(pass, a) ? pass->tokens : 0, router,
+                       arm->expert_begin, arm->token, arm->scale);
+        memset(arm->work, 0, pass->tokens * pass->sizes.hidden * sizeof(float));
+        arm->branch = arm->work;
+        arm->branch_ld = pass->sizes.hidden;
+    }
+}
+
+/* Experts in order, so that a token's sum has its terms in that order. */
 moeq_status mq_pass_experts(struct mq_pass *pass, const struct mq_step *step, int32_t layer,
                             moeq_error *err)
 {
     const struct mq_pass_sizes *s = &pass->sizes;
-    const struct mq_layer_router *router = &pass->layer->ffn.router;
+    const size_t slab = slab_of(s, pass->layer);
+    struct mlp mlp = {.gate = MQ_ROLE_EXPERT_GATE,
+                      .bias = pass->layer->ffn.expert_bias,
+                      .rows = pass->layer->ffn.rows,
+                      .layer = layer,
+                      .input = s->tokens * s->hidden};
     (void)step;
-    for (size_t a = 0; a < pass->arms_count; a++)
-        memset(pass->arms[a].work, 0, pass->tokens * s->hidden * sizeof(float));
-    /* Experts in order, so that a token's sum has its terms in that order. */
-    for (int32_t expert = 0; expert < (int32_t)router->experts; expert++) {
-        size_t most = 0;
-        for (size_t a = 0; a < pass->arms_count; a++) {
-            struct mq_pass_arm *arm = &pass->arms[a];
-            arm->count = !mq_pass_runs(pass, a)
-                             ? 0
-                             : mq_router_tokens_of(expert, arm->chosen, arm->weights, pass->tokens,
-                                                   router->top_k, arm->token, arm->scale);
-            most = arm->count > most ? arm->count : most;
-        }
-        size_t from = 0;
+    mlp.activations = mlp.input + slab * s->ldh;
+    sort_routes(pass);
+    for (uint32_t e = 0; e < pass->layer->ffn.router.experts; e += (uint32_t)mlp.count) {
+        mlp.expert = (int32_t)e;
+        mlp.count = experts_together(pass, e);
+        size_t most = 0; /* tokens of the first expert */
+        for (size_t a = 0; a < pass->arms_count; a++)
+            most = mq_max_u64(most, pass->arms[a].expert_begin[e + 1] - pass->arms[a].expert_begin[e]);
+        mlp.from = 0;
         do { /* once even without tokens: the errors of quantizing it may be wanted */
-            MQ_TRY(run_expert(pass, layer, expert, from, err));
-            from += slab_of(s->tokens, pass->layer);
-        } while (from < most);
+            MQ_TRY(run_experts(pass, &mlp, err));
+            mlp.from += slab;
+        } while (mlp.from < most);
     }
-    for (size_t a = 0; a < pass->arms_count; a++) {
-        pass->arms[a].branch = pass->arms[a].work;
-        pass->arms[a].branch_ld = s->hidden;
-    }
-    return MOEQ_OK;
+    return mq_pass_check_cancelled(pass, err);
 }

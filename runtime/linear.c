@@ -52,7 +52,7 @@ struct mq_linear {
     const struct mq_int8_kernels *int8;
     struct mq_linear_sizes sizes;
     struct thread_scratch *threads; /* [context->threads] */
-    double *squares;                /* [arms][rows][2]: error and weights per row */
+    double *squares;                /* [products][arms][rows][2]: error and weights per row */
     void *memory;
 };
 
@@ -108,8 +108,14 @@ static struct layout lay_out(const struct mq_context *context, const struct mq_l
         l.integers = lay_out_int8(floats, MAX_PANELS * MQ_PANEL, &at);
     }
     l.thread_bytes = mq_round_up(at, 4096);
-    l.total = l.thread_bytes * context->threads + sizes->arms * sizes->rows * 2 * sizeof(double);
+    l.total = l.thread_bytes * context->threads +
+              sizes->arms * mq_max_u64(sizes->rows, MQ_LINEAR_BATCH_ROWS) * 2 * sizeof(double);
     return l;
+}
+
+size_t mq_linear_batch(uint64_t rows)
+{
+    return mq_max_u64(1, mq_min_u64(MQ_LINEAR_BATCH, MQ_LINEAR_BATCH_ROWS / rows));
 }
 
 uint64_t mq_linear_bytes(const struct mq_context *context, const struct mq_linear_sizes *sizes)
@@ -232,10 +238,26 @@ struct job {
     struct mq_linear *linear;
     enum mq_linear_output output;
     struct mq_linear_arm *arms;
+    double *squares; /* [count][rows][2] */
     size_t count;
     uint64_t rows, cols;
-    size_t task_rows;
 };
+
+/* Several of them: tasks are numbered from one product to the next. */
+struct batch {
+    struct job first;
+    size_t products, task_rows;
+    uint64_t tasks_each;
+};
+
+static struct job job_of(const struct batch *b, uint64_t task)
+{
+    const size_t product = task / b->tasks_each;
+    struct job job = b->first;
+    job.arms += product * job.count;
+    job.squares += product * job.count * job.rows * 2;
+    return job;
+}
 
 /* Whether an arm's product is one of integers: its weights have codes. */
 static bool is_int8(const struct mq_linear_arm *arm)
@@ -272,16 +294,30 @@ static struct mq_int8_tokens int8_tokens(const struct job *job, const struct mq_
     };
 }
 
-static void quantize_tokens(const struct job *job, const struct mq_linear_arm *arm)
+/* Token i of an arm. */
+static void quantize_token(const struct job *job, const struct mq_linear_arm *arm, size_t i)
 {
-    const struct mq_int8_tokens t = int8_tokens(job, arm, 0);
-    const size_t k = job->cols - job->cols % MQ_INT8_BLOCK;
-#pragma omp parallel for num_threads((int)job->linear->context->threads) schedule(static)
-    for (int64_t i = 0; i < (int64_t)arm->tokens; i++)
-        job->linear->int8->quantize(
-            arm->x + (size_t)i * arm->ldx, k, (int8_t *)t.codes + (size_t)i * t.codes_stride,
-            (struct mq_int8_block *)t.blocks + (size_t)i * t.blocks_stride,
-            (struct mq_int8_halves *)t.halves + (size_t)i * t.blocks_stride);
+    const struct mq_int8_tokens t = int8_tokens(job, arm, i);
+    job->linear->int8->quantize(arm->x + i * arm->ldx, job->cols - job->cols % MQ_INT8_BLOCK,
+                                (int8_t *)t.codes, (struct mq_int8_block *)t.blocks,
+                                (struct mq_int8_halves *)t.halves);
+}
+
+/* All tokens that integers are to be made of. */
+static void quantize_tokens(const struct batch *b)
+{
+    const struct job *job = &b->first;
+    size_t arms = b->products * job->count, most = 0;
+    for (size_t a = 0; a < arms; a++)
+        if (is_int8(&job->arms[a]) && job->arms[a].tokens > most)
+            most = job->arms[a].tokens;
+    if (most == 0)
+        return;
+#pragma omp parallel for num_threads((int)job->linear->context->threads) schedule(static) collapse(2)
+    for (int64_t a = 0; a < (int64_t)arms; a++)
+        for (int64_t i = 0; i < (int64_t)most; i++)
+            if ((size_t)i < job->arms[a].tokens && is_int8(&job->arms[a]))
+                quantize_token(job, &job->arms[a], (size_t)i);
 }
 
 /* What codes a level's rows have here: those of q8_0, too, where a row ends in such blocks. */
@@ -356,15 +392,10 @@ static void multiply(const struct job *job, const struct mq_linear_arm *arm,
         for (size_t i = 0; i < m; i++) {
             float *values = scratch->product + i * ld;
             finish_products(arm, row, values, n);
-            if (job->output == MQ_LINEAR_GATE) {
-                float *y = arm->y + (first + i) * arm->ldy + row;
-                kernels->activate_times[arm->activation](y, values, n, arm->activation_limit);
-                if (arm->bf16)
-                    mq_round_bf16(y, n);
-            } else {
-                kernels->add_scaled(arm->y + arm->target[first + i] * arm->ldy + row, values,
-                                    arm->scale[first + i], n);
-            }
+            float *y = arm->y + (first + i) * arm->ldy + row;
+            kernels->activate_times[arm->activation](y, values, n, arm->activation_limit);
+            if (arm->bf16)
+                mq_round_bf16(y, n);
         }
     }
 }
@@ -454,7 +485,7 @@ static moeq_status prepare_panel(const struct job *job, size_t which, struct use
     }
     for (size_t r = 0; uses.measure && r < count; r++)
         linear->kernels->sum_squares(rows + r * job->cols, used + r * job->cols, job->cols,
-                                     linear->squares + (which * job->rows + row + p + r) * 2);
+                                     job->squares + (which * job->rows + row + p + r) * 2);
     if (uses.f32)
         linear->kernels->pack(used, job->cols, count, job->cols, scratch->packed + p * job->cols);
     return uses.int8 ? pack_int8(job, weights, bytes, row, p, count, scratch, err) : MOEQ_OK;
@@ -517,13 +548,15 @@ static void ask_for_rows(const struct job *job, uint64_t row, uint64_t n)
 /* At the beginning of a task: the task that lies TASKS_AHEAD for each thread behind it, and with
  * the first one all up to there. So each is asked for once, and no more than those lie unused in
  * memory that the kernel takes back when it needs it. */
-static void ask_ahead(const struct job *job, uint64_t task)
+static void ask_ahead(const struct batch *b, uint64_t task)
 {
-    const uint64_t ahead = (uint64_t)TASKS_AHEAD * job->linear->context->threads;
-    const uint64_t first = (task ? task + ahead : 0) * job->task_rows;
-    const uint64_t end = mq_min_u64((task + ahead + 1) * job->task_rows, job->rows);
-    if (first < end)
-        ask_for_rows(job, first, end - first);
+    const uint64_t ahead = (uint64_t)TASKS_AHEAD * b->first.linear->context->threads;
+    const uint64_t end = mq_min_u64(task + ahead + 1, b->products * b->tasks_each);
+    for (uint64_t t = task ? task + ahead : 0; t < end; t++) {
+        const struct job job = job_of(b, t);
+        const uint64_t row = t % b->tasks_each * b->task_rows;
+        ask_for_rows(&job, row, mq_min_u64(b->task_rows, job.rows - row));
+    }
 }
 
 /* Adds the rows' sums up, in order, for every arm that asked. */
@@ -537,7 +570,7 @@ static void finish_sums(const struct job *job)
         size_t which = 0;
         while (!mq_weights_equal(&job->arms[which].weights, &arm->weights))
             which++;
-        const double *squares = job->linear->squares + which * job->rows * 2;
+        const double *squares = job->squares + which * job->rows * 2;
         for (uint64_t r = 0; r < job->rows; r++) {
             arm->squared_error += squares[2 * r];
             arm->squared_weights += squares[2 * r + 1];
@@ -545,43 +578,64 @@ static void finish_sums(const struct job *job)
     }
 }
 
+/* Rows of a task: many where there are enough for all threads. */
+static size_t task_rows_of(const struct job *job, size_t products)
+{
+    uint64_t panels = MAX_PANELS;
+    while (panels > 1 &&
+           (panels * MQ_PANEL * job->cols * sizeof(float) > MAX_PACKED_BYTES ||
+            products * job->rows < 4 * panels * MQ_PANEL * job->linear->context->threads))
+        panels /= 2;
+    return panels * MQ_PANEL;
+}
+
+/* Multiply-adds, and for each weight what decoding and packing it costs. */
+static uint64_t operations_of(const struct batch *b)
+{
+    enum { PREPARING = 16 };
+    uint64_t tokens = 0;
+    for (size_t a = 0; a < b->products * b->first.count; a++)
+        tokens += b->first.arms[a].tokens;
+    return b->first.rows * b->first.cols * (tokens + PREPARING * b->products);
+}
+
 moeq_status mq_linear_apply(struct mq_linear *linear, enum mq_linear_output output,
-                            struct mq_linear_arm *arms, size_t count, moeq_error *err)
+                            struct mq_linear_arm *arms, size_t count, size_t products,
+                            moeq_error *err)
 {
     const struct mq_tensor *tensor = arms[0].weights.tensor;
-    struct job job = {.linear = linear,
-                      .output = output,
-                      .arms = arms,
-                      .count = count,
-                      .rows = tensor->rows,
-                      .cols = tensor->cols};
+    struct batch b = {.first = {.linear = linear,
+                                .output = output,
+                                .arms = arms,
+                                .squares = linear->squares,
+                                .count = count,
+                                .rows = tensor->rows,
+                                .cols = tensor->cols},
+                      .products = products};
     const struct mq_context *context = linear->context;
-    uint64_t panels = MAX_PANELS;
-    while (panels > 1 && (panels * MQ_PANEL * job.cols * sizeof(float) > MAX_PACKED_BYTES ||
-                          job.rows < 4 * panels * MQ_PANEL * context->threads))
-        panels /= 2;
-    job.task_rows = panels * MQ_PANEL;
-    const int64_t tasks = (int64_t)((job.rows + job.task_rows - 1) / job.task_rows);
-
-    for (size_t a = 0; a < count; a++)
-        if (arms[a].tokens > 0 && is_int8(&arms[a]))
-            quantize_tokens(&job, &arms[a]);
+    b.task_rows = task_rows_of(&b.first, products);
+    b.tasks_each = (tensor->rows + b.task_rows - 1) / b.task_rows;
+    quantize_tokens(&b);
     struct mq_first_error first = {.err = err};
-#pragma omp parallel for num_threads((int)context->threads) schedule(dynamic)
-    for (int64_t task = 0; task < tasks; task++) {
+    const int team = mq_team(context, operations_of(&b));
+#pragma omp parallel for num_threads(team) schedule(dynamic)
+    for (int64_t task = 0; task < (int64_t)(products * b.tasks_each); task++) {
         if (mq_first_error_status(&first))
             continue;
         moeq_error mine = {0};
-        const uint64_t row = (uint64_t)task * job.task_rows;
-        const size_t n = mq_min_u64(job.task_rows, job.rows - row);
-        ask_ahead(&job, (uint64_t)task);
+        const struct job job = job_of(&b, (uint64_t)task);
+        const uint64_t row = (uint64_t)task % b.tasks_each * b.task_rows;
+        const size_t n = mq_min_u64(b.task_rows, job.rows - row);
+        ask_ahead(&b, (uint64_t)task);
         const moeq_status result =
             mq_cancelled(context)
                 ? mq_fail(&mine, MOEQ_CANCELLED, "interrupted")
                 : run_task(&job, &linear->threads[omp_get_thread_num()], row, n, &mine);
         mq_first_error_note(&first, result, &mine);
     }
-    if (mq_first_error_status(&first) == MOEQ_OK)
+    for (size_t p = 0; p < products && mq_first_error_status(&first) == MOEQ_OK; p++) {
+        const struct job job = job_of(&b, p * b.tasks_each);
         finish_sums(&job);
+    }
     return mq_first_error_status(&first);
 }

@@ -35,9 +35,8 @@ moeq_status mq_weights_load(const struct mq_weights *weights, enum mq_isa isa, u
 
 /* What becomes of a product. */
 enum mq_linear_output {
-    MQ_LINEAR_STORE,      /* y[i] = product[i] */
-    MQ_LINEAR_GATE,       /* y[i] = f(y[i]) * product[i], f the activation (or f of product[i] alone) */
-    MQ_LINEAR_ADD_SCALED, /* y[target[i]] += scale[i] * product[i]; targets are distinct */
+    MQ_LINEAR_STORE, /* y[i] = product[i] */
+    MQ_LINEAR_GATE,  /* y[i] = f(y[i]) * product[i], f the activation (or f of product[i] alone) */
 };
 
 /* One arm's part in a product. Matrices of tokens have a stride in floats. */
@@ -53,13 +52,17 @@ struct mq_linear_arm {
     bool bf16;         /* round every product, and what GATE makes of it, to bf16 */
     enum mq_activation activation; /* GATE only, */
     float activation_limit;        /* and its limit */
-    const uint32_t *target;        /* ADD_SCALED only */
-    const float *scale;
     /* Sums of squares over the matrix, if asked for (also where there are no tokens): the error of
      * quantizing on the fly, and the weights. */
     bool measure;
     double squared_error, squared_weights;
 };
+
+/* Matrices of one shape that mq_linear_apply takes at a time at most, and rows of them together
+ * (or one matrix of any number of rows). */
+enum { MQ_LINEAR_BATCH = 256, MQ_LINEAR_BATCH_ROWS = 1 << 16 };
+/* How many matrices of so many rows it takes. */
+size_t mq_linear_batch(uint64_t rows);
 
 /* Scratch for products up to these sizes, on context->threads threads. */
 struct mq_linear_sizes {
@@ -75,8 +78,11 @@ moeq_status mq_linear_create(const struct mq_context *context, const struct mq_l
                              struct mq_linear **linear, moeq_error *err);
 void mq_linear_destroy(struct mq_linear *linear); /* NULL is fine */
 
-/* Runs one product for all arms; their matrices have the same shape. */
+/* Runs `products` products (a layer's experts, or one), each for `count` arms, whose matrices all
+ * have the same shape: arms[product * count + arm]. One parallel loop goes over all of them, since a
+ * small matrix is not worth one. */
 moeq_status mq_linear_apply(struct mq_linear *linear, enum mq_linear_output output,
-                            struct mq_linear_arm *arms, size_t count, moeq_error *err);
+                            struct mq_linear_arm *arms, size_t count, size_t products,
+                            moeq_error *err);
 
 #endif

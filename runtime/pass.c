@@ -61,9 +61,14 @@ static void add_needs(const struct mq_program *program, struct mq_pass_sizes *s)
         if (ops[op].int8)
             s->int8_bytes = mq_max_u64(s->int8_bytes, ops[op].int8(s, &program->layer));
     }
-    while ((slot = mq_program_next(program, &at)))
+    while ((slot = mq_program_next(program, &at))) {
+        const enum mq_op op = program->steps[at.step].op;
+        const bool of_mlp = op == MQ_OP_MLP || op == MQ_OP_EXPERTS || op == MQ_OP_SHARED;
         if (slot->is_vector)
             s->vector = mq_max_u64(s->vector, slot->cols);
+        if (slot->is_vector && of_mlp)
+            s->mlp_bias = mq_max_u64(s->mlp_bias, slot->cols);
+    }
     for (size_t i = 0; i < program->steps_count; i++)
         s->keeps |= program->steps[i].op == MQ_OP_KEEP;
     s->experts = mq_max_u64(s->experts, program->layer.ffn.router.experts);
@@ -86,8 +91,9 @@ struct mq_pass_sizes mq_pass_sizes(const struct mq_model_program *program,
     const size_t logits_row = s.ldh + s.vocab;
     s.work = mq_max_u64(s.work, mq_min_u64(tokens, MIN_SLICE) * logits_row);
     s.slice = mq_min_u64(tokens, s.work / logits_row);
-    s.arm_bytes = 4 * (s.work + s.vector +
-                       tokens * ((1 + s.keeps) * s.hidden + s.ldh + s.experts + 2 * s.top_k + 2));
+    s.arm_bytes = 4 * (s.work + s.vector + MQ_LINEAR_BATCH * s.mlp_bias +
+                       tokens * ((1 + s.keeps) * s.hidden + s.ldh + s.experts + 4 * s.top_k)) +
+                  (s.experts + 1) * sizeof(size_t);
     return s;
 }
 
@@ -107,18 +113,19 @@ moeq_status mq_pass_create(struct mq_pass *pass, const struct mq_arm *arms, size
     /* a norm's vector is read through the same buffer, in any storage (4 bytes at most) */
     pass->row_capacity = mq_round_up(mq_max_u64(pass->row_capacity, 4 * s->vector + 64), 64);
     pass->arms = calloc(count, sizeof *pass->arms);
-    pass->products = calloc(count, sizeof *pass->products);
+    pass->products = calloc(MQ_LINEAR_BATCH * count, sizeof *pass->products);
     pass->pointers = calloc(count, sizeof *pass->pointers);
     pass->routes = calloc(count, sizeof *pass->routes);
     pass->norm = calloc(s->vector, sizeof(float));
     pass->norm_bias = calloc(s->vector, sizeof(float));
     pass->biases = calloc(count * s->vector, sizeof(float));
+    pass->mlp_biases = calloc(MQ_LINEAR_BATCH * count * s->mlp_bias + 1, sizeof(float));
     pass->probabilities = calloc(3 * mq_round_up(s->experts + 1, 16), sizeof(float));
     pass->router_vectors = calloc(2 * s->experts + 1, sizeof(float));
     pass->row_bytes = calloc(pass->context->threads, pass->row_capacity);
     pass->token_index = calloc(s->tokens, sizeof(size_t));
     bool ok = pass->arms && pass->products && pass->pointers && pass->routes && pass->norm &&
-              pass->norm_bias && pass->biases && pass->probabilities && pass->router_vectors &&
+              pass->norm_bias && pass->biases && pass->mlp_biases && pass->probabilities && pass->router_vectors &&
               pass->row_bytes && pass->token_index;
     for (size_t a = 0; ok && a < count; a++) {
         struct mq_pass_arm *arm = &pass->arms[a];
@@ -131,10 +138,11 @@ moeq_status mq_pass_create(struct mq_pass *pass, const struct mq_arm *arms, size
         arm->router_logits = calloc(s->tokens * s->experts + 1, sizeof(float));
         arm->chosen = calloc(s->tokens * s->top_k + 1, sizeof(int32_t));
         arm->weights = calloc(s->tokens * s->top_k + 1, sizeof(float));
-        arm->token = calloc(s->tokens, sizeof(uint32_t));
-        arm->scale = calloc(s->tokens, sizeof(float));
+        arm->token = calloc(s->tokens * s->top_k + 1, sizeof(uint32_t));
+        arm->scale = calloc(s->tokens * s->top_k + 1, sizeof(float));
+        arm->expert_begin = calloc(s->experts + 1, sizeof(size_t));
         ok = arm->hidden && arm->x && arm->work && arm->router_logits && arm->chosen &&
-             arm->weights && arm->token && arm->scale && (arm->kept || !s->keeps);
+             arm->weights && arm->token && arm->scale && arm->expert_begin && (arm->kept || !s->keeps);
         if (ok && arms[a].compute == MQ_COMPUTE_INT8) {
             arm->int8 = mq_pages_alloc(s->int8_bytes);
             ok = arm->int8;
@@ -156,6 +164,7 @@ void mq_pass_destroy(struct mq_pass *pass)
         free(arm->weights);
         free(arm->token);
         free(arm->scale);
+        free(arm->expert_begin);
         free(arm->int8);
     }
     free(pass->arms);
@@ -165,6 +174,7 @@ void mq_pass_destroy(struct mq_pass *pass)
     free(pass->norm);
     free(pass->norm_bias);
     free(pass->biases);
+    free(pass->mlp_biases);
     free(pass->probabilities);
     free(pass->router_vectors);
     free(pass->row_bytes);

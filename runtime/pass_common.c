@@ -35,6 +35,13 @@ void mq_pass_progress(struct mq_pass *pass, int32_t layer, uint64_t weights)
 
 void mq_pass_weights(struct mq_pass *pass, enum mq_role role, int32_t layer, int32_t expert)
 {
+    mq_pass_weights_of(pass, role, layer, expert, 0);
+}
+
+void mq_pass_weights_of(struct mq_pass *pass, enum mq_role role, int32_t layer, int32_t expert,
+                        size_t product)
+{
+    struct mq_linear_arm *products = pass->products + product * pass->arms_count;
     size_t running = 0;
     while (!mq_pass_runs(pass, running)) /* mq_arms_check has seen one that does */
         running++;
@@ -42,7 +49,7 @@ void mq_pass_weights(struct mq_pass *pass, enum mq_role role, int32_t layer, int
         /* A played-back arm has no weights in a layer: with another's and no tokens it costs
          * nothing. */
         const bool idle = layer >= 0 && !mq_pass_runs(pass, a);
-        pass->products[a] = (struct mq_linear_arm){
+        products[a] = (struct mq_linear_arm){
             .weights = mq_arm_weights(pass->arms[idle ? running : a].arm, role, layer, expert),
             .tokens = idle ? 0 : pass->tokens,
             .compute = pass->arms[a].arm->compute,
@@ -55,7 +62,7 @@ void mq_pass_weights(struct mq_pass *pass, enum mq_role role, int32_t layer, int
 moeq_status mq_pass_apply(struct mq_pass *pass, enum mq_linear_output output, moeq_error *err)
 {
     const struct mq_tensor *tensor = pass->products[0].weights.tensor;
-    MQ_TRY(mq_linear_apply(pass->linear, output, pass->products, pass->arms_count, err));
+    MQ_TRY(mq_linear_apply(pass->linear, output, pass->products, pass->arms_count, 1, err));
     if (tensor->layer >= 0)
         mq_pass_progress(pass, tensor->layer, tensor->rows * tensor->cols);
     return MOEQ_OK;
@@ -66,7 +73,7 @@ void mq_pass_round(const struct mq_pass *pass, const struct mq_pass_arm *arm, fl
 {
     if (!arm->arm->bf16_activations)
         return;
-#pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
+#pragma omp parallel for num_threads(mq_pass_team(pass)) schedule(static)
     for (int64_t t = 0; t < (int64_t)pass->tokens; t++)
         mq_round_bf16(x + (size_t)t * ld, n);
 }
@@ -136,7 +143,7 @@ moeq_status mq_pass_norm(struct mq_pass *pass, const struct mq_step *step, int32
         if (!mq_pass_runs(pass, a))
             continue;
         MQ_TRY(mq_pass_load_step_norm(pass, arm, step, layer, err));
-#pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
+#pragma omp parallel for num_threads(mq_pass_team(pass)) schedule(static)
         for (int64_t t = 0; t < (int64_t)pass->tokens; t++)
             mq_pass_norm_rows(pass, arm, arm->hidden + (size_t)t * s->hidden,
                               arm->x + (size_t)t * s->ldh);
@@ -153,7 +160,7 @@ moeq_status mq_pass_norm_out(struct mq_pass *pass, const struct mq_step *step, i
         if (!mq_pass_runs(pass, a))
             continue;
         MQ_TRY(mq_pass_load_step_norm(pass, arm, step, layer, err));
-#pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
+#pragma omp parallel for num_threads(mq_pass_team(pass)) schedule(static)
         for (int64_t t = 0; t < (int64_t)pass->tokens; t++) {
             float *b = arm->branch + (size_t)t * arm->branch_ld;
             mq_pass_norm_rows(pass, arm, b, b);
@@ -174,7 +181,7 @@ moeq_status mq_pass_router_norm(struct mq_pass *pass, const struct mq_step *step
         MQ_TRY(mq_pass_load_vector(pass, arm, step->slots[0].role, layer, -1, pass->norm, err));
         for (size_t i = 0; i < s->hidden; i++)
             pass->norm[i] *= pass->layer->ffn.router.own_norm;
-#pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
+#pragma omp parallel for num_threads(mq_pass_team(pass)) schedule(static)
         for (int64_t t = 0; t < (int64_t)pass->tokens; t++)
             pass->kernels->rms_norm(arm->hidden + (size_t)t * s->hidden, pass->norm, s->hidden,
                                     pass->layer->norm_eps, arm->x + (size_t)t * s->ldh);
@@ -190,7 +197,7 @@ static void copy_rows(const struct mq_pass *pass, float *y, size_t ldy, const fl
                       bool add)
 {
     const size_t n = pass->sizes.hidden;
-#pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
+#pragma omp parallel for num_threads(mq_pass_team(pass)) schedule(static)
     for (int64_t t = 0; t < (int64_t)pass->tokens; t++)
         for (size_t i = 0; i < n; i++)
             y[(size_t)t * ldy + i] = (add ? y[(size_t)t * ldy + i] : 0.0f) + x[(size_t)t * ldx + i];
@@ -232,7 +239,7 @@ moeq_status mq_pass_rescale(struct mq_pass *pass, const struct mq_step *step, in
         if (!mq_pass_runs(pass, a))
             continue;
         MQ_TRY(mq_pass_load_vector(pass, arm, step->slots[0].role, layer, -1, &scale, err));
-#pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
+#pragma omp parallel for num_threads(mq_pass_team(pass)) schedule(static)
         for (int64_t i = 0; i < (int64_t)(pass->tokens * n); i++)
             arm->hidden[i] *= scale;
         mq_pass_round(pass, arm, arm->hidden, n, n);
@@ -259,7 +266,7 @@ moeq_status mq_pass_add(struct mq_pass *pass, const struct mq_step *step, int32_
         if (!mq_pass_runs(pass, a))
             continue;
         mq_pass_round(pass, arm, arm->branch, n, arm->branch_ld);
-#pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
+#pragma omp parallel for num_threads(mq_pass_team(pass)) schedule(static)
         for (int64_t t = 0; t < (int64_t)pass->tokens; t++)
             pass->kernels->add_scaled(arm->hidden + (size_t)t * n,
                                       arm->branch + (size_t)t * arm->branch_ld,

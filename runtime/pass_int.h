@@ -7,7 +7,7 @@
  *     attention  | q [tokens] | k [tokens] | v [tokens] |
  *     latent     | q [tokens] | latents [tokens] | k, v [tokens] | k [tokens] | out [tokens] |
  *     MLP        | activations [tokens] |
- *     experts    | sum [tokens] | gathered tokens [slab] | activations [slab] |
+ *     experts    | sum [tokens] | gathered tokens [slab] | activations [slab] | results [slab] |
  *     shared     | sum [tokens] | activations [tokens] |
  *     head       | normalized states [slice] | logits [slice] |
  *
@@ -25,6 +25,7 @@ struct mq_pass_sizes {
     size_t hidden, ldh; /* ldh: padded stride */
     size_t vocab, experts, top_k;
     size_t vector;       /* the longest vector of a step: a norm's weights, biases */
+    size_t mlp_bias;     /* the longest bias of an MLP or expert; 0: they have none */
     bool keeps;          /* whether any layer keeps a branch */
     size_t tokens;       /* of a whole pass */
     size_t slice;        /* tokens whose logits are formed at a time */
@@ -42,12 +43,12 @@ struct mq_pass_arm {
     float *router_logits; /* [tokens][experts] */
     int32_t *chosen;      /* [tokens][top_k] */
     float *weights;       /* [tokens][top_k] */
-    uint32_t *token;      /* [tokens]: the tokens of the expert at hand, */
-    float *scale;         /* [tokens]: their weights, */
-    size_t count;         /* and their number */
+    /* The routes of a layer, expert by expert: of the tokens of expert e, numbers
+     * [expert_begin[e], expert_begin[e + 1]), which tokens they are, and their weights. */
+    size_t *expert_begin; /* [experts + 1] */
+    uint32_t *token;      /* [tokens * top_k] */
+    float *scale;         /* [tokens * top_k] */
     float *kept;          /* [tokens][hidden]: what `keep` has put aside; NULL where no layer does */
-    const float *mlp_input; /* [mlp_tokens], of stride ldh: what the MLP at hand takes */
-    size_t mlp_tokens;
     float *work;
     float *branch;    /* what the step at hand has left for `add`: [tokens][hidden], */
     size_t branch_ld; /* its stride */
@@ -68,11 +69,12 @@ struct mq_pass {
 
     struct mq_pass_arm *arms;
     size_t arms_count;
-    struct mq_linear_arm *products; /* [arms]: the product at hand */
+    struct mq_linear_arm *products; /* [MQ_LINEAR_BATCH][arms]: the products at hand */
     const float **pointers;         /* [arms]: for callbacks */
     struct mq_routes *routes;       /* [arms] */
     float *norm, *norm_bias;        /* [sizes.vector]: a norm's weights and biases */
     float *biases;                  /* [arms][sizes.vector]: of the product at hand */
+    float *mlp_biases;           /* [MQ_LINEAR_BATCH][arms][sizes.mlp_bias] */
     float *probabilities;           /* [experts rounded up to 16] three times */
     float *router_vectors;          /* [experts] twice */
     uint8_t *row_bytes;             /* [threads][row_capacity]: rows of embeddings as stored */
@@ -156,10 +158,18 @@ void mq_pass_weights(struct mq_pass *pass, enum mq_role role, int32_t layer, int
 /* After mq_pass_weights: the products get the biases of a role. */
 moeq_status mq_pass_bias(struct mq_pass *pass, enum mq_role role, int32_t layer, int32_t expert,
                          moeq_error *err);
+/* The same of product number `product` of several. */
+void mq_pass_weights_of(struct mq_pass *pass, enum mq_role role, int32_t layer, int32_t expert,
+                        size_t product);
 /* False for an arm that is played back: it takes part in no product of a layer. */
 static inline bool mq_pass_runs(const struct mq_pass *pass, size_t arm)
 {
     return !pass->arms[arm].arm->playback;
+}
+/* Threads for a loop over the tokens' states. */
+static inline int mq_pass_team(const struct mq_pass *pass)
+{
+    return mq_team(pass->context, 4 * pass->tokens * pass->sizes.hidden);
 }
 /* Applies the products and counts the weights as done. */
 moeq_status mq_pass_apply(struct mq_pass *pass, enum mq_linear_output output, moeq_error *err);

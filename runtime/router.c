@@ -208,15 +208,22 @@ void mq_router_choose(enum mq_isa isa, const struct mq_layer_router *router,
     }
 }
 
-size_t mq_router_tokens_of(int32_t expert, const int32_t *chosen, const float *weights,
-                           size_t tokens, uint32_t top_k, uint32_t *token, float *weight)
+void mq_router_sort(const int32_t *chosen, const float *weights, size_t tokens,
+                    const struct mq_layer_router *router, size_t *begin, uint32_t *token,
+                    float *weight)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < tokens * top_k; i++) {
-        if (chosen[i] == expert) {
-            token[n] = (uint32_t)(i / top_k);
-            weight[n++] = weights[i];
-        }
+    const size_t routes = tokens * router->top_k;
+    memset(begin, 0, (router->experts + 1) * sizeof *begin);
+    for (size_t i = 0; i < routes; i++)
+        begin[chosen[i] + 1]++;
+    for (uint32_t e = 0; e < router->experts; e++)
+        begin[e + 1] += begin[e];
+    for (size_t i = 0; i < routes; i++) { /* begin[e] counts up to where e + 1 begins, */
+        const size_t at = begin[chosen[i]]++;
+        token[at] = (uint32_t)(i / router->top_k);
+        weight[at] = weights[i];
     }
-    return n;
+    for (uint32_t e = router->experts; e > 0; e--) /* and is put back */
+        begin[e] = begin[e - 1];
+    begin[0] = 0;
 }

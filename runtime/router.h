@@ -20,8 +20,10 @@ void mq_router_choose(enum mq_isa isa, const struct mq_layer_router *router,
                       const struct mq_router_vectors *vectors, const float *logits, size_t tokens,
                       float *scratch, int32_t *chosen, float *weights);
 
-/* The tokens of one expert, in order: their indices and weights. Returns how many there are. */
-size_t mq_router_tokens_of(int32_t expert, const int32_t *chosen, const float *weights,
-                           size_t tokens, uint32_t top_k, uint32_t *token, float *weight);
+/* The routes expert by expert, of each its tokens in order, with their weights; those of expert e
+ * are numbers [begin[e], begin[e + 1]). token, weight: [tokens * top_k]. */
+void mq_router_sort(const int32_t *chosen, const float *weights, size_t tokens,
+                    const struct mq_layer_router *router, size_t *begin, uint32_t *token,
+                    float *weight);
 
 #endif

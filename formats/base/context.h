@@ -23,6 +23,15 @@ struct mq_context {
     atomic_bool *cancel;
 };
 
+/* How many threads a parallel loop is worth that has so many operations (multiply-adds, or floats
+ * to move): one where starting the others would take longer, which waits for them on a busy machine
+ * besides. */
+enum { MQ_TEAM_OPERATIONS = 1 << 17 };
+static inline int mq_team(const struct mq_context *context, uint64_t operations)
+{
+    return operations < MQ_TEAM_OPERATIONS ? 1 : (int)context->threads;
+}
+
 static inline bool mq_cancelled(const struct mq_context *context)
 {
     return context->cancel && atomic_load_explicit(context->cancel, memory_order_relaxed);

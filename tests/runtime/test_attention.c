@@ -250,11 +250,13 @@ START_TEST(choices)
     }
     const int32_t of_tokens[] = {0, 2, 1, 2, 0, 1};
     const float their_weights[] = {.1f, .9f, .2f, .8f, .3f, .7f};
-    uint32_t token[3];
-    float weights[3];
-    ck_assert_uint_eq(mq_router_tokens_of(2, of_tokens, their_weights, 3, 2, token, weights), 2);
-    ck_assert(token[0] == 0 && token[1] == 1 && weights[0] == .9f && weights[1] == .8f);
-    ck_assert_uint_eq(mq_router_tokens_of(3, of_tokens, their_weights, 3, 2, token, weights), 0);
+    const struct mq_layer_router four = {.experts = 4, .top_k = 2};
+    uint32_t token[6];
+    size_t begin[5];
+    float weights[6];
+    mq_router_sort(of_tokens, their_weights, 3, &four, begin, token, weights);
+    ck_assert(begin[0] == 0 && begin[1] == 2 && begin[2] == 4 && begin[3] == 6 && begin[4] == 6);
+    ck_assert(token[4] == 0 && token[5] == 1 && weights[4] == .9f && weights[5] == .8f);
 }
 END_TEST
 
