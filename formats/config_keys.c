@@ -23,6 +23,10 @@
     {                                       \
         .key = name, .rule = MQ_KEY_SPECIAL \
     }
+#define SPECIAL_INTO(name, member)                                                        \
+    {                                                                                     \
+        .key = name, .rule = MQ_KEY_SPECIAL, .field = offsetof(struct mq_hparams, member) \
+    }
 #define ONLY(name, values)                               \
     {                                                    \
         .key = name, .rule = MQ_KEY_ONLY, .only = values \
@@ -40,17 +44,17 @@ const struct mq_config_key mq_config_keys[] = {
     SIZE("num_hidden_layers", layers, -1),
     SIZE("num_attention_heads", heads, -1),
     SIZE("vocab_size", vocab, -1),
-    SPECIAL("max_position_embeddings"),
-    SPECIAL("num_key_value_heads"),
-    SPECIAL("head_dim"),
-    SPECIAL("sliding_window"),
-    SPECIAL("rms_norm_eps"),
+    SPECIAL_INTO("max_position_embeddings", max_positions),
+    SPECIAL_INTO("num_key_value_heads", kv_heads),
+    SPECIAL_INTO("head_dim", head_dim),
+    SPECIAL_INTO("sliding_window", sliding_window),
+    SPECIAL_INTO("rms_norm_eps", rms_eps),
     SPECIAL("rope_theta"),
     SPECIAL("rope_scaling"),
     SPECIAL("rope_parameters"),
-    SPECIAL("tie_word_embeddings"),
-    SPECIAL("bos_token_id"),
-    SPECIAL("eos_token_id"),
+    SPECIAL_INTO("tie_word_embeddings", tied_head),
+    SPECIAL_INTO("bos_token_id", bos),
+    SPECIAL_INTO("eos_token_id", eos),
     SPECIAL("model_type"),
     SPECIAL("quantization_config"),
     SPECIAL("quantization"), /* MLX */
@@ -331,10 +335,27 @@ const struct mq_config_key mq_config_keys[] = {
 
 /* ---- looking up ---- */
 
+static bool is_among_names(const char *names, const char *name)
+{
+    const size_t length = strlen(name);
+    while (*names) {
+        const size_t n = strcspn(names, " ");
+        if (n == length && memcmp(names, name, n) == 0)
+            return true;
+        names += n + (names[n] == ' ');
+    }
+    return false;
+}
+
+bool mq_config_key_is(const struct mq_config_key *key, const char *name)
+{
+    return mq_text_matches(key->key, name) || (key->alias && is_among_names(key->alias, name));
+}
+
 const struct mq_config_key *mq_config_key_find(const struct mq_config_key *keys, const char *name)
 {
     for (; keys->key; keys++)
-        if (mq_text_matches(keys->key, name) || (keys->alias && strcmp(keys->alias, name) == 0))
+        if (mq_config_key_is(keys, name))
             return keys;
     return NULL;
 }
@@ -361,17 +382,39 @@ static bool value_is(const cJSON *value, const char *word, size_t n)
            !value->child;
 }
 
+/* The place of a value among words, -1 if it is none of them; and how many places there are. */
+static int place_of(const cJSON *value, const char *words, uint32_t *places)
+{
+    int found = -1;
+    *places = *words != '\0';
+    while (*words) {
+        const size_t n = strcspn(words, " |");
+        if (found < 0 && value && value_is(value, words, n))
+            found = (int)*places - 1;
+        words += n;
+        *places += *words == ' ';
+        words += *words != '\0';
+    }
+    return found;
+}
+
 static bool is_among(const cJSON *value, const char *words)
 {
-    if (cJSON_IsNull(value))
-        return true;
-    while (*words) {
-        const size_t n = strcspn(words, " ");
-        if (value_is(value, words, n))
-            return true;
-        words += n + (words[n] == ' ');
-    }
-    return false;
+    uint32_t places;
+    return cJSON_IsNull(value) || place_of(value, words, &places) >= 0;
+}
+
+int mq_config_key_place(const struct mq_config_key *key, const cJSON *value)
+{
+    uint32_t places;
+    return place_of(value, key->only, &places);
+}
+
+uint32_t mq_config_key_places(const struct mq_config_key *key)
+{
+    uint32_t places;
+    place_of(NULL, key->only, &places);
+    return places;
 }
 
 bool mq_config_key_is_read(const struct mq_config_key *key)
@@ -381,7 +424,7 @@ bool mq_config_key_is_read(const struct mq_config_key *key)
 
 bool mq_config_key_allows(const struct mq_config_key *key, const cJSON *value)
 {
-    if (key->rule == MQ_KEY_ONLY || key->rule == MQ_KEY_NAME)
+    if (key->rule == MQ_KEY_ONLY || key->rule == MQ_KEY_NAME || key->rule == MQ_KEY_CHOICE)
         return is_among(value, key->only);
     if (key->rule != MQ_KEY_ALL || cJSON_IsNull(value))
         return true;

@@ -34,6 +34,7 @@ struct mq_family {
     uint32_t default_kv_heads;       /* 0: as many as heads */
     uint32_t default_sliding_window; /* 0: none */
     uint32_t default_max_positions;
+    bool default_tied;           /* the head to the embeddings */
     bool window_by_layer_types;  /* layer_types of full attention switch the window off */
     bool window_by_use_sliding_window; /* only where use_sliding_window is true */
     bool without_sliding_window; /* Transformers' code has none, whatever the config says */
@@ -79,5 +80,8 @@ const char *mq_family_name(const struct mq_family *family, enum mq_role role);
  * or a known one with a value that is not implemented, are an error naming them. `path` is for
  * messages. */
 moeq_status mq_config_parse(struct mq_view *view, const char *path, moeq_error *err);
+/* The same as one of this family, whatever it says of itself; NULL: as it says. */
+moeq_status mq_config_parse_as(struct mq_view *view, const struct mq_family *family,
+                               const char *path, moeq_error *err);
 
 #endif

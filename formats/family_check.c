@@ -28,6 +28,35 @@ static bool is_typed(const struct mq_config_key *key)
     return mq_config_key_is_read(key) && key->rule != MQ_KEY_SPECIAL;
 }
 
+/* A whole number is tried one more, and at its least; a choice at two of the others. */
+static bool change_number(const struct mq_config_key *key, int variant, uint32_t *number)
+{
+    const uint32_t least = key->rule != MQ_KEY_COUNT;
+    if (key->rule == MQ_KEY_CHOICE) {
+        const uint32_t places = mq_config_key_places(key);
+        *number = (*number + 1 + (uint32_t)variant) % places;
+        return places > 1 + (uint32_t)variant;
+    }
+    if (variant && *number == least)
+        return false;
+    *number = variant ? least : *number + 1;
+    return true;
+}
+
+/* Every word of the row's in turn, or the numbers 1 and 2; or config.json does not say. */
+static void change_values(const struct mq_config_key *key, int variant, struct mq_layer_values *v)
+{
+    enum { MOST = 8 };
+    static const uint32_t places[MOST] = {0, 1, 2, 3, 4, 5, 6, 7};
+    const uint32_t count = key->rule == MQ_KEY_LAYER_NUMBERS ? 2 : mq_config_key_places(key);
+    if (variant && v->count)
+        *v = (struct mq_layer_values){0};
+    else if (key->rule == MQ_KEY_LAYER_NUMBERS)
+        *v = (struct mq_layer_values){places + 1, count};
+    else
+        *v = (struct mq_layer_values){places, count < MOST ? count : MOST};
+}
+
 /* Gives the field that a key fills another value; false if there is no such one. */
 enum { VARIANTS = 2 };
 static bool change(const struct mq_config_key *key, int variant, struct mq_hparams *hp)
@@ -39,10 +68,7 @@ static bool change(const struct mq_config_key *key, int variant, struct mq_hpara
     switch (mq_hparam_at(key->field)->type) {
     case MQ_HPARAM_U32:
     case MQ_HPARAM_WINDOW:
-        if (variant && *number == 1)
-            return false;
-        *number = variant ? 1 : *number + 1;
-        return true;
+        return change_number(key, variant, number);
     case MQ_HPARAM_F32:
         *(float *)field = 2 * *(float *)field + 1;
         return !variant;
@@ -50,9 +76,13 @@ static bool change(const struct mq_config_key *key, int variant, struct mq_hpara
         *(bool *)field = !*(bool *)field;
         return !variant;
     case MQ_HPARAM_LAYERS:
-        *set =
-            mq_layer_set_has(set, 0) ? (struct mq_layer_set){0} : (struct mq_layer_set){&first, 1};
+        *set = mq_layer_set_has(set, 0)
+                   ? (struct mq_layer_set){0}
+                   : (struct mq_layer_set){.layers = &first, .count = 1, .given = true};
         return !variant;
+    case MQ_HPARAM_VALUES:
+        change_values(key, variant, field);
+        return true;
     default:
         return false;
     }
@@ -91,7 +121,12 @@ static void collect_layers(const struct mq_family *family, const struct mq_hpara
                            bool roles[MQ_ROLE_COUNT])
 {
     struct mq_layer layer, last;
-    struct mq_program program;
+    struct mq_program program, begin = {0}, end = {0};
+    struct mq_ends ends;
+    mq_family_describe_ends(family, hp, &ends);
+    mq_program_write_ends(&begin, &end, hp, &ends);
+    collect_program(&begin, roles);
+    collect_program(&end, roles);
     for (uint32_t i = 0; i < PROBED_LAYERS; i++) {
         mq_family_describe(family, hp, i, &layer);
         if (i && memcmp(&layer, &last, sizeof layer) == 0)
@@ -128,11 +163,16 @@ static moeq_status check_roles(const struct mq_view *view, const struct mq_model
 
 /* ---- keys ---- */
 
-/* Whether two sets of values make a different layer. */
+/* Whether two sets of values make a different layer, or what stands before or after them. */
 static bool differ(const struct mq_family *family, const struct mq_hparams *a,
                    const struct mq_hparams *b)
 {
     struct mq_layer one, other;
+    struct mq_ends here, there;
+    mq_family_describe_ends(family, a, &here);
+    mq_family_describe_ends(family, b, &there);
+    if (memcmp(&here, &there, sizeof here) != 0)
+        return true;
     for (uint32_t i = 0; i < PROBED_LAYERS; i++) {
         mq_family_describe(family, a, i, &one);
         mq_family_describe(family, b, i, &other);
@@ -159,10 +199,21 @@ static bool is_taken(const struct mq_view *view, const struct mq_config_key *key
     return !any; /* a type with one value */
 }
 
+/* Whether a key fills a field that a key of all families fills too: sizes of the model, of which
+ * layers are not made alone. */
+static bool is_common(const struct mq_config_key *key)
+{
+    for (const struct mq_config_key *row = mq_config_keys; row->key; row++)
+        if (mq_config_key_is_read(row) && row->field == key->field &&
+            (row->rule != MQ_KEY_SPECIAL || row->field))
+            return true;
+    return false;
+}
+
 static moeq_status check_keys(const struct mq_view *view, const char *path, moeq_error *err)
 {
     for (const struct mq_config_key *key = view->family->keys; key->key; key++)
-        if (is_typed(key) && !is_taken(view, key))
+        if (is_typed(key) && !is_common(key) && !is_taken(view, key))
             return mq_family_wrong(view, path, err, "the key", key->key,
                                    "is read, and changes no layer");
     return MOEQ_OK;

@@ -56,3 +56,8 @@ bool mq_layer_set_has(const struct mq_layer_set *set, uint32_t layer)
     }
     return low < set->count && set->layers[low] == layer;
 }
+
+uint32_t mq_layer_value(const struct mq_layer_values *values, uint32_t layer, uint32_t otherwise)
+{
+    return values->count ? values->values[layer % values->count] : otherwise;
+}

@@ -44,8 +44,18 @@ struct mq_rope {
 struct mq_layer_set {
     const uint32_t *layers;
     size_t count;
+    bool given; /* config.json has the list, though it may be empty */
 };
 bool mq_layer_set_has(const struct mq_layer_set *set, uint32_t layer);
+
+/* A number for each layer: a size, or the place of a word (config_keys.h). */
+struct mq_layer_values {
+    const uint32_t *values;
+    size_t count; /* 0: config.json does not say */
+};
+/* The layer's number; `otherwise` where config.json does not say. Of layers beyond the last one, which
+ * family_check.c asks about, the numbers begin again. */
+uint32_t mq_layer_value(const struct mq_layer_values *values, uint32_t layer, uint32_t otherwise);
 
 /* What an MLP does between its products, down(f(gate x) * up x): X(id, function); kernels are in
  * runtime/activations.c, the names that config.json has for them in hparams.c. */
@@ -76,31 +86,92 @@ bool mq_activation_is_gated(enum mq_activation activation);
  *     activation      of every MLP
  *     sparse_step     layers step - 1, 2 step - 1, ... have experts
  *     dense_layers    layers that have none, whatever else is said
+ *     dense_first     the first layers, so many, have none
+ *     layer_kinds, ffn_kinds  what the layers are by their mixers and by their MLPs: places of words
+ *     layer_top_k, layer_expert_ffn, layer_shared  top_k, expert_ffn and shared_experts of each layer
+ *     full_step       layers step - 1, 2 step - 1, ... are of another kind (full attention, no rope)
+ *     shared_experts  experts that every token uses, stored as one MLP, of shared_ffn rows where the
+ *                     family says its size so
+ *     route_scale     the weights of the chosen experts are multiplied by it
+ *     route_grouped, route_groups, route_top_groups  experts are chosen from the best groups alone
+ *     route_by        which rule of the family's makes scores, or choices, of logits
+ *     q_rank, kv_rank numbers that q, and k and v, are made of (latent attention); q_rank 0: q is
+ *                     made of the hidden state
+ *     plain_dim, rotary_dim, value_dim  of a head: its numbers of q and k without and with positions,
+ *                     and of v
+ *     other_heads, other_kv_heads, other_head_dim, other_value_dim  the same of the layers of the
+ *                     family's second kind of attention
+ *     attention_bias, clip, chunk  as in struct mq_layer_attention (layer.h)
+ *     query_beta, query_positions  likewise
+ *     mixer_heads, mixer_head_dim, mixer_groups, mixer_state, taps  of mixers that are no attention:
+ *                     heads, kv_heads, ... as layer.h says of delta, convolution and mamba
+ *     embedding_scale, residual_scale, attention_scale, logit_scale, logit_softcap  as in layer.h;
+ *                     what config.json means by them differs
+ *     activation_limit  of the activations that are limited
  *     sliding_window  query i sees keys j with i - window < j <= i; 0: all j <= i
  *     tied_head       the head is the embedding matrix
  *     bos, eos        -1 where none
  */
-#define MQ_HPARAM_LIST(X)           \
-    X(U32, layers, true)            \
-    X(U32, hidden, true)            \
-    X(U32, heads, true)             \
-    X(U32, kv_heads, true)          \
-    X(U32, head_dim, true)          \
-    X(U32, vocab, true)             \
-    X(U32, ffn, true)               \
-    X(U32, expert_ffn, true)        \
-    X(U32, experts, true)           \
-    X(U32, top_k, true)             \
-    X(BOOL, normalize_top_k, true)  \
-    X(U32, sparse_step, true)       \
-    X(LAYERS, dense_layers, true)   \
-    X(ACTIVATION, activation, true) \
-    X(F32, rms_eps, true)           \
-    X(WINDOW, sliding_window, true) \
-    X(ROPE, rope, true)             \
-    X(U32, max_positions, false)    \
-    X(BOOL, tied_head, false)       \
-    X(TOKEN, bos, false)            \
+#define MQ_HPARAM_LIST(X)             \
+    X(U32, layers, true)              \
+    X(U32, hidden, true)              \
+    X(U32, heads, true)               \
+    X(U32, kv_heads, true)            \
+    X(U32, head_dim, true)            \
+    X(U32, vocab, true)               \
+    X(U32, ffn, true)                 \
+    X(U32, expert_ffn, true)          \
+    X(U32, experts, true)             \
+    X(U32, top_k, true)               \
+    X(BOOL, normalize_top_k, true)    \
+    X(U32, sparse_step, true)         \
+    X(LAYERS, dense_layers, true)     \
+    X(U32, dense_first, true)         \
+    X(VALUES, layer_kinds, true)      \
+    X(VALUES, ffn_kinds, true)        \
+    X(VALUES, layer_top_k, true)      \
+    X(VALUES, layer_expert_ffn, true) \
+    X(VALUES, layer_shared, true)     \
+    X(U32, full_step, true)           \
+    X(U32, shared_experts, true)      \
+    X(U32, shared_ffn, true)          \
+    X(F32, route_scale, true)         \
+    X(U32, route_grouped, true)       \
+    X(U32, route_groups, true)        \
+    X(U32, route_top_groups, true)    \
+    X(U32, route_by, true)            \
+    X(U32, q_rank, true)              \
+    X(U32, kv_rank, true)             \
+    X(U32, plain_dim, true)           \
+    X(U32, rotary_dim, true)          \
+    X(U32, value_dim, true)           \
+    X(U32, other_heads, true)         \
+    X(U32, other_kv_heads, true)      \
+    X(U32, other_head_dim, true)      \
+    X(U32, other_value_dim, true)     \
+    X(BOOL, attention_bias, true)     \
+    X(F32, clip, true)                \
+    X(U32, chunk, true)               \
+    X(F32, query_beta, true)          \
+    X(F32, query_positions, true)     \
+    X(U32, mixer_heads, true)         \
+    X(U32, mixer_head_dim, true)      \
+    X(U32, mixer_groups, true)        \
+    X(U32, mixer_state, true)         \
+    X(U32, taps, true)                \
+    X(F32, embedding_scale, true)     \
+    X(F32, residual_scale, true)      \
+    X(F32, attention_scale, true)     \
+    X(F32, logit_scale, true)         \
+    X(F32, logit_softcap, true)       \
+    X(F32, activation_limit, true)    \
+    X(ACTIVATION, activation, true)   \
+    X(F32, rms_eps, true)             \
+    X(WINDOW, sliding_window, true)   \
+    X(ROPE, rope, true)               \
+    X(U32, max_positions, false)      \
+    X(BOOL, tied_head, false)         \
+    X(TOKEN, bos, false)              \
     X(TOKEN, eos, false)
 
 enum mq_hparam_type {
@@ -108,6 +179,7 @@ enum mq_hparam_type {
     MQ_HPARAM_F32,
     MQ_HPARAM_BOOL,
     MQ_HPARAM_LAYERS,     /* a list of layers' numbers */
+    MQ_HPARAM_VALUES,     /* a number for each layer */
     MQ_HPARAM_ACTIVATION, /* one of several names */
     MQ_HPARAM_WINDOW,
     MQ_HPARAM_ROPE,
@@ -117,6 +189,7 @@ typedef uint32_t mq_hparam_U32, mq_hparam_WINDOW;
 typedef float mq_hparam_F32;
 typedef bool mq_hparam_BOOL;
 typedef struct mq_layer_set mq_hparam_LAYERS;
+typedef struct mq_layer_values mq_hparam_VALUES;
 typedef enum mq_activation mq_hparam_ACTIVATION;
 typedef struct mq_rope mq_hparam_ROPE;
 typedef int32_t mq_hparam_TOKEN;

@@ -151,6 +151,7 @@ static bool same_value(const struct mq_hparam *row, const struct mq_hparams *a,
     case MQ_HPARAM_BOOL:
         return *(const bool *)x == *(const bool *)y;
     case MQ_HPARAM_LAYERS: /* by the layers that they make */
+    case MQ_HPARAM_VALUES:
         return true;
     case MQ_HPARAM_WINDOW:
         return acting_window(a, window_tokens) == acting_window(b, window_tokens);

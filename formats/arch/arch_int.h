@@ -68,6 +68,28 @@
         .field = offsetof(struct mq_hparams, experts), .when_absent = otherwise   \
     }
 
+/* Of which null is not the same as absent. */
+#define MQ_KEY_OR_NULL(name, its_rule, member, otherwise, null)                      \
+    {                                                                                \
+        .key = name, .rule = its_rule, .field = offsetof(struct mq_hparams, member), \
+        .when_absent = otherwise, .has_null = true, .when_null = null                \
+    }
+/* Of words: a choice (otherwise: the place of the word), or a list of them for the layers. */
+#define MQ_KEY_WORDS(name, its_rule, words, member, otherwise)                 \
+    {                                                                          \
+        .key = name, .rule = its_rule, .only = words,                          \
+        .field = offsetof(struct mq_hparams, member), .when_absent = otherwise \
+    }
+/* Not read: harmless whatever it says, or at these values only. */
+#define MQ_KEY_ANY(name)                     \
+    {                                        \
+        .key = name, .rule = MQ_KEY_HARMLESS \
+    }
+#define MQ_KEY_AT(name, values)                          \
+    {                                                    \
+        .key = name, .rule = MQ_KEY_ONLY, .only = values \
+    }
+
 /* ---- layers ---- */
 
 /* Norms, and grouped-query attention, whose scores are divided by sqrt(head_dim). */

@@ -210,7 +210,8 @@ START_TEST(takes_every_config_of_a_family)
         ck_assert_ptr_nonnull(view);
         view->hparams = source->hparams;
         view->hparams.sparse_step = cases[i].sparse_step;
-        view->hparams.dense_layers = (struct mq_layer_set){cases[i].dense, cases[i].dense_count};
+        view->hparams.dense_layers = (struct mq_layer_set){
+            .layers = cases[i].dense, .count = cases[i].dense_count, .given = true};
         view->family = mq_family_find("qwen3_moe");
         ck_assert_msg(mq_program_create(view, "draft", &err) == MOEQ_OK, "%s", err.message);
         mq_view_close(view);
