@@ -182,6 +182,15 @@ static bool differ(const struct mq_family *family, const struct mq_hparams *a,
     return false;
 }
 
+/* The same, also if there were a sliding window: which layers have it may be all that a key says. */
+static bool differ_somehow(const struct mq_family *family, const struct mq_hparams *a,
+                           const struct mq_hparams *b)
+{
+    struct mq_hparams one = *a, other = *b;
+    one.sliding_window = other.sliding_window = 1;
+    return differ(family, a, b) || (a->sliding_window == 0 && differ(family, &one, &other));
+}
+
 static bool is_taken(const struct mq_view *view, const struct mq_config_key *key)
 {
     const struct mq_config_key *changed;
@@ -193,7 +202,7 @@ static bool is_taken(const struct mq_view *view, const struct mq_config_key *key
             if (!change(key, variant, &other))
                 continue;
             any = true;
-            if (differ(view->family, &base, &other))
+            if (differ_somehow(view->family, &base, &other))
                 return true;
         }
     return !any; /* a type with one value */

@@ -107,8 +107,11 @@ bool mq_activation_is_gated(enum mq_activation activation);
  *                     heads, kv_heads, ... as layer.h says of delta, convolution and mamba
  *     embedding_scale, residual_scale, attention_scale, logit_scale, logit_softcap  as in layer.h;
  *                     what config.json means by them differs
+ *     scale_embedding embeddings are multiplied by sqrt(hidden)
  *     activation_limit  of the activations that are limited
  *     sliding_window  query i sees keys j with i - window < j <= i; 0: all j <= i
+ *     window_layers   the first layers, or all but those, have the window
+ *     qk_norm         q and k are normalized
  *     tied_head       the head is the embedding matrix
  *     bos, eos        -1 where none
  */
@@ -160,6 +163,7 @@ bool mq_activation_is_gated(enum mq_activation activation);
     X(U32, mixer_state, true)         \
     X(U32, taps, true)                \
     X(F32, embedding_scale, true)     \
+    X(BOOL, scale_embedding, true)    \
     X(F32, residual_scale, true)      \
     X(F32, attention_scale, true)     \
     X(F32, logit_scale, true)         \
@@ -168,6 +172,8 @@ bool mq_activation_is_gated(enum mq_activation activation);
     X(ACTIVATION, activation, true)   \
     X(F32, rms_eps, true)             \
     X(WINDOW, sliding_window, true)   \
+    X(U32, window_layers, true)       \
+    X(BOOL, qk_norm, true)            \
     X(ROPE, rope, true)               \
     X(U32, max_positions, false)      \
     X(BOOL, tied_head, false)         \

@@ -17,6 +17,8 @@
     {.role = MQ_ROLE_EMBEDDING, .name = "model.embed_tokens.weight"},          \
     {.role = MQ_ROLE_ATTN_NORM, .name = MQ_LAYER_NAME "input_layernorm.weight"},        \
     {.role = MQ_ROLE_FFN_NORM, .name = MQ_LAYER_NAME "post_attention_layernorm.weight"}, \
+    MQ_NAMES_QKVO
+#define MQ_NAMES_QKVO                                                          \
     {.role = MQ_ROLE_ATTN_Q, .name = MQ_LAYER_NAME "self_attn.q_proj.weight"}, \
     {.role = MQ_ROLE_ATTN_K, .name = MQ_LAYER_NAME "self_attn.k_proj.weight"}, \
     {.role = MQ_ROLE_ATTN_V, .name = MQ_LAYER_NAME "self_attn.v_proj.weight"}, \
@@ -32,11 +34,39 @@
     {.role = MQ_ROLE_MLP_DOWN, .name = MQ_LAYER_NAME "mlp.down_proj.weight"}
 
 /* A router and experts as most families since Qwen2-MoE call them. */
-#define MQ_NAMES_EXPERTS                                                                          \
+#define MQ_NAMES_EXPERT_MATRICES                                                                  \
     {.role = MQ_ROLE_EXPERT_GATE, .name = MQ_LAYER_NAME "mlp.experts.{expert}.gate_proj.weight"}, \
     {.role = MQ_ROLE_EXPERT_UP, .name = MQ_LAYER_NAME "mlp.experts.{expert}.up_proj.weight"},     \
-    {.role = MQ_ROLE_EXPERT_DOWN, .name = MQ_LAYER_NAME "mlp.experts.{expert}.down_proj.weight"}, \
+    {.role = MQ_ROLE_EXPERT_DOWN, .name = MQ_LAYER_NAME "mlp.experts.{expert}.down_proj.weight"}
+#define MQ_NAMES_EXPERTS      \
+    MQ_NAMES_EXPERT_MATRICES, \
     {.role = MQ_ROLE_ROUTER, .name = MQ_LAYER_NAME "mlp.gate.weight"}
+/* The same as Mixtral calls them: w1 is gate, w3 up, w2 down. */
+#define MQ_NAMES_MIXTRAL_EXPERTS                                                          \
+    {.role = MQ_ROLE_EXPERT_GATE,                                                         \
+     .name = MQ_LAYER_NAME "block_sparse_moe.experts.{expert}.w1.weight"},                \
+    {.role = MQ_ROLE_EXPERT_UP,                                                           \
+     .name = MQ_LAYER_NAME "block_sparse_moe.experts.{expert}.w3.weight"},                \
+    {.role = MQ_ROLE_EXPERT_DOWN,                                                         \
+     .name = MQ_LAYER_NAME "block_sparse_moe.experts.{expert}.w2.weight"},                \
+    {.role = MQ_ROLE_ROUTER, .name = MQ_LAYER_NAME "block_sparse_moe.gate.weight"}
+
+/* Biases of q, k and v. */
+#define MQ_NAMES_QKV_BIAS                                                         \
+    {.role = MQ_ROLE_ATTN_Q_BIAS, .name = MQ_LAYER_NAME "self_attn.q_proj.bias"}, \
+    {.role = MQ_ROLE_ATTN_K_BIAS, .name = MQ_LAYER_NAME "self_attn.k_proj.bias"}, \
+    {.role = MQ_ROLE_ATTN_V_BIAS, .name = MQ_LAYER_NAME "self_attn.v_proj.bias"}
+
+/* Shared experts, stored as one MLP: module is "mlp.shared_experts." and its kin. */
+#define MQ_NAMES_SHARED(module)                                                             \
+    {.role = MQ_ROLE_SHARED_GATE, .name = MQ_LAYER_NAME module "gate_proj.weight"},         \
+    {.role = MQ_ROLE_SHARED_UP, .name = MQ_LAYER_NAME module "up_proj.weight"},             \
+    {.role = MQ_ROLE_SHARED_DOWN, .name = MQ_LAYER_NAME module "down_proj.weight"}
+
+/* What is added to scores for the choice alone, beside a router called mlp.gate. */
+#define MQ_NAMES_CHOICE_BIAS              \
+    {.role = MQ_ROLE_ROUTER_CHOICE_BIAS, \
+     .name = MQ_LAYER_NAME "mlp.gate.e_score_correction_bias"}
 
 /* The same experts in one tensor: Transformers 5 holds those of a layer fused, gate rows before up
  * rows; MLX stacks each of the three matrices, beside where they were (mlx_lm, each model's
@@ -74,6 +104,12 @@
         .key = name, .rule = its_rule, .field = offsetof(struct mq_hparams, member), \
         .when_absent = otherwise, .has_null = true, .when_null = null                \
     }
+/* Keys that several families share. */
+#define MQ_KEYS_V3_ROUTER                                      \
+    MQ_KEY("n_group", MQ_KEY_U32, route_groups, 1),            \
+    MQ_KEY("topk_group", MQ_KEY_U32, route_top_groups, 1),     \
+    MQ_KEY("routed_scaling_factor", MQ_KEY_F32, route_scale, 1)
+
 /* Of words: a choice (otherwise: the place of the word), or a list of them for the layers. */
 #define MQ_KEY_WORDS(name, its_rule, words, member, otherwise)                 \
     {                                                                          \
@@ -98,6 +134,10 @@ void mq_layer_set_mlp(uint32_t rows, struct mq_layer *layer);
 /* A router of softmax, its weights divided by their sum where hp->normalize_top_k says so, and
  * experts. */
 void mq_layer_set_experts(const struct mq_hparams *hp, uint32_t rows, struct mq_layer *layer);
+
+/* Changes a router to DeepSeek-V3's: scores are sigmoids, with a bias for the choice alone, from the
+ * best groups by their two best experts where there are groups; weights by hp->route_scale. */
+void mq_layer_set_sigmoid_router(const struct mq_hparams *hp, struct mq_layer *layer);
 
 /* Attention and an MLP: the whole of a dense family. */
 void mq_layer_dense(const struct mq_hparams *hp, uint32_t number, struct mq_layer *layer);

@@ -9,7 +9,14 @@
     X(llama)           \
     X(mistral)         \
     X(olmoe)           \
-    X(qwen3_moe)
+    X(qwen3_moe)       \
+    X(qwen2_moe)       \
+    X(dots1)           \
+    X(hy_v3)           \
+    X(afmoe)           \
+    X(exaone_moe)      \
+    X(glm4_moe)        \
+    X(minimax_m2)
 
 #define DECLARE(name) extern const struct mq_family mq_family_##name;
 FAMILY_LIST(DECLARE)

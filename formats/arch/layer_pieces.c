@@ -30,6 +30,20 @@ void mq_layer_set_experts(const struct mq_hparams *hp, uint32_t rows, struct mq_
     layer->ffn.router.normalize = hp->normalize_top_k ? MQ_NORMALIZE_SUM : MQ_NORMALIZE_NONE;
 }
 
+void mq_layer_set_sigmoid_router(const struct mq_hparams *hp, struct mq_layer *layer)
+{
+    struct mq_layer_router *r = &layer->ffn.router;
+    r->score = MQ_SCORE_SIGMOID;
+    r->choice_bias = true;
+    r->normalize_eps = r->normalize == MQ_NORMALIZE_SUM ? 1e-20f : 0;
+    r->scale = hp->route_scale;
+    if (hp->route_groups > 1) {
+        r->groups = hp->route_groups;
+        r->top_groups = hp->route_top_groups;
+        r->groups_by = MQ_GROUPS_BY_TWO_BEST;
+    }
+}
+
 void mq_layer_dense(const struct mq_hparams *hp, uint32_t number, struct mq_layer *layer)
 {
     (void)number;

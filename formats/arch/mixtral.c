@@ -22,10 +22,7 @@ static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer 
 #define MOE MQ_LAYER_NAME "block_sparse_moe."
 static const struct mq_tensor_name names[] = {
     MQ_NAMES_BEFORE_FFN,
-    {.role = MQ_ROLE_EXPERT_GATE, .name = MOE "experts.{expert}.w1.weight"},
-    {.role = MQ_ROLE_EXPERT_UP, .name = MOE "experts.{expert}.w3.weight"},
-    {.role = MQ_ROLE_EXPERT_DOWN, .name = MOE "experts.{expert}.w2.weight"},
-    {.role = MQ_ROLE_ROUTER, .name = MOE "gate.weight"},
+    MQ_NAMES_MIXTRAL_EXPERTS,
     MQ_NAMES_AFTER_LAYERS,
     {0},
 };
