@@ -411,53 +411,37 @@ static moeq_status read_special(const struct mq_config_reader *r, struct mq_hpar
     return read_rope(r, &h->rope);
 }
 
-static moeq_status find_family(const cJSON *config, const char *path,
-                               const struct mq_family **family, moeq_error *err)
+static moeq_status parse(struct mq_config_reader *r, const struct mq_family *family)
 {
-    const cJSON *type = mq_json_get(config, "model_type");
-    if (!cJSON_IsString(type))
-        return mq_fail_file(err, MOEQ_MALFORMED, path, "\"model_type\" is missing");
-    *family = mq_family_find(type->valuestring);
-    if (*family)
-        return MOEQ_OK;
-    char list[700];
-    size_t n = 0;
-    list[0] = '\0';
-    for (size_t i = 0; i < mq_families_count && n < sizeof list; i++)
-        n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", i ? ", " : "",
-                              mq_families[i]->name);
-    return mq_fail_file(err, MOEQ_UNSUPPORTED, path,
-                        "model_type \"%.60s\" is not supported (supported: %s)", type->valuestring,
-                        list);
-}
-
-static moeq_status parse(struct mq_view *view, cJSON *config, const struct mq_family *family,
-                         const char *path, moeq_error *err)
-{
-    const struct mq_config_reader r = {.view = view, .config = config, .path = path, .err = err};
-    if (!cJSON_IsObject(config))
-        return mq_fail_file(err, MOEQ_MALFORMED, path, "expected a JSON object");
-    MQ_TRY(mq_json_refuse_duplicates(config, path, err));
+    struct mq_view *view = r->view;
+    if (!cJSON_IsObject(r->config))
+        return mq_fail_file(r->err, MOEQ_MALFORMED, r->path, "expected a JSON object");
     view->family = family;
     if (!family)
-        MQ_TRY(find_family(config, path, &view->family, err));
-    MQ_TRY(mq_refuse_quantized_config(view, config, path, err));
-    MQ_TRY(mq_config_check(&r));
-    MQ_TRY(mq_config_read_keys(&r));
-    MQ_TRY(read_special(&r, &view->hparams));
-    return mq_program_create(view, path, err);
+        MQ_TRY(mq_config_find_family(r, &view->family));
+    MQ_TRY(mq_refuse_quantized_config(view, r->config, r->path, r->err));
+    MQ_TRY(mq_config_check(r));
+    MQ_TRY(mq_config_read_keys(r));
+    MQ_TRY(read_special(r, &view->hparams));
+    return mq_program_create(view, r->path, r->err);
 }
 
 moeq_status mq_config_parse_as(struct mq_view *view, const struct mq_family *family,
                                const char *path, moeq_error *err)
 {
     const struct mq_json_limits limits = {.depth = 32, .values = 100000};
-    cJSON *config = NULL;
+    const struct mq_buffer *text = &view->side[MQ_SIDE_CONFIG];
+    cJSON *config = NULL, *outer = NULL;
     memset(&view->hparams, 0, sizeof view->hparams);
-    MQ_TRY(mq_json_parse(view->side[MQ_SIDE_CONFIG].data, view->side[MQ_SIDE_CONFIG].size, &limits,
-                         path, 0, &config, err));
-    const moeq_status status = parse(view, config, family, path, err);
+    MQ_TRY(mq_json_parse(text->data, text->size, &limits, path, 0, &config, err));
+    moeq_status status = mq_json_refuse_duplicates(config, path, err);
+    if (status == MOEQ_OK)
+        status = mq_config_flatten(&config, &outer, err);
+    struct mq_config_reader r = {view, config, outer, path, err};
+    if (status == MOEQ_OK)
+        status = parse(&r, family);
     cJSON_Delete(config);
+    cJSON_Delete(outer);
     return status;
 }
 

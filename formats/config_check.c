@@ -142,6 +142,27 @@ static moeq_status check_object(const struct mq_config_reader *r, const cJSON *o
     return MOEQ_OK;
 }
 
+/* What stands around a text_config. What it has too must say the same there. */
+static moeq_status check_outer(const struct mq_config_reader *r, struct mq_config_refused *refused)
+{
+    for (const cJSON *c = r->outer ? r->outer->child : NULL; c; c = c->next) {
+        const struct mq_config_key *row = mq_config_key_find(mq_config_outer_keys, c->string);
+        const cJSON *inner = mq_json_get(r->config, c->string);
+        if (!row)
+            row = mq_config_key_find(mq_config_keys, c->string);
+        if (row && mq_config_key_is_read(row))
+            row = NULL; /* of the text_config's */
+        if (mq_config_is_carried(c->string) || mq_config_value_is_off(c) ||
+            (row && mq_config_key_allows(row, c)) || (inner && cJSON_Compare(inner, c, true)))
+            continue;
+        if (mq_view_ignores_key(r->view, c->string))
+            MQ_TRY(mq_config_note_ignored(r, c->string, row != NULL));
+        else
+            mq_config_add_refused(refused, c->string, c, row);
+    }
+    return MOEQ_OK;
+}
+
 /* A key of a GGUF file's metadata, which the model was made of: "llama.clamp_kqv". */
 static bool is_metadata_key(const char *name)
 {
@@ -167,7 +188,8 @@ static moeq_status check_ignored(const struct mq_config_reader *r)
         if (key && mq_config_key_is_read(key) && strncmp(name, "quantization", 12) != 0)
             return mq_fail_file(r->err, MOEQ_INVALID_ARGUMENT, r->path,
                                 "--ignore-config %.60s: the model cannot be read without it", name);
-        if (!mq_config_get(r->config, name) && !mq_json_get(rope, name) && !is_metadata_key(name))
+        if (!mq_config_get(r->config, name) && !mq_json_get(rope, name) &&
+            !mq_json_get(r->outer, name) && !is_metadata_key(name))
             MQ_TRY(mq_view_note(
                 r->view, r->err, "--ignore-config: config.json has no key \"%.60s\"%s", name,
                 strchr(name, ',') ? "; the option is given once for each key" : ""));
@@ -178,7 +200,9 @@ static moeq_status check_ignored(const struct mq_config_reader *r)
 moeq_status mq_config_check(const struct mq_config_reader *r)
 {
     struct mq_config_refused refused = {0};
-    const moeq_status status = check_object(r, r->config, NULL, &refused);
+    moeq_status status = check_outer(r, &refused);
+    if (status == MOEQ_OK)
+        status = check_object(r, r->config, NULL, &refused);
     const moeq_status told = mq_config_refuse_keys(r, &refused);
     MQ_TRY(status);
     MQ_TRY(told);

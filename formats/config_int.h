@@ -11,7 +11,8 @@ enum { MQ_CONFIG_MAX_SIZE = 1 << 24 };
 /* One config.json that is being read. */
 struct mq_config_reader {
     struct mq_view *view;
-    const cJSON *config;
+    const cJSON *config; /* with the keys of the maths */
+    const cJSON *outer;  /* what stands around it, where that is a text_config; NULL */
     const char *path;
     moeq_error *err;
 };
@@ -43,6 +44,13 @@ moeq_status mq_config_read_size(const cJSON *config, const char *key, uint32_t *
 /* A positive finite number; `otherwise` where the key is absent, NAN for required. */
 moeq_status mq_config_read_positive(const cJSON *object, const char *key, double otherwise,
                                     double *value, const char *path, moeq_error *err);
+
+/* ---- config_family.c ---- */
+
+/* By model_type, of the text_config first; where there is none by architectures, or by the keys
+ * themselves. */
+moeq_status mq_config_find_family(const struct mq_config_reader *r,
+                                  const struct mq_family **family);
 
 /* ---- config_check.c: what keys there are ---- */
 

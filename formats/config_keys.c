@@ -335,21 +335,9 @@ const struct mq_config_key mq_config_keys[] = {
 
 /* ---- looking up ---- */
 
-static bool is_among_names(const char *names, const char *name)
-{
-    const size_t length = strlen(name);
-    while (*names) {
-        const size_t n = strcspn(names, " ");
-        if (n == length && memcmp(names, name, n) == 0)
-            return true;
-        names += n + (names[n] == ' ');
-    }
-    return false;
-}
-
 bool mq_config_key_is(const struct mq_config_key *key, const char *name)
 {
-    return mq_text_matches(key->key, name) || (key->alias && is_among_names(key->alias, name));
+    return mq_text_matches(key->key, name) || mq_text_has_word(key->alias, name);
 }
 
 const struct mq_config_key *mq_config_key_find(const struct mq_config_key *keys, const char *name)

@@ -68,6 +68,15 @@ struct mq_config_key {
  * with the characters before it. */
 extern const struct mq_config_key mq_config_keys[];
 
+/* The same of what stands around a "text_config". */
+extern const struct mq_config_key mq_config_outer_keys[];
+
+/* Where config.json has an object "text_config", that becomes *config, with what counts wherever it
+ * stands (mq_config_is_carried), and all the rest *outer; otherwise *outer is NULL. Both are the
+ * caller's to cJSON_Delete, also on failure. */
+moeq_status mq_config_flatten(cJSON **config, cJSON **outer, moeq_error *err);
+bool mq_config_is_carried(const char *key);
+
 const struct mq_config_key *mq_config_key_find(const struct mq_config_key *keys, const char *name);
 
 /* Whether a key is one of a row's names, its key or an alias. */

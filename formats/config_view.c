@@ -1,4 +1,5 @@
 /* config_view.c: a view of config.json alone, for planning a model that is not here. */
+#include "config_keys.h"
 #include "view_int.h"
 
 #include "checked.h"
@@ -20,9 +21,10 @@ static moeq_status read_dtype(const struct mq_buffer *text, const char *path, en
         enum mq_dtype dtype;
     } dtypes[] = {{"bfloat16", MQ_BF16}, {"float16", MQ_F16}, {"float32", MQ_F32}};
     const struct mq_json_limits limits = {.depth = 32, .values = 100000};
-    cJSON *config = NULL;
+    cJSON *config = NULL, *outer = NULL;
     *dtype = MQ_BF16;
     MQ_TRY(mq_json_parse(text->data, text->size, &limits, path, 0, &config, err));
+    moeq_status status = mq_config_flatten(&config, &outer, err);
     const cJSON *name = mq_json_get(config, "dtype");
     if (!name || cJSON_IsNull(name))
         name = mq_json_get(config, "torch_dtype");
@@ -32,13 +34,13 @@ static moeq_status read_dtype(const struct mq_buffer *text, const char *path, en
             *dtype = dtypes[i].dtype;
             known = true;
         }
-    moeq_status status = MOEQ_OK;
-    if (!known)
+    if (status == MOEQ_OK && !known)
         status = mq_fail_file(err, MOEQ_UNSUPPORTED, path,
                               "weights of dtype \"%.40s\" are not supported (float32, float16, "
                               "bfloat16)",
                               cJSON_IsString(name) ? name->valuestring : "?");
     cJSON_Delete(config);
+    cJSON_Delete(outer);
     return status;
 }
 

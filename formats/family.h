@@ -27,6 +27,10 @@ struct mq_tensor_alias {
 
 struct mq_family {
     const char *name;                 /* "mixtral": also the config's model_type */
+    const char *model_types;          /* others of it: "gemma4_text", separated by spaces; NULL */
+    /* Of Mistral's own files, which say no model_type: the keys by which the family is known,
+     * separated by spaces; NULL. */
+    const char *native_keys;
     const char *architecture;         /* "MixtralForCausalLM" */
     const struct mq_config_key *keys; /* besides those every family has; ends with key NULL */
     /* What the family's own configuration class assumes where config.json is silent. */

@@ -2,6 +2,8 @@
  * that share a GGUF architecture, a file is taken for the first: see family.h. */
 #include "arch_int.h"
 
+#include "text_match.h"
+
 #include <string.h>
 
 #define FAMILY_LIST(X) \
@@ -31,7 +33,8 @@ const struct mq_tensor_alias mq_no_aliases[] = {{0}};
 const struct mq_family *mq_family_find(const char *model_type)
 {
     for (size_t i = 0; i < mq_families_count; i++)
-        if (strcmp(mq_families[i]->name, model_type) == 0)
+        if (strcmp(mq_families[i]->name, model_type) == 0 ||
+            mq_text_has_word(mq_families[i]->model_types, model_type))
             return mq_families[i];
     return NULL;
 }

@@ -22,6 +22,18 @@ const char *mq_extension(const char *path)
     return dot && dot > name ? dot : path + strlen(path);
 }
 
+bool mq_text_has_word(const char *words, const char *word)
+{
+    const size_t length = strlen(word);
+    while (words && *words) {
+        const size_t n = strcspn(words, " ");
+        if (n == length && memcmp(words, word, n) == 0)
+            return true;
+        words += n + (words[n] == ' ');
+    }
+    return false;
+}
+
 bool mq_text_matches(const char *pattern, const char *text)
 {
     const char *star = NULL, *retry = NULL;

@@ -13,6 +13,9 @@ const char *mq_base_name(const char *path);
  * character, the end of the path. */
 const char *mq_extension(const char *path);
 
+/* Whether a word is among words that are separated by spaces; NULL: there are none. */
+bool mq_text_has_word(const char *words, const char *word);
+
 /* '*' stands for any characters, also none; time is at most the product of the two lengths. */
 bool mq_text_matches(const char *pattern, const char *text);
 

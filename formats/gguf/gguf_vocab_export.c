@@ -4,6 +4,7 @@
  *
  * The keys and their types are those that llama.cpp's converter writes.
  */
+#include "config_keys.h"
 #include "gguf_vocab_int.h"
 
 #include "error.h"
@@ -217,6 +218,17 @@ static moeq_status parse(const struct mq_view *view, const struct mq_buffer *tex
     return mq_json_refuse_duplicates(*tree, path, err);
 }
 
+/* Of a model whose text is one part of several, with the tokens of the text. */
+static moeq_status parse_config(const struct mq_view *view, struct mq_arena *arena, cJSON **config,
+                                moeq_error *err)
+{
+    cJSON *outer = NULL;
+    MQ_TRY(parse(view, &view->side[MQ_SIDE_CONFIG], "config.json", arena, config, err));
+    const moeq_status status = mq_config_flatten(config, &outer, err);
+    cJSON_Delete(outer);
+    return status;
+}
+
 static moeq_status parse_all(const struct mq_view *view, struct mq_arena *arena,
                              struct mq_vocab_files *files, moeq_error *err)
 {
@@ -224,7 +236,7 @@ static moeq_status parse_all(const struct mq_view *view, struct mq_arena *arena,
                  err));
     MQ_TRY(parse(view, &view->side[MQ_SIDE_TOKENIZER_CONFIG], "tokenizer_config.json", arena,
                  &files->tokenizer_config, err));
-    MQ_TRY(parse(view, &view->side[MQ_SIDE_CONFIG], "config.json", arena, &files->config, err));
+    MQ_TRY(parse_config(view, arena, &files->config, err));
     return parse(view, &view->side[MQ_SIDE_GENERATION_CONFIG], "generation_config.json", arena,
                  &files->generation_config, err);
 }

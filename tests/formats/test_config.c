@@ -239,6 +239,83 @@ START_TEST(names_all_unknown_keys_and_ignores_them_if_told)
 }
 END_TEST
 
+/* A model of text among others, as families of it are published. */
+#define AROUND                                                                                   \
+    "\"model_type\":\"mistral3\",\"architectures\":[\"Mistral3ForConditionalGeneration\"],"        \
+    "\"vision_config\":{\"hidden_size\":8,\"model_type\":\"pixtral\"},\"image_token_index\":10,"     \
+    "\"boi_token_id\":3,\"projector_hidden_act\":\"gelu\",\"spatial_merge_size\":2,"                \
+    "\"vision_feature_layer\":-1,\"audio_config\":null,\"dtype\":\"bfloat16\""
+#define NESTED(around, more) "{" AROUND around ",\"text_config\":{" BASE HEADS more "}}"
+
+START_TEST(the_model_may_stand_in_a_text_config)
+{
+    struct mq_hparams h, flat;
+    moeq_error err;
+    char notes[4096];
+    ck_assert_ok(parse("{" BASE HEADS ",\"eos_token_id\":5,\"tie_word_embeddings\":true}", &flat, &err));
+    static const char *const same[] = {
+        NESTED(",\"tie_word_embeddings\":true", ",\"eos_token_id\":5"),
+        NESTED(",\"eos_token_id\":7", ",\"eos_token_id\":5,\"tie_word_embeddings\":true"),
+        NESTED(",\"eos_token_id\":[5,6],\"tie_word_embeddings\":true",
+               ",\"eos_token_id\":null,\"tie_word_embeddings\":false,\"dtype\":\"float32\""),
+        NESTED(",\"eos_token_id\":5,\"hidden_size\":64", ",\"tie_word_embeddings\":true"),
+    };
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
+        ck_assert_msg(parse_with(NULL, same[i], &h, notes, &err) == MOEQ_OK, "%s", err.message);
+        ck_assert_str_eq(notes, "");
+        ck_assert_mem_eq(&h, &flat, sizeof h);
+    }
+    /* the outer type is the family's, and the inner one says none */
+    ck_assert_ok(parse("{\"model_type\":\"mixtral\",\"text_config\":{\"model_type\":\"other\","
+                       "\"hidden_size\":64,\"intermediate_size\":160,\"num_hidden_layers\":2,"
+                       "\"vocab_size\":256" HEADS "}}",
+                       &h, &err));
+    static const struct {
+        const char *json, *message;
+    } wrong[] = {
+        {NESTED(",\"hidden_size\":65", ""), "\"hidden_size\": 65: a key that moeq does not know"},
+        {NESTED(",\"cross\":true", ""), "\"cross\": true: a key that moeq does not know"},
+        {NESTED(",\"is_encoder_decoder\":true", ""), "\"is_encoder_decoder\": true (impl"},
+        {NESTED("", ",\"vision_config\":{\"a\":1}"), "\"vision_config\": {"},
+        {NESTED(",\"quantization_config\":{\"quant_method\":\"gptq\"}", ""), "GPTQ"},
+        {NESTED("", ",\"quantization_config\":{\"quant_method\":\"gptq\"}"), "GPTQ"},
+        {"{\"model_type\":\"a\",\"text_config\":{\"model_type\":\"b\"}}", "model_type \"b\" is not"},
+        {"{\"model_type\":\"mixtral\",\"text_config\":7}", "\"text_config\": 7: a key"},
+        {"{\"text_config\":{},\"text_config\":{}}", "holds the key \"text_config\" twice"},
+        {"{\"text_config\":{}}", "\"model_type\" is missing"},
+        {"{\"text_config\":{\"text_config\":{\"model_type\":\"llama\"}}}",
+         "\"model_type\" is missing"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        ck_assert_int_ne(parse(wrong[i].json, &h, &err), MOEQ_OK);
+        ck_assert_msg(strstr(err.message, wrong[i].message), "%s", err.message);
+    }
+    const char *const ignored[] = {"cross"};
+    const struct mq_open_options options = {.ignored_keys = ignored, .ignored_keys_count = 1};
+    ck_assert_ok(parse_with(&options, NESTED(",\"cross\":true", ""), &h, notes, &err));
+    ck_assert_str_eq(notes, "config.json's \"cross\", which moeq does not know, is ignored, as was "
+                            "asked for\n");
+}
+END_TEST
+
+START_TEST(a_family_is_known_by_its_architecture)
+{
+    struct mq_hparams h;
+    moeq_error err;
+#define UNTYPED(architectures)                                                                  \
+    "{\"architectures\":" architectures ",\"hidden_size\":64,\"intermediate_size\":160,"          \
+    "\"num_hidden_layers\":2,\"vocab_size\":256" HEADS "}"
+    ck_assert_ok(parse(UNTYPED("[\"MixtralForCausalLM\"]"), &h, &err));
+    ck_assert_uint_eq(h.experts, 8);
+    static const char *const none[] = {UNTYPED("[\"X\"]"), UNTYPED("[]"), UNTYPED("[7]"),
+                                       UNTYPED("\"MixtralForCausalLM\"")};
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+        ck_assert_int_eq(parse(none[i], &h, &err), MOEQ_MALFORMED);
+        ck_assert_str_eq(err.message, "config.json: \"model_type\" is missing");
+    }
+}
+END_TEST
+
 #define LLAMA                                                                 \
     "{\"model_type\":\"llama\",\"hidden_size\":64,\"intermediate_size\":160," \
     "\"num_hidden_layers\":2,\"vocab_size\":256,\"max_position_embeddings\":4096" HEADS
@@ -427,6 +504,8 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, two_values_of_rope_theta_are_noted);
     tcase_add_test(tests, dynamic_rope_is_exact_up_to_max_positions);
     tcase_add_test(tests, knows_the_family_defaults);
+    tcase_add_test(tests, the_model_may_stand_in_a_text_config);
+    tcase_add_test(tests, a_family_is_known_by_its_architecture);
     tcase_add_test(tests, both_forms_are_equal);
 }
 
