@@ -25,11 +25,14 @@ bool mq_same_file(const char *a, const char *b)
 /* The small files of a model's folder, which the view has read and closed. */
 static bool is_side_file(const struct mq_view *view, const struct stat *st)
 {
+    static const char *const others[] = {"model.safetensors.index.json", "params.json",
+                                         "consolidated.safetensors.index.json"};
+    enum { OTHERS = sizeof others / sizeof *others };
     char path[PATH_MAX];
     bool same = false;
-    for (int i = 0; i <= MQ_SIDE_COUNT; i++) {
+    for (int i = 0; i < MQ_SIDE_COUNT + OTHERS; i++) {
         const char *name =
-            i < MQ_SIDE_COUNT ? mq_side_files[i].file_name : "model.safetensors.index.json";
+            i < MQ_SIDE_COUNT ? mq_side_files[i].file_name : others[i - MQ_SIDE_COUNT];
         if (name && (size_t)snprintf(path, sizeof path, "%s/%s", view->path, name) < sizeof path)
             same = same || is_at(path, st);
     }

@@ -52,6 +52,16 @@ static const struct mq_family *find_by_keys(const cJSON *config)
     return NULL;
 }
 
+bool mq_config_is_native(const char *text, size_t n)
+{
+    const struct mq_json_limits limits = {.depth = 32, .values = 100000};
+    cJSON *config = NULL;
+    const bool native = mq_json_parse(text, n, &limits, "params.json", 0, &config, NULL) == MOEQ_OK &&
+                        find_by_keys(config);
+    cJSON_Delete(config);
+    return native;
+}
+
 static moeq_status refuse_type(const struct mq_config_reader *r, const char *type)
 {
     char list[1200];

@@ -80,6 +80,9 @@ void mq_family_describe_ends(const struct mq_family *family, const struct mq_hpa
 /* The official name of a role, with {layer} and {expert}; NULL if the family has none. */
 const char *mq_family_name(const struct mq_family *family, enum mq_role role);
 
+/* Whether the text is a params.json of Mistral's own form, of a family that is known by its keys. */
+bool mq_config_is_native(const char *text, size_t n);
+
 /* Reads the view's config.json into its family, hparams and program, as its options say. Unknown keys,
  * or a known one with a value that is not implemented, are an error naming them. `path` is for
  * messages. */

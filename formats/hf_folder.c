@@ -1,6 +1,6 @@
 /*
  * hf_folder.c: a Hugging Face folder: config.json, and its weights: model.safetensors, an index
- * with shards, or shards alone.
+ * with shards, or shards alone. Or the same in Mistral's own form, of families that have one.
  */
 #include "hf_int.h"
 
@@ -16,12 +16,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SINGLE_FILE "model.safetensors"
-#define INDEX_FILE "model.safetensors.index.json"
+/* The forms of a folder: what its files are called. */
+static const struct form {
+    const char *config, *single, *index;
+    bool consolidated; /* so do the names of its weights begin */
+} forms[] = {
+    {"config.json", "model.safetensors", "model.safetensors.index.json", false},
+    {"params.json", "consolidated.safetensors", "consolidated.safetensors.index.json", true},
+};
 
 /* One folder that is being opened. Its strings are the view's arena's. */
 struct folder {
     const char *path;
+    const struct form *form;
     struct mq_view *view;
     struct mq_hf_listing listing;
     const char *config, *single, *index; /* paths, there or not */
@@ -75,7 +82,8 @@ static moeq_status read_side_files(const struct folder *f, bool needs_config)
         const struct mq_side_file *side = &mq_side_files[i];
         if (!side->file_name)
             continue;
-        const char *path = mq_arena_printf(f->view->arena, "%s/%s", f->path, side->file_name);
+        const char *path = mq_arena_printf(f->view->arena, "%s/%s", f->path,
+                                           i == MQ_SIDE_CONFIG ? f->form->config : side->file_name);
         if (!path)
             return mq_fail_memory(f->err, "opening a model");
         MQ_TRY(mq_hf_refuse_dangling(f->path, path, f->err));
@@ -99,7 +107,8 @@ static moeq_status read_tokenizer(const struct folder *f)
 
 moeq_status mq_view_open_tokenizer(const char *path, struct mq_view **out, moeq_error *err)
 {
-    const struct folder f = {.path = path, .view = mq_view_create(path), .err = err};
+    const struct folder f = {
+        .path = path, .form = forms, .view = mq_view_create(path), .err = err};
     *out = NULL;
     if (!f.view)
         return mq_fail_memory(err, "opening a tokenizer");
@@ -216,8 +225,9 @@ static moeq_status check_listed(const struct folder *f)
         if (!mq_path_exists(f->paths[i]))
             add_name(&missing, strrchr(f->paths[i], '/') + 1);
     }
-    return missing.count ? fail_missing_shards(f, &missing, f->count, INDEX_FILE " lists")
-                         : MOEQ_OK;
+    char by[80];
+    snprintf(by, sizeof by, "%s lists", f->form->index);
+    return missing.count ? fail_missing_shards(f, &missing, f->count, by) : MOEQ_OK;
 }
 
 static moeq_status take_index(struct folder *f)
@@ -256,17 +266,16 @@ static moeq_status take_single(struct folder *f)
     if (status != MOEQ_OK || others == 0 || (others == 1 && strcmp(paths[0], f->single) == 0))
         return MOEQ_OK;
     f->hint = mq_arena_printf(f->view->arena,
-                              ". " SINGLE_FILE " was read, as Transformers does; " INDEX_FILE
-                              " beside it lists %zu other file%s, of which %zu are here: if the "
-                              "single file is a leftover, move it away, and those are read",
-                              others, others == 1 ? "" : "s", here);
+                              ". %s was read, as Transformers does; %s beside it lists %zu other "
+                              "file%s, of which %zu are here: if the single file is a leftover, "
+                              "move it away, and those are read",
+                              f->form->single, f->form->index, others, others == 1 ? "" : "s", here);
     if (!f->hint)
         return mq_fail_memory(f->err, "opening a model");
     return mq_view_note(f->view, f->err,
-                        SINGLE_FILE " is read, as in Transformers; " INDEX_FILE
-                                    " beside it lists %zu other file%s (%zu of them here), which "
-                                    "are not",
-                        others, others == 1 ? "" : "s", here);
+                        "%s is read, as in Transformers; %s beside it lists %zu other file%s (%zu "
+                        "of them here), which are not",
+                        f->form->single, f->form->index, others, others == 1 ? "" : "s", here);
 }
 
 /* ---- shards without an index ---- */
@@ -274,9 +283,16 @@ static moeq_status take_single(struct folder *f)
 static moeq_status fail_without_index(const struct folder *f, const char *a, const char *b)
 {
     return mq_fail_file(f->err, MOEQ_NOT_FOUND, f->path,
-                        "holds shards of several models, as %s and %s, and no " INDEX_FILE
-                        " that says which to read",
-                        a, b);
+                        "holds shards of several models, as %s and %s, and no %s that says which "
+                        "to read",
+                        a, b, f->form->index);
+}
+
+/* Whether a file's name is of a shard in the folder's form. */
+static bool is_shard(const struct folder *f, const char *name, struct mq_hf_shard_name *shard)
+{
+    return mq_hf_parse_shard_name(name, shard) &&
+           (strncmp(name, "consolidated", 12) == 0) == f->form->consolidated;
 }
 
 /* Collects shards of one model by their names; *first is one of them, NULL where there are none. */
@@ -285,7 +301,7 @@ static moeq_status collect_shards(struct folder *f, bool *seen, const char **fir
     struct mq_hf_shard_name a = {0}, b;
     for (size_t i = 0; i < f->listing.count; i++) {
         const char *name = f->listing.names[i];
-        if (!mq_hf_parse_shard_name(name, &b) || strncmp(name, "consolidated", 12) == 0)
+        if (!is_shard(f, name, &b))
             continue;
         if (!*first) {
             *first = name;
@@ -330,9 +346,9 @@ static moeq_status take_shards(struct folder *f)
     for (size_t i = 0; i < f->count; i++)
         MQ_TRY(mq_hf_refuse_dangling(f->path, f->paths[i], f->err));
     return mq_view_note(f->view, f->err,
-                        "there is no " INDEX_FILE "; all %zu shards are here that their names "
-                        "count, and are read",
-                        f->count);
+                        "there is no %s; all %zu shards are here that their names count, and are "
+                        "read",
+                        f->form->index, f->count);
 }
 
 static moeq_status find_weights(struct folder *f)
@@ -344,7 +360,15 @@ static moeq_status find_weights(struct folder *f)
     if (mq_path_exists(f->index))
         return take_index(f);
     MQ_TRY(take_shards(f));
-    return f->count ? MOEQ_OK : mq_hf_explain(f->path, &f->listing, true, f->err);
+    if (f->count)
+        return MOEQ_OK;
+    if (!f->form->consolidated)
+        return mq_hf_explain(f->path, &f->listing, true, f->err);
+    char fetch[600];
+    mq_hf_fetch_command(f->path, fetch, sizeof fetch);
+    return mq_fail_file(f->err, MOEQ_NOT_FOUND, f->path,
+                        "has %s, but neither %s nor %s: fetch the weights: %s", f->form->config,
+                        f->form->single, f->form->index, fetch);
 }
 
 /* ---- opening ---- */
@@ -354,8 +378,55 @@ static bool has_weights(const struct folder *f)
     struct mq_hf_shard_name shard;
     bool has = mq_path_exists(f->single) || mq_path_exists(f->index);
     for (size_t i = 0; i < f->listing.count && !has; i++)
-        has = mq_hf_parse_shard_name(f->listing.names[i], &shard);
+        has = is_shard(f, f->listing.names[i], &shard);
     return has;
+}
+
+static moeq_status set_form(struct folder *f, const struct form *form)
+{
+    struct mq_arena *arena = f->view->arena;
+    f->form = form;
+    f->config = mq_arena_printf(arena, "%s/%s", f->path, form->config);
+    f->single = mq_arena_printf(arena, "%s/%s", f->path, form->single);
+    f->index = mq_arena_printf(arena, "%s/%s", f->path, form->index);
+    return f->config && f->single && f->index ? MOEQ_OK
+                                              : mq_fail_memory(f->err, "opening a model");
+}
+
+/* Whether the folder has the config of its form, of a family that is known by it. */
+static moeq_status is_native(const struct folder *f, bool *native)
+{
+    enum { CAP_BYTES = 1 << 20 };
+    struct mq_buffer text = {0};
+    *native = false;
+    MQ_TRY(mq_hf_refuse_dangling(f->path, f->config, f->err));
+    if (!mq_path_exists(f->config))
+        return MOEQ_OK;
+    const moeq_status status = read_text(f->config, CAP_BYTES, MQ_FILE_JSON, &text, NULL);
+    if (status == MOEQ_OK)
+        *native = mq_config_is_native(text.data, text.size);
+    mq_buffer_free(&text);
+    return status == MOEQ_NO_MEMORY ? mq_fail_memory(f->err, "opening a model") : MOEQ_OK;
+}
+
+/* A folder of both forms is read as Transformers reads it, unless only the other's weights are
+ * there. */
+static moeq_status choose_form(struct folder *f)
+{
+    const bool has_config = mq_path_exists(f->config), complete = has_config && has_weights(f);
+    bool native = false;
+    if (complete)
+        return MOEQ_OK;
+    MQ_TRY(set_form(f, &forms[1]));
+    MQ_TRY(is_native(f, &native));
+    if (!native || (has_config && !has_weights(f)))
+        return set_form(f, &forms[0]);
+    if (!has_config)
+        return MOEQ_OK;
+    return mq_view_note(f->view, f->err,
+                        "%s is not read: the weights that are here are of Mistral's own form, "
+                        "which %s describes",
+                        forms[0].config, forms[1].config);
 }
 
 /* Of an adapter's folder the weights may be merged already. */
@@ -414,14 +485,10 @@ static moeq_status list(struct folder *f)
 
 static moeq_status open_folder(struct folder *f)
 {
-    struct mq_arena *arena = f->view->arena;
-    f->config = mq_arena_printf(arena, "%s/config.json", f->path);
-    f->single = mq_arena_printf(arena, "%s/" SINGLE_FILE, f->path);
-    f->index = mq_arena_printf(arena, "%s/" INDEX_FILE, f->path);
-    if (!f->config || !f->single || !f->index)
-        return mq_fail_memory(f->err, "opening a model");
+    MQ_TRY(set_form(f, &forms[0]));
     MQ_TRY(mq_hf_refuse_dangling(f->path, f->config, f->err));
     MQ_TRY(list(f));
+    MQ_TRY(choose_form(f));
     if (!mq_path_exists(f->config))
         return mq_hf_explain(f->path, &f->listing, false, f->err);
     MQ_TRY(check_adapter(f));
