@@ -9,6 +9,7 @@
 
 #include "checked.h"
 #include "error.h"
+#include "mixers_int.h"
 #include "pass_int.h"
 
 static size_t int8_arms(const struct mq_arm *arms, size_t count)
@@ -55,6 +56,7 @@ struct mq_evaluation_memory mq_evaluation_memory(const struct mq_context *contex
     const struct mq_linear_sizes sizes = product_sizes(arms, arms_count);
     memory.fixed_bytes = mq_linear_bytes(context, &sizes) +
                          mq_attention_bytes(context, program, windows->length) +
+                         mq_mixers_bytes(context, program) +
                          (4 * (uint64_t)hp->hidden + 64) * (context->threads + 1u);
     const struct mq_pass_sizes pass = mq_pass_sizes(program, hp, windows->length);
     memory.window_bytes = arms_count * pass.arm_bytes +
@@ -124,6 +126,7 @@ moeq_status mq_evaluate(const struct mq_context *context, const struct mq_arm *a
     MQ_TRY_OUT(mq_linear_create(context, &sizes, &pass.linear, err));
     MQ_TRY_OUT(mq_attention_create(context, pass.program, &hp->rope, windows->length,
                                    &pass.attention, err));
+    MQ_TRY_OUT(mq_mixers_create(context, pass.program, &pass.mixers, err));
     MQ_TRY_OUT(mq_pass_create(&pass, arms, step, err));
     for (size_t first = 0; first < windows->count; first += step) {
         pass.pass++;
@@ -131,6 +134,7 @@ moeq_status mq_evaluate(const struct mq_context *context, const struct mq_arm *a
     }
 out:
     mq_pass_destroy(&pass);
+    mq_mixers_destroy(pass.mixers);
     mq_attention_destroy(pass.attention);
     mq_linear_destroy(pass.linear);
     return status;

@@ -6,6 +6,9 @@
  *
  *     attention  | q [tokens] | k [tokens] | v [tokens] |
  *     latent     | q [tokens] | latents [tokens] | k, v [tokens] | k [tokens] | out [tokens] |
+ *     delta      | q, k, v [tokens] | z [tokens] | b, a [tokens] | out [tokens] |
+ *     mamba      | z, x, B, C, dt [tokens] | out [tokens] |
+ *     convolution | B, C, u [tokens] |
  *     MLP        | activations [tokens] |
  *     experts    | sum [tokens] | gathered tokens [slab] | activations [slab] | results [slab] |
  *     shared     | sum [tokens] | activations [tokens] |
@@ -66,6 +69,7 @@ struct mq_pass {
     struct mq_pass_sizes sizes;
     struct mq_linear *linear;
     struct mq_attention *attention;
+    struct mq_mixers *mixers; /* mixers_int.h */
 
     struct mq_pass_arm *arms;
     size_t arms_count;

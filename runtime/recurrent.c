@@ -12,6 +12,7 @@
 #include "portable_math.h"
 #include "kernels.h"
 #include "recurrent_int.h"
+#include "round_bf16.h"
 
 #include <math.h>
 #include <omp.h>
@@ -55,6 +56,15 @@ void mq_convolution_weights(const float *stored, size_t count, size_t taps, floa
             weights[j * ld + to + c] = stored[c * taps + j];
 }
 
+/* y *= x */
+static void times(const struct mq_recurrent_kernels *kernels, const struct mq_convolution_job *job,
+                  float *y, const float *x, size_t n)
+{
+    kernels->times(y, x, n);
+    if (job->bf16)
+        mq_round_bf16(y, n);
+}
+
 /* Channels [first, first + n) of one group, in one window from token `start` on: from the last
  * token to the first, since each takes what stands before it. */
 static void convolve_block(const struct mq_recurrent_kernels *kernels,
@@ -64,13 +74,15 @@ static void convolve_block(const struct mq_recurrent_kernels *kernels,
     const size_t at = start * job->ld + group * job->group_stride + first;
     const size_t channel = group * job->channels + first, all = job->groups * job->channels;
     for (size_t t = 0; job->before && t < job->length; t++)
-        kernels->times(job->x + at + t * job->ld, job->before + at + t * job->ld, n);
+        times(kernels, job, job->x + at + t * job->ld, job->before + at + t * job->ld, n);
     for (size_t t = job->length; t-- > 0;) {
         float *x = job->x + at + t * job->ld;
         kernels->convolve(x, job->ld, mq_min_u64(t, job->taps - 1), job->weights + channel, all,
                           job->taps, job->bias ? job->bias + channel : NULL, n, job->silu);
+        if (job->bf16)
+            mq_round_bf16(x, n);
         if (job->after)
-            kernels->times(x, job->after + at + t * job->ld, n);
+            times(kernels, job, x, job->after + at + t * job->ld, n);
     }
 }
 
@@ -79,7 +91,8 @@ void mq_convolve(const struct mq_context *context, const struct mq_convolution_j
     const struct mq_recurrent_kernels *kernels = mq_recurrent_kernels_get(context->isa);
     const size_t blocks = (job->channels + CHANNEL_BLOCK - 1) / CHANNEL_BLOCK;
     const int64_t tasks = (int64_t)(job->windows * job->groups * blocks);
-#pragma omp parallel for num_threads((int)context->threads) schedule(dynamic)
+    const uint64_t numbers = job->windows * job->length * job->groups * job->channels;
+#pragma omp parallel for num_threads(mq_team(context, numbers * (job->taps + 12))) schedule(dynamic)
     for (int64_t task = 0; task < tasks; task++) {
         if (mq_cancelled(context))
             continue;
@@ -212,7 +225,9 @@ void mq_recur(const struct mq_context *context, const struct mq_recurrence_job *
 {
     const struct mq_recurrent_kernels *kernels = mq_recurrent_kernels_get(context->isa);
     const int64_t tasks = (int64_t)(job->windows * job->heads);
-#pragma omp parallel for num_threads((int)context->threads) schedule(dynamic)
+    const uint64_t states = job->windows * job->length * job->heads;
+    const int team = mq_team(context, states * job->key_dim * job->value_dim);
+#pragma omp parallel for num_threads(team) schedule(dynamic)
     for (int64_t task = 0; task < tasks; task++)
         run_head(context, kernels, job, (size_t)task % job->heads, (size_t)task / job->heads);
 }
@@ -223,7 +238,8 @@ void mq_gated_norm(const struct mq_context *context, const struct mq_gated_norm_
 {
     const struct mq_recurrent_kernels *kernels = mq_recurrent_kernels_get(context->isa);
     const struct mq_kernels *norms = mq_kernels_get(context->isa);
-#pragma omp parallel for num_threads((int)context->threads) schedule(static)
+    const int team = mq_team(context, 16 * job->tokens * job->heads * job->n);
+#pragma omp parallel for num_threads(team) schedule(static)
     for (int64_t t = 0; t < (int64_t)job->tokens; t++) {
         if (mq_cancelled(context))
             continue;

@@ -31,6 +31,7 @@ struct mq_convolution_job {
     const float *bias;    /* [groups * channels]; NULL: none */
     size_t taps;
     bool silu;
+    bool bf16; /* u, y and x are rounded to bf16 */
     size_t length, windows;
 };
 /* Stops early if cancelled; so do the others. */

@@ -114,6 +114,7 @@ def norm(n, tokens, heads, size, own_weights, gate_first):
     return y if gate_first else y * silu(gate)
 
 
+# Some are small, and some (by mq_team in formats/base/context.h) large enough for several threads.
 CASES = [
     (convolution, 1, 1, 1, 5, 0, 4, 1, 0, 0),
     (convolution, 7, 2, 1, 20, 3, 4, 1, 1, 0),
@@ -121,12 +122,15 @@ CASES = [
     (convolution, 40, 1, 1, 17, 0, 2, 0, 1, 1),
     (convolution, 2, 1, 1, 530, 0, 4, 1, 0, 0),
     (convolution, 3, 2, 1, 16, 0, 1, 0, 0, 0),
+    (convolution, 40, 1, 1, 120, 0, 16, 1, 0, 0),
     (delta, 1, 1, 1, 1, 16, 16, 0),
     (delta, 1, 3, 2, 2, 3, 2, 1),
     (delta, 37, 2, 2, 2, 20, 6, 1),
     (delta, 33, 1, 1, 3, 5, 7, 0),
     (delta, 66, 1, 1, 1, 32, 40, 0),
+    (delta, 40, 1, 4, 2, 64, 8, 1),
     (mamba, 1, 1, 1, 1, 8, 16, 0),
+    (mamba, 40, 1, 2, 4, 4, 128, 0),
     (mamba, 35, 2, 2, 2, 6, 20, 0.001),
     (mamba, 64, 1, 1, 3, 4, 5, 0.5),
     (mamba, 34, 1, 1, 1, 33, 17, 0),

@@ -197,8 +197,11 @@ static void check(const struct kind *kind, const struct example *e)
                 free(rooms[--rooms_count]);
         }
     }
+    float largest = 1;
     for (size_t i = 0; i < e->count; i++)
-        ck_assert_msg(fabsf(first[i] - e->result[i]) <= 1e-5f * (1 + fabsf(e->result[i])),
+        largest = fmaxf(largest, fabsf(e->result[i]));
+    for (size_t i = 0; i < e->count; i++)
+        ck_assert_msg(fabsf(first[i] - e->result[i]) <= 2e-6f * largest,
                       "%s: case %llu, number %zu: expected %.8g, found %.8g", kind->name,
                       (unsigned long long)e->seed, i, (double)e->result[i], (double)first[i]);
     free(first);
