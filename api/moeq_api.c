@@ -187,7 +187,7 @@ static moeq_status make_mix_policy(const moeq_recipe *recipe, struct mq_policy *
     const struct mq_recipe *mix = mq_recipe_find(recipe->mix);
     if (!mix)
         return mq_fail(err, MOEQ_INVALID_ARGUMENT, "unknown mix '%s'", recipe->mix);
-    if (recipe->level || recipe->attention || recipe->embeddings)
+    if (recipe->level || recipe->attention || recipe->embeddings || recipe->shared)
         return mq_fail(err, MOEQ_INVALID_ARGUMENT, "a mix and levels exclude each other");
     *policy = mq_policy_of_recipe(mix);
     policy->allow_nonfinite = recipe->allow_nonfinite;
@@ -209,6 +209,8 @@ static moeq_status make_policy(const moeq_recipe *caller, struct mq_policy *poli
     MQ_TRY(find_level(recipe.level, &level, err));
     *policy = mq_policy_default(level);
     policy->allow_nonfinite = recipe.allow_nonfinite;
+    if (recipe.shared)
+        MQ_TRY(find_level(recipe.shared, &policy->levels[MQ_CLASS_SHARED], err));
     if (recipe.attention)
         MQ_TRY(find_level(recipe.attention, &policy->levels[MQ_CLASS_ATTENTION], err));
     if (recipe.embeddings)

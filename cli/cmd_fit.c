@@ -524,7 +524,7 @@ static enum mq_exit add_stored(struct mq_fit *fit)
     const char *name = "stored";
     moeq_error err = {0};
     for (size_t i = fit->view->tensors_count; i-- > 0;)
-        if (mq_role_class(fit->view->tensors[i].role) == MQ_CLASS_EXPERTS)
+        if (mq_view_class(fit->view, fit->view->tensors[i].role) == MQ_CLASS_EXPERTS)
             name = fit->view->tensors[i].storage;
     return mq_fit_add(fit, name, &as_stored, &err) == MOEQ_OK ? MQ_EXIT_GOOD : mq_report(&err);
 }

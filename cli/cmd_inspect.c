@@ -100,7 +100,7 @@ enum mq_exit mq_cmd_inspect(const struct mq_options *options)
     struct mq_breakdown b = {0};
     for (size_t i = 0; i < view->tensors_count; i++) {
         const struct mq_tensor *t = &view->tensors[i];
-        mq_breakdown_add(&b, t, mq_level_of_storage(t->storage), t->rows * t->row_bytes);
+        mq_breakdown_add(&b, view, t, mq_level_of_storage(t->storage), t->rows * t->row_bytes);
     }
     enum mq_exit code;
     if (options->json) {

@@ -71,7 +71,8 @@ static bool check_quantizing(const struct mq_options *o)
     const struct {
         const char *name;
         bool given;
-    } options[] = {{"attention", o->attention != NULL},
+    } options[] = {{"shared", o->shared != NULL},
+                   {"attention", o->attention != NULL},
                    {"embeddings", o->embeddings != NULL},
                    {"tensor", o->tensor.count > 0},
                    {"effort", o->effort != NULL}};

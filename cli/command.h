@@ -34,7 +34,8 @@ struct mq_options {
     const char **positional;
     int positional_count;
     /* output and levels */
-    const char *output, *level, *levels, *recipe, *attention, *embeddings, *effort, *unify;
+    const char *output, *level, *levels, *recipe, *shared, *attention, *embeddings,
+        *effort, *unify;
     uint64_t split_bytes, shard_bytes;
     struct mq_option_list tensor, report;
     bool dry_run, force, tensors, allow_nonfinite;

@@ -16,13 +16,14 @@ const struct mq_command mq_commands[] = {
         .arguments = "MODEL -o FILE --level LEVEL | --recipe NAME",
         .summary = "quantize a model into a moeq file",
         .description =
-            "Quantizes a model into one moeq file, grouped per expert. Experts and MLPs get\n"
-            "LEVEL; attention, embeddings and head q8_0; routers and norms stay as they are.\n"
+            "Quantizes a model into one moeq file, grouped per expert. Experts (or MLPs where\n"
+            "there are none) get LEVEL; shared experts, attention, embeddings and head q8_0;\n"
+            "routers and norms stay as they are.\n"
             "Memory does not depend on the model's size (--memory, default 256M). A run that\n"
             "was interrupted goes on where it stopped when the same command is given again.\n"
             "With --shard-size: several files, and an index that stands for the model.\n"
             "A GGUF file may go without LEVEL: its blocks are copied as they are.",
-        .options = "output level recipe attention embeddings tensor effort shard-size dry-run "
+        .options = "output level recipe shared attention embeddings tensor effort shard-size dry-run "
                    "force allow-nonfinite" READING,
         .common = LARGE_JOB " verbose",
         .examples = "  moeq convert Mixtral-8x7B-v0.1 -o mixtral.moeq --level q4_k\n"
@@ -43,7 +44,7 @@ const struct mq_command mq_commands[] = {
             "quantized on the way with --level or --recipe, and keeps its precision without\n"
             "either. What GGUF cannot hold is an error, or solved by --unify. Memory,\n"
             "interruptions and --force are as in convert.",
-        .options = "output level recipe attention embeddings tensor effort unify split-max-size "
+        .options = "output level recipe shared attention embeddings tensor effort unify split-max-size "
                    "dry-run force allow-nonfinite" READING,
         .common = LARGE_JOB " verbose",
         .examples = "  moeq export mixtral.moeq -o mixtral.gguf\n"
@@ -115,8 +116,8 @@ const struct mq_command mq_commands[] = {
             "that --report names: a page with charts (.html), or Markdown for a pull request\n"
             "(.md). Memory as in eval (--memory, default half of the machine's).",
         .options =
-            "text levels files attention embeddings tensor effort protocol context tokens swap "
-            "noise-floor compute report" READING,
+            "text levels files shared attention embeddings tensor effort protocol context tokens "
+            "swap noise-floor compute report" READING,
         .common = LARGE_JOB " verbose",
         .examples = "  moeq sweep Mixtral-8x7B-v0.1 --text wiki.txt --levels q8_0,q4_k,q3_k \\\n"
                     "      --report sweep.html\n"
@@ -195,8 +196,8 @@ const struct mq_command mq_commands[] = {
             "the weights, the KV cache of the context, what is left on the card, and an upper\n"
             "bound of tokens/s. Reads no weights: MODEL may be a config.json alone. With\n"
             "--quality, says which of the levels that fit is the best one.",
-        .options = "gpu vram list-gpus context kv no-flash-attention level levels attention "
-                   "embeddings tensor quality" READING,
+        .options = "gpu vram list-gpus context kv no-flash-attention level levels shared "
+                   "attention embeddings tensor quality" READING,
         .common = COMMON,
         .examples = "  moeq fit Mixtral-8x7B-v0.1 --gpu 4090 --context 8192\n"
                     "  moeq fit config.json --gpu 2x3090 --kv q8_0 --quality sweep.json\n"

@@ -185,6 +185,7 @@ bool mq_option_policy(const char *command, const struct mq_options *options,
         enum mq_role_class group;
         size_t field;
     } by_class[] = {
+        {"--shared", MQ_CLASS_SHARED, offsetof(struct mq_options, shared)},
         {"--attention", MQ_CLASS_ATTENTION, offsetof(struct mq_options, attention)},
         {"--embeddings", MQ_CLASS_EMBEDDINGS, offsetof(struct mq_options, embeddings)},
     };
@@ -229,10 +230,10 @@ void mq_option_policy_free(const struct mq_options *options, struct mq_policy_ov
     free(overrides);
 }
 
-void mq_breakdown_add(struct mq_breakdown *b, const struct mq_tensor *tensor,
-                      const struct mq_level *level, uint64_t bytes)
+void mq_breakdown_add(struct mq_breakdown *b, const struct mq_view *view,
+                      const struct mq_tensor *tensor, const struct mq_level *level, uint64_t bytes)
 {
-    const enum mq_role_class group = mq_role_class(tensor->role);
+    const enum mq_role_class group = mq_view_class(view, tensor->role);
     size_t i = 0;
     while (i < b->count && (b->rows[i].group != group || b->rows[i].level != level))
         i++;

@@ -46,7 +46,7 @@ bool mq_option_level_or_recipe(const char *command, const struct mq_options *opt
                                struct mq_option_target *target);
 const char *mq_option_target_name(const struct mq_option_target *target);
 
-/* The policy of --attention, --embeddings, --tensor and --effort for a target. False after a
+/* The policy of --shared, --attention, --embeddings, --tensor and --effort for a target. False after a
  * message. The policy borrows `overrides`; either way free them afterwards. */
 bool mq_option_policy(const char *command, const struct mq_options *options,
                       const struct mq_option_target *target, struct mq_policy *policy,
@@ -64,8 +64,8 @@ struct mq_breakdown {
     size_t count;
     struct mq_plan_total total;
 };
-void mq_breakdown_add(struct mq_breakdown *b, const struct mq_tensor *tensor,
-                      const struct mq_level *level, uint64_t bytes);
+void mq_breakdown_add(struct mq_breakdown *b, const struct mq_view *view,
+                      const struct mq_tensor *tensor, const struct mq_level *level, uint64_t bytes);
 void mq_breakdown_print(const struct mq_breakdown *b);
 cJSON *mq_breakdown_json(struct mq_json_tree *tree, const struct mq_breakdown *b);
 

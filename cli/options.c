@@ -32,7 +32,7 @@ struct option {
 #define FIELD(name) offsetof(struct mq_options, name)
 static const struct option options_table[] = {
     {"output", 'o', TEXT, "FILE", "the file to write", FIELD(output)},
-    {"level", 0, TEXT, "LEVEL", "level of experts and MLPs (list below)", FIELD(level)},
+    {"level", 0, TEXT, "LEVEL", "level of experts, or of the MLPs of a model without them (list below)", FIELD(level)},
     {"levels", 0, TEXT, "A,B,...", "levels to compare, separated by commas", FIELD(levels)},
     {"files", 0, LIST, "A,B,...",
      "models in files of their own (moeq, GGUF, folders) to compare beside the levels or instead "
@@ -41,6 +41,10 @@ static const struct option options_table[] = {
      FIELD(files)},
     {"recipe", 0, TEXT, "NAME", "a named mix of levels, instead of --level (list below)",
      FIELD(recipe)},
+    {"shared", 0, TEXT, "LEVEL",
+     "level of what every token uses in a model with experts: shared experts, and MLPs beside or "
+     "instead of experts (default q8_0)",
+     FIELD(shared)},
     {"attention", 0, TEXT, "LEVEL", "level of attention (default q8_0)", FIELD(attention)},
     {"embeddings", 0, TEXT, "LEVEL", "level of embeddings and head (default q8_0)",
      FIELD(embeddings)},

@@ -35,7 +35,7 @@ static void print_remarks(const struct mq_plan *plan, const struct mq_options *o
 static void add_breakdown(struct mq_breakdown *b, const struct mq_plan *plan)
 {
     for (size_t i = 0; i < plan->view->tensors_count; i++)
-        mq_breakdown_add(b, plan->entries[i].tensor, plan->entries[i].level,
+        mq_breakdown_add(b, plan->view, plan->entries[i].tensor, plan->entries[i].level,
                          plan->entries[i].size_bytes);
 }
 

@@ -65,7 +65,8 @@ static moeq_status join(struct mq_fit_row *row, const cJSON *sweep_row, const ch
             return MOEQ_OK;
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
                             "%s has %" PRIu64 " bytes of weights in the sweep and %" PRIu64
-                            " here: give both the same --attention, --embeddings and --tensor",
+                            " here: give both the same --shared, --attention, --embeddings and "
+                            "--tensor",
                             row->name, bytes, row->weight_bytes);
     }
     if (is_baseline) { /* what the others are compared with */

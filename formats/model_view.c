@@ -105,6 +105,24 @@ const struct mq_tensor *mq_view_find(const struct mq_view *v, enum mq_role role,
     return i < 0 ? NULL : &v->tensors[i];
 }
 
+bool mq_view_has_experts(const struct mq_view *v)
+{
+    for (size_t i = 0; v->program && i < v->program->kinds_count; i++)
+        if (v->program->kinds[i].layer.ffn.router.experts)
+            return true;
+    return false;
+}
+
+static bool is_mlp(enum mq_role role)
+{
+    return role == MQ_ROLE_MLP_GATE || role == MQ_ROLE_MLP_UP || role == MQ_ROLE_MLP_DOWN;
+}
+
+enum mq_role_class mq_view_class(const struct mq_view *v, enum mq_role role)
+{
+    return is_mlp(role) && mq_view_has_experts(v) ? MQ_CLASS_SHARED : mq_role_class(role);
+}
+
 uint64_t mq_interleaved_row(uint64_t rows, uint32_t heads, uint64_t row)
 {
     const uint64_t head_rows = rows / heads, half = head_rows / 2;

@@ -160,6 +160,13 @@ const char *mq_view_no_tokenizer(const struct mq_view *view);
 const struct mq_tensor *mq_view_find(const struct mq_view *view, enum mq_role role, int32_t layer,
                                      int32_t expert);
 
+/* Whether any layer has a router. */
+bool mq_view_has_experts(const struct mq_view *view);
+/* Which option of `convert` decides the level of a role, and what it counts as: in a model that has
+ * experts its MLPs, beside or instead of experts, are MQ_CLASS_SHARED: they are used by every token,
+ * and few. */
+enum mq_role_class mq_view_class(const struct mq_view *view, enum mq_role role);
+
 /* Where row `row` of a matrix of `rows` stands if those of each of `heads` are interleaved. */
 uint64_t mq_interleaved_row(uint64_t rows, uint32_t heads, uint64_t row);
 

@@ -24,7 +24,7 @@ const char *mq_role_class_name(enum mq_role_class group)
 {
     static const char *const names[] = {
         [MQ_CLASS_EXPERTS] = "experts and MLP",
-        [MQ_CLASS_SHARED] = "shared experts",
+        [MQ_CLASS_SHARED] = "shared and dense MLP",
         [MQ_CLASS_ATTENTION] = "attention",
         [MQ_CLASS_EMBEDDINGS] = "embeddings and head",
         [MQ_CLASS_KEEP] = "router and norms",

@@ -4,7 +4,8 @@
 
 #include "moeq.h"
 
-/* What a tensor does. group: which option of `convert` decides its level. */
+/* What a tensor does. group: which option of `convert` decides its level, as far as the role alone
+ * says so; see mq_view_class. */
 #define MQ_ROLE_LIST(X)                                 \
     X(EMBEDDING, "embedding", EMBEDDINGS)               \
     X(ATTN_NORM, "attn_norm", KEEP)                     \
@@ -97,6 +98,7 @@ enum mq_role_class {
 };
 
 const char *mq_role_name(enum mq_role role);
+/* Of a model: mq_view_class (model_view.h), which everything goes by that asks for levels or sizes. */
 enum mq_role_class mq_role_class(enum mq_role role);
 const char *mq_role_class_name(enum mq_role_class group);
 

@@ -80,13 +80,13 @@ static moeq_status add_class(struct builder *b, const struct mq_program *program
     struct mq_slot_at at = {0};
     const struct mq_slot *slot;
     while ((slot = mq_program_next(program, &at)))
-        if (!slot->per_expert && mq_role_class(slot->role) == group)
+        if (!slot->per_expert && mq_view_class(b->view, slot->role) == group)
             MQ_TRY(add_tensor(b, slot, layer, -1));
     return MOEQ_OK;
 }
 
-/* A layer in the order of a moeq file: what stays unquantized, attention, then each expert's
- * matrices (or the dense MLP's) side by side. */
+/* A layer in the order of a moeq file: what stays unquantized, attention, shared
+ * experts or an MLP beside experts, then each expert's matrices (or the dense MLP's) side by side. */
 static moeq_status add_layer(struct builder *b, int32_t layer)
 {
     static const enum mq_role_class order[] = {MQ_CLASS_KEEP, MQ_CLASS_ATTENTION, MQ_CLASS_SHARED,

@@ -112,7 +112,7 @@ moeq_status moeq_tokenize(const moeq_model *model, const char *text, size_t n,
 /* Which level each class of tensors gets. Levels are names such as "q4_k"; NULL: the default. */
 typedef struct moeq_recipe {
     size_t struct_size;
-    const char *level;      /* experts and MLPs; required, unless there is a mix */
+    const char *level;      /* experts, or MLPs without them; required, unless there is a mix */
     const char *attention;  /* default q8_0 */
     const char *embeddings; /* embeddings and head; default q8_0 */
     const char *effort;     /* "default" or "best" */
@@ -126,6 +126,8 @@ typedef struct moeq_recipe {
     bool allow_nonfinite;
     /* Of moeq_sweep only: a model stored in files of its own, in the place of levels and mix. */
     const moeq_model *model;
+    /* In a model with experts: shared experts, and MLPs beside or instead of experts; default q8_0. */
+    const char *shared;
 } moeq_recipe;
 
 /* The exact size in bytes of the file that moeq_convert would write, or of all shards together,

@@ -70,7 +70,7 @@ moeq_status mq_plan_entries(struct mq_plan *plan, const struct mq_level *const *
         e->row_bytes = mq_level_row_bytes(e->level, t->cols);
         if (!mq_mul_u64(t->rows, e->row_bytes, &e->size_bytes))
             return mq_fail(err, MOEQ_LIMIT, "tensor '%s' is too large", mq_tensor_shown(t));
-        mq_plan_total_add(&plan->by_class[mq_role_class(t->role)], t, e->size_bytes);
+        mq_plan_total_add(&plan->by_class[mq_view_class(view, t->role)], t, e->size_bytes);
         mq_plan_total_add(&plan->total, t, e->size_bytes);
     }
     return MOEQ_OK;
@@ -175,15 +175,20 @@ static enum mq_dtype plain_dtype(const struct mq_level *level)
     return MQ_U8;
 }
 
-/* Groups begin aligned: a layer, an expert (or dense MLP), what follows the layers. */
+static bool is_ffn(const struct mq_plan *plan, const struct mq_tensor *t)
+{
+    const enum mq_role_class group = mq_view_class(plan->view, t->role);
+    return group == MQ_CLASS_EXPERTS || group == MQ_CLASS_SHARED;
+}
+
+/* Groups begin aligned: a layer, an expert (or MLP, or shared experts), what follows the layers. */
 static bool begins_group(const struct mq_plan *plan, size_t i)
 {
     if (i == 0)
         return true;
     const struct mq_tensor *t = plan->entries[i].tensor, *before = plan->entries[i - 1].tensor;
     return t->layer != before->layer || t->expert != before->expert ||
-           (mq_role_class(t->role) == MQ_CLASS_EXPERTS) !=
-               (mq_role_class(before->role) == MQ_CLASS_EXPERTS);
+           is_ffn(plan, t) != is_ffn(plan, before);
 }
 
 static struct mq_layout_item entry_item(const struct mq_plan *plan, size_t i)

@@ -81,7 +81,7 @@ static moeq_status choose_level(const struct job *job, size_t i)
     static const char f32[] = "f32";
     const struct mq_tensor *t = &job->plan->view->tensors[i];
     const struct mq_level **level = &job->levels[i], *source;
-    if (mq_role_class(t->role) == MQ_CLASS_KEEP) {
+    if (mq_view_class(job->plan->view, t->role) == MQ_CLASS_KEEP) {
         *level = mq_level_find(f32); /* what llama.cpp expects of norms and routers */
         return MOEQ_OK;
     }
@@ -241,7 +241,7 @@ static bool is_copy(const struct job *job)
     const struct mq_plan *plan = job->plan;
     for (size_t i = 0; i < plan->view->tensors_count; i++) {
         const struct mq_plan_entry *e = &plan->entries[i];
-        if (mq_role_class(e->tensor->role) != MQ_CLASS_KEEP &&
+        if (mq_view_class(plan->view, e->tensor->role) != MQ_CLASS_KEEP &&
             strcmp(e->tensor->storage, e->level->name) != 0)
             return false;
     }
@@ -269,7 +269,7 @@ static uint32_t file_type(const struct job *job, const struct mq_gguf *carried)
         uint64_t weights = 0;
         for (size_t i = 0; type->storage && i < plan->view->tensors_count; i++) {
             const struct mq_plan_entry *e = &plan->entries[i];
-            if (mq_role_class(e->tensor->role) == MQ_CLASS_EXPERTS &&
+            if (mq_view_class(plan->view, e->tensor->role) == MQ_CLASS_EXPERTS &&
                 strcmp(e->level->name, type->storage) == 0)
                 weights += e->tensor->rows * e->tensor->cols;
         }

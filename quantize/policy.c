@@ -35,7 +35,7 @@ static moeq_status check_kept(const struct mq_view *view, const struct mq_tensor
                               moeq_error *err)
 {
     const double had = mq_level_row_bits(source, source->block_weights);
-    if (mq_role_class(t->role) != MQ_CLASS_KEEP || level == source ||
+    if (mq_view_class(view, t->role) != MQ_CLASS_KEEP || level == source ||
         (!level->quantized && mq_level_row_bits(level, 1) > had))
         return MOEQ_OK;
     return mq_fail(err, MOEQ_INVALID_ARGUMENT,
@@ -62,9 +62,9 @@ moeq_status mq_policy_apply(const struct mq_policy *policy, const struct mq_view
     for (size_t i = 0; i < view->tensors_count; i++) {
         const struct mq_tensor *t = &view->tensors[i];
         MQ_TRY(mq_tensor_stored(view, t, &levels[i], err));
-        const struct mq_level *wanted = policy->levels[mq_role_class(t->role)];
+        const struct mq_level *wanted = policy->levels[mq_view_class(view, t->role)];
         const char *refined =
-            policy->recipe ? mq_recipe_level(policy->recipe, t, &view->hparams) : NULL;
+            policy->recipe ? mq_recipe_level_in(policy->recipe, view, t) : NULL;
         if (wanted)
             levels[i] = refined ? mq_level_find(refined) : wanted;
     }

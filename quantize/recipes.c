@@ -23,15 +23,18 @@
         MQ_ROLE_##role, MQ_LAYERS_##layers, MQ_MODELS_##models, level \
     }
 #define DOWN(layers, level) \
-    RULE(EXPERT_DOWN, layers, ANY, level), RULE(MLP_DOWN, layers, ANY, level)
+    RULE(EXPERT_DOWN, layers, ANY, level), RULE(MLP_DOWN, layers, ANY, level), \
+        RULE(SHARED_DOWN, layers, ANY, level)
 #define EXPERTS(layers, level)                                                     \
     RULE(EXPERT_GATE, layers, ANY, level), RULE(EXPERT_UP, layers, ANY, level),    \
-        RULE(EXPERT_DOWN, layers, ANY, level), RULE(MLP_GATE, layers, ANY, level), \
-        RULE(MLP_UP, layers, ANY, level), RULE(MLP_DOWN, layers, ANY, level)
+        RULE(EXPERT_DOWN, layers, ANY, level), RULE(MLP_GATE, layers, DENSE, level), \
+        RULE(MLP_UP, layers, DENSE, level), RULE(MLP_DOWN, layers, DENSE, level)
 /* What all of llama.cpp's mixes have in common. */
 #define HEAD RULE(HEAD, ALL, ANY, "q6_k"), RULE(EMBEDDING, ALL, TIED, "q6_k")
-#define KEYS_AND_VALUES RULE(ATTN_K, ALL, EIGHT, "q8_0"), RULE(ATTN_V, ALL, EIGHT, "q8_0")
-#define VALUES(layers, models, level) RULE(ATTN_V, layers, models, level)
+#define VALUES(layers, models, level)                                                          \
+    RULE(ATTN_V, layers, models, level), RULE(ATTN_KV_B, layers, models, level),               \
+        RULE(DELTA_QKV, layers, models, level)
+#define KEYS_AND_VALUES RULE(ATTN_K, ALL, EIGHT, "q8_0"), VALUES(ALL, EIGHT, "q8_0")
 #define OUTPUT(models, level) RULE(ATTN_O, ALL, models, level)
 /* clang-format off */
 #define END {0}
@@ -139,11 +142,13 @@ static bool is_for(enum mq_recipe_models models, const struct mq_hparams *h)
     case MQ_MODELS_OTHERS:
         return !eight;
     case MQ_MODELS_GQA:
-        return !eight && h->heads / 4 >= h->kv_heads;
+        return !eight && h->kv_heads && h->heads / 4 >= h->kv_heads;
     case MQ_MODELS_70B:
         return !eight && h->layers == 80 && h->heads != h->kv_heads;
     case MQ_MODELS_TIED:
         return h->tied_head;
+    case MQ_MODELS_DENSE:
+        return !h->experts;
     }
     return false;
 }
@@ -157,4 +162,31 @@ const char *mq_recipe_level(const struct mq_recipe *recipe, const struct mq_tens
             has_layer(r->layers, t->layer < 0 ? 0 : (uint32_t)t->layer, h->layers))
             level = r->level;
     return level;
+}
+
+/* What llama.cpp counts as values: V, what latent attention makes k and v of, a fused q, k and v. */
+static const struct mq_tensor *values_of(const struct mq_view *view, int32_t layer)
+{
+    static const enum mq_role roles[] = {MQ_ROLE_ATTN_V, MQ_ROLE_ATTN_KV_B, MQ_ROLE_DELTA_QKV};
+    const struct mq_tensor *found = NULL;
+    for (size_t i = 0; i < sizeof roles / sizeof *roles && !found; i++)
+        found = mq_view_find(view, roles[i], layer, -1);
+    return found;
+}
+
+const char *mq_recipe_level_in(const struct mq_recipe *recipe, const struct mq_view *view,
+                               const struct mq_tensor *tensor)
+{
+    struct mq_tensor t = *tensor;
+    struct mq_hparams h = view->hparams;
+    if (t.layer >= 0 && tensor == values_of(view, t.layer)) {
+        t.layer = 0;
+        h.layers = 0;
+        for (int32_t layer = 0; layer < (int32_t)view->hparams.layers; layer++) {
+            const bool some = values_of(view, layer) != NULL;
+            h.layers += some;
+            t.layer += some && layer < tensor->layer;
+        }
+    }
+    return mq_recipe_level(recipe, &t, &h);
 }

@@ -27,6 +27,7 @@ enum mq_recipe_models {
     MQ_MODELS_GQA,    /* of the others, those in which four and more heads share a k and v */
     MQ_MODELS_70B,    /* of the others, those of 80 layers in which heads share */
     MQ_MODELS_TIED,   /* whose head is the embedding table */
+    MQ_MODELS_DENSE,  /* without experts */
 };
 
 /* Later rules win. */
@@ -40,7 +41,8 @@ struct mq_recipe_rule {
 struct mq_recipe {
     const char *name, *alias; /* alias: what others call the same mix; NULL if nobody does */
     const char *description;  /* one line for --help */
-    const char *experts, *attention, *embeddings; /* levels of the classes of roles */
+    /* levels of the classes of roles; of shared experts and what is like them that of attention */
+    const char *experts, *attention, *embeddings;
     const struct mq_recipe_rule *rules;           /* ends with level NULL */
     /* What a GGUF file of it says as general.file_type (LlamaFileType of the gguf package); 0: the
      * mix is nobody else's, and its experts' level says it. */
@@ -56,5 +58,9 @@ const struct mq_recipe *mq_recipe_find(const char *name);
 /* The level that the recipe's rules give a tensor of a model; NULL: that of its class. */
 const char *mq_recipe_level(const struct mq_recipe *recipe, const struct mq_tensor *tensor,
                             const struct mq_hparams *hparams);
+/* The same of a tensor in a view. Where not every layer has values (mixers differ), the i-th layer
+ * that has some is layer i of the rules for them. */
+const char *mq_recipe_level_in(const struct mq_recipe *recipe, const struct mq_view *view,
+                               const struct mq_tensor *tensor);
 
 #endif

@@ -289,7 +289,7 @@ static void sum_errors(const struct lineup *l, size_t candidate, struct mq_compa
     const struct errors *errors = l->errors + candidate * view->tensors_count;
     double error = 0, weights = 0;
     for (size_t i = 0; i < view->tensors_count; i++) {
-        if (!errors[i].seen || mq_role_class(view->tensors[i].role) != MQ_CLASS_EXPERTS)
+        if (!errors[i].seen || mq_view_class(view, view->tensors[i].role) != MQ_CLASS_EXPERTS)
             continue;
         error += errors[i].squared_error;
         weights += errors[i].squared_weights;

@@ -144,6 +144,23 @@ START_TEST(converts_to_several_files)
 }
 END_TEST
 
+/* Of a model without shared experts nothing is at that level, but it is looked up. */
+START_TEST(shared_experts_have_a_level)
+{
+    moeq_model *model = open_model(MODEL);
+    moeq_recipe recipe = {.struct_size = sizeof recipe, .level = "q4_k", .shared = "q6_k"};
+    uint64_t bytes;
+    moeq_error err = {0};
+    ck_assert_int_eq(moeq_plan_bytes(model, &recipe, &bytes, &err), MOEQ_OK);
+    recipe.shared = "q9";
+    ck_assert_int_eq(moeq_plan_bytes(model, &recipe, &bytes, &err), MOEQ_INVALID_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(err.message, "q9"));
+    recipe.struct_size = offsetof(moeq_recipe, shared); /* of before there was the field */
+    ck_assert_int_eq(moeq_plan_bytes(model, &recipe, &bytes, NULL), MOEQ_OK);
+    moeq_model_close(model);
+}
+END_TEST
+
 START_TEST(exports_what_it_can_read_again)
 {
     moeq_model *model = open_model(MODEL), *again;
@@ -342,6 +359,7 @@ int main(void)
     tcase_add_test(tests, tokenizes);
     tcase_add_test(tests, converts_what_it_planned);
     tcase_add_test(tests, converts_to_several_files);
+    tcase_add_test(tests, shared_experts_have_a_level);
     tcase_add_test(tests, exports_what_it_can_read_again);
     tcase_add_test(tests, sweeps_and_can_be_stopped);
     tcase_add_test(tests, compares_files);

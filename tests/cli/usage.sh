@@ -64,6 +64,9 @@ usage convert "--level and --recipe exclude each other" \
 usage convert "--recipe: unknown recipe 'mix9'; did you mean mix2?" convert $model -o "$out" --recipe mix9
 usage convert "--recipe: unknown recipe 'best'; recipes are mix2, mix3, mix4, mix5, q3_k_s, q3_k_l, q4_k_s, q5_k_s, early3, early4" \
     convert $model -o "$out" --recipe best
+usage convert "--shared: unknown level 'none'; $levels" convert $model -o "$out" --level q4_k --shared none
+usage sweep "--shared is about --levels, of which there are none" \
+    sweep $model --text demo/text.txt --files $model --shared q8_0
 usage convert "--attention and a recipe (mix4) exclude each other; --tensor refines a recipe" \
     convert $model -o "$out" --recipe mix4 --attention q8_0
 usage sweep "--levels: unknown level 'mixx4'; did you mean mix4?" \

@@ -4,6 +4,7 @@
 #include "plan.h"
 #include "stored.h"
 #include "test_support.h"
+#include "view_int.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -75,6 +76,66 @@ START_TEST(counts_tails_as_they_are_stored)
     for (size_t i = 0; i < view->tensors_count; i++)
         if (view->tensors[i].role == MQ_ROLE_EXPERT_DOWN)
             ck_assert_uint_eq(plan->entries[i].row_bytes, 5 * 34);
+    mq_plan_free(plan);
+    mq_view_close(view);
+}
+END_TEST
+
+/* A model of experts whose first layer has an MLP instead, with rows of 2880 and 80. */
+static struct mq_view *open_mixed(void)
+{
+    static const char config[] =
+        "{\"model_type\": \"qwen3_moe\", \"hidden_size\": 2880, \"num_hidden_layers\": 2, "
+        "\"num_attention_heads\": 4, \"num_key_value_heads\": 2, \"head_dim\": 64, "
+        "\"vocab_size\": 100, \"intermediate_size\": 2880, \"moe_intermediate_size\": 80, "
+        "\"num_experts\": 4, \"num_experts_per_tok\": 2, \"norm_topk_prob\": true, "
+        "\"decoder_sparse_step\": 1, \"mlp_only_layers\": [0], \"rms_norm_eps\": 1e-6, "
+        "\"hidden_act\": \"silu\", \"rope_theta\": 10000.0, "
+        "\"max_position_embeddings\": 1024, \"tie_word_embeddings\": false}";
+    const char *path = mq_test_temporary("config.json");
+    struct mq_view *view;
+    moeq_error err = {0};
+    FILE *f = fopen(path, "w");
+    ck_assert(f && fputs(config, f) >= 0 && fclose(f) == 0);
+    ck_assert_msg(mq_view_from_config(path, NULL, &view, &err) == MOEQ_OK, "%s", err.message);
+    return view;
+}
+
+/* What every token uses is one class: an MLP instead of experts, as shared experts. */
+START_TEST(mlp_of_a_model_with_experts_is_shared)
+{
+    struct mq_view *view = open_mixed();
+    struct mq_policy policy = mq_policy_default(mq_level_find("q3_k"));
+    policy.levels[MQ_CLASS_SHARED] = mq_level_find("q6_k");
+    struct mq_plan *plan;
+    moeq_error err = {0};
+    ck_assert_ok(mq_plan_create(view, &policy, &plan, &err));
+    uint64_t mlps = 0;
+    for (size_t i = 0; i < view->tensors_count; i++) {
+        const struct mq_plan_entry *e = &plan->entries[i];
+        const bool mlp = e->tensor->role >= MQ_ROLE_MLP_GATE && e->tensor->role <= MQ_ROLE_MLP_DOWN;
+        if (e->tensor->expert >= 0)
+            ck_assert_str_eq(e->level->name, "q3_k");
+        if (mlp)
+            ck_assert_str_eq(e->level->name, "q6_k");
+        mlps += mlp ? e->size_bytes : 0;
+        /* 11 blocks of 256 and two of 32; two of 32 and 16 weights in f16 */
+        if (e->tensor->role == MQ_ROLE_EXPERT_UP)
+            ck_assert_uint_eq(e->row_bytes, 11 * 110 + 2 * 34);
+        if (e->tensor->role == MQ_ROLE_EXPERT_DOWN)
+            ck_assert_uint_eq(e->row_bytes, 2 * 34 + 16 * 2);
+        if (e->tensor->role == MQ_ROLE_MLP_GATE) /* begins a group */
+            ck_assert_uint_eq(e->offset % MQ_GROUP_ALIGN, 0);
+    }
+    ck_assert_uint_eq(plan->by_class[MQ_CLASS_SHARED].bytes, mlps);
+    ck_assert_uint_eq(plan->by_class[MQ_CLASS_SHARED].tensors, 3);
+    mq_plan_free(plan);
+    /* a mix for experts alone lowers none of them */
+    policy = mq_policy_of_recipe(mq_recipe_find("early3"));
+    ck_assert_ok(mq_plan_create(view, &policy, &plan, &err));
+    for (size_t i = 0; i < view->tensors_count; i++)
+        if (view->tensors[i].role == MQ_ROLE_MLP_UP)
+            ck_assert_str_eq(plan->entries[i].level->name, "q8_0");
     mq_plan_free(plan);
     mq_view_close(view);
 }
@@ -183,6 +244,30 @@ START_TEST(recipes_spread_bits_over_layers)
 }
 END_TEST
 
+/* llama.cpp counts the tensors that it takes for values (attn_v, attn_kv_b, a fused attn_qkv): in a
+ * model of which every other layer has some, the first two of them are layers 1 and 3. */
+START_TEST(recipes_count_the_layers_that_have_values)
+{
+    enum { LAYERS = 8 };
+    static const enum mq_role roles[] = {MQ_ROLE_ATTN_V, MQ_ROLE_ATTN_KV_B, MQ_ROLE_DELTA_QKV};
+    struct mq_tensor tensors[LAYERS / 2];
+    int32_t index[(LAYERS + 1) * MQ_ROLE_COUNT];
+    struct mq_view view = {.hparams = {.layers = LAYERS, .heads = 8, .kv_heads = 8},
+                           .tensors = tensors,
+                           .index = index};
+    for (size_t r = 0; r < sizeof roles / sizeof *roles; r++) {
+        memset(index, -1, sizeof index);
+        for (int32_t i = 0; i < LAYERS / 2; i++) {
+            tensors[i] = (struct mq_tensor){.role = roles[r], .layer = 2 * i + 1, .expert = -1};
+            index[mq_view_index_at(&view, roles[r], 2 * i + 1, -1)] = i;
+        }
+        for (int32_t i = 0; i < LAYERS / 2; i++)
+            ck_assert_str_eq(mq_recipe_level_in(mq_recipe_find("q3_k_m"), &view, &tensors[i]),
+                             i < 2 ? "q5_k" : "q4_k");
+    }
+}
+END_TEST
+
 /* One letter a layer, in runs: "2x5 30x4" for q5_k in two layers, then q4_k in thirty; '-' is the
  * level of the class. */
 static void runs(const struct mq_recipe *recipe, enum mq_role role, const struct mq_hparams *h,
@@ -250,6 +335,9 @@ START_TEST(recipes_of_dense_models)
         {"q5_k_s", &llama65, MQ_ROLE_MLP_DOWN, "80x-"},
         {"q5_k_m", &mha, MQ_ROLE_ATTN_V, spread},
         {"q5_k_m", &mha, MQ_ROLE_MLP_DOWN, spread},
+        {"q5_k_m", &sixteen, MQ_ROLE_SHARED_DOWN, spread}, /* ffn_down_shexp */
+        {"q3_k_m", &sixteen, MQ_ROLE_ATTN_KV_B, "2x5 14x4"},
+        {"q3_k_m", &sixteen, MQ_ROLE_ATTN_Q_B, "16x-"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[400];
@@ -314,6 +402,8 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, recipes_of_dense_models);
     tcase_add_test(tests, accounts_for_every_byte);
     tcase_add_test(tests, counts_tails_as_they_are_stored);
+    tcase_add_test(tests, mlp_of_a_model_with_experts_is_shared);
+    tcase_add_test(tests, recipes_count_the_layers_that_have_values);
     tcase_add_test(tests, later_overrides_win);
     tcase_add_test(tests, nothing_is_brought_to_a_level_that_is_read_only);
     tcase_add_test(tests, a_level_that_is_read_only_is_kept);
