@@ -86,4 +86,9 @@ moeq_status mq_config_check(const struct mq_config_reader *r);
 
 moeq_status mq_config_read_keys(const struct mq_config_reader *r);
 
+/* ---- config_rope.c ---- */
+
+/* The rotary embeddings. Sizes of heads and max_positions have been read. */
+moeq_status mq_config_read_ropes(const struct mq_config_reader *r, struct mq_hparams *hparams);
+
 #endif

@@ -42,6 +42,14 @@ struct mq_family {
     bool window_by_layer_types;  /* layer_types of full attention switch the window off */
     bool window_by_use_sliding_window; /* only where use_sliding_window is true */
     bool without_sliding_window; /* Transformers' code has none, whatever the config says */
+    /* Positions. default_rotary_part: the part of a head that is turned where config.json does not
+     * say partial_rotary_factor; 0: the family turns whole heads. A family with local_rope has a second
+     * rotary embedding, for layers of sliding attention: rope_parameters then has one for each type of
+     * layer, or config.json has its theta under local_theta_key. */
+    double default_rotary_part;
+    bool local_rope;
+    const char *local_theta_key;
+    double default_local_theta;
     /* What layer `number` is made of: see layer.h. *layer is all zero. */
     void (*layer)(const struct mq_hparams *hparams, uint32_t number, struct mq_layer *layer);
     /* What is special before and after the layers; NULL: nothing. *ends is what most families have. */

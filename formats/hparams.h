@@ -10,18 +10,26 @@
 #include <stdint.h>
 
 /*
- * How positions are stretched: X(id, name). What config.json says of each is read in config.c, what it
- * does to frequencies stands in runtime/rope.c, what two of them share in runtime/arms.c, how GGUF says
- * it in quantize/plan_gguf.c; a type without one of these does not compile.
+ * How positions are stretched: X(id, name). What config.json says of each is read in config_rope.c, what
+ * it does to frequencies stands in runtime/rope.c, what two of them share in runtime/arms.c, how GGUF says
+ * it in quantize/plan_gguf.c; a type without one of these does not compile. Of the numbers of a head that
+ * are turned there are `dim`.
  *
- *     unscaled  frequency_i = theta^(-2i / head_dim), rotate-half
+ *     unscaled  frequency_i = theta^(-2i / dim), rotate-half
  *     llama3    low frequencies divided by `factor`, a linear ramp between
  *     linear    all frequencies divided by `factor`
+ *     yarn      the slow ones divided by `factor`, with a ramp to the fast ones, which stay
+ *     longrope  each divided by a number of its own, from one list or, in windows longer than the
+ *               original positions, from another
+ *     partly    the first part * dim / 2 as unscaled, the others 0
  */
 #define MQ_ROPE_TYPE_LIST(X) \
     X(DEFAULT, unscaled)     \
     X(LLAMA3, llama3)        \
-    X(LINEAR, linear)
+    X(LINEAR, linear)        \
+    X(YARN, yarn)            \
+    X(LONGROPE, longrope)    \
+    X(PARTLY, partly)
 
 enum mq_rope_type {
 #define MQ_ROPE_TYPE_ENUM(id, name) MQ_ROPE_##id,
@@ -30,11 +38,28 @@ enum mq_rope_type {
         MQ_ROPE_TYPES
 };
 
+/* A list for longrope, and what cosines and sines are multiplied by with it. */
+struct mq_rope_list {
+    const double *divisors;
+    size_t count; /* dim / 2 */
+    double magnitude;
+};
+
 struct mq_rope {
     enum mq_rope_type type;
     double theta;
-    double factor, low_freq_factor, high_freq_factor; /* LLAMA3 (factor: LINEAR too) */
-    double original_max_positions;                    /* LLAMA3 */
+    double factor, low_freq_factor, high_freq_factor; /* LLAMA3 (factor: LINEAR, YARN too) */
+    double original_max_positions;                    /* LLAMA3, YARN, LONGROPE */
+    /* YARN: turns within the original positions between which the ramp is, cut to whole dimensions or
+     * not; what cosines and sines are multiplied by; and what DeepSeek's scores are multiplied by
+     * twice besides. */
+    double beta_fast, beta_slow;
+    bool truncate;
+    double magnitude, score_factor;
+    struct mq_rope_list near, far; /* LONGROPE */
+    /* Of a head, the part that is turned: 1 is the whole. PARTLY: the part whose frequencies are not
+     * 0. */
+    double part;
     /* Not 0: true up to so many positions; beyond, the frequencies would depend on the sequence's
      * length (rope type dynamic), which is not implemented. */
     uint32_t exact_positions;
@@ -112,6 +137,8 @@ bool mq_activation_is_gated(enum mq_activation activation);
  *     sliding_window  query i sees keys j with i - window < j <= i; 0: all j <= i
  *     window_layers   the first layers, or all but those, have the window
  *     qk_norm         q and k are normalized
+ *     rope, rope_local  positions; of the layers of a second kind, in families that have one, the
+ *                     latter
  *     tied_head       the head is the embedding matrix
  *     bos, eos        -1 where none
  */
@@ -175,6 +202,7 @@ bool mq_activation_is_gated(enum mq_activation activation);
     X(U32, window_layers, true)       \
     X(BOOL, qk_norm, true)            \
     X(ROPE, rope, true)               \
+    X(ROPE, rope_local, true)         \
     X(U32, max_positions, false)      \
     X(BOOL, tied_head, false)         \
     X(TOKEN, bos, false)              \

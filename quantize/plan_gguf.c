@@ -153,6 +153,9 @@ static const struct {
 #define ROPE_unscaled NULL, false
 #define ROPE_linear "linear", false
 #define ROPE_llama3 NULL, true
+#define ROPE_yarn NULL, false
+#define ROPE_longrope NULL, false
+#define ROPE_partly NULL, false
 #define ROW(id, name) [MQ_ROPE_##id] = {ROPE_##name},
     MQ_ROPE_TYPE_LIST(ROW)
 #undef ROW

@@ -123,6 +123,31 @@ static bool same_llama3(const struct mq_rope *a, const struct mq_rope *b)
            a->original_max_positions == b->original_max_positions;
 }
 
+static bool same_yarn(const struct mq_rope *a, const struct mq_rope *b)
+{
+    return a->factor == b->factor && a->original_max_positions == b->original_max_positions &&
+           a->beta_fast == b->beta_fast && a->beta_slow == b->beta_slow &&
+           a->truncate == b->truncate && a->magnitude == b->magnitude &&
+           a->score_factor == b->score_factor;
+}
+
+static bool same_list(const struct mq_rope_list *a, const struct mq_rope_list *b)
+{
+    return a->count == b->count && a->magnitude == b->magnitude &&
+           memcmp(a->divisors, b->divisors, a->count * sizeof *a->divisors) == 0;
+}
+
+static bool same_longrope(const struct mq_rope *a, const struct mq_rope *b)
+{
+    return a->original_max_positions == b->original_max_positions && same_list(&a->near, &b->near) &&
+           same_list(&a->far, &b->far);
+}
+
+static bool same_partly(const struct mq_rope *a, const struct mq_rope *b)
+{
+    return a->part == b->part;
+}
+
 /* Fields that the type does not use are not compared: formats fill them differently. */
 static bool same_rope(const struct mq_rope *a, const struct mq_rope *b)
 {

@@ -12,6 +12,7 @@
 #include "error.h"
 #include "kernels.h"
 #include "pages.h"
+#include "portable_math.h"
 #include "rope.h"
 
 #include <math.h>
@@ -23,8 +24,10 @@
  * second-level cache. */
 #define QUERY_BLOCK 42
 
-/* Cosines and sines of heads of which so many numbers are turned. */
+/* Cosines and sines of one of the model's rotary embeddings, of heads of which so many numbers are
+ * turned. */
 struct rotary {
+    enum mq_rope_of of;
     uint32_t dim;
     float *cosines, *sines; /* [length][dim / 2] */
 };
@@ -33,8 +36,9 @@ struct mq_attention {
     const struct mq_context *context;
     const struct mq_kernels *kernels;
     size_t length, padded;                  /* padded: to whole panels of keys */
-    struct rotary rotary[MQ_PROGRAM_KINDS]; /* one for each rotary_dim */
+    struct rotary rotary[MQ_PROGRAM_KINDS]; /* one for each embedding and rotary_dim */
     size_t rotary_count;
+    float ones[MQ_MAX_HEAD_DIM]; /* the weights of norms without */
     char *scratch; /* of all threads */
     size_t thread_bytes;
 };
@@ -43,7 +47,8 @@ struct mq_attention {
 struct work {
     const struct mq_attention *a;
     const struct mq_layer_attention *layer;
-    const struct rotary *rotary;
+    const struct mq_attention_job *job;
+    const struct rotary *rotary; /* NULL: positions are not said */
 };
 
 struct thread_scratch {
@@ -67,12 +72,18 @@ static struct thread_scratch place(size_t padded, const struct mq_layer_attentio
                                    .scores = (float *)(void *)(base + keys + values)};
 }
 
-static const struct rotary *rotary_of(const struct mq_attention *a, uint32_t dim)
+static const struct rotary *rotary_of(const struct mq_attention *a,
+                                      const struct mq_layer_attention *layer)
 {
     for (size_t i = 0; i < a->rotary_count; i++)
-        if (a->rotary[i].dim == dim)
+        if (a->rotary[i].of == layer->rope && a->rotary[i].dim == layer->rotary_dim)
             return &a->rotary[i];
     return NULL;
+}
+
+static bool has_heads(const struct mq_layer_attention *layer)
+{
+    return layer->kind == MQ_MIXER_GROUPED || layer->kind == MQ_MIXER_LATENT;
 }
 
 static void set_sizes(struct mq_attention *a, const struct mq_context *context,
@@ -83,13 +94,17 @@ static void set_sizes(struct mq_attention *a, const struct mq_context *context,
     a->kernels = mq_kernels_get(context->isa);
     a->length = length;
     a->padded = mq_round_up(length, MQ_PANEL);
+    for (size_t i = 0; i < MQ_MAX_HEAD_DIM; i++)
+        a->ones[i] = 1.0f;
     for (size_t i = 0; i < program->kinds_count; i++) {
         const struct mq_layer_attention *l = &program->kinds[i].layer.attention;
         uint64_t bytes;
+        if (!has_heads(l))
+            continue;
         place(a->padded, l, NULL, &bytes);
         a->thread_bytes = mq_max_u64(a->thread_bytes, bytes);
-        if (!rotary_of(a, l->rotary_dim))
-            a->rotary[a->rotary_count++].dim = l->rotary_dim;
+        if (l->rope != MQ_ROPE_OF_NONE && !rotary_of(a, l))
+            a->rotary[a->rotary_count++] = (struct rotary){.of = l->rope, .dim = l->rotary_dim};
     }
 }
 
@@ -116,17 +131,19 @@ static bool fill_rotary(struct rotary *r, const struct mq_rope *rope, size_t len
 }
 
 moeq_status mq_attention_create(const struct mq_context *context,
-                                const struct mq_model_program *program, const struct mq_rope *rope,
-                                size_t length, struct mq_attention **attention, moeq_error *err)
+                                const struct mq_model_program *program,
+                                const struct mq_hparams *hparams, size_t length, struct mq_attention **attention, moeq_error *err)
 {
     struct mq_attention *a = malloc(sizeof *a);
     if (!a)
         return mq_fail_memory(err, "preparing attention");
     set_sizes(a, context, program, length);
-    a->scratch = mq_pages_alloc(a->thread_bytes * context->threads);
+    a->scratch = mq_pages_alloc(a->thread_bytes * context->threads + 1);
     bool ok = a->scratch != NULL;
     for (size_t i = 0; ok && i < a->rotary_count; i++)
-        ok = fill_rotary(&a->rotary[i], rope, length);
+        ok = fill_rotary(&a->rotary[i],
+                         a->rotary[i].of == MQ_ROPE_OF_LOCAL ? &hparams->rope_local : &hparams->rope,
+                         length);
     if (!ok) {
         mq_attention_destroy(a);
         return mq_fail_memory(err, "preparing attention");
@@ -156,22 +173,51 @@ static void part_neighbours(float *x, size_t half)
     memcpy(x, parted, 2 * half * sizeof(float));
 }
 
-/* Rotates the ends of `count` heads of every token. */
-static void rotate(const struct work *w, const struct mq_heads *heads, uint32_t count,
-                   size_t windows)
+/* Turns a head by the position of its token. */
+static void rotate(const struct work *w, float *x, size_t position)
+{
+    const size_t half = w->rotary->dim / 2;
+    if (w->layer->kind == MQ_MIXER_LATENT) /* the last numbers, else the first */
+        x += w->layer->head_dim - w->rotary->dim;
+    if (w->layer->pairs == MQ_ROTARY_NEIGHBOURS)
+        part_neighbours(x, half);
+    w->a->kernels->rotate(x, w->rotary->cosines + position * half,
+                          w->rotary->sines + position * half, half);
+}
+
+/* What queries are multiplied by at a position (Llama 4, Mistral). */
+static float query_scale(const struct mq_layer_attention *l, size_t position)
+{
+    const double steps = floor(((double)position + (double)l->query_shift) /
+                               (double)l->query_positions);
+    return (float)(1 + (double)l->query_beta * mq_log(1 + steps));
+}
+
+/* Positions, the norms after them, and what is done to queries alone, of `count` heads of every
+ * token. */
+static void turn(const struct work *w, const struct mq_heads *heads, uint32_t count,
+                 const float *norm, bool queries)
 {
     const struct mq_attention *a = w->a;
-    const size_t half = w->rotary->dim / 2, plain = w->layer->head_dim - w->rotary->dim;
-    const int64_t tokens = (int64_t)(windows * a->length);
+    const struct mq_layer_attention *l = w->layer;
+    const int64_t tokens = (int64_t)(w->job->windows * a->length);
+    const bool scaled = queries && l->query_beta != 0;
+    const bool normed =
+        l->qk_norm == MQ_QK_NORM_HEAD_AFTER || l->qk_norm == MQ_QK_NORM_PLAIN_AFTER;
+    if (!w->rotary && !scaled && !normed)
+        return;
 #pragma omp parallel for num_threads((int)a->context->threads) schedule(static)
     for (int64_t t = 0; t < tokens; t++) {
         const size_t position = (size_t)t % a->length;
+        const float scale = scaled ? query_scale(l, position) : 1.0f;
         for (uint32_t h = 0; h < count; h++) {
-            float *x = heads->at + (size_t)t * heads->ld + h * heads->head + plain;
-            if (w->layer->pairs == MQ_ROTARY_NEIGHBOURS)
-                part_neighbours(x, half);
-            a->kernels->rotate(x, w->rotary->cosines + position * half,
-                               w->rotary->sines + position * half, half);
+            float *x = heads->at + (size_t)t * heads->ld + h * heads->head;
+            if (w->rotary)
+                rotate(w, x, position);
+            if (normed)
+                a->kernels->rms_norm(x, norm ? norm : a->ones, l->head_dim, w->job->norm_eps, x);
+            for (size_t i = 0; scaled && i < l->head_dim; i++)
+                x[i] *= scale;
         }
     }
 }
@@ -195,31 +241,56 @@ static void pack_head(const struct work *w, const struct thread_scratch *scratch
     }
 }
 
+/* The first key that query i sees. */
+static size_t first_key(const struct mq_layer_attention *l, size_t i)
+{
+    const size_t window = l->window && i + 1 > l->window ? i + 1 - l->window : 0;
+    const size_t chunk = l->chunk ? i / l->chunk * l->chunk : 0;
+    return window > chunk ? window : chunk;
+}
+
+/* The softmax of one query's scores, [padded] from key lo on, of which it sees [first, last]; returns
+ * the sum by which it is yet to be divided. A sink is a score more. */
+static float probabilities(const struct work *w, float *row, size_t padded, size_t lo, size_t first,
+                           size_t last, const float *sink)
+{
+    const struct mq_kernels *kernels = w->a->kernels;
+    float scale = w->layer->scale;
+    if (w->layer->softcap != 0) {
+        kernels->softcap(row, padded, scale, w->layer->softcap);
+        scale = 1.0f;
+    }
+    for (size_t j = lo; j < first; j++)
+        row[j - lo] = -INFINITY;
+    for (size_t j = last + 1; j < lo + padded; j++)
+        row[j - lo] = -INFINITY;
+    if (!sink)
+        return kernels->softmax(row, padded, scale);
+    float top = -INFINITY;
+    for (size_t j = 0; j < padded; j++)
+        top = row[j] > top ? row[j] : top;
+    const double rest = mq_exp((double)*sink - (double)(top * scale));
+    return (float)((double)kernels->softmax(row, padded, scale) + rest);
+}
+
 /* One head's queries [q0, q1): q and out point at its first component of the window's first
  * token. */
 static void attend_block(const struct work *w, const struct thread_scratch *scratch, const float *q,
-                         size_t ldq, float *out, size_t ldo, size_t q0, size_t q1)
+                         float *out, const float *sink, size_t q0, size_t q1)
 {
     const struct mq_attention *a = w->a;
     const size_t dim = w->layer->head_dim, value_dim = w->layer->value_dim;
-    const size_t window = w->layer->window;
-    const size_t ld = a->padded + MQ_ROW_PAD;
+    const size_t ldq = w->job->q.ld, ldo = w->job->out.ld, ld = a->padded + MQ_ROW_PAD;
     /* the keys that any of these queries sees, from a whole panel on */
-    const size_t lo = window && q0 + 1 > window ? (q0 + 1 - window) / MQ_PANEL * MQ_PANEL : 0;
+    const size_t lo = first_key(w->layer, q0) / MQ_PANEL * MQ_PANEL;
     const size_t keys = q1 - lo, padded = mq_round_up(keys, 16);
     float sums[QUERY_BLOCK];
 
     a->kernels->multiply(q + q0 * ldq, ldq, q1 - q0, scratch->keys + lo * dim, dim * MQ_PANEL, dim,
                          keys, scratch->scores, ld);
-    for (size_t i = q0; i < q1; i++) {
-        float *row = scratch->scores + (i - q0) * ld;
-        const size_t first = window && i + 1 > window ? i + 1 - window : 0;
-        for (size_t j = lo; j < first; j++)
-            row[j - lo] = -INFINITY;
-        for (size_t j = i + 1; j < lo + padded; j++)
-            row[j - lo] = -INFINITY;
-        sums[i - q0] = a->kernels->softmax(row, padded, w->layer->scale);
-    }
+    for (size_t i = q0; i < q1; i++)
+        sums[i - q0] = probabilities(w, scratch->scores + (i - q0) * ld, padded, lo,
+                                     first_key(w->layer, i), i, sink);
     a->kernels->multiply(scratch->scores, ld, q1 - q0, scratch->values + lo * MQ_PANEL,
                          a->padded * MQ_PANEL, keys, value_dim, out + q0 * ldo, ldo);
     for (size_t i = q0; i < q1; i++) {
@@ -234,35 +305,43 @@ static float *head_at(const struct mq_heads *heads, size_t token, size_t head)
     return heads->at + token * heads->ld + head * heads->head;
 }
 
+/* A window's head of k and v, and of the heads of q that share it, part number `part` of `parts`. */
+static void attend(const struct work *w, size_t window, size_t kv_head, size_t part, size_t parts)
+{
+    const struct mq_attention *a = w->a;
+    const struct mq_attention_job *job = w->job;
+    const size_t group = w->layer->heads / w->layer->kv_heads, first = window * a->length;
+    uint64_t ignored;
+    const struct thread_scratch scratch =
+        place(a->padded, w->layer, a->scratch + (size_t)omp_get_thread_num() * a->thread_bytes,
+              &ignored);
+    pack_head(w, &scratch, head_at(&job->k, first, kv_head), job->k.ld,
+              head_at(&job->v, first, kv_head), job->v.ld);
+    for (size_t g = part * group / parts; g < (part + 1) * group / parts; g++) {
+        const size_t head = kv_head * group + g;
+        for (size_t q0 = 0; q0 < a->length; q0 += QUERY_BLOCK)
+            attend_block(w, &scratch, head_at(&job->q, first, head), head_at(&job->out, first, head),
+                         job->sinks ? job->sinks + head : NULL, q0,
+                         mq_min_u64(q0 + QUERY_BLOCK, a->length));
+    }
+}
+
 void mq_attention_apply(const struct mq_attention *attention, const struct mq_attention_job *job)
 {
     const struct mq_attention *a = attention;
     const struct mq_layer_attention *l = job->layer;
-    const struct work w = {a, l, rotary_of(a, l->rotary_dim)};
-    const size_t group = l->heads / l->kv_heads;
-    rotate(&w, &job->q, l->heads, job->windows);
-    rotate(&w, &job->k, l->kv_heads, job->windows);
+    const struct work w = {a, l, job, l->rope == MQ_ROPE_OF_NONE ? NULL : rotary_of(a, l)};
+    turn(&w, &job->q, l->heads, job->q_norm, true);
+    turn(&w, &job->k, l->kv_heads, job->k_norm, false);
 
     /* A task is a window and a kv head, or, where that gives too few, a head. */
-    const size_t parts = job->windows * l->kv_heads < 4u * a->context->threads ? group : 1;
+    const size_t few = job->windows * l->kv_heads < 4u * a->context->threads;
+    const size_t parts = few ? l->heads / l->kv_heads : 1;
     const int64_t tasks = (int64_t)(job->windows * l->kv_heads * parts);
 #pragma omp parallel for num_threads((int)a->context->threads) schedule(dynamic)
     for (int64_t task = 0; task < tasks; task++) {
-        if (mq_cancelled(a->context))
-            continue;
-        uint64_t ignored;
-        const struct thread_scratch scratch = place(
-            a->padded, l, a->scratch + (size_t)omp_get_thread_num() * a->thread_bytes, &ignored);
-        const size_t part = (size_t)task % parts, kv_head = (size_t)task / parts % l->kv_heads;
-        const size_t first = (size_t)task / parts / l->kv_heads * a->length;
-        pack_head(&w, &scratch, head_at(&job->k, first, kv_head), job->k.ld,
-                  head_at(&job->v, first, kv_head), job->v.ld);
-        for (size_t h = part * group / parts; h < (part + 1) * group / parts; h++) {
-            const float *q = head_at(&job->q, first, kv_head * group + h);
-            float *out = head_at(&job->out, first, kv_head * group + h);
-            for (size_t q0 = 0; q0 < a->length; q0 += QUERY_BLOCK)
-                attend_block(&w, &scratch, q, job->q.ld, out, job->out.ld, q0,
-                             mq_min_u64(q0 + QUERY_BLOCK, a->length));
-        }
+        const size_t head = (size_t)task / parts;
+        if (!mq_cancelled(a->context))
+            attend(&w, head / l->kv_heads, head % l->kv_heads, (size_t)task % parts, parts);
     }
 }

@@ -1,5 +1,5 @@
 /*
- * attention.h: causal attention with grouped queries and an optional sliding window.
+ * attention.h: causal attention of heads: grouped queries, windows, chunks, sinks (layer.h says all).
  *
  * A head works through its queries in blocks; only a block's scores exist at a time.
  */
@@ -16,8 +16,9 @@ struct mq_attention;
 uint64_t mq_attention_bytes(const struct mq_context *context,
                             const struct mq_model_program *program, size_t length);
 moeq_status mq_attention_create(const struct mq_context *context,
-                                const struct mq_model_program *program, const struct mq_rope *rope,
-                                size_t length, struct mq_attention **attention, moeq_error *err);
+                                const struct mq_model_program *program,
+                                const struct mq_hparams *hparams, size_t length,
+                                struct mq_attention **attention, moeq_error *err);
 void mq_attention_destroy(struct mq_attention *attention); /* NULL is fine */
 
 /* Heads of some windows' tokens: those of a token are `ld` floats from the next one's, one head

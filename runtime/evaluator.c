@@ -124,7 +124,7 @@ moeq_status mq_evaluate(const struct mq_context *context, const struct mq_arm *a
     moeq_status status;
     const struct mq_linear_sizes sizes = product_sizes(arms, arms_count);
     MQ_TRY_OUT(mq_linear_create(context, &sizes, &pass.linear, err));
-    MQ_TRY_OUT(mq_attention_create(context, pass.program, &hp->rope, windows->length,
+    MQ_TRY_OUT(mq_attention_create(context, pass.program, hp, windows->length,
                                    &pass.attention, err));
     MQ_TRY_OUT(mq_mixers_create(context, pass.program, &pass.mixers, err));
     MQ_TRY_OUT(mq_pass_create(&pass, arms, step, err));

@@ -6,8 +6,8 @@
 
 #include <stddef.h>
 
-/* Fills cosines and sines [positions][head_dim / 2] for positions from 0. */
-void mq_rope_fill(const struct mq_rope *rope, uint32_t head_dim, size_t positions, float *cosines,
+/* Fills cosines and sines [positions][dim / 2] for positions from 0, of heads of which dim numbers are turned. */
+void mq_rope_fill(const struct mq_rope *rope, uint32_t dim, size_t positions, float *cosines,
                   float *sines);
 
 #endif

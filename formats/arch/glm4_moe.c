@@ -15,6 +15,7 @@ static const struct mq_config_key keys[] = {
     MQ_KEYS_V3_ROUTER,
     MQ_KEY_AT("scoring_func", "\"sigmoid\""),
     MQ_KEY_AT("topk_method", "\"noaux_tc\""),
+    MQ_KEY_ANY("partial_rotary_factor"), /* config_rope.c reads it */
     MQ_KEY("attention_bias", MQ_KEY_BOOL, attention_bias, false),
     MQ_KEY("use_qk_norm", MQ_KEY_BOOL, qk_norm, false),
     MQ_KEY_ANY("num_nextn_predict_layers"),
@@ -57,6 +58,7 @@ const struct mq_family mq_family_glm4_moe = {
     .default_rms_eps = 1e-5,
     .default_kv_heads = 8,
     .default_max_positions = 131072,
+    .default_rotary_part = 0.5,
     .without_sliding_window = true,
     .layer = layer,
     .names = names,

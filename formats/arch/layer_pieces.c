@@ -9,7 +9,10 @@ void mq_layer_set_attention(const struct mq_hparams *hp, struct mq_layer *layer)
     a->kind = MQ_MIXER_GROUPED;
     a->heads = hp->heads;
     a->kv_heads = hp->kv_heads;
-    a->head_dim = a->value_dim = a->rotary_dim = hp->head_dim;
+    a->head_dim = a->value_dim = hp->head_dim;
+    a->rotary_dim = hp->rope.type == MQ_ROPE_PARTLY
+                        ? hp->head_dim
+                        : (uint32_t)(hp->head_dim * hp->rope.part) / 2 * 2;
     a->window = hp->sliding_window;
     a->rope = MQ_ROPE_OF_MAIN;
     a->scale = (float)(1.0 / sqrt((double)hp->head_dim));

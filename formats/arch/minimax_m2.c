@@ -8,6 +8,8 @@
 static const struct mq_config_key keys[] = {
     MQ_KEY_EXPERTS("num_local_experts", "num_experts", 256),
     MQ_KEY("num_experts_per_tok", MQ_KEY_U32, top_k, 8),
+    MQ_KEY("rotary_dim", MQ_KEY_COUNT, rotary_dim, 0),
+    MQ_KEY_ANY("partial_rotary_factor"), /* the same, as a part; config_rope.c reads it */
     MQ_KEY_AT("scoring_func", "\"sigmoid\""),
     MQ_KEY_AT("use_qk_norm", "true"),
     MQ_KEY_AT("qk_norm_type", "\"per_layer\""), /* over all heads together */
@@ -28,6 +30,8 @@ static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer 
     (void)number;
     mq_layer_set_attention(hp, l);
     l->attention.qk_norm = MQ_QK_NORM_WHOLE;
+    if (hp->rotary_dim)
+        l->attention.rotary_dim = hp->rotary_dim;
     mq_layer_set_experts(hp, hp->ffn, l);
     l->ffn.router.score = MQ_SCORE_SIGMOID;
     l->ffn.router.choice_bias = true;
@@ -60,6 +64,7 @@ const struct mq_family mq_family_minimax_m2 = {
     .default_rms_eps = 1e-6,
     .default_kv_heads = 8,
     .default_max_positions = 196608,
+    .default_rotary_part = 1,
     .without_sliding_window = true,
     .layer = layer,
     .names = names,

@@ -63,10 +63,12 @@ static const struct kind {
 static double measure(struct bench *bench, const struct kind *kind, enum mq_isa isa, struct work *w,
                       double scalar)
 {
-    const struct mq_rope rope = {.type = MQ_ROPE_DEFAULT, .theta = 1e6};
+    const struct mq_hparams hparams = {.rope = {.type = MQ_ROPE_DEFAULT, .theta = 1e6}};
     const struct mq_program program = {
         .layer.attention = {.heads = HEADS,
                             .kv_heads = KV_HEADS,
+                            .kind = MQ_MIXER_GROUPED,
+                            .rope = MQ_ROPE_OF_MAIN,
                             .head_dim = HEAD_DIM,
                             .rotary_dim = HEAD_DIM,
                             .value_dim = HEAD_DIM,
@@ -77,7 +79,7 @@ static double measure(struct bench *bench, const struct kind *kind, enum mq_isa 
     moeq_error err = {0};
     w->isa = isa;
     w->job.layer = &program.layer.attention;
-    if (mq_attention_create(&context, &model, &rope, LENGTH, &w->attention, &err) != MOEQ_OK)
+    if (mq_attention_create(&context, &model, &hparams, LENGTH, &w->attention, &err) != MOEQ_OK)
         bench_die("%s", err.message);
     const struct bench_rate rate = bench_measure(bench, 1, kind->units, kind->run, w,
                                                  kind->has_peak ? &bench->fma[isa] : NULL);

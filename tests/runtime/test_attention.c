@@ -106,7 +106,9 @@ static void check_attention(uint32_t dim, size_t length, uint32_t window)
                                   .head_dim = dim,
                                   .sliding_window = window,
                                   .rope = {.type = MQ_ROPE_DEFAULT, .theta = 1e4}};
-    const struct mq_program kind = {.layer.attention = {.heads = 4,
+    const struct mq_program kind = {.layer.attention = {.kind = MQ_MIXER_GROUPED,
+                                                .rope = MQ_ROPE_OF_MAIN,
+                                                .heads = 4,
                                                         .kv_heads = 2,
                                                         .head_dim = dim,
                                                         .rotary_dim = dim,
@@ -129,7 +131,7 @@ static void check_attention(uint32_t dim, size_t length, uint32_t window)
             struct mq_attention *attention;
             moeq_error err = {0};
             ck_assert_ok(
-                mq_attention_create(&context, &program, &hp.rope, length, &attention, &err));
+                mq_attention_create(&context, &program, &hp, length, &attention, &err));
             float *out = malloc(tokens * ldq * sizeof *out);
             float *keys = malloc(tokens * ldk * sizeof *keys);
             ck_assert(out && keys && expected);
