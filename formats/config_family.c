@@ -56,8 +56,9 @@ bool mq_config_is_native(const char *text, size_t n)
 {
     const struct mq_json_limits limits = {.depth = 32, .values = 100000};
     cJSON *config = NULL;
-    const bool native = mq_json_parse(text, n, &limits, "params.json", 0, &config, NULL) == MOEQ_OK &&
-                        find_by_keys(config);
+    const bool native =
+        mq_json_parse(text, n, &limits, "params.json", 0, &config, NULL) == MOEQ_OK &&
+        find_by_keys(config);
     cJSON_Delete(config);
     return native;
 }
@@ -74,8 +75,7 @@ static moeq_status refuse_type(const struct mq_config_reader *r, const char *typ
                         "model_type \"%.60s\" is not supported (supported: %s)", type, list);
 }
 
-moeq_status mq_config_find_family(const struct mq_config_reader *r,
-                                  const struct mq_family **family)
+moeq_status mq_config_find_family(const struct mq_config_reader *r, const struct mq_family **family)
 {
     const char *type = text_of(r->config, "model_type");
     *family = find_by_type(r->config);

@@ -82,7 +82,6 @@ const struct mq_config_key mq_config_keys[] = {
     SPECIAL("layer_types"),
     {.key = "mlp_layer_types", .rule = MQ_KEY_ALL, .only = "\"dense\" \"sparse\""},
     {.key = "no_rope_layers", .rule = MQ_KEY_ALL, .only = "1"}, /* 1: the layer has RoPE */
-    ONLY("num_nextn_predict_layers", "0"), /* heads that guess further tokens */
     ONLY("logit_scale", "1"),
     ONLY("logits_scaling", "1"),
     ONLY("embedding_multiplier", "1"),
@@ -233,9 +232,15 @@ const struct mq_config_key mq_config_keys[] = {
     HARMLESS("top_k"),
     HARMLESS("top_p"),
     HARMLESS("typical_p"),
-    HARMLESS("use_mtp"),
     HARMLESS("watermarking_config"),
     HARMLESS("generation_config"),
+
+    /* ---- heads that guess further tokens: extra_tensors.c leaves theirs out ---- */
+    HARMLESS("num_nextn_predict_layers"),
+    HARMLESS("num_mtp_layers"),
+    HARMLESS("num_mtp_modules"),
+    HARMLESS("mtp_*"),
+    HARMLESS("use_mtp"),
 
     /* ---- training: what acts there only, or how weights began ---- */
     HARMLESS("initializer_range"),

@@ -74,6 +74,7 @@ static const struct harmless {
     {"qa_outputs.*", OTHER_HEAD, false},
     {"mtp.*", SPECULATIVE, false},
     {"model.mtp.*", SPECULATIVE, false},
+    {"model.mtp_*", SPECULATIVE, false},
     {"medusa_head*", SPECULATIVE, false},
     {"*vision_tower.*", SENSES, false},
     {"*vision_model.*", SENSES, false},
@@ -82,6 +83,10 @@ static const struct harmless {
     {"*mm_projector.*", SENSES, false},
     {"*vision_encoder.*", SENSES, false},
     {"*vision_language_adapter.*", SENSES, false},
+    {"patch_merger.*", SENSES, false}, /* Mistral's own names */
+    {"pre_mm_projector_norm.*", SENSES, false},
+    {"*embed_vision.*", SENSES, false},
+    {"*embed_audio.*", SENSES, false},
     {"*audio_tower.*", SENSES, false},
     {"*image_newline", SENSES, false},
     {"*.act_scale", STATISTICS, false},
@@ -141,31 +146,78 @@ static bool is_no_weight(const struct mq_st_entry *e)
     }
 }
 
-static const struct harmless *find_harmless(const struct mq_located *at)
+/* What comes before a layer's number in the family's names: "model.layers.". */
+static size_t layer_prefix(const struct mq_family *family, const char **prefix)
 {
-    static const struct harmless numbers = {"*", NUMBERS, false};
+    *prefix = "";
+    for (const struct mq_tensor_name *n = family->names; n->name; n++) {
+        const char *number = strstr(n->name, "{layer}");
+        if (number) {
+            *prefix = n->name;
+            return (size_t)(number - n->name);
+        }
+    }
+    return 0;
+}
+
+/* The number at a place of a name that ends with a dot, -1 if there is none. */
+static long number_at(const char *at)
+{
+    char *end = NULL;
+    const long n = *at >= '0' && *at <= '9' ? strtol(at, &end, 10) : -1;
+    return end && *end == '.' ? n : -1;
+}
+
+/* The number of the layer that a tensor is of by its name, -1 if it is of none. */
+static long layer_of(const struct mq_family *family, const char *name)
+{
+    const char *prefix;
+    const size_t n = layer_prefix(family, &prefix);
+    return n && strncmp(name, prefix, n) == 0 ? number_at(name + n) : -1;
+}
+
+/* Whether a tensor is of a layer behind the last that guesses further tokens (DeepSeek-V3 and its kin):
+ * such a one has a norm of the embeddings, which no layer of the model has. */
+static bool guesses(const struct mq_view *view, const struct mq_tensor_set *set, const char *name)
+{
+    char norm[256];
+    const char *prefix;
+    const long layer = layer_of(view->family, name);
+    const int n = (int)layer_prefix(view->family, &prefix);
+    if (layer < (long)view->hparams.layers)
+        return false;
+    snprintf(norm, sizeof norm, "%.*s%ld.enorm.weight", n, prefix, layer);
+    return mq_tensor_set_find(set, norm);
+}
+
+static const char *why_harmless(const struct mq_view *view, const struct mq_tensor_set *set,
+                                const struct mq_located *at)
+{
     const uint32_t dims = at->entry->dims;
+    for (const struct mq_tensor_skip *s = view->family->skips; s && s->pattern; s++)
+        if (mq_text_matches(s->pattern, at->name))
+            return s->why;
     for (size_t i = 0; i < HARMLESS; i++)
         if (mq_text_matches(harmless[i].pattern, at->name) &&
             !(harmless[i].no_matrix && (dims == 1 || dims == 2)))
-            return &harmless[i];
-    return is_no_weight(at->entry) ? &numbers : NULL;
+            return harmless[i].why;
+    if (guesses(view, set, at->name))
+        return SPECULATIVE;
+    return is_no_weight(at->entry) ? NUMBERS : NULL;
 }
 
-/* The number behind a part of a name ("layers."), -1 if it has none. */
+/* The number behind a part of a name (".experts."), -1 if it has none. */
 static long number_after(const char *name, const char *part)
 {
     const char *at = strstr(name, part);
-    char *end = NULL;
-    const long n = at ? strtol(at + strlen(part), &end, 10) : -1;
-    return at && end != at + strlen(part) && *end == '.' && n >= 0 ? n : -1;
+    return at ? number_at(at + strlen(part)) : -1;
 }
 
 static moeq_status refuse(const struct mq_view *view, const struct mq_tensor_set *set,
                           const struct mq_located *at, moeq_error *err)
 {
     const struct mq_hparams *h = &view->hparams;
-    const long layer = number_after(at->name, ".layers.");
+    const long layer = layer_of(view->family, at->name);
     const long expert = number_after(at->name, ".experts.");
     char why[320] = "";
     if (layer >= (long)h->layers)
@@ -214,16 +266,19 @@ static void count_in(struct kind *kinds, const char *why, const struct mq_locate
 moeq_status mq_judge_extra_tensors(struct mq_view *view, const struct mq_tensor_set *set,
                                    moeq_error *err)
 {
-    struct kind *kinds = calloc(HARMLESS + 2, sizeof *kinds);
+    size_t skips = 0;
+    while (view->family->skips && view->family->skips[skips].pattern)
+        skips++;
+    struct kind *kinds = calloc(HARMLESS + skips + 2, sizeof *kinds);
     moeq_status status = kinds ? MOEQ_OK : mq_fail_memory(err, "opening a model");
     for (size_t i = 0; i < set->count && status == MOEQ_OK; i++) {
         const struct mq_located *at = &set->tensors[i];
         /* A moeq file has none of others', and side files of its own. */
         if (at->used || (view->kind == MQ_VIEW_MOEQ && strncmp(at->name, "moeq.", 5) == 0))
             continue;
-        const struct harmless *row = view->kind == MQ_VIEW_MOEQ ? NULL : find_harmless(at);
-        if (row)
-            count_in(kinds, row->why, at);
+        const char *why = view->kind == MQ_VIEW_MOEQ ? NULL : why_harmless(view, set, at);
+        if (why)
+            count_in(kinds, why, at);
         else
             status = refuse(view, set, at, err);
     }

@@ -25,6 +25,13 @@ struct mq_tensor_alias {
     uint32_t parts, part; /* parts 0: not fused */
 };
 
+/* Tensors that the family's checkpoints have and its layers do not take: '*' stands for any characters.
+ * What all families may have (vision towers, further layers that guess tokens) extra_tensors.c knows. */
+struct mq_tensor_skip {
+    const char *pattern; /* of the official name */
+    const char *why;     /* to follow "N tensors are left out: " */
+};
+
 struct mq_family {
     const char *name;                 /* "mixtral": also the config's model_type */
     const char *model_types;          /* others of it: "gemma4_text", separated by spaces; NULL */
@@ -56,6 +63,7 @@ struct mq_family {
     void (*ends)(const struct mq_hparams *hparams, struct mq_ends *ends);
     const struct mq_tensor_name *names;    /* ends with name NULL */
     const struct mq_tensor_alias *aliases; /* ends with name NULL */
+    const struct mq_tensor_skip *skips;    /* ends with pattern NULL; NULL: none */
     /* In GGUF files: the name of the architecture (NULL: not implemented), and whether its rows of q
      * and k stand in interleaved order: within each head, row i of the first half, then row i of
      * the second, for i = 0, 1, ... Of the families that share an architecture, a file is taken for

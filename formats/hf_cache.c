@@ -250,8 +250,7 @@ moeq_status mq_hf_cache_resolve(const char *folder, struct mq_hf_snapshot *s, mo
     size_t n = strlen(folder);
     while (n > 1 && folder[n - 1] == '/')
         n--;
-    if (n >= sizeof repository || holds(folder, "config.json") ||
-        holds(folder, "params.json"))
+    if (n >= sizeof repository || holds(folder, "config.json") || holds(folder, "params.json"))
         return MOEQ_OK;
     memcpy(repository, folder, n);
     repository[n] = '\0';

@@ -107,8 +107,7 @@ static moeq_status read_tokenizer(const struct folder *f)
 
 moeq_status mq_view_open_tokenizer(const char *path, struct mq_view **out, moeq_error *err)
 {
-    const struct folder f = {
-        .path = path, .form = forms, .view = mq_view_create(path), .err = err};
+    const struct folder f = {.path = path, .form = forms, .view = mq_view_create(path), .err = err};
     *out = NULL;
     if (!f.view)
         return mq_fail_memory(err, "opening a tokenizer");
@@ -265,11 +264,12 @@ static moeq_status take_single(struct folder *f)
         here += mq_path_exists(paths[i]);
     if (status != MOEQ_OK || others == 0 || (others == 1 && strcmp(paths[0], f->single) == 0))
         return MOEQ_OK;
-    f->hint = mq_arena_printf(f->view->arena,
-                              ". %s was read, as Transformers does; %s beside it lists %zu other "
-                              "file%s, of which %zu are here: if the single file is a leftover, "
-                              "move it away, and those are read",
-                              f->form->single, f->form->index, others, others == 1 ? "" : "s", here);
+    f->hint =
+        mq_arena_printf(f->view->arena,
+                        ". %s was read, as Transformers does; %s beside it lists %zu other "
+                        "file%s, of which %zu are here: if the single file is a leftover, "
+                        "move it away, and those are read",
+                        f->form->single, f->form->index, others, others == 1 ? "" : "s", here);
     if (!f->hint)
         return mq_fail_memory(f->err, "opening a model");
     return mq_view_note(f->view, f->err,
@@ -389,8 +389,7 @@ static moeq_status set_form(struct folder *f, const struct form *form)
     f->config = mq_arena_printf(arena, "%s/%s", f->path, form->config);
     f->single = mq_arena_printf(arena, "%s/%s", f->path, form->single);
     f->index = mq_arena_printf(arena, "%s/%s", f->path, form->index);
-    return f->config && f->single && f->index ? MOEQ_OK
-                                              : mq_fail_memory(f->err, "opening a model");
+    return f->config && f->single && f->index ? MOEQ_OK : mq_fail_memory(f->err, "opening a model");
 }
 
 /* Whether the folder has the config of its form, of a family that is known by it. */

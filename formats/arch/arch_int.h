@@ -85,6 +85,15 @@
 
 /* clang-format on */
 
+/* ---- tensors that are left out ---- */
+
+#define MQ_SKIP_INDEXER(name)                                                                     \
+    {                                                                                             \
+        name,                                                                                     \
+            "the indexer of sparse attention, which chooses among more tokens than it may keep; " \
+            "up to so many all count"                                                             \
+    }
+
 /* ---- config keys ---- */
 
 #define MQ_KEY(name, its_rule, member, otherwise)                                    \

@@ -241,9 +241,9 @@ END_TEST
 
 /* A model of text among others, as families of it are published. */
 #define AROUND                                                                                   \
-    "\"model_type\":\"mistral3\",\"architectures\":[\"Mistral3ForConditionalGeneration\"],"        \
-    "\"vision_config\":{\"hidden_size\":8,\"model_type\":\"pixtral\"},\"image_token_index\":10,"     \
-    "\"boi_token_id\":3,\"projector_hidden_act\":\"gelu\",\"spatial_merge_size\":2,"                \
+    "\"model_type\":\"mistral3\",\"architectures\":[\"Mistral3ForConditionalGeneration\"],"      \
+    "\"vision_config\":{\"hidden_size\":8,\"model_type\":\"pixtral\"},\"image_token_index\":10," \
+    "\"boi_token_id\":3,\"projector_hidden_act\":\"gelu\",\"spatial_merge_size\":2,"             \
     "\"vision_feature_layer\":-1,\"audio_config\":null,\"dtype\":\"bfloat16\""
 #define NESTED(around, more) "{" AROUND around ",\"text_config\":{" BASE HEADS more "}}"
 
@@ -252,7 +252,8 @@ START_TEST(the_model_may_stand_in_a_text_config)
     struct mq_hparams h, flat;
     moeq_error err;
     char notes[4096];
-    ck_assert_ok(parse("{" BASE HEADS ",\"eos_token_id\":5,\"tie_word_embeddings\":true}", &flat, &err));
+    ck_assert_ok(
+        parse("{" BASE HEADS ",\"eos_token_id\":5,\"tie_word_embeddings\":true}", &flat, &err));
     static const char *const same[] = {
         NESTED(",\"tie_word_embeddings\":true", ",\"eos_token_id\":5"),
         NESTED(",\"eos_token_id\":7", ",\"eos_token_id\":5,\"tie_word_embeddings\":true"),
@@ -279,7 +280,8 @@ START_TEST(the_model_may_stand_in_a_text_config)
         {NESTED("", ",\"vision_config\":{\"a\":1}"), "\"vision_config\": {"},
         {NESTED(",\"quantization_config\":{\"quant_method\":\"gptq\"}", ""), "GPTQ"},
         {NESTED("", ",\"quantization_config\":{\"quant_method\":\"gptq\"}"), "GPTQ"},
-        {"{\"model_type\":\"a\",\"text_config\":{\"model_type\":\"b\"}}", "model_type \"b\" is not"},
+        {"{\"model_type\":\"a\",\"text_config\":{\"model_type\":\"b\"}}",
+         "model_type \"b\" is not"},
         {"{\"model_type\":\"mixtral\",\"text_config\":7}", "\"text_config\": 7: a key"},
         {"{\"text_config\":{},\"text_config\":{}}", "holds the key \"text_config\" twice"},
         {"{\"text_config\":{}}", "\"model_type\" is missing"},
@@ -302,8 +304,8 @@ START_TEST(a_family_is_known_by_its_architecture)
 {
     struct mq_hparams h;
     moeq_error err;
-#define UNTYPED(architectures)                                                                  \
-    "{\"architectures\":" architectures ",\"hidden_size\":64,\"intermediate_size\":160,"          \
+#define UNTYPED(architectures)                                                           \
+    "{\"architectures\":" architectures ",\"hidden_size\":64,\"intermediate_size\":160," \
     "\"num_hidden_layers\":2,\"vocab_size\":256" HEADS "}"
     ck_assert_ok(parse(UNTYPED("[\"MixtralForCausalLM\"]"), &h, &err));
     ck_assert_uint_eq(h.experts, 8);

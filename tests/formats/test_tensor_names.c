@@ -4,6 +4,8 @@
  * note says so; and what must not be read is refused.
  */
 #include "st_edit.h"
+#include "tensor_set_view.h"
+#include "view_int.h"
 #include "stored.h"
 #include "test_model.h"
 
@@ -197,6 +199,11 @@ static const struct {
     {"optimizer.state.exp_avg", "training", 1},
     {"rope_freqs.weight", "rotary frequencies", 1},
     {"mtp.layers.0.weight", "further tokens", 2},
+    {"model.mtp_block.0.mlp.down_proj.weight", "further tokens", 2},
+    {"model.layers.3.enorm.weight", "further tokens", 1},
+    {"model.layers.12.enorm.weight", "further tokens", 1},
+    {"model.embed_vision.embedding_projection.weight", "evaluates text alone", 2},
+    {"patch_merger.merging_layer.weight", "evaluates text alone", 2},
     {"vision_tower.encoder.layers.0.norm.weight", "evaluates text alone", 1},
 };
 
@@ -210,6 +217,11 @@ static const struct {
     {"model.layers.3.mlp.up_proj.weight", "it is of layer 3, and num_hidden_layers is 3"},
     {"model.layers.0.mlp.experts.0.up_proj.weight", "it is an expert's"},
     {"model.layers.0.mlp2.up_proj.weight", "config.json"},
+    {"model.layers.2.enorm.weight", "it is a norm"},
+    {"model.layers.3.eh_proj.weight", "it is of layer 3"},
+    {"model.layers.3", "config.json"},
+    {"model.layers.-3.enorm.weight", "it is a norm"},
+    {"model.layers.99999999999999999999.mlp.up_proj.weight", "it is of layer"},
     {"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", "merge_and_unload"},
     {"model.layers.0.self_attn.q_proj.lora_A.default.weight", "merge_and_unload"},
 };
@@ -233,6 +245,62 @@ START_TEST(judges_extra_tensors)
         refused_with(model, MQ_HEAD_DEFAULT, "has no place in a llama model of this config.json");
         refused_with(model, MQ_HEAD_DEFAULT, harmful[i].why);
     }
+}
+END_TEST
+
+/* A whole layer behind the last that guesses a further token, as DeepSeek-V3 and GLM have it: told by
+ * its norm of the embeddings; other layers behind the last are still refused. */
+START_TEST(leaves_out_layers_that_guess)
+{
+    static const char *const names[] = {"input_layernorm.weight", "self_attn.q_proj.weight",
+                                        "eh_proj.weight", "enorm.weight", "mlp.gate.weight"};
+    const char *model = edit_copy(LLAMA);
+    char name[64];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(name, sizeof name, "model.layers.3.%s", names[i]);
+        st_edit_add(&edit, name, MQ_BF16, 1, 4, 0);
+    }
+    struct mq_view *view = open_with(model, MQ_HEAD_DEFAULT);
+    assert_same_weights(view, LLAMA);
+    ck_assert_uint_eq(view->notes_count, 1);
+    ck_assert_ptr_nonnull(strstr(view->notes[0],
+                                 "5 tensors (40 bytes) are left out: heads that guess "
+                                 "further tokens"));
+    mq_view_close(view);
+    st_edit_add(&edit, "model.layers.4.input_layernorm.weight", MQ_BF16, 1, 4, 0);
+    refused_with(model, MQ_HEAD_DEFAULT, "it is of layer 4, and num_hidden_layers is 3");
+}
+END_TEST
+
+/* What a family's descriptor says: each reason once, with the tensors that it is said of. */
+START_TEST(leaves_out_what_the_family_says)
+{
+    static const struct mq_tensor_skip skips[] = {
+        {"model.layers.*.self_attn.indexer.*", "an indexer"}, {"side.*", "a side"}, {0}};
+    struct mq_family family = *mq_family_find("llama");
+    struct mq_view *view = mq_view_create("some");
+    struct mq_tensor_set set = {0};
+    moeq_error err = {0};
+    const char *path = test_path(edit_copy(LLAMA), "skips.safetensors");
+    st_edit_free(&edit);
+    st_edit_add(&edit, "model.layers.0.self_attn.indexer.wk.weight", MQ_BF16, 2, 2, 3);
+    st_edit_add(&edit, "side.weight", MQ_BF16, 1, 2, 0);
+    st_edit_add(&edit, "model.layers.1.self_attn.indexer.k_norm.bias", MQ_F32, 1, 2, 0);
+    st_edit_save(&edit, path);
+    family.skips = skips;
+    view->family = &family;
+    view->hparams.layers = 3;
+    ck_assert_ok(mq_tensor_set_open(&set, view->arena, &path, 1, false, &err));
+    ck_assert_ok(mq_judge_extra_tensors(view, &set, &err));
+    ck_assert_uint_eq(view->notes_count, 2);
+    ck_assert_str_eq(view->notes[0], "2 tensors (20 bytes) are left out: an indexer "
+                                     "(model.layers.0.self_attn.indexer.wk.weight, "
+                                     "model.layers.1.self_attn.indexer.k_norm.bias)");
+    ck_assert_str_eq(view->notes[1], "1 tensor (4 bytes) is left out: a side (side.weight)");
+    family.skips = skips + 1;
+    ck_assert_int_eq(mq_judge_extra_tensors(view, &set, &err), MOEQ_UNSUPPORTED);
+    mq_tensor_set_free(&set);
+    mq_view_close(view);
 }
 END_TEST
 
@@ -539,6 +607,8 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, tells_what_stands_in_a_layer);
     tcase_add_test(tests, judges_extra_tensors);
     tcase_add_test(tests, leaves_out_what_no_weights_are);
+    tcase_add_test(tests, leaves_out_layers_that_guess);
+    tcase_add_test(tests, leaves_out_what_the_family_says);
     tcase_add_test(tests, counts_extra_tensors);
     tcase_add_test(tests, ties_equal_heads);
     tcase_add_test(tests, follows_a_head_that_differs);
