@@ -149,13 +149,14 @@ static moeq_status choose_levels(struct job *job)
 static const struct {
     const char *scaling; /* the value of MQ_GGUF_KEY_ROPE_SCALING, with the factor; NULL: no key */
     bool factors;        /* a tensor of what each frequency is divided by */
+    bool unwritten;      /* not implemented */
 } rope_types[MQ_ROPE_TYPES] = {
-#define ROPE_unscaled NULL, false
-#define ROPE_linear "linear", false
-#define ROPE_llama3 NULL, true
-#define ROPE_yarn NULL, false
-#define ROPE_longrope NULL, false
-#define ROPE_partly NULL, false
+#define ROPE_unscaled NULL, false, false
+#define ROPE_linear "linear", false, false
+#define ROPE_llama3 NULL, true, false
+#define ROPE_yarn NULL, false, true
+#define ROPE_longrope NULL, false, true
+#define ROPE_partly NULL, false, true
 #define ROW(id, name) [MQ_ROPE_##id] = {ROPE_##name},
     MQ_ROPE_TYPE_LIST(ROW)
 #undef ROW
@@ -166,6 +167,10 @@ static moeq_status add_rope_factors(struct job *job)
     const struct mq_hparams *h = &job->plan->view->hparams;
     const struct mq_rope *r = &h->rope;
     const uint32_t n = h->head_dim / 2;
+    if (rope_types[r->type].unwritten)
+        return mq_fail_file(job->err, MOEQ_UNSUPPORTED, job->plan->view->path,
+                            "its rotary embedding is of a type that GGUF files are not written "
+                            "with yet (see rope_scaling in config.json)");
     if (!rope_types[r->type].factors)
         return MOEQ_OK;
     float *factors = mq_arena_alloc(job->plan->arena, n, sizeof *factors);

@@ -71,9 +71,9 @@ static const struct {
      "only: it may "
      "change the maths. Where it was written by a tool and the model does without, --ignore-config "
      "partial_rotary_factor goes on"},
-    {"{" BASE HEADS ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4.0}}",
-     "\"rope_scaling\": rope type \"yarn\" is not implemented (default, linear, dynamic, "
-     "llama3)"},
+    {"{" BASE HEADS ",\"rope_scaling\":{\"type\":\"su\",\"factor\":4.0}}",
+     "\"rope_scaling\": rope type \"su\" is not implemented (default, linear, dynamic, llama3, "
+     "yarn, longrope, proportional, mrope)"},
     {"{" BASE HEADS ",\"rope_parameters\":{\"rope_type\":\"default\",\"beta\":32}}",
      "\"beta\": 32: a key that moeq does not know: it may change the maths. Where it was written "
      "by a "
