@@ -136,7 +136,13 @@ bool mq_activation_is_gated(enum mq_activation activation);
  *     activation_limit  of the activations that are limited
  *     sliding_window  query i sees keys j with i - window < j <= i; 0: all j <= i
  *     window_layers   the first layers, or all but those, have the window
+ *     window_before   not 0: the window is of so many tokens and the query's own
+ *     sparse_first, sparse_last  the first and last layers with experts; -1: the last of all
+ *     routed          layers have experts
+ *     normalize_least what the sum of the chosen experts' weights is at least, where they are divided
+ *                     by it
  *     qk_norm         q and k are normalized
+ *     router_jitter, value_is_key, value_scale, attention_softcap, head_bias  as in layer.h
  *     rope, rope_local  positions; of the layers of a second kind, in families that have one, the
  *                     latter
  *     tied_head       the head is the embedding matrix
@@ -200,6 +206,16 @@ bool mq_activation_is_gated(enum mq_activation activation);
     X(F32, rms_eps, true)             \
     X(WINDOW, sliding_window, true)   \
     X(U32, window_layers, true)       \
+    X(U32, window_before, true)       \
+    X(U32, sparse_first, true)        \
+    X(F32, sparse_last, true)         \
+    X(BOOL, routed, true)             \
+    X(F32, normalize_least, true)     \
+    X(F32, router_jitter, true)       \
+    X(BOOL, value_is_key, true)       \
+    X(F32, value_scale, true)         \
+    X(F32, attention_softcap, true)   \
+    X(BOOL, head_bias, true)          \
     X(BOOL, qk_norm, true)            \
     X(ROPE, rope, true)               \
     X(ROPE, rope_local, true)         \

@@ -18,7 +18,14 @@
     X(afmoe)           \
     X(exaone_moe)      \
     X(glm4_moe)        \
-    X(minimax_m2)
+    X(minimax_m2)      \
+    X(ernie4_5_moe)    \
+    X(hunyuan_v1_moe)  \
+    X(mimo_v2_flash)   \
+    X(phimoe)          \
+    X(granitemoe)      \
+    X(grok1)           \
+    X(gemma4)
 
 #define DECLARE(name) extern const struct mq_family mq_family_##name;
 FAMILY_LIST(DECLARE)
