@@ -146,20 +146,6 @@ static bool is_no_weight(const struct mq_st_entry *e)
     }
 }
 
-/* What comes before a layer's number in the family's names: "model.layers.". */
-static size_t layer_prefix(const struct mq_family *family, const char **prefix)
-{
-    *prefix = "";
-    for (const struct mq_tensor_name *n = family->names; n->name; n++) {
-        const char *number = strstr(n->name, "{layer}");
-        if (number) {
-            *prefix = n->name;
-            return (size_t)(number - n->name);
-        }
-    }
-    return 0;
-}
-
 /* The number at a place of a name that ends with a dot, -1 if there is none. */
 static long number_at(const char *at)
 {
@@ -172,7 +158,7 @@ static long number_at(const char *at)
 static long layer_of(const struct mq_family *family, const char *name)
 {
     const char *prefix;
-    const size_t n = layer_prefix(family, &prefix);
+    const size_t n = mq_family_layer_prefix(family, &prefix);
     return n && strncmp(name, prefix, n) == 0 ? number_at(name + n) : -1;
 }
 
@@ -183,7 +169,7 @@ static bool guesses(const struct mq_view *view, const struct mq_tensor_set *set,
     char norm[256];
     const char *prefix;
     const long layer = layer_of(view->family, name);
-    const int n = (int)layer_prefix(view->family, &prefix);
+    const int n = (int)mq_family_layer_prefix(view->family, &prefix);
     if (layer < (long)view->hparams.layers)
         return false;
     snprintf(norm, sizeof norm, "%.*s%ld.enorm.weight", n, prefix, layer);

@@ -96,6 +96,10 @@ void mq_family_describe_ends(const struct mq_family *family, const struct mq_hpa
 /* The official name of a role, with {layer} and {expert}; NULL if the family has none. */
 const char *mq_family_name(const struct mq_family *family, enum mq_role role);
 
+/* How the names of layers begin, before the number: "model.layers." is the first so many bytes of
+ * *prefix. */
+size_t mq_family_layer_prefix(const struct mq_family *family, const char **prefix);
+
 /* Whether the text is a params.json of Mistral's own form, of a family that is known by its keys. */
 bool mq_config_is_native(const char *text, size_t n);
 

@@ -108,17 +108,16 @@ static moeq_status unwrap_all(struct mapper *m)
 
 /* ---- what stands before ---- */
 
+/* The first tensor of the first layer, and the embeddings. */
 static moeq_status find_anchors(struct mapper *m)
 {
-    const struct mq_tensor_name *p = m->view->family->names;
     struct anchors *a = &m->official;
-    for (; p->name; p++) {
-        if (p->role == MQ_ROLE_EMBEDDING)
-            a->embedding = p->name;
-        else if (!a->layer && strstr(p->name, "{layer}") && !strstr(p->name, "{expert}"))
-            a->layer = mq_pattern_expand(m->view->arena, p->name, 0, -1);
-    }
-    if (!a->layer || !a->embedding)
+    struct mq_slot_at at = {0};
+    const struct mq_slot *first = mq_program_next(m->view->program->layers[0], &at);
+    a->embedding = mq_family_name(m->view->family, MQ_ROLE_EMBEDDING);
+    a->layer =
+        mq_pattern_expand(m->view->arena, mq_family_name(m->view->family, first->role), 0, 0);
+    if (!a->layer)
         return mq_fail_memory(m->err, "opening a model");
     for (size_t i = 0; a->layer[i] && a->layer[i] == a->embedding[i]; i++)
         if (a->layer[i] == '.')
@@ -221,6 +220,11 @@ static moeq_status map_all(struct mapper *m)
         changed++;
     }
     MQ_TRY(mq_tensor_set_rename(m->set, m->err));
+    if (n && !m->official.body)
+        return mq_view_note(m->view, m->err,
+                            "its tensors' names begin with '%.100s', which the official ones lack: "
+                            "they are read, and written, under those",
+                            m->prefix);
     if (n)
         return mq_view_note(m->view, m->err,
                             "its tensors' names begin with '%.100s' in place of '%.*s': they are "
@@ -270,11 +274,29 @@ static const struct {
     {"blk.0.", "GGUF"},
 };
 
-const char *mq_tensor_set_guess(const struct mq_tensor_set *set)
+/* Whether names of the family begin so, too: of layer 0 where the beginning has one. */
+static bool is_own(const struct mq_family *family, const char *begin)
+{
+    const char *prefix;
+    const size_t n = mq_family_layer_prefix(family, &prefix);
+    for (const struct mq_tensor_name *p = family->names; p->name; p++) {
+        const char *rest = p->name, *want = begin;
+        if (strncmp(rest, prefix, n) == 0 && strncmp(want, prefix, n) == 0 && want[n] == '0') {
+            rest += n + strlen("{layer}");
+            want += n + 1;
+        }
+        if (strncmp(rest, want, strlen(want)) == 0)
+            return true;
+    }
+    return false;
+}
+
+const char *mq_tensor_set_guess(const struct mq_tensor_set *set, const struct mq_family *family)
 {
     for (size_t i = 0; i < set->count; i++)
         for (size_t k = 0; k < sizeof others / sizeof *others; k++)
-            if (strncmp(set->tensors[i].name, others[k].begin, strlen(others[k].begin)) == 0)
+            if (strncmp(set->tensors[i].name, others[k].begin, strlen(others[k].begin)) == 0 &&
+                !is_own(family, others[k].begin))
                 return others[k].model;
     return NULL;
 }

@@ -118,14 +118,19 @@ static size_t likeness(const char *a, const char *b)
 }
 
 /* ". Found in this layer: ...": the tensors without a use whose names are most alike; "". */
-static void list_layer(const struct mq_tensor_set *set, const struct mq_tensor *t, char *text,
-                       size_t room)
+static void list_layer(const struct mq_tensor_set *set, const struct mq_family *family,
+                       const struct mq_tensor *t, char *text, size_t room)
 {
     enum { SHOWN = 3 };
     const struct mq_located *best[SHOWN] = {0};
     size_t found = 0;
-    char layer[40];
-    snprintf(layer, sizeof layer, ".layers.%d.", (int)t->layer);
+    char layer[80];
+    const char *prefix;
+    const size_t n = mq_family_layer_prefix(family, &prefix);
+    size_t part = n ? n - 1 : 0;
+    while (part && prefix[part - 1] != '.') /* of "model.layers." the last part */
+        part--;
+    snprintf(layer, sizeof layer, "%.*s%d.", (int)(n - part), prefix + part, (int)t->layer);
     for (size_t i = 0; i < set->count; i++) {
         const struct mq_located *at = &set->tensors[i];
         if (at->used || !strstr(at->name, layer))
@@ -163,7 +168,7 @@ static moeq_status fail_missing(const struct set_source *b, const struct mq_tens
     const struct mq_tensor_set *set = b->set;
     const char *name = t->name;
     const cJSON *listed = mq_json_get(set->index_map, name);
-    const char *guess = mq_tensor_set_guess(set);
+    const char *guess = mq_tensor_set_guess(set, b->view->family);
     const struct mq_located *adapter = find_adapter(set);
     char why[700] = "", there[400];
     mq_tensor_set_names(set, there, sizeof there);
@@ -180,7 +185,7 @@ static moeq_status fail_missing(const struct set_source *b, const struct mq_tens
     else if (b->view->tensors_count == 0 && set->count)
         snprintf(why, sizeof why, ". There are %zu tensors: %s", set->count, there);
     else if (t->layer >= 0)
-        list_layer(set, t, why, sizeof why);
+        list_layer(set, b->view->family, t, why, sizeof why);
     return mq_fail_file(b->err, MOEQ_NOT_FOUND, b->view->path,
                         "tensor '%s' is missing: a %s model of %u layers%s needs it%s", name,
                         b->view->family->name, b->view->hparams.layers,

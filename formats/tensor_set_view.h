@@ -8,8 +8,8 @@
  * view's family must be known. */
 moeq_status mq_tensor_set_map_names(struct mq_view *view, struct mq_tensor_set *set,
                                     moeq_error *err);
-/* What the names say that the model is, if it is another's; NULL. */
-const char *mq_tensor_set_guess(const struct mq_tensor_set *set);
+/* What the names say that the model is, if it is none of the family; NULL. */
+const char *mq_tensor_set_guess(const struct mq_tensor_set *set, const struct mq_family *family);
 
 /* tied_head.c: decides by what is stored, config.json and the user's choice whether the head is the
  * embedding matrix, in view->hparams, and puts a decision that config.json alone would not give

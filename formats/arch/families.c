@@ -54,6 +54,19 @@ const char *mq_family_name(const struct mq_family *family, enum mq_role role)
     return NULL;
 }
 
+size_t mq_family_layer_prefix(const struct mq_family *family, const char **prefix)
+{
+    *prefix = "";
+    for (const struct mq_tensor_name *n = family->names; n->name; n++) {
+        const char *number = strstr(n->name, "{layer}");
+        if (number) {
+            *prefix = n->name;
+            return (size_t)(number - n->name);
+        }
+    }
+    return 0;
+}
+
 void mq_family_describe(const struct mq_family *family, const struct mq_hparams *hp,
                         uint32_t number, struct mq_layer *layer)
 {

@@ -112,6 +112,86 @@ START_TEST(reads_other_prefixes)
 }
 END_TEST
 
+/* Families whose official names begin otherwise: what stands before them is found all the same, and
+ * their names are not taken for another model's. */
+START_TEST(knows_names_of_other_forms)
+{
+#define LAYER(form) form "{layer}."
+    static const struct mq_tensor_name dbrx[] = {
+        {MQ_ROLE_EMBEDDING, "transformer.wte.weight"},
+        {MQ_ROLE_ATTN_Q, LAYER("transformer.blocks.") "q.weight"},
+        {MQ_ROLE_ATTN_NORM, LAYER("transformer.blocks.") "norm_1.weight"},
+        {MQ_ROLE_OUTPUT_NORM, "transformer.norm_f.weight"},
+        {MQ_ROLE_HEAD, "lm_head.weight"},
+        {0}};
+    static const struct mq_tensor_name native[] = {
+        {MQ_ROLE_EMBEDDING, "tok_embeddings.weight"},
+        {MQ_ROLE_ATTN_NORM, LAYER("layers.") "attention_norm.weight"},
+        {MQ_ROLE_ATTN_Q, LAYER("layers.") "attention.wq.weight"},
+        {MQ_ROLE_OUTPUT_NORM, "norm.weight"},
+        {MQ_ROLE_HEAD, "output.weight"},
+        {0}};
+    static const struct {
+        const struct mq_tensor_name *names;
+        const char *stored[5], *guess, *note;
+    } cases[] = {
+        {dbrx,
+         {"transformer.wte.weight", "transformer.blocks.0.norm_1.weight",
+          "transformer.norm_f.weight", "lm_head.weight"},
+         NULL,
+         NULL},
+        {dbrx,
+         {"module.transformer.wte.weight", "module.transformer.blocks.0.norm_1.weight",
+          "module.lm_head.weight"},
+         NULL,
+         "have a wrapper's name in theirs"},
+        {dbrx,
+         {"wte.weight", "blocks.0.norm_1.weight", "norm_f.weight", "lm_head.weight"},
+         NULL,
+         "lack the official 'transformer.'"},
+        {dbrx, {"tok_embeddings.weight"}, "the layout of Meta's and Mistral's", NULL},
+        {native,
+         {"tok_embeddings.weight", "layers.0.attention.wq.weight", "layers.0.attention_norm.weight",
+          "output.weight"},
+         NULL,
+         NULL},
+        {native,
+         {"language_model.tok_embeddings.weight", "language_model.layers.0.attention_norm.weight",
+          "language_model.output.weight"},
+         NULL,
+         "begin with 'language_model.', which the official ones lack"},
+        {native, {"transformer.blocks.0.x"}, "MPT or DBRX", NULL},
+    };
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        struct mq_family family = *mq_family_find("llama");
+        struct mq_view *view = test_open(mq_test_source(LLAMA));
+        struct mq_tensor_set set = {0};
+        moeq_error err = {0};
+        const char *path = test_path(edit_copy(LLAMA), "names.safetensors");
+        st_edit_free(&edit);
+        for (size_t i = 0; i < 5 && cases[c].stored[i]; i++)
+            st_edit_add(&edit, cases[c].stored[i], MQ_F32, 1, 1, 0);
+        st_edit_save(&edit, path);
+        family.names = cases[c].names;
+        view->family = &family;
+        ck_assert_ok(mq_tensor_set_open(&set, view->arena, &path, 1, false, &err));
+        ck_assert_ok(mq_tensor_set_map_names(view, &set, &err));
+        if (cases[c].note)
+            ck_assert_msg(notes(view, cases[c].note), "%zu", c);
+        ck_assert(cases[c].note || !view->notes_count);
+        const char *guess = mq_tensor_set_guess(&set, &family);
+        ck_assert_msg(cases[c].guess ? guess && strstr(guess, cases[c].guess) : !guess, "%zu: %s",
+                      c, guess);
+        for (size_t i = 0; !guess && family.names[i].name; i++)
+            if (family.names[i].role == MQ_ROLE_EMBEDDING || family.names[i].role == MQ_ROLE_HEAD)
+                ck_assert_msg(mq_tensor_set_find(&set, family.names[i].name), "%zu: %s", c,
+                              family.names[i].name);
+        mq_tensor_set_free(&set);
+        mq_view_close(view);
+    }
+}
+END_TEST
+
 START_TEST(reads_wrapped_layers)
 {
     const char *model = edit_copy(LLAMA);
@@ -602,6 +682,7 @@ END_TEST
 static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, reads_other_prefixes);
+    tcase_add_test(tests, knows_names_of_other_forms);
     tcase_add_test(tests, reads_wrapped_layers);
     tcase_add_test(tests, refuses_other_names);
     tcase_add_test(tests, tells_what_stands_in_a_layer);
