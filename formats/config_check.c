@@ -7,6 +7,7 @@
 #include "error.h"
 #include "json.h"
 #include "open_options.h"
+#include "text_match.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -45,13 +46,30 @@ static const struct mq_config_key *find_nested(const struct mq_config_reader *r,
     return row && !mq_config_key_is_read(row) ? row : NULL;
 }
 
-/* Whether the family has rows for keys in the object of this path. */
+/* The length of a path's first `parts` parts without the last dot; 0 if it has no more. */
+static size_t first_parts(const char *path, size_t parts)
+{
+    const char *at = path;
+    while (parts && (at = strchr(at, '.'))) {
+        parts--;
+        at++;
+    }
+    return at ? (size_t)(at - path) - 1 : 0;
+}
+
+/* Whether the family has rows for keys in the object of this path; '*' in a row is any key. */
 static bool is_entered(const struct mq_family *family, const char *path)
 {
-    const size_t n = strlen(path);
-    for (const struct mq_config_key *row = family->keys; row->key; row++)
-        if (strncmp(row->key, path, n) == 0 && row->key[n] == '.')
+    char begin[128];
+    size_t parts = 1;
+    for (const char *at = path; (at = strchr(at, '.')); at++)
+        parts++;
+    for (const struct mq_config_key *row = family->keys; row->key; row++) {
+        const size_t n = first_parts(row->key, parts);
+        snprintf(begin, sizeof begin, "%.*s", (int)n, row->key);
+        if (n && mq_text_matches(begin, path))
             return true;
+    }
     return false;
 }
 
@@ -128,13 +146,15 @@ static moeq_status check_object(const struct mq_config_reader *r, const cJSON *o
             path ? mq_arena_printf(r->view->arena, "%s.%.100s", path, c->string) : c->string;
         if (!name)
             return mq_fail_memory(r->err, "reading config.json");
+        if (cJSON_IsObject(c) && is_entered(r->view->family, name)) {
+            MQ_TRY(check_object(r, c, name, refused));
+            continue;
+        }
         const struct mq_config_key *key =
             path ? find_nested(r, name, c->string) : mq_config_row(r, name);
         if (key ? mq_config_key_allows(key, c) : mq_config_value_is_off(c))
             continue;
-        if (!key && cJSON_IsObject(c) && is_entered(r->view->family, name))
-            MQ_TRY(check_object(r, c, name, refused));
-        else if (mq_view_ignores_key(r->view, name))
+        if (mq_view_ignores_key(r->view, name))
             MQ_TRY(mq_config_note_ignored(r, name, key != NULL));
         else
             mq_config_add_refused(refused, name, c, key);

@@ -20,6 +20,7 @@ enum mq_key_rule {
     MQ_KEY_HARMLESS,    /* does not change the maths of inference, whatever its value */
     MQ_KEY_U32,         /* a whole number from 1 on [U32] */
     MQ_KEY_COUNT,       /* a whole number from 0 on [U32] */
+    MQ_KEY_LAYER,       /* a layer's number; -1: the last one's [U32] */
     MQ_KEY_F32,         /* a positive number [F32] */
     MQ_KEY_F32_FROM_0,  /* a number from 0 on [F32] */
     MQ_KEY_REAL,        /* any number [F32] */
@@ -33,6 +34,8 @@ enum mq_key_rule {
                            second word are layers n - 1, 2n - 1, ..., of the first the others
                            [VALUES] */
     MQ_KEY_LAYER_NUMBERS, /* a list of whole numbers, one for each layer, or one for all [VALUES] */
+    MQ_KEY_LAYER_ENTRIES, /* "per_layer_config.*.head_dim": an object with the numbers of some layers as
+                             keys, and in theirs a whole number from 0 [VALUES]; of others 0 */
     MQ_KEY_ONLY,    /* implemented, or harmless, only at the values in `only`, null or absent */
     MQ_KEY_ALL,     /* a list, each of whose items must be in `only` */
     MQ_KEY_SPECIAL, /* read by config.c itself, into `field` if that is not 0 */

@@ -50,6 +50,15 @@ static moeq_status read_count(const struct item *it)
     return mq_config_whole(it->value, it->name, 0, it->field, it->r->path, it->r->err);
 }
 
+static moeq_status read_layer(const struct item *it)
+{
+    const bool last = cJSON_IsNumber(it->value) && it->value->valuedouble == -1;
+    if (!last)
+        return read_count(it);
+    *(uint32_t *)it->field = it->r->view->hparams.layers - 1;
+    return MOEQ_OK;
+}
+
 static moeq_status read_f32(const struct item *it)
 {
     double value = 0;
@@ -232,11 +241,36 @@ static moeq_status read_layer_numbers(const struct item *it)
     return list ? check_length(it, count) : MOEQ_OK;
 }
 
+#define ANY_KEY ".*."
+
+/* value: the object with the layers' numbers as keys. Numbers beyond the last layer say nothing. */
+static moeq_status read_layer_entries(const struct item *it)
+{
+    const struct mq_config_reader *r = it->r;
+    const char *key = strstr(it->row->key, ANY_KEY) + strlen(ANY_KEY);
+    const uint32_t layers = r->view->hparams.layers;
+    uint32_t *numbers = alloc_numbers(it, layers);
+    if (!numbers)
+        return MOEQ_NO_MEMORY;
+    for (const cJSON *c = it->value->child; c; c = c->next) {
+        const cJSON *said = mq_json_get(c, key);
+        char *end;
+        const unsigned long layer = strtoul(c->string, &end, 10);
+        if (c->string[0] < '0' || c->string[0] > '9' || *end)
+            return refuse_item(it, it->value, "has a key that is no layer's number");
+        if (said && !cJSON_IsNull(said) && layer < layers)
+            MQ_TRY(mq_config_whole(said, it->name, 0, &numbers[layer], r->path, r->err));
+    }
+    *(struct mq_layer_values *)it->field = (struct mq_layer_values){numbers, layers};
+    return MOEQ_OK;
+}
+
 /* ---- all of them ---- */
 
 static moeq_status (*const readers[MQ_KEY_RULES])(const struct item *it) = {
     [MQ_KEY_U32] = read_u32,
     [MQ_KEY_COUNT] = read_count,
+    [MQ_KEY_LAYER] = read_layer,
     [MQ_KEY_F32] = read_f32,
     [MQ_KEY_F32_FROM_0] = read_f32_from_0,
     [MQ_KEY_REAL] = read_real,
@@ -247,12 +281,13 @@ static moeq_status (*const readers[MQ_KEY_RULES])(const struct item *it) = {
     [MQ_KEY_LAYER_NAMES] = read_layer_names,
     [MQ_KEY_LAYER_CYCLE] = read_layer_cycle,
     [MQ_KEY_LAYER_NUMBERS] = read_layer_numbers,
+    [MQ_KEY_LAYER_ENTRIES] = read_layer_entries,
 };
 
 static bool is_of_layers(const struct mq_config_key *row)
 {
     return row->rule == MQ_KEY_LAYER_NAMES || row->rule == MQ_KEY_LAYER_CYCLE ||
-           row->rule == MQ_KEY_LAYER_NUMBERS;
+           row->rule == MQ_KEY_LAYER_NUMBERS || row->rule == MQ_KEY_LAYER_ENTRIES;
 }
 
 static void set_number(const struct mq_config_key *row, void *field, double value)
@@ -274,12 +309,24 @@ static void set_number(const struct mq_config_key *row, void *field, double valu
     }
 }
 
+/* What stands under a name of a key; of one with '*' the object with keys of any name. */
+static const cJSON *value_of(const struct mq_config_reader *r, const struct mq_config_key *row,
+                             const char *name)
+{
+    char object[64];
+    if (row->rule != MQ_KEY_LAYER_ENTRIES)
+        return mq_config_get(r->config, name);
+    snprintf(object, sizeof object, "%.*s", (int)(strstr(name, ANY_KEY) - name), name);
+    const cJSON *c = mq_config_get(r->config, object);
+    return cJSON_IsObject(c) && c->child ? c : NULL;
+}
+
 /* Whether config.json says something under a name of a key. A list for layers that is empty says
  * nothing (Llama 4's no_rope_layers). */
 static bool says(const struct mq_config_reader *r, const struct mq_config_key *row,
                  const char *name)
 {
-    const cJSON *c = mq_config_get(r->config, name);
+    const cJSON *c = value_of(r, row, name);
     if (!c || cJSON_IsNull(c))
         return c && row->has_null;
     return !is_of_layers(row) ||
@@ -416,8 +463,7 @@ static moeq_status read_row(const struct mq_config_reader *r, const struct mq_co
     void *field = (char *)&r->view->hparams + rows[at].field;
     MQ_TRY(first_said(r, rows, at, &first, &first_name));
     MQ_TRY(name_of(r, &rows[at], &name));
-    const struct item it = {r, &rows[at], name, name ? mq_config_get(r->config, name) : NULL,
-                            field};
+    const struct item it = {r, &rows[at], name, name ? value_of(r, &rows[at], name) : NULL, field};
     if (name)
         return first == it.row ? read_item(&it) : compare_item(&it, first_name);
     return first == it.row ? set_absent(r, it.row, field) : MOEQ_OK;

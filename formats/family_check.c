@@ -31,7 +31,7 @@ static bool is_typed(const struct mq_config_key *key)
 /* A whole number is tried one more, and at its least; a choice at two of the others. */
 static bool change_number(const struct mq_config_key *key, int variant, uint32_t *number)
 {
-    const uint32_t least = key->rule != MQ_KEY_COUNT;
+    const uint32_t least = key->rule != MQ_KEY_COUNT && key->rule != MQ_KEY_LAYER;
     if (key->rule == MQ_KEY_CHOICE) {
         const uint32_t places = mq_config_key_places(key);
         *number = (*number + 1 + (uint32_t)variant) % places;
@@ -48,10 +48,11 @@ static void change_values(const struct mq_config_key *key, int variant, struct m
 {
     enum { MOST = 8 };
     static const uint32_t places[MOST] = {0, 1, 2, 3, 4, 5, 6, 7};
-    const uint32_t count = key->rule == MQ_KEY_LAYER_NUMBERS ? 2 : mq_config_key_places(key);
+    const bool numbers = key->rule == MQ_KEY_LAYER_NUMBERS || key->rule == MQ_KEY_LAYER_ENTRIES;
+    const uint32_t count = numbers ? 2 : mq_config_key_places(key);
     if (variant && v->count)
         *v = (struct mq_layer_values){0};
-    else if (key->rule == MQ_KEY_LAYER_NUMBERS)
+    else if (numbers)
         *v = (struct mq_layer_values){places + 1, count};
     else
         *v = (struct mq_layer_values){places, count < MOST ? count : MOST};

@@ -5,107 +5,13 @@
 #include "arch/arch_int.h"
 #include "file.h"
 #include "open_options.h"
+#include "rule_family.h"
 #include "test_support.h"
 #include "view_int.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- the family ---- */
-
-#define KINDS "\"mamba\"|\"linear_attention\"|\"M\" \"attention\"|\"*\" \"moe\"|\"E\""
-
-static const struct mq_config_key keys[] = {
-    MQ_KEY("ffn.k", MQ_KEY_U32, top_k, 1),
-    MQ_KEY("ffn.deep.size", MQ_KEY_U32, expert_ffn, 48),
-    {.key = "ffn.act", .rule = MQ_KEY_ONLY, .only = "\"silu\""},
-    {.key = "n_experts",
-     .alias = "num_experts ffn.experts",
-     .rule = MQ_KEY_U32,
-     .field = offsetof(struct mq_hparams, experts),
-     .when_absent = 4},
-    MQ_KEY("norm_eps", MQ_KEY_F32, rms_eps, 1e-5),
-    MQ_KEY("tie_embedding", MQ_KEY_BOOL, tied_head, true),
-    MQ_KEY("shared", MQ_KEY_COUNT, shared_experts, 1),
-    {.key = "q_rank",
-     .rule = MQ_KEY_COUNT,
-     .field = offsetof(struct mq_hparams, q_rank),
-     .when_absent = 1536,
-     .has_null = true,
-     .when_null = 0},
-    MQ_KEY("softcap", MQ_KEY_F32_FROM_0, logit_softcap, 0),
-    MQ_KEY("shift", MQ_KEY_REAL, query_beta, 0),
-    {.key = "method",
-     .rule = MQ_KEY_CHOICE,
-     .only = "\"none\" \"greedy\"|\"best\" 3",
-     .field = offsetof(struct mq_hparams, route_by)},
-    {.key = "layer_types",
-     .rule = MQ_KEY_LAYER_NAMES,
-     .only = KINDS,
-     .field = offsetof(struct mq_hparams, layer_kinds),
-     .counts_layers = true},
-    {.key = "pattern",
-     .rule = MQ_KEY_LAYER_NAMES,
-     .only = KINDS,
-     .field = offsetof(struct mq_hparams, layer_kinds),
-     .counts_layers = true},
-    {.key = "cycle",
-     .rule = MQ_KEY_LAYER_CYCLE,
-     .only = "\"L\" \"G\"",
-     .field = offsetof(struct mq_hparams, ffn_kinds)},
-    {.key = "is_moe",
-     .rule = MQ_KEY_LAYER_NAMES,
-     .only = "false|0 true|1",
-     .field = offsetof(struct mq_hparams, ffn_kinds)},
-    MQ_KEY("topk", MQ_KEY_LAYER_NUMBERS, layer_top_k, 0),
-    MQ_KEY("moe_layers", MQ_KEY_LAYERS, dense_layers, 0),
-    {.key = "attention_bias",
-     .rule = MQ_KEY_BOOL,
-     .field = offsetof(struct mq_hparams, attention_bias)},
-    {0},
-};
-
-/* Every key changes something. */
-static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer *l)
-{
-    mq_layer_set_attention(hp, l);
-    mq_layer_set_experts(hp, hp->expert_ffn, l);
-    l->attention.clip = (float)hp->shared_experts;
-    l->attention.softcap = (float)hp->q_rank;
-    l->attention.query_beta = hp->query_beta;
-    l->attention.query_shift = (float)hp->route_by + (hp->attention_bias ? 10 : 0);
-    l->attention.chunk = mq_layer_value(&hp->layer_kinds, number, 9);
-    l->attention.query_positions = (float)mq_layer_value(&hp->ffn_kinds, number, 9);
-    l->ffn.router.jitter = (float)mq_layer_value(&hp->layer_top_k, number, 9);
-    l->ffn.router.softcap = hp->dense_layers.given + mq_layer_set_has(&hp->dense_layers, number);
-}
-
-static void ends(const struct mq_hparams *hp, struct mq_ends *e)
-{
-    e->logit_softcap = hp->logit_softcap;
-}
-
-static const struct mq_tensor_name names[] = {
-    MQ_NAMES_BEFORE_FFN,
-    MQ_NAMES_EXPERTS,
-    MQ_NAMES_AFTER_LAYERS,
-    {0},
-};
-
-static const struct mq_family family = {
-    .name = "test",
-    .architecture = "TestForCausalLM",
-    .keys = keys,
-    .default_rope_theta = 1e4,
-    .default_rms_eps = 1e-6,
-    .default_max_positions = 4096,
-    .without_sliding_window = true,
-    .layer = layer,
-    .ends = ends,
-    .names = names,
-    .aliases = mq_no_aliases,
-};
 
 #define SIZES                                                                                  \
     "\"model_type\":\"test\",\"hidden_size\":64,\"intermediate_size\":160,\"vocab_size\":256," \
@@ -118,7 +24,7 @@ static struct mq_view *parse(const char *json, moeq_status *status, moeq_error *
     memset(err, 0, sizeof *err);
     ck_assert_ptr_nonnull(view);
     mq_buffer_append(&view->side[MQ_SIDE_CONFIG], json, strlen(json));
-    *status = mq_config_parse_as(view, &family, "config.json", err);
+    *status = mq_config_parse_as(view, &rule_family, "config.json", err);
     return view;
 }
 
@@ -227,6 +133,23 @@ START_TEST(lists_for_the_layers_have_several_forms)
 }
 END_TEST
 
+START_TEST(an_object_may_hold_layers)
+{
+    struct mq_view *view = parse_ok(FOUR ",\"per_layer_config\":{\"2\":{\"head_dim\":32},"
+                                         "\"0\":{\"head_dim\":null},\"9\":{\"head_dim\":5}},"
+                                         "\"end\":-1}");
+    static const uint32_t sizes[] = {0, 0, 32, 0};
+    for (uint32_t i = 0; i < 4; i++)
+        ck_assert_uint_eq(mq_layer_value(&view->hparams.layer_shared, i, 7), sizes[i]);
+    ck_assert_uint_eq(view->hparams.dense_first, 3);
+    mq_view_close(view);
+    view = parse_ok(FOUR ",\"per_layer_config\":{},\"end\":2}");
+    ck_assert_uint_eq(view->hparams.layer_shared.count, 0);
+    ck_assert_uint_eq(view->hparams.dense_first, 2);
+    mq_view_close(view);
+}
+END_TEST
+
 START_TEST(a_list_says_how_many_layers_there_are)
 {
     struct mq_view *view = parse_ok("{" SIZES ",\"pattern\":\"MEM*E\"}");
@@ -304,6 +227,21 @@ static const struct {
      "\"layer_types\" and \"pattern\" are two forms of one thing, and differ"},
     {FOUR ",\"is_moe\":[0,0,1,1],\"cycle\":\"LLG\"}",
      "\"cycle\" and \"is_moe\" are two forms of one thing, and differ"},
+    {FOUR ",\"end\":-2}", "\"end\": expected a whole number from 0 to 16777216, found -2"},
+    {FOUR ",\"per_layer_config\":{\"x\":{\"head_dim\":1}}}",
+     "\"per_layer_config.*.head_dim\": {\"x\":{\"head_dim\":1}} has a key that is no layer's "
+     "number"},
+    {FOUR ",\"per_layer_config\":{\"1\":{\"head_dim\":-1}}}",
+     "\"per_layer_config.*.head_dim\": expected a whole number from 0 to 16777216, found -1"},
+    {FOUR ",\"per_layer_config\":{\"1\":{\"size\":1}}}",
+     "\"per_layer_config.1.size\": 1" UNKNOWN "per_layer_config.1.size goes on"},
+    {FOUR ",\"per_layer_config\":{\"1\":5}}",
+     "\"per_layer_config.1\": 5" UNKNOWN "per_layer_config.1 goes on"},
+    {FOUR ",\"per_layer_config\":7}",
+     "\"per_layer_config\": 7 (implemented: {}): a key that moeq implements at other values only: "
+     "it "
+     "may change the maths. Where it was written by a tool and the model does without, "
+     "--ignore-config per_layer_config goes on"},
     {FOUR ",\"ffn\":{\"k\":1,\"k\":2}}", "JSON holds the key \"k\" twice"},
 };
 
@@ -366,7 +304,7 @@ START_TEST(keys_in_objects_can_be_ignored)
     moeq_error err = {0};
     ck_assert_ok(mq_view_set_options(view, &options, &err));
     mq_buffer_append(&view->side[MQ_SIDE_CONFIG], json, strlen(json));
-    ck_assert_ok(mq_config_parse_as(view, &family, "config.json", &err));
+    ck_assert_ok(mq_config_parse_as(view, &rule_family, "config.json", &err));
     ck_assert_uint_eq(view->notes_count, 2);
     ck_assert_str_eq(view->notes[0], "config.json's \"ffn.jitter\", which moeq does not know, is "
                                      "ignored, as was asked for");
@@ -378,9 +316,10 @@ END_TEST
 /* A row that changes no layer is a mistake of the descriptor, whatever its rule. */
 START_TEST(a_row_that_changes_nothing_is_a_mistake)
 {
-    for (size_t i = 0; keys[i].key; i++) {
+    for (size_t i = 0; rule_family.keys[i].key; i++) {
+        const struct mq_config_key *keys = rule_family.keys;
         struct mq_config_key one[] = {keys[i], {0}};
-        struct mq_family broken = family;
+        struct mq_family broken = rule_family;
         moeq_error err = {0};
         if (keys[i].rule == MQ_KEY_ONLY || keys[i].field == offsetof(struct mq_hparams, rms_eps) ||
             keys[i].field == offsetof(struct mq_hparams, tied_head))
@@ -408,6 +347,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, what_is_absent_has_its_row_s_value);
     tcase_add_test(tests, what_is_there_is_read);
     tcase_add_test(tests, lists_for_the_layers_have_several_forms);
+    tcase_add_test(tests, an_object_may_hold_layers);
     tcase_add_test(tests, a_list_says_how_many_layers_there_are);
     tcase_add_test(tests, refuses_what_a_row_does_not_allow);
     tcase_add_test(tests, long_lists_and_deep_objects_end_well);
