@@ -371,8 +371,10 @@ static bool value_is(const cJSON *value, const char *word, size_t n)
                strtod(word, NULL) == value->valuedouble;
     if (cJSON_IsBool(value))
         return word[0] == (cJSON_IsTrue(value) ? 't' : 'f');
-    return (word[0] == '{' || word[0] == '[') && cJSON_IsObject(value) == (word[0] == '{') &&
-           !value->child;
+    cJSON *said = cJSON_ParseWithLength(word, n);
+    const bool same = said && cJSON_Compare(said, value, true);
+    cJSON_Delete(said);
+    return same;
 }
 
 /* The place of a value among words, -1 if it is none of them; and how many places there are. */

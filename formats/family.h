@@ -17,8 +17,8 @@ struct mq_tensor_name {
     const char *name;
 };
 
-/* Another name that the same tensor goes by. A fused one is 3-D, [experts, parts * rows, cols], and
- * holds this role's rows as part number `part` of each expert. */
+/* Another name that the same tensor goes by. A fused one holds this role's rows as part number `part`:
+ * [parts * rows, cols], or of experts 3-D, [experts, parts * rows, cols]. */
 struct mq_tensor_alias {
     enum mq_role role;
     const char *name;

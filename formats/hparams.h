@@ -130,6 +130,9 @@ bool mq_activation_is_gated(enum mq_activation activation);
  *     query_beta, query_positions  likewise
  *     mixer_heads, mixer_head_dim, mixer_groups, mixer_state, taps  of mixers that are no attention:
  *                     heads, kv_heads, ... as layer.h says of delta, convolution and mamba
+ *     conv_bias, least_step  of those mixers, as in struct mq_layer_attention
+ *     position_kind   which of the family's kinds of positions there are
+ *     choice_bias     routers have a bias for the choice alone
  *     embedding_scale, residual_scale, attention_scale, logit_scale, logit_softcap  as in layer.h;
  *                     what config.json means by them differs
  *     scale_embedding embeddings are multiplied by sqrt(hidden)
@@ -195,6 +198,10 @@ bool mq_activation_is_gated(enum mq_activation activation);
     X(U32, mixer_groups, true)        \
     X(U32, mixer_state, true)         \
     X(U32, taps, true)                \
+    X(BOOL, conv_bias, true)          \
+    X(F32, least_step, true)          \
+    X(U32, position_kind, true)       \
+    X(BOOL, choice_bias, true)        \
     X(F32, embedding_scale, true)     \
     X(BOOL, scale_embedding, true)    \
     X(F32, residual_scale, true)      \

@@ -235,8 +235,8 @@ struct mq_slot {
     uint64_t rows, cols; /* [rows, cols] = [out, in] */
 };
 
-/* Numbers of a head of q and k. */
-enum { MQ_MAX_HEAD_DIM = 1024 };
+/* Numbers of a head of q and k; of a state's rows and columns; and taps of a convolution. */
+enum { MQ_MAX_HEAD_DIM = 1024, MQ_MAX_TAPS = 64 };
 
 enum { MQ_STEP_SLOTS = 12, MQ_PROGRAM_STEPS = 20, MQ_PROGRAM_KINDS = 64 };
 

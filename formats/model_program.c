@@ -76,6 +76,21 @@ static const char *missing_size(const struct mq_layer *l)
                                                                           : NULL;
 }
 
+/* What a recurrent mixer of these sizes would lack; NULL. */
+static const char *wrong_with_mixer(const struct mq_layer_attention *a)
+{
+    const bool recurrent = a->kind == MQ_MIXER_DELTA || a->kind == MQ_MIXER_MAMBA;
+    if (!recurrent && a->kind != MQ_MIXER_CONVOLUTION)
+        return NULL;
+    if (a->taps > MQ_MAX_TAPS)
+        return "a convolution of more than 64 taps";
+    if (recurrent && a->heads % a->kv_heads != 0)
+        return "mixers whose heads cannot be shared out among their keys (or groups)";
+    if (recurrent && (a->head_dim > MQ_MAX_HEAD_DIM || a->value_dim > MQ_MAX_HEAD_DIM))
+        return "mixers with states of more than 1024 rows or columns";
+    return NULL;
+}
+
 static moeq_status check_kinds(const struct mq_view *view, const struct mq_model_program *m,
                                const char *path, moeq_error *err)
 {
@@ -86,6 +101,9 @@ static moeq_status check_kinds(const struct mq_view *view, const struct mq_model
                                    "is longer than MQ_PROGRAM_STEPS and MQ_STEP_SLOTS allow");
         if (missing)
             return mq_family_wrong(view, path, err, "the piece", missing, "has no size");
+        const char *wrong = wrong_with_mixer(&m->kinds[i].layer.attention);
+        if (wrong)
+            return mq_fail_file(err, MOEQ_UNSUPPORTED, path, "asks for %s", wrong);
     }
     return MOEQ_OK;
 }

@@ -34,9 +34,19 @@ static moeq_status fail_shape(struct set_source *b, const struct mq_located *at,
                           have);
 }
 
+/* Dimensions of 1 make no difference: a convolution's weights are [channels, 1, taps] (in MLX
+ * [channels, taps, 1]), a vector may be [1, n]. */
 static bool shape_is(const struct mq_st_entry *e, uint32_t dims, const uint64_t *expected)
 {
-    return e->dims == dims && memcmp(e->shape, expected, dims * sizeof *expected) == 0;
+    uint32_t i = 0, k = 0;
+    for (;; i++, k++) {
+        while (i < e->dims && e->shape[i] == 1)
+            i++;
+        while (k < dims && expected[k] == 1)
+            k++;
+        if (i == e->dims || k == dims || e->shape[i] != expected[k])
+            return i == e->dims && k == dims;
+    }
 }
 
 /* A quantized tensor of a moeq file: U8 [rows, bytes_per_row], level and logical shape in the
@@ -93,9 +103,10 @@ static moeq_status place(struct set_source *b, struct mq_located *at,
     t->offset = e->offset;
     if (alias && alias->parts) {
         const uint64_t shape[] = {b->view->hparams.experts, alias->parts * t->rows, t->cols};
-        if (!shape_is(e, 3, shape))
-            return fail_shape(b, at, 3, shape);
-        t->offset += ((uint64_t)t->expert * alias->parts + alias->part) * t->rows * t->row_bytes;
+        const uint32_t first = t->expert < 0, of = first ? 0 : (uint32_t)t->expert;
+        if (!shape_is(e, 3 - first, shape + first))
+            return fail_shape(b, at, 3 - first, shape + first);
+        t->offset += ((uint64_t)of * alias->parts + alias->part) * t->rows * t->row_bytes;
         return MOEQ_OK;
     }
     const uint64_t shape[] = {t->rows, t->cols};

@@ -79,6 +79,17 @@
     {MQ_ROLE_EXPERT_UP, moe "switch_mlp.up_proj.weight", 1, 0},            \
     {MQ_ROLE_EXPERT_DOWN, moe "switch_mlp.down_proj.weight", 1, 0}
 
+/* Mamba2 of a module such as MQ_LAYER_NAME "mamba.". */
+#define MQ_NAMES_MAMBA(module)                                           \
+    {.role = MQ_ROLE_MIX_IN, .name = module "in_proj.weight"},           \
+    {.role = MQ_ROLE_MIX_CONV, .name = module "conv1d.weight"},          \
+    {.role = MQ_ROLE_MIX_CONV_BIAS, .name = module "conv1d.bias"},       \
+    {.role = MQ_ROLE_MIX_DECAY, .name = module "A_log"},                 \
+    {.role = MQ_ROLE_MIX_STEP_BIAS, .name = module "dt_bias"},           \
+    {.role = MQ_ROLE_MIX_SKIP, .name = module "D"},                      \
+    {.role = MQ_ROLE_MIX_NORM, .name = module "norm.weight"},            \
+    {.role = MQ_ROLE_MIX_OUT, .name = module "out_proj.weight"}
+
 #define MQ_NAMES_AFTER_LAYERS                                       \
     {.role = MQ_ROLE_OUTPUT_NORM, .name = "model.norm.weight"},     \
     {.role = MQ_ROLE_HEAD, .name = "lm_head.weight"}
@@ -147,6 +158,9 @@ void mq_layer_set_experts(const struct mq_hparams *hp, uint32_t rows, struct mq_
 /* Changes a router to DeepSeek-V3's: scores are sigmoids, with a bias for the choice alone, from the
  * best groups by their two best experts where there are groups; weights by hp->route_scale. */
 void mq_layer_set_sigmoid_router(const struct mq_hparams *hp, struct mq_layer *layer);
+
+/* Norms, and Mamba2 of hp->mixer_* and taps. */
+void mq_layer_set_mamba(const struct mq_hparams *hp, struct mq_layer *layer);
 
 /* Attention and an MLP: the whole of a dense family. */
 void mq_layer_dense(const struct mq_hparams *hp, uint32_t number, struct mq_layer *layer);

@@ -12,6 +12,11 @@
     X(mistral)         \
     X(olmoe)           \
     X(qwen3_moe)       \
+    X(lfm2_moe)        \
+    X(nemotron_h)      \
+    X(granitemoehybrid) \
+    X(qwen3_next)      \
+    X(qwen3_5_moe)     \
     X(qwen2_moe)       \
     X(dots1)           \
     X(hy_v3)           \

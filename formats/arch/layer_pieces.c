@@ -47,6 +47,18 @@ void mq_layer_set_sigmoid_router(const struct mq_hparams *hp, struct mq_layer *l
     }
 }
 
+void mq_layer_set_mamba(const struct mq_hparams *hp, struct mq_layer *layer)
+{
+    struct mq_layer_attention *a = &layer->attention;
+    a->kind = MQ_MIXER_MAMBA;
+    a->heads = hp->mixer_heads;
+    a->kv_heads = hp->mixer_groups;
+    a->head_dim = hp->mixer_state;
+    a->value_dim = hp->mixer_head_dim;
+    a->taps = hp->taps;
+    a->conv_bias = hp->conv_bias;
+}
+
 void mq_layer_dense(const struct mq_hparams *hp, uint32_t number, struct mq_layer *layer)
 {
     (void)number;

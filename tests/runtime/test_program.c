@@ -16,7 +16,7 @@
 enum { TOKENS = 16 };
 
 /* Models of one file each, that have tensors of all roles among them. */
-static const char *const models[] = {"llama3", "olmoe", "qwen3_moe"};
+static const char *const models[] = {"llama3", "olmoe", "qwen3_moe", "lfm2_moe", "nemotron_h", "granitemoehybrid", "qwen3_next", "qwen3_5_moe"};
 enum { MODELS = sizeof models / sizeof *models };
 
 /* Relative to the source tree. */
