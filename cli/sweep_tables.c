@@ -93,11 +93,11 @@ static void output_lines(const void *result, const struct mq_figure_block *block
 static void routing_lines(const void *result, const struct mq_figure_block *block)
 {
     const struct mq_comparison *r = result;
-    const struct mq_hparams *h = &r->baseline->view->hparams;
-    const struct mq_routing_figures chance = mq_routing_chance(h->experts, h->top_k);
+    struct mq_routing_figures chance;
     for (size_t i = 1; i < r->rows_count; i++)
         print_row(r, i, block);
-    mq_print_figure_line(block, "chance", of_chance, &chance);
+    if (mq_routing_chance_of(r->baseline->view, &chance))
+        mq_print_figure_line(block, "chance", of_chance, &chance);
 }
 
 static void layer_lines(const void *result, const struct mq_figure_block *block)
@@ -123,6 +123,22 @@ static void print_quality(const struct mq_comparison *r, bool all)
                                                     .user = r});
 }
 
+/* "top-8 of 128 experts"; of layers that differ the first's and the others' count. */
+static void print_rule(const struct mq_routing_result *r)
+{
+    const struct mq_routing_layer *first = &r->layers[0];
+    size_t others = 0, shared = 0;
+    for (size_t i = 0; i < r->layers_count; i++) {
+        others += r->layers[i].experts != first->experts || r->layers[i].top_k != first->top_k;
+        shared += r->layers[i].shared;
+    }
+    printf("  all %zu tokens of the windows; top-%u of %u experts", r->tokens, first->top_k,
+           first->experts);
+    if (others)
+        printf(" in layer %u, other numbers in %zu layers", first->layer, others);
+    printf(shared ? "; shared experts, which every token uses, are not counted\n" : "\n");
+}
+
 static void print_routing(const struct mq_comparison *r, bool all)
 {
     if (r->rows_count < 2 || !r->rows[1].result.has_routing)
@@ -133,8 +149,7 @@ static void print_routing(const struct mq_comparison *r, bool all)
                                                     .name_width = 9,
                                                     .lines = all ? layer_lines : routing_lines,
                                                     .user = r});
-    printf("  all %zu tokens of the windows; top-%u of %u experts\n",
-           r->rows[1].result.routing.tokens, r->baseline->view->hparams.top_k, r->baseline->view->hparams.experts);
+    print_rule(&r->rows[1].result.routing);
 }
 
 /* ---- swap ---- */

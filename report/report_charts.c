@@ -342,10 +342,22 @@ static void draw_margin_counts(struct mq_chart *c, const cJSON *bins)
     }
 }
 
+/* Of routers that choose by scores with a bias. */
+static bool margins_are_of_scores(const struct mq_page *r)
+{
+    for (size_t i = 0; i < r->arms_count; i++) {
+        const char *of = mq_report_string(r->arms[i].routing, "margins_of");
+        if (of && strcmp(of, "router scores") == 0)
+            return true;
+    }
+    return false;
+}
+
 bool mq_draw_margins(const struct mq_page *r, struct mq_buffer *out)
 {
     struct range y = {0, 0};
     const cJSON *bins = NULL; /* the baseline's choices: the same in every arm */
+    const bool scores = margins_are_of_scores(r);
     const struct mq_phrase description = mq_report_phrase(
         r, "How often a {level} changes the set of experts, for choices grouped by the "
            "original's margin between the last chosen expert and the next one. Grey bars "
@@ -355,7 +367,8 @@ bool mq_draw_margins(const struct mq_page *r, struct mq_buffer *out)
         .id = "margins",
         .title = "Changed routes against the router's margin",
         .description = description.s,
-        .x = {.title = "the original router's margin (logits)"},
+        .x = {.title = scores ? "the original router's margin (scores)"
+                              : "the original router's margin (logits)"},
         .y = {.title = "share of choices", .percent = true},
     };
     for (size_t i = 0; i < r->arms_count; i++) {

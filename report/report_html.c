@@ -747,11 +747,12 @@ static void put_terms(const struct mq_page *r, struct mq_buffer *out)
         element(out, "<span class=\"formula\">", f->formula, "</span></dd>\n");
     }
     say(r, out,
-        "<dt>Margin</dt><dd>The router's logit of the last expert chosen minus that of the first "
-        "one not chosen. A small margin is a near-tie.</dd>\n"
+        "<dt>Margin</dt><dd>The router's logit (or its score, where a bias takes part in the choice) "
+        "of the last expert chosen minus that of the first one not chosen. A small margin is a near-tie.</dd>\n"
         "</dl>\n<p class=\"note\">In formulas: p, q the original's and the {level}'s "
         "probabilities of the next token; S, S' the k experts that each chooses for a token in a "
-        "layer, w, w' their weights.</p>\n");
+        "layer, w, w' their weights; r, r' the distributions of their routers over all experts: "
+        "the softmax of the logits, or sigmoids divided by their sum.</p>\n");
     end_section(out);
 }
 

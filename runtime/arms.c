@@ -72,37 +72,92 @@ static moeq_status check_tensor(const struct mq_arm *arm, const struct mq_slot *
 static moeq_status check_program(const struct mq_arm *arm, const struct mq_program *program,
                                  int32_t layer, moeq_error *err)
 {
-    const struct mq_layer_router *router = &program->layer.ffn.router;
     struct mq_slot_at at = {0};
     const struct mq_slot *slot;
-    if (router->experts && (router->top_k == 0 || router->top_k > router->experts))
-        return mq_fail(err, MOEQ_MALFORMED, "%s: %u experts, of which a token uses %u",
-                       arm->view->path, router->experts, router->top_k);
     while ((slot = mq_program_next(program, &at))) {
-        const int32_t count = slot->per_expert ? (int32_t)router->experts : 1;
+        const int32_t count = slot->per_expert ? (int32_t)program->layer.ffn.router.experts : 1;
         for (int32_t e = 0; e < count; e++)
             MQ_TRY(check_tensor(arm, slot, layer, slot->per_expert ? e : -1, err));
     }
     return MOEQ_OK;
 }
 
+static bool mixer_is_possible(const struct mq_layer_attention *a)
+{
+    const bool heads = a->heads && a->kv_heads && a->heads % a->kv_heads == 0 && a->head_dim &&
+                       a->value_dim && a->rotary_dim <= a->head_dim && a->rotary_dim % 2 == 0;
+    switch (a->kind) {
+    case MQ_MIXER_NONE:
+        return true;
+    case MQ_MIXER_GROUPED:
+        return heads;
+    case MQ_MIXER_LATENT:
+        return a->heads && a->head_dim && a->value_dim && a->kv_rank &&
+               a->rotary_dim <= a->head_dim && a->rotary_dim % 2 == 0;
+    case MQ_MIXER_DELTA:
+    case MQ_MIXER_MAMBA:
+        return heads && a->taps;
+    case MQ_MIXER_CONVOLUTION:
+        return a->taps > 0;
+    }
+    return false;
+}
+
+static bool ffn_is_possible(const struct mq_layer_ffn *f)
+{
+    return f->kind == MQ_FFN_NONE || (f->rows && (f->kind != MQ_FFN_BOTH || f->dense_rows));
+}
+
+static bool has_router(const struct mq_layer_ffn *f)
+{
+    return f->kind == MQ_FFN_ROUTED || f->kind == MQ_FFN_BOTH;
+}
+
+/* As many experts to choose as are left after groups are. */
+static bool router_is_possible(const struct mq_layer_router *r)
+{
+    const uint32_t groups = r->groups > 1 ? r->groups : 1;
+    const uint32_t top_groups = r->groups > 1 ? r->top_groups : 1;
+    return r->experts && r->experts <= INT32_MAX && r->experts % groups == 0 && top_groups &&
+           top_groups <= groups && r->top_k && r->top_k <= r->experts / groups * top_groups;
+}
+
+/* Of one kind of layer; `number` is the first that is of it. */
+static moeq_status check_layer(const struct mq_arm *arm, const struct mq_layer *layer,
+                               uint32_t number, moeq_error *err)
+{
+    const struct mq_layer_attention *a = &layer->attention;
+    const struct mq_layer_router *r = &layer->ffn.router;
+    if (!mixer_is_possible(a) || !ffn_is_possible(&layer->ffn))
+        return mq_fail(err, MOEQ_MALFORMED,
+                       "%s: impossible sizes: layer %u has %u heads of %u (%u kv heads), values of "
+                       "%u, %u numbers that are rotated, a convolution of %u, an MLP of %u",
+                       arm->view->path, number, a->heads, a->head_dim, a->kv_heads, a->value_dim,
+                       a->rotary_dim, a->taps, layer->ffn.rows);
+    if (has_router(&layer->ffn) && !router_is_possible(r))
+        return mq_fail(err, MOEQ_MALFORMED,
+                       "%s: layer %u: %u experts, of which a token uses %u, of %u of %u groups",
+                       arm->view->path, number, r->experts, r->top_k, r->top_groups, r->groups);
+    return MOEQ_OK;
+}
+
 static moeq_status check_arm(const struct mq_arm *arm, moeq_error *err)
 {
     const struct mq_hparams *hp = &arm->view->hparams;
-    if (!arm->view->program || hp->hidden == 0 || hp->ffn == 0 || hp->vocab == 0 ||
-        hp->layers == 0 || hp->heads == 0 || hp->kv_heads == 0 || hp->heads % hp->kv_heads ||
-        hp->head_dim == 0 || hp->head_dim % 2 || hp->layers > INT32_MAX || hp->experts > INT32_MAX)
-        return mq_fail(
-            err, MOEQ_MALFORMED,
-            "%s: impossible sizes: %u layers, hidden %u, ffn %u, vocabulary %u, %u heads "
-            "of %u (%u kv heads)",
-            arm->view->path, hp->layers, hp->hidden, hp->ffn, hp->vocab, hp->heads, hp->head_dim,
-            hp->kv_heads);
+    const struct mq_model_program *program = arm->view->program;
+    if (!program || hp->hidden == 0 || hp->vocab == 0 || hp->layers == 0 ||
+        hp->layers > INT32_MAX)
+        return mq_fail(err, MOEQ_MALFORMED,
+                       "%s: impossible sizes: %u layers, hidden %u, vocabulary %u", arm->view->path,
+                       hp->layers, hp->hidden, hp->vocab);
+    for (uint32_t layer = 0; layer < hp->layers; layer++)
+        if (layer == 0 || program->layers[layer] != program->layers[layer - 1])
+            MQ_TRY(check_layer(arm, &program->layers[layer]->layer, layer, err));
     if (!arm->playback)
-        MQ_TRY(check_program(arm, &arm->view->program->begin, -1, err));
+        MQ_TRY(check_program(arm, &program->begin, -1, err));
     for (uint32_t layer = 0; layer < hp->layers && !arm->playback; layer++)
-        MQ_TRY(check_program(arm, arm->view->program->layers[layer], (int32_t)layer, err));
-    return check_program(arm, &arm->view->program->end, -1, err);
+        MQ_TRY(check_program(arm, program->layers[layer], (int32_t)layer, err));
+    return check_program(arm, &program->end, -1, err);
 }
 
 static bool same_unscaled(const struct mq_rope *a, const struct mq_rope *b)

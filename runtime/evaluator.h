@@ -17,6 +17,7 @@
 #include "context.h"
 #include "levels.h"
 #include "model_view.h"
+#include "router.h"
 
 /* What an arm that ran earlier left behind: it goes through no layer again. The callbacks are
  * called on one thread and fill in, for the tokens [first_token, first_token + tokens) over all
@@ -27,7 +28,8 @@ struct mq_playback {
     /* the final norm's input: [tokens][hidden] */
     moeq_status (*read_hidden)(void *user, size_t first_token, size_t tokens, float *hidden,
                                moeq_error *err);
-    /* raw router output of a layer that has a router: [tokens][experts] */
+    /* raw router output of a layer that has a router: [tokens][its experts]. The choice is made of
+     * it anew, with the view's vectors of that router, where it has some. */
     moeq_status (*read_router)(void *user, uint32_t layer, size_t first_token, size_t tokens,
                                float *logits, moeq_error *err);
 };
@@ -45,7 +47,7 @@ struct mq_arm {
      */
     int routes_from;
     /* Not NULL: instead of running, play this back. Of the view only the final norm and the head
-     * are read. At least one arm must run. */
+     * (with their biases) and routers' vectors are read. At least one arm must run. */
     const struct mq_playback *playback;
     /* Round as an implementation in bf16 does, to nearest, ties to even: the embeddings; the
      * residual stream after each addition; the outputs of norms, of attention and of the experts'
@@ -68,11 +70,14 @@ struct mq_windows {
     size_t count, length;
 };
 
-/* What one arm's router did in one layer for `tokens` tokens of the pass. */
+/* What one arm's router did in one layer for `tokens` tokens of the pass; experts and top_k are
+ * those of the layer's router. */
 struct mq_routes {
     const float *logits;    /* [tokens][experts] raw router output */
     const int32_t *experts; /* [tokens][top_k] chosen, ascending by expert id */
     const float *weights;   /* [tokens][top_k] in that order */
+    const struct mq_layer_router *router;
+    struct mq_router_vectors vectors; /* the arm's own, also where it took another's routes */
 };
 
 /* Called on one thread, in this order: on_router for each layer with a router, on_hidden for each

@@ -121,7 +121,7 @@ moeq_status mq_pass_create(struct mq_pass *pass, const struct mq_arm *arms, size
     pass->biases = calloc(count * s->vector, sizeof(float));
     pass->mlp_biases = calloc(MQ_LINEAR_BATCH * count * s->mlp_bias + 1, sizeof(float));
     pass->probabilities = calloc(3 * mq_round_up(s->experts + 1, 16), sizeof(float));
-    pass->router_vectors = calloc(2 * s->experts + 1, sizeof(float));
+    pass->router_vectors = calloc(count * 2 * s->experts + 1, sizeof(float));
     pass->row_bytes = calloc(pass->context->threads, pass->row_capacity);
     pass->token_index = calloc(s->tokens, sizeof(size_t));
     bool ok = pass->arms && pass->products && pass->pointers && pass->routes && pass->norm &&

@@ -80,7 +80,7 @@ struct mq_pass {
     float *biases;                  /* [arms][sizes.vector]: of the product at hand */
     float *mlp_biases;           /* [MQ_LINEAR_BATCH][arms][sizes.mlp_bias] */
     float *probabilities;           /* [experts rounded up to 16] three times */
-    float *router_vectors;          /* [experts] twice */
+    float *router_vectors;          /* [arms][2][experts] */
     uint8_t *row_bytes;             /* [threads][row_capacity]: rows of embeddings as stored */
     size_t row_capacity;
     size_t *token_index; /* [tokens]: tokens whose logits are wanted */

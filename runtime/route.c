@@ -22,18 +22,16 @@ static moeq_status load_vector(struct mq_pass *pass, const struct mq_pass_arm *a
     return mq_pass_load_vector(pass, arm, role, layer, -1, room, err);
 }
 
-static moeq_status choose(struct mq_pass *pass, const struct mq_pass_arm *arm, int32_t layer,
-                          moeq_error *err)
+static moeq_status load_vectors(struct mq_pass *pass, size_t a, int32_t layer,
+                                struct mq_router_vectors *v, moeq_error *err)
 {
     const struct mq_layer_router *r = &pass->layer->ffn.router;
-    struct mq_router_vectors v;
-    MQ_TRY(load_vector(pass, arm, r->choice_bias, MQ_ROLE_ROUTER_CHOICE_BIAS, layer,
-                       pass->router_vectors, &v.choice_bias, err));
-    MQ_TRY(load_vector(pass, arm, r->expert_scale, MQ_ROLE_ROUTER_EXPERT_SCALE, layer,
-                       pass->router_vectors + r->experts, &v.expert_scale, err));
-    mq_router_choose(pass->context->isa, r, &v, arm->router_logits, pass->tokens,
-                     pass->probabilities, arm->chosen, arm->weights);
-    return MOEQ_OK;
+    const struct mq_pass_arm *arm = &pass->arms[a];
+    float *room = pass->router_vectors + 2 * a * pass->sizes.experts;
+    MQ_TRY(load_vector(pass, arm, r->choice_bias, MQ_ROLE_ROUTER_CHOICE_BIAS, layer, room,
+                       &v->choice_bias, err));
+    return load_vector(pass, arm, r->expert_scale, MQ_ROLE_ROUTER_EXPERT_SCALE, layer,
+                       room + r->experts, &v->expert_scale, err);
 }
 
 static moeq_status multiply(struct mq_pass *pass, int32_t layer, moeq_error *err)
@@ -57,13 +55,16 @@ moeq_status mq_pass_route(struct mq_pass *pass, const struct mq_step *step, int3
                           moeq_error *err)
 {
     const struct mq_observer *observer = pass->observer;
-    const size_t routes = pass->tokens * pass->layer->ffn.router.top_k;
+    const struct mq_layer_router *router = &pass->layer->ffn.router;
+    const size_t routes = pass->tokens * router->top_k;
     const size_t first_token = pass->first_window * pass->windows->length;
     (void)step;
     MQ_TRY(multiply(pass, layer, err));
     for (size_t a = 0; a < pass->arms_count; a++) {
         struct mq_pass_arm *arm = &pass->arms[a];
+        struct mq_router_vectors vectors;
         const struct mq_playback *playback = arm->arm->playback;
+        MQ_TRY(load_vectors(pass, a, layer, &vectors, err));
         if (playback)
             MQ_TRY(playback->read_router(playback->user, (uint32_t)layer, first_token, pass->tokens,
                                          arm->router_logits, err));
@@ -72,9 +73,11 @@ moeq_status mq_pass_route(struct mq_pass *pass, const struct mq_step *step, int3
             memcpy(arm->chosen, from->chosen, routes * sizeof(int32_t));
             memcpy(arm->weights, from->weights, routes * sizeof(float));
         } else {
-            MQ_TRY(choose(pass, arm, layer, err));
+            mq_router_choose(pass->context->isa, router, &vectors, arm->router_logits, pass->tokens,
+                             pass->probabilities, arm->chosen, arm->weights);
         }
-        pass->routes[a] = (struct mq_routes){arm->router_logits, arm->chosen, arm->weights};
+        pass->routes[a] =
+            (struct mq_routes){arm->router_logits, arm->chosen, arm->weights, router, vectors};
     }
     if (!observer->on_router)
         return MOEQ_OK;

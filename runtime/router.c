@@ -208,6 +208,54 @@ void mq_router_choose(enum mq_isa isa, const struct mq_layer_router *router,
     }
 }
 
+/* ---- for observers ---- */
+
+void mq_router_compare(enum mq_isa isa, const struct mq_layer_router *router,
+                       const struct mq_router_vectors *vectors, const float *logits, float *scratch,
+                       float *compared)
+{
+    const size_t padded = (router->experts + 15u) / 16 * 16;
+    const struct token token = {.kernels = mq_kernels_get(isa),
+                                .router = router,
+                                .vectors = vectors,
+                                .logits = logits,
+                                .score = scratch,
+                                .compared = scratch + padded,
+                                .score_of_group = scratch + 2 * padded};
+    const bool scores = mq_router_compares_scores(router);
+    memcpy(compared, logits, router->experts * sizeof(float));
+    if (!scores && router->softcap != 0)
+        token.kernels->softcap(compared, router->experts, 1.0f, router->softcap);
+    if (!scores && router->groups <= 1)
+        return;
+    score(&token);
+    if (router->groups > 1)
+        leave_out_groups(&token);
+    for (uint32_t e = 0; e < router->experts; e++)
+        if (scores || token.compared[e] == -INFINITY)
+            compared[e] = token.compared[e];
+}
+
+/* ln sigmoid(x) = -ln(1 + e^-x), without overflow. */
+static float log_sigmoid(float x)
+{
+    const double z = (double)x, tail = mq_log(1.0 + mq_exp(-fabs(z)));
+    return (float)((z < 0 ? z : 0.0) - tail);
+}
+
+const float *mq_router_log_scores(enum mq_isa isa, const struct mq_layer_router *router,
+                                  const float *logits, float *room)
+{
+    if (router->softcap == 0 && router->score != MQ_SCORE_SIGMOID)
+        return logits;
+    memcpy(room, logits, router->experts * sizeof(float));
+    if (router->softcap != 0)
+        mq_kernels_get(isa)->softcap(room, router->experts, 1.0f, router->softcap);
+    for (uint32_t e = 0; router->score == MQ_SCORE_SIGMOID && e < router->experts; e++)
+        room[e] = log_sigmoid(room[e]);
+    return room;
+}
+
 void mq_router_sort(const int32_t *chosen, const float *weights, size_t tokens,
                     const struct mq_layer_router *router, size_t *begin, uint32_t *token,
                     float *weight)

@@ -84,7 +84,7 @@ static moeq_status check_request(const struct mq_baseline *baseline,
     if (baseline->recording && !count)
         return mq_fail(err, MOEQ_INVALID_ARGUMENT, "%s is a recording: expected a model to compare",
                        baseline->path);
-    if (options->swap && baseline->view->hparams.experts == 0)
+    if (options->swap && !mq_view_has_experts(baseline->view))
         return mq_fail(err, MOEQ_INVALID_ARGUMENT, "%s is a dense model: it has no routes to swap",
                        baseline->view->path);
     if (options->noise_floor && baseline->recording)

@@ -103,13 +103,14 @@ static moeq_status plan_entries(const struct mq_view *view, bool hidden, struct 
     for (uint32_t l = 0; l < hp->layers; l++) {
         if (!mq_view_find(view, MQ_ROLE_ROUTER, (int32_t)l, -1))
             continue;
+        const struct mq_layer_router *router = &view->program->layers[l]->layer.ffn.router;
         d->router_entry[l] = d->entries_count;
         ok = ok && add_entry(d, mq_arena_printf(d->arena, "router.%u.logits", l), MQ_F32, 2, n * t,
-                             hp->experts, 0);
+                             router->experts, 0);
         ok = ok && add_entry(d, mq_arena_printf(d->arena, "router.%u.experts", l), MQ_I32, 2, n * t,
-                             hp->top_k, 0);
+                             router->top_k, 0);
         ok = ok && add_entry(d, mq_arena_printf(d->arena, "router.%u.weights", l), MQ_F32, 2, n * t,
-                             hp->top_k, 0);
+                             router->top_k, 0);
     }
     d->hidden_entry = d->entries_count;
     for (uint32_t l = 0; hidden && l <= hp->layers; l++)
@@ -140,11 +141,11 @@ static moeq_status on_router(void *user, uint32_t layer, size_t first_token, siz
                              const struct mq_routes *routes, moeq_error *err)
 {
     struct dump *d = user;
-    const struct mq_hparams *hp = d->hparams;
+    const uint32_t experts = routes->router->experts, top_k = routes->router->top_k;
     const size_t entry = d->router_entry[layer];
-    MQ_TRY(put_rows(d, entry + LOGITS, first_token, tokens, hp->experts, routes->logits, err));
-    MQ_TRY(put_rows(d, entry + EXPERTS, first_token, tokens, hp->top_k, routes->experts, err));
-    return put_rows(d, entry + WEIGHTS, first_token, tokens, hp->top_k, routes->weights, err);
+    MQ_TRY(put_rows(d, entry + LOGITS, first_token, tokens, experts, routes->logits, err));
+    MQ_TRY(put_rows(d, entry + EXPERTS, first_token, tokens, top_k, routes->experts, err));
+    return put_rows(d, entry + WEIGHTS, first_token, tokens, top_k, routes->weights, err);
 }
 
 static moeq_status on_logits(void *user, const size_t *token_index, size_t tokens,

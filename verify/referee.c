@@ -28,7 +28,7 @@ struct arm_record {
     uint8_t *same_top;
     struct mq_routing_figures *tokens; /* [all tokens]: each summed over the layers so far */
     struct layer_sums *layers;         /* [layers] */
-    uint64_t *choices; /* [layers][experts]: how often each was chosen; also the baseline's */
+    uint64_t *choices; /* [layers][most_experts]: how often each was chosen; also the baseline's */
     uint64_t margin_flips[MQ_MARGIN_BINS];
 };
 
@@ -44,11 +44,26 @@ struct mq_referee {
     double *scratch;                    /* [threads][mq_routing_scratch] */
     struct mq_routing_figures *figures; /* [ROUTE_BLOCK] */
     size_t exps_stride, scratch_stride;
+    uint32_t most_experts; /* of a layer */
 };
 
 static const struct mq_hparams *hparams(const struct mq_referee *r)
 {
     return &r->arms[0].view->hparams;
+}
+
+static const struct mq_layer *layer_of(const struct mq_referee *r, uint32_t layer)
+{
+    return &r->arms[0].view->program->layers[layer]->layer;
+}
+
+static uint32_t most_experts(const struct mq_referee *r)
+{
+    uint32_t most = 0;
+    for (uint32_t layer = 0; layer < hparams(r)->layers; layer++)
+        if (layer_of(r, layer)->ffn.router.experts > most)
+            most = layer_of(r, layer)->ffn.router.experts;
+    return most;
 }
 
 /* calloc that tells overflow and out of memory alike, and never returns NULL for nothing. */
@@ -64,7 +79,7 @@ static bool allocate_arm(struct mq_referee *r, size_t a)
     const size_t tokens = r->text->windows.count * r->text->windows.length;
     record->nll = allocate(scored, sizeof *record->nll);
     record->choices =
-        allocate((size_t)hparams(r)->layers * hparams(r)->experts, sizeof *record->choices);
+        allocate((size_t)hparams(r)->layers * r->most_experts, sizeof *record->choices);
     if (a == 0)
         return record->nll && record->choices;
     record->kld = allocate(scored, sizeof *record->kld);
@@ -90,7 +105,8 @@ moeq_status mq_referee_create(const struct mq_context *context, const struct mq_
     r->records = allocate(arms_count, sizeof *r->records);
     r->routed = allocate(hparams(r)->layers, 1);
     r->exps_stride = mq_softmax_room(hparams(r)->vocab);
-    r->scratch_stride = mq_routing_scratch(hparams(r)->experts);
+    r->most_experts = most_experts(r);
+    r->scratch_stride = mq_routing_scratch(r->most_experts);
     if (arms_count > 1) {
         r->exps = allocate(context->threads * r->exps_stride, sizeof *r->exps);
         r->scratch = allocate(context->threads * r->scratch_stride, sizeof *r->scratch);
@@ -211,35 +227,55 @@ static void add_figures(struct arm_record *record, uint32_t layer, size_t first_
     }
 }
 
+/* Counts how often each expert was chosen. */
+static void count_choices(struct mq_referee *r, uint32_t layer, size_t tokens,
+                          const struct mq_routes *routes)
+{
+    for (size_t a = 0; a < r->arms_count; a++) {
+        uint64_t *choices = r->records[a].choices + (size_t)layer * r->most_experts;
+        for (size_t i = 0; i < tokens * routes[a].router->top_k; i++)
+            choices[routes[a].experts[i]]++;
+    }
+}
+
+static double *scratch_of(const struct mq_referee *r)
+{
+    return r->scratch + (size_t)omp_get_thread_num() * r->scratch_stride;
+}
+
+/* Judges a block of tokens, the first of which is the routes' `from`. */
+static void judge_routes(struct mq_referee *r, uint32_t layer, size_t first_token, size_t from,
+                         size_t n, const struct mq_routes *routes)
+{
+    uint8_t bins[ROUTE_BLOCK];
+    const enum mq_isa isa = r->context->isa;
+#pragma omp parallel for schedule(static) num_threads(r->context->threads)
+    for (size_t i = 0; i < n; i++)
+        bins[i] = (uint8_t)mq_margin_bin(
+            mq_routing_margin(isa, &routes[0], from + i, scratch_of(r)));
+    for (size_t i = 0; i < n; i++)
+        r->margin_choices[bins[i]]++;
+    for (size_t a = 1; a < r->arms_count; a++) {
+#pragma omp parallel for schedule(static) num_threads(r->context->threads)
+        for (size_t i = 0; i < n; i++)
+            mq_routing_compare(isa, &routes[0], &routes[a], from + i, scratch_of(r),
+                               &r->figures[i]);
+        add_figures(&r->records[a], layer, first_token + from, n, r->figures, bins);
+    }
+}
+
 static moeq_status on_router(void *user, uint32_t layer, size_t first_token, size_t tokens,
                              const struct mq_routes *routes, moeq_error *err)
 {
     struct mq_referee *r = user;
-    const uint32_t experts = hparams(r)->experts, top_k = hparams(r)->top_k;
-    uint8_t bins[ROUTE_BLOCK];
     (void)err;
     r->routed[layer] = 1;
     if (r->arms_count == 1)
         return MOEQ_OK;
-    for (size_t a = 0; a < r->arms_count; a++)
-        for (size_t i = 0; i < tokens * top_k; i++)
-            r->records[a].choices[(size_t)layer * experts + (size_t)routes[a].experts[i]]++;
-    for (size_t from = 0; from < tokens; from += ROUTE_BLOCK) {
-        const size_t n = tokens - from < ROUTE_BLOCK ? tokens - from : ROUTE_BLOCK;
-        for (size_t i = 0; i < n; i++) {
-            bins[i] =
-                (uint8_t)mq_margin_bin(mq_routing_margin(&routes[0], from + i, experts, top_k));
-            r->margin_choices[bins[i]]++;
-        }
-        for (size_t a = 1; a < r->arms_count; a++) {
-#pragma omp parallel for schedule(static) num_threads(r->context->threads)
-            for (size_t i = 0; i < n; i++)
-                mq_routing_compare(
-                    r->context->isa, &routes[0], &routes[a], from + i, experts, top_k,
-                    r->scratch + (size_t)omp_get_thread_num() * r->scratch_stride, &r->figures[i]);
-            add_figures(&r->records[a], layer, first_token + from, n, r->figures, bins);
-        }
-    }
+    count_choices(r, layer, tokens, routes);
+    for (size_t from = 0; from < tokens; from += ROUTE_BLOCK)
+        judge_routes(r, layer, first_token, from,
+                     tokens - from < ROUTE_BLOCK ? tokens - from : ROUTE_BLOCK, routes);
     return MOEQ_OK;
 }
 
@@ -296,10 +332,10 @@ static void finish_load(const struct mq_referee *r, const struct arm_record *rec
                         struct mq_routing_result *result)
 {
     struct mq_routing_layer *l = &result->layers[index];
-    const uint32_t experts = result->experts;
-    const size_t at = (size_t)l->layer * experts;
-    const double total = (double)result->tokens * hparams(r)->top_k;
-    double *base = result->loads + 2 * index * experts, *arm = base + experts;
+    const uint32_t experts = l->experts;
+    const size_t at = (size_t)l->layer * r->most_experts;
+    const double total = (double)result->tokens * l->top_k;
+    double *base = result->loads + 2 * index * r->most_experts, *arm = base + experts;
     shares(r->records[0].choices + at, experts, total, base);
     shares(record->choices + at, experts, total, arm);
     double sum = 0;
@@ -311,15 +347,24 @@ static void finish_load(const struct mq_referee *r, const struct arm_record *rec
     result->load_shift += l->load_shift;
 }
 
+static void describe_layer(const struct mq_referee *r, uint32_t layer, struct mq_routing_layer *l)
+{
+    const struct mq_layer_ffn *ffn = &layer_of(r, layer)->ffn;
+    l->layer = layer;
+    l->experts = ffn->router.experts;
+    l->top_k = ffn->router.top_k;
+    l->shared = ffn->shared_rows || ffn->dense_rows;
+    l->compares_scores = mq_router_compares_scores(&ffn->router);
+}
+
 static moeq_status finish_routing(const struct mq_referee *r, const struct arm_record *record,
                                   struct mq_routing_result *result, moeq_error *err)
 {
     const size_t tokens = r->text->windows.count * r->text->windows.length;
     result->tokens = tokens;
-    result->experts = hparams(r)->experts;
     result->layers = allocate(hparams(r)->layers, sizeof *result->layers);
     result->loads =
-        allocate((size_t)hparams(r)->layers * 2 * result->experts, sizeof *result->loads);
+        allocate((size_t)hparams(r)->layers * 2 * r->most_experts, sizeof *result->loads);
     double *room = allocate(tokens, sizeof *room);
     if (!result->layers || !result->loads || !room) {
         free(room);
@@ -329,7 +374,7 @@ static moeq_status finish_routing(const struct mq_referee *r, const struct arm_r
         if (!r->routed[layer])
             continue;
         struct mq_routing_layer *l = &result->layers[result->layers_count++];
-        l->layer = layer;
+        describe_layer(r, layer, l);
         for (int k = 0; k < MQ_ROUTING_COUNT; k++)
             l->rates.metric[k] = mq_estimate_sums(record->layers[layer].sum[k],
                                                   record->layers[layer].squares[k], tokens);

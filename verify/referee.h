@@ -35,6 +35,9 @@ struct mq_routing_estimates {
 
 struct mq_routing_layer {
     uint32_t layer;
+    uint32_t experts, top_k;
+    bool shared; /* it has shared experts too: every token uses them, and they are in no figure */
+    bool compares_scores; /* what margins are of: mq_router_compares_scores */
     struct mq_routing_estimates rates;
     /* Expert load: each expert's share of the layer's choices (tokens * k), which sum to 1. */
     const double *base_load, *load; /* [experts]: the baseline's, this arm's */
@@ -46,7 +49,6 @@ struct mq_routing_result {
     struct mq_routing_estimates overall; /* per token the mean over layers; then over tokens */
     struct mq_routing_layer *layers;     /* those that have a router */
     size_t layers_count;
-    uint32_t experts;
     double load_shift; /* mean over the layers */
     double *loads;     /* [layers_count][baseline, arm][experts]: what the layers point into */
     struct mq_flip_group flips[MQ_FLIP_GROUPS];
@@ -64,7 +66,7 @@ struct mq_arm_result {
     struct mq_distribution kld;   /* nats */
     struct mq_estimate same_top;  /* rate of equal most likely tokens */
     struct mq_estimate delta_p_rms; /* of the probabilities of the text's tokens */
-    bool has_routing;             /* false for dense models */
+    bool has_routing;             /* false for models without a router */
     struct mq_routing_result routing;
 };
 

@@ -108,6 +108,15 @@ static cJSON *margins(struct mq_json_tree *b, const struct mq_routing_result *r)
     return list;
 }
 
+/* What margins are differences of; layers of one model hardly differ in it. */
+static const char *margins_of(const struct mq_routing_result *r)
+{
+    size_t scores = 0;
+    for (size_t i = 0; i < r->layers_count; i++)
+        scores += r->layers[i].compares_scores;
+    return scores == 0 ? "router logits" : scores == r->layers_count ? "router scores" : "both";
+}
+
 static cJSON *numbers(struct mq_json_tree *b, const double *x, size_t n)
 {
     cJSON *list = mq_json_array(b);
@@ -116,12 +125,11 @@ static cJSON *numbers(struct mq_json_tree *b, const double *x, size_t n)
     return list;
 }
 
-static void put_load(struct mq_json_tree *b, cJSON *layer, const struct mq_routing_layer *l,
-                     uint32_t experts)
+static void put_load(struct mq_json_tree *b, cJSON *layer, const struct mq_routing_layer *l)
 {
     cJSON *load = mq_json_object(b);
-    mq_json_put(b, load, "baseline", numbers(b, l->base_load, experts));
-    mq_json_put(b, load, "arm", numbers(b, l->load, experts));
+    mq_json_put(b, load, "baseline", numbers(b, l->base_load, l->experts));
+    mq_json_put(b, load, "arm", numbers(b, l->load, l->experts));
     mq_json_put(b, layer, "expert_load", load);
 }
 
@@ -137,7 +145,10 @@ static cJSON *routing(struct mq_json_tree *b, const struct mq_arm_result *result
         cJSON *layer = mq_json_object(b);
         mq_json_put_count(b, layer, "layer", r->layers[i].layer);
         put_routing(b, layer, result, &r->layers[i]);
-        put_load(b, layer, &r->layers[i], r->experts);
+        put_load(b, layer, &r->layers[i]);
+        mq_json_put_count(b, layer, "experts", r->layers[i].experts);
+        mq_json_put_count(b, layer, "experts_per_token", r->layers[i].top_k);
+        mq_json_put_bool(b, layer, "shared_experts", r->layers[i].shared);
         mq_json_append(b, layers, layer);
     }
     mq_json_put(b, o, "layers", layers);
@@ -151,6 +162,7 @@ static cJSON *routing(struct mq_json_tree *b, const struct mq_arm_result *result
     }
     mq_json_put(b, o, "kld_by_changed_layers", flips);
     mq_json_put(b, o, "baseline_margins", margins(b, r));
+    mq_json_put_text(b, o, "margins_of", margins_of(r));
     return o;
 }
 
@@ -215,11 +227,11 @@ cJSON *mq_eval_json(const struct mq_eval_result *result)
     return mq_json_finish(&b, o);
 }
 
-static cJSON *chance(struct mq_json_tree *b, const struct mq_hparams *hp)
+static cJSON *chance(struct mq_json_tree *b, const struct mq_view *view)
 {
-    if (!hp->experts)
+    struct mq_routing_figures figures;
+    if (!mq_routing_chance_of(view, &figures))
         return cJSON_CreateNull();
-    const struct mq_routing_figures figures = mq_routing_chance(hp->experts, hp->top_k);
     cJSON *o = mq_json_object(b);
     for (int k = 0; k < MQ_ROUTING_COUNT; k++)
         mq_json_put_number(b, o, mq_figure_key(mq_routing_figure(k)), figures.metric[k]);
@@ -326,7 +338,7 @@ cJSON *mq_rows_json(const struct mq_comparison *comparison, const char *kind)
     put_model(&b, o, view);
     put_run(&b, o, comparison->text_path, comparison->source, &comparison->text,
             comparison->compute);
-    mq_json_put(&b, o, "routing_chance", chance(&b, &view->hparams));
+    mq_json_put(&b, o, "routing_chance", chance(&b, view));
     for (size_t i = 0; i < comparison->rows_count; i++) {
         const struct mq_comparison_row *row = &comparison->rows[i];
         if (row->kind == MQ_ROW_NOISE_FLOOR) /* not among those that one can choose */

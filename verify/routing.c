@@ -4,10 +4,17 @@
 #include "kld.h"
 
 #include <math.h>
+#include <string.h>
+
+/* Room for floats behind that of the softmax: four times the experts, rounded up. */
+static size_t padded(uint32_t experts)
+{
+    return ((size_t)experts + 15) / 16 * 16;
+}
 
 size_t mq_routing_scratch(uint32_t experts)
 {
-    return mq_softmax_room(experts);
+    return mq_softmax_room(experts) + 4 * padded(experts) * sizeof(float) / sizeof(double);
 }
 
 /* Experts ascend, so the first of equal weights is the lowest expert. */
@@ -61,12 +68,16 @@ static double mass(const double *exps, const int32_t *experts, uint32_t k)
 }
 
 void mq_routing_compare(enum mq_isa isa, const struct mq_routes *base, const struct mq_routes *arm,
-                        size_t token, uint32_t experts, uint32_t top_k, double *scratch,
-                        struct mq_routing_figures *figures)
+                        size_t token, double *scratch, struct mq_routing_figures *figures)
 {
+    const struct mq_layer_router *router = base->router;
+    const uint32_t experts = router->experts, top_k = router->top_k;
+    float *room = (float *)(scratch + mq_softmax_room(experts));
     const int32_t *s = base->experts + token * top_k, *t = arm->experts + token * top_k;
     const float *w = base->weights + token * top_k, *v = arm->weights + token * top_k;
-    const float *a = base->logits + token * experts, *b = arm->logits + token * experts;
+    const float *a = mq_router_log_scores(isa, router, base->logits + token * experts, room);
+    const float *b =
+        mq_router_log_scores(isa, router, arm->logits + token * experts, room + padded(experts));
     double half_difference;
     const uint32_t common = merge(s, w, t, v, top_k, &half_difference), changed = top_k - common;
     double *m = figures->metric;
@@ -81,7 +92,7 @@ void mq_routing_compare(enum mq_isa isa, const struct mq_routes *base, const str
     struct mq_softmax p, q;
     mq_softmax_of(isa, a, experts, scratch, &p);
     mq_softmax_of(isa, b, experts, NULL, &q);
-    /* Routers that choose by something else than their logits may leave more in S' than in S. */
+    /* Routers that choose with a bias or by groups may leave more in S' than in S. */
     m[MQ_ROUTING_MASS_KEPT] =
         changed ? fmin(1, mass(scratch, t, top_k) / mass(scratch, s, top_k)) : 1;
     m[MQ_ROUTING_ROUTER_KL] = mq_softmax_kl(isa, a, &p, scratch, b, &q, experts);
@@ -98,18 +109,44 @@ static double choose(uint32_t n, uint32_t k)
     return c;
 }
 
-/* The number of common experts is hypergeometric: P(j) = C(k, j) C(n - k, k - j) / C(n, k). */
-struct mq_routing_figures mq_routing_chance(uint32_t n, uint32_t k)
+/* P(j common) of drawing k and l of n: hypergeometric, C(k, j) C(n - k, l - j) / C(n, l). */
+static double common_of(uint32_t n, uint32_t k, uint32_t l, uint32_t j)
 {
+    return l > n || j > k || j > l || l - j > n - k ? 0 : choose(k, j) * choose(n - k, l - j) / choose(n, l);
+}
+
+/*
+ * P(j common) by a rule: c of the groups are common to both draws, a of S and b of S' are in those,
+ * and among them j are the same; each is hypergeometric. Without groups all is in one.
+ */
+static double chance_of_common(const struct mq_layer_router *r, uint32_t j)
+{
+    const bool grouped = r->groups > 1;
+    const uint32_t groups = grouped ? r->groups : 1, top = grouped ? r->top_groups : 1;
+    const uint32_t size = r->experts / groups, pool = top * size;
+    double sum = 0;
+    if (!grouped)
+        return common_of(r->experts, r->top_k, r->top_k, j);
+    for (uint32_t c = 0; c <= top; c++)
+        for (uint32_t a = j; a <= r->top_k; a++)
+            for (uint32_t b = j; b <= r->top_k; b++)
+                sum += common_of(groups, top, top, c) * common_of(pool, c * size, r->top_k, a) *
+                       common_of(pool, c * size, r->top_k, b) * common_of(c * size, a, b, j);
+    return sum;
+}
+
+struct mq_routing_figures mq_routing_chance(const struct mq_layer_router *router)
+{
+    const uint32_t n = router->experts, k = router->top_k;
     struct mq_routing_figures chance;
     double *m = chance.metric;
     for (int i = 0; i < MQ_ROUTING_COUNT; i++)
         m[i] = NAN;
     m[MQ_ROUTING_CR3] = 0;
-    m[MQ_ROUTING_OVERLAP] = (double)k / n;
+    m[MQ_ROUTING_OVERLAP] = (double)k / n; /* no expert is likelier than another */
     m[MQ_ROUTING_TOP1] = 1.0 / n;
     for (uint32_t common = 0; common <= k; common++) {
-        const double p = choose(k, common) * choose(n - k, k - common) / choose(n, k);
+        const double p = chance_of_common(router, common);
         if (common == k)
             m[MQ_ROUTING_EXACT_SET] = p;
         if (common == 0)
@@ -121,21 +158,76 @@ struct mq_routing_figures mq_routing_chance(uint32_t n, uint32_t k)
     return chance;
 }
 
+static const struct mq_layer_router *router_of(const struct mq_view *view, uint32_t layer)
+{
+    const struct mq_layer_router *router = &view->program->layers[layer]->layer.ffn.router;
+    return router->experts ? router : NULL;
+}
+
+const struct mq_layer_router *mq_routing_first(const struct mq_view *view)
+{
+    const struct mq_layer_router *router = NULL;
+    for (uint32_t layer = 0; layer < view->hparams.layers && !router; layer++)
+        router = router_of(view, layer);
+    return router;
+}
+
+static bool same_chance(const struct mq_layer_router *a, const struct mq_layer_router *b)
+{
+    return a->experts == b->experts && a->top_k == b->top_k && a->groups == b->groups &&
+           a->top_groups == b->top_groups;
+}
+
+bool mq_routing_uniform(const struct mq_view *view)
+{
+    const struct mq_layer_router *first = mq_routing_first(view);
+    for (uint32_t layer = 0; first && layer < view->hparams.layers; layer++)
+        if (router_of(view, layer) && !same_chance(first, router_of(view, layer)))
+            return false;
+    return true;
+}
+
+bool mq_routing_chance_of(const struct mq_view *view, struct mq_routing_figures *chance)
+{
+    const struct mq_layer_router *first = mq_routing_first(view);
+    double layers = 0;
+    if (!first)
+        return false;
+    *chance = mq_routing_chance(first);
+    if (mq_routing_uniform(view))
+        return true;
+    memset(chance, 0, sizeof *chance);
+    for (uint32_t layer = 0; layer < view->hparams.layers; layer++) {
+        if (!router_of(view, layer))
+            continue;
+        const struct mq_routing_figures one = mq_routing_chance(router_of(view, layer));
+        for (int i = 0; i < MQ_ROUTING_COUNT; i++)
+            chance->metric[i] += one.metric[i];
+        layers++;
+    }
+    for (int i = 0; i < MQ_ROUTING_COUNT; i++)
+        chance->metric[i] /= layers;
+    return true;
+}
+
 const double mq_margin_edges[MQ_MARGIN_BINS] = {0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2};
 
-double mq_routing_margin(const struct mq_routes *base, size_t token, uint32_t experts,
-                         uint32_t top_k)
+double mq_routing_margin(enum mq_isa isa, const struct mq_routes *base, size_t token,
+                         double *scratch)
 {
-    const float *logits = base->logits + token * experts;
+    const uint32_t experts = base->router->experts, top_k = base->router->top_k;
+    float *room = (float *)scratch, *compared = room + 3 * padded(experts);
     const int32_t *chosen = base->experts + token * top_k;
     float least = INFINITY, most = -INFINITY;
     uint32_t next = 0; /* chosen ascends */
+    mq_router_compare(isa, base->router, &base->vectors, base->logits + token * experts, room,
+                      compared);
     for (uint32_t e = 0; e < experts; e++) {
         if (next < top_k && chosen[next] == (int32_t)e) {
-            least = logits[e] < least ? logits[e] : least;
+            least = compared[e] < least ? compared[e] : least;
             next++;
         } else {
-            most = logits[e] > most ? logits[e] : most;
+            most = compared[e] > most ? compared[e] : most;
         }
     }
     return (double)least - (double)most;

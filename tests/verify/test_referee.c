@@ -64,6 +64,10 @@ static struct evaluation *invent(void)
     return e;
 }
 
+static const struct mq_program sparse = {
+    .layer.ffn = {.kind = MQ_FFN_ROUTED, .router = {.experts = EXPERTS, .top_k = TOP_K}}};
+static const struct mq_program dense = {.layer.ffn = {.kind = MQ_FFN_DENSE}};
+
 /* Plays the evaluator: passes of `step` windows, logits in slices of `slice` tokens. */
 static void play(const struct evaluation *e, const struct mq_observer *o, size_t step, size_t slice)
 {
@@ -74,7 +78,8 @@ static void play(const struct evaluation *e, const struct mq_observer *o, size_t
             struct mq_routes routes[ARMS];
             for (size_t a = 0; a < ARMS; a++)
                 routes[a] = (struct mq_routes){e->router[l][a][begin], e->experts[l][a][begin],
-                                               e->weights[l][a][begin]};
+                                               e->weights[l][a][begin], &sparse.layer.ffn.router,
+                                               {NULL, NULL}};
             if (l != DENSE_LAYER)
                 ck_assert_ok(o->on_router(o->user, l, begin, tokens, routes, NULL));
         }
@@ -96,8 +101,12 @@ static void play(const struct evaluation *e, const struct mq_observer *o, size_t
     }
 }
 
+static const struct mq_program *const fake_layers[LAYERS] = {&sparse, &dense, &sparse, &sparse};
+static const struct mq_model_program fake_program = {
+    .layers = (const struct mq_program **)(uintptr_t)fake_layers};
 static const struct mq_view fake_view = {
     .path = "fake",
+    .program = &fake_program,
     .hparams = {.layers = LAYERS, .vocab = VOCAB, .experts = EXPERTS, .top_k = TOP_K},
 };
 static const struct mq_arm fake_arms[ARMS] = {
@@ -197,6 +206,76 @@ START_TEST(sums)
 END_TEST
 
 /* Loads are counted choices; the shift is half of what they differ by. */
+/* Layers of other numbers of experts, one beside shared experts, and one without a router. */
+START_TEST(layers_differ)
+{
+    enum { N = 4 };
+    static const struct mq_program few = {.layer.ffn = {.kind = MQ_FFN_ROUTED,
+                                                        .shared_rows = 8,
+                                                        .router = {.experts = 3, .top_k = 1}}},
+                                   none = {.layer.attention.kind = MQ_MIXER_MAMBA};
+    const struct mq_program *layers[] = {&none, &few, &sparse};
+    const struct mq_model_program program = {.layers = layers};
+    const struct mq_view view = {.hparams = {.layers = 3, .vocab = 2}, .program = &program};
+    const struct mq_arm arms[] = {{.view = &view, .routes_from = -1},
+                                  {.view = &view, .routes_from = -1}};
+    const struct mq_context context = {.isa = mq_isa_detect(), .threads = 2};
+    const struct mq_protocol_options options = {.protocol = MQ_PROTOCOL_FULL, .context = N};
+    const int32_t ids[N] = {0, 1, 0, 1};
+    struct mq_text_windows text;
+    struct mq_referee *referee;
+    ck_assert_ok(mq_protocol_windows(&options, ids, N, -1, "ids", &text, NULL));
+    ck_assert_ok(mq_referee_create(&context, arms, 2, &text, &referee, NULL));
+    const struct mq_observer o = mq_referee_observer(referee);
+    /* layer 1: one token of four goes elsewhere */
+    const float z[N][3] = {{2, 0, 0}, {0, 2, 0}, {0, 0, 2}, {2, 0, 0}};
+    const int32_t one[N] = {0, 1, 2, 0}, other[N] = {0, 1, 1, 0};
+    const float w[N] = {1, 1, 1, 1};
+    const struct mq_layer_router *r = &few.layer.ffn.router;
+    const struct mq_routes first[] = {{z[0], one, w, r, {NULL, NULL}},
+                                      {z[0], other, w, r, {NULL, NULL}}};
+    ck_assert_ok(o.on_router(o.user, 1, 0, N, first, NULL));
+    /* layer 2: all keep one of two */
+    float y[N][EXPERTS] = {{0}};
+    int32_t two[N][TOP_K], shifted[N][TOP_K];
+    float v[N][TOP_K];
+    for (int t = 0; t < N; t++)
+        for (int k = 0; k < TOP_K; k++) {
+            two[t][k] = k;
+            shifted[t][k] = k + 1;
+            v[t][k] = 0.5f;
+        }
+    r = &sparse.layer.ffn.router;
+    const struct mq_routes second[] = {{y[0], two[0], v[0], r, {NULL, NULL}},
+                                       {y[0], shifted[0], v[0], r, {NULL, NULL}}};
+    ck_assert_ok(o.on_router(o.user, 2, 0, N, second, NULL));
+    const float logits[N][2] = {{0}};
+    const float *both[] = {logits[0], logits[0]};
+    const size_t index[] = {0, 1, 2};
+    ck_assert_ok(o.on_logits(o.user, index, 3, both, NULL));
+    struct mq_arm_result results[2];
+    ck_assert_ok(mq_referee_finish(referee, results, NULL));
+    const struct mq_routing_result *routing = &results[1].routing;
+    ck_assert_uint_eq(routing->layers_count, 2);
+    const struct mq_routing_layer *a = &routing->layers[0], *b = &routing->layers[1];
+    ck_assert(a->layer == 1 && a->experts == 3 && a->top_k == 1 && a->shared);
+    ck_assert(b->layer == 2 && b->experts == EXPERTS && b->top_k == TOP_K && !b->shared);
+    ck_assert(a->rates.metric[MQ_ROUTING_OVERLAP].value == 0.75);
+    ck_assert(b->rates.metric[MQ_ROUTING_OVERLAP].value == 0.5);
+    ck_assert(a->load[0] == 0.5 && a->load[1] == 0.5 && a->load[2] == 0 && a->base_load[2] == 0.25);
+    ck_assert(b->load[0] == 0 && b->load[1] == 0.5 && b->load[2] == 0.5);
+    ck_assert(routing->overall.metric[MQ_ROUTING_OVERLAP].value == 0.625);
+    struct mq_routing_figures chance; /* the mean of 1/3 and 2/6 */
+    ck_assert(mq_routing_chance_of(&view, &chance) && !mq_routing_uniform(&view));
+    ck_assert_double_eq_tol(chance.metric[MQ_ROUTING_OVERLAP], 1.0 / 3, 1e-15);
+    ck_assert_double_eq_tol(chance.metric[MQ_ROUTING_EXACT_SET], (1.0 / 3 + 1.0 / 15) / 2, 1e-15);
+    for (size_t i = 0; i < 2; i++)
+        mq_arm_result_free(&results[i]);
+    mq_referee_free(referee);
+    mq_text_windows_free(&text);
+}
+END_TEST
+
 START_TEST(expert_loads)
 {
     struct evaluation *e = invent();
@@ -204,9 +283,9 @@ START_TEST(expert_loads)
     run(e, MQ_PROTOCOL_HALF, 2, 2, 7, r);
     const struct mq_routing_result *routing = &r[1].routing;
     double shifts = 0;
-    ck_assert_uint_eq(routing->experts, EXPERTS);
     for (size_t i = 0; i < routing->layers_count; i++) {
         const struct mq_routing_layer *l = &routing->layers[i];
+        ck_assert(l->experts == EXPERTS && l->top_k == TOP_K && !l->shared);
         double totals[2] = {0}, shift = 0;
         for (int32_t x = 0; x < EXPERTS; x++) {
             size_t chosen[2] = {0};
@@ -320,6 +399,7 @@ END_TEST
 static void add(TCase *tests)
 {
     tcase_add_test(tests, sums);
+    tcase_add_test(tests, layers_differ);
     tcase_add_test(tests, expert_loads);
     tcase_add_test(tests, itself);
     tcase_add_test(tests, any_cut);
