@@ -35,23 +35,24 @@ struct recorder {
     struct mq_st_writer writer;
     uint32_t *crcs;    /* [layout.count] of what is written of an item, */
     uint64_t *written; /* and how much that is */
-    size_t *item; /* [sources]: item of the layout; by MQ_RECORDING_* and, for routers, layer */
+    /* [sources]: item of the layout; by MQ_RECORDING_* and, for routers, layer; then config.json,
+     * text, and vectors by their number */
+    size_t *item;
     struct mq_buffer text;
 };
 
 /* ---- layout ---- */
 
-static bool has_router(const struct mq_view *view, uint32_t layer)
+static size_t sources_of(const struct mq_view *view)
 {
-    return mq_view_find(view, MQ_ROLE_ROUTER, (int32_t)layer, -1) != NULL;
+    return MQ_RECORDING_ROUTERS + (size_t)view->hparams.layers + 2 + mq_recorded_vectors(view);
 }
 
 uint64_t mq_record_token_bytes(const struct mq_view *view)
 {
     uint64_t values = 1 + (uint64_t)view->hparams.hidden;
     for (uint32_t layer = 0; layer < view->hparams.layers; layer++)
-        if (has_router(view, layer))
-            values += view->hparams.experts;
+        values += mq_recorded_experts(view, layer);
     return 4 * values;
 }
 
@@ -86,7 +87,7 @@ moeq_status mq_record_layout(const struct mq_view *view, enum mq_compute compute
     const struct mq_level *blocks = mq_record_head_level(view, compute);
     uint64_t tokens;
     struct mq_layout_item *items =
-        mq_arena_alloc(arena, MQ_RECORDING_ROUTERS + (size_t)hp->layers + 2, sizeof *items);
+        mq_arena_alloc(arena, sources_of(view), sizeof *items);
     if (!items)
         return mq_fail_memory(err, "preparing a recording");
     if (!mq_mul_u64(windows, window_tokens, &tokens))
@@ -112,12 +113,12 @@ moeq_status mq_record_layout(const struct mq_view *view, enum mq_compute compute
     size_t n = MQ_RECORDING_ROUTERS;
     bool ok = true;
     for (uint32_t layer = 0; layer < hp->layers; layer++) {
-        if (!has_router(view, layer))
+        if (!mq_recorded_experts(view, layer))
             continue;
         items[n] = (struct mq_layout_item){.name = mq_arena_printf(arena, "router.%u", layer),
                                            .dtype = MQ_F32,
                                            .dims = 2,
-                                           .shape = {tokens, hp->experts}};
+                                           .shape = {tokens, mq_recorded_experts(view, layer)}};
         ok = ok && items[n++].name;
     }
     items[n++] = (struct mq_layout_item){.name = "config.json",
@@ -126,6 +127,17 @@ moeq_status mq_record_layout(const struct mq_view *view, enum mq_compute compute
                                          .shape = {view->side[MQ_SIDE_CONFIG].size}};
     items[n++] =
         (struct mq_layout_item){.name = "text", .dtype = MQ_U8, .dims = 1, .shape = {text_bytes}};
+    for (size_t i = 0; i < mq_recorded_vectors(view); i++) {
+        struct mq_recorded_vector v;
+        if (!mq_recorded_vector(view, i, &v))
+            continue;
+        const struct mq_tensor *t = mq_view_find(view, v.role, v.layer, -1);
+        items[n] = (struct mq_layout_item){.name = mq_arena_strdup(arena, v.name),
+                                           .dtype = recorded_dtype(t),
+                                           .dims = 1,
+                                           .shape = {t->cols}};
+        ok = ok && items[n++].name;
+    }
     if (!ok)
         return mq_fail_memory(err, "preparing a recording");
     return mq_layout_build(items, n, metadata, arena, layout, err);
@@ -245,8 +257,7 @@ static moeq_status lay_out(struct recorder *r, const struct mq_record_options *o
                                 r->text.size, metadata, r->arena, &r->layout, err));
     r->crcs = mq_arena_alloc(r->arena, r->layout.count, sizeof *r->crcs);
     r->written = mq_arena_alloc(r->arena, r->layout.count, sizeof *r->written);
-    r->item = mq_arena_alloc(r->arena, MQ_RECORDING_ROUTERS + (size_t)view->hparams.layers + 2,
-                             sizeof *r->item);
+    r->item = mq_arena_alloc(r->arena, sources_of(view), sizeof *r->item);
     if (!r->crcs || !r->written || !r->item)
         status = mq_fail_memory(err, "preparing a recording");
 out:
@@ -255,20 +266,28 @@ out:
     return status;
 }
 
-/* Where each source is. Routers are filed by layer, config.json and text behind them. */
+/* Whether there is an item for a source: see `item`. */
+static bool is_recorded(const struct mq_view *view, size_t source)
+{
+    const size_t others = MQ_RECORDING_ROUTERS + (size_t)view->hparams.layers;
+    struct mq_recorded_vector v;
+    if (source < MQ_RECORDING_ROUTERS || source == others || source == others + 1)
+        return true;
+    return source < others
+               ? mq_recorded_experts(view, (uint32_t)(source - MQ_RECORDING_ROUTERS)) > 0
+               : mq_recorded_vector(view, source - others - 2, &v);
+}
+
+/* Where each source is: the layout has those that there are, in their order. */
 static void index_items(struct recorder *r)
 {
-    const uint32_t layers = r->view->hparams.layers;
-    uint32_t layer = 0;
+    size_t source = 0;
     for (size_t i = 0; i < r->layout.count; i++) {
-        const int64_t source = r->layout.items[i].source;
-        if (source >= MQ_RECORDING_ROUTERS) {
-            while (layer < layers && !has_router(r->view, layer))
-                layer++;
-            r->item[MQ_RECORDING_ROUTERS + layer++] = i; /* after the last layer: the others */
-        } else if (source >= 0) {
-            r->item[source] = i;
-        }
+        if (r->layout.items[i].source < 0)
+            continue;
+        while (!is_recorded(r->view, source))
+            source++;
+        r->item[source++] = i;
     }
 }
 
@@ -348,7 +367,7 @@ static moeq_status on_router(void *user, uint32_t layer, size_t first_token, siz
 {
     struct recorder *r = user;
     return append_floats(r, MQ_RECORDING_ROUTERS + layer, first_token, routes->logits,
-                         tokens * r->view->hparams.experts, err);
+                         tokens * mq_recorded_experts(r->view, layer), err);
 }
 
 /* The checksum tensor. Padding was reserved as zeros. */
@@ -380,8 +399,15 @@ static moeq_status write_fixed(struct recorder *r, const struct mq_text_windows 
     MQ_TRY(copy_weights(r, MQ_RECORDING_HEAD, find_head(view), err));
     MQ_TRY(append(r, MQ_RECORDING_ROUTERS + view->hparams.layers, view->side[MQ_SIDE_CONFIG].data,
                   view->side[MQ_SIDE_CONFIG].size, err));
-    return append(r, MQ_RECORDING_ROUTERS + view->hparams.layers + 1, r->text.data, r->text.size,
-                  err);
+    const size_t text_source = MQ_RECORDING_ROUTERS + (size_t)view->hparams.layers + 1;
+    MQ_TRY(append(r, text_source, r->text.data, r->text.size, err));
+    for (size_t i = 0; i < mq_recorded_vectors(view); i++) {
+        struct mq_recorded_vector v;
+        if (mq_recorded_vector(view, i, &v))
+            MQ_TRY(copy_weights(r, text_source + 1 + i, mq_view_find(view, v.role, v.layer, -1),
+                                err));
+    }
+    return MOEQ_OK;
 }
 
 /* ---- the text ---- */

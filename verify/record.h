@@ -10,6 +10,9 @@
  *                                            its blocks, which the logits are products of
  *     hidden        F32 [windows*T, hidden]  the final norm's input
  *     router.L      F32 [windows*T, experts] each layer that has a router: its raw logits
+ *     router_choice_bias.L, router_expert_scale.L, output_norm_bias, head_bias
+ *                   [experts], [hidden], [vocab]  where the model has such vectors: choices and
+ *                                            logits are made with them
  *     config.json   U8                       the architecture
  *     text          U8                       the text, as far as its tokens were evaluated: with it
  *                                            verify sees whether another file's tokenizer gives the
@@ -63,7 +66,8 @@ moeq_status mq_record(const struct mq_context *context, const struct mq_view *vi
                       moeq_error *err);
 
 /* The items of a recording, in file order but for padding and checksums: the layout's items have
- * these as `source`; routers follow, one for each layer that has one, then config.json and text. */
+ * these as `source`; routers follow, one for each layer that has one, then config.json and text,
+ * then vectors. */
 enum {
     MQ_RECORDING_IDS,
     MQ_RECORDING_NORM,
@@ -71,6 +75,22 @@ enum {
     MQ_RECORDING_HIDDEN,
     MQ_RECORDING_ROUTERS
 };
+
+/* Experts of a layer's router; 0: it has none. */
+static inline uint32_t mq_recorded_experts(const struct mq_view *view, uint32_t layer)
+{
+    return view->program->layers[layer]->layer.ffn.router.experts;
+}
+
+/* A vector that is recorded beside norm and head. Number n of mq_recorded_vectors; false if the
+ * model has none there. */
+struct mq_recorded_vector {
+    enum mq_role role;
+    int32_t layer;
+    char name[48];
+};
+size_t mq_recorded_vectors(const struct mq_view *view);
+bool mq_recorded_vector(const struct mq_view *view, size_t n, struct mq_recorded_vector *vector);
 
 /* The level whose blocks the head is recorded in; NULL: as numbers. */
 const struct mq_level *mq_record_head_level(const struct mq_view *view, enum mq_compute compute);
@@ -88,7 +108,7 @@ uint64_t mq_record_token_bytes(const struct mq_view *view);
 
 /* A recording, opened. */
 struct mq_recording {
-    struct mq_view *view; /* the original's architecture; of its weights norm and head alone */
+    struct mq_view *view; /* the original's architecture; of its weights norm, head and vectors alone */
     struct mq_text_windows text;                /* as recorded */
     struct mq_playback playback;                /* for the arm that stands for the original */
     const char *text_name;                      /* as the text was called then */

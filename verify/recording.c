@@ -116,11 +116,37 @@ static moeq_status read_config(struct mq_recording *r, moeq_error *err)
     return mq_view_build_from_config(view, MQ_BF16, err);
 }
 
-/* Points a tensor of the table at its bytes in the recording: blocks of a level, unless NULL. */
-static moeq_status place(struct mq_recording *r, enum mq_role role, const char *name,
-                         const struct mq_level *level, moeq_error *err)
+static const enum mq_role end_vectors[] = {MQ_ROLE_OUTPUT_NORM_BIAS, MQ_ROLE_HEAD_BIAS};
+static const enum mq_role router_vectors[] = {MQ_ROLE_ROUTER_CHOICE_BIAS,
+                                              MQ_ROLE_ROUTER_EXPERT_SCALE};
+enum {
+    END_VECTORS = sizeof end_vectors / sizeof *end_vectors,
+    ROUTER_VECTORS = sizeof router_vectors / sizeof *router_vectors
+};
+
+size_t mq_recorded_vectors(const struct mq_view *view)
 {
-    const struct mq_tensor *found = mq_view_find(r->view, role, -1, -1);
+    return END_VECTORS + ROUTER_VECTORS * (size_t)view->hparams.layers;
+}
+
+bool mq_recorded_vector(const struct mq_view *view, size_t n, struct mq_recorded_vector *v)
+{
+    const size_t of_routers = n - END_VECTORS;
+    const bool end = n < END_VECTORS;
+    v->role = end ? end_vectors[n] : router_vectors[of_routers % ROUTER_VECTORS];
+    v->layer = end ? -1 : (int32_t)(of_routers / ROUTER_VECTORS);
+    if (end)
+        snprintf(v->name, sizeof v->name, "%s", mq_role_name(v->role));
+    else
+        snprintf(v->name, sizeof v->name, "%s.%" PRId32, mq_role_name(v->role), v->layer);
+    return mq_view_find(view, v->role, v->layer, -1) != NULL;
+}
+
+/* Points a tensor of the table at its bytes in the recording: blocks of a level, unless NULL. */
+static moeq_status place(struct mq_recording *r, enum mq_role role, int32_t layer,
+                         const char *name, const struct mq_level *level, moeq_error *err)
+{
+    const struct mq_tensor *found = mq_view_find(r->view, role, layer, -1);
     const struct mq_st_entry *e;
     if (!found)
         return mq_fail_file(err, MOEQ_MALFORMED, r->st->file.path, "its architecture has no %s",
@@ -156,8 +182,13 @@ static moeq_status place_weights(struct mq_recording *r, moeq_error *err)
     view->kind = MQ_VIEW_RECORDING;
     MQ_TRY(mq_file_open(file->path, &view->files[0].file, err));
     view->files_count = 1; /* what is closed with the view */
-    MQ_TRY(place(r, MQ_ROLE_OUTPUT_NORM, "output_norm", NULL, err));
-    return place(r, view->hparams.tied_head ? MQ_ROLE_EMBEDDING : MQ_ROLE_HEAD, "head",
+    MQ_TRY(place(r, MQ_ROLE_OUTPUT_NORM, -1, "output_norm", NULL, err));
+    for (size_t i = 0; i < mq_recorded_vectors(view); i++) {
+        struct mq_recorded_vector v;
+        if (mq_recorded_vector(view, i, &v))
+            MQ_TRY(place(r, v.role, v.layer, v.name, NULL, err));
+    }
+    return place(r, view->hparams.tied_head ? MQ_ROLE_EMBEDDING : MQ_ROLE_HEAD, -1, "head",
                  r->head_level, err);
 }
 
@@ -299,10 +330,11 @@ static moeq_status check_states(struct mq_recording *r, moeq_error *err)
     MQ_TRY(expect_dtype(r->st, e, MQ_F32, err));
     for (uint32_t layer = 0; layer < hp->layers; layer++) {
         char name[32];
-        if (!mq_view_find(r->view, MQ_ROLE_ROUTER, (int32_t)layer, -1))
+        const uint32_t experts = mq_recorded_experts(r->view, layer);
+        if (!experts)
             continue;
         snprintf(name, sizeof name, "router.%" PRIu32, layer);
-        MQ_TRY(find(r->st, name, tokens, hp->experts, &e, err));
+        MQ_TRY(find(r->st, name, tokens, experts, &e, err));
         MQ_TRY(expect_dtype(r->st, e, MQ_F32, err));
         r->router_item[layer] = (size_t)(e - r->st->entries);
     }
@@ -357,7 +389,7 @@ static moeq_status read_router(void *user, uint32_t layer, size_t first_token, s
 {
     const struct mq_recording *r = user;
     return read_rows(r, &r->st->entries[r->router_item[layer]], first_token, tokens,
-                     r->view->hparams.experts, logits, err);
+                     mq_recorded_experts(r->view, layer), logits, err);
 }
 
 moeq_status mq_recording_open(const struct mq_context *context, const char *path,
