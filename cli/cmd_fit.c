@@ -337,6 +337,22 @@ static void print_cards(const struct mq_fit *fit)
     }
 }
 
+/* Of a model with experts: by the first layer that has some. */
+static void print_active(const struct mq_fit *fit)
+{
+    const struct mq_view *view = fit->view;
+    char count[32];
+    for (uint32_t l = 0; l < view->hparams.layers; l++) {
+        const struct mq_layer_ffn *f = &view->program->layers[l]->layer.ffn;
+        if (!f->router.experts)
+            continue;
+        printf(", %s active\n           (top-%u of %u experts%s)",
+               format_count(fit->active_parameters, count), f->router.top_k, f->router.experts,
+               f->shared_rows ? " and a shared one" : f->dense_rows ? " beside an MLP" : "");
+        return;
+    }
+}
+
 static void print_head(const struct mq_fit *fit)
 {
     const struct mq_hparams *h = &fit->view->hparams;
@@ -344,13 +360,14 @@ static void print_head(const struct mq_fit *fit)
     printf("%s%s\n", fit->view->path, fit->view->kind == MQ_VIEW_CONFIG ? " (config alone)" : "");
     printf("  model    %s, %u layers: %s parameters", fit->view->family->name, h->layers,
            format_count(fit->parameters, count));
-    if (h->experts)
-        printf(", %s active\n           (top-%u of %u experts)",
-               format_count(fit->active_parameters, count), h->top_k, h->experts);
+    print_active(fit);
     printf("\n");
     print_cards(fit);
     printf("  context  %" PRIu64 " tokens, KV cache in %s: %s a token\n", fit->context,
            fit->kv->name, mq_format_bytes(fit->kv_token_bytes, kv));
+    if (fit->state_bytes)
+        printf("  state    %s of recurrent layers, whatever the context\n",
+               mq_format_bytes(fit->state_bytes, kv));
     if (fit->context > h->max_positions)
         printf("           (more than the %u positions that the model was made for)\n",
                h->max_positions);
@@ -363,7 +380,8 @@ static void print_memory(const struct mq_fit *fit)
         const struct mq_fit_row *r = &fit->rows[i];
         printf("  %-8s %8.4f %9.3f %8.3f %9.3f %8.3f %8.2f %+9.2f\n", r->name, r->bits_per_weight,
                (double)r->weight_bytes / 0x1p30, (double)r->host_embedding_bytes / 0x1p30,
-               (double)r->kv_bytes / 0x1p30, (double)(r->compute_bytes + r->margin_bytes) / 0x1p30,
+               (double)(r->kv_bytes + r->state_bytes) / 0x1p30,
+               (double)(r->compute_bytes + r->margin_bytes) / 0x1p30,
                (double)r->needed_bytes / 0x1p30, (double)r->spare_bytes / 0x1p30);
     }
 }

@@ -149,6 +149,59 @@ static uint64_t kv_token_bytes(const struct mq_fit *fit, uint32_t layer)
            mq_level_row_bytes(fit->kv, mq_layer_value_numbers(l));
 }
 
+/* Tokens that a layer sees at a time; 0: all before. */
+static uint64_t reach_of(const struct mq_layer *layer)
+{
+    return layer->attention.window ? layer->attention.window : layer->attention.chunk;
+}
+
+/*
+ * Whether runtimes keep no more of a layer's cache than its window. llama.cpp, Ollama and LM Studio
+ * do for the architectures whose layers differ in it, since those have it in their code
+ * (llama-kv-cache-iswa.cpp); for one that is the same everywhere (Mistral's, in the architecture
+ * llama) they keep all.
+ */
+static bool keeps_window(const struct mq_fit *fit, uint32_t layer)
+{
+    const struct mq_view *view = fit->view;
+    const struct mq_layer *l = &view->program->layers[layer]->layer;
+    for (size_t i = 0; reach_of(l) && i < view->program->kinds_count; i++)
+        if (mq_layer_key_numbers(&view->program->kinds[i].layer) &&
+            reach_of(&view->program->kinds[i].layer) != reach_of(l))
+            return true;
+    return false;
+}
+
+/* The tokens of which a layer keeps something: window and micro-batch, in cells of 256. */
+static uint64_t kept_tokens(const struct mq_fit *fit, uint32_t layer, uint64_t tokens)
+{
+    enum { CELLS = 256 };
+    const uint64_t reach = reach_of(&fit->view->program->layers[layer]->layer);
+    return keeps_window(fit, layer)
+               ? mq_min_u64(tokens, mq_round_up(reach + MQ_FIT_MICRO_BATCH, CELLS))
+               : tokens;
+}
+
+/* What a layer holds of a sequence of so many tokens. */
+static uint64_t cache_bytes(const struct mq_fit *fit, uint32_t layer, uint64_t tokens)
+{
+    return kv_token_bytes(fit, layer) * kept_tokens(fit, layer, tokens);
+}
+
+static uint64_t state_bytes(const struct mq_fit *fit, uint32_t layer)
+{
+    return sizeof(float) * mq_layer_state_numbers(&fit->view->program->layers[layer]->layer,
+                                                  fit->view->hparams.hidden);
+}
+
+uint64_t mq_fit_kv_bytes(const struct mq_fit *fit, uint64_t tokens)
+{
+    uint64_t sum = 0;
+    for (uint32_t l = 0; l < fit->view->hparams.layers; l++)
+        sum += cache_bytes(fit, l, tokens);
+    return sum;
+}
+
 moeq_status mq_fit_begin(const struct mq_view *view, const struct mq_fit_target *target,
                          uint64_t context, const struct mq_level *kv, struct mq_fit *fit,
                          moeq_error *err)
@@ -169,9 +222,13 @@ moeq_status mq_fit_begin(const struct mq_view *view, const struct mq_fit_target 
     const uint64_t most = mq_max_u64(context, h->max_positions);
     uint64_t all, most_compute;
     bool ok = true;
-    for (uint32_t l = 0; l < h->layers; l++)
-        ok = ok && mq_add_u64(fit->kv_token_bytes, kv_token_bytes(fit, l), &fit->kv_token_bytes);
+    for (uint32_t l = 0; l < h->layers; l++) {
+        ok = ok && mq_add_u64(fit->kv_token_bytes, kv_token_bytes(fit, l), &fit->kv_token_bytes) &&
+             mq_add_u64(fit->state_bytes, state_bytes(fit, l), &fit->state_bytes);
+        fit->window_token_bytes += keeps_window(fit, l) ? kv_token_bytes(fit, l) : 0;
+    }
     if (!ok || !mq_mul_u64(fit->kv_token_bytes, most, &all) || all > max_bytes ||
+        fit->state_bytes > max_bytes ||
         !compute_bytes(view, target, most, &most_compute))
         return mq_fail_file(err, MOEQ_LIMIT, view->path,
                             "a KV cache or activations beyond 2^60 bytes: no model has such sizes");
@@ -210,7 +267,9 @@ static bool fits(const struct parts *p, uint32_t host_layers, uint32_t host_expe
     uint32_t card = 0;
     for (uint32_t l = host_layers; l <= p->layers; l++) {
         const bool is_output = l == p->layers;
-        uint64_t bytes = is_output ? p->output : p->layer[l] + kv_token_bytes(p->fit, l) * tokens;
+        uint64_t bytes = is_output ? p->output
+                                         : p->layer[l] + cache_bytes(p->fit, l, tokens) +
+                                               state_bytes(p->fit, l);
         if (!is_output && l < host_experts)
             bytes -= p->experts[l];
         while (bytes > left) {
@@ -246,11 +305,10 @@ static uint64_t used_share(const struct parts *p, uint32_t layer)
 /* The fewest layers on the host, of either kind. */
 static struct mq_fit_offload fewest(const struct parts *p, bool only_experts)
 {
-    const struct mq_hparams *h = &p->fit->view->hparams;
     const uint64_t tokens = p->fit->context;
     struct mq_fit_offload o = {0};
     uint32_t low = 0, high = p->layers;
-    if (only_experts ? !h->experts || !fits(p, 0, high, tokens) : !fits(p, high, 0, tokens))
+    if (only_experts ? !mq_view_has_experts(p->fit->view) || !fits(p, 0, high, tokens) : !fits(p, high, 0, tokens))
         return o;
     while (low < high) {
         const uint32_t middle = low + (high - low) / 2;
@@ -262,7 +320,7 @@ static struct mq_fit_offload fewest(const struct parts *p, bool only_experts)
     o.possible = true;
     o.layers = low;
     for (uint32_t l = 0; l < low; l++) {
-        const uint64_t kv = kv_token_bytes(p->fit, l) * tokens;
+        const uint64_t kv = cache_bytes(p->fit, l, tokens) + state_bytes(p->fit, l);
         const uint64_t active = used_share(p, l);
         o.bytes += only_experts ? p->experts[l] : p->layer[l] + kv;
         o.active_bytes += only_experts ? active : p->layer[l] - p->experts[l] + active + kv;
@@ -327,13 +385,13 @@ static double card_seconds(const struct mq_fit_target *t, uint64_t bytes, uint64
 }
 
 /*
- * One stream reads every active weight and the whole cache once for each token, so
+ * One stream reads every active weight, the whole cache and the states once for each token, so
  *     seconds a token >= bytes on the cards / their bandwidth + bytes on the host / its bandwidth.
  */
 static double tokens_per_second(const struct mq_fit *fit, const struct mq_fit_row *row,
                                 uint64_t tokens, const struct mq_fit_offload *o)
 {
-    const uint64_t kv = fit->kv_token_bytes * tokens, host = o ? o->active_bytes : 0;
+    const uint64_t kv = mq_fit_kv_bytes(fit, tokens) + fit->state_bytes, host = o ? o->active_bytes : 0;
     const uint64_t all = row->card_weight_bytes + kv - (o ? o->bytes : 0);
     const double seconds = card_seconds(&fit->target, row->active_bytes + kv - host, all);
     return seconds > 0 ? 1 / (seconds + (double)host / (1e9 * MQ_FIT_HOST_GBS)) : 0;
@@ -343,11 +401,12 @@ static void judge(const struct mq_fit *fit, const struct parts *p, struct mq_fit
 {
     const uint64_t cards = fit->target.cards;
     row->card_weight_bytes = row->weight_bytes - row->host_embedding_bytes;
-    row->kv_bytes = fit->kv_token_bytes * fit->context;
+    row->kv_bytes = mq_fit_kv_bytes(fit, fit->context);
+    row->state_bytes = fit->state_bytes;
     row->compute_bytes = cards * fit->compute_bytes;
     row->margin_bytes = cards * MQ_FIT_MARGIN_MIB << 20;
-    row->needed_bytes =
-        row->card_weight_bytes + row->kv_bytes + row->compute_bytes + row->margin_bytes;
+    row->needed_bytes = row->card_weight_bytes + row->kv_bytes + row->state_bytes +
+                        row->compute_bytes + row->margin_bytes;
     row->spare_bytes = (int64_t)mq_fit_target_usable(&fit->target) - (int64_t)row->needed_bytes;
     row->max_context = longest_context(p);
     const struct mq_fit_offload *offload = NULL;
@@ -477,6 +536,33 @@ static size_t buffer_sentences(const struct mq_fit *fit, char (*text)[MQ_FIT_SEN
     return 2;
 }
 
+/* What is kept of the context, where that is not simply all of it. */
+static size_t cache_sentences(const struct mq_fit *fit, char (*text)[MQ_FIT_SENTENCE])
+{
+    const uint32_t window = fit->view->hparams.sliding_window;
+    size_t n = 0;
+    if (fit->window_token_bytes)
+        snprintf(text[n++], MQ_FIT_SENTENCE,
+                 "layers with a window keep its tokens and %d more of the KV cache, as llama.cpp, "
+                 "Ollama and LM Studio do for this architecture: %.2f GiB; all of it (--swa-full) "
+                 "would be %.2f",
+                 MQ_FIT_MICRO_BATCH, (double)mq_fit_kv_bytes(fit, fit->context) / 0x1p30,
+                 (double)(fit->kv_token_bytes * fit->context) / 0x1p30);
+    else if (window && window < fit->context)
+        snprintf(text[n++], MQ_FIT_SENTENCE,
+                 "the KV cache holds the whole context, as llama.cpp, Ollama and LM Studio keep it "
+                 "for this architecture; a runtime that keeps only the sliding window of %u tokens "
+                 "would need %.2f GiB instead of %.2f",
+                 window, (double)(fit->kv_token_bytes * window) / 0x1p30,
+                 (double)(fit->kv_token_bytes * fit->context) / 0x1p30);
+    if (fit->state_bytes)
+        snprintf(text[n++], MQ_FIT_SENTENCE,
+                 "recurrent layers keep a state instead of a cache: %.1f MiB in f32 for a sequence, "
+                 "whatever its length",
+                 (double)fit->state_bytes / 0x1p20);
+    return n;
+}
+
 void mq_fit_assumptions(const struct mq_fit *fit, char text[MQ_FIT_ASSUMPTIONS][MQ_FIT_SENTENCE])
 {
     const struct mq_fit_target *t = &fit->target;
@@ -488,13 +574,7 @@ void mq_fit_assumptions(const struct mq_fit *fit, char text[MQ_FIT_ASSUMPTIONS][
              t->unified     ? "the embedding table counts too: memory is unified"
              : h->tied_head ? "the embedding table is on the card: it is the head too"
                             : "the embedding table stays on the host: a token reads one row of it");
-    if (h->sliding_window && h->sliding_window < fit->context)
-        snprintf(text[n++], MQ_FIT_SENTENCE,
-                 "the KV cache holds the whole context, as llama.cpp, Ollama and LM Studio keep it "
-                 "for this architecture; a runtime that keeps only the sliding window of %u tokens "
-                 "would need %.2f GiB instead of %.2f",
-                 h->sliding_window, (double)(fit->kv_token_bytes * h->sliding_window) / 0x1p30,
-                 (double)(fit->kv_token_bytes * fit->context) / 0x1p30);
+    n += cache_sentences(fit, text + n);
     if (t->cards > 1)
         snprintf(text[n++], MQ_FIT_SENTENCE,
                  "whole layers, card after card; buffers and margin count on each of the %u cards; "

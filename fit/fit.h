@@ -80,7 +80,8 @@ struct mq_fit_row {
     uint64_t weights, weight_bytes;
     double bits_per_weight;
     uint64_t host_embedding_bytes, card_weight_bytes;
-    uint64_t kv_bytes, compute_bytes, margin_bytes, needed_bytes; /* on all cards together */
+    /* on all cards together */
+    uint64_t kv_bytes, state_bytes, compute_bytes, margin_bytes, needed_bytes;
     int64_t spare_bytes; /* what all cards have, minus what is needed */
     enum mq_fit_verdict verdict;
     uint64_t max_context; /* tokens, at most the model's; 0: the weights alone do not fit */
@@ -98,7 +99,9 @@ struct mq_fit {
     const struct mq_level *kv;
     uint64_t parameters,
         active_parameters;   /* active: without the experts that a token does not use */
-    uint64_t kv_token_bytes; /* all layers */
+    uint64_t kv_token_bytes; /* all layers, */
+    uint64_t window_token_bytes; /* and those of them that keep no more than their window */
+    uint64_t state_bytes;    /* of recurrent layers, whatever the context: one sequence's */
     uint64_t compute_bytes;  /* one card, with the whole context */
     struct mq_fit_row rows[MQ_FIT_MAX_ROWS];
     size_t rows_count;
@@ -124,6 +127,9 @@ moeq_status mq_fit_join_quality(struct mq_fit *fit, const char *path, moeq_error
 /* Of the rows that fit with the whole context: the one with the lowest mean KL divergence, or,
  * where no row that fits was measured, the one with most bytes. -1: none fits. */
 int mq_fit_best(const struct mq_fit *fit);
+
+/* What the cache holds of so many tokens, all layers together. */
+uint64_t mq_fit_kv_bytes(const struct mq_fit *fit, uint64_t tokens);
 
 /* The whole result as one document; NULL when out of memory. */
 cJSON *mq_fit_json(const struct mq_fit *fit);

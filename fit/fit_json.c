@@ -162,6 +162,7 @@ static void put_row(struct mq_json_tree *b, cJSON *rows, const struct mq_fit_row
     mq_json_put_number(b, o, "host_embedding_bytes", (double)r->host_embedding_bytes);
     mq_json_put_number(b, o, "card_weight_bytes", (double)r->card_weight_bytes);
     mq_json_put_number(b, o, "kv_bytes", (double)r->kv_bytes);
+    mq_json_put_number(b, o, "state_bytes", (double)r->state_bytes);
     mq_json_put_number(b, o, "compute_bytes", (double)r->compute_bytes);
     mq_json_put_number(b, o, "margin_bytes", (double)r->margin_bytes);
     mq_json_put_number(b, o, "needed_bytes", (double)r->needed_bytes);
@@ -244,7 +245,11 @@ static void put_cache(struct mq_json_tree *b, cJSON *parent, const struct mq_fit
     mq_json_put_number(b, cache, "cached_tokens", (double)fit->context);
     mq_json_put_number(b, cache, "window_tokens", window ? window : (double)NAN);
     mq_json_put_number(b, cache, "window_bytes",
-               window ? (double)window * (double)fit->kv_token_bytes : (double)NAN);
+               fit->window_token_bytes ? (double)mq_fit_kv_bytes(fit, fit->context)
+               : window                ? (double)window * (double)fit->kv_token_bytes
+                                       : (double)NAN);
+    mq_json_put_number(b, cache, "windowed_bytes_per_token", (double)fit->window_token_bytes);
+    mq_json_put_number(b, cache, "state_bytes", (double)fit->state_bytes);
 }
 
 cJSON *mq_fit_json(const struct mq_fit *fit)

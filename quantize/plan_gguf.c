@@ -112,7 +112,8 @@ static moeq_status unify_experts(const struct job *job, enum mq_role role, int32
     const struct mq_level *largest = NULL;
     if (!first)
         return MOEQ_OK;
-    for (uint32_t e = 0; e < view->hparams.experts; e++) {
+    const uint32_t experts = view->program->layers[layer]->layer.ffn.router.experts;
+    for (uint32_t e = 0; e < experts; e++) {
         const struct mq_tensor *t = mq_view_find(view, role, layer, (int32_t)e);
         const struct mq_level *level = job->levels[t - view->tensors];
         if (e && level != largest && !job->options->unify_up)
@@ -125,7 +126,7 @@ static moeq_status unify_experts(const struct job *job, enum mq_role role, int32
         if (!largest || bits(level) > bits(largest))
             largest = level;
     }
-    for (uint32_t e = 0; e < view->hparams.experts; e++)
+    for (uint32_t e = 0; e < experts; e++)
         job->levels[mq_view_find(view, role, layer, (int32_t)e) - view->tensors] = largest;
     return MOEQ_OK;
 }
@@ -206,7 +207,8 @@ static moeq_status list_tensors(struct job *job)
             continue;
         }
         job->tensor_of[i] = job->tensors_count;
-        const uint64_t experts = t->expert < 0 ? 1 : view->hparams.experts;
+        const uint64_t experts =
+            t->expert < 0 ? 1 : view->program->layers[t->layer]->layer.ffn.router.experts;
         struct out_tensor *out = &job->tensors[job->tensors_count++];
         *out = (struct out_tensor){
             .name = mq_pattern_expand(plan->arena, mq_gguf_role(t->role)->name, t->layer, -1),

@@ -426,6 +426,92 @@ START_TEST(sliding_window)
 }
 END_TEST
 
+/* Mistral 7B's 32 layers made of three kinds: of every four two with a window of 1024, one that sees
+ * all, and one that is recurrent. */
+START_TEST(layers_that_differ)
+{
+    enum { LAYERS = 32, WINDOW = 1024, CONTEXT = 32768 };
+    static struct mq_program kinds[3];
+    const struct mq_program *layers[LAYERS];
+    struct mq_view *view = open_config("mistral-7b-v0.1");
+    const struct mq_model_program *whole = view->program;
+    for (int i = 0; i < 3; i++)
+        kinds[i] = *whole->layers[0];
+    kinds[0].layer.attention.window = WINDOW;
+    kinds[1].layer.attention.window = 0;
+    kinds[2].layer.attention = (struct mq_layer_attention){.kind = MQ_MIXER_DELTA,
+                                                           .heads = 32,
+                                                           .kv_heads = 16,
+                                                           .head_dim = 128,
+                                                           .value_dim = 128,
+                                                           .taps = 4};
+    for (int i = 0; i < LAYERS; i++)
+        layers[i] = &kinds[i % 4 < 2 ? 0 : i % 4 - 1];
+    const struct mq_model_program mixed = {.ends = whole->ends,
+                                           .begin = whole->begin,
+                                           .end = whole->end,
+                                           .layers = layers,
+                                           .kinds = kinds,
+                                           .kinds_count = 3};
+    view->program = &mixed;
+    struct mq_fit fit;
+    begin(&fit, view, "4090", 1, CONTEXT);
+    const struct mq_fit_row *r = add(&fit, "q4_k");
+    const uint64_t token = UINT64_C(4) << 10; /* 2 x 8 heads of 128 in f16 */
+    /* 1024 and a micro-batch of 512, in cells of 256 */
+    const uint64_t kv = 8 * token * CONTEXT + 16 * token * 1536;
+    /* Qwen3-Next's: 32 heads of 128 x 128, and three tokens of 2 x 16 x 128 + 32 x 128 channels */
+    const uint64_t state = 8 * 4 * (32 * 128 * 128 + 3 * 8192);
+    ck_assert_uint_eq(fit.kv_token_bytes, 24 * token);
+    ck_assert_uint_eq(fit.window_token_bytes, 16 * token);
+    ck_assert_uint_eq(r->kv_bytes, kv);
+    ck_assert_uint_eq(r->state_bytes, state);
+    ck_assert_uint_eq(r->needed_bytes, r->card_weight_bytes + kv + state + r->compute_bytes +
+                                           r->margin_bytes);
+    ck_assert(assumes(&fit, "layers with a window keep its tokens and 512 more"));
+    ck_assert(assumes(&fit, "recurrent layers keep a state"));
+    ck_assert(!assumes(&fit, "holds the whole context"));
+    cJSON *json = mq_fit_json(&fit), *cache = cJSON_GetObjectItem(json, "kv_cache");
+    ck_assert_double_eq(cJSON_GetObjectItem(cache, "state_bytes")->valuedouble, (double)state);
+    ck_assert_double_eq(cJSON_GetObjectItem(cache, "window_bytes")->valuedouble, (double)kv);
+    cJSON_Delete(json);
+    /* less than the window: all of it */
+    begin(&fit, view, "4090", 1, 512);
+    ck_assert_uint_eq(add(&fit, "q4_k")->kv_bytes, 24 * token * 512);
+    view->program = whole;
+    mq_view_close(view);
+}
+END_TEST
+
+/* Latent attention: of DeepSeek-V3's 61 layers 512 + 64 numbers a token, whatever the heads. */
+START_TEST(latents_are_cached)
+{
+    static struct mq_program kind;
+    const struct mq_program *layers[32];
+    struct mq_view *view = open_config("mistral-7b-v0.1");
+    const struct mq_model_program *whole = view->program;
+    kind = *whole->layers[0];
+    kind.layer.attention = (struct mq_layer_attention){.kind = MQ_MIXER_LATENT,
+                                                       .heads = 128,
+                                                       .kv_heads = 128,
+                                                       .head_dim = 192,
+                                                       .value_dim = 128,
+                                                       .rotary_dim = 64,
+                                                       .q_rank = 1536,
+                                                       .kv_rank = 512};
+    for (int i = 0; i < 32; i++)
+        layers[i] = &kind;
+    const struct mq_model_program latent = {.layers = layers, .kinds = &kind, .kinds_count = 1};
+    view->program = &latent;
+    struct mq_fit fit;
+    begin(&fit, view, "4090", 1, 4096);
+    ck_assert_uint_eq(fit.kv_token_bytes, 32 * 576 * 2);
+    ck_assert_uint_eq(fit.state_bytes, 0);
+    view->program = whole;
+    mq_view_close(view);
+}
+END_TEST
+
 /* What llama.cpp's public logs say of runs without FlashAttention: weights on the card and on the
  * host, and compute buffers (0: not said), in MiB. */
 START_TEST(public_logs)
@@ -808,6 +894,8 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, verdicts);
     tcase_add_test(tests, promises_are_tight);
     tcase_add_test(tests, sliding_window);
+    tcase_add_test(tests, layers_that_differ);
+    tcase_add_test(tests, latents_are_cached);
     tcase_add_test(tests, public_logs);
     tcase_add_test(tests, buffers_grow_with_the_context);
     tcase_add_test(tests, kv_q8_0);
