@@ -136,7 +136,7 @@ static void print_rule(const struct mq_routing_result *r)
            first->experts);
     if (others)
         printf(" in layer %u, other numbers in %zu layers", first->layer, others);
-    printf(shared ? "; shared experts, which every token uses, are not counted\n" : "\n");
+    printf(shared ? "\n  shared experts, which every token uses, are not counted\n" : "\n");
 }
 
 static void print_routing(const struct mq_comparison *r, bool all)

@@ -11,6 +11,7 @@
 #include "json.h"
 #include "moeq_profile.h"
 #include "safetensors.h"
+#include "st_writer.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -240,24 +241,102 @@ static const char *with_tokenizer(const char *oracle)
     return folder;
 }
 
-/* No router, and a head that is the embedding matrix. */
-START_TEST(dense_and_tied)
+static void write_letters(const char *path)
 {
-    const char *model = mq_test_temporary("dense.moeq"), *text = mq_test_temporary("letters");
-    const char *base = with_tokenizer("tests/fixtures/oracles/llama3_tied");
-    const char *quantized = mq_test_temporary("dense_base.moeq");
     uint64_t seed = 4;
-    FILE *f = fopen(text, "w");
+    FILE *f = fopen(path, "w");
     ck_assert_ptr_nonnull(f);
     for (int i = 0; i < 400; i++) {
         const int c = (int)(mq_test_random(&seed) % 27);
         fputc(c ? 'a' + c - 1 : ' ', f);
     }
     ck_assert_int_eq(fclose(f), 0);
+}
+
+/* No router, and a head that is the embedding matrix. */
+START_TEST(dense_and_tied)
+{
+    const char *model = mq_test_temporary("dense.moeq"), *text = mq_test_temporary("letters");
+    const char *base = with_tokenizer("tests/fixtures/oracles/llama3_tied");
+    const char *quantized = mq_test_temporary("dense_base.moeq");
+    write_letters(text);
     convert(base, "q3_k", model);
     check_equal(base, text, &model, 1, MQ_COMPUTE_F32);
     convert(base, "q8_0", quantized);
     check_equal(quantized, text, &model, 1, MQ_COMPUTE_INT8);
+}
+END_TEST
+
+/* A model of a config: every tensor that it asks for, of random bf16 weights, around 1 in norms. */
+static void write_model(const char *folder, const char *config)
+{
+    static struct mq_st_entry entries[512];
+    char path[1200];
+    struct mq_view *view;
+    struct mq_st_writer writer = {.file = {.fd = -1}};
+    uint64_t seed = 11;
+    moeq_error err = {0};
+    mkdir(folder, 0777);
+    snprintf(path, sizeof path, "%s/tokenizer.json", folder);
+    write_tokenizer(path);
+    snprintf(path, sizeof path, "%s/config.json", folder);
+    FILE *f = fopen(path, "w");
+    ck_assert(f && fputs(config, f) >= 0 && fclose(f) == 0);
+    ck_assert_msg(mq_view_from_config(path, NULL, &view, &err) == MOEQ_OK, "%s", err.message);
+    const size_t n = view->tensors_count;
+    ck_assert(n <= sizeof entries / sizeof *entries);
+    for (size_t i = 0; i < n; i++) {
+        const struct mq_tensor *t = &view->tensors[i];
+        entries[i] = (struct mq_st_entry){.name = t->name, .dtype = MQ_BF16, .dims = t->dims};
+        entries[i].shape[0] = t->dims == 1 ? t->cols : t->rows;
+        entries[i].shape[1] = t->cols;
+    }
+    snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    ck_assert_ok(mq_st_writer_open(&writer, path, entries, n, NULL, &err));
+    for (size_t i = 0; i < n; i++) {
+        const size_t numbers = view->tensors[i].rows * view->tensors[i].cols;
+        uint16_t *bf16 = malloc(numbers * sizeof *bf16);
+        for (size_t k = 0; k < numbers; k++) {
+            const float x = (view->tensors[i].dims == 1) + 0.2f * mq_test_gauss(&seed);
+            uint32_t bits;
+            memcpy(&bits, &x, sizeof bits);
+            bf16[k] = (uint16_t)(bits >> 16);
+        }
+        ck_assert_ok(mq_st_writer_put(&writer, i, 0, bf16, 2 * numbers, &err));
+        free(bf16);
+    }
+    ck_assert_ok(mq_st_writer_finish(&writer, &err));
+    mq_view_close(view);
+}
+
+/* What choices are made with besides logits is recorded: GLM-4.5's router, with a bias on the choice,
+ * behind a dense layer and beside a shared expert. */
+START_TEST(routers_with_a_bias)
+{
+    static const char config[] =
+        "{\"model_type\": \"glm4_moe\", \"hidden_size\": 32, \"num_hidden_layers\": 3, "
+        "\"first_k_dense_replace\": 1, \"num_attention_heads\": 2, \"num_key_value_heads\": 1, "
+        "\"head_dim\": 16, \"partial_rotary_factor\": 0.5, \"intermediate_size\": 64, "
+        "\"moe_intermediate_size\": 32, \"n_routed_experts\": 8, \"n_shared_experts\": 1, "
+        "\"num_experts_per_tok\": 3, \"n_group\": 4, \"topk_group\": 2, \"norm_topk_prob\": true, "
+        "\"routed_scaling_factor\": 2.5, \"attention_bias\": true, \"use_qk_norm\": true, "
+        "\"hidden_act\": \"silu\", \"rms_norm_eps\": 1e-5, \"rope_theta\": 10000.0, "
+        "\"max_position_embeddings\": 1024, \"tie_word_embeddings\": false, "
+        "\"vocab_size\": 256}";
+    char base[1024], model[1024], text[1024]; /* the ring of mq_test_temporary is short */
+    snprintf(base, sizeof base, "%s", mq_test_temporary("biased"));
+    snprintf(model, sizeof model, "%s", mq_test_temporary("biased.moeq"));
+    snprintf(text, sizeof text, "%s", mq_test_temporary("letters"));
+    const char *const models[] = {model};
+    write_model(base, config);
+    write_letters(text);
+    convert(base, "q2_k", model);
+    check_equal(base, text, models, 1, MQ_COMPUTE_F32);
+    check_equal(base, text, models, 1, MQ_COMPUTE_INT8);
+    char *figured = figures(base, models, 1, true, text, MQ_COMPUTE_F32);
+    ck_assert_ptr_nonnull(strstr(figured, "router scores"));
+    ck_assert_ptr_nonnull(strstr(figured, "\"shared_experts\":\ttrue"));
+    free(figured);
 }
 END_TEST
 
@@ -640,6 +719,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, mixtral_size);
     tcase_add_test(tests, verify_is_equal);
     tcase_add_test(tests, dense_and_tied);
+    tcase_add_test(tests, routers_with_a_bias);
     tcase_add_test(tests, same_bytes);
     tcase_add_test(tests, damage);
     tcase_add_test(tests, hostile);
