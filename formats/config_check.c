@@ -146,12 +146,13 @@ static moeq_status check_object(const struct mq_config_reader *r, const cJSON *o
             path ? mq_arena_printf(r->view->arena, "%s.%.100s", path, c->string) : c->string;
         if (!name)
             return mq_fail_memory(r->err, "reading config.json");
-        if (cJSON_IsObject(c) && is_entered(r->view->family, name)) {
+        const struct mq_config_key *key =
+            path ? find_nested(r, name, c->string) : mq_config_row(r, name);
+        const bool special = key && key->rule == MQ_KEY_SPECIAL; /* its reader checks it */
+        if (cJSON_IsObject(c) && !special && is_entered(r->view->family, name)) {
             MQ_TRY(check_object(r, c, name, refused));
             continue;
         }
-        const struct mq_config_key *key =
-            path ? find_nested(r, name, c->string) : mq_config_row(r, name);
         if (key ? mq_config_key_allows(key, c) : mq_config_value_is_off(c))
             continue;
         if (mq_view_ignores_key(r->view, name))

@@ -139,6 +139,8 @@ bool mq_activation_is_gated(enum mq_activation activation);
  *     activation_limit  of the activations that are limited
  *     sliding_window  query i sees keys j with i - window < j <= i; 0: all j <= i
  *     window_layers   the first layers, or all but those, have the window
+ *     rotary_neighbours  numbers of a head that stand side by side are turned together
+ *     indexed         as in struct mq_layer_attention
  *     window_before   not 0: the window is of so many tokens and the query's own
  *     sparse_first, sparse_last  the first and last layers with experts; -1: the last of all
  *     routed          layers have experts
@@ -213,6 +215,8 @@ bool mq_activation_is_gated(enum mq_activation activation);
     X(F32, rms_eps, true)             \
     X(WINDOW, sliding_window, true)   \
     X(U32, window_layers, true)       \
+    X(BOOL, rotary_neighbours, true)  \
+    X(U32, indexed, true)             \
     X(U32, window_before, true)       \
     X(U32, sparse_first, true)        \
     X(F32, sparse_last, true)         \

@@ -140,6 +140,9 @@ struct mq_layer {
         /* latent: lengths of what q (0: q is a product of x) and k and v are made of; their norms' */
         uint32_t q_rank, kv_rank;
         float latent_eps;
+        /* not 0: of more keys than so many an indexer chooses some, which is not implemented: longer
+         * windows are refused (runtime/arms.c) */
+        uint32_t indexed;
         /* delta, convolution, mamba */
         uint32_t taps;      /* of the causal convolution */
         uint32_t conv_bias; /* also of the convolution mixer's products */

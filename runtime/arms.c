@@ -271,6 +271,21 @@ static moeq_status check_same_layers(const struct mq_view *a, const struct mq_vi
     return MOEQ_OK;
 }
 
+/* Sparse attention is the whole one up to as many keys as its indexer would choose. */
+static moeq_status check_indexer(const struct mq_view *view, size_t window_tokens, moeq_error *err)
+{
+    for (size_t i = 0; view->program && i < view->program->kinds_count; i++) {
+        const uint32_t indexed = view->program->kinds[i].layer.attention.indexed;
+        if (indexed && window_tokens > indexed)
+            return mq_fail(err, MOEQ_UNSUPPORTED,
+                           "%s: windows of %zu tokens are longer than the %u keys (index_topk) up to "
+                           "which its sparse attention is the whole one: its indexer is not "
+                           "implemented. Choose a --context of at most %u",
+                           view->path, window_tokens, indexed, indexed);
+    }
+    return MOEQ_OK;
+}
+
 moeq_status mq_arms_check(const struct mq_arm *arms, size_t count, size_t window_tokens,
                           moeq_error *err)
 {
@@ -286,6 +301,7 @@ moeq_status mq_arms_check(const struct mq_arm *arms, size_t count, size_t window
                            "its rotary embedding (type dynamic) is the default one: choose a "
                            "--context of at most %u",
                            arms[a].view->path, window_tokens, exact, exact);
+        MQ_TRY(check_indexer(arms[a].view, window_tokens, err));
         const char *which =
             difference(&arms[0].view->hparams, &arms[a].view->hparams, window_tokens);
         if (which)

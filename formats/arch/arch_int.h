@@ -57,6 +57,20 @@
     {.role = MQ_ROLE_ATTN_K_BIAS, .name = MQ_LAYER_NAME "self_attn.k_proj.bias"}, \
     {.role = MQ_ROLE_ATTN_V_BIAS, .name = MQ_LAYER_NAME "self_attn.v_proj.bias"}
 
+/* DeepSeek's latent attention; q is made of the hidden state in some models, of q_a in others. */
+#define MQ_NAMES_LATENT                                                                        \
+    {.role = MQ_ROLE_EMBEDDING, .name = "model.embed_tokens.weight"},                          \
+    {.role = MQ_ROLE_ATTN_NORM, .name = MQ_LAYER_NAME "input_layernorm.weight"},               \
+    {.role = MQ_ROLE_FFN_NORM, .name = MQ_LAYER_NAME "post_attention_layernorm.weight"},       \
+    {.role = MQ_ROLE_ATTN_Q, .name = MQ_LAYER_NAME "self_attn.q_proj.weight"},                 \
+    {.role = MQ_ROLE_ATTN_Q_A, .name = MQ_LAYER_NAME "self_attn.q_a_proj.weight"},             \
+    {.role = MQ_ROLE_ATTN_Q_A_NORM, .name = MQ_LAYER_NAME "self_attn.q_a_layernorm.weight"},   \
+    {.role = MQ_ROLE_ATTN_Q_B, .name = MQ_LAYER_NAME "self_attn.q_b_proj.weight"},             \
+    {.role = MQ_ROLE_ATTN_KV_A, .name = MQ_LAYER_NAME "self_attn.kv_a_proj_with_mqa.weight"},  \
+    {.role = MQ_ROLE_ATTN_KV_A_NORM, .name = MQ_LAYER_NAME "self_attn.kv_a_layernorm.weight"}, \
+    {.role = MQ_ROLE_ATTN_KV_B, .name = MQ_LAYER_NAME "self_attn.kv_b_proj.weight"},           \
+    {.role = MQ_ROLE_ATTN_O, .name = MQ_LAYER_NAME "self_attn.o_proj.weight"}
+
 /* Shared experts, stored as one MLP: module is "mlp.shared_experts." and its kin. */
 #define MQ_NAMES_SHARED(module)                                                             \
     {.role = MQ_ROLE_SHARED_GATE, .name = MQ_LAYER_NAME module "gate_proj.weight"},         \
@@ -130,6 +144,44 @@
     MQ_KEY("topk_group", MQ_KEY_U32, route_top_groups, 1),     \
     MQ_KEY("routed_scaling_factor", MQ_KEY_F32, route_scale, 1)
 
+/* DeepSeek's latent attention, and the layers that have no experts. q_lora_rank: null is not the same as
+ * absent. */
+#define MQ_KEYS_LATENT(q, kv, plain, rotary, value)                       \
+    MQ_KEY_OR_NULL("q_lora_rank", MQ_KEY_COUNT, q_rank, q, 0),            \
+    MQ_KEY("kv_lora_rank", MQ_KEY_U32, kv_rank, kv),                      \
+    MQ_KEY("qk_nope_head_dim", MQ_KEY_U32, plain_dim, plain),             \
+    MQ_KEY("qk_rope_head_dim", MQ_KEY_U32, rotary_dim, rotary),           \
+    MQ_KEY("v_head_dim", MQ_KEY_U32, value_dim, value),                   \
+    MQ_KEY("rope_interleave", MQ_KEY_BOOL, rotary_neighbours, true),      \
+    MQ_KEY_ANY("head_dim"), /* as Transformers writes it: one of those */ \
+    MQ_KEY_ANY("qk_head_dim"),                                            \
+    MQ_KEY_ANY("num_key_value_heads"),                                    \
+    MQ_KEY_ANY("partial_rotary_factor")
+#define MQ_KEYS_DEEPSEEK_EXPERTS(experts_, k, rows, shared, dense)                                 \
+    MQ_KEY_EXPERTS("n_routed_experts", "num_local_experts num_experts", experts_),                 \
+    MQ_KEY("num_experts_per_tok", MQ_KEY_U32, top_k, k),                                           \
+    MQ_KEY("moe_intermediate_size", MQ_KEY_U32, expert_ffn, rows),                                 \
+    MQ_KEY("n_shared_experts", MQ_KEY_COUNT, shared_experts, shared),                              \
+    MQ_KEY("first_k_dense_replace", MQ_KEY_COUNT, dense_first, dense),                             \
+    MQ_KEY_WORDS("mlp_layer_types", MQ_KEY_LAYER_NAMES, "\"dense\" \"sparse\"", ffn_kinds, 0),     \
+    MQ_KEY_AT("moe_layer_freq", "1"),                                                              \
+    MQ_KEY_ANY("ep_size"), /* machines, and losses of training */                                  \
+    MQ_KEY_ANY("aux_loss_alpha"),                                                                  \
+    MQ_KEY_ANY("seq_aux"),                                                                         \
+    MQ_KEY_ANY("num_mtp_layers")
+/* Sparse attention's indexer: of no effect up to index_topk keys. */
+#define MQ_KEYS_INDEXER                                                                 \
+    MQ_KEY("index_topk", MQ_KEY_U32, indexed, 2048),                                    \
+    MQ_KEY_ANY("index_n_heads"),                                                        \
+    MQ_KEY_ANY("index_head_dim"),                                                       \
+    MQ_KEY_ANY("index_topk_freq"),                                                      \
+    MQ_KEY_ANY("index_topk_pattern"),                                                   \
+    MQ_KEY_ANY("index_skip_topk_offset"),                                               \
+    MQ_KEY_ANY("index_share_for_mtp_iteration"),                                        \
+    MQ_KEY_ANY("indexer_types"),                                                        \
+    MQ_KEY_ANY("indexer_rope_interleave"),                                              \
+    {.key = "layer_types", .rule = MQ_KEY_ALL, .only = "\"indexed_attention\""}
+
 /* Of words: a choice (otherwise: the place of the word), or a list of them for the layers. */
 #define MQ_KEY_WORDS(name, its_rule, words, member, otherwise)                 \
     {                                                                          \
@@ -150,6 +202,11 @@
 
 /* Norms, and grouped-query attention, whose scores are divided by sqrt(head_dim). */
 void mq_layer_set_attention(const struct mq_hparams *hp, struct mq_layer *layer);
+/* DeepSeek's latent attention, whose scores yarn multiplies besides where the family's code does. */
+void mq_layer_set_latent(const struct mq_hparams *hp, bool yarn_scores, struct mq_layer *layer);
+/* An MLP in the first layers, experts of hp->expert_ffn rows and shared ones in the others, and
+ * DeepSeek-V3's router where there are experts. */
+void mq_layer_set_deepseek_ffn(const struct mq_hparams *hp, uint32_t number, struct mq_layer *layer);
 void mq_layer_set_mlp(uint32_t rows, struct mq_layer *layer);
 /* A router of softmax, its weights divided by their sum where hp->normalize_top_k says so, and
  * experts. */

@@ -30,7 +30,15 @@
     X(phimoe)          \
     X(granitemoe)      \
     X(grok1)           \
-    X(gemma4)
+    X(gemma4)          \
+    X(deepseek_v2)     \
+    X(deepseek_v3)     \
+    X(deepseek_v32)    \
+    X(glm4_moe_lite)   \
+    X(glm_moe_dsa)     \
+    X(mistral4)        \
+    X(mistral_large3)  \
+    X(ministral3)
 
 #define DECLARE(name) extern const struct mq_family mq_family_##name;
 FAMILY_LIST(DECLARE)

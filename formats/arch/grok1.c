@@ -56,7 +56,8 @@ static const struct mq_tensor_name names[] = {
 static const struct mq_tensor_alias aliases[] = {{0}};
 
 const struct mq_family mq_family_grok1 = {
-    .name = "grok-1",
+    .name = "grok1",
+    .model_types = "grok-1",
     .architecture = "Grok1ModelForCausalLM",
     .keys = keys,
     .default_rope_theta = 1e4,

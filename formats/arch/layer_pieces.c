@@ -18,6 +18,34 @@ void mq_layer_set_attention(const struct mq_hparams *hp, struct mq_layer *layer)
     a->scale = (float)(1.0 / sqrt((double)hp->head_dim));
 }
 
+void mq_layer_set_latent(const struct mq_hparams *hp, bool yarn_scores, struct mq_layer *layer)
+{
+    struct mq_layer_attention *a = &layer->attention;
+    const double factor = yarn_scores && hp->rope.type == MQ_ROPE_YARN ? hp->rope.score_factor : 1;
+    a->kind = MQ_MIXER_LATENT;
+    a->heads = a->kv_heads = hp->heads;
+    a->head_dim = hp->plain_dim + hp->rotary_dim;
+    a->value_dim = hp->value_dim;
+    a->rotary_dim = hp->rotary_dim;
+    a->pairs = hp->rotary_neighbours ? MQ_ROTARY_NEIGHBOURS : MQ_ROTARY_HALVES;
+    a->rope = MQ_ROPE_OF_MAIN;
+    a->q_rank = hp->q_rank;
+    a->kv_rank = hp->kv_rank;
+    a->latent_eps = 1e-6f; /* whatever rms_norm_eps says */
+    a->scale = (float)(factor * factor / sqrt((double)a->head_dim));
+}
+
+void mq_layer_set_deepseek_ffn(const struct mq_hparams *hp, uint32_t number, struct mq_layer *layer)
+{
+    if (!mq_layer_value(&hp->ffn_kinds, number, number >= hp->dense_first)) {
+        mq_layer_set_mlp(hp->ffn, layer);
+        return;
+    }
+    mq_layer_set_experts(hp, hp->expert_ffn, layer);
+    mq_layer_set_sigmoid_router(hp, layer);
+    layer->ffn.shared_rows = hp->shared_experts * hp->expert_ffn;
+}
+
 void mq_layer_set_mlp(uint32_t rows, struct mq_layer *layer)
 {
     layer->ffn.kind = MQ_FFN_DENSE;
