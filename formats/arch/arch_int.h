@@ -219,6 +219,9 @@ void mq_layer_set_sigmoid_router(const struct mq_hparams *hp, struct mq_layer *l
 /* Norms, and Mamba2 of hp->mixer_* and taps. */
 void mq_layer_set_mamba(const struct mq_hparams *hp, struct mq_layer *layer);
 
+/* The whole layer of Mistral Small 4 and Large 3, in both their forms. */
+void mq_layer_mistral4(const struct mq_hparams *hp, uint32_t number, struct mq_layer *layer);
+
 /* Attention and an MLP: the whole of a dense family. */
 void mq_layer_dense(const struct mq_hparams *hp, uint32_t number, struct mq_layer *layer);
 

@@ -93,3 +93,27 @@ void mq_layer_dense(const struct mq_hparams *hp, uint32_t number, struct mq_laye
     mq_layer_set_attention(hp, layer);
     mq_layer_set_mlp(hp->ffn, layer);
 }
+
+/* Transformers multiplies scores by yarn's mscale squared since 2026; the model was trained without (its
+ * own params.json: apply_scale false). */
+void mq_layer_mistral4(const struct mq_hparams *hp, uint32_t number, struct mq_layer *l)
+{
+    struct mq_layer_router *r = &l->ffn.router;
+    mq_layer_set_latent(hp, false, l);
+    l->attention.query_beta = hp->query_beta;
+    l->attention.query_positions = hp->query_positions;
+    if (!mq_layer_value(&hp->ffn_kinds, number, number >= hp->dense_first)) {
+        mq_layer_set_mlp(hp->ffn, l);
+        return;
+    }
+    mq_layer_set_experts(hp, hp->expert_ffn, l);
+    r->normalize = MQ_NORMALIZE_SUM;
+    r->normalize_eps = 1e-20f;
+    r->scale = hp->route_scale;
+    if (hp->route_groups > 1) {
+        r->groups = hp->route_groups;
+        r->top_groups = hp->route_top_groups;
+        r->groups_by = MQ_GROUPS_BY_TWO_BEST;
+    }
+    l->ffn.shared_rows = hp->shared_experts * hp->expert_ffn;
+}

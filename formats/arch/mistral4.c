@@ -8,7 +8,7 @@
 static const struct mq_config_key keys[] = {
     MQ_KEYS_LATENT(1024, 256, 64, 64, 128),
     MQ_KEYS_DEEPSEEK_EXPERTS(128, 4, 2048, 1, 0),
-    MQ_KEY("norm_topk_prob", MQ_KEY_BOOL, normalize_top_k, true),
+    MQ_KEY_AT("norm_topk_prob", "true"),
     MQ_KEY_OR_NULL("n_group", MQ_KEY_U32, route_groups, 1, 1),
     MQ_KEY_OR_NULL("topk_group", MQ_KEY_U32, route_top_groups, 1, 1),
     MQ_KEY_OR_NULL("routed_scaling_factor", MQ_KEY_F32, route_scale, 1, 1),
@@ -17,29 +17,6 @@ static const struct mq_config_key keys[] = {
     MQ_KEY_ANY("rope_parameters.max_position_embeddings"),
     {0},
 };
-
-/* Transformers multiplies scores by yarn's mscale squared since 2026; the model was trained without (its
- * own params.json: apply_scale false). */
-static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer *l)
-{
-    struct mq_layer_router *r = &l->ffn.router;
-    mq_layer_set_latent(hp, false, l);
-    l->attention.query_beta = hp->query_beta;
-    l->attention.query_positions = hp->query_positions;
-    if (number < hp->dense_first) {
-        mq_layer_set_mlp(hp->ffn, l);
-        return;
-    }
-    mq_layer_set_experts(hp, hp->expert_ffn, l);
-    r->normalize_eps = r->normalize == MQ_NORMALIZE_SUM ? 1e-20f : 0;
-    r->scale = hp->route_scale;
-    if (hp->route_groups > 1) {
-        r->groups = hp->route_groups;
-        r->top_groups = hp->route_top_groups;
-        r->groups_by = MQ_GROUPS_BY_TWO_BEST;
-    }
-    l->ffn.shared_rows = hp->shared_experts * hp->expert_ffn;
-}
 
 static const struct mq_tensor_name names[] = {
     MQ_NAMES_LATENT,
@@ -64,7 +41,7 @@ const struct mq_family mq_family_mistral4 = {
     .default_max_positions = 1048576,
     .default_rotary_part = 1,
     .without_sliding_window = true,
-    .layer = layer,
+    .layer = mq_layer_mistral4,
     .names = names,
     .aliases = aliases,
 };

@@ -38,29 +38,6 @@ static const struct mq_config_key keys[] = {
     {0},
 };
 
-/* The neighbours of a head turn together, as in Transformers' rope_interleave. */
-static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer *l)
-{
-    struct mq_layer_router *r = &l->ffn.router;
-    mq_layer_set_latent(hp, false, l);
-    l->attention.query_beta = hp->query_beta;
-    l->attention.query_positions = hp->query_positions;
-    if (number < hp->dense_first) {
-        mq_layer_set_mlp(hp->ffn, l);
-        return;
-    }
-    mq_layer_set_experts(hp, hp->expert_ffn, l);
-    r->normalize = MQ_NORMALIZE_SUM;
-    r->normalize_eps = r->normalize == MQ_NORMALIZE_SUM ? 1e-20f : 0;
-    r->scale = hp->route_scale;
-    if (hp->route_groups > 1) {
-        r->groups = hp->route_groups;
-        r->top_groups = hp->route_top_groups;
-        r->groups_by = MQ_GROUPS_BY_TWO_BEST;
-    }
-    l->ffn.shared_rows = hp->shared_experts * hp->expert_ffn;
-}
-
 #define LAYER "layers.{layer}."
 static const struct mq_tensor_name names[] = {
     {.role = MQ_ROLE_EMBEDDING, .name = "tok_embeddings.weight"},
@@ -103,7 +80,7 @@ const struct mq_family mq_family_mistral_large3 = {
     .default_max_positions = 294912,
     .default_rotary_part = 1,
     .without_sliding_window = true,
-    .layer = layer,
+    .layer = mq_layer_mistral4,
     .names = names,
     .aliases = aliases,
 };
