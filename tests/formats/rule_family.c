@@ -49,6 +49,7 @@ static const struct mq_config_key keys[] = {
      .field = offsetof(struct mq_hparams, ffn_kinds)},
     MQ_KEY("topk", MQ_KEY_LAYER_NUMBERS, layer_top_k, 0),
     MQ_KEY("moe_layers", MQ_KEY_LAYERS, dense_layers, 0),
+    MQ_KEY("rope_parameters.beta", MQ_KEY_F32, query_positions, 1),
     MQ_KEY("end", MQ_KEY_LAYER, dense_first, 1000),
     MQ_KEY("per_layer_config.*.head_dim", MQ_KEY_LAYER_ENTRIES, layer_shared, 0),
     {.key = "attention_bias",
@@ -63,6 +64,7 @@ static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer 
     mq_layer_set_experts(hp, hp->expert_ffn, l);
     l->attention.clip = (float)hp->shared_experts;
     l->attention.softcap = (float)hp->q_rank;
+    l->ffn.router.scale = hp->query_positions;
     l->attention.value_scale = (float)hp->dense_first;
     l->attention.window = mq_layer_value(&hp->layer_shared, number, 0);
     l->attention.query_beta = hp->query_beta;

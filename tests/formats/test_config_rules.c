@@ -150,6 +150,16 @@ START_TEST(an_object_may_hold_layers)
 }
 END_TEST
 
+/* Of an object that is read by itself a family may read a key more. */
+START_TEST(a_family_reads_a_key_of_rope_parameters)
+{
+    struct mq_view *view = parse_ok(FOUR ",\"rope_parameters\":{\"rope_type\":\"linear\","
+                                         "\"factor\":2,\"rope_theta\":5,\"beta\":0.5}}");
+    ck_assert_float_eq(view->hparams.query_positions, 0.5f);
+    mq_view_close(view);
+}
+END_TEST
+
 START_TEST(a_list_says_how_many_layers_there_are)
 {
     struct mq_view *view = parse_ok("{" SIZES ",\"pattern\":\"MEM*E\"}");
@@ -348,6 +358,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, what_is_there_is_read);
     tcase_add_test(tests, lists_for_the_layers_have_several_forms);
     tcase_add_test(tests, an_object_may_hold_layers);
+    tcase_add_test(tests, a_family_reads_a_key_of_rope_parameters);
     tcase_add_test(tests, a_list_says_how_many_layers_there_are);
     tcase_add_test(tests, refuses_what_a_row_does_not_allow);
     tcase_add_test(tests, long_lists_and_deep_objects_end_well);
