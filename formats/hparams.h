@@ -114,6 +114,7 @@ bool mq_activation_is_gated(enum mq_activation activation);
  *     dense_first     the first layers, so many, have none
  *     layer_kinds, ffn_kinds  what the layers are by their mixers and by their MLPs: places of words
  *     layer_top_k, layer_expert_ffn, layer_shared  top_k, expert_ffn and shared_experts of each layer
+ *     layer_head_dim, layer_kv_heads  head_dim and kv_heads of some layers; 0 of others
  *     full_step       layers step - 1, 2 step - 1, ... are of another kind (full attention, no rope)
  *     shared_experts  experts that every token uses, stored as one MLP, of shared_ffn rows where the
  *                     family says its size so
@@ -173,6 +174,8 @@ bool mq_activation_is_gated(enum mq_activation activation);
     X(VALUES, layer_top_k, true)      \
     X(VALUES, layer_expert_ffn, true) \
     X(VALUES, layer_shared, true)     \
+    X(VALUES, layer_head_dim, true)   \
+    X(VALUES, layer_kv_heads, true)   \
     X(U32, full_step, true)           \
     X(U32, shared_experts, true)      \
     X(U32, shared_ffn, true)          \

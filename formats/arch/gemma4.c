@@ -17,6 +17,9 @@ static const struct mq_config_key keys[] = {
                  layer_kinds, 0),
     MQ_KEY("global_head_dim", MQ_KEY_U32, other_head_dim, 512),
     MQ_KEY("num_global_key_value_heads", MQ_KEY_COUNT, other_kv_heads, 0),
+    /* as Transformers 5 writes the two */
+    MQ_KEY("per_layer_config.*.head_dim", MQ_KEY_LAYER_ENTRIES, layer_head_dim, 0),
+    MQ_KEY("per_layer_config.*.num_key_value_heads", MQ_KEY_LAYER_ENTRIES, layer_kv_heads, 0),
     MQ_KEY("attention_k_eq_v", MQ_KEY_BOOL, value_is_key, false),
     MQ_KEY("final_logit_softcapping", MQ_KEY_F32, logit_softcap, 0),
     {.key = "hidden_activation",
@@ -36,10 +39,21 @@ static void set_full(const struct mq_hparams *hp, struct mq_layer_attention *a)
 {
     a->window = 0;
     a->rope = MQ_ROPE_OF_MAIN;
-    a->head_dim = a->value_dim = a->rotary_dim = hp->other_head_dim;
+    a->head_dim = hp->other_head_dim;
     a->value_is_key = hp->value_is_key;
     if (hp->value_is_key && hp->other_kv_heads)
         a->kv_heads = hp->other_kv_heads;
+}
+
+/* Where config.json says heads by layer, what it says of others does not count. */
+static void set_by_layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer_attention *a)
+{
+    const uint32_t dim = mq_layer_value(&hp->layer_head_dim, number, 0);
+    const uint32_t kv = mq_layer_value(&hp->layer_kv_heads, number, 0);
+    if (hp->layer_head_dim.count)
+        a->head_dim = dim ? dim : hp->head_dim;
+    if (hp->layer_kv_heads.count)
+        a->kv_heads = kv ? kv : hp->kv_heads;
 }
 
 static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer *l)
@@ -47,12 +61,13 @@ static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer 
     struct mq_layer_attention *a = &l->attention;
     mq_layer_set_attention(hp, l);
     a->rope = MQ_ROPE_OF_LOCAL;
-    a->rotary_dim = a->head_dim;
     a->qk_norm = MQ_QK_NORM_HEAD;
     a->value_norm = true;
     a->scale = 1;
     if (!mq_layer_value(&hp->layer_kinds, number, (number + 1) % 6 != 0))
         set_full(hp, a);
+    set_by_layer(hp, number, a);
+    a->value_dim = a->rotary_dim = a->head_dim;
     l->norm_mixed = l->norm_ffn_out = true;
     l->layer_scale = true;
     if (!hp->routed) {
