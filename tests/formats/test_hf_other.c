@@ -359,6 +359,14 @@ START_TEST(survives_hostile_folders)
            ": holds no config.json: expected a Hugging Face model folder");
     expect(made_by("ln -s . checkpoint-1 && ln -s . snapshots-x && mkfifo adapter_config.json"),
            ": is an adapter (LoRA: ");
+    /* A params.json that no family is known by is no config. */
+    expect(made_by("mkfifo params.json"), ": params.json is in the layout of");
+    expect(made_by("echo '[[[' > params.json"), ": params.json is in the layout of");
+    expect(made_by("echo '{\"dim\":4096}' > params.json; touch consolidated.safetensors"),
+           ": consolidated.safetensors is in the layout of");
+    expect(made_by("ln -s nowhere params.json"),
+           "params.json: is a link to nowhere, which is not there");
+    expect(model_after("mv config.json params.json"), ": params.json is in the layout of");
     /* Many files, and a config.json among them. */
     expect(made_by("seq -f 'f%.0f.json' 3000 | xargs touch"), ": holds no config.json: expected a");
     expect(
