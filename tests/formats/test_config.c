@@ -8,6 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#define MAMBA                                                                                 \
+    "\"model_type\":\"nemotron_h\",\"hidden_size\":64,\"intermediate_size\":160,"             \
+    "\"hybrid_override_pattern\":\"M*E\",\"vocab_size\":256" HEADS
 #define BASE                                                                   \
     "\"model_type\":\"mixtral\",\"hidden_size\":64,\"intermediate_size\":160," \
     "\"num_hidden_layers\":2,\"vocab_size\":256"
@@ -125,6 +128,17 @@ static const struct {
      "\"use_sliding_window\": 1 is neither true nor false"},
     {"{" BASE HEADS ",\"tie_word_embeddings\":1}",
      "\"tie_word_embeddings\": 1 is neither true nor false"},
+    {"{" MAMBA ",\"mamba_num_heads\":6,\"n_groups\":4}",
+     "asks for mixers whose heads cannot be shared out among their keys (or groups)"},
+    {"{" MAMBA ",\"conv_kernel\":65}", "asks for a convolution of more than 64 taps"},
+    {"{" MAMBA ",\"ssm_state_size\":1025}",
+     "asks for mixers with states of more than 1024 rows or columns"},
+    {"{" MAMBA ",\"mamba_head_dim\":1025}",
+     "asks for mixers with states of more than 1024 rows or columns"},
+    {"{" MAMBA ",\"moe_latent_size\":1024}",
+     "\"moe_latent_size\": 1024 (implemented: null): a key that moeq implements at other values "
+     "only: it may change the maths. Where it was written by a tool and the model does without, "
+     "--ignore-config moe_latent_size goes on"},
 };
 
 START_TEST(refuses_what_it_does_not_implement)
