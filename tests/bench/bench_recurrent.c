@@ -78,6 +78,7 @@ static void convolve(void *argument, unsigned thread)
                                            .groups = 1,
                                            .channels = MIXED,
                                            .weights = w->vector,
+                                           .bias = w->vector, /* or it dies away */
                                            .taps = TAPS,
                                            .silu = true,
                                            .length = LENGTH,

@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MAMBA                                                                                 \
-    "\"model_type\":\"nemotron_h\",\"hidden_size\":64,\"intermediate_size\":160,"             \
+#define MAMBA                                                                     \
+    "\"model_type\":\"nemotron_h\",\"hidden_size\":64,\"intermediate_size\":160," \
     "\"hybrid_override_pattern\":\"M*E\",\"vocab_size\":256" HEADS
 #define BASE                                                                   \
     "\"model_type\":\"mixtral\",\"hidden_size\":64,\"intermediate_size\":160," \
