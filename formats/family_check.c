@@ -192,21 +192,41 @@ static bool differ_somehow(const struct mq_family *family, const struct mq_hpara
     return differ(family, a, b) || (a->sliding_window == 0 && differ(family, &one, &other));
 }
 
-static bool is_taken(const struct mq_view *view, const struct mq_config_key *key)
+/* Layers of every kind that the family has words for: a model may be without those that others' keys
+ * are of. */
+static void have_all_kinds(const struct mq_family *family, struct mq_hparams *hp)
+{
+    for (const struct mq_config_key *key = family->keys; key->key; key++)
+        if (key->rule == MQ_KEY_LAYER_NAMES || key->rule == MQ_KEY_LAYER_CYCLE)
+            change_values(key, 0, (struct mq_layer_values *)(void *)((char *)hp + key->field));
+}
+
+static bool is_taken_among(const struct mq_view *view, const struct mq_config_key *key,
+                           bool all_kinds, bool *any)
 {
     const struct mq_config_key *changed;
     struct mq_hparams base, other;
-    bool exists, any = false;
-    for (size_t n = 0; base_of(view, n, &changed, &base, &exists); n++)
+    bool exists;
+    for (size_t n = 0; base_of(view, n, &changed, &base, &exists); n++) {
+        if (all_kinds)
+            have_all_kinds(view->family, &base);
         for (int variant = 0; variant < VARIANTS && exists && changed != key; variant++) {
             other = base;
             if (!change(key, variant, &other))
                 continue;
-            any = true;
+            *any = true;
             if (differ_somehow(view->family, &base, &other))
                 return true;
         }
-    return !any; /* a type with one value */
+    }
+    return false;
+}
+
+static bool is_taken(const struct mq_view *view, const struct mq_config_key *key)
+{
+    bool any = false;
+    return is_taken_among(view, key, false, &any) || is_taken_among(view, key, true, &any) ||
+           !any; /* a type with one value */
 }
 
 /* Whether a key fills a field that a key of all families fills too: sizes of the model, of which

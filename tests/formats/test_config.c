@@ -198,6 +198,20 @@ static const char *const accepted[] = {
     ",\"rope_scaling\":{\"type\":\"default\",\"rope_type\":\"default\"}",
 };
 
+/* Keys of layers that a model has none of: a Nemotron-H without experts. */
+START_TEST(a_model_may_be_without_some_kinds_of_layers)
+{
+    struct mq_hparams h;
+    moeq_error err = {0};
+    const moeq_status status =
+        parse("{\"model_type\":\"nemotron_h\",\"hidden_size\":64,\"intermediate_size\":160,"
+              "\"hybrid_override_pattern\":\"M-*-\",\"vocab_size\":256" HEADS "}",
+              &h, &err);
+    ck_assert_msg(status == MOEQ_OK, "%s", err.message);
+    ck_assert_uint_eq(h.layers, 4);
+}
+END_TEST
+
 START_TEST(accepts_what_is_harmless)
 {
     for (size_t i = 0; i < sizeof accepted / sizeof *accepted; i++) {
@@ -513,6 +527,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, refuses_what_it_does_not_implement);
     tcase_add_test(tests, names_the_families_that_it_knows);
     tcase_add_test(tests, knows_every_key_of_transformers);
+    tcase_add_test(tests, a_model_may_be_without_some_kinds_of_layers);
     tcase_add_test(tests, accepts_what_is_harmless);
     tcase_add_test(tests, names_all_unknown_keys_and_ignores_them_if_told);
     tcase_add_test(tests, a_window_that_transformers_does_not_use_is_noted);
