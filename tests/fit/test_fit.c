@@ -483,6 +483,57 @@ START_TEST(layers_that_differ)
 }
 END_TEST
 
+static struct mq_view *open_glm(const char *sizes)
+{
+    const char *path = mq_test_temporary("glm.json");
+    struct mq_view *view;
+    moeq_error err = {0};
+    FILE *f = fopen(path, "w");
+    ck_assert_ptr_nonnull(f);
+    fprintf(f,
+            "{\"model_type\": \"glm4_moe\", \"num_attention_heads\": 96, \"num_key_value_heads\": 8, "
+            "\"head_dim\": 128, \"partial_rotary_factor\": 0.5, \"n_shared_experts\": 1, "
+            "\"num_experts_per_tok\": 8, \"n_group\": 1, \"topk_group\": 1, \"norm_topk_prob\": true, "
+            "\"attention_bias\": true, \"hidden_act\": \"silu\", \"rms_norm_eps\": 1e-5, "
+            "\"rope_theta\": 1000000, \"max_position_embeddings\": 131072, "
+            "\"tie_word_embeddings\": false, \"vocab_size\": 151552, "
+            "\"num_nextn_predict_layers\": 1, %s}",
+            sizes);
+    ck_assert_int_eq(fclose(f), 0);
+    ck_assert_msg(mq_view_from_config(path, NULL, &view, &err) == MOEQ_OK, "%s", err.message);
+    return view;
+}
+
+/* GLM-4.5 and 4.5-Air: 32 and 12 billion active, as the report counts them (arXiv 2508.06471, table 1:
+ * without embeddings and head), with shared experts and dense layers and without the MTP layer. */
+START_TEST(active_parameters_beside_shared_experts)
+{
+    static const struct {
+        const char *sizes;
+        double total, active;
+        uint64_t hidden;
+    } models[] = {
+        {"\"hidden_size\": 5120, \"num_hidden_layers\": 92, \"first_k_dense_replace\": 3, "
+         "\"intermediate_size\": 12288, \"moe_intermediate_size\": 1536, "
+         "\"n_routed_experts\": 160, \"routed_scaling_factor\": 2.5, \"use_qk_norm\": true",
+         353, 32, 5120},
+        {"\"hidden_size\": 4096, \"num_hidden_layers\": 46, \"first_k_dense_replace\": 1, "
+         "\"intermediate_size\": 10944, \"moe_intermediate_size\": 1408, "
+         "\"n_routed_experts\": 128, \"routed_scaling_factor\": 1.0, \"use_qk_norm\": false",
+         107, 12, 4096},
+    };
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        struct mq_view *view = open_glm(models[i].sizes);
+        struct mq_fit fit;
+        begin(&fit, view, "b200", 1, 2048);
+        const uint64_t ends = 2 * models[i].hidden * 151552;
+        ck_assert_double_eq(round((double)fit.parameters / 1e9), models[i].total);
+        ck_assert_double_eq(round((double)(fit.active_parameters - ends) / 1e9), models[i].active);
+        mq_view_close(view);
+    }
+}
+END_TEST
+
 /* Latent attention: of DeepSeek-V3's 61 layers 512 + 64 numbers a token, whatever the heads. */
 START_TEST(latents_are_cached)
 {
@@ -896,6 +947,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, sliding_window);
     tcase_add_test(tests, layers_that_differ);
     tcase_add_test(tests, latents_are_cached);
+    tcase_add_test(tests, active_parameters_beside_shared_experts);
     tcase_add_test(tests, public_logs);
     tcase_add_test(tests, buffers_grow_with_the_context);
     tcase_add_test(tests, kv_q8_0);
