@@ -534,6 +534,22 @@ START_TEST(active_parameters_beside_shared_experts)
 }
 END_TEST
 
+/* DeepSeek-V3: 671 billion parameters without the MTP layer, 37 billion active (README of the model),
+ * and of 61 layers 512 + 64 numbers a token in the cache. */
+START_TEST(deepseek_v3)
+{
+    struct mq_view *view = open_config("deepseek-v3");
+    struct mq_fit fit;
+    begin(&fit, view, "b200", 8, 32768);
+    const uint64_t table = UINT64_C(7168) * 129280; /* looked up in */
+    ck_assert_double_eq(round((double)fit.parameters / 1e9), 671);
+    ck_assert_double_eq(round((double)(fit.active_parameters - table) / 1e9), 37);
+    ck_assert_uint_eq(fit.kv_token_bytes, 61 * 576 * 2);
+    ck_assert_uint_eq(add(&fit, "bf16")->kv_bytes, UINT64_C(61) * 576 * 2 * 32768);
+    mq_view_close(view);
+}
+END_TEST
+
 /* Latent attention: of DeepSeek-V3's 61 layers 512 + 64 numbers a token, whatever the heads. */
 START_TEST(latents_are_cached)
 {
@@ -946,6 +962,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, promises_are_tight);
     tcase_add_test(tests, sliding_window);
     tcase_add_test(tests, layers_that_differ);
+    tcase_add_test(tests, deepseek_v3);
     tcase_add_test(tests, latents_are_cached);
     tcase_add_test(tests, active_parameters_beside_shared_experts);
     tcase_add_test(tests, public_logs);
