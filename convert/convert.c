@@ -355,6 +355,28 @@ static moeq_status run_chunk(struct job *job, size_t chunk, const struct scratch
     return chunk_done(job, t, rows * tensor->row_bytes, write, err);
 }
 
+/* Chunks for each thread that are asked for before they are taken up. */
+enum { CHUNKS_AHEAD = 8 };
+
+static void ask_for_chunk(const struct job *job, size_t chunk)
+{
+    const struct tensor_job *t = &job->tensors[job->chunk_tensor[chunk]];
+    const struct mq_tensor *tensor = t->entry->tensor;
+    const uint64_t row = (chunk - t->first_chunk) * t->chunk_rows;
+    mq_view_prefetch_rows(job->plan->view, tensor, row,
+                          mq_min_u64(t->chunk_rows, tensor->rows - row));
+}
+
+/* That the disk works while a chunk is encoded, the kernel is asked for the one that lies CHUNKS_AHEAD
+ * for each thread behind it; with the first one for all up to there. */
+static void ask_ahead(const struct job *job, size_t chunk)
+{
+    const size_t ahead = CHUNKS_AHEAD * (size_t)omp_get_num_threads();
+    const size_t end = mq_min_u64(chunk + ahead + 1, job->chunks);
+    for (size_t c = chunk ? chunk + ahead : 0; c < end; c++)
+        ask_for_chunk(job, c);
+}
+
 static void work(struct job *job)
 {
     struct scratch s = {.raw = malloc(job->raw_bytes + 1),
@@ -368,6 +390,7 @@ static void work(struct job *job)
         const size_t chunk = atomic_fetch_add(&job->next_chunk, 1);
         if (chunk >= job->chunks)
             break;
+        ask_ahead(job, chunk);
         if (mq_cancelled(job->context))
             status = mq_fail(&error, MOEQ_CANCELLED,
                              "interrupted; the same command goes on where this one stopped");
