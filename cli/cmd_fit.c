@@ -569,17 +569,6 @@ static enum mq_exit add_rows(const struct mq_options *options, struct mq_fit *fi
     return code;
 }
 
-/* config.json alone, or whatever else a model can be. The .json of a sharded file is its index. */
-static moeq_status open_model(const struct mq_options *options, const char *path,
-                              struct mq_view **view, moeq_error *err)
-{
-    const struct mq_open_options open = mq_option_open(options);
-    return mq_ends_with(path, ".json") && !mq_ends_with(path, MQ_INDEX_ENDING) &&
-                   !mq_path_is_folder(path)
-               ? mq_view_from_config(path, &open, view, err)
-               : mq_model_open_with(path, &open, view, err);
-}
-
 enum mq_exit mq_cmd_fit(const struct mq_options *options)
 {
     if (options->list_gpus)
@@ -600,7 +589,7 @@ enum mq_exit mq_cmd_fit(const struct mq_options *options)
     struct mq_view *view = NULL;
     struct mq_fit *fit = calloc(1, sizeof *fit);
     enum mq_exit code = MQ_EXIT_FAILURE;
-    if (!fit || open_model(options, options->positional[0], &view, &err) != MOEQ_OK ||
+    if (!fit || mq_open_model_or_config(options, options->positional[0], &view, &err) != MOEQ_OK ||
         mq_fit_begin(view, &target, options->context, kv, fit, &err) != MOEQ_OK) {
         code = mq_report(&err);
         goto out;

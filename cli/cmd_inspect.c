@@ -11,8 +11,11 @@ static void print_model(const struct mq_view *v)
 {
     const struct mq_hparams *h = &v->hparams;
     printf("%s: %s, %s\n", v->path, mq_view_kind_title(v->kind), v->family->name);
-    printf("  %u layers, hidden %u, %u heads (%u kv) of %u, ffn %u", h->layers, h->hidden, h->heads,
-           h->kv_heads, h->head_dim, h->ffn);
+    printf("  %u layers, hidden %u, %u heads", h->layers, h->hidden, h->heads);
+    if (h->kv_heads && h->head_dim) /* latent attention has neither */
+        printf(" (%u kv) of %u", h->kv_heads, h->head_dim);
+    if (h->ffn)
+        printf(", ffn %u", h->ffn);
     if (h->experts)
         printf(", %u experts top-%u", h->experts, h->top_k);
     if (h->expert_ffn)
@@ -95,7 +98,7 @@ enum mq_exit mq_cmd_inspect(const struct mq_options *options)
 {
     moeq_error err = {0};
     struct mq_view *view;
-    if (mq_open_model(options, options->positional[0], &view, &err) != MOEQ_OK)
+    if (mq_open_model_or_config(options, options->positional[0], &view, &err) != MOEQ_OK)
         return mq_report(&err);
     struct mq_breakdown b = {0};
     for (size_t i = 0; i < view->tensors_count; i++) {

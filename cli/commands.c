@@ -58,7 +58,8 @@ const struct mq_command mq_commands[] = {
         .name = "inspect",
         .arguments = "MODEL [--tensors]",
         .summary = "what is in a model: family, sizes by role and level",
-        .description = "Prints a model's family, dimensions, and sizes by role and level.",
+        .description = "Prints a model's family, dimensions, and sizes by role and level. MODEL may be\n"
+                       "a config.json alone: what a model of it is made of.",
         .options = "tensors" READING,
         .common = COMMON,
         .examples = "  moeq inspect mixtral.moeq --tensors",

@@ -3,10 +3,12 @@
 
 #include "error.h"
 #include "family.h"
+#include "moeq_profile.h"
 #include "open_options.h"
 #include "stored.h"
-#include "view_json.h"
 #include "text_input.h"
+#include "text_match.h"
+#include "view_json.h"
 #include "what_is_it.h"
 
 #include <inttypes.h>
@@ -31,6 +33,16 @@ moeq_status mq_open_model(const struct mq_options *options, const char *path, st
 {
     const struct mq_open_options open = mq_option_open(options);
     return mq_model_open_with(path, &open, view, err);
+}
+
+moeq_status mq_open_model_or_config(const struct mq_options *options, const char *path,
+                                    struct mq_view **view, moeq_error *err)
+{
+    const struct mq_open_options open = mq_option_open(options);
+    const bool config = mq_ends_with(path, ".json") && !mq_ends_with(path, MQ_INDEX_ENDING) &&
+                        !mq_path_is_folder(path);
+    return config ? mq_view_from_config(path, &open, view, err)
+                  : mq_model_open_with(path, &open, view, err);
 }
 
 moeq_status mq_option_text(const struct mq_options *options, struct mq_text *text, moeq_error *err)

@@ -13,6 +13,9 @@ struct mq_open_options mq_option_open(const struct mq_options *options);
 /* mq_model_open_with the command line's choices. */
 moeq_status mq_open_model(const struct mq_options *options, const char *path, struct mq_view **view,
                           moeq_error *err);
+/* The same, or a model's config.json alone. (The .json of a sharded file is its index.) */
+moeq_status mq_open_model_or_config(const struct mq_options *options, const char *path,
+                                    struct mq_view **view, moeq_error *err);
 
 /* Reads what --text names; what is known to be no text is refused as what it is. */
 moeq_status mq_option_text(const struct mq_options *options, struct mq_text *text, moeq_error *err);

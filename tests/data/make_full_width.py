@@ -1,9 +1,14 @@
 #!/usr/bin/env python3
-"""Writes a checkpoint with the widths of Mixtral 8x7B and few layers (one by default), for
-benchmarks and memory tests: random bf16 weights, three shards, an index and config.json, as a
-Hugging Face folder has them. Needs nothing but Python; 3.4 GB and a few MiB of memory.
+"""Writes a checkpoint with the widths of a published model and few layers (of Mixtral 8x7B, one, by
+default), for benchmarks and memory tests: random bf16 weights, three shards, an index and config.json, as a
+Hugging Face folder has them. Needs nothing but Python, and a few MiB of memory.
 
     make_full_width.py OUT [--layers N] [--seed S] [--tokenizer FOLDER]
+    make_full_width.py OUT --config config.json --moeq PROGRAM [--layers N] [--experts E] [--vocab V]
+                       [--set KEY=JSON]...
+
+With --config the model is of that config.json, cut to N layers, E experts and V tokens; which tensors it has
+is what `moeq inspect config.json --tensors --json` says.
 """
 import argparse
 import array
@@ -12,6 +17,7 @@ import os
 import random
 import shutil
 import struct
+import subprocess
 
 HIDDEN, FFN, EXPERTS, HEADS, KV_HEADS, VOCAB = 4096, 14336, 8, 32, 8, 32000
 HEAD_DIM = HIDDEN // HEADS
@@ -62,14 +68,51 @@ def write_shard(path, members, pool, rng):
     text += b" " * (-len(text) % 8)
     with open(path, "wb", buffering=1 << 22) as f:
         f.write(struct.pack("<Q", len(text)) + text)
-        for _, shape, norm in members:
+        for name, shape, norm in members:
             if norm:
-                f.write(bf16([1 + rng.gauss(0, 0.05) for _ in range(shape[0])]))
+                near = 0 if name.endswith(("bias", "A_log")) else 1
+                f.write(bf16([near + rng.gauss(0, 0.05) for _ in range(shape[0])]))
                 continue
             rows, row = shape[0], 2 * shape[1]
             for _ in range(rows):
                 start = 2 * rng.randrange(POOL - shape[1])
                 f.write(pool[start:start + row])
+
+
+EXPERT_KEYS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+
+
+def cut(config, args):
+    """A published config.json with fewer layers, experts and tokens."""
+    inner = config.get("text_config", config)
+    layers = inner.get("num_hidden_layers") or inner.get("n_layers")
+    for key, value in list(inner.items()):
+        if isinstance(value, list) and len(value) == layers:
+            inner[key] = value[:args.layers]
+    inner["num_hidden_layers" if "num_hidden_layers" in inner else "n_layers"] = args.layers
+    for key in EXPERT_KEYS:
+        if args.experts and key in inner:
+            inner[key] = args.experts
+    for key in ("n_group", "topk_group"):
+        if args.experts and inner.get(key):
+            inner[key] = 1
+    if args.vocab:
+        inner["vocab_size"] = args.vocab
+    for assignment in args.set:
+        key, value = assignment.split("=", 1)
+        inner[key] = json.loads(value)
+    inner["torch_dtype"] = config["torch_dtype"] = "bfloat16"
+    config.pop("quantization_config", None)
+    return config
+
+
+def tensors_of(config_path, moeq):
+    """The same triples as tensors(), of any family."""
+    text = subprocess.run([moeq, "inspect", config_path, "--tensors", "--json"], check=True,
+                          capture_output=True, text=True).stdout
+    for t in json.loads(text)["tensors"]:
+        vector = t["rows"] == 1 and t["role"] not in ("shared_scale",)
+        yield t["name"], [t["cols"]] if vector else [t["rows"], t["cols"]], vector
 
 
 def main():
@@ -78,12 +121,24 @@ def main():
     parser.add_argument("--layers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--tokenizer", help="folder whose tokenizer files are copied")
+    parser.add_argument("--config", help="config.json of the model, with --moeq")
+    parser.add_argument("--moeq", help="the program that says which tensors it has")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=JSON",
+                        help="another value of the config's (first_k_dense_replace=0)")
+    parser.add_argument("--experts", type=int)
+    parser.add_argument("--vocab", type=int)
     args = parser.parse_args()
 
     os.makedirs(args.out, exist_ok=True)
     rng = random.Random(args.seed)
     pool = memoryview(bf16([rng.gauss(0, 0.02) for _ in range(POOL)]))
-    everything = list(tensors(args.layers))
+    config_path = os.path.join(args.out, "config.json")
+    if args.config:
+        with open(args.config) as f:
+            config = cut(json.load(f), args)
+        with open(config_path, "w") as f:
+            json.dump(config, f, indent=2)
+    everything = list(tensors_of(config_path, args.moeq) if args.config else tensors(args.layers))
     total = sum(size_bytes(shape) for _, shape, _ in everything)
 
     shards, filled = [[] for _ in range(SHARDS)], 0
@@ -97,7 +152,7 @@ def main():
         weight_map.update({member[0]: name for member in members})
     with open(os.path.join(args.out, "model.safetensors.index.json"), "w") as f:
         json.dump({"metadata": {"total_size": total}, "weight_map": weight_map}, f, indent=2)
-    config = {
+    config = config if args.config else {
         "architectures": ["MixtralForCausalLM"], "bos_token_id": 1, "eos_token_id": 2,
         "hidden_act": "silu", "hidden_size": HIDDEN, "intermediate_size": FFN,
         "max_position_embeddings": 32768, "model_type": "mixtral", "num_attention_heads": HEADS,
@@ -106,8 +161,9 @@ def main():
         "rope_theta": 1e6, "sliding_window": None, "tie_word_embeddings": False,
         "torch_dtype": "bfloat16", "vocab_size": VOCAB,
     }
-    with open(os.path.join(args.out, "config.json"), "w") as f:
-        json.dump(config, f, indent=2)
+    if not args.config:
+        with open(config_path, "w") as f:
+            json.dump(config, f, indent=2)
     if args.tokenizer:
         for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model"):
             if os.path.exists(os.path.join(args.tokenizer, name)):
