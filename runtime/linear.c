@@ -240,7 +240,7 @@ struct job {
     struct mq_linear_arm *arms;
     double *squares; /* [count][rows][2] */
     size_t count;
-    uint64_t rows, cols;
+    uint64_t first_row, rows, cols; /* rows are numbered from first_row of the matrix on */
 };
 
 /* Several of them: tasks are numbered from one product to the next. */
@@ -470,15 +470,16 @@ static moeq_status prepare_panel(const struct job *job, size_t which, struct use
     const struct mq_linear *linear = job->linear;
     const struct mq_weights *weights = &job->arms[which].weights;
     const enum mq_isa isa = linear->context->isa;
+    const uint64_t at = job->first_row + row + p;
     float *rows = scratch->rows + p * job->cols;
     const float *used = rows;
     uint8_t *bytes = scratch->bytes;
     if (need_rows && !have_rows)
-        MQ_TRY(read_rows(weights, isa, row + p, count, bytes, rows, err));
+        MQ_TRY(read_rows(weights, isa, at, count, bytes, rows, err));
     else if (uses.int8 && !weights->level)
-        MQ_TRY(mq_view_read_rows(weights->view, weights->tensor, row + p, count, bytes, err));
+        MQ_TRY(mq_view_read_rows(weights->view, weights->tensor, at, count, bytes, err));
     if (weights->level && (uses.f32 || uses.measure)) {
-        MQ_TRY(quantize_rows(weights, isa, row + p, count, rows, bytes, scratch->quantized, err));
+        MQ_TRY(quantize_rows(weights, isa, at, count, rows, bytes, scratch->quantized, err));
         used = scratch->quantized;
     } else if (weights->level) {
         mq_level_encode_rows(weights->level, isa, weights->effort, rows, count, job->cols, bytes);
@@ -488,7 +489,8 @@ static moeq_status prepare_panel(const struct job *job, size_t which, struct use
                                      job->squares + (which * job->rows + row + p + r) * 2);
     if (uses.f32)
         linear->kernels->pack(used, job->cols, count, job->cols, scratch->packed + p * job->cols);
-    return uses.int8 ? pack_int8(job, weights, bytes, row, p, count, scratch, err) : MOEQ_OK;
+    return uses.int8 ? pack_int8(job, weights, bytes, job->first_row + row, p, count, scratch, err)
+                     : MOEQ_OK;
 }
 
 /* Prepares the weights of arm `which`, and multiplies them for all arms that use them. */
@@ -541,7 +543,7 @@ static void ask_for_rows(const struct job *job, uint64_t row, uint64_t n)
         for (size_t b = 0; b < a && !seen; b++)
             seen = same_source(&job->arms[b].weights, weights) && any_use(uses_of(job, b));
         if (!seen)
-            mq_view_prefetch_rows(weights->view, weights->tensor, row, n);
+            mq_view_prefetch_rows(weights->view, weights->tensor, job->first_row + row, n);
     }
 }
 
@@ -609,12 +611,13 @@ moeq_status mq_linear_apply(struct mq_linear *linear, enum mq_linear_output outp
                                 .arms = arms,
                                 .squares = linear->squares,
                                 .count = count,
-                                .rows = tensor->rows,
+                                .first_row = arms[0].first_row,
+                                .rows = arms[0].rows_count ? arms[0].rows_count : tensor->rows,
                                 .cols = tensor->cols},
                       .products = products};
     const struct mq_context *context = linear->context;
     b.task_rows = task_rows_of(&b.first, products);
-    b.tasks_each = (tensor->rows + b.task_rows - 1) / b.task_rows;
+    b.tasks_each = (b.first.rows + b.task_rows - 1) / b.task_rows;
     quantize_tokens(&b);
     struct mq_first_error first = {.err = err};
     const int team = mq_team(context, operations_of(&b));

@@ -48,6 +48,9 @@ struct mq_linear_arm {
     size_t ldy;
     enum mq_compute compute;
     void *int8;             /* for MQ_COMPUTE_INT8: room for tokens * mq_linear_int8_bytes(cols) */
+    /* Of the matrix, rows_count rows from first_row on alone, the same ones in every arm, as if it had
+     * no more; rows_count 0: all. */
+    uint64_t first_row, rows_count;
     const float *bias; /* [rows]: added to every product; NULL: none */
     bool bf16;         /* round every product, and what GATE makes of it, to bf16 */
     enum mq_activation activation; /* GATE only, */

@@ -62,9 +62,10 @@ void mq_pass_weights_of(struct mq_pass *pass, enum mq_role role, int32_t layer, 
 moeq_status mq_pass_apply(struct mq_pass *pass, enum mq_linear_output output, moeq_error *err)
 {
     const struct mq_tensor *tensor = pass->products[0].weights.tensor;
+    const uint64_t some = pass->products[0].rows_count;
     MQ_TRY(mq_linear_apply(pass->linear, output, pass->products, pass->arms_count, 1, err));
     if (tensor->layer >= 0)
-        mq_pass_progress(pass, tensor->layer, tensor->rows * tensor->cols);
+        mq_pass_progress(pass, tensor->layer, (some ? some : tensor->rows) * tensor->cols);
     return MOEQ_OK;
 }
 

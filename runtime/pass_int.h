@@ -5,7 +5,7 @@
  * whose use changes with the phase:
  *
  *     attention  | q [tokens] | k [tokens] | v [tokens] |
- *     latent     | q [tokens] | latents [tokens] | k, v [tokens] | k [tokens] | out [tokens] |
+ *     latent     | latents [tokens] | of some heads: q, k and v, k [tokens] | out [tokens] |
  *     delta      | q, k, v [tokens] | z [tokens] | b, a [tokens] | out [tokens] |
  *     mamba      | z, x, B, C, dt [tokens] | out [tokens] |
  *     convolution | B, C, u [tokens] |
