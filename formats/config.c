@@ -47,6 +47,10 @@ static moeq_status read_kv_heads(const struct mq_config_reader *r, struct mq_hpa
 
 static moeq_status read_head_dim(const struct mq_config_reader *r, struct mq_hparams *h)
 {
+    if (h->plain_dim) { /* latent: the sum of two, whatever head_dim says */
+        h->head_dim = h->plain_dim + h->rotary_dim;
+        return MOEQ_OK;
+    }
     if (is_replaced(r, "head_dim"))
         return MOEQ_OK;
     if (!mq_config_absent(r->config, "head_dim"))
@@ -243,7 +247,22 @@ static moeq_status read_special(const struct mq_config_reader *r, struct mq_hpar
     return mq_config_read_ropes(r, h);
 }
 
-static moeq_status parse(struct mq_config_reader *r, const struct mq_family *family)
+/* What the family's configuration class assumes where nothing is said of positions. */
+static moeq_status add_default_rope(const struct mq_config_reader *r, cJSON *config)
+{
+    const char *rope = r->view->family->default_rope;
+    if (!rope || !mq_config_value_is_off(mq_json_get(config, "rope_parameters")) ||
+        !mq_config_value_is_off(mq_json_get(config, "rope_scaling")))
+        return MOEQ_OK;
+    cJSON *parsed = cJSON_Parse(rope);
+    cJSON_DeleteItemFromObjectCaseSensitive(config, "rope_parameters");
+    if (parsed && cJSON_AddItemToObject(config, "rope_parameters", parsed))
+        return MOEQ_OK;
+    cJSON_Delete(parsed);
+    return mq_fail_memory(r->err, "reading config.json");
+}
+
+static moeq_status parse(struct mq_config_reader *r, cJSON *config, const struct mq_family *family)
 {
     struct mq_view *view = r->view;
     if (!cJSON_IsObject(r->config))
@@ -251,6 +270,7 @@ static moeq_status parse(struct mq_config_reader *r, const struct mq_family *fam
     view->family = family;
     if (!family)
         MQ_TRY(mq_config_find_family(r, &view->family));
+    MQ_TRY(add_default_rope(r, config));
     MQ_TRY(mq_refuse_quantized_config(view, r->config, r->path, r->err));
     MQ_TRY(mq_config_check(r));
     MQ_TRY(mq_config_read_keys(r));
@@ -271,7 +291,7 @@ moeq_status mq_config_parse_as(struct mq_view *view, const struct mq_family *fam
         status = mq_config_flatten(&config, &outer, err);
     struct mq_config_reader r = {view, config, outer, path, err};
     if (status == MOEQ_OK)
-        status = parse(&r, family);
+        status = parse(&r, config, family);
     cJSON_Delete(config);
     cJSON_Delete(outer);
     return status;

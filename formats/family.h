@@ -54,6 +54,7 @@ struct mq_family {
      * rotary embedding, for layers of sliding attention: rope_parameters then has one for each type of
      * layer, or config.json has its theta under local_theta_key. */
     double default_rotary_part;
+    const char *default_rope; /* rope_parameters where config.json has nothing of the kind; NULL: none */
     bool local_rope;
     const char *local_theta_key;
     double default_local_theta;

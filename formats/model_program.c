@@ -76,10 +76,12 @@ static const char *missing_size(const struct mq_layer *l)
                                                                           : NULL;
 }
 
-/* What a recurrent mixer of these sizes would lack; NULL. */
+/* What a mixer of these sizes would lack; NULL. */
 static const char *wrong_with_mixer(const struct mq_layer_attention *a)
 {
     const bool recurrent = a->kind == MQ_MIXER_DELTA || a->kind == MQ_MIXER_MAMBA;
+    if (a->kind == MQ_MIXER_LATENT && a->rotary_dim % 2)
+        return "an odd number of rotary numbers of a head";
     if (!recurrent && a->kind != MQ_MIXER_CONVOLUTION)
         return NULL;
     if (a->taps > MQ_MAX_TAPS)

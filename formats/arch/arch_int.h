@@ -70,6 +70,14 @@
     {.role = MQ_ROLE_ATTN_KV_A_NORM, .name = MQ_LAYER_NAME "self_attn.kv_a_layernorm.weight"}, \
     {.role = MQ_ROLE_ATTN_KV_B, .name = MQ_LAYER_NAME "self_attn.kv_b_proj.weight"},           \
     {.role = MQ_ROLE_ATTN_O, .name = MQ_LAYER_NAME "self_attn.o_proj.weight"}
+/* A whole model of DeepSeek-V3's kind. */
+#define MQ_NAMES_DEEPSEEK                        \
+    MQ_NAMES_LATENT,                             \
+    MQ_NAMES_EXPERTS,                            \
+    MQ_NAMES_CHOICE_BIAS,                        \
+    MQ_NAMES_SHARED("mlp.shared_experts."),      \
+    MQ_NAMES_MLP,                                \
+    MQ_NAMES_AFTER_LAYERS
 
 /* Shared experts, stored as one MLP: module is "mlp.shared_experts." and its kin. */
 #define MQ_NAMES_SHARED(module)                                                             \
@@ -154,14 +162,12 @@
     MQ_KEY("v_head_dim", MQ_KEY_U32, value_dim, value),                   \
     MQ_KEY("rope_interleave", MQ_KEY_BOOL, rotary_neighbours, true),      \
     MQ_KEY_ANY("head_dim"), /* as Transformers writes it: one of those */ \
-    MQ_KEY_ANY("qk_head_dim"),                                            \
-    MQ_KEY_ANY("num_key_value_heads"),                                    \
-    MQ_KEY_ANY("partial_rotary_factor")
+    MQ_KEY_ANY("qk_head_dim")
 #define MQ_KEYS_DEEPSEEK_EXPERTS(experts_, k, rows, shared, dense)                                 \
     MQ_KEY_EXPERTS("n_routed_experts", "num_local_experts num_experts", experts_),                 \
     MQ_KEY("num_experts_per_tok", MQ_KEY_U32, top_k, k),                                           \
     MQ_KEY("moe_intermediate_size", MQ_KEY_U32, expert_ffn, rows),                                 \
-    MQ_KEY("n_shared_experts", MQ_KEY_COUNT, shared_experts, shared),                              \
+    MQ_KEY_OR_NULL("n_shared_experts", MQ_KEY_COUNT, shared_experts, shared, 0),                   \
     MQ_KEY("first_k_dense_replace", MQ_KEY_COUNT, dense_first, dense),                             \
     MQ_KEY_WORDS("mlp_layer_types", MQ_KEY_LAYER_NAMES, "\"dense\" \"sparse\"", ffn_kinds, 0),     \
     MQ_KEY_AT("moe_layer_freq", "1"),                                                              \
@@ -169,6 +175,16 @@
     MQ_KEY_ANY("aux_loss_alpha"),                                                                  \
     MQ_KEY_ANY("seq_aux"),                                                                         \
     MQ_KEY_ANY("num_mtp_layers")
+/* Its router: nulls say that there are no groups, and no scale. */
+#define MQ_KEYS_DEEPSEEK_GROUPS(groups, top_groups, scale)                     \
+    MQ_KEY_OR_NULL("n_group", MQ_KEY_U32, route_groups, groups, 1),            \
+    MQ_KEY_OR_NULL("topk_group", MQ_KEY_U32, route_top_groups, top_groups, 1), \
+    MQ_KEY_OR_NULL("routed_scaling_factor", MQ_KEY_F32, route_scale, scale, 1)
+/* (The last two Transformers does not read; DeepSeek's own code knows these values alone.) */
+#define MQ_KEYS_SIGMOID_ROUTER                                    \
+    MQ_KEY("norm_topk_prob", MQ_KEY_BOOL, normalize_top_k, true), \
+    MQ_KEY_AT("scoring_func", "\"sigmoid\""),                     \
+    MQ_KEY_AT("topk_method", "\"noaux_tc\"")
 /* Sparse attention's indexer: of no effect up to index_topk keys. */
 #define MQ_KEYS_INDEXER                                                                 \
     MQ_KEY("index_topk", MQ_KEY_U32, indexed, 2048),                                    \
@@ -204,16 +220,21 @@
 void mq_layer_set_attention(const struct mq_hparams *hp, struct mq_layer *layer);
 /* DeepSeek's latent attention, whose scores yarn multiplies besides where the family's code does. */
 void mq_layer_set_latent(const struct mq_hparams *hp, bool yarn_scores, struct mq_layer *layer);
-/* An MLP in the first layers, experts of hp->expert_ffn rows and shared ones in the others, and
- * DeepSeek-V3's router where there are experts. */
-void mq_layer_set_deepseek_ffn(const struct mq_hparams *hp, uint32_t number, struct mq_layer *layer);
+/* An MLP in the first layers, or where mlp_layer_types says so; experts of hp->expert_ffn rows and
+ * shared ones in the others: whether this is one of those. */
+bool mq_layer_set_deepseek_ffn(const struct mq_hparams *hp, uint32_t number,
+                               struct mq_layer *layer);
+/* The whole layer of DeepSeek-V3. */
+void mq_layer_deepseek(const struct mq_hparams *hp, uint32_t number, struct mq_layer *layer);
 void mq_layer_set_mlp(uint32_t rows, struct mq_layer *layer);
 /* A router of softmax, its weights divided by their sum where hp->normalize_top_k says so, and
  * experts. */
 void mq_layer_set_experts(const struct mq_hparams *hp, uint32_t rows, struct mq_layer *layer);
 
-/* Changes a router to DeepSeek-V3's: scores are sigmoids, with a bias for the choice alone, from the
- * best groups by their two best experts where there are groups; weights by hp->route_scale. */
+/* Its weights by hp->route_scale, and experts from the best groups by their two best ones, where there
+ * are groups. */
+void mq_layer_set_router_groups(const struct mq_hparams *hp, struct mq_layer *layer);
+/* Changes a router to DeepSeek-V3's: the same, and scores are sigmoids, with a bias for the choice alone. */
 void mq_layer_set_sigmoid_router(const struct mq_hparams *hp, struct mq_layer *layer);
 
 /* Norms, and Mamba2 of hp->mixer_* and taps. */

@@ -9,9 +9,7 @@ static const struct mq_config_key keys[] = {
     MQ_KEYS_LATENT(1536, 512, 128, 64, 128),
     MQ_KEYS_DEEPSEEK_EXPERTS(64, -1, 1407, 2, 0),
     MQ_KEY_WORDS("topk_method", MQ_KEY_CHOICE, "\"greedy\" \"group_limited_greedy\"", route_grouped, 0),
-    MQ_KEY_OR_NULL("n_group", MQ_KEY_U32, route_groups, 1, 1),
-    MQ_KEY_OR_NULL("topk_group", MQ_KEY_U32, route_top_groups, 1, 1),
-    MQ_KEY_OR_NULL("routed_scaling_factor", MQ_KEY_F32, route_scale, 1, 1),
+    MQ_KEYS_DEEPSEEK_GROUPS(1, 1, 1),
     MQ_KEY_AT("norm_topk_prob", "false"),
     MQ_KEY_AT("scoring_func", "\"softmax\""),
     {0},
@@ -21,17 +19,13 @@ static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer 
 {
     struct mq_layer_router *r = &l->ffn.router;
     mq_layer_set_latent(hp, true, l);
-    if (!mq_layer_value(&hp->ffn_kinds, number, number >= hp->dense_first)) {
-        mq_layer_set_mlp(hp->ffn, l);
+    if (!mq_layer_set_deepseek_ffn(hp, number, l))
         return;
-    }
-    mq_layer_set_experts(hp, hp->expert_ffn, l);
     r->scale = hp->route_scale;
     if (hp->route_grouped) {
         r->groups = hp->route_groups;
         r->top_groups = hp->route_top_groups;
     }
-    l->ffn.shared_rows = hp->shared_experts * hp->expert_ffn;
 }
 
 static const struct mq_tensor_name names[] = {
@@ -55,7 +49,6 @@ const struct mq_family mq_family_deepseek_v2 = {
     .default_rope_theta = 1e4,
     .default_rms_eps = 1e-6,
     .default_max_positions = 2048,
-    .default_rotary_part = 1,
     .without_sliding_window = true,
     .layer = layer,
     .names = names,

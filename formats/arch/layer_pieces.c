@@ -35,15 +35,23 @@ void mq_layer_set_latent(const struct mq_hparams *hp, bool yarn_scores, struct m
     a->scale = (float)(factor * factor / sqrt((double)a->head_dim));
 }
 
-void mq_layer_set_deepseek_ffn(const struct mq_hparams *hp, uint32_t number, struct mq_layer *layer)
+bool mq_layer_set_deepseek_ffn(const struct mq_hparams *hp, uint32_t number, struct mq_layer *layer)
 {
     if (!mq_layer_value(&hp->ffn_kinds, number, number >= hp->dense_first)) {
         mq_layer_set_mlp(hp->ffn, layer);
-        return;
+        return false;
     }
     mq_layer_set_experts(hp, hp->expert_ffn, layer);
-    mq_layer_set_sigmoid_router(hp, layer);
     layer->ffn.shared_rows = hp->shared_experts * hp->expert_ffn;
+    return true;
+}
+
+void mq_layer_deepseek(const struct mq_hparams *hp, uint32_t number, struct mq_layer *layer)
+{
+    mq_layer_set_latent(hp, true, layer);
+    layer->attention.indexed = hp->indexed;
+    if (mq_layer_set_deepseek_ffn(hp, number, layer))
+        mq_layer_set_sigmoid_router(hp, layer);
 }
 
 void mq_layer_set_mlp(uint32_t rows, struct mq_layer *layer)
@@ -63,9 +71,14 @@ void mq_layer_set_experts(const struct mq_hparams *hp, uint32_t rows, struct mq_
 
 void mq_layer_set_sigmoid_router(const struct mq_hparams *hp, struct mq_layer *layer)
 {
+    layer->ffn.router.score = MQ_SCORE_SIGMOID;
+    layer->ffn.router.choice_bias = true;
+    mq_layer_set_router_groups(hp, layer);
+}
+
+void mq_layer_set_router_groups(const struct mq_hparams *hp, struct mq_layer *layer)
+{
     struct mq_layer_router *r = &layer->ffn.router;
-    r->score = MQ_SCORE_SIGMOID;
-    r->choice_bias = true;
     r->normalize_eps = r->normalize == MQ_NORMALIZE_SUM ? 1e-20f : 0;
     r->scale = hp->route_scale;
     if (hp->route_groups > 1) {
@@ -98,22 +111,11 @@ void mq_layer_dense(const struct mq_hparams *hp, uint32_t number, struct mq_laye
  * own params.json: apply_scale false). */
 void mq_layer_mistral4(const struct mq_hparams *hp, uint32_t number, struct mq_layer *l)
 {
-    struct mq_layer_router *r = &l->ffn.router;
     mq_layer_set_latent(hp, false, l);
     l->attention.query_beta = hp->query_beta;
     l->attention.query_positions = hp->query_positions;
-    if (!mq_layer_value(&hp->ffn_kinds, number, number >= hp->dense_first)) {
-        mq_layer_set_mlp(hp->ffn, l);
+    if (!mq_layer_set_deepseek_ffn(hp, number, l))
         return;
-    }
-    mq_layer_set_experts(hp, hp->expert_ffn, l);
-    r->normalize = MQ_NORMALIZE_SUM;
-    r->normalize_eps = 1e-20f;
-    r->scale = hp->route_scale;
-    if (hp->route_groups > 1) {
-        r->groups = hp->route_groups;
-        r->top_groups = hp->route_top_groups;
-        r->groups_by = MQ_GROUPS_BY_TWO_BEST;
-    }
-    l->ffn.shared_rows = hp->shared_experts * hp->expert_ffn;
+    l->ffn.router.normalize = MQ_NORMALIZE_SUM;
+    mq_layer_set_router_groups(hp, l);
 }

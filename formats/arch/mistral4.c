@@ -7,11 +7,10 @@
 
 static const struct mq_config_key keys[] = {
     MQ_KEYS_LATENT(1024, 256, 64, 64, 128),
+    MQ_KEY_ANY("partial_rotary_factor"), /* what qk_rope_head_dim says */
     MQ_KEYS_DEEPSEEK_EXPERTS(128, 4, 2048, 1, 0),
     MQ_KEY_AT("norm_topk_prob", "true"),
-    MQ_KEY_OR_NULL("n_group", MQ_KEY_U32, route_groups, 1, 1),
-    MQ_KEY_OR_NULL("topk_group", MQ_KEY_U32, route_top_groups, 1, 1),
-    MQ_KEY_OR_NULL("routed_scaling_factor", MQ_KEY_F32, route_scale, 1, 1),
+    MQ_KEYS_DEEPSEEK_GROUPS(1, 1, 1),
     MQ_KEY("rope_parameters.llama_4_scaling_beta", MQ_KEY_F32_FROM_0, query_beta, 0),
     MQ_KEY("rope_parameters.original_max_position_embeddings", MQ_KEY_F32, query_positions, 8192),
     MQ_KEY_ANY("rope_parameters.max_position_embeddings"),
@@ -40,6 +39,9 @@ const struct mq_family mq_family_mistral4 = {
     .default_rms_eps = 1e-6,
     .default_max_positions = 1048576,
     .default_rotary_part = 1,
+    .default_rope = "{\"type\": \"yarn\", \"rope_theta\": 10000, \"factor\": 128, "
+                    "\"original_max_position_embeddings\": 8192, \"mscale\": 1, "
+                    "\"mscale_all_dim\": 1, \"llama_4_scaling_beta\": 0.1}",
     .without_sliding_window = true,
     .layer = mq_layer_mistral4,
     .names = names,

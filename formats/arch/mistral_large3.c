@@ -11,7 +11,7 @@ static const struct mq_config_key keys[] = {
     MQ_KEY("n_heads", MQ_KEY_U32, heads, -1),
     MQ_KEY("hidden_dim", MQ_KEY_U32, ffn, -1),
     MQ_KEY("norm_eps", MQ_KEY_F32, rms_eps, 1e-6),
-    MQ_KEY_ANY("n_kv_heads"),
+    MQ_KEY_ANY("n_kv_heads"), /* as many as n_heads */
     MQ_KEYS_LATENT(-1, -1, -1, -1, -1),
     MQ_KEY("moe.num_experts", MQ_KEY_U32, experts, -1),
     MQ_KEY("moe.num_experts_per_tok", MQ_KEY_U32, top_k, -1),
@@ -32,11 +32,18 @@ static const struct mq_config_key keys[] = {
     MQ_KEY_ANY("yarn.beta"),
     MQ_KEY_ANY("yarn.original_max_position_embeddings"),
     MQ_KEY_ANY("yarn.apply_scale"),
-    MQ_KEY_AT("tied_embeddings", "false"),
+    MQ_KEY("tied_embeddings", MQ_KEY_BOOL, tied_head, false),
     MQ_KEY_ANY("vision_encoder"),
     MQ_KEY_ANY("max_batch_size"),
     {0},
 };
+
+/* Here the file says itself whether yarn multiplies scores (apply_scale). */
+static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer *l)
+{
+    mq_layer_mistral4(hp, number, l);
+    mq_layer_set_latent(hp, true, l);
+}
 
 #define LAYER "layers.{layer}."
 static const struct mq_tensor_name names[] = {
@@ -78,9 +85,8 @@ const struct mq_family mq_family_mistral_large3 = {
     .default_rope_theta = 1e4,
     .default_rms_eps = 1e-6,
     .default_max_positions = 294912,
-    .default_rotary_part = 1,
     .without_sliding_window = true,
-    .layer = mq_layer_mistral4,
+    .layer = layer,
     .names = names,
     .aliases = aliases,
 };
