@@ -65,12 +65,10 @@ struct mq_family {
     const struct mq_tensor_name *names;    /* ends with name NULL */
     const struct mq_tensor_alias *aliases; /* ends with name NULL */
     const struct mq_tensor_skip *skips;    /* ends with pattern NULL; NULL: none */
-    /* In GGUF files: the name of the architecture (NULL: not implemented), and whether its rows of q
-     * and k stand in interleaved order: within each head, row i of the first half, then row i of
-     * the second, for i = 0, 1, ... Of the families that share an architecture, a file is taken for
-     * the first in the table that has experts if the file has, and none if it has none. */
+    /* In GGUF files: the name of the architecture, which must have a row in gguf/gguf_arch.c (NULL:
+     * not implemented). Of the families that share an architecture, a file is taken for the first in
+     * the table that has experts if the file has, and none if it has none. */
     const char *gguf_architecture;
-    bool gguf_interleaved_rope;
 };
 
 /* For a family without other names. */

@@ -10,6 +10,7 @@
 #include "checked.h"
 #include "error.h"
 #include "family.h"
+#include "gguf_arch.h"
 #include "gguf_carried.h"
 #include "gguf_model.h"
 #include "gguf_vocab_export.h"
@@ -39,6 +40,7 @@ struct job {
     struct mq_plan *plan;
     const struct mq_policy *policy;
     const struct mq_gguf_options *options;
+    const struct mq_gguf_arch *arch;
     const struct mq_level **levels; /* one a tensor of the view */
     struct out_tensor *tensors;
     size_t tensors_count;
@@ -146,18 +148,17 @@ static moeq_status choose_levels(struct job *job)
 
 /* ---- tensors ---- */
 
-/* How GGUF says how positions are stretched. */
+/* Positions that are stretched by a tensor of what each frequency is divided by, and those that are
+ * not written yet. */
 static const struct {
-    const char *scaling; /* the value of MQ_GGUF_KEY_ROPE_SCALING, with the factor; NULL: no key */
-    bool factors;        /* a tensor of what each frequency is divided by */
-    bool unwritten;      /* not implemented */
+    bool factors, unwritten;
 } rope_types[MQ_ROPE_TYPES] = {
-#define ROPE_unscaled NULL, false, false
-#define ROPE_linear "linear", false, false
-#define ROPE_llama3 NULL, true, false
-#define ROPE_yarn NULL, false, true
-#define ROPE_longrope NULL, false, true
-#define ROPE_partly NULL, false, true
+#define ROPE_unscaled false, false
+#define ROPE_linear false, false
+#define ROPE_llama3 true, false
+#define ROPE_yarn false, true
+#define ROPE_longrope false, true
+#define ROPE_partly false, true
 #define ROW(id, name) [MQ_ROPE_##id] = {ROPE_##name},
     MQ_ROPE_TYPE_LIST(ROW)
 #undef ROW
@@ -211,7 +212,7 @@ static moeq_status list_tensors(struct job *job)
             t->expert < 0 ? 1 : view->program->layers[t->layer]->layer.ffn.router.experts;
         struct out_tensor *out = &job->tensors[job->tensors_count++];
         *out = (struct out_tensor){
-            .name = mq_pattern_expand(plan->arena, mq_gguf_role(t->role)->name, t->layer, -1),
+            .name = mq_pattern_expand(plan->arena, mq_gguf_role_name(job->arch, t->role), t->layer, -1),
             .type = mq_gguf_type_by_storage(e->level->name),
             .dims = t->expert < 0 ? t->dims : 3,
             .ne = {t->cols, t->rows, experts}};
@@ -315,33 +316,6 @@ static void size_label(const struct mq_view *view, char *text, size_t room)
              units[u].letter);
 }
 
-static void put_hparams(struct mq_gguf_writer *w, const struct mq_hparams *h)
-{
-    mq_gguf_put_u32(w, MQ_GGUF_KEY_LAYERS, h->layers);
-    mq_gguf_put_u32(w, MQ_GGUF_KEY_CONTEXT, h->max_positions);
-    mq_gguf_put_u32(w, MQ_GGUF_KEY_HIDDEN, h->hidden);
-    mq_gguf_put_u32(w, MQ_GGUF_KEY_FFN, h->ffn);
-    mq_gguf_put_u32(w, MQ_GGUF_KEY_HEADS, h->heads);
-    mq_gguf_put_u32(w, MQ_GGUF_KEY_KV_HEADS, h->kv_heads);
-    const char *scaling = rope_types[h->rope.type].scaling;
-    if (scaling) {
-        mq_gguf_put_string(w, MQ_GGUF_KEY_ROPE_SCALING, scaling, strlen(scaling));
-        mq_gguf_put_f32(w, MQ_GGUF_KEY_ROPE_FACTOR, (float)h->rope.factor);
-    }
-    mq_gguf_put_f32(w, MQ_GGUF_KEY_ROPE_THETA, (float)h->rope.theta);
-    mq_gguf_put_f32(w, MQ_GGUF_KEY_RMS_EPS, h->rms_eps);
-    if (h->experts) {
-        mq_gguf_put_u32(w, MQ_GGUF_KEY_EXPERTS, h->experts);
-        mq_gguf_put_u32(w, MQ_GGUF_KEY_TOP_K, h->top_k);
-    }
-    if ((uint64_t)h->head_dim * h->heads != h->hidden) { /* what readers assume otherwise */
-        mq_gguf_put_u32(w, MQ_GGUF_KEY_KEY_LENGTH, h->head_dim);
-        mq_gguf_put_u32(w, MQ_GGUF_KEY_VALUE_LENGTH, h->head_dim);
-    }
-    mq_gguf_put_u32(w, MQ_GGUF_KEY_VOCAB, h->vocab);
-    mq_gguf_put_u32(w, MQ_GGUF_KEY_ROPE_DIMS, h->head_dim);
-}
-
 /* What the model is called and made of, of which a GGUF file that it came from knows more. */
 static moeq_status put_general(struct job *job, const struct mq_gguf *carried)
 {
@@ -363,6 +337,21 @@ static moeq_status put_general(struct job *job, const struct mq_gguf *carried)
     return MOEQ_OK;
 }
 
+/* What says what the model computes, tried as readers will read it. */
+static moeq_status put_model(struct job *job)
+{
+    const struct mq_view *view = job->plan->view;
+    struct mq_gguf_writer w = {.architecture = view->family->gguf_architecture};
+    struct mq_buffer header = {0};
+    mq_gguf_put_model(&job->metadata, job->arch, view);
+    mq_gguf_put_model(&w, job->arch, view);
+    moeq_status status = mq_gguf_writer_finish(&w, &header, job->err);
+    if (status == MOEQ_OK)
+        status = mq_gguf_check_model(view, header.data, header.size, job->err);
+    mq_buffer_free(&header);
+    return status;
+}
+
 /* `carried`: the keys of the GGUF file that the model came from, NULL if there was none. They are
  * written as they were, but for those that say what the tensors are. */
 static moeq_status put_keys(struct job *job, const struct mq_gguf *carried)
@@ -372,7 +361,7 @@ static moeq_status put_keys(struct job *job, const struct mq_gguf *carried)
     const struct mq_view *view = plan->view;
     w->architecture = view->family->gguf_architecture;
     MQ_TRY(put_general(job, carried));
-    put_hparams(w, &view->hparams);
+    MQ_TRY(put_model(job));
     mq_gguf_put_u32(w, MQ_GGUF_KEY_FILE_TYPE, file_type(job, carried));
     mq_gguf_put_u32(w, MQ_GGUF_KEY_QUANTIZATION_VERSION, 2);
     bool no_memory;
@@ -494,7 +483,7 @@ static moeq_status place(struct job *job)
         e->file = t->file;
         e->offset = plan->files[t->file].header_bytes + t->offset + expert * e->size_bytes;
         e->item = i;
-        e->written_interleaved = mq_gguf_interleaved_heads(view, e->tensor->role);
+        e->written_interleaved = mq_gguf_interleaved_heads(view, e->tensor);
     }
     plan->items_count = view->tensors_count;
     plan->pieces = mq_arena_alloc(plan->arena, 2 * job->tensors_count, sizeof *plan->pieces);
@@ -515,10 +504,11 @@ static moeq_status place(struct job *job)
     return MOEQ_OK;
 }
 
-static void warn(struct mq_plan *plan)
+static void warn(struct mq_plan *plan, const struct mq_gguf_arch *arch)
 {
     const struct mq_view *view = plan->view;
-    if (view->hparams.sliding_window)
+    mq_plan_warn(plan, arch->remark);
+    if (view->hparams.sliding_window && !mq_gguf_arch_has_window(arch))
         mq_plan_warn(plan, mq_arena_printf(plan->arena,
                                            "GGUF's architecture %s has no sliding window: beyond "
                                            "%u tokens, attention will see more than the original's",
@@ -550,7 +540,8 @@ moeq_status mq_plan_create_gguf(const struct mq_view *view, const struct mq_poli
 {
     moeq_status status = MOEQ_OK;
     *out = NULL;
-    if (!view->family->gguf_architecture)
+    const struct mq_gguf_arch *arch = mq_gguf_arch_find(view->family->gguf_architecture);
+    if (!arch)
         return mq_fail_file(err, MOEQ_UNSUPPORTED, view->path,
                             "writing GGUF files is not implemented for the family %s",
                             view->family->name);
@@ -558,7 +549,8 @@ moeq_status mq_plan_create_gguf(const struct mq_view *view, const struct mq_poli
     struct mq_plan *plan = mq_plan_new(view, policy);
     if (!plan)
         return mq_fail_memory(err, "planning");
-    struct job job = {.plan = plan, .policy = policy, .options = options, .err = err};
+    struct job job = {
+        .plan = plan, .policy = policy, .options = options, .arch = arch, .err = err};
     MQ_TRY_OUT(choose_levels(&job));
     MQ_TRY_OUT(list_tensors(&job));
     MQ_TRY_OUT(put_metadata(&job));
@@ -566,7 +558,7 @@ moeq_status mq_plan_create_gguf(const struct mq_view *view, const struct mq_poli
     for (uint32_t file = 0; file < plan->files_count; file++)
         MQ_TRY_OUT(plan_file(&job, file));
     MQ_TRY_OUT(place(&job));
-    warn(plan);
+    warn(plan, job.arch);
     *out = plan;
     return MOEQ_OK;
 out:

@@ -93,4 +93,5 @@ const struct mq_family mq_family_afmoe = {
     .ends = ends,
     .names = names,
     .aliases = aliases,
+    .gguf_architecture = "afmoe",
 };

@@ -62,4 +62,5 @@ const struct mq_family mq_family_dots1 = {
     .layer = layer,
     .names = names,
     .aliases = aliases,
+    .gguf_architecture = "dots1",
 };

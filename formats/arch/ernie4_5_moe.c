@@ -92,4 +92,5 @@ const struct mq_family mq_family_ernie4_5_moe = {
     .ends = ends,
     .names = names,
     .aliases = aliases,
+    .gguf_architecture = "ernie4_5-moe",
 };

@@ -75,4 +75,5 @@ const struct mq_family mq_family_exaone_moe = {
     .layer = layer,
     .names = names,
     .aliases = aliases,
+    .gguf_architecture = "exaone-moe",
 };

@@ -63,4 +63,5 @@ const struct mq_family mq_family_glm4_moe = {
     .layer = layer,
     .names = names,
     .aliases = aliases,
+    .gguf_architecture = "glm4moe",
 };

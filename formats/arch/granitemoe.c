@@ -68,4 +68,5 @@ const struct mq_family mq_family_granitemoe = {
     .ends = ends,
     .names = names,
     .aliases = aliases,
+    .gguf_architecture = "granitemoe",
 };

@@ -70,4 +70,5 @@ const struct mq_family mq_family_grok1 = {
     .ends = ends,
     .names = names,
     .aliases = aliases,
+    .gguf_architecture = "grok",
 };

@@ -86,4 +86,5 @@ const struct mq_family mq_family_hunyuan_v1_moe = {
     .layer = layer,
     .names = names,
     .aliases = aliases,
+    .gguf_architecture = "hunyuan-moe",
 };

@@ -65,4 +65,5 @@ const struct mq_family mq_family_hy_v3 = {
     .layer = layer,
     .names = names,
     .aliases = aliases,
+    .gguf_architecture = "hy_v3",
 };

@@ -28,5 +28,4 @@ const struct mq_family mq_family_llama = {
     .names = names,
     .aliases = aliases,
     .gguf_architecture = "llama",
-    .gguf_interleaved_rope = true,
 };

@@ -69,4 +69,5 @@ const struct mq_family mq_family_minimax_m2 = {
     .layer = layer,
     .names = names,
     .aliases = aliases,
+    .gguf_architecture = "minimax-m2",
 };

@@ -30,5 +30,4 @@ const struct mq_family mq_family_mistral = {
     .names = names,
     .aliases = aliases,
     .gguf_architecture = "llama",
-    .gguf_interleaved_rope = true,
 };

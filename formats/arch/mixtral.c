@@ -45,5 +45,4 @@ const struct mq_family mq_family_mixtral = {
     .names = names,
     .aliases = aliases,
     .gguf_architecture = "llama",
-    .gguf_interleaved_rope = true,
 };

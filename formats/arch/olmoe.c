@@ -41,4 +41,5 @@ const struct mq_family mq_family_olmoe = {
     .layer = layer,
     .names = names,
     .aliases = aliases,
+    .gguf_architecture = "olmoe",
 };

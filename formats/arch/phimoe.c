@@ -69,4 +69,5 @@ const struct mq_family mq_family_phimoe = {
     .ends = ends,
     .names = names,
     .aliases = aliases,
+    .gguf_architecture = "phimoe",
 };

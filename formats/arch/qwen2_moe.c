@@ -66,4 +66,5 @@ const struct mq_family mq_family_qwen2_moe = {
     .layer = layer,
     .names = names,
     .aliases = aliases,
+    .gguf_architecture = "qwen2moe",
 };

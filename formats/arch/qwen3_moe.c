@@ -47,4 +47,5 @@ const struct mq_family mq_family_qwen3_moe = {
     .layer = layer,
     .names = names,
     .aliases = aliases,
+    .gguf_architecture = "qwen3moe",
 };

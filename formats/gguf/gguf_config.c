@@ -6,10 +6,10 @@
  * architecture must be known: one that is not may change the maths.
  */
 #include "gguf_int.h"
+#include "gguf_saying.h"
 
 #include "error.h"
 #include "json.h"
-#include "open_options.h"
 #include "text_match.h"
 
 #include <inttypes.h>
@@ -53,6 +53,8 @@ static const struct {
     {"%s.rope.scaling.finetuned", KNOWN},
     {"%s.tensor_data_layout", KNOWN}, /* a note on where the weights came from */
     {"%s.pooling_type", KNOWN},       /* of embedding models' output */
+    {MQ_GGUF_KEY_EPS, KNOWN},
+    {MQ_GGUF_KEY_NEXTN, KNOWN},
     {"%s.attention.causal", ONE},
     {"%s.rope.scaling.attn_factor", ONE},
     {"%s.expert_weights_norm", ONE},
@@ -65,17 +67,6 @@ static const struct {
     {"%s.embedding_scale", ZERO_OR_ONE},
 };
 
-/* A number or a boolean. */
-static bool number_of(const struct mq_gguf *g, const struct mq_gguf_key *key, double *value)
-{
-    bool yes;
-    if (mq_gguf_bool(g, key, &yes)) {
-        *value = yes;
-        return true;
-    }
-    return key->type != MQ_GGUF_ARRAY && mq_gguf_number(g, key, 0, value);
-}
-
 static moeq_status note_ignored(struct mq_view *view, const struct mq_gguf_key *key,
                                 moeq_error *err)
 {
@@ -83,14 +74,30 @@ static moeq_status note_ignored(struct mq_view *view, const struct mq_gguf_key *
                         key->name);
 }
 
+/* Whether a row of the architecture is of a key. */
+static bool has_row(const struct mq_gguf_arch *arch, const char *name)
+{
+    char expanded[200];
+    for (const struct mq_gguf_row *row = arch->rows; row && (row->pattern || row->kind); row++) {
+        snprintf(expanded, sizeof expanded, row->pattern ? row->pattern : "", arch->name);
+        if (strcmp(expanded, name) == 0)
+            return true;
+    }
+    return false;
+}
+
 static moeq_status check_key(const struct mq_gguf *g, const struct mq_gguf_key *key,
-                             const char *architecture, struct mq_view *view, moeq_error *err)
+                             const struct mq_gguf_arch *arch, struct mq_view *view,
+                             moeq_error *err)
 {
     char name[200];
     double value = 0;
-    const bool number = number_of(g, key, &value);
+    const bool number =
+        key->type != MQ_GGUF_ARRAY && mq_gguf_any_number(g, key, 0, &value);
+    if (has_row(arch, key->name))
+        return MOEQ_OK;
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        snprintf(name, sizeof name, known[i].pattern, architecture);
+        snprintf(name, sizeof name, known[i].pattern, arch->name);
         if (strcmp(name, key->name) != 0)
             continue;
         if (known[i].rule == KNOWN || (number && value == 1) ||
@@ -151,27 +158,42 @@ static moeq_status read_optional(const struct mq_gguf *g, const char *pattern,
 
 /* What the sizes are called here. */
 struct sizes {
-    uint32_t vocab, context, hidden, layers, ffn, heads, kv_heads, head_dim, experts, top_k, window;
+    uint32_t vocab, context, hidden, layers, ffn, heads, kv_heads, head_dim, rotary_dim;
+    uint32_t experts, top_k, window;
 };
 
-/* The length of a head, which keys and values, and the part of it that is rotated, must share. */
+/* The length of a head, which keys and values share. The part of it that is turned may be less in
+ * families of which config.json can say so. */
 static moeq_status read_head_dim(const struct mq_gguf *g, const char *a, struct sizes *s,
                                  moeq_error *err)
 {
-    static const char *const same[] = {MQ_GGUF_KEY_VALUE_LENGTH, MQ_GGUF_KEY_ROPE_DIMS};
+    uint32_t value_dim;
     if (!mq_gguf_arch_key(g, MQ_GGUF_KEY_KEY_LENGTH, a) && s->hidden % s->heads)
         return mq_fail_file(err, MOEQ_MALFORMED, g->file.path,
                             "an embedding_length of %u is no multiple of %u heads, and there is no "
                             "attention.key_length",
                             s->hidden, s->heads);
     MQ_TRY(read_size(g, MQ_GGUF_KEY_KEY_LENGTH, a, s->hidden / s->heads, &s->head_dim, err));
-    for (size_t i = 0; i < 2; i++) {
-        uint32_t other;
-        MQ_TRY(read_size(g, same[i], a, s->head_dim, &other, err));
-        if (other != s->head_dim)
-            return mq_gguf_fail_key(g, mq_gguf_arch_key(g, same[i], a), MOEQ_UNSUPPORTED, err,
-                                    "%u is not implemented beside heads of %u", other, s->head_dim);
-    }
+    MQ_TRY(read_size(g, MQ_GGUF_KEY_VALUE_LENGTH, a, s->head_dim, &value_dim, err));
+    if (value_dim != s->head_dim)
+        return mq_gguf_fail_key(g, mq_gguf_arch_key(g, MQ_GGUF_KEY_VALUE_LENGTH, a),
+                                MOEQ_UNSUPPORTED, err, "%u is not implemented beside heads of %u",
+                                value_dim, s->head_dim);
+    return read_size(g, MQ_GGUF_KEY_ROPE_DIMS, a, s->head_dim, &s->rotary_dim, err);
+}
+
+/* Layers behind the last guess further tokens: they are counted by the number of blocks, and are
+ * not read. */
+static moeq_status read_layers(const struct mq_gguf *g, const char *a, struct sizes *s,
+                               moeq_error *err)
+{
+    uint32_t further;
+    MQ_TRY(read_size(g, MQ_GGUF_KEY_LAYERS, a, 0, &s->layers, err));
+    MQ_TRY(read_optional(g, MQ_GGUF_KEY_NEXTN, a, &further, err));
+    if (further >= s->layers)
+        return mq_gguf_fail_key(g, mq_gguf_arch_key(g, MQ_GGUF_KEY_NEXTN, a), MOEQ_MALFORMED, err,
+                                "%u of %u blocks", further, s->layers);
+    s->layers -= further;
     return MOEQ_OK;
 }
 
@@ -185,7 +207,7 @@ static moeq_status read_sizes(const struct mq_gguf *g, const char *a, struct siz
     MQ_TRY(read_size(g, MQ_GGUF_KEY_VOCAB, a, listed, &s->vocab, err));
     MQ_TRY(read_size(g, MQ_GGUF_KEY_CONTEXT, a, 0, &s->context, err));
     MQ_TRY(read_size(g, MQ_GGUF_KEY_HIDDEN, a, 0, &s->hidden, err));
-    MQ_TRY(read_size(g, MQ_GGUF_KEY_LAYERS, a, 0, &s->layers, err));
+    MQ_TRY(read_layers(g, a, s, err));
     MQ_TRY(read_size(g, MQ_GGUF_KEY_FFN, a, 0, &s->ffn, err));
     MQ_TRY(read_size(g, MQ_GGUF_KEY_HEADS, a, 0, &s->heads, err));
     MQ_TRY(read_size(g, MQ_GGUF_KEY_KV_HEADS, a, s->heads, &s->kv_heads, err));
@@ -314,21 +336,12 @@ static moeq_status read_architecture(const struct mq_gguf *g, char name[MAX_ARCH
         return mq_gguf_fail_key(g, key, MOEQ_MALFORMED, err, "expected a short text");
     memcpy(name, s.text, s.size);
     name[s.size] = '\0';
-    if (find_family(name, true) || find_family(name, false))
+    if (mq_gguf_arch_find(name) && (find_family(name, true) || find_family(name, false)))
         return MOEQ_OK;
-    char list[200];
+    char list[800];
     list_architectures(list, sizeof list);
     return mq_gguf_fail_key(g, key, MOEQ_UNSUPPORTED, err,
                             "architecture \"%.60s\" is not supported (supported: %s)", name, list);
-}
-
-/* What the family calls the number that goes into this field of hparams; NULL if it has none. */
-static const char *key_of_field(const struct mq_family *family, size_t field)
-{
-    for (const struct mq_config_key *k = family->keys; k->key; k++)
-        if (k->rule == MQ_KEY_U32 && k->field == field)
-            return k->key;
-    return NULL;
 }
 
 /* The id of a special token; false if there is none (-1 says so too). */
@@ -339,94 +352,165 @@ static bool token_id(const struct mq_gguf *g, const char *key_name, uint32_t voc
 }
 
 /* A text may end by several tokens: eos_token_id is a list then, as in Hugging Face's files. */
-static void put_tokens(struct mq_buffer *json, const struct mq_gguf *g, uint32_t vocab)
+static void say_tokens(struct mq_gguf_saying *s, uint32_t vocab)
 {
     static const char *const ends[] = {MQ_GGUF_KEY_EOS, MQ_GGUF_KEY_EOT, MQ_GGUF_KEY_EOM};
     uint64_t id, seen[3];
     size_t n = 0;
-    if (token_id(g, MQ_GGUF_KEY_BOS, vocab, &id))
-        mq_buffer_printf(json, "  \"bos_token_id\": %" PRIu64 ",\n", id);
+    if (token_id(s->gguf, MQ_GGUF_KEY_BOS, vocab, &id))
+        mq_gguf_say(s, "bos_token_id", "%" PRIu64, id);
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
-        bool again = !token_id(g, ends[i], vocab, &id);
+        bool again = !token_id(s->gguf, ends[i], vocab, &id);
         for (size_t k = 0; k < n; k++)
             again = again || seen[k] == id;
         if (!again)
             seen[n++] = id;
     }
-    if (n)
-        mq_buffer_printf(json, "  \"eos_token_id\": %s%" PRIu64, n > 1 ? "[" : "", seen[0]);
-    for (size_t k = 1; k < n; k++)
-        mq_buffer_printf(json, ", %" PRIu64, seen[k]);
-    if (n)
-        mq_buffer_puts(json, n > 1 ? "],\n" : ",\n");
-    if (token_id(g, MQ_GGUF_KEY_PAD, vocab, &id))
-        mq_buffer_printf(json, "  \"pad_token_id\": %" PRIu64 ",\n", id);
+    if (n == 1)
+        mq_gguf_say(s, "eos_token_id", "%" PRIu64, seen[0]);
+    else if (n == 2)
+        mq_gguf_say(s, "eos_token_id", "[%" PRIu64 ", %" PRIu64 "]", seen[0], seen[1]);
+    else if (n)
+        mq_gguf_say(s, "eos_token_id", "[%" PRIu64 ", %" PRIu64 ", %" PRIu64 "]", seen[0], seen[1],
+                    seen[2]);
+    if (token_id(s->gguf, MQ_GGUF_KEY_PAD, vocab, &id))
+        mq_gguf_say(s, "pad_token_id", "%" PRIu64, id);
 }
 
-static void put_sizes(struct mq_buffer *json, const struct mq_family *family, const struct sizes *s)
+#define FIELD(member) offsetof(struct mq_hparams, member)
+
+/* The part of a head that is turned, where the family can say it. */
+static moeq_status say_rotary_dim(struct mq_gguf_saying *s, const struct sizes *z, moeq_error *err)
+{
+    if (mq_gguf_say_field(s, FIELD(rotary_dim), z->rotary_dim))
+        return MOEQ_OK;
+    if (s->family->default_rotary_part > 0) {
+        struct mq_buffer part = {0};
+        mq_buffer_put_number(&part, (double)z->rotary_dim / z->head_dim);
+        mq_gguf_say_text(s, "partial_rotary_factor",
+                         mq_buffer_ok(&part) ? mq_arena_strndup(s->arena, part.data, part.size)
+                                             : NULL);
+        mq_buffer_free(&part);
+        return MOEQ_OK;
+    }
+    if (z->rotary_dim == z->head_dim)
+        return MOEQ_OK;
+    return mq_gguf_fail_key(s->gguf, mq_gguf_arch_key(s->gguf, MQ_GGUF_KEY_ROPE_DIMS, s->arch->name),
+                            MOEQ_UNSUPPORTED, err, "%u is not implemented beside heads of %u",
+                            z->rotary_dim, z->head_dim);
+}
+
+static moeq_status say_sizes(struct mq_gguf_saying *s, const struct sizes *z, moeq_error *err)
 {
     const struct {
-        const char *name;
+        size_t field;
         uint32_t value;
+        bool optional;
     } numbers[] = {
-        {"hidden_size", s->hidden},
-        {"intermediate_size", s->ffn},
-        {"num_hidden_layers", s->layers},
-        {"num_attention_heads", s->heads},
-        {"num_key_value_heads", s->kv_heads},
-        {"head_dim", s->head_dim},
-        {"vocab_size", s->vocab},
-        {"max_position_embeddings", s->context},
-        {key_of_field(family, offsetof(struct mq_hparams, experts)), s->experts},
-        {key_of_field(family, offsetof(struct mq_hparams, top_k)), s->top_k},
+        {FIELD(hidden), z->hidden, false},       {FIELD(ffn), z->ffn, false},
+        {FIELD(layers), z->layers, false},       {FIELD(heads), z->heads, false},
+        {FIELD(kv_heads), z->kv_heads, false},   {FIELD(head_dim), z->head_dim, false},
+        {FIELD(vocab), z->vocab, false},         {FIELD(max_positions), z->context, false},
+        {FIELD(experts), z->experts, true},      {FIELD(top_k), z->top_k, true},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        if (numbers[i].name)
-            mq_buffer_printf(json, "  \"%s\": %u,\n", numbers[i].name, numbers[i].value);
-    if (s->window)
-        mq_buffer_printf(json, "  \"sliding_window\": %u,\n", s->window);
-    else
-        mq_buffer_puts(json, "  \"sliding_window\": null,\n");
+        if (numbers[i].value || !numbers[i].optional)
+            mq_gguf_say_field(s, numbers[i].field, numbers[i].value);
+    MQ_TRY(say_rotary_dim(s, z, err));
+    const struct mq_config_key *window = mq_gguf_config_key(s->family, FIELD(sliding_window));
+    if (window && z->window)
+        mq_gguf_say(s, window->key, "%u", z->window);
+    else if (window)
+        mq_gguf_say(s, window->key, "null");
+    return MOEQ_OK;
+}
+
+/* How positions are stretched, and the activation of all families but those that say their own. */
+static moeq_status say_rest(struct mq_gguf_saying *s, struct mq_gguf_set *set,
+                            const struct sizes *z, moeq_error *err)
+{
+    const char *a = s->arch->name, *eps_key = s->arch->layer_norm ? MQ_GGUF_KEY_EPS
+                                                                   : MQ_GGUF_KEY_RMS_EPS;
+    const struct mq_config_key *act = mq_gguf_config_key(s->family, FIELD(activation));
+    struct mq_buffer text = {0};
+    double eps, theta;
+    MQ_TRY(mq_gguf_positive(s->gguf, mq_gguf_arch_key(s->gguf, eps_key, a), 0, &eps, err));
+    if (eps == 0) {
+        char name[200];
+        snprintf(name, sizeof name, eps_key, a);
+        return mq_fail_file(err, MOEQ_MALFORMED, s->gguf->file.path, "key '%s' is missing or 0",
+                            name);
+    }
+    /* where it is absent, llama.cpp takes 10000, as the first Llama had */
+    MQ_TRY(mq_gguf_positive(s->gguf, mq_gguf_arch_key(s->gguf, MQ_GGUF_KEY_ROPE_THETA, a), 1e4,
+                            &theta, err));
+    mq_gguf_say_field(s, FIELD(rms_eps), eps);
+    mq_buffer_put_number(&text, theta);
+    mq_gguf_say_text(s, "rope_theta",
+                     mq_buffer_ok(&text) ? mq_arena_strndup(s->arena, text.data, text.size) : NULL);
+    text.size = 0;
+    const moeq_status status =
+        mq_gguf_rope_scaling(s, set, theta, z->rotary_dim, &text, err);
+    if (status == MOEQ_OK)
+        mq_gguf_say_text(s, "rope_scaling",
+                         mq_buffer_ok(&text) ? mq_arena_strndup(s->arena, text.data, text.size)
+                                             : NULL);
+    mq_buffer_free(&text);
+    if (act && strcmp(act->key, "hidden_act") == 0)
+        mq_gguf_say_field(s, FIELD(activation), MQ_ACTIVATION_SILU);
+    mq_gguf_say_field(s, FIELD(tied_head), !s->has(s->has_user, MQ_ROLE_HEAD, -1));
+    return status;
+}
+
+moeq_status mq_gguf_say_config(struct mq_gguf_saying *s, struct mq_gguf_set *set, moeq_error *err)
+{
+    const struct mq_gguf *g = s->gguf;
+    const char *a = s->arch->name;
+    struct sizes z = {0};
+    const size_t prefix = strlen(a);
+    for (size_t i = 0; i < g->keys_count; i++)
+        if (strncmp(g->keys[i].name, a, prefix) == 0 && g->keys[i].name[prefix] == '.')
+            MQ_TRY(check_key(g, &g->keys[i], s->arch, s->view, err));
+    MQ_TRY(read_sizes(g, a, &z, err));
+    if (!s->family)
+        s->family = find_family(a, z.experts > 0);
+    if (!s->family)
+        return mq_fail_file(err, MOEQ_UNSUPPORTED, g->file.path,
+                            "architecture \"%s\" is not supported %s experts", a,
+                            z.experts ? "with" : "without");
+    s->layers = z.layers;
+    mq_gguf_say_text(s, "architectures",
+                     mq_arena_printf(s->arena, "[\"%s\"]", s->family->architecture));
+    mq_gguf_say_text(s, "model_type", mq_arena_printf(s->arena, "\"%s\"", s->family->name));
+    MQ_TRY(say_sizes(s, &z, err));
+    say_tokens(s, z.vocab);
+    MQ_TRY(say_rest(s, set, &z, err));
+    return mq_gguf_read_rows(s, err);
+}
+
+static bool set_has(const void *user, enum mq_role role, int32_t layer)
+{
+    const struct mq_gguf_saying *s = user;
+    const char *pattern = mq_gguf_role_name(s->arch, role);
+    const bool one = layer >= 0 || !strstr(pattern, "{layer}");
+    const uint32_t first = layer >= 0 ? (uint32_t)layer : 0;
+    for (uint32_t i = first; i < (one ? first + 1 : s->layers); i++) {
+        const char *name = mq_pattern_expand(s->arena, pattern, (int32_t)i, 0);
+        if (name && mq_gguf_set_find(s->set, name))
+            return true;
+    }
+    return false;
 }
 
 moeq_status mq_gguf_config(struct mq_gguf_set *set, struct mq_view *view, moeq_error *err)
 {
-    struct mq_buffer *json = &view->side[MQ_SIDE_CONFIG];
-    const struct mq_gguf *g = &set->files[0];
     char a[MAX_ARCHITECTURE + 1];
-    struct sizes s = {0};
-    double eps, theta;
-    MQ_TRY(read_architecture(g, a, err));
+    struct mq_gguf_saying s = {
+        .gguf = &set->files[0], .view = view, .arena = view->arena, .set = set, .has = set_has};
+    s.has_user = &s;
+    MQ_TRY(read_architecture(s.gguf, a, err));
     MQ_TRY(refuse_empty(set, err));
-    const size_t prefix = strlen(a);
-    for (size_t i = 0; i < g->keys_count; i++)
-        if (strncmp(g->keys[i].name, a, prefix) == 0 && g->keys[i].name[prefix] == '.')
-            MQ_TRY(check_key(g, &g->keys[i], a, view, err));
-    MQ_TRY(read_sizes(g, a, &s, err));
-    const struct mq_family *family = find_family(a, s.experts > 0);
-    if (!family)
-        return mq_fail_file(err, MOEQ_UNSUPPORTED, g->file.path,
-                            "architecture \"%s\" is not supported %s experts", a,
-                            s.experts ? "with" : "without");
-    MQ_TRY(mq_gguf_positive(g, mq_gguf_arch_key(g, MQ_GGUF_KEY_RMS_EPS, a), 0, &eps, err));
-    if (eps == 0)
-        return mq_fail_file(err, MOEQ_MALFORMED, g->file.path,
-                            "key '" MQ_GGUF_KEY_RMS_EPS "' is missing or 0", a);
-    /* where it is absent, llama.cpp takes 10000, as the first Llama had */
-    MQ_TRY(mq_gguf_positive(g, mq_gguf_arch_key(g, MQ_GGUF_KEY_ROPE_THETA, a), 1e4, &theta, err));
-
-    mq_buffer_printf(json, "{\n  \"architectures\": [\"%s\"],\n  \"model_type\": \"%s\",\n",
-                     family->architecture, family->name);
-    put_sizes(json, family, &s);
-    put_tokens(json, g, s.vocab);
-    mq_buffer_puts(json, "  \"rms_norm_eps\": ");
-    mq_buffer_put_number(json, eps);
-    mq_buffer_puts(json, ",\n  \"rope_theta\": ");
-    mq_buffer_put_number(json, theta);
-    mq_buffer_puts(json, ",\n  \"rope_scaling\": ");
-    MQ_TRY(mq_gguf_rope_scaling(set, a, theta, s.head_dim, view, err));
-    const bool tied = !mq_gguf_set_find(set, mq_gguf_role(MQ_ROLE_HEAD)->name);
-    mq_buffer_printf(json, ",\n  \"hidden_act\": \"silu\",\n  \"tie_word_embeddings\": %s\n}\n",
-                     tied ? "true" : "false");
-    return mq_buffer_ok(json) ? MOEQ_OK : mq_fail_memory(err, "opening a model");
+    s.arch = mq_gguf_arch_find(a);
+    MQ_TRY(mq_gguf_say_config(&s, set, err));
+    return mq_gguf_print(&s, &view->side[MQ_SIDE_CONFIG], err);
 }

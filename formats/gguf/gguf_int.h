@@ -31,9 +31,15 @@ void mq_gguf_set_free(struct mq_gguf_set *set);
  * the view's options ignore it. */
 moeq_status mq_gguf_config(struct mq_gguf_set *set, struct mq_view *view, moeq_error *err);
 
-/* gguf_rope.c: appends the value of "rope_scaling" to view->side[MQ_SIDE_CONFIG]. */
-moeq_status mq_gguf_rope_scaling(struct mq_gguf_set *set, const char *architecture, double theta,
-                                 uint32_t head_dim, struct mq_view *view, moeq_error *err);
+/* The same, pair by pair. Set: gguf, arch, view, arena, has. family NULL: the architecture's first that
+ * fits. `set` NULL: there are no tensors. */
+struct mq_gguf_saying;
+moeq_status mq_gguf_say_config(struct mq_gguf_saying *s, struct mq_gguf_set *set, moeq_error *err);
+
+/* gguf_rope.c: appends the value of "rope_scaling"; `dim`: numbers of a head that are turned. */
+moeq_status mq_gguf_rope_scaling(const struct mq_gguf_saying *s, struct mq_gguf_set *set,
+                                 double theta, uint32_t dim, struct mq_buffer *json,
+                                 moeq_error *err);
 
 /* gguf_tokenizer.c: writes a tokenizer.json that gives the same ids; nothing where the file has no
  * tokenizer, or one that cannot be read.

@@ -4,12 +4,20 @@
 
 #include "model_view.h"
 
-/* In how many heads the rows of a role's matrices are interleaved in a GGUF file, as
+/* In how many heads the rows of a matrix are interleaved in a GGUF file, as
  * mq_tensor.stored_interleaved has it: as many as q or k has, 0 for all others and where the
  * family's architecture keeps their order. */
-uint32_t mq_gguf_interleaved_heads(const struct mq_view *view, enum mq_role role);
+uint32_t mq_gguf_interleaved_heads(const struct mq_view *view, const struct mq_tensor *tensor);
+
+/* The word of GGUF for how positions are stretched; NULL: it has none, or needs none. */
+const char *mq_gguf_rope_word(enum mq_rope_type type);
 
 /* What Llama 3's scaling divides frequency i of a head by: element i of MQ_GGUF_ROPE_FREQS. */
 double mq_gguf_rope_factor(const struct mq_rope *rope, uint32_t head_dim, size_t i);
+
+/* gguf_check.c: fails if a model's keys, read again, are not the model: `header` holds n bytes of a GGUF file
+ * without tensors. */
+moeq_status mq_gguf_check_model(const struct mq_view *view, const void *header, size_t n,
+                                moeq_error *err);
 
 #endif

@@ -105,6 +105,10 @@ struct mq_gguf_role {
 };
 const struct mq_gguf_role *mq_gguf_role(enum mq_role role);
 
+/* Gate and up of a layer's experts in one tensor, the rows of each expert's gate before those of its
+ * up: read, never written. */
+#define MQ_GGUF_GATE_UP "blk.{layer}.ffn_gate_up_exps.weight"
+
 /* A tensor with no role: what Llama 3's rope divides its frequencies by, [head_dim/2]. */
 #define MQ_GGUF_ROPE_FREQS "rope_freqs.weight"
 
@@ -127,9 +131,11 @@ const struct mq_gguf_role *mq_gguf_role(enum mq_role role);
 #define MQ_GGUF_KEY_KEY_LENGTH "%s.attention.key_length"
 #define MQ_GGUF_KEY_VALUE_LENGTH "%s.attention.value_length"
 #define MQ_GGUF_KEY_RMS_EPS "%s.attention.layer_norm_rms_epsilon"
+#define MQ_GGUF_KEY_EPS "%s.attention.layer_norm_epsilon"
 #define MQ_GGUF_KEY_SLIDING_WINDOW "%s.attention.sliding_window"
 #define MQ_GGUF_KEY_EXPERTS "%s.expert_count"
 #define MQ_GGUF_KEY_TOP_K "%s.expert_used_count"
+#define MQ_GGUF_KEY_NEXTN "%s.nextn_predict_layers" /* layers behind the last that guess tokens */
 #define MQ_GGUF_KEY_ROPE_DIMS "%s.rope.dimension_count"
 #define MQ_GGUF_KEY_ROPE_THETA "%s.rope.freq_base"
 #define MQ_GGUF_KEY_ROPE_SCALING "%s.rope.scaling.type" /* "none", "linear", "yarn" */

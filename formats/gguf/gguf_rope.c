@@ -14,6 +14,7 @@
  */
 #include "gguf_int.h"
 #include "gguf_model.h"
+#include "gguf_saying.h"
 
 #include "error.h"
 #include "open_options.h"
@@ -35,6 +36,24 @@ enum { MAX_FACTORS = 512 }; /* config.c: heads of up to 1024 */
 static double wavelength(double theta, uint32_t head_dim, size_t i)
 {
     return 2 * PI * mq_exp(mq_log(theta) * (double)(2 * i) / (double)head_dim);
+}
+
+/* The value of MQ_GGUF_KEY_ROPE_SCALING, said with the factor; NULL: no key. */
+#define ROPE_unscaled NULL
+#define ROPE_linear "linear"
+#define ROPE_llama3 NULL /* by MQ_GGUF_ROPE_FREQS */
+#define ROPE_yarn "yarn"
+#define ROPE_longrope "longrope"
+#define ROPE_partly NULL /* by MQ_GGUF_ROPE_FREQS */
+
+const char *mq_gguf_rope_word(enum mq_rope_type type)
+{
+    static const char *const words[] = {
+#define ROW(id, name) [MQ_ROPE_##id] = ROPE_##name,
+        MQ_ROPE_TYPE_LIST(ROW)
+#undef ROW
+    };
+    return words[type];
 }
 
 double mq_gguf_rope_factor(const struct mq_rope *rope, uint32_t head_dim, size_t i)
@@ -79,9 +98,8 @@ static double original_of(const float *factors, size_t n, double theta, double f
 
 static moeq_status put_factors(const struct mq_gguf *g, const struct mq_gguf_tensor *t,
                                double theta, uint32_t head_dim, struct mq_view *view,
-                               moeq_error *err)
+                               struct mq_buffer *json, moeq_error *err)
 {
-    struct mq_buffer *json = &view->side[MQ_SIDE_CONFIG];
     float factors[MAX_FACTORS];
     const size_t n = head_dim / 2;
     if (strcmp(t->type->name, "F32") != 0 || t->dims != 1 || t->ne[0] != n || n > MAX_FACTORS)
@@ -143,13 +161,13 @@ static moeq_status linear_factor(const struct mq_gguf *g, const char *architectu
     return mq_gguf_positive(g, key, 1, factor, err);
 }
 
-moeq_status mq_gguf_rope_scaling(struct mq_gguf_set *set, const char *architecture, double theta,
-                                 uint32_t head_dim, struct mq_view *view, moeq_error *err)
+moeq_status mq_gguf_rope_scaling(const struct mq_gguf_saying *s, struct mq_gguf_set *set,
+                                 double theta, uint32_t dim, struct mq_buffer *json,
+                                 moeq_error *err)
 {
-    struct mq_buffer *json = &view->side[MQ_SIDE_CONFIG];
     double factor;
-    MQ_TRY(linear_factor(&set->files[0], architecture, &factor, err));
-    struct mq_gguf_at *at = mq_gguf_set_find(set, MQ_GGUF_ROPE_FREQS);
+    MQ_TRY(linear_factor(s->gguf, s->arch->name, &factor, err));
+    struct mq_gguf_at *at = set ? mq_gguf_set_find(set, MQ_GGUF_ROPE_FREQS) : NULL;
     if (at) {
         const struct mq_gguf *g = &set->files[at->file];
         at->used = true;
@@ -159,7 +177,7 @@ moeq_status mq_gguf_rope_scaling(struct mq_gguf_set *set, const char *architectu
                                   "beside a linear scaling of positions by %g: both together are "
                                   "not implemented",
                                   factor);
-        return put_factors(g, at->tensor, theta, head_dim, view, err);
+        return put_factors(g, at->tensor, theta, dim, s->view, json, err);
     }
     if (factor == 1) {
         mq_buffer_puts(json, "null");

@@ -5,6 +5,7 @@
  * A 3-D tensor of experts is one row of the table for each, some way into it; rows of q and k that
  * stand in interleaved order are marked (mq_tensor.stored_interleaved).
  */
+#include "gguf_arch.h"
 #include "gguf_carried.h"
 #include "gguf_int.h"
 #include "gguf_model.h"
@@ -34,45 +35,84 @@ static void print_shape(char *text, size_t room, const uint64_t *ne)
         snprintf(text + n, room - n, "]");
 }
 
-/* The tensor that holds *t. Experts: one for all, or one for each (*joined false). */
-static moeq_status locate(const struct mq_gguf_set *set, struct mq_view *view,
-                          const struct mq_tensor *t, struct mq_gguf_at **at, bool *joined,
-                          moeq_error *err)
+static const struct mq_gguf_arch *arch_of(const struct mq_view *view)
 {
-    const struct mq_gguf_role *role = mq_gguf_role(t->role);
-    const char *name = mq_pattern_expand(view->arena, role->name, t->layer, t->expert);
+    return mq_gguf_arch_find(view->family->gguf_architecture);
+}
+
+/* Where a tensor of the view stands. */
+struct found {
+    struct mq_gguf_at *at;
+    bool joined;          /* of experts: one tensor for all */
+    uint32_t parts, part; /* of as many matrices, gate before up: which of them */
+};
+
+static moeq_status find_by(const struct mq_gguf_set *set, struct mq_view *view,
+                           const struct mq_tensor *t, const char *pattern, struct mq_gguf_at **at,
+                           moeq_error *err)
+{
+    const char *name = mq_pattern_expand(view->arena, pattern, t->layer, t->expert);
     if (!name)
         return mq_fail_memory(err, "opening a model");
     *at = mq_gguf_set_find(set, name);
-    *joined = t->expert >= 0;
-    if (!*at && role->split_name) {
-        const char *split = mq_pattern_expand(view->arena, role->split_name, t->layer, t->expert);
-        if (!split)
-            return mq_fail_memory(err, "opening a model");
-        *at = mq_gguf_set_find(set, split);
-        *joined = false;
-    }
-    return *at ? MOEQ_OK : mq_view_fail_missing(view, name, err);
+    return MOEQ_OK;
 }
 
-uint32_t mq_gguf_interleaved_heads(const struct mq_view *view, enum mq_role role)
+/* Experts: one tensor for all, one for gate and up of all, or one for each. */
+static moeq_status locate(const struct mq_gguf_set *set, struct mq_view *view,
+                          const struct mq_tensor *t, struct found *f, moeq_error *err)
 {
-    if (!view->family->gguf_interleaved_rope)
+    const struct mq_gguf_role *role = mq_gguf_role(t->role);
+    const char *pattern = mq_gguf_role_name(arch_of(view), t->role);
+    *f = (struct found){.joined = t->expert >= 0, .parts = 1};
+    MQ_TRY(find_by(set, view, t, pattern, &f->at, err));
+    if (!f->at && (t->role == MQ_ROLE_EXPERT_GATE || t->role == MQ_ROLE_EXPERT_UP)) {
+        f->part = t->role == MQ_ROLE_EXPERT_UP;
+        MQ_TRY(find_by(set, view, t, MQ_GGUF_GATE_UP, &f->at, err));
+        f->parts = f->at ? 2 : 1;
+    }
+    if (!f->at && role->split_name) {
+        MQ_TRY(find_by(set, view, t, role->split_name, &f->at, err));
+        f->joined = false;
+    }
+    if (f->at)
+        return MOEQ_OK;
+    const char *name = mq_pattern_expand(view->arena, pattern, t->layer, t->expert);
+    return name ? mq_view_fail_missing(view, name, err) : mq_fail_memory(err, "opening a model");
+}
+
+uint32_t mq_gguf_interleaved_heads(const struct mq_view *view, const struct mq_tensor *t)
+{
+    if (t->layer < 0 || !arch_of(view)->interleaved)
         return 0;
-    return role == MQ_ROLE_ATTN_Q   ? view->hparams.heads
-           : role == MQ_ROLE_ATTN_K ? view->hparams.kv_heads
-                                    : 0;
+    const struct mq_layer_attention *a = &view->program->layers[t->layer]->layer.attention;
+    return t->role == MQ_ROLE_ATTN_Q   ? a->heads
+           : t->role == MQ_ROLE_ATTN_K ? a->kv_heads
+                                       : 0;
+}
+
+/* A vector that this format has for each expert is one matrix. */
+static void expected_shape(const struct mq_view *view, const struct mq_tensor *t,
+                           const struct found *f, uint64_t ne[MQ_GGUF_MAX_DIMS])
+{
+    const uint64_t experts = f->joined ? view->hparams.experts : 1;
+    const uint64_t rows = t->rows * f->parts;
+    const bool vectors = f->joined && t->dims == 1;
+    ne[0] = t->cols;
+    ne[1] = vectors ? experts : rows;
+    ne[2] = vectors ? 1 : experts;
+    ne[3] = 1;
 }
 
 static moeq_status place(void *user, struct mq_view *view, struct mq_tensor *t, moeq_error *err)
 {
     const struct mq_gguf_set *set = user;
-    struct mq_gguf_at *at;
-    bool joined = false;
-    MQ_TRY(locate(set, view, t, &at, &joined, err));
-    const struct mq_gguf_tensor *e = at->tensor;
-    const struct mq_gguf *g = &set->files[at->file];
-    const uint64_t ne[MQ_GGUF_MAX_DIMS] = {t->cols, t->rows, joined ? view->hparams.experts : 1, 1};
+    struct found f;
+    uint64_t ne[MQ_GGUF_MAX_DIMS];
+    MQ_TRY(locate(set, view, t, &f, err));
+    const struct mq_gguf_tensor *e = f.at->tensor;
+    const struct mq_gguf *g = &set->files[f.at->file];
+    expected_shape(view, t, &f, ne);
     if (memcmp(e->ne, ne, sizeof ne) != 0) {
         char want[120], have[120];
         print_shape(want, sizeof want, ne);
@@ -82,15 +122,16 @@ static moeq_status place(void *user, struct mq_view *view, struct mq_tensor *t, 
                               have);
     }
     t->stored_name =
-        joined ? mq_arena_printf(view->arena, "%s expert %d", e->name, t->expert) : e->name;
+        f.joined ? mq_arena_printf(view->arena, "%s expert %d", e->name, t->expert) : e->name;
     if (!t->stored_name)
         return mq_fail_memory(err, "opening a model");
-    at->used = true;
+    f.at->used = true;
     t->storage = e->type->storage;
     t->row_bytes = e->row_bytes;
-    t->file = at->file;
-    t->offset = e->offset + (joined ? (uint64_t)t->expert * t->rows * t->row_bytes : 0);
-    t->stored_interleaved = mq_gguf_interleaved_heads(view, t->role);
+    t->file = f.at->file;
+    const uint64_t first = f.joined ? (uint64_t)t->expert * f.parts + f.part : 0;
+    t->offset = e->offset + first * t->rows * t->row_bytes;
+    t->stored_interleaved = mq_gguf_interleaved_heads(view, t);
     return MOEQ_OK;
 }
 
@@ -98,7 +139,7 @@ static moeq_status place(void *user, struct mq_view *view, struct mq_tensor *t, 
  * want the embeddings for it all the same. */
 static moeq_status choose_head(const struct mq_gguf_set *set, struct mq_view *view, moeq_error *err)
 {
-    const char *name = mq_gguf_role(MQ_ROLE_HEAD)->name;
+    const char *name = mq_gguf_role_name(arch_of(view), MQ_ROLE_HEAD);
     struct mq_gguf_at *head = mq_gguf_set_find(set, name);
     if (view->options.lm_head == MQ_HEAD_STORED && !head)
         return mq_fail_file(err, MOEQ_NOT_FOUND, view->path,
@@ -112,19 +153,34 @@ static moeq_status choose_head(const struct mq_gguf_set *set, struct mq_view *vi
                         name);
 }
 
-static moeq_status refuse_unused(const struct mq_gguf_set *set, const struct mq_view *view,
+/* Whether a tensor is of a layer behind the last, which guesses further tokens. */
+static bool is_behind(const struct mq_view *view, const char *name)
+{
+    unsigned number;
+    char dot;
+    return sscanf(name, "blk.%9u%c", &number, &dot) == 2 && dot == '.' &&
+           number >= view->hparams.layers;
+}
+
+static moeq_status refuse_unused(const struct mq_gguf_set *set, struct mq_view *view,
                                  moeq_error *err)
 {
+    size_t behind = 0;
     for (size_t i = 0; i < set->count; i++) {
         const struct mq_gguf_at *at = &set->tensors[i];
-        if (!at->used)
+        behind += !at->used && is_behind(view, at->tensor->name);
+        if (!at->used && !is_behind(view, at->tensor->name))
             return mq_fail_tensor(err, MOEQ_UNSUPPORTED, set->files[at->file].file.path,
                                   at->tensor->name, at->tensor->offset,
                                   "has no place in a %s model of this metadata: it may change the "
                                   "maths",
                                   view->family->name);
     }
-    return MOEQ_OK;
+    return behind ? mq_view_note(view, err,
+                                 "%zu tensors of layers behind the last are left out: they guess "
+                                 "further tokens",
+                                 behind)
+                  : MOEQ_OK;
 }
 
 /* llama.cpp's quantizer leaves routers and norms alone; other tools do not. One note for a role. */

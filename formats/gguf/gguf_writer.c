@@ -105,6 +105,11 @@ void mq_gguf_append_i32(struct mq_gguf_writer *w, int32_t value)
     put(&w->metadata, (uint32_t)value, 4);
 }
 
+void mq_gguf_append_bool(struct mq_gguf_writer *w, bool value)
+{
+    put(&w->metadata, value, 1);
+}
+
 void mq_gguf_append_f32(struct mq_gguf_writer *w, float value)
 {
     uint32_t bits;

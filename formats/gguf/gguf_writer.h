@@ -30,6 +30,7 @@ void mq_gguf_begin_array(struct mq_gguf_writer *w, const char *key, enum mq_gguf
                          uint64_t count);
 void mq_gguf_append_string(struct mq_gguf_writer *w, const char *text, size_t n);
 void mq_gguf_append_i32(struct mq_gguf_writer *w, int32_t value);
+void mq_gguf_append_bool(struct mq_gguf_writer *w, bool value);
 void mq_gguf_append_f32(struct mq_gguf_writer *w, float value);
 
 /* A key whose value, or of an array the elements, are bytes as a file has them. */

@@ -3,6 +3,7 @@
 
 #include "gguf_build.h"
 #include "stored.h"
+#include "text_match.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -35,7 +36,7 @@ static void put_case(struct gguf_build *b, const struct key_case *c)
 
 static const struct key_case keys[] = {
     {"general.architecture", MQ_GGUF_STRING, 0, "falcon", MOEQ_UNSUPPORTED,
-     "architecture \"falcon\" is not supported (supported: llama)"},
+     "architecture \"falcon\" is not supported (supported: llama, "},
     {"general.architecture", MQ_GGUF_U32, 1, NULL, MOEQ_MALFORMED, "expected a short text"},
     {"general.type", MQ_GGUF_STRING, 0, "else", MOEQ_UNSUPPORTED,
      "expected \"model\": this is an adapter, a projector or the like"},
@@ -119,7 +120,11 @@ START_TEST(keys_of_the_architecture)
     ck_assert_msg(strncmp(err.message, expected, strlen(expected)) == 0, "%s", err.message);
     const char *text = strstr(err.message + strlen(expected), ": ");
     ck_assert_ptr_nonnull(text);
-    ck_assert_str_eq(text + 2, c->message);
+    const size_t n = strlen(c->message);
+    if (mq_ends_with(c->message, ", ")) /* and so on */
+        ck_assert_msg(strncmp(text + 2, c->message, n) == 0, "%s", err.message);
+    else
+        ck_assert_str_eq(text + 2, c->message);
     if (!strstr(c->message, "--ignore-config"))
         return;
     const struct mq_open_options open = {.ignored_keys = &c->key, .ignored_keys_count = 1};

@@ -1,0 +1,256 @@
+/* gguf_arch.c: the table of architectures; see gguf_arch.h. */
+#include "gguf_arch.h"
+
+#include "family.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+/* ---- what is asked of layers ---- */
+
+static uint64_t has_window(const struct mq_layer *l)
+{
+    return l->attention.window != 0;
+}
+
+static uint64_t has_state(const struct mq_layer *l)
+{
+    return l->attention.kind != MQ_MIXER_GROUPED && l->attention.kind != MQ_MIXER_LATENT;
+}
+
+static uint64_t shared_rows(const struct mq_layer *l)
+{
+    return l->ffn.shared_rows;
+}
+
+static uint64_t expert_rows(const struct mq_layer *l)
+{
+    return l->ffn.router.experts ? l->ffn.rows : 0;
+}
+
+static uint64_t experts_used(const struct mq_layer *l)
+{
+    return l->ffn.router.top_k;
+}
+
+/* ---- rows ---- */
+
+#define AT(member) offsetof(struct mq_hparams, member)
+#define KEY(name, its_type, member, otherwise)                                          \
+    {                                                                                   \
+        .kind = MQ_GGUF_FIELD, .pattern = "%s." name, .type = MQ_GGUF_##its_type, .field = AT(member), \
+        .value = otherwise                                                              \
+    }
+#define OF_LAYERS(name, member, function)                                                       \
+    {                                                                                           \
+        .kind = MQ_GGUF_FIELD, .pattern = "%s." name, .type = MQ_GGUF_U32, .field = AT(member), \
+        .value = NAN, .of_layer = function                                                      \
+    }
+#define FIXED(member, its_value)                                           \
+    {                                                                      \
+        .kind = MQ_GGUF_FIXED, .field = AT(member), .value = its_value     \
+    }
+#define IS(name, its_type, its_value)                                                       \
+    {                                                                                       \
+        .kind = MQ_GGUF_IS, .pattern = "%s." name, .type = MQ_GGUF_##its_type, .value = its_value \
+    }
+#define DERIVED(name, function)                                                      \
+    {                                                                                \
+        .kind = MQ_GGUF_DERIVED, .pattern = "%s." name, .type = MQ_GGUF_U32, .of_layer = function \
+    }
+#define PRESENT(its_role, member)                                                    \
+    {                                                                                \
+        .kind = MQ_GGUF_PRESENT, .field = AT(member), .role = MQ_ROLE_##its_role     \
+    }
+#define WINDOWS(its_period, is_always)                                                       \
+    {                                                                                        \
+        .kind = MQ_GGUF_KINDS, .pattern = "%s.attention.sliding_window_pattern",             \
+        .type = MQ_GGUF_BOOL, .field = AT(layer_kinds), .of_layer = has_window,              \
+        .yes = "sliding_attention", .no = "full_attention", .period = its_period,            \
+        .always = is_always                                                                  \
+    }
+#define BY_KV_HEADS(its_yes, its_no)                                                        \
+    {                                                                                       \
+        .kind = MQ_GGUF_KINDS, .field = AT(layer_kinds), .of_layer = has_state,             \
+        .yes = its_yes, .no = its_no, .by_kv_heads = true                                   \
+    }
+#define EXPERTS_BY_TENSORS                                                                \
+    {                                                                                     \
+        .kind = MQ_GGUF_KINDS, .field = AT(ffn_kinds), .yes = "sparse", .no = "dense",    \
+        .by_role = true, .role = MQ_ROLE_ROUTER                                           \
+    }
+#define LEADING                                                                              \
+    {                                                                                        \
+        .kind = MQ_GGUF_LEADING, .pattern = "%s.leading_dense_block_count", .type = MQ_GGUF_U32 \
+    }
+#define END    \
+    {          \
+        0      \
+    }
+
+#define EXPERT_ROWS KEY("expert_feed_forward_length", U32, expert_ffn, NAN)
+#define SHARED_COUNT KEY("expert_shared_count", U32, shared_experts, 0)
+#define SHARED_ROWS KEY("expert_shared_feed_forward_length", U32, shared_ffn, NAN)
+#define SHARED_ROWS_TOO DERIVED("expert_shared_feed_forward_length", shared_rows)
+#define ROUTE_SCALE KEY("expert_weights_scale", F32, route_scale, 1)
+#define NORMALIZE KEY("expert_weights_norm", BOOL, normalize_top_k, 0)
+#define GROUPS                                          \
+    KEY("expert_group_count", U32, route_groups, 1),    \
+        KEY("expert_group_used_count", U32, route_top_groups, 1)
+#define SOFTMAX IS("expert_gating_func", U32, 1)
+#define SIGMOID IS("expert_gating_func", U32, 2)
+#define SCALES                                                 \
+    KEY("embedding_scale", F32, embedding_scale, 1),           \
+        KEY("residual_scale", F32, residual_scale, 1),         \
+        KEY("attention.scale", F32, attention_scale, NAN),     \
+        KEY("logit_scale", F32, logit_scale, 1)
+
+static const struct mq_gguf_row olmoe[] = {FIXED(normalize_top_k, 0), END};
+static const struct mq_gguf_row qwen3moe[] = {EXPERT_ROWS, FIXED(normalize_top_k, 1), END};
+static const struct mq_gguf_row qwen2moe[] = {EXPERT_ROWS, SHARED_ROWS, FIXED(normalize_top_k, 0),
+                                              PRESENT(ATTN_Q_BIAS, attention_bias), END};
+static const struct mq_gguf_row dots1[] = {EXPERT_ROWS, SHARED_COUNT, LEADING, ROUTE_SCALE,
+                                           NORMALIZE,   GROUPS,       SIGMOID, END};
+static const struct mq_gguf_row exaone_moe[] = {
+    EXPERT_ROWS, SHARED_COUNT, SHARED_ROWS_TOO, LEADING,          ROUTE_SCALE,
+    NORMALIZE,   GROUPS,       SIGMOID,         WINDOWS(4, true), END};
+static const struct mq_gguf_row glm4moe[] = {
+    EXPERT_ROWS,
+    SHARED_COUNT,
+    LEADING,
+    ROUTE_SCALE,
+    NORMALIZE,
+    GROUPS,
+    SIGMOID,
+    PRESENT(ATTN_Q_BIAS, attention_bias),
+    PRESENT(ATTN_Q_NORM, qk_norm),
+    END,
+};
+static const struct mq_gguf_row minimax_m2[] = {DERIVED("expert_feed_forward_length", expert_rows),
+                                                SIGMOID, END};
+/* Trinity's own code multiplies embeddings where mup_enabled says so; llama.cpp always. */
+static const struct mq_gguf_row afmoe[] = {EXPERT_ROWS,
+                                           SHARED_COUNT,
+                                           LEADING,
+                                           ROUTE_SCALE,
+                                           IS("expert_weights_norm", BOOL, 1),
+                                           SIGMOID,
+                                           WINDOWS(4, false),
+                                           FIXED(scale_embedding, 1),
+                                           END};
+static const struct mq_gguf_row hy_v3[] = {
+    EXPERT_ROWS, SHARED_ROWS_TOO,    ROUTE_SCALE, IS("expert_weights_norm", BOOL, 1),
+    SIGMOID,     EXPERTS_BY_TENSORS, END};
+static const struct mq_gguf_name hy_v3_names[] = {
+    {MQ_ROLE_ROUTER_CHOICE_BIAS, "blk.{layer}.exp_probs_b"},
+    {0},
+};
+static const struct mq_gguf_row ernie4_5_moe[] = {
+    EXPERT_ROWS,
+    SHARED_COUNT,
+    SHARED_ROWS_TOO,
+    KEY("interleave_moe_layer_step", U32, sparse_step, NAN),
+    KEY("leading_dense_block_count", U32, sparse_first, 0),
+    SOFTMAX,
+    END,
+};
+static const struct mq_gguf_row hunyuan_moe[] = {
+    OF_LAYERS("expert_feed_forward_length", layer_expert_ffn, expert_rows),
+    OF_LAYERS("expert_used_count", layer_top_k, experts_used),
+    KEY("expert_shared_count", U32, layer_shared, 1),
+    SHARED_ROWS_TOO,
+    END,
+};
+static const struct mq_gguf_row granitemoe[] = {
+    SCALES, PRESENT(ATTN_Q_BIAS, attention_bias), SHARED_ROWS_TOO, END};
+static const struct mq_gguf_row phimoe[] = {PRESENT(ATTN_Q_BIAS, attention_bias),
+                                            PRESENT(HEAD_BIAS, head_bias), END};
+static const struct mq_gguf_row grok[] = {
+    KEY("attention.output_scale", F32, attention_scale, NAN),
+    KEY("attn_logit_softcapping", F32, attention_softcap, 30),
+    KEY("embedding_scale", F32, embedding_scale, NAN),
+    KEY("logit_scale", F32, logit_scale, NAN),
+    END,
+};
+static const struct mq_gguf_name grok_names[] = {
+    {MQ_ROLE_ATTN_OUT_NORM, "blk.{layer}.attn_output_norm.weight"},
+    {MQ_ROLE_FFN_OUT_NORM, "blk.{layer}.layer_output_norm.weight"},
+    {0},
+};
+static const struct mq_gguf_row lfm2moe[] = {
+    EXPERT_ROWS, LEADING, SIGMOID, BY_KV_HEADS("conv", "full_attention"),
+    KEY("shortconv.l_cache", U32, taps, NAN), END};
+static const struct mq_gguf_name lfm2_names[] = {
+    {MQ_ROLE_MIX_IN, "blk.{layer}.shortconv.in_proj.weight"},
+    {MQ_ROLE_MIX_CONV, "blk.{layer}.shortconv.conv.weight"},
+    {MQ_ROLE_MIX_OUT, "blk.{layer}.shortconv.out_proj.weight"},
+    {MQ_ROLE_OUTPUT_NORM, "token_embd_norm.weight"},
+    {0},
+};
+/* The norm before the feed-forward part stands where other models have one after attention. */
+static const struct mq_gguf_name post_attention_names[] = {
+    {MQ_ROLE_FFN_NORM, "blk.{layer}.post_attention_norm.weight"},
+    {0},
+};
+
+static const struct mq_gguf_arch archs[] = {
+    {.name = "llama", .interleaved = true},
+    {.name = "olmoe", .rows = olmoe},
+    {.name = "qwen3moe", .rows = qwen3moe, .head_dims = true},
+    {.name = "qwen2moe", .rows = qwen2moe},
+    {.name = "dots1", .rows = dots1, .head_dims = true},
+    {.name = "exaone-moe", .rows = exaone_moe, .head_dims = true},
+    {.name = "glm4moe", .rows = glm4moe, .names = post_attention_names, .head_dims = true},
+    {.name = "minimax-m2", .rows = minimax_m2, .head_dims = true},
+    {.name = "afmoe", .rows = afmoe, .head_dims = true},
+    {.name = "hy_v3", .rows = hy_v3, .names = hy_v3_names, .head_dims = true},
+    {.name = "ernie4_5-moe", .rows = ernie4_5_moe, .head_dims = true},
+    {.name = "hunyuan-moe", .rows = hunyuan_moe, .head_dims = true},
+    {.name = "granitemoe", .rows = granitemoe, .interleaved = true},
+    {.name = "phimoe", .rows = phimoe,
+     .remark = "llama.cpp chooses experts of this architecture by a softmax, not by Phi's own rule: "
+               "what it computes differs from the original"},
+    {.name = "lfm2moe", .rows = lfm2moe, .names = lfm2_names},
+    {.name = "grok", .rows = grok, .names = grok_names},
+};
+
+const struct mq_gguf_arch *mq_gguf_arch_find(const char *name)
+{
+    for (size_t i = 0; name && i < sizeof archs / sizeof *archs; i++)
+        if (strcmp(archs[i].name, name) == 0)
+            return &archs[i];
+    return NULL;
+}
+
+const char *mq_gguf_role_name(const struct mq_gguf_arch *arch, enum mq_role role)
+{
+    for (const struct mq_gguf_name *n = arch ? arch->names : NULL; n && n->name; n++)
+        if (n->role == role)
+            return n->name;
+    return mq_gguf_role(role)->name;
+}
+
+/* Those that carry a value; of several for one field the first. */
+static const struct mq_config_key *find_key(const struct mq_config_key *keys, size_t field)
+{
+    for (; keys->key; keys++)
+        if (keys->rule != MQ_KEY_HARMLESS && keys->rule != MQ_KEY_ONLY &&
+            keys->rule != MQ_KEY_ALL && keys->field == field && (field || keys->rule == MQ_KEY_U32))
+            return keys;
+    return NULL;
+}
+
+const struct mq_config_key *mq_gguf_config_key(const struct mq_family *family, size_t field)
+{
+    const struct mq_config_key *key = find_key(family->keys, field);
+    return key ? key : find_key(mq_config_keys, field);
+}
+
+bool mq_gguf_arch_has_window(const struct mq_gguf_arch *arch)
+{
+    for (const struct mq_gguf_row *row = arch->rows; row && (row->pattern || row->kind); row++)
+        if (row->of_layer == has_window)
+            return true;
+    return false;
+}

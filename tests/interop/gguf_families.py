@@ -1,0 +1,169 @@
+#!/usr/bin/env python3
+"""Are the GGUF files that moeq writes of every family what llama.cpp's converter writes?
+
+usage: gguf_families.py --moeq FILE --source LLAMA_CPP FOLDER...
+
+FOLDERS are small checkpoints, which need no tokenizer: both sides are given one of the 256 bytes, and
+the converter's own vocabulary code, which knows published tokenizers alone, is left out. Of each, names,
+shapes, types and bytes of all tensors are compared, at f32 and at bf16, and all keys but those of the
+tokenizer and a listed few. Then moeq opens the converter's file, and its logits must be those of the
+folder where nothing was rounded. Exit code 1 if one differs. Needs torch, transformers, tokenizers, gguf.
+"""
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+# Keys that one of the two alone writes, or otherwise, and why that is the same.
+EXCUSED = {
+    "general.": "names and labels",
+    "tokenizer.": "not compared here",
+    "rope.dimension_count": "the whole head, also by default",
+    "vocab_size": "the number of tokens",
+    "attention.key_length": "embedding_length / head_count, also by default",
+    "attention.value_length": "the same",
+    "rope.scaling.type": "none, also by default",
+    "expert_group_count": "1: no groups",
+    "expert_group_used_count": "the same",
+    "expert_gating_func": "also by default",
+    "expert_weights_scale": "1, also by default",
+    "nextn_predict_layers": "layers that guess tokens, which moeq leaves out",
+    "block_count": "the same",
+    "notes": "moeq's own",
+}
+# What is changed in a config.json because the converter knows published models alone.
+EDITS = {
+    "dots1": {"scoring_func": "sigmoid"},
+    "hunyuan_v1_moe": {"rope_scaling": None, "rope_parameters": None},
+    "grok1": {"architectures": ["GrokForCausalLM"], "num_local_experts": 8},
+}
+
+
+def byte_tokenizer(folder):
+    """A byte-level BPE tokenizer of the 256 bytes without merges."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({c: i for i, c in enumerate(letters)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def convert(source, folder, kind, output):
+    """llama.cpp's converter without its vocabulary."""
+    sys.path[:0] = [str(source / "gguf-py"), str(source)]
+    import torch
+    import gguf
+    from conversion import ModelBase, ModelType, get_model_architecture, get_model_class
+    hparams = ModelBase.load_hparams(folder, False)
+    cls = get_model_class(get_model_architecture(hparams, ModelType.TEXT))
+    queue = [ModelBase]
+    while queue:
+        each = queue.pop()
+        queue += each.__subclasses__()
+        each.set_vocab = lambda self: self.gguf_writer.add_vocab_size(self.hparams["vocab_size"])
+    if getattr(cls, "supports_mtp_export", False):
+        cls.no_mtp = True
+    with torch.inference_mode():
+        cls(folder, {"f32": gguf.LlamaFileType.ALL_F32, "bf16": gguf.LlamaFileType.MOSTLY_BF16}[kind],
+            output).write()
+
+
+def excused(key):
+    name = key if key.startswith(("general.", "tokenizer.")) else key.split(".", 1)[1]
+    return any(name == e or (e.endswith(".") and name.startswith(e)) for e in EXCUSED)
+
+
+def compare(ours, theirs):
+    import gguf_files
+    from gguf import GGUFReader
+    a, b = GGUFReader(ours), GGUFReader(theirs)
+    blocks = next(f.contents() for k, f in a.fields.items() if k.endswith(".block_count"))
+    b.tensors = [t for t in b.tensors
+                 if not (t.name.startswith("blk.") and int(t.name.split(".")[1]) >= blocks)]
+    wrong = gguf_files.compare_tensors(a, b)
+    keys, _ = gguf_files.compare_keys(a, b, {})
+    wrong += [k for k in keys if not excused(k.split(":")[0])]
+    return len(a.tensors), wrong
+
+
+def logits(moeq, model, ids, output):
+    """The bytes of what `moeq eval --dump` writes of logits; a text if it fails."""
+    run = subprocess.run([moeq, "eval", model, "--ids", ids, "--dump", output, "-q"],
+                         capture_output=True, text=True, check=False)
+    if run.returncode:
+        return run.stderr.strip().splitlines()[-1]
+    from safetensors.numpy import load_file
+    dump = load_file(output)
+    return dump["logits"] if "logits" in dump else next(iter(dump.values()))
+
+
+def check(options, folder, kind):
+    work = pathlib.Path(tempfile.mkdtemp(prefix="moeq-families-"))
+    model = work / folder.name
+    model.mkdir()
+    for f in folder.iterdir():
+        if f.suffix in (".json", ".safetensors") and not f.name.startswith(("golden", "config_tf5")):
+            (model / f.name).symlink_to(f.resolve())
+    if folder.name in EDITS:
+        config = json.loads((folder / "config.json").read_text())
+        config.update(EDITS[folder.name])
+        (model / "config.json").unlink()
+        (model / "config.json").write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
+    if not (model / "tokenizer.json").exists():
+        byte_tokenizer(model)
+    ours, theirs = work / "ours.gguf", work / "theirs.gguf"
+    run = subprocess.run([options.moeq, "export", model, "-o", ours, "-q", "--level", kind, "--attention",
+                          kind, "--embeddings", kind, "--shared", kind], capture_output=True, text=True,
+                         check=False)
+    if run.returncode:
+        return [run.stderr.strip().replace(str(work), "")[:600]]
+    run = subprocess.run([sys.executable, __file__, "--convert", kind, "--source", options.source, "--output",
+                          theirs, model], capture_output=True, text=True, check=False)
+    if run.returncode:
+        return ["converter: " + run.stderr.strip().splitlines()[-1]]
+    count, wrong = compare(ours, theirs)
+    golden = folder / "golden.safetensors"
+    if kind == "f32" and golden.exists():
+        import numpy as np
+        from safetensors.numpy import load_file, save_file
+        tokens = next(v for v in load_file(golden).values() if v.dtype.kind == "i")
+        save_file({"input_ids": np.atleast_2d(tokens).astype(np.int64)}, work / "ids.safetensors")
+        want = logits(options.moeq, model, work / "ids.safetensors", work / "a")
+        for path in (ours, theirs):
+            found = logits(options.moeq, path, work / "ids.safetensors", work / "b")
+            if isinstance(want, str) or isinstance(found, str):
+                wrong.append(f"eval of {path.name}: {want if isinstance(want, str) else found}")
+            elif not np.array_equal(want, found):
+                wrong.append(f"logits of {path.name} differ by {np.abs(want - found).max()}")
+    if not wrong:
+        print(f"  ok    {folder.name} {kind}: {count} tensors", flush=True)
+    return wrong
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("folders", type=pathlib.Path, nargs="+")
+    p.add_argument("--moeq", type=pathlib.Path)
+    p.add_argument("--source", type=pathlib.Path, required=True)
+    p.add_argument("--convert")
+    p.add_argument("--output", type=pathlib.Path)
+    p.add_argument("--kinds", default="f32,bf16")
+    options = p.parse_args()
+    if options.convert:
+        convert(options.source, options.folders[0], options.convert, options.output)
+        return
+    failed = 0
+    for folder in options.folders:
+        for kind in options.kinds.split(","):
+            wrong = check(options, folder, kind)
+            failed += bool(wrong)
+            for text in wrong[:12]:
+                print(f"  FAIL  {folder.name} {kind}: {text}", flush=True)
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
