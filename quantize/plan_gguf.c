@@ -148,39 +148,26 @@ static moeq_status choose_levels(struct job *job)
 
 /* ---- tensors ---- */
 
-/* Positions that are stretched by a tensor of what each frequency is divided by, and those that are
- * not written yet. */
-static const struct {
-    bool factors, unwritten;
-} rope_types[MQ_ROPE_TYPES] = {
-#define ROPE_unscaled false, false
-#define ROPE_linear false, false
-#define ROPE_llama3 true, false
-#define ROPE_yarn false, true
-#define ROPE_longrope false, true
-#define ROPE_partly false, true
-#define ROW(id, name) [MQ_ROPE_##id] = {ROPE_##name},
-    MQ_ROPE_TYPE_LIST(ROW)
-#undef ROW
-};
-
-static moeq_status add_rope_factors(struct job *job)
+/* What frequency i of a head is divided by. */
+static double rope_divisor(const struct mq_rope *rope, uint32_t dim, uint32_t i, bool far)
 {
-    const struct mq_hparams *h = &job->plan->view->hparams;
-    const struct mq_rope *r = &h->rope;
-    const uint32_t n = h->head_dim / 2;
-    if (rope_types[r->type].unwritten)
-        return mq_fail_file(job->err, MOEQ_UNSUPPORTED, job->plan->view->path,
-                            "its rotary embedding is of a type that GGUF files are not written "
-                            "with yet (see rope_scaling in config.json)");
-    if (!rope_types[r->type].factors)
-        return MOEQ_OK;
+    const double never = 1e30; /* of pairs that are not turned */
+    if (rope->type == MQ_ROPE_LONGROPE)
+        return (far ? rope->far : rope->near).divisors[i];
+    if (rope->type == MQ_ROPE_PARTLY)
+        return i < (uint32_t)(rope->part * dim) / 2 ? 1 : never;
+    return mq_gguf_rope_factor(rope, dim, i);
+}
+
+static moeq_status add_divisors(struct job *job, const char *name, uint32_t dim, bool far)
+{
+    const uint32_t n = dim / 2;
     float *factors = mq_arena_alloc(job->plan->arena, n, sizeof *factors);
     if (!factors)
         return mq_fail_memory(job->err, "planning");
     for (uint32_t i = 0; i < n; i++)
-        factors[i] = (float)mq_gguf_rope_factor(r, h->head_dim, i);
-    job->tensors[job->tensors_count++] = (struct out_tensor){.name = MQ_GGUF_ROPE_FREQS,
+        factors[i] = (float)rope_divisor(&job->plan->view->hparams.rope, dim, i, far);
+    job->tensors[job->tensors_count++] = (struct out_tensor){.name = name,
                                                              .type = mq_gguf_type_by_storage("f32"),
                                                              .dims = 1,
                                                              .ne = {n},
@@ -189,12 +176,42 @@ static moeq_status add_rope_factors(struct job *job)
     return MOEQ_OK;
 }
 
+/* The numbers of a head that are turned, of layers that go by hparams.rope. */
+static uint32_t turned_dim(const struct mq_view *view)
+{
+    for (uint32_t i = 0; i < view->hparams.layers; i++) {
+        const struct mq_layer_attention *a = &view->program->layers[i]->layer.attention;
+        if (a->rope == MQ_ROPE_OF_MAIN)
+            return a->rotary_dim;
+    }
+    return view->hparams.head_dim;
+}
+
+/* Positions that are stretched by tensors. */
+static moeq_status add_rope_factors(struct job *job)
+{
+    const struct mq_view *view = job->plan->view;
+    const struct mq_rope *r = &view->hparams.rope;
+    const uint32_t dim = turned_dim(view);
+    if (r->type == MQ_ROPE_LLAMA3 || r->type == MQ_ROPE_PARTLY)
+        return add_divisors(job, MQ_GGUF_ROPE_FREQS, dim, false);
+    if (r->type != MQ_ROPE_LONGROPE)
+        return MOEQ_OK;
+    if (r->near.magnitude != r->far.magnitude)
+        return mq_fail_file(job->err, MOEQ_UNSUPPORTED, view->path,
+                            "short_mscale and long_mscale differ (%g and %g): GGUF has one number "
+                            "for both",
+                            r->near.magnitude, r->far.magnitude);
+    MQ_TRY(add_divisors(job, MQ_GGUF_ROPE_LONG, dim, true));
+    return add_divisors(job, MQ_GGUF_ROPE_SHORT, dim, false);
+}
+
 static moeq_status list_tensors(struct job *job)
 {
     struct mq_plan *plan = job->plan;
     const struct mq_view *view = plan->view;
     const size_t n = view->tensors_count;
-    job->tensors = mq_arena_alloc(plan->arena, n + 1, sizeof *job->tensors);
+    job->tensors = mq_arena_alloc(plan->arena, n + 2, sizeof *job->tensors);
     job->tensor_of = mq_arena_alloc(plan->arena, n, sizeof *job->tensor_of);
     if (!job->tensors || !job->tensor_of)
         return mq_fail_memory(job->err, "planning");

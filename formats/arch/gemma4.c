@@ -137,4 +137,5 @@ const struct mq_family mq_family_gemma4 = {
     .ends = ends,
     .names = names,
     .aliases = aliases,
+    .gguf_architecture = "gemma4",
 };

@@ -100,4 +100,5 @@ const struct mq_family mq_family_lfm2_moe = {
     .layer = layer,
     .names = names,
     .aliases = aliases,
+    .gguf_architecture = "lfm2moe",
 };

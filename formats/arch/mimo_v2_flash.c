@@ -108,4 +108,5 @@ const struct mq_family mq_family_mimo_v2_flash = {
     .layer = layer,
     .names = names,
     .aliases = aliases,
+    .gguf_architecture = "mimo2",
 };

@@ -41,4 +41,5 @@ const struct mq_family mq_family_ministral3 = {
     .layer = layer,
     .names = names,
     .aliases = aliases,
+    .gguf_architecture = "mistral3",
 };

@@ -34,6 +34,31 @@ static uint64_t experts_used(const struct mq_layer *l)
     return l->ffn.router.top_k;
 }
 
+/* LLAMA_EXPERT_GATING_FUNC_TYPE: 1 softmax, 2 sigmoid, 3 softmax of the chosen alone; 0 of layers
+ * without a router. */
+static uint64_t gating(const struct mq_layer *l)
+{
+    const struct mq_layer_router *r = &l->ffn.router;
+    if (!r->experts)
+        return 0;
+    return r->weights == MQ_WEIGHTS_SOFTMAX_CHOSEN ? 3 : r->score == MQ_SCORE_SIGMOID ? 2 : 1;
+}
+
+static uint64_t main_value_dim(const struct mq_layer *l)
+{
+    return l->attention.rope == MQ_ROPE_OF_MAIN ? l->attention.value_dim : 0;
+}
+
+static uint64_t local_value_dim(const struct mq_layer *l)
+{
+    return l->attention.rope == MQ_ROPE_OF_LOCAL ? l->attention.value_dim : 0;
+}
+
+static uint64_t local_rotary_dim(const struct mq_layer *l)
+{
+    return l->attention.rope == MQ_ROPE_OF_LOCAL ? l->attention.rotary_dim : 0;
+}
+
 /* ---- rows ---- */
 
 #define AT(member) offsetof(struct mq_hparams, member)
@@ -58,6 +83,21 @@ static uint64_t experts_used(const struct mq_layer *l)
 #define DERIVED(name, function)                                                      \
     {                                                                                \
         .kind = MQ_GGUF_DERIVED, .pattern = "%s." name, .type = MQ_GGUF_U32, .of_layer = function \
+    }
+#define GATING(otherwise)                                                                  \
+    {                                                                                      \
+        .kind = MQ_GGUF_CHECKED, .pattern = "%s.expert_gating_func", .type = MQ_GGUF_U32,  \
+        .value = otherwise, .of_layer = gating                                             \
+    }
+#define IS_EQUAL(name, function)                                                           \
+    {                                                                                      \
+        .kind = MQ_GGUF_CHECKED, .pattern = "%s." name, .type = MQ_GGUF_U32, .value = NAN, \
+        .of_layer = function                                                               \
+    }
+#define OTHER_KV(of_windows)                                                               \
+    {                                                                                      \
+        .kind = MQ_GGUF_OTHER_KV, .pattern = "%s.attention.sliding_window_pattern",        \
+        .field = AT(other_kv_heads), .value = of_windows                                   \
     }
 #define PRESENT(its_role, member)                                                    \
     {                                                                                \
@@ -98,8 +138,8 @@ static uint64_t experts_used(const struct mq_layer *l)
 #define GROUPS                                          \
     KEY("expert_group_count", U32, route_groups, 1),    \
         KEY("expert_group_used_count", U32, route_top_groups, 1)
-#define SOFTMAX IS("expert_gating_func", U32, 1)
-#define SIGMOID IS("expert_gating_func", U32, 2)
+#define SOFTMAX GATING(1)
+#define SIGMOID GATING(2)
 #define SCALES                                                 \
     KEY("embedding_scale", F32, embedding_scale, 1),           \
         KEY("residual_scale", F32, residual_scale, 1),         \
@@ -152,6 +192,7 @@ static const struct mq_gguf_row ernie4_5_moe[] = {
     SHARED_ROWS_TOO,
     KEY("interleave_moe_layer_step", U32, sparse_step, NAN),
     KEY("leading_dense_block_count", U32, sparse_first, 0),
+    FIXED(sparse_last, -1),
     SOFTMAX,
     END,
 };
@@ -163,9 +204,44 @@ static const struct mq_gguf_row hunyuan_moe[] = {
     END,
 };
 static const struct mq_gguf_row granitemoe[] = {
+   
     SCALES, PRESENT(ATTN_Q_BIAS, attention_bias), SHARED_ROWS_TOO, END};
 static const struct mq_gguf_row phimoe[] = {PRESENT(ATTN_Q_BIAS, attention_bias),
                                             PRESENT(HEAD_BIAS, head_bias), END};
+static const struct mq_gguf_row mimo2[] = {
+    EXPERT_ROWS,
+    SIGMOID,
+    GROUPS,
+    WINDOWS(0, true),
+    OTHER_KV(1),
+    KEY("attention.value_length", U32, value_dim, NAN),
+    KEY("attention.value_length", U32, other_value_dim, NAN),
+    KEY("attention.key_length", U32, other_head_dim, NAN),
+    KEY("attention.head_count", U32, other_heads, NAN),
+    KEY("attention.value_scale", F32, value_scale, 1),
+    EXPERTS_BY_TENSORS,
+    FIXED(normalize_top_k, 1),
+    END,
+};
+static const struct mq_gguf_row gemma4[] = {
+    EXPERT_ROWS,
+    WINDOWS(0, true),
+    OTHER_KV(0),
+    KEY("attention.key_length", U32, other_head_dim, NAN),
+    KEY("attention.key_length_swa", U32, head_dim, NAN),
+    IS_EQUAL("attention.value_length", main_value_dim),
+    IS_EQUAL("attention.value_length_swa", local_value_dim),
+    IS_EQUAL("rope.dimension_count_swa", local_rotary_dim),
+    IS("attention.shared_kv_layers", U32, 0),
+    IS("embedding_length_per_layer_input", U32, 0),
+    KEY("final_logit_softcapping", F32, logit_softcap, 0),
+    FIXED(activation, MQ_ACTIVATION_GELU_TANH),
+    PRESENT(ROUTER, routed),
+    {.kind = MQ_GGUF_LACKING, .field = AT(value_is_key), .role = MQ_ROLE_ATTN_V},
+    END,
+};
+static const struct mq_gguf_row ministral[] = {
+    KEY("attention.temperature_scale", F32, query_beta, 0), END};
 static const struct mq_gguf_row grok[] = {
     KEY("attention.output_scale", F32, attention_scale, NAN),
     KEY("attn_logit_softcapping", F32, attention_softcap, 30),
@@ -211,6 +287,9 @@ static const struct mq_gguf_arch archs[] = {
     {.name = "phimoe", .rows = phimoe,
      .remark = "llama.cpp chooses experts of this architecture by a softmax, not by Phi's own rule: "
                "what it computes differs from the original"},
+    {.name = "mimo2", .rows = mimo2, .head_dims = true},
+    {.name = "gemma4", .rows = gemma4, .two_head_dims = true},
+    {.name = "mistral3", .rows = ministral, .interleaved = true, .yarn_log_unit = 1},
     {.name = "lfm2moe", .rows = lfm2moe, .names = lfm2_names},
     {.name = "grok", .rows = grok, .names = grok_names},
 };

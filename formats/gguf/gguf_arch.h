@@ -21,9 +21,14 @@ enum mq_gguf_row_kind {
     MQ_GGUF_FIXED,    /* no key: the field is `value` */
     MQ_GGUF_IS,       /* the key is `value`, and may be absent */
     MQ_GGUF_DERIVED,  /* the key is what `of_layer` gives of the last layer that has it; not read */
+    MQ_GGUF_CHECKED,  /* the key is what `of_layer` gives of every layer that has it, `value` where it
+                         is absent; a family of which that is not so is not the file's */
+    MQ_GGUF_OTHER_KV, /* the field is the number of heads of keys of layers that have the window
+                         (value 1) or do not (0); the model's own is that of the others */
     MQ_GGUF_LEADING,  /* the key is the number of layers before the first with experts */
     MQ_GGUF_KINDS,    /* a truth value for each layer, `of_layer`: see below */
     MQ_GGUF_PRESENT,  /* no key: the field is whether there are tensors of `role` */
+    MQ_GGUF_LACKING,  /* no key: whether some layer has none */
 };
 
 /*
@@ -62,6 +67,12 @@ struct mq_gguf_arch {
      * row i of the second, for i = 0, 1, ... */
     bool interleaved;
     bool head_dims;   /* key_length and value_length are always written */
+    bool two_head_dims; /* rows say them: heads of layers with a window are of another length */
+    /* Of YaRN, what mscale_all_dim is multiplied by in MQ_GGUF_KEY_YARN_LOG (0: there is no such key),
+     * and whether it is mscale too. */
+    float yarn_log_unit;
+    bool yarn_same_scale;
+    bool untruncated; /* of YaRN: the family's ramp is not cut to whole dimensions, though llama.cpp's is */
     bool layer_norm;  /* norms are not of the root of the mean square: layer_norm_epsilon */
     /* What else a user should know of a file of it: a sentence, or NULL. */
     const char *remark;

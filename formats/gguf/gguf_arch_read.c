@@ -95,28 +95,41 @@ bool mq_gguf_say_field(struct mq_gguf_saying *s, size_t field, double value)
     return true;
 }
 
-/* The value of an object: the pairs whose keys begin with `prefix` of n characters, the last '.'. */
-static void print_object(const struct mq_gguf_saying *s, struct mq_buffer *json, const char *prefix,
+/* The pair of this name; NULL. */
+static const char *said(const struct mq_gguf_saying *s, const char *name, size_t n)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (strncmp(s->pairs[i].key, name, n) == 0 && s->pairs[i].key[n] == '\0')
+            return s->pairs[i].value;
+    return NULL;
+}
+
+/* Whether pairs are in an object of this name: their keys begin with it and a dot. */
+static bool is_object(const struct mq_gguf_saying *s, const char *name, size_t n, size_t end)
+{
+    for (size_t i = 0; i < end; i++)
+        if (strncmp(s->pairs[i].key, name, n) == 0 && s->pairs[i].key[n] == '.')
+            return true;
+    return false;
+}
+
+/* An object: what is said of it as a whole, and the pairs in it. */
+static void print_object(const struct mq_gguf_saying *s, struct mq_buffer *json, const char *name,
                          size_t n)
 {
-    bool any = false;
-    mq_buffer_printf(json, "  \"%.*s\": {", (int)n - 1, prefix);
+    const char *whole = said(s, name, n);
+    bool any = whole && whole[0] == '{';
+    mq_buffer_printf(json, "  \"%.*s\": {", (int)n, name);
+    if (any)
+        mq_buffer_append(json, whole + 1, strlen(whole) - 2);
     for (size_t i = 0; i < s->count; i++) {
-        if (strncmp(s->pairs[i].key, prefix, n) != 0)
+        if (strncmp(s->pairs[i].key, name, n) != 0 || s->pairs[i].key[n] != '.')
             continue;
-        mq_buffer_printf(json, "%s\"%s\": ", any ? ", " : "", s->pairs[i].key + n);
+        mq_buffer_printf(json, "%s\"%s\": ", any ? ", " : "", s->pairs[i].key + n + 1);
         mq_buffer_puts(json, s->pairs[i].value);
         any = true;
     }
     mq_buffer_puts(json, "}");
-}
-
-static bool is_first_of_object(const struct mq_gguf_saying *s, size_t i, size_t n)
-{
-    for (size_t k = 0; k < i; k++)
-        if (strncmp(s->pairs[k].key, s->pairs[i].key, n) == 0)
-            return false;
-    return true;
 }
 
 moeq_status mq_gguf_print(const struct mq_gguf_saying *s, struct mq_buffer *json, moeq_error *err)
@@ -125,12 +138,12 @@ moeq_status mq_gguf_print(const struct mq_gguf_saying *s, struct mq_buffer *json
         return mq_fail_memory(err, "opening a model");
     mq_buffer_puts(json, "{\n");
     for (size_t i = 0; i < s->count; i++) {
-        const char *key = s->pairs[i].key, *dot = strchr(key, '.');
-        const size_t n = dot ? (size_t)(dot - key) + 1 : 0;
-        if (dot && !is_first_of_object(s, i, n))
-            continue;
-        mq_buffer_puts(json, i ? ",\n" : "");
-        if (dot) {
+        const char *key = s->pairs[i].key;
+        const size_t n = strcspn(key, ".");
+        if (key[n] ? is_object(s, key, n, i) : is_object(s, key, n, s->count))
+            continue; /* printed with another of it */
+        mq_buffer_puts(json, json->size > 2 ? ",\n" : "");
+        if (key[n]) {
             print_object(s, json, key, n);
             continue;
         }
@@ -211,7 +224,7 @@ static moeq_status check_is(const struct mq_gguf_saying *s, const struct mq_gguf
     double value = row->value;
     if (key && !mq_gguf_any_number(s->gguf, key, 0, &value))
         return mq_gguf_fail_key(s->gguf, key, MOEQ_MALFORMED, err, "expected a number");
-    if (value == row->value || mq_view_ignores_key(s->view, key->name))
+    if (value == row->value || (key && mq_view_ignores_key(s->view, key->name)))
         return MOEQ_OK;
     return mq_gguf_fail_key(s->gguf, key, MOEQ_UNSUPPORTED, err,
                             "%g is not implemented in the architecture %s (only %g)", value,
@@ -279,6 +292,37 @@ static moeq_status read_kinds(struct mq_gguf_saying *s, const struct mq_gguf_row
     return say_words(s, row->field, row->yes, row->no, is_yes, err);
 }
 
+/* Layers of one kind have so many heads of keys, those of the other as many as the model's first of
+ * theirs. */
+static moeq_status read_other_kv(struct mq_gguf_saying *s, const struct mq_gguf_row *row,
+                                 moeq_error *err)
+{
+    const struct mq_gguf_key *heads =
+        mq_gguf_arch_key(s->gguf, MQ_GGUF_KEY_KV_HEADS, s->arch->name);
+    const struct mq_gguf_key *kinds = mq_gguf_arch_key(s->gguf, row->pattern, s->arch->name);
+    if (!heads || heads->type != MQ_GGUF_ARRAY || !kinds || kinds->count < s->layers)
+        return MOEQ_OK; /* all have as many */
+    double seen[2] = {0, 0};
+    for (uint32_t i = 0; i < s->layers; i++) {
+        double n, kind;
+        if (!mq_gguf_any_number(s->gguf, heads, i, &n) ||
+            !mq_gguf_any_number(s->gguf, kinds, i, &kind))
+            return mq_gguf_fail_key(s->gguf, heads, MOEQ_MALFORMED, err,
+                                    "expected a number for each of %u layers", s->layers);
+        double *of_kind = &seen[(kind != 0) == (row->value != 0)];
+        if (*of_kind != 0 && *of_kind != n)
+            return mq_gguf_fail_key(s->gguf, heads, MOEQ_UNSUPPORTED, err,
+                                    "layers of one kind with %g and %g heads are not implemented",
+                                    *of_kind, n);
+        *of_kind = n;
+    }
+    if (seen[0] != 0)
+        mq_gguf_say_field(s, offsetof(struct mq_hparams, kv_heads), seen[0]);
+    if (seen[1] != 0)
+        mq_gguf_say_field(s, row->field, seen[1]);
+    return MOEQ_OK;
+}
+
 /* The number of layers without experts before the others: a number, or a word for each layer. */
 static moeq_status read_leading(struct mq_gguf_saying *s, const struct mq_gguf_key *key,
                                 moeq_error *err)
@@ -296,6 +340,14 @@ static moeq_status read_leading(struct mq_gguf_saying *s, const struct mq_gguf_k
     for (uint32_t i = 0; i < s->layers; i++)
         sparse[i] = i >= n;
     return say_words(s, offsetof(struct mq_hparams, ffn_kinds), "sparse", "dense", sparse, err);
+}
+
+static bool lacks(const struct mq_gguf_saying *s, enum mq_role role)
+{
+    for (uint32_t i = 0; i < s->layers; i++)
+        if (!s->has(s->has_user, role, (int32_t)i))
+            return true;
+    return false;
 }
 
 static moeq_status read_row(struct mq_gguf_saying *s, const struct mq_gguf_row *row,
@@ -320,7 +372,13 @@ static moeq_status read_row(struct mq_gguf_saying *s, const struct mq_gguf_row *
     case MQ_GGUF_PRESENT:
         mq_gguf_say_field(s, row->field, s->has(s->has_user, row->role, -1));
         return MOEQ_OK;
+    case MQ_GGUF_LACKING:
+        mq_gguf_say_field(s, row->field, lacks(s, row->role));
+        return MOEQ_OK;
+    case MQ_GGUF_OTHER_KV:
+        return read_other_kv(s, row, err);
     case MQ_GGUF_DERIVED:
+    case MQ_GGUF_CHECKED:
         break;
     }
     return MOEQ_OK;
@@ -331,4 +389,23 @@ moeq_status mq_gguf_read_rows(struct mq_gguf_saying *s, moeq_error *err)
     for (const struct mq_gguf_row *row = s->arch->rows; row && (row->pattern || row->kind); row++)
         MQ_TRY(read_row(s, row, err));
     return MOEQ_OK;
+}
+
+bool mq_gguf_rows_hold(const struct mq_gguf_saying *s, const struct mq_view *view)
+{
+    for (const struct mq_gguf_row *row = s->arch->rows; row && (row->pattern || row->kind); row++) {
+        const struct mq_gguf_key *key =
+            row->kind == MQ_GGUF_CHECKED ? mq_gguf_arch_key(s->gguf, row->pattern, s->arch->name) : NULL;
+        double value = row->value;
+        if (row->kind != MQ_GGUF_CHECKED)
+            continue;
+        if (key && !mq_gguf_any_number(s->gguf, key, 0, &value))
+            return false;
+        for (uint32_t i = 0; !isnan(value) && i < view->hparams.layers; i++) {
+            const uint64_t of_layer = row->of_layer(&view->program->layers[i]->layer);
+            if (of_layer && (double)of_layer != value)
+                return false;
+        }
+    }
+    return true;
 }

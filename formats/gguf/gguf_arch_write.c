@@ -6,6 +6,7 @@
 #include "family.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 static const struct mq_layer *layer_of(const struct mq_view *view, uint32_t number)
@@ -94,12 +95,20 @@ static void put_kinds(struct mq_gguf_writer *w, const struct mq_gguf_row *row,
         mq_gguf_append_bool(w, row->of_layer(layer_of(view, i)) != 0);
 }
 
+/* Several fields may be said by one key. */
+static bool has(const struct mq_gguf_writer *w, const char *pattern)
+{
+    char name[200];
+    snprintf(name, sizeof name, pattern, w->architecture);
+    return mq_gguf_writer_has(w, name);
+}
+
 static void put_row(struct mq_gguf_writer *w, const struct mq_gguf_row *row,
                     const struct mq_view *view)
 {
     switch (row->kind) {
     case MQ_GGUF_FIELD:
-        if (mq_gguf_config_key(view->family, row->field))
+        if (mq_gguf_config_key(view->family, row->field) && !has(w, row->pattern))
             put_number(w, row, row->of_layer ? of_last_layer(view, row)
                                              : field_of(&view->hparams, row));
         break;
@@ -107,6 +116,7 @@ static void put_row(struct mq_gguf_writer *w, const struct mq_gguf_row *row,
         put_number(w, row, row->value);
         break;
     case MQ_GGUF_DERIVED:
+    case MQ_GGUF_CHECKED:
         if (of_last_layer(view, row) != 0)
             put_number(w, row, of_last_layer(view, row));
         break;
@@ -117,7 +127,9 @@ static void put_row(struct mq_gguf_writer *w, const struct mq_gguf_row *row,
         put_kinds(w, row, view);
         break;
     case MQ_GGUF_FIXED:
+    case MQ_GGUF_OTHER_KV:
     case MQ_GGUF_PRESENT:
+    case MQ_GGUF_LACKING:
         break;
     }
 }
@@ -144,14 +156,35 @@ static void put_kv_heads(struct mq_gguf_writer *w, const struct mq_view *view)
     }
 }
 
-static void put_rope(struct mq_gguf_writer *w, const struct mq_rope *rope)
+static void put_yarn(struct mq_gguf_writer *w, const struct mq_gguf_arch *arch,
+                     const struct mq_rope *rope)
 {
+    const double all = mq_gguf_yarn_log(rope);
+    mq_gguf_put_u32(w, MQ_GGUF_KEY_ROPE_ORIGINAL, (uint32_t)rope->original_max_positions);
+    mq_gguf_put_f32(w, MQ_GGUF_KEY_YARN_FAST, (float)rope->beta_fast);
+    mq_gguf_put_f32(w, MQ_GGUF_KEY_YARN_SLOW, (float)rope->beta_slow);
+    if (arch->yarn_log_unit > 0 && all > 0)
+        mq_gguf_put_f32(w, MQ_GGUF_KEY_YARN_LOG, (float)all * arch->yarn_log_unit);
+}
+
+static void put_rope(struct mq_gguf_writer *w, const struct mq_gguf_arch *arch,
+                     const struct mq_hparams *h)
+{
+    const struct mq_rope *rope = &h->rope;
     const char *scaling = mq_gguf_rope_word(rope->type);
-    if (scaling) {
+    if (scaling)
         mq_gguf_put_string(w, MQ_GGUF_KEY_ROPE_SCALING, scaling, strlen(scaling));
+    if (rope->type == MQ_ROPE_LONGROPE) {
+        mq_gguf_put_u32(w, MQ_GGUF_KEY_ROPE_ORIGINAL, (uint32_t)rope->original_max_positions);
+        mq_gguf_put_f32(w, MQ_GGUF_KEY_ROPE_MAGNITUDE, (float)rope->far.magnitude);
+    } else if (scaling) {
         mq_gguf_put_f32(w, MQ_GGUF_KEY_ROPE_FACTOR, (float)rope->factor);
     }
+    if (rope->type == MQ_ROPE_YARN)
+        put_yarn(w, arch, rope);
     mq_gguf_put_f32(w, MQ_GGUF_KEY_ROPE_THETA, (float)rope->theta);
+    if (h->rope_local.theta > 0)
+        mq_gguf_put_f32(w, MQ_GGUF_KEY_ROPE_THETA_LOCAL, (float)h->rope_local.theta);
 }
 
 static void put_heads(struct mq_gguf_writer *w, const struct mq_gguf_arch *arch,
@@ -159,13 +192,22 @@ static void put_heads(struct mq_gguf_writer *w, const struct mq_gguf_arch *arch,
 {
     const struct mq_hparams *h = &view->hparams;
     const struct mq_layer *l = attention_of(view, false), *turned = attention_of(view, true);
-    if (arch->head_dims || (uint64_t)h->head_dim * h->heads != h->hidden) {
+    if (!arch->two_head_dims &&
+        (arch->head_dims || (uint64_t)h->head_dim * h->heads != h->hidden)) {
         /* what readers assume otherwise */
         mq_gguf_put_u32(w, MQ_GGUF_KEY_KEY_LENGTH, l ? l->attention.head_dim : h->head_dim);
         mq_gguf_put_u32(w, MQ_GGUF_KEY_VALUE_LENGTH, l ? l->attention.value_dim : h->head_dim);
     }
     mq_gguf_put_u32(w, MQ_GGUF_KEY_VOCAB, h->vocab);
     mq_gguf_put_u32(w, MQ_GGUF_KEY_ROPE_DIMS, turned ? turned->attention.rotary_dim : h->head_dim);
+}
+
+static uint32_t window_of(const struct mq_view *view)
+{
+    uint32_t window = 0;
+    for (uint32_t i = 0; i < view->hparams.layers && !window; i++)
+        window = layer_of(view, i)->attention.window;
+    return window;
 }
 
 void mq_gguf_put_model(struct mq_gguf_writer *w, const struct mq_gguf_arch *arch,
@@ -178,7 +220,7 @@ void mq_gguf_put_model(struct mq_gguf_writer *w, const struct mq_gguf_arch *arch
     mq_gguf_put_u32(w, MQ_GGUF_KEY_FFN, h->ffn);
     mq_gguf_put_u32(w, MQ_GGUF_KEY_HEADS, h->heads);
     put_kv_heads(w, view);
-    put_rope(w, &h->rope);
+    put_rope(w, arch, h);
     mq_gguf_put_f32(w, arch->layer_norm ? MQ_GGUF_KEY_EPS : MQ_GGUF_KEY_RMS_EPS, h->rms_eps);
     if (h->experts) {
         mq_gguf_put_u32(w, MQ_GGUF_KEY_EXPERTS, h->experts);
@@ -186,8 +228,9 @@ void mq_gguf_put_model(struct mq_gguf_writer *w, const struct mq_gguf_arch *arch
             mq_gguf_put_u32(w, MQ_GGUF_KEY_TOP_K, h->top_k);
     }
     put_heads(w, arch, view);
-    if (mq_gguf_arch_has_window(arch) && h->sliding_window)
-        mq_gguf_put_u32(w, MQ_GGUF_KEY_SLIDING_WINDOW, h->sliding_window);
+    const uint32_t window = window_of(view);
+    if (mq_gguf_arch_has_window(arch) && window)
+        mq_gguf_put_u32(w, MQ_GGUF_KEY_SLIDING_WINDOW, window);
     for (const struct mq_gguf_row *row = arch->rows; row && (row->pattern || row->kind); row++)
         put_row(w, row, view);
 }

@@ -35,9 +35,21 @@ static bool is_near(double a, double b)
 /* What is said by tensors is not looked at. */
 static bool same_rope(const struct mq_rope *a, const struct mq_rope *b)
 {
-    if (!is_near(a->theta, b->theta) || !is_near(a->part, b->part))
+    if (b->theta > 0 && !is_near(a->theta, b->theta))
         return false;
-    return b->type != MQ_ROPE_LINEAR || (a->type == b->type && is_near(a->factor, b->factor));
+    switch (b->type) {
+    case MQ_ROPE_DEFAULT:
+        return a->type == b->type; /* the part that is turned is the layers' */
+    case MQ_ROPE_LINEAR:
+        return a->type == b->type && is_near(a->factor, b->factor);
+    case MQ_ROPE_YARN:
+        return a->type == b->type && is_near(a->factor, b->factor) &&
+               is_near(a->original_max_positions, b->original_max_positions) &&
+               is_near(a->beta_fast, b->beta_fast) && is_near(a->beta_slow, b->beta_slow) &&
+               is_near(a->magnitude, b->magnitude) && a->truncate == b->truncate;
+    default:
+        return true;
+    }
 }
 
 /* As far as files of the architecture say what a layer is. */
@@ -97,7 +109,8 @@ static moeq_status compare(const struct mq_gguf_arch *arch, const struct mq_view
                             "GGUF's architecture %s cannot say what embeddings or logits of this "
                             "model are multiplied by%s",
                             arch->name, by);
-    if (!same_rope(&read->hparams.rope, &view->hparams.rope))
+    if (!same_rope(&read->hparams.rope, &view->hparams.rope) ||
+        !same_rope(&read->hparams.rope_local, &view->hparams.rope_local))
         return mq_fail_file(err, MOEQ_UNSUPPORTED, view->path,
                             "GGUF's architecture %s cannot say how positions are turned in this "
                             "model",

@@ -49,14 +49,18 @@ static const struct {
     {MQ_GGUF_KEY_ROPE_SCALING, KNOWN},
     {MQ_GGUF_KEY_ROPE_FACTOR, KNOWN},
     {"%s.rope.scale_linear", KNOWN},
-    {"%s.rope.scaling.original_context_length", KNOWN}, /* of yarn, which is refused */
+    {MQ_GGUF_KEY_ROPE_ORIGINAL, KNOWN},
+    {MQ_GGUF_KEY_ROPE_THETA_LOCAL, KNOWN},
+    {MQ_GGUF_KEY_ROPE_MAGNITUDE, KNOWN},
+    {MQ_GGUF_KEY_YARN_FAST, KNOWN},
+    {MQ_GGUF_KEY_YARN_SLOW, KNOWN},
+    {MQ_GGUF_KEY_YARN_LOG, KNOWN},
     {"%s.rope.scaling.finetuned", KNOWN},
     {"%s.tensor_data_layout", KNOWN}, /* a note on where the weights came from */
     {"%s.pooling_type", KNOWN},       /* of embedding models' output */
     {MQ_GGUF_KEY_EPS, KNOWN},
     {MQ_GGUF_KEY_NEXTN, KNOWN},
     {"%s.attention.causal", ONE},
-    {"%s.rope.scaling.attn_factor", ONE},
     {"%s.expert_weights_norm", ONE},
     {"%s.expert_weights_scale", ZERO_OR_ONE},
     {"%s.expert_gating_func", ZERO_OR_ONE}, /* 1: softmax */
@@ -75,14 +79,11 @@ static moeq_status note_ignored(struct mq_view *view, const struct mq_gguf_key *
 }
 
 /* Whether a row of the architecture is of a key. */
-static bool has_row(const struct mq_gguf_arch *arch, const char *name)
+static bool has_row(const struct mq_gguf_arch *arch, const char *pattern)
 {
-    char expanded[200];
-    for (const struct mq_gguf_row *row = arch->rows; row && (row->pattern || row->kind); row++) {
-        snprintf(expanded, sizeof expanded, row->pattern ? row->pattern : "", arch->name);
-        if (strcmp(expanded, name) == 0)
+    for (const struct mq_gguf_row *row = arch->rows; row && (row->pattern || row->kind); row++)
+        if (row->pattern && strcmp(row->pattern, pattern) == 0)
             return true;
-    }
     return false;
 }
 
@@ -94,7 +95,8 @@ static moeq_status check_key(const struct mq_gguf *g, const struct mq_gguf_key *
     double value = 0;
     const bool number =
         key->type != MQ_GGUF_ARRAY && mq_gguf_any_number(g, key, 0, &value);
-    if (has_row(arch, key->name))
+    snprintf(name, sizeof name, "%%s%s", key->name + strlen(arch->name));
+    if (has_row(arch, name))
         return MOEQ_OK;
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         snprintf(name, sizeof name, known[i].pattern, arch->name);
@@ -162,6 +164,25 @@ struct sizes {
     uint32_t experts, top_k, window;
 };
 
+/* Of several numbers, one for each layer, the first that is not 0: rows of the architecture say which
+ * layers have others. */
+static moeq_status read_kv_heads(const struct mq_gguf *g, const char *a, struct sizes *s,
+                                 moeq_error *err)
+{
+    const struct mq_gguf_key *key = mq_gguf_arch_key(g, MQ_GGUF_KEY_KV_HEADS, a);
+    double value = 0;
+    if (!key || key->type != MQ_GGUF_ARRAY)
+        return read_size(g, MQ_GGUF_KEY_KV_HEADS, a, s->heads, &s->kv_heads, err);
+    for (uint64_t i = 0; i < key->count && value == 0; i++)
+        if (!mq_gguf_number(g, key, i, &value) || !(value >= 0 && value <= MAX_SIZE) ||
+            value != floor(value))
+            return mq_gguf_fail_key(g, key, MOEQ_MALFORMED, err, "expected whole numbers");
+    if (value == 0)
+        return mq_gguf_fail_key(g, key, MOEQ_UNSUPPORTED, err, "no layer has heads of keys");
+    s->kv_heads = (uint32_t)value;
+    return MOEQ_OK;
+}
+
 /* The length of a head, which keys and values share. The part of it that is turned may be less in
  * families of which config.json can say so. */
 static moeq_status read_head_dim(const struct mq_gguf *g, const char *a, struct sizes *s,
@@ -175,7 +196,7 @@ static moeq_status read_head_dim(const struct mq_gguf *g, const char *a, struct 
                             s->hidden, s->heads);
     MQ_TRY(read_size(g, MQ_GGUF_KEY_KEY_LENGTH, a, s->hidden / s->heads, &s->head_dim, err));
     MQ_TRY(read_size(g, MQ_GGUF_KEY_VALUE_LENGTH, a, s->head_dim, &value_dim, err));
-    if (value_dim != s->head_dim)
+    if (value_dim != s->head_dim && !has_row(mq_gguf_arch_find(a), MQ_GGUF_KEY_VALUE_LENGTH))
         return mq_gguf_fail_key(g, mq_gguf_arch_key(g, MQ_GGUF_KEY_VALUE_LENGTH, a),
                                 MOEQ_UNSUPPORTED, err, "%u is not implemented beside heads of %u",
                                 value_dim, s->head_dim);
@@ -210,7 +231,7 @@ static moeq_status read_sizes(const struct mq_gguf *g, const char *a, struct siz
     MQ_TRY(read_layers(g, a, s, err));
     MQ_TRY(read_size(g, MQ_GGUF_KEY_FFN, a, 0, &s->ffn, err));
     MQ_TRY(read_size(g, MQ_GGUF_KEY_HEADS, a, 0, &s->heads, err));
-    MQ_TRY(read_size(g, MQ_GGUF_KEY_KV_HEADS, a, s->heads, &s->kv_heads, err));
+    MQ_TRY(read_kv_heads(g, a, s, err));
     MQ_TRY(read_optional(g, MQ_GGUF_KEY_EXPERTS, a, &s->experts, err));
     MQ_TRY(read_optional(g, MQ_GGUF_KEY_SLIDING_WINDOW, a, &s->window, err));
     if (s->experts)
@@ -226,11 +247,11 @@ static bool has_experts(const struct mq_family *family)
     return false;
 }
 
-/* The first family in the table of this architecture, with or without experts as the file. */
-static const struct mq_family *find_family(const char *architecture, bool experts)
+/* The next family of an architecture in the table, with or without experts as the file; NULL. */
+static const struct mq_family *next_family(const char *architecture, bool experts, size_t *i)
 {
-    for (size_t i = 0; i < mq_families_count; i++) {
-        const struct mq_family *f = mq_families[i];
+    while (*i < mq_families_count) {
+        const struct mq_family *f = mq_families[(*i)++];
         if (f->gguf_architecture && strcmp(f->gguf_architecture, architecture) == 0 &&
             has_experts(f) == experts)
             return f;
@@ -322,6 +343,13 @@ static moeq_status refuse_empty(const struct mq_gguf_set *set, moeq_error *err)
                         "the model's file");
 }
 
+static bool is_supported(const char *architecture)
+{
+    size_t with = 0, without = 0;
+    return mq_gguf_arch_find(architecture) &&
+           (next_family(architecture, true, &with) || next_family(architecture, false, &without));
+}
+
 static moeq_status read_architecture(const struct mq_gguf *g, char name[MAX_ARCHITECTURE + 1],
                                      moeq_error *err)
 {
@@ -336,7 +364,7 @@ static moeq_status read_architecture(const struct mq_gguf *g, char name[MAX_ARCH
         return mq_gguf_fail_key(g, key, MOEQ_MALFORMED, err, "expected a short text");
     memcpy(name, s.text, s.size);
     name[s.size] = '\0';
-    if (mq_gguf_arch_find(name) && (find_family(name, true) || find_family(name, false)))
+    if (is_supported(name))
         return MOEQ_OK;
     char list[800];
     list_architectures(list, sizeof list);
@@ -379,18 +407,27 @@ static void say_tokens(struct mq_gguf_saying *s, uint32_t vocab)
 
 #define FIELD(member) offsetof(struct mq_hparams, member)
 
+static void say_buffer(struct mq_gguf_saying *s, const char *key, struct mq_buffer *text)
+{
+    mq_gguf_say_text(s, key,
+                     mq_buffer_ok(text) ? mq_arena_strndup(s->arena, text->data, text->size) : NULL);
+    mq_buffer_free(text);
+}
+
+static void say_real(struct mq_gguf_saying *s, const char *key, double value)
+{
+    struct mq_buffer text = {0};
+    mq_buffer_put_number(&text, value);
+    say_buffer(s, key, &text);
+}
+
 /* The part of a head that is turned, where the family can say it. */
 static moeq_status say_rotary_dim(struct mq_gguf_saying *s, const struct sizes *z, moeq_error *err)
 {
     if (mq_gguf_say_field(s, FIELD(rotary_dim), z->rotary_dim))
         return MOEQ_OK;
     if (s->family->default_rotary_part > 0) {
-        struct mq_buffer part = {0};
-        mq_buffer_put_number(&part, (double)z->rotary_dim / z->head_dim);
-        mq_gguf_say_text(s, "partial_rotary_factor",
-                         mq_buffer_ok(&part) ? mq_arena_strndup(s->arena, part.data, part.size)
-                                             : NULL);
-        mq_buffer_free(&part);
+        say_real(s, "partial_rotary_factor", (double)z->rotary_dim / z->head_dim);
         return MOEQ_OK;
     }
     if (z->rotary_dim == z->head_dim)
@@ -425,6 +462,55 @@ static moeq_status say_sizes(struct mq_gguf_saying *s, const struct sizes *z, mo
     return MOEQ_OK;
 }
 
+/* Families that read a number of their own beside the others have them in rope_parameters. */
+static const char *rope_name(const struct mq_family *family)
+{
+    for (const struct mq_config_key *k = family->keys; k->key; k++)
+        if (strncmp(k->key, "rope_parameters.", 16) == 0)
+            return "rope_parameters";
+    return "rope_scaling";
+}
+
+/* rope_scaling, or of a family whose layers of sliding attention have positions of their own what
+ * says those of both. */
+static moeq_status say_rope(struct mq_gguf_saying *s, struct mq_gguf_set *set, double theta,
+                            uint32_t dim, moeq_error *err)
+{
+    const struct mq_family *f = s->family;
+    struct mq_buffer scaling = {0}, both = {0};
+    double local;
+    const moeq_status status = mq_gguf_rope_scaling(s, set, theta, dim, &scaling, err);
+    if (status != MOEQ_OK) {
+        mq_buffer_free(&scaling);
+        return status;
+    }
+    if (!f->local_rope || f->local_theta_key) {
+        say_real(s, "rope_theta", theta);
+        say_buffer(s, rope_name(f), &scaling);
+        if (!f->local_rope)
+            return MOEQ_OK;
+    }
+    MQ_TRY(mq_gguf_positive(s->gguf,
+                            mq_gguf_arch_key(s->gguf, MQ_GGUF_KEY_ROPE_THETA_LOCAL, s->arch->name),
+                            theta, &local, err));
+    if (f->local_theta_key) {
+        say_real(s, f->local_theta_key, local);
+        return MOEQ_OK;
+    }
+    mq_buffer_puts(&both, "{\"full_attention\": {");
+    if (mq_buffer_ok(&scaling) && scaling.data[0] == '{') /* without its brackets */
+        mq_buffer_printf(&both, "%.*s, ", (int)scaling.size - 2, scaling.data + 1);
+    mq_buffer_puts(&both, "\"rope_theta\": ");
+    mq_buffer_put_number(&both, theta);
+    mq_buffer_puts(&both, "}, \"sliding_attention\": {\"rope_type\": \"default\", "
+                          "\"partial_rotary_factor\": 1, \"rope_theta\": ");
+    mq_buffer_put_number(&both, local);
+    mq_buffer_puts(&both, "}}");
+    mq_buffer_free(&scaling);
+    say_buffer(s, "rope_parameters", &both);
+    return MOEQ_OK;
+}
+
 /* How positions are stretched, and the activation of all families but those that say their own. */
 static moeq_status say_rest(struct mq_gguf_saying *s, struct mq_gguf_set *set,
                             const struct sizes *z, moeq_error *err)
@@ -432,7 +518,6 @@ static moeq_status say_rest(struct mq_gguf_saying *s, struct mq_gguf_set *set,
     const char *a = s->arch->name, *eps_key = s->arch->layer_norm ? MQ_GGUF_KEY_EPS
                                                                    : MQ_GGUF_KEY_RMS_EPS;
     const struct mq_config_key *act = mq_gguf_config_key(s->family, FIELD(activation));
-    struct mq_buffer text = {0};
     double eps, theta;
     MQ_TRY(mq_gguf_positive(s->gguf, mq_gguf_arch_key(s->gguf, eps_key, a), 0, &eps, err));
     if (eps == 0) {
@@ -445,17 +530,7 @@ static moeq_status say_rest(struct mq_gguf_saying *s, struct mq_gguf_set *set,
     MQ_TRY(mq_gguf_positive(s->gguf, mq_gguf_arch_key(s->gguf, MQ_GGUF_KEY_ROPE_THETA, a), 1e4,
                             &theta, err));
     mq_gguf_say_field(s, FIELD(rms_eps), eps);
-    mq_buffer_put_number(&text, theta);
-    mq_gguf_say_text(s, "rope_theta",
-                     mq_buffer_ok(&text) ? mq_arena_strndup(s->arena, text.data, text.size) : NULL);
-    text.size = 0;
-    const moeq_status status =
-        mq_gguf_rope_scaling(s, set, theta, z->rotary_dim, &text, err);
-    if (status == MOEQ_OK)
-        mq_gguf_say_text(s, "rope_scaling",
-                         mq_buffer_ok(&text) ? mq_arena_strndup(s->arena, text.data, text.size)
-                                             : NULL);
-    mq_buffer_free(&text);
+    const moeq_status status = say_rope(s, set, theta, z->rotary_dim, err);
     if (act && strcmp(act->key, "hidden_act") == 0)
         mq_gguf_say_field(s, FIELD(activation), MQ_ACTIVATION_SILU);
     mq_gguf_say_field(s, FIELD(tied_head), !s->has(s->has_user, MQ_ROLE_HEAD, -1));
@@ -472,12 +547,6 @@ moeq_status mq_gguf_say_config(struct mq_gguf_saying *s, struct mq_gguf_set *set
         if (strncmp(g->keys[i].name, a, prefix) == 0 && g->keys[i].name[prefix] == '.')
             MQ_TRY(check_key(g, &g->keys[i], s->arch, s->view, err));
     MQ_TRY(read_sizes(g, a, &z, err));
-    if (!s->family)
-        s->family = find_family(a, z.experts > 0);
-    if (!s->family)
-        return mq_fail_file(err, MOEQ_UNSUPPORTED, g->file.path,
-                            "architecture \"%s\" is not supported %s experts", a,
-                            z.experts ? "with" : "without");
     s->layers = z.layers;
     mq_gguf_say_text(s, "architectures",
                      mq_arena_printf(s->arena, "[\"%s\"]", s->family->architecture));
@@ -502,15 +571,52 @@ static bool set_has(const void *user, enum mq_role role, int32_t layer)
     return false;
 }
 
-moeq_status mq_gguf_config(struct mq_gguf_set *set, struct mq_view *view, moeq_error *err)
+static moeq_status try_family(struct mq_gguf_saying *s, struct mq_gguf_set *set, const char *path,
+                              moeq_error *err)
+{
+    struct mq_buffer *json = &s->view->side[MQ_SIDE_CONFIG];
+    s->count = 0;
+    mq_buffer_free(json);
+    MQ_TRY(mq_gguf_say_config(s, set, err));
+    MQ_TRY(mq_gguf_print(s, json, err));
+    MQ_TRY(mq_config_parse(s->view, path, err));
+    if (mq_gguf_rows_hold(s, s->view))
+        return MOEQ_OK;
+    return mq_fail_file(err, MOEQ_UNSUPPORTED, path,
+                        "its keys are those of no %s model: %s.expert_gating_func is another",
+                        s->family->name, s->arch->name);
+}
+
+/* The first family of the architecture that the keys are those of. */
+moeq_status mq_gguf_config(struct mq_gguf_set *set, struct mq_view *view, const char *path,
+                           moeq_error *err)
 {
     char a[MAX_ARCHITECTURE + 1];
     struct mq_gguf_saying s = {
         .gguf = &set->files[0], .view = view, .arena = view->arena, .set = set, .has = set_has};
+    uint32_t experts;
+    size_t i = 0;
     s.has_user = &s;
     MQ_TRY(read_architecture(s.gguf, a, err));
     MQ_TRY(refuse_empty(set, err));
     s.arch = mq_gguf_arch_find(a);
-    MQ_TRY(mq_gguf_say_config(&s, set, err));
-    return mq_gguf_print(&s, &view->side[MQ_SIDE_CONFIG], err);
+    MQ_TRY(read_optional(s.gguf, MQ_GGUF_KEY_EXPERTS, a, &experts, err));
+    s.family = next_family(a, experts > 0, &i);
+    if (!s.family)
+        return mq_fail_file(err, MOEQ_UNSUPPORTED, s.gguf->file.path,
+                            "architecture \"%s\" is not supported %s experts", a,
+                            experts ? "with" : "without");
+    const size_t notes = view->notes_count;
+    moeq_status status = try_family(&s, set, path, err);
+    while (status == MOEQ_UNSUPPORTED && (s.family = next_family(a, experts > 0, &i))) {
+        moeq_error other = {0};
+        const size_t before = view->notes_count;
+        view->notes_count = notes;
+        if (try_family(&s, set, path, &other) == MOEQ_OK) {
+            *err = (moeq_error){0};
+            return MOEQ_OK;
+        }
+        view->notes_count = before;
+    }
+    return status;
 }

@@ -26,13 +26,14 @@ moeq_status mq_gguf_set_open(const char *path, struct mq_arena *arena, struct mq
                              moeq_error *err);
 void mq_gguf_set_free(struct mq_gguf_set *set);
 
-/* gguf_config.c: writes view->side[MQ_SIDE_CONFIG], which says what the metadata says. A key of the
+/* gguf_config.c: writes view->side[MQ_SIDE_CONFIG], which says what the metadata says, and reads it. A key of the
  * architecture that is not known, or not implemented with its value, is an error naming it, unless
  * the view's options ignore it. */
-moeq_status mq_gguf_config(struct mq_gguf_set *set, struct mq_view *view, moeq_error *err);
+moeq_status mq_gguf_config(struct mq_gguf_set *set, struct mq_view *view, const char *path,
+                           moeq_error *err);
 
-/* The same, pair by pair. Set: gguf, arch, view, arena, has. family NULL: the architecture's first that
- * fits. `set` NULL: there are no tensors. */
+/* The same, pair by pair, as of one family. Set: gguf, arch, family, view, arena, has. `set` NULL: there
+ * are no tensors. */
 struct mq_gguf_saying;
 moeq_status mq_gguf_say_config(struct mq_gguf_saying *s, struct mq_gguf_set *set, moeq_error *err);
 

@@ -15,6 +15,9 @@ const char *mq_gguf_rope_word(enum mq_rope_type type);
 /* What Llama 3's scaling divides frequency i of a head by: element i of MQ_GGUF_ROPE_FREQS. */
 double mq_gguf_rope_factor(const struct mq_rope *rope, uint32_t head_dim, size_t i);
 
+/* Of YaRN: mscale_all_dim, by what scores are multiplied. */
+double mq_gguf_yarn_log(const struct mq_rope *rope);
+
 /* gguf_check.c: fails if a model's keys, read again, are not the model: `header` holds n bytes of a GGUF file
  * without tensors. */
 moeq_status mq_gguf_check_model(const struct mq_view *view, const void *header, size_t n,

@@ -111,6 +111,9 @@ const struct mq_gguf_role *mq_gguf_role(enum mq_role role);
 
 /* A tensor with no role: what Llama 3's rope divides its frequencies by, [head_dim/2]. */
 #define MQ_GGUF_ROPE_FREQS "rope_freqs.weight"
+/* The same of longrope, for windows longer than the original positions and for others. */
+#define MQ_GGUF_ROPE_LONG "rope_factors_long.weight"
+#define MQ_GGUF_ROPE_SHORT "rope_factors_short.weight"
 
 /* Keys. Those with %s have the architecture's name there. */
 #define MQ_GGUF_KEY_ARCHITECTURE "general.architecture"
@@ -140,6 +143,12 @@ const struct mq_gguf_role *mq_gguf_role(enum mq_role role);
 #define MQ_GGUF_KEY_ROPE_THETA "%s.rope.freq_base"
 #define MQ_GGUF_KEY_ROPE_SCALING "%s.rope.scaling.type" /* "none", "linear", "yarn" */
 #define MQ_GGUF_KEY_ROPE_FACTOR "%s.rope.scaling.factor"
+#define MQ_GGUF_KEY_ROPE_THETA_LOCAL "%s.rope.freq_base_swa"
+#define MQ_GGUF_KEY_ROPE_ORIGINAL "%s.rope.scaling.original_context_length"
+#define MQ_GGUF_KEY_ROPE_MAGNITUDE "%s.rope.scaling.attn_factor"
+#define MQ_GGUF_KEY_YARN_FAST "%s.rope.scaling.yarn_beta_fast"
+#define MQ_GGUF_KEY_YARN_SLOW "%s.rope.scaling.yarn_beta_slow"
+#define MQ_GGUF_KEY_YARN_LOG "%s.rope.scaling.yarn_log_multiplier"
 
 #define MQ_GGUF_KEY_TOKENIZER "tokenizer.ggml.model" /* "llama": sentencepiece; "gpt2": bytes */
 #define MQ_GGUF_KEY_PRE "tokenizer.ggml.pre"         /* which split pattern */

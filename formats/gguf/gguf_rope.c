@@ -96,17 +96,45 @@ static double original_of(const float *factors, size_t n, double theta, double f
     return 0;
 }
 
-static moeq_status put_factors(const struct mq_gguf *g, const struct mq_gguf_tensor *t,
-                               double theta, uint32_t head_dim, struct mq_view *view,
-                               struct mq_buffer *json, moeq_error *err)
+/* The factors that a tensor has, one for each pair. */
+static moeq_status read_factors(const struct mq_gguf *g, const struct mq_gguf_tensor *t, size_t n,
+                                float factors[MAX_FACTORS], moeq_error *err)
 {
-    float factors[MAX_FACTORS];
-    const size_t n = head_dim / 2;
     if (strcmp(t->type->name, "F32") != 0 || t->dims != 1 || t->ne[0] != n || n > MAX_FACTORS)
         return mq_fail_tensor(err, MOEQ_MALFORMED, g->file.path, t->name, t->offset,
                               "expected F32 [%zu], half of a head, found %s [%" PRIu64 "]", n,
                               t->type->name, t->ne[0]);
-    MQ_TRY(mq_file_read_at(&g->file, t->offset, factors, n * sizeof *factors, err));
+    return mq_file_read_at(&g->file, t->offset, factors, n * sizeof *factors, err);
+}
+
+/* Gemma 4's: pairs behind the first ones are not turned, which is said by a factor that nothing
+ * survives. False if that is not what the factors say. */
+static bool put_part(const float *factors, size_t n, struct mq_buffer *json)
+{
+    const float never = 1e20f;
+    size_t turned = 0;
+    while (turned < n && factors[turned] == 1)
+        turned++;
+    for (size_t i = turned; i < n; i++)
+        if (!(factors[i] >= never))
+            return false;
+    if (turned == 0 || turned == n)
+        return false;
+    mq_buffer_puts(json, "{\"rope_type\": \"proportional\", \"partial_rotary_factor\": ");
+    mq_buffer_put_number(json, (double)turned / (double)n);
+    mq_buffer_putc(json, '}');
+    return true;
+}
+
+static moeq_status put_factors(const struct mq_gguf_saying *s, const struct mq_gguf *g,
+                               const struct mq_gguf_tensor *t, double theta, uint32_t head_dim,
+                               struct mq_buffer *json, moeq_error *err)
+{
+    float factors[MAX_FACTORS];
+    const size_t n = head_dim / 2;
+    MQ_TRY(read_factors(g, t, n, factors, err));
+    if (s->family->local_rope && put_part(factors, n, json))
+        return MOEQ_OK;
     double factor = 1, original = PUBLISHED_ORIGINAL;
     bool ones = true;
     for (size_t i = 0; i < n; i++) {
@@ -126,7 +154,7 @@ static moeq_status put_factors(const struct mq_gguf *g, const struct mq_gguf_ten
     if (factor == 1) { /* of ones exactly there is nothing to say: they are as good as none */
         mq_buffer_puts(json, "null");
         return ones ? MOEQ_OK
-                    : mq_view_note(view, err,
+                    : mq_view_note(s->view, err,
                                    "%s is left out: its factors differ from 1 by less than %g",
                                    t->name, TOLERANCE);
     }
@@ -139,26 +167,156 @@ static moeq_status put_factors(const struct mq_gguf *g, const struct mq_gguf_ten
     return MOEQ_OK;
 }
 
-/* The factor of rope.scaling.*: 1 for none. llama.cpp takes a factor without a type for linear. */
-static moeq_status linear_factor(const struct mq_gguf *g, const char *architecture, double *factor,
-                                 moeq_error *err)
+static double yarn_magnitude(double factor, double mscale)
 {
-    const struct mq_gguf_key *type = mq_gguf_arch_key(g, MQ_GGUF_KEY_ROPE_SCALING, architecture);
-    const struct mq_gguf_key *key = mq_gguf_arch_key(g, MQ_GGUF_KEY_ROPE_FACTOR, architecture);
+    return factor <= 1 ? 1 : 0.1 * mscale * mq_log(factor) + 1;
+}
+
+double mq_gguf_yarn_log(const struct mq_rope *rope)
+{
+    return rope->factor > 1 ? (rope->score_factor - 1) / (0.1 * mq_log(rope->factor)) : 0;
+}
+
+static moeq_status positive(const struct mq_gguf_saying *s, const char *pattern, double otherwise,
+                            double *value, moeq_error *err)
+{
+    return mq_gguf_positive(s->gguf, mq_gguf_arch_key(s->gguf, pattern, s->arch->name), otherwise,
+                            value, err);
+}
+
+/* llama.cpp multiplies cosines and sines by get_mscale(factor, mscale) / get_mscale(factor,
+ * mscale_all_dim), or get_mscale(factor, 1) without a log multiplier, and by attn_factor
+ * (llama-context.cpp). */
+static moeq_status put_yarn(const struct mq_gguf_saying *s, double factor, struct mq_buffer *json,
+                            moeq_error *err)
+{
+    double original, fast, slow, all = 0, more;
+    MQ_TRY(positive(s, MQ_GGUF_KEY_ROPE_ORIGINAL, 0, &original, err));
+    MQ_TRY(positive(s, MQ_GGUF_KEY_YARN_FAST, 32, &fast, err));
+    MQ_TRY(positive(s, MQ_GGUF_KEY_YARN_SLOW, 1, &slow, err));
+    MQ_TRY(positive(s, MQ_GGUF_KEY_ROPE_MAGNITUDE, 1, &more, err));
+    if (s->arch->yarn_log_unit > 0)
+        MQ_TRY(positive(s, MQ_GGUF_KEY_YARN_LOG, 0, &all, err));
+    mq_buffer_puts(json, "{\"rope_type\": \"yarn\", \"factor\": ");
+    mq_buffer_put_number(json, factor);
+    if (original > 0)
+        mq_buffer_printf(json, ", \"original_max_position_embeddings\": %.0f", original);
+    mq_buffer_puts(json, ", \"beta_fast\": ");
+    mq_buffer_put_number(json, fast);
+    mq_buffer_puts(json, ", \"beta_slow\": ");
+    mq_buffer_put_number(json, slow);
+    if (all > 0) {
+        all = (double)(float)(all / (double)s->arch->yarn_log_unit);
+        mq_buffer_puts(json, ", \"mscale\": ");
+        mq_buffer_put_number(json, s->arch->yarn_same_scale ? all : 1);
+        mq_buffer_puts(json, ", \"mscale_all_dim\": ");
+        mq_buffer_put_number(json, all);
+    }
+    if (more != 1) {
+        const double own = all > 0 && !s->arch->yarn_same_scale
+                               ? yarn_magnitude(factor, 1) / yarn_magnitude(factor, all)
+                               : all > 0 ? 1
+                                         : yarn_magnitude(factor, 1);
+        mq_buffer_puts(json, ", \"attention_factor\": ");
+        mq_buffer_put_number(json, own * more);
+    }
+    if (s->arch->untruncated)
+        mq_buffer_puts(json, ", \"truncate\": false");
+    mq_buffer_putc(json, '}');
+    return MOEQ_OK;
+}
+
+static moeq_status put_list(struct mq_gguf_set *set, const char *name, const char *key, size_t n,
+                            struct mq_buffer *json, moeq_error *err)
+{
+    float factors[MAX_FACTORS];
+    struct mq_gguf_at *at = mq_gguf_set_find(set, name);
+    if (!at)
+        return mq_fail_file(err, MOEQ_NOT_FOUND, set->files[0].file.path,
+                            "tensor '%s' is missing, though rope.scaling.type is longrope", name);
+    at->used = true;
+    MQ_TRY(read_factors(&set->files[at->file], at->tensor, n, factors, err));
+    mq_buffer_printf(json, ", \"%s\": [", key);
+    for (size_t i = 0; i < n; i++) {
+        mq_buffer_puts(json, i ? ", " : "");
+        mq_buffer_put_number(json, (double)factors[i]);
+    }
+    mq_buffer_putc(json, ']');
+    return MOEQ_OK;
+}
+
+static moeq_status put_longrope(const struct mq_gguf_saying *s, struct mq_gguf_set *set,
+                                uint32_t dim, struct mq_buffer *json, moeq_error *err)
+{
+    double original, magnitude;
+    MQ_TRY(positive(s, MQ_GGUF_KEY_ROPE_ORIGINAL, 0, &original, err));
+    MQ_TRY(positive(s, MQ_GGUF_KEY_ROPE_MAGNITUDE, 1, &magnitude, err));
+    mq_buffer_puts(json, "{\"rope_type\": \"longrope\"");
+    if (original > 0)
+        mq_buffer_printf(json, ", \"original_max_position_embeddings\": %.0f", original);
+    MQ_TRY(put_list(set, MQ_GGUF_ROPE_SHORT, "short_factor", dim / 2, json, err));
+    MQ_TRY(put_list(set, MQ_GGUF_ROPE_LONG, "long_factor", dim / 2, json, err));
+    mq_buffer_puts(json, ", \"short_mscale\": ");
+    mq_buffer_put_number(json, magnitude);
+    mq_buffer_puts(json, ", \"long_mscale\": ");
+    mq_buffer_put_number(json, magnitude);
+    mq_buffer_putc(json, '}');
+    return MOEQ_OK;
+}
+
+/* By a factor alone: 1 for none. */
+static void put_linear(double factor, struct mq_buffer *json)
+{
+    if (factor == 1) {
+        mq_buffer_puts(json, "null");
+        return;
+    }
+    mq_buffer_puts(json, "{\"rope_type\": \"linear\", \"factor\": ");
+    mq_buffer_put_number(json, factor);
+    mq_buffer_putc(json, '}');
+}
+
+/* rope.scaling.*; llama.cpp takes a factor without a type for linear. `factor` is 1 where none is
+ * said. */
+static moeq_status put_scaling(const struct mq_gguf_saying *s, struct mq_gguf_set *set, uint32_t dim,
+                               double *factor, struct mq_buffer *json, moeq_error *err)
+{
+    const struct mq_gguf *g = s->gguf;
+    const struct mq_gguf_key *type = mq_gguf_arch_key(g, MQ_GGUF_KEY_ROPE_SCALING, s->arch->name);
+    const struct mq_gguf_key *key = mq_gguf_arch_key(g, MQ_GGUF_KEY_ROPE_FACTOR, s->arch->name);
     *factor = 1;
-    if (type && mq_gguf_text_is(g, type, "none"))
+    if (type && mq_gguf_text_is(g, type, "none")) {
+        mq_buffer_puts(json, "null");
         return MOEQ_OK;
-    if (type && !mq_gguf_text_is(g, type, "linear")) {
-        struct mq_gguf_strings s = mq_gguf_strings(g, type);
-        const bool text = mq_gguf_next(&s);
-        return mq_gguf_fail_key(g, type, MOEQ_UNSUPPORTED, err,
-                                "rope scaling \"%.*s\" is not implemented (none, linear, and Llama "
-                                "3's)",
-                                text ? (int)(s.size < 40 ? s.size : 40) : 0, text ? s.text : "");
     }
     if (!key) /* its name before October 2023 */
-        key = mq_gguf_arch_key(g, "%s.rope.scale_linear", architecture);
-    return mq_gguf_positive(g, key, 1, factor, err);
+        key = mq_gguf_arch_key(g, "%s.rope.scale_linear", s->arch->name);
+    MQ_TRY(mq_gguf_positive(g, key, 1, factor, err));
+    if (type && mq_gguf_text_is(g, type, "yarn"))
+        return put_yarn(s, *factor, json, err);
+    const bool lists = set && mq_gguf_set_find(set, MQ_GGUF_ROPE_LONG);
+    if (lists || (type && set && mq_gguf_text_is(g, type, "longrope")))
+        return put_longrope(s, set, dim, json, err);
+    if (type && !mq_gguf_text_is(g, type, "linear") && !mq_gguf_text_is(g, type, "longrope")) {
+        struct mq_gguf_strings words = mq_gguf_strings(g, type);
+        const bool text = mq_gguf_next(&words);
+        return mq_gguf_fail_key(g, type, MOEQ_UNSUPPORTED, err,
+                                "rope scaling \"%.*s\" is not implemented (none, linear, yarn, "
+                                "longrope, and Llama 3's)",
+                                text ? (int)(words.size < 40 ? words.size : 40) : 0,
+                                text ? words.text : "");
+    }
+    const struct mq_gguf_key *more =
+        mq_gguf_arch_key(g, MQ_GGUF_KEY_ROPE_MAGNITUDE, s->arch->name);
+    double magnitude;
+    MQ_TRY(mq_gguf_positive(g, more, 1, &magnitude, err));
+    if (magnitude != 1 && !mq_view_ignores_key(s->view, more->name))
+        return mq_gguf_fail_key(g, more, MOEQ_UNSUPPORTED, err,
+                                "%g is not implemented (only 1). --ignore-config %.80s goes on "
+                                "without it, at the risk of wrong results",
+                                magnitude, more->name);
+    put_linear(*factor, json);
+    return MOEQ_OK;
 }
 
 moeq_status mq_gguf_rope_scaling(const struct mq_gguf_saying *s, struct mq_gguf_set *set,
@@ -166,25 +324,21 @@ moeq_status mq_gguf_rope_scaling(const struct mq_gguf_saying *s, struct mq_gguf_
                                  moeq_error *err)
 {
     double factor;
-    MQ_TRY(linear_factor(s->gguf, s->arch->name, &factor, err));
     struct mq_gguf_at *at = set ? mq_gguf_set_find(set, MQ_GGUF_ROPE_FREQS) : NULL;
-    if (at) {
-        const struct mq_gguf *g = &set->files[at->file];
-        at->used = true;
-        if (factor != 1)
-            return mq_fail_tensor(err, MOEQ_UNSUPPORTED, g->file.path, at->tensor->name,
-                                  at->tensor->offset,
-                                  "beside a linear scaling of positions by %g: both together are "
-                                  "not implemented",
-                                  factor);
-        return put_factors(g, at->tensor, theta, dim, s->view, json, err);
-    }
-    if (factor == 1) {
-        mq_buffer_puts(json, "null");
-        return MOEQ_OK;
-    }
-    mq_buffer_puts(json, "{\"rope_type\": \"linear\", \"factor\": ");
-    mq_buffer_put_number(json, factor);
-    mq_buffer_putc(json, '}');
-    return MOEQ_OK;
+    if (!at)
+        return put_scaling(s, set, dim, &factor, json, err);
+    struct mq_buffer scaling = {0};
+    const moeq_status status = put_scaling(s, set, dim, &factor, &scaling, err);
+    mq_buffer_free(&scaling);
+    if (status != MOEQ_OK)
+        return status;
+    const struct mq_gguf *g = &set->files[at->file];
+    at->used = true;
+    if (factor != 1)
+        return mq_fail_tensor(err, MOEQ_UNSUPPORTED, g->file.path, at->tensor->name,
+                              at->tensor->offset,
+                              "beside a scaling of positions by %g: both together are not "
+                              "implemented",
+                              factor);
+    return put_factors(s, g, at->tensor, theta, dim, json, err);
 }

@@ -303,8 +303,7 @@ moeq_status mq_gguf_open(const char *path, struct mq_view *view, moeq_error *err
         goto out;
     const struct mq_gguf *first = &set.files[0];
     view->kind = MQ_VIEW_GGUF;
-    MQ_TRY_OUT(mq_gguf_config(&set, view, err));
-    MQ_TRY_OUT(mq_config_parse(view, path, err));
+    MQ_TRY_OUT(mq_gguf_config(&set, view, path, err));
     MQ_TRY_OUT(choose_head(&set, view, err));
     MQ_TRY_OUT(mq_view_build(view, &source, err));
     MQ_TRY_OUT(refuse_unused(&set, view, err));

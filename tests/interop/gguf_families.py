@@ -15,6 +15,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import types
 
 # Keys that one of the two alone writes, or otherwise, and why that is the same.
 EXCUSED = {
@@ -37,6 +38,7 @@ EXCUSED = {
 EDITS = {
     "dots1": {"scoring_func": "sigmoid"},
     "hunyuan_v1_moe": {"rope_scaling": None, "rope_parameters": None},
+    "phimoe": "same_mscale",
     "grok1": {"architectures": ["GrokForCausalLM"], "num_local_experts": 8},
 }
 
@@ -76,6 +78,17 @@ def excused(key):
     return any(name == e or (e.endswith(".") and name.startswith(e)) for e in EXCUSED)
 
 
+def halves(t):
+    """Gate and up of experts apart, as moeq writes them; llama.cpp reads both."""
+    if not t.name.endswith("ffn_gate_up_exps.weight"):
+        return [t]
+    cols, rows, experts = (int(n) for n in t.shape)
+    data = t.data.reshape(experts, 2, rows // 2, -1)
+    return [types.SimpleNamespace(name=t.name.replace("gate_up", part), shape=[cols, rows // 2, experts],
+                                  tensor_type=t.tensor_type, data=data[:, i])
+            for i, part in enumerate(("gate", "up"))]
+
+
 def compare(ours, theirs):
     import gguf_files
     from gguf import GGUFReader
@@ -83,6 +96,7 @@ def compare(ours, theirs):
     blocks = next(f.contents() for k, f in a.fields.items() if k.endswith(".block_count"))
     b.tensors = [t for t in b.tensors
                  if not (t.name.startswith("blk.") and int(t.name.split(".")[1]) >= blocks)]
+    b.tensors = [half for t in b.tensors for half in halves(t)]
     wrong = gguf_files.compare_tensors(a, b)
     keys, _ = gguf_files.compare_keys(a, b, {})
     wrong += [k for k in keys if not excused(k.split(":")[0])]
@@ -109,7 +123,10 @@ def check(options, folder, kind):
             (model / f.name).symlink_to(f.resolve())
     if folder.name in EDITS:
         config = json.loads((folder / "config.json").read_text())
-        config.update(EDITS[folder.name])
+        if EDITS[folder.name] == "same_mscale":
+            config["rope_scaling"]["short_mscale"] = config["rope_scaling"]["long_mscale"]
+        else:
+            config.update(EDITS[folder.name])
         (model / "config.json").unlink()
         (model / "config.json").write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
     if not (model / "tokenizer.json").exists():
