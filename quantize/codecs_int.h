@@ -29,7 +29,11 @@
     X(q4_0, isa)              \
     X(q4_1, isa)              \
     X(q5_0, isa)              \
-    X(q5_1, isa)
+    X(q5_1, isa)              \
+    X(mxfp4, isa)             \
+    X(f8_e4m3, isa)           \
+    X(i4_32, isa)             \
+    X(i8_32, isa)
 
 #define MQ_DECLARE_CODEC(codec, isa)                                                              \
     void mq_##codec##_encode_##isa(const float *weights, size_t n, enum mq_effort effort,         \

@@ -87,6 +87,29 @@ const struct mq_level mq_levels[] = {
           .block_weights = 32, .block_bytes = 24,
           UNPACKED(q5_1),
           .group = 32, .has_mins = true, .code_min = 0, .code_max = 31),
+    LEVEL(mxfp4,
+          .description =
+              "4-bit floats, a power of two per 32 weights: 4.25 bits per weight; read only",
+          .block_weights = 32, .block_bytes = 17,
+          UNPACKED(mxfp4),
+          .group = 32, .code_min = -12, .code_max = 12),
+    LEVEL(f8_e4m3,
+          .description =
+              "8-bit floats, one f32 scale per 128 weights: 8.25 bits per weight; read only",
+          .block_weights = 128, .block_bytes = 132,
+          .quantized = true, .may_be_cut = true),
+    LEVEL(i4_32,
+          .description =
+              "4-bit codes, one f32 scale per 32 weights: 5 bits per weight; read only",
+          .block_weights = 32, .block_bytes = 20,
+          UNPACKED(i4_32),
+          .group = 32, .code_min = -8, .code_max = 7),
+    LEVEL(i8_32,
+          .description =
+              "8-bit codes, one f32 scale per 32 weights: 9 bits per weight; read only",
+          .block_weights = 32, .block_bytes = 36,
+          UNPACKED(i8_32),
+          .group = 32, .code_min = -128, .code_max = 127),
 };
 /* clang-format on */
 const size_t mq_levels_count = sizeof mq_levels / sizeof mq_levels[0];
@@ -147,13 +170,14 @@ bool mq_level_can_encode(const struct mq_level *level)
 enum { PART_BLOCKS, PART_Q8_0, PART_F16, PARTS };
 struct part {
     const struct mq_level *level;
-    uint64_t weights; /* whole blocks of it; often 0 */
+    uint64_t weights; /* whole blocks of it, but for a level that may be cut; often 0 */
 };
 
 static void parts_of(const struct mq_level *level, uint64_t cols, struct part parts[PARTS])
 {
     const struct mq_level *q8_0 = &mq_levels[ROW_q8_0], *f16 = &mq_levels[ROW_f16];
-    const uint64_t tail = cols % level->block_weights, odd = tail % q8_0->block_weights;
+    const uint64_t tail = level->may_be_cut ? 0 : cols % level->block_weights;
+    const uint64_t odd = tail % q8_0->block_weights;
     parts[PART_BLOCKS] = (struct part){level, cols - tail};
     parts[PART_Q8_0] = (struct part){q8_0, tail - odd};
     parts[PART_F16] = (struct part){f16, odd};
@@ -162,7 +186,10 @@ static void parts_of(const struct mq_level *level, uint64_t cols, struct part pa
 /* Cannot overflow before 2^59 weights. */
 static uint64_t part_bytes(const struct part *part)
 {
-    return part->weights / part->level->block_weights * part->level->block_bytes;
+    const uint32_t weights = part->level->block_weights;
+    const uint64_t whole = part->weights / weights * part->level->block_bytes;
+    const uint64_t cut = part->weights % weights;
+    return cut ? whole + part->level->block_bytes - (weights - cut) : whole;
 }
 
 uint64_t mq_level_row_bytes(const struct mq_level *level, uint64_t cols)
@@ -200,7 +227,7 @@ void mq_level_decode_rows(const struct mq_level *level, enum mq_isa isa, const u
 {
     struct part parts[PARTS];
     parts_of(level, cols, parts);
-    if (parts[PART_BLOCKS].weights == cols) {
+    if (parts[PART_BLOCKS].weights == cols && cols % level->block_weights == 0) {
         level->decode[isa](bytes, rows * cols, weights);
         return;
     }

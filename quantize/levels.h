@@ -23,17 +23,22 @@ struct mq_level {
     const char *description; /* one line for --help */
     uint32_t block_weights, block_bytes;
     bool quantized; /* false: f32, f16, bf16, where a block is one weight */
-    /* Encodes or decodes n weights, n a multiple of block_weights, with one kernel variant. A level
-     * that is read only has no encoder: see mq_level_can_encode. */
+    /* Of one byte a weight behind what comes first in a block: the last block of a row has only as
+     * many as there are weights, and there is no tail. */
+    bool may_be_cut;
+    /* Encodes or decodes n weights, n a multiple of block_weights (or what is cut
+     * at the end of a row), with one kernel variant. A level that is read only has no encoder: see
+     * mq_level_can_encode. */
     void (*encode[MQ_ISA_COUNT])(const float *weights, size_t n, enum mq_effort effort,
                                  uint8_t *blocks);
     void (*decode[MQ_ISA_COUNT])(const uint8_t *blocks, size_t n, float *weights);
     /*
-     * The same weights as integers, for products in integers; NULL if not quantized:
+     * The same weights as integers, for products in integers; NULL if not quantized, or to floats:
      *
      *     weights[i] = scales[i / group] * codes[i] - mins[i / group]        group: 32 or 16
      *
-     * exactly, as scales and mins are halves (11 bits) times integers of at most 8 bits. mins are
+     * exactly, as scales and mins are halves (11 bits) times integers of at most 8 bits (of the read-only
+     * levels with f32 scales: rounded once, as decoding rounds). mins are
      * all 0 unless has_mins; the codes of its blocks (not of a row's tail) are in
      * code_min..code_max.
      */

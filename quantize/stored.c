@@ -14,7 +14,7 @@ moeq_status mq_tensor_stored(const struct mq_view *view, const struct mq_tensor 
     if (!*level)
         return mq_view_fail_row(err, MOEQ_UNSUPPORTED, view, t, 0,
                                 "is stored at the unknown level \"%.40s\"", t->storage);
-    if (!mq_level_can_encode(*level) && t->cols % (*level)->block_weights != 0)
+    if (!mq_level_can_encode(*level) && !(*level)->may_be_cut && t->cols % (*level)->block_weights != 0)
         return mq_view_fail_row(err, MOEQ_MALFORMED, view, t, 0,
                                 "a row at %s has a multiple of %" PRIu32 " weights, not %" PRIu64,
                                 t->storage, (*level)->block_weights, t->cols);

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Writes tests/quantize/data/gguf_<level>.bin: random blocks and what the PyPI package `gguf`,
-an independent decoder in numpy, makes of them.
+an independent decoder in numpy, makes of them. And source_<level>.bin: blocks that GGUF does not
+have, and what their definition in quantize/source_blocks.c is in numpy's arithmetic.
 
     pip install numpy gguf && python3 tests/data/make_gguf_goldens.py
 
@@ -26,6 +27,26 @@ LEVELS = {
     "q4_1": (GGMLQuantizationType.Q4_1, 20, (0, 2)),
     "q5_0": (GGMLQuantizationType.Q5_0, 22, (0,)),
     "q5_1": (GGMLQuantizationType.Q5_1, 24, (0, 2)),
+    "mxfp4": (GGMLQuantizationType.MXFP4, 17, ()),
+}
+
+
+def e4m3(codes):
+    """OCP's FP8 E4M3 without its NaNs."""
+    exponent, mantissa = (codes >> 3 & 15).astype(np.int32), (codes & 7).astype(np.float64)
+    value = np.where(exponent == 0, np.ldexp(mantissa / 8, -6), np.ldexp(1 + mantissa / 8, exponent - 7))
+    return np.where(codes & 0x80, -value, value)
+
+
+def nibbles(codes):
+    return np.concatenate([codes & 15, codes >> 4], axis=1).astype(np.float64) - 8
+
+
+# level: bytes of codes behind an f32 scale, what they stand for
+SCALED = {
+    "f8_e4m3": (128, e4m3),
+    "i4_32": (16, nibbles),
+    "i8_32": (32, lambda codes: codes.astype(np.float64) - 128),
 }
 
 
@@ -40,9 +61,21 @@ def main():
             scales[(scales & 0x7C00) == 0x7C00] ^= 0x4000  # infinities and NaNs become finite
             scales[0] = 0
             blocks[:, at : at + 2] = scales.astype("<u2").view(np.uint8).reshape(BLOCKS, 2)
+        if level == "mxfp4":
+            blocks[:, 0] = np.minimum(blocks[:, 0], 252)  # 12 * 2^(252 - 128) is still finite
+            blocks[:3, 0] = 0, 1, 2
         weights = dequantize(blocks, kind).astype("<f4")
         assert np.isfinite(weights).all()
         (folder / f"gguf_{level}.bin").write_bytes(blocks.tobytes() + weights.tobytes())
+    for level, (code_bytes, decode) in SCALED.items():
+        codes = rng.integers(0, 256, (BLOCKS, code_bytes), dtype=np.uint8)
+        if level == "f8_e4m3":
+            codes[(codes & 0x7F) == 0x7F] ^= 1
+            codes[0] = np.arange(128) - (np.arange(128) == 127)
+        scales = (rng.standard_normal(BLOCKS) * 2.0 ** rng.integers(-30, 30, BLOCKS)).astype("<f4")
+        weights = (decode(codes) * scales.astype(np.float64)[:, None]).astype("<f4")  # rounded once
+        blocks = np.concatenate([scales.view(np.uint8).reshape(BLOCKS, 4), codes], axis=1)
+        (folder / f"source_{level}.bin").write_bytes(blocks.tobytes() + weights.tobytes())
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
 #include "levels.h"
 #include "weights.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,17 +28,18 @@ static uint8_t *read_file(const char *path, size_t *size)
     return bytes;
 }
 
-/* data/gguf_<level>.bin, written by tests/data/make_gguf_goldens.py: blocks, then their weights. Of
- * every level that GGUF files can have. */
+/* data/gguf_<level>.bin and, of what GGUF files cannot have, source_<level>.bin, written by
+ * tests/data/make_gguf_goldens.py: blocks, then their weights. Of every quantized level. */
 START_TEST(decoders_give_what_gguf_gives)
 {
     size_t checked = 0;
     for (size_t i = 0; i < mq_levels_count; i++) {
         const struct mq_level *level = &mq_levels[i];
-        if (!level->quantized || !mq_gguf_type_by_storage(level->name))
+        if (!level->quantized)
             continue;
         char name[64];
-        snprintf(name, sizeof name, "tests/quantize/data/gguf_%s.bin", level->name);
+        snprintf(name, sizeof name, "tests/quantize/data/%s_%s.bin",
+                 mq_gguf_type_by_storage(level->name) ? "gguf" : "source", level->name);
         size_t size;
         uint8_t *golden = read_file(mq_test_source(name), &size);
         const size_t record = level->block_bytes + 4 * (size_t)level->block_weights;
@@ -102,6 +104,38 @@ START_TEST(every_instruction_set_gives_the_same_bytes)
 END_TEST
 
 /* A block's bytes depend on its own weights alone, wherever it stands and whatever is beside it. */
+/* A row of FP8 may end within a block, and NaN stays one, where the next step finds it. */
+START_TEST(f8_rows_are_cut_and_nan_is_nan)
+{
+    enum { COLS = 130, ROWS = 2, ROW = COLS + 2 * 4 };
+    const struct mq_level *f8 = mq_level_find("f8_e4m3");
+    ck_assert_uint_eq(mq_level_row_bytes(f8, COLS), ROW);
+    ck_assert_uint_eq(mq_level_row_bytes(f8, 256), 2 * 132);
+    for (int isa = 0; isa < MQ_ISA_COUNT; isa++) {
+        if (!mq_isa_available((enum mq_isa)isa))
+            continue;
+        uint8_t *rows = mq_test_guarded(ROWS * ROW);
+        float *weights = mq_test_guarded(ROWS * COLS * sizeof *weights);
+        const float scales[] = {2, 0.5f};
+        for (int r = 0; r < ROWS; r++) {
+            memcpy(rows + r * ROW, &scales[0], 4);
+            memset(rows + r * ROW + 4, 0x38, 128); /* 1 */
+            memcpy(rows + r * ROW + 132, &scales[1], 4);
+            rows[r * ROW + 136] = 0x7e; /* 448 */
+            rows[r * ROW + 137] = r ? 0xff : 0x80;
+        }
+        mq_level_decode_rows(f8, (enum mq_isa)isa, rows, ROWS, COLS, weights);
+        for (int r = 0; r < ROWS; r++) {
+            ck_assert(weights[r * COLS] == 2 && weights[r * COLS + 127] == 2);
+            ck_assert(weights[r * COLS + 128] == 224);
+        }
+        ck_assert(weights[129] == 0 && isnan(weights[COLS + 129]));
+        ck_assert_uint_eq(mq_first_not_finite((enum mq_isa)isa, weights, ROWS * COLS),
+                          ROWS * COLS - 1);
+    }
+}
+END_TEST
+
 START_TEST(blocks_do_not_depend_on_their_neighbours)
 {
     enum { N = 4096 };
@@ -295,6 +329,7 @@ END_TEST
 static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, decoders_give_what_gguf_gives);
+    tcase_add_test(tests, f8_rows_are_cut_and_nan_is_nan);
     tcase_add_test(tests, every_instruction_set_gives_the_same_bytes);
     tcase_add_test(tests, bytes_are_pinned);
     tcase_add_test(tests, blocks_do_not_depend_on_their_neighbours);

@@ -76,7 +76,9 @@ START_TEST(unpack)
 {
     static const size_t cols[] = {1, 31, 32, 33, 256, 288, 511, 512, 1024 + 64 + 7};
     for (size_t l = 0; l < mq_levels_count; l++) {
-        ck_assert(mq_levels[l].quantized == (mq_levels[l].unpack[0] != NULL));
+        /* codes that are floats are no integers */
+        const bool has = mq_levels[l].quantized && strcmp(mq_levels[l].name, "f8_e4m3") != 0;
+        ck_assert(has == (mq_levels[l].unpack[0] != NULL));
         for (size_t c = 0; mq_levels[l].unpack[0] && c < sizeof cols / sizeof *cols; c++)
             for (int any = 0; any < 2; any++)
                 if (mq_level_can_encode(&mq_levels[l]) || (any && cols[c] % 32 == 0))

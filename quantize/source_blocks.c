@@ -1,0 +1,137 @@
+/*
+ * source_blocks.c: blocks of checkpoints that are published quantized: decoders alone. moeq reads them
+ * and never quantizes to them.
+ *
+ *     f8_e4m3, 132 B of 128:  f32 d | u8 code[128]     weight = d e4m3(code)
+ *     mxfp4,    17 B of 32:   u8 e  | u8 low[16]       weight = 2^(e - 128) (doubled e2m1)
+ *     i4_32,    20 B of 32:   f32 d | u8 low[16]       weight = d (code - 8)
+ *     i8_32,    36 B of 32:   f32 d | u8 code[32]      weight = d (code - 128)
+ *
+ * Of 4 bits, weights l and l + 16 are the low and the high nibble of low[l]. A row's last f8_e4m3 block
+ * may be cut: it has as many codes as weights are left. mxfp4 is GGML's type of that name
+ * (ggml-common.h, block_mxfp4); where checkpoints have scales and codes, and how they become blocks:
+ * formats/assembly.c.
+ *
+ * E4M3 (OCP 8-bit floating point, "FN"): sign, 4 bits of exponent with bias 7, 3 of mantissa; no
+ * infinities, and NaN where all seven bits are set.
+ */
+#include "codecs_int.h"
+#include "lanes_int.h"
+
+#include <math.h>
+
+enum { F8_BLOCK = 128, BLOCK = 32, SCALE_BYTES = 4 };
+
+/* ---- f8_e4m3 ---- */
+
+/* At most 128 codes, n of them; weights beyond n are not written. As halves the codes' bits are the
+ * weights times 2^-8, exactly, since a half's exponent has bias 15; so are denormals. */
+MQ_INLINE void decode_f8(const uint8_t *block, size_t n, float *weights)
+{
+    uint16_t half[F8_BLOCK];
+    uint8_t code[F8_BLOCK] = {0};
+    float d, all[F8_BLOCK];
+    bool nan = false;
+    memcpy(&d, block, sizeof d);
+    memcpy(code, block + SCALE_BYTES, n);
+    for (int i = 0; i < F8_BLOCK; i++) {
+        half[i] = (uint16_t)((code[i] & 0x80) << 8 | (code[i] & 0x7f) << 7);
+        nan |= (code[i] & 0x7f) == 0x7f;
+    }
+    for (int i = 0; i < F8_BLOCK; i += 16) {
+        const v16 code_value = v_mul(v_load_f16((const uint8_t *)(half + i)), v_set1(256));
+        v_store(all + i, v_mul(code_value, v_set1(d)));
+    }
+    for (int i = 0; nan && i < F8_BLOCK; i++)
+        all[i] = (code[i] & 0x7f) == 0x7f ? NAN : all[i];
+    memcpy(weights, all, n * sizeof *weights);
+}
+
+void MQ_ISA_NAME(mq_f8_e4m3_decode)(const uint8_t *blocks, size_t n, float *weights)
+{
+    for (size_t count; n; n -= count) {
+        count = n < F8_BLOCK ? n : F8_BLOCK;
+        decode_f8(blocks, count, weights);
+        blocks += SCALE_BYTES + count;
+        weights += count;
+    }
+}
+
+/* ---- blocks of 32 integers ---- */
+
+struct kind {
+    size_t scale_bytes, code_bytes;
+    int8_t zero;         /* the code of the weight 0, where codes are no floats */
+    const int8_t *value; /* of each 4-bit code; NULL: itself */
+};
+
+/* Twice what e2m1 stands for, so that they are integers (ggml-common.h, kvalues_mxfp4). */
+static const int8_t doubled_e2m1[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+/* Half of 2^(e - 127), as the codes are doubled; below 2^-126 a denormal. */
+MQ_INLINE float half_of_e8m0(uint8_t e)
+{
+    const uint32_t bits = e < 2 ? UINT32_C(0x00200000) << e : (uint32_t)(e - 1) << 23;
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+MQ_INLINE float scale_of(struct kind k, const uint8_t *block)
+{
+    float d;
+    if (k.scale_bytes == 1)
+        return half_of_e8m0(*block);
+    memcpy(&d, block, sizeof d);
+    return d;
+}
+
+MQ_INLINE void unpack_codes(struct kind k, const uint8_t *block, int8_t codes[BLOCK])
+{
+    const uint8_t *in = block + k.scale_bytes;
+    if (k.code_bytes == BLOCK) {
+        for (int l = 0; l < BLOCK; l++)
+            codes[l] = (int8_t)(in[l] + k.zero); /* by 128: the same to either side */
+        return;
+    }
+    for (int l = 0; l < BLOCK / 2; l++) {
+        const uint8_t low = in[l] & 15, high = in[l] >> 4;
+        codes[l] = k.value ? k.value[low] : (int8_t)(low - k.zero);
+        codes[l + BLOCK / 2] = k.value ? k.value[high] : (int8_t)(high - k.zero);
+    }
+}
+
+MQ_INLINE void decode(struct kind k, const uint8_t *blocks, size_t n, float *weights)
+{
+    int8_t codes[BLOCK];
+    for (size_t b = 0; b < n / BLOCK; b++, blocks += k.scale_bytes + k.code_bytes) {
+        const v16 d = v_set1(scale_of(k, blocks));
+        unpack_codes(k, blocks, codes);
+        for (int i = 0; i < BLOCK; i += 16, weights += 16)
+            v_store(weights, v_mul(d, v_from_i8(codes + i)));
+    }
+}
+
+MQ_INLINE void unpack(struct kind k, const uint8_t *blocks, size_t n, int8_t *codes, float *scales,
+                      float *mins)
+{
+    for (size_t b = 0; b < n / BLOCK; b++, blocks += k.scale_bytes + k.code_bytes) {
+        scales[b] = scale_of(k, blocks);
+        mins[b] = 0;
+        unpack_codes(k, blocks, codes + b * BLOCK);
+    }
+}
+
+#define LEVEL(level, ...)                                                                  \
+    void MQ_ISA_NAME(mq_##level##_decode)(const uint8_t *blocks, size_t n, float *weights) \
+    {                                                                                      \
+        decode((struct kind){__VA_ARGS__}, blocks, n, weights);                            \
+    }                                                                                      \
+    void MQ_ISA_NAME(mq_##level##_unpack)(const uint8_t *blocks, size_t n, int8_t *codes,  \
+                                          float *scales, float *mins)                      \
+    {                                                                                      \
+        unpack((struct kind){__VA_ARGS__}, blocks, n, codes, scales, mins);                \
+    }
+LEVEL(mxfp4, 1, 16, 0, doubled_e2m1)
+LEVEL(i4_32, SCALE_BYTES, 16, 8, NULL)
+LEVEL(i8_32, SCALE_BYTES, 32, -128, NULL)
