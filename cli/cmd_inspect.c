@@ -51,7 +51,7 @@ static void print_tensors(const struct mq_view *v)
         else
             snprintf(shape, sizeof shape, "%" PRIu64 " x %" PRIu64, t->rows, t->cols);
         printf("  %-58s %-7s %16s %12" PRIu64 "\n", mq_tensor_shown(t), t->storage, shape,
-               t->rows * t->row_bytes);
+               mq_tensor_stored_bytes(t));
     }
 }
 
@@ -68,7 +68,7 @@ static cJSON *tensor_json(struct mq_json_tree *b, const struct mq_view *v,
     mq_json_put_text(b, o, "level", t->storage);
     mq_json_put_count(b, o, "rows", t->rows);
     mq_json_put_count(b, o, "cols", t->cols);
-    mq_json_put_count(b, o, "bytes", t->rows * t->row_bytes);
+    mq_json_put_count(b, o, "bytes", mq_tensor_stored_bytes(t));
     mq_json_put_text(b, o, "file", mq_view_tensor_file(v, t));
     mq_json_put_count(b, o, "offset", t->offset);
     return o;
@@ -103,7 +103,7 @@ enum mq_exit mq_cmd_inspect(const struct mq_options *options)
     struct mq_breakdown b = {0};
     for (size_t i = 0; i < view->tensors_count; i++) {
         const struct mq_tensor *t = &view->tensors[i];
-        mq_breakdown_add(&b, view, t, mq_level_of_storage(t->storage), t->rows * t->row_bytes);
+        mq_breakdown_add(&b, view, t, mq_level_of_storage(t->storage), mq_tensor_stored_bytes(t));
     }
     enum mq_exit code;
     if (options->json) {

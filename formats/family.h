@@ -18,11 +18,20 @@ struct mq_tensor_name {
 };
 
 /* Another name that the same tensor goes by. A fused one holds this role's rows as part number `part`:
- * [parts * rows, cols], or of experts 3-D, [experts, parts * rows, cols]. */
+ * [parts * rows, cols], or of experts 3-D, [experts, parts * rows, cols]; of vectors [parts * n], or
+ * [experts, parts * n]. MQ_PARTS_... added to `part` say that they stand otherwise. Of several rows of a
+ * role with one name that counts whose shape the tensor has. */
 struct mq_tensor_alias {
     enum mq_role role;
     const char *name;
     uint32_t parts, part; /* parts 0: not fused */
+};
+enum {
+    MQ_PARTS_NUMBER = 0xff,       /* what of `part` is its number */
+    MQ_PARTS_TRANSPOSED = 0x100,  /* [experts, cols, parts * rows]: [in, out] */
+    MQ_PARTS_ALTERNATE = 0x200,   /* row i of the part is row parts * i + part */
+    MQ_PARTS_QKV = 0x400,         /* the parts are q, k and v, whose rows differ in number */
+    MQ_PARTS_FLAT_EXPERTS = 0x800 /* [experts * parts * rows, cols]: without a dimension of experts */
 };
 
 /* Tensors that the family's checkpoints have and its layers do not take: '*' stands for any characters.

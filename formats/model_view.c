@@ -1,4 +1,5 @@
 /* model_view.c: a view: its memory, finding tensors, reading rows. */
+#include "assembly.h"
 #include "view_int.h"
 
 #include "checked.h"
@@ -145,6 +146,8 @@ moeq_status mq_view_read_rows(const struct mq_view *v, const struct mq_tensor *t
     if (v->kind == MQ_VIEW_CONFIG)
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, v->path,
                             "a config.json holds no weights: tensor '%s' cannot be read", t->name);
+    if (t->assembly)
+        return mq_assembly_read(v, t, row, count, bytes, err);
     const struct mq_file *file = &v->files[t->file].file;
     if (!t->stored_interleaved)
         return mq_file_read_at(file, t->offset + row * t->row_bytes, bytes,
@@ -160,6 +163,10 @@ void mq_view_prefetch_rows(const struct mq_view *v, const struct mq_tensor *t, u
 {
     if (v->kind == MQ_VIEW_CONFIG || !mq_range_ok(row, count, t->rows) || !count)
         return;
+    if (t->assembly) {
+        mq_assembly_prefetch(v, t, row, count);
+        return;
+    }
     /* Of interleaved rows all that stand from the first of them to the last: the others come next. */
     uint64_t first = row, last = row + count - 1;
     if (t->stored_interleaved) {
@@ -180,9 +187,16 @@ moeq_status mq_view_fail_row(moeq_error *err, moeq_status status, const struct m
     va_list args;
     va_start(args, format);
     status = mq_fail_tensor_list(err, status, mq_view_tensor_path(v, t), mq_tensor_shown(t),
-                                 t->offset + stored_row(t, row) * t->row_bytes, format, args);
+                                 t->assembly ? mq_assembly_row_offset(t, row)
+                                             : t->offset + stored_row(t, row) * t->row_bytes,
+                                 format, args);
     va_end(args);
     return status;
+}
+
+uint64_t mq_tensor_stored_bytes(const struct mq_tensor *t)
+{
+    return t->assembly ? t->assembly->stored_bytes : t->rows * t->row_bytes;
 }
 
 const char *mq_view_tensor_path(const struct mq_view *v, const struct mq_tensor *t)
@@ -216,7 +230,7 @@ struct mq_stored_size mq_stored_size(const struct mq_view *v)
     struct mq_stored_size s = {0};
     for (size_t i = 0; i < v->tensors_count; i++) {
         s.weights += v->tensors[i].rows * v->tensors[i].cols;
-        s.weight_bytes += v->tensors[i].rows * v->tensors[i].row_bytes;
+        s.weight_bytes += mq_tensor_stored_bytes(&v->tensors[i]);
     }
     for (size_t i = 0; i < v->files_count; i++)
         s.file_bytes += v->files[i].file.size_bytes;

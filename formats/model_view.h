@@ -30,7 +30,14 @@ struct mq_tensor {
      * of q and k: row i of the head's first half, then row i of its second, i = 0, 1, ... Reading
      * by mq_view_read_rows gives them in order. */
     uint32_t stored_interleaved;
+    /* Where its rows do not stand one after the other from `offset` on: how they are put together
+     * (assembly.h), in the blocks of `storage`. Otherwise NULL. */
+    const struct mq_assembly *assembly;
 };
+
+/* The bytes that it takes up in its files; those of its rows as they are read may be more, where a
+ * scale serves several blocks. */
+uint64_t mq_tensor_stored_bytes(const struct mq_tensor *tensor);
 
 /* What people are told: the name that they find in the file. */
 static inline const char *mq_tensor_shown(const struct mq_tensor *tensor)
@@ -62,6 +69,20 @@ struct mq_open_options {
     size_t ignored_keys_count;
     enum mq_window_choice sliding_window;
     enum mq_head_choice lm_head;
+};
+
+/* How config.json says that the weights are stored, of the ways that moeq reads: see
+ * quantization_config.h. All zero: as plain numbers. */
+enum mq_source_method {
+    MQ_SOURCE_PLAIN,
+    MQ_SOURCE_F8,    /* F8_E4M3 and scales */
+    MQ_SOURCE_MXFP4, /* blocks and scales */
+    MQ_SOURCE_PACKED /* integers in I32, and scales */
+};
+struct mq_source_claim {
+    enum mq_source_method method;
+    uint32_t block_rows, block_cols; /* of MQ_SOURCE_F8 that share a scale; 0: a row, or the tensor */
+    uint32_t bits, group;            /* of MQ_SOURCE_PACKED: 4 or 8; group 0: a row */
 };
 
 /* A table of so many rows is about 50 MB; the largest models known have 2^16 tensors. */
@@ -117,6 +138,7 @@ struct mq_view {
     /* Why there is no tokenizer, where the file has one that cannot be read; see
      * mq_view_no_tokenizer. */
     const char *tokenizer_problem;
+    struct mq_source_claim claim;
     struct mq_open_options options; /* its strings are the arena's */
     /* Sentences on what a user should know of how the model was read: see mq_view_note. */
     const char **notes;

@@ -1,8 +1,9 @@
 /*
  * quantized_source.c: GPTQ, AWQ and their kin, by config.json or by their tensors' names.
  *
- * moeq quantizes from the original's weights: doing it again from four bits would add one error to
- * another, so all that such a source can get is one sentence that says what it is and what is
+ * What makers publish as the original is read (quantization_config.h). Otherwise moeq quantizes from
+ * the original's weights: doing it again from four bits would add one error to another, so all that
+ * another tool's quantization can get is one sentence that says what it is and what is
  * needed. Where the folder's README.md names its base model (front matter, as the Hub reads it),
  * the sentence does too.
  */
@@ -12,6 +13,7 @@
 #include "error.h"
 #include "json.h"
 #include "open_options.h"
+#include "quantization_config.h"
 #include "text_match.h"
 
 #include <stdio.h>
@@ -53,35 +55,36 @@ static const struct method {
  * methods have some in common. A dtype alone tells the rest. */
 static const struct suffix {
     const char *end, *name;
+    unsigned read; /* bits of enum mq_source_method: ways of storing that moeq reads have it too */
 } suffixes[] = {
-    {".weight.quant_state.bitsandbytes__nf4", "bitsandbytes, NF4"},
-    {".weight.quant_state.bitsandbytes__fp4", "bitsandbytes, FP4"},
-    {".weight.absmax", "bitsandbytes, 4 bits"},
-    {".weight.quant_map", "bitsandbytes, 4 bits"},
-    {".weight.nested_absmax", "bitsandbytes, 4 bits"},
-    {".SCB", "bitsandbytes, 8 bits"},
-    {".weight_format", "bitsandbytes, 8 bits"},
-    {".q_weight", "EXL2"},
-    {".trellis", "EXL3"},
-    {".W_q", "HQQ"},
-    {".codebooks", "AQLM"},
-    {".g_idx", "GPTQ"},
-    {".qweight", "AWQ or GPTQ"},
-    {".qzeros", "AWQ or GPTQ"},
-    {".weight_global_scale", "NVFP4"},
-    {".weight_scale_2", "NVFP4"},
-    {".weight_packed", "compressed-tensors"},
-    {".weight_zero_point", "compressed-tensors"},
-    {".weight_scale_inv", "FP8"},
-    {".weight_scale", "FP8 or compressed-tensors"},
-    {".qscales", "EETQ"},
-    {".weight_scales", "EETQ"},
-    {".weight._data", "Quanto"},
-    {".weight:_data", "torchao"},
-    {"_blocks", "MXFP4"},
-    {"_proj_scales", "MXFP4"},
-    {".biases", "MLX"},
-    {".scales", "MLX, AWQ or GPTQ"},
+    {".weight.quant_state.bitsandbytes__nf4", "bitsandbytes, NF4", 0},
+    {".weight.quant_state.bitsandbytes__fp4", "bitsandbytes, FP4", 0},
+    {".weight.absmax", "bitsandbytes, 4 bits", 0},
+    {".weight.quant_map", "bitsandbytes, 4 bits", 0},
+    {".weight.nested_absmax", "bitsandbytes, 4 bits", 0},
+    {".SCB", "bitsandbytes, 8 bits", 0},
+    {".weight_format", "bitsandbytes, 8 bits", 0},
+    {".q_weight", "EXL2", 0},
+    {".trellis", "EXL3", 0},
+    {".W_q", "HQQ", 0},
+    {".codebooks", "AQLM", 0},
+    {".g_idx", "GPTQ", 0},
+    {".qweight", "AWQ or GPTQ", 0},
+    {".qzeros", "AWQ or GPTQ", 0},
+    {".weight_global_scale", "NVFP4", 0},
+    {".weight_scale_2", "NVFP4", 0},
+    {".weight_packed", "compressed-tensors", 1 << MQ_SOURCE_PACKED},
+    {".weight_zero_point", "compressed-tensors", 0},
+    {".weight_scale_inv", "FP8", 1 << MQ_SOURCE_F8},
+    {".weight_scale", "FP8 or compressed-tensors", 1 << MQ_SOURCE_F8 | 1 << MQ_SOURCE_PACKED},
+    {".qscales", "EETQ", 0},
+    {".weight_scales", "EETQ", 0},
+    {".weight._data", "Quanto", 0},
+    {".weight:_data", "torchao", 0},
+    {"_blocks", "MXFP4", 1 << MQ_SOURCE_MXFP4},
+    {"_proj_scales", "MXFP4", 1 << MQ_SOURCE_MXFP4},
+    {".biases", "MLX", 0},
+    {".scales", "MLX, AWQ or GPTQ", 0},
 };
 enum { SUFFIXES = sizeof suffixes / sizeof *suffixes };
 
@@ -280,13 +283,18 @@ moeq_status mq_refuse_quantized_config(struct mq_view *view, const cJSON *config
     const char *method = cJSON_IsString(id) ? id->valuestring
                          : loads_in_bits    ? "bitsandbytes"
                                             : "an unnamed method";
-    char name[80], evidence[80];
+    char name[160], evidence[80];
     snprintf(name, sizeof name, "%.60s", method_name(method));
     if (strcmp(method, "bitsandbytes") == 0)
         return mq_view_note(
             view, err,
             "config.json asks for bitsandbytes when the model is loaded; the stored "
             "weights are read as they are");
+    const char *why = mq_claim_read(q, method, &view->claim);
+    if (!why)
+        return MOEQ_OK;
+    if (why[0])
+        snprintf(name + strlen(name), sizeof name - strlen(name), ", %s", why);
     snprintf(evidence, sizeof evidence, "\"%s\" in config.json", key);
     return refuse(view, path, name, evidence, err);
 }
@@ -318,13 +326,15 @@ moeq_status mq_refuse_quantized_tensors(const struct mq_view *view, const struct
 {
     const struct mq_located *found = NULL;
     const char *how = NULL;
+    const unsigned method = view->claim.method ? 1u << view->claim.method : 0;
     size_t best = SUFFIXES;
     char evidence[240];
     for (size_t i = 0; i < set->count; i++) {
         const struct mq_located *at = &set->tensors[i];
-        const char *by_dtype = dtype_says(at->entry);
+        const bool read = view->claim.method == MQ_SOURCE_F8 && at->entry->dtype == MQ_F8_E4M3;
+        const char *by_dtype = read ? NULL : dtype_says(at->entry);
         for (size_t k = 0; k < best; k++)
-            if (mq_ends_with(at->entry->name, suffixes[k].end)) {
+            if (!(suffixes[k].read & method) && mq_ends_with(at->entry->name, suffixes[k].end)) {
                 best = k;
                 found = at;
                 how = suffixes[k].name;

@@ -7,7 +7,7 @@
 #include <cjson/cJSON.h>
 
 /* Fails if config.json says that the weights are quantized ("quantization_config", or MLX's
- * "quantization"). bitsandbytes quantizes while loading, so its config may stand beside weights of
+ * "quantization"), unless in a way that moeq reads, which view->claim then is. bitsandbytes quantizes while loading, so its config may stand beside weights of
  * full precision: a note, and what the tensors are decides. */
 moeq_status mq_refuse_quantized_config(struct mq_view *view, const cJSON *config, const char *path,
                                        moeq_error *err);

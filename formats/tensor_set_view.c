@@ -3,6 +3,7 @@
 #include "tensor_set_view.h"
 
 #include "error.h"
+#include "place_tensor.h"
 #include "quantized_source.h"
 #include "text_match.h"
 #include "view_int.h"
@@ -17,37 +18,6 @@ struct set_source {
     moeq_error *err;
     struct mq_strmap metadata; /* of a moeq file: key -> index into view->metadata */
 };
-
-static moeq_status fail_shape(struct set_source *b, const struct mq_located *at, uint32_t dims,
-                              const uint64_t *expected)
-{
-    const struct mq_st_entry *e = at->entry;
-    char want[120] = "", have[200] = "";
-    for (uint32_t i = 0; i < dims; i++)
-        snprintf(want + strlen(want), sizeof want - strlen(want), "%s%" PRIu64, i ? ", " : "",
-                 expected[i]);
-    for (uint32_t i = 0; i < e->dims; i++)
-        snprintf(have + strlen(have), sizeof have - strlen(have), "%s%" PRIu64, i ? ", " : "",
-                 e->shape[i]);
-    return mq_fail_tensor(b->err, MOEQ_MALFORMED, b->set->shards[at->shard].file.path, e->name,
-                          e->offset, "expected shape [%s] from config.json, found [%s]", want,
-                          have);
-}
-
-/* Dimensions of 1 make no difference: a convolution's weights are [channels, 1, taps] (in MLX
- * [channels, taps, 1]), a vector may be [1, n]. */
-static bool shape_is(const struct mq_st_entry *e, uint32_t dims, const uint64_t *expected)
-{
-    uint32_t i = 0, k = 0;
-    for (;; i++, k++) {
-        while (i < e->dims && e->shape[i] == 1)
-            i++;
-        while (k < dims && expected[k] == 1)
-            k++;
-        if (i == e->dims || k == dims || e->shape[i] != expected[k])
-            return i == e->dims && k == dims;
-    }
-}
 
 /* A quantized tensor of a moeq file: U8 [rows, bytes_per_row], level and logical shape in the
  * metadata. */
@@ -80,40 +50,23 @@ static moeq_status place_quantized(struct set_source *b, const struct mq_located
     return MOEQ_OK;
 }
 
-static moeq_status place(struct set_source *b, struct mq_located *at,
-                         const struct mq_tensor_alias *alias, struct mq_tensor *t)
+/* Of a moeq file, which has official names only. *found: whether it is quantized. */
+static moeq_status place_if_quantized(struct set_source *b, struct mq_tensor *t, bool *found)
 {
-    const struct mq_st_entry *e = at->entry;
+    struct mq_located *at = mq_tensor_set_find(b->set, t->name);
+    uint32_t i;
+    *found = false;
+    if (!at)
+        return MOEQ_OK;
+    const char *key = mq_arena_printf(b->view->arena, MQ_META_TENSOR "%s", at->entry->name);
+    if (!key)
+        return mq_fail_memory(b->err, "opening a model");
+    *found = mq_strmap_get(&b->metadata, key, strlen(key), &i);
+    if (!*found)
+        return MOEQ_OK;
     at->used = true;
     t->file = at->shard;
-    if (b->view->kind == MQ_VIEW_MOEQ) {
-        const char *key = mq_arena_printf(b->view->arena, MQ_META_TENSOR "%s", e->name);
-        if (!key)
-            return mq_fail_memory(b->err, "opening a model");
-        uint32_t i;
-        if (mq_strmap_get(&b->metadata, key, strlen(key), &i))
-            return place_quantized(b, at, b->view->metadata[i + 1], t);
-    }
-    t->storage = mq_dtype_storage(e->dtype);
-    if (!t->storage)
-        return mq_fail_tensor(
-            b->err, MOEQ_UNSUPPORTED, b->set->shards[at->shard].file.path, e->name, e->offset,
-            "weights of dtype %s are not supported (F32, F16, BF16)", mq_dtype_name(e->dtype));
-    t->row_bytes = t->cols * mq_dtype_bytes(e->dtype);
-    t->offset = e->offset;
-    if (alias && alias->parts) {
-        const uint64_t shape[] = {b->view->hparams.experts, alias->parts * t->rows, t->cols};
-        const uint32_t first = t->expert < 0, of = first ? 0 : (uint32_t)t->expert;
-        if (!shape_is(e, 3 - first, shape + first))
-            return fail_shape(b, at, 3 - first, shape + first);
-        t->offset += ((uint64_t)of * alias->parts + alias->part) * t->rows * t->row_bytes;
-        return MOEQ_OK;
-    }
-    const uint64_t shape[] = {t->rows, t->cols};
-    const uint32_t skip = t->dims == 1;
-    if (!shape_is(e, t->dims, shape + skip))
-        return fail_shape(b, at, t->dims, shape + skip);
-    return MOEQ_OK;
+    return place_quantized(b, at, b->view->metadata[i + 1], t);
 }
 
 /* How much of two names is the same, from both ends. */
@@ -208,22 +161,23 @@ static moeq_status place_by_name(void *user, struct mq_view *v, struct mq_tensor
                                  moeq_error *err)
 {
     struct set_source *b = user;
-    struct mq_located *at = mq_tensor_set_find(b->set, t->name);
-    if (at)
-        return place(b, at, NULL, t);
-    /* A moeq file has official names only. */
-    const struct mq_tensor_alias *alias =
-        v->kind == MQ_VIEW_MOEQ ? mq_no_aliases : v->family->aliases;
-    for (; alias->name; alias++) {
+    const bool is_moeq = v->kind == MQ_VIEW_MOEQ;
+    bool found = false;
+    if (is_moeq)
+        MQ_TRY(place_if_quantized(b, t, &found));
+    if (!found)
+        MQ_TRY(mq_place_tensor(v, b->set, t->name, NULL, t, &found, err));
+    for (const struct mq_tensor_alias *alias = is_moeq ? mq_no_aliases : v->family->aliases;
+         alias->name && !found; alias++) {
         if (alias->role != t->role)
             continue;
         const char *name = mq_pattern_expand(v->arena, alias->name, t->layer, t->expert);
         if (!name)
             return mq_fail_memory(err, "opening a model");
-        at = mq_tensor_set_find(b->set, name);
-        if (at)
-            return place(b, at, alias, t);
+        MQ_TRY(mq_place_tensor(v, b->set, name, alias, t, &found, err));
     }
+    if (found)
+        return MOEQ_OK;
     return fail_missing(b, t);
 }
 

@@ -99,6 +99,15 @@ START_TEST(fused_folder)
 }
 END_TEST
 
+/* Codes and scales in tensors of their own. */
+START_TEST(f8_folder)
+{
+    char folder[1024];
+    strcpy(folder, test_f8_model("no_memory", true));
+    sweep(folder, "f8.moeq");
+}
+END_TEST
+
 /* A SentencePiece model, and the tokenizer made of it. */
 START_TEST(sentencepiece_model)
 {
@@ -286,6 +295,7 @@ static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, sharded_folder);
     tcase_add_test(tests, fused_folder);
+    tcase_add_test(tests, f8_folder);
     tcase_add_test(tests, sentencepiece_model);
     tcase_add_test(tests, side_files);
     tcase_add_test(tests, folders_with_notes);

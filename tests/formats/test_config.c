@@ -11,6 +11,9 @@
 #define MAMBA                                                                     \
     "\"model_type\":\"nemotron_h\",\"hidden_size\":64,\"intermediate_size\":160," \
     "\"hybrid_override_pattern\":\"M*E\",\"vocab_size\":256" HEADS
+#define COMPRESSED(weights, format)                                                            \
+    ",\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"format\":\"" format          \
+    "\",\"config_groups\":{\"group_0\":{\"targets\":[\"Linear\"],\"weights\":{" weights "}}}}"
 #define BASE                                                                   \
     "\"model_type\":\"mixtral\",\"hidden_size\":64,\"intermediate_size\":160," \
     "\"num_hidden_layers\":2,\"vocab_size\":256"
@@ -69,6 +72,28 @@ static const struct {
     {"{" BASE HEADS ",\"quantization_config\":{\"quant_method\":\"gptq\"}}",
      "the weights are quantized already (GPTQ: \"quantization_config\" in config.json): moeq needs "
      "the original model, in float32, float16 or bfloat16"},
+#define REFUSED_AS(how)                                                                  \
+    "the weights are quantized already (" how ": \"quantization_config\" in config.json): moeq " \
+    "needs the original model, in float32, float16 or bfloat16"
+    {"{" BASE HEADS ",\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":[64,128]}}",
+     REFUSED_AS("FP8, in blocks of another size than 128x128")},
+    {"{" BASE HEADS ",\"quantization_config\":{\"quant_method\":\"fp8\",\"fmt\":\"e5m2\"}}",
+     REFUSED_AS("FP8, of a format other than e4m3")},
+    {"{" BASE HEADS COMPRESSED("\"num_bits\":4,\"type\":\"int\",\"strategy\":\"group\",\"group_size\":32,"
+                               "\"symmetric\":false", "pack-quantized") "}",
+     REFUSED_AS("compressed-tensors, asymmetric")},
+    {"{" BASE HEADS COMPRESSED("\"num_bits\":4,\"type\":\"int\",\"strategy\":\"group\",\"group_size\":32,"
+                               "\"actorder\":\"group\"", "pack-quantized") "}",
+     REFUSED_AS("compressed-tensors, with weights in the order of their activations (actorder)")},
+    {"{" BASE HEADS COMPRESSED("\"num_bits\":4,\"type\":\"int\",\"strategy\":\"group\",\"group_size\":48",
+                               "pack-quantized") "}",
+     REFUSED_AS("compressed-tensors, in groups of no multiple of 32 weights")},
+    {"{" BASE HEADS COMPRESSED("\"num_bits\":3,\"type\":\"int\",\"strategy\":\"channel\"",
+                               "pack-quantized") "}",
+     REFUSED_AS("compressed-tensors, of neither 4 nor 8 bits")},
+    {"{" BASE HEADS COMPRESSED("\"num_bits\":4,\"type\":\"float\",\"strategy\":\"tensor_group\"",
+                               "nvfp4-pack-quantized") "}",
+     REFUSED_AS("compressed-tensors, in a format that is neither pack-quantized nor float-quantized")},
     {"{" BASE HEADS ",\"partial_rotary_factor\":0.5}",
      "\"partial_rotary_factor\": 0.5 (implemented: 1): a key that moeq implements at other values "
      "only: it may "
@@ -182,6 +207,15 @@ END_TEST
 
 /* Harmless at these values; mended or skipped numbers; every vintage's ways to say nothing. */
 static const char *const accepted[] = {
+    ",\"quantization_config\":{\"quant_method\":\"fp8\",\"fmt\":\"e4m3\",\"weight_block_size\":[128,128]}",
+    ",\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":null}",
+    ",\"quantization_config\":{\"quant_method\":\"mxfp4\"}",
+    COMPRESSED("\"num_bits\":8,\"type\":\"float\",\"strategy\":\"block\",\"block_structure\":[128,128]",
+               "float-quantized"),
+    COMPRESSED("\"num_bits\":8,\"type\":\"float\",\"strategy\":\"channel\"", "float-quantized"),
+    COMPRESSED("\"num_bits\":4,\"type\":\"int\",\"strategy\":\"group\",\"group_size\":128,\"symmetric\":true",
+               "pack-quantized"),
+    COMPRESSED("\"num_bits\":8,\"type\":\"int\",\"strategy\":\"channel\"", "pack-quantized"),
     ",\"pretraining_tp\":2,\"attention_dropout\":0.1,\"rope_interleaved\":false",
     ",\"use_sliding_window\":false,\"max_window_layers\":28,\"sliding_window\":null",
     ",\"layer_types\":[\"full_attention\",\"full_attention\"],\"pruned_heads\":{}",

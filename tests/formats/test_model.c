@@ -2,6 +2,8 @@
 #include "stored.h"
 #include "test_model.h"
 
+#include "st_edit.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,6 +86,34 @@ moeq_status test_convert_sharded(const char *model, const char *level, uint64_t 
     mq_plan_free(plan);
     mq_view_close(view);
     return status;
+}
+
+const char *test_f8_model(const char *name, bool claimed)
+{
+    static const char tensor[] = "model.layers.0.self_attn.o_proj.weight";
+    static struct st_edit edit;
+    const float scale = 0.015625f;
+    const char *folder = test_model_copy("tests/fixtures/oracles/llama2", name);
+    const char *weights = test_path(folder, "model.safetensors");
+    st_edit_load(&edit, weights);
+    const struct st_item *old = st_edit_find(&edit, tensor);
+    ck_assert_ptr_nonnull(old);
+    const uint64_t rows = old->shape[0], cols = old->shape[1];
+    st_edit_remove(&edit, tensor);
+    struct st_item *codes = st_edit_add(&edit, tensor, MQ_F8_E4M3, 2, rows, cols);
+    for (size_t i = 0; i < codes->size; i++) /* none is NaN */
+        codes->bytes[i] = (unsigned char)(i * 7 % 96 + (i & 1) * 128);
+    struct st_item *scales = st_edit_add(&edit, "model.layers.0.self_attn.o_proj.weight_scale_inv",
+                                         MQ_F32, 2, (rows + 127) / 128, (cols + 127) / 128);
+    for (size_t i = 0; i < scales->size; i += sizeof scale)
+        memcpy(scales->bytes + i, &scale, sizeof scale);
+    st_edit_save(&edit, weights);
+    st_edit_free(&edit);
+    if (claimed)
+        test_replace(test_path(folder, "config.json"), "{",
+                     "{\"quantization_config\": {\"quant_method\": \"fp8\", "
+                     "\"weight_block_size\": [128, 128]}, ");
+    return folder;
 }
 
 struct mq_view *test_open(const char *path)

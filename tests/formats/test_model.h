@@ -13,6 +13,10 @@
 /* A fresh copy of a folder of the source tree under a name of its own. */
 const char *test_model_copy(const char *relative, const char *name);
 
+/* A copy of the reference model llama2 whose attention output of layer 0 is FP8 in blocks; `claimed`:
+ * config.json says so. */
+const char *test_f8_model(const char *name, bool claimed);
+
 /* "folder/file"; a ring of 8. */
 const char *test_path(const char *folder, const char *file);
 

@@ -1,0 +1,412 @@
+/*
+ * place_tensor.c: where the rows of one tensor of the model stand in the tensors of a folder.
+ *
+ * Two questions, each with a table: how several matrices share a tensor (struct mq_tensor_alias), and
+ * how numbers are stored: plain, or as codes with scales beside them (`forms`). Both together are a
+ * struct mq_assembly; where rows stand one after the other as plain numbers, none is needed.
+ */
+#include "place_tensor.h"
+
+#include "assembly.h"
+#include "checked.h"
+#include "error.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* What the ways of storing add to a tensor's name: to that of its codes, and of its scales. */
+static const struct form {
+    enum mq_source_method method;
+    enum mq_dtype dtype; /* of the codes */
+    const char *codes, *scales[2];
+    const char *refused[2]; /* beside them: forms that are not implemented */
+} forms[] = {
+    {MQ_SOURCE_F8, MQ_F8_E4M3, "", {"_scale_inv", "_scale"}, {"_zero_point", NULL}},
+    {MQ_SOURCE_MXFP4, MQ_U8, "_blocks", {"_scales", NULL}, {NULL, NULL}},
+    {MQ_SOURCE_PACKED, MQ_I32, "_packed", {"_scale", NULL}, {"_zero_point", "_g_idx"}},
+};
+
+struct placing {
+    struct mq_view *view;
+    const struct mq_tensor_set *set;
+    const char *name; /* without what the form adds */
+    const struct mq_tensor_alias *alias;
+    const struct mq_located *at; /* the tensor of weights or codes */
+    struct mq_tensor *t;
+    moeq_error *err;
+};
+
+/* ---- how matrices share a tensor ---- */
+
+struct part {
+    uint64_t experts; /* in the tensor; 1 where it is of one matrix alone */
+    bool expert_dim;  /* which are a dimension of their own */
+    bool transposed;
+    uint64_t total;       /* rows (of vectors: numbers) of one expert's parts together */
+    uint64_t first, step; /* row r of the matrix is row first + r * step of those */
+};
+
+/* Rows of a role in a layer; 0 if it has none. */
+static uint64_t rows_of(const struct mq_view *view, enum mq_role role, int32_t layer)
+{
+    struct mq_slot_at at = {0};
+    const struct mq_slot *slot;
+    while (layer >= 0 && (slot = mq_program_next(view->program->layers[layer], &at)))
+        if (slot->role == role)
+            return slot->is_vector ? slot->cols : slot->rows;
+    return 0;
+}
+
+static struct part part_of(const struct placing *p, const struct mq_tensor_alias *alias)
+{
+    const struct mq_tensor *t = p->t;
+    const uint64_t rows = t->dims == 1 ? t->cols : t->rows;
+    struct part part = {.experts = 1, .total = rows, .step = 1};
+    if (!alias || !alias->parts)
+        return part;
+    const uint32_t number = alias->part & MQ_PARTS_NUMBER;
+    if (t->expert >= 0)
+        part.experts = p->view->hparams.experts;
+    part.expert_dim = t->expert >= 0 && !(alias->part & MQ_PARTS_FLAT_EXPERTS);
+    part.transposed = alias->part & MQ_PARTS_TRANSPOSED;
+    part.total = alias->parts * rows;
+    part.first = number * rows;
+    if (alias->part & MQ_PARTS_ALTERNATE) {
+        part.first = number;
+        part.step = alias->parts;
+    }
+    if (alias->part & MQ_PARTS_QKV) {
+        static const enum mq_role qkv[] = {MQ_ROLE_ATTN_Q, MQ_ROLE_ATTN_K, MQ_ROLE_ATTN_V};
+        part.total = part.first = 0;
+        for (uint32_t i = 0; i < sizeof qkv / sizeof *qkv; i++) {
+            const uint64_t n = rows_of(p->view, qkv[i], t->layer);
+            part.total += n;
+            part.first += i < number ? n : 0;
+        }
+    }
+    return part;
+}
+
+struct shape {
+    uint32_t dims;
+    uint64_t n[MQ_MAX_DIMS];
+};
+
+/* Of the tensor as plain numbers. */
+static struct shape plain_shape(const struct placing *p, const struct part *part)
+{
+    const uint64_t flat = part->expert_dim ? 1 : part->experts;
+    struct shape s = {0};
+    if (part->expert_dim)
+        s.n[s.dims++] = part->experts;
+    if (p->t->dims == 1)
+        s.n[s.dims++] = flat * part->total;
+    else {
+        s.n[s.dims++] = flat * (part->transposed ? p->t->cols : part->total);
+        s.n[s.dims++] = part->transposed ? part->total : p->t->cols;
+    }
+    return s;
+}
+
+/* Also with dimensions of 1 besides: [channels, 1, taps] is [channels, taps]. */
+static bool has_shape(const struct mq_st_entry *e, const struct shape *s)
+{
+    uint32_t k = 0;
+    for (uint32_t i = 0; i < e->dims; i++)
+        if (k < s->dims && e->shape[i] == s->n[k])
+            k++;
+        else if (e->shape[i] != 1 || e->dims - i <= s->dims - k)
+            return false;
+    return k == s->dims;
+}
+
+static void write_shape(uint32_t dims, const uint64_t *n, char *text, size_t room)
+{
+    text[0] = '\0';
+    for (uint32_t i = 0; i < dims; i++)
+        snprintf(text + strlen(text), room - strlen(text), "%s%" PRIu64, i ? ", " : "", n[i]);
+}
+
+static moeq_status fail_shape(const struct placing *p, const struct mq_located *at,
+                              const struct shape *expected)
+{
+    const struct mq_st_entry *e = at->entry;
+    char want[200], have[200];
+    write_shape(expected->dims, expected->n, want, sizeof want);
+    write_shape(e->dims, e->shape, have, sizeof have);
+    return mq_fail_tensor(p->err, MOEQ_MALFORMED, mq_tensor_set_path(p->set, at), e->name,
+                          e->offset, "expected shape [%s] from config.json, found [%s]", want,
+                          have);
+}
+
+/* Of the alias's rows with the same name, the one whose shape the tensor has. */
+static moeq_status choose_alias(struct placing *p)
+{
+    const struct mq_st_entry *e = p->at->entry;
+    const struct mq_tensor_alias *first = p->alias, *fits = NULL;
+    for (const struct mq_tensor_alias *a = first; a && a->name; a++) {
+        if (a->role != first->role || strcmp(a->name, first->name) != 0)
+            continue;
+        const struct part part = part_of(p, a);
+        const struct shape shape = plain_shape(p, &part);
+        if (!has_shape(e, &shape))
+            continue;
+        if (fits)
+            return mq_fail_tensor(p->err, MOEQ_UNSUPPORTED, mq_tensor_set_path(p->set, p->at),
+                                  e->name, e->offset,
+                                  "its shape does not tell whether it is transposed: both "
+                                  "dimensions are %" PRIu64,
+                                  shape.n[shape.dims - 1]);
+        fits = a;
+    }
+    p->alias = fits ? fits : first;
+    return MOEQ_OK;
+}
+
+/* ---- plain numbers ---- */
+
+static moeq_status set_assembly(const struct placing *p, const struct mq_assembly *a)
+{
+    struct mq_assembly *copy = mq_arena_alloc(p->view->arena, 1, sizeof *copy);
+    if (!copy)
+        return mq_fail_memory(p->err, "opening a model");
+    *copy = *a;
+    p->t->assembly = copy;
+    return MOEQ_OK;
+}
+
+static moeq_status place_plain(struct placing *p)
+{
+    const struct mq_st_entry *e = p->at->entry;
+    struct mq_tensor *t = p->t;
+    t->storage = mq_dtype_storage(e->dtype);
+    if (!t->storage)
+        return mq_fail_tensor(p->err, MOEQ_UNSUPPORTED, mq_tensor_set_path(p->set, p->at), e->name,
+                              e->offset, "weights of dtype %s are not supported (F32, F16, BF16)",
+                              mq_dtype_name(e->dtype));
+    MQ_TRY(choose_alias(p));
+    const struct part part = part_of(p, p->alias);
+    const struct shape shape = plain_shape(p, &part);
+    if (!has_shape(e, &shape))
+        return fail_shape(p, p->at, &shape);
+    const uint32_t size = mq_dtype_bytes(e->dtype);
+    const uint64_t row =
+        t->dims == 1 ? 1 : t->cols; /* numbers in a stored row, if not transposed */
+    t->row_bytes = t->cols * size;
+    t->offset = e->offset +
+                (t->expert < 0 ? 0 : (uint64_t)t->expert % part.experts) * part.total * row * size;
+    if (!part.transposed && part.step == 1) {
+        t->offset += part.first * row * size;
+        return MOEQ_OK;
+    }
+    struct mq_assembly a = {.weight_bytes = size,
+                            .transposed = part.transposed,
+                            .stored_row_bytes = (part.transposed ? part.total : row) * size,
+                            .first = part.first,
+                            .step = part.step,
+                            .stored_bytes = t->rows * t->row_bytes};
+    if (t->dims == 1) { /* its numbers are the first ones of every step-th column */
+        a.transposed = true;
+        a.stored_row_bytes = part.step * size;
+    }
+    return set_assembly(p, &a);
+}
+
+/* ---- codes with scales ---- */
+
+static const struct mq_located *find_beside(const struct placing *p, const char *end)
+{
+    char name[1024];
+    const int n = end ? snprintf(name, sizeof name, "%s%s", p->name, end) : -1;
+    struct mq_located *at =
+        n > 0 && (size_t)n < sizeof name ? mq_tensor_set_find(p->set, name) : NULL;
+    if (at)
+        at->used = true;
+    return at;
+}
+
+static uint64_t divide_up(uint64_t a, uint64_t b)
+{
+    return a / b + (a % b != 0);
+}
+
+/* How many weights share a scale: what config.json says, or of FP8 without blocks, what the number of
+ * the scales says. */
+static void claim_scales(const struct placing *p, const struct form *form, const struct part *part,
+                         uint64_t scales, struct mq_assembly_scales *s)
+{
+    const struct mq_source_claim *c = &p->view->claim;
+    s->rows_each = 1;
+    s->cols_each = p->t->cols;
+    if (form->method == MQ_SOURCE_MXFP4)
+        s->cols_each = 32;
+    else if (form->method == MQ_SOURCE_PACKED && c->group)
+        s->cols_each = c->group;
+    else if (form->method == MQ_SOURCE_F8 && c->block_rows) {
+        s->rows_each = c->block_rows;
+        s->cols_each = c->block_cols;
+    } else if (form->method == MQ_SOURCE_F8 && scales == part->experts)
+        s->rows_each = part->total;
+}
+
+static moeq_status find_scales(const struct placing *p, const struct form *form,
+                               const struct mq_located **scales)
+{
+    *scales = find_beside(p, form->scales[0]);
+    if (!*scales)
+        *scales = find_beside(p, form->scales[1]);
+    const struct mq_st_entry *e = p->at->entry;
+    if (!*scales)
+        return mq_fail_tensor(p->err, MOEQ_NOT_FOUND, mq_tensor_set_path(p->set, p->at), e->name,
+                              e->offset, "its scales are missing: expected a tensor '%s%s'%s%s%s",
+                              p->name, form->scales[0], form->scales[1] ? " or '..." : "",
+                              form->scales[1] ? form->scales[1] : "", form->scales[1] ? "'" : "");
+    for (int i = 0; i < 2; i++)
+        if (find_beside(p, form->refused[i]))
+            return mq_fail_tensor(p->err, MOEQ_UNSUPPORTED, mq_tensor_set_path(p->set, p->at),
+                                  e->name, e->offset,
+                                  "there is '%s%s': only symmetric codes in the order of the "
+                                  "weights are implemented",
+                                  p->name, form->refused[i]);
+    return MOEQ_OK;
+}
+
+static moeq_status place_scales(const struct placing *p, const struct form *form,
+                                const struct part *part, struct mq_assembly *a)
+{
+    const struct mq_located *at;
+    struct mq_assembly_scales *s = &a->scales;
+    MQ_TRY(find_scales(p, form, &at));
+    const struct mq_st_entry *e = at->entry;
+    const uint32_t size = mq_dtype_bytes(e->dtype);
+    const bool e8m0 = form->method == MQ_SOURCE_MXFP4;
+    if (e8m0 ? e->dtype != MQ_U8 : !mq_dtype_storage(e->dtype))
+        return mq_fail_tensor(p->err, MOEQ_MALFORMED, mq_tensor_set_path(p->set, at), e->name,
+                              e->offset, "scales of dtype %s: expected %s", mq_dtype_name(e->dtype),
+                              e8m0 ? "U8" : "F32, F16 or BF16");
+    claim_scales(p, form, part, e->size_bytes / size, s);
+    const uint64_t rows = divide_up(part->total, s->rows_each);
+    const uint64_t cols = divide_up(p->t->cols, s->cols_each);
+    /* one a tensor or a row may stand without the dimensions of 1, also as a number without any */
+    struct shape shape = {0};
+    if (part->expert_dim)
+        shape.n[shape.dims++] = part->experts;
+    if (rows > 1 || cols > 1 || e->dims > shape.dims + 1)
+        shape.n[shape.dims++] = rows;
+    if (cols > 1 || e->dims > shape.dims)
+        shape.n[shape.dims++] = cols;
+    if (!has_shape(e, &shape))
+        return fail_shape(p, at, &shape);
+    s->name = e->name;
+    s->file = at->shard;
+    s->dtype = e->dtype;
+    s->row_bytes = cols * size;
+    s->offset = e->offset + (part->expert_dim ? (uint64_t)p->t->expert * rows * s->row_bytes : 0);
+    a->stored_bytes += divide_up(p->t->rows, s->rows_each) * s->row_bytes;
+    return MOEQ_OK;
+}
+
+/* The shape of the codes: of MXFP4 each block is a dimension; integers stand in words. */
+static struct shape code_shape(const struct placing *p, const struct form *form,
+                               const struct part *part, uint64_t code_bytes)
+{
+    struct shape s = plain_shape(p, part);
+    if (form->method == MQ_SOURCE_MXFP4) {
+        s.n[s.dims - 1] = code_bytes / 16;
+        s.n[s.dims++] = 16;
+    } else if (form->method == MQ_SOURCE_PACKED)
+        s.n[s.dims - 1] = code_bytes / 4;
+    return s;
+}
+
+static moeq_status check_packed(const struct placing *p, const struct mq_assembly *a)
+{
+    const struct mq_st_entry *e = p->at->entry;
+    const uint32_t group = a->scales.cols_each < p->t->cols ? p->view->claim.group : 0;
+    const struct mq_located *shape = find_beside(p, "_shape");
+    if (group % 32)
+        return mq_fail_tensor(p->err, MOEQ_UNSUPPORTED, mq_tensor_set_path(p->set, p->at), e->name,
+                              e->offset, "groups of %" PRIu32 " weights: expected a multiple of 32",
+                              group);
+    /* its two numbers say once more what config.json does */
+    if (shape && ((shape->entry->dtype != MQ_I64 && shape->entry->dtype != MQ_I32) ||
+                  shape->entry->dims != 1 || shape->entry->shape[0] != 2))
+        return mq_fail_tensor(p->err, MOEQ_MALFORMED, mq_tensor_set_path(p->set, shape),
+                              shape->entry->name, shape->entry->offset,
+                              "expected two numbers of dtype I64 or I32");
+    return MOEQ_OK;
+}
+
+static enum mq_assembly_kind kind_of(const struct placing *p, const struct form *form)
+{
+    return form->method == MQ_SOURCE_F8      ? MQ_ASSEMBLE_F8
+           : form->method == MQ_SOURCE_MXFP4 ? MQ_ASSEMBLE_MXFP4
+           : p->view->claim.bits == 4        ? MQ_ASSEMBLE_I4
+                                             : MQ_ASSEMBLE_I8;
+}
+
+static moeq_status place_codes(struct placing *p, const struct form *form)
+{
+    const struct mq_st_entry *e = p->at->entry;
+    const char *path = mq_tensor_set_path(p->set, p->at);
+    struct mq_tensor *t = p->t;
+    struct mq_assembly a = {.kind = kind_of(p, form)};
+    if (e->dtype != form->dtype)
+        return mq_fail_tensor(p->err, MOEQ_MALFORMED, path, e->name, e->offset,
+                              "codes of dtype %s: expected %s", mq_dtype_name(e->dtype),
+                              mq_dtype_name(form->dtype));
+    if (form->method == MQ_SOURCE_F8)
+        MQ_TRY(choose_alias(p));
+    struct part part = part_of(p, p->alias);
+    if (form->method == MQ_SOURCE_MXFP4)
+        part.transposed = false; /* its blocks run along the inputs, however plain numbers stand */
+    if (part.transposed || t->dims == 1 || (part.experts > 1 && !part.expert_dim))
+        return mq_fail_tensor(p->err, MOEQ_UNSUPPORTED, path, e->name, e->offset,
+                              "is quantized, and %s: this is not implemented",
+                              part.transposed ? "transposed"
+                              : t->dims == 1  ? "a vector"
+                                              : "flat");
+    if (t->cols % mq_assembly_weights(a.kind))
+        return mq_fail_tensor(p->err, MOEQ_UNSUPPORTED, path, e->name, e->offset,
+                              "rows of %" PRIu64 " weights: expected a multiple of %" PRIu32,
+                              t->cols, mq_assembly_weights(a.kind));
+    a.stored_row_bytes = mq_assembly_code_bytes(a.kind, t->cols);
+    a.first = part.first;
+    a.step = part.step;
+    a.stored_bytes = t->rows * a.stored_row_bytes;
+    const struct shape shape = code_shape(p, form, &part, a.stored_row_bytes);
+    if (!has_shape(e, &shape))
+        return fail_shape(p, p->at, &shape);
+    MQ_TRY(place_scales(p, form, &part, &a));
+    if (form->method == MQ_SOURCE_PACKED)
+        MQ_TRY(check_packed(p, &a));
+    t->storage = mq_assembly_storage(a.kind);
+    t->row_bytes = mq_assembly_row_bytes(a.kind, t->cols);
+    t->offset =
+        e->offset + (part.expert_dim ? (uint64_t)t->expert * part.total * a.stored_row_bytes : 0);
+    return set_assembly(p, &a);
+}
+
+/* ---- finding it ---- */
+
+moeq_status mq_place_tensor(struct mq_view *view, const struct mq_tensor_set *set, const char *name,
+                            const struct mq_tensor_alias *alias, struct mq_tensor *t, bool *found,
+                            moeq_error *err)
+{
+    struct placing p = {.view = view, .set = set, .name = name, .alias = alias, .t = t, .err = err};
+    const struct form *form = NULL;
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
+        if (forms[i].method == view->claim.method)
+            form = &forms[i];
+    p.at = find_beside(&p, "");
+    if (!p.at && form)
+        p.at = find_beside(&p, form->codes);
+    else if (p.at && !(form && !form->codes[0] && p.at->entry->dtype == form->dtype))
+        form = NULL; /* one of those that stayed plain */
+    *found = p.at;
+    if (!p.at)
+        return MOEQ_OK;
+    t->file = p.at->shard;
+    return form ? place_codes(&p, form) : place_plain(&p);
+}
