@@ -62,7 +62,9 @@ def compare(model, golden, suffix, most):
         if other is None:
             continue
         kind = "_".join(part for part in name.split(".") if not part.isdigit()) + suffix
-        difference = (values != other).sum() if name.endswith("experts") else abs(values - other).max()
+        difference = (
+            (values != other).sum() if name.endswith("experts") else abs(values - other).max()
+        )
         most[kind] = max(most.get(kind, 0.0), float(difference))
     return margin
 

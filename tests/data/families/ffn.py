@@ -5,6 +5,30 @@ import numpy as np
 from .pieces import gelu_tanh, rms, sigmoid, silu
 from .routers import route
 
+GATES = (
+    "mlp.gate",
+    "block_sparse_moe.gate",
+    "mlp.router.gate",
+    "mlp.router",
+    "ffn.router.layer",
+    "mlp.gate.wg",
+    "feed_forward.gate",
+    "feed_forward.router",
+    "block_sparse_moe.router.layer",
+    "moe_block.gate",
+    "mixer.gate",
+)
+CHOICE_BIASES = (
+    "mlp.gate.e_score_correction_bias",
+    "mlp.expert_bias",
+    "block_sparse_moe.e_score_correction_bias",
+    "mlp.moe_statics.e_score_correction_bias",
+    "feed_forward.expert_bias",
+    "mlp.e_score_correction_bias",
+    "mixer.gate.e_score_correction_bias",
+)
+SHARED = ("mlp.shared_mlp.", "feed_forward.shared_expert.", "mlp.shared_experts.")
+
 
 class FeedForward:
     """For Model."""
@@ -61,86 +85,57 @@ class FeedForward:
         return self.mlp(x, f"{p}mlp.experts.{e}.", act)
 
     def moe(self, l, x, p, xr=None):
-        """x: expert input, xr: router input (gemma4 only)"""
-        T, mt, c = self.T, self.mt, self.c
-        bias = scale = None
-        if mt == "gemma4":
-            r = rms(xr, None, c["rms_norm_eps"]) * T[p + "router.scale"] * c["hidden_size"] ** -0.5
-            z = r @ self.w(p + "router.proj").T
-            scale = T[p + "router.per_expert_scale"]
-        else:
-            gate = next(
-                g
-                for g in (
-                    "mlp.gate",
-                    "block_sparse_moe.gate",
-                    "mlp.router.gate",
-                    "mlp.router",
-                    "ffn.router.layer",
-                    "mlp.gate.wg",
-                    "feed_forward.gate",
-                    "feed_forward.router",
-                    "block_sparse_moe.router.layer",
-                    "moe_block.gate",
-                    "mixer.gate",
-                )
-                if p + g + ".weight" in T
-            )
-            z = self.lin(x, p + gate)
-            bias = next(
-                (
-                    T[p + b].ravel()
-                    for b in (
-                        "mlp.gate.e_score_correction_bias",
-                        "mlp.expert_bias",
-                        "block_sparse_moe.e_score_correction_bias",
-                        "mlp.moe_statics.e_score_correction_bias",
-                        "feed_forward.expert_bias",
-                        "mlp.e_score_correction_bias",
-                        "mixer.gate.e_score_correction_bias",
-                    )
-                    if p + b in T
-                ),
-                None,
-            )
-        i, w, m = route(mt, c, z, bias, scale, l)
+        """x: what experts read; xr: what the router reads (gemma4 only)."""
+        z, bias, scale = self.router(x, p, xr)
+        if z is None:  # Granite 4's models without experts
+            return self.shared(x, p)
+        i, w, margin = route(self.mt, self.c, z, bias, scale, l)
         o = np.argsort(i, -1)
-        self.out[f"router.{l}.logits"], self.out[f"router.{l}.experts"] = z, np.take_along_axis(
-            i, o, -1
-        )
+        self.out[f"router.{l}.logits"] = z
+        self.out[f"router.{l}.experts"] = np.take_along_axis(i, o, -1)
         self.out[f"router.{l}.weights"] = np.take_along_axis(w, o, -1)
-        self.margin = min(self.margin, m)
+        self.margin = min(self.margin, margin)
+        latent = p + "mixer.fc1_latent_proj.weight" in self.T  # Nemotron 3 Super
+        y = self.experts(self.lin(x, p + "mixer.fc1_latent_proj") if latent else x, p, i, w)
+        if latent:
+            y = self.lin(y, p + "mixer.fc2_latent_proj")
+        return y + self.shared(x, p)
+
+    def router(self, x, p, xr):
+        """Logits, what is added to them for the choice alone, what weights are multiplied by."""
+        T, c = self.T, self.c
+        if self.mt == "gemma4":
+            r = rms(xr, None, c["rms_norm_eps"]) * T[p + "router.scale"] * c["hidden_size"] ** -0.5
+            return r @ self.w(p + "router.proj").T, None, T[p + "router.per_expert_scale"]
+        gate = next((gate for gate in GATES if p + gate + ".weight" in T), None)
+        bias = next((T[p + bias].ravel() for bias in CHOICE_BIASES if p + bias in T), None)
+        return gate and self.lin(x, p + gate), bias, None
+
+    def experts(self, x, p, chosen, weights):
         y = np.zeros_like(x)
-        lat = p + "mixer.fc1_latent_proj.weight" in T
-        x0 = x
-        if lat:
-            x = self.lin(x, p + "mixer.fc1_latent_proj")
-            y = np.zeros_like(x)  # Nemotron Super
-        for e in range(z.shape[1]):
-            t, s = np.where(i == e)
-            if len(t) and mt == "llama4":
-                y[t] += self.expert(
-                    x[t] * w[t, s][:, None], p, e
-                )  # the weight multiplies the INPUT
+        for e in range(chosen.max() + 1):
+            t, s = np.where(chosen == e)
+            w = weights[t, s][:, None]
+            if len(t) and self.mt == "llama4":  # the weight multiplies what the expert reads
+                y[t] += self.expert(x[t] * w, p, e)
             elif len(t):
-                y[t] += self.expert(x[t], p, e) * w[t, s][:, None]
-        if lat:
-            y, x = self.lin(y, p + "mixer.fc2_latent_proj"), x0
+                y[t] += self.expert(x[t], p, e) * w
+        return y
+
+    def shared(self, x, p):
+        T = self.T
         if p + "mixer.shared_experts.up_proj.weight" in T:
-            y = y + self.relu2(x, p + "mixer.shared_experts.")
+            return self.relu2(x, p + "mixer.shared_experts.")
         if p + "shared_mlp.input_linear.weight" in T:
             g, u = np.split(self.lin(x, p + "shared_mlp.input_linear"), 2, -1)
-            y = y + self.lin(silu(g) * u, p + "shared_mlp.output_linear")
-        for sh in ("mlp.shared_mlp.", "feed_forward.shared_expert."):
-            if p + sh + "gate_proj.weight" in T:
-                y = y + self.mlp(x, p + sh)
-        if p + "mlp.shared_experts.gate_proj.weight" in T:
-            y = y + self.mlp(x, p + "mlp.shared_experts.")
+            return self.lin(silu(g) * u, p + "shared_mlp.output_linear")
+        for name in SHARED:
+            if p + name + "gate_proj.weight" in T:
+                return self.mlp(x, p + name)
         if p + "mlp.shared_expert.gate_proj.weight" in T:
-            y = y + sigmoid(x @ self.w(p + "mlp.shared_expert_gate").T) * self.mlp(
-                x, p + "mlp.shared_expert."
-            )
-        return y
+            gate = sigmoid(x @ self.w(p + "mlp.shared_expert_gate").T)
+            return gate * self.mlp(x, p + "mlp.shared_expert.")
+        return 0
 
     def relu2(self, x, q):
         return self.lin(np.maximum(self.lin(x, q + "up_proj"), 0) ** 2, q + "down_proj")

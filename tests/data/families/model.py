@@ -15,6 +15,15 @@ from .ffn import FeedForward
 from .mixers import Mixers
 from .pieces import gelu_tanh, lnorm, rms, silu
 
+# model_types that are another's by another name.
+KINDS = {
+    "gemma4_text": "gemma4",
+    "qwen3_5_moe_text": "qwen3_5_moe",
+    "qwen3_vl_moe_text": "qwen3_vl_moe",
+    "llama4_text": "llama4",
+    "kimi_k2": "deepseek_v3",
+}
+
 
 class Model(Mixers, FeedForward):
     def __init__(self, d, cfg_name=None, mla_mscale2=True):
@@ -33,13 +42,7 @@ class Model(Mixers, FeedForward):
             if "num_experts" in self.c and "Grok" in str(self.c.get("architectures"))
             else None
         )
-        self.mt = {
-            "gemma4_text": "gemma4",
-            "qwen3_5_moe_text": "qwen3_5_moe",
-            "qwen3_vl_moe_text": "qwen3_vl_moe",
-            "llama4_text": "llama4",
-            "kimi_k2": "deepseek_v3",
-        }.get(mt, mt)
+        self.mt = KINDS.get(mt, mt)
         self.plus1 = self.mt in ("qwen3_next", "qwen3_5_moe")  # RMSNorm weights are stored as w-1
         self.pre = next(
             p
