@@ -201,8 +201,7 @@ class Mixers:
 
     def grok_attn(self, l, x, pos, p):
         c = self.c
-        nh, nkv = c["num_attention_heads"], c["num_key_value_heads"]
-        hd = c["hidden_size"] // nh
+        hd = c["hidden_size"] // c["num_attention_heads"]
         T = len(x)
         q, k, v = (self.lin(x, p + f"attn.{n}_proj").reshape(T, -1, hd) for n in "qkv")
         f, _ = inv_freq({"rope_theta": c.get("rope_theta", 1e4), "rope_type": "default"}, hd)
