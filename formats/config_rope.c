@@ -342,6 +342,9 @@ moeq_status mq_config_read_ropes(const struct mq_config_reader *r, struct mq_hpa
     h->rope.type = h->rope_local.type = MQ_ROPE_DEFAULT;
     MQ_TRY(mq_config_read_positive(r->config, "rope_theta", f->default_rope_theta, &h->rope.theta,
                                    r->path, r->err));
+    if (f->theta_key)
+        MQ_TRY(mq_config_read_positive(r->config, f->theta_key, h->rope.theta, &h->rope.theta,
+                                       r->path, r->err));
     MQ_TRY(find_dict(r, &name, &dict));
     if (!dict && native && mq_config_key_find(f->keys, "yarn.factor"))
         return read_native(r, native, &h->rope);

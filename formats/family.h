@@ -62,6 +62,7 @@ struct mq_family {
      * say partial_rotary_factor; 0: the family turns whole heads. A family with local_rope has a second
      * rotary embedding, for layers of sliding attention: rope_parameters then has one for each type of
      * layer, or config.json has its theta under local_theta_key. */
+    const char *theta_key; /* of theta, where it is not rope_theta; NULL */
     double default_rotary_part;
     const char *default_rope; /* rope_parameters where config.json has nothing of the kind; NULL: none */
     bool local_rope;

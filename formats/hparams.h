@@ -111,6 +111,10 @@ bool mq_activation_is_gated(enum mq_activation activation);
  *     activation      of every MLP
  *     sparse_step     layers step - 1, 2 step - 1, ... have experts
  *     dense_layers    layers that have none, whatever else is said
+ *     sparse_layers   layers that have experts; where given, no others have
+ *     scale_queries   queries are scaled by position
+ *     normalize_by    the weights of the chosen experts are divided by this norm of theirs (1: their
+ *                     sum); 0: they are not
  *     dense_first     the first layers, so many, have none
  *     layer_kinds, ffn_kinds  what the layers are by their mixers and by their MLPs: places of words
  *     layer_top_k, layer_expert_ffn, layer_shared  top_k, expert_ffn and shared_experts of each layer
@@ -168,6 +172,9 @@ bool mq_activation_is_gated(enum mq_activation activation);
     X(BOOL, normalize_top_k, true)    \
     X(U32, sparse_step, true)         \
     X(LAYERS, dense_layers, true)     \
+    X(LAYERS, sparse_layers, true)    \
+    X(BOOL, scale_queries, true)      \
+    X(U32, normalize_by, true)        \
     X(U32, dense_first, true)         \
     X(VALUES, layer_kinds, true)      \
     X(VALUES, ffn_kinds, true)        \

@@ -12,6 +12,10 @@
     X(mistral)         \
     X(olmoe)           \
     X(qwen3_moe)       \
+    X(qwen3_vl_moe)    \
+    X(gpt_oss)         \
+    X(llama4)          \
+    X(dbrx)            \
     X(lfm2_moe)        \
     X(nemotron_h)      \
     X(granitemoehybrid) \
