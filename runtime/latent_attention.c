@@ -69,7 +69,8 @@ uint64_t mq_pass_latent_int8(const struct mq_pass_sizes *sizes, const struct mq_
 {
     const struct places p = places_of(sizes, &layer->attention);
     const uint64_t latent = mq_max_u64(p.ld_q_latent, p.ld_kv_latent);
-    return sizes->tokens * mq_linear_int8_bytes(mq_max_u64(sizes->hidden, mq_max_u64(latent, p.ldo)));
+    return sizes->tokens *
+           mq_linear_int8_bytes(mq_max_u64(sizes->hidden, mq_max_u64(latent, p.ldo)));
 }
 
 /* Rows of some token's numbers in every arm's work area; ld 0: the normalized states. */

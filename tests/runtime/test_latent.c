@@ -58,7 +58,8 @@ static struct mq_view *make_model(const char *family, const char *q_rank, const 
                   "%s", err.message);
     for (size_t i = 0; i < view->tensors_count; i++) {
         const struct mq_tensor *t = &view->tensors[i];
-        fill(st_edit_add(edit, t->name, MQ_BF16, t->dims, t->dims == 1 ? t->cols : t->rows, t->cols));
+        fill(st_edit_add(edit, t->name, MQ_BF16, t->dims, t->dims == 1 ? t->cols : t->rows,
+                         t->cols));
     }
     mq_view_close(view);
     st_edit_save(edit, test_path(folder, "model.safetensors"));
@@ -83,8 +84,11 @@ static void set_arms(const struct mq_view *view, const struct mq_level **levels,
         levels[i] = t->dims == 2 && t->role != MQ_ROLE_ROUTER ? mq_level_find("q8_0") : NULL;
     }
     arms[0] = (struct mq_arm){.name = "stored", .view = view, .routes_from = -1};
-    arms[1] = arms[2] = (struct mq_arm){
-        .name = "integers", .view = view, .routes_from = -1, .levels = levels, .compute = MQ_COMPUTE_INT8};
+    arms[1] = arms[2] = (struct mq_arm){.name = "integers",
+                                        .view = view,
+                                        .routes_from = -1,
+                                        .levels = levels,
+                                        .compute = MQ_COMPUTE_INT8};
     arms[2].compute = MQ_COMPUTE_F32;
     arms[2].bf16_activations = true;
 }
@@ -155,8 +159,7 @@ START_TEST(room_in_proportion)
     ck_assert_uint_lt(work_of(&layer, 4096), 4096 * 2 * 18432);
     for (size_t tokens = 1; tokens < 8192; tokens += tokens / 3 + 1)
         for (size_t windows = 2; windows < 40; windows += 5)
-            ck_assert_uint_le(work_of(&layer, windows * tokens),
-                              windows * work_of(&layer, tokens));
+            ck_assert_uint_le(work_of(&layer, windows * tokens), windows * work_of(&layer, tokens));
 }
 END_TEST
 
