@@ -76,12 +76,24 @@ static const char *missing_size(const struct mq_layer *l)
                                                                           : NULL;
 }
 
-/* What a mixer of these sizes would lack; NULL. */
+/* What is wrong with heads of attention, one of which its kernels hold at a time; NULL. */
+static const char *wrong_with_heads(const struct mq_layer_attention *a)
+{
+    if (a->head_dim > MQ_MAX_HEAD_DIM || a->value_dim > MQ_MAX_HEAD_DIM)
+        return "heads of more than 1024 numbers";
+    if (a->heads % a->kv_heads != 0)
+        return "attention whose heads of queries cannot be shared out among those of keys";
+    if (a->rotary_dim % 2 || a->rotary_dim > a->head_dim)
+        return "positions that turn an odd number of a head's numbers, or more than it has";
+    return NULL;
+}
+
+/* What is wrong with a mixer of these sizes; NULL. */
 static const char *wrong_with_mixer(const struct mq_layer_attention *a)
 {
     const bool recurrent = a->kind == MQ_MIXER_DELTA || a->kind == MQ_MIXER_MAMBA;
-    if (a->kind == MQ_MIXER_LATENT && a->rotary_dim % 2)
-        return "an odd number of rotary numbers of a head";
+    if (a->kind == MQ_MIXER_GROUPED || a->kind == MQ_MIXER_LATENT)
+        return wrong_with_heads(a);
     if (!recurrent && a->kind != MQ_MIXER_CONVOLUTION)
         return NULL;
     if (a->taps > MQ_MAX_TAPS)
