@@ -8,7 +8,8 @@
 static const struct mq_config_key keys[] = {
     MQ_KEYS_LATENT(1536, 512, 128, 64, 128),
     MQ_KEYS_DEEPSEEK_EXPERTS(64, -1, 1407, 2, 0),
-    MQ_KEY_WORDS("topk_method", MQ_KEY_CHOICE, "\"greedy\" \"group_limited_greedy\"", route_grouped, 0),
+    MQ_KEY_WORDS("topk_method", MQ_KEY_CHOICE, "\"greedy\" \"group_limited_greedy\"", route_grouped,
+                 0),
     MQ_KEYS_DEEPSEEK_GROUPS(1, 1, 1),
     MQ_KEY_AT("norm_topk_prob", "false"),
     MQ_KEY_AT("scoring_func", "\"softmax\""),

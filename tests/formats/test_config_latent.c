@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SIZES                                                                                    \
-    "\"hidden_size\": 64, \"intermediate_size\": 64, \"num_hidden_layers\": 4, "                 \
+#define SIZES                                                                    \
+    "\"hidden_size\": 64, \"intermediate_size\": 64, \"num_hidden_layers\": 4, " \
     "\"num_attention_heads\": 5, \"vocab_size\": 96"
 
 static moeq_status open_with(const char *family, const char *more, struct mq_view **view,
@@ -47,8 +47,8 @@ START_TEST(defaults)
          2.5f},
         {"deepseek_v32", "", 1536, 192, 2048, 8, 3, 2.5f},
         {"glm4_moe_lite", "", 768, 256, 1536, 0, 1, 1.8f},
-        {"glm4_moe_lite", "\"mlp_layer_types\": [\"dense\", \"dense\", \"sparse\", \"sparse\"]", 768,
-         256, 1536, 0, 2, 1.8f},
+        {"glm4_moe_lite", "\"mlp_layer_types\": [\"dense\", \"dense\", \"sparse\", \"sparse\"]",
+         768, 256, 1536, 0, 2, 1.8f},
         {"glm_moe_dsa", "", 2048, 256, 2048, 0, 3, 2.5f},
         {"mistral4", "", 1024, 128, 2048, 0, 0, 1},
     };
@@ -115,7 +115,8 @@ START_TEST(refused)
         {"deepseek_v3", "\"v_head_dim\": 1025", "heads of more than 1024 numbers"},
         {"mimo_v2_flash", "\"head_dim\": 16, \"num_key_value_heads\": 1", "cannot be shared out"},
         {"deepseek_v3", "\"qk_rope_head_dim\": 1024", "head_dim 1152"},
-        {"deepseek_v2", "\"num_experts_per_tok\": 2, \"norm_topk_prob\": true", "\"norm_topk_prob\""},
+        {"deepseek_v2", "\"num_experts_per_tok\": 2, \"norm_topk_prob\": true",
+         "\"norm_topk_prob\""},
         {"deepseek_v2", "", "\"num_experts_per_tok\" is missing"},
         {"glm4_moe_lite", "\"partial_rotary_factor\": 0.5", "\"partial_rotary_factor\""},
         {"glm_moe_dsa", "\"layer_types\": [\"sliding_attention\"]", "\"layer_types\""},
