@@ -172,8 +172,7 @@ def fault(golden, margin, experts):
 
 def write_golden(path, golden, seed):
     stored = {
-        k: (v, "I32" if k.endswith("experts") or k == "input_ids" else "F32")
-        for k, v in golden.items()
+        k: (v, "I32" if ".experts" in k or k == "input_ids" else "F32") for k, v in golden.items()
     }
     encode.write_st(path, stored, {"seed": str(seed)})
 
@@ -195,7 +194,10 @@ def configs_of(base, name, row):
         config = json.loads(path.read_text())
         before = before or config
         more = extra if path.name == "config_tf5.json" else sizes.READINGS.get(path.name, {})
-        out[path.name] = switch(sizes.resize(config, {**small, **more}), row.get("config", {}))
+        out[path.name] = switch(
+            sizes.resize(sizes.fewer_layers(config, small.get("keep")), {**small, **more}),
+            row.get("config", {}),
+        )
         main = main or path.name
     return out, before, main
 

@@ -70,11 +70,13 @@ static moeq_status on_router(void *user, uint32_t layer, size_t first, size_t to
     const struct collector *c = user;
     for (size_t a = 0; a < c->count; a++) {
         struct collected *r = &c->arms[a];
-        const size_t at = layer * r->tokens + first;
+        const size_t at = layer * r->tokens + first, top_k = routes[a].router->top_k;
+        const size_t choice = layer * r->tokens * r->top_k + first * top_k;
+        ck_assert_uint_le(top_k, r->top_k);
         memcpy(r->router_logits + at * r->experts, routes[a].logits,
                tokens * r->experts * sizeof(float));
-        memcpy(r->chosen + at * r->top_k, routes[a].experts, tokens * r->top_k * sizeof(int32_t));
-        memcpy(r->weights + at * r->top_k, routes[a].weights, tokens * r->top_k * sizeof(float));
+        memcpy(r->chosen + choice, routes[a].experts, tokens * top_k * sizeof(int32_t));
+        memcpy(r->weights + choice, routes[a].weights, tokens * top_k * sizeof(float));
     }
     return MOEQ_OK;
 }
@@ -104,6 +106,18 @@ static void on_quantized(void *user, int arm, const struct mq_tensor *tensor, do
     c->arms[arm].quantized++;
 }
 
+/* Of all layers with experts. */
+static size_t largest_top_k(const struct mq_view *view)
+{
+    size_t most = 0;
+    for (uint32_t layer = 0; layer < view->hparams.layers; layer++) {
+        const struct mq_layer *l = &view->program->layers[layer]->layer;
+        if (l->ffn.router.top_k > most)
+            most = l->ffn.router.top_k;
+    }
+    return most;
+}
+
 moeq_status collect(const struct mq_context *context, const struct mq_arm *arms, size_t arms_count,
                     const struct mq_windows *windows, struct collected *results, moeq_error *err)
 {
@@ -116,7 +130,7 @@ moeq_status collect(const struct mq_context *context, const struct mq_arm *arms,
             .hidden_size = hp->hidden,
             .vocab = hp->vocab,
             .experts = hp->experts,
-            .top_k = hp->top_k,
+            .top_k = largest_top_k(arms[0].view),
         };
         r->hidden = calloc((r->layers + 1) * r->tokens * r->hidden_size, sizeof(float));
         r->router_logits = calloc(r->layers * r->tokens * r->experts + 1, sizeof(float));

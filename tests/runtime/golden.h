@@ -21,7 +21,8 @@ void *golden_read(const struct golden *golden, const char *name, size_t *element
 
 /* Everything that the evaluator reports for one arm. */
 struct collected {
-    size_t tokens, layers, hidden_size, vocab, experts, top_k;
+    size_t tokens, layers, hidden_size, vocab, experts;
+    size_t top_k; /* the largest of all layers: a layer with fewer uses the first part of its share */
     float *hidden;        /* [layers + 1][tokens][hidden_size] */
     float *router_logits; /* [layers][tokens][experts] */
     int32_t *chosen;      /* [layers][tokens][top_k] */

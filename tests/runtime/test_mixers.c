@@ -49,7 +49,7 @@ START_TEST(same_bits)
     char folder[64];
     int32_t ids[WINDOWS * LENGTH];
     struct collected plain[ARMS], other[ARMS], alone;
-    snprintf(folder, sizeof folder, "tests/fixtures/oracles/%s", models[_i]);
+    snprintf(folder, sizeof folder, "tests/fixtures/families/%s", models[_i]);
     struct mq_view *view = test_open(mq_test_source(folder));
     const struct mq_level **levels = levels_of(view);
     const struct mq_arm arms[ARMS] = {

@@ -1,6 +1,12 @@
-/* The evaluator against the outputs of Hugging Face Transformers in f32, on tiny random
- * checkpoints. */
+/*
+ * test_oracles.c: the evaluator against what every family's own formulas give, on tiny random
+ * checkpoints: outputs of Hugging Face Transformers in f32 (tests/fixtures/oracles), and of the
+ * float64 evaluator in tests/data/families (tests/fixtures/families), in all forms of config.json,
+ * and as moeq files. Larger checkpoints are compared where they stand beside the source tree.
+ */
 #include "golden.h"
+#include "oracle_folders.h"
+#include "test_model.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -11,9 +17,32 @@
 /* Selections closer than this may differ: f32 sums in another order differ by as much. */
 #define CLEAR_MARGIN 1e-5
 
-static const char *const names[] = {"mixtral", "mixtral_fused", "mistral", "mistral_swa", "llama2",
-                                    "llama3",  "llama3_tied",   "olmoe",   "qwen3_moe",
-                                    "lfm2_moe", "nemotron_h", "granitemoehybrid", "qwen3_next", "qwen3_5_moe"};
+/* What a golden holds, by the config that it is for; a folder has what it has files for. */
+static const struct reading {
+    const char *config, *suffix;
+} readings[] = {
+    {NULL, ""}, /* the folder as it is */
+    {"config_tf5.json", ""},
+    {"config_long.json", "_long"},
+    {"config_chunk.json", "_chunk"},
+    {"config_topk.json", "_topk"},
+};
+
+/* Of the softmax scale of Mistral 4 Transformers has another reading than its publisher: see
+ * formats/arch/mistral4.c. */
+static const char *suffix_of(const struct golden *golden, const char *suffix)
+{
+    const bool other = mq_safetensors_find(&golden->file, "logits_no_mscale2") != NULL;
+    return *suffix == '\0' && other ? "_no_mscale2" : suffix;
+}
+
+static double largest(const float *a, size_t n)
+{
+    double most = 0;
+    for (size_t i = 0; i < n; i++)
+        most = fmax(most, fabs((double)a[i]));
+    return most;
+}
 
 static double largest_difference(const float *a, const float *b, size_t n)
 {
@@ -42,34 +71,59 @@ static double margin(const float *logits, const int32_t *chosen, size_t experts,
     return weakest - strongest;
 }
 
-static void compare_routes(const struct golden *golden, const struct collected *c, size_t layer,
-                           double tolerance)
+/* A comparison under way. */
+struct against {
+    const char *what, *suffix;
+    const struct golden *golden;
+    const struct collected *mine;
+    double tolerance; /* of values up to 10 */
+};
+
+static void *read_golden(const struct against *a, const char *kind, size_t layer, size_t *n)
 {
     char name[64];
+    snprintf(name, sizeof name, kind, layer);
+    strcat(name, a->suffix);
+    return golden_read(a->golden, name, n);
+}
+
+/* Returns the largest difference, which is within the tolerance. */
+static double compare_values(const struct against *a, const char *what, size_t layer,
+                             const float *mine, const float *golden, size_t n, double tolerance)
+{
+    const double most = largest_difference(mine, golden, n);
+    const double allowed = tolerance * fmax(1, largest(golden, n) / 10);
+    ck_assert_msg(most <= allowed, "%s: %s %zu differs by %g, more than %g", a->what, what, layer,
+                  most, allowed);
+    return most;
+}
+
+static void compare_routes(const struct against *a, size_t layer)
+{
+    const struct collected *c = a->mine;
     size_t n, checked = 0;
-    snprintf(name, sizeof name, "router.%zu.logits", layer);
-    float *logits = golden_read(golden, name, &n);
+    float *logits = read_golden(a, "router.%zu.logits", layer, &n);
     if (!logits)
         return;
     ck_assert_uint_eq(n, c->tokens * c->experts);
-    snprintf(name, sizeof name, "router.%zu.experts", layer);
-    int32_t *chosen = golden_read(golden, name, &n);
-    ck_assert(chosen && n == c->tokens * c->top_k);
-    snprintf(name, sizeof name, "router.%zu.weights", layer);
-    float *weights = golden_read(golden, name, &n);
-    ck_assert(weights && n == c->tokens * c->top_k);
+    int32_t *chosen = read_golden(a, "router.%zu.experts", layer, &n);
+    ck_assert(chosen && n % c->tokens == 0 && n / c->tokens <= c->top_k);
+    const size_t top_k = n / c->tokens;
+    float *weights = read_golden(a, "router.%zu.weights", layer, &n);
+    ck_assert(weights && n == c->tokens * top_k);
 
-    ck_assert_double_le(largest_difference(c->router_logits + layer * c->tokens * c->experts,
-                                           logits, c->tokens * c->experts),
-                        tolerance);
+    compare_values(a, "the router's logits of layer", layer,
+                   c->router_logits + layer * c->tokens * c->experts, logits,
+                   c->tokens * c->experts, a->tolerance);
     for (size_t t = 0; t < c->tokens; t++) {
-        const size_t at = t * c->top_k, mine = layer * c->tokens * c->top_k + at;
+        const size_t at = t * top_k, mine = layer * c->tokens * c->top_k + at;
         /* (Below 0: the choice was by something else besides, whose margins the oracles keep clear.) */
-        if (fabs(margin(logits + t * c->experts, chosen + at, c->experts, c->top_k)) < CLEAR_MARGIN)
+        if (fabs(margin(logits + t * c->experts, chosen + at, c->experts, top_k)) < CLEAR_MARGIN)
             continue;
-        ck_assert_mem_eq(c->chosen + mine, chosen + at, c->top_k * sizeof(int32_t));
-        ck_assert_double_le(largest_difference(c->weights + mine, weights + at, c->top_k),
-                            tolerance);
+        ck_assert_msg(memcmp(c->chosen + mine, chosen + at, top_k * sizeof(int32_t)) == 0,
+                      "%s: layer %zu chooses other experts for token %zu", a->what, layer, t);
+        compare_values(a, "weights of layer", layer, c->weights + mine, weights + at, top_k,
+                       a->tolerance / 4);
         checked++;
     }
     ck_assert_uint_gt(checked, c->tokens * 9 / 10);
@@ -78,69 +132,147 @@ static void compare_routes(const struct golden *golden, const struct collected *
     free(weights);
 }
 
-/* Evaluates `folder` and compares with `golden_path`; returns the largest error of the logits. */
-static double compare(const char *folder, const char *golden_path, double tolerance)
+/* Returns the largest difference of the logits. */
+static double compare_collected(const struct against *a)
 {
+    const struct collected *c = a->mine;
+    size_t n;
+    for (size_t layer = 0; layer <= c->layers; layer++) {
+        float *hidden = read_golden(a, "hidden.%zu", layer, &n);
+        ck_assert(!hidden || n == c->tokens * c->hidden_size);
+        if (hidden)
+            compare_values(a, "what is read by layer", layer, c->hidden + layer * n, hidden, n,
+                           a->tolerance);
+        free(hidden);
+        if (layer < c->layers)
+            compare_routes(a, layer);
+    }
+    float *logits = read_golden(a, "logits", 0, &n);
+    ck_assert_msg(logits && n == c->tokens * c->vocab, "%s: no logits%s", a->what, a->suffix);
+    ck_assert_uint_eq(c->logits_seen, c->tokens);
+    const double most =
+        compare_values(a, "logits: layer", c->layers, c->logits, logits, n, a->tolerance);
+    free(logits);
+    return most;
+}
+
+/* Gated norms of recurrent mixers divide by what can be small, and make f32's rounding larger. */
+static double tolerance_of(const struct mq_view *view)
+{
+    for (uint32_t layer = 0; layer < view->hparams.layers; layer++) {
+        const enum mq_mixer kind = view->program->layers[layer]->layer.attention.kind;
+        if (kind == MQ_MIXER_DELTA || kind == MQ_MIXER_MAMBA)
+            return 1e-3;
+    }
+    return 2e-4;
+}
+
+static moeq_status evaluate(const struct mq_view *view, const struct golden *golden,
+                            struct collected *c, moeq_error *err)
+{
+    /* (One thread: so small a model waits for its threads longest.) */
+    const struct mq_context context = {.isa = mq_isa_detect(), .threads = 1};
+    const struct mq_arm arm = {.name = "stored", .view = view, .routes_from = -1};
+    return collect(&context, &arm, 1, &golden->windows, c, err);
+}
+
+/* The model at f32 in a moeq file gives the same bits. */
+static void compare_moeq_file(const char *folder, const struct golden *golden,
+                              const struct collected *c)
+{
+    const struct mq_context plain = {.isa = MQ_ISA_GENERIC, .threads = 1};
+    const char *path = mq_test_temporary("oracle.moeq");
     moeq_error err = {0};
+    struct collected again;
+    ck_assert_msg(test_convert(folder, "f32", path, &plain, NULL, &err) == MOEQ_OK, "%s",
+                  err.message);
+    struct mq_view *view = test_open(path);
+    ck_assert_msg(evaluate(view, golden, &again, &err) == MOEQ_OK, "%s", err.message);
+    ck_assert_msg(collected_equal(c, &again), "%s: other results as a moeq file", folder);
+    collected_free(&again);
+    mq_view_close(view);
+    unlink(path);
+}
+
+/* Evaluates `folder` and compares with what `golden_path` has of the suffix. */
+static moeq_status compare(const char *folder, const char *golden_path, const char *suffix,
+                           bool as_moeq_file, double least_tolerance, moeq_error *err)
+{
     struct golden golden;
     struct mq_view *view;
     struct collected c;
-    const struct mq_context context = {.isa = mq_isa_detect(), .threads = 2};
+    if (mq_view_open(folder, &view, err) != MOEQ_OK)
+        return err->status;
     golden_open(golden_path, &golden);
-    ck_assert_msg(mq_view_open(folder, &view, &err) == MOEQ_OK, "%s", err.message);
-    const struct mq_arm arm = {.name = "stored", .view = view, .routes_from = -1};
-    ck_assert_msg(collect(&context, &arm, 1, &golden.windows, &c, &err) == MOEQ_OK, "%s",
-                  err.message);
-    ck_assert_uint_eq(c.logits_seen, c.tokens);
-    size_t n;
-    for (size_t layer = 0; layer <= c.layers; layer++) {
-        char name[64];
-        snprintf(name, sizeof name, "hidden.%zu", layer);
-        float *hidden = golden_read(&golden, name, &n);
-        ck_assert(hidden && n == c.tokens * c.hidden_size);
-        const double most = largest_difference(c.hidden + layer * n, hidden, n);
-        ck_assert_msg(most <= tolerance, "%s: %s differs by %g", folder, name, most);
-        free(hidden);
-        if (layer < c.layers)
-            compare_routes(&golden, &c, layer, tolerance);
+    const moeq_status status = evaluate(view, &golden, &c, err);
+    if (status == MOEQ_OK) {
+        const struct against a = {folder, suffix_of(&golden, suffix), &golden, &c,
+                                  fmax(least_tolerance, tolerance_of(view))};
+        const double most = compare_collected(&a);
+        fprintf(stderr, "%s: logits%s within %.2e\n", folder, a.suffix, most);
+        if (as_moeq_file)
+            compare_moeq_file(folder, &golden, &c);
     }
-    float *logits = golden_read(&golden, "logits", &n);
-    ck_assert(logits && n == c.tokens * c.vocab);
-    const double most = largest_difference(c.logits, logits, n);
-    fprintf(stderr, "%s: logits within %.2e\n", folder, most);
-    ck_assert_msg(most <= tolerance, "%s: logits differ by %g", folder, most);
-    free(logits);
     collected_free(&c);
-    mq_view_close(view);
     golden_close(&golden);
-    return most;
+    mq_view_close(view);
+    return status;
+}
+
+/* ---- the folders ---- */
+
+static struct oracle_folders here, beside;
+
+/* A copy of the folder (by links) with another of its configs as config.json. */
+static const char *with_config(const char *source, const char *config)
+{
+    static char folder[1200];
+    char command[8000];
+    snprintf(folder, sizeof folder, "%s", mq_test_temporary("oracle_config"));
+    snprintf(command, sizeof command,
+             "rm -rf '%s' && mkdir '%s' && ln -s '%s'/model* '%s' && ln -s '%s/%s' '%s/config.json'",
+             folder, folder, source, folder, source, config, folder);
+    ck_assert_int_eq(system(command), 0);
+    return folder;
+}
+
+/* A folder in all its readings. */
+static void compare_folder(const char *source)
+{
+    for (size_t i = 0; i < sizeof readings / sizeof *readings; i++) {
+        const struct reading *r = &readings[i];
+        moeq_error err = {0};
+        const char *folder = source, *golden = test_path(source, "golden.safetensors");
+        if (r->config && access(test_path(source, r->config), R_OK) != 0)
+            continue;
+        if (r->config)
+            folder = with_config(source, r->config);
+        const moeq_status status = compare(folder, golden, r->suffix, !r->config, 0, &err);
+        if (i == 0 && oracle_is_not_yet(source)) {
+            ck_assert_msg(status != MOEQ_OK, "%s is evaluated now: take it out of oracle_folders.c", source);
+            char message[1400];
+            snprintf(message, sizeof message, "not yet: %.1200s", err.message);
+            mq_test_left_out(message);
+            return;
+        }
+        /* Which keys an indexer leaves out is not computed: longer windows are refused. */
+        if (strcmp(r->suffix, "_topk") == 0)
+            ck_assert_msg(status != MOEQ_OK && strstr(err.message, "index_topk"), "%s",
+                          err.message);
+        else
+            ck_assert_msg(status == MOEQ_OK, "%s: %s", source, err.message);
+    }
 }
 
 START_TEST(oracle)
 {
-    char folder[64], golden[96];
-    snprintf(folder, sizeof folder, "tests/fixtures/oracles/%s", names[_i]);
-    snprintf(golden, sizeof golden, "%s/golden.safetensors", folder);
-    compare(mq_test_source(folder), mq_test_source(golden), 2e-4);
+    compare_folder(here.paths[_i]);
 }
 END_TEST
 
-/* The same checkpoint with the config.json that Transformers 5 writes (rope_parameters). */
-START_TEST(oracle_transformers5)
+START_TEST(larger_oracle)
 {
-    char source[64], folder[512], from[1024], to[1024], command[4096];
-    snprintf(source, sizeof source, "tests/fixtures/oracles/%s", names[_i]);
-    snprintf(folder, sizeof folder, "%s", mq_test_temporary(names[_i]));
-    snprintf(command, sizeof command, "mkdir -p '%s' && rm -f '%s'/* && ln -s '%s'/model* '%s'",
-             folder, folder, mq_test_source(source), folder);
-    ck_assert_int_eq(system(command), 0);
-    snprintf(from, sizeof from, "%s/config_tf5.json", mq_test_source(source));
-    if (access(from, R_OK) != 0)
-        snprintf(from, sizeof from, "%s/config.json", mq_test_source(source));
-    snprintf(to, sizeof to, "%s/config.json", folder);
-    ck_assert_int_eq(symlink(from, to), 0);
-    snprintf(from, sizeof from, "%s/golden.safetensors", mq_test_source(source));
-    compare(folder, from, 2e-4);
+    compare_folder(beside.paths[_i]);
 }
 END_TEST
 
@@ -148,24 +280,30 @@ END_TEST
 START_TEST(trained_model)
 {
     static const char *const models[] = {"models/tiny", "models/small"};
+    moeq_error err = {0};
     const char *folder = mq_test_shared(models[_i]);
     ck_assert_ptr_nonnull(folder);
-    char golden[1024];
-    snprintf(golden, sizeof golden, "%s/golden.safetensors", folder);
-    compare(folder, golden, 2e-3);
+    ck_assert_msg(compare(folder, test_path(folder, "golden.safetensors"), "", false, 2e-3,
+                          &err) == MOEQ_OK,
+                  "%s", err.message);
 }
 END_TEST
 
 static void add_tests(TCase *tests)
 {
-    const int count = sizeof names / sizeof *names;
-    tcase_add_loop_test(tests, oracle, 0, count);
-    tcase_add_loop_test(tests, oracle_transformers5, 0, count);
+    oracle_folders_add(mq_test_source("tests/fixtures/oracles"), &here);
+    oracle_folders_add(mq_test_source("tests/fixtures/families"), &here);
+    ck_assert_uint_gt(here.count, 40);
+    tcase_add_loop_test(tests, oracle, 0, (int)here.count);
 }
 
 static void add_reference_tests(TCase *tests)
 {
+    const char *oracles = mq_test_shared("oracles");
     tcase_add_loop_test(tests, trained_model, 0, 2);
+    if (oracles)
+        oracle_folders_add(oracles, &beside);
+    tcase_add_loop_test(tests, larger_oracle, 0, (int)beside.count);
 }
 
 int main(int argc, char **argv)

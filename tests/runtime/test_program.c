@@ -5,7 +5,7 @@
 #include "family.h"
 #include "gguf_names.h"
 #include "golden.h"
-#include "st_edit.h"
+#include "oracle_folders.h"
 #include "test_model.h"
 #include "view_int.h"
 
@@ -13,19 +13,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { TOKENS = 16 };
+enum { TOKENS = 48 };
 
-/* Models of one file each, that have tensors of all roles among them. */
-static const char *const models[] = {"llama3", "olmoe", "qwen3_moe", "lfm2_moe", "nemotron_h", "granitemoehybrid", "qwen3_next", "qwen3_5_moe"};
-enum { MODELS = sizeof models / sizeof *models };
+/* Models that have tensors of all roles among them: all tiny ones, and those of families that have
+ * larger ones alone. */
+static struct oracle_folders models;
+#define LLAMA "tests/fixtures/oracles/llama3"
+#define OLMOE "tests/fixtures/oracles/olmoe"
+#define QWEN3_MOE "tests/fixtures/oracles/qwen3_moe"
 
-/* Relative to the source tree. */
-static const char *path_of(size_t model)
+static void find_models(void)
 {
-    static char folder[64];
-    snprintf(folder, sizeof folder, "tests/fixtures/oracles/%s", models[model]);
-    return folder;
+    static const char *const larger[] = {LLAMA, OLMOE, QWEN3_MOE};
+    struct oracle_folders all = {.count = 0};
+    oracle_folders_add(mq_test_source("tests/fixtures/families"), &all);
+    for (size_t i = 0; i < all.count; i++)
+        if (!oracle_is_not_yet(all.paths[i]))
+            models.paths[models.count++] = all.paths[i];
+    for (size_t i = 0; i < sizeof larger / sizeof *larger; i++)
+        models.paths[models.count++] = strdup(mq_test_source(larger[i]));
 }
 
 /* All logits of a few tokens. */
@@ -34,7 +42,7 @@ static void evaluate(const char *folder, struct collected *c)
     int32_t ids[TOKENS];
     moeq_error err = {0};
     struct mq_view *view = test_open(folder);
-    const struct mq_context context = {.isa = mq_isa_detect(), .threads = 2};
+    const struct mq_context context = {.isa = mq_isa_detect(), .threads = 1};
     const struct mq_arm arm = {.name = "stored", .view = view, .routes_from = -1};
     const struct mq_windows windows = {ids, 1, TOKENS};
     for (int32_t i = 0; i < TOKENS; i++)
@@ -73,29 +81,6 @@ static bool change_role(const char *path, const struct mq_view *view, enum mq_ro
     return any;
 }
 
-/* LFM2 with the biases that its config could ask for, which no published model does. */
-static void add_convolution_biases(const char *folder)
-{
-    static const char *const names[] = {"in_proj.bias", "conv.bias", "out_proj.bias"};
-    static const uint64_t sizes[] = {3 * 64, 64, 64};
-    static struct st_edit edit;
-    char command[2000], name[100];
-    const char *file = test_path(folder, "model.safetensors");
-    snprintf(command, sizeof command,
-             "sed -i 's/\"conv_bias\": false/\"conv_bias\": true/' '%s/config.json'", folder);
-    ck_assert_int_eq(system(command), 0);
-    edit.count = 0;
-    st_edit_load(&edit, file);
-    for (int layer = 0; layer < 4; layer++)
-        for (int i = 0; i < 3 && layer != 2; i++) {
-            snprintf(name, sizeof name, "model.layers.%d.conv.%s", layer, names[i]);
-            struct st_item *item = st_edit_add(&edit, name, MQ_BF16, 1, sizes[i], 0);
-            memset(item->bytes, 0x3c, item->size); /* 0.0115 */
-        }
-    st_edit_save(&edit, file);
-    st_edit_free(&edit);
-}
-
 /* Whether any family names it. */
 static bool is_named(int role)
 {
@@ -109,12 +94,13 @@ static bool is_named(int role)
 START_TEST(every_role_counts)
 {
     bool seen[MQ_ROLE_COUNT] = {false};
-    for (size_t m = 0; m < MODELS; m++) {
+    for (size_t m = 0; m < models.count; m++) {
         struct collected whole, other;
-        const char *folder = test_model_copy(path_of(m), models[m]);
+        const char *name = models.paths[m] + strlen(mq_test_source(""));
+        const char *folder = test_model_copy(name, strrchr(name, '/') + 1);
         const char *file = test_path(folder, "model.safetensors");
-        if (strcmp(models[m], "lfm2_moe") == 0)
-            add_convolution_biases(folder);
+        if (access(file, R_OK) != 0)
+            file = test_path(folder, "consolidated.safetensors");
         struct mq_view *view = test_open(folder);
         evaluate(folder, &whole);
         for (int role = 0; role < MQ_ROLE_COUNT; role++) {
@@ -124,7 +110,7 @@ START_TEST(every_role_counts)
             evaluate(folder, &other);
             ck_assert_msg(
                 memcmp(whole.logits, other.logits, TOKENS * whole.vocab * sizeof(float)) != 0,
-                "%s: %s changes nothing", models[m], mq_role_name((enum mq_role)role));
+                "%s: %s changes nothing", name, mq_role_name((enum mq_role)role));
             collected_free(&other);
             change_role(file, view, (enum mq_role)role); /* back */
         }
@@ -140,8 +126,8 @@ END_TEST
 /* The table of tensors, the planner's counts and GGUF's names have what the programs have. */
 START_TEST(every_slot_is_known)
 {
-    for (size_t m = 0; m < MODELS; m++) {
-        struct mq_view *view = test_open(mq_test_source(path_of(m)));
+    for (size_t m = 0; m < models.count; m++) {
+        struct mq_view *view = test_open(models.paths[m]);
         size_t slots = 0;
         for (uint32_t layer = 0; layer < view->hparams.layers; layer++) {
             const struct mq_program *p = view->program->layers[layer];
@@ -159,8 +145,11 @@ START_TEST(every_slot_is_known)
                 slots += slot->per_expert ? p->layer.ffn.router.experts : 1;
             }
         }
-        /* embedding, last norm, head */
-        ck_assert_uint_eq(slots + 2 + !view->hparams.tied_head, view->tensors_count);
+        /* embedding, last norm, head, biases of the two */
+        const struct mq_ends *ends = &view->program->ends;
+        slots += 2 + !view->hparams.tied_head + !!ends->norm_bias + !!ends->head_bias;
+        ck_assert_msg(slots == view->tensors_count, "%s: %zu slots, %zu tensors", models.paths[m],
+                      slots, view->tensors_count);
         mq_view_close(view);
     }
 }
@@ -202,7 +191,7 @@ static void remove_name(struct draft *d, enum mq_role role)
 /* A model whose family is the draft: MOEQ_OK, or what is wrong with it. */
 static moeq_status try_draft(const struct draft *d, moeq_error *err)
 {
-    struct mq_view *source = test_open(mq_test_source(path_of(1))), *view = mq_view_create("draft");
+    struct mq_view *source = test_open(mq_test_source(OLMOE)), *view = mq_view_create("draft");
     ck_assert_ptr_nonnull(view);
     memset(err, 0, sizeof *err);
     view->hparams = source->hparams;
@@ -236,7 +225,7 @@ START_TEST(takes_every_config_of_a_family)
     } cases[] = {{1, {0}, 0}, {1, {0, 1, 2}, 3}, {2, {0}, 0},
                  {9, {0}, 0}, {1000, {0}, 0},    {1000, {0, 1, 2}, 3}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct mq_view *source = test_open(mq_test_source(path_of(2)));
+        struct mq_view *source = test_open(mq_test_source(QWEN3_MOE));
         struct mq_view *view = mq_view_create("draft");
         moeq_error err = {0};
         ck_assert_ptr_nonnull(view);
@@ -291,6 +280,7 @@ END_TEST
 
 static void add_tests(TCase *tests)
 {
+    find_models();
     tcase_add_test(tests, every_role_counts);
     tcase_add_test(tests, every_slot_is_known);
     tcase_add_test(tests, takes_every_config_of_a_family);

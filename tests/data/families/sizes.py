@@ -215,3 +215,15 @@ def resize(config, sizes):
         else:
             out[key] = value
     return out
+
+
+def fewer_layers(config, keep):
+    """Lists that say the kinds of layers, for those that are kept."""
+    out = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            value = fewer_layers(value, keep)
+        elif keep and key in ("layer_types", "mlp_layer_types") and len(value) > len(keep):
+            value = [value[layer] for layer in keep]
+        out[key] = value
+    return out

@@ -59,7 +59,10 @@ VARIANTS = {
         "config": {"tie_word_embeddings": False},
         "with": [("lm_head.weight", None, "BF16")],
     },
-    "granitemoehybrid-dense": {"config": {"num_local_experts": 0}, "without": r"block_sparse_moe"},
+    "granitemoehybrid-dense": {
+        "config": {"num_local_experts": 0, "num_experts_per_tok": 0},
+        "without": r"block_sparse_moe",
+    },
     "granitemoehybrid-rope": {"config": {"position_embedding_type": "rope"}},
     "granitemoehybrid-no_conv_bias": {
         "config": {"mamba_conv_bias": False},
