@@ -27,6 +27,7 @@ from families.model import KINDS, Model  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OUT = ROOT / "tests/fixtures/families"
+OLDER = ROOT / "tests/fixtures/oracles"
 TOKENS, MARGIN, SEED = 48, 2e-4, 7000
 PACKED = re.compile(r"(_scale_inv|\.weight_scale|_scales|\.weight_shape)$")
 
@@ -183,7 +184,7 @@ def write_json(path, config):
 
 def configs_of(base, name, row):
     """Every config of the folder, small; the one that the model is read by comes first."""
-    small = {**sizes.SMALL, **sizes.FAMILIES[name]}
+    small = {**sizes.SMALL, **(sizes.FAMILIES | sizes.OLDER)[name]}
     extra, main = small.pop("tf5", {}), None
     out, before = {}, None
     for path in sorted(
@@ -208,7 +209,7 @@ def make(name, base, row):
     names = read_header(base)
     configs, before, main = configs_of(base, family, row)
     config = configs[main]
-    names = rename(names, before, config, sizes.FAMILIES[family].get("keep"))
+    names = rename(names, before, config, (sizes.FAMILIES | sizes.OLDER)[family].get("keep"))
     names = change_names(names, row)
     file = "consolidated.safetensors" if main == "params.json" else "model.safetensors"
     shutil.rmtree(folder, ignore_errors=True)
@@ -249,8 +250,9 @@ def main():
     for name, row in rows.items():
         if arguments.only and name not in arguments.only.split(","):
             continue
-        # (A family's own folder is written anew: what it had is read before that.)
-        make(name, (OUT if row else arguments.base) / name.split("-")[0], row)
+        family = name.split("-")[0]
+        base = OLDER if family in sizes.OLDER else OUT if row else arguments.base
+        make(name, base / family, row)
 
 
 if __name__ == "__main__":

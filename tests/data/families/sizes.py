@@ -112,6 +112,7 @@ FAMILIES = {
         "num_hidden_layers": 2,
         "keep": [0, 1],
         "layer_types": ["sliding_attention", "full_attention"],
+        "head_dim": 16,
         "intermediate_size": 24,
         "num_local_experts": 4,
     },
@@ -119,6 +120,7 @@ FAMILIES = {
         "num_hidden_layers": 2,
         "keep": [0, 1],
         "layer_types": ["sliding_attention", "full_attention"],
+        "head_dim": 16,
         "hidden_size": 64,
         "intermediate_size": 32,
         "num_local_experts": 4,
@@ -135,7 +137,11 @@ FAMILIES = {
     "grok1": {"intermediate_size": 20},
     "hunyuan_v1_moe": {"intermediate_size": 12, "moe_intermediate_size": [12, 12]},
     "hy_v3": DENSE_THEN_EXPERTS,
-    "kimi_k2_int4": {**DENSE_THEN_EXPERTS, "moe_intermediate_size": 32},
+    "kimi_k2_int4": {
+        **DENSE_THEN_EXPERTS,
+        "moe_intermediate_size": 32,
+        "qk_rope_head_dim": 16,
+    },
     "lfm2_moe": {
         "num_hidden_layers": 3,
         "keep": [0, 2, 3],
@@ -188,6 +194,8 @@ FAMILIES = {
     "qwen3_next": WITH_FULL_LAST,
     "qwen3_vl_moe": {"head_dim": 12, "mrope_section": [3, 2, 1]},
 }
+# Families of tests/fixtures/oracles, for variants alone.
+OLDER = {"olmoe": {"intermediate_size": 12}, "qwen3_moe": {}}
 FAMILIES["gemma4_text"] = FAMILIES["gemma4_moe"]
 
 # Other configs of the same checkpoint, whose logits a golden holds besides.

@@ -40,6 +40,13 @@ VARIANTS = {
         "config": {"tie_word_embeddings": False},
         "with": [("lm_head.weight", None, "BF16")],
     },
+    "ernie4_5_moe-every_second_layer": {
+        "config": {
+            "moe_layer_interval": 2,
+            "moe_layer_start_index": 0,
+            "moe_layer_end_index": -1,
+        },
+    },
     "gemma4_text-dense": {
         "config": {"enable_moe_block": False},
         "without": r"(\.experts\.|\.router\.|feedforward_layernorm_[12])",
@@ -91,11 +98,31 @@ VARIANTS = {
     "lfm2_moe-weights_as_scored": {"config": {"norm_topk_prob": False}},
     "llama4-no_qk_norm": {"config": {"use_qk_norm": False}},
     "nemotron_h-no_conv_bias": {"config": {"use_conv_bias": False}, "without": r"conv1d\.bias"},
+    "nemotron_h-mlp_layer": {
+        "config": {
+            "hybrid_override_pattern": "-E*",
+            "layers_block_type": ["mlp", "moe", "full_attention"],
+        },
+        "without": r"layers\.0\.mixer\.",
+        "with": [
+            (f"backbone.layers.0.mixer.{x}_proj.weight", None, "BF16") for x in ("up", "down")
+        ],
+    },
+    "olmoe-clip_qkv": {"config": {"clip_qkv": 1.2}},
+    "olmoe-weights_sum_to_1": {"config": {"norm_topk_prob": True}},
     "phimoe-no_biases": {
         "config": {"attention_bias": False, "lm_head_bias": False},
         "without": r"(self_attn\..*|lm_head)\.bias",
     },
+    "qwen2_moe-every_second_layer": {
+        "config": {"decoder_sparse_step": 2},
+        "without": r"layers\.0\.mlp\.",
+        "with": [
+            (f"model.layers.0.mlp.{x}_proj.weight", None, "BF16") for x in ("gate", "up", "down")
+        ],
+    },
     "qwen2_moe-no_biases": {"config": {"qkv_bias": False}, "without": r"self_attn\..*\.bias"},
     "qwen2_moe-weights_sum_to_1": {"config": {"norm_topk_prob": True}},
     "qwen3_next-weights_as_scored": {"config": {"norm_topk_prob": False}},
+    "qwen3_moe-weights_as_scored": {"config": {"norm_topk_prob": False}},
 }
