@@ -71,7 +71,8 @@ static bool change(const struct mq_config_key *key, int variant, struct mq_hpara
     case MQ_HPARAM_WINDOW:
         return change_number(key, variant, number);
     case MQ_HPARAM_F32:
-        *(float *)field = *(float *)field == -1 ? 0.5f : 2 * *(float *)field + 1;
+        /* (-1, "to the last layer", is its own double plus 1.) */
+        *(float *)field = *(float *)field < 0 ? 1 : 2 * *(float *)field + 1;
         return !variant;
     case MQ_HPARAM_BOOL:
         *(bool *)field = !*(bool *)field;
