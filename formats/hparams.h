@@ -138,6 +138,7 @@ bool mq_activation_is_gated(enum mq_activation activation);
  *     conv_bias, least_step  of those mixers, as in struct mq_layer_attention
  *     position_kind   which of the family's kinds of positions there are
  *     choice_bias     routers have a bias for the choice alone
+ *     mixer_bias      a mamba's products have biases
  *     embedding_scale, residual_scale, attention_scale, logit_scale, logit_softcap  as in layer.h;
  *                     what config.json means by them differs
  *     scale_embedding embeddings are multiplied by sqrt(hidden)
@@ -210,6 +211,7 @@ bool mq_activation_is_gated(enum mq_activation activation);
     X(U32, mixer_groups, true)        \
     X(U32, mixer_state, true)         \
     X(U32, taps, true)                \
+    X(BOOL, mixer_bias, true)         \
     X(BOOL, conv_bias, true)          \
     X(F32, least_step, true)          \
     X(U32, position_kind, true)       \

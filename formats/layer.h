@@ -125,7 +125,7 @@ struct mq_layer {
         enum mq_qk_norm qk_norm;
         uint32_t value_norm;   /* v / rms(v) of each head, without weights */
         uint32_t value_is_key; /* there is no matrix for v: it is k before norm and rotation */
-        uint32_t qkv_bias, o_bias;
+        uint32_t qkv_bias, o_bias; /* of a mamba: o_bias, both its products' */
         uint32_t sinks; /* a number of each head, the score of a key without value */
         enum mq_output_gate gate;
         float clip;        /* not 0: q, k and v are kept within +- clip */
@@ -284,6 +284,9 @@ struct mq_slot_at {
     size_t step, slot;
 };
 const struct mq_slot *mq_program_next(const struct mq_program *program, struct mq_slot_at *at);
+
+/* Whether a short convolution's or a Mamba's products have biases. */
+bool mq_mixer_products_have_biases(const struct mq_layer_attention *mixer);
 
 /* Numbers that a KV cache holds of one token: of its keys and of its values. Of latent attention
  * it holds what both are made of, told as keys. */

@@ -144,6 +144,12 @@ static void add_delta(struct mq_program *p, uint64_t hidden)
     add_matrix(step, MQ_ROLE_MIX_OUT, hidden, values);
 }
 
+bool mq_mixer_products_have_biases(const struct mq_layer_attention *a)
+{
+    return (a->kind == MQ_MIXER_CONVOLUTION && a->conv_bias) ||
+           (a->kind == MQ_MIXER_MAMBA && a->o_bias);
+}
+
 static void add_convolution(struct mq_program *p, uint64_t hidden)
 {
     const struct mq_layer_attention *a = &p->layer.attention;
@@ -162,13 +168,18 @@ static void add_mamba(struct mq_program *p, uint64_t hidden)
     const struct mq_layer_attention *a = &p->layer.attention;
     const uint64_t values = (uint64_t)a->heads * a->value_dim;
     struct mq_step *step = add_step(p, MQ_OP_MAMBA);
-    add_matrix(step, MQ_ROLE_MIX_IN, values + channels_of(a, hidden) + a->heads, hidden);
+    const uint64_t rows = values + channels_of(a, hidden) + a->heads;
+    add_matrix(step, MQ_ROLE_MIX_IN, rows, hidden);
+    if (mq_mixer_products_have_biases(a))
+        add_vector(step, MQ_ROLE_MIX_IN_BIAS, rows);
     add_convolution_slots(step, a, hidden);
     add_vector(step, MQ_ROLE_MIX_DECAY, a->heads);
     add_vector(step, MQ_ROLE_MIX_STEP_BIAS, a->heads);
     add_vector(step, MQ_ROLE_MIX_SKIP, a->heads);
     add_vector(step, MQ_ROLE_MIX_NORM, values);
     add_matrix(step, MQ_ROLE_MIX_OUT, hidden, values);
+    if (mq_mixer_products_have_biases(a))
+        add_vector(step, MQ_ROLE_MIX_OUT_BIAS, hidden);
 }
 
 static void add_mixer(struct mq_program *p, uint64_t hidden)

@@ -152,8 +152,7 @@ moeq_status mq_mixers_project(struct mq_pass *pass, enum mq_role role, int32_t l
                               size_t ld, bool f32, moeq_error *err)
 {
     mq_pass_weights(pass, role, layer, -1);
-    if (role == MQ_ROLE_MIX_IN && pass->layer->attention.kind == MQ_MIXER_CONVOLUTION &&
-        pass->layer->attention.conv_bias)
+    if (role == MQ_ROLE_MIX_IN && mq_mixer_products_have_biases(&pass->layer->attention))
         MQ_TRY(mq_pass_bias(pass, MQ_ROLE_MIX_IN_BIAS, layer, -1, err));
     for (size_t a = 0; a < pass->arms_count; a++) {
         pass->products[a].x = pass->arms[a].x;
@@ -171,7 +170,7 @@ moeq_status mq_mixers_out(struct mq_pass *pass, int32_t layer, size_t at, size_t
 {
     const struct mq_layer_attention *l = &pass->layer->attention;
     mq_pass_weights(pass, MQ_ROLE_MIX_OUT, layer, -1);
-    if (l->kind == MQ_MIXER_CONVOLUTION && l->conv_bias)
+    if (mq_mixer_products_have_biases(l))
         MQ_TRY(mq_pass_bias(pass, MQ_ROLE_MIX_OUT_BIAS, layer, -1, err));
     for (size_t a = 0; a < pass->arms_count; a++) { /* the normalized states have served */
         pass->products[a].x = pass->arms[a].work + at;

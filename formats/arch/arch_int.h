@@ -104,6 +104,8 @@
 /* Mamba2 of a module such as MQ_LAYER_NAME "mamba.". */
 #define MQ_NAMES_MAMBA(module)                                           \
     {.role = MQ_ROLE_MIX_IN, .name = module "in_proj.weight"},           \
+    {.role = MQ_ROLE_MIX_IN_BIAS, .name = module "in_proj.bias"},        \
+    {.role = MQ_ROLE_MIX_OUT_BIAS, .name = module "out_proj.bias"},      \
     {.role = MQ_ROLE_MIX_CONV, .name = module "conv1d.weight"},          \
     {.role = MQ_ROLE_MIX_CONV_BIAS, .name = module "conv1d.bias"},       \
     {.role = MQ_ROLE_MIX_DECAY, .name = module "A_log"},                 \

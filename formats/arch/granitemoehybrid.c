@@ -27,7 +27,7 @@ static const struct mq_config_key keys[] = {
     MQ_KEY("mamba_d_state", MQ_KEY_U32, mixer_state, 256),
     MQ_KEY("mamba_d_conv", MQ_KEY_U32, taps, 4),
     MQ_KEY("mamba_conv_bias", MQ_KEY_BOOL, conv_bias, true),
-    MQ_KEY_AT("mamba_proj_bias", "false"),
+    MQ_KEY("mamba_proj_bias", MQ_KEY_BOOL, mixer_bias, false),
     MQ_KEY_ANY("mamba_expand"), /* heads and their size say it */
     MQ_KEY_ANY("mamba_chunk_size"),
     {.key = "time_step_limit",

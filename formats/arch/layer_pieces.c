@@ -98,6 +98,7 @@ void mq_layer_set_mamba(const struct mq_hparams *hp, struct mq_layer *layer)
     a->value_dim = hp->mixer_head_dim;
     a->taps = hp->taps;
     a->conv_bias = hp->conv_bias;
+    a->o_bias = hp->mixer_bias;
 }
 
 void mq_layer_dense(const struct mq_hparams *hp, uint32_t number, struct mq_layer *layer)

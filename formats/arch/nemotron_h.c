@@ -55,7 +55,7 @@ static const struct mq_config_key keys[] = {
      .field = offsetof(struct mq_hparams, least_step),
      .when_absent = 0.001},
     MQ_KEY_AT("mamba_hidden_act", "\"silu\""),
-    MQ_KEY_AT("mamba_proj_bias", "false"),
+    MQ_KEY("mamba_proj_bias", MQ_KEY_BOOL, mixer_bias, false),
     MQ_KEY_ANY("expand"), /* heads and their size say it */
     MQ_KEY_ANY("chunk_size"),
     MQ_KEY_ANY("time_step_max"), /* of weights as they began, as are the next two */

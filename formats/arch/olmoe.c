@@ -9,7 +9,7 @@ static const struct mq_config_key keys[] = {
     MQ_KEY_EXPERTS("num_experts", "num_local_experts", 64),
     MQ_KEY("num_experts_per_tok", MQ_KEY_U32, top_k, 8),
     MQ_KEY("norm_topk_prob", MQ_KEY_BOOL, normalize_top_k, false),
-    {.key = "clip_qkv", .rule = MQ_KEY_ONLY, .only = ""}, /* a bound on q, k and v */
+    MQ_KEY("clip_qkv", MQ_KEY_F32, clip, 0), /* a bound on q, k and v */
     {0},
 };
 
@@ -18,6 +18,7 @@ static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer 
     (void)number;
     mq_layer_set_attention(hp, l);
     l->attention.qk_norm = MQ_QK_NORM_WHOLE;
+    l->attention.clip = hp->clip;
     mq_layer_set_experts(hp, hp->ffn, l);
 }
 

@@ -1,4 +1,4 @@
-/* oracle_folders.c: listing checkpoints, and those that are not read yet. */
+/* oracle_folders.c: listing checkpoints. */
 #include "oracle_folders.h"
 
 #include <dirent.h>
@@ -6,22 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/* Each with the folders whose names go on with '-' after it. */
-static const char *const not_yet[] = {
-    "dbrx",
-    "deepseek_v32",
-    "deepseek_v3_fp8",
-    "gpt_oss",
-    "gpt_oss_mxfp4",
-    "granitemoehybrid-proj_biases",
-    "kimi_k2_int4",
-    "llama4",
-    "minimax_m2",
-    "mistral_large3_fp8",
-    "olmoe-clip_qkv",
-    "qwen3_vl_moe",
-};
 
 static int by_name(const void *a, const void *b)
 {
@@ -47,15 +31,4 @@ void oracle_folders_add(const char *parent, struct oracle_folders *folders)
     }
     closedir(dir);
     qsort(folders->paths + first, folders->count - first, sizeof folders->paths[0], by_name);
-}
-
-bool oracle_is_not_yet(const char *folder)
-{
-    const char *name = strrchr(folder, '/') + 1;
-    for (size_t i = 0; i < sizeof not_yet / sizeof *not_yet; i++) {
-        const size_t n = strlen(not_yet[i]);
-        if (strncmp(name, not_yet[i], n) == 0 && (name[n] == '\0' || name[n] == '-'))
-            return true;
-    }
-    return false;
 }

@@ -2,7 +2,6 @@
 #ifndef MQ_ORACLE_FOLDERS_H
 #define MQ_ORACLE_FOLDERS_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 enum { ORACLE_FOLDERS_MAX = 400 };
@@ -14,8 +13,5 @@ struct oracle_folders {
 
 /* Adds the folders in `parent` that have a golden.safetensors, in the order of their names. */
 void oracle_folders_add(const char *parent, struct oracle_folders *folders);
-
-/* Whether it is on the list of forms that are not read yet. */
-bool oracle_is_not_yet(const char *folder);
 
 #endif

@@ -27,11 +27,7 @@ static struct oracle_folders models;
 static void find_models(void)
 {
     static const char *const larger[] = {LLAMA, OLMOE, QWEN3_MOE};
-    struct oracle_folders all = {.count = 0};
-    oracle_folders_add(mq_test_source("tests/fixtures/families"), &all);
-    for (size_t i = 0; i < all.count; i++)
-        if (!oracle_is_not_yet(all.paths[i]))
-            models.paths[models.count++] = all.paths[i];
+    oracle_folders_add(mq_test_source("tests/fixtures/families"), &models);
     for (size_t i = 0; i < sizeof larger / sizeof *larger; i++)
         models.paths[models.count++] = strdup(mq_test_source(larger[i]));
 }
