@@ -77,11 +77,16 @@ static bool change(const struct mq_config_key *key, int variant, struct mq_hpara
     case MQ_HPARAM_BOOL:
         *(bool *)field = !*(bool *)field;
         return !variant;
-    case MQ_HPARAM_LAYERS:
+    case MQ_HPARAM_LAYERS: /* another list, or none */
+        if (variant) {
+            const bool given = set->given;
+            *set = (struct mq_layer_set){0};
+            return given;
+        }
         *set = mq_layer_set_has(set, 0)
                    ? (struct mq_layer_set){0}
                    : (struct mq_layer_set){.layers = &first, .count = 1, .given = true};
-        return !variant;
+        return true;
     case MQ_HPARAM_VALUES:
         change_values(key, variant, field);
         return true;
@@ -107,6 +112,15 @@ static bool base_of(const struct mq_view *view, size_t number, const struct mq_c
     *changed = key;
     *exists = is_typed(key) && change(key, (int)((number - 1) % VARIANTS), hp);
     return true;
+}
+
+/* Layers of every kind that the family has words for: a model may be without those that others' keys
+ * are of. */
+static void have_all_kinds(const struct mq_family *family, struct mq_hparams *hp)
+{
+    for (const struct mq_config_key *key = family->keys; key->key; key++)
+        if (key->rule == MQ_KEY_LAYER_NAMES || key->rule == MQ_KEY_LAYER_CYCLE)
+            change_values(key, 0, (struct mq_layer_values *)(void *)((char *)hp + key->field));
 }
 
 /* ---- roles ---- */
@@ -153,9 +167,13 @@ static moeq_status check_roles(const struct mq_view *view, const struct mq_model
         if (taken[role] && !mq_family_name(view->family, (enum mq_role)role))
             return mq_family_wrong(view, path, err, "the role", mq_role_name((enum mq_role)role),
                                    "is taken by a layer, and no tensor is named for it");
-    for (size_t n = 0; base_of(view, n, &changed, &hp, &exists); n++)
-        if (exists)
-            collect_layers(view->family, &hp, taken);
+    for (size_t n = 0; base_of(view, n, &changed, &hp, &exists); n++) {
+        if (!exists)
+            continue;
+        collect_layers(view->family, &hp, taken);
+        have_all_kinds(view->family, &hp);
+        collect_layers(view->family, &hp, taken);
+    }
     for (const struct mq_tensor_name *n = view->family->names; n->name; n++)
         if (!taken[n->role])
             return mq_family_wrong(view, path, err, "the tensor", n->name,
@@ -191,15 +209,6 @@ static bool differ_somehow(const struct mq_family *family, const struct mq_hpara
     struct mq_hparams one = *a, other = *b;
     one.sliding_window = other.sliding_window = 1;
     return differ(family, a, b) || (a->sliding_window == 0 && differ(family, &one, &other));
-}
-
-/* Layers of every kind that the family has words for: a model may be without those that others' keys
- * are of. */
-static void have_all_kinds(const struct mq_family *family, struct mq_hparams *hp)
-{
-    for (const struct mq_config_key *key = family->keys; key->key; key++)
-        if (key->rule == MQ_KEY_LAYER_NAMES || key->rule == MQ_KEY_LAYER_CYCLE)
-            change_values(key, 0, (struct mq_layer_values *)(void *)((char *)hp + key->field));
 }
 
 static bool is_taken_among(const struct mq_view *view, const struct mq_config_key *key,

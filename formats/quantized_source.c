@@ -321,6 +321,29 @@ static const char *dtype_says(const struct mq_st_entry *e)
     }
 }
 
+moeq_status mq_guess_quantized(struct mq_view *view, const struct mq_tensor_set *set,
+                               moeq_error *err)
+{
+    const char *what = NULL;
+    for (size_t i = 0; i < set->count && !view->claim.method; i++) {
+        const struct mq_st_entry *e = set->tensors[i].entry;
+        if (e->dtype == MQ_F32 && mq_ends_with(e->name, ".weight_scale_inv")) {
+            view->claim = (struct mq_source_claim){
+                .method = MQ_SOURCE_F8, .block_rows = 128, .block_cols = 128};
+            what = "FP8 in blocks of 128 x 128";
+        } else if (e->dtype == MQ_U8 && mq_ends_with(e->name, "_proj_blocks")) {
+            view->claim = (struct mq_source_claim){.method = MQ_SOURCE_MXFP4};
+            what = "MXFP4";
+        }
+    }
+    if (!what)
+        return MOEQ_OK;
+    return mq_view_note(view, err,
+                        "its tensors are %s, though config.json has no quantization_config: they are "
+                        "read as such",
+                        what);
+}
+
 moeq_status mq_refuse_quantized_tensors(const struct mq_view *view, const struct mq_tensor_set *set,
                                         moeq_error *err)
 {

@@ -12,6 +12,10 @@
 moeq_status mq_refuse_quantized_config(struct mq_view *view, const cJSON *config, const char *path,
                                        moeq_error *err);
 
+/* Where config.json says nothing and the tensors leave no doubt: view->claim, and a note. */
+moeq_status mq_guess_quantized(struct mq_view *view, const struct mq_tensor_set *set,
+                               moeq_error *err);
+
 /* Fails if the name or dtype of one of a folder's tensors is one that only quantized checkpoints
  * have. */
 moeq_status mq_refuse_quantized_tensors(const struct mq_view *view, const struct mq_tensor_set *set,

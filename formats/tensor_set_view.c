@@ -207,6 +207,7 @@ moeq_status mq_view_build_from_set(struct mq_view *view, struct mq_tensor_set *s
     }
     if (view->kind != MQ_VIEW_MOEQ) {
         /* before a tensor is missed that stands there in another tool's blocks */
+        MQ_TRY_OUT(mq_guess_quantized(view, set, err));
         MQ_TRY_OUT(mq_refuse_quantized_tensors(view, set, err));
         MQ_TRY_OUT(mq_tensor_set_map_names(view, set, err));
     }

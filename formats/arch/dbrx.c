@@ -11,6 +11,7 @@ static const struct mq_config_key keys[] = {
     MQ_KEY("n_heads", MQ_KEY_U32, heads, 16),
     MQ_KEY("n_layers", MQ_KEY_U32, layers, 24),
     MQ_KEY("attn_config.kv_n_heads", MQ_KEY_U32, kv_heads, 1),
+    MQ_KEY("num_key_value_heads", MQ_KEY_U32, kv_heads, 1), /* Transformers 5 writes it too */
     MQ_KEY("attn_config.clip_qkv", MQ_KEY_F32, clip, 0),
     MQ_KEY_ANY("attn_config.rope_theta"), /* config_rope.c reads it */
     MQ_KEY_ANY("attn_config.model_type"),
@@ -25,6 +26,7 @@ static const struct mq_config_key keys[] = {
     MQ_KEY_ANY("ffn_config.moe_jitter_eps"), /* in training */
     MQ_KEY_ANY("ffn_config.moe_loss_weight"),
     MQ_KEY_ANY("ffn_config.uniform_expert_assignment"),
+    MQ_KEY_ANY("ffn_config.hidden_size"), /* d_model */
     MQ_KEY_ANY("ffn_config.model_type"),
     MQ_KEY("max_seq_len", MQ_KEY_U32, max_positions, 2048),
     MQ_KEY_ANY("resid_pdrop"),

@@ -97,7 +97,7 @@ expect 1 "moeq: no-owner/no-model: no such folder here, and not in the Hugging F
     inspect no-owner/no-model
 expect 1 "moeq: demo/missing.moeq: no such file or folder" inspect demo/missing.moeq
 expect 1 "moeq: docs: holds no config.json: expected a Hugging Face model folder" inspect docs
-expect 1 "moeq: demo/model/config.json: is JSON; for a Hugging Face model give its folder" check demo/model/config.json
+expect 1 "moeq: demo/model/config.json: is JSON, no model: for a Hugging Face model give its folder" check demo/model/config.json
 expect 1 "moeq: demo/model/model-00001-of-00003.safetensors: is a safetensors file but no moeq file; for a Hugging Face model give its folder" \
     inspect demo/model/model-00001-of-00003.safetensors
 expect 1 "moeq: /no/such.txt: cannot open: No such file or directory" tokenize $model --text /no/such.txt

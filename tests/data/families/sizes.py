@@ -167,6 +167,7 @@ FAMILIES = {
         "hidden_size": 24,
         "intermediate_size": 132,
         "mlp_intermediate_size": 200,
+        "shared_intermediate_size": 0,
         "head_dim": 24,
         "num_local_experts": 4,
     },
