@@ -12,6 +12,7 @@
 #include "assembly.h"
 #include "checked.h"
 #include "first_error.h"
+#include "gguf_form.h"
 #include "moeq_profile.h"
 #include "nonfinite.h"
 #include "output_int.h"
@@ -62,7 +63,7 @@ struct job {
     atomic_bool counting; /* nothing is written (any more): only weights that are no numbers */
     bool *done;           /* [plan's items] */
     uint32_t *crcs;       /* [plan's items] */
-    uint64_t raw_bytes, weights, encoded_bytes; /* a thread's scratch */
+    uint64_t raw_bytes, weights, turned, encoded_bytes; /* a thread's scratch */
     /* Under the lock, except that `noting` is the noting thread's own while `note_busy`: */
     omp_lock_t lock;
     struct finished finished, noting;
@@ -85,6 +86,16 @@ static uint64_t chunk_rows(const struct mq_tensor *t)
     return mq_max_u64(1, mq_min_u64(rows, t->rows));
 }
 
+/* Of a matrix whose heads are turned, whole heads. */
+static uint64_t entry_rows(const struct mq_plan_entry *e)
+{
+    const uint64_t rows = chunk_rows(e->tensor);
+    if (!e->form || !(e->form->what & MQ_FORM_KV_B))
+        return rows;
+    const uint64_t head = e->form->plain + e->form->values;
+    return mq_max_u64(1, rows / head) * head;
+}
+
 static bool alloc_finished(struct finished *f, size_t n)
 {
     f->items = calloc(n, sizeof *f->items);
@@ -105,10 +116,15 @@ static moeq_status plan_memory(struct job *job, moeq_error *err)
     const size_t n = plan->view->tensors_count;
     for (size_t i = 0; i < n; i++) {
         const struct mq_plan_entry *e = &plan->entries[i];
-        const uint64_t rows = chunk_rows(e->tensor);
+        const uint64_t rows = entry_rows(e);
         job->raw_bytes = mq_max_u64(job->raw_bytes, rows * e->tensor->row_bytes);
         job->weights = mq_max_u64(job->weights, rows * e->tensor->cols);
         job->encoded_bytes = mq_max_u64(job->encoded_bytes, rows * e->row_bytes);
+        if (e->form && (e->form->what & MQ_FORM_KV_B)) {
+            const uint64_t turned = rows / (e->form->plain + e->form->values) * e->tensor->cols;
+            job->turned = mq_max_u64(job->turned, turned * e->form->plain);
+            job->encoded_bytes = mq_max_u64(job->encoded_bytes, turned * e->second.row_bytes);
+        }
     }
     job->done = calloc(plan->items_count, sizeof *job->done);
     job->crcs = calloc(plan->items_count, sizeof *job->crcs);
@@ -135,7 +151,7 @@ static moeq_status plan_chunks(struct job *job, moeq_error *err)
         }
         struct tensor_job *t = &job->tensors[job->tensors_count++];
         t->entry = e;
-        t->chunk_rows = chunk_rows(e->tensor);
+        t->chunk_rows = entry_rows(e);
         t->first_chunk = (uint32_t)chunks;
         t->chunks = (uint32_t)((e->tensor->rows + t->chunk_rows - 1) / t->chunk_rows);
         atomic_init(&t->left, t->chunks);
@@ -159,7 +175,8 @@ static moeq_status choose_threads(const struct job *job, unsigned *threads, moeq
 {
     const uint64_t memory =
         job->context->memory_bytes ? job->context->memory_bytes : MQ_CONVERT_DEFAULT_MEMORY;
-    const uint64_t scratch = job->raw_bytes + job->weights * sizeof(float) + job->encoded_bytes;
+    const uint64_t scratch =
+        job->raw_bytes + (job->weights + job->turned) * sizeof(float) + job->encoded_bytes;
     const uint64_t other = 16u << 20; /* the program, its tables and the C library */
     if (memory < other + scratch)
         return mq_fail(err, MOEQ_LIMIT,
@@ -175,7 +192,7 @@ static moeq_status choose_threads(const struct job *job, unsigned *threads, moeq
 
 struct scratch {
     uint8_t *raw, *encoded;
-    float *weights;
+    float *weights, *turned;
 };
 
 static moeq_status check_f16_range(const struct mq_plan_entry *e, uint64_t row, const float *w,
@@ -192,10 +209,62 @@ static moeq_status check_f16_range(const struct mq_plan_entry *e, uint64_t row, 
     return MOEQ_OK;
 }
 
-/* Encoded rows to their places. */
-static moeq_status write_rows(const struct mq_output_file *file, const struct mq_plan_entry *e,
-                              uint64_t row, uint64_t rows, const uint8_t *bytes, moeq_error *err)
+/* Rows that go to two tensors, or in another order; those that no run has are not written here. */
+static moeq_status write_runs(const struct job *job, const struct mq_plan_entry *e, uint64_t row,
+                              uint64_t rows, const uint8_t *bytes, moeq_error *err)
 {
+    for (size_t i = 0; i < e->form->rows_count; i++) {
+        const struct mq_form_run *r = &e->form->rows[i];
+        const uint64_t first = mq_max_u64(row, r->first);
+        const uint64_t end = mq_min_u64(row + rows, r->first + r->count);
+        if (first >= end)
+            continue;
+        const struct mq_output_file *file =
+            &job->output.files[r->target ? e->second.file : e->file];
+        const uint64_t at =
+            (r->target ? e->second.offset : e->offset) + (r->to + first - r->first) * e->row_bytes;
+        MQ_TRY(mq_write_at(file->fd, file->part, at, bytes + (first - row) * e->row_bytes,
+                           (size_t)((end - first) * e->row_bytes), err));
+    }
+    return MOEQ_OK;
+}
+
+/* The heads' rows of keys as columns, into the second tensor; s->weights has whole heads. */
+static moeq_status write_turned(const struct job *job, const struct mq_plan_entry *e, uint64_t row,
+                                uint64_t rows, const struct scratch *s, moeq_error *err)
+{
+    const struct mq_form *f = e->form;
+    const uint64_t each = f->plain + f->values, cols = e->tensor->cols, heads = rows / each;
+    const struct mq_output_file *file = &job->output.files[e->second.file];
+    for (uint64_t h = 0; h < heads; h++)
+        for (uint64_t c = 0; c < cols; c++)
+            for (uint64_t i = 0; i < f->plain; i++)
+                s->turned[(h * cols + c) * f->plain + i] = s->weights[(h * each + i) * cols + c];
+    mq_level_encode_rows(e->second.level, job->context->isa, job->plan->effort, s->turned,
+                         heads * cols, f->plain, s->encoded);
+    return mq_write_at(file->fd, file->part,
+                       e->second.offset + row / each * cols * e->second.row_bytes, s->encoded,
+                       (size_t)(heads * cols * e->second.row_bytes), err);
+}
+
+/* Columns in the file's order, in the source's blocks. */
+static void order_columns(const struct mq_plan_entry *e, uint64_t rows, const struct scratch *s)
+{
+    for (uint64_t i = 0; i < rows; i++) {
+        uint8_t *at = s->raw + i * e->tensor->row_bytes;
+        memcpy(s->weights, at, e->tensor->row_bytes);
+        mq_form_columns(e->form, e->source->block_weights, e->source->block_bytes, false,
+                        s->weights, at);
+    }
+}
+
+/* Encoded rows to their places. */
+static moeq_status write_rows(const struct job *job, const struct mq_plan_entry *e, uint64_t row,
+                              uint64_t rows, const uint8_t *bytes, moeq_error *err)
+{
+    const struct mq_output_file *file = &job->output.files[e->file];
+    if (e->form && e->form->rows)
+        return write_runs(job, e, row, rows, bytes, err);
     if (!e->written_interleaved)
         return mq_write_at(file->fd, file->part, e->offset + row * e->row_bytes, bytes,
                            (size_t)(rows * e->row_bytes), err);
@@ -216,6 +285,8 @@ static moeq_status read_rows(const struct job *job, const struct mq_plan_entry *
     const struct mq_tensor *t = e->tensor;
     const uint64_t n = rows * t->cols;
     MQ_TRY(mq_view_read_rows(job->plan->view, t, row, rows, s->raw, err));
+    if (e->form && e->form->columns)
+        order_columns(e, rows, s);
     *bad = (struct mq_nonfinite){0};
     if (!e->source->quantized) {
         *bad = mq_nonfinite_count(e->source->name, s->raw, n);
@@ -252,9 +323,13 @@ static moeq_status convert_rows(const struct job *job, const struct mq_plan_entr
     const struct mq_tensor *t = e->tensor;
     const enum mq_isa isa = job->context->isa;
     const uint8_t *out = s->raw;
-    if (e->level != e->source) {
-        if (!e->source->quantized)
-            mq_level_decode_rows(e->source, isa, s->raw, rows, t->cols, s->weights);
+    const unsigned form = e->form ? e->form->what : 0;
+    const unsigned values = form & (MQ_FORM_PLUS_ONE | MQ_FORM_MINUS_EXP);
+    if ((e->level != e->source || values || (form & MQ_FORM_KV_B)) && !e->source->quantized)
+        mq_level_decode_rows(e->source, isa, s->raw, rows, t->cols, s->weights);
+    if (values)
+        mq_form_values(values, false, s->weights, (size_t)(rows * t->cols));
+    if (e->level != e->source || values) {
         MQ_TRY(check_f16_range(e, row, s->weights, rows * t->cols, err));
         mq_level_encode_rows(e->level, isa, job->plan->effort, s->weights, rows, t->cols,
                              s->encoded);
@@ -264,7 +339,8 @@ static moeq_status convert_rows(const struct job *job, const struct mq_plan_entr
     }
     const size_t size = (size_t)(rows * e->row_bytes);
     *crc = (uint32_t)crc32_z(0, out, size);
-    return write_rows(&job->output.files[e->file], e, row, rows, out, err);
+    MQ_TRY(write_rows(job, e, row, rows, out, err));
+    return form & MQ_FORM_KV_B ? write_turned(job, e, row, rows, s, err) : MOEQ_OK;
 }
 
 /* ---- finished tensors ---- */
@@ -385,10 +461,11 @@ static void work(struct job *job)
 {
     struct scratch s = {.raw = malloc(job->raw_bytes + 1),
                         .encoded = malloc(job->encoded_bytes + 1),
-                        .weights = malloc((job->weights + 1) * sizeof(float))};
+                        .weights = malloc((job->weights + 1) * sizeof(float)),
+                        .turned = malloc((job->turned + 1) * sizeof(float))};
     moeq_error error = {0};
     moeq_status status = MOEQ_OK;
-    if (!s.raw || !s.encoded || !s.weights)
+    if (!s.raw || !s.encoded || !s.weights || !s.turned)
         status = mq_fail_memory(&error, "converting");
     while (status == MOEQ_OK && !mq_first_error_status(&job->failed)) {
         const size_t chunk = atomic_fetch_add(&job->next_chunk, 1);
@@ -405,6 +482,7 @@ static void work(struct job *job)
     free(s.raw);
     free(s.encoded);
     free(s.weights);
+    free(s.turned);
 }
 
 /* ---- the rest of the file ---- */

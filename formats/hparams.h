@@ -12,7 +12,7 @@
 /*
  * How positions are stretched: X(id, name). What config.json says of each is read in config_rope.c, what
  * it does to frequencies stands in runtime/rope.c, what two of them share in runtime/arms.c, how GGUF says
- * it in quantize/plan_gguf.c; a type without one of these does not compile. Of the numbers of a head that
+ * it in gguf/gguf_rope.c; a type without one of these does not compile. Of the numbers of a head that
  * are turned there are `dim`.
  *
  *     unscaled  frequency_i = theta^(-2i / dim), rotate-half

@@ -1,5 +1,6 @@
 /* model_view.c: a view: its memory, finding tensors, reading rows. */
 #include "assembly.h"
+#include "gguf_form.h"
 #include "view_int.h"
 
 #include "checked.h"
@@ -148,6 +149,8 @@ moeq_status mq_view_read_rows(const struct mq_view *v, const struct mq_tensor *t
                             "a config.json holds no weights: tensor '%s' cannot be read", t->name);
     if (t->assembly)
         return mq_assembly_read(v, t, row, count, bytes, err);
+    if (t->form)
+        return mq_form_read(v, t, row, count, bytes, err);
     const struct mq_file *file = &v->files[t->file].file;
     if (!t->stored_interleaved)
         return mq_file_read_at(file, t->offset + row * t->row_bytes, bytes,
@@ -161,7 +164,7 @@ moeq_status mq_view_read_rows(const struct mq_view *v, const struct mq_tensor *t
 void mq_view_prefetch_rows(const struct mq_view *v, const struct mq_tensor *t, uint64_t row,
                            uint64_t count)
 {
-    if (v->kind == MQ_VIEW_CONFIG || !mq_range_ok(row, count, t->rows) || !count)
+    if (v->kind == MQ_VIEW_CONFIG || !mq_range_ok(row, count, t->rows) || !count || t->form)
         return;
     if (t->assembly) {
         mq_assembly_prefetch(v, t, row, count);

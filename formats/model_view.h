@@ -33,6 +33,9 @@ struct mq_tensor {
     /* Where its rows do not stand one after the other from `offset` on: how they are put together
      * (assembly.h), in the blocks of `storage`. Otherwise NULL. */
     const struct mq_assembly *assembly;
+    /* Of a GGUF file, where rows, columns or values are stored otherwise (gguf/gguf_form.h); reading by
+     * mq_view_read_rows gives them as they are in a folder. Otherwise NULL. */
+    const struct mq_form *form;
 };
 
 /* The bytes that it takes up in its files; those of its rows as they are read may be more, where a

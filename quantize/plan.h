@@ -13,6 +13,14 @@ struct mq_plan_entry {
     uint64_t offset;                /* of the first row, in the output file */
     uint32_t file;                  /* index into plan.files */
     uint32_t written_interleaved;   /* heads whose rows are to stand so: see struct mq_tensor */
+    /* How a GGUF file has it otherwise (gguf_form.h), and of a matrix in two tensors the second;
+     * NULL: as it is. */
+    const struct mq_form *form;
+    struct {
+        const struct mq_level *level;
+        uint64_t row_bytes, offset;
+        uint32_t file;
+    } second;
     size_t item;                    /* of the journal; below plan.items_count */
 };
 

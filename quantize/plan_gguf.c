@@ -12,6 +12,7 @@
 #include "family.h"
 #include "gguf_arch.h"
 #include "gguf_carried.h"
+#include "gguf_form.h"
 #include "gguf_model.h"
 #include "gguf_vocab_export.h"
 #include "gguf_writer.h"
@@ -43,8 +44,8 @@ struct job {
     const struct mq_gguf_arch *arch;
     const struct mq_level **levels; /* one a tensor of the view */
     struct out_tensor *tensors;
-    size_t tensors_count;
-    size_t *tensor_of;              /* [view's tensors] -> tensors */
+    size_t tensors_count, turned_quantized;
+    size_t *tensor_of;              /* [view's tensors] -> tensors; of two the first */
     struct mq_gguf_writer metadata; /* of the first file */
     moeq_error *err;
 };
@@ -206,18 +207,92 @@ static moeq_status add_rope_factors(struct job *job)
     return add_divisors(job, MQ_GGUF_ROPE_SHORT, dim, false);
 }
 
+/* What of a tensor is stored otherwise, and whether its blocks allow it. */
+static moeq_status choose_form(const struct job *job, struct mq_plan_entry *e)
+{
+    const struct mq_view *view = job->plan->view;
+    const struct mq_tensor *t = e->tensor;
+    MQ_TRY(mq_gguf_form(view, t, job->plan->arena, &e->form, job->err));
+    const struct mq_form *f = e->form;
+    if (!f || !f->columns || mq_form_columns_fit(f, e->source->block_weights))
+        return MOEQ_OK;
+    return mq_fail_file(
+        job->err, MOEQ_UNSUPPORTED, view->path,
+        "tensor '%s' is stored at %s, whose blocks are no parts of a head: GGUF has "
+        "its columns in another order; export the original model",
+        mq_tensor_shown(t), e->source->name);
+}
+
+/* The second tensor of a matrix that is two. Turned, its rows are of another length, and blocks cannot
+ * be copied: what was quantized becomes plain numbers. */
+static moeq_status add_second(struct job *job, struct mq_plan_entry *e)
+{
+    struct mq_plan *plan = job->plan;
+    const struct mq_form *f = e->form;
+    const bool turned = f->what & MQ_FORM_KV_B;
+    struct mq_tensor part = *e->tensor;
+    part.rows = f->rows_of[1];
+    part.cols = turned ? f->plain : part.cols;
+    e->second.level = e->level;
+    if (turned && e->source->quantized) {
+        e->second.level = mq_level_find("bf16");
+        job->turned_quantized++;
+    } else if (!fits(e->level, &part)) {
+        e->second.level = next_larger(e->level, e->source, &part);
+    }
+    e->second.row_bytes = mq_level_row_bytes(e->second.level, part.cols);
+    struct out_tensor *out = &job->tensors[job->tensors_count++];
+    *out = (struct out_tensor){
+        .name = mq_pattern_expand(plan->arena, f->names[1], part.layer, -1),
+        .type = mq_gguf_type_by_storage(e->second.level->name),
+        .dims = turned ? 3 : 2,
+        .ne = {part.cols, turned ? e->tensor->cols : part.rows, turned ? f->heads : 1}};
+    if (!out->name)
+        return mq_fail_memory(job->err, "planning");
+    if (!mq_mul_u64(part.rows, e->second.row_bytes, &out->size_bytes))
+        return mq_fail(job->err, MOEQ_LIMIT, "tensor '%s' is too large", out->name);
+    return MOEQ_OK;
+}
+
+static moeq_status add_tensor(struct job *job, struct mq_plan_entry *e)
+{
+    struct mq_plan *plan = job->plan;
+    const struct mq_tensor *t = e->tensor;
+    const uint64_t experts = t->expert < 0 ? 1 : plan->view->hparams.experts;
+    const bool vectors = t->expert >= 0 && t->dims == 1; /* of experts: a matrix */
+    MQ_TRY(choose_form(job, e));
+    const bool two = e->form && e->form->names[0];
+    const char *pattern = two ? e->form->names[0] : mq_gguf_role_name(job->arch, t->role);
+    struct out_tensor *out = &job->tensors[job->tensors_count++];
+    *out = (struct out_tensor){.name = mq_pattern_expand(plan->arena, pattern, t->layer, -1),
+                               .type = mq_gguf_type_by_storage(e->level->name),
+                               .dims = t->expert < 0 ? t->dims
+                                       : vectors     ? 2
+                                                     : 3,
+                               .ne = {t->cols, vectors ? experts : t->rows, vectors ? 1 : experts}};
+    if (e->form)
+        mq_form_shape(plan->view, t, e->form, out->ne, &out->dims);
+    if (!out->name)
+        return mq_fail_memory(job->err, "planning");
+    const uint64_t bytes = two ? e->form->rows_of[0] * e->row_bytes : e->size_bytes;
+    if (!mq_mul_u64(bytes, experts, &out->size_bytes))
+        return mq_fail(job->err, MOEQ_LIMIT, "tensor '%s' is too large", out->name);
+    return two ? add_second(job, e) : MOEQ_OK;
+}
+
 static moeq_status list_tensors(struct job *job)
 {
+    enum { OF_ROPE = 2 };
     struct mq_plan *plan = job->plan;
     const struct mq_view *view = plan->view;
     const size_t n = view->tensors_count;
-    job->tensors = mq_arena_alloc(plan->arena, n + 2, sizeof *job->tensors);
+    job->tensors = mq_arena_alloc(plan->arena, 2 * n + OF_ROPE, sizeof *job->tensors);
     job->tensor_of = mq_arena_alloc(plan->arena, n, sizeof *job->tensor_of);
     if (!job->tensors || !job->tensor_of)
         return mq_fail_memory(job->err, "planning");
     MQ_TRY(add_rope_factors(job));
     for (size_t i = 0; i < n; i++) {
-        const struct mq_plan_entry *e = &plan->entries[i];
+        struct mq_plan_entry *e = &plan->entries[i];
         const struct mq_tensor *t = e->tensor;
         if (t->expert > 0) { /* joins the tensor that the first expert has opened */
             const struct mq_tensor *first = mq_view_find(view, t->role, t->layer, 0);
@@ -225,19 +300,13 @@ static moeq_status list_tensors(struct job *job)
             continue;
         }
         job->tensor_of[i] = job->tensors_count;
-        const uint64_t experts =
-            t->expert < 0 ? 1 : view->program->layers[t->layer]->layer.ffn.router.experts;
-        struct out_tensor *out = &job->tensors[job->tensors_count++];
-        *out = (struct out_tensor){
-            .name = mq_pattern_expand(plan->arena, mq_gguf_role_name(job->arch, t->role), t->layer, -1),
-            .type = mq_gguf_type_by_storage(e->level->name),
-            .dims = t->expert < 0 ? t->dims : 3,
-            .ne = {t->cols, t->rows, experts}};
-        if (!out->name)
-            return mq_fail_memory(job->err, "planning");
-        if (!mq_mul_u64(e->size_bytes, experts, &out->size_bytes))
-            return mq_fail(job->err, MOEQ_LIMIT, "tensor '%s' is too large", out->name);
+        MQ_TRY(add_tensor(job, e));
     }
+    if (job->turned_quantized)
+        mq_plan_warn(plan, mq_arena_printf(plan->arena,
+                                           "%zu matrices are quantized already and stand turned in "
+                                           "GGUF: what their blocks decode to is written as bf16",
+                                           job->turned_quantized));
     return MOEQ_OK;
 }
 
@@ -499,6 +568,11 @@ static moeq_status place(struct job *job)
         const uint64_t expert = e->tensor->expert < 0 ? 0 : (uint64_t)e->tensor->expert;
         e->file = t->file;
         e->offset = plan->files[t->file].header_bytes + t->offset + expert * e->size_bytes;
+        if (e->second.level) {
+            const struct out_tensor *second = t + 1;
+            e->second.file = second->file;
+            e->second.offset = plan->files[second->file].header_bytes + second->offset;
+        }
         e->item = i;
         e->written_interleaved = mq_gguf_interleaved_heads(view, e->tensor);
     }

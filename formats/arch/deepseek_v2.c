@@ -54,4 +54,5 @@ const struct mq_family mq_family_deepseek_v2 = {
     .layer = layer,
     .names = names,
     .aliases = aliases,
+    .gguf_architecture = "deepseek2",
 };

@@ -35,4 +35,5 @@ const struct mq_family mq_family_deepseek_v3 = {
     .layer = mq_layer_deepseek,
     .names = names,
     .aliases = aliases,
+    .gguf_architecture = "deepseek2",
 };

@@ -34,4 +34,5 @@ const struct mq_family mq_family_glm4_moe_lite = {
     .layer = mq_layer_deepseek,
     .names = names,
     .aliases = aliases,
+    .gguf_architecture = "deepseek2",
 };

@@ -117,4 +117,5 @@ const struct mq_family mq_family_granitemoehybrid = {
     .ends = ends,
     .names = names,
     .aliases = aliases,
+    .gguf_architecture = "granitehybrid",
 };

@@ -46,4 +46,5 @@ const struct mq_family mq_family_mistral4 = {
     .layer = mq_layer_mistral4,
     .names = names,
     .aliases = aliases,
+    .gguf_architecture = "mistral4",
 };

@@ -89,4 +89,5 @@ const struct mq_family mq_family_mistral_large3 = {
     .layer = layer,
     .names = names,
     .aliases = aliases,
+    .gguf_architecture = "deepseek2",
 };

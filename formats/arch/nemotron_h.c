@@ -150,4 +150,5 @@ const struct mq_family mq_family_nemotron_h = {
     .layer = layer,
     .names = names,
     .aliases = aliases,
+    .gguf_architecture = "nemotron_h_moe",
 };

@@ -56,4 +56,5 @@ const struct mq_family mq_family_qwen3_5_moe = {
     .ends = mq_qwen3_next_ends,
     .names = names,
     .aliases = aliases,
+    .gguf_architecture = "qwen35moe",
 };

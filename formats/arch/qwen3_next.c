@@ -88,4 +88,5 @@ const struct mq_family mq_family_qwen3_next = {
     .ends = mq_qwen3_next_ends,
     .names = names,
     .aliases = aliases,
+    .gguf_architecture = "qwen3next",
 };

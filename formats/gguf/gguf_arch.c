@@ -2,6 +2,7 @@
 #include "gguf_arch.h"
 
 #include "family.h"
+#include "gguf_form.h"
 
 #include <math.h>
 #include <stddef.h>
@@ -27,6 +28,23 @@ static uint64_t shared_rows(const struct mq_layer *l)
 static uint64_t expert_rows(const struct mq_layer *l)
 {
     return l->ffn.router.experts ? l->ffn.rows : 0;
+}
+
+/* 2: yes, 1: no, 0: there is no router. */
+static uint64_t normalizes(const struct mq_layer *l)
+{
+    const struct mq_layer_router *r = &l->ffn.router;
+    return r->experts ? 1 + (r->normalize != MQ_NORMALIZE_NONE) : 0;
+}
+
+static uint64_t groups_of(const struct mq_layer *l)
+{
+    return l->ffn.router.groups ? l->ffn.router.groups : 1;
+}
+
+static uint64_t top_groups_of(const struct mq_layer *l)
+{
+    return l->ffn.router.groups ? l->ffn.router.top_groups : 1;
 }
 
 static uint64_t experts_used(const struct mq_layer *l)
@@ -59,6 +77,36 @@ static uint64_t local_rotary_dim(const struct mq_layer *l)
     return l->attention.rope == MQ_ROPE_OF_LOCAL ? l->attention.rotary_dim : 0;
 }
 
+static bool is_latent(const struct mq_layer *l)
+{
+    return l->attention.kind == MQ_MIXER_LATENT;
+}
+
+static uint64_t latent_keys(const struct mq_layer *l)
+{
+    return is_latent(l) ? (uint64_t)l->attention.kv_rank + l->attention.rotary_dim : 0;
+}
+
+static uint64_t latent_values(const struct mq_layer *l)
+{
+    return is_latent(l) ? l->attention.kv_rank : 0;
+}
+
+static uint64_t latent_head(const struct mq_layer *l)
+{
+    return is_latent(l) ? l->attention.head_dim : 0;
+}
+
+static uint64_t query_positions(const struct mq_layer *l)
+{
+    return l->attention.query_beta != 0 ? (uint64_t)l->attention.query_positions : 0;
+}
+
+static uint64_t state_rows(const struct mq_layer *l)
+{
+    return has_state(l) ? (uint64_t)l->attention.heads * l->attention.value_dim : 0;
+}
+
 /* ---- rows ---- */
 
 #define AT(member) offsetof(struct mq_hparams, member)
@@ -72,6 +120,16 @@ static uint64_t local_rotary_dim(const struct mq_layer *l)
         .kind = MQ_GGUF_FIELD, .pattern = "%s." name, .type = MQ_GGUF_U32, .field = AT(member), \
         .value = NAN, .of_layer = function                                                      \
     }
+#define KEY_OR_NONE(name, its_type, member, otherwise)                                    \
+    {                                                                                     \
+        .kind = MQ_GGUF_FIELD_OR_NONE, .pattern = "%s." name, .type = MQ_GGUF_##its_type, \
+        .field = AT(member), .value = otherwise                                           \
+    }
+#define PART(its_kind, name, member, function)                                               \
+    DERIVED(name, function),                                                                 \
+    {                                                                                        \
+        .kind = MQ_GGUF_##its_kind, .pattern = "%s." name, .field = AT(member), .value = NAN \
+    }
 #define FIXED(member, its_value)                                           \
     {                                                                      \
         .kind = MQ_GGUF_FIXED, .field = AT(member), .value = its_value     \
@@ -84,10 +142,22 @@ static uint64_t local_rotary_dim(const struct mq_layer *l)
     {                                                                                \
         .kind = MQ_GGUF_DERIVED, .pattern = "%s." name, .type = MQ_GGUF_U32, .of_layer = function \
     }
-#define GATING(otherwise)                                                                  \
-    {                                                                                      \
-        .kind = MQ_GGUF_CHECKED, .pattern = "%s.expert_gating_func", .type = MQ_GGUF_U32,  \
-        .value = otherwise, .of_layer = gating                                             \
+/* Of text, positions of images are the same three times; llama.cpp wants to know how heads are cut. */
+#define SECTIONS                                                          \
+    {                                                                     \
+        .kind = MQ_GGUF_SECTIONS, .pattern = "%s.rope.dimension_sections" \
+    }
+/* Whether layers of attention have positions. */
+#define FINETUNED                                                                            \
+    {                                                                                        \
+        .kind = MQ_GGUF_FIELD, .pattern = "%s.rope.scaling.finetuned", .type = MQ_GGUF_BOOL, \
+        .field = AT(position_kind), .value = 1                                               \
+    }
+#define GATING(otherwise)                                                                 \
+    {                                                                                     \
+        .kind = MQ_GGUF_CHECKED, .pattern = "%s.expert_gating_func", .type = MQ_GGUF_U32, \
+        .value = otherwise, .of_layer = gating, .by_role = true,                          \
+        .role = MQ_ROLE_ROUTER_CHOICE_BIAS                                                \
     }
 #define IS_EQUAL(name, function)                                                           \
     {                                                                                      \
@@ -134,10 +204,24 @@ static uint64_t local_rotary_dim(const struct mq_layer *l)
 #define SHARED_ROWS KEY("expert_shared_feed_forward_length", U32, shared_ffn, NAN)
 #define SHARED_ROWS_TOO DERIVED("expert_shared_feed_forward_length", shared_rows)
 #define ROUTE_SCALE KEY("expert_weights_scale", F32, route_scale, 1)
-#define NORMALIZE KEY("expert_weights_norm", BOOL, normalize_top_k, 0)
-#define GROUPS                                          \
-    KEY("expert_group_count", U32, route_groups, 1),    \
-        KEY("expert_group_used_count", U32, route_top_groups, 1)
+#define NORMALIZE                         \
+    {.kind = MQ_GGUF_CHECKED,             \
+     .pattern = "%s.expert_weights_norm", \
+     .type = MQ_GGUF_BOOL,                \
+     .value = 0,                          \
+     .of_layer = normalizes},             \
+        KEY("expert_weights_norm", BOOL, normalize_top_k, 0)
+#define OF_GROUPS(name, member, function)                                          \
+    {                                                                              \
+        .kind = MQ_GGUF_FIELD_OR_NONE, .pattern = "%s." name, .type = MQ_GGUF_U32, \
+        .field = AT(member), .value = 1, .of_layer = function                      \
+    }
+#define GROUPS                                                                                  \
+    OF_GROUPS("expert_group_count", route_groups, groups_of),                                   \
+        OF_GROUPS("expert_group_used_count", route_top_groups, top_groups_of),                  \
+    {                                                                                           \
+        .kind = MQ_GGUF_GROUPED, .pattern = "%s.expert_group_count", .field = AT(route_grouped) \
+    }
 #define SOFTMAX GATING(1)
 #define SIGMOID GATING(2)
 #define SCALES                                                 \
@@ -170,18 +254,12 @@ static const struct mq_gguf_row glm4moe[] = {
 static const struct mq_gguf_row minimax_m2[] = {DERIVED("expert_feed_forward_length", expert_rows),
                                                 SIGMOID, END};
 /* Trinity's own code multiplies embeddings where mup_enabled says so; llama.cpp always. */
-static const struct mq_gguf_row afmoe[] = {EXPERT_ROWS,
-                                           SHARED_COUNT,
-                                           LEADING,
-                                           ROUTE_SCALE,
-                                           IS("expert_weights_norm", BOOL, 1),
-                                           SIGMOID,
-                                           WINDOWS(4, false),
-                                           FIXED(scale_embedding, 1),
-                                           END};
-static const struct mq_gguf_row hy_v3[] = {
-    EXPERT_ROWS, SHARED_ROWS_TOO,    ROUTE_SCALE, IS("expert_weights_norm", BOOL, 1),
-    SIGMOID,     EXPERTS_BY_TENSORS, END};
+static const struct mq_gguf_row afmoe[] = {
+    EXPERT_ROWS, SHARED_COUNT, LEADING,           ROUTE_SCALE,
+    NORMALIZE,   SIGMOID,      WINDOWS(4, false), FIXED(scale_embedding, 1),
+    END};
+static const struct mq_gguf_row hy_v3[] = {EXPERT_ROWS, SHARED_ROWS_TOO,    ROUTE_SCALE, NORMALIZE,
+                                           SIGMOID,     EXPERTS_BY_TENSORS, END};
 static const struct mq_gguf_name hy_v3_names[] = {
     {MQ_ROLE_ROUTER_CHOICE_BIAS, "blk.{layer}.exp_probs_b"},
     {0},
@@ -208,6 +286,100 @@ static const struct mq_gguf_row granitemoe[] = {
     SCALES, PRESENT(ATTN_Q_BIAS, attention_bias), SHARED_ROWS_TOO, END};
 static const struct mq_gguf_row phimoe[] = {PRESENT(ATTN_Q_BIAS, attention_bias),
                                             PRESENT(HEAD_BIAS, head_bias), END};
+/* Keys and values are made of one short vector, which is all that a cache holds. */
+#define LATENT                                                               \
+    KEY_OR_NONE("attention.q_lora_rank", U32, q_rank, 0),                    \
+        KEY("attention.kv_lora_rank", U32, kv_rank, NAN),                    \
+        DERIVED("attention.key_length", latent_keys),                        \
+        DERIVED("attention.value_length", latent_values),                    \
+        PART(LESS_ROPE, "attention.key_length_mla", plain_dim, latent_head), \
+        KEY("attention.value_length_mla", U32, value_dim, NAN)
+static const struct mq_gguf_row deepseek2[] = {
+    LATENT,
+    LEADING,
+    EXPERT_ROWS,
+    SHARED_COUNT,
+    ROUTE_SCALE,
+    NORMALIZE,
+    GROUPS,
+    GATING(1),
+    KEY_OR_NONE("attention.temperature_scale", F32, query_beta, 0),
+    DERIVED("attention.temperature_length", query_positions),
+    END,
+};
+static const struct mq_gguf_form_rule deepseek2_forms[] = {
+    {MQ_ROLE_ATTN_KV_B, MQ_FORM_KV_B},
+    {0},
+};
+
+#define DELTA                                                                             \
+    KEY("ssm.conv_kernel", U32, taps, NAN), KEY("ssm.state_size", U32, mixer_state, NAN), \
+        KEY("ssm.group_count", U32, mixer_groups, NAN),                                   \
+        KEY("ssm.time_step_rank", U32, mixer_heads, NAN),                                 \
+        PART(STATE_ROWS, "ssm.inner_size", mixer_head_dim, state_rows)
+#define RECURRENT                                                                                \
+    {                                                                                            \
+        .kind = MQ_GGUF_KINDS, .pattern = "%s.attention.recurrent_layers", .type = MQ_GGUF_BOOL, \
+        .field = AT(layer_kinds), .of_layer = has_state, .yes = "linear_attention",              \
+        .no = "full_attention", .period = 4, .always = true                                      \
+    }
+static const struct mq_gguf_row qwen3next[] = {EXPERT_ROWS,
+                                               SHARED_ROWS,
+                                               DELTA,
+                                               RECURRENT,
+                                               KEY("full_attention_interval", U32, full_step, 4),
+                                               FIXED(normalize_top_k, 1),
+                                               END};
+/* Its family has one size, that of experts. */
+static const struct mq_gguf_row qwen35moe[] = {
+    KEY("expert_feed_forward_length", U32, ffn, NAN),  SHARED_ROWS, DELTA, RECURRENT,
+    KEY("full_attention_interval", U32, full_step, 4), SECTIONS,    END};
+static const struct mq_gguf_form_rule qwen3next_forms[] = {
+    {MQ_ROLE_ATTN_NORM, MQ_FORM_PLUS_ONE},   {MQ_ROLE_FFN_NORM, MQ_FORM_PLUS_ONE},
+    {MQ_ROLE_ATTN_Q_NORM, MQ_FORM_PLUS_ONE}, {MQ_ROLE_ATTN_K_NORM, MQ_FORM_PLUS_ONE},
+    {MQ_ROLE_OUTPUT_NORM, MQ_FORM_PLUS_ONE}, {MQ_ROLE_MIX_DECAY, MQ_FORM_MINUS_EXP},
+    {MQ_ROLE_DELTA_QKVZ, MQ_FORM_QKVZ},      {0},
+};
+static const struct mq_gguf_form_rule qwen35_forms[] = {
+    {MQ_ROLE_ATTN_NORM, MQ_FORM_PLUS_ONE},   {MQ_ROLE_FFN_NORM, MQ_FORM_PLUS_ONE},
+    {MQ_ROLE_ATTN_Q_NORM, MQ_FORM_PLUS_ONE}, {MQ_ROLE_ATTN_K_NORM, MQ_FORM_PLUS_ONE},
+    {MQ_ROLE_OUTPUT_NORM, MQ_FORM_PLUS_ONE}, {MQ_ROLE_MIX_DECAY, MQ_FORM_MINUS_EXP | MQ_FORM_HEADS},
+    {MQ_ROLE_MIX_STEP_BIAS, MQ_FORM_HEADS},  {MQ_ROLE_DELTA_QKV, MQ_FORM_TAIL},
+    {MQ_ROLE_DELTA_Z, MQ_FORM_HEADS},        {MQ_ROLE_DELTA_BETA, MQ_FORM_HEADS},
+    {MQ_ROLE_DELTA_ALPHA, MQ_FORM_HEADS},    {MQ_ROLE_MIX_CONV, MQ_FORM_TAIL},
+    {MQ_ROLE_MIX_OUT, MQ_FORM_COLUMNS},      {0},
+};
+static const struct mq_gguf_form_rule mamba_forms[] = {
+    {MQ_ROLE_MIX_DECAY, MQ_FORM_MINUS_EXP | MQ_FORM_STANDING},
+    {MQ_ROLE_MIX_SKIP, MQ_FORM_STANDING},
+    {MQ_ROLE_MIX_NORM, MQ_FORM_GROUPS},
+    {0},
+};
+static const struct mq_gguf_row granitehybrid[] = {SCALES,
+                                                   DELTA,
+                                                   SHARED_ROWS,
+                                                   BY_KV_HEADS("mamba", "attention"),
+                                                   PRESENT(MIX_CONV_BIAS, conv_bias),
+                                                   FINETUNED,
+                                                   END};
+/* A layer is one part of a model, and has one norm. */
+static const struct mq_gguf_row nemotron_h_moe[] = {
+    DELTA,
+    EXPERT_ROWS,
+    SHARED_ROWS,
+    IS("expert_shared_count", U32, 1),
+    NORMALIZE,
+    ROUTE_SCALE,
+    GROUPS,
+    PRESENT(MIX_CONV_BIAS, conv_bias),
+    FIXED(activation, MQ_ACTIVATION_RELU2),
+    {.kind = MQ_GGUF_PARTS, .field = AT(layer_kinds)},
+    END,
+};
+static const struct mq_gguf_name nemotron_names[] = {
+    {MQ_ROLE_FFN_NORM, "blk.{layer}.attn_norm.weight"},
+    {0},
+};
 static const struct mq_gguf_row mimo2[] = {
     EXPERT_ROWS,
     SIGMOID,
@@ -264,6 +436,8 @@ static const struct mq_gguf_name lfm2_names[] = {
     {MQ_ROLE_OUTPUT_NORM, "token_embd_norm.weight"},
     {0},
 };
+static const struct mq_gguf_row gpt_oss[] = {DERIVED("expert_feed_forward_length", expert_rows),
+                                             WINDOWS(2, false), END};
 /* The norm before the feed-forward part stands where other models have one after attention. */
 static const struct mq_gguf_name post_attention_names[] = {
     {MQ_ROLE_FFN_NORM, "blk.{layer}.post_attention_norm.weight"},
@@ -284,12 +458,50 @@ static const struct mq_gguf_arch archs[] = {
     {.name = "ernie4_5-moe", .rows = ernie4_5_moe, .head_dims = true},
     {.name = "hunyuan-moe", .rows = hunyuan_moe, .head_dims = true},
     {.name = "granitemoe", .rows = granitemoe, .interleaved = true},
-    {.name = "phimoe", .rows = phimoe,
-     .remark = "llama.cpp chooses experts of this architecture by a softmax, not by Phi's own rule: "
-               "what it computes differs from the original"},
+    {.name = "phimoe",
+     .rows = phimoe,
+     .remark =
+         "llama.cpp chooses experts of this architecture by a softmax, not by Phi's own rule: "
+         "what it computes differs from the original"},
+    {.name = "deepseek2",
+     .rows = deepseek2,
+     .forms = deepseek2_forms,
+     .two_head_dims = true,
+     .yarn_log_unit = 0.1,
+     .yarn_same_scale = true},
+    {.name = "mistral4",
+     .rows = deepseek2,
+     .forms = deepseek2_forms,
+     .two_head_dims = true,
+     .yarn_log_unit = 0.1f},
+    {.name = "qwen3next",
+     .rows = qwen3next,
+     .names = post_attention_names,
+     .forms = qwen3next_forms,
+     .head_dims = true},
+    {.name = "qwen35moe",
+     .rows = qwen35moe,
+     .names = post_attention_names,
+     .forms = qwen35_forms,
+     .head_dims = true},
+    {.name = "nemotron_h_moe",
+     .rows = nemotron_h_moe,
+     .names = nemotron_names,
+     .forms = mamba_forms,
+     .head_dims = true,
+     .layer_norm = true,
+     .by_parts = true,
+     .remark = "llama.cpp has no least time step (time_step_min): what it computes may differ from "
+               "the original"},
+    {.name = "granitehybrid", .rows = granitehybrid, .forms = mamba_forms, .interleaved = true},
     {.name = "mimo2", .rows = mimo2, .head_dims = true},
     {.name = "gemma4", .rows = gemma4, .two_head_dims = true},
     {.name = "mistral3", .rows = ministral, .interleaved = true, .yarn_log_unit = 1},
+    {.name = "gpt-oss",
+     .rows = gpt_oss,
+     .names = post_attention_names,
+     .head_dims = true,
+     .untruncated = true},
     {.name = "lfm2moe", .rows = lfm2moe, .names = lfm2_names},
     {.name = "grok", .rows = grok, .names = grok_names},
 };

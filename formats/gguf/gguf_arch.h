@@ -16,18 +16,25 @@
 #include "gguf_names.h"
 
 enum mq_gguf_row_kind {
-    MQ_GGUF_FIELD,    /* the key is a field of hparams (is written as `of_layer`, if not NULL, gives
+    MQ_GGUF_FIELD, /* the key is a field of hparams (is written as `of_layer`, if not NULL, gives
                          it of the last layer that has it); where it is absent, or 0: `value` */
-    MQ_GGUF_FIXED,    /* no key: the field is `value` */
-    MQ_GGUF_IS,       /* the key is `value`, and may be absent */
-    MQ_GGUF_DERIVED,  /* the key is what `of_layer` gives of the last layer that has it; not read */
-    MQ_GGUF_CHECKED,  /* the key is what `of_layer` gives of every layer that has it, `value` where it
-                         is absent; a family of which that is not so is not the file's */
+    MQ_GGUF_FIELD_OR_NONE, /* the same, and not written where it is `value` */
+    MQ_GGUF_LESS_ROPE,     /* the field is the key's number less the numbers that are turned */
+    MQ_GGUF_STATE_ROWS,    /* the field is the key's number divided by that of ssm.time_step_rank */
+    MQ_GGUF_FIXED,         /* no key: the field is `value` */
+    MQ_GGUF_IS,            /* the key is `value`, and may be absent */
+    MQ_GGUF_DERIVED, /* the key is what `of_layer` gives of the last layer that has it; not read */
+    MQ_GGUF_CHECKED, /* the key is what `of_layer` gives of every layer that has it, `value` where it
+                         is absent; a family of which that is not so is not the file's. Of truth
+                         values `of_layer` gives 1 for false, 2 for true */
     MQ_GGUF_OTHER_KV, /* the field is the number of heads of keys of layers that have the window
                          (value 1) or do not (0); the model's own is that of the others */
     MQ_GGUF_LEADING,  /* the key is the number of layers before the first with experts */
     MQ_GGUF_KINDS,    /* a truth value for each layer, `of_layer`: see below */
     MQ_GGUF_PRESENT,  /* no key: the field is whether there are tensors of `role` */
+    MQ_GGUF_GROUPED,  /* the field is whether the key says more than one group */
+    MQ_GGUF_PARTS, /* no key: the field is for each layer which part of a model it is, by its tensors */
+    MQ_GGUF_SECTIONS, /* how heads are cut for positions in time, height and width; not read */
     MQ_GGUF_LACKING,  /* no key: whether some layer has none */
 };
 
@@ -39,6 +46,7 @@ enum mq_gguf_row_kind {
  * elsewhere. The key is an array of truth values; where it is absent, every period-th layer is `no`
  * (0: it is required), and one that says so is only written where `always`. Without a key of its own,
  * `yes` are (by_kv_heads) layers without heads of keys, or (by_role) those with tensors of `role`.
+ * CHECKED, by_role: where the key is absent and there are tensors of `role`, it is 2.
  */
 struct mq_gguf_row {
     enum mq_gguf_row_kind kind;
@@ -59,10 +67,17 @@ struct mq_gguf_name {
     const char *name;
 };
 
+/* What is done with the values of a role's tensors: gguf_form.h. */
+struct mq_gguf_form_rule {
+    enum mq_role role;
+    unsigned what; /* MQ_FORM_... */
+};
+
 struct mq_gguf_arch {
     const char *name;
     const struct mq_gguf_row *rows;   /* end with pattern NULL and kind FIELD; NULL: none */
     const struct mq_gguf_name *names; /* end with name NULL; NULL: none */
+    const struct mq_gguf_form_rule *forms; /* end with what 0; NULL: none */
     /* Rows of q and k stand in interleaved order: within each head, row i of the first half, then
      * row i of the second, for i = 0, 1, ... */
     bool interleaved;
@@ -70,9 +85,10 @@ struct mq_gguf_arch {
     bool two_head_dims; /* rows say them: heads of layers with a window are of another length */
     /* Of YaRN, what mscale_all_dim is multiplied by in MQ_GGUF_KEY_YARN_LOG (0: there is no such key),
      * and whether it is mscale too. */
-    float yarn_log_unit;
+    double yarn_log_unit;
     bool yarn_same_scale;
     bool untruncated; /* of YaRN: the family's ramp is not cut to whole dimensions, though llama.cpp's is */
+    bool by_parts;    /* a layer is a mixer or has a feed-forward part: numbers for each layer */
     bool layer_norm;  /* norms are not of the root of the mean square: layer_norm_epsilon */
     /* What else a user should know of a file of it: a sentence, or NULL. */
     const char *remark;

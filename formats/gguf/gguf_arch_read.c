@@ -212,7 +212,8 @@ static moeq_status read_number(const struct mq_gguf_saying *s, const struct mq_g
 static moeq_status say_number(struct mq_gguf_saying *s, const struct mq_gguf_row *row,
                               const struct mq_gguf_key *key, double value, moeq_error *err)
 {
-    if (mq_gguf_say_field(s, row->field, value) || value == row->value)
+    /* of truth values another row says what must be so */
+    if (mq_gguf_say_field(s, row->field, value) || value == row->value || row->type == MQ_GGUF_BOOL)
         return MOEQ_OK;
     return mq_gguf_fail_key(s->gguf, key, MOEQ_UNSUPPORTED, err,
                             "%g is not implemented in the family %s", value, s->family->name);
@@ -342,6 +343,55 @@ static moeq_status read_leading(struct mq_gguf_saying *s, const struct mq_gguf_k
     return say_words(s, offsetof(struct mq_hparams, ffn_kinds), "sparse", "dense", sparse, err);
 }
 
+/* What each layer is, by the tensors that it has. */
+static moeq_status say_parts(struct mq_gguf_saying *s, const struct mq_gguf_row *row,
+                             moeq_error *err)
+{
+    static const struct {
+        enum mq_role role;
+        const char *word;
+    } parts[] = {{MQ_ROLE_MIX_IN, "mamba"},
+                 {MQ_ROLE_ROUTER, "moe"},
+                 {MQ_ROLE_ATTN_Q, "attention"},
+                 {MQ_ROLE_MLP_UP, "mlp"}};
+    const struct mq_config_key *key = mq_gguf_config_key(s->family, row->field);
+    struct mq_buffer list = {0};
+    mq_buffer_putc(&list, '[');
+    for (uint32_t i = 0; i < s->layers; i++) {
+        size_t p = 0;
+        while (p + 1 < sizeof parts / sizeof *parts &&
+               !s->has(s->has_user, parts[p].role, (int32_t)i))
+            p++;
+        mq_buffer_printf(&list, "%s\"%s\"", i ? ", " : "", parts[p].word);
+    }
+    mq_buffer_putc(&list, ']');
+    const char *text =
+        mq_buffer_ok(&list) ? mq_arena_strndup(s->arena, list.data, list.size) : NULL;
+    mq_buffer_free(&list);
+    if (!key)
+        return mq_fail_file(err, MOEQ_UNSUPPORTED, s->gguf->file.path,
+                            "the family %s has no layers of one part", s->family->name);
+    mq_gguf_say_text(s, key->key, text);
+    return MOEQ_OK;
+}
+
+/* A number that is part of another. */
+static moeq_status read_part(struct mq_gguf_saying *s, const struct mq_gguf_row *row,
+                             const struct mq_gguf_key *key, moeq_error *err)
+{
+    const bool less = row->kind == MQ_GGUF_LESS_ROPE;
+    const struct mq_gguf_key *by = mq_gguf_arch_key(
+        s->gguf, less ? MQ_GGUF_KEY_ROPE_DIMS : "%s.ssm.time_step_rank", s->arch->name);
+    double whole, part = 0;
+    MQ_TRY(read_number(s, row, key, &whole, err));
+    if (!by || !mq_gguf_number(s->gguf, by, 0, &part) || !(part > 0) || part >= whole ||
+        (!less && fmod(whole, part) != 0))
+        return mq_gguf_fail_key(s->gguf, key, MOEQ_MALFORMED, err, "%g does not go with %g of %s",
+                                whole, part, less ? "rope.dimension_count" : "ssm.time_step_rank");
+    mq_gguf_say_field(s, row->field, less ? whole - part : whole / part);
+    return MOEQ_OK;
+}
+
 static bool lacks(const struct mq_gguf_saying *s, enum mq_role role)
 {
     for (uint32_t i = 0; i < s->layers; i++)
@@ -358,8 +408,20 @@ static moeq_status read_row(struct mq_gguf_saying *s, const struct mq_gguf_row *
     double value;
     switch (row->kind) {
     case MQ_GGUF_FIELD:
+    case MQ_GGUF_FIELD_OR_NONE:
         MQ_TRY(read_number(s, row, key, &value, err));
         return say_number(s, row, key, value, err);
+    case MQ_GGUF_GROUPED:
+        value = 0;
+        if (key && !mq_gguf_any_number(s->gguf, key, 0, &value))
+            return mq_gguf_fail_key(s->gguf, key, MOEQ_MALFORMED, err, "expected a number");
+        mq_gguf_say_field(s, row->field, value > 1);
+        return MOEQ_OK;
+    case MQ_GGUF_PARTS:
+        return say_parts(s, row, err);
+    case MQ_GGUF_LESS_ROPE:
+    case MQ_GGUF_STATE_ROWS:
+        return read_part(s, row, key, err);
     case MQ_GGUF_FIXED:
         mq_gguf_say_field(s, row->field, row->value);
         return MOEQ_OK;
@@ -378,6 +440,7 @@ static moeq_status read_row(struct mq_gguf_saying *s, const struct mq_gguf_row *
     case MQ_GGUF_OTHER_KV:
         return read_other_kv(s, row, err);
     case MQ_GGUF_DERIVED:
+    case MQ_GGUF_SECTIONS:
     case MQ_GGUF_CHECKED:
         break;
     }
@@ -399,11 +462,13 @@ bool mq_gguf_rows_hold(const struct mq_gguf_saying *s, const struct mq_view *vie
         double value = row->value;
         if (row->kind != MQ_GGUF_CHECKED)
             continue;
+        if (!key && row->by_role && s->has(s->has_user, row->role, -1))
+            value = 2;
         if (key && !mq_gguf_any_number(s->gguf, key, 0, &value))
             return false;
         for (uint32_t i = 0; !isnan(value) && i < view->hparams.layers; i++) {
             const uint64_t of_layer = row->of_layer(&view->program->layers[i]->layer);
-            if (of_layer && (double)of_layer != value)
+            if (of_layer && (double)of_layer != value + (row->type == MQ_GGUF_BOOL))
                 return false;
         }
     }

@@ -19,7 +19,8 @@ static const struct mq_layer *attention_of(const struct mq_view *view, bool turn
 {
     for (uint32_t i = 0; i < view->hparams.layers; i++) {
         const struct mq_layer *l = layer_of(view, i);
-        if (l->attention.kind == MQ_MIXER_GROUPED &&
+        const enum mq_mixer kind = l->attention.kind;
+        if ((kind == MQ_MIXER_GROUPED || kind == MQ_MIXER_LATENT) &&
             (!turned || l->attention.rope == MQ_ROPE_OF_MAIN))
             return l;
     }
@@ -95,6 +96,18 @@ static void put_kinds(struct mq_gguf_writer *w, const struct mq_gguf_row *row,
         mq_gguf_append_bool(w, row->of_layer(layer_of(view, i)) != 0);
 }
 
+/* As Qwen cuts them (mrope_section 11, 11, 10 of 32 pairs): a third each, the last what is left. */
+static void put_sections(struct mq_gguf_writer *w, const struct mq_gguf_row *row,
+                         const struct mq_view *view)
+{
+    const struct mq_layer *l = attention_of(view, true);
+    const int32_t pairs = l ? (int32_t)l->attention.rotary_dim / 2 : 0, third = (pairs + 2) / 3;
+    const int32_t sections[4] = {third, third, pairs > 2 * third ? pairs - 2 * third : 0, 0};
+    mq_gguf_begin_array(w, row->pattern, MQ_GGUF_I32, 4);
+    for (int i = 0; i < 4; i++)
+        mq_gguf_append_i32(w, sections[i]);
+}
+
 /* Several fields may be said by one key. */
 static bool has(const struct mq_gguf_writer *w, const char *pattern)
 {
@@ -106,19 +119,24 @@ static bool has(const struct mq_gguf_writer *w, const char *pattern)
 static void put_row(struct mq_gguf_writer *w, const struct mq_gguf_row *row,
                     const struct mq_view *view)
 {
+    double value;
     switch (row->kind) {
     case MQ_GGUF_FIELD:
+    case MQ_GGUF_FIELD_OR_NONE:
+        value = row->of_layer ? of_last_layer(view, row) : field_of(&view->hparams, row);
+        if (row->kind == MQ_GGUF_FIELD_OR_NONE && value == row->value)
+            break;
         if (mq_gguf_config_key(view->family, row->field) && !has(w, row->pattern))
-            put_number(w, row, row->of_layer ? of_last_layer(view, row)
-                                             : field_of(&view->hparams, row));
+            put_number(w, row, value);
         break;
     case MQ_GGUF_IS:
         put_number(w, row, row->value);
         break;
     case MQ_GGUF_DERIVED:
     case MQ_GGUF_CHECKED:
-        if (of_last_layer(view, row) != 0)
-            put_number(w, row, of_last_layer(view, row));
+        value = of_last_layer(view, row);
+        if (value != 0)
+            put_number(w, row, row->type == MQ_GGUF_BOOL ? value - 1 : value);
         break;
     case MQ_GGUF_LEADING:
         put_number(w, row, leading_layers(view));
@@ -126,8 +144,15 @@ static void put_row(struct mq_gguf_writer *w, const struct mq_gguf_row *row,
     case MQ_GGUF_KINDS:
         put_kinds(w, row, view);
         break;
+    case MQ_GGUF_SECTIONS:
+        put_sections(w, row, view);
+        break;
     case MQ_GGUF_FIXED:
     case MQ_GGUF_OTHER_KV:
+    case MQ_GGUF_GROUPED:
+    case MQ_GGUF_PARTS:
+    case MQ_GGUF_LESS_ROPE:
+    case MQ_GGUF_STATE_ROWS:
     case MQ_GGUF_PRESENT:
     case MQ_GGUF_LACKING:
         break;
@@ -136,16 +161,30 @@ static void put_row(struct mq_gguf_writer *w, const struct mq_gguf_row *row,
 
 /* ---- what all architectures have ---- */
 
+/* Whether layers without heads of keys are known by that. */
+static bool counts_by_layer(const struct mq_gguf_arch *arch)
+{
+    for (const struct mq_gguf_row *row = arch->rows; row && (row->pattern || row->kind); row++)
+        if (row->by_kv_heads)
+            return true;
+    return arch->by_parts;
+}
+
 /* One number, or one for each layer: 0 of those without keys. */
-static void put_kv_heads(struct mq_gguf_writer *w, const struct mq_view *view)
+static void put_kv_heads(struct mq_gguf_writer *w, const struct mq_gguf_arch *arch,
+                         const struct mq_view *view)
 {
     const uint32_t n = view->hparams.layers;
     const struct mq_layer *first = attention_of(view, false);
-    bool same = true;
+    bool list = counts_by_layer(arch);
+    if (first && first->attention.kind == MQ_MIXER_LATENT) { /* one, which all heads share */
+        mq_gguf_put_u32(w, MQ_GGUF_KEY_KV_HEADS, 1);
+        return;
+    }
     for (uint32_t i = 0; first && i < n; i++)
-        same = same && layer_of(view, i)->attention.kind == MQ_MIXER_GROUPED &&
-               layer_of(view, i)->attention.kv_heads == first->attention.kv_heads;
-    if (same) {
+        list = list || (layer_of(view, i)->attention.kind == MQ_MIXER_GROUPED &&
+                        layer_of(view, i)->attention.kv_heads != first->attention.kv_heads);
+    if (!list) {
         mq_gguf_put_u32(w, MQ_GGUF_KEY_KV_HEADS, view->hparams.kv_heads);
         return;
     }
@@ -156,20 +195,50 @@ static void put_kv_heads(struct mq_gguf_writer *w, const struct mq_view *view)
     }
 }
 
-static void put_yarn(struct mq_gguf_writer *w, const struct mq_gguf_arch *arch,
-                     const struct mq_rope *rope)
+static void put_ffn(struct mq_gguf_writer *w, const struct mq_gguf_arch *arch,
+                    const struct mq_view *view)
 {
-    const double all = mq_gguf_yarn_log(rope);
+    const uint32_t n = view->hparams.layers;
+    if (!arch->by_parts) {
+        mq_gguf_put_u32(w, MQ_GGUF_KEY_FFN, view->hparams.ffn);
+        return;
+    }
+    mq_gguf_begin_array(w, MQ_GGUF_KEY_FFN, MQ_GGUF_I32, n);
+    for (uint32_t i = 0; i < n; i++) {
+        const struct mq_layer_ffn *f = &layer_of(view, i)->ffn;
+        mq_gguf_append_i32(w, f->kind == MQ_FFN_NONE ? 0 : (int32_t)f->rows);
+    }
+}
+
+/* What scores are multiplied by twice, by YaRN. Of latent attention it is in the layer's scale. */
+static double yarn_score(const struct mq_view *view)
+{
+    const struct mq_layer *l = attention_of(view, true);
+    if (!l || l->attention.kind != MQ_MIXER_LATENT)
+        return view->hparams.rope.score_factor;
+    const double factor = (double)l->attention.scale * sqrt((double)l->attention.head_dim);
+    return fabs(factor - 1) < 1e-6 ? 1 : view->hparams.rope.score_factor;
+}
+
+static void put_yarn(struct mq_gguf_writer *w, const struct mq_gguf_arch *arch,
+                     const struct mq_view *view)
+{
+    const struct mq_rope *rope = &view->hparams.rope;
+    const double all = arch->yarn_log_unit > 0 ? mq_gguf_yarn_log(rope, yarn_score(view)) : 0;
+    const double own = mq_gguf_yarn_magnitude(arch, rope->factor, all);
     mq_gguf_put_u32(w, MQ_GGUF_KEY_ROPE_ORIGINAL, (uint32_t)rope->original_max_positions);
     mq_gguf_put_f32(w, MQ_GGUF_KEY_YARN_FAST, (float)rope->beta_fast);
     mq_gguf_put_f32(w, MQ_GGUF_KEY_YARN_SLOW, (float)rope->beta_slow);
-    if (arch->yarn_log_unit > 0 && all > 0)
-        mq_gguf_put_f32(w, MQ_GGUF_KEY_YARN_LOG, (float)all * arch->yarn_log_unit);
+    if (fabs(rope->magnitude / own - 1) > 1e-6)
+        mq_gguf_put_f32(w, MQ_GGUF_KEY_ROPE_MAGNITUDE, (float)(rope->magnitude / own));
+    if (all > 0)
+        mq_gguf_put_f32(w, MQ_GGUF_KEY_YARN_LOG, (float)(all * (double)arch->yarn_log_unit));
 }
 
 static void put_rope(struct mq_gguf_writer *w, const struct mq_gguf_arch *arch,
-                     const struct mq_hparams *h)
+                     const struct mq_view *view)
 {
+    const struct mq_hparams *h = &view->hparams;
     const struct mq_rope *rope = &h->rope;
     const char *scaling = mq_gguf_rope_word(rope->type);
     if (scaling)
@@ -181,7 +250,7 @@ static void put_rope(struct mq_gguf_writer *w, const struct mq_gguf_arch *arch,
         mq_gguf_put_f32(w, MQ_GGUF_KEY_ROPE_FACTOR, (float)rope->factor);
     }
     if (rope->type == MQ_ROPE_YARN)
-        put_yarn(w, arch, rope);
+        put_yarn(w, arch, view);
     mq_gguf_put_f32(w, MQ_GGUF_KEY_ROPE_THETA, (float)rope->theta);
     if (h->rope_local.theta > 0)
         mq_gguf_put_f32(w, MQ_GGUF_KEY_ROPE_THETA_LOCAL, (float)h->rope_local.theta);
@@ -217,10 +286,12 @@ void mq_gguf_put_model(struct mq_gguf_writer *w, const struct mq_gguf_arch *arch
     mq_gguf_put_u32(w, MQ_GGUF_KEY_LAYERS, h->layers);
     mq_gguf_put_u32(w, MQ_GGUF_KEY_CONTEXT, h->max_positions);
     mq_gguf_put_u32(w, MQ_GGUF_KEY_HIDDEN, h->hidden);
-    mq_gguf_put_u32(w, MQ_GGUF_KEY_FFN, h->ffn);
+    put_ffn(w, arch, view);
     mq_gguf_put_u32(w, MQ_GGUF_KEY_HEADS, h->heads);
-    put_kv_heads(w, view);
-    put_rope(w, arch, h);
+    put_kv_heads(w, arch, view);
+    put_rope(w, arch, view);
+    if (arch->by_parts) /* whose norms are of one kind under both names */
+        mq_gguf_put_f32(w, MQ_GGUF_KEY_RMS_EPS, h->rms_eps);
     mq_gguf_put_f32(w, arch->layer_norm ? MQ_GGUF_KEY_EPS : MQ_GGUF_KEY_RMS_EPS, h->rms_eps);
     if (h->experts) {
         mq_gguf_put_u32(w, MQ_GGUF_KEY_EXPERTS, h->experts);

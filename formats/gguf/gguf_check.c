@@ -133,11 +133,23 @@ moeq_status mq_gguf_check_model(const struct mq_view *view, const void *header, 
                                .arena = read->arena,
                                .has = view_has,
                                .has_user = view};
+    moeq_error why = {0};
     MQ_TRY_OUT(mq_gguf_parse(view->path, header, n, read->arena, &gguf, err));
-    MQ_TRY_OUT(mq_gguf_say_config(&s, NULL, err));
-    MQ_TRY_OUT(mq_gguf_print(&s, &read->side[MQ_SIDE_CONFIG], err));
-    MQ_TRY_OUT(mq_config_parse_as(read, view->family, view->path, err));
-    status = compare(s.arch, read, view, err);
+    status = mq_gguf_say_config(&s, NULL, &why);
+    if (status == MOEQ_OK)
+        status = mq_gguf_print(&s, &read->side[MQ_SIDE_CONFIG], &why);
+    if (status == MOEQ_OK)
+        status = mq_config_parse_as(read, view->family, view->path, &why);
+    if (status == MOEQ_OK)
+        status = compare(s.arch, read, view, err);
+    else if (status == MOEQ_NO_MEMORY)
+        mq_fail_memory(err, "planning");
+    else /* keys that no reader takes */
+        status =
+            mq_fail_file(err, MOEQ_UNSUPPORTED, view->path,
+                         "GGUF's architecture %s cannot say what this model is: its keys would "
+                         "be read as '%.300s'",
+                         s.arch->name, why.message);
 out:
     mq_gguf_close(&gguf);
     mq_view_close(read);

@@ -164,6 +164,25 @@ struct sizes {
     uint32_t experts, top_k, window;
 };
 
+/* Of several numbers, one for each layer, the last that is not 0; where there is none, that of experts. */
+static moeq_status read_ffn(const struct mq_gguf *g, const char *a, struct sizes *s,
+                            moeq_error *err)
+{
+    const struct mq_gguf_key *key = mq_gguf_arch_key(g, MQ_GGUF_KEY_FFN, a);
+    double value;
+    if (!key && mq_gguf_arch_key(g, "%s.expert_feed_forward_length", a))
+        return read_size(g, "%s.expert_feed_forward_length", a, 0, &s->ffn, err);
+    if (!key || key->type != MQ_GGUF_ARRAY)
+        return read_size(g, MQ_GGUF_KEY_FFN, a, 0, &s->ffn, err);
+    for (uint64_t i = 0; i < key->count; i++) {
+        if (!mq_gguf_number(g, key, i, &value) || !(value >= 0 && value <= MAX_SIZE) ||
+            value != floor(value))
+            return mq_gguf_fail_key(g, key, MOEQ_MALFORMED, err, "expected whole numbers");
+        s->ffn = value > 0 ? (uint32_t)value : s->ffn;
+    }
+    return s->ffn ? MOEQ_OK : mq_gguf_fail_key(g, key, MOEQ_MALFORMED, err, "no layer has a size");
+}
+
 /* Of several numbers, one for each layer, the first that is not 0: rows of the architecture say which
  * layers have others. */
 static moeq_status read_kv_heads(const struct mq_gguf *g, const char *a, struct sizes *s,
@@ -229,7 +248,7 @@ static moeq_status read_sizes(const struct mq_gguf *g, const char *a, struct siz
     MQ_TRY(read_size(g, MQ_GGUF_KEY_CONTEXT, a, 0, &s->context, err));
     MQ_TRY(read_size(g, MQ_GGUF_KEY_HIDDEN, a, 0, &s->hidden, err));
     MQ_TRY(read_layers(g, a, s, err));
-    MQ_TRY(read_size(g, MQ_GGUF_KEY_FFN, a, 0, &s->ffn, err));
+    MQ_TRY(read_ffn(g, a, s, err));
     MQ_TRY(read_size(g, MQ_GGUF_KEY_HEADS, a, 0, &s->heads, err));
     MQ_TRY(read_kv_heads(g, a, s, err));
     MQ_TRY(read_optional(g, MQ_GGUF_KEY_EXPERTS, a, &s->experts, err));

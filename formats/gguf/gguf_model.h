@@ -15,8 +15,11 @@ const char *mq_gguf_rope_word(enum mq_rope_type type);
 /* What Llama 3's scaling divides frequency i of a head by: element i of MQ_GGUF_ROPE_FREQS. */
 double mq_gguf_rope_factor(const struct mq_rope *rope, uint32_t head_dim, size_t i);
 
-/* Of YaRN: mscale_all_dim, by what scores are multiplied. */
-double mq_gguf_yarn_log(const struct mq_rope *rope);
+/* Of YaRN: mscale_all_dim, by what scores are multiplied by twice; and what llama.cpp multiplies cosines
+ * and sines by with it. */
+struct mq_gguf_arch;
+double mq_gguf_yarn_log(const struct mq_rope *rope, double score);
+double mq_gguf_yarn_magnitude(const struct mq_gguf_arch *arch, double factor, double all);
 
 /* gguf_check.c: fails if a model's keys, read again, are not the model: `header` holds n bytes of a GGUF file
  * without tensors. */

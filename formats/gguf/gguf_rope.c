@@ -172,9 +172,16 @@ static double yarn_magnitude(double factor, double mscale)
     return factor <= 1 ? 1 : 0.1 * mscale * mq_log(factor) + 1;
 }
 
-double mq_gguf_yarn_log(const struct mq_rope *rope)
+double mq_gguf_yarn_log(const struct mq_rope *rope, double score)
 {
-    return rope->factor > 1 ? (rope->score_factor - 1) / (0.1 * mq_log(rope->factor)) : 0;
+    return rope->factor > 1 ? (score - 1) / (0.1 * mq_log(rope->factor)) : 0;
+}
+
+double mq_gguf_yarn_magnitude(const struct mq_gguf_arch *arch, double factor, double all)
+{
+    if (all <= 0)
+        return yarn_magnitude(factor, 1);
+    return arch->yarn_same_scale ? 1 : yarn_magnitude(factor, 1) / yarn_magnitude(factor, all);
 }
 
 static moeq_status positive(const struct mq_gguf_saying *s, const char *pattern, double otherwise,
@@ -213,10 +220,7 @@ static moeq_status put_yarn(const struct mq_gguf_saying *s, double factor, struc
         mq_buffer_put_number(json, all);
     }
     if (more != 1) {
-        const double own = all > 0 && !s->arch->yarn_same_scale
-                               ? yarn_magnitude(factor, 1) / yarn_magnitude(factor, all)
-                               : all > 0 ? 1
-                                         : yarn_magnitude(factor, 1);
+        const double own = mq_gguf_yarn_magnitude(s->arch, factor, all);
         mq_buffer_puts(json, ", \"attention_factor\": ");
         mq_buffer_put_number(json, own * more);
     }
@@ -315,6 +319,9 @@ static moeq_status put_scaling(const struct mq_gguf_saying *s, struct mq_gguf_se
                                 "%g is not implemented (only 1). --ignore-config %.80s goes on "
                                 "without it, at the risk of wrong results",
                                 magnitude, more->name);
+    if (magnitude != 1)
+        MQ_TRY(mq_view_note(s->view, err, "the metadata's \"%.80s\" is ignored, as was asked for",
+                            more->name));
     put_linear(*factor, json);
     return MOEQ_OK;
 }

@@ -7,6 +7,7 @@
  */
 #include "gguf_arch.h"
 #include "gguf_carried.h"
+#include "gguf_form.h"
 #include "gguf_int.h"
 #include "gguf_model.h"
 
@@ -104,34 +105,144 @@ static void expected_shape(const struct mq_view *view, const struct mq_tensor *t
     ne[3] = 1;
 }
 
+static moeq_status check_shape(const struct mq_gguf *g, const struct mq_gguf_tensor *e,
+                               const uint64_t *ne, moeq_error *err)
+{
+    char want[120], have[120];
+    if (memcmp(e->ne, ne, sizeof e->ne) == 0)
+        return MOEQ_OK;
+    print_shape(want, sizeof want, ne);
+    print_shape(have, sizeof have, e->ne);
+    return mq_fail_tensor(err, MOEQ_MALFORMED, g->file.path, e->name, e->offset,
+                          "expected shape %s (fastest first) from the metadata, found %s", want,
+                          have);
+}
+
+/* Of a matrix in two tensors: both must be stored alike, or be numbers that can be made f32. */
+static moeq_status choose_storage(const struct mq_gguf *g, const struct mq_gguf_at *const at[2],
+                                  const struct mq_form *f, struct mq_tensor *t, moeq_error *err)
+{
+    const struct mq_gguf_tensor *a = at[0]->tensor, *b = at[1]->tensor;
+    t->storage = a->type->storage;
+    t->row_bytes = a->row_bytes;
+    if (!(f->what & MQ_FORM_KV_B)) {
+        if (a->type == b->type)
+            return MOEQ_OK;
+        return mq_fail_tensor(err, MOEQ_UNSUPPORTED, g->file.path, b->name, b->offset,
+                              "is %s and '%s' is %s: halves of a matrix of different types are not "
+                              "implemented",
+                              b->type->name, a->name, a->type->name);
+    }
+    t->storage = "f32";
+    t->row_bytes = t->cols * sizeof(float);
+    for (int i = 0; i < 2; i++)
+        if (!mq_form_can_decode(at[i]->tensor->type->storage))
+            return mq_fail_tensor(err, MOEQ_UNSUPPORTED, g->file.path, at[i]->tensor->name,
+                                  at[i]->tensor->offset,
+                                  "is %s: a matrix whose columns stand as rows can only be read "
+                                  "from F32, F16, BF16 and Q8_0",
+                                  at[i]->tensor->type->name);
+    return MOEQ_OK;
+}
+
+/* A matrix in two tensors. *found: whether both are there, or one of them. */
+static moeq_status place_two(const struct mq_gguf_set *set, struct mq_view *view,
+                             struct mq_tensor *t, const struct mq_form *form, bool *found,
+                             moeq_error *err)
+{
+    struct mq_gguf_at *at[2];
+    uint64_t ne[MQ_GGUF_MAX_DIMS] = {1, 1, 1, 1};
+    uint32_t dims;
+    for (int i = 0; i < 2; i++)
+        MQ_TRY(find_by(set, view, t, form->names[i], &at[i], err));
+    *found = at[0] || at[1];
+    if (!*found)
+        return MOEQ_OK;
+    if (!at[0] || !at[1]) {
+        const char *name = mq_pattern_expand(view->arena, form->names[at[0] != NULL], t->layer, -1);
+        return name ? mq_view_fail_missing(view, name, err)
+                    : mq_fail_memory(err, "opening a model");
+    }
+    struct mq_form *f = mq_arena_alloc(view->arena, 1, sizeof *f);
+    if (!f)
+        return mq_fail_memory(err, "opening a model");
+    *f = *form;
+    const struct mq_gguf *g = &set->files[at[1]->file];
+    mq_form_shape(view, t, f, ne, &dims);
+    MQ_TRY(check_shape(&set->files[at[0]->file], at[0]->tensor, ne, err));
+    const bool turned = f->what & MQ_FORM_KV_B;
+    const uint64_t second[MQ_GGUF_MAX_DIMS] = {
+        turned ? f->plain : t->cols, turned ? t->cols : f->rows_of[1], turned ? f->heads : 1, 1};
+    MQ_TRY(check_shape(g, at[1]->tensor, second, err));
+    MQ_TRY(choose_storage(g, (const struct mq_gguf_at *const[2]){at[0], at[1]}, f, t, err));
+    at[0]->used = at[1]->used = true;
+    t->stored_name = at[0]->tensor->name;
+    t->file = at[0]->file;
+    t->offset = at[0]->tensor->offset;
+    f->first_storage = at[0]->tensor->type->storage;
+    f->second_storage = at[1]->tensor->type->storage;
+    f->first_row_bytes = at[0]->tensor->row_bytes;
+    f->second_row_bytes = at[1]->tensor->row_bytes;
+    f->second_file = at[1]->file;
+    f->second_offset = at[1]->tensor->offset;
+    t->form = f;
+    return MOEQ_OK;
+}
+
+static moeq_status check_form(const struct mq_gguf *g, const struct mq_gguf_tensor *e,
+                              const struct mq_form *form, moeq_error *err)
+{
+    const bool values = form->what & (MQ_FORM_PLUS_ONE | MQ_FORM_MINUS_EXP);
+    if (values && strcmp(e->type->storage, "f32") != 0)
+        return mq_fail_tensor(err, MOEQ_UNSUPPORTED, g->file.path, e->name, e->offset,
+                              "is %s, and only F32 is implemented of what is stored as another "
+                              "function of its values",
+                              e->type->name);
+    if (form->columns && !mq_form_columns_fit(form, e->type->block_weights))
+        return mq_fail_tensor(
+            err, MOEQ_UNSUPPORTED, g->file.path, e->name, e->offset,
+            "is %s, whose blocks of %u are no parts of a head: its columns cannot "
+            "be put in order",
+            e->type->name, e->type->block_weights);
+    return MOEQ_OK;
+}
+
 static moeq_status place(void *user, struct mq_view *view, struct mq_tensor *t, moeq_error *err)
 {
     const struct mq_gguf_set *set = user;
+    const struct mq_form *form;
     struct found f;
     uint64_t ne[MQ_GGUF_MAX_DIMS];
+    uint32_t dims;
+    bool two = false;
+    MQ_TRY(mq_gguf_form(view, t, view->arena, &form, err));
+    if (form && form->names[0])
+        MQ_TRY(place_two(set, view, t, form, &two, err));
+    if (two)
+        return MOEQ_OK;
+    if (form && form->names[0])
+        form = NULL; /* an older file, with the whole */
     MQ_TRY(locate(set, view, t, &f, err));
     const struct mq_gguf_tensor *e = f.at->tensor;
     const struct mq_gguf *g = &set->files[f.at->file];
     expected_shape(view, t, &f, ne);
-    if (memcmp(e->ne, ne, sizeof ne) != 0) {
-        char want[120], have[120];
-        print_shape(want, sizeof want, ne);
-        print_shape(have, sizeof have, e->ne);
-        return mq_fail_tensor(err, MOEQ_MALFORMED, g->file.path, e->name, e->offset,
-                              "expected shape %s (fastest first) from the metadata, found %s", want,
-                              have);
-    }
+    if (form)
+        mq_form_shape(view, t, form, ne, &dims);
+    MQ_TRY(check_shape(g, e, ne, err));
+    if (form)
+        MQ_TRY(check_form(g, e, form, err));
     t->stored_name =
         f.joined ? mq_arena_printf(view->arena, "%s expert %d", e->name, t->expert) : e->name;
     if (!t->stored_name)
         return mq_fail_memory(err, "opening a model");
     f.at->used = true;
     t->storage = e->type->storage;
-    t->row_bytes = e->row_bytes;
+    t->row_bytes = form && !form->rows && t->rows == 1 ? e->size_bytes : e->row_bytes;
     t->file = f.at->file;
     const uint64_t first = f.joined ? (uint64_t)t->expert * f.parts + f.part : 0;
     t->offset = e->offset + first * t->rows * t->row_bytes;
     t->stored_interleaved = mq_gguf_interleaved_heads(view, t);
+    t->form = form;
     return MOEQ_OK;
 }
 
