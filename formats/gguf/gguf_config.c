@@ -566,6 +566,9 @@ moeq_status mq_gguf_say_config(struct mq_gguf_saying *s, struct mq_gguf_set *set
         if (strncmp(g->keys[i].name, a, prefix) == 0 && g->keys[i].name[prefix] == '.')
             MQ_TRY(check_key(g, &g->keys[i], s->arch, s->view, err));
     MQ_TRY(read_sizes(g, a, &z, err));
+    if (set && z.layers > set->count)
+        return mq_fail_file(err, MOEQ_MALFORMED, g->file.path, "%u blocks, and %zu tensors in all",
+                            z.layers, set->count);
     s->layers = z.layers;
     mq_gguf_say_text(s, "architectures",
                      mq_arena_printf(s->arena, "[\"%s\"]", s->family->architecture));
@@ -578,13 +581,18 @@ moeq_status mq_gguf_say_config(struct mq_gguf_saying *s, struct mq_gguf_set *set
 
 static bool set_has(const void *user, enum mq_role role, int32_t layer)
 {
+    static const char block[] = "blk.{layer}";
     const struct mq_gguf_saying *s = user;
     const char *pattern = mq_gguf_role_name(s->arch, role);
     const bool one = layer >= 0 || !strstr(pattern, "{layer}");
     const uint32_t first = layer >= 0 ? (uint32_t)layer : 0;
     for (uint32_t i = first; i < (one ? first + 1 : s->layers); i++) {
-        const char *name = mq_pattern_expand(s->arena, pattern, (int32_t)i, 0);
-        if (name && mq_gguf_set_find(s->set, name))
+        char name[120];
+        if (strncmp(pattern, block, sizeof block - 1) == 0)
+            snprintf(name, sizeof name, "blk.%u%s", i, pattern + sizeof block - 1);
+        else
+            snprintf(name, sizeof name, "%s", pattern);
+        if (mq_gguf_set_find(s->set, name))
             return true;
     }
     return false;

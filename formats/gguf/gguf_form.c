@@ -108,9 +108,15 @@ moeq_status mq_gguf_form(const struct mq_view *view, const struct mq_tensor *t,
 {
     const struct mq_layer_attention *a = mixer_of(view, t);
     const unsigned what = what_of(view, t);
+    enum { MOST_HEADS = 1 << 16 };
     *out = NULL;
     if (!what)
         return MOEQ_OK;
+    if (a && a->kind != MQ_MIXER_NONE && a->kind != MQ_MIXER_CONVOLUTION &&
+        (a->heads > MOST_HEADS || a->kv_heads == 0 || a->heads % a->kv_heads))
+        return mq_fail_file(err, MOEQ_LIMIT, view->path,
+                            "layer %d: %u heads, %u of keys: expected a multiple, at most %d",
+                            t->layer, a->heads, a->kv_heads, MOST_HEADS);
     struct mq_form *f = mq_arena_alloc(arena, 1, sizeof *f);
     if (!f)
         return mq_fail_memory(err, "opening a model");
