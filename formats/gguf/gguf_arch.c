@@ -156,7 +156,13 @@ static uint64_t state_rows(const struct mq_layer *l)
 #define GATING(otherwise)                                                                 \
     {                                                                                     \
         .kind = MQ_GGUF_CHECKED, .pattern = "%s.expert_gating_func", .type = MQ_GGUF_U32, \
-        .value = otherwise, .of_layer = gating, .by_role = true,                          \
+        .value = otherwise, .of_layer = gating                                            \
+    }
+/* Where it is absent, sigmoid if there is a bias for the choice (GLM-4.7-Flash), otherwise softmax. */
+#define GATING_BY_BIAS                                                                    \
+    {                                                                                     \
+        .kind = MQ_GGUF_CHECKED, .pattern = "%s.expert_gating_func", .type = MQ_GGUF_U32, \
+        .value = 1, .of_layer = gating, .by_role = true,                                  \
         .role = MQ_ROLE_ROUTER_CHOICE_BIAS                                                \
     }
 #define IS_EQUAL(name, function)                                                           \
@@ -302,7 +308,7 @@ static const struct mq_gguf_row deepseek2[] = {
     ROUTE_SCALE,
     NORMALIZE,
     GROUPS,
-    GATING(1),
+    GATING_BY_BIAS,
     KEY_OR_NONE("attention.temperature_scale", F32, query_beta, 0),
     DERIVED("attention.temperature_length", query_positions),
     END,

@@ -310,6 +310,10 @@ static moeq_status put_scaling(const struct mq_gguf_saying *s, struct mq_gguf_se
                                 text ? (int)(words.size < 40 ? words.size : 40) : 0,
                                 text ? words.text : "");
     }
+    if (type && mq_gguf_text_is(g, type, "longrope")) { /* without tensors there is no more to read */
+        mq_buffer_puts(json, "null");
+        return MOEQ_OK;
+    }
     const struct mq_gguf_key *more =
         mq_gguf_arch_key(g, MQ_GGUF_KEY_ROPE_MAGNITUDE, s->arch->name);
     double magnitude;

@@ -56,7 +56,7 @@ EDITS = {
     "mistral4": {"architectures": ["Mistral3ForConditionalGeneration"]},
     "mimo_v2_flash": "part_in_rope",
     "nemotron_h": {"time_step_min": 0.001},
-    "grok1": {"architectures": ["GrokForCausalLM"], "num_local_experts": 8},
+    "grok1": {"model_type": "grok1", "architectures": ["GrokForCausalLM"], "num_local_experts": 8},
 }
 
 
@@ -138,7 +138,11 @@ def logits(moeq, model, ids, output):
 
 
 def check(options, folder, kind):
-    work = pathlib.Path(tempfile.mkdtemp(prefix="moeq-families-"))
+    with tempfile.TemporaryDirectory(prefix="moeq-families-") as work:
+        return check_in(pathlib.Path(work), options, folder, kind)
+
+
+def check_in(work, options, folder, kind):
     model = work / folder.name
     model.mkdir()
     for f in folder.iterdir():
