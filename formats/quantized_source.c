@@ -321,17 +321,31 @@ static const char *dtype_says(const struct mq_st_entry *e)
     }
 }
 
+/* Whether an entry is the scales of an FP8 tensor, in blocks of 128 x 128. */
+static bool is_scale_of_f8(const struct mq_tensor_set *set, const struct mq_st_entry *e)
+{
+    static const char end[] = "_scale_inv";
+    char name[512];
+    if (e->dtype != MQ_F32 || e->dims != 2 || !mq_ends_with(e->name, end))
+        return false;
+    snprintf(name, sizeof name, "%.*s", (int)(strlen(e->name) + 1 - sizeof end), e->name);
+    const struct mq_located *at = mq_tensor_set_find(set, name);
+    return at && at->entry->dtype == MQ_F8_E4M3 && at->entry->dims == 2 &&
+           (at->entry->shape[0] + 127) / 128 == e->shape[0] &&
+           (at->entry->shape[1] + 127) / 128 == e->shape[1];
+}
+
 moeq_status mq_guess_quantized(struct mq_view *view, const struct mq_tensor_set *set,
                                moeq_error *err)
 {
     const char *what = NULL;
     for (size_t i = 0; i < set->count && !view->claim.method; i++) {
         const struct mq_st_entry *e = set->tensors[i].entry;
-        if (e->dtype == MQ_F32 && mq_ends_with(e->name, ".weight_scale_inv")) {
+        if (is_scale_of_f8(set, e)) {
             view->claim = (struct mq_source_claim){
                 .method = MQ_SOURCE_F8, .block_rows = 128, .block_cols = 128};
             what = "FP8 in blocks of 128 x 128";
-        } else if (e->dtype == MQ_U8 && mq_ends_with(e->name, "_proj_blocks")) {
+        } else if (e->dtype == MQ_U8 && mq_ends_with(e->name, "_proj_blocks") && e->dims == 4) {
             view->claim = (struct mq_source_claim){.method = MQ_SOURCE_MXFP4};
             what = "MXFP4";
         }

@@ -103,7 +103,10 @@ static moeq_status choose_level(const struct job *job, size_t i)
                        job->plan->view->path, mq_tensor_shown(t), t->cols, (*level)->name,
                        (*level)->block_weights);
     MQ_TRY(mq_tensor_stored(job->plan->view, t, &source, job->err));
-    *level = next_larger(*level, source, t);
+    if (!mq_gguf_type_by_storage((*level)->name)) /* FP8 and its kin: as llama.cpp's converter */
+        *level = mq_level_find("bf16");
+    else
+        *level = next_larger(*level, source, t);
     return MOEQ_OK;
 }
 

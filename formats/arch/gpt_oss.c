@@ -78,4 +78,5 @@ const struct mq_family mq_family_gpt_oss = {
     .layer = layer,
     .names = names,
     .aliases = aliases,
+    .gguf_architecture = "gpt-oss",
 };
