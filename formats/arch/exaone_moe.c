@@ -23,6 +23,7 @@ static const struct mq_config_key keys[] = {
     MQ_KEY_WORDS("layer_types", MQ_KEY_LAYER_NAMES, "\"sliding_attention\" \"full_attention\"",
                  layer_kinds, 0),
     MQ_KEY_WORDS("sliding_window_pattern", MQ_KEY_LAYER_CYCLE, "\"L\" \"G\"", layer_kinds, 0),
+    MQ_KEY_ANY("first_last_k_dense_replace"), /* is_moe_layer says which layers those are */
     MQ_KEY_ANY("num_nextn_predict_layers"),
     MQ_KEY_ANY("num_mtp_layers"),
     {0},

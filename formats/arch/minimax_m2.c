@@ -16,6 +16,7 @@ static const struct mq_config_key keys[] = {
     MQ_KEY_AT("use_routing_bias", "true"),
     {.key = "attn_type_list", .rule = MQ_KEY_ALL, .only = "1"}, /* 1: full attention */
     MQ_KEY_AT("layernorm_full_attention_beta", "1"),
+    MQ_KEY_ANY("layernorm_linear_attention_beta"), /* of layers of which there are none */
     MQ_KEY_AT("layernorm_mlp_beta", "1"),
     MQ_KEY_AT("shared_intermediate_size", "0"),
     MQ_KEY_ANY("shared_moe_mode"), /* of shared experts, which there are none of */
