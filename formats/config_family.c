@@ -3,6 +3,7 @@
 
 #include "error.h"
 #include "json.h"
+#include "text_match.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -26,7 +27,8 @@ static const struct mq_family *find_by_architecture(const cJSON *config)
     const char *name =
         cJSON_IsArray(list) && cJSON_IsString(list->child) ? list->child->valuestring : "";
     for (size_t i = 0; i < mq_families_count; i++)
-        if (strcmp(mq_families[i]->architecture, name) == 0)
+        if (strcmp(mq_families[i]->architecture, name) == 0 ||
+            mq_text_has_word(mq_families[i]->architectures, name))
             return mq_families[i];
     return NULL;
 }
