@@ -27,6 +27,7 @@
     X(afmoe)           \
     X(exaone_moe)      \
     X(glm4_moe)        \
+    X(solar_open)      \
     X(minimax_m2)      \
     X(ernie4_5_moe)    \
     X(hunyuan_v1_moe)  \

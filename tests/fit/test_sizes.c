@@ -37,6 +37,7 @@ static const struct {
     {"qwen3-30b-a3b", 30.5, 3.3, 0.1},
     {"qwen3-next-80b-a3b", 80, 3, 1},
     {"qwen3.5-35b-a3b", 35, 3, 1},
+    {"solar-open-100b", 102, 12, 1},
     {"trinity-large", 398, 13, 1},
     {"trinity-mini", 26, 3, 1},
 };

@@ -1,0 +1,61 @@
+/*
+ * solar_open.c: Solar Open 100B: plain grouped-query attention, and in every layer DeepSeek-V3's router with
+ * shared experts. Source: the published config.json, and Transformers' SolarOpenForCausalLM.
+ */
+#include "arch_int.h"
+
+static const struct mq_config_key keys[] = {
+    MQ_KEY_EXPERTS("n_routed_experts", "num_local_experts num_experts", 128),
+    MQ_KEY("num_experts_per_tok", MQ_KEY_U32, top_k, 8),
+    MQ_KEY("moe_intermediate_size", MQ_KEY_U32, expert_ffn, 1280),
+    MQ_KEY("n_shared_experts", MQ_KEY_COUNT, shared_experts, 1),
+    MQ_KEY("norm_topk_prob", MQ_KEY_BOOL, normalize_top_k, true),
+    MQ_KEYS_V3_ROUTER,
+    MQ_KEY("head_dim", MQ_KEY_U32, head_dim, 128),
+    MQ_KEY_AT("first_k_dense_replace", "0"), /* there are no others than layers with experts */
+    MQ_KEY_ANY("intermediate_size"),
+    MQ_KEY_AT("scoring_func", "\"sigmoid\""),
+    MQ_KEY_AT("topk_method", "\"noaux_tc\""),
+    MQ_KEY_AT("use_qk_norm", "false"),
+    MQ_KEY_ANY("partial_rotary_factor"), /* config_rope.c reads it */
+    MQ_KEY("attention_bias", MQ_KEY_BOOL, attention_bias, false),
+    MQ_KEY_ANY("num_nextn_predict_layers"),
+    {0},
+};
+
+static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer *l)
+{
+    (void)number;
+    mq_layer_set_attention(hp, l);
+    l->attention.qkv_bias = hp->attention_bias;
+    mq_layer_set_experts(hp, hp->expert_ffn, l);
+    mq_layer_set_sigmoid_router(hp, l);
+    l->ffn.shared_rows = hp->shared_experts * hp->expert_ffn;
+}
+
+static const struct mq_tensor_name names[] = {
+    MQ_NAMES_BEFORE_FFN,  MQ_NAMES_QKV_BIAS,
+    MQ_NAMES_EXPERTS,     MQ_NAMES_SHARED("mlp.shared_experts."),
+    MQ_NAMES_CHOICE_BIAS, MQ_NAMES_AFTER_LAYERS,
+    {0},
+};
+
+static const struct mq_tensor_alias aliases[] = {
+    MQ_ALIASES_EXPERTS(MQ_LAYER_NAME "mlp."),
+    {0},
+};
+
+const struct mq_family mq_family_solar_open = {
+    .name = "solar_open",
+    .architecture = "SolarOpenForCausalLM",
+    .keys = keys,
+    .default_rope_theta = 1e6,
+    .default_rms_eps = 1e-5,
+    .default_kv_heads = 8,
+    .default_max_positions = 131072,
+    .default_rotary_part = 1,
+    .without_sliding_window = true,
+    .layer = layer,
+    .names = names,
+    .aliases = aliases,
+};
