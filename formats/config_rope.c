@@ -42,6 +42,8 @@ static const char *const yarn_keys[] = {"beta_fast",        "beta_slow", "mscale
                                         "attention_factor", "truncate",  "finetuned", NULL};
 static const char *const longrope_keys[] = {"short_factor", "long_factor",      "short_mscale",
                                             "long_mscale",  "attention_factor", NULL};
+/* Types of layers that may have a dictionary each. */
+static const char *const layer_types[] = {"full_attention", "sliding_attention", NULL};
 /* What Hunyuan writes beside alpha, and nobody reads. */
 static const char *const alpha_keys[] = {"alpha",  "beta_fast",      "beta_slow",
                                          "mscale", "mscale_all_dim", NULL};
@@ -62,12 +64,14 @@ static bool family_reads(const struct rope_reader *r, const char *key)
     return mq_config_key_find(r->config->view->family->keys, path) != NULL;
 }
 
-static moeq_status check_keys(const struct rope_reader *r, const char *const *own)
+/* own: keys of the type besides those of all; NULL: none. */
+static moeq_status check_keys(const struct rope_reader *r, const char *const *all,
+                              const char *const *own)
 {
     const struct mq_config_reader *c = r->config;
     struct mq_config_refused refused = {0};
     for (const cJSON *item = r->dict->child; item; item = item->next) {
-        if (is_in(common_keys, item->string) || mq_config_value_is_off(item) ||
+        if (is_in(all, item->string) || mq_config_value_is_off(item) ||
             (own && is_in(own, item->string)) || family_reads(r, item->string))
             continue;
         if (!mq_view_ignores_key(c->view, item->string))
@@ -92,6 +96,13 @@ static moeq_status read_linear(const struct rope_reader *r)
     return positive(r, "factor", 0, &r->rope->factor);
 }
 
+static moeq_status fail_rope(const struct rope_reader *r, const char *key, double value,
+                             const char *why)
+{
+    return mq_fail_file(r->config->err, MOEQ_UNSUPPORTED, r->config->path, "\"%s\": %s %g %s",
+                        r->name, key, value, why);
+}
+
 /* Frequencies change only for sequences longer than max_position_embeddings (Transformers'
  * _compute_dynamic_ntk_parameters): up to there this is the default. With alpha (Hunyuan) theta is
  * another, whatever the length (modeling_hunyuan_v1_moe.py). */
@@ -103,6 +114,8 @@ static moeq_status read_dynamic(const struct rope_reader *r)
     rope->type = MQ_ROPE_DEFAULT;
     if (!mq_config_absent(r->dict, "alpha")) {
         const double dim = h->head_dim;
+        if (h->head_dim <= 2)
+            return fail_rope(r, "head_dim", dim, "is too small for alpha: expected more than 2");
         MQ_TRY(positive(r, "alpha", 0, &alpha));
         rope->theta *= mq_exp(mq_log(alpha) * dim / (dim - 2));
         return MOEQ_OK;
@@ -136,14 +149,35 @@ static double yarn_magnitude(double factor, double mscale)
     return factor <= 1 ? 1 : 0.1 * mscale * mq_log(factor) + 1;
 }
 
-/* A number that the code takes for absent where it is 0. */
-static moeq_status read_mscale(const struct rope_reader *r, const char *key, double *value)
+/* A number that Transformers takes for absent where it is 0 ("or 32", "if mscale"). */
+static moeq_status positive_or_0(const struct rope_reader *r, const char *key, double otherwise,
+                                 double *value)
 {
     const cJSON *c = mq_json_get(r->dict, key);
-    *value = 0;
-    if (cJSON_IsNumber(c) && c->valuedouble == 0)
+    *value = otherwise;
+    if (mq_config_absent(r->dict, key) || (cJSON_IsNumber(c) && c->valuedouble == 0))
         return MOEQ_OK;
-    return mq_config_absent(r->dict, key) ? MOEQ_OK : positive(r, key, 0, value);
+    return positive(r, key, otherwise, value);
+}
+
+/* Null, unlike no factor at all: by how much longer windows became. */
+static moeq_status read_yarn_factor(const struct rope_reader *r)
+{
+    struct mq_rope *rope = r->rope;
+    const double longer = r->config->view->hparams.max_positions / rope->original_max_positions;
+    return positive(r, "factor", mq_json_get(r->dict, "factor") ? longer : 0, &rope->factor);
+}
+
+/* The ramp lies where log(theta) says. */
+static moeq_status check_yarn(const struct rope_reader *r)
+{
+    return r->rope->theta == 1 ? fail_rope(r, "rope_theta", 1, "is not possible with yarn")
+                               : MOEQ_OK;
+}
+
+static bool is_falsy(const cJSON *value)
+{
+    return mq_config_value_is_off(value) || (cJSON_IsNumber(value) && value->valuedouble == 0);
 }
 
 static moeq_status read_yarn(const struct rope_reader *r)
@@ -151,14 +185,15 @@ static moeq_status read_yarn(const struct rope_reader *r)
     struct mq_rope *rope = r->rope;
     double mscale, all;
     rope->type = MQ_ROPE_YARN;
-    MQ_TRY(positive(r, "factor", 0, &rope->factor));
+    MQ_TRY(check_yarn(r));
     MQ_TRY(positive(r, "original_max_position_embeddings", r->config->view->hparams.max_positions,
                     &rope->original_max_positions));
-    MQ_TRY(positive(r, "beta_fast", 32, &rope->beta_fast));
-    MQ_TRY(positive(r, "beta_slow", 1, &rope->beta_slow));
-    MQ_TRY(read_mscale(r, "mscale", &mscale));
-    MQ_TRY(read_mscale(r, "mscale_all_dim", &all));
-    rope->truncate = !cJSON_IsFalse(mq_json_get(r->dict, "truncate"));
+    MQ_TRY(read_yarn_factor(r));
+    MQ_TRY(positive_or_0(r, "beta_fast", 32, &rope->beta_fast));
+    MQ_TRY(positive_or_0(r, "beta_slow", 1, &rope->beta_slow));
+    MQ_TRY(positive_or_0(r, "mscale", 0, &mscale));
+    MQ_TRY(positive_or_0(r, "mscale_all_dim", 0, &all));
+    rope->truncate = !mq_json_get(r->dict, "truncate") || !is_falsy(mq_json_get(r->dict, "truncate"));
     rope->score_factor = all != 0 ? yarn_magnitude(rope->factor, all) : 1;
     const double magnitude = mscale != 0 && all != 0
                                  ? yarn_magnitude(rope->factor, mscale) / rope->score_factor
@@ -198,6 +233,9 @@ static moeq_status read_longrope(const struct rope_reader *r)
     MQ_TRY(mq_config_read_positive(c->config, "original_max_position_embeddings", most, &original,
                                    c->path, c->err));
     MQ_TRY(positive(r, "original_max_position_embeddings", original, &rope->original_max_positions));
+    if (rope->original_max_positions <= 1) /* the formula divides by its logarithm */
+        return fail_rope(r, "original_max_position_embeddings", rope->original_max_positions,
+                         "is too small for longrope: expected more than 1");
     MQ_TRY(positive(r, "factor", most / rope->original_max_positions, &factor));
     magnitude = factor <= 1 ? 1
                             : sqrt(1 + mq_log(factor) / mq_log(rope->original_max_positions));
@@ -215,7 +253,7 @@ static moeq_status read_default(const struct rope_reader *r)
 static moeq_status read_partly(const struct rope_reader *r)
 {
     r->rope->type = MQ_ROPE_PARTLY;
-    return MOEQ_OK;
+    return positive(r, "factor", 1, &r->rope->factor);
 }
 
 static const struct {
@@ -290,7 +328,7 @@ static moeq_status read_dict(const struct mq_config_reader *c, const char *name,
         i++;
     if (i == TYPES)
         return fail_type(&r, type_name);
-    MQ_TRY(check_keys(&r, types[i].keys));
+    MQ_TRY(check_keys(&r, common_keys, types[i].keys));
     MQ_TRY(positive(&r, "rope_theta", beside, &rope->theta));
     if (!mq_config_absent(c->config, "rope_theta") && rope->theta != beside)
         MQ_TRY(
@@ -317,7 +355,11 @@ static moeq_status find_dict(const struct mq_config_reader *r, const char **name
     return MOEQ_OK;
 }
 
-/* Mistral's own form: yarn {alpha, beta, factor, original_max_position_embeddings, apply_scale}. */
+/* Mistral's own form: yarn {alpha, beta, factor, original_max_position_embeddings, apply_scale}. vLLM's
+ * transformers_utils/configs/mistral.py makes of it beta_slow, beta_fast, the two of the same names and
+ * apply_yarn_scaling, with mscale_all_dim 1: its deepseek_v2.py then multiplies scores by the square of
+ * get_mscale(factor, 1), unless apply_yarn_scaling is false; cosines and sines (DeepseekScalingRotaryEmbedding)
+ * by get_mscale(factor, 1) / get_mscale(factor, 1). */
 static moeq_status read_native(const struct mq_config_reader *c, const cJSON *dict,
                                struct mq_rope *rope)
 {
@@ -325,6 +367,7 @@ static moeq_status read_native(const struct mq_config_reader *c, const cJSON *di
     rope->type = MQ_ROPE_YARN;
     rope->part = rope->magnitude = rope->score_factor = 1;
     rope->truncate = true;
+    MQ_TRY(check_yarn(&r));
     MQ_TRY(positive(&r, "factor", 0, &rope->factor));
     MQ_TRY(positive(&r, "original_max_position_embeddings", 0, &rope->original_max_positions));
     MQ_TRY(positive(&r, "beta", 32, &rope->beta_fast));
@@ -332,6 +375,52 @@ static moeq_status read_native(const struct mq_config_reader *c, const cJSON *di
     if (!cJSON_IsFalse(mq_json_get(dict, "apply_scale")))
         rope->score_factor = yarn_magnitude(rope->factor, 1);
     return MOEQ_OK;
+}
+
+/* Whether a dictionary has others in it, one for each type of layers. */
+static bool is_by_layer_type(const cJSON *dict)
+{
+    for (const cJSON *item = dict ? dict->child : NULL; item; item = item->next)
+        if (cJSON_IsObject(item) || is_in(layer_types, item->string))
+            return true;
+    return false;
+}
+
+/* A family whose layers all have the same positions: so dictionaries must all say the same. */
+static moeq_status only_one(const struct rope_reader *r, const cJSON **dict)
+{
+    const cJSON *first = NULL;
+    for (const cJSON *item = r->dict->child; item; item = item->next) {
+        if (mq_config_value_is_off(item) || !is_in(layer_types, item->string))
+            continue;
+        if (first && !cJSON_Compare(first, item, true))
+            return mq_fail_file(r->config->err, MOEQ_UNSUPPORTED, r->config->path,
+                                "\"%s\": \"%.40s\" and \"%.40s\" differ: in %s all layers have the "
+                                "same positions",
+                                r->name, first->string, item->string, r->config->view->family->name);
+        first = item;
+    }
+    *dict = first;
+    return MOEQ_OK;
+}
+
+/* One dictionary for all layers, or one for each type of layers; NULL: there is none. */
+static moeq_status read_dicts(const struct mq_config_reader *c, const char *name, const cJSON *dict,
+                              struct mq_hparams *h)
+{
+    const struct rope_reader all = {c, name, dict, NULL};
+    const bool two = c->view->family->local_rope;
+    const cJSON *local = NULL;
+    if (cJSON_IsObject(dict) && is_by_layer_type(dict)) {
+        MQ_TRY(check_keys(&all, layer_types, NULL));
+        local = mq_json_get(dict, "sliding_attention");
+        if (two)
+            dict = mq_json_get(dict, "full_attention");
+        else
+            MQ_TRY(only_one(&all, &dict));
+    }
+    MQ_TRY(read_dict(c, name, dict, &h->rope));
+    return two ? read_dict(c, name, local, &h->rope_local) : MOEQ_OK;
 }
 
 moeq_status mq_config_read_ropes(const struct mq_config_reader *r, struct mq_hparams *h)
@@ -348,14 +437,9 @@ moeq_status mq_config_read_ropes(const struct mq_config_reader *r, struct mq_hpa
     MQ_TRY(find_dict(r, &name, &dict));
     if (!dict && native && mq_config_key_find(f->keys, "yarn.factor"))
         return read_native(r, native, &h->rope);
-    if (!f->local_rope)
-        return read_dict(r, name, dict, &h->rope);
     h->rope_local.theta = f->default_local_theta;
-    if (f->local_theta_key)
+    if (f->local_rope && f->local_theta_key)
         MQ_TRY(mq_config_read_positive(r->config, f->local_theta_key, f->default_local_theta,
                                        &h->rope_local.theta, r->path, r->err));
-    const cJSON *full = dict ? mq_json_get(dict, "full_attention") : NULL;
-    const cJSON *local = dict ? mq_json_get(dict, "sliding_attention") : NULL;
-    MQ_TRY(read_dict(r, name, full || local ? full : dict, &h->rope));
-    return read_dict(r, name, full || local ? local : NULL, &h->rope_local);
+    return read_dicts(r, name, dict, h);
 }

@@ -21,7 +21,7 @@
  *     yarn      the slow ones divided by `factor`, with a ramp to the fast ones, which stay
  *     longrope  each divided by a number of its own, from one list or, in windows longer than the
  *               original positions, from another
- *     partly    the first part * dim / 2 as unscaled, the others 0
+ *     partly    the first part * dim / 2 divided by `factor`, the others 0
  */
 #define MQ_ROPE_TYPE_LIST(X) \
     X(DEFAULT, unscaled)     \
@@ -48,7 +48,7 @@ struct mq_rope_list {
 struct mq_rope {
     enum mq_rope_type type;
     double theta;
-    double factor, low_freq_factor, high_freq_factor; /* LLAMA3 (factor: LINEAR, YARN too) */
+    double factor, low_freq_factor, high_freq_factor; /* LLAMA3 (factor: LINEAR, YARN, PARTLY too) */
     double original_max_positions;                    /* LLAMA3, YARN, LONGROPE */
     /* YARN: turns within the original positions between which the ramp is, cut to whole dimensions or
      * not; what cosines and sines are multiplied by; and what DeepSeek's scores are multiplied by

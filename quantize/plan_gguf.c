@@ -159,7 +159,7 @@ static double rope_divisor(const struct mq_rope *rope, uint32_t dim, uint32_t i,
     if (rope->type == MQ_ROPE_LONGROPE)
         return (far ? rope->far : rope->near).divisors[i];
     if (rope->type == MQ_ROPE_PARTLY)
-        return i < (uint32_t)(rope->part * dim) / 2 ? 1 : never;
+        return i < (uint32_t)(rope->part * dim) / 2 ? rope->factor : never;
     return mq_gguf_rope_factor(rope, dim, i);
 }
 

@@ -7,6 +7,7 @@
  */
 #include "arms_int.h"
 
+#include "checked.h"
 #include "error.h"
 #include "stored.h"
 
@@ -200,10 +201,11 @@ static bool same_longrope(const struct mq_rope *a, const struct mq_rope *b)
 
 static bool same_partly(const struct mq_rope *a, const struct mq_rope *b)
 {
-    return a->part == b->part;
+    return a->part == b->part && (float)a->factor == (float)b->factor; /* GGUF has f32 */
 }
 
-/* Fields that the type does not use are not compared: formats fill them differently. */
+/* Fields that the type does not use are not compared: formats fill them differently. The part of a head
+ * that is turned is compared by the layers' rotary_dim (check_same_layers): formats round it differently. */
 static bool same_rope(const struct mq_rope *a, const struct mq_rope *b)
 {
     static bool (*const same[MQ_ROPE_TYPES])(const struct mq_rope *, const struct mq_rope *) = {
@@ -271,6 +273,13 @@ static moeq_status check_same_layers(const struct mq_view *a, const struct mq_vi
     return MOEQ_OK;
 }
 
+/* The fewest positions up to which all of a model's rotary embeddings are what they are; 0: any. */
+static uint32_t exact_positions(const struct mq_hparams *hp)
+{
+    const uint32_t a = hp->rope.exact_positions, b = hp->rope_local.exact_positions;
+    return a && b ? (uint32_t)mq_min_u64(a, b) : a + b;
+}
+
 /* Sparse attention is the whole one up to as many keys as its indexer would choose. */
 static moeq_status check_indexer(const struct mq_view *view, size_t window_tokens, moeq_error *err)
 {
@@ -293,7 +302,7 @@ moeq_status mq_arms_check(const struct mq_arm *arms, size_t count, size_t window
         return mq_fail(err, MOEQ_INVALID_ARGUMENT, "there is nothing to evaluate");
     bool any_runs = false;
     for (size_t a = 0; a < count; a++) {
-        const uint32_t exact = arms[a].view->hparams.rope.exact_positions;
+        const uint32_t exact = exact_positions(&arms[a].view->hparams);
         any_runs |= !arms[a].playback;
         if (exact && window_tokens > exact)
             return mq_fail(err, MOEQ_UNSUPPORTED,

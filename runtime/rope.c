@@ -84,9 +84,10 @@ static float longrope(const struct filling *f, size_t i, float frequency)
     return i < list->count ? (float)((double)frequency / list->divisors[i]) : frequency;
 }
 
+/* Transformers' _compute_proportional_rope_parameters. */
 static float partly(const struct filling *f, size_t i, float frequency)
 {
-    return i < (size_t)(f->rope->part * f->dim / 2) ? frequency : 0;
+    return i < (size_t)(f->rope->part * f->dim / 2) ? frequency / (float)f->rope->factor : 0;
 }
 
 /* What each type makes of a frequency. */

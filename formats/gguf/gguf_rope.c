@@ -107,21 +107,23 @@ static moeq_status read_factors(const struct mq_gguf *g, const struct mq_gguf_te
     return mq_file_read_at(&g->file, t->offset, factors, n * sizeof *factors, err);
 }
 
-/* Gemma 4's: pairs behind the first ones are not turned, which is said by a factor that nothing
- * survives. False if that is not what the factors say. */
+/* Gemma 4's: pairs behind the first ones, which have one factor, are not turned, which is said by a
+ * factor that nothing survives. False if that is not what the factors say. */
 static bool put_part(const float *factors, size_t n, struct mq_buffer *json)
 {
     const float never = 1e20f;
     size_t turned = 0;
-    while (turned < n && factors[turned] == 1)
+    while (turned < n && factors[turned] == factors[0] && factors[0] > 0 && factors[0] < never)
         turned++;
     for (size_t i = turned; i < n; i++)
         if (!(factors[i] >= never))
             return false;
-    if (turned == 0 || turned == n)
+    if (turned == 0 || (turned == n && factors[0] == 1))
         return false;
     mq_buffer_puts(json, "{\"rope_type\": \"proportional\", \"partial_rotary_factor\": ");
     mq_buffer_put_number(json, (double)turned / (double)n);
+    mq_buffer_puts(json, ", \"factor\": ");
+    mq_buffer_put_number(json, (double)factors[0]);
     mq_buffer_putc(json, '}');
     return true;
 }

@@ -110,7 +110,7 @@ def inv_freq(rp, dim, max_pos=None, seq=None):
         )  # phimoe: *_mscale instead of the sqrt formula
     if ty == "proportional":
         n = int(rp.get("partial_rotary_factor", 1.0) * dim // 2)
-        return np.concatenate([f[:n], np.zeros(dim // 2 - n)]), 1.0
+        return np.concatenate([f[:n] / rp.get("factor", 1.0), np.zeros(dim // 2 - n)]), 1.0
     raise ValueError(ty)
 
 
