@@ -3,10 +3,79 @@
 #include "rope.h"
 #include "test_model.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define FAMILIES "tests/fixtures/families/"
+enum { POSITIONS = 40, HEAD = 32 }; /* the most of rope.txt */
+
+/* The embedding that a config.json makes; the view is open as long. */
+static struct mq_view *open_config(const char *family, const char *keys)
+{
+    static char text[2048];
+    const char *path = mq_test_temporary("config.json");
+    struct mq_view *view;
+    moeq_error err = {0};
+    const int n = snprintf(text, sizeof text,
+                           "{\"model_type\": \"%s\", \"hidden_size\": 64, \"intermediate_size\": 64, "
+                           "\"num_hidden_layers\": 6, \"vocab_size\": 96, %s}",
+                           family, keys);
+    ck_assert_int_lt(n, (int)sizeof text);
+    test_write(path, text, (size_t)n);
+    ck_assert_msg(mq_view_from_config(path, NULL, &view, &err) == MOEQ_OK, "%s", err.message);
+    return view;
+}
+
+/* numbers: the magnitude, then a frequency for each pair. */
+static void check_table(const char *keys, const struct mq_rope *rope, unsigned dim,
+                        unsigned positions, const char *numbers)
+{
+    static float cosines[POSITIONS * HEAD / 2], sines[POSITIONS * HEAD / 2];
+    char *at;
+    const double magnitude = strtod(numbers, &at);
+    ck_assert(dim <= HEAD && positions <= POSITIONS);
+    mq_rope_fill(rope, dim, positions, cosines, sines);
+    for (unsigned i = 0; i < dim / 2; i++) {
+        const double f = strtod(at, &at);
+        for (unsigned p = 0; p < positions; p++) { /* frequency and angle are rounded to f32 */
+            const double tolerance = (2e-7 + 5e-7 * p * f) * magnitude;
+            const double cosine = (double)cosines[p * dim / 2 + i] - magnitude * cos(p * f);
+            const double sine = (double)sines[p * dim / 2 + i] - magnitude * sin(p * f);
+            ck_assert_msg(fabs(cosine) <= tolerance && fabs(sine) <= tolerance,
+                          "%s: pair %u at %u: off by %g, %g", keys, i, p, cosine, sine);
+        }
+    }
+    ck_assert_msg(at[0] == '\n', "%s: more pairs", keys);
+}
+
+/* Cases of tests/data/make_rope_goldens.py. */
+START_TEST(tables)
+{
+    static char head[64], keys[2048], numbers[1024], family[32];
+    FILE *file = fopen(mq_test_source("tests/runtime/data/rope.txt"), "r");
+    unsigned positions, dim, local, count = 0;
+    ck_assert_ptr_nonnull(file);
+    for (; fgets(head, sizeof head, file); count++) {
+        ck_assert_int_eq(sscanf(head, "%31s %u %u %u", family, &positions, &dim, &local), 4);
+        ck_assert(fgets(keys, sizeof keys, file) && fgets(numbers, sizeof numbers, file));
+        struct mq_view *view = open_config(family, keys);
+        const enum mq_rope_of of = local ? MQ_ROPE_OF_LOCAL : MQ_ROPE_OF_MAIN;
+        bool turned = false;
+        for (uint32_t i = 0; i < view->hparams.layers; i++) {
+            const struct mq_layer_attention *a = &view->program->layers[i]->layer.attention;
+            turned = turned || (a->rope == of && a->rotary_dim == dim);
+        }
+        ck_assert_msg(turned, "%s: no layer turns %u numbers", keys, dim);
+        check_table(keys, local ? &view->hparams.rope_local : &view->hparams.rope, dim, positions,
+                    numbers);
+        mq_view_close(view);
+    }
+    fclose(file);
+    ck_assert_uint_ge(count, 30);
+}
+END_TEST
 
 static moeq_status check_arms(const char *one, const char *other, size_t window_tokens,
                               moeq_error *err)
@@ -83,6 +152,7 @@ END_TEST
 
 static void add_tests(TCase *tests)
 {
+    tcase_add_test(tests, tables);
     tcase_add_test(tests, a_limit_of_local_positions);
     tcase_add_test(tests, arms_that_turn_otherwise);
     tcase_add_test(tests, a_part_in_gguf);

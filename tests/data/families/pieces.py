@@ -83,7 +83,8 @@ def inv_freq(rp, dim, max_pos=None, seq=None):
         mid = ~(wl < o / hi) & ~(wl > o / lo)
         return np.where(mid, (1 - sm) * f / rp["factor"] + sm * f, g), 1.0
     if ty == "yarn":
-        o, fac = rp["original_max_position_embeddings"], rp["factor"]
+        o = rp["original_max_position_embeddings"]
+        fac = max_pos / o if rp["factor"] is None else rp["factor"]
         af, ms, msa = rp.get("attention_factor"), rp.get("mscale"), rp.get("mscale_all_dim")
         if af is None:
             af = mscale(fac, ms) / mscale(fac, msa) if ms and msa else mscale(fac)
@@ -104,10 +105,12 @@ def inv_freq(rp, dim, max_pos=None, seq=None):
         o = rp["original_max_position_embeddings"]
         long = seq is not None and seq > o
         ext = np.array(rp["long_factor" if long else "short_factor"], np.float64)
-        return (
-            f / ext,
-            rp["long_mscale" if long else "short_mscale"],
-        )  # phimoe: *_mscale instead of the sqrt formula
+        own = rp.get("long_mscale" if long else "short_mscale")  # phimoe
+        if own is not None:
+            return f / ext, own
+        fac = max_pos / o if rp.get("factor") is None else rp["factor"]
+        af = 1.0 if fac <= 1 else math.sqrt(1 + math.log(fac) / math.log(o))
+        return f / ext, af if rp.get("attention_factor") is None else rp["attention_factor"]
     if ty == "proportional":
         n = int(rp.get("partial_rotary_factor", 1.0) * dim // 2)
         return np.concatenate([f[:n] / rp.get("factor", 1.0), np.zeros(dim // 2 - n)]), 1.0
