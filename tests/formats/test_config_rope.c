@@ -125,8 +125,8 @@ START_TEST(by_layer_type)
     ck_assert_double_eq(view->hparams.rope.factor, 1);
     mq_view_close(view);
     /* layers that all have the same positions: one dictionary, however often */
-    view = open_sound("llama", PARAMETERS(FULL "{\"rope_theta\": 5.0}, " LOCAL
-                                               "{\"rope_theta\": 5.0}"));
+    view = open_sound("llama",
+                      PARAMETERS(FULL "{\"rope_theta\": 5.0}, " LOCAL "{\"rope_theta\": 5.0}"));
     ck_assert_double_eq(view->hparams.rope.theta, 5);
     mq_view_close(view);
     view = open_sound("llama", PARAMETERS(LOCAL "null, " FULL "{\"rope_theta\": 7.0}"));
@@ -145,7 +145,7 @@ START_TEST(alpha)
 }
 END_TEST
 
-#define LONGROPE                                                                          \
+#define LONGROPE                                                                            \
     "\"rope_type\": \"longrope\", \"short_factor\": [1, 1, 1, 1], \"long_factor\": [1, 2, " \
     "3, 4], "
 

@@ -18,10 +18,11 @@ static struct mq_view *open_config(const char *family, const char *keys)
     const char *path = mq_test_temporary("config.json");
     struct mq_view *view;
     moeq_error err = {0};
-    const int n = snprintf(text, sizeof text,
-                           "{\"model_type\": \"%s\", \"hidden_size\": 64, \"intermediate_size\": 64, "
-                           "\"num_hidden_layers\": 6, \"vocab_size\": 96, %s}",
-                           family, keys);
+    const int n =
+        snprintf(text, sizeof text,
+                 "{\"model_type\": \"%s\", \"hidden_size\": 64, \"intermediate_size\": 64, "
+                 "\"num_hidden_layers\": 6, \"vocab_size\": 96, %s}",
+                 family, keys);
     ck_assert_int_lt(n, (int)sizeof text);
     test_write(path, text, (size_t)n);
     ck_assert_msg(mq_view_from_config(path, NULL, &view, &err) == MOEQ_OK, "%s", err.message);
@@ -120,8 +121,8 @@ START_TEST(arms_that_turn_otherwise)
 {
     moeq_error err;
     const char *glm = mq_test_source(FAMILIES "glm4_moe");
-    const char *other = changed("glm4_moe", "\"partial_rotary_factor\": 0.5",
-                                "\"partial_rotary_factor\": 0.25");
+    const char *other =
+        changed("glm4_moe", "\"partial_rotary_factor\": 0.5", "\"partial_rotary_factor\": 0.25");
     ck_assert_ok(check_arms(glm, glm, 16, &err));
     ck_assert_int_eq(check_arms(glm, other, 16, &err), MOEQ_INVALID_ARGUMENT);
     ck_assert_ptr_nonnull(strstr(err.message, "layer 0 is made of other pieces"));
