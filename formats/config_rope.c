@@ -23,23 +23,25 @@ struct rope_reader {
 };
 
 /* The keys of a rope dictionary that are read in all types, besides the type. */
-static const char *const common_keys[] = {"rope_type",
-                                          "type",
-                                          "rope_theta",
-                                          "factor",
-                                          "low_freq_factor",
-                                          "high_freq_factor",
-                                          "original_max_position_embeddings",
-                                          "partial_rotary_factor",
-                                          "mrope_section", /* of text, all three positions are equal */
-                                          "mrope_interleaved",
-                                          NULL};
+static const char *const common_keys[] = {
+    "rope_type",
+    "type",
+    "rope_theta",
+    "factor",
+    "low_freq_factor",
+    "high_freq_factor",
+    "original_max_position_embeddings",
+    "partial_rotary_factor",
+    "mrope_section", /* of text, all three positions are equal */
+    "mrope_interleaved",
+    NULL};
 /* Keys of other types, which the type "default" does not read (in Transformers neither). */
 static const char *const unread_keys[] = {
     "beta_fast",    "beta_slow",   "mscale",   "mscale_all_dim", "attention_factor",
     "short_factor", "long_factor", "truncate", "finetuned",      NULL};
-static const char *const yarn_keys[] = {"beta_fast",        "beta_slow", "mscale",   "mscale_all_dim",
-                                        "attention_factor", "truncate",  "finetuned", NULL};
+static const char *const yarn_keys[] = {
+    "beta_fast",        "beta_slow", "mscale",    "mscale_all_dim",
+    "attention_factor", "truncate",  "finetuned", NULL};
 static const char *const longrope_keys[] = {"short_factor", "long_factor",      "short_mscale",
                                             "long_mscale",  "attention_factor", NULL};
 /* Types of layers that may have a dictionary each. */
@@ -137,9 +139,8 @@ static moeq_status read_llama3(const struct rope_reader *r)
     MQ_TRY(positive(r, "high_freq_factor", 0, &rope->high_freq_factor));
     MQ_TRY(positive(r, "original_max_position_embeddings", 0, &rope->original_max_positions));
     if (rope->high_freq_factor < rope->low_freq_factor)
-        return mq_fail_file(
-            r->config->err, MOEQ_MALFORMED, r->config->path,
-            "rope scaling: high_freq_factor must not be less than low_freq_factor");
+        return mq_fail_file(r->config->err, MOEQ_MALFORMED, r->config->path,
+                            "rope scaling: high_freq_factor must not be less than low_freq_factor");
     return MOEQ_OK;
 }
 
@@ -193,7 +194,8 @@ static moeq_status read_yarn(const struct rope_reader *r)
     MQ_TRY(positive_or_0(r, "beta_slow", 1, &rope->beta_slow));
     MQ_TRY(positive_or_0(r, "mscale", 0, &mscale));
     MQ_TRY(positive_or_0(r, "mscale_all_dim", 0, &all));
-    rope->truncate = !mq_json_get(r->dict, "truncate") || !is_falsy(mq_json_get(r->dict, "truncate"));
+    rope->truncate =
+        !mq_json_get(r->dict, "truncate") || !is_falsy(mq_json_get(r->dict, "truncate"));
     rope->score_factor = all != 0 ? yarn_magnitude(rope->factor, all) : 1;
     const double magnitude = mscale != 0 && all != 0
                                  ? yarn_magnitude(rope->factor, mscale) / rope->score_factor
@@ -232,13 +234,13 @@ static moeq_status read_longrope(const struct rope_reader *r)
     rope->type = MQ_ROPE_LONGROPE;
     MQ_TRY(mq_config_read_positive(c->config, "original_max_position_embeddings", most, &original,
                                    c->path, c->err));
-    MQ_TRY(positive(r, "original_max_position_embeddings", original, &rope->original_max_positions));
+    MQ_TRY(
+        positive(r, "original_max_position_embeddings", original, &rope->original_max_positions));
     if (rope->original_max_positions <= 1) /* the formula divides by its logarithm */
         return fail_rope(r, "original_max_position_embeddings", rope->original_max_positions,
                          "is too small for longrope: expected more than 1");
     MQ_TRY(positive(r, "factor", most / rope->original_max_positions, &factor));
-    magnitude = factor <= 1 ? 1
-                            : sqrt(1 + mq_log(factor) / mq_log(rope->original_max_positions));
+    magnitude = factor <= 1 ? 1 : sqrt(1 + mq_log(factor) / mq_log(rope->original_max_positions));
     MQ_TRY(positive(r, "attention_factor", magnitude, &magnitude));
     MQ_TRY(read_list(r, "short_factor", "short_mscale", magnitude, &rope->near));
     return read_list(r, "long_factor", "long_mscale", magnitude, &rope->far);
@@ -303,7 +305,8 @@ static moeq_status fail_type(const struct rope_reader *r, const char *type)
         snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "",
                  types[i].name);
     return mq_fail_file(r->config->err, MOEQ_UNSUPPORTED, r->config->path,
-                        "\"%s\": rope type \"%.40s\" is not implemented (%s)", r->name, type, known);
+                        "\"%s\": rope type \"%.40s\" is not implemented (%s)", r->name, type,
+                        known);
 }
 
 /* One dictionary; NULL: there is none. rope->theta is what stands beside it. */
@@ -397,7 +400,8 @@ static moeq_status only_one(const struct rope_reader *r, const cJSON **dict)
             return mq_fail_file(r->config->err, MOEQ_UNSUPPORTED, r->config->path,
                                 "\"%s\": \"%.40s\" and \"%.40s\" differ: in %s all layers have the "
                                 "same positions",
-                                r->name, first->string, item->string, r->config->view->family->name);
+                                r->name, first->string, item->string,
+                                r->config->view->family->name);
         first = item;
     }
     *dict = first;

@@ -132,7 +132,8 @@ static bool fill_rotary(struct rotary *r, const struct mq_rope *rope, size_t len
 
 moeq_status mq_attention_create(const struct mq_context *context,
                                 const struct mq_model_program *program,
-                                const struct mq_hparams *hparams, size_t length, struct mq_attention **attention, moeq_error *err)
+                                const struct mq_hparams *hparams, size_t length,
+                                struct mq_attention **attention, moeq_error *err)
 {
     struct mq_attention *a = malloc(sizeof *a);
     if (!a)
@@ -141,9 +142,9 @@ moeq_status mq_attention_create(const struct mq_context *context,
     a->scratch = mq_pages_alloc(a->thread_bytes * context->threads + 1);
     bool ok = a->scratch != NULL;
     for (size_t i = 0; ok && i < a->rotary_count; i++)
-        ok = fill_rotary(&a->rotary[i],
-                         a->rotary[i].of == MQ_ROPE_OF_LOCAL ? &hparams->rope_local : &hparams->rope,
-                         length);
+        ok = fill_rotary(
+            &a->rotary[i],
+            a->rotary[i].of == MQ_ROPE_OF_LOCAL ? &hparams->rope_local : &hparams->rope, length);
     if (!ok) {
         mq_attention_destroy(a);
         return mq_fail_memory(err, "preparing attention");
@@ -188,8 +189,8 @@ static void rotate(const struct work *w, float *x, size_t position)
 /* What queries are multiplied by at a position (Llama 4, Mistral). */
 static float query_scale(const struct mq_layer_attention *l, size_t position)
 {
-    const double steps = floor(((double)position + (double)l->query_shift) /
-                               (double)l->query_positions);
+    const double steps =
+        floor(((double)position + (double)l->query_shift) / (double)l->query_positions);
     return (float)(1 + (double)l->query_beta * mq_log(1 + steps));
 }
 
@@ -202,8 +203,7 @@ static void turn(const struct work *w, const struct mq_heads *heads, uint32_t co
     const struct mq_layer_attention *l = w->layer;
     const int64_t tokens = (int64_t)(w->job->windows * a->length);
     const bool scaled = queries && l->query_beta != 0;
-    const bool normed =
-        l->qk_norm == MQ_QK_NORM_HEAD_AFTER || l->qk_norm == MQ_QK_NORM_PLAIN_AFTER;
+    const bool normed = l->qk_norm == MQ_QK_NORM_HEAD_AFTER || l->qk_norm == MQ_QK_NORM_PLAIN_AFTER;
     if (!w->rotary && !scaled && !normed)
         return;
 #pragma omp parallel for num_threads((int)a->context->threads) schedule(static)
@@ -312,16 +312,15 @@ static void attend(const struct work *w, size_t window, size_t kv_head, size_t p
     const struct mq_attention_job *job = w->job;
     const size_t group = w->layer->heads / w->layer->kv_heads, first = window * a->length;
     uint64_t ignored;
-    const struct thread_scratch scratch =
-        place(a->padded, w->layer, a->scratch + (size_t)omp_get_thread_num() * a->thread_bytes,
-              &ignored);
+    const struct thread_scratch scratch = place(
+        a->padded, w->layer, a->scratch + (size_t)omp_get_thread_num() * a->thread_bytes, &ignored);
     pack_head(w, &scratch, head_at(&job->k, first, kv_head), job->k.ld,
               head_at(&job->v, first, kv_head), job->v.ld);
     for (size_t g = part * group / parts; g < (part + 1) * group / parts; g++) {
         const size_t head = kv_head * group + g;
         for (size_t q0 = 0; q0 < a->length; q0 += QUERY_BLOCK)
-            attend_block(w, &scratch, head_at(&job->q, first, head), head_at(&job->out, first, head),
-                         job->sinks ? job->sinks + head : NULL, q0,
+            attend_block(w, &scratch, head_at(&job->q, first, head),
+                         head_at(&job->out, first, head), job->sinks ? job->sinks + head : NULL, q0,
                          mq_min_u64(q0 + QUERY_BLOCK, a->length));
     }
 }

@@ -107,8 +107,8 @@ static void check_attention(uint32_t dim, size_t length, uint32_t window)
                                   .sliding_window = window,
                                   .rope = {.type = MQ_ROPE_DEFAULT, .theta = 1e4}};
     const struct mq_program kind = {.layer.attention = {.kind = MQ_MIXER_GROUPED,
-                                                .rope = MQ_ROPE_OF_MAIN,
-                                                .heads = 4,
+                                                        .rope = MQ_ROPE_OF_MAIN,
+                                                        .heads = 4,
                                                         .kv_heads = 2,
                                                         .head_dim = dim,
                                                         .rotary_dim = dim,
@@ -130,8 +130,7 @@ static void check_attention(uint32_t dim, size_t length, uint32_t window)
             const struct mq_context context = {.isa = (enum mq_isa)isa, .threads = threads};
             struct mq_attention *attention;
             moeq_error err = {0};
-            ck_assert_ok(
-                mq_attention_create(&context, &program, &hp, length, &attention, &err));
+            ck_assert_ok(mq_attention_create(&context, &program, &hp, length, &attention, &err));
             float *out = malloc(tokens * ldq * sizeof *out);
             float *keys = malloc(tokens * ldk * sizeof *keys);
             ck_assert(out && keys && expected);
@@ -228,8 +227,7 @@ static void check_groups_and_bias(enum mq_isa isa)
     int32_t chosen[3];
     const float three[] = {0, 3, 1, 2}, sum = 1 + expf(3) + expf(1) + expf(2);
     const float s3 = 1 / (1 + expf(-3)), s0 = 0.5f, bias[] = {9, 0, 0, 0};
-    struct mq_layer_router r = {
-        .experts = 4, .top_k = 2, .groups = 2, .top_groups = 1, .scale = 3};
+    struct mq_layer_router r = {.experts = 4, .top_k = 2, .groups = 2, .top_groups = 1, .scale = 3};
     choose(isa, &r, NULL, three, chosen, w);
     ck_assert(chosen[0] == 0 && chosen[1] == 1); /* not 3, whose group is the second best */
     ck_assert_float_eq_tol(w[1], 3 * expf(3) / sum, 1e-6f);
