@@ -1,5 +1,6 @@
 /* cmd_inspect.c: moeq inspect: what is in a model. */
 #include "family.h"
+#include "family_list.h"
 #include "model_options.h"
 #include "view_json.h"
 
@@ -98,6 +99,10 @@ enum mq_exit mq_cmd_inspect(const struct mq_options *options)
 {
     moeq_error err = {0};
     struct mq_view *view;
+    if (options->list_families)
+        return mq_list_families(options);
+    if (!options->positional_count)
+        return mq_usage("inspect", "expected: moeq inspect MODEL [--tensors] | --list-families");
     if (mq_open_model_or_config(options, options->positional[0], &view, &err) != MOEQ_OK)
         return mq_report(&err);
     struct mq_breakdown b = {0};

@@ -38,7 +38,7 @@ struct mq_options {
         *effort, *unify;
     uint64_t split_bytes, shard_bytes;
     struct mq_option_list tensor, report;
-    bool dry_run, force, tensors, allow_nonfinite;
+    bool dry_run, force, tensors, list_families, allow_nonfinite;
     /* how models are read */
     struct mq_option_list ignore_config;
     const char *sliding_window, *lm_head;

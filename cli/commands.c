@@ -56,14 +56,15 @@ const struct mq_command mq_commands[] = {
     },
     {
         .name = "inspect",
-        .arguments = "MODEL [--tensors]",
+        .arguments = "MODEL [--tensors] | --list-families",
         .summary = "what is in a model: family, sizes by role and level",
         .description = "Prints a model's family, dimensions, and sizes by role and level. MODEL may be\n"
                        "a config.json alone: what a model of it is made of.",
-        .options = "tensors" READING,
+        .options = "tensors list-families" READING,
         .common = COMMON,
-        .examples = "  moeq inspect mixtral.moeq --tensors",
-        .positional_min = 1,
+        .examples = "  moeq inspect mixtral.moeq --tensors\n"
+                    "  moeq inspect --list-families",
+        .positional_min = 0,
         .positional_max = 1,
         .run = mq_cmd_inspect,
     },

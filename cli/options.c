@@ -82,6 +82,8 @@ static const struct option options_table[] = {
      "and noted in the output; without it they are an error",
      FIELD(allow_nonfinite)},
     {"tensors", 0, FLAG, NULL, "list every tensor", FIELD(tensors)},
+    {"list-families", 0, FLAG, NULL, "list the families of models that are known",
+     FIELD(list_families)},
     {"text", 0, LIST, "FILE",
      "UTF-8 text to use: a file, a pipe, or - for standard input; may be repeated: the texts are "
      "joined as one file would hold them, with nothing between",

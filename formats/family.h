@@ -49,6 +49,7 @@ struct mq_family {
     const char *native_keys;
     const char *architecture;         /* "MixtralForCausalLM" */
     const char *architectures;        /* other names of it, separated by spaces; NULL */
+    const char *models;               /* published ones, as people call them: "Mixtral 8x7B, 8x22B" */
     const struct mq_config_key *keys; /* besides those every family has; ends with key NULL */
     /* What the family's own configuration class assumes where config.json is silent. */
     double default_rope_theta, default_rms_eps;

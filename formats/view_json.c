@@ -2,6 +2,7 @@
 #include "view_json.h"
 
 #include "family.h"
+#include "layer_words.h"
 
 void mq_view_put_json(struct mq_json_tree *tree, cJSON *object, const struct mq_view *view)
 {
@@ -12,6 +13,7 @@ void mq_view_put_json(struct mq_json_tree *tree, cJSON *object, const struct mq_
     mq_json_put_count(tree, object, "experts", h->experts);
     mq_json_put_count(tree, object, "experts_per_token", h->top_k);
     mq_json_put_count(tree, object, "vocabulary", h->vocab);
+    mq_json_put(tree, object, "made_of", mq_layer_words_json(view));
     mq_json_put(tree, object, "notes", mq_view_notes_json(view));
 }
 

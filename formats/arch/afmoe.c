@@ -84,6 +84,7 @@ static const struct mq_tensor_alias aliases[] = {
 const struct mq_family mq_family_afmoe = {
     .name = "afmoe",
     .architecture = "AfmoeForCausalLM",
+    .models = "Trinity Nano, Mini, Large",
     .keys = keys,
     .default_rope_theta = 1e4,
     .default_rms_eps = 1e-5,

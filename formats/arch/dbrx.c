@@ -84,6 +84,7 @@ static const struct mq_tensor_alias aliases[] = {
 
 const struct mq_family mq_family_dbrx = {
     .name = "dbrx",
+    .models = "DBRX",
     .architecture = "DbrxForCausalLM",
     .keys = keys,
     .default_rope_theta = 1e4,

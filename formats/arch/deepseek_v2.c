@@ -46,6 +46,7 @@ static const struct mq_tensor_alias aliases[] = {
 const struct mq_family mq_family_deepseek_v2 = {
     .name = "deepseek_v2",
     .architecture = "DeepseekV2ForCausalLM",
+    .models = "DeepSeek-V2, V2-Lite",
     .keys = keys,
     .default_rope_theta = 1e4,
     .default_rms_eps = 1e-6,

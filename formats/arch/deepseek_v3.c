@@ -27,6 +27,7 @@ const struct mq_family mq_family_deepseek_v3 = {
     .name = "deepseek_v3",
     .model_types = "kimi_k2",
     .architecture = "DeepseekV3ForCausalLM",
+    .models = "DeepSeek-V3, V3.1, R1, Kimi-K2",
     .keys = keys,
     .default_rope_theta = 1e4,
     .default_rms_eps = 1e-6,

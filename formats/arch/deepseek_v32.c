@@ -32,6 +32,7 @@ static const struct mq_tensor_skip skips[] = {
 const struct mq_family mq_family_deepseek_v32 = {
     .name = "deepseek_v32",
     .architecture = "DeepseekV32ForCausalLM",
+    .models = "DeepSeek-V3.2",
     .keys = keys,
     .default_rope_theta = 1e4,
     .default_rms_eps = 1e-6,

@@ -53,6 +53,7 @@ static const struct mq_tensor_alias aliases[] = {
 const struct mq_family mq_family_dots1 = {
     .name = "dots1",
     .architecture = "Dots1ForCausalLM",
+    .models = "dots.llm1",
     .keys = keys,
     .default_rope_theta = 1e4,
     .default_rms_eps = 1e-6,

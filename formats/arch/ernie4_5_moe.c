@@ -81,6 +81,7 @@ static const struct mq_tensor_alias aliases[] = {
 const struct mq_family mq_family_ernie4_5_moe = {
     .name = "ernie4_5_moe",
     .architecture = "Ernie4_5_MoeForCausalLM",
+    .models = "ERNIE-4.5 21B-A3B, 300B-A47B",
     .keys = keys,
     .default_rope_theta = 5e5,
     .default_rms_eps = 1e-5,

@@ -67,6 +67,7 @@ static const struct mq_tensor_alias aliases[] = {
 const struct mq_family mq_family_exaone_moe = {
     .name = "exaone_moe",
     .architecture = "ExaoneMoeForCausalLM",
+    .models = "K-EXAONE 236B-A23B",
     .keys = keys,
     .default_rope_theta = 1e4,
     .default_rms_eps = 1e-5,

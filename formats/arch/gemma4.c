@@ -122,6 +122,7 @@ static const struct mq_tensor_alias aliases[] = {
 const struct mq_family mq_family_gemma4 = {
     .name = "gemma4",
     .architecture = "Gemma4ForConditionalGeneration",
+    .models = "Gemma 4 26B-A4B, and dense ones",
     .model_types = "gemma4_text",
     .keys = keys,
     .default_rope_theta = 1e6,

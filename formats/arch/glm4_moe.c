@@ -53,6 +53,7 @@ static const struct mq_tensor_alias aliases[] = {
 const struct mq_family mq_family_glm4_moe = {
     .name = "glm4_moe",
     .architecture = "Glm4MoeForCausalLM",
+    .models = "GLM-4.5, 4.6, 4.7, 4.5-Air",
     .keys = keys,
     .default_rope_theta = 1e4,
     .default_rms_eps = 1e-5,

@@ -26,6 +26,7 @@ static const struct mq_tensor_alias aliases[] = {
 const struct mq_family mq_family_glm4_moe_lite = {
     .name = "glm4_moe_lite",
     .architecture = "Glm4MoeLiteForCausalLM",
+    .models = "GLM-4.7-Flash",
     .keys = keys,
     .default_rope_theta = 1e4,
     .default_rms_eps = 1e-5,

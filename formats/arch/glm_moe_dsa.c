@@ -31,6 +31,7 @@ static const struct mq_tensor_skip skips[] = {
 const struct mq_family mq_family_glm_moe_dsa = {
     .name = "glm_moe_dsa",
     .architecture = "GlmMoeDsaForCausalLM",
+    .models = "GLM-5, 5.1",
     .keys = keys,
     .default_rope_theta = 1e4,
     .default_rms_eps = 1e-5,

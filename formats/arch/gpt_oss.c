@@ -68,6 +68,7 @@ static const struct mq_tensor_alias aliases[] = {
 
 const struct mq_family mq_family_gpt_oss = {
     .name = "gpt_oss",
+    .models = "gpt-oss-20b, 120b",
     .architecture = "GptOssForCausalLM",
     .keys = keys,
     .default_rope_theta = 150000,

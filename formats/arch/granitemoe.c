@@ -59,6 +59,7 @@ static const struct mq_tensor_alias aliases[] = {
 const struct mq_family mq_family_granitemoe = {
     .name = "granitemoe",
     .architecture = "GraniteMoeForCausalLM",
+    .models = "Granite 3.0 and 3.1 1B-A400M, 3B-A800M",
     .keys = keys,
     .default_rope_theta = 1e4,
     .default_rms_eps = 1e-6,

@@ -108,6 +108,7 @@ static const struct mq_tensor_alias aliases[] = {
 const struct mq_family mq_family_granitemoehybrid = {
     .name = "granitemoehybrid",
     .architecture = "GraniteMoeHybridForCausalLM",
+    .models = "Granite 4.0 H-Tiny, H-Small",
     .keys = keys,
     .default_rope_theta = 1e4,
     .default_rms_eps = 1e-6,

@@ -79,6 +79,7 @@ const struct mq_family mq_family_grok1 = {
     .name = "grok1",
     .model_types = "grok-1",
     .architecture = "Grok1ModelForCausalLM",
+    .models = "Grok-1",
     .architectures = "GrokForCausalLM Grok1ForCausalLM",
     .keys = keys,
     .default_rope_theta = 1e4,

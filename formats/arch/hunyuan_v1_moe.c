@@ -79,6 +79,7 @@ static const struct mq_tensor_alias aliases[] = {
 const struct mq_family mq_family_hunyuan_v1_moe = {
     .name = "hunyuan_v1_moe",
     .architecture = "HunYuanMoEV1ForCausalLM",
+    .models = "Hunyuan-A13B",
     .keys = keys,
     .default_rope_theta = 1e4,
     .default_rms_eps = 1e-5,

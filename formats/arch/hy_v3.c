@@ -56,6 +56,7 @@ static const struct mq_tensor_alias aliases[] = {
 const struct mq_family mq_family_hy_v3 = {
     .name = "hy_v3",
     .architecture = "HYV3ForCausalLM",
+    .models = "Hy3",
     .keys = keys,
     .default_rope_theta = 11158840,
     .default_rms_eps = 1e-5,

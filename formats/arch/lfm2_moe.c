@@ -90,6 +90,7 @@ static const struct mq_tensor_alias aliases[] = {
 const struct mq_family mq_family_lfm2_moe = {
     .name = "lfm2_moe",
     .architecture = "Lfm2MoeForCausalLM",
+    .models = "LFM2-8B-A1B",
     .keys = keys,
     .default_rope_theta = 1e6,
     .default_rms_eps = 1e-5,

@@ -89,6 +89,7 @@ static const struct mq_tensor_alias aliases[] = {
 
 const struct mq_family mq_family_llama4 = {
     .name = "llama4",
+    .models = "Llama 4 Scout, Maverick (text)",
     .model_types = "llama4_text",
     .architecture = "Llama4ForConditionalGeneration",
     .keys = keys,

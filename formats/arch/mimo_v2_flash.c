@@ -95,6 +95,7 @@ static const struct mq_tensor_alias aliases[] = {
 const struct mq_family mq_family_mimo_v2_flash = {
     .name = "mimo_v2_flash",
     .architecture = "MiMoV2FlashForCausalLM",
+    .models = "MiMo-V2-Flash",
     .keys = keys,
     .default_rope_theta = 5e6,
     .default_rms_eps = 1e-5,

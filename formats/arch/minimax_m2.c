@@ -60,6 +60,7 @@ static const struct mq_tensor_alias aliases[] = {
 const struct mq_family mq_family_minimax_m2 = {
     .name = "minimax_m2",
     .architecture = "MiniMaxM2ForCausalLM",
+    .models = "MiniMax-M2, M2.1, M2.5",
     .keys = keys,
     .default_rope_theta = 5e6,
     .default_rms_eps = 1e-6,

@@ -30,6 +30,7 @@ static const struct mq_tensor_alias aliases[] = {{0}};
 const struct mq_family mq_family_ministral3 = {
     .name = "ministral3",
     .architecture = "Ministral3ForCausalLM",
+    .models = "Ministral 3 (dense)",
     .keys = keys,
     .default_rope_theta = 1e6,
     .default_rms_eps = 1e-5,

@@ -19,6 +19,7 @@ static const struct mq_tensor_alias aliases[] = {{0}};
 const struct mq_family mq_family_mistral = {
     .name = "mistral",
     .architecture = "MistralForCausalLM",
+    .models = "Mistral 7B (dense)",
     .keys = keys,
     .default_rope_theta = 1e4,
     .default_rms_eps = 1e-6,

@@ -34,6 +34,7 @@ static const struct mq_tensor_alias aliases[] = {
 const struct mq_family mq_family_mistral4 = {
     .name = "mistral4",
     .architecture = "Mistral4ForCausalLM",
+    .models = "Mistral Small 4",
     .keys = keys,
     .default_rope_theta = 1e4,
     .default_rms_eps = 1e-6,

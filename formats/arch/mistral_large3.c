@@ -81,6 +81,7 @@ const struct mq_family mq_family_mistral_large3 = {
     .name = "mistral_large3",
     .native_keys = "moe kv_lora_rank",
     .architecture = "MistralLarge3ForCausalLM",
+    .models = "Mistral Large 3, Small 4 (params.json)",
     .keys = keys,
     .default_rope_theta = 1e4,
     .default_rms_eps = 1e-6,

@@ -36,6 +36,7 @@ static const struct mq_tensor_alias aliases[] = {
 const struct mq_family mq_family_mixtral = {
     .name = "mixtral",
     .architecture = "MixtralForCausalLM",
+    .models = "Mixtral 8x7B, 8x22B",
     .keys = keys,
     .default_rope_theta = 1e6,
     .default_rms_eps = 1e-5,

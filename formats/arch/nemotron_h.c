@@ -141,6 +141,7 @@ static const struct mq_tensor_alias aliases[] = {
 const struct mq_family mq_family_nemotron_h = {
     .name = "nemotron_h",
     .architecture = "NemotronHForCausalLM",
+    .models = "Nemotron 3 Nano 30B-A3B, Nemotron-H",
     .keys = keys,
     .default_rope_theta = 1e4,
     .default_rms_eps = 1e-5,

@@ -34,6 +34,7 @@ static const struct mq_tensor_alias aliases[] = {
 const struct mq_family mq_family_olmoe = {
     .name = "olmoe",
     .architecture = "OlmoeForCausalLM",
+    .models = "OLMoE-1B-7B",
     .keys = keys,
     .default_rope_theta = 1e4,
     .default_rms_eps = 1e-5,

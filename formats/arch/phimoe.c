@@ -60,6 +60,7 @@ static const struct mq_tensor_alias aliases[] = {
 const struct mq_family mq_family_phimoe = {
     .name = "phimoe",
     .architecture = "PhimoeForCausalLM",
+    .models = "Phi-3.5-MoE",
     .keys = keys,
     .default_rope_theta = 1e6,
     .default_rms_eps = 1e-5,

@@ -56,6 +56,7 @@ static const struct mq_tensor_alias aliases[] = {
 const struct mq_family mq_family_qwen2_moe = {
     .name = "qwen2_moe",
     .architecture = "Qwen2MoeForCausalLM",
+    .models = "Qwen1.5-MoE-A2.7B, Qwen2-57B-A14B",
     .keys = keys,
     .default_rope_theta = 1e4,
     .default_rms_eps = 1e-6,

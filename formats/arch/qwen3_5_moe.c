@@ -45,6 +45,7 @@ const struct mq_family mq_family_qwen3_5_moe = {
     .name = "qwen3_5_moe",
     .model_types = "qwen3_5_moe_text",
     .architecture = "Qwen3_5MoeForConditionalGeneration",
+    .models = "Qwen3.5 and Qwen3.6 35B-A3B, 122B-A10B, 397B-A17B",
     .keys = keys,
     .default_rope_theta = 1e4,
     .default_rms_eps = 1e-6,

@@ -66,6 +66,7 @@ static const struct mq_tensor_alias vl_aliases[] = {
 const struct mq_family mq_family_qwen3_moe = {
     .name = "qwen3_moe",
     .architecture = "Qwen3MoeForCausalLM",
+    .models = "Qwen3-30B-A3B, 235B-A22B, Qwen3-Coder",
     .keys = keys,
     .default_rope_theta = 1e4,
     .default_rms_eps = 1e-6,
@@ -80,6 +81,7 @@ const struct mq_family mq_family_qwen3_moe = {
 
 const struct mq_family mq_family_qwen3_vl_moe = {
     .name = "qwen3_vl_moe",
+    .models = "Qwen3-VL-30B-A3B, 235B-A22B (text)",
     .model_types = "qwen3_vl_moe_text",
     .architecture = "Qwen3VLMoeForConditionalGeneration",
     .keys = vl_keys,

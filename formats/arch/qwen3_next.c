@@ -77,6 +77,7 @@ static const struct mq_tensor_alias aliases[] = {
 const struct mq_family mq_family_qwen3_next = {
     .name = "qwen3_next",
     .architecture = "Qwen3NextForCausalLM",
+    .models = "Qwen3-Next-80B-A3B",
     .keys = keys,
     .default_rope_theta = 1e4,
     .default_rms_eps = 1e-6,

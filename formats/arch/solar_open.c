@@ -48,6 +48,7 @@ static const struct mq_tensor_alias aliases[] = {
 const struct mq_family mq_family_solar_open = {
     .name = "solar_open",
     .architecture = "SolarOpenForCausalLM",
+    .models = "Solar Open 100B",
     .keys = keys,
     .default_rope_theta = 1e6,
     .default_rms_eps = 1e-5,

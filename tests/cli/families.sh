@@ -99,4 +99,18 @@ same grok_a grok_b
 same glm solar
 "$moeq" inspect "$work/grok_2" > "$work/stdout" 2>&1 && fail "grok_2 was opened"
 grep -q '"residual_moe": true (implemented: false)' "$work/stdout" || fail "grok_2: $(cat "$work/stdout")"
+
+"$moeq" inspect --list-families | grep -q '^mixtral  *llama  *Mixtral 8x7B' || fail "--list-families"
+"$moeq" inspect --list-families --json > "$work/stdout"
+python3 - "$work/stdout" << 'EOF' || fail "--list-families --json"
+import json, sys
+d = json.load(open(sys.argv[1]))
+by_name = {f["name"]: f for f in d["families"]}
+assert d["moeq_result"] == "families" and all(f["models"] for f in d["families"]), "a family without models"
+assert by_name["grok1"]["other_model_types"] == ["grok-1"] and by_name["mixtral"]["gguf_architecture"] == "llama"
+assert by_name["grok1"]["other_architectures"] == ["GrokForCausalLM", "Grok1ForCausalLM"]
+assert "indexer" in by_name["deepseek_v32"]["left_out"][0]["tensors"]
+EOF
+"$moeq" fit tests/fixtures/configs/deepseek-v3.json --vram 80GiB --json |
+    tr -d '\n' | grep -q '"made_of":.*"latent attention".*"router: sigmoid"' || fail "made_of of DeepSeek-V3"
 finish

@@ -78,7 +78,7 @@ usage export "--unify 'down': expected up" export $model -o "$out" --unify down
 expect 1 "moeq: $work/q4.moeq: is quantized already: its blocks are copied as they are; levels and recipes are for the original model" \
     export "$work/q4.moeq" -o "$out" --level q3_k
 rm "$work/q4.moeq"
-usage inspect "expected: moeq inspect MODEL [--tensors]" inspect
+usage inspect "expected: moeq inspect MODEL [--tensors] | --list-families" inspect
 usage inspect "unknown option '--dry-run'" inspect $model --dry-run
 # what scripts give to every command: a bound that a command keeps anyway, or less to print
 expect 0 "" inspect $model --threads 2 --memory 1G --no-progress -v
