@@ -13,6 +13,8 @@ static const struct mq_config_key keys[] = {
      .field = offsetof(struct mq_hparams, layer_top_k)},
     MQ_KEY("moe_intermediate_size", MQ_KEY_LAYER_NUMBERS, layer_expert_ffn, 0),
     MQ_KEY("num_shared_expert", MQ_KEY_LAYER_NUMBERS, layer_shared, 0),
+    MQ_KEY_ANY("rope_scaling.alpha"), /* config_rope.c reads it */
+    MQ_KEY_ANY("rope_parameters.alpha"),
     MQ_KEY_AT("use_mixed_mlp_moe", "true"), /* the MLP for all tokens */
     MQ_KEY_AT("use_qk_norm", "true"),
     MQ_KEY_AT("norm_topk_prob", "true"),
