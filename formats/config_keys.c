@@ -419,7 +419,9 @@ bool mq_config_key_is_read(const struct mq_config_key *key)
 
 bool mq_config_key_allows(const struct mq_config_key *key, const cJSON *value)
 {
-    if (key->rule == MQ_KEY_ONLY || key->rule == MQ_KEY_NAME || key->rule == MQ_KEY_CHOICE)
+    const bool number = key->rule == MQ_KEY_U32 || key->rule == MQ_KEY_COUNT;
+    if (key->rule == MQ_KEY_ONLY || key->rule == MQ_KEY_NAME || key->rule == MQ_KEY_CHOICE ||
+        (number && key->only))
         return is_among(value, key->only);
     if (key->rule != MQ_KEY_ALL || cJSON_IsNull(value))
         return true;

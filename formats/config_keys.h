@@ -56,7 +56,8 @@ struct mq_config_key {
     const char *alias; /* other names for it (attribute_map of a configuration class), separated by
                           spaces; or NULL */
     enum mq_key_rule rule;
-    /* JSON values separated by spaces: "false 0", "\"silu\" \"swish\"". Where places count, words
+    /* JSON values separated by spaces: "false 0", "\"silu\" \"swish\"" (of a whole number: those
+     * that are implemented; NULL: all). Where places count, words
      * of one place are separated by '|': "\"mamba\"|\"M\" \"attention\"|\"*\"". */
     const char *only;
     size_t field; /* offsetof(struct mq_hparams, ...) of what is read */

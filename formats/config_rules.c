@@ -327,8 +327,8 @@ static bool says(const struct mq_config_reader *r, const struct mq_config_key *r
                  const char *name)
 {
     const cJSON *c = value_of(r, row, name);
-    if (!c || cJSON_IsNull(c))
-        return c && row->has_null;
+    if (!c || cJSON_IsNull(c)) /* null is no truth, in the code of Transformers */
+        return c && (row->has_null || row->rule == MQ_KEY_BOOL);
     return !is_of_layers(row) ||
            !((cJSON_IsArray(c) && !c->child) || (cJSON_IsString(c) && !c->valuestring[0]));
 }

@@ -10,10 +10,10 @@
 static const struct mq_config_key keys[] = {
     MQ_KEY_EXPERTS("num_experts", "num_local_experts", 8),
     MQ_KEY("num_experts_per_tok", MQ_KEY_U32, top_k, 2),
-    MQ_KEY("attn_output_multiplier", MQ_KEY_F32, attention_scale, 1),
-    MQ_KEY("max_attn_value", MQ_KEY_F32, attention_softcap, 1),
-    MQ_KEY("embedding_multiplier_scale", MQ_KEY_F32, embedding_scale, 1),
-    MQ_KEY("output_multiplier_scale", MQ_KEY_F32, logit_scale, 1),
+    MQ_KEY("attn_output_multiplier", MQ_KEY_F32, attention_scale, -1),
+    MQ_KEY("max_attn_value", MQ_KEY_F32, attention_softcap, -1),
+    MQ_KEY("embedding_multiplier_scale", MQ_KEY_F32, embedding_scale, -1),
+    MQ_KEY("output_multiplier_scale", MQ_KEY_F32, logit_scale, -1),
     MQ_KEY_AT("residual_moe", "false"), /* Grok-2: an MLP beside the experts, and scores by position */
     MQ_KEY_AT("attn_temperature_len", "0 -1"),
     {0},

@@ -9,7 +9,11 @@
 
 static const struct mq_config_key keys[] = {
     MQ_KEY_EXPERTS("num_local_experts", "num_experts", 16),
-    MQ_KEY("num_experts_per_tok", MQ_KEY_U32, top_k, 2),
+    {.key = "num_experts_per_tok", /* the sparsemixer is of two */
+     .rule = MQ_KEY_U32,
+     .only = "2",
+     .field = offsetof(struct mq_hparams, top_k),
+     .when_absent = 2},
     MQ_KEY("router_jitter_noise", MQ_KEY_F32, router_jitter, 0.01),
     MQ_KEY("attention_bias", MQ_KEY_BOOL, attention_bias, false),
     MQ_KEY("lm_head_bias", MQ_KEY_BOOL, head_bias, false),

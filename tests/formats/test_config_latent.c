@@ -101,6 +101,21 @@ START_TEST(default_positions)
 }
 END_TEST
 
+/* As in Python, where what is None is not true; absent is what the class says. */
+START_TEST(null_is_no_truth)
+{
+    static const struct {
+        const char *more;
+        enum mq_router_normalize normalize;
+    } cases[] = {{"\"norm_topk_prob\": null", MQ_NORMALIZE_NONE}, {"", MQ_NORMALIZE_SUM}};
+    for (size_t i = 0; i < 2; i++) {
+        struct mq_view *view = open_sound("deepseek_v3", cases[i].more);
+        ck_assert_int_eq(view->program->layers[3]->layer.ffn.router.normalize, cases[i].normalize);
+        mq_view_close(view);
+    }
+}
+END_TEST
+
 START_TEST(refused)
 {
     static const struct {
@@ -118,6 +133,7 @@ START_TEST(refused)
         {"deepseek_v2", "\"num_experts_per_tok\": 2, \"norm_topk_prob\": true",
          "\"norm_topk_prob\""},
         {"deepseek_v2", "", "\"num_experts_per_tok\" is missing"},
+        {"phimoe", "\"num_experts_per_tok\": 3", "\"num_experts_per_tok\": 3 (implemented: 2)"},
         {"glm4_moe_lite", "\"partial_rotary_factor\": 0.5", "\"partial_rotary_factor\""},
         {"glm_moe_dsa", "\"layer_types\": [\"sliding_attention\"]", "\"layer_types\""},
     };
@@ -135,6 +151,7 @@ static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, defaults);
     tcase_add_test(tests, default_positions);
+    tcase_add_test(tests, null_is_no_truth);
     tcase_add_test(tests, refused);
 }
 
