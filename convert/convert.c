@@ -62,6 +62,7 @@ struct job {
     bool scan;            /* see mq_convert_plan: copies are looked at, nothing is written */
     atomic_bool counting; /* nothing is written (any more): only weights that are no numbers */
     bool *done;           /* [plan's items] */
+    uint64_t resumed;     /* tensors that an earlier run has finished */
     uint32_t *crcs;       /* [plan's items] */
     uint64_t raw_bytes, weights, turned, encoded_bytes; /* a thread's scratch */
     /* Under the lock, except that `noting` is the noting thread's own while `note_busy`: */
@@ -485,6 +486,55 @@ static void work(struct job *job)
     free(s.turned);
 }
 
+/* ---- tensors that come encoded ---- */
+
+struct mq_convert_sink {
+    struct job *job;
+};
+
+static const struct mq_plan_entry *entry_of(const struct mq_convert_sink *sink,
+                                            const struct mq_tensor *tensor)
+{
+    const struct mq_plan *plan = sink->job->plan;
+    return &plan->entries[tensor - plan->view->tensors];
+}
+
+bool mq_convert_wants(const struct mq_convert_sink *sink, const struct mq_tensor *tensor)
+{
+    const struct mq_plan_entry *e = entry_of(sink, tensor);
+    const unsigned turned = MQ_FORM_KV_B | MQ_FORM_PLUS_ONE | MQ_FORM_MINUS_EXP;
+    const bool as_it_is = !e->form || (!(e->form->what & turned) && !e->form->columns);
+    return !sink->job->done[e->item] && e->level != e->source && as_it_is;
+}
+
+const struct mq_level *mq_convert_level(const struct mq_convert_sink *sink,
+                                        const struct mq_tensor *tensor)
+{
+    return entry_of(sink, tensor)->level;
+}
+
+moeq_status mq_convert_put(struct mq_convert_sink *sink, const struct mq_tensor *tensor,
+                           const uint8_t *bytes, moeq_error *err)
+{
+    struct job *job = sink->job;
+    const struct mq_plan_entry *e = entry_of(sink, tensor);
+    MQ_TRY(write_rows(job, e, 0, tensor->rows, bytes, err));
+    job->crcs[e->item] = (uint32_t)crc32_z(0, bytes, (size_t)e->size_bytes);
+    job->done[e->item] = true;
+    struct finished *f = &job->finished;
+    f->items[f->count] = (uint32_t)e->item;
+    f->crcs[f->count++] = job->crcs[e->item];
+    f->bytes += e->size_bytes;
+    return take_finished(job, false) ? note_taken(job, err) : MOEQ_OK;
+}
+
+static moeq_status run_encoder(struct job *job, const struct mq_convert_encoder *encoder,
+                               moeq_error *err)
+{
+    struct mq_convert_sink sink = {job};
+    return encoder ? encoder->run(encoder->user, &sink, err) : MOEQ_OK;
+}
+
 /* ---- the rest of the file ---- */
 
 /* A moeq file's last tensor; `last` is its last word. */
@@ -612,7 +662,11 @@ moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *p
     MQ_TRY_OUT(plan_memory(&job, err));
     MQ_TRY_OUT(choose_threads(&job, &threads, err));
     MQ_TRY_OUT(mq_output_open(plan, options, &job.output, job.done, job.crcs, err));
-    status = run(&job, threads, err);
+    for (size_t i = 0; i < plan->view->tensors_count; i++)
+        job.resumed += job.done[plan->entries[i].item];
+    status = run_encoder(&job, options->encoder, err);
+    if (status == MOEQ_OK)
+        status = run(&job, threads, err);
     if (status != MOEQ_OK) {
         if (take_finished(&job, true)) /* what is finished need not be done again */
             note_taken(&job, NULL);
@@ -627,8 +681,7 @@ moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *p
     MQ_TRY_OUT(check_sources(&job, err));
     MQ_TRY_OUT(mq_output_finish(&job.output, err));
     *result = (struct mq_convert_result){.tensors = plan->view->tensors_count,
-                                         .tensors_resumed =
-                                             plan->view->tensors_count - job.tensors_count};
+                                         .tensors_resumed = job.resumed};
     for (size_t i = 0; i < plan->files_count; i++)
         result->bytes_written += job.output.files[i].bytes;
 out:

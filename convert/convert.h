@@ -14,9 +14,30 @@
 
 #define MQ_CONVERT_DEFAULT_MEMORY (256u << 20)
 
+/*
+ * Tensors that are not encoded row by row but by someone who knows more about them: `run` is called
+ * once, on one thread, when the output is open, and hands over whole tensors in any order. What it
+ * leaves out is encoded as usual. Each tensor that is handed over is finished: a conversion that
+ * goes on does not want it again.
+ */
+struct mq_convert_sink;
+struct mq_convert_encoder {
+    void *user;
+    moeq_status (*run)(void *user, struct mq_convert_sink *sink, moeq_error *err);
+};
+/* Whether a tensor is not finished yet, and may be handed over: its rows stay as they are. */
+bool mq_convert_wants(const struct mq_convert_sink *sink, const struct mq_tensor *tensor);
+/* The level that the plan gives a tensor. */
+const struct mq_level *mq_convert_level(const struct mq_convert_sink *sink,
+                                        const struct mq_tensor *tensor);
+/* bytes: all rows, blocks of that level. */
+moeq_status mq_convert_put(struct mq_convert_sink *sink, const struct mq_tensor *tensor,
+                           const uint8_t *bytes, moeq_error *err);
+
 struct mq_convert_options {
     const char *output;
     bool replace; /* an existing OUT may be replaced */
+    const struct mq_convert_encoder *encoder; /* NULL: none */
 };
 
 struct mq_convert_result {

@@ -15,6 +15,7 @@
 
 #include "compute.h"
 #include "context.h"
+#include "layer.h"
 #include "levels.h"
 #include "model_view.h"
 #include "router.h"
@@ -80,6 +81,22 @@ struct mq_routes {
     struct mq_router_vectors vectors; /* the arm's own, also where it took another's routes */
 };
 
+/* An MLP of one arm and the tokens that are about to meet it. */
+struct mq_mlp_inputs {
+    int arm;
+    int32_t layer, expert; /* expert -1: no routed expert's (a dense MLP, shared experts) */
+    enum mq_role gate;     /* the roles of up and down follow it: MQ_ROLE_LIST */
+    const struct mq_layer *shape;
+    uint32_t rows; /* of gate and up */
+    size_t tokens;
+    const float *x;        /* [all tokens of the pass], of stride ldx: normalized states */
+    size_t ldx;
+    const uint32_t *token; /* [tokens]: which rows of x; NULL: the first `tokens` in order */
+    /* [tokens]: with what the MLP's output is multiplied (shape->ffn.weigh_input: its input); NULL:
+     * 1 */
+    const float *scale;
+};
+
 /* Called on one thread, in this order: on_router for each layer with a router, on_hidden for each
  * layer's input (layer = 0 .. layers-1; NULL for an arm that is played back) and the final norm's
  * input (layer = layers), then on_logits for slices of tokens. `first_token` counts over all
@@ -92,6 +109,9 @@ struct mq_observer {
                              moeq_error *err);
     moeq_status (*on_router)(void *user, uint32_t layer, size_t first_token, size_t tokens,
                              const struct mq_routes *routes /* [arm] */, moeq_error *err);
+    /* For each MLP and routed expert of each arm that runs, before its products are formed; once
+     * even without tokens. Experts in order. */
+    moeq_status (*on_mlp)(void *user, const struct mq_mlp_inputs *inputs, moeq_error *err);
     /* Return false to skip the logits of a token (those that a protocol does not score). NULL: all.
      */
     bool (*wants_logits)(void *user, size_t token_in_window);

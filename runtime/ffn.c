@@ -142,6 +142,39 @@ static moeq_status apply(struct mq_pass *pass, const struct mlp *mlp, enum mq_li
     return MOEQ_OK;
 }
 
+/* Tells which tokens the MLPs at hand are about to meet. */
+static moeq_status tell_inputs(const struct mq_pass *pass, const struct mlp *mlp, bool scaled,
+                               moeq_error *err)
+{
+    const struct mq_observer *observer = pass->observer;
+    if (!observer->on_mlp || mlp->from > 0)
+        return MOEQ_OK;
+    for (size_t i = 0; i < mlp->count * pass->arms_count; i++) {
+        const struct mq_pass_arm *arm = &pass->arms[i % pass->arms_count];
+        struct mq_mlp_inputs inputs = {.arm = (int)(i % pass->arms_count),
+                                       .layer = mlp->layer,
+                                       .expert = -1,
+                                       .gate = mlp->gate,
+                                       .shape = pass->layer,
+                                       .rows = mlp->rows,
+                                       .tokens = pass->tokens,
+                                       .x = arm->x,
+                                       .ldx = pass->sizes.ldh,
+                                       .scale = scaled ? arm->scale : NULL};
+        if (!mq_pass_runs(pass, i % pass->arms_count))
+            continue;
+        if (mlp->expert >= 0) {
+            inputs.expert = mlp->expert + (int32_t)(i / pass->arms_count);
+            const size_t *begin = arm->expert_begin + inputs.expert;
+            inputs.tokens = begin[1] - begin[0];
+            inputs.token = arm->token + begin[0];
+            inputs.scale = arm->scale + begin[0];
+        }
+        MQ_TRY(observer->on_mlp(observer->user, &inputs, err));
+    }
+    return MOEQ_OK;
+}
+
 /* The weights of the matrices number `matrix` (gate, up, down), their biases and tokens. */
 static moeq_status load(struct mq_pass *pass, const struct mlp *mlp, int matrix, moeq_error *err)
 {
@@ -231,6 +264,7 @@ moeq_status mq_pass_mlp(struct mq_pass *pass, const struct mq_step *step, int32_
                             .expert = -1,
                             .count = 1};
     (void)step;
+    MQ_TRY(tell_inputs(pass, &mlp, false, err));
     MQ_TRY(run_mlp(pass, &mlp, err));
     mq_pass_branch_is_x(pass);
     return MOEQ_OK;
@@ -276,6 +310,7 @@ moeq_status mq_pass_shared(struct mq_pass *pass, const struct mq_step *step, int
     (void)step;
     if (gated)
         MQ_TRY(weigh_shared(pass, layer, err));
+    MQ_TRY(tell_inputs(pass, &mlp, gated, err));
     MQ_TRY(run_mlp(pass, &mlp, err));
     for (size_t a = 0; a < pass->arms_count; a++) {
         const struct mq_pass_arm *arm = &pass->arms[a];
@@ -339,6 +374,7 @@ static moeq_status run_experts(struct mq_pass *pass, const struct mlp *mlp, moeq
     const struct mq_pass_sizes *s = &pass->sizes;
     const size_t results = mlp->activations +
                            slab_of(s, pass->layer) * row_of(mlp->rows);
+    MQ_TRY(tell_inputs(pass, mlp, true, err));
     for (size_t a = 0; a < pass->arms_count; a++)
         gather(pass, mlp, &pass->arms[a], tokens_at_hand(pass, mlp, a));
     MQ_TRY(activate(pass, mlp, err));
