@@ -1,0 +1,283 @@
+/*
+ * sensitivity.c: each matrix of an expert quantized alone.
+ *
+ * The products stream the weights once for all variants (linear.h): with k levels, gate's product
+ * is formed k + 1 times, up's for those and k of its own, down's for all 2k + 1 and k of its own.
+ */
+#include "sensitivity.h"
+
+#include "checked.h"
+#include "error.h"
+#include "kernels.h"
+#include "linear.h"
+#include "mlp.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct measuring {
+    const struct mq_context *context;
+    const struct mq_view *view;
+    const struct mq_sensitivity_options *options;
+    struct mq_sensitivity *result;
+    struct mq_linear *linear;
+    struct mq_linear_arm *arms; /* [3k + 1] */
+    size_t tokens, hidden, ldh;
+    size_t ldr;         /* of the largest MLP */
+    float *x;           /* [tokens][ldh] */
+    float *activations; /* [2k + 1][tokens][ldr] */
+    float *outputs;     /* [3k + 1][tokens][ldh] */
+    float *bias;        /* [the longest] */
+    uint8_t *bytes;     /* of a row */
+    double *stream;     /* [layers + 1]: sums of squares of what enters the layer */
+};
+
+static size_t levels(const struct measuring *m)
+{
+    return m->options->levels_count;
+}
+
+static float *activations(const struct measuring *m, size_t which)
+{
+    return m->activations + which * m->tokens * m->ldr;
+}
+
+/* ---- one MLP ---- */
+
+struct mlp {
+    const struct mq_mlp_inputs *inputs;
+    struct mq_mlp_tensors tensors;
+    size_t tokens; /* of those the ones that are used */
+};
+
+static size_t chosen_token(const struct mlp *mlp, size_t i)
+{
+    return i * mlp->inputs->tokens / mlp->tokens;
+}
+
+/* The product number `arm` of a matrix, at a level (NULL: as stored). */
+static void set(const struct measuring *m, const struct mlp *mlp, int matrix, size_t arm,
+                const struct mq_level *level, const float *x, size_t ldx, float *y, size_t ldy)
+{
+    const struct mq_tensor *tensor = mlp->tensors.matrix[matrix];
+    m->arms[arm] = (struct mq_linear_arm){
+        .weights = {.view = m->view,
+                    .tensor = tensor,
+                    .storage = mq_level_find(tensor->storage),
+                    .level = level,
+                    .effort = m->options->effort},
+        .x = x,
+        .ldx = ldx,
+        .tokens = mlp->tokens,
+        .y = y,
+        .ldy = ldy,
+        .bias = mlp->tensors.bias[matrix] ? m->bias : NULL,
+        .activation = mlp->inputs->shape->ffn.activation,
+        .activation_limit = mlp->inputs->shape->ffn.activation_limit,
+    };
+}
+
+static moeq_status apply(const struct measuring *m, const struct mlp *mlp, int matrix,
+                         enum mq_linear_output output, size_t arms, moeq_error *err)
+{
+    if (mlp->tensors.bias[matrix]) {
+        const struct mq_tensor *t = mlp->tensors.bias[matrix];
+        const struct mq_weights bias = {.view = m->view, .tensor = t,
+                                        .storage = mq_level_find(t->storage)};
+        MQ_TRY(mq_weights_load(&bias, m->context->isa, 0, 1, m->bytes, m->bias, err));
+    }
+    return mq_linear_apply(m->linear, output, m->arms, arms, 1, err);
+}
+
+/* Activations: number 0 of the weights as they are, 1..k with gate's levels, k + 1..2k with up's. */
+static moeq_status activate(const struct measuring *m, const struct mlp *mlp, moeq_error *err)
+{
+    const size_t k = levels(m);
+    const bool gated = mlp->tensors.matrix[MQ_MLP_GATE] != NULL;
+    if (gated) {
+        for (size_t i = 0; i <= k; i++)
+            set(m, mlp, MQ_MLP_GATE, i, i ? m->options->levels[i - 1] : NULL, m->x, m->ldh,
+                activations(m, i), m->ldr);
+        MQ_TRY(apply(m, mlp, MQ_MLP_GATE, MQ_LINEAR_STORE, k + 1, err));
+        for (size_t i = k + 1; i <= 2 * k; i++)
+            memcpy(activations(m, i), activations(m, 0), mlp->tokens * m->ldr * sizeof(float));
+    }
+    size_t arms = 0;
+    for (size_t i = 0; i <= 2 * k; i++)
+        if (gated || i == 0 || i > k)
+            set(m, mlp, MQ_MLP_UP, arms++, i > k ? m->options->levels[i - k - 1] : NULL, m->x,
+                m->ldh, activations(m, i), m->ldr);
+    return apply(m, mlp, MQ_MLP_UP, MQ_LINEAR_GATE, arms, err);
+}
+
+/* Outputs: 0..2k of the activations, 2k + 1..3k with down's levels. */
+static moeq_status put_out(const struct measuring *m, const struct mlp *mlp, size_t *arms,
+                           moeq_error *err)
+{
+    const size_t k = levels(m);
+    const bool gated = mlp->tensors.matrix[MQ_MLP_GATE] != NULL;
+    *arms = 0;
+    for (size_t i = 0; i <= 3 * k; i++) {
+        if (!gated && i > 0 && i <= k)
+            continue;
+        set(m, mlp, MQ_MLP_DOWN, *arms, i > 2 * k ? m->options->levels[i - 2 * k - 1] : NULL,
+            activations(m, i > 2 * k ? 0 : i), m->ldr, m->outputs + *arms * m->tokens * m->ldh,
+            m->ldh);
+        ++*arms;
+    }
+    return apply(m, mlp, MQ_MLP_DOWN, MQ_LINEAR_STORE, *arms, err);
+}
+
+/* sum over tokens of share^2 |output - output 0|^2 */
+static double difference(const struct measuring *m, const struct mlp *mlp, size_t output)
+{
+    const struct mq_kernels *kernels = mq_kernels_get(m->context->isa);
+    double sum = 0.0;
+    for (size_t t = 0; t < mlp->tokens; t++) {
+        const float *a = m->outputs + t * m->ldh;
+        const float share = mq_mlp_share(mlp->inputs, chosen_token(mlp, t));
+        double squares[2];
+        kernels->sum_squares(a, a + output * m->tokens * m->ldh, m->hidden, squares);
+        sum += (double)share * (double)share * squares[0];
+    }
+    return sum;
+}
+
+static void note(const struct measuring *m, const struct mlp *mlp, int matrix, size_t level,
+                 double sum)
+{
+    const size_t tensor = (size_t)(mlp->tensors.matrix[matrix] - m->view->tensors);
+    double *loss = &m->result->loss[tensor * levels(m) + level];
+    const double all = sum * (double)mlp->inputs->tokens / (double)mlp->tokens;
+    *loss = isnan(*loss) ? all : *loss + all;
+}
+
+static moeq_status on_mlp(void *user, const struct mq_mlp_inputs *inputs, moeq_error *err)
+{
+    struct measuring *m = user;
+    struct mlp mlp = {.inputs = inputs,
+                      .tensors = mq_mlp_tensors(m->view, inputs),
+                      .tokens = mq_min_u64(inputs->tokens, m->tokens)};
+    if (mlp.tokens == 0)
+        return MOEQ_OK;
+    for (size_t t = 0; t < mlp.tokens; t++)
+        mq_mlp_row(inputs, chosen_token(&mlp, t), m->hidden, m->x + t * m->ldh);
+    size_t outputs, next = 1;
+    MQ_TRY(activate(m, &mlp, err));
+    MQ_TRY(put_out(m, &mlp, &outputs, err));
+    for (int matrix = 0; matrix < MQ_MLP_MATRICES; matrix++) {
+        if (!mlp.tensors.matrix[matrix])
+            continue;
+        m->result->tokens[mlp.tensors.matrix[matrix] - m->view->tensors] += inputs->tokens;
+        for (size_t l = 0; l < levels(m); l++)
+            note(m, &mlp, matrix, l, difference(m, &mlp, next++));
+    }
+    return MOEQ_OK;
+}
+
+static moeq_status on_hidden(void *user, uint32_t layer, size_t first_token, size_t tokens,
+                             const float *const *hidden, moeq_error *err)
+{
+    struct measuring *m = user;
+    const struct mq_kernels *kernels = mq_kernels_get(m->context->isa);
+    (void)first_token;
+    (void)err;
+    for (size_t t = 0; t < tokens; t++) {
+        const float *row = hidden[0] + t * m->hidden;
+        double squares[2];
+        kernels->sum_squares(row, row, m->hidden, squares);
+        m->stream[layer] += squares[1];
+    }
+    return MOEQ_OK;
+}
+
+/* ---- all of them ---- */
+
+/* Whether a role is a matrix of an MLP. */
+static bool is_mlp(const struct mq_view *view, const struct mq_tensor *t)
+{
+    const enum mq_role_class of = mq_view_class(view, t->role);
+    return (of == MQ_CLASS_EXPERTS || of == MQ_CLASS_SHARED) && t->rows > 1;
+}
+
+static struct mq_linear_sizes measure_products(struct measuring *m)
+{
+    struct mq_linear_sizes sizes = {.arms = 3 * levels(m) + 1};
+    for (size_t i = 0; i < m->view->tensors_count; i++) {
+        const struct mq_tensor *t = &m->view->tensors[i];
+        sizes.row_bytes = mq_max_u64(sizes.row_bytes, t->row_bytes);
+        if (!is_mlp(m->view, t))
+            continue;
+        sizes.rows = mq_max_u64(sizes.rows, t->rows);
+        sizes.cols = mq_max_u64(sizes.cols, t->cols);
+        for (size_t l = 0; l < levels(m); l++)
+            sizes.row_bytes = mq_max_u64(sizes.row_bytes,
+                                         mq_level_row_bytes(m->options->levels[l], t->cols));
+    }
+    return sizes;
+}
+
+static moeq_status prepare(struct measuring *m, moeq_error *err)
+{
+    const size_t k = levels(m), n = m->view->tensors_count;
+    const struct mq_linear_sizes sizes = measure_products(m);
+    m->hidden = m->view->hparams.hidden;
+    m->ldh = mq_round_up(m->hidden, 16) + MQ_ROW_PAD;
+    m->ldr = mq_round_up(mq_max_u64(sizes.rows, sizes.cols), 16) + MQ_ROW_PAD;
+    m->tokens = m->options->tokens ? m->options->tokens : MQ_SENSITIVITY_TOKENS;
+    m->arms = calloc(3 * k + 1, sizeof *m->arms);
+    m->x = calloc(m->tokens * m->ldh, sizeof *m->x);
+    m->activations = calloc((2 * k + 1) * m->tokens * m->ldr, sizeof *m->activations);
+    m->outputs = calloc((3 * k + 1) * m->tokens * m->ldh, sizeof *m->outputs);
+    m->bias = calloc(m->ldr, sizeof *m->bias);
+    m->bytes = malloc(sizes.row_bytes + 1);
+    m->stream = calloc(m->view->hparams.layers + 1, sizeof *m->stream);
+    *m->result = (struct mq_sensitivity){.tensors = n,
+                                         .levels = k,
+                                         .loss = calloc(n * k + 1, sizeof(double)),
+                                         .tokens = calloc(n + 1, sizeof(uint64_t))};
+    if (!m->arms || !m->x || !m->activations || !m->outputs || !m->bias || !m->bytes ||
+        !m->stream || !m->result->loss || !m->result->tokens)
+        return mq_fail_memory(err, "measuring what levels cost");
+    for (size_t i = 0; i < n * k; i++)
+        m->result->loss[i] = NAN;
+    return mq_linear_create(m->context, &sizes, &m->linear, err);
+}
+
+moeq_status mq_sensitivity_measure(const struct mq_context *context, const struct mq_view *view,
+                                   const struct mq_windows *windows,
+                                   const struct mq_sensitivity_options *options,
+                                   struct mq_sensitivity *result, moeq_error *err)
+{
+    struct measuring m = {
+        .context = context, .view = view, .options = options, .result = result};
+    const struct mq_arm arm = {.name = "calibration", .view = view, .routes_from = -1};
+    const struct mq_observer observer = {.user = &m, .on_hidden = on_hidden, .on_mlp = on_mlp};
+    moeq_status status;
+    MQ_TRY_OUT(prepare(&m, err));
+    MQ_TRY_OUT(mq_evaluate(context, &arm, 1, windows, &observer, err));
+    for (size_t i = 0; i < view->tensors_count; i++)
+        for (size_t l = 0; l < result->levels; l++)
+            if (view->tensors[i].layer >= 0)
+                result->loss[i * result->levels + l] /= m.stream[view->tensors[i].layer + 1];
+out:
+    if (status != MOEQ_OK)
+        mq_sensitivity_free(result);
+    mq_linear_destroy(m.linear);
+    free(m.arms);
+    free(m.x);
+    free(m.activations);
+    free(m.outputs);
+    free(m.bias);
+    free(m.bytes);
+    free(m.stream);
+    return status;
+}
+
+void mq_sensitivity_free(struct mq_sensitivity *result)
+{
+    free(result->loss);
+    free(result->tokens);
+    *result = (struct mq_sensitivity){0};
+}
