@@ -60,6 +60,8 @@ void mq_covariance_clear(struct mq_covariance *covariance)
 {
     memset(covariance->a, 0, covariance->n * covariance->n * sizeof(float));
     covariance->inputs = 0;
+    covariance->scale = 1.0f;
+    covariance->damp = 0.0f;
 }
 
 /* ---- sums ---- */
@@ -171,6 +173,17 @@ void mq_covariance_finish(struct mq_covariance *c, double lambda)
     for (size_t i = 0; i < n; i++)
         c->a[i * n + i] += damp;
     c->inputs = 1; /* the sums are means now */
+    c->scale *= scale;
+    c->damp += damp;
+}
+
+void mq_covariance_finish_cross(struct mq_covariance *cross, const struct mq_covariance *of)
+{
+    const size_t n = cross->n;
+#pragma omp parallel for num_threads(mq_team(cross->context, n * n)) schedule(static)
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < n; j++)
+            cross->a[i * n + j] = cross->a[i * n + j] * of->scale + (i == j ? of->damp : 0.0f);
 }
 
 /* ---- the factor ---- */

@@ -28,6 +28,7 @@ struct mq_covariance {
     const struct mq_context *context;
     size_t n;
     uint64_t inputs;  /* rows so far */
+    float scale, damp; /* of what mq_covariance_finish did, all times together */
     /* [n][n]: while it is summed up, the lower triangle, diagonal included; finished: H, and once
      * factored, F in the upper triangle */
     float *a;
@@ -57,6 +58,9 @@ void mq_covariance_blend(struct mq_covariance *covariance, const struct mq_covar
 
 /* H = sums / inputs + lambda mean(diagonal) I in place of the sums. */
 void mq_covariance_finish(struct mq_covariance *covariance, double lambda);
+
+/* A cross covariance finished as `of` was: the same scale and damping. */
+void mq_covariance_finish_cross(struct mq_covariance *cross, const struct mq_covariance *of);
 
 /* The lambda of n columns and so many inputs: 0.6 n / inputs, from 0.03 to 1. */
 double mq_covariance_lambda(size_t n, uint64_t inputs);

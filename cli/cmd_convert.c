@@ -18,7 +18,8 @@ enum mq_exit mq_cmd_convert(const struct mq_options *options)
     struct mq_option_target target;
     struct mq_policy policy;
     struct mq_policy_override *overrides = NULL;
-    if (!mq_option_level_or_recipe("convert", options, &target) ||
+    if (!mq_calibrated_option_check("convert", options) ||
+        !mq_option_level_or_recipe("convert", options, &target) ||
         !mq_option_policy("convert", options, &target, &policy, &overrides)) {
         mq_option_policy_free(options, overrides);
         return MQ_EXIT_USAGE;
@@ -26,11 +27,15 @@ enum mq_exit mq_cmd_convert(const struct mq_options *options)
     moeq_error err = {0};
     struct mq_view *view = NULL;
     struct mq_plan *plan = NULL;
-    const moeq_status status = mq_open_model(options, options->positional[0], &view, &err);
+    struct mq_calibrated_option calibrated = {0};
+    moeq_status status = mq_open_model(options, options->positional[0], &view, &err);
+    if (status == MOEQ_OK)
+        status = mq_calibrated_option_read(options, view, &calibrated, &policy, &err);
     enum mq_exit code =
         status == MOEQ_OK ? mq_make_plan(options, view, &policy, NULL, &plan) : mq_report(&err);
     if (code == MQ_EXIT_GOOD)
-        code = mq_execute_plan("convert", options, plan);
+        code = mq_execute_plan("convert", options, plan, &calibrated);
+    mq_calibrated_option_free(&calibrated);
     mq_plan_free(plan);
     mq_view_close(view);
     mq_option_policy_free(options, overrides);

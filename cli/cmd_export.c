@@ -23,22 +23,26 @@ static void print_hints(const struct mq_options *options, const struct mq_plan *
                path[0] == '/' ? "" : "./", path, stem, name, stem, name);
 }
 
-static enum mq_exit run(const struct mq_options *options, const struct mq_policy *policy)
+static enum mq_exit run(const struct mq_options *options, struct mq_policy *policy)
 {
     const struct mq_gguf_options how = {.unify_up = options->unify != NULL,
                                         .split_bytes = options->split_bytes};
     moeq_error err = {0};
     struct mq_view *view = NULL;
     struct mq_plan *plan = NULL;
-    const moeq_status status = mq_open_model(options, options->positional[0], &view, &err);
+    struct mq_calibrated_option calibrated = {0};
+    moeq_status status = mq_open_model(options, options->positional[0], &view, &err);
+    if (status == MOEQ_OK)
+        status = mq_calibrated_option_read(options, view, &calibrated, policy, &err);
     enum mq_exit code =
         status == MOEQ_OK ? mq_make_plan(options, view, policy, &how, &plan) : mq_report(&err);
     if (code == MQ_EXIT_GOOD)
-        code = mq_execute_plan("export", options, plan);
+        code = mq_execute_plan("export", options, plan, &calibrated);
     if (code == MQ_EXIT_GOOD && !options->dry_run && !options->json && !options->quiet) {
         print_hints(options, plan);
         code = mq_finish_output();
     }
+    mq_calibrated_option_free(&calibrated);
     mq_plan_free(plan);
     mq_view_close(view);
     return code;
@@ -54,7 +58,8 @@ enum mq_exit mq_cmd_export(const struct mq_options *options)
     if (options->unify && strcmp(options->unify, "up") != 0)
         return mq_usage("export", "--unify '%s': expected up", options->unify);
     enum mq_exit code = MQ_EXIT_USAGE;
-    if (mq_option_level_or_recipe("export", options, &target) &&
+    if (mq_calibrated_option_check("export", options) &&
+        mq_option_level_or_recipe("export", options, &target) &&
         mq_option_policy("export", options, &target, &policy, &overrides))
         code = run(options, &policy);
     mq_option_policy_free(options, overrides);

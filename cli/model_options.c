@@ -218,8 +218,10 @@ bool mq_option_policy(const char *command, const struct mq_options *options,
         if (!policy->levels[by_class[i].group])
             return false;
     }
-    if (options->effort && !mq_effort_find(options->effort, &policy->effort)) {
-        mq_usage(command, "--effort '%s': expected default or best", options->effort);
+    if (options->effort && strcmp(options->effort, MQ_EFFORT_CALIBRATED) == 0) {
+        policy->effort = MQ_EFFORT_DEFAULT; /* of first scales, and of what is not calibrated */
+    } else if (options->effort && !mq_effort_find(options->effort, &policy->effort)) {
+        mq_usage(command, "--effort '%s': expected default, best or calibrated", options->effort);
         return false;
     }
     policy->allow_nonfinite = options->allow_nonfinite;

@@ -51,7 +51,8 @@ static const struct option options_table[] = {
     {"tensor", 0, LIST, "'PATTERN=LEVEL'",
      "level of the tensors whose names match a shell pattern; may be repeated, the last match wins",
      FIELD(tensor)},
-    {"effort", 0, TEXT, "NAME", "scale search: default, or best (slower, a little closer)",
+    {"effort", 0, TEXT, "NAME", "scale search: default, or best (slower, a little closer); of convert and export also "
+     "calibrated: errors of what a text's tokens give, instead of the weights' (needs --text)",
      FIELD(effort)},
     {"unify", 0, TEXT, "up",
      "where GGUF cannot store what is asked for (experts of one matrix at different levels, rows "

@@ -29,6 +29,8 @@ static void print_remarks(const struct mq_plan *plan, const struct mq_options *o
         printf("  %" PRIu64 " tensors are quantized already: converting them again adds to their "
                "error\n",
                again);
+    if (plan->calibration)
+        printf("  experts and MLPs: %s\n", plan->calibration);
     print_notes(plan, options);
 }
 
@@ -122,7 +124,10 @@ static cJSON *plan_json(struct mq_json_tree *b, const char *command, const struc
     mq_model_put_json(b, model, plan->view);
     mq_json_put(b, o, "model", model);
     mq_json_put(b, o, "plan", mq_breakdown_json(b, &sizes));
-    mq_json_put_text(b, o, "effort", mq_effort_name(plan->effort));
+    mq_json_put_text(b, o, "effort", plan->calibration ? MQ_EFFORT_CALIBRATED
+                                                       : mq_effort_name(plan->effort));
+    if (plan->calibration)
+        mq_json_put_text(b, o, "calibration", plan->calibration);
     mq_json_put_count(b, o, "file_bytes", plan->output_bytes);
     if (plan->files_count > 1)
         mq_json_put(b, o, "files", files_json(b, plan, options->output));
@@ -155,15 +160,45 @@ static void print_result(const struct mq_options *options, const struct mq_plan 
            mq_format_bytes((uint64_t)((double)plan->total.source_bytes / (seconds + 1e-9)), rate));
 }
 
+static cJSON *calibrated_json(struct mq_json_tree *b, const struct mq_calibrated_result *r)
+{
+    cJSON *o = mq_json_object(b);
+    mq_json_put_count(b, o, "tokens", r->tokens);
+    mq_json_put_count(b, o, "matrices", r->matrices);
+    mq_json_put_count(b, o, "experts", r->experts);
+    mq_json_put_count(b, o, "experts_with_few_tokens", r->few);
+    mq_json_put_count(b, o, "experts_without_tokens", r->without);
+    return o;
+}
+
+/* Experts that the text hardly touches are never left out. */
+static void print_calibrated(const struct mq_options *options, const struct mq_calibrated_result *r)
+{
+    char sentence[256];
+    if (!options->quiet)
+        printf("  error feedback in %" PRIu64 " matrices\n", r->matrices);
+    if (r->few || r->without) {
+        snprintf(sentence, sizeof sentence,
+                 "of %" PRIu64 " experts %" PRIu64 " met fewer tokens of the text than they have "
+                 "columns, and %" PRIu64 " none: more text would serve them",
+                 r->experts, r->few, r->without);
+        mq_print_note(options, sentence);
+    }
+}
+
 static enum mq_exit write_files(const char *command, const struct mq_options *options,
-                                const struct mq_plan *plan)
+                                const struct mq_plan *plan, struct mq_calibrated_option *calibrated)
 {
     struct mq_job_ui ui;
     struct mq_convert_result result = {0};
     moeq_error err = {0};
-    const struct mq_convert_options how = {.output = options->output, .replace = options->force};
+    const struct mq_convert_encoder encoder = {.user = &calibrated->run, .run = mq_calibrated_run};
+    const struct mq_convert_options how = {.output = options->output,
+                                           .replace = options->force,
+                                           .encoder = calibrated->given ? &encoder : NULL};
     if (!mq_job_begin(options, &ui))
         return MQ_EXIT_USAGE;
+    calibrated->run.context = &ui.context;
     const double start = mq_now_seconds();
     const moeq_status status = mq_convert(&ui.context, plan, &how, &result, &err);
     mq_job_end(&ui);
@@ -179,10 +214,14 @@ static enum mq_exit write_files(const char *command, const struct mq_options *op
         mq_json_put_text(&b, o, "output", plan->has_index ? name : options->output);
         mq_json_put_count(&b, o, "tensors_resumed", result.tensors_resumed);
         mq_json_put_number(&b, o, "seconds", seconds);
+        if (calibrated->given)
+            mq_json_put(&b, o, "calibrated", calibrated_json(&b, &calibrated->run.result));
         return mq_print_json(mq_json_finish(&b, o));
     }
     if (!options->quiet)
         print_result(options, plan, &result, seconds);
+    if (calibrated->given)
+        print_calibrated(options, &calibrated->run.result);
     return mq_finish_output();
 }
 
@@ -201,7 +240,7 @@ enum mq_exit mq_make_plan(const struct mq_options *options, const struct mq_view
 }
 
 enum mq_exit mq_execute_plan(const char *command, const struct mq_options *options,
-                             const struct mq_plan *plan)
+                             const struct mq_plan *plan, struct mq_calibrated_option *calibrated)
 {
     if (options->dry_run && options->json) {
         struct mq_json_tree b = {0};
@@ -215,5 +254,5 @@ enum mq_exit mq_execute_plan(const char *command, const struct mq_options *optio
     if (options->dry_run)
         return mq_finish_output();
     fflush(stdout);
-    return write_files(command, options, plan);
+    return write_files(command, options, plan, calibrated);
 }

@@ -499,12 +499,16 @@ static const struct mq_plan_entry *entry_of(const struct mq_convert_sink *sink,
     return &plan->entries[tensor - plan->view->tensors];
 }
 
-bool mq_convert_wants(const struct mq_convert_sink *sink, const struct mq_tensor *tensor)
+bool mq_convert_as_it_is(const struct mq_convert_sink *sink, const struct mq_tensor *tensor)
 {
     const struct mq_plan_entry *e = entry_of(sink, tensor);
     const unsigned turned = MQ_FORM_KV_B | MQ_FORM_PLUS_ONE | MQ_FORM_MINUS_EXP;
-    const bool as_it_is = !e->form || (!(e->form->what & turned) && !e->form->columns);
-    return !sink->job->done[e->item] && e->level != e->source && as_it_is;
+    return e->level != e->source && (!e->form || (!(e->form->what & turned) && !e->form->columns));
+}
+
+bool mq_convert_wants(const struct mq_convert_sink *sink, const struct mq_tensor *tensor)
+{
+    return mq_convert_as_it_is(sink, tensor) && !sink->job->done[entry_of(sink, tensor)->item];
 }
 
 const struct mq_level *mq_convert_level(const struct mq_convert_sink *sink,

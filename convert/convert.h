@@ -25,7 +25,9 @@ struct mq_convert_encoder {
     void *user;
     moeq_status (*run)(void *user, struct mq_convert_sink *sink, moeq_error *err);
 };
-/* Whether a tensor is not finished yet, and may be handed over: its rows stay as they are. */
+/* Whether a tensor may be handed over: it is to be quantized, and its rows stay as they are. */
+bool mq_convert_as_it_is(const struct mq_convert_sink *sink, const struct mq_tensor *tensor);
+/* Whether besides it is not finished yet. */
 bool mq_convert_wants(const struct mq_convert_sink *sink, const struct mq_tensor *tensor);
 /* The level that the plan gives a tensor. */
 const struct mq_level *mq_convert_level(const struct mq_convert_sink *sink,

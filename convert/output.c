@@ -133,6 +133,8 @@ static uint32_t plan_identity(const struct mq_plan *plan)
 {
     const char *effort = mq_effort_name(plan->effort);
     uLong crc = crc32_z(0, (const Bytef *)effort, strlen(effort));
+    if (plan->calibration)
+        crc = crc32_z(crc, (const Bytef *)plan->calibration, strlen(plan->calibration));
     if (plan->allow_nonfinite)
         crc = crc32_z(crc, (const Bytef *)"nonfinite", 9);
     for (size_t i = plan->has_index; i < plan->files_count; i++)

@@ -14,6 +14,8 @@
 
 /* How hard the encoders search for scales; same layout, same decoder. */
 enum mq_effort { MQ_EFFORT_DEFAULT, MQ_EFFORT_BEST, MQ_EFFORT_COUNT };
+/* What users call encoders that see the model's inputs (calibrate), beside the efforts of a search. */
+#define MQ_EFFORT_CALIBRATED "calibrated"
 const char *mq_effort_name(enum mq_effort effort);
 bool mq_effort_find(const char *name, enum mq_effort *effort);
 

@@ -27,7 +27,11 @@ struct mq_plan *mq_plan_new(const struct mq_view *view, const struct mq_policy *
     const char *note = plan->arena && policy->nonfinite_note
                            ? mq_arena_strdup(plan->arena, policy->nonfinite_note)
                            : NULL;
-    if (!plan->arena || (policy->nonfinite_note && !note)) {
+    plan->calibration = plan->arena && policy->calibration
+                            ? mq_arena_strdup(plan->arena, policy->calibration)
+                            : NULL;
+    if (!plan->arena || (policy->nonfinite_note && !note) ||
+        (policy->calibration && !plan->calibration)) {
         mq_plan_free(plan);
         return NULL;
     }
@@ -131,6 +135,8 @@ static moeq_status make_metadata(const struct mq_plan *plan, const struct mq_pol
                          policy->overrides[i].level->name);
     mq_buffer_printf(&recipe, "effort=%s%s", mq_effort_name(policy->effort),
                      policy->allow_nonfinite ? "; nonfinite=allowed" : "");
+    if (policy->calibration)
+        mq_buffer_printf(&recipe, "; calibrated=%s", policy->calibration);
     const char *pairs[] = {
         MQ_META_FORMAT,   "moeq",
         MQ_META_VERSION,  MQ_PROFILE_VERSION,

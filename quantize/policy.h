@@ -18,6 +18,8 @@ struct mq_policy {
     const struct mq_policy_override *overrides; /* later ones win */
     size_t overrides_count;
     enum mq_effort effort;
+    /* By what encoders that know more than the weights were guided, for metadata; NULL: none was. */
+    const char *calibration;
     bool allow_nonfinite; /* NaN and infinite weights are copied where nothing is quantized */
     /* What is known of them, for the plan to repeat (see mq_convert_plan); NULL: nothing. */
     uint64_t nonfinite_weights;

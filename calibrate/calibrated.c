@@ -1,0 +1,392 @@
+/*
+ * calibrated.c: an observer of each MLP's inputs that encodes its matrices.
+ *
+ * Notation of RECIPE: H13 is the covariance of the inputs of gate and up, H2 that of the inputs of down as the quantized
+ * gate and up give them, X that of these with the original ones.
+ */
+#include "calibrated.h"
+
+#include "checked.h"
+#include "kernels.h"
+#include "linear.h"
+#include "mlp.h"
+#include "pages.h"
+#include "product.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What was found out about damping at few inputs: RECIPE's blend, with a prior from tokens that go elsewhere, of as many
+ * inputs as there are columns, and at least this much damping. */
+#define FEW_LAMBDA 0.3
+
+struct pass {
+    struct mq_calibrated *calibrated;
+    struct mq_convert_sink *sink;
+    size_t hidden, rows, ldh, ldr; /* of the largest MLP */
+    struct mq_covariance inputs, activations, cross, prior;
+    float *weights[MQ_MLP_MATRICES];   /* as in the source */
+    float *quantized[MQ_MLP_MATRICES]; /* gate and up as encoded; biases: */
+    float *bias[MQ_MLP_MATRICES];
+    uint8_t *bytes[MQ_MLP_MATRICES];
+    uint8_t *row_bytes;
+    float *x, *gate, *up, *gate_q, *up_q; /* [MQ_COVARIANCE_ROWS] rows */
+    float *packed;
+};
+
+/* One MLP. */
+struct mlp {
+    const struct mq_mlp_inputs *inputs;
+    struct mq_mlp_tensors tensors;
+    const struct mq_level *level[MQ_MLP_MATRICES];
+    bool wanted[MQ_MLP_MATRICES];
+};
+
+/* ---- memory ---- */
+
+static bool is_mlp(const struct mq_view *view, const struct mq_tensor *t)
+{
+    const enum mq_role_class of = mq_view_class(view, t->role);
+    return (of == MQ_CLASS_EXPERTS || of == MQ_CLASS_SHARED) && t->rows > 1 && t->layer >= 0;
+}
+
+struct sizes {
+    size_t hidden, rows;  /* rows of the largest gate or up */
+    uint64_t weights;     /* of the largest matrix */
+    uint64_t row_bytes;   /* of the longest row as stored */
+};
+
+static struct sizes measure(const struct mq_view *view)
+{
+    struct sizes s = {.hidden = view->hparams.hidden};
+    for (size_t i = 0; i < view->tensors_count; i++) {
+        const struct mq_tensor *t = &view->tensors[i];
+        s.row_bytes = mq_max_u64(s.row_bytes, t->row_bytes);
+        if (!is_mlp(view, t))
+            continue;
+        s.weights = mq_max_u64(s.weights, t->rows * t->cols);
+        s.rows = mq_max_u64(s.rows, mq_max_u64(t->rows, t->cols) == s.hidden
+                                        ? mq_min_u64(t->rows, t->cols)
+                                        : mq_max_u64(t->rows, t->cols));
+    }
+    return s;
+}
+
+static uint64_t own_bytes(const struct mq_calibrated *c, const struct sizes *s)
+{
+    const size_t wide = mq_max_u64(s->rows, s->hidden);
+    const uint64_t covariances = 2 * mq_covariance_bytes(c->context, s->hidden) +
+                                 2 * mq_covariance_bytes(c->context, s->rows);
+    const uint64_t matrices = 5 * s->weights * sizeof(float) + 3 * s->weights * 2;
+    const uint64_t rows = 5 * (uint64_t)MQ_COVARIANCE_ROWS * (wide + MQ_ROW_PAD + 16) * sizeof(float);
+    const uint64_t packed = c->context->threads * mq_product_floats(wide) * sizeof(float);
+    return covariances + matrices + rows + packed + mq_feedback_bytes(c->context, wide);
+}
+
+/* The windows' states, and everything else. */
+static void needs(const struct mq_calibrated *c, uint64_t *fixed, uint64_t *window)
+{
+    const struct mq_arm arm = {.view = c->view, .routes_from = -1};
+    const struct sizes s = measure(c->view);
+    const struct mq_evaluation_memory m = mq_evaluation_memory(c->context, &arm, 1, c->windows);
+    *fixed = m.fixed_bytes + own_bytes(c, &s);
+    *window = m.window_bytes;
+}
+
+uint64_t mq_calibrated_memory(const struct mq_calibrated *calibrated)
+{
+    uint64_t fixed, window;
+    needs(calibrated, &fixed, &window);
+    return fixed + calibrated->windows->count * window;
+}
+
+static moeq_status check_memory(const struct mq_calibrated *c, moeq_error *err)
+{
+    uint64_t fixed, window;
+    const uint64_t budget =
+        c->context->memory_bytes ? c->context->memory_bytes : mq_physical_memory_bytes() / 2;
+    needs(c, &fixed, &window);
+    if (fixed + c->windows->count * window <= budget)
+        return MOEQ_OK;
+    const uint64_t fit = budget > fixed ? (budget - fixed) / window : 0;
+    if (fit == 0)
+        return mq_fail(err, MOEQ_LIMIT,
+                       "error feedback needs %.0f MiB for covariances, matrices and one window of "
+                       "text; there are %.0f MiB (--memory)",
+                       (double)(fixed + window) / 0x1p20, (double)budget / 0x1p20);
+    return mq_fail(err, MOEQ_LIMIT,
+                   "error feedback needs %.0f MiB for the states of %zu tokens and the covariances; "
+                   "there are %.0f MiB (--memory), enough for --tokens %" PRIu64,
+                   (double)(fixed + c->windows->count * window) / 0x1p20,
+                   c->windows->count * c->windows->length, (double)budget / 0x1p20,
+                   fit * c->windows->length);
+}
+
+static moeq_status prepare(struct pass *p, moeq_error *err)
+{
+    const struct mq_calibrated *c = p->calibrated;
+    const struct sizes s = measure(c->view);
+    const size_t wide = mq_max_u64(s.rows, s.hidden);
+    p->hidden = s.hidden;
+    p->rows = s.rows;
+    p->ldh = mq_round_up(s.hidden, 16) + MQ_ROW_PAD;
+    p->ldr = mq_round_up(wide, 16) + MQ_ROW_PAD;
+    MQ_TRY(mq_covariance_create(c->context, s.hidden, &p->inputs, err));
+    MQ_TRY(mq_covariance_create(c->context, s.hidden, &p->prior, err));
+    MQ_TRY(mq_covariance_create(c->context, s.rows, &p->activations, err));
+    MQ_TRY(mq_covariance_create(c->context, s.rows, &p->cross, err));
+    bool ready = true;
+    for (int i = 0; i < MQ_MLP_MATRICES; i++) {
+        p->weights[i] = mq_pages_alloc(s.weights * sizeof(float));
+        p->quantized[i] = i == MQ_MLP_DOWN ? NULL : mq_pages_alloc(s.weights * sizeof(float));
+        p->bias[i] = calloc(wide, sizeof(float));
+        p->bytes[i] = malloc(s.weights * 2 + 64); /* no level that is encoded so takes more than 16 bits */
+        ready = ready && p->weights[i] && (i == MQ_MLP_DOWN || p->quantized[i]) && p->bias[i] &&
+                p->bytes[i];
+    }
+    float **rows[] = {&p->x, &p->gate, &p->up, &p->gate_q, &p->up_q};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        *rows[i] = mq_pages_alloc(MQ_COVARIANCE_ROWS * p->ldr * sizeof(float));
+        ready = ready && *rows[i];
+    }
+    p->row_bytes = malloc(s.row_bytes + 64);
+    p->packed = mq_pages_alloc(c->context->threads * mq_product_floats(wide) * sizeof(float));
+    return ready && p->row_bytes && p->packed ? MOEQ_OK : mq_fail_memory(err, "error feedback");
+}
+
+static void finish(struct pass *p)
+{
+    mq_covariance_destroy(&p->inputs);
+    mq_covariance_destroy(&p->prior);
+    mq_covariance_destroy(&p->activations);
+    mq_covariance_destroy(&p->cross);
+    for (int i = 0; i < MQ_MLP_MATRICES; i++) {
+        free(p->weights[i]);
+        free(p->quantized[i]);
+        free(p->bias[i]);
+        free(p->bytes[i]);
+    }
+    free(p->x);
+    free(p->gate);
+    free(p->up);
+    free(p->gate_q);
+    free(p->up_q);
+    free(p->row_bytes);
+    free(p->packed);
+}
+
+/* ---- what is read ---- */
+
+static moeq_status load_rows(const struct pass *p, const struct mq_tensor *t, float *rows,
+                             moeq_error *err)
+{
+    const struct mq_calibrated *c = p->calibrated;
+    const struct mq_weights w = {.view = c->view, .tensor = t, .storage = mq_level_find(t->storage)};
+    for (uint64_t r = 0; r < t->rows; r++)
+        MQ_TRY(mq_weights_load(&w, c->context->isa, r, 1, p->row_bytes, rows + r * t->cols, err));
+    return MOEQ_OK;
+}
+
+static moeq_status load(const struct pass *p, const struct mlp *mlp, moeq_error *err)
+{
+    for (int i = 0; i < MQ_MLP_MATRICES; i++) {
+        if (mlp->tensors.matrix[i])
+            MQ_TRY(load_rows(p, mlp->tensors.matrix[i], p->weights[i], err));
+        if (mlp->tensors.bias[i])
+            MQ_TRY(load_rows(p, mlp->tensors.bias[i], p->bias[i], err));
+    }
+    return MOEQ_OK;
+}
+
+/* ---- inputs ---- */
+
+/* rows *= the tokens' shares in the layer's sum */
+static void weigh(const struct mlp *mlp, size_t first, size_t count, float *rows, size_t ld,
+                  size_t cols)
+{
+    for (size_t i = 0; i < count; i++) {
+        const float share = mq_mlp_share(mlp->inputs, first + i);
+        for (size_t c = 0; c < cols; c++)
+            rows[i * ld + c] *= share;
+    }
+}
+
+static void take_rows(const struct pass *p, const struct mlp *mlp, size_t first, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        mq_mlp_row(mlp->inputs, first + i, p->hidden, p->x + i * p->ldr);
+}
+
+static void gather_inputs(struct pass *p, const struct mlp *mlp)
+{
+    mq_covariance_clear(&p->inputs);
+    for (size_t first = 0; first < mlp->inputs->tokens; first += MQ_COVARIANCE_ROWS) {
+        const size_t count = mq_min_u64(MQ_COVARIANCE_ROWS, mlp->inputs->tokens - first);
+        take_rows(p, mlp, first, count);
+        weigh(mlp, first, count, p->x, p->ldr, p->hidden);
+        mq_covariance_add(&p->inputs, p->x, p->ldr, count);
+    }
+}
+
+/* activations[i] = f(gate x) * up x of the rows in p->x, in `up`. */
+static void activate(const struct pass *p, const struct mlp *mlp, float *const weights[],
+                     size_t count, float *gate, float *up)
+{
+    const struct mq_context *context = p->calibrated->context;
+    const struct mq_kernels *kernels = mq_kernels_get(context->isa);
+    const struct mq_layer_ffn *f = &mlp->inputs->shape->ffn;
+    float *const out[] = {gate, up};
+    const struct mq_tensor *t = mlp->tensors.matrix[MQ_MLP_UP];
+    for (int i = 0; i < 2; i++)
+        if (mlp->tensors.matrix[i])
+            mq_product(context, weights[i], t->rows, t->cols,
+                       mlp->tensors.bias[i] ? p->bias[i] : NULL, p->x, p->ldr, count, out[i],
+                       p->ldr, p->packed);
+    for (size_t i = 0; i < count; i++) {
+        /* the kernel leaves f(gate) * up in its first argument; of an activation without a gate the first is
+         * of no account */
+        float *a = gate + i * p->ldr, *b = up + i * p->ldr;
+        kernels->activate_times[f->activation](a, b, t->rows, f->activation_limit);
+        memcpy(b, a, t->rows * sizeof *b);
+    }
+}
+
+/* ---- matrices ---- */
+
+static moeq_status factor(struct mq_covariance *c, double lambda, const char *name, moeq_error *err)
+{
+    mq_covariance_finish(c, lambda);
+    for (int more = 0; more < 4; more++, lambda *= 10) {
+        if (mq_covariance_factor(c))
+            return MOEQ_OK;
+        mq_covariance_finish(c, lambda); /* once more on top */
+    }
+    return mq_fail(err, MOEQ_MALFORMED, "tensor '%s': the covariance of its inputs has no factor", name);
+}
+
+static moeq_status encode(struct pass *p, const struct mlp *mlp, int matrix,
+                          const struct mq_covariance *covariance, moeq_error *err)
+{
+    const struct mq_calibrated *c = p->calibrated;
+    const struct mq_tensor *t = mlp->tensors.matrix[matrix];
+    MQ_TRY(mq_feedback_encode(covariance, mlp->level[matrix], &c->options.feedback,
+                              p->weights[matrix], t->rows, p->bytes[matrix], err));
+    if (matrix != MQ_MLP_DOWN)
+        mq_level_decode_rows(mlp->level[matrix], c->context->isa, p->bytes[matrix], t->rows, t->cols,
+                             p->quantized[matrix]);
+    return MOEQ_OK;
+}
+
+/* gate and up; one that is not to be encoded stays as it is for what comes after. */
+static moeq_status encode_inputs(struct pass *p, const struct mlp *mlp, moeq_error *err)
+{
+    const char *name = mq_tensor_shown(mlp->tensors.matrix[MQ_MLP_UP]);
+    gather_inputs(p, mlp);
+    MQ_TRY(factor(&p->inputs, mq_covariance_lambda(p->hidden, mlp->inputs->tokens), name, err));
+    for (int i = 0; i < MQ_MLP_DOWN; i++) {
+        const struct mq_tensor *t = mlp->tensors.matrix[i];
+        if (t && mlp->level[i])
+            MQ_TRY(encode(p, mlp, i, &p->inputs, err));
+        else if (t)
+            memcpy(p->quantized[i], p->weights[i], t->rows * t->cols * sizeof(float));
+    }
+    return MOEQ_OK;
+}
+
+static moeq_status encode_down(struct pass *p, const struct mlp *mlp, moeq_error *err)
+{
+    const struct mq_tensor *t = mlp->tensors.matrix[MQ_MLP_DOWN];
+    const bool crosses = !p->calibrated->options.no_cross;
+    struct mq_covariance *h = &p->activations, *x = &p->cross;
+    h->n = x->n = t->cols;
+    mq_covariance_clear(h);
+    mq_covariance_clear(x);
+    for (size_t first = 0; first < mlp->inputs->tokens; first += MQ_COVARIANCE_ROWS) {
+        const size_t count = mq_min_u64(MQ_COVARIANCE_ROWS, mlp->inputs->tokens - first);
+        take_rows(p, mlp, first, count);
+        activate(p, mlp, p->weights, count, p->gate, p->up);
+        weigh(mlp, first, count, p->up, p->ldr, t->cols);
+        if (crosses) {
+            activate(p, mlp, p->quantized, count, p->gate_q, p->up_q);
+            weigh(mlp, first, count, p->up_q, p->ldr, t->cols);
+            mq_covariance_add_cross(x, p->up, p->up_q, p->ldr, count);
+        }
+        mq_covariance_add(h, crosses ? p->up_q : p->up, p->ldr, count);
+    }
+    const double lambda = mq_covariance_lambda(t->cols, mlp->inputs->tokens);
+    MQ_TRY(factor(h, lambda, mq_tensor_shown(t), err));
+    if (crosses) {
+        mq_covariance_finish_cross(x, h);
+        MQ_TRY(mq_feedback_cross_target(h, x, p->weights[MQ_MLP_DOWN], t->rows, err));
+    }
+    return encode(p, mlp, MQ_MLP_DOWN, h, err);
+}
+
+/* ---- one MLP ---- */
+
+/* Which matrices are to be encoded so; false if none is. */
+static bool choose(const struct pass *p, struct mlp *mlp)
+{
+    bool any = false;
+    for (int i = 0; i < MQ_MLP_MATRICES; i++) {
+        const struct mq_tensor *t = mlp->tensors.matrix[i];
+        if (!t)
+            continue;
+        const struct mq_level *level = mq_convert_level(p->sink, t);
+        if (!mq_convert_as_it_is(p->sink, t) || !mq_feedback_can(level))
+            continue;
+        mlp->level[i] = level;
+        mlp->wanted[i] = mq_convert_wants(p->sink, t);
+        any = any || mlp->wanted[i];
+    }
+    return any;
+}
+
+static void count_tokens(struct pass *p, const struct mlp *mlp)
+{
+    struct mq_calibrated_result *r = &p->calibrated->result;
+    const size_t tokens = mlp->inputs->tokens;
+    if (mlp->inputs->expert < 0)
+        return;
+    r->experts++;
+    r->without += tokens == 0;
+    r->few += tokens > 0 && tokens < p->hidden;
+}
+
+static moeq_status on_mlp(void *user, const struct mq_mlp_inputs *inputs, moeq_error *err)
+{
+    struct pass *p = user;
+    struct mlp mlp = {.inputs = inputs, .tensors = mq_mlp_tensors(p->calibrated->view, inputs)};
+    count_tokens(p, &mlp);
+    if (!choose(p, &mlp) || inputs->tokens == 0)
+        return MOEQ_OK;
+    MQ_TRY(load(p, &mlp, err));
+    MQ_TRY(encode_inputs(p, &mlp, err));
+    if (mlp.level[MQ_MLP_DOWN])
+        MQ_TRY(encode_down(p, &mlp, err));
+    for (int i = 0; i < MQ_MLP_MATRICES; i++)
+        if (mlp.wanted[i]) {
+            MQ_TRY(mq_convert_put(p->sink, mlp.tensors.matrix[i], p->bytes[i], err));
+            p->calibrated->result.matrices++;
+        }
+    return MOEQ_OK;
+}
+
+moeq_status mq_calibrated_run(void *user, struct mq_convert_sink *sink, moeq_error *err)
+{
+    struct mq_calibrated *c = user;
+    struct pass p = {.calibrated = c, .sink = sink};
+    const struct mq_arm arm = {.name = "calibration", .view = c->view, .routes_from = -1};
+    const struct mq_observer observer = {.user = &p, .on_mlp = on_mlp};
+    struct mq_context context = *c->context; /* all windows in one pass */
+    moeq_status status;
+    c->result = (struct mq_calibrated_result){.tokens = c->windows->count * c->windows->length};
+    MQ_TRY_OUT(check_memory(c, err));
+    context.memory_bytes = UINT64_MAX;
+    MQ_TRY_OUT(prepare(&p, err));
+    MQ_TRY_OUT(mq_evaluate(&context, &arm, 1, c->windows, &observer, err));
+out:
+    finish(&p);
+    return status;
+}

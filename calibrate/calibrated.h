@@ -1,0 +1,45 @@
+/*
+ * calibrated.h: a conversion's MLPs and experts encoded with error feedback, layer after layer of one pass of the
+ * original model over a text.
+ *
+ * When an expert's tokens are gathered, their covariance is formed, its gate and up matrices are encoded against
+ * it, its tokens are run through both forms, and its down matrix is encoded for what the quantized ones give it. Then all of
+ * it is dropped: memory holds the tokens' states and one MLP. Layers do not wait for each other, as every one sees the
+ * original's states.
+ */
+#ifndef MQ_CALIBRATED_H
+#define MQ_CALIBRATED_H
+
+#include "convert.h"
+#include "evaluator.h"
+#include "feedback.h"
+
+struct mq_calibrated_options {
+    struct mq_feedback_options feedback;
+    bool no_cross; /* down for the original's activations */
+};
+
+/* What came of it: matrices and experts of each kind. */
+struct mq_calibrated_result {
+    uint64_t matrices;  /* encoded so */
+    uint64_t experts, few, without; /* experts met by tokens; by fewer than the matrix has columns; by none */
+    uint64_t tokens;
+    uint64_t memory_bytes; /* that it needs: see mq_calibrated_memory */
+};
+
+struct mq_calibrated {
+    const struct mq_context *context;
+    const struct mq_view *view;
+    const struct mq_windows *windows;
+    struct mq_calibrated_options options;
+    struct mq_calibrated_result result;
+};
+
+/* Bytes for the states of all tokens, for the covariances and one MLP. */
+uint64_t mq_calibrated_memory(const struct mq_calibrated *calibrated);
+
+/* For mq_convert_options.encoder: `user` is a struct mq_calibrated. MOEQ_LIMIT where context->memory_bytes (0: half of
+ * the machine's) does not suffice, naming how many tokens would. */
+moeq_status mq_calibrated_run(void *user, struct mq_convert_sink *sink, moeq_error *err);
+
+#endif

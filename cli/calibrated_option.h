@@ -1,0 +1,26 @@
+/* calibrated_option.h: --effort calibrated, of convert and export. */
+#ifndef MQ_CALIBRATED_OPTION_H
+#define MQ_CALIBRATED_OPTION_H
+
+#include "calibrated.h"
+#include "model_options.h"
+#include "protocol.h"
+
+struct mq_calibrated_option {
+    bool given;
+    struct mq_text text;
+    struct mq_text_windows windows;
+    char sentence[128]; /* for plans: by what it was calibrated */
+    struct mq_calibrated run;
+};
+
+/* False after a message: --effort calibrated without --text, or --text without it. */
+bool mq_calibrated_option_check(const char *command, const struct mq_options *options);
+
+/* Where --effort calibrated is given, reads its text and cuts it; policy->calibration says so. */
+moeq_status mq_calibrated_option_read(const struct mq_options *options, struct mq_view *view,
+                                      struct mq_calibrated_option *option,
+                                      struct mq_policy *policy, moeq_error *err);
+void mq_calibrated_option_free(struct mq_calibrated_option *option);
+
+#endif

@@ -1,0 +1,51 @@
+#!/bin/bash
+# --effort calibrated: lower loss on other text, the same bytes whatever the threads and interruptions, GGUF too.
+. "$(dirname "$0")/helper.sh"
+
+head -c 24000 demo/text.txt > "$work/calibration.txt"
+tail -c 20000 demo/text.txt | iconv -c -f utf-8 -t utf-8 > "$work/judge.txt"
+tokens=4096
+sampled && tokens=1024
+options=(--level q3_k --effort calibrated --text "$work/calibration.txt" --tokens $tokens)
+
+"$moeq" convert $model -o "$work/plain.moeq" --level q3_k -q || fail "plain"
+"$moeq" convert $model -o "$work/two.moeq" "${options[@]}" --threads 2 > "$work/out" || fail "calibrated"
+grep -q "error feedback on $tokens tokens" "$work/out" || fail "the plan does not say by what: $(cat "$work/out")"
+"$moeq" convert $model -o "$work/one.moeq" "${options[@]}" --threads 1 -q 2> /dev/null || fail "one thread"
+cmp "$work/one.moeq" "$work/two.moeq" || fail "one thread and two: other bytes"
+"$moeq" check "$work/two.moeq" -q || fail "check"
+
+# stopped in the middle, it goes on and ends with the same bytes
+"$moeq" convert $model -o "$work/again.moeq" "${options[@]}" -q 2> /dev/null &
+for _ in $(seq 200); do
+    [ -e "$work/again.moeq.part" ] && break
+    sleep 0.02
+done
+sleep 0.3
+kill -INT $! 2> /dev/null
+wait $!
+"$moeq" convert $model -o "$work/again.moeq" "${options[@]}" -q --force 2> /dev/null || fail "going on"
+cmp "$work/again.moeq" "$work/two.moeq" || fail "interrupted: other bytes"
+
+# the same matrices in GGUF
+"$moeq" export $model -o "$work/two.gguf" "${options[@]}" -q 2> /dev/null || fail "export"
+"$moeq" verify "$work/two.moeq" "$work/plain.moeq" "$work/two.gguf" --against $model --text "$work/judge.txt" \
+    --json 2> /dev/null > "$work/verify.json" || fail "verify"
+python3 - "$work/verify.json" << 'PYTHON' || fail "figures"
+import json, sys
+rows = [row for row in json.load(open(sys.argv[1]))["rows"] if not row["is_baseline"]]
+kld = [row["kld_nats"]["mean"] for row in rows]
+assert kld[0] < 0.75 * kld[1], kld
+assert kld[0] == kld[2], kld
+PYTHON
+
+usage convert "--effort calibrated needs --text FILE: text like that which the model is for" \
+    convert $model -o "$work/x.moeq" --level q3_k --effort calibrated
+usage convert "--text, --tokens and --context go with --effort calibrated" \
+    convert $model -o "$work/x.moeq" --level q3_k --text demo/text.txt
+usage convert "--effort 'hard': expected default, best or calibrated" \
+    convert $model -o "$work/x.moeq" --level q3_k --effort hard
+"$moeq" convert $model -o "$work/x.moeq" "${options[@]}" --memory 20M 2> "$work/stderr" && fail "20 MB suffice"
+grep -q "error feedback needs .* --tokens [0-9]\|error feedback needs .* one window" "$work/stderr" ||
+    fail "little memory: $(cat "$work/stderr")"
+finish
