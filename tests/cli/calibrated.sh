@@ -34,7 +34,7 @@ cmp "$work/again.moeq" "$work/two.moeq" || fail "interrupted: other bytes"
 python3 - "$work/verify.json" << 'PYTHON' || fail "figures"
 import json, sys
 rows = [row for row in json.load(open(sys.argv[1]))["rows"] if not row["is_baseline"]]
-kld = [row["kld_nats"]["mean"] for row in rows]
+kld = [row["kld_nats"]["mean"]["value"] for row in rows]
 assert kld[0] < 0.75 * kld[1], kld
 assert kld[0] == kld[2], kld
 PYTHON
@@ -45,7 +45,7 @@ usage convert "--text, --tokens and --context go with --effort calibrated" \
     convert $model -o "$work/x.moeq" --level q3_k --text demo/text.txt
 usage convert "--effort 'hard': expected default, best or calibrated" \
     convert $model -o "$work/x.moeq" --level q3_k --effort hard
-"$moeq" convert $model -o "$work/x.moeq" "${options[@]}" --memory 20M 2> "$work/stderr" && fail "20 MB suffice"
+"$moeq" convert $model -o "$work/x.moeq" "${options[@]}" --memory 20M -q 2> "$work/stderr" && fail "20 MB suffice"
 grep -q "error feedback needs .* --tokens [0-9]\|error feedback needs .* one window" "$work/stderr" ||
     fail "little memory: $(cat "$work/stderr")"
 finish
