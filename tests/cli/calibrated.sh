@@ -2,9 +2,9 @@
 # --effort calibrated: lower loss on other text, the same bytes whatever the threads and interruptions, GGUF too.
 . "$(dirname "$0")/helper.sh"
 
-head -c 24000 demo/text.txt > "$work/calibration.txt"
-tail -c 20000 demo/text.txt | iconv -c -f utf-8 -t utf-8 > "$work/judge.txt"
-tokens=4096
+awk 'NR % 4 != 0' demo/text.txt > "$work/calibration.txt"
+awk 'NR % 4 == 0' demo/text.txt > "$work/judge.txt"
+tokens=8192
 sampled && tokens=1024
 options=(--level q3_k --effort calibrated --text "$work/calibration.txt" --tokens $tokens)
 
