@@ -241,7 +241,7 @@ static moeq_status write_turned(const struct job *job, const struct mq_plan_entr
         for (uint64_t c = 0; c < cols; c++)
             for (uint64_t i = 0; i < f->plain; i++)
                 s->turned[(h * cols + c) * f->plain + i] = s->weights[(h * each + i) * cols + c];
-    mq_level_encode_rows(e->second.level, job->context->isa, job->plan->effort, s->turned,
+    mq_level_encode_rows(e->second.level, job->context->isa, job->plan->effort, NULL, s->turned,
                          heads * cols, f->plain, s->encoded);
     return mq_write_at(file->fd, file->part,
                        e->second.offset + row / each * cols * e->second.row_bytes, s->encoded,
@@ -332,7 +332,7 @@ static moeq_status convert_rows(const struct job *job, const struct mq_plan_entr
         mq_form_values(values, false, s->weights, (size_t)(rows * t->cols));
     if (e->level != e->source || values) {
         MQ_TRY(check_f16_range(e, row, s->weights, rows * t->cols, err));
-        mq_level_encode_rows(e->level, isa, job->plan->effort, s->weights, rows, t->cols,
+        mq_level_encode_rows(e->level, isa, job->plan->effort, NULL, s->weights, rows, t->cols,
                              s->encoded);
         if (any)
             mq_nonfinite_carry(s->weights, rows * t->cols, e->level->name, s->encoded);

@@ -36,8 +36,8 @@
     X(i8_32, isa)
 
 #define MQ_DECLARE_CODEC(codec, isa)                                                              \
-    void mq_##codec##_encode_##isa(const float *weights, size_t n, enum mq_effort effort,         \
-                                   uint8_t *blocks);                                              \
+    void mq_##codec##_encode_##isa(const float *weights, size_t n, const float *importance,       \
+                                   enum mq_effort effort, uint8_t *blocks);                       \
     void mq_##codec##_decode_##isa(const uint8_t *blocks, size_t n, float *weights);              \
     void mq_##codec##_unpack_##isa(const uint8_t *blocks, size_t n, int8_t *codes, float *scales, \
                                    float *mins);

@@ -206,20 +206,24 @@ double mq_level_row_bits(const struct mq_level *level, uint64_t cols)
 }
 
 void mq_level_encode_rows(const struct mq_level *level, enum mq_isa isa, enum mq_effort effort,
-                          const float *weights, size_t rows, size_t cols, uint8_t *bytes)
+                          const float *importance, const float *weights, size_t rows, size_t cols,
+                          uint8_t *bytes)
 {
     struct part parts[PARTS];
     parts_of(level, cols, parts);
-    if (parts[PART_BLOCKS].weights == cols) { /* no tails: the rows are one run of blocks */
-        level->encode[isa](weights, rows * cols, effort, bytes);
+    if (!importance && parts[PART_BLOCKS].weights == cols) { /* no tails: one run of blocks */
+        level->encode[isa](weights, rows * cols, NULL, effort, bytes);
         return;
     }
-    for (size_t r = 0; r < rows; r++)
+    for (size_t r = 0; r < rows; r++) {
+        const float *of_part = importance;
         for (const struct part *p = parts; p < parts + PARTS; p++) {
-            p->level->encode[isa](weights, p->weights, effort, bytes);
+            p->level->encode[isa](weights, p->weights, of_part, effort, bytes);
             weights += p->weights;
+            of_part = of_part ? of_part + p->weights : NULL;
             bytes += part_bytes(p);
         }
+    }
 }
 
 void mq_level_decode_rows(const struct mq_level *level, enum mq_isa isa, const uint8_t *bytes,

@@ -30,9 +30,9 @@ struct mq_level {
     bool may_be_cut;
     /* Encodes or decodes n weights, n a multiple of block_weights (or what is cut
      * at the end of a row), with one kernel variant. A level that is read only has no encoder: see
-     * mq_level_can_encode. */
-    void (*encode[MQ_ISA_COUNT])(const float *weights, size_t n, enum mq_effort effort,
-                                 uint8_t *blocks);
+     * mq_level_can_encode. importance: n floats, or NULL (see mq_level_encode_rows). */
+    void (*encode[MQ_ISA_COUNT])(const float *weights, size_t n, const float *importance,
+                                 enum mq_effort effort, uint8_t *blocks);
     void (*decode[MQ_ISA_COUNT])(const uint8_t *blocks, size_t n, float *weights);
     /*
      * The same weights as integers, for products in integers; NULL if not quantized, or to floats:
@@ -77,9 +77,12 @@ double mq_level_row_bits(const struct mq_level *level, uint64_t cols);
 
 /* rows x cols floats (row-major, contiguous) <-> rows of mq_level_row_bytes each. The same bytes
  * from every `isa`. Weights must be finite (see mq_first_not_finite); what is stored then is too: a
- * weight beyond the largest that the level can hold is stored as the largest. */
+ * weight beyond the largest that the level can hold is stored as the largest. importance: of the
+ * columns, `cols` finite floats >= 0: an error of a weight counts by its square times the
+ * importance of its column. NULL: all count alike. */
 void mq_level_encode_rows(const struct mq_level *level, enum mq_isa isa, enum mq_effort effort,
-                          const float *weights, size_t rows, size_t cols, uint8_t *bytes);
+                          const float *importance, const float *weights, size_t rows, size_t cols,
+                          uint8_t *bytes);
 void mq_level_decode_rows(const struct mq_level *level, enum mq_isa isa, const uint8_t *bytes,
                           size_t rows, size_t cols, float *weights);
 

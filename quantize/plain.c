@@ -8,9 +8,10 @@
 
 #define BF16_MAX 0x1.fep127f /* 0x7f7f */
 
-void MQ_ISA_NAME(mq_f32_encode)(const float *weights, size_t n, enum mq_effort effort,
-                                uint8_t *blocks)
+void MQ_ISA_NAME(mq_f32_encode)(const float *weights, size_t n, const float *importance,
+                                enum mq_effort effort, uint8_t *blocks)
 {
+    (void)importance;
     (void)effort;
     memcpy(blocks, weights, n * sizeof *weights);
 }
@@ -49,9 +50,10 @@ MQ_INLINE void decode_narrow(const uint8_t *in, size_t n, float *weights,
     }
 }
 
-void MQ_ISA_NAME(mq_f16_encode)(const float *weights, size_t n, enum mq_effort effort,
-                                uint8_t *blocks)
+void MQ_ISA_NAME(mq_f16_encode)(const float *weights, size_t n, const float *importance,
+                                enum mq_effort effort, uint8_t *blocks)
 {
+    (void)importance;
     (void)effort;
     encode_narrow(weights, n, blocks, MQ_F16_MAX, v_store_f16);
 }
@@ -61,9 +63,10 @@ void MQ_ISA_NAME(mq_f16_decode)(const uint8_t *blocks, size_t n, float *weights)
     decode_narrow(blocks, n, weights, v_load_f16);
 }
 
-void MQ_ISA_NAME(mq_bf16_encode)(const float *weights, size_t n, enum mq_effort effort,
-                                 uint8_t *blocks)
+void MQ_ISA_NAME(mq_bf16_encode)(const float *weights, size_t n, const float *importance,
+                                 enum mq_effort effort, uint8_t *blocks)
 {
+    (void)importance;
     (void)effort;
     encode_narrow(weights, n, blocks, BF16_MAX, v_store_bf16);
 }

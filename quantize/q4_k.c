@@ -36,9 +36,10 @@ static void pack_block(const struct coded *coded, size_t b, uint8_t *block)
         mq_pack_nibbles(coded->codes[c % 2] + 16 * (8 * b + c / 2 * 2), block + LOW_AT + 16 * c);
 }
 
-void MQ_ISA_NAME(mq_q4_k_encode)(const float *weights, size_t n, enum mq_effort effort,
-                                 uint8_t *blocks)
+void MQ_ISA_NAME(mq_q4_k_encode)(const float *weights, size_t n, const float *importance,
+                                 enum mq_effort effort, uint8_t *blocks)
 {
+    (void)importance;
     encode(weights, n, &searches[effort], blocks);
 }
 

@@ -99,9 +99,10 @@ static void encode_lanes(const float *weights, const struct search *search, uint
     }
 }
 
-void MQ_ISA_NAME(mq_q8_0_encode)(const float *weights, size_t n, enum mq_effort effort,
-                                 uint8_t *blocks)
+void MQ_ISA_NAME(mq_q8_0_encode)(const float *weights, size_t n, const float *importance,
+                                 enum mq_effort effort, uint8_t *blocks)
 {
+    (void)importance;
     const struct search *search = &searches[effort];
     for (; n >= LANES_WEIGHTS; n -= LANES_WEIGHTS) {
         encode_lanes(weights, search, blocks, 16);

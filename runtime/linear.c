@@ -220,7 +220,7 @@ static moeq_status quantize_rows(const struct mq_weights *weights, enum mq_isa i
                                  moeq_error *err)
 {
     const size_t cols = weights->tensor->cols;
-    mq_level_encode_rows(weights->level, isa, weights->effort, rows, count, cols, bytes);
+    mq_level_encode_rows(weights->level, isa, weights->effort, NULL, rows, count, cols, bytes);
     mq_level_decode_rows(weights->level, isa, bytes, count, cols, out);
     return check_finite(weights, isa, row, count, out, weights->level->name, err);
 }
@@ -482,7 +482,8 @@ static moeq_status prepare_panel(const struct job *job, size_t which, struct use
         MQ_TRY(quantize_rows(weights, isa, at, count, rows, bytes, scratch->quantized, err));
         used = scratch->quantized;
     } else if (weights->level) {
-        mq_level_encode_rows(weights->level, isa, weights->effort, rows, count, job->cols, bytes);
+        mq_level_encode_rows(weights->level, isa, weights->effort, NULL, rows, count, job->cols,
+                             bytes);
     }
     for (size_t r = 0; uses.measure && r < count; r++)
         linear->kernels->sum_squares(rows + r * job->cols, used + r * job->cols, job->cols,

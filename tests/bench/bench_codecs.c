@@ -34,8 +34,8 @@ static void run(void *argument, unsigned thread)
     case ENCODE:
     case ENCODE_BEST:
         mq_level_encode_rows(w->level, w->isa,
-                             w->kind == ENCODE ? MQ_EFFORT_DEFAULT : MQ_EFFORT_BEST, b->weights,
-                             w->rows, COLS, b->bytes);
+                             w->kind == ENCODE ? MQ_EFFORT_DEFAULT : MQ_EFFORT_BEST, NULL,
+                             b->weights, w->rows, COLS, b->bytes);
         break;
     case DECODE:
         mq_level_decode_rows(w->level, w->isa, b->bytes, w->rows, COLS, b->weights);

@@ -173,7 +173,7 @@ void bench_products(struct bench *bench)
         };
         bench_gaussian(thread->rows, (size_t)MQ_PANEL * MAX_K);
         for (size_t r = 0; r < ROWS; r += MQ_PANEL)
-            mq_level_encode_rows(level(), mq_isa_detect(), MQ_EFFORT_DEFAULT, thread->rows,
+            mq_level_encode_rows(level(), mq_isa_detect(), MQ_EFFORT_DEFAULT, NULL, thread->rows,
                                  MQ_PANEL, MAX_K,
                                  thread->blocks + r * mq_level_row_bytes(level(), MAX_K));
     }

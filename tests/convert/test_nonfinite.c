@@ -404,7 +404,8 @@ START_TEST(casts_keep_what_they_are)
             if (!mq_isa_available((enum mq_isa)isa))
                 continue;
             mq_level_decode_rows(from, (enum mq_isa)isa, in, 1, 40, weights);
-            mq_level_encode_rows(to, (enum mq_isa)isa, MQ_EFFORT_DEFAULT, weights, 1, 40, out);
+            mq_level_encode_rows(to, (enum mq_isa)isa, MQ_EFFORT_DEFAULT, NULL, weights, 1, 40,
+                                 out);
             mq_nonfinite_carry(weights, 40, cases[i].to, out);
             const size_t n = 40 * to->block_bytes;
             if (isa == 0)

@@ -99,7 +99,7 @@ static double relative_rmse(const struct mq_level *level, enum mq_effort effort,
     static float decoded[N];
     static uint8_t bytes[4 * N];
     const enum mq_isa isa = mq_isa_detect();
-    mq_level_encode_rows(level, isa, effort, weights, n / COLS, COLS, bytes);
+    mq_level_encode_rows(level, isa, effort, NULL, weights, n / COLS, COLS, bytes);
     mq_level_decode_rows(level, isa, bytes, n / COLS, COLS, decoded);
     double error = 0, norm = 0;
     for (size_t i = 0; i < n; i++) {

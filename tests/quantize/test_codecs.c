@@ -69,7 +69,7 @@ static void check_variants(const struct mq_level *level, enum mq_effort effort, 
     static uint8_t reference[4 * MAX_WEIGHTS], bytes[4 * MAX_WEIGHTS];
     static float expected[MAX_WEIGHTS], decoded[MAX_WEIGHTS];
     const size_t size = mq_level_row_bytes(level, n);
-    mq_level_encode_rows(level, MQ_ISA_GENERIC, effort, weights, 1, n, reference);
+    mq_level_encode_rows(level, MQ_ISA_GENERIC, effort, NULL, weights, 1, n, reference);
     mq_level_decode_rows(level, MQ_ISA_GENERIC, reference, 1, n, expected);
     for (size_t i = 0; i < n; i++)
         ck_assert_msg(isfinite(expected[i]), "%s %s: weight %zu: %g became %g", level->name, what,
@@ -78,7 +78,7 @@ static void check_variants(const struct mq_level *level, enum mq_effort effort, 
         if (!mq_isa_available((enum mq_isa)isa))
             continue;
         memset(bytes, 0xa5, size);
-        mq_level_encode_rows(level, (enum mq_isa)isa, effort, weights, 1, n, bytes);
+        mq_level_encode_rows(level, (enum mq_isa)isa, effort, NULL, weights, 1, n, bytes);
         ck_assert_msg(memcmp(bytes, reference, size) == 0, "%s/%s of %zu %s weights: %s differs",
                       level->name, mq_effort_name(effort), n, what, mq_isa_name((enum mq_isa)isa));
         mq_level_decode_rows(level, (enum mq_isa)isa, reference, 1, n, decoded);
@@ -148,10 +148,10 @@ START_TEST(blocks_do_not_depend_on_their_neighbours)
     for (size_t l = 0; l < mq_levels_count; l++) {
         const struct mq_level *level = &mq_levels[l];
         for (int effort = 0; effort < MQ_EFFORT_COUNT && mq_level_can_encode(level); effort++) {
-            level->encode[isa](weights, N, (enum mq_effort)effort, all);
+            level->encode[isa](weights, N, NULL, (enum mq_effort)effort, all);
             for (size_t at = 0; at < N; at += level->block_weights) {
                 memcpy(lonely, weights + at, level->block_weights * sizeof *lonely);
-                level->encode[isa](lonely, level->block_weights, (enum mq_effort)effort, one);
+                level->encode[isa](lonely, level->block_weights, NULL, (enum mq_effort)effort, one);
                 ck_assert_mem_eq(one, all + at / level->block_weights * level->block_bytes,
                                  level->block_bytes);
             }
@@ -194,8 +194,8 @@ START_TEST(bytes_are_pinned)
             row++;
         uint32_t crc[MQ_EFFORT_COUNT];
         for (int effort = 0; effort < MQ_EFFORT_COUNT; effort++) {
-            mq_level_encode_rows(level, mq_isa_detect(), (enum mq_effort)effort, weights, 1, N,
-                                 bytes);
+            mq_level_encode_rows(level, mq_isa_detect(), (enum mq_effort)effort, NULL, weights, 1,
+                                 N, bytes);
             crc[effort] = (uint32_t)crc32_z(0, bytes, mq_level_row_bytes(level, N));
         }
         ck_assert_msg(row < PINNED && memcmp(crc, pinned[row].crc, sizeof crc) == 0,
@@ -214,7 +214,7 @@ static double relative_error(const struct mq_level *level, enum mq_effort effort
     const enum mq_isa isa = mq_isa_detect();
     double error = 0, norm = 0;
     mq_test_fill(kind, 9, weights, N);
-    mq_level_encode_rows(level, isa, effort, weights, 1, N, bytes);
+    mq_level_encode_rows(level, isa, effort, NULL, weights, 1, N, bytes);
     mq_level_decode_rows(level, isa, bytes, 1, N, decoded);
     for (size_t i = 0; i < N; i++) {
         const double e = (double)decoded[i] - (double)weights[i];
@@ -269,7 +269,7 @@ START_TEST(q8_0_never_uses_minus_128)
     for (int kind = 0; kind < MQ_TEST_KIND_COUNT; kind++)
         for (int effort = 0; effort < MQ_EFFORT_COUNT; effort++) {
             mq_test_fill((enum mq_test_kind)kind, 3, weights, MAX_WEIGHTS);
-            mq_level_find("q8_0")->encode[mq_isa_detect()](weights, MAX_WEIGHTS,
+            mq_level_find("q8_0")->encode[mq_isa_detect()](weights, MAX_WEIGHTS, NULL,
                                                            (enum mq_effort)effort, bytes);
             for (size_t i = 0; i < sizeof bytes; i++)
                 ck_assert(i % 34 < 2 || bytes[i] != 0x80);
@@ -286,10 +286,10 @@ START_TEST(narrowing_rounds_and_saturates)
     mq_test_fill(MQ_TEST_any_bits, 4, weights, MAX_WEIGHTS);
     weights[0] = 65519.0f, weights[1] = 65520.0f, weights[2] = -FLT_MAX, weights[3] = FLT_MAX;
     const enum mq_isa isa = mq_isa_detect();
-    mq_level_encode_rows(mq_level_find("f16"), isa, MQ_EFFORT_DEFAULT, weights, 1, MAX_WEIGHTS,
-                         f16);
-    mq_level_encode_rows(mq_level_find("bf16"), isa, MQ_EFFORT_DEFAULT, weights, 1, MAX_WEIGHTS,
-                         bf16);
+    mq_level_encode_rows(mq_level_find("f16"), isa, MQ_EFFORT_DEFAULT, NULL, weights, 1,
+                         MAX_WEIGHTS, f16);
+    mq_level_encode_rows(mq_level_find("bf16"), isa, MQ_EFFORT_DEFAULT, NULL, weights, 1,
+                         MAX_WEIGHTS, bf16);
     mq_level_decode_rows(mq_level_find("f16"), isa, f16, 1, MAX_WEIGHTS, f16_back);
     mq_level_decode_rows(mq_level_find("bf16"), isa, bf16, 1, MAX_WEIGHTS, bf16_back);
     for (size_t i = 0; i < MAX_WEIGHTS; i++) {

@@ -116,8 +116,8 @@ START_TEST(rows_survive_the_round_trip)
                 float *decoded = mq_test_guarded(n * sizeof *decoded);
                 uint8_t *bytes = mq_test_guarded(ROWS * row_bytes);
                 mq_test_fill(MQ_TEST_gauss, cols, weights, n);
-                mq_level_encode_rows(level, (enum mq_isa)isa, MQ_EFFORT_DEFAULT, weights, ROWS,
-                                     cols, bytes);
+                mq_level_encode_rows(level, (enum mq_isa)isa, MQ_EFFORT_DEFAULT, NULL, weights,
+                                     ROWS, cols, bytes);
                 mq_level_decode_rows(level, (enum mq_isa)isa, bytes, ROWS, cols, decoded);
                 double largest = 0, worst = 0;
                 for (size_t i = 0; i < n; i++) {
@@ -146,12 +146,12 @@ START_TEST(tails_are_q8_0_and_f16)
         const struct mq_level *level = &mq_levels[l];
         if (level->block_weights != 256)
             continue;
-        mq_level_encode_rows(level, isa, MQ_EFFORT_BEST, weights, 1, COLS, row);
-        level->encode[isa](weights, 256, MQ_EFFORT_BEST, segment);
+        mq_level_encode_rows(level, isa, MQ_EFFORT_BEST, NULL, weights, 1, COLS, row);
+        level->encode[isa](weights, 256, NULL, MQ_EFFORT_BEST, segment);
         ck_assert_mem_eq(row, segment, level->block_bytes);
-        q8_0->encode[isa](weights + 256, 96, MQ_EFFORT_BEST, segment);
+        q8_0->encode[isa](weights + 256, 96, NULL, MQ_EFFORT_BEST, segment);
         ck_assert_mem_eq(row + level->block_bytes, segment, 3 * 34);
-        f16->encode[isa](weights + 352, 5, MQ_EFFORT_BEST, segment);
+        f16->encode[isa](weights + 352, 5, NULL, MQ_EFFORT_BEST, segment);
         ck_assert_mem_eq(row + level->block_bytes + 3 * 34, segment, 10);
     }
 }
@@ -171,11 +171,12 @@ START_TEST(rows_one_by_one_are_rows_at_once)
                 if (cols > 1000 || !mq_level_can_encode(level))
                     continue;
                 mq_test_fill(MQ_TEST_student_t5, cols, weights, ROWS * cols);
-                mq_level_encode_rows(level, isa, (enum mq_effort)effort, weights, ROWS, cols, all);
+                mq_level_encode_rows(level, isa, (enum mq_effort)effort, NULL, weights, ROWS, cols,
+                                     all);
                 mq_level_decode_rows(level, isa, all, ROWS, cols, at_once);
                 for (size_t r = 0; r < ROWS; r++) {
-                    mq_level_encode_rows(level, isa, (enum mq_effort)effort, weights + r * cols, 1,
-                                         cols, one + r * row_bytes);
+                    mq_level_encode_rows(level, isa, (enum mq_effort)effort, NULL,
+                                         weights + r * cols, 1, cols, one + r * row_bytes);
                     mq_level_decode_rows(level, isa, all + r * row_bytes, 1, cols,
                                          alone + r * cols);
                 }

@@ -29,7 +29,8 @@ static void fill_rows(const struct mq_level *level, bool any, size_t rows, size_
     ck_assert_ptr_nonnull(weights);
     for (size_t i = 0; i < rows * cols; i++)
         weights[i] = 0.02f * mq_test_gauss(seed);
-    mq_level_encode_rows(level, mq_isa_detect(), MQ_EFFORT_DEFAULT, weights, rows, cols, bytes);
+    mq_level_encode_rows(level, mq_isa_detect(), MQ_EFFORT_DEFAULT, NULL, weights, rows, cols,
+                         bytes);
     free(weights);
 }
 
