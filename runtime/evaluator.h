@@ -15,6 +15,7 @@
 
 #include "compute.h"
 #include "context.h"
+#include "exact_sum.h"
 #include "layer.h"
 #include "levels.h"
 #include "model_view.h"
@@ -97,6 +98,23 @@ struct mq_mlp_inputs {
     const float *scale;
 };
 
+/* A product of one arm that is about to be formed: rows of a layer's matrix with the inputs of tokens. */
+struct mq_product {
+    int arm;
+    const struct mq_layer *shape;
+    const struct mq_tensor *tensor;
+    uint64_t first_row,
+        rows; /* of the matrix: some come in several products, for the same inputs */
+    size_t tokens;
+    const float *x; /* [tokens][tensor->cols], of stride ldx, as the matrix meets them */
+    size_t ldx;
+    size_t first_token;    /* of the pass, over all windows */
+    const uint32_t *token; /* [tokens]: behind first_token, ascending; NULL: 0, 1, ... */
+    /* [tokens]: with what the output of the MLP that it is part of is multiplied; NULL: 1 */
+    const float *scale;
+    struct mq_product_sums sums; /* for the observer to ask for; zeros: nothing */
+};
+
 /* Called on one thread, in this order: on_router for each layer with a router, on_hidden for each
  * layer's input (layer = 0 .. layers-1; NULL for an arm that is played back) and the final norm's
  * input (layer = layers), then on_logits for slices of tokens. `first_token` counts over all
@@ -112,6 +130,9 @@ struct mq_observer {
     /* For each MLP and routed expert of each arm that runs, before its products are formed; once
      * even without tokens. Experts in order. */
     moeq_status (*on_mlp)(void *user, const struct mq_mlp_inputs *inputs, moeq_error *err);
+    /* For each product of a layer, before it is formed: gathered tokens of an expert may come in several,
+     * in order. Rows of inputs are those of all tokens that the matrix meets, in the order of tokens. */
+    moeq_status (*on_product)(void *user, struct mq_product *product, moeq_error *err);
     /* Return false to skip the logits of a token (those that a protocol does not score). NULL: all.
      */
     bool (*wants_logits)(void *user, size_t token_in_window);

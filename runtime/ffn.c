@@ -82,6 +82,7 @@ struct mlp {
     enum mq_role gate; /* the roles of up and down, and of biases, follow it: MQ_ROLE_LIST */
     bool bias;
     uint32_t rows;
+    bool scaled; /* its output, by a token's weight */
     int32_t layer;
     int32_t expert;     /* the first of `count` experts; -1: no expert's, of all tokens, */
     size_t count;       /* 1 */
@@ -122,6 +123,26 @@ static void report_quantized(const struct mq_pass *pass, size_t products)
     }
 }
 
+/* Tells of each product at hand. */
+static moeq_status tell_products(const struct mq_pass *pass, const struct mlp *mlp, moeq_error *err)
+{
+    if (!pass->observer->on_product)
+        return MOEQ_OK;
+    for (size_t i = 0; i < mlp->count * pass->arms_count; i++) {
+        const size_t a = i % pass->arms_count, which = i / pass->arms_count;
+        const struct mq_pass_arm *arm = &pass->arms[a];
+        const uint32_t *token = NULL;
+        const float *scale = mlp->scaled && !pass->layer->ffn.weigh_input ? arm->scale : NULL;
+        if (mlp->expert >= 0 && mq_pass_runs(pass, a)) {
+            const size_t first = arm->expert_begin[mlp->expert + (int32_t)which] + mlp->from;
+            token = arm->token + first;
+            scale = scale ? scale + first : NULL;
+        }
+        MQ_TRY(mq_pass_tell_product(pass, &pass->products[i], (int)a, token, scale, err));
+    }
+    return MOEQ_OK;
+}
+
 /* Applies the products at hand, with the errors of quantizing their matrices if wanted. */
 static moeq_status apply(struct mq_pass *pass, const struct mlp *mlp, enum mq_linear_output output,
                          moeq_error *err)
@@ -133,6 +154,7 @@ static moeq_status apply(struct mq_pass *pass, const struct mlp *mlp, enum mq_li
         pass->products[i].activation = pass->layer->ffn.activation;
         pass->products[i].activation_limit = pass->layer->ffn.activation_limit;
     }
+    MQ_TRY(tell_products(pass, mlp, err));
     MQ_TRY(mq_linear_apply(pass->linear, output, pass->products, pass->arms_count, mlp->count, err));
     if (measure)
         report_quantized(pass, mlp->count);
@@ -143,8 +165,7 @@ static moeq_status apply(struct mq_pass *pass, const struct mlp *mlp, enum mq_li
 }
 
 /* Tells which tokens the MLPs at hand are about to meet. */
-static moeq_status tell_inputs(const struct mq_pass *pass, const struct mlp *mlp, bool scaled,
-                               moeq_error *err)
+static moeq_status tell_inputs(const struct mq_pass *pass, const struct mlp *mlp, moeq_error *err)
 {
     const struct mq_observer *observer = pass->observer;
     if (!observer->on_mlp || mlp->from > 0)
@@ -160,7 +181,7 @@ static moeq_status tell_inputs(const struct mq_pass *pass, const struct mlp *mlp
                                        .tokens = pass->tokens,
                                        .x = arm->x,
                                        .ldx = pass->sizes.ldh,
-                                       .scale = scaled ? arm->scale : NULL};
+                                       .scale = mlp->scaled ? arm->scale : NULL};
         if (!mq_pass_runs(pass, i % pass->arms_count))
             continue;
         if (mlp->expert >= 0) {
@@ -264,7 +285,7 @@ moeq_status mq_pass_mlp(struct mq_pass *pass, const struct mq_step *step, int32_
                             .expert = -1,
                             .count = 1};
     (void)step;
-    MQ_TRY(tell_inputs(pass, &mlp, false, err));
+    MQ_TRY(tell_inputs(pass, &mlp, err));
     MQ_TRY(run_mlp(pass, &mlp, err));
     mq_pass_branch_is_x(pass);
     return MOEQ_OK;
@@ -303,6 +324,7 @@ moeq_status mq_pass_shared(struct mq_pass *pass, const struct mq_step *step, int
     const struct mlp mlp = {.gate = MQ_ROLE_SHARED_GATE,
                             .bias = pass->layer->ffn.bias,
                             .rows = pass->layer->ffn.shared_rows,
+                            .scaled = gated,
                             .layer = layer,
                             .expert = -1,
                             .count = 1,
@@ -310,7 +332,7 @@ moeq_status mq_pass_shared(struct mq_pass *pass, const struct mq_step *step, int
     (void)step;
     if (gated)
         MQ_TRY(weigh_shared(pass, layer, err));
-    MQ_TRY(tell_inputs(pass, &mlp, gated, err));
+    MQ_TRY(tell_inputs(pass, &mlp, err));
     MQ_TRY(run_mlp(pass, &mlp, err));
     for (size_t a = 0; a < pass->arms_count; a++) {
         const struct mq_pass_arm *arm = &pass->arms[a];
@@ -374,7 +396,7 @@ static moeq_status run_experts(struct mq_pass *pass, const struct mlp *mlp, moeq
     const struct mq_pass_sizes *s = &pass->sizes;
     const size_t results = mlp->activations +
                            slab_of(s, pass->layer) * row_of(mlp->rows);
-    MQ_TRY(tell_inputs(pass, mlp, true, err));
+    MQ_TRY(tell_inputs(pass, mlp, err));
     for (size_t a = 0; a < pass->arms_count; a++)
         gather(pass, mlp, &pass->arms[a], tokens_at_hand(pass, mlp, a));
     MQ_TRY(activate(pass, mlp, err));
@@ -425,6 +447,7 @@ moeq_status mq_pass_experts(struct mq_pass *pass, const struct mq_step *step, in
     struct mlp mlp = {.gate = MQ_ROLE_EXPERT_GATE,
                       .bias = pass->layer->ffn.expert_bias,
                       .rows = pass->layer->ffn.rows,
+                      .scaled = true,
                       .layer = layer,
                       .input = s->tokens * s->hidden};
     (void)step;

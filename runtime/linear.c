@@ -374,6 +374,25 @@ static void finish_products(const struct mq_linear_arm *arm, uint64_t row, float
         mq_round_bf16(values, n);
 }
 
+/* Products of the tokens [first, first + m) with n rows, into the sums that were asked for. Tasks meet
+ * there; what they add are integers. */
+static void sum_outputs(const struct job *job, const struct mq_linear_arm *arm, size_t first,
+                        size_t m, const float *y, size_t ldy, size_t n)
+{
+    size_t begin = first;
+    for (size_t r = 0; r < arm->sums.runs_count && begin < first + m; r++) {
+        const struct mq_output_squares *run = &arm->sums.runs[r];
+        const size_t end = run->end < first + m ? run->end : first + m;
+        int64_t sum[2] = {0};
+        if (end <= begin)
+            continue;
+        job->linear->kernels->exact_squares(y + (begin - first) * ldy, ldy, end - begin, n, sum);
+#pragma omp critical(mq_linear_sums)
+        mq_exact_sum_join(run->sum, sum[0], sum[1]);
+        begin = end;
+    }
+}
+
 /* Multiplies the packed rows [row, row + n) with an arm's tokens. */
 static void multiply(const struct job *job, const struct mq_linear_arm *arm,
                      const struct thread_scratch *scratch, uint64_t row, size_t n)
@@ -381,6 +400,7 @@ static void multiply(const struct job *job, const struct mq_linear_arm *arm,
     const struct mq_kernels *kernels = job->linear->kernels;
     if (job->output == MQ_LINEAR_STORE) {
         product(job, arm, scratch, 0, arm->tokens, n, arm->y + row, arm->ldy);
+        sum_outputs(job, arm, 0, arm->tokens, arm->y + row, arm->ldy, n);
         for (size_t i = 0; (arm->bf16 || arm->bias) && i < arm->tokens; i++)
             finish_products(arm, row, arm->y + i * arm->ldy + row, n);
         return;
@@ -389,6 +409,7 @@ static void multiply(const struct job *job, const struct mq_linear_arm *arm,
     for (size_t first = 0; first < arm->tokens; first += CHUNK_TOKENS) {
         const size_t left = arm->tokens - first, m = left < CHUNK_TOKENS ? left : CHUNK_TOKENS;
         product(job, arm, scratch, first, m, n, scratch->product, ld);
+        sum_outputs(job, arm, first, m, scratch->product, ld, n);
         for (size_t i = 0; i < m; i++) {
             float *values = scratch->product + i * ld;
             finish_products(arm, row, values, n);
@@ -403,8 +424,13 @@ static void multiply(const struct job *job, const struct mq_linear_arm *arm,
 /* What the arms want of some weights. */
 struct uses {
     bool f32, int8; /* products */
-    bool measure;   /* the errors of quantizing them */
+    bool measure;   /* their squares, and the errors of quantizing them */
 };
+
+static bool measures(const struct mq_linear_arm *arm)
+{
+    return (arm->measure && arm->weights.level) || arm->sums.weights;
+}
 
 /* Of the weights of arm `which`: nothing if an arm before it has the same, which then did it for
  * all. */
@@ -417,7 +443,7 @@ static struct uses uses_of(const struct job *job, size_t which)
             continue;
         if (a < which)
             return (struct uses){0};
-        uses.measure |= arm->measure && arm->weights.level;
+        uses.measure |= measures(arm);
         uses.int8 |= arm->tokens > 0 && is_int8(arm);
         uses.f32 |= arm->tokens > 0 && !is_int8(arm);
     }
@@ -520,8 +546,9 @@ static moeq_status run_task(const struct job *job, const struct thread_scratch *
             seen |= same_source(&job->arms[a].weights, weights);
         for (size_t a = source; a < job->count; a++) {
             const struct uses uses = uses_of(job, a);
-            need_rows |= same_source(&job->arms[a].weights, weights) &&
-                         (uses.f32 || (job->arms[a].weights.level && any_use(uses)));
+            need_rows |=
+                same_source(&job->arms[a].weights, weights) &&
+                (uses.f32 || uses.measure || (job->arms[a].weights.level && any_use(uses)));
         }
         for (size_t a = source; !seen && a < job->count; a++) {
             const struct uses uses = uses_of(job, a);
@@ -568,7 +595,7 @@ static void finish_sums(const struct job *job)
     for (size_t a = 0; a < job->count; a++) {
         struct mq_linear_arm *arm = &job->arms[a];
         arm->squared_error = arm->squared_weights = 0;
-        if (!arm->measure || !arm->weights.level)
+        if (!measures(arm))
             continue;
         size_t which = 0;
         while (!mq_weights_equal(&job->arms[which].weights, &arm->weights))
@@ -577,6 +604,8 @@ static void finish_sums(const struct job *job)
         for (uint64_t r = 0; r < job->rows; r++) {
             arm->squared_error += squares[2 * r];
             arm->squared_weights += squares[2 * r + 1];
+            if (arm->sums.weights)
+                mq_exact_sum_add(arm->sums.weights, squares[2 * r + 1]);
         }
     }
 }

@@ -10,6 +10,7 @@
 
 #include "compute.h"
 #include "context.h"
+#include "exact_sum.h"
 #include "levels.h"
 #include "model_view.h"
 
@@ -59,6 +60,7 @@ struct mq_linear_arm {
      * quantizing on the fly, and the weights. */
     bool measure;
     double squared_error, squared_weights;
+    struct mq_product_sums sums; /* added to; see evaluator.h */
 };
 
 /* Matrices of one shape that mq_linear_apply takes at a time at most, and rows of them together

@@ -59,10 +59,37 @@ void mq_pass_weights_of(struct mq_pass *pass, enum mq_role role, int32_t layer, 
     }
 }
 
+moeq_status mq_pass_tell_product(const struct mq_pass *pass, struct mq_linear_arm *arm, int number,
+                                 const uint32_t *token, const float *scale, moeq_error *err)
+{
+    const struct mq_observer *observer = pass->observer;
+    const struct mq_tensor *tensor = arm->weights.tensor;
+    struct mq_product product = {
+        .arm = number,
+        .shape = pass->layer,
+        .tensor = tensor,
+        .first_row = arm->first_row,
+        .rows = arm->rows_count ? arm->rows_count : tensor->rows,
+        .tokens = arm->tokens,
+        .x = arm->x,
+        .ldx = arm->ldx,
+        .first_token = pass->first_window * pass->windows->length,
+        .token = token,
+        .scale = scale,
+    };
+    if (!observer->on_product || !mq_pass_runs(pass, (size_t)number))
+        return MOEQ_OK;
+    MQ_TRY(observer->on_product(observer->user, &product, err));
+    arm->sums = product.sums;
+    return MOEQ_OK;
+}
+
 moeq_status mq_pass_apply(struct mq_pass *pass, enum mq_linear_output output, moeq_error *err)
 {
     const struct mq_tensor *tensor = pass->products[0].weights.tensor;
     const uint64_t some = pass->products[0].rows_count;
+    for (size_t a = 0; tensor->layer >= 0 && a < pass->arms_count; a++)
+        MQ_TRY(mq_pass_tell_product(pass, &pass->products[a], (int)a, NULL, NULL, err));
     MQ_TRY(mq_linear_apply(pass->linear, output, pass->products, pass->arms_count, 1, err));
     if (tensor->layer >= 0)
         mq_pass_progress(pass, tensor->layer, (some ? some : tensor->rows) * tensor->cols);

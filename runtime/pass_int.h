@@ -175,6 +175,9 @@ static inline int mq_pass_team(const struct mq_pass *pass)
 {
     return mq_team(pass->context, 4 * pass->tokens * pass->sizes.hidden);
 }
+/* Tells the observer of an arm's product, of which everything is filled in. */
+moeq_status mq_pass_tell_product(const struct mq_pass *pass, struct mq_linear_arm *arm, int number,
+                                 const uint32_t *token, const float *scale, moeq_error *err);
 /* Applies the products and counts the weights as done. */
 moeq_status mq_pass_apply(struct mq_pass *pass, enum mq_linear_output output, moeq_error *err);
 /* Tells the progress callback that `weights` more are done. */
