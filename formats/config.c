@@ -39,7 +39,8 @@ static moeq_status read_kv_heads(const struct mq_config_reader *r, struct mq_hpa
     const struct mq_family *family = r->view->family;
     if (is_replaced(r, "num_key_value_heads"))
         return MOEQ_OK;
-    h->kv_heads = family->default_kv_heads ? family->default_kv_heads : h->heads;
+    const bool said = mq_json_get(r->config, "num_key_value_heads") != NULL;
+    h->kv_heads = !said && family->default_kv_heads ? family->default_kv_heads : h->heads;
     if (mq_config_absent(r->config, "num_key_value_heads"))
         return MOEQ_OK;
     return mq_config_read_size(r->config, "num_key_value_heads", &h->kv_heads, r->path, r->err);
@@ -55,6 +56,9 @@ static moeq_status read_head_dim(const struct mq_config_reader *r, struct mq_hpa
         return MOEQ_OK;
     if (!mq_config_absent(r->config, "head_dim"))
         return mq_config_read_size(r->config, "head_dim", &h->head_dim, r->path, r->err);
+    h->head_dim = r->view->family->default_head_dim;
+    if (h->head_dim && !mq_json_get(r->config, "head_dim"))
+        return MOEQ_OK;
     if (h->hidden % h->heads)
         return mq_fail_file(r->err, MOEQ_MALFORMED, r->path,
                             "hidden_size %u is no multiple of num_attention_heads %u, and there is "
@@ -240,7 +244,7 @@ static moeq_status read_special(const struct mq_config_reader *r, struct mq_hpar
     MQ_TRY(read_tied_head(r, h));
     h->bos = read_token_id(r->config, "bos_token_id");
     h->eos = read_token_id(r->config, "eos_token_id");
-    if (h->top_k > h->experts)
+    if (h->experts && h->top_k > h->experts) /* (of none, a config may say any number) */
         return mq_fail_file(r->err, MOEQ_MALFORMED, r->path,
                             "num_experts_per_tok %u is more than the %u experts", h->top_k,
                             h->experts);

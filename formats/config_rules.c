@@ -250,6 +250,7 @@ static moeq_status read_layer_entries(const struct item *it)
     const char *key = strstr(it->row->key, ANY_KEY) + strlen(ANY_KEY);
     const uint32_t layers = r->view->hparams.layers;
     uint32_t *numbers = alloc_numbers(it, layers);
+    bool any = false;
     if (!numbers)
         return MOEQ_NO_MEMORY;
     for (const cJSON *c = it->value->child; c; c = c->next) {
@@ -258,10 +259,12 @@ static moeq_status read_layer_entries(const struct item *it)
         const unsigned long layer = strtoul(c->string, &end, 10);
         if (c->string[0] < '0' || c->string[0] > '9' || *end)
             return refuse_item(it, it->value, "has a key that is no layer's number");
-        if (said && !cJSON_IsNull(said) && layer < layers)
-            MQ_TRY(mq_config_whole(said, it->name, 0, &numbers[layer], r->path, r->err));
+        if (!said || cJSON_IsNull(said) || layer >= layers)
+            continue;
+        MQ_TRY(mq_config_whole(said, it->name, 0, &numbers[layer], r->path, r->err));
+        any = true;
     }
-    *(struct mq_layer_values *)it->field = (struct mq_layer_values){numbers, layers};
+    *(struct mq_layer_values *)it->field = (struct mq_layer_values){numbers, any ? layers : 0};
     return MOEQ_OK;
 }
 

@@ -53,7 +53,8 @@ struct mq_family {
     const struct mq_config_key *keys; /* besides those every family has; ends with key NULL */
     /* What the family's own configuration class assumes where config.json is silent. */
     double default_rope_theta, default_rms_eps;
-    uint32_t default_kv_heads;       /* 0: as many as heads */
+    uint32_t default_kv_heads;       /* 0: as many as heads, as null always is */
+    uint32_t default_head_dim;       /* 0: hidden / heads, as null always is */
     uint32_t default_sliding_window; /* 0: none */
     uint32_t default_max_positions;
     bool default_tied;           /* the head to the embeddings */

@@ -95,7 +95,21 @@ static bool change(const struct mq_config_key *key, int variant, struct mq_hpara
     }
 }
 
-/* The model's values, and those with one key's changed: bases number 0, 1, ... False at the end. */
+/* Everything that the family's keys switch on or count: what two of them make together (biases, and
+ * shared experts) a model may be without both of. */
+static void have_everything(const struct mq_family *family, struct mq_hparams *hp)
+{
+    for (const struct mq_config_key *key = family->keys; key->key; key++) {
+        void *field = (char *)hp + key->field;
+        if (key->rule == MQ_KEY_BOOL)
+            *(bool *)field = true;
+        else if (key->rule == MQ_KEY_COUNT && *(uint32_t *)field == 0)
+            *(uint32_t *)field = 1;
+    }
+}
+
+/* The model's values, those with one key's changed, and with everything: bases number 0, 1, ... False at
+ * the end. */
 static bool base_of(const struct mq_view *view, size_t number, const struct mq_config_key **changed,
                     struct mq_hparams *hp, bool *exists)
 {
@@ -107,8 +121,10 @@ static bool base_of(const struct mq_view *view, size_t number, const struct mq_c
         return true;
     for (size_t i = 0; i < (number - 1) / VARIANTS && key->key; i++)
         key++;
-    if (!key->key)
-        return false;
+    if (!key->key) {
+        have_everything(view->family, hp);
+        return (number - 1) % VARIANTS == 0;
+    }
     *changed = key;
     *exists = is_typed(key) && change(key, (int)((number - 1) % VARIANTS), hp);
     return true;

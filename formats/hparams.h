@@ -116,7 +116,8 @@ bool mq_activation_is_gated(enum mq_activation activation);
  *     normalize_by    the weights of the chosen experts are divided by this norm of theirs (1: their
  *                     sum); 0: they are not
  *     dense_first     the first layers, so many, have none
- *     layer_kinds, ffn_kinds  what the layers are by their mixers and by their MLPs: places of words
+ *     layer_kinds, ffn_kinds, mask_kinds  what the layers are by their mixers, by their MLPs, and by
+ *                     which keys queries see: places of words
  *     layer_top_k, layer_expert_ffn, layer_shared  top_k, expert_ffn and shared_experts of each layer
  *     layer_head_dim, layer_kv_heads  head_dim and kv_heads of some layers; 0 of others
  *     full_step       layers step - 1, 2 step - 1, ... are of another kind (full attention, no rope)
@@ -148,7 +149,7 @@ bool mq_activation_is_gated(enum mq_activation activation);
  *     rotary_neighbours  numbers of a head that stand side by side are turned together
  *     indexed         as in struct mq_layer_attention
  *     window_before   not 0: the window is of so many tokens and the query's own
- *     sparse_first, sparse_last  the first and last layers with experts; -1: the last of all
+ *     sparse_first, sparse_last  the first and last layers with experts
  *     routed          layers have experts
  *     normalize_least what the sum of the chosen experts' weights is at least, where they are divided
  *                     by it
@@ -179,6 +180,7 @@ bool mq_activation_is_gated(enum mq_activation activation);
     X(U32, dense_first, true)         \
     X(VALUES, layer_kinds, true)      \
     X(VALUES, ffn_kinds, true)        \
+    X(VALUES, mask_kinds, true)       \
     X(VALUES, layer_top_k, true)      \
     X(VALUES, layer_expert_ffn, true) \
     X(VALUES, layer_shared, true)     \
@@ -231,7 +233,7 @@ bool mq_activation_is_gated(enum mq_activation activation);
     X(U32, indexed, true)             \
     X(U32, window_before, true)       \
     X(U32, sparse_first, true)        \
-    X(F32, sparse_last, true)         \
+    X(U32, sparse_last, true)         \
     X(BOOL, routed, true)             \
     X(F32, normalize_least, true)     \
     X(F32, router_jitter, true)       \

@@ -65,15 +65,23 @@ static const char *missing_of_mixer(const struct mq_layer_attention *a)
 
 static const char *missing_size(const struct mq_layer *l)
 {
-    const struct mq_layer_ffn *f = &l->ffn;
-    const bool routed = f->kind == MQ_FFN_ROUTED || f->kind == MQ_FFN_BOTH;
     const char *missing = missing_of_mixer(&l->attention);
-    return missing                                                        ? missing
-           : f->kind == MQ_FFN_NONE && l->attention.kind == MQ_MIXER_NONE ? "layer"
-           : f->kind != MQ_FFN_NONE && !f->rows                           ? "rows of an MLP"
-           : f->kind == MQ_FFN_BOTH && !f->dense_rows                     ? "rows of an MLP"
-           : routed && (!f->router.experts || !f->router.top_k)           ? "experts"
-                                                                          : NULL;
+    return missing                                                            ? missing
+           : l->ffn.kind == MQ_FFN_NONE && l->attention.kind == MQ_MIXER_NONE ? "layer"
+                                                                              : NULL;
+}
+
+/* Sizes of which a config may say 0, for models that are without. */
+static const char *unsaid_size(const struct mq_layer_ffn *f)
+{
+    const bool routed = f->kind == MQ_FFN_ROUTED || f->kind == MQ_FFN_BOTH;
+    return f->kind == MQ_FFN_NONE                     ? NULL
+           : routed && !f->router.experts             ? "experts"
+           : routed && !f->router.top_k               ? "experts of a token"
+           : routed && !f->rows                       ? "rows of an expert"
+           : !f->rows                                 ? "rows of an MLP"
+           : f->kind == MQ_FFN_BOTH && !f->dense_rows ? "rows of an MLP"
+                                                      : NULL;
 }
 
 /* What is wrong with heads of attention, one of which its kernels hold at a time; NULL. */
@@ -115,6 +123,12 @@ static moeq_status check_kinds(const struct mq_view *view, const struct mq_model
                                    "is longer than MQ_PROGRAM_STEPS and MQ_STEP_SLOTS allow");
         if (missing)
             return mq_family_wrong(view, path, err, "the piece", missing, "has no size");
+        const char *unsaid = unsaid_size(&m->kinds[i].layer.ffn);
+        if (unsaid)
+            return mq_fail_file(err, MOEQ_MALFORMED, path,
+                                "a %s model's layers need the number of %s, and its key is missing "
+                                "or 0",
+                                view->family->name, unsaid);
         const char *wrong = wrong_with_mixer(&m->kinds[i].layer.attention);
         if (wrong)
             return mq_fail_file(err, MOEQ_UNSUPPORTED, path, "asks for %s", wrong);

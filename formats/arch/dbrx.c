@@ -19,10 +19,14 @@ static const struct mq_config_key keys[] = {
     MQ_KEY("ffn_config.ffn_hidden_size", MQ_KEY_U32, ffn, 3584),
     MQ_KEY("ffn_config.moe_num_experts", MQ_KEY_U32, experts, 4),
     MQ_KEY("ffn_config.moe_top_k", MQ_KEY_U32, top_k, 1),
-    MQ_KEY_OR_NULL("ffn_config.moe_normalize_expert_weights", MQ_KEY_COUNT, normalize_by, 1, 0),
-    {.key = "ffn_config.ffn_act_fn",
-     .rule = MQ_KEY_ONLY,
-     .only = "{\"name\":\"silu\"}"},
+    /* null: not at all */
+    {.key = "ffn_config.moe_normalize_expert_weights",
+     .rule = MQ_KEY_COUNT,
+     .only = "1",
+     .field = offsetof(struct mq_hparams, normalize_by),
+     .when_absent = 1,
+     .has_null = true},
+    {.key = "ffn_config.ffn_act_fn", .rule = MQ_KEY_ONLY, .only = "{\"name\":\"silu\"}"},
     MQ_KEY_ANY("ffn_config.moe_jitter_eps"), /* in training */
     MQ_KEY_ANY("ffn_config.moe_loss_weight"),
     MQ_KEY_ANY("ffn_config.uniform_expert_assignment"),

@@ -13,9 +13,9 @@ static const struct mq_config_key keys[] = {
      .field = offsetof(struct mq_hparams, top_k),
      .when_absent = 6},
     MQ_KEY("moe_intermediate_size", MQ_KEY_U32, expert_ffn, 1536),
-    MQ_KEY("moe_num_shared_experts", MQ_KEY_COUNT, shared_experts, 2),
+    MQ_KEY_OR_NULL("moe_num_shared_experts", MQ_KEY_COUNT, shared_experts, 2, 0),
     MQ_KEY("moe_layer_start_index", MQ_KEY_COUNT, sparse_first, 1),
-    MQ_KEY("moe_layer_end_index", MQ_KEY_REAL, sparse_last, -1),
+    MQ_KEY("moe_layer_end_index", MQ_KEY_LAYER, sparse_last, 1e6),
     MQ_KEY("moe_layer_interval", MQ_KEY_U32, sparse_step, 1),
     MQ_KEY("moe_norm_min", MQ_KEY_F32, normalize_least, 1e-12),
     MQ_KEY("use_bias", MQ_KEY_BOOL, attention_bias, false),
@@ -29,7 +29,7 @@ static const struct mq_config_key keys[] = {
 static bool has_experts(const struct mq_hparams *hp, uint32_t number)
 {
     return (number + 1) % hp->sparse_step == 0 && number >= hp->sparse_first &&
-           (hp->sparse_last < 0 || (double)number <= (double)hp->sparse_last);
+           number <= hp->sparse_last;
 }
 
 static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer *l)

@@ -64,7 +64,9 @@ static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer 
     a->qk_norm = MQ_QK_NORM_HEAD;
     a->value_norm = true;
     a->scale = 1;
-    if (!mq_layer_value(&hp->layer_kinds, number, (number + 1) % 6 != 0))
+    /* (the last one, whatever layer_types says) */
+    if (number + 1 == hp->layers ||
+        !mq_layer_value(&hp->layer_kinds, number, (number + 1) % 6 != 0))
         set_full(hp, a);
     set_by_layer(hp, number, a);
     a->value_dim = a->rotary_dim = a->head_dim;
@@ -129,9 +131,13 @@ const struct mq_family mq_family_gemma4 = {
     .default_rms_eps = 1e-6,
     .default_kv_heads = 4,
     .default_sliding_window = 512,
+    .default_head_dim = 256,
     .default_max_positions = 131072,
     .default_tied = true,
     .default_rotary_part = 1,
+    .default_rope = "{\"full_attention\": {\"rope_type\": \"proportional\", "
+                    "\"partial_rotary_factor\": 0.25, \"rope_theta\": 1000000}, "
+                    "\"sliding_attention\": {\"rope_type\": \"default\", \"rope_theta\": 10000}}",
     .local_rope = true,
     .default_local_theta = 1e4,
     .layer = layer,

@@ -9,7 +9,7 @@ static const struct mq_config_key keys[] = {
     MQ_KEY_EXPERTS("n_routed_experts", "num_local_experts num_experts", 128),
     MQ_KEY("num_experts_per_tok", MQ_KEY_U32, top_k, 8),
     MQ_KEY("moe_intermediate_size", MQ_KEY_U32, expert_ffn, 1408),
-    MQ_KEY("n_shared_experts", MQ_KEY_COUNT, shared_experts, 1),
+    MQ_KEY_OR_NULL("n_shared_experts", MQ_KEY_COUNT, shared_experts, 1, 0),
     MQ_KEY("first_k_dense_replace", MQ_KEY_COUNT, dense_first, 1),
     MQ_KEY("norm_topk_prob", MQ_KEY_BOOL, normalize_top_k, true),
     MQ_KEYS_V3_ROUTER,

@@ -73,7 +73,11 @@ const struct mq_family mq_family_gpt_oss = {
     .keys = keys,
     .default_rope_theta = 150000,
     .default_rms_eps = 1e-5,
+    .default_rope = "{\"rope_type\": \"yarn\", \"factor\": 32, \"beta_fast\": 32, "
+                    "\"beta_slow\": 1, \"truncate\": false, "
+                    "\"original_max_position_embeddings\": 4096}",
     .default_kv_heads = 8,
+    .default_head_dim = 64,
     .default_sliding_window = 128,
     .default_max_positions = 131072,
     .layer = layer,

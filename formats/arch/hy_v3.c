@@ -9,7 +9,7 @@ static const struct mq_config_key keys[] = {
     MQ_KEY_EXPERTS("num_experts", "num_local_experts", 192),
     MQ_KEY("num_experts_per_tok", MQ_KEY_U32, top_k, 8),
     MQ_KEY("moe_intermediate_size", MQ_KEY_U32, expert_ffn, 1536),
-    MQ_KEY("num_shared_experts", MQ_KEY_COUNT, shared_experts, 1),
+    MQ_KEY_OR_NULL("num_shared_experts", MQ_KEY_COUNT, shared_experts, 1, 0),
     MQ_KEY("router_scaling_factor", MQ_KEY_F32, route_scale, 2.826),
     MQ_KEY_WORDS("mlp_layer_types", MQ_KEY_LAYER_NAMES, "\"dense\" \"sparse\"", ffn_kinds, 0),
     MQ_KEY_ANY("enable_moe_fp32_combine"), /* sums in f32, as here */
@@ -61,6 +61,7 @@ const struct mq_family mq_family_hy_v3 = {
     .default_rope_theta = 11158840,
     .default_rms_eps = 1e-5,
     .default_kv_heads = 8,
+    .default_head_dim = 128,
     .default_max_positions = 131072,
     .without_sliding_window = true,
     .layer = layer,

@@ -115,8 +115,6 @@ void mq_layer_mistral4(const struct mq_hparams *hp, uint32_t number, struct mq_l
     mq_layer_set_latent(hp, false, l);
     l->attention.query_beta = hp->query_beta;
     l->attention.query_positions = hp->query_positions;
-    if (!mq_layer_set_deepseek_ffn(hp, number, l))
-        return;
-    l->ffn.router.normalize = MQ_NORMALIZE_SUM;
-    mq_layer_set_router_groups(hp, l);
+    if (mq_layer_set_deepseek_ffn(hp, number, l))
+        mq_layer_set_router_groups(hp, l);
 }

@@ -15,13 +15,13 @@ static const struct mq_config_key keys[] = {
     MQ_KEY("moe_layers", MQ_KEY_LAYERS, sparse_layers, 0),
     MQ_KEY_WORDS("no_rope_layers", MQ_KEY_LAYER_NAMES, "0 1", layer_kinds, 0), /* 1: positions */
     MQ_KEY("no_rope_layer_interval", MQ_KEY_U32, full_step, 4),
-    MQ_KEY("attention_chunk_size", MQ_KEY_COUNT, chunk, 8192),
+    MQ_KEY_OR_NULL("attention_chunk_size", MQ_KEY_COUNT, chunk, 8192, 0),
     MQ_KEY("attn_temperature_tuning", MQ_KEY_BOOL, scale_queries, true),
     MQ_KEY("attn_scale", MQ_KEY_F32_FROM_0, query_beta, 0.1),
     MQ_KEY("floor_scale", MQ_KEY_F32, query_positions, 8192),
     MQ_KEY("use_qk_norm", MQ_KEY_BOOL, qk_norm, true),
     MQ_KEY_WORDS("layer_types", MQ_KEY_LAYER_NAMES, "\"full_attention\" \"chunked_attention\"",
-                 layer_kinds, 0),
+                 mask_kinds, 0), /* not said: chunks where there are positions */
     MQ_KEY_ANY("for_llm_compressor"),
     {0},
 };
@@ -35,9 +35,9 @@ static bool has_experts(const struct mq_hparams *hp, uint32_t number)
 static void set_positions(const struct mq_hparams *hp, uint32_t number, struct mq_layer_attention *a)
 {
     const bool has = mq_layer_value(&hp->layer_kinds, number, (number + 1) % hp->full_step != 0);
+    a->chunk = mq_layer_value(&hp->mask_kinds, number, has) ? hp->chunk : 0;
     if (has) {
         a->pairs = MQ_ROTARY_NEIGHBOURS;
-        a->chunk = hp->chunk;
         a->qk_norm = hp->qk_norm ? MQ_QK_NORM_PLAIN_AFTER : MQ_QK_NORM_NONE;
         return;
     }
@@ -96,6 +96,7 @@ const struct mq_family mq_family_llama4 = {
     .default_rope_theta = 5e5,
     .default_rms_eps = 1e-5,
     .default_kv_heads = 8,
+    .default_head_dim = 128,
     .default_max_positions = 131072,
     .without_sliding_window = true,
     .layer = layer,

@@ -101,6 +101,7 @@ const struct mq_family mq_family_mimo_v2_flash = {
     .default_rms_eps = 1e-5,
     .default_kv_heads = 4,
     .default_sliding_window = 129,
+    .default_head_dim = 192,
     .default_max_positions = 131072,
     .default_rotary_part = 0.334,
     .local_rope = true,

@@ -65,6 +65,7 @@ const struct mq_family mq_family_minimax_m2 = {
     .default_rope_theta = 5e6,
     .default_rms_eps = 1e-6,
     .default_kv_heads = 8,
+    .default_head_dim = 128,
     .default_max_positions = 196608,
     .default_rotary_part = 1,
     .without_sliding_window = true,

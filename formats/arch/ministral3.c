@@ -32,12 +32,13 @@ const struct mq_family mq_family_ministral3 = {
     .architecture = "Ministral3ForCausalLM",
     .models = "Ministral 3 (dense)",
     .keys = keys,
-    .default_rope_theta = 1e6,
+    .default_rope_theta = 1e4,
     .default_rms_eps = 1e-5,
     .default_rope = "{\"type\": \"yarn\", \"rope_theta\": 1000000, \"factor\": 16, "
                     "\"original_max_position_embeddings\": 16384, \"mscale\": 1, "
                     "\"mscale_all_dim\": 1, \"llama_4_scaling_beta\": 0.1}",
     .default_kv_heads = 8,
+    .default_head_dim = 128,
     .default_max_positions = 262144,
     .layer = layer,
     .names = names,

@@ -9,7 +9,7 @@ static const struct mq_config_key keys[] = {
     MQ_KEYS_LATENT(1024, 256, 64, 64, 128),
     MQ_KEY_ANY("partial_rotary_factor"), /* what qk_rope_head_dim says */
     MQ_KEYS_DEEPSEEK_EXPERTS(128, 4, 2048, 1, 0),
-    MQ_KEY_AT("norm_topk_prob", "true"),
+    MQ_KEY("norm_topk_prob", MQ_KEY_BOOL, normalize_top_k, true),
     MQ_KEYS_DEEPSEEK_GROUPS(1, 1, 1),
     MQ_KEY("rope_parameters.llama_4_scaling_beta", MQ_KEY_F32_FROM_0, query_beta, 0),
     MQ_KEY("rope_parameters.original_max_position_embeddings", MQ_KEY_F32, query_positions, 8192),

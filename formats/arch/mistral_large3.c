@@ -38,10 +38,13 @@ static const struct mq_config_key keys[] = {
     {0},
 };
 
-/* Here the file says itself whether yarn multiplies scores (apply_scale). */
+/* Here the file says itself whether yarn multiplies scores (apply_scale), and nothing of weights, which are
+ * always divided by their sum. */
 static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer *l)
 {
-    mq_layer_mistral4(hp, number, l);
+    struct mq_hparams normalized = *hp;
+    normalized.normalize_top_k = true;
+    mq_layer_mistral4(&normalized, number, l);
     mq_layer_set_latent(hp, true, l);
 }
 

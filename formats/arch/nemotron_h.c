@@ -146,6 +146,7 @@ const struct mq_family mq_family_nemotron_h = {
     .default_rope_theta = 1e4,
     .default_rms_eps = 1e-5,
     .default_kv_heads = 8,
+    .default_head_dim = 128,
     .default_max_positions = 4096,
     .without_sliding_window = true,
     .layer = layer,

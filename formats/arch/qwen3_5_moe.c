@@ -50,6 +50,7 @@ const struct mq_family mq_family_qwen3_5_moe = {
     .default_rope_theta = 1e4,
     .default_rms_eps = 1e-6,
     .default_kv_heads = 2,
+    .default_head_dim = 256,
     .default_max_positions = 32768,
     .default_rotary_part = 0.25,
     .without_sliding_window = true,

@@ -1,0 +1,223 @@
+/*
+ * test_config_families.c: what the families' own configuration classes make of keys that are absent, or
+ * null (Transformers 5.24: configuration_*.py of each).
+ */
+#include "test_model.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SIZES                                                                    \
+    "\"hidden_size\": 64, \"intermediate_size\": 48, \"num_hidden_layers\": 8, " \
+    "\"vocab_size\": 96, \"num_attention_heads\": 8"
+#define DBRX                                                                                  \
+    "\"vocab_size\": 96, \"d_model\": 64, \"n_heads\": 4, \"n_layers\": 8, \"attn_config\": " \
+    "{\"kv_n_heads\": 2}, "                                                                   \
+    "\"ffn_config\": {\"moe_num_experts\": 4, \"moe_top_k\": 2"
+#define GRANITE                                                                               \
+    "\"mamba_d_head\": 16, \"mamba_n_heads\": 8, \"num_local_experts\": 0, \"layer_types\": " \
+    "[\"mamba\", \"attention\", \"mamba\", \"mamba\", \"mamba\", \"mamba\", \"mamba\", \"mamba\"]"
+
+static moeq_status open_with(const char *family, const char *more, struct mq_view **view,
+                             moeq_error *err)
+{
+    char text[2048];
+    const char *path = mq_test_temporary("config.json");
+    const bool own_sizes = strcmp(family, "dbrx") == 0;
+    const int n = snprintf(text, sizeof text, "{\"model_type\": \"%s\", %s%s%s}", family,
+                           own_sizes ? "" : SIZES, *more && !own_sizes ? ", " : "", more);
+    test_write(path, text, (size_t)n);
+    *err = (moeq_error){0};
+    return mq_view_from_config(path, NULL, view, err);
+}
+
+static const struct mq_layer *layer_of(const struct mq_view *view, uint32_t number)
+{
+    return &view->program->layers[number]->layer;
+}
+
+/* ---- what is looked at ---- */
+
+static double theta(const struct mq_view *v)
+{
+    return v->hparams.rope.theta;
+}
+static double local_theta(const struct mq_view *v)
+{
+    return v->hparams.rope_local.theta;
+}
+static double rope_type(const struct mq_view *v)
+{
+    return v->hparams.rope.type;
+}
+static double rope_factor(const struct mq_view *v)
+{
+    return v->hparams.rope.factor;
+}
+static double rope_part(const struct mq_view *v)
+{
+    return v->hparams.rope.part;
+}
+static double kv_heads(const struct mq_view *v)
+{
+    return v->hparams.kv_heads;
+}
+static double head_dim(const struct mq_view *v)
+{
+    return v->hparams.head_dim;
+}
+static double shared_rows(const struct mq_view *v)
+{
+    return layer_of(v, 7)->ffn.shared_rows;
+}
+static double kind_of_ffn(const struct mq_view *v)
+{
+    return layer_of(v, 7)->ffn.kind;
+}
+static double normalize(const struct mq_view *v)
+{
+    return layer_of(v, 7)->ffn.router.normalize;
+}
+static double last_window(const struct mq_view *v)
+{
+    return layer_of(v, 7)->attention.window;
+}
+static double last_head_dim(const struct mq_view *v)
+{
+    return layer_of(v, 7)->attention.head_dim;
+}
+static double first_chunk(const struct mq_view *v)
+{
+    return layer_of(v, 0)->attention.chunk;
+}
+static double first_rope(const struct mq_view *v)
+{
+    return layer_of(v, 0)->attention.rope;
+}
+static double fourth_chunk(const struct mq_view *v)
+{
+    return layer_of(v, 3)->attention.chunk;
+}
+static double fourth_rope(const struct mq_view *v)
+{
+    return layer_of(v, 3)->attention.rope;
+}
+
+#define ALL(word) "[" word ", " word ", " word ", " word ", " word ", " word ", " word ", " word "]"
+#define FULL ALL("\"full_attention\"")
+#define CHUNKED ALL("\"chunked_attention\"")
+#define SLIDING ALL("\"sliding_attention\"")
+
+START_TEST(absent_and_null)
+{
+    static const struct {
+        const char *family, *more;
+        double (*what)(const struct mq_view *);
+        double expected;
+    } cases[] = {
+        /* positions, where nothing is said of them, or nothing of theta */
+        {"gpt_oss", "", rope_type, MQ_ROPE_YARN},
+        {"gpt_oss", "", rope_factor, 32},
+        {"gpt_oss", "", theta, 150000},
+        {"gpt_oss", "\"rope_scaling\": null, \"rope_theta\": 5000", theta, 5000},
+        {"gpt_oss", "\"rope_scaling\": {\"rope_type\": \"default\"}", rope_type, MQ_ROPE_DEFAULT},
+        {"gemma4_text", "", rope_type, MQ_ROPE_PARTLY},
+        {"gemma4_text", "", rope_part, 0.25},
+        {"gemma4_text", "\"rope_parameters\": null", theta, 1e6},
+        {"gemma4_text", "", local_theta, 1e4},
+        {"ministral3", "", theta, 1e6},
+        {"ministral3", "\"rope_parameters\": {\"rope_type\": \"default\"}", theta, 1e4},
+        /* heads */
+        {"gpt_oss", "", head_dim, 64},
+        {"gpt_oss", "\"head_dim\": null", head_dim, 8},
+        {"qwen3_next", "", head_dim, 256},
+        {"qwen3_5_moe_text", "", head_dim, 256},
+        {"minimax_m2", "", head_dim, 128},
+        {"solar_open", "", head_dim, 128},
+        {"mixtral", "", head_dim, 8},
+        {"mixtral", "\"num_key_value_heads\": null", kv_heads, 8},
+        {"qwen3_moe", "", kv_heads, 4},
+        {"qwen3_moe", "\"num_key_value_heads\": null", kv_heads, 8},
+        /* shared experts: null is none */
+        {"afmoe", "\"num_shared_experts\": null", shared_rows, 0},
+        {"afmoe", "", shared_rows, 2 * 1408},
+        {"hy_v3", "\"num_shared_experts\": null", shared_rows, 0},
+        {"glm4_moe", "\"n_shared_experts\": null", shared_rows, 0},
+        {"solar_open", "\"n_shared_experts\": null", shared_rows, 0},
+        {"exaone_moe", "\"num_shared_experts\": null, \"num_key_value_heads\": 8", shared_rows, 0},
+        {"ernie4_5_moe", "\"moe_num_shared_experts\": null", shared_rows, 0},
+        /* layers with experts up to the last one */
+        {"ernie4_5_moe", "", kind_of_ffn, MQ_FFN_ROUTED},
+        {"ernie4_5_moe", "\"moe_layer_end_index\": -1", kind_of_ffn, MQ_FFN_ROUTED},
+        {"ernie4_5_moe", "\"moe_layer_end_index\": 6", kind_of_ffn, MQ_FFN_DENSE},
+        {"granitemoehybrid", GRANITE, kind_of_ffn, MQ_FFN_DENSE},
+        {"granitemoehybrid", GRANITE ", \"num_experts_per_tok\": 8", kind_of_ffn, MQ_FFN_DENSE},
+        /* weights of experts */
+        {"mistral4", "", normalize, MQ_NORMALIZE_SUM},
+        {"mistral4", "\"norm_topk_prob\": null", normalize, MQ_NORMALIZE_NONE},
+        {"mistral4", "\"norm_topk_prob\": false", normalize, MQ_NORMALIZE_NONE},
+        {"dbrx", DBRX "}", normalize, MQ_NORMALIZE_SUM},
+        {"dbrx", DBRX ", \"moe_normalize_expert_weights\": 1.0}", normalize, MQ_NORMALIZE_SUM},
+        {"dbrx", DBRX ", \"moe_normalize_expert_weights\": null}", normalize, MQ_NORMALIZE_NONE},
+        /* Gemma's last layer is one of full attention */
+        {"gemma4_text", "", last_window, 0},
+        {"gemma4_text", "\"layer_types\": " SLIDING, last_window, 0},
+        {"gemma4_text", "\"layer_types\": " SLIDING, last_head_dim, 512},
+        {"gemma4_text",
+         "\"per_layer_config\": {\"7\": {\"head_dim\": 32}}, \"attention_k_eq_v\": false",
+         last_head_dim, 32},
+        /* Llama 4's chunks go by layer_types, its positions by no_rope_layers */
+        {"llama4_text", "", first_chunk, 8192},
+        {"llama4_text", "", fourth_chunk, 0},
+        {"llama4_text", "\"attention_chunk_size\": null", first_chunk, 0},
+        {"llama4_text", "\"layer_types\": " FULL, first_chunk, 0},
+        {"llama4_text", "\"layer_types\": " FULL, first_rope, MQ_ROPE_OF_MAIN},
+        {"llama4_text", "\"layer_types\": " CHUNKED, fourth_chunk, 8192},
+        {"llama4_text", "\"layer_types\": " CHUNKED, fourth_rope, MQ_ROPE_OF_NONE},
+        {"llama4_text", "\"no_rope_layers\": [1, 1, 1, 1, 1, 1, 1, 1]", fourth_chunk, 8192},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct mq_view *view;
+        moeq_error err;
+        ck_assert_msg(open_with(cases[i].family, cases[i].more, &view, &err) == MOEQ_OK,
+                      "%s, %s: %s", cases[i].family, cases[i].more, err.message);
+        const double found = cases[i].what(view);
+        ck_assert_msg(found == cases[i].expected, "case %zu: %s, %s: found %g", i, cases[i].family,
+                      cases[i].more, found);
+        mq_view_close(view);
+    }
+}
+END_TEST
+
+START_TEST(refused)
+{
+    static const struct {
+        const char *family, *more, *message;
+    } cases[] = {
+        {"dbrx", DBRX ", \"moe_normalize_expert_weights\": 2.0}",
+         "\"ffn_config.moe_normalize_expert_weights\": 2 (implemented: 1)"},
+        {"gemma4_text", "\"enable_moe_block\": true",
+         "a gemma4 model's layers need the number of experts, and its key is missing or 0"},
+        {"gemma4_text", "\"enable_moe_block\": true, \"num_experts\": 4, \"top_k_experts\": 2",
+         "need the number of rows of an expert"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct mq_view *view;
+        moeq_error err;
+        ck_assert_msg(open_with(cases[i].family, cases[i].more, &view, &err) != MOEQ_OK, "%s",
+                      cases[i].more);
+        ck_assert_msg(strstr(err.message, cases[i].message), "%s: %s", cases[i].more, err.message);
+    }
+}
+END_TEST
+
+static void add_tests(TCase *tests)
+{
+    tcase_add_test(tests, absent_and_null);
+    tcase_add_test(tests, refused);
+}
+
+int main(void)
+{
+    return mq_test_main("test_config_families", add_tests);
+}
