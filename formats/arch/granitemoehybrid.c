@@ -33,7 +33,7 @@ static const struct mq_config_key keys[] = {
     {.key = "time_step_limit",
      .rule = MQ_KEY_ALL,
      .only = "0 1e30 {\"__float__\":\"Infinity\"}"}, /* none */
-    MQ_KEY("num_local_experts", MQ_KEY_COUNT, experts, 8),
+    MQ_KEY_OR_NULL("num_local_experts", MQ_KEY_COUNT, experts, 8, 0),
     MQ_KEY("num_experts_per_tok", MQ_KEY_COUNT, top_k, 2),
     MQ_KEY("shared_intermediate_size", MQ_KEY_U32, shared_ffn, 1024),
     MQ_KEY_AT("normalization_function", "\"rmsnorm\""),

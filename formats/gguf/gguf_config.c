@@ -504,6 +504,10 @@ static moeq_status say_rope(struct mq_gguf_saying *s, struct mq_gguf_set *set, d
         return status;
     }
     if (!f->local_rope || f->local_theta_key) {
+        if (f->default_rope && mq_buffer_ok(&scaling) && scaling.data[0] != '{') {
+            mq_buffer_free(&scaling); /* a file that says nothing has no scaling, whatever its class */
+            mq_buffer_puts(&scaling, "{\"rope_type\": \"default\"}");
+        }
         say_real(s, "rope_theta", theta);
         say_buffer(s, rope_name(f), &scaling);
         if (!f->local_rope)
