@@ -88,6 +88,7 @@ void bench_codecs(struct bench *bench);
 void bench_products(struct bench *bench);
 void bench_attention(struct bench *bench);
 void bench_recurrent(struct bench *bench);
+void bench_calibrate(struct bench *bench);
 void bench_text(struct bench *bench);
 void bench_pipelines(struct bench *bench);
 

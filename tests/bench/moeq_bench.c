@@ -22,7 +22,7 @@ static const char help[] =
     "the scalar reference. Rates are by processor time; medians, with the distance\n"
     "between the quartiles.\n"
     "\n"
-    "  --only A,B,...    parts: codecs gemm layer recurrent text pipelines\n"
+    "  --only A,B,...    parts: codecs gemm layer recurrent calibrate text pipelines\n"
     "                    (machine: always)\n"
     "  --threads N       \"all threads\" (default: one for each processor)\n"
     "  --repeats N       of each measurement (default 7)\n"
@@ -192,6 +192,8 @@ int main(int argc, char **argv)
         bench_attention(&bench);
     if (wanted(only, "recurrent"))
         bench_recurrent(&bench);
+    if (wanted(only, "calibrate"))
+        bench_calibrate(&bench);
     if (wanted(only, "text"))
         bench_text(&bench);
     if (bench.full_width && wanted(only, "pipelines"))
