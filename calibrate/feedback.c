@@ -196,8 +196,8 @@ static void first_scales(const struct job *job, const struct scratch *s, const s
     for (size_t i = 0; i < PANEL_ROWS; i++)
         memcpy(s->narrow + i * g->width, s->x + i * stride(job) + g->begin,
                g->width * sizeof(float));
-    mq_level_encode_rows(g->level, job->isa, job->options->effort, s->narrow, PANEL_ROWS, g->width,
-                         s->bytes);
+    mq_level_encode_rows(g->level, job->isa, job->options->effort, NULL, s->narrow, PANEL_ROWS,
+                         g->width, s->bytes);
     if (!g->form)
         return;
     for (size_t i = 0; i < PANEL_ROWS; i++) {

@@ -169,7 +169,7 @@ START_TEST(feedback_lowers_the_loss)
     ck_assert(mq_covariance_factor(&c));
     float *w = make_weights(rows, n, 3);
     uint8_t *bytes = malloc(rows * mq_level_row_bytes(level, n));
-    mq_level_encode_rows(level, context.isa, MQ_EFFORT_BEST, w, rows, n, bytes);
+    mq_level_encode_rows(level, context.isa, MQ_EFFORT_BEST, NULL, w, rows, n, bytes);
     const double plain = loss_of(&c, level, w, rows, bytes);
     double before = plain;
     for (int passes = 0; passes <= 2; passes++) {

@@ -335,7 +335,7 @@ START_TEST(whole_matrices_lose_less)
     fclose(goldens);
     for (size_t r = 0; r < ROWS; r++)
         sum += expected[r];
-    mq_level_encode_rows(level, context.isa, MQ_EFFORT_DEFAULT, w[0], ROWS, COLS, bytes);
+    mq_level_encode_rows(level, context.isa, MQ_EFFORT_DEFAULT, NULL, w[0], ROWS, COLS, bytes);
     const double plain = loss_of(level, bytes);
     for (int passes = 0; passes <= PASSES; passes += PASSES) {
         const struct mq_feedback_options options = {.passes = passes};

@@ -56,7 +56,7 @@ usage convert "--memory '-1': expected a size such as 256M or 4G" convert $model
 usage convert "--threads '0': expected a whole number above 0" convert $model --threads 0
 usage convert "--threads 'two': expected a whole number above 0" convert $model --threads two
 usage convert "--force takes no value" convert $model --force=yes
-usage convert "--effort 'max': expected default or best" convert $model -o "$out" --level q4_k --effort max
+usage convert "--effort 'max': expected default, best or calibrated" convert $model -o "$out" --level q4_k --effort max
 usage convert "--tensor 'foo': expected 'PATTERN=LEVEL', such as '*.layers.0.*=q8_0'" \
     convert $model -o "$out" --level q4_k --tensor foo
 usage convert "--level and --recipe exclude each other" \

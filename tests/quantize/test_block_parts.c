@@ -18,7 +18,7 @@ START_TEST(parts_are_the_block)
         struct mq_block_parts parts;
         for (size_t i = 0; i < form->weights; i++)
             weights[i] = mq_test_gauss(&state) + (float)(round % 3);
-        mq_level_encode_rows(level, MQ_ISA_GENERIC, MQ_EFFORT_DEFAULT, weights, 1, form->weights,
+        mq_level_encode_rows(level, MQ_ISA_GENERIC, MQ_EFFORT_DEFAULT, NULL, weights, 1, form->weights,
                              block);
         mq_level_decode_rows(level, MQ_ISA_GENERIC, block, 1, form->weights, decoded);
         form->read(block, &parts);
