@@ -16,8 +16,11 @@ bool mq_calibrated_option_check(const char *command, const struct mq_options *op
         mq_usage(command, "--effort calibrated needs --text FILE: text like that which the model is for");
         return false;
     }
-    if (!is_given(options) && (options->text.count || options->tokens || options->context)) {
-        mq_usage(command, "--text, --tokens and --context go with --effort calibrated");
+    const bool budget = options->bpw || options->size;
+    if (!is_given(options) && !budget &&
+        (options->text.count || options->tokens || options->context)) {
+        mq_usage(command,
+                 "--text, --tokens and --context go with --effort calibrated, --bpw or --size");
         return false;
     }
     return true;
@@ -30,7 +33,7 @@ moeq_status mq_calibrated_option_read(const struct mq_options *options, struct m
     const struct mq_protocol_options protocol = {.context = options->context,
                                                  .max_tokens = options->tokens};
     *option = (struct mq_calibrated_option){.given = is_given(options)};
-    if (!option->given)
+    if (!options->text.count)
         return MOEQ_OK;
     MQ_TRY(mq_read_text(options, view, &option->text, err));
     MQ_TRY(mq_protocol_text(&protocol, view, &option->text, &option->windows, err));
@@ -40,7 +43,8 @@ moeq_status mq_calibrated_option_read(const struct mq_options *options, struct m
              w->count * w->length, w->length, option->windows.ids_crc32);
     option->run = (struct mq_calibrated){
         .view = view, .windows = w, .options = {.feedback = {.effort = policy->effort, .passes = -1}}};
-    policy->calibration = option->sentence;
+    if (option->given)
+        policy->calibration = option->sentence;
     return MOEQ_OK;
 }
 

@@ -11,15 +11,18 @@ static bool is_gguf(const char *path)
 
 enum mq_exit mq_cmd_convert(const struct mq_options *options)
 {
-    if (!options->level && !options->recipe && !is_gguf(options->positional[0]))
+    const bool budget_given = options->bpw || options->size;
+    if (!options->level && !options->recipe && !budget_given && !is_gguf(options->positional[0]))
         return mq_usage("convert", "--level is missing, such as --level q4_k");
     if (!options->output && !options->dry_run)
         return mq_usage("convert", "-o FILE is missing (or --dry-run, to see the plan)");
     struct mq_option_target target;
     struct mq_policy policy;
     struct mq_policy_override *overrides = NULL;
-    if (!mq_calibrated_option_check("convert", options) ||
-        !mq_option_level_or_recipe("convert", options, &target) ||
+    struct mq_budget_cli budget;
+    if (!mq_budget_option_check("convert", options, false, &budget) ||
+        !mq_calibrated_option_check("convert", options) ||
+        !mq_budget_option_target("convert", options, &budget, &target) ||
         !mq_option_policy("convert", options, &target, &policy, &overrides)) {
         mq_option_policy_free(options, overrides);
         return MQ_EXIT_USAGE;
@@ -31,10 +34,12 @@ enum mq_exit mq_cmd_convert(const struct mq_options *options)
     moeq_status status = mq_open_model(options, options->positional[0], &view, &err);
     if (status == MOEQ_OK)
         status = mq_calibrated_option_read(options, view, &calibrated, &policy, &err);
-    enum mq_exit code =
-        status == MOEQ_OK ? mq_make_plan(options, view, &policy, NULL, &plan) : mq_report(&err);
+    enum mq_exit code = status == MOEQ_OK ? mq_budget_option_plan(options, view, &policy, NULL,
+                                                                  &calibrated, &budget, &plan)
+                                          : mq_report(&err);
     if (code == MQ_EXIT_GOOD)
-        code = mq_execute_plan("convert", options, plan, &calibrated);
+        code = mq_execute_plan("convert", options, plan, &calibrated, &budget);
+    mq_budget_option_free(&budget);
     mq_calibrated_option_free(&calibrated);
     mq_plan_free(plan);
     mq_view_close(view);

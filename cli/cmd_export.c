@@ -23,7 +23,8 @@ static void print_hints(const struct mq_options *options, const struct mq_plan *
                path[0] == '/' ? "" : "./", path, stem, name, stem, name);
 }
 
-static enum mq_exit run(const struct mq_options *options, struct mq_policy *policy)
+static enum mq_exit run(const struct mq_options *options, struct mq_policy *policy,
+                        struct mq_budget_cli *budget)
 {
     const struct mq_gguf_options how = {.unify_up = options->unify != NULL,
                                         .split_bytes = options->split_bytes};
@@ -34,10 +35,11 @@ static enum mq_exit run(const struct mq_options *options, struct mq_policy *poli
     moeq_status status = mq_open_model(options, options->positional[0], &view, &err);
     if (status == MOEQ_OK)
         status = mq_calibrated_option_read(options, view, &calibrated, policy, &err);
-    enum mq_exit code =
-        status == MOEQ_OK ? mq_make_plan(options, view, policy, &how, &plan) : mq_report(&err);
+    enum mq_exit code = status == MOEQ_OK ? mq_budget_option_plan(options, view, policy, &how,
+                                                                  &calibrated, budget, &plan)
+                                          : mq_report(&err);
     if (code == MQ_EXIT_GOOD)
-        code = mq_execute_plan("export", options, plan, &calibrated);
+        code = mq_execute_plan("export", options, plan, &calibrated, budget);
     if (code == MQ_EXIT_GOOD && !options->dry_run && !options->json && !options->quiet) {
         print_hints(options, plan);
         code = mq_finish_output();
@@ -58,10 +60,13 @@ enum mq_exit mq_cmd_export(const struct mq_options *options)
     if (options->unify && strcmp(options->unify, "up") != 0)
         return mq_usage("export", "--unify '%s': expected up", options->unify);
     enum mq_exit code = MQ_EXIT_USAGE;
-    if (mq_calibrated_option_check("export", options) &&
-        mq_option_level_or_recipe("export", options, &target) &&
+    struct mq_budget_cli budget = {0};
+    if (mq_budget_option_check("export", options, true, &budget) &&
+        mq_calibrated_option_check("export", options) &&
+        mq_budget_option_target("export", options, &budget, &target) &&
         mq_option_policy("export", options, &target, &policy, &overrides))
-        code = run(options, &policy);
+        code = run(options, &policy, &budget);
+    mq_budget_option_free(&budget);
     mq_option_policy_free(options, overrides);
     return code;
 }

@@ -36,7 +36,8 @@ struct mq_options {
     /* output and levels */
     const char *output, *level, *levels, *recipe, *shared, *attention, *embeddings,
         *effort, *unify;
-    uint64_t split_bytes, shard_bytes;
+    const char *bpw, *granularity;
+    uint64_t split_bytes, shard_bytes, size;
     struct mq_option_list tensor, report;
     bool dry_run, force, tensors, list_families, allow_nonfinite;
     /* how models are read */

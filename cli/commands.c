@@ -23,7 +23,9 @@ const struct mq_command mq_commands[] = {
             "was interrupted goes on where it stopped when the same command is given again.\n"
             "With --shard-size: several files, and an index that stands for the model.\n"
             "A GGUF file may go without LEVEL: its blocks are copied as they are.",
-        .options = "output level recipe shared attention embeddings tensor effort text context tokens shard-size dry-run "
+        .options = "output level recipe bpw size levels granularity shared attention embeddings "
+                   "tensor effort text context "
+                   "tokens shard-size dry-run "
                    "force allow-nonfinite" READING,
         .common = LARGE_JOB " verbose",
         .examples = "  moeq convert Mixtral-8x7B-v0.1 -o mixtral.moeq --level q4_k\n"
@@ -44,7 +46,9 @@ const struct mq_command mq_commands[] = {
             "quantized on the way with --level or --recipe, and keeps its precision without\n"
             "either. What GGUF cannot hold is an error, or solved by --unify. Memory,\n"
             "interruptions and --force are as in convert.",
-        .options = "output level recipe shared attention embeddings tensor effort text context tokens unify "
+        .options = "output level recipe bpw size levels granularity shared attention embeddings "
+                   "tensor effort text context "
+                   "tokens unify "
                    "split-max-size "
                    "dry-run force allow-nonfinite" READING,
         .common = LARGE_JOB " verbose",
@@ -59,8 +63,9 @@ const struct mq_command mq_commands[] = {
         .name = "inspect",
         .arguments = "MODEL [--tensors] | --list-families",
         .summary = "what is in a model: family, sizes by role and level",
-        .description = "Prints a model's family, dimensions, and sizes by role and level. MODEL may be\n"
-                       "a config.json alone: what a model of it is made of.",
+        .description =
+            "Prints a model's family, dimensions, and sizes by role and level. MODEL may be\n"
+            "a config.json alone: what a model of it is made of.",
         .options = "tensors list-families" READING,
         .common = COMMON,
         .examples = "  moeq inspect mixtral.moeq --tensors\n"

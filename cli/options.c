@@ -32,8 +32,10 @@ struct option {
 #define FIELD(name) offsetof(struct mq_options, name)
 static const struct option options_table[] = {
     {"output", 'o', TEXT, "FILE", "the file to write", FIELD(output)},
-    {"level", 0, TEXT, "LEVEL", "level of experts, or of the MLPs of a model without them (list below)", FIELD(level)},
-    {"levels", 0, TEXT, "A,B,...", "levels to compare, separated by commas", FIELD(levels)},
+    {"level", 0, TEXT, "LEVEL",
+     "level of experts, or of the MLPs of a model without them (list below)", FIELD(level)},
+    {"levels", 0, TEXT, "A,B,...",
+     "levels to compare, or for a budget to choose among, separated by commas", FIELD(levels)},
     {"files", 0, LIST, "A,B,...",
      "models in files of their own (moeq, GGUF, folders) to compare beside the levels or instead "
      "of "
@@ -51,9 +53,19 @@ static const struct option options_table[] = {
     {"tensor", 0, LIST, "'PATTERN=LEVEL'",
      "level of the tensors whose names match a shell pattern; may be repeated, the last match wins",
      FIELD(tensor)},
-    {"effort", 0, TEXT, "NAME", "scale search: default, or best (slower, a little closer); of convert and export also "
+    {"effort", 0, TEXT, "NAME",
+     "scale search: default, or best (slower, a little closer); of convert and export also "
      "calibrated: errors of what a text's tokens give, instead of the weights' (needs --text)",
      FIELD(effort)},
+    {"bpw", 0, TEXT, "BITS",
+     "instead of a level: for each matrix of experts and MLPs the one with which all lose least "
+     "together within so many bits per weight (needs --text; --levels: among which)",
+     FIELD(bpw)},
+    {"size", 0, SIZE, "SIZE", "the same for files of at most this size", FIELD(size)},
+    {"granularity", 0, CHOICE, "expert|matrix",
+     "of a budget: each expert's matrices may have levels of their own (what convert does), or a "
+     "layer's experts share one for each matrix (export: GGUF has no other)",
+     FIELD(granularity)},
     {"unify", 0, TEXT, "up",
      "where GGUF cannot store what is asked for (experts of one matrix at different levels, rows "
      "that are no whole blocks), take the next larger level that it can",

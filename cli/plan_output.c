@@ -55,13 +55,15 @@ static void print_files(const struct mq_plan *plan, const char *output)
     }
 }
 
-static void print_plan(const struct mq_plan *plan, const struct mq_options *options)
+static void print_plan(const struct mq_plan *plan, const struct mq_options *options,
+                       const struct mq_budget_cli *budget)
 {
     struct mq_breakdown b = {0};
     char source[32], output[32];
     add_breakdown(&b, plan);
     printf("plan: %s\n", plan->view->path);
     mq_breakdown_print(&b);
+    mq_budget_option_print(budget, plan->view);
     print_remarks(plan, options);
     for (size_t i = 0; i < plan->view->tensors_count && options->verbose; i++) {
         const struct mq_plan_entry *e = &plan->entries[i];
@@ -187,7 +189,8 @@ static void print_calibrated(const struct mq_options *options, const struct mq_c
 }
 
 static enum mq_exit write_files(const char *command, const struct mq_options *options,
-                                const struct mq_plan *plan, struct mq_calibrated_option *calibrated)
+                                const struct mq_plan *plan, struct mq_calibrated_option *calibrated,
+                                const struct mq_budget_cli *budget)
 {
     struct mq_job_ui ui;
     struct mq_convert_result result = {0};
@@ -214,6 +217,8 @@ static enum mq_exit write_files(const char *command, const struct mq_options *op
         mq_json_put_text(&b, o, "output", plan->has_index ? name : options->output);
         mq_json_put_count(&b, o, "tensors_resumed", result.tensors_resumed);
         mq_json_put_number(&b, o, "seconds", seconds);
+        if (budget->given)
+            mq_json_put(&b, o, "budget", mq_budget_option_json(&b, budget, plan->view));
         if (calibrated->given)
             mq_json_put(&b, o, "calibrated", calibrated_json(&b, &calibrated->run.result));
         return mq_print_json(mq_json_finish(&b, o));
@@ -240,19 +245,22 @@ enum mq_exit mq_make_plan(const struct mq_options *options, const struct mq_view
 }
 
 enum mq_exit mq_execute_plan(const char *command, const struct mq_options *options,
-                             const struct mq_plan *plan, struct mq_calibrated_option *calibrated)
+                             const struct mq_plan *plan, struct mq_calibrated_option *calibrated,
+                             const struct mq_budget_cli *budget)
 {
     if (options->dry_run && options->json) {
         struct mq_json_tree b = {0};
         cJSON *o = plan_json(&b, command, plan, options);
+        if (budget->given)
+            mq_json_put(&b, o, "budget", mq_budget_option_json(&b, budget, plan->view));
         return mq_print_json(mq_json_finish(&b, o));
     }
     if (!options->json && (options->dry_run || !options->quiet))
-        print_plan(plan, options);
+        print_plan(plan, options, budget);
     else if (!options->json)
         print_notes(plan, options);
     if (options->dry_run)
         return mq_finish_output();
     fflush(stdout);
-    return write_files(command, options, plan, calibrated);
+    return write_files(command, options, plan, calibrated, budget);
 }

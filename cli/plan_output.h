@@ -2,7 +2,7 @@
 #ifndef MQ_PLAN_OUTPUT_H
 #define MQ_PLAN_OUTPUT_H
 
-#include "calibrated_option.h"
+#include "budget_option.h"
 #include "convert.h"
 #include "model_options.h"
 
@@ -15,6 +15,7 @@ enum mq_exit mq_make_plan(const struct mq_options *options, const struct mq_view
 /* Prints the plan (or with --json, a document of it); unless --dry-run, writes --output and says
  * what was written. */
 enum mq_exit mq_execute_plan(const char *command, const struct mq_options *options,
-                             const struct mq_plan *plan, struct mq_calibrated_option *calibrated);
+                             const struct mq_plan *plan, struct mq_calibrated_option *calibrated,
+                             const struct mq_budget_cli *budget);
 
 #endif

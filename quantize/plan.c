@@ -115,6 +115,16 @@ static bool has_class(const struct mq_view *view, enum mq_role_class class)
 }
 
 /* key, value, ..., NULL: what the model says of itself. */
+/* What is said of the levels of a class. */
+static const char *class_text(const struct mq_view *view, const struct mq_policy *policy,
+                              enum mq_role_class c)
+{
+    for (size_t i = 0; policy->chosen && i < view->tensors_count; i++)
+        if (policy->chosen[i] && mq_view_class(view, view->tensors[i].role) == c)
+            return policy->chosen_by;
+    return policy->levels[c] ? policy->levels[c]->name : "source";
+}
+
 static moeq_status make_metadata(const struct mq_plan *plan, const struct mq_policy *policy,
                                  const char ***metadata, moeq_error *err)
 {
@@ -127,7 +137,7 @@ static moeq_status make_metadata(const struct mq_plan *plan, const struct mq_pol
     for (int c = 0; c < MQ_CLASS_COUNT; c++)
         if (has_class(view, (enum mq_role_class)c))
             mq_buffer_printf(&recipe, "%s=%s; ", mq_role_class_name((enum mq_role_class)c),
-                             policy->levels[c] ? policy->levels[c]->name : "source");
+                             class_text(view, policy, (enum mq_role_class)c));
     if (policy->recipe)
         mq_buffer_printf(&recipe, "recipe=%s; ", policy->recipe->name);
     for (size_t i = 0; i < policy->overrides_count; i++)

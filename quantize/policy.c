@@ -67,6 +67,8 @@ moeq_status mq_policy_apply(const struct mq_policy *policy, const struct mq_view
             policy->recipe ? mq_recipe_level_in(policy->recipe, view, t) : NULL;
         if (wanted)
             levels[i] = refined ? mq_level_find(refined) : wanted;
+        if (policy->chosen && policy->chosen[i])
+            levels[i] = policy->chosen[i];
     }
     for (size_t k = 0; k < policy->overrides_count; k++) {
         const struct mq_policy_override *o = &policy->overrides[k];

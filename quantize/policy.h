@@ -15,6 +15,9 @@ struct mq_policy {
     /* NULL, as for MQ_CLASS_KEEP: as in the source. */
     const struct mq_level *levels[MQ_CLASS_COUNT];
     const struct mq_recipe *recipe;             /* its rules refine the levels; NULL: none */
+    /* [view's tensors]: levels that were chosen for this view, in place of those above; NULL, or NULL entries: none. */
+    const struct mq_level *const *chosen;
+    const char *chosen_by;                      /* for metadata */
     const struct mq_policy_override *overrides; /* later ones win */
     size_t overrides_count;
     enum mq_effort effort;

@@ -41,7 +41,7 @@ PYTHON
 
 usage convert "--effort calibrated needs --text FILE: text like that which the model is for" \
     convert $model -o "$work/x.moeq" --level q3_k --effort calibrated
-usage convert "--text, --tokens and --context go with --effort calibrated" \
+usage convert "--text, --tokens and --context go with --effort calibrated, --bpw or --size" \
     convert $model -o "$work/x.moeq" --level q3_k --text demo/text.txt
 usage convert "--effort 'hard': expected default, best or calibrated" \
     convert $model -o "$work/x.moeq" --level q3_k --effort hard

@@ -1,0 +1,114 @@
+/* budget_levels.c: units of a budget from measured matrices, and back. */
+#include "budget_levels.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_covered(const struct mq_view *view, const struct mq_budget_levels_options *options,
+                       size_t tensor)
+{
+    const struct mq_tensor *t = &view->tensors[tensor];
+    const enum mq_role_class of = mq_view_class(view, t->role);
+    return (of == MQ_CLASS_EXPERTS || (of == MQ_CLASS_SHARED && !options->without_shared)) &&
+           t->layer >= 0 && t->rows > 1;
+}
+
+uint64_t mq_budget_weights(const struct mq_view *view,
+                           const struct mq_budget_levels_options *options)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < view->tensors_count; i++)
+        if (is_covered(view, options, i))
+            sum += view->tensors[i].rows * view->tensors[i].cols;
+    return sum;
+}
+
+/* What an expert that no token met loses: as little as the one of its layer and matrix that loses least; 0 where all of
+ * them are so. */
+static double least_of_kind(const struct mq_view *view, const struct mq_sensitivity *s,
+                            size_t tensor, size_t level)
+{
+    double least = INFINITY;
+    for (size_t i = 0; i < s->tensors; i++) {
+        const double loss = s->loss[i * s->levels + level];
+        const struct mq_tensor *t = &view->tensors[i], *of = &view->tensors[tensor];
+        if (t->role == of->role && t->layer == of->layer && loss < least)
+            least = loss;
+    }
+    return isfinite(least) ? least : 0.0;
+}
+
+static double loss_of(const struct mq_view *view, const struct mq_sensitivity *s, size_t tensor,
+                      size_t level)
+{
+    const double loss = s->loss[tensor * s->levels + level];
+    return isfinite(loss) ? loss : least_of_kind(view, s, tensor, level);
+}
+
+struct mq_budget_option mq_budget_uniform(const struct mq_view *view,
+                                          const struct mq_sensitivity *sensitivity,
+                                          const struct mq_budget_levels_options *options,
+                                          size_t level)
+{
+    struct mq_budget_option sum = {0, 0.0};
+    for (size_t i = 0; i < sensitivity->tensors; i++)
+        if (is_covered(view, options, i)) {
+            const struct mq_tensor *t = &view->tensors[i];
+            sum.bytes += t->rows * mq_level_row_bytes(options->levels[level], t->cols);
+            sum.loss += loss_of(view, sensitivity, i, level);
+        }
+    return sum;
+}
+
+/* unit[tensor]: the number of the unit that it is part of. */
+static size_t number_units(const struct mq_view *view, const struct mq_sensitivity *s,
+                           const struct mq_budget_levels_options *options, size_t *unit)
+{
+    size_t *of_kind = calloc((view->hparams.layers + 1) * (size_t)MQ_ROLE_COUNT, sizeof *of_kind);
+    size_t units = 0;
+    for (size_t i = 0; of_kind && i < s->tensors; i++) {
+        const struct mq_tensor *t = &view->tensors[i];
+        unit[i] = SIZE_MAX;
+        if (!is_covered(view, options, i))
+            continue;
+        size_t *kind = &of_kind[(size_t)t->layer * MQ_ROLE_COUNT + t->role];
+        if (!options->per_matrix || !*kind)
+            *kind = ++units;
+        unit[i] = *kind - 1;
+    }
+    free(of_kind);
+    return of_kind ? units : SIZE_MAX;
+}
+
+moeq_status mq_budget_levels(const struct mq_view *view, const struct mq_sensitivity *sensitivity,
+                             const struct mq_budget_levels_options *options,
+                             const struct mq_level **chosen, struct mq_budget_result *result,
+                             moeq_error *err)
+{
+    const size_t n = sensitivity->tensors, levels = options->levels_count;
+    size_t *unit = calloc(n + 1, sizeof *unit);
+    const size_t units = unit ? number_units(view, sensitivity, options, unit) : SIZE_MAX;
+    struct mq_budget_option *o = units == SIZE_MAX ? NULL : calloc(units * levels + 1, sizeof *o);
+    uint8_t *level = units == SIZE_MAX ? NULL : calloc(units + 1, 1);
+    moeq_status status = MOEQ_OK;
+    if (!o || !level) {
+        status = mq_fail_memory(err, "choosing levels");
+        goto out;
+    }
+    for (size_t i = 0; i < n; i++)
+        for (size_t l = 0; l < levels && unit[i] != SIZE_MAX; l++) {
+            const struct mq_tensor *t = &view->tensors[i];
+            struct mq_budget_option *sum = &o[unit[i] * levels + l];
+            sum->bytes += t->rows * mq_level_row_bytes(options->levels[l], t->cols);
+            sum->loss += loss_of(view, sensitivity, i, l);
+        }
+    MQ_TRY_OUT(mq_budget_choose(o, units, levels, options->bytes, level, result, err));
+    for (size_t i = 0; i < n; i++)
+        chosen[i] = unit[i] == SIZE_MAX ? NULL : options->levels[level[unit[i]]];
+out:
+    free(unit);
+    free(o);
+    free(level);
+    return status;
+}

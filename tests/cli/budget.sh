@@ -1,0 +1,66 @@
+#!/bin/bash
+# --bpw and --size: levels by matrix within a budget, that lose less than one level of as many bytes.
+. "$(dirname "$0")/helper.sh"
+
+awk 'NR % 4 != 0' demo/text.txt > "$work/calibration.txt"
+awk 'NR % 4 == 0' demo/text.txt > "$work/judge.txt"
+tokens=4096
+sampled && tokens=1024
+text=(--text "$work/calibration.txt" --tokens $tokens)
+
+"$moeq" convert $model -o "$work/q4.moeq" --level q4_k -q || fail "q4_k"
+"$moeq" convert $model -o "$work/mix.moeq" --bpw 4.25 "${text[@]}" --json > "$work/mix.json" 2> /dev/null || fail "--bpw"
+"$moeq" convert $model -o "$work/one.moeq" --bpw 4.25 "${text[@]}" --threads 1 -q 2> /dev/null || fail "one thread"
+cmp "$work/mix.moeq" "$work/one.moeq" || fail "one thread and two: other levels"
+"$moeq" check "$work/mix.moeq" -q || fail "check"
+"$moeq" inspect "$work/mix.moeq" | grep -q "experts and MLP=a level each for 4.25 bits per weight" || fail "the file does not say its budget"
+
+size=$(($(stat -c %s "$work/q4.moeq") - 50000))
+"$moeq" convert $model -o "$work/size.moeq" --size $size "${text[@]}" -q 2> /dev/null || fail "--size"
+"$moeq" export $model -o "$work/size.gguf" --size $size "${text[@]}" -q 2> /dev/null || fail "export --size"
+for file in size.moeq size.gguf; do
+    [ "$(stat -c %s "$work/$file")" -le $size ] || fail "$file is larger than its budget"
+    [ "$(stat -c %s "$work/$file")" -ge $((size * 97 / 100)) ] || fail "$file leaves much of its budget"
+done
+"$moeq" verify "$work/mix.moeq" "$work/q4.moeq" --against $model --text "$work/judge.txt" \
+    --json 2> /dev/null > "$work/verify.json" || fail "verify"
+python3 - "$work/verify.json" "$work/mix.json" << 'PYTHON' || fail "figures"
+import json, sys
+rows = [row for row in json.load(open(sys.argv[1]))["rows"] if not row["is_baseline"]]
+kld = [row["kld_nats"]["mean"]["value"] for row in rows]
+assert rows[0]["weight_bytes"] < rows[1]["weight_bytes"]
+assert kld[0] < 0.9 * kld[1], kld # fewer bytes than q4_k, and it loses less
+budget = json.load(open(sys.argv[2]))["budget"]
+assert 4.24 < budget["bits_per_weight"] <= 4.25, budget
+assert budget["expected_loss_bound"] <= budget["expected_loss"]
+q4 = next(level for level in budget["uniform"] if level["level"] == "q4_k")
+assert budget["expected_loss"] < q4["expected_loss"]
+PYTHON
+
+# of two levels only
+"$moeq" convert $model --dry-run --json --bpw 4 --levels q3_k,q8_0 --granularity matrix "${text[@]}" 2> /dev/null > "$work/plan.json"
+python3 - "$work/plan.json" << 'PYTHON' || fail "--levels"
+import json, sys
+levels = {}
+for tensor in json.load(open(sys.argv[1]))["tensors"]:
+    if ".experts." in tensor["name"]:
+        kind = (tensor["name"].split(".")[2], tensor["name"].split(".")[-2])
+        levels.setdefault(kind, set()).add(tensor["level"])
+assert {level for of in levels.values() for level in of} == {"q3_k", "q8_0"}, levels
+assert all(len(of) == 1 for of in levels.values()), levels
+PYTHON
+
+usage convert "--bpw needs --text FILE: by it is found out what each matrix loses" \
+    convert $model --dry-run --bpw 4
+usage convert "--bpw '0.2': expected bits per weight of experts, such as 4.25" \
+    convert $model --dry-run --bpw 0.2 "${text[@]}"
+usage convert "--bpw and --size exclude each other" \
+    convert $model --dry-run --bpw 4 --size 1GiB "${text[@]}"
+usage convert "--levels and --granularity go with a budget: --bpw or --size" \
+    convert $model --dry-run --level q4_k --levels q3_k
+usage convert "--bpw and --level exclude each other: a budget chooses the levels of experts (--attention, --shared, --embeddings and --tensor set those of others)" \
+    convert $model --dry-run --level q4_k --bpw 4 "${text[@]}"
+"$moeq" convert $model --dry-run --bpw 1.5 "${text[@]}" 2> "$work/stderr" && fail "1.5 bits suffice"
+grep -q "experts and MLPs take at least .* bits per weight) at the smallest levels" "$work/stderr" ||
+    fail "too small: $(cat "$work/stderr")"
+finish
