@@ -132,15 +132,6 @@ void mq_covariance_add_cross(struct mq_covariance *cross, const float *left, con
     cross->inputs += count;
 }
 
-void mq_covariance_blend(struct mq_covariance *covariance, const struct mq_covariance *prior,
-                         double share)
-{
-    const size_t n = covariance->n;
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j <= i; j++)
-            covariance->a[i * n + j] += (float)share * prior->a[i * n + j];
-}
-
 double mq_covariance_lambda(size_t n, uint64_t inputs)
 {
     const double lambda = inputs ? 0.6 * (double)n / (double)inputs : 1.0;

@@ -52,10 +52,6 @@ void mq_covariance_add(struct mq_covariance *covariance, const float *rows, size
 void mq_covariance_add_cross(struct mq_covariance *cross, const float *left, const float *right,
                              size_t ld, size_t count);
 
-/* H += share * (what another has), both as sums: for inputs that are few. */
-void mq_covariance_blend(struct mq_covariance *covariance, const struct mq_covariance *prior,
-                         double share);
-
 /* H = sums / inputs + lambda mean(diagonal) I in place of the sums. */
 void mq_covariance_finish(struct mq_covariance *covariance, double lambda);
 

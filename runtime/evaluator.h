@@ -90,9 +90,10 @@ struct mq_mlp_inputs {
     const struct mq_layer *shape;
     uint32_t rows; /* of gate and up */
     size_t tokens;
-    const float *x;        /* [all tokens of the pass], of stride ldx: normalized states */
-    size_t ldx;
-    const uint32_t *token; /* [tokens]: which rows of x; NULL: the first `tokens` in order */
+    const float *x; /* [pass_tokens], of stride ldx: normalized states */
+    size_t ldx, pass_tokens;
+    const uint32_t
+        *token; /* [tokens]: which rows of x, ascending; NULL: the first `tokens` in order */
     /* [tokens]: with what the MLP's output is multiplied (shape->ffn.weigh_input: its input); NULL:
      * 1 */
     const float *scale;

@@ -181,6 +181,7 @@ static moeq_status tell_inputs(const struct mq_pass *pass, const struct mlp *mlp
                                        .tokens = pass->tokens,
                                        .x = arm->x,
                                        .ldx = pass->sizes.ldh,
+                                       .pass_tokens = pass->tokens,
                                        .scale = mlp->scaled ? arm->scale : NULL};
         if (!mq_pass_runs(pass, i % pass->arms_count))
             continue;
