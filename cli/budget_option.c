@@ -67,7 +67,7 @@ bool mq_budget_option_check(const char *command, const struct mq_options *option
                  options->bpw ? "--bpw" : "--size", options->level ? "--level" : "--recipe");
         return false;
     }
-    if (!options->text.count) {
+    if (!mq_calibrated_option_text(options)) {
         mq_usage(command, "%s needs --text FILE: by it is found out what each matrix loses",
                  options->bpw ? "--bpw" : "--size");
         return false;

@@ -1,29 +1,66 @@
 /* calibrated_option.c: --effort calibrated, of convert and export. */
 #include "calibrated_option.h"
 
+#include "ids_file.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <zlib.h>
 
 static bool is_given(const struct mq_options *options)
 {
     return options->effort && strcmp(options->effort, MQ_EFFORT_CALIBRATED) == 0;
 }
 
+bool mq_calibrated_option_text(const struct mq_options *options)
+{
+    return options->text.count || options->ids;
+}
+
 bool mq_calibrated_option_check(const char *command, const struct mq_options *options)
 {
-    if (is_given(options) && !options->text.count) {
+    if (options->text.count && options->ids) {
+        mq_usage(command, "--text and --ids exclude each other");
+        return false;
+    }
+    if (is_given(options) && !mq_calibrated_option_text(options)) {
         mq_usage(command, "--effort calibrated needs --text FILE: text like that which the model is for");
         return false;
     }
     const bool budget = options->bpw || options->size;
     if (!is_given(options) && !budget &&
-        (options->text.count || options->tokens || options->context)) {
-        mq_usage(command,
-                 "--text, --tokens and --context go with --effort calibrated, --bpw or --size");
+        (mq_calibrated_option_text(options) || options->tokens || options->context)) {
+        mq_usage(
+            command,
+            "--text, --ids, --tokens and --context go with --effort calibrated, --bpw or --size");
         return false;
     }
     return true;
+}
+
+static moeq_status read_ids(const struct mq_options *options, const struct mq_view *view,
+                            struct mq_text_windows *text, moeq_error *err)
+{
+    struct mq_arena *arena = mq_arena_create();
+    struct mq_file identity;
+    if (!arena)
+        return mq_fail_memory(err, "reading token ids");
+    const moeq_status status = mq_ids_file_read(options->ids, view->hparams.vocab, arena,
+                                                &text->windows, &text->ids, &identity, err);
+    mq_arena_destroy(arena);
+    MQ_TRY(status);
+    const size_t most = options->tokens / text->windows.length;
+    if (options->tokens && most == 0)
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, options->ids,
+                            "--tokens %zu: its windows have %zu tokens each", options->tokens,
+                            text->windows.length);
+    if (most && text->windows.count > most)
+        text->windows.count = most;
+    text->ids_crc32 =
+        (uint32_t)crc32_z(0, (const Bytef *)text->ids,
+                          text->windows.count * text->windows.length * sizeof *text->ids);
+    return MOEQ_OK;
 }
 
 moeq_status mq_calibrated_option_read(const struct mq_options *options, struct mq_view *view,
@@ -33,10 +70,14 @@ moeq_status mq_calibrated_option_read(const struct mq_options *options, struct m
     const struct mq_protocol_options protocol = {.context = options->context,
                                                  .max_tokens = options->tokens};
     *option = (struct mq_calibrated_option){.given = is_given(options)};
-    if (!options->text.count)
+    if (!mq_calibrated_option_text(options))
         return MOEQ_OK;
-    MQ_TRY(mq_read_text(options, view, &option->text, err));
-    MQ_TRY(mq_protocol_text(&protocol, view, &option->text, &option->windows, err));
+    if (options->ids) {
+        MQ_TRY(read_ids(options, view, &option->windows, err));
+    } else {
+        MQ_TRY(mq_read_text(options, view, &option->text, err));
+        MQ_TRY(mq_protocol_text(&protocol, view, &option->text, &option->windows, err));
+    }
     const struct mq_windows *w = &option->windows.windows;
     snprintf(option->sentence, sizeof option->sentence,
              "error feedback on %zu tokens in windows of %zu (ids %08" PRIx32 ")",

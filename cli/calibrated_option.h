@@ -14,6 +14,9 @@ struct mq_calibrated_option {
     struct mq_calibrated run;
 };
 
+/* Whether a text is given, or a file of token ids. */
+bool mq_calibrated_option_text(const struct mq_options *options);
+
 /* False after a message: --effort calibrated without --text, or --text without it. */
 bool mq_calibrated_option_check(const char *command, const struct mq_options *options);
 

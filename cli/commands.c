@@ -24,7 +24,7 @@ const struct mq_command mq_commands[] = {
             "With --shard-size: several files, and an index that stands for the model.\n"
             "A GGUF file may go without LEVEL: its blocks are copied as they are.",
         .options = "output level recipe bpw size levels granularity shared attention embeddings "
-                   "tensor effort text context "
+                   "tensor effort text ids context "
                    "tokens shard-size dry-run "
                    "force allow-nonfinite" READING,
         .common = LARGE_JOB " verbose",
@@ -47,7 +47,7 @@ const struct mq_command mq_commands[] = {
             "either. What GGUF cannot hold is an error, or solved by --unify. Memory,\n"
             "interruptions and --force are as in convert.",
         .options = "output level recipe bpw size levels granularity shared attention embeddings "
-                   "tensor effort text context "
+                   "tensor effort text ids context "
                    "tokens unify "
                    "split-max-size "
                    "dry-run force allow-nonfinite" READING,

@@ -3,6 +3,7 @@
 
 #include "checked.h"
 #include "error.h"
+#include "ids_file.h"
 #include "output_path.h"
 #include "st_writer.h"
 
@@ -10,8 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define IDS_CAP_BYTES (UINT64_C(1) << 30) /* of a pipe */
 
 enum { LOGITS, EXPERTS, WEIGHTS, ROUTER_ENTRIES };
 
@@ -26,58 +25,6 @@ struct dump {
     size_t hidden_entry;  /* of layer 0; the others follow */
     struct mq_st_writer writer;
 };
-
-/* ---- ids ---- */
-
-static moeq_status read_ids(const char *path, struct dump *d, struct mq_file *identity,
-                            moeq_error *err)
-{
-    struct mq_safetensors st;
-    MQ_TRY(mq_safetensors_open_input(path, IDS_CAP_BYTES, d->arena, &st, err));
-    path = st.file.path;
-    *identity = st.file; /* its numbers only */
-    moeq_status status = MOEQ_OK;
-    unsigned char *bytes = NULL;
-    const struct mq_st_entry *e = mq_safetensors_find(&st, "input_ids");
-    if (!e || (e->dtype != MQ_I32 && e->dtype != MQ_I64) || e->dims != 2 || e->size_bytes == 0) {
-        status = mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
-                              "expected a tensor 'input_ids', I32 or I64 [windows, tokens], not "
-                              "empty; found %s",
-                              e ? "one of another type or shape" : "none");
-        goto out;
-    }
-    const size_t width = mq_dtype_bytes(e->dtype), n = (size_t)(e->size_bytes / width);
-    bytes = malloc((size_t)e->size_bytes); /* not more than the file has */
-    d->ids = malloc(n * sizeof *d->ids);
-    if (!bytes || !d->ids) {
-        status = mq_fail_memory(err, "reading token ids");
-        goto out;
-    }
-    MQ_TRY_OUT(mq_file_read_at(&st.file, e->offset, bytes, (size_t)e->size_bytes, err));
-    for (size_t i = 0; i < n; i++) {
-        int64_t id = 0;
-        int32_t narrow;
-        if (width == 8) {
-            memcpy(&id, bytes + 8 * i, 8);
-        } else {
-            memcpy(&narrow, bytes + 4 * i, 4);
-            id = narrow;
-        }
-        if (id < 0 || id >= d->hparams->vocab) {
-            status =
-                mq_fail_tensor(err, MOEQ_INVALID_ARGUMENT, path, e->name, e->offset + i * width,
-                               "id %" PRId64 " (number %zu) is outside the vocabulary of %u", id, i,
-                               d->hparams->vocab);
-            goto out;
-        }
-        d->ids[i] = (int32_t)id;
-    }
-    d->windows = (struct mq_windows){d->ids, (size_t)e->shape[0], (size_t)e->shape[1]};
-out:
-    free(bytes);
-    mq_safetensors_close(&st);
-    return status;
-}
 
 /* ---- the output's tensors ---- */
 
@@ -184,7 +131,8 @@ moeq_status mq_eval_dump(const struct mq_context *context, const struct mq_view 
         status = mq_fail_memory(err, "preparing a dump");
         goto out;
     }
-    MQ_TRY_OUT(read_ids(options->ids_path, &d, &ids_file, err));
+    MQ_TRY_OUT(mq_ids_file_read(options->ids_path, d.hparams->vocab, d.arena, &d.windows, &d.ids,
+                                &ids_file, err));
     MQ_TRY_OUT(mq_refuse_output(view, &ids_file, options->output_path, err));
     MQ_TRY_OUT(plan_entries(view, options->hidden, &d, err));
     MQ_TRY_OUT(mq_st_writer_open(&d.writer, options->output_path, d.entries, d.entries_count,

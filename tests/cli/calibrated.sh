@@ -6,17 +6,17 @@ awk 'NR % 4 != 0' demo/text.txt > "$work/calibration.txt"
 awk 'NR % 4 == 0' demo/text.txt > "$work/judge.txt"
 tokens=8192
 sampled && tokens=1024
-options=(--level q3_k --effort calibrated --text "$work/calibration.txt" --tokens $tokens)
+calibrated=(--level q3_k --effort calibrated --text "$work/calibration.txt" --tokens $tokens)
 
 "$moeq" convert $model -o "$work/plain.moeq" --level q3_k -q || fail "plain"
-"$moeq" convert $model -o "$work/two.moeq" "${options[@]}" --threads 2 > "$work/out" || fail "calibrated"
+"$moeq" convert $model -o "$work/two.moeq" "${calibrated[@]}" --threads 2 > "$work/out" || fail "calibrated"
 grep -q "error feedback on $tokens tokens" "$work/out" || fail "the plan does not say by what: $(cat "$work/out")"
-"$moeq" convert $model -o "$work/one.moeq" "${options[@]}" --threads 1 -q 2> /dev/null || fail "one thread"
+"$moeq" convert $model -o "$work/one.moeq" "${calibrated[@]}" --threads 1 -q 2> /dev/null || fail "one thread"
 cmp "$work/one.moeq" "$work/two.moeq" || fail "one thread and two: other bytes"
 "$moeq" check "$work/two.moeq" -q || fail "check"
 
 # stopped in the middle, it goes on and ends with the same bytes
-"$moeq" convert $model -o "$work/again.moeq" "${options[@]}" -q 2> /dev/null &
+"$moeq" convert $model -o "$work/again.moeq" "${calibrated[@]}" -q 2> /dev/null &
 for _ in $(seq 200); do
     [ -e "$work/again.moeq.part" ] && break
     sleep 0.02
@@ -24,11 +24,11 @@ done
 sleep 0.3
 kill -INT $! 2> /dev/null
 wait $!
-"$moeq" convert $model -o "$work/again.moeq" "${options[@]}" -q --force 2> /dev/null || fail "going on"
+"$moeq" convert $model -o "$work/again.moeq" "${calibrated[@]}" -q --force 2> /dev/null || fail "going on"
 cmp "$work/again.moeq" "$work/two.moeq" || fail "interrupted: other bytes"
 
 # the same matrices in GGUF
-"$moeq" export $model -o "$work/two.gguf" "${options[@]}" -q 2> /dev/null || fail "export"
+"$moeq" export $model -o "$work/two.gguf" "${calibrated[@]}" -q 2> /dev/null || fail "export"
 "$moeq" verify "$work/two.moeq" "$work/plain.moeq" "$work/two.gguf" --against $model --text "$work/judge.txt" \
     --json 2> /dev/null > "$work/verify.json" || fail "verify"
 python3 - "$work/verify.json" << 'PYTHON' || fail "figures"
@@ -39,13 +39,31 @@ assert kld[0] < 0.75 * kld[1], kld
 assert kld[0] == kld[2], kld
 PYTHON
 
+# every family's experts, shared experts and MLPs
+families=(tests/fixtures/families/*/)
+[ "${MOEQ_TEST_ALL:-}" ] ||
+    families=(tests/fixtures/families/{deepseek_v3,deepseek_v3_fp8,gpt_oss_mxfp4,granitemoehybrid,llama4,ministral3,nemotron_h,qwen3_moe-weights_as_scored}/)
+for folder in "${families[@]}"; do
+    ids=$folder/golden.safetensors
+    options=("$folder" --level q4_k --effort calibrated --ids "$ids" --json)
+    [ -e "$ids" ] || fail "$folder has no token ids"
+    "$moeq" convert "${options[@]}" --dry-run > "$work/plan.json" 2> /dev/null || fail "$folder: plan"
+    "$moeq" convert "${options[@]}" -o "$work/family.moeq" --force > "$work/done.json" 2> /dev/null || fail "$folder"
+    "$moeq" eval "$work/family.moeq" --ids "$ids" --dump "$work/family.out" -q || fail "$folder: evaluation"
+    python3 - "$work/plan.json" "$work/done.json" << 'PYTHON' || fail "$folder: matrices"
+import json, sys
+plan, done = (json.load(open(path)) for path in sys.argv[1:])
+assert done["calibrated"]["matrices"] >= sum(t["level"] == "q4_k" for t in plan["tensors"]) > 0
+PYTHON
+done
+
 usage convert "--effort calibrated needs --text FILE: text like that which the model is for" \
     convert $model -o "$work/x.moeq" --level q3_k --effort calibrated
-usage convert "--text, --tokens and --context go with --effort calibrated, --bpw or --size" \
+usage convert "--text, --ids, --tokens and --context go with --effort calibrated, --bpw or --size" \
     convert $model -o "$work/x.moeq" --level q3_k --text demo/text.txt
 usage convert "--effort 'hard': expected default, best or calibrated" \
     convert $model -o "$work/x.moeq" --level q3_k --effort hard
-"$moeq" convert $model -o "$work/x.moeq" "${options[@]}" --memory 20M -q 2> "$work/stderr" && fail "20 MB suffice"
+"$moeq" convert $model -o "$work/x.moeq" "${calibrated[@]}" --memory 20M -q 2> "$work/stderr" && fail "20 MB suffice"
 grep -q "error feedback needs .* --tokens [0-9]\|error feedback needs .* one window" "$work/stderr" ||
     fail "little memory: $(cat "$work/stderr")"
 finish
