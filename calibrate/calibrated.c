@@ -6,6 +6,7 @@
  */
 #include "calibrated.h"
 
+#include "calibrated_attention.h"
 #include "checked.h"
 #include "kernels.h"
 #include "linear.h"
@@ -37,6 +38,7 @@ struct pass {
     uint8_t *row_bytes;
     float *x, *gate, *up, *gate_q, *up_q; /* [MQ_COVARIANCE_ROWS] rows */
     float *packed;
+    struct mq_calibrated_attention attention;
     uint32_t *others; /* tokens that do not meet the expert, as many as are asked at most */
 };
 
@@ -86,7 +88,8 @@ static uint64_t own_bytes(const struct mq_calibrated *c, const struct sizes *s)
     const uint64_t matrices = 5 * s->weights * sizeof(float) + 3 * s->weights * 2;
     const uint64_t rows = 5 * (uint64_t)MQ_COVARIANCE_ROWS * (wide + MQ_ROW_PAD + 16) * sizeof(float);
     const uint64_t packed = c->context->threads * mq_product_floats(wide) * sizeof(float);
-    return covariances + matrices + rows + packed + mq_feedback_bytes(c->context, wide);
+    return covariances + matrices + rows + packed + mq_feedback_bytes(c->context, wide) +
+           mq_calibrated_attention_bytes(c->context, c->view);
 }
 
 /* The windows' states, and everything else. */
@@ -133,6 +136,9 @@ static moeq_status prepare(struct pass *p, moeq_error *err)
     const struct mq_calibrated *c = p->calibrated;
     const struct sizes s = measure(c->view);
     const size_t wide = mq_max_u64(s.rows, s.hidden);
+    p->attention = (struct mq_calibrated_attention){
+        .context = c->context, .view = c->view, .sink = p->sink, .feedback = c->options.feedback};
+    MQ_TRY(mq_calibrated_attention_prepare(&p->attention, err));
     p->hidden = s.hidden;
     p->rows = s.rows;
     p->ldh = mq_round_up(s.hidden, 16) + MQ_ROW_PAD;
@@ -163,6 +169,7 @@ static moeq_status prepare(struct pass *p, moeq_error *err)
 
 static void finish(struct pass *p)
 {
+    mq_calibrated_attention_finish(&p->attention);
     mq_covariance_destroy(&p->inputs);
     mq_covariance_destroy(&p->activations);
     mq_covariance_destroy(&p->cross);
@@ -467,12 +474,18 @@ static moeq_status on_mlp(void *user, const struct mq_mlp_inputs *inputs, moeq_e
     return MOEQ_OK;
 }
 
+static moeq_status on_product(void *user, struct mq_product *product, moeq_error *err)
+{
+    struct pass *p = user;
+    return mq_calibrated_attention_product(&p->attention, product, err);
+}
+
 moeq_status mq_calibrated_run(void *user, struct mq_convert_sink *sink, moeq_error *err)
 {
     struct mq_calibrated *c = user;
     struct pass p = {.calibrated = c, .sink = sink};
     const struct mq_arm arm = {.name = "calibration", .view = c->view, .routes_from = -1};
-    const struct mq_observer observer = {.user = &p, .on_mlp = on_mlp};
+    const struct mq_observer observer = {.user = &p, .on_mlp = on_mlp, .on_product = on_product};
     struct mq_context context = *c->context; /* all windows in one pass */
     moeq_status status;
     c->result = (struct mq_calibrated_result){.tokens = c->windows->count * c->windows->length};
@@ -480,6 +493,7 @@ moeq_status mq_calibrated_run(void *user, struct mq_convert_sink *sink, moeq_err
     context.memory_bytes = UINT64_MAX;
     MQ_TRY_OUT(prepare(&p, err));
     MQ_TRY_OUT(mq_evaluate(&context, &arm, 1, c->windows, &observer, err));
+    c->result.matrices += p.attention.matrices;
 out:
     finish(&p);
     return status;

@@ -30,7 +30,7 @@ static void print_remarks(const struct mq_plan *plan, const struct mq_options *o
                "error\n",
                again);
     if (plan->calibration)
-        printf("  experts and MLPs: %s\n", plan->calibration);
+        printf("  %s\n", plan->calibration);
     print_notes(plan, options);
 }
 

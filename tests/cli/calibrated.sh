@@ -15,6 +15,10 @@ grep -q "error feedback on $tokens tokens" "$work/out" || fail "the plan does no
 cmp "$work/one.moeq" "$work/two.moeq" || fail "one thread and two: other bytes"
 "$moeq" check "$work/two.moeq" -q || fail "check"
 
+# attention too: its matrices are other bytes than without a text
+"$moeq" convert $model -o "$work/three.moeq" "${calibrated[@]}" --attention q4_k --json > "$work/done.json" 2> /dev/null || fail "attention"
+"$moeq" convert $model -o "$work/three-plain.moeq" --level q3_k --attention q4_k -q || fail "attention, plain"
+
 # stopped in the middle, it goes on and ends with the same bytes
 "$moeq" convert $model -o "$work/again.moeq" "${calibrated[@]}" -q 2> /dev/null &
 for _ in $(seq 200); do
@@ -37,6 +41,18 @@ rows = [row for row in json.load(open(sys.argv[1]))["rows"] if not row["is_basel
 kld = [row["kld_nats"]["mean"]["value"] for row in rows]
 assert kld[0] < 0.75 * kld[1], kld
 assert kld[0] == kld[2], kld
+PYTHON
+python3 - "$work/three.moeq" "$work/three-plain.moeq" "$work/done.json" << 'PYTHON' || fail "attention"
+import json, struct, sys
+def tensors(path):
+    data = open(path, "rb").read()
+    size = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8:8 + size])
+    return {name: data[8 + size:][slice(*t["data_offsets"])] for name, t in header.items()
+            if name != "__metadata__" and ".layers." in name and "norm" not in name and "gate.weight" not in name}
+feedback, plain = tensors(sys.argv[1]), tensors(sys.argv[2])
+assert all(feedback[name] != plain[name] for name in plain), [n for n in plain if feedback[n] == plain[n]]
+assert json.load(open(sys.argv[3]))["calibrated"]["matrices"] == len(plain)
 PYTHON
 
 # every family's experts, shared experts and MLPs
