@@ -33,7 +33,19 @@
     X(mxfp4, isa)             \
     X(f8_e4m3, isa)           \
     X(i4_32, isa)             \
-    X(i8_32, isa)
+    X(i8_32, isa)             \
+    X(iq4_nl, isa)            \
+    X(iq4_xs, isa)            \
+    X(iq3_s, isa)             \
+    X(iq3_xxs, isa)           \
+    X(iq2_s, isa)             \
+    X(iq2_xs, isa)            \
+    X(iq2_xxs, isa)           \
+    X(iq1_m, isa)             \
+    X(iq1_s, isa)             \
+    X(tq1_0, isa)             \
+    X(tq2_0, isa)             \
+    X(nvfp4, isa)
 
 #define MQ_DECLARE_CODEC(codec, isa)                                                              \
     void mq_##codec##_encode_##isa(const float *weights, size_t n, const float *importance,       \

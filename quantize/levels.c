@@ -110,6 +110,78 @@ const struct mq_level mq_levels[] = {
           .block_weights = 32, .block_bytes = 36,
           UNPACKED(i8_32),
           .group = 32, .code_min = -128, .code_max = 127),
+    LEVEL(iq4_nl,
+          .description =
+              "4-bit codes of 16 uneven steps, one scale per 32 weights: 4.5 bits per weight; read only",
+          .block_weights = 32, .block_bytes = 18,
+          UNPACKED(iq4_nl),
+          .group = 32, .code_min = -127, .code_max = 113),
+    LEVEL(iq4_xs,
+          .description =
+              "4-bit codes of 16 uneven steps, 6-bit scale per 32 weights: 4.25 bits per weight; read only",
+          .block_weights = 256, .block_bytes = 136,
+          UNPACKED(iq4_xs),
+          .group = 32, .code_min = -127, .code_max = 113),
+    LEVEL(iq3_s,
+          .description =
+              "codebook of 512 fours, 4-bit scale per 32 weights: 3.4375 bits per weight; read only",
+          .block_weights = 256, .block_bytes = 110,
+          UNPACKED(iq3_s),
+          .group = 32, .code_min = -15, .code_max = 15),
+    LEVEL(iq3_xxs,
+          .description =
+              "codebook of 256 fours, 4-bit scale per 32 weights: 3.0625 bits per weight; read only",
+          .block_weights = 256, .block_bytes = 98,
+          UNPACKED(iq3_xxs),
+          .group = 32, .code_min = -62, .code_max = 62),
+    LEVEL(iq2_s,
+          .description =
+              "codebook of 1024 eights, 4-bit scale per 16 weights: 2.5625 bits per weight; read only",
+          .block_weights = 256, .block_bytes = 82,
+          UNPACKED(iq2_s),
+          .group = 16, .code_min = -43, .code_max = 43),
+    LEVEL(iq2_xs,
+          .description =
+              "codebook of 512 eights, 4-bit scale per 16 weights: 2.3125 bits per weight; read only",
+          .block_weights = 256, .block_bytes = 74,
+          UNPACKED(iq2_xs),
+          .group = 16, .code_min = -43, .code_max = 43),
+    LEVEL(iq2_xxs,
+          .description =
+              "codebook of 256 eights, 4-bit scale per 32 weights: 2.0625 bits per weight; read only",
+          .block_weights = 256, .block_bytes = 66,
+          UNPACKED(iq2_xxs),
+          .group = 32, .code_min = -43, .code_max = 43),
+    LEVEL(iq1_m,
+          .description =
+              "codebook of 2048 ternary eights, 3-bit scale per 16 weights: 1.75 bits per weight; read only",
+          .block_weights = 256, .block_bytes = 56,
+          UNPACKED(iq1_m),
+          .group = 16, .code_min = -9, .code_max = 9),
+    LEVEL(iq1_s,
+          .description =
+              "codebook of 2048 ternary eights, 3-bit scale per 32 weights: 1.5625 bits per weight; read only",
+          .block_weights = 256, .block_bytes = 50,
+          UNPACKED(iq1_s),
+          .group = 32, .code_min = -9, .code_max = 9),
+    LEVEL(tq1_0,
+          .description =
+              "ternary codes, five in a byte, one scale per 256 weights: 1.6875 bits per weight; read only",
+          .block_weights = 256, .block_bytes = 54,
+          UNPACKED(tq1_0),
+          .group = 32, .code_min = -1, .code_max = 1),
+    LEVEL(tq2_0,
+          .description =
+              "2-bit codes, one scale per 256 weights: 2.0625 bits per weight; read only",
+          .block_weights = 256, .block_bytes = 66,
+          UNPACKED(tq2_0),
+          .group = 32, .code_min = -1, .code_max = 2),
+    LEVEL(nvfp4,
+          .description =
+              "4-bit floats, an 8-bit float per 16 weights: 4.5 bits per weight; read only",
+          .block_weights = 64, .block_bytes = 36,
+          UNPACKED(nvfp4),
+          .group = 16, .code_min = -12, .code_max = 12),
 };
 /* clang-format on */
 const size_t mq_levels_count = sizeof mq_levels / sizeof mq_levels[0];

@@ -4,13 +4,14 @@
  *
  *     f8_e4m3, 132 B of 128:  f32 d | u8 code[128]     weight = d e4m3(code)
  *     mxfp4,    17 B of 32:   u8 e  | u8 low[16]       weight = 2^(e - 128) (doubled e2m1)
+ *     nvfp4,    36 B of 64:   u8 e[4] | u8 low[4][8]   weight = e4m3(e) / 2 (doubled e2m1)
  *     i4_32,    20 B of 32:   f32 d | u8 low[16]       weight = d (code - 8)
  *     i8_32,    36 B of 32:   f32 d | u8 code[32]      weight = d (code - 128)
  *
- * Of 4 bits, weights l and l + 16 are the low and the high nibble of low[l]. A row's last f8_e4m3 block
- * may be cut: it has as many codes as weights are left. mxfp4 is GGML's type of that name
- * (ggml-common.h, block_mxfp4); where checkpoints have scales and codes, and how they become blocks:
- * formats/assembly.c.
+ * Of 4 bits, weights l and l + 16 are the low and the high nibble of low[l]; of nvfp4, which has a scale per 16
+ * weights, l and l + 8. A row's last f8_e4m3 block may be cut: it has as many codes as weights are left. mxfp4
+ * and nvfp4 are GGML's types of these names (ggml-common.h, block_mxfp4); where checkpoints have scales and codes,
+ * and how they become blocks: formats/assembly.c.
  *
  * E4M3 (OCP 8-bit floating point, "FN"): sign, 4 bits of exponent with bias 7, 3 of mantissa; no
  * infinities, and NaN where all seven bits are set.
@@ -135,3 +136,51 @@ MQ_INLINE void unpack(struct kind k, const uint8_t *blocks, size_t n, int8_t *co
 LEVEL(mxfp4, 1, 16, 0, doubled_e2m1)
 LEVEL(i4_32, SCALE_BYTES, 16, 8, NULL)
 LEVEL(i8_32, SCALE_BYTES, 32, -128, NULL)
+
+/* ---- nvfp4 ---- */
+
+enum { NV_BLOCK = 64, NV_BYTES = 36, NV_SUBS = 4, NV_SUB = 16 };
+
+/* Half of an E4M3 without its sign, as the codes are doubled; what would be NaN is 0 (ggml-impl.h,
+ * ggml_ue4m3_to_fp32). */
+MQ_INLINE float half_of_e4m3(uint8_t e)
+{
+    const int exponent = e >> 3 & 15;
+    const float mantissa = (float)(exponent ? 8 + (e & 7) : e & 7);
+    const int power_of_two = (exponent ? exponent : 1) - 7 - 3 - 1; /* bias, mantissa, half */
+    const uint32_t power = (uint32_t)(127 + power_of_two) << 23;
+    float f;
+    memcpy(&f, &power, sizeof f);
+    return e == 0x7f ? 0.0f : mantissa * f;
+}
+
+MQ_INLINE void unpack_nvfp4(const uint8_t *block, int8_t codes[NV_BLOCK], float scales[NV_SUBS])
+{
+    for (int i = 0; i < NV_SUBS; i++) {
+        scales[i] = half_of_e4m3(block[i]);
+        for (int l = 0; l < NV_SUB / 2; l++) {
+            const uint8_t byte = block[NV_SUBS + NV_SUB / 2 * i + l];
+            codes[NV_SUB * i + l] = doubled_e2m1[byte & 15];
+            codes[NV_SUB * i + NV_SUB / 2 + l] = doubled_e2m1[byte >> 4];
+        }
+    }
+}
+
+void MQ_ISA_NAME(mq_nvfp4_decode)(const uint8_t *blocks, size_t n, float *weights)
+{
+    for (; n; n -= NV_BLOCK, blocks += NV_BYTES) {
+        int8_t codes[NV_BLOCK];
+        float scales[NV_SUBS];
+        unpack_nvfp4(blocks, codes, scales);
+        for (int i = 0; i < NV_SUBS; i++, weights += NV_SUB)
+            v_store(weights, v_mul(v_set1(scales[i]), v_from_i8(codes + NV_SUB * i)));
+    }
+}
+
+void MQ_ISA_NAME(mq_nvfp4_unpack)(const uint8_t *blocks, size_t n, int8_t *codes, float *scales,
+                                  float *mins)
+{
+    memset(mins, 0, n / NV_SUB * sizeof *mins);
+    for (; n; n -= NV_BLOCK, blocks += NV_BYTES, codes += NV_BLOCK, scales += NV_SUBS)
+        unpack_nvfp4(blocks, codes, scales);
+}

@@ -5,10 +5,12 @@ have, and what their definition in quantize/source_blocks.c is in numpy's arithm
 
     pip install numpy gguf && python3 tests/data/make_gguf_goldens.py
 
-A file is BLOCKS blocks of the level's bytes, followed by their weights as little-endian f32. All
-bytes are random except that scales are finite halves; subnormal, negative and zero ones occur.
+A file is BLOCKS blocks of the level's bytes, followed by their weights as little-endian f32; of the levels
+with codebooks, MANY blocks, to meet nearly all entries, and the CRC-32 of the weights. All bytes are random except
+that scales are finite halves; subnormal, negative and zero ones occur.
 """
 import pathlib
+import zlib
 
 import numpy as np
 from gguf import GGMLQuantizationType
@@ -28,6 +30,22 @@ LEVELS = {
     "q5_0": (GGMLQuantizationType.Q5_0, 22, (0,)),
     "q5_1": (GGMLQuantizationType.Q5_1, 24, (0, 2)),
     "mxfp4": (GGMLQuantizationType.MXFP4, 17, ()),
+}
+MANY = 128
+# Likewise; None: the four bits of IQ1_M's half are in four places.
+CODEBOOKS = {
+    "iq4_nl": (GGMLQuantizationType.IQ4_NL, 18, (0,)),
+    "iq4_xs": (GGMLQuantizationType.IQ4_XS, 136, (0,)),
+    "iq3_s": (GGMLQuantizationType.IQ3_S, 110, (0,)),
+    "iq3_xxs": (GGMLQuantizationType.IQ3_XXS, 98, (0,)),
+    "iq2_s": (GGMLQuantizationType.IQ2_S, 82, (0,)),
+    "iq2_xs": (GGMLQuantizationType.IQ2_XS, 74, (0,)),
+    "iq2_xxs": (GGMLQuantizationType.IQ2_XXS, 66, (0,)),
+    "iq1_m": (GGMLQuantizationType.IQ1_M, 56, None),
+    "iq1_s": (GGMLQuantizationType.IQ1_S, 50, (0,)),
+    "tq1_0": (GGMLQuantizationType.TQ1_0, 54, (52,)),
+    "tq2_0": (GGMLQuantizationType.TQ2_0, 66, (64,)),
+    "nvfp4": (GGMLQuantizationType.NVFP4, 36, ()),
 }
 
 
@@ -50,17 +68,25 @@ SCALED = {
 }
 
 
+def random_blocks(rng, count, block_bytes, halves):
+    blocks = rng.integers(0, 256, (count, block_bytes), dtype=np.uint8)
+    for at in halves or ():
+        scales = rng.integers(0, 65536, count, dtype=np.uint16)
+        scales[(scales & 0x7C00) == 0x7C00] ^= 0x4000  # infinities and NaNs become finite
+        scales[0] = 0
+        blocks[:, at : at + 2] = scales.astype("<u2").view(np.uint8).reshape(count, 2)
+    if halves is None:  # the high nibbles of bytes 49, 51, 53, 55 are the half's, the last its highest
+        infinite = ((blocks[:, 55] & 0x70) == 0x70) & ((blocks[:, 53] & 0xC0) == 0xC0)
+        blocks[infinite, 55] ^= 0x40
+    return blocks
+
+
 def main():
     folder = pathlib.Path(__file__).resolve().parents[1] / "quantize" / "data"
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(20240501)
     for level, (kind, block_bytes, halves) in LEVELS.items():
-        blocks = rng.integers(0, 256, (BLOCKS, block_bytes), dtype=np.uint8)
-        for at in halves:
-            scales = rng.integers(0, 65536, BLOCKS, dtype=np.uint16)
-            scales[(scales & 0x7C00) == 0x7C00] ^= 0x4000  # infinities and NaNs become finite
-            scales[0] = 0
-            blocks[:, at : at + 2] = scales.astype("<u2").view(np.uint8).reshape(BLOCKS, 2)
+        blocks = random_blocks(rng, BLOCKS, block_bytes, halves)
         if level == "mxfp4":
             blocks[:, 0] = np.minimum(blocks[:, 0], 252)  # 12 * 2^(252 - 128) is still finite
             blocks[:3, 0] = 0, 1, 2
@@ -76,6 +102,13 @@ def main():
         weights = (decode(codes) * scales.astype(np.float64)[:, None]).astype("<f4")  # rounded once
         blocks = np.concatenate([scales.view(np.uint8).reshape(BLOCKS, 4), codes], axis=1)
         (folder / f"source_{level}.bin").write_bytes(blocks.tobytes() + weights.tobytes())
+    rng = np.random.default_rng(20240502)
+    for level, (kind, block_bytes, halves) in CODEBOOKS.items():
+        blocks = random_blocks(rng, MANY, block_bytes, halves)
+        weights = dequantize(blocks, kind).astype("<f4")
+        assert np.isfinite(weights).all()
+        crc = np.array([zlib.crc32(weights.tobytes())], dtype="<u4")
+        (folder / f"gguf_{level}.bin").write_bytes(blocks.tobytes() + crc.tobytes())
 
 
 if __name__ == "__main__":

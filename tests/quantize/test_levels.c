@@ -68,6 +68,11 @@ START_TEST(rows_have_the_bytes_of_their_segments)
         {"q4_1", 64, 40},
         {"q5_0", 64, 44},
         {"q5_1", 64, 48},
+        {"iq4_nl", 64, 36},
+        {"iq4_xs", 256, 136},
+        {"iq3_s", 300, 110 + 34 + 24},
+        {"iq2_xxs", 512, 132},
+        {"nvfp4", 128, 72},
         {"f32", 7, 28},
         {"f16", 7, 14},
         {"bf16", 7, 14},
@@ -144,7 +149,7 @@ START_TEST(tails_are_q8_0_and_f16)
     mq_test_fill(MQ_TEST_laplace, 2, weights, COLS);
     for (size_t l = 0; l < mq_levels_count; l++) {
         const struct mq_level *level = &mq_levels[l];
-        if (level->block_weights != 256)
+        if (level->block_weights != 256 || !mq_level_can_encode(level))
             continue;
         mq_level_encode_rows(level, isa, MQ_EFFORT_BEST, NULL, weights, 1, COLS, row);
         level->encode[isa](weights, 256, NULL, MQ_EFFORT_BEST, segment);
