@@ -14,8 +14,8 @@
 
 enum { TILE = 128, BLOCK = 64 };
 
-/* Work: for sums, the rows transposed and in panels, of one or of two matrices; for the factor, panels of a block
- * of columns; and a tile for each thread. */
+/* Work: for sums, the rows transposed and in panels, of one or of two matrices, and a tile for each thread;
+ * for the factor, panels of a block of rows and its square. */
 static size_t work_floats(const struct mq_context *context, size_t n)
 {
     return 2 * mq_round_up(n, 16) * MQ_COVARIANCE_ROWS + (size_t)context->threads * TILE * TILE;
@@ -28,7 +28,7 @@ static float *tile_of_thread(const struct mq_covariance *c, unsigned thread)
 
 uint64_t mq_covariance_bytes(const struct mq_context *context, size_t n)
 {
-    return ((uint64_t)n * n + 2 * n + work_floats(context, n)) * sizeof(float);
+    return ((uint64_t)n * n + n + work_floats(context, n)) * sizeof(float);
 }
 
 moeq_status mq_covariance_create(const struct mq_context *context, size_t n,
@@ -36,10 +36,9 @@ moeq_status mq_covariance_create(const struct mq_context *context, size_t n,
 {
     *covariance = (struct mq_covariance){.context = context, .n = n};
     covariance->a = mq_pages_alloc((uint64_t)n * n * sizeof(float));
-    covariance->diagonal = calloc(n, sizeof(float));
     covariance->D = calloc(n, sizeof(float));
     covariance->work = mq_pages_alloc(work_floats(context, n) * sizeof(float));
-    if (covariance->a && covariance->diagonal && covariance->D && covariance->work) {
+    if (covariance->a && covariance->D && covariance->work) {
         mq_covariance_clear(covariance);
         return MOEQ_OK;
     }
@@ -50,7 +49,6 @@ moeq_status mq_covariance_create(const struct mq_context *context, size_t n,
 void mq_covariance_destroy(struct mq_covariance *covariance)
 {
     free(covariance->a);
-    free(covariance->diagonal);
     free(covariance->D);
     free(covariance->work);
     *covariance = (struct mq_covariance){0};
@@ -138,15 +136,24 @@ double mq_covariance_lambda(size_t n, uint64_t inputs)
     return lambda < 0.03 ? 0.03 : lambda > 1.0 ? 1.0 : lambda;
 }
 
-static void mirror(struct mq_covariance *c)
+/* The upper triangle as the lower. */
+static void mirror(struct mq_covariance *c, const struct mq_feedback_kernels *kernels)
 {
-    const size_t n = c->n;
+    const size_t n = c->n, whole = n / 16 * 16;
 #pragma omp parallel for num_threads(mq_team(c->context, n * n)) schedule(dynamic)
-    for (size_t i0 = 0; i0 < n; i0 += BLOCK)
-        for (size_t j0 = 0; j0 <= i0; j0 += BLOCK)
-            for (size_t i = i0; i < n && i < i0 + BLOCK; i++)
-                for (size_t j = j0; j < i && j < j0 + BLOCK; j++)
+    for (size_t i0 = 0; i0 < n; i0 += 16)
+        for (size_t j0 = 0; j0 <= i0; j0 += BLOCK) {
+            float lanes[16 * BLOCK];
+            const size_t end = mq_min_u64(n, i0 + 16), below = mq_min_u64(j0 + BLOCK, i0);
+            if (i0 < whole && j0 < below) {
+                kernels->to_lanes(c->a + i0 * n + j0, n, below - j0, lanes);
+                for (size_t j = j0; j < below; j++)
+                    memcpy(c->a + j * n + i0, lanes + 16 * (j - j0), 16 * sizeof *lanes);
+            }
+            for (size_t i = i0; i < end; i++)
+                for (size_t j = i0 < whole ? i0 : j0; j < i && j < j0 + BLOCK; j++)
                     c->a[j * n + i] = c->a[i * n + j];
+        }
 }
 
 void mq_covariance_finish(struct mq_covariance *c, double lambda)
@@ -179,92 +186,100 @@ void mq_covariance_finish_cross(struct mq_covariance *cross, const struct mq_cov
 
 /* ---- the factor ---- */
 
-/* The block [k0, k1) of the diagonal: R in its upper triangle, R_kk on the diagonal. */
-static bool factor_block(float *a, size_t n, size_t k0, size_t k1)
-{
-    for (size_t k = k1; k-- > k0;) {
-        const float square = a[k * n + k];
-        if (!(square > 0.0f) || !isfinite(square))
-            return false;
-        const float r = sqrtf(square);
-        a[k * n + k] = r;
-        for (size_t i = k0; i < k; i++)
-            a[i * n + k] /= r;
-        for (size_t i = k0; i < k; i++)
-            for (size_t j = i; j < k; j++)
-                a[i * n + j] = fmaf(-a[i * n + k], a[j * n + k], a[i * n + j]);
-    }
-    return true;
-}
+/* H = (I + F) D (I + F)', from the last block of columns on: each block is brought up to date with all
+ * blocks after it at once, so a row is read once a block and nothing but the block is written. */
+struct step {
+    struct mq_covariance *c;
+    const struct mq_kernels *kernels;
+    const struct mq_feedback_kernels *lanes;
+    size_t k0, k1; /* the block's columns */
+    float *panels; /* -(D F)' of its rows */
+    float *square; /* [BLOCK][BLOCK]: its rows themselves */
+};
 
-/* The rows above the block: R_ik. */
-static void solve_above(const struct mq_covariance *c, size_t k0, size_t k1)
+static void pack_block(const struct step *s)
 {
-    const struct mq_feedback_kernels *kernels = mq_feedback_kernels_get(c->context->isa);
-    const size_t n = c->n;
-#pragma omp parallel for num_threads(mq_team(c->context, k0 * BLOCK * BLOCK)) schedule(static)
-    for (size_t i = 0; i < k0; i += 16)
-        kernels->solve(c->a + i * n + k0, n, mq_min_u64(16, k0 - i), c->a + k0 * n + k0, n, k1 - k0);
-}
-
-/* a_ij -= sum over the block's k of R_ik R_jk for i <= j < k0. */
-static void update_rest(const struct mq_covariance *c, size_t k0, size_t k1)
-{
-    const struct mq_kernels *kernels = mq_kernels_get(c->context->isa);
-    const size_t n = c->n, k = k1 - k0, tiles = (k0 + TILE - 1) / TILE;
-    float *panels = c->work;
-#pragma omp parallel for num_threads(mq_team(c->context, k0 * k)) schedule(static)
-    for (size_t j = 0; j < k0; j += MQ_PANEL)
-        kernels->pack(c->a + j * n + k0, n, mq_min_u64(MQ_PANEL, k0 - j), k, panels + j * k);
-#pragma omp parallel for num_threads(mq_team(c->context, k0 * k0 * k)) schedule(dynamic) collapse(2)
-    for (size_t ti = 0; ti < tiles; ti++)
-        for (size_t tj = 0; tj < tiles; tj++) {
-            if (tj < ti)
-                continue;
-            float *tile = tile_of_thread(c, (unsigned)omp_get_thread_num());
-            const size_t i0 = ti * TILE, j0 = tj * TILE;
-            const size_t in = mq_min_u64(TILE, k0 - i0), jn = mq_min_u64(TILE, k0 - j0);
-            kernels->multiply(c->a + i0 * n + k0, n, in, panels + j0 * k, MQ_PANEL * k, k, jn, tile,
-                              TILE);
-            for (size_t i = 0; i < in; i++)
-                for (size_t j = ti == tj ? i : 0; j < jn; j++)
-                    c->a[(i0 + i) * n + j0 + j] -= tile[i * TILE + j];
+    const size_t n = s->c->n, later = n - s->k1, height = s->k1 - s->k0;
+#pragma omp parallel for num_threads(mq_team(s->c->context, height *later)) schedule(static)
+    for (size_t l = 0; l < later; l += TILE)
+        for (size_t j = 0; j < height; j += MQ_PANEL) {
+            const size_t some = mq_min_u64(TILE, later - l);
+            float *panel = s->panels + j * later + l * MQ_PANEL;
+            s->kernels->pack(s->c->a + (s->k0 + j) * n + s->k1 + l, n,
+                             mq_min_u64(MQ_PANEL, height - j), some, panel);
+            for (size_t k = 0; k < some; k++)
+                for (size_t i = 0; i < MQ_PANEL; i++)
+                    panel[k * MQ_PANEL + i] *= -s->c->D[s->k1 + l + k];
         }
 }
 
-/* F_ik = R_ik / R_kk; the diagonal is H's again. */
-static void scale_columns(struct mq_covariance *c)
+/* a_ij -= sum over k >= k1 of F_ik D_k F_jk for `count` rows, whose columns begin at y. */
+static void update_rows(const struct step *s, size_t first, size_t count, float *y, size_t ldy)
 {
-    const size_t n = c->n;
-    for (size_t k = 0; k < n; k++)
-        c->D[k] = 1.0f / c->a[k * n + k];
-#pragma omp parallel for num_threads(mq_team(c->context, n * n)) schedule(static)
-    for (size_t i = 0; i < n; i++)
-        for (size_t k = i + 1; k < n; k++)
-            c->a[i * n + k] *= c->D[k];
-    for (size_t k = 0; k < n; k++) {
-        c->D[k] = c->a[k * n + k] * c->a[k * n + k];
-        c->a[k * n + k] = c->diagonal[k];
+    const size_t n = s->c->n, later = n - s->k1;
+    s->kernels->accumulate(s->c->a + first * n + s->k1, n, count, s->panels, MQ_PANEL * later,
+                           later, s->k1 - s->k0, y, ldy);
+}
+
+static void update_block(const struct step *s)
+{
+    const size_t n = s->c->n, width = s->k1 - s->k0, tiles = (s->k0 + TILE - 1) / TILE;
+    for (size_t i = 0; i < width; i++)
+        memcpy(s->square + i * BLOCK, s->c->a + (s->k0 + i) * n + s->k0, width * sizeof(float));
+#pragma omp parallel for num_threads(mq_team(s->c->context, s->k1 *width *(n - s->k1))) \
+    schedule(dynamic)
+    for (size_t tile = 0; tile <= tiles; tile++) {
+        const size_t first = tile * TILE;
+        if (tile < tiles)
+            update_rows(s, first, mq_min_u64(TILE, s->k0 - first), s->c->a + first * n + s->k0, n);
+        else
+            update_rows(s, s->k0, width, s->square, BLOCK);
     }
+}
+
+/* The rows above: F_ik from what the block's own F leaves of them. */
+static void solve_above(const struct step *s)
+{
+    const size_t n = s->c->n, width = s->k1 - s->k0;
+#pragma omp parallel for num_threads(mq_team(s->c->context, s->k0 *width *width)) schedule(static)
+    for (size_t i = 0; i < s->k0; i += 16) {
+        float lanes[16 * BLOCK], *rows = s->c->a + i * n + s->k0;
+        s->lanes->to_lanes(rows, n, width, lanes);
+        s->lanes->solve_back(lanes, s->square, BLOCK, width);
+        for (size_t k = 0; k < width; k++)
+            for (size_t r = 0; r < 16; r++)
+                lanes[16 * k + r] /= s->c->D[s->k0 + k];
+        s->lanes->from_lanes(lanes, width, rows, n);
+    }
+}
+
+static bool factor_block(const struct step *s)
+{
+    const size_t n = s->c->n, width = s->k1 - s->k0;
+    pack_block(s);
+    update_block(s);
+    if (!s->lanes->factor(s->square, BLOCK, width, s->c->D + s->k0))
+        return false;
+    for (size_t i = 0; i < width; i++)
+        for (size_t k = i + 1; k < width; k++)
+            s->c->a[(s->k0 + i) * n + s->k0 + k] = s->square[i * BLOCK + k];
+    solve_above(s);
+    return true;
 }
 
 bool mq_covariance_factor(struct mq_covariance *covariance)
 {
     const size_t n = covariance->n;
-    mirror(covariance);
-    for (size_t i = 0; i < n; i++)
-        covariance->diagonal[i] = covariance->a[i * n + i];
-    for (size_t k1 = n; k1 > 0;) {
-        const size_t k0 = (k1 - 1) / BLOCK * BLOCK;
-        if (!factor_block(covariance->a, n, k0, k1)) {
-            for (size_t i = 0; i < n; i++)
-                covariance->a[i * n + i] = covariance->diagonal[i];
+    struct step step = {.c = covariance,
+                        .kernels = mq_kernels_get(covariance->context->isa),
+                        .lanes = mq_feedback_kernels_get(covariance->context->isa),
+                        .panels = covariance->work,
+                        .square = covariance->work + BLOCK * mq_round_up(n, 16)};
+    mirror(covariance, step.lanes);
+    for (step.k1 = n; step.k1 > 0; step.k1 = step.k0) {
+        step.k0 = (step.k1 - 1) / BLOCK * BLOCK;
+        if (!factor_block(&step))
             return false;
-        }
-        solve_above(covariance, k0, k1);
-        update_rest(covariance, k0, k1);
-        k1 = k0;
     }
-    scale_columns(covariance);
     return true;
 }

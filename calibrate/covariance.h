@@ -32,7 +32,6 @@ struct mq_covariance {
     /* [n][n]: while it is summed up, the lower triangle, diagonal included; finished: H, and once
      * factored, F in the upper triangle */
     float *a;
-    float *diagonal;  /* [n] of the damped H */
     float *D;         /* [n] */
     float *work;      /* rows, transposed and in panels; of threads, tiles */
 };

@@ -13,15 +13,15 @@
 #include "kernels.h"
 #include "pages.h"
 
-#include <omp.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    PANEL_ROWS = 64,
+    PANEL_ROWS = 128,
     GROUPS = PANEL_ROWS / 16,
-    CHUNK = 128,  /* columns of a product at a time */
-    DEPTH = 1024, /* of H's rows in a packed piece */
+    CHUNK = 256, /* columns of a product at a time */
+    DEPTH = 256, /* of H's rows in a packed piece, which stays in the second-level cache */
 };
 
 static const struct mq_feedback_kernels *const tables[MQ_ISA_COUNT] = {
@@ -52,11 +52,11 @@ struct segment {
 };
 
 struct scratch {
-    float *x;      /* [PANEL_ROWS][n]: weights with errors fed back; then (w - q) H */
-    float *delta;  /* [PANEL_ROWS][n]: w - q */
+    size_t rows; /* of the panel, a multiple of 16 */
+    float *x; /* [PANEL_ROWS][n]: weights with errors fed back; then D times what is left of them */
+    float *delta;  /* [PANEL_ROWS][n]: w - q; then (w - q) H */
     float *narrow; /* [PANEL_ROWS][256]: a block's columns */
-    float *product; /* [PANEL_ROWS][CHUNK] */
-    float *packed;  /* [CHUNK / 16][DEPTH][16] */
+    float *packed; /* [CHUNK / 16][DEPTH][16] */
     float *w, *lanes, *change; /* [256][16] */
     uint8_t *bytes;            /* [PANEL_ROWS][256]: blocks */
     struct mq_feedback_block *blocks; /* [segments][GROUPS] */
@@ -79,7 +79,7 @@ struct job {
 
 static size_t scratch_floats(size_t n)
 {
-    return 2 * PANEL_ROWS * (n + MQ_ROW_PAD) + PANEL_ROWS * (MQ_PARTS_WEIGHTS + CHUNK) +
+    return 2 * PANEL_ROWS * (n + MQ_ROW_PAD) + PANEL_ROWS * MQ_PARTS_WEIGHTS +
            (size_t)CHUNK * DEPTH + 3 * 16 * MQ_PARTS_WEIGHTS;
 }
 
@@ -114,8 +114,7 @@ static bool scratch_create(const struct job *job, struct scratch *s)
     s->x = s->packed + (size_t)CHUNK * DEPTH;
     s->delta = s->x + PANEL_ROWS * stride(job);
     s->narrow = s->delta + PANEL_ROWS * stride(job);
-    s->product = s->narrow + PANEL_ROWS * MQ_PARTS_WEIGHTS;
-    s->w = s->product + PANEL_ROWS * CHUNK;
+    s->w = s->narrow + PANEL_ROWS * MQ_PARTS_WEIGHTS;
     s->lanes = s->w + 16 * MQ_PARTS_WEIGHTS;
     s->change = s->lanes + 16 * MQ_PARTS_WEIGHTS;
     s->bytes = (uint8_t *)(s->change + 16 * MQ_PARTS_WEIGHTS);
@@ -136,8 +135,17 @@ static void scratch_destroy(struct scratch *s)
 enum part {
     PLAIN,      /* what stands there: F above the diagonal, a cross covariance */
     TRANSPOSED, /* F' below the diagonal */
+    UNIT,       /* (I + F)' */
     SYMMETRIC   /* H, which stands below the diagonal */
 };
+
+/* A number of UNIT or SYMMETRIC, where one triangle is the other's mirror image. */
+static float element(const float *a, size_t n, enum part part, size_t row, size_t col)
+{
+    if (part == UNIT && row <= col)
+        return row == col ? 1.0f : 0.0f;
+    return (row < col) == (part == SYMMETRIC) ? a[col * n + row] : a[row * n + col];
+}
 
 /* packed[j / 16][k][j % 16] = the part's rows [k0, k0 + kn) and columns [j0, j0 + jn). */
 static void pack(const struct job *job, const float *a, enum part part, size_t k0, size_t kn,
@@ -145,19 +153,19 @@ static void pack(const struct job *job, const float *a, enum part part, size_t k
 {
     const size_t n = job->n;
     for (size_t j = 0; j < jn; j += MQ_PANEL) {
-        const size_t some = mq_min_u64(MQ_PANEL, jn - j);
+        const size_t some = mq_min_u64(MQ_PANEL, jn - j), col = j0 + j;
+        const bool below = k0 >= col + some, above = k0 + kn <= col;
         float *panel = packed + j * kn;
-        if (part == TRANSPOSED || (part == SYMMETRIC && k0 + kn <= j0 + j)) { /* by rows */
-            job->kernels->pack(a + (j0 + j) * n + k0, n, some, kn, panel);
+        if (part == TRANSPOSED || (part == UNIT && below) || (part == SYMMETRIC && above)) {
+            job->kernels->pack(a + col * n + k0, n, some, kn, panel); /* by rows */
             continue;
         }
-        for (size_t k = 0; k < kn; k++, panel += MQ_PANEL) {
-            const size_t row = k0 + k, col = j0 + j;
-            if (part == PLAIN || col + some <= row + 1)
+        for (size_t row = k0; row < k0 + kn; row++, panel += MQ_PANEL) {
+            if (part == PLAIN || (part == SYMMETRIC && col + some <= row + 1))
                 memcpy(panel, a + row * n + col, some * sizeof *panel);
             else
                 for (size_t i = 0; i < some; i++)
-                    panel[i] = col + i > row ? a[(col + i) * n + row] : a[row * n + col + i];
+                    panel[i] = element(a, n, part, row, col + i);
             memset(panel + some, 0, (MQ_PANEL - some) * sizeof *panel);
         }
     }
@@ -172,12 +180,11 @@ static void add_product(const struct job *job, const struct scratch *s, const fl
         const size_t jn = mq_min_u64(CHUNK, j1 - j);
         for (size_t k = 0; k < kn; k += DEPTH) {
             const size_t some = mq_min_u64(DEPTH, kn - k);
+            if (part == UNIT && k0 + k + some <= j)
+                continue; /* zeros */
             pack(job, a, part, k0 + k, some, j, jn, s->packed);
-            job->kernels->multiply(x + k, ldx, PANEL_ROWS, s->packed, MQ_PANEL * some, some, jn,
-                                   s->product, CHUNK);
-            for (size_t i = 0; i < PANEL_ROWS; i++)
-                for (size_t c = 0; c < jn; c++)
-                    y[i * stride(job) + j + c] += s->product[i * CHUNK + c];
+            job->kernels->accumulate(x + k, ldx, s->rows, s->packed, MQ_PANEL * some, some, jn,
+                                     y + j, stride(job));
         }
     }
 }
@@ -193,14 +200,14 @@ static struct mq_feedback_block *block_of(const struct job *job, const struct sc
 /* First scales: what the level's own search makes of the columns as they are now. */
 static void first_scales(const struct job *job, const struct scratch *s, const struct segment *g)
 {
-    for (size_t i = 0; i < PANEL_ROWS; i++)
+    for (size_t i = 0; i < s->rows; i++)
         memcpy(s->narrow + i * g->width, s->x + i * stride(job) + g->begin,
                g->width * sizeof(float));
-    mq_level_encode_rows(g->level, job->isa, job->options->effort, NULL, s->narrow, PANEL_ROWS,
+    mq_level_encode_rows(g->level, job->isa, job->options->effort, NULL, s->narrow, s->rows,
                          g->width, s->bytes);
     if (!g->form)
         return;
-    for (size_t i = 0; i < PANEL_ROWS; i++) {
+    for (size_t i = 0; i < s->rows; i++) {
         struct mq_feedback_block *block = block_of(job, s, g, i / 16);
         struct mq_block_parts parts;
         g->form->read(s->bytes + i * g->level->block_bytes, &parts);
@@ -217,12 +224,20 @@ static void first_scales(const struct job *job, const struct scratch *s, const s
 static void feed_halves(const struct job *job, const struct scratch *s, const struct segment *g,
                         const float *weights)
 {
-    mq_level_decode_rows(g->level, job->isa, s->bytes, PANEL_ROWS, g->width, s->narrow);
-    for (size_t i = 0; i < PANEL_ROWS; i++)
+    const size_t n = job->n;
+    mq_level_decode_rows(g->level, job->isa, s->bytes, s->rows, g->width, s->narrow);
+    for (size_t i = 0; i < s->rows; i++) {
+        const float *w = weights + i * n + g->begin, *q = s->narrow + i * g->width;
+        float *x = s->x + i * stride(job) + g->begin,
+              *delta = s->delta + i * stride(job) + g->begin;
         for (size_t c = 0; c < g->width; c++) {
-            const float w = weights[i * job->n + g->begin + c];
-            s->delta[i * stride(job) + g->begin + c] = w - s->narrow[i * g->width + c];
+            const float *f = job->factor->a + (g->begin + c) * n + g->begin;
+            delta[c] = w[c] - q[c];
+            x[c] = (x[c] - q[c]) * job->factor->D[g->begin + c];
+            for (size_t k = c + 1; k < g->width; k++)
+                x[k] = fmaf(delta[c], f[k], x[k]);
         }
+    }
 }
 
 static void feed_segment(const struct job *job, const struct scratch *s, const struct segment *g,
@@ -233,13 +248,14 @@ static void feed_segment(const struct job *job, const struct scratch *s, const s
     first_scales(job, s, g);
     if (!g->form)
         feed_halves(job, s, g, weights);
-    for (size_t group = 0; g->form && group < GROUPS; group++) {
+    for (size_t group = 0; g->form && group < s->rows / 16; group++) {
         const size_t at = 16 * group * stride(job) + g->begin;
         job->lanes->to_lanes(weights + 16 * group * n + g->begin, n, g->width, s->w);
         job->lanes->to_lanes(s->x + at, stride(job), g->width, s->lanes);
         job->lanes->feed(g->form, s->w, s->lanes, f, n, job->factor->D + g->begin,
                          block_of(job, s, g, group), s->change);
         job->lanes->from_lanes(s->change, g->width, s->delta + at, stride(job));
+        job->lanes->from_lanes(s->lanes, g->width, s->x + at, stride(job));
     }
     add_product(job, s, s->delta + g->begin, stride(job), job->factor->a, PLAIN, g->begin, g->width,
                 g->begin + g->width, n, s->x);
@@ -249,20 +265,21 @@ static void descend_segment(const struct job *job, const struct scratch *s, cons
                             const float *h)
 {
     const size_t n = job->n;
-    for (size_t group = 0; group < GROUPS; group++) {
+    for (size_t group = 0; group < s->rows / 16; group++) {
         const size_t at = 16 * group * stride(job) + g->begin;
         memset(s->change, 0, 16 * g->width * sizeof(float));
-        job->lanes->to_lanes(s->x + at, stride(job), g->width, s->lanes);
+        job->lanes->to_lanes(s->delta + at, stride(job), g->width, s->lanes);
         job->lanes->descend(g->form, h, g->width, s->lanes, s->change, block_of(job, s, g, group));
-        job->lanes->from_lanes(s->lanes, g->width, s->x + at, stride(job));
+        job->lanes->from_lanes(s->lanes, g->width, s->delta + at, stride(job));
         for (size_t c = 0; c < 16 * g->width; c++)
             s->change[c] = -s->change[c];
         job->lanes->from_lanes(s->change, g->width, s->narrow + 16 * group * g->width, g->width);
     }
     const float *a = job->factor->a;
-    add_product(job, s, s->narrow, g->width, a, SYMMETRIC, g->begin, g->width, 0, g->begin, s->x);
-    add_product(job, s, s->narrow, g->width, a, SYMMETRIC, g->begin, g->width, g->begin + g->width, n,
-                s->x);
+    add_product(job, s, s->narrow, g->width, a, SYMMETRIC, g->begin, g->width, 0, g->begin,
+                s->delta);
+    add_product(job, s, s->narrow, g->width, a, SYMMETRIC, g->begin, g->width, g->begin + g->width,
+                n, s->delta);
 }
 
 /* The block of H that belongs to a segment, in full. */
@@ -299,18 +316,19 @@ static void write_halves(const struct job *job, const struct scratch *s, const s
 }
 
 /* Rows [first, first + count), count <= PANEL_ROWS; `padded`: room for as many rows of weights. */
-static void encode_panel(const struct job *job, const struct scratch *s, size_t first, size_t count,
+static void encode_panel(const struct job *job, struct scratch *s, size_t first, size_t count,
                          float *padded, float *h)
 {
     const size_t n = job->n;
     const float *weights = job->weights + first * n;
     uint8_t *bytes = job->bytes + first * job->row_bytes;
-    if (count < PANEL_ROWS) {
-        memset(padded, 0, PANEL_ROWS * n * sizeof *padded);
+    s->rows = mq_round_up(count, 16);
+    if (count < s->rows) {
+        memset(padded, 0, s->rows * n * sizeof *padded);
         memcpy(padded, weights, count * n * sizeof *padded);
         weights = padded;
     }
-    for (size_t i = 0; i < PANEL_ROWS; i++)
+    for (size_t i = 0; i < s->rows; i++)
         memcpy(s->x + i * stride(job), weights + i * n, n * sizeof(float));
     for (size_t k = 0; k < job->segments_count; k++) {
         feed_segment(job, s, &job->segments[k], weights);
@@ -319,9 +337,8 @@ static void encode_panel(const struct job *job, const struct scratch *s, size_t 
     }
     const int passes = job->options->passes < 0 ? MQ_FEEDBACK_PASSES : job->options->passes;
     if (passes > 0) {
-        for (size_t i = 0; i < PANEL_ROWS; i++)
-            memset(s->x + i * stride(job), 0, n * sizeof(float));
-        add_product(job, s, s->delta, stride(job), job->factor->a, SYMMETRIC, 0, n, 0, n, s->x);
+        memset(s->delta, 0, s->rows * stride(job) * sizeof(float));
+        add_product(job, s, s->x, stride(job), job->factor->a, UNIT, 0, n, 0, n, s->delta);
     }
     for (int pass = 0; pass < passes; pass++)
         for (size_t k = 0; k < job->segments_count; k++)
@@ -413,7 +430,7 @@ static void solve_panel(const struct job *job, const struct scratch *s)
         const size_t k0 = (back ? blocks - 1 - turn : turn - blocks) * step;
         const size_t kn = mq_min_u64(step, n - k0);
         const float *diagonal = f->a + k0 * n + k0;
-        for (size_t group = 0; group < GROUPS; group++) {
+        for (size_t group = 0; group < s->rows / 16; group++) {
             float *rows = s->x + 16 * group * stride(job) + k0;
             job->lanes->to_lanes(rows, stride(job), kn, s->lanes);
             if (back)
@@ -427,7 +444,7 @@ static void solve_panel(const struct job *job, const struct scratch *s)
         }
         if (back) {
             add_product(job, s, s->narrow, kn, f->a, TRANSPOSED, k0, kn, 0, k0, s->x);
-            for (size_t i = 0; i < PANEL_ROWS; i++)
+            for (size_t i = 0; i < s->rows; i++)
                 for (size_t k = k0; k < k0 + kn; k++)
                     s->x[i * stride(job) + k] /= f->D[k];
         } else {
@@ -436,11 +453,12 @@ static void solve_panel(const struct job *job, const struct scratch *s)
     }
 }
 
-static void cross_panel(const struct job *job, const struct scratch *s, const float *cross,
+static void cross_panel(const struct job *job, struct scratch *s, const float *cross,
                         float *weights, size_t count)
 {
     const size_t n = job->n;
-    for (size_t i = 0; i < PANEL_ROWS; i++) {
+    s->rows = mq_round_up(count, 16);
+    for (size_t i = 0; i < s->rows; i++) {
         float *row = s->delta + i * stride(job);
         memset(s->x + i * stride(job), 0, n * sizeof *row);
         if (i < count)

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-enum { MOST_COLUMNS = MQ_PARTS_WEIGHTS, SOLVE_COLUMNS = 64, SUB_MOST = 32 };
+enum { MOST_COLUMNS = MQ_PARTS_WEIGHTS, SUB_MOST = 32 };
 
 /* Scales tried to each side of the first guess, and minima. */
 enum { SCALE_TRIALS = 3, MIN_TRIALS = 1 };
@@ -41,41 +41,99 @@ static void from_lanes(const float *lanes, size_t columns, float *rows, size_t l
             rows[i * ld + c] = lanes[16 * c + i];
 }
 
-/* z_k = (row_k - sum over l > k of z_l R_kl) / R_kk, from the last column on. */
-static void solve(float *rows, size_t ld, size_t count, const float *r, size_t ldr, size_t columns)
+/* Columns whose vectors are kept in registers at a time. */
+#if defined(MQ_USE_AVX512)
+enum { KEPT = 16 };
+#else
+enum { KEPT = 4 };
+#endif
+
+/*
+ * y[c] += sum over i < count of v[i] m(i, c), for columns from..to, where m(i, c) = m[i * down + c * right] with
+ * either 1. Each sum is one chain over i.
+ */
+MQ_INLINE void add_product(const v16 *v, size_t count, const float *m, size_t down, size_t right,
+                           size_t from, size_t to, float *y)
 {
-    float lanes[SOLVE_COLUMNS][16] = {{0}};
-    for (size_t i = 0; i < count; i++)
-        for (size_t k = 0; k < columns; k++)
-            lanes[k][i] = rows[i * ld + k];
-    for (size_t k = columns; k-- > 0;) {
-        v16 sum = v_load(lanes[k]);
-        for (size_t l = k + 1; l < columns; l++)
-            sum = v_fnma(v_load(lanes[l]), v_set1(r[k * ldr + l]), sum);
-        v_store(lanes[k], v_div(sum, v_set1(r[k * ldr + k])));
+    size_t c = from;
+    for (; c + KEPT <= to; c += KEPT) {
+        v16 sum[KEPT];
+        MQ_UNROLL(16)
+        for (int k = 0; k < KEPT; k++)
+            sum[k] = v_load(y + 16 * (c + (size_t)k));
+        for (size_t i = 0; i < count; i++) {
+            const float *at = m + i * down + c * right;
+            const v16 factor = v[i];
+            MQ_UNROLL(16)
+            for (int k = 0; k < KEPT; k++)
+                sum[k] = v_fma(factor, v_set1(at[(size_t)k * right]), sum[k]);
+        }
+        MQ_UNROLL(16)
+        for (int k = 0; k < KEPT; k++)
+            v_store(y + 16 * (c + (size_t)k), sum[k]);
     }
-    for (size_t i = 0; i < count; i++)
-        for (size_t k = 0; k < columns; k++)
-            rows[i * ld + k] = lanes[k][i];
+    for (; c < to; c++) {
+        v16 sum = v_load(y + 16 * c);
+        for (size_t i = 0; i < count; i++)
+            sum = v_fma(v[i], v_set1(m[i * down + c * right]), sum);
+        v_store(y + 16 * c, sum);
+    }
 }
 
+static void add_rows(const v16 *v, size_t count, const float *m, size_t ldm, size_t from, size_t to,
+                     float *y)
+{
+    add_product(v, count, m, ldm, 1, from, to, y);
+}
+
+static void add_columns(const v16 *v, size_t count, const float *m, size_t ldm, size_t from,
+                        size_t to, float *y)
+{
+    add_product(v, count, m, 1, ldm, from, to, y);
+}
+
+/* ---- triangles ---- */
+
+static bool factor(float *a, size_t lda, size_t n, float *D)
+{
+    for (size_t k = n; k-- > 0;) {
+        D[k] = a[k * lda + k];
+        if (!(D[k] > 0.0f) || !isfinite(D[k]))
+            return false;
+        for (size_t i = 0; i < k; i++) { /* column k still has D times F below row i */
+            const float f = a[i * lda + k] / D[k];
+            for (size_t j = i; j < k; j++)
+                a[i * lda + j] = fmaf(-f, a[j * lda + k], a[i * lda + j]);
+            a[i * lda + k] = f;
+        }
+    }
+    return true;
+}
+
+/* 16 columns at a time: first among each other, then to all that come after. */
 static void solve_back(float *v, const float *f, size_t ldf, size_t columns)
 {
-    for (size_t k = columns; k-- > 0;) {
-        v16 sum = v_load(v + 16 * k);
-        for (size_t l = k + 1; l < columns; l++)
-            sum = v_fnma(v_load(v + 16 * l), v_set1(f[k * ldf + l]), sum);
-        v_store(v + 16 * k, sum);
+    for (size_t end = columns, begin; end > 0; end = begin) {
+        begin = (end - 1) / 16 * 16;
+        v16 minus[16];
+        for (size_t k = end; k-- > begin;) {
+            minus[k - begin] = v_neg(v_load(v + 16 * k));
+            add_columns(&minus[k - begin], 1, f + k, ldf, begin, k, v);
+        }
+        add_columns(minus, end - begin, f + begin, ldf, 0, begin, v);
     }
 }
 
 static void solve_on(float *v, const float *f, size_t ldf, size_t columns)
 {
-    for (size_t k = 0; k < columns; k++) {
-        v16 sum = v_load(v + 16 * k);
-        for (size_t i = 0; i < k; i++)
-            sum = v_fnma(v_load(v + 16 * i), v_set1(f[i * ldf + k]), sum);
-        v_store(v + 16 * k, sum);
+    for (size_t begin = 0, end; begin < columns; begin = end) {
+        end = columns - begin < 16 ? columns : begin + 16;
+        v16 minus[16];
+        for (size_t k = begin; k < end; k++) {
+            minus[k - begin] = v_neg(v_load(v + 16 * k));
+            add_rows(&minus[k - begin], 1, f + k * ldf, ldf, k + 1, end, v);
+        }
+        add_rows(minus, end - begin, f + begin * ldf, ldf, end, columns, v);
     }
 }
 
@@ -92,56 +150,107 @@ MQ_INLINE v16 clamp_between(v16 x, int lo, int hi)
 
 /* ---- feedback ---- */
 
-/* A sub-block as it is tried: its codes, errors and what it costs. */
+/* What a sub-block is tried with, and what that costs. */
 struct trial {
     v16 s, m, loss;
-    v16 codes[SUB_MOST], delta[SUB_MOST];
 };
 
-/* Codes of a sub-block that begins at column 0 of w, x, f and D, with scale s and minimum m. */
-MQ_INLINE void try_scales(const struct mq_block_form *form, const float *w, const float *x,
-                          const float *f, size_t ldf, const float *D, v16 d, v16 dmin,
-                          struct trial *t)
+struct choice {
+    v16 codes[SUB_MOST], delta[SUB_MOST], left[SUB_MOST];
+};
+
+/* The code of x, what is decoded from it and its share of the loss. */
+struct step {
+    v16 a, b, inverse, offset;
+    float low, high;
+};
+
+MQ_INLINE struct step step_of(const struct mq_block_form *form, v16 d, v16 dmin, v16 s, v16 m)
 {
-    const v16 a = v_mul(d, t->s), b = v_mul(dmin, t->m), inverse = inverse_or_zero(a);
-    const v16 offset = v_mul(b, inverse);
-    t->loss = v_zero();
-    for (size_t i = 0; i < form->sub_weights; i++) {
-        v16 sum = v_load(x + 16 * i);
-        for (size_t l = 0; l < i; l++)
-            sum = v_fma(t->delta[l], v_set1(f[l * ldf + i]), sum);
-        const v16 magic = v_add(v_fma(sum, inverse, offset), v_set1(MQ_MAGIC));
-        const v16 code = v_sub(v_clamp(magic, MQ_MAGIC + (float)form->code_min,
-                                       MQ_MAGIC + (float)form->code_max),
-                               v_set1(MQ_MAGIC));
-        const v16 q = v_fms(a, code, b);
-        const v16 e = v_sub(sum, q);
-        t->codes[i] = code;
-        t->delta[i] = v_sub(v_load(w + 16 * i), q);
-        t->loss = v_fma(v_mul(e, e), v_set1(D[i]), t->loss);
-    }
+    struct step t = {.a = v_mul(d, s), .b = v_mul(dmin, m)};
+    t.inverse = inverse_or_zero(t.a);
+    t.offset = v_mul(t.b, t.inverse);
+    t.low = MQ_MAGIC + (float)form->code_min;
+    t.high = MQ_MAGIC + (float)form->code_max;
+    return t;
 }
 
-MQ_INLINE void keep_better(const struct mq_block_form *form, const struct trial *t,
-                           struct trial *best)
+MQ_INLINE v16 code_of(const struct step *t, v16 x)
+{
+    const v16 magic = v_add(v_fma(x, t->inverse, t->offset), v_set1(MQ_MAGIC));
+    return v_sub(v_clamp(magic, t->low, t->high), v_set1(MQ_MAGIC));
+}
+
+/*
+ * A sub-block's columns in order, 16 at a time in registers: column i of x is coded, and what it leaves is fed to the
+ * columns after it. Its arrays begin at column 0 of w, x, f and D. Returns the loss, and all that was
+ * chosen in `choice` unless that is NULL.
+ */
+MQ_INLINE v16 code_columns(int columns, const struct step *t, const float *w, const float *x,
+                           const float *f, size_t ldf, const float *D, struct choice *choice)
+{
+    v16 loss = v_zero(), delta[SUB_MOST];
+    for (int begin = 0; begin < columns; begin += 16) {
+        v16 y[16];
+        MQ_UNROLL(16)
+        for (int i = 0; i < 16; i++)
+            y[i] = v_load(x + 16 * (begin + i));
+        for (int l = 0; l < begin; l++)
+            MQ_UNROLL(16)
+        for (int i = 0; i < 16; i++)
+            y[i] = v_fma(delta[l], v_set1(f[(size_t)l * ldf + (size_t)(begin + i)]), y[i]);
+        MQ_UNROLL(16)
+        for (int i = 0; i < 16; i++) {
+            const int c = begin + i;
+            const float *row = f + (size_t)c * ldf + begin;
+            const v16 code = code_of(t, y[i]), q = v_fms(t->a, code, t->b), e = v_sub(y[i], q);
+            const v16 left = v_mul(e, v_set1(D[c]));
+            delta[c] = v_sub(v_load(w + 16 * c), q);
+            loss = v_fma(e, left, loss);
+            MQ_UNROLL(16)
+            for (int k = i + 1; k < 16; k++)
+                y[k] = v_fma(delta[c], v_set1(row[k]), y[k]);
+            if (choice) {
+                choice->codes[c] = code;
+                choice->delta[c] = delta[c];
+                choice->left[c] = left;
+            }
+        }
+    }
+    return loss;
+}
+
+/* Both of the forms' widths, each with its loops unrolled. */
+static v16 code_sub(const struct mq_block_form *form, const struct step *t, const float *w,
+                    const float *x, const float *f, size_t ldf, const float *D)
+{
+    return form->sub_weights == 16 ? code_columns(16, t, w, x, f, ldf, D, NULL)
+                                   : code_columns(32, t, w, x, f, ldf, D, NULL);
+}
+
+static void choose_codes(const struct mq_block_form *form, const struct step *t, const float *w,
+                         const float *x, const float *f, size_t ldf, const float *D,
+                         struct choice *choice)
+{
+    if (form->sub_weights == 16)
+        code_columns(16, t, w, x, f, ldf, D, choice);
+    else
+        code_columns(32, t, w, x, f, ldf, D, choice);
+}
+
+MQ_INLINE void keep_better(const struct trial *t, struct trial *best)
 {
     const m16 better = v_lt(t->loss, best->loss);
-    if (!m_bits(better))
-        return;
     best->loss = v_select(better, t->loss, best->loss);
     best->s = v_select(better, t->s, best->s);
     best->m = v_select(better, t->m, best->m);
-    for (size_t i = 0; i < form->sub_weights; i++) {
-        best->codes[i] = v_select(better, t->codes[i], best->codes[i]);
-        best->delta[i] = v_select(better, t->delta[i], best->delta[i]);
-    }
 }
 
 /* The best of the scales around those that the block has, and with each the minima around the one that
  * leaves the middle of the codes where it was. */
-static void feed_sub(const struct mq_block_form *form, size_t sub, const float *w, const float *x,
-                     const float *f, size_t ldf, const float *D, struct mq_feedback_block *block,
-                     struct trial *best)
+static struct step choose_scales(const struct mq_block_form *form, size_t sub, const float *w,
+                                 const float *x, const float *f, size_t ldf, const float *D,
+                                 struct mq_feedback_block *block)
 {
     const v16 d = v_load(block->d), dmin = v_load(block->dmin);
     const v16 s0 = v_load(block->s[sub]), m0 = v_load(block->m[sub]);
@@ -149,11 +258,8 @@ static void feed_sub(const struct mq_block_form *form, size_t sub, const float *
     const v16 m_of_s = v_mul(v_mul(d, middle), inverse_or_zero(dmin));
     const int scales = form->scale_min == form->scale_max ? 0 : SCALE_TRIALS;
     const int mins = form->min_max ? MIN_TRIALS : 0;
-    struct trial t;
-    best->loss = v_set1(INFINITY);
-    best->s = s0;
-    best->m = m0;
-    for (int k = 0; k < 2 * scales + 1; k++) {
+    struct trial t, best = {s0, m0, v_set1(INFINITY)};
+    for (int k = 0; scales && k < 2 * scales + 1; k++) {
         const int ds = (k + 1) / 2 * (k % 2 ? 1 : -1); /* 0, 1, -1, 2, -2, ...: the nearest wins ties */
         t.s = clamp_between(v_add(s0, v_set1((float)ds)), form->scale_min, form->scale_max);
         const v16 follows = v_fma(v_sub(t.s, s0), m_of_s, m0);
@@ -162,12 +268,14 @@ static void feed_sub(const struct mq_block_form *form, size_t sub, const float *
                                                        1024.0f)),
                                        0, form->min_max)
                        : m0;
-            try_scales(form, w, x, f, ldf, D, d, dmin, &t);
-            keep_better(form, &t, best);
+            const struct step step = step_of(form, d, dmin, t.s, t.m);
+            t.loss = code_sub(form, &step, w, x, f, ldf, D);
+            keep_better(&t, &best);
         }
     }
-    v_store(block->s[sub], best->s);
-    v_store(block->m[sub], best->m);
+    v_store(block->s[sub], best.s);
+    v_store(block->m[sub], best.m);
+    return step_of(form, d, dmin, best.s, best.m);
 }
 
 static void feed(const struct mq_block_form *form, const float *w, float *x, const float *f,
@@ -175,63 +283,54 @@ static void feed(const struct mq_block_form *form, const float *w, float *x, con
 {
     const size_t width = form->weights, each = form->sub_weights;
     for (size_t begin = 0; begin < width; begin += each) {
-        struct trial best;
-        const size_t end = begin + each;
-        feed_sub(form, begin / each, w + 16 * begin, x + 16 * begin, f + begin * ldf + begin, ldf,
-                 D + begin, block, &best);
+        struct choice choice;
+        const float *w_sub = w + 16 * begin, *f_sub = f + begin * ldf + begin;
+        float *x_sub = x + 16 * begin;
+        const struct step step =
+            choose_scales(form, begin / each, w_sub, x_sub, f_sub, ldf, D + begin, block);
+        choose_codes(form, &step, w_sub, x_sub, f_sub, ldf, D + begin, &choice);
         for (size_t i = 0; i < each; i++) {
-            v_store_low8((uint8_t *)block->codes[begin + i], v_add(best.codes[i], v_set1(MQ_MAGIC)));
-            v_store(delta + 16 * (begin + i), best.delta[i]);
+            v_store_low8((uint8_t *)block->codes[begin + i],
+                         v_add(choice.codes[i], v_set1(MQ_MAGIC)));
+            v_store(delta + 16 * (begin + i), choice.delta[i]);
+            v_store(x_sub + 16 * i, choice.left[i]);
         }
-        for (size_t k = end; k < width; k++) {
-            v16 sum = v_load(x + 16 * k);
-            for (size_t i = 0; i < each; i++)
-                sum = v_fma(best.delta[i], v_set1(f[(begin + i) * ldf + k]), sum);
-            v_store(x + 16 * k, sum);
-        }
+        add_rows(choice.delta, each, f + begin * ldf, ldf, begin + each, width, x);
     }
 }
 
 /* ---- descent ---- */
 
-/* g -= delta times a row of H */
-MQ_INLINE void take_row(float *g, v16 delta, const float *h_row, size_t width)
+/* q changes by -minus[i] in `count` columns from `begin` on: g follows in columns from..to. */
+MQ_INLINE void follow(const v16 *minus, size_t count, size_t begin, const float *h, size_t ldh,
+                      size_t from, size_t to, float *g)
 {
-    for (size_t k = 0; k < width; k++)
-        v_store(g + 16 * k, v_fnma(delta, v_set1(h_row[k]), v_load(g + 16 * k)));
+    add_rows(minus, count, h + begin * ldh, ldh, from, to, g);
 }
 
+/* Code by code, 16 columns at a time: what they change is first seen by each other, then by the rest. */
 static void descend_codes(const struct mq_block_form *form, const float *h, size_t ldh, float *g,
                           float *change, struct mq_feedback_block *block)
 {
-    const size_t width = form->weights;
     const v16 d = v_load(block->d);
-    for (size_t j = 0; j < width; j++) {
-        const v16 a = v_mul(d, v_load(block->s[j / form->sub_weights]));
-        const v16 code = v_from_i8(block->codes[j]);
-        const v16 step = v_mul(v_load(g + 16 * j), inverse_or_zero(v_mul(a, v_set1(h[j * ldh + j]))));
-        const v16 next = clamp_between(v_add(code, v_round(v_clamp(step, -512.0f, 512.0f))),
-                                       form->code_min, form->code_max);
-        const v16 delta = v_mul(v_sub(next, code), a);
-        if (!m_bits(v_gt(v_abs(delta), v_zero())))
-            continue;
-        v_store_low8((uint8_t *)block->codes[j], v_add(next, v_set1(MQ_MAGIC)));
-        v_store(change + 16 * j, v_add(v_load(change + 16 * j), delta));
-        take_row(g, delta, h + j * ldh, width);
-    }
-}
-
-/* q changes by amount[row] * direction[column], of `count` columns from `begin` on. */
-static void move(float *g, float *change, const float *h, size_t ldh, size_t width, size_t begin,
-                 size_t count, v16 amount, const v16 *direction)
-{
-    if (!m_bits(v_gt(v_abs(amount), v_zero())))
-        return;
-    for (size_t i = 0; i < count; i++) {
-        const size_t j = begin + i;
-        const v16 delta = v_mul(amount, direction[i]);
-        v_store(change + 16 * j, v_add(v_load(change + 16 * j), delta));
-        take_row(g, delta, h + j * ldh, width);
+    for (size_t begin = 0; begin < form->weights; begin += 16) {
+        const v16 a = v_mul(d, v_load(block->s[begin / form->sub_weights]));
+        const v16 inverse = inverse_or_zero(a);
+        v16 minus[16];
+        for (size_t i = 0; i < 16; i++) {
+            const size_t j = begin + i;
+            const v16 code = v_from_i8(block->codes[j]);
+            const v16 best =
+                v_mul(v_mul(v_load(g + 16 * j), inverse), v_set1(1.0f / h[j * ldh + j]));
+            const v16 next = clamp_between(v_add(code, v_round(v_clamp(best, -512.0f, 512.0f))),
+                                           form->code_min, form->code_max);
+            minus[i] = v_mul(v_sub(code, next), a);
+            v_store_low8((uint8_t *)block->codes[j], v_add(next, v_set1(MQ_MAGIC)));
+            v_store(change + 16 * j, v_sub(v_load(change + 16 * j), minus[i]));
+            follow(minus + i, 1, j, h, ldh, begin, begin + 16, g);
+        }
+        follow(minus, 16, begin, h, ldh, 0, begin, g);
+        follow(minus, 16, begin, h, ldh, begin + 16, form->weights, g);
     }
 }
 
@@ -244,73 +343,91 @@ MQ_INLINE v16 whole_step(v16 slope, v16 curvature, v16 unit, v16 value, int lo, 
     return v_select(v_gt(curvature, v_zero()), v_sub(next, value), v_zero());
 }
 
+MQ_INLINE bool any(v16 a)
+{
+    return m_bits(v_gt(v_abs(a), v_zero())) != 0;
+}
+
 static void descend_scale(const struct mq_block_form *form, size_t sub, const float *h, size_t ldh,
                           float *g, float *change, struct mq_feedback_block *block)
 {
     const size_t each = form->sub_weights, begin = sub * each;
     const v16 d = v_load(block->d), s = v_load(block->s[sub]);
+    float rows[SUB_MOST][16] = {{0}};
     v16 codes[SUB_MOST], slope = v_zero(), curvature = v_zero();
-    for (size_t i = 0; i < each; i++)
-        codes[i] = v_from_i8(block->codes[begin + i]);
+    for (size_t i = 0; i < SUB_MOST; i++)
+        codes[i] = i < each ? v_from_i8(block->codes[begin + i]) : v_zero();
+    add_rows(codes, each, h + begin * ldh + begin, ldh, 0, each, rows[0]);
     for (size_t i = 0; i < each; i++) {
-        v16 row = v_zero();
-        for (size_t k = 0; k < each; k++)
-            row = v_fma(codes[k], v_set1(h[(begin + i) * ldh + begin + k]), row);
-        curvature = v_fma(codes[i], row, curvature);
+        curvature = v_fma(codes[i], v_load(rows[i]), curvature);
         slope = v_fma(codes[i], v_load(g + 16 * (begin + i)), slope);
     }
     const v16 step = whole_step(slope, curvature, d, s, form->scale_min, form->scale_max);
+    const v16 amount = v_mul(step, d);
+    if (!any(amount))
+        return;
     v_store(block->s[sub], v_add(s, step));
-    move(g, change, h, ldh, form->weights, begin, each, v_mul(step, d), codes);
+    for (size_t i = 0; i < each; i++) {
+        codes[i] = v_neg(v_mul(amount, codes[i]));
+        v_store(change + 16 * (begin + i), v_sub(v_load(change + 16 * (begin + i)), codes[i]));
+    }
+    follow(codes, each, begin, h, ldh, 0, form->weights, g);
 }
 
-static void descend_min(const struct mq_block_form *form, size_t sub, const float *h, size_t ldh,
-                        float *g, float *change, struct mq_feedback_block *block)
+/* sums[k]: of column k of H over the sub-block's rows. */
+static void descend_min(const struct mq_block_form *form, size_t sub, const float *sums, float *g,
+                        float *change, struct mq_feedback_block *block)
 {
     const size_t each = form->sub_weights, begin = sub * each;
     const v16 dmin = v_load(block->dmin), m = v_load(block->m[sub]);
-    v16 minus_one[SUB_MOST], slope = v_zero();
+    v16 slope = v_zero();
     float curvature = 0.0f;
     for (size_t i = 0; i < each; i++) {
-        minus_one[i] = v_set1(-1.0f);
         slope = v_sub(slope, v_load(g + 16 * (begin + i)));
-        for (size_t k = 0; k < each; k++)
-            curvature += h[(begin + i) * ldh + begin + k];
+        curvature += sums[begin + i];
     }
     const v16 step = whole_step(slope, v_set1(curvature), dmin, m, 0, form->min_max);
+    const v16 amount = v_mul(step, dmin);
+    if (!any(amount))
+        return;
     v_store(block->m[sub], v_add(m, step));
-    move(g, change, h, ldh, form->weights, begin, each, v_mul(step, dmin), minus_one);
+    for (size_t i = 0; i < each; i++)
+        v_store(change + 16 * (begin + i), v_sub(v_load(change + 16 * (begin + i)), amount));
+    follow(&amount, 1, 0, sums, 0, 0, form->weights, g);
 }
 
-/* What d and dmin multiply, and that times H; sums over the block. */
+/* What d and dmin multiply, those times H, and what both say of the block. */
 struct directions {
-    v16 of_d[MOST_COLUMNS], of_dmin[MOST_COLUMNS];
+    v16 of_d[MOST_COLUMNS];
+    float d_rows[MOST_COLUMNS][16], m_rows[MOST_COLUMNS][16];
     v16 d_slope, dmin_slope, dd, dm, mm;
 };
 
+/* sums[sub][k]: H's columns summed up over the rows of each sub-block, all of which have the same minimum. */
 static void measure_directions(const struct mq_block_form *form, const float *h, size_t ldh,
-                               const float *g, const struct mq_feedback_block *block,
-                               struct directions *v)
+                               const float (*sums)[MOST_COLUMNS], const float *g,
+                               const struct mq_feedback_block *block, struct directions *v)
 {
-    const size_t width = form->weights;
+    const size_t width = form->weights, each = form->sub_weights;
+    v16 minus_m[MQ_PARTS_SUBS];
+    for (size_t i = 0; i < width; i++)
+        v->of_d[i] = v_mul(v_load(block->s[i / each]), v_from_i8(block->codes[i]));
+    for (size_t sub = 0; sub < width / each; sub++)
+        minus_m[sub] = v_neg(v_load(block->m[sub]));
+    memset(v->d_rows, 0, sizeof v->d_rows);
+    memset(v->m_rows, 0, sizeof v->m_rows);
+    add_rows(v->of_d, width, h, ldh, 0, width, v->d_rows[0]);
+    if (form->min_max)
+        add_rows(minus_m, width / each, sums[0], MOST_COLUMNS, 0, width, v->m_rows[0]);
     v->d_slope = v->dmin_slope = v->dd = v->dm = v->mm = v_zero();
     for (size_t i = 0; i < width; i++) {
-        const size_t sub = i / form->sub_weights;
-        v->of_d[i] = v_mul(v_load(block->s[sub]), v_from_i8(block->codes[i]));
-        v->of_dmin[i] = v_neg(v_load(block->m[sub]));
-    }
-    for (size_t i = 0; i < width; i++) {
-        v16 d_row = v_zero(), m_row = v_zero();
-        const v16 slope = v_load(g + 16 * i);
-        for (size_t k = 0; k < width; k++)
-            d_row = v_fma(v->of_d[k], v_set1(h[i * ldh + k]), d_row);
-        for (size_t k = 0; form->min_max && k < width; k++)
-            m_row = v_fma(v->of_dmin[k], v_set1(h[i * ldh + k]), m_row);
+        const v16 d_row = v_load(v->d_rows[i]), slope = v_load(g + 16 * i);
+        const v16 of_dmin = minus_m[i / each];
         v->dd = v_fma(v->of_d[i], d_row, v->dd);
-        v->dm = v_fma(v->of_dmin[i], d_row, v->dm);
-        v->mm = v_fma(v->of_dmin[i], m_row, v->mm);
+        v->dm = v_fma(of_dmin, d_row, v->dm);
+        v->mm = v_fma(of_dmin, v_load(v->m_rows[i]), v->mm);
         v->d_slope = v_fma(v->of_d[i], slope, v->d_slope);
-        v->dmin_slope = v_fma(v->of_dmin[i], slope, v->dmin_slope);
+        v->dmin_slope = v_fma(of_dmin, slope, v->dmin_slope);
     }
 }
 
@@ -323,49 +440,70 @@ MQ_INLINE v16 stored_scale(v16 before, v16 after)
 }
 
 /* d and dmin by least squares against H; taken over where that lowers the loss as stored. */
-static void descend_block(const struct mq_block_form *form, const float *h, size_t ldh, float *g,
-                          float *change, struct mq_feedback_block *block)
+static void descend_block(const struct mq_block_form *form, const float *h, size_t ldh,
+                          const float (*sums)[MOST_COLUMNS], float *g, float *change,
+                          struct mq_feedback_block *block)
 {
     struct directions v;
-    measure_directions(form, h, ldh, g, block, &v);
+    measure_directions(form, h, ldh, sums, g, block, &v);
     const v16 d = v_load(block->d), dmin = v_load(block->dmin);
     const v16 det = v_fms(v.dd, v.mm, v_mul(v.dm, v.dm));
     const m16 both = v_gt(det, v_mul(v_set1(1e-6f), v_mul(v.dd, v.mm)));
     const v16 joint = v_mul(v_fms(v.d_slope, v.mm, v_mul(v.dm, v.dmin_slope)), inverse_or_zero(det));
     const v16 alone = v_mul(v.d_slope, inverse_or_zero(v.dd));
     const v16 d_next = stored_scale(d, v_add(d, v_select(both, joint, alone)));
-    const v16 d_step = v_sub(d_next, d);
+    v16 d_step = v_sub(d_next, d);
     const v16 rest = v_fnma(d_step, v.dm, v.dmin_slope);
     const v16 dmin_next = stored_scale(dmin, v_fma(rest, inverse_or_zero(v.mm), dmin));
-    const v16 dmin_step = form->min_max ? v_sub(dmin_next, dmin) : v_zero();
+    v16 dmin_step = form->min_max ? v_sub(dmin_next, dmin) : v_zero();
     const v16 gain_d = v_mul(d_step, v_fnma(d_step, v.dd, v_add(v.d_slope, v.d_slope)));
     const v16 gain_m = v_mul(dmin_step, v_fnma(dmin_step, v.mm, v_add(rest, rest)));
     const m16 better = v_gt(v_add(gain_d, gain_m), v_zero());
+    d_step = v_select(better, d_step, v_zero());
+    dmin_step = v_select(better, dmin_step, v_zero());
     v_store(block->d, v_select(better, d_next, d));
     if (form->min_max)
         v_store(block->dmin, v_select(better, dmin_next, dmin));
-    move(g, change, h, ldh, form->weights, 0, form->weights, v_select(better, d_step, v_zero()),
-         v.of_d);
-    move(g, change, h, ldh, form->weights, 0, form->weights, v_select(better, dmin_step, v_zero()),
-         v.of_dmin);
+    for (size_t i = 0; i < form->weights; i++) {
+        const v16 m = v_load(block->m[i / form->sub_weights]);
+        const v16 moved = v_fnma(dmin_step, m, v_mul(d_step, v.of_d[i]));
+        v_store(change + 16 * i, v_add(v_load(change + 16 * i), moved));
+        const v16 less = v_fnma(d_step, v_load(v.d_rows[i]), v_load(g + 16 * i));
+        v_store(g + 16 * i, v_fnma(dmin_step, v_load(v.m_rows[i]), less));
+    }
+}
+
+/* sums[sub][k]: of column k of H over a sub-block's rows. */
+static void sum_rows(const struct mq_block_form *form, const float *h, size_t ldh,
+                     float sums[MQ_PARTS_SUBS][MOST_COLUMNS])
+{
+    for (size_t sub = 0; sub < (size_t)(form->weights / form->sub_weights); sub++) {
+        memset(sums[sub], 0, form->weights * sizeof **sums);
+        for (size_t i = sub * form->sub_weights; i < (sub + 1) * form->sub_weights; i++)
+            for (size_t k = 0; k < form->weights; k++)
+                sums[sub][k] += h[i * ldh + k];
+    }
 }
 
 static void descend(const struct mq_block_form *form, const float *h, size_t ldh, float *g,
                     float *change, struct mq_feedback_block *block)
 {
     const size_t subs = form->weights / form->sub_weights;
+    float sums[MQ_PARTS_SUBS][MOST_COLUMNS] = {{0}};
+    if (form->min_max)
+        sum_rows(form, h, ldh, sums);
     descend_codes(form, h, ldh, g, change, block);
     for (size_t sub = 0; sub < subs; sub++) {
         if (form->scale_min < form->scale_max)
             descend_scale(form, sub, h, ldh, g, change, block);
         if (form->min_max)
-            descend_min(form, sub, h, ldh, g, change, block);
+            descend_min(form, sub, sums[sub], g, change, block);
     }
-    descend_block(form, h, ldh, g, change, block);
+    descend_block(form, h, ldh, (const float(*)[MOST_COLUMNS])sums, g, change, block);
 }
 
 const struct mq_feedback_kernels MQ_ISA_NAME(mq_feedback_kernels) = {
-    .solve = solve,
+    .factor = factor,
     .solve_back = solve_back,
     .solve_on = solve_on,
     .feed = feed,

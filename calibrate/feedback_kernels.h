@@ -17,14 +17,13 @@ struct mq_feedback_block {
 };
 
 struct mq_feedback_kernels {
-    /*
-     * rows[i][columns] of `count` <= 16 rows = the solution z of z R' = row, for an upper triangle R
-     * [columns][columns] of stride ldr; columns <= 64.
-     */
-    void (*solve)(float *rows, size_t ld, size_t count, const float *r, size_t ldr, size_t columns);
+    /* F above the diagonal of a = (I + F) D (I + F)', of which the upper triangle is given, and D. False: it
+     * is not positive definite. */
+    bool (*factor)(float *a, size_t lda, size_t n, float *D);
     /*
      * Chooses scales, minima and codes of a block, column after column. w: the weights; x: the same
-     * with the errors of all blocks before fed back; on return delta = w - what the block decodes to.
+     * with the errors of all blocks before fed back; on return delta = w - what the block decodes to,
+     * and x = D times what is left of each column's error, which gives (w - q) H = x (I + F)' of all columns.
      * f[i][k], i < k: share of the error of column i that column k makes good; D: of what is left
      * then, the cost. `block` has d, dmin and the scales to begin with.
      */

@@ -167,8 +167,9 @@ MQ_INLINE void prefetch(const float *x, size_t ldx, size_t m, size_t k)
             __builtin_prefetch(x + i * ldx + kk, 0, 2);
 }
 
-void MQ_ISA_NAME(mq_gemm_multiply)(const float *x, size_t ldx, size_t m, const float *panels,
-                                   size_t panel_stride, size_t k, size_t n, float *y, size_t ldy)
+/* Continuing from y if `resume`. */
+MQ_INLINE void multiply(const float *x, size_t ldx, size_t m, const float *panels,
+                        size_t panel_stride, size_t k, size_t n, float *y, size_t ldy, bool resume)
 {
     for (size_t k0 = 0; k0 < k; k0 += BLOCK_K) {
         const size_t kn = k - k0 < BLOCK_K ? k - k0 : BLOCK_K;
@@ -182,11 +183,24 @@ void MQ_ISA_NAME(mq_gemm_multiply)(const float *x, size_t ldx, size_t m, const f
                 const float *first = panels + j / MQ_PANEL * panel_stride + k0 * MQ_PANEL;
                 float *out = y + i * ldy + j;
                 if (n - j >= TILE_N)
-                    whole_tile(height, tokens, ldx, first, panel_stride, kn, out, ldy, k0 > 0);
+                    whole_tile(height, tokens, ldx, first, panel_stride, kn, out, ldy,
+                               resume || k0 > 0);
                 else
                     partial_tile(height, n - j, tokens, ldx, first, panel_stride, kn, out, ldy,
-                                 k0 > 0);
+                                 resume || k0 > 0);
             }
         }
     }
+}
+
+void MQ_ISA_NAME(mq_gemm_multiply)(const float *x, size_t ldx, size_t m, const float *panels,
+                                   size_t panel_stride, size_t k, size_t n, float *y, size_t ldy)
+{
+    multiply(x, ldx, m, panels, panel_stride, k, n, y, ldy, false);
+}
+
+void MQ_ISA_NAME(mq_gemm_accumulate)(const float *x, size_t ldx, size_t m, const float *panels,
+                                     size_t panel_stride, size_t k, size_t n, float *y, size_t ldy)
+{
+    multiply(x, ldx, m, panels, panel_stride, k, n, y, ldy, true);
 }

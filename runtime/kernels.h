@@ -27,6 +27,9 @@ struct mq_kernels {
      * panels that lie panel_stride floats apart (64-byte aligned). Writes nothing beyond n. */
     void (*multiply)(const float *x, size_t ldx, size_t m, const float *panels, size_t panel_stride,
                      size_t k, size_t n, float *y, size_t ldy);
+    /* The same onto what y has: each chain goes on from there. */
+    void (*accumulate)(const float *x, size_t ldx, size_t m, const float *panels,
+                       size_t panel_stride, size_t k, size_t n, float *y, size_t ldy);
     /* y = x / sqrt(mean(x^2) + eps) * weight */
     void (*rms_norm)(const float *x, const float *weight, size_t n, float eps, float *y);
     /* x = exp(scale x - max(scale x)) for n (a multiple of 16) values; returns their sum. A value
@@ -60,6 +63,8 @@ const struct mq_kernels *mq_kernels_get(enum mq_isa isa);
     void mq_gemm_pack_##isa(const float *, size_t, size_t, size_t, float *);                       \
     void mq_gemm_multiply_##isa(const float *, size_t, size_t, const float *, size_t, size_t,      \
                                 size_t, float *, size_t);                                          \
+    void mq_gemm_accumulate_##isa(const float *, size_t, size_t, const float *, size_t, size_t,    \
+                                  size_t, float *, size_t);                                        \
     void mq_rms_norm_##isa(const float *, const float *, size_t, float, float *);                  \
     float mq_softmax_##isa(float *, size_t, float);                                                \
     void mq_rotate_##isa(float *, const float *, const float *, size_t);                           \

@@ -97,8 +97,8 @@ void bench_calibrate(struct bench *bench)
     mq_covariance_finish(&w.covariance, mq_covariance_lambda(COLS, INPUTS));
     measure(bench, &w, "factor, 4096 columns", factor, 1e-9 * n * n * n / 3, "GFLOP/s",
             1e-9 * n * n * n / 3);
-    /* a weight: C / 2 for feedback, C for the slopes, and C a pass */
-    const double gflop = 2e-9 * ROWS * n * n * (1.5 + PASSES);
+    /* a weight: C / 2 for feedback, C / 2 for the slopes, and C a pass */
+    const double gflop = 2e-9 * ROWS * n * n * (1.0 + PASSES);
     for (size_t i = 0; i < mq_levels_count; i++) {
         char name[40];
         w.level = &mq_levels[i];

@@ -15,6 +15,23 @@ static float *random_guarded(size_t n, uint64_t *seed)
     return p;
 }
 
+/* A chain that is cut in the middle ends in the same bits. */
+static void check_accumulate(const struct mq_kernels *kernels, const float *x, size_t ldx, size_t m,
+                             const float *packed, size_t stride, size_t k, size_t n, const float *y,
+                             size_t ldy)
+{
+    const size_t y_floats = (m - 1) * ldy + n, half = k / 2;
+    float *parts = mq_test_guarded(y_floats * sizeof(float));
+    memcpy(parts, y, y_floats * sizeof(float));
+    kernels->multiply(x, ldx, m, packed, stride, half, n, parts, ldy);
+    if (half == 0)
+        for (size_t i = 0; i < m; i++)
+            memset(parts + i * ldy, 0, n * sizeof(float));
+    kernels->accumulate(x + half, ldx, m, packed + half * MQ_PANEL, stride, k - half, n, parts,
+                        ldy);
+    ck_assert_mem_eq(y, parts, y_floats * sizeof(float));
+}
+
 static void check_shape(size_t m, size_t n, size_t k, size_t pad)
 {
     uint64_t seed = m * 1000003 + n * 1009 + k;
@@ -36,10 +53,11 @@ static void check_shape(size_t m, size_t n, size_t k, size_t pad)
             kernels->pack(w + p * MQ_PANEL * k, k, rows, k, packed + p * stride);
         }
         kernels->multiply(x, ldx, m, packed, stride, k, n, y, ldy);
-        if (isa > 0) {
+        if (isa > 0)
             ck_assert_mem_eq(y, first, y_floats * sizeof(float));
+        check_accumulate(kernels, x, ldx, m, packed, stride, k, n, y, ldy);
+        if (isa > 0)
             continue;
-        }
         memcpy(first, y, y_floats * sizeof(float));
         for (size_t i = 0; i < m; i++) {
             for (size_t j = 0; j < n; j++) {
