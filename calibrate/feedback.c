@@ -197,14 +197,15 @@ static struct mq_feedback_block *block_of(const struct job *job, const struct sc
     return &s->blocks[(size_t)(segment - job->segments) * GROUPS + group];
 }
 
-/* First scales: what the level's own search makes of the columns as they are now. */
+/* First scales: what the level's own search makes of the columns as they are now, weighed with what an
+ * error of each costs. */
 static void first_scales(const struct job *job, const struct scratch *s, const struct segment *g)
 {
     for (size_t i = 0; i < s->rows; i++)
         memcpy(s->narrow + i * g->width, s->x + i * stride(job) + g->begin,
                g->width * sizeof(float));
-    mq_level_encode_rows(g->level, job->isa, job->options->effort, NULL, s->narrow, s->rows,
-                         g->width, s->bytes);
+    mq_level_encode_rows(g->level, job->isa, job->options->effort, job->factor->D + g->begin,
+                         s->narrow, s->rows, g->width, s->bytes);
     if (!g->form)
         return;
     for (size_t i = 0; i < s->rows; i++) {
