@@ -14,8 +14,8 @@
         .layer_norm = mq_layer_norm_##isa, .softmax = mq_softmax_##isa, .rotate = mq_rotate_##isa, \
         .activate_times = {MQ_ACTIVATION_LIST(ACTIVATION)}, .softcap = mq_softcap_##isa,           \
         .sigmoid_times = mq_sigmoid_times_##isa, .add_scaled = mq_add_scaled_##isa,                \
-        .sum_squares = mq_sum_squares_##isa, .column_squares = mq_column_squares_##isa,            \
-        .exact_squares = mq_exact_squares_##isa                                                    \
+        .sum_squares = mq_sum_squares_##isa, .exact_squares = mq_exact_squares_##isa,              \
+        .exact_column_squares = mq_exact_column_squares_##isa                                      \
     }
 
 static const struct mq_kernels tables[MQ_ISA_COUNT] = {

@@ -9,6 +9,7 @@
 #define MQ_KERNELS_H
 
 #include "cpu.h"
+#include "exact_sum.h"
 #include "hparams.h"
 
 /* Rows of a weight matrix in one packed panel: as many as the narrowest micro-kernel takes at a
@@ -50,10 +51,11 @@ struct mq_kernels {
     void (*add_scaled)(float *y, const float *x, float weight, size_t n);
     /* result = the sums of (q - w)^2 and of w^2 over n values, in double */
     void (*sum_squares)(const float *w, const float *q, size_t n, double result[2]);
-    /* sums[j] += x[i][j]^2, for i = 0, 1, ... in order, in double */
-    void (*column_squares)(const float *x, size_t ldx, size_t rows, size_t n, double *sums);
     /* sum += the squares of [rows][n] numbers, each as exact_sum.h has it: units, fine */
     void (*exact_squares)(const float *x, size_t ldx, size_t rows, size_t n, int64_t sum[2]);
+    /* sums[j] += the squares of column j of [rows][n] */
+    void (*exact_column_squares)(const float *x, size_t ldx, size_t rows, size_t n,
+                                 struct mq_exact_sum *sums);
 };
 
 const struct mq_kernels *mq_kernels_get(enum mq_isa isa);
@@ -73,8 +75,9 @@ const struct mq_kernels *mq_kernels_get(enum mq_isa isa);
     void mq_sigmoid_times_##isa(float *, const float *, size_t);                                   \
     void mq_add_scaled_##isa(float *, const float *, float, size_t);                               \
     void mq_sum_squares_##isa(const float *, const float *, size_t, double[2]);                    \
-    void mq_column_squares_##isa(const float *, size_t, size_t, size_t, double *);                 \
-    void mq_exact_squares_##isa(const float *, size_t, size_t, size_t, int64_t[2]);
+    void mq_exact_squares_##isa(const float *, size_t, size_t, size_t, int64_t[2]);                \
+    void mq_exact_column_squares_##isa(const float *, size_t, size_t, size_t,                      \
+                                       struct mq_exact_sum *);
 MQ_KERNELS_DECLARE(generic)
 MQ_KERNELS_DECLARE(neon)
 MQ_KERNELS_DECLARE(avx2)

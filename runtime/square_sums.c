@@ -3,55 +3,61 @@
 #include "kernels.h"
 #include "vec16.h"
 
-void MQ_ISA_NAME(mq_column_squares)(const float *restrict x, size_t ldx, size_t rows, size_t n,
-                                    double *restrict sums)
+enum { LANES = 16, FEW = 64 };
+
+/* The squares of `rows` <= FEW numbers in each of `lanes` <= LANES columns. In double, as long as that is
+ * exact: FEW numbers of at most 2^39 are below 2^45, 53 bits above 2^-8. */
+static inline void add_few(const float *x, size_t ldx, size_t rows, size_t lanes,
+                           double *restrict units, double *restrict fines)
 {
-    enum { LANES = 16 };
-    size_t j = 0;
-    for (; j + LANES <= n; j += LANES) {
-        double s[LANES];
-        for (size_t l = 0; l < LANES; l++)
-            s[l] = sums[j + l];
-        for (size_t i = 0; i < rows; i++)
-            for (size_t l = 0; l < LANES; l++) {
-                const double v = (double)x[i * ldx + j + l];
-                s[l] += v * v; /* the product is exact */
-            }
-        for (size_t l = 0; l < LANES; l++)
-            sums[j + l] = s[l];
-    }
-    for (; j < n; j++)
-        for (size_t i = 0; i < rows; i++) {
-            const double v = (double)x[i * ldx + j];
-            sums[j] += v * v;
+    for (size_t i = 0; i < rows; i++) {
+        float v[LANES] = {0};
+        double unit, fine;
+        for (size_t l = 0; l < lanes; l++)
+            v[l] = x[i * ldx + l];
+        for (size_t l = 0; l < LANES; l++) {
+            mq_exact_split((double)v[l] * (double)v[l], &unit, &fine); /* the product is exact */
+            units[l] += unit;
+            fines[l] += fine;
         }
+    }
 }
 
-/* In double, as long as that is exact: 64 numbers of at most 2^39 are below 2^45, 53 bits above 2^-8. */
+static inline int64_t whole_units(double units)
+{
+    return (int64_t)(units * (1 << MQ_EXACT_UNIT_BITS));
+}
+
+static inline int64_t whole_fines(double fines)
+{
+    return (int64_t)(fines * (double)(INT64_C(1) << MQ_EXACT_FINE_BITS));
+}
+
 void MQ_ISA_NAME(mq_exact_squares)(const float *x, size_t ldx, size_t rows, size_t n,
                                    int64_t sum[2])
 {
-    enum { LANES = 16, FEW = 64 };
-    for (size_t first = 0; first < rows; first += FEW) {
-        const size_t end = rows - first < FEW ? rows : first + FEW;
+    for (size_t first = 0; first < rows; first += FEW)
+        for (size_t j = 0; j < n; j += LANES) {
+            double units[LANES] = {0}, fines[LANES] = {0};
+            add_few(x + first * ldx + j, ldx, rows - first < FEW ? rows - first : FEW,
+                    n - j < LANES ? n - j : LANES, units, fines);
+            for (size_t l = 0; l < LANES; l++) {
+                sum[0] += whole_units(units[l]);
+                sum[1] += whole_fines(fines[l]);
+            }
+        }
+}
+
+void MQ_ISA_NAME(mq_exact_column_squares)(const float *x, size_t ldx, size_t rows, size_t n,
+                                          struct mq_exact_sum *sums)
+{
+    for (size_t first = 0; first < rows; first += FEW)
         for (size_t j = 0; j < n; j += LANES) {
             const size_t lanes = n - j < LANES ? n - j : LANES;
             double units[LANES] = {0}, fines[LANES] = {0};
-            for (size_t i = first; i < end; i++) {
-                float v[LANES] = {0};
-                double unit, fine;
-                for (size_t l = 0; l < lanes; l++)
-                    v[l] = x[i * ldx + j + l];
-                for (size_t l = 0; l < LANES; l++) {
-                    mq_exact_split((double)v[l] * (double)v[l], &unit, &fine);
-                    units[l] += unit;
-                    fines[l] += fine;
-                }
-            }
-            for (size_t l = 0; l < LANES; l++) {
-                sum[0] += (int64_t)(units[l] * (1 << MQ_EXACT_UNIT_BITS));
-                sum[1] += (int64_t)(fines[l] * (double)(INT64_C(1) << MQ_EXACT_FINE_BITS));
-            }
+            add_few(x + first * ldx + j, ldx, rows - first < FEW ? rows - first : FEW, lanes, units,
+                    fines);
+            for (size_t l = 0; l < lanes; l++)
+                mq_exact_sum_join(&sums[j + l], whole_units(units[l]), whole_fines(fines[l]));
         }
-    }
 }
