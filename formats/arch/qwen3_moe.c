@@ -93,4 +93,5 @@ const struct mq_family mq_family_qwen3_vl_moe = {
     .layer = vl_layer,
     .names = names,
     .aliases = vl_aliases,
+    .gguf_architecture = "qwen3vlmoe",
 };

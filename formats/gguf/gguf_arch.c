@@ -147,6 +147,10 @@ static uint64_t state_rows(const struct mq_layer *l)
     {                                                                     \
         .kind = MQ_GGUF_SECTIONS, .pattern = "%s.rope.dimension_sections" \
     }
+#define DEEPSTACK                                                         \
+    {                                                                     \
+        .kind = MQ_GGUF_DEEPSTACK, .pattern = "%s.n_deepstack_layers", .type = MQ_GGUF_U32 \
+    }
 /* Whether layers of attention have positions. */
 #define FINETUNED                                                                            \
     {                                                                                        \
@@ -238,6 +242,8 @@ static uint64_t state_rows(const struct mq_layer *l)
 
 static const struct mq_gguf_row olmoe[] = {FIXED(normalize_top_k, 0), END};
 static const struct mq_gguf_row qwen3moe[] = {EXPERT_ROWS, FIXED(normalize_top_k, 1), END};
+static const struct mq_gguf_row qwen3vlmoe[] = {EXPERT_ROWS, FIXED(normalize_top_k, 1), SECTIONS,
+                                                DEEPSTACK, END};
 static const struct mq_gguf_row qwen2moe[] = {EXPERT_ROWS, SHARED_ROWS, FIXED(normalize_top_k, 0),
                                               PRESENT(ATTN_Q_BIAS, attention_bias), END};
 static const struct mq_gguf_row dots1[] = {EXPERT_ROWS, SHARED_COUNT, LEADING, ROUTE_SCALE,
@@ -300,17 +306,26 @@ static const struct mq_gguf_row phimoe[] = {PRESENT(ATTN_Q_BIAS, attention_bias)
         DERIVED("attention.value_length", latent_values),                    \
         PART(LESS_ROPE, "attention.key_length_mla", plain_dim, latent_head), \
         KEY("attention.value_length_mla", U32, value_dim, NAN)
+#define DEEPSEEK_EXPERTS LEADING, EXPERT_ROWS, SHARED_COUNT, ROUTE_SCALE, NORMALIZE, GROUPS
+#define QUERY_BETA KEY_OR_NONE("attention.temperature_scale", F32, query_beta, 0)
 static const struct mq_gguf_row deepseek2[] = {
     LATENT,
-    LEADING,
-    EXPERT_ROWS,
-    SHARED_COUNT,
-    ROUTE_SCALE,
-    NORMALIZE,
-    GROUPS,
+    DEEPSEEK_EXPERTS,
     GATING_BY_BIAS,
-    KEY_OR_NONE("attention.temperature_scale", F32, query_beta, 0),
-    DERIVED("attention.temperature_length", query_positions),
+    QUERY_BETA,
+    /* of Mistral Large 3; without a scale it has no effect */
+    {.kind = MQ_GGUF_FIELD,
+     .pattern = "%s.attention.temperature_length",
+     .type = MQ_GGUF_U32,
+     .field = AT(query_positions),
+     .value = 8192,
+     .of_layer = query_positions},
+    END,
+};
+/* Whose length is that of YaRN's original positions. */
+static const struct mq_gguf_row mistral4[] = {
+    LATENT,     DEEPSEEK_EXPERTS,
+    GATING_BY_BIAS, QUERY_BETA, DERIVED("attention.temperature_length", query_positions),
     END,
 };
 static const struct mq_gguf_form_rule deepseek2_forms[] = {
@@ -454,6 +469,7 @@ static const struct mq_gguf_arch archs[] = {
     {.name = "llama", .interleaved = true},
     {.name = "olmoe", .rows = olmoe},
     {.name = "qwen3moe", .rows = qwen3moe, .head_dims = true},
+    {.name = "qwen3vlmoe", .rows = qwen3vlmoe, .head_dims = true},
     {.name = "qwen2moe", .rows = qwen2moe},
     {.name = "dots1", .rows = dots1, .head_dims = true},
     {.name = "exaone-moe", .rows = exaone_moe, .head_dims = true},
@@ -476,7 +492,7 @@ static const struct mq_gguf_arch archs[] = {
      .yarn_log_unit = 0.1,
      .yarn_same_scale = true},
     {.name = "mistral4",
-     .rows = deepseek2,
+     .rows = mistral4,
      .forms = deepseek2_forms,
      .two_head_dims = true,
      .yarn_log_unit = 0.1f},

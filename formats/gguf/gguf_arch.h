@@ -34,7 +34,9 @@ enum mq_gguf_row_kind {
     MQ_GGUF_PRESENT,  /* no key: the field is whether there are tensors of `role` */
     MQ_GGUF_GROUPED,  /* the field is whether the key says more than one group */
     MQ_GGUF_PARTS, /* no key: the field is for each layer which part of a model it is, by its tensors */
-    MQ_GGUF_SECTIONS, /* how heads are cut for positions in time, height and width; not read */
+    MQ_GGUF_SECTIONS, /* how heads are cut for positions in time, height and width: config.json's own
+                         numbers, where it has them; not read */
+    MQ_GGUF_DEEPSTACK, /* how many of the first layers are given an image's features besides; not read */
     MQ_GGUF_LACKING,  /* no key: whether some layer has none */
 };
 

@@ -441,6 +441,7 @@ static moeq_status read_row(struct mq_gguf_saying *s, const struct mq_gguf_row *
         return read_other_kv(s, row, err);
     case MQ_GGUF_DERIVED:
     case MQ_GGUF_SECTIONS:
+    case MQ_GGUF_DEEPSTACK:
     case MQ_GGUF_CHECKED:
         break;
     }

@@ -3,7 +3,9 @@
 #include "gguf_model.h"
 #include "gguf_writer.h"
 
+#include "config_int.h"
 #include "family.h"
+#include "json.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -96,17 +98,69 @@ static void put_kinds(struct mq_gguf_writer *w, const struct mq_gguf_row *row,
         mq_gguf_append_bool(w, row->of_layer(layer_of(view, i)) != 0);
 }
 
-/* As Qwen cuts them (mrope_section 11, 11, 10 of 32 pairs): a third each, the last what is left. */
+/* ---- what is for images alone ---- */
+
+/* The length of a list of config.json, 0 where there is none, and its first `room` numbers. */
+static size_t config_list(const struct mq_view *view, const char *const *paths, int32_t *numbers,
+                          size_t room)
+{
+    const struct mq_json_limits limits = {.depth = 32, .values = 100000}; /* as config.c has it */
+    const struct mq_buffer *text = &view->side[MQ_SIDE_CONFIG];
+    moeq_error ignored = {0};
+    cJSON *config = NULL;
+    size_t n = 0;
+    if (mq_json_parse(text->data, text->size, &limits, view->path, 0, &config, &ignored) != MOEQ_OK)
+        return 0;
+    for (; *paths && n == 0; paths++) {
+        const cJSON *list = mq_config_get(config, *paths);
+        for (const cJSON *item = cJSON_IsArray(list) ? list->child : NULL; item;
+             item = item->next) {
+            uint64_t number;
+            if (n < room)
+                numbers[n] = mq_json_u64(item, &number) && number <= INT32_MAX ? (int32_t)number : 0;
+            n++;
+        }
+    }
+    cJSON_Delete(config);
+    return n;
+}
+
+/* Of a model that came from a GGUF file the file's own keys are written. */
+static bool from_gguf(const struct mq_view *view)
+{
+    return view->side[MQ_SIDE_GGUF_METADATA].size != 0;
+}
+
+/* Where config.json does not say, as Qwen3.5 cuts them (11, 11, 10 of 32 pairs): a third each, the last
+ * what is left. */
 static void put_sections(struct mq_gguf_writer *w, const struct mq_gguf_row *row,
                          const struct mq_view *view)
 {
+    static const char *const paths[] = {"text_config.rope_scaling.mrope_section",
+                                        "text_config.rope_parameters.mrope_section",
+                                        "rope_scaling.mrope_section",
+                                        "rope_parameters.mrope_section", NULL};
     const struct mq_layer *l = attention_of(view, true);
     const int32_t pairs = l ? (int32_t)l->attention.rotary_dim / 2 : 0, third = (pairs + 2) / 3;
-    const int32_t sections[4] = {third, third, pairs > 2 * third ? pairs - 2 * third : 0, 0};
+    int32_t sections[4] = {third, third, pairs > 2 * third ? pairs - 2 * third : 0, 0}, own[3];
+    if (from_gguf(view))
+        return;
+    if (config_list(view, paths, own, 3) == 3)
+        memcpy(sections, own, sizeof own);
     mq_gguf_begin_array(w, row->pattern, MQ_GGUF_I32, 4);
     for (int i = 0; i < 4; i++)
         mq_gguf_append_i32(w, sections[i]);
 }
+
+static void put_deepstack(struct mq_gguf_writer *w, const struct mq_gguf_row *row,
+                          const struct mq_view *view)
+{
+    static const char *const paths[] = {"vision_config.deepstack_visual_indexes", NULL};
+    if (!from_gguf(view))
+        mq_gguf_put_u32(w, row->pattern, (uint32_t)config_list(view, paths, NULL, 0));
+}
+
+/* ---- rows again ---- */
 
 /* Several fields may be said by one key. */
 static bool has(const struct mq_gguf_writer *w, const char *pattern)
@@ -146,6 +200,9 @@ static void put_row(struct mq_gguf_writer *w, const struct mq_gguf_row *row,
         break;
     case MQ_GGUF_SECTIONS:
         put_sections(w, row, view);
+        break;
+    case MQ_GGUF_DEEPSTACK:
+        put_deepstack(w, row, view);
         break;
     case MQ_GGUF_FIXED:
     case MQ_GGUF_OTHER_KV:

@@ -22,7 +22,7 @@ static const char *const names[] = {
     "granitemoe", "granitemoehybrid", "hy_v3",       "lfm2_moe",  "mimo_v2_flash",
     "ministral3", "mistral4",         "nemotron_h",  "qwen2_moe", "qwen3_5_moe",
     "qwen3_next", "hunyuan_v1_moe",   "minimax_m2",  "olmoe",     "mixtral",
-    "gpt_oss",    "gpt_oss_mxfp4",
+    "gpt_oss",    "gpt_oss_mxfp4",    "qwen3_vl_moe", "mistral_large3",
 };
 enum { NAMES = sizeof names / sizeof *names };
 
@@ -34,12 +34,10 @@ static bool find_model(const char *name, char *path, size_t room)
     struct stat info;
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
         char relative[300];
-        snprintf(relative, sizeof relative, "%s/%s/config.json", folders[i], name);
+        snprintf(relative, sizeof relative, "%s/%s", folders[i], name);
         snprintf(path, room, "%s", mq_test_source(relative));
-        if (stat(path, &info) == 0) {
-            path[strlen(path) - strlen("/config.json")] = '\0';
+        if (stat(path, &info) == 0)
             return true;
-        }
     }
     printf("skipped: no checkpoint of %s\n", name);
     return false;

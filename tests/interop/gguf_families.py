@@ -34,7 +34,6 @@ EXCUSED = {
     "expert_weights_scale": "1, also by default",
     "nextn_predict_layers": "layers that guess tokens, which moeq leaves out",
     "block_count": "the same",
-    "rope.dimension_sections": "of images",
     "feed_forward_length": "of dense layers, which there are none of",
     "expert_weights_norm": "false, also by default",
     "attention.temperature_length": "of Mistral 4, which the converter leaves out",
@@ -50,17 +49,20 @@ EXCUSED = {
     "notes": "moeq's own",
 }
 # Whose norms are stored with 1 added, or whose decays as exponentials: logits are nearly the same.
-ROUNDED = {"qwen3_next", "qwen3_5_moe", "granitemoehybrid", "nemotron_h", "phimoe", "mistral4", "llama3", "llama3_tied"}
+ROUNDED = {"qwen3_next", "qwen3_5_moe", "granitemoehybrid", "nemotron_h", "phimoe", "mistral4", "mistral_large3", "llama3", "llama3_tied"}
 # Whose file by the converter is of another model, as it has no keys for numbers that this folder has and
 # no published model.
 OTHERS = {
     "afmoe": "every third layer has no window, and the converter takes every fourth for granted",
     "phimoe": "short and long factors of one magnitude, and the file says no longrope",
     "mistral4": "numbers of positions and of YaRN: the converter has DeepSeek's",
+    "mistral_large3": "the same: it multiplies scores, whatever apply_scale says",
 }
 # Keys and tensors that one folder's files have otherwise.
 OTHER_KEYS = {
     "mistral4": ["rope.scaling.yarn_log_multiplier"],  # as above
+    "mistral_large3": ["rope.scaling.yarn_log_multiplier"],
+    "mistral_large3_fp8": ["rope.scaling.yarn_log_multiplier"],
     "nemotron_h": ["rope.freq_base", "rope.scaling.finetuned"],  # of a model without positions
 }
 # Rows of heads in the order that Llama's positions ask for, and these layers have no positions: of q and k
@@ -108,8 +110,15 @@ def convert(source, folder, kind, output):
     import torch
     import gguf
     from conversion import ModelBase, ModelType, get_model_architecture, get_model_class
-    hparams = ModelBase.load_hparams(folder, False) | CONVERTER_EDITS.get(folder.name, {})
-    cls = get_model_class(get_model_architecture(hparams, ModelType.TEXT))
+    native = not (folder / "config.json").exists()  # Mistral's own form
+    hparams = ModelBase.load_hparams(folder, native) | CONVERTER_EDITS.get(folder.name, {})
+    if native:
+        import conversion.base
+        from conversion.mistral import MistralMoeModel as cls
+        conversion.base._mistral_common_installed = True  # which the vocabulary alone asks for
+        (folder / "config.json").write_text("{}")  # asked for, and not used
+    else:
+        cls = get_model_class(get_model_architecture(hparams, ModelType.TEXT))
     queue = [ModelBase]
     while queue:
         each = queue.pop()
@@ -214,6 +223,8 @@ def check_in(work, options, folder, kind):
                           theirs, model], capture_output=True, text=True, check=False)
     if run.returncode:
         return ["converter: " + run.stderr.strip().splitlines()[-1]]
+    if (model / "params.json").exists():
+        (model / "config.json").unlink()
     count, wrong = compare(ours, theirs, folder.name)
     golden = folder / "golden.safetensors"
     if kind == "f32" and golden.exists():
