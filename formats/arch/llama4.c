@@ -102,4 +102,5 @@ const struct mq_family mq_family_llama4 = {
     .layer = layer,
     .names = names,
     .aliases = aliases,
+    .gguf_architecture = "llama4",
 };

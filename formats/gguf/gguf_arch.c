@@ -15,6 +15,11 @@ static uint64_t has_window(const struct mq_layer *l)
     return l->attention.window != 0;
 }
 
+static uint64_t chunk_of(const struct mq_layer *l)
+{
+    return l->attention.chunk;
+}
+
 static uint64_t has_state(const struct mq_layer *l)
 {
     return l->attention.kind != MQ_MIXER_GROUPED && l->attention.kind != MQ_MIXER_LATENT;
@@ -457,6 +462,21 @@ static const struct mq_gguf_name lfm2_names[] = {
     {MQ_ROLE_OUTPUT_NORM, "token_embd_norm.weight"},
     {0},
 };
+/* llama.cpp has chunks of 8192, scales queries without positions as Scout does, and normalizes q and k but
+ * of Maverick, which it knows by its number of experts. Its converter leaves the window out; 0 would be a
+ * model without chunks. */
+static const struct mq_gguf_row llama4[] = {
+    EXPERT_ROWS,
+    KEY("interleave_moe_layer_step", U32, sparse_step, NAN),
+    FIXED(chunk, 8192),
+    IS_EQUAL("attention.sliding_window", chunk_of),
+    FIXED(full_step, 4),
+    FIXED(scale_queries, 1),
+    FIXED(query_beta, 0.1),
+    FIXED(query_positions, 8192),
+    {.kind = MQ_GGUF_UNLESS_EXPERTS, .field = AT(qk_norm), .value = 128},
+    END,
+};
 static const struct mq_gguf_row gpt_oss[] = {DERIVED("expert_feed_forward_length", expert_rows),
                                              WINDOWS(2, false), END};
 /* The norm before the feed-forward part stands where other models have one after attention. */
@@ -467,6 +487,7 @@ static const struct mq_gguf_name post_attention_names[] = {
 
 static const struct mq_gguf_arch archs[] = {
     {.name = "llama", .interleaved = true},
+    {.name = "llama4", .rows = llama4},
     {.name = "olmoe", .rows = olmoe},
     {.name = "qwen3moe", .rows = qwen3moe, .head_dims = true},
     {.name = "qwen3vlmoe", .rows = qwen3vlmoe, .head_dims = true},

@@ -38,6 +38,7 @@ enum mq_gguf_row_kind {
                          numbers, where it has them; not read */
     MQ_GGUF_DEEPSTACK, /* how many of the first layers are given an image's features besides; not read */
     MQ_GGUF_LACKING,  /* no key: whether some layer has none */
+    MQ_GGUF_UNLESS_EXPERTS, /* no key: whether there are not `value` experts */
 };
 
 /*

@@ -437,6 +437,13 @@ static moeq_status read_row(struct mq_gguf_saying *s, const struct mq_gguf_row *
     case MQ_GGUF_LACKING:
         mq_gguf_say_field(s, row->field, lacks(s, row->role));
         return MOEQ_OK;
+    case MQ_GGUF_UNLESS_EXPERTS:
+        key = mq_gguf_arch_key(s->gguf, MQ_GGUF_KEY_EXPERTS, s->arch->name);
+        value = 0;
+        if (key && !mq_gguf_any_number(s->gguf, key, 0, &value))
+            return mq_gguf_fail_key(s->gguf, key, MOEQ_MALFORMED, err, "expected a number");
+        mq_gguf_say_field(s, row->field, value != row->value);
+        return MOEQ_OK;
     case MQ_GGUF_OTHER_KV:
         return read_other_kv(s, row, err);
     case MQ_GGUF_DERIVED:
@@ -455,7 +462,7 @@ moeq_status mq_gguf_read_rows(struct mq_gguf_saying *s, moeq_error *err)
     return MOEQ_OK;
 }
 
-bool mq_gguf_rows_hold(const struct mq_gguf_saying *s, const struct mq_view *view)
+const char *mq_gguf_row_that_fails(const struct mq_gguf_saying *s, const struct mq_view *view)
 {
     for (const struct mq_gguf_row *row = s->arch->rows; row && (row->pattern || row->kind); row++) {
         const struct mq_gguf_key *key =
@@ -466,12 +473,12 @@ bool mq_gguf_rows_hold(const struct mq_gguf_saying *s, const struct mq_view *vie
         if (!key && row->by_role && s->has(s->has_user, row->role, -1))
             value = 2;
         if (key && !mq_gguf_any_number(s->gguf, key, 0, &value))
-            return false;
+            return row->pattern;
         for (uint32_t i = 0; !isnan(value) && i < view->hparams.layers; i++) {
             const uint64_t of_layer = row->of_layer(&view->program->layers[i]->layer);
             if (of_layer && (double)of_layer != value + (row->type == MQ_GGUF_BOOL))
-                return false;
+                return row->pattern;
         }
     }
-    return true;
+    return NULL;
 }

@@ -212,6 +212,7 @@ static void put_row(struct mq_gguf_writer *w, const struct mq_gguf_row *row,
     case MQ_GGUF_STATE_ROWS:
     case MQ_GGUF_PRESENT:
     case MQ_GGUF_LACKING:
+    case MQ_GGUF_UNLESS_EXPERTS:
         break;
     }
 }

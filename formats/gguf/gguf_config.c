@@ -611,11 +611,13 @@ static moeq_status try_family(struct mq_gguf_saying *s, struct mq_gguf_set *set,
     MQ_TRY(mq_gguf_say_config(s, set, err));
     MQ_TRY(mq_gguf_print(s, json, err));
     MQ_TRY(mq_config_parse(s->view, path, err));
-    if (mq_gguf_rows_hold(s, s->view))
+    const char *pattern = mq_gguf_row_that_fails(s, s->view);
+    if (!pattern)
         return MOEQ_OK;
+    char key[200];
+    snprintf(key, sizeof key, pattern, s->arch->name);
     return mq_fail_file(err, MOEQ_UNSUPPORTED, path,
-                        "its keys are those of no %s model: %s.expert_gating_func is another",
-                        s->family->name, s->arch->name);
+                        "its keys are those of no %s model: %s is another", s->family->name, key);
 }
 
 /* The first family of the architecture that the keys are those of. */

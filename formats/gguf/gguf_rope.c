@@ -9,8 +9,9 @@
  *           1 / ((1 - s) / factor + s)       between, s = (original / w_i - low) / (high - low)
  *
  * The parameters are recovered: factor is the largest f_i, low and high are 1 and 4 in every
- * published model, and `original` follows from any f_i between. They are believed only if they give
- * every factor of the file again.
+ * published model but Llama 4, where both are 1 and there is none between, and `original` follows from any
+ * f_i between, or from the first that is not 1. They are believed only if they give every factor of the
+ * file again.
  */
 #include "gguf_int.h"
 #include "gguf_model.h"
@@ -27,7 +28,7 @@
 
 #define PI 0x1.921fb54442d18p+1
 #define LOW 1.0
-#define HIGH 4.0
+#define HIGH 4.0 /* or LOW */
 #define PUBLISHED_ORIGINAL 8192.0
 #define TOLERANCE 1e-5 /* relative; converters work in f32 */
 
@@ -68,12 +69,13 @@ double mq_gguf_rope_factor(const struct mq_rope *rope, uint32_t head_dim, size_t
     return 1 / ((1 - s) / rope->factor + s);
 }
 
-static bool reproduces(const float *factors, size_t n, double theta, double factor, double original)
+static bool reproduces(const float *factors, size_t n, double theta, double factor, double high,
+                       double original)
 {
     const struct mq_rope rope = {.theta = theta,
                                  .factor = factor,
                                  .low_freq_factor = LOW,
-                                 .high_freq_factor = HIGH,
+                                 .high_freq_factor = high,
                                  .original_max_positions = original};
     for (size_t i = 0; i < n; i++) {
         const double f = mq_gguf_rope_factor(&rope, (uint32_t)(2 * n), i);
@@ -83,11 +85,14 @@ static bool reproduces(const float *factors, size_t n, double theta, double fact
     return true;
 }
 
-/* The original length that the first factor on the ramp gives, 0 if there is none. */
-static double original_of(const float *factors, size_t n, double theta, double factor)
+/* The original length that the first factor on the ramp gives, 0 if there is none; without a ramp, one
+ * that gives the first factor that is not 1. */
+static double original_of(const float *factors, size_t n, double theta, double factor, double high)
 {
     for (size_t i = 0; i < n; i++) {
         const double f = (double)factors[i];
+        if (high == LOW && f > 1 + TOLERANCE)
+            return floor(wavelength(theta, (uint32_t)(2 * n), i));
         if (f <= 1 + TOLERANCE || f >= factor * (1 - TOLERANCE))
             continue;
         const double s = (1 / f - 1 / factor) / (1 - 1 / factor);
@@ -137,22 +142,27 @@ static moeq_status put_factors(const struct mq_gguf_saying *s, const struct mq_g
     MQ_TRY(read_factors(g, t, n, factors, err));
     if (s->family->local_rope && put_part(factors, n, json))
         return MOEQ_OK;
-    double factor = 1, original = PUBLISHED_ORIGINAL;
-    bool ones = true;
+    static const double highs[] = {HIGH, LOW};
+    double factor = 1, original = 0, high = 0;
+    bool ones = true, found = false;
     for (size_t i = 0; i < n; i++) {
         ones = ones && factors[i] == 1;
         if ((double)factors[i] > factor)
             factor = (double)factors[i];
     }
-    bool found = isfinite(factor) && reproduces(factors, n, theta, factor, original);
-    if (!found && isfinite(factor)) {
-        original = original_of(factors, n, theta, factor);
-        found = original >= 1 && reproduces(factors, n, theta, factor, original);
+    for (size_t k = 0; isfinite(factor) && !found && k < sizeof highs / sizeof *highs; k++) {
+        high = highs[k];
+        original = PUBLISHED_ORIGINAL;
+        found = reproduces(factors, n, theta, factor, high, original);
+        if (found)
+            break;
+        original = original_of(factors, n, theta, factor, high);
+        found = original >= 1 && reproduces(factors, n, theta, factor, high, original);
     }
     if (!found)
         return mq_fail_tensor(err, MOEQ_UNSUPPORTED, g->file.path, t->name, t->offset,
                               "its factors are not those of Llama 3's scaling of positions (low 1, "
-                              "high 4): which they are is not known");
+                              "high 4, or both 1): which they are is not known");
     if (factor == 1) { /* of ones exactly there is nothing to say: they are as good as none */
         mq_buffer_puts(json, "null");
         return ones ? MOEQ_OK
@@ -165,7 +175,7 @@ static moeq_status put_factors(const struct mq_gguf_saying *s, const struct mq_g
     mq_buffer_printf(json,
                      ", \"low_freq_factor\": %g, \"high_freq_factor\": %g, "
                      "\"original_max_position_embeddings\": %.0f}",
-                     LOW, HIGH, original);
+                     LOW, high, original);
     return MOEQ_OK;
 }
 

@@ -40,8 +40,9 @@ bool mq_gguf_say_field(struct mq_gguf_saying *s, size_t field, double value);
 /* All that the architecture's rows give. */
 moeq_status mq_gguf_read_rows(struct mq_gguf_saying *s, moeq_error *err);
 
-/* Whether what rows say of layers alone (MQ_GGUF_CHECKED) is so of a model. */
-bool mq_gguf_rows_hold(const struct mq_gguf_saying *s, const struct mq_view *view);
+/* The key of the first row of what layers alone say (MQ_GGUF_CHECKED) that is not so of a model; NULL:
+ * there is none. */
+const char *mq_gguf_row_that_fails(const struct mq_gguf_saying *s, const struct mq_view *view);
 
 /* The text of the config.json. */
 moeq_status mq_gguf_print(const struct mq_gguf_saying *s, struct mq_buffer *json, moeq_error *err);

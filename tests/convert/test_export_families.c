@@ -22,7 +22,7 @@ static const char *const names[] = {
     "granitemoe", "granitemoehybrid", "hy_v3",       "lfm2_moe",  "mimo_v2_flash",
     "ministral3", "mistral4",         "nemotron_h",  "qwen2_moe", "qwen3_5_moe",
     "qwen3_next", "hunyuan_v1_moe",   "minimax_m2",  "olmoe",     "mixtral",
-    "gpt_oss",    "gpt_oss_mxfp4",    "qwen3_vl_moe", "mistral_large3",
+    "gpt_oss",    "gpt_oss_mxfp4",    "qwen3_vl_moe", "mistral_large3", "llama4",
 };
 enum { NAMES = sizeof names / sizeof *names };
 
@@ -184,8 +184,32 @@ START_TEST(what_cannot_be_said_is_refused)
 }
 END_TEST
 
+/* Llama 4's key for chunks has one value that llama.cpp computes otherwise: 0, none at all. */
+START_TEST(chunks_are_not_left_out)
+{
+    const char *path = mq_test_temporary("chunks.gguf"), key[] = "llama4.attention.sliding_window";
+    struct mq_view *view = test_open(mq_test_source("tests/fixtures/families/llama4"));
+    ck_assert(export(view, path, true));
+    mq_view_close(view);
+    struct mq_buffer file = test_read(path);
+    size_t at = 0;
+    while (at + sizeof key < file.size && memcmp(file.data + at, key, sizeof key - 1) != 0)
+        at++;
+    ck_assert_uint_lt(at + sizeof key, file.size);
+    memset(file.data + at + sizeof key - 1 + 4, 0, 4); /* behind the type of the value */
+    FILE *f = fopen(path, "wb");
+    ck_assert(f && fwrite(file.data, 1, file.size, f) == file.size && fclose(f) == 0);
+    mq_buffer_free(&file);
+    test_refused(path, MOEQ_UNSUPPORTED,
+                 "%s: its keys are those of no llama4 model: llama4.attention.sliding_window is "
+                 "another");
+    remove(path);
+}
+END_TEST
+
 static void add_tests(TCase *tests)
 {
+    tcase_add_test(tests, chunks_are_not_left_out);
     tcase_add_loop_test(tests, read_again, 0, NAMES);
     tcase_add_test(tests, variants);
     tcase_add_test(tests, architectures_are_known);

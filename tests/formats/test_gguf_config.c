@@ -2,6 +2,7 @@
 #include "test_model.h"
 
 #include "gguf_build.h"
+#include "gguf_model.h"
 #include "stored.h"
 #include "text_match.h"
 
@@ -174,26 +175,32 @@ START_TEST(rope_scalings)
     mq_view_close(v);
     static const struct {
         float factors[2];
-        bool known;
+        enum mq_rope_type type; /* MQ_ROPE_TYPES: not known */
         size_t notes; /* of ones exactly, which are as good as none, there is nothing to say */
     } cases[] = {
-        {{1, 1}, true, 0},  {{0.999999f, 1}, true, 1}, {{1, 8}, false, 0},   {{8, 8}, false, 0},
-        {{2, 1}, false, 0}, {{1, INFINITY}, false, 0}, {{NAN, 1}, false, 0}, {{1, 0.5f}, false, 0},
+        {{1, 1}, MQ_ROPE_DEFAULT, 0},      {{0.999999f, 1}, MQ_ROPE_DEFAULT, 1},
+        {{1, 8}, MQ_ROPE_LLAMA3, 0},       {{8, 8}, MQ_ROPE_LLAMA3, 0}, /* without a ramp */
+        {{2, 1}, MQ_ROPE_TYPES, 0},        {{1, INFINITY}, MQ_ROPE_TYPES, 0},
+        {{NAN, 1}, MQ_ROPE_TYPES, 0},      {{1, 0.5f}, MQ_ROPE_TYPES, 0},
+        {{4, 8}, MQ_ROPE_TYPES, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         gguf_small_model(&b, false);
         gguf_tensor(&b, "rope_freqs.weight", 0, 1, (uint64_t[]){2}, cases[i].factors, 8);
         gguf_write(&b, path);
-        if (cases[i].known) {
+        if (cases[i].type != MQ_ROPE_TYPES) {
             v = test_open(path);
-            ck_assert(v->hparams.rope.type == MQ_ROPE_DEFAULT);
+            ck_assert_int_eq(v->hparams.rope.type, cases[i].type);
+            for (uint32_t k = 0; cases[i].type == MQ_ROPE_LLAMA3 && k < 2; k++)
+                ck_assert_double_eq(mq_gguf_rope_factor(&v->hparams.rope, 4, k),
+                                    (double)cases[i].factors[k]);
             ck_assert_uint_eq(v->notes_count, cases[i].notes);
             mq_view_close(v);
         } else
             test_refused(path, MOEQ_UNSUPPORTED,
                          "%s: tensor 'rope_freqs.weight' at byte 3040: its factors are not those "
-                         "of Llama 3's scaling of positions (low 1, high 4): which they are is not "
-                         "known");
+                         "of Llama 3's scaling of positions (low 1, high 4, or both 1): which they "
+                         "are is not known");
     }
     gguf_small_model(&b, false);
     gguf_tensor(&b, "rope_freqs.weight", 0, 1, (uint64_t[]){3}, (float[]){1, 1, 1}, 12);
