@@ -406,7 +406,7 @@ moeq_status moeq_sweep(const moeq_model *model, const moeq_text *caller, const m
     if (status == MOEQ_OK)
         status = mq_compare(&job.context, &baseline, candidates, count, &how, &result, err);
     if (status == MOEQ_OK)
-        status = take_json(mq_sweep_json(&result), report, err);
+        status = take_json(mq_sweep_json(&result, NULL), report, err);
     mq_comparison_free(&result);
     mq_text_free(&source);
     free(candidates);

@@ -33,12 +33,13 @@ static bool is_calibrated(const struct mq_view *view, const struct mq_tensor *te
 /* The role whose matrix has the same inputs and keeps their sums. */
 static enum mq_role inputs_of(enum mq_role role)
 {
-    const bool gate = role == MQ_ROLE_EXPERT_GATE || role == MQ_ROLE_SHARED_GATE ||
-                      role == MQ_ROLE_MLP_GATE;
+    const bool gate =
+        role == MQ_ROLE_EXPERT_GATE || role == MQ_ROLE_SHARED_GATE || role == MQ_ROLE_MLP_GATE;
     return gate ? role + 2 : role; /* MQ_ROLE_LIST: gate, its bias, up */
 }
 
-static const struct mq_tensor *first_of(const struct mq_view *view, enum mq_role role, int32_t layer)
+static const struct mq_tensor *first_of(const struct mq_view *view, enum mq_role role,
+                                        int32_t layer)
 {
     const struct mq_tensor *t = mq_view_find(view, role, layer, -1);
     t = t ? t : mq_view_find(view, role, layer, 0);
@@ -73,8 +74,8 @@ moeq_status mq_calibration_groups(const struct mq_view *view, struct mq_arena *a
     *groups = (struct mq_calibration_groups){0};
     list_groups(view, groups);
     groups->all = mq_arena_alloc(arena, groups->count + 1, sizeof *groups->all);
-    groups->of = mq_arena_alloc(arena, (size_t)view->hparams.layers * MQ_ROLE_COUNT,
-                                sizeof *groups->of);
+    groups->of =
+        mq_arena_alloc(arena, (size_t)view->hparams.layers * MQ_ROLE_COUNT, sizeof *groups->of);
     if (!groups->all || !groups->of)
         return mq_fail_memory(err, "listing a model's matrices");
     list_groups(view, groups);
@@ -86,8 +87,8 @@ moeq_status mq_calibration_groups(const struct mq_view *view, struct mq_arena *a
     return MOEQ_OK;
 }
 
-const struct mq_calibration_group *mq_calibration_group_of(const struct mq_calibration_groups *groups,
-                                                           const struct mq_tensor *tensor)
+const struct mq_calibration_group *
+mq_calibration_group_of(const struct mq_calibration_groups *groups, const struct mq_tensor *tensor)
 {
     const int32_t i = tensor->layer < 0 || tensor->dims != 2
                           ? -1
@@ -190,9 +191,10 @@ static moeq_status check_version(const struct mq_safetensors *st, moeq_error *er
     const char *format = mq_metadata_get(st->metadata, MQ_META_FORMAT);
     const char *version = mq_metadata_get(st->metadata, MQ_CALIBRATION_META_VERSION);
     if (!format || strcmp(format, MQ_CALIBRATION_FORMAT) != 0)
-        return mq_fail_file(err, MOEQ_UNSUPPORTED, st->file.path,
-                            "is no calibration: expected a file of moeq calibrate, or an imatrix in "
-                            "GGUF");
+        return mq_fail_file(
+            err, MOEQ_UNSUPPORTED, st->file.path,
+            "is no calibration: expected a file of moeq calibrate, or an imatrix in "
+            "GGUF");
     if (!version || strcmp(version, MQ_CALIBRATION_VERSION) != 0)
         return mq_fail_file(err, MOEQ_UNSUPPORTED, st->file.path,
                             MQ_CALIBRATION_META_VERSION
@@ -319,7 +321,8 @@ static moeq_status place_groups(struct mq_calibration *c, const struct mq_safete
     for (size_t i = 0; i < c->groups.count; i++) {
         struct mq_calibration_group *g = &c->groups.all[i];
         MQ_TRY(find(st, g, "sums", sums, &g->sums_offset, err));
-        MQ_TRY(find(st, &c->groups.all[g->inputs], "in_sum2", 2 * g->cols, &g->columns_offset, err));
+        MQ_TRY(
+            find(st, &c->groups.all[g->inputs], "in_sum2", 2 * g->cols, &g->columns_offset, err));
     }
     return MOEQ_OK;
 }

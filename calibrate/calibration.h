@@ -62,8 +62,8 @@ struct mq_calibration_groups {
 moeq_status mq_calibration_groups(const struct mq_view *view, struct mq_arena *arena,
                                   struct mq_calibration_groups *groups, moeq_error *err);
 /* That of a tensor; NULL: none. */
-const struct mq_calibration_group *mq_calibration_group_of(const struct mq_calibration_groups *groups,
-                                                           const struct mq_tensor *tensor);
+const struct mq_calibration_group *
+mq_calibration_group_of(const struct mq_calibration_groups *groups, const struct mq_tensor *tensor);
 
 static inline uint64_t mq_calibration_column_bytes(const struct mq_calibration_group *group)
 {

@@ -100,8 +100,7 @@ static moeq_status lay_out(struct mq_calibration_writer *w, moeq_error *err)
     bool no_memory;
     size_t count;
     moeq_status status;
-    struct mq_layout_item *items =
-        mq_arena_alloc(w->arena, 2 * c->groups.count + 1, sizeof *items);
+    struct mq_layout_item *items = mq_arena_alloc(w->arena, 2 * c->groups.count + 1, sizeof *items);
     const char *const options = mq_view_options_json(c->view, w->arena, &no_memory);
     print_model(c, &model);
     print_texts(c, &texts);
@@ -174,9 +173,8 @@ moeq_status mq_calibration_create(const struct mq_calibration_origin *origin, co
     MQ_TRY_OUT(mq_st_writer_open_raw(&w->writer, path, w->layout.header, w->layout.header_bytes,
                                      w->layout.file_bytes, err));
     w->calibration.path = path;
-    w->calibration.file = (struct mq_file){.fd = w->writer.file.fd,
-                                           .size_bytes = w->layout.file_bytes,
-                                           .path = w->writer.file.part};
+    w->calibration.file = (struct mq_file){
+        .fd = w->writer.file.fd, .size_bytes = w->layout.file_bytes, .path = w->writer.file.part};
     MQ_TRY_OUT(write_config(w, err));
 out:
     if (status != MOEQ_OK)
@@ -241,8 +239,7 @@ static moeq_status write_checksums(struct mq_calibration_writer *w, moeq_error *
         status = crc_of(&w->calibration.file, l->items[i].offset, l->items[i].size_bytes, bytes,
                         ROOM, &crcs[i], err);
     if (status == MOEQ_OK)
-        status =
-            mq_layout_write_crcs(l, crcs, w->writer.file.fd, w->writer.file.part, NULL, err);
+        status = mq_layout_write_crcs(l, crcs, w->writer.file.fd, w->writer.file.part, NULL, err);
     free(crcs);
     free(bytes);
     return status;
@@ -297,7 +294,8 @@ static moeq_status add_part(const struct mq_context *context, const struct mq_ca
             if (mq_cancelled(context))
                 return mq_fail(err, MOEQ_CANCELLED, "interrupted");
             MQ_TRY(mq_calibration_read(part, from, e, &sums, own ? columns : NULL, err));
-            MQ_TRY(mq_calibration_put(w, to, e, &sums, own ? columns : NULL, columns + widest, err));
+            MQ_TRY(
+                mq_calibration_put(w, to, e, &sums, own ? columns : NULL, columns + widest, err));
         }
     }
     return MOEQ_OK;

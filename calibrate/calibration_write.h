@@ -38,7 +38,10 @@ moeq_status mq_calibration_put(struct mq_calibration_writer *writer,
 moeq_status mq_calibration_finish(struct mq_calibration_writer *writer, moeq_error *err);
 /* Gives up what is not finished, and frees. Twice, or zeroed but for file.fd = -1, it does nothing. */
 void mq_calibration_writer_free(struct mq_calibration_writer *writer);
-#define MQ_CALIBRATION_WRITER_NONE {.writer = {.file = {.fd = -1}}}
+#define MQ_CALIBRATION_WRITER_NONE      \
+    {                                   \
+        .writer = {.file = {.fd = -1} } \
+    }
 
 /* calibrations -> their sum. Fails where they are of different models. */
 moeq_status mq_calibration_merge(const struct mq_context *context,

@@ -33,10 +33,10 @@ struct collector {
     size_t pass_token;     /* the first of the pass at hand */
     int32_t layer;         /* -1: none yet */
     struct matrix *matrices;
-    size_t *first;               /* [groups]: a group's first expert in `matrices` */
+    size_t *first;                /* [groups]: a group's first expert in `matrices` */
     struct mq_exact_sum *columns; /* of all matrices of the layer */
     struct mq_exact_sum *old;     /* [widest]: scratch */
-    uint64_t *weighed;            /* [view's tensors]: rows of weights whose squares were asked for */
+    uint64_t *weighed; /* [view's tensors]: rows of weights whose squares were asked for */
     uint64_t column_bytes, matrices_count; /* of the largest layer */
 };
 
@@ -138,17 +138,18 @@ static moeq_status add_columns(const struct collector *c, const struct mq_produc
     const size_t cols = p->tensor->cols;
     for (; first < end; first += ROWS_AT_ONCE) {
         const size_t rows = mq_min_u64(ROWS_AT_ONCE, end - first);
-#pragma omp parallel for num_threads(mq_team(c->context, rows * cols)) schedule(static)
+#pragma omp parallel for num_threads(mq_team(c->context, rows *cols)) schedule(static)
         for (int64_t j = 0; j < (int64_t)cols; j += COLUMNS_AT_ONCE)
             kernels->exact_column_squares(p->x + first * p->ldx + j, p->ldx, rows,
                                           mq_min_u64(COLUMNS_AT_ONCE, cols - (uint64_t)j),
                                           columns + j);
         for (size_t j = 0; j < cols; j++)
             if (columns[j].units > MOST_UNITS)
-                return mq_fail(err, MOEQ_LIMIT,
-                               "tensor '%s': the squares of column %zu of its inputs are beyond what "
-                               "sums hold: the model overflows on this text",
-                               mq_tensor_shown(p->tensor), j);
+                return mq_fail(
+                    err, MOEQ_LIMIT,
+                    "tensor '%s': the squares of column %zu of its inputs are beyond what "
+                    "sums hold: the model overflows on this text",
+                    mq_tensor_shown(p->tensor), j);
     }
     return MOEQ_OK;
 }
@@ -157,7 +158,8 @@ static moeq_status add_columns(const struct collector *c, const struct mq_produc
 static size_t tokens_before(const struct collector *c, const struct mq_product *p)
 {
     if (!p->token)
-        return c->boundary > p->first_token ? mq_min_u64(p->tokens, c->boundary - p->first_token) : 0;
+        return c->boundary > p->first_token ? mq_min_u64(p->tokens, c->boundary - p->first_token)
+                                            : 0;
     size_t n = p->tokens;
     while (n > 0 && p->first_token + p->token[n - 1] >= c->boundary)
         n--;

@@ -14,7 +14,7 @@
 struct mq_collect_options {
     const struct mq_view *view;
     const struct mq_windows *windows;
-    size_t held_out;                       /* of the last windows: these go to `apart` */
+    size_t held_out; /* of the last windows: these go to `apart` */
     struct mq_calibration_writer *whole;
     struct mq_calibration_writer *apart; /* of the same view; NULL where none are held out */
 };

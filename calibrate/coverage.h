@@ -14,7 +14,7 @@ enum { MQ_COVERAGE_FEW = 128 };
 struct mq_coverage_layer {
     int32_t layer;
     uint32_t experts;
-    uint32_t few, without;        /* that met fewer than MQ_COVERAGE_FEW tokens, but some; none */
+    uint32_t few, without;       /* that met fewer than MQ_COVERAGE_FEW tokens, but some; none */
     int64_t least, median, most; /* tokens */
     int64_t *tokens;             /* [experts] */
     double *routing;             /* [experts]: sums of their routing weights */
@@ -23,7 +23,7 @@ struct mq_coverage_layer {
 /* The matrices of a role. */
 struct mq_coverage_role {
     enum mq_role role;
-    uint64_t matrices, seen; /* by a token at least */
+    uint64_t matrices, seen;                                /* by a token at least */
     double alignment_least, alignment_mean, alignment_most; /* mq_calibration_alignment */
     /*
      * Against what was held out: half the sum over columns of |p - q|, with p and q the columns' shares

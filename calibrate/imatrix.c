@@ -34,7 +34,8 @@ static moeq_status list_entries(const struct mq_calibration *c, struct mq_arena 
     for (size_t i = 0; i < c->groups.count; i++) {
         const struct mq_calibration_group *g = &c->groups.all[i];
         struct mq_imatrix_entry *e = &entries[*count];
-        const struct mq_tensor *first = mq_view_find(c->view, g->role, g->layer, g->routed ? 0 : -1);
+        const struct mq_tensor *first =
+            mq_view_find(c->view, g->role, g->layer, g->routed ? 0 : -1);
         MQ_TRY(mq_imatrix_entry(c->view, first, g->experts, arena, e, err));
         *count += e->names[0] != NULL;
     }

@@ -24,8 +24,8 @@ static bool is_hashed(enum mq_role role)
 
 static uint32_t add_shape(uint32_t crc, const struct mq_tensor *t)
 {
-    const uint64_t shape[] = {(uint64_t)t->role, (uint64_t)(t->layer + 1), (uint64_t)(t->expert + 1),
-                              t->rows, t->cols};
+    const uint64_t shape[] = {(uint64_t)t->role, (uint64_t)(t->layer + 1),
+                              (uint64_t)(t->expert + 1), t->rows, t->cols};
     return (uint32_t)crc32_z(crc, (const Bytef *)shape, sizeof shape);
 }
 
@@ -36,8 +36,8 @@ static moeq_status add_values(const struct mq_context *context, const struct mq_
 {
     const struct mq_weights w = {.view = view, .tensor = t, .storage = mq_level_find(t->storage)};
     if (!w.storage)
-        return mq_view_fail_row(err, MOEQ_UNSUPPORTED, view, t, 0, "is stored as %s, which is not known",
-                                t->storage);
+        return mq_view_fail_row(err, MOEQ_UNSUPPORTED, view, t, 0,
+                                "is stored as %s, which is not known", t->storage);
     for (uint64_t r = 0; r < t->rows; r++) {
         MQ_TRY(mq_weights_load(&w, context->isa, r, 1, bytes, row, err));
         for (uint64_t c = 0; c < t->cols; c++) {

@@ -1,9 +1,11 @@
 /* cmd_sweep.c: moeq sweep: levels of one model and files made of it, side by side. */
+#include "attribution_print.h"
 #include "comparison_print.h"
 #include "eval_options.h"
 #include "model_options.h"
 #include "report_files.h"
 
+#include "attribution.h"
 #include "comparison_json.h"
 #include "error.h"
 
@@ -24,11 +26,14 @@ struct sweep {
     struct mq_text text;
     struct mq_comparison_options how;
     struct mq_comparison result;
+    int attribute; /* by what: see attribution.h; 0: not asked for */
+    struct mq_attribution attribution;
 };
 
 static void free_sweep(struct sweep *s, const struct mq_options *options)
 {
     mq_comparison_free(&s->result);
+    mq_attribution_free(&s->attribution);
     mq_text_free(&s->text);
     for (size_t i = 0; i < s->files_count; i++) {
         mq_view_close(s->files[i]);
@@ -132,11 +137,17 @@ static moeq_status run(const struct mq_options *options, const struct mq_context
     MQ_TRY(mq_read_text(options, s->source, &s->text, err));
     s->how.text = &s->text;
     s->baseline = mq_baseline_of(s->source);
-    return mq_compare(context, &s->baseline, s->candidates, s->count, &s->how, &s->result, err);
+    MQ_TRY(mq_compare(context, &s->baseline, s->candidates, s->count, &s->how, &s->result, err));
+    if (!s->attribute)
+        return MOEQ_OK;
+    const struct mq_comparison_options how = {.text = &s->text, .protocol = s->how.protocol};
+    return mq_attribute(context, &s->baseline, &s->candidates[0].policy, s->attribute, &how,
+                        &s->attribution, err);
 }
 
-static void print_sweep(const struct mq_comparison *r, const struct mq_options *options)
+static void print_sweep(const struct sweep *s, const struct mq_options *options)
 {
+    const struct mq_comparison *r = &s->result;
     printf("%s on %s\n", r->baseline->path, r->text_path);
     mq_print_files(r);
     mq_print_protocol(&r->text, r->compute,
@@ -145,6 +156,29 @@ static void print_sweep(const struct mq_comparison *r, const struct mq_options *
                                        : "; rows named int8: the level above with --compute int8");
     mq_print_comparison_notes(options, r);
     mq_print_comparison(r, options->verbose);
+    if (s->attribute)
+        mq_print_attribution(&s->attribution, r);
+}
+
+static cJSON *json_of(const struct sweep *s)
+{
+    return mq_sweep_json(&s->result, s->attribute ? &s->attribution : NULL);
+}
+
+/* --attribute takes one level apart. */
+static bool parse_attribute(const struct mq_options *options, struct sweep *s)
+{
+    if (!options->attribute)
+        return true;
+    if (!mq_attribution_by(options->attribute, &s->attribute)) {
+        mq_usage("sweep", "--attribute '%s': expected layer, role or layer,role",
+                 options->attribute);
+        return false;
+    }
+    if (s->levels_count == 1 && !options->files.count)
+        return true;
+    mq_usage("sweep", "--attribute takes one level apart: give one in --levels, and no --files");
+    return false;
 }
 
 enum mq_exit mq_cmd_sweep(const struct mq_options *options)
@@ -160,7 +194,7 @@ enum mq_exit mq_cmd_sweep(const struct mq_options *options)
     enum mq_compute compute;
     if (!mq_option_protocol("sweep", options, &s.how.protocol) ||
         !mq_option_compute("sweep", options, &compute) || !parse_levels(options, &s) ||
-        !check_quantizing(options) || !parse_files(options, &s) ||
+        !parse_attribute(options, &s) || !check_quantizing(options) || !parse_files(options, &s) ||
         !mq_report_files_ok("sweep", options, (const char *const *)s.paths) ||
         !mq_job_begin(options, &ui)) {
         free_sweep(&s, options);
@@ -174,13 +208,13 @@ enum mq_exit mq_cmd_sweep(const struct mq_options *options)
     if (status != MOEQ_OK) {
         code = mq_report(&err);
     } else if (options->json) {
-        code = mq_print_json(mq_sweep_json(&s.result));
+        code = mq_print_json(json_of(&s));
     } else {
-        print_sweep(&s.result, options);
+        print_sweep(&s, options);
         code = mq_finish_output();
     }
     if (code == MQ_EXIT_GOOD && options->report.count)
-        code = mq_report_files_write(options, ui.context.threads, mq_sweep_json(&s.result));
+        code = mq_report_files_write(options, ui.context.threads, json_of(&s));
     free_sweep(&s, options);
     return code;
 }

@@ -125,7 +125,7 @@ const struct mq_command mq_commands[] = {
             "(.md). Memory as in eval (--memory, default half of the machine's).",
         .options =
             "text levels files shared attention embeddings tensor effort protocol context tokens "
-            "swap noise-floor compute report" READING,
+            "swap noise-floor attribute compute report" READING,
         .common = LARGE_JOB " verbose",
         .examples = "  moeq sweep Mixtral-8x7B-v0.1 --text wiki.txt --levels q8_0,q4_k,q3_k \\\n"
                     "      --report sweep.html\n"

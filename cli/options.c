@@ -62,6 +62,10 @@ static const struct option options_table[] = {
      "together within so many bits per weight (needs --text; --levels: among which)",
      FIELD(bpw)},
     {"size", 0, SIZE, "SIZE", "the same for files of at most this size", FIELD(size)},
+    {"attribute", 0, TEXT, "layer|role|layer,role",
+     "of one level: the loss with only a layer, the matrices of one role, or both, quantized, "
+     "part by part",
+     FIELD(attribute)},
     {"granularity", 0, CHOICE, "expert|matrix",
      "of a budget: each expert's matrices may have levels of their own (what convert does), or a "
      "layer's experts share one for each matrix (export: GGUF has no other)",

@@ -692,6 +692,41 @@ static void put_swap(const struct mq_page *r, struct mq_buffer *out)
     end_section(out);
 }
 
+/* ---- where it comes from ---- */
+
+static void put_attribution(const struct mq_page *r, struct mq_buffer *out)
+{
+    const cJSON *a = mq_json_get(r->document, "attribution"), *parts = mq_report_array(a, "parts");
+    struct mq_report_part part;
+    if (!parts || !parts->child)
+        return;
+    section(out, "attribution", "Where the loss comes from");
+    open_table(
+        r, out, mq_report_string(a, "of"),
+        "The divergence with only that part quantized, and of how much of the whole's it is; "
+        "tokens that keep their experts then.");
+    HEAD(r, out, "Part", "Bits per weight", "KLD|mean (nats)", "KLD|of the whole's",
+         "Same experts");
+    for (const cJSON *p = parts->child; p; p = p->next) {
+        part = mq_report_part(r, p);
+        open_row(out, mq_report_string(p, "name"), false);
+        cell(out, part.bits.s);
+        estimate_cell(out, part.kld);
+        cell(out, part.share.s);
+        cell(out, part.routes.s);
+        close_row(out);
+    }
+    part = mq_report_part(r, NULL);
+    open_row(out, "their sum", false);
+    cell(out, "");
+    cell(out, part.kld.s);
+    cell(out, part.share.s);
+    cell(out, "");
+    close_row(out);
+    close_table(out);
+    end_section(out);
+}
+
 /* ---- facts ---- */
 
 static void fact(struct mq_buffer *out, const char *name, const char *text)
@@ -777,6 +812,7 @@ void mq_report_html(const struct mq_page *r, struct mq_buffer *out)
     put_summary(r, out);
     put_frontier(r, out);
     put_routing(r, out);
+    put_attribution(r, out);
     put_swap(r, out);
     put_percentiles(r, out);
     put_facts(r, out);

@@ -286,6 +286,24 @@ static void put_files(const cJSON *files, const char *title, struct mq_buffer *o
     }
 }
 
+static void put_attribution(const struct mq_page *r, struct mq_buffer *out)
+{
+    const cJSON *parts = mq_report_array(mq_json_get(r->document, "attribution"), "parts");
+    if (!parts || !parts->child)
+        return;
+    mq_buffer_puts(out, "\n| with only this part quantized | bits/w | KLD mean | of the whole's | "
+                        "same experts |\n|:--|--:|--:|--:|--:|\n");
+    for (const cJSON *p = parts->child; p; p = p->next) {
+        const struct mq_report_part part = mq_report_part(r, p);
+        mq_buffer_puts(out, "| ");
+        put_text(out, mq_report_string(p, "name"));
+        mq_buffer_printf(out, " | %s | %s | %s | %s |\n", part.bits.s, part.kld.s, part.share.s,
+                         part.routes.s);
+    }
+    const struct mq_report_part sum = mq_report_part(r, NULL);
+    mq_buffer_printf(out, "| their sum | | %s | %s | |\n", sum.kld.s, sum.share.s);
+}
+
 void mq_report_markdown(const struct mq_page *r, struct mq_buffer *out)
 {
     mq_buffer_puts(out, "## ");
@@ -300,6 +318,7 @@ void mq_report_markdown(const struct mq_page *r, struct mq_buffer *out)
     mq_buffer_putc(out, '\n');
     put_summary(r, out);
     put_differences(r, out);
+    put_attribution(r, out);
     put_swap(r, out);
     put_layers(r, out);
     put_percentiles(r, out);

@@ -199,3 +199,21 @@ void mq_report_facts(const struct mq_page *report, struct mq_buffer *out,
     fact(out, doc, "producer", "Program", put);
     note_facts(doc, out, put);
 }
+
+struct mq_report_part mq_report_part(const struct mq_page *r, const cJSON *part)
+{
+    const cJSON *a = mq_json_get(r->document, "attribution");
+    const double sum = mq_report_number(a, "kld_mean_sum");
+    const double whole = sum / mq_report_number(a, "sum_to_whole");
+    struct mq_report_part words = {.kld = mq_words_sig(sum, 3),
+                                   .share = mq_words_percent(sum / whole)};
+    if (!part)
+        return words;
+    const struct mq_estimate kld = mq_report_estimate(part, "kld_mean");
+    words.bits =
+        mq_words_sig(8.0 * mq_report_number(part, "bytes") / mq_report_number(part, "weights"), 4);
+    words.kld = mq_words_estimate(kld, 3);
+    words.share = mq_words_percent(kld.value / whole);
+    words.routes = mq_words_percent(mq_report_estimate(part, "exact_set_rate").value);
+    return words;
+}

@@ -21,4 +21,10 @@ void mq_report_subtitle(const struct mq_page *report, struct mq_buffer *out);
 void mq_report_facts(const struct mq_page *report, struct mq_buffer *out,
                      void (*put)(struct mq_buffer *out, const char *name, const char *text));
 
+/* Of the document's "attribution": a part's figures; of NULL those of their sum. */
+struct mq_report_part {
+    struct mq_words bits, kld, share, routes;
+};
+struct mq_report_part mq_report_part(const struct mq_page *report, const cJSON *part);
+
 #endif

@@ -295,6 +295,32 @@ static moeq_status check_indexer(const struct mq_view *view, size_t window_token
     return MOEQ_OK;
 }
 
+static const struct mq_level *level_of(const struct mq_arm *arm, size_t tensor)
+{
+    return arm->levels ? arm->levels[tensor] : NULL;
+}
+
+uint32_t mq_arm_own_from(const struct mq_arm *base, const struct mq_arm *arm)
+{
+    const struct mq_view *view = arm->view;
+    uint32_t first = view->hparams.layers;
+    if (base->view != view || base->playback || arm->playback || base->routes_from != -1 ||
+        arm->routes_from != -1 || base->bf16_activations != arm->bf16_activations ||
+        base->compute != arm->compute)
+        return 0;
+    for (size_t i = 0; i < view->tensors_count; i++) {
+        const struct mq_tensor *t = &view->tensors[i];
+        if (level_of(base, i) == level_of(arm, i) &&
+            (!level_of(arm, i) || base->effort == arm->effort))
+            continue;
+        if (t->layer >= 0 && (uint32_t)t->layer < first)
+            first = (uint32_t)t->layer;
+        if (t->layer < 0 && t->role != MQ_ROLE_HEAD)
+            return 0;
+    }
+    return first;
+}
+
 moeq_status mq_arms_check(const struct mq_arm *arms, size_t count, size_t window_tokens,
                           moeq_error *err)
 {

@@ -10,4 +10,8 @@
 struct mq_weights mq_arm_weights(const struct mq_arm *arm, enum mq_role role, int32_t layer,
                                  int32_t expert);
 
+/* The first layer in which an arm may come to other states than `base`: what is before it has the same weights at the
+ * same levels, and the arithmetic is the same. 0 where that cannot be told. */
+uint32_t mq_arm_own_from(const struct mq_arm *base, const struct mq_arm *arm);
+
 #endif

@@ -11,6 +11,7 @@
 #include "pages.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* Logits are formed for at least this many tokens at a time, so that the head, which is read once
  * per slice, is not read too often. */
@@ -130,6 +131,7 @@ moeq_status mq_pass_create(struct mq_pass *pass, const struct mq_arm *arms, size
     for (size_t a = 0; ok && a < count; a++) {
         struct mq_pass_arm *arm = &pass->arms[a];
         arm->arm = &arms[a];
+        arm->own_from = a ? mq_arm_own_from(&arms[0], &arms[a]) : 0;
         arm->hidden = mq_pages_alloc(s->tokens * s->hidden * sizeof(float));
         arm->x = mq_pages_alloc(s->tokens * s->ldh * sizeof(float));
         arm->work = mq_pages_alloc(s->work * sizeof(float));
@@ -200,8 +202,10 @@ static moeq_status report_hidden(struct mq_pass *pass, uint32_t layer, moeq_erro
     if (!observer->on_hidden)
         return MOEQ_OK;
     for (size_t a = 0; a < pass->arms_count; a++)
-        pass->pointers[a] =
-            mq_pass_runs(pass, a) || layer == pass->hparams->layers ? pass->arms[a].hidden : NULL;
+        pass->pointers[a] = pass->arms[a].idle ? pass->arms[0].hidden
+                            : mq_pass_runs(pass, a) || layer == pass->hparams->layers
+                                ? pass->arms[a].hidden
+                                : NULL;
     return observer->on_hidden(observer->user, layer, pass->first_window * pass->windows->length,
                                pass->tokens, pass->pointers, err);
 }
@@ -241,6 +245,19 @@ static moeq_status run_program(struct mq_pass *pass, const struct mq_program *pr
     return MOEQ_OK;
 }
 
+/* Which arms follow arm 0 through a layer; those that part from it here take its states with them. */
+static void set_idle(struct mq_pass *pass, uint32_t layer)
+{
+    for (size_t a = 1; a < pass->arms_count; a++) {
+        struct mq_pass_arm *arm = &pass->arms[a];
+        const bool was = arm->idle;
+        arm->idle = layer < arm->own_from;
+        if (was && !arm->idle)
+            memcpy(arm->hidden, pass->arms[0].hidden,
+                   pass->tokens * pass->sizes.hidden * sizeof(float));
+    }
+}
+
 moeq_status mq_pass_run(struct mq_pass *pass, size_t first, size_t count, moeq_error *err)
 {
     const struct mq_model_program *program = pass->program;
@@ -249,10 +266,12 @@ moeq_status mq_pass_run(struct mq_pass *pass, size_t first, size_t count, moeq_e
     pass->tokens = count * pass->windows->length;
     MQ_TRY(run_program(pass, &program->begin, -1, err));
     for (uint32_t layer = 0; layer < pass->hparams->layers; layer++) {
+        set_idle(pass, layer);
         MQ_TRY(report_hidden(pass, layer, err));
         MQ_TRY(run_program(pass, program->layers[layer], (int32_t)layer, err));
         MQ_TRY(check_states(pass, layer, err));
     }
+    set_idle(pass, UINT32_MAX);
     MQ_TRY(read_hidden(pass, err));
     MQ_TRY(report_hidden(pass, pass->hparams->layers, err));
     return run_program(pass, &program->end, -1, err);

@@ -41,6 +41,10 @@ struct mq_pass_sizes mq_pass_sizes(const struct mq_model_program *program,
 
 struct mq_pass_arm {
     const struct mq_arm *arm;
+    /* Layers before this one are the same as arm 0's, and so are the states that enter it: they are not run
+     * again. Arm 0 itself, and arms that are not so: 0. */
+    uint32_t own_from;
+    bool idle;            /* in the layer at hand */
     float *hidden;        /* [tokens][hidden]: the residual stream */
     float *x;             /* [tokens][ldh] */
     float *router_logits; /* [tokens][experts] */
@@ -133,25 +137,6 @@ moeq_status mq_pass_load_step_norm(struct mq_pass *pass, const struct mq_pass_ar
 /* y = norm(x) of one token by what was loaded; y may be x. */
 void mq_pass_norm_rows(const struct mq_pass *pass, const struct mq_pass_arm *arm, const float *x,
                        float *y);
-/* The steps: see MQ_OP_LIST in layer.h. `layer` -1: before or after the layers. */
-#define MQ_PASS_STEP(id, name)                                                                  \
-    moeq_status mq_pass_##name(struct mq_pass *pass, const struct mq_step *step, int32_t layer, \
-                               moeq_error *err);
-MQ_OP_LIST(MQ_PASS_STEP)
-#undef MQ_PASS_STEP
-size_t mq_pass_attention_work(const struct mq_pass_sizes *sizes, const struct mq_layer *layer);
-uint64_t mq_pass_attention_int8(const struct mq_pass_sizes *sizes, const struct mq_layer *layer);
-size_t mq_pass_mlp_work(const struct mq_pass_sizes *sizes, const struct mq_layer *layer);
-uint64_t mq_pass_mlp_int8(const struct mq_pass_sizes *sizes, const struct mq_layer *layer);
-size_t mq_pass_experts_work(const struct mq_pass_sizes *sizes, const struct mq_layer *layer);
-uint64_t mq_pass_experts_int8(const struct mq_pass_sizes *sizes, const struct mq_layer *layer);
-
-/* pass->norm = a norm's weights. */
-moeq_status mq_pass_load_norm(struct mq_pass *pass, const struct mq_pass_arm *arm,
-                              enum mq_role role, int32_t layer, moeq_error *err);
-/* x = one token's hidden state, normalized by the weights in pass->norm. */
-void mq_pass_norm_token(const struct mq_pass *pass, const struct mq_pass_arm *arm, size_t token,
-                        float *x);
 /* The step's result stands in every arm's x, whose normalized states have served. */
 void mq_pass_branch_is_x(struct mq_pass *pass);
 /* Rounds [tokens][n], of stride ld, to bf16 for an arm that wants it. */
@@ -165,10 +150,11 @@ moeq_status mq_pass_bias(struct mq_pass *pass, enum mq_role role, int32_t layer,
 /* The same of product number `product` of several. */
 void mq_pass_weights_of(struct mq_pass *pass, enum mq_role role, int32_t layer, int32_t expert,
                         size_t product);
-/* False for an arm that is played back: it takes part in no product of a layer. */
+/* False for an arm that is played back, or whose layer at hand is arm 0's: it takes part in no product of a
+ * layer. */
 static inline bool mq_pass_runs(const struct mq_pass *pass, size_t arm)
 {
-    return !pass->arms[arm].arm->playback;
+    return !pass->arms[arm].arm->playback && !pass->arms[arm].idle;
 }
 /* Threads for a loop over the tokens' states. */
 static inline int mq_pass_team(const struct mq_pass *pass)

@@ -63,6 +63,10 @@ moeq_status mq_pass_route(struct mq_pass *pass, const struct mq_step *step, int3
     for (size_t a = 0; a < pass->arms_count; a++) {
         struct mq_pass_arm *arm = &pass->arms[a];
         struct mq_router_vectors vectors;
+        if (arm->idle) {
+            pass->routes[a] = pass->routes[0];
+            continue;
+        }
         const struct mq_playback *playback = arm->arm->playback;
         MQ_TRY(load_vectors(pass, a, layer, &vectors, err));
         if (playback)
@@ -70,6 +74,7 @@ moeq_status mq_pass_route(struct mq_pass *pass, const struct mq_step *step, int3
                                          arm->router_logits, err));
         if (arm->arm->routes_from >= 0) {
             const struct mq_pass_arm *from = &pass->arms[arm->arm->routes_from];
+            from = from->idle ? &pass->arms[0] : from;
             memcpy(arm->chosen, from->chosen, routes * sizeof(int32_t));
             memcpy(arm->weights, from->weights, routes * sizeof(float));
         } else {

@@ -107,8 +107,7 @@ static moeq_status check_request(const struct mq_baseline *baseline,
 
 /* ---- what runs ---- */
 
-/* Levels for the evaluator: NULL where the tensor stays as it is stored. */
-static moeq_status choose_levels(const struct mq_view *view, const struct mq_policy *policy,
+moeq_status mq_comparison_levels(const struct mq_view *view, const struct mq_policy *policy,
                                  const struct mq_level **levels, moeq_error *err)
 {
     MQ_TRY(mq_policy_apply(policy, view, levels, err));
@@ -133,7 +132,7 @@ static moeq_status add_candidate(struct lineup *l, size_t candidate, enum mq_com
         arm[0].view = c->file;
     } else {
         const struct mq_level **levels = l->levels + candidate * l->baseline->view->tensors_count;
-        MQ_TRY(choose_levels(l->baseline->view, &c->policy, levels, err));
+        MQ_TRY(mq_comparison_levels(l->baseline->view, &c->policy, levels, err));
         arm[0].levels = levels;
         arm[0].effort = c->policy.effort;
     }

@@ -134,6 +134,9 @@ moeq_status mq_compare(const struct mq_context *context, const struct mq_baselin
                        const struct mq_candidate *candidates, size_t count,
                        const struct mq_comparison_options *options,
                        struct mq_comparison *comparison, moeq_error *err);
+/* Levels for the evaluator, [view's tensors]: NULL where the tensor stays as it is stored. */
+moeq_status mq_comparison_levels(const struct mq_view *view, const struct mq_policy *policy,
+                                 const struct mq_level **levels, moeq_error *err);
 void mq_comparison_free(struct mq_comparison *comparison);
 
 /* Whether the candidates ran with the baseline's arithmetic. Otherwise the figures hold what that

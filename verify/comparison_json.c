@@ -138,10 +138,44 @@ static cJSON *judgement(struct mq_json_tree *b, const struct mq_gate *gate)
     return o;
 }
 
-cJSON *mq_sweep_json(const struct mq_comparison *c)
+static cJSON *attribution_json(struct mq_json_tree *b, const struct mq_attribution *a,
+                               const struct mq_comparison *c)
+{
+    const double whole = c->rows[1].result.kld.mean.value;
+    cJSON *o = mq_json_object(b), *parts = mq_json_array(b);
+    mq_json_put_text(b, o, "of", c->rows[1].name);
+    mq_json_put_text(b, o, "by",
+                     a->by == MQ_ATTRIBUTE_LAYER  ? "layer"
+                     : a->by == MQ_ATTRIBUTE_ROLE ? "role"
+                                                  : "layer,role");
+    for (size_t i = 0; i < a->parts_count; i++) {
+        const struct mq_attribution_part *p = &a->parts[i];
+        cJSON *part = mq_json_object(b);
+        mq_json_put_text(b, part, "name", p->name);
+        if (p->layer >= 0)
+            mq_json_put_count(b, part, "layer", (uint64_t)p->layer);
+        if (p->role >= 0)
+            mq_json_put_text(b, part, "role", mq_role_name((enum mq_role)p->role));
+        mq_json_put_count(b, part, "tensors", p->tensors);
+        mq_json_put_count(b, part, "weights", p->weights);
+        mq_json_put_count(b, part, "bytes", p->bytes);
+        mq_json_put(b, part, "kld_mean", mq_estimate_json(p->kld));
+        mq_json_put(b, part, "ln_ppl_ratio", mq_estimate_json(p->log_ppl_ratio));
+        mq_json_put(b, part, "exact_set_rate", mq_estimate_json(p->exact_routes));
+        mq_json_append(b, parts, part);
+    }
+    mq_json_put(b, o, "parts", parts);
+    mq_json_put_number(b, o, "kld_mean_sum", a->sum);
+    mq_json_put_number(b, o, "sum_to_whole", whole > 0 ? a->sum / whole : NAN);
+    return o;
+}
+
+cJSON *mq_sweep_json(const struct mq_comparison *c, const struct mq_attribution *attribution)
 {
     struct mq_json_tree b = {0};
     cJSON *o = mq_rows_json(c, "sweep");
+    if (attribution)
+        mq_json_put(&b, o, "attribution", attribution_json(&b, attribution, c));
     if (c->files_count)
         put_files(&b, o, c);
     return mq_json_finish(&b, o);

@@ -2,6 +2,7 @@
 #ifndef MQ_COMPARISON_JSON_H
 #define MQ_COMPARISON_JSON_H
 
+#include "attribution.h"
 #include "gate.h"
 
 #include <cjson/cJSON.h>
@@ -17,6 +18,11 @@
  *     differences      of every candidate but the first: [{"model", "minus": names of rows,
  *                      "bootstrap": {...}, "figures": {name: {"mean", "se", "ci95"}}}]
  *
+ *     attribution      of sweep --attribute: {"of": a row's name, "by", "parts": [{"name", "layer",
+ *                      "role", "tensors", "weights", "bytes", "kld_mean", "ln_ppl_ratio",
+ *                      "exact_set_rate": with only these quantized}], "kld_mean_sum",
+ *                      "sum_to_whole"}
+ *
  * and of a verification
  *
  *     against      {"path", "kind": "model" or "recording"}: all but the paths is the same for both
@@ -27,7 +33,8 @@
  *
  * Each returns a tree that the caller cJSON_Deletes; NULL when out of memory.
  */
-cJSON *mq_sweep_json(const struct mq_comparison *comparison);
+cJSON *mq_sweep_json(const struct mq_comparison *comparison,
+                     const struct mq_attribution *attribution /* NULL: none was asked for */);
 cJSON *mq_verify_json(const struct mq_comparison *comparison, const struct mq_gate *gate);
 
 #endif

@@ -152,8 +152,8 @@ static uint64_t state_rows(const struct mq_layer *l)
     {                                                                     \
         .kind = MQ_GGUF_SECTIONS, .pattern = "%s.rope.dimension_sections" \
     }
-#define DEEPSTACK                                                         \
-    {                                                                     \
+#define DEEPSTACK                                                                          \
+    {                                                                                      \
         .kind = MQ_GGUF_DEEPSTACK, .pattern = "%s.n_deepstack_layers", .type = MQ_GGUF_U32 \
     }
 /* Whether layers of attention have positions. */
@@ -329,8 +329,11 @@ static const struct mq_gguf_row deepseek2[] = {
 };
 /* Whose length is that of YaRN's original positions. */
 static const struct mq_gguf_row mistral4[] = {
-    LATENT,     DEEPSEEK_EXPERTS,
-    GATING_BY_BIAS, QUERY_BETA, DERIVED("attention.temperature_length", query_positions),
+    LATENT,
+    DEEPSEEK_EXPERTS,
+    GATING_BY_BIAS,
+    QUERY_BETA,
+    DERIVED("attention.temperature_length", query_positions),
     END,
 };
 static const struct mq_gguf_form_rule deepseek2_forms[] = {

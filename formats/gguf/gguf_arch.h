@@ -37,7 +37,7 @@ enum mq_gguf_row_kind {
     MQ_GGUF_SECTIONS, /* how heads are cut for positions in time, height and width: config.json's own
                          numbers, where it has them; not read */
     MQ_GGUF_DEEPSTACK, /* how many of the first layers are given an image's features besides; not read */
-    MQ_GGUF_LACKING,  /* no key: whether some layer has none */
+    MQ_GGUF_LACKING,        /* no key: whether some layer has none */
     MQ_GGUF_UNLESS_EXPERTS, /* no key: whether there are not `value` experts */
 };
 

@@ -117,7 +117,8 @@ static size_t config_list(const struct mq_view *view, const char *const *paths, 
              item = item->next) {
             uint64_t number;
             if (n < room)
-                numbers[n] = mq_json_u64(item, &number) && number <= INT32_MAX ? (int32_t)number : 0;
+                numbers[n] =
+                    mq_json_u64(item, &number) && number <= INT32_MAX ? (int32_t)number : 0;
             n++;
         }
     }
@@ -136,10 +137,9 @@ static bool from_gguf(const struct mq_view *view)
 static void put_sections(struct mq_gguf_writer *w, const struct mq_gguf_row *row,
                          const struct mq_view *view)
 {
-    static const char *const paths[] = {"text_config.rope_scaling.mrope_section",
-                                        "text_config.rope_parameters.mrope_section",
-                                        "rope_scaling.mrope_section",
-                                        "rope_parameters.mrope_section", NULL};
+    static const char *const paths[] = {
+        "text_config.rope_scaling.mrope_section", "text_config.rope_parameters.mrope_section",
+        "rope_scaling.mrope_section", "rope_parameters.mrope_section", NULL};
     const struct mq_layer *l = attention_of(view, true);
     const int32_t pairs = l ? (int32_t)l->attention.rotary_dim / 2 : 0, third = (pairs + 2) / 3;
     int32_t sections[4] = {third, third, pairs > 2 * third ? pairs - 2 * third : 0, 0}, own[3];

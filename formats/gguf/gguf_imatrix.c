@@ -248,8 +248,8 @@ static moeq_status lay_out(struct writer *w, const struct mq_imatrix_entry *entr
             continue;
         MQ_TRY_OUT(put_tensor(w, &g, name, MQ_IMATRIX_SUMS, e->tensor->cols, e->matrices,
                               &w->offset[2 * i], err));
-        MQ_TRY_OUT(put_tensor(w, &g, name, MQ_IMATRIX_COUNTS, 1, e->matrices,
-                              &w->offset[2 * i + 1], err));
+        MQ_TRY_OUT(
+            put_tensor(w, &g, name, MQ_IMATRIX_COUNTS, 1, e->matrices, &w->offset[2 * i + 1], err));
     }
     status = mq_gguf_writer_finish(&g, &w->header, err);
 out:

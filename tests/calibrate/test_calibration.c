@@ -48,10 +48,8 @@ static moeq_status run_to(const struct mq_context *context, const struct run *ru
 {
     struct mq_calibration_writer whole = MQ_CALIBRATION_WRITER_NONE,
                                  apart = MQ_CALIBRATION_WRITER_NONE;
-    struct mq_calibration_origin origin = {.view = run->view,
-                                           .model_name = "m",
-                                           .texts = run->texts,
-                                           .texts_count = run->texts_count};
+    struct mq_calibration_origin origin = {
+        .view = run->view, .model_name = "m", .texts = run->texts, .texts_count = run->texts_count};
     const struct mq_collect_options options = {.view = run->view,
                                                .windows = &run->windows,
                                                .held_out = run->held,
@@ -114,16 +112,17 @@ static bool check_line(const struct mq_calibration *c, const char *line)
     struct mq_calibration_sums sums;
     struct mq_exact_sum columns[MOST_COLS];
     moeq_error err = {0};
-    ck_assert_int_eq(sscanf(line, "%*s %255s %ld %lf %lf %d%n", name, &tokens, &outputs, &weights,
-                            &cols, &at), 5);
+    ck_assert_int_eq(
+        sscanf(line, "%*s %255s %ld %lf %lf %d%n", name, &tokens, &outputs, &weights, &cols, &at),
+        5);
     const struct mq_tensor *t = by_name(c->view, name);
     const struct mq_calibration_group *g = t ? mq_calibration_group_of(&c->groups, t) : NULL;
     if (!g)
         return false;
     ck_assert_uint_eq(g->cols, (uint64_t)cols);
     ck_assert_int_le(cols, MOST_COLS);
-    ck_assert_ok(mq_calibration_read(c, g, t->expert < 0 ? 0 : (uint32_t)t->expert, &sums, columns,
-                                     &err));
+    ck_assert_ok(
+        mq_calibration_read(c, g, t->expert < 0 ? 0 : (uint32_t)t->expert, &sums, columns, &err));
     ck_assert_msg(sums.tokens == tokens, "%s: %ld tokens", name, (long)sums.tokens);
     ck_assert_msg(is_near(mq_exact_sum_value(&sums.outputs), outputs, 0), "%s: outputs %g", name,
                   mq_exact_sum_value(&sums.outputs));
@@ -263,9 +262,11 @@ START_TEST(what_is_held_out_stands_apart)
         const struct mq_coverage_role *r = &coverage.roles[i];
         const bool gate = r->role == MQ_ROLE_EXPERT_GATE || r->role == MQ_ROLE_MLP_GATE ||
                           r->role == MQ_ROLE_SHARED_GATE;
-        ck_assert(gate ? isnan(r->distance_mean) : r->distance_mean > 0.01 && r->distance_mean < 0.8);
+        ck_assert(gate ? isnan(r->distance_mean)
+                       : r->distance_mean > 0.01 && r->distance_mean < 0.8);
         ck_assert(r->seen > 0 && r->alignment_least > 0.05 && r->alignment_most < 20);
-        ck_assert(r->alignment_least <= r->alignment_mean && r->alignment_mean <= r->alignment_most);
+        ck_assert(r->alignment_least <= r->alignment_mean &&
+                  r->alignment_mean <= r->alignment_most);
     }
     /* no expert of so few tokens has seen many */
     ck_assert_int_eq(coverage.held_out_visits, coverage.held_out_few);
@@ -307,8 +308,8 @@ START_TEST(other_files_are_refused)
     moeq_error err = {0};
     ck_assert_ok(mq_is_calibration(path, &yes, &err));
     ck_assert(yes);
-    ck_assert_ok(mq_is_calibration(test_path(mq_test_source(DEEPSEEK), "model.safetensors"), &yes,
-                                   &err));
+    ck_assert_ok(
+        mq_is_calibration(test_path(mq_test_source(DEEPSEEK), "model.safetensors"), &yes, &err));
     ck_assert(!yes);
     bytes.data[bytes.size / 2] ^= 1;
     const char *damaged = mq_test_temporary("damaged");

@@ -17,11 +17,11 @@
 #include <sys/stat.h>
 
 static const char *const names[] = {
-    "afmoe",      "deepseek_v2",      "deepseek_v3", "dots1",     "ernie4_5_moe",
-    "exaone_moe", "gemma4_moe",       "gemma4_text", "glm4_moe",  "glm4_moe_lite",
-    "granitemoe", "granitemoehybrid", "hy_v3",       "lfm2_moe",  "mimo_v2_flash",
-    "ministral3", "mistral4",         "nemotron_h",  "qwen2_moe", "qwen3_5_moe",
-    "qwen3_next", "hunyuan_v1_moe",   "minimax_m2",  "olmoe",     "mixtral",
+    "afmoe",      "deepseek_v2",      "deepseek_v3",  "dots1",          "ernie4_5_moe",
+    "exaone_moe", "gemma4_moe",       "gemma4_text",  "glm4_moe",       "glm4_moe_lite",
+    "granitemoe", "granitemoehybrid", "hy_v3",        "lfm2_moe",       "mimo_v2_flash",
+    "ministral3", "mistral4",         "nemotron_h",   "qwen2_moe",      "qwen3_5_moe",
+    "qwen3_next", "hunyuan_v1_moe",   "minimax_m2",   "olmoe",          "mixtral",
     "gpt_oss",    "gpt_oss_mxfp4",    "qwen3_vl_moe", "mistral_large3", "llama4",
 };
 enum { NAMES = sizeof names / sizeof *names };

@@ -178,10 +178,10 @@ START_TEST(rope_scalings)
         enum mq_rope_type type; /* MQ_ROPE_TYPES: not known */
         size_t notes; /* of ones exactly, which are as good as none, there is nothing to say */
     } cases[] = {
-        {{1, 1}, MQ_ROPE_DEFAULT, 0},      {{0.999999f, 1}, MQ_ROPE_DEFAULT, 1},
-        {{1, 8}, MQ_ROPE_LLAMA3, 0},       {{8, 8}, MQ_ROPE_LLAMA3, 0}, /* without a ramp */
-        {{2, 1}, MQ_ROPE_TYPES, 0},        {{1, INFINITY}, MQ_ROPE_TYPES, 0},
-        {{NAN, 1}, MQ_ROPE_TYPES, 0},      {{1, 0.5f}, MQ_ROPE_TYPES, 0},
+        {{1, 1}, MQ_ROPE_DEFAULT, 0}, {{0.999999f, 1}, MQ_ROPE_DEFAULT, 1},
+        {{1, 8}, MQ_ROPE_LLAMA3, 0},  {{8, 8}, MQ_ROPE_LLAMA3, 0}, /* without a ramp */
+        {{2, 1}, MQ_ROPE_TYPES, 0},   {{1, INFINITY}, MQ_ROPE_TYPES, 0},
+        {{NAN, 1}, MQ_ROPE_TYPES, 0}, {{1, 0.5f}, MQ_ROPE_TYPES, 0},
         {{4, 8}, MQ_ROPE_TYPES, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -124,7 +124,7 @@ START_TEST(q3_k)
     baseline = mq_baseline_of(view);
     ck_assert_msg(mq_compare(&context, &baseline, &arm, 1, &options, &result, &err) == MOEQ_OK,
                   "%s", err.message);
-    cJSON *json = mq_sweep_json(&result);
+    cJSON *json = mq_sweep_json(&result, NULL);
     ck_assert_ptr_nonnull(json);
     ck_assert_str_eq(mq_json_get(mq_json_get(json, "protocol"), "token_ids_crc32")->valuestring,
                      mq_json_get(golden, "token_ids_crc32")->valuestring);

@@ -71,7 +71,7 @@ static void check_order(const struct mq_comparison_row *rows, size_t n)
 
 static void check_json(const struct mq_comparison *result)
 {
-    cJSON *json = mq_sweep_json(result);
+    cJSON *json = mq_sweep_json(result, NULL);
     ck_assert_ptr_nonnull(json);
     const cJSON *rows = mq_json_get(json, "rows");
     ck_assert_int_eq(cJSON_GetArraySize(rows), (int)result->rows_count);
@@ -194,7 +194,7 @@ START_TEST(swap_and_floor)
         ck_assert(a->expert_relative_rmse == b->expert_relative_rmse);
         ck_assert_uint_eq(a->expert_tensors_quantized, b->expert_tensors_quantized);
     }
-    cJSON *json = mq_sweep_json(&r);
+    cJSON *json = mq_sweep_json(&r, NULL);
     const cJSON *rows = mq_json_get(json, "rows"), *row = cJSON_GetArrayItem(rows, 1);
     ck_assert_int_eq(cJSON_GetArraySize(rows), 3);
     ck_assert(cJSON_IsNull(mq_json_get(mq_json_get(row, "swap"), "shares_of_kld_mean")));
@@ -213,7 +213,7 @@ static char *row_figures(const struct mq_comparison *c, int number)
 {
     static const char *const not_figures[] = {
         "name", "kind", "path", "recipe", "expert_relative_rmse", "expert_tensors_quantized"};
-    cJSON *json = mq_sweep_json(c);
+    cJSON *json = mq_sweep_json(c, NULL);
     cJSON *row = cJSON_DetachItemFromArray(cJSON_GetObjectItem(json, "rows"), number);
     for (size_t i = 0; i < sizeof not_figures / sizeof *not_figures; i++)
         cJSON_DeleteItemFromObject(row, not_figures[i]);
@@ -325,7 +325,7 @@ START_TEST(int8_noise)
     ck_assert_ok(mq_eval_text(&context, file, mq_test_text(text), &options.protocol,
                               MQ_COMPUTE_INT8, &evaluated, &err));
     ck_assert(evaluated.perplexity.nll.value == int8->perplexity.nll.value);
-    cJSON *json = mq_sweep_json(&r);
+    cJSON *json = mq_sweep_json(&r, NULL);
     const cJSON *row = cJSON_GetArrayItem(mq_json_get(json, "rows"), 1);
     ck_assert(
         mq_json_get(mq_json_get(mq_json_get(mq_json_get(row, "int8"), "kld_nats"), "mean"), "value")
