@@ -38,7 +38,7 @@
  *   5. refit (d, dmin) by least squares; effort `best` then repeats steps 4 and 5;
  *   6. unbias both (mq_unbias).
  *
- * Weights of columns would enter sums() and struct totals alone.
+ * The importance of columns is a factor of the terms of all sums (struct lanes), S0 among them.
  */
 #ifndef MQ_AFFINE_INT_H
 #define MQ_AFFINE_INT_H
@@ -84,6 +84,13 @@ MQ_INLINE v16 max_of_block(v16 a)
     return BLOCKS == 1 ? v_set1(v_max_lane(a)) : v_max_halves(a);
 }
 
+/* Weights, one sub-block a lane. */
+struct lanes {
+    v16 x[SUB_WEIGHTS];
+    bool weighted;                       /* by importance: */
+    v16 w[SUB_WEIGHTS], wx[SUB_WEIGHTS]; /* see mq_weigh; not set otherwise */
+};
+
 /* Of each lane, whatever its codes. */
 struct totals {
     v16 s0, x1, xx; /* weights' number, sum x, sum x^2 */
@@ -96,26 +103,33 @@ struct sums {
 
 /* Adds weights x with the codes at x * inverse + offset. The offset is added apart from the magic
  * number, which would round it. */
-MQ_INLINE void add_codes(v16 x, v16 inverse, v16 offset, struct sums *s)
+MQ_INLINE void add_codes(const struct lanes *in, int i, v16 inverse, v16 offset, bool weighted,
+                         struct sums *s)
 {
-    const v16 t = v_add(v_fma(x, inverse, offset), v_set1(MQ_MAGIC));
+    const v16 t = v_add(v_fma(in->x[i], inverse, offset), v_set1(MQ_MAGIC));
     const v16 l = v_sub(v_clamp(t, MQ_MAGIC, MQ_MAGIC + CODE_MAX), v_set1(MQ_MAGIC));
-    s->s1 = v_add(s->s1, l);
-    s->sx = v_fma(l, x, s->sx);
-    s->s2 = v_fma(l, l, s->s2);
+    const v16 wl = weighted ? v_mul(l, in->w[i]) : l;
+    s->s1 = v_add(s->s1, wl);
+    s->sx = v_fma(l, weighted ? in->wx[i] : in->x[i], s->sx);
+    s->s2 = v_fma(l, wl, s->s2);
 }
 
-/* The sums of each lane; even and odd weights apart, which hides the additions' latency. Called
- * some 15 to 50 times a pair: a function of its own keeps the search's code small. */
-MQ_OUTLINE struct sums sums(const v16 x[SUB_WEIGHTS], v16 inverse, v16 offset)
+/* The sums of each lane; even and odd weights apart, which hides the additions' latency. */
+MQ_INLINE struct sums sums_as(const struct lanes *in, v16 inverse, v16 offset, bool weighted)
 {
     struct sums even = {v_zero(), v_zero(), v_zero()}, odd = even;
     MQ_UNROLL(4)
     for (int i = 0; i < SUB_WEIGHTS; i += 2) {
-        add_codes(x[i], inverse, offset, &even);
-        add_codes(x[i + 1], inverse, offset, &odd);
+        add_codes(in, i, inverse, offset, weighted, &even);
+        add_codes(in, i + 1, inverse, offset, weighted, &odd);
     }
     return (struct sums){v_add(even.s1, odd.s1), v_add(even.sx, odd.sx), v_add(even.s2, odd.s2)};
+}
+
+/* Called some 15 to 50 times a pair: a function of its own keeps the search's code small. */
+MQ_OUTLINE struct sums sums(const struct lanes *in, v16 inverse, v16 offset)
+{
+    return in->weighted ? sums_as(in, inverse, offset, true) : sums_as(in, inverse, offset, false);
 }
 
 MQ_INLINE struct sums select_sums(m16 m, struct sums yes, struct sums no)
@@ -151,9 +165,10 @@ MQ_OUTLINE struct sub_fit solve(const struct totals *t, struct sums s, v16 n, v1
 }
 
 /* Steps 1 and 2. */
-MQ_OUTLINE struct sub_fit fit_sub_blocks(const v16 x[SUB_WEIGHTS], const struct totals *t,
+MQ_OUTLINE struct sub_fit fit_sub_blocks(const struct lanes *in, const struct totals *t,
                                          const struct search *search)
 {
+    const v16 *x = in->x;
     v16 min = v_zero(), max = v_zero();
     for (int i = 0; i < SUB_WEIGHTS; i++) {
         min = v_min(min, x[i]);
@@ -178,7 +193,7 @@ MQ_OUTLINE struct sub_fit fit_sub_blocks(const v16 x[SUB_WEIGHTS], const struct 
             inverse = v_mul(best_det, inverse_n);
             offset = v_mul(v_fms(best.s1, best.sx, v_mul(best.s2, t->x1)), inverse_n);
         }
-        const struct sums s = sums(x, inverse, offset);
+        const struct sums s = sums(in, inverse, offset);
         /* A determinant of rounding errors only is none: codes all alike. */
         const v16 s0s2 = v_mul(t->s0, s.s2);
         const v16 exact = v_fnma(s.s1, s.s1, s0s2);
@@ -237,13 +252,13 @@ struct fit {
 };
 
 /* Takes over (s, m) in the lanes where it lowers the error. */
-MQ_OUTLINE void try_neighbour(const v16 x[SUB_WEIGHTS], const struct totals *t, v16 s, v16 m,
+MQ_OUTLINE void try_neighbour(const struct lanes *in, const struct totals *t, v16 s, v16 m,
                               struct fit *fit)
 {
     s = v_clamp(s, 0, SCALE_MAX);
     m = v_clamp(m, 0, SCALE_MAX);
     const v16 a = v_mul(s, fit->d), b = v_mul(m, fit->dmin), inverse = v_inverse_or_zero(a);
-    const struct sums l = sums(x, inverse, v_mul(b, inverse));
+    const struct sums l = sums(in, inverse, v_mul(b, inverse));
     /* sum (x - a l + b)^2 - sum x^2 = a (a S2 - 2 Sx) + b (b S0 + 2 (X1 - a S1)) */
     const v16 of_a = v_mul(a, v_fms(a, l.s2, v_add(l.sx, l.sx)));
     const v16 rest = v_fnma(a, l.s1, t->x1);
@@ -257,26 +272,26 @@ MQ_OUTLINE void try_neighbour(const v16 x[SUB_WEIGHTS], const struct totals *t, 
 }
 
 /* Step 4. `slope` = S1 / S0: when the scale grows by da, the best b grows by slope da. */
-MQ_OUTLINE void try_neighbours(const v16 x[SUB_WEIGHTS], const struct totals *t, v16 slope,
+MQ_OUTLINE void try_neighbours(const struct lanes *in, const struct totals *t, v16 slope,
                                bool all_neighbours, struct fit *fit)
 {
     const v16 one = v_set1(1.0f), inverse_dmin = v_inverse_or_zero(fit->dmin);
     const v16 s = fit->s, m = fit->m;
     fit->error = v_set1(INFINITY);
-    try_neighbour(x, t, s, m, fit);
+    try_neighbour(in, t, s, m, fit);
     for (int k = -1; k <= 1; k += 2) {
         const v16 next = v_add(s, v_set1((float)k));
         const v16 b = v_fma(v_mul(slope, fit->d), v_set1((float)k), v_mul(m, fit->dmin));
         const v16 follows = mq_codes(b, inverse_dmin, 0, SCALE_MAX);
-        try_neighbour(x, t, next, follows, fit);
+        try_neighbour(in, t, next, follows, fit);
         if (all_neighbours) {
-            try_neighbour(x, t, next, v_add(follows, one), fit);
-            try_neighbour(x, t, next, v_sub(follows, one), fit);
+            try_neighbour(in, t, next, v_add(follows, one), fit);
+            try_neighbour(in, t, next, v_sub(follows, one), fit);
         }
     }
     const v16 best_s = fit->s, best_m = fit->m;
-    try_neighbour(x, t, best_s, v_add(best_m, one), fit);
-    try_neighbour(x, t, best_s, v_sub(best_m, one), fit);
+    try_neighbour(in, t, best_s, v_add(best_m, one), fit);
+    try_neighbour(in, t, best_s, v_sub(best_m, one), fit);
 }
 
 /*
@@ -329,18 +344,42 @@ MQ_OUTLINE void code(const v16 x[SUB_WEIGHTS], const struct fit *fit, v16 d, v16
     v_store_f16(coded->dmin, dmin);
 }
 
-static void encode_blocks(const float *weights, const struct search *search, uint8_t *blocks,
-                          size_t count)
+static void load(const float *weights, const float *importance, struct lanes *in)
 {
-    v16 x[SUB_WEIGHTS];
-    for (int half = 0; half < SUB_WEIGHTS / 16; half++)
-        mq_load_lanes(weights + 16 * half, SUB_WEIGHTS, MAX_EXPONENT, x + 16 * half);
-    struct totals t = {v_set1(SUB_WEIGHTS), v_zero(), v_zero(), v_set1(1.0f / SUB_WEIGHTS)};
-    for (int i = 0; i < SUB_WEIGHTS; i++) {
-        t.x1 = v_add(t.x1, x[i]);
-        t.xx = v_fma(x[i], x[i], t.xx);
+    in->weighted = importance != NULL;
+    for (int half = 0; half < SUB_WEIGHTS / 16; half++) {
+        mq_load_lanes(weights + 16 * half, SUB_WEIGHTS, MAX_EXPONENT, in->x + 16 * half);
+        if (importance)
+            v_transpose(importance + 16 * half, SUB_WEIGHTS, in->w + 16 * half);
     }
-    const struct sub_fit subs = fit_sub_blocks(x, &t, search);
+    if (importance)
+        mq_weigh(in->x, SUB_WEIGHTS, max_of_block(mq_largest(in->w, SUB_WEIGHTS)), in->w, in->wx);
+}
+
+MQ_INLINE struct totals add_up(const struct lanes *in)
+{
+    struct totals t = {v_set1(SUB_WEIGHTS), v_zero(), v_zero(), v_set1(1.0f / SUB_WEIGHTS)};
+    const v16 *wx = in->weighted ? in->wx : in->x;
+    for (int i = 0; i < SUB_WEIGHTS; i++) {
+        t.x1 = v_add(t.x1, wx[i]);
+        t.xx = v_fma(in->x[i], wx[i], t.xx);
+    }
+    if (in->weighted) {
+        t.s0 = v_zero();
+        for (int i = 0; i < SUB_WEIGHTS; i++)
+            t.s0 = v_add(t.s0, in->w[i]);
+        t.inverse_s0 = v_div(v_set1(1.0f), t.s0);
+    }
+    return t;
+}
+
+static void encode_blocks(const float *weights, const float *importance,
+                          const struct search *search, uint8_t *blocks, size_t count)
+{
+    struct lanes in;
+    load(weights, importance, &in);
+    const struct totals t = add_up(&in);
+    const struct sub_fit subs = fit_sub_blocks(&in, &t, search);
     const v16 slope = v_mul(subs.sums.s1, t.inverse_s0);
 
     struct fit fit;
@@ -356,25 +395,32 @@ static void encode_blocks(const float *weights, const struct search *search, uin
     for (int round = 0; round < search->rounds; round++) {
         fit.d = d;
         fit.dmin = dmin;
-        try_neighbours(x, &t, slope, search->all_neighbours, &fit);
+        try_neighbours(&in, &t, slope, search->all_neighbours, &fit);
         refit(&t, &fit, &d, &dmin, &xq);
     }
-    const v16 stretch = mq_unbias(sum_of_block(t.xx), xq);
+    const v16 stretch =
+        mq_unbias(sum_of_block(t.xx), xq, importance ? MQ_UNBIAS_WEIGHTED : MQ_UNBIAS);
     struct coded coded;
-    code(x, &fit, mq_round_scale(v_mul(d, stretch)), mq_round_scale(v_mul(dmin, stretch)), &coded);
+    code(in.x, &fit, mq_round_scale(v_mul(d, stretch)), mq_round_scale(v_mul(dmin, stretch)),
+         &coded);
     for (size_t i = 0; i < count; i++)
         pack_block(&coded, i, blocks + i * BLOCK_BYTES);
 }
 
-static void encode(const float *weights, size_t n, const struct search *search, uint8_t *blocks)
+static void encode(const float *weights, size_t n, const float *importance,
+                   const struct search *search, uint8_t *blocks)
 {
     enum { STEP = BLOCKS * BLOCK_WEIGHTS };
-    for (; n >= STEP; n -= STEP, weights += STEP, blocks += BLOCKS * BLOCK_BYTES)
-        encode_blocks(weights, search, blocks, BLOCKS);
+    for (; n >= STEP; n -= STEP, weights += STEP, blocks += BLOCKS * BLOCK_BYTES) {
+        encode_blocks(weights, importance, search, blocks, BLOCKS);
+        importance = importance ? importance + STEP : NULL;
+    }
     if (n) { /* the first of two blocks alone; lanes 8..15 do not touch its bytes */
-        float padded[STEP] = {0};
+        float padded[STEP] = {0}, padded_importance[STEP] = {0};
         memcpy(padded, weights, BLOCK_WEIGHTS * sizeof *weights);
-        encode_blocks(padded, search, blocks, 1);
+        if (importance)
+            memcpy(padded_importance, importance, BLOCK_WEIGHTS * sizeof *importance);
+        encode_blocks(padded, importance ? padded_importance : NULL, search, blocks, 1);
     }
 }
 

@@ -27,11 +27,21 @@ static const struct cut cuts[12] = {{.09f, .09f},  {0, .15f},     {.15f, .03f}, 
                                     {.18f, -.03f}, {.09f, .03f},  {-.03f, .18f}, {-.06f, -.03f},
                                     {.15f, .12f},  {-.36f, .06f}, {.12f, .21f},  {.06f, -.09f}};
 
+/* The same where weights count by the importance of their columns: `search/greedy.py
+ * "q2_k weighted"` finds all 12 again. */
+static const struct cut weighted_cuts[12] = {
+    {.12f, .12f}, {.21f, .03f}, {.03f, .21f},  {.03f, 0},     {.06f, .15f}, {.3f, .03f},
+    {.03f, .33f}, {.18f, .09f}, {-.09f, .06f}, {.09f, -.06f}, {.15f, .27f}, {.27f, .21f}};
+
 /* Scales of 4 bits are so coarse that d and dmin matter more than what each sub-block wants. What
  * each number buys: search/efforts.c. */
 static const struct search searches[MQ_EFFORT_COUNT] = {
     [MQ_EFFORT_DEFAULT] = {cuts, 5, 1, false, 0.1f},
     [MQ_EFFORT_BEST] = {cuts, 12, 2, true, 0.2f},
+};
+static const struct search weighted_searches[MQ_EFFORT_COUNT] = {
+    [MQ_EFFORT_DEFAULT] = {weighted_cuts, 5, 1, false, 0.1f},
+    [MQ_EFFORT_BEST] = {weighted_cuts, 12, 2, true, 0.2f},
 };
 
 static void pack_block(const struct coded *coded, size_t b, uint8_t *block)
@@ -51,8 +61,8 @@ static void pack_block(const struct coded *coded, size_t b, uint8_t *block)
 void MQ_ISA_NAME(mq_q2_k_encode)(const float *weights, size_t n, const float *importance,
                                  enum mq_effort effort, uint8_t *blocks)
 {
-    (void)importance;
-    encode(weights, n, &searches[effort], blocks);
+    encode(weights, n, importance, importance ? &weighted_searches[effort] : &searches[effort],
+           blocks);
 }
 
 /* d s and dmin m of the 16 sub-blocks. */

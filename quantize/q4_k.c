@@ -39,8 +39,7 @@ static void pack_block(const struct coded *coded, size_t b, uint8_t *block)
 void MQ_ISA_NAME(mq_q4_k_encode)(const float *weights, size_t n, const float *importance,
                                  enum mq_effort effort, uint8_t *blocks)
 {
-    (void)importance;
-    encode(weights, n, &searches[effort], blocks);
+    encode(weights, n, importance, &searches[effort], blocks);
 }
 
 MQ_INLINE void unpack_codes(const uint8_t *block, uint8_t codes[BLOCK_WEIGHTS])

@@ -53,8 +53,7 @@ static void pack_block(const struct coded *coded, uint8_t *block)
 void MQ_ISA_NAME(mq_q6_k_encode)(const float *weights, size_t n, const float *importance,
                                  enum mq_effort effort, uint8_t *blocks)
 {
-    (void)importance;
-    encode(weights, n, &searches[effort], blocks);
+    encode(weights, n, importance, &searches[effort], blocks);
 }
 
 /* d scale of the 16 sub-blocks. */

@@ -24,28 +24,38 @@ static const struct search {
     [MQ_EFFORT_BEST] = {16, 0.08f},
 };
 
+/* Weights, one block a lane. */
+struct lanes {
+    v16 x[BLOCK_WEIGHTS];
+    bool weighted;                           /* by importance: */
+    v16 w[BLOCK_WEIGHTS], wx[BLOCK_WEIGHTS]; /* see mq_weigh; not set otherwise */
+};
+
+/* Terms have the importance as a factor. */
 struct sums {
     v16 ee, xq, qq; /* sum (x - scale q)^2, sum x q, sum q^2 */
 };
 
-MQ_INLINE void add_codes(v16 x, v16 scale, v16 inverse, struct sums *s)
+/* `weighted` is a constant wherever it decides what a loop does. */
+MQ_INLINE void add_codes(const struct lanes *in, int i, v16 scale, v16 inverse, bool weighted,
+                         struct sums *s)
 {
-    const v16 q = mq_codes(x, inverse, -127, 127), e = v_fnma(q, scale, x);
-    s->ee = v_fma(e, e, s->ee);
-    s->xq = v_fma(q, x, s->xq);
-    s->qq = v_fma(q, q, s->qq);
+    const v16 x = in->x[i], q = mq_codes(x, inverse, -127, 127), e = v_fnma(q, scale, x);
+    s->ee = v_fma(e, weighted ? v_mul(e, in->w[i]) : e, s->ee);
+    s->xq = v_fma(q, weighted ? in->wx[i] : x, s->xq);
+    s->qq = v_fma(q, weighted ? v_mul(q, in->w[i]) : q, s->qq);
 }
 
 /* The sums of each lane; even and odd weights apart, which hides the additions' latency. Where only
  * the errors are used, the compiler drops the other two. */
-MQ_INLINE struct sums sums(const v16 x[BLOCK_WEIGHTS], v16 scale)
+MQ_INLINE struct sums sums(const struct lanes *in, v16 scale, bool weighted)
 {
     const v16 inverse = v_inverse_or_zero(scale);
     struct sums even = {v_zero(), v_zero(), v_zero()}, odd = even;
     MQ_UNROLL(4)
     for (int i = 0; i < BLOCK_WEIGHTS; i += 2) {
-        add_codes(x[i], scale, inverse, &even);
-        add_codes(x[i + 1], scale, inverse, &odd);
+        add_codes(in, i, scale, inverse, weighted, &even);
+        add_codes(in, i + 1, scale, inverse, weighted, &odd);
     }
     return (struct sums){v_add(even.ee, odd.ee), v_add(even.xq, odd.xq), v_add(even.qq, odd.qq)};
 }
@@ -58,35 +68,50 @@ MQ_INLINE void keep_better(v16 scale, v16 error, v16 *best, v16 *best_error)
     *best = v_select(better, scale, *best);
 }
 
-MQ_OUTLINE v16 search_scale(const v16 x[BLOCK_WEIGHTS], const struct search *search)
+MQ_INLINE v16 search_as(const struct lanes *in, const struct search *search, bool weighted)
 {
     v16 max = v_zero();
     for (int i = 0; i < BLOCK_WEIGHTS; i++)
-        max = v_max(max, v_abs(x[i]));
+        max = v_max(max, v_abs(in->x[i]));
     v16 best = v_zero(), best_error = v_set1(INFINITY);
     for (int k = 0; k < search->candidates; k++) {
         const float stretch = 1.0f + search->span * (float)k / (float)(search->candidates - 1);
         const v16 scale = mq_round_scale(v_mul(max, v_set1(stretch / 127.0f)));
-        const struct sums s = sums(x, scale);
+        const struct sums s = sums(in, scale, weighted);
         keep_better(scale, s.ee, &best, &best_error);
         const v16 refit = mq_round_scale(v_mul(s.xq, v_inverse_or_zero(s.qq)));
-        keep_better(refit, sums(x, refit).ee, &best, &best_error);
+        keep_better(refit, sums(in, refit, weighted).ee, &best, &best_error);
     }
     return best;
 }
 
-/* 16 blocks at once, of which `count` are stored. */
-static void encode_lanes(const float *weights, const struct search *search, uint8_t *blocks,
-                         size_t count)
+MQ_OUTLINE v16 search_scale(const struct lanes *in, const struct search *search)
 {
-    v16 x[BLOCK_WEIGHTS];
-    mq_load_lanes(weights, BLOCK_WEIGHTS, 26, x);
-    mq_load_lanes(weights + 16, BLOCK_WEIGHTS, 26, x + 16);
+    return in->weighted ? search_as(in, search, true) : search_as(in, search, false);
+}
 
-    const v16 scale = search_scale(x, search), inverse = v_inverse_or_zero(scale);
+static void load(const float *weights, const float *importance, struct lanes *in)
+{
+    mq_load_lanes(weights, BLOCK_WEIGHTS, 26, in->x);
+    mq_load_lanes(weights + 16, BLOCK_WEIGHTS, 26, in->x + 16);
+    in->weighted = importance != NULL;
+    if (!importance)
+        return;
+    v_transpose(importance, BLOCK_WEIGHTS, in->w);
+    v_transpose(importance + 16, BLOCK_WEIGHTS, in->w + 16);
+    mq_weigh(in->x, BLOCK_WEIGHTS, mq_largest(in->w, BLOCK_WEIGHTS), in->w, in->wx);
+}
+
+/* 16 blocks at once, of which `count` are stored. */
+static void encode_lanes(const float *weights, const float *importance, const struct search *search,
+                         uint8_t *blocks, size_t count)
+{
+    struct lanes in;
+    load(weights, importance, &in);
+    const v16 scale = search_scale(&in, search), inverse = v_inverse_or_zero(scale);
     uint8_t by_weight[2][256], by_block[2][256], scales[32];
     for (int i = 0; i < BLOCK_WEIGHTS; i++) {
-        const v16 q = mq_codes(x[i], inverse, -127, 127);
+        const v16 q = mq_codes(in.x[i], inverse, -127, 127);
         v_store_low8(by_weight[i / 16] + i % 16 * 16, v_add(q, v_set1(MQ_MAGIC)));
     }
     mq_transpose_bytes(by_weight[0], by_block[0]);
@@ -102,17 +127,20 @@ static void encode_lanes(const float *weights, const struct search *search, uint
 void MQ_ISA_NAME(mq_q8_0_encode)(const float *weights, size_t n, const float *importance,
                                  enum mq_effort effort, uint8_t *blocks)
 {
-    (void)importance;
     const struct search *search = &searches[effort];
     for (; n >= LANES_WEIGHTS; n -= LANES_WEIGHTS) {
-        encode_lanes(weights, search, blocks, 16);
+        encode_lanes(weights, importance, search, blocks, 16);
         weights += LANES_WEIGHTS;
+        importance = importance ? importance + LANES_WEIGHTS : NULL;
         blocks += 16 * BLOCK_BYTES;
     }
     if (n) {
-        float padded[LANES_WEIGHTS] = {0};
+        float padded[LANES_WEIGHTS] = {0}, padded_importance[LANES_WEIGHTS] = {0};
         memcpy(padded, weights, n * sizeof *weights);
-        encode_lanes(padded, search, blocks, n / BLOCK_WEIGHTS);
+        if (importance)
+            memcpy(padded_importance, importance, n * sizeof *importance);
+        encode_lanes(padded, importance ? padded_importance : NULL, search, blocks,
+                     n / BLOCK_WEIGHTS);
     }
 }
 

@@ -18,10 +18,12 @@
 #define MQ_WEIGHT_MIN 1e-30f
 
 /* The share of the least-squares shrinkage that the stored scale makes good (see mq_unbias). Found
- * by search/unbias.py, which builds with others. */
+ * by search/unbias.py, which builds with others; where weights count by importance it is all of it
+ * that serves best. */
 #ifndef MQ_UNBIAS
 #define MQ_UNBIAS 0.75f
 #endif
+#define MQ_UNBIAS_WEIGHTED 1.0f
 
 /*
  * Transposes 16 rows of 16 weights (rows `stride` apart), clamped to 2^max_exponent, which no block
@@ -39,6 +41,33 @@ MQ_INLINE void mq_load_lanes(const float *weights, size_t stride, int max_expone
     v_transpose(weights, stride, x);
     for (int i = 0; i < 16; i++)
         x[i] = v_clamp(x[i], -max, max);
+}
+
+/*
+ * The importance of columns, taken into lanes as the weights x are, for a search that weighs errors
+ * by it: w, relative to the largest of the block (`max`, one a lane), and w x. Blocks of which
+ * nothing is known have 1 everywhere. Columns and sub-blocks of which nothing is known count
+ * MQ_IMPORTANCE_MIN, so that no sum and no determinant of a sub-block vanishes, and floats still
+ * hold what such a column adds; and as w is at most 1, no sum exceeds mq_load_lanes' bounds.
+ */
+#define MQ_IMPORTANCE_MIN 0x1p-20f
+MQ_INLINE void mq_weigh(const v16 *x, int n, v16 max, v16 *w, v16 *wx)
+{
+    const m16 known = v_gt(max, v_set1(MQ_WEIGHT_MIN)); /* else 1 / max could overflow */
+    const v16 inverse = v_select(known, v_div(v_set1(1.0f), max), v_zero());
+    const v16 least = v_select(known, v_set1(MQ_IMPORTANCE_MIN), v_set1(1.0f));
+    for (int i = 0; i < n; i++) {
+        w[i] = v_min(v_max(v_mul(w[i], inverse), least), v_set1(1.0f));
+        wx[i] = v_mul(w[i], x[i]);
+    }
+}
+
+MQ_INLINE v16 mq_largest(const v16 *a, int n)
+{
+    v16 max = a[0];
+    for (int i = 1; i < n; i++)
+        max = v_max(max, a[i]);
+    return max;
 }
 
 /* round(x * inverse) clamped to integers lo..hi */
@@ -69,12 +98,12 @@ MQ_INLINE uint16_t mq_scale_to_f16(float scale)
  * rows are aligned with their inputs, the shrinkage costs more than the noise; stretching the scale
  * towards f = |x|^2 / x.q, where it vanishes, lowers the KL divergence of Q3_K by a tenth, and
  * raises the plain error only in second order. Beyond 10 % the block is one that no scale fits; f
- * is bounded there.
+ * is bounded there. The sums are weighted by importance where the search's are.
  */
-MQ_INLINE v16 mq_unbias(v16 xx, v16 xq)
+MQ_INLINE v16 mq_unbias(v16 xx, v16 xq, float share)
 {
     const v16 f = v_clamp(v_div(xx, v_max(xq, v_set1(MQ_WEIGHT_MIN))), 0.9f, 1.1f);
-    return v_fma(v_set1(MQ_UNBIAS), v_sub(f, v_set1(1.0f)), v_set1(1.0f));
+    return v_fma(v_set1(share), v_sub(f, v_set1(1.0f)), v_set1(1.0f));
 }
 
 /* The first lane that holds the smallest value. */

@@ -30,7 +30,7 @@
  *   5. refit d by least squares to the codes;
  *   6. unbias it (mq_unbias).
  *
- * Weights of columns would enter sums() alone, as factors of both sums.
+ * The importance of columns is a factor of the terms of all sums (struct lanes).
  */
 #ifndef MQ_SYMMETRIC_INT_H
 #define MQ_SYMMETRIC_INT_H
@@ -58,25 +58,33 @@ struct coded {
 
 static void pack_block(const struct coded *coded, uint8_t *block);
 
+/* A block's weights, one sub-block a lane. */
+struct lanes {
+    v16 x[16];
+    bool weighted;     /* by importance: */
+    v16 w[16], wx[16]; /* see mq_weigh; not set otherwise */
+};
+
 struct sums {
     v16 xl, ll; /* sum x l, sum l^2 */
 };
 
-MQ_INLINE void add_codes(v16 x, v16 inverse, struct sums *s)
+/* `weighted` is a constant wherever it decides what a loop does. */
+MQ_INLINE void add_codes(const struct lanes *in, int i, v16 inverse, bool weighted, struct sums *s)
 {
-    const v16 l = mq_codes(x, inverse, CODE_MIN, CODE_MAX);
-    s->xl = v_fma(l, x, s->xl);
-    s->ll = v_fma(l, l, s->ll);
+    const v16 l = mq_codes(in->x[i], inverse, CODE_MIN, CODE_MAX);
+    s->xl = v_fma(l, weighted ? in->wx[i] : in->x[i], s->xl);
+    s->ll = v_fma(l, weighted ? v_mul(l, in->w[i]) : l, s->ll);
 }
 
 /* The sums of each lane; even and odd weights apart, which hides the additions' latency. */
-MQ_INLINE struct sums sums(const v16 x[16], v16 inverse)
+MQ_INLINE struct sums sums(const struct lanes *in, v16 inverse, bool weighted)
 {
     struct sums even = {v_zero(), v_zero()}, odd = even;
     MQ_UNROLL(8)
     for (int i = 0; i < 16; i += 2) {
-        add_codes(x[i], inverse, &even);
-        add_codes(x[i + 1], inverse, &odd);
+        add_codes(in, i, inverse, weighted, &even);
+        add_codes(in, i + 1, inverse, weighted, &odd);
     }
     return (struct sums){v_add(even.xl, odd.xl), v_add(even.ll, odd.ll)};
 }
@@ -88,8 +96,9 @@ MQ_INLINE struct sums select_sums(m16 m, struct sums yes, struct sums no)
 
 /* Steps 1 and 2. Gains xl^2 / ll are compared without dividing; ll starts above 0, for lanes of
  * zeros never win. */
-MQ_OUTLINE struct sums fit_sub_blocks(const v16 x[16], const struct search *search)
+MQ_INLINE struct sums fit_as(const struct lanes *in, const struct search *search, bool weighted)
 {
+    const v16 *x = in->x;
     v16 largest = x[0];
     for (int i = 1; i < 16; i++)
         largest = v_select(v_gt(v_abs(x[i]), v_abs(largest)), x[i], largest);
@@ -100,11 +109,16 @@ MQ_OUTLINE struct sums fit_sub_blocks(const v16 x[16], const struct search *sear
     for (int c = 0; c < search->candidates + search->lloyd_steps; c++) {
         const v16 inverse = c < search->candidates ? v_mul(unit, v_set1(search->inverse_scales[c]))
                                                    : v_mul(best.ll, v_inverse_or_zero(best.xl));
-        const struct sums s = sums(x, inverse);
+        const struct sums s = sums(in, inverse, weighted);
         const v16 gain = v_mul(v_mul(s.xl, s.xl), best.ll);
         best = select_sums(v_gt(gain, v_mul(v_mul(best.xl, best.xl), s.ll)), s, best);
     }
     return best;
+}
+
+MQ_OUTLINE struct sums fit_sub_blocks(const struct lanes *in, const struct search *search)
+{
+    return in->weighted ? fit_as(in, search, true) : fit_as(in, search, false);
 }
 
 /* Step 3: the `starts` best of 16 * d_groups values of d, best first. A lane keeps the best of
@@ -152,7 +166,8 @@ struct block_fit {
 };
 
 /* Steps 4 and 5 for one d. */
-MQ_OUTLINE struct block_fit refine(const v16 x[16], v16 a, float d, int neighbours)
+MQ_INLINE struct block_fit refine_as(const struct lanes *in, v16 a, float d, int neighbours,
+                                     bool weighted)
 {
     const v16 dv = v_set1(d), first = mq_codes(a, v_inverse_or_zero(dv), SCALE_MIN, SCALE_MAX);
     v16 scales = first, best_error = v_set1(INFINITY);
@@ -161,7 +176,7 @@ MQ_OUTLINE struct block_fit refine(const v16 x[16], v16 a, float d, int neighbou
         const float offset = (float)(k & 1 ? -(k + 1) / 2 : k / 2);
         const v16 candidate = v_clamp(v_add(first, v_set1(offset)), SCALE_MIN, SCALE_MAX);
         const v16 scale = v_mul(candidate, dv);
-        const struct sums s = sums(x, v_inverse_or_zero(scale));
+        const struct sums s = sums(in, v_inverse_or_zero(scale), weighted);
         /* sum (x - scale l)^2 - sum x^2 */
         const v16 error = v_mul(scale, v_fms(scale, s.ll, v_add(s.xl, s.xl)));
         const m16 better = v_lt(error, best_error);
@@ -171,6 +186,12 @@ MQ_OUTLINE struct block_fit refine(const v16 x[16], v16 a, float d, int neighbou
     }
     const v16 sxl = v_mul(scales, best.xl), sll = v_mul(v_mul(scales, scales), best.ll);
     return (struct block_fit){scales, d, v_sum(sxl), v_sum(sll)};
+}
+
+MQ_OUTLINE struct block_fit refine(const struct lanes *in, v16 a, float d, int neighbours)
+{
+    return in->weighted ? refine_as(in, a, d, neighbours, true)
+                        : refine_as(in, a, d, neighbours, false);
 }
 
 /* The codes rounded at `fit`; d as stored. */
@@ -187,11 +208,22 @@ MQ_OUTLINE void code(const v16 x[16], const struct block_fit *fit, float stored_
     coded->d = mq_scale_to_f16(stored_d);
 }
 
-static void encode_block(const float *weights, const struct search *search, uint8_t *block)
+static void load(const float *weights, const float *importance, struct lanes *in)
 {
-    v16 x[16];
-    mq_load_lanes(weights, 16, MAX_EXPONENT, x);
-    const struct sums fitted = fit_sub_blocks(x, search);
+    mq_load_lanes(weights, 16, MAX_EXPONENT, in->x);
+    in->weighted = importance != NULL;
+    if (!importance)
+        return;
+    v_transpose(importance, 16, in->w);
+    mq_weigh(in->x, 16, v_set1(v_max_lane(mq_largest(in->w, 16))), in->w, in->wx);
+}
+
+static void encode_block(const float *weights, const float *importance, const struct search *search,
+                         uint8_t *block)
+{
+    struct lanes in;
+    load(weights, importance, &in);
+    const struct sums fitted = fit_sub_blocks(&in, search);
     const v16 a = v_div(fitted.xl, fitted.ll);
     float starts[MAX_STARTS];
     search_d(a, fitted.ll, search, starts);
@@ -200,7 +232,7 @@ static void encode_block(const float *weights, const struct search *search, uint
     struct block_fit best = {v_zero(), 0.0f, 0.0f, 0.0f};
     float best_gain = 0.0f;
     for (int t = 0; t < search->starts; t++) {
-        const struct block_fit fit = refine(x, a, starts[t], search->neighbours);
+        const struct block_fit fit = refine(&in, a, starts[t], search->neighbours);
         const float gain = fit.qq > 0.0f ? fit.xq * fit.xq / fit.qq : 0.0f;
         if (gain > best_gain) {
             best = fit;
@@ -211,21 +243,25 @@ static void encode_block(const float *weights, const struct search *search, uint
     if (best_gain > 0.0f) {
         v16 xx = v_zero();
         for (int i = 0; i < 16; i++)
-            xx = v_fma(x[i], x[i], xx);
+            xx = v_fma(in.x[i], importance ? in.wx[i] : in.x[i], xx);
         d = best.xq / best.qq;
         float stretch[16];
-        v_store(stretch, mq_unbias(v_set1(v_sum(xx)), v_set1(d * best.xq)));
+        v_store(stretch, mq_unbias(v_set1(v_sum(xx)), v_set1(d * best.xq),
+                                   importance ? MQ_UNBIAS_WEIGHTED : MQ_UNBIAS));
         d *= stretch[0];
     }
     struct coded coded;
-    code(x, &best, d, &coded);
+    code(in.x, &best, d, &coded);
     pack_block(&coded, block);
 }
 
-static void encode(const float *weights, size_t n, const struct search *search, uint8_t *blocks)
+static void encode(const float *weights, size_t n, const float *importance,
+                   const struct search *search, uint8_t *blocks)
 {
-    for (; n; n -= BLOCK_WEIGHTS, weights += BLOCK_WEIGHTS, blocks += BLOCK_BYTES)
-        encode_block(weights, search, blocks);
+    for (; n; n -= BLOCK_WEIGHTS, weights += BLOCK_WEIGHTS, blocks += BLOCK_BYTES) {
+        encode_block(weights, importance, search, blocks);
+        importance = importance ? importance + BLOCK_WEIGHTS : NULL;
+    }
 }
 
 #endif

@@ -34,10 +34,12 @@ enum { WEIGHTS = 1 << 20, MAX_BLOCK_BYTES_PER_WEIGHT = 2 };
     X(candidates, 2, 4, 8, 16) \
     X(span, .02, .05, .08, .12)
 #define CANDIDATES 16
-static void encode(const float *weights, size_t n, const struct search *search, uint8_t *blocks)
+static void encode(const float *weights, size_t n, const float *importance,
+                   const struct search *search, uint8_t *blocks)
 {
     for (size_t i = 0; i < n; i += LANES_WEIGHTS)
-        encode_lanes(weights + i, search, blocks + i / BLOCK_WEIGHTS * BLOCK_BYTES, 16);
+        encode_lanes(weights + i, importance ? importance + i : NULL, search,
+                     blocks + i / BLOCK_WEIGHTS * BLOCK_BYTES, 16);
 }
 #endif
 
@@ -91,7 +93,7 @@ static void measure(const struct buffers *b, const char *what, double value,
     double best = INFINITY, error = 0, norm = 0;
     for (int k = 0; k < 3; k++) {
         const double start = now();
-        encode(b->weights, WEIGHTS, search, b->blocks);
+        encode(b->weights, WEIGHTS, NULL, search, b->blocks);
         const double seconds = now() - start;
         best = seconds < best ? seconds : best;
     }

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Finds the lists of starting points that the encoders try for every sub-block: `cuts` of q2_k.c, q4_k.c
-and q5_k.c, `inverse_scales` of q3_k.c and q6_k.c.
+and q5_k.c, `inverse_scales` of q3_k.c and q6_k.c, and `weighted_...` of q2_k.c and q3_k.c.
 
     pip install numpy
-    quantize/search/greedy.py [--model FOLDER] [LEVEL...]          default: all five, demo/model
+    quantize/search/greedy.py [--model FOLDER] [LEVEL...]          default: all, demo/model
 
 A list is chosen greedily from a mesh of starting points: the next one is the one that lowers most the
 mean, over sub-blocks, of the least relative error so far, where the error is what the best scale (and
 minimum) leaves for the codes rounded at that start. The sub-blocks are drawn from weights with long and
-short tails, and from a model's experts.
+short tails, and from a model's experts. For the weighted lists every weight has an importance: in half of
+the sub-blocks from a gamma distribution, in half, with longer tails, from a log-normal one.
 
 Beside the list that it finds, it prints how much of the list in the level's file that is, and the error
 that both leave on sub-blocks that neither was chosen on. Exit code 1: one of the lists in the files is
@@ -40,6 +41,9 @@ LEVELS = {
     "q5_k": (32, 0, 31, 2000, mesh(0.0075, 15)),
     "q2_k": (16, 0, 3, 2000, mesh(0.03, 12)),
     "q6_k": (16, -32, 31, 4000, -np.arange(200, 341) / 10),
+    "q3_k weighted": (16, -4, 3, 4000,
+                      np.concatenate([-np.arange(2, 6.6, 0.05), np.arange(1.8, 6, 0.05)])),
+    "q2_k weighted": (16, 0, 3, 2000, mesh(0.03, 12)),
 }
 DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
@@ -73,29 +77,37 @@ def sub_blocks(rng, model, n, width):
     return rows[(rows**2).sum(1) > 1e-3]
 
 
-def affine_errors(x, code_max, cuts):
+def importance(rng, shape, weighted):
+    w = np.ones(shape)
+    if weighted:
+        w[::2] = rng.gamma(1.5, 1 / 1.5, w[::2].shape)
+        w[1::2] = np.exp(rng.standard_normal(w[1::2].shape))
+    return w
+
+
+def affine_errors(x, w, code_max, cuts):
     """affine_int.h, step 1: x ~ a l - b."""
-    n, least = x.shape[1], np.minimum(x.min(1), 0)
-    spread, x1, xx = np.maximum(x.max(1), 0) - least, x.sum(1), (x**2).sum(1)
+    s0, least = w.sum(1), np.minimum(x.min(1), 0)
+    spread, x1, xx = np.maximum(x.max(1), 0) - least, (w * x).sum(1), (w * x * x).sum(1)
     for below, above in cuts:
         inverse = code_max / (spread * (1 - below - above))
         l = np.rint((x - (least + below * spread)[:, None]) * inverse[:, None]).clip(0, code_max)
-        s1, s2, sx = l.sum(1), (l * l).sum(1), (l * x).sum(1)
-        det = np.maximum(n * s2 - s1 * s1, 1e-9)
-        yield (xx - x1 * x1 / n - (n * sx - x1 * s1) ** 2 / (n * det)) / xx
+        s1, s2, sx = (w * l).sum(1), (w * l * l).sum(1), (w * l * x).sum(1)
+        det = np.maximum(s0 * s2 - s1 * s1, 1e-9)
+        yield (xx - x1 * x1 / s0 - (s0 * sx - x1 * s1) ** 2 / (s0 * det)) / xx
 
 
-def symmetric_errors(x, code_min, code_max, inverse_scales):
+def symmetric_errors(x, w, code_min, code_max, inverse_scales):
     """symmetric_int.h, step 1: x ~ a l."""
-    largest, xx = x[np.arange(len(x)), np.abs(x).argmax(1)], (x**2).sum(1)
+    largest, xx = x[np.arange(len(x)), np.abs(x).argmax(1)], (w * x * x).sum(1)
     for c in inverse_scales:
         l = np.rint(x * (c / largest)[:, None]).clip(code_min, code_max)
-        yield (xx - (l * x).sum(1) ** 2 / np.maximum((l * l).sum(1), 1e-9)) / xx
+        yield (xx - (w * l * x).sum(1) ** 2 / np.maximum((w * l * l).sum(1), 1e-9)) / xx
 
 
-def errors(x, code_min, code_max, starts):
-    found = (symmetric_errors(x, code_min, code_max, starts) if code_min
-             else affine_errors(x, code_max, starts))
+def errors(x, w, code_min, code_max, starts):
+    found = (symmetric_errors(x, w, code_min, code_max, starts) if code_min
+             else affine_errors(x, w, code_max, starts))
     return np.stack(list(found), 1)
 
 
@@ -109,11 +121,13 @@ def choose(error, count):
 
 def list_in_code(level):
     """The list in the level's file, and how many of it the efforts `default` and `best` use."""
+    level, _, weighted = level.partition(" ")
+    lists = "weighted_(?:cuts|inverse_scales)" if weighted else "(?:cuts|inverse_scales)"
     text = (QUANTIZE / f"{level}.c").read_text()
-    table = re.search(r"(?:cuts|inverse_scales)\[\d+\] = \{(.*?)\};", text, re.S).group(1)
+    table = re.search(rf" {lists}\[\d+\] = \{{(.*?)\}};", text, re.S).group(1)
     numbers = [float(x) for x in re.findall(r"-?\d*\.?\d+(?=f?[,}\s]|f?$)", table)]
     pairs = "{" in table
-    uses = [int(x) for x in re.findall(r"= \{(?:cuts|inverse_scales), (\d+),", text)]
+    uses = [int(x) for x in re.findall(rf"= \{{{lists}, (\d+),", text)]
     return list(zip(numbers[::2], numbers[1::2])) if pairs else numbers, uses
 
 
@@ -124,27 +138,31 @@ def show(start):
 def search(level, model):
     width, code_min, code_max, n, starts = LEVELS[level]
     in_code, uses = list_in_code(level)
+    weighted = level.endswith("weighted")
     rng = np.random.default_rng(SEED)
     if level == "q3_k":  # its sub-blocks were drawn behind those of q4_k
         sub_blocks(rng, model, LEVELS["q4_k"][3], LEVELS["q4_k"][0])
     x = sub_blocks(rng, model, n, width)
-    chosen = choose(errors(x, code_min, code_max, starts), len(in_code))
+    w = importance(rng, x.shape, weighted)
+    chosen = choose(errors(x, w, code_min, code_max, starts), len(in_code))
     tidy = lambda v: float(np.round(v, 4)) + 0.0  # no -0
     found = [tuple(map(tidy, s)) if isinstance(s, tuple) else tidy(s)
              for s in (starts[k] for k in chosen)]
     same = next((i for i, (a, b) in enumerate(zip(found, in_code)) if not np.allclose(a, b)),
                 len(found))
     print(f"{level}: {', '.join(map(show, found))}")
-    print(f"  {level}.c has the same {len(found)}" if same == len(found) else
-          f"  {level}.c has the same {same} of {len(found)}, then others: "
+    print(f"  the file has the same {len(found)}" if same == len(found) else
+          f"  the file has the same {same} of {len(found)}, then others: "
           f"{', '.join(map(show, in_code[same:]))}")
-    y = sub_blocks(np.random.default_rng(FRESH_SEED), model, n, width)
+    rng = np.random.default_rng(FRESH_SEED)
+    y = sub_blocks(rng, model, n, width)
+    w = importance(rng, y.shape, weighted)
     good = True
     for count in uses:
-        of_code, of_found = (errors(y, code_min, code_max, s[:count]).min(1).mean()
+        of_code, of_found = (errors(y, w, code_min, code_max, s[:count]).min(1).mean()
                              for s in (in_code, found))
         print(f"  squared error of the first {count} on fresh sub-blocks: {of_code:.6f} by "
-              f"{level}.c, {of_found:.6f} by the list found ({100 * (of_code / of_found - 1):+.2f} %)")
+              f"its list, {of_found:.6f} by the list found ({100 * (of_code / of_found - 1):+.2f} %)")
         good = good and of_code <= (1 + TOLERANCE) * of_found
     return good
 

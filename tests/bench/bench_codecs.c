@@ -11,14 +11,17 @@
  * cache, as the evaluator's panels do; of the slow reference one row. */
 enum { COLS = 4096, ROWS = 32 };
 
-enum kind { ENCODE, ENCODE_BEST, DECODE, UNPACK, KINDS };
-static const char *const kind_names[KINDS] = {"encode", "encode, best", "decode", "unpack"};
+/* Weighted: by the importance of columns. */
+enum kind { ENCODE, ENCODE_BEST, ENCODE_WEIGHTED, ENCODE_BEST_WEIGHTED, DECODE, UNPACK, KINDS };
+static const char *const kind_names[KINDS] = {
+    "encode", "encode, best", "encode, weighted", "encode, best, weighted", "decode", "unpack"};
 
 struct work {
     const struct mq_level *level;
     enum mq_isa isa;
     enum kind kind;
     size_t rows;
+    const float *importance; /* [COLS] */
     struct buffers {
         float *weights, *scales, *mins;
         uint8_t *bytes;
@@ -33,9 +36,12 @@ static void run(void *argument, unsigned thread)
     switch (w->kind) {
     case ENCODE:
     case ENCODE_BEST:
-        mq_level_encode_rows(w->level, w->isa,
-                             w->kind == ENCODE ? MQ_EFFORT_DEFAULT : MQ_EFFORT_BEST, NULL,
-                             b->weights, w->rows, COLS, b->bytes);
+    case ENCODE_WEIGHTED:
+    case ENCODE_BEST_WEIGHTED:
+        mq_level_encode_rows(
+            w->level, w->isa,
+            w->kind == ENCODE || w->kind == ENCODE_WEIGHTED ? MQ_EFFORT_DEFAULT : MQ_EFFORT_BEST,
+            w->kind >= ENCODE_WEIGHTED ? w->importance : NULL, b->weights, w->rows, COLS, b->bytes);
         break;
     case DECODE:
         mq_level_decode_rows(w->level, w->isa, b->bytes, w->rows, COLS, b->weights);
@@ -91,11 +97,18 @@ void bench_codecs(struct bench *bench)
             .bytes = bench_memory((size_t)ROWS * COLS * sizeof(float)),
             .codes = bench_memory((size_t)ROWS * COLS),
         };
+    float *importance = bench_floats(COLS);
+    bench_gaussian(importance, COLS);
+    for (int c = 0; c < COLS; c++)
+        importance[c] = 1.0f + importance[c] * importance[c];
     for (size_t l = 0; l < mq_levels_count; l++) {
         for (int kind = 0; kind < KINDS; kind++) {
-            struct work w = {.level = &mq_levels[l], .kind = (enum kind)kind, .threads = threads};
-            if ((kind == ENCODE_BEST && !mq_levels[l].quantized) ||
-                (kind <= ENCODE_BEST && !mq_level_can_encode(&mq_levels[l])) ||
+            struct work w = {.level = &mq_levels[l],
+                             .kind = (enum kind)kind,
+                             .importance = importance,
+                             .threads = threads};
+            if ((kind > ENCODE && kind < DECODE && !mq_levels[l].quantized) ||
+                (kind < DECODE && !mq_level_can_encode(&mq_levels[l])) ||
                 (kind == UNPACK && !mq_levels[l].unpack[0]))
                 continue;
             for (unsigned t = 0; t < bench->threads && !mq_level_can_encode(&mq_levels[l]); t++)
@@ -112,5 +125,6 @@ void bench_codecs(struct bench *bench)
         free(threads[t].bytes);
         free(threads[t].codes);
     }
+    free(importance);
     free(threads);
 }

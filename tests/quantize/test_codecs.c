@@ -70,12 +70,12 @@ END_TEST
 
 /* Encodes with every variant; all bytes and all decoded floats are the reference's. */
 static void check_variants(const struct mq_level *level, enum mq_effort effort, const char *what,
-                           const float *weights, size_t n)
+                           const float *importance, const float *weights, size_t n)
 {
     static uint8_t reference[4 * MAX_WEIGHTS], bytes[4 * MAX_WEIGHTS];
     static float expected[MAX_WEIGHTS], decoded[MAX_WEIGHTS];
     const size_t size = mq_level_row_bytes(level, n);
-    mq_level_encode_rows(level, MQ_ISA_GENERIC, effort, NULL, weights, 1, n, reference);
+    mq_level_encode_rows(level, MQ_ISA_GENERIC, effort, importance, weights, 1, n, reference);
     mq_level_decode_rows(level, MQ_ISA_GENERIC, reference, 1, n, expected);
     for (size_t i = 0; i < n; i++)
         ck_assert_msg(isfinite(expected[i]), "%s %s: weight %zu: %g became %g", level->name, what,
@@ -84,9 +84,10 @@ static void check_variants(const struct mq_level *level, enum mq_effort effort, 
         if (!mq_isa_available((enum mq_isa)isa))
             continue;
         memset(bytes, 0xa5, size);
-        mq_level_encode_rows(level, (enum mq_isa)isa, effort, NULL, weights, 1, n, bytes);
-        ck_assert_msg(memcmp(bytes, reference, size) == 0, "%s/%s of %zu %s weights: %s differs",
-                      level->name, mq_effort_name(effort), n, what, mq_isa_name((enum mq_isa)isa));
+        mq_level_encode_rows(level, (enum mq_isa)isa, effort, importance, weights, 1, n, bytes);
+        ck_assert_msg(memcmp(bytes, reference, size) == 0, "%s/%s of %zu %s weights%s: %s differs",
+                      level->name, mq_effort_name(effort), n, what, importance ? ", weighted" : "",
+                      mq_isa_name((enum mq_isa)isa));
         mq_level_decode_rows(level, (enum mq_isa)isa, reference, 1, n, decoded);
         ck_assert_msg(memcmp(decoded, expected, 4 * n) == 0, "%s decoder, %s: %s differs",
                       level->name, what, mq_isa_name((enum mq_isa)isa));
@@ -104,12 +105,80 @@ START_TEST(every_instruction_set_gives_the_same_bytes)
                      effort++) {
                     mq_test_fill((enum mq_test_kind)kind, k + 1, weights, lengths[k]);
                     check_variants(&mq_levels[i], (enum mq_effort)effort, mq_test_kind_names[kind],
-                                   weights, lengths[k]);
+                                   NULL, weights, lengths[k]);
                 }
 }
 END_TEST
 
-/* A block's bytes depend on its own weights alone, wherever it stands and whatever is beside it. */
+START_TEST(every_instruction_set_weighs_alike)
+{
+    enum { N = 512 + 32 * 3 + 7 };
+    static float weights[N], importance[N];
+    for (int kind = 0; kind < MQ_TEST_KIND_COUNT; kind++)
+        for (int of = 0; of < MQ_TEST_IMPORTANCE_COUNT; of++)
+            for (size_t i = 0; i < mq_levels_count; i++)
+                for (int effort = 0; effort < MQ_EFFORT_COUNT; effort++) {
+                    if (!mq_level_can_encode(&mq_levels[i]))
+                        continue;
+                    mq_test_fill((enum mq_test_kind)kind, 7, weights, N);
+                    mq_test_fill_importance((enum mq_test_importance)of, 8, importance, N);
+                    check_variants(&mq_levels[i], (enum mq_effort)effort, mq_test_kind_names[kind],
+                                   importance, weights, N);
+                }
+}
+END_TEST
+
+/* Only the columns' relative importance counts, and of what nothing is known all count alike. */
+START_TEST(importance_is_relative_and_may_be_nothing)
+{
+    enum { N = 512 + 32 * 3 + 7 };
+    static const float all[] = {1, 0, 0x1p-120f, 0x1p-60f, 0x1p120f};
+    static float weights[N], importance[N];
+    static uint8_t bytes[2][4 * N];
+    mq_test_fill(MQ_TEST_student_t5, 7, weights, N);
+    for (size_t l = 0; l < mq_levels_count; l++) {
+        const struct mq_level *level = &mq_levels[l];
+        for (size_t k = 0; k < sizeof all / sizeof *all && mq_level_can_encode(level); k++) {
+            for (size_t i = 0; i < N; i++)
+                importance[i] = all[k];
+            mq_level_encode_rows(level, mq_isa_detect(), MQ_EFFORT_DEFAULT, importance, weights, 1,
+                                 N, bytes[k > 0]);
+            ck_assert_mem_eq(bytes[k > 0], bytes[0], mq_level_row_bytes(level, N));
+        }
+    }
+}
+END_TEST
+
+/* Sub-blocks that no input has reached lose something for the others, but are not given up. */
+START_TEST(unknown_columns_are_kept)
+{
+    enum { N = 4096 };
+    static const struct {
+        const char *level;
+        double bound; /* relative RMSE in the columns of importance 0 */
+    } rows[] = {{"q8_0", .01}, {"q6_k", .03}, {"q5_k", .06},
+                {"q4_k", .12}, {"q3_k", .25}, {"q2_k", .50}};
+    static float weights[N], importance[N], decoded[N];
+    static uint8_t bytes[4 * N];
+    const enum mq_isa isa = mq_isa_detect();
+    mq_test_fill(MQ_TEST_gauss, 7, weights, N);
+    mq_test_fill_importance(MQ_TEST_IMPORTANCE_zero_sub_blocks, 8, importance, N);
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        const struct mq_level *level = mq_level_find(rows[r].level);
+        double error = 0, norm = 0;
+        mq_level_encode_rows(level, isa, MQ_EFFORT_DEFAULT, importance, weights, 1, N, bytes);
+        mq_level_decode_rows(level, isa, bytes, 1, N, decoded);
+        for (size_t i = 0; i < N; i++) {
+            const double w = (double)weights[i], e = (double)decoded[i] - w;
+            error += importance[i] > 0 ? 0 : e * e;
+            norm += importance[i] > 0 ? 0 : w * w;
+        }
+        ck_assert_msg(sqrt(error / norm) < rows[r].bound, "%s: %g", level->name,
+                      sqrt(error / norm));
+    }
+}
+END_TEST
+
 /* A row of FP8 may end within a block, and NaN stays one, where the next step finds it. */
 START_TEST(f8_rows_are_cut_and_nan_is_nan)
 {
@@ -142,22 +211,26 @@ START_TEST(f8_rows_are_cut_and_nan_is_nan)
 }
 END_TEST
 
+/* A block's bytes depend on its own weights alone, wherever it stands and whatever is beside it. */
 START_TEST(blocks_do_not_depend_on_their_neighbours)
 {
     enum { N = 4096 };
-    static float weights[N], lonely[256];
+    static float weights[N], importance[N], lonely[256], own[256];
     static uint8_t all[4 * N], one[1024];
     uint64_t seed = 5;
     for (size_t i = 0; i < N; i++) /* neighbours of quite different kinds */
         weights[i] = mq_test_weight((enum mq_test_kind)(i / 256 % MQ_TEST_KIND_COUNT), i, &seed);
+    mq_test_fill_importance(MQ_TEST_IMPORTANCE_usual, 6, importance, N);
     const enum mq_isa isa = mq_isa_detect();
     for (size_t l = 0; l < mq_levels_count; l++) {
         const struct mq_level *level = &mq_levels[l];
-        for (int effort = 0; effort < MQ_EFFORT_COUNT && mq_level_can_encode(level); effort++) {
-            level->encode[isa](weights, N, NULL, (enum mq_effort)effort, all);
+        for (int k = 0; k < 2 * MQ_EFFORT_COUNT && mq_level_can_encode(level); k++) {
+            const enum mq_effort effort = (enum mq_effort)(k / 2);
+            level->encode[isa](weights, N, k % 2 ? importance : NULL, effort, all);
             for (size_t at = 0; at < N; at += level->block_weights) {
                 memcpy(lonely, weights + at, level->block_weights * sizeof *lonely);
-                level->encode[isa](lonely, level->block_weights, NULL, (enum mq_effort)effort, one);
+                memcpy(own, importance + at, level->block_weights * sizeof *own);
+                level->encode[isa](lonely, level->block_weights, k % 2 ? own : NULL, effort, one);
                 ck_assert_mem_eq(one, all + at / level->block_weights * level->block_bytes,
                                  level->block_bytes);
             }
@@ -174,14 +247,17 @@ START_TEST(bytes_are_pinned)
 {
     static const struct {
         const char *level;
-        uint32_t crc[MQ_EFFORT_COUNT];
+        uint32_t crc[2][MQ_EFFORT_COUNT]; /* without and with importance */
     } pinned[] = {
-        {"q8_0", {0x539e79d5, 0xad35c3f1}}, {"q6_k", {0xdfb11c8a, 0x43cd1aca}},
-        {"q5_k", {0x7e8ea81d, 0x48b72768}}, {"q4_k", {0x854d2d96, 0x069d3648}},
-        {"q3_k", {0x3cc359f9, 0x681a4a77}}, {"q2_k", {0xfdb6fe2a, 0xa2449704}},
+        {"q8_0", {{0x539e79d5, 0xad35c3f1}, {0xffc650c4, 0x66cdb13a}}},
+        {"q6_k", {{0xdfb11c8a, 0x43cd1aca}, {0x79cfa27b, 0xfd5fc515}}},
+        {"q5_k", {{0x7e8ea81d, 0x48b72768}, {0x22f83491, 0x889fce24}}},
+        {"q4_k", {{0x854d2d96, 0x069d3648}, {0x52f1355d, 0x3419a422}}},
+        {"q3_k", {{0x3cc359f9, 0x681a4a77}, {0xa184d08c, 0xde8422dd}}},
+        {"q2_k", {{0xfdb6fe2a, 0xa2449704}, {0x1ff7780c, 0x033e7c6e}}},
     };
     enum { N = 4096 };
-    static float weights[N];
+    static float weights[N], importance[N];
     static uint8_t bytes[4 * N];
     uint64_t seed = 11;
     for (size_t i = 0; i < N; i++) {
@@ -189,6 +265,7 @@ START_TEST(bytes_are_pinned)
         for (int k = 0; k < 3; k++)
             x += mq_test_uniform(&seed);
         weights[i] = (x - 1.5f) * (i / 256 % 3 ? 1.0f : x * x);
+        importance[i] = x * x;
     }
     enum { PINNED = sizeof pinned / sizeof *pinned };
     for (size_t l = 0; l < mq_levels_count; l++) {
@@ -198,15 +275,15 @@ START_TEST(bytes_are_pinned)
         size_t row = 0;
         while (row < PINNED && strcmp(pinned[row].level, level->name) != 0)
             row++;
-        uint32_t crc[MQ_EFFORT_COUNT];
-        for (int effort = 0; effort < MQ_EFFORT_COUNT; effort++) {
-            mq_level_encode_rows(level, mq_isa_detect(), (enum mq_effort)effort, NULL, weights, 1,
-                                 N, bytes);
-            crc[effort] = (uint32_t)crc32_z(0, bytes, mq_level_row_bytes(level, N));
+        uint32_t crc[2][MQ_EFFORT_COUNT];
+        for (int k = 0; k < 2 * MQ_EFFORT_COUNT; k++) {
+            mq_level_encode_rows(level, mq_isa_detect(), (enum mq_effort)(k / 2),
+                                 k % 2 ? importance : NULL, weights, 1, N, bytes);
+            crc[k % 2][k / 2] = (uint32_t)crc32_z(0, bytes, mq_level_row_bytes(level, N));
         }
         ck_assert_msg(row < PINNED && memcmp(crc, pinned[row].crc, sizeof crc) == 0,
-                      "not as pinned: {\"%s\", {0x%08x, 0x%08x}}", level->name,
-                      crc[MQ_EFFORT_DEFAULT], crc[MQ_EFFORT_BEST]);
+                      "not as pinned: {\"%s\", {{0x%08x, 0x%08x}, {0x%08x, 0x%08x}}}", level->name,
+                      crc[0][0], crc[0][1], crc[1][0], crc[1][1]);
     }
 }
 END_TEST
@@ -337,6 +414,9 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, decoders_give_what_gguf_gives);
     tcase_add_test(tests, f8_rows_are_cut_and_nan_is_nan);
     tcase_add_test(tests, every_instruction_set_gives_the_same_bytes);
+    tcase_add_test(tests, every_instruction_set_weighs_alike);
+    tcase_add_test(tests, importance_is_relative_and_may_be_nothing);
+    tcase_add_test(tests, unknown_columns_are_kept);
     tcase_add_test(tests, bytes_are_pinned);
     tcase_add_test(tests, blocks_do_not_depend_on_their_neighbours);
     tcase_add_test(tests, odd_weights_are_kept_as_well_as_the_format_can);

@@ -144,17 +144,20 @@ START_TEST(tails_are_q8_0_and_f16)
     enum { COLS = 256 + 32 * 3 + 5 };
     const enum mq_isa isa = mq_isa_detect();
     const struct mq_level *q8_0 = mq_level_find("q8_0"), *f16 = mq_level_find("f16");
-    static float weights[COLS];
+    static float weights[COLS], importance[COLS];
     static uint8_t row[1024], segment[512];
     mq_test_fill(MQ_TEST_laplace, 2, weights, COLS);
-    for (size_t l = 0; l < mq_levels_count; l++) {
-        const struct mq_level *level = &mq_levels[l];
+    mq_test_fill_importance(MQ_TEST_IMPORTANCE_usual, 3, importance, COLS);
+    for (size_t l = 0; l < 2 * mq_levels_count; l++) {
+        const struct mq_level *level = &mq_levels[l / 2];
+        const float *of_blocks = l % 2 ? importance : NULL;
+        const float *of_tail = l % 2 ? importance + 256 : NULL;
         if (level->block_weights != 256 || !mq_level_can_encode(level))
             continue;
-        mq_level_encode_rows(level, isa, MQ_EFFORT_BEST, NULL, weights, 1, COLS, row);
-        level->encode[isa](weights, 256, NULL, MQ_EFFORT_BEST, segment);
+        mq_level_encode_rows(level, isa, MQ_EFFORT_BEST, of_blocks, weights, 1, COLS, row);
+        level->encode[isa](weights, 256, of_blocks, MQ_EFFORT_BEST, segment);
         ck_assert_mem_eq(row, segment, level->block_bytes);
-        q8_0->encode[isa](weights + 256, 96, NULL, MQ_EFFORT_BEST, segment);
+        q8_0->encode[isa](weights + 256, 96, of_tail, MQ_EFFORT_BEST, segment);
         ck_assert_mem_eq(row + level->block_bytes, segment, 3 * 34);
         f16->encode[isa](weights + 352, 5, NULL, MQ_EFFORT_BEST, segment);
         ck_assert_mem_eq(row + level->block_bytes + 3 * 34, segment, 10);
@@ -165,22 +168,25 @@ END_TEST
 START_TEST(rows_one_by_one_are_rows_at_once)
 {
     enum { ROWS = 5, MAX = ROWS * 1000 };
-    static float weights[MAX], at_once[MAX], alone[MAX];
+    static float weights[MAX], importance[1000], at_once[MAX], alone[MAX];
     static uint8_t all[4 * MAX], one[4 * MAX];
     const enum mq_isa isa = mq_isa_detect();
+    mq_test_fill_importance(MQ_TEST_IMPORTANCE_usual, 3, importance, 1000);
     for (size_t l = 0; l < mq_levels_count; l++)
         for (size_t c = 0; c < COLUMNS; c++)
-            for (int effort = 0; effort < MQ_EFFORT_COUNT; effort++) {
+            for (int k = 0; k < 2 * MQ_EFFORT_COUNT; k++) {
+                const enum mq_effort effort = (enum mq_effort)(k / 2);
+                const float *columns_importance = k % 2 ? importance : NULL;
                 const struct mq_level *level = &mq_levels[l];
                 const size_t cols = columns[c], row_bytes = mq_level_row_bytes(level, cols);
                 if (cols > 1000 || !mq_level_can_encode(level))
                     continue;
                 mq_test_fill(MQ_TEST_student_t5, cols, weights, ROWS * cols);
-                mq_level_encode_rows(level, isa, (enum mq_effort)effort, NULL, weights, ROWS, cols,
+                mq_level_encode_rows(level, isa, effort, columns_importance, weights, ROWS, cols,
                                      all);
                 mq_level_decode_rows(level, isa, all, ROWS, cols, at_once);
                 for (size_t r = 0; r < ROWS; r++) {
-                    mq_level_encode_rows(level, isa, (enum mq_effort)effort, NULL,
+                    mq_level_encode_rows(level, isa, effort, columns_importance,
                                          weights + r * cols, 1, cols, one + r * row_bytes);
                     mq_level_decode_rows(level, isa, all + r * row_bytes, 1, cols,
                                          alone + r * cols);

@@ -79,6 +79,33 @@ static inline float mq_test_weight(enum mq_test_kind kind, size_t i, uint64_t *s
 #undef X
 }
 
+/* What may be known of columns: the mean squares of a few Gaussian inputs, of inputs some of which
+ * are never seen, or are a thousand times as large, and what no model has. */
+#define MQ_TEST_IMPORTANCES(X)                                            \
+    X(usual, 0.1f + mq_test_gauss(seed) * mq_test_gauss(seed))            \
+    X(nothing, 0.0f)                                                      \
+    X(zeros, mq_test_uniform(seed) < 0.5f ? 0.0f : mq_test_uniform(seed)) \
+    X(zero_sub_blocks, i / 32 % 2 ? 0.0f : mq_test_uniform(seed))         \
+    X(one_outlier, i % 256 == 77 ? 1e6f : mq_test_uniform(seed))          \
+    X(any_bits, mq_test_bits(seed, 255))
+
+#define X(name, value) MQ_TEST_IMPORTANCE_##name,
+enum mq_test_importance { MQ_TEST_IMPORTANCES(X) MQ_TEST_IMPORTANCE_COUNT };
+#undef X
+
+static inline void mq_test_fill_importance(enum mq_test_importance kind, uint64_t random,
+                                           float *importance, size_t n)
+{
+    uint64_t state = random, *const seed = &state;
+    for (size_t i = 0; i < n; i++) {
+#define X(name, value)                     \
+    if (kind == MQ_TEST_IMPORTANCE_##name) \
+        importance[i] = fabsf(value);
+        MQ_TEST_IMPORTANCES(X)
+#undef X
+    }
+}
+
 static inline void mq_test_fill(enum mq_test_kind kind, uint64_t random, float *weights, size_t n)
 {
     uint64_t seed = random;
