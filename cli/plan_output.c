@@ -31,6 +31,9 @@ static void print_remarks(const struct mq_plan *plan, const struct mq_options *o
                again);
     if (plan->calibration)
         printf("  %s\n", plan->calibration);
+    if (plan->importance)
+        printf("  columns count by their importance in %s (%zu matrices)\n",
+               mq_importance_source(plan->importance), mq_importance_count(plan->importance));
     print_notes(plan, options);
 }
 
@@ -130,6 +133,7 @@ static cJSON *plan_json(struct mq_json_tree *b, const char *command, const struc
                                                        : mq_effort_name(plan->effort));
     if (plan->calibration)
         mq_json_put_text(b, o, "calibration", plan->calibration);
+    mq_importance_put_json(b, o, plan->importance);
     mq_json_put_count(b, o, "file_bytes", plan->output_bytes);
     if (plan->files_count > 1)
         mq_json_put(b, o, "files", files_json(b, plan, options->output));

@@ -64,7 +64,7 @@ struct job {
     bool *done;           /* [plan's items] */
     uint64_t resumed;     /* tensors that an earlier run has finished */
     uint32_t *crcs;       /* [plan's items] */
-    uint64_t raw_bytes, weights, turned, encoded_bytes; /* a thread's scratch */
+    uint64_t raw_bytes, weights, turned, columns, encoded_bytes; /* a thread's scratch */
     /* Under the lock, except that `noting` is the noting thread's own while `note_busy`: */
     omp_lock_t lock;
     struct finished finished, noting;
@@ -121,6 +121,8 @@ static moeq_status plan_memory(struct job *job, moeq_error *err)
         job->raw_bytes = mq_max_u64(job->raw_bytes, rows * e->tensor->row_bytes);
         job->weights = mq_max_u64(job->weights, rows * e->tensor->cols);
         job->encoded_bytes = mq_max_u64(job->encoded_bytes, rows * e->row_bytes);
+        if (e->form && e->form->columns)
+            job->columns = mq_max_u64(job->columns, e->tensor->cols);
         if (e->form && (e->form->what & MQ_FORM_KV_B)) {
             const uint64_t turned = rows / (e->form->plain + e->form->values) * e->tensor->cols;
             job->turned = mq_max_u64(job->turned, turned * e->form->plain);
@@ -176,8 +178,9 @@ static moeq_status choose_threads(const struct job *job, unsigned *threads, moeq
 {
     const uint64_t memory =
         job->context->memory_bytes ? job->context->memory_bytes : MQ_CONVERT_DEFAULT_MEMORY;
-    const uint64_t scratch =
-        job->raw_bytes + (job->weights + job->turned) * sizeof(float) + job->encoded_bytes;
+    const uint64_t scratch = job->raw_bytes +
+                             (job->weights + job->turned + job->columns) * sizeof(float) +
+                             job->encoded_bytes;
     const uint64_t other = 16u << 20; /* the program, its tables and the C library */
     if (memory < other + scratch)
         return mq_fail(err, MOEQ_LIMIT,
@@ -193,7 +196,7 @@ static moeq_status choose_threads(const struct job *job, unsigned *threads, moeq
 
 struct scratch {
     uint8_t *raw, *encoded;
-    float *weights, *turned;
+    float *weights, *turned, *columns;
 };
 
 static moeq_status check_f16_range(const struct mq_plan_entry *e, uint64_t row, const float *w,
@@ -230,7 +233,8 @@ static moeq_status write_runs(const struct job *job, const struct mq_plan_entry 
     return MOEQ_OK;
 }
 
-/* The heads' rows of keys as columns, into the second tensor; s->weights has whole heads. */
+/* The heads' rows of keys as columns, into the second tensor; s->weights has whole heads. What the
+ * importance is of, the matrix's own columns, are rows here. */
 static moeq_status write_turned(const struct job *job, const struct mq_plan_entry *e, uint64_t row,
                                 uint64_t rows, const struct scratch *s, moeq_error *err)
 {
@@ -257,6 +261,17 @@ static void order_columns(const struct mq_plan_entry *e, uint64_t rows, const st
         mq_form_columns(e->form, e->source->block_weights, e->source->block_bytes, false,
                         s->weights, at);
     }
+}
+
+/* The importance of the columns as the file has them; NULL: none is known. */
+static const float *importance_of(const struct job *job, const struct mq_plan_entry *e,
+                                  const struct scratch *s)
+{
+    const float *columns = mq_importance_columns(job->plan->importance, e->tensor);
+    if (!columns || !e->form || !e->form->columns)
+        return columns;
+    mq_form_columns(e->form, 1, sizeof *columns, false, columns, s->columns);
+    return s->columns;
 }
 
 /* Encoded rows to their places. */
@@ -332,8 +347,8 @@ static moeq_status convert_rows(const struct job *job, const struct mq_plan_entr
         mq_form_values(values, false, s->weights, (size_t)(rows * t->cols));
     if (e->level != e->source || values) {
         MQ_TRY(check_f16_range(e, row, s->weights, rows * t->cols, err));
-        mq_level_encode_rows(e->level, isa, job->plan->effort, NULL, s->weights, rows, t->cols,
-                             s->encoded);
+        mq_level_encode_rows(e->level, isa, job->plan->effort, importance_of(job, e, s), s->weights,
+                             rows, t->cols, s->encoded);
         if (any)
             mq_nonfinite_carry(s->weights, rows * t->cols, e->level->name, s->encoded);
         out = s->encoded;
@@ -463,10 +478,11 @@ static void work(struct job *job)
     struct scratch s = {.raw = malloc(job->raw_bytes + 1),
                         .encoded = malloc(job->encoded_bytes + 1),
                         .weights = malloc((job->weights + 1) * sizeof(float)),
-                        .turned = malloc((job->turned + 1) * sizeof(float))};
+                        .turned = malloc((job->turned + 1) * sizeof(float)),
+                        .columns = malloc((job->columns + 1) * sizeof(float))};
     moeq_error error = {0};
     moeq_status status = MOEQ_OK;
-    if (!s.raw || !s.encoded || !s.weights || !s.turned)
+    if (!s.raw || !s.encoded || !s.weights || !s.turned || !s.columns)
         status = mq_fail_memory(&error, "converting");
     while (status == MOEQ_OK && !mq_first_error_status(&job->failed)) {
         const size_t chunk = atomic_fetch_add(&job->next_chunk, 1);
@@ -484,6 +500,7 @@ static void work(struct job *job)
     free(s.encoded);
     free(s.weights);
     free(s.turned);
+    free(s.columns);
 }
 
 /* ---- tensors that come encoded ---- */

@@ -128,13 +128,18 @@ moeq_status mq_output_check(const struct mq_plan *plan, const struct mq_convert_
 /* ---- the journal ---- */
 
 /* What must be equal for a part to be continued: the headers say levels and places; the sources'
- * names, sizes, headers and times say that the data is the same; the effort, that the search is. */
+ * names, sizes, headers and times say that the data is the same; effort and importance, that the
+ * search is. */
 static uint32_t plan_identity(const struct mq_plan *plan)
 {
     const char *effort = mq_effort_name(plan->effort);
     uLong crc = crc32_z(0, (const Bytef *)effort, strlen(effort));
     if (plan->calibration)
         crc = crc32_z(crc, (const Bytef *)plan->calibration, strlen(plan->calibration));
+    if (plan->importance) {
+        const uint32_t fingerprint = mq_importance_fingerprint(plan->importance);
+        crc = crc32_z(crc, (const Bytef *)&fingerprint, sizeof fingerprint);
+    }
     if (plan->allow_nonfinite)
         crc = crc32_z(crc, (const Bytef *)"nonfinite", 9);
     for (size_t i = plan->has_index; i < plan->files_count; i++)

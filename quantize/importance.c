@@ -120,6 +120,12 @@ const char *mq_importance_source(const struct mq_importance *importance)
     return importance->source;
 }
 
+const char *mq_importance_name(const struct mq_importance *importance)
+{
+    const char *slash = strrchr(importance->source, '/');
+    return slash ? slash + 1 : importance->source;
+}
+
 /* The sum of the matrices' CRCs does not depend on their order. */
 uint32_t mq_importance_fingerprint(const struct mq_importance *m)
 {
@@ -131,6 +137,17 @@ uint32_t mq_importance_fingerprint(const struct mq_importance *m)
                                  item->cols * sizeof *item->columns);
     }
     return sum;
+}
+
+void mq_importance_put_json(struct mq_json_tree *tree, cJSON *object, const struct mq_importance *m)
+{
+    if (!m)
+        return;
+    cJSON *o = mq_json_object(tree);
+    mq_json_put_text(tree, o, "path", m->source);
+    mq_json_put_count(tree, o, "matrices", m->count);
+    mq_json_put_hex(tree, o, "fingerprint", mq_importance_fingerprint(m));
+    mq_json_put(tree, object, "importance", o);
 }
 
 moeq_status mq_importance_check(const struct mq_importance *m, const struct mq_view *view,

@@ -14,6 +14,7 @@
 #ifndef MQ_IMPORTANCE_H
 #define MQ_IMPORTANCE_H
 
+#include "json_tree.h"
 #include "model_view.h"
 
 struct mq_importance;
@@ -39,9 +40,14 @@ const float *mq_importance_columns(const struct mq_importance *importance,
 
 size_t mq_importance_count(const struct mq_importance *importance); /* matrices */
 const char *mq_importance_source(const struct mq_importance *importance);
+const char *mq_importance_name(const struct mq_importance *importance); /* without its folder */
 
 /* Of everything but the source, in whatever order it was added. */
 uint32_t mq_importance_fingerprint(const struct mq_importance *importance);
+
+/* "importance": {"path", "matrices", "fingerprint"}; nothing for NULL. */
+void mq_importance_put_json(struct mq_json_tree *tree, cJSON *object,
+                            const struct mq_importance *importance);
 
 /* Fails if a matrix has another number of columns in the view, or the two have none in common: the table
  * is of another model. */

@@ -21,6 +21,7 @@ struct mq_plan *mq_plan_new(const struct mq_view *view, const struct mq_policy *
         return NULL;
     plan->view = view;
     plan->effort = policy->effort;
+    plan->importance = policy->importance;
     plan->allow_nonfinite = policy->allow_nonfinite;
     plan->nonfinite_weights = policy->nonfinite_weights;
     plan->arena = mq_arena_create();
@@ -147,6 +148,10 @@ static moeq_status make_metadata(const struct mq_plan *plan, const struct mq_pol
                      policy->allow_nonfinite ? "; nonfinite=allowed" : "");
     if (policy->calibration)
         mq_buffer_printf(&recipe, "; calibrated=%s", policy->calibration);
+    if (policy->importance)
+        mq_buffer_printf(&recipe, "; importance=%s %08" PRIx32,
+                         mq_importance_name(policy->importance),
+                         mq_importance_fingerprint(policy->importance));
     const char *pairs[] = {
         MQ_META_FORMAT,   "moeq",
         MQ_META_VERSION,  MQ_PROFILE_VERSION,

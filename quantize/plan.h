@@ -61,6 +61,7 @@ static inline void mq_plan_total_add(struct mq_plan_total *t, const struct mq_te
 struct mq_plan {
     const struct mq_view *view;
     enum mq_effort effort;
+    const struct mq_importance *importance; /* see struct mq_policy */
     const char *calibration; /* see struct mq_policy */
     bool allow_nonfinite;          /* see struct mq_policy */
     uint64_t nonfinite_weights;    /* the same */

@@ -59,6 +59,8 @@ static moeq_status check_can_encode(const struct mq_view *view, const struct mq_
 moeq_status mq_policy_apply(const struct mq_policy *policy, const struct mq_view *view,
                             const struct mq_level **levels, moeq_error *err)
 {
+    if (policy->importance)
+        MQ_TRY(mq_importance_check(policy->importance, view, err));
     for (size_t i = 0; i < view->tensors_count; i++) {
         const struct mq_tensor *t = &view->tensors[i];
         MQ_TRY(mq_tensor_stored(view, t, &levels[i], err));

@@ -2,6 +2,7 @@
 #ifndef MQ_POLICY_H
 #define MQ_POLICY_H
 
+#include "importance.h"
 #include "levels.h"
 #include "model_view.h"
 #include "recipes.h"
@@ -21,6 +22,9 @@ struct mq_policy {
     const struct mq_policy_override *overrides; /* later ones win */
     size_t overrides_count;
     enum mq_effort effort;
+    /* By what the columns of matrices count; NULL: all alike. The caller's, for as long as what is made
+     * by the policy. */
+    const struct mq_importance *importance;
     /* By what encoders that know more than the weights were guided, for metadata; NULL: none was. */
     const char *calibration;
     bool allow_nonfinite; /* NaN and infinite weights are copied where nothing is quantized */
@@ -39,7 +43,8 @@ struct mq_policy mq_policy_of_recipe(const struct mq_recipe *recipe);
 
 /*
  * The level of every tensor of the view, in levels[tensors_count]. Fails if an override matches no
- * tensor, or would store a router or norm below its source's precision.
+ * tensor, or would store a router or norm below its source's precision, or if the importance is of
+ * another model's columns.
  */
 moeq_status mq_policy_apply(const struct mq_policy *policy, const struct mq_view *view,
                             const struct mq_level **levels, moeq_error *err);

@@ -34,6 +34,7 @@ struct mq_weights mq_arm_weights(const struct mq_arm *arm, enum mq_role role, in
         .storage = mq_level_find(tensor->storage),
         .level = arm->levels ? arm->levels[tensor - arm->view->tensors] : NULL,
         .effort = arm->effort,
+        .importance = mq_importance_columns(arm->importance, tensor),
     };
 }
 

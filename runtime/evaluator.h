@@ -17,6 +17,7 @@
 #include "context.h"
 #include "exact_sum.h"
 #include "layer.h"
+#include "importance.h"
 #include "levels.h"
 #include "model_view.h"
 #include "router.h"
@@ -44,6 +45,7 @@ struct mq_arm {
      * use; NULL entries, or levels == NULL: use the weights as they are stored. */
     const struct mq_level *const *levels;
     enum mq_effort effort;
+    const struct mq_importance *importance; /* for their encoders; NULL: all columns count alike */
     /* Take the experts and their weights from this earlier arm instead of this arm's own router
      * (its own router's logits are still reported); -1: its own. Must be less than the arm's index.
      */

@@ -173,7 +173,8 @@ static bool same_source(const struct mq_weights *a, const struct mq_weights *b)
 
 bool mq_weights_equal(const struct mq_weights *a, const struct mq_weights *b)
 {
-    return same_source(a, b) && a->level == b->level && (!a->level || a->effort == b->effort);
+    return same_source(a, b) && a->level == b->level &&
+           (!a->level || (a->effort == b->effort && a->importance == b->importance));
 }
 
 uint64_t mq_weights_row_bytes(const struct mq_weights *weights)
@@ -220,7 +221,8 @@ static moeq_status quantize_rows(const struct mq_weights *weights, enum mq_isa i
                                  moeq_error *err)
 {
     const size_t cols = weights->tensor->cols;
-    mq_level_encode_rows(weights->level, isa, weights->effort, NULL, rows, count, cols, bytes);
+    mq_level_encode_rows(weights->level, isa, weights->effort, weights->importance, rows, count,
+                         cols, bytes);
     mq_level_decode_rows(weights->level, isa, bytes, count, cols, out);
     return check_finite(weights, isa, row, count, out, weights->level->name, err);
 }
@@ -508,8 +510,8 @@ static moeq_status prepare_panel(const struct job *job, size_t which, struct use
         MQ_TRY(quantize_rows(weights, isa, at, count, rows, bytes, scratch->quantized, err));
         used = scratch->quantized;
     } else if (weights->level) {
-        mq_level_encode_rows(weights->level, isa, weights->effort, NULL, rows, count, job->cols,
-                             bytes);
+        mq_level_encode_rows(weights->level, isa, weights->effort, weights->importance, rows, count,
+                             job->cols, bytes);
     }
     for (size_t r = 0; uses.measure && r < count; r++)
         linear->kernels->sum_squares(rows + r * job->cols, used + r * job->cols, job->cols,

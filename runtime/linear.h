@@ -21,6 +21,7 @@ struct mq_weights {
     const struct mq_level *storage; /* of the file's bytes */
     const struct mq_level *level;
     enum mq_effort effort;
+    const float *importance; /* of the columns, for the level's encoder; NULL: all alike */
 };
 
 /* True if both are the same numbers, read from the same place. */

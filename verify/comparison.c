@@ -135,6 +135,7 @@ static moeq_status add_candidate(struct lineup *l, size_t candidate, enum mq_com
         MQ_TRY(mq_comparison_levels(l->baseline->view, &c->policy, levels, err));
         arm[0].levels = levels;
         arm[0].effort = c->policy.effort;
+        arm[0].importance = c->policy.importance;
     }
     if (l->swaps) {
         arm[1] = arm[0];

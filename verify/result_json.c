@@ -261,6 +261,7 @@ static cJSON *recipe(struct mq_json_tree *b, const struct mq_policy *policy)
     if (policy->recipe)
         mq_json_put_text(b, o, "recipe", policy->recipe->name);
     mq_json_put_text(b, o, "effort", mq_effort_name(policy->effort));
+    mq_importance_put_json(b, o, policy->importance);
     return o;
 }
 

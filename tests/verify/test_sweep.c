@@ -255,14 +255,50 @@ static void check_beside(const struct mq_context *context, const struct mq_view 
     mq_comparison_free(&alone);
 }
 
-/* What a sweep says of a level is what the file of that level gives, to the last bit. */
-START_TEST(same_as_file)
+static struct mq_importance *importance_of(const struct mq_view *view)
+{
+    struct mq_importance *importance;
+    uint64_t seed = 1;
+    moeq_error err = {0};
+    ck_assert_ok(mq_importance_create("text.cal", &importance, &err));
+    for (size_t i = 0; i < view->tensors_count; i++) {
+        const struct mq_tensor *t = &view->tensors[i];
+        float columns[1024];
+        ck_assert_uint_le(t->cols, 1024);
+        for (uint64_t c = 0; c < t->cols; c++)
+            columns[c] = mq_test_uniform(&seed);
+        if (t->dims == 2)
+            ck_assert_ok(mq_importance_add(importance, t->name, columns, t->cols, 9, &err));
+    }
+    return importance;
+}
+
+/* By what the candidate's columns count is said of it alone. */
+static void check_importance_json(const struct mq_comparison *result,
+                                  const struct mq_importance *importance)
+{
+    cJSON *json = mq_sweep_json(result);
+    const cJSON *row = cJSON_GetArrayItem(mq_json_get(json, "rows"), 1);
+    const cJSON *said = mq_json_get(mq_json_get(row, "recipe"), "importance");
+    char fingerprint[16];
+    ck_assert_int_eq(said != NULL, importance != NULL);
+    if (said) {
+        snprintf(fingerprint, sizeof fingerprint, "%08x", mq_importance_fingerprint(importance));
+        ck_assert_str_eq(mq_json_get(said, "fingerprint")->valuestring, fingerprint);
+        ck_assert_str_eq(mq_json_get(said, "path")->valuestring, "text.cal");
+    }
+    cJSON_Delete(json);
+}
+
+/* What a sweep says of a level is what the file of that level gives, to the last bit; also of one
+ * that weighs columns, which is another. */
+static double check_same_as_file(bool weighs)
 {
     const struct mq_context context = {.isa = mq_isa_detect(), .threads = 2};
     const struct mq_comparison_options options = {.protocol = {.context = 128, .max_tokens = 1024}};
     const char *text = mq_test_source("demo/text.txt"), *path = mq_test_temporary("q3.moeq");
     const struct mq_convert_options how = {.output = path, .replace = true};
-    const struct mq_candidate arms[] = {arm("q3_k")};
+    struct mq_candidate arms[] = {arm("q3_k")};
     struct mq_view *view, *file;
     struct mq_plan *plan;
     struct mq_convert_result converted;
@@ -270,6 +306,8 @@ START_TEST(same_as_file)
     struct mq_eval_result evaluated;
     moeq_error err = {0};
     ck_assert_ok(mq_model_open(mq_test_source("demo/model"), &view, &err));
+    struct mq_importance *importance = weighs ? importance_of(view) : NULL;
+    arms[0].policy.importance = importance;
     ck_assert_ok(mq_plan_create(view, &arms[0].policy, &plan, &err));
     ck_assert_msg(mq_convert(&context, plan, &how, &converted, &err) == MOEQ_OK, "%s", err.message);
     ck_assert_ok(mq_model_open(path, &file, &err));
@@ -280,12 +318,22 @@ START_TEST(same_as_file)
     ck_assert_uint_eq(swept.text.ids_crc32, evaluated.text.ids_crc32);
     ck_assert(swept.rows[1].result.perplexity.nll.value == evaluated.perplexity.nll.value);
     ck_assert(swept.rows[1].result.perplexity.nll.se == evaluated.perplexity.nll.se);
-    check_beside(&context, view, file, &arms[0]);
+    if (weighs)
+        check_beside(&context, view, file, &arms[0]);
+    check_importance_json(&swept, importance);
+    const double nll = evaluated.perplexity.nll.value;
     mq_comparison_free(&swept);
     mq_eval_result_free(&evaluated);
     mq_plan_free(plan);
+    mq_importance_destroy(importance);
     mq_view_close(file);
     mq_view_close(view);
+    return nll;
+}
+
+START_TEST(same_as_file)
+{
+    ck_assert(check_same_as_file(false) != check_same_as_file(true));
 }
 END_TEST
 
