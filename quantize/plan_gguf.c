@@ -453,6 +453,12 @@ static moeq_status put_keys(struct job *job, const struct mq_gguf *carried)
     MQ_TRY(put_model(job));
     mq_gguf_put_u32(w, MQ_GGUF_KEY_FILE_TYPE, file_type(job, carried));
     mq_gguf_put_u32(w, MQ_GGUF_KEY_QUANTIZATION_VERSION, 2);
+    if (plan->importance) { /* where llama.cpp and its users look for it */
+        const char *name = mq_importance_name(plan->importance);
+        mq_gguf_put_string(w, MQ_GGUF_KEY_IMATRIX_FILE, name, strlen(name));
+        mq_gguf_put_i32(w, MQ_GGUF_KEY_IMATRIX_ENTRIES,
+                        (int32_t)mq_importance_count(plan->importance));
+    }
     bool no_memory;
     const char *notes = mq_view_notes_text(view, NULL, plan->arena, &no_memory);
     if (no_memory)

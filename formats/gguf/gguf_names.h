@@ -123,6 +123,8 @@ const struct mq_gguf_role *mq_gguf_role(enum mq_role role);
 #define MQ_GGUF_KEY_SIZE_LABEL "general.size_label" /* "8x7B" */
 #define MQ_GGUF_KEY_FILE_TYPE "general.file_type"
 #define MQ_GGUF_KEY_QUANTIZATION_VERSION "general.quantization_version"
+#define MQ_GGUF_KEY_IMATRIX_FILE "quantize.imatrix.file"
+#define MQ_GGUF_KEY_IMATRIX_ENTRIES "quantize.imatrix.entries_count"
 
 #define MQ_GGUF_KEY_VOCAB "%s.vocab_size"
 #define MQ_GGUF_KEY_CONTEXT "%s.context_length"

@@ -118,6 +118,32 @@ START_TEST(moeq_files_are_weighed)
 }
 END_TEST
 
+START_TEST(gguf_files_say_so)
+{
+    /* the key, that it is text (8), of 8 bytes */
+    static const char said[] = "quantize.imatrix.file\10\0\0\0\10\0\0\0\0\0\0\0text.cal";
+    static const char entries[] = "quantize.imatrix.entries_count";
+    struct mq_view *view;
+    moeq_error err = {0};
+    ck_assert_ok(mq_model_open(mq_test_source("demo/model"), &view, &err));
+    struct mq_importance *table = table_of(view, 1);
+    const struct mq_gguf_options gguf = {.unify_up = true};
+    for (int k = 0; k < 2; k++) {
+        struct mq_plan *plan;
+        const struct mq_policy policy = policy_of("q4_k", k ? table : NULL);
+        ck_assert_msg(mq_plan_create_gguf(view, &policy, &gguf, &plan, &err) == MOEQ_OK, "%s",
+                      err.message);
+        const char *header = plan->files[0].header;
+        const uint64_t size = plan->files[0].header_bytes;
+        ck_assert((memmem(header, size, said, sizeof said - 1) != NULL) == k);
+        ck_assert((memmem(header, size, entries, sizeof entries - 1) != NULL) == k);
+        mq_plan_free(plan);
+    }
+    mq_importance_destroy(table);
+    mq_view_close(view);
+}
+END_TEST
+
 /* Where a file has columns in another order, importance follows: a plan whose matrices are to have
  * their halves the other way round. */
 START_TEST(importance_follows_its_columns)
@@ -195,6 +221,7 @@ END_TEST
 static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, moeq_files_are_weighed);
+    tcase_add_test(tests, gguf_files_say_so);
     tcase_add_test(tests, importance_follows_its_columns);
     tcase_add_test(tests, another_importance_is_another_conversion);
 }
