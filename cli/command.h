@@ -36,10 +36,10 @@ struct mq_options {
     /* output and levels */
     const char *output, *level, *levels, *recipe, *shared, *attention, *embeddings,
         *effort, *unify;
-    const char *bpw, *granularity, *attribute;
+    const char *bpw, *granularity, *attribute, *holdout;
     uint64_t split_bytes, shard_bytes, size;
     struct mq_option_list tensor, report;
-    bool dry_run, force, tensors, list_families, allow_nonfinite;
+    bool dry_run, force, merge, tensors, list_families, allow_nonfinite;
     /* how models are read */
     struct mq_option_list ignore_config;
     const char *sliding_window, *lm_head;
@@ -77,6 +77,7 @@ struct mq_command {
 enum mq_exit mq_cmd_convert(const struct mq_options *options);
 enum mq_exit mq_cmd_export(const struct mq_options *options);
 enum mq_exit mq_cmd_inspect(const struct mq_options *options);
+enum mq_exit mq_cmd_calibrate(const struct mq_options *options);
 enum mq_exit mq_cmd_check(const struct mq_options *options);
 enum mq_exit mq_cmd_eval(const struct mq_options *options);
 enum mq_exit mq_cmd_sweep(const struct mq_options *options);

@@ -153,6 +153,27 @@ const struct mq_command mq_commands[] = {
         .run = mq_cmd_record,
     },
     {
+        .name = "calibrate",
+        .arguments = "MODEL --text [NAME=]FILE -o FILE | --merge FILE... -o FILE",
+        .summary = "what a model's matrices meet of texts: importance of their columns",
+        .description =
+            "Runs a model on texts once and sums up, of each matrix, the squares of its\n"
+            "inputs by column (each expert has tokens of its own), and says which experts met\n"
+            "how many tokens, and how well inputs are aligned with the matrices that they\n"
+            "meet. --tokens counts for each text. Sums are exact: --merge of calibrations of\n"
+            "different texts gives, to the last bit, that of all of them. Where FILE ends in\n"
+            ".gguf, it is an importance matrix (imatrix) for llama.cpp; --merge makes one of\n"
+            "a calibration. Memory as in eval (--memory, default half of the machine's).",
+        .options = "output text holdout merge context tokens force" READING,
+        .common = LARGE_JOB " verbose",
+        .examples = "  moeq calibrate Mixtral-8x7B-v0.1 --text wiki.txt --text code=src.txt -o m.cal\n"
+                    "  moeq calibrate DIR --text wiki.txt --tokens 131072 -o imatrix.gguf\n"
+                    "  moeq calibrate --merge wiki.cal code.cal -o m.cal",
+        .positional_min = 1,
+        .positional_max = MQ_ANY,
+        .run = mq_cmd_calibrate,
+    },
+    {
         .name = "verify",
         .arguments = "MODEL... --against BASE|REF",
         .summary = "judge a quantized model against the original; gates for CI",

@@ -103,8 +103,12 @@ static const struct option options_table[] = {
      FIELD(list_families)},
     {"text", 0, LIST, "FILE",
      "UTF-8 text to use: a file, a pipe, or - for standard input; may be repeated: the texts are "
-     "joined as one file would hold them, with nothing between",
+     "joined as one file would hold them, with nothing between. In calibrate each is a text of its "
+     "own, called NAME by NAME=FILE",
      FIELD(text)},
+    {"holdout", 0, TEXT, "NAME",
+     "leave the text NAME out, and say how far its inputs are from the others'", FIELD(holdout)},
+    {"merge", 0, FLAG, NULL, "add calibrations of one model up, of different texts", FIELD(merge)},
     {"string", 0, TEXT, "TEXT", "text given on the command line", FIELD(string)},
     {"jsonl", 0, TEXT, "FILE",
      "lines of {\"text\": ..., \"add_special_tokens\": ...} (- for standard input); prints a line "

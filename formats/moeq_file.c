@@ -82,6 +82,10 @@ static moeq_status check_metadata(const struct mq_safetensors *st, moeq_error *e
         return mq_fail_file(err, MOEQ_UNSUPPORTED, st->file.path,
                             "is a recording of moeq record: it has no weights, and serves "
                             "moeq verify --against only");
+    if (format && strcmp(format, "moeqcal") == 0)
+        return mq_fail_file(err, MOEQ_UNSUPPORTED, st->file.path,
+                            "is a calibration of moeq calibrate: it has no weights; give the model "
+                            "that it was made of");
     if (!format || strcmp(format, "moeq") != 0)
         return mq_fail_file(err, MOEQ_UNSUPPORTED, st->file.path,
                             "is a safetensors file but no moeq file; for a Hugging Face model give "

@@ -35,5 +35,8 @@ expect 0 "" export "$work/q4_k.moeq" -o "$work/s.gguf" -q --split-max-size 1M
 for file in "$work"/s-*.gguf; do
     [ "$(stat -c %s "$file")" -le $((1 << 20)) ] || fail "$file is larger than asked for"
 done
+"$moeq" calibrate $model --text demo/text.txt --tokens 2048 -o "$work/m.cal" -q || fail "calibrate"
+expect 0 "" calibrate --merge "$work/m.cal" -o "$work/imatrix.gguf" -q
+"$python" tests/data/check_imatrix.py "$work/m.cal" "$work/imatrix.gguf" || fail "imatrix"
 "$python" tests/data/check_python_page.py docs/python.md "$work/q4_k.moeq" || fail "docs/python.md"
 finish

@@ -28,6 +28,7 @@ json() {
 
 out=$work/m.moeq
 head -c 6000 demo/text.txt > "$work/text"
+tail -c 6000 demo/text.txt > "$work/end"
 json "d['family'] == 'mixtral' and d['format'] == 'huggingface' and 'tensors' not in d" inspect $model --json
 json "len(d['tensors']) == d['sizes']['tensors']" inspect $model --tensors --json
 json "d['dry_run'] is True and sum(t['bytes'] for t in d['tensors']) == d['plan']['bytes']" \
@@ -54,6 +55,14 @@ json "d['compute'] == 'f32' and all(r['compute'] == 'f32' for r in d['rows'])" \
 json "[r.get('int8', {}).get('compute') for r in d['rows']] == [None, 'int8']" \
     sweep $model --text "$work/text" --levels q4_k --tokens 256 --context 128 --json --no-progress --compute int8
 json "d['compute'] == 'int8'" record "$out" --text "$work/text" --tokens 256 --context 128 -o "$work/r.moeqref" --json --no-progress --compute int8
+json "d['held_out'] is None and d['tokens'] == 256 == d['texts'][0]['tokens'] \
+    and sum(d['experts']['layers'][0]['tokens']) == 512" \
+    calibrate $model --text "$work/text" --tokens 256 --context 128 -o "$work/c.cal" --json --no-progress
+json "d['held_out']['name'] == 'b' and all(0 < r['mean'] < 1 for r in d['held_out']['distances'])" \
+    calibrate $model --text "a=$work/text" --text "b=$work/end" --holdout b --tokens 256 --context 128 \
+    -o "$work/h.cal" --json --no-progress
+json "d['merged'][0].endswith('c.cal') and d['model_name'] == 'model'" \
+    calibrate --merge "$work/c.cal" -o "$work/m.gguf" --json
 "$moeq" sweep $model --text "$work/text" --levels q8_0 --tokens 256 --context 128 --json --no-progress > "$work/s.json"
 json "d['report'].endswith('s.md')" report "$work/s.json" -o "$work/s.md" --json
 json "d['sequences'] > 0" eval "$out" --ids tests/fixtures/folders/ids.safetensors \

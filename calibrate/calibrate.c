@@ -1,0 +1,164 @@
+/* calibrate.c: see calibrate.h. */
+#include "calibrate.h"
+
+#include "collect.h"
+#include "error.h"
+#include "imatrix.h"
+#include "json.h"
+#include "model_fingerprint.h"
+#include "output_path.h"
+#include "text_match.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+moeq_status mq_calibrate_check_output(const struct mq_calibrate_output *output, moeq_error *err)
+{
+    if (!output->replace && mq_path_exists(output->path))
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, output->path,
+                            "exists already; --force replaces it");
+    return mq_check_output_place(output->path, err);
+}
+
+static moeq_status describe(const struct mq_calibration *c, struct mq_calibrate_result *r,
+                            moeq_error *err)
+{
+    struct mq_arena *arena = r->coverage.arena;
+    r->texts = mq_arena_alloc(arena, c->texts_count + 1, sizeof *r->texts);
+    r->model_name = mq_arena_strdup(arena, c->model_name);
+    if (!r->texts || !r->model_name)
+        return mq_fail_memory(err, "looking at a calibration");
+    for (size_t i = 0; i < c->texts_count; i++) {
+        r->texts[i] = c->texts[i];
+        r->texts[i].name = mq_arena_strdup(arena, c->texts[i].name);
+        r->tokens += c->texts[i].tokens;
+        if (!r->texts[i].name)
+            return mq_fail_memory(err, "looking at a calibration");
+    }
+    r->texts_count = c->texts_count;
+    return MOEQ_OK;
+}
+
+/* Looks at what was made, and puts it under its name. */
+static moeq_status finish(struct mq_calibration_writer *whole, const struct mq_calibration *apart,
+                          const struct mq_calibrate_output *output, struct mq_calibrate_result *r,
+                          moeq_error *err)
+{
+    struct stat st;
+    MQ_TRY(mq_coverage_measure(&whole->calibration, apart, &r->coverage, err));
+    MQ_TRY(describe(&whole->calibration, r, err));
+    if (mq_ends_with(output->path, ".gguf"))
+        MQ_TRY(mq_calibration_to_imatrix(&whole->calibration, output->path, err));
+    else
+        MQ_TRY(mq_calibration_finish(whole, err));
+    if (stat(output->path, &st) == 0)
+        r->file_bytes = (uint64_t)st.st_size;
+    return MOEQ_OK;
+}
+
+/* The model's folder or file, for people. */
+static const char *name_of(const struct mq_view *view, struct mq_arena *arena)
+{
+    size_t n = strlen(view->path), bad;
+    while (n > 1 && view->path[n - 1] == '/')
+        n--;
+    const char *path = mq_arena_strndup(arena, view->path, n);
+    const char *name = path ? mq_base_name(path) : NULL;
+    return name && !mq_utf8_valid(name, strlen(name), &bad) ? "?" : name;
+}
+
+moeq_status mq_calibrate(const struct mq_context *context, const struct mq_calibrate_job *job,
+                         struct mq_calibrate_result *result, moeq_error *err)
+{
+    struct mq_calibration_writer whole = MQ_CALIBRATION_WRITER_NONE,
+                                 apart = MQ_CALIBRATION_WRITER_NONE;
+    const struct mq_collect_options options = {.view = job->view,
+                                               .windows = &job->windows,
+                                               .held_out = job->held_out,
+                                               .whole = &whole,
+                                               .apart = job->held_out ? &apart : NULL};
+    struct mq_arena *arena = mq_arena_create();
+    struct mq_calibration_origin origin = {.view = job->view,
+                                           .model_name = arena ? name_of(job->view, arena) : NULL,
+                                           .texts = job->texts,
+                                           .texts_count = job->texts_count};
+    moeq_status status;
+    *result = (struct mq_calibrate_result){0};
+    if (!origin.model_name) {
+        status = mq_fail_memory(err, "preparing a calibration");
+        goto out;
+    }
+    MQ_TRY_OUT(mq_refuse_output(job->view, NULL, job->output.path, err));
+    MQ_TRY_OUT(mq_calibrate_check_output(&job->output, err));
+    MQ_TRY_OUT(mq_model_fingerprint(context, job->view, &origin.fingerprint, err));
+    MQ_TRY_OUT(mq_calibration_create(&origin, job->output.path, &whole, err));
+    if (job->held_out)
+        MQ_TRY_OUT(mq_calibration_create(&origin, job->output.path, &apart, err));
+    MQ_TRY_OUT(mq_collect(context, &options, err));
+    MQ_TRY_OUT(finish(&whole, job->held_out ? &apart.calibration : NULL, &job->output, result, err));
+out:
+    mq_calibration_writer_free(&whole);
+    mq_calibration_writer_free(&apart);
+    mq_arena_destroy(arena);
+    if (status != MOEQ_OK)
+        mq_calibrate_result_free(result);
+    return status;
+}
+
+/* Twice the same text counts twice, which is not what anyone wants. */
+static moeq_status refuse_twice(struct mq_calibration *const *parts, size_t count, moeq_error *err)
+{
+    for (size_t b = 1; b < count; b++)
+        for (size_t a = 0; a < b; a++)
+            for (size_t i = 0; i < parts[a]->texts_count; i++)
+                for (size_t j = 0; j < parts[b]->texts_count; j++) {
+                    const struct mq_calibration_text *x = &parts[a]->texts[i],
+                                                     *y = &parts[b]->texts[j];
+                    if (x->ids_crc32 == y->ids_crc32 && x->tokens == y->tokens)
+                        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, parts[b]->path,
+                                            "has the same %" PRIu64 " tokens of '%s' as %s: they "
+                                            "would count twice",
+                                            y->tokens, y->name, parts[a]->path);
+                }
+    return MOEQ_OK;
+}
+
+moeq_status mq_calibrate_merge(const struct mq_context *context, const char *const *paths,
+                               size_t count, const struct mq_calibrate_output *output,
+                               struct mq_calibrate_result *result, moeq_error *err)
+{
+    struct mq_calibration_writer whole = MQ_CALIBRATION_WRITER_NONE;
+    struct mq_calibration **parts = calloc(count + 1, sizeof *parts);
+    moeq_status status = MOEQ_OK;
+    *result = (struct mq_calibrate_result){0};
+    if (!parts)
+        return mq_fail_memory(err, "merging calibrations");
+    for (size_t i = 0; i < count; i++) {
+        if (mq_same_file(paths[i], output->path)) {
+            status = mq_fail_file(err, MOEQ_INVALID_ARGUMENT, output->path,
+                                  "the output would replace an input; choose another name");
+            goto out;
+        }
+        MQ_TRY_OUT(mq_calibration_open(context, paths[i], &parts[i], err));
+    }
+    MQ_TRY_OUT(mq_calibrate_check_output(output, err));
+    MQ_TRY_OUT(refuse_twice(parts, count, err));
+    MQ_TRY_OUT(mq_calibration_merge(context, parts, count, &whole, output->path, err));
+    MQ_TRY_OUT(finish(&whole, NULL, output, result, err));
+out:
+    mq_calibration_writer_free(&whole);
+    for (size_t i = 0; i < count; i++)
+        mq_calibration_close(parts[i]);
+    free(parts);
+    if (status != MOEQ_OK)
+        mq_calibrate_result_free(result);
+    return status;
+}
+
+void mq_calibrate_result_free(struct mq_calibrate_result *result)
+{
+    mq_coverage_free(&result->coverage);
+    *result = (struct mq_calibrate_result){0};
+}

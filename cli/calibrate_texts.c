@@ -1,0 +1,176 @@
+/* calibrate_texts.c: see calibrate_texts.h. */
+#include "calibrate_texts.h"
+
+#include "error.h"
+#include "file.h"
+#include "json.h"
+#include "open_options.h"
+#include "output_path.h"
+#include "text_match.h"
+#include "what_is_it.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+/* ---- the command line ---- */
+
+/* "code=src.txt" -> the name's length, and the file; a file of that whole name is one. A name has no '/'. */
+static size_t split(const char *value, const char **path)
+{
+    const size_t n = strcspn(value, "=/");
+    *path = value;
+    if (n == 0 || value[n] != '=' || mq_path_exists(value))
+        return 0;
+    *path = value + n + 1;
+    return n;
+}
+
+static struct mq_domain *find(const struct mq_domains *d, const char *name)
+{
+    for (size_t i = 0; i < d->count; i++)
+        if (strcmp(d->all[i].name, name) == 0)
+            return &d->all[i];
+    return NULL;
+}
+
+static bool add_text(struct mq_domains *d, size_t values, const char *value)
+{
+    const char *path;
+    const size_t n = split(value, &path);
+    const char *base = strcmp(path, "-") == 0 ? "standard input" : mq_base_name(path);
+    char *name = n ? strndup(value, n) : strdup(base);
+    size_t bad;
+    if (!name)
+        return false;
+    if (!path[0] || !mq_utf8_valid(name, strlen(name), &bad)) {
+        mq_usage("calibrate", "--text '%s': expected FILE or NAME=FILE%s", value,
+                 path[0] ? ", with a name in UTF-8" : "");
+        free(name);
+        return false;
+    }
+    struct mq_domain *domain = find(d, name);
+    if (!domain) {
+        domain = &d->all[d->count++];
+        domain->name = name;
+        domain->paths = calloc(values, sizeof *domain->paths);
+    } else {
+        free(name);
+    }
+    if (domain->paths)
+        domain->paths[domain->paths_count++] = path;
+    return domain->paths != NULL;
+}
+
+/* The domain that is held out goes last. */
+static bool hold_out(struct mq_domains *d, const char *name)
+{
+    struct mq_domain *held = find(d, name);
+    if (!held) {
+        const char **names = calloc(d->count + 1, sizeof *names);
+        for (size_t i = 0; names && i < d->count; i++)
+            names[i] = d->all[i].name;
+        const char *near = names ? mq_nearest(name, names, d->count) : NULL;
+        mq_usage("calibrate", "--holdout '%s': no text has that name%s%s%s", name,
+                 near ? "; did you mean " : " (--text NAME=FILE gives it one)", near ? near : "",
+                 near ? "?" : "");
+        free(names);
+        return false;
+    }
+    if (d->count == 1) {
+        mq_usage("calibrate", "--holdout '%s': it is the only text, so nothing would be left", name);
+        return false;
+    }
+    const struct mq_domain it = *held;
+    memmove(held, held + 1, (size_t)(d->all + d->count - held - 1) * sizeof *held);
+    d->all[d->count - 1] = it;
+    d->holds_out = true;
+    return true;
+}
+
+bool mq_domains_parse(const struct mq_options *options, struct mq_domains *d)
+{
+    const size_t values = options->text.count;
+    *d = (struct mq_domains){.all = calloc(values + 1, sizeof *d->all)};
+    if (!d->all)
+        return false;
+    for (size_t i = 0; i < values; i++)
+        if (!add_text(d, values, options->text.values[i]))
+            return false;
+    return !options->holdout || hold_out(d, options->holdout);
+}
+
+/* ---- reading ---- */
+
+static moeq_status read_domain(const struct mq_options *options, struct mq_view *view,
+                               struct mq_domain *domain, moeq_error *err)
+{
+    const struct mq_protocol_options protocol = {.context = options->context,
+                                                 .max_tokens = options->tokens};
+    char note[MQ_TEXT_NOTE_BYTES];
+    for (size_t i = 0; i < domain->paths_count; i++)
+        MQ_TRY(mq_refuse_no_text(domain->paths[i], err));
+    MQ_TRY(mq_text_read(domain->paths, domain->paths_count, &domain->text, err));
+    if (mq_text_note(&domain->text, note))
+        MQ_TRY(mq_view_note(view, err, "%s", note));
+    for (size_t i = 0; i < domain->text.count; i++) {
+        const struct mq_text_source *s = &domain->text.sources[i];
+        const struct mq_file file = {.device = s->device, .inode = s->inode};
+        MQ_TRY(mq_refuse_output(view, &file, options->output, err));
+    }
+    return mq_protocol_text(&protocol, view, &domain->text, &domain->windows, err);
+}
+
+static struct mq_calibration_text describe(const struct mq_domain *domain)
+{
+    const struct mq_windows *w = &domain->windows.windows;
+    const struct mq_text *t = &domain->text;
+    return (struct mq_calibration_text){
+        .name = domain->name,
+        .tokens = w->count * w->length,
+        .context = w->length,
+        .bytes = t->size,
+        .crc32 = (uint32_t)crc32_z(0, (const Bytef *)t->data, t->size),
+        .ids_crc32 = domain->windows.ids_crc32};
+}
+
+moeq_status mq_domains_read(const struct mq_options *options, struct mq_view *view,
+                            struct mq_domains *d, moeq_error *err)
+{
+    size_t ids = 0;
+    for (size_t i = 0; i < d->count; i++) {
+        MQ_TRY(read_domain(options, view, &d->all[i], err));
+        const struct mq_windows *w = &d->all[i].windows.windows;
+        d->windows.length = w->length;
+        d->windows.count += w->count;
+        ids += w->count * w->length;
+    }
+    d->ids = malloc((ids + 1) * sizeof *d->ids);
+    d->texts = calloc(d->count + 1, sizeof *d->texts);
+    if (!d->ids || !d->texts)
+        return mq_fail_memory(err, "reading texts");
+    d->windows.ids = d->ids;
+    ids = 0;
+    for (size_t i = 0; i < d->count; i++) {
+        const struct mq_windows *w = &d->all[i].windows.windows;
+        memcpy(d->ids + ids, w->ids, w->count * w->length * sizeof *d->ids);
+        ids += w->count * w->length;
+        if (!d->holds_out || i + 1 < d->count)
+            d->texts[d->texts_count++] = describe(&d->all[i]);
+    }
+    return MOEQ_OK;
+}
+
+void mq_domains_free(struct mq_domains *d)
+{
+    for (size_t i = 0; i < d->count; i++) {
+        free(d->all[i].name);
+        free(d->all[i].paths);
+        mq_text_free(&d->all[i].text);
+        mq_text_windows_free(&d->all[i].windows);
+    }
+    free(d->all);
+    free(d->ids);
+    free(d->texts);
+    *d = (struct mq_domains){0};
+}

@@ -1,0 +1,43 @@
+/* calibrate_texts.h: the texts of `moeq calibrate`, as domains: --text [NAME=]FILE, --holdout NAME. */
+#ifndef MQ_CALIBRATE_TEXTS_H
+#define MQ_CALIBRATE_TEXTS_H
+
+#include "calibration.h"
+#include "model_options.h"
+#include "protocol.h"
+
+struct mq_domain {
+    char *name;
+    const char **paths; /* joined as --text joins them; of the command line */
+    size_t paths_count;
+    struct mq_text text;
+    struct mq_text_windows windows;
+};
+
+struct mq_domains {
+    struct mq_domain *all; /* what is held out last */
+    size_t count;
+    bool holds_out;
+    /* Windows of all, those that are held out last; and what the others are. */
+    int32_t *ids;
+    struct mq_windows windows;
+    struct mq_calibration_text *texts;
+    size_t texts_count;
+};
+
+/* False after a message: a mistake in --text or --holdout. Free it either way. */
+bool mq_domains_parse(const struct mq_options *options, struct mq_domains *domains);
+
+/* Reads, tokenizes and cuts them: each of its own, --tokens of each. An output that is one of them is
+ * refused. */
+moeq_status mq_domains_read(const struct mq_options *options, struct mq_view *view,
+                            struct mq_domains *domains, moeq_error *err);
+
+static inline size_t mq_domains_held_out(const struct mq_domains *d)
+{
+    return d->holds_out ? d->all[d->count - 1].windows.windows.count : 0;
+}
+
+void mq_domains_free(struct mq_domains *domains);
+
+#endif
