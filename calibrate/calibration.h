@@ -92,7 +92,8 @@ struct mq_calibration {
 /* Whether a file begins as calibrations do; a folder, and what is not there, is none. */
 moeq_status mq_is_calibration(const char *path, bool *yes, moeq_error *err);
 
-/* Checks every checksum (the file is read once from end to end) and every shape. */
+/* Checks every checksum (the file is read once from end to end) and every shape. context NULL: checksums are
+ * not looked at, for fuzzing. */
 moeq_status mq_calibration_open(const struct mq_context *context, const char *path,
                                 struct mq_calibration **calibration, moeq_error *err);
 void mq_calibration_close(struct mq_calibration *calibration); /* NULL is fine */

@@ -416,6 +416,93 @@ START_TEST(an_imatrix_says_the_same)
 }
 END_TEST
 
+/* ---- what is wrong with a file is told: those of the fuzzer's corpus ---- */
+
+#define CORPUS "tests/fuzz/corpus/calibration/"
+
+static struct mq_calibration *open_corpus(const char *name, moeq_error *err)
+{
+    struct mq_calibration *c;
+    char path[128];
+    snprintf(path, sizeof path, CORPUS "%s", name);
+    mq_calibration_open(NULL, mq_test_source(path), &c, err); /* they have no checksums */
+    return c;
+}
+
+START_TEST(wrong_files_are_told)
+{
+    static const struct {
+        const char *file, *message;
+    } wrong[] = {
+        {"wide", "tensor 'attn_q.0.in_sum2' at byte"},
+        {"lacking", "tensor 'expert_up.0.sums' is missing"},
+        {"no_texts", "moeqcal.texts is no list of 1 to 4096 texts"},
+    };
+    struct mq_calibration_sums sums;
+    struct mq_exact_sum columns[MOST_COLS];
+    moeq_error err = {0};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        moeq_error why = {0};
+        ck_assert_ptr_null(open_corpus(wrong[i].file, &why));
+        ck_assert_msg(strstr(why.message, wrong[i].message), "%s", why.message);
+    }
+    struct mq_calibration *c = open_corpus("sound", &err);
+    ck_assert_msg(c != NULL, "%s", err.message);
+    ck_assert_ok(mq_calibration_read(c, &c->groups.all[0], 0, &sums, columns, &err));
+    ck_assert_int_eq(sums.tokens, 9);
+    ck_assert_int_eq(columns[2].fine, 5);
+    ck_assert_str_eq(c->texts[0].name, "t");
+    mq_calibration_close(c);
+    c = open_corpus("negative", &err);
+    ck_assert_int_eq(mq_calibration_read(c, &c->groups.all[0], 0, &sums, columns, &err),
+                     MOEQ_MALFORMED);
+    ck_assert_msg(strstr(err.message, "attn_q of layer 0, expert 0: expected sums of squares"), "%s",
+                  err.message);
+    mq_calibration_close(c);
+}
+END_TEST
+
+/* Of each of its matrices one thing is wrong. */
+START_TEST(wrong_matrices_are_told)
+{
+    static const struct {
+        enum mq_role role;
+        const char *message;
+    } wrong[] = {
+        {MQ_ROLE_ATTN_Q, "expected a number of inputs, found nan"},
+        {MQ_ROLE_ATTN_K, "expected a sum of squares, found -1"},
+        {MQ_ROLE_ATTN_V, "expected F32, found F16"},
+        {MQ_ROLE_ATTN_O, "has 'blk.0.attn_output.weight.in_sum2', but no 'blk.0.attn_output.weight.counts'"},
+        {MQ_ROLE_EXPERT_UP, "the model has 32 columns in 2 matrices, found 62 numbers"},
+    };
+    struct mq_imatrix m;
+    moeq_error err = {0};
+    float means[MOST_COLS];
+    uint64_t inputs;
+    bool found;
+    struct mq_calibration *c = open_corpus("sound", &err);
+    ck_assert_ok(mq_imatrix_open(mq_test_source(CORPUS "odd"), &m, &err));
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        const bool routed = wrong[i].role == MQ_ROLE_EXPERT_UP;
+        moeq_error why = {0};
+        ck_assert_int_ne(mq_imatrix_read(&m, c->view,
+                                         mq_view_find(c->view, wrong[i].role, 0, routed ? 1 : -1),
+                                         &found, means, &inputs, &why),
+                         MOEQ_OK);
+        ck_assert_msg(strstr(why.message, wrong[i].message), "%s", why.message);
+    }
+    mq_imatrix_close(&m);
+    /* one count for all experts */
+    ck_assert_ok(mq_imatrix_open(mq_test_source(CORPUS "older"), &m, &err));
+    ck_assert_ok(mq_imatrix_read(&m, c->view, mq_view_find(c->view, MQ_ROLE_EXPERT_DOWN, 0, 1),
+                                 &found, means, &inputs, &err));
+    ck_assert(found && inputs == 3 && fabsf(means[47] - 1.0f / 3) < 1e-6f);
+    mq_imatrix_close(&m);
+    ck_assert_int_eq(mq_imatrix_open(mq_test_source(CORPUS "sound"), &m, &err), MOEQ_UNSUPPORTED);
+    mq_calibration_close(c);
+}
+END_TEST
+
 static void add_tests(TCase *tests)
 {
     enum { MODELS = sizeof models / sizeof *models };
@@ -425,6 +512,8 @@ static void add_tests(TCase *tests)
     tcase_add_loop_test(tests, what_is_held_out_stands_apart, 0, MODELS);
     tcase_add_test(tests, other_files_are_refused);
     tcase_add_test(tests, fingerprints_tell_models_apart);
+    tcase_add_test(tests, wrong_files_are_told);
+    tcase_add_test(tests, wrong_matrices_are_told);
     tcase_add_loop_test(tests, an_imatrix_says_the_same, 0, MODELS);
 }
 
