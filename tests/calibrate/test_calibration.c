@@ -1,4 +1,5 @@
 /* test_calibration.c: sums of squares against numpy's; exact however they are formed; and the file of them. */
+#include "calibration_importance.h"
 #include "collect.h"
 #include "coverage.h"
 #include "error.h"
@@ -8,12 +9,14 @@
 #include "imatrix.h"
 #include "model_fingerprint.h"
 #include "test_model.h"
+#include "text_match.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define CORPUS "tests/fuzz/corpus/calibration/"
 #define DEEPSEEK "tests/fixtures/families/deepseek_v3"
 
 enum { LENGTH = 16, WINDOWS = 6, MOST_COLS = 256 };
@@ -48,8 +51,10 @@ static moeq_status run_to(const struct mq_context *context, const struct run *ru
 {
     struct mq_calibration_writer whole = MQ_CALIBRATION_WRITER_NONE,
                                  apart = MQ_CALIBRATION_WRITER_NONE;
-    struct mq_calibration_origin origin = {
-        .view = run->view, .model_name = "m", .texts = run->texts, .texts_count = run->texts_count};
+    struct mq_calibration_origin origin = {.view = run->view,
+                                           .model_name = mq_base_name(run->view->path),
+                                           .texts = run->texts,
+                                           .texts_count = run->texts_count};
     const struct mq_collect_options options = {.view = run->view,
                                                .windows = &run->windows,
                                                .held_out = run->held,
@@ -416,9 +421,96 @@ START_TEST(an_imatrix_says_the_same)
 }
 END_TEST
 
-/* ---- what is wrong with a file is told: those of the fuzzer's corpus ---- */
+/* ---- importance ---- */
 
-#define CORPUS "tests/fuzz/corpus/calibration/"
+static struct mq_importance *importance_good(struct mq_view *view, const char *path)
+{
+    struct mq_importance *importance;
+    moeq_error err = {0};
+    ck_assert_msg(mq_calibration_importance(&plain, path, view, &importance, &err) == MOEQ_OK, "%s",
+                  err.message);
+    return importance;
+}
+
+/* Of both kinds of file; and of a matrix that many tokens meet, the means themselves. */
+START_TEST(importance_is_the_mean)
+{
+    struct mq_view *view = test_open(mq_test_source(models[_i]));
+    const struct run run = run_of(view, 0, WINDOWS);
+    const char *path = run_good(&plain, &run, "cal"), *gguf = mq_test_temporary("imatrix.gguf");
+    struct mq_calibration *c = open_good(path);
+    struct mq_importance *own = importance_good(view, path), *its = NULL;
+    moeq_error err = {0};
+    if (view->family->gguf_architecture) {
+        ck_assert_ok(mq_calibration_to_imatrix(c, gguf, &err));
+        its = importance_good(view, gguf);
+    }
+    size_t matrices = 0;
+    for (size_t i = 0; i < view->tensors_count; i++) {
+        const struct mq_tensor *t = &view->tensors[i];
+        const struct mq_calibration_group *g = mq_calibration_group_of(&c->groups, t);
+        const float *a = mq_importance_columns(own, t), *b = mq_importance_columns(its, t);
+        ck_assert_int_eq(a != NULL, g != NULL);
+        for (uint64_t k = 0; a && b && k < t->cols; k++)
+            ck_assert_msg(fabsf(a[k] - b[k]) <= 1e-6f * a[k], "%s", t->name);
+        matrices += g != NULL;
+        struct mq_calibration_sums sums;
+        struct mq_exact_sum columns[MOST_COLS];
+        if (!g || t->expert >= 0)
+            continue;
+        ck_assert_ok(mq_calibration_read(c, g, 0, &sums, columns, &err));
+        for (uint64_t k = 0; k < t->cols; k++)
+            ck_assert(fabs((double)a[k] - mq_exact_sum_value(&columns[k]) / (double)sums.tokens) <=
+                      1e-6 * (double)a[k]);
+    }
+    ck_assert_uint_eq(mq_importance_count(own), matrices);
+    mq_importance_destroy(own);
+    mq_importance_destroy(its);
+    mq_calibration_close(c);
+    mq_view_close(view);
+}
+END_TEST
+
+/* An imatrix of no matrix. */
+static void write_nothing(const struct mq_view *view, const char *path)
+{
+    const struct mq_imatrix_source source = {.chunk_size = 1};
+    moeq_error err = {0};
+    ck_assert_ok(mq_imatrix_write(view, path, NULL, 0, &source, &err));
+}
+
+static void importance_refused(const char *model, const char *path, const char *message)
+{
+    struct mq_view *view = test_open(mq_test_source(model));
+    struct mq_importance *importance;
+    moeq_error err = {0};
+    ck_assert_int_eq(mq_calibration_importance(&plain, path, view, &importance, &err),
+                     MOEQ_INVALID_ARGUMENT);
+    ck_assert_msg(strstr(err.message, message), "%s", err.message);
+    ck_assert_ptr_null(importance);
+    mq_view_close(view);
+}
+
+START_TEST(importance_of_another_model_is_refused)
+{
+    struct mq_view *view = test_open(mq_test_source(DEEPSEEK));
+    const struct run run = run_of(view, 0, 1);
+    const char *path = run_good(&plain, &run, "cal"), *gguf = mq_test_temporary("imatrix.gguf");
+    struct mq_calibration *c = open_good(path);
+    moeq_error err = {0};
+    ck_assert_ok(mq_calibration_to_imatrix(c, gguf, &err));
+    importance_refused("tests/fixtures/oracles/mixtral", path,
+                       "is of another model (deepseek_v3): expected attn_q of layer 0");
+    importance_refused("tests/fixtures/oracles/mixtral", gguf, "the model has 64 columns in 1 matrices");
+    write_nothing(view, gguf);
+    importance_refused(DEEPSEEK, gguf, "has nothing for 'model.layers.0.mlp.gate_proj.weight'");
+    importance_refused("tests/fixtures/families/deepseek_v3-tied", path, "is of another model");
+    mq_calibration_close(c);
+    mq_view_close(view);
+}
+END_TEST
+
+/* ---- what is wrong with a file is told: those of the fuzzer's corpus ---- */
 
 static struct mq_calibration *open_corpus(const char *name, moeq_error *err)
 {
@@ -512,6 +604,8 @@ static void add_tests(TCase *tests)
     tcase_add_loop_test(tests, what_is_held_out_stands_apart, 0, MODELS);
     tcase_add_test(tests, other_files_are_refused);
     tcase_add_test(tests, fingerprints_tell_models_apart);
+    tcase_add_loop_test(tests, importance_is_the_mean, 0, MODELS);
+    tcase_add_test(tests, importance_of_another_model_is_refused);
     tcase_add_test(tests, wrong_files_are_told);
     tcase_add_test(tests, wrong_matrices_are_told);
     tcase_add_loop_test(tests, an_imatrix_says_the_same, 0, MODELS);
