@@ -135,7 +135,7 @@ static moeq_status prepare(struct reader *r, struct mq_arena *arena, moeq_error 
     r->columns = calloc(widest, sizeof *r->columns);
     if (!r->means || !r->columns)
         return mq_fail_memory(err, "reading a calibration");
-    return mq_importance_create(mq_base_name(r->path), &r->importance, err);
+    return mq_importance_create(r->path, &r->importance, err);
 }
 
 moeq_status mq_calibration_importance(const struct mq_context *context, const char *path,

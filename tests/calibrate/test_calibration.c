@@ -7,6 +7,7 @@
 #include "gguf_imatrix.h"
 #include "golden.h"
 #include "imatrix.h"
+#include "kernels.h"
 #include "model_fingerprint.h"
 #include "test_model.h"
 #include "text_match.h"
@@ -171,6 +172,38 @@ START_TEST(sums_are_numpys)
 END_TEST
 
 /* ---- exact ---- */
+
+/* Kernels are the header's definition, number by number: of any size, and of what is no number. */
+START_TEST(kernels_are_the_definition)
+{
+    enum { ROWS = 131, COLS = 37, LD = 40 };
+    static float x[ROWS * LD];
+    uint64_t state = 5;
+    for (int i = 0; i < ROWS * LD; i++) {
+        x[i] = mq_test_gauss(&state) * ldexpf(1, (int)(mq_test_random(&state) % 60) - 40);
+        x[i] = i % 97 == 3 ? NAN : i % 89 == 5 ? INFINITY : x[i];
+    }
+    struct mq_exact_sum columns[COLS] = {{0}}, all = {0};
+    for (int i = 0; i < ROWS; i++)
+        for (int j = 0; j < COLS; j++) {
+            const double v = (double)x[i * LD + j];
+            mq_exact_sum_add(&columns[j], v * v);
+            mq_exact_sum_add(&all, v * v);
+        }
+    for (int isa = 0; isa < MQ_ISA_COUNT; isa++) {
+        const struct mq_kernels *kernels = mq_kernels_get((enum mq_isa)isa);
+        struct mq_exact_sum found[COLS] = {{0}}, sum = {0};
+        int64_t parts[2] = {0};
+        if (!mq_isa_available((enum mq_isa)isa))
+            continue;
+        kernels->exact_column_squares(x, LD, ROWS, COLS, found);
+        ck_assert_mem_eq(found, columns, sizeof found);
+        kernels->exact_squares(x, LD, ROWS, COLS, parts);
+        mq_exact_sum_join(&sum, parts[0], parts[1]);
+        ck_assert_mem_eq(&sum, &all, sizeof sum);
+    }
+}
+END_TEST
 
 static const char *const models[] = {
     DEEPSEEK,
@@ -599,6 +632,7 @@ static void add_tests(TCase *tests)
 {
     enum { MODELS = sizeof models / sizeof *models };
     tcase_add_loop_test(tests, sums_are_numpys, 0, sizeof golden_models / sizeof *golden_models);
+    tcase_add_test(tests, kernels_are_the_definition);
     tcase_add_loop_test(tests, the_same_bytes_everywhere, 0, MODELS);
     tcase_add_loop_test(tests, parts_add_up_to_the_whole, 0, MODELS);
     tcase_add_loop_test(tests, what_is_held_out_stands_apart, 0, MODELS);
