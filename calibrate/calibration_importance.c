@@ -8,7 +8,6 @@
 #include "model_fingerprint.h"
 #include "open_options.h"
 #include "text_match.h"
-#include "what_is_it.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -144,12 +143,12 @@ moeq_status mq_calibration_importance(const struct mq_context *context, const ch
 {
     struct reader r = {.context = context, .path = path, .view = view};
     struct mq_arena *arena = mq_arena_create();
-    struct mq_what what;
+    bool is_imatrix;
     moeq_status status;
     *importance = NULL;
     MQ_TRY_OUT(prepare(&r, arena, err));
-    MQ_TRY_OUT(mq_what_is_file(path, &what, err));
-    MQ_TRY_OUT(what.kind == MQ_FILE_GGUF ? read_imatrix(&r, err) : read_calibration(&r, err));
+    MQ_TRY_OUT(mq_is_imatrix(path, &is_imatrix, err));
+    MQ_TRY_OUT(is_imatrix ? read_imatrix(&r, err) : read_calibration(&r, err));
     MQ_TRY_OUT(mq_importance_check(r.importance, view, err));
     MQ_TRY_OUT(mq_importance_blend_experts(r.importance, view, err));
 out:

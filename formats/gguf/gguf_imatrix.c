@@ -8,6 +8,7 @@
 #include "gguf_form.h"
 #include "gguf_writer.h"
 #include "new_file.h"
+#include "what_is_it.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -43,18 +44,41 @@ static void patterns_of(const struct mq_view *view, const struct mq_tensor *tens
 
 /* ---- reading ---- */
 
+moeq_status mq_is_imatrix(const char *path, bool *yes, moeq_error *err)
+{
+    struct mq_what what;
+    MQ_TRY(mq_is_imatrix_dat(path, yes, err));
+    if (*yes)
+        return MOEQ_OK;
+    MQ_TRY(mq_what_is_file(path, &what, err));
+    *yes = what.kind == MQ_FILE_GGUF;
+    return MOEQ_OK;
+}
+
+static moeq_status open_gguf(struct mq_imatrix *m, const char *path, moeq_error *err)
+{
+    MQ_TRY(mq_gguf_read(path, m->arena, &m->gguf, err));
+    if (mq_gguf_text_is(&m->gguf, mq_gguf_find(&m->gguf, MQ_GGUF_KEY_TYPE), MQ_IMATRIX_TYPE))
+        return MOEQ_OK;
+    return mq_fail_file(err, MOEQ_UNSUPPORTED, path,
+                        "is a GGUF file, but no imatrix: its " MQ_GGUF_KEY_TYPE
+                        " is not \"" MQ_IMATRIX_TYPE "\"");
+}
+
 moeq_status mq_imatrix_open(const char *path, struct mq_imatrix *imatrix, moeq_error *err)
 {
-    *imatrix = (struct mq_imatrix){.gguf = {.file = {.fd = -1}}, .arena = mq_arena_create()};
-    if (!imatrix->arena)
-        return mq_fail_memory(err, "opening an imatrix");
-    moeq_status status = mq_gguf_read(path, imatrix->arena, &imatrix->gguf, err);
-    if (status == MOEQ_OK &&
-        !mq_gguf_text_is(&imatrix->gguf, mq_gguf_find(&imatrix->gguf, MQ_GGUF_KEY_TYPE),
-                         MQ_IMATRIX_TYPE))
-        status = mq_fail_file(err, MOEQ_UNSUPPORTED, path,
-                              "is a GGUF file, but no imatrix: its " MQ_GGUF_KEY_TYPE
-                              " is not \"" MQ_IMATRIX_TYPE "\"");
+    moeq_status status;
+    *imatrix = (struct mq_imatrix){.gguf = {.file = {.fd = -1}},
+                                   .dat = {.file = {.fd = -1}},
+                                   .arena = mq_arena_create()};
+    if (!imatrix->arena) {
+        status = mq_fail_memory(err, "opening an imatrix");
+        goto out;
+    }
+    MQ_TRY_OUT(mq_is_imatrix_dat(path, &imatrix->is_dat, err));
+    status = imatrix->is_dat ? mq_imatrix_dat_open(path, imatrix->arena, &imatrix->dat, err)
+                             : open_gguf(imatrix, path, err);
+out:
     if (status != MOEQ_OK)
         mq_imatrix_close(imatrix);
     return status;
@@ -63,16 +87,23 @@ moeq_status mq_imatrix_open(const char *path, struct mq_imatrix *imatrix, moeq_e
 void mq_imatrix_close(struct mq_imatrix *imatrix)
 {
     mq_gguf_close(&imatrix->gguf);
+    mq_imatrix_dat_close(&imatrix->dat);
     mq_arena_destroy(imatrix->arena);
     imatrix->arena = NULL;
 }
 
-/* NAME.in_sum2 and NAME.counts; NULL where there is no such NAME. */
-struct sums {
-    const struct mq_gguf_tensor *sums, *counts;
-    uint64_t counted; /* numbers in counts */
-    uint64_t matrix;  /* which one */
+/* Where the sums of a matrix are. */
+struct place {
+    const char *name; /* of the tensor that has them, for messages */
+    uint64_t offset;
+    double inputs;   /* by what they are divided */
+    uint64_t tokens; /* as mq_importance_add has it */
 };
+
+static const struct mq_file *file_of(const struct mq_imatrix *m)
+{
+    return m->is_dat ? &m->dat.file : &m->gguf.file;
+}
 
 static uint64_t elements(const struct mq_gguf_tensor *t)
 {
@@ -82,68 +113,126 @@ static uint64_t elements(const struct mq_gguf_tensor *t)
     return n;
 }
 
-static moeq_status check_pair(const struct mq_imatrix *m, const char *name, struct sums *s,
-                              uint64_t cols, uint64_t matrices, moeq_error *err)
+static moeq_status check_values(const struct mq_imatrix *m, const char *name, uint64_t offset,
+                                uint64_t found, uint64_t cols, uint64_t matrices, moeq_error *err)
+{
+    if (found == cols * matrices)
+        return MOEQ_OK;
+    return mq_fail_tensor(err, MOEQ_INVALID_ARGUMENT, file_of(m)->path, name, offset,
+                          "the model has %" PRIu64 " columns in %" PRIu64 " matrices, found %" PRIu64
+                          " numbers: is it an imatrix of another model?",
+                          cols, matrices, found);
+}
+
+/* NAME.in_sum2 and NAME.counts. */
+static moeq_status check_pair(const struct mq_imatrix *m, const char *name,
+                              const struct mq_gguf_tensor *sums,
+                              const struct mq_gguf_tensor *counts, uint64_t cols,
+                              uint64_t matrices, moeq_error *err)
 {
     const char *path = m->gguf.file.path;
-    if (!s->sums || !s->counts)
+    if (!sums || !counts)
         return mq_fail_file(err, MOEQ_MALFORMED, path, "has '%s%s', but no '%s%s'", name,
-                            s->sums ? MQ_IMATRIX_SUMS : MQ_IMATRIX_COUNTS, name,
-                            s->sums ? MQ_IMATRIX_COUNTS : MQ_IMATRIX_SUMS);
+                            sums ? MQ_IMATRIX_SUMS : MQ_IMATRIX_COUNTS, name,
+                            sums ? MQ_IMATRIX_COUNTS : MQ_IMATRIX_SUMS);
     for (int i = 0; i < 2; i++) {
-        const struct mq_gguf_tensor *t = i ? s->counts : s->sums;
+        const struct mq_gguf_tensor *t = i ? counts : sums;
         if (strcmp(t->type->storage, "f32") != 0)
             return mq_fail_tensor(err, MOEQ_MALFORMED, path, t->name, t->offset,
                                   "expected F32, found %s", t->type->name);
     }
-    s->counted = elements(s->counts);
-    if (elements(s->sums) != cols * matrices)
-        return mq_fail_tensor(err, MOEQ_INVALID_ARGUMENT, path, s->sums->name, s->sums->offset,
-                              "the model has %" PRIu64 " columns in %" PRIu64
-                              " matrices, found %" PRIu64
-                              " numbers: is it an imatrix of another model?",
-                              cols, matrices, elements(s->sums));
-    if (s->counted != 1 && s->counted != matrices)
-        return mq_fail_tensor(err, MOEQ_MALFORMED, path, s->counts->name, s->counts->offset,
-                              "expected %" PRIu64 " counts, found %" PRIu64, matrices, s->counted);
+    MQ_TRY(check_values(m, sums->name, sums->offset, elements(sums), cols, matrices, err));
+    if (elements(counts) != 1 && elements(counts) != matrices)
+        return mq_fail_tensor(err, MOEQ_MALFORMED, path, counts->name, counts->offset,
+                              "expected %" PRIu64 " counts, found %" PRIu64, matrices,
+                              elements(counts));
     return MOEQ_OK;
 }
 
-/* The pair of a pattern; false if there is neither. */
-static bool find_pair(const struct mq_imatrix *m, const char *name, struct sums *s, bool *no_memory)
+static moeq_status find_gguf(const struct mq_imatrix *m, const char *name, uint64_t cols,
+                             uint64_t matrices, uint64_t matrix, struct place *place, bool *found,
+                             moeq_error *err)
 {
-    const char *sums = mq_arena_printf(m->arena, "%s" MQ_IMATRIX_SUMS, name),
-               *counts = mq_arena_printf(m->arena, "%s" MQ_IMATRIX_COUNTS, name);
-    *no_memory = !sums || !counts;
-    if (*no_memory)
-        return false;
-    s->sums = mq_gguf_find_tensor(&m->gguf, sums);
-    s->counts = mq_gguf_find_tensor(&m->gguf, counts);
-    return s->sums || s->counts;
+    const char *const of_sums = mq_arena_printf(m->arena, "%s" MQ_IMATRIX_SUMS, name),
+                      *const of_counts = mq_arena_printf(m->arena, "%s" MQ_IMATRIX_COUNTS, name);
+    float count;
+    if (!of_sums || !of_counts)
+        return mq_fail_memory(err, "reading an imatrix");
+    const struct mq_gguf_tensor *sums = mq_gguf_find_tensor(&m->gguf, of_sums),
+                                *counts = mq_gguf_find_tensor(&m->gguf, of_counts);
+    *found = sums || counts;
+    if (!*found)
+        return MOEQ_OK;
+    MQ_TRY(check_pair(m, name, sums, counts, cols, matrices, err));
+    const uint64_t at = counts->offset + (elements(counts) == 1 ? 0 : matrix) * sizeof count;
+    MQ_TRY(mq_file_read_at(&m->gguf.file, at, &count, sizeof count, err));
+    if (!(count >= 0.0f && count < 0x1p53f))
+        return mq_fail_tensor(err, MOEQ_MALFORMED, m->gguf.file.path, counts->name, at,
+                              "expected a number of inputs, found %g", (double)count);
+    *place = (struct place){.name = sums->name,
+                            .offset = sums->offset + matrix * cols * sizeof(float),
+                            .inputs = (double)count,
+                            .tokens = (uint64_t)llround((double)count)};
+    return MOEQ_OK;
 }
 
-static moeq_status find_sums(const struct mq_imatrix *m, const struct mq_view *view,
-                             const struct mq_tensor *t, const struct mq_form *form, bool elsewhere,
-                             struct sums *s, bool *found, moeq_error *err)
+static moeq_status find_dat(const struct mq_imatrix *m, const char *name, uint64_t cols,
+                            uint64_t matrices, uint64_t matrix, struct place *place, bool *found,
+                            moeq_error *err)
 {
-    const char *patterns[MAX_NAMES];
-    patterns_of(view, t, form, elsewhere, patterns);
+    const struct mq_imatrix_dat_entry *e = mq_imatrix_dat_find(&m->dat, name);
+    *found = e != NULL;
+    if (!e)
+        return MOEQ_OK;
+    MQ_TRY(check_values(m, name, e->offset, e->values, cols, matrices, err));
+    *place = (struct place){.name = e->name,
+                            .offset = e->offset + matrix * cols * sizeof(float),
+                            .inputs = e->calls > 0 ? (double)e->calls : 1,
+                            .tokens = UINT64_MAX};
+    return MOEQ_OK;
+}
+
+static moeq_status find_place(const struct mq_imatrix *m, const struct mq_view *view,
+                              const struct mq_tensor *t, const char *const patterns[MAX_NAMES],
+                              struct place *place, bool *found, moeq_error *err)
+{
     *found = false;
     for (int i = 0; i < MAX_NAMES && !*found; i++) {
-        const bool split = i == 1; /* a tensor for each expert */
+        const bool stacked = t->expert >= 0 && i != 1; /* the second: a tensor for each expert */
+        const uint64_t matrix = stacked ? (uint64_t)t->expert : 0;
         const uint64_t matrices =
-            t->expert < 0 || split ? 1 : view->program->layers[t->layer]->layer.ffn.router.experts;
-        bool no_memory = false;
+            stacked ? view->program->layers[t->layer]->layer.ffn.router.experts : 1;
         if (!patterns[i])
             continue;
         const char *name = mq_pattern_expand(m->arena, patterns[i], t->layer, t->expert);
-        *found = name && find_pair(m, name, s, &no_memory);
-        if (!name || no_memory)
+        if (!name)
             return mq_fail_memory(err, "reading an imatrix");
-        s->matrix = t->expert < 0 || split ? 0 : (uint64_t)t->expert;
-        if (*found)
-            MQ_TRY(check_pair(m, name, s, t->cols, matrices, err));
+        MQ_TRY((m->is_dat ? find_dat : find_gguf)(m, name, t->cols, matrices, matrix, place, found,
+                                                  err));
     }
+    return MOEQ_OK;
+}
+
+/* Means in place of sums, in the model's order. */
+static moeq_status finish_means(const struct mq_imatrix *m, const struct place *place,
+                                const struct mq_form *form, uint64_t cols, float *means,
+                                moeq_error *err)
+{
+    for (uint64_t c = 0; c < cols; c++) {
+        if (!(means[c] >= 0.0f) || isinf(means[c]))
+            return mq_fail_tensor(err, MOEQ_MALFORMED, file_of(m)->path, place->name,
+                                  place->offset + c * sizeof(float),
+                                  "expected a sum of squares, found %g", (double)means[c]);
+        means[c] = place->inputs > 0 ? (float)((double)means[c] / place->inputs) : 0.0f;
+    }
+    if (!form || !form->columns)
+        return MOEQ_OK;
+    float *file = malloc(cols * sizeof *file);
+    if (!file)
+        return mq_fail_memory(err, "reading an imatrix");
+    memcpy(file, means, cols * sizeof *file);
+    mq_form_columns(form, 1, sizeof(float), true, file, means);
+    free(file);
     return MOEQ_OK;
 }
 
@@ -152,37 +241,17 @@ moeq_status mq_imatrix_read(const struct mq_imatrix *m, const struct mq_view *vi
                             moeq_error *err)
 {
     const struct mq_form *form;
-    const uint64_t bytes = t->cols * sizeof(float);
-    struct sums s = {0};
+    const char *patterns[MAX_NAMES];
+    struct place place = {0};
     bool elsewhere;
-    float count;
     MQ_TRY(form_of(view, t, m->arena, &form, &elsewhere, err));
-    MQ_TRY(find_sums(m, view, t, form, elsewhere, &s, found, err));
+    patterns_of(view, t, form, elsewhere, patterns);
+    MQ_TRY(find_place(m, view, t, patterns, &place, found, err));
     if (!*found)
         return MOEQ_OK;
-    const uint64_t at = s.counts->offset + (s.counted == 1 ? 0 : s.matrix) * sizeof count;
-    MQ_TRY(mq_file_read_at(&m->gguf.file, at, &count, sizeof count, err));
-    if (!(count >= 0.0f && count < 0x1p53f))
-        return mq_fail_tensor(err, MOEQ_MALFORMED, m->gguf.file.path, s.counts->name, at,
-                              "expected a number of inputs, found %g", (double)count);
-    MQ_TRY(mq_file_read_at(&m->gguf.file, s.sums->offset + s.matrix * bytes, means, bytes, err));
-    for (uint64_t c = 0; c < t->cols; c++) {
-        if (!(means[c] >= 0.0f) || isinf(means[c]))
-            return mq_fail_tensor(err, MOEQ_MALFORMED, m->gguf.file.path, s.sums->name,
-                                  s.sums->offset + s.matrix * bytes + c * sizeof(float),
-                                  "expected a sum of squares, found %g", (double)means[c]);
-        means[c] = count > 0 ? (float)((double)means[c] / (double)count) : 0.0f;
-    }
-    *inputs = (uint64_t)llround((double)count);
-    if (!form || !form->columns)
-        return MOEQ_OK;
-    float *file = malloc(bytes);
-    if (!file)
-        return mq_fail_memory(err, "reading an imatrix");
-    memcpy(file, means, bytes);
-    mq_form_columns(form, 1, sizeof(float), true, file, means);
-    free(file);
-    return MOEQ_OK;
+    *inputs = place.tokens;
+    MQ_TRY(mq_file_read_at(file_of(m), place.offset, means, t->cols * sizeof *means, err));
+    return finish_means(m, &place, elsewhere ? NULL : form, t->cols, means, err);
 }
 
 /* ---- writing ---- */

@@ -11,13 +11,14 @@
  *     NAME.counts   F32 [1, matrices]     of so many inputs
  *
  * (Source: llama.cpp's tools/imatrix/imatrix.cpp, tools/quantize/quantize.cpp.) Other tensors, as .in_sum of newer
- * versions, are left aside. Of what was converted from the older format without GGUF, counts has one number for
- * all experts.
+ * versions, are left aside. Of what was converted from the older form, counts has one number for all experts. That
+ * form, imatrix.dat, is read too: imatrix_dat.h.
  */
 #ifndef MQ_GGUF_IMATRIX_H
 #define MQ_GGUF_IMATRIX_H
 
 #include "gguf.h"
+#include "imatrix_dat.h"
 
 #define MQ_IMATRIX_TYPE "imatrix" /* general.type */
 #define MQ_IMATRIX_KEY_DATASETS "imatrix.datasets"
@@ -29,15 +30,20 @@
 /* ---- reading ---- */
 
 struct mq_imatrix {
-    struct mq_gguf gguf;
+    bool is_dat;
+    struct mq_gguf gguf; /* of the two one */
+    struct mq_imatrix_dat dat;
     struct mq_arena *arena;
 };
+
+/* Whether a file may be one: it is a GGUF file, or begins as an imatrix.dat. */
+moeq_status mq_is_imatrix(const char *path, bool *yes, moeq_error *err);
 
 moeq_status mq_imatrix_open(const char *path, struct mq_imatrix *imatrix, moeq_error *err);
 void mq_imatrix_close(struct mq_imatrix *imatrix);
 
-/* The means of a matrix' columns [tensor->cols], in the model's order, and of how many inputs. *found false: the
- * file has none, under any of the names that a tensor of the role may have. */
+/* The means of a matrix' columns [tensor->cols], in the model's order, and of how many inputs; UINT64_MAX:
+ * the file does not say. *found false: it has none, under any of the names that a tensor of the role may have. */
 moeq_status mq_imatrix_read(const struct mq_imatrix *imatrix, const struct mq_view *view,
                             const struct mq_tensor *tensor, bool *found, float *means,
                             uint64_t *inputs, moeq_error *err);

@@ -623,7 +623,16 @@ START_TEST(wrong_matrices_are_told)
                                  &found, means, &inputs, &err));
     ck_assert(found && inputs == 3 && fabsf(means[47] - 1.0f / 3) < 1e-6f);
     mq_imatrix_close(&m);
-    ck_assert_int_eq(mq_imatrix_open(mq_test_source(CORPUS "sound"), &m, &err), MOEQ_UNSUPPORTED);
+    /* the form before GGUF */
+    ck_assert_ok(mq_imatrix_open(mq_test_source(CORPUS "dat"), &m, &err));
+    ck_assert_ok(mq_imatrix_read(&m, c->view, mq_view_find(c->view, MQ_ROLE_EXPERT_DOWN, 0, 1),
+                                 &found, means, &inputs, &err));
+    ck_assert(found && inputs == UINT64_MAX && fabsf(means[47] - 95.0f) < 1e-6f);
+    mq_imatrix_close(&m);
+    ck_assert_int_eq(mq_imatrix_open(mq_test_source(CORPUS "dat_cut"), &m, &err), MOEQ_MALFORMED);
+    ck_assert_msg(strstr(err.message, "'blk.0.ffn_down_exps.weight' has 96 values, but the file ends"),
+                  "%s", err.message);
+    ck_assert_int_ne(mq_imatrix_open(mq_test_source(CORPUS "sound"), &m, NULL), MOEQ_OK);
     mq_calibration_close(c);
 }
 END_TEST

@@ -72,6 +72,17 @@ def imatrix(name, change=lambda tensors: None):
     writer.close()
 
 
+def dat(name, calls=2, tail=b"", cut=None):
+    """imatrix.dat, as imatrix_dat.h draws it."""
+    out = struct.pack("<i", len(ROLES))
+    for role, (experts, cols) in ROLES.items():
+        key = f"blk.0.{NAMES[role]}.weight".encode()
+        values = np.arange(experts * cols, dtype="<f4") * calls
+        out += struct.pack("<i", len(key)) + key + struct.pack("<ii", calls, values.size)
+        out += values.tobytes()
+    (OUT / name).write_bytes((out + tail)[:cut])
+
+
 def negative(tensors, _):
     tensors["attn_q.0.in_sum2"][0, 5] = -1
 
@@ -109,6 +120,8 @@ def main():
     imatrix("imatrix")
     for change in (older, odd):
         imatrix(change.__name__, change)
+    dat("dat", tail=struct.pack("<ii", 5, 1) + b"t")
+    dat("dat_cut", cut=-20)
 
 
 if __name__ == "__main__":
