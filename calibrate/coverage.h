@@ -3,12 +3,13 @@
 #define MQ_COVERAGE_H
 
 #include "calibration.h"
+#include "importance.h"
 
 /*
  * An expert that met fewer tokens says little about its columns: of their importance half or more is then the
- * layer's (importance.h blends as many tokens of a prior in).
+ * layer's.
  */
-enum { MQ_COVERAGE_FEW = 128 };
+#define MQ_COVERAGE_FEW ((int)MQ_IMPORTANCE_PRIOR)
 
 /* The experts of a layer. */
 struct mq_coverage_layer {

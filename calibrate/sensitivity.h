@@ -18,6 +18,7 @@ struct mq_sensitivity_options {
     const struct mq_level *const *levels;
     size_t levels_count;
     enum mq_effort effort;
+    const struct mq_importance *importance; /* for the encoders; NULL: all columns count alike */
     size_t tokens; /* of one MLP in one pass at most, evenly chosen; 0: MQ_SENSITIVITY_TOKENS */
 };
 enum { MQ_SENSITIVITY_TOKENS = 512 };

@@ -113,11 +113,12 @@ static moeq_status choose(const struct mq_view *view, struct mq_budget_cli *budg
 }
 
 static moeq_status measure(const struct mq_options *options, const struct mq_view *view,
-                           enum mq_effort effort, const struct mq_calibrated_option *calibrated,
+                           const struct mq_policy *policy, const struct mq_calibrated_option *calibrated,
                            struct mq_budget_cli *budget, moeq_error *err)
 {
     const struct mq_sensitivity_options how = {
-        .levels = budget->levels, .levels_count = budget->how.levels_count, .effort = effort};
+        .levels = budget->levels, .levels_count = budget->how.levels_count,
+        .effort = policy->effort, .importance = policy->importance};
     struct mq_job_ui ui;
     if (!mq_job_begin(options, &ui))
         return MOEQ_INVALID_ARGUMENT;
@@ -174,7 +175,7 @@ enum mq_exit mq_budget_option_plan(const struct mq_options *options, const struc
     budget->chosen = calloc(view->tensors_count + 1, sizeof *budget->chosen);
     moeq_status status = budget->chosen ? MOEQ_OK : mq_fail_memory(&err, "choosing levels");
     if (status == MOEQ_OK)
-        status = measure(options, view, policy->effort, calibrated, budget, &err);
+        status = measure(options, view, policy, calibrated, budget, &err);
     if (status != MOEQ_OK)
         return mq_report(&err);
     budget->weights = mq_budget_weights(view, &budget->how);

@@ -36,7 +36,7 @@ bool mq_calibrated_option_check(const char *command, const struct mq_options *op
             "--text, --ids, --tokens and --context go with --effort calibrated, --bpw or --size");
         return false;
     }
-    return true;
+    return mq_importance_option_check(command, options);
 }
 
 static moeq_status read_ids(const struct mq_options *options, const struct mq_view *view,
@@ -70,6 +70,8 @@ moeq_status mq_calibrated_option_read(const struct mq_options *options, struct m
     const struct mq_protocol_options protocol = {.context = options->context,
                                                  .max_tokens = options->tokens};
     *option = (struct mq_calibrated_option){.given = is_given(options)};
+    MQ_TRY(mq_importance_option_read(options, view, &option->importance, err));
+    policy->importance = option->importance;
     if (!mq_calibrated_option_text(options))
         return MOEQ_OK;
     if (options->ids) {
@@ -91,6 +93,7 @@ moeq_status mq_calibrated_option_read(const struct mq_options *options, struct m
 
 void mq_calibrated_option_free(struct mq_calibrated_option *option)
 {
+    mq_importance_destroy(option->importance);
     mq_text_free(&option->text);
     mq_text_windows_free(&option->windows);
 }

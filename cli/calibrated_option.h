@@ -1,8 +1,9 @@
-/* calibrated_option.h: --effort calibrated, of convert and export. */
+/* calibrated_option.h: --effort calibrated and --calibration, of convert and export. */
 #ifndef MQ_CALIBRATED_OPTION_H
 #define MQ_CALIBRATED_OPTION_H
 
 #include "calibrated.h"
+#include "importance_option.h"
 #include "model_options.h"
 #include "protocol.h"
 
@@ -12,15 +13,18 @@ struct mq_calibrated_option {
     struct mq_text_windows windows;
     char sentence[128]; /* for plans: by what it was calibrated */
     struct mq_calibrated run;
+    struct mq_importance *importance; /* of --calibration; NULL: none */
 };
 
 /* Whether a text is given, or a file of token ids. */
 bool mq_calibrated_option_text(const struct mq_options *options);
 
-/* False after a message: --effort calibrated without --text, or --text without it. */
+/* False after a message: --effort calibrated without --text, or --text without it; --calibration where
+ * nothing is quantized. */
 bool mq_calibrated_option_check(const char *command, const struct mq_options *options);
 
-/* Where --effort calibrated is given, reads its text and cuts it; policy->calibration says so. */
+/* Where --effort calibrated is given, reads its text and cuts it; policy->calibration says so. And --calibration,
+ * into policy->importance. */
 moeq_status mq_calibrated_option_read(const struct mq_options *options, struct mq_view *view,
                                       struct mq_calibrated_option *option,
                                       struct mq_policy *policy, moeq_error *err);

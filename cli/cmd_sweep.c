@@ -2,6 +2,7 @@
 #include "attribution_print.h"
 #include "comparison_print.h"
 #include "eval_options.h"
+#include "importance_option.h"
 #include "model_options.h"
 #include "report_files.h"
 
@@ -23,6 +24,7 @@ struct sweep {
     size_t files_count;
     struct mq_view *source, *files[MQ_CANDIDATES_MAX];
     struct mq_baseline baseline;
+    struct mq_importance *importance; /* of --calibration */
     struct mq_text text;
     struct mq_comparison_options how;
     struct mq_comparison result;
@@ -40,6 +42,7 @@ static void free_sweep(struct sweep *s, const struct mq_options *options)
         free(s->paths[i]);
     }
     mq_view_close(s->source);
+    mq_importance_destroy(s->importance);
     for (size_t i = 0; i < s->levels_count; i++)
         mq_option_policy_free(options, s->overrides[i]);
     free(s->names);
@@ -80,7 +83,8 @@ static bool check_quantizing(const struct mq_options *o)
                    {"attention", o->attention != NULL},
                    {"embeddings", o->embeddings != NULL},
                    {"tensor", o->tensor.count > 0},
-                   {"effort", o->effort != NULL}};
+                   {"effort", o->effort != NULL},
+                   {"calibration", o->calibration != NULL}};
     for (size_t i = 0; i < sizeof options / sizeof *options; i++)
         if (options[i].given && !o->levels) {
             mq_usage("sweep", "--%s is about --levels, of which there are none", options[i].name);
@@ -133,6 +137,9 @@ static moeq_status run(const struct mq_options *options, const struct mq_context
                        struct sweep *s, moeq_error *err)
 {
     MQ_TRY(mq_open_model(options, options->positional[0], &s->source, err));
+    MQ_TRY(mq_importance_option_read(options, s->source, &s->importance, err));
+    for (size_t i = 0; i < s->levels_count; i++)
+        s->candidates[i].policy.importance = s->importance;
     MQ_TRY(open_files(options, s, err));
     MQ_TRY(mq_read_text(options, s->source, &s->text, err));
     s->how.text = &s->text;

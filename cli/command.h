@@ -36,7 +36,7 @@ struct mq_options {
     /* output and levels */
     const char *output, *level, *levels, *recipe, *shared, *attention, *embeddings,
         *effort, *unify;
-    const char *bpw, *granularity, *attribute, *holdout;
+    const char *bpw, *granularity, *attribute, *holdout, *calibration;
     uint64_t split_bytes, shard_bytes, size;
     struct mq_option_list tensor, report;
     bool dry_run, force, merge, tensors, list_families, allow_nonfinite;

@@ -24,7 +24,7 @@ const struct mq_command mq_commands[] = {
             "With --shard-size: several files, and an index that stands for the model.\n"
             "A GGUF file may go without LEVEL: its blocks are copied as they are.",
         .options = "output level recipe bpw size levels granularity shared attention embeddings "
-                   "tensor effort text ids context "
+                   "tensor effort calibration text ids context "
                    "tokens shard-size dry-run "
                    "force allow-nonfinite" READING,
         .common = LARGE_JOB " verbose",
@@ -47,7 +47,7 @@ const struct mq_command mq_commands[] = {
             "either. What GGUF cannot hold is an error, or solved by --unify. Memory,\n"
             "interruptions and --force are as in convert.",
         .options = "output level recipe bpw size levels granularity shared attention embeddings "
-                   "tensor effort text ids context "
+                   "tensor effort calibration text ids context "
                    "tokens unify "
                    "split-max-size "
                    "dry-run force allow-nonfinite" READING,
@@ -124,8 +124,8 @@ const struct mq_command mq_commands[] = {
             "that --report names: a page with charts (.html), or Markdown for a pull request\n"
             "(.md). Memory as in eval (--memory, default half of the machine's).",
         .options =
-            "text levels files shared attention embeddings tensor effort protocol context tokens "
-            "swap noise-floor attribute compute report" READING,
+            "text levels files shared attention embeddings tensor effort calibration protocol context "
+            "tokens swap noise-floor attribute compute report" READING,
         .common = LARGE_JOB " verbose",
         .examples = "  moeq sweep Mixtral-8x7B-v0.1 --text wiki.txt --levels q8_0,q4_k,q3_k \\\n"
                     "      --report sweep.html\n"

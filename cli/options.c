@@ -106,6 +106,10 @@ static const struct option options_table[] = {
      "joined as one file would hold them, with nothing between. In calibrate each is a text of its "
      "own, called NAME by NAME=FILE",
      FIELD(text)},
+    {"calibration", 0, TEXT, "FILE",
+     "columns of matrices count by their inputs' mean squares in FILE: a calibration (moeq calibrate), or an "
+     "imatrix of llama.cpp",
+     FIELD(calibration)},
     {"holdout", 0, TEXT, "NAME",
      "leave the text NAME out, and say how far its inputs are from the others'", FIELD(holdout)},
     {"merge", 0, FLAG, NULL, "add calibrations of one model up, of different texts", FIELD(merge)},

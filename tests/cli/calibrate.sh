@@ -35,6 +35,41 @@ options=()
 calibrate --merge "$work/a.cal" -o "$work/same.gguf"
 cmp "$work/a.gguf" "$work/same.gguf" || fail "an imatrix of a calibration, and of the text: other bytes"
 
+# what is made with it: other blocks than without, the same by a calibration of one text and by its imatrix
+"$moeq" convert $model -o "$work/plain.moeq" --level q3_k -q || fail "plain"
+"$moeq" convert $model -o "$work/cal.moeq" --level q3_k --calibration "$work/a.cal" > "$work/stdout" || fail "--calibration"
+grep -q "columns count by their importance in a.cal (84 matrices)\|importance in .*/a.cal (84 matrices)" "$work/stdout" ||
+    fail "the plan does not say by what: $(cat "$work/stdout")"
+"$moeq" export $model -o "$work/cal.gguf" --level q3_k --calibration "$work/a.cal" -q || fail "export --calibration"
+"$moeq" export "$work/cal.moeq" -o "$work/copied.gguf" -q || fail "export"
+judge() { "$moeq" "$@" --text "$work/b.txt" --context 64 --tokens 256 --no-progress --json > "$work/$out.json" || fail "$*"; }
+out=files judge verify "$work/plain.moeq" "$work/cal.moeq" "$work/cal.gguf" "$work/copied.gguf" --against $model
+out=cal judge sweep $model --levels q3_k --calibration "$work/a.cal"
+out=imatrix judge sweep $model --levels q3_k --calibration "$work/a.gguf"
+python3 - "$work" << 'PYTHON' || fail "figures"
+import json, sys
+kld = {}
+for name in ("files", "cal", "imatrix"):
+    rows = json.load(open(f"{sys.argv[1]}/{name}.json"))["rows"]
+    kld[name] = [row["kld_nats"]["mean"]["value"] for row in rows if not row["is_baseline"]]
+    assert name == "files" or rows[1]["recipe"]["importance"]["matrices"] == 84, rows[1]["recipe"]
+plain, cal, gguf, copied = kld["files"]
+assert plain != cal and cal == gguf == copied == kld["cal"][0], kld
+assert abs(kld["imatrix"][0] - cal) < 0.01 * cal, kld
+PYTHON
+expect 1 "moeq: $work/a.cal: is of another model (model): expected attn_q of layer 0 in 1 matrices of 64 columns, as in tests/fixtures/oracles/mixtral, found attn_q of layer 0 in 1 of 256" \
+    convert tests/fixtures/oracles/mixtral --level q4_k --calibration "$work/a.cal" --dry-run
+"$moeq" convert tests/fixtures/oracles/mixtral --level q4_k --calibration "$work/a.gguf" --dry-run 2> "$work/stderr" &&
+    fail "another model's imatrix"
+grep -q "tensor 'blk.0.attn_q.weight.in_sum2' at byte [0-9]*: the model has 64 columns in 1 matrices, found 256 numbers" "$work/stderr" ||
+    fail "another model's imatrix: $(cat "$work/stderr")"
+expect 1 "moeq: $work/plain.moeq: is no calibration: expected a file of moeq calibrate, or an imatrix in GGUF" \
+    convert $model --level q4_k --calibration "$work/plain.moeq" --dry-run
+usage export "--calibration is about quantizing: it goes with a level, a recipe or a budget" \
+    export "$work/plain.moeq" -o "$work/x.gguf" --calibration "$work/a.cal"
+usage sweep "--calibration is about --levels, of which there are none" \
+    sweep $model --files "$work/plain.moeq" --text "$work/b.txt" --calibration "$work/a.cal"
+
 # interrupted, nothing is left behind
 "$moeq" calibrate $model --text "$work/a.txt" --text "$work/b.txt" --context 32 -o "$work/stopped.cal" -q 2> /dev/null &
 pid=$!
