@@ -28,13 +28,14 @@ static const struct mq_config_key keys[] = {
     MQ_KEY_AT("num_limited_groups", "1"),
     MQ_KEY_ANY("load_balance_coeff"),
     MQ_KEY_ANY("use_grouped_mm"),
+    MQ_KEY_ATTENTION_BIAS,
     {0},
 };
 
 static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer *l)
 {
     const bool local = mq_layer_value(&hp->layer_kinds, number, (number + 1) % hp->full_step != 0);
-    mq_layer_set_attention(hp, l);
+    mq_layer_set_biased_attention(hp, l);
     l->attention.qk_norm = MQ_QK_NORM_HEAD;
     l->attention.gate = MQ_GATE_MATRIX;
     l->norm_mixed = l->norm_ffn_out = true;
@@ -66,6 +67,7 @@ static const struct mq_tensor_name names[] = {
     {.role = MQ_ROLE_FFN_OUT_NORM, .name = MQ_LAYER_NAME "post_mlp_layernorm.weight"},
     MQ_NAMES_QKVO,
     MQ_NAMES_QK_NORM,
+    MQ_NAMES_ATTENTION_BIAS,
     {.role = MQ_ROLE_ATTN_GATE, .name = MQ_LAYER_NAME "self_attn.gate_proj.weight"},
     {.role = MQ_ROLE_ROUTER, .name = MQ_LAYER_NAME "mlp.router.gate.weight"},
     {.role = MQ_ROLE_ROUTER_CHOICE_BIAS, .name = MQ_LAYER_NAME "mlp.expert_bias"},

@@ -57,6 +57,11 @@
     {.role = MQ_ROLE_ATTN_K_BIAS, .name = MQ_LAYER_NAME "self_attn.k_proj.bias"}, \
     {.role = MQ_ROLE_ATTN_V_BIAS, .name = MQ_LAYER_NAME "self_attn.v_proj.bias"}
 
+/* The same, and that of their result: where attention_bias says so. */
+#define MQ_NAMES_ATTENTION_BIAS \
+    MQ_NAMES_QKV_BIAS,          \
+    {.role = MQ_ROLE_ATTN_O_BIAS, .name = MQ_LAYER_NAME "self_attn.o_proj.bias"}
+
 /* DeepSeek's latent attention; q is made of the hidden state in some models, of q_a in others. */
 #define MQ_NAMES_LATENT                                                                        \
     {.role = MQ_ROLE_EMBEDDING, .name = "model.embed_tokens.weight"},                          \
@@ -149,6 +154,7 @@
         .when_absent = otherwise, .has_null = true, .when_null = null                \
     }
 /* Keys that several families share. */
+#define MQ_KEY_ATTENTION_BIAS MQ_KEY("attention_bias", MQ_KEY_BOOL, attention_bias, false)
 #define MQ_KEYS_V3_ROUTER                                      \
     MQ_KEY("n_group", MQ_KEY_U32, route_groups, 1),            \
     MQ_KEY("topk_group", MQ_KEY_U32, route_top_groups, 1),     \
@@ -220,6 +226,8 @@
 
 /* Norms, and grouped-query attention, whose scores are divided by sqrt(head_dim). */
 void mq_layer_set_attention(const struct mq_hparams *hp, struct mq_layer *layer);
+/* The same, with biases of q, k, v and o where hp->attention_bias says so. */
+void mq_layer_set_biased_attention(const struct mq_hparams *hp, struct mq_layer *layer);
 /* DeepSeek's latent attention, whose scores yarn multiplies besides where the family's code does. */
 void mq_layer_set_latent(const struct mq_hparams *hp, bool yarn_scores, struct mq_layer *layer);
 /* An MLP in the first layers, or where mlp_layer_types says so; experts of hp->expert_ffn rows and

@@ -20,12 +20,13 @@ static const struct mq_config_key keys[] = {
     MQ_KEY("max_window_layers", MQ_KEY_COUNT, window_layers, 62),
     MQ_KEY_WORDS("layer_types", MQ_KEY_LAYER_NAMES, "\"full_attention\" \"sliding_attention\"",
                  layer_kinds, 0),
+    MQ_KEY_ATTENTION_BIAS,
     {0},
 };
 
 static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer *l)
 {
-    mq_layer_set_attention(hp, l);
+    mq_layer_set_biased_attention(hp, l);
     l->attention.qk_norm = MQ_QK_NORM_HEAD;
     if (!mq_layer_value(&hp->layer_kinds, number, number >= hp->window_layers))
         l->attention.window = 0;
@@ -39,10 +40,15 @@ static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer 
 }
 
 static const struct mq_tensor_name names[] = {
-    MQ_NAMES_BEFORE_FFN,  MQ_NAMES_QK_NORM,
-    MQ_NAMES_EXPERTS,     MQ_NAMES_SHARED("mlp.shared_experts."),
-    MQ_NAMES_CHOICE_BIAS, MQ_NAMES_MLP,
-    MQ_NAMES_AFTER_LAYERS, {0},
+    MQ_NAMES_BEFORE_FFN,
+    MQ_NAMES_ATTENTION_BIAS,
+    MQ_NAMES_QK_NORM,
+    MQ_NAMES_EXPERTS,
+    MQ_NAMES_SHARED("mlp.shared_experts."),
+    MQ_NAMES_CHOICE_BIAS,
+    MQ_NAMES_MLP,
+    MQ_NAMES_AFTER_LAYERS,
+    {0},
 };
 
 static const struct mq_tensor_alias aliases[] = {

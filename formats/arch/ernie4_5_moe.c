@@ -55,8 +55,7 @@ static void ends(const struct mq_hparams *hp, struct mq_ends *e)
 
 static const struct mq_tensor_name names[] = {
     MQ_NAMES_BEFORE_FFN,
-    MQ_NAMES_QKV_BIAS,
-    {.role = MQ_ROLE_ATTN_O_BIAS, .name = MQ_LAYER_NAME "self_attn.o_proj.bias"},
+    MQ_NAMES_ATTENTION_BIAS,
     MQ_NAMES_EXPERTS,
     {.role = MQ_ROLE_ROUTER_CHOICE_BIAS,
      .name = MQ_LAYER_NAME "mlp.moe_statics.e_score_correction_bias"},

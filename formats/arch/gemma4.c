@@ -32,6 +32,7 @@ static const struct mq_config_key keys[] = {
     MQ_KEY_AT("use_double_wide_mlp", "false"),
     MQ_KEY_AT("use_bidirectional_attention", "\"vision\""), /* among an image's tokens */
     MQ_KEY_ANY("vocab_size_per_layer_input"),
+    MQ_KEY_ATTENTION_BIAS,
     {0},
 };
 
@@ -59,7 +60,7 @@ static void set_by_layer(const struct mq_hparams *hp, uint32_t number, struct mq
 static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer *l)
 {
     struct mq_layer_attention *a = &l->attention;
-    mq_layer_set_attention(hp, l);
+    mq_layer_set_biased_attention(hp, l);
     a->rope = MQ_ROPE_OF_LOCAL;
     a->qk_norm = MQ_QK_NORM_HEAD;
     a->value_norm = true;
@@ -102,6 +103,7 @@ static const struct mq_tensor_name names[] = {
     {.role = MQ_ROLE_LAYER_SCALE, .name = MQ_LAYER_NAME "layer_scalar"},
     MQ_NAMES_QKVO,
     MQ_NAMES_QK_NORM,
+    MQ_NAMES_ATTENTION_BIAS,
     {.role = MQ_ROLE_ROUTER_NORM, .name = MQ_LAYER_NAME "router.scale"},
     {.role = MQ_ROLE_ROUTER, .name = MQ_LAYER_NAME "router.proj.weight"},
     {.role = MQ_ROLE_ROUTER_EXPERT_SCALE, .name = MQ_LAYER_NAME "router.per_expert_scale"},

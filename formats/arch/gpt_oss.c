@@ -41,8 +41,7 @@ static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer 
 #define EXPERT MQ_LAYER_NAME "mlp.experts.{expert}."
 static const struct mq_tensor_name names[] = {
     MQ_NAMES_BEFORE_FFN,
-    MQ_NAMES_QKV_BIAS,
-    {.role = MQ_ROLE_ATTN_O_BIAS, .name = MQ_LAYER_NAME "self_attn.o_proj.bias"},
+    MQ_NAMES_ATTENTION_BIAS,
     {.role = MQ_ROLE_ATTN_SINKS, .name = MQ_LAYER_NAME "self_attn.sinks"},
     {.role = MQ_ROLE_ROUTER, .name = MQ_LAYER_NAME "mlp.router.weight"},
     {.role = MQ_ROLE_ROUTER_BIAS, .name = MQ_LAYER_NAME "mlp.router.bias"},

@@ -9,7 +9,7 @@
 static const struct mq_config_key keys[] = {
     MQ_KEY_EXPERTS("num_local_experts", "num_experts", 8),
     MQ_KEY("num_experts_per_tok", MQ_KEY_U32, top_k, 2),
-    MQ_KEY("attention_bias", MQ_KEY_BOOL, attention_bias, false),
+    MQ_KEY_ATTENTION_BIAS,
     MQ_KEY("attention_multiplier", MQ_KEY_F32, attention_scale, 1),
     MQ_KEY("embedding_multiplier", MQ_KEY_F32, embedding_scale, 1),
     MQ_KEY("residual_multiplier", MQ_KEY_F32, residual_scale, 1),
@@ -20,8 +20,7 @@ static const struct mq_config_key keys[] = {
 static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer *l)
 {
     (void)number;
-    mq_layer_set_attention(hp, l);
-    l->attention.qkv_bias = l->attention.o_bias = hp->attention_bias;
+    mq_layer_set_biased_attention(hp, l);
     l->attention.scale = hp->attention_scale;
     l->residual_scale = hp->residual_scale;
     mq_layer_set_experts(hp, hp->ffn, l);
@@ -38,8 +37,7 @@ static void ends(const struct mq_hparams *hp, struct mq_ends *e)
 #define MOE MQ_LAYER_NAME "block_sparse_moe."
 static const struct mq_tensor_name names[] = {
     MQ_NAMES_BEFORE_FFN,
-    MQ_NAMES_QKV_BIAS,
-    {.role = MQ_ROLE_ATTN_O_BIAS, .name = MQ_LAYER_NAME "self_attn.o_proj.bias"},
+    MQ_NAMES_ATTENTION_BIAS,
     {.role = MQ_ROLE_ROUTER, .name = MOE "router.layer.weight"},
     {.role = MQ_ROLE_EXPERT_GATE, .name = MOE "experts.{expert}.gate_proj.weight"},
     {.role = MQ_ROLE_EXPERT_UP, .name = MOE "experts.{expert}.up_proj.weight"},

@@ -16,7 +16,7 @@ static const struct mq_config_key keys[] = {
      .only = "\"linear_attention\"|\"mamba\" \"full_attention\"|\"attention\"",
      .field = offsetof(struct mq_hparams, layer_kinds)},
     MQ_KEY_WORDS("position_embedding_type", MQ_KEY_CHOICE, "\"nope\" \"rope\"", position_kind, 0),
-    MQ_KEY("attention_bias", MQ_KEY_BOOL, attention_bias, false),
+    MQ_KEY_ATTENTION_BIAS,
     MQ_KEY("embedding_multiplier", MQ_KEY_F32, embedding_scale, 1),
     MQ_KEY("residual_multiplier", MQ_KEY_F32, residual_scale, 1),
     MQ_KEY("attention_multiplier", MQ_KEY_F32, attention_scale, 1),
@@ -45,8 +45,7 @@ static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer 
     if (mq_layer_value(&hp->layer_kinds, number, MAMBA) == MAMBA) {
         mq_layer_set_mamba(hp, l);
     } else {
-        mq_layer_set_attention(hp, l);
-        l->attention.qkv_bias = l->attention.o_bias = hp->attention_bias;
+        mq_layer_set_biased_attention(hp, l);
         l->attention.scale = hp->attention_scale;
         if (hp->position_kind == NO_POSITIONS)
             l->attention.rope = MQ_ROPE_OF_NONE;
@@ -72,8 +71,7 @@ static void ends(const struct mq_hparams *hp, struct mq_ends *e)
 #define SHARED MQ_LAYER_NAME "shared_mlp."
 static const struct mq_tensor_name names[] = {
     MQ_NAMES_BEFORE_FFN,
-    MQ_NAMES_QKV_BIAS,
-    {.role = MQ_ROLE_ATTN_O_BIAS, .name = MQ_LAYER_NAME "self_attn.o_proj.bias"},
+    MQ_NAMES_ATTENTION_BIAS,
     MQ_NAMES_MAMBA(MQ_LAYER_NAME "mamba."),
     {.role = MQ_ROLE_ROUTER, .name = EXPERTS "router.layer.weight"},
     /* The files have fused ones alone: see below. */

@@ -49,12 +49,13 @@ static const struct mq_config_key keys[] = {
     MQ_KEY_ANY("num_media_embeds"),
     MQ_KEY_ANY("skip_cls_token"),
     MQ_KEY_ANY("xdrope_section"),
+    MQ_KEY_ATTENTION_BIAS,
     {0},
 };
 
 static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer *l)
 {
-    mq_layer_set_attention(hp, l);
+    mq_layer_set_biased_attention(hp, l);
     l->attention.qk_norm = MQ_QK_NORM_HEAD_AFTER;
     mq_layer_set_experts(hp, mq_layer_value(&hp->layer_expert_ffn, number, hp->ffn), l);
     l->ffn.router.top_k = mq_layer_value(&hp->layer_top_k, number, 1);
@@ -64,6 +65,7 @@ static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer 
 
 static const struct mq_tensor_name names[] = {
     MQ_NAMES_BEFORE_FFN,
+    MQ_NAMES_ATTENTION_BIAS,
     {.role = MQ_ROLE_ATTN_Q_NORM, .name = MQ_LAYER_NAME "self_attn.query_layernorm.weight"},
     {.role = MQ_ROLE_ATTN_K_NORM, .name = MQ_LAYER_NAME "self_attn.key_layernorm.weight"},
     {.role = MQ_ROLE_ROUTER, .name = MQ_LAYER_NAME "mlp.gate.wg.weight"},

@@ -13,12 +13,13 @@ static const struct mq_config_key keys[] = {
     MQ_KEY("router_scaling_factor", MQ_KEY_F32, route_scale, 2.826),
     MQ_KEY_WORDS("mlp_layer_types", MQ_KEY_LAYER_NAMES, "\"dense\" \"sparse\"", ffn_kinds, 0),
     MQ_KEY_ANY("enable_moe_fp32_combine"), /* sums in f32, as here */
+    MQ_KEY_ATTENTION_BIAS,
     {0},
 };
 
 static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer *l)
 {
-    mq_layer_set_attention(hp, l);
+    mq_layer_set_biased_attention(hp, l);
     l->attention.qk_norm = MQ_QK_NORM_HEAD;
     if (!mq_layer_value(&hp->ffn_kinds, number, number > 0)) {
         mq_layer_set_mlp(hp->ffn, l);
@@ -33,6 +34,7 @@ static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer 
 static const struct mq_tensor_name names[] = {
     MQ_NAMES_BEFORE_FFN,
     MQ_NAMES_QK_NORM,
+    MQ_NAMES_ATTENTION_BIAS,
     {.role = MQ_ROLE_ROUTER, .name = MQ_LAYER_NAME "mlp.router.gate.weight"},
     {.role = MQ_ROLE_ROUTER_CHOICE_BIAS, .name = MQ_LAYER_NAME "mlp.expert_bias"},
     MQ_NAMES_EXPERT_MATRICES,

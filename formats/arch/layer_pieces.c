@@ -18,6 +18,12 @@ void mq_layer_set_attention(const struct mq_hparams *hp, struct mq_layer *layer)
     a->scale = (float)(1.0 / sqrt((double)hp->head_dim));
 }
 
+void mq_layer_set_biased_attention(const struct mq_hparams *hp, struct mq_layer *layer)
+{
+    mq_layer_set_attention(hp, layer);
+    layer->attention.qkv_bias = layer->attention.o_bias = hp->attention_bias;
+}
+
 void mq_layer_set_latent(const struct mq_hparams *hp, bool yarn_scores, struct mq_layer *layer)
 {
     struct mq_layer_attention *a = &layer->attention;

@@ -23,6 +23,7 @@ static const struct mq_config_key keys[] = {
     MQ_KEY_WORDS("layer_types", MQ_KEY_LAYER_NAMES, "\"full_attention\" \"chunked_attention\"",
                  mask_kinds, 0), /* not said: chunks where there are positions */
     MQ_KEY_ANY("for_llm_compressor"),
+    MQ_KEY_ATTENTION_BIAS,
     {0},
 };
 
@@ -51,7 +52,7 @@ static void set_positions(const struct mq_hparams *hp, uint32_t number, struct m
 
 static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer *l)
 {
-    mq_layer_set_attention(hp, l);
+    mq_layer_set_biased_attention(hp, l);
     set_positions(hp, number, &l->attention);
     if (!has_experts(hp, number)) {
         mq_layer_set_mlp(hp->ffn, l);
@@ -67,6 +68,7 @@ static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer 
 #define MOE MQ_LAYER_NAME "feed_forward."
 static const struct mq_tensor_name names[] = {
     MQ_NAMES_BEFORE_FFN,
+    MQ_NAMES_ATTENTION_BIAS,
     {.role = MQ_ROLE_ROUTER, .name = MOE "router.weight"},
     {.role = MQ_ROLE_EXPERT_GATE, .name = MOE "experts.{expert}.gate_proj.weight"},
     {.role = MQ_ROLE_EXPERT_UP, .name = MOE "experts.{expert}.up_proj.weight"},

@@ -36,6 +36,7 @@ static const struct mq_config_key keys[] = {
     MQ_KEY_AT("add_swa_attention_sink_bias", "true"),
     MQ_KEY_AT("add_full_attention_sink_bias", "false"),
     MQ_KEY_ANY("attention_chunk_size"), /* of kernels; no code makes chunks of it */
+    MQ_KEY_ATTENTION_BIAS,
     {0},
 };
 
@@ -62,6 +63,7 @@ static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer 
 {
     const bool local = mq_layer_value(&hp->layer_kinds, number, number > 0 && (number + 1) % 6 != 0);
     mq_layer_set_attention(hp, l);
+    l->attention.qkv_bias = hp->attention_bias;
     l->attention.value_dim = hp->value_dim;
     l->attention.value_scale = hp->value_scale;
     if (local)
@@ -78,6 +80,7 @@ static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer 
 
 static const struct mq_tensor_name names[] = {
     MQ_NAMES_BEFORE_FFN,
+    MQ_NAMES_QKV_BIAS,
     {.role = MQ_ROLE_ATTN_SINKS, .name = MQ_LAYER_NAME "self_attn.attention_sink_bias"},
     MQ_NAMES_EXPERTS,
     MQ_NAMES_CHOICE_BIAS,

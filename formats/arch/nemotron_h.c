@@ -78,6 +78,7 @@ static const struct mq_config_key keys[] = {
     MQ_KEY_ANY("num_nextn_predict_layers"),
     MQ_KEY_ANY("mtp_layers_block_type"),
     MQ_KEY_ANY("mtp_hybrid_override_pattern"),
+    MQ_KEY_ATTENTION_BIAS,
     {0},
 };
 
@@ -99,7 +100,7 @@ static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer 
         set_experts(hp, l);
         break;
     case ATTENTION:
-        mq_layer_set_attention(hp, l);
+        mq_layer_set_biased_attention(hp, l);
         l->attention.rope = MQ_ROPE_OF_NONE;
         break;
     default:
@@ -117,6 +118,10 @@ static const struct mq_tensor_name names[] = {
     {.role = MQ_ROLE_ATTN_K, .name = PART "k_proj.weight"},
     {.role = MQ_ROLE_ATTN_V, .name = PART "v_proj.weight"},
     {.role = MQ_ROLE_ATTN_O, .name = PART "o_proj.weight"},
+    {.role = MQ_ROLE_ATTN_Q_BIAS, .name = PART "q_proj.bias"},
+    {.role = MQ_ROLE_ATTN_K_BIAS, .name = PART "k_proj.bias"},
+    {.role = MQ_ROLE_ATTN_V_BIAS, .name = PART "v_proj.bias"},
+    {.role = MQ_ROLE_ATTN_O_BIAS, .name = PART "o_proj.bias"},
     MQ_NAMES_MAMBA(PART),
     {.role = MQ_ROLE_ROUTER, .name = PART "gate.weight"},
     {.role = MQ_ROLE_ROUTER_CHOICE_BIAS, .name = PART "gate.e_score_correction_bias"},

@@ -10,20 +10,22 @@ static const struct mq_config_key keys[] = {
     MQ_KEY("num_experts_per_tok", MQ_KEY_U32, top_k, 8),
     MQ_KEY("norm_topk_prob", MQ_KEY_BOOL, normalize_top_k, false),
     MQ_KEY("clip_qkv", MQ_KEY_F32, clip, 0), /* a bound on q, k and v */
+    MQ_KEY_ATTENTION_BIAS,
     {0},
 };
 
 static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer *l)
 {
     (void)number;
-    mq_layer_set_attention(hp, l);
+    mq_layer_set_biased_attention(hp, l);
     l->attention.qk_norm = MQ_QK_NORM_WHOLE;
     l->attention.clip = hp->clip;
     mq_layer_set_experts(hp, hp->ffn, l);
 }
 
 static const struct mq_tensor_name names[] = {
-    MQ_NAMES_BEFORE_FFN, MQ_NAMES_QK_NORM, MQ_NAMES_EXPERTS, MQ_NAMES_AFTER_LAYERS, {0},
+    MQ_NAMES_BEFORE_FFN, MQ_NAMES_ATTENTION_BIAS, MQ_NAMES_QK_NORM,
+    MQ_NAMES_EXPERTS,    MQ_NAMES_AFTER_LAYERS,   {0},
 };
 
 static const struct mq_tensor_alias aliases[] = {

@@ -15,7 +15,7 @@ static const struct mq_config_key keys[] = {
      .field = offsetof(struct mq_hparams, top_k),
      .when_absent = 2},
     MQ_KEY("router_jitter_noise", MQ_KEY_F32, router_jitter, 0.01),
-    MQ_KEY("attention_bias", MQ_KEY_BOOL, attention_bias, false),
+    MQ_KEY_ATTENTION_BIAS,
     MQ_KEY("lm_head_bias", MQ_KEY_BOOL, head_bias, false),
     MQ_KEY_ANY("input_jitter_noise"), /* in training */
     MQ_KEY_ANY("original_max_position_embeddings"), /* config_rope.c reads it */
@@ -25,8 +25,7 @@ static const struct mq_config_key keys[] = {
 static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer *l)
 {
     (void)number;
-    mq_layer_set_attention(hp, l);
-    l->attention.qkv_bias = l->attention.o_bias = hp->attention_bias;
+    mq_layer_set_biased_attention(hp, l);
     l->norm = MQ_NORM_LAYER;
     l->norm_bias = true;
     mq_layer_set_experts(hp, hp->ffn, l);
@@ -44,8 +43,7 @@ static void ends(const struct mq_hparams *hp, struct mq_ends *e)
 
 static const struct mq_tensor_name names[] = {
     MQ_NAMES_BEFORE_FFN,
-    MQ_NAMES_QKV_BIAS,
-    {.role = MQ_ROLE_ATTN_O_BIAS, .name = MQ_LAYER_NAME "self_attn.o_proj.bias"},
+    MQ_NAMES_ATTENTION_BIAS,
     {.role = MQ_ROLE_ATTN_NORM_BIAS, .name = MQ_LAYER_NAME "input_layernorm.bias"},
     {.role = MQ_ROLE_FFN_NORM_BIAS, .name = MQ_LAYER_NAME "post_attention_layernorm.bias"},
     MQ_NAMES_MIXTRAL_EXPERTS,

@@ -11,6 +11,7 @@ static const struct mq_config_key keys[] = {
     MQ_KEY("moe_intermediate_size", MQ_KEY_U32, expert_ffn, 768),
     MQ_KEY("norm_topk_prob", MQ_KEY_BOOL, normalize_top_k, false),
     MQ_KEY("decoder_sparse_step", MQ_KEY_U32, sparse_step, 1),
+    MQ_KEY_ATTENTION_BIAS,
     MQ_KEY("mlp_only_layers", MQ_KEY_LAYERS, dense_layers, 0),
     {0},
 };
@@ -23,12 +24,13 @@ static const struct mq_config_key vl_keys[] = {
     MQ_KEY_AT("norm_topk_prob", "true"),
     MQ_KEY("decoder_sparse_step", MQ_KEY_U32, sparse_step, 1),
     MQ_KEY("mlp_only_layers", MQ_KEY_LAYERS, dense_layers, 0),
+    MQ_KEY_ATTENTION_BIAS,
     {0},
 };
 
 static void layer(const struct mq_hparams *hp, uint32_t number, struct mq_layer *l)
 {
-    mq_layer_set_attention(hp, l);
+    mq_layer_set_biased_attention(hp, l);
     l->attention.qk_norm = MQ_QK_NORM_HEAD;
     if (mq_layer_set_has(&hp->dense_layers, number) || (number + 1) % hp->sparse_step != 0)
         mq_layer_set_mlp(hp->ffn, l);
@@ -44,8 +46,13 @@ static void vl_layer(const struct mq_hparams *hp, uint32_t number, struct mq_lay
 }
 
 static const struct mq_tensor_name names[] = {
-    MQ_NAMES_BEFORE_FFN, MQ_NAMES_QK_NORM,      MQ_NAMES_EXPERTS,
-    MQ_NAMES_MLP,        MQ_NAMES_AFTER_LAYERS, {0},
+    MQ_NAMES_BEFORE_FFN,
+    MQ_NAMES_ATTENTION_BIAS,
+    MQ_NAMES_QK_NORM,
+    MQ_NAMES_EXPERTS,
+    MQ_NAMES_MLP,
+    MQ_NAMES_AFTER_LAYERS,
+    {0},
 };
 
 static const struct mq_tensor_alias aliases[] = {

@@ -14,7 +14,7 @@ void mq_qwen3_next_mixer(const struct mq_hparams *hp, uint32_t number, struct mq
     const uint32_t kind = (number + 1) % hp->full_step == 0 ? ATTENTION : DELTA;
     l->norm = MQ_NORM_RMS_PLUS_ONE;
     if (mq_layer_value(&hp->layer_kinds, number, kind) == ATTENTION) {
-        mq_layer_set_attention(hp, l);
+        mq_layer_set_biased_attention(hp, l);
         a->qk_norm = MQ_QK_NORM_HEAD;
         a->gate = MQ_GATE_IN_Q;
         return;

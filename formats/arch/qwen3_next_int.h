@@ -14,11 +14,13 @@
     MQ_KEY("linear_key_head_dim", MQ_KEY_U32, mixer_state, 128),                               \
     MQ_KEY("linear_conv_kernel_dim", MQ_KEY_U32, taps, 4),                                     \
     MQ_KEY("shared_expert_intermediate_size", MQ_KEY_U32, shared_ffn, 512),                    \
+    MQ_KEY_ATTENTION_BIAS,                                                                     \
     MQ_KEY_ANY("partial_rotary_factor") /* config_rope.c reads it */
 
 /* clang-format off */
 #define MQ_NAMES_QWEN3_NEXT                                                             \
     MQ_NAMES_BEFORE_FFN,                                                                \
+    MQ_NAMES_ATTENTION_BIAS,                                                            \
     MQ_NAMES_QK_NORM,                                                                   \
     {.role = MQ_ROLE_MIX_CONV, .name = MQ_LAYER_NAME "linear_attn.conv1d.weight"},      \
     {.role = MQ_ROLE_MIX_DECAY, .name = MQ_LAYER_NAME "linear_attn.A_log"},             \

@@ -14,6 +14,8 @@
     "\"vocab_size\": 96, \"d_model\": 64, \"n_heads\": 4, \"n_layers\": 8, \"attn_config\": " \
     "{\"kv_n_heads\": 2}, "                                                                   \
     "\"ffn_config\": {\"moe_num_experts\": 4, \"moe_top_k\": 2"
+#define KV8 "\"num_key_value_heads\": 8"
+#define DOTS "\"n_routed_experts\": 4, \"num_experts_per_tok\": 2, " KV8
 #define GRANITE                                                                               \
     "\"mamba_d_head\": 16, \"mamba_n_heads\": 8, \"num_local_experts\": 0, \"layer_types\": " \
     "[\"mamba\", \"attention\", \"mamba\", \"mamba\", \"mamba\", \"mamba\", \"mamba\", \"mamba\"]"
@@ -189,6 +191,72 @@ START_TEST(absent_and_null)
 }
 END_TEST
 
+/* Which of q, k, v and o have biases where attention_bias says so: what the attention classes of
+ * Transformers pass to nn.Linear (nemotron_h: the published modeling_nemotron_h.py; Transformers has
+ * none). In families without such a key "true" is refused. */
+START_TEST(attention_bias)
+{
+    static const struct {
+        const char *family, *more;
+        bool qkv, o;
+    } cases[] = {
+        {"afmoe", "", true, true},
+        {"dots1", DOTS, true, true},
+        {"gemma4_text", "", true, true},
+        {"glm4_moe", "", true, false},
+        {"gpt_oss", "", true, true},
+        {"granitemoe", "", true, true},
+        {"granitemoehybrid", GRANITE, true, true},
+        {"hunyuan_v1_moe", "", true, true},
+        {"hy_v3", "", true, true},
+        {"llama4_text", "", true, true},
+        {"mimo_v2_flash", "", true, false},
+        {"nemotron_h", "\"hybrid_override_pattern\": \"M*EM*EM*\"", true, true},
+        {"olmoe", "", true, true},
+        {"phimoe", "", true, true},
+        {"qwen3_5_moe_text", "", true, true},
+        {"qwen3_moe", "", true, true},
+        {"qwen3_next", "", true, true},
+        {"qwen3_vl_moe_text", KV8, true, true},
+        {"solar_open", "", true, false},
+        {"deepseek_v3", KV8, false, false},
+        {"ernie4_5_moe", "", false, false},
+        {"exaone_moe", KV8, false, false},
+        {"lfm2_moe", "", false, false},
+        {"llama", "", false, false},
+        {"minimax_m2", "", false, false},
+        {"mistral", "", false, false},
+        {"mixtral", "", false, false},
+        {"qwen2_moe", "", false, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct mq_view *view;
+        moeq_error err;
+        char more[1024];
+        snprintf(more, sizeof more, "%s%s\"attention_bias\": true", cases[i].more,
+                 *cases[i].more ? ", " : "");
+        const moeq_status status = open_with(cases[i].family, more, &view, &err);
+        if (!cases[i].qkv) {
+            ck_assert_msg(status != MOEQ_OK && strstr(err.message, "\"attention_bias\": true"),
+                          "%s: %s", cases[i].family, status ? err.message : "not refused");
+            continue;
+        }
+        ck_assert_msg(status == MOEQ_OK, "%s: %s", cases[i].family, err.message);
+        uint32_t attention = 0;
+        for (uint32_t l = 0; l < view->hparams.layers; l++) {
+            const struct mq_layer_attention *a = &layer_of(view, l)->attention;
+            if (a->kind != MQ_MIXER_GROUPED)
+                continue;
+            ck_assert_msg(a->qkv_bias == cases[i].qkv && a->o_bias == cases[i].o, "%s, layer %u",
+                          cases[i].family, l);
+            attention++;
+        }
+        ck_assert_uint_gt(attention, 0);
+        mq_view_close(view);
+    }
+}
+END_TEST
+
 START_TEST(refused)
 {
     static const struct {
@@ -214,6 +282,7 @@ END_TEST
 static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, absent_and_null);
+    tcase_add_test(tests, attention_bias);
     tcase_add_test(tests, refused);
 }
 

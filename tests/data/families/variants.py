@@ -47,6 +47,12 @@ VARIANTS = {
             "moe_layer_end_index": -1,
         },
     },
+    "gemma4_text-biases": {
+        "config": {"attention_bias": True},
+        "with": [
+            (f"self_attn.{x}_proj.bias", f"self_attn.{x}_proj.weight", "BF16") for x in "qkvo"
+        ],
+    },
     "gemma4_text-dense": {
         "config": {"enable_moe_block": False},
         "without": r"(\.experts\.|\.router\.|feedforward_layernorm_[12])",
@@ -97,6 +103,12 @@ VARIANTS = {
     },
     "lfm2_moe-weights_as_scored": {"config": {"norm_topk_prob": False}},
     "llama4-no_qk_norm": {"config": {"use_qk_norm": False}},
+    "mimo_v2_flash-biases": {
+        "config": {"attention_bias": True},
+        "with": [
+            (f"self_attn.{x}_proj.bias", f"self_attn.{x}_proj.weight", "BF16") for x in "qkv"
+        ],
+    },
     "nemotron_h-no_conv_bias": {"config": {"use_conv_bias": False}, "without": r"conv1d\.bias"},
     "nemotron_h-mlp_layer": {
         "config": {
@@ -123,6 +135,12 @@ VARIANTS = {
     },
     "qwen2_moe-no_biases": {"config": {"qkv_bias": False}, "without": r"self_attn\..*\.bias"},
     "qwen2_moe-weights_sum_to_1": {"config": {"norm_topk_prob": True}},
+    "qwen3_next-biases": {
+        "config": {"attention_bias": True},
+        "with": [
+            (f"self_attn.{x}_proj.bias", f"self_attn.{x}_proj.weight", "BF16") for x in "qkvo"
+        ],
+    },
     "qwen3_next-weights_as_scored": {"config": {"norm_topk_prob": False}},
     "qwen3_moe-weights_as_scored": {"config": {"norm_topk_prob": False}},
 }
