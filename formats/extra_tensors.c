@@ -94,6 +94,7 @@ static const struct harmless {
     {"*.input_scale", STATISTICS, false},
     {"*_proj_input_scale", STATISTICS, false},
     {"*.activation_scale", STATISTICS, false},
+    {"*_proj_activation_scale", STATISTICS, false}, /* of fused experts: Transformers' FP8Experts */
     {"*.control_vector", STEERING, false},
     {"ema.*", AVERAGE, false},
     {"ema_model.*", AVERAGE, false},

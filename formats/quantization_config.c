@@ -1,10 +1,11 @@
 /*
  * quantization_config.c: config.json's "quantization_config" of the methods that moeq reads.
  *
- *     fp8                  fmt e4m3; weight_block_size [128, 128], or null: scales of rows or tensors
+ *     fp8                  fmt e4m3, also by the name that torch has for it (MiniMax-M2); expert_dtype;
+ *                          weight_block_size [128, 128], or null: scales of rows or tensors
  *     mxfp4                nothing that the tensors do not say
  *     compressed-tensors   config_groups.*.weights: num_bits, type, strategy, group_size, symmetric,
- *                          actorder, block_structure; format
+ *                          actorder, block_structure; format; sparsity_config, transform_config
  *
  * Sources: Transformers' FineGrainedFP8Config and Mxfp4Config (utils/quantization_config.py),
  * compressed-tensors' QuantizationArgs (quantization/quant_args.py) and CompressionFormat. What is
@@ -41,8 +42,11 @@ static bool are_blocks(const cJSON *list)
 static const char *read_fp8(const cJSON *config, struct mq_source_claim *claim)
 {
     *claim = (struct mq_source_claim){.method = MQ_SOURCE_F8};
-    if (is_given(config, "fmt") && !is_text(config, "fmt", "e4m3"))
+    if (is_given(config, "fmt") && !is_text(config, "fmt", "e4m3") &&
+        !is_text(config, "fmt", "float8_e4m3fn"))
         return "of a format other than e4m3";
+    if (is_given(config, "expert_dtype") && !is_text(config, "expert_dtype", "fp8"))
+        return "with experts that are not";
     if (!is_given(config, "weight_block_size"))
         return NULL;
     if (!are_blocks(mq_json_get(config, "weight_block_size")))
@@ -111,13 +115,28 @@ static const char *read_group(const cJSON *config, const cJSON *group,
     return "in a format that is neither pack-quantized nor float-quantized";
 }
 
+/* What is done to weights besides: zeros taken out of them, or rotations, of which a model does the
+ * other half when it runs (compressed-tensors' SparsityCompressionConfig, TransformConfig). */
+static const char *read_more(const cJSON *config)
+{
+    const cJSON *sparsity = mq_json_get(config, "sparsity_config");
+    const cJSON *transforms = mq_json_get(config, "transform_config");
+    const cJSON *groups = mq_json_get(transforms, "config_groups");
+    if (is_given(sparsity, "format") && !is_text(sparsity, "format", "dense"))
+        return "of which zeros are left out (sparsity_config)";
+    return transforms && transforms->child && !(groups && !groups->child)
+               ? "with transforms (transform_config)"
+               : NULL;
+}
+
 static const char *read_compressed(const cJSON *config, struct mq_source_claim *claim)
 {
     const cJSON *groups = mq_json_get(config, "config_groups");
     const cJSON *first = cJSON_IsObject(groups) ? groups->child : NULL;
+    const char *more = read_more(config);
     *claim = (struct mq_source_claim){0};
-    if (!first)
-        return "";
+    if (!first || more)
+        return more ? more : "";
     const char *why = read_group(config, first, claim);
     for (const cJSON *g = first->next; g && !why; g = g->next) {
         struct mq_source_claim other = {0};

@@ -224,6 +224,9 @@
 
 /* ---- layers ---- */
 
+/* How many numbers of a head a part of it is. An odd number is refused (model_program.c): Transformers
+ * then turns one more, by frequencies of the odd number. */
+uint32_t mq_rotary_dim(uint32_t head_dim, double part);
 /* Norms, and grouped-query attention, whose scores are divided by sqrt(head_dim). */
 void mq_layer_set_attention(const struct mq_hparams *hp, struct mq_layer *layer);
 /* The same, with biases of q, k, v and o where hp->attention_bias says so. */

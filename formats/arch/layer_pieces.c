@@ -3,6 +3,12 @@
 
 #include <math.h>
 
+uint32_t mq_rotary_dim(uint32_t head_dim, double part)
+{
+    const double most_rounding = 1e-6; /* of a part that was k / head_dim */
+    return (uint32_t)(head_dim * part + most_rounding);
+}
+
 void mq_layer_set_attention(const struct mq_hparams *hp, struct mq_layer *layer)
 {
     struct mq_layer_attention *a = &layer->attention;
@@ -12,7 +18,7 @@ void mq_layer_set_attention(const struct mq_hparams *hp, struct mq_layer *layer)
     a->head_dim = a->value_dim = hp->head_dim;
     a->rotary_dim = hp->rope.type == MQ_ROPE_PARTLY
                         ? hp->head_dim
-                        : (uint32_t)(hp->head_dim * hp->rope.part) / 2 * 2;
+                        : mq_rotary_dim(hp->head_dim, hp->rope.part);
     a->window = hp->sliding_window;
     a->rope = MQ_ROPE_OF_MAIN;
     a->scale = (float)(1.0 / sqrt((double)hp->head_dim));

@@ -51,7 +51,7 @@ static void set_local(const struct mq_hparams *hp, struct mq_layer_attention *a)
     a->kv_heads = or(hp->other_kv_heads, 2 * hp->kv_heads);
     a->head_dim = or(hp->other_head_dim, hp->head_dim);
     a->value_dim = or(hp->other_value_dim, hp->value_dim);
-    a->rotary_dim = (uint32_t)(a->head_dim * hp->rope_local.part) / 2 * 2;
+    a->rotary_dim = mq_rotary_dim(a->head_dim, hp->rope_local.part);
     a->scale = (float)(1.0 / sqrt((double)a->head_dim));
     a->rope = MQ_ROPE_OF_LOCAL;
     a->sinks = true;

@@ -14,6 +14,10 @@
 #define COMPRESSED(weights, format)                                                            \
     ",\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"format\":\"" format          \
     "\",\"config_groups\":{\"group_0\":{\"targets\":[\"Linear\"],\"weights\":{" weights "}}}}"
+#define COMPRESSED_AND(more)                                                                       \
+    ",\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"format\":\"pack-quantized\"," \
+    "\"config_groups\":{\"g\":{\"weights\":{\"num_bits\":4,\"type\":\"int\",\"strategy\":\"channel\"}}},"    \
+    more "}"
 #define BASE                                                                   \
     "\"model_type\":\"mixtral\",\"hidden_size\":64,\"intermediate_size\":160," \
     "\"num_hidden_layers\":2,\"vocab_size\":256"
@@ -79,6 +83,13 @@ static const struct {
      REFUSED_AS("FP8, in blocks of another size than 128x128")},
     {"{" BASE HEADS ",\"quantization_config\":{\"quant_method\":\"fp8\",\"fmt\":\"e5m2\"}}",
      REFUSED_AS("FP8, of a format other than e4m3")},
+    {"{" BASE HEADS ",\"quantization_config\":{\"quant_method\":\"fp8\",\"expert_dtype\":\"fp4\"}}",
+     REFUSED_AS("FP8, with experts that are not")},
+    {"{" BASE HEADS COMPRESSED_AND("\"transform_config\":{\"config_groups\":{\"R1\":{\"type\":"
+                                   "\"hadamard\"}}}") "}",
+     REFUSED_AS("compressed-tensors, with transforms (transform_config)")},
+    {"{" BASE HEADS COMPRESSED_AND("\"sparsity_config\":{\"format\":\"sparse-24-bitmask\"}") "}",
+     REFUSED_AS("compressed-tensors, of which zeros are left out (sparsity_config)")},
     {"{" BASE HEADS COMPRESSED("\"num_bits\":4,\"type\":\"int\",\"strategy\":\"group\",\"group_size\":32,"
                                "\"symmetric\":false", "pack-quantized") "}",
      REFUSED_AS("compressed-tensors, asymmetric")},
@@ -209,6 +220,12 @@ END_TEST
 static const char *const accepted[] = {
     ",\"quantization_config\":{\"quant_method\":\"fp8\",\"fmt\":\"e4m3\",\"weight_block_size\":[128,128]}",
     ",\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":null}",
+    /* as MiniMax-M2 is published; as Transformers 5 writes it */
+    ",\"quantization_config\":{\"activation_scheme\":\"dynamic\",\"fmt\":\"float8_e4m3fn\","
+    "\"quant_method\":\"fp8\",\"weight_block_size\":[128,128],"
+    "\"modules_to_not_convert\":[\"gate\",\"e_score_correction_bias\",\"lm_head\"]}",
+    ",\"quantization_config\":{\"quant_method\":\"fp8\",\"scale_fmt\":\"float\",\"expert_dtype\":"
+    "\"fp8\",\"dequantize\":false,\"weight_block_size\":[128,128]}",
     ",\"quantization_config\":{\"quant_method\":\"mxfp4\"}",
     COMPRESSED("\"num_bits\":8,\"type\":\"float\",\"strategy\":\"block\",\"block_structure\":[128,128]",
                "float-quantized"),
@@ -216,6 +233,8 @@ static const char *const accepted[] = {
     COMPRESSED("\"num_bits\":4,\"type\":\"int\",\"strategy\":\"group\",\"group_size\":128,\"symmetric\":true",
                "pack-quantized"),
     COMPRESSED("\"num_bits\":8,\"type\":\"int\",\"strategy\":\"channel\"", "pack-quantized"),
+    COMPRESSED_AND("\"sparsity_config\":{\"format\":\"dense\"},\"transform_config\":{}"),
+    COMPRESSED_AND("\"sparsity_config\":{},\"transform_config\":{\"config_groups\":{}}"),
     ",\"pretraining_tp\":2,\"attention_dropout\":0.1,\"rope_interleaved\":false",
     ",\"use_sliding_window\":false,\"max_window_layers\":28,\"sliding_window\":null",
     ",\"layer_types\":[\"full_attention\",\"full_attention\"],\"pruned_heads\":{}",

@@ -80,6 +80,10 @@ static double normalize(const struct mq_view *v)
 {
     return layer_of(v, 7)->ffn.router.normalize;
 }
+static double rotary_dim(const struct mq_view *v)
+{
+    return layer_of(v, 7)->attention.rotary_dim;
+}
 static double last_window(const struct mq_view *v)
 {
     return layer_of(v, 7)->attention.window;
@@ -135,6 +139,10 @@ START_TEST(absent_and_null)
         {"qwen3_next", "", head_dim, 256},
         {"qwen3_5_moe_text", "", head_dim, 256},
         {"minimax_m2", "", head_dim, 128},
+        {"mimo_v2_flash", "", rotary_dim, 64},
+        {"glm4_moe", "\"head_dim\": 24, \"partial_rotary_factor\": 0.33334", rotary_dim, 8},
+        /* 46 * (26 / 46.) is a little less than 26 */
+        {"glm4_moe", "\"head_dim\": 46, \"partial_rotary_factor\": 0.56521739130434778", rotary_dim, 26},
         {"solar_open", "", head_dim, 128},
         {"mixtral", "", head_dim, 8},
         {"mixtral", "\"num_key_value_heads\": null", kv_heads, 8},
@@ -264,6 +272,9 @@ START_TEST(refused)
     } cases[] = {
         {"dbrx", DBRX ", \"moe_normalize_expert_weights\": 2.0}",
          "\"ffn_config.moe_normalize_expert_weights\": 2 (implemented: 1)"},
+        {"glm4_moe", "\"head_dim\": 24, \"partial_rotary_factor\": 0.3", "an odd number"},
+        {"qwen3_next", "\"head_dim\": 24, \"partial_rotary_factor\": 0.3", "an odd number"},
+        {"mimo_v2_flash", "\"head_dim\": 24, \"partial_rotary_factor\": 0.3", "an odd number"},
         {"gemma4_text", "\"enable_moe_block\": true",
          "a gemma4 model's layers need the number of experts, and its key is missing or 0"},
         {"gemma4_text", "\"enable_moe_block\": true, \"num_experts\": 4, \"top_k_experts\": 2",

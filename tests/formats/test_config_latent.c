@@ -128,7 +128,7 @@ START_TEST(refused)
         {"deepseek_v3", "\"partial_rotary_factor\": 0.5", "\"partial_rotary_factor\""},
         {"deepseek_v3", "\"qk_rope_head_dim\": 7, \"qk_nope_head_dim\": 9", "an odd number"},
         {"deepseek_v3", "\"v_head_dim\": 1025", "heads of more than 1024 numbers"},
-        {"mimo_v2_flash", "\"head_dim\": 16, \"num_key_value_heads\": 1", "cannot be shared out"},
+        {"mimo_v2_flash", "\"head_dim\": 12, \"num_key_value_heads\": 1", "cannot be shared out"},
         {"deepseek_v3", "\"qk_rope_head_dim\": 1024", "head_dim 1152"},
         {"deepseek_v2", "\"num_experts_per_tok\": 2, \"norm_topk_prob\": true",
          "\"norm_topk_prob\""},

@@ -274,6 +274,7 @@ static const struct {
     {"model.embeddings.position_ids", "position numbers", 2},
     {"model.layers.0.self_attn.core_attention._extra_state", "training", 1},
     {"model.layers.0.mlp.act_scale", "statistics of activations", 1},
+    {"model.layers.0.mlp.experts.gate_up_proj_activation_scale", "statistics of activations", 1},
     {"model.layers.1.control_vector", "control vectors", 1},
     {"ema.model.norm.weight", "the average of the first one", 1},
     {"optimizer.state.exp_avg", "training", 1},
