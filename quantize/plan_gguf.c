@@ -110,31 +110,62 @@ static moeq_status choose_level(const struct job *job, size_t i)
     return MOEQ_OK;
 }
 
-/* One level for the experts of a matrix. */
-static moeq_status unify_experts(const struct job *job, enum mq_role role, int32_t layer)
+/* One level for what is one tensor: the experts of a matrix, or q, k and v. */
+static moeq_status unify(const struct job *job, const struct mq_tensor *const *tensors, size_t n,
+                         const char *what)
 {
     const struct mq_view *view = job->plan->view;
-    const struct mq_tensor *first = mq_view_find(view, role, layer, 0);
     const struct mq_level *largest = NULL;
-    if (!first)
-        return MOEQ_OK;
-    const uint32_t experts = view->program->layers[layer]->layer.ffn.router.experts;
-    for (uint32_t e = 0; e < experts; e++) {
-        const struct mq_tensor *t = mq_view_find(view, role, layer, (int32_t)e);
-        const struct mq_level *level = job->levels[t - view->tensors];
-        if (e && level != largest && !job->options->unify_up)
+    for (size_t i = 0; i < n; i++) {
+        const struct mq_level *level = job->levels[tensors[i] - view->tensors];
+        if (i && level != largest && !job->options->unify_up)
             return mq_fail(job->err, MOEQ_UNSUPPORTED,
-                           "%s: '%s' is %s and '%s' is %s, but GGUF has the experts of one matrix "
-                           "in one tensor of one type; --unify up stores them all at the larger "
-                           "level",
-                           view->path, mq_tensor_shown(first), largest->name, mq_tensor_shown(t),
-                           level->name);
+                           "%s: '%s' is %s and '%s' is %s, but GGUF has %s in one tensor of one "
+                           "type; --unify up stores them all at the larger level",
+                           view->path, mq_tensor_shown(tensors[0]), largest->name,
+                           mq_tensor_shown(tensors[i]), level->name, what);
         if (!largest || bits(level) > bits(largest))
             largest = level;
     }
-    for (uint32_t e = 0; e < experts; e++)
-        job->levels[mq_view_find(view, role, layer, (int32_t)e) - view->tensors] = largest;
+    for (size_t i = 0; i < n; i++)
+        job->levels[tensors[i] - view->tensors] = largest;
     return MOEQ_OK;
+}
+
+static moeq_status unify_experts(const struct job *job, enum mq_role role, int32_t layer,
+                                 const struct mq_tensor **room)
+{
+    const struct mq_view *view = job->plan->view;
+    if (!mq_view_find(view, role, layer, 0))
+        return MOEQ_OK;
+    const uint32_t experts = view->program->layers[layer]->layer.ffn.router.experts;
+    for (uint32_t e = 0; e < experts; e++)
+        room[e] = mq_view_find(view, role, layer, (int32_t)e);
+    return unify(job, room, experts, "the experts of one matrix");
+}
+
+/* Of an architecture that has q, k and v in one tensor, the first of them in a layer that is not the tensor
+ * itself; NULL: it opens a tensor of its own. */
+static const struct mq_tensor *opened_by(const struct job *job, const struct mq_tensor *t)
+{
+    const struct mq_view *view = job->plan->view;
+    if (t->expert > 0)
+        return mq_view_find(view, t->role, t->layer, 0);
+    if (job->arch->joined_qkv && (t->role == MQ_ROLE_ATTN_K || t->role == MQ_ROLE_ATTN_V))
+        return mq_view_find(view, MQ_ROLE_ATTN_Q, t->layer, t->expert);
+    return NULL;
+}
+
+static moeq_status unify_qkv(const struct job *job, int32_t layer)
+{
+    static const enum mq_role roles[] = {MQ_ROLE_ATTN_Q, MQ_ROLE_ATTN_K, MQ_ROLE_ATTN_V};
+    const struct mq_tensor *qkv[3];
+    size_t n = 0;
+    for (size_t i = 0; job->arch->joined_qkv && i < 3; i++) {
+        qkv[n] = mq_view_find(job->plan->view, roles[i], layer, -1);
+        n += qkv[n] != NULL;
+    }
+    return unify(job, qkv, n, "q, k and v");
 }
 
 static moeq_status choose_levels(struct job *job)
@@ -143,10 +174,16 @@ static moeq_status choose_levels(struct job *job)
     MQ_TRY(mq_plan_levels(job->plan, job->policy, &job->levels, job->err));
     for (size_t i = 0; i < view->tensors_count; i++)
         MQ_TRY(choose_level(job, i));
-    for (uint32_t layer = 0; layer < view->hparams.layers; layer++)
+    const struct mq_tensor **room =
+        mq_arena_alloc(job->plan->arena, view->hparams.experts + 1, sizeof *room);
+    if (!room)
+        return mq_fail_memory(job->err, "planning");
+    for (uint32_t layer = 0; layer < view->hparams.layers; layer++) {
+        MQ_TRY(unify_qkv(job, (int32_t)layer));
         for (int role = 0; role < MQ_ROLE_COUNT; role++)
             if (mq_gguf_role((enum mq_role)role)->split_name)
-                MQ_TRY(unify_experts(job, (enum mq_role)role, (int32_t)layer));
+                MQ_TRY(unify_experts(job, (enum mq_role)role, (int32_t)layer, room));
+    }
     return mq_plan_entries(job->plan, job->levels, job->err);
 }
 
@@ -275,9 +312,14 @@ static moeq_status add_tensor(struct job *job, struct mq_plan_entry *e)
                                .ne = {t->cols, vectors ? experts : t->rows, vectors ? 1 : experts}};
     if (e->form)
         mq_form_shape(plan->view, t, e->form, out->ne, &out->dims);
+    uint64_t bytes = two ? e->form->rows_of[0] * e->row_bytes : e->size_bytes, before;
+    if (job->arch->joined_qkv && t->role == MQ_ROLE_ATTN_Q) {
+        pattern = mq_gguf_joint(plan->view, t, &before, &out->ne[1]);
+        out->name = mq_pattern_expand(plan->arena, pattern, t->layer, -1);
+        bytes = out->ne[1] * e->row_bytes;
+    }
     if (!out->name)
         return mq_fail_memory(job->err, "planning");
-    const uint64_t bytes = two ? e->form->rows_of[0] * e->row_bytes : e->size_bytes;
     if (!mq_mul_u64(bytes, experts, &out->size_bytes))
         return mq_fail(job->err, MOEQ_LIMIT, "tensor '%s' is too large", out->name);
     return two ? add_second(job, e) : MOEQ_OK;
@@ -297,8 +339,8 @@ static moeq_status list_tensors(struct job *job)
     for (size_t i = 0; i < n; i++) {
         struct mq_plan_entry *e = &plan->entries[i];
         const struct mq_tensor *t = e->tensor;
-        if (t->expert > 0) { /* joins the tensor that the first expert has opened */
-            const struct mq_tensor *first = mq_view_find(view, t->role, t->layer, 0);
+        const struct mq_tensor *first = opened_by(job, t);
+        if (first) { /* joins it */
             job->tensor_of[i] = job->tensor_of[first - view->tensors];
             continue;
         }
@@ -576,7 +618,11 @@ static moeq_status place(struct job *job)
         const struct out_tensor *t = &job->tensors[job->tensor_of[i]];
         const uint64_t expert = e->tensor->expert < 0 ? 0 : (uint64_t)e->tensor->expert;
         e->file = t->file;
-        e->offset = plan->files[t->file].header_bytes + t->offset + expert * e->size_bytes;
+        uint64_t before = 0, all;
+        if (job->arch->joined_qkv && e->tensor->dims == 2)
+            mq_gguf_joint(view, e->tensor, &before, &all);
+        e->offset = plan->files[t->file].header_bytes + t->offset + expert * e->size_bytes +
+                    before * e->row_bytes;
         if (e->second.level) {
             const struct out_tensor *second = t + 1;
             e->second.file = second->file;

@@ -100,4 +100,5 @@ const struct mq_family mq_family_dbrx = {
     .ends = ends,
     .names = names,
     .aliases = aliases,
+    .gguf_architecture = "dbrx",
 };

@@ -378,6 +378,19 @@ static const struct mq_gguf_form_rule qwen35_forms[] = {
     {MQ_ROLE_DELTA_ALPHA, MQ_FORM_HEADS},    {MQ_ROLE_MIX_CONV, MQ_FORM_TAIL},
     {MQ_ROLE_MIX_OUT, MQ_FORM_COLUMNS},      {0},
 };
+#define HALVES                              \
+    {MQ_ROLE_ATTN_Q_BIAS, MQ_FORM_HALVES},  \
+    {                                       \
+        MQ_ROLE_ATTN_K_BIAS, MQ_FORM_HALVES \
+    }
+static const struct mq_gguf_form_rule interleaved_forms[] = {HALVES, {0}};
+static const struct mq_gguf_form_rule granitehybrid_forms[] = {
+    {MQ_ROLE_MIX_DECAY, MQ_FORM_MINUS_EXP | MQ_FORM_STANDING},
+    {MQ_ROLE_MIX_SKIP, MQ_FORM_STANDING},
+    {MQ_ROLE_MIX_NORM, MQ_FORM_GROUPS},
+    HALVES,
+    {0},
+};
 static const struct mq_gguf_form_rule mamba_forms[] = {
     {MQ_ROLE_MIX_DECAY, MQ_FORM_MINUS_EXP | MQ_FORM_STANDING},
     {MQ_ROLE_MIX_SKIP, MQ_FORM_STANDING},
@@ -480,6 +493,16 @@ static const struct mq_gguf_row llama4[] = {
     {.kind = MQ_GGUF_UNLESS_EXPERTS, .field = AT(qk_norm), .value = 128},
     END,
 };
+static const struct mq_gguf_row dbrx[] = {
+    KEY("attention.clamp_kqv", F32, clip, NAN),
+    IS("attention.layer_norm_epsilon", F32, 1e-5f),
+    FIXED(normalize_by, 1),
+    END,
+};
+static const struct mq_gguf_name dbrx_names[] = {
+    {MQ_ROLE_FFN_NORM, "blk.{layer}.attn_output_norm.weight"},
+    {0},
+};
 static const struct mq_gguf_row gpt_oss[] = {DERIVED("expert_feed_forward_length", expert_rows),
                                              WINDOWS(2, false), END};
 /* The norm before the feed-forward part stands where other models have one after attention. */
@@ -489,8 +512,9 @@ static const struct mq_gguf_name post_attention_names[] = {
 };
 
 static const struct mq_gguf_arch archs[] = {
-    {.name = "llama", .interleaved = true},
+    {.name = "llama", .forms = interleaved_forms, .interleaved = true},
     {.name = "llama4", .rows = llama4},
+    {.name = "dbrx", .rows = dbrx, .names = dbrx_names, .joined_qkv = true, .layer_norm = true},
     {.name = "olmoe", .rows = olmoe},
     {.name = "qwen3moe", .rows = qwen3moe, .head_dims = true},
     {.name = "qwen3vlmoe", .rows = qwen3vlmoe, .head_dims = true},
@@ -503,7 +527,10 @@ static const struct mq_gguf_arch archs[] = {
     {.name = "hy_v3", .rows = hy_v3, .names = hy_v3_names, .head_dims = true},
     {.name = "ernie4_5-moe", .rows = ernie4_5_moe, .head_dims = true},
     {.name = "hunyuan-moe", .rows = hunyuan_moe, .head_dims = true},
-    {.name = "granitemoe", .rows = granitemoe, .interleaved = true},
+    {.name = "granitemoe",
+     .rows = granitemoe,
+     .forms = interleaved_forms,
+     .interleaved = true},
     {.name = "phimoe",
      .rows = phimoe,
      .remark =
@@ -539,7 +566,10 @@ static const struct mq_gguf_arch archs[] = {
      .by_parts = true,
      .remark = "llama.cpp has no least time step (time_step_min): what it computes may differ from "
                "the original"},
-    {.name = "granitehybrid", .rows = granitehybrid, .forms = mamba_forms, .interleaved = true},
+    {.name = "granitehybrid",
+     .rows = granitehybrid,
+     .forms = granitehybrid_forms,
+     .interleaved = true},
     {.name = "mimo2", .rows = mimo2, .head_dims = true},
     {.name = "gemma4", .rows = gemma4, .two_head_dims = true},
     {.name = "mistral3", .rows = ministral, .interleaved = true, .yarn_log_unit = 1},

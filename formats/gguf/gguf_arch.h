@@ -84,6 +84,7 @@ struct mq_gguf_arch {
     /* Rows of q and k stand in interleaved order: within each head, row i of the first half, then
      * row i of the second, for i = 0, 1, ... */
     bool interleaved;
+    bool joined_qkv;  /* rows of q, k and v are one tensor (mq_gguf_joint_name) */
     bool head_dims;   /* key_length and value_length are always written */
     bool two_head_dims; /* rows say them: heads of layers with a window are of another length */
     /* Of YaRN, what mscale_all_dim is multiplied by in MQ_GGUF_KEY_YARN_LOG (0: there is no such key),

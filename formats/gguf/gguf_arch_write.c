@@ -184,7 +184,8 @@ static void put_row(struct mq_gguf_writer *w, const struct mq_gguf_row *row,
             put_number(w, row, value);
         break;
     case MQ_GGUF_IS:
-        put_number(w, row, row->value);
+        if (!has(w, row->pattern))
+            put_number(w, row, row->value);
         break;
     case MQ_GGUF_DERIVED:
     case MQ_GGUF_CHECKED:

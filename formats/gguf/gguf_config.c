@@ -508,7 +508,7 @@ static moeq_status say_rope(struct mq_gguf_saying *s, struct mq_gguf_set *set, d
             mq_buffer_free(&scaling); /* a file that says nothing has no scaling, whatever its class */
             mq_buffer_puts(&scaling, "{\"rope_type\": \"default\"}");
         }
-        say_real(s, "rope_theta", theta);
+        say_real(s, f->theta_key ? f->theta_key : "rope_theta", theta);
         say_buffer(s, rope_name(f), &scaling);
         if (!f->local_rope)
             return MOEQ_OK;
@@ -583,11 +583,9 @@ moeq_status mq_gguf_say_config(struct mq_gguf_saying *s, struct mq_gguf_set *set
     return mq_gguf_read_rows(s, err);
 }
 
-static bool set_has(const void *user, enum mq_role role, int32_t layer)
+static bool has_named(const struct mq_gguf_saying *s, const char *pattern, int32_t layer)
 {
     static const char block[] = "blk.{layer}";
-    const struct mq_gguf_saying *s = user;
-    const char *pattern = mq_gguf_role_name(s->arch, role);
     const bool one = layer >= 0 || !strstr(pattern, "{layer}");
     const uint32_t first = layer >= 0 ? (uint32_t)layer : 0;
     for (uint32_t i = first; i < (one ? first + 1 : s->layers); i++) {
@@ -600,6 +598,14 @@ static bool set_has(const void *user, enum mq_role role, int32_t layer)
             return true;
     }
     return false;
+}
+
+static bool set_has(const void *user, enum mq_role role, int32_t layer)
+{
+    const struct mq_gguf_saying *s = user;
+    const char *joint = mq_gguf_joint_name(role);
+    return has_named(s, mq_gguf_role_name(s->arch, role), layer) ||
+           (joint && has_named(s, joint, layer));
 }
 
 static moeq_status try_family(struct mq_gguf_saying *s, struct mq_gguf_set *set, const char *path,

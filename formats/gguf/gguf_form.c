@@ -57,6 +57,24 @@ static moeq_status tile_heads(const struct mq_layer_attention *a, uint64_t befor
     return MOEQ_OK;
 }
 
+/* Of each head, number i of the first half, then number i of the second. */
+static moeq_status interleave(const struct mq_tensor *t, uint64_t heads, struct mq_arena *arena,
+                              struct mq_form *f, moeq_error *err)
+{
+    const uint64_t dim = t->cols / heads, half = dim / 2;
+    struct mq_form_run *runs = mq_arena_alloc(arena, t->cols, sizeof *runs);
+    if (!runs)
+        return mq_fail_memory(err, "opening a model");
+    for (uint64_t c = 0; c < heads * dim; c++) {
+        const uint64_t i = c % dim;
+        runs[c] = (struct mq_form_run){
+            .first = c, .count = 1, .to = c - i + (i < half ? 2 * i : 2 * (i - half) + 1)};
+    }
+    f->columns = runs;
+    f->columns_count = heads * dim;
+    return MOEQ_OK;
+}
+
 static moeq_status split_qkvz(const struct mq_layer_attention *a, struct mq_arena *arena,
                               struct mq_form *f, moeq_error *err)
 {
@@ -123,6 +141,8 @@ moeq_status mq_gguf_form(const struct mq_view *view, const struct mq_tensor *t,
     *f = (struct mq_form){.what = what};
     if (what & MQ_FORM_KV_B)
         MQ_TRY(split_kv(a, t, arena, f, err));
+    if (what & MQ_FORM_HALVES)
+        MQ_TRY(interleave(t, t->role == MQ_ROLE_ATTN_Q_BIAS ? a->heads : a->kv_heads, arena, f, err));
     if (what & MQ_FORM_QKVZ)
         MQ_TRY(split_qkvz(a, arena, f, err));
     const uint64_t before = what & MQ_FORM_TAIL ? 2 * (uint64_t)a->kv_heads * a->head_dim : 0;

@@ -21,6 +21,7 @@ enum {
     MQ_FORM_COLUMNS = 64,  /* the same of columns */
     MQ_FORM_STANDING = 128, /* a vector is a column */
     MQ_FORM_GROUPS = 256,   /* a vector is a matrix of a row for each group */
+    MQ_FORM_HALVES = 512,   /* a bias of q or k, in the order of interleaved rows (gguf_arch.h) */
 };
 
 /* Rows or columns first, first + 1, ... of the model are to, to + 1, ... of the file's tensor. */

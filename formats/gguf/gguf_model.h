@@ -9,6 +9,11 @@
  * family's architecture keeps their order. */
 uint32_t mq_gguf_interleaved_heads(const struct mq_view *view, const struct mq_tensor *tensor);
 
+/* Of a matrix or a bias of q, k or v, the name of the tensor that may hold all three of a layer, how many
+ * rows (of a bias: numbers) of it stand before the tensor's, and how many there are; NULL of others. */
+const char *mq_gguf_joint(const struct mq_view *view, const struct mq_tensor *tensor,
+                          uint64_t *before, uint64_t *all);
+
 /* The word of GGUF for how positions are stretched; NULL: it has none, or needs none. */
 const char *mq_gguf_rope_word(enum mq_rope_type type);
 

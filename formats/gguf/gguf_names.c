@@ -152,3 +152,19 @@ const struct mq_gguf_role *mq_gguf_role(enum mq_role role)
 {
     return &roles[role];
 }
+
+const char *mq_gguf_joint_name(enum mq_role role)
+{
+    switch (role) {
+    case MQ_ROLE_ATTN_Q:
+    case MQ_ROLE_ATTN_K:
+    case MQ_ROLE_ATTN_V:
+        return BLOCK "attn_qkv.weight";
+    case MQ_ROLE_ATTN_Q_BIAS:
+    case MQ_ROLE_ATTN_K_BIAS:
+    case MQ_ROLE_ATTN_V_BIAS:
+        return BLOCK "attn_qkv.bias";
+    default:
+        return NULL;
+    }
+}

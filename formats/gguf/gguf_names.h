@@ -109,6 +109,10 @@ const struct mq_gguf_role *mq_gguf_role(enum mq_role role);
  * up: read, never written. */
 #define MQ_GGUF_GATE_UP "blk.{layer}.ffn_gate_up_exps.weight"
 
+/* Rows of q, then of k, then of v, or their biases; read of all architectures, written where it must be.
+ * The name of it by one of these roles; NULL: another. */
+const char *mq_gguf_joint_name(enum mq_role role);
+
 /* A tensor with no role: what Llama 3's rope divides its frequencies by, [head_dim/2]. */
 #define MQ_GGUF_ROPE_FREQS "rope_freqs.weight"
 /* The same of longrope, for windows longer than the original positions and for others. */

@@ -44,8 +44,10 @@ static const struct mq_gguf_arch *arch_of(const struct mq_view *view)
 /* Where a tensor of the view stands. */
 struct found {
     struct mq_gguf_at *at;
-    bool joined;          /* of experts: one tensor for all */
-    uint32_t parts, part; /* of as many matrices, gate before up: which of them */
+    bool joined; /* of experts: one tensor for all */
+    /* rows (of a vector: numbers) of a tensor that holds several matrices, gate before up, or q, k and v:
+     * those before this one's, and all */
+    uint64_t before, all;
 };
 
 static moeq_status find_by(const struct mq_gguf_set *set, struct mq_view *view,
@@ -59,18 +61,47 @@ static moeq_status find_by(const struct mq_gguf_set *set, struct mq_view *view,
     return MOEQ_OK;
 }
 
-/* Experts: one tensor for all, one for gate and up of all, or one for each. */
+const char *mq_gguf_joint(const struct mq_view *view, const struct mq_tensor *t, uint64_t *before,
+                          uint64_t *all)
+{
+    const char *name = t->layer < 0 ? NULL : mq_gguf_joint_name(t->role);
+    const struct mq_slot *slot;
+    struct mq_slot_at at = {0};
+    *before = *all = 0;
+    while (name && (slot = mq_program_next(view->program->layers[t->layer], &at))) {
+        const char *other = mq_gguf_joint_name(slot->role);
+        if (slot->role == t->role)
+            *before = *all;
+        if (other && strcmp(other, name) == 0) /* they stand in this order */
+            *all += slot->is_vector ? slot->cols : slot->rows;
+    }
+    return name;
+}
+
+/* Experts: one tensor for all, one for gate and up of all, or one for each; q, k and v: one for each, or
+ * one for all three. */
 static moeq_status locate(const struct mq_gguf_set *set, struct mq_view *view,
                           const struct mq_tensor *t, struct found *f, moeq_error *err)
 {
     const struct mq_gguf_role *role = mq_gguf_role(t->role);
     const char *pattern = mq_gguf_role_name(arch_of(view), t->role);
-    *f = (struct found){.joined = t->expert >= 0, .parts = 1};
+    const uint64_t own = t->dims == 1 ? t->cols : t->rows;
+    const char *joint = NULL;
+    uint64_t before, all;
+    *f = (struct found){.joined = t->expert >= 0, .all = own};
     MQ_TRY(find_by(set, view, t, pattern, &f->at, err));
     if (!f->at && (t->role == MQ_ROLE_EXPERT_GATE || t->role == MQ_ROLE_EXPERT_UP)) {
-        f->part = t->role == MQ_ROLE_EXPERT_UP;
-        MQ_TRY(find_by(set, view, t, MQ_GGUF_GATE_UP, &f->at, err));
-        f->parts = f->at ? 2 : 1;
+        joint = MQ_GGUF_GATE_UP;
+        before = t->role == MQ_ROLE_EXPERT_UP ? own : 0;
+        all = 2 * own;
+    } else if (!f->at) {
+        joint = mq_gguf_joint(view, t, &before, &all);
+    }
+    if (joint)
+        MQ_TRY(find_by(set, view, t, joint, &f->at, err));
+    if (joint && f->at) {
+        f->before = before;
+        f->all = all;
     }
     if (!f->at && role->split_name) {
         MQ_TRY(find_by(set, view, t, role->split_name, &f->at, err));
@@ -97,10 +128,9 @@ static void expected_shape(const struct mq_view *view, const struct mq_tensor *t
                            const struct found *f, uint64_t ne[MQ_GGUF_MAX_DIMS])
 {
     const uint64_t experts = f->joined ? view->hparams.experts : 1;
-    const uint64_t rows = t->rows * f->parts;
-    const bool vectors = f->joined && t->dims == 1;
-    ne[0] = t->cols;
-    ne[1] = vectors ? experts : rows;
+    const bool vector = t->dims == 1, vectors = f->joined && vector;
+    ne[0] = vector ? f->all : t->cols;
+    ne[1] = vectors ? experts : vector ? 1 : f->all;
     ne[2] = vectors ? 1 : experts;
     ne[3] = 1;
 }
@@ -207,6 +237,24 @@ static moeq_status check_form(const struct mq_gguf *g, const struct mq_gguf_tens
     return MOEQ_OK;
 }
 
+/* Where in its tensor a matrix or a vector stands. */
+static moeq_status find_rows(const struct mq_gguf *g, const struct mq_gguf_tensor *e,
+                             const struct found *f, struct mq_tensor *t, moeq_error *err)
+{
+    const uint64_t expert = f->joined ? (uint64_t)t->expert : 0;
+    const bool vector = t->dims == 1;
+    t->offset = e->offset + (vector ? expert : expert * f->all + f->before) * t->row_bytes;
+    if (!vector || f->all == t->cols)
+        return MOEQ_OK;
+    if (e->type->block_weights != 1)
+        return mq_fail_tensor(err, MOEQ_UNSUPPORTED, g->file.path, e->name, e->offset,
+                              "is %s: a vector of several can only be read of numbers by themselves",
+                              e->type->name);
+    t->offset += f->before * e->type->block_bytes;
+    t->row_bytes = t->cols * e->type->block_bytes;
+    return MOEQ_OK;
+}
+
 static moeq_status place(void *user, struct mq_view *view, struct mq_tensor *t, moeq_error *err)
 {
     const struct mq_gguf_set *set = user;
@@ -239,8 +287,7 @@ static moeq_status place(void *user, struct mq_view *view, struct mq_tensor *t, 
     t->storage = e->type->storage;
     t->row_bytes = form && !form->rows && t->rows == 1 ? e->size_bytes : e->row_bytes;
     t->file = f.at->file;
-    const uint64_t first = f.joined ? (uint64_t)t->expert * f.parts + f.part : 0;
-    t->offset = e->offset + first * t->rows * t->row_bytes;
+    MQ_TRY(find_rows(g, e, &f, t, err));
     t->stored_interleaved = mq_gguf_interleaved_heads(view, t);
     t->form = form;
     return MOEQ_OK;

@@ -17,12 +17,12 @@
 #include <sys/stat.h>
 
 static const char *const names[] = {
-    "afmoe",      "deepseek_v2",      "deepseek_v3",  "dots1",          "ernie4_5_moe",
-    "exaone_moe", "gemma4_moe",       "gemma4_text",  "glm4_moe",       "glm4_moe_lite",
-    "granitemoe", "granitemoehybrid", "hy_v3",        "lfm2_moe",       "mimo_v2_flash",
-    "ministral3", "mistral4",         "nemotron_h",   "qwen2_moe",      "qwen3_5_moe",
-    "qwen3_next", "hunyuan_v1_moe",   "minimax_m2",   "olmoe",          "mixtral",
-    "gpt_oss",    "gpt_oss_mxfp4",    "qwen3_vl_moe", "mistral_large3", "llama4",
+    "afmoe",      "deepseek_v2",      "deepseek_v3", "dots1",     "ernie4_5_moe",
+    "exaone_moe", "gemma4_moe",       "gemma4_text", "glm4_moe",  "glm4_moe_lite",
+    "granitemoe", "granitemoehybrid", "hy_v3",       "lfm2_moe",  "mimo_v2_flash",
+    "ministral3", "mistral4",         "nemotron_h",  "qwen2_moe", "qwen3_5_moe",
+    "qwen3_next", "hunyuan_v1_moe",   "minimax_m2",  "olmoe",     "mixtral",
+    "gpt_oss",    "gpt_oss_mxfp4",    "qwen3_vl_moe", "mistral_large3", "llama4",      "dbrx",
 };
 enum { NAMES = sizeof names / sizeof *names };
 
@@ -184,6 +184,34 @@ START_TEST(what_cannot_be_said_is_refused)
 }
 END_TEST
 
+static size_t find_bytes(const struct mq_buffer *file, const void *bytes, size_t n)
+{
+    size_t at = 0;
+    while (at + n <= file->size && memcmp(file->data + at, bytes, n) != 0)
+        at++;
+    return at;
+}
+
+/* As the rows of the matrices that they belong to: number i of a head's first half, then of its second. */
+START_TEST(biases_are_interleaved)
+{
+    const char *path = mq_test_temporary("biases.gguf");
+    struct mq_view *view = test_open(mq_test_source("tests/fixtures/families/granitemoe-biases"));
+    const struct mq_tensor *t = mq_view_find(view, MQ_ROLE_ATTN_Q_BIAS, 0, -1);
+    float *bias = weights_of(view, t), turned[64];
+    const size_t dim = view->hparams.head_dim;
+    ck_assert(export(view, path, true) && dim <= 64);
+    for (size_t i = 0; i < dim; i++)
+        turned[i] = bias[i % 2 * (dim / 2) + i / 2];
+    struct mq_buffer file = test_read(path);
+    ck_assert_uint_lt(find_bytes(&file, turned, dim * sizeof *turned), file.size - 100);
+    mq_buffer_free(&file);
+    free(bias);
+    mq_view_close(view);
+    remove(path);
+}
+END_TEST
+
 /* Llama 4's key for chunks has one value that llama.cpp computes otherwise: 0, none at all. */
 START_TEST(chunks_are_not_left_out)
 {
@@ -192,9 +220,7 @@ START_TEST(chunks_are_not_left_out)
     ck_assert(export(view, path, true));
     mq_view_close(view);
     struct mq_buffer file = test_read(path);
-    size_t at = 0;
-    while (at + sizeof key < file.size && memcmp(file.data + at, key, sizeof key - 1) != 0)
-        at++;
+    const size_t at = find_bytes(&file, key, sizeof key - 1);
     ck_assert_uint_lt(at + sizeof key, file.size);
     memset(file.data + at + sizeof key - 1 + 4, 0, 4); /* behind the type of the value */
     FILE *f = fopen(path, "wb");
@@ -209,6 +235,7 @@ END_TEST
 
 static void add_tests(TCase *tests)
 {
+    tcase_add_test(tests, biases_are_interleaved);
     tcase_add_test(tests, chunks_are_not_left_out);
     tcase_add_loop_test(tests, read_again, 0, NAMES);
     tcase_add_test(tests, variants);

@@ -6,8 +6,8 @@ usage: gguf_families.py --moeq FILE --source LLAMA_CPP FOLDER...
 FOLDERS are small checkpoints, which need no tokenizer: moeq is given one of some letters, and the
 converter's own vocabulary code, which knows published tokenizers alone, is left out. Of each, names,
 shapes, types and bytes of all tensors are compared, at f32 and at bf16, and all keys but those of the
-tokenizer and a listed few. Then moeq opens the converter's file, and its logits must be those of the
-folder where nothing was rounded. Of quantized folders the blocks are copied, or decoded to bf16. Exit code 1
+tokenizer and a listed few. Then moeq opens the converter's file, and another with gate and up, and q, k and v
+joined, and their logits must be those of the folder where nothing was rounded. Of quantized folders the blocks are copied, or decoded to bf16. Exit code 1
 if one differs. Needs transformers, numpy, gguf, safetensors; without torch, numpy_torch stands in for it.
 """
 import argparse
@@ -58,7 +58,7 @@ OTHERS = {
     "mistral4": "numbers of positions and of YaRN: the converter has DeepSeek's",
     "mistral_large3": "the same: it multiplies scores, whatever apply_scale says",
 }
-# Keys and tensors that one folder's files have otherwise.
+# Keys that one folder's files have otherwise.
 OTHER_KEYS = {
     "mistral4": ["rope.scaling.yarn_log_multiplier"],  # as above
     "mistral_large3": ["rope.scaling.yarn_log_multiplier"],
@@ -110,8 +110,11 @@ def convert(source, folder, kind, output):
     import torch
     import gguf
     from conversion import ModelBase, ModelType, get_model_architecture, get_model_class
-    native = not (folder / "config.json").exists()  # Mistral's own form
-    hparams = ModelBase.load_hparams(folder, native) | CONVERTER_EDITS.get(folder.name, {})
+    native = (folder / "params.json").exists()  # Mistral's own form
+    load = ModelBase.load_hparams
+    ModelBase.load_hparams = staticmethod(
+        lambda *args, **more: load(*args, **more) | CONVERTER_EDITS.get(folder.name, {}))
+    hparams = ModelBase.load_hparams(folder, native)
     if native:
         import conversion.base
         from conversion.mistral import MistralMoeModel as cls
@@ -127,8 +130,11 @@ def convert(source, folder, kind, output):
     if getattr(cls, "supports_mtp_export", False):
         cls.no_mtp = True
     with torch.inference_mode():
-        cls(folder, {"f32": gguf.LlamaFileType.ALL_F32, "bf16": gguf.LlamaFileType.MOSTLY_BF16}[kind],
-            output, eager=True, hparams=hparams).write()
+        joint = gguf.MODEL_TENSORS[cls.model_arch] if kind == "fused" else []
+        cls(folder, gguf.LlamaFileType.MOSTLY_BF16 if kind == "bf16" else gguf.LlamaFileType.ALL_F32,
+            output, eager=True,
+            fuse_gate_up_exps=gguf.MODEL_TENSOR.FFN_GATE_UP_EXP in joint,
+            fuse_qkv=gguf.MODEL_TENSOR.ATTN_QKV in joint).write()
 
 
 def excused(key, folder):
@@ -219,10 +225,12 @@ def check_in(work, options, folder, kind):
                          capture_output=True, text=True, check=False)
     if run.returncode:
         return [run.stderr.strip().replace(str(work), "")[:600]]
-    run = subprocess.run([sys.executable, __file__, "--convert", kind, "--source", options.source, "--output",
-                          theirs, model], capture_output=True, text=True, check=False)
-    if run.returncode:
-        return ["converter: " + run.stderr.strip().splitlines()[-1]]
+    fused = work / "fused.gguf"
+    for form, path in ((kind, theirs), ("fused", fused))[:1 + (kind == "f32")]:
+        run = subprocess.run([sys.executable, __file__, "--convert", form, "--source", options.source,
+                              "--output", path, model], capture_output=True, text=True, check=False)
+        if run.returncode:
+            return [f"converter, {form}: " + run.stderr.strip().splitlines()[-1]]
     if (model / "params.json").exists():
         (model / "config.json").unlink()
     count, wrong = compare(ours, theirs, folder.name)
@@ -233,7 +241,7 @@ def check_in(work, options, folder, kind):
         tokens = next(v for v in load_file(golden).values() if v.dtype.kind == "i")
         save_file({"input_ids": np.atleast_2d(tokens).astype(np.int64)}, work / "ids.safetensors")
         want = logits(options.moeq, model, work / "ids.safetensors", work / "a")
-        for path in (ours,) if folder.name in OTHERS else (ours, theirs):
+        for path in (ours,) if folder.name in OTHERS else (ours, theirs, fused):
             found = logits(options.moeq, path, work / "ids.safetensors", work / "b")
             if isinstance(want, str) or isinstance(found, str):
                 wrong.append(f"eval of {path.name}: {want if isinstance(want, str) else found}")
