@@ -9,7 +9,6 @@
  */
 #include "convert.h"
 
-#include "assembly.h"
 #include "checked.h"
 #include "first_error.h"
 #include "gguf_form.h"
@@ -29,7 +28,7 @@
 
 enum {
     CHUNK_WEIGHTS = 1 << 19, /* about 1 MiB of bf16, 2 MiB of f32: in the second-level cache */
-    TRANSPOSED_TIMES = 4,    /* as many: pieces of a KiB and more at usual widths */
+    MORE_TIMES = 4,          /* as many, where rows are read well only together */
     NOTE_BYTES = 1 << 28,    /* journal at least this often, */
     NOTE_SECONDS = 2,        /* or this */
 };
@@ -78,13 +77,12 @@ struct job {
 
 /* ---- setting up ---- */
 
-/* Rows a chunk: as many as make CHUNK_WEIGHTS, at least one; of a tensor that is stored transposed, and
- * so read in a piece for every column, more. */
+/* Rows a chunk: as many as make CHUNK_WEIGHTS, at least one. */
 static uint64_t chunk_rows(const struct mq_tensor *t)
 {
-    const uint64_t times = t->assembly && t->assembly->transposed ? TRANSPOSED_TIMES : 1;
-    const uint64_t rows = times * CHUNK_WEIGHTS / t->cols;
-    return mq_max_u64(1, mq_min_u64(rows, t->rows));
+    const uint64_t rows = CHUNK_WEIGHTS / t->cols;
+    const uint64_t more = mq_min_u64(MORE_TIMES * CHUNK_WEIGHTS / t->cols, mq_view_rows_at_once(t));
+    return mq_max_u64(1, mq_min_u64(mq_max_u64(rows, more), t->rows));
 }
 
 /* Of a matrix whose heads are turned, whole heads. */

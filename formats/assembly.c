@@ -5,7 +5,7 @@
  * gets its scale: what is written never passes what is still to be read, as all the scales that are
  * still missing fit in between. A matrix that is stored transposed is read in runs of several of its
  * stored rows, as much of each as the rows that are asked for need: a few KiB at a time where a
- * megabyte of rows is asked for.
+ * megabyte of rows is asked for; who asks for few rows gets them slowly (mq_view_rows_at_once).
  */
 #include "assembly.h"
 
@@ -65,34 +65,119 @@ uint64_t mq_assembly_row_offset(const struct mq_tensor *t, uint64_t row)
 
 /* ---- transposed ---- */
 
-enum { COLUMNS = 32, RUN_BYTES = 128 << 10 };
+/*
+ * A block of columns is turned at once: of each a run of the bytes that the rows take up there, at some
+ * distance in memory. Runs at distances of a power of two would share few sets of a cache: RUN_PAD.
+ * Stored rows of up to NARROW bytes are read whole, all of a block by one call: so are vectors.
+ */
+enum { COLUMNS = 32, RUN_BYTES = 4096, RUN_PAD = 64, NARROW = 512 };
+
+uint64_t mq_assembly_rows_at_once(const struct mq_tensor *t)
+{
+    const struct mq_assembly *a = t->assembly;
+    return a->transposed ? mq_max_u64(RUN_BYTES / (a->step * a->weight_bytes), 1) : 1;
+}
 
 /* bytes[row][column] of `count` rows and some columns = runs[column][row * step]. */
-static void turn(const char *runs, size_t run_bytes, size_t step_bytes, size_t columns,
-                 size_t count, uint32_t size, char *bytes, size_t row_bytes)
+static void turn(const char *runs, size_t distance, size_t step_bytes, size_t columns, size_t count,
+                 uint32_t size, char *bytes, size_t row_bytes)
 {
     for (size_t r = 0; r < count; r++)
         for (size_t c = 0; c < columns; c++)
-            memcpy(bytes + r * row_bytes + c * size, runs + c * run_bytes + r * step_bytes, size);
+            memcpy(bytes + r * row_bytes + c * size, runs + c * distance + r * step_bytes, size);
 }
 
-/* Rows of which COLUMNS runs fit into RUN_BYTES. */
+/* Eight rows by eight columns of 2 bytes. A round of interleaving the first half of the vectors with the second
+ * turns the bits of a number's place, row and column, by one: after three they have changed places. */
+enum { SQUARE = 8 };
+typedef uint16_t v8 __attribute__((vector_size(16)));
+
+static void turn_square(const char *runs, size_t distance, bool alternate, char *bytes,
+                        size_t row_bytes)
+{
+    v8 a[SQUARE], b[SQUARE];
+    for (int i = 0; i < SQUARE; i++) {
+        memcpy(&a[i], runs + i * distance, sizeof *a);
+        if (!alternate)
+            continue;
+        memcpy(&b[i], runs + i * distance + sizeof *a, sizeof *a);
+        a[i] = __builtin_shufflevector(a[i], b[i], 0, 2, 4, 6, 8, 10, 12, 14);
+    }
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < SQUARE / 2; i++) {
+            b[2 * i] = __builtin_shufflevector(a[i], a[i + 4], 0, 8, 1, 9, 2, 10, 3, 11);
+            b[2 * i + 1] = __builtin_shufflevector(a[i], a[i + 4], 4, 12, 5, 13, 6, 14, 7, 15);
+        }
+        memcpy(a, b, sizeof a);
+    }
+    for (int i = 0; i < SQUARE; i++)
+        memcpy(bytes + i * row_bytes, &a[i], sizeof *a);
+}
+
+/* As turn(), of 2 bytes, every one or every second number of a run, after which RUN_PAD bytes may be read. */
+static void turn_squares(const char *runs, size_t distance, size_t step_bytes, size_t columns,
+                         size_t count, char *bytes, size_t row_bytes)
+{
+    const size_t rows = count - count % SQUARE, whole = columns - columns % SQUARE;
+    for (size_t r = 0; r < rows; r += SQUARE)
+        for (size_t c = 0; c < whole; c += SQUARE)
+            turn_square(runs + c * distance + r * step_bytes, distance, step_bytes == 4,
+                        bytes + r * row_bytes + c * 2, row_bytes);
+    turn(runs + whole * distance, distance, step_bytes, columns - whole, rows, 2, bytes + whole * 2,
+         row_bytes);
+    turn(runs + rows * step_bytes, distance, step_bytes, columns, count - rows, 2,
+         bytes + rows * row_bytes, row_bytes);
+}
+
+struct runs {
+    char *bytes;
+    size_t columns, distance;
+};
+
+static bool are_narrow(const struct mq_assembly *a)
+{
+    return a->stored_row_bytes <= NARROW;
+}
+
+static bool alloc_runs(const struct mq_assembly *a, uint64_t rows, struct runs *runs)
+{
+    const bool narrow = are_narrow(a);
+    runs->columns = narrow ? COLUMNS * RUN_BYTES / a->stored_row_bytes : COLUMNS;
+    runs->distance = narrow ? a->stored_row_bytes : rows * a->step * a->weight_bytes + RUN_PAD;
+    runs->bytes = malloc(runs->columns * runs->distance);
+    return runs->bytes;
+}
+
+/* Runs of `run` bytes at `at` of n columns from column c on. */
+static moeq_status read_runs(const struct mq_file *file, const struct mq_assembly *a, uint64_t at,
+                             uint64_t c, size_t n, size_t run, const struct runs *runs,
+                             moeq_error *err)
+{
+    if (are_narrow(a))
+        return mq_file_read_at(file, at + c * a->stored_row_bytes, runs->bytes,
+                               (n - 1) * runs->distance + run, err);
+    for (size_t i = 0; i < n; i++)
+        MQ_TRY(mq_file_read_at(file, at + (c + i) * a->stored_row_bytes,
+                               runs->bytes + i * runs->distance, run, err));
+    return MOEQ_OK;
+}
+
+/* As many rows as the runs have room for. */
 static moeq_status read_turned(const struct mq_view *v, const struct mq_tensor *t, uint64_t row,
-                               uint64_t count, char *runs, char *bytes, moeq_error *err)
+                               uint64_t count, const struct runs *runs, char *bytes,
+                               moeq_error *err)
 {
     const struct mq_assembly *a = t->assembly;
     const size_t step = a->step * a->weight_bytes, run = (count - 1) * step + a->weight_bytes;
     const uint64_t at = mq_assembly_row_offset(t, row);
-    for (uint64_t c = 0; c < t->cols; c += COLUMNS) {
-        const size_t n = mq_min_u64(COLUMNS, t->cols - c);
-        for (size_t i = 0; i < n; i++)
-            MQ_TRY(mq_file_read_at(&v->files[t->file].file, at + (c + i) * a->stored_row_bytes,
-                                   runs + i * run, run, err));
+    for (uint64_t c = 0; c < t->cols; c += runs->columns) {
+        const size_t n = mq_min_u64(runs->columns, t->cols - c);
+        MQ_TRY(read_runs(&v->files[t->file].file, a, at, c, n, run, runs, err));
         char *to = bytes + c * a->weight_bytes;
-        if (a->weight_bytes == 2) /* a constant size makes the copies single moves */
-            turn(runs, run, step, n, count, 2, to, t->row_bytes);
+        if (a->weight_bytes == 2 && a->step <= 2 && !are_narrow(a))
+            turn_squares(runs->bytes, runs->distance, step, n, count, to, t->row_bytes);
         else
-            turn(runs, run, step, n, count, a->weight_bytes, to, t->row_bytes);
+            turn(runs->bytes, runs->distance, step, n, count, a->weight_bytes, to, t->row_bytes);
     }
     return MOEQ_OK;
 }
@@ -100,15 +185,15 @@ static moeq_status read_turned(const struct mq_view *v, const struct mq_tensor *
 static moeq_status read_transposed(const struct mq_view *v, const struct mq_tensor *t, uint64_t row,
                                    uint64_t count, char *bytes, moeq_error *err)
 {
-    const struct mq_assembly *a = t->assembly;
-    const uint64_t room = RUN_BYTES / COLUMNS / (a->step * a->weight_bytes);
-    const uint64_t most = mq_min_u64(mq_max_u64(room, 1), count);
-    char *runs = malloc(COLUMNS * most * a->step * a->weight_bytes);
-    moeq_status status = runs ? MOEQ_OK : mq_fail_memory(err, "reading a transposed tensor");
+    const uint64_t most = mq_min_u64(mq_assembly_rows_at_once(t), count);
+    struct runs runs;
+    moeq_status status = alloc_runs(t->assembly, most, &runs)
+                             ? MOEQ_OK
+                             : mq_fail_memory(err, "reading a transposed tensor");
     for (uint64_t r = 0; r < count && status == MOEQ_OK; r += most)
-        status = read_turned(v, t, row + r, mq_min_u64(most, count - r), runs,
+        status = read_turned(v, t, row + r, mq_min_u64(most, count - r), &runs,
                              bytes + r * t->row_bytes, err);
-    free(runs);
+    free(runs.bytes);
     return status;
 }
 

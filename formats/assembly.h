@@ -55,6 +55,9 @@ moeq_status mq_assembly_read(const struct mq_view *view, const struct mq_tensor 
 void mq_assembly_prefetch(const struct mq_view *view, const struct mq_tensor *tensor, uint64_t row,
                           uint64_t count);
 
+/* As mq_view_rows_at_once. */
+uint64_t mq_assembly_rows_at_once(const struct mq_tensor *tensor);
+
 /* Where a row begins in the tensor's file. */
 uint64_t mq_assembly_row_offset(const struct mq_tensor *tensor, uint64_t row);
 

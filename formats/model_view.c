@@ -161,6 +161,11 @@ moeq_status mq_view_read_rows(const struct mq_view *v, const struct mq_tensor *t
     return MOEQ_OK;
 }
 
+uint64_t mq_view_rows_at_once(const struct mq_tensor *t)
+{
+    return t->assembly ? mq_assembly_rows_at_once(t) : 1;
+}
+
 void mq_view_prefetch_rows(const struct mq_view *v, const struct mq_tensor *t, uint64_t row,
                            uint64_t count)
 {

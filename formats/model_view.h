@@ -199,6 +199,10 @@ uint64_t mq_interleaved_row(uint64_t rows, uint32_t heads, uint64_t row);
 moeq_status mq_view_read_rows(const struct mq_view *view, const struct mq_tensor *tensor,
                               uint64_t row, uint64_t count, void *bytes, moeq_error *err);
 
+/* As many rows as should be read at a time: of a matrix that is stored transposed, each reading takes
+ * a piece of every stored row, for few rows a small one. 1 of others. */
+uint64_t mq_view_rows_at_once(const struct mq_tensor *tensor);
+
 /* Has the kernel read them into the page cache, and does not wait for it. */
 void mq_view_prefetch_rows(const struct mq_view *view, const struct mq_tensor *tensor, uint64_t row,
                            uint64_t count);

@@ -27,6 +27,10 @@
  * micro-kernels' 6 and 14 tokens; 504 * 128 floats = 252 KiB. */
 #define CHUNK_TOKENS 504
 
+/* Rows that are read well only together (mq_view_rows_at_once) are a task of as many as fit in here as
+ * they are stored, which goes through them in steps of the rows that others have. */
+#define TOGETHER_BYTES MAX_PACKED_BYTES
+
 /* Tasks for each thread that are asked for before they are taken up. */
 #define TASKS_AHEAD 2
 
@@ -42,6 +46,9 @@ struct thread_scratch {
     float *packed;             /* [MAX_PANELS][cols][MQ_PANEL] */
     float *product;            /* [CHUNK_TOKENS][MAX_PANELS * MQ_PANEL] */
     uint8_t *bytes;            /* [MQ_PANEL][row_bytes] */
+    uint8_t *together;         /* [TOGETHER_BYTES], or a panel: rows that were read together, */
+    const uint8_t *stored;     /* and there they are, from stored_row on; NULL: none were */
+    uint64_t stored_row;
     struct int8_rows unpacked; /* [MQ_PANEL] rows; this and the next only if any arm wants it */
     struct int8_rows integers; /* [MAX_PANELS], packed */
 };
@@ -58,7 +65,7 @@ struct mq_linear {
 
 /* Offsets of the scratch arrays in one allocation. */
 struct layout {
-    uint64_t rows, quantized, packed, product, bytes;
+    uint64_t rows, quantized, packed, product, bytes, together;
     struct int8_layout {
         uint64_t codes, scales, mins, tails;
     } unpacked, integers;
@@ -102,6 +109,7 @@ static struct layout lay_out(const struct mq_context *context, const struct mq_l
     TAKE(packed, floats * sizeof(float));
     TAKE(product, (uint64_t)CHUNK_TOKENS * MAX_PANELS * MQ_PANEL * sizeof(float));
     TAKE(bytes, MQ_PANEL * sizes->row_bytes);
+    TAKE(together, mq_max_u64(TOGETHER_BYTES, MQ_PANEL * sizes->row_bytes));
 #undef TAKE
     if (sizes->int8) {
         l.unpacked = lay_out_int8(panel, MQ_PANEL, &at);
@@ -148,6 +156,7 @@ moeq_status mq_linear_create(const struct mq_context *context, const struct mq_l
             .packed = (float *)(void *)(at + l.packed),
             .product = (float *)(void *)(at + l.product),
             .bytes = (uint8_t *)at + l.bytes,
+            .together = (uint8_t *)at + l.together,
             .unpacked = int8_rows_at(at, &l.unpacked),
             .integers = int8_rows_at(at, &l.integers),
         };
@@ -207,12 +216,18 @@ static moeq_status check_finite(const struct mq_weights *weights, enum mq_isa is
     return check_values(weights, isa, row, count, rows, weights->tensor->cols, 1, what, err);
 }
 
+static moeq_status decode_rows(const struct mq_weights *weights, enum mq_isa isa, uint64_t row,
+                               uint64_t count, const uint8_t *bytes, float *rows, moeq_error *err)
+{
+    mq_level_decode_rows(weights->storage, isa, bytes, count, weights->tensor->cols, rows);
+    return check_finite(weights, isa, row, count, rows, "as stored", err);
+}
+
 static moeq_status read_rows(const struct mq_weights *weights, enum mq_isa isa, uint64_t row,
                              uint64_t count, uint8_t *bytes, float *rows, moeq_error *err)
 {
     MQ_TRY(mq_view_read_rows(weights->view, weights->tensor, row, count, bytes, err));
-    mq_level_decode_rows(weights->storage, isa, bytes, count, weights->tensor->cols, rows);
-    return check_finite(weights, isa, row, count, rows, "as stored", err);
+    return decode_rows(weights, isa, row, count, bytes, rows, err);
 }
 
 /* Encodes and decodes rows; `out` may be `rows`. */
@@ -243,6 +258,7 @@ struct job {
     double *squares; /* [count][rows][2] */
     size_t count;
     uint64_t first_row, rows, cols; /* rows are numbered from first_row of the matrix on */
+    size_t step;                    /* rows at once */
 };
 
 /* Several of them: tasks are numbered from one product to the next. */
@@ -502,7 +518,11 @@ static moeq_status prepare_panel(const struct job *job, size_t which, struct use
     float *rows = scratch->rows + p * job->cols;
     const float *used = rows;
     uint8_t *bytes = scratch->bytes;
-    if (need_rows && !have_rows)
+    if (need_rows && !have_rows && scratch->stored)
+        MQ_TRY(decode_rows(
+            weights, isa, at, count,
+            scratch->stored + (at - scratch->stored_row) * weights->tensor->row_bytes, rows, err));
+    else if (need_rows && !have_rows)
         MQ_TRY(read_rows(weights, isa, at, count, bytes, rows, err));
     else if (uses.int8 && !weights->level)
         MQ_TRY(mq_view_read_rows(weights->view, weights->tensor, at, count, bytes, err));
@@ -537,13 +557,46 @@ static moeq_status run_weights(const struct job *job, size_t which, struct uses 
     return MOEQ_OK;
 }
 
+/* Rows [row, row + n) for the arms that have the source of arm `source`, the first of them. */
+static moeq_status run_step(const struct job *job, size_t source, bool need_rows,
+                            const struct thread_scratch *scratch, uint64_t row, size_t n,
+                            moeq_error *err)
+{
+    bool have_rows = false;
+    for (size_t a = source; a < job->count; a++) {
+        const struct uses uses = uses_of(job, a);
+        if (!same_source(&job->arms[a].weights, &job->arms[source].weights) || !any_use(uses))
+            continue;
+        MQ_TRY(run_weights(job, a, uses, need_rows, have_rows, scratch, row, n, err));
+        have_rows = need_rows;
+    }
+    return MOEQ_OK;
+}
+
+static moeq_status run_source(const struct job *job, size_t source, bool need_rows,
+                              const struct thread_scratch *scratch, uint64_t row, size_t n,
+                              moeq_error *err)
+{
+    const struct mq_weights *weights = &job->arms[source].weights;
+    struct thread_scratch mine = *scratch;
+    if (need_rows && mq_view_rows_at_once(weights->tensor) > 1) {
+        mine.stored = scratch->together;
+        mine.stored_row = job->first_row + row;
+        MQ_TRY(mq_view_read_rows(weights->view, weights->tensor, mine.stored_row, n,
+                                 scratch->together, err));
+    }
+    for (size_t r = 0; r < n; r += job->step)
+        MQ_TRY(run_step(job, source, need_rows, &mine, row + r, mq_min_u64(job->step, n - r), err));
+    return MOEQ_OK;
+}
+
 /* Rows [row, row + n) for all arms, source by source so that each is read once. */
 static moeq_status run_task(const struct job *job, const struct thread_scratch *scratch,
                             uint64_t row, size_t n, moeq_error *err)
 {
     for (size_t source = 0; source < job->count; source++) {
         const struct mq_weights *weights = &job->arms[source].weights;
-        bool seen = false, need_rows = false, have_rows = false;
+        bool seen = false, need_rows = false;
         for (size_t a = 0; a < source; a++)
             seen |= same_source(&job->arms[a].weights, weights);
         for (size_t a = source; a < job->count; a++) {
@@ -552,13 +605,8 @@ static moeq_status run_task(const struct job *job, const struct thread_scratch *
                 same_source(&job->arms[a].weights, weights) &&
                 (uses.f32 || uses.measure || (job->arms[a].weights.level && any_use(uses)));
         }
-        for (size_t a = source; !seen && a < job->count; a++) {
-            const struct uses uses = uses_of(job, a);
-            if (!same_source(&job->arms[a].weights, weights) || !any_use(uses))
-                continue;
-            MQ_TRY(run_weights(job, a, uses, need_rows, have_rows, scratch, row, n, err));
-            have_rows = need_rows;
-        }
+        if (!seen)
+            MQ_TRY(run_source(job, source, need_rows, scratch, row, n, err));
     }
     return MOEQ_OK;
 }
@@ -612,8 +660,8 @@ static void finish_sums(const struct job *job)
     }
 }
 
-/* Rows of a task: many where there are enough for all threads. */
-static size_t task_rows_of(const struct job *job, size_t products)
+/* Rows at once: many where there are enough for all threads. */
+static size_t step_of(const struct job *job, size_t products)
 {
     uint64_t panels = MAX_PANELS;
     while (panels > 1 &&
@@ -621,6 +669,23 @@ static size_t task_rows_of(const struct job *job, size_t products)
             products * job->rows < 4 * panels * MQ_PANEL * job->linear->context->threads))
         panels /= 2;
     return panels * MQ_PANEL;
+}
+
+/* Rows of a task: a multiple of job->step, where rows are to be read together and there are enough. */
+static size_t task_rows_of(const struct job *job, size_t products)
+{
+    uint64_t steps = 1, room = UINT64_MAX;
+    for (size_t a = 0; a < job->count; a++) {
+        const struct mq_tensor *t = job->arms[a].weights.tensor;
+        const uint64_t together = mq_view_rows_at_once(t);
+        room = together > 1 ? mq_min_u64(room, TOGETHER_BYTES / t->row_bytes) : room;
+        steps = mq_max_u64(steps, together / job->step);
+    }
+    steps = mq_max_u64(1, mq_min_u64(steps, room / job->step));
+    while (steps > 1 &&
+           products * job->rows < 4 * steps * job->step * job->linear->context->threads)
+        steps /= 2;
+    return steps * job->step;
 }
 
 /* Multiply-adds, and for each weight what decoding and packing it costs. */
@@ -648,6 +713,7 @@ moeq_status mq_linear_apply(struct mq_linear *linear, enum mq_linear_output outp
                                 .cols = tensor->cols},
                       .products = products};
     const struct mq_context *context = linear->context;
+    b.first.step = step_of(&b.first, products);
     b.task_rows = task_rows_of(&b.first, products);
     b.tasks_each = (b.first.rows + b.task_rows - 1) / b.task_rows;
     quantize_tokens(&b);

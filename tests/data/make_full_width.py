@@ -5,16 +5,18 @@ Hugging Face folder has them. Needs nothing but Python, and a few MiB of memory.
 
     make_full_width.py OUT [--layers N] [--seed S] [--tokenizer FOLDER]
     make_full_width.py OUT --config config.json --moeq PROGRAM [--layers N] [--experts E] [--vocab V]
-                       [--set KEY=JSON]...
+                       [--set KEY=JSON]... [--transposed]
 
 With --config the model is of that config.json, cut to N layers, E experts and V tokens; which tensors it has
-is what `moeq inspect config.json --tensors --json` says.
+is what `moeq inspect config.json --tensors --json` says. With --transposed the experts of a layer stand in two tensors
+of [expert, in, out], as Llama 4, Qwen3-VL and gpt-oss are published.
 """
 import argparse
 import array
 import json
 import os
 import random
+import re
 import shutil
 import struct
 import subprocess
@@ -51,6 +53,23 @@ def tensors(layers):
     yield "lm_head.weight", [VOCAB, HIDDEN], False
 
 
+def transposed(members):
+    """The same with the experts of each layer in two tensors (and two of biases), [expert, in, out]."""
+    fused = {}
+    for name, shape, vector in members:
+        found = re.fullmatch(r"(.*\.experts\.)\d+\.(gate|up|down)_proj\.(weight|bias)", name)
+        if not found:
+            yield name, shape, vector
+            continue
+        where, which, what = found.groups()
+        both = 1 if which == "down" else 2
+        to = where + ("down_proj" if both == 1 else "gate_up_proj") + ("_bias" if what == "bias" else "")
+        fused.setdefault(to, []).append([*reversed(shape[1:]), both * shape[0]])
+    for name, shapes in fused.items():
+        both = 2 if "gate_up" in name else 1
+        yield name, [len(shapes) // both, *shapes[0]], False
+
+
 def size_bytes(shape):
     n = 2
     for d in shape:
@@ -73,9 +92,9 @@ def write_shard(path, members, pool, rng):
                 near = 0 if name.endswith(("bias", "A_log")) else 1
                 f.write(bf16([near + rng.gauss(0, 0.05) for _ in range(shape[0])]))
                 continue
-            rows, row = shape[0], 2 * shape[1]
-            for _ in range(rows):
-                start = 2 * rng.randrange(POOL - shape[1])
+            row = 2 * shape[-1]
+            for _ in range(size_bytes(shape) // row):
+                start = 2 * rng.randrange(POOL - shape[-1])
                 f.write(pool[start:start + row])
 
 
@@ -127,6 +146,7 @@ def main():
                         help="another value of the config's (first_k_dense_replace=0)")
     parser.add_argument("--experts", type=int)
     parser.add_argument("--vocab", type=int)
+    parser.add_argument("--transposed", action="store_true", help="experts of [expert, in, out]")
     args = parser.parse_args()
 
     os.makedirs(args.out, exist_ok=True)
@@ -139,6 +159,8 @@ def main():
         with open(config_path, "w") as f:
             json.dump(config, f, indent=2)
     everything = list(tensors_of(config_path, args.moeq) if args.config else tensors(args.layers))
+    if args.transposed:
+        everything = list(transposed(everything))
     total = sum(size_bytes(shape) for _, shape, _ in everything)
 
     shards, filled = [[] for _ in range(SHARDS)], 0
