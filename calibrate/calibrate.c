@@ -97,7 +97,8 @@ moeq_status mq_calibrate(const struct mq_context *context, const struct mq_calib
     if (job->held_out)
         MQ_TRY_OUT(mq_calibration_create(&origin, job->output.path, &apart, err));
     MQ_TRY_OUT(mq_collect(context, &options, err));
-    MQ_TRY_OUT(finish(&whole, job->held_out ? &apart.calibration : NULL, &job->output, result, err));
+    MQ_TRY_OUT(
+        finish(&whole, job->held_out ? &apart.calibration : NULL, &job->output, result, err));
 out:
     mq_calibration_writer_free(&whole);
     mq_calibration_writer_free(&apart);

@@ -31,15 +31,15 @@ static moeq_status check_model(const struct reader *r, const struct mq_calibrati
     uint32_t fingerprint;
     for (size_t i = 0; i < r->groups.count && i < c->groups.count; i++) {
         const struct mq_calibration_group *mine = &r->groups.all[i], *its = &c->groups.all[i];
-        if (mine->role != its->role || mine->layer != its->layer ||
-            mine->experts != its->experts || mine->cols != its->cols)
-            return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, r->path,
-                                "is of another model (%s): expected %s of layer %d in %" PRIu32
-                                " matrices of %" PRIu64 " columns, as in %s, found %s of layer %d in "
-                                "%" PRIu32 " of %" PRIu64,
-                                c->model_name, mq_role_name(mine->role), mine->layer, mine->experts,
-                                mine->cols, r->view->path, mq_role_name(its->role), its->layer,
-                                its->experts, its->cols);
+        if (mine->role != its->role || mine->layer != its->layer || mine->experts != its->experts ||
+            mine->cols != its->cols)
+            return mq_fail_file(
+                err, MOEQ_INVALID_ARGUMENT, r->path,
+                "is of another model (%s): expected %s of layer %d in %" PRIu32
+                " matrices of %" PRIu64 " columns, as in %s, found %s of layer %d in "
+                "%" PRIu32 " of %" PRIu64,
+                c->model_name, mq_role_name(mine->role), mine->layer, mine->experts, mine->cols,
+                r->view->path, mq_role_name(its->role), its->layer, its->experts, its->cols);
     }
     if (r->groups.count != c->groups.count || r->view->hparams.layers != c->view->hparams.layers)
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, r->path,
@@ -63,11 +63,11 @@ static moeq_status add_calibrated(const struct reader *r, const struct mq_calibr
     struct mq_calibration_sums sums;
     if (!g)
         return MOEQ_OK;
-    MQ_TRY(mq_calibration_read(c, g, t->expert < 0 ? 0 : (uint32_t)t->expert, &sums, r->columns,
-                               err));
+    MQ_TRY(
+        mq_calibration_read(c, g, t->expert < 0 ? 0 : (uint32_t)t->expert, &sums, r->columns, err));
     for (uint64_t i = 0; i < t->cols; i++)
-        r->means[i] = sums.tokens ? (float)(mq_exact_sum_value(&r->columns[i]) / (double)sums.tokens)
-                                  : 0.0f;
+        r->means[i] =
+            sums.tokens ? (float)(mq_exact_sum_value(&r->columns[i]) / (double)sums.tokens) : 0.0f;
     return mq_importance_add(r->importance, t->name, r->means, t->cols, (uint64_t)sums.tokens, err);
 }
 

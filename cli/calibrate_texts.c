@@ -78,7 +78,8 @@ static bool hold_out(struct mq_domains *d, const char *name)
         return false;
     }
     if (d->count == 1) {
-        mq_usage("calibrate", "--holdout '%s': it is the only text, so nothing would be left", name);
+        mq_usage("calibrate", "--holdout '%s': it is the only text, so nothing would be left",
+                 name);
         return false;
     }
     const struct mq_domain it = *held;
@@ -125,13 +126,13 @@ static struct mq_calibration_text describe(const struct mq_domain *domain)
 {
     const struct mq_windows *w = &domain->windows.windows;
     const struct mq_text *t = &domain->text;
-    return (struct mq_calibration_text){
-        .name = domain->name,
-        .tokens = w->count * w->length,
-        .context = w->length,
-        .bytes = t->size,
-        .crc32 = (uint32_t)crc32_z(0, (const Bytef *)t->data, t->size),
-        .ids_crc32 = domain->windows.ids_crc32};
+    return (struct mq_calibration_text){.name = domain->name,
+                                        .tokens = w->count * w->length,
+                                        .context = w->length,
+                                        .bytes = t->size,
+                                        .crc32 =
+                                            (uint32_t)crc32_z(0, (const Bytef *)t->data, t->size),
+                                        .ids_crc32 = domain->windows.ids_crc32};
 }
 
 moeq_status mq_domains_read(const struct mq_options *options, struct mq_view *view,

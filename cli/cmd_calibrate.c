@@ -121,9 +121,9 @@ static enum mq_exit measure(const struct mq_options *options, struct mq_domains 
     if (status == MOEQ_OK)
         status = mq_calibrate(&ui.context, &job, &result, &err);
     mq_job_end(&ui);
-    const enum mq_exit code =
-        status == MOEQ_OK ? print_result(options, view, &result, held_out(domains))
-                          : mq_report(&err);
+    const enum mq_exit code = status == MOEQ_OK
+                                  ? print_result(options, view, &result, held_out(domains))
+                                  : mq_report(&err);
     mq_calibrate_result_free(&result);
     mq_view_close(view);
     return code;

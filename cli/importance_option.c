@@ -8,7 +8,8 @@ bool mq_importance_option_check(const char *command, const struct mq_options *op
     if (!options->calibration || options->level || options->levels || options->recipe ||
         options->bpw || options->size || options->tensor.count)
         return true;
-    mq_usage(command, "--calibration is about quantizing: it goes with a level, a recipe or a budget");
+    mq_usage(command,
+             "--calibration is about quantizing: it goes with a level, a recipe or a budget");
     return false;
 }
 

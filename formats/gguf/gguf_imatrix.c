@@ -68,9 +68,8 @@ static moeq_status open_gguf(struct mq_imatrix *m, const char *path, moeq_error 
 moeq_status mq_imatrix_open(const char *path, struct mq_imatrix *imatrix, moeq_error *err)
 {
     moeq_status status;
-    *imatrix = (struct mq_imatrix){.gguf = {.file = {.fd = -1}},
-                                   .dat = {.file = {.fd = -1}},
-                                   .arena = mq_arena_create()};
+    *imatrix = (struct mq_imatrix){
+        .gguf = {.file = {.fd = -1}}, .dat = {.file = {.fd = -1}}, .arena = mq_arena_create()};
     if (!imatrix->arena) {
         status = mq_fail_memory(err, "opening an imatrix");
         goto out;
@@ -119,7 +118,8 @@ static moeq_status check_values(const struct mq_imatrix *m, const char *name, ui
     if (found == cols * matrices)
         return MOEQ_OK;
     return mq_fail_tensor(err, MOEQ_INVALID_ARGUMENT, file_of(m)->path, name, offset,
-                          "the model has %" PRIu64 " columns in %" PRIu64 " matrices, found %" PRIu64
+                          "the model has %" PRIu64 " columns in %" PRIu64
+                          " matrices, found %" PRIu64
                           " numbers: is it an imatrix of another model?",
                           cols, matrices, found);
 }
@@ -127,8 +127,8 @@ static moeq_status check_values(const struct mq_imatrix *m, const char *name, ui
 /* NAME.in_sum2 and NAME.counts. */
 static moeq_status check_pair(const struct mq_imatrix *m, const char *name,
                               const struct mq_gguf_tensor *sums,
-                              const struct mq_gguf_tensor *counts, uint64_t cols,
-                              uint64_t matrices, moeq_error *err)
+                              const struct mq_gguf_tensor *counts, uint64_t cols, uint64_t matrices,
+                              moeq_error *err)
 {
     const char *path = m->gguf.file.path;
     if (!sums || !counts)

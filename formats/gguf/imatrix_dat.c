@@ -57,7 +57,8 @@ static moeq_status take(struct cursor *c, void *bytes, size_t n, const char *wha
     const struct mq_file *file = &c->dat->file;
     if (!mq_range_ok(c->at, n, file->size_bytes))
         return mq_fail_file(err, MOEQ_MALFORMED, file->path,
-                            "at byte %" PRIu64 ": %s needs %zu bytes, but the file ends after %" PRIu64
+                            "at byte %" PRIu64
+                            ": %s needs %zu bytes, but the file ends after %" PRIu64
                             " (truncated?)",
                             c->at, what, n, file->size_bytes - mq_min_u64(c->at, file->size_bytes));
     MQ_TRY(mq_file_read_at(file, c->at, bytes, n, err));

@@ -534,7 +534,8 @@ START_TEST(importance_of_another_model_is_refused)
     ck_assert_ok(mq_calibration_to_imatrix(c, gguf, &err));
     importance_refused("tests/fixtures/oracles/mixtral", path,
                        "is of another model (deepseek_v3): expected attn_q of layer 0");
-    importance_refused("tests/fixtures/oracles/mixtral", gguf, "the model has 64 columns in 1 matrices");
+    importance_refused("tests/fixtures/oracles/mixtral", gguf,
+                       "the model has 64 columns in 1 matrices");
     write_nothing(view, gguf);
     importance_refused(DEEPSEEK, gguf, "has nothing for 'model.layers.0.mlp.gate_proj.weight'");
     importance_refused("tests/fixtures/families/deepseek_v3-tied", path, "is of another model");
@@ -581,8 +582,8 @@ START_TEST(wrong_files_are_told)
     c = open_corpus("negative", &err);
     ck_assert_int_eq(mq_calibration_read(c, &c->groups.all[0], 0, &sums, columns, &err),
                      MOEQ_MALFORMED);
-    ck_assert_msg(strstr(err.message, "attn_q of layer 0, expert 0: expected sums of squares"), "%s",
-                  err.message);
+    ck_assert_msg(strstr(err.message, "attn_q of layer 0, expert 0: expected sums of squares"),
+                  "%s", err.message);
     mq_calibration_close(c);
 }
 END_TEST
@@ -597,7 +598,8 @@ START_TEST(wrong_matrices_are_told)
         {MQ_ROLE_ATTN_Q, "expected a number of inputs, found nan"},
         {MQ_ROLE_ATTN_K, "expected a sum of squares, found -1"},
         {MQ_ROLE_ATTN_V, "expected F32, found F16"},
-        {MQ_ROLE_ATTN_O, "has 'blk.0.attn_output.weight.in_sum2', but no 'blk.0.attn_output.weight.counts'"},
+        {MQ_ROLE_ATTN_O,
+         "has 'blk.0.attn_output.weight.in_sum2', but no 'blk.0.attn_output.weight.counts'"},
         {MQ_ROLE_EXPERT_UP, "the model has 32 columns in 2 matrices, found 62 numbers"},
     };
     struct mq_imatrix m;
@@ -630,8 +632,9 @@ START_TEST(wrong_matrices_are_told)
     ck_assert(found && inputs == UINT64_MAX && fabsf(means[47] - 95.0f) < 1e-6f);
     mq_imatrix_close(&m);
     ck_assert_int_eq(mq_imatrix_open(mq_test_source(CORPUS "dat_cut"), &m, &err), MOEQ_MALFORMED);
-    ck_assert_msg(strstr(err.message, "'blk.0.ffn_down_exps.weight' has 96 values, but the file ends"),
-                  "%s", err.message);
+    ck_assert_msg(
+        strstr(err.message, "'blk.0.ffn_down_exps.weight' has 96 values, but the file ends"), "%s",
+        err.message);
     ck_assert_int_ne(mq_imatrix_open(mq_test_source(CORPUS "sound"), &m, NULL), MOEQ_OK);
     mq_calibration_close(c);
 }

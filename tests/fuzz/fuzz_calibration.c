@@ -46,7 +46,8 @@ static void read_calibration(const struct mq_calibration *c)
     for (size_t i = 0; i < c->groups.count; i++) {
         const struct mq_calibration_group *g = &c->groups.all[i];
         struct mq_calibration_sums sums;
-        struct mq_exact_sum *columns = g->cols <= MOST_COLS ? malloc(g->cols * sizeof *columns) : NULL;
+        struct mq_exact_sum *columns =
+            g->cols <= MOST_COLS ? malloc(g->cols * sizeof *columns) : NULL;
         moeq_error err = {0};
         if (!columns)
             continue;
