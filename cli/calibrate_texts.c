@@ -1,6 +1,7 @@
 /* calibrate_texts.c: see calibrate_texts.h. */
 #include "calibrate_texts.h"
 
+#include "calibrated_option.h"
 #include "error.h"
 #include "file.h"
 #include "json.h"
@@ -89,9 +90,30 @@ static bool hold_out(struct mq_domains *d, const char *name)
     return true;
 }
 
+/* Token ids, as one domain. */
+static bool use_ids(struct mq_domains *d, const struct mq_options *options)
+{
+    const char *name =
+        strcmp(options->ids, "-") == 0 ? "standard input" : mq_base_name(options->ids);
+    size_t bad;
+    *d = (struct mq_domains){.all = calloc(1, sizeof *d->all)};
+    if (!d->all)
+        return false;
+    if (options->text.count || options->holdout) {
+        mq_usage("calibrate", "--ids and --%s exclude each other",
+                 options->text.count ? "text" : "holdout");
+        return false;
+    }
+    d->all[0].name = strdup(mq_utf8_valid(name, strlen(name), &bad) ? name : "ids");
+    d->count = d->all[0].name != NULL;
+    return d->count > 0;
+}
+
 bool mq_domains_parse(const struct mq_options *options, struct mq_domains *d)
 {
     const size_t values = options->text.count;
+    if (options->ids)
+        return use_ids(d, options);
     *d = (struct mq_domains){.all = calloc(values + 1, sizeof *d->all)};
     if (!d->all)
         return false;
@@ -109,6 +131,11 @@ static moeq_status read_domain(const struct mq_options *options, struct mq_view 
     const struct mq_protocol_options protocol = {.context = options->context,
                                                  .max_tokens = options->tokens};
     char note[MQ_TEXT_NOTE_BYTES];
+    if (!domain->paths_count) {
+        struct mq_file identity;
+        MQ_TRY(mq_calibrated_option_ids(options, view, &domain->windows, &identity, err));
+        return mq_refuse_output(view, &identity, options->output, err);
+    }
     for (size_t i = 0; i < domain->paths_count; i++)
         MQ_TRY(mq_refuse_no_text(domain->paths[i], err));
     MQ_TRY(mq_text_read(domain->paths, domain->paths_count, &domain->text, err));

@@ -1,4 +1,4 @@
-/* calibrate_texts.h: the texts of `moeq calibrate`, as domains: --text [NAME=]FILE, --holdout NAME. */
+/* calibrate_texts.h: the texts of `moeq calibrate`, as domains: --text [NAME=]FILE, --holdout NAME; or --ids. */
 #ifndef MQ_CALIBRATE_TEXTS_H
 #define MQ_CALIBRATE_TEXTS_H
 
@@ -9,7 +9,7 @@
 struct mq_domain {
     char *name;
     const char **paths; /* joined as --text joins them; of the command line */
-    size_t paths_count;
+    size_t paths_count; /* 0: the windows are those of --ids */
     struct mq_text text;
     struct mq_text_windows windows;
 };

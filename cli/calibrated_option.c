@@ -39,15 +39,15 @@ bool mq_calibrated_option_check(const char *command, const struct mq_options *op
     return mq_importance_option_check(command, options);
 }
 
-static moeq_status read_ids(const struct mq_options *options, const struct mq_view *view,
-                            struct mq_text_windows *text, moeq_error *err)
+moeq_status mq_calibrated_option_ids(const struct mq_options *options, const struct mq_view *view,
+                                     struct mq_text_windows *text, struct mq_file *identity,
+                                     moeq_error *err)
 {
     struct mq_arena *arena = mq_arena_create();
-    struct mq_file identity;
     if (!arena)
         return mq_fail_memory(err, "reading token ids");
     const moeq_status status = mq_ids_file_read(options->ids, view->hparams.vocab, arena,
-                                                &text->windows, &text->ids, &identity, err);
+                                                &text->windows, &text->ids, identity, err);
     mq_arena_destroy(arena);
     MQ_TRY(status);
     const size_t most = options->tokens / text->windows.length;
@@ -75,7 +75,8 @@ moeq_status mq_calibrated_option_read(const struct mq_options *options, struct m
     if (!mq_calibrated_option_text(options))
         return MOEQ_OK;
     if (options->ids) {
-        MQ_TRY(read_ids(options, view, &option->windows, err));
+        struct mq_file identity;
+        MQ_TRY(mq_calibrated_option_ids(options, view, &option->windows, &identity, err));
     } else {
         MQ_TRY(mq_read_text(options, view, &option->text, err));
         MQ_TRY(mq_protocol_text(&protocol, view, &option->text, &option->windows, err));

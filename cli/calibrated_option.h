@@ -28,6 +28,11 @@ bool mq_calibrated_option_check(const char *command, const struct mq_options *op
 moeq_status mq_calibrated_option_read(const struct mq_options *options, struct mq_view *view,
                                       struct mq_calibrated_option *option,
                                       struct mq_policy *policy, moeq_error *err);
+/* The windows of --ids, as many as --tokens has room for. identity: see mq_ids_file_read. */
+moeq_status mq_calibrated_option_ids(const struct mq_options *options, const struct mq_view *view,
+                                     struct mq_text_windows *text, struct mq_file *identity,
+                                     moeq_error *err);
+
 void mq_calibrated_option_free(struct mq_calibrated_option *option);
 
 #endif

@@ -84,7 +84,7 @@ static enum mq_exit merge(const struct mq_options *options)
     struct mq_calibrate_result result;
     struct mq_job_ui ui;
     moeq_error err = {0};
-    if (options->text.count || options->holdout || options->tokens || options->context)
+    if (options->text.count || options->ids || options->holdout || options->tokens || options->context)
         return mq_usage("calibrate", "--merge takes calibrations, and no text");
     if (!mq_job_begin(options, &ui))
         return MQ_EXIT_USAGE;
@@ -136,7 +136,7 @@ enum mq_exit mq_cmd_calibrate(const struct mq_options *options)
         return mq_usage("calibrate", "-o FILE is missing: the file to write");
     if (options->merge)
         return merge(options);
-    if (!options->text.count)
+    if (!options->text.count && !options->ids)
         return mq_usage("calibrate",
                         "--text FILE is missing: text like that which the model is for");
     if (options->positional_count > 1)

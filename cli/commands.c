@@ -164,7 +164,7 @@ const struct mq_command mq_commands[] = {
             "different texts gives, to the last bit, that of all of them. Where FILE ends in\n"
             ".gguf, it is an importance matrix (imatrix) for llama.cpp; --merge makes one of\n"
             "a calibration. Memory as in eval (--memory, default half of the machine's).",
-        .options = "output text holdout merge context tokens force" READING,
+        .options = "output text ids holdout merge context tokens force" READING,
         .common = LARGE_JOB " verbose",
         .examples = "  moeq calibrate Mixtral-8x7B-v0.1 --text wiki.txt --text code=src.txt -o m.cal\n"
                     "  moeq calibrate DIR --text wiki.txt --tokens 131072 -o imatrix.gguf\n"

@@ -20,6 +20,14 @@ calibrate --merge "$work/b.cal" "$work/a.cal" -o "$work/merged.cal"
 cmp "$work/merged.cal" "$work/all.cal" || fail "merged, and of both texts: other bytes"
 options=(--context 64 --no-progress)
 
+# token ids, for models without a tokenizer
+options=(--no-progress)
+calibrate tests/fixtures/oracles/mixtral --ids tests/fixtures/oracles/mixtral/golden.safetensors --tokens 96 -o "$work/ids.cal"
+grep -q "^  golden.safetensors: 96 tokens in windows of 96" "$work/stdout" || fail "--ids: $(cat "$work/stdout")"
+options=(--context 64 --no-progress)
+usage calibrate "--ids and --text exclude each other" \
+    calibrate $model --ids tests/fixtures/folders/ids.safetensors --text "$work/a.txt" -o "$work/x.cal"
+
 # what is held out is in no sum
 calibrate $model --text two="$work/b.txt" --text one="$work/a.txt" --holdout two -o "$work/rest.cal"
 cmp "$work/rest.cal" "$work/a.cal" || fail "with a text held out: other bytes than without it"
