@@ -3,6 +3,7 @@
 
 #include "error.h"
 #include "json.h"
+#include "open_options.h"
 #include "text_match.h"
 
 #include <stdio.h>
@@ -20,15 +21,19 @@ static const struct mq_family *find_by_type(const cJSON *config)
     return type ? mq_family_find(type) : NULL;
 }
 
-/* (Grok-1 is published without a model_type.) */
-static const struct mq_family *find_by_architecture(const cJSON *config)
+static bool is_class_of(const struct mq_family *family, const cJSON *config)
 {
     const cJSON *list = mq_json_get(config, "architectures");
     const char *name =
         cJSON_IsArray(list) && cJSON_IsString(list->child) ? list->child->valuestring : "";
+    return strcmp(family->architecture, name) == 0 || mq_text_has_word(family->architectures, name);
+}
+
+/* (Grok-1 is published without a model_type.) */
+static const struct mq_family *find_by_architecture(const cJSON *config)
+{
     for (size_t i = 0; i < mq_families_count; i++)
-        if (strcmp(mq_families[i]->architecture, name) == 0 ||
-            mq_text_has_word(mq_families[i]->architectures, name))
+        if (is_class_of(mq_families[i], config))
             return mq_families[i];
     return NULL;
 }
@@ -77,6 +82,19 @@ static moeq_status refuse_type(const struct mq_config_reader *r, const char *typ
                         "model_type \"%.60s\" is not supported (supported: %s)", type, list);
 }
 
+/* Transformers goes by model_type; other programs go by the name of the class. */
+static moeq_status note_architecture(const struct mq_config_reader *r,
+                                     const struct mq_family *family)
+{
+    const struct mq_family *other = find_by_architecture(r->config);
+    if (!other || is_class_of(family, r->config))
+        return MOEQ_OK;
+    return mq_view_note(r->view, r->err,
+                        "config.json's architectures say %s, its model_type says %s: it is read as "
+                        "the latter, as in Transformers",
+                        other->architecture, family->name);
+}
+
 moeq_status mq_config_find_family(const struct mq_config_reader *r, const struct mq_family **family)
 {
     const char *type = text_of(r->config, "model_type");
@@ -88,7 +106,7 @@ moeq_status mq_config_find_family(const struct mq_config_reader *r, const struct
     if (!*family && !type)
         *family = find_by_keys(r->config);
     if (*family)
-        return MOEQ_OK;
+        return note_architecture(r, *family);
     if (type)
         return refuse_type(r, type);
     return mq_fail_file(r->err, MOEQ_MALFORMED, r->path, "\"model_type\" is missing");

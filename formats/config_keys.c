@@ -78,6 +78,13 @@ const struct mq_config_key mq_config_keys[] = {
     HARMLESS("use_sliding_window"), /* see config.c: nobody reads it in families without it */
     HARMLESS("max_window_layers"),  /* where windows begin, with use_sliding_window */
     ONLY("use_swa", "false"),
+    /* Off by default is what false of a key that nobody knows says. Of these it is not: */
+    ONLY("is_causal", "true"), /* false: later tokens are seen too (Transformers 5, masking_utils.py) */
+    ONLY("causal", "true"),
+    ONLY("use_causal_mask", "true"),
+    ONLY("use_rope", "true"),
+    ONLY("use_rotary_pos_emb", "true"),
+    ONLY("norm_topk_prob", ""), /* of families that do not read it, and do one or the other */
     ONLY("sliding_window_pattern", "1"),
     SPECIAL("layer_types"),
     {.key = "mlp_layer_types", .rule = MQ_KEY_ALL, .only = "\"dense\" \"sparse\""},

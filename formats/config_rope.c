@@ -309,6 +309,18 @@ static moeq_status fail_type(const struct rope_reader *r, const char *type)
                         known);
 }
 
+/* A factor alone says nothing, in Transformers neither. */
+static moeq_status note_unused_factor(const struct rope_reader *r, const cJSON *type)
+{
+    const cJSON *factor = mq_json_get(r->dict, "factor");
+    if ((type && !cJSON_IsNull(type)) || !cJSON_IsNumber(factor) || factor->valuedouble == 1)
+        return MOEQ_OK;
+    return mq_view_note(r->config->view, r->config->err,
+                        "config.json's %s has a factor of %g and no rope_type: it is not used, as in "
+                        "Transformers",
+                        r->name, factor->valuedouble);
+}
+
 /* One dictionary; NULL: there is none. rope->theta is what stands beside it. */
 static moeq_status read_dict(const struct mq_config_reader *c, const char *name, const cJSON *dict,
                              struct mq_rope *rope)
@@ -332,6 +344,7 @@ static moeq_status read_dict(const struct mq_config_reader *c, const char *name,
     if (i == TYPES)
         return fail_type(&r, type_name);
     MQ_TRY(check_keys(&r, common_keys, types[i].keys));
+    MQ_TRY(note_unused_factor(&r, type));
     MQ_TRY(positive(&r, "rope_theta", beside, &rope->theta));
     if (!mq_config_absent(c->config, "rope_theta") && rope->theta != beside)
         MQ_TRY(

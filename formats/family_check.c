@@ -95,8 +95,8 @@ static bool change(const struct mq_config_key *key, int variant, struct mq_hpara
     }
 }
 
-/* Everything that the family's keys switch on or count: what two of them make together (biases, and
- * shared experts) a model may be without both of. */
+/* Everything that the family's keys switch on or count, in all layers: what two of them make together
+ * (biases, and shared experts) a model may be without both of. */
 static void have_everything(const struct mq_family *family, struct mq_hparams *hp)
 {
     for (const struct mq_config_key *key = family->keys; key->key; key++) {
@@ -105,6 +105,8 @@ static void have_everything(const struct mq_family *family, struct mq_hparams *h
             *(bool *)field = true;
         else if (key->rule == MQ_KEY_COUNT && *(uint32_t *)field == 0)
             *(uint32_t *)field = 1;
+        else if (key->rule == MQ_KEY_LAYER)
+            *(uint32_t *)field = PROBED_LAYERS;
     }
 }
 

@@ -22,7 +22,8 @@ static const struct mq_config_key keys[] = {
     MQ_KEY_AT("moe_gate", "\"topk\""),
     MQ_KEY_AT("moe_use_aux_free", "true"), /* the bias */
     MQ_KEY_ANY("moe_capacity"),
-    MQ_KEY_ANY("moe_gate_act"),
+    MQ_KEY_AT("moe_gate_act", "\"softmax\""), /* Transformers does not read these two */
+    MQ_KEY_AT("moe_norm_gate_logits", "true"),
     {0},
 };
 

@@ -60,7 +60,11 @@ static const struct mq_config_key keys[] = {
     MQ_KEY_ANY("chunk_size"),
     MQ_KEY_ANY("time_step_max"), /* of weights as they began, as are the next two */
     MQ_KEY_ANY("time_step_floor"),
-    MQ_KEY_ANY("time_step_limit"),
+    /* NVIDIA's code keeps steps within it, Transformers' above time_step_min: the published one is none
+     * (Infinity, in the ways that JSON has for it) */
+    {.key = "time_step_limit",
+     .rule = MQ_KEY_ALL,
+     .only = "0 1e999 1e30 \"inf\" \"Infinity\" {\"__float__\":\"Infinity\"}"},
     MQ_KEY_ANY("mamba_ssm_cache_dtype"),
     MQ_KEY_ANY("use_mamba_kernels"),
     MQ_KEY_ANY("num_logits_to_keep"),

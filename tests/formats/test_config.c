@@ -251,6 +251,35 @@ static const char *const accepted[] = {
     ",\"rope_scaling\":{\"type\":\"default\",\"rope_type\":\"default\"}",
 };
 
+/* What other programs may read in another way is said. */
+START_TEST(says_what_is_not_used)
+{
+    static const struct {
+        const char *json, *note;
+    } cases[] = {
+        {"{" BASE HEADS ",\"rope_scaling\":{\"factor\":8.0}}",
+         "config.json's rope_scaling has a factor of 8 and no rope_type: it is not used, as in "
+         "Transformers\n"},
+        {"{" BASE HEADS ",\"rope_scaling\":{\"factor\":1.0}}", ""},
+        {"{" BASE HEADS ",\"architectures\":[\"LlamaForCausalLM\"]}",
+         "config.json's architectures say LlamaForCausalLM, its model_type says mixtral: it is read "
+         "as the latter, as in Transformers\n"},
+        {"{" BASE HEADS ",\"architectures\":[\"MixtralForCausalLM\"]}", ""},
+        {"{" BASE HEADS ",\"architectures\":[\"MixtralForSequenceClassification\"]}", ""},
+        {"{" MAMBA ",\"time_step_limit\":[0.0,Infinity]}", ""},
+        {"{" MAMBA ",\"time_step_limit\":[0.0,{\"__float__\":\"Infinity\"}]}", ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct mq_hparams h;
+        moeq_error err;
+        char notes[4096];
+        ck_assert_msg(parse_with(NULL, cases[i].json, &h, notes, &err) == MOEQ_OK, "%s: %s",
+                      cases[i].json, err.message);
+        ck_assert_str_eq(notes, cases[i].note);
+    }
+}
+END_TEST
+
 /* Keys of layers that a model has none of: a Nemotron-H without experts. */
 START_TEST(a_model_may_be_without_some_kinds_of_layers)
 {
@@ -581,6 +610,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, names_the_families_that_it_knows);
     tcase_add_test(tests, knows_every_key_of_transformers);
     tcase_add_test(tests, a_model_may_be_without_some_kinds_of_layers);
+    tcase_add_test(tests, says_what_is_not_used);
     tcase_add_test(tests, accepts_what_is_harmless);
     tcase_add_test(tests, names_all_unknown_keys_and_ignores_them_if_told);
     tcase_add_test(tests, a_window_that_transformers_does_not_use_is_noted);

@@ -160,6 +160,7 @@ START_TEST(absent_and_null)
         {"ernie4_5_moe", "", kind_of_ffn, MQ_FFN_ROUTED},
         {"ernie4_5_moe", "\"moe_layer_end_index\": -1", kind_of_ffn, MQ_FFN_ROUTED},
         {"ernie4_5_moe", "\"moe_layer_end_index\": 6", kind_of_ffn, MQ_FFN_DENSE},
+        {"ernie4_5_moe", "\"moe_layer_end_index\": 0, \"moe_layer_interval\": 2", kind_of_ffn, MQ_FFN_DENSE},
         {"granitemoehybrid", GRANITE, kind_of_ffn, MQ_FFN_DENSE},
         {"granitemoehybrid", GRANITE ", \"num_experts_per_tok\": 8", kind_of_ffn, MQ_FFN_DENSE},
         /* weights of experts */
@@ -272,6 +273,14 @@ START_TEST(refused)
     } cases[] = {
         {"dbrx", DBRX ", \"moe_normalize_expert_weights\": 2.0}",
          "\"ffn_config.moe_normalize_expert_weights\": 2 (implemented: 1)"},
+        {"ernie4_5_moe", "\"moe_gate_act\": \"sigmoid\"", "\"moe_gate_act\": \"sigmoid\""},
+        {"ernie4_5_moe", "\"moe_norm_gate_logits\": false", "\"moe_norm_gate_logits\": false"},
+        {"mixtral", "\"norm_topk_prob\": false", "\"norm_topk_prob\": false (implemented: null)"},
+        {"qwen3_moe", "\"is_causal\": false", "\"is_causal\": false (implemented: true)"},
+        {"nemotron_h", "\"hybrid_override_pattern\": \"M*EM*EM*\", \"time_step_limit\": [0.0, 0.3]",
+         "\"time_step_limit\": [0,0.3]"},
+        {"nemotron_h", "\"hybrid_override_pattern\": \"M*EM*EM*\", \"moe_latent_size\": 24",
+         "\"moe_latent_size\": 24"},
         {"glm4_moe", "\"head_dim\": 24, \"partial_rotary_factor\": 0.3", "an odd number"},
         {"qwen3_next", "\"head_dim\": 24, \"partial_rotary_factor\": 0.3", "an odd number"},
         {"mimo_v2_flash", "\"head_dim\": 24, \"partial_rotary_factor\": 0.3", "an odd number"},
