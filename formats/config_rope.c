@@ -236,6 +236,12 @@ static moeq_status read_longrope(const struct rope_reader *r)
                                    c->path, c->err));
     MQ_TRY(
         positive(r, "original_max_position_embeddings", original, &rope->original_max_positions));
+    if (!mq_config_absent(c->config, "original_max_position_embeddings") &&
+        original != rope->original_max_positions) /* Transformers' order of the two changed */
+        return mq_fail_file(c->err, MOEQ_MALFORMED, c->path,
+                            "\"original_max_position_embeddings\" is %g, and %g in \"%s\": expected "
+                            "the same",
+                            original, rope->original_max_positions, r->name);
     if (rope->original_max_positions <= 1) /* the formula divides by its logarithm */
         return fail_rope(r, "original_max_position_embeddings", rope->original_max_positions,
                          "is too small for longrope: expected more than 1");
@@ -309,15 +315,15 @@ static moeq_status fail_type(const struct rope_reader *r, const char *type)
                         known);
 }
 
-/* A factor alone says nothing, in Transformers neither. */
-static moeq_status note_unused_factor(const struct rope_reader *r, const cJSON *type)
+/* A factor without a type that has one says nothing, in Transformers neither. */
+static moeq_status note_unused_factor(const struct rope_reader *r)
 {
     const cJSON *factor = mq_json_get(r->dict, "factor");
-    if ((type && !cJSON_IsNull(type)) || !cJSON_IsNumber(factor) || factor->valuedouble == 1)
+    if (!cJSON_IsNumber(factor) || factor->valuedouble == 1)
         return MOEQ_OK;
     return mq_view_note(r->config->view, r->config->err,
-                        "config.json's %s has a factor of %g and no rope_type: it is not used, as in "
-                        "Transformers",
+                        "config.json's %s has a factor of %g, and no rope_type that has one: it is "
+                        "not used, as in Transformers",
                         r->name, factor->valuedouble);
 }
 
@@ -344,7 +350,8 @@ static moeq_status read_dict(const struct mq_config_reader *c, const char *name,
     if (i == TYPES)
         return fail_type(&r, type_name);
     MQ_TRY(check_keys(&r, common_keys, types[i].keys));
-    MQ_TRY(note_unused_factor(&r, type));
+    if (types[i].read == read_default)
+        MQ_TRY(note_unused_factor(&r));
     MQ_TRY(positive(&r, "rope_theta", beside, &rope->theta));
     if (!mq_config_absent(c->config, "rope_theta") && rope->theta != beside)
         MQ_TRY(

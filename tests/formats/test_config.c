@@ -258,8 +258,11 @@ START_TEST(says_what_is_not_used)
         const char *json, *note;
     } cases[] = {
         {"{" BASE HEADS ",\"rope_scaling\":{\"factor\":8.0}}",
-         "config.json's rope_scaling has a factor of 8 and no rope_type: it is not used, as in "
-         "Transformers\n"},
+         "config.json's rope_scaling has a factor of 8, and no rope_type that has one: it is not "
+         "used, as in Transformers\n"},
+        {"{" BASE HEADS ",\"rope_scaling\":{\"type\":\"yarn\",\"rope_type\":\"default\",\"factor\":8.0}}",
+         "config.json's rope_scaling has a factor of 8, and no rope_type that has one: it is not "
+         "used, as in Transformers\n"},
         {"{" BASE HEADS ",\"rope_scaling\":{\"factor\":1.0}}", ""},
         {"{" BASE HEADS ",\"architectures\":[\"LlamaForCausalLM\"]}",
          "config.json's architectures say LlamaForCausalLM, its model_type says mixtral: it is read "

@@ -275,6 +275,11 @@ START_TEST(refused)
          "\"ffn_config.moe_normalize_expert_weights\": 2 (implemented: 1)"},
         {"ernie4_5_moe", "\"moe_gate_act\": \"sigmoid\"", "\"moe_gate_act\": \"sigmoid\""},
         {"ernie4_5_moe", "\"moe_norm_gate_logits\": false", "\"moe_norm_gate_logits\": false"},
+        {"phimoe",
+         "\"original_max_position_embeddings\": 16, \"rope_scaling\": {\"type\": \"longrope\", "
+         "\"original_max_position_embeddings\": 128, \"short_factor\": [1, 1, 1, 1], "
+         "\"long_factor\": [1, 1, 1, 1]}",
+         "\"original_max_position_embeddings\" is 16, and 128 in \"rope_scaling\": expected the same"},
         {"mixtral", "\"norm_topk_prob\": false", "\"norm_topk_prob\": false (implemented: null)"},
         {"qwen3_moe", "\"is_causal\": false", "\"is_causal\": false (implemented: true)"},
         {"nemotron_h", "\"hybrid_override_pattern\": \"M*EM*EM*\", \"time_step_limit\": [0.0, 0.3]",
