@@ -220,13 +220,22 @@ static bool differ(const struct mq_family *family, const struct mq_hparams *a,
     return false;
 }
 
-/* The same, also if there were a sliding window: which layers have it may be all that a key says. */
+/* The same, also if there were a sliding window, or indexers that layers share: which layers have it, or
+ * them, may be all that a key says. */
 static bool differ_somehow(const struct mq_family *family, const struct mq_hparams *a,
                            const struct mq_hparams *b)
 {
     struct mq_hparams one = *a, other = *b;
+    if (differ(family, a, b))
+        return true;
     one.sliding_window = other.sliding_window = 1;
-    return differ(family, a, b) || (a->sliding_window == 0 && differ(family, &one, &other));
+    if (a->sliding_window == 0 && differ(family, &one, &other))
+        return true;
+    if (a->indexer_step != b->indexer_step || !a->indexer_heads)
+        return false;
+    one.indexer_kinds = other.indexer_kinds = (struct mq_layer_values){0};
+    one.indexer_step = other.indexer_step = 2;
+    return differ(family, &one, &other);
 }
 
 static bool is_taken_among(const struct mq_view *view, const struct mq_config_key *key,

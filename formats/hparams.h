@@ -147,7 +147,9 @@ bool mq_activation_is_gated(enum mq_activation activation);
  *     sliding_window  query i sees keys j with i - window < j <= i; 0: all j <= i
  *     window_layers   the first layers, or all but those, have the window
  *     rotary_neighbours  numbers of a head that stand side by side are turned together
- *     indexed         as in struct mq_layer_attention
+ *     indexed, indexer_heads, indexer_dim  as in struct mq_layer_attention
+ *     indexer_kinds   which layers share the indexer of one before them (1); where it is not said, all but
+ *                     the first indexer_from - 1, and of the others each indexer_step-th (0, 1: none)
  *     window_before   not 0: the window is of so many tokens and the query's own
  *     sparse_first, sparse_last  the first and last layers with experts
  *     routed          layers have experts
@@ -231,6 +233,11 @@ bool mq_activation_is_gated(enum mq_activation activation);
     X(U32, window_layers, true)       \
     X(BOOL, rotary_neighbours, true)  \
     X(U32, indexed, true)             \
+    X(U32, indexer_heads, true)       \
+    X(U32, indexer_dim, true)         \
+    X(VALUES, indexer_kinds, true)    \
+    X(U32, indexer_step, true)        \
+    X(U32, indexer_from, true)        \
     X(U32, window_before, true)       \
     X(U32, sparse_first, true)        \
     X(U32, sparse_last, true)         \

@@ -143,6 +143,9 @@ struct mq_layer {
         /* not 0: of more keys than so many an indexer chooses some, which is not implemented: longer
          * windows are refused (runtime/arms.c) */
         uint32_t indexed;
+        /* its heads, and their length; 0: the layer has none of its own, as it shares another's. Its tensors
+         * are carried along (mq_role_is_carried) */
+        uint32_t indexer_heads, indexer_dim;
         /* delta, convolution, mamba */
         uint32_t taps;      /* of the causal convolution */
         uint32_t conv_bias; /* also of the convolution mixer's products */

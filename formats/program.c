@@ -104,6 +104,13 @@ static void add_latent(struct mq_program *p, uint64_t hidden)
     add_vector(step, MQ_ROLE_ATTN_KV_A_NORM, a->kv_rank);
     add_matrix(step, MQ_ROLE_ATTN_KV_B, a->heads * (plain + a->value_dim), a->kv_rank);
     add_matrix(step, MQ_ROLE_ATTN_O, hidden, (uint64_t)a->heads * a->value_dim);
+    if (!a->indexer_heads)
+        return;
+    add_matrix(step, MQ_ROLE_INDEXER_Q, (uint64_t)a->indexer_heads * a->indexer_dim, a->q_rank);
+    add_matrix(step, MQ_ROLE_INDEXER_K, a->indexer_dim, hidden);
+    add_vector(step, MQ_ROLE_INDEXER_K_NORM, a->indexer_dim);
+    add_vector(step, MQ_ROLE_INDEXER_K_NORM_BIAS, a->indexer_dim);
+    add_matrix(step, MQ_ROLE_INDEXER_WEIGHTS, a->indexer_heads, hidden);
 }
 
 /* The convolution's channels: q, k and v of a DeltaNet; x, B and C of a Mamba. */

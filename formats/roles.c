@@ -15,6 +15,11 @@ const char *mq_role_name(enum mq_role role)
     return roles[role].name;
 }
 
+bool mq_role_is_carried(enum mq_role role)
+{
+    return role >= MQ_ROLE_INDEXER_Q && role <= MQ_ROLE_INDEXER_WEIGHTS;
+}
+
 enum mq_role_class mq_role_class(enum mq_role role)
 {
     return roles[role].group;

@@ -4,6 +4,8 @@
 
 #include "moeq.h"
 
+#include <stdbool.h>
+
 /* What a tensor does. group: which option of `convert` decides its level, as far as the role alone
  * says so; see mq_view_class. */
 #define MQ_ROLE_LIST(X)                                 \
@@ -22,6 +24,11 @@
     X(ATTN_KV_A, "attn_kv_a", ATTENTION)                \
     X(ATTN_KV_A_NORM, "attn_kv_a_norm", KEEP)           \
     X(ATTN_KV_B, "attn_kv_b", ATTENTION)                \
+    X(INDEXER_Q, "indexer_q", ATTENTION)                \
+    X(INDEXER_K, "indexer_k", ATTENTION)                \
+    X(INDEXER_K_NORM, "indexer_k_norm", KEEP)           \
+    X(INDEXER_K_NORM_BIAS, "indexer_k_norm_bias", KEEP) \
+    X(INDEXER_WEIGHTS, "indexer_weights", KEEP)         \
     X(ATTN_Q_NORM, "attn_q_norm", KEEP)                 \
     X(ATTN_K_NORM, "attn_k_norm", KEEP)                 \
     X(ATTN_SINKS, "attn_sinks", KEEP)                   \
@@ -98,6 +105,9 @@ enum mq_role_class {
 };
 
 const char *mq_role_name(enum mq_role role);
+/* Whether tensors of the role are carried along for other programs, and have no part in what is computed
+ * here (sparse attention's indexer: layer.h, `indexed`). */
+bool mq_role_is_carried(enum mq_role role);
 /* Of a model: mq_view_class (model_view.h), which everything goes by that asks for levels or sizes. */
 enum mq_role_class mq_role_class(enum mq_role role);
 const char *mq_role_class_name(enum mq_role_class group);

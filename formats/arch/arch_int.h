@@ -84,6 +84,13 @@
     MQ_NAMES_MLP,                                \
     MQ_NAMES_AFTER_LAYERS
 
+#define MQ_NAMES_INDEXER(module)                                              \
+    {.role = MQ_ROLE_INDEXER_Q, .name = module "wq_b.weight"},                \
+    {.role = MQ_ROLE_INDEXER_K, .name = module "wk.weight"},                  \
+    {.role = MQ_ROLE_INDEXER_K_NORM, .name = module "k_norm.weight"},         \
+    {.role = MQ_ROLE_INDEXER_K_NORM_BIAS, .name = module "k_norm.bias"},      \
+    {.role = MQ_ROLE_INDEXER_WEIGHTS, .name = module "weights_proj.weight"}
+
 /* Shared experts, stored as one MLP: module is "mlp.shared_experts." and its kin. */
 #define MQ_NAMES_SHARED(module)                                                             \
     {.role = MQ_ROLE_SHARED_GATE, .name = MQ_LAYER_NAME module "gate_proj.weight"},         \
@@ -124,15 +131,6 @@
     {.role = MQ_ROLE_HEAD, .name = "lm_head.weight"}
 
 /* clang-format on */
-
-/* ---- tensors that are left out ---- */
-
-#define MQ_SKIP_INDEXER(name)                                                                     \
-    {                                                                                             \
-        name,                                                                                     \
-            "the indexer of sparse attention, which chooses among more tokens than it may keep; " \
-            "up to so many all count"                                                             \
-    }
 
 /* ---- config keys ---- */
 
@@ -194,16 +192,12 @@
     MQ_KEY_AT("scoring_func", "\"sigmoid\""),                     \
     MQ_KEY_AT("topk_method", "\"noaux_tc\"")
 /* Sparse attention's indexer: of no effect up to index_topk keys. */
-#define MQ_KEYS_INDEXER                                                                 \
-    MQ_KEY("index_topk", MQ_KEY_U32, indexed, 2048),                                    \
-    MQ_KEY_ANY("index_n_heads"),                                                        \
-    MQ_KEY_ANY("index_head_dim"),                                                       \
-    MQ_KEY_ANY("index_topk_freq"),                                                      \
-    MQ_KEY_ANY("index_topk_pattern"),                                                   \
-    MQ_KEY_ANY("index_skip_topk_offset"),                                               \
-    MQ_KEY_ANY("index_share_for_mtp_iteration"),                                        \
-    MQ_KEY_ANY("indexer_types"),                                                        \
-    MQ_KEY_ANY("indexer_rope_interleave"),                                              \
+#define MQ_KEYS_INDEXER(heads)                                   \
+    MQ_KEY("index_topk", MQ_KEY_U32, indexed, 2048),             \
+    MQ_KEY("index_n_heads", MQ_KEY_U32, indexer_heads, heads),   \
+    MQ_KEY("index_head_dim", MQ_KEY_U32, indexer_dim, 128),      \
+    MQ_KEY_ANY("index_share_for_mtp_iteration"),                 \
+    MQ_KEY_ANY("indexer_rope_interleave"),                       \
     {.key = "layer_types", .rule = MQ_KEY_ALL, .only = "\"indexed_attention\""}
 
 /* Of words: a choice (otherwise: the place of the word), or a list of them for the layers. */

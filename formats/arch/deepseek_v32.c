@@ -8,7 +8,11 @@
 static const struct mq_config_key keys[] = {
     MQ_KEYS_LATENT(1536, 512, 128, 64, 128),
     MQ_KEYS_DEEPSEEK_EXPERTS(256, 8, 2048, 1, 3),
-    MQ_KEYS_INDEXER,
+    MQ_KEYS_INDEXER(64),
+    MQ_KEY_ANY("index_topk_freq"), /* of GLM's class */
+    MQ_KEY_ANY("index_topk_pattern"),
+    MQ_KEY_ANY("index_skip_topk_offset"),
+    MQ_KEY_ANY("indexer_types"),
     MQ_KEYS_DEEPSEEK_GROUPS(8, 4, 2.5),
     MQ_KEYS_SIGMOID_ROUTER,
     {0},
@@ -16,16 +20,12 @@ static const struct mq_config_key keys[] = {
 
 static const struct mq_tensor_name names[] = {
     MQ_NAMES_DEEPSEEK,
+    MQ_NAMES_INDEXER(MQ_LAYER_NAME "self_attn.indexer."),
     {0},
 };
 
 static const struct mq_tensor_alias aliases[] = {
     MQ_ALIASES_EXPERTS(MQ_LAYER_NAME "mlp."),
-    {0},
-};
-
-static const struct mq_tensor_skip skips[] = {
-    MQ_SKIP_INDEXER("*.self_attn.indexer.*"),
     {0},
 };
 
@@ -41,5 +41,5 @@ const struct mq_family mq_family_deepseek_v32 = {
     .layer = mq_layer_deepseek,
     .names = names,
     .aliases = aliases,
-    .skips = skips,
+    .gguf_architecture = "deepseek32",
 };

@@ -7,7 +7,12 @@
 static const struct mq_config_key keys[] = {
     MQ_KEYS_LATENT(2048, 512, 192, 64, 256),
     MQ_KEYS_DEEPSEEK_EXPERTS(256, 8, 2048, 1, 3),
-    MQ_KEYS_INDEXER,
+    MQ_KEYS_INDEXER(32),
+    MQ_KEY_WORDS("indexer_types", MQ_KEY_LAYER_NAMES, "\"full\" \"shared\"", indexer_kinds, 0),
+    MQ_KEY_WORDS("index_topk_pattern", MQ_KEY_LAYER_NAMES, "\"full\"|\"F\" \"shared\"|\"S\"",
+                 indexer_kinds, 0),
+    MQ_KEY("index_topk_freq", MQ_KEY_U32, indexer_step, 1),
+    MQ_KEY("index_skip_topk_offset", MQ_KEY_COUNT, indexer_from, 2),
     MQ_KEYS_DEEPSEEK_GROUPS(1, 1, 2.5),
     MQ_KEYS_SIGMOID_ROUTER,
     {0},
@@ -15,16 +20,12 @@ static const struct mq_config_key keys[] = {
 
 static const struct mq_tensor_name names[] = {
     MQ_NAMES_DEEPSEEK,
+    MQ_NAMES_INDEXER(MQ_LAYER_NAME "self_attn.indexer."),
     {0},
 };
 
 static const struct mq_tensor_alias aliases[] = {
     MQ_ALIASES_EXPERTS(MQ_LAYER_NAME "mlp."),
-    {0},
-};
-
-static const struct mq_tensor_skip skips[] = {
-    MQ_SKIP_INDEXER("*.self_attn.indexer.*"),
     {0},
 };
 
@@ -40,5 +41,5 @@ const struct mq_family mq_family_glm_moe_dsa = {
     .layer = mq_layer_deepseek,
     .names = names,
     .aliases = aliases,
-    .skips = skips,
+    .gguf_architecture = "glm-dsa",
 };

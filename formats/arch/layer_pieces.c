@@ -58,10 +58,22 @@ bool mq_layer_set_deepseek_ffn(const struct mq_hparams *hp, uint32_t number, str
     return true;
 }
 
+/* Whether a layer has an indexer of its own: Transformers' GlmMoeDsaConfig. */
+static bool has_indexer(const struct mq_hparams *hp, uint32_t number)
+{
+    const uint32_t behind = number + 1 > hp->indexer_from ? number + 1 - hp->indexer_from : 0;
+    const bool shares = hp->indexer_step > 1 && behind % hp->indexer_step != 0;
+    return hp->q_rank && mq_layer_value(&hp->indexer_kinds, number, shares) == 0;
+}
+
 void mq_layer_deepseek(const struct mq_hparams *hp, uint32_t number, struct mq_layer *layer)
 {
     mq_layer_set_latent(hp, true, layer);
     layer->attention.indexed = hp->indexed;
+    if (has_indexer(hp, number)) {
+        layer->attention.indexer_heads = hp->indexer_heads;
+        layer->attention.indexer_dim = hp->indexer_dim;
+    }
     if (mq_layer_set_deepseek_ffn(hp, number, layer))
         mq_layer_set_sigmoid_router(hp, layer);
 }

@@ -102,6 +102,11 @@ static uint64_t latent_head(const struct mq_layer *l)
     return is_latent(l) ? l->attention.head_dim : 0;
 }
 
+static uint64_t has_indexer(const struct mq_layer *l)
+{
+    return l->attention.indexer_heads != 0;
+}
+
 static uint64_t query_positions(const struct mq_layer *l)
 {
     return l->attention.query_beta != 0 ? (uint64_t)l->attention.query_positions : 0;
@@ -336,6 +341,31 @@ static const struct mq_gguf_row mistral4[] = {
     DERIVED("attention.temperature_length", query_positions),
     END,
 };
+#define INDEXER                                                       \
+    KEY("attention.indexer.head_count", U32, indexer_heads, NAN),     \
+        KEY("attention.indexer.key_length", U32, indexer_dim, NAN),   \
+        KEY("attention.indexer.top_k", U32, indexed, NAN)
+static const struct mq_gguf_row deepseek32[] = {LATENT, DEEPSEEK_EXPERTS, SIGMOID, INDEXER, END};
+/* llama.cpp takes it for granted that all layers have an indexer, or in models of a million positions those
+ * of GLM-5.2. */
+static const struct mq_gguf_row glm_dsa[] = {
+    LATENT,
+    DEEPSEEK_EXPERTS,
+    SIGMOID,
+    INDEXER,
+    {.kind = MQ_GGUF_KINDS,
+     .pattern = "%s.attention.indexer.types",
+     .type = MQ_GGUF_BOOL,
+     .field = AT(indexer_kinds),
+     .of_layer = has_indexer,
+     .yes = "full",
+     .no = "shared",
+     .period = 1,
+     .always = true,
+     .by_role = true,
+     .role = MQ_ROLE_INDEXER_K},
+    END,
+};
 static const struct mq_gguf_form_rule deepseek2_forms[] = {
     {MQ_ROLE_ATTN_KV_B, MQ_FORM_KV_B},
     {0},
@@ -538,6 +568,18 @@ static const struct mq_gguf_arch archs[] = {
          "what it computes differs from the original"},
     {.name = "deepseek2",
      .rows = deepseek2,
+     .forms = deepseek2_forms,
+     .two_head_dims = true,
+     .yarn_log_unit = 0.1,
+     .yarn_same_scale = true},
+    {.name = "deepseek32",
+     .rows = deepseek32,
+     .forms = deepseek2_forms,
+     .two_head_dims = true,
+     .yarn_log_unit = 0.1,
+     .yarn_same_scale = true},
+    {.name = "glm-dsa",
+     .rows = glm_dsa,
      .forms = deepseek2_forms,
      .two_head_dims = true,
      .yarn_log_unit = 0.1,

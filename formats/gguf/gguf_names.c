@@ -83,6 +83,11 @@ void mq_gguf_describe_stranger(uint32_t id, char *text, size_t room)
 #define ATTN_KV_A_NAMES BLOCK "attn_kv_a_mqa.weight", NULL
 #define ATTN_KV_A_NORM_NAMES BLOCK "attn_kv_a_norm.weight", NULL
 #define ATTN_KV_B_NAMES BLOCK "attn_kv_b.weight", NULL
+#define INDEXER_Q_NAMES BLOCK "indexer.attn_q_b.weight", NULL
+#define INDEXER_K_NAMES BLOCK "indexer.attn_k.weight", NULL
+#define INDEXER_K_NORM_NAMES BLOCK "indexer.k_norm.weight", NULL
+#define INDEXER_K_NORM_BIAS_NAMES BLOCK "indexer.k_norm.bias", NULL
+#define INDEXER_WEIGHTS_NAMES BLOCK "indexer.proj.weight", NULL
 #define ATTN_Q_NORM_NAMES BLOCK "attn_q_norm.weight", NULL
 #define ATTN_K_NORM_NAMES BLOCK "attn_k_norm.weight", NULL
 #define ATTN_SINKS_NAMES BLOCK "attn_sinks.weight", NULL

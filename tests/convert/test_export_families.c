@@ -23,6 +23,7 @@ static const char *const names[] = {
     "ministral3", "mistral4",         "nemotron_h",  "qwen2_moe", "qwen3_5_moe",
     "qwen3_next", "hunyuan_v1_moe",   "minimax_m2",  "olmoe",     "mixtral",
     "gpt_oss",    "gpt_oss_mxfp4",    "qwen3_vl_moe", "mistral_large3", "llama4",      "dbrx",
+    "deepseek_v32", "glm_moe_dsa",
 };
 enum { NAMES = sizeof names / sizeof *names };
 

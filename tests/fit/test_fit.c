@@ -535,7 +535,7 @@ START_TEST(active_parameters_beside_shared_experts)
 END_TEST
 
 /* Models of latent attention: parameters as published, in billions, without the layers that guess further
- * tokens, vision towers (of Mistral Large 3's 675 the text has 673) and indexers (1 of GLM-5's 744); active
+ * tokens, and vision towers (of Mistral Large 3's 675 the text has 673); active
  * ones without the embedding table, which is looked up in; and of every layer kv_lora_rank +
  * qk_rope_head_dim numbers a token in the cache. */
 START_TEST(latent_models)
@@ -550,7 +550,7 @@ START_TEST(latent_models)
         {"deepseek-v3", 671.0, 36.6, UINT64_C(7168) * 129280, 61 * 576 * 2},
         {"kimi-k2", 1026.4, 31.7, UINT64_C(7168) * 163840, 61 * 576 * 2},
         {"glm-4.7-flash", 29.9, 3.6, UINT64_C(2048) * 154880, 47 * 576 * 2},
-        {"glm-5", 743.2, 40.1, UINT64_C(6144) * 154880, 78 * 576 * 2},
+        {"glm-5", 743.9, 40.8, UINT64_C(6144) * 154880, 78 * 576 * 2},
         {"mistral-large-3", 673.4, 39.0, UINT64_C(7168) * 131072, 61 * 576 * 2},
         {"mistral-small-4", 119.0, 6.1, UINT64_C(4096) * 131072, 36 * 320 * 2},
         {"ministral-3-8b", 8.5, 8.0, UINT64_C(4096) * 131072, 34 * 2 * 8 * 128 * 2},

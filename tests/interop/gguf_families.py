@@ -47,6 +47,7 @@ EXCUSED = {
     "attention.sliding_window": "MiMo's counts the token itself; Phi's is none",
     "expert_shared_feed_forward_length": "the converter guesses",
     "notes": "moeq's own",
+    "attention.indexer.types": "the converter writes it where config.json does, and all else is guessed",
 }
 # Whose norms are stored with 1 added, or whose decays as exponentials: logits are nearly the same.
 ROUNDED = {"qwen3_next", "qwen3_5_moe", "granitemoehybrid", "nemotron_h", "phimoe", "mistral4", "mistral_large3", "llama3", "llama3_tied"}
