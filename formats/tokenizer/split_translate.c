@@ -5,10 +5,12 @@
  * and pcre2pattern(3):
  *   \s      here U+180E too                        -> the ranges of White_Space
  *   \v      here all vertical white space          -> \x0b
- *   \w      there UTS #18's, and Latin-1's numbers -> ranges
+ *   \w      there UTS #18's, and, but in sets, Latin-1's numbers -> ranges
  *   \b      by that \w, too                        -> looking around
  *   ^ $     there of every line                    -> (?m:^) (?m:$)
- *   [a[b]]  there a nested set                     -> [ab]; one that is negated, and &&, refused
+ *   [a[b]]  there a nested set                     -> [ab]; one that is negated, refused
+ *   [a&&[b]] [a&&[^b]]  there what is in both      -> looking ahead for the second; && elsewhere refused
+ *   \p{Han} here script extensions too, and by the version of PCRE2  -> ranges
  *   {,n}    there {0,n}, here literal text         -> {0,n}
  *   {n}? {n,m}+   there a second quantifier        -> refused
  *   (?i:ss) there also one letter for two, U+00DF  -> refused: ff fi fl ss st, and what is not
@@ -35,14 +37,24 @@
 
 /*
  * \w by Oniguruma's table of the class Word: letters, marks, decimal digits, connectors, what is
- * Alphabetic besides (the numbers Nl, and circled letters of category So) and the numbers of
- * Latin-1. Its complement is a set of its own, since a set may have both kinds.
+ * Alphabetic besides (the numbers Nl, and circled letters of category So), and, where it does not stand in
+ * a set, the numbers of Latin-1. Its complement is a set of its own, since a set may have both kinds.
  */
-#define WORD                                                                                   \
-    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}\\x{24b6}-\\x{24e9}" \
+#define WORD_IN_SET                                        \
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}" \
     "\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
+#define WORD WORD_IN_SET "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
 #define WORD_BOUNDARY "(?:(?<=[" WORD "])(?![" WORD "])|(?<![" WORD "])(?=[" WORD "]))"
 #define NO_BOUNDARY "(?:(?<=[" WORD "])(?=[" WORD "])|(?<![" WORD "])(?![" WORD "]))"
+
+/* Script=Han of Unicode's Scripts.txt, as of Unicode 15.1. */
+#define HAN                                                                                \
+    "\\x{2e80}-\\x{2e99}\\x{2e9b}-\\x{2ef3}\\x{2f00}-\\x{2fd5}\\x{3005}\\x{3007}"          \
+    "\\x{3021}-\\x{3029}\\x{3038}-\\x{303b}\\x{3400}-\\x{4dbf}\\x{4e00}-\\x{9fff}"         \
+    "\\x{f900}-\\x{fa6d}\\x{fa70}-\\x{fad9}\\x{16fe2}\\x{16fe3}\\x{16ff0}\\x{16ff1}"       \
+    "\\x{20000}-\\x{2a6df}\\x{2a700}-\\x{2b739}\\x{2b740}-\\x{2b81d}\\x{2b820}-\\x{2cea1}" \
+    "\\x{2ceb0}-\\x{2ebe0}\\x{2ebf0}-\\x{2ee5d}\\x{2f800}-\\x{2fa1d}\\x{30000}-\\x{3134a}" \
+    "\\x{31350}-\\x{323af}"
 
 enum { MAX_GROUPS = 64 }; /* nesting */
 
@@ -69,9 +81,15 @@ static bool looking_at(const struct translation *t, const char *text)
     return n <= t->n - t->at && memcmp(t->regex + t->at, text, n) == 0;
 }
 
-/* Copies \p{..} or \P{..}. Only general categories: for scripts PCRE2 takes the extensions too. */
-static moeq_status put_property(struct translation *t)
+/* Copies \p{..} or \P{..}. Only general categories, and Han. */
+static moeq_status put_property(struct translation *t, bool in_set)
 {
+    static const char han[] = "\\p{Han}";
+    if (looking_at(t, han)) {
+        mq_buffer_puts(t->out, in_set ? HAN : "[" HAN "]");
+        t->at += sizeof han - 1;
+        return MOEQ_OK;
+    }
     static const char names[] = " L Lu Ll Lt Lm Lo M Mn Mc Me N Nd Nl No P Pc Pd Ps Pe Pi Pf Po S "
                                 "Sm Sc Sk So Z Zs Zl Zp ";
     const char *start = t->regex + t->at;
@@ -117,7 +135,7 @@ static const struct {
 } escapes[] = {
     {'s', "[" WHITE_SPACE "]", WHITE_SPACE},
     {'S', "[^" WHITE_SPACE "]", NOT_WHITE_SPACE},
-    {'w', "[" WORD "]", WORD},
+    {'w', "[" WORD "]", WORD_IN_SET},
     {'W', "[^" WORD "]", NULL},
     {'d', "\\p{Nd}", "\\p{Nd}"},
     {'D', "\\P{Nd}", "\\P{Nd}"},
@@ -142,7 +160,7 @@ static moeq_status put_escape(struct translation *t, bool in_set)
     if (t->caseless[t->depth] && ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')))
         return refuse(t, "this escape is not supported inside (?i:");
     if (c == 'p' || c == 'P')
-        return put_property(t);
+        return put_property(t, in_set);
     if (c == 'x' || c == 'u')
         return put_code_point(t);
     const char *text = NULL;
@@ -163,13 +181,13 @@ static moeq_status put_escape(struct translation *t, bool in_set)
 }
 
 /*
- * What stands between the brackets of a set, up to its closing one. A set within it that is not
+ * What stands between the brackets of a set, up to its closing one, or of an outer one to "&&". A set within it that is not
  * negated adds its members to the outer one's. The recursion is bounded by MAX_GROUPS.
  */
 static moeq_status put_members(struct translation *t, unsigned depth)
 {
     bool after_class = false; /* a '-' here is a literal, not a range */
-    while (t->at < t->n && t->regex[t->at] != ']') {
+    while (t->at < t->n && t->regex[t->at] != ']' && (depth > 0 || !looking_at(t, "&&"))) {
         const char c = t->regex[t->at];
         const bool inner = c == '[', is_class = is_class_escape(t, t->at);
         if (looking_at(t, "&&") || looking_at(t, "[^") || looking_at(t, "[:") ||
@@ -197,8 +215,8 @@ static moeq_status put_members(struct translation *t, unsigned depth)
     return t->at < t->n ? MOEQ_OK : refuse(t, "a set without an end");
 }
 
-/* A set: `at` stands on its opening bracket. */
-static moeq_status put_set(struct translation *t)
+/* A set: `at` stands on its opening bracket; of one with "&&", up to there. */
+static moeq_status put_simple_set(struct translation *t)
 {
     mq_buffer_putc(t->out, '[');
     t->at++;
@@ -208,12 +226,50 @@ static moeq_status put_set(struct translation *t)
         mq_buffer_putc(t->out, '^');
         t->at++;
     }
-    if (looking_at(t, "]"))
+    if (looking_at(t, "]") || looking_at(t, "&&"))
         return refuse(t, "an empty set is not supported");
     MQ_TRY(put_members(t, 0));
     mq_buffer_putc(t->out, ']');
-    t->at++;
     return MOEQ_OK;
+}
+
+/* The second part of [a&&[b]], in front of the first: `at` stands on its opening bracket. */
+static moeq_status put_both(struct translation *t, const struct mq_buffer *first)
+{
+    const bool without = looking_at(t, "[^");
+    if (!looking_at(t, "["))
+        return refuse(t, "&& is only supported before one set in brackets");
+    mq_buffer_puts(t->out, without ? "(?:(?!" : "(?:(?=");
+    t->at += without; /* that of "[^": its closing bracket ends what is looked for */
+    MQ_TRY(put_simple_set(t));
+    if (!looking_at(t, "]]"))
+        return refuse(t, "&& is only supported before one set in brackets");
+    t->at++;
+    mq_buffer_putc(t->out, ')');
+    mq_buffer_append(t->out, first->data, first->size);
+    mq_buffer_putc(t->out, ')');
+    return MOEQ_OK;
+}
+
+static moeq_status put_set(struct translation *t)
+{
+    struct mq_buffer first = {0}, *out = t->out;
+    const bool negated = looking_at(t, "[^");
+    t->out = &first;
+    moeq_status status = put_simple_set(t);
+    t->out = out;
+    if (status == MOEQ_OK && looking_at(t, "&&")) {
+        t->at += 2;
+        status = negated || t->caseless[t->depth]
+                     ? refuse(t, "&& is not supported in a negated set, nor inside (?i:")
+                     : put_both(t, &first);
+    } else if (status == MOEQ_OK) {
+        mq_buffer_append(out, first.data, first.size);
+    }
+    out->failed = out->failed || first.failed;
+    mq_buffer_free(&first);
+    t->at += status == MOEQ_OK;
+    return status;
 }
 
 /* A group's opening: `at` stands on the parenthesis. */

@@ -79,6 +79,19 @@ PRE_TOKENIZERS = {
         ),
         BYTES,
     ],
+    # Kimi-K2's, as tokenization_kimi.py has it
+    "kimi": [
+        regex(
+            r"[\p{Han}]+"
+            r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*"
+            r"[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+            r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+"
+            r"[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+            r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+        ),
+        BYTES,
+    ],
+    "both": [regex(r"[\p{L}&&[a-zé中文天]]+|[\w\s&&[^\d ]]"), BYTES],
     "whitespace": [{"type": "Whitespace"}, BYTES],
     "whitespace_split": [{"type": "WhitespaceSplit"}, punctuation("Isolated"), BYTES],
     "anchors": [

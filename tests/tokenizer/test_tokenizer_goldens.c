@@ -144,7 +144,7 @@ START_TEST(chains)
         "smollm",  "llama3",   "deepseek_llm", "deepseek_coder", "falcon",     "falcon3",
         "viking",  "superbpe", "tiny_aya",     "bailing",        "whitespace", "whitespace_split",
         "anchors", "strings",  "each",         "prefix",         "added",      "nfc",
-        "nfd",     "nfkc",     "nfkd",
+        "nfd",     "nfkc",     "nfkd",         "kimi",           "both",
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char file[128];
