@@ -15,6 +15,7 @@ static const struct mq_config_key keys[] = {
     MQ_KEY("index_skip_topk_offset", MQ_KEY_COUNT, indexer_from, 2),
     MQ_KEYS_DEEPSEEK_GROUPS(1, 1, 2.5),
     MQ_KEYS_SIGMOID_ROUTER,
+    MQ_KEY_AT("moe_router_dtype", "\"float32\""), /* GLM-5.2 */
     {0},
 };
 
@@ -32,7 +33,7 @@ static const struct mq_tensor_alias aliases[] = {
 const struct mq_family mq_family_glm_moe_dsa = {
     .name = "glm_moe_dsa",
     .architecture = "GlmMoeDsaForCausalLM",
-    .models = "GLM-5, 5.1",
+    .models = "GLM-5, 5.1, 5.2",
     .keys = keys,
     .default_rope_theta = 1e4,
     .default_rms_eps = 1e-5,

@@ -6,6 +6,9 @@
 #include "arch_int.h"
 
 static const struct mq_config_key keys[] = {
+    /* of Qwen3-Coder-480B's config.json */
+    MQ_KEY_AT("use_qk_norm", "true"),
+    MQ_KEY_AT("shared_expert_intermediate_size", "0"),
     MQ_KEY_EXPERTS("num_experts", "num_local_experts", 128),
     MQ_KEY("num_experts_per_tok", MQ_KEY_U32, top_k, 8),
     MQ_KEY("moe_intermediate_size", MQ_KEY_U32, expert_ffn, 768),

@@ -110,6 +110,10 @@ assert d["moeq_result"] == "families" and all(f["models"] for f in d["families"]
 assert by_name["grok1"]["other_model_types"] == ["grok-1"] and by_name["mixtral"]["gguf_architecture"] == "llama"
 assert by_name["grok1"]["other_architectures"] == ["GrokForCausalLM", "Grok1ForCausalLM"]
 EOF
+for config in tests/fixtures/configs/*.json; do
+    "$moeq" inspect "$config" > "$work/stdout" 2>&1 && "$moeq" fit "$config" --vram 80GiB > "$work/stdout" 2>&1 ||
+        fail "$config: $(cat "$work/stdout")"
+done
 "$moeq" fit tests/fixtures/configs/deepseek-v3.json --vram 80GiB --json |
     tr -d '\n' | grep -q '"made_of":.*"latent attention".*"router: sigmoid"' || fail "made_of of DeepSeek-V3"
 finish

@@ -1,8 +1,9 @@
 /*
  * Published models by their config.json: every key of it is read or harmless, and the parameters are as many
- * as the model's card says. The configs were written down from what is known of the published ones, not
- * fetched: their sizes agree with the cards, of keys that change nothing some may be missing. Models
- * published in FP8 stand without quantization_config, Phi-3.5-MoE without the lists of its rope_scaling.
+ * as the model's card says. Of the models that NVIDIA's aiconfigurator keeps the config.json of
+ * (src/aiconfigurator/model_configs), the configs are those, or agree with them in every value that both have;
+ * the others were written down from what is known of the published ones: their sizes agree with the cards, of
+ * keys that change nothing some may be missing. Models published in FP8 stand without quantization_config, Phi-3.5-MoE without the lists of its rope_scaling.
  */
 #include "fit.h"
 #include "test_support.h"
@@ -18,10 +19,12 @@ static const struct {
 } models[] = {
     {"deepseek-v3", 671, 37, 1},
     {"dbrx", 132, 36, 1},
+    {"deepseek-v3.2", 671, 37, 1},
     {"dots.llm1", 142, 14, 1},
     {"ernie-4.5-21b-a3b", 21.8, 3, 1},
     {"gemma-4-26b-a4b", 25.2, 3.8, 0.1},
     {"glm-4.5-air", 106, 12, 1},
+    {"glm-5.2", 744, 40, 1},
     {"gpt-oss-120b", 116.8, 5.1, 0.1},
     {"gpt-oss-20b", 20.9, 3.6, 0.1},
     {"granite-3.1-3b-a800m", 3.3, 0.8, 0.1},
@@ -29,6 +32,7 @@ static const struct {
     {"hunyuan-a13b", 80, 13, 1},
     {"k-exaone-236b-a23b", 236, 23, 1},
     {"lfm2-8b-a1b", 8.3, 1.5, 0.1},
+    {"llama-4-maverick", 400, 17, 1},
     {"llama-4-scout", 108, 17, 1},
     {"mimo-v2-flash", 309, 15, 1},
     {"minimax-m2", 230, 10, 1},
@@ -40,8 +44,12 @@ static const struct {
     {"qwen1.5-moe-a2.7b", 14.3, 2.7, 0.1},
     {"qwen3-235b-a22b", 235, 22, 1},
     {"qwen3-30b-a3b", 30.5, 3.3, 0.1},
+    {"qwen3-coder-480b-a35b", 480, 35, 1},
     {"qwen3-next-80b-a3b", 80, 3, 1},
+    {"qwen3-vl-235b-a22b", 235, 22, 1},
+    {"qwen3.5-122b-a10b", 122, 10, 1},
     {"qwen3.5-35b-a3b", 35, 3, 1},
+    {"qwen3.5-397b-a17b", 397, 17, 1},
     {"solar-open-100b", 102, 12, 1},
     {"trinity-large", 398, 13, 1},
     {"trinity-mini", 26, 3, 1},
