@@ -215,6 +215,10 @@ def make_forms(base):
         parts = [rng.choice(rng.choice([marks, marks, changing, rare])) for _ in range(length)]
         lines.append("".join(parts))
     lines += ["x" + "".join(rng.choice(marks) for _ in range(400)) + "y", "\u0323", "e\u0301\u0323"]
+    # Characters later than Unicode 9, which `tokenizers` leaves as they are: decomposing ones, marks, a pair that
+    # is composed since Unicode 13, some of Unicode 15 and 16, and what stands for them meanwhile.
+    lines += ["㋿\U0001f16c\U0001fbf3", "a\u0301\u089a\u0334 a\u0eba\u0323\u1ac0\u0301", "\ufdd0x\u089ae\u0301"]
+    lines += ["\U00011935\U00011930 \U00011938", "\U0001e030\u0897\u0301\U00016d6a\U0001ccd6\U00011383"]
     for form in ["NFC", "NFD", "NFKC", "NFKD"]:
         write(form.lower(), dict(base, normalizer={"type": form}), lines)
 
