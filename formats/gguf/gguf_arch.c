@@ -233,7 +233,7 @@ static uint64_t state_rows(const struct mq_layer *l)
         KEY("expert_weights_norm", BOOL, normalize_top_k, 0)
 #define OF_GROUPS(name, member, function)                                          \
     {                                                                              \
-        .kind = MQ_GGUF_FIELD_OR_NONE, .pattern = "%s." name, .type = MQ_GGUF_U32, \
+        .kind = MQ_GGUF_FIELD, .pattern = "%s." name, .type = MQ_GGUF_U32,         \
         .field = AT(member), .value = 1, .of_layer = function                      \
     }
 #define GROUPS                                                                                  \
@@ -427,11 +427,12 @@ static const struct mq_gguf_form_rule mamba_forms[] = {
     {MQ_ROLE_MIX_NORM, MQ_FORM_GROUPS},
     {0},
 };
+/* (llama.cpp adds the convolution's biases whether there are any or not.) */
 static const struct mq_gguf_row granitehybrid[] = {SCALES,
                                                    DELTA,
                                                    SHARED_ROWS,
                                                    BY_KV_HEADS("mamba", "attention"),
-                                                   PRESENT(MIX_CONV_BIAS, conv_bias),
+                                                   FIXED(conv_bias, 1),
                                                    FINETUNED,
                                                    END};
 /* A layer is one part of a model, and has one norm. */
@@ -443,7 +444,7 @@ static const struct mq_gguf_row nemotron_h_moe[] = {
     NORMALIZE,
     ROUTE_SCALE,
     GROUPS,
-    PRESENT(MIX_CONV_BIAS, conv_bias),
+    FIXED(conv_bias, 1),
     FIXED(activation, MQ_ACTIVATION_RELU2),
     {.kind = MQ_GGUF_PARTS, .field = AT(layer_kinds)},
     END,

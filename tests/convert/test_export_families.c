@@ -213,6 +213,25 @@ START_TEST(biases_are_interleaved)
 }
 END_TEST
 
+/* What llama.cpp ends its process for: groups of experts of which it is not said how many are taken, and a
+ * convolution without biases. */
+START_TEST(what_llama_cpp_needs)
+{
+    const char *path = mq_test_temporary("needs.gguf"), key[] = "expert_group_used_count";
+    struct mq_view *view = test_open(mq_test_source("tests/fixtures/families/deepseek_v3_fp8"));
+    ck_assert(view->hparams.route_groups > 1 && view->hparams.route_top_groups == 1);
+    ck_assert(export(view, path, true));
+    struct mq_buffer file = test_read(path);
+    ck_assert_uint_lt(find_bytes(&file, key, sizeof key - 1), file.size - sizeof key);
+    mq_buffer_free(&file);
+    mq_view_close(view);
+    remove(path);
+    view = test_open(mq_test_source("tests/fixtures/families/granitemoehybrid-no_conv_bias"));
+    ck_assert(!export(view, path, false));
+    mq_view_close(view);
+}
+END_TEST
+
 /* Llama 4's key for chunks has one value that llama.cpp computes otherwise: 0, none at all. */
 START_TEST(chunks_are_not_left_out)
 {
@@ -237,6 +256,7 @@ END_TEST
 static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, biases_are_interleaved);
+    tcase_add_test(tests, what_llama_cpp_needs);
     tcase_add_test(tests, chunks_are_not_left_out);
     tcase_add_loop_test(tests, read_again, 0, NAMES);
     tcase_add_test(tests, variants);

@@ -198,7 +198,8 @@ def is_quantized(folder):
                for name in ("config.json", "params.json") if (folder / name).exists())
 
 
-def check_in(work, options, folder, kind):
+def prepare(folder, work):
+    """A copy of the folder with what both sides need."""
     model = work / folder.name
     model.mkdir()
     for f in folder.iterdir():
@@ -219,13 +220,24 @@ def check_in(work, options, folder, kind):
         config = json.loads((folder / ("config.json" if (folder / "config.json").exists()
                                        else "params.json")).read_text())
         letters_tokenizer(model, config.get("text_config", config)["vocab_size"])
-    ours, theirs = work / "ours.gguf", work / "theirs.gguf"
+    return model
+
+
+def export(moeq, model, output, kind, folder):
+    """What goes wrong; empty if nothing does."""
     levels = ["--level", kind, "--attention", kind, "--embeddings", kind, "--shared", kind]
-    run = subprocess.run([options.moeq, "export", model, "-o", ours, "-q",
+    run = subprocess.run([moeq, "export", model, "-o", output, "-q",
                           *(["--unify", "up"] if is_quantized(folder) else levels)],
                          capture_output=True, text=True, check=False)
-    if run.returncode:
-        return [run.stderr.strip().replace(str(work), "")[:600]]
+    return run.stderr.strip().replace(str(model.parent), "")[:600] if run.returncode else ""
+
+
+def check_in(work, options, folder, kind):
+    model = prepare(folder, work)
+    ours, theirs = work / "ours.gguf", work / "theirs.gguf"
+    failed = export(options.moeq, model, ours, kind, folder)
+    if failed:
+        return [failed]
     fused = work / "fused.gguf"
     for form, path in ((kind, theirs), ("fused", fused))[:1 + (kind == "f32")]:
         run = subprocess.run([sys.executable, __file__, "--convert", form, "--source", options.source,

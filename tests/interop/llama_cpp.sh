@@ -12,7 +12,7 @@
 #   --moeq FILE      the program (default: built in build)
 #   --text FILE      what is tokenized and scored (default demo/text.txt)
 #   --levels A,B     (default q8_0,q6_k,q5_k,q4_k,q3_k)
-#   --checks LETTERS of these (default abcde, or acde where there is no torch):
+#   --checks LETTERS of these (default abcdefg, without b where there is no torch):
 #
 #   a  the `gguf` package opens each export, and every tensor decodes to what the moeq file of the
 #      same levels has, experts joined and rows of q and k in GGUF's order
@@ -20,6 +20,10 @@
 #   c  llama-tokenize gives the ids that `moeq tokenize` gives
 #   d  llama-perplexity gives the perplexity that `moeq eval` gives, within its error and 0.3 %
 #   e  moeq's levels beside llama-quantize's at the same bytes: KL divergence and routing
+#   f  of every family a small folder: the converter makes the same tensors and keys (gguf_families.py; torch
+#      is not needed)
+#   g  of every family: llama.cpp computes the logits that moeq computes (llama_logits.py, by way of the package
+#      llama-cpp-python whose source --source is in, and the libraries beside the tools)
 #
 # Prints a line for each; exit code 1 if one fails. A second run goes on where the first stopped, and
 # does again only what depends on something newer. It builds llama.cpp and wants some gigabytes for
@@ -80,7 +84,8 @@ fi
 if [ -z "$python" ]; then
     python=$cache/venv/bin/python
     packages=(numpy gguf safetensors sentencepiece)
-    case ${checks:-b} in *b*) packages+=(torch transformers) ;; esac
+    case ${checks:-b} in *b*) packages+=(torch transformers) ;; *f*) packages+=(transformers) ;; esac
+    case ${checks:-g} in *g*) packages+=(diskcache jinja2 typing_extensions) ;; esac
     complete=$cache/venv/complete # which packages are there
     if [ ! -e "$complete" ] || ! grep -q "^${packages[*]}" "$complete"; then
         echo "Installing into $cache/venv, through pip: ${packages[*]}"
@@ -90,9 +95,9 @@ if [ -z "$python" ]; then
     fi
 fi
 if [ -z "$checks" ]; then
-    checks=abcde
-    "$python" -c 'import torch, transformers' 2>/dev/null || checks=acde
-    [ $checks = abcde ] || echo "Without torch and transformers check b is left out."
+    checks=abcdefg
+    "$python" -c 'import torch, transformers' 2>/dev/null || checks=acdefg
+    [ $checks = abcdefg ] || echo "Without torch and transformers check b is left out."
 fi
 
 if [ -z "$source" ]; then
@@ -119,5 +124,24 @@ if [ -z "$tools" ]; then
     fi
 fi
 
-exec "$python" tests/interop/llama_cpp.py --moeq "$moeq" --tools "$tools" --source "$source" \
-    --work "$cache/results" --checks "$checks" "${pass[@]}" "${models[@]}"
+failed=0
+of_models=${checks//[fg]/}
+if [ -n "$of_models" ]; then
+    "$python" tests/interop/llama_cpp.py --moeq "$moeq" --tools "$tools" --source "$source" \
+        --work "$cache/results" --checks "$of_models" "${pass[@]}" "${models[@]}" || failed=1
+fi
+families=(tests/fixtures/oracles/* tests/fixtures/families/*)
+case $checks in
+*f*)
+    echo "files of all families against the converter:"
+    "$python" tests/interop/gguf_families.py --moeq "$moeq" --source "$source" "${families[@]}" || failed=1
+    ;;
+esac
+case $checks in
+*g*)
+    echo "logits of all families against llama.cpp:"
+    PYTHONPATH=$(cd "$source/../.." && pwd) LLAMA_CPP_LIB_PATH=${LLAMA_CPP_LIB_PATH:-$tools} \
+        "$python" tests/interop/llama_logits.py --moeq "$moeq" "${families[@]}" || failed=1
+    ;;
+esac
+exit $failed
