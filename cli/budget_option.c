@@ -1,6 +1,7 @@
 /* budget_option.c: --bpw and --size, of convert and export. */
 #include "budget_option.h"
 
+#include "feedback.h"
 #include "plan_output.h"
 
 #include <inttypes.h>
@@ -8,12 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Levels that a budget chooses among unless --levels names them: all that are written in blocks. */
+/* Levels that a budget chooses among unless --levels names them: all that errors can be fed back in. The others cost
+ * many times as much to try. */
 static void all_levels(struct mq_budget_cli *budget)
 {
     for (size_t i = 0; i < mq_levels_count; i++)
-        if (mq_levels[i].quantized && mq_level_can_encode(&mq_levels[i]) &&
-            budget->how.levels_count < MQ_BUDGET_LEVELS)
+        if (mq_feedback_can(&mq_levels[i]) && budget->how.levels_count < MQ_BUDGET_LEVELS)
             budget->levels[budget->how.levels_count++] = &mq_levels[i];
 }
 

@@ -447,6 +447,18 @@ static void print_option(const struct option *o)
     mq_print_wrapped(o->help, COLUMN, COLUMN);
 }
 
+static void print_read_only_levels(void)
+{
+    char list[300] = "";
+    size_t n = 0;
+    for (size_t i = 0; i < mq_levels_count; i++)
+        if (!mq_level_can_encode(&mq_levels[i]) && n < sizeof list)
+            n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", n ? ", " : "",
+                                  mq_levels[i].name);
+    printf("\nlevels that files may have, but none is written at:\n  ");
+    mq_print_wrapped(list, 2, 2);
+}
+
 void mq_print_command_help(const struct mq_command *command)
 {
     printf("usage: moeq %s %s\n\n%s\n\noptions:\n", command->name, command->arguments,
@@ -467,6 +479,7 @@ void mq_print_command_help(const struct mq_command *command)
             printf("  %-12s %7.4f bits  ", name, 8.0 * l->block_bytes / l->block_weights);
             mq_print_wrapped(l->description, 29, 29);
         }
+        print_read_only_levels();
     }
     if (has_word(command->options, "recipe") || has_word(command->options, "levels")) {
         printf("\nrecipes%s:\n", has_word(command->options, "levels") ? ", as levels" : "");

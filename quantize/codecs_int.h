@@ -23,6 +23,13 @@
     X(q4_k, isa)              \
     X(q3_k, isa)              \
     X(q2_k, isa)              \
+    X(iq4_nl, isa)            \
+    X(iq4_xs, isa)            \
+    X(iq3_s, isa)             \
+    X(iq3_xxs, isa)           \
+    X(iq2_s, isa)             \
+    X(iq2_xs, isa)            \
+    X(iq2_xxs, isa)           \
     X(f32, isa)               \
     X(f16, isa)               \
     X(bf16, isa)              \
@@ -34,13 +41,6 @@
     X(f8_e4m3, isa)           \
     X(i4_32, isa)             \
     X(i8_32, isa)             \
-    X(iq4_nl, isa)            \
-    X(iq4_xs, isa)            \
-    X(iq3_s, isa)             \
-    X(iq3_xxs, isa)           \
-    X(iq2_s, isa)             \
-    X(iq2_xs, isa)            \
-    X(iq2_xxs, isa)           \
     X(iq1_m, isa)             \
     X(iq1_s, isa)             \
     X(tq1_0, isa)             \

@@ -23,14 +23,14 @@ def packed(kind):
 
 
 def main():
-    print("/*\n * iq_grids_list.h: the codebooks of GGML's IQ types, written by search/iq_grids.py. X takes 16 entries of four\n"
-          " * hexadecimal digits each; what they stand for: iq_grids.c.\n */")
+    print("/*\n * iq_grids_list.h: the codebooks of GGML's IQ types, written by search/iq_grids.py. X takes A, then 16\n"
+          " * entries of four hexadecimal digits each; what they stand for: iq_grids.c.\n */")
     print("#ifndef MQ_IQ_GRIDS_LIST_H\n#define MQ_IQ_GRIDS_LIST_H\n\n/* clang-format off */")
     for name, kind in BOOKS:
         entries = packed(kind)
         rows = [",".join(f"{e:04x}" for e in entries[at : at + ROW]) for at in range(0, len(entries), ROW)]
-        print(f"#define MQ_{name}_LIST(X) \\")
-        print(" \\\n".join(f"    X({row})" for row in rows))
+        print(f"#define MQ_{name}_LIST(X, A) \\")
+        print(" \\\n".join(f"    X(A,{row})" for row in rows))
         print()
     print("/* clang-format on */\n#endif")
 

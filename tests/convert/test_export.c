@@ -167,7 +167,9 @@ START_TEST(rows_are_whole_blocks)
                   err.message);
     for (size_t i = 0; i < view->tensors_count; i++) {
         const enum mq_role_class group = mq_role_class(view->tensors[i].role);
-        ck_assert_str_eq(plan->entries[i].level->name, group == MQ_CLASS_KEEP ? "f32" : "q8_0");
+        ck_assert_str_eq(plan->entries[i].level->name, group == MQ_CLASS_KEEP      ? "f32"
+                                                       : group == MQ_CLASS_EXPERTS ? "iq4_nl"
+                                                                                   : "q8_0");
     }
     mq_plan_free(plan);
     mq_view_close(view);

@@ -95,10 +95,12 @@ START_TEST(rows_have_the_bytes_of_their_segments)
 END_TEST
 
 /* The largest error of one weight, relative to its row's largest: 2^-bits would be half a step of a
- * format that had no scales to store; they, and clipping the extremes, take as much again. */
+ * format that had no scales to store; they, and clipping the extremes, take as much again; and codebooks, which
+ * have no steps, more. */
 static double worst_error(const struct mq_level *level)
 {
-    return level->quantized                   ? 2.1 * exp2(-mq_level_row_bits(level, 1 << 20))
+    const bool codebook = strncmp(level->name, "iq", 2) == 0;
+    return level->quantized ? (codebook ? 3 : 2.1) * exp2(-mq_level_row_bits(level, 1 << 20))
            : strcmp(level->name, "bf16") == 0 ? 1.0 / 256
            : strcmp(level->name, "f16") == 0  ? 1.0 / 2048
                                               : 0;
