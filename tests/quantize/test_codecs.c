@@ -264,13 +264,13 @@ START_TEST(bytes_are_pinned)
         {"q4_k", {{0x854d2d96, 0x069d3648}, {0x52f1355d, 0x3419a422}}},
         {"q3_k", {{0x3cc359f9, 0x681a4a77}, {0xa184d08c, 0xde8422dd}}},
         {"q2_k", {{0xfdb6fe2a, 0xa2449704}, {0x1ff7780c, 0x033e7c6e}}},
-        {"iq4_nl", {{0x346996b1, 0xacf1ea31}, {0, 0}}},
-        {"iq4_xs", {{0x1abe133e, 0x3d4e8be3}, {0, 0}}},
-        {"iq3_s", {{0x8cdc350f, 0xa4c8f52d}, {0, 0}}},
-        {"iq3_xxs", {{0xd18a08c4, 0xa4013035}, {0, 0}}},
-        {"iq2_s", {{0x594c8c77, 0x8c0e75ed}, {0, 0}}},
-        {"iq2_xs", {{0x6d993077, 0x5b4e7a1f}, {0, 0}}},
-        {"iq2_xxs", {{0x7f85285d, 0x1b10f807}, {0, 0}}},
+        {"iq4_nl", {{0x346996b1, 0xacf1ea31}, {0x432f6301, 0x092c20fb}}},
+        {"iq4_xs", {{0x1abe133e, 0x3d4e8be3}, {0xfd6df01a, 0xfc2678d1}}},
+        {"iq3_s", {{0x8cdc350f, 0xa4c8f52d}, {0x4709bebb, 0x0b2421b7}}},
+        {"iq3_xxs", {{0xd18a08c4, 0xa4013035}, {0xf313e8b2, 0x30201630}}},
+        {"iq2_s", {{0x594c8c77, 0x8c0e75ed}, {0x5f977398, 0xf88450db}}},
+        {"iq2_xs", {{0x6d993077, 0x5b4e7a1f}, {0x40a24520, 0xf86f6e52}}},
+        {"iq2_xxs", {{0x7f85285d, 0x1b10f807}, {0x167be0d9, 0x63f3af2a}}},
     };
     enum { N = 4096 };
     static float weights[N], importance[N];
