@@ -2,6 +2,8 @@
 #include "block_parts.h"
 
 #include "f16.h"
+#include "iq_grids.h"
+#include "iq_parts_int.h"
 #include "six_bit_int.h"
 
 #include <string.h>
@@ -195,14 +197,83 @@ static void write_q8_0(const struct mq_block_parts *parts, uint8_t *block)
     memcpy(block + 2, parts->codes, 32);
 }
 
+/* ---- iq4_nl, iq4_xs ---- */
+
+static const int8_t iq4_values[16] = {MQ_IQ4_VALUES};
+
+/* Of 32 weights. */
+static void read_iq4(const uint8_t *q, int8_t *codes)
+{
+    for (int i = 0; i < 32; i++)
+        codes[i] = iq4_values[q[i % 16] >> 4 * (i / 16) & 15];
+}
+
+static void write_iq4(const int8_t *codes, uint8_t *q)
+{
+    memset(q, 0, 16);
+    for (int i = 0; i < 32; i++) {
+        int k = 0;
+        while (k < 15 && iq4_values[k] < codes[i])
+            k++;
+        q[i % 16] |= (uint8_t)(k << 4 * (i / 16));
+    }
+}
+
+static void read_iq4_nl(const uint8_t *block, struct mq_block_parts *parts)
+{
+    *parts = (struct mq_block_parts){.d = read_half(block), .s = {1}};
+    read_iq4(block + 2, parts->codes);
+}
+
+static void write_iq4_nl(const struct mq_block_parts *parts, uint8_t *block)
+{
+    write_half(parts->d, block);
+    write_iq4(parts->codes, block + 2);
+}
+
+static void read_iq4_xs(const uint8_t *block, struct mq_block_parts *parts)
+{
+    *parts = (struct mq_block_parts){.d = read_half(block)};
+    for (int j = 0; j < 8; j++) {
+        const int low = block[4 + j / 2] >> 4 * (j % 2) & 15,
+                  high = block[2 + j / 4] >> 2 * (j % 4) & 3;
+        parts->s[j] = (int16_t)((low | high << 4) - 32);
+        read_iq4(block + 8 + 16 * j, parts->codes + 32 * j);
+    }
+}
+
+static void write_iq4_xs(const struct mq_block_parts *parts, uint8_t *block)
+{
+    memset(block, 0, 8);
+    write_half(parts->d, block);
+    for (int j = 0; j < 8; j++) {
+        const int s = parts->s[j] + 32;
+        block[4 + j / 2] |= (uint8_t)((s & 15) << 4 * (j % 2));
+        block[2 + j / 4] |= (uint8_t)(s >> 4 << 2 * (j % 4));
+        write_iq4(parts->codes + 32 * j, block + 8 + 16 * j);
+    }
+}
+
+/* Codes that are no integers of a range, and a codebook's rows. */
+#define UNEVEN .uneven = true
+#define GRID(type) \
+    .grid = &mq_##type##_codes, .read = mq_##type##_read_parts, .write = mq_##type##_write_parts
+
 /* clang-format off */
 static const struct mq_block_form forms[] = {
-    {"q8_0",  32, 32, -127, 127,    1,   1,  0, read_q8_0, write_q8_0},
-    {"q6_k", 256, 16,  -32,  31, -128, 127,  0, read_q6_k, write_q6_k},
-    {"q5_k", 256, 32,    0,  31,    0,  63, 63, read_q5_k, write_q5_k},
-    {"q4_k", 256, 32,    0,  15,    0,  63, 63, read_q4_k, write_q4_k},
-    {"q3_k", 256, 16,   -4,   3,  -32,  31,  0, read_q3_k, write_q3_k},
-    {"q2_k", 256, 16,    0,   3,    0,  15, 15, read_q2_k, write_q2_k},
+    {"q8_0",    32, 32, -127, 127,    1,   1,  0, 1, 0, .read = read_q8_0, .write = write_q8_0},
+    {"q6_k",   256, 16,  -32,  31, -128, 127,  0, 1, 0, .read = read_q6_k, .write = write_q6_k},
+    {"q5_k",   256, 32,    0,  31,    0,  63, 63, 1, 0, .read = read_q5_k, .write = write_q5_k},
+    {"q4_k",   256, 32,    0,  15,    0,  63, 63, 1, 0, .read = read_q4_k, .write = write_q4_k},
+    {"q3_k",   256, 16,   -4,   3,  -32,  31,  0, 1, 0, .read = read_q3_k, .write = write_q3_k},
+    {"q2_k",   256, 16,    0,   3,    0,  15, 15, 1, 0, .read = read_q2_k, .write = write_q2_k},
+    {"iq4_nl",  32, 32, -127, 113,    1,   1,  0, 1, 0, UNEVEN, .read = read_iq4_nl, .write = write_iq4_nl},
+    {"iq4_xs", 256, 32, -127, 113,  -32,  31,  0, 1, 0, UNEVEN, .read = read_iq4_xs, .write = write_iq4_xs},
+    {"iq3_s",  256, 32,  -15,  15,    0,  15,  0, 2,     0.5f, GRID(iq3_s)},
+    {"iq3_xxs",256, 32,  -62,  62,    0,  15,  0, 0.5f,  0.5f, GRID(iq3_xxs)},
+    {"iq2_s",  256, 16,  -43,  43,    0,  15,  0, 0.25f, 0.5f, GRID(iq2_s)},
+    {"iq2_xs", 256, 16,  -43,  43,    0,  15,  0, 0.25f, 0.5f, GRID(iq2_xs)},
+    {"iq2_xxs",256, 32,  -43,  43,    0,  15,  0, 0.25f, 0.5f, GRID(iq2_xxs)},
 };
 /* clang-format on */
 

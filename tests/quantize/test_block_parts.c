@@ -26,7 +26,7 @@ START_TEST(parts_are_the_block)
             const size_t sub = i / form->sub_weights;
             ck_assert_int_ge(parts.codes[i], form->code_min);
             ck_assert_int_le(parts.codes[i], form->code_max);
-            const float scale = parts.d * (float)parts.s[sub];
+            const float scale = parts.d * form->unit * ((float)parts.s[sub] + form->half);
             const float product = scale * (float)parts.codes[i];
             const float min = parts.dmin * (float)parts.m[sub];
             ck_assert_msg(product - min == decoded[i], "%s weight %zu: %g, decoded %g", level->name,
@@ -39,9 +39,21 @@ START_TEST(parts_are_the_block)
 }
 END_TEST
 
-START_TEST(every_k_level_has_a_form)
+/* Blocks are put together by bisection. */
+START_TEST(entries_ascend)
 {
-    static const char *const names[] = {"q8_0", "q6_k", "q5_k", "q4_k", "q3_k", "q2_k"};
+    const struct mq_block_form *form = mq_block_form_of(&mq_levels[_i]);
+    const struct mq_code_grid *grid = form ? form->grid : NULL;
+    for (unsigned i = 1; grid && i < grid->entries; i++)
+        ck_assert_uint_lt(mq_code_grid_entry(grid, i - 1), mq_code_grid_entry(grid, i));
+}
+END_TEST
+
+START_TEST(every_k_and_iq_level_has_a_form)
+{
+    static const char *const names[] = {"q8_0",  "q6_k",   "q5_k",   "q4_k",  "q3_k",
+                                        "q2_k",  "iq4_nl", "iq4_xs", "iq3_s", "iq3_xxs",
+                                        "iq2_s", "iq2_xs", "iq2_xxs"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         ck_assert_ptr_nonnull(mq_block_form_of(mq_level_find(names[i])));
     ck_assert_ptr_null(mq_block_form_of(mq_level_find("bf16")));
@@ -51,7 +63,8 @@ END_TEST
 static void add_tests(TCase *tests)
 {
     tcase_add_loop_test(tests, parts_are_the_block, 0, (int)mq_levels_count);
-    tcase_add_test(tests, every_k_level_has_a_form);
+    tcase_add_loop_test(tests, entries_ascend, 0, (int)mq_levels_count);
+    tcase_add_test(tests, every_k_and_iq_level_has_a_form);
 }
 
 int main(void)
