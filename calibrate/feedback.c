@@ -8,6 +8,7 @@
 
 #include "checked.h"
 #include "f16.h"
+#include "feedback_book.h"
 #include "feedback_kernels.h"
 #include "first_error.h"
 #include "kernels.h"
@@ -73,6 +74,7 @@ struct job {
     uint8_t *bytes;
     struct segment *segments;
     size_t segments_count;
+    struct mq_feedback_book book; /* of the level, where it has one */
 };
 
 /* ---- scratch ---- */
@@ -197,13 +199,41 @@ static struct mq_feedback_block *block_of(const struct job *job, const struct sc
     return &s->blocks[(size_t)(segment - job->segments) * GROUPS + group];
 }
 
-/* First scales: what the level's own search makes of the columns as they are now, weighed with what an
- * error of each costs. */
-static void first_scales(const struct job *job, const struct scratch *s, const struct segment *g)
+static const struct mq_feedback_book *book_of(const struct job *job, const struct segment *g)
 {
-    for (size_t i = 0; i < s->rows; i++)
-        memcpy(s->narrow + i * g->width, s->x + i * stride(job) + g->begin,
-               g->width * sizeof(float));
+    return g->form && g->form->grid ? &job->book : NULL;
+}
+
+/* What a segment's columns would best be, given the errors before it: what leaves no more of them. With x = w plus
+ * those errors, w - aim = v solves v (F + I) = w - x. */
+static void find_aims(const struct job *job, const struct scratch *s, const struct segment *g,
+                      const float *weights)
+{
+    const float *f = job->factor->a + g->begin * job->n + g->begin;
+    for (size_t group = 0; group < s->rows / 16; group++) {
+        job->lanes->to_lanes(weights + 16 * group * job->n + g->begin, job->n, g->width, s->w);
+        job->lanes->to_lanes(s->x + 16 * group * stride(job) + g->begin, stride(job), g->width,
+                             s->lanes);
+        for (size_t i = 0; i < 16 * g->width; i++)
+            s->lanes[i] = s->w[i] - s->lanes[i];
+        job->lanes->solve_on(s->lanes, f, job->n, g->width);
+        for (size_t i = 0; i < 16 * g->width; i++)
+            s->lanes[i] = s->w[i] - s->lanes[i];
+        if (book_of(job, g))
+            job->lanes->first_scales(g->form, &job->book, s->lanes, job->factor->D + g->begin,
+                                     block_of(job, s, g, group));
+        else
+            job->lanes->from_lanes(s->lanes, g->width, s->narrow + 16 * group * g->width, g->width);
+    }
+}
+
+/* First scales: what the level's own search makes of the aims, weighed with what an error of each costs. */
+static void first_scales(const struct job *job, const struct scratch *s, const struct segment *g,
+                         const float *weights)
+{
+    find_aims(job, s, g, weights);
+    if (book_of(job, g))
+        return;
     mq_level_encode_rows(g->level, job->isa, job->options->effort, job->factor->D + g->begin,
                          s->narrow, s->rows, g->width, s->bytes);
     if (!g->form)
@@ -212,10 +242,10 @@ static void first_scales(const struct job *job, const struct scratch *s, const s
         struct mq_feedback_block *block = block_of(job, s, g, i / 16);
         struct mq_block_parts parts;
         g->form->read(s->bytes + i * g->level->block_bytes, &parts);
-        block->d[i % 16] = parts.d;
+        block->d[i % 16] = parts.d * g->form->unit;
         block->dmin[i % 16] = parts.dmin;
         for (size_t sub = 0; sub < g->width / g->form->sub_weights; sub++) {
-            block->s[sub][i % 16] = parts.s[sub];
+            block->s[sub][i % 16] = (float)parts.s[sub] + g->form->half;
             block->m[sub][i % 16] = parts.m[sub];
         }
     }
@@ -246,14 +276,14 @@ static void feed_segment(const struct job *job, const struct scratch *s, const s
 {
     const size_t n = job->n;
     const float *f = job->factor->a + g->begin * n + g->begin;
-    first_scales(job, s, g);
+    first_scales(job, s, g, weights);
     if (!g->form)
         feed_halves(job, s, g, weights);
     for (size_t group = 0; g->form && group < s->rows / 16; group++) {
         const size_t at = 16 * group * stride(job) + g->begin;
         job->lanes->to_lanes(weights + 16 * group * n + g->begin, n, g->width, s->w);
         job->lanes->to_lanes(s->x + at, stride(job), g->width, s->lanes);
-        job->lanes->feed(g->form, s->w, s->lanes, f, n, job->factor->D + g->begin,
+        job->lanes->feed(g->form, book_of(job, g), s->w, s->lanes, f, n, job->factor->D + g->begin,
                          block_of(job, s, g, group), s->change);
         job->lanes->from_lanes(s->change, g->width, s->delta + at, stride(job));
         job->lanes->from_lanes(s->lanes, g->width, s->x + at, stride(job));
@@ -270,7 +300,8 @@ static void descend_segment(const struct job *job, const struct scratch *s, cons
         const size_t at = 16 * group * stride(job) + g->begin;
         memset(s->change, 0, 16 * g->width * sizeof(float));
         job->lanes->to_lanes(s->delta + at, stride(job), g->width, s->lanes);
-        job->lanes->descend(g->form, h, g->width, s->lanes, s->change, block_of(job, s, g, group));
+        job->lanes->descend(g->form, book_of(job, g), h, g->width, s->lanes, s->change,
+                            block_of(job, s, g, group));
         job->lanes->from_lanes(s->lanes, g->width, s->delta + at, stride(job));
         for (size_t c = 0; c < 16 * g->width; c++)
             s->change[c] = -s->change[c];
@@ -298,9 +329,10 @@ static void write_panel(const struct job *job, const struct scratch *s, const st
     for (size_t i = 0; i < count && g->form; i++) {
         uint8_t *out = bytes + i * job->row_bytes + g->byte;
         const struct mq_feedback_block *block = block_of(job, s, g, i / 16);
-        struct mq_block_parts parts = {.d = block->d[i % 16], .dmin = block->dmin[i % 16]};
+        struct mq_block_parts parts = {.d = block->d[i % 16] / g->form->unit,
+                                       .dmin = block->dmin[i % 16]};
         for (size_t sub = 0; sub < g->width / g->form->sub_weights; sub++) {
-            parts.s[sub] = (int16_t)block->s[sub][i % 16];
+            parts.s[sub] = (int16_t)(block->s[sub][i % 16] - g->form->half);
             parts.m[sub] = (int16_t)block->m[sub][i % 16];
         }
         for (size_t c = 0; c < g->width; c++)
@@ -408,6 +440,8 @@ moeq_status mq_feedback_encode(const struct mq_covariance *factor, const struct 
                       .bytes = bytes};
     struct mq_first_error failed = {.err = err};
     MQ_TRY(cut_row(&job, level, err));
+    if (mq_block_form_of(level)->grid)
+        mq_feedback_book_make(mq_block_form_of(level)->grid, &job.book);
 #pragma omp parallel num_threads(mq_team(context, rows * job.n * 64))
     work(&job, &failed);
     free(job.segments);

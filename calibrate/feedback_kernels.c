@@ -2,16 +2,16 @@
  * feedback_kernels.c: error feedback and coordinate descent within one block of 16 rows; compiled once
  * per instruction set.
  */
-#include "feedback_kernels.h"
-
-#include "search_int.h"
+#include "feedback_groups_int.h"
+#include "feedback_lanes_int.h"
+#include "iq_grids.h"
 
 #include <string.h>
 
-enum { MOST_COLUMNS = MQ_PARTS_WEIGHTS, SUB_MOST = 32 };
+enum { MOST_COLUMNS = MQ_PARTS_WEIGHTS };
 
 /* Scales tried to each side of the first guess, and minima. */
-enum { SCALE_TRIALS = 3, MIN_TRIALS = 1 };
+enum { SCALE_TRIALS = 3, MIN_TRIALS = 1, MIRROR_TRIALS = 1 };
 
 static void to_lanes(const float *rows, size_t ld, size_t columns, float *lanes)
 {
@@ -39,57 +39,6 @@ static void from_lanes(const float *lanes, size_t columns, float *rows, size_t l
     for (; c < columns; c++)
         for (size_t i = 0; i < 16; i++)
             rows[i * ld + c] = lanes[16 * c + i];
-}
-
-/* Columns whose vectors are kept in registers at a time. */
-#if defined(MQ_USE_AVX512)
-enum { KEPT = 16 };
-#else
-enum { KEPT = 4 };
-#endif
-
-/*
- * y[c] += sum over i < count of v[i] m(i, c), for columns from..to, where m(i, c) = m[i * down + c * right] with
- * either 1. Each sum is one chain over i.
- */
-MQ_INLINE void add_product(const v16 *v, size_t count, const float *m, size_t down, size_t right,
-                           size_t from, size_t to, float *y)
-{
-    size_t c = from;
-    for (; c + KEPT <= to; c += KEPT) {
-        v16 sum[KEPT];
-        MQ_UNROLL(16)
-        for (int k = 0; k < KEPT; k++)
-            sum[k] = v_load(y + 16 * (c + (size_t)k));
-        for (size_t i = 0; i < count; i++) {
-            const float *at = m + i * down + c * right;
-            const v16 factor = v[i];
-            MQ_UNROLL(16)
-            for (int k = 0; k < KEPT; k++)
-                sum[k] = v_fma(factor, v_set1(at[(size_t)k * right]), sum[k]);
-        }
-        MQ_UNROLL(16)
-        for (int k = 0; k < KEPT; k++)
-            v_store(y + 16 * (c + (size_t)k), sum[k]);
-    }
-    for (; c < to; c++) {
-        v16 sum = v_load(y + 16 * c);
-        for (size_t i = 0; i < count; i++)
-            sum = v_fma(v[i], v_set1(m[i * down + c * right]), sum);
-        v_store(y + 16 * c, sum);
-    }
-}
-
-static void add_rows(const v16 *v, size_t count, const float *m, size_t ldm, size_t from, size_t to,
-                     float *y)
-{
-    add_product(v, count, m, ldm, 1, from, to, y);
-}
-
-static void add_columns(const v16 *v, size_t count, const float *m, size_t ldm, size_t from,
-                        size_t to, float *y)
-{
-    add_product(v, count, m, 1, ldm, from, to, y);
 }
 
 /* ---- triangles ---- */
@@ -137,17 +86,6 @@ static void solve_on(float *v, const float *f, size_t ldf, size_t columns)
     }
 }
 
-MQ_INLINE v16 inverse_or_zero(v16 a)
-{
-    const m16 usable = v_gt(v_abs(a), v_set1(MQ_WEIGHT_MIN));
-    return v_select(usable, v_div(v_set1(1.0f), v_select(usable, a, v_set1(1.0f))), v_zero());
-}
-
-MQ_INLINE v16 clamp_between(v16 x, int lo, int hi)
-{
-    return v_clamp(x, (float)lo, (float)hi);
-}
-
 /* ---- feedback ---- */
 
 /* What a sub-block is tried with, and what that costs. */
@@ -159,7 +97,7 @@ struct choice {
     v16 codes[SUB_MOST], delta[SUB_MOST], left[SUB_MOST];
 };
 
-/* The code of x, what is decoded from it and its share of the loss. */
+/* How x becomes a code. */
 struct step {
     v16 a, b, inverse, offset;
     float low, high;
@@ -175,8 +113,24 @@ MQ_INLINE struct step step_of(const struct mq_block_form *form, v16 d, v16 dmin,
     return t;
 }
 
-MQ_INLINE v16 code_of(const struct step *t, v16 x)
+static const float iq4_values[16] = {MQ_IQ4_VALUES};
+
+/* The nearest of those, the lower one midway. */
+MQ_INLINE v16 nearest_uneven(v16 x)
 {
+    v16 value = v_set1(iq4_values[0]);
+    MQ_UNROLL(16)
+    for (int i = 1; i < 16; i++) {
+        const v16 middle = v_set1(0.5f * (iq4_values[i - 1] + iq4_values[i]));
+        value = v_select(v_gt(x, middle), v_set1(iq4_values[i]), value);
+    }
+    return value;
+}
+
+MQ_INLINE v16 code_of(const struct step *t, bool uneven, v16 x)
+{
+    if (uneven)
+        return nearest_uneven(v_mul(x, t->inverse));
     const v16 magic = v_add(v_fma(x, t->inverse, t->offset), v_set1(MQ_MAGIC));
     return v_sub(v_clamp(magic, t->low, t->high), v_set1(MQ_MAGIC));
 }
@@ -186,8 +140,9 @@ MQ_INLINE v16 code_of(const struct step *t, v16 x)
  * columns after it. Its arrays begin at column 0 of w, x, f and D. Returns the loss, and all that was
  * chosen in `choice` unless that is NULL.
  */
-MQ_INLINE v16 code_columns(int columns, const struct step *t, const float *w, const float *x,
-                           const float *f, size_t ldf, const float *D, struct choice *choice)
+MQ_INLINE v16 code_columns(int columns, bool uneven, const struct step *t, const float *w,
+                           const float *x, const float *f, size_t ldf, const float *D,
+                           struct choice *choice)
 {
     v16 loss = v_zero(), delta[SUB_MOST];
     for (int begin = 0; begin < columns; begin += 16) {
@@ -203,7 +158,8 @@ MQ_INLINE v16 code_columns(int columns, const struct step *t, const float *w, co
         for (int i = 0; i < 16; i++) {
             const int c = begin + i;
             const float *row = f + (size_t)c * ldf + begin;
-            const v16 code = code_of(t, y[i]), q = v_fms(t->a, code, t->b), e = v_sub(y[i], q);
+            const v16 code = code_of(t, uneven, y[i]), q = v_fms(t->a, code, t->b),
+                      e = v_sub(y[i], q);
             const v16 left = v_mul(e, v_set1(D[c]));
             delta[c] = v_sub(v_load(w + 16 * c), q);
             loss = v_fma(e, left, loss);
@@ -220,22 +176,28 @@ MQ_INLINE v16 code_columns(int columns, const struct step *t, const float *w, co
     return loss;
 }
 
-/* Both of the forms' widths, each with its loops unrolled. */
+/* The forms there are, each with its loops unrolled. */
+MQ_INLINE v16 code_form(const struct mq_block_form *form, const struct step *t, const float *w,
+                        const float *x, const float *f, size_t ldf, const float *D,
+                        struct choice *choice)
+{
+    if (form->uneven)
+        return code_columns(32, true, t, w, x, f, ldf, D, choice);
+    return form->sub_weights == 16 ? code_columns(16, false, t, w, x, f, ldf, D, choice)
+                                   : code_columns(32, false, t, w, x, f, ldf, D, choice);
+}
+
 static v16 code_sub(const struct mq_block_form *form, const struct step *t, const float *w,
                     const float *x, const float *f, size_t ldf, const float *D)
 {
-    return form->sub_weights == 16 ? code_columns(16, t, w, x, f, ldf, D, NULL)
-                                   : code_columns(32, t, w, x, f, ldf, D, NULL);
+    return code_form(form, t, w, x, f, ldf, D, NULL);
 }
 
 static void choose_codes(const struct mq_block_form *form, const struct step *t, const float *w,
                          const float *x, const float *f, size_t ldf, const float *D,
                          struct choice *choice)
 {
-    if (form->sub_weights == 16)
-        code_columns(16, t, w, x, f, ldf, D, choice);
-    else
-        code_columns(32, t, w, x, f, ldf, D, choice);
+    code_form(form, t, w, x, f, ldf, D, choice);
 }
 
 MQ_INLINE void keep_better(const struct trial *t, struct trial *best)
@@ -273,14 +235,28 @@ static struct step choose_scales(const struct mq_block_form *form, size_t sub, c
             keep_better(&t, &best);
         }
     }
+    /* The other sign, with the far end of the codes where the near one was. */
+    const v16 mirrored = v_round(v_mul(s0, v_set1((float)form->code_max / (float)form->code_min)));
+    for (int ds = -MIRROR_TRIALS; form->uneven && scales && ds <= MIRROR_TRIALS; ds++) {
+        t.s = clamp_between(v_add(mirrored, v_set1((float)ds)), form->scale_min, form->scale_max);
+        t.m = m0;
+        const struct step step = step_of(form, d, dmin, t.s, t.m);
+        t.loss = code_sub(form, &step, w, x, f, ldf, D);
+        keep_better(&t, &best);
+    }
     v_store(block->s[sub], best.s);
     v_store(block->m[sub], best.m);
     return step_of(form, d, dmin, best.s, best.m);
 }
 
-static void feed(const struct mq_block_form *form, const float *w, float *x, const float *f,
-                 size_t ldf, const float *D, struct mq_feedback_block *block, float *delta)
+static void feed(const struct mq_block_form *form, const struct mq_feedback_book *book,
+                 const float *w, float *x, const float *f, size_t ldf, const float *D,
+                 struct mq_feedback_block *block, float *delta)
 {
+    if (book) {
+        MQ_ISA_NAME(mq_feedback_feed_groups)(form, book, w, x, f, ldf, D, block, delta);
+        return;
+    }
     const size_t width = form->weights, each = form->sub_weights;
     for (size_t begin = 0; begin < width; begin += each) {
         struct choice choice;
@@ -301,13 +277,6 @@ static void feed(const struct mq_block_form *form, const float *w, float *x, con
 
 /* ---- descent ---- */
 
-/* q changes by -minus[i] in `count` columns from `begin` on: g follows in columns from..to. */
-MQ_INLINE void follow(const v16 *minus, size_t count, size_t begin, const float *h, size_t ldh,
-                      size_t from, size_t to, float *g)
-{
-    add_rows(minus, count, h + begin * ldh, ldh, from, to, g);
-}
-
 /* Code by code, 16 columns at a time: what they change is first seen by each other, then by the rest. */
 static void descend_codes(const struct mq_block_form *form, const float *h, size_t ldh, float *g,
                           float *change, struct mq_feedback_block *block)
@@ -320,10 +289,12 @@ static void descend_codes(const struct mq_block_form *form, const float *h, size
         for (size_t i = 0; i < 16; i++) {
             const size_t j = begin + i;
             const v16 code = v_from_i8(block->codes[j]);
-            const v16 best =
+            const v16 step =
                 v_mul(v_mul(v_load(g + 16 * j), inverse), v_set1(1.0f / h[j * ldh + j]));
-            const v16 next = clamp_between(v_add(code, v_round(v_clamp(best, -512.0f, 512.0f))),
-                                           form->code_min, form->code_max);
+            const v16 best = v_clamp(step, -512.0f, 512.0f);
+            const v16 next = form->uneven ? nearest_uneven(v_add(code, best))
+                                          : clamp_between(v_add(code, v_round(best)),
+                                                          form->code_min, form->code_max);
             minus[i] = v_mul(v_sub(code, next), a);
             v_store_low8((uint8_t *)block->codes[j], v_add(next, v_set1(MQ_MAGIC)));
             v_store(change + 16 * j, v_sub(v_load(change + 16 * j), minus[i]));
@@ -336,10 +307,10 @@ static void descend_codes(const struct mq_block_form *form, const float *h, size
 
 /* The nearest whole number of `unit`s to the best amount of a direction whose slope and curvature are
  * given; at most so far that the value stays in lo..hi. */
-MQ_INLINE v16 whole_step(v16 slope, v16 curvature, v16 unit, v16 value, int lo, int hi)
+MQ_INLINE v16 whole_step(v16 slope, v16 curvature, v16 unit, v16 value, float lo, float hi)
 {
     const v16 best = v_mul(slope, inverse_or_zero(v_mul(curvature, unit)));
-    const v16 next = clamp_between(v_add(value, v_round(v_clamp(best, -512.0f, 512.0f))), lo, hi);
+    const v16 next = v_clamp(v_add(value, v_round(v_clamp(best, -512.0f, 512.0f))), lo, hi);
     return v_select(v_gt(curvature, v_zero()), v_sub(next, value), v_zero());
 }
 
@@ -362,7 +333,8 @@ static void descend_scale(const struct mq_block_form *form, size_t sub, const fl
         curvature = v_fma(codes[i], v_load(rows[i]), curvature);
         slope = v_fma(codes[i], v_load(g + 16 * (begin + i)), slope);
     }
-    const v16 step = whole_step(slope, curvature, d, s, form->scale_min, form->scale_max);
+    const v16 step = whole_step(slope, curvature, d, s, (float)form->scale_min + form->half,
+                                (float)form->scale_max + form->half);
     const v16 amount = v_mul(step, d);
     if (!any(amount))
         return;
@@ -386,7 +358,7 @@ static void descend_min(const struct mq_block_form *form, size_t sub, const floa
         slope = v_sub(slope, v_load(g + 16 * (begin + i)));
         curvature += sums[begin + i];
     }
-    const v16 step = whole_step(slope, v_set1(curvature), dmin, m, 0, form->min_max);
+    const v16 step = whole_step(slope, v_set1(curvature), dmin, m, 0.0f, (float)form->min_max);
     const v16 amount = v_mul(step, dmin);
     if (!any(amount))
         return;
@@ -432,9 +404,10 @@ static void measure_directions(const struct mq_block_form *form, const float *h,
 }
 
 /* A scale that keeps its sign, as stored. */
-MQ_INLINE v16 stored_scale(v16 before, v16 after)
+MQ_INLINE v16 stored_scale(float unit, v16 before, v16 after)
 {
-    const v16 size = mq_round_scale(v_abs(after));
+    const v16 half = mq_round_scale(v_mul(v_abs(after), v_set1(1.0f / unit)));
+    const v16 size = v_mul(half, v_set1(unit));
     const v16 stored = v_select(v_lt(after, v_zero()), v_neg(size), size);
     return v_select(v_gt(v_mul(before, after), v_zero()), stored, before);
 }
@@ -451,10 +424,10 @@ static void descend_block(const struct mq_block_form *form, const float *h, size
     const m16 both = v_gt(det, v_mul(v_set1(1e-6f), v_mul(v.dd, v.mm)));
     const v16 joint = v_mul(v_fms(v.d_slope, v.mm, v_mul(v.dm, v.dmin_slope)), inverse_or_zero(det));
     const v16 alone = v_mul(v.d_slope, inverse_or_zero(v.dd));
-    const v16 d_next = stored_scale(d, v_add(d, v_select(both, joint, alone)));
+    const v16 d_next = stored_scale(form->unit, d, v_add(d, v_select(both, joint, alone)));
     v16 d_step = v_sub(d_next, d);
     const v16 rest = v_fnma(d_step, v.dm, v.dmin_slope);
-    const v16 dmin_next = stored_scale(dmin, v_fma(rest, inverse_or_zero(v.mm), dmin));
+    const v16 dmin_next = stored_scale(1.0f, dmin, v_fma(rest, inverse_or_zero(v.mm), dmin));
     v16 dmin_step = form->min_max ? v_sub(dmin_next, dmin) : v_zero();
     const v16 gain_d = v_mul(d_step, v_fnma(d_step, v.dd, v_add(v.d_slope, v.d_slope)));
     const v16 gain_m = v_mul(dmin_step, v_fnma(dmin_step, v.mm, v_add(rest, rest)));
@@ -485,14 +458,18 @@ static void sum_rows(const struct mq_block_form *form, const float *h, size_t ld
     }
 }
 
-static void descend(const struct mq_block_form *form, const float *h, size_t ldh, float *g,
-                    float *change, struct mq_feedback_block *block)
+static void descend(const struct mq_block_form *form, const struct mq_feedback_book *book,
+                    const float *h, size_t ldh, float *g, float *change,
+                    struct mq_feedback_block *block)
 {
     const size_t subs = form->weights / form->sub_weights;
     float sums[MQ_PARTS_SUBS][MOST_COLUMNS] = {{0}};
     if (form->min_max)
         sum_rows(form, h, ldh, sums);
-    descend_codes(form, h, ldh, g, change, block);
+    if (book)
+        MQ_ISA_NAME(mq_feedback_descend_groups)(form, book, h, ldh, g, change, block);
+    else
+        descend_codes(form, h, ldh, g, change, block);
     for (size_t sub = 0; sub < subs; sub++) {
         if (form->scale_min < form->scale_max)
             descend_scale(form, sub, h, ldh, g, change, block);
@@ -508,6 +485,7 @@ const struct mq_feedback_kernels MQ_ISA_NAME(mq_feedback_kernels) = {
     .solve_on = solve_on,
     .feed = feed,
     .descend = descend,
+    .first_scales = MQ_ISA_NAME(mq_feedback_first_scales),
     .to_lanes = to_lanes,
     .from_lanes = from_lanes,
 };

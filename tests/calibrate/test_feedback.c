@@ -162,8 +162,8 @@ static void feed(struct matrix *q, FILE *goldens)
                 lanes_x[c][r] = (float)sum;
             }
         read_first_scales(goldens, q->form, block);
-        q->kernels->feed(q->form, lanes_w[0], lanes_x[0], factor.a + begin * COLS + begin, COLS,
-                         factor.D + begin, block, delta[0]);
+        q->kernels->feed(q->form, NULL, lanes_w[0], lanes_x[0], factor.a + begin * COLS + begin,
+                         COLS, factor.D + begin, block, delta[0]);
         for (size_t r = 0; r < ROWS; r++)
             for (size_t c = 0; c < width; c++)
                 q->delta[r][begin + c] = (double)delta[c][r];
@@ -193,7 +193,8 @@ static void descend(struct matrix *q, double g[ROWS][COLS])
             for (size_t k = 0; k < width; k++)
                 h[i * width + k] = (float)h_at(begin + i, begin + k);
         }
-        q->kernels->descend(q->form, h, width, lanes[0], change[0], &q->blocks[begin / width]);
+        q->kernels->descend(q->form, NULL, h, width, lanes[0], change[0],
+                            &q->blocks[begin / width]);
         for (size_t r = 0; r < ROWS; r++)
             for (size_t i = 0; i < width; i++) {
                 const double moved = (double)change[i][r];
@@ -245,8 +246,10 @@ static void check_losses(const struct matrix *q, FILE *goldens, const char *stag
     ck_assert_double_eq_tol(sum / sum_expected, 1.0, 1e-2);
 }
 
-static const char *const levels[] = {"q8_0", "q6_k", "q5_k", "q4_k", "q3_k", "q2_k"};
-enum { LEVELS = sizeof levels / sizeof *levels };
+static const char *const levels[] = {"q8_0",  "q6_k",   "q5_k",   "q4_k",  "q3_k",
+                                     "q2_k",  "iq4_nl", "iq4_xs", "iq3_s", "iq3_xxs",
+                                     "iq2_s", "iq2_xs", "iq2_xxs"};
+enum { LEVELS = sizeof levels / sizeof *levels, SCALAR_LEVELS = 8 };
 
 START_TEST(choices_are_gptqs_and_descend_alike)
 {
@@ -357,7 +360,7 @@ static void add_tests(TCase *tests)
 {
     tcase_add_unchecked_fixture(tests, set_up, tear_down);
     tcase_add_test(tests, factor_is_gptqs);
-    tcase_add_loop_test(tests, choices_are_gptqs_and_descend_alike, 0, LEVELS);
+    tcase_add_loop_test(tests, choices_are_gptqs_and_descend_alike, 0, SCALAR_LEVELS);
     tcase_add_test(tests, cross_target_is_the_solution);
     tcase_add_loop_test(tests, whole_matrices_lose_less, 0, LEVELS);
 }

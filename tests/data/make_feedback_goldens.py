@@ -2,7 +2,7 @@
 """Writes tests/calibrate/data/feedback.txt: what calibrate/covariance.h and calibrate/feedback.h must give,
 computed in numpy's float64, in another form than theirs.
 
-    pip install numpy
+    pip install numpy gguf
     tests/data/make_feedback_goldens.py
 
 moeq factors H = R R' and adds errors up column by column. Here the errors are moved forward as GPTQ does
@@ -13,9 +13,13 @@ by column on the whole matrix.
 The inputs are not in the file: both sides draw them from the test programs' generator
 (tests/test_support.c), in the order of `inputs` and `weights` below, in f32. First scales are in the file, of
 each row and block: halves as their bits, then integers. Losses are e H e' of each row.
+
+Of levels with codebooks every entry and every allowed set of signs is tried here, an entry as if its errors did not
+meet; moeq searches less, so only its losses are compared.
 """
 import pathlib
 
+import gguf.quants
 import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -31,7 +35,20 @@ FORMS = {
     "q4_k": (256, 32, (0, 15), (0, 63), 63),
     "q3_k": (256, 16, (-4, 3), (-32, 31), 0),
     "q2_k": (256, 16, (0, 3), (0, 15), 15),
+    "iq4_nl": (32, 32, (-127, 113), (1, 1), 0),
+    "iq4_xs": (256, 32, (-127, 113), (-32, 31), 0),
 }
+UNEVEN = np.array([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113.0])
+MIRROR_TRIALS = 1
+# name: columns of a sub-block, what d is multiplied with, whether an even number of 8 codes is negative
+BOOKS = {
+    "iq3_s": (32, 2, False),
+    "iq3_xxs": (32, 0.5, True),
+    "iq2_s": (16, 0.25, False),
+    "iq2_xs": (16, 0.25, True),
+    "iq2_xxs": (32, 0.25, True),
+}
+BOOK_TRIALS = 4
 
 
 # ---- inputs, in f32 as the test makes them ----
@@ -98,12 +115,23 @@ def over(a, b):
 class Matrix:
     """d, dmin [row, block], s, m [row, sub-block], codes [row, column]."""
 
-    def __init__(self, form):
+    unit = 1  # d is a half times this
+
+    def __init__(self, form, uneven=False):
+        self.uneven = uneven
         self.block, self.sub, self.code_range, self.scale_range, self.min_max = form
         self.has_scales = self.scale_range[0] < self.scale_range[1]
         self.d, self.dmin = np.zeros((2, ROWS, COLS // self.block))
         self.s, self.m = np.zeros((2, ROWS, COLS // self.sub))
         self.codes = np.zeros((ROWS, COLS))
+
+    def nearest(self, x):
+        if not self.uneven:
+            return np.clip(np.round(x), *self.code_range)
+        return UNEVEN[np.searchsorted((UNEVEN[1:] + UNEVEN[:-1]) / 2, x)]
+
+    def stored(self, d):
+        return half(d / self.unit) * self.unit
 
     def steps(self, sub):
         """d s and dmin m of a sub-block."""
@@ -141,7 +169,7 @@ class Matrix:
         a, low = self.d[:, b] * s, self.dmin[:, b] * m
         x, loss, codes, errors = x.copy(), np.zeros(ROWS), np.zeros_like(x), np.zeros_like(x)
         for i in range(self.sub):
-            codes[:, i] = np.clip(np.round(over(x[:, i] + low, a)), *self.code_range)
+            codes[:, i] = self.nearest(over(x[:, i] + low, a))
             errors[:, i] = x[:, i] - (a * codes[:, i] - low)
             loss += errors[:, i] ** 2 * D[i]
             x[:, i + 1:] -= errors[:, i, None] * f[i, i + 1:]
@@ -158,6 +186,9 @@ class Matrix:
             follows = m + over((scale - s) * self.d[:, b] * sum(self.code_range) / 2, self.dmin[:, b])
             for dm in range(-MIN_TRIALS, MIN_TRIALS + 1):
                 yield scale, np.clip(np.round(follows + dm), 0, self.min_max)
+        for ds in range(-MIRROR_TRIALS, MIRROR_TRIALS + 1) if self.uneven and self.has_scales else []:
+            mirrored = np.round(s * self.code_range[1] / self.code_range[0])
+            yield np.clip(mirrored + ds, *self.scale_range), m
 
     def feed(self, w, f, D):
         """GPTQ, with the sub-blocks' scales tried; the running weights are w."""
@@ -191,7 +222,7 @@ class Matrix:
     def descend_codes(self, g, h, begin):
         for j in range(begin, begin + self.block):
             a = self.steps(j // self.sub)[0]
-            code = np.clip(self.codes[:, j] + np.round(over(g[:, j], h[j, j] * a)), *self.code_range)
+            code = self.nearest(self.codes[:, j] + over(g[:, j], h[j, j] * a))
             g -= np.outer((code - self.codes[:, j]) * a, h[j])
             self.codes[:, j] = code
 
@@ -222,7 +253,7 @@ class Matrix:
             v = np.array(v)
             before = np.array([self.d[r, b], self.dmin[r, b]][:len(v)])
             curvature, slope = v @ hb @ v.T, v @ g[r, columns]
-            after = half(before + np.linalg.solve(curvature, slope)[:1])[:1]
+            after = self.stored(before + np.linalg.solve(curvature, slope)[:1])[:1]
             if self.min_max:  # dmin for the d that is stored
                 left = slope[1] - (after[0] - before[0]) * curvature[0, 1]
                 after = np.append(after, half(before[1] + left / curvature[1, 1]))
@@ -244,7 +275,7 @@ class Matrix:
             a = v @ h @ v.T
             x = np.linalg.solve(a + 1e-9 * np.trace(a) * np.eye(len(a)), v @ h @ w[r])
             before = self.loss(w, h)[r], self.d[r].copy(), self.dmin[r].copy()
-            self.d[r] = half(x[:self.d.shape[1]])
+            self.d[r] = self.stored(x[:self.d.shape[1]])
             self.dmin[r] = half(x[self.d.shape[1]:]) if self.min_max else 0
             if not self.loss(w, h)[r] < before[0]:
                 self.d[r], self.dmin[r] = before[1:]
@@ -254,6 +285,88 @@ class Matrix:
         return ((e @ h) * e).sum(1)
 
 
+class Book(Matrix):
+    """s has the half, d the unit."""
+
+    def __init__(self, name):
+        sub, self.unit, self.even = BOOKS[name]
+        grid = getattr(gguf.quants, name.upper())
+        grid.init_grid()
+        self.grid = np.asarray(grid.grid, float).reshape(-1, grid.grid_shape[1])
+        self.n = self.grid.shape[1]
+        self.step = 8 if self.even else self.n
+        signs = (np.arange(2 ** self.n)[:, None] >> np.arange(self.n) & 1) * -2 + 1
+        self.signs = {parity: signs[(signs.prod(1) == parity) | (parity == 0)] for parity in (1, -1, 0)}
+        super().__init__((256, sub, (-self.grid.max(), self.grid.max()), (0.5, 15.5), 0))
+
+    def first_scales(self, x, b):
+        subs = slice(b * self.block // self.sub, (b + 1) * self.block // self.sub)
+        D = self.D[b * self.block:(b + 1) * self.block].reshape(-1, self.sub)
+        squares = (x.reshape(ROWS, -1, self.sub) ** 2 * D).sum(2) / D.sum(1)
+        a = 1.2 * np.sqrt(squares / (self.grid ** 2).mean())
+        self.d[:, b] = self.stored(1.1 * a.max(1) / 15.5)
+        self.s[:, subs] = np.clip(np.round(a / self.d[:, b, None] - 0.5), 0, 15) + 0.5
+
+    def trials(self, sub, b):
+        s = self.s[:, sub].copy()
+        for ds in range(-BOOK_TRIALS, BOOK_TRIALS + 1):
+            yield np.clip(s + ds, *self.scale_range), self.m[:, sub].copy()
+
+    def feed(self, w, f, D):
+        self.D = D
+        return super().feed(w, f, D)
+
+    def pick_group(self, x, f, D, a, parity):
+        """Codes, errors and loss of an entry's columns; its signs multiply to parity, or are free."""
+        y = D * abs(x)
+        if parity:
+            wrong = np.where(x < 0, -1, 1).prod(1) != parity
+            rows = np.arange(ROWS)[wrong]
+            y[rows, y[rows].argmin(1)] *= -1
+        best = ((D * self.grid ** 2).sum(1) - over(2, a)[:, None] * (y @ self.grid.T)).argmin(1)
+        tried = self.signs[parity] * self.grid[best][:, None]
+        left, loss = np.repeat(x[:, None], tried.shape[1], 1), 0
+        errors = np.zeros_like(left)
+        for i in range(self.n):
+            errors[..., i] = left[..., i] - a[:, None] * tried[..., i]
+            loss = loss + errors[..., i] ** 2 * D[i]
+            left[..., i + 1:] -= errors[..., i, None] * f[i, i + 1:]
+        rows, best = np.arange(ROWS), loss.argmin(1)
+        return tried[rows, best], errors[rows, best], loss[rows, best]
+
+    def pick(self, x, f, D, a):
+        """The same of a unit."""
+        if self.step == self.n:
+            return self.pick_group(x, f, D, a, int(self.even))
+        n, both = self.n, []
+        for parity in (1, -1):
+            first = self.pick_group(x[:, :n], f[:n, :n], D[:n], a, parity)
+            second = self.pick_group(x[:, n:] - first[1] @ f[:n, n:], f[n:, n:], D[n:], a, parity)
+            both.append([np.concatenate([p, q], -1) for p, q in zip(first[:2], second)] + [first[2] + second[2]])
+        better = both[1][2] < both[0][2]
+        return [np.where(better.reshape((-1,) + (1,) * (p.ndim - 1)), q, p) for p, q in zip(*both)]
+
+    def round_sub(self, x, f, D, s, m, b):
+        a, x, loss = self.d[:, b] * s, x.copy(), 0
+        codes, errors = np.zeros_like(x), np.zeros_like(x)
+        for c in range(0, self.sub, self.step):
+            unit = slice(c, c + self.step)
+            codes[:, unit], errors[:, unit], own = self.pick(x[:, unit], f[unit, unit], D[unit], a)
+            x[:, c + self.step:] -= errors[:, unit] @ f[unit, c + self.step:]
+            loss = loss + own
+        return codes, errors, loss
+
+    def descend_codes(self, g, h, begin):
+        for c in range(begin, begin + self.block, self.step):
+            unit, a = slice(c, c + self.step), self.steps(c // self.sub)[0]
+            z = np.linalg.solve(h[unit, unit], g[:, unit].T).T
+            codes, _, loss = self.pick(a[:, None] * self.codes[:, unit] + z, *factor(h[unit, unit]), a)
+            better = loss < (z * g[:, unit]).sum(1) * (1 - 1e-5)
+            codes = np.where(better[:, None], codes, self.codes[:, unit])
+            g -= a[:, None] * (codes - self.codes[:, unit]) @ h[unit]
+            self.codes[:, unit] = codes
+
+
 # ---- the file ----
 
 def line(name, values):
@@ -261,10 +374,10 @@ def line(name, values):
 
 
 def case(level, w, h, f, D):
-    matrix = Matrix(FORMS[level])
+    matrix = Book(level) if level in BOOKS else Matrix(FORMS[level], level.startswith("iq4"))
     text = f"level {level}\n"
     for d, dmin, s, m in matrix.feed(w, f, D):
-        for r in range(ROWS):
+        for r in range(ROWS if level in FORMS else 0):
             bits = np.array([d[r], dmin[r]], np.float16).view(np.uint16)
             text += line("first", np.concatenate([bits, s[r], m[r]]))
     text += line("fed", matrix.loss(w, h))
@@ -302,7 +415,7 @@ def main():
     text += line("D", D)
     text += line("f", [share[i, (i + 1 + i * 29 % 97) % COLS] if (i + 1 + i * 29 % 97) < COLS else 0
                        for i in range(COLS)])
-    for level in FORMS:
+    for level in (*FORMS, *BOOKS):
         text += case(level, w, h, f, D)
     text += line("cross", cross_target(w, x, noisy)[:, ::7])
     (ROOT / "tests/calibrate/data/feedback.txt").write_text(text)
