@@ -9,7 +9,7 @@
 #include "calibrated_attention.h"
 #include "checked.h"
 #include "kernels.h"
-#include "linear.h"
+#include "load_matrix.h"
 #include "mlp.h"
 #include "pages.h"
 #include "product.h"
@@ -35,7 +35,7 @@ struct pass {
     float *quantized[MQ_MLP_MATRICES]; /* gate and up as encoded; biases: */
     float *bias[MQ_MLP_MATRICES];
     uint8_t *bytes[MQ_MLP_MATRICES];
-    uint8_t *row_bytes;
+    uint8_t *scratch; /* of load_matrix.h */
     float *x, *gate, *up, *gate_q, *up_q; /* [MQ_COVARIANCE_ROWS] rows */
     float *packed;
     struct mq_calibrated_attention attention;
@@ -61,7 +61,7 @@ static bool is_mlp(const struct mq_view *view, const struct mq_tensor *t)
 struct sizes {
     size_t hidden, rows;  /* rows of the largest gate or up */
     uint64_t weights;     /* of the largest matrix */
-    uint64_t row_bytes;   /* of the longest row as stored */
+    uint64_t scratch;     /* of load_matrix.h */
 };
 
 static struct sizes measure(const struct mq_view *view)
@@ -69,7 +69,7 @@ static struct sizes measure(const struct mq_view *view)
     struct sizes s = {.hidden = view->hparams.hidden};
     for (size_t i = 0; i < view->tensors_count; i++) {
         const struct mq_tensor *t = &view->tensors[i];
-        s.row_bytes = mq_max_u64(s.row_bytes, t->row_bytes);
+        s.scratch = mq_max_u64(s.scratch, mq_load_matrix_scratch(t));
         if (!is_mlp(view, t))
             continue;
         s.weights = mq_max_u64(s.weights, t->rows * t->cols);
@@ -160,10 +160,10 @@ static moeq_status prepare(struct pass *p, moeq_error *err)
         *rows[i] = mq_pages_alloc(MQ_COVARIANCE_ROWS * p->ldr * sizeof(float));
         ready = ready && *rows[i];
     }
-    p->row_bytes = malloc(s.row_bytes + 64);
+    p->scratch = malloc(s.scratch);
     p->packed = mq_pages_alloc(c->context->threads * mq_product_floats(wide) * sizeof(float));
     p->others = calloc(OTHERS * wide, sizeof *p->others);
-    return ready && p->row_bytes && p->packed && p->others ? MOEQ_OK
+    return ready && p->scratch && p->packed && p->others ? MOEQ_OK
                                                            : mq_fail_memory(err, "error feedback");
 }
 
@@ -184,7 +184,7 @@ static void finish(struct pass *p)
     free(p->up);
     free(p->gate_q);
     free(p->up_q);
-    free(p->row_bytes);
+    free(p->scratch);
     free(p->packed);
     free(p->others);
 }
@@ -195,10 +195,7 @@ static moeq_status load_rows(const struct pass *p, const struct mq_tensor *t, fl
                              moeq_error *err)
 {
     const struct mq_calibrated *c = p->calibrated;
-    const struct mq_weights w = {.view = c->view, .tensor = t, .storage = mq_level_find(t->storage)};
-    for (uint64_t r = 0; r < t->rows; r++)
-        MQ_TRY(mq_weights_load(&w, c->context->isa, r, 1, p->row_bytes, rows + r * t->cols, err));
-    return MOEQ_OK;
+    return mq_load_matrix(c->context, c->view, t, p->scratch, rows, err);
 }
 
 static moeq_status load(const struct pass *p, const struct mlp *mlp, moeq_error *err)

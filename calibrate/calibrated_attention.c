@@ -2,7 +2,7 @@
 #include "calibrated_attention.h"
 
 #include "checked.h"
-#include "linear.h"
+#include "load_matrix.h"
 #include "pages.h"
 
 #include <stdlib.h>
@@ -14,7 +14,7 @@ static bool is_mixer(const struct mq_view *view, const struct mq_tensor *t)
 }
 
 struct sizes {
-    uint64_t cols, weights, row_bytes; /* of the largest */
+    uint64_t cols, weights, scratch; /* of the largest */
 };
 
 static struct sizes measure(const struct mq_view *view)
@@ -26,7 +26,7 @@ static struct sizes measure(const struct mq_view *view)
             continue;
         s.cols = mq_max_u64(s.cols, t->cols);
         s.weights = mq_max_u64(s.weights, t->rows * t->cols);
-        s.row_bytes = mq_max_u64(s.row_bytes, t->row_bytes);
+        s.scratch = mq_max_u64(s.scratch, mq_load_matrix_scratch(t));
     }
     return s;
 }
@@ -34,7 +34,7 @@ static struct sizes measure(const struct mq_view *view)
 uint64_t mq_calibrated_attention_bytes(const struct mq_context *context, const struct mq_view *view)
 {
     const struct sizes s = measure(view);
-    return mq_covariance_bytes(context, s.cols) + s.weights * (sizeof(float) + 2) + s.row_bytes;
+    return mq_covariance_bytes(context, s.cols) + s.weights * (sizeof(float) + 2) + s.scratch;
 }
 
 moeq_status mq_calibrated_attention_prepare(struct mq_calibrated_attention *a, moeq_error *err)
@@ -43,8 +43,8 @@ moeq_status mq_calibrated_attention_prepare(struct mq_calibrated_attention *a, m
     MQ_TRY(mq_covariance_create(a->context, s.cols, &a->inputs, err));
     a->weights = mq_pages_alloc(s.weights * sizeof(float) + 64);
     a->bytes = malloc(s.weights * 2 + 64); /* no level that is encoded so takes more than 16 bits */
-    a->row_bytes = malloc(s.row_bytes + 64);
-    return a->weights && a->bytes && a->row_bytes ? MOEQ_OK : mq_fail_memory(err, "error feedback");
+    a->scratch = malloc(s.scratch);
+    return a->weights && a->bytes && a->scratch ? MOEQ_OK : mq_fail_memory(err, "error feedback");
 }
 
 void mq_calibrated_attention_finish(struct mq_calibrated_attention *a)
@@ -52,7 +52,7 @@ void mq_calibrated_attention_finish(struct mq_calibrated_attention *a)
     mq_covariance_destroy(&a->inputs);
     free(a->weights);
     free(a->bytes);
-    free(a->row_bytes);
+    free(a->scratch);
 }
 
 static uint32_t crc_of(const struct mq_product *product)
@@ -101,12 +101,8 @@ moeq_status mq_calibrated_attention_product(struct mq_calibrated_attention *a,
     if (!is_mixer(a->view, t) || product->first_row > 0 || !mq_convert_as_it_is(a->sink, t) ||
         !mq_convert_wants(a->sink, t) || !mq_feedback_can(mq_convert_level(a->sink, t)))
         return MOEQ_OK;
-    const struct mq_weights w = {
-        .view = a->view, .tensor = t, .storage = mq_level_find(t->storage)};
     MQ_TRY(gather(a, product, err));
-    for (uint64_t r = 0; r < t->rows; r++)
-        MQ_TRY(mq_weights_load(&w, a->context->isa, r, 1, a->row_bytes, a->weights + r * t->cols,
-                               err));
+    MQ_TRY(mq_load_matrix(a->context, a->view, t, a->scratch, a->weights, err));
     MQ_TRY(mq_feedback_encode(&a->inputs, mq_convert_level(a->sink, t), &a->feedback, a->weights,
                               t->rows, a->bytes, err));
     a->matrices++;

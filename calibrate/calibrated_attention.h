@@ -20,7 +20,7 @@ struct mq_calibrated_attention {
     size_t tokens;
     uint32_t crc32;
     float *weights;
-    uint8_t *bytes, *row_bytes;
+    uint8_t *bytes, *scratch;
     uint64_t matrices; /* encoded */
 };
 
