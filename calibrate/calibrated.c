@@ -35,7 +35,7 @@ struct pass {
     float *quantized[MQ_MLP_MATRICES]; /* gate and up as encoded; biases: */
     float *bias[MQ_MLP_MATRICES];
     uint8_t *bytes[MQ_MLP_MATRICES];
-    uint8_t *scratch; /* of load_matrix.h */
+    uint8_t *scratch;                     /* of load_matrix.h */
     float *x, *gate, *up, *gate_q, *up_q; /* [MQ_COVARIANCE_ROWS] rows */
     float *packed;
     struct mq_calibrated_attention attention;
@@ -164,7 +164,7 @@ static moeq_status prepare(struct pass *p, moeq_error *err)
     p->packed = mq_pages_alloc(c->context->threads * mq_product_floats(wide) * sizeof(float));
     p->others = calloc(OTHERS * wide, sizeof *p->others);
     return ready && p->scratch && p->packed && p->others ? MOEQ_OK
-                                                           : mq_fail_memory(err, "error feedback");
+                                                         : mq_fail_memory(err, "error feedback");
 }
 
 static void finish(struct pass *p)

@@ -1,6 +1,7 @@
-/* budget_option.c: --bpw and --size, of convert and export. */
+/* budget_option.c: --bpw, --size, and --gpu or --vram, of convert and export. */
 #include "budget_option.h"
 
+#include "fit_target.h"
 #include "feedback.h"
 #include "plan_output.h"
 
@@ -46,39 +47,70 @@ static bool parse_bpw(const char *command, const char *text, double *bpw)
     return false;
 }
 
-bool mq_budget_option_check(const char *command, const struct mq_options *options, bool gguf,
-                            struct mq_budget_cli *budget)
+/* The option that gives the budget; NULL: none does. False after a message: several do. */
+static bool find_option(const char *command, const struct mq_options *o, const char **option)
 {
-    *budget = (struct mq_budget_cli){.given = options->bpw || options->size};
-    if (!budget->given) {
-        if (options->levels || options->granularity) {
-            mq_usage(command, "--levels and --granularity go with a budget: --bpw or --size");
+    const struct {
+        const char *name;
+        bool given;
+    } all[] = {{"--bpw", o->bpw != NULL},
+               {"--size", o->size > 0},
+               {o->gpu ? "--gpu" : "--vram", o->gpu || o->vram}};
+    *option = NULL;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        if (!all[i].given)
+            continue;
+        if (*option) {
+            mq_usage(command, "%s and %s exclude each other", *option, all[i].name);
             return false;
         }
+        *option = all[i].name;
+    }
+    if (*option || !(o->levels || o->granularity || o->kv))
         return true;
-    }
-    if (options->bpw && options->size) {
-        mq_usage(command, "--bpw and --size exclude each other");
-        return false;
-    }
+    mq_usage(command,
+             "--levels, --granularity and --kv go with a budget: --bpw, --size, --gpu or --vram");
+    return false;
+}
+
+/* What does not go with a budget. */
+static bool check_others(const char *command, const struct mq_options *options, const char *option)
+{
     if (options->level || options->recipe) {
         mq_usage(command,
                  "%s and %s exclude each other: a budget chooses the levels of experts "
                  "(--attention, --shared, --embeddings and --tensor set those of others)",
-                 options->bpw ? "--bpw" : "--size", options->level ? "--level" : "--recipe");
+                 option, options->level ? "--level" : "--recipe");
         return false;
     }
-    if (!mq_calibrated_option_text(options)) {
-        mq_usage(command, "%s needs --text FILE: by it is found out what each matrix loses",
-                 options->bpw ? "--bpw" : "--size");
+    if (mq_calibrated_option_text(options))
+        return true;
+    mq_usage(command, "%s needs --text FILE: by it is found out what each matrix loses", option);
+    return false;
+}
+
+bool mq_budget_option_check(const char *command, const struct mq_options *options, bool gguf,
+                            struct mq_budget_cli *budget)
+{
+    *budget = (struct mq_budget_cli){0};
+    if (!find_option(command, options, &budget->option))
         return false;
-    }
+    budget->given = budget->option != NULL;
+    if (!budget->given)
+        return true;
+    if (!check_others(command, options, budget->option))
+        return false;
     budget->how.levels = budget->levels;
     budget->how.without_shared = options->shared != NULL;
     budget->how.per_matrix =
         options->granularity ? strcmp(options->granularity, "matrix") == 0 : gguf;
     if (options->bpw && !parse_bpw(command, options->bpw, &budget->bpw))
         return false;
+    if (options->gpu || options->vram) {
+        budget->kv = mq_option_kv(command, options);
+        if (!budget->kv || !mq_option_fit_target(command, options, &budget->target))
+            return false;
+    }
     if (options->levels)
         return named_levels(command, options->levels, budget);
     all_levels(budget);
@@ -143,26 +175,68 @@ static enum mq_exit choose_and_plan(const struct mq_options *options, const stru
     return status == MOEQ_OK ? mq_make_plan(options, view, policy, gguf, plan) : mq_report(&err);
 }
 
-/* Of --size: experts get what the rest of the files leaves, which depends a little on their levels (alignment, shards). */
-static enum mq_exit plan_size(const struct mq_options *options, const struct mq_view *view,
-                              const struct mq_policy *policy, const struct mq_gguf_options *gguf,
-                              struct mq_budget_cli *budget, struct mq_plan **plan)
+/* What the plan leaves of the budget; negative: that much is missing. */
+static moeq_status find_spare(const struct mq_options *options, const struct mq_view *view,
+                              const struct mq_policy *policy, const struct mq_budget_cli *budget,
+                              const struct mq_plan *plan, int64_t *spare, moeq_error *err)
 {
-    uint64_t bytes = options->size, fits = 0;
-    for (int attempt = 0; attempt < 8; attempt++) {
+    *spare = (int64_t)options->size - (int64_t)plan->output_bytes;
+    if (!budget->kv)
+        return MOEQ_OK;
+    struct mq_fit *fit = calloc(1, sizeof *fit);
+    moeq_status status = fit ? MOEQ_OK : mq_fail_memory(err, "choosing levels for a card");
+    if (status == MOEQ_OK)
+        status = mq_fit_begin(view, &budget->target, options->context, budget->kv, fit, err);
+    if (status == MOEQ_OK)
+        status = mq_fit_add(fit, "budget", policy, err);
+    if (status == MOEQ_OK) {
+        *spare = fit->rows[0].spare_bytes;
+        /* several cards: their layers may not divide so */
+        if (fit->rows[0].verdict != MQ_FIT_FITS && *spare >= 0)
+            *spare = -(int64_t)(budget->result.bytes >> 8) - 1;
+    }
+    free(fit);
+    return status;
+}
+
+/* Experts get what all else leaves, which depends a little on their levels (alignment, shards, layers on cards). */
+static enum mq_exit plan_within(const struct mq_options *options, const struct mq_view *view,
+                                const struct mq_policy *policy, const struct mq_gguf_options *gguf,
+                                struct mq_budget_cli *budget, uint64_t most, struct mq_plan **plan)
+{
+    uint64_t bytes = most, fits = 0;
+    for (int attempt = 0; attempt < 12; attempt++) {
+        moeq_error err = {0};
+        int64_t spare;
         const enum mq_exit code = choose_and_plan(options, view, policy, gguf, budget, bytes, plan);
         if (code != MQ_EXIT_GOOD)
             return code;
-        const uint64_t rest = (*plan)->output_bytes - budget->result.bytes;
-        const uint64_t next = options->size > rest ? options->size - rest : 0;
-        const bool good = (*plan)->output_bytes <= options->size;
-        if (good && next <= bytes)
+        if (find_spare(options, view, policy, budget, *plan, &spare, &err) != MOEQ_OK)
+            return mq_report(&err);
+        const int64_t left = (int64_t)budget->result.bytes + spare;
+        const uint64_t next = left > 0 ? (uint64_t)left : 0;
+        if (spare >= 0 && next <= bytes)
             return code;
-        if (good)
+        if (spare >= 0)
             fits = bytes;
-        bytes = good || next < bytes ? next : bytes - (bytes >> 10) - 1;
+        bytes = spare >= 0 || next < bytes ? next : bytes - (bytes >> 10) - 1;
     }
     return choose_and_plan(options, view, policy, gguf, budget, fits, plan);
+}
+
+static void say_budget(const struct mq_options *options, uint32_t ids, struct mq_budget_cli *budget)
+{
+    char what[64] = "";
+    if (options->bpw)
+        snprintf(what, sizeof what, "%.16s bits per weight", options->bpw);
+    else if (options->size)
+        snprintf(what, sizeof what, "%" PRIu64 " bytes in all", options->size);
+    else
+        snprintf(what, sizeof what, "%u card%s of %.1f GiB", budget->target.cards,
+                 budget->target.cards > 1 ? "s" : "",
+                 (double)mq_fit_target_usable(&budget->target) / 0x1p30);
+    snprintf(budget->sentence, sizeof budget->sentence,
+             "a level each for %s (text ids %08" PRIx32 ")", what, ids);
 }
 
 enum mq_exit mq_budget_option_plan(const struct mq_options *options, const struct mq_view *view,
@@ -180,18 +254,13 @@ enum mq_exit mq_budget_option_plan(const struct mq_options *options, const struc
     if (status != MOEQ_OK)
         return mq_report(&err);
     budget->weights = mq_budget_weights(view, &budget->how);
-    if (options->bpw)
-        snprintf(budget->sentence, sizeof budget->sentence,
-                 "a level each for %s bits per weight (text ids %08" PRIx32 ")", options->bpw,
-                 calibrated->windows.ids_crc32);
-    else
-        snprintf(budget->sentence, sizeof budget->sentence,
-                 "a level each for %" PRIu64 " bytes in all (text ids %08" PRIx32 ")",
-                 options->size, calibrated->windows.ids_crc32);
+    say_budget(options, calibrated->windows.ids_crc32, budget);
     policy->chosen = budget->chosen;
     policy->chosen_by = budget->sentence;
-    if (options->size)
-        return plan_size(options, view, policy, gguf, budget, plan);
+    if (!options->bpw)
+        return plan_within(options, view, policy, gguf, budget,
+                           budget->kv ? mq_fit_target_usable(&budget->target) : options->size,
+                           plan);
     status = choose(view, budget, (uint64_t)(budget->bpw / 8.0 * (double)budget->weights), &err);
     return status == MOEQ_OK ? mq_make_plan(options, view, policy, gguf, plan) : mq_report(&err);
 }

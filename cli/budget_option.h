@@ -1,13 +1,17 @@
-/* budget_option.h: --bpw and --size, of convert and export. */
+/* budget_option.h: --bpw, --size, and --gpu or --vram, of convert and export. */
 #ifndef MQ_BUDGET_OPTION_H
 #define MQ_BUDGET_OPTION_H
 
 #include "budget_levels.h"
 #include "calibrated_option.h"
+#include "fit.h"
 
 struct mq_budget_cli {
     bool given;
-    double bpw; /* of experts and MLPs; 0: --size */
+    const char *option;          /* the one that was given: "--bpw" */
+    double bpw;                  /* of experts and MLPs; 0: another option's */
+    struct mq_fit_target target; /* of --gpu and --vram, */
+    const struct mq_level *kv;   /* with this cache; NULL: another option's */
     const struct mq_level *levels[MQ_BUDGET_LEVELS];
     struct mq_budget_levels_options how;
     struct mq_sensitivity sensitivity;

@@ -28,12 +28,12 @@ bool mq_calibrated_option_check(const char *command, const struct mq_options *op
         mq_usage(command, "--effort calibrated needs --text FILE: text like that which the model is for");
         return false;
     }
-    const bool budget = options->bpw || options->size;
+    const bool budget = options->bpw || options->size || options->gpu || options->vram;
     if (!is_given(options) && !budget &&
         (mq_calibrated_option_text(options) || options->tokens || options->context)) {
-        mq_usage(
-            command,
-            "--text, --ids, --tokens and --context go with --effort calibrated, --bpw or --size");
+        mq_usage(command,
+                 "--text, --ids, --tokens and --context go with --effort calibrated or a budget "
+                 "(--bpw, --size, --gpu)");
         return false;
     }
     return mq_importance_option_check(command, options);
@@ -67,7 +67,9 @@ moeq_status mq_calibrated_option_read(const struct mq_options *options, struct m
                                       struct mq_calibrated_option *option,
                                       struct mq_policy *policy, moeq_error *err)
 {
-    const struct mq_protocol_options protocol = {.context = options->context,
+    /* of a card's budget --context is the KV cache's */
+    const bool cache = options->gpu || options->vram;
+    const struct mq_protocol_options protocol = {.context = cache ? 0 : options->context,
                                                  .max_tokens = options->tokens};
     *option = (struct mq_calibrated_option){.given = is_given(options)};
     MQ_TRY(mq_importance_option_read(options, view, &option->importance, err));

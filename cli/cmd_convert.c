@@ -11,7 +11,7 @@ static bool is_gguf(const char *path)
 
 enum mq_exit mq_cmd_convert(const struct mq_options *options)
 {
-    const bool budget_given = options->bpw || options->size;
+    const bool budget_given = options->bpw || options->size || options->gpu || options->vram;
     if (!options->level && !options->recipe && !budget_given && !is_gguf(options->positional[0]))
         return mq_usage("convert", "--level is missing, such as --level q4_k");
     if (!options->output && !options->dry_run)

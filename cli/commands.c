@@ -23,7 +23,8 @@ const struct mq_command mq_commands[] = {
             "was interrupted goes on where it stopped when the same command is given again.\n"
             "With --shard-size: several files, and an index that stands for the model.\n"
             "A GGUF file may go without LEVEL: its blocks are copied as they are.",
-        .options = "output level recipe bpw size levels granularity shared attention embeddings "
+        .options = "output level recipe bpw size gpu vram kv levels granularity shared attention "
+                   "embeddings "
                    "tensor effort calibration text ids context "
                    "tokens shard-size dry-run "
                    "force allow-nonfinite" READING,
@@ -46,7 +47,8 @@ const struct mq_command mq_commands[] = {
             "quantized on the way with --level or --recipe, and keeps its precision without\n"
             "either. What GGUF cannot hold is an error, or solved by --unify. Memory,\n"
             "interruptions and --force are as in convert.",
-        .options = "output level recipe bpw size levels granularity shared attention embeddings "
+        .options = "output level recipe bpw size gpu vram kv levels granularity shared attention "
+                   "embeddings "
                    "tensor effort calibration text ids context "
                    "tokens unify "
                    "split-max-size "
@@ -123,9 +125,9 @@ const struct mq_command mq_commands[] = {
             "does, and what each is minus the first one. Nothing is written but the reports\n"
             "that --report names: a page with charts (.html), or Markdown for a pull request\n"
             "(.md). Memory as in eval (--memory, default half of the machine's).",
-        .options =
-            "text levels files shared attention embeddings tensor effort calibration protocol context "
-            "tokens swap noise-floor attribute compute report" READING,
+        .options = "text levels files shared attention embeddings tensor effort calibration "
+                   "protocol context "
+                   "tokens swap noise-floor attribute compute report" READING,
         .common = LARGE_JOB " verbose",
         .examples = "  moeq sweep Mixtral-8x7B-v0.1 --text wiki.txt --levels q8_0,q4_k,q3_k \\\n"
                     "      --report sweep.html\n"
@@ -166,9 +168,10 @@ const struct mq_command mq_commands[] = {
             "a calibration. Memory as in eval (--memory, default half of the machine's).",
         .options = "output text ids holdout merge context tokens force" READING,
         .common = LARGE_JOB " verbose",
-        .examples = "  moeq calibrate Mixtral-8x7B-v0.1 --text wiki.txt --text code=src.txt -o m.cal\n"
-                    "  moeq calibrate DIR --text wiki.txt --tokens 131072 -o imatrix.gguf\n"
-                    "  moeq calibrate --merge wiki.cal code.cal -o m.cal",
+        .examples =
+            "  moeq calibrate Mixtral-8x7B-v0.1 --text wiki.txt --text code=src.txt -o m.cal\n"
+            "  moeq calibrate DIR --text wiki.txt --tokens 131072 -o imatrix.gguf\n"
+            "  moeq calibrate --merge wiki.cal code.cal -o m.cal",
         .positional_min = 1,
         .positional_max = MQ_ANY,
         .run = mq_cmd_calibrate,

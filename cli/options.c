@@ -61,7 +61,11 @@ static const struct option options_table[] = {
      "instead of a level: for each matrix of experts and MLPs the one with which all lose least "
      "together within so many bits per weight (needs --text; --levels: among which)",
      FIELD(bpw)},
-    {"size", 0, SIZE, "SIZE", "the same for files of at most this size", FIELD(size)},
+    {"size", 0, SIZE, "SIZE",
+     "the same for files of at most this size; --gpu or --vram: for what a card holds beside the "
+     "KV "
+     "cache of --context tokens, as fit counts it",
+     FIELD(size)},
     {"attribute", 0, TEXT, "layer|role|layer,role",
      "of one level: the loss with only a layer, the matrices of one role, or both, quantized, "
      "part by part",
@@ -107,7 +111,8 @@ static const struct option options_table[] = {
      "own, called NAME by NAME=FILE",
      FIELD(text)},
     {"calibration", 0, TEXT, "FILE",
-     "columns of matrices count by their inputs' mean squares in FILE: a calibration (moeq calibrate), or an "
+     "columns of matrices count by their inputs' mean squares in FILE: a calibration (moeq "
+     "calibrate), or an "
      "imatrix of llama.cpp",
      FIELD(calibration)},
     {"holdout", 0, TEXT, "NAME",

@@ -7,17 +7,18 @@ awk 'NR % 4 == 0' demo/text.txt > "$work/judge.txt"
 tokens=4096
 sampled && tokens=1024
 text=(--text "$work/calibration.txt" --tokens $tokens)
+some=(--levels q3_k,q4_k,q6_k,iq4_xs "${text[@]}") # fewer than all: measured sooner
 
 "$moeq" convert $model -o "$work/q4.moeq" --level q4_k -q || fail "q4_k"
-"$moeq" convert $model -o "$work/mix.moeq" --bpw 4.25 "${text[@]}" --json > "$work/mix.json" 2> /dev/null || fail "--bpw"
-"$moeq" convert $model -o "$work/one.moeq" --bpw 4.25 "${text[@]}" --threads 1 -q 2> /dev/null || fail "one thread"
+"$moeq" convert $model -o "$work/mix.moeq" --bpw 4.25 "${some[@]}" --json > "$work/mix.json" 2> /dev/null || fail "--bpw"
+"$moeq" convert $model -o "$work/one.moeq" --bpw 4.25 "${some[@]}" --threads 1 -q 2> /dev/null || fail "one thread"
 cmp "$work/mix.moeq" "$work/one.moeq" || fail "one thread and two: other levels"
 "$moeq" check "$work/mix.moeq" -q || fail "check"
 "$moeq" inspect "$work/mix.moeq" | grep -q "experts and MLP=a level each for 4.25 bits per weight" || fail "the file does not say its budget"
 
 size=$(($(stat -c %s "$work/q4.moeq") - 50000))
-"$moeq" convert $model -o "$work/size.moeq" --size $size "${text[@]}" -q 2> /dev/null || fail "--size"
-"$moeq" export $model -o "$work/size.gguf" --size $size "${text[@]}" -q 2> /dev/null || fail "export --size"
+"$moeq" convert $model -o "$work/size.moeq" --size $size "${some[@]}" -q 2> /dev/null || fail "--size"
+"$moeq" export $model -o "$work/size.gguf" --size $size "${some[@]}" -q 2> /dev/null || fail "export --size"
 for file in size.moeq size.gguf; do
     [ "$(stat -c %s "$work/$file")" -le $size ] || fail "$file is larger than its budget"
     [ "$(stat -c %s "$work/$file")" -ge $((size * 97 / 100)) ] || fail "$file leaves much of its budget"
@@ -35,6 +36,18 @@ assert 4.24 < budget["bits_per_weight"] <= 4.25, budget
 assert budget["expected_loss_bound"] <= budget["expected_loss"]
 q4 = next(level for level in budget["uniform"] if level["level"] == "q4_k")
 assert budget["expected_loss"] < q4["expected_loss"]
+PYTHON
+
+# what a card holds beside a cache, as fit counts it: one with a little less than q4_k needs
+needs=$("$moeq" fit $model --vram 4GiB --context 8192 --levels q4_k --json |
+    python3 -c 'import json, sys; print(json.load(sys.stdin)["rows"][0]["needed_bytes"])')
+card=(--vram $((needs - 100000)) --context 8192)
+"$moeq" convert $model -o "$work/card.moeq" "${card[@]}" "${some[@]}" -q 2> /dev/null || fail "--vram"
+"$moeq" fit "$work/card.moeq" "${card[@]}" --json > "$work/fit.json" || fail "fit"
+python3 - "$work/fit.json" << 'PYTHON' || fail "--vram"
+import json, sys
+row = json.load(open(sys.argv[1]))["rows"][0]
+assert row["verdict"] == "fits" and 0 <= row["spare_bytes"] < 20000, row
 PYTHON
 
 # of two levels only
@@ -56,11 +69,11 @@ usage convert "--bpw '0.2': expected bits per weight of experts, such as 4.25" \
     convert $model --dry-run --bpw 0.2 "${text[@]}"
 usage convert "--bpw and --size exclude each other" \
     convert $model --dry-run --bpw 4 --size 1GiB "${text[@]}"
-usage convert "--levels and --granularity go with a budget: --bpw or --size" \
+usage convert "--levels, --granularity and --kv go with a budget: --bpw, --size, --gpu or --vram" \
     convert $model --dry-run --level q4_k --levels q3_k
 usage convert "--bpw and --level exclude each other: a budget chooses the levels of experts (--attention, --shared, --embeddings and --tensor set those of others)" \
     convert $model --dry-run --level q4_k --bpw 4 "${text[@]}"
-"$moeq" convert $model --dry-run --bpw 1.5 "${text[@]}" 2> "$work/stderr" && fail "1.5 bits suffice"
+"$moeq" convert $model --dry-run --bpw 1.5 --text "$work/calibration.txt" --tokens 512 2> "$work/stderr" && fail "1.5 bits suffice"
 grep -q "experts and MLPs take at least .* bits per weight) at the smallest levels" "$work/stderr" ||
     fail "too small: $(cat "$work/stderr")"
 finish

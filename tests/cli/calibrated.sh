@@ -75,7 +75,7 @@ done
 
 usage convert "--effort calibrated needs --text FILE: text like that which the model is for" \
     convert $model -o "$work/x.moeq" --level q3_k --effort calibrated
-usage convert "--text, --ids, --tokens and --context go with --effort calibrated, --bpw or --size" \
+usage convert "--text, --ids, --tokens and --context go with --effort calibrated or a budget (--bpw, --size, --gpu)" \
     convert $model -o "$work/x.moeq" --level q3_k --text demo/text.txt
 usage convert "--effort 'hard': expected default, best or calibrated" \
     convert $model -o "$work/x.moeq" --level q3_k --effort hard
