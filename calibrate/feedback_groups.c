@@ -481,19 +481,18 @@ void MQ_ISA_NAME(mq_feedback_feed_groups)(const struct mq_block_form *form,
 static void descend_unit(const struct mq_feedback_book *book, const float *h, size_t ldh, v16 a,
                          const float *g, int8_t (*codes)[16], v16 *minus)
 {
-    const struct mq_feedback_kernels *kernels = &MQ_ISA_NAME(mq_feedback_kernels);
     const size_t n = unit_columns(book);
     float f[UNIT * UNIT], D[UNIT], metrics[UNIT][UNIT], z[UNIT * 16], y[UNIT * 16];
     v16 before = v_zero();
     struct unit next;
     for (size_t i = 0; i < n; i++)
         memcpy(f + i * UNIT, h + i * ldh, n * sizeof *f);
-    const bool definite = kernels->factor(f, UNIT, n, D);
+    const bool definite = MQ_ISA_NAME(mq_feedback_factor)(f, UNIT, n, D);
     memcpy(z, g, n * 16 * sizeof *z);
-    kernels->solve_back(z, f, UNIT, n);
+    MQ_ISA_NAME(mq_feedback_solve_back)(z, f, UNIT, n);
     for (size_t c = 0; c < n; c++)
         v_store(z + 16 * c, v_mul(v_load(z + 16 * c), v_set1(definite ? 1.0f / D[c] : 0.0f)));
-    kernels->solve_on(z, f, UNIT, n);
+    MQ_ISA_NAME(mq_feedback_solve_on)(z, f, UNIT, n);
     for (size_t c = 0; c < n; c++) {
         before = v_fma(v_load(z + 16 * c), v_load(g + 16 * c), before);
         v_store(y + 16 * c, v_fma(a, v_from_i8(codes[c]), v_load(z + 16 * c)));

@@ -41,51 +41,6 @@ static void from_lanes(const float *lanes, size_t columns, float *rows, size_t l
             rows[i * ld + c] = lanes[16 * c + i];
 }
 
-/* ---- triangles ---- */
-
-static bool factor(float *a, size_t lda, size_t n, float *D)
-{
-    for (size_t k = n; k-- > 0;) {
-        D[k] = a[k * lda + k];
-        if (!(D[k] > 0.0f) || !isfinite(D[k]))
-            return false;
-        for (size_t i = 0; i < k; i++) { /* column k still has D times F below row i */
-            const float f = a[i * lda + k] / D[k];
-            for (size_t j = i; j < k; j++)
-                a[i * lda + j] = fmaf(-f, a[j * lda + k], a[i * lda + j]);
-            a[i * lda + k] = f;
-        }
-    }
-    return true;
-}
-
-/* 16 columns at a time: first among each other, then to all that come after. */
-static void solve_back(float *v, const float *f, size_t ldf, size_t columns)
-{
-    for (size_t end = columns, begin; end > 0; end = begin) {
-        begin = (end - 1) / 16 * 16;
-        v16 minus[16];
-        for (size_t k = end; k-- > begin;) {
-            minus[k - begin] = v_neg(v_load(v + 16 * k));
-            add_columns(&minus[k - begin], 1, f + k, ldf, begin, k, v);
-        }
-        add_columns(minus, end - begin, f + begin, ldf, 0, begin, v);
-    }
-}
-
-static void solve_on(float *v, const float *f, size_t ldf, size_t columns)
-{
-    for (size_t begin = 0, end; begin < columns; begin = end) {
-        end = columns - begin < 16 ? columns : begin + 16;
-        v16 minus[16];
-        for (size_t k = begin; k < end; k++) {
-            minus[k - begin] = v_neg(v_load(v + 16 * k));
-            add_rows(&minus[k - begin], 1, f + k * ldf, ldf, k + 1, end, v);
-        }
-        add_rows(minus, end - begin, f + begin * ldf, ldf, end, columns, v);
-    }
-}
-
 /* ---- feedback ---- */
 
 /* What a sub-block is tried with, and what that costs. */
@@ -480,9 +435,9 @@ static void descend(const struct mq_block_form *form, const struct mq_feedback_b
 }
 
 const struct mq_feedback_kernels MQ_ISA_NAME(mq_feedback_kernels) = {
-    .factor = factor,
-    .solve_back = solve_back,
-    .solve_on = solve_on,
+    .factor = MQ_ISA_NAME(mq_feedback_factor),
+    .solve_back = MQ_ISA_NAME(mq_feedback_solve_back),
+    .solve_on = MQ_ISA_NAME(mq_feedback_solve_on),
     .feed = feed,
     .descend = descend,
     .first_scales = MQ_ISA_NAME(mq_feedback_first_scales),

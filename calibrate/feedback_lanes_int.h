@@ -76,6 +76,11 @@ MQ_INLINE v16 clamp_between(v16 x, int lo, int hi)
     return v_clamp(x, (float)lo, (float)hi);
 }
 
+/* feedback_triangles.c: as in mq_feedback_kernels. */
+bool MQ_ISA_NAME(mq_feedback_factor)(float *a, size_t lda, size_t n, float *D);
+void MQ_ISA_NAME(mq_feedback_solve_back)(float *v, const float *f, size_t ldf, size_t columns);
+void MQ_ISA_NAME(mq_feedback_solve_on)(float *v, const float *f, size_t ldf, size_t columns);
+
 /* q changes by -minus[i] in `count` columns from `begin` on: g follows in columns from..to. */
 MQ_INLINE void follow(const v16 *minus, size_t count, size_t begin, const float *h, size_t ldh,
                       size_t from, size_t to, float *g)

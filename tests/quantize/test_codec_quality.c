@@ -2,8 +2,8 @@
  * test_codec_quality.c: the encoders' error beside GGML's own at the same bytes. Prints the table.
  *
  * Relative RMSE = |decoded - original| / |original|. GGML's figures were measured with its C
- * quantizers: without importance weights on 256x4096 weights of the same distributions (of IQ2, which it does
- * not quantize without, with 1 everywhere, and of all IQ types on 16x4096), with them on the very same weights.
+ * quantizers: without importance weights on 256x4096 weights of the same distributions, with them
+ * on the very same weights; of IQ levels on 16x4096, IQ2, which it does not quantize without, with 1 everywhere.
  */
 #include "levels.h"
 #include "weights.h"
@@ -213,7 +213,7 @@ START_TEST(weighted_errors_are_below_ggmls)
     fill_importance(importance);
     printf("weighted RMSE       ggml   default      best\n");
     for (int source = 0; source < SOURCES; source++) {
-        const size_t n = fill((enum source)source, weights);
+        size_t n = fill((enum source)source, weights);
         for (size_t r = 0; n && r < sizeof weighted_rows / sizeof *weighted_rows; r++) {
             const struct weighted_row *row = &weighted_rows[r];
             const struct mq_level *level = mq_level_find(row->level);
