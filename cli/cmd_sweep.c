@@ -1,5 +1,6 @@
 /* cmd_sweep.c: moeq sweep: levels of one model and files made of it, side by side. */
 #include "attribution_print.h"
+#include "calibrated_levels.h"
 #include "comparison_print.h"
 #include "eval_options.h"
 #include "importance_option.h"
@@ -22,7 +23,7 @@ struct sweep {
     char *names;                                             /* of --levels */
     char *paths[MQ_CANDIDATES_MAX + 1];                      /* of --files; NULL behind them */
     size_t files_count;
-    struct mq_view *source, *files[MQ_CANDIDATES_MAX];
+    struct mq_view *source, *files[MQ_CANDIDATES_MAX], *made[MQ_CANDIDATES_MAX];
     struct mq_baseline baseline;
     struct mq_importance *importance; /* of --calibration */
     struct mq_text text;
@@ -144,6 +145,8 @@ static moeq_status run(const struct mq_options *options, const struct mq_context
     MQ_TRY(mq_read_text(options, s->source, &s->text, err));
     s->how.text = &s->text;
     s->baseline = mq_baseline_of(s->source);
+    MQ_TRY(mq_calibrated_levels_make(options, context, s->source, s->candidates, s->levels_count,
+                                     s->made, err));
     MQ_TRY(mq_compare(context, &s->baseline, s->candidates, s->count, &s->how, &s->result, err));
     if (!s->attribute)
         return MOEQ_OK;
@@ -201,7 +204,8 @@ enum mq_exit mq_cmd_sweep(const struct mq_options *options)
     enum mq_compute compute;
     if (!mq_option_protocol("sweep", options, &s.how.protocol) ||
         !mq_option_compute("sweep", options, &compute) || !parse_levels(options, &s) ||
-        !parse_attribute(options, &s) || !check_quantizing(options) || !parse_files(options, &s) ||
+        !parse_attribute(options, &s) || !mq_calibrated_levels_check(options) ||
+        !check_quantizing(options) || !parse_files(options, &s) ||
         !mq_report_files_ok("sweep", options, (const char *const *)s.paths) ||
         !mq_job_begin(options, &ui)) {
         free_sweep(&s, options);

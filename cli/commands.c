@@ -126,8 +126,8 @@ const struct mq_command mq_commands[] = {
             "that --report names: a page with charts (.html), or Markdown for a pull request\n"
             "(.md). Memory as in eval (--memory, default half of the machine's).",
         .options = "text levels files shared attention embeddings tensor effort calibration "
-                   "protocol context "
-                   "tokens swap noise-floor attribute compute report" READING,
+                   "calibration-text protocol context tokens swap noise-floor attribute compute "
+                   "report" READING,
         .common = LARGE_JOB " verbose",
         .examples = "  moeq sweep Mixtral-8x7B-v0.1 --text wiki.txt --levels q8_0,q4_k,q3_k \\\n"
                     "      --report sweep.html\n"

@@ -6,7 +6,7 @@
 bool mq_importance_option_check(const char *command, const struct mq_options *options)
 {
     if (!options->calibration || options->level || options->levels || options->recipe ||
-        options->bpw || options->size || options->tensor.count)
+        options->bpw || options->size || options->gpu || options->vram || options->tensor.count)
         return true;
     mq_usage(command,
              "--calibration is about quantizing: it goes with a level, a recipe or a budget");

@@ -135,6 +135,11 @@ static const struct option options_table[] = {
      "scored "
      "(the GPTQ papers'); default half",
      FIELD(protocol)},
+    {"calibration-text", 0, LIST, "FILE",
+     "the text of --effort calibrated, which --text should not contain; may be repeated. The "
+     "levels "
+     "are made in a file without a name in $TMPDIR",
+     FIELD(calibration_text)},
     {"context", 0, COUNT, "N",
      "length in tokens: of evaluation's windows (default: the protocol's), of fit's KV cache "
      "(default: the model's, at most 8192)",

@@ -35,7 +35,9 @@ static void print_memory(const struct mq_comparison *r)
         printf("  %-9s %13" PRIu64 " %9.4f %12.4f %8.1f%%", row_name(r, i), row->file_bytes,
                (double)row->file_bytes / 0x1p30, row->bits_per_weight,
                100.0 * (double)row->file_bytes / (double)r->rows[0].file_bytes);
-        if (row->kind == MQ_ROW_LEVEL)
+        if (row->kind == MQ_ROW_LEVEL && isnan(row->expert_relative_rmse))
+            printf(" %13s", "-");
+        else if (row->kind == MQ_ROW_LEVEL)
             printf(" %12.3f%%", 100 * row->expert_relative_rmse);
         putchar('\n');
     }

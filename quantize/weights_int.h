@@ -18,9 +18,10 @@ MQ_INLINE void mq_importance_weights(const float *importance, int n, float *weig
     const float largest = v_max_lane(max);
     const v16 inverse = v_set1(largest > MQ_WEIGHT_MIN ? 1.0f / largest : 0.0f);
     for (int i = 0; i < n; i += 16)
-        v_store(weights + i, largest > MQ_WEIGHT_MIN
-                                 ? v_clamp(v_mul(v_load(importance + i), inverse), MQ_IMPORTANCE_MIN, 1.0f)
-                                 : v_set1(1.0f));
+        v_store(weights + i,
+                largest > MQ_WEIGHT_MIN
+                    ? v_clamp(v_mul(v_load(importance + i), inverse), MQ_IMPORTANCE_MIN, 1.0f)
+                    : v_set1(1.0f));
 }
 
 /* The least-squares scale xq / qq stretched, see mq_unbias: by more of the shrinkage where the sums are weighted by

@@ -128,8 +128,8 @@ static moeq_status add_candidate(struct lineup *l, size_t candidate, enum mq_com
     struct mq_arm *arm = &l->arms[arm_of(l, candidate)];
     arm[0] = (struct mq_arm){
         .name = c->name, .view = l->baseline->view, .routes_from = -1, .compute = compute};
-    if (c->file) {
-        arm[0].view = c->file;
+    if (c->file || c->made) {
+        arm[0].view = c->file ? c->file : c->made;
     } else {
         const struct mq_level **levels = l->levels + candidate * l->baseline->view->tensors_count;
         MQ_TRY(mq_comparison_levels(l->baseline->view, &c->policy, levels, err));
@@ -295,7 +295,9 @@ static void sum_errors(const struct lineup *l, size_t candidate, struct mq_compa
         weights += errors[i].squared_weights;
         row->expert_tensors_quantized++;
     }
-    row->expert_relative_rmse = weights > 0 ? sqrt(error / weights) : 0;
+    row->expert_relative_rmse = l->candidates[candidate].made ? (double)NAN
+                                : weights > 0                 ? sqrt(error / weights)
+                                                              : 0;
 }
 
 /* Moves the results of a candidate's arms of `swap` to its row. */

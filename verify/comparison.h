@@ -23,6 +23,9 @@ struct mq_candidate {
     const char *name;           /* "q4_k", "A" */
     struct mq_policy policy;    /* how to quantize the baseline; or, not read then: */
     const struct mq_view *file; /* a stored model */
+    /* Of a policy: a stored model that was made by it already, which runs in place of quantizing on the fly; NULL:
+     * none. */
+    const struct mq_view *made;
 };
 
 /* What rows call the file number i, from 0: "A" to "Z", then "AA". */
@@ -57,7 +60,7 @@ struct mq_comparison_row {
     uint64_t file_bytes;            /* of the moeq file a level would make; of the model's files */
     double bits_per_weight;         /* 8 weight_bytes / weights */
     /* sqrt(sum of squared errors / sum of squared weights) over the experts' and MLPs' matrices
-     * that were quantized on the fly; 0 where nothing was. */
+     * that were quantized on the fly; 0 where nothing was, NaN of one that was made before. */
     double expert_relative_rmse;
     uint64_t expert_tensors_quantized;
     struct mq_arm_result result;

@@ -55,6 +55,28 @@ assert all(feedback[name] != plain[name] for name in plain), [n for n in plain i
 assert json.load(open(sys.argv[3]))["calibrated"]["matrices"] == len(plain)
 PYTHON
 
+# a sweep makes the same and leaves nothing behind
+export TMPDIR="$work/tmp"
+mkdir "$TMPDIR"
+head -n 150 "$work/calibration.txt" > "$work/some.txt"
+"$moeq" sweep $model --text "$work/judge.txt" --levels q3_k --effort calibrated --json \
+    --calibration-text "$work/some.txt" --tokens 2048 > "$work/sweep.json" 2> "$work/stderr" || fail "sweep: $(cat "$work/stderr")"
+"$moeq" convert $model -o "$work/all.moeq" --level q3_k --effort calibrated --text "$work/some.txt" -q 2> /dev/null ||
+    fail "with the same text"
+"$moeq" verify "$work/all.moeq" --against $model --text "$work/judge.txt" --tokens 2048 --json 2> /dev/null > "$work/verify.json" || fail "verify"
+python3 - "$work/sweep.json" "$work/verify.json" << 'PYTHON' || fail "sweep and file differ"
+import json, sys
+swept, file = (json.load(open(path))["rows"][1] for path in sys.argv[1:])
+assert swept["kld_nats"] == file["kld_nats"], (swept["kld_nats"], file["kld_nats"])
+assert swept["file_bytes"] == file["file_bytes"] and swept["expert_relative_rmse"] is None
+PYTHON
+[ -z "$(ls "$TMPDIR")" ] || fail "left behind: $(ls "$TMPDIR")"
+unset TMPDIR
+usage sweep "--effort calibrated needs --calibration-text FILE, another text than --text" \
+    sweep $model --text demo/text.txt --levels q3_k --effort calibrated
+usage sweep "--calibration-text goes with --effort calibrated" \
+    sweep $model --text demo/text.txt --levels q3_k --calibration-text demo/text.txt
+
 # every family's experts, shared experts and MLPs
 families=(tests/fixtures/families/*/)
 [ "${MOEQ_TEST_ALL:-}" ] ||
