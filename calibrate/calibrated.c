@@ -8,6 +8,7 @@
 
 #include "calibrated_attention.h"
 #include "checked.h"
+#include "columns.h"
 #include "kernels.h"
 #include "load_matrix.h"
 #include "mlp.h"
@@ -30,7 +31,8 @@ struct pass {
     struct mq_calibrated *calibrated;
     struct mq_convert_sink *sink;
     size_t hidden, rows, ldh, ldr; /* of the largest MLP */
-    struct mq_covariance inputs, activations, cross;
+    struct mq_columns inputs, activations;
+    struct mq_covariance cross;        /* of activations that are whole */
     float *weights[MQ_MLP_MATRICES];   /* as in the source */
     float *quantized[MQ_MLP_MATRICES]; /* gate and up as encoded; biases: */
     float *bias[MQ_MLP_MATRICES];
@@ -80,16 +82,24 @@ static struct sizes measure(const struct mq_view *view)
     return s;
 }
 
+/* Whether down is encoded for what gate and up have lost: not in runs of columns. */
+static bool crosses(const struct mq_calibrated *c, size_t cols)
+{
+    return !c->options.no_cross && (!c->options.columns || c->options.columns >= cols);
+}
+
 static uint64_t own_bytes(const struct mq_calibrated *c, const struct sizes *s)
 {
     const size_t wide = mq_max_u64(s->rows, s->hidden);
     const uint64_t covariances =
-        mq_covariance_bytes(c->context, s->hidden) + 2 * mq_covariance_bytes(c->context, s->rows);
+        mq_columns_bytes(c->context, s->hidden, c->options.columns, wide) +
+        mq_columns_bytes(c->context, s->rows, c->options.columns, wide) +
+        (crosses(c, s->rows) ? mq_covariance_bytes(c->context, s->rows) : 0);
     const uint64_t matrices = 5 * s->weights * sizeof(float) + 3 * s->weights * 2;
     const uint64_t rows = 5 * (uint64_t)MQ_COVARIANCE_ROWS * (wide + MQ_ROW_PAD + 16) * sizeof(float);
     const uint64_t packed = c->context->threads * mq_product_floats(wide) * sizeof(float);
     return covariances + matrices + rows + packed + mq_feedback_bytes(c->context, wide) +
-           mq_calibrated_attention_bytes(c->context, c->view);
+           mq_calibrated_attention_bytes(c->context, c->view, c->options.columns);
 }
 
 /* The windows' states, and everything else. */
@@ -109,14 +119,39 @@ uint64_t mq_calibrated_memory(const struct mq_calibrated *calibrated)
     return fixed + calibrated->windows->count * window;
 }
 
+static uint64_t budget_of(const struct mq_context *context)
+{
+    return context->memory_bytes ? context->memory_bytes : mq_physical_memory_bytes() / 2;
+}
+
+size_t mq_calibrated_columns(const struct mq_calibrated *calibrated)
+{
+    struct mq_calibrated c = *calibrated;
+    const struct sizes s = measure(c.view);
+    size_t width = mq_max_u64(s.rows, s.hidden);
+    c.options.columns = 0;
+    if (mq_calibrated_memory(&c) <= budget_of(c.context))
+        return 0;
+    while (width > MQ_COLUMNS_WIDTH) {
+        width = mq_round_up(width / 2, MQ_COLUMNS_WIDTH);
+        c.options.columns = width;
+        if (mq_calibrated_memory(&c) <= budget_of(c.context))
+            return width;
+        if (width == MQ_COLUMNS_WIDTH)
+            break;
+    }
+    return 0; /* nothing helps: mq_calibrated_run says so */
+}
+
 static moeq_status check_memory(const struct mq_calibrated *c, moeq_error *err)
 {
+    struct mq_calibrated least = *c;
     uint64_t fixed, window;
-    const uint64_t budget =
-        c->context->memory_bytes ? c->context->memory_bytes : mq_physical_memory_bytes() / 2;
-    needs(c, &fixed, &window);
-    if (fixed + c->windows->count * window <= budget)
+    const uint64_t budget = budget_of(c->context);
+    if (mq_calibrated_memory(c) <= budget)
         return MOEQ_OK;
+    least.options.columns = MQ_COLUMNS_WIDTH;
+    needs(&least, &fixed, &window);
     const uint64_t fit = budget > fixed ? (budget - fixed) / window : 0;
     if (fit == 0)
         return mq_fail(err, MOEQ_LIMIT,
@@ -143,9 +178,10 @@ static moeq_status prepare(struct pass *p, moeq_error *err)
     p->rows = s.rows;
     p->ldh = mq_round_up(s.hidden, 16) + MQ_ROW_PAD;
     p->ldr = mq_round_up(wide, 16) + MQ_ROW_PAD;
-    MQ_TRY(mq_covariance_create(c->context, s.hidden, &p->inputs, err));
-    MQ_TRY(mq_covariance_create(c->context, s.rows, &p->activations, err));
-    MQ_TRY(mq_covariance_create(c->context, s.rows, &p->cross, err));
+    MQ_TRY(mq_columns_create(c->context, s.hidden, c->options.columns, wide, &p->inputs, err));
+    MQ_TRY(mq_columns_create(c->context, s.rows, c->options.columns, wide, &p->activations, err));
+    if (crosses(c, s.rows))
+        MQ_TRY(mq_covariance_create(c->context, s.rows, &p->cross, err));
     bool ready = true;
     for (int i = 0; i < MQ_MLP_MATRICES; i++) {
         p->weights[i] = mq_pages_alloc(s.weights * sizeof(float));
@@ -170,8 +206,8 @@ static moeq_status prepare(struct pass *p, moeq_error *err)
 static void finish(struct pass *p)
 {
     mq_calibrated_attention_finish(&p->attention);
-    mq_covariance_destroy(&p->inputs);
-    mq_covariance_destroy(&p->activations);
+    mq_columns_destroy(&p->inputs);
+    mq_columns_destroy(&p->activations);
     mq_covariance_destroy(&p->cross);
     for (int i = 0; i < MQ_MLP_MATRICES; i++) {
         free(p->weights[i]);
@@ -298,14 +334,13 @@ static bool is_few(const struct mlp *mlp, size_t cols)
  * activations.
  */
 static void add_others(struct pass *p, const struct mlp *mlp, bool down, size_t count,
-                       struct mq_covariance *h)
+                       struct mq_columns *h)
 {
     const struct mq_kernels *kernels = mq_kernels_get(p->calibrated->context->isa);
     const float *rows = down ? p->up : p->x;
-    double own = 0.0, others = 0.0;
+    const double own = mq_columns_trace(h);
+    double others = 0.0;
     float factor = 1.0f;
-    for (size_t i = 0; i < h->n; i++)
-        own += (double)h->a[i * h->n + i];
     for (int round = 0; round < 2; round++) {
         for (size_t first = 0; first < count; first += MQ_COVARIANCE_ROWS) {
             const size_t n = take_others(p, mlp, first, count);
@@ -320,7 +355,7 @@ static void add_others(struct pass *p, const struct mlp *mlp, bool down, size_t 
                 for (size_t c = 0; c < h->n; c++)
                     (down ? p->up : p->x)[i * p->ldr + c] *= factor;
             if (round == 1)
-                mq_covariance_add(h, rows, p->ldr, n);
+                mq_columns_add(h, rows, p->ldr, n);
         }
         if (own > 0.0 && others > 0.0)
             factor = (float)sqrt(own / (double)mlp->inputs->tokens * OTHERS_WEIGHT * (double)h->n /
@@ -331,34 +366,37 @@ static void add_others(struct pass *p, const struct mlp *mlp, bool down, size_t 
 /* Sums of the states of the tokens that meet the MLP. */
 static void gather_inputs(struct pass *p, const struct mlp *mlp)
 {
-    mq_covariance_clear(&p->inputs);
+    mq_columns_begin(&p->inputs, p->hidden);
     for (size_t first = 0; first < mlp->inputs->tokens; first += MQ_COVARIANCE_ROWS) {
         const size_t count = mq_min_u64(MQ_COVARIANCE_ROWS, mlp->inputs->tokens - first);
         take_rows(p, mlp, first, count);
         weigh(mlp, first, count, p->x, p->ldr, p->hidden);
-        mq_covariance_add(&p->inputs, p->x, p->ldr, count);
+        mq_columns_add(&p->inputs, p->x, p->ldr, count);
     }
     if (is_few(mlp, p->hidden))
         add_others(p, mlp, false, choose_others(p, mlp, OTHERS * p->hidden), &p->inputs);
 }
 
-/* The same of the activations, and of the original's with the quantized ones' where `crosses`. */
-static void gather_activations(struct pass *p, const struct mlp *mlp, size_t cols, bool crosses)
+/* The same of the activations, and of the original's with the quantized ones' where `crossing`. */
+static void gather_activations(struct pass *p, const struct mlp *mlp, size_t cols, bool crossing)
 {
-    struct mq_covariance *h = &p->activations, *x = &p->cross;
-    h->n = x->n = cols;
-    mq_covariance_clear(h);
-    mq_covariance_clear(x);
+    struct mq_columns *h = &p->activations;
+    struct mq_covariance *x = &p->cross;
+    mq_columns_begin(h, cols);
+    if (crossing) {
+        x->n = cols;
+        mq_covariance_clear(x);
+    }
     for (size_t first = 0; first < mlp->inputs->tokens; first += MQ_COVARIANCE_ROWS) {
         const size_t count = mq_min_u64(MQ_COVARIANCE_ROWS, mlp->inputs->tokens - first);
         take_rows(p, mlp, first, count);
-        activate_both(p, mlp, count, crosses);
+        activate_both(p, mlp, count, crossing);
         weigh(mlp, first, count, p->up, p->ldr, cols);
-        if (crosses) {
+        if (crossing) {
             weigh(mlp, first, count, p->up_q, p->ldr, cols);
             mq_covariance_add_cross(x, p->up, p->up_q, p->ldr, count);
         }
-        mq_covariance_add(h, crosses ? p->up_q : p->up, p->ldr, count);
+        mq_columns_add(h, crossing ? p->up_q : p->up, p->ldr, count);
     }
     if (is_few(mlp, cols))
         add_others(p, mlp, true, choose_others(p, mlp, OTHERS * cols), h);
@@ -366,24 +404,13 @@ static void gather_activations(struct pass *p, const struct mlp *mlp, size_t col
 
 /* ---- matrices ---- */
 
-static moeq_status factor(struct mq_covariance *c, double lambda, const char *name, moeq_error *err)
-{
-    mq_covariance_finish(c, lambda);
-    for (int more = 0; more < 4; more++, lambda *= 10) {
-        if (mq_covariance_factor(c))
-            return MOEQ_OK;
-        mq_covariance_finish(c, lambda); /* once more on top */
-    }
-    return mq_fail(err, MOEQ_MALFORMED, "tensor '%s': the covariance of its inputs has no factor", name);
-}
-
 static moeq_status encode(struct pass *p, const struct mlp *mlp, int matrix,
-                          const struct mq_covariance *covariance, moeq_error *err)
+                          const struct mq_columns *columns, moeq_error *err)
 {
     const struct mq_calibrated *c = p->calibrated;
     const struct mq_tensor *t = mlp->tensors.matrix[matrix];
-    MQ_TRY(mq_feedback_encode(covariance, mlp->level[matrix], &c->options.feedback,
-                              p->weights[matrix], t->rows, p->bytes[matrix], err));
+    MQ_TRY(mq_columns_encode(columns, mlp->level[matrix], &c->options.feedback, p->weights[matrix],
+                             t->rows, p->bytes[matrix], err));
     if (matrix != MQ_MLP_DOWN)
         mq_level_decode_rows(mlp->level[matrix], c->context->isa, p->bytes[matrix], t->rows, t->cols,
                              p->quantized[matrix]);
@@ -395,7 +422,8 @@ static moeq_status encode_inputs(struct pass *p, const struct mlp *mlp, moeq_err
 {
     const char *name = mq_tensor_shown(mlp->tensors.matrix[MQ_MLP_UP]);
     gather_inputs(p, mlp);
-    MQ_TRY(factor(&p->inputs, mq_covariance_lambda(p->hidden, mlp->inputs->tokens), name, err));
+    MQ_TRY(mq_columns_factor(&p->inputs, mq_covariance_lambda(p->hidden, mlp->inputs->tokens), name,
+                             err));
     for (int i = 0; i < MQ_MLP_DOWN; i++) {
         const struct mq_tensor *t = mlp->tensors.matrix[i];
         if (t && mlp->level[i])
@@ -409,14 +437,15 @@ static moeq_status encode_inputs(struct pass *p, const struct mlp *mlp, moeq_err
 static moeq_status encode_down(struct pass *p, const struct mlp *mlp, moeq_error *err)
 {
     const struct mq_tensor *t = mlp->tensors.matrix[MQ_MLP_DOWN];
-    const bool crosses = !p->calibrated->options.no_cross && !is_few(mlp, t->cols);
-    struct mq_covariance *h = &p->activations, *x = &p->cross;
+    const bool crossing = crosses(p->calibrated, t->cols) && !is_few(mlp, t->cols);
+    struct mq_columns *h = &p->activations;
     const double lambda = mq_covariance_lambda(t->cols, mlp->inputs->tokens);
-    gather_activations(p, mlp, t->cols, crosses);
-    MQ_TRY(factor(h, lambda, mq_tensor_shown(t), err));
-    if (crosses) {
-        mq_covariance_finish_cross(x, h);
-        MQ_TRY(mq_feedback_cross_target(h, x, p->weights[MQ_MLP_DOWN], t->rows, err));
+    gather_activations(p, mlp, t->cols, crossing);
+    MQ_TRY(mq_columns_factor(h, lambda, mq_tensor_shown(t), err));
+    if (crossing) {
+        mq_covariance_finish_cross(&p->cross, &h->runs[0]);
+        MQ_TRY(mq_feedback_cross_target(&h->runs[0], &p->cross, p->weights[MQ_MLP_DOWN], t->rows,
+                                        err));
     }
     return encode(p, mlp, MQ_MLP_DOWN, h, err);
 }

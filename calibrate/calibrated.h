@@ -17,6 +17,7 @@
 struct mq_calibrated_options {
     struct mq_feedback_options feedback;
     bool no_cross; /* down for the original's activations */
+    size_t columns; /* errors are made good within runs of so many columns; 0: of a whole row */
 };
 
 /* What came of it: matrices and experts of each kind. */
@@ -37,6 +38,9 @@ struct mq_calibrated {
 
 /* Bytes for the states of all tokens, for the covariances and one MLP. */
 uint64_t mq_calibrated_memory(const struct mq_calibrated *calibrated);
+
+/* The widest runs of columns for which context->memory_bytes suffices; 0: whole rows, or nothing does. */
+size_t mq_calibrated_columns(const struct mq_calibrated *calibrated);
 
 /* For mq_convert_options.encoder: `user` is a struct mq_calibrated. MOEQ_LIMIT where context->memory_bytes (0: half of
  * the machine's) does not suffice, naming how many tokens would. */

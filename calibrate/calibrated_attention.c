@@ -14,7 +14,7 @@ static bool is_mixer(const struct mq_view *view, const struct mq_tensor *t)
 }
 
 struct sizes {
-    uint64_t cols, weights, scratch; /* of the largest */
+    uint64_t rows, cols, weights, scratch; /* of the largest */
 };
 
 static struct sizes measure(const struct mq_view *view)
@@ -24,6 +24,7 @@ static struct sizes measure(const struct mq_view *view)
         const struct mq_tensor *t = &view->tensors[i];
         if (!is_mixer(view, t))
             continue;
+        s.rows = mq_max_u64(s.rows, t->rows);
         s.cols = mq_max_u64(s.cols, t->cols);
         s.weights = mq_max_u64(s.weights, t->rows * t->cols);
         s.scratch = mq_max_u64(s.scratch, mq_load_matrix_scratch(t));
@@ -31,16 +32,18 @@ static struct sizes measure(const struct mq_view *view)
     return s;
 }
 
-uint64_t mq_calibrated_attention_bytes(const struct mq_context *context, const struct mq_view *view)
+uint64_t mq_calibrated_attention_bytes(const struct mq_context *context, const struct mq_view *view,
+                                       size_t columns)
 {
     const struct sizes s = measure(view);
-    return mq_covariance_bytes(context, s.cols) + s.weights * (sizeof(float) + 2) + s.scratch;
+    return mq_columns_bytes(context, s.cols, columns, s.rows) + s.weights * (sizeof(float) + 2) +
+           s.scratch;
 }
 
 moeq_status mq_calibrated_attention_prepare(struct mq_calibrated_attention *a, moeq_error *err)
 {
     const struct sizes s = measure(a->view);
-    MQ_TRY(mq_covariance_create(a->context, s.cols, &a->inputs, err));
+    MQ_TRY(mq_columns_create(a->context, s.cols, a->columns, s.rows, &a->inputs, err));
     a->weights = mq_pages_alloc(s.weights * sizeof(float) + 64);
     a->bytes = malloc(s.weights * 2 + 64); /* no level that is encoded so takes more than 16 bits */
     a->scratch = malloc(s.scratch);
@@ -49,7 +52,7 @@ moeq_status mq_calibrated_attention_prepare(struct mq_calibrated_attention *a, m
 
 void mq_calibrated_attention_finish(struct mq_calibrated_attention *a)
 {
-    mq_covariance_destroy(&a->inputs);
+    mq_columns_destroy(&a->inputs);
     free(a->weights);
     free(a->bytes);
     free(a->scratch);
@@ -70,24 +73,16 @@ static moeq_status gather(struct mq_calibrated_attention *a, const struct mq_pro
 {
     const size_t cols = product->tensor->cols;
     const uint32_t crc = crc_of(product);
-    double lambda = mq_covariance_lambda(cols, product->tokens);
     if (a->rows == product->x && a->tokens == product->tokens && a->inputs.n == cols &&
         a->crc32 == crc)
         return MOEQ_OK;
     a->rows = NULL;
-    a->inputs.n = cols;
-    mq_covariance_clear(&a->inputs);
+    mq_columns_begin(&a->inputs, cols);
     for (size_t first = 0; first < product->tokens; first += MQ_COVARIANCE_ROWS)
-        mq_covariance_add(&a->inputs, product->x + first * product->ldx, product->ldx,
-                          mq_min_u64(MQ_COVARIANCE_ROWS, product->tokens - first));
-    mq_covariance_finish(&a->inputs, lambda);
-    for (int more = 0; !mq_covariance_factor(&a->inputs); more++, lambda *= 10) {
-        if (more == 4)
-            return mq_fail(err, MOEQ_MALFORMED,
-                           "tensor '%s': the covariance of its inputs has no factor",
-                           mq_tensor_shown(product->tensor));
-        mq_covariance_finish(&a->inputs, lambda);
-    }
+        mq_columns_add(&a->inputs, product->x + first * product->ldx, product->ldx,
+                       mq_min_u64(MQ_COVARIANCE_ROWS, product->tokens - first));
+    MQ_TRY(mq_columns_factor(&a->inputs, mq_covariance_lambda(cols, product->tokens),
+                             mq_tensor_shown(product->tensor), err));
     a->rows = product->x;
     a->tokens = product->tokens;
     a->crc32 = crc;
@@ -103,8 +98,8 @@ moeq_status mq_calibrated_attention_product(struct mq_calibrated_attention *a,
         return MOEQ_OK;
     MQ_TRY(gather(a, product, err));
     MQ_TRY(mq_load_matrix(a->context, a->view, t, a->scratch, a->weights, err));
-    MQ_TRY(mq_feedback_encode(&a->inputs, mq_convert_level(a->sink, t), &a->feedback, a->weights,
-                              t->rows, a->bytes, err));
+    MQ_TRY(mq_columns_encode(&a->inputs, mq_convert_level(a->sink, t), &a->feedback, a->weights,
+                             t->rows, a->bytes, err));
     a->matrices++;
     return mq_convert_put(a->sink, t, a->bytes, err);
 }

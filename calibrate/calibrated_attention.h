@@ -5,6 +5,7 @@
 #ifndef MQ_CALIBRATED_ATTENTION_H
 #define MQ_CALIBRATED_ATTENTION_H
 
+#include "columns.h"
 #include "convert.h"
 #include "evaluator.h"
 #include "feedback.h"
@@ -14,7 +15,8 @@ struct mq_calibrated_attention {
     const struct mq_view *view;
     struct mq_convert_sink *sink;
     struct mq_feedback_options feedback;
-    struct mq_covariance inputs;
+    size_t columns; /* of calibrated.h */
+    struct mq_columns inputs;
     /* Of which rows `inputs` is: q, k and v meet the same ones. */
     const float *rows;
     size_t tokens;
@@ -24,8 +26,8 @@ struct mq_calibrated_attention {
     uint64_t matrices; /* encoded */
 };
 
-uint64_t mq_calibrated_attention_bytes(const struct mq_context *context,
-                                       const struct mq_view *view);
+uint64_t mq_calibrated_attention_bytes(const struct mq_context *context, const struct mq_view *view,
+                                       size_t columns);
 /* context to feedback are the caller's to fill in before. */
 moeq_status mq_calibrated_attention_prepare(struct mq_calibrated_attention *attention,
                                             moeq_error *err);

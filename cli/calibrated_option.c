@@ -63,6 +63,20 @@ moeq_status mq_calibrated_option_ids(const struct mq_options *options, const str
     return MOEQ_OK;
 }
 
+/* As whole rows as memory lets. */
+static moeq_status choose_columns(const struct mq_options *options,
+                                  struct mq_calibrated_option *option, moeq_error *err)
+{
+    struct mq_job_ui ui;
+    if (!mq_job_begin(options, &ui))
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "--memory or --threads cannot be had");
+    option->run.context = &ui.context;
+    option->run.options.columns = mq_calibrated_columns(&option->run);
+    option->run.context = NULL;
+    mq_job_end(&ui);
+    return MOEQ_OK;
+}
+
 moeq_status mq_calibrated_option_read(const struct mq_options *options, struct mq_view *view,
                                       struct mq_calibrated_option *option,
                                       struct mq_policy *policy, moeq_error *err)
@@ -84,11 +98,18 @@ moeq_status mq_calibrated_option_read(const struct mq_options *options, struct m
         MQ_TRY(mq_protocol_text(&protocol, view, &option->text, &option->windows, err));
     }
     const struct mq_windows *w = &option->windows.windows;
+    option->run =
+        (struct mq_calibrated){.view = view,
+                               .windows = w,
+                               .options = {.feedback = {.effort = policy->effort, .passes = -1}}};
+    if (option->given)
+        MQ_TRY(choose_columns(options, option, err));
+    char runs[64] = "";
+    if (option->run.options.columns)
+        snprintf(runs, sizeof runs, " within %zu columns (--memory)", option->run.options.columns);
     snprintf(option->sentence, sizeof option->sentence,
-             "error feedback on %zu tokens in windows of %zu (ids %08" PRIx32 ")",
+             "error feedback%s on %zu tokens in windows of %zu (ids %08" PRIx32 ")", runs,
              w->count * w->length, w->length, option->windows.ids_crc32);
-    option->run = (struct mq_calibrated){
-        .view = view, .windows = w, .options = {.feedback = {.effort = policy->effort, .passes = -1}}};
     if (option->given)
         policy->calibration = option->sentence;
     return MOEQ_OK;
