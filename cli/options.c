@@ -495,11 +495,8 @@ void mq_print_command_help(const struct mq_command *command)
         printf("\nrecipes%s:\n", has_word(command->options, "levels") ? ", as levels" : "");
         for (size_t i = 0; i < mq_recipes_count; i++) {
             const struct mq_recipe *r = &mq_recipes[i];
-            char name[32];
-            snprintf(name, sizeof name, "%s%s%s", r->name, r->alias ? ", " : "",
-                     r->alias ? r->alias : "");
-            printf("  %-25s  ", name);
-            mq_print_wrapped(r->description, 29, 29);
+            printf("  %-12s  ", r->name);
+            mq_print_wrapped(r->description, 16, 16);
         }
     }
     if (command->examples)

@@ -39,8 +39,8 @@ struct mq_recipe_rule {
 };
 
 struct mq_recipe {
-    const char *name, *alias; /* alias: what others call the same mix; NULL if nobody does */
-    const char *description;  /* one line for --help */
+    const char *name;
+    const char *description; /* one line for --help */
     /* levels of the classes of roles; of shared experts and what is like them that of attention */
     const char *experts, *attention, *embeddings;
     const struct mq_recipe_rule *rules;           /* ends with level NULL */
@@ -52,7 +52,7 @@ struct mq_recipe {
 extern const struct mq_recipe mq_recipes[];
 extern const size_t mq_recipes_count;
 
-/* By name or alias; NULL if unknown. */
+/* By name; NULL if unknown. */
 const struct mq_recipe *mq_recipe_find(const char *name);
 
 /* The level that the recipe's rules give a tensor of a model; NULL: that of its class. */

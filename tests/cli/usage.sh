@@ -62,7 +62,7 @@ usage convert "--tensor 'foo': expected 'PATTERN=LEVEL', such as '*.layers.0.*=q
 usage convert "--level and --recipe exclude each other" \
     convert $model -o "$out" --level q4_k --recipe mix4
 usage convert "--recipe: unknown recipe 'mix9'; did you mean mix2?" convert $model -o "$out" --recipe mix9
-usage convert "--recipe: unknown recipe 'best'; recipes are mix2, mix3, mix4, mix5, q3_k_s, q3_k_l, q4_k_s, q5_k_s, early3, early4" \
+usage convert "--recipe: unknown recipe 'best'; recipes are mix2, mix3, mix4, mix5, early3, early4, q2_k_mix, q3_k_s, q3_k_m, q3_k_l, q4_k_s, q4_k_m, q5_k_s, q5_k_m" \
     convert $model -o "$out" --recipe best
 usage convert "--shared: unknown level 'none'; $levels" convert $model -o "$out" --level q4_k --shared none
 usage sweep "--shared is about --levels, of which there are none" \

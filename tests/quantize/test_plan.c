@@ -306,11 +306,11 @@ START_TEST(recipes_of_dense_models)
         enum mq_role role;
         const char *expected;
     } cases[] = {
-        {"mix2", &mha, MQ_ROLE_ATTN_V, "16x3"},
-        {"mix2", &gqa, MQ_ROLE_ATTN_V, "16x4"},
-        {"mix2", &llama70, MQ_ROLE_ATTN_V, "80x5"},
-        {"mix2", &mha, MQ_ROLE_MLP_DOWN, "16x3"},
-        {"mix2", &mha, MQ_ROLE_ATTN_O, "16x3"},
+        {"q2_k_mix", &mha, MQ_ROLE_ATTN_V, "16x3"},
+        {"q2_k_mix", &gqa, MQ_ROLE_ATTN_V, "16x4"},
+        {"q2_k_mix", &llama70, MQ_ROLE_ATTN_V, "80x5"},
+        {"q2_k_mix", &mha, MQ_ROLE_MLP_DOWN, "16x3"},
+        {"q2_k_mix", &mha, MQ_ROLE_ATTN_O, "16x3"},
         {"q3_k_s", &mha, MQ_ROLE_ATTN_V, "16x-"},
         {"q3_k_s", &llama70, MQ_ROLE_ATTN_V, "80x5"},
         {"q3_k_s", &mha, MQ_ROLE_MLP_DOWN, "16x-"},
@@ -338,6 +338,15 @@ START_TEST(recipes_of_dense_models)
         {"q5_k_m", &sixteen, MQ_ROLE_SHARED_DOWN, spread}, /* ffn_down_shexp */
         {"q3_k_m", &sixteen, MQ_ROLE_ATTN_KV_B, "2x5 14x4"},
         {"q3_k_m", &sixteen, MQ_ROLE_ATTN_Q_B, "16x-"},
+        /* moeq's own: MLPs are what experts are elsewhere; beside experts they are shared */
+        {"mix4", &mha, MQ_ROLE_MLP_UP, "1x5 15x-"},
+        {"mix4", &mha, MQ_ROLE_MLP_DOWN, "1x6 15x5"},
+        {"mix4", &sixteen, MQ_ROLE_EXPERT_GATE, "1x5 15x-"},
+        {"mix4", &sixteen, MQ_ROLE_EXPERT_DOWN, "1x6 15x5"},
+        {"mix4", &sixteen, MQ_ROLE_MLP_DOWN, "16x-"},
+        {"mix4", &sixteen, MQ_ROLE_SHARED_DOWN, "16x-"},
+        {"mix4", &sixteen, MQ_ROLE_ATTN_V, "16x-"},
+        {"mix5", &sixteen, MQ_ROLE_EXPERT_DOWN, "1x8 15x6"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[400];
