@@ -1,6 +1,8 @@
 /* moeq_api.c: the installed C API over everything else. */
 #include "moeq.h"
 
+#include "calibrated.h"
+#include "calibration_importance.h"
 #include "convert.h"
 #include "error.h"
 #include "integrity.h"
@@ -176,6 +178,8 @@ static moeq_status find_level(const char *name, const struct mq_level **level, m
 
 static moeq_status find_effort(const char *name, enum mq_effort *effort, moeq_error *err)
 {
+    if (name && strcmp(name, MQ_EFFORT_CALIBRATED) == 0)
+        name = NULL; /* of first scales, and of what is not calibrated */
     return !name || mq_effort_find(name, effort)
                ? MOEQ_OK
                : mq_fail(err, MOEQ_INVALID_ARGUMENT, "unknown effort '%s'", name);
@@ -218,40 +222,139 @@ static moeq_status make_policy(const moeq_recipe *caller, struct mq_policy *poli
     return find_effort(recipe.effort, &policy->effort, err);
 }
 
-static moeq_status make_plan(const struct mq_context *context, const moeq_model *model,
-                             const moeq_recipe *recipe, struct mq_plan **plan, moeq_error *err)
+static moeq_status read_text(const moeq_text *caller, moeq_text *text,
+                             struct mq_protocol_options *protocol, enum mq_compute *compute,
+                             moeq_error *err)
 {
+    *compute = MQ_COMPUTE_F32;
+    MQ_TRY(read_options(text, sizeof *text, caller, err));
+    if (!text->path)
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "a text needs a path");
+    *protocol = (struct mq_protocol_options){.context = text->context, .max_tokens = text->tokens};
+    if (text->protocol && !mq_protocol_find(text->protocol, &protocol->protocol))
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "unknown protocol '%s'", text->protocol);
+    if (text->compute && !mq_compute_find(text->compute, compute))
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "compute '%s': expected f32 or int8",
+                       text->compute);
+    return MOEQ_OK;
+}
+
+/* A recipe's policy, and what it stands on. */
+struct quantizing {
     struct mq_policy policy;
-    moeq_recipe known; /* of whatever version the caller's is */
-    MQ_TRY(make_policy(recipe, &policy, err));
-    MQ_TRY(read_options(&known, sizeof known, recipe, err));
-    return mq_convert_plan(context, model->view, &policy, NULL, known.shard_bytes, plan, err);
+    uint64_t shard_bytes;
+    struct mq_importance *importance;
+    struct mq_text text;
+    struct mq_text_windows windows;
+    char sentence[MQ_CALIBRATED_SENTENCE];
+    struct mq_calibrated run;
+    struct mq_convert_encoder encoder; /* run NULL: the usual one */
+};
+
+static void quantizing_free(struct quantizing *q)
+{
+    mq_text_free(&q->text);
+    mq_text_windows_free(&q->windows);
+    mq_importance_destroy(q->importance);
+}
+
+static moeq_status read_calibrated(const struct mq_context *context, const struct mq_view *view,
+                                   const moeq_recipe *recipe, struct quantizing *q, moeq_error *err)
+{
+    moeq_text text;
+    struct mq_protocol_options protocol;
+    enum mq_compute compute;
+    if (!recipe->effort || strcmp(recipe->effort, MQ_EFFORT_CALIBRATED) != 0)
+        return recipe->text ? mq_fail(err, MOEQ_INVALID_ARGUMENT,
+                                      "a recipe's text is for effort \"calibrated\"")
+                            : MOEQ_OK;
+    if (!recipe->text)
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "effort \"calibrated\" needs a text");
+    MQ_TRY(read_text(recipe->text, &text, &protocol, &compute, err));
+    MQ_TRY(mq_text_read(&text.path, 1, &q->text, err));
+    MQ_TRY(mq_protocol_text(&protocol, view, &q->text, &q->windows, err));
+    q->run = (struct mq_calibrated){
+        .context = context,
+        .view = view,
+        .windows = &q->windows.windows,
+        .options = {.feedback = {.effort = q->policy.effort, .passes = -1}}};
+    q->run.options.columns = mq_calibrated_columns(&q->run);
+    mq_calibrated_sentence(&q->run, q->windows.ids_crc32, q->sentence);
+    q->policy.calibration = q->sentence;
+    q->encoder = (struct mq_convert_encoder){.user = &q->run, .run = mq_calibrated_run};
+    return MOEQ_OK;
+}
+
+/* To be freed even if it fails. */
+static moeq_status quantizing_begin(const struct mq_context *context, const moeq_model *model,
+                                    const moeq_recipe *caller, struct quantizing *q,
+                                    moeq_error *err)
+{
+    moeq_recipe recipe; /* of whatever version the caller's is */
+    *q = (struct quantizing){0};
+    if (!caller)
+        return MOEQ_OK;
+    MQ_TRY(make_policy(caller, &q->policy, err));
+    MQ_TRY(read_options(&recipe, sizeof recipe, caller, err));
+    q->shard_bytes = recipe.shard_bytes;
+    if (recipe.calibration)
+        MQ_TRY(mq_calibration_importance(context, recipe.calibration, model->view, &q->importance,
+                                         err));
+    q->policy.importance = q->importance;
+    return read_calibrated(context, model->view, &recipe, q, err);
 }
 
 moeq_status moeq_plan_bytes(const moeq_model *model, const moeq_recipe *recipe, uint64_t *bytes,
                             moeq_error *err)
 {
     struct job job;
-    struct mq_plan *plan;
+    struct quantizing q;
+    struct mq_plan *plan = NULL;
     MQ_TRY(job_begin(&job, NULL, err));
-    MQ_TRY(make_plan(&job.context, model, recipe, &plan, err));
-    *bytes = plan->output_bytes;
+    if (!recipe)
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "a recipe needs a level");
+    moeq_status status = quantizing_begin(&job.context, model, recipe, &q, err);
+    if (status == MOEQ_OK)
+        status = mq_convert_plan(&job.context, model->view, &q.policy, NULL, q.shard_bytes, &plan,
+                                 err);
+    if (status == MOEQ_OK)
+        *bytes = plan->output_bytes;
     mq_plan_free(plan);
-    return MOEQ_OK;
+    quantizing_free(&q);
+    return status;
+}
+
+/* A moeq file, or a GGUF file if there is a format. */
+static moeq_status write_quantized(struct job *job, const moeq_model *model,
+                                   const moeq_recipe *recipe, const struct mq_gguf_options *format,
+                                   bool allow_nonfinite, const char *output, bool replace,
+                                   moeq_error *err)
+{
+    struct quantizing q;
+    struct mq_plan *plan = NULL;
+    struct mq_convert_result result;
+    moeq_status status = quantizing_begin(&job->context, model, recipe, &q, err);
+    q.policy.allow_nonfinite |= allow_nonfinite;
+    if (status == MOEQ_OK)
+        status = mq_convert_plan(&job->context, model->view, &q.policy, format,
+                                 format ? 0 : q.shard_bytes, &plan, err);
+    const struct mq_convert_options how = {
+        .output = output, .replace = replace, .encoder = q.encoder.run ? &q.encoder : NULL};
+    if (status == MOEQ_OK)
+        status = mq_convert(&job->context, plan, &how, &result, err);
+    mq_plan_free(plan);
+    quantizing_free(&q);
+    return status;
 }
 
 moeq_status moeq_convert(const moeq_model *model, const moeq_recipe *recipe, const char *output,
                          bool replace, const moeq_job *options, moeq_error *err)
 {
     struct job job;
-    struct mq_plan *plan;
-    struct mq_convert_result result;
-    const struct mq_convert_options how = {.output = output, .replace = replace};
     MQ_TRY(job_begin(&job, options, err));
-    MQ_TRY(make_plan(&job.context, model, recipe, &plan, err));
-    const moeq_status status = mq_convert(&job.context, plan, &how, &result, err);
-    mq_plan_free(plan);
-    return status;
+    if (!recipe)
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "a recipe needs a level");
+    return write_quantized(&job, model, recipe, NULL, false, output, replace, err);
 }
 
 moeq_status moeq_export_gguf(const moeq_model *model, const moeq_recipe *recipe,
@@ -259,22 +362,12 @@ moeq_status moeq_export_gguf(const moeq_model *model, const moeq_recipe *recipe,
                              const moeq_job *options, moeq_error *err)
 {
     struct job job;
-    struct mq_plan *plan;
-    struct mq_convert_result result;
-    struct mq_policy policy = {0};
-    moeq_gguf gguf = {0};
-    const struct mq_convert_options how = {.output = output, .replace = replace};
+    moeq_gguf gguf;
     MQ_TRY(job_begin(&job, options, err));
-    if (recipe)
-        MQ_TRY(make_policy(recipe, &policy, err));
-    if (caller)
-        MQ_TRY(read_options(&gguf, sizeof gguf, caller, err));
-    policy.allow_nonfinite = policy.allow_nonfinite || gguf.allow_nonfinite;
+    MQ_TRY(read_options(&gguf, sizeof gguf, caller, err));
     const struct mq_gguf_options format = {gguf.unify_up, gguf.split_bytes};
-    MQ_TRY(mq_convert_plan(&job.context, model->view, &policy, &format, 0, &plan, err));
-    const moeq_status status = mq_convert(&job.context, plan, &how, &result, err);
-    mq_plan_free(plan);
-    return status;
+    return write_quantized(&job, model, recipe, &format, gguf.allow_nonfinite, output, replace,
+                           err);
 }
 
 static moeq_status check_shards(const struct mq_context *context, const char *index, char **report,
@@ -310,23 +403,6 @@ moeq_status moeq_check(const char *path, const moeq_job *options, char **report,
 
 /* ---- evaluation ---- */
 
-static moeq_status read_text(const moeq_text *caller, moeq_text *text,
-                             struct mq_protocol_options *protocol, enum mq_compute *compute,
-                             moeq_error *err)
-{
-    *compute = MQ_COMPUTE_F32;
-    MQ_TRY(read_options(text, sizeof *text, caller, err));
-    if (!text->path)
-        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "a text needs a path");
-    *protocol = (struct mq_protocol_options){.context = text->context, .max_tokens = text->tokens};
-    if (text->protocol && !mq_protocol_find(text->protocol, &protocol->protocol))
-        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "unknown protocol '%s'", text->protocol);
-    if (text->compute && !mq_compute_find(text->compute, compute))
-        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "compute '%s': expected f32 or int8",
-                       text->compute);
-    return MOEQ_OK;
-}
-
 moeq_status moeq_eval(const moeq_model *model, const moeq_text *caller, const moeq_job *options,
                       char **report, moeq_error *err)
 {
@@ -355,6 +431,9 @@ static moeq_status make_candidate(const moeq_model *source, const moeq_recipe *c
 {
     moeq_recipe recipe;
     MQ_TRY(read_options(&recipe, sizeof recipe, caller, err));
+    if (recipe.calibration || recipe.text)
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT,
+                       "moeq_sweep does not calibrate: it judges the file that moeq_convert makes so");
     if (!recipe.model) {
         candidate->name = recipe.level ? recipe.level : recipe.mix;
         return make_policy(caller, &candidate->policy, err);

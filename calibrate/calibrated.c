@@ -17,6 +17,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,6 +52,18 @@ struct mlp {
     const struct mq_level *level[MQ_MLP_MATRICES];
     bool wanted[MQ_MLP_MATRICES];
 };
+
+void mq_calibrated_sentence(const struct mq_calibrated *calibrated, uint32_t ids_crc32,
+                            char sentence[MQ_CALIBRATED_SENTENCE])
+{
+    const struct mq_windows *w = calibrated->windows;
+    char runs[64] = "";
+    if (calibrated->options.columns)
+        snprintf(runs, sizeof runs, " within %zu columns (--memory)", calibrated->options.columns);
+    snprintf(sentence, MQ_CALIBRATED_SENTENCE,
+             "error feedback%s on %zu tokens in windows of %zu (ids %08" PRIx32 ")", runs,
+             w->count * w->length, w->length, ids_crc32);
+}
 
 /* ---- memory ---- */
 

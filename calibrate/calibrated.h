@@ -42,6 +42,11 @@ uint64_t mq_calibrated_memory(const struct mq_calibrated *calibrated);
 /* The widest runs of columns for which context->memory_bytes suffices; 0: whole rows, or nothing does. */
 size_t mq_calibrated_columns(const struct mq_calibrated *calibrated);
 
+/* For struct mq_policy's calibration: on how many tokens, and which; the windows' ids_crc32 as of protocol.h. */
+enum { MQ_CALIBRATED_SENTENCE = 128 };
+void mq_calibrated_sentence(const struct mq_calibrated *calibrated, uint32_t ids_crc32,
+                            char sentence[MQ_CALIBRATED_SENTENCE]);
+
 /* For mq_convert_options.encoder: `user` is a struct mq_calibrated. MOEQ_LIMIT where context->memory_bytes (0: half of
  * the machine's) does not suffice, naming how many tokens would. */
 moeq_status mq_calibrated_run(void *user, struct mq_convert_sink *sink, moeq_error *err);

@@ -3,8 +3,6 @@
 
 #include "ids_file.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include <zlib.h>
 
@@ -104,12 +102,7 @@ moeq_status mq_calibrated_option_read(const struct mq_options *options, struct m
                                .options = {.feedback = {.effort = policy->effort, .passes = -1}}};
     if (option->given)
         MQ_TRY(choose_columns(options, option, err));
-    char runs[64] = "";
-    if (option->run.options.columns)
-        snprintf(runs, sizeof runs, " within %zu columns (--memory)", option->run.options.columns);
-    snprintf(option->sentence, sizeof option->sentence,
-             "error feedback%s on %zu tokens in windows of %zu (ids %08" PRIx32 ")", runs,
-             w->count * w->length, w->length, option->windows.ids_crc32);
+    mq_calibrated_sentence(&option->run, option->windows.ids_crc32, option->sentence);
     if (option->given)
         policy->calibration = option->sentence;
     return MOEQ_OK;

@@ -11,7 +11,7 @@ struct mq_calibrated_option {
     bool given;
     struct mq_text text;
     struct mq_text_windows windows;
-    char sentence[128]; /* for plans: by what it was calibrated */
+    char sentence[MQ_CALIBRATED_SENTENCE]; /* for plans: by what it was calibrated */
     struct mq_calibrated run;
     struct mq_importance *importance; /* of --calibration; NULL: none */
 };

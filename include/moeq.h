@@ -109,13 +109,25 @@ void moeq_model_close(moeq_model *model); /* NULL is fine */
 moeq_status moeq_tokenize(const moeq_model *model, const char *text, size_t n,
                           bool add_special_tokens, int32_t **ids, size_t *count, moeq_error *err);
 
+/* A text, and how it is scored. */
+typedef struct moeq_text {
+    size_t struct_size;
+    const char *path;     /* a UTF-8 file; required */
+    const char *protocol; /* "half" (default) or "full" */
+    size_t context;       /* tokens a window; 0: the protocol's */
+    size_t tokens;        /* use only the first ones; 0: all */
+    /* "f32" (default), the reference; or "int8": activations in 8 bits times the codes of quantized
+     * weights. In moeq_sweep, whose baseline stays f32: both, side by side. */
+    const char *compute;
+} moeq_text;
+
 /* Which level each class of tensors gets. Levels are names such as "q4_k"; NULL: the default. */
 typedef struct moeq_recipe {
     size_t struct_size;
     const char *level;      /* experts, or MLPs without them; required, unless there is a mix */
     const char *attention;  /* default q8_0 */
     const char *embeddings; /* embeddings and head; default q8_0 */
-    const char *effort;     /* "default" or "best" */
+    const char *effort;     /* "default", "best", or "calibrated" (needs a text) */
     const char *mix;        /* a named mix such as "mix4" instead of the levels */
     /* Of moeq_convert and moeq_plan_bytes only: not 0: files of at most this size where one would
      * be larger, named OUTPUT-00001-of-00003.moeq, with their index, OUTPUT.moeq.index.json. */
@@ -128,6 +140,13 @@ typedef struct moeq_recipe {
     const moeq_model *model;
     /* In a model with experts: shared experts, and MLPs beside or instead of experts; default q8_0. */
     const char *shared;
+    /* Not of moeq_sweep, which can judge the file instead. A calibration (`moeq calibrate`) or an
+     * imatrix: columns count by their inputs' mean squares in it. What an imatrix lacks becomes a note of
+     * the model, which other threads should not use meanwhile. */
+    const char *calibration;
+    /* Not of moeq_sweep. Of effort "calibrated": path, context and tokens of the text whose outputs'
+     * errors are kept low. */
+    const moeq_text *text;
 } moeq_recipe;
 
 /* The exact size in bytes of the file that moeq_convert would write, or of all shards together,
@@ -158,18 +177,6 @@ moeq_status moeq_export_gguf(const moeq_model *model, const moeq_recipe *recipe,
 /* Verifies every checksum of a moeq file, or by their index of several. *report (a JSON document,
  * freed with moeq_free) lists what is damaged; the status is MOEQ_CORRUPT if anything is. */
 moeq_status moeq_check(const char *path, const moeq_job *job, char **report, moeq_error *err);
-
-/* How a text is scored. */
-typedef struct moeq_text {
-    size_t struct_size;
-    const char *path;     /* a UTF-8 file; required */
-    const char *protocol; /* "half" (default) or "full" */
-    size_t context;       /* tokens a window; 0: the protocol's */
-    size_t tokens;        /* use only the first ones; 0: all */
-    /* "f32" (default), the reference; or "int8": activations in 8 bits times the codes of quantized
-     * weights. In moeq_sweep, whose baseline stays f32: both, side by side. */
-    const char *compute;
-} moeq_text;
 
 /* Perplexity of a model on a text, as a JSON document (freed with moeq_free). */
 moeq_status moeq_eval(const moeq_model *model, const moeq_text *text, const moeq_job *job,

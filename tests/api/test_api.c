@@ -189,6 +189,53 @@ START_TEST(exports_what_it_can_read_again)
 }
 END_TEST
 
+START_TEST(calibrates)
+{
+    moeq_model *model = open_model(MODEL);
+    const moeq_text text = {.struct_size = sizeof text, .path = TEXT, .tokens = 1024};
+    moeq_recipe recipe = {.struct_size = sizeof recipe, .level = "q3_k", .effort = "calibrated"};
+    const char *output = MQ_TEST_BINARY_DIR "/api-calibrated.moeq";
+    moeq_error err = {0}, other = {0}, missing = {0}, sweep = {0};
+    uint64_t bytes;
+    char *report;
+    ck_assert_int_eq(moeq_convert(model, &recipe, output, true, NULL, &err), MOEQ_INVALID_ARGUMENT);
+    ck_assert_str_eq(err.message, "effort \"calibrated\" needs a text");
+    recipe.text = &text;
+    recipe.effort = "best";
+    ck_assert_int_eq(moeq_plan_bytes(model, &recipe, &bytes, &other), MOEQ_INVALID_ARGUMENT);
+    recipe.effort = "calibrated";
+    ck_assert_int_eq(moeq_sweep(model, &text, &recipe, 1, NULL, &report, &sweep),
+                     MOEQ_INVALID_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(sweep.message, "moeq_sweep does not calibrate"));
+    err = (moeq_error){0};
+    ck_assert_msg(moeq_convert(model, &recipe, output, true, NULL, &err) == MOEQ_OK, "%s",
+                  err.message);
+    /* on the text that it was calibrated on: the KL divergence is less than half of plain q3_k's */
+    moeq_model *calibrated = open_model(output);
+    const moeq_recipe rows[] = {
+        {.struct_size = sizeof *rows, .level = "q3_k"},
+        {.struct_size = sizeof *rows, .model = calibrated},
+    };
+    ck_assert_msg(moeq_sweep(model, &text, rows, 2, NULL, &report, &err) == MOEQ_OK, "%s",
+                  err.message);
+    double kld[2] = {0};
+    const char *at = report;
+    for (int i = 0; i < 2; i++) {
+        at = strstr(strstr(at, "\"is_baseline\":\tfalse"), "\"kld_nats\"");
+        ck_assert_ptr_nonnull(at);
+        kld[i] = strtod(strstr(at, "\"value\":") + strlen("\"value\":"), NULL);
+    }
+    ck_assert_msg(kld[1] > 0.0 && kld[1] < 0.5 * kld[0], "%g and %g", kld[0], kld[1]);
+    moeq_free(report);
+    moeq_model_close(calibrated);
+    recipe = (moeq_recipe){
+        .struct_size = sizeof recipe, .level = "q3_k", .calibration = MQ_TEST_BINARY_DIR "/none.cal"};
+    ck_assert_int_eq(moeq_plan_bytes(model, &recipe, &bytes, &missing), MOEQ_NOT_FOUND);
+    ck_assert_ptr_nonnull(strstr(missing.path, "none.cal"));
+    moeq_model_close(model);
+}
+END_TEST
+
 static bool stop_at_once(void *user, const char *phase, const char *unit, uint64_t done,
                          uint64_t total)
 {
@@ -361,6 +408,7 @@ int main(void)
     tcase_add_test(tests, converts_to_several_files);
     tcase_add_test(tests, shared_experts_have_a_level);
     tcase_add_test(tests, exports_what_it_can_read_again);
+    tcase_add_test(tests, calibrates);
     tcase_add_test(tests, sweeps_and_can_be_stopped);
     tcase_add_test(tests, compares_files);
     tcase_add_test(tests, computes_as_asked);
