@@ -156,7 +156,7 @@ size_t mq_calibrated_columns(const struct mq_calibrated *calibrated)
     return 0; /* nothing helps: mq_calibrated_run says so */
 }
 
-static moeq_status check_memory(const struct mq_calibrated *c, moeq_error *err)
+moeq_status mq_calibrated_check_memory(const struct mq_calibrated *c, moeq_error *err)
 {
     struct mq_calibrated least = *c;
     uint64_t fixed, window;
@@ -528,7 +528,7 @@ moeq_status mq_calibrated_run(void *user, struct mq_convert_sink *sink, moeq_err
     struct mq_context context = *c->context; /* all windows in one pass */
     moeq_status status;
     c->result = (struct mq_calibrated_result){.tokens = c->windows->count * c->windows->length};
-    MQ_TRY_OUT(check_memory(c, err));
+    MQ_TRY_OUT(mq_calibrated_check_memory(c, err));
     context.memory_bytes = UINT64_MAX;
     MQ_TRY_OUT(prepare(&p, err));
     MQ_TRY_OUT(mq_evaluate(&context, &arm, 1, c->windows, &observer, err));

@@ -42,6 +42,9 @@ uint64_t mq_calibrated_memory(const struct mq_calibrated *calibrated);
 /* The widest runs of columns for which context->memory_bytes suffices; 0: whole rows, or nothing does. */
 size_t mq_calibrated_columns(const struct mq_calibrated *calibrated);
 
+/* MOEQ_LIMIT where the memory does not suffice even so: how many tokens would do. */
+moeq_status mq_calibrated_check_memory(const struct mq_calibrated *calibrated, moeq_error *err);
+
 /* For struct mq_policy's calibration: on how many tokens, and which; the windows' ids_crc32 as of protocol.h. */
 enum { MQ_CALIBRATED_SENTENCE = 128 };
 void mq_calibrated_sentence(const struct mq_calibrated *calibrated, uint32_t ids_crc32,

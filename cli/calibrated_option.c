@@ -70,9 +70,10 @@ static moeq_status choose_columns(const struct mq_options *options,
         return mq_fail(err, MOEQ_INVALID_ARGUMENT, "--memory or --threads cannot be had");
     option->run.context = &ui.context;
     option->run.options.columns = mq_calibrated_columns(&option->run);
+    const moeq_status status = mq_calibrated_check_memory(&option->run, err);
     option->run.context = NULL;
     mq_job_end(&ui);
-    return MOEQ_OK;
+    return status;
 }
 
 moeq_status mq_calibrated_option_read(const struct mq_options *options, struct mq_view *view,
