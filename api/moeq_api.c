@@ -273,11 +273,11 @@ static moeq_status read_calibrated(const struct mq_context *context, const struc
     MQ_TRY(read_text(recipe->text, &text, &protocol, &compute, err));
     MQ_TRY(mq_text_read(&text.path, 1, &q->text, err));
     MQ_TRY(mq_protocol_text(&protocol, view, &q->text, &q->windows, err));
-    q->run = (struct mq_calibrated){
-        .context = context,
-        .view = view,
-        .windows = &q->windows.windows,
-        .options = {.feedback = {.effort = q->policy.effort, .passes = -1}}};
+    q->run =
+        (struct mq_calibrated){.context = context,
+                               .view = view,
+                               .windows = &q->windows.windows,
+                               .options = {.feedback = {.effort = q->policy.effort, .passes = -1}}};
     q->run.options.columns = mq_calibrated_columns(&q->run);
     mq_calibrated_sentence(&q->run, q->windows.ids_crc32, q->sentence);
     q->policy.calibration = q->sentence;
@@ -315,8 +315,8 @@ moeq_status moeq_plan_bytes(const moeq_model *model, const moeq_recipe *recipe, 
         return mq_fail(err, MOEQ_INVALID_ARGUMENT, "a recipe needs a level");
     moeq_status status = quantizing_begin(&job.context, model, recipe, &q, err);
     if (status == MOEQ_OK)
-        status = mq_convert_plan(&job.context, model->view, &q.policy, NULL, q.shard_bytes, &plan,
-                                 err);
+        status =
+            mq_convert_plan(&job.context, model->view, &q.policy, NULL, q.shard_bytes, &plan, err);
     if (status == MOEQ_OK)
         *bytes = plan->output_bytes;
     mq_plan_free(plan);
@@ -432,8 +432,9 @@ static moeq_status make_candidate(const moeq_model *source, const moeq_recipe *c
     moeq_recipe recipe;
     MQ_TRY(read_options(&recipe, sizeof recipe, caller, err));
     if (recipe.calibration || recipe.text)
-        return mq_fail(err, MOEQ_INVALID_ARGUMENT,
-                       "moeq_sweep does not calibrate: it judges the file that moeq_convert makes so");
+        return mq_fail(
+            err, MOEQ_INVALID_ARGUMENT,
+            "moeq_sweep does not calibrate: it judges the file that moeq_convert makes so");
     if (!recipe.model) {
         candidate->name = recipe.level ? recipe.level : recipe.mix;
         return make_policy(caller, &candidate->policy, err);

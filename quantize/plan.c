@@ -115,7 +115,6 @@ static bool has_class(const struct mq_view *view, enum mq_role_class class)
     return false;
 }
 
-/* key, value, ..., NULL: what the model says of itself. */
 /* What is said of the levels of a class. */
 static const char *class_text(const struct mq_view *view, const struct mq_policy *policy,
                               enum mq_role_class c)
@@ -126,15 +125,10 @@ static const char *class_text(const struct mq_view *view, const struct mq_policy
     return policy->levels[c] ? policy->levels[c]->name : "source";
 }
 
-static moeq_status make_metadata(const struct mq_plan *plan, const struct mq_policy *policy,
-                                 const char ***metadata, moeq_error *err)
+const char *mq_plan_recipe_text(const struct mq_plan *plan, const struct mq_policy *policy)
 {
     const struct mq_view *view = plan->view;
-    struct mq_arena *arena = plan->arena;
-    struct mq_buffer source = {0}, recipe = {0};
-    for (size_t i = 0; i < view->files_count; i++)
-        mq_buffer_printf(&source, "%s%s %" PRIu64 " %08" PRIx32, i ? "; " : "", view->files[i].name,
-                         view->files[i].file.size_bytes, view->files[i].header_crc32);
+    struct mq_buffer recipe = {0};
     for (int c = 0; c < MQ_CLASS_COUNT; c++)
         if (has_class(view, (enum mq_role_class)c))
             mq_buffer_printf(&recipe, "%s=%s; ", mq_role_class_name((enum mq_role_class)c),
@@ -152,6 +146,22 @@ static moeq_status make_metadata(const struct mq_plan *plan, const struct mq_pol
         mq_buffer_printf(&recipe, "; importance=%s %08" PRIx32,
                          mq_importance_name(policy->importance),
                          mq_importance_fingerprint(policy->importance));
+    const char *text = mq_buffer_ok(&recipe) ? mq_arena_strdup(plan->arena, recipe.data) : NULL;
+    mq_buffer_free(&recipe);
+    return text;
+}
+
+/* key, value, ..., NULL: what the model says of itself. */
+static moeq_status make_metadata(const struct mq_plan *plan, const struct mq_policy *policy,
+                                 const char ***metadata, moeq_error *err)
+{
+    const struct mq_view *view = plan->view;
+    struct mq_arena *arena = plan->arena;
+    struct mq_buffer source = {0};
+    for (size_t i = 0; i < view->files_count; i++)
+        mq_buffer_printf(&source, "%s%s %" PRIu64 " %08" PRIx32, i ? "; " : "", view->files[i].name,
+                         view->files[i].file.size_bytes, view->files[i].header_crc32);
+    const char *made_by = mq_plan_recipe_text(plan, policy);
     const char *pairs[] = {
         MQ_META_FORMAT,   "moeq",
         MQ_META_VERSION,  MQ_PROFILE_VERSION,
@@ -159,11 +169,10 @@ static moeq_status make_metadata(const struct mq_plan *plan, const struct mq_pol
         MQ_META_FAMILY,   view->family->name,
         MQ_META_NAME,     mq_plan_model_name(plan),
         MQ_META_SOURCE,   mq_buffer_ok(&source) ? mq_arena_strdup(arena, source.data) : NULL,
-        MQ_META_RECIPE,   mq_buffer_ok(&recipe) ? mq_arena_strdup(arena, recipe.data) : NULL,
+        MQ_META_RECIPE,   made_by,
     };
     size_t n = sizeof pairs / sizeof *pairs;
     mq_buffer_free(&source);
-    mq_buffer_free(&recipe);
     const char **m = *metadata = mq_arena_alloc(arena, n + 4 + 1, sizeof *m);
     for (size_t i = 0; i < n; i++) {
         if (!m || !pairs[i])

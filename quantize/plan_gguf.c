@@ -501,6 +501,12 @@ static moeq_status put_keys(struct job *job, const struct mq_gguf *carried)
         mq_gguf_put_i32(w, MQ_GGUF_KEY_IMATRIX_ENTRIES,
                         (int32_t)mq_importance_count(plan->importance));
     }
+    if (job->policy->calibration || job->policy->chosen_by) {
+        const char *made_by = mq_plan_recipe_text(plan, job->policy);
+        if (!made_by)
+            return mq_fail_memory(job->err, "planning");
+        mq_gguf_put_string(w, MQ_META_RECIPE, made_by, strlen(made_by));
+    }
     bool no_memory;
     const char *notes = mq_view_notes_text(view, NULL, plan->arena, &no_memory);
     if (no_memory)

@@ -32,6 +32,9 @@ moeq_status mq_plan_place(struct mq_plan *plan, const struct mq_plan_content *co
  * own name does not matter; otherwise the last part of the path. NULL when out of memory. */
 const char *mq_plan_model_name(const struct mq_plan *plan);
 
+/* How the policy quantizes: "experts=q4_k; attention=q8_0; ...; effort=default"; NULL when out of memory. */
+const char *mq_plan_recipe_text(const struct mq_plan *plan, const struct mq_policy *policy);
+
 /* Adds a sentence to the plan's warnings (unless it is NULL, or there is no room). */
 void mq_plan_warn(struct mq_plan *plan, const char *sentence);
 

@@ -35,10 +35,12 @@
 #define EXPERTS_DOWN(layers, level) \
     RULE(EXPERT_DOWN, layers, ANY, level), RULE(MLP_DOWN, layers, DENSE, level)
 /* Down matrices a level above the rest; in layer 0 all of them one more. */
-#define RISING(name, up, further)                                              \
-    static const struct mq_recipe_rule name[] = {                              \
-        EXPERTS_DOWN(ALL, up), EXPERTS(FIRST, up), EXPERTS_DOWN(FIRST, further), \
-        END,                                                                   \
+#define RISING(name, up, further)                 \
+    static const struct mq_recipe_rule name[] = { \
+        EXPERTS_DOWN(ALL, up),                    \
+        EXPERTS(FIRST, up),                       \
+        EXPERTS_DOWN(FIRST, further),             \
+        END,                                      \
     }
 /* What all of llama.cpp's mixes have in common. */
 #define HEAD RULE(HEAD, ALL, ANY, "q6_k"), RULE(EMBEDDING, ALL, TIED, "q6_k")

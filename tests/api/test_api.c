@@ -228,8 +228,9 @@ START_TEST(calibrates)
     ck_assert_msg(kld[1] > 0.0 && kld[1] < 0.5 * kld[0], "%g and %g", kld[0], kld[1]);
     moeq_free(report);
     moeq_model_close(calibrated);
-    recipe = (moeq_recipe){
-        .struct_size = sizeof recipe, .level = "q3_k", .calibration = MQ_TEST_BINARY_DIR "/none.cal"};
+    recipe = (moeq_recipe){.struct_size = sizeof recipe,
+                           .level = "q3_k",
+                           .calibration = MQ_TEST_BINARY_DIR "/none.cal"};
     ck_assert_int_eq(moeq_plan_bytes(model, &recipe, &bytes, &missing), MOEQ_NOT_FOUND);
     ck_assert_ptr_nonnull(strstr(missing.path, "none.cal"));
     moeq_model_close(model);

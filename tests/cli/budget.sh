@@ -19,6 +19,7 @@ cmp "$work/mix.moeq" "$work/one.moeq" || fail "one thread and two: other levels"
 size=$(($(stat -c %s "$work/q4.moeq") - 50000))
 "$moeq" convert $model -o "$work/size.moeq" --size $size "${some[@]}" -q 2> /dev/null || fail "--size"
 "$moeq" export $model -o "$work/size.gguf" --size $size "${some[@]}" -q 2> /dev/null || fail "export --size"
+grep -aq "=a level each for $size bytes in all" "$work/size.gguf" || fail "the GGUF file does not say its budget"
 for file in size.moeq size.gguf; do
     [ "$(stat -c %s "$work/$file")" -le $size ] || fail "$file is larger than its budget"
     [ "$(stat -c %s "$work/$file")" -ge $((size * 97 / 100)) ] || fail "$file leaves much of its budget"
