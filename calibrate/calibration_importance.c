@@ -151,6 +151,7 @@ moeq_status mq_calibration_importance(const struct mq_context *context, const ch
     MQ_TRY_OUT(is_imatrix ? read_imatrix(&r, err) : read_calibration(&r, err));
     MQ_TRY_OUT(mq_importance_check(r.importance, view, err));
     MQ_TRY_OUT(mq_importance_blend_experts(r.importance, view, err));
+    mq_importance_raise(r.importance);
 out:
     free(r.means);
     free(r.columns);

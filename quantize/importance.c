@@ -173,6 +173,18 @@ moeq_status mq_importance_check(const struct mq_importance *m, const struct mq_v
     return MOEQ_OK;
 }
 
+void mq_importance_raise(struct mq_importance *m)
+{
+    for (size_t i = 0; i < m->count; i++) {
+        const struct item *item = &m->items[i];
+        double sum = 0;
+        for (size_t c = 0; c < item->cols; c++)
+            sum += (double)item->columns[c];
+        for (size_t c = 0; c < item->cols; c++)
+            item->columns[c] += (float)(MQ_IMPORTANCE_FLOOR * sum / (double)item->cols);
+    }
+}
+
 void mq_importance_blend(float *columns, size_t cols, uint64_t inputs, const float *prior)
 {
     const double n = inputs == UINT64_MAX ? INFINITY : (double)inputs;

@@ -55,6 +55,15 @@ moeq_status mq_importance_check(const struct mq_importance *importance, const st
                                 moeq_error *err);
 
 /*
+ * Adds MQ_IMPORTANCE_FLOOR of a matrix's mean to each of its columns: on other text, columns that hardly counted count too.
+ * Measured on a model of 3 layers and 8 experts, KL divergence on articles (± .0003): by the importance of code q3_k .0115 without
+ * and .0106 with it, iq3_xxs .0174 and .0155, iq2_xs .0446 and .0419 (.0108, .0165 and .0430 without importance); by
+ * that of other articles q3_k .0099 and .0097, q4_k .0029 and .0030.
+ */
+#define MQ_IMPORTANCE_FLOOR 0.3
+void mq_importance_raise(struct mq_importance *importance);
+
+/*
  * Few inputs say little: columns[] = (inputs * columns + n0 * prior) / (inputs + n0) with n0 =
  * MQ_IMPORTANCE_PRIOR. Measured: at 128 tokens an expert this lowers the KL divergence by a tenth.
  */

@@ -189,6 +189,24 @@ START_TEST(experts_lean_on_their_layer_or_on_their_own_mean)
 }
 END_TEST
 
+START_TEST(every_column_counts_a_little)
+{
+    static const float columns[4] = {0, 0, 4, 0};
+    struct mq_view *view = open_model();
+    struct mq_importance *table;
+    moeq_error err = {0};
+    struct mq_tensor t = {.name = "matrix", .cols = 4};
+    ck_assert_ok(mq_importance_create("here", &table, &err));
+    ck_assert_ok(mq_importance_add(table, t.name, columns, 4, 10, &err));
+    mq_importance_raise(table);
+    for (size_t c = 0; c < 4; c++)
+        ck_assert_double_eq_tol((double)mq_importance_columns(table, &t)[c],
+                                (double)columns[c] + MQ_IMPORTANCE_FLOOR, 1e-6);
+    mq_importance_destroy(table);
+    mq_view_close(view);
+}
+END_TEST
+
 static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, every_matrix_finds_its_own);
@@ -197,6 +215,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, another_models_table_is_refused);
     tcase_add_test(tests, few_inputs_lean_on_the_prior);
     tcase_add_test(tests, experts_lean_on_their_layer_or_on_their_own_mean);
+    tcase_add_test(tests, every_column_counts_a_little);
 }
 
 int main(void)
