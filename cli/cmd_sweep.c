@@ -42,6 +42,8 @@ static void free_sweep(struct sweep *s, const struct mq_options *options)
         mq_view_close(s->files[i]);
         free(s->paths[i]);
     }
+    for (size_t i = 0; i < s->levels_count; i++)
+        mq_view_close(s->made[i]);
     mq_view_close(s->source);
     mq_importance_destroy(s->importance);
     for (size_t i = 0; i < s->levels_count; i++)

@@ -419,6 +419,7 @@ void mq_options_free(struct mq_options *options)
     free(options->tensor.values);
     free(options->report.values);
     free(options->text.values);
+    free(options->calibration_text.values);
     free(options->ignore_config.values);
     memset(options, 0, sizeof *options);
 }
