@@ -3,6 +3,7 @@
 
 #include "ids_file.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 
@@ -61,6 +62,45 @@ moeq_status mq_calibrated_option_ids(const struct mq_options *options, const str
     return MOEQ_OK;
 }
 
+/* Adds windows of another text to those of the ones before. */
+static moeq_status append(struct mq_text_windows *all, struct mq_text_windows *more,
+                          moeq_error *err)
+{
+    const size_t length = more->windows.length, had = all->windows.count * length;
+    const size_t n = more->windows.count * length;
+    int32_t *ids = realloc(all->ids, (had + n) * sizeof *ids);
+    if (!ids)
+        return mq_fail_memory(err, "reading texts");
+    memcpy(ids + had, more->ids, n * sizeof *ids);
+    all->ids = ids;
+    all->windows = (struct mq_windows){ids, all->windows.count + more->windows.count, length};
+    all->ids_crc32 = (uint32_t)crc32_z(0, (const Bytef *)ids, (had + n) * sizeof *ids);
+    return MOEQ_OK;
+}
+
+/* Each text is cut for itself, as in calibrate: --tokens is of each, so that none is left out. */
+static moeq_status read_texts(const struct mq_options *options, struct mq_view *view,
+                              const struct mq_protocol_options *protocol,
+                              struct mq_text_windows *all, moeq_error *err)
+{
+    for (size_t i = 0; i < options->text.count; i++) {
+        struct mq_options one = *options;
+        struct mq_text text = {0};
+        struct mq_text_windows windows = {0};
+        one.text.values += i;
+        one.text.count = 1;
+        moeq_status status = mq_read_text(&one, view, &text, err);
+        if (status == MOEQ_OK)
+            status = mq_protocol_text(protocol, view, &text, &windows, err);
+        if (status == MOEQ_OK)
+            status = append(all, &windows, err);
+        mq_text_windows_free(&windows);
+        mq_text_free(&text);
+        MQ_TRY(status);
+    }
+    return MOEQ_OK;
+}
+
 /* As whole rows as memory lets. */
 static moeq_status choose_columns(const struct mq_options *options,
                                   struct mq_calibrated_option *option, moeq_error *err)
@@ -93,8 +133,7 @@ moeq_status mq_calibrated_option_read(const struct mq_options *options, struct m
         struct mq_file identity;
         MQ_TRY(mq_calibrated_option_ids(options, view, &option->windows, &identity, err));
     } else {
-        MQ_TRY(mq_read_text(options, view, &option->text, err));
-        MQ_TRY(mq_protocol_text(&protocol, view, &option->text, &option->windows, err));
+        MQ_TRY(read_texts(options, view, &protocol, &option->windows, err));
     }
     const struct mq_windows *w = &option->windows.windows;
     option->run =
@@ -112,6 +151,5 @@ moeq_status mq_calibrated_option_read(const struct mq_options *options, struct m
 void mq_calibrated_option_free(struct mq_calibrated_option *option)
 {
     mq_importance_destroy(option->importance);
-    mq_text_free(&option->text);
     mq_text_windows_free(&option->windows);
 }

@@ -9,7 +9,6 @@
 
 struct mq_calibrated_option {
     bool given;
-    struct mq_text text;
     struct mq_text_windows windows;
     char sentence[MQ_CALIBRATED_SENTENCE]; /* for plans: by what it was calibrated */
     struct mq_calibrated run;

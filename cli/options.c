@@ -107,8 +107,9 @@ static const struct option options_table[] = {
      FIELD(list_families)},
     {"text", 0, LIST, "FILE",
      "UTF-8 text to use: a file, a pipe, or - for standard input; may be repeated: the texts are "
-     "joined as one file would hold them, with nothing between. In calibrate each is a text of its "
-     "own, called NAME by NAME=FILE",
+     "joined as one file would hold them, with nothing between. Where they calibrate each is a "
+     "text "
+     "of its own, with --tokens of each; in calibrate it is called NAME by NAME=FILE",
      FIELD(text)},
     {"calibration", 0, TEXT, "FILE",
      "columns of matrices count by their inputs' mean squares in FILE: a calibration (moeq "

@@ -19,6 +19,11 @@ cmp "$work/one.moeq" "$work/two.moeq" || fail "one thread and two: other bytes"
 "$moeq" convert $model -o "$work/three.moeq" "${calibrated[@]}" --attention q4_k --json > "$work/done.json" 2> /dev/null || fail "attention"
 "$moeq" convert $model -o "$work/three-plain.moeq" --level q3_k --attention q4_k -q || fail "attention, plain"
 
+# of several texts each is cut for itself: as many tokens of either
+"$moeq" convert $model --dry-run --level q3_k --effort calibrated --text "$work/calibration.txt" --text "$work/judge.txt" \
+    --tokens 1024 > "$work/out" 2> "$work/stderr" || fail "two texts: $(cat "$work/stderr")"
+grep -q "error feedback on 2048 tokens" "$work/out" || fail "two texts: $(cat "$work/out")"
+
 # stopped in the middle, it goes on and ends with the same bytes
 "$moeq" convert $model -o "$work/again.moeq" "${calibrated[@]}" -q 2> /dev/null &
 for _ in $(seq 200); do
