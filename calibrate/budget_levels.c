@@ -11,7 +11,7 @@ static bool is_covered(const struct mq_view *view, const struct mq_budget_levels
     const struct mq_tensor *t = &view->tensors[tensor];
     const enum mq_role_class of = mq_view_class(view, t->role);
     return (of == MQ_CLASS_EXPERTS || (of == MQ_CLASS_SHARED && !options->without_shared)) &&
-           t->layer >= 0 && t->rows > 1;
+           t->layer >= 0 && t->rows > 1 && !(options->fixed && options->fixed[tensor]);
 }
 
 uint64_t mq_budget_weights(const struct mq_view *view,

@@ -14,6 +14,7 @@ struct mq_budget_levels_options {
     bool
         per_matrix; /* one level for a layer's gates, one for its ups, one for its downs (as GGUF has it) */
     bool without_shared; /* MLPs that every token goes through keep the level that they have */
+    const bool *fixed;   /* [view's tensors]: those whose level was chosen otherwise; NULL: none */
     uint64_t bytes;
 };
 

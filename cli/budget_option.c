@@ -248,12 +248,24 @@ enum mq_exit mq_budget_option_plan(const struct mq_options *options, const struc
     if (!budget->given)
         return mq_make_plan(options, view, policy, gguf, plan);
     budget->chosen = calloc(view->tensors_count + 1, sizeof *budget->chosen);
-    moeq_status status = budget->chosen ? MOEQ_OK : mq_fail_memory(&err, "choosing levels");
+    budget->fixed = calloc(view->tensors_count + 1, sizeof *budget->fixed);
+    moeq_status status =
+        budget->chosen && budget->fixed ? MOEQ_OK : mq_fail_memory(&err, "choosing levels");
     if (status == MOEQ_OK)
         status = measure(options, view, policy, calibrated, budget, &err);
     if (status != MOEQ_OK)
         return mq_report(&err);
+    for (size_t k = 0; k < policy->overrides_count; k++)
+        for (size_t i = 0; i < view->tensors_count; i++)
+            budget->fixed[i] |=
+                mq_policy_override_matches(&policy->overrides[k], &view->tensors[i]);
+    budget->how.fixed = budget->fixed;
     budget->weights = mq_budget_weights(view, &budget->how);
+    if (!budget->weights) {
+        mq_fail(&err, MOEQ_INVALID_ARGUMENT, "%s: --tensor leaves no matrix to choose a level for",
+                budget->option);
+        return mq_report(&err);
+    }
     say_budget(options, calibrated->windows.ids_crc32, budget);
     policy->chosen = budget->chosen;
     policy->chosen_by = budget->sentence;
@@ -269,4 +281,5 @@ void mq_budget_option_free(struct mq_budget_cli *budget)
 {
     mq_sensitivity_free(&budget->sensitivity);
     free(budget->chosen);
+    free(budget->fixed);
 }

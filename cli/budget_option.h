@@ -16,6 +16,7 @@ struct mq_budget_cli {
     struct mq_budget_levels_options how;
     struct mq_sensitivity sensitivity;
     const struct mq_level **chosen; /* [view's tensors] */
+    bool *fixed;                    /* [view's tensors]: by --tensor */
     struct mq_budget_result result;
     uint64_t weights;
     char sentence[96];

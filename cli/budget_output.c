@@ -29,7 +29,8 @@ void mq_budget_option_print(const struct mq_budget_cli *budget, const struct mq_
         "  budget: experts and MLPs take %.4f bits per weight; expected loss %.3g of the residual "
         "stream's\n  squares",
         mq_bits_per_weight(budget->result.bytes, budget->weights), budget->result.loss);
-    if (alone < budget->how.levels_count)
+    if (alone < budget->how.levels_count &&
+        mq_budget_uniform(view, &budget->sensitivity, &budget->how, alone).loss > 0)
         printf(", %.2f of what %s for all of them loses",
                budget->result.loss /
                    mq_budget_uniform(view, &budget->sensitivity, &budget->how, alone).loss,

@@ -70,7 +70,8 @@ static moeq_status make(const struct mq_options *options, const struct mq_contex
 moeq_status mq_calibrated_levels_make(const struct mq_options *options,
                                       const struct mq_context *context, struct mq_view *source,
                                       struct mq_candidate *candidates, size_t count,
-                                      struct mq_view **made, moeq_error *err)
+                                      struct mq_view **made, char sentence[MQ_CALIBRATED_SENTENCE],
+                                      moeq_error *err)
 {
     struct mq_options own = *options;
     struct mq_calibrated_option calibrated = {0};
@@ -81,6 +82,7 @@ moeq_status mq_calibrated_levels_make(const struct mq_options *options,
         return MOEQ_OK;
     own.text = options->calibration_text;
     own.context = own.tokens = 0; /* those of --text */
+    own.calibration = NULL;       /* the policies have it already */
     snprintf(folder, sizeof folder, "%.2000s/moeq-sweep-XXXXXX", place && *place ? place : "/tmp");
     if (!mkdtemp(folder))
         return mq_fail_file(err, MOEQ_IO, folder, "cannot make a folder (TMPDIR): %s",
@@ -94,7 +96,8 @@ moeq_status mq_calibrated_levels_make(const struct mq_options *options,
         MQ_TRY_OUT(make(options, context, source, &calibrated, &candidates[i].policy, path,
                         &made[i], err));
         candidates[i].made = made[i];
-        candidates[i].policy.calibration = NULL; /* goes with `calibrated` */
+        snprintf(sentence, MQ_CALIBRATED_SENTENCE, "%s", calibrated.sentence);
+        candidates[i].policy.calibration = sentence;
     }
 out:
     mq_calibrated_option_free(&calibrated);

@@ -2,6 +2,7 @@
 #include "calibrated_option.h"
 
 #include "ids_file.h"
+#include "output_path.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,22 @@ bool mq_calibrated_option_text(const struct mq_options *options)
     return options->text.count || options->ids;
 }
 
+/* What is written is none of what is read for it. */
+static bool check_inputs(const char *command, const struct mq_options *o)
+{
+    const char *input = NULL;
+    for (size_t i = 0; o->output && i < o->text.count; i++)
+        if (mq_same_file(o->text.values[i], o->output))
+            input = o->text.values[i];
+    if (o->output && o->ids && mq_same_file(o->ids, o->output))
+        input = o->ids;
+    if (o->output && o->calibration && mq_same_file(o->calibration, o->output))
+        input = o->calibration;
+    if (input)
+        mq_usage(command, "-o '%s' is an input of this run", input);
+    return !input;
+}
+
 bool mq_calibrated_option_check(const char *command, const struct mq_options *options)
 {
     if (options->text.count && options->ids) {
@@ -28,6 +45,15 @@ bool mq_calibrated_option_check(const char *command, const struct mq_options *op
         return false;
     }
     const bool budget = options->bpw || options->size || options->gpu || options->vram;
+    if (is_given(options) && !budget && !options->level && !options->levels && !options->recipe &&
+        !options->tensor.count) {
+        mq_usage(
+            command,
+            "--effort calibrated is about quantizing: it goes with a level, a recipe or a budget");
+        return false;
+    }
+    if (!check_inputs(command, options))
+        return false;
     if (!is_given(options) && !budget &&
         (mq_calibrated_option_text(options) || options->tokens || options->context)) {
         mq_usage(command,

@@ -24,6 +24,7 @@ struct sweep {
     char *paths[MQ_CANDIDATES_MAX + 1];                      /* of --files; NULL behind them */
     size_t files_count;
     struct mq_view *source, *files[MQ_CANDIDATES_MAX], *made[MQ_CANDIDATES_MAX];
+    char sentence[MQ_CALIBRATED_SENTENCE]; /* of what the levels were made by a text */
     struct mq_baseline baseline;
     struct mq_importance *importance; /* of --calibration */
     struct mq_text text;
@@ -148,7 +149,7 @@ static moeq_status run(const struct mq_options *options, const struct mq_context
     s->how.text = &s->text;
     s->baseline = mq_baseline_of(s->source);
     MQ_TRY(mq_calibrated_levels_make(options, context, s->source, s->candidates, s->levels_count,
-                                     s->made, err));
+                                     s->made, s->sentence, err));
     MQ_TRY(mq_compare(context, &s->baseline, s->candidates, s->count, &s->how, &s->result, err));
     if (!s->attribute)
         return MOEQ_OK;
@@ -166,6 +167,8 @@ static void print_sweep(const struct sweep *s, const struct mq_options *options)
                       !r->rows[1].int8 ? NULL
                       : r->files_count ? "; rows named int8: the row above with --compute int8"
                                        : "; rows named int8: the level above with --compute int8");
+    if (s->sentence[0])
+        printf("  levels by %s\n", s->sentence);
     mq_print_comparison_notes(options, r);
     mq_print_comparison(r, options->verbose);
     if (s->attribute)
@@ -199,7 +202,9 @@ enum mq_exit mq_cmd_sweep(const struct mq_options *options)
         return mq_usage("sweep", "--text FILE is missing");
     if (!options->levels && !options->files.count)
         return mq_usage("sweep", "--levels or --files is missing, such as --levels q8_0,q4_k,q3_k");
-    if (!mq_report_files_ok("sweep", options, options->text.values))
+    if (!mq_report_files_ok("sweep", options, options->text.values) ||
+        (options->calibration_text.count &&
+         !mq_report_files_ok("sweep", options, options->calibration_text.values)))
         return MQ_EXIT_USAGE;
     struct sweep s = {.how = {.swap = options->swap, .noise_floor = options->noise_floor}};
     struct mq_job_ui ui;

@@ -56,6 +56,11 @@ static moeq_status check_can_encode(const struct mq_view *view, const struct mq_
                    mq_tensor_shown(t), level->name);
 }
 
+bool mq_policy_override_matches(const struct mq_policy_override *o, const struct mq_tensor *t)
+{
+    return fnmatch(o->pattern, t->name, 0) == 0 || fnmatch(o->pattern, mq_tensor_shown(t), 0) == 0;
+}
+
 moeq_status mq_policy_apply(const struct mq_policy *policy, const struct mq_view *view,
                             const struct mq_level **levels, moeq_error *err)
 {
@@ -77,8 +82,7 @@ moeq_status mq_policy_apply(const struct mq_policy *policy, const struct mq_view
         size_t matches = 0;
         for (size_t i = 0; i < view->tensors_count; i++) {
             const struct mq_tensor *t = &view->tensors[i];
-            if (fnmatch(o->pattern, t->name, 0) != 0 &&
-                fnmatch(o->pattern, mq_tensor_shown(t), 0) != 0)
+            if (!mq_policy_override_matches(o, t))
                 continue;
             const struct mq_level *source;
             MQ_TRY(mq_tensor_stored(view, t, &source, err));

@@ -49,4 +49,8 @@ struct mq_policy mq_policy_of_recipe(const struct mq_recipe *recipe);
 moeq_status mq_policy_apply(const struct mq_policy *policy, const struct mq_view *view,
                             const struct mq_level **levels, moeq_error *err);
 
+/* By the name that a user sees, or the official one. */
+bool mq_policy_override_matches(const struct mq_policy_override *override,
+                                const struct mq_tensor *tensor);
+
 #endif

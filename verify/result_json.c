@@ -260,7 +260,10 @@ static cJSON *recipe(struct mq_json_tree *b, const struct mq_policy *policy)
     mq_json_put(b, o, "overrides", overrides);
     if (policy->recipe)
         mq_json_put_text(b, o, "recipe", policy->recipe->name);
-    mq_json_put_text(b, o, "effort", mq_effort_name(policy->effort));
+    mq_json_put_text(b, o, "effort",
+                     policy->calibration ? MQ_EFFORT_CALIBRATED : mq_effort_name(policy->effort));
+    if (policy->calibration)
+        mq_json_put_text(b, o, "calibration", policy->calibration);
     mq_importance_put_json(b, o, policy->importance);
     return o;
 }

@@ -64,6 +64,20 @@ assert {level for of in levels.values() for level in of} == {"q3_k", "q8_0"}, le
 assert all(len(of) == 1 for of in levels.values()), levels
 PYTHON
 
+# what --tensor chose is no part of the budget
+"$moeq" convert $model --dry-run --json --bpw 4 --levels q3_k,q8_0 --tensor '*.w2.*=q8_0' "${text[@]}" 2> /dev/null > "$work/plan.json"
+python3 - "$work/plan.json" << 'PYTHON' || fail "--tensor"
+import json, sys
+plan = json.load(open(sys.argv[1]))
+down = [t["level"] for t in plan["tensors"] if ".w2." in t["name"]]
+assert down and set(down) == {"q8_0"}
+assert 3.9 < plan["budget"]["bits_per_weight"] <= 4, plan["budget"]
+others = [t for t in plan["tensors"] if ".w1." in t["name"] or ".w3." in t["name"]]
+assert plan["budget"]["bytes"] == sum(t["bytes"] for t in others), (plan["budget"], others[0])
+PYTHON
+expect 1 "moeq: --bpw: --tensor leaves no matrix to choose a level for" \
+    convert $model --dry-run --bpw 4 --tensor '*.experts.*=q8_0' --text "$work/calibration.txt" --tokens 512 --levels q3_k
+
 usage convert "--bpw needs --text FILE: by it is found out what each matrix loses" \
     convert $model --dry-run --bpw 4
 usage convert "--bpw '0.2': expected bits per weight of experts, such as 4.25" \

@@ -77,6 +77,19 @@ assert swept["file_bytes"] == file["file_bytes"] and swept["expert_relative_rmse
 PYTHON
 [ -z "$(ls "$TMPDIR")" ] || fail "left behind: $(ls "$TMPDIR")"
 unset TMPDIR
+"$moeq" calibrate $model --text "$work/some.txt" -o "$work/c.cal" -q 2> /dev/null || fail "calibrate"
+"$moeq" sweep $model --text "$work/judge.txt" --levels q3_k,q4_k --effort calibrated --calibration "$work/c.cal" \
+    --calibration-text "$work/some.txt" --tokens 512 --json 2> /dev/null > "$work/sweep.json" || fail "with importance too"
+grep -q '"effort":	"calibrated"' "$work/sweep.json" || fail "the document does not say how its levels were made"
+usage convert "-o '$work/some.txt' is an input of this run" \
+    convert $model -o "$work/some.txt" --force --level q3_k --effort calibrated --text "$work/some.txt"
+usage convert "-o '$work/c.cal' is an input of this run" \
+    convert $model -o "$work/c.cal" --force --level q3_k --calibration "$work/c.cal"
+echo text > "$work/c.md"
+usage sweep "--report '$work/c.md' is an input of this run" \
+    sweep $model --text demo/text.txt --levels q3_k --effort calibrated --calibration-text "$work/c.md" --report "$work/c.md"
+usage export "--effort calibrated is about quantizing: it goes with a level, a recipe or a budget" \
+    export $model -o "$work/x.gguf" --effort calibrated --text demo/text.txt
 usage sweep "--effort calibrated needs --calibration-text FILE, another text than --text" \
     sweep $model --text demo/text.txt --levels q3_k --effort calibrated
 usage sweep "--calibration-text goes with --effort calibrated" \
