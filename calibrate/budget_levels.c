@@ -1,6 +1,8 @@
 /* budget_levels.c: units of a budget from measured matrices, and back. */
 #include "budget_levels.h"
 
+#include "mlp.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,9 +11,8 @@ static bool is_covered(const struct mq_view *view, const struct mq_budget_levels
                        size_t tensor)
 {
     const struct mq_tensor *t = &view->tensors[tensor];
-    const enum mq_role_class of = mq_view_class(view, t->role);
-    return (of == MQ_CLASS_EXPERTS || (of == MQ_CLASS_SHARED && !options->without_shared)) &&
-           t->layer >= 0 && t->rows > 1 && !(options->fixed && options->fixed[tensor]);
+    return mq_mlp_is_matrix(view, t) && !(options->fixed && options->fixed[tensor]) &&
+           !(options->without_shared && mq_view_class(view, t->role) == MQ_CLASS_SHARED);
 }
 
 uint64_t mq_budget_weights(const struct mq_view *view,
@@ -24,26 +25,30 @@ uint64_t mq_budget_weights(const struct mq_view *view,
     return sum;
 }
 
-/* What an expert that no token met loses: as little as the one of its layer and matrix that loses least; 0 where all of
- * them are so. */
-static double least_of_kind(const struct mq_view *view, const struct mq_sensitivity *s,
-                            size_t tensor, size_t level)
+moeq_status mq_budget_fill(const struct mq_view *view, struct mq_sensitivity *s, moeq_error *err)
 {
-    double least = INFINITY;
-    for (size_t i = 0; i < s->tensors; i++) {
-        const double loss = s->loss[i * s->levels + level];
-        const struct mq_tensor *t = &view->tensors[i], *of = &view->tensors[tensor];
-        if (t->role == of->role && t->layer == of->layer && loss < least)
-            least = loss;
-    }
-    return isfinite(least) ? least : 0.0;
-}
-
-static double loss_of(const struct mq_view *view, const struct mq_sensitivity *s, size_t tensor,
-                      size_t level)
-{
-    const double loss = s->loss[tensor * s->levels + level];
-    return isfinite(loss) ? loss : least_of_kind(view, s, tensor, level);
+    const size_t kinds = (view->hparams.layers + 1) * (size_t)MQ_ROLE_COUNT;
+    double *least = malloc(kinds * s->levels * sizeof *least);
+    if (!least)
+        return mq_fail_memory(err, "choosing levels");
+    for (size_t i = 0; i < kinds * s->levels; i++)
+        least[i] = INFINITY;
+    for (int fill = 0; fill < 2; fill++)
+        for (size_t i = 0; i < s->tensors; i++) {
+            const struct mq_tensor *t = &view->tensors[i];
+            if (t->layer < 0)
+                continue;
+            double *of_kind = least + ((size_t)t->layer * MQ_ROLE_COUNT + t->role) * s->levels;
+            for (size_t l = 0; l < s->levels; l++) {
+                double *loss = &s->loss[i * s->levels + l];
+                if (!fill)
+                    of_kind[l] = *loss < of_kind[l] ? *loss : of_kind[l]; /* a NAN is not */
+                else if (!isfinite(*loss))
+                    *loss = isfinite(of_kind[l]) ? of_kind[l] : 0.0;
+            }
+        }
+    free(least);
+    return MOEQ_OK;
 }
 
 struct mq_budget_option mq_budget_uniform(const struct mq_view *view,
@@ -56,7 +61,7 @@ struct mq_budget_option mq_budget_uniform(const struct mq_view *view,
         if (is_covered(view, options, i)) {
             const struct mq_tensor *t = &view->tensors[i];
             sum.bytes += t->rows * mq_level_row_bytes(options->levels[level], t->cols);
-            sum.loss += loss_of(view, sensitivity, i, level);
+            sum.loss += sensitivity->loss[i * sensitivity->levels + level];
         }
     return sum;
 }
@@ -101,7 +106,7 @@ moeq_status mq_budget_levels(const struct mq_view *view, const struct mq_sensiti
             const struct mq_tensor *t = &view->tensors[i];
             struct mq_budget_option *sum = &o[unit[i] * levels + l];
             sum->bytes += t->rows * mq_level_row_bytes(options->levels[l], t->cols);
-            sum->loss += loss_of(view, sensitivity, i, l);
+            sum->loss += sensitivity->loss[i * sensitivity->levels + l];
         }
     MQ_TRY_OUT(mq_budget_choose(o, units, levels, options->bytes, level, result, err));
     for (size_t i = 0; i < n; i++)

@@ -18,6 +18,11 @@ struct mq_budget_levels_options {
     uint64_t bytes;
 };
 
+/* Gives matrices that no token met a loss: as little as that of their layer and role that loses least, 0 where all of
+ * them are so. What follows wants it done. */
+moeq_status mq_budget_fill(const struct mq_view *view, struct mq_sensitivity *sensitivity,
+                           moeq_error *err);
+
 /* Weights that a budget is about. */
 uint64_t mq_budget_weights(const struct mq_view *view,
                            const struct mq_budget_levels_options *options);

@@ -67,12 +67,6 @@ void mq_calibrated_sentence(const struct mq_calibrated *calibrated, uint32_t ids
 
 /* ---- memory ---- */
 
-static bool is_mlp(const struct mq_view *view, const struct mq_tensor *t)
-{
-    const enum mq_role_class of = mq_view_class(view, t->role);
-    return (of == MQ_CLASS_EXPERTS || of == MQ_CLASS_SHARED) && t->rows > 1 && t->layer >= 0;
-}
-
 struct sizes {
     size_t hidden, rows;  /* rows of the largest gate or up */
     uint64_t weights;     /* of the largest matrix */
@@ -85,7 +79,7 @@ static struct sizes measure(const struct mq_view *view)
     for (size_t i = 0; i < view->tensors_count; i++) {
         const struct mq_tensor *t = &view->tensors[i];
         s.scratch = mq_max_u64(s.scratch, mq_load_matrix_scratch(t));
-        if (!is_mlp(view, t))
+        if (!mq_mlp_is_matrix(view, t))
             continue;
         s.weights = mq_max_u64(s.weights, t->rows * t->cols);
         s.rows = mq_max_u64(s.rows, mq_max_u64(t->rows, t->cols) == s.hidden
@@ -98,7 +92,7 @@ static struct sizes measure(const struct mq_view *view)
 /* Whether down is encoded for what gate and up have lost: not in runs of columns. */
 static bool crosses(const struct mq_calibrated *c, size_t cols)
 {
-    return !c->options.no_cross && (!c->options.columns || c->options.columns >= cols);
+    return !c->options.columns || c->options.columns >= cols;
 }
 
 static uint64_t own_bytes(const struct mq_calibrated *c, const struct sizes *s)
@@ -132,23 +126,18 @@ uint64_t mq_calibrated_memory(const struct mq_calibrated *calibrated)
     return fixed + calibrated->windows->count * window;
 }
 
-static uint64_t budget_of(const struct mq_context *context)
-{
-    return context->memory_bytes ? context->memory_bytes : mq_physical_memory_bytes() / 2;
-}
-
 size_t mq_calibrated_columns(const struct mq_calibrated *calibrated)
 {
     struct mq_calibrated c = *calibrated;
     const struct sizes s = measure(c.view);
     size_t width = mq_max_u64(s.rows, s.hidden);
     c.options.columns = 0;
-    if (mq_calibrated_memory(&c) <= budget_of(c.context))
+    if (mq_calibrated_memory(&c) <= mq_memory_or_half(c.context))
         return 0;
     while (width > MQ_COLUMNS_WIDTH) {
         width = mq_round_up(width / 2, MQ_COLUMNS_WIDTH);
         c.options.columns = width;
-        if (mq_calibrated_memory(&c) <= budget_of(c.context))
+        if (mq_calibrated_memory(&c) <= mq_memory_or_half(c.context))
             return width;
         if (width == MQ_COLUMNS_WIDTH)
             break;
@@ -160,7 +149,7 @@ moeq_status mq_calibrated_check_memory(const struct mq_calibrated *c, moeq_error
 {
     struct mq_calibrated least = *c;
     uint64_t fixed, window;
-    const uint64_t budget = budget_of(c->context);
+    const uint64_t budget = mq_memory_or_half(c->context);
     if (mq_calibrated_memory(c) <= budget)
         return MOEQ_OK;
     least.options.columns = MQ_COLUMNS_WIDTH;

@@ -16,7 +16,6 @@
 
 struct mq_calibrated_options {
     struct mq_feedback_options feedback;
-    bool no_cross; /* down for the original's activations */
     size_t columns; /* errors are made good within runs of so many columns; 0: of a whole row */
 };
 
@@ -25,7 +24,6 @@ struct mq_calibrated_result {
     uint64_t matrices;  /* encoded so */
     uint64_t experts, few, without; /* experts met by tokens; by fewer than the matrix has columns; by none */
     uint64_t tokens;
-    uint64_t memory_bytes; /* that it needs: see mq_calibrated_memory */
 };
 
 struct mq_calibrated {

@@ -249,8 +249,7 @@ static moeq_status prepare(struct collector *c, uint64_t *bytes, moeq_error *err
 /* What is left for the evaluation. */
 static moeq_status take_memory(struct mq_context *context, uint64_t own, moeq_error *err)
 {
-    const uint64_t budget =
-        context->memory_bytes ? context->memory_bytes : mq_physical_memory_bytes() / 2;
+    const uint64_t budget = mq_memory_or_half(context);
     if (budget <= own)
         return mq_fail(err, MOEQ_LIMIT,
                        "the sums of one layer need %.0f MiB; there are %.0f MiB (--memory)",

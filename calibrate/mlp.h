@@ -23,6 +23,13 @@ static inline struct mq_mlp_tensors mq_mlp_tensors(const struct mq_view *view,
     return t;
 }
 
+/* Whether a tensor is a matrix of an expert or an MLP. */
+static inline bool mq_mlp_is_matrix(const struct mq_view *view, const struct mq_tensor *t)
+{
+    const enum mq_role_class of = mq_view_class(view, t->role);
+    return (of == MQ_CLASS_EXPERTS || of == MQ_CLASS_SHARED) && t->rows > 1 && t->layer >= 0;
+}
+
 /* The factor of a token's share in what the layer adds to the residual stream. */
 static inline float mq_mlp_share(const struct mq_mlp_inputs *inputs, size_t token)
 {

@@ -195,20 +195,13 @@ static moeq_status on_hidden(void *user, uint32_t layer, size_t first_token, siz
 
 /* ---- all of them ---- */
 
-/* Whether a role is a matrix of an MLP. */
-static bool is_mlp(const struct mq_view *view, const struct mq_tensor *t)
-{
-    const enum mq_role_class of = mq_view_class(view, t->role);
-    return (of == MQ_CLASS_EXPERTS || of == MQ_CLASS_SHARED) && t->rows > 1;
-}
-
 static struct mq_linear_sizes measure_products(struct measuring *m)
 {
     struct mq_linear_sizes sizes = {.arms = 3 * levels(m) + 1};
     for (size_t i = 0; i < m->view->tensors_count; i++) {
         const struct mq_tensor *t = &m->view->tensors[i];
         sizes.row_bytes = mq_max_u64(sizes.row_bytes, t->row_bytes);
-        if (!is_mlp(m->view, t))
+        if (!mq_mlp_is_matrix(m->view, t))
             continue;
         sizes.rows = mq_max_u64(sizes.rows, t->rows);
         sizes.cols = mq_max_u64(sizes.cols, t->cols);

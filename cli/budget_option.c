@@ -158,7 +158,7 @@ static moeq_status measure(const struct mq_options *options, const struct mq_vie
     const moeq_status status = mq_sensitivity_measure(
         &ui.context, view, &calibrated->windows.windows, &how, &budget->sensitivity, err);
     mq_job_end(&ui);
-    return status;
+    return status == MOEQ_OK ? mq_budget_fill(view, &budget->sensitivity, err) : status;
 }
 
 /* Levels for so many bytes of experts, and the plan with them. */

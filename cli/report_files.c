@@ -9,17 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 /* ---- before the run ---- */
-
-static bool same_file(const char *a, const char *b)
-{
-    struct stat x, y;
-    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
 
 bool mq_report_files_ok(const char *command, const struct mq_options *options,
                         const char *const *inputs)
@@ -32,7 +25,7 @@ bool mq_report_files_ok(const char *command, const struct mq_options *options,
             return false;
         }
         for (const char *const *input = inputs; *input; input++)
-            if (same_file(path, *input)) {
+            if (mq_same_file(path, *input)) {
                 mq_usage(command, "--report '%s' is an input of this run", path);
                 return false;
             }

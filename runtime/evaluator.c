@@ -62,9 +62,7 @@ struct mq_evaluation_memory mq_evaluation_memory(const struct mq_context *contex
     memory.window_bytes = arms_count * pass.arm_bytes +
                           int8_arms(arms, arms_count) * pass.int8_bytes +
                           windows->length * sizeof(size_t);
-    uint64_t budget = context->memory_bytes;
-    if (budget == 0)
-        budget = mq_physical_memory_bytes() / 2;
+    const uint64_t budget = mq_memory_or_half(context);
     if (budget > memory.fixed_bytes && windows->count > 0) {
         const uint64_t fit = (budget - memory.fixed_bytes) / memory.window_bytes;
         memory.windows_per_pass = mq_max_u64(1, mq_min_u64(fit, windows->count));

@@ -32,6 +32,12 @@ static inline int mq_team(const struct mq_context *context, uint64_t operations)
     return operations < MQ_TEAM_OPERATIONS ? 1 : (int)context->threads;
 }
 
+/* The budget of jobs whose default is half of the machine. */
+static inline uint64_t mq_memory_or_half(const struct mq_context *context)
+{
+    return context->memory_bytes ? context->memory_bytes : mq_physical_memory_bytes() / 2;
+}
+
 static inline bool mq_cancelled(const struct mq_context *context)
 {
     return context->cancel && atomic_load_explicit(context->cancel, memory_order_relaxed);
