@@ -554,3 +554,13 @@ moeq_status mq_integrity_status(const struct mq_integrity_result *r, moeq_error 
     return mq_fail_file(err, MOEQ_CORRUPT, r->path,
                         "the checksum tensor '" MQ_CRC_NAME "' is damaged; the tensors are sound");
 }
+
+moeq_status mq_integrity_require(const struct mq_context *context, const char *path,
+                                 moeq_error *err)
+{
+    struct mq_integrity_result result;
+    MQ_TRY(mq_integrity_check(context, path, &result, err));
+    const moeq_status status = mq_integrity_status(&result, err);
+    mq_integrity_free(&result);
+    return status;
+}

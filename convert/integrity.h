@@ -59,6 +59,10 @@ void mq_integrity_free(struct mq_integrity_result *result);
  * tensor, place, layer, expert and matrix. */
 moeq_status mq_integrity_status(const struct mq_integrity_result *result, moeq_error *err);
 
+/* Both at once: fails on the first damaged byte, and on a file that was cut short. */
+moeq_status mq_integrity_require(const struct mq_context *context, const char *path,
+                                 moeq_error *err);
+
 /* Describes one damage in words: "layer 3, expert 5, expert_up"; "" if nothing is known but its
  * name. */
 void mq_damage_describe(const struct mq_damage *damage, char *text, size_t room);

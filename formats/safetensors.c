@@ -268,3 +268,22 @@ const char *mq_metadata_get(const char *const *metadata, const char *key)
             return metadata[1];
     return NULL;
 }
+
+moeq_status mq_safetensors_is_of(const char *path, const char *format, bool *yes, moeq_error *err)
+{
+    char expected[128], start[8 + sizeof expected];
+    const size_t n =
+        (size_t)snprintf(expected, sizeof expected, "{\"__metadata__\":{\"format\":\"%s\"", format);
+    struct mq_file file;
+    *yes = false;
+    if (mq_path_is_folder(path) || !mq_path_exists(path))
+        return MOEQ_OK;
+    MQ_TRY(mq_file_open(path, &file, err));
+    moeq_status status = MOEQ_OK;
+    if (n < sizeof expected && file.size_bytes >= 8 + n) {
+        status = mq_file_read_at(&file, 0, start, 8 + n, err);
+        *yes = status == MOEQ_OK && memcmp(start + 8, expected, n) == 0;
+    }
+    mq_file_close(&file);
+    return status;
+}

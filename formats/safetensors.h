@@ -55,6 +55,10 @@ moeq_status mq_safetensors_parse(const char *json, size_t n, uint64_t data_bytes
 
 const struct mq_st_entry *mq_safetensors_find(const struct mq_safetensors *st, const char *name);
 
+/* Whether a file begins as those that this program writes with such a value of the metadata's "format", which stands first
+ * (mq_layout_build); a folder, and what is not there, is none. */
+moeq_status mq_safetensors_is_of(const char *path, const char *format, bool *yes, moeq_error *err);
+
 /* The value of a metadata key in a key, value, ..., NULL list; NULL if absent. */
 const char *mq_metadata_get(const char *const *metadata, const char *key);
 

@@ -19,36 +19,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The first bytes behind the header's length, as mq_layout_build prints them. */
-#define MAGIC "{\"__metadata__\":{\"format\":\"" MQ_RECORDING_FORMAT "\""
-
 enum { MAX_CONFIG_BYTES = 16 << 20, MAX_RUN_BYTES = 1 << 16, MAX_SOURCES = 1 << 16 };
 
 moeq_status mq_is_recording(const char *path, bool *yes, moeq_error *err)
 {
-    char start[8 + sizeof MAGIC - 1];
-    struct mq_file file;
-    *yes = false;
-    if (mq_path_is_folder(path) || !mq_path_exists(path))
-        return MOEQ_OK;
-    MQ_TRY(mq_file_open(path, &file, err));
-    moeq_status status = MOEQ_OK;
-    if (file.size_bytes >= sizeof start) {
-        status = mq_file_read_at(&file, 0, start, sizeof start, err);
-        *yes = status == MOEQ_OK && memcmp(start + 8, MAGIC, sizeof MAGIC - 1) == 0;
-    }
-    mq_file_close(&file);
-    return status;
-}
-
-/* Fails on the first damaged byte, and on a file that was cut short. */
-static moeq_status check_sums(const struct mq_context *context, const char *path, moeq_error *err)
-{
-    struct mq_integrity_result result;
-    MQ_TRY(mq_integrity_check(context, path, &result, err));
-    const moeq_status status = mq_integrity_status(&result, err);
-    mq_integrity_free(&result);
-    return status;
+    return mq_safetensors_is_of(path, MQ_RECORDING_FORMAT, yes, err);
 }
 
 static moeq_status check_version(const struct mq_safetensors *st, moeq_error *err)
@@ -398,7 +373,7 @@ moeq_status mq_recording_open(const struct mq_context *context, const char *path
     struct run run = {0};
     moeq_status status;
     *out = NULL;
-    MQ_TRY(check_sums(context, path, err));
+    MQ_TRY(mq_integrity_require(context, path, err));
     struct mq_recording *r = calloc(1, sizeof *r);
     if (!r)
         return mq_fail_memory(err, "opening a recording");
