@@ -1,5 +1,6 @@
 /*
- * iq_pick.h: the best entry of a codebook for a group of weights, for encoders of GGML's IQ2 and IQ3 types.
+ * iq_pick.h: the best entry of a codebook for a group of weights, for encoders of GGML's IQ2 and IQ3 types
+ * without error feedback (calibrate/feedback_groups.c has its own).
  *
  * Eight weights are a unit: one group of eight (IQ2) or two of four (IQ3). At scale a an entry g with signs decodes to
  * a (+-g_i). Its loss, weights D > 0:
@@ -12,10 +13,6 @@
  * Of types with an even number of minus signs in a unit (struct mq_iq_book.even), one weight gets the other sign where x
  * has an odd number: before the ranking that of the smallest D |x|, whose term of P is then negative, and for the entry
  * that wins, that of the smallest D |x| g.
- *
- * With error feedback (mq_iq_pick) the error of weight i moves those behind it: t_k = x_k - sum_{i<k} e_i F_ik,
- * e_k = t_k - a (+-g_k), loss sum D_k e_k^2. All entries are ranked without F, and only the winner's signs are found
- * exactly: ranking all of them with it gains less than 1 % of the loss.
  *
  * The same bits on every instruction set: lanes are entries, and ties go to the lowest number.
  */
@@ -125,116 +122,6 @@ MQ_INLINE int mq_iq_smallest(const float *y, int count)
     for (int i = 1; i < count; i++)
         smallest = y[i] < y[smallest] ? i : smallest;
     return smallest;
-}
-
-/* ---- with error feedback ---- */
-
-enum { MQ_IQ_FREE = -1 }; /* instead of a parity, 0 or 1: of the number of minus signs */
-
-/*
- * The signs of n magnitudes m that have the smallest loss, and the errors that they leave. Depth first, the nearer sign
- * first, cut at the best loss so far: 2^n leaves at most, and hardly more than n steps mostly.
- */
-static inline float mq_iq_signs(int n, const float *x, const float *F, size_t ld, const float *D,
-                                const float *m, int parity, unsigned *signs, float *errors)
-{
-    float best = INFINITY, t[MQ_IQ_UNIT], e[MQ_IQ_UNIT], loss[MQ_IQ_UNIT + 1] = {0};
-    int tried[MQ_IQ_UNIT] = {0};
-    unsigned bits = 0;
-    *signs = 0;
-    t[0] = x[0];
-    for (int i = 0; i >= 0;) {
-        const bool minus = (t[i] < 0.0f) != (tried[i] == 1);
-        e[i] = t[i] - (minus ? -m[i] : m[i]);
-        const float sum = loss[i] + D[i] * e[i] * e[i];
-        if (tried[i]++ == 2 || !(sum < best)) { /* the other sign's is no smaller */
-            i--;
-            continue;
-        }
-        bits = (bits & ~(1u << i)) | (unsigned)minus << i;
-        if (i + 1 < n) {
-            loss[++i] = sum;
-            tried[i] = 0;
-            t[i] = x[i];
-            for (int k = 0; k < i; k++)
-                t[i] -= e[k] * F[(size_t)k * ld + (size_t)i];
-        } else if (parity == MQ_IQ_FREE || __builtin_parity(bits) == parity) {
-            best = sum;
-            *signs = bits;
-            memcpy(errors, e, (size_t)n * sizeof *e);
-        }
-    }
-    return best;
-}
-
-/* One group of a unit. */
-static inline float mq_iq_pick_group(const struct mq_iq_book *book, const float *x, const float *F,
-                                     size_t ld, const float *D, float a, const float *norms,
-                                     int parity, uint16_t *entry, unsigned *signs, float *errors)
-{
-    float y[MQ_IQ_UNIT] = {0}, m[MQ_IQ_UNIT] = {0};
-    _Alignas(64) float products[MQ_IQ_ENTRIES];
-    bool odd = false;
-    for (int i = 0; i < book->dim; i++) {
-        y[i] = D[i] * fabsf(x[i]);
-        odd ^= x[i] < 0.0f;
-    }
-    if (parity != MQ_IQ_FREE && (int)odd != parity) {
-        const int turned = mq_iq_smallest(y, book->dim);
-        y[turned] = -y[turned];
-    }
-    mq_iq_products(book, y, products);
-    const int k = mq_iq_best(norms, products, book->entries, 2.0f / a);
-    for (int i = 0; i < book->dim; i++)
-        m[i] = a * book->columns[i * book->entries + k];
-    *entry = (uint16_t)k;
-    return mq_iq_signs(book->dim, x, F, ld, D, m, parity, signs, errors);
-}
-
-/*
- * A unit at scale a > 0: x and D of its 8 columns; F[i * ld + k], i < k: what of the error of column i column k gets;
- * norms [8 / dim][entries]. Leaves the errors e and returns the loss, the sum of D e^2. x is what earlier units have left:
- * a parity is that of the signs that are stored, not of the weights.
- */
-static inline float mq_iq_pick(const struct mq_iq_book *book, const float x[MQ_IQ_UNIT],
-                               const float *F, size_t ld, const float D[MQ_IQ_UNIT], float a,
-                               const float *norms, struct mq_iq_choice *choice,
-                               float errors[MQ_IQ_UNIT])
-{
-    const int dim = book->dim, first_parity = book->even ? 0 : MQ_IQ_FREE;
-    float best = INFINITY;
-    unsigned signs[2] = {0, 0};
-    if (dim == MQ_IQ_UNIT) {
-        best = mq_iq_pick_group(book, x, F, ld, D, a, norms, first_parity, choice->entries, signs,
-                                errors);
-        choice->entries[1] = 0;
-        choice->signs = (uint8_t)signs[0];
-        return best;
-    }
-    /* two groups that share the parity: either with the first one's even and odd */
-    for (int parity = first_parity; parity < 2; parity += parity == MQ_IQ_FREE ? 3 : 1) {
-        float e[MQ_IQ_UNIT], rest[MQ_IQ_UNIT / 2];
-        uint16_t entries[2];
-        const float loss =
-            mq_iq_pick_group(book, x, F, ld, D, a, norms, parity, &entries[0], &signs[0], e);
-        if (!(loss < best))
-            continue;
-        for (int k = 0; k < dim; k++) {
-            rest[k] = x[dim + k];
-            for (int i = 0; i < dim; i++)
-                rest[k] -= e[i] * F[(size_t)i * ld + (size_t)(dim + k)];
-        }
-        const float sum =
-            loss + mq_iq_pick_group(book, rest, F + (size_t)dim * (ld + 1), ld, D + dim, a,
-                                    norms + book->entries, parity, &entries[1], &signs[1], e + dim);
-        if (!(sum < best))
-            continue;
-        best = sum;
-        memcpy(choice->entries, entries, sizeof entries);
-        choice->signs = (uint8_t)(signs[0] | signs[1] << dim);
-        memcpy(errors, e, sizeof e);
-    }
-    return best;
 }
 
 #endif
