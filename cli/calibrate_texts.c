@@ -165,24 +165,12 @@ static struct mq_calibration_text describe(const struct mq_domain *domain)
 moeq_status mq_domains_read(const struct mq_options *options, struct mq_view *view,
                             struct mq_domains *d, moeq_error *err)
 {
-    size_t ids = 0;
+    d->texts = calloc(d->count + 1, sizeof *d->texts);
+    if (!d->texts)
+        return mq_fail_memory(err, "reading texts");
     for (size_t i = 0; i < d->count; i++) {
         MQ_TRY(read_domain(options, view, &d->all[i], err));
-        const struct mq_windows *w = &d->all[i].windows.windows;
-        d->windows.length = w->length;
-        d->windows.count += w->count;
-        ids += w->count * w->length;
-    }
-    d->ids = malloc((ids + 1) * sizeof *d->ids);
-    d->texts = calloc(d->count + 1, sizeof *d->texts);
-    if (!d->ids || !d->texts)
-        return mq_fail_memory(err, "reading texts");
-    d->windows.ids = d->ids;
-    ids = 0;
-    for (size_t i = 0; i < d->count; i++) {
-        const struct mq_windows *w = &d->all[i].windows.windows;
-        memcpy(d->ids + ids, w->ids, w->count * w->length * sizeof *d->ids);
-        ids += w->count * w->length;
+        MQ_TRY(mq_text_windows_append(&d->windows, &d->all[i].windows, err));
         if (!d->holds_out || i + 1 < d->count)
             d->texts[d->texts_count++] = describe(&d->all[i]);
     }
@@ -198,7 +186,7 @@ void mq_domains_free(struct mq_domains *d)
         mq_text_windows_free(&d->all[i].windows);
     }
     free(d->all);
-    free(d->ids);
+    mq_text_windows_free(&d->windows);
     free(d->texts);
     *d = (struct mq_domains){0};
 }

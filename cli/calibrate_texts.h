@@ -19,8 +19,7 @@ struct mq_domains {
     size_t count;
     bool holds_out;
     /* Windows of all, those that are held out last; and what the others are. */
-    int32_t *ids;
-    struct mq_windows windows;
+    struct mq_text_windows windows;
     struct mq_calibration_text *texts;
     size_t texts_count;
 };

@@ -88,22 +88,6 @@ moeq_status mq_calibrated_option_ids(const struct mq_options *options, const str
     return MOEQ_OK;
 }
 
-/* Adds windows of another text to those of the ones before. */
-static moeq_status append(struct mq_text_windows *all, struct mq_text_windows *more,
-                          moeq_error *err)
-{
-    const size_t length = more->windows.length, had = all->windows.count * length;
-    const size_t n = more->windows.count * length;
-    int32_t *ids = realloc(all->ids, (had + n) * sizeof *ids);
-    if (!ids)
-        return mq_fail_memory(err, "reading texts");
-    memcpy(ids + had, more->ids, n * sizeof *ids);
-    all->ids = ids;
-    all->windows = (struct mq_windows){ids, all->windows.count + more->windows.count, length};
-    all->ids_crc32 = (uint32_t)crc32_z(0, (const Bytef *)ids, (had + n) * sizeof *ids);
-    return MOEQ_OK;
-}
-
 /* Each text is cut for itself, as in calibrate: --tokens is of each, so that none is left out. */
 static moeq_status read_texts(const struct mq_options *options, struct mq_view *view,
                               const struct mq_protocol_options *protocol,
@@ -119,7 +103,7 @@ static moeq_status read_texts(const struct mq_options *options, struct mq_view *
         if (status == MOEQ_OK)
             status = mq_protocol_text(protocol, view, &text, &windows, err);
         if (status == MOEQ_OK)
-            status = append(all, &windows, err);
+            status = mq_text_windows_append(all, &windows, err);
         mq_text_windows_free(&windows);
         mq_text_free(&text);
         MQ_TRY(status);

@@ -114,7 +114,7 @@ static enum mq_exit measure(const struct mq_options *options, struct mq_domains 
     if (status == MOEQ_OK)
         status = mq_domains_read(options, view, domains, &err);
     job.view = view;
-    job.windows = domains->windows;
+    job.windows = domains->windows.windows;
     job.held_out = mq_domains_held_out(domains);
     job.texts = domains->texts;
     job.texts_count = domains->texts_count;

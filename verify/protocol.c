@@ -176,6 +176,21 @@ moeq_status mq_protocol_text(const struct mq_protocol_options *options, const st
     return status;
 }
 
+moeq_status mq_text_windows_append(struct mq_text_windows *all, const struct mq_text_windows *more,
+                                   moeq_error *err)
+{
+    const size_t length = more->windows.length, had = all->windows.count * length;
+    const size_t n = more->windows.count * length;
+    int32_t *ids = realloc(all->ids, (had + n) * sizeof *ids);
+    if (!ids)
+        return mq_fail_memory(err, "reading texts");
+    memcpy(ids + had, more->ids, n * sizeof *ids);
+    all->ids = ids;
+    all->windows = (struct mq_windows){ids, all->windows.count + more->windows.count, length};
+    all->ids_crc32 = (uint32_t)crc32_z(all->ids_crc32, (const Bytef *)more->ids, n * sizeof *ids);
+    return MOEQ_OK;
+}
+
 void mq_text_windows_free(struct mq_text_windows *text)
 {
     free(text->ids);

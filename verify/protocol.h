@@ -67,6 +67,10 @@ moeq_status mq_protocol_windows(const struct mq_protocol_options *options, const
                                 size_t count, int32_t bos, const char *what,
                                 struct mq_text_windows *text, moeq_error *err);
 
+/* Adds the windows of another text, of the same length, to what may be none yet: ids, windows and ids_crc32. */
+moeq_status mq_text_windows_append(struct mq_text_windows *all, const struct mq_text_windows *more,
+                                   moeq_error *err);
+
 /* Tokenizes a text with the model's tokenizer and cuts it. Fails for a model without a tokenizer,
  * and for a context beyond the model's positions. */
 moeq_status mq_protocol_text(const struct mq_protocol_options *options, const struct mq_view *view,
