@@ -2,10 +2,7 @@
  * test_config_families.c: what the families' own configuration classes make of keys that are absent, or
  * null (Transformers 5.24: configuration_*.py of each).
  */
-#include "test_model.h"
-
-#include <stdio.h>
-#include <string.h>
+#include "config_test.h"
 
 #define SIZES                                                                    \
     "\"hidden_size\": 64, \"intermediate_size\": 48, \"num_hidden_layers\": 8, " \
@@ -23,14 +20,7 @@
 static moeq_status open_with(const char *family, const char *more, struct mq_view **view,
                              moeq_error *err)
 {
-    char text[2048];
-    const char *path = mq_test_temporary("config.json");
-    const bool own_sizes = strcmp(family, "dbrx") == 0;
-    const int n = snprintf(text, sizeof text, "{\"model_type\": \"%s\", %s%s%s}", family,
-                           own_sizes ? "" : SIZES, *more && !own_sizes ? ", " : "", more);
-    test_write(path, text, (size_t)n);
-    *err = (moeq_error){0};
-    return mq_view_from_config(path, NULL, view, err);
+    return mq_test_open_config(family, strcmp(family, "dbrx") == 0 ? "" : SIZES, more, view, err);
 }
 
 static const struct mq_layer *layer_of(const struct mq_view *view, uint32_t number)
@@ -114,87 +104,91 @@ static double fourth_rope(const struct mq_view *v)
 #define CHUNKED ALL("\"chunked_attention\"")
 #define SLIDING ALL("\"sliding_attention\"")
 
+static const struct {
+    const char *family, *more;
+    double (*what)(const struct mq_view *);
+    double expected;
+} absent_or_null[] = {
+    /* positions, where nothing is said of them, or nothing of theta */
+    {"gpt_oss", "", rope_type, MQ_ROPE_YARN},
+    {"gpt_oss", "", rope_factor, 32},
+    {"gpt_oss", "", theta, 150000},
+    {"gpt_oss", "\"rope_scaling\": null, \"rope_theta\": 5000", theta, 5000},
+    {"gpt_oss", "\"rope_scaling\": {\"rope_type\": \"default\"}", rope_type, MQ_ROPE_DEFAULT},
+    {"gemma4_text", "", rope_type, MQ_ROPE_PARTLY},
+    {"gemma4_text", "", rope_part, 0.25},
+    {"gemma4_text", "\"rope_parameters\": null", theta, 1e6},
+    {"gemma4_text", "", local_theta, 1e4},
+    {"ministral3", "", theta, 1e6},
+    {"ministral3", "\"rope_parameters\": {\"rope_type\": \"default\"}", theta, 1e4},
+    /* heads */
+    {"gpt_oss", "", head_dim, 64},
+    {"gpt_oss", "\"head_dim\": null", head_dim, 8},
+    {"qwen3_next", "", head_dim, 256},
+    {"qwen3_5_moe_text", "", head_dim, 256},
+    {"minimax_m2", "", head_dim, 128},
+    {"mimo_v2_flash", "", rotary_dim, 64},
+    {"glm4_moe", "\"head_dim\": 24, \"partial_rotary_factor\": 0.33334", rotary_dim, 8},
+    /* 46 * (26 / 46.) is a little less than 26 */
+    {"glm4_moe", "\"head_dim\": 46, \"partial_rotary_factor\": 0.56521739130434778", rotary_dim,
+     26},
+    {"solar_open", "", head_dim, 128},
+    {"mixtral", "", head_dim, 8},
+    {"mixtral", "\"num_key_value_heads\": null", kv_heads, 8},
+    {"qwen3_moe", "", kv_heads, 4},
+    {"qwen3_moe", "\"num_key_value_heads\": null", kv_heads, 8},
+    /* shared experts: null is none */
+    {"afmoe", "\"num_shared_experts\": null", shared_rows, 0},
+    {"afmoe", "", shared_rows, 2 * 1408},
+    {"hy_v3", "\"num_shared_experts\": null", shared_rows, 0},
+    {"glm4_moe", "\"n_shared_experts\": null", shared_rows, 0},
+    {"solar_open", "\"n_shared_experts\": null", shared_rows, 0},
+    {"exaone_moe", "\"num_shared_experts\": null, \"num_key_value_heads\": 8", shared_rows, 0},
+    {"ernie4_5_moe", "\"moe_num_shared_experts\": null", shared_rows, 0},
+    /* layers with experts up to the last one */
+    {"ernie4_5_moe", "", kind_of_ffn, MQ_FFN_ROUTED},
+    {"ernie4_5_moe", "\"moe_layer_end_index\": -1", kind_of_ffn, MQ_FFN_ROUTED},
+    {"ernie4_5_moe", "\"moe_layer_end_index\": 6", kind_of_ffn, MQ_FFN_DENSE},
+    {"ernie4_5_moe", "\"moe_layer_end_index\": 0, \"moe_layer_interval\": 2", kind_of_ffn,
+     MQ_FFN_DENSE},
+    {"granitemoehybrid", GRANITE, kind_of_ffn, MQ_FFN_DENSE},
+    {"granitemoehybrid", GRANITE ", \"num_experts_per_tok\": 8", kind_of_ffn, MQ_FFN_DENSE},
+    /* weights of experts */
+    {"mistral4", "", normalize, MQ_NORMALIZE_SUM},
+    {"mistral4", "\"norm_topk_prob\": null", normalize, MQ_NORMALIZE_NONE},
+    {"mistral4", "\"norm_topk_prob\": false", normalize, MQ_NORMALIZE_NONE},
+    {"dbrx", DBRX "}", normalize, MQ_NORMALIZE_SUM},
+    {"dbrx", DBRX ", \"moe_normalize_expert_weights\": 1.0}", normalize, MQ_NORMALIZE_SUM},
+    {"dbrx", DBRX ", \"moe_normalize_expert_weights\": null}", normalize, MQ_NORMALIZE_NONE},
+    /* Gemma's last layer is one of full attention */
+    {"gemma4_text", "", last_window, 0},
+    {"gemma4_text", "\"layer_types\": " SLIDING, last_window, 0},
+    {"gemma4_text", "\"layer_types\": " SLIDING, last_head_dim, 512},
+    {"gemma4_text",
+     "\"per_layer_config\": {\"7\": {\"head_dim\": 32}}, \"attention_k_eq_v\": false",
+     last_head_dim, 32},
+    /* Llama 4's chunks go by layer_types, its positions by no_rope_layers */
+    {"llama4_text", "", first_chunk, 8192},
+    {"llama4_text", "", fourth_chunk, 0},
+    {"llama4_text", "\"attention_chunk_size\": null", first_chunk, 0},
+    {"llama4_text", "\"layer_types\": " FULL, first_chunk, 0},
+    {"llama4_text", "\"layer_types\": " FULL, first_rope, MQ_ROPE_OF_MAIN},
+    {"llama4_text", "\"layer_types\": " CHUNKED, fourth_chunk, 8192},
+    {"llama4_text", "\"layer_types\": " CHUNKED, fourth_rope, MQ_ROPE_OF_NONE},
+    {"llama4_text", "\"no_rope_layers\": [1, 1, 1, 1, 1, 1, 1, 1]", fourth_chunk, 8192},
+};
+
 START_TEST(absent_and_null)
 {
-    static const struct {
-        const char *family, *more;
-        double (*what)(const struct mq_view *);
-        double expected;
-    } cases[] = {
-        /* positions, where nothing is said of them, or nothing of theta */
-        {"gpt_oss", "", rope_type, MQ_ROPE_YARN},
-        {"gpt_oss", "", rope_factor, 32},
-        {"gpt_oss", "", theta, 150000},
-        {"gpt_oss", "\"rope_scaling\": null, \"rope_theta\": 5000", theta, 5000},
-        {"gpt_oss", "\"rope_scaling\": {\"rope_type\": \"default\"}", rope_type, MQ_ROPE_DEFAULT},
-        {"gemma4_text", "", rope_type, MQ_ROPE_PARTLY},
-        {"gemma4_text", "", rope_part, 0.25},
-        {"gemma4_text", "\"rope_parameters\": null", theta, 1e6},
-        {"gemma4_text", "", local_theta, 1e4},
-        {"ministral3", "", theta, 1e6},
-        {"ministral3", "\"rope_parameters\": {\"rope_type\": \"default\"}", theta, 1e4},
-        /* heads */
-        {"gpt_oss", "", head_dim, 64},
-        {"gpt_oss", "\"head_dim\": null", head_dim, 8},
-        {"qwen3_next", "", head_dim, 256},
-        {"qwen3_5_moe_text", "", head_dim, 256},
-        {"minimax_m2", "", head_dim, 128},
-        {"mimo_v2_flash", "", rotary_dim, 64},
-        {"glm4_moe", "\"head_dim\": 24, \"partial_rotary_factor\": 0.33334", rotary_dim, 8},
-        /* 46 * (26 / 46.) is a little less than 26 */
-        {"glm4_moe", "\"head_dim\": 46, \"partial_rotary_factor\": 0.56521739130434778", rotary_dim, 26},
-        {"solar_open", "", head_dim, 128},
-        {"mixtral", "", head_dim, 8},
-        {"mixtral", "\"num_key_value_heads\": null", kv_heads, 8},
-        {"qwen3_moe", "", kv_heads, 4},
-        {"qwen3_moe", "\"num_key_value_heads\": null", kv_heads, 8},
-        /* shared experts: null is none */
-        {"afmoe", "\"num_shared_experts\": null", shared_rows, 0},
-        {"afmoe", "", shared_rows, 2 * 1408},
-        {"hy_v3", "\"num_shared_experts\": null", shared_rows, 0},
-        {"glm4_moe", "\"n_shared_experts\": null", shared_rows, 0},
-        {"solar_open", "\"n_shared_experts\": null", shared_rows, 0},
-        {"exaone_moe", "\"num_shared_experts\": null, \"num_key_value_heads\": 8", shared_rows, 0},
-        {"ernie4_5_moe", "\"moe_num_shared_experts\": null", shared_rows, 0},
-        /* layers with experts up to the last one */
-        {"ernie4_5_moe", "", kind_of_ffn, MQ_FFN_ROUTED},
-        {"ernie4_5_moe", "\"moe_layer_end_index\": -1", kind_of_ffn, MQ_FFN_ROUTED},
-        {"ernie4_5_moe", "\"moe_layer_end_index\": 6", kind_of_ffn, MQ_FFN_DENSE},
-        {"ernie4_5_moe", "\"moe_layer_end_index\": 0, \"moe_layer_interval\": 2", kind_of_ffn, MQ_FFN_DENSE},
-        {"granitemoehybrid", GRANITE, kind_of_ffn, MQ_FFN_DENSE},
-        {"granitemoehybrid", GRANITE ", \"num_experts_per_tok\": 8", kind_of_ffn, MQ_FFN_DENSE},
-        /* weights of experts */
-        {"mistral4", "", normalize, MQ_NORMALIZE_SUM},
-        {"mistral4", "\"norm_topk_prob\": null", normalize, MQ_NORMALIZE_NONE},
-        {"mistral4", "\"norm_topk_prob\": false", normalize, MQ_NORMALIZE_NONE},
-        {"dbrx", DBRX "}", normalize, MQ_NORMALIZE_SUM},
-        {"dbrx", DBRX ", \"moe_normalize_expert_weights\": 1.0}", normalize, MQ_NORMALIZE_SUM},
-        {"dbrx", DBRX ", \"moe_normalize_expert_weights\": null}", normalize, MQ_NORMALIZE_NONE},
-        /* Gemma's last layer is one of full attention */
-        {"gemma4_text", "", last_window, 0},
-        {"gemma4_text", "\"layer_types\": " SLIDING, last_window, 0},
-        {"gemma4_text", "\"layer_types\": " SLIDING, last_head_dim, 512},
-        {"gemma4_text",
-         "\"per_layer_config\": {\"7\": {\"head_dim\": 32}}, \"attention_k_eq_v\": false",
-         last_head_dim, 32},
-        /* Llama 4's chunks go by layer_types, its positions by no_rope_layers */
-        {"llama4_text", "", first_chunk, 8192},
-        {"llama4_text", "", fourth_chunk, 0},
-        {"llama4_text", "\"attention_chunk_size\": null", first_chunk, 0},
-        {"llama4_text", "\"layer_types\": " FULL, first_chunk, 0},
-        {"llama4_text", "\"layer_types\": " FULL, first_rope, MQ_ROPE_OF_MAIN},
-        {"llama4_text", "\"layer_types\": " CHUNKED, fourth_chunk, 8192},
-        {"llama4_text", "\"layer_types\": " CHUNKED, fourth_rope, MQ_ROPE_OF_NONE},
-        {"llama4_text", "\"no_rope_layers\": [1, 1, 1, 1, 1, 1, 1, 1]", fourth_chunk, 8192},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof absent_or_null / sizeof *absent_or_null; i++) {
         struct mq_view *view;
         moeq_error err;
-        ck_assert_msg(open_with(cases[i].family, cases[i].more, &view, &err) == MOEQ_OK,
-                      "%s, %s: %s", cases[i].family, cases[i].more, err.message);
-        const double found = cases[i].what(view);
-        ck_assert_msg(found == cases[i].expected, "case %zu: %s, %s: found %g", i, cases[i].family,
-                      cases[i].more, found);
+        ck_assert_msg(open_with(absent_or_null[i].family, absent_or_null[i].more, &view, &err) ==
+                          MOEQ_OK,
+                      "%s, %s: %s", absent_or_null[i].family, absent_or_null[i].more, err.message);
+        const double found = absent_or_null[i].what(view);
+        ck_assert_msg(found == absent_or_null[i].expected, "case %zu: %s, %s: found %g", i,
+                      absent_or_null[i].family, absent_or_null[i].more, found);
         mq_view_close(view);
     }
 }
@@ -268,9 +262,7 @@ END_TEST
 
 START_TEST(refused)
 {
-    static const struct {
-        const char *family, *more, *message;
-    } cases[] = {
+    static const struct mq_test_refusal cases[] = {
         {"dbrx", DBRX ", \"moe_normalize_expert_weights\": 2.0}",
          "\"ffn_config.moe_normalize_expert_weights\": 2 (implemented: 1)"},
         {"ernie4_5_moe", "\"moe_gate_act\": \"sigmoid\"", "\"moe_gate_act\": \"sigmoid\""},
@@ -279,7 +271,8 @@ START_TEST(refused)
          "\"original_max_position_embeddings\": 16, \"rope_scaling\": {\"type\": \"longrope\", "
          "\"original_max_position_embeddings\": 128, \"short_factor\": [1, 1, 1, 1], "
          "\"long_factor\": [1, 1, 1, 1]}",
-         "\"original_max_position_embeddings\" is 16, and 128 in \"rope_scaling\": expected the same"},
+         "\"original_max_position_embeddings\" is 16, and 128 in \"rope_scaling\": expected the "
+         "same"},
         {"mixtral", "\"norm_topk_prob\": false", "\"norm_topk_prob\": false (implemented: null)"},
         {"qwen3_moe", "\"is_causal\": false", "\"is_causal\": false (implemented: true)"},
         {"nemotron_h", "\"hybrid_override_pattern\": \"M*EM*EM*\", \"time_step_limit\": [0.0, 0.3]",
@@ -294,13 +287,7 @@ START_TEST(refused)
         {"gemma4_text", "\"enable_moe_block\": true, \"num_experts\": 4, \"top_k_experts\": 2",
          "need the number of rows of an expert"},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct mq_view *view;
-        moeq_error err;
-        ck_assert_msg(open_with(cases[i].family, cases[i].more, &view, &err) != MOEQ_OK, "%s",
-                      cases[i].more);
-        ck_assert_msg(strstr(err.message, cases[i].message), "%s: %s", cases[i].more, err.message);
-    }
+    mq_test_refused(cases, sizeof cases / sizeof *cases, open_with);
 }
 END_TEST
 

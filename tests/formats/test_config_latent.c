@@ -1,9 +1,6 @@
 /* Config keys of the families with latent attention, and of Mistral's: what is assumed where they are absent
  * or null, and what is refused. */
-#include "test_model.h"
-
-#include <stdio.h>
-#include <string.h>
+#include "config_test.h"
 
 #define SIZES                                                                    \
     "\"hidden_size\": 64, \"intermediate_size\": 64, \"num_hidden_layers\": 4, " \
@@ -12,13 +9,7 @@
 static moeq_status open_with(const char *family, const char *more, struct mq_view **view,
                              moeq_error *err)
 {
-    char text[1024];
-    const char *path = mq_test_temporary("config.json");
-    const int n = snprintf(text, sizeof text, "{\"model_type\": \"%s\", " SIZES "%s%s}", family,
-                           more[0] ? ", " : "", more);
-    test_write(path, text, (size_t)n);
-    *err = (moeq_error){0};
-    return mq_view_from_config(path, NULL, view, err);
+    return mq_test_open_config(family, SIZES, more, view, err);
 }
 
 static struct mq_view *open_sound(const char *family, const char *more)
@@ -118,9 +109,7 @@ END_TEST
 
 START_TEST(refused)
 {
-    static const struct {
-        const char *family, *more, *message;
-    } cases[] = {
+    static const struct mq_test_refusal cases[] = {
         {"deepseek_v3", "\"scoring_func\": \"softmax\"", "\"scoring_func\""},
         {"deepseek_v3", "\"topk_method\": \"greedy\"", "\"topk_method\""},
         {"deepseek_v3", "\"moe_layer_freq\": 2", "\"moe_layer_freq\""},
@@ -137,13 +126,7 @@ START_TEST(refused)
         {"glm4_moe_lite", "\"partial_rotary_factor\": 0.5", "\"partial_rotary_factor\""},
         {"glm_moe_dsa", "\"layer_types\": [\"sliding_attention\"]", "\"layer_types\""},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct mq_view *view;
-        moeq_error err;
-        ck_assert_msg(open_with(cases[i].family, cases[i].more, &view, &err) != MOEQ_OK, "%s",
-                      cases[i].more);
-        ck_assert_msg(strstr(err.message, cases[i].message), "%s: %s", cases[i].more, err.message);
-    }
+    mq_test_refused(cases, sizeof cases / sizeof *cases, open_with);
 }
 END_TEST
 

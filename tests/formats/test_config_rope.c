@@ -1,9 +1,7 @@
 /* test_config_rope.c: what config.json says of positions: what is made of it, and what is refused. */
-#include "test_model.h"
+#include "config_test.h"
 
 #include <math.h>
-#include <stdio.h>
-#include <string.h>
 
 #define SIZES                                                                    \
     "\"hidden_size\": 64, \"intermediate_size\": 64, \"num_hidden_layers\": 2, " \
@@ -15,13 +13,7 @@
 static moeq_status open_with(const char *family, const char *more, struct mq_view **view,
                              moeq_error *err)
 {
-    char text[2048];
-    const char *path = mq_test_temporary("config.json");
-    const int n =
-        snprintf(text, sizeof text, "{\"model_type\": \"%s\", " SIZES ", %s}", family, more);
-    test_write(path, text, (size_t)n);
-    *err = (moeq_error){0};
-    return mq_view_from_config(path, NULL, view, err);
+    return mq_test_open_config(family, SIZES, more, view, err);
 }
 
 static struct mq_view *open_sound(const char *family, const char *more)
