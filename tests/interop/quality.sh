@@ -27,18 +27,7 @@ set -euo pipefail
 caller=$PWD
 cd "$(dirname "$0")/../.."
 . scripts/setup.sh
-
-# A path of the command line, seen from here.
-here() {
-    case $1 in
-    /*) printf '%s\n' "$1" ;;
-    *) printf '%s\n' "$caller/$1" ;;
-    esac
-}
-
-usage() {
-    sed -n '2,/^set /s/^# \{0,1\}//p' "$0"
-}
+. tests/interop/arguments.sh
 
 cache=${MOEQ_INTEROP_CACHE:-build/interop}
 source=${LLAMA_CPP_SOURCE:-}
@@ -71,11 +60,7 @@ mkdir -p "$cache/quality"
 
 # ---- what it needs ----
 
-if [ -z "$moeq" ]; then
-    moeq_setup build
-    moeq_build build -DMOEQ_TESTS=ON | tail -n 1
-    moeq=build/moeq
-fi
+need_moeq
 if [ -z "$python" ]; then
     python=$cache/venv-quality/bin/python
     if [ ! -e "$cache/venv-quality/complete" ]; then

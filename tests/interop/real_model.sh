@@ -23,18 +23,7 @@ set -euo pipefail
 caller=$PWD
 cd "$(dirname "$0")/../.."
 . scripts/setup.sh
-
-# A path of the command line, seen from here.
-here() {
-    case $1 in
-    /*) printf '%s\n' "$1" ;;
-    *) printf '%s\n' "$caller/$1" ;;
-    esac
-}
-
-usage() {
-    sed -n '2,/^set /s/^# \{0,1\}//p' "$0" | grep -v '^set '
-}
+. tests/interop/arguments.sh
 
 cache=${MOEQ_INTEROP_CACHE:-build/interop}
 python=${MOEQ_INTEROP_PYTHON:-}
@@ -59,11 +48,7 @@ while [ $# -gt 0 ]; do
 done
 mkdir -p "$cache"
 
-if [ -z "$moeq" ]; then
-    moeq_setup build
-    moeq_build build -DMOEQ_TESTS=ON | tail -n 1
-    moeq=build/moeq
-fi
+need_moeq
 if [ -z "$python" ]; then
     python=$cache/venv-smollm2/bin/python
     if [ ! -e "$cache/venv-smollm2/complete" ]; then
