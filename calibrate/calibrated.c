@@ -129,20 +129,20 @@ uint64_t mq_calibrated_memory(const struct mq_calibrated *calibrated)
 size_t mq_calibrated_columns(const struct mq_calibrated *calibrated)
 {
     struct mq_calibrated c = *calibrated;
+    struct mq_context one = *c.context; /* the bytes that are made are to depend on no number of threads */
     const struct sizes s = measure(c.view);
     size_t width = mq_max_u64(s.rows, s.hidden);
+    one.threads = 1;
+    c.context = &one;
     c.options.columns = 0;
-    if (mq_calibrated_memory(&c) <= mq_memory_or_half(c.context))
+    if (!one.memory_bytes || mq_calibrated_memory(&c) <= one.memory_bytes)
         return 0;
     while (width > MQ_COLUMNS_WIDTH) {
-        width = mq_round_up(width / 2, MQ_COLUMNS_WIDTH);
-        c.options.columns = width;
-        if (mq_calibrated_memory(&c) <= mq_memory_or_half(c.context))
+        c.options.columns = width = mq_round_up(width / 2, MQ_COLUMNS_WIDTH);
+        if (mq_calibrated_memory(&c) <= one.memory_bytes)
             return width;
-        if (width == MQ_COLUMNS_WIDTH)
-            break;
     }
-    return 0; /* nothing helps: mq_calibrated_run says so */
+    return 0; /* nothing helps: mq_calibrated_check_memory says so */
 }
 
 moeq_status mq_calibrated_check_memory(const struct mq_calibrated *c, moeq_error *err)
@@ -155,6 +155,16 @@ moeq_status mq_calibrated_check_memory(const struct mq_calibrated *c, moeq_error
     least.options.columns = MQ_COLUMNS_WIDTH;
     needs(&least, &fixed, &window);
     const uint64_t fit = budget > fixed ? (budget - fixed) / window : 0;
+    if (fit >= c->windows->count)
+        return mq_fail(err, MOEQ_LIMIT,
+                       "error feedback needs %.0f MiB with %u threads; there are %.0f MiB: give fewer "
+                       "--threads or --tokens%s",
+                       (double)mq_calibrated_memory(c) / 0x1p20, c->context->threads,
+                       (double)budget / 0x1p20,
+                       c->context->memory_bytes
+                           ? ""
+                           : ", or --memory SIZE: where it is short, errors are made good in runs "
+                             "of columns");
     if (fit == 0)
         return mq_fail(err, MOEQ_LIMIT,
                        "error feedback needs %.0f MiB for covariances, matrices and one window of "

@@ -37,7 +37,8 @@ struct mq_calibrated {
 /* Bytes for the states of all tokens, for the covariances and one MLP. */
 uint64_t mq_calibrated_memory(const struct mq_calibrated *calibrated);
 
-/* The widest runs of columns for which context->memory_bytes suffices; 0: whole rows, or nothing does. */
+/* The widest runs of columns for which context->memory_bytes suffices on one thread: the same whatever the machine. 0:
+ * whole rows, also where no memory was asked for, or nothing suffices. */
 size_t mq_calibrated_columns(const struct mq_calibrated *calibrated);
 
 /* MOEQ_LIMIT where the memory does not suffice even so: how many tokens would do. */

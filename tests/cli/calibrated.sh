@@ -95,6 +95,25 @@ usage sweep "--effort calibrated needs --calibration-text FILE, another text tha
 usage sweep "--calibration-text goes with --effort calibrated" \
     sweep $model --text demo/text.txt --levels q3_k --calibration-text demo/text.txt
 
+# little memory: runs of columns, as wide whatever the threads; without --memory whole rows
+python3 tests/data/make_full_width.py "$work/wide" --config tests/fixtures/configs/mixtral-8x7b.json --moeq "$moeq" --layers 1 \
+    --experts 2 --vocab 512 --set hidden_size=512 --set intermediate_size=3072 --set num_attention_heads=4 \
+    --set num_key_value_heads=2 > /dev/null || fail "a wide layer"
+python3 - "$work/ids.safetensors" << 'PYTHON'
+import json, struct, sys
+ids = struct.pack("<128i", *range(3, 131))
+header = json.dumps({"input_ids": {"dtype": "I32", "shape": [1, 128], "data_offsets": [0, 512]}}).encode()
+open(sys.argv[1], "wb").write(struct.pack("<Q", len(header)) + header + ids)
+PYTHON
+narrow() {
+    "$moeq" convert "$work/wide" --dry-run --level q3_k --effort calibrated --ids "$work/ids.safetensors" "$@" 2> /dev/null |
+        grep -o "error feedback.*"
+}
+one=$(narrow --memory 200M --threads 1) two=$(narrow --memory 200M --threads 2) all=$(narrow)
+case $one in "error feedback within "*" columns (--memory) on 128 tokens"*) ;; *) fail "little memory: $one" ;; esac
+[ "$one" = "$two" ] || fail "one thread and two: $one, $two"
+case $all in "error feedback on 128 tokens"*) ;; *) fail "enough memory: $all" ;; esac
+
 # every family's experts, shared experts and MLPs
 families=(tests/fixtures/families/*/)
 [ "${MOEQ_TEST_ALL:-}" ] ||
