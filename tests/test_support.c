@@ -44,10 +44,13 @@ int mq_test_main_reference(int argc, char **argv, const char *name, void (*add_t
 {
     if (argc < 2 || strcmp(argv[1], "reference") != 0)
         return mq_test_main(name, add_tests);
-    test_name = name;
+    /* A name of its own: the two entries run at the same time, and the name is that of their folder. */
+    static char reference[128];
+    snprintf(reference, sizeof reference, "%s_reference", name);
+    test_name = reference;
     if (!mq_test_shared("."))
         mq_test_skip("the reference models and tokenizers are not beside the source tree");
-    return skipped ? 77 : mq_test_main(name, add_reference_tests);
+    return skipped ? 77 : mq_test_main(reference, add_reference_tests);
 }
 
 const char *mq_test_source(const char *relative)
