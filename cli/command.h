@@ -98,6 +98,16 @@ bool mq_options_parse(const struct mq_command *command, int argc, char **argv,
                       struct mq_options *options);
 void mq_options_free(struct mq_options *options);
 
+/* What help says of an option. */
+struct mq_option_words {
+    const char *name, *value, *help; /* value: NULL of flags */
+    char letter;                     /* 0: none */
+    bool repeats;
+};
+
+/* Row i of the table of options. False at its end, or where the command (NULL: any) does not show it. */
+bool mq_option_at(const struct mq_command *command, size_t i, struct mq_option_words *words);
+
 /* Help on stdout. */
 void mq_print_command_help(const struct mq_command *command);
 

@@ -1,5 +1,6 @@
 /* main.c: finds the subcommand and runs it. */
 #include "command.h"
+#include "completion.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -27,6 +28,23 @@ static enum mq_exit unknown_command(const char *name)
     return mq_usage(NULL, "unknown command '%s'", name);
 }
 
+/* moeq completion SHELL: no row of the table of commands, which it reads. */
+static enum mq_exit print_completion(int argc, char **argv)
+{
+    const struct mq_completion *found = NULL;
+    char known[64] = "";
+    for (size_t i = 0, n = 0; i < mq_completions_count; i++) {
+        if (argc == 3 && strcmp(mq_completions[i].shell, argv[2]) == 0)
+            found = &mq_completions[i];
+        n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", i ? "|" : "",
+                              mq_completions[i].shell);
+    }
+    if (!found)
+        return mq_usage(NULL, "expected: moeq completion %s", known);
+    found->print();
+    return mq_finish_output();
+}
+
 static void print_help(void)
 {
     printf("usage: moeq COMMAND [ARGUMENTS] [OPTIONS]\n\n"
@@ -36,7 +54,9 @@ static void print_help(void)
         printf("  %-10s %s\n", mq_commands[i].name, mq_commands[i].summary);
     printf("\nMODEL is a Hugging Face folder, owner/name of a repository in the local Hugging\n"
            "Face cache, a moeq file (of several, their index), or a GGUF file.\n\n"
-           "moeq COMMAND --help explains a command; moeq --version prints the version.\n");
+           "moeq COMMAND --help explains a command; moeq --version prints the version;\n"
+           "moeq completion bash|zsh|fish prints a script with which a shell completes what\n"
+           "is typed: source <(moeq completion bash).\n");
 }
 
 /*
@@ -59,9 +79,9 @@ int main(int argc, char **argv)
     /* A closed pipe and a file size limit (ulimit -f) show as failed writes, with a message. */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
-    if (argc < 2) {
-        mq_usage(NULL, "expected a command");
-        return MQ_EXIT_USAGE;
+    if (argc < 2) { /* what there is; the exit code tells a script that nothing was asked for */
+        print_help();
+        return mq_finish_output() == MQ_EXIT_GOOD ? MQ_EXIT_USAGE : MQ_EXIT_FAILURE;
     }
     const char *name = argv[1];
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 ||
@@ -73,6 +93,8 @@ int main(int argc, char **argv)
         printf("moeq %s\n", MOEQ_VERSION_STRING);
         return mq_finish_output();
     }
+    if (strcmp(name, "completion") == 0)
+        return print_completion(argc, argv);
     const bool wants_help = strcmp(name, "help") == 0;
     const struct mq_command *command = find_command(wants_help ? argv[2] : name);
     if (!command)

@@ -459,6 +459,20 @@ static void print_option(const struct option *o)
     mq_print_wrapped(o->help, COLUMN, COLUMN);
 }
 
+static bool shows(const struct mq_command *command, const struct option *o)
+{
+    return has_word(command->options, o->name) || has_word(command->common, o->name);
+}
+
+bool mq_option_at(const struct mq_command *command, size_t i, struct mq_option_words *words)
+{
+    if (i >= OPTIONS_COUNT || (command && !shows(command, &options_table[i])))
+        return false;
+    const struct option *o = &options_table[i];
+    *words = (struct mq_option_words){o->name, o->value, o->help, o->letter, o->kind == LIST};
+    return true;
+}
+
 static void print_read_only_levels(void)
 {
     char list[300] = "";

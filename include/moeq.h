@@ -49,10 +49,10 @@ const char *moeq_status_text(moeq_status status);
  * complete sentence that already names path, tensor and offset where they are known; the other
  * fields repeat them for programs.
  */
-typedef struct moeq_error {
+typedef struct moeq_error { /* a number first: `= {0}` is no initializer of an enum in C++ */
+    uint64_t offset;        /* bytes from the start of `path` */
     moeq_status status;
     bool has_offset;
-    uint64_t offset;  /* bytes from the start of `path` */
     char path[512];   /* "" if no file is concerned */
     char tensor[256]; /* "" if no tensor is concerned */
     char message[1400];

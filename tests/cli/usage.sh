@@ -6,7 +6,8 @@ export HF_HUB_CACHE=$work/hub
 levels="levels are $(levels_of_help | paste -s -d, | sed 's/,/, /g')"
 
 # the command
-usage "" "expected a command"
+"$moeq" > "$work/stdout" 2> "$work/stderr"
+[ $? = 2 ] && [ ! -s "$work/stderr" ] && diff <("$moeq" --help) "$work/stdout" || fail "moeq alone prints help, exit code 2"
 usage "" "unknown command 'convrt'; did you mean 'convert'?" convrt x
 usage "" "unknown command 'quantise'" quantise
 usage "" "unknown command '--frobnicate'" --frobnicate
