@@ -9,6 +9,8 @@
 #include "open_options.h"
 #include "moeq_index.h"
 #include "perplexity.h"
+#include "record.h"
+#include "report.h"
 #include "check_json.h"
 #include "comparison_json.h"
 #include "result_json.h"
@@ -506,18 +508,60 @@ static moeq_status read_verify_text(const moeq_text *caller, moeq_text *text,
     return mq_text_read(&text->path, 1, source, err);
 }
 
-moeq_status moeq_verify(const moeq_model *const *models, size_t count, const char *against,
-                        const moeq_text *caller, const moeq_job *options, char **report,
-                        moeq_error *err)
+/* What a gate's limits and files are, from a caller's struct; nothing if there is none. */
+static moeq_status read_gate(const moeq_gate *caller, moeq_gate *options, struct mq_gate **gate,
+                             moeq_error *err)
+{
+    MQ_TRY(read_options(options, sizeof *options, caller, err));
+    if (options->margin == 0)
+        options->margin = 0.1;
+    if (!(options->margin > 0 && options->margin <= 10))
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "margin %g: expected above 0, at most 10",
+                       options->margin);
+    if ((options->junit || options->all) && !options->limits)
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "a judgement needs a gate's limits");
+    return options->limits ? mq_gate_read(options->limits, gate, err) : MOEQ_OK;
+}
+
+static moeq_status resolve_gate(struct mq_gate *gate, bool all, const struct mq_view *view,
+                                size_t models, moeq_error *err)
+{
+    MQ_TRY(mq_gate_resolve(gate, view, models > 1, err));
+    return all ? mq_gate_for_all(gate, models, err) : MOEQ_OK;
+}
+
+static moeq_status check_gate(void *gate, const struct mq_comparison *result, moeq_error *err)
+{
+    return mq_gate_check(gate, result, err);
+}
+
+/* What is made of a comparison: a judgement and files. */
+static moeq_status conclude_gate(struct mq_gate *gate, const moeq_gate *options,
+                                 const struct mq_comparison *result, moeq_error *err)
+{
+    if (gate)
+        MQ_TRY(mq_gate_judge(gate, result, err));
+    if (options->junit)
+        MQ_TRY(mq_gate_write_junit(options->junit, gate, result, err));
+    return options->write ? mq_gate_write(options->write, result, options->margin, err) : MOEQ_OK;
+}
+
+moeq_status moeq_verify_gate(const moeq_model *const *models, size_t count, const char *against,
+                             const moeq_text *caller, const moeq_gate *limits,
+                             const moeq_job *options, size_t *broken, char **report,
+                             moeq_error *err)
 {
     struct job job;
     moeq_text text;
+    moeq_gate wanted;
+    struct mq_gate *gate = NULL;
     struct mq_comparison_options how = {0};
     struct mq_comparison result = {0};
     struct mq_text source = {0};
     struct mq_baseline baseline = {0};
     struct mq_candidate candidates[MQ_CANDIDATES_MAX] = {{0}};
     *report = NULL;
+    *broken = 0;
     if (count < 1 || count > MQ_CANDIDATES_MAX)
         return mq_fail(err, MOEQ_INVALID_ARGUMENT, "%zu models: expected 1 to %d", count,
                        MQ_CANDIDATES_MAX);
@@ -525,7 +569,12 @@ moeq_status moeq_verify(const moeq_model *const *models, size_t count, const cha
         candidates[i] = (struct mq_candidate){.name = count == 1 ? "model" : mq_file_letter(i),
                                               .file = models[i]->view};
     MQ_TRY(job_begin(&job, options, err));
-    moeq_status status = read_verify_text(caller, &text, &how, &source, err);
+    MQ_TRY(read_gate(limits, &wanted, &gate, err));
+    how.before = gate ? check_gate : NULL;
+    how.before_user = gate;
+    moeq_status status = gate ? resolve_gate(gate, wanted.all, models[0]->view, count, err) : MOEQ_OK;
+    if (status == MOEQ_OK)
+        status = read_verify_text(caller, &text, &how, &source, err);
     if (status == MOEQ_OK)
         status = mq_baseline_open(&job.context, against, NULL, &baseline, err);
     if (status == MOEQ_OK && !caller && !baseline.recording)
@@ -534,9 +583,48 @@ moeq_status moeq_verify(const moeq_model *const *models, size_t count, const cha
     if (status == MOEQ_OK)
         status = mq_compare(&job.context, &baseline, candidates, count, &how, &result, err);
     if (status == MOEQ_OK)
-        status = take_json(mq_verify_json(&result, NULL), report, err);
+        status = conclude_gate(gate, &wanted, &result, err);
+    if (status == MOEQ_OK)
+        status = take_json(mq_verify_json(&result, gate), report, err);
+    *broken = status == MOEQ_OK && gate ? gate->broken : 0;
     mq_comparison_free(&result);
     mq_baseline_close(&baseline);
     mq_text_free(&source);
+    mq_gate_free(gate);
+    return status;
+}
+
+moeq_status moeq_verify(const moeq_model *const *models, size_t count, const char *against,
+                        const moeq_text *text, const moeq_job *job, char **report, moeq_error *err)
+{
+    size_t broken;
+    return moeq_verify_gate(models, count, against, text, NULL, job, &broken, report, err);
+}
+
+moeq_status moeq_record(const moeq_model *model, const moeq_text *caller, const char *output,
+                        bool replace, const moeq_job *options, moeq_error *err)
+{
+    struct job job;
+    moeq_text text;
+    struct mq_text source = {0};
+    struct mq_record_options how = {.text = &source, .output_path = output, .replace = replace};
+    struct mq_record_result result;
+    MQ_TRY(job_begin(&job, options, err));
+    MQ_TRY(read_text(caller, &text, &how.protocol, &how.compute, err));
+    moeq_status status = mq_text_read(&text.path, 1, &source, err);
+    if (status == MOEQ_OK)
+        status = mq_record(&job.context, model->view, &how, &result, err);
+    mq_text_free(&source);
+    return status;
+}
+
+/* ---- reports ---- */
+
+moeq_status moeq_report(const char *document, const char *output, moeq_error *err)
+{
+    cJSON *tree = NULL;
+    MQ_TRY(mq_report_parse(document, strlen(document), "the document", &tree, err));
+    const moeq_status status = mq_report_write(tree, output, err);
+    cJSON_Delete(tree);
     return status;
 }

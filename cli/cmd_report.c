@@ -3,26 +3,21 @@
 
 #include "error.h"
 #include "file.h"
-#include "json.h"
 #include "json_tree.h"
 #include "output_path.h"
 #include "report.h"
 
 #include <stdio.h>
 
-/* A sweep of 16 levels over a model of 100 layers and 100 experts has half a million values. */
-enum { MOST_BYTES = 64 << 20, MOST_VALUES = 4000000 };
-
 static moeq_status write_report(const char *input, const char *output, moeq_error *err)
 {
-    const struct mq_json_limits limits = {.depth = 32, .values = MOST_VALUES};
     struct mq_buffer text;
     cJSON *document = NULL;
     if (mq_same_file(input, output))
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, output,
                             "the output would replace an input; choose another name");
-    MQ_TRY(mq_file_read_all(input, MOST_BYTES, &text, err));
-    moeq_status status = mq_json_parse(text.data, text.size, &limits, input, 0, &document, err);
+    MQ_TRY(mq_file_read_all(input, MQ_REPORT_MOST_BYTES, &text, err));
+    moeq_status status = mq_report_parse(text.data, text.size, input, &document, err);
     mq_buffer_free(&text);
     if (status == MOEQ_OK) {
         moeq_error about = {0};

@@ -193,6 +193,31 @@ moeq_status moeq_sweep(const moeq_model *model, const moeq_text *text, const moe
 moeq_status moeq_verify(const moeq_model *const *models, size_t count, const char *against,
                         const moeq_text *text, const moeq_job *job, char **report, moeq_error *err);
 
+/* What a later moeq_verify needs of the original, without its weights, as `moeq record` writes it. An
+ * existing output is an error unless `replace`. */
+moeq_status moeq_record(const moeq_model *model, const moeq_text *text, const char *output,
+                        bool replace, const moeq_job *job, moeq_error *err);
+
+/* Limits on what moeq_verify measures: see docs/gates.md. */
+typedef struct moeq_gate {
+    size_t struct_size;
+    const char *limits; /* a file of limits to keep; NULL: none */
+    bool all;           /* every model has to keep them, not the last one alone */
+    const char *junit;  /* a file to write, the judgement as JUnit XML; NULL: none */
+    const char *write;  /* a file to write, limits that the last model keeps; NULL: none */
+    double margin;      /* of `write`: how much further from perfect is allowed; 0: 0.1 (10 %) */
+} moeq_gate;
+
+/* moeq_verify, with a gate. *broken: how many limits are broken, which is no error. A gate about other
+ * tokens or another arithmetic is one, before anything is evaluated. */
+moeq_status moeq_verify_gate(const moeq_model *const *models, size_t count, const char *against,
+                             const moeq_text *text, const moeq_gate *gate, const moeq_job *job,
+                             size_t *broken, char **report, moeq_error *err);
+
+/* A document of moeq_sweep or moeq_verify, or of the program's --json, as a page for people, by the
+ * output's ending: .html or .md. An existing output is replaced. */
+moeq_status moeq_report(const char *document, const char *output, moeq_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -3,6 +3,7 @@
 
 #include "error.h"
 #include "file.h"
+#include "json.h"
 #include "new_file.h"
 #include "report_doc.h"
 #include "report_html.h"
@@ -28,6 +29,16 @@ bool mq_report_format_of(const char *path, enum mq_report_format *format)
             return true;
         }
     return false;
+}
+
+moeq_status mq_report_parse(const char *text, size_t n, const char *name, cJSON **document,
+                            moeq_error *err)
+{
+    const struct mq_json_limits limits = {.depth = 32, .values = MQ_REPORT_MOST_VALUES};
+    if (n > MQ_REPORT_MOST_BYTES)
+        return mq_fail_file(err, MOEQ_LIMIT, name, "%zu bytes: expected at most %d", n,
+                            MQ_REPORT_MOST_BYTES);
+    return mq_json_parse(text, n, &limits, name, 0, document, err);
 }
 
 moeq_status mq_report_render(const cJSON *document, enum mq_report_format format,

@@ -303,6 +303,66 @@ START_TEST(compares_files)
 }
 END_TEST
 
+static void verify_with(moeq_model *file, const char *reference, const moeq_gate *gate,
+                        size_t expected_broken, char **report)
+{
+    size_t broken = 99;
+    moeq_error err = {0};
+    ck_assert_msg(moeq_verify_gate((const moeq_model *const[]){file}, 1, reference, NULL, gate, NULL,
+                                   &broken, report, &err) == MOEQ_OK,
+                  "%s", err.message);
+    ck_assert_uint_eq(broken, expected_broken);
+}
+
+/* A recording, a gate that a model makes and keeps and a worse one breaks, and the page about it. */
+START_TEST(records_judges_and_reports)
+{
+    static const char reference[] = MQ_TEST_BINARY_DIR "/api.moeqref";
+    static const char limits[] = MQ_TEST_BINARY_DIR "/api.gate.json";
+    static const char junit[] = MQ_TEST_BINARY_DIR "/api.junit.xml";
+    static const char page[] = MQ_TEST_BINARY_DIR "/api.html";
+    const char *const levels[] = {"q5_k", "q3_k"};
+    const char *const paths[] = {MQ_TEST_BINARY_DIR "/api.q5_k.moeq",
+                                 MQ_TEST_BINARY_DIR "/api.q3_k.moeq"};
+    moeq_model *model = open_model(MODEL), *files[2];
+    const moeq_text text = {.struct_size = sizeof text, .path = TEXT, .tokens = 1024};
+    const moeq_gate make = {.struct_size = sizeof make, .write = limits};
+    const moeq_gate keep = {.struct_size = sizeof keep, .limits = limits, .junit = junit};
+    char *report;
+    size_t broken;
+    moeq_error err = {0}, twice = {0};
+    struct stat st;
+    ck_assert_msg(moeq_record(model, &text, reference, true, NULL, &err) == MOEQ_OK, "%s",
+                  err.message);
+    ck_assert_int_eq(moeq_record(model, &text, reference, false, NULL, &twice),
+                     MOEQ_INVALID_ARGUMENT);
+    for (int i = 0; i < 2; i++) {
+        const moeq_recipe recipe = {.struct_size = sizeof recipe, .level = levels[i]};
+        ck_assert_int_eq(moeq_convert(model, &recipe, paths[i], true, NULL, &err), MOEQ_OK);
+        files[i] = open_model(paths[i]);
+    }
+    verify_with(files[0], reference, &make, 0, &report);
+    moeq_free(report);
+    verify_with(files[0], reference, &keep, 0, &report);
+    moeq_free(report);
+    ck_assert_int_eq(moeq_verify_gate((const moeq_model *const[]){files[1]}, 1, reference, NULL,
+                                      &keep, NULL, &broken, &report, &err),
+                     MOEQ_OK);
+    ck_assert_uint_gt(broken, 0);
+    ck_assert_ptr_nonnull(strstr(report, "\"broken\""));
+    ck_assert_int_eq(stat(junit, &st), 0);
+    remove(page);
+    ck_assert_msg(moeq_report(report, page, &err) == MOEQ_OK, "%s", err.message);
+    ck_assert_int_eq(stat(page, &st), 0);
+    ck_assert_int_eq(moeq_report(report, MQ_TEST_BINARY_DIR "/api.txt", NULL), MOEQ_INVALID_ARGUMENT);
+    ck_assert_int_eq(moeq_report("{", page, NULL), MOEQ_MALFORMED);
+    moeq_free(report);
+    for (int i = 0; i < 2; i++)
+        moeq_model_close(files[i]);
+    moeq_model_close(model);
+}
+END_TEST
+
 /* `compute` came later: a caller of before has no such field, and whatever lies behind its struct
  * is not read. */
 START_TEST(computes_as_asked)
@@ -412,6 +472,7 @@ int main(void)
     tcase_add_test(tests, calibrates);
     tcase_add_test(tests, sweeps_and_can_be_stopped);
     tcase_add_test(tests, compares_files);
+    tcase_add_test(tests, records_judges_and_reports);
     tcase_add_test(tests, computes_as_asked);
     tcase_add_test(tests, copies_nan_only_when_asked_to);
     tcase_add_test(tests, option_structs_must_say_their_size);
