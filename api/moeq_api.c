@@ -572,7 +572,8 @@ moeq_status moeq_verify_gate(const moeq_model *const *models, size_t count, cons
     MQ_TRY(read_gate(limits, &wanted, &gate, err));
     how.before = gate ? check_gate : NULL;
     how.before_user = gate;
-    moeq_status status = gate ? resolve_gate(gate, wanted.all, models[0]->view, count, err) : MOEQ_OK;
+    moeq_status status =
+        gate ? resolve_gate(gate, wanted.all, models[0]->view, count, err) : MOEQ_OK;
     if (status == MOEQ_OK)
         status = read_verify_text(caller, &text, &how, &source, err);
     if (status == MOEQ_OK)

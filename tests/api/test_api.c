@@ -308,8 +308,8 @@ static void verify_with(moeq_model *file, const char *reference, const moeq_gate
 {
     size_t broken = 99;
     moeq_error err = {0};
-    ck_assert_msg(moeq_verify_gate((const moeq_model *const[]){file}, 1, reference, NULL, gate, NULL,
-                                   &broken, report, &err) == MOEQ_OK,
+    ck_assert_msg(moeq_verify_gate((const moeq_model *const[]){file}, 1, reference, NULL, gate,
+                                   NULL, &broken, report, &err) == MOEQ_OK,
                   "%s", err.message);
     ck_assert_uint_eq(broken, expected_broken);
 }
@@ -354,7 +354,8 @@ START_TEST(records_judges_and_reports)
     remove(page);
     ck_assert_msg(moeq_report(report, page, &err) == MOEQ_OK, "%s", err.message);
     ck_assert_int_eq(stat(page, &st), 0);
-    ck_assert_int_eq(moeq_report(report, MQ_TEST_BINARY_DIR "/api.txt", NULL), MOEQ_INVALID_ARGUMENT);
+    ck_assert_int_eq(moeq_report(report, MQ_TEST_BINARY_DIR "/api.txt", NULL),
+                     MOEQ_INVALID_ARGUMENT);
     ck_assert_int_eq(moeq_report("{", page, NULL), MOEQ_MALFORMED);
     moeq_free(report);
     for (int i = 0; i < 2; i++)
