@@ -4,7 +4,8 @@
  * Scores and outputs are matrix products, Q K' and P V, so they use the same kernels as the
  * weights: a score is one chain over head_dim, an output one chain over the keys. A key that a
  * query does not see has the probability 0, which leaves a chain as it was: blocks of queries may
- * share one range of keys without a trace in the bits.
+ * share one range of keys without a trace in the bits. So may tokens that come one after the other,
+ * whose keys and values are kept as the products take them (cache.h).
  */
 #include "attention.h"
 
@@ -49,11 +50,19 @@ struct work {
     const struct mq_layer_attention *layer;
     const struct mq_attention_job *job;
     const struct rotary *rotary; /* NULL: positions are not said */
+    size_t position, queries;    /* of each window: where its queries begin, and how many there are, */
+    size_t keys;                 /* and keys in the job, the last of which is the last query's */
+};
+
+/* One head's keys and values, packed: keys[0] is that of position `base`, a multiple of MQ_PANEL. */
+struct packed_head {
+    float *keys;   /* panels of keys: [stride / MQ_PANEL][head_dim][MQ_PANEL] */
+    float *values; /* panels of components: [ceil(value_dim / MQ_PANEL)][stride][MQ_PANEL] */
+    size_t base, stride;
 };
 
 struct thread_scratch {
-    float *keys;   /* panels of keys: [padded / MQ_PANEL][head_dim][MQ_PANEL] */
-    float *values; /* panels of components: [ceil(value_dim / MQ_PANEL)][padded][MQ_PANEL] */
+    struct packed_head head;
     float *scores; /* [QUERY_BLOCK][padded + MQ_ROW_PAD] */
 };
 
@@ -67,8 +76,9 @@ static struct thread_scratch place(size_t padded, const struct mq_layer_attentio
     *bytes = mq_round_up(keys + values + scores, 4096);
     if (!base)
         return (struct thread_scratch){0};
-    return (struct thread_scratch){.keys = (float *)(void *)base,
-                                   .values = (float *)(void *)(base + keys),
+    return (struct thread_scratch){.head = {.keys = (float *)(void *)base,
+                                            .values = (float *)(void *)(base + keys),
+                                            .stride = padded},
                                    .scores = (float *)(void *)(base + keys + values)};
 }
 
@@ -119,6 +129,11 @@ uint64_t mq_attention_bytes(const struct mq_context *context,
     return bytes;
 }
 
+static const struct mq_rope *rope_of(const struct mq_hparams *hparams, const struct rotary *r)
+{
+    return r->of == MQ_ROPE_OF_LOCAL ? &hparams->rope_local : &hparams->rope;
+}
+
 static bool fill_rotary(struct rotary *r, const struct mq_rope *rope, size_t length)
 {
     const size_t table = length * (r->dim / 2);
@@ -128,6 +143,13 @@ static bool fill_rotary(struct rotary *r, const struct mq_rope *rope, size_t len
     r->sines = r->cosines + table;
     mq_rope_fill(rope, r->dim, length, r->cosines, r->sines);
     return true;
+}
+
+void mq_attention_turn_for(struct mq_attention *a, const struct mq_hparams *hparams, size_t length)
+{
+    for (size_t i = 0; i < a->rotary_count; i++)
+        mq_rope_fill(rope_of(hparams, &a->rotary[i]), a->rotary[i].dim,
+                     mq_min_u64(length, a->length), a->rotary[i].cosines, a->rotary[i].sines);
 }
 
 moeq_status mq_attention_create(const struct mq_context *context,
@@ -142,9 +164,7 @@ moeq_status mq_attention_create(const struct mq_context *context,
     a->scratch = mq_pages_alloc(a->thread_bytes * context->threads + 1);
     bool ok = a->scratch != NULL;
     for (size_t i = 0; ok && i < a->rotary_count; i++)
-        ok = fill_rotary(
-            &a->rotary[i],
-            a->rotary[i].of == MQ_ROPE_OF_LOCAL ? &hparams->rope_local : &hparams->rope, length);
+        ok = fill_rotary(&a->rotary[i], rope_of(hparams, &a->rotary[i]), length);
     if (!ok) {
         mq_attention_destroy(a);
         return mq_fail_memory(err, "preparing attention");
@@ -195,20 +215,22 @@ static float query_scale(const struct mq_layer_attention *l, size_t position)
 }
 
 /* Positions, the norms after them, and what is done to queries alone, of `count` heads of every
- * token. */
-static void turn(const struct work *w, const struct mq_heads *heads, uint32_t count,
+ * token; `each`: tokens of a window. */
+static void turn(const struct work *w, const struct mq_heads *heads, size_t each, uint32_t count,
                  const float *norm, bool queries)
 {
     const struct mq_attention *a = w->a;
     const struct mq_layer_attention *l = w->layer;
-    const int64_t tokens = (int64_t)(w->job->windows * a->length);
+    const int64_t tokens = (int64_t)(w->job->windows * each);
+    const size_t first = w->position + w->queries - each;
+    const int team = mq_team(a->context, (uint64_t)tokens * count * l->head_dim);
     const bool scaled = queries && l->query_beta != 0;
     const bool normed = l->qk_norm == MQ_QK_NORM_HEAD_AFTER || l->qk_norm == MQ_QK_NORM_PLAIN_AFTER;
     if (!w->rotary && !scaled && !normed)
         return;
-#pragma omp parallel for num_threads((int)a->context->threads) schedule(static)
+#pragma omp parallel for num_threads(team) schedule(static)
     for (int64_t t = 0; t < tokens; t++) {
-        const size_t position = (size_t)t % a->length;
+        const size_t position = first + (size_t)t % each;
         const float scale = scaled ? query_scale(l, position) : 1.0f;
         for (uint32_t h = 0; h < count; h++) {
             float *x = heads->at + (size_t)t * heads->ld + h * heads->head;
@@ -222,23 +244,47 @@ static void turn(const struct work *w, const struct mq_heads *heads, uint32_t co
     }
 }
 
-/* Packs one head's keys and values of one window. */
-static void pack_head(const struct work *w, const struct thread_scratch *scratch, const float *k,
-                      size_t ldk, const float *v, size_t ldv)
+/* Packs one head's keys of the tokens [from, from + count). */
+static void pack_keys(const struct work *w, const struct packed_head *head, const float *k,
+                      size_t ld, size_t from, size_t count)
 {
-    const struct mq_attention *a = w->a;
-    const size_t dim = w->layer->head_dim, value_dim = w->layer->value_dim;
-    for (size_t j = 0; j < a->length; j += MQ_PANEL)
-        a->kernels->pack(k + j * ldk, ldk, mq_min_u64(MQ_PANEL, a->length - j), dim,
-                         scratch->keys + j * dim);
-    for (size_t first = 0; first < value_dim; first += MQ_PANEL) {
-        const size_t n = mq_min_u64(MQ_PANEL, value_dim - first);
-        float *panel = scratch->values + first * a->padded;
-        for (size_t j = 0; j < a->length; j++) {
-            memcpy(panel + j * MQ_PANEL, v + j * ldv + first, n * sizeof(float));
+    const size_t dim = w->layer->head_dim;
+    size_t j = 0;
+    for (; (from + j) % MQ_PANEL && j < count; j++) /* a panel that has some already */
+        for (size_t d = 0; d < dim; d++)
+            head->keys[(from + j) / MQ_PANEL * dim * MQ_PANEL + d * MQ_PANEL +
+                       (from + j) % MQ_PANEL] = k[j * ld + d];
+    for (; j < count; j += MQ_PANEL)
+        w->a->kernels->pack(k + j * ld, ld, mq_min_u64(MQ_PANEL, count - j), dim,
+                            head->keys + (from + j) * dim);
+}
+
+static void pack_values(const struct work *w, const struct packed_head *head, const float *v,
+                        size_t ld, size_t from, size_t count)
+{
+    const size_t dim = w->layer->value_dim;
+    for (size_t first = 0; first < dim; first += MQ_PANEL) {
+        const size_t n = mq_min_u64(MQ_PANEL, dim - first);
+        float *panel = head->values + first * head->stride + from * MQ_PANEL;
+        for (size_t j = 0; j < count; j++) {
+            memcpy(panel + j * MQ_PANEL, v + j * ld + first, n * sizeof(float));
             memset(panel + j * MQ_PANEL + n, 0, (MQ_PANEL - n) * sizeof(float));
         }
     }
+}
+
+static float *head_at(const struct mq_heads *heads, size_t token, size_t head)
+{
+    return heads->at + token * heads->ld + head * heads->head;
+}
+
+/* One head's keys and values of the tokens from `token` of the job on, as tokens [from, from + keys). */
+static void pack_head(const struct work *w, const struct packed_head *head, size_t token,
+                      size_t kv_head, size_t from)
+{
+    const struct mq_attention_job *job = w->job;
+    pack_keys(w, head, head_at(&job->k, token, kv_head), job->k.ld, from, w->keys);
+    pack_values(w, head, head_at(&job->v, token, kv_head), job->v.ld, from, w->keys);
 }
 
 /* The first key that query i sees. */
@@ -273,10 +319,10 @@ static float probabilities(const struct work *w, float *row, size_t padded, size
     return (float)((double)kernels->softmax(row, padded, scale) + rest);
 }
 
-/* One head's queries [q0, q1): q and out point at its first component of the window's first
- * token. */
-static void attend_block(const struct work *w, const struct thread_scratch *scratch, const float *q,
-                         float *out, const float *sink, size_t q0, size_t q1)
+/* One head's queries [q0, q1), numbered by their positions: q and out point at the first component
+ * of the first query that the job has. */
+static void attend_block(const struct work *w, const struct packed_head *head, float *scores,
+                         const float *q, float *out, const float *sink, size_t q0, size_t q1)
 {
     const struct mq_attention *a = w->a;
     const size_t dim = w->layer->head_dim, value_dim = w->layer->value_dim;
@@ -286,23 +332,32 @@ static void attend_block(const struct work *w, const struct thread_scratch *scra
     const size_t keys = q1 - lo, padded = mq_round_up(keys, 16);
     float sums[QUERY_BLOCK];
 
-    a->kernels->multiply(q + q0 * ldq, ldq, q1 - q0, scratch->keys + lo * dim, dim * MQ_PANEL, dim,
-                         keys, scratch->scores, ld);
+    q += (q0 - w->position) * ldq;
+    out += (q0 - w->position) * ldo;
+    a->kernels->multiply(q, ldq, q1 - q0, head->keys + (lo - head->base) * dim, dim * MQ_PANEL, dim,
+                         keys, scores, ld);
     for (size_t i = q0; i < q1; i++)
-        sums[i - q0] = probabilities(w, scratch->scores + (i - q0) * ld, padded, lo,
-                                     first_key(w->layer, i), i, sink);
-    a->kernels->multiply(scratch->scores, ld, q1 - q0, scratch->values + lo * MQ_PANEL,
-                         a->padded * MQ_PANEL, keys, value_dim, out + q0 * ldo, ldo);
-    for (size_t i = q0; i < q1; i++) {
-        const float inverse = 1.0f / sums[i - q0];
+        sums[i - q0] = probabilities(w, scores + (i - q0) * ld, padded, lo, first_key(w->layer, i),
+                                     i, sink);
+    a->kernels->multiply(scores, ld, q1 - q0, head->values + (lo - head->base) * MQ_PANEL,
+                         head->stride * MQ_PANEL, keys, value_dim, out, ldo);
+    for (size_t i = 0; i < q1 - q0; i++) {
+        const float inverse = 1.0f / sums[i];
         for (size_t d = 0; d < value_dim; d++)
             out[i * ldo + d] *= inverse;
     }
 }
 
-static float *head_at(const struct mq_heads *heads, size_t token, size_t head)
+/* The place of a head in a cache. */
+static struct packed_head cached_head(const struct mq_layer_attention *l,
+                                      const struct mq_key_cache *cache, size_t kv_head)
 {
-    return heads->at + token * heads->ld + head * heads->head;
+    return (struct packed_head){
+        .keys = cache->keys + kv_head * cache->stride * l->head_dim,
+        .values = cache->values + kv_head * cache->stride * mq_round_up(l->value_dim, MQ_PANEL),
+        .base = cache->base,
+        .stride = cache->stride,
+    };
 }
 
 /* A window's head of k and v, and of the heads of q that share it, part number `part` of `parts`. */
@@ -310,18 +365,68 @@ static void attend(const struct work *w, size_t window, size_t kv_head, size_t p
 {
     const struct mq_attention *a = w->a;
     const struct mq_attention_job *job = w->job;
-    const size_t group = w->layer->heads / w->layer->kv_heads, first = window * a->length;
+    const size_t group = w->layer->heads / w->layer->kv_heads, first = window * w->queries;
+    const size_t end = w->position + w->queries;
     uint64_t ignored;
     const struct thread_scratch scratch = place(
         a->padded, w->layer, a->scratch + (size_t)omp_get_thread_num() * a->thread_bytes, &ignored);
-    pack_head(w, &scratch, head_at(&job->k, first, kv_head), job->k.ld,
-              head_at(&job->v, first, kv_head), job->v.ld);
+    struct packed_head packed = scratch.head;
+    if (job->past && job->past->cache)
+        packed = cached_head(w->layer, job->past->cache, kv_head);
+    else
+        pack_head(w, &packed, window * w->keys, kv_head, 0);
     for (size_t g = part * group / parts; g < (part + 1) * group / parts; g++) {
         const size_t head = kv_head * group + g;
-        for (size_t q0 = 0; q0 < a->length; q0 += QUERY_BLOCK)
-            attend_block(w, &scratch, head_at(&job->q, first, head),
+        for (size_t q0 = w->position; q0 < end; q0 += QUERY_BLOCK)
+            attend_block(w, &packed, scratch.scores, head_at(&job->q, first, head),
                          head_at(&job->out, first, head), job->sinks ? job->sinks + head : NULL, q0,
-                         mq_min_u64(q0 + QUERY_BLOCK, a->length));
+                         mq_min_u64(q0 + QUERY_BLOCK, end));
+    }
+}
+
+/* ---- keys and values that are kept ---- */
+
+/* As many keys as any query sees, and those that share their first one's panel; 0: all. */
+static size_t keys_seen(const struct mq_layer_attention *l)
+{
+    const uint32_t a = l->window, b = l->chunk;
+    const uint32_t least = a && b ? (a < b ? a : b) : a + b;
+    return least ? least + MQ_PANEL : 0;
+}
+
+size_t mq_key_cache_stride(const struct mq_layer_attention *layer, size_t tokens, size_t at_once)
+{
+    const size_t seen = keys_seen(layer);
+    return mq_round_up(seen ? mq_min_u64(2 * seen + at_once, tokens) : tokens, MQ_PANEL);
+}
+
+/* Makes room for more tokens, where no query sees the first ones any more. */
+static void drop_unseen(const struct work *w, struct mq_key_cache *cache)
+{
+    const struct mq_layer_attention *l = w->layer;
+    const size_t base = first_key(l, w->position) / MQ_PANEL * MQ_PANEL, gone = base - cache->base;
+    const size_t kept = mq_round_up(w->position - base, MQ_PANEL);
+    for (size_t h = 0; h < l->kv_heads; h++) {
+        const struct packed_head head = cached_head(l, cache, h);
+        memmove(head.keys, head.keys + gone * l->head_dim, kept * l->head_dim * sizeof(float));
+        for (size_t first = 0; first < l->value_dim; first += MQ_PANEL) {
+            float *panel = head.values + first * head.stride;
+            memmove(panel, panel + gone * MQ_PANEL, kept * MQ_PANEL * sizeof(float));
+        }
+    }
+    cache->base = base;
+}
+
+static void keep(const struct work *w, struct mq_key_cache *cache)
+{
+    const struct mq_layer_attention *l = w->layer;
+    if (w->position + w->keys - cache->base > cache->stride)
+        drop_unseen(w, cache);
+    const uint64_t numbers = w->keys * (uint64_t)l->kv_heads * (l->head_dim + l->value_dim);
+#pragma omp parallel for num_threads(mq_team(w->a->context, 4 * numbers)) schedule(static)
+    for (int64_t h = 0; h < (int64_t)l->kv_heads; h++) {
+        const struct packed_head head = cached_head(l, cache, (size_t)h);
+        pack_head(w, &head, 0, (size_t)h, w->position - cache->base);
     }
 }
 
@@ -329,15 +434,27 @@ void mq_attention_apply(const struct mq_attention *attention, const struct mq_at
 {
     const struct mq_attention *a = attention;
     const struct mq_layer_attention *l = job->layer;
-    const struct work w = {a, l, job, l->rope == MQ_ROPE_OF_NONE ? NULL : rotary_of(a, l)};
-    turn(&w, &job->q, l->heads, job->q_norm, true);
-    turn(&w, &job->k, l->kv_heads, job->k_norm, false);
+    const struct mq_attention_past *past = job->past;
+    struct work w = {.a = a,
+                     .layer = l,
+                     .job = job,
+                     .rotary = l->rope == MQ_ROPE_OF_NONE ? NULL : rotary_of(a, l),
+                     .queries = past ? past->tokens : a->length};
+    w.position = past ? past->position : 0;
+    w.keys = past && past->cache ? w.queries : w.position + w.queries;
+    turn(&w, &job->q, w.queries, l->heads, job->q_norm, true);
+    turn(&w, &job->k, w.keys, l->kv_heads, job->k_norm, false);
+    if (past && past->cache)
+        keep(&w, past->cache);
 
     /* A task is a window and a kv head, or, where that gives too few, a head. */
     const size_t few = job->windows * l->kv_heads < 4u * a->context->threads;
     const size_t parts = few ? l->heads / l->kv_heads : 1;
     const int64_t tasks = (int64_t)(job->windows * l->kv_heads * parts);
-#pragma omp parallel for num_threads((int)a->context->threads) schedule(dynamic)
+    const uint64_t keys = past ? w.position + w.queries : w.queries;
+    const int team = mq_team(a->context, job->windows * w.queries * keys * l->heads *
+                                             (l->head_dim + l->value_dim));
+#pragma omp parallel for num_threads(team) schedule(dynamic)
     for (int64_t task = 0; task < tasks; task++) {
         const size_t head = (size_t)task / parts;
         if (!mq_cancelled(a->context))

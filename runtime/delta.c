@@ -77,7 +77,8 @@ static moeq_status project(struct mq_pass *pass, int32_t layer, const struct pla
 
 /* The convolution's weights are those of all of q, then of all of k and v, in either order of rows;
  * its biases are not asked for by any family by key heads. */
-static void convolve(struct mq_pass *pass, const struct mq_pass_arm *arm, const struct places *p)
+static void convolve(struct mq_pass *pass, const struct mq_pass_arm *arm, int32_t layer,
+                     const struct places *p)
 {
     const struct mq_layer_attention *l = &pass->layer->attention;
     const struct mq_mixers *m = pass->mixers;
@@ -92,7 +93,7 @@ static void convolve(struct mq_pass *pass, const struct mq_pass_arm *arm, const 
             to += of_part[i];
         }
     struct mq_convolution_job job =
-        mq_mixers_convolution(pass, arm, arm->work, p->ld, channels / parts);
+        mq_mixers_convolution(pass, arm, layer, arm->work, p->ld, channels / parts);
     job.groups = parts;
     job.group_stride = p->group;
     mq_convolve(pass->context, &job);
@@ -106,7 +107,8 @@ static struct mq_head_rows value_heads(const struct mq_layer_attention *l, float
                           : mq_mixers_heads(rows, ld, l->heads, n);
 }
 
-static void recur(struct mq_pass *pass, const struct mq_pass_arm *arm, const struct places *p)
+static void recur(struct mq_pass *pass, const struct mq_pass_arm *arm, int32_t layer,
+                  const struct places *p)
 {
     const struct mq_layer_attention *l = &pass->layer->attention;
     const size_t of_k = l->by_key_head ? l->head_dim : p->keys;
@@ -128,6 +130,7 @@ static void recur(struct mq_pass *pass, const struct mq_pass_arm *arm, const str
         .scratch = pass->mixers->scratch,
         .length = pass->windows->length,
         .windows = pass->windows_count,
+        .states = arm->cache ? arm->cache->layers[layer].states : NULL,
     };
     mq_recur(pass->context, &job);
     mq_pass_round(pass, arm, job.out.rows, p->values, p->ldo);
@@ -161,8 +164,8 @@ moeq_status mq_pass_delta(struct mq_pass *pass, const struct mq_step *step, int3
             continue;
         MQ_TRY(mq_mixers_load_convolution(pass, arm, layer, err));
         MQ_TRY(mq_mixers_load_vectors(pass, arm, false, layer, err));
-        convolve(pass, arm, &p);
-        recur(pass, arm, &p);
+        convolve(pass, arm, layer, &p);
+        recur(pass, arm, layer, &p);
         gate(pass, arm, &p);
         MQ_TRY(mq_pass_check_cancelled(pass, err));
     }

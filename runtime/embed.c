@@ -12,7 +12,7 @@ static moeq_status embed_arm(struct mq_pass *pass, const struct mq_pass_arm *arm
     const struct mq_weights weights = mq_arm_weights(arm->arm, MQ_ROLE_EMBEDDING, -1, -1);
     const int32_t *ids = pass->windows->ids + pass->first_window * pass->windows->length;
     struct mq_first_error first = {.err = err};
-#pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
+#pragma omp parallel for num_threads(mq_pass_team(pass)) schedule(static)
     for (int64_t t = 0; t < (int64_t)pass->tokens; t++) {
         if (mq_first_error_status(&first))
             continue;

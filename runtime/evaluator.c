@@ -20,28 +20,6 @@ static size_t int8_arms(const struct mq_arm *arms, size_t count)
     return n;
 }
 
-static void add_sizes(const struct mq_program *program, struct mq_linear_sizes *sizes)
-{
-    struct mq_slot_at at = {0};
-    const struct mq_slot *slot;
-    while ((slot = mq_program_next(program, &at))) {
-        sizes->rows = mq_max_u64(sizes->rows, slot->rows);
-        sizes->cols = mq_max_u64(sizes->cols, slot->cols);
-    }
-}
-
-/* The largest of all products. A weight takes at most 4 bytes in any storage. */
-static struct mq_linear_sizes product_sizes(const struct mq_arm *arms, size_t count)
-{
-    const struct mq_model_program *program = arms[0].view->program;
-    struct mq_linear_sizes sizes = {.arms = count, .int8 = int8_arms(arms, count) > 0};
-    add_sizes(&program->end, &sizes);
-    for (size_t i = 0; i < program->kinds_count; i++)
-        add_sizes(&program->kinds[i], &sizes);
-    sizes.row_bytes = 4 * sizes.cols + 64;
-    return sizes;
-}
-
 /* fixed_bytes: panels, attention's scratch and small buffers. window_bytes is an upper bound also
  * for passes of many windows: no part of an arm's memory grows faster than its tokens. */
 struct mq_evaluation_memory mq_evaluation_memory(const struct mq_context *context,
@@ -53,12 +31,12 @@ struct mq_evaluation_memory mq_evaluation_memory(const struct mq_context *contex
         return memory;
     const struct mq_hparams *hp = &arms[0].view->hparams;
     const struct mq_model_program *program = arms[0].view->program;
-    const struct mq_linear_sizes sizes = product_sizes(arms, arms_count);
+    const struct mq_linear_sizes sizes = mq_pass_products(arms, arms_count);
     memory.fixed_bytes = mq_linear_bytes(context, &sizes) +
                          mq_attention_bytes(context, program, windows->length) +
                          mq_mixers_bytes(context, program) +
                          (4 * (uint64_t)hp->hidden + 64) * (context->threads + 1u);
-    const struct mq_pass_sizes pass = mq_pass_sizes(program, hp, windows->length);
+    const struct mq_pass_sizes pass = mq_pass_sizes(program, hp, windows->length, windows->length);
     memory.window_bytes = arms_count * pass.arm_bytes +
                           int8_arms(arms, arms_count) * pass.int8_bytes +
                           windows->length * sizeof(size_t);
@@ -87,16 +65,6 @@ static moeq_status check_windows(const struct mq_windows *windows, uint32_t voca
     return MOEQ_OK;
 }
 
-/* The weights that a pass goes through, for progress. */
-static uint64_t weights_of_a_pass(const struct mq_view *view, bool logits)
-{
-    uint64_t sum = logits ? (uint64_t)view->hparams.vocab * view->hparams.hidden : 0;
-    for (size_t i = 0; i < view->tensors_count; i++)
-        if (view->tensors[i].layer >= 0 && view->tensors[i].rows > 1)
-            sum += view->tensors[i].rows * view->tensors[i].cols;
-    return sum;
-}
-
 moeq_status mq_evaluate(const struct mq_context *context, const struct mq_arm *arms,
                         size_t arms_count, const struct mq_windows *windows,
                         const struct mq_observer *observer, moeq_error *err)
@@ -117,15 +85,15 @@ moeq_status mq_evaluate(const struct mq_context *context, const struct mq_arm *a
         .arms_count = arms_count,
         .passes = (windows->count + step - 1) / step,
     };
-    pass.weights_total = pass.passes * weights_of_a_pass(arms[0].view, observer->on_logits != NULL);
+    pass.weights_total = pass.passes * mq_pass_weights_sum(arms[0].view, observer->on_logits != NULL);
 
     moeq_status status;
-    const struct mq_linear_sizes sizes = product_sizes(arms, arms_count);
+    const struct mq_linear_sizes sizes = mq_pass_products(arms, arms_count);
     MQ_TRY_OUT(mq_linear_create(context, &sizes, &pass.linear, err));
     MQ_TRY_OUT(mq_attention_create(context, pass.program, hp, windows->length,
                                    &pass.attention, err));
     MQ_TRY_OUT(mq_mixers_create(context, pass.program, &pass.mixers, err));
-    MQ_TRY_OUT(mq_pass_create(&pass, arms, step, err));
+    MQ_TRY_OUT(mq_pass_create(&pass, arms, step * windows->length, step * windows->length, err));
     for (size_t first = 0; first < windows->count; first += step) {
         pass.pass++;
         MQ_TRY_OUT(mq_pass_run(&pass, first, mq_min_u64(step, windows->count - first), err));

@@ -9,7 +9,8 @@
  *     work  | latents of q [tokens] | of k and v [tokens] | q, | k without positions and v, | k of some
  *           heads [tokens] | out [tokens] |
  *
- * The latents of k and v end with the part of k that is turned, which all heads share.
+ * The latents of k and v end with the part of k that is turned, which all heads share. Of a sequence that
+ * goes on they are what is kept (cache.h): q is then of the tokens at hand, k and v of all of them.
  */
 #include "pass_int.h"
 
@@ -44,8 +45,8 @@ static uint32_t heads_at_once(const struct mq_layer_attention *l, size_t tokens)
 static struct places places_of(const struct mq_pass_sizes *sizes,
                                const struct mq_layer_attention *l)
 {
-    const size_t tokens = sizes->tokens;
-    struct places p = {.plain = l->head_dim - l->rotary_dim, .heads = heads_at_once(l, tokens)};
+    const size_t tokens = sizes->tokens, keys = sizes->keys;
+    struct places p = {.plain = l->head_dim - l->rotary_dim, .heads = heads_at_once(l, keys)};
     p.ld_q_latent = l->q_rank ? l->q_rank + MQ_ROW_PAD : 0;
     p.ld_kv_latent = (size_t)l->kv_rank + l->rotary_dim + MQ_ROW_PAD;
     p.ldq = p.ldk = (size_t)p.heads * l->head_dim + MQ_ROW_PAD;
@@ -54,8 +55,8 @@ static struct places places_of(const struct mq_pass_sizes *sizes,
     p.kv_latent = tokens * p.ld_q_latent;
     p.q = p.kv_latent + tokens * p.ld_kv_latent;
     p.kv = p.q + tokens * p.ldq;
-    p.k = p.kv + tokens * p.ldkv;
-    p.out = p.k + tokens * p.ldk;
+    p.k = p.kv + keys * p.ldkv;
+    p.out = p.k + keys * p.ldk;
     p.end = p.out + tokens * p.ldo;
     return p;
 }
@@ -69,8 +70,19 @@ uint64_t mq_pass_latent_int8(const struct mq_pass_sizes *sizes, const struct mq_
 {
     const struct places p = places_of(sizes, &layer->attention);
     const uint64_t latent = mq_max_u64(p.ld_q_latent, p.ld_kv_latent);
-    return sizes->tokens *
+    return mq_max_u64(sizes->keys, sizes->tokens) *
            mq_linear_int8_bytes(mq_max_u64(sizes->hidden, mq_max_u64(latent, p.ldo)));
+}
+
+/* The latents of k and v of all tokens that the ones at hand see, and how many these are. */
+static float *latents_of(const struct mq_pass_arm *arm, int32_t layer, const struct places *p)
+{
+    return arm->cache ? arm->cache->layers[layer].latents : arm->work + p->kv_latent;
+}
+
+static size_t keys_of(const struct mq_pass *pass, const struct mq_pass_arm *arm)
+{
+    return (arm->cache ? arm->cache->tokens : 0) + pass->tokens;
 }
 
 /* Rows of some token's numbers in every arm's work area; ld 0: the normalized states. */
@@ -117,15 +129,50 @@ static moeq_status make_latents(struct mq_pass *pass, enum mq_role matrix, enum 
     return MOEQ_OK;
 }
 
+/* k and v of some heads, of all tokens. */
+static moeq_status project_keys(struct mq_pass *pass, int32_t layer, const struct places *p,
+                                uint64_t first, uint64_t count, moeq_error *err)
+{
+    mq_pass_weights(pass, MQ_ROLE_ATTN_KV_B, layer, -1);
+    for (size_t a = 0; a < pass->arms_count; a++) {
+        const struct mq_pass_arm *arm = &pass->arms[a];
+        struct mq_linear_arm *product = &pass->products[a];
+        product->first_row = first;
+        product->rows_count = count;
+        product->tokens = product->tokens ? keys_of(pass, arm) : 0;
+        product->x = latents_of(arm, layer, p);
+        product->ldx = p->ld_kv_latent;
+        product->y = arm->work + p->kv;
+        product->ldy = p->ldkv;
+    }
+    return mq_pass_apply(pass, MQ_LINEAR_STORE, err);
+}
+
+/* The latents of the tokens at hand join those of the tokens before. */
+static void keep_latents(const struct mq_pass *pass, int32_t layer, const struct places *p)
+{
+    const size_t ld = p->ld_kv_latent;
+    for (size_t a = 0; a < pass->arms_count; a++) {
+        const struct mq_pass_arm *arm = &pass->arms[a];
+        if (arm->cache && mq_pass_runs(pass, a))
+            memcpy(latents_of(arm, layer, p) + arm->cache->tokens * ld, arm->work + p->kv_latent,
+                   pass->tokens * ld * sizeof(float));
+    }
+}
+
 /* Each of some heads of k: its own numbers, then those that all share. */
-static void join_k(const struct mq_pass *pass, float *work, const struct places *p, uint32_t heads)
+static void join_k(const struct mq_pass *pass, const struct mq_pass_arm *arm, int32_t layer,
+                   const struct places *p, uint32_t heads)
 {
     const struct mq_layer_attention *l = &pass->layer->attention;
-#pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
-    for (int64_t t = 0; t < (int64_t)pass->tokens; t++) {
-        const float *own = work + p->kv + (size_t)t * p->ldkv;
-        const float *shared = work + p->kv_latent + (size_t)t * p->ld_kv_latent + l->kv_rank;
-        float *k = work + p->k + (size_t)t * p->ldk;
+    const float *latents = latents_of(arm, layer, p);
+    const size_t tokens = keys_of(pass, arm);
+    const int team = mq_team(pass->context, (uint64_t)tokens * heads * l->head_dim);
+#pragma omp parallel for num_threads(team) schedule(static)
+    for (int64_t t = 0; t < (int64_t)tokens; t++) {
+        const float *own = arm->work + p->kv + (size_t)t * p->ldkv;
+        const float *shared = latents + (size_t)t * p->ld_kv_latent + l->kv_rank;
+        float *k = arm->work + p->k + (size_t)t * p->ldk;
         for (uint32_t h = 0; h < heads; h++) {
             memcpy(k, own, p->plain * sizeof(float));
             memcpy(k + p->plain, shared, l->rotary_dim * sizeof(float));
@@ -136,10 +183,12 @@ static void join_k(const struct mq_pass *pass, float *work, const struct places 
 }
 
 /* What the heads [first, first + count) give of one arm. */
-static void attend(struct mq_pass *pass, const struct mq_pass_arm *arm, const struct places *p,
-                   uint32_t first, uint32_t count)
+static void attend(struct mq_pass *pass, const struct mq_pass_arm *arm, int32_t layer,
+                   const struct places *p, uint32_t first, uint32_t count)
 {
     struct mq_layer_attention l = pass->layer->attention;
+    const struct mq_attention_past past = {.position = arm->cache ? arm->cache->tokens : 0,
+                                           .tokens = pass->tokens};
     l.heads = l.kv_heads = count;
     const struct mq_attention_job job = {
         .layer = &l,
@@ -148,8 +197,9 @@ static void attend(struct mq_pass *pass, const struct mq_pass_arm *arm, const st
         .v = {arm->work + p->kv + p->plain, p->ldkv, p->plain + l.value_dim},
         .out = {arm->work + p->out + (size_t)first * l.value_dim, p->ldo, l.value_dim},
         .windows = pass->windows_count,
+        .past = arm->cache ? &past : NULL,
     };
-    join_k(pass, arm->work, p, count);
+    join_k(pass, arm, layer, p, count);
     mq_attention_apply(pass->attention, &job);
 }
 
@@ -158,16 +208,15 @@ static moeq_status run_heads(struct mq_pass *pass, int32_t layer, const struct p
 {
     const struct mq_layer_attention *l = &pass->layer->attention;
     const uint64_t kv_rows = p->plain + l->value_dim;
-    const struct rows q_from = {0, p->ld_q_latent}, kv_from = {p->kv_latent, p->ld_kv_latent};
+    const struct rows q_from = {0, p->ld_q_latent};
     MQ_TRY(project(pass, l->q_rank ? MQ_ROLE_ATTN_Q_B : MQ_ROLE_ATTN_Q, layer,
                    (uint64_t)first * l->head_dim, (uint64_t)count * l->head_dim, q_from,
                    (struct rows){p->q, p->ldq}, err));
-    MQ_TRY(project(pass, MQ_ROLE_ATTN_KV_B, layer, first * kv_rows, count * kv_rows, kv_from,
-                   (struct rows){p->kv, p->ldkv}, err));
+    MQ_TRY(project_keys(pass, layer, p, first * kv_rows, count * kv_rows, err));
     for (size_t a = 0; a < pass->arms_count; a++) {
         if (!mq_pass_runs(pass, a))
             continue;
-        attend(pass, &pass->arms[a], p, first, count);
+        attend(pass, &pass->arms[a], layer, p, first, count);
         MQ_TRY(mq_pass_check_cancelled(pass, err));
     }
     return MOEQ_OK;
@@ -203,6 +252,7 @@ moeq_status mq_pass_latent(struct mq_pass *pass, const struct mq_step *step, int
                             (struct rows){0, p.ld_q_latent}, l->q_rank, err));
     MQ_TRY(make_latents(pass, MQ_ROLE_ATTN_KV_A, MQ_ROLE_ATTN_KV_A_NORM, layer,
                         (struct rows){p.kv_latent, p.ld_kv_latent}, l->kv_rank, err));
+    keep_latents(pass, layer, &p);
     for (uint32_t first = 0; first < l->heads; first += p.heads)
         MQ_TRY(run_heads(pass, layer, &p, first, mq_min_u64(p.heads, l->heads - first), err));
     return project_out(pass, layer, &p, err);

@@ -44,7 +44,8 @@ uint64_t mq_pass_mamba_int8(const struct mq_pass_sizes *sizes, const struct mq_l
     return sizes->tokens * mq_linear_int8_bytes(mq_max_u64(sizes->hidden, p.values));
 }
 
-static void recur(struct mq_pass *pass, const struct mq_pass_arm *arm, const struct places *p)
+static void recur(struct mq_pass *pass, const struct mq_pass_arm *arm, int32_t layer,
+                  const struct places *p)
 {
     const struct mq_layer_attention *l = &pass->layer->attention;
     float *rows = arm->work;
@@ -65,6 +66,7 @@ static void recur(struct mq_pass *pass, const struct mq_pass_arm *arm, const str
         .scratch = pass->mixers->scratch,
         .length = pass->windows->length,
         .windows = pass->windows_count,
+        .states = arm->cache ? arm->cache->layers[layer].states : NULL,
     };
     mq_recur(pass->context, &job);
     mq_pass_round(pass, arm, job.out.rows, p->values, p->ldo);
@@ -106,9 +108,9 @@ moeq_status mq_pass_mamba(struct mq_pass *pass, const struct mq_step *step, int3
         mq_convolution_weights(pass->mixers->stored, channels, l->taps, pass->mixers->weights, 0,
                                channels);
         const struct mq_convolution_job job =
-            mq_mixers_convolution(pass, arm, arm->work + p.x, p.ld, channels);
+            mq_mixers_convolution(pass, arm, layer, arm->work + p.x, p.ld, channels);
         mq_convolve(pass->context, &job);
-        recur(pass, arm, &p);
+        recur(pass, arm, layer, &p);
         gate(pass, arm, &p);
         MQ_TRY(mq_pass_check_cancelled(pass, err));
     }

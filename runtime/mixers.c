@@ -124,8 +124,8 @@ moeq_status mq_mixers_load_vectors(struct mq_pass *pass, const struct mq_pass_ar
 /* ---- jobs and products ---- */
 
 struct mq_convolution_job mq_mixers_convolution(const struct mq_pass *pass,
-                                                const struct mq_pass_arm *arm, float *x, size_t ld,
-                                                size_t channels)
+                                                const struct mq_pass_arm *arm, int32_t layer,
+                                                float *x, size_t ld, size_t channels)
 {
     const struct mq_layer_attention *l = &pass->layer->attention;
     return (struct mq_convolution_job){
@@ -140,6 +140,8 @@ struct mq_convolution_job mq_mixers_convolution(const struct mq_pass *pass,
         .bf16 = arm->arm->bf16_activations,
         .length = pass->windows->length,
         .windows = pass->windows_count,
+        .past = arm->cache ? arm->cache->layers[layer].before : NULL,
+        .position = arm->cache ? arm->cache->tokens : 0,
     };
 }
 

@@ -37,8 +37,8 @@ enum { MQ_MIXER_DECAY, MQ_MIXER_STEP_BIAS, MQ_MIXER_SKIP, MQ_MIXER_NORM };
 
 /* The convolution's job at a place of an arm's rows, with what was loaded. */
 struct mq_convolution_job mq_mixers_convolution(const struct mq_pass *pass,
-                                                const struct mq_pass_arm *arm, float *x, size_t ld,
-                                                size_t channels);
+                                                const struct mq_pass_arm *arm, int32_t layer,
+                                                float *x, size_t ld, size_t channels);
 /* `heads` heads of n numbers side by side. */
 struct mq_head_rows mq_mixers_heads(float *rows, size_t ld, size_t heads, size_t n);
 

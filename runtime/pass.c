@@ -77,13 +77,14 @@ static void add_needs(const struct mq_program *program, struct mq_pass_sizes *s)
 }
 
 struct mq_pass_sizes mq_pass_sizes(const struct mq_model_program *program,
-                                   const struct mq_hparams *hp, size_t tokens)
+                                   const struct mq_hparams *hp, size_t tokens, size_t keys)
 {
     struct mq_pass_sizes s = {
         .hidden = hp->hidden,
         .ldh = hp->hidden + MQ_ROW_PAD,
         .vocab = hp->vocab,
         .tokens = tokens,
+        .keys = keys,
     };
     add_needs(&program->end, &s);
     for (size_t i = 0; i < program->kinds_count; i++)
@@ -98,11 +99,11 @@ struct mq_pass_sizes mq_pass_sizes(const struct mq_model_program *program,
     return s;
 }
 
-moeq_status mq_pass_create(struct mq_pass *pass, const struct mq_arm *arms, size_t windows,
-                           moeq_error *err)
+moeq_status mq_pass_create(struct mq_pass *pass, const struct mq_arm *arms, size_t tokens,
+                           size_t keys, moeq_error *err)
 {
     const size_t count = pass->arms_count;
-    pass->sizes = mq_pass_sizes(pass->program, pass->hparams, windows * pass->windows->length);
+    pass->sizes = mq_pass_sizes(pass->program, pass->hparams, tokens, keys);
     const struct mq_pass_sizes *s = &pass->sizes;
 
     for (size_t a = 0; a < count; a++) {

@@ -7,6 +7,43 @@
 
 #include <stdio.h>
 
+/* ---- sizes ---- */
+
+static void add_sizes(const struct mq_program *program, struct mq_linear_sizes *sizes)
+{
+    struct mq_slot_at at = {0};
+    const struct mq_slot *slot;
+    while ((slot = mq_program_next(program, &at))) {
+        sizes->rows = mq_max_u64(sizes->rows, slot->rows);
+        sizes->cols = mq_max_u64(sizes->cols, slot->cols);
+    }
+}
+
+/* A weight takes at most 4 bytes in any storage. */
+struct mq_linear_sizes mq_pass_products(const struct mq_arm *arms, size_t count)
+{
+    const struct mq_model_program *program = arms[0].view->program;
+    struct mq_linear_sizes sizes = {.arms = count};
+    for (size_t a = 0; a < count; a++)
+        sizes.int8 |= arms[a].compute == MQ_COMPUTE_INT8;
+    add_sizes(&program->end, &sizes);
+    for (size_t i = 0; i < program->kinds_count; i++)
+        add_sizes(&program->kinds[i], &sizes);
+    sizes.row_bytes = 4 * sizes.cols + 64;
+    return sizes;
+}
+
+uint64_t mq_pass_weights_sum(const struct mq_view *view, bool logits)
+{
+    uint64_t sum = logits ? (uint64_t)view->hparams.vocab * view->hparams.hidden : 0;
+    for (size_t i = 0; i < view->tensors_count; i++)
+        if (view->tensors[i].layer >= 0 && view->tensors[i].rows > 1)
+            sum += view->tensors[i].rows * view->tensors[i].cols;
+    return sum;
+}
+
+/* ---- progress ---- */
+
 moeq_status mq_pass_check_cancelled(const struct mq_pass *pass, moeq_error *err)
 {
     return mq_cancelled(pass->context) ? mq_fail(err, MOEQ_CANCELLED, "interrupted") : MOEQ_OK;

@@ -21,9 +21,11 @@
 
 #include "arms_int.h"
 #include "attention.h"
+#include "cache.h"
 #include "kernels.h"
 
-/* Sizes in floats of one arm's work area for a number of tokens, and of a pass's other parts. */
+/* Sizes in floats of one arm's work area for a number of tokens, and of a pass's other parts. `keys`:
+ * of a sequence that goes on, all its tokens; else as many as `tokens`. */
 struct mq_pass_sizes {
     size_t hidden, ldh; /* ldh: padded stride */
     size_t vocab, experts, top_k;
@@ -31,13 +33,14 @@ struct mq_pass_sizes {
     size_t mlp_bias;     /* the longest bias of an MLP or expert; 0: they have none */
     bool keeps;          /* whether any layer keeps a branch */
     size_t tokens;       /* of a whole pass */
+    size_t keys;         /* tokens that they may see, with those before */
     size_t slice;        /* tokens whose logits are formed at a time */
     size_t work;         /* floats */
     uint64_t arm_bytes;  /* everything that an arm needs, */
     uint64_t int8_bytes; /* and besides for activations as integers if it computes so */
 };
 struct mq_pass_sizes mq_pass_sizes(const struct mq_model_program *program,
-                                   const struct mq_hparams *hparams, size_t tokens);
+                                   const struct mq_hparams *hparams, size_t tokens, size_t keys);
 
 struct mq_pass_arm {
     const struct mq_arm *arm;
@@ -59,6 +62,7 @@ struct mq_pass_arm {
     float *work;
     float *branch;    /* what the step at hand has left for `add`: [tokens][hidden], */
     size_t branch_ld; /* its stride */
+    struct mq_cache *cache; /* of a sequence that goes on; NULL: windows start anew */
     void *int8; /* [sizes.int8_bytes]: activations as integers; NULL for f32 */
 };
 
@@ -95,9 +99,14 @@ struct mq_pass {
     uint64_t weights_done, weights_total; /* for progress */
 };
 
-/* Allocates for the largest pass; destroy is fine on a half-made one. */
-moeq_status mq_pass_create(struct mq_pass *pass, const struct mq_arm *arms, size_t windows,
-                           moeq_error *err);
+/* The largest of all products of some arms. */
+struct mq_linear_sizes mq_pass_products(const struct mq_arm *arms, size_t count);
+/* The weights that a pass goes through, for progress. */
+uint64_t mq_pass_weights_sum(const struct mq_view *view, bool logits);
+
+/* Allocates for the largest pass, in tokens; destroy is fine on a half-made one. */
+moeq_status mq_pass_create(struct mq_pass *pass, const struct mq_arm *arms, size_t tokens,
+                           size_t keys, moeq_error *err);
 void mq_pass_destroy(struct mq_pass *pass);
 
 /* Runs the windows [first, first + count) through all layers. */

@@ -65,6 +65,28 @@ static void times(const struct mq_recurrent_kernels *kernels, const struct mq_co
         mq_round_bf16(y, n);
 }
 
+size_t mq_convolution_past(size_t channels, size_t taps)
+{
+    return taps ? 3 * (taps - 1) * channels : 0;
+}
+
+/* Of n channels: puts u of the first tokens at hand behind that of the tokens before, and that of
+ * the last ones where nothing touches it until the convolution is done. */
+static void keep_inputs(const struct mq_convolution_job *job, const float *u, size_t channel,
+                        size_t n)
+{
+    const size_t all = job->groups * job->channels, before = job->taps - 1;
+    float *past = job->past + channel;
+    for (size_t t = 0; t < before && t < job->length; t++)
+        memcpy(past + (before + t) * all, u + t * job->ld, n * sizeof(float));
+    for (size_t i = 0; i < before; i++) { /* the token `before - i` before the next one */
+        const float *from = job->length + i < before
+                                ? past + (job->length + i) * all
+                                : u + (job->length + i - before) * job->ld;
+        memcpy(past + (2 * before + i) * all, from, n * sizeof(float));
+    }
+}
+
 /* Channels [first, first + n) of one group, in one window from token `start` on: from the last
  * token to the first, since each takes what stands before it. */
 static void convolve_block(const struct mq_recurrent_kernels *kernels,
@@ -75,15 +97,26 @@ static void convolve_block(const struct mq_recurrent_kernels *kernels,
     const size_t channel = group * job->channels + first, all = job->groups * job->channels;
     for (size_t t = 0; job->before && t < job->length; t++)
         times(kernels, job, job->x + at + t * job->ld, job->before + at + t * job->ld, n);
+    if (job->past)
+        keep_inputs(job, job->x + at, channel, n);
     for (size_t t = job->length; t-- > 0;) {
         float *x = job->x + at + t * job->ld;
-        kernels->convolve(x, job->ld, mq_min_u64(t, job->taps - 1), job->weights + channel, all,
-                          job->taps, job->bias ? job->bias + channel : NULL, n, job->silu);
+        /* a token whose taps reach back beyond the first one at hand is convolved beside them */
+        const bool beside = job->past && t < job->taps - 1;
+        float *y = beside ? job->past + (job->taps - 1 + t) * all + channel : x;
+        kernels->convolve(y, beside ? all : job->ld, mq_min_u64(job->position + t, job->taps - 1),
+                          job->weights + channel, all, job->taps,
+                          job->bias ? job->bias + channel : NULL, n, job->silu);
+        if (beside)
+            memcpy(x, y, n * sizeof(float));
         if (job->bf16)
             mq_round_bf16(x, n);
         if (job->after)
             times(kernels, job, x, job->after + at + t * job->ld, n);
     }
+    for (size_t i = 0; job->past && i + 1 < job->taps; i++)
+        memcpy(job->past + i * all + channel,
+               job->past + (2 * (job->taps - 1) + i) * all + channel, n * sizeof(float));
 }
 
 void mq_convolve(const struct mq_context *context, const struct mq_convolution_job *job)
@@ -119,6 +152,11 @@ struct scratch {
 static size_t padded(size_t n)
 {
     return mq_round_up(n, LANES);
+}
+
+size_t mq_recurrence_state(size_t key_dim, size_t value_dim)
+{
+    return padded(key_dim) * padded(value_dim);
 }
 
 size_t mq_recurrence_scratch(size_t key_dim, size_t value_dim)
@@ -194,10 +232,13 @@ static void run_head(const struct mq_context *context, const struct mq_recurrent
                      const struct mq_recurrence_job *job, size_t head, size_t window)
 {
     const size_t keys = padded(job->key_dim), values = padded(job->value_dim);
-    const struct scratch s =
+    struct scratch s =
         place(job, job->scratch + (size_t)omp_get_thread_num() *
                                       mq_recurrence_scratch(job->key_dim, job->value_dim));
-    memset(s.state, 0, keys * values * sizeof(float));
+    if (job->states)
+        s.state = job->states + head * mq_recurrence_state(job->key_dim, job->value_dim);
+    else
+        memset(s.state, 0, keys * values * sizeof(float));
     for (size_t first = 0; first < job->length && !mq_cancelled(context); first += CHUNK) {
         const size_t token = window * job->length + first;
         const size_t count = mq_min_u64(CHUNK, job->length - first);

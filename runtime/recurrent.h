@@ -1,7 +1,7 @@
 /*
  * recurrent.h: what the recurrent mixers compute between their products, on plain arrays.
  *
- * Everything starts anew with each window. Windows, heads and blocks of channels run side by side;
+ * Everything starts anew with each window, or goes on from tokens of which something was kept. Windows, heads and blocks of channels run side by side;
  * within them tokens follow each other in order, so that neither the number of threads nor the
  * instruction set changes a bit.
  */
@@ -33,7 +33,13 @@ struct mq_convolution_job {
     bool silu;
     bool bf16; /* u, y and x are rounded to bf16 */
     size_t length, windows;
+    /* Of one window that goes on from `position` tokens: mq_convolution_past floats, zero at first.
+     * NULL: windows start anew. */
+    float *past;
+    size_t position;
 };
+/* Three times [taps - 1][channels]: u of the last tokens, and room to work in. */
+size_t mq_convolution_past(size_t channels, size_t taps);
 /* Stops early if cancelled; so do the others. */
 void mq_convolve(const struct mq_context *context, const struct mq_convolution_job *job);
 
@@ -77,7 +83,11 @@ struct mq_recurrence_job {
     float least_step;
     float *scratch; /* [threads][mq_recurrence_scratch(key_dim, value_dim)], 64-byte aligned */
     size_t length, windows;
+    /* Of one window that goes on: the states of all heads, [heads][mq_recurrence_state(..)], zero at
+     * first, which become those after the last token. NULL: windows start with 0. */
+    float *states;
 };
+size_t mq_recurrence_state(size_t key_dim, size_t value_dim); /* floats */
 size_t mq_recurrence_scratch(size_t key_dim, size_t value_dim); /* floats, a multiple of 1,024 */
 void mq_recur(const struct mq_context *context, const struct mq_recurrence_job *job);
 

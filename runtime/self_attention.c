@@ -83,7 +83,7 @@ static moeq_status make_v(struct mq_pass *pass, const struct places *p, int32_t 
 static void norm_parts(struct mq_pass *pass, const struct mq_pass_arm *arm, float *rows, size_t ld,
                        size_t parts, size_t n, size_t next)
 {
-#pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
+#pragma omp parallel for num_threads(mq_pass_team(pass)) schedule(static)
     for (int64_t t = 0; t < (int64_t)pass->tokens; t++)
         for (size_t i = 0; i < parts; i++) {
             float *x = rows + (size_t)t * ld + i * next;
@@ -113,7 +113,7 @@ static void bound(struct mq_pass *pass, float *x, size_t n, size_t ld, float cli
 {
     if (clip == 0 && scale == 1.0f)
         return;
-#pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
+#pragma omp parallel for num_threads(mq_pass_team(pass)) schedule(static)
     for (int64_t t = 0; t < (int64_t)pass->tokens; t++)
         for (size_t i = 0; i < n; i++) {
             float *at = x + (size_t)t * ld + i;
@@ -143,7 +143,7 @@ static void apply_gate(struct mq_pass *pass, const struct mq_pass_arm *arm, cons
     const bool in_q = l->gate == MQ_GATE_IN_Q;
     const float *gate = arm->work + (in_q ? l->head_dim : p->gate);
     const size_t ld = in_q ? p->ldq : p->ldo, next = in_q ? p->q_head : l->value_dim;
-#pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
+#pragma omp parallel for num_threads(mq_pass_team(pass)) schedule(static)
     for (int64_t t = 0; t < (int64_t)pass->tokens; t++)
         for (size_t h = 0; h < l->heads; h++)
             pass->kernels->sigmoid_times(arm->work + p->out + (size_t)t * p->ldo + h * l->value_dim,
@@ -179,6 +179,11 @@ static moeq_status attend(struct mq_pass *pass, const struct mq_pass_arm *arm,
     const struct mq_layer_attention *l = &pass->layer->attention;
     struct vectors v;
     MQ_TRY(load_vectors(pass, arm, layer, &v, err));
+    const struct mq_attention_past past = {
+        .position = arm->cache ? arm->cache->tokens : 0,
+        .tokens = pass->tokens,
+        .cache = arm->cache ? &arm->cache->layers[layer].keys : NULL,
+    };
     const struct mq_attention_job job = {
         .layer = l,
         .q = {arm->work, p->ldq, p->q_head},
@@ -190,6 +195,7 @@ static moeq_status attend(struct mq_pass *pass, const struct mq_pass_arm *arm,
         .k_norm = v.k_norm,
         .norm_eps = pass->layer->norm_eps,
         .windows = pass->windows_count,
+        .past = arm->cache ? &past : NULL,
     };
     mq_attention_apply(pass->attention, &job);
     mq_pass_round(pass, arm, arm->work + p->out, p->ldo - MQ_ROW_PAD, p->ldo);

@@ -38,7 +38,7 @@ moeq_status mq_pass_convolution(struct mq_pass *pass, const struct mq_step *step
             continue;
         MQ_TRY(mq_mixers_load_convolution(pass, arm, layer, err));
         mq_convolution_weights(pass->mixers->stored, n, taps, pass->mixers->weights, 0, n);
-        struct mq_convolution_job job = mq_mixers_convolution(pass, arm, arm->work, ld, n);
+        struct mq_convolution_job job = mq_mixers_convolution(pass, arm, layer, arm->work, ld, n);
         job.after = arm->work + n;
         job.before = arm->work + 2 * n;
         mq_convolve(pass->context, &job);
