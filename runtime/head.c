@@ -19,7 +19,7 @@ static moeq_status normalize(struct mq_pass *pass, const struct mq_step *step, s
     for (size_t a = 0; a < pass->arms_count; a++) {
         const struct mq_pass_arm *arm = &pass->arms[a];
         MQ_TRY(mq_pass_load_step_norm(pass, arm, step, -1, err));
-#pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
+#pragma omp parallel for num_threads(mq_team(pass->context, 4 * n * s->hidden)) schedule(static)
         for (int64_t i = 0; i < (int64_t)n; i++) {
             const size_t token = pass->token_index[from + (size_t)i] - first_token;
             mq_pass_norm_rows(pass, arm, arm->hidden + token * s->hidden,
@@ -36,7 +36,7 @@ static void finish_logits(const struct mq_pass *pass, float *logits, size_t n)
     const size_t vocab = pass->sizes.vocab;
     if (ends->logit_scale == 1.0f && ends->logit_softcap == 0)
         return;
-#pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
+#pragma omp parallel for num_threads(mq_team(pass->context, 4 * n * vocab)) schedule(static)
     for (int64_t t = 0; t < (int64_t)n; t++) {
         float *row = logits + (size_t)t * vocab;
         if (ends->logit_softcap != 0)

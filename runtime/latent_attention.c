@@ -119,7 +119,7 @@ static moeq_status make_latents(struct mq_pass *pass, enum mq_role matrix, enum 
         if (!mq_pass_runs(pass, a))
             continue;
         MQ_TRY(mq_pass_load_vector(pass, &pass->arms[a], norm, layer, -1, pass->norm, err));
-#pragma omp parallel for num_threads((int)pass->context->threads) schedule(static)
+#pragma omp parallel for num_threads(mq_pass_team(pass)) schedule(static)
         for (int64_t t = 0; t < (int64_t)pass->tokens; t++) {
             float *x = rows + (size_t)t * to.ld;
             pass->kernels->rms_norm(x, pass->norm, n, eps, x);

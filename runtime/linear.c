@@ -331,7 +331,8 @@ static void quantize_tokens(const struct batch *b)
             most = job->arms[a].tokens;
     if (most == 0)
         return;
-#pragma omp parallel for num_threads((int)job->linear->context->threads) schedule(static) collapse(2)
+    const int team = mq_team(job->linear->context, 4 * arms * most * job->cols);
+#pragma omp parallel for num_threads(team) schedule(static) collapse(2)
     for (int64_t a = 0; a < (int64_t)arms; a++)
         for (int64_t i = 0; i < (int64_t)most; i++)
             if ((size_t)i < job->arms[a].tokens && is_int8(&job->arms[a]))

@@ -61,20 +61,22 @@ static void check_pieces(const struct mq_context *context, const struct mq_arm *
     mq_sequence_destroy(s);
 }
 
-static void check_arm(const struct mq_arm *arm, const struct golden *golden, const char *what)
+static void check_arm(const struct mq_arm *arm, const struct golden *golden, bool all,
+                      const char *what)
 {
     const size_t vocab = arm->view->hparams.vocab;
     const struct mq_context one = {.isa = mq_isa_detect(), .threads = 1};
     const struct mq_context two = {.isa = MQ_ISA_GENERIC, .threads = 2};
-    const size_t count = golden->windows.length < 48 ? golden->windows.length : 48;
+    const size_t count = golden->windows.length < 24 ? golden->windows.length : 24;
     float *expected = malloc(count * vocab * sizeof(float));
     moeq_error err = {0};
     ck_assert_msg(reference(&one, arm, golden->windows.ids, count, expected, &err) == MOEQ_OK, "%s",
                   err.message);
-    check_pieces(&one, arm, golden->windows.ids, count, 1, 0, count, expected, what);
     check_pieces(&one, arm, golden->windows.ids, count, 5, 2, count, expected, what);
-    if (!mq_test_sampled())
-        check_pieces(&two, arm, golden->windows.ids, count, 7, 0, count + 30, expected, what);
+    if (all && !mq_test_sampled()) {
+        check_pieces(&one, arm, golden->windows.ids, count, 1, 0, count, expected, what);
+        check_pieces(&two, arm, golden->windows.ids, 12, 7, 0, count + 30, expected, what);
+    }
     free(expected);
 }
 
@@ -100,12 +102,12 @@ START_TEST(whole_sequence)
         struct mq_view *view = test_open(configs[i] ? with_config(source, configs[i]) : source);
         struct mq_arm arm = {.name = "model", .view = view, .routes_from = -1};
         golden_open(test_path(source, "golden.safetensors"), &golden);
-        check_arm(&arm, &golden, source);
+        check_arm(&arm, &golden, true, source);
         arm.bf16_activations = true;
-        check_arm(&arm, &golden, source);
+        check_arm(&arm, &golden, false, source);
         arm.bf16_activations = false;
         arm.compute = MQ_COMPUTE_INT8;
-        check_arm(&arm, &golden, source);
+        check_arm(&arm, &golden, false, source);
         golden_close(&golden);
         mq_view_close(view);
     }
