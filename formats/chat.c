@@ -1,0 +1,528 @@
+/*
+ * chat.c: the table of forms.
+ *
+ * Each row was compared with what Jinja makes of published templates
+ * (tests/data/make_chat_goldens.py). Most specific rows first: the first one counts whose pieces
+ * are all in the template and of whose `absent` none is. Pieces are as they stand in the template:
+ * "\\n" is what Jinja turns into a newline.
+ */
+#include "chat.h"
+
+#include "error.h"
+
+#include <string.h>
+
+enum {
+    PIECES = 4,
+    MOST_BYTES = 1 << 20 /* of a template that is looked at; published ones have up to 40,000 */
+};
+
+enum trim {
+    TRIM_NOTHING,
+    TRIM_EACH, /* white space around each message */
+    TRIM_USER,
+    TRIM_BOTH /* around what the messages are together */
+};
+
+enum system_place {
+    SYSTEM_OPTIONAL,
+    SYSTEM_REFUSED, /* the template raises an exception */
+    SYSTEM_NEEDED   /* without one, the template has a long one, or one with a date */
+};
+
+struct mq_chat_form {
+    const char *name;
+    const char *has[PIECES], *absent[PIECES];
+    enum trim trim;
+    enum system_place place;
+    const char *begin;         /* behind BOS */
+    const char *system[2];     /* before and after a system message, */
+    const char *no_system;     /* and in place of one; NULL: nothing */
+    const char *turn[2];       /* before system (`inside`) and user's message, and after */
+    bool inside;               /* the system message stands in the user's turn */
+    const char *end;
+};
+
+#define CHATML_SYSTEM {"<|im_start|>system\n", "<|im_end|>\n"}
+#define CHATML_TURN {"<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"}
+#define CHATML_THINKING {"<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n<think>\n"}
+#define LLAMA3_SYSTEM(more) {"<|start_header_id|>system<|end_header_id|>\n\n" more, "<|eot_id|>"}
+#define LLAMA3_TURN                                          \
+    {"<|start_header_id|>user<|end_header_id|>\n\n",         \
+     "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"}
+/* What the templates of Llama 3.1 to 3.3 say where nobody tells them the day. */
+#define LLAMA31_DATES "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n"
+#define HARMONY_SYSTEM                                                                           \
+    "<|start|>system<|message|>You are ChatGPT, a large language model trained by OpenAI.\n"      \
+    "Knowledge cutoff: 2024-06\nCurrent date: %DATE%\n\nReasoning: medium\n\n"                    \
+    "# Valid channels: analysis, commentary, final. Channel must be included for every message." \
+    "<|end|>"
+#define GRANITE_SYSTEM {"<|start_of_role|>system<|end_of_role|>", "<|end_of_text|>\n"}
+#define GRANITE_TURN                                  \
+    {"<|start_of_role|>user<|end_of_role|>",          \
+     "<|end_of_text|>\n<|start_of_role|>assistant<|end_of_role|>"}
+#define KIMI_SYSTEM {"<|im_system|>system<|im_middle|>", "<|im_end|>"}
+#define KIMI_TURN                              \
+    {"<|im_user|>user<|im_middle|>",           \
+     "<|im_end|><|im_assistant|>assistant<|im_middle|>"}
+#define DEEPSEEK_USER "<｜User｜>"
+#define DEEPSEEK_ASSISTANT "<｜Assistant｜>"
+#define QWEN25_SYSTEM "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
+
+static const struct mq_chat_form forms[] = {
+    {
+        .name = "phi4",
+        .has = {"<|im_start|>", "<|im_sep|>"},
+        .system = {"<|im_start|>system<|im_sep|>", "<|im_end|>"},
+        .turn = {"<|im_start|>user<|im_sep|>", "<|im_end|><|im_start|>assistant<|im_sep|>"},
+        .end = "<|im_end|>",
+    },
+    {
+        .name = "qwen2.5",
+        .has = {"<|im_start|>", QWEN25_SYSTEM},
+        .absent = {"<think>"},
+        .system = CHATML_SYSTEM,
+        .no_system = "<|im_start|>system\n" QWEN25_SYSTEM "<|im_end|>\n",
+        .turn = CHATML_TURN,
+        .end = "<|im_end|>",
+    },
+    {
+        .name = "qwen2",
+        .has = {"<|im_start|>", "You are a helpful assistant.<|im_end|>"},
+        .absent = {"<think>"},
+        .system = CHATML_SYSTEM,
+        .no_system = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n",
+        .turn = CHATML_TURN,
+        .end = "<|im_end|>",
+    },
+    {
+        .name = "qwen1.5",
+        .has = {"<|im_start|>", "You are a helpful assistant<|im_end|>"},
+        .absent = {"<think>"},
+        .system = CHATML_SYSTEM,
+        .no_system = "<|im_start|>system\nYou are a helpful assistant<|im_end|>\n",
+        .turn = CHATML_TURN,
+        .end = "<|im_end|>",
+    },
+    {
+        .name = "chatml-thinking",
+        .has = {"<|im_start|>assistant\\n<think>\\n"},
+        .absent = {"You are ", "|trim", "system\\n' }}", "</think>' }}"},
+        .system = CHATML_SYSTEM,
+        .turn = CHATML_THINKING,
+        .end = "<|im_end|>",
+    },
+    {
+        .name = "qwen3.5",
+        .has = {"<|im_start|>assistant\\n' }}", "'<think>\\n' }}", "|trim", "enable_thinking is false"},
+        .trim = TRIM_EACH,
+        .system = CHATML_SYSTEM,
+        .turn = CHATML_THINKING,
+        .end = "<|im_end|>",
+    },
+    {
+        .name = "chatml",
+        .has = {"<|im_start|>", "<|im_end|>"},
+        .absent = {"You are ", "'<think>\\n' }}", "assistant\\n<think>", "system_message"},
+        .system = CHATML_SYSTEM,
+        .turn = CHATML_TURN,
+        .end = "<|im_end|>",
+    },
+    {
+        .name = "qwen3", /* its words stand before tools alone */
+        .has = {"<|im_start|>", "<|im_end|>", "You are provided with function signatures"},
+        .absent = {"'<think>\\n' }}", "assistant\\n<think>", "helpful", "system\\nYou are"},
+        .system = CHATML_SYSTEM,
+        .turn = CHATML_TURN,
+        .end = "<|im_end|>",
+    },
+    {
+        .name = "qwen3-thinking",
+        .has = {"<|im_start|>assistant\\n<think>\\n' }}", "You are provided with function signatures"},
+        .absent = {"helpful", "system\\nYou are", "|trim", "'</think>' -}}"},
+        .system = CHATML_SYSTEM,
+        .turn = CHATML_THINKING,
+        .end = "<|im_end|>",
+    },
+    {
+        .name = "qwen3-coder",
+        .has = {"<|im_start|>", "<|im_end|>", "can interact with a computer"},
+        .absent = {"'<think>\\n' }}", "assistant\\n<think>"},
+        .system = CHATML_SYSTEM,
+        .turn = CHATML_TURN,
+        .end = "<|im_end|>",
+    },
+    {
+        .name = "gpt-oss",
+        .has = {"<|start|>system<|message|>", "You are ChatGPT", "<|channel|>"},
+        .begin = HARMONY_SYSTEM,
+        .system = {"<|start|>developer<|message|># Instructions\n\n", "\n\n<|end|>"},
+        .turn = {"<|start|>user<|message|>", "<|end|><|start|>assistant"},
+        .end = "<|return|>",
+    },
+    {
+        .name = "llama3.1",
+        .has = {"<|start_header_id|>", "Cutting Knowledge Date: December 2023", "date_string"},
+        .trim = TRIM_EACH,
+        .system = LLAMA3_SYSTEM(LLAMA31_DATES),
+        .no_system = "<|start_header_id|>system<|end_header_id|>\n\n" LLAMA31_DATES "<|eot_id|>",
+        .turn = LLAMA3_TURN,
+        .end = "<|eot_id|>",
+    },
+    {
+        .name = "llama3",
+        .has = {"<|start_header_id|>", "<|end_header_id|>", "| trim"},
+        .absent = {"You are ", "Cutting Knowledge", "functions", "think"},
+        .trim = TRIM_EACH,
+        .system = LLAMA3_SYSTEM(""),
+        .turn = LLAMA3_TURN,
+        .end = "<|eot_id|>",
+    },
+    {
+        .name = "llama4",
+        .has = {"<|header_start|>", "<|header_end|>", "<|eot|>"},
+        .trim = TRIM_EACH,
+        .system = {"<|header_start|>system<|header_end|>\n\n", "<|eot|>"},
+        .turn = {"<|header_start|>user<|header_end|>\n\n",
+                 "<|eot|><|header_start|>assistant<|header_end|>\n\n"},
+        .end = "<|eot|>",
+    },
+    {
+        .name = "mistral-v7",
+        .has = {"[SYSTEM_PROMPT] ", "[INST] "},
+        .absent = {"default_system_message"},
+        .system = {"[SYSTEM_PROMPT] ", "[/SYSTEM_PROMPT]"},
+        .turn = {"[INST] ", "[/INST]"},
+        .end = "</s>",
+    },
+    {
+        .name = "mistral-v7-tekken",
+        .has = {"[SYSTEM_PROMPT]", "[INST]", "default_system_message"},
+        .absent = {"[SYSTEM_PROMPT] ", "[INST] "},
+        .place = SYSTEM_NEEDED,
+        .system = {"[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"},
+        .turn = {"[INST]", "[/INST]"},
+        .end = "</s>",
+    },
+    {
+        .name = "mistral-v1",
+        .has = {"' [INST] '", "' [/INST]'", "system_message"},
+        .absent = {"<<SYS>>"},
+        .system = {"", "\n\n"},
+        .turn = {" [INST] ", " [/INST]"},
+        .inside = true,
+        .end = "</s>",
+    },
+    {
+        .name = "mistral-v3-tekken",
+        .has = {"[AVAILABLE_TOOLS]", "\"[INST]\"", "system_message"},
+        .absent = {"[SYSTEM_PROMPT]", "[INST] "},
+        .system = {"", "\n\n"},
+        .turn = {"[INST]", "[/INST]"},
+        .inside = true,
+        .end = "</s>",
+    },
+    {
+        .name = "mistral-v3",
+        .has = {"[AVAILABLE_TOOLS]", "\"[INST] \"", "system_message"},
+        .absent = {"[SYSTEM_PROMPT]"},
+        .system = {"", "\n\n"},
+        .turn = {"[INST] ", "[/INST]"},
+        .inside = true,
+        .end = "</s>",
+    },
+    {
+        .name = "mistral",
+        .has = {"'[INST] ' + message['content'] + ' [/INST]'", "user and assistant roles"},
+        .absent = {"<<SYS>>", "system_message"},
+        .place = SYSTEM_REFUSED,
+        .turn = {"[INST] ", " [/INST]"},
+        .end = "</s>",
+    },
+    {
+        .name = "llama2",
+        .has = {"bos_token + '[INST] '", "<<SYS>>", "content.strip()", "system_message = false"},
+        .trim = TRIM_BOTH,
+        .system = {"<<SYS>>\n", "\n<</SYS>>\n\n"},
+        .turn = {"[INST] ", " [/INST]"},
+        .inside = true,
+        .end = "</s>",
+    },
+    {
+        .name = "gemma3",
+        .has = {"<start_of_turn>", "first_user_prefix", "<end_of_turn>"},
+        .trim = TRIM_USER,
+        .system = {"", "\n\n"},
+        .turn = {"<start_of_turn>user\n", "<end_of_turn>\n<start_of_turn>model\n"},
+        .inside = true,
+        .end = "<end_of_turn>",
+    },
+    {
+        .name = "gemma",
+        .has = {"<start_of_turn>", "System role not supported", "| trim"},
+        .trim = TRIM_EACH,
+        .place = SYSTEM_REFUSED,
+        .turn = {"<start_of_turn>user\n", "<end_of_turn>\n<start_of_turn>model\n"},
+        .end = "<end_of_turn>",
+    },
+    {
+        .name = "gemma4",
+        .has = {"<|turn>", "<turn|>", "<|channel>thought\\n<channel|>'"},
+        .trim = TRIM_EACH,
+        .system = {"<|turn>system\n", "<turn|>\n"},
+        .turn = {"<|turn>user\n", "<turn|>\n<|turn>model\n<|channel>thought\n<channel|>"},
+        .end = "<turn|>",
+    },
+    {
+        .name = "deepseek-r1",
+        .has = {DEEPSEEK_USER, DEEPSEEK_ASSISTANT "<think>\\n'}}"},
+        .absent = {"enable_thinking", "'<｜end▁of▁sentence｜>" DEEPSEEK_ASSISTANT},
+        .system = {"", ""},
+        .turn = {DEEPSEEK_USER, DEEPSEEK_ASSISTANT "<think>\n"},
+        .end = "<｜end▁of▁sentence｜>",
+    },
+    {
+        .name = "deepseek-v3.1",
+        .has = {DEEPSEEK_USER, "set thinking = false", "</think>'}}", "is_last_user"},
+        .absent = {DEEPSEEK_ASSISTANT "<think></think>"},
+        .system = {"", ""},
+        .turn = {DEEPSEEK_USER, DEEPSEEK_ASSISTANT "</think>"},
+        .end = "<｜end▁of▁sentence｜>",
+    },
+    {
+        .name = "deepseek-v3",
+        .has = {DEEPSEEK_USER, DEEPSEEK_ASSISTANT},
+        .absent = {"think>\\n'}}", "<think>", "thinking"},
+        .system = {"", ""},
+        .turn = {DEEPSEEK_USER, DEEPSEEK_ASSISTANT},
+        .end = "<｜end▁of▁sentence｜>",
+    },
+    {
+        .name = "deepseek-v2",
+        .has = {"'User: ' + message['content']", "'Assistant: ' + message['content'] + eos_token"},
+        .system = {"", "\n\n"},
+        .turn = {"User: ", "\n\nAssistant:"},
+        .end = "<｜end▁of▁sentence｜>",
+    },
+    {
+        .name = "phi3",
+        .has = {"<|system|>", "<|end|>", "<|user|>", "<|assistant|>"},
+        .absent = {"You are ", "think", "tools", "<|observation|>"},
+        .system = {"<|system|>\n", "<|end|>\n"},
+        .turn = {"<|user|>\n", "<|end|>\n<|assistant|>\n"},
+        .end = "<|end|>",
+    },
+    {
+        .name = "phi3", /* the same, by the name of the role */
+        .has = {"'<|' + message['role'] + '|>'", "<|end|>", "<|assistant|>"},
+        .absent = {"You are ", "think", "tools"},
+        .system = {"<|system|>\n", "<|end|>\n"},
+        .turn = {"<|user|>\n", "<|end|>\n<|assistant|>\n"},
+        .end = "<|end|>",
+    },
+    {
+        .name = "granite4.0",
+        .has = {"<|start_of_role|>", "You are a helpful assistant. Please ensure responses are "
+                                     "professional, accurate, and safe."},
+        .absent = {"Knowledge Cutoff"},
+        .system = GRANITE_SYSTEM,
+        .no_system = "<|start_of_role|>system<|end_of_role|>You are a helpful assistant. Please "
+                     "ensure responses are professional, accurate, and safe.<|end_of_text|>\n",
+        .turn = GRANITE_TURN,
+        .end = "<|end_of_text|>",
+    },
+    {
+        .name = "granite3",
+        .has = {"<|start_of_role|>", "Knowledge Cutoff", "You are Granite"},
+        .place = SYSTEM_NEEDED,
+        .system = GRANITE_SYSTEM,
+        .turn = GRANITE_TURN,
+        .end = "<|end_of_text|>",
+    },
+    {
+        .name = "granite",
+        .has = {"<|start_of_role|>", "<|end_of_role|>"},
+        .absent = {"You are Granite", "You are a helpful assistant"},
+        .system = GRANITE_SYSTEM,
+        .turn = GRANITE_TURN,
+        .end = "<|end_of_text|>",
+    },
+    {
+        .name = "kimi-k2",
+        .has = {"<|im_system|>", "<|im_middle|>", "<|im_user|>"},
+        .place = SYSTEM_NEEDED,
+        .system = KIMI_SYSTEM,
+        .turn = KIMI_TURN,
+        .end = "<|im_end|>",
+    },
+    {
+        .name = "glm4.5",
+        .has = {"[gMASK]<sop>", "<|observation|>", "/nothink"},
+        .begin = "[gMASK]<sop>",
+        .system = {"<|system|>\n", ""},
+        .turn = {"<|user|>\n", "<|assistant|>"},
+        .end = "<|user|>",
+    },
+};
+enum { FORMS = sizeof forms / sizeof *forms };
+
+/* Whether a piece stands here. Its "\\n" are also newlines: so have them templates that went through one
+ * more hand. */
+static bool stands_at(const char *text, const char *end, const char *piece)
+{
+    while (*piece && text < end) {
+        if (piece[0] == '\\' && piece[1] == 'n' && *text == '\n')
+            piece++;
+        else if (*piece != *text)
+            return false;
+        piece++, text++;
+    }
+    return !*piece;
+}
+
+static bool contains(const char *text, size_t n, const char *piece)
+{
+    const char *end = text + n, *newline = strstr(piece, "\\n");
+    const size_t first = newline && newline > piece ? (size_t)(newline - piece) : strlen(piece);
+    for (const char *at = text;; at++) {
+        at = memmem(at, (size_t)(end - at), piece, first);
+        if (!at || stands_at(at, end, piece))
+            return at != NULL;
+    }
+}
+
+static bool fits(const struct mq_chat_form *form, const char *text, size_t n)
+{
+    for (size_t i = 0; i < PIECES && form->has[i]; i++)
+        if (!contains(text, n, form->has[i]))
+            return false;
+    for (size_t i = 0; i < PIECES && form->absent[i]; i++)
+        if (contains(text, n, form->absent[i]))
+            return false;
+    return true;
+}
+
+const struct mq_chat_form *mq_chat_find(const char *text, size_t n)
+{
+    if (n > MOST_BYTES)
+        return NULL;
+    for (size_t i = 0; i < FORMS; i++)
+        if (fits(&forms[i], text, n))
+            return &forms[i];
+    return NULL;
+}
+
+const char *mq_chat_form_name(const struct mq_chat_form *form)
+{
+    return form->name;
+}
+
+const char *mq_chat_form_end(const struct mq_chat_form *form)
+{
+    return form->end;
+}
+
+const char *mq_chat_form_at(size_t i)
+{
+    return i < FORMS ? forms[i].name : NULL;
+}
+
+/* ---- writing ---- */
+
+struct span {
+    const char *text;
+    size_t size;
+};
+
+static bool is_space(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* What Python's strip() leaves, of ASCII. */
+static struct span trimmed(struct span s)
+{
+    while (s.size && is_space(s.text[0]))
+        s.text++, s.size--;
+    while (s.size && is_space(s.text[s.size - 1]))
+        s.size--;
+    return s;
+}
+
+static void put(struct mq_buffer *out, const char *text)
+{
+    if (text)
+        mq_buffer_append(out, text, strlen(text));
+}
+
+/* A form's own words, with the day in them. */
+static void put_dated(struct mq_buffer *out, const char *text, const char *date)
+{
+    static const char mark[] = "%DATE%";
+    const char *at = text ? strstr(text, mark) : NULL;
+    if (!at) {
+        put(out, text);
+        return;
+    }
+    mq_buffer_append(out, text, (size_t)(at - text));
+    put(out, date);
+    put(out, at + sizeof mark - 1);
+}
+
+static void put_system(struct mq_buffer *out, const struct mq_chat_form *form, struct span system)
+{
+    put(out, form->system[0]);
+    mq_buffer_append(out, system.text, system.size);
+    put(out, form->system[1]);
+}
+
+/* The user's turn, in which the system message may stand. */
+static void put_turn(struct mq_buffer *out, const struct mq_chat_form *form, const struct span *system,
+                     struct span user)
+{
+    put(out, form->turn[0]);
+    if (!system || !form->inside) {
+        mq_buffer_append(out, user.text, user.size);
+    } else if (form->trim != TRIM_BOTH) {
+        put_system(out, form, *system);
+        mq_buffer_append(out, user.text, user.size);
+    } else { /* what is before the system message is no white space */
+        while (user.size && is_space(user.text[user.size - 1]))
+            user.size--;
+        put_system(out, form, *system);
+        mq_buffer_append(out, user.text, user.size);
+    }
+    put(out, form->turn[1]);
+}
+
+moeq_status mq_chat_write(const struct mq_chat_form *form, const char *text, size_t n,
+                          const char *bos, const struct mq_chat_turn *turn,
+                          struct mq_buffer *out, moeq_error *err)
+{
+    struct span system = {turn->system, turn->system_size};
+    struct span user = {turn->user, turn->user_size};
+    if (turn->system && form->place == SYSTEM_REFUSED)
+        return mq_fail(err, MOEQ_UNSUPPORTED,
+                       "the model's chat template (form %s) has no place for a system message: "
+                       "leave --system out, or put it into the message",
+                       form->name);
+    if (!turn->system && form->place == SYSTEM_NEEDED)
+        return mq_fail(err, MOEQ_UNSUPPORTED,
+                       "the model's chat template (form %s) brings a system message of its own, "
+                       "which is not carried out here: give --system TEXT",
+                       form->name);
+    if (form->trim == TRIM_EACH)
+        system = trimmed(system);
+    if (form->trim == TRIM_EACH || form->trim == TRIM_USER ||
+        (form->trim == TRIM_BOTH && !turn->system))
+        user = trimmed(user);
+    if (contains(text, n, "bos_token"))
+        put(out, bos);
+    put_dated(out, form->begin, turn->date);
+    if (turn->system && !form->inside)
+        put_system(out, form, system);
+    else if (!turn->system)
+        put_dated(out, form->no_system, turn->date);
+    put_turn(out, form, turn->system ? &system : NULL, user);
+    return out->failed ? mq_fail_memory(err, "writing a chat") : MOEQ_OK;
+}
