@@ -13,7 +13,7 @@
 #include <string.h>
 
 enum {
-    PIECES = 4,
+    PIECES = 5,
     MOST_BYTES = 1 << 20 /* of a template that is looked at; published ones have up to 40,000 */
 };
 
@@ -131,7 +131,8 @@ static const struct mq_chat_form forms[] = {
     {
         .name = "qwen3", /* its words stand before tools alone */
         .has = {"<|im_start|>", "<|im_end|>", "You are provided with function signatures"},
-        .absent = {"'<think>\\n' }}", "assistant\\n<think>", "helpful", "system\\nYou are"},
+        .absent = {"'<think>\\n' }}", "assistant\\n<think>", "helpful", "system\\nYou are",
+                   "bos_token"},
         .system = CHATML_SYSTEM,
         .turn = CHATML_TURN,
         .end = "<|im_end|>",
