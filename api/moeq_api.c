@@ -3,6 +3,7 @@
 
 #include "calibrated.h"
 #include "calibration_importance.h"
+#include "token_profile.h"
 #include "convert.h"
 #include "error.h"
 #include "integrity.h"
@@ -248,6 +249,7 @@ struct quantizing {
     struct mq_importance *importance;
     struct mq_text text;
     struct mq_text_windows windows;
+    struct mq_buffer profiles; /* its tokens, a list as of token_profile.h */
     char sentence[MQ_CALIBRATED_SENTENCE];
     struct mq_calibrated run;
     struct mq_convert_encoder encoder; /* run NULL: the usual one */
@@ -257,6 +259,7 @@ static void quantizing_free(struct quantizing *q)
 {
     mq_text_free(&q->text);
     mq_text_windows_free(&q->windows);
+    mq_buffer_free(&q->profiles);
     mq_importance_destroy(q->importance);
 }
 
@@ -283,6 +286,13 @@ static moeq_status read_calibrated(const struct mq_context *context, const struc
     q->run.options.columns = mq_calibrated_columns(&q->run);
     mq_calibrated_sentence(&q->run, q->windows.ids_crc32, q->sentence);
     q->policy.calibration = q->sentence;
+    MQ_TRY(mq_profile_add(&q->profiles, text.path, q->windows.ids,
+                          q->windows.windows.count * q->windows.windows.length, view->hparams.vocab,
+                          err));
+    mq_profile_end(&q->profiles);
+    if (!mq_buffer_ok(&q->profiles))
+        return mq_fail_memory(err, "reading a text");
+    q->policy.calibrated_on = q->profiles.data;
     q->encoder = (struct mq_convert_encoder){.user = &q->run, .run = mq_calibrated_run};
     return MOEQ_OK;
 }

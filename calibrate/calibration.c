@@ -8,6 +8,7 @@
 #include "json.h"
 #include "moeq_profile.h"
 #include "open_options.h"
+#include "token_profile.h"
 #include "view_int.h"
 
 #include <inttypes.h>
@@ -16,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_CONFIG_BYTES = 16 << 20, MAX_TEXTS = 1 << 12, MAX_TEXTS_BYTES = 1 << 22 };
+enum { MAX_CONFIG_BYTES = 16 << 20, MAX_TEXTS = 1 << 12, MAX_TEXTS_BYTES = MQ_PROFILE_BYTES_MAX };
 
 /* ---- groups ---- */
 
@@ -240,7 +241,12 @@ static moeq_status read_model(struct mq_calibration *c, const struct mq_safetens
 
 static bool read_text(const cJSON *o, struct mq_arena *arena, struct mq_calibration_text *t)
 {
-    const cJSON *name = mq_json_get(o, "name");
+    const cJSON *name = mq_json_get(o, "name"), *profile = mq_json_get(o, "profile"),
+                *common = mq_json_get(o, "common");
+    if (profile && (!cJSON_IsString(profile) || !cJSON_IsNumber(common) ||
+                    !(t->profile = mq_arena_strdup(arena, profile->valuestring))))
+        return false;
+    t->common = profile ? common->valuedouble : 0.0;
     return cJSON_IsString(name) && (t->name = mq_arena_strdup(arena, name->valuestring)) &&
            mq_json_u64(mq_json_get(o, "tokens"), &t->tokens) &&
            mq_json_u64(mq_json_get(o, "context"), &t->context) &&

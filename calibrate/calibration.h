@@ -75,6 +75,8 @@ struct mq_calibration_text {
     const char *name; /* of the domain */
     uint64_t tokens, context, bytes;
     uint32_t crc32, ids_crc32; /* of the text, of the tokens' ids */
+    double common;             /* see token_profile.h; */
+    const char *profile;       /* NULL: not known, since the file is older */
 };
 
 /* A calibration, opened, or one that is being made. */

@@ -7,6 +7,7 @@
 #include "gguf_imatrix.h"
 #include "model_fingerprint.h"
 #include "open_options.h"
+#include "token_profile.h"
 #include "text_match.h"
 
 #include <inttypes.h>
@@ -71,11 +72,33 @@ static moeq_status add_calibrated(const struct reader *r, const struct mq_calibr
     return mq_importance_add(r->importance, t->name, r->means, t->cols, (uint64_t)sums.tokens, err);
 }
 
+/* The tokens of its texts, where it has those of all. */
+static moeq_status add_texts(const struct reader *r, const struct mq_calibration *c,
+                             moeq_error *err)
+{
+    struct mq_buffer list = {0};
+    moeq_status status = MOEQ_OK;
+    for (size_t i = 0; i < c->texts_count; i++) {
+        const struct mq_calibration_text *t = &c->texts[i];
+        if (!t->profile)
+            goto out;
+        mq_profile_put(&list, t->name, t->tokens, t->common, t->profile);
+    }
+    mq_profile_end(&list);
+    MQ_TRY_OUT(mq_buffer_ok(&list) ? mq_importance_set_calibrated_on(r->importance, list.data, err)
+                                   : mq_fail_memory(err, "reading a calibration"));
+out:
+    mq_buffer_free(&list);
+    return status;
+}
+
 static moeq_status read_calibration(const struct reader *r, moeq_error *err)
 {
     struct mq_calibration *c;
     MQ_TRY(mq_calibration_open(r->context, r->path, &c, err));
     moeq_status status = check_model(r, c, err);
+    if (status == MOEQ_OK)
+        status = add_texts(r, c, err);
     for (size_t i = 0; i < r->view->tensors_count && status == MOEQ_OK; i++)
         status = add_calibrated(r, c, &r->view->tensors[i], err);
     mq_calibration_close(c);

@@ -31,8 +31,11 @@ static void print_texts(const struct mq_calibration *c, struct mq_buffer *b)
         mq_buffer_put_json(b, t->name, strlen(t->name));
         mq_buffer_printf(b,
                          ",\"tokens\":%" PRIu64 ",\"context\":%" PRIu64 ",\"bytes\":%" PRIu64
-                         ",\"crc32\":\"%08" PRIx32 "\",\"token_ids_crc32\":\"%08" PRIx32 "\"}",
+                         ",\"crc32\":\"%08" PRIx32 "\",\"token_ids_crc32\":\"%08" PRIx32 "\"",
                          t->tokens, t->context, t->bytes, t->crc32, t->ids_crc32);
+        if (t->profile)
+            mq_buffer_printf(b, ",\"common\":%.4f,\"profile\":\"%s\"", t->common, t->profile);
+        mq_buffer_puts(b, "}");
     }
     mq_buffer_puts(b, "]");
 }

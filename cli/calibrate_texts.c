@@ -7,6 +7,7 @@
 #include "json.h"
 #include "open_options.h"
 #include "output_path.h"
+#include "token_profile.h"
 #include "text_match.h"
 #include "what_is_it.h"
 
@@ -159,7 +160,9 @@ static struct mq_calibration_text describe(const struct mq_domain *domain)
                                         .bytes = t->size,
                                         .crc32 =
                                             (uint32_t)crc32_z(0, (const Bytef *)t->data, t->size),
-                                        .ids_crc32 = domain->windows.ids_crc32};
+                                        .ids_crc32 = domain->windows.ids_crc32,
+                                        .common = domain->common,
+                                        .profile = domain->profile.data};
 }
 
 moeq_status mq_domains_read(const struct mq_options *options, struct mq_view *view,
@@ -171,6 +174,9 @@ moeq_status mq_domains_read(const struct mq_options *options, struct mq_view *vi
     for (size_t i = 0; i < d->count; i++) {
         MQ_TRY(read_domain(options, view, &d->all[i], err));
         MQ_TRY(mq_text_windows_append(&d->windows, &d->all[i].windows, err));
+        const struct mq_windows *w = &d->all[i].windows.windows;
+        MQ_TRY(mq_profile_count(w->ids, w->count * w->length, view->hparams.vocab,
+                                &d->all[i].common, &d->all[i].profile, err));
         if (!d->holds_out || i + 1 < d->count)
             d->texts[d->texts_count++] = describe(&d->all[i]);
     }
@@ -184,6 +190,7 @@ void mq_domains_free(struct mq_domains *d)
         free(d->all[i].paths);
         mq_text_free(&d->all[i].text);
         mq_text_windows_free(&d->all[i].windows);
+        mq_buffer_free(&d->all[i].profile);
     }
     free(d->all);
     mq_text_windows_free(&d->windows);

@@ -2,6 +2,7 @@
 #ifndef MQ_CALIBRATE_TEXTS_H
 #define MQ_CALIBRATE_TEXTS_H
 
+#include "buffer.h"
 #include "calibration.h"
 #include "model_options.h"
 #include "protocol.h"
@@ -12,6 +13,8 @@ struct mq_domain {
     size_t paths_count; /* 0: the windows are those of --ids */
     struct mq_text text;
     struct mq_text_windows windows;
+    double common; /* its tokens, see token_profile.h */
+    struct mq_buffer profile;
 };
 
 struct mq_domains {

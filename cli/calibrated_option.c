@@ -3,6 +3,7 @@
 
 #include "ids_file.h"
 #include "output_path.h"
+#include "token_profile.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -91,7 +92,8 @@ moeq_status mq_calibrated_option_ids(const struct mq_options *options, const str
 /* Each text is cut for itself, as in calibrate: --tokens is of each, so that none is left out. */
 static moeq_status read_texts(const struct mq_options *options, struct mq_view *view,
                               const struct mq_protocol_options *protocol,
-                              struct mq_text_windows *all, moeq_error *err)
+                              struct mq_text_windows *all, struct mq_buffer *profiles,
+                              moeq_error *err)
 {
     for (size_t i = 0; i < options->text.count; i++) {
         struct mq_options one = *options;
@@ -104,6 +106,10 @@ static moeq_status read_texts(const struct mq_options *options, struct mq_view *
             status = mq_protocol_text(protocol, view, &text, &windows, err);
         if (status == MOEQ_OK)
             status = mq_text_windows_append(all, &windows, err);
+        if (status == MOEQ_OK)
+            status = mq_profile_add(profiles, options->text.values[i], windows.windows.ids,
+                                    windows.windows.count * windows.windows.length,
+                                    view->hparams.vocab, err);
         mq_text_windows_free(&windows);
         mq_text_free(&text);
         MQ_TRY(status);
@@ -142,9 +148,15 @@ moeq_status mq_calibrated_option_read(const struct mq_options *options, struct m
     if (options->ids) {
         struct mq_file identity;
         MQ_TRY(mq_calibrated_option_ids(options, view, &option->windows, &identity, err));
+        MQ_TRY(mq_profile_add(&option->profiles, options->ids, option->windows.ids,
+                              option->windows.windows.count * option->windows.windows.length,
+                              view->hparams.vocab, err));
     } else {
-        MQ_TRY(read_texts(options, view, &protocol, &option->windows, err));
+        MQ_TRY(read_texts(options, view, &protocol, &option->windows, &option->profiles, err));
     }
+    mq_profile_end(&option->profiles);
+    if (!mq_buffer_ok(&option->profiles))
+        return mq_fail_memory(err, "reading texts");
     const struct mq_windows *w = &option->windows.windows;
     option->run =
         (struct mq_calibrated){.view = view,
@@ -153,8 +165,10 @@ moeq_status mq_calibrated_option_read(const struct mq_options *options, struct m
     if (option->given)
         MQ_TRY(choose_columns(options, option, err));
     mq_calibrated_sentence(&option->run, option->windows.ids_crc32, option->sentence);
-    if (option->given)
+    if (option->given) {
         policy->calibration = option->sentence;
+        policy->calibrated_on = option->profiles.data;
+    }
     return MOEQ_OK;
 }
 
@@ -162,4 +176,5 @@ void mq_calibrated_option_free(struct mq_calibrated_option *option)
 {
     mq_importance_destroy(option->importance);
     mq_text_windows_free(&option->windows);
+    mq_buffer_free(&option->profiles);
 }

@@ -10,6 +10,7 @@
 struct mq_calibrated_option {
     bool given;
     struct mq_text_windows windows;
+    struct mq_buffer profiles;             /* the texts' tokens, a list as of token_profile.h */
     char sentence[MQ_CALIBRATED_SENTENCE]; /* for plans: by what it was calibrated */
     struct mq_calibrated run;
     struct mq_importance *importance; /* of --calibration; NULL: none */

@@ -28,9 +28,26 @@ static void print_notes_of(const struct mq_options *options, const struct mq_vie
     }
 }
 
+/* What was calibrated on text of another kind. */
+static void print_domain_notes(const struct mq_options *options, const struct mq_comparison *c)
+{
+    for (size_t i = 0; i < c->rows_count; i++) {
+        const struct mq_comparison_row *row = &c->rows[i];
+        struct mq_buffer text = {0};
+        if (!mq_row_tells_domain(c, i))
+            continue;
+        if (row->file)
+            mq_buffer_printf(&text, "%s: ", row->file->path);
+        mq_buffer_puts(&text, row->domain_note);
+        mq_print_note(options, mq_buffer_ok(&text) ? text.data : row->domain_note);
+        mq_buffer_free(&text);
+    }
+}
+
 void mq_print_comparison_notes(const struct mq_options *options, const struct mq_comparison *c)
 {
     const struct mq_view *base = c->baseline->view;
+    print_domain_notes(options, c);
     if (!c->files_count) { /* all are of one model */
         mq_print_notes(options, base);
         return;

@@ -6,6 +6,7 @@
 #include "folder_tokenizer.h"
 #include "moeq_index.h"
 #include "open_options.h"
+#include "token_profile.h"
 #include "tensor_set_view.h"
 
 #include <inttypes.h>
@@ -130,6 +131,10 @@ static moeq_status merge_metadata(const struct mq_tensor_set *set, struct mq_vie
         return mq_fail_memory(err, "opening a model");
     for (size_t s = 0; s < set->shards_count; s++)
         for (const char **m = set->shards[s].metadata; m[0]; m += 2) {
+            if (strcmp(m[0], MQ_META_CALIBRATED_ON) == 0) { /* not for people */
+                view->calibrated_on = m[1];
+                continue;
+            }
             const bool of_tensor = strncmp(m[0], MQ_META_TENSOR, sizeof MQ_META_TENSOR - 1) == 0;
             if (of_tensor || (s == 0 && strcmp(m[0], MQ_META_SHARD) != 0)) {
                 view->metadata[n++] = m[0];

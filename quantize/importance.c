@@ -24,6 +24,7 @@ struct mq_importance {
     struct mq_strmap by_name;
     struct mq_arena *arena; /* names and columns */
     bool blended;
+    const char *calibrated_on;
 };
 
 moeq_status mq_importance_create(const char *source, struct mq_importance **out, moeq_error *err)
@@ -118,6 +119,18 @@ size_t mq_importance_count(const struct mq_importance *importance)
 const char *mq_importance_source(const struct mq_importance *importance)
 {
     return importance->source;
+}
+
+moeq_status mq_importance_set_calibrated_on(struct mq_importance *m, const char *list,
+                                            moeq_error *err)
+{
+    m->calibrated_on = mq_arena_strdup(m->arena, list);
+    return m->calibrated_on ? MOEQ_OK : mq_fail_memory(err, "importance of columns");
+}
+
+const char *mq_importance_calibrated_on(const struct mq_importance *importance)
+{
+    return importance->calibrated_on;
 }
 
 const char *mq_importance_name(const struct mq_importance *importance)

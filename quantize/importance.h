@@ -40,6 +40,10 @@ const float *mq_importance_columns(const struct mq_importance *importance,
 
 size_t mq_importance_count(const struct mq_importance *importance); /* matrices */
 const char *mq_importance_source(const struct mq_importance *importance);
+/* The tokens of the texts that it is of, a list as of token_profile.h; NULL: not known. Setting copies. */
+moeq_status mq_importance_set_calibrated_on(struct mq_importance *importance, const char *list,
+                                            moeq_error *err);
+const char *mq_importance_calibrated_on(const struct mq_importance *importance);
 const char *mq_importance_name(const struct mq_importance *importance); /* without its folder */
 
 /* Of everything but the source, in whatever order it was added. */

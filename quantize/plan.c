@@ -7,6 +7,7 @@
 #include "family.h"
 #include "moeq_profile.h"
 #include "open_options.h"
+#include "token_profile.h"
 #include "stored.h"
 
 #include <inttypes.h>
@@ -125,6 +126,14 @@ static const char *class_text(const struct mq_view *view, const struct mq_policy
     return policy->levels[c] ? policy->levels[c]->name : "source";
 }
 
+const char *mq_plan_calibrated_on(const struct mq_plan *plan, const struct mq_policy *policy)
+{
+    if (policy->calibrated_on || policy->calibration)
+        return policy->calibrated_on;
+    return policy->importance ? mq_importance_calibrated_on(policy->importance)
+                              : plan->view->calibrated_on;
+}
+
 const char *mq_plan_recipe_text(const struct mq_plan *plan, const struct mq_policy *policy)
 {
     const struct mq_view *view = plan->view;
@@ -173,7 +182,7 @@ static moeq_status make_metadata(const struct mq_plan *plan, const struct mq_pol
     };
     size_t n = sizeof pairs / sizeof *pairs;
     mq_buffer_free(&source);
-    const char **m = *metadata = mq_arena_alloc(arena, n + 4 + 1, sizeof *m);
+    const char **m = *metadata = mq_arena_alloc(arena, n + 6 + 1, sizeof *m);
     for (size_t i = 0; i < n; i++) {
         if (!m || !pairs[i])
             return mq_fail_memory(err, "planning");
@@ -185,6 +194,8 @@ static moeq_status make_metadata(const struct mq_plan *plan, const struct mq_pol
         mq_view_options_json(view, arena, &no_memory[0]),
         MQ_META_NOTES,
         mq_view_notes_text(view, policy->nonfinite_note, arena, &no_memory[1]),
+        MQ_META_CALIBRATED_ON,
+        mq_plan_calibrated_on(plan, policy),
     };
     for (size_t i = 0; i < sizeof optional / sizeof *optional; i += 2)
         if (optional[i + 1]) {

@@ -19,6 +19,7 @@
 #include "moeq_profile.h"
 #include "open_options.h"
 #include "safetensors.h"
+#include "token_profile.h"
 #include "stored.h"
 
 #include <inttypes.h>
@@ -513,6 +514,9 @@ static moeq_status put_keys(struct job *job, const struct mq_gguf *carried)
         return mq_fail_memory(job->err, "planning");
     if (notes) /* nobody else reads it; it is not lost */
         mq_gguf_put_string(w, MQ_META_NOTES, notes, strlen(notes));
+    const char *const calibrated_on = mq_plan_calibrated_on(plan, job->policy);
+    if (calibrated_on)
+        mq_gguf_put_string(w, MQ_META_CALIBRATED_ON, calibrated_on, strlen(calibrated_on));
     if (carried) {
         mq_gguf_put_carried(w, carried);
         if (!mq_gguf_find(carried, MQ_GGUF_KEY_TOKENIZER))

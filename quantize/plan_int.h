@@ -35,6 +35,9 @@ const char *mq_plan_model_name(const struct mq_plan *plan);
 /* How the policy quantizes: "experts=q4_k; attention=q8_0; ...; effort=default"; NULL when out of memory. */
 const char *mq_plan_recipe_text(const struct mq_plan *plan, const struct mq_policy *policy);
 
+/* The texts that what is made was calibrated on, for metadata; NULL: none, or not known. */
+const char *mq_plan_calibrated_on(const struct mq_plan *plan, const struct mq_policy *policy);
+
 /* Adds a sentence to the plan's warnings (unless it is NULL, or there is no room). */
 void mq_plan_warn(struct mq_plan *plan, const char *sentence);
 

@@ -27,6 +27,9 @@ struct mq_policy {
     const struct mq_importance *importance;
     /* By what encoders that know more than the weights were guided, for metadata; NULL: none was. */
     const char *calibration;
+    /* The tokens of the texts that guided them, a list as of token_profile.h, for metadata; NULL: those of `importance`, or of the
+     * model where it has any. */
+    const char *calibrated_on;
     bool allow_nonfinite; /* NaN and infinite weights are copied where nothing is quantized */
     /* What is known of them, for the plan to repeat (see mq_convert_plan); NULL: nothing. */
     uint64_t nonfinite_weights;

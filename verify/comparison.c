@@ -2,6 +2,7 @@
 #include "comparison.h"
 
 #include "error.h"
+#include "token_profile.h"
 #include "stored.h"
 #include "token_check.h"
 
@@ -69,6 +70,17 @@ void mq_row_token_note(const struct mq_comparison_row *row, struct mq_buffer *no
                      "not checked: whether both cut the text into the same tokens, since there is "
                      "no tokenizer to be read in the original or in %s",
                      row->file->path);
+}
+
+bool mq_row_tells_domain(const struct mq_comparison *comparison, size_t row)
+{
+    const char *note = comparison->rows[row].domain_note;
+    for (size_t i = 0; note && i < row && !comparison->rows[row].file; i++) {
+        const struct mq_comparison_row *before = &comparison->rows[i];
+        if (!before->file && before->domain_note && strcmp(before->domain_note, note) == 0)
+            return false;
+    }
+    return note != NULL;
 }
 
 /* ---- before anything is opened or run ---- */
@@ -245,6 +257,31 @@ static moeq_status check_files(const struct lineup *l, struct mq_comparison *res
         if (row->file)
             MQ_TRY(mq_token_check(row->file, l->baseline->view, recording, l->baseline->path,
                                   l->options->text, p->max_tokens, &row->tokens_compared, err));
+    }
+    return MOEQ_OK;
+}
+
+/* Whether what was calibrated was so on such text. */
+static moeq_status compare_domains(const struct lineup *l, struct mq_comparison *result,
+                                   moeq_error *err)
+{
+    const struct mq_windows *w = &result->text.windows;
+    for (size_t i = 0; i < l->count; i++) {
+        const struct mq_candidate *c = &l->candidates[i];
+        const struct mq_view *file = c->file ? c->file : c->made;
+        const char *list = file ? file->calibrated_on
+                           : c->policy.importance
+                               ? mq_importance_calibrated_on(c->policy.importance)
+                               : NULL;
+        struct mq_profile_distance distance;
+        struct mq_buffer note = {0};
+        if (!list)
+            continue;
+        const moeq_status status = mq_profile_compare(
+            list, file ? file->path : mq_importance_source(c->policy.importance), w->ids,
+            w->count * w->length, l->baseline->view->hparams.vocab, &distance, &note, err);
+        result->rows[1 + i].domain_note = note.data;
+        MQ_TRY(status);
     }
     return MOEQ_OK;
 }
@@ -437,6 +474,7 @@ moeq_status mq_compare(const struct mq_context *context, const struct mq_baselin
     MQ_TRY_OUT(check_files(&l, result, err));
     MQ_TRY_OUT(mq_baseline_windows(baseline, reader, options->text, &options->protocol,
                                    &result->text, &result->other_text, err));
+    MQ_TRY_OUT(compare_domains(&l, result, err));
     if (options->before)
         MQ_TRY_OUT(options->before(options->before_user, result, err));
     MQ_TRY_OUT(run(&l, context, result, err));
@@ -464,6 +502,7 @@ void mq_comparison_free(struct mq_comparison *comparison)
         if (row->int8)
             mq_arm_result_free(row->int8);
         free(row->int8);
+        free(row->domain_note);
     }
     free(comparison->rows);
     free(comparison->differences);

@@ -56,6 +56,8 @@ struct mq_comparison_row {
     /* Of a file: whether its own tokenizer was found to cut the text as the baseline's does; false
      * where one of them has none that can be read. See mq_row_token_note. */
     bool tokens_compared;
+    char *
+        domain_note; /* owned: that it was calibrated on text of another kind (token_profile.h); NULL: nothing to say */
     uint64_t weights, weight_bytes; /* all tensors; of the baseline and of files, as stored */
     uint64_t file_bytes;            /* of the moeq file a level would make; of the model's files */
     double bits_per_weight;         /* 8 weight_bytes / weights */
@@ -148,6 +150,9 @@ static inline bool mq_same_compute(const struct mq_comparison *c)
 {
     return c->rows[0].compute == c->compute;
 }
+
+/* Whether a row has a note on its domain that no level before it had: levels are calibrated together. */
+bool mq_row_tells_domain(const struct mq_comparison *comparison, size_t row);
 
 /* The note on a file whose tokens could not be compared with the baseline's. */
 void mq_row_token_note(const struct mq_comparison_row *row, struct mq_buffer *note);

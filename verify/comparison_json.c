@@ -77,6 +77,8 @@ static cJSON *file_notes(struct mq_json_tree *b, const struct mq_comparison_row 
 {
     cJSON *list = mq_view_notes_json(row->file);
     struct mq_buffer note = {0};
+    if (row->domain_note)
+        mq_json_append(b, list, cJSON_CreateString(row->domain_note));
     if (row->tokens_compared)
         return list;
     mq_row_token_note(row, &note);
@@ -170,10 +172,21 @@ static cJSON *attribution_json(struct mq_json_tree *b, const struct mq_attributi
     return o;
 }
 
+/* What there is to know of levels stands with the model that they are made of, once. */
+static void put_level_notes(struct mq_json_tree *b, cJSON *document, const struct mq_comparison *c)
+{
+    cJSON *model = cJSON_GetObjectItemCaseSensitive(document, "model");
+    cJSON *notes = cJSON_GetObjectItemCaseSensitive(model, "notes");
+    for (size_t i = 0; i < c->rows_count; i++)
+        if (mq_row_tells_domain(c, i) && !c->rows[i].file)
+            mq_json_append(b, notes, cJSON_CreateString(c->rows[i].domain_note));
+}
+
 cJSON *mq_sweep_json(const struct mq_comparison *c, const struct mq_attribution *attribution)
 {
     struct mq_json_tree b = {0};
     cJSON *o = mq_rows_json(c, "sweep");
+    put_level_notes(&b, o, c);
     if (attribution)
         mq_json_put(&b, o, "attribution", attribution_json(&b, attribution, c));
     if (c->files_count)

@@ -14,6 +14,7 @@
 #include "error.h"
 #include "json.h"
 #include "open_options.h"
+#include "token_profile.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -424,6 +425,18 @@ static moeq_status read_notes(const struct mq_gguf *g, struct mq_view *view, moe
     return mq_view_read_choices(view, metadata, view->path, err);
 }
 
+/* By what moeq has calibrated it. */
+static moeq_status read_calibrated_on(const struct mq_gguf *g, struct mq_view *view,
+                                      moeq_error *err)
+{
+    const struct mq_gguf_key *key = mq_gguf_find(g, MQ_META_CALIBRATED_ON);
+    struct mq_gguf_strings s = mq_gguf_strings(g, key);
+    if (!key || key->type != MQ_GGUF_STRING || !mq_gguf_next(&s) || s.size > MQ_PROFILE_BYTES_MAX)
+        return MOEQ_OK;
+    view->calibrated_on = mq_arena_strndup(view->arena, s.text, s.size);
+    return view->calibrated_on ? MOEQ_OK : mq_fail_memory(err, "opening a model");
+}
+
 static moeq_status copy_chat_template(const struct mq_gguf *g, struct mq_view *view,
                                       moeq_error *err)
 {
@@ -474,6 +487,7 @@ moeq_status mq_gguf_open(const char *path, struct mq_view *view, moeq_error *err
     MQ_TRY_OUT(copy_chat_template(first, view, err));
     MQ_TRY_OUT(copy_metadata(first, view, err));
     MQ_TRY_OUT(read_notes(first, view, err));
+    MQ_TRY_OUT(read_calibrated_on(first, view, err));
     MQ_TRY_OUT(mq_gguf_carry(first, view, err));
     MQ_TRY_OUT(adopt_files(view, &set, err));
 out:
