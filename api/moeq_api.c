@@ -15,6 +15,7 @@
 #include "check_json.h"
 #include "comparison_json.h"
 #include "result_json.h"
+#include "spellings.h"
 #include "stored.h"
 #include "tokenizer.h"
 
@@ -173,10 +174,24 @@ moeq_status moeq_tokenize(const moeq_model *model, const char *text, size_t n,
 
 /* ---- conversion ---- */
 
+/* A level or a recipe, as people call them. */
+static moeq_status find_name(const char *what, const char *name, struct mq_named *named,
+                             moeq_error *err)
+{
+    if (!mq_name_find(name, named))
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "unknown %s '%s'", what, name);
+    if (!named->level && !named->recipe)
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "%s '%s' %s", what, name, named->say);
+    return MOEQ_OK;
+}
+
 static moeq_status find_level(const char *name, const struct mq_level **level, moeq_error *err)
 {
-    *level = mq_level_find(name);
-    return *level ? MOEQ_OK : mq_fail(err, MOEQ_INVALID_ARGUMENT, "unknown level '%s'", name);
+    struct mq_named named;
+    MQ_TRY(find_name("level", name, &named, err));
+    *level = named.level;
+    return *level ? MOEQ_OK
+                  : mq_fail(err, MOEQ_INVALID_ARGUMENT, "'%s' is a mix, no level", name);
 }
 
 static moeq_status find_effort(const char *name, enum mq_effort *effort, moeq_error *err)
@@ -188,40 +203,36 @@ static moeq_status find_effort(const char *name, enum mq_effort *effort, moeq_er
                : mq_fail(err, MOEQ_INVALID_ARGUMENT, "unknown effort '%s'", name);
 }
 
-static moeq_status make_mix_policy(const moeq_recipe *recipe, struct mq_policy *policy,
-                                   moeq_error *err)
+/* Levels of classes beside what a level's default has. */
+static moeq_status put_classes(const moeq_recipe *recipe, struct mq_policy *policy, moeq_error *err)
 {
-    const struct mq_recipe *mix = mq_recipe_find(recipe->mix);
-    if (!mix)
-        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "unknown mix '%s'", recipe->mix);
-    if (recipe->level || recipe->attention || recipe->embeddings || recipe->shared)
-        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "a mix and levels exclude each other");
-    *policy = mq_policy_of_recipe(mix);
-    policy->allow_nonfinite = recipe->allow_nonfinite;
-    return find_effort(recipe->effort, &policy->effort, err);
+    if (recipe->shared)
+        MQ_TRY(find_level(recipe->shared, &policy->levels[MQ_CLASS_SHARED], err));
+    if (recipe->attention)
+        MQ_TRY(find_level(recipe->attention, &policy->levels[MQ_CLASS_ATTENTION], err));
+    if (recipe->embeddings)
+        MQ_TRY(find_level(recipe->embeddings, &policy->levels[MQ_CLASS_EMBEDDINGS], err));
+    return MOEQ_OK;
 }
 
 static moeq_status make_policy(const moeq_recipe *caller, struct mq_policy *policy, moeq_error *err)
 {
     moeq_recipe recipe;
-    const struct mq_level *level;
+    struct mq_named named;
     MQ_TRY(read_options(&recipe, sizeof recipe, caller, err));
     if (recipe.model)
         return mq_fail(err, MOEQ_INVALID_ARGUMENT,
                        "a stored model in a recipe's place is for moeq_sweep alone");
-    if (recipe.mix)
-        return make_mix_policy(&recipe, policy, err);
-    if (!recipe.level)
+    if (!recipe.mix && !recipe.level)
         return mq_fail(err, MOEQ_INVALID_ARGUMENT, "a recipe needs a level");
-    MQ_TRY(find_level(recipe.level, &level, err));
-    *policy = mq_policy_default(level);
+    MQ_TRY(find_name(recipe.mix ? "mix" : "level", recipe.mix ? recipe.mix : recipe.level, &named,
+                     err));
+    if ((recipe.mix && recipe.level) ||
+        (named.recipe && (recipe.attention || recipe.embeddings || recipe.shared)))
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "a mix and levels exclude each other");
+    *policy = named.recipe ? mq_policy_of_recipe(named.recipe) : mq_policy_default(named.level);
     policy->allow_nonfinite = recipe.allow_nonfinite;
-    if (recipe.shared)
-        MQ_TRY(find_level(recipe.shared, &policy->levels[MQ_CLASS_SHARED], err));
-    if (recipe.attention)
-        MQ_TRY(find_level(recipe.attention, &policy->levels[MQ_CLASS_ATTENTION], err));
-    if (recipe.embeddings)
-        MQ_TRY(find_level(recipe.embeddings, &policy->levels[MQ_CLASS_EMBEDDINGS], err));
+    MQ_TRY(put_classes(&recipe, policy, err));
     return find_effort(recipe.effort, &policy->effort, err);
 }
 

@@ -5,6 +5,7 @@
 #include "family.h"
 #include "moeq_profile.h"
 #include "open_options.h"
+#include "spellings.h"
 #include "stored.h"
 #include "text_input.h"
 #include "text_match.h"
@@ -81,15 +82,16 @@ void mq_print_notes(const struct mq_options *options, const struct mq_view *view
 static void refuse_name(const char *command, const char *option, const char *what, const char *name,
                         const char *const *names, size_t n)
 {
-    const char *near = mq_nearest(name, names, n);
-    char list[512] = "";
+    char plain[64], list[640] = "";
+    const char *near =
+        mq_nearest(mq_name_normalize(name, plain, sizeof plain) ? plain : name, names, n);
     if (near) {
         mq_usage(command, "%s: unknown %s '%s'; did you mean %s?", option, what, name, near);
         return;
     }
     for (size_t i = 0; i < n; i++)
         snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "", names[i]);
-    mq_usage(command, "%s: unknown %s '%s'; %ss are %s", option, what, name, what, list);
+    mq_usage(command, "%s: unknown %s '%s'; there are %s", option, what, name, list);
 }
 
 enum { MAX_NAMES = 64 };
@@ -111,45 +113,61 @@ static size_t recipe_names(const char **names)
     return mq_recipes_count;
 }
 
-const struct mq_level *mq_option_level(const char *command, const char *option, const char *name)
+/* Levels, recipes or both: what a message lists. */
+static size_t both_names(const char **names)
 {
-    const char *names[MAX_NAMES];
-    const struct mq_level *level = mq_level_find(name);
-    if (!level)
-        refuse_name(command, option, "level", name, names, level_names(names));
-    else if (mq_level_can_encode(level))
-        return level;
-    else
-        mq_usage(command,
-                 "%s: level '%s' is read only: files that have it are read, but none is written",
-                 option, level->name);
-    return NULL;
+    const size_t n = level_names(names);
+    return n + recipe_names(names + n);
 }
 
-const struct mq_recipe *mq_option_recipe(const char *command, const char *option, const char *name)
+/* Looks a name up; of one that stands for nothing that can be written, says so. False after a message. */
+static bool find_name(const char *command, const char *option, const char *what, const char *name,
+                      size_t (*list)(const char **names), struct mq_named *named)
 {
     const char *names[MAX_NAMES];
-    const struct mq_recipe *recipe = mq_recipe_find(name);
-    if (!recipe)
-        refuse_name(command, option, "recipe", name, names, recipe_names(names));
-    return recipe;
+    if (!mq_name_find(name, named)) {
+        refuse_name(command, option, what, name, names, list(names));
+        return false;
+    }
+    if (named->level && !mq_level_can_encode(named->level)) {
+        mq_usage(command,
+                 "%s: level '%s' is read only: files that have it are read, but none is written",
+                 option, named->level->name);
+        return false;
+    }
+    if (named->level || named->recipe) {
+        if (named->say)
+            fprintf(stderr, "moeq: note: %s %s: %s\n", option, name, named->say);
+        return true;
+    }
+    mq_usage(command, "%s: '%s' %s", option, name, named->say);
+    return false;
+}
+
+const struct mq_level *mq_option_level(const char *command, const char *option, const char *name)
+{
+    struct mq_named named;
+    if (find_name(command, option, "level", name, level_names, &named) && !named.level)
+        mq_usage(command, "%s: '%s' is a recipe, a mix of levels; here one level is expected",
+                 option, named.recipe->name);
+    return named.level && mq_level_can_encode(named.level) ? named.level : NULL;
+}
+
+static bool find_target(const char *command, const char *option, const char *what, const char *name,
+                        size_t (*list)(const char **names), struct mq_option_target *target)
+{
+    struct mq_named named;
+    *target = (struct mq_option_target){0};
+    if (!find_name(command, option, what, name, list, &named))
+        return false;
+    *target = (struct mq_option_target){named.level, named.recipe};
+    return true;
 }
 
 bool mq_option_target(const char *command, const char *option, const char *name,
                       struct mq_option_target *target)
 {
-    const char *names[MAX_NAMES];
-    *target = (struct mq_option_target){NULL, mq_recipe_find(name)};
-    if (!target->recipe && mq_level_find(name))
-        target->level = mq_option_level(command, option, name);
-    if (target->level || target->recipe)
-        return true;
-    if (!mq_level_find(name)) {
-        size_t n = level_names(names);
-        n += recipe_names(names + n);
-        refuse_name(command, option, "level", name, names, n);
-    }
-    return false;
+    return find_target(command, option, "level", name, both_names, target);
 }
 
 bool mq_option_level_or_recipe(const char *command, const struct mq_options *options,
@@ -161,10 +179,9 @@ bool mq_option_level_or_recipe(const char *command, const struct mq_options *opt
         return false;
     }
     if (options->level)
-        target->level = mq_option_level(command, "--level", options->level);
-    if (options->recipe)
-        target->recipe = mq_option_recipe(command, "--recipe", options->recipe);
-    return (target->level || !options->level) && (target->recipe || !options->recipe);
+        return mq_option_target(command, "--level", options->level, target);
+    return !options->recipe || find_target(command, "--recipe", "recipe", options->recipe,
+                                           recipe_names, target);
 }
 
 const char *mq_option_target_name(const struct mq_option_target *target)

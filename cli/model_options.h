@@ -29,11 +29,9 @@ void mq_print_note(const struct mq_options *options, const char *sentence);
 /* All of a view's. */
 void mq_print_notes(const struct mq_options *options, const struct mq_view *view);
 
-/* A level by name; a message with the nearest name on stderr and NULL if there is none. */
+/* A level by a name that people type (spellings.h); a message, with the nearest name or what to use
+ * instead, on stderr and NULL if there is none. */
 const struct mq_level *mq_option_level(const char *command, const char *option, const char *name);
-
-/* A recipe by name, likewise. */
-const struct mq_recipe *mq_option_recipe(const char *command, const char *option, const char *name);
 
 /* What a policy is for: one of the two, or neither (levels as in the source). */
 struct mq_option_target {
@@ -41,10 +39,10 @@ struct mq_option_target {
     const struct mq_recipe *recipe;
 };
 
-/* A level or a recipe by name, as in --levels. False after a message. */
+/* A level or a recipe by such a name, as in --levels. False after a message. */
 bool mq_option_target(const char *command, const char *option, const char *name,
                       struct mq_option_target *target);
-/* The target of --level or --recipe; of neither: levels as in the source. False after a message. */
+/* The target of --level or --recipe, each of which takes both; of neither: levels as in the source. False after a message. */
 bool mq_option_level_or_recipe(const char *command, const struct mq_options *options,
                                struct mq_option_target *target);
 const char *mq_option_target_name(const struct mq_option_target *target);

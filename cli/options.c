@@ -33,15 +33,19 @@ struct option {
 static const struct option options_table[] = {
     {"output", 'o', TEXT, "FILE", "the file to write", FIELD(output)},
     {"level", 0, TEXT, "LEVEL",
-     "level of experts, or of the MLPs of a model without them (list below)", FIELD(level)},
+     "level of experts, or of the MLPs of a model without them; or a recipe (lists below). Names in any "
+     "case, and others that people use, such as Q4_K_M, fp16 or 4bit",
+     FIELD(level)},
     {"levels", 0, TEXT, "A,B,...",
-     "levels to compare, or for a budget to choose among, separated by commas", FIELD(levels)},
+     "levels (and, but for a budget by a text, recipes) to compare, or to choose among, separated by "
+     "commas",
+     FIELD(levels)},
     {"files", 0, LIST, "A,B,...",
      "models in files of their own (moeq, GGUF, folders) to compare beside the levels or instead "
      "of "
      "them, separated by commas; may be repeated",
      FIELD(files)},
-    {"recipe", 0, TEXT, "NAME", "a named mix of levels, instead of --level (list below)",
+    {"recipe", 0, TEXT, "NAME", "the same as --level: a named mix of levels (list below)",
      FIELD(recipe)},
     {"shared", 0, TEXT, "LEVEL",
      "level of what every token uses in a model with experts: shared experts, and MLPs beside or "

@@ -121,10 +121,11 @@ typedef struct moeq_text {
     const char *compute;
 } moeq_text;
 
-/* Which level each class of tensors gets. Levels are names such as "q4_k"; NULL: the default. */
+/* Which level each class of tensors gets. Levels are names such as "q4_k", in any case, and others that
+ * people use ("fp16"); NULL: the default. */
 typedef struct moeq_recipe {
     size_t struct_size;
-    const char *level;      /* experts, or MLPs without them; required, unless there is a mix */
+    const char *level;      /* experts, or MLPs without them; required, unless there is a mix; or one */
     const char *attention;  /* default q8_0 */
     const char *embeddings; /* embeddings and head; default q8_0 */
     const char *effort;     /* "default", "best", or "calibrated" (needs a text) */

@@ -1,7 +1,7 @@
 /*
  * recipes.c: the recipe table. To add one: a row.
  *
- * The rows that have llama.cpp's names (q3_k_s, ...; q2_k_mix is its Q2_K) are, tensor by tensor, the
+ * The rows that have llama.cpp's names (q3_k_s, ...; q2_k_mix is its Q2_K, and so on) are, tensor by tensor, the
  * mixes that llama.cpp calls so (llama-quant.cpp tells which tensor gets what), so that files
  * of the same bytes can be compared. Its rules differ by the kind of model: in one of eight
  * experts, k and v are 0.7 % of the weights and every later token reads them, so 8 bits cost
@@ -25,9 +25,14 @@
     {                                                                 \
         MQ_ROLE_##role, MQ_LAYERS_##layers, MQ_MODELS_##models, level \
     }
-#define DOWN(layers, level) \
-    RULE(EXPERT_DOWN, layers, ANY, level), RULE(MLP_DOWN, layers, ANY, level), \
-        RULE(SHARED_DOWN, layers, ANY, level)
+#define DOWN_OF(layers, models, level)                                               \
+    RULE(EXPERT_DOWN, layers, models, level), RULE(MLP_DOWN, layers, models, level), \
+        RULE(SHARED_DOWN, layers, models, level)
+#define DOWN(layers, level) DOWN_OF(layers, ANY, level)
+#define UP(layers, level)                                                               \
+    RULE(EXPERT_GATE, layers, ANY, level), RULE(EXPERT_UP, layers, ANY, level),         \
+        RULE(MLP_GATE, layers, ANY, level), RULE(MLP_UP, layers, ANY, level),           \
+        RULE(SHARED_GATE, layers, ANY, level), RULE(SHARED_UP, layers, ANY, level)
 #define EXPERTS(layers, level)                                                     \
     RULE(EXPERT_GATE, layers, ANY, level), RULE(EXPERT_UP, layers, ANY, level),    \
         RULE(EXPERT_DOWN, layers, ANY, level), RULE(MLP_GATE, layers, DENSE, level), \
@@ -86,6 +91,23 @@ static const struct mq_recipe_rule q5_k_m[] = {
     HEAD, KEYS_AND_VALUES, DOWN(SPREAD, "q6_k"), VALUES(SPREAD, OTHERS, "q6_k"),
     END,
 };
+static const struct mq_recipe_rule q6_k_mix[] = {HEAD, KEYS_AND_VALUES, END};
+/* Those of the i-quants are as llama.cpp makes them without an importance matrix. */
+static const struct mq_recipe_rule iq4_mix[] = {
+    HEAD, KEYS_AND_VALUES, OUTPUT(EIGHT, "q5_k"), DOWN(FIRST_EIGHTH, "q5_k"), VALUES(ALL, GQA, "q5_k"),
+    END,
+};
+static const struct mq_recipe_rule iq3_m[] = {
+    HEAD, KEYS_AND_VALUES, OUTPUT(EIGHT, "q5_k"), OUTPUT(OTHERS, "q4_k"), DOWN(FIRST_EIGHTH, "q4_k"),
+    DOWN_OF(SPREAD, EIGHT, "q4_k"), VALUES(ALL, OTHERS, "q4_k"), VALUES(ALL, 70B, "q5_k"),
+    END,
+};
+static const struct mq_recipe_rule iq3_xs[] = {
+    HEAD, RULE(ATTN_Q, ALL, ANY, "iq3_xxs"), RULE(ATTN_K, ALL, OTHERS, "iq3_xxs"), KEYS_AND_VALUES,
+    OUTPUT(EIGHT, "q5_k"), VALUES(ALL, GQA, "q4_k"), VALUES(ALL, 70B, "q5_k"),
+    UP(MIDDLE, "iq3_xxs"),
+    END,
+};
 RISING(mix2, "q3_k", "q4_k");
 RISING(mix3, "q4_k", "q5_k");
 RISING(mix4, "q5_k", "q6_k");
@@ -111,6 +133,13 @@ const struct mq_recipe mq_recipes[] = {
     LLAMA(q4_k_m, "q4_k", 15, "llama.cpp's: q4_k, q6_k for half of the down matrices and values"),
     LLAMA(q5_k_s, "q5_k", 16, "llama.cpp's: q5_k, with a q6_k head"),
     LLAMA(q5_k_m, "q5_k", 17, "llama.cpp's: q5_k, q6_k for half of the down matrices and values"),
+    LLAMA(q6_k_mix, "q6_k", 18, "llama.cpp's Q6_K: q6_k, also of attention and embeddings"),
+    LLAMA(iq3_xs, "iq3_s", 22, "llama.cpp's: iq3_s, iq3_xxs for q, k and the middle layers' gate and up"),
+    LLAMA(iq3_m, "iq3_s", 27, "llama.cpp's: iq3_s, with more for values and the first eighth of down matrices"),
+    {"iq4_nl_mix", "llama.cpp's IQ4_NL: iq4_nl, q5_k for the first eighth of down matrices", "iq4_nl",
+     "iq4_nl", "iq4_nl", iq4_mix, 25},
+    {"iq4_xs_mix", "llama.cpp's IQ4_XS: iq4_xs, q5_k for the first eighth of down matrices", "iq4_xs",
+     "iq4_xs", "iq4_xs", iq4_mix, 30},
 };
 /* clang-format on */
 const size_t mq_recipes_count = sizeof mq_recipes / sizeof *mq_recipes;
@@ -140,6 +169,8 @@ static bool has_layer(enum mq_recipe_layers set, uint32_t layer, uint32_t layers
         return layer < eighth;
     case MQ_LAYERS_FIRST_SIXTEENTH:
         return layer < layers / 16;
+    case MQ_LAYERS_MIDDLE:
+        return layer >= eighth && layer < 7 * layers / 8;
     case MQ_LAYERS_SPREAD:
         return layer < eighth || layer >= 7 * layers / 8 || (layer - eighth) % 3 == 2;
     }

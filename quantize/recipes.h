@@ -16,6 +16,7 @@ enum mq_recipe_layers {
     MQ_LAYERS_FIRST_FOUR,      /* i < 4 */
     MQ_LAYERS_FIRST_EIGHTH,    /* i < layers / 8 */
     MQ_LAYERS_FIRST_SIXTEENTH, /* i < layers / 16 */
+    MQ_LAYERS_MIDDLE,          /* neither the first eighth nor the last */
     MQ_LAYERS_SPREAD,          /* the first and last eighth, and every third between */
 };
 

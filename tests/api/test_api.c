@@ -161,6 +161,23 @@ START_TEST(shared_experts_have_a_level)
 }
 END_TEST
 
+START_TEST(names_are_as_people_type_them)
+{
+    moeq_model *model = open_model(MODEL);
+    const moeq_recipe typed = {.struct_size = sizeof typed, .level = "Q4_K_M"};
+    const moeq_recipe mix = {.struct_size = sizeof mix, .mix = "q4_k_m"};
+    const moeq_recipe dynamic = {.struct_size = sizeof dynamic, .level = "UD-Q4_K_XL"};
+    uint64_t bytes, expected;
+    moeq_error err = {0};
+    ck_assert_int_eq(moeq_plan_bytes(model, &typed, &bytes, &err), MOEQ_OK);
+    ck_assert_int_eq(moeq_plan_bytes(model, &mix, &expected, &err), MOEQ_OK);
+    ck_assert_uint_eq(bytes, expected);
+    ck_assert_int_eq(moeq_plan_bytes(model, &dynamic, &bytes, &err), MOEQ_INVALID_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(err.message, "mix4"));
+    moeq_model_close(model);
+}
+END_TEST
+
 START_TEST(exports_what_it_can_read_again)
 {
     moeq_model *model = open_model(MODEL), *again;
@@ -470,6 +487,7 @@ int main(void)
     tcase_add_test(tests, converts_to_several_files);
     tcase_add_test(tests, shared_experts_have_a_level);
     tcase_add_test(tests, exports_what_it_can_read_again);
+    tcase_add_test(tests, names_are_as_people_type_them);
     tcase_add_test(tests, calibrates);
     tcase_add_test(tests, sweeps_and_can_be_stopped);
     tcase_add_test(tests, compares_files);

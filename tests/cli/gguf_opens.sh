@@ -23,7 +23,7 @@ for level in $levels; do
     level=${level%,}
     same $level --level $level
 done
-for recipe in mix4 q2_k_mix q4_k_m early3; do
+for recipe in mix4 q2_k_mix q4_k_m iq3_m early3; do
     same $recipe --recipe $recipe
 done
 # Straight from the folder, and in splits.

@@ -3,7 +3,8 @@
 . "$(dirname "$0")/helper.sh"
 out=$work/m.moeq
 export HF_HUB_CACHE=$work/hub
-levels="levels are $(levels_of_help | paste -s -d, | sed 's/,/, /g')"
+levels="there are $(levels_of_help | paste -s -d, | sed 's/,/, /g')"
+recipes="mix2, mix3, mix4, mix5, early3, early4, q2_k_mix, q3_k_s, q3_k_m, q3_k_l, q4_k_s, q4_k_m, q5_k_s, q5_k_m, q6_k_mix, iq3_xs, iq3_m, iq4_nl_mix, iq4_xs_mix"
 
 # the command
 "$moeq" > "$work/stdout" 2> "$work/stderr"
@@ -18,13 +19,13 @@ usage convert "expected: moeq convert MODEL -o FILE --level LEVEL | --recipe NAM
 usage convert "--level is missing, such as --level q4_k" convert $model -o "$out"
 usage convert "-o FILE is missing (or --dry-run, to see the plan)" convert $model --level q4_k
 usage convert "--level: unknown level 'q9_k'; did you mean q6_k?" convert $model -o "$out" --level q9_k
-usage convert "--level: unknown level 'int-four'; $levels" convert $model -o "$out" --level int-four
+usage convert "--level: unknown level 'int-four'; $levels, $recipes" convert $model -o "$out" --level int-four
 usage convert "--attention: unknown level 'none'; $levels" convert $model -o "$out" --level q4_k --attention none
-read_only="is read only: files that have it are read, but none is written"
-usage convert "--level: level 'q4_0' $read_only" convert $model -o "$out" --level q4_0
-usage convert "--embeddings: level 'q5_1' $read_only" convert $model -o "$out" --level q4_k --embeddings q5_1
-usage convert "--tensor: level 'q4_1' $read_only" convert $model -o "$out" --level q4_k --tensor '*=q4_1'
-usage sweep "--levels: level 'q5_0' $read_only" sweep $model --text README.md --levels q8_0,q5_0
+usage convert "--level: level 'i4_32' is read only: files that have it are read, but none is written" convert $model -o "$out" --level i4_32
+usage convert "--level: 'q4_0' is read, but never written; q4_k is as large, and closer" convert $model -o "$out" --level q4_0
+usage convert "--embeddings: 'q5_1' is read, but never written; q5_k is smaller, and closer" convert $model -o "$out" --level q4_k --embeddings q5_1
+usage convert "--tensor: 'q4_1' is read, but never written; q4_k is smaller, and closer" convert $model -o "$out" --level q4_k --tensor '*=q4_1'
+usage sweep "--levels: 'q5_0' is read, but never written; q5_k is as large, and closer" sweep $model --text README.md --levels q8_0,q5_0
 usage fit "--gpu '4090 48GB' is not in the list (--list-gpus); near it: GeForce RTX 4090; GeForce RTX 4090 D; GeForce RTX 4090 Laptop; --vram SIZE takes any other" \
     fit $model --gpu "4090 48GB"
 usage fit "--gpu 'm2 max' could be: Apple M2 Max (32, 64 or 96 GB). With its memory it is one, as in 'm2 max 64GB'. --vram SIZE takes any other card" \
@@ -44,7 +45,7 @@ usage fit "--vram gives 3 sizes and --gpu 2 cards: give one size, or one for eac
     fail "three cards of two sizes"
 "$moeq" fit $model --gpu 3090,3060 --vram 22GiB,11GiB | grep -q "^  card 2   GeForce RTX 3060: 11.00 GiB usable" ||
     fail "two cards, each with its size"
-usage fit "--levels: level 'q5_0' $read_only" fit $model --gpu L4 --levels q5_0
+usage fit "--levels: 'q5_0' is read, but never written; q5_k is as large, and closer" fit $model --gpu L4 --levels q5_0
 usage convert "unknown option '--leval'; did you mean --level?" convert $model --leval q4_k
 usage convert "unknown option '-force'; did you mean --force?" convert $model -force
 usage convert "unknown option '-x'" convert $model -x
@@ -63,7 +64,7 @@ usage convert "--tensor 'foo': expected 'PATTERN=LEVEL', such as '*.layers.0.*=q
 usage convert "--level and --recipe exclude each other" \
     convert $model -o "$out" --level q4_k --recipe mix4
 usage convert "--recipe: unknown recipe 'mix9'; did you mean mix2?" convert $model -o "$out" --recipe mix9
-usage convert "--recipe: unknown recipe 'best'; recipes are mix2, mix3, mix4, mix5, early3, early4, q2_k_mix, q3_k_s, q3_k_m, q3_k_l, q4_k_s, q4_k_m, q5_k_s, q5_k_m" \
+usage convert "--recipe: unknown recipe 'best'; there are $recipes" \
     convert $model -o "$out" --recipe best
 usage convert "--shared: unknown level 'none'; $levels" convert $model -o "$out" --level q4_k --shared none
 usage sweep "--shared is about --levels, of which there are none" \

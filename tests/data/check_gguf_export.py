@@ -84,8 +84,8 @@ assert len(readers[0].get_field("tokenizer.ggml.tokens").contents()) == config["
 
 # The file type: llama.cpp's of the same mix, or the experts' level. (S, M, L are sizes of mixes; a
 # file of one level is the smallest.)
-MIXES = {name: name.upper() for name in "q3_k_s q3_k_m q3_k_l q4_k_s q4_k_m q5_k_s q5_k_m".split()}
-MIXES["q2_k_mix"] = "Q2_K"
+MIXES = {name: name.upper() for name in "q3_k_s q3_k_m q3_k_l q4_k_s q4_k_m q5_k_s q5_k_m iq3_xs iq3_m".split()}
+MIXES |= {name: name[:-4].upper() for name in "q2_k_mix q6_k_mix iq4_nl_mix iq4_xs_mix".split()}
 LEVELS = {"q3_k": "Q3_K_S", "q4_k": "Q4_K_S", "q5_k": "Q5_K_S"}
 recipe = dict(p.rsplit("=", 1) for p in source.metadata()["moeq.recipe"].split("; "))
 level = recipe["experts and MLP"]

@@ -1,0 +1,116 @@
+/*
+ * spellings.c: the table of spellings. To add one: a row.
+ *
+ * What is not here is the name of a level or a recipe, in any case. Names that llama.cpp and those who
+ * publish files for it give to other things than moeq's levels of that name (its Q2_K, Q6_K, IQ4_XS
+ * are mixes) are taken as the level, and who did not write them as moeq does is told so.
+ */
+#include "spellings.h"
+
+#include "text_match.h"
+
+#include <string.h>
+
+struct spelling {
+    const char *text;  /* lower case, '_' for '-', ' ' and '.'; '*' for any characters */
+    const char *means; /* a level or a recipe; NULL: nothing that is written */
+    const char *say;
+};
+
+#define MIX_OF(level, mix) \
+    {#level, #level, "the experts' level, all else q8_0; llama.cpp's file type of that name is the recipe " #mix}
+#define NO_ENCODER(text, use) {text, NULL, "is read, but never written; " use}
+#define DYNAMIC "levels for each tensor that its publisher chose by measurements of their own; nearest are "
+
+static const struct spelling spellings[] = {
+    {"fp32", "f32", NULL},
+    {"float32", "f32", NULL},
+    {"float", "f32", NULL},
+    {"fp16", "f16", NULL},
+    {"float16", "f16", NULL},
+    {"half", "f16", NULL},
+    {"bfloat16", "bf16", NULL},
+    {"int8", "q8_0", NULL},
+    {"8bit", "q8_0", NULL},
+    {"8_bit", "q8_0", NULL},
+    {"6bit", "q6_k", NULL},
+    {"6_bit", "q6_k", NULL},
+    {"5bit", "q5_k", NULL},
+    {"5_bit", "q5_k", NULL},
+    {"int4", "q4_k", NULL},
+    {"4bit", "q4_k", NULL},
+    {"4_bit", "q4_k", NULL},
+    {"3bit", "q3_k", NULL},
+    {"3_bit", "q3_k", NULL},
+    {"2bit", "q2_k", NULL},
+    {"2_bit", "q2_k", NULL},
+    MIX_OF(q2_k, q2_k_mix),
+    MIX_OF(q3_k, q3_k_m),
+    MIX_OF(q4_k, q4_k_m),
+    MIX_OF(q5_k, q5_k_m),
+    MIX_OF(q6_k, q6_k_mix),
+    MIX_OF(iq4_xs, iq4_xs_mix),
+    MIX_OF(iq4_nl, iq4_nl_mix),
+    {"q2_k_m", "q2_k_mix", NULL},
+    {"q2_k_s", NULL, "is not among the recipes: q2_k_mix is llama.cpp's Q2_K"},
+    {"iq2_m", NULL, "is not among the recipes: the level iq2_s, or q2_k_mix"},
+    {"iq1*", NULL, "is read, but never written: the smallest is iq2_xxs"},
+    {"tq*", NULL, "is read, but never written: it is for models trained in three values"},
+    NO_ENCODER("q4_0", "q4_k is as large, and closer"),
+    NO_ENCODER("q4_1", "q4_k is smaller, and closer"),
+    NO_ENCODER("q5_0", "q5_k is as large, and closer"),
+    NO_ENCODER("q5_1", "q5_k is smaller, and closer"),
+    NO_ENCODER("mxfp4*", "q4_k is a little larger, and closer"),
+    NO_ENCODER("nvfp4*", "q4_k is as large, and closer"),
+    NO_ENCODER("fp8*", "q8_0 is a little larger, and closer"),
+    NO_ENCODER("f8*", "q8_0 is a little larger, and closer"),
+    {"ud_q2*", NULL, DYNAMIC "mix2, or --bpw or --size with --text"},
+    {"ud_q3*", NULL, DYNAMIC "mix3, or --bpw or --size with --text"},
+    {"ud_q4*", NULL, DYNAMIC "mix4, or --bpw or --size with --text"},
+    {"ud_q5*", NULL, DYNAMIC "mix5, or --bpw or --size with --text"},
+    {"ud_*", NULL, DYNAMIC "those of --bpw or --size with --text"},
+    {"q*_k_xl", NULL, "is not one mix but its publisher's; --bpw or --size with --text choose one"},
+    {"q2_k_l", NULL, "is q2_k_mix with a q8_0 head, which q2_k has"},
+    {"q4_k_l", NULL, "is q4_k_m with a q8_0 head and embeddings, which q4_k and mix4 have"},
+    {"q5_k_l", NULL, "is q5_k_m with a q8_0 head and embeddings, which q5_k and mix5 have"},
+    {"q6_k_l", "q6_k", NULL},
+    {"gptq*", NULL, "is another program's format: moeq reads it, and writes q4_k and its kin"},
+    {"awq*", NULL, "is another program's format: moeq writes q4_k and its kin"},
+    {"exl*", NULL, "is another program's format: moeq writes q4_k and its kin"},
+    {"nf4", NULL, "is another program's format: q4_k is as large"},
+};
+
+bool mq_name_normalize(const char *text, char *name, size_t room)
+{
+    size_t n = 0;
+    for (; text[n]; n++) {
+        const char c = text[n];
+        if (n + 1 == room)
+            return false;
+        name[n] = (char)(c == '-' || c == ' ' || c == '.' ? '_'
+                         : c >= 'A' && c <= 'Z'           ? c - 'A' + 'a'
+                                                          : c);
+    }
+    name[n] = '\0';
+    return n > 0;
+}
+
+bool mq_name_find(const char *text, struct mq_named *named)
+{
+    char name[64];
+    const struct spelling *row = NULL;
+    *named = (struct mq_named){0};
+    if (!mq_name_normalize(text, name, sizeof name))
+        return false;
+    for (size_t i = 0; i < sizeof spellings / sizeof *spellings && !row; i++)
+        if (mq_text_matches(spellings[i].text, name))
+            row = &spellings[i];
+    const char *means = row ? row->means : name;
+    if (means) {
+        named->level = mq_level_find(means);
+        named->recipe = named->level ? NULL : mq_recipe_find(means);
+    }
+    /* who writes a level as moeq does, means moeq's */
+    named->say = row && !(means && strcmp(text, means) == 0) ? row->say : NULL;
+    return named->level || named->recipe || named->say;
+}
