@@ -83,10 +83,21 @@ static bool check_others(const char *command, const struct mq_options *options, 
                  option, options->level ? "--level" : "--recipe");
         return false;
     }
-    if (mq_calibrated_option_text(options))
+    if (mq_calibrated_option_text(options) || !(options->bpw || options->granularity))
         return true;
-    mq_usage(command, "%s needs --text FILE: by it is found out what each matrix loses", option);
+    mq_usage(command, "%s needs --text FILE: by it is found out what each matrix loses",
+             options->bpw ? "--bpw" : "--granularity");
     return false;
+}
+
+/* --gpu and --vram */
+static bool read_card(const char *command, const struct mq_options *options,
+                      struct mq_fit_target *target, const struct mq_level **kv)
+{
+    if (!options->gpu && !options->vram)
+        return true;
+    *kv = mq_option_kv(command, options);
+    return *kv && mq_option_fit_target(command, options, target);
 }
 
 bool mq_budget_option_check(const char *command, const struct mq_options *options, bool gguf,
@@ -95,22 +106,22 @@ bool mq_budget_option_check(const char *command, const struct mq_options *option
     *budget = (struct mq_budget_cli){0};
     if (!find_option(command, options, &budget->option))
         return false;
-    budget->given = budget->option != NULL;
-    if (!budget->given)
+    if (!budget->option)
         return true;
     if (!check_others(command, options, budget->option))
         return false;
+    budget->given = mq_calibrated_option_text(options);
+    budget->choice.given = !budget->given;
+    if (budget->choice.given)
+        return read_card(command, options, &budget->choice.target, &budget->choice.kv);
     budget->how.levels = budget->levels;
     budget->how.without_shared = options->shared != NULL;
     budget->how.per_matrix =
         options->granularity ? strcmp(options->granularity, "matrix") == 0 : gguf;
     if (options->bpw && !parse_bpw(command, options->bpw, &budget->bpw))
         return false;
-    if (options->gpu || options->vram) {
-        budget->kv = mq_option_kv(command, options);
-        if (!budget->kv || !mq_option_fit_target(command, options, &budget->target))
-            return false;
-    }
+    if (!read_card(command, options, &budget->target, &budget->kv))
+        return false;
     if (options->levels)
         return named_levels(command, options->levels, budget);
     all_levels(budget);

@@ -4,10 +4,12 @@
 
 #include "budget_levels.h"
 #include "calibrated_option.h"
+#include "choice_option.h"
 #include "fit.h"
 
 struct mq_budget_cli {
-    bool given;
+    bool given; /* and a text to choose by; without one it is a choice */
+    struct mq_choice choice;
     const char *option;          /* the one that was given: "--bpw" */
     double bpw;                  /* of experts and MLPs; 0: another option's */
     struct mq_fit_target target; /* of --gpu and --vram, */

@@ -13,7 +13,7 @@
 const struct mq_command mq_commands[] = {
     {
         .name = "convert",
-        .arguments = "MODEL -o FILE --level LEVEL | --recipe NAME",
+        .arguments = "MODEL -o FILE --level LEVEL | --recipe NAME | --gpu CARD",
         .summary = "quantize a model into a moeq file",
         .description =
             "Quantizes a model into one moeq file, grouped per expert. Experts (or MLPs where\n"
@@ -22,7 +22,10 @@ const struct mq_command mq_commands[] = {
             "Memory does not depend on the model's size (--memory, default 256M). A run that\n"
             "was interrupted goes on where it stopped when the same command is given again.\n"
             "With --shard-size: several files, and an index that stands for the model.\n"
-            "A GGUF file may go without LEVEL: its blocks are copied as they are.",
+            "A GGUF file may go without LEVEL: its blocks are copied as they are. A FILE that\n"
+            "is called .gguf is what export writes. In place of LEVEL, --gpu, --vram or\n"
+            "--size: the largest level or recipe that fits, or with --text a level for each\n"
+            "matrix.",
         .options = "output level recipe bpw size gpu vram kv levels granularity shared attention "
                    "embeddings "
                    "tensor effort calibration text ids context "
@@ -32,6 +35,7 @@ const struct mq_command mq_commands[] = {
         .examples = "  moeq convert Mixtral-8x7B-v0.1 -o mixtral.moeq --level q4_k\n"
                     "  moeq convert DIR -o m.moeq --level q3_k --tensor '*.layers.0.*w2*=q8_0'\n"
                     "  moeq convert DIR -o m.moeq --level q4_k --shard-size 5G\n"
+                    "  moeq convert DIR -o m.moeq --gpu \"RTX 4090\" --context 8192\n"
                     "  moeq convert DIR --level q4_k --dry-run",
         .positional_min = 1,
         .positional_max = 1,
@@ -39,14 +43,15 @@ const struct mq_command mq_commands[] = {
     },
     {
         .name = "export",
-        .arguments = "MODEL -o FILE.gguf [--level LEVEL | --recipe NAME]",
+        .arguments = "MODEL -o FILE.gguf [--level LEVEL | --gpu CARD]",
         .summary = "write a GGUF file, for llama.cpp, Ollama and LM Studio",
         .description =
             "Writes a model as a GGUF file, complete with tokenizer and chat template. Blocks\n"
             "of a moeq file are copied, never quantized again. A Hugging Face folder is\n"
             "quantized on the way with --level or --recipe, and keeps its precision without\n"
-            "either. What GGUF cannot hold is an error, or solved by --unify. Memory,\n"
-            "interruptions and --force are as in convert.",
+            "either. With --gpu, --vram or --size: the largest level or recipe that fits, or\n"
+            "with --text a level for each matrix. What GGUF cannot hold is an error, or\n"
+            "solved by --unify. Memory, interruptions and --force are as in convert.",
         .options = "output level recipe bpw size gpu vram kv levels granularity shared attention "
                    "embeddings "
                    "tensor effort calibration text ids context "
@@ -56,6 +61,7 @@ const struct mq_command mq_commands[] = {
         .common = LARGE_JOB " verbose",
         .examples = "  moeq export mixtral.moeq -o mixtral.gguf\n"
                     "  moeq export Mixtral-8x7B-v0.1 -o mixtral.gguf --recipe mix4\n"
+                    "  moeq export DIR -o m.gguf --gpu \"RTX 4090\" --context 8192\n"
                     "  moeq export DIR -o m.gguf --level q4_k --split-max-size 20G",
         .positional_min = 1,
         .positional_max = 1,

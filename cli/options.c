@@ -68,7 +68,8 @@ static const struct option options_table[] = {
     {"size", 0, SIZE, "SIZE",
      "the same for files of at most this size; --gpu or --vram: for what a card holds beside the "
      "KV "
-     "cache of --context tokens, as fit counts it",
+     "cache of --context tokens, as fit counts it. Without a text these three choose the largest "
+     "level or recipe that fits (--levels: among which)",
      FIELD(size)},
     {"attribute", 0, TEXT, "layer|role|layer,role",
      "of one level: the loss with only a layer, the matrices of one role, or both, quantized, "

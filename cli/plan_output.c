@@ -67,6 +67,7 @@ static void print_plan(const struct mq_plan *plan, const struct mq_options *opti
     printf("plan: %s\n", plan->view->path);
     mq_breakdown_print(&b);
     mq_budget_option_print(budget, plan->view);
+    mq_choice_print(options, &budget->choice);
     print_remarks(plan, options);
     for (size_t i = 0; i < plan->view->tensors_count && options->verbose; i++) {
         const struct mq_plan_entry *e = &plan->entries[i];
@@ -223,6 +224,7 @@ static enum mq_exit write_files(const char *command, const struct mq_options *op
         mq_json_put_number(&b, o, "seconds", seconds);
         if (budget->given)
             mq_json_put(&b, o, "budget", mq_budget_option_json(&b, budget, plan->view));
+        mq_choice_put_json(&b, o, &budget->choice);
         if (calibrated->given)
             mq_json_put(&b, o, "calibrated", calibrated_json(&b, &calibrated->run.result));
         return mq_print_json(mq_json_finish(&b, o));
@@ -257,6 +259,7 @@ enum mq_exit mq_execute_plan(const char *command, const struct mq_options *optio
         cJSON *o = plan_json(&b, command, plan, options);
         if (budget->given)
             mq_json_put(&b, o, "budget", mq_budget_option_json(&b, budget, plan->view));
+        mq_choice_put_json(&b, o, &budget->choice);
         return mq_print_json(mq_json_finish(&b, o));
     }
     if (!options->json && (options->dry_run || !options->quiet))

@@ -15,7 +15,7 @@ usage "" "unknown command '--frobnicate'" --frobnicate
 usage "" "unknown command 'nonsense'" help nonsense
 
 # options
-usage convert "expected: moeq convert MODEL -o FILE --level LEVEL | --recipe NAME" convert
+usage convert "expected: moeq convert MODEL -o FILE --level LEVEL | --recipe NAME | --gpu CARD" convert
 usage convert "--level is missing, such as --level q4_k" convert $model -o "$out"
 usage convert "-o FILE is missing (or --dry-run, to see the plan)" convert $model --level q4_k
 usage convert "--level: unknown level 'q9_k'; did you mean q6_k?" convert $model -o "$out" --level q9_k
@@ -73,12 +73,12 @@ usage convert "--attention and a recipe (mix4) exclude each other; --tensor refi
     convert $model -o "$out" --recipe mix4 --attention q8_0
 usage sweep "--levels: unknown level 'mixx4'; did you mean mix4?" \
     sweep $model --text demo/text.txt --levels q4_k,mixx4
-usage export "expected: moeq export MODEL -o FILE.gguf [--level LEVEL | --recipe NAME]" export
+usage export "expected: moeq export MODEL -o FILE.gguf [--level LEVEL | --gpu CARD]" export
 usage export "-o FILE.gguf is missing (or --dry-run, to see the plan)" export $model --level q4_k
-usage export "--unify 'down': expected up" export $model -o "$out" --unify down
+usage export "--unify 'down': expected up" export $model -o "$work/m.gguf" --unify down
 "$moeq" convert $model -o "$work/q4.moeq" --level q4_k -q
 expect 1 "moeq: $work/q4.moeq: is quantized already: its blocks are copied as they are; levels and recipes are for the original model" \
-    export "$work/q4.moeq" -o "$out" --level q3_k
+    export "$work/q4.moeq" -o "$work/m.gguf" --level q3_k
 rm "$work/q4.moeq"
 usage inspect "expected: moeq inspect MODEL [--tensors] | --list-families" inspect
 usage inspect "unknown option '--dry-run'" inspect $model --dry-run

@@ -1,0 +1,78 @@
+/* quantize_file.c: from a model and options to files. */
+#include "quantize_file.h"
+
+struct job {
+    const char *command;
+    const struct mq_options *options;
+    const struct mq_gguf_options *gguf;
+    struct mq_option_target target;
+    struct mq_policy policy;
+    struct mq_policy_override *overrides;
+    struct mq_budget_cli budget;
+    struct mq_calibrated_option calibrated;
+    struct mq_view *view;
+    struct mq_plan *plan;
+};
+
+static bool make_policy(struct job *job)
+{
+    return mq_option_policy(job->command, job->options, &job->target, &job->policy,
+                            &job->overrides);
+}
+
+/* What can be said before a model is read. A level that is to be chosen for a card needs the model. */
+static bool check(struct job *job)
+{
+    if (!mq_budget_option_check(job->command, job->options, job->gguf != NULL, &job->budget) ||
+        !mq_calibrated_option_check(job->command, job->options))
+        return false;
+    return job->budget.choice.given ||
+           (mq_budget_option_target(job->command, job->options, &job->budget, &job->target) &&
+            make_policy(job));
+}
+
+static enum mq_exit choose(struct job *job)
+{
+    const enum mq_exit code = mq_choice_make(job->command, job->options, job->view, job->gguf,
+                                             &job->budget.choice);
+    job->target = job->budget.choice.chosen.target;
+    return code != MQ_EXIT_GOOD ? code : make_policy(job) ? MQ_EXIT_GOOD : MQ_EXIT_USAGE;
+}
+
+static enum mq_exit run(struct job *job)
+{
+    moeq_error err = {0};
+    enum mq_exit code = MQ_EXIT_GOOD;
+    if (mq_open_model(job->options, job->options->positional[0], &job->view, &err) != MOEQ_OK)
+        return mq_report(&err);
+    if (job->budget.choice.given)
+        code = choose(job);
+    if (code != MQ_EXIT_GOOD)
+        return code;
+    if (mq_calibrated_option_read(job->options, job->view, &job->calibrated, &job->policy, &err) !=
+        MOEQ_OK)
+        return mq_report(&err);
+    code = mq_budget_option_plan(job->options, job->view, &job->policy, job->gguf, &job->calibrated,
+                                 &job->budget, &job->plan);
+    return code == MQ_EXIT_GOOD ? mq_execute_plan(job->command, job->options, job->plan,
+                                                  &job->calibrated, &job->budget)
+                                : code;
+}
+
+enum mq_exit mq_quantize_file(const char *command, const struct mq_options *options,
+                              const struct mq_gguf_options *gguf,
+                              void (*hints)(const struct mq_options *, const struct mq_plan *))
+{
+    struct job job = {.command = command, .options = options, .gguf = gguf};
+    enum mq_exit code = check(&job) ? run(&job) : MQ_EXIT_USAGE;
+    if (code == MQ_EXIT_GOOD && hints && !options->dry_run && !options->json && !options->quiet) {
+        hints(options, job.plan);
+        code = mq_finish_output();
+    }
+    mq_budget_option_free(&job.budget);
+    mq_calibrated_option_free(&job.calibrated);
+    mq_plan_free(job.plan);
+    mq_view_close(job.view);
+    mq_option_policy_free(options, job.overrides);
+    return code;
+}
