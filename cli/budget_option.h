@@ -13,7 +13,7 @@ struct mq_budget_cli {
     const char *option;          /* the one that was given: "--bpw" */
     double bpw;                  /* of experts and MLPs; 0: another option's */
     struct mq_fit_target target; /* of --gpu and --vram, */
-    const struct mq_level *kv;   /* with this cache; NULL: another option's */
+    const struct mq_kv_kind *kv; /* with this cache; NULL: another option's */
     const struct mq_level *levels[MQ_BUDGET_LEVELS];
     struct mq_budget_levels_options how;
     struct mq_sensitivity sensitivity;

@@ -50,7 +50,7 @@ struct mq_options {
     uint64_t tokens, context;
     bool dump_hidden, no_bos, decode, swap, noise_floor;
     /* fit */
-    const char *gpu, *vram, *kv, *quality;
+    const char *gpu, *vram, *bandwidth, *kv, *quality, *runtime;
     bool list_gpus, no_flash_attention;
     /* verify */
     const char *against, *gate, *write_gate, *margin, *junit;

@@ -232,13 +232,17 @@ const struct mq_command mq_commands[] = {
         .description =
             "Prints for each level (--levels, or --level; default: all) the exact bytes of\n"
             "the weights, the KV cache of the context, what is left on the card, and an upper\n"
-            "bound of tokens/s. Reads no weights: MODEL may be a config.json alone. With\n"
-            "--quality, says which of the levels that fit is the best one.",
-        .options = "gpu vram list-gpus context kv no-flash-attention level levels shared "
-                   "attention embeddings tensor quality" READING,
+            "bound of tokens/s; which level to take; and the lines that run it with\n"
+            "llama.cpp, Ollama and LM Studio, all of it on the card and with part of it on\n"
+            "the host. Reads no weights: MODEL may be a config.json alone. With --quality,\n"
+            "says which of the levels that fit is the best one.",
+        .options =
+            "gpu vram bandwidth list-gpus context kv runtime no-flash-attention level levels "
+            "shared attention embeddings tensor quality" READING,
         .common = COMMON,
         .examples = "  moeq fit Mixtral-8x7B-v0.1 --gpu 4090 --context 8192\n"
                     "  moeq fit config.json --gpu 2x3090 --kv q8_0 --quality sweep.json\n"
+                    "  moeq fit config.json --gpu auto\n"
                     "  moeq fit config.json --gpu \"M2 Max 32GB\"\n"
                     "  moeq fit DIR --vram 23.5GiB --levels q4_k,q3_k --attention q4_k",
         .positional_min = 0,

@@ -2,12 +2,14 @@
 #include "fit_target.h"
 
 #include "checked.h"
+#include "gpu_auto.h"
 #include "nearest.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static void unknown_gpu(const char *command, const struct mq_gpu_search *s)
 {
@@ -195,18 +197,42 @@ static bool add_gpus(const char *command, const char *list, const struct sizes *
     return good;
 }
 
-bool mq_option_fit_target(const char *command, const struct mq_options *options,
-                          struct mq_fit_target *target)
+/* "900", "936,360", "2x936": GB/s of each card, one for all or as many as there are. */
+static bool add_bandwidth(const char *command, const char *text, struct mq_fit_target *target)
 {
-    struct sizes sizes = {.count = 0};
-    *target = (struct mq_fit_target){.no_flash_attention = options->no_flash_attention};
-    if (!options->gpu && !options->vram) {
-        mq_usage(command, "the card is missing: --gpu NAME (see --list-gpus) or --vram SIZE");
+    char list[512], *rest = list, *item;
+    uint32_t given[MQ_GPU_MAX_CARDS], count = 0;
+    bool good = mq_gpu_list(text, list, sizeof list);
+    while (good && (item = strsep(&rest, ","))) {
+        uint32_t n;
+        char *end;
+        const char *figure = mq_gpu_split_count(item, &n);
+        const double gbs = strtod(figure, &end);
+        good = end != figure && !*end && gbs >= 1 && gbs <= 1e6 && n <= MQ_GPU_MAX_CARDS - count;
+        while (good && n--)
+            given[count++] = (uint32_t)gbs;
+    }
+    if (!good || (count != 1 && count != target->cards)) {
+        mq_usage(command,
+                 "--bandwidth '%s': expected GB/s, one figure or one for each of %u card%s, "
+                 "such as 936 or 936,360",
+                 text, target->cards, target->cards == 1 ? "" : "s");
         return false;
     }
+    for (uint32_t i = 0; i < target->cards; i++)
+        target->card[i].bandwidth_gbs = given[count == 1 ? 0 : i];
+    return true;
+}
+
+static bool add_cards(const char *command, const struct mq_options *options,
+                      struct mq_fit_target *target)
+{
+    struct sizes sizes = {.count = 0};
+    char list[2048];
+    if (options->gpu && strcasecmp(options->gpu, "auto") == 0 && !options->vram)
+        return mq_gpu_auto(command, target);
     if (options->vram && !parse_sizes(command, options->vram, &sizes))
         return false;
-    char list[2048];
     if (options->gpu && !mq_gpu_list(options->gpu, list, sizeof list)) {
         mq_usage(command, "--gpu: a list this long is none of cards");
         return false;
@@ -218,12 +244,44 @@ bool mq_option_fit_target(const char *command, const struct mq_options *options,
     return true;
 }
 
-/* The two that runtimes offer; any other level's blocks do not fit a head. */
-const struct mq_level *mq_option_kv(const char *command, const struct mq_options *options)
+bool mq_option_fit_target(const char *command, const struct mq_options *options,
+                          struct mq_fit_target *target)
+{
+    const struct mq_runtime *runtime;
+    if (!mq_option_runtime(command, options, &runtime))
+        return false;
+    *target = (struct mq_fit_target){.no_flash_attention = options->no_flash_attention,
+                                     .runtime = runtime};
+    if (!options->gpu && !options->vram) {
+        mq_usage(command, "the card is missing: --gpu NAME (see --list-gpus) or --vram SIZE");
+        return false;
+    }
+    return add_cards(command, options, target) &&
+           (!options->bandwidth || add_bandwidth(command, options->bandwidth, target));
+}
+
+bool mq_option_runtime(const char *command, const struct mq_options *options,
+                       const struct mq_runtime **runtime)
+{
+    *runtime = mq_runtime_find(options->runtime ? options->runtime : mq_runtimes[0].name);
+    if (*runtime)
+        return true;
+    mq_usage(command, "--runtime '%s': expected llama.cpp (Ollama and LM Studio, too) or vllm",
+             options->runtime);
+    return false;
+}
+
+const struct mq_kv_kind *mq_option_kv(const char *command, const struct mq_options *options)
 {
     const char *name = options->kv ? options->kv : "f16";
-    if (strcmp(name, "f16") == 0 || strcmp(name, "q8_0") == 0)
-        return mq_level_find(name);
-    mq_usage(command, "--kv '%s': expected f16 or q8_0", name);
+    const struct mq_runtime *runtime;
+    if (!mq_option_runtime(command, options, &runtime))
+        return NULL;
+    const struct mq_kv_kind *kind = mq_kv_kind_find(name);
+    char names[128];
+    mq_kv_kind_names(runtime, names, sizeof names);
+    if (kind && (kind->runtimes & runtime->bit))
+        return kind;
+    mq_usage(command, "--kv '%s': expected %s, as %s takes them", name, names, runtime->name);
     return NULL;
 }

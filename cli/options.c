@@ -170,17 +170,28 @@ static const struct option options_table[] = {
     {"decode", 0, FLAG, NULL, "print the decoded text of each token", FIELD(decode)},
     {"gpu", 0, TEXT, "NAME[,NAME...]",
      "the card, such as 4090, a100-80 or 2x3090; several, such as 3090,3060; a Mac with its "
-     "memory: "
-     "\"M2 Max 32GB\"",
+     "memory: \"M2 Max 32GB\"; auto: this machine's; list: as --list-gpus",
      FIELD(gpu)},
     {"vram", 0, TEXT, "SIZE[,SIZE...]",
      "memory of a card, such as 24GiB, 2x23.5G or 24GiB,12GiB, all of it usable; with --gpu, "
      "instead of what the list says is usable. Where --gpu names a machine of unified memory "
      "without its size (m2-max): that size, of which --list-gpus says how much is usable",
      FIELD(vram)},
+    {"bandwidth", 0, TEXT, "GBS[,GBS...]",
+     "of the memory that --vram gives, in GB/s, for the bound of tokens/s: one figure, or one for "
+     "each "
+     "card",
+     FIELD(bandwidth)},
     {"no-flash-attention", 0, FLAG, NULL,
      "count the buffers of a runtime that stores attention's scores", FIELD(no_flash_attention)},
-    {"kv", 0, TEXT, "LEVEL", "level of the KV cache: f16 (default) or q8_0", FIELD(kv)},
+    {"kv", 0, TEXT, "KIND",
+     "kind of the KV cache, as the runtime calls it: f16 (default), bf16, f32, q8_0, q5_1, q5_0, "
+     "q4_1, "
+     "q4_0, iq4_nl; of vllm f16, bf16, fp8",
+     FIELD(kv)},
+    {"runtime", 0, TEXT, "NAME",
+     "whose memory is counted: llama.cpp (default; Ollama and LM Studio are made of it) or vllm",
+     FIELD(runtime)},
     {"quality", 0, TEXT, "FILE", "the output of moeq sweep --json for this model", FIELD(quality)},
     {"list-gpus", 0, FLAG, NULL, "list the cards that --gpu knows", FIELD(list_gpus)},
     {"report", 0, LIST, "FILE", "write a report: FILE.html or FILE.md; may be repeated",

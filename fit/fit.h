@@ -3,30 +3,30 @@
  * be at best. Arithmetic on plans only: no weight is read, so a view of config.json alone is
  * enough.
  *
- * What must be on the cards:
+ * What must be on the cards, as a runtime (runtimes.h) takes it:
  *
- *     weights  every byte that a plan gives them. The embedding table is kept on the host, since a
- *              token reads one row of it, unless the head is tied to it or memory is unified
- *     KV cache 2 layers x the bytes of kv_heads head_dim numbers x the context's tokens. A sliding
- *              window does not shorten it: the runtimes that load what moeq exports keep all of it
- *     compute  on each card, the activations of one micro-batch (see compute_bytes in fit.c)
+ *     weights  every byte that a plan gives them. llama.cpp keeps the embedding table on the host, since
+ *              a token reads one row of it, unless the head is tied to it or memory is unified
+ *     KV cache keys and values of the context, in whole cells; of a layer with a window only that, where
+ *              the runtime does so for the architecture (fit_memory.c)
+ *     compute  on each card, the activations of one micro-batch (fit_memory.c)
  *     margin   on each card, for the driver and fragmentation
  *
  * Several cards: whole layers in order, card after card, the head on the last (llama.cpp's layer
- * split). One stream of tokens then passes them in turn, each at its own bandwidth.
+ * split); one stream of tokens then passes them in turn, each at its own bandwidth. Or an equal part of
+ * each layer on every card (vLLM's tensor parallelism).
  */
 #ifndef MQ_FIT_H
 #define MQ_FIT_H
 
 #include "gpus.h"
 #include "plan.h"
+#include "runtimes.h"
 
 #include <cjson/cJSON.h>
 
 enum {
-    MQ_FIT_MICRO_BATCH = 512, /* tokens; llama.cpp's default for prompts */
-    MQ_FIT_MASK_COPIES = 4,   /* that several cards hold: GGML_SCHED_MAX_COPIES of ggml */
-    MQ_FIT_MARGIN_MIB = 1024, /* a card; what llama.cpp leaves free on each device */
+    MQ_FIT_COPIES = 4, /* of inputs that a pipeline of cards holds: GGML_SCHED_MAX_COPIES of ggml */
     MQ_FIT_HOST_GBS = 90,     /* two channels of DDR5-5600: 2 x 8 B x 5.6e9/s = 89.6 GB/s */
     MQ_FIT_MIN_CONTEXT = 512, /* tokens; a shorter context is not offered as an answer */
     MQ_FIT_MAX_CONTEXT = 1 << 24,
@@ -43,9 +43,11 @@ struct mq_fit_card {
 struct mq_fit_target {
     struct mq_fit_card card[MQ_GPU_MAX_CARDS];
     uint32_t cards;
-    bool unified;            /* no host memory beside it */
-    bool no_flash_attention; /* the runtime stores attention's scores */
+    bool unified;                     /* no host memory beside it */
+    bool no_flash_attention;          /* the runtime stores attention's scores */
+    const struct mq_runtime *runtime; /* NULL: the first, llama.cpp */
 };
+const struct mq_runtime *mq_fit_target_runtime(const struct mq_fit_target *target);
 
 /* Adds n cards of the table, or of so many usable bytes; false if these are too many. */
 bool mq_fit_target_add(struct mq_fit_target *target, const struct mq_gpu *gpu, uint64_t label_bytes,
@@ -69,8 +71,10 @@ const char *mq_fit_verdict_name(enum mq_fit_verdict verdict); /* "fits", "shorte
 struct mq_fit_offload {
     bool possible;
     uint32_t layers;
-    uint64_t bytes;        /* on the host */
-    uint64_t active_bytes; /* of them, read for one token */
+    uint64_t bytes;                     /* on the host */
+    uint64_t active_bytes;              /* of them, read for one token */
+    double tokens_per_second;           /* upper bound then; 0: bandwidth unknown */
+    uint32_t on_card[MQ_GPU_MAX_CARDS]; /* layers on each card, the head as one more */
 };
 
 struct mq_fit_row {
@@ -78,39 +82,54 @@ struct mq_fit_row {
     bool quantized;   /* any of its tensors */
     bool requantized; /* any that the source has quantized, at another level */
     uint64_t weights, weight_bytes;
-    double bits_per_weight;
+    double bits_per_weight, expert_bits; /* of all; of experts, or the MLPs of a dense model */
     uint64_t host_embedding_bytes, card_weight_bytes;
     /* on all cards together */
     uint64_t kv_bytes, state_bytes, compute_bytes, margin_bytes, needed_bytes;
     int64_t spare_bytes; /* what all cards have, minus what is needed */
     enum mq_fit_verdict verdict;
     uint64_t max_context; /* tokens, at most the model's; 0: the weights alone do not fit */
-    struct mq_fit_offload layers, experts;
+    uint32_t on_card[MQ_GPU_MAX_CARDS]; /* layers on each, the head as one more; 0: does not fit */
+    struct mq_fit_offload layers, experts; /* with the whole context; unless it fits */
     uint64_t active_bytes;    /* weights read for one token, wherever they are */
     double tokens_per_second; /* upper bound for one stream; 0: bandwidth unknown */
     bool has_quality;         /* from mq_fit_join_quality; NAN: not measured */
     double kld_mean, ppl_ratio, exact_set_rate;
 };
 
+/* What fit_memory.c counts buffers by. */
+struct mq_fit_buffers {
+    uint64_t numbers;   /* of activations, a token of the micro-batch; without logits */
+    uint64_t attention; /* of them, of attention alone */
+    uint64_t scores;    /* without FlashAttention, for each token of the context */
+    uint64_t copied;    /* of a quantized cache, for each token of the context */
+    uint64_t window;    /* of layers that keep one; 0: none does */
+    uint64_t least_reach, most_reach; /* tokens that a layer sees; 0: all */
+};
+
 struct mq_fit {
     const struct mq_view *view;
     struct mq_fit_target target;
     uint64_t context;
-    const struct mq_level *kv;
+    const struct mq_kv_kind *kv;
     uint64_t parameters,
         active_parameters;   /* active: without the experts that a token does not use */
     uint64_t kv_token_bytes; /* all layers, */
     uint64_t window_token_bytes; /* and those of them that keep no more than their window */
     uint64_t state_bytes;    /* of recurrent layers, whatever the context: one sequence's */
-    uint64_t compute_bytes;  /* one card, with the whole context */
+    uint64_t compute_bytes;  /* one card, with the whole context; several hold copies of inputs */
+    uint64_t compute_few_logits_bytes; /* the same with the logits of one token (runtimes.c) */
+    struct mq_fit_buffers buffers;
     struct mq_fit_row rows[MQ_FIT_MAX_ROWS];
     size_t rows_count;
     const char *quality_path; /* borrowed; NULL: no quality was joined */
+    const char *mix; /* borrowed: options of the rows' levels, " --attention q4_k"; NULL: none */
 };
 
-/* context 0: the model's own, at most 8192. kv: the level of the cache, "f16" or "q8_0". */
+/* context 0: the model's own, at most 8192. Fails if the target's runtime does not have this kind of
+ * cache, or not for heads as long as the model's. */
 moeq_status mq_fit_begin(const struct mq_view *view, const struct mq_fit_target *target,
-                         uint64_t context, const struct mq_level *kv, struct mq_fit *fit,
+                         uint64_t context, const struct mq_kv_kind *kv, struct mq_fit *fit,
                          moeq_error *err);
 
 /* Adds the row of one way to quantize. */
@@ -127,6 +146,26 @@ moeq_status mq_fit_join_quality(struct mq_fit *fit, const char *path, moeq_error
 /* Of the rows that fit with the whole context: the one with the lowest mean KL divergence, or,
  * where no row that fits was measured, the one with most bytes. -1: none fits. */
 int mq_fit_best(const struct mq_fit *fit);
+
+/*
+ * What to run, weighing memory against speed. -1: there is none.
+ *
+ *     on_card   mq_fit_best
+ *     offload   of the rows with more bytes than that: the largest whose bound with part of it on the
+ *               host is still half of on_card's, else the smallest; where nothing fits, the largest that
+ *               is as fast as people read (MQ_FIT_READING), else the fastest
+ *     take      on_card, unless there is none, or it is poor (experts below 4 bits, or KL divergence of 3
+ *               bits and worse) while offload is not and keeps half of the speed
+ */
+enum { MQ_FIT_READING = 10 }; /* tokens a second: 300 words a minute are 7 */
+struct mq_fit_choice {
+    int on_card, offload, take;
+};
+struct mq_fit_choice mq_fit_choose(const struct mq_fit *fit);
+
+/* How a row that does not fit is split: experts on the host where the model has some, else layers; NULL
+ * if it cannot be. */
+const struct mq_fit_offload *mq_fit_row_offload(const struct mq_fit_row *row);
 
 /* What the cache holds of so many tokens, all layers together. */
 uint64_t mq_fit_kv_bytes(const struct mq_fit *fit, uint64_t tokens);

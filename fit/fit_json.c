@@ -1,5 +1,5 @@
 /* fit_json.c: fit's two documents: the sweep that it takes quality from, and its own result. */
-#include "fit.h"
+#include "launch.h"
 
 #include "error.h"
 #include "family.h"
@@ -147,6 +147,8 @@ static void put_offload(struct mq_json_tree *b, cJSON *parent, const char *key, 
     mq_json_put_number(b, item, "layers", o->layers);
     mq_json_put_number(b, item, "host_bytes", (double)o->bytes);
     mq_json_put_number(b, item, "host_active_bytes_per_token", (double)o->active_bytes);
+    mq_json_put_number(b, item, "tokens_per_second_bound",
+                       o->tokens_per_second > 0 ? o->tokens_per_second : (double)NAN);
 }
 
 static void put_row(struct mq_json_tree *b, cJSON *rows, const struct mq_fit_row *r)
@@ -226,6 +228,7 @@ static void put_target(struct mq_json_tree *b, cJSON *parent, const struct mq_fi
     mq_json_put_number(b, o, "usable_bytes", (double)mq_fit_target_usable(t));
     mq_json_put_number(b, o, "bandwidth_gb_per_second",
                card->bandwidth_gbs ? card->bandwidth_gbs : (double)NAN);
+    mq_json_put_text(b, o, "runtime", mq_fit_target_runtime(t)->name);
     mq_json_put_bool(b, o, "unified_memory", t->unified);
     mq_json_put_bool(b, o, "flash_attention", !t->no_flash_attention);
     cJSON *each = mq_json_array(b);
@@ -252,6 +255,61 @@ static void put_cache(struct mq_json_tree *b, cJSON *parent, const struct mq_fit
     mq_json_put_number(b, cache, "state_bytes", (double)fit->state_bytes);
 }
 
+/* A row by its place; null where there is none. */
+static void put_row_name(struct mq_json_tree *b, cJSON *o, const char *key,
+                         const struct mq_fit *fit, int row)
+{
+    mq_json_put_text(b, o, key, row < 0 ? NULL : fit->rows[row].name);
+}
+
+static void put_choice(struct mq_json_tree *b, cJSON *parent, const struct mq_fit *fit)
+{
+    const struct mq_fit_choice c = mq_fit_choose(fit);
+    const int best = c.on_card;
+    cJSON *o = mq_json_object(b);
+    put_row_name(b, parent, "best", fit, best);
+    mq_json_put_text(b, parent, "best_by",
+                     best < 0                      ? NULL
+                     : fit->rows[best].has_quality ? "lowest mean KL divergence"
+                                                   : "most bytes");
+    mq_json_put(b, parent, "choice", o);
+    put_row_name(b, o, "take", fit, c.take);
+    put_row_name(b, o, "on_card", fit, c.on_card);
+    put_row_name(b, o, "with_offload", fit, c.offload);
+}
+
+static void put_text_or_null(struct mq_json_tree *b, cJSON *o, const char *key, const char *text)
+{
+    mq_json_put_text(b, o, key, text[0] ? text : NULL);
+}
+
+static void put_launches(struct mq_json_tree *b, cJSON *parent, const struct mq_fit *fit)
+{
+    struct mq_launch launches[2];
+    const size_t n = mq_fit_launches(fit, launches);
+    cJSON *list = mq_json_array(b);
+    mq_json_put(b, parent, "run", list);
+    for (size_t i = 0; i < n; i++) {
+        const struct mq_launch *l = &launches[i];
+        cJSON *o = mq_json_object(b);
+        mq_json_append(b, list, o);
+        mq_json_put_text(b, o, "name", l->row->name);
+        mq_json_put_text(b, o, "what", l->title);
+        mq_json_put_text(b, o, "offload",
+                         !l->offload                      ? NULL
+                         : l->offload == &l->row->experts ? "experts"
+                                                          : "layers");
+        mq_json_put_number(b, o, "tokens_per_second_bound",
+                           l->tokens_per_second > 0 ? l->tokens_per_second : (double)NAN);
+        put_text_or_null(b, o, "make", l->make);
+        put_text_or_null(b, o, "llama_cpp", l->llama_cpp);
+        put_text_or_null(b, o, "ollama", l->ollama);
+        put_text_or_null(b, o, "lm_studio", l->lm_studio);
+        put_text_or_null(b, o, "vllm", l->vllm);
+        put_text_or_null(b, o, "why_not", l->why_not);
+    }
+}
+
 cJSON *mq_fit_json(const struct mq_fit *fit)
 {
     struct mq_json_tree b = {0};
@@ -270,11 +328,7 @@ cJSON *mq_fit_json(const struct mq_fit *fit)
     mq_json_put(&b, o, "rows", rows);
     for (size_t i = 0; i < fit->rows_count; i++)
         put_row(&b, rows, &fit->rows[i]);
-    const int best = mq_fit_best(fit);
-    mq_json_put_text(&b, o, "best", best < 0 ? NULL : fit->rows[best].name);
-    mq_json_put_text(&b, o, "best_by",
-             best < 0                      ? NULL
-             : fit->rows[best].has_quality ? "lowest mean KL divergence"
-                                           : "most bytes");
+    put_choice(&b, o, fit);
+    put_launches(&b, o, fit);
     return mq_json_finish(&b, o);
 }

@@ -24,6 +24,8 @@ const struct mq_gpu mq_gpus[] = {
     {"GeForce GTX 1070 Ti", "1070 ti", "gtx", "8", 256, GEFORCE},
     {"GeForce GTX 1080", "1080", "gtx", "8", 320, GEFORCE},
     {"GeForce GTX 1080 Ti", "1080 ti", "gtx", "11", 484, GEFORCE},
+    {"GeForce GTX 1650", "1650", "gtx", "4", 128, GEFORCE},
+    {"GeForce GTX 1660", "1660", "gtx", "6", 192, GEFORCE},
     {"GeForce GTX 1660 SUPER", "1660 super|1660 s", "gtx", "6", 336, GEFORCE},
     {"GeForce GTX 1660 Ti", "1660 ti", "gtx", "6", 288, GEFORCE},
     {"GeForce RTX 2060", "2060", "", "6 12", 336, GEFORCE},
@@ -140,6 +142,8 @@ const struct mq_gpu mq_gpus[] = {
     {"H200", "h 200", "sxm", "141", 4800, SHEET},
     {"B200", "b 200", "sxm", "180", 8000, SHEET},
     {"B300", "b 300", "sxm", "288", 8000, SHEET},
+    {"GB200", "gb 200", "nvl 72 grace", "186", 8000, SHEET},
+    {"GB300", "gb 300", "nvl 72 grace", "288", 8000, SHEET},
     /* AMD: product pages; sizes of the Instinct cards: rocm.docs.amd.com, GPU hardware specifications. */
     {"Radeon RX 6600", "6600", "", "8", 224, AMD},
     {"Radeon RX 6600 XT", "6600 xt", "", "8", 256, AMD},

@@ -2,11 +2,13 @@
 #include "view_int.h"
 
 #include "error.h"
+#include "file.h"
 #include "moeq_index.h"
 #include "open_options.h"
 #include "what_is_it.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <sys/stat.h>
 
 static moeq_status open_folder(const char *folder, struct mq_view *view, moeq_error *err)
@@ -79,4 +81,26 @@ moeq_status mq_view_open_with(const char *path, const struct mq_open_options *op
     }
     *out = view;
     return MOEQ_OK;
+}
+
+moeq_status mq_view_open_config(const char *path, const struct mq_open_options *options,
+                                struct mq_view **view, moeq_error *err)
+{
+    struct mq_hf_snapshot snapshot;
+    char config[4096 + 16];
+    *view = NULL;
+    MQ_TRY(find_model(path, &snapshot, err));
+    const char *folder = snapshot.folder[0] ? snapshot.folder : path;
+    if (snprintf(config, sizeof config, "%s/config.json", folder) >= (int)sizeof config ||
+        !mq_path_exists(config))
+        return mq_fail_file(err, MOEQ_NOT_FOUND, folder, "holds no config.json");
+    MQ_TRY(mq_view_from_config(config, options, view, err));
+    moeq_status status = MOEQ_OK;
+    if (snapshot.note[0])
+        status = mq_view_note(*view, err, "%s", snapshot.note);
+    if (status != MOEQ_OK) {
+        mq_view_close(*view);
+        *view = NULL;
+    }
+    return status;
 }

@@ -171,6 +171,9 @@ moeq_status mq_view_open_with(const char *path, const struct mq_open_options *op
  */
 moeq_status mq_view_from_config(const char *path, const struct mq_open_options *options,
                                 struct mq_view **view, moeq_error *err);
+/* The same by a folder that has a config.json, or owner/name in the Hub's cache. */
+moeq_status mq_view_open_config(const char *path, const struct mq_open_options *options,
+                                struct mq_view **view, moeq_error *err);
 /*
  * The view of a folder that has no more than a tokenizer: its side files stand, merged as those of
  * a model's folder are (folder_tokenizer.h), nothing else does. There may be no tokenizer.

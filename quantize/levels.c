@@ -203,11 +203,17 @@ bool mq_effort_find(const char *name, enum mq_effort *effort)
     return false;
 }
 
+/* Asked for every tensor of a plan: the first letter tells most apart. */
+static bool is_name(const char *name, const char *of_level)
+{
+    return of_level && name[0] == of_level[0] && strcmp(name, of_level) == 0;
+}
+
 const struct mq_level *mq_level_find(const char *name)
 {
     for (size_t i = 0; i < mq_levels_count; i++) {
         const struct mq_level *level = &mq_levels[i];
-        if (strcmp(name, level->name) == 0 || (level->alias && strcmp(name, level->alias) == 0))
+        if (is_name(name, level->name) || is_name(name, level->alias))
             return level;
     }
     return NULL;

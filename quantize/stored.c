@@ -30,10 +30,10 @@ moeq_status mq_tensor_stored(const struct mq_view *view, const struct mq_tensor 
 moeq_status mq_tensor_level(const struct mq_view *view, const struct mq_tensor *t,
                             const struct mq_level **level, moeq_error *err)
 {
-    char list[300] = "";
     MQ_TRY(mq_tensor_stored(view, t, level, err));
     if (mq_level_can_decode(*level))
         return MOEQ_OK;
+    char list[300] = "";
     for (size_t i = 0; i < mq_levels_count; i++)
         snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "",
                  mq_levels[i].name);

@@ -66,7 +66,7 @@ START_TEST(published_sizes)
     ck_assert_msg(mq_view_from_config(mq_test_source(path), NULL, &view, &err) == MOEQ_OK, "%s",
                   err.message);
     ck_assert(mq_fit_target_add_bytes(&target, UINT64_C(80) << 30, 1));
-    ck_assert_ok(mq_fit_begin(view, &target, 2048, mq_level_find("f16"), &fit, &err));
+    ck_assert_ok(mq_fit_begin(view, &target, 2048, mq_kv_kind_find("f16"), &fit, &err));
     const double total = (double)fit.parameters / 1e9, active = (double)fit.active_parameters / 1e9;
     const double table = (double)view->hparams.vocab * view->hparams.hidden / 1e9;
     const double ends = table * (view->hparams.tied_head ? 1 : 2);

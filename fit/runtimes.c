@@ -1,0 +1,91 @@
+/* runtimes.c: what programs keep in a card's memory, and kinds of KV cache. */
+#include "runtimes.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+/*
+ * llama.cpp, of its sources: common/common.h and tools/server (n_ubatch 512; a margin of 1024 MiB on
+ * each device, --fit-target), src/llama-context.cpp and src/llama-kv-cache-iswa.cpp (contexts and
+ * windows in cells of 256). A graph is reserved with the logits of a whole micro-batch; llama-server
+ * from pull request 23861 (June 2026) on with those of its slots alone. What counts here is the more:
+ * Ollama and LM Studio carry builds of their own time.
+ *
+ * vLLM, of its sources: vllm/config/cache.py (gpu_memory_utilization: 0.9 until v0.16, which is what the
+ * printed command asks for; blocks of 16 tokens), vllm/config/scheduler.py (max_num_batched_tokens 2048,
+ * max_num_seqs 256: logits of so many). What it leaves of a card is its margin.
+ */
+const struct mq_runtime mq_runtimes[] = {
+    {.name = "llama.cpp",
+     .who = "llama.cpp, Ollama and LM Studio",
+     .bit = MQ_RUNS_LLAMA_CPP,
+     .used_percent = 100,
+     .margin_mib = 1024,
+     .micro_batch = 512,
+     .cell_tokens = 256,
+     .logit_rows = 512,
+     .table_on_host = true,
+     .offloads = true,
+     .reads_levels = true,
+     .source = "llama.cpp: src/llama-context.cpp, src/llama-kv-cache-iswa.cpp"},
+    {.name = "vllm",
+     .who = "vLLM",
+     .bit = MQ_RUNS_VLLM,
+     .used_percent = 90,
+     .micro_batch = 2048,
+     .cell_tokens = 16,
+     .logit_rows = 256,
+     .all_windows = true,
+     .splits_layers = true,
+     .source = "vLLM: vllm/config/cache.py, vllm/config/scheduler.py"},
+};
+const size_t mq_runtimes_count = sizeof mq_runtimes / sizeof *mq_runtimes;
+
+const struct mq_runtime *mq_runtime_find(const char *name)
+{
+    for (size_t i = 0; i < mq_runtimes_count; i++)
+        if (strcasecmp(mq_runtimes[i].name, name) == 0)
+            return &mq_runtimes[i];
+    return NULL;
+}
+
+/* llama.cpp: kv_cache_types of common/arg.cpp, blocks of ggml-common.h. vLLM: CacheDType of
+ * vllm/config/cache.py; its other kinds are of single attention kernels. */
+const struct mq_kv_kind mq_kv_kinds[] = {
+    {"f16", 1, 2, MQ_RUNS_LLAMA_CPP | MQ_RUNS_VLLM},
+    {"bf16", 1, 2, MQ_RUNS_LLAMA_CPP | MQ_RUNS_VLLM},
+    {"fp8", 1, 1, MQ_RUNS_VLLM},
+    {"q8_0", 32, 34, MQ_RUNS_LLAMA_CPP},
+    {"q5_1", 32, 24, MQ_RUNS_LLAMA_CPP},
+    {"q5_0", 32, 22, MQ_RUNS_LLAMA_CPP},
+    {"q4_1", 32, 20, MQ_RUNS_LLAMA_CPP},
+    {"q4_0", 32, 18, MQ_RUNS_LLAMA_CPP},
+    {"iq4_nl", 32, 18, MQ_RUNS_LLAMA_CPP},
+    {"f32", 1, 4, MQ_RUNS_LLAMA_CPP},
+};
+const size_t mq_kv_kinds_count = sizeof mq_kv_kinds / sizeof *mq_kv_kinds;
+
+const struct mq_kv_kind *mq_kv_kind_find(const char *name)
+{
+    for (size_t i = 0; i < mq_kv_kinds_count; i++)
+        if (strcasecmp(mq_kv_kinds[i].name, name) == 0)
+            return &mq_kv_kinds[i];
+    return NULL;
+}
+
+void mq_kv_kind_names(const struct mq_runtime *runtime, char *text, size_t room)
+{
+    const char *last = NULL;
+    text[0] = '\0';
+    for (size_t i = 0; i < mq_kv_kinds_count; i++) {
+        if (!(mq_kv_kinds[i].runtimes & runtime->bit))
+            continue;
+        const size_t used = strlen(text);
+        if (last)
+            snprintf(text + used, room - used, "%s%s", used ? ", " : "", last);
+        last = mq_kv_kinds[i].name;
+    }
+    const size_t used = strlen(text);
+    snprintf(text + used, room - used, "%s%s", used ? " or " : "", last ? last : "");
+}

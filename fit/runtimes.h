@@ -1,0 +1,56 @@
+/*
+ * runtimes.h: the programs whose memory `fit` counts, and the kinds of KV cache that they keep. To add
+ * one of either: a row of runtimes.c.
+ */
+#ifndef MQ_RUNTIMES_H
+#define MQ_RUNTIMES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { MQ_RUNS_LLAMA_CPP = 1, MQ_RUNS_VLLM = 2 };
+
+struct mq_runtime {
+    const char *name; /* "llama.cpp" */
+    const char *who;  /* all that count so: "llama.cpp, Ollama and LM Studio" */
+    uint32_t bit;     /* of mq_kv_kind.runtimes */
+    /* memory */
+    uint32_t used_percent; /* of what a card has, at most */
+    uint32_t margin_mib;   /* of each card, that stays free */
+    uint32_t micro_batch;  /* tokens that go through the layers at a time */
+    uint32_t cell_tokens;  /* a cache is made of so many */
+    uint32_t logit_rows;   /* tokens whose logits are held at a time */
+    bool table_on_host;    /* the embedding table, unless it is the head */
+    bool offloads;         /* layers and experts may stay on the host */
+    bool all_windows;      /* keeps no more of any layer's cache than its window */
+    bool splits_layers;    /* of each over all cards; else whole layers, card after card */
+    bool reads_levels;     /* what moeq quantizes */
+    const char *source;
+};
+
+extern const struct mq_runtime mq_runtimes[];
+extern const size_t mq_runtimes_count;
+
+/* NULL: none of that name. */
+const struct mq_runtime *mq_runtime_find(const char *name);
+
+struct mq_kv_kind {
+    const char *name; /* as the runtimes call it, and in --kv */
+    uint32_t block_numbers, block_bytes;
+    uint32_t runtimes; /* bits */
+};
+
+extern const struct mq_kv_kind mq_kv_kinds[];
+extern const size_t mq_kv_kinds_count;
+
+const struct mq_kv_kind *mq_kv_kind_find(const char *name);
+static inline bool mq_kv_kind_is_quantized(const struct mq_kv_kind *kind)
+{
+    return kind->block_numbers > 1;
+}
+
+/* "f16, bf16 or fp8": the kinds of a runtime. */
+void mq_kv_kind_names(const struct mq_runtime *runtime, char *text, size_t room);
+
+#endif

@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# moeq fit: cards of this machine, bandwidths, kinds of cache, runtimes, models without weights, lines to run.
+. "$(dirname "$0")/helper.sh"
+configs=tests/fixtures/configs
+
+# json EXPRESSION ARGUMENTS...: true of d, the document that the command prints
+json() {
+    local expression=$1
+    shift
+    expect 0 "" "$@"
+    python3 -c 'import json, sys
+d = json.load(open(sys.argv[1]))
+assert eval(sys.argv[2]), sys.argv[2]' "$work/stdout" "$expression" || fail "moeq $*"
+}
+
+model=$configs/mixtral-8x7b.json
+
+# --gpu auto: by a program of that name; without one and without AMD's files a message that says so
+mkdir -p "$work/bin" "$work/none"
+cat > "$work/bin/nvidia-smi" << 'SH'
+#!/bin/sh
+[ "$*" = "--query-gpu=name,memory.total --format=csv,noheader,nounits" ] || exit 1
+echo "NVIDIA GeForce RTX 3090, 24576"
+echo "NVIDIA GeForce RTX 3060, 12288"
+SH
+chmod +x "$work/bin/nvidia-smi"
+PATH="$work/bin:$PATH" "$moeq" fit $model --gpu auto > "$work/auto" 2> /dev/null || fail "--gpu auto"
+grep -q "^  card 1   GeForce RTX 3090: 24 GB" "$work/auto" || fail "--gpu auto: card 1"
+grep -q "^  card 2   GeForce RTX 3060: 12 GB" "$work/auto" || fail "--gpu auto: card 2"
+if ! ls /sys/class/drm/card*/device/mem_info_vram_total > /dev/null 2>&1; then
+    printf '#!/bin/sh\nexit 9\n' > "$work/bin/nvidia-smi"
+    PATH="$work/bin:$PATH" "$moeq" fit $model --gpu auto 2> "$work/stderr" && fail "--gpu auto without cards"
+    grep -q "nvidia-smi lists no card" "$work/stderr" || fail "--gpu auto: what is missing"
+fi
+"$moeq" fit --gpu LIST | grep -q "^GeForce RTX 4090  " || fail "--gpu list"
+
+# memory and bandwidth of cards that are in no list
+"$moeq" fit $model --vram 24GiB,12GiB --bandwidth 936,360 --levels q3_k > "$work/stdout" || fail "--bandwidth"
+grep -q "^  card 2   a card: 12.00 GiB usable, 360 GB/s" "$work/stdout" || fail "--bandwidth of the second"
+usage fit "--bandwidth '1,2,3': expected GB/s, one figure or one for each of 2 cards, such as 936 or 936,360" \
+    fit $model --vram 2x24GiB --bandwidth 1,2,3
+
+# kinds of cache, and runtimes
+json "d['kv_cache']['bytes_per_token'] == 36 * 1024 and d['kv_cache']['level'] == 'q4_0'" \
+    fit $model --vram 24GiB --kv q4_0 --levels q3_k --json
+usage fit "--kv 'q3_k': expected f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0, iq4_nl or f32, as llama.cpp takes them" \
+    fit $model --vram 24GiB --kv q3_k
+usage fit "--kv 'q8_0': expected f16, bf16 or fp8, as vllm takes them" \
+    fit $model --vram 24GiB --kv q8_0 --runtime vllm
+usage fit "--runtime 'exllama': expected llama.cpp (Ollama and LM Studio, too) or vllm" \
+    fit $model --vram 24GiB --runtime exllama
+json "[r['name'] for r in d['rows']] == ['bf16'] and d['target']['runtime'] == 'vllm' and \
+    d['run'][0]['vllm'].startswith('vllm serve ') and d['run'][0]['llama_cpp'] is None" \
+    fit $model --vram 200GiB --runtime vllm --json
+
+# lines to run, of what fits and of what does with some experts on the host
+"$moeq" fit $model --gpu 4090 --levels q4_k,q3_k --attention q4_k > "$work/stdout" || fail "fit"
+grep -q "^  q3_k, all of it on the card: at most [0-9]* tokens/s$" "$work/stdout" || fail "title"
+grep -q "make *moeq export MODEL -o mixtral-8x7b-q3_k.gguf --level q3_k --attention q4_k$" "$work/stdout" ||
+    fail "the command that makes the file"
+grep -q "llama.cpp llama-server -m mixtral-8x7b-q3_k.gguf -ngl 99 -c 8192 -np 1$" "$work/stdout" || fail "llama.cpp"
+grep -q "llama-server -m mixtral-8x7b-q4_k.gguf -ngl 99 --n-cpu-moe [1-9] -c 8192 -np 1$" "$work/stdout" ||
+    fail "with experts on the host"
+json "d['best'] == 'q3_k' and d['choice'] == {'take': 'q3_k', 'on_card': 'q3_k', 'with_offload': 'q4_k'} and \
+    d['run'][1]['offload'] == 'experts' and 0 < d['run'][1]['tokens_per_second_bound'] < \
+    d['run'][0]['tokens_per_second_bound']" fit $model --gpu 4090 --levels q4_k,q3_k --json
+
+# a folder, and a repository in the Hub's cache, that have no more than a config.json
+mkdir -p "$work/My Model" "$work/hub/models--an--owner/snapshots/1"
+cp $model "$work/My Model/config.json"
+cp $model "$work/hub/models--an--owner/snapshots/1/config.json"
+"$moeq" fit "$work/My Model" --gpu 4090 --levels q3_k > "$work/stdout" || fail "a folder without weights"
+grep -q "^$work/My Model/config.json (config alone)" "$work/stdout" || fail "a folder without weights: what it says"
+grep -qF "moeq export '$work/My Model' -o 'My Model-q3_k.gguf'" "$work/stdout" || fail "names with spaces"
+HF_HUB_CACHE="$work/hub" "$moeq" fit an/owner --gpu 4090 --levels q3_k > "$work/stdout" || fail "owner/name"
+grep -q "llama-server -m owner-q3_k.gguf" "$work/stdout" || fail "the name of a repository"
+"$moeq" fit "$work/none" --gpu 4090 2> "$work/stderr" && fail "an empty folder"
+grep -q "holds no config.json" "$work/stderr" || fail "an empty folder: what is missing"
+
+# a few bytes that ask for much work: 196,000 tensors, and 8,000 layers
+python3 - "$work" << 'PYTHON'
+import json, sys
+small = dict(hidden_size=256, intermediate_size=256, num_attention_heads=4, num_key_value_heads=2,
+             vocab_size=2048, model_type="mixtral", num_experts_per_tok=2, max_position_embeddings=1 << 20)
+json.dump(dict(small, num_hidden_layers=1, num_local_experts=65535), open(sys.argv[1] + "/wide.json", "w"))
+json.dump(dict(small, num_hidden_layers=8000, num_local_experts=8), open(sys.argv[1] + "/deep.json", "w"))
+PYTHON
+for name in wide deep; do
+    "$moeq" fit "$work/$name.json" --vram 8G > "$work/stdout" || fail "$name"
+done
+finish
