@@ -6,6 +6,7 @@
 #include "importance_option.h"
 #include "model_options.h"
 #include "report_files.h"
+#include "sweep_card.h"
 
 #include "attribution.h"
 #include "comparison_json.h"
@@ -32,6 +33,7 @@ struct sweep {
     struct mq_comparison result;
     int attribute; /* by what: see attribution.h; 0: not asked for */
     struct mq_attribution attribution;
+    struct mq_sweep_card card;
 };
 
 static void free_sweep(struct sweep *s, const struct mq_options *options)
@@ -145,6 +147,7 @@ static moeq_status run(const struct mq_options *options, const struct mq_context
     for (size_t i = 0; i < s->levels_count; i++)
         s->candidates[i].policy.importance = s->importance;
     MQ_TRY(open_files(options, s, err));
+    MQ_TRY(mq_sweep_card_fit(&s->card, s->source, s->candidates, s->count, err));
     MQ_TRY(mq_read_text(options, s->source, &s->text, err));
     s->how.text = &s->text;
     s->baseline = mq_baseline_of(s->source);
@@ -156,6 +159,12 @@ static moeq_status run(const struct mq_options *options, const struct mq_context
     const struct mq_comparison_options how = {.text = &s->text, .protocol = s->how.protocol};
     return mq_attribute(context, &s->baseline, &s->candidates[0].policy, s->attribute, &how,
                         &s->attribution, err);
+}
+
+static cJSON *json_of(const struct sweep *s)
+{
+    return mq_sweep_card_put_json(&s->card,
+                                  mq_sweep_json(&s->result, s->attribute ? &s->attribution : NULL));
 }
 
 static void print_sweep(const struct sweep *s, const struct mq_options *options)
@@ -173,11 +182,9 @@ static void print_sweep(const struct sweep *s, const struct mq_options *options)
     mq_print_comparison(r, options->verbose);
     if (s->attribute)
         mq_print_attribution(&s->attribution, r);
-}
-
-static cJSON *json_of(const struct sweep *s)
-{
-    return mq_sweep_json(&s->result, s->attribute ? &s->attribution : NULL);
+    cJSON *document = s->card.given ? json_of(s) : NULL;
+    mq_sweep_card_print(&s->card, document);
+    cJSON_Delete(document);
 }
 
 /* --attribute takes one level apart. */
@@ -211,8 +218,9 @@ enum mq_exit mq_cmd_sweep(const struct mq_options *options)
     enum mq_compute compute;
     if (!mq_option_protocol("sweep", options, &s.how.protocol) ||
         !mq_option_compute("sweep", options, &compute) || !parse_levels(options, &s) ||
-        !parse_attribute(options, &s) || !mq_calibrated_levels_check(options) ||
-        !check_quantizing(options) || !parse_files(options, &s) ||
+        !parse_attribute(options, &s) || !mq_sweep_card_options(options, &s.card) ||
+        !mq_calibrated_levels_check(options) || !check_quantizing(options) ||
+        !parse_files(options, &s) ||
         !mq_report_files_ok("sweep", options, (const char *const *)s.paths) ||
         !mq_job_begin(options, &ui)) {
         free_sweep(&s, options);

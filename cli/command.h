@@ -51,6 +51,7 @@ struct mq_options {
     bool dump_hidden, no_bos, decode, swap, noise_floor;
     /* fit */
     const char *gpu, *vram, *bandwidth, *kv, *quality, *runtime;
+    uint64_t card_context;
     bool list_gpus, no_flash_attention;
     /* verify */
     const char *against, *gate, *write_gate, *margin, *junit;

@@ -130,10 +130,12 @@ const struct mq_command mq_commands[] = {
             "With --files: models stored in files beside them or alone, judged as verify\n"
             "does, and what each is minus the first one. Nothing is written but the reports\n"
             "that --report names: a page with charts (.html), or Markdown for a pull request\n"
-            "(.md). Memory as in eval (--memory, default half of the machine's).",
+            "(.md). With --gpu or --vram: which of them fit a card, with how long a context\n"
+            "and how fast at most; the page then says which to take for that card. Memory\n"
+            "as in eval (--memory, default half of the machine's).",
         .options = "text levels files shared attention embeddings tensor effort calibration "
                    "calibration-text protocol context tokens swap noise-floor attribute compute "
-                   "report" READING,
+                   "gpu vram bandwidth card-context kv runtime report" READING,
         .common = LARGE_JOB " verbose",
         .examples = "  moeq sweep Mixtral-8x7B-v0.1 --text wiki.txt --levels q8_0,q4_k,q3_k \\\n"
                     "      --report sweep.html\n"

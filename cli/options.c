@@ -182,6 +182,10 @@ static const struct option options_table[] = {
      "each "
      "card",
      FIELD(bandwidth)},
+    {"card-context", 0, COUNT, "N",
+     "tokens of the KV cache on the card (default: those of --context, or else the model's own, at "
+     "most 8192)",
+     FIELD(card_context)},
     {"no-flash-attention", 0, FLAG, NULL,
      "count the buffers of a runtime that stores attention's scores", FIELD(no_flash_attention)},
     {"kv", 0, TEXT, "KIND",

@@ -8,6 +8,7 @@
 #include "report_doc.h"
 #include "report_html.h"
 #include "report_md.h"
+#include "report_words.h"
 #include "text_match.h"
 
 #include <stdlib.h>
@@ -58,6 +59,18 @@ moeq_status mq_report_render(const cJSON *document, enum mq_report_format format
     }
     free(report);
     return status;
+}
+
+moeq_status mq_report_verdict(const cJSON *document, struct mq_buffer *out, moeq_error *err)
+{
+    struct mq_page *report = calloc(1, sizeof *report);
+    if (!report)
+        return mq_fail_memory(err, "the report");
+    const moeq_status status = mq_report_read(document, report, err);
+    if (status == MOEQ_OK)
+        mq_report_headline(report, out);
+    free(report);
+    return status == MOEQ_OK && !mq_buffer_ok(out) ? mq_fail_memory(err, "the report") : status;
 }
 
 moeq_status mq_report_write(const cJSON *document, const char *path, moeq_error *err)

@@ -26,6 +26,9 @@ moeq_status mq_report_parse(const char *text, size_t n, const char *name, cJSON 
 moeq_status mq_report_render(const cJSON *document, enum mq_report_format format,
                              struct mq_buffer *out, moeq_error *err);
 
+/* Appends what the report says first: "Take q4_k: ...", as plain text. */
+moeq_status mq_report_verdict(const cJSON *document, struct mq_buffer *out, moeq_error *err);
+
 /* Renders and writes the file, which appears under its name only when complete. */
 moeq_status mq_report_write(const cJSON *document, const char *path, moeq_error *err);
 

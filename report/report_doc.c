@@ -345,6 +345,8 @@ const char mq_report_rule[] =
     "Rule of the recommendation: the smallest {level} whose mean KL divergence, plus two standard "
     "errors, is below 0.05 (usual at 4 bits); or a {level} of a better class, if it is at most a "
     "quarter larger.";
+const char mq_report_card_rule[] = "Rule of the recommendation: of what fits the card, the {level} "
+                                   "with the lowest mean KL divergence.";
 static const double LARGER_AT_MOST = 1.25;
 
 /* The mean KL divergence that the level might have, at worst. */
@@ -363,6 +365,12 @@ static bool usable(const struct mq_report_arm *arm)
     return measured(arm) && pessimistic_kld(arm) < mq_quality_bands[MQ_QUALITY_FOUR_BIT].below;
 }
 
+/* Whether an arm fits the card that the document is about; true if it is about none. */
+static bool fits_card(const struct mq_page *r, const struct mq_report_arm *arm)
+{
+    return !r->card || cJSON_IsTrue(mq_json_get(mq_json_get(arm->json, "card"), "fits"));
+}
+
 /* The smallest usable arm of at least a quality and at most a size; NULL if none. */
 static const struct mq_report_arm *smallest(const struct mq_page *r, enum mq_quality at_least,
                                             double at_most_bytes)
@@ -370,19 +378,21 @@ static const struct mq_report_arm *smallest(const struct mq_page *r, enum mq_qua
     const struct mq_report_arm *best = NULL;
     for (size_t i = 0; i < r->arms_count; i++) {
         const struct mq_report_arm *a = &r->arms[i];
-        if (usable(a) && a->quality <= at_least && a->file_bytes <= at_most_bytes &&
-            (!best || a->file_bytes < best->file_bytes))
+        if (usable(a) && fits_card(r, a) && a->quality <= at_least &&
+            a->file_bytes <= at_most_bytes && (!best || a->file_bytes < best->file_bytes))
             best = a;
     }
     return best;
 }
 
-/* Where nothing is usable: the best there is, to be named as such. */
-static const struct mq_report_arm *least_damaged(const struct mq_page *r)
+/* The lowest divergence: of a card what is taken, or, where nothing fits it, what does not; else, where
+ * nothing is usable, the best there is, to be named as such. */
+static const struct mq_report_arm *least_damaged(const struct mq_page *r, bool on_card)
 {
     const struct mq_report_arm *best = NULL;
     for (size_t i = 0; i < r->arms_count; i++)
-        if (measured(&r->arms[i]) && (!best || r->arms[i].kld.value < best->kld.value))
+        if (measured(&r->arms[i]) && fits_card(r, &r->arms[i]) == on_card &&
+            (!best || r->arms[i].kld.value < best->kld.value))
             best = &r->arms[i];
     return best;
 }
@@ -392,7 +402,14 @@ static const struct mq_report_arm *least_damaged(const struct mq_page *r)
 static void judge(struct mq_page *r)
 {
     const struct mq_report_arm *light = smallest(r, MQ_QUALITY_FOUR_BIT, INFINITY);
-    r->recommended = light ? light : least_damaged(r);
+    const struct mq_report_arm *closest = least_damaged(r, true);
+    if (r->card) { /* a smaller one saves nothing there */
+        r->recommended = closest ? closest : least_damaged(r, false);
+        r->recommended_is_usable = closest && usable(closest);
+        r->lighter = r->recommended_is_usable && light != closest ? light : NULL;
+        return;
+    }
+    r->recommended = light ? light : closest;
     r->recommended_is_usable = light != NULL;
     if (!light)
         return;
@@ -438,6 +455,7 @@ moeq_status mq_report_read(const cJSON *document, struct mq_page *report, moeq_e
     report->document = document;
     const cJSON *rows = mq_report_array(document, "rows");
     const char *kind = mq_report_string(document, "moeq_result");
+    report->card = mq_json_get(document, "card");
     report->is_verification = strcmp(kind, "verify") == 0;
     if ((strcmp(kind, "sweep") != 0 && !report->is_verification) || !rows)
         return mq_fail(err, MOEQ_MALFORMED,

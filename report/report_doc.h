@@ -88,12 +88,13 @@ struct mq_page {
     bool recommended_is_usable;          /* false: even the best level changes the output much */
     const struct mq_report_arm *lighter; /* the smallest usable one, where that is another */
     const struct mq_report_arm *closer;  /* one of a better class, where there is one */
+    const cJSON *card;                   /* of sweep --gpu: what it must fit; NULL */
     double memory_unit;                  /* in which sizes are charted: 2^20 or 2^30 bytes */
     const char *memory_unit_name;
 };
 
 /* By what rule a sweep's headline chose. */
-extern const char mq_report_rule[];
+extern const char mq_report_rule[], mq_report_card_rule[];
 
 /* Fails (MOEQ_MALFORMED) if the document is that of neither. `report` borrows from it. */
 moeq_status mq_report_read(const cJSON *document, struct mq_page *report, moeq_error *err);

@@ -317,7 +317,11 @@ static void put_summary(const struct mq_page *r, struct mq_buffer *out)
     close_table(out);
     put(out, "<p class=\"note\">");
     plain(r, mq_report_arithmetic, out);
-    element(out, " ", r->is_verification ? "" : mq_report_phrase(r, mq_report_rule).s, " ");
+    element(out, " ",
+            r->is_verification
+                ? ""
+                : mq_report_phrase(r, r->card ? mq_report_card_rule : mq_report_rule).s,
+            " ");
     say(r, out,
         "Classes by mean KLD: near-lossless below 0.002, excellent below 0.01, good below 0.05 "
         "(usual at 4 bits), fair below 0.3 (usual at 3 bits), poor above. What a {level} costs "

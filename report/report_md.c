@@ -330,6 +330,7 @@ void mq_report_markdown(const struct mq_page *r, struct mq_buffer *out)
     for (const cJSON *files = models ? models->child : NULL; files; files = files->next)
         put_files(files, "file judged", out);
     if (!r->is_verification)
-        mq_buffer_printf(out, "\n%s\n", mq_report_phrase(r, mq_report_rule).s);
+        mq_buffer_printf(out, "\n%s\n",
+                         mq_report_phrase(r, r->card ? mq_report_card_rule : mq_report_rule).s);
     mq_buffer_puts(out, "\n</details>\n");
 }

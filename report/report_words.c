@@ -24,6 +24,25 @@ static void say_name(const struct mq_report_arm *a, struct mq_buffer *out)
         mq_buffer_printf(out, " (%s)", a->file);
 }
 
+/* ": 24.9 GiB, fits GeForce RTX 4090 with a context of 12,288 tokens, at most 140 tokens/s" */
+static void say_card(const struct mq_page *report, const struct mq_report_arm *a,
+                     struct mq_buffer *out)
+{
+    const cJSON *card = mq_json_get(a->json, "card");
+    const bool fits = cJSON_IsTrue(mq_json_get(card, "fits"));
+    const double rate = mq_report_number(card, "tokens_per_second_bound");
+    if (isfinite(a->file_bytes))
+        mq_buffer_printf(out, ": %s,", mq_words_bytes(a->file_bytes).s);
+    mq_buffer_printf(out,
+                     fits ? " fits %s with a context of up to %s tokens"
+                          : " does not fit %s with a context of %s tokens",
+                     mq_report_string(report->card, "name"),
+                     fits ? mq_words_count(mq_report_number(card, "max_context_tokens")).s
+                          : mq_words_count(mq_report_number(report->card, "context_tokens")).s);
+    if (fits && rate > 0)
+        mq_buffer_printf(out, ", at most %s tokens/s", mq_words_sig(rate, 2).s);
+}
+
 void mq_report_headline(const struct mq_page *report, struct mq_buffer *out)
 {
     const struct mq_report_arm *a = report->recommended;
@@ -36,15 +55,24 @@ void mq_report_headline(const struct mq_page *report, struct mq_buffer *out)
         return;
     }
     if (!report->recommended_is_usable) {
-        mq_report_say(report, "No {level} keeps the output close; ", out);
+        mq_report_say(report,
+                      report->card ? "No {level} that fits keeps the output close; "
+                                   : "No {level} keeps the output close; ",
+                      out);
         say_name(a, out);
-        mq_buffer_puts(out, " does the least damage.");
+        mq_buffer_puts(out, " does the least damage");
+        if (report->card)
+            say_card(report, a, out);
+        mq_buffer_puts(out, ".");
         return;
     }
     mq_buffer_puts(out, "Take ");
     say_name(a, out);
+    if (report->card)
+        say_card(report, a, out);
     if (isfinite(a->size_share))
-        mq_buffer_printf(out, ": %s of the memory", mq_words_percent(a->size_share).s);
+        mq_buffer_printf(out, "%s %s of the memory", report->card ? ";" : ":",
+                         mq_words_percent(a->size_share).s);
     mq_buffer_printf(out, ", %s.", mq_quality_bands[a->quality].words);
 }
 

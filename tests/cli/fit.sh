@@ -2,6 +2,8 @@
 # moeq fit: cards of this machine, bandwidths, kinds of cache, runtimes, models without weights, lines to run.
 . "$(dirname "$0")/helper.sh"
 configs=tests/fixtures/configs
+model_folder=demo/model
+head -c 4000 demo/text.txt > "$work/text"
 
 # json EXPRESSION ARGUMENTS...: true of d, the document that the command prints
 json() {
@@ -76,6 +78,29 @@ HF_HUB_CACHE="$work/hub" "$moeq" fit an/owner --gpu 4090 --levels q3_k > "$work/
 grep -q "llama-server -m owner-q3_k.gguf" "$work/stdout" || fail "the name of a repository"
 "$moeq" fit "$work/none" --gpu 4090 2> "$work/stderr" && fail "an empty folder"
 grep -q "holds no config.json" "$work/stderr" || fail "an empty folder: what is missing"
+
+# which of a sweep's rows fit a card, in the document, on the page and on the terminal
+card=(--vram 1036MiB --bandwidth 100 --kv q8_0 --card-context 512)
+"$moeq" sweep $model_folder --text "$work/text" --levels q8_0,q4_k "${card[@]}" --tokens 512 --no-progress \
+    --report "$work/card.md" --json > "$work/sweep.json" || fail "sweep --vram"
+python3 - "$work/sweep.json" << 'PYTHON' || fail "sweep --vram --json"
+import json, sys
+d = json.load(open(sys.argv[1]))
+rows = {r["name"]: r["card"] for r in d["rows"]}
+assert d["card"]["context_tokens"] == 512 and d["card"]["runtime"] == "llama.cpp" and d["card"]["kv"] == "q8_0", d["card"]
+assert d["card"]["usable_bytes"] == 1036 << 20
+assert not rows["q8_0"]["fits"] and rows["q4_k"]["fits"], rows
+four = rows["q4_k"]
+assert four["spare_bytes"] == d["card"]["usable_bytes"] - four["needed_bytes"] >= 0
+assert four["spare_context_tokens"] == four["max_context_tokens"] - 512 and four["tokens_per_second_bound"] > 0
+PYTHON
+grep -q '^\*\*Take q4_k: 4\.[0-9]*.*MiB, fits a card with 1.01 GiB with a context of up to [0-9,]* tokens, at most ' \
+    "$work/card.md" || fail "the headline of a card: $(sed -n 3p "$work/card.md")"
+"$moeq" sweep $model_folder --text "$work/text" --levels q8_0,q4_k --vram 2GiB --tokens 512 --no-progress > "$work/stdout" ||
+    fail "sweep --vram 2GiB"
+grep -q "^Take q8_0: 6\.[0-9]* MiB, fits a card with 2.00 GiB" "$work/stdout" || fail "what fits best: $(tail -3 "$work/stdout")"
+usage sweep "--kv, --runtime, --bandwidth and --card-context are about a card: --gpu or --vram" \
+    sweep $model_folder --text "$work/text" --levels q4_k --kv q8_0
 
 # a few bytes that ask for much work: 196,000 tensors, and 8,000 layers
 python3 - "$work" << 'PYTHON'

@@ -194,6 +194,51 @@ START_TEST(other_arithmetic)
 }
 END_TEST
 
+/* On a card what fits it and is closest to the original, however small others are; where nothing fits,
+ * what is closest, and that it does not. */
+START_TEST(for_a_card)
+{
+    static const char name[] = "GeForce RTX 4090";
+    cJSON *document = three_levels("m"), *card = cJSON_CreateObject();
+    cJSON *rows = cJSON_GetObjectItem(document, "rows");
+    cJSON_AddStringToObject(card, "name", name);
+    cJSON_AddNumberToObject(card, "context_tokens", 8192);
+    cJSON_AddItemToObject(document, "card", card);
+    for (int fitting = 1; fitting >= 0; fitting--) {
+        struct mq_page report;
+        moeq_error err = {0};
+        struct mq_buffer words = {0};
+        const char *smallest =
+            cJSON_GetObjectItem(cJSON_GetArrayItem(rows, 3), "name")->valuestring;
+        for (int i = 0; i < cJSON_GetArraySize(rows); i++) {
+            cJSON *row = cJSON_GetArrayItem(rows, i), *of_row = cJSON_CreateObject();
+            cJSON_AddBoolToObject(of_row, "fits", fitting && i >= 2);
+            cJSON_AddNumberToObject(of_row, "max_context_tokens", 12288);
+            cJSON_AddNumberToObject(of_row, "tokens_per_second_bound", 140);
+            cJSON_DeleteItemFromObject(row, "card");
+            cJSON_AddItemToObject(row, "card", of_row);
+        }
+        ck_assert_ok(mq_report_read(document, &report, &err));
+        mq_report_headline(&report, &words);
+        if (fitting) {
+            ck_assert_str_ne(report.recommended->name, smallest);
+            ck_assert_ptr_nonnull(strstr(
+                words.data, "GiB, fits GeForce RTX 4090 with a context of up to 12,288 tokens, at "
+                            "most 140 tokens/s; "));
+        } else {
+            ck_assert(!report.recommended_is_usable);
+            ck_assert_ptr_nonnull(strstr(
+                words.data, "does not fit GeForce RTX 4090 with a context of 8,192 tokens."));
+        }
+        mq_buffer_free(&words);
+    }
+    char *md = rendered(document, MQ_REPORT_MARKDOWN);
+    ck_assert_ptr_nonnull(strstr(md, "of what fits the card, the level with the lowest"));
+    free(md);
+    cJSON_Delete(document);
+}
+END_TEST
+
 START_TEST(says_so_when_no_level_is_usable)
 {
     cJSON *document = sweep_document("m");
@@ -749,6 +794,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, bands_follow_the_published_levels);
     tcase_add_test(tests, recommends_the_smallest_usable_level);
     tcase_add_test(tests, other_arithmetic);
+    tcase_add_test(tests, for_a_card);
     tcase_add_test(tests, says_so_when_no_level_is_usable);
     tcase_add_test(tests, refuses_other_documents);
     tcase_add_test(tests, numbers_as_text);
