@@ -90,6 +90,7 @@ moeq_status mq_columns_factor(struct mq_columns *c, double lambda, const char *n
 {
     for (size_t i = 0; i < c->count; i++) {
         double more = lambda; /* once more on top, and more, where that does not suffice */
+        mq_covariance_loosen(&c->runs[i], MQ_COVARIANCE_LOOSE);
         mq_covariance_finish(&c->runs[i], lambda);
         for (int attempt = 0; !mq_covariance_factor(&c->runs[i]); attempt++, more *= 10) {
             if (attempt == 4)

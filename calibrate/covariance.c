@@ -60,6 +60,7 @@ void mq_covariance_clear(struct mq_covariance *covariance)
     covariance->inputs = 0;
     covariance->scale = 1.0f;
     covariance->damp = 0.0f;
+    covariance->beside = 1.0f;
 }
 
 /* ---- sums ---- */
@@ -156,6 +157,16 @@ static void mirror(struct mq_covariance *c, const struct mq_feedback_kernels *ke
         }
 }
 
+void mq_covariance_loosen(struct mq_covariance *c, double b)
+{
+    const float kept = (float)(1.0 - b);
+#pragma omp parallel for num_threads(mq_team(c->context, c->n * c->n)) schedule(static)
+    for (size_t i = 0; i < c->n; i++)
+        for (size_t j = 0; j < i; j++)
+            c->a[i * c->n + j] *= kept;
+    c->beside *= kept;
+}
+
 void mq_covariance_finish(struct mq_covariance *c, double lambda)
 {
     const size_t n = c->n;
@@ -181,7 +192,8 @@ void mq_covariance_finish_cross(struct mq_covariance *cross, const struct mq_cov
 #pragma omp parallel for num_threads(mq_team(cross->context, n * n)) schedule(static)
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < n; j++)
-            cross->a[i * n + j] = cross->a[i * n + j] * of->scale + (i == j ? of->damp : 0.0f);
+            cross->a[i * n + j] = i == j ? cross->a[i * n + j] * of->scale + of->damp
+                                         : cross->a[i * n + j] * (of->scale * of->beside);
 }
 
 /* ---- the factor ---- */

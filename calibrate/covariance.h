@@ -29,6 +29,7 @@ struct mq_covariance {
     size_t n;
     uint64_t inputs;  /* rows so far */
     float scale, damp; /* of what mq_covariance_finish did, all times together */
+    float beside;      /* what mq_covariance_loosen has left of what is beside the diagonal */
     /* [n][n]: while it is summed up, the lower triangle, diagonal included; finished: H, and once
      * factored, F in the upper triangle */
     float *a;
@@ -54,7 +55,15 @@ void mq_covariance_add_cross(struct mq_covariance *cross, const float *left, con
 /* H = sums / inputs + lambda mean(diagonal) I in place of the sums. */
 void mq_covariance_finish(struct mq_covariance *covariance, double lambda);
 
-/* A cross covariance finished as `of` was: the same scale and damping. */
+/*
+ * Before it is finished: (1 - b) H + b diag(H), as if a part b of the inputs had the same squares by column, and nothing to do with each
+ * other. In text of another kind than what was summed up columns hang together otherwise, and errors that were moved along what
+ * the sums say add to the loss. b: docs/calibrate.md has what it costs and saves.
+ */
+#define MQ_COVARIANCE_LOOSE 0.05
+void mq_covariance_loosen(struct mq_covariance *covariance, double b);
+
+/* A cross covariance finished as `of` was: the same scale and damping, as loose. */
 void mq_covariance_finish_cross(struct mq_covariance *cross, const struct mq_covariance *of);
 
 /* The lambda of n columns and so many inputs: 0.6 n / inputs, from 0.03 to 1. */

@@ -111,6 +111,41 @@ START_TEST(not_definite_is_said)
 }
 END_TEST
 
+/* What is beside the diagonal is less by b, once, in a covariance and what crosses it. */
+START_TEST(loosened)
+{
+    enum { n = 48, inputs = 100 };
+    const struct mq_context context = {.isa = mq_isa_detect(), .threads = 2};
+    struct mq_covariance h, cross;
+    moeq_error err = {0};
+    float *x = make_inputs(inputs, n, 5);
+    double trace = 0;
+    ck_assert_ok(mq_covariance_create(&context, n, &h, &err));
+    ck_assert_ok(mq_covariance_create(&context, n, &cross, &err));
+    mq_covariance_add(&h, x, n, inputs);
+    mq_covariance_add_cross(&cross, x, x, n, inputs);
+    for (size_t i = 0; i < n; i++)
+        trace += (double)h.a[i * n + i] / inputs;
+    float *sums = malloc(sizeof(float) * n * n);
+    memcpy(sums, h.a, sizeof(float) * n * n);
+    mq_covariance_loosen(&h, 0.25);
+    mq_covariance_finish(&h, 0.1);
+    mq_covariance_finish_cross(&cross, &h);
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j <= i; j++) {
+            const double sum = (double)sums[i * n + j] / inputs;
+            const double want = i == j ? sum + 0.1 * trace / n : 0.75 * sum;
+            ck_assert_double_eq_tol((double)h.a[i * n + j], want, 1e-5 * trace / n);
+            ck_assert_double_eq_tol((double)cross.a[i * n + j], want, 1e-5 * trace / n);
+            ck_assert_double_eq_tol((double)cross.a[j * n + i], want, 1e-5 * trace / n);
+        }
+    free(x);
+    free(sums);
+    mq_covariance_destroy(&h);
+    mq_covariance_destroy(&cross);
+}
+END_TEST
+
 /* With X = H the target is the weights; with other inputs it is W X H^-1: times H that is W X. */
 START_TEST(cross_target_solves)
 {
@@ -323,6 +358,7 @@ static void add_tests(TCase *tests)
     tcase_add_loop_test(tests, sums_are_the_definition, 0, count);
     tcase_add_loop_test(tests, factor_multiplies_to_the_whole, 0, count);
     tcase_add_test(tests, not_definite_is_said);
+    tcase_add_test(tests, loosened);
     tcase_add_loop_test(tests, cross_target_solves, 0, count);
     tcase_add_test(tests, feedback_lowers_the_loss);
     tcase_add_test(tests, odd_weights_are_stored);
