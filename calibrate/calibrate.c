@@ -3,6 +3,7 @@
 
 #include "collect.h"
 #include "error.h"
+#include "gguf_imatrix.h"
 #include "imatrix.h"
 #include "json.h"
 #include "model_fingerprint.h"
@@ -132,6 +133,7 @@ moeq_status mq_calibrate_merge(const struct mq_context *context, const char *con
 {
     struct mq_calibration_writer whole = MQ_CALIBRATION_WRITER_NONE;
     struct mq_calibration **parts = calloc(count + 1, sizeof *parts);
+    bool is_imatrix;
     moeq_status status = MOEQ_OK;
     *result = (struct mq_calibrate_result){0};
     if (!parts)
@@ -140,6 +142,13 @@ moeq_status mq_calibrate_merge(const struct mq_context *context, const char *con
         if (mq_same_file(paths[i], output->path)) {
             status = mq_fail_file(err, MOEQ_INVALID_ARGUMENT, output->path,
                                   "the output would replace an input; choose another name");
+            goto out;
+        }
+        MQ_TRY_OUT(mq_is_imatrix(paths[i], &is_imatrix, err));
+        if (is_imatrix) {
+            status = mq_fail_file(err, MOEQ_INVALID_ARGUMENT, paths[i],
+                                  "is an importance matrix, whose rounded means are not added up: "
+                                  "--merge takes files of moeq calibrate");
             goto out;
         }
         MQ_TRY_OUT(mq_calibration_open(context, paths[i], &parts[i], err));

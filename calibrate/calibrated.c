@@ -149,6 +149,7 @@ moeq_status mq_calibrated_check_memory(const struct mq_calibrated *c, moeq_error
 {
     struct mq_calibrated least = *c;
     uint64_t fixed, window;
+    char needed[32], there[32];
     const uint64_t budget = mq_memory_or_half(c->context);
     if (mq_calibrated_memory(c) <= budget)
         return MOEQ_OK;
@@ -157,24 +158,24 @@ moeq_status mq_calibrated_check_memory(const struct mq_calibrated *c, moeq_error
     const uint64_t fit = budget > fixed ? (budget - fixed) / window : 0;
     if (fit >= c->windows->count)
         return mq_fail(err, MOEQ_LIMIT,
-                       "error feedback needs %.0f MiB with %u threads; there are %.0f MiB: give fewer "
+                       "error feedback needs %s with %u threads; there are %s: give fewer "
                        "--threads or --tokens%s",
-                       (double)mq_calibrated_memory(c) / 0x1p20, c->context->threads,
-                       (double)budget / 0x1p20,
+                       mq_mib(mq_calibrated_memory(c), needed), c->context->threads,
+                       mq_mib(budget, there),
                        c->context->memory_bytes
                            ? ""
                            : ", or --memory SIZE: where it is short, errors are made good in runs "
                              "of columns");
     if (fit == 0)
         return mq_fail(err, MOEQ_LIMIT,
-                       "error feedback needs %.0f MiB for covariances, matrices and one window of "
-                       "text; there are %.0f MiB (--memory)",
-                       (double)(fixed + window) / 0x1p20, (double)budget / 0x1p20);
+                       "error feedback needs %s for covariances, matrices and one window of "
+                       "text; there are %s (--memory)",
+                       mq_mib(fixed + window, needed), mq_mib(budget, there));
     return mq_fail(err, MOEQ_LIMIT,
-                   "error feedback needs %.0f MiB for the states of %zu tokens and the covariances; "
-                   "there are %.0f MiB (--memory), enough for --tokens %" PRIu64,
-                   (double)(fixed + c->windows->count * window) / 0x1p20,
-                   c->windows->count * c->windows->length, (double)budget / 0x1p20,
+                   "error feedback needs %s for the states of %zu tokens and the covariances; "
+                   "there are %s (--memory), enough for --tokens %" PRIu64,
+                   mq_mib(fixed + c->windows->count * window, needed),
+                   c->windows->count * c->windows->length, mq_mib(budget, there),
                    fit * c->windows->length);
 }
 

@@ -9,6 +9,7 @@
 #include "moeq_profile.h"
 #include "open_options.h"
 #include "token_profile.h"
+#include "text_match.h"
 #include "view_int.h"
 
 #include <inttypes.h>
@@ -132,6 +133,12 @@ static bool sum_is_sound(const struct mq_exact_sum *s)
            s->fine < INT64_C(1) << (MQ_EXACT_FINE_BITS - MQ_EXACT_UNIT_BITS);
 }
 
+bool mq_calibration_is_sound(const struct mq_calibration_sums *sums)
+{
+    return sums->tokens >= 0 && sum_is_sound(&sums->routing) && sum_is_sound(&sums->outputs) &&
+           sum_is_sound(&sums->weights);
+}
+
 moeq_status mq_calibration_read(const struct mq_calibration *c,
                                 const struct mq_calibration_group *group, uint32_t expert,
                                 struct mq_calibration_sums *sums, struct mq_exact_sum *columns,
@@ -142,8 +149,7 @@ moeq_status mq_calibration_read(const struct mq_calibration *c,
                    columns_at = group->columns_offset + expert * bytes;
     bool sound = true;
     MQ_TRY(mq_file_read_at(&c->file, at, sums, sizeof *sums, err));
-    sound = sums->tokens >= 0 && sum_is_sound(&sums->routing) && sum_is_sound(&sums->outputs) &&
-            sum_is_sound(&sums->weights);
+    sound = mq_calibration_is_sound(sums);
     if (columns)
         MQ_TRY(mq_file_read_at(&c->file, columns_at, columns, bytes, err));
     for (uint64_t i = 0; columns && i < group->cols; i++)
@@ -168,10 +174,9 @@ static moeq_status check_version(const struct mq_safetensors *st, moeq_error *er
     const char *format = mq_metadata_get(st->metadata, MQ_META_FORMAT);
     const char *version = mq_metadata_get(st->metadata, MQ_CALIBRATION_META_VERSION);
     if (!format || strcmp(format, MQ_CALIBRATION_FORMAT) != 0)
-        return mq_fail_file(
-            err, MOEQ_UNSUPPORTED, st->file.path,
-            "is no calibration: expected a file of moeq calibrate, or an imatrix in "
-            "GGUF");
+        return mq_fail_file(err, MOEQ_UNSUPPORTED, st->file.path,
+                            "is no calibration: expected a file of moeq calibrate or, for "
+                            "--calibration, an imatrix");
     if (!version || strcmp(version, MQ_CALIBRATION_VERSION) != 0)
         return mq_fail_file(err, MOEQ_UNSUPPORTED, st->file.path,
                             MQ_CALIBRATION_META_VERSION
@@ -247,6 +252,8 @@ static bool read_text(const cJSON *o, struct mq_arena *arena, struct mq_calibrat
                     !(t->profile = mq_arena_strdup(arena, profile->valuestring))))
         return false;
     t->common = profile ? common->valuedouble : 0.0;
+    if (cJSON_IsString(name))
+        mq_make_printable(name->valuestring);
     return cJSON_IsString(name) && (t->name = mq_arena_strdup(arena, name->valuestring)) &&
            mq_json_u64(mq_json_get(o, "tokens"), &t->tokens) &&
            mq_json_u64(mq_json_get(o, "context"), &t->context) &&

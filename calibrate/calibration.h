@@ -106,6 +106,9 @@ moeq_status mq_calibration_read(const struct mq_calibration *calibration,
                                 struct mq_calibration_sums *sums, struct mq_exact_sum *columns,
                                 moeq_error *err);
 
+/* Whether sums are of squares and weights that did not overflow: as they are read, and written. */
+bool mq_calibration_is_sound(const struct mq_calibration_sums *sums);
+
 /* a += b, of sums that are >= 0: false where that is too large. */
 bool mq_calibration_add(struct mq_exact_sum *a, const struct mq_exact_sum *b);
 bool mq_calibration_add_sums(struct mq_calibration_sums *a, const struct mq_calibration_sums *b);

@@ -198,6 +198,12 @@ moeq_status mq_calibration_put(struct mq_calibration_writer *w,
     struct mq_calibration_sums all;
     if (sums->tokens == 0) /* nothing was seen */
         return MOEQ_OK;
+    if (!mq_calibration_is_sound(sums))
+        return mq_fail(err, MOEQ_LIMIT,
+                       "%s of layer %d, expert %" PRIu32
+                       ": the squares of its outputs are beyond what "
+                       "sums hold: the model overflows on this text",
+                       mq_role_name(group->role), group->layer, expert);
     MQ_TRY(mq_calibration_read(&w->calibration, group, expert, &all, columns ? old : NULL, err));
     bool fits = mq_calibration_add_sums(&all, sums);
     for (uint64_t i = 0; columns && i < group->cols; i++)

@@ -250,10 +250,10 @@ static moeq_status prepare(struct collector *c, uint64_t *bytes, moeq_error *err
 static moeq_status take_memory(struct mq_context *context, uint64_t own, moeq_error *err)
 {
     const uint64_t budget = mq_memory_or_half(context);
+    char needed[32], there[32];
     if (budget <= own)
-        return mq_fail(err, MOEQ_LIMIT,
-                       "the sums of one layer need %.0f MiB; there are %.0f MiB (--memory)",
-                       (double)own / 0x1p20, (double)budget / 0x1p20);
+        return mq_fail(err, MOEQ_LIMIT, "the sums of one layer need %s; there are %s (--memory)",
+                       mq_mib(own, needed), mq_mib(budget, there));
     context->memory_bytes = budget - own;
     return MOEQ_OK;
 }

@@ -1,11 +1,14 @@
 /* budget_option.c: --bpw, --size, and --gpu or --vram, of convert and export. */
 #include "budget_option.h"
 
+#include "convert.h"
+#include "error.h"
 #include "fit_target.h"
 #include "feedback.h"
 #include "plan_output.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,6 +68,11 @@ static bool find_option(const char *command, const struct mq_options *o, const c
             return false;
         }
         *option = all[i].name;
+    }
+    if (*option && o->kv && !o->gpu && !o->vram) {
+        mq_usage(command, "--kv is of a card's budget (--gpu, --vram), %s has no KV cache",
+                 *option);
+        return false;
     }
     if (*option || !(o->levels || o->granularity || o->kv))
         return true;
@@ -138,24 +146,6 @@ bool mq_budget_option_target(const char *command, const struct mq_options *optio
     return true;
 }
 
-static moeq_status choose(const struct mq_view *view, struct mq_budget_cli *budget, uint64_t bytes,
-                          moeq_error *err)
-{
-    budget->how.bytes = bytes;
-    moeq_error inner = {0};
-    const moeq_status status = mq_budget_levels(view, &budget->sensitivity, &budget->how,
-                                                budget->chosen, &budget->result, &inner);
-    if (status != MOEQ_LIMIT)
-        *err = inner;
-    else
-        return mq_fail(err, MOEQ_LIMIT,
-                       "experts and MLPs take at least %" PRIu64 " bytes (%.4f bits per weight) at "
-                       "the smallest levels; the budget leaves them %" PRIu64,
-                       budget->result.bytes,
-                       mq_bits_per_weight(budget->result.bytes, budget->weights), bytes);
-    return status;
-}
-
 static moeq_status measure(const struct mq_options *options, const struct mq_view *view,
                            const struct mq_policy *policy, const struct mq_calibrated_option *calibrated,
                            struct mq_budget_cli *budget, moeq_error *err)
@@ -172,18 +162,24 @@ static moeq_status measure(const struct mq_options *options, const struct mq_vie
     return status == MOEQ_OK ? mq_budget_fill(view, &budget->sensitivity, err) : status;
 }
 
-/* Levels for so many bytes of experts, and the plan with them. */
-static enum mq_exit choose_and_plan(const struct mq_options *options, const struct mq_view *view,
-                                    const struct mq_policy *policy,
-                                    const struct mq_gguf_options *gguf,
-                                    struct mq_budget_cli *budget, uint64_t bytes,
-                                    struct mq_plan **plan)
+/* Levels for so many bytes of experts, and the plan with them. MOEQ_LIMIT: the smallest levels take more,
+ * budget->result.bytes. */
+static moeq_status choose_and_plan(const struct mq_options *options, const struct mq_view *view,
+                                   const struct mq_policy *policy,
+                                   const struct mq_gguf_options *gguf, struct mq_budget_cli *budget,
+                                   uint64_t bytes, struct mq_plan **plan, moeq_error *err)
 {
-    moeq_error err = {0};
     mq_plan_free(*plan);
     *plan = NULL;
-    const moeq_status status = choose(view, budget, bytes, &err);
-    return status == MOEQ_OK ? mq_make_plan(options, view, policy, gguf, plan) : mq_report(&err);
+    budget->how.bytes = bytes;
+    MQ_TRY(mq_budget_levels(view, &budget->sensitivity, &budget->how, budget->chosen,
+                            &budget->result, err));
+    return mq_make_plan(options, view, policy, gguf, plan, err);
+}
+
+static uint64_t bpw_bytes(const struct mq_budget_cli *budget)
+{
+    return (uint64_t)(budget->bpw / 8.0 * (double)budget->weights);
 }
 
 /* What the plan leaves of the budget; negative: that much is missing. */
@@ -191,7 +187,10 @@ static moeq_status find_spare(const struct mq_options *options, const struct mq_
                               const struct mq_policy *policy, const struct mq_budget_cli *budget,
                               const struct mq_plan *plan, int64_t *spare, moeq_error *err)
 {
-    *spare = (int64_t)options->size - (int64_t)plan->output_bytes;
+    uint64_t index;
+    MQ_TRY(mq_convert_index_bytes(plan, options->output ? options->output : "model.moeq", &index,
+                                  err));
+    *spare = (int64_t)options->size - (int64_t)(plan->output_bytes + index);
     if (!budget->kv)
         return MOEQ_OK;
     struct mq_fit *fit = calloc(1, sizeof *fit);
@@ -210,29 +209,56 @@ static moeq_status find_spare(const struct mq_options *options, const struct mq_
     return status;
 }
 
+/* How much the smallest of the levels take. */
+static moeq_status too_small(const struct mq_options *options, const struct mq_view *view,
+                             const struct mq_policy *policy, const struct mq_gguf_options *gguf,
+                             struct mq_budget_cli *budget, struct mq_plan **plan, moeq_error *err)
+{
+    const double bits = mq_bits_per_weight(budget->result.bytes, budget->weights);
+    char size[32];
+    int64_t spare;
+    if (options->bpw)
+        return mq_fail(
+            err, MOEQ_LIMIT,
+            "--bpw %s is too small: the smallest of the levels take %.4f bits per weight "
+            "of experts and MLPs",
+            options->bpw, ceil(bits * 1e4) / 1e4);
+    MQ_TRY(choose_and_plan(options, view, policy, gguf, budget, budget->result.bytes, plan, err));
+    MQ_TRY(find_spare(options, view, policy, budget, *plan, &spare, err));
+    const uint64_t missing = spare < 0 ? (uint64_t)-spare : 0;
+    if (options->size)
+        return mq_fail(err, MOEQ_LIMIT,
+                       "--size %" PRIu64
+                       " is too small: with the smallest of the levels (%.4f bits "
+                       "per weight of experts and MLPs) the files take %" PRIu64 " bytes",
+                       options->size, bits, options->size + missing);
+    return mq_fail(
+        err, MOEQ_LIMIT,
+        "%s: too small: with the smallest of the levels (%.4f bits per weight of experts "
+        "and MLPs) %s are missing",
+        budget->option, bits, mq_format_bytes(missing, size));
+}
+
 /* Experts get what all else leaves, which depends a little on their levels (alignment, shards, layers on cards). */
-static enum mq_exit plan_within(const struct mq_options *options, const struct mq_view *view,
-                                const struct mq_policy *policy, const struct mq_gguf_options *gguf,
-                                struct mq_budget_cli *budget, uint64_t most, struct mq_plan **plan)
+static moeq_status plan_within(const struct mq_options *options, const struct mq_view *view,
+                               const struct mq_policy *policy, const struct mq_gguf_options *gguf,
+                               struct mq_budget_cli *budget, uint64_t most, struct mq_plan **plan,
+                               moeq_error *err)
 {
     uint64_t bytes = most, fits = 0;
     for (int attempt = 0; attempt < 12; attempt++) {
-        moeq_error err = {0};
         int64_t spare;
-        const enum mq_exit code = choose_and_plan(options, view, policy, gguf, budget, bytes, plan);
-        if (code != MQ_EXIT_GOOD)
-            return code;
-        if (find_spare(options, view, policy, budget, *plan, &spare, &err) != MOEQ_OK)
-            return mq_report(&err);
+        MQ_TRY(choose_and_plan(options, view, policy, gguf, budget, bytes, plan, err));
+        MQ_TRY(find_spare(options, view, policy, budget, *plan, &spare, err));
         const int64_t left = (int64_t)budget->result.bytes + spare;
         const uint64_t next = left > 0 ? (uint64_t)left : 0;
         if (spare >= 0 && next <= bytes)
-            return code;
+            return MOEQ_OK;
         if (spare >= 0)
             fits = bytes;
         bytes = spare >= 0 || next < bytes ? next : bytes - (bytes >> 10) - 1;
     }
-    return choose_and_plan(options, view, policy, gguf, budget, fits, plan);
+    return choose_and_plan(options, view, policy, gguf, budget, fits, plan, err);
 }
 
 static void say_budget(const struct mq_options *options, uint32_t ids, struct mq_budget_cli *budget)
@@ -250,42 +276,82 @@ static void say_budget(const struct mq_options *options, uint32_t ids, struct mq
              "a level each for %s (text ids %08" PRIx32 ")", what, ids);
 }
 
-enum mq_exit mq_budget_option_plan(const struct mq_options *options, const struct mq_view *view,
-                                   struct mq_policy *policy, const struct mq_gguf_options *gguf,
-                                   const struct mq_calibrated_option *calibrated,
-                                   struct mq_budget_cli *budget, struct mq_plan **plan)
+/* What no measuring changes is refused before it: the name of the output, and memory for writing it. */
+static moeq_status check_output(const struct mq_options *options, const struct mq_view *view,
+                                const struct mq_policy *policy, const struct mq_gguf_options *gguf,
+                                moeq_error *err)
 {
-    moeq_error err = {0};
-    if (!budget->given)
-        return mq_make_plan(options, view, policy, gguf, plan);
-    budget->chosen = calloc(view->tensors_count + 1, sizeof *budget->chosen);
-    budget->fixed = calloc(view->tensors_count + 1, sizeof *budget->fixed);
-    moeq_status status =
-        budget->chosen && budget->fixed ? MOEQ_OK : mq_fail_memory(&err, "choosing levels");
-    if (status == MOEQ_OK)
-        status = measure(options, view, policy, calibrated, budget, &err);
-    if (status != MOEQ_OK)
-        return mq_report(&err);
+    const struct mq_convert_options how = {.output = options->output, .replace = options->force};
+    struct mq_job_ui ui;
+    struct mq_plan *plan = NULL;
+    if (options->dry_run || !options->output)
+        return MOEQ_OK;
+    moeq_status status = mq_make_plan(options, view, policy, gguf, &plan, err);
+    if (status == MOEQ_OK && !mq_job_begin(options, &ui))
+        status = mq_fail(err, MOEQ_INVALID_ARGUMENT, "--memory or --threads cannot be had");
+    if (status == MOEQ_OK) {
+        status = mq_convert_check(&ui.context, plan, &how, err);
+        mq_job_end(&ui);
+    }
+    mq_plan_free(plan);
+    return status;
+}
+
+/* Which tensors have levels of their own. */
+static moeq_status fix_tensors(const struct mq_view *view, const struct mq_policy *policy,
+                               struct mq_budget_cli *budget, moeq_error *err)
+{
     for (size_t k = 0; k < policy->overrides_count; k++)
         for (size_t i = 0; i < view->tensors_count; i++)
             budget->fixed[i] |=
                 mq_policy_override_matches(&policy->overrides[k], &view->tensors[i]);
     budget->how.fixed = budget->fixed;
     budget->weights = mq_budget_weights(view, &budget->how);
-    if (!budget->weights) {
-        mq_fail(&err, MOEQ_INVALID_ARGUMENT, "%s: --tensor leaves no matrix to choose a level for",
-                budget->option);
-        return mq_report(&err);
-    }
+    if (budget->weights)
+        return MOEQ_OK;
+    return mq_fail(err, MOEQ_INVALID_ARGUMENT,
+                   "%s: --tensor leaves no matrix to choose a level for", budget->option);
+}
+
+static moeq_status plan_budget(const struct mq_options *options, const struct mq_view *view,
+                               struct mq_policy *policy, const struct mq_gguf_options *gguf,
+                               const struct mq_calibrated_option *calibrated,
+                               struct mq_budget_cli *budget, struct mq_plan **plan, moeq_error *err)
+{
+    budget->chosen = calloc(view->tensors_count + 1, sizeof *budget->chosen);
+    budget->fixed = calloc(view->tensors_count + 1, sizeof *budget->fixed);
+    if (!budget->chosen || !budget->fixed)
+        return mq_fail_memory(err, "choosing levels");
+    MQ_TRY(check_output(options, view, policy, gguf, err));
+    MQ_TRY(measure(options, view, policy, calibrated, budget, err));
+    MQ_TRY(fix_tensors(view, policy, budget, err));
     say_budget(options, calibrated->windows.ids_crc32, budget);
     policy->chosen = budget->chosen;
     policy->chosen_by = budget->sentence;
-    if (!options->bpw)
-        return plan_within(options, view, policy, gguf, budget,
-                           budget->kv ? mq_fit_target_usable(&budget->target) : options->size,
-                           plan);
-    status = choose(view, budget, (uint64_t)(budget->bpw / 8.0 * (double)budget->weights), &err);
-    return status == MOEQ_OK ? mq_make_plan(options, view, policy, gguf, plan) : mq_report(&err);
+    moeq_error inner = {0};
+    const moeq_status status =
+        options->bpw
+            ? choose_and_plan(options, view, policy, gguf, budget, bpw_bytes(budget), plan, &inner)
+            : plan_within(options, view, policy, gguf, budget,
+                          budget->kv ? mq_fit_target_usable(&budget->target) : options->size, plan,
+                          &inner);
+    if (status == MOEQ_LIMIT && budget->result.bytes > budget->how.bytes)
+        return too_small(options, view, policy, gguf, budget, plan, err);
+    if (status != MOEQ_OK)
+        *err = inner;
+    return status;
+}
+
+enum mq_exit mq_budget_option_plan(const struct mq_options *options, const struct mq_view *view,
+                                   struct mq_policy *policy, const struct mq_gguf_options *gguf,
+                                   const struct mq_calibrated_option *calibrated,
+                                   struct mq_budget_cli *budget, struct mq_plan **plan)
+{
+    moeq_error err = {0};
+    const moeq_status status =
+        budget->given ? plan_budget(options, view, policy, gguf, calibrated, budget, plan, &err)
+                      : mq_make_plan(options, view, policy, gguf, plan, &err);
+    return status == MOEQ_OK ? MQ_EXIT_GOOD : mq_report(&err);
 }
 
 void mq_budget_option_free(struct mq_budget_cli *budget)

@@ -51,6 +51,7 @@ static bool add_text(struct mq_domains *d, size_t values, const char *value)
         free(name);
         return false;
     }
+    mq_make_printable(name);
     struct mq_domain *domain = find(d, name);
     if (!domain) {
         domain = &d->all[d->count++];
@@ -146,6 +147,11 @@ static moeq_status read_domain(const struct mq_options *options, struct mq_view 
         const struct mq_text_source *s = &domain->text.sources[i];
         const struct mq_file file = {.device = s->device, .inode = s->inode};
         MQ_TRY(mq_refuse_output(view, &file, options->output, err));
+        for (size_t k = 0; k < i; k++)
+            if (mq_text_same_source(&domain->text, k, &domain->text, i))
+                return mq_fail(err, MOEQ_INVALID_ARGUMENT,
+                               "--text: '%s' and '%s' are the same: they would count twice",
+                               domain->text.sources[k].name, s->name);
     }
     return mq_protocol_text(&protocol, view, &domain->text, &domain->windows, err);
 }
@@ -165,6 +171,23 @@ static struct mq_calibration_text describe(const struct mq_domain *domain)
                                         .profile = domain->profile.data};
 }
 
+/* Twice the same text counts twice, and one that is held out would be in the sums. */
+static moeq_status refuse_twice(const struct mq_domains *d, size_t last, moeq_error *err)
+{
+    const struct mq_domain *b = &d->all[last];
+    for (size_t i = 0; i < last; i++) {
+        const struct mq_domain *a = &d->all[i];
+        if (a->windows.ids_crc32 == b->windows.ids_crc32 &&
+            a->windows.windows.count == b->windows.windows.count)
+            return mq_fail(
+                err, MOEQ_INVALID_ARGUMENT, "--text: '%s' has the same %zu tokens as '%s': %s",
+                b->name, b->windows.windows.count * b->windows.windows.length, a->name,
+                d->holds_out && last + 1 == d->count ? "what is held out must be another text"
+                                                     : "they would count twice");
+    }
+    return MOEQ_OK;
+}
+
 moeq_status mq_domains_read(const struct mq_options *options, struct mq_view *view,
                             struct mq_domains *d, moeq_error *err)
 {
@@ -173,6 +196,7 @@ moeq_status mq_domains_read(const struct mq_options *options, struct mq_view *vi
         return mq_fail_memory(err, "reading texts");
     for (size_t i = 0; i < d->count; i++) {
         MQ_TRY(read_domain(options, view, &d->all[i], err));
+        MQ_TRY(refuse_twice(d, i, err));
         MQ_TRY(mq_text_windows_append(&d->windows, &d->all[i].windows, err));
         const struct mq_windows *w = &d->all[i].windows.windows;
         MQ_TRY(mq_profile_count(w->ids, w->count * w->length, view->hparams.vocab,

@@ -69,6 +69,7 @@ static moeq_status make(const struct mq_options *options, const struct mq_contex
 
 moeq_status mq_calibrated_levels_make(const struct mq_options *options,
                                       const struct mq_context *context, struct mq_view *source,
+                                      const struct mq_text *judging,
                                       struct mq_candidate *candidates, size_t count,
                                       struct mq_view **made, char sentence[MQ_CALIBRATED_SENTENCE],
                                       moeq_error *err)
@@ -89,8 +90,8 @@ moeq_status mq_calibrated_levels_make(const struct mq_options *options,
                             strerror(errno));
     for (size_t i = 0; i < count; i++) {
         mq_calibrated_option_free(&calibrated);
-        MQ_TRY_OUT(
-            mq_calibrated_option_read(&own, source, &calibrated, &candidates[i].policy, err));
+        MQ_TRY_OUT(mq_calibrated_option_read(&own, source, judging, &calibrated,
+                                             &candidates[i].policy, err));
         calibrated.run.context = context;
         snprintf(path, sizeof path, "%s/%zu.moeq", folder, i);
         MQ_TRY_OUT(make(options, context, source, &calibrated, &candidates[i].policy, path,

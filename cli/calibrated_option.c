@@ -89,21 +89,45 @@ moeq_status mq_calibrated_option_ids(const struct mq_options *options, const str
     return MOEQ_OK;
 }
 
+/* What calibrates is no text twice, and not what judges: that would be of no use to anybody. */
+static moeq_status check_text(const struct mq_text *text, const struct mq_text *judging,
+                              const struct mq_text_windows *windows, uint32_t *crcs, size_t before,
+                              moeq_error *err)
+{
+    for (size_t i = 0; judging && i < judging->count; i++)
+        if (mq_text_same_source(text, 0, judging, i))
+            return mq_fail(err, MOEQ_INVALID_ARGUMENT,
+                           "'%s' calibrates and '%s' judges, and they are the same text: a file is "
+                           "judged on what it was not made for",
+                           text->name, judging->sources[i].name);
+    for (size_t i = 0; i < before; i++)
+        if (crcs[i] == windows->ids_crc32)
+            return mq_fail(err, MOEQ_INVALID_ARGUMENT,
+                           "'%s' has the same tokens as a text before it: they would count twice",
+                           text->name);
+    crcs[before] = windows->ids_crc32;
+    return MOEQ_OK;
+}
+
 /* Each text is cut for itself, as in calibrate: --tokens is of each, so that none is left out. */
 static moeq_status read_texts(const struct mq_options *options, struct mq_view *view,
                               const struct mq_protocol_options *protocol,
-                              struct mq_text_windows *all, struct mq_buffer *profiles,
-                              moeq_error *err)
+                              const struct mq_text *judging, struct mq_text_windows *all,
+                              struct mq_buffer *profiles, moeq_error *err)
 {
-    for (size_t i = 0; i < options->text.count; i++) {
+    uint32_t *crcs = calloc(options->text.count, sizeof *crcs);
+    moeq_status status = crcs ? MOEQ_OK : mq_fail_memory(err, "reading texts");
+    for (size_t i = 0; i < options->text.count && status == MOEQ_OK; i++) {
         struct mq_options one = *options;
         struct mq_text text = {0};
         struct mq_text_windows windows = {0};
         one.text.values += i;
         one.text.count = 1;
-        moeq_status status = mq_read_text(&one, view, &text, err);
+        status = mq_read_text(&one, view, &text, err);
         if (status == MOEQ_OK)
             status = mq_protocol_text(protocol, view, &text, &windows, err);
+        if (status == MOEQ_OK)
+            status = check_text(&text, judging, &windows, crcs, i, err);
         if (status == MOEQ_OK)
             status = mq_text_windows_append(all, &windows, err);
         if (status == MOEQ_OK)
@@ -112,9 +136,9 @@ static moeq_status read_texts(const struct mq_options *options, struct mq_view *
                                     view->hparams.vocab, err);
         mq_text_windows_free(&windows);
         mq_text_free(&text);
-        MQ_TRY(status);
     }
-    return MOEQ_OK;
+    free(crcs);
+    return status;
 }
 
 /* As whole rows as memory lets. */
@@ -133,8 +157,9 @@ static moeq_status choose_columns(const struct mq_options *options,
 }
 
 moeq_status mq_calibrated_option_read(const struct mq_options *options, struct mq_view *view,
-                                      struct mq_calibrated_option *option,
-                                      struct mq_policy *policy, moeq_error *err)
+                                      const struct mq_text *judging,
+                                      struct mq_calibrated_option *option, struct mq_policy *policy,
+                                      moeq_error *err)
 {
     /* of a card's budget --context is the KV cache's */
     const bool cache = options->gpu || options->vram;
@@ -152,7 +177,8 @@ moeq_status mq_calibrated_option_read(const struct mq_options *options, struct m
                               option->windows.windows.count * option->windows.windows.length,
                               view->hparams.vocab, err));
     } else {
-        MQ_TRY(read_texts(options, view, &protocol, &option->windows, &option->profiles, err));
+        MQ_TRY(read_texts(options, view, &protocol, judging, &option->windows, &option->profiles,
+                          err));
     }
     mq_profile_end(&option->profiles);
     if (!mq_buffer_ok(&option->profiles))

@@ -24,10 +24,11 @@ bool mq_calibrated_option_text(const struct mq_options *options);
 bool mq_calibrated_option_check(const char *command, const struct mq_options *options);
 
 /* Where --effort calibrated is given, reads its text and cuts it; policy->calibration says so. And --calibration,
- * into policy->importance. */
+ * into policy->importance. judging: the text that what is made will be judged on, which must be another; NULL: none. */
 moeq_status mq_calibrated_option_read(const struct mq_options *options, struct mq_view *view,
-                                      struct mq_calibrated_option *option,
-                                      struct mq_policy *policy, moeq_error *err);
+                                      const struct mq_text *judging,
+                                      struct mq_calibrated_option *option, struct mq_policy *policy,
+                                      moeq_error *err);
 /* The windows of --ids, as many as --tokens has room for. identity: see mq_ids_file_read. */
 moeq_status mq_calibrated_option_ids(const struct mq_options *options, const struct mq_view *view,
                                      struct mq_text_windows *text, struct mq_file *identity,

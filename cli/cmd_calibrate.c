@@ -86,6 +86,11 @@ static enum mq_exit merge(const struct mq_options *options)
     moeq_error err = {0};
     if (options->text.count || options->ids || options->holdout || options->tokens || options->context)
         return mq_usage("calibrate", "--merge takes calibrations, and no text");
+    if (options->ignore_config.count || options->sliding_window || options->lm_head)
+        return mq_usage("calibrate", "--merge reads no model: leave --%s out",
+                        options->ignore_config.count ? "ignore-config"
+                        : options->sliding_window    ? "sliding-window"
+                                                     : "lm-head");
     if (!mq_job_begin(options, &ui))
         return MQ_EXIT_USAGE;
     const moeq_status status =

@@ -151,8 +151,8 @@ static moeq_status run(const struct mq_options *options, const struct mq_context
     MQ_TRY(mq_read_text(options, s->source, &s->text, err));
     s->how.text = &s->text;
     s->baseline = mq_baseline_of(s->source);
-    MQ_TRY(mq_calibrated_levels_make(options, context, s->source, s->candidates, s->levels_count,
-                                     s->made, s->sentence, err));
+    MQ_TRY(mq_calibrated_levels_make(options, context, s->source, &s->text, s->candidates,
+                                     s->levels_count, s->made, s->sentence, err));
     MQ_TRY(mq_compare(context, &s->baseline, s->candidates, s->count, &s->how, &s->result, err));
     if (!s->attribute)
         return MOEQ_OK;

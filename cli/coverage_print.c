@@ -67,9 +67,8 @@ static void print_held_out(const struct mq_coverage *c, const char *name, uint64
                    r->distance_most);
     }
     if (c->held_out_visits)
-        printf(
-            "  %.2f %% of its visits of experts are of those that met fewer than %d other tokens\n",
-            100.0 * share_of_few(c), MQ_COVERAGE_FEW);
+        printf("  %.2f %% of its visits of experts are of some that met fewer than %d others\n",
+               100.0 * share_of_few(c), MQ_COVERAGE_FEW);
 }
 
 void mq_coverage_print(const struct mq_options *options, const struct mq_coverage *coverage,

@@ -309,10 +309,29 @@ bool mq_parse_size(const char *text, uint64_t *bytes)
     return parse_number(text, true, bytes);
 }
 
+/* Of what is one thing, two are asked for; or a file that would be called "-". */
+static bool check_text(const struct mq_command *command, const struct option *o, const char *before,
+                       const char *value)
+{
+    if (before && strcmp(before, value) != 0) {
+        mq_usage(command->name, "--%s is given twice: '%s' and '%s'", o->name, before, value);
+        return false;
+    }
+    if (o->letter == 'o' && strcmp(value, "-") == 0) {
+        mq_usage(command->name,
+                 "-o -: what is written is no stream; name a file (./- for one of that name)");
+        return false;
+    }
+    return true;
+}
+
 static bool set_option(const struct mq_command *command, const struct option *o, const char *value,
                        struct mq_options *options)
 {
     void *field = (char *)options + o->field;
+    if ((o->kind == TEXT || o->kind == CHOICE) &&
+        !check_text(command, o, *(const char **)field, value))
+        return false;
     switch (o->kind) {
     case FLAG:
         *(bool *)field = true;

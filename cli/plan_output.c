@@ -236,18 +236,34 @@ static enum mq_exit write_files(const char *command, const struct mq_options *op
     return mq_finish_output();
 }
 
-enum mq_exit mq_make_plan(const struct mq_options *options, const struct mq_view *view,
-                          const struct mq_policy *policy, const struct mq_gguf_options *gguf,
-                          struct mq_plan **plan)
+/* What a text tells is about blocks: of a plan that makes none, nothing. */
+static moeq_status refuse_idle(const struct mq_policy *policy, const struct mq_plan *plan,
+                               moeq_error *err)
+{
+    if (!policy->calibration && !policy->importance)
+        return MOEQ_OK;
+    for (size_t i = 0; i < plan->view->tensors_count; i++)
+        if (plan->entries[i].level->quantized && plan->entries[i].level != plan->entries[i].source)
+            return MOEQ_OK;
+    return mq_fail(
+        err, MOEQ_INVALID_ARGUMENT, "%s: nothing to calibrate: no tensor is quantized at %s",
+        policy->calibration ? "--effort calibrated" : "--calibration",
+        policy->levels[MQ_CLASS_EXPERTS] ? policy->levels[MQ_CLASS_EXPERTS]->name : "these levels");
+}
+
+moeq_status mq_make_plan(const struct mq_options *options, const struct mq_view *view,
+                         const struct mq_policy *policy, const struct mq_gguf_options *gguf,
+                         struct mq_plan **plan, moeq_error *err)
 {
     struct mq_job_ui ui;
-    moeq_error err = {0};
     if (!mq_job_begin(options, &ui))
-        return MQ_EXIT_USAGE;
-    const moeq_status status =
-        mq_convert_plan(&ui.context, view, policy, gguf, options->shard_bytes, plan, &err);
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "--memory or --threads cannot be had");
+    moeq_status status =
+        mq_convert_plan(&ui.context, view, policy, gguf, options->shard_bytes, plan, err);
     mq_job_end(&ui);
-    return status == MOEQ_OK ? MQ_EXIT_GOOD : mq_report(&err);
+    if (status == MOEQ_OK)
+        status = refuse_idle(policy, *plan, err);
+    return status;
 }
 
 enum mq_exit mq_execute_plan(const char *command, const struct mq_options *options,

@@ -6,11 +6,11 @@
 #include "convert.h"
 #include "model_options.h"
 
-/* The plan of a moeq model or, by `gguf`, of GGUF files. MQ_EXIT_GOOD, or the code to leave with
- * after a message. */
-enum mq_exit mq_make_plan(const struct mq_options *options, const struct mq_view *view,
-                          const struct mq_policy *policy, const struct mq_gguf_options *gguf,
-                          struct mq_plan **plan);
+/* The plan of a moeq model or, by `gguf`, of GGUF files. Refuses what a text is to tell of blocks where the plan makes
+ * none. */
+moeq_status mq_make_plan(const struct mq_options *options, const struct mq_view *view,
+                         const struct mq_policy *policy, const struct mq_gguf_options *gguf,
+                         struct mq_plan **plan, moeq_error *err);
 
 /* Prints the plan (or with --json, a document of it); unless --dry-run, writes --output and says
  * what was written. */

@@ -49,8 +49,8 @@ static enum mq_exit run(struct job *job)
         code = choose(job);
     if (code != MQ_EXIT_GOOD)
         return code;
-    if (mq_calibrated_option_read(job->options, job->view, &job->calibrated, &job->policy, &err) !=
-        MOEQ_OK)
+    if (mq_calibrated_option_read(job->options, job->view, NULL, &job->calibrated, &job->policy,
+                                  &err) != MOEQ_OK)
         return mq_report(&err);
     code = mq_budget_option_plan(job->options, job->view, &job->policy, job->gguf, &job->calibrated,
                                  &job->budget, &job->plan);

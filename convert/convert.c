@@ -15,6 +15,7 @@
 #include "moeq_profile.h"
 #include "nonfinite.h"
 #include "output_int.h"
+#include "output_path.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -664,6 +665,22 @@ moeq_status mq_convert_scan(const struct mq_context *context, const struct mq_pl
         job.done[plan->entries[i].item] = !mq_nonfinite_fit(&plan->entries[i]);
     MQ_TRY_OUT(run(&job, threads, err));
     *weights = mq_nonfinite_describe(plan, job.found, sentence);
+out:
+    job_end(&job);
+    return status;
+}
+
+moeq_status mq_convert_check(const struct mq_context *context, const struct mq_plan *plan,
+                             const struct mq_convert_options *options, moeq_error *err)
+{
+    struct job job = {.context = context, .plan = plan, .failed = {.err = err}, .phase = "convert"};
+    moeq_status status;
+    unsigned threads = 1;
+    MQ_TRY(mq_check_output_place(options->output, err));
+    MQ_TRY(mq_output_check(plan, options, err));
+    job_begin(&job);
+    MQ_TRY_OUT(plan_memory(&job, err));
+    MQ_TRY_OUT(choose_threads(&job, &threads, err));
 out:
     job_end(&job);
     return status;

@@ -59,6 +59,14 @@ moeq_status mq_convert_plan(const struct mq_context *context, const struct mq_vi
                             const struct mq_policy *policy, const struct mq_gguf_options *gguf,
                             uint64_t shard_bytes, struct mq_plan **plan, moeq_error *err);
 
+/* What mq_convert refuses before it writes, for those who have more to do before they call it. The disk's space is not looked at. */
+moeq_status mq_convert_check(const struct mq_context *context, const struct mq_plan *plan,
+                             const struct mq_convert_options *options, moeq_error *err);
+
+/* The bytes of the index of a model in several files, beside plan->output_bytes; 0 of one file. */
+moeq_status mq_convert_index_bytes(const struct mq_plan *plan, const char *output, uint64_t *bytes,
+                                   moeq_error *err);
+
 /* Fails before writing anything if OUT is (inside) the source, exists and may not be replaced, or
  * the disk has too little space; and at the end, with nothing left of the output, if a file of the
  * source changed since it was opened or weights are NaN or infinite (all of them are counted;

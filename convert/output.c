@@ -392,6 +392,20 @@ static moeq_status name_files(const struct mq_plan *plan, const char *output, st
     return status;
 }
 
+moeq_status mq_convert_index_bytes(const struct mq_plan *plan, const char *output, uint64_t *bytes,
+                                   moeq_error *err)
+{
+    struct mq_output o = {0};
+    *bytes = 0;
+    if (!plan->has_index)
+        return MOEQ_OK;
+    const moeq_status status = name_files(plan, output, &o, err);
+    if (status == MOEQ_OK)
+        *bytes = o.files[0].bytes;
+    mq_output_close(&o);
+    return status;
+}
+
 /* Reads the journal and opens the other parts; `touched` if there is anything of an earlier run. */
 static moeq_status open_locked(const struct mq_plan *plan, const struct mq_convert_options *options,
                                struct mq_output *o, bool *done, uint32_t *crcs, bool *resumed,

@@ -147,7 +147,8 @@ struct mq_view {
     const char **notes;
     size_t notes_count;
     const char **metadata; /* of a moeq or GGUF file: key, value, key, value, ..., NULL */
-    const char *calibrated_on; /* of one, its MQ_META_CALIBRATED_ON (token_profile.h), unread; NULL: it has none */
+    const char *
+        calibrated_on; /* of one, its MQ_META_CALIBRATED_ON (token_profile.h), unread; NULL: it has none */
     struct mq_arena *arena;
     int32_t *index; /* [layers + 1][MQ_ROLE_COUNT][max(1, experts)] -> tensor, -1 if none */
 };

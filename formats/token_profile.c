@@ -146,13 +146,13 @@ static bool compare_text(struct comparison *c, const cJSON *text)
         !mq_json_u64(mq_json_get(text, "tokens"), &tokens) ||
         !read_profile(profile->valuestring, c->vocab, c->times, &all))
         return false;
+    mq_make_printable(name->valuestring);
     if (c->names.size < NAMES)
         mq_buffer_printf(&c->names, "%s%.100s", c->names.size ? ", " : "", name->valuestring);
     const double own = common->valuedouble;
     if (tokens < 2 * (uint64_t)MQ_PROFILE_PIECE || c->count < MQ_PROFILE_PIECE || !(own > 0.0))
         return true; /* too short to say */
-    const double found =
-        mean_in_common(c->ids, c->count, c->times, all, false, c->vocab, c->seen);
+    const double found = mean_in_common(c->ids, c->count, c->times, all, false, c->vocab, c->seen);
     const double beyond = own - found - (0.1 + 0.1 * sqrt(2048.0 / (double)tokens));
     if (!c->any || beyond < c->nearest) {
         c->nearest = beyond;
@@ -177,10 +177,11 @@ static moeq_status compare_list(struct comparison *c, const char *list, const ch
         good = compare_text(c, text);
     cJSON_Delete(tree);
     if (!good)
-        return mq_fail_file(err, MOEQ_MALFORMED, path,
-                            "metadata: %s is no list of texts with name, tokens, common and profile, "
-                            "of a vocabulary of %u",
-                            MQ_META_CALIBRATED_ON, (unsigned)c->vocab);
+        return mq_fail_file(
+            err, MOEQ_MALFORMED, path,
+            "metadata: %s is no list of texts with name, tokens, common and profile, "
+            "of a vocabulary of %u",
+            MQ_META_CALIBRATED_ON, (unsigned)c->vocab);
     return mq_buffer_ok(&c->names) ? MOEQ_OK : mq_fail_memory(err, "comparing texts");
 }
 
@@ -193,15 +194,16 @@ moeq_status mq_profile_compare(const char *list, const char *path, const int32_t
                            .vocab = vocab,
                            .times = calloc((size_t)vocab + 1, sizeof *c.times),
                            .seen = calloc((size_t)vocab + 1, sizeof *c.seen)};
-    moeq_status status =
-        c.times && c.seen ? compare_list(&c, list, path, err) : mq_fail_memory(err, "comparing texts");
+    moeq_status status = c.times && c.seen ? compare_list(&c, list, path, err)
+                                           : mq_fail_memory(err, "comparing texts");
     *distance = status == MOEQ_OK ? c.distance : (struct mq_profile_distance){0};
     if (distance->far)
-        mq_buffer_printf(note,
-                         "calibrated on %s: of its kinds of tokens this text's windows have %.0f %% in "
-                         "common with it, its own have %.0f %%: the figures are of another domain than "
-                         "it was calibrated for",
-                         c.names.data, 100 * distance->common, 100 * distance->own);
+        mq_buffer_printf(
+            note,
+            "calibrated on %s: of its kinds of tokens this text's windows have %.0f %% in "
+            "common with it, its own have %.0f %%: the figures are of another domain than "
+            "it was calibrated for",
+            c.names.data, 100 * distance->common, 100 * distance->own);
     if (distance->far && !mq_buffer_ok(note))
         status = mq_fail_memory(err, "comparing texts");
     free(c.times);

@@ -59,16 +59,16 @@ moeq_status mq_protocol_windows(const struct mq_protocol_options *options, const
     memset(text, 0, sizeof *text);
     /* The last position has nothing behind it to predict. */
     if (context < 2 || first + 1 >= context)
-        return mq_fail(err, MOEQ_INVALID_ARGUMENT,
-                       "a context of %zu tokens leaves nothing to score in protocol %s", context,
-                       protocols[protocol].name);
+        return mq_fail(
+            err, MOEQ_INVALID_ARGUMENT,
+            "windows of %zu tokens (--context) are too short: they leave nothing to score",
+            context);
     const bool limited = options->max_tokens && options->max_tokens < count;
     const size_t usable = limited ? options->max_tokens : count;
     if (usable < context)
         return mq_fail(err, MOEQ_INVALID_ARGUMENT,
-                       "%s: one window of protocol %s needs %zu tokens, found %zu%s", what,
-                       protocols[protocol].name, context, usable,
-                       limited ? " (limited by --tokens)" : "");
+                       "%s: one window needs %zu tokens (--context), found %zu%s", what, context,
+                       usable, limited ? " (limited by --tokens)" : "");
     const size_t windows = usable / context;
     int32_t *cut = malloc(windows * context * sizeof *cut);
     if (!cut)

@@ -5,6 +5,7 @@
 #include "cpu.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 
 struct mq_progress {
     const char *phase;    /* what is going on: "convert", "pass 1/2 layer 3/32" */
@@ -30,6 +31,14 @@ enum { MQ_TEAM_OPERATIONS = 1 << 17 };
 static inline int mq_team(const struct mq_context *context, uint64_t operations)
 {
     return operations < MQ_TEAM_OPERATIONS ? 1 : (int)context->threads;
+}
+
+/* "512 MiB", "0.10 MiB": for messages on memory. */
+static inline const char *mq_mib(uint64_t bytes, char text[32])
+{
+    const double mib = (double)bytes / 0x1p20;
+    snprintf(text, 32, "%.*f MiB", mib < 10 ? 2 : 0, mib);
+    return text;
 }
 
 /* The budget of jobs whose default is half of the machine. */

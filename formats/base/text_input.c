@@ -202,6 +202,13 @@ static moeq_status check_text(const struct mq_text *text, moeq_error *err)
         bad - text->sources[i].offset);
 }
 
+bool mq_text_same_source(const struct mq_text *a, size_t i, const struct mq_text *b, size_t k)
+{
+    const struct mq_text_source *x = &a->sources[i], *y = &b->sources[k];
+    return (x->device == y->device && x->inode == y->inode) ||
+           (x->size == y->size && memcmp(a->data + x->offset, b->data + y->offset, x->size) == 0);
+}
+
 static moeq_status read_sources(const char *const *paths, struct mq_text *text,
                                 struct mq_buffer *bytes, struct mq_buffer *name, moeq_error *err)
 {

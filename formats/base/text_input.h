@@ -34,6 +34,9 @@ moeq_status mq_text_read(const char *const *paths, size_t count, struct mq_text 
                          moeq_error *err);
 void mq_text_free(struct mq_text *text);
 
+/* Whether source i of one is the file that source k of another is, or has the same bytes. */
+bool mq_text_same_source(const struct mq_text *a, size_t i, const struct mq_text *b, size_t k);
+
 /* A sentence on the first source that begins with a byte order mark; false if none does. */
 enum { MQ_TEXT_NOTE_BYTES = 512 };
 bool mq_text_note(const struct mq_text *text, char sentence[MQ_TEXT_NOTE_BYTES]);

@@ -1,6 +1,8 @@
 /* text_match.c: parts of names; matching is greedy and goes back to the last '*' alone. */
 #include "text_match.h"
 
+#include "json.h"
+
 #include <stddef.h>
 #include <string.h>
 
@@ -20,6 +22,17 @@ const char *mq_extension(const char *path)
 {
     const char *name = mq_base_name(path), *dot = strrchr(name, '.');
     return dot && dot > name ? dot : path + strlen(path);
+}
+
+void mq_make_printable(char *text)
+{
+    const size_t n = strlen(text);
+    size_t bad;
+    for (char *c = text; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = '?';
+    while (!mq_utf8_valid(text, n, &bad))
+        text[bad] = '?';
 }
 
 bool mq_text_has_word(const char *words, const char *word)

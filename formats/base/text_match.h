@@ -13,6 +13,9 @@ const char *mq_base_name(const char *path);
  * character, the end of the path. */
 const char *mq_extension(const char *path);
 
+/* Control characters, and bytes that are no UTF-8, become '?': a text from outside, for people. */
+void mq_make_printable(char *text);
+
 /* Whether a word is among words that are separated by spaces; NULL: there are none. */
 bool mq_text_has_word(const char *words, const char *word);
 

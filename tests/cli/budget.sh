@@ -89,6 +89,34 @@ usage convert "--levels, --granularity and --kv go with a budget: --bpw, --size,
 usage convert "--bpw and --level exclude each other: a budget chooses the levels of experts (--attention, --shared, --embeddings and --tensor set those of others)" \
     convert $model --dry-run --level q4_k --bpw 4 "${text[@]}"
 "$moeq" convert $model --dry-run --bpw 1.5 --text "$work/calibration.txt" --tokens 512 2> "$work/stderr" && fail "1.5 bits suffice"
-grep -q "experts and MLPs take at least .* bits per weight) at the smallest levels" "$work/stderr" ||
+grep -q -- "--bpw 1.5 is too small: the smallest of the levels take 2.0[0-9]* bits per weight of experts and MLPs" "$work/stderr" ||
     fail "too small: $(cat "$work/stderr")"
+# the size that is said to be the least is so: also with an index beside
+less=(--levels q3_k,q4_k --text "$work/calibration.txt" --tokens 512 -q)
+for shards in "" "--shard-size 1M"; do
+    "$moeq" convert $model -o "$work/small.moeq" --size 1M "${less[@]}" $shards 2> "$work/stderr" && fail "1 MB suffice"
+    least=$(grep -o "the files take [0-9]* bytes" "$work/stderr" | grep -o "[0-9]*")
+    [ "$least" ] || fail "no least size: $(cat "$work/stderr")"
+    "$moeq" convert $model -o "$work/small.moeq" --size $((least - 1)) "${less[@]}" $shards 2> /dev/null && fail "less than the least suffices"
+    "$moeq" convert $model -o "$work/small.moeq" --size $least "${less[@]}" $shards 2> "$work/stderr" ||
+        fail "the least does not suffice: $(cat "$work/stderr")"
+    [ "$(cat "$work"/small*.moeq "$work"/small*.json 2> /dev/null | wc -c)" = "$least" ] || fail "$shards: other bytes than $least"
+    rm -f "$work"/small*
+done
+"$moeq" convert $model --dry-run --vram 1M "${less[@]}" 2> "$work/stderr" && fail "a card of 1 MB suffices"
+grep -q -- "--vram: too small: with the smallest of the levels (3.4375 bits per weight of experts and MLPs) .*iB are missing" "$work/stderr" ||
+    fail "a small card: $(cat "$work/stderr")"
+# what no measuring changes is refused first: of this text it takes minutes
+for i in $(seq 20); do cat demo/text.txt; done > "$work/long.txt"
+before() {
+    local text=$1
+    shift
+    timeout 20 "$moeq" convert $model --bpw 4 --text "$work/long.txt" -q "$@" 2> "$work/stderr"
+    [ $? = 1 ] && grep -q "$text" "$work/stderr" || fail "$*: not refused before it measures: $(cat "$work/stderr")"
+}
+before "size.moeq: exists already; give --force to replace it" -o "$work/size.moeq"
+before "there is no folder $work/none to write it to" -o "$work/none/x.moeq"
+before "one thread needs .* for its buffers; --memory gives" -o "$work/x.moeq" --memory 17M
+usage convert "--kv is of a card's budget (--gpu, --vram), --bpw has no KV cache" \
+    convert $model --dry-run --bpw 4 --kv q8_0 "${text[@]}"
 finish

@@ -4,6 +4,8 @@
 
 head -c 9000 demo/text.txt | awk 'NR % 2' > "$work/a.txt"
 head -c 9000 demo/text.txt | awk 'NR % 2 == 0' > "$work/b.txt"
+cp "$work/a.txt" "$work/same.txt"
+echo "a b" > "$work/few.txt"
 options=(--context 64 --no-progress)
 calibrate() { "$moeq" calibrate "$@" "${options[@]}" > "$work/stdout" 2> "$work/stderr" || fail "$*: $(cat "$work/stderr")"; }
 
@@ -31,6 +33,7 @@ usage calibrate "--ids and --text exclude each other" \
 # what is held out is in no sum
 calibrate $model --text two="$work/b.txt" --text one="$work/a.txt" --holdout two -o "$work/rest.cal"
 cmp "$work/rest.cal" "$work/a.cal" || fail "with a text held out: other bytes than without it"
+cp "$work/stdout" "$work/held"
 grep -q "held out: two, [0-9]* tokens" "$work/stdout" || fail "held out: $(cat "$work/stdout")"
 
 # experts of few tokens are named
@@ -71,7 +74,7 @@ expect 1 "moeq: $work/a.cal: is of another model (model): expected attn_q of lay
     fail "another model's imatrix"
 grep -q "tensor 'blk.0.attn_q.weight.in_sum2' at byte [0-9]*: the model has 64 columns in 1 matrices, found 256 numbers" "$work/stderr" ||
     fail "another model's imatrix: $(cat "$work/stderr")"
-expect 1 "moeq: $work/plain.moeq: is no calibration: expected a file of moeq calibrate, or an imatrix in GGUF" \
+expect 1 "moeq: $work/plain.moeq: is no calibration: expected a file of moeq calibrate or, for --calibration, an imatrix" \
     convert $model --level q4_k --calibration "$work/plain.moeq" --dry-run
 usage export "--calibration is about quantizing: it goes with a level, a recipe or a budget" \
     export "$work/plain.moeq" -o "$work/x.gguf" --calibration "$work/a.cal"
@@ -113,6 +116,34 @@ usage calibrate "unexpected argument '$work/b.cal' (--merge adds calibrations up
     calibrate "$work/a.cal" "$work/b.cal" --text "$work/a.txt" -o "$work/x.cal"
 usage calibrate "--holdout 'tow': no text has that name; did you mean two?" \
     calibrate $model --text one="$work/a.txt" --text two="$work/b.txt" --holdout tow -o "$work/x.cal"
+# what would count twice, and options that would be overheard
+expect 1 "moeq: --text: 'same.txt' has the same 3136 tokens as 'a.txt': they would count twice" \
+    calibrate $model --text "$work/a.txt" --text "$work/same.txt" "${options[@]}" --context 64 -o "$work/x.cal"
+expect 1 "moeq: --text: 'same.txt' has the same 3136 tokens as 'a.txt': what is held out must be another text" \
+    calibrate $model --text "$work/a.txt" --text "$work/same.txt" --holdout same.txt --context 64 -o "$work/x.cal"
+expect 1 "moeq: --text: '$work/a.txt' and '$work/same.txt' are the same: they would count twice" \
+    calibrate $model --text one="$work/a.txt" --text one="$work/same.txt" --context 64 -o "$work/x.cal"
+usage calibrate "--holdout is given twice: 'one' and 'two'" \
+    calibrate $model --text one="$work/a.txt" --text two="$work/b.txt" --holdout one --holdout two -o "$work/x.cal"
+usage convert "--calibration is given twice: 'a.cal' and 'b.cal'" \
+    convert $model --level q3_k --calibration a.cal --calibration b.cal -o "$work/x.moeq"
+usage calibrate "--merge reads no model: leave --lm-head out" \
+    calibrate --merge "$work/a.cal" --lm-head tied -o "$work/x.cal"
+expect 1 "moeq: $work/a.gguf: is an importance matrix, whose rounded means are not added up: --merge takes files of moeq calibrate" \
+    calibrate --merge "$work/a.gguf" -o "$work/x.cal"
+usage calibrate "-o -: what is written is no stream; name a file (./- for one of that name)" \
+    calibrate $model --text "$work/a.txt" -o -
+"$moeq" calibrate $model --text "$work/a.txt" --context 64 --memory 20K -o "$work/x.cal" 2> "$work/stderr" && fail "20 KB suffice"
+grep -q "the sums of one layer need 0.[0-9]* MiB; there are 0.02 MiB (--memory)" "$work/stderr" || fail "memory: $(cat "$work/stderr")"
+expect 1 "moeq: $work/few.txt: one window needs 64 tokens (--context), found 4" \
+    calibrate $model --text "$work/few.txt" --context 64 -o "$work/x.cal"
+expect 1 "moeq: --calibration: nothing to calibrate: no tensor is quantized at f16" \
+    convert $model --level f16 --calibration "$work/a.cal" -o "$work/x.moeq"
+[ "$(awk 'length > 80' "$work/held" | wc -l)" = 0 ] || fail "lines of more than 80 columns: $(awk 'length > 80' "$work/held")"
+# what comes from outside is for people, whatever it is
+cp "$work/a.txt" "$work/$(printf 'red\033[31m')"
+calibrate $model --text "$work/$(printf 'red\033[31m')" -o "$work/red.cal"
+grep -q "^  red?\[31m: [0-9]* tokens" "$work/stdout" || fail "control characters: $(cat -v "$work/stdout")"
 usage calibrate "--holdout 'one': it is the only text, so nothing would be left" \
     calibrate $model --text one="$work/a.txt" --holdout one -o "$work/x.cal"
 usage calibrate "--text 'one=': expected FILE or NAME=FILE" calibrate $model --text one= -o "$work/x.cal"

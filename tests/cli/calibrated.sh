@@ -88,6 +88,13 @@ usage convert "-o '$work/c.cal' is an input of this run" \
 echo text > "$work/c.md"
 usage sweep "--report '$work/c.md' is an input of this run" \
     sweep $model --text demo/text.txt --levels q3_k --effort calibrated --calibration-text "$work/c.md" --report "$work/c.md"
+cp "$work/some.txt" "$work/copy.txt"
+expect 1 "moeq: '$work/copy.txt' calibrates and '$work/some.txt' judges, and they are the same text: a file is judged on what it was not made for" \
+    sweep $model --text "$work/some.txt" --levels q3_k --effort calibrated --calibration-text "$work/copy.txt"
+expect 1 "moeq: '$work/copy.txt' has the same tokens as a text before it: they would count twice" \
+    convert $model -o "$work/x.moeq" --level q3_k --effort calibrated --text "$work/some.txt" --text "$work/copy.txt"
+expect 1 "moeq: --effort calibrated: nothing to calibrate: no tensor is quantized at f16" \
+    convert $model -o "$work/x.moeq" --level f16 --effort calibrated --text "$work/some.txt"
 usage export "--effort calibrated is about quantizing: it goes with a level, a recipe or a budget" \
     export $model -o "$work/x.gguf" --effort calibrated --text demo/text.txt
 usage sweep "--effort calibrated needs --calibration-text FILE, another text than --text" \

@@ -110,7 +110,7 @@ printf 'abc\377' > "$work/latin1.txt"
 echo short > "$work/short.txt"
 expect 1 "moeq: $work/latin1.txt: text at byte 3: invalid UTF-8$western" tokenize $model --text "$work/latin1.txt"
 expect 1 "moeq: $work/latin1.txt: text at byte 3: invalid UTF-8$western" eval $model --text "$work/latin1.txt"
-expect 1 "moeq: $work/short.txt: one window of protocol half needs 512 tokens, found 3" \
+expect 1 "moeq: $work/short.txt: one window needs 512 tokens (--context), found 3" \
     eval $model --text "$work/short.txt"
 expect 1 "moeq: $model: a context of 100000 tokens is beyond the model's 32768 positions" \
     eval $model --text demo/text.txt --context 100000

@@ -71,7 +71,8 @@ START_TEST(counts_are_exact)
     moeq_error err = {0};
     double common;
     int32_t *ids = calloc(4097, sizeof *ids);
-    for (int i = 0; i < 4097; i++) /* 0: 4,092 times, 1: once, 2: four times; beyond the vocabulary: none */
+    for (int i = 0; i < 4097;
+         i++) /* 0: 4,092 times, 1: once, 2: four times; beyond the vocabulary: none */
         ids[i] = i == 0 ? 1 : i < 5 ? 2 : i == 5 ? VOCAB : i == 6 ? -1 : 0;
     ck_assert(mq_profile_count(ids, 4097, VOCAB, &common, &profile, &err) == MOEQ_OK);
     ck_assert_uint_eq(profile.size, VOCAB);
@@ -90,7 +91,10 @@ END_TEST
 START_TEST(other_lists_are_refused)
 {
     static const char *const bad[] = {
-        "{}", "[1]", "[", "[{\"name\":\"a\",\"tokens\":9,\"common\":0.5,\"profile\":\"AAA\"}]",
+        "{}",
+        "[1]",
+        "[",
+        "[{\"name\":\"a\",\"tokens\":9,\"common\":0.5,\"profile\":\"AAA\"}]",
         "[{\"name\":\"a\",\"tokens\":-9,\"common\":0.5,\"profile\":\"\"}]",
         "[{\"name\":\"a\",\"tokens\":9,\"profile\":\"\"}]"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
