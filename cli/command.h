@@ -49,6 +49,10 @@ struct mq_options {
     const char *string, *jsonl, *ids, *dump, *protocol, *compute;
     uint64_t tokens, context;
     bool dump_hidden, no_bos, decode, swap, noise_floor;
+    /* generate */
+    const char *prompt, *prompt_file, *chat, *system, *temperature, *top_p, *seed;
+    uint64_t count, top_k;
+    bool echo, ignore_eos;
     /* fit */
     const char *gpu, *vram, *bandwidth, *kv, *quality, *runtime;
     uint64_t card_context;
@@ -82,6 +86,7 @@ enum mq_exit mq_cmd_calibrate(const struct mq_options *options);
 enum mq_exit mq_cmd_check(const struct mq_options *options);
 enum mq_exit mq_cmd_eval(const struct mq_options *options);
 enum mq_exit mq_cmd_sweep(const struct mq_options *options);
+enum mq_exit mq_cmd_generate(const struct mq_options *options);
 enum mq_exit mq_cmd_fit(const struct mq_options *options);
 enum mq_exit mq_cmd_record(const struct mq_options *options);
 enum mq_exit mq_cmd_verify(const struct mq_options *options);

@@ -228,6 +228,29 @@ const struct mq_command mq_commands[] = {
         .run = mq_cmd_report,
     },
     {
+        .name = "generate",
+        .arguments = "MODEL --prompt TEXT | --chat TEXT",
+        .summary = "what a model says after a prompt; two models side by side",
+        .description =
+            "Goes on from a prompt, token by token, and prints the text as it comes. Keys,\n"
+            "values and states are kept, so each token goes through the layers once, and of\n"
+            "the weights those of its chosen experts alone are read; the logits are eval's, to\n"
+            "the last bit. Without --temperature the most likely token is taken. Ends at the\n"
+            "model's end tokens, at -n, or where the context is full. With --against: both\n"
+            "continuations, and the first token where they part with its probabilities in\n"
+            "both models. What is kept and the buffers fit --memory (default: half of the\n"
+            "machine's), or the job is refused before it begins.",
+        .options = "prompt prompt-file chat system count temperature top-k top-p seed context echo "
+                   "ignore-eos against compute" READING,
+        .common = LARGE_JOB,
+        .examples = "  moeq generate mixtral.moeq --prompt 'The tide turns' -n 32\n"
+                    "  moeq generate Qwen3-30B-A3B-Q4_K_M.gguf --chat 'Why is the sky blue?'\n"
+                    "  moeq generate m.moeq --against DIR --chat 'Why?' --system 'Be brief.'",
+        .positional_min = 1,
+        .positional_max = 1,
+        .run = mq_cmd_generate,
+    },
+    {
         .name = "fit",
         .arguments = "MODEL --gpu NAME | --vram SIZE",
         .summary = "which level fits a graphics card, with how much to spare, how fast",

@@ -34,6 +34,7 @@ struct mq_ids {
     size_t size, capacity;
 };
 void mq_ids_free(struct mq_ids *ids);
+bool mq_ids_push(struct mq_ids *ids, int32_t id); /* false when out of memory */
 
 /* Loads the JSON text of a tokenizer.json; `path` is for messages. */
 moeq_status mq_tokenizer_load(const char *json, size_t n, const char *path,

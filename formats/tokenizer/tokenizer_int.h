@@ -258,7 +258,5 @@ void mq_bpe_scratch_free(struct mq_bpe_scratch *scratch); /* NULL is fine */
 moeq_status mq_bpe_encode(const struct mq_tokenizer *tokenizer, struct mq_bpe_scratch *scratch,
                           const char *word, size_t n, struct mq_ids *ids, moeq_error *err);
 
-/* ids.c */
-bool mq_ids_push(struct mq_ids *ids, int32_t id); /* false when out of memory */
 
 #endif
