@@ -11,6 +11,7 @@
 #include "checked.h"
 #include "first_error.h"
 #include "int8.h"
+#include "kept_weights.h"
 #include "kernels.h"
 #include "pages.h"
 #include "round_bf16.h"
@@ -60,6 +61,7 @@ struct mq_linear {
     struct mq_linear_sizes sizes;
     struct thread_scratch *threads; /* [context->threads] */
     double *squares;                /* [products][arms][rows][2]: error and weights per row */
+    struct mq_kept_weights *kept;   /* NULL: none are */
     void *memory;
 };
 
@@ -173,6 +175,11 @@ void mq_linear_destroy(struct mq_linear *linear)
     free(linear->threads);
     free(linear->memory);
     free(linear);
+}
+
+void mq_linear_keep(struct mq_linear *linear, struct mq_kept_weights *kept)
+{
+    linear->kept = kept;
 }
 
 static bool same_source(const struct mq_weights *a, const struct mq_weights *b)
@@ -504,6 +511,23 @@ static moeq_status pack_int8(const struct job *job, const struct mq_weights *wei
     return MOEQ_OK;
 }
 
+/* The same of rows that were kept, which are good. */
+static moeq_status prepare_kept(const struct job *job, const struct mq_weights *weights,
+                                struct uses uses, const struct thread_scratch *scratch,
+                                const uint8_t *kept, uint64_t row, size_t p, size_t count,
+                                moeq_error *err)
+{
+    const struct mq_linear *linear = job->linear;
+    const struct mq_level *level = weights->level ? weights->level : weights->storage;
+    float *rows = scratch->rows + p * job->cols;
+    if (uses.f32) {
+        mq_level_decode_rows(level, linear->context->isa, kept, count, job->cols, rows);
+        linear->kernels->pack(rows, job->cols, count, job->cols, scratch->packed + p * job->cols);
+    }
+    return uses.int8 ? pack_int8(job, weights, kept, job->first_row + row, p, count, scratch, err)
+                     : MOEQ_OK;
+}
+
 /* Makes what `uses` asks of `count` <= MQ_PANEL rows of the weights, from row + p on. `have_rows`:
  * the source's floats are there; otherwise they are read, unless integers alone are wanted of the
  * bytes as stored (`need_rows` is false). */
@@ -519,10 +543,15 @@ static moeq_status prepare_panel(const struct job *job, size_t which, struct use
     float *rows = scratch->rows + p * job->cols;
     const float *used = rows;
     uint8_t *bytes = scratch->bytes;
-    if (need_rows && !have_rows && scratch->stored)
-        MQ_TRY(decode_rows(
-            weights, isa, at, count,
-            scratch->stored + (at - scratch->stored_row) * weights->tensor->row_bytes, rows, err));
+    const uint8_t *kept = mq_kept_weights_find(linear->kept, weights, at, count);
+    const uint8_t *stored =
+        scratch->stored
+            ? scratch->stored + (at - scratch->stored_row) * weights->tensor->row_bytes
+            : NULL;
+    if (kept && !uses.measure)
+        return prepare_kept(job, weights, uses, scratch, kept, row, p, count, err);
+    if (need_rows && !have_rows && stored)
+        MQ_TRY(decode_rows(weights, isa, at, count, stored, rows, err));
     else if (need_rows && !have_rows)
         MQ_TRY(read_rows(weights, isa, at, count, bytes, rows, err));
     else if (uses.int8 && !weights->level)
@@ -534,6 +563,9 @@ static moeq_status prepare_panel(const struct job *job, size_t which, struct use
         mq_level_encode_rows(weights->level, isa, weights->effort, weights->importance, rows, count,
                              job->cols, bytes);
     }
+    if (!have_rows) /* then the bytes are these weights' */
+        mq_kept_weights_put(linear->kept, weights, at, count,
+                            stored && !weights->level ? stored : bytes);
     for (size_t r = 0; uses.measure && r < count; r++)
         linear->kernels->sum_squares(rows + r * job->cols, used + r * job->cols, job->cols,
                                      job->squares + (which * job->rows + row + p + r) * 2);
@@ -580,7 +612,8 @@ static moeq_status run_source(const struct job *job, size_t source, bool need_ro
 {
     const struct mq_weights *weights = &job->arms[source].weights;
     struct thread_scratch mine = *scratch;
-    if (need_rows && mq_view_rows_at_once(weights->tensor) > 1) {
+    if (need_rows && mq_view_rows_at_once(weights->tensor) > 1 &&
+        !mq_kept_weights_find(job->linear->kept, weights, job->first_row + row, n)) {
         mine.stored = scratch->together;
         mine.stored_row = job->first_row + row;
         MQ_TRY(mq_view_read_rows(weights->view, weights->tensor, mine.stored_row, n,
@@ -621,7 +654,7 @@ static void ask_for_rows(const struct job *job, uint64_t row, uint64_t n)
         bool seen = !any_use(uses_of(job, a));
         for (size_t b = 0; b < a && !seen; b++)
             seen = same_source(&job->arms[b].weights, weights) && any_use(uses_of(job, b));
-        if (!seen)
+        if (!seen && !mq_kept_weights_find(job->linear->kept, weights, job->first_row + row, n))
             mq_view_prefetch_rows(weights->view, weights->tensor, job->first_row + row, n);
     }
 }
@@ -718,6 +751,9 @@ moeq_status mq_linear_apply(struct mq_linear *linear, enum mq_linear_output outp
     b.task_rows = task_rows_of(&b.first, products);
     b.tasks_each = (b.first.rows + b.task_rows - 1) / b.task_rows;
     quantize_tokens(&b);
+    for (size_t a = 0; linear->kept && a < products * count; a++)
+        if (arms[a].tokens > 0)
+            mq_kept_weights_prepare(linear->kept, &arms[a].weights);
     struct mq_first_error first = {.err = err};
     const int team = mq_team(context, operations_of(&b));
 #pragma omp parallel for num_threads(team) schedule(dynamic)

@@ -83,6 +83,9 @@ uint64_t mq_linear_bytes(const struct mq_context *context, const struct mq_linea
 moeq_status mq_linear_create(const struct mq_context *context, const struct mq_linear_sizes *sizes,
                              struct mq_linear **linear, moeq_error *err);
 void mq_linear_destroy(struct mq_linear *linear); /* NULL is fine */
+/* Products of one arm keep the rows that they read, and use those that are kept (kept_weights.h). */
+struct mq_kept_weights;
+void mq_linear_keep(struct mq_linear *linear, struct mq_kept_weights *kept);
 
 /* Runs `products` products (a layer's experts, or one), each for `count` arms, whose matrices all
  * have the same shape: arms[product * count + arm]. One parallel loop goes over all of them, since a

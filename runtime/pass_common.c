@@ -3,6 +3,7 @@
 
 #include "checked.h"
 #include "error.h"
+#include "kept_weights.h"
 #include "round_bf16.h"
 
 #include <stdio.h>
@@ -161,7 +162,18 @@ moeq_status mq_pass_load_vector(struct mq_pass *pass, const struct mq_pass_arm *
                                 moeq_error *err)
 {
     const struct mq_weights weights = mq_arm_weights(arm->arm, role, layer, expert);
-    return mq_weights_load(&weights, pass->context->isa, 0, 1, pass->row_bytes, vector, err);
+    const struct mq_level *level = weights.level ? weights.level : weights.storage;
+    const uint8_t *kept = mq_kept_weights_find(pass->kept, &weights, 0, 1);
+    if (kept) {
+        mq_level_decode_rows(level, pass->context->isa, kept, 1, weights.tensor->cols, vector);
+        return MOEQ_OK;
+    }
+    MQ_TRY(mq_weights_load(&weights, pass->context->isa, 0, 1, pass->row_bytes, vector, err));
+    if (pass->kept) {
+        mq_kept_weights_prepare(pass->kept, &weights);
+        mq_kept_weights_put(pass->kept, &weights, 0, 1, pass->row_bytes);
+    }
+    return MOEQ_OK;
 }
 
 /* ---- norms ---- */

@@ -78,6 +78,7 @@ struct mq_pass {
     struct mq_linear *linear;
     struct mq_attention *attention;
     struct mq_mixers *mixers; /* mixers_int.h */
+    struct mq_kept_weights *kept; /* of a sequence: for vectors too; NULL: none are */
 
     struct mq_pass_arm *arms;
     size_t arms_count;

@@ -4,6 +4,7 @@
 #include "cache.h"
 #include "checked.h"
 #include "error.h"
+#include "kept_weights.h"
 #include "mixers_int.h"
 #include "pass_int.h"
 
@@ -22,6 +23,7 @@ struct mq_sequence {
     struct mq_windows windows; /* the tokens at hand */
     struct mq_observer observer;
     struct mq_cache *cache;
+    struct mq_kept_weights *kept;
     int32_t *ids;   /* [capacity]: all so far */
     float *logits;  /* [vocab] */
     bool last;      /* the tokens at hand are the last ones of a call: logits are wanted */
@@ -84,6 +86,16 @@ static moeq_status on_logits(void *user, const size_t *token_index, size_t token
 
 /* ---- making ---- */
 
+/* Of the memory that is left: for rows that are quantized on the fly all, since making them costs a
+ * search; a model as it is stored is kept where it is small, since a large one is in the page cache
+ * already, whose place a copy would take. */
+static uint64_t room_for_weights(const struct mq_arm *arm, const struct mq_sequence_memory *m)
+{
+    const uint64_t left = m->budget_bytes - m->cache_bytes - m->other_bytes;
+    const bool small = mq_stored_size(arm->view).weight_bytes <= m->budget_bytes / 4;
+    return arm->levels ? left : small ? mq_min_u64(left, m->budget_bytes / 4) : 0;
+}
+
 static moeq_status check_memory(const struct mq_sequence_memory *m, const struct mq_arm *arm,
                                 size_t tokens, moeq_error *err)
 {
@@ -97,7 +109,7 @@ static moeq_status check_memory(const struct mq_sequence_memory *m, const struct
                    m->budget_bytes >> 20);
 }
 
-static moeq_status create(struct mq_sequence *s, moeq_error *err)
+static moeq_status create(struct mq_sequence *s, uint64_t room, moeq_error *err)
 {
     const struct mq_view *view = s->arm->view;
     const struct mq_linear_sizes sizes = mq_pass_products(s->arm, 1);
@@ -118,8 +130,12 @@ static moeq_status create(struct mq_sequence *s, moeq_error *err)
     s->logits = calloc(view->hparams.vocab, sizeof(float));
     if (!s->ids || !s->logits)
         return mq_fail_memory(err, "preparing a sequence");
+    if (room > 0)
+        MQ_TRY(mq_kept_weights_create(view, room, &s->kept, err));
     MQ_TRY(mq_cache_create(view, s->capacity, s->at_once, &s->cache, err));
     MQ_TRY(mq_linear_create(s->context, &sizes, &pass->linear, err));
+    mq_linear_keep(pass->linear, s->kept);
+    pass->kept = s->kept;
     MQ_TRY(mq_attention_create(s->context, pass->program, pass->hparams, s->capacity,
                                &pass->attention, err));
     MQ_TRY(mq_mixers_create(s->context, pass->program, &pass->mixers, err));
@@ -148,7 +164,7 @@ moeq_status mq_sequence_create(const struct mq_context *context, const struct mq
     s->arm = arm;
     s->capacity = tokens;
     s->at_once = memory.at_once;
-    const moeq_status status = create(s, err);
+    const moeq_status status = create(s, room_for_weights(arm, &memory), err);
     if (status == MOEQ_OK)
         *sequence = s;
     else
@@ -165,6 +181,7 @@ void mq_sequence_destroy(struct mq_sequence *s)
     mq_attention_destroy(s->pass.attention);
     mq_linear_destroy(s->pass.linear);
     mq_cache_destroy(s->cache);
+    mq_kept_weights_destroy(s->kept);
     free(s->ids);
     free(s->logits);
     free(s);
