@@ -100,7 +100,7 @@ static bool check_others(const char *command, const struct mq_options *options, 
 
 /* --gpu and --vram */
 static bool read_card(const char *command, const struct mq_options *options,
-                      struct mq_fit_target *target, const struct mq_level **kv)
+                      struct mq_fit_target *target, const struct mq_kv_kind **kv)
 {
     if (!options->gpu && !options->vram)
         return true;

@@ -18,7 +18,7 @@ struct mq_choice_row {
 struct mq_choice {
     bool given;
     struct mq_fit_target target; /* of --gpu and --vram, */
-    const struct mq_level *kv;   /* with this cache; NULL: --size */
+    const struct mq_kv_kind *kv; /* with this cache; NULL: --size */
     uint64_t context;
     struct mq_choice_row chosen, larger; /* larger: the smallest that is not held; name NULL: there is none */
     size_t tried, left_out;              /* left_out: GGUF cannot store them */
