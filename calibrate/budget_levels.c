@@ -7,21 +7,45 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_covered(const struct mq_view *view, const struct mq_budget_levels_options *options,
-                       size_t tensor)
+/* Whether a tensor may have a level. */
+static bool may_have(const struct mq_view *view, const struct mq_budget_levels_options *options,
+                     const struct mq_tensor *t, size_t level)
 {
-    const struct mq_tensor *t = &view->tensors[tensor];
-    return mq_mlp_is_matrix(view, t) && !(options->fixed && options->fixed[tensor]) &&
-           !(options->without_shared && mq_view_class(view, t->role) == MQ_CLASS_SHARED);
+    if (mq_mlp_is_matrix(view, t))
+        return !options->not_for_mlps || !options->not_for_mlps[level];
+    return !options->per_matrix || t->cols % options->levels[level]->block_weights == 0;
 }
 
-uint64_t mq_budget_weights(const struct mq_view *view,
-                           const struct mq_budget_levels_options *options)
+static bool has_level(const struct mq_view *view, const struct mq_budget_levels_options *options,
+                      const struct mq_tensor *t)
 {
-    uint64_t sum = 0;
-    for (size_t i = 0; i < view->tensors_count; i++)
-        if (is_covered(view, options, i))
-            sum += view->tensors[i].rows * view->tensors[i].cols;
+    size_t l = 0;
+    while (l < options->levels_count && !may_have(view, options, t, l))
+        l++;
+    return l < options->levels_count;
+}
+
+bool mq_budget_covers(const struct mq_view *view, const struct mq_sensitivity *sensitivity,
+                      const struct mq_budget_levels_options *options, size_t tensor)
+{
+    const struct mq_tensor *t = &view->tensors[tensor];
+    if (options->pinned[mq_view_class(view, t->role)] || (options->fixed && options->fixed[tensor]))
+        return false;
+    /* of experts that no token met others tell; of what else was not measured nothing does */
+    return mq_mlp_is_matrix(view, t) ||
+           (sensitivity->tokens[tensor] > 0 && has_level(view, options, t));
+}
+
+struct mq_budget_weights mq_budget_weights(const struct mq_view *view,
+                                           const struct mq_sensitivity *sensitivity,
+                                           const struct mq_budget_levels_options *options)
+{
+    struct mq_budget_weights sum = {0};
+    for (size_t i = 0; i < view->tensors_count; i++) {
+        const struct mq_tensor *t = &view->tensors[i];
+        if (mq_budget_covers(view, sensitivity, options, i))
+            *(mq_mlp_is_matrix(view, t) ? &sum.mlps : &sum.rest) += t->rows * t->cols;
+    }
     return sum;
 }
 
@@ -36,9 +60,8 @@ moeq_status mq_budget_fill(const struct mq_view *view, struct mq_sensitivity *s,
     for (int fill = 0; fill < 2; fill++)
         for (size_t i = 0; i < s->tensors; i++) {
             const struct mq_tensor *t = &view->tensors[i];
-            if (t->layer < 0)
-                continue;
-            double *of_kind = least + ((size_t)t->layer * MQ_ROLE_COUNT + t->role) * s->levels;
+            double *of_kind =
+                least + ((size_t)(t->layer + 1) * MQ_ROLE_COUNT + t->role) * s->levels;
             for (size_t l = 0; l < s->levels; l++) {
                 double *loss = &s->loss[i * s->levels + l];
                 if (!fill)
@@ -51,18 +74,26 @@ moeq_status mq_budget_fill(const struct mq_view *view, struct mq_sensitivity *s,
     return MOEQ_OK;
 }
 
+static void add(const struct mq_view *view, const struct mq_sensitivity *s,
+                const struct mq_budget_levels_options *options, size_t tensor, size_t level,
+                struct mq_budget_option *sum)
+{
+    const struct mq_tensor *t = &view->tensors[tensor];
+    sum->bytes += t->rows * mq_level_row_bytes(options->levels[level], t->cols);
+    sum->loss += s->loss[tensor * s->levels + level];
+}
+
 struct mq_budget_option mq_budget_uniform(const struct mq_view *view,
                                           const struct mq_sensitivity *sensitivity,
                                           const struct mq_budget_levels_options *options,
-                                          size_t level)
+                                          size_t level, size_t rest)
 {
     struct mq_budget_option sum = {0, 0.0};
-    for (size_t i = 0; i < sensitivity->tensors; i++)
-        if (is_covered(view, options, i)) {
-            const struct mq_tensor *t = &view->tensors[i];
-            sum.bytes += t->rows * mq_level_row_bytes(options->levels[level], t->cols);
-            sum.loss += sensitivity->loss[i * sensitivity->levels + level];
-        }
+    for (size_t i = 0; i < sensitivity->tensors; i++) {
+        const size_t of = mq_mlp_is_matrix(view, &view->tensors[i]) ? level : rest;
+        if (of != SIZE_MAX && mq_budget_covers(view, sensitivity, options, i))
+            add(view, sensitivity, options, i, of, &sum);
+    }
     return sum;
 }
 
@@ -75,9 +106,9 @@ static size_t number_units(const struct mq_view *view, const struct mq_sensitivi
     for (size_t i = 0; of_kind && i < s->tensors; i++) {
         const struct mq_tensor *t = &view->tensors[i];
         unit[i] = SIZE_MAX;
-        if (!is_covered(view, options, i))
+        if (!mq_budget_covers(view, s, options, i))
             continue;
-        size_t *kind = &of_kind[(size_t)t->layer * MQ_ROLE_COUNT + t->role];
+        size_t *kind = &of_kind[(size_t)(t->layer + 1) * MQ_ROLE_COUNT + t->role];
         if (!options->per_matrix || !*kind)
             *kind = ++units;
         unit[i] = *kind - 1;
@@ -103,10 +134,11 @@ moeq_status mq_budget_levels(const struct mq_view *view, const struct mq_sensiti
     }
     for (size_t i = 0; i < n; i++)
         for (size_t l = 0; l < levels && unit[i] != SIZE_MAX; l++) {
-            const struct mq_tensor *t = &view->tensors[i];
             struct mq_budget_option *sum = &o[unit[i] * levels + l];
-            sum->bytes += t->rows * mq_level_row_bytes(options->levels[l], t->cols);
-            sum->loss += sensitivity->loss[i * sensitivity->levels + l];
+            if (!may_have(view, options, &view->tensors[i], l))
+                sum->bytes = UINT64_MAX;
+            else if (sum->bytes != UINT64_MAX)
+                add(view, sensitivity, options, i, l, sum);
         }
     MQ_TRY_OUT(mq_budget_choose(o, units, levels, options->bytes, level, result, err));
     for (size_t i = 0; i < n; i++)

@@ -18,7 +18,7 @@
 static void all_levels(struct mq_budget_cli *budget)
 {
     for (size_t i = 0; i < mq_levels_count; i++)
-        if (mq_feedback_can(&mq_levels[i]) && budget->how.levels_count < MQ_BUDGET_LEVELS)
+        if (mq_feedback_can(&mq_levels[i]) && budget->how.levels_count < MQ_BUDGET_NAMED_LEVELS)
             budget->levels[budget->how.levels_count++] = &mq_levels[i];
 }
 
@@ -28,8 +28,8 @@ static bool named_levels(const char *command, const char *names, struct mq_budge
     bool good = copy != NULL;
     for (char *name; good && (name = strsep(&rest, ",")) != NULL;) {
         const struct mq_level *level = mq_option_level(command, "--levels", name);
-        if (level && budget->how.levels_count == MQ_BUDGET_LEVELS) {
-            mq_usage(command, "--levels: at most %d", MQ_BUDGET_LEVELS);
+        if (level && budget->how.levels_count == MQ_BUDGET_NAMED_LEVELS) {
+            mq_usage(command, "--levels: at most %d", MQ_BUDGET_NAMED_LEVELS);
             level = NULL;
         }
         good = level != NULL;
@@ -38,6 +38,24 @@ static bool named_levels(const char *command, const char *names, struct mq_budge
     }
     free(copy);
     return good;
+}
+
+/* What is no expert's or MLP's may keep more: these are among its levels whatever --levels names. */
+static void add_levels_of_others(struct mq_budget_cli *budget)
+{
+    static const char *const names[] = {"q4_k", "q5_k", "q6_k", MQ_BUDGET_REST};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const struct mq_level *level = mq_level_find(names[i]);
+        size_t l = 0;
+        while (l < budget->how.levels_count && budget->levels[l] != level)
+            l++;
+        if (l == budget->how.levels_count) {
+            budget->not_for_mlps[l] = true;
+            budget->levels[budget->how.levels_count++] = level;
+        }
+        budget->rest = l; /* the last one's */
+    }
+    budget->how.not_for_mlps = budget->not_for_mlps;
 }
 
 static bool parse_bpw(const char *command, const char *text, double *bpw)
@@ -86,8 +104,8 @@ static bool check_others(const char *command, const struct mq_options *options, 
 {
     if (options->level || options->recipe) {
         mq_usage(command,
-                 "%s and %s exclude each other: a budget chooses the levels of experts "
-                 "(--attention, --shared, --embeddings and --tensor set those of others)",
+                 "%s and %s exclude each other: a budget chooses levels "
+                 "(--attention, --shared, --embeddings and --tensor set those of what is no part of it)",
                  option, options->level ? "--level" : "--recipe");
         return false;
     }
@@ -123,16 +141,20 @@ bool mq_budget_option_check(const char *command, const struct mq_options *option
     if (budget->choice.given)
         return read_card(command, options, &budget->choice.target, &budget->choice.kv);
     budget->how.levels = budget->levels;
-    budget->how.without_shared = options->shared != NULL;
+    budget->how.pinned[MQ_CLASS_SHARED] = options->shared != NULL;
+    budget->how.pinned[MQ_CLASS_ATTENTION] = options->attention != NULL;
+    budget->how.pinned[MQ_CLASS_EMBEDDINGS] = options->embeddings != NULL;
     budget->how.per_matrix =
         options->granularity ? strcmp(options->granularity, "matrix") == 0 : gguf;
     if (options->bpw && !parse_bpw(command, options->bpw, &budget->bpw))
         return false;
     if (!read_card(command, options, &budget->target, &budget->kv))
         return false;
-    if (options->levels)
-        return named_levels(command, options->levels, budget);
-    all_levels(budget);
+    if (!options->levels)
+        all_levels(budget);
+    else if (!named_levels(command, options->levels, budget))
+        return false;
+    add_levels_of_others(budget);
     return true;
 }
 
@@ -150,9 +172,11 @@ static moeq_status measure(const struct mq_options *options, const struct mq_vie
                            const struct mq_policy *policy, const struct mq_calibrated_option *calibrated,
                            struct mq_budget_cli *budget, moeq_error *err)
 {
-    const struct mq_sensitivity_options how = {
-        .levels = budget->levels, .levels_count = budget->how.levels_count,
-        .effort = policy->effort, .importance = policy->importance};
+    const struct mq_sensitivity_options how = {.levels = budget->levels,
+                                               .levels_count = budget->how.levels_count,
+                                               .effort = policy->effort,
+                                               .importance = policy->importance,
+                                               .feedback = calibrated->given};
     struct mq_job_ui ui;
     if (!mq_job_begin(options, &ui))
         return MOEQ_INVALID_ARGUMENT;
@@ -177,9 +201,23 @@ static moeq_status choose_and_plan(const struct mq_options *options, const struc
     return mq_make_plan(options, view, policy, gguf, plan, err);
 }
 
-static uint64_t bpw_bytes(const struct mq_budget_cli *budget)
+/* What is no expert's or MLP's and a budget is about, at its default. */
+static uint64_t rest_bytes(const struct mq_budget_cli *budget, const struct mq_view *view)
 {
-    return (uint64_t)(budget->bpw / 8.0 * (double)budget->weights);
+    return mq_budget_uniform(view, &budget->sensitivity, &budget->how, SIZE_MAX, budget->rest)
+        .bytes;
+}
+
+/* As many as where experts and MLPs have the bits, and the rest its default. */
+static uint64_t bytes_of_bpw(const struct mq_budget_cli *budget, const struct mq_view *view)
+{
+    return (uint64_t)(budget->bpw / 8.0 * (double)budget->weights.mlps) + rest_bytes(budget, view);
+}
+
+double mq_budget_option_bpw(const struct mq_budget_cli *budget, const struct mq_view *view)
+{
+    return 8.0 * ((double)budget->result.bytes - (double)rest_bytes(budget, view)) /
+           (double)budget->weights.mlps;
 }
 
 /* What the plan leaves of the budget; negative: that much is missing. */
@@ -209,33 +247,34 @@ static moeq_status find_spare(const struct mq_options *options, const struct mq_
     return status;
 }
 
-/* How much the smallest of the levels take. */
+/* The plan with the smallest of the levels, which may fit where a larger one's alignment made it seem that it does not,
+ * or how much it takes. */
 static moeq_status too_small(const struct mq_options *options, const struct mq_view *view,
                              const struct mq_policy *policy, const struct mq_gguf_options *gguf,
                              struct mq_budget_cli *budget, struct mq_plan **plan, moeq_error *err)
 {
-    const double bits = mq_bits_per_weight(budget->result.bytes, budget->weights);
+    const double bits =
+        mq_bits_per_weight(budget->result.bytes, budget->weights.mlps + budget->weights.rest);
     char size[32];
     int64_t spare;
     if (options->bpw)
-        return mq_fail(
-            err, MOEQ_LIMIT,
-            "--bpw %s is too small: the smallest of the levels take %.4f bits per weight "
-            "of experts and MLPs",
-            options->bpw, ceil(bits * 1e4) / 1e4);
+        return mq_fail(err, MOEQ_LIMIT,
+                       "--bpw %s is too small: the smallest of the levels take --bpw %.4f",
+                       options->bpw, ceil(mq_budget_option_bpw(budget, view) * 1e4) / 1e4);
     MQ_TRY(choose_and_plan(options, view, policy, gguf, budget, budget->result.bytes, plan, err));
     MQ_TRY(find_spare(options, view, policy, budget, *plan, &spare, err));
-    const uint64_t missing = spare < 0 ? (uint64_t)-spare : 0;
+    if (spare >= 0)
+        return MOEQ_OK;
+    const uint64_t missing = (uint64_t)-spare;
     if (options->size)
         return mq_fail(err, MOEQ_LIMIT,
                        "--size %" PRIu64
                        " is too small: with the smallest of the levels (%.4f bits "
-                       "per weight of experts and MLPs) the files take %" PRIu64 " bytes",
+                       "per weight) the files take %" PRIu64 " bytes",
                        options->size, bits, options->size + missing);
     return mq_fail(
         err, MOEQ_LIMIT,
-        "%s: too small: with the smallest of the levels (%.4f bits per weight of experts "
-        "and MLPs) %s are missing",
+        "%s: too small: with the smallest of the levels (%.4f bits per weight) %s are missing",
         budget->option, bits, mq_format_bytes(missing, size));
 }
 
@@ -265,7 +304,7 @@ static void say_budget(const struct mq_options *options, uint32_t ids, struct mq
 {
     char what[64] = "";
     if (options->bpw)
-        snprintf(what, sizeof what, "%.16s bits per weight", options->bpw);
+        snprintf(what, sizeof what, "%.16s bits per weight of experts and MLPs", options->bpw);
     else if (options->size)
         snprintf(what, sizeof what, "%" PRIu64 " bytes in all", options->size);
     else
@@ -306,8 +345,8 @@ static moeq_status fix_tensors(const struct mq_view *view, const struct mq_polic
             budget->fixed[i] |=
                 mq_policy_override_matches(&policy->overrides[k], &view->tensors[i]);
     budget->how.fixed = budget->fixed;
-    budget->weights = mq_budget_weights(view, &budget->how);
-    if (budget->weights)
+    budget->weights = mq_budget_weights(view, &budget->sensitivity, &budget->how);
+    if (budget->weights.mlps || (budget->weights.rest && !budget->bpw))
         return MOEQ_OK;
     return mq_fail(err, MOEQ_INVALID_ARGUMENT,
                    "%s: --tensor leaves no matrix to choose a level for", budget->option);
@@ -331,7 +370,8 @@ static moeq_status plan_budget(const struct mq_options *options, const struct mq
     moeq_error inner = {0};
     const moeq_status status =
         options->bpw
-            ? choose_and_plan(options, view, policy, gguf, budget, bpw_bytes(budget), plan, &inner)
+            ? choose_and_plan(options, view, policy, gguf, budget, bytes_of_bpw(budget, view), plan,
+                              &inner)
             : plan_within(options, view, policy, gguf, budget,
                           budget->kv ? mq_fit_target_usable(&budget->target) : options->size, plan,
                           &inner);

@@ -49,10 +49,12 @@ static const struct option options_table[] = {
      FIELD(recipe)},
     {"shared", 0, TEXT, "LEVEL",
      "level of what every token uses in a model with experts: shared experts, and MLPs beside or "
-     "instead of experts (default q8_0)",
+     "instead of experts (default q8_0; with a budget: levels that it chooses)",
      FIELD(shared)},
-    {"attention", 0, TEXT, "LEVEL", "level of attention (default q8_0)", FIELD(attention)},
-    {"embeddings", 0, TEXT, "LEVEL", "level of embeddings and head (default q8_0)",
+    {"attention", 0, TEXT, "LEVEL",
+     "level of attention (default q8_0; with a budget: levels that it chooses)", FIELD(attention)},
+    {"embeddings", 0, TEXT, "LEVEL",
+     "level of embeddings and head (default q8_0; with a budget: levels that it chooses)",
      FIELD(embeddings)},
     {"tensor", 0, LIST, "'PATTERN=LEVEL'",
      "level of the tensors whose names match a shell pattern; may be repeated, the last match wins",
@@ -62,8 +64,9 @@ static const struct option options_table[] = {
      "calibrated: errors of what a text's tokens give, instead of the weights' (needs --text)",
      FIELD(effort)},
     {"bpw", 0, TEXT, "BITS",
-     "instead of a level: for each matrix of experts and MLPs the one with which all lose least "
-     "together within so many bits per weight (needs --text; --levels: among which)",
+     "instead of a level: for each matrix the one with which all lose least together, in as many "
+     "bytes as so many bits per weight of experts and MLPs take beside q8_0 of all else (needs "
+     "--text; --levels: among which)",
      FIELD(bpw)},
     {"size", 0, SIZE, "SIZE",
      "the same for files of at most this size; --gpu or --vram: for what a card holds beside the "

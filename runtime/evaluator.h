@@ -101,7 +101,7 @@ struct mq_mlp_inputs {
     const float *scale;
 };
 
-/* A product of one arm that is about to be formed: rows of a layer's matrix with the inputs of tokens. */
+/* A product of one arm that is about to be formed: rows of a layer's matrix, or of the head, with the inputs of tokens. */
 struct mq_product {
     int arm;
     const struct mq_layer *shape;
@@ -134,7 +134,8 @@ struct mq_observer {
      * even without tokens. Experts in order. */
     moeq_status (*on_mlp)(void *user, const struct mq_mlp_inputs *inputs, moeq_error *err);
     /* For each product of a layer, before it is formed: gathered tokens of an expert may come in several,
-     * in order. Rows of inputs are those of all tokens that the matrix meets, in the order of tokens. */
+     * in order. Rows of inputs are those of all tokens that the matrix meets, in the order of tokens. Then for
+     * the head (tensor->layer -1), where logits are wanted: before each on_logits, whose tokens they are. */
     moeq_status (*on_product)(void *user, struct mq_product *product, moeq_error *err);
     /* Return false to skip the logits of a token (those that a protocol does not score). NULL: all.
      */

@@ -126,7 +126,7 @@ moeq_status mq_pass_apply(struct mq_pass *pass, enum mq_linear_output output, mo
 {
     const struct mq_tensor *tensor = pass->products[0].weights.tensor;
     const uint64_t some = pass->products[0].rows_count;
-    for (size_t a = 0; tensor->layer >= 0 && a < pass->arms_count; a++)
+    for (size_t a = 0; a < pass->arms_count; a++)
         MQ_TRY(mq_pass_tell_product(pass, &pass->products[a], (int)a, NULL, NULL, err));
     MQ_TRY(mq_linear_apply(pass->linear, output, pass->products, pass->arms_count, 1, err));
     if (tensor->layer >= 0)

@@ -114,7 +114,9 @@ class Quality:
         self.moeq("record", self.model, "--text", self.o.held_out, "-o", self.reference, "--force", "-q")
         scratch = self.export("scratch.gguf", "--level", SCRATCH_LEVEL)
         kind = GGMLQuantizationType[SCRATCH_LEVEL.upper()]
-        self.experts = {t.name for t in GGUFReader(scratch).tensors if t.tensor_type == kind}
+        tensors = GGUFReader(scratch).tensors
+        self.experts = {t.name for t in tensors if t.tensor_type == kind}
+        self.rest = int(sum(t.n_bytes for t in tensors if t.name not in self.experts))
         self.source = GGUFReader(self.export("source.gguf", "--level", "f32"))
         self.by_feedback = ("--effort", "calibrated", "--text", self.text)
 
@@ -185,9 +187,10 @@ class Quality:
         first = measured[0]["kld_nats"]["mean"]["value"]
         rows = []
         for label, path, row, difference in zip(files, files.values(), measured, differences):
-            kinds = [t for t in GGUFReader(path).tensors if t.name in self.experts]
+            # of experts; where a budget has other levels for the rest, too, as if those were the others' q8_0
+            size = int(sum(t.n_bytes for t in GGUFReader(path).tensors)) - self.rest
             kld = row["kld_nats"]["mean"]
-            rows.append({"by": label, "bytes": int(sum(t.n_bytes for t in kinds)), "kld": kld["value"],
+            rows.append({"by": label, "bytes": size, "kld": kld["value"],
                          "kld_se": kld["se"], "ratio": kld["value"] / first,
                          "difference": difference and difference["mean"],
                          "difference_se": difference and difference["se"],

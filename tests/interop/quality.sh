@@ -18,7 +18,8 @@
 #   --moeq FILE              the program (default: built in build)
 #   --threads N
 #
-# Experts are at the level, all else in all files the same q8_0. "GGML" is ggml_quantize_chunk, as llama-quantize
+# Experts are at the level, all else is the same q8_0, but of a budget, which chooses levels for all that takes as many
+# bytes together. "GGML" is ggml_quantize_chunk, as llama-quantize
 # calls it: for each expert, without and with its part of the importance matrix, which `moeq calibrate` makes of the
 # calibration text. Files are judged by `moeq verify --against` a recording of the held-out text, all of a level
 # together: "difference" is the mean KLD minus that of the first row, with the standard error of a paired bootstrap
