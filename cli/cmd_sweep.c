@@ -6,6 +6,7 @@
 #include "importance_option.h"
 #include "model_options.h"
 #include "report_files.h"
+#include "source_card.h"
 #include "sweep_card.h"
 
 #include "attribution.h"
@@ -161,10 +162,10 @@ static moeq_status run(const struct mq_options *options, const struct mq_context
                         &s->attribution, err);
 }
 
-static cJSON *json_of(const struct sweep *s)
+static cJSON *json_of(const struct sweep *s, const struct mq_options *options)
 {
-    return mq_sweep_card_put_json(&s->card,
-                                  mq_sweep_json(&s->result, s->attribute ? &s->attribution : NULL));
+    cJSON *document = mq_sweep_json(&s->result, s->attribute ? &s->attribution : NULL);
+    return mq_put_source_card(mq_sweep_card_put_json(&s->card, document), options, s->source->path);
 }
 
 static void print_sweep(const struct sweep *s, const struct mq_options *options)
@@ -182,7 +183,7 @@ static void print_sweep(const struct sweep *s, const struct mq_options *options)
     mq_print_comparison(r, options->verbose);
     if (s->attribute)
         mq_print_attribution(&s->attribution, r);
-    cJSON *document = s->card.given ? json_of(s) : NULL;
+    cJSON *document = s->card.given ? json_of(s, options) : NULL;
     mq_sweep_card_print(&s->card, document);
     cJSON_Delete(document);
 }
@@ -234,13 +235,13 @@ enum mq_exit mq_cmd_sweep(const struct mq_options *options)
     if (status != MOEQ_OK) {
         code = mq_report(&err);
     } else if (options->json) {
-        code = mq_print_json(json_of(&s));
+        code = mq_print_json(json_of(&s, options));
     } else {
         print_sweep(&s, options);
         code = mq_finish_output();
     }
-    if (code == MQ_EXIT_GOOD && options->report.count)
-        code = mq_report_files_write(options, ui.context.threads, json_of(&s));
+    if (code == MQ_EXIT_GOOD && mq_report_files_wanted(options))
+        code = mq_report_files_write(options, ui.context.threads, json_of(&s, options));
     free_sweep(&s, options);
     return code;
 }

@@ -4,6 +4,7 @@
 #include "metric_list.h"
 #include "model_options.h"
 #include "report_files.h"
+#include "source_card.h"
 
 #include "comparison_json.h"
 #include "error.h"
@@ -95,12 +96,12 @@ static enum mq_exit check_options(const struct mq_options *o, struct mq_comparis
 /* The files to write, by number; some may be NULL. */
 static size_t outputs_count(const struct mq_options *o)
 {
-    return 2 + o->report.count;
+    return 3 + o->report.count;
 }
 
 static const char *output(const struct mq_options *o, size_t i)
 {
-    return i == 0 ? o->write_gate : i == 1 ? o->junit : o->report.values[i - 2];
+    return i == 0 ? o->write_gate : i == 1 ? o->junit : i == 2 ? o->card : o->report.values[i - 3];
 }
 
 /* None of the files to write may be one that is read. */
@@ -212,6 +213,12 @@ static moeq_status prepare(const struct mq_options *options, const struct mq_con
     return v->baseline.model ? check_outputs(options, &v->baseline.model, 1, err) : MOEQ_OK;
 }
 
+static cJSON *json_of(const struct verification *v, const struct mq_options *options)
+{
+    return mq_put_source_card(mq_verify_json(&v->result, v->gate), options,
+                              v->result.baseline->path);
+}
+
 /* Everything behind it. */
 static enum mq_exit conclude(const struct mq_options *options, unsigned threads,
                              struct verification *v)
@@ -229,7 +236,7 @@ static enum mq_exit conclude(const struct mq_options *options, unsigned threads,
         return mq_report(&err);
     enum mq_exit code = MQ_EXIT_GOOD;
     if (options->json) {
-        code = mq_print_json(mq_verify_json(result, gate));
+        code = mq_print_json(json_of(v, options));
     } else {
         print_result(result, options);
         if (options->write_gate && !options->quiet)
@@ -240,8 +247,8 @@ static enum mq_exit conclude(const struct mq_options *options, unsigned threads,
         print_judgement(gate, options);
     if (!options->json)
         code = mq_finish_output();
-    if (code == MQ_EXIT_GOOD && options->report.count) /* a regression is to be read about too */
-        code = mq_report_files_write(options, threads, mq_verify_json(result, gate));
+    if (code == MQ_EXIT_GOOD && mq_report_files_wanted(options)) /* a regression is to be read about too */
+        code = mq_report_files_write(options, threads, json_of(v, options));
     return code == MQ_EXIT_GOOD && gate && gate->broken ? MQ_EXIT_REGRESSION : code;
 }
 

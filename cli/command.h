@@ -55,9 +55,10 @@ struct mq_options {
     bool echo, ignore_eos;
     /* fit */
     const char *gpu, *vram, *bandwidth, *kv, *quality, *runtime;
-    uint64_t card_context;
+    uint64_t gpu_context;
     bool list_gpus, no_flash_attention;
     /* verify */
+    const char *charts, *card, *base_model; /* beside `report` */
     const char *against, *gate, *write_gate, *margin, *junit;
     bool gate_all, list_metrics;
     /* common */

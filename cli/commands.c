@@ -129,13 +129,14 @@ const struct mq_command mq_commands[] = {
             "the original on a text, and prints what each level costs in memory and quality.\n"
             "With --files: models stored in files beside them or alone, judged as verify\n"
             "does, and what each is minus the first one. Nothing is written but the reports\n"
-            "that --report names: a page with charts (.html), or Markdown for a pull request\n"
-            "(.md). With --gpu or --vram: which of them fit a card, with how long a context\n"
-            "and how fast at most; the page then says which to take for that card. Memory\n"
-            "as in eval (--memory, default half of the machine's).",
+            "that --report names: a page with charts (.html), Markdown for a pull request\n"
+            "(.md), a table (.csv) or a chart (.svg); --card writes a model card. With --gpu\n"
+            "or --vram: which of them fit a card, with how long a context and how fast at\n"
+            "most; the page then says which to take for that card. Memory as in eval\n"
+            "(--memory, default half of the machine's).",
         .options = "text levels files shared attention embeddings tensor effort calibration "
                    "calibration-text protocol context tokens swap noise-floor attribute compute "
-                   "gpu vram bandwidth card-context kv runtime report" READING,
+                   "gpu vram bandwidth gpu-context kv runtime report charts card base-model" READING,
         .common = LARGE_JOB " verbose",
         .examples = "  moeq sweep Mixtral-8x7B-v0.1 --text wiki.txt --levels q8_0,q4_k,q3_k \\\n"
                     "      --report sweep.html\n"
@@ -197,9 +198,9 @@ const struct mq_command mq_commands[] = {
             "with limits: a line for each broken one, and exit code 3. --list-metrics says\n"
             "which figures there are, what each is and how a gate names it. -v adds routing\n"
             "layer by layer and more figures; --report writes it all as a page with charts\n"
-            "(.html), or as Markdown for a pull request (.md).",
+            "(.html), as Markdown for a pull request (.md), or as a table (.csv).",
         .options = "against text protocol context tokens swap noise-floor compute gate gate-all "
-                   "write-gate margin junit list-metrics report" READING,
+                   "write-gate margin junit list-metrics report charts card base-model" READING,
         .common = LARGE_JOB " verbose",
         .examples =
             "  moeq verify q8.moeq --against ref.moeqref --write-gate gate.json\n"
@@ -213,18 +214,22 @@ const struct mq_command mq_commands[] = {
     },
     {
         .name = "report",
-        .arguments = "RESULT.json -o FILE.html|FILE.md",
-        .summary = "a saved result of sweep or verify as a page for people",
+        .arguments = "RESULT.json... -o FILE",
+        .summary = "saved results of sweep and verify as a page, a table or a model card",
         .description =
-            "Makes the report that sweep --report and verify --report write from what they\n"
-            "print with --json: a page with charts (.html), or Markdown for a pull request\n"
-            "(.md). Nothing is measured, and no model is read. An existing FILE is replaced.",
-        .options = "output",
+            "Makes what sweep --report and verify --report write from what they print with\n"
+            "--json: a page with charts (.html), Markdown for a pull request (.md), a table\n"
+            "(.csv), the chart by which levels are chosen (.svg); with --card a README.md for\n"
+            "the Hugging Face Hub. Several results of one original, text and protocol are\n"
+            "joined. Nothing is measured, and no weights are read. An existing FILE is\n"
+            "replaced.",
+        .options = "output charts card base-model",
         .common = COMMON,
         .examples = "  moeq sweep DIR --text wiki.txt --levels q8_0,q4_k --json > sweep.json\n"
-                    "  moeq report sweep.json -o sweep.html",
+                    "  moeq report sweep.json -o sweep.html\n"
+                    "  moeq report sweep.json files.json --card README.md --charts charts",
         .positional_min = 1,
-        .positional_max = 1,
+        .positional_max = MQ_ANY,
         .run = mq_cmd_report,
     },
     {

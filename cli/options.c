@@ -204,10 +204,10 @@ static const struct option options_table[] = {
      "each "
      "card",
      FIELD(bandwidth)},
-    {"card-context", 0, COUNT, "N",
+    {"gpu-context", 0, COUNT, "N",
      "tokens of the KV cache on the card (default: those of --context, or else the model's own, at "
      "most 8192)",
-     FIELD(card_context)},
+     FIELD(gpu_context)},
     {"no-flash-attention", 0, FLAG, NULL,
      "count the buffers of a runtime that stores attention's scores", FIELD(no_flash_attention)},
     {"kv", 0, TEXT, "KIND",
@@ -220,8 +220,19 @@ static const struct option options_table[] = {
      FIELD(runtime)},
     {"quality", 0, TEXT, "FILE", "the output of moeq sweep --json for this model", FIELD(quality)},
     {"list-gpus", 0, FLAG, NULL, "list the cards that --gpu knows", FIELD(list_gpus)},
-    {"report", 0, LIST, "FILE", "write a report: FILE.html or FILE.md; may be repeated",
+    {"report", 0, LIST, "FILE",
+     "write a report: FILE.html, FILE.md, FILE.csv (a row for each level or file) or FILE.svg (memory "
+     "against fidelity); may be repeated",
      FIELD(report)},
+    {"charts", 0, TEXT, "FOLDER", "write every chart as an SVG file into FOLDER", FIELD(charts)},
+    {"card", 0, TEXT, "FILE.md",
+     "write a model card for the Hugging Face Hub, a README.md with metadata, tables and commands, and its "
+     "chart beside it (FILE.svg)",
+     FIELD(card)},
+    {"base-model", 0, TEXT, "OWNER/NAME",
+     "of the card: the original's repository on the Hub (default: the one of the cache it lies in, or what "
+     "its config.json says)",
+     FIELD(base_model)},
     {"against", 0, TEXT, "BASE|REF", "the original model, or a recording of it (moeq record)",
      FIELD(against)},
     {"gate", 0, TEXT, "GATE.json", "limits to keep; exit code 3 if one is broken", FIELD(gate)},

@@ -1,9 +1,11 @@
 /* report_files.c: the files of --report, and the facts of the run that stand in them. */
 #include "report_files.h"
 
+#include "error.h"
 #include "file.h"
 #include "output_path.h"
 #include "report.h"
+#include "source_card.h"
 #include "text_match.h"
 
 #include <stdio.h>
@@ -14,27 +16,54 @@
 
 /* ---- before the run ---- */
 
+bool mq_report_files_wanted(const struct mq_options *options)
+{
+    return options->report.count || options->card || options->charts;
+}
+
+/* One file that is to be written. */
+static bool check_place(const char *command, const char *option, const char *path,
+                        const char *const *inputs)
+{
+    for (const char *const *input = inputs; *input; input++)
+        if (mq_same_file(path, *input)) {
+            mq_usage(command, "--%s '%s' is an input of this run", option, path);
+            return false;
+        }
+    if (!mq_path_is_folder(path) && mq_check_output_place(path, NULL) == MOEQ_OK)
+        return true;
+    mq_usage(command, "--%s '%s': cannot write there", option, path);
+    return false;
+}
+
 bool mq_report_files_ok(const char *command, const struct mq_options *options,
                         const char *const *inputs)
 {
+    enum mq_report_format format;
     for (size_t i = 0; i < options->report.count; i++) {
         const char *path = options->report.values[i];
-        enum mq_report_format format;
         if (!mq_report_format_of(path, &format)) {
-            mq_usage(command, "--report '%s': expected a name that ends in .html or .md", path);
+            mq_usage(command, "--report '%s': expected a name that ends in " MQ_REPORT_ENDINGS, path);
             return false;
         }
-        for (const char *const *input = inputs; *input; input++)
-            if (mq_same_file(path, *input)) {
-                mq_usage(command, "--report '%s' is an input of this run", path);
-                return false;
-            }
-        if (mq_path_is_folder(path) || mq_check_output_place(path, NULL) != MOEQ_OK) {
-            mq_usage(command, "--report '%s': cannot write there", path);
+        if (!check_place(command, "report", path, inputs))
             return false;
-        }
     }
-    return true;
+    const char *card = options->card, *charts = options->charts;
+    if (card && !(mq_report_format_of(card, &format) && format == MQ_REPORT_MARKDOWN)) {
+        mq_usage(command, "--card '%s': expected a name that ends in .md", card);
+        return false;
+    }
+    if (options->base_model && !card) {
+        mq_usage(command, "--base-model is about --card");
+        return false;
+    }
+    if (charts && !mq_path_is_folder(charts) && mq_path_exists(charts)) {
+        mq_usage(command, "--charts '%s' is a file: expected a folder", charts);
+        return false;
+    }
+    return mq_source_card_check(command, options) &&
+           (!card || check_place(command, "card", card, inputs));
 }
 
 /* ---- facts of the run ---- */
@@ -109,22 +138,58 @@ static void add_run(cJSON *document, unsigned threads)
     mq_buffer_free(&command);
 }
 
+/* "report: FILE", the first behind `*before`. */
+static void say(const struct mq_options *options, const char **before, const char *what,
+                const char *path)
+{
+    if (!options->json && !options->quiet)
+        printf("%s%s: %s\n", *before, what, path);
+    *before = "";
+}
+
+/* What is wrong with a document has no name there. */
+static enum mq_exit report_about(const char *input, const moeq_error *about)
+{
+    moeq_error err = *about;
+    if (about->status == MOEQ_MALFORMED && input) {
+        err = (moeq_error){0};
+        mq_fail_file(&err, about->status, input, "%s", about->message);
+    }
+    return mq_report(&err);
+}
+
+enum mq_exit mq_report_outputs(const struct mq_options *options, const cJSON *document,
+                               const char *input, const char *before)
+{
+    moeq_error err = {0};
+    size_t charts;
+    for (size_t i = 0; i < options->report.count; i++) {
+        if (mq_report_write(document, options->report.values[i], &err) != MOEQ_OK)
+            return report_about(input, &err);
+        say(options, &before, "report", options->report.values[i]);
+    }
+    if (options->card) {
+        if (mq_report_write_card(document, options->card, &err) != MOEQ_OK)
+            return report_about(input, &err);
+        say(options, &before, "card", options->card);
+    }
+    if (options->charts) {
+        if (mq_report_write_charts(document, options->charts, &charts, &err) != MOEQ_OK)
+            return report_about(input, &err);
+        say(options, &before, "charts", options->charts);
+    }
+    return MQ_EXIT_GOOD;
+}
+
 enum mq_exit mq_report_files_write(const struct mq_options *options, unsigned threads,
                                    cJSON *document)
 {
-    moeq_error err = {0};
     if (!document) {
         fprintf(stderr, "moeq: out of memory while writing the report\n");
         return MQ_EXIT_FAILURE;
     }
     add_run(document, threads);
-    enum mq_exit code = MQ_EXIT_GOOD;
-    for (size_t i = 0; i < options->report.count && code == MQ_EXIT_GOOD; i++) {
-        if (mq_report_write(document, options->report.values[i], &err) != MOEQ_OK)
-            code = mq_report(&err);
-        else if (!options->json && !options->quiet)
-            printf("%sreport: %s\n", i ? "" : "\n", options->report.values[i]);
-    }
+    const enum mq_exit code = mq_report_outputs(options, document, NULL, "\n");
     cJSON_Delete(document);
     return code == MQ_EXIT_GOOD ? mq_finish_output() : code;
 }

@@ -1,8 +1,16 @@
-/* report_files.h: --report FILE: names checked before a long run, files written after it. */
+/* report_files.h: --report, --card and --charts: names checked before a long run, files written after it. */
 #ifndef MQ_REPORT_FILES_H
 #define MQ_REPORT_FILES_H
 
 #include "command.h"
+
+/* Whether any is asked for. */
+bool mq_report_files_wanted(const struct mq_options *options);
+
+/* Writes them; says which on stdout, `before` before the first, unless --json or -q. input: what the document was
+ * read from, for messages; NULL: it is fresh. */
+enum mq_exit mq_report_outputs(const struct mq_options *options, const cJSON *document,
+                               const char *input, const char *before);
 
 /* Whether every FILE has an ending that is known, a folder that can be written to, and is none of
  * the inputs (NULL-terminated paths). False after a message on stderr. */

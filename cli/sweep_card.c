@@ -18,12 +18,12 @@
 bool mq_sweep_card_options(const struct mq_options *options, struct mq_sweep_card *card)
 {
     card->given = options->gpu || options->vram;
-    card->context = options->card_context ? options->card_context : options->context;
+    card->context = options->gpu_context ? options->gpu_context : options->context;
     if (!card->given &&
-        (options->kv || options->runtime || options->bandwidth || options->card_context)) {
+        (options->kv || options->runtime || options->bandwidth || options->gpu_context)) {
         mq_usage(
             "sweep",
-            "--kv, --runtime, --bandwidth and --card-context are about a card: --gpu or --vram");
+            "--kv, --runtime, --bandwidth and --gpu-context are about a card: --gpu or --vram");
         return false;
     }
     if (!card->given)

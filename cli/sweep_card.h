@@ -15,7 +15,7 @@ struct mq_sweep_card {
     size_t rows_count;
 };
 
-/* The options --gpu, --vram, --kv, --runtime, --card-context; false after a message. */
+/* The options --gpu, --vram, --kv, --runtime, --gpu-context; false after a message. */
 bool mq_sweep_card_options(const struct mq_options *options, struct mq_sweep_card *card);
 
 /* What each of them needs on the card; does nothing where none was given. */

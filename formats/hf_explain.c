@@ -213,8 +213,7 @@ bool mq_hf_parse_shard_name(const char *name, struct mq_hf_shard_name *shard)
 
 /* ---- how to get the files ---- */
 
-/* "models--owner--name" in the path of a snapshot -> owner/name. */
-static bool repository_of(const char *folder, char *name, size_t room)
+bool mq_hf_repository_of(const char *folder, char *name, size_t room)
 {
     const char *at = strstr(folder, "models--"), *split;
     for (const char *next; at && (next = strstr(at + 1, "models--"));)
@@ -234,7 +233,7 @@ void mq_hf_fetch_command(const char *folder, char *text, size_t room)
 {
     char path[4096], name[256];
     snprintf(path, sizeof path, "%s/.git", folder);
-    if (repository_of(folder, name, sizeof name))
+    if (mq_hf_repository_of(folder, name, sizeof name))
         snprintf(text, room, "hf download %s", name);
     else if (mq_path_exists(path))
         snprintf(text, room, "git lfs pull (in that folder)");

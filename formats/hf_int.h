@@ -27,6 +27,8 @@ bool mq_hf_parse_shard_name(const char *name, struct mq_hf_shard_name *shard);
  * Always fails. */
 moeq_status mq_hf_explain(const char *folder, const struct mq_hf_listing *listing, bool has_config,
                           moeq_error *err);
+/* "models--owner--name" in the path of a snapshot -> owner/name. False: it has none. */
+bool mq_hf_repository_of(const char *folder, char *name, size_t room);
 moeq_status mq_hf_explain_adapter(const char *folder, moeq_error *err);
 
 /* A path that is there and cannot be followed: a link of the Hub's cache to a blob that is gone. Of

@@ -216,7 +216,7 @@ moeq_status moeq_verify_gate(const moeq_model *const *models, size_t count, cons
                              size_t *broken, char **report, moeq_error *err);
 
 /* A document of moeq_sweep or moeq_verify, or of the program's --json, as a page for people, by the
- * output's ending: .html or .md. An existing output is replaced. */
+ * output's ending: .html, .md, .csv or .svg. An existing output is replaced. */
 moeq_status moeq_report(const char *document, const char *output, moeq_error *err);
 
 #ifdef __cplusplus

@@ -9,9 +9,13 @@
 #include <cjson/cJSON.h>
 #include <stdbool.h>
 
-enum mq_report_format { MQ_REPORT_HTML, MQ_REPORT_MARKDOWN };
+enum mq_report_format { MQ_REPORT_HTML, MQ_REPORT_MARKDOWN, MQ_REPORT_CSV, MQ_REPORT_SVG };
 
-/* By the ending of the file's name: .html or .htm, .md or .markdown. False for any other. */
+/* What endings there are, for messages: "a name that ends in .html, .md, ...". */
+#define MQ_REPORT_ENDINGS ".html, .md, .csv or .svg"
+
+/* By the ending of the file's name: .html or .htm, .md or .markdown, .csv, .svg (the chart of memory against
+ * fidelity). False for any other. */
 bool mq_report_format_of(const char *path, enum mq_report_format *format);
 
 /* The largest document that is read: a sweep of 16 levels over a model of 100 layers and 100 experts has
@@ -28,6 +32,14 @@ moeq_status mq_report_render(const cJSON *document, enum mq_report_format format
 
 /* Appends what the report says first: "Take q4_k: ...", as plain text. */
 moeq_status mq_report_verdict(const cJSON *document, struct mq_buffer *out, moeq_error *err);
+
+/* The document as a model card (report_card.h), and beside it, if there is something to draw, its chart: the path with
+ * .svg for its ending. */
+moeq_status mq_report_write_card(const cJSON *document, const char *path, moeq_error *err);
+
+/* Every chart of the document as FOLDER/NAME.svg; the folder is made if it is not there. *count: how many. */
+moeq_status mq_report_write_charts(const cJSON *document, const char *folder, size_t *count,
+                                   moeq_error *err);
 
 /* Renders and writes the file, which appears under its name only when complete. */
 moeq_status mq_report_write(const cJSON *document, const char *path, moeq_error *err);

@@ -34,9 +34,14 @@ static void put_char(struct mq_buffer *out, const char *text, size_t i)
     }
 }
 
-static void put_text(struct mq_buffer *out, const char *text)
+void mq_markdown_text(struct mq_buffer *out, const char *text)
 {
     mq_escape(out, text, put_char);
+}
+
+static void put_text(struct mq_buffer *out, const char *text)
+{
+    mq_markdown_text(out, text);
 }
 
 static void plain(const struct mq_page *r,

@@ -7,4 +7,7 @@
 /* Appends the whole page. The same document gives the same bytes. */
 void mq_report_markdown(const struct mq_page *report, struct mq_buffer *out);
 
+/* A text from outside, in a line or a table's cell: no character of it means anything. */
+void mq_markdown_text(struct mq_buffer *out, const char *text);
+
 #endif

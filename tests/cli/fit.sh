@@ -80,7 +80,7 @@ grep -q "llama-server -m owner-q3_k.gguf" "$work/stdout" || fail "the name of a 
 grep -q "holds no config.json" "$work/stderr" || fail "an empty folder: what is missing"
 
 # which of a sweep's rows fit a card, in the document, on the page and on the terminal
-card=(--vram 1036MiB --bandwidth 100 --kv q8_0 --card-context 512)
+card=(--vram 1036MiB --bandwidth 100 --kv q8_0 --gpu-context 512)
 "$moeq" sweep $model_folder --text "$work/text" --levels q8_0,q4_k "${card[@]}" --tokens 512 --no-progress \
     --report "$work/card.md" --json > "$work/sweep.json" || fail "sweep --vram"
 python3 - "$work/sweep.json" << 'PYTHON' || fail "sweep --vram --json"
@@ -99,7 +99,7 @@ grep -q '^\*\*Take q4_k: 4\.[0-9]*.*MiB, fits a card with 1.01 GiB with a contex
 "$moeq" sweep $model_folder --text "$work/text" --levels q8_0,q4_k --vram 2GiB --tokens 512 --no-progress > "$work/stdout" ||
     fail "sweep --vram 2GiB"
 grep -q "^Take q8_0: 6\.[0-9]* MiB, fits a card with 2.00 GiB" "$work/stdout" || fail "what fits best: $(tail -3 "$work/stdout")"
-usage sweep "--kv, --runtime, --bandwidth and --card-context are about a card: --gpu or --vram" \
+usage sweep "--kv, --runtime, --bandwidth and --gpu-context are about a card: --gpu or --vram" \
     sweep $model_folder --text "$work/text" --levels q4_k --kv q8_0
 
 # a few bytes that ask for much work: 196,000 tensors, and 8,000 layers

@@ -5,7 +5,7 @@ cp demo/text.txt "$work/text.md"
 run=(sweep $model --text "$work/text.md" --levels q4_k,q3_k --tokens 1024 --no-progress)
 
 for name in report.pdf report .html; do
-    usage sweep "--report '$work/$name': expected a name that ends in .html or .md" \
+    usage sweep "--report '$work/$name': expected a name that ends in .html, .md, .csv or .svg" \
         "${run[@]}" --report "$work/$name"
 done
 usage sweep "--report '$work/no/such/report.html': cannot write there" \

@@ -226,7 +226,7 @@ grep -v '^\*\*\|^| \(Command\|Processor\|Instruction\|Threads\|System\|Gate\)' "
     sed '/^| broken/,/^$/d' > "$work/first"
 grep -v '^\*\*' "$work/saved.md" | diff - "$work/first" >&2 || fail "the saved result's report differs"
 usage report '-o FILE is missing, such as -o report.html' report "$work/saved.json"
-usage report "-o 'x.pdf': expected a name that ends in .html or .md" report "$work/saved.json" -o x.pdf
+usage report "-o 'x.pdf': expected a name that ends in .html, .md, .csv or .svg" report "$work/saved.json" -o x.pdf
 echo '{"moeq_result": "check"}' > "$work/other.json"
 run 1 report "$work/other.json" -o "$work/other.html"
 says 'other.json: report: expected the result of a sweep or a verification' stderr
