@@ -215,7 +215,7 @@ const struct mq_command mq_commands[] = {
     {
         .name = "report",
         .arguments = "RESULT.json... -o FILE",
-        .summary = "saved results of sweep and verify as a page, a table or a model card",
+        .summary = "saved results of sweep and verify as a page, a table, a model card",
         .description =
             "Makes what sweep --report and verify --report write from what they print with\n"
             "--json: a page with charts (.html), Markdown for a pull request (.md), a table\n"
