@@ -81,10 +81,10 @@ START_TEST(hostile_texts_stay_texts)
     const char *end = strstr(card, "\n---\n");
     for (const char *c = card; c < end; c++)
         ck_assert_msg(*c == '\n' || (*c >= 32 && *c < 127), "byte %d in the front matter", *c);
-    ck_assert_uint_eq(count(card, "\n```"), 6); /* three blocks of commands, in which nothing begins a line */
+    ck_assert_uint_eq(count(card, "\n```"), 8); /* four blocks of commands, in which nothing begins a line */
     for (const char *at = end; *at;) {
         const size_t n = strcspn(at, "\n");
-        const bool command = strchr("lop", *at) != NULL; /* llama-server, lms, ollama, printf */
+        const bool command = strchr("lmop", *at) != NULL; /* llama-server, lms, moeq, ollama, printf */
         const char *link = strstr(at, "](z)");
         ck_assert_msg(!link || link > at + n || link[-1] == '\\' || command, "%.*s", (int)n, at);
         at += n + (at[n] == '\n');
