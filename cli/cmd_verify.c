@@ -10,6 +10,7 @@
 #include "error.h"
 #include "output_path.h"
 #include "policy.h"
+#include "spellings.h"
 #include "what_is_it.h"
 
 #include <stdio.h>
@@ -42,6 +43,21 @@ static moeq_status refuse_other(const char *path, moeq_error *err)
     return mq_refuse_what(path, &what, MQ_FILE_SAFETENSORS | MQ_FILE_GGUF | MQ_FILE_JSON, err);
 }
 
+/* The name of a level or recipe in a file's place. */
+static enum mq_exit refuse_level(const struct mq_options *o)
+{
+    struct mq_named named;
+    for (int i = 0; i < o->positional_count; i++) {
+        const char *name = o->positional[i];
+        if (!mq_path_exists(name) && mq_name_find(name, &named) && (named.level || named.recipe))
+            return mq_usage("verify",
+                            "'%s' is a %s, and verify judges files; for levels and files side by "
+                            "side: moeq sweep BASE --text FILE --levels %s --files A,B",
+                            name, named.level ? "level" : "recipe", name);
+    }
+    return MQ_EXIT_GOOD;
+}
+
 /* What may be asked together. MQ_EXIT_GOOD if it may. */
 static enum mq_exit check_options(const struct mq_options *o, struct mq_comparison_options *how,
                                   double *margin)
@@ -63,7 +79,7 @@ static enum mq_exit check_options(const struct mq_options *o, struct mq_comparis
             return mq_usage("verify", "--report '%s' is another output too", o->report.values[i]);
     if (o->margin && !o->write_gate)
         return mq_usage("verify", "--margin needs --write-gate GATE.json");
-    if (!parse_margin(o->margin, margin))
+    if (!parse_margin(o->margin, margin) || refuse_level(o) != MQ_EXIT_GOOD)
         return MQ_EXIT_USAGE;
     how->swap = o->swap;
     how->noise_floor = o->noise_floor;

@@ -32,6 +32,9 @@ usage convert "--levels: 'mix4' is a recipe, a mix of levels; here one level is 
     convert $model --dry-run --bpw 4 --text demo/text.txt --levels q8_0,MIX4
 usage sweep "--levels: unknown level 'Q9_K_M'; did you mean q3_k_m?" sweep $model --text demo/text.txt --levels Q9_K_M
 
+usage verify "'Q4_K_M' is a recipe, and verify judges files; for levels and files side by side: moeq sweep BASE --text FILE --levels Q4_K_M --files A,B" \
+    verify Q4_K_M --against $model --text demo/text.txt
+
 expect 0 "" fit $model --vram 1GiB --levels Q8_0,Q4_K_M,4bit --json
 grep -q '"q4_k_m"' "$work/stdout" || fail "fit: Q4_K_M"
 expect 0 "" sweep $model --text demo/text.txt --tokens 512 --levels Q8_0,Mix4 --json
