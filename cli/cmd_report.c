@@ -87,15 +87,16 @@ enum mq_exit mq_cmd_report(const struct mq_options *options)
     struct mq_options outputs = *options;
     if (!check(options))
         return MQ_EXIT_USAGE;
-    if (check_output(options, &err) != MOEQ_OK || read_documents(options, &document, &err) != MOEQ_OK)
+    if (check_output(options, &err) != MOEQ_OK ||
+        read_documents(options, &document, &err) != MOEQ_OK)
         return mq_report(&err);
     if (options->card) {
         const cJSON *path = mq_json_get(mq_json_get(document, "model"), "path");
         mq_put_source_card(document, options, cJSON_IsString(path) ? path->valuestring : "");
     }
-    outputs.report = (struct mq_option_list){(const char **)&options->output, options->output != NULL};
-    const enum mq_exit code =
-        mq_report_outputs(&outputs, document, options->positional[0], "");
+    outputs.report =
+        (struct mq_option_list){(const char **)&options->output, options->output != NULL};
+    const enum mq_exit code = mq_report_outputs(&outputs, document, options->positional[0], "");
     cJSON_Delete(document);
     if (code != MQ_EXIT_GOOD)
         return code;

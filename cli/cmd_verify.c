@@ -263,7 +263,8 @@ static enum mq_exit conclude(const struct mq_options *options, unsigned threads,
         print_judgement(gate, options);
     if (!options->json)
         code = mq_finish_output();
-    if (code == MQ_EXIT_GOOD && mq_report_files_wanted(options)) /* a regression is to be read about too */
+    if (code == MQ_EXIT_GOOD &&
+        mq_report_files_wanted(options)) /* a regression is to be read about too */
         code = mq_report_files_write(options, threads, json_of(v, options));
     return code == MQ_EXIT_GOOD && gate && gate->broken ? MQ_EXIT_REGRESSION : code;
 }

@@ -33,11 +33,13 @@ struct option {
 static const struct option options_table[] = {
     {"output", 'o', TEXT, "FILE", "the file to write", FIELD(output)},
     {"level", 0, TEXT, "LEVEL",
-     "level of experts, or of the MLPs of a model without them; or a recipe (lists below). Names in any "
+     "level of experts, or of the MLPs of a model without them; or a recipe (lists below). Names "
+     "in any "
      "case, and others that people use, such as Q4_K_M, fp16 or 4bit",
      FIELD(level)},
     {"levels", 0, TEXT, "A,B,...",
-     "levels (and, but for a budget by a text, recipes) to compare, or to choose among, separated by "
+     "levels (and, but for a budget by a text, recipes) to compare, or to choose among, separated "
+     "by "
      "commas",
      FIELD(levels)},
     {"files", 0, LIST, "A,B,...",
@@ -221,16 +223,19 @@ static const struct option options_table[] = {
     {"quality", 0, TEXT, "FILE", "the output of moeq sweep --json for this model", FIELD(quality)},
     {"list-gpus", 0, FLAG, NULL, "list the cards that --gpu knows", FIELD(list_gpus)},
     {"report", 0, LIST, "FILE",
-     "write a report: FILE.html, FILE.md, FILE.csv (a row for each level or file) or FILE.svg (memory "
+     "write a report: FILE.html, FILE.md, FILE.csv (a row for each level or file) or FILE.svg "
+     "(memory "
      "against fidelity); may be repeated",
      FIELD(report)},
     {"charts", 0, TEXT, "FOLDER", "write every chart as an SVG file into FOLDER", FIELD(charts)},
     {"card", 0, TEXT, "FILE.md",
-     "write a model card for the Hugging Face Hub, a README.md with metadata, tables and commands, and its "
+     "write a model card for the Hugging Face Hub, a README.md with metadata, tables and commands, "
+     "and its "
      "chart beside it (FILE.svg)",
      FIELD(card)},
     {"base-model", 0, TEXT, "OWNER/NAME",
-     "of the card: the original's repository on the Hub (default: the one of the cache it lies in, or what "
+     "of the card: the original's repository on the Hub (default: the one of the cache it lies in, "
+     "or what "
      "its config.json says)",
      FIELD(base_model)},
     {"against", 0, TEXT, "BASE|REF", "the original model, or a recording of it (moeq record)",

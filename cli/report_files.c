@@ -43,7 +43,8 @@ bool mq_report_files_ok(const char *command, const struct mq_options *options,
     for (size_t i = 0; i < options->report.count; i++) {
         const char *path = options->report.values[i];
         if (!mq_report_format_of(path, &format)) {
-            mq_usage(command, "--report '%s': expected a name that ends in " MQ_REPORT_ENDINGS, path);
+            mq_usage(command, "--report '%s': expected a name that ends in " MQ_REPORT_ENDINGS,
+                     path);
             return false;
         }
         if (!check_place(command, "report", path, inputs))

@@ -48,8 +48,7 @@ cJSON *mq_put_source_card(cJSON *document, const struct mq_options *options, con
         put(card, "license_name", read->license_name);
         put(card, "license_link", read->license_link);
         put(card, "pipeline_tag", read->pipeline_tag);
-        cJSON *languages =
-            read->languages_count ? cJSON_AddArrayToObject(card, "language") : NULL;
+        cJSON *languages = read->languages_count ? cJSON_AddArrayToObject(card, "language") : NULL;
         for (size_t i = 0; languages && i < read->languages_count; i++)
             cJSON_AddItemToArray(languages, cJSON_CreateString(read->languages[i]));
     }

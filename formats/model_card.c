@@ -105,7 +105,8 @@ static void take_languages(struct mq_model_card *card, struct line s)
     }
 }
 
-static void take_key(struct mq_model_card *card, struct line key, struct line value, bool *languages)
+static void take_key(struct mq_model_card *card, struct line key, struct line value,
+                     bool *languages)
 {
     const struct {
         const char *key;
@@ -160,7 +161,8 @@ void mq_model_card_parse(const char *text, size_t n, struct mq_model_card *card)
 /* "owner/name" as the Hub has them: letters, digits and "-_.". */
 static bool is_repository(const char *name)
 {
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
     const size_t owner = strspn(name, allowed);
     const char *rest = name + owner + 1;
     return owner && name[0] != '.' && name[owner] == '/' && *rest && *rest != '.' &&

@@ -24,12 +24,9 @@
 static const struct {
     const char *ending;
     enum mq_report_format format;
-} endings[] = {{".html", MQ_REPORT_HTML},
-               {".htm", MQ_REPORT_HTML},
-               {".md", MQ_REPORT_MARKDOWN},
-               {".markdown", MQ_REPORT_MARKDOWN},
-               {".csv", MQ_REPORT_CSV},
-               {".svg", MQ_REPORT_SVG}};
+} endings[] = {{".html", MQ_REPORT_HTML},   {".htm", MQ_REPORT_HTML},
+               {".md", MQ_REPORT_MARKDOWN}, {".markdown", MQ_REPORT_MARKDOWN},
+               {".csv", MQ_REPORT_CSV},     {".svg", MQ_REPORT_SVG}};
 
 bool mq_report_format_of(const char *path, enum mq_report_format *format)
 {
@@ -66,8 +63,9 @@ static moeq_status render(const struct mq_page *page, enum mq_report_format form
         break;
     case MQ_REPORT_SVG:
         if (!mq_report_frontier_svg(page, out))
-            return mq_fail(err, MOEQ_MALFORMED,
-                           "there is nothing to draw: no size and KL divergence of a level or file");
+            return mq_fail(
+                err, MOEQ_MALFORMED,
+                "there is nothing to draw: no size and KL divergence of a level or file");
         break;
     }
     return MOEQ_OK;
@@ -99,8 +97,8 @@ moeq_status mq_report_write_card(const cJSON *document, const char *path, moeq_e
     struct mq_buffer card = {0}, svg = {0};
     char chart[PATH_MAX];
     moeq_status status = read_page(document, &page, err);
-    if (status == MOEQ_OK && snprintf(chart, sizeof chart, "%.*s.svg", (int)(mq_extension(path) - path),
-                                      path) >= (int)sizeof chart)
+    if (status == MOEQ_OK && snprintf(chart, sizeof chart, "%.*s.svg",
+                                      (int)(mq_extension(path) - path), path) >= (int)sizeof chart)
         status = mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, "the path is too long");
     if (status == MOEQ_OK) {
         const bool drawn = mq_report_frontier_svg(page, &svg);

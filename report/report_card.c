@@ -70,7 +70,8 @@ static void word_char(struct mq_buffer *out, const char *text, size_t i)
  * option. */
 static void put_word(struct mq_buffer *out, const char *prefix, const char *text)
 {
-    static const char safe[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-./_";
+    static const char safe[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-./_";
     const bool plain = !*prefix && *text && text[strspn(text, safe)] == '\0';
     mq_buffer_printf(out, "%s%s%s", plain ? "" : "'", prefix, *text == '-' && !*prefix ? "./" : "");
     mq_escape(out, text, word_char);
@@ -156,7 +157,8 @@ static void put_key(const char *key, const char *value, struct mq_buffer *out)
 
 static void put_front_matter(const struct mq_page *r, struct mq_buffer *out)
 {
-    const cJSON *card = mq_json_get(r->document, "source_card"), *model = mq_json_get(r->document, "model");
+    const cJSON *card = mq_json_get(r->document, "source_card"),
+                *model = mq_json_get(r->document, "model");
     const cJSON *languages = mq_report_array(card, "language");
     bool gguf = false;
     for (size_t i = 0; i < r->arms_count; i++)
@@ -261,8 +263,8 @@ static const struct mq_report_arm *best_within(const struct mq_page *r, double g
 
 static void put_choice(const struct mq_page *r, struct mq_buffer *out)
 {
-    static const int sizes[] = {2,  4,  6,  8,   10,  12,  16,  20,  24,  32,   40,
-                                48, 64, 80, 96, 128, 192, 256, 384, 512, 768, 1024, 2048};
+    static const int sizes[] = {2,  4,  6,  8,   10,  12,  16,  20,  24,  32,   40,  48,
+                                64, 80, 96, 128, 192, 256, 384, 512, 768, 1024, 2048};
     const struct mq_report_arm *before = NULL;
     mq_buffer_puts(out, "## Which one should I take?\n\n");
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
@@ -280,9 +282,10 @@ static void put_choice(const struct mq_page *r, struct mq_buffer *out)
         out->failed = out->failed || name.failed;
         mq_buffer_free(&name);
     }
-    mq_buffer_puts(out, before ? "\nMemory of the card, or of the machine, with a tenth of the file (at least "
-                                 "1 GiB) for context and buffers; `moeq fit` counts exactly.\n\n"
-                               : "None was measured against the original.\n\n");
+    mq_buffer_puts(
+        out, before ? "\nMemory of the card, or of the machine, with a tenth of the file (at least "
+                      "1 GiB) for context and buffers; `moeq fit` counts exactly.\n\n"
+                    : "None was measured against the original.\n\n");
 }
 
 /* ---- how ---- */
@@ -290,9 +293,11 @@ static void put_choice(const struct mq_page *r, struct mq_buffer *out)
 static void put_measured(const struct mq_page *r, struct mq_buffer *out)
 {
     const cJSON *doc = r->document, *p = mq_json_get(doc, "protocol");
-    mq_buffer_puts(out, "## How this was measured\n\nEach token of a text was predicted by the original and by each "
-                        "file, side by side: the KL divergence is that of the file's distribution from the "
-                        "original's. ");
+    mq_buffer_puts(
+        out, "## How this was measured\n\nEach token of a text was predicted by the original and "
+             "by each "
+             "file, side by side: the KL divergence is that of the file's distribution from the "
+             "original's. ");
     mq_buffer_printf(out, "%s predictions", mq_words_count(mq_report_number(p, "scored_tokens")).s);
     mq_buffer_puts(out, " of ");
     mq_markdown_text(out, mq_base_name(mq_report_string(doc, "text")));
@@ -398,5 +403,6 @@ void mq_report_card(const struct mq_page *r, const char *chart, struct mq_buffer
     if (source_text(r, "license")[0])
         mq_buffer_puts(out, "The license is the original's.\n");
     else
-        mq_buffer_puts(out, "The original's license holds; its card names none that could be copied here.\n");
+        mq_buffer_puts(
+            out, "The original's license holds; its card names none that could be copied here.\n");
 }

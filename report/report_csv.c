@@ -54,8 +54,7 @@ void mq_report_csv(const struct mq_page *report, struct mq_buffer *out)
     mq_buffer_puts(out, "name,file,what");
     for (int i = 0; i < MQ_FIGURE_COUNT; i++)
         if (mq_figures[i].scope == MQ_OF_MODEL)
-            mq_buffer_printf(out, ",%s%s%s%s", mq_figures[i].id,
-                             mq_figures[i].has_error ? "," : "",
+            mq_buffer_printf(out, ",%s%s%s%s", mq_figures[i].id, mq_figures[i].has_error ? "," : "",
                              mq_figures[i].has_error ? mq_figures[i].id : "",
                              mq_figures[i].has_error ? ".se" : "");
     mq_buffer_puts(out, "\r\n");

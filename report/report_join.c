@@ -49,11 +49,12 @@ static moeq_status check_same(const cJSON *first, const char *first_name, const 
             continue;
         show(b, has);
         show(a, had);
-        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, name,
-                            "is about %s than %s: \"%s%s%s\" is %s, and %s there; results are joined of one "
-                            "original, text, protocol and arithmetic",
-                            same[i].what, first_name, same[i].object ? same[i].object : "",
-                            same[i].object ? "." : "", same[i].key, has, had);
+        return mq_fail_file(
+            err, MOEQ_INVALID_ARGUMENT, name,
+            "is about %s than %s: \"%s%s%s\" is %s, and %s there; results are joined of one "
+            "original, text, protocol and arithmetic",
+            same[i].what, first_name, same[i].object ? same[i].object : "",
+            same[i].object ? "." : "", same[i].key, has, had);
     }
     return MOEQ_OK;
 }
@@ -142,11 +143,11 @@ static moeq_status take_row(struct joining *j, const cJSON *document, const cJSO
     }
     moeq_status status = MOEQ_OK;
     if (!same_figures(before, row))
-        status = mq_fail_file(err, MOEQ_INVALID_ARGUMENT, name,
-                              "has '%.60s', which an earlier result has with other figures: made by another "
-                              "text or version? Leave one of them out",
-                              is_file(row) ? mq_report_string(row, "path")
-                                           : mq_report_string(row, "name"));
+        status = mq_fail_file(
+            err, MOEQ_INVALID_ARGUMENT, name,
+            "has '%.60s', which an earlier result has with other figures: made by another "
+            "text or version? Leave one of them out",
+            is_file(row) ? mq_report_string(row, "path") : mq_report_string(row, "name"));
     cJSON_Delete(row);
     return status;
 }
@@ -163,8 +164,8 @@ static moeq_status take_rows(struct joining *j, const cJSON *document, const cha
         if (cJSON_IsTrue(mq_json_get(r, "is_baseline")) && j->rows->child)
             continue;
         if (j->count == MQ_REPORT_ARMS)
-            return mq_fail_file(err, MOEQ_LIMIT, name, "is one too many: at most %d rows are joined",
-                                MQ_REPORT_ARMS);
+            return mq_fail_file(err, MOEQ_LIMIT, name,
+                                "is one too many: at most %d rows are joined", MQ_REPORT_ARMS);
         MQ_TRY(take_row(j, document, r, file, name, err));
         file += !cJSON_IsTrue(mq_json_get(r, "is_baseline")) && (verification || is_file(r));
     }
@@ -174,8 +175,8 @@ static moeq_status take_rows(struct joining *j, const cJSON *document, const cha
 /* What every row is about, from the first document that has it. */
 static void take_frame(struct joining *j, const cJSON *document)
 {
-    static const char *const keys[] = {"result_version", "producer", "model",         "text",
-                                       "texts",          "protocol", "compute",       "routing_chance",
+    static const char *const keys[] = {"result_version", "producer", "model",      "text",
+                                       "texts",          "protocol", "compute",    "routing_chance",
                                        "source_card",    "run",      "noise_floor"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const cJSON *value = mq_json_get(document, keys[i]);

@@ -15,9 +15,10 @@ static struct mq_model_card parse(const char *text)
 
 START_TEST(keys_are_read)
 {
-    struct mq_model_card card = parse("\xef\xbb\xbf---\r\nlicense: other # as it is\r\nlicense_name: \"a \\\"b\\\"\"\r\n"
-                                      "license_link: 'it''s # here'\r\nlanguage: \r\n- en\r\n  - \"no\"\r\n"
-                                      "tags:\r\n- x\r\npipeline_tag: text-generation\r\n---\r\nlicense: mit\r\n");
+    struct mq_model_card card =
+        parse("\xef\xbb\xbf---\r\nlicense: other # as it is\r\nlicense_name: \"a \\\"b\\\"\"\r\n"
+              "license_link: 'it''s # here'\r\nlanguage: \r\n- en\r\n  - \"no\"\r\n"
+              "tags:\r\n- x\r\npipeline_tag: text-generation\r\n---\r\nlicense: mit\r\n");
     ck_assert_str_eq(card.license, "other");
     ck_assert_str_eq(card.license_name, "a \"b\"");
     ck_assert_str_eq(card.license_link, "it's # here");

@@ -13,18 +13,22 @@
 
 /* What ends a line, a word, a cell, a comment or a block in each of the formats; a control of Latin 1, a byte order mark,
  * what is no UTF-8, and letters beyond 16 bits. */
-static const char hostile[] =
-    "=1+1|\"'`</text></style>\n---\n```\n# x: [y](z) $(a) \\ \xc2\x85\xef\xbb\xbf\xff\xf0\x9f\x98\x80";
+static const char hostile[] = "=1+1|\"'`</text></style>\n---\n```\n# x: [y](z) $(a) \\ "
+                              "\xc2\x85\xef\xbb\xbf\xff\xf0\x9f\x98\x80";
 
 static cJSON *document(const char *name, const char *path)
 {
-    cJSON *d = cJSON_Parse(
-        "{\"moeq_result\": \"sweep\", \"compute\": \"f32\", \"model\": {\"family\": \"mixtral\", \"experts\": 8, \"files\": "
-        "[{\"name\": \"m\", \"header_crc32\": \"0\"}]}, \"protocol\": {\"name\": \"half\", \"context_tokens\": 512, "
-        "\"token_ids_crc32\": \"1\", \"scored_tokens\": 255}, \"source_card\": {}, \"model_files\": [[]], \"rows\": "
-        "[{\"name\": \"source\", \"is_baseline\": true, \"file_bytes\": 9e9}, {\"is_baseline\": false, \"file_bytes\": 4e9, "
-        "\"bits_per_weight\": 4.5, \"kld_nats\": {\"mean\": {\"value\": 0.01, \"se\": 0.001}}, \"same_top_rate\": "
-        "{\"value\": 0.9, \"se\": null}}]}");
+    cJSON *d = cJSON_Parse("{\"moeq_result\": \"sweep\", \"compute\": \"f32\", \"model\": "
+                           "{\"family\": \"mixtral\", \"experts\": 8, \"files\": "
+                           "[{\"name\": \"m\", \"header_crc32\": \"0\"}]}, \"protocol\": "
+                           "{\"name\": \"half\", \"context_tokens\": 512, "
+                           "\"token_ids_crc32\": \"1\", \"scored_tokens\": 255}, \"source_card\": "
+                           "{}, \"model_files\": [[]], \"rows\": "
+                           "[{\"name\": \"source\", \"is_baseline\": true, \"file_bytes\": 9e9}, "
+                           "{\"is_baseline\": false, \"file_bytes\": 4e9, "
+                           "\"bits_per_weight\": 4.5, \"kld_nats\": {\"mean\": {\"value\": 0.01, "
+                           "\"se\": 0.001}}, \"same_top_rate\": "
+                           "{\"value\": 0.9, \"se\": null}}]}");
     ck_assert_ptr_nonnull(d);
     cJSON *row = cJSON_GetArrayItem(cJSON_GetObjectItem(d, "rows"), 1);
     cJSON *card = cJSON_GetObjectItem(d, "source_card");
@@ -72,7 +76,8 @@ static size_t count(const char *text, const char *part)
 START_TEST(hostile_texts_stay_texts)
 {
     cJSON *d = document(hostile, hostile);
-    char *csv = render(d, MQ_REPORT_CSV), *svg = render(d, MQ_REPORT_SVG), *card = card_of(d, hostile);
+    char *csv = render(d, MQ_REPORT_CSV), *svg = render(d, MQ_REPORT_SVG),
+         *card = card_of(d, hostile);
     ck_assert_uint_eq(count(csv, "\n"), 3); /* header and two rows */
     ck_assert_uint_eq(count(csv, "\"="), 0);
     ck_assert_uint_eq(count(svg, "</style>"), 1);
@@ -81,10 +86,12 @@ START_TEST(hostile_texts_stay_texts)
     const char *end = strstr(card, "\n---\n");
     for (const char *c = card; c < end; c++)
         ck_assert_msg(*c == '\n' || (*c >= 32 && *c < 127), "byte %d in the front matter", *c);
-    ck_assert_uint_eq(count(card, "\n```"), 8); /* four blocks of commands, in which nothing begins a line */
+    ck_assert_uint_eq(count(card, "\n```"),
+                      8); /* four blocks of commands, in which nothing begins a line */
     for (const char *at = end; *at;) {
         const size_t n = strcspn(at, "\n");
-        const bool command = strchr("lmop", *at) != NULL; /* llama-server, lms, moeq, ollama, printf */
+        const bool command =
+            strchr("lmop", *at) != NULL; /* llama-server, lms, moeq, ollama, printf */
         const char *link = strstr(at, "](z)");
         ck_assert_msg(!link || link > at + n || link[-1] == '\\' || command, "%.*s", (int)n, at);
         at += n + (at[n] == '\n');
@@ -121,8 +128,8 @@ START_TEST(what_is_absent_is_left_out)
 END_TEST
 
 /* Joins a document with another one of which a place has another value. */
-static moeq_status join_changed(const char *object, const char *key, const char *value, cJSON **joined,
-                                moeq_error *err)
+static moeq_status join_changed(const char *object, const char *key, const char *value,
+                                cJSON **joined, moeq_error *err)
 {
     cJSON *a = document("q4_k", NULL), *b = document("q3_k", NULL);
     cJSON *in = object ? cJSON_GetObjectItem(b, object) : b;
@@ -131,8 +138,8 @@ static moeq_status join_changed(const char *object, const char *key, const char 
         if (value)
             cJSON_AddItemToObject(in, key, cJSON_Parse(value));
     }
-    const moeq_status status = mq_report_join((const cJSON *[]){a, b}, (const char *[]){"a.json", "b.json"}, 2,
-                                              joined, err);
+    const moeq_status status = mq_report_join((const cJSON *[]){a, b},
+                                              (const char *[]){"a.json", "b.json"}, 2, joined, err);
     cJSON_Delete(a);
     cJSON_Delete(b);
     return status;
@@ -143,7 +150,9 @@ START_TEST(joins_what_is_about_the_same)
     static const struct {
         const char *object, *key, *value, *message;
     } others[] = {
-        {"model", "family", "\"llama\"", "b.json: is about another original than a.json: \"model.family\" is llama, and mixtral there"},
+        {"model", "family", "\"llama\"",
+         "b.json: is about another original than a.json: \"model.family\" is llama, and mixtral "
+         "there"},
         {"model", "files", "[]", "its files are others"},
         {"model", "files", NULL, "its files are others"},
         {"protocol", "name", "\"full\"", "another protocol"},
@@ -156,7 +165,8 @@ START_TEST(joins_what_is_about_the_same)
     cJSON *joined = NULL;
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         moeq_error err = {0};
-        ck_assert_int_ne(join_changed(others[i].object, others[i].key, others[i].value, &joined, &err), MOEQ_OK);
+        ck_assert_int_ne(
+            join_changed(others[i].object, others[i].key, others[i].value, &joined, &err), MOEQ_OK);
         ck_assert_msg(strstr(err.message, others[i].message) != NULL, "%s", err.message);
         ck_assert_ptr_null(joined);
     }
@@ -184,7 +194,8 @@ START_TEST(too_many_rows_are_refused)
         all[i] = document(name, NULL);
         names[i] = "x.json";
     }
-    ck_assert_int_eq(mq_report_join((const cJSON *const *)all, names, MANY, &joined, &err), MOEQ_LIMIT);
+    ck_assert_int_eq(mq_report_join((const cJSON *const *)all, names, MANY, &joined, &err),
+                     MOEQ_LIMIT);
     for (int i = 0; i < MANY; i++)
         cJSON_Delete(all[i]);
 }
