@@ -17,7 +17,11 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DEFAULT_TOKENS = 64, PROMPT_CAP_BYTES = 64 << 20 };
+enum {
+    DEFAULT_TOKENS = 64,
+    PROMPT_CAP_BYTES = 64 << 20,
+    KEPT_LOGITS_BYTES = 256 << 20 /* where two part, of the first tokens: 500 of a vocabulary of 128k */
+};
 
 /* A model at work. */
 struct speaker {
@@ -188,7 +192,7 @@ static moeq_status speak(struct request *r, struct mq_job_ui *ui, struct speaker
     how.ends = &s->ends;
     how.on_token = on_token;
     how.user = s;
-    how.keep_logits = r->options->against != NULL;
+    how.keep_bytes = r->options->against ? KEPT_LOGITS_BYTES : 0;
     MQ_TRY(mq_text_stream_begin(tokenizer, r->ids.data, r->ids.size, &s->stream, err));
     if (s->prints && r->options->echo)
         mq_print_terminal_text(stdout, r->prompt.text, r->prompt.size, s->terminal);
@@ -251,9 +255,12 @@ static void print_parting(const struct speaker *base, const struct mq_parting *p
 
 static cJSON *speaker_json(struct mq_json_tree *b, const struct speaker *s)
 {
-    cJSON *o = mq_generation_json(b, &s->generation, s->text.data);
-    mq_json_put_text(b, o, "model", s->path);
-    mq_json_put(b, o, "notes", mq_view_notes_json(s->view));
+    cJSON *o = mq_generation_json(b, &s->generation, s->text.data), *model = mq_json_object(b);
+    mq_json_put_number(b, o, "prompt_seconds", s->generation.prompt_seconds);
+    mq_json_put_number(b, o, "seconds", s->generation.seconds);
+    mq_json_put_count(b, o, "cache_bytes", s->generation.cache_bytes);
+    mq_view_put_json(b, model, s->view);
+    mq_json_put(b, o, "model", model);
     return o;
 }
 
@@ -267,6 +274,11 @@ static enum mq_exit print_result_json(const struct request *r, const struct spea
         mq_json_append(&b, ids, cJSON_CreateNumber(r->ids.data[i]));
     mq_json_put_text(&b, o, "compute", mq_compute_name(r->compute));
     mq_json_put_number(&b, o, "temperature", s->temperature);
+    if (s->temperature > 0) {
+        mq_json_put_count(&b, o, "top_k", s->top_k);
+        mq_json_put_number(&b, o, "top_p", s->top_p);
+        mq_json_put_count(&b, o, "seed", s->seed);
+    }
     mq_json_put(&b, o, "prompt_ids", ids);
     mq_json_put(&b, o, "continuation", speaker_json(&b, model));
     if (base) {

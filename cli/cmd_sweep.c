@@ -8,14 +8,17 @@
 #include "report_files.h"
 #include "source_card.h"
 #include "sweep_card.h"
+#include "terminal_text.h"
 
 #include "attribution.h"
 #include "comparison_json.h"
 #include "error.h"
+#include "samples.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* The candidates: first --levels, then --files; and what they borrow. */
 struct sweep {
@@ -35,12 +38,15 @@ struct sweep {
     int attribute; /* by what: see attribution.h; 0: not asked for */
     struct mq_attribution attribution;
     struct mq_sweep_card card;
+    struct mq_samples samples; /* of --samples */
+    char date[16];
 };
 
 static void free_sweep(struct sweep *s, const struct mq_options *options)
 {
     mq_comparison_free(&s->result);
     mq_attribution_free(&s->attribution);
+    mq_samples_free(&s->samples);
     mq_text_free(&s->text);
     for (size_t i = 0; i < s->files_count; i++) {
         mq_view_close(s->files[i]);
@@ -150,11 +156,20 @@ static moeq_status run(const struct mq_options *options, const struct mq_context
     MQ_TRY(open_files(options, s, err));
     MQ_TRY(mq_sweep_card_fit(&s->card, s->source, s->candidates, s->count, err));
     MQ_TRY(mq_read_text(options, s->source, &s->text, err));
+    if (options->samples) {
+        const time_t t = time(NULL);
+        struct tm tm = {0};
+        strftime(s->date, sizeof s->date, "%Y-%m-%d", localtime_r(&t, &tm));
+        MQ_TRY(mq_samples_read(options->samples, &s->samples, err));
+        MQ_TRY(mq_samples_prepare(s->source, s->date, &s->samples, err));
+    }
     s->how.text = &s->text;
     s->baseline = mq_baseline_of(s->source);
     MQ_TRY(mq_calibrated_levels_make(options, context, s->source, &s->text, s->candidates,
                                      s->levels_count, s->made, s->sentence, err));
     MQ_TRY(mq_compare(context, &s->baseline, s->candidates, s->count, &s->how, &s->result, err));
+    if (options->samples)
+        MQ_TRY(mq_samples_run(context, s->source, s->candidates, s->count, &s->samples, err));
     if (!s->attribute)
         return MOEQ_OK;
     const struct mq_comparison_options how = {.text = &s->text, .protocol = s->how.protocol};
@@ -164,8 +179,12 @@ static moeq_status run(const struct mq_options *options, const struct mq_context
 
 static cJSON *json_of(const struct sweep *s, const struct mq_options *options)
 {
-    cJSON *document = mq_sweep_json(&s->result, s->attribute ? &s->attribution : NULL);
-    return mq_put_source_card(mq_sweep_card_put_json(&s->card, document), options, s->source->path);
+    struct mq_json_tree b = {0};
+    cJSON *o = mq_sweep_json(&s->result, s->attribute ? &s->attribution : NULL);
+    if (o && s->samples.count)
+        mq_json_put(&b, o, "samples", mq_samples_json(&b, s->source, s->candidates, &s->samples));
+    o = mq_json_finish(&b, o);
+    return mq_put_source_card(mq_sweep_card_put_json(&s->card, o), options, s->source->path);
 }
 
 static void print_sweep(const struct sweep *s, const struct mq_options *options)
@@ -186,6 +205,37 @@ static void print_sweep(const struct sweep *s, const struct mq_options *options)
     cJSON *document = s->card.given ? json_of(s, options) : NULL;
     mq_sweep_card_print(&s->card, document);
     cJSON_Delete(document);
+}
+
+/* One line for each arm and prompt, control characters shown. */
+static void print_line(const char *name, const char *text, const char *where)
+{
+    printf("    %-12s ", name);
+    for (; *text; text++)
+        if (*text == '\n')
+            printf("\\n");
+        else
+            mq_print_terminal_text(stdout, text, 1, (unsigned char)*text < 0x80);
+    printf("%s\n", where);
+}
+
+static void print_samples(const struct sweep *s)
+{
+    const struct mq_samples *all = &s->samples;
+    printf("\n  what they say after the prompts of %s, the most likely token each time:\n", all->path);
+    for (size_t i = 0; i < all->count; i++) {
+        const struct mq_sample *sample = &all->samples[i];
+        print_line("", sample->prompt, " ...");
+        print_line("original", sample->texts[0], "");
+        for (size_t a = 1; a < all->arms; a++) {
+            const struct mq_parting p =
+                mq_generation_compare(MQ_ISA_GENERIC, &sample->said[0], &sample->said[a]);
+            char where[48] = " (the same)";
+            if (p.parts)
+                snprintf(where, sizeof where, " (parts at token %zu)", p.at + 1);
+            print_line(s->candidates[a - 1].name, sample->texts[a], where);
+        }
+    }
 }
 
 /* --attribute takes one level apart. */
@@ -238,6 +288,8 @@ enum mq_exit mq_cmd_sweep(const struct mq_options *options)
         code = mq_print_json(json_of(&s, options));
     } else {
         print_sweep(&s, options);
+        if (s.samples.count)
+            print_samples(&s);
         code = mq_finish_output();
     }
     if (code == MQ_EXIT_GOOD && mq_report_files_wanted(options))

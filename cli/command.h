@@ -53,6 +53,7 @@ struct mq_options {
     const char *prompt, *prompt_file, *chat, *system, *temperature, *top_p, *seed;
     uint64_t count, top_k;
     bool echo, ignore_eos;
+    const char *samples; /* of sweep */
     /* fit */
     const char *gpu, *vram, *bandwidth, *kv, *quality, *runtime;
     uint64_t gpu_context;

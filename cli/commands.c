@@ -136,7 +136,8 @@ const struct mq_command mq_commands[] = {
             "(--memory, default half of the machine's).",
         .options = "text levels files shared attention embeddings tensor effort calibration "
                    "calibration-text protocol context tokens swap noise-floor attribute compute "
-                   "gpu vram bandwidth gpu-context kv runtime report charts card base-model" READING,
+                   "gpu vram bandwidth gpu-context kv runtime samples "
+                   "report charts card base-model" READING,
         .common = LARGE_JOB " verbose",
         .examples = "  moeq sweep Mixtral-8x7B-v0.1 --text wiki.txt --levels q8_0,q4_k,q3_k \\\n"
                     "      --report sweep.html\n"

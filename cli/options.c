@@ -190,6 +190,10 @@ static const struct option options_table[] = {
      "of chance: the same seed gives the same tokens on every machine (default 0)", FIELD(seed)},
     {"echo", 0, FLAG, NULL, "print the prompt too", FIELD(echo)},
     {"ignore-eos", 0, FLAG, NULL, "go on behind tokens that end a text", FIELD(ignore_eos)},
+    {"samples", 0, TEXT, "FILE",
+     "a prompt a line, or lines of {\"prompt\": TEXT} or {\"chat\": TEXT, \"system\": TEXT}: what "
+     "the original and each level and file say after them becomes a section of the report",
+     FIELD(samples)},
     {"no-bos", 0, FLAG, NULL, "do not add special tokens", FIELD(no_bos)},
     {"decode", 0, FLAG, NULL, "print the decoded text of each token", FIELD(decode)},
     {"gpu", 0, TEXT, "NAME[,NAME...]",

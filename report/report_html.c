@@ -3,6 +3,7 @@
 
 #include "json.h"
 #include "report_charts.h"
+#include "report_samples.h"
 #include "report_style.h"
 #include "report_svg.h"
 #include "report_verify.h"
@@ -819,6 +820,7 @@ void mq_report_html(const struct mq_page *r, struct mq_buffer *out)
     put_attribution(r, out);
     put_swap(r, out);
     put_percentiles(r, out);
+    mq_report_samples_html(r->document, out);
     put_facts(r, out);
     put_terms(r, out);
     element(out, "</main>\n<footer>Made by ", mq_report_string(r->document, "producer"), "");

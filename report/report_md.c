@@ -3,6 +3,7 @@
 
 #include "escape.h"
 #include "json.h"
+#include "report_samples.h"
 #include "report_verify.h"
 #include "report_words.h"
 
@@ -327,6 +328,7 @@ void mq_report_markdown(const struct mq_page *r, struct mq_buffer *out)
     put_swap(r, out);
     put_layers(r, out);
     put_percentiles(r, out);
+    mq_report_samples_markdown(r->document, put_text, out);
     mq_buffer_puts(out, "\n<details><summary>How this was measured</summary>\n\n"
                         "| fact | value |\n|:--|:--|\n");
     mq_report_facts(r, out, put_fact);

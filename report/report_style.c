@@ -72,6 +72,8 @@ const char mq_report_style[] =
     "tbody th{font-weight:600}\n"
     "tbody tr+tr>*{border-top:1px solid var(--rule)}\n"
     "tbody tr:last-child>*{border-bottom:2px solid var(--fg)}\n"
+    "td.said{text-align:left;white-space:pre-wrap;min-width:20rem;max-width:44rem}"
+    "td.said span{color:var(--muted)}\n"
     "tr.take>*{background:var(--soft)}\n"
     "table.facts{width:100%;max-width:56rem}\n"
     "table.facts td{text-align:left;white-space:normal}\n"

@@ -12,8 +12,6 @@
 #include <string.h>
 #include <time.h>
 
-#define KEPT_BYTES (256u << 20)
-
 const char *mq_generation_end_name(enum mq_generation_end end)
 {
     static const char *const names[] = {
@@ -41,17 +39,20 @@ static double now(void)
 
 /* ---- room ---- */
 
-/* How many tokens prompt and continuation may have. */
-static moeq_status find_room(const struct mq_arm *arm, size_t prompt,
-                             const struct mq_generation_options *options, size_t *room,
-                             moeq_error *err)
+moeq_status mq_generation_room(const struct mq_view *view, size_t prompt,
+                               const struct mq_generation_options *options, size_t *room,
+                               moeq_error *err)
 {
-    const uint32_t positions = arm->view->hparams.max_positions;
+    const uint32_t positions = view->hparams.max_positions;
+    if (!prompt || !options->most)
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT,
+                       "a prompt of %zu tokens, to be gone on for %zu: expected one at least of both",
+                       prompt, options->most);
     if (positions && options->context > positions)
         return mq_fail(err, MOEQ_INVALID_ARGUMENT,
                        "%s: --context %zu is beyond the model's %u positions "
                        "(max_position_embeddings)",
-                       arm->view->path, options->context, positions);
+                       view->path, options->context, positions);
     const size_t most = options->context ? options->context
                         : positions      ? positions
                                          : (size_t)INT32_MAX;
@@ -59,7 +60,7 @@ static moeq_status find_room(const struct mq_arm *arm, size_t prompt,
         return mq_fail(err, MOEQ_INVALID_ARGUMENT,
                        "%s: the prompt has %zu tokens, which leaves no room in %s: shorten the "
                        "prompt%s",
-                       arm->view->path, prompt,
+                       view->path, prompt,
                        options->context ? "--context"
                                         : "the model's positions (max_position_embeddings)",
                        options->context ? ", or ask for a longer context" : "");
@@ -71,7 +72,7 @@ static moeq_status make_room(struct mq_generation *g, const struct mq_generation
                              moeq_error *err)
 {
     const size_t most = g->context - g->prompt_tokens;
-    g->kept = options->keep_logits ? mq_min_u64(most, KEPT_BYTES / (g->vocab * sizeof(float))) : 0;
+    g->kept = mq_min_u64(most, options->keep_bytes / (g->vocab * sizeof(float)));
     g->ids = calloc(most, sizeof *g->ids);
     g->logprobs = calloc(most, sizeof *g->logprobs);
     g->logits = g->kept ? malloc(g->kept * g->vocab * sizeof(float)) : NULL;
@@ -154,34 +155,83 @@ static moeq_status run(const struct mq_context *context, const struct mq_arm *ar
     return interrupted(g, status, err);
 }
 
-moeq_status mq_generate(const struct mq_context *context, const struct mq_arm *arm,
-                        const struct mq_ids *prompt, const struct mq_generation_options *options,
-                        struct mq_generation *g, moeq_error *err)
+/* ---- one prompt, or several ---- */
+
+struct mq_generator {
+    const struct mq_context *context;
+    const struct mq_arm *arm;
+    struct mq_sequence *sequence;
+    struct mq_sequence_memory memory;
+    size_t tokens;
+};
+
+moeq_status mq_generator_create(const struct mq_context *context, const struct mq_arm *arm,
+                                size_t tokens, struct mq_generator **generator, moeq_error *err)
 {
-    struct mq_sequence *sequence = NULL;
+    struct mq_generator *g = calloc(1, sizeof *g);
+    *generator = NULL;
+    if (!g)
+        return mq_fail_memory(err, "preparing to generate");
+    g->context = context;
+    g->arm = arm;
+    g->tokens = tokens;
+    const moeq_status status = mq_sequence_create(context, arm, tokens, 0, &g->sequence, err);
+    if (status != MOEQ_OK) {
+        free(g);
+        return status;
+    }
+    g->memory = mq_sequence_memory(context, arm, tokens, 0);
+    *generator = g;
+    return MOEQ_OK;
+}
+
+void mq_generator_destroy(struct mq_generator *g)
+{
+    if (g)
+        mq_sequence_destroy(g->sequence);
+    free(g);
+}
+
+moeq_status mq_generator_run(struct mq_generator *generator, const struct mq_ids *prompt,
+                             const struct mq_generation_options *options, struct mq_generation *g,
+                             moeq_error *err)
+{
+    const struct mq_arm *arm = generator->arm;
     struct mq_sampler *sampler = NULL;
     moeq_status status;
     memset(g, 0, sizeof *g);
     g->end_id = -1;
     g->vocab = arm->view->hparams.vocab;
     g->prompt_tokens = prompt->size;
-    if (!prompt->size || !options->most)
-        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "a prompt of %zu tokens, to be gone on for %zu: "
-                       "expected one at least of both", prompt->size, options->most);
-    MQ_TRY(find_room(arm, prompt->size, options, &g->context, err));
+    g->cache_bytes = generator->memory.cache_bytes;
+    g->other_bytes = generator->memory.other_bytes;
+    g->at_once = generator->memory.at_once;
+    MQ_TRY(mq_generation_room(arm->view, prompt->size, options, &g->context, err));
+    if (g->context > generator->tokens)
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "%zu tokens: there is room for %zu", g->context,
+                       generator->tokens);
+    mq_sequence_clear(generator->sequence);
     MQ_TRY_OUT(make_room(g, options, err));
-    MQ_TRY_OUT(mq_sequence_create(context, arm, g->context, 0, &sequence, err));
-    const struct mq_sequence_memory memory = mq_sequence_memory(context, arm, g->context, 0);
-    g->cache_bytes = memory.cache_bytes;
-    g->other_bytes = memory.other_bytes;
-    g->at_once = memory.at_once;
     MQ_TRY_OUT(mq_sampler_create(&options->sampling, g->vocab, &sampler, err));
-    MQ_TRY_OUT(run(context, arm, prompt, options, sequence, sampler, g, err));
+    MQ_TRY_OUT(run(generator->context, arm, prompt, options, generator->sequence, sampler, g, err));
 out:
     mq_sampler_free(sampler);
-    mq_sequence_destroy(sequence);
     if (status != MOEQ_OK)
         mq_generation_free(g);
+    return status;
+}
+
+moeq_status mq_generate(const struct mq_context *context, const struct mq_arm *arm,
+                        const struct mq_ids *prompt, const struct mq_generation_options *options,
+                        struct mq_generation *g, moeq_error *err)
+{
+    struct mq_generator *generator;
+    size_t tokens;
+    memset(g, 0, sizeof *g);
+    MQ_TRY(mq_generation_room(arm->view, prompt->size, options, &tokens, err));
+    MQ_TRY(mq_generator_create(context, arm, tokens, &generator, err));
+    const moeq_status status = mq_generator_run(generator, prompt, options, g, err);
+    mq_generator_destroy(generator);
     return status;
 }
 

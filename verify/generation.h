@@ -17,7 +17,7 @@ struct mq_generation_options {
     size_t context; /* tokens of prompt and continuation at most; 0: the model's positions */
     struct mq_sampling sampling;
     const struct mq_ids *ends; /* tokens that end it; NULL: none */
-    bool keep_logits;          /* for mq_generation_compare, of the first tokens: at most 256 MiB */
+    uint64_t keep_bytes;       /* for logits of the first tokens, which mq_generation_compare wants */
     /* Called with each token as it is chosen, and the seconds since the one before; NULL is fine.
      * Other than MOEQ_OK ends everything. */
     moeq_status (*on_token)(void *user, int32_t id, double logprob, moeq_error *err);
@@ -60,6 +60,20 @@ void mq_generation_free(struct mq_generation *generation);
 moeq_status mq_generate(const struct mq_context *context, const struct mq_arm *arm,
                         const struct mq_ids *prompt, const struct mq_generation_options *options,
                         struct mq_generation *generation, moeq_error *err);
+
+/* The same for several prompts, one after the other: what the model keeps is there for each. `tokens`:
+ * of a prompt and its continuation at most. `arm` must outlive it. */
+struct mq_generator;
+moeq_status mq_generator_create(const struct mq_context *context, const struct mq_arm *arm,
+                                size_t tokens, struct mq_generator **generator, moeq_error *err);
+void mq_generator_destroy(struct mq_generator *generator); /* NULL is fine */
+moeq_status mq_generator_run(struct mq_generator *generator, const struct mq_ids *prompt,
+                             const struct mq_generation_options *options,
+                             struct mq_generation *generation, moeq_error *err);
+/* How many tokens a prompt and its continuation take, or why there is no room for them. */
+moeq_status mq_generation_room(const struct mq_view *view, size_t prompt,
+                               const struct mq_generation_options *options, size_t *tokens,
+                               moeq_error *err);
 
 /* The first place at which two continuations of one prompt choose another token. */
 struct mq_parting {

@@ -23,9 +23,6 @@ cJSON *mq_generation_json(struct mq_json_tree *b, const struct mq_generation *g,
     mq_json_put_text(b, o, "end", mq_generation_end_name(g->end));
     if (g->end_id >= 0)
         mq_json_put_count(b, o, "end_id", (uint64_t)g->end_id);
-    mq_json_put_number(b, o, "prompt_seconds", g->prompt_seconds);
-    mq_json_put_number(b, o, "seconds", g->seconds);
-    mq_json_put_count(b, o, "cache_bytes", g->cache_bytes);
     return o;
 }
 

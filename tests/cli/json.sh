@@ -45,6 +45,10 @@ json "d['ok'] and d['problem'] is None and [f['ok'] for f in d['files']] == 3 * 
 [ "$(stat -c %s "$out")" = "$("$moeq" convert $model --level q4_k --dry-run --json |
     python3 -c 'import json, sys; print(json.load(sys.stdin)["file_bytes"])')" ] ||
     fail "the dry run's file_bytes are not the file's size"
+json "len(d['prompt_ids']) == 4 and len(d['continuation']['ids']) == len(d['continuation']['logprobs']) == 5 \
+    and d['continuation']['end'] == 'length' and 'base' not in d" generate $model --prompt 'The tide' -n 5 --json
+json "d['parting'] is None and d['base']['ids'] == d['continuation']['ids']" \
+    generate $model --against $model --prompt 'The tide' -n 5 --json --no-progress
 json "d['count'] == len(d['ids']) > 0" tokenize $model --string 'Hello world' --json
 json "d['decoded'].endswith('Hello world')" tokenize $model --string 'Hello world' --decode --json
 json "True" check "$out" --json

@@ -229,7 +229,7 @@ START_TEST(ends_and_room)
     int32_t prompt_ids[] = {1, 370, 260, 547}, end_ids[] = {267};
     const struct mq_ids prompt = {.data = prompt_ids, .size = 4}, ends = {.data = end_ids, .size = 1};
     struct mq_generation made, other;
-    struct mq_generation_options how = {.most = 40, .ends = &ends, .keep_logits = true};
+    struct mq_generation_options how = {.most = 40, .ends = &ends, .keep_bytes = 1 << 20};
     moeq_error err = {0};
     ck_assert_ok(mq_generate(&context, &arm, &prompt, &how, &made, &err));
     ck_assert_int_eq(made.end, MQ_GENERATION_END);

@@ -1,0 +1,16 @@
+/* report_samples.h: what the original and quantized models say after a few prompts, as a section. */
+#ifndef MQ_REPORT_SAMPLES_H
+#define MQ_REPORT_SAMPLES_H
+
+#include "buffer.h"
+
+#include <cjson/cJSON.h>
+
+/* Nothing where the document has no samples. */
+void mq_report_samples_html(const cJSON *document, struct mq_buffer *out);
+/* `text` escapes what it writes. */
+void mq_report_samples_markdown(const cJSON *document,
+                                void (*text)(struct mq_buffer *out, const char *text),
+                                struct mq_buffer *out);
+
+#endif
