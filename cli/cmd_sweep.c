@@ -225,7 +225,7 @@ static void print_samples(const struct sweep *s)
     printf("\n  what they say after the prompts of %s, the most likely token each time:\n", all->path);
     for (size_t i = 0; i < all->count; i++) {
         const struct mq_sample *sample = &all->samples[i];
-        print_line("", sample->prompt, " ...");
+        print_line("prompt", sample->prompt, " ...");
         print_line("original", sample->texts[0], "");
         for (size_t a = 1; a < all->arms; a++) {
             const struct mq_parting p =

@@ -240,7 +240,7 @@ const struct mq_command mq_commands[] = {
         .description =
             "Goes on from a prompt, token by token, and prints the text as it comes. Keys,\n"
             "values and states are kept, so each token goes through the layers once, and of\n"
-            "the weights those of its chosen experts alone are read; the logits are eval's, to\n"
+            "the weights its chosen experts' alone are read; the logits are eval's, to\n"
             "the last bit. Without --temperature the most likely token is taken. Ends at the\n"
             "model's end tokens, at -n, or where the context is full. With --against: both\n"
             "continuations, and the first token where they part with its probabilities in\n"
