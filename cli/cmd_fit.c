@@ -2,6 +2,7 @@
 #include "model_options.h"
 
 #include "fit.h"
+#include "fit_evaluator.h"
 #include "fit_print.h"
 #include "fit_target.h"
 #include "moeq_profile.h"
@@ -146,6 +147,18 @@ static void say_mix(const struct mq_options *o, char mix[MIX_ROOM])
             (size_t)snprintf(mix + used, MIX_ROOM - used, " --tensor '%s'", o->tensor.values[i]);
 }
 
+static enum mq_exit fit_evaluator(const struct mq_options *options)
+{
+    moeq_error err = {0};
+    struct mq_view *view = NULL;
+    enum mq_exit code =
+        mq_open_model_or_config(options, options->positional[0], &view, &err) == MOEQ_OK
+            ? mq_fit_evaluator(options, view)
+            : mq_report(&err);
+    mq_view_close(view);
+    return code;
+}
+
 enum mq_exit mq_cmd_fit(const struct mq_options *options)
 {
     if (options->list_gpus || (options->gpu && strcasecmp(options->gpu, "list") == 0))
@@ -154,6 +167,8 @@ enum mq_exit mq_cmd_fit(const struct mq_options *options)
         return mq_usage("fit", "expected: moeq fit MODEL --gpu NAME | --vram SIZE");
     if (options->level && options->levels)
         return mq_usage("fit", "give --level or --levels, not both");
+    if (options->runtime && strcasecmp(options->runtime, "moeq") == 0)
+        return fit_evaluator(options);
     const struct mq_kv_kind *kv = mq_option_kv("fit", options);
     struct mq_fit_target target;
     if (!kv)

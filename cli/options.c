@@ -222,7 +222,9 @@ static const struct option options_table[] = {
      "q4_0, iq4_nl; of vllm f16, bf16, fp8",
      FIELD(kv)},
     {"runtime", 0, TEXT, "NAME",
-     "whose memory is counted: llama.cpp (default; Ollama and LM Studio are made of it) or vllm",
+     "whose memory is counted: llama.cpp (default; Ollama and LM Studio are made of it), vllm, or "
+     "of "
+     "fit moeq: its own evaluator's, on the processor",
      FIELD(runtime)},
     {"quality", 0, TEXT, "FILE", "the output of moeq sweep --json for this model", FIELD(quality)},
     {"list-gpus", 0, FLAG, NULL, "list the cards that --gpu knows", FIELD(list_gpus)},

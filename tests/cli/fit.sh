@@ -34,7 +34,7 @@ if ! ls /sys/class/drm/card*/device/mem_info_vram_total > /dev/null 2>&1; then
     PATH="$work/bin:$PATH" "$moeq" fit $model --gpu auto 2> "$work/stderr" && fail "--gpu auto without cards"
     grep -q "nvidia-smi lists no card" "$work/stderr" || fail "--gpu auto: what is missing"
 fi
-"$moeq" fit --gpu LIST | grep -q "^GeForce RTX 4090  " || fail "--gpu list"
+"$moeq" fit --gpu LIST > "$work/stdout" && grep -q "^GeForce RTX 4090  " "$work/stdout" || fail "--gpu list"
 
 # memory and bandwidth of cards that are in no list
 "$moeq" fit $model --vram 24GiB,12GiB --bandwidth 936,360 --levels q3_k > "$work/stdout" || fail "--bandwidth"
@@ -49,11 +49,18 @@ usage fit "--kv 'q3_k': expected f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0, iq4_nl
     fit $model --vram 24GiB --kv q3_k
 usage fit "--kv 'q8_0': expected f16, bf16 or fp8, as vllm takes them" \
     fit $model --vram 24GiB --kv q8_0 --runtime vllm
-usage fit "--runtime 'exllama': expected llama.cpp (Ollama and LM Studio, too) or vllm" \
+usage fit "--runtime 'exllama': expected llama.cpp (Ollama and LM Studio, too), vllm, or of fit moeq" \
     fit $model --vram 24GiB --runtime exllama
 json "[r['name'] for r in d['rows']] == ['bf16'] and d['target']['runtime'] == 'vllm' and \
     d['run'][0]['vllm'].startswith('vllm serve ') and d['run'][0]['llama_cpp'] is None" \
     fit $model --vram 200GiB --runtime vllm --json
+
+# moeq's own evaluator: the same for every level, and more for longer windows
+json "d['target']['runtime'] == 'moeq' and not d['fits'] and d['needed_bytes'] == d['buffer_bytes'] + d['window_bytes']" \
+    fit $model --runtime moeq --vram 16M --context 4096 --threads 1 --json
+grep -q 'moeq_result.*fit' "$work/stdout" || fail "--runtime moeq --json"
+"$moeq" fit $model --runtime moeq --vram 16GiB | tr '\n' ' ' | grep -q "for each window of 512 tokens, .* at least: fits" ||
+    fail "--runtime moeq"
 
 # lines to run, of what fits and of what does with some experts on the host
 "$moeq" fit $model --gpu 4090 --levels q4_k,q3_k --attention q4_k > "$work/stdout" || fail "fit"

@@ -1,0 +1,73 @@
+/*
+ * fit_evaluator.c: moeq's own evaluator runs on the processor and reads weights from the file in panels, so that
+ * the level does not matter: memory is that of its buffers and of the states of at least one window.
+ */
+#include "fit_evaluator.h"
+
+#include "checked.h"
+#include "evaluator.h"
+#include "json_tree.h"
+#include "view_json.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+
+enum { USUAL_WINDOW = 512 };
+
+static enum mq_exit print_json(const struct mq_view *view, const struct mq_evaluation_memory *m,
+                               uint64_t tokens, uint64_t available, uint64_t needed)
+{
+    struct mq_json_tree b = {0};
+    cJSON *o = mq_json_document(&b, "fit"), *model = mq_json_object(&b),
+          *target = mq_json_object(&b);
+    mq_json_put(&b, o, "model", model);
+    mq_view_put_json(&b, model, view);
+    mq_json_put(&b, o, "target", target);
+    mq_json_put_text(&b, target, "runtime", "moeq");
+    mq_json_put_number(&b, target, "usable_bytes", available ? (double)available : (double)NAN);
+    mq_json_put_count(&b, o, "window_tokens", tokens);
+    mq_json_put_number(&b, o, "buffer_bytes", (double)m->fixed_bytes);
+    mq_json_put_number(&b, o, "window_bytes", (double)m->window_bytes);
+    mq_json_put_number(&b, o, "needed_bytes", (double)needed);
+    mq_json_put_bool(&b, o, "fits", !available || needed <= available);
+    return mq_print_json(mq_json_finish(&b, o));
+}
+
+enum mq_exit mq_fit_evaluator(const struct mq_options *options, const struct mq_view *view)
+{
+    const uint64_t tokens = options->context ? options->context : USUAL_WINDOW;
+    uint64_t available = 0;
+    struct mq_job_ui ui;
+    if (options->gpu)
+        return mq_usage("fit",
+                        "--runtime moeq runs on the processor: --vram SIZE says how much memory "
+                        "it may have, --gpu nothing");
+    if (options->vram && !mq_parse_size(options->vram, &available))
+        return mq_usage("fit", "--vram '%s': expected a size such as 16GiB", options->vram);
+    if (tokens > INT32_MAX)
+        return mq_usage("fit", "--context %" PRIu64 ": windows have fewer tokens", tokens);
+    if (!mq_job_begin(options, &ui))
+        return MQ_EXIT_USAGE;
+    const struct mq_arm arm = {.view = view, .routes_from = -1};
+    const struct mq_windows windows = {.count = 1, .length = tokens};
+    const struct mq_evaluation_memory m = mq_evaluation_memory(&ui.context, &arm, 1, &windows);
+    const uint64_t needed = m.fixed_bytes + m.window_bytes;
+    mq_job_end(&ui);
+    if (options->json)
+        return print_json(view, &m, tokens, available, needed);
+    char fixed[32], window[32], all[32], text[400];
+    snprintf(text, sizeof text,
+             "%s: moeq's own evaluator (eval, sweep, verify) runs on the processor and reads "
+             "weights from the "
+             "file as they are used, so every level takes the same: %s of buffers and %s for each "
+             "window "
+             "of %" PRIu64 " tokens, %s at least%s",
+             view->path, mq_format_bytes(m.fixed_bytes, fixed),
+             mq_format_bytes(m.window_bytes, window), tokens, mq_format_bytes(needed, all),
+             !available            ? "."
+             : needed <= available ? ": fits."
+                                   : ": does not fit, take shorter windows.");
+    mq_print_wrapped(text, 0, 0);
+    return mq_finish_output();
+}
