@@ -241,6 +241,34 @@ START_TEST(kinds_of_cache)
 }
 END_TEST
 
+/* "KV buffer size" of llama.cpp's logs of layers that differ, in MiB: those that see all, and those with a
+ * window, in cells of 256. */
+START_TEST(logs_of_windows)
+{
+    static const struct {
+        const char *model, *kv;
+        uint64_t context;
+        double all, windowed;
+    } logs[] = {
+        {"gpt-oss-20b", "f16", 131072, 3072, 18},             /* 12 and 12 layers, 768 cells */
+        {"gemma-4-26b-a4b", "q8_0", 262144, 2720, 159.375}, /* 5 and 25 layers, 1536 cells */
+        {"qwen3-30b-a3b", "q8_0", 32768, 1632, 0},
+        {"qwen3-30b-a3b", "f16", 65536, 6144, 0},
+    };
+    for (size_t i = 0; i < sizeof logs / sizeof *logs; i++) {
+        struct mq_view *view = open_config(logs[i].model);
+        const struct mq_fit_target target = target_of("b200", 1);
+        struct mq_fit fit;
+        moeq_error err = {0};
+        ck_assert_ok(mq_fit_begin(view, &target, logs[i].context, mq_kv_kind_find(logs[i].kv), &fit,
+                                  &err));
+        ck_assert_double_eq((double)mq_fit_kv_bytes(&fit, logs[i].context) / 0x1p20,
+                            logs[i].all + logs[i].windowed);
+        mq_view_close(view);
+    }
+}
+END_TEST
+
 /* Caches are made of cells of 256 tokens; vLLM's keep a window where llama.cpp keeps all. */
 START_TEST(cells)
 {
@@ -266,6 +294,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, latent_models);
     tcase_add_test(tests, latents_are_cached);
     tcase_add_test(tests, kinds_of_cache);
+    tcase_add_test(tests, logs_of_windows);
     tcase_add_test(tests, cells);
 }
 
