@@ -1,6 +1,7 @@
 /* choice_option.c: the largest level or recipe that a card, or so many bytes, hold. */
 #include "choice_option.h"
 
+#include "convert.h"
 #include "error.h"
 #include "feedback.h"
 #include "stored.h"
@@ -40,8 +41,11 @@ static moeq_status measure(const struct job *job, const struct mq_policy *policy
     struct mq_choice *choice = job->choice;
     row->weight_bytes = plan->total.bytes;
     if (!choice->kv) {
-        row->needed_bytes = plan->output_bytes;
-        row->spare_bytes = (int64_t)job->options->size - (int64_t)plan->output_bytes;
+        uint64_t index;
+        MQ_TRY(mq_convert_index_bytes(plan, job->options->output ? job->options->output : "m.moeq",
+                                      &index, err));
+        row->needed_bytes = plan->output_bytes + index;
+        row->spare_bytes = (int64_t)job->options->size - (int64_t)row->needed_bytes;
         row->held = row->spare_bytes >= 0;
         return MOEQ_OK;
     }

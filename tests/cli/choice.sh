@@ -45,6 +45,15 @@ expect 1 "moeq: none of 2 levels and recipes fits in 1.00 MiB: the smallest, q2_
 usage convert "--granularity needs --text FILE: by it is found out what each matrix loses" \
     convert $model --size 5M --granularity matrix --dry-run
 
+# the index of several files is part of their size
+"$moeq" convert $model -o "$work/shards.moeq" --level q4_k --shard-size 1M -q || fail "shards"
+all=$(cat "$work"/shards*.moeq "$work"/shards*.json | wc -c)
+for spare in 0 1; do
+    "$moeq" convert $model --size $((all - spare)) --shard-size 1M --levels q4_k,q3_k -o "$work/shards.moeq" --dry-run > "$work/stdout" ||
+        fail "a size for shards"
+    grep -q "  chosen: q$((4 - spare))_k," "$work/stdout" || fail "$spare less than q4_k's shards and index: $(cat "$work/stdout")"
+done
+
 # names that say another format
 usage export "-o 'x.moeq' is the name of a moeq file, and export writes GGUF; for a moeq file: moeq convert '$model' -o 'x.moeq' --level q4_k" \
     export $model -o x.moeq
