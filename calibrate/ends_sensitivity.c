@@ -4,6 +4,7 @@
 #include "checked.h"
 #include "error.h"
 #include "kernels.h"
+#include "portable_math.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -145,7 +146,7 @@ struct mq_head_sensitivity {
     float *random; /* [tokens][ldr] */
     size_t ldr;
     float *y;                /* [levels + 2][tokens][rows at a time] */
-    double *most, *total;    /* [tokens]: the largest logit, the sum of all exp(logit - it) */
+    double *most, *total;    /* [tokens]: the largest logit, the sum of all e^(logit - it) */
     struct moments *moments; /* [tokens][levels + 1] */
     double *sums;            /* [levels + 1]: variances; the last of random states */
     uint64_t state;
@@ -213,7 +214,7 @@ static void sum_up(struct mq_head_sensitivity *h, size_t token, const float *log
     for (size_t v = 0; v < n; v++)
         most = fmax(most, (double)logits[v]);
     for (size_t v = 0; v < n; v++)
-        total += exp((double)logits[v] - most);
+        total += mq_exp((double)logits[v] - most);
     h->most[token] = most;
     h->total[token] = total;
 }
@@ -245,7 +246,7 @@ static void add_rows(struct mq_head_sensitivity *h, size_t token, const float *l
     const float *y = h->y + token * MQ_SENSITIVITY_HEAD_ROWS;
     struct moments *moments = h->moments + token * (k + 1);
     for (uint64_t r = 0; r < rows; r++) {
-        const double p = exp((double)logits[r] - h->most[token]) / h->total[token];
+        const double p = mq_exp((double)logits[r] - h->most[token]) / h->total[token];
         for (size_t i = 0; i <= k; i++) {
             const double other = (double)y[(i + 1) * h->tokens * MQ_SENSITIVITY_HEAD_ROWS + r];
             const double e = i < k ? other - (double)y[r] : other;
