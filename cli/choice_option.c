@@ -166,22 +166,28 @@ static void what_holds(const struct mq_options *options, const struct mq_choice 
 
 static enum mq_exit refuse(const struct job *job)
 {
-    char holds[128], needed[32], missing[32];
+    char holds[128], needed[32], missing[32], what[96];
     moeq_error err = {0};
     if (!job->choice->tried) {
         err = job->unsupported;
         return mq_report(&err);
     }
     what_holds(job->options, job->choice, holds);
-    mq_fail(&err, MOEQ_LIMIT,
-            "none of %zu levels and recipes fits in %s: the smallest, %s, needs %s, %s too many%s",
-            job->choice->tried, holds, job->smallest.name,
-            mq_format_bytes(job->smallest.needed_bytes, needed),
-            mq_format_bytes((uint64_t)(job->smallest.spare_bytes < 0 ? -job->smallest.spare_bytes : 0),
-                            missing),
-            job->choice->kv ? "; a shorter --context or --kv q8_0 takes less, and moeq fit says what "
-                              "could stay on the host"
-                            : "");
+    if (job->choice->tried > 1)
+        snprintf(what, sizeof what, "none of %zu levels and recipes fits", job->choice->tried);
+    else
+        snprintf(what, sizeof what, "what was asked for does not fit");
+    mq_fail(
+        &err, MOEQ_LIMIT, "%s in %s: %s%s needs %s, %s too many%s%s", what, holds,
+        job->choice->tried > 1 ? "the smallest, " : "", job->smallest.name,
+        mq_format_bytes(job->smallest.needed_bytes, needed),
+        mq_format_bytes((uint64_t)(job->smallest.spare_bytes < 0 ? -job->smallest.spare_bytes : 0),
+                        missing),
+        is_quantized(job->view) ? "; it is quantized already: levels are for the original model"
+                                : "",
+        job->choice->kv ? "; a shorter --context or --kv q8_0 takes less, and moeq fit says what "
+                          "could stay on the host"
+                        : "");
     return mq_report(&err);
 }
 
@@ -202,13 +208,14 @@ enum mq_exit mq_choice_make(const char *command, const struct mq_options *option
 
 void mq_choice_print(const struct mq_options *options, const struct mq_choice *c)
 {
-    char holds[128], needed[32], spare[32], text[512];
+    char holds[128], needed[32], spare[32], of[64] = "", text[512];
     if (!c->given)
         return;
     what_holds(options, c, holds);
-    snprintf(text, sizeof text,
-             "%s, the largest of %zu levels and recipes that fits in %s: it needs %s, %s to spare",
-             c->chosen.name, c->tried, holds, mq_format_bytes(c->chosen.needed_bytes, needed),
+    if (c->tried > 1)
+        snprintf(of, sizeof of, ", the largest of %zu levels and recipes that", c->tried);
+    snprintf(text, sizeof text, "%s%s fits in %s: it needs %s, %s to spare", c->chosen.name, of,
+             holds, mq_format_bytes(c->chosen.needed_bytes, needed),
              mq_format_bytes((uint64_t)c->chosen.spare_bytes, spare));
     if (c->larger.name)
         snprintf(text + strlen(text), sizeof text - strlen(text), "; %s would need %s",
