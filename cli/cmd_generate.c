@@ -217,7 +217,7 @@ static void print_numbers(const struct request *r, const struct speaker *s)
 {
     const struct mq_generation *g = &s->generation;
     const size_t steps = g->count > 0 ? g->count - (g->end_id < 0) : 0;
-    char cache[32], other[32];
+    char cache[32], other[32], weights[32];
     if (r->options->quiet)
         return;
     fflush(stdout);
@@ -226,9 +226,9 @@ static void print_numbers(const struct request *r, const struct speaker *s)
             "by %s\n",
             g->prompt_tokens, rate(g->prompt_tokens, g->prompt_seconds), g->count,
             rate(steps, g->seconds), mq_generation_end_name(g->end));
-    fprintf(stderr, "moeq: memory: %s for what is kept of up to %zu tokens, %s of buffers\n",
+    fprintf(stderr, "moeq: memory: %s for what is kept of up to %zu tokens, %s of buffers, %s of weights\n",
             mq_format_bytes(g->cache_bytes, cache), g->context,
-            mq_format_bytes(g->other_bytes, other));
+            mq_format_bytes(g->other_bytes, other), mq_format_bytes(g->weights_bytes, weights));
 }
 
 static void print_choice(const struct speaker *in, const char *who, int32_t id, double own,
@@ -259,6 +259,7 @@ static cJSON *speaker_json(struct mq_json_tree *b, const struct speaker *s)
     mq_json_put_number(b, o, "prompt_seconds", s->generation.prompt_seconds);
     mq_json_put_number(b, o, "seconds", s->generation.seconds);
     mq_json_put_count(b, o, "cache_bytes", s->generation.cache_bytes);
+    mq_json_put_count(b, o, "weights_bytes", s->generation.weights_bytes);
     mq_view_put_json(b, model, s->view);
     mq_json_put(b, o, "model", model);
     return o;

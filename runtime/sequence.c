@@ -52,6 +52,21 @@ static uint64_t other_bytes(const struct mq_context *context, const struct mq_ar
            4 * ((uint64_t)hp->vocab + tokens);
 }
 
+/* Of the memory that is left: for rows that are quantized on the fly all, since making them costs a
+ * search; a model as it is stored is kept where it is small, since a large one is in the page cache
+ * already, whose place a copy would take. */
+static uint64_t room_for_weights(const struct mq_arm *arm, const struct mq_sequence_memory *m)
+{
+    const uint64_t left = m->budget_bytes - m->cache_bytes - m->other_bytes;
+    const uint64_t all = mq_stored_size(arm->view).weight_bytes;
+    return arm->levels ? left : all <= m->budget_bytes / 4 ? mq_min_u64(left, all) : 0;
+}
+
+static bool fits(const struct mq_sequence_memory *m)
+{
+    return m->cache_bytes <= m->budget_bytes && m->other_bytes <= m->budget_bytes - m->cache_bytes;
+}
+
 struct mq_sequence_memory mq_sequence_memory(const struct mq_context *context,
                                              const struct mq_arm *arm, size_t tokens,
                                              size_t at_once)
@@ -61,10 +76,11 @@ struct mq_sequence_memory mq_sequence_memory(const struct mq_context *context,
     for (m.at_once = mq_min_u64(most, tokens);; m.at_once = (m.at_once + 1) / 2) {
         m.cache_bytes = mq_cache_bytes(arm->view, tokens, m.at_once);
         m.other_bytes = other_bytes(context, arm, tokens, m.at_once);
-        if (m.at_once <= 1 || (m.cache_bytes <= m.budget_bytes &&
-                               m.other_bytes <= m.budget_bytes - m.cache_bytes))
-            return m;
+        if (m.at_once <= 1 || fits(&m))
+            break;
     }
+    m.weights_bytes = fits(&m) ? room_for_weights(arm, &m) : 0;
+    return m;
 }
 
 /* ---- what the pass tells ---- */
@@ -86,20 +102,10 @@ static moeq_status on_logits(void *user, const size_t *token_index, size_t token
 
 /* ---- making ---- */
 
-/* Of the memory that is left: for rows that are quantized on the fly all, since making them costs a
- * search; a model as it is stored is kept where it is small, since a large one is in the page cache
- * already, whose place a copy would take. */
-static uint64_t room_for_weights(const struct mq_arm *arm, const struct mq_sequence_memory *m)
-{
-    const uint64_t left = m->budget_bytes - m->cache_bytes - m->other_bytes;
-    const bool small = mq_stored_size(arm->view).weight_bytes <= m->budget_bytes / 4;
-    return arm->levels ? left : small ? mq_min_u64(left, m->budget_bytes / 4) : 0;
-}
-
 static moeq_status check_memory(const struct mq_sequence_memory *m, const struct mq_arm *arm,
                                 size_t tokens, moeq_error *err)
 {
-    if (m->cache_bytes <= m->budget_bytes && m->other_bytes <= m->budget_bytes - m->cache_bytes)
+    if (fits(m))
         return MOEQ_OK;
     return mq_fail(err, MOEQ_NO_MEMORY,
                    "%s: %zu tokens take %" PRIu64 " MiB for what is kept of them (keys, values, "
@@ -164,7 +170,7 @@ moeq_status mq_sequence_create(const struct mq_context *context, const struct mq
     s->arm = arm;
     s->capacity = tokens;
     s->at_once = memory.at_once;
-    const moeq_status status = create(s, room_for_weights(arm, &memory), err);
+    const moeq_status status = create(s, memory.weights_bytes, err);
     if (status == MOEQ_OK)
         *sequence = s;
     else

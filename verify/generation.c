@@ -205,6 +205,7 @@ moeq_status mq_generator_run(struct mq_generator *generator, const struct mq_ids
     g->prompt_tokens = prompt->size;
     g->cache_bytes = generator->memory.cache_bytes;
     g->other_bytes = generator->memory.other_bytes;
+    g->weights_bytes = generator->memory.weights_bytes;
     g->at_once = generator->memory.at_once;
     MQ_TRY(mq_generation_room(arm->view, prompt->size, options, &g->context, err));
     if (g->context > generator->tokens)

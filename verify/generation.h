@@ -45,7 +45,7 @@ struct mq_generation {
     int32_t end_id; /* the token that ended it; -1: none */
     enum mq_generation_end end;
     size_t prompt_tokens, context, at_once;
-    uint64_t cache_bytes, other_bytes;
+    uint64_t cache_bytes, other_bytes, weights_bytes; /* weights_bytes: kept at most */
     double prompt_seconds, seconds; /* until the first logits; and of all steps behind */
     float *logits;                  /* [kept][vocab]: before each choice; NULL: not kept */
     size_t kept, vocab;
