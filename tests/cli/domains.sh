@@ -40,7 +40,7 @@ for text in sources others; do
     judge sweep $model --levels q3_k --calibration "$work/both.cal" --text "$work/$text.txt"
     near "$work/out"
 done
-head -c 24000 "$work/articles.txt" > "$work/some.txt"
+head -c 9000 "$work/articles.txt" > "$work/some.txt"
 note=${note/articles/some}
 judge sweep $model --levels q3_k --effort calibrated --calibration-text "$work/some.txt" --text "$work/sources.txt"
 far "$work/out"
