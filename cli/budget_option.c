@@ -201,23 +201,10 @@ static moeq_status choose_and_plan(const struct mq_options *options, const struc
     return mq_make_plan(options, view, policy, gguf, plan, err);
 }
 
-/* What is no expert's or MLP's and a budget is about, at its default. */
-static uint64_t rest_bytes(const struct mq_budget_cli *budget, const struct mq_view *view)
-{
-    return mq_budget_uniform(view, &budget->sensitivity, &budget->how, SIZE_MAX, budget->rest)
-        .bytes;
-}
-
 /* As many as where experts and MLPs have the bits, and the rest its default. */
 static uint64_t bytes_of_bpw(const struct mq_budget_cli *budget, const struct mq_view *view)
 {
-    return (uint64_t)(budget->bpw / 8.0 * (double)budget->weights.mlps) + rest_bytes(budget, view);
-}
-
-double mq_budget_option_bpw(const struct mq_budget_cli *budget, const struct mq_view *view)
-{
-    return 8.0 * ((double)budget->result.bytes - (double)rest_bytes(budget, view)) /
-           (double)budget->weights.mlps;
+    return (uint64_t)(budget->bpw / 8.0 * (double)budget->weights.mlps) + mq_budget_option_rest_bytes(budget, view);
 }
 
 /* What the plan leaves of the budget; negative: that much is missing. */

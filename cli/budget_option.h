@@ -48,6 +48,9 @@ enum mq_exit mq_budget_option_plan(const struct mq_options *options, const struc
 void mq_budget_option_print(const struct mq_budget_cli *budget, const struct mq_view *view);
 cJSON *mq_budget_option_json(struct mq_json_tree *b, const struct mq_budget_cli *budget,
                              const struct mq_view *view);
+/* Bytes of what is no expert's or MLP's and the budget is about, at its default. */
+uint64_t mq_budget_option_rest_bytes(const struct mq_budget_cli *budget,
+                                     const struct mq_view *view);
 /* The --bpw that gives the bytes that were chosen: bits of experts and MLPs in as many, with the rest at its default. */
 double mq_budget_option_bpw(const struct mq_budget_cli *budget, const struct mq_view *view);
 

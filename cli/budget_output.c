@@ -4,6 +4,18 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+uint64_t mq_budget_option_rest_bytes(const struct mq_budget_cli *budget, const struct mq_view *view)
+{
+    return mq_budget_uniform(view, &budget->sensitivity, &budget->how, SIZE_MAX, budget->rest)
+        .bytes;
+}
+
+double mq_budget_option_bpw(const struct mq_budget_cli *budget, const struct mq_view *view)
+{
+    return 8.0 * ((double)budget->result.bytes - (double)mq_budget_option_rest_bytes(budget, view)) /
+           (double)budget->weights.mlps;
+}
+
 static struct mq_budget_option alone(const struct mq_budget_cli *budget, const struct mq_view *view,
                                      size_t level)
 {
