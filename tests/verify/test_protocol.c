@@ -72,7 +72,7 @@ START_TEST(refusals)
     ck_assert_int_eq(mq_protocol_windows(&options, ids, 511, 1, "a.txt", &t, &err),
                      MOEQ_INVALID_ARGUMENT);
     ck_assert_ptr_nonnull(strstr(err.message, "a.txt"));
-    ck_assert_ptr_nonnull(strstr(err.message, "needs 512 tokens, found 511"));
+    ck_assert_ptr_nonnull(strstr(err.message, "needs 512 tokens (--context), found 511"));
     memset(&err, 0, sizeof err);
     options.max_tokens = 100;
     ck_assert_int_eq(mq_protocol_windows(&options, ids, 600, 1, "a.txt", &t, &err),

@@ -440,7 +440,7 @@ START_TEST(refusals)
     ck_assert_int_eq(
         sweep(&context, view, mq_test_source("demo/text.txt"), options, arms, 1, &r, &err),
         MOEQ_INVALID_ARGUMENT);
-    ck_assert_ptr_nonnull(strstr(err.message, "needs 512 tokens, found 10"));
+    ck_assert_ptr_nonnull(strstr(err.message, "needs 512 tokens (--context), found 10"));
     mq_view_close(view);
     const struct mq_comparison_options swap = {.swap = true};
     memset(&err, 0, sizeof err);
