@@ -10,28 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-const struct mq_quality_band mq_quality_bands[MQ_QUALITY_COUNT] = {
-    [MQ_QUALITY_UNKNOWN] = {"not measured", "quality not measured", NAN},
-    [MQ_QUALITY_IDENTICAL] = {"identical", "output identical", 0},
-    [MQ_QUALITY_NEAR_LOSSLESS] = {"near-lossless", "output practically unchanged", 0.002},
-    [MQ_QUALITY_EXCELLENT] = {"excellent", "output almost unchanged", 0.01},
-    [MQ_QUALITY_FOUR_BIT] = {"good", "small change of the output, usual at 4 bits", 0.05},
-    [MQ_QUALITY_THREE_BIT] = {"fair", "clear change of the output, usual at 3 bits", 0.3},
-    [MQ_QUALITY_POOR] = {"poor", "output damaged", INFINITY},
-};
-
-enum mq_quality mq_quality_of(double kld_nats)
-{
-    if (!isfinite(kld_nats))
-        return MQ_QUALITY_UNKNOWN;
-    if (kld_nats <= 0)
-        return MQ_QUALITY_IDENTICAL;
-    for (int q = MQ_QUALITY_NEAR_LOSSLESS; q < MQ_QUALITY_POOR; q++)
-        if (kld_nats < mq_quality_bands[q].below)
-            return (enum mq_quality)q;
-    return MQ_QUALITY_POOR;
-}
-
 /* ---- fields ---- */
 
 double mq_report_number(const cJSON *object, const char *key)
@@ -301,7 +279,10 @@ static void read_arm(const cJSON *row, struct mq_report_arm *arm)
         .ppl_ratio = mq_report_figure(row, &mq_figures[MQ_FIGURE_PPL_RATIO]),
         .exact_set = mq_report_figure(row, &mq_figures[MQ_FIGURE_EXACT_SET]),
     };
-    arm->quality = mq_quality_of(arm->kld.value);
+    arm->routing_kept = mq_report_figure(row, &mq_figures[MQ_FIGURE_WEIGHTED]);
+    arm->verdict =
+        mq_verdict_of(&(struct mq_verdict_figures){arm->kld, arm->same_top, arm->routing_kept});
+    arm->quality = arm->verdict.quality;
     if (arm->is_baseline)
         arm->name = "original"; /* documents call it source or baseline */
 }
@@ -342,18 +323,13 @@ static moeq_status read_row(const cJSON *row, struct mq_page *report, moeq_error
 /* ---- the verdict ---- */
 
 const char mq_report_rule[] =
-    "Rule of the recommendation: the smallest {level} whose mean KL divergence, plus two standard "
-    "errors, is below 0.05 (usual at 4 bits); or a {level} of a better class, if it is at most a "
-    "quarter larger.";
+    "Rule of the recommendation: the smallest {level} that is good or better by each of KL "
+    "divergence, same top token and routing, also with two standard errors against it; or a "
+    "{level} of a "
+    "better class, if it is at most a quarter larger.";
 const char mq_report_card_rule[] = "Rule of the recommendation: of what fits the card, the {level} "
                                    "with the lowest mean KL divergence.";
 static const double LARGER_AT_MOST = 1.25;
-
-/* The mean KL divergence that the level might have, at worst. */
-static double pessimistic_kld(const struct mq_report_arm *arm)
-{
-    return arm->kld.value + (isfinite(arm->kld.se) ? 2 * arm->kld.se : 0);
-}
 
 static bool measured(const struct mq_report_arm *arm)
 {
@@ -362,7 +338,7 @@ static bool measured(const struct mq_report_arm *arm)
 
 static bool usable(const struct mq_report_arm *arm)
 {
-    return measured(arm) && pessimistic_kld(arm) < mq_quality_bands[MQ_QUALITY_FOUR_BIT].below;
+    return measured(arm) && arm->verdict.worst <= MQ_QUALITY_GOOD;
 }
 
 /* Whether an arm fits the card that the document is about; true if it is about none. */
@@ -401,7 +377,7 @@ static const struct mq_report_arm *least_damaged(const struct mq_page *r, bool o
  * one within the size stands in the end. */
 static void judge(struct mq_page *r)
 {
-    const struct mq_report_arm *light = smallest(r, MQ_QUALITY_FOUR_BIT, INFINITY);
+    const struct mq_report_arm *light = smallest(r, MQ_QUALITY_GOOD, INFINITY);
     const struct mq_report_arm *closest = least_damaged(r, true);
     if (r->card) { /* a smaller one saves nothing there */
         r->recommended = closest ? closest : least_damaged(r, false);
@@ -424,6 +400,31 @@ static void judge(struct mq_page *r)
     for (int q = MQ_QUALITY_IDENTICAL; q < (int)r->recommended->quality && !r->closer; q++)
         if (q != MQ_QUALITY_IDENTICAL || r->recommended->quality > MQ_QUALITY_NEAR_LOSSLESS)
             r->closer = smallest(r, (enum mq_quality)q, INFINITY);
+}
+
+const char *mq_report_class(const struct mq_report_arm *arm)
+{
+    return arm->fails_gate ? "fails the gate" : mq_quality_bands[arm->quality].name;
+}
+
+const char *mq_report_class_words(const struct mq_report_arm *arm)
+{
+    return arm->fails_gate ? "breaks its gate" : mq_quality_bands[arm->quality].words;
+}
+
+/* A limit is about the arm that it names, or else about the last one. */
+static void apply_gate(struct mq_page *r)
+{
+    const cJSON *limits = mq_report_array(mq_json_get(r->document, "gate"), "limits");
+    for (const cJSON *l = limits ? limits->child : NULL; l; l = l->next) {
+        const char *model = mq_report_string(l, "model");
+        struct mq_report_arm *about = NULL;
+        for (size_t i = 0; i < r->arms_count; i++)
+            if (!r->arms[i].is_baseline && (!model[0] || strcmp(r->arms[i].name, model) == 0))
+                about = &r->arms[i];
+        if (about && !cJSON_IsTrue(mq_json_get(l, "kept")))
+            about->fails_gate = true;
+    }
 }
 
 /* Which file each arm is: rows say so; verifications of before had a list of them. */
@@ -491,6 +492,7 @@ moeq_status mq_report_read(const cJSON *document, struct mq_page *report, moeq_e
     report->memory_unit = small ? 0x1p20 : 0x1p30;
     report->memory_unit_name = small ? "MiB" : "GiB";
     name_files(report);
+    apply_gate(report);
     if (!report->is_verification) /* of files at hand, none is to be chosen by its size */
         judge(report);
     return MOEQ_OK;

@@ -14,38 +14,11 @@
 #include "buffer.h"
 #include "figures.h"
 #include "statistics.h"
+#include "verdict.h"
 
 #include "moeq.h"
 
 #include <cjson/cJSON.h>
-
-/*
- * How far the output moved, by its mean KL divergence. The bounds (mq_quality_bands) follow what
- * GGUF levels of published models measure, in nats:
- *
- *   8 bits   0.0023          q8_0 of Qwen3-30B-A3B
- *   4 bits   0.01 to 0.013   its 4-bit levels
- *   3 bits   about 0.1
- *   above    0.3             text visibly suffers
- */
-enum mq_quality {
-    MQ_QUALITY_UNKNOWN, /* no KL divergence in the document */
-    MQ_QUALITY_IDENTICAL,
-    MQ_QUALITY_NEAR_LOSSLESS,
-    MQ_QUALITY_EXCELLENT,
-    MQ_QUALITY_FOUR_BIT,
-    MQ_QUALITY_THREE_BIT,
-    MQ_QUALITY_POOR,
-    MQ_QUALITY_COUNT
-};
-
-struct mq_quality_band {
-    const char *name;  /* "excellent" */
-    const char *words; /* what became of the output: "output almost unchanged" */
-    double below;      /* the mean KL divergence's upper bound, nats */
-};
-extern const struct mq_quality_band mq_quality_bands[MQ_QUALITY_COUNT];
-enum mq_quality mq_quality_of(double kld_nats);
 
 /* One row of the document. */
 struct mq_report_arm {
@@ -57,7 +30,10 @@ struct mq_report_arm {
     double file_bytes, bits_per_weight;
     double size_share;                                      /* of the baseline's bytes */
     struct mq_estimate kld, same_top, ppl_ratio, exact_set; /* what verdict and charts are about */
-    enum mq_quality quality;
+    struct mq_estimate routing_kept;                        /* overlap of the experts' weights */
+    enum mq_quality quality;                                /* verdict.quality */
+    struct mq_verdict verdict;
+    bool fails_gate;  /* a limit that is about it is broken */
     bool below_noise; /* its KLD is less than that of the source with bf16 activations */
     const struct mq_report_arm *int8; /* a level computed with as integers besides; or NULL */
 };
@@ -92,6 +68,11 @@ struct mq_page {
     double memory_unit;                  /* in which sizes are charted: 2^20 or 2^30 bytes */
     const char *memory_unit_name;
 };
+
+/* "excellent"; of what breaks its gate that alone, whatever its figures are. */
+const char *mq_report_class(const struct mq_report_arm *arm);
+/* "output almost unchanged"; the same. */
+const char *mq_report_class_words(const struct mq_report_arm *arm);
 
 /* By what rule a sweep's headline chose. */
 extern const char mq_report_rule[], mq_report_card_rule[];

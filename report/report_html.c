@@ -3,6 +3,7 @@
 
 #include "json.h"
 #include "report_charts.h"
+#include "report_judgement.h"
 #include "report_samples.h"
 #include "report_style.h"
 #include "report_svg.h"
@@ -166,8 +167,8 @@ static void sentence(const struct mq_report_arm *arm, struct mq_buffer *out)
 /* The band as a pill; its colour repeats what its word says. */
 static void class_mark(const struct mq_report_arm *arm, struct mq_buffer *out)
 {
-    mq_buffer_printf(out, "<span class=\"class q%d\">%s</span>", (int)arm->quality,
-                     mq_quality_bands[arm->quality].name);
+    mq_buffer_printf(out, "<span class=\"class q%d\">%s</span>",
+                     (int)(arm->fails_gate ? MQ_QUALITY_POOR : arm->quality), mq_report_class(arm));
 }
 
 static void alternative(const struct mq_report_arm *arm, const char *need, struct mq_buffer *out)
@@ -178,7 +179,7 @@ static void alternative(const struct mq_report_arm *arm, const char *need, struc
     element(out, "", arm->name, "");
     if (isfinite(arm->size_share))
         mq_buffer_printf(out, " (%s of the memory, %s). ", mq_words_percent(arm->size_share).s,
-                         mq_quality_bands[arm->quality].name);
+                         mq_report_class(arm));
     else
         put(out, ". ");
 }
@@ -246,9 +247,7 @@ static void put_pair(const struct mq_page *r, const struct mq_report_pair *pair,
 static void put_verdict(const struct mq_page *r, struct mq_buffer *out)
 {
     put(out, "<section aria-label=\"Verdict\">\n");
-    put(out, "<p class=\"headline\">");
-    plain(r, mq_report_headline, out);
-    put(out, "</p>\n");
+    mq_html_headline(r, out);
     if (r->lighter || r->closer) {
         put(out, "<p class=\"others\">");
         alternative(r->lighter, "Short of memory:", out);
@@ -260,7 +259,11 @@ static void put_verdict(const struct mq_page *r, struct mq_buffer *out)
         const struct mq_report_arm *a = &r->arms[i];
         if (a->is_baseline)
             continue;
-        element(out, a == r->recommended ? "<li class=\"take\"><b>" : "<li><b>", a->name, "");
+        element(out,
+                a->fails_gate         ? "<li class=\"broken\"><b>"
+                : a == r->recommended ? "<li class=\"take\"><b>"
+                                      : "<li><b>",
+                a->name, "");
         if (a->file[0])
             element(out, ": ", a->file, "");
         put(out, "</b>");
@@ -282,7 +285,7 @@ static void summary_row(const struct mq_page *r, const struct mq_report_arm *a,
     element(out, "<td class=\"text\">",
             a->is_baseline   ? "reference"
             : a == &r->noise ? "noise floor"
-                             : mq_quality_bands[a->quality].name,
+                             : mq_report_class(a),
             "</td>");
     cell(out, mq_words_bytes(a->file_bytes).s);
     cell(out, mq_words_percent(a->size_share).s);
@@ -323,10 +326,8 @@ static void put_summary(const struct mq_page *r, struct mq_buffer *out)
                 ? ""
                 : mq_report_phrase(r, r->card ? mq_report_card_rule : mq_report_rule).s,
             " ");
-    say(r, out,
-        "Classes by mean KLD: near-lossless below 0.002, excellent below 0.01, good below 0.05 "
-        "(usual at 4 bits), fair below 0.3 (usual at 3 bits), poor above. What a {level} costs "
-        "depends on the text: measure on yours.</p>\n");
+    say(r, out, "What a {level} costs depends on the text: measure on yours.</p>\n");
+    mq_html_classes(out);
     if (r->has_noise)
         put(out,
             "<p class=\"note\">The noise floor is the original itself with its activations rounded "

@@ -5,6 +5,7 @@
 #include "json.h"
 #include "report_samples.h"
 #include "report_verify.h"
+#include "report_warnings.h"
 #include "report_words.h"
 
 #include <ctype.h>
@@ -53,6 +54,13 @@ static void plain(const struct mq_page *r,
     mq_escape_buffer(out, &words, put_char);
 }
 
+static void put_warning(struct mq_buffer *out, const char *sentence)
+{
+    mq_buffer_puts(out, "> ⚠️ ");
+    put_text(out, sentence);
+    mq_buffer_puts(out, "\n\n");
+}
+
 static void put_level(const struct mq_report_arm *arm, struct mq_buffer *out)
 {
     struct mq_buffer words = {0};
@@ -63,7 +71,7 @@ static void put_level(const struct mq_report_arm *arm, struct mq_buffer *out)
         mq_buffer_puts(out, ": ");
         put_text(out, arm->file);
     }
-    mq_buffer_printf(out, "** (%s): ", mq_quality_bands[arm->quality].name);
+    mq_buffer_printf(out, "** (%s): ", mq_report_class(arm));
     if (words.data)
         put_text(out, words.data);
     mq_buffer_putc(out, '\n');
@@ -90,7 +98,7 @@ static void summary_row(const struct mq_page *r, const struct mq_report_arm *a,
     mq_buffer_printf(out, " | %s |\n",
                      a->is_baseline   ? "reference"
                      : a == &r->noise ? "noise floor"
-                                      : mq_quality_bands[a->quality].name);
+                                      : mq_report_class(a));
 }
 
 static void put_summary(const struct mq_page *r, struct mq_buffer *out)
@@ -315,8 +323,11 @@ void mq_report_markdown(const struct mq_page *r, struct mq_buffer *out)
     mq_buffer_puts(out, "## ");
     plain(r, mq_report_title, out);
     mq_buffer_puts(out, "\n\n**");
+    if (mq_report_limits(r))
+        mq_buffer_puts(out, mq_report_broken(r) ? "❌ " : "✅ ");
     plain(r, mq_report_headline, out);
     mq_buffer_puts(out, "**\n\n");
+    mq_report_warnings(r, out, put_warning);
     put_limits(r, out);
     for (size_t i = 0; i < r->arms_count; i++)
         if (!r->arms[i].is_baseline)

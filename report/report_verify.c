@@ -222,13 +222,13 @@ static void say_one(const struct mq_report_arm *a, struct mq_buffer *out)
 {
     mq_buffer_printf(out, "%s: ", called(a));
     if (a->quality == MQ_QUALITY_UNKNOWN) {
-        mq_buffer_printf(out, "%s.", mq_quality_bands[a->quality].words);
+        mq_buffer_printf(out, "%s.", mq_report_class_words(a));
         return;
     }
-    mq_buffer_printf(out, "%s: ", mq_quality_bands[a->quality].name);
+    mq_buffer_printf(out, "%s: ", mq_report_class(a));
     if (isfinite(a->size_share))
         mq_buffer_printf(out, "%s of the memory, ", mq_words_percent(a->size_share).s);
-    mq_buffer_printf(out, "%s.", mq_quality_bands[a->quality].words);
+    mq_buffer_printf(out, "%s.", mq_report_class_words(a));
 }
 
 /* Which of two is closer, if that is not chance. */
@@ -251,8 +251,7 @@ static void say_two(const struct mq_page *r, const struct mq_report_arm *a,
                          called(way > 0 ? b : a));
     else
         mq_buffer_printf(out, "A (%s) is %s, B (%s) is %s; too little text to compare them.",
-                         called(a), mq_quality_bands[a->quality].name, called(b),
-                         mq_quality_bands[b->quality].name);
+                         called(a), mq_report_class(a), called(b), mq_report_class(b));
 }
 
 /* The one with the smallest mean divergence. */
@@ -267,7 +266,7 @@ static void say_closest(const struct mq_page *r, struct mq_buffer *out)
         return;
     }
     mq_buffer_printf(out, "Of %zu files, %s (%s) is the closest to the original: %s", candidates(r),
-                     best->name, called(best), mq_quality_bands[best->quality].name);
+                     best->name, called(best), mq_report_class(best));
     if (isfinite(best->size_share))
         mq_buffer_printf(out, ", %s of the memory", mq_words_percent(best->size_share).s);
     mq_buffer_putc(out, '.');

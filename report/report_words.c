@@ -73,7 +73,7 @@ void mq_report_headline(const struct mq_page *report, struct mq_buffer *out)
     if (isfinite(a->size_share))
         mq_buffer_printf(out, "%s %s of the memory", report->card ? ";" : ":",
                          mq_words_percent(a->size_share).s);
-    mq_buffer_printf(out, ", %s.", mq_quality_bands[a->quality].words);
+    mq_buffer_printf(out, ", %s.", mq_report_class_words(a));
 }
 
 void mq_report_sentence(const struct mq_report_arm *a, struct mq_buffer *out)
@@ -83,7 +83,10 @@ void mq_report_sentence(const struct mq_report_arm *a, struct mq_buffer *out)
                          mq_words_bytes(a->file_bytes).s);
     else if (isfinite(a->file_bytes))
         mq_buffer_printf(out, "%s, ", mq_words_bytes(a->file_bytes).s);
-    mq_buffer_puts(out, mq_quality_bands[a->quality].words);
+    mq_buffer_puts(out, mq_report_class_words(a));
+    /* a good mean divergence beside changed routes is to be read as what it is */
+    if (!a->fails_gate && a->quality > mq_quality_of(a->kld.value))
+        mq_buffer_printf(out, " (%s)", a->verdict.because);
     if (a->quality == MQ_QUALITY_UNKNOWN) {
         mq_buffer_puts(out, ".");
         return;

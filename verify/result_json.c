@@ -3,6 +3,7 @@
 
 #include "figure_values.h"
 #include "json_tree.h"
+#include "verdict.h"
 #include "view_json.h"
 
 #include <math.h>
@@ -213,7 +214,13 @@ static void put_run(struct mq_json_tree *b, cJSON *o, const char *text_path,
         cJSON_AddItemToArray(texts,
                              cJSON_CreateString(source ? source->sources[i].name : text_path));
     mq_json_put(b, o, "texts", texts);
-    mq_json_put(b, o, "protocol", mq_protocol_json(text));
+    cJSON *protocol = mq_protocol_json(text);
+    if (source) { /* a recording does not hold the text */
+        mq_json_put_count(b, protocol, "text_bytes", source->size);
+        mq_json_put_number(b, protocol, "text_byte_entropy_bits",
+                           mq_byte_entropy(source->data, source->size));
+    }
+    mq_json_put(b, o, "protocol", protocol);
     mq_json_put_text(b, o, "compute", mq_compute_name(compute));
 }
 

@@ -33,7 +33,7 @@ cat > "$work/tell" << 'EOF'
     }
   }
   parent.postMessage(["width", root.clientWidth, "content", root.scrollWidth, "charts",
-    document.querySelectorAll("svg").length, "outside:", outside.join("; ") || "none"], "*");
+    document.querySelectorAll("svg:not(.icon)").length, "outside:", outside.join("; ") || "none"], "*");
 })</script>
 EOF
 # look PAGE CHARTS: both themes, both widths

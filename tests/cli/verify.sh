@@ -82,9 +82,15 @@ run 0 verify "$work/q8_0.moeq" --against "$ref" --gate "$work/loose.json"
 
 # ---- the original gives the same ----
 run 0 verify "$work/q3_k.moeq" --against "$ref" --json
+<<<<<<< HEAD
 sed '/"source_card":/,/}/d' "$work/stdout" | grep -v '"\(path\|text\|texts\|kind\)":' > "$work/recorded"
 run 0 verify "$work/q3_k.moeq" --against $model --text $text --tokens $tokens --json
 sed '/"source_card":/,/}/d' "$work/stdout" | grep -v '"\(path\|text\|texts\|kind\)":' > "$work/direct"
+=======
+grep -v '"\(path\|text\|texts\|kind\|text_bytes\|text_byte_entropy_bits\)":' "$work/stdout" > "$work/recorded"
+run 0 verify "$work/q3_k.moeq" --against $model --text $text --tokens $tokens --json
+grep -v '"\(path\|text\|texts\|kind\|text_bytes\|text_byte_entropy_bits\)":' "$work/stdout" > "$work/direct"
+>>>>>>> 33d322a (verify, report: a verdict by divergence, top token and routing; a broken gate looks like it)
 cmp "$work/recorded" "$work/direct" || fail "recording and original differ"
 
 # ---- wrong routes or coarse weights ----
@@ -166,7 +172,7 @@ says '^REGRESSION: [0-9]+ of 33 limits'
 says '^  A: kld\.mean 0'
 grep -Eq '^  [BC]: ' "$work/stdout" && fail "a good model is called broken"
 grep -q 'classname="moeq.verify.model" name="kld.mean max [^"]*"/>' "$work/all.xml" || fail "$(cat "$work/all.xml")"
-grep -q '^\*\*Not every file passes the gate: ' "$work/all.md" || fail "$(cat "$work/all.md")"
+grep -q '^\*\*❌ Not every file passes the gate: ' "$work/all.md" || fail "$(cat "$work/all.md")"
 grep -q '^| A: kld.mean | ' "$work/all.md" || fail "$(cat "$work/all.md")"
 usage verify '--gate-all needs --gate GATE.json' verify "$work/q8_0.moeq" --against "$ref" --gate-all
 run 0 sweep $model "${few[@]}" --levels q3_k --files "$work/q8_0.moeq,$work/q3_k.moeq" --json
@@ -215,7 +221,7 @@ usage sweep '--levels or --files is missing, such as --levels q8_0,q4_k,q3_k' sw
 run 3 verify "$work/q8_0.moeq" "$work/q3_k.moeq" --against "$ref" --gate "$gate" \
     --report "$work/report.html" --report "$work/report.md"
 says '^report: .*report.html$'
-grep -q '^\*\*B (q3_k.moeq) fails the gate: [0-9]* of 11 limits broken' "$work/report.md" || fail "$(cat "$work/report.md")"
+grep -q '^\*\*❌ B (q3_k.moeq) fails the gate: [0-9]* of 11 limits broken' "$work/report.md" || fail "$(cat "$work/report.md")"
 grep -q '^| KLD mean | +0' "$work/report.md" || fail "report.md lacks B minus A"
 grep -q '<b>Broken limits' "$work/report.html" || fail "report.html lacks the broken limits"
 run 0 verify "$work/q8_0.moeq" "$work/q3_k.moeq" --against "$ref" --json

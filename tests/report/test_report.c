@@ -115,10 +115,66 @@ START_TEST(bands_follow_the_published_levels)
     ck_assert_int_eq(mq_quality_of(0), MQ_QUALITY_IDENTICAL);
     ck_assert_int_eq(mq_quality_of(0.0019), MQ_QUALITY_NEAR_LOSSLESS);
     ck_assert_int_eq(mq_quality_of(0.002), MQ_QUALITY_EXCELLENT);
-    ck_assert_int_eq(mq_quality_of(0.01), MQ_QUALITY_FOUR_BIT);
-    ck_assert_int_eq(mq_quality_of(0.1), MQ_QUALITY_THREE_BIT);
+    ck_assert_int_eq(mq_quality_of(0.01), MQ_QUALITY_GOOD);
+    ck_assert_int_eq(mq_quality_of(0.1), MQ_QUALITY_FAIR);
     ck_assert_int_eq(mq_quality_of(0.31), MQ_QUALITY_POOR);
     ck_assert_int_eq(mq_quality_of(NAN), MQ_QUALITY_UNKNOWN);
+}
+END_TEST
+
+static struct mq_verdict verdict_of(double kld, double kld_se, double same_top, double routing)
+{
+    return mq_verdict_of(
+        &(struct mq_verdict_figures){{kld, kld_se}, {same_top, 0.001}, {routing, 0.001}});
+}
+
+START_TEST(a_class_is_the_worst_of_three)
+{
+    /* A mean divergence of 4 bits, beside every seventh top token and every eighth route changed. */
+    struct mq_verdict v = verdict_of(0.0278, 0.0004, 0.866, 0.938);
+    ck_assert_int_eq(v.quality, MQ_QUALITY_FAIR);
+    ck_assert_str_eq(v.because, "same top token");
+    v = verdict_of(0.0278, 0.0004, 0.93, 0.94);
+    ck_assert_int_eq(v.quality, MQ_QUALITY_FAIR);
+    ck_assert_str_eq(v.because, "routing");
+    v = verdict_of(0.0278, 0.0004, 0.93, NAN); /* a dense model has no routes */
+    ck_assert_int_eq(v.quality, MQ_QUALITY_GOOD);
+    ck_assert(!mq_verdict_is_open(&v));
+    v = verdict_of(0.012, 0.02, 0.95, 0.97);
+    ck_assert_int_eq(v.best, MQ_QUALITY_EXCELLENT);
+    ck_assert_int_eq(v.worst, MQ_QUALITY_FAIR);
+    ck_assert(mq_verdict_is_open(&v));
+    v = verdict_of(0, 0, 1, 1);
+    ck_assert_int_eq(v.quality, MQ_QUALITY_IDENTICAL);
+    ck_assert(!mq_verdict_is_open(&v));
+    v = verdict_of(NAN, NAN, 0.5, 0.5);
+    ck_assert_int_eq(v.quality, MQ_QUALITY_UNKNOWN);
+    for (int q = MQ_QUALITY_NEAR_LOSSLESS; q < MQ_QUALITY_COUNT; q++) {
+        ck_assert(mq_quality_bands[q].below > mq_quality_bands[q - 1].below);
+        ck_assert(mq_quality_bands[q].same_top_from < mq_quality_bands[q - 1].same_top_from);
+        ck_assert(mq_quality_bands[q].routing_from < mq_quality_bands[q - 1].routing_from);
+    }
+}
+END_TEST
+
+START_TEST(changed_top_tokens_are_not_recommended)
+{
+    cJSON *document = sweep_document("m"), *rows = cJSON_GetObjectItem(document, "rows");
+    add_row(rows, "mix2", 2.8e9, 0.0278, 0.875);
+    add_row(rows, "q4_k", 4.5e9, 0.0031, 0.978);
+    cJSON *mix2 = cJSON_GetArrayItem(rows, 1);
+    cJSON_ReplaceItemInObject(mix2, "same_top_rate",
+                              cJSON_Parse("{\"value\": 0.866, \"se\": 0.002}"));
+    struct mq_page report;
+    moeq_error err = {0};
+    ck_assert_ok(mq_report_read(document, &report, &err));
+    ck_assert_str_eq(report.recommended->name, "q4_k");
+    struct mq_buffer words = {0};
+    mq_report_sentence(&report.arms[1], &words);
+    ck_assert_ptr_nonnull(
+        strstr(words.data, "clear change of the output (same top token) (KLD 0.028"));
+    mq_buffer_free(&words);
+    cJSON_Delete(document);
 }
 END_TEST
 
@@ -142,10 +198,10 @@ START_TEST(recommends_the_smallest_usable_level)
     ck_assert_str_eq(words.data, "Take q5_k: 34.4\u00a0% of the memory, output almost unchanged.");
     mq_buffer_clear(&words);
     mq_report_sentence(&report.arms[2], &words);
-    ck_assert_str_eq(
-        words.data, "28.1\u00a0% of the size (4.19\u00a0GiB), small change of the output, usual at "
-                    "4 bits (KLD 0.031, 95.3\u00a0% same top token, perplexity +0.30\u00a0%), "
-                    "97.8\u00a0% of expert choices intact.");
+    ck_assert_str_eq(words.data,
+                     "28.1\u00a0% of the size (4.19\u00a0GiB), small change of the output "
+                     "(KLD 0.031, 95.3\u00a0% same top token, perplexity +0.30\u00a0%), "
+                     "97.8\u00a0% of expert choices intact.");
     mq_buffer_free(&words);
     cJSON_Delete(document);
 }
@@ -361,7 +417,7 @@ static void check_page(const char *html)
     check_balanced(html);
     for (size_t i = 0; i < sizeof forbidden / sizeof *forbidden; i++)
         ck_assert_msg(!strstr(html, forbidden[i]), "the page has '%s'", forbidden[i]);
-    const size_t charts = count(html, "<svg ");
+    const size_t charts = count(html, "<svg ") - count(html, "<svg class=\"icon\"");
     ck_assert_uint_eq(count(html, "role=\"img\""), charts);
     ck_assert_uint_eq(count(html, "<desc "), charts);
     ck_assert_uint_eq(count(html, "<table"), count(html, "<caption"));
@@ -581,7 +637,7 @@ static void check_headline(cJSON *document, const char *expected)
 START_TEST(verdict_of_a_verification)
 {
     check_headline(verification(false, false), "new.moeq: good: 28.1\u00a0% of the memory, small "
-                                               "change of the output, usual at 4 bits.");
+                                               "change of the output.");
     check_headline(verification(false, true), "new.moeq fails the gate: 1 of 2 limits broken.");
     cJSON *document = verification(true, true);
     cJSON *limits = cJSON_GetObjectItem(cJSON_GetObjectItem(document, "gate"), "limits");
@@ -766,6 +822,74 @@ START_TEST(hostile_verifications)
 }
 END_TEST
 
+/* The original worse than guessing, by tokens or by bytes; and too few tokens. */
+START_TEST(warns_of_what_is_not_to_be_believed)
+{
+    ck_assert(mq_byte_entropy("abcdabcd", 8) == 2);
+    cJSON *document = three_levels("m"), *model = cJSON_GetObjectItem(document, "model");
+    char *html = rendered(document, MQ_REPORT_HTML);
+    ck_assert_ptr_null(strstr(html, "class=\"warning\""));
+    free(html);
+    cJSON_AddNumberToObject(model, "vocabulary", 4);
+    cJSON *protocol = cJSON_GetObjectItem(document, "protocol");
+    cJSON_ReplaceItemInObject(protocol, "scored_tokens", cJSON_CreateNumber(510));
+    cJSON *q4_k = cJSON_GetArrayItem(cJSON_GetObjectItem(document, "rows"), 2);
+    cJSON_ReplaceItemInObject(cJSON_GetObjectItem(q4_k, "kld_nats"), "mean",
+                              cJSON_Parse("{\"value\": 0.0309, \"se\": 0.15}"));
+    html = rendered(document, MQ_REPORT_HTML);
+    check_page(html);
+    ck_assert_ptr_nonnull(
+        strstr(html, "its perplexity, 4.98, is above its vocabulary of 4 tokens"));
+    ck_assert_ptr_nonnull(strstr(html, "Only 510 tokens stand behind"));
+    ck_assert_ptr_nonnull(strstr(html, "tell the class of q4_k (excellent to poor)"));
+    free(html);
+    /* 1.6 nats a token of 2 bytes: 1.16 bits a byte */
+    cJSON_ReplaceItemInObject(model, "vocabulary", cJSON_CreateNumber(32000));
+    cJSON_AddItemToObject(cJSON_GetArrayItem(cJSON_GetObjectItem(document, "rows"), 0), "nll_nats",
+                          cJSON_Parse("{\"value\": 1.6, \"se\": 0.1}"));
+    cJSON_AddNumberToObject(protocol, "text_tokens", 1000);
+    cJSON_AddNumberToObject(protocol, "text_bytes", 2000);
+    cJSON_AddNumberToObject(protocol, "text_byte_entropy_bits", 1.1);
+    char *md = rendered(document, MQ_REPORT_MARKDOWN);
+    ck_assert_ptr_nonnull(strstr(md, "needs 1.15 bits for a byte of the text"));
+    free(md);
+    cJSON_ReplaceItemInObject(protocol, "text_byte_entropy_bits", cJSON_CreateNumber(4.3));
+    md = rendered(document, MQ_REPORT_MARKDOWN);
+    ck_assert_ptr_null(strstr(md, "looks broken"));
+    free(md);
+    cJSON_Delete(document);
+}
+END_TEST
+
+/* Good figures beside a broken gate are not called good. */
+START_TEST(a_broken_gate_looks_like_it)
+{
+    cJSON *document = verification(false, true);
+    cJSON *kld = cJSON_GetObjectItem(
+        cJSON_GetObjectItem(cJSON_GetArrayItem(cJSON_GetObjectItem(document, "rows"), 1),
+                            "kld_nats"),
+        "mean");
+    cJSON_SetNumberValue(cJSON_GetObjectItem(kld, "value"), 0.003);
+    char *html = rendered(document, MQ_REPORT_HTML), *md = rendered(document, MQ_REPORT_MARKDOWN);
+    check_page(html);
+    ck_assert_ptr_nonnull(strstr(html, "<p class=\"headline broken\"><svg class=\"icon\""));
+    ck_assert_ptr_nonnull(strstr(html, "<span class=\"class q6\">fails the gate</span>"));
+    *strstr(html, "What the classes mean") = '\0';
+    ck_assert_ptr_null(strstr(strstr(html, "<body"), "excellent"));
+    ck_assert_ptr_nonnull(strstr(md, "**❌ new.moeq fails the gate"));
+    ck_assert_ptr_null(strstr(md, "excellent"));
+    free(html);
+    free(md);
+    cJSON *limits = cJSON_GetObjectItem(cJSON_GetObjectItem(document, "gate"), "limits");
+    cJSON_DeleteItemFromArray(limits, 0);
+    html = rendered(document, MQ_REPORT_HTML);
+    ck_assert_ptr_nonnull(strstr(html, "<p class=\"headline kept\"><svg class=\"icon\""));
+    ck_assert_ptr_nonnull(strstr(html, ">excellent</span>"));
+    free(html);
+    cJSON_Delete(document);
+}
+END_TEST
+
 START_TEST(file_names_decide_the_format)
 {
     enum mq_report_format format;
@@ -792,6 +916,10 @@ END_TEST
 static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, bands_follow_the_published_levels);
+    tcase_add_test(tests, a_class_is_the_worst_of_three);
+    tcase_add_test(tests, changed_top_tokens_are_not_recommended);
+    tcase_add_test(tests, warns_of_what_is_not_to_be_believed);
+    tcase_add_test(tests, a_broken_gate_looks_like_it);
     tcase_add_test(tests, recommends_the_smallest_usable_level);
     tcase_add_test(tests, other_arithmetic);
     tcase_add_test(tests, for_a_card);
