@@ -82,15 +82,9 @@ run 0 verify "$work/q8_0.moeq" --against "$ref" --gate "$work/loose.json"
 
 # ---- the original gives the same ----
 run 0 verify "$work/q3_k.moeq" --against "$ref" --json
-<<<<<<< HEAD
-sed '/"source_card":/,/}/d' "$work/stdout" | grep -v '"\(path\|text\|texts\|kind\)":' > "$work/recorded"
+sed '/"source_card":/,/}/d' "$work/stdout" | grep -v '"\(path\|text\|texts\|kind\|text_bytes\|text_byte_entropy_bits\)":' > "$work/recorded"
 run 0 verify "$work/q3_k.moeq" --against $model --text $text --tokens $tokens --json
-sed '/"source_card":/,/}/d' "$work/stdout" | grep -v '"\(path\|text\|texts\|kind\)":' > "$work/direct"
-=======
-grep -v '"\(path\|text\|texts\|kind\|text_bytes\|text_byte_entropy_bits\)":' "$work/stdout" > "$work/recorded"
-run 0 verify "$work/q3_k.moeq" --against $model --text $text --tokens $tokens --json
-grep -v '"\(path\|text\|texts\|kind\|text_bytes\|text_byte_entropy_bits\)":' "$work/stdout" > "$work/direct"
->>>>>>> 33d322a (verify, report: a verdict by divergence, top token and routing; a broken gate looks like it)
+sed '/"source_card":/,/}/d' "$work/stdout" | grep -v '"\(path\|text\|texts\|kind\|text_bytes\|text_byte_entropy_bits\)":' > "$work/direct"
 cmp "$work/recorded" "$work/direct" || fail "recording and original differ"
 
 # ---- wrong routes or coarse weights ----
