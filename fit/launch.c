@@ -50,6 +50,17 @@ static void source_of(const struct mq_view *view, char source[NAME_ROOM])
         snprintf(source, NAME_ROOM, "MODEL");
 }
 
+/* "m.moeq.index.json" -> "m" */
+static void strip_endings(char *name)
+{
+    static const char *const endings[] = {".json", ".index", ".moeq"};
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        char *dot = strrchr(name, '.');
+        if (dot > name && strcmp(dot, endings[i]) == 0)
+            *dot = '\0';
+    }
+}
+
 /* What to call the file: the last part of the path that is a name: of a snapshot in the Hub's cache its
  * repository's, of NAME.json NAME. */
 static void stem_of(const struct mq_view *view, char stem[NAME_ROOM])
@@ -66,9 +77,7 @@ static void stem_of(const struct mq_view *view, char stem[NAME_ROOM])
         char *name = slash ? slash + 1 : stem;
         if (*name && strcmp(name, "config.json") != 0 && strcmp(name, ".") != 0) {
             memmove(stem, name, strlen(name) + 1);
-            char *dot = strrchr(stem, '.');
-            if (dot > stem && (strcmp(dot, ".json") == 0 || strcmp(dot, ".moeq") == 0))
-                *dot = '\0';
+            strip_endings(stem);
             return;
         }
         if (slash)
