@@ -20,7 +20,8 @@
 enum {
     DEFAULT_TOKENS = 64,
     PROMPT_CAP_BYTES = 64 << 20,
-    KEPT_LOGITS_BYTES = 256 << 20 /* where two part, of the first tokens: 500 of a vocabulary of 128k */
+    KEPT_LOGITS_BYTES =
+        256 << 20 /* where two part, of the first tokens: 500 of a vocabulary of 128k */
 };
 
 /* A model at work. */
@@ -113,8 +114,7 @@ static bool parse_prompt(struct request *r)
                                    .date = r->date};
     r->how.most = o->count ? o->count : DEFAULT_TOKENS;
     r->how.context = o->context;
-    return parse_sampling(o, &r->how.sampling) &&
-           mq_option_compute("generate", o, &r->compute);
+    return parse_sampling(o, &r->how.sampling) && mq_option_compute("generate", o, &r->compute);
 }
 
 /* ---- one model ---- */
@@ -226,7 +226,8 @@ static void print_numbers(const struct request *r, const struct speaker *s)
             "by %s\n",
             g->prompt_tokens, rate(g->prompt_tokens, g->prompt_seconds), g->count,
             rate(steps, g->seconds), mq_generation_end_name(g->end));
-    fprintf(stderr, "moeq: memory: %s for what is kept of up to %zu tokens, %s of buffers, %s of weights\n",
+    fprintf(stderr,
+            "moeq: memory: %s for what is kept of up to %zu tokens, %s of buffers, %s of weights\n",
             mq_format_bytes(g->cache_bytes, cache), g->context,
             mq_format_bytes(g->other_bytes, other), mq_format_bytes(g->weights_bytes, weights));
 }
@@ -331,7 +332,8 @@ static moeq_status run(struct request *r, struct mq_job_ui *ui, struct speaker *
         size_t bad;
         MQ_TRY(mq_input_read(o->prompt_file, PROMPT_CAP_BYTES, &r->prompt_file, err));
         if (!mq_utf8_valid(r->prompt_file.data, r->prompt_file.size, &bad))
-            return mq_fail_file(err, MOEQ_MALFORMED, o->prompt_file, "is not UTF-8 at byte %zu", bad);
+            return mq_fail_file(err, MOEQ_MALFORMED, o->prompt_file, "is not UTF-8 at byte %zu",
+                                bad);
         r->prompt.text = r->prompt_file.data ? r->prompt_file.data : "";
         r->prompt.size = r->prompt_file.size;
     }
@@ -355,8 +357,7 @@ enum mq_exit mq_cmd_generate(const struct mq_options *options)
     mq_job_end(&ui);
     if (status != MOEQ_OK && base.printed + model.printed > 0)
         fflush(stdout);
-    const enum mq_exit code =
-        status == MOEQ_OK ? finish(&r, &ui, other, &model) : mq_report(&err);
+    const enum mq_exit code = status == MOEQ_OK ? finish(&r, &ui, other, &model) : mq_report(&err);
     close_speaker(&base);
     close_speaker(&model);
     mq_ids_free(&r.ids);

@@ -11,8 +11,7 @@ static int control_at(const unsigned char *p, size_t left)
 void mq_print_terminal_text(FILE *out, const char *text, size_t n, bool terminal)
 {
     for (size_t i = 0; i < n; i++) {
-        const int control =
-            terminal ? control_at((const unsigned char *)text + i, n - i) : -1;
+        const int control = terminal ? control_at((const unsigned char *)text + i, n - i) : -1;
         if (control < 0) {
             putc(text[i], out);
             continue;

@@ -482,17 +482,13 @@ static void put_turn(struct mq_buffer *out, const struct mq_chat_form *form, con
                      struct span user)
 {
     put(out, form->turn[0]);
-    if (!system || !form->inside) {
-        mq_buffer_append(out, user.text, user.size);
-    } else if (form->trim != TRIM_BOTH) {
-        put_system(out, form, *system);
-        mq_buffer_append(out, user.text, user.size);
-    } else { /* what is before the system message is no white space */
-        while (user.size && is_space(user.text[user.size - 1]))
+    if (system && form->inside) {
+        /* of both together only the user's message ends in white space */
+        while (form->trim == TRIM_BOTH && user.size && is_space(user.text[user.size - 1]))
             user.size--;
         put_system(out, form, *system);
-        mq_buffer_append(out, user.text, user.size);
     }
+    mq_buffer_append(out, user.text, user.size);
     put(out, form->turn[1]);
 }
 

@@ -36,8 +36,8 @@ struct mq_chat_turn {
  * (with add_generation_prompt). `bos`: what the template calls bos_token. Fails where the form has
  * no place for a system message, or cannot do without one. */
 moeq_status mq_chat_write(const struct mq_chat_form *form, const char *text, size_t n,
-                          const char *bos, const struct mq_chat_turn *turn,
-                          struct mq_buffer *out, moeq_error *err);
+                          const char *bos, const struct mq_chat_turn *turn, struct mq_buffer *out,
+                          moeq_error *err);
 
 /* The names of all forms, in the order of the table; NULL at the end. */
 const char *mq_chat_form_at(size_t i);

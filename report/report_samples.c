@@ -86,13 +86,15 @@ static void html_sample(const cJSON *sample, struct mq_buffer *out)
     const char *base = mq_report_string(mq_json_get(sample, "baseline"), "text");
     const cJSON *rows = mq_report_array(sample, "rows");
     int left = MQ_REPORT_ARMS;
-    mq_buffer_puts(out, "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"What is said\">\n"
-                        "<table>\n<caption><span><b>");
+    mq_buffer_puts(
+        out, "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"What is said\">\n"
+             "<table>\n<caption><span><b>");
     mq_html_text(out, prompt_of(sample));
-    mq_buffer_puts(out, "</b></span></caption>\n<thead><tr><th scope=\"col\">Model</th>"
-                        "<th scope=\"col\" class=\"text\">goes on</th><th scope=\"col\">parts at token</th>"
-                        "<th scope=\"col\">probabilities there<small>its own : the model's, in the "
-                        "original</small></th></tr></thead>\n<tbody>\n");
+    mq_buffer_puts(
+        out, "</b></span></caption>\n<thead><tr><th scope=\"col\">Model</th>"
+             "<th scope=\"col\" class=\"text\">goes on</th><th scope=\"col\">parts at token</th>"
+             "<th scope=\"col\">probabilities there<small>its own : the model's, in the "
+             "original</small></th></tr></thead>\n<tbody>\n");
     html_row(out, "original", base, 0, NULL);
     for (const cJSON *row = rows ? rows->child : NULL; row && left--; row = row->next) {
         const struct parting p = parting_of(row);
@@ -108,10 +110,11 @@ void mq_report_samples_html(const cJSON *document, struct mq_buffer *out)
     int left = MOST_PROMPTS;
     if (!prompts)
         return;
-    mq_buffer_puts(out, "<section aria-labelledby=\"samples\">\n<h2 id=\"samples\">What they say</h2>\n"
-                        "<p>The most likely token each time. What a model says as the original does is "
-                        "muted; after the token where they part, each goes its own way, and a late or a "
-                        "close parting says little against a model.</p>\n");
+    mq_buffer_puts(out,
+                   "<section aria-labelledby=\"samples\">\n<h2 id=\"samples\">What they say</h2>\n"
+                   "<p>The most likely token each time. What a model says as the original does is "
+                   "muted; after the token where they part, each goes its own way, and a late or a "
+                   "close parting says little against a model.</p>\n");
     for (const cJSON *sample = prompts->child; sample && left--; sample = sample->next)
         html_sample(sample, out);
     mq_buffer_puts(out, "</section>\n");

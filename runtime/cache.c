@@ -16,7 +16,7 @@
 
 /* Floats of one layer's parts; alignment is that of keys and values. */
 struct parts {
-    uint64_t states, before;         /* zero at first */
+    uint64_t states, before; /* zero at first */
     uint64_t keys, values, latents;
     size_t stride, latents_ld;
 };

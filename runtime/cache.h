@@ -22,8 +22,8 @@ struct mq_cache_layer {
     struct mq_key_cache keys;
     float *latents; /* [tokens][latents_ld] */
     size_t latents_ld;
-    float *states;  /* as mq_recurrence_job has them */
-    float *before;  /* as mq_convolution_job has them */
+    float *states; /* as mq_recurrence_job has them */
+    float *before; /* as mq_convolution_job has them */
 };
 
 struct mq_cache {

@@ -24,8 +24,7 @@ void mq_kept_weights_prepare(struct mq_kept_weights *kept, const struct mq_weigh
 /* The bytes of rows [row, row + count), one after the other, at weights->level or as stored; NULL
  * where not all of them are kept. Of a kept that is NULL there is nothing. */
 const uint8_t *mq_kept_weights_find(const struct mq_kept_weights *kept,
-                                    const struct mq_weights *weights, uint64_t row,
-                                    uint64_t count);
+                                    const struct mq_weights *weights, uint64_t row, uint64_t count);
 /* Keeps them. Threads may put rows of one tensor at a time, each its own. */
 void mq_kept_weights_put(struct mq_kept_weights *kept, const struct mq_weights *weights,
                          uint64_t row, uint64_t count, const uint8_t *bytes);

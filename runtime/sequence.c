@@ -24,10 +24,10 @@ struct mq_sequence {
     struct mq_observer observer;
     struct mq_cache *cache;
     struct mq_kept_weights *kept;
-    int32_t *ids;   /* [capacity]: all so far */
-    float *logits;  /* [vocab] */
-    bool last;      /* the tokens at hand are the last ones of a call: logits are wanted */
-    bool far;       /* rotary embeddings are those for sequences beyond near_tokens */
+    int32_t *ids;  /* [capacity]: all so far */
+    float *logits; /* [vocab] */
+    bool last;     /* the tokens at hand are the last ones of a call: logits are wanted */
+    bool far;      /* rotary embeddings are those for sequences beyond near_tokens */
     size_t near_tokens;
     size_t capacity, at_once;
 };
@@ -130,8 +130,8 @@ static moeq_status create(struct mq_sequence *s, uint64_t room, moeq_error *err)
         .arms_count = 1,
     };
     s->windows.count = 1;
-    s->observer = (struct mq_observer){
-        .user = s, .wants_logits = wants_logits, .on_logits = on_logits};
+    s->observer =
+        (struct mq_observer){.user = s, .wants_logits = wants_logits, .on_logits = on_logits};
     s->ids = calloc(s->capacity, sizeof *s->ids);
     s->logits = calloc(view->hparams.vocab, sizeof(float));
     if (!s->ids || !s->logits)
@@ -204,7 +204,8 @@ static moeq_status run(struct mq_sequence *s, size_t end, moeq_error *err)
     pass->passes = pieces;
     pass->weights_done = 0;
     /* a single token comes too often, and is done too soon, to tell of its progress */
-    pass->weights_total = end - s->cache->tokens > 1 ? pieces * mq_pass_weights_sum(s->arm->view, true) : 0;
+    pass->weights_total =
+        end - s->cache->tokens > 1 ? pieces * mq_pass_weights_sum(s->arm->view, true) : 0;
     while (s->cache->tokens < end) {
         const size_t n = mq_min_u64(s->at_once, end - s->cache->tokens);
         s->windows.ids = s->ids + s->cache->tokens;

@@ -45,9 +45,10 @@ moeq_status mq_generation_room(const struct mq_view *view, size_t prompt,
 {
     const uint32_t positions = view->hparams.max_positions;
     if (!prompt || !options->most)
-        return mq_fail(err, MOEQ_INVALID_ARGUMENT,
-                       "a prompt of %zu tokens, to be gone on for %zu: expected one at least of both",
-                       prompt, options->most);
+        return mq_fail(
+            err, MOEQ_INVALID_ARGUMENT,
+            "a prompt of %zu tokens, to be gone on for %zu: expected one at least of both", prompt,
+            options->most);
     if (positions && options->context > positions)
         return mq_fail(err, MOEQ_INVALID_ARGUMENT,
                        "%s: --context %zu is beyond the model's %u positions "
@@ -94,8 +95,7 @@ static bool is_end(const struct mq_ids *ends, int32_t id)
 /* Chooses the token of step g->count; *more: whether it is to go on. */
 static moeq_status choose(const struct mq_context *context, const struct mq_arm *arm,
                           const struct mq_generation_options *options, struct mq_sampler *sampler,
-                          const float *logits, struct mq_generation *g, bool *more,
-                          moeq_error *err)
+                          const float *logits, struct mq_generation *g, bool *more, moeq_error *err)
 {
     const size_t most = g->context - g->prompt_tokens, at = g->count;
     struct mq_softmax softmax;
@@ -142,8 +142,7 @@ static moeq_status run(const struct mq_context *context, const struct mq_arm *ar
     const float *logits;
     bool more = true;
     double start = now();
-    moeq_status status =
-        mq_sequence_append(sequence, prompt->data, prompt->size, &logits, err);
+    moeq_status status = mq_sequence_append(sequence, prompt->data, prompt->size, &logits, err);
     g->prompt_seconds = now() - start;
     for (start = now(); status == MOEQ_OK; g->seconds = now() - start) {
         status = choose(context, arm, options, sampler, logits, g, &more, err);

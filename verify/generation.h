@@ -17,7 +17,7 @@ struct mq_generation_options {
     size_t context; /* tokens of prompt and continuation at most; 0: the model's positions */
     struct mq_sampling sampling;
     const struct mq_ids *ends; /* tokens that end it; NULL: none */
-    uint64_t keep_bytes;       /* for logits of the first tokens, which mq_generation_compare wants */
+    uint64_t keep_bytes; /* for logits of the first tokens, which mq_generation_compare wants */
     /* Called with each token as it is chosen, and the seconds since the one before; NULL is fine.
      * Other than MOEQ_OK ends everything. */
     moeq_status (*on_token)(void *user, int32_t id, double logprob, moeq_error *err);
@@ -25,7 +25,7 @@ struct mq_generation_options {
 };
 
 /* Why it ended. */
-#define MQ_GENERATION_END_LIST(X)                          \
+#define MQ_GENERATION_END_LIST(X)                           \
     X(LENGTH, "length")   /* as many tokens as asked for */ \
     X(END, "end")         /* a token that ends a text */    \
     X(CONTEXT, "context") /* the context is full */         \
@@ -77,8 +77,8 @@ moeq_status mq_generation_room(const struct mq_view *view, size_t prompt,
 
 /* The first place at which two continuations of one prompt choose another token. */
 struct mq_parting {
-    bool parts; /* false: one begins with all of the other */
-    size_t at;  /* the number of the token, from 0 */
+    bool parts;          /* false: one begins with all of the other */
+    size_t at;           /* the number of the token, from 0 */
     int32_t base_id, id; /* what each chose there; a token that ends the text counts */
     /* Probabilities of both tokens in both models; NaN where the logits were not kept. */
     double base_of_base, base_of_other, other_of_base, other_of_other;

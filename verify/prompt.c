@@ -41,8 +41,8 @@ moeq_status mq_prompt_tokenizer(const struct mq_view *view, struct mq_tokenizer 
     const struct mq_buffer *json = &view->side[MQ_SIDE_TOKENIZER];
     *tokenizer = NULL;
     if (!json->size)
-        return mq_fail(err, MOEQ_NOT_FOUND, "%s: %s, so there is no text to go on from",
-                       view->path, mq_view_no_tokenizer(view));
+        return mq_fail(err, MOEQ_NOT_FOUND, "%s: %s, so there is no text to go on from", view->path,
+                       mq_view_no_tokenizer(view));
     return mq_tokenizer_load(json->data, json->size, "tokenizer.json", tokenizer, err);
 }
 
@@ -69,10 +69,11 @@ static moeq_status refuse_unknown(const struct mq_view *view, size_t templates, 
         n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "",
                               mq_chat_form_at(i));
     return mq_fail(err, MOEQ_UNSUPPORTED,
-                   templates ? "%s: its chat template is of none of the known forms (%s): write the "
-                               "whole prompt yourself and give it by --prompt"
-                             : "%s: has no chat template: it may be no model for chats; give --prompt "
-                               "instead of --chat",
+                   templates
+                       ? "%s: its chat template is of none of the known forms (%s): write the "
+                         "whole prompt yourself and give it by --prompt"
+                       : "%s: has no chat template: it may be no model for chats; give --prompt "
+                         "instead of --chat",
                    view->path, known);
 }
 
@@ -122,8 +123,8 @@ static moeq_status chat_ids(const struct mq_view *view, const struct mq_tokenize
         arena ? write_chat(view, tokenizer, config, arena, prompt, &text, end_token, err)
               : mq_fail_memory(err, "writing a chat");
     if (status == MOEQ_OK)
-        status = mq_tokenizer_encode(tokenizer, text.data ? text.data : "", text.size, false, ids,
-                                     err);
+        status =
+            mq_tokenizer_encode(tokenizer, text.data ? text.data : "", text.size, false, ids, err);
     mq_buffer_free(&text);
     mq_arena_destroy(arena);
     cJSON_Delete(config);

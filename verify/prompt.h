@@ -42,7 +42,7 @@ moeq_status mq_end_tokens(const struct mq_view *view, const struct mq_tokenizer 
  */
 struct mq_text_stream {
     const struct mq_tokenizer *tokenizer;
-    struct mq_ids ids;   /* so far; those of the prompt, which is not told, too */
+    struct mq_ids ids;    /* so far; those of the prompt, which is not told, too */
     size_t context, told; /* told: of the ids, those whose text was given */
 };
 /* Begins behind a prompt. */

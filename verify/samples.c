@@ -169,8 +169,7 @@ static moeq_status run_arm(const struct mq_context *context, const struct mq_arm
     for (size_t i = 0; i < s->count; i++) {
         struct mq_sample *sample = &s->samples[i];
         options.ends = &sample->ends;
-        MQ_TRY_OUT(
-            mq_generator_run(generator, &sample->ids, &options, &sample->said[a], err));
+        MQ_TRY_OUT(mq_generator_run(generator, &sample->ids, &options, &sample->said[a], err));
         if (sample->said[a].end == MQ_GENERATION_INTERRUPTED) {
             status = mq_fail(err, MOEQ_CANCELLED, "interrupted");
             goto out;

@@ -105,7 +105,8 @@ START_TEST(forms_of_models)
         const char *template = text_of(t, "template");
         const struct mq_chat_form *form = mq_chat_find(template, strlen(template));
         if (known[i][1])
-            ck_assert_msg(form && strcmp(mq_chat_form_name(form), known[i][1]) == 0, "%s", known[i][0]);
+            ck_assert_msg(form && strcmp(mq_chat_form_name(form), known[i][1]) == 0, "%s",
+                          known[i][0]);
         else
             ck_assert_msg(form == NULL, "%s", known[i][0]);
     }

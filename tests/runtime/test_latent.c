@@ -126,7 +126,8 @@ static void compare_heads_at_once(const struct mq_view *view)
 
 static size_t work_of(const struct mq_layer *layer, size_t tokens)
 {
-    return mq_pass_latent_work(&(struct mq_pass_sizes){.hidden = 64, .tokens = tokens, .keys = tokens}, layer);
+    return mq_pass_latent_work(
+        &(struct mq_pass_sizes){.hidden = 64, .tokens = tokens, .keys = tokens}, layer);
 }
 
 START_TEST(heads_at_a_time)

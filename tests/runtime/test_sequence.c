@@ -55,8 +55,7 @@ static void check_pieces(const struct mq_context *context, const struct mq_arm *
         ck_assert_uint_eq(mq_sequence_tokens(s), at);
         ck_assert_msg(memcmp(logits, expected + (at - 1) * vocab, vocab * sizeof(float)) == 0,
                       "%s: token %zu of %zu, pieces of %zu, %zu at once: %g, expected %g", what, at,
-                      count, piece, at_once, (double)logits[0],
-                      (double)expected[(at - 1) * vocab]);
+                      count, piece, at_once, (double)logits[0], (double)expected[(at - 1) * vocab]);
     }
     mq_sequence_destroy(s);
 }
@@ -85,9 +84,10 @@ static const char *with_config(const char *source, const char *config)
     static char folder[1200];
     char command[8000];
     snprintf(folder, sizeof folder, "%s", mq_test_temporary("sequence_config"));
-    snprintf(command, sizeof command,
-             "rm -rf '%s' && mkdir '%s' && ln -s '%s'/model* '%s' && ln -s '%s/%s' '%s/config.json'",
-             folder, folder, source, folder, source, config, folder);
+    snprintf(
+        command, sizeof command,
+        "rm -rf '%s' && mkdir '%s' && ln -s '%s'/model* '%s' && ln -s '%s/%s' '%s/config.json'",
+        folder, folder, source, folder, source, config, folder);
     ck_assert_int_eq(system(command), 0);
     return folder;
 }

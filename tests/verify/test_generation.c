@@ -227,7 +227,8 @@ START_TEST(ends_and_room)
     const struct mq_context context = {.isa = mq_isa_detect(), .threads = 1};
     const struct mq_arm arm = {.name = "model", .view = view, .routes_from = -1};
     int32_t prompt_ids[] = {1, 370, 260, 547}, end_ids[] = {267};
-    const struct mq_ids prompt = {.data = prompt_ids, .size = 4}, ends = {.data = end_ids, .size = 1};
+    const struct mq_ids prompt = {.data = prompt_ids, .size = 4},
+                        ends = {.data = end_ids, .size = 1};
     struct mq_generation made, other;
     struct mq_generation_options how = {.most = 40, .ends = &ends, .keep_bytes = 1 << 20};
     moeq_error err = {0};
@@ -254,11 +255,13 @@ START_TEST(ends_and_room)
     mq_generation_free(&made);
     mq_generation_free(&other);
     how.context = 4;
-    ck_assert_int_eq(mq_generate(&context, &arm, &prompt, &how, &made, &err), MOEQ_INVALID_ARGUMENT);
+    ck_assert_int_eq(mq_generate(&context, &arm, &prompt, &how, &made, &err),
+                     MOEQ_INVALID_ARGUMENT);
     ck_assert_ptr_nonnull(strstr(err.message, "--context"));
     how.context = 40000;
     memset(&err, 0, sizeof err);
-    ck_assert_int_eq(mq_generate(&context, &arm, &prompt, &how, &made, &err), MOEQ_INVALID_ARGUMENT);
+    ck_assert_int_eq(mq_generate(&context, &arm, &prompt, &how, &made, &err),
+                     MOEQ_INVALID_ARGUMENT);
     ck_assert_ptr_nonnull(strstr(err.message, "max_position_embeddings"));
 }
 END_TEST
