@@ -268,8 +268,45 @@ bool mq_text_note(const struct mq_text *text, char sentence[MQ_TEXT_NOTE_BYTES])
     return false;
 }
 
+/* Where the run of sources behind source i of the same domain ends. */
+static size_t domain_end(const struct mq_text *text, size_t i)
+{
+    const char *name = text->sources[i].domain;
+    while (i < text->count && strcmp(text->sources[i].domain, name) == 0)
+        i++;
+    return i;
+}
+
+size_t mq_text_domains(const struct mq_text *text)
+{
+    size_t n = 0;
+    for (size_t i = 0; text->count && text->sources[0].domain && i < text->count; n++)
+        i = domain_end(text, i);
+    return n;
+}
+
+struct mq_text mq_text_domain(const struct mq_text *text, size_t number)
+{
+    size_t first = 0;
+    if (!mq_text_domains(text))
+        return *text;
+    while (number--)
+        first = domain_end(text, first);
+    const size_t end = domain_end(text, first);
+    const struct mq_text_source *s = &text->sources[first], *last = &text->sources[end - 1];
+    return (struct mq_text){
+        .name = end - first > 1 ? s->domain : (char *)s->name,
+        .data = text->data + s->offset,
+        .size = last->offset + last->size - s->offset,
+        .sources = &text->sources[first],
+        .count = end - first,
+    };
+}
+
 void mq_text_free(struct mq_text *text)
 {
+    for (size_t i = 0; text->sources && i < text->count; i++)
+        free(text->sources[i].domain);
     free(text->name);
     free(text->data);
     free(text->sources);

@@ -13,6 +13,7 @@ struct mq_text_source {
     size_t offset, size; /* its bytes in the whole text */
     dev_t device;
     ino_t inode;
+    char *domain; /* what it is a text of: see mq_text_domains; NULL: of no domain */
 };
 
 struct mq_text {
@@ -36,6 +37,14 @@ void mq_text_free(struct mq_text *text);
 
 /* Whether source i of one is the file that source k of another is, or has the same bytes. */
 bool mq_text_same_source(const struct mq_text *a, size_t i, const struct mq_text *b, size_t k);
+/*
+ * Domains: sources that stand together under one name ("code", "chat") are a text of their own, which is tokenized
+ * and cut by itself. Either all sources have a name or none: then there are 0 domains, and one joined text.
+ */
+size_t mq_text_domains(const struct mq_text *text);
+/* Domain number i, or, of a text without domains, all of it: a view, not to be freed. Its `sources` keep their
+ * offsets in the whole. */
+struct mq_text mq_text_domain(const struct mq_text *text, size_t i);
 
 /* A sentence on the first source that begins with a byte order mark; false if none does. */
 enum { MQ_TEXT_NOTE_BYTES = 512 };
