@@ -9,6 +9,7 @@
 #include "output_path.h"
 #include "token_profile.h"
 #include "text_match.h"
+#include "text_option.h"
 #include "what_is_it.h"
 
 #include <stdlib.h>
@@ -16,17 +17,6 @@
 #include <zlib.h>
 
 /* ---- the command line ---- */
-
-/* "code=src.txt" -> the name's length, and the file; a file of that whole name is one. A name has no '/'. */
-static size_t split(const char *value, const char **path)
-{
-    const size_t n = strcspn(value, "=/");
-    *path = value;
-    if (n == 0 || value[n] != '=' || mq_path_exists(value))
-        return 0;
-    *path = value + n + 1;
-    return n;
-}
 
 static struct mq_domain *find(const struct mq_domains *d, const char *name)
 {
@@ -39,7 +29,7 @@ static struct mq_domain *find(const struct mq_domains *d, const char *name)
 static bool add_text(struct mq_domains *d, size_t values, const char *value)
 {
     const char *path;
-    const size_t n = split(value, &path);
+    const size_t n = mq_text_option_split(value, &path);
     const char *base = strcmp(path, "-") == 0 ? "standard input" : mq_base_name(path);
     char *name = n ? strndup(value, n) : strdup(base);
     size_t bad;

@@ -1,6 +1,8 @@
 /* cmd_eval.c: moeq eval: perplexity of one model, or its logits and routes for given ids. */
 #include "eval_options.h"
 #include "model_options.h"
+#include "quality_tables.h"
+#include "text_option.h"
 
 #include "eval_dump.h"
 #include "perplexity.h"
@@ -22,10 +24,14 @@ static enum mq_exit eval_text(const struct mq_options *options, struct mq_job_ui
         return MQ_EXIT_USAGE;
     const double start = mq_now_seconds();
     struct mq_text text = {0};
+    struct mq_task_files tasks = {0};
     moeq_status status = mq_read_text(options, view, &text, &err);
+    if (status == MOEQ_OK)
+        status = mq_option_tasks(options, &tasks, &protocol, &err);
     if (status == MOEQ_OK)
         status = mq_eval_text(&ui->context, view, &text, &protocol, compute, &result, &err);
     mq_job_end(ui);
+    mq_task_files_free(&tasks);
     if (status != MOEQ_OK) {
         mq_text_free(&text);
         return mq_report(&err);
@@ -36,15 +42,19 @@ static enum mq_exit eval_text(const struct mq_options *options, struct mq_job_ui
     } else {
         const struct mq_perplexity *p = &result.perplexity;
         const double seconds = mq_now_seconds() - start;
+        const struct mq_windows *w = &result.text.windows;
+        const struct mq_task_set *set = result.text.tasks;
+        const size_t tokens = w->count * w->length + (set ? set->windows * set->length : 0);
         char time[32];
         printf("%s on %s\n", view->path, text.name);
         mq_print_protocol(&result.text, compute, NULL);
         mq_print_notes(options, view);
         printf("  perplexity %.5f ± %.5f (NLL %.6f ± %.6f nats a token)\n", p->ppl.value, p->ppl.se,
                p->nll.value, p->nll.se);
+        mq_print_eval_tables(&result);
         if (!options->quiet)
             printf("  %s, %.0f tokens/s\n", mq_format_seconds(seconds, time),
-                   (double)(result.text.windows.count * result.text.windows.length) / seconds);
+                   (double)tokens / seconds);
         code = mq_finish_output();
     }
     mq_eval_result_free(&result);
@@ -95,6 +105,8 @@ enum mq_exit mq_cmd_eval(const struct mq_options *options)
         return mq_usage("eval", "expected either --text FILE, or --ids FILE with --dump FILE");
     if (options->ids && !options->dump)
         return mq_usage("eval", "--ids needs --dump FILE, where the logits go");
+    if (options->tasks.count && !options->text.count)
+        return mq_usage("eval", "--tasks needs --text FILE, beside which they are evaluated");
     if (options->text.count && (options->dump || options->dump_hidden))
         return mq_usage("eval", "--dump needs --ids FILE, not --text");
     struct mq_job_ui ui;

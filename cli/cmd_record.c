@@ -1,7 +1,9 @@
 /* cmd_record.c: moeq record: what verify needs of the original, without its weights. */
 #include "eval_options.h"
 #include "model_options.h"
+#include "text_option.h"
 
+#include "error.h"
 #include "policy.h"
 #include "record.h"
 #include "view_json.h"
@@ -45,6 +47,7 @@ enum mq_exit mq_cmd_record(const struct mq_options *options)
     if (!options->output)
         return mq_usage("record", "-o REF is missing: the file to write");
     struct mq_text text = {0};
+    struct mq_task_files tasks = {0};
     struct mq_record_options how = {
         .text = &text, .output_path = options->output, .replace = options->force};
     struct mq_record_result result;
@@ -58,11 +61,17 @@ enum mq_exit mq_cmd_record(const struct mq_options *options)
     if (status == MOEQ_OK)
         status = mq_read_text(options, view, &text, &err);
     if (status == MOEQ_OK)
+        status = mq_option_tasks(options, &tasks, &how.protocol, &err);
+    if (status == MOEQ_OK && mq_text_option_names(options, options->output))
+        status = mq_fail_file(&err, MOEQ_INVALID_ARGUMENT, options->output,
+                              "the output would replace an input; choose another name");
+    if (status == MOEQ_OK)
         status = mq_record(&ui.context, view, &how, &result, &err);
     mq_job_end(&ui);
     const enum mq_exit code =
         status == MOEQ_OK ? print_result(options, view, how.compute, &result) : mq_report(&err);
     mq_text_free(&text);
+    mq_task_files_free(&tasks);
     mq_view_close(view);
     return code;
 }

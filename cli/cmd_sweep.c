@@ -9,6 +9,7 @@
 #include "source_card.h"
 #include "sweep_card.h"
 #include "terminal_text.h"
+#include "text_option.h"
 
 #include "attribution.h"
 #include "comparison_json.h"
@@ -33,6 +34,7 @@ struct sweep {
     struct mq_baseline baseline;
     struct mq_importance *importance; /* of --calibration */
     struct mq_text text;
+    struct mq_task_files tasks;
     struct mq_comparison_options how;
     struct mq_comparison result;
     int attribute; /* by what: see attribution.h; 0: not asked for */
@@ -48,6 +50,7 @@ static void free_sweep(struct sweep *s, const struct mq_options *options)
     mq_attribution_free(&s->attribution);
     mq_samples_free(&s->samples);
     mq_text_free(&s->text);
+    mq_task_files_free(&s->tasks);
     for (size_t i = 0; i < s->files_count; i++) {
         mq_view_close(s->files[i]);
         free(s->paths[i]);
@@ -164,6 +167,7 @@ static moeq_status run(const struct mq_options *options, const struct mq_context
         MQ_TRY(mq_samples_prepare(s->source, s->date, &s->samples, err));
     }
     s->how.text = &s->text;
+    MQ_TRY(mq_option_tasks(options, &s->tasks, &s->how.protocol, err));
     s->baseline = mq_baseline_of(s->source);
     MQ_TRY(mq_calibrated_levels_make(options, context, s->source, &s->text, s->candidates,
                                      s->levels_count, s->made, s->sentence, err));
@@ -172,7 +176,8 @@ static moeq_status run(const struct mq_options *options, const struct mq_context
         MQ_TRY(mq_samples_run(context, s->source, s->candidates, s->count, &s->samples, err));
     if (!s->attribute)
         return MOEQ_OK;
-    const struct mq_comparison_options how = {.text = &s->text, .protocol = s->how.protocol};
+    struct mq_comparison_options how = {.text = &s->text, .protocol = s->how.protocol};
+    how.protocol.tasks = NULL; /* parts are told by the text alone */
     return mq_attribute(context, &s->baseline, &s->candidates[0].policy, s->attribute, &how,
                         &s->attribution, err);
 }
@@ -260,7 +265,7 @@ enum mq_exit mq_cmd_sweep(const struct mq_options *options)
         return mq_usage("sweep", "--text FILE is missing");
     if (!options->levels && !options->files.count)
         return mq_usage("sweep", "--levels or --files is missing, such as --levels q8_0,q4_k,q3_k");
-    if (!mq_report_files_ok("sweep", options, options->text.values) ||
+    if (!mq_text_option_reports_ok("sweep", options) ||
         (options->calibration_text.count &&
          !mq_report_files_ok("sweep", options, options->calibration_text.values)))
         return MQ_EXIT_USAGE;

@@ -5,6 +5,7 @@
 #include "model_options.h"
 #include "report_files.h"
 #include "source_card.h"
+#include "text_option.h"
 
 #include "comparison_json.h"
 #include "error.h"
@@ -97,6 +98,10 @@ static enum mq_exit check_options(const struct mq_options *o, struct mq_comparis
             return mq_usage("verify", "--text FILE is missing (%s is no recording)", o->against);
         return mq_option_protocol("verify", o, &how->protocol) ? MQ_EXIT_GOOD : MQ_EXIT_USAGE;
     }
+    if (o->tasks.count)
+        return mq_usage("verify",
+                        "%s is a recording and has its own tasks, if any: leave --tasks out",
+                        o->against);
     if (o->protocol || o->context || o->tokens)
         return mq_usage("verify", "%s is a recording and has its own protocol: leave --%s out",
                         o->against,
@@ -135,10 +140,9 @@ static moeq_status check_outputs(const struct mq_options *o, struct mq_view *con
             if (inputs[k] && mq_same_file(path, inputs[k]))
                 return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
                                     "the output would replace an input; choose another name");
-        for (size_t k = 0; k < o->text.count; k++)
-            if (mq_same_file(path, o->text.values[k]))
-                return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
-                                    "the output would replace an input; choose another name");
+        if (mq_text_option_names(o, path))
+            return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
+                                "the output would replace an input; choose another name");
     }
     return MOEQ_OK;
 }
@@ -191,6 +195,7 @@ struct verification {
     struct mq_gate *gate;
     double margin;
     struct mq_text text;
+    struct mq_task_files tasks;
     struct mq_baseline baseline;
     struct mq_comparison_options how;
     struct mq_comparison result;
@@ -223,6 +228,7 @@ static moeq_status prepare(const struct mq_options *options, const struct mq_con
         MQ_TRY(mq_read_text(options, v->views[0], &v->text, err));
         v->how.text = &v->text;
     }
+    MQ_TRY(mq_option_tasks(options, &v->tasks, &v->how.protocol, err));
     v->how.before = v->gate ? check_gate : NULL;
     v->how.before_user = v->gate;
     MQ_TRY(mq_baseline_open(context, options->against, &open, &v->baseline, err));
@@ -282,7 +288,7 @@ enum mq_exit mq_cmd_verify(const struct mq_options *options)
     if (code != MQ_EXIT_GOOD)
         return code;
     if (!mq_report_files_ok("verify", options, (const char *[]){options->against, NULL}) ||
-        (options->text.count && !mq_report_files_ok("verify", options, options->text.values)))
+        !mq_text_option_reports_ok("verify", options))
         return MQ_EXIT_USAGE;
     if (!mq_job_begin(options, &ui))
         return MQ_EXIT_USAGE;
@@ -297,6 +303,7 @@ enum mq_exit mq_cmd_verify(const struct mq_options *options)
     mq_comparison_free(&v.result);
     mq_baseline_close(&v.baseline);
     mq_text_free(&v.text);
+    mq_task_files_free(&v.tasks);
     mq_gate_free(v.gate);
     for (size_t i = 0; i < v.count; i++)
         mq_view_close(v.views[i]);

@@ -44,7 +44,7 @@ struct mq_options {
     struct mq_option_list ignore_config;
     const char *sliding_window, *lm_head;
     /* text and evaluation */
-    struct mq_option_list text, calibration_text;
+    struct mq_option_list text, calibration_text, tasks;
     struct mq_option_list files;
     const char *string, *jsonl, *ids, *dump, *protocol, *compute;
     uint64_t tokens, context;

@@ -112,7 +112,7 @@ const struct mq_command mq_commands[] = {
             "weights and the tokens' states, never the model (--memory, default half of the\n"
             "machine's). With --text: the perplexity. With --ids and --dump: logits, router\n"
             "logits, chosen experts and their weights for given token ids, as safetensors.",
-        .options = "text ids dump dump-hidden protocol context tokens compute" READING,
+        .options = "text tasks ids dump dump-hidden protocol context tokens compute" READING,
         .common = LARGE_JOB,
         .examples = "  moeq eval mixtral.moeq --text wiki.txt --protocol full\n"
                     "  moeq eval DIR --ids ids.safetensors --dump out.safetensors",
@@ -134,7 +134,7 @@ const struct mq_command mq_commands[] = {
             "or --vram: which of them fit a card, with how long a context and how fast at\n"
             "most; the page then says which to take for that card. Memory as in eval\n"
             "(--memory, default half of the machine's).",
-        .options = "text levels files shared attention embeddings tensor effort calibration "
+        .options = "text tasks levels files shared attention embeddings tensor effort calibration "
                    "calibration-text protocol context tokens swap noise-floor attribute compute "
                    "gpu vram bandwidth gpu-context kv runtime samples "
                    "report charts card base-model" READING,
@@ -156,7 +156,7 @@ const struct mq_command mq_commands[] = {
             "for a Mixtral 8x7B, beside its head. verify --against REF then gives, to the\n"
             "last digit, what verify --against BASE would. Memory as in eval (--memory,\n"
             "default half of the machine's).",
-        .options = "output text protocol context tokens compute force" READING,
+        .options = "output text tasks protocol context tokens compute force" READING,
         .common = LARGE_JOB,
         .examples = "  moeq record Mixtral-8x7B-v0.1 --text wiki.txt -o mixtral.moeqref\n"
                     "  moeq check mixtral.moeqref",
@@ -200,7 +200,7 @@ const struct mq_command mq_commands[] = {
             "which figures there are, what each is and how a gate names it. -v adds routing\n"
             "layer by layer and more figures; --report writes it all as a page with charts\n"
             "(.html), as Markdown for a pull request (.md), or as a table (.csv).",
-        .options = "against text protocol context tokens swap noise-floor compute gate gate-all "
+        .options = "against text tasks protocol context tokens swap noise-floor compute gate gate-all "
                    "write-gate margin junit list-metrics report charts card base-model" READING,
         .common = LARGE_JOB " verbose",
         .examples =

@@ -2,6 +2,7 @@
 #include "comparison_print.h"
 
 #include "model_options.h"
+#include "quality_tables.h"
 #include "sweep_tables.h"
 
 #include <math.h>
@@ -85,6 +86,8 @@ static void print_difference(const struct mq_comparison *c, const struct mq_diff
 void mq_print_comparison(const struct mq_comparison *c, bool layers)
 {
     mq_print_sweep_tables(c, layers);
+    mq_print_domain_table(c);
+    mq_print_task_table(c);
     for (size_t i = 0; i < c->differences_count; i++)
         print_difference(c, &c->differences[i]);
     if (c->differences_count)

@@ -31,5 +31,11 @@ void mq_print_protocol(const struct mq_text_windows *text, enum mq_compute compu
     printf("  %s protocol: %zu windows of %zu tokens, %zu scored predictions\n",
            mq_protocol_name(text->protocol), text->windows.count, text->windows.length,
            mq_scored_tokens(text));
+    if (text->domains_count)
+        printf("  %zu texts, each cut by itself\n", text->domains_count);
+    if (text->tasks)
+        printf("  tasks: %zu with %zu choices, in %zu windows of %zu tokens\n",
+               text->tasks->tasks_count, text->tasks->sequences_count, text->tasks->windows,
+               text->tasks->length);
     printf("  arithmetic: %s%s\n", mq_compute_name(compute), more ? more : "");
 }

@@ -53,14 +53,6 @@ moeq_status mq_open_model_or_config(const struct mq_options *options, const char
     return MOEQ_OK;
 }
 
-moeq_status mq_option_text(const struct mq_options *options, struct mq_text *text, moeq_error *err)
-{
-    *text = (struct mq_text){0};
-    for (size_t i = 0; i < options->text.count; i++)
-        MQ_TRY(mq_refuse_no_text(options->text.values[i], err));
-    return mq_text_read(options->text.values, options->text.count, text, err);
-}
-
 moeq_status mq_read_text(const struct mq_options *options, struct mq_view *view,
                          struct mq_text *text, moeq_error *err)
 {

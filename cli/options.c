@@ -117,10 +117,14 @@ static const struct option options_table[] = {
      FIELD(list_families)},
     {"text", 0, LIST, "FILE",
      "UTF-8 text to use: a file, a pipe, or - for standard input; may be repeated: the texts are "
-     "joined as one file would hold them, with nothing between. Where they calibrate each is a "
-     "text "
-     "of its own, with --tokens of each; in calibrate it is called NAME by NAME=FILE",
+     "joined as one file would hold them, with nothing between. With a name, NAME=FILE, each is a "
+     "text of its own with figures of its own (of the same name: joined; without one among others: "
+     "the file's name), and --tokens is of each; so is each where they calibrate",
      FIELD(text)},
+    {"tasks", 0, LIST, "FILE",
+     "multiple choice beside the text: lines {\"context\": ..., \"choices\": [...], \"answer\": "
+     "0}, or a .bin of llama-perplexity --multiple-choice; may be repeated",
+     FIELD(tasks)},
     {"calibration", 0, TEXT, "FILE",
      "columns of matrices count by their inputs' mean squares in FILE: a calibration (moeq "
      "calibrate), or an "
@@ -504,6 +508,7 @@ void mq_options_free(struct mq_options *options)
     free(options->report.values);
     free(options->text.values);
     free(options->calibration_text.values);
+    free(options->tasks.values);
     free(options->ignore_config.values);
     memset(options, 0, sizeof *options);
 }

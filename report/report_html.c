@@ -5,8 +5,10 @@
 #include "report_charts.h"
 #include "report_judgement.h"
 #include "report_samples.h"
+#include "report_domains.h"
 #include "report_style.h"
 #include "report_svg.h"
+#include "report_tasks.h"
 #include "report_verify.h"
 #include "report_words.h"
 
@@ -818,6 +820,8 @@ void mq_report_html(const struct mq_page *r, struct mq_buffer *out)
     put_summary(r, out);
     put_frontier(r, out);
     put_routing(r, out);
+    mq_report_domains(r, &(struct mq_report_table){out, true, mq_html_text});
+    mq_report_tasks(r, &(struct mq_report_table){out, true, mq_html_text});
     put_attribution(r, out);
     put_swap(r, out);
     put_percentiles(r, out);

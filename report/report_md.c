@@ -4,6 +4,8 @@
 #include "escape.h"
 #include "json.h"
 #include "report_samples.h"
+#include "report_domains.h"
+#include "report_tasks.h"
 #include "report_verify.h"
 #include "report_warnings.h"
 #include "report_words.h"
@@ -335,6 +337,8 @@ void mq_report_markdown(const struct mq_page *r, struct mq_buffer *out)
     mq_buffer_putc(out, '\n');
     put_summary(r, out);
     put_differences(r, out);
+    mq_report_domains(r, &(struct mq_report_table){out, false, put_text});
+    mq_report_tasks(r, &(struct mq_report_table){out, false, put_text});
     put_attribution(r, out);
     put_swap(r, out);
     put_layers(r, out);

@@ -137,9 +137,9 @@ struct mq_observer {
      * in order. Rows of inputs are those of all tokens that the matrix meets, in the order of tokens. Then for
      * the head (tensor->layer -1), where logits are wanted: before each on_logits, whose tokens they are. */
     moeq_status (*on_product)(void *user, struct mq_product *product, moeq_error *err);
-    /* Return false to skip the logits of a token (those that a protocol does not score). NULL: all.
-     */
-    bool (*wants_logits)(void *user, size_t token_in_window);
+    /* Return false to skip the logits of a token, counted over all windows (those that a protocol does not
+     * score). NULL: all. */
+    bool (*wants_logits)(void *user, size_t token);
     /* `token_index[i]`: the token (over all windows) that row i of the logits belongs to. */
     moeq_status (*on_logits)(void *user, const size_t *token_index, size_t tokens,
                              const float *const *logits /* [arm] -> [tokens][vocab] */,

@@ -56,11 +56,11 @@ moeq_status mq_pass_head(struct mq_pass *pass, const struct mq_step *step, int32
     if (!observer->on_logits)
         return MOEQ_OK;
     /* tokens that the protocol does not score cost nothing here */
+    const size_t first_token = pass->first_window * pass->windows->length;
     size_t wanted = 0;
     for (size_t t = 0; t < pass->tokens; t++)
-        if (!observer->wants_logits ||
-            observer->wants_logits(observer->user, t % pass->windows->length))
-            pass->token_index[wanted++] = pass->first_window * pass->windows->length + t;
+        if (!observer->wants_logits || observer->wants_logits(observer->user, first_token + t))
+            pass->token_index[wanted++] = first_token + t;
     for (size_t from = 0; from < wanted; from += s->slice) {
         const size_t n = mq_min_u64(s->slice, wanted - from);
         MQ_TRY(normalize(pass, step, from, n, err));

@@ -53,20 +53,6 @@ struct mq_stored_size mq_baseline_size(const struct mq_baseline *baseline)
              : mq_stored_size(baseline->view);
 }
 
-/* The recording's own windows. */
-static moeq_status copy_windows(const struct mq_text_windows *recorded,
-                                struct mq_text_windows *windows, moeq_error *err)
-{
-    const size_t tokens = recorded->windows.count * recorded->windows.length;
-    *windows = *recorded;
-    windows->ids = malloc(tokens * sizeof *windows->ids);
-    if (!windows->ids)
-        return mq_fail_memory(err, "preparing a comparison");
-    memcpy(windows->ids, recorded->ids, tokens * sizeof *windows->ids);
-    windows->windows.ids = windows->ids;
-    return MOEQ_OK;
-}
-
 moeq_status mq_baseline_windows(const struct mq_baseline *baseline, const struct mq_view *reader,
                                 const struct mq_text *text,
                                 const struct mq_protocol_options *protocol,
@@ -77,14 +63,17 @@ moeq_status mq_baseline_windows(const struct mq_baseline *baseline, const struct
         return mq_protocol_text(protocol, baseline->view, text, windows, err);
     const struct mq_text_windows *r = &recording->text;
     if (!text)
-        return copy_windows(r, windows, err);
+        return mq_text_windows_copy(r, windows, err);
     const size_t tokens = r->windows.count * r->windows.length;
     const struct mq_protocol_options same = {
-        .protocol = r->protocol, .context = r->windows.length, .max_tokens = tokens};
+        .protocol = r->protocol, .context = r->windows.length, .max_tokens = tokens, .like = r};
     MQ_TRY(mq_protocol_text(&same, reader, text, windows, err));
-    if (windows->windows.count == r->windows.count && windows->ids_crc32 == r->ids_crc32 &&
+    if (windows->windows.count == r->windows.count && windows->domains_count == r->domains_count &&
+        windows->ids_crc32 == r->ids_crc32 &&
         memcmp(windows->ids, r->ids, tokens * sizeof *r->ids) == 0) {
         windows->text_tokens = r->text_tokens;
+        for (size_t i = 0; i < windows->domains_count && i < r->domains_count; i++)
+            windows->domains[i].text_tokens = r->domains[i].text_tokens;
         return MOEQ_OK;
     }
     *other_text = true;

@@ -1,6 +1,7 @@
 /* comparison.c: the baseline and its candidates, side by side. */
 #include "comparison.h"
 
+#include "domains.h"
 #include "error.h"
 #include "token_profile.h"
 #include "stored.h"
@@ -254,9 +255,13 @@ static moeq_status check_files(const struct lineup *l, struct mq_comparison *res
     MQ_TRY(mq_arms_check(l->arms, l->arms_count, window, err));
     for (size_t i = 1; i <= result->candidates_count; i++) {
         struct mq_comparison_row *row = &result->rows[i];
-        if (row->file)
-            MQ_TRY(mq_token_check(row->file, l->baseline->view, recording, l->baseline->path,
-                                  l->options->text, p->max_tokens, &row->tokens_compared, err));
+        if (!row->file)
+            continue;
+        MQ_TRY(mq_token_check(row->file, l->baseline->view, recording, l->baseline->path,
+                              l->options->text, p->max_tokens, &row->tokens_compared, err));
+        if (p->tasks)
+            MQ_TRY(mq_token_check_tasks(row->file, l->baseline->view, l->baseline->path, p->tasks,
+                                        err));
     }
     return MOEQ_OK;
 }
@@ -439,10 +444,15 @@ static moeq_status run(struct lineup *l, const struct mq_context *context,
         .on_quantized = on_quantized,
     };
     MQ_TRY(mq_evaluate(context, l->arms, l->arms_count, &result->text.windows, &observer, err));
+    MQ_TRY(mq_referee_tasks(l->referee, l->arms,
+                            l->baseline->recording ? &l->baseline->recording->task_playback : NULL,
+                            err));
     struct mq_arm_result *results = calloc(l->arms_count, sizeof *results);
     if (!results)
         return mq_fail_memory(err, "summing up a comparison");
     moeq_status status = mq_referee_finish(l->referee, results, err);
+    if (status == MOEQ_OK)
+        status = mq_domains_finish(l->referee, results, l->arms_count, err);
     if (status == MOEQ_OK)
         status = fill_results(l, results, result, err);
     if (status == MOEQ_OK)

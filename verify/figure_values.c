@@ -54,7 +54,8 @@ static struct mq_estimate value_at(const void *base, struct place place)
 struct mq_estimate mq_figure_of_result(const struct mq_figure *figure,
                                        const struct mq_arm_result *result)
 {
-    if (figure->section == MQ_SECTION_ROUTING && !result->has_routing)
+    if ((figure->section == MQ_SECTION_ROUTING && !result->has_routing) ||
+        (figure->section == MQ_SECTION_TASKS && !result->tasks.count))
         return undefined;
     return value_at(result, places[figure - mq_figures].at);
 }

@@ -63,6 +63,7 @@ const char *mq_section_name(enum mq_section section)
 {
     static const char *const names[] = {[MQ_SECTION_OUTPUT] = "output",
                                         [MQ_SECTION_ROUTING] = "routing",
+                                        [MQ_SECTION_TASKS] = "tasks",
                                         [MQ_SECTION_MEMORY] = "memory"};
     return names[section];
 }

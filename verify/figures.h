@@ -36,7 +36,7 @@ enum mq_unit {
     MQ_UNIT_BYTES
 };
 enum mq_better { MQ_LESS, MQ_MORE };
-enum mq_section { MQ_SECTION_OUTPUT, MQ_SECTION_ROUTING, MQ_SECTION_MEMORY };
+enum mq_section { MQ_SECTION_OUTPUT, MQ_SECTION_ROUTING, MQ_SECTION_TASKS, MQ_SECTION_MEMORY };
 /* NOT: in documents and gates alone; ON_PAGES: in pages' tables, and with --verbose on the
  * terminal. */
 enum mq_shown { MQ_NOT_SHOWN, MQ_SHOWN_ON_PAGES, MQ_SHOWN };

@@ -1,6 +1,7 @@
 /* perplexity.c: one arm through the referee. */
 #include "perplexity.h"
 
+#include "domains.h"
 #include "error.h"
 
 #include <string.h>
@@ -9,9 +10,7 @@ moeq_status mq_eval_text(const struct mq_context *context, const struct mq_view 
                          const struct mq_text *source, const struct mq_protocol_options *options,
                          enum mq_compute compute, struct mq_eval_result *result, moeq_error *err)
 {
-    const struct mq_arm arm = {
-        .name = "model", .view = view, .routes_from = -1, .compute = compute};
-    struct mq_arm_result arm_result = {0};
+    struct mq_arm arm = {.name = "model", .view = view, .routes_from = -1, .compute = compute};
     struct mq_referee *referee = NULL;
     struct mq_observer observer;
     moeq_status status;
@@ -24,10 +23,11 @@ moeq_status mq_eval_text(const struct mq_context *context, const struct mq_view 
     MQ_TRY_OUT(mq_referee_create(context, &arm, 1, &result->text, &referee, err));
     observer = mq_referee_observer(referee);
     MQ_TRY_OUT(mq_evaluate(context, &arm, 1, &result->text.windows, &observer, err));
-    MQ_TRY_OUT(mq_referee_finish(referee, &arm_result, err));
-    result->perplexity = arm_result.perplexity;
+    MQ_TRY_OUT(mq_referee_tasks(referee, &arm, NULL, err));
+    MQ_TRY_OUT(mq_referee_finish(referee, &result->figures, err));
+    MQ_TRY_OUT(mq_domains_finish(referee, &result->figures, 1, err));
+    result->perplexity = result->figures.perplexity;
 out:
-    mq_arm_result_free(&arm_result);
     mq_referee_free(referee);
     if (status != MOEQ_OK)
         mq_eval_result_free(result);
@@ -37,5 +37,6 @@ out:
 void mq_eval_result_free(struct mq_eval_result *result)
 {
     mq_text_windows_free(&result->text);
+    mq_arm_result_free(&result->figures);
     memset(result, 0, sizeof *result);
 }

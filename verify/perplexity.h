@@ -11,6 +11,7 @@ struct mq_eval_result {
     struct mq_text_windows text;
     enum mq_compute compute;
     struct mq_perplexity perplexity;
+    struct mq_arm_result figures; /* of its domains and tasks */
 };
 
 /* Evaluates the model as it is stored. view and source must outlive the result. */

@@ -4,6 +4,7 @@
 #include "checked.h"
 #include "error.h"
 #include "tokenizer.h"
+#include "view_tokenizer.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -90,20 +91,6 @@ moeq_status mq_protocol_windows(const struct mq_protocol_options *options, const
     return MOEQ_OK;
 }
 
-/* What the tokenizer puts before every text: the first id of an empty one, if that is all there is
- * or if it is the model's BOS. */
-static moeq_status find_bos(const struct mq_tokenizer *tokenizer, int32_t model_bos, int32_t *bos,
-                            moeq_error *err)
-{
-    struct mq_ids empty = {0};
-    const moeq_status status = mq_tokenizer_encode(tokenizer, "", 0, true, &empty, err);
-    *bos = -1;
-    if (status == MOEQ_OK && empty.size > 0 && (empty.size == 1 || empty.data[0] == model_bos))
-        *bos = empty.data[0];
-    mq_ids_free(&empty);
-    return status;
-}
-
 /* A tokenizer may have tokens behind the model's last row, such as a <pad> that was added for
  * training. A text that has one cannot be evaluated. */
 static moeq_status refuse_strangers(const struct mq_view *view,
@@ -132,20 +119,13 @@ static moeq_status refuse_strangers(const struct mq_view *view,
 moeq_status mq_tokenize_text(const struct mq_view *view, const struct mq_text *source,
                              struct mq_ids *ids, int32_t *bos, moeq_error *err)
 {
-    memset(ids, 0, sizeof *ids);
-    *bos = -1;
-    if (!view->side[MQ_SIDE_TOKENIZER].size)
-        return mq_fail(err, MOEQ_NOT_FOUND,
-                       "%s: %s, so a text cannot be tokenized; give token ids (--ids) instead",
-                       view->path, mq_view_no_tokenizer(view));
     struct mq_tokenizer *tokenizer = NULL;
     moeq_status status;
-    if (!source->size)
+    memset(ids, 0, sizeof *ids);
+    *bos = -1;
+    if (view->side[MQ_SIDE_TOKENIZER].size && !source->size)
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, source->name, "holds no text");
-    MQ_TRY_OUT(mq_tokenizer_load(view->side[MQ_SIDE_TOKENIZER].data,
-                                 view->side[MQ_SIDE_TOKENIZER].size, "tokenizer.json", &tokenizer,
-                                 err));
-    MQ_TRY_OUT(find_bos(tokenizer, view->hparams.bos, bos, err));
+    MQ_TRY(mq_view_tokenizer(view, &tokenizer, bos, err));
     MQ_TRY_OUT(mq_tokenizer_encode_file(tokenizer, source->name, source->data, source->size, true,
                                         ids, err));
     MQ_TRY_OUT(refuse_strangers(view, tokenizer, source->name, ids, err));
@@ -153,6 +133,52 @@ out:
     if (status != MOEQ_OK)
         mq_ids_free(ids);
     mq_tokenizer_free(tokenizer);
+    return status;
+}
+
+/* One text without domains. */
+static moeq_status cut(const struct mq_protocol_options *options, const struct mq_view *view,
+                       const struct mq_text *source, struct mq_text_windows *text, moeq_error *err)
+{
+    struct mq_ids ids;
+    int32_t bos;
+    MQ_TRY(mq_tokenize_text(view, source, &ids, &bos, err));
+    const moeq_status status =
+        mq_protocol_windows(options, ids.data, ids.size, bos, source->name, text, err);
+    mq_ids_free(&ids);
+    return status;
+}
+
+/* Each domain by itself. */
+static moeq_status cut_domains(const struct mq_protocol_options *options,
+                               const struct mq_view *view, const struct mq_text *source,
+                               struct mq_text_windows *all, moeq_error *err)
+{
+    const size_t n = mq_text_domains(source);
+    const struct mq_text_windows *like = options->like;
+    struct mq_protocol_options each = *options;
+    struct mq_text_windows one = {0};
+    moeq_status status = MOEQ_OK;
+    for (size_t i = 0; i < n; i++) {
+        const struct mq_text domain = mq_text_domain(source, i);
+        if (like && like->domains_count == n)
+            each.max_tokens = like->domains[i].windows * like->windows.length;
+        MQ_TRY_OUT(cut(&each, view, &domain, &one, err));
+        const size_t windows = one.windows.count, tokens = one.text_tokens;
+        if (i == 0) {
+            *all = one;
+            one = (struct mq_text_windows){0};
+        } else {
+            all->text_tokens += tokens;
+            MQ_TRY_OUT(mq_text_windows_append(all, &one, err));
+            mq_text_windows_free(&one);
+        }
+        MQ_TRY_OUT(mq_text_windows_name(all, domain.sources[0].domain, windows, tokens, err));
+    }
+out:
+    mq_text_windows_free(&one);
+    if (status != MOEQ_OK)
+        mq_text_windows_free(all);
     return status;
 }
 
@@ -167,13 +193,46 @@ moeq_status mq_protocol_text(const struct mq_protocol_options *options, const st
         return mq_fail(err, MOEQ_INVALID_ARGUMENT,
                        "%s: a context of %zu tokens is beyond the model's %u positions", view->path,
                        context, view->hparams.max_positions);
-    struct mq_ids ids;
-    int32_t bos;
-    MQ_TRY(mq_tokenize_text(view, source, &ids, &bos, err));
-    const moeq_status status =
-        mq_protocol_windows(options, ids.data, ids.size, bos, source->name, text, err);
-    mq_ids_free(&ids);
+    MQ_TRY(mq_text_domains(source) ? cut_domains(options, view, source, text, err)
+                                   : cut(options, view, source, text, err));
+    if (!options->tasks)
+        return MOEQ_OK;
+    const moeq_status status = mq_task_set_create(view, options->tasks, &text->tasks, err);
+    if (status != MOEQ_OK)
+        mq_text_windows_free(text);
     return status;
+}
+
+moeq_status mq_text_windows_name(struct mq_text_windows *text, const char *name, size_t windows,
+                                 size_t text_tokens, moeq_error *err)
+{
+    struct mq_text_domain *domains =
+        realloc(text->domains, (text->domains_count + 1) * sizeof *domains);
+    if (!domains)
+        return mq_fail_memory(err, "reading texts");
+    text->domains = domains;
+    domains[text->domains_count] =
+        (struct mq_text_domain){strdup(name), text->windows.count - windows, windows, text_tokens};
+    return domains[text->domains_count++].name ? MOEQ_OK : mq_fail_memory(err, "reading texts");
+}
+
+moeq_status mq_text_windows_copy(const struct mq_text_windows *from, struct mq_text_windows *to,
+                                 moeq_error *err)
+{
+    *to = *from;
+    to->ids = NULL;
+    to->domains = NULL;
+    to->domains_count = 0;
+    to->windows.count = 0;
+    to->tasks = NULL;
+    MQ_TRY(mq_text_windows_append(to, from, err));
+    to->ids_crc32 = from->ids_crc32;
+    for (size_t i = 0; i < from->domains_count; i++) {
+        const struct mq_text_domain *d = &from->domains[i];
+        MQ_TRY(mq_text_windows_name(to, d->name, d->windows, d->text_tokens, err));
+        to->domains[i].first_window = d->first_window;
+    }
+    return from->tasks ? mq_task_set_copy(from->tasks, &to->tasks, err) : MOEQ_OK;
 }
 
 moeq_status mq_text_windows_append(struct mq_text_windows *all, const struct mq_text_windows *more,
@@ -193,6 +252,10 @@ moeq_status mq_text_windows_append(struct mq_text_windows *all, const struct mq_
 
 void mq_text_windows_free(struct mq_text_windows *text)
 {
+    for (size_t i = 0; i < text->domains_count; i++)
+        free(text->domains[i].name);
+    free(text->domains);
+    mq_task_set_free(text->tasks);
     free(text->ids);
     memset(text, 0, sizeof *text);
 }

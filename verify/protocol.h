@@ -10,12 +10,14 @@
  *          the text. What the GPTQ papers do.
  *
  * The text is tokenized once, with the tokenizer's special tokens. A last window that is not full
- * is dropped.
+ * is dropped. Texts that have names (domains: text_input.h) are each tokenized and cut by itself, so that no window
+ * crosses from one to the next.
  */
 #ifndef MQ_PROTOCOL_H
 #define MQ_PROTOCOL_H
 
 #include "evaluator.h"
+#include "tasks.h"
 #include "text_input.h"
 
 /* id, name, default context, first scored position for a context c, BOS at each window's start */
@@ -38,7 +40,17 @@ size_t mq_protocol_default_context(enum mq_protocol protocol);
 struct mq_protocol_options {
     enum mq_protocol protocol;
     size_t context;    /* tokens a window; 0: the protocol's default */
-    size_t max_tokens; /* use at most so many tokens of the text; 0: all */
+    size_t max_tokens; /* use at most so many tokens of the text, or of each domain; 0: all */
+    /* Of each domain use as many windows as these have, if they have as many domains; NULL: see above. */
+    const struct mq_text_windows *like;
+    const struct mq_task_files *tasks; /* to be evaluated beside the text; NULL: none */
+};
+
+/* A text of its own within the windows. */
+struct mq_text_domain {
+    char *name; /* owned */
+    size_t first_window, windows;
+    size_t text_tokens;
 };
 
 /* Windows ready to evaluate, and how they came about. Free with mq_text_windows_free. */
@@ -51,6 +63,9 @@ struct mq_text_windows {
     size_t scored_window; /* scored predictions a window */
     int32_t bos;          /* what replaced the windows' first tokens; -1: nothing did */
     uint32_t ids_crc32;   /* of the windows' ids as little-endian I32: same crc, same tokens */
+    struct mq_text_domain *domains; /* owned; in the order of windows */
+    size_t domains_count;           /* 0: one text */
+    struct mq_task_set *tasks;      /* owned; multiple choice beside the text; NULL: none */
 };
 
 static inline size_t mq_scored_tokens(const struct mq_text_windows *text)
@@ -70,6 +85,14 @@ moeq_status mq_protocol_windows(const struct mq_protocol_options *options, const
 /* Adds the windows of another text, of the same length, to what may be none yet: ids, windows and ids_crc32. */
 moeq_status mq_text_windows_append(struct mq_text_windows *all, const struct mq_text_windows *more,
                                    moeq_error *err);
+
+/* Appends a domain that has the last `windows` windows. */
+moeq_status mq_text_windows_name(struct mq_text_windows *text, const char *name, size_t windows,
+                                 size_t text_tokens, moeq_error *err);
+
+/* Windows of their own, with all that belongs to them. */
+moeq_status mq_text_windows_copy(const struct mq_text_windows *from, struct mq_text_windows *to,
+                                 moeq_error *err);
 
 /* Tokenizes a text with the model's tokenizer and cuts it. Fails for a model without a tokenizer,
  * and for a context beyond the model's positions. */

@@ -36,16 +36,18 @@ struct recorder {
     uint32_t *crcs;    /* [layout.count] of what is written of an item, */
     uint64_t *written; /* and how much that is */
     /* [sources]: item of the layout; by MQ_RECORDING_* and, for routers, layer; then config.json,
-     * text, and vectors by their number */
+     * text, vectors by their number, and the tasks' sequences */
     size_t *item;
     struct mq_buffer text;
+    size_t *domain_bytes;            /* of it, of each domain */
+    const struct mq_task_set *tasks; /* NULL: none */
 };
 
 /* ---- layout ---- */
 
 static size_t sources_of(const struct mq_view *view)
 {
-    return MQ_RECORDING_ROUTERS + (size_t)view->hparams.layers + 2 + mq_recorded_vectors(view);
+    return MQ_RECORDING_ROUTERS + (size_t)view->hparams.layers + 2 + mq_recorded_vectors(view) + 2;
 }
 
 uint64_t mq_record_token_bytes(const struct mq_view *view)
@@ -80,8 +82,8 @@ const struct mq_level *mq_record_head_level(const struct mq_view *view, enum mq_
 
 moeq_status mq_record_layout(const struct mq_view *view, enum mq_compute compute, uint64_t windows,
                              uint64_t window_tokens, uint64_t text_bytes,
-                             const char *const *metadata, struct mq_arena *arena,
-                             struct mq_layout *layout, moeq_error *err)
+                             const struct mq_task_set *tasks, const char *const *metadata,
+                             struct mq_arena *arena, struct mq_layout *layout, moeq_error *err)
 {
     const struct mq_hparams *hp = &view->hparams;
     const struct mq_level *blocks = mq_record_head_level(view, compute);
@@ -90,7 +92,8 @@ moeq_status mq_record_layout(const struct mq_view *view, enum mq_compute compute
         mq_arena_alloc(arena, sources_of(view), sizeof *items);
     if (!items)
         return mq_fail_memory(err, "preparing a recording");
-    if (!mq_mul_u64(windows, window_tokens, &tokens))
+    if (!mq_mul_u64(windows, window_tokens, &tokens) ||
+        (tasks && !mq_add_u64(tokens, tasks->windows * tasks->length, &tokens)))
         return mq_fail(err, MOEQ_LIMIT, "too many tokens for a file");
     items[MQ_RECORDING_IDS] = (struct mq_layout_item){
         .name = "input_ids", .dtype = MQ_I32, .dims = 2, .shape = {windows, window_tokens}};
@@ -140,6 +143,17 @@ moeq_status mq_record_layout(const struct mq_view *view, enum mq_compute compute
     }
     if (!ok)
         return mq_fail_memory(err, "preparing a recording");
+    if (tasks) {
+        items[n++] =
+            (struct mq_layout_item){.name = "task_sequences",
+                                    .dtype = MQ_I32,
+                                    .dims = 2,
+                                    .shape = {tasks->sequences_count, MQ_RECORDED_SEQUENCE}};
+        items[n++] = (struct mq_layout_item){.name = "task_ids",
+                                             .dtype = MQ_I32,
+                                             .dims = 2,
+                                             .shape = {tasks->windows, tasks->length}};
+    }
     return mq_layout_build(items, n, metadata, arena, layout, err);
 }
 
@@ -187,9 +201,38 @@ static void print_sources(const struct mq_view *view, struct mq_buffer *b)
     mq_buffer_putc(b, ']');
 }
 
+/* What the windows are of; domain_bytes: of the recorded text. */
+static void print_domains(const struct mq_text_windows *text, const size_t *domain_bytes,
+                          struct mq_buffer *b)
+{
+    for (size_t i = 0; i < text->domains_count; i++) {
+        const struct mq_text_domain *d = &text->domains[i];
+        mq_buffer_puts(b, i ? "," : ",\"domains\":[");
+        mq_buffer_puts(b, "{\"name\":");
+        mq_buffer_put_json(b, d->name, strlen(d->name));
+        mq_buffer_printf(b, ",\"windows\":%zu,\"tokens\":%zu,\"bytes\":%zu}%s", d->windows,
+                         d->text_tokens, domain_bytes[i], i + 1 == text->domains_count ? "]" : "");
+    }
+}
+
+static void print_tasks(const struct mq_text_windows *text, struct mq_buffer *b)
+{
+    const struct mq_task_set *set = text->tasks;
+    if (!set)
+        return;
+    mq_buffer_puts(b, ",\"tasks\":[");
+    for (size_t i = 0; i < set->groups_count; i++) {
+        mq_buffer_puts(b, i ? ",{\"name\":" : "{\"name\":");
+        mq_buffer_put_json(b, set->groups[i].name, strlen(set->groups[i].name));
+        mq_buffer_printf(b, ",\"count\":%zu}", set->groups[i].count);
+    }
+    mq_buffer_putc(b, ']');
+}
+
 /* The run as JSON; verify reads all of it but the text's bytes and CRC, which are for people. */
 static void print_run(const struct mq_view *view, const struct mq_record_options *options,
-                      const struct mq_text_windows *text, struct mq_buffer *b)
+                      const struct mq_text_windows *text, const size_t *domain_bytes,
+                      struct mq_buffer *b)
 {
     const struct mq_level *blocks = mq_record_head_level(view, options->compute);
     const struct mq_stored_size size = mq_stored_size(view);
@@ -207,6 +250,8 @@ static void print_run(const struct mq_view *view, const struct mq_record_options
     if (mq_tokenizer_fingerprint(view, &tokenizer))
         mq_buffer_printf(b, ",\"tokenizer_crc32\":\"%08" PRIx32 "\"", tokenizer);
     mq_buffer_printf(b, ",\"compute\":\"%s\"", mq_compute_name(options->compute));
+    print_domains(text, domain_bytes, b);
+    print_tasks(text, b);
     if (blocks)
         mq_buffer_printf(b, ",\"head_level\":\"%s\"", blocks->name);
     mq_buffer_printf(
@@ -221,7 +266,7 @@ static moeq_status lay_out(struct recorder *r, const struct mq_record_options *o
     struct mq_buffer source = {0}, run = {0};
     moeq_status status;
     print_sources(view, &source);
-    print_run(view, options, text, &run);
+    print_run(view, options, text, r->domain_bytes, &run);
     if (!mq_buffer_ok(&source) || !mq_buffer_ok(&run)) {
         status = mq_fail_memory(err, "preparing a recording");
         goto out;
@@ -237,7 +282,7 @@ static moeq_status lay_out(struct recorder *r, const struct mq_record_options *o
         MQ_META_FORMAT,
         MQ_RECORDING_FORMAT,
         MQ_RECORDING_META_VERSION,
-        MQ_RECORDING_VERSION,
+        text->tasks ? MQ_RECORDING_VERSION_TASKS : MQ_RECORDING_VERSION,
         MQ_RECORDING_META_PRODUCER,
         "moeq " MOEQ_VERSION_STRING,
         MQ_RECORDING_META_FAMILY,
@@ -253,8 +298,9 @@ static moeq_status lay_out(struct recorder *r, const struct mq_record_options *o
             metadata[n++] = optional[i];
             metadata[n++] = optional[i + 1];
         }
+    r->tasks = text->tasks;
     MQ_TRY_OUT(mq_record_layout(view, options->compute, text->windows.count, text->windows.length,
-                                r->text.size, metadata, r->arena, &r->layout, err));
+                                r->text.size, text->tasks, metadata, r->arena, &r->layout, err));
     r->crcs = mq_arena_alloc(r->arena, r->layout.count, sizeof *r->crcs);
     r->written = mq_arena_alloc(r->arena, r->layout.count, sizeof *r->written);
     r->item = mq_arena_alloc(r->arena, sources_of(view), sizeof *r->item);
@@ -267,12 +313,15 @@ out:
 }
 
 /* Whether there is an item for a source: see `item`. */
-static bool is_recorded(const struct mq_view *view, size_t source)
+static bool is_recorded(const struct recorder *r, size_t source)
 {
+    const struct mq_view *view = r->view;
     const size_t others = MQ_RECORDING_ROUTERS + (size_t)view->hparams.layers;
     struct mq_recorded_vector v;
     if (source < MQ_RECORDING_ROUTERS || source == others || source == others + 1)
         return true;
+    if (source + 2 >= sources_of(view))
+        return r->tasks != NULL;
     return source < others
                ? mq_recorded_experts(view, (uint32_t)(source - MQ_RECORDING_ROUTERS)) > 0
                : mq_recorded_vector(view, source - others - 2, &v);
@@ -285,7 +334,7 @@ static void index_items(struct recorder *r)
     for (size_t i = 0; i < r->layout.count; i++) {
         if (r->layout.items[i].source < 0)
             continue;
-        while (!is_recorded(r->view, source))
+        while (!is_recorded(r, source))
             source++;
         r->item[source++] = i;
     }
@@ -387,6 +436,23 @@ static moeq_status write_checksums(struct recorder *r, moeq_error *err)
     return mq_layout_write_crcs(l, r->crcs, r->writer.file.fd, r->writer.file.part, NULL, err);
 }
 
+/* A row each: see record.h. */
+static moeq_status write_sequences(struct recorder *r, const struct mq_task_set *set,
+                                   moeq_error *err)
+{
+    for (size_t t = 0; t < set->tasks_count; t++)
+        for (uint32_t c = 0; c < set->tasks[t].choices; c++) {
+            const struct mq_task_sequence *s = &set->sequences[set->tasks[t].first + c];
+            const int32_t row[MQ_RECORDED_SEQUENCE] = {
+                (int32_t)s->window, (int32_t)s->from,
+                (int32_t)s->end,    s->last,
+                (int32_t)s->bytes,  c ? -1 : (int32_t)set->tasks[t].answer};
+            MQ_TRY(append(r, sources_of(r->view) - 2, row, sizeof row, err));
+        }
+    return append(r, sources_of(r->view) - 1, set->ids,
+                  set->windows * set->length * sizeof *set->ids, err);
+}
+
 /* Everything but the states, which the evaluation brings. */
 static moeq_status write_fixed(struct recorder *r, const struct mq_text_windows *text,
                                moeq_error *err)
@@ -407,42 +473,67 @@ static moeq_status write_fixed(struct recorder *r, const struct mq_text_windows 
             MQ_TRY(copy_weights(r, text_source + 1 + i, mq_view_find(view, v.role, v.layer, -1),
                                 err));
     }
-    return MOEQ_OK;
+    return text->tasks ? write_sequences(r, text->tasks, err) : MOEQ_OK;
 }
 
 /* ---- the text ---- */
 
+/* A text and its windows: all, or a domain's. */
+struct part {
+    struct mq_text source;
+    const int32_t *ids;
+    size_t used, length; /* tokens of all windows, of one */
+    bool bos;            /* replaced the first one of each */
+};
+
 /* Whether the first n bytes give the ids of the windows, but for those that BOS replaced. */
-static moeq_status gives_windows(const struct recorder *r, const struct mq_text *source, size_t n,
-                                 const struct mq_text_windows *text, bool *yes, moeq_error *err)
+static moeq_status gives_windows(const struct recorder *r, const struct part *part, size_t n,
+                                 bool *yes, moeq_error *err)
 {
-    const size_t used = text->windows.count * text->windows.length;
     struct mq_ids ids;
     int32_t bos;
-    struct mq_text start = *source;
+    struct mq_text start = part->source;
     start.size = n;
     MQ_TRY(mq_tokenize_text(r->view, &start, &ids, &bos, err));
-    *yes = ids.size >= used;
-    for (size_t i = 0; i < used && *yes; i++)
-        *yes = ids.data[i] == text->ids[i] || (text->bos >= 0 && i % text->windows.length == 0);
+    *yes = ids.size >= part->used;
+    for (size_t i = 0; i < part->used && *yes; i++)
+        *yes = ids.data[i] == part->ids[i] || (part->bos && i % part->length == 0);
     mq_ids_free(&ids);
     return MOEQ_OK;
 }
 
 /* As much of the text as its windows need: whole lines, twice as many until the ids are theirs. */
-static moeq_status keep_text(struct recorder *r, const struct mq_text *source,
-                             const struct mq_text_windows *text, moeq_error *err)
+static moeq_status keep_part(struct recorder *r, const struct part *part, moeq_error *err)
 {
     enum { BYTES_PER_TOKEN = 6 }; /* at first; of English text a token has four or five */
-    size_t n = BYTES_PER_TOKEN * text->windows.count * text->windows.length;
+    const struct mq_text *source = &part->source;
+    size_t n = BYTES_PER_TOKEN * part->used;
     for (bool enough = false; n < source->size && !enough;) {
         const char *line = memchr(source->data + n, '\n', source->size - n);
         n = line ? (size_t)(line - source->data) + 1 : source->size;
-        MQ_TRY(gives_windows(r, source, n, text, &enough, err));
+        MQ_TRY(gives_windows(r, part, n, &enough, err));
         n = enough ? n : 2 * n;
     }
     mq_buffer_append(&r->text, source->data, n < source->size ? n : source->size);
     return mq_buffer_ok(&r->text) ? MOEQ_OK : mq_fail_memory(err, "preparing a recording");
+}
+
+static moeq_status keep_text(struct recorder *r, const struct mq_text *source,
+                             const struct mq_text_windows *text, moeq_error *err)
+{
+    const size_t n = text->domains_count, length = text->windows.length;
+    r->domain_bytes = mq_arena_alloc(r->arena, n + 1, sizeof *r->domain_bytes);
+    if (!r->domain_bytes)
+        return mq_fail_memory(err, "preparing a recording");
+    for (size_t i = 0; i < (n ? n : 1); i++) {
+        const size_t first = n ? text->domains[i].first_window : 0, before = r->text.size;
+        const size_t windows = n ? text->domains[i].windows : text->windows.count;
+        const struct part part = {mq_text_domain(source, i), text->ids + first * length,
+                                  windows * length, length, text->bos >= 0};
+        MQ_TRY(keep_part(r, &part, err));
+        r->domain_bytes[i] = r->text.size - before;
+    }
+    return MOEQ_OK;
 }
 
 /* Neither the model nor one of the texts may be written over. */
@@ -489,6 +580,10 @@ moeq_status mq_record(const struct mq_context *context, const struct mq_view *vi
                                      r.layout.header_bytes, r.layout.file_bytes, err));
     MQ_TRY_OUT(write_fixed(&r, &text, err));
     MQ_TRY_OUT(mq_evaluate(context, &arm, 1, &text.windows, &observer, err));
+    if (text.tasks) { /* whose states go on behind the text's */
+        const struct mq_windows windows = mq_task_windows(text.tasks);
+        MQ_TRY_OUT(mq_evaluate(context, &arm, 1, &windows, &observer, err));
+    }
     MQ_TRY_OUT(write_checksums(&r, err));
     MQ_TRY_OUT(mq_st_writer_finish(&r.writer, err));
     *result = (struct mq_record_result){.windows = text.windows.count,

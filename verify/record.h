@@ -17,6 +17,12 @@
  *     text          U8                       the text, as far as its tokens were evaluated: with it
  *                                            verify sees whether another file's tokenizer gives the
  *                                            same ids (absent in files of before there was this)
+ *     task_ids       I32 [task windows, T']  of multiple choice: its windows, whose states and router logits stand
+ *                                            behind the text's
+ *     task_sequences I32 [sequences, 6]      each choice: number of its window; the logits at positions from (second) to
+ *                                            before end (third) are scored, those at end - 1 by the id (fourth) that
+ *                                            comes next; bytes of the choice; of a task's first choice which one is
+ *                                            right, of the others -1
  *     moeq.pad.*, moeq.crc32                 as in a moeq file (formats/FORMAT.md)
  *
  * States and head give logits exactly, from 16 KiB a token where hidden is 4096; the logits
@@ -24,7 +30,9 @@
  *
  * Metadata: format "moeqref", moeqref.version, .producer, .family, .source (a JSON array: name,
  * bytes and header CRC-32 of each file of the original), .run (a JSON object: protocol, text,
- * tokenizer, sizes, `compute`; absent: f32; and `head_level` where the head is blocks), and
+ * tokenizer, sizes, `compute`; absent: f32; `head_level` where the head is blocks; `domains`, where the text
+ * has some: name, windows, tokens, bytes of the recorded text; and `tasks`, where there are some: name and count
+ * of each file), and
  * moeq.options and moeq.notes as in a moeq file.
  */
 #ifndef MQ_RECORD_H
@@ -37,6 +45,7 @@
 
 #define MQ_RECORDING_FORMAT "moeqref"
 #define MQ_RECORDING_VERSION "1"
+#define MQ_RECORDING_VERSION_TASKS "2" /* of one with tasks */
 #define MQ_RECORDING_META_VERSION "moeqref.version"
 #define MQ_RECORDING_META_PRODUCER "moeqref.producer"
 #define MQ_RECORDING_META_FAMILY "moeqref.family"
@@ -76,6 +85,8 @@ enum {
     MQ_RECORDING_ROUTERS
 };
 
+enum { MQ_RECORDED_SEQUENCE = 6 }; /* numbers of a row of task_sequences */
+
 /* Experts of a layer's router; 0: it has none. */
 static inline uint32_t mq_recorded_experts(const struct mq_view *view, uint32_t layer)
 {
@@ -98,8 +109,8 @@ const struct mq_level *mq_record_head_level(const struct mq_view *view, enum mq_
 /* Where everything goes, for so many windows. `metadata`: key, value, ..., NULL. */
 moeq_status mq_record_layout(const struct mq_view *view, enum mq_compute compute, uint64_t windows,
                              uint64_t window_tokens, uint64_t text_bytes,
-                             const char *const *metadata, struct mq_arena *arena,
-                             struct mq_layout *layout, moeq_error *err);
+                             const struct mq_task_set *tasks, const char *const *metadata,
+                             struct mq_arena *arena, struct mq_layout *layout, moeq_error *err);
 
 /* Bytes that each token takes: its id, its final state, its router logits. */
 uint64_t mq_record_token_bytes(const struct mq_view *view);
@@ -111,6 +122,7 @@ struct mq_recording {
     struct mq_view *view; /* the original's architecture; of its weights norm, head and vectors alone */
     struct mq_text_windows text;                /* as recorded */
     struct mq_playback playback;                /* for the arm that stands for the original */
+    struct mq_playback task_playback;           /* the same in the tasks' windows */
     const char *text_name;                      /* as the text was called then */
     enum mq_compute compute;                    /* that it was made with */
     const struct mq_level *head_level;          /* see mq_record_head_level */
@@ -119,6 +131,7 @@ struct mq_recording {
     size_t sources_count;
     bool has_tokenizer;
     uint32_t tokenizer_crc32;
+    uint64_t *domain_bytes; /* [text's domains] of the recorded text; the view's arena */
     size_t *router_item; /* [layers]: entry of the file; the view's arena */
     struct mq_safetensors *st;
 };

@@ -32,10 +32,12 @@ static moeq_status check_version(const struct mq_safetensors *st, moeq_error *er
     const char *version = mq_metadata_get(st->metadata, MQ_RECORDING_META_VERSION);
     if (!format || strcmp(format, MQ_RECORDING_FORMAT) != 0)
         return mq_fail_file(err, MOEQ_UNSUPPORTED, st->file.path, "is no recording of moeq record");
-    if (!version || strcmp(version, MQ_RECORDING_VERSION) != 0)
+    if (!version || (strcmp(version, MQ_RECORDING_VERSION) != 0 &&
+                     strcmp(version, MQ_RECORDING_VERSION_TASKS) != 0))
         return mq_fail_file(err, MOEQ_UNSUPPORTED, st->file.path,
                             MQ_RECORDING_META_VERSION
-                            " is \"%.20s\", this program reads \"" MQ_RECORDING_VERSION "\"",
+                            " is \"%.20s\", this program reads \"" MQ_RECORDING_VERSION
+                            "\" and \"" MQ_RECORDING_VERSION_TASKS "\"",
                             version ? version : "absent");
     return MOEQ_OK;
 }
@@ -179,6 +181,7 @@ static bool hex32(const cJSON *item, uint32_t *value)
 }
 
 struct run {
+    cJSON *json;
     enum mq_protocol protocol;
     uint64_t text_tokens, context, bos;
     bool has_bos;
@@ -198,13 +201,14 @@ static bool read_compute(struct mq_recording *r, const cJSON *run)
 
 static moeq_status read_run(struct mq_recording *r, struct run *run, moeq_error *err)
 {
-    const struct mq_json_limits limits = {.depth = 4, .values = 64};
+    const struct mq_json_limits limits = {.depth = 4, .values = MAX_RUN_BYTES};
     const char *text = mq_metadata_get(r->st->metadata, MQ_RECORDING_META_RUN),
                *path = r->st->file.path;
     cJSON *o = NULL;
     if (!text || strlen(text) > MAX_RUN_BYTES)
         return mq_fail_file(err, MOEQ_MALFORMED, path, "metadata: no " MQ_RECORDING_META_RUN);
     MQ_TRY(mq_json_parse(text, strlen(text), &limits, path, 0, &o, err));
+    run->json = o;
     const cJSON *protocol = mq_json_get(o, "protocol"), *name = mq_json_get(o, "text");
     const cJSON *bos = mq_json_get(o, "bos"), *tokenizer = mq_json_get(o, "tokenizer_crc32");
     run->has_bos = bos != NULL;
@@ -226,7 +230,6 @@ static moeq_status read_run(struct mq_recording *r, struct run *run, moeq_error 
                               " lacks something, or is no such object");
     else if (!(r->text_name = mq_arena_strdup(r->view->arena, name->valuestring)))
         status = mq_fail_memory(err, "opening a recording");
-    cJSON_Delete(o);
     return status;
 }
 
@@ -261,6 +264,149 @@ static moeq_status read_sources(struct mq_recording *r, moeq_error *err)
                                       "metadata: " MQ_RECORDING_META_SOURCE " is no list of files");
 }
 
+/* Of texts that had names; the others have none. */
+static moeq_status read_domains(struct mq_recording *r, const cJSON *run, moeq_error *err)
+{
+    const cJSON *list = mq_json_get(run, "domains"), *domain;
+    const size_t all = r->text.windows.count;
+    size_t next = 0;
+    if (!list)
+        return MOEQ_OK;
+    r->domain_bytes = mq_arena_alloc(r->view->arena, (size_t)cJSON_GetArraySize(list) + 1,
+                                     sizeof *r->domain_bytes);
+    if (!r->domain_bytes)
+        return mq_fail_memory(err, "opening a recording");
+    cJSON_ArrayForEach(domain, list)
+    {
+        const cJSON *name = mq_json_get(domain, "name");
+        uint64_t windows, tokens;
+        if (!cJSON_IsString(name) || !mq_json_u64(mq_json_get(domain, "windows"), &windows) ||
+            !mq_json_u64(mq_json_get(domain, "tokens"), &tokens) ||
+            !mq_json_u64(mq_json_get(domain, "bytes"), &r->domain_bytes[r->text.domains_count]) ||
+            windows == 0 || windows > all - next)
+            break;
+        MQ_TRY(mq_text_windows_name(&r->text, name->valuestring, (size_t)windows, (size_t)tokens,
+                                    err));
+        r->text.domains[r->text.domains_count - 1].first_window = next;
+        next += (size_t)windows;
+    }
+    return !domain && next == all
+               ? MOEQ_OK
+               : mq_fail_file(err, MOEQ_MALFORMED, r->st->file.path,
+                              "metadata: domains: expected texts that share its %zu windows", all);
+}
+
+static moeq_status fail_sequence(const struct mq_recording *r, const struct mq_st_entry *e,
+                                 size_t i, moeq_error *err)
+{
+    return mq_fail_tensor(err, MOEQ_MALFORMED, r->st->file.path, e->name, e->offset,
+                          "row %zu is no sequence of its windows", i);
+}
+
+/* Of row i; what the tasks' figures index with must be within its bounds. */
+static bool read_sequence(const struct mq_recording *r, const int32_t *row, struct mq_task_set *set)
+{
+    const struct mq_task_sequence *before =
+        set->sequences_count ? &set->sequences[set->sequences_count - 1] : NULL;
+    const int64_t window = row[0], expected = before ? (int64_t)before->window : -1;
+    if (window < expected || window > expected + 1 || window < 0 ||
+        (size_t)window >= set->windows || row[1] < 0 || row[2] <= row[1] ||
+        (size_t)row[2] > set->length || row[3] < 0 || (uint32_t)row[3] >= r->view->hparams.vocab ||
+        row[4] <= 0 || row[5] < -1)
+        return false;
+    /* those that share a window differ in the last token alone */
+    if (window == expected &&
+        (row[5] >= 0 || before->from != (uint32_t)row[1] || before->end != (uint32_t)row[2]))
+        return false;
+    if (row[5] >= 0)
+        set->tasks[set->tasks_count++] =
+            (struct mq_task){set->sequences_count, 0, (uint32_t)row[5]};
+    if (!set->tasks_count)
+        return false;
+    set->tasks[set->tasks_count - 1].choices++;
+    set->sequences[set->sequences_count++] = (struct mq_task_sequence){
+        .window = (size_t)window,
+        .from = (uint32_t)row[1],
+        .end = (uint32_t)row[2],
+        .last = row[3],
+        .bytes = (uint32_t)row[4],
+    };
+    return true;
+}
+
+/* The files' names, which share the tasks. */
+static bool read_groups(const cJSON *list, struct mq_task_set *set)
+{
+    const cJSON *file;
+    size_t next = 0;
+    cJSON_ArrayForEach(file, list)
+    {
+        const cJSON *name = mq_json_get(file, "name");
+        uint64_t count;
+        if (!cJSON_IsString(name) || !mq_json_u64(mq_json_get(file, "count"), &count) ||
+            count == 0 || count > set->tasks_count - next)
+            return false;
+        set->groups[set->groups_count] =
+            (struct mq_task_group){strdup(name->valuestring), next, (size_t)count};
+        if (!set->groups[set->groups_count++].name)
+            return false;
+        next += (size_t)count;
+    }
+    for (size_t i = 0; i < set->tasks_count; i++)
+        if (set->tasks[i].choices < 2 || set->tasks[i].answer >= set->tasks[i].choices)
+            return false;
+    return next == set->tasks_count && next > 0;
+}
+
+/* An I32 tensor, whole; columns 0: any number. */
+static moeq_status read_matrix(const struct mq_recording *r, const char *name, uint64_t columns,
+                               const struct mq_st_entry **found, int32_t **rows, moeq_error *err)
+{
+    const struct mq_st_entry *e = *found = mq_safetensors_find(r->st, name);
+    if (!e || e->dtype != MQ_I32 || e->dims != 2 || !e->size_bytes ||
+        (columns && e->shape[1] != columns))
+        return mq_fail_file(err, MOEQ_MALFORMED, r->st->file.path,
+                            "expected a tensor '%s', I32 [rows, columns], not empty", name);
+    *rows = malloc((size_t)e->size_bytes); /* not more than the file has */
+    return *rows ? mq_file_read_at(&r->st->file, e->offset, *rows, (size_t)e->size_bytes, err)
+                 : mq_fail_memory(err, "opening a recording");
+}
+
+static moeq_status fill_tasks(struct mq_recording *r, const cJSON *run, const struct mq_st_entry *e,
+                              const int32_t *rows, struct mq_task_set *set, moeq_error *err)
+{
+    const struct mq_st_entry *windows;
+    MQ_TRY(read_matrix(r, "task_ids", 0, &windows, &set->ids, err));
+    set->windows = (size_t)windows->shape[0];
+    set->length = (size_t)windows->shape[1];
+    for (size_t i = 0; i < e->shape[0]; i++)
+        if (!read_sequence(r, rows + i * MQ_RECORDED_SEQUENCE, set))
+            return fail_sequence(r, e, i, err);
+    if (set->sequences[set->sequences_count - 1].window + 1 != set->windows)
+        return fail_sequence(r, e, set->sequences_count, err);
+    if (!read_groups(mq_json_get(run, "tasks"), set))
+        return mq_fail_file(err, MOEQ_MALFORMED, r->st->file.path,
+                            "metadata: tasks: expected files that share its %zu tasks",
+                            set->tasks_count);
+    return mq_task_set_index(set) ? MOEQ_OK : mq_fail_memory(err, "opening a recording");
+}
+
+static moeq_status read_tasks(struct mq_recording *r, const cJSON *run, moeq_error *err)
+{
+    const cJSON *groups = mq_json_get(run, "tasks");
+    const size_t files = cJSON_IsArray(groups) ? (size_t)cJSON_GetArraySize(groups) : 0;
+    const struct mq_st_entry *e;
+    int32_t *rows = NULL;
+    moeq_status status = read_matrix(r, "task_sequences", MQ_RECORDED_SEQUENCE, &e, &rows, err);
+    if (status == MOEQ_OK) {
+        r->text.tasks = mq_task_set_allocate(files, (size_t)e->shape[0], (size_t)e->shape[0]);
+        status = r->text.tasks ? fill_tasks(r, run, e, rows, r->text.tasks, err)
+                               : mq_fail_memory(err, "opening a recording");
+    }
+    free(rows);
+    return status;
+}
+
 /* The windows, cut again from the recorded ids: they come out as they are, BOS included. */
 static moeq_status read_windows(struct mq_recording *r, const struct run *run, moeq_error *err)
 {
@@ -288,6 +434,10 @@ static moeq_status read_windows(struct mq_recording *r, const struct run *run, m
         status = mq_fail_tensor(err, MOEQ_CORRUPT, path, e->name, e->offset,
                                 "token ids have CRC-32 %08" PRIx32 ", expected %08" PRIx32,
                                 r->text.ids_crc32, run->ids_crc32);
+    if (status == MOEQ_OK)
+        status = read_domains(r, run->json, err);
+    if (status == MOEQ_OK && mq_json_get(run->json, "tasks"))
+        status = read_tasks(r, run->json, err);
 out:
     free(ids);
     return status;
@@ -296,7 +446,9 @@ out:
 static moeq_status check_states(struct mq_recording *r, moeq_error *err)
 {
     const struct mq_hparams *hp = &r->view->hparams;
-    const uint64_t tokens = (uint64_t)r->text.windows.count * r->text.windows.length;
+    const struct mq_task_set *tasks = r->text.tasks;
+    const uint64_t tokens = (uint64_t)r->text.windows.count * r->text.windows.length +
+                            (tasks ? (uint64_t)tasks->windows * tasks->length : 0);
     const struct mq_st_entry *e;
     r->router_item = mq_arena_alloc(r->view->arena, hp->layers, sizeof *r->router_item);
     if (!r->router_item)
@@ -367,6 +519,24 @@ static moeq_status read_router(void *user, uint32_t layer, size_t first_token, s
                      mq_recorded_experts(r->view, layer), logits, err);
 }
 
+/* Tasks' tokens stand behind the text's. */
+static size_t behind_text(const struct mq_recording *r)
+{
+    return r->text.windows.count * r->text.windows.length;
+}
+
+static moeq_status read_task_hidden(void *user, size_t first_token, size_t tokens, float *hidden,
+                                    moeq_error *err)
+{
+    return read_hidden(user, behind_text(user) + first_token, tokens, hidden, err);
+}
+
+static moeq_status read_task_router(void *user, uint32_t layer, size_t first_token, size_t tokens,
+                                    float *logits, moeq_error *err)
+{
+    return read_router(user, layer, behind_text(user) + first_token, tokens, logits, err);
+}
+
 moeq_status mq_recording_open(const struct mq_context *context, const char *path,
                               struct mq_recording **out, moeq_error *err)
 {
@@ -397,8 +567,10 @@ moeq_status mq_recording_open(const struct mq_context *context, const char *path
     MQ_TRY_OUT(read_windows(r, &run, err));
     MQ_TRY_OUT(check_states(r, err));
     r->playback = (struct mq_playback){r, read_hidden, read_router};
+    r->task_playback = (struct mq_playback){r, read_task_hidden, read_task_router};
     *out = r;
 out:
+    cJSON_Delete(run.json);
     if (status != MOEQ_OK)
         mq_recording_close(r);
     return status;

@@ -30,6 +30,7 @@ struct arm_record {
     struct layer_sums *layers;         /* [layers] */
     uint64_t *choices; /* [layers][most_experts]: how often each was chosen; also the baseline's */
     uint64_t margin_flips[MQ_MARGIN_BINS];
+    double *task_nll; /* [tasks' slots]; NULL without tasks */
 };
 
 struct mq_referee {
@@ -80,6 +81,9 @@ static bool allocate_arm(struct mq_referee *r, size_t a)
     record->nll = allocate(scored, sizeof *record->nll);
     record->choices =
         allocate((size_t)hparams(r)->layers * r->most_experts, sizeof *record->choices);
+    if (r->text->tasks &&
+        !(record->task_nll = allocate(r->text->tasks->scored, sizeof *record->task_nll)))
+        return false;
     if (a == 0)
         return record->nll && record->choices;
     record->kld = allocate(scored, sizeof *record->kld);
@@ -134,6 +138,7 @@ void mq_referee_free(struct mq_referee *r)
         free(r->records[a].tokens);
         free(r->records[a].layers);
         free(r->records[a].choices);
+        free(r->records[a].task_nll);
     }
     free(r->records);
     free(r->routed);
@@ -145,9 +150,10 @@ void mq_referee_free(struct mq_referee *r)
 
 /* ---- while the evaluation runs ---- */
 
-static bool wants_logits(void *user, size_t position)
+static bool wants_logits(void *user, size_t token)
 {
     const struct mq_text_windows *text = ((const struct mq_referee *)user)->text;
+    const size_t position = token % text->windows.length;
     return position >= text->first_scored && position + 1 < text->windows.length;
 }
 
@@ -191,7 +197,7 @@ static moeq_status on_logits(void *user, const size_t *token_index, size_t token
         double *exps = r->exps ? r->exps + (size_t)omp_get_thread_num() * r->exps_stride : NULL;
 #pragma omp for schedule(static)
         for (size_t i = 0; i < tokens; i++) {
-            if (!wants_logits(r, token_index[i] % r->text->windows.length))
+            if (!wants_logits(r, token_index[i]))
                 continue; /* given though not asked for */
             const size_t arm = judge_logits(r, token_index[i], i, logits, exps);
             if (arm < r->arms_count) {
@@ -285,6 +291,79 @@ struct mq_observer mq_referee_observer(struct mq_referee *r)
                                 .on_router = r->arms_count > 1 ? on_router : NULL,
                                 .wants_logits = wants_logits,
                                 .on_logits = on_logits};
+}
+
+/* ---- tasks ---- */
+
+static bool task_wants_logits(void *user, size_t token)
+{
+    const struct mq_task_set *tasks = ((const struct mq_referee *)user)->text->tasks;
+    return mq_task_wants(tasks, token / tasks->length, token % tasks->length);
+}
+
+/* One token of a task's window: what it predicts is the next one, or the last of a choice that shares the window. */
+static size_t judge_task(struct mq_referee *r, size_t token, size_t row, const float *const *logits)
+{
+    const struct mq_task_set *tasks = r->text->tasks;
+    const size_t vocab = hparams(r)->vocab;
+    const size_t at = token % tasks->length, window = token / tasks->length;
+    for (size_t a = 0; a < r->arms_count; a++) {
+        const float *arm = logits[a] + row * vocab;
+        struct mq_softmax softmax;
+        mq_softmax_of(r->context->isa, arm, vocab, NULL, &softmax);
+        if (!softmax.finite)
+            return a;
+        for (size_t i = tasks->window_sequences[window]; i < tasks->window_sequences[window + 1];
+             i++) {
+            const struct mq_task_sequence *s = &tasks->sequences[i];
+            const int32_t target = at + 1 < s->end ? tasks->ids[token + 1] : s->last;
+            r->records[a].task_nll[s->slot + at - s->from] = mq_softmax_nll(&softmax, arm, target);
+        }
+    }
+    return r->arms_count;
+}
+
+static moeq_status on_task_logits(void *user, const size_t *token_index, size_t tokens,
+                                  const float *const *logits, moeq_error *err)
+{
+    struct mq_referee *r = user;
+    size_t bad = tokens, bad_arm = 0;
+#pragma omp parallel for schedule(static) num_threads(r->context->threads)
+    for (size_t i = 0; i < tokens; i++) {
+        if (!task_wants_logits(r, token_index[i]))
+            continue;
+        const size_t arm = judge_task(r, token_index[i], i, logits);
+        if (arm < r->arms_count) {
+#pragma omp critical(mq_referee_bad)
+            if (i < bad) {
+                bad = i;
+                bad_arm = arm;
+            }
+        }
+    }
+    if (bad == tokens)
+        return MOEQ_OK;
+    const size_t length = r->text->tasks->length;
+    return mq_fail(err, MOEQ_UNSUPPORTED,
+                   "%s: arm '%s', choice %zu of the tasks, position %zu: logits are not finite",
+                   r->arms[bad_arm].view->path, r->arms[bad_arm].name, token_index[bad] / length,
+                   token_index[bad] % length);
+}
+
+moeq_status mq_referee_tasks(struct mq_referee *r, struct mq_arm *arms,
+                             const struct mq_playback *playback, moeq_error *err)
+{
+    const struct mq_observer observer = {
+        .user = r, .wants_logits = task_wants_logits, .on_logits = on_task_logits};
+    if (!r->text->tasks)
+        return MOEQ_OK;
+    const struct mq_windows windows = mq_task_windows(r->text->tasks);
+    const struct mq_playback *text = arms[0].playback;
+    arms[0].playback = text ? playback : NULL;
+    const moeq_status status =
+        mq_evaluate(r->context, arms, r->arms_count, &windows, &observer, err);
+    arms[0].playback = text;
+    return status;
 }
 
 /* ---- afterwards ---- */
@@ -393,41 +472,73 @@ static moeq_status finish_routing(const struct mq_referee *r, const struct arm_r
     return MOEQ_OK;
 }
 
+static double routed_layers(const struct mq_referee *r)
+{
+    double n = 0;
+    for (uint32_t layer = 0; layer < hparams(r)->layers; layer++)
+        n += r->routed[layer];
+    return n;
+}
+
 static bool any_router(const struct mq_referee *r)
 {
-    for (uint32_t layer = 0; layer < hparams(r)->layers; layer++)
-        if (r->routed[layer])
-            return true;
-    return false;
+    return routed_layers(r) > 0;
+}
+
+/* What `windows` windows from `first` on say of an arm's output. `room`: a double a scored token. */
+static void finish_output(const struct mq_referee *r, size_t arm, size_t first, size_t windows,
+                          double *room, struct mq_arm_result *result)
+{
+    const size_t from = first * r->text->scored_window, n = windows * r->text->scored_window;
+    const struct arm_record *record = &r->records[arm];
+    const double *base = r->records[0].nll + from, *nll = record->nll + from;
+    result->perplexity = mq_perplexity_of(nll, n);
+    if (arm == 0)
+        return;
+    result->log_ppl_ratio = mq_estimate_difference(base, nll, n);
+    result->ppl_ratio = mq_estimate_exp(result->log_ppl_ratio);
+    for (size_t i = 0; i < n; i++)
+        room[i] = record->same_top[from + i];
+    result->same_top = mq_estimate_mean(room, n);
+    for (size_t i = 0; i < n; i++)
+        room[i] = mq_exp(-nll[i]) - mq_exp(-base[i]);
+    result->delta_p_rms = mq_estimate_rms(room, n);
+    memcpy(room, record->kld + from, n * sizeof *room);
+    result->kld = mq_distribution_of(room, n);
+    result->has_routing = any_router(r);
+}
+
+static moeq_status finish_tasks(const struct mq_referee *r, size_t arm,
+                                struct mq_arm_result *result, moeq_error *err)
+{
+    const struct mq_task_set *tasks = r->text->tasks;
+    const double *nll = r->records[arm].task_nll, *base = arm ? r->records[0].task_nll : NULL;
+    const struct mq_estimate none = {NAN, NAN};
+    result->tasks = (struct mq_task_result){NULL, 0, none, none, none, none};
+    if (!tasks)
+        return MOEQ_OK;
+    result->task_groups = allocate(tasks->groups_count, sizeof *result->task_groups);
+    if (!result->task_groups)
+        return mq_fail_memory(err, "summing up an evaluation");
+    result->task_groups_count = tasks->groups_count;
+    for (size_t g = 0; g < tasks->groups_count; g++)
+        MQ_TRY(mq_task_judge(tasks, g, nll, base, &result->task_groups[g], err));
+    return mq_task_judge(tasks, tasks->groups_count, nll, base, &result->tasks, err);
 }
 
 moeq_status mq_referee_finish(struct mq_referee *r, struct mq_arm_result *results, moeq_error *err)
 {
-    const size_t scored = mq_scored_tokens(r->text);
     memset(results, 0, r->arms_count * sizeof *results);
-    double *room = allocate(scored, sizeof *room);
+    double *room = allocate(mq_scored_tokens(r->text), sizeof *room);
     if (!room)
         return mq_fail_memory(err, "summing up an evaluation");
     moeq_status status = MOEQ_OK;
     for (size_t a = 0; a < r->arms_count && status == MOEQ_OK; a++) {
-        const struct arm_record *record = &r->records[a];
-        struct mq_arm_result *result = &results[a];
-        result->perplexity = mq_perplexity_of(record->nll, scored);
-        if (a == 0)
-            continue;
-        result->log_ppl_ratio = mq_estimate_difference(r->records[0].nll, record->nll, scored);
-        result->ppl_ratio = mq_estimate_exp(result->log_ppl_ratio);
-        for (size_t i = 0; i < scored; i++)
-            room[i] = record->same_top[i];
-        result->same_top = mq_estimate_mean(room, scored);
-        for (size_t i = 0; i < scored; i++)
-            room[i] = mq_exp(-record->nll[i]) - mq_exp(-r->records[0].nll[i]);
-        result->delta_p_rms = mq_estimate_rms(room, scored);
-        memcpy(room, record->kld, scored * sizeof *room);
-        result->kld = mq_distribution_of(room, scored);
-        result->has_routing = any_router(r);
-        if (result->has_routing)
-            status = finish_routing(r, record, &result->routing, err);
+        finish_output(r, a, 0, r->text->windows.count, room, &results[a]);
+        if (results[a].has_routing)
+            status = finish_routing(r, &r->records[a], &results[a].routing, err);
+        if (status == MOEQ_OK)
+            status = finish_tasks(r, a, &results[a], err);
     }
     free(room);
     for (size_t a = 0; a < r->arms_count && status != MOEQ_OK; a++)
@@ -435,10 +546,42 @@ moeq_status mq_referee_finish(struct mq_referee *r, struct mq_arm_result *result
     return status;
 }
 
+moeq_status mq_referee_range(const struct mq_referee *r, size_t arm, size_t first, size_t windows,
+                             struct mq_arm_result *result, moeq_error *err)
+{
+    const size_t length = r->text->windows.length, tokens = windows * length;
+    double *room = allocate(tokens, sizeof *room);
+    *result = (struct mq_arm_result){0};
+    if (!room)
+        return mq_fail_memory(err, "summing up an evaluation");
+    finish_output(r, arm, first, windows, room, result);
+    result->routing.tokens = tokens;
+    result->routing.load_shift = NAN; /* of whole layers alone */
+    for (int k = 0; result->has_routing && k < MQ_ROUTING_COUNT; k++) {
+        for (size_t t = 0; t < tokens; t++)
+            room[t] = r->records[arm].tokens[first * length + t].metric[k] / routed_layers(r);
+        result->routing.overall.metric[k] = mq_estimate_mean(room, tokens);
+    }
+    free(room);
+    return MOEQ_OK;
+}
+
+const double *mq_referee_task_nll(const struct mq_referee *r, size_t arm)
+{
+    return r->records[arm].task_nll;
+}
+
+const struct mq_text_windows *mq_referee_text(const struct mq_referee *r)
+{
+    return r->text;
+}
+
 void mq_arm_result_free(struct mq_arm_result *result)
 {
     free(result->routing.layers);
     free(result->routing.loads);
+    free(result->task_groups);
+    free(result->domains);
     memset(result, 0, sizeof *result);
 }
 
@@ -500,14 +643,13 @@ static double token_value(const struct arm_record *record, enum mq_window_figure
 }
 
 static double window_mean(const struct mq_referee *r, const struct arm_record *record, int figure,
-                          size_t window, double routed_layers)
+                          size_t window, double layers)
 {
     const size_t scored = r->text->scored_window, length = r->text->windows.length;
     double sum = 0;
     if (figure >= MQ_WINDOW_ROUTING) {
         for (size_t t = 0; t < length; t++)
-            sum += record->tokens[window * length + t].metric[figure - MQ_WINDOW_ROUTING] /
-                   routed_layers;
+            sum += record->tokens[window * length + t].metric[figure - MQ_WINDOW_ROUTING] / layers;
         return sum / (double)length;
     }
     for (size_t i = window * scored; i < (window + 1) * scored; i++)
@@ -517,9 +659,7 @@ static double window_mean(const struct mq_referee *r, const struct arm_record *r
 
 void mq_referee_window_means(const struct mq_referee *r, size_t arm, int figure, double *means)
 {
-    double routed_layers = 0; /* none: 0 / 0 is NaN */
-    for (uint32_t layer = 0; layer < hparams(r)->layers; layer++)
-        routed_layers += r->routed[layer];
+    const double layers = routed_layers(r); /* none: 0 / 0 is NaN */
     for (size_t w = 0; w < r->text->windows.count; w++)
-        means[w] = window_mean(r, &r->records[arm], figure, w, routed_layers);
+        means[w] = window_mean(r, &r->records[arm], figure, w, layers);
 }

@@ -57,6 +57,8 @@ struct mq_routing_result {
     uint64_t margin_flips[MQ_MARGIN_BINS];   /* and how many of them this arm did not make */
 };
 
+struct mq_domain_result; /* domains.h */
+
 struct mq_arm_result {
     struct mq_perplexity perplexity;
     /* Against the baseline; not of the baseline itself. */
@@ -68,6 +70,11 @@ struct mq_arm_result {
     struct mq_estimate delta_p_rms; /* of the probabilities of the text's tokens */
     bool has_routing;             /* false for models without a router */
     struct mq_routing_result routing;
+    struct mq_task_result tasks;        /* of all; count 0: there are none, and shares are NaN */
+    struct mq_task_result *task_groups; /* [task_groups_count]: of each file */
+    size_t task_groups_count;
+    struct mq_domain_result *domains; /* [domains_count] */
+    size_t domains_count;
 };
 
 struct mq_referee;
@@ -82,10 +89,22 @@ void mq_referee_free(struct mq_referee *referee); /* NULL is fine */
 /* What to give to mq_evaluate; on_hidden and on_quantized are free for the caller. */
 struct mq_observer mq_referee_observer(struct mq_referee *referee);
 
+/* Evaluates the text's tasks, where there are some, after the text: `arms` are the referee's. `playback`: of tasks, in the
+ * place of what arm 0 plays back of the text; NULL where it runs. */
+moeq_status mq_referee_tasks(struct mq_referee *referee, struct mq_arm *arms,
+                             const struct mq_playback *playback, moeq_error *err);
+
 /* After the evaluation, once: results[arms_count]. Their arrays are freed by mq_arm_result_free. */
 moeq_status mq_referee_finish(struct mq_referee *referee, struct mq_arm_result *results,
                               moeq_error *err);
 void mq_arm_result_free(struct mq_arm_result *result);
+
+/* After the evaluation: the figures of some windows alone, but for those of layers. Nothing to free. */
+moeq_status mq_referee_range(const struct mq_referee *referee, size_t arm, size_t first,
+                             size_t windows, struct mq_arm_result *result, moeq_error *err);
+/* An arm's negative log-likelihoods of the tasks' slots (tasks.h); NULL without tasks. */
+const double *mq_referee_task_nll(const struct mq_referee *referee, size_t arm);
+const struct mq_text_windows *mq_referee_text(const struct mq_referee *referee);
 
 /* How much of an arm's loss is there with part of what makes it: of a mean over tokens, the part's
  * share of the whole. The shares of effects that do not simply add up need not sum to 1:

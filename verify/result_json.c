@@ -1,6 +1,8 @@
 /* result_json.c: results -> cJSON. */
 #include "result_json.h"
 
+#include "buffer.h"
+#include "domains.h"
 #include "figure_values.h"
 #include "json_tree.h"
 #include "verdict.h"
@@ -167,6 +169,33 @@ static cJSON *routing(struct mq_json_tree *b, const struct mq_arm_result *result
     return o;
 }
 
+static void put_task_result(struct mq_json_tree *b, cJSON *o, const struct mq_task_result *t,
+                            bool is_baseline)
+{
+    const struct mq_arm_result result = {.tasks = *t};
+    mq_json_put_count(b, o, "count", t->count);
+    for (const struct mq_figure *f = mq_figures; f < mq_figures + MQ_FIGURE_COUNT; f++)
+        if (f->section == MQ_SECTION_TASKS && (f->absolute || !is_baseline))
+            put_value(b, o, f, mq_figure_of_result(f, &result));
+}
+
+static void put_tasks(struct mq_json_tree *b, cJSON *o, const struct mq_arm_result *r,
+                      bool is_baseline)
+{
+    if (!r->tasks.count)
+        return;
+    cJSON *tasks = mq_json_object(b), *files = mq_json_array(b);
+    put_task_result(b, tasks, &r->tasks, is_baseline);
+    for (size_t i = 0; i < r->task_groups_count; i++) {
+        cJSON *file = mq_json_object(b);
+        mq_json_put_text(b, file, "name", r->task_groups[i].name);
+        put_task_result(b, file, &r->task_groups[i], is_baseline);
+        mq_json_append(b, files, file);
+    }
+    mq_json_put(b, tasks, "files", files);
+    mq_json_put(b, o, "tasks", tasks);
+}
+
 /* What an arm's output is against the baseline's. */
 static void put_output(struct mq_json_tree *b, cJSON *o, const struct mq_arm_result *r)
 {
@@ -175,9 +204,59 @@ static void put_output(struct mq_json_tree *b, cJSON *o, const struct mq_arm_res
     mq_json_put_count(b, cJSON_GetObjectItemCaseSensitive(o, "kld_nats"), "tokens", r->kld.count);
 }
 
+static void put_interval(struct mq_json_tree *b, cJSON *o, const char *key,
+                         const struct mq_bootstrap *x)
+{
+    const double ends[] = {x->low, x->high};
+    cJSON *interval = mq_json_array(b);
+    for (int e = 0; e < 2; e++)
+        mq_json_append(b, interval,
+                       isfinite(ends[e]) ? cJSON_CreateNumber(ends[e]) : cJSON_CreateNull());
+    mq_json_put(b, o, key, interval);
+}
+
+/* Figures of each text that has a name, and where they part. */
+static void put_domains(struct mq_json_tree *b, cJSON *o, const struct mq_arm_result *r,
+                        bool is_baseline)
+{
+    struct mq_buffer warning = {0};
+    cJSON *list = mq_json_array(b);
+    for (size_t i = 0; i < r->domains_count; i++) {
+        const struct mq_domain_result *d = &r->domains[i];
+        cJSON *domain = mq_json_object(b), *overall = mq_json_object(b),
+              *routes = mq_json_object(b);
+        mq_json_put_text(b, domain, "name", d->name);
+        if (is_baseline) {
+            put_perplexity(b, domain, &d->figures.perplexity);
+        } else {
+            put_output(b, domain, &d->figures);
+            put_interval(b, domain, "kld_ci95", &d->kld);
+            mq_json_put_text(b, domain, "state", mq_domain_state_name(mq_domain_state(d)));
+        }
+        if (!is_baseline && d->figures.has_routing) {
+            put_routing(b, overall, &d->figures, NULL);
+            mq_json_put(b, routes, "overall", overall);
+            mq_json_put(b, domain, "routing", routes);
+        } else {
+            cJSON_Delete(overall);
+            cJSON_Delete(routes);
+        }
+        mq_json_append(b, list, domain);
+    }
+    if (r->domains_count)
+        mq_json_put(b, o, "domains", list);
+    else
+        cJSON_Delete(list);
+    if (mq_domains_warning(r, &warning))
+        mq_json_put_text(b, o, "domains_warning", mq_buffer_ok(&warning) ? warning.data : "");
+    mq_buffer_free(&warning);
+}
+
 static cJSON *arm_result(struct mq_json_tree *b, cJSON *o, const struct mq_arm_result *r,
                          bool is_baseline)
 {
+    put_tasks(b, o, r, is_baseline);
+    put_domains(b, o, r, is_baseline);
     if (is_baseline) {
         put_perplexity(b, o, &r->perplexity);
         return o;
@@ -195,6 +274,41 @@ cJSON *mq_arm_result_json(const struct mq_arm_result *result, bool is_baseline)
 }
 
 /* ---- documents ---- */
+
+static cJSON *text_domains(struct mq_json_tree *b, const struct mq_text_windows *text)
+{
+    cJSON *list = mq_json_array(b);
+    for (size_t i = 0; i < text->domains_count; i++) {
+        const struct mq_text_domain *d = &text->domains[i];
+        cJSON *o = mq_json_object(b);
+        mq_json_put_text(b, o, "name", d->name);
+        mq_json_put_count(b, o, "text_tokens", d->text_tokens);
+        mq_json_put_count(b, o, "windows", d->windows);
+        mq_json_put_count(b, o, "scored_tokens", d->windows * text->scored_window);
+        mq_json_append(b, list, o);
+    }
+    return list;
+}
+
+static cJSON *task_facts(struct mq_json_tree *b, const struct mq_text_windows *text)
+{
+    const struct mq_task_set *set = text->tasks;
+    cJSON *o = mq_json_object(b), *files = mq_json_array(b);
+    mq_json_put_count(b, o, "count", set->tasks_count);
+    mq_json_put_count(b, o, "choices", set->sequences_count);
+    mq_json_put_count(b, o, "windows", set->windows);
+    mq_json_put_count(b, o, "window_tokens", set->length);
+    mq_json_put_count(b, o, "scored_tokens", set->scored);
+    mq_json_put_hex(b, o, "token_ids_crc32", set->ids_crc32);
+    for (size_t i = 0; i < set->groups_count; i++) {
+        cJSON *file = mq_json_object(b);
+        mq_json_put_text(b, file, "name", set->groups[i].name);
+        mq_json_put_count(b, file, "count", set->groups[i].count);
+        mq_json_append(b, files, file);
+    }
+    mq_json_put(b, o, "files", files);
+    return o;
+}
 
 static void put_model(struct mq_json_tree *b, cJSON *o, const struct mq_view *view)
 {
@@ -221,6 +335,10 @@ static void put_run(struct mq_json_tree *b, cJSON *o, const char *text_path,
                            mq_byte_entropy(source->data, source->size));
     }
     mq_json_put(b, o, "protocol", protocol);
+    if (text->domains_count)
+        mq_json_put(b, o, "text_domains", text_domains(b, text));
+    if (text->tasks)
+        mq_json_put(b, o, "task_files", task_facts(b, text));
     mq_json_put_text(b, o, "compute", mq_compute_name(compute));
 }
 
@@ -230,7 +348,7 @@ cJSON *mq_eval_json(const struct mq_eval_result *result)
     cJSON *o = mq_json_document(&b, "eval");
     put_model(&b, o, result->view);
     put_run(&b, o, result->text_path, result->source, &result->text, result->compute);
-    put_perplexity(&b, o, &result->perplexity);
+    arm_result(&b, o, &result->figures, true);
     return mq_json_finish(&b, o);
 }
 

@@ -1,6 +1,7 @@
 /* token_check.c: comparing the ids of a text under two tokenizers. */
 #include "token_check.h"
 
+#include "checked.h"
 #include "error.h"
 #include "tokenizer.h"
 
@@ -58,17 +59,40 @@ static moeq_status compare(const struct names *names, const struct mq_view *view
     return MOEQ_OK;
 }
 
-/* The windows of a recording: the ids of the text but for those that BOS replaced. */
+/* The windows of a recording, or of its domain number `part`: the ids of the text but for those that BOS replaced. */
 static moeq_status compare_windows(const struct names *names, const struct mq_view *view,
-                                   const struct mq_recording *recording, struct mq_ids *mine,
-                                   moeq_error *err)
+                                   const struct mq_recording *recording, size_t part,
+                                   struct mq_ids *mine, moeq_error *err)
 {
     const struct mq_text_windows *r = &recording->text;
-    const size_t n = r->windows.count * r->windows.length;
-    const struct mq_ids theirs = {.data = r->ids, .size = n};
+    const struct mq_text_domain *domain = part < r->domains_count ? &r->domains[part] : NULL;
+    const size_t n = (domain ? domain->windows : r->windows.count) * r->windows.length;
+    const struct mq_ids theirs = {
+        .data = r->ids + (domain ? domain->first_window * r->windows.length : 0), .size = n};
     for (size_t i = 0; i < n && i < mine->size && r->bos >= 0; i += r->windows.length)
         mine->data[i] = r->bos;
     return compare(names, view, mine, &theirs, n, err);
+}
+
+/* One text: of several domains number `number`. */
+static moeq_status check_part(const struct names *names, const struct mq_view *view,
+                              const struct mq_view *base, const struct mq_recording *recording,
+                              size_t number, const struct mq_text *text, size_t max_tokens,
+                              moeq_error *err)
+{
+    struct mq_ids mine = {0}, theirs = {0};
+    int32_t bos;
+    moeq_status status = mq_tokenize_text(view, text, &mine, &bos, err);
+    if (status == MOEQ_OK && recording) {
+        status = compare_windows(names, view, recording, number, &mine, err);
+    } else if (status == MOEQ_OK) {
+        status = mq_tokenize_text(base, text, &theirs, &bos, err);
+        if (status == MOEQ_OK)
+            status = compare(names, view, &mine, &theirs, max_tokens, err);
+    }
+    mq_ids_free(&mine);
+    mq_ids_free(&theirs);
+    return status;
 }
 
 moeq_status mq_token_check(const struct mq_view *view, const struct mq_view *base,
@@ -91,23 +115,56 @@ moeq_status mq_token_check(const struct mq_view *view, const struct mq_view *bas
                        ", expected %08" PRIx32 "): without the text (--text FILE), their tokens "
                        "cannot be compared",
                        view->path, base_path, mine_crc, base_crc);
-    const struct mq_text recorded = {.name = recording ? (char *)recording->text_name : NULL,
-                                     .data = bytes.data,
-                                     .size = bytes.size};
-    text = text ? text : &recorded;
-    const struct names names = {view->path, base_path, text->name};
-    struct mq_ids mine = {0}, theirs = {0};
-    int32_t bos;
-    moeq_status status = mq_tokenize_text(view, text, &mine, &bos, err);
-    if (status == MOEQ_OK && recording) {
-        status = compare_windows(&names, view, recording, &mine, err);
-    } else if (status == MOEQ_OK) {
-        status = mq_tokenize_text(base, text, &theirs, &bos, err);
-        if (status == MOEQ_OK)
-            status = compare(&names, view, &mine, &theirs, max_tokens, err);
+    struct mq_text recorded = {.name = recording ? (char *)recording->text_name : NULL,
+                               .data = bytes.data,
+                               .size = bytes.size};
+    const bool own = !text;
+    const size_t parts = own ? recording->text.domains_count : mq_text_domains(text);
+    moeq_status status = MOEQ_OK;
+    for (size_t i = 0; status == MOEQ_OK && i < (parts ? parts : 1); i++) {
+        struct mq_text part = own ? recorded : mq_text_domain(text, i);
+        if (own && parts) { /* the domains' texts stand one behind the other */
+            part.size = (size_t)mq_min_u64(recording->domain_bytes[i], recorded.size);
+            recorded.data += part.size;
+            recorded.size -= part.size;
+        }
+        const struct names names = {view->path, base_path, part.name};
+        status = check_part(&names, view, base, recording, i, &part, max_tokens, err);
     }
-    mq_ids_free(&mine);
-    mq_ids_free(&theirs);
     mq_buffer_free(&bytes);
+    return status;
+}
+
+static bool same_sequences(const struct mq_task_set *a, const struct mq_task_set *b)
+{
+    bool same = a->windows == b->windows && a->length == b->length &&
+                a->sequences_count == b->sequences_count && a->ids_crc32 == b->ids_crc32;
+    for (size_t i = 0; i < a->sequences_count && same; i++)
+        same = a->sequences[i].from == b->sequences[i].from &&
+               a->sequences[i].end == b->sequences[i].end &&
+               a->sequences[i].last == b->sequences[i].last;
+    return same;
+}
+
+moeq_status mq_token_check_tasks(const struct mq_view *view, const struct mq_view *base,
+                                 const char *base_path, const struct mq_task_files *tasks,
+                                 moeq_error *err)
+{
+    uint32_t mine_crc, base_crc;
+    struct mq_task_set *mine = NULL, *theirs = NULL;
+    if (!mq_tokenizer_fingerprint(view, &mine_crc) || !mq_tokenizer_fingerprint(base, &base_crc) ||
+        mine_crc == base_crc)
+        return MOEQ_OK;
+    moeq_status status = mq_task_set_create(view, tasks, &mine, err);
+    if (status == MOEQ_OK)
+        status = mq_task_set_create(base, tasks, &theirs, err);
+    if (status == MOEQ_OK && !same_sequences(mine, theirs))
+        status = mq_fail(err, MOEQ_INVALID_ARGUMENT,
+                         "%s has another tokenizer than %s: it cuts the tasks into other tokens "
+                         "(CRC-32 of their ids %08" PRIx32 ", expected %08" PRIx32
+                         "): their choices cannot be compared, leave --tasks out",
+                         view->path, base_path, mine->ids_crc32, theirs->ids_crc32);
+    mq_task_set_free(mine);
+    mq_task_set_free(theirs);
     return status;
 }

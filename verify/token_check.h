@@ -20,4 +20,9 @@ moeq_status mq_token_check(const struct mq_view *view, const struct mq_view *bas
                            const struct mq_text *text, size_t max_tokens, bool *compared,
                            moeq_error *err);
 
+/* The same of tasks, against a model: a tokenizer that differs by a byte must give the same sequences. */
+moeq_status mq_token_check_tasks(const struct mq_view *view, const struct mq_view *base,
+                                 const char *base_path, const struct mq_task_files *tasks,
+                                 moeq_error *err);
+
 #endif

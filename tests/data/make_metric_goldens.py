@@ -421,4 +421,5 @@ def main():
     print(f"{path.name}: near ties {document['near_ties']}")
 
 
-main()
+if __name__ == "__main__":
+    main()

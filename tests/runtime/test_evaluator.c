@@ -231,10 +231,10 @@ struct scored {
     atomic_bool *cancel;
 };
 
-static bool second_half(void *user, size_t token_in_window)
+static bool second_half(void *user, size_t token)
 {
     (void)user;
-    return token_in_window >= LENGTH / 2;
+    return token % LENGTH >= LENGTH / 2;
 }
 
 static moeq_status count_scored(void *user, const size_t *token_index, size_t tokens,

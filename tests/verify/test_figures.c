@@ -78,7 +78,7 @@ static const cJSON *follow(const cJSON *row, const char *path)
 START_TEST(places_in_documents)
 {
     struct mq_routing_layer layer = {0};
-    struct mq_arm_result result = {.has_routing = true};
+    struct mq_arm_result result = {.has_routing = true, .tasks = {.count = 1}};
     result.routing.layers = &layer;
     result.routing.layers_count = 1;
     result.routing.flips_count = 1;

@@ -92,8 +92,8 @@ START_TEST(mixtral_size)
     ck_assert_uint_eq(view->hparams.hidden, 4096);
     /* one id, 4096 states, 32 layers of 8 router logits, 4 bytes each */
     ck_assert_uint_eq(mq_record_token_bytes(view), 4 * (1 + 4096 + 32 * 8));
-    ck_assert_ok(
-        mq_record_layout(view, MQ_COMPUTE_F32, windows, length, 0, metadata, arena, &layout, &err));
+    ck_assert_ok(mq_record_layout(view, MQ_COMPUTE_F32, windows, length, 0, NULL, metadata, arena,
+                                  &layout, &err));
     const double kib = (double)layout.file_bytes / (double)tokens / 1024;
     fprintf(stderr, "Mixtral 8x7B: %.3f KiB a token, %.3f with head and all\n",
             (double)mq_record_token_bytes(view) / 1024, kib);
