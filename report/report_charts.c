@@ -33,14 +33,6 @@ static void close_figure(const struct mq_page *r, struct mq_buffer *out, const c
     mq_buffer_puts(out, "</figcaption>\n</figure>\n");
 }
 
-static void add_legend(const struct mq_page *r, struct mq_chart *c, const struct mq_report_arm *arm)
-{
-    if (c->legend_count == MQ_LEGEND)
-        return;
-    c->legend[c->legend_count].name = arm->name;
-    c->legend[c->legend_count++].style = mq_arm_style(r, arm);
-}
-
 /* Grows a range by a value, and by its error bar; passes over what is not finite. */
 struct range {
     double low, high;
@@ -110,6 +102,15 @@ static struct mq_estimate arm_ppl_ratio(const struct mq_report_arm *a)
     return a->ppl_ratio;
 }
 
+/* More names than find a place beside their points stand to the right, from above to below as the points do. */
+static void expect_names(const struct mq_page *r, struct mq_chart *c)
+{
+    enum { BESIDE = 10 };
+    for (size_t i = 0; r->arms_count > BESIDE + 1 && i < r->arms_count; i++)
+        if (!r->arms[i].is_baseline && isfinite(r->arms[i].file_bytes))
+            mq_chart_expect_name(c, r->arms[i].name);
+}
+
 /* The points are marked as taken first, so that no words come to stand on them. */
 static void reserve_frontier(const struct mq_page *r, struct mq_chart *c,
                              struct mq_estimate (*value)(const struct mq_report_arm *))
@@ -141,6 +142,11 @@ static void draw_frontier(const struct mq_page *r, struct mq_chart *c,
     }
     for (size_t i = 0; i < n; i++) {
         char label[80];
+        if (c->names_room) { /* no room beside so many points */
+            mq_chart_series(c, mq_arm_style(r, arms[i]), false);
+            mq_chart_name(c, value(arms[i]).value, arms[i]->name);
+            continue;
+        }
         snprintf(label, sizeof label, "%.40s · %.3g bits", arms[i]->name, arms[i]->bits_per_weight);
         mq_chart_label(c, arms[i]->file_bytes / r->memory_unit, value(arms[i]).value,
                        with_bits && isfinite(arms[i]->bits_per_weight) ? label : arms[i]->name);
@@ -171,6 +177,7 @@ bool mq_draw_kld(const struct mq_page *r, struct mq_buffer *out)
     };
     fit_sizes(r, &c.x, false, x_title);
     mq_axis_fit(&c.y, range.low / 1.5, range.high * 1.5);
+    expect_names(r, &c);
     open_figure(out);
     mq_chart_begin(&c);
     reserve_frontier(r, &c, arm_kld);
@@ -215,6 +222,7 @@ bool mq_draw_perplexity(const struct mq_page *r, struct mq_buffer *out)
     };
     fit_sizes(r, &c.x, false, x_title);
     mq_axis_fit(&c.y, range.low, range.high);
+    expect_names(r, &c);
     open_figure(out);
     mq_chart_begin(&c);
     reserve_frontier(r, &c, arm_ppl_ratio);
@@ -233,6 +241,8 @@ bool mq_draw_layers(const struct mq_page *r, struct mq_buffer *out)
 {
     const struct mq_figure *figure = &mq_figures[MQ_FIGURE_EXACT_SET];
     struct range x = {INFINITY, -INFINITY}, y = {INFINITY, 1};
+    enum { MOST_MARKS = 400 }; /* more would hide the lines, and each has a tip of its own */
+    size_t points = 0;
     const struct mq_phrase description = mq_report_phrase(
         r, "For each layer, the share of tokens that each {level} sends to exactly the "
            "same set of experts as the original. The table below holds the numbers.");
@@ -250,9 +260,12 @@ bool mq_draw_layers(const struct mq_page *r, struct mq_buffer *out)
             widen(&x, mq_report_number(l, "layer"));
             widen_estimate(&y, mq_report_figure_in(l, figure), false);
         }
-        if (layers)
-            add_legend(r, &c, &r->arms[i]);
+        if (layers) {
+            mq_chart_expect_name(&c, r->arms[i].name);
+            points += (size_t)cJSON_GetArraySize(layers);
+        }
     }
+    c.lines_only = points > MOST_MARKS;
     if (!isfinite(x.low) || !isfinite(y.low))
         return false;
     mq_axis_fit_integers(&c.x, x.low, x.high);
@@ -262,6 +275,7 @@ bool mq_draw_layers(const struct mq_page *r, struct mq_buffer *out)
     mq_chart_begin(&c);
     for (size_t i = 0; i < r->arms_count; i++) {
         const cJSON *layers = mq_report_array(r->arms[i].routing, "layers");
+        double end = NAN;
         mq_chart_series(&c, mq_arm_style(r, &r->arms[i]), true);
         for (const cJSON *l = layers ? layers->child : NULL; l; l = l->next) {
             const struct mq_estimate e = mq_report_figure_in(l, figure);
@@ -270,17 +284,20 @@ bool mq_draw_layers(const struct mq_page *r, struct mq_buffer *out)
             snprintf(tip, sizeof tip, "%.40s, layer %.0f: %s", r->arms[i].name, layer,
                      mq_words_percent_estimate(e).s);
             mq_chart_point(&c, layer, e.value, e.se, tip);
+            if (isfinite(e.value))
+                end = e.value;
         }
+        mq_chart_name(&c, layers ? end : NAN, r->arms[i].name);
     }
     mq_chart_end(&c);
     const double chance =
         mq_report_figure_in(mq_json_get(r->document, "routing_chance"), figure).value;
     char words[240];
-    snprintf(
-        words, sizeof words,
-        "Share of tokens sent to exactly the original's experts.%s%s%s Bars: ± 1 standard error.",
-        isfinite(chance) ? " Routers that know nothing of each other would reach " : "",
-        isfinite(chance) ? mq_words_percent(chance).s : "", isfinite(chance) ? "." : "");
+    snprintf(words, sizeof words,
+             "Share of tokens sent to exactly the original's experts.%s%s%s %s",
+             isfinite(chance) ? " Routers that know nothing of each other would reach " : "",
+             isfinite(chance) ? mq_words_percent(chance).s : "", isfinite(chance) ? "." : "",
+             c.lines_only ? "Marks stand at every tenth layer." : "Bars: ± 1 standard error.");
     close_figure(r, out, "Routing agreement by layer", words);
     return true;
 }
@@ -383,14 +400,13 @@ bool mq_draw_margins(const struct mq_page *r, struct mq_buffer *out)
             widen_estimate(&y, flip_rate(b), false);
             widen(&y, mq_report_number(b, "choices") / total);
         }
-        add_legend(r, &c, &r->arms[i]);
+        mq_chart_expect_name(&c, r->arms[i].name);
     }
     if (!bins)
         return false;
-    if (c.legend_count < MQ_LEGEND) {
-        c.legend[c.legend_count].name = "all choices";
-        c.legend[c.legend_count++].style = -1;
-    }
+    c.legend[0].name = "all choices";
+    c.legend[0].style = -1;
+    c.legend_count = 1;
     margin_ticks(&c.x, bins);
     mq_axis_fit(&c.y, 0, fmax(y.high, 0.001));
     open_figure(out);
@@ -401,7 +417,7 @@ bool mq_draw_margins(const struct mq_page *r, struct mq_buffer *out)
         if (!has_margins(list))
             continue;
         mq_chart_series(&c, mq_arm_style(r, &r->arms[i]), true);
-        double at = 0.5;
+        double at = 0.5, end = NAN;
         for (const cJSON *b = list->child; b; b = b->next, at += 1) {
             const struct mq_estimate e = flip_rate(b);
             char tip[512];
@@ -410,7 +426,10 @@ bool mq_draw_margins(const struct mq_page *r, struct mq_buffer *out)
                      mq_words_percent(e.value).s, mq_words_count(mq_report_number(b, "changed")).s,
                      mq_words_count(mq_report_number(b, "choices")).s);
             mq_chart_point(&c, at, e.value, e.se, tip);
+            if (isfinite(e.value))
+                end = e.value;
         }
+        mq_chart_name(&c, end, r->arms[i].name);
     }
     mq_chart_end(&c);
     close_figure(r, out, "Changed routes against the router's margin",
@@ -471,7 +490,7 @@ bool mq_draw_changed_layers(const struct mq_page *r, struct mq_buffer *out)
         }
         if (!longest || cJSON_GetArraySize(groups) > cJSON_GetArraySize(longest))
             longest = groups;
-        add_legend(r, &c, &r->arms[i]);
+        mq_chart_expect_name(&c, r->arms[i].name);
     }
     if (!longest || !isfinite(y.low) || x.high > MQ_TICKS)
         return false;
@@ -481,6 +500,7 @@ bool mq_draw_changed_layers(const struct mq_page *r, struct mq_buffer *out)
     mq_chart_begin(&c);
     for (size_t i = 0; i < r->arms_count; i++) {
         const cJSON *groups = mq_report_array(r->arms[i].routing, "kld_by_changed_layers");
+        double end = NAN;
         mq_chart_series(&c, mq_arm_style(r, &r->arms[i]), true);
         for (const cJSON *g = groups ? groups->child : NULL; g; g = g->next) {
             const struct mq_estimate e = mq_report_figure_in(g, figure);
@@ -491,7 +511,10 @@ bool mq_draw_changed_layers(const struct mq_page *r, struct mq_buffer *out)
                      mq_words_count(mq_report_number(g, "scored_tokens")).s);
             mq_chart_point(&c, layers + dodge(r, &r->arms[i]), e.value > 0 ? e.value : NAN, e.se,
                            tip);
+            if (e.value > 0)
+                end = e.value;
         }
+        mq_chart_name(&c, end, r->arms[i].name);
     }
     mq_chart_end(&c);
     close_figure(r, out, "What a changed route does to the output",
@@ -551,14 +574,20 @@ static double round_up(double x)
 
 bool mq_draw_loads(const struct mq_page *r, struct mq_buffer *out)
 {
-    enum { MOST_CELLS = 1 << 20 };
+    enum { MOST_CELLS = 1 << 20, DRAWN_CELLS = 6000, FEWEST = 8 };
     double limit = 0;
-    size_t experts = 0;
+    size_t experts = 0, all_rows = 0;
     for (size_t i = 0; i < r->arms_count; i++) {
         const cJSON *layers = mq_report_array(r->arms[i].routing, "layers");
-        if (layers)
-            measure_loads(layers, &experts, &limit);
+        if (!layers)
+            continue;
+        measure_loads(layers, &experts, &limit);
+        all_rows += (size_t)cJSON_GetArraySize(layers);
     }
+    /* Where a page would be all cells, a cell stands for several experts. */
+    const size_t cells =
+        all_rows && all_rows < DRAWN_CELLS / FEWEST ? DRAWN_CELLS / all_rows : FEWEST;
+    const size_t group = experts > cells ? (experts + cells - 1) / cells : 1;
     for (size_t i = 0; experts && i < r->arms_count; i++) {
         const cJSON *layers = mq_report_array(r->arms[i].routing, "layers");
         const size_t rows = layers ? (size_t)cJSON_GetArraySize(layers) : 0;
@@ -579,6 +608,7 @@ bool mq_draw_loads(const struct mq_page *r, struct mq_buffer *out)
             .value_title = "percentage points",
             .rows = rows,
             .columns = experts,
+            .group = group,
             .limit = round_up(limit),
             .value = load_shift,
             .row_number = load_layer,
@@ -586,15 +616,21 @@ bool mq_draw_loads(const struct mq_page *r, struct mq_buffer *out)
         };
         open_figure(out);
         mq_heat_draw(&heat);
-        char words[256];
+        char words[400], grouped[160] = "";
+        if (group > 1)
+            snprintf(grouped, sizeof grouped,
+                     " A cell is %zu experts and shows the largest shift among them; each expert's "
+                     "stands in the "
+                     "result document (--json, \"expert_load\").",
+                     group);
         const double moved =
             mq_report_figure(r->arms[i].json, &mq_figures[MQ_FIGURE_LOAD_SHIFT]).value;
         snprintf(words, sizeof words,
                  "Share of the layer's choices that go to the expert, minus its share in the "
-                 "original.%s%.40s%s",
+                 "original.%s%.40s%s%s",
                  isfinite(moved) ? " On average over the layers, " : "",
                  isfinite(moved) ? mq_words_percent(moved).s : "",
-                 isfinite(moved) ? " of a layer's load moved." : "");
+                 isfinite(moved) ? " of a layer's load moved." : "", grouped);
         close_figure(r, out, title, words);
     }
     return experts > 0;

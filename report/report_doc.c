@@ -103,7 +103,14 @@ struct mq_words mq_words_estimate(struct mq_estimate e, int digits)
     if (!isfinite(e.value) || !isfinite(e.se))
         return value;
     struct mq_words w;
-    snprintf(w.s, sizeof w.s, "%.28s ± %.28s", value.s, mq_words_sig(e.se, 2).s);
+    /* The error has two significant digits, and the value ends where it ends: what is behind is noise. */
+    const double least = fmin(fabs(e.value) > 0 ? fabs(e.value) : 1, e.se);
+    if (e.se > 0 && least >= 1e-9 && fabs(e.value) < 1e9 && e.se < 1e9) {
+        const int decimals = decimals_for(e.se, 2);
+        snprintf(w.s, sizeof w.s, "%.*f ± %.*f", decimals, e.value, decimals, e.se);
+    } else {
+        snprintf(w.s, sizeof w.s, "%.28s ± %.28s", value.s, mq_words_sig(e.se, 2).s);
+    }
     return w;
 }
 

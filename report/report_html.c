@@ -84,8 +84,8 @@ static void close_head(struct mq_buffer *out)
 /* A figure's column: its title, in small print its unit; what it means shows under the mouse. */
 static void figure_head(struct mq_buffer *out, const struct mq_figure *figure)
 {
-    element(out, "<th scope=\"col\" title=\"", figure->means, "\">");
-    mq_html_text(out, mq_words_heading(figure).s);
+    element(out, "<th scope=\"col\"><abbr title=\"", figure->means, "\">");
+    element(out, "", mq_words_heading(figure).s, "</abbr>");
     if (figure->unit == MQ_UNIT_NATS)
         element(out, "<small>", mq_unit_name(figure->unit), "</small>");
     put(out, "</th>");
@@ -246,6 +246,47 @@ static void put_pair(const struct mq_page *r, const struct mq_report_pair *pair,
     mq_buffer_free(&how);
 }
 
+static void put_level(const struct mq_page *r, const struct mq_report_arm *a, struct mq_buffer *out)
+{
+    element(out,
+            a->fails_gate         ? "<li class=\"broken\"><b>"
+            : a == r->recommended ? "<li class=\"take\"><b>"
+                                  : "<li><b>",
+            a->name, "");
+    if (a->file[0])
+        element(out, ": ", a->file, "");
+    put(out, "</b>");
+    class_mark(a, out);
+    sentence(a, out);
+    put(out, "</li>\n");
+}
+
+/* Of many levels those that the headline is about; the others fold away, the table below has them all. */
+static void put_levels(const struct mq_page *r, struct mq_buffer *out)
+{
+    enum { FEW = 8 };
+    const bool fold = r->arms_count > FEW + 1;
+    size_t hidden = 0;
+    for (int folded = 0; folded < 1 + fold; folded++) {
+        if (folded && !hidden)
+            return;
+        if (folded)
+            mq_buffer_printf(out, "<details>\n<summary>The other %zu</summary>\n", hidden);
+        put(out, "<ul class=\"levels\">\n");
+        for (size_t i = 0; i < r->arms_count; i++) {
+            const struct mq_report_arm *a = &r->arms[i];
+            const bool told =
+                !fold || a->fails_gate || a == r->recommended || a == r->lighter || a == r->closer;
+            hidden += !folded && !told && !a->is_baseline;
+            if (!a->is_baseline && told != (folded == 1))
+                put_level(r, a, out);
+        }
+        put(out, "</ul>\n");
+        if (folded)
+            put(out, "</details>\n");
+    }
+}
+
 static void put_verdict(const struct mq_page *r, struct mq_buffer *out)
 {
     put(out, "<section aria-label=\"Verdict\">\n");
@@ -256,24 +297,7 @@ static void put_verdict(const struct mq_page *r, struct mq_buffer *out)
         alternative(r->closer, "As close to the original as it gets:", out);
         put(out, "</p>\n");
     }
-    put(out, "<ul class=\"levels\">\n");
-    for (size_t i = 0; i < r->arms_count; i++) {
-        const struct mq_report_arm *a = &r->arms[i];
-        if (a->is_baseline)
-            continue;
-        element(out,
-                a->fails_gate         ? "<li class=\"broken\"><b>"
-                : a == r->recommended ? "<li class=\"take\"><b>"
-                                      : "<li><b>",
-                a->name, "");
-        if (a->file[0])
-            element(out, ": ", a->file, "");
-        put(out, "</b>");
-        class_mark(a, out);
-        sentence(a, out);
-        put(out, "</li>\n");
-    }
-    put(out, "</ul>\n");
+    put_levels(r, out);
     put_limits(r, out);
     struct mq_report_pair pair;
     for (size_t i = 0; mq_report_pair(r, i, &pair); i++)
@@ -290,11 +314,11 @@ static void summary_row(const struct mq_page *r, const struct mq_report_arm *a,
                              : mq_report_class(a),
             "</td>");
     cell(out, mq_words_bytes(a->file_bytes).s);
-    cell(out, mq_words_percent(a->size_share).s);
-    cell(out, mq_words_sig(a->bits_per_weight, 4).s);
     const struct mq_figure *f;
     for (size_t i = 0; (f = mq_summary_figure(r, i)) != NULL; i++)
         estimate_cell(out, mq_summary_words(a, f));
+    cell(out, mq_words_percent(a->size_share).s);
+    cell(out, mq_words_sig(a->bits_per_weight, 4).s);
     close_row(out);
 }
 
@@ -308,10 +332,10 @@ static void put_summary(const struct mq_page *r, struct mq_buffer *out)
     head_cell(out, mq_report_phrase(r, "{Level}").s);
     head_cell(out, "<Class");
     figure_head(out, &mq_figures[MQ_FIGURE_FILE_BYTES]);
-    head_cell(out, "of the original");
-    figure_head(out, &mq_figures[MQ_FIGURE_BITS_PER_WEIGHT]);
     for (size_t i = 0; (f = mq_summary_figure(r, i)) != NULL; i++)
         figure_head(out, f);
+    head_cell(out, "Size|of the original");
+    figure_head(out, &mq_figures[MQ_FIGURE_BITS_PER_WEIGHT]);
     close_head(out);
     for (size_t i = 0; i < r->arms_count; i++) {
         summary_row(r, &r->arms[i], out);

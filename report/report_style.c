@@ -62,7 +62,16 @@ const char mq_report_style[] =
     ".q1,.q2,.q3,.q4{color:var(--good)}.q5{color:var(--fair)}.q6{color:var(--bad)}"
     ".q0{color:var(--muted)}\n"
     /* tables */
-    ".scroll{overflow-x:auto;margin:1rem 0 1.5rem;container-type:inline-size}\n"
+    /* shadows at the ends that hide something: the covers scroll with the table, the shadows do not */
+    ".scroll{overflow-x:auto;margin:1rem 0 1.5rem;container-type:inline-size;background:"
+    "linear-gradient(to right,var(--bg) 40%,transparent) left/2.5rem 100% no-repeat local,"
+    "linear-gradient(to left,var(--bg) 40%,transparent) right/2.5rem 100% no-repeat local,"
+    "linear-gradient(to right,var(--axis),transparent) left/.8rem 100% no-repeat scroll,"
+    "linear-gradient(to left,var(--axis),transparent) right/.8rem 100% no-repeat scroll;"
+    "scrollbar-width:thin}\n"
+    "abbr{text-decoration:underline "
+    "dotted;text-decoration-thickness:1px;text-underline-offset:.2em;"
+    "cursor:help}\n"
     "table{border-collapse:collapse;font-size:.875rem;font-variant-numeric:tabular-nums;"
     "line-height:1.35}\n"
     /* the caption stays in view, and in the page's width, when its table scrolls */
@@ -97,7 +106,7 @@ const char mq_report_style[] =
     "svg:not(.icon){display:block;width:100%;height:auto;font-size:13px;font-family:inherit}\n"
     "svg text{fill:var(--fg)}svg .tick{fill:var(--muted);font-size:12px}"
     "svg .label{fill:var(--muted)}svg .name{font-weight:600}"
-    "svg .cell{font-size:11px;fill:var(--on-heat)}"
+    "svg .small{font-size:11.5px;font-weight:500}svg .cell{font-size:11px;fill:var(--on-heat)}"
     "svg .deep{fill:var(--on-deep)}\n"
     "svg .grid{stroke:var(--rule);fill:none}svg .axis{stroke:var(--axis);fill:none}"
     "svg .level{stroke:var(--axis);stroke-dasharray:5 4;fill:none}svg .bar{fill:var(--bar)}\n"
@@ -113,8 +122,11 @@ const char mq_report_style[] =
     "dl{max-width:52rem}dt{font-weight:600;margin-top:.7rem}dd{margin:0}\n"
     "footer{padding-top:1.5rem;padding-bottom:2.5rem}\n"
     "@media print{body{font-size:10pt}main,header,footer{max-width:none;padding:0}"
-    "h2{break-after:avoid;margin-top:1.5rem}.scroll{overflow:visible;break-inside:avoid}table{font-"
+    "h2,h2+p{break-after:avoid}h2{margin-top:1.5rem}.scroll{overflow:visible;background:none;break-"
+    "inside:avoid}table{font-"
     "size:8.5pt}"
     "tr,li{break-inside:avoid}section>p{break-after:avoid}th,td{padding-right:.5rem}"
-    ".figures{grid-template-columns:1fr "
-    "1fr;gap:1rem}.tables{grid-template-columns:1fr}summary{display:none}}\n";
+    /* a grid would not keep its first row with the heading above it */
+    ".figures{display:block;break-before:avoid}.figures>*{display:inline-block;width:48%;"
+    "margin-right:1.5%;vertical-align:top}.tables>*{width:100%}summary{display:none}"
+    "abbr{text-decoration:none}}\n";

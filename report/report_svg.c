@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* At this width the text, drawn at 13, is 11 pixels high on a telephone and 15 on a desk. */
-static const double WIDTH = 440, PLOT_HEIGHT = 230, FONT = 13;
+static const double WIDTH = 440, PLOT_HEIGHT = 230, FONT = 13, NAME_HEIGHT = 13.5;
 
 void mq_html_char(struct mq_buffer *out, const char *text, size_t i)
 {
@@ -210,9 +210,11 @@ static void put_mark(struct mq_buffer *out, int style, double x, double y, const
         "M-2 -5h4v10h-4z",                                            /* upright bar */
         "M-5 -2h10v4h-10z",                                           /* lying bar */
     };
-    const int s = style % MQ_SERIES_STYLES;
+    /* each round of colours begins with another shape: 64 pairs before one comes again */
+    const int s = style % MQ_SERIES_STYLES,
+              shape = (style + style / MQ_SERIES_STYLES) % MQ_SERIES_STYLES;
     mq_buffer_printf(out, "<path class=\"mark s%d\" transform=\"translate(%.1f %.1f)\" d=\"%s\">",
-                     s, x, y, shapes[s]);
+                     s, x, y, shapes[shape]);
     put_tip(out, tip);
     mq_buffer_puts(out, "</path>\n");
 }
@@ -286,9 +288,10 @@ void mq_chart_begin(struct mq_chart *c)
     for (size_t i = 0; i < c->y.ticks_count; i++)
         widest = fmax(widest, text_width(c->y.ticks[i].label));
     c->plot.left = 28 + widest;
-    c->plot.right = WIDTH - 12;
+    c->plot.right = WIDTH - 12 - c->names_width;
     c->plot.top = 10 + legend(c, c->plot.left, 0, false);
-    c->plot.bottom = c->plot.top + PLOT_HEIGHT;
+    c->plot.bottom = c->plot.top + fmax(PLOT_HEIGHT, NAME_HEIGHT * (double)c->names_room);
+    c->names_count = 0;
     c->height = c->plot.bottom + 46;
     c->taken_count = 0;
     open_svg(c->out, c->id, c->height, c->title, c->description);
@@ -296,8 +299,71 @@ void mq_chart_begin(struct mq_chart *c)
     draw_axes(c);
 }
 
+/* ---- names where lines end ---- */
+
+/* Of a name too long for the margin its beginning. */
+static void short_name(const char *name, char text[40])
+{
+    enum { LETTERS = 13 };
+    size_t n = 0, letters = 0;
+    while (name[n] && n < 34 && (letters < LETTERS || ((unsigned char)name[n] & 0xc0) == 0x80)) {
+        letters += ((unsigned char)name[n] & 0xc0) != 0x80;
+        n++;
+    }
+    while (name[n] && n && ((unsigned char)name[n] & 0xc0) == 0x80) /* no half of a letter */
+        n--;
+    snprintf(text, 40, "%.*s%s", (int)n, name, name[n] ? "…" : "");
+}
+
+void mq_chart_expect_name(struct mq_chart *c, const char *name)
+{
+    char text[40];
+    short_name(name, text);
+    if (c->names_room == MQ_LEGEND)
+        return;
+    c->names_room++;
+    c->names_width = fmax(c->names_width, text_width(text) + 22);
+}
+
+void mq_chart_name(struct mq_chart *c, double y, const char *name)
+{
+    if (!isfinite(y) || c->names_count == c->names_room)
+        return;
+    size_t at = c->names_count++; /* from above to below */
+    const double place = place_y(c, y);
+    for (; at && c->names[at - 1].y > place; at--)
+        c->names[at] = c->names[at - 1];
+    c->names[at] = (struct mq_chart_name){name, c->style, place};
+}
+
+/* Pushed apart: down from the top, then up from the bottom where that went too far. */
+static void draw_names(struct mq_chart *c)
+{
+    double ends[MQ_LEGEND], limit = c->plot.top + 6;
+    for (size_t i = 0; i < c->names_count; i++) {
+        ends[i] = c->names[i].y;
+        limit = c->names[i].y = fmax(limit, c->names[i].y);
+        limit += NAME_HEIGHT;
+    }
+    limit = c->plot.bottom;
+    for (size_t i = c->names_count; i--;) {
+        limit = c->names[i].y = fmin(limit, c->names[i].y);
+        limit -= NAME_HEIGHT;
+    }
+    for (size_t i = 0; i < c->names_count; i++) {
+        char text[40];
+        short_name(c->names[i].name, text);
+        if (fabs(ends[i] - c->names[i].y) < 3 * NAME_HEIGHT) /* many long ones make a wedge */
+            mq_buffer_printf(c->out, "<path class=\"join\" d=\"M%.1f %.1fL%.1f %.1f\"/>\n",
+                             c->plot.right, ends[i], c->plot.right + 8, c->names[i].y);
+        put_mark(c->out, c->names[i].style, c->plot.right + 13, c->names[i].y, NULL);
+        put_text(c->out, "name small", "start", c->plot.right + 21, c->names[i].y + 4, text);
+    }
+}
+
 void mq_chart_end(struct mq_chart *c)
 {
+    draw_names(c);
     mq_buffer_puts(c->out, "</svg>\n");
 }
 
@@ -366,6 +432,7 @@ void mq_chart_series(struct mq_chart *c, int style, bool joined)
     c->style = style;
     c->joined = joined;
     c->has_previous = false;
+    c->points = 0;
 }
 
 void mq_chart_point(struct mq_chart *c, double x, double y, double se, const char *tip)
@@ -386,8 +453,12 @@ void mq_chart_point(struct mq_chart *c, double x, double y, double se, const cha
     c->previous_x = at_x;
     c->previous_y = at_y;
     c->has_previous = true;
-    if (c->style < 0)
+    if (c->style < 0 || (c->lines_only && (c->points++ + 3 * (size_t)c->style) % 10))
         return;
+    if (c->lines_only) {
+        put_mark(c->out, c->style, at_x, at_y, NULL);
+        return;
+    }
     if (isfinite(se) && se > 0) {
         const double low = place_y(c, y - se), high = place_y(c, y + se);
         if (low - high > 2)
@@ -504,6 +575,49 @@ static void heat_key(const struct mq_heat *h, double left, double top)
     put_text(h->out, "label", "start", left + 9 * width + 52, top + 10, h->value_title);
 }
 
+/* What a cell shows: of several columns the value that is furthest from 0. */
+static double grouped_value(const struct mq_heat *h, size_t row, size_t first)
+{
+    double v = NAN;
+    for (size_t k = first; k < h->columns && k < first + h->group; k++) {
+        const double x = h->value(h->user, row, k);
+        if (isfinite(x) && !(fabs(x) <= fabs(v)))
+            v = x;
+    }
+    return v;
+}
+
+/* One path for each colour, cells of a row that touch drawn as one; the middle colour is the ground. */
+static void heat_groups(const struct mq_heat *h, struct mq_box area, double cell_h)
+{
+    const size_t columns = (h->columns + h->group - 1) / h->group;
+    const double cell_w = (area.right - area.left) / (double)columns;
+    struct mq_buffer paths[9] = {{0}};
+    mq_buffer_printf(h->out,
+                     "<rect class=\"h0\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/>\n",
+                     area.left, area.top, area.right - area.left, area.bottom - area.top);
+    for (size_t r = 0; r < h->rows; r++)
+        for (size_t k = 0, next; k < columns; k = next) {
+            const double v = grouped_value(h, r, k * h->group);
+            const int step = isfinite(v) ? heat_step(v, h->limit) : 0;
+            for (next = k + 1; step && next < columns; next++) {
+                const double w = grouped_value(h, r, next * h->group);
+                if (!isfinite(w) || heat_step(w, h->limit) != step)
+                    break;
+            }
+            if (step)
+                mq_buffer_printf(&paths[step + 4], "M%.1f %.1fh%.1fv%.1fh-%.1fz",
+                                 area.left + cell_w * (double)k, area.top + cell_h * (double)r,
+                                 cell_w * (double)(next - k), cell_h, cell_w * (double)(next - k));
+        }
+    for (int i = 0; i < 9; i++) {
+        if (paths[i].data)
+            mq_buffer_printf(h->out, "<path class=\"h%d\" d=\"%s\"/>\n", i - 4, paths[i].data);
+        h->out->failed = h->out->failed || paths[i].failed;
+        mq_buffer_free(&paths[i]);
+    }
+}
+
 void mq_heat_draw(const struct mq_heat *h)
 {
     if (!h->rows || !h->columns)
@@ -523,11 +637,13 @@ void mq_heat_draw(const struct mq_heat *h)
             row_name(h, r, words);
             put_text(h->out, "tick", "end", left - 6, y + cell_h / 2 + 4, words);
         }
-        for (size_t k = 0; k < h->columns; k++)
+        for (size_t k = 0; h->group <= 1 && k < h->columns; k++)
             heat_cell(h, r, k,
                       (struct mq_box){left + cell_w * (double)k, y,
                                       left + cell_w * (double)(k + 1) - gap, y + cell_h - gap});
     }
+    if (h->group > 1)
+        heat_groups(h, (struct mq_box){left, top, right, bottom}, cell_h);
     for (size_t k = 0; k < h->columns; k += column_stride) {
         snprintf(words, sizeof words, "%zu", k);
         put_text(h->out, "tick", "middle", left + cell_w * ((double)k + 0.5), bottom + 15, words);

@@ -3,8 +3,8 @@
  * maps.
  *
  * Colours and fonts come from the page's style sheet by class (s0 ... s7 for the series, h-4 ... h4
- * for heat), so that one drawing serves the light theme, the dark one and print. The series differ
- * by the shape of their marks too. All text that is given here is escaped here.
+ * for heat), so that one drawing serves the light theme, the dark one and print. Each of 64 series has a
+ * pair of colour and shape of its own. All text that is given here is escaped here.
  */
 #ifndef MQ_REPORT_SVG_H
 #define MQ_REPORT_SVG_H
@@ -59,16 +59,30 @@ struct mq_chart {
         int style; /* of the series; -1: a bar */
     } legend[MQ_LEGEND];
     size_t legend_count;
+    /* Names to the right of the plot, each where its line ends (mq_chart_name): room for so many, as
+     * wide as the widest; 0: none. */
+    size_t names_room;
+    double names_width;
     /* its own */
     struct mq_box plot;
     double height;
     struct mq_box taken[MQ_CHART_BOXES]; /* where labels must not go */
     size_t taken_count;
     int style;
+    bool lines_only; /* by the caller: of many points, a mark at some */
+    size_t points;   /* of the series so far */
+    struct mq_chart_name {
+        const char *name;
+        int style;
+        double y; /* where its line ends, then where its name stands */
+    } names[MQ_LEGEND];
+    size_t names_count;
     bool joined, has_previous;
     double previous_x, previous_y;
 };
 
+/* Before mq_chart_begin: room for one more name. */
+void mq_chart_expect_name(struct mq_chart *chart, const char *name);
 void mq_chart_begin(struct mq_chart *chart);
 void mq_chart_end(struct mq_chart *chart);
 
@@ -82,18 +96,22 @@ void mq_chart_bar(struct mq_chart *chart, double x0, double x1, double y, const 
  * shows when a mouse rests on it. */
 void mq_chart_series(struct mq_chart *chart, int style, bool joined);
 void mq_chart_point(struct mq_chart *chart, double x, double y, double se, const char *tip);
+/* The name of the series, beside its point at y, the last one to the right; must live until mq_chart_end. */
+void mq_chart_name(struct mq_chart *chart, double y, const char *name);
 /* Keeps words away from a point, and its error bar, that are still to be drawn. */
 void mq_chart_reserve(struct mq_chart *chart, double x, double y, double se);
 /* Words beside a point, where there is room. */
 void mq_chart_label(struct mq_chart *chart, double x, double y, const char *words);
 
 /* A table of coloured cells. Values from -limit to limit get one of nine colours; numbers are
- * printed in the cells where they have room. */
+ * printed in the cells where they have room. With `group` above 1 a cell stands for so many columns, and shows
+ * the largest value, up or down, among them; such tables have no tips, which would be most of a page's bytes. */
 struct mq_heat {
     struct mq_buffer *out;
     const char *id, *title, *description;
     const char *column_title, *row_title, *value_title;
     size_t rows, columns;
+    size_t group; /* 0: 1 */
     double limit;
     double (*value)(const void *user, size_t row, size_t column); /* NaN: no such cell */
     double (*row_number)(const void *user, size_t row);

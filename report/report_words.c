@@ -86,7 +86,7 @@ void mq_report_sentence(const struct mq_report_arm *a, struct mq_buffer *out)
     mq_buffer_puts(out, mq_report_class_words(a));
     /* a good mean divergence beside changed routes is to be read as what it is */
     if (!a->fails_gate && a->quality > mq_quality_of(a->kld.value))
-        mq_buffer_printf(out, " (%s)", a->verdict.because);
+        mq_buffer_printf(out, " by its %s", a->verdict.because);
     if (a->quality == MQ_QUALITY_UNKNOWN) {
         mq_buffer_puts(out, ".");
         return;
