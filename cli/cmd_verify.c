@@ -4,6 +4,7 @@
 #include "metric_list.h"
 #include "model_options.h"
 #include "report_files.h"
+#include "verify_failure.h"
 #include "source_card.h"
 #include "text_option.h"
 
@@ -61,7 +62,7 @@ static enum mq_exit refuse_level(const struct mq_options *o)
 
 /* What may be asked together. MQ_EXIT_GOOD if it may. */
 static enum mq_exit check_options(const struct mq_options *o, struct mq_comparison_options *how,
-                                  double *margin)
+                                  double *margin, moeq_error *err)
 {
     if (o->positional_count > MQ_CANDIDATES_MAX)
         return mq_usage("verify", "%d models: expected at most %d", o->positional_count,
@@ -87,13 +88,12 @@ static enum mq_exit check_options(const struct mq_options *o, struct mq_comparis
     how->has_compute = o->compute;
     if (!mq_option_compute("verify", o, &how->compute))
         return MQ_EXIT_USAGE;
-    moeq_error err = {0};
     bool recorded;
-    if (mq_is_recording(o->against, &recorded, &err) != MOEQ_OK)
-        return mq_report(&err);
+    if (mq_is_recording(o->against, &recorded, err) != MOEQ_OK)
+        return mq_report(err);
     if (!recorded) {
-        if (!o->text.count && refuse_other(o->against, &err) != MOEQ_OK)
-            return mq_report(&err);
+        if (!o->text.count && refuse_other(o->against, err) != MOEQ_OK)
+            return mq_report(err);
         if (!o->text.count)
             return mq_usage("verify", "--text FILE is missing (%s is no recording)", o->against);
         return mq_option_protocol("verify", o, &how->protocol) ? MQ_EXIT_GOOD : MQ_EXIT_USAGE;
@@ -284,7 +284,9 @@ enum mq_exit mq_cmd_verify(const struct mq_options *options)
     struct verification v = {.count = (size_t)options->positional_count};
     struct mq_job_ui ui;
     moeq_error err = {0};
-    enum mq_exit code = check_options(options, &v.how, &v.margin);
+    enum mq_exit code = check_options(options, &v.how, &v.margin, &err);
+    if (code == MQ_EXIT_FAILURE)
+        mq_verify_failure_write(options, &err);
     if (code != MQ_EXIT_GOOD)
         return code;
     if (!mq_report_files_ok("verify", options, (const char *[]){options->against, NULL}) ||
@@ -298,6 +300,8 @@ enum mq_exit mq_cmd_verify(const struct mq_options *options)
             mq_compare(&ui.context, &v.baseline, v.candidates, v.count, &v.how, &v.result, &err);
     mq_job_end(&ui);
     code = status == MOEQ_OK ? conclude(options, ui.context.threads, &v) : mq_report(&err);
+    if (status != MOEQ_OK)
+        mq_verify_failure_write(options, &err);
     if (status != MOEQ_OK && v.result.other_text)
         code = MQ_EXIT_USAGE;
     mq_comparison_free(&v.result);

@@ -24,6 +24,11 @@ static void put_warning(struct mq_buffer *out, const char *sentence)
     mq_buffer_puts(out, "</p>\n");
 }
 
+void mq_html_cross(struct mq_buffer *out)
+{
+    mq_buffer_puts(out, cross);
+}
+
 void mq_html_headline(const struct mq_page *r, struct mq_buffer *out)
 {
     struct mq_buffer words = {0};

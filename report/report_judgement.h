@@ -8,6 +8,9 @@
  * speaks against believing the result. */
 void mq_html_headline(const struct mq_page *report, struct mq_buffer *out);
 
+/* Its cross alone. */
+void mq_html_cross(struct mq_buffer *out);
+
 /* What the classes mean, folded. */
 void mq_html_classes(struct mq_buffer *out);
 

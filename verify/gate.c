@@ -376,3 +376,21 @@ moeq_status mq_gate_write_junit(const char *path, const struct mq_gate *gate,
     mq_buffer_free(&b);
     return status;
 }
+
+moeq_status mq_gate_write_junit_error(const char *path, const char *what, const char *reason,
+                                      moeq_error *err)
+{
+    struct mq_buffer b = {0};
+    mq_buffer_puts(&b, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+                       "<testsuites name=\"moeq verify\" tests=\"1\" failures=\"0\" errors=\"1\">\n"
+                       "  <testsuite name=\"moeq verify\" tests=\"1\" failures=\"0\" errors=\"1\" "
+                       "skipped=\"0\">\n    <testcase classname=\"moeq.verify\" name=\"");
+    put_xml(&b, what);
+    mq_buffer_puts(&b, "\">\n      <error type=\"not verified\" message=\"");
+    put_xml(&b, reason);
+    mq_buffer_puts(&b, "\"/>\n    </testcase>\n  </testsuite>\n</testsuites>\n");
+    const moeq_status status = mq_buffer_ok(&b) ? mq_file_replace(path, b.data, b.size, err)
+                                                : mq_fail_memory(err, "writing JUnit XML");
+    mq_buffer_free(&b);
+    return status;
+}

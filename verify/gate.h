@@ -75,6 +75,10 @@ void mq_gate_describe(const struct mq_gate_limit *limit, char *text, size_t room
 moeq_status mq_gate_write(const char *path, const struct mq_comparison *result, double margin,
                           moeq_error *err);
 
+/* JUnit XML of a judgement that there is none of: one test case, `what`, that could not be run, and why. */
+moeq_status mq_gate_write_junit_error(const char *path, const char *what, const char *reason,
+                                      moeq_error *err);
+
 /* The judgement as JUnit XML: one test case a limit. */
 moeq_status mq_gate_write_junit(const char *path, const struct mq_gate *gate,
                                 const struct mq_comparison *result, moeq_error *err);
