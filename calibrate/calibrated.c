@@ -109,21 +109,27 @@ static uint64_t own_bytes(const struct mq_calibrated *c, const struct sizes *s)
            mq_calibrated_attention_bytes(c->context, c->view, c->options.columns);
 }
 
-/* The windows' states, and everything else. */
-static void needs(const struct mq_calibrated *c, uint64_t *fixed, uint64_t *window)
+static uint64_t memory_of(const struct mq_calibrated *c, size_t windows)
 {
     const struct mq_arm arm = {.view = c->view, .routes_from = -1};
     const struct sizes s = measure(c->view);
-    const struct mq_evaluation_memory m = mq_evaluation_memory(c->context, &arm, 1, c->windows);
-    *fixed = m.fixed_bytes + own_bytes(c, &s);
-    *window = m.window_bytes;
+    return mq_evaluation_bytes(c->context, &arm, 1, c->windows->length, windows) + own_bytes(c, &s);
 }
 
 uint64_t mq_calibrated_memory(const struct mq_calibrated *calibrated)
 {
-    uint64_t fixed, window;
-    needs(calibrated, &fixed, &window);
-    return fixed + calibrated->windows->count * window;
+    return memory_of(calibrated, calibrated->windows->count);
+}
+
+/* The windows whose states fit beside everything else. */
+static size_t windows_that_fit(const struct mq_calibrated *c, uint64_t budget)
+{
+    const struct mq_arm arm = {.view = c->view, .routes_from = -1};
+    const struct sizes s = measure(c->view);
+    const uint64_t own = own_bytes(c, &s);
+    return budget <= own ? 0
+                         : mq_evaluation_windows(c->context, &arm, 1, c->windows->length,
+                                                 c->windows->count, budget - own);
 }
 
 size_t mq_calibrated_columns(const struct mq_calibrated *calibrated)
@@ -148,14 +154,12 @@ size_t mq_calibrated_columns(const struct mq_calibrated *calibrated)
 moeq_status mq_calibrated_check_memory(const struct mq_calibrated *c, moeq_error *err)
 {
     struct mq_calibrated least = *c;
-    uint64_t fixed, window;
     char needed[32], there[32];
     const uint64_t budget = mq_memory_or_half(c->context);
     if (mq_calibrated_memory(c) <= budget)
         return MOEQ_OK;
     least.options.columns = MQ_COLUMNS_WIDTH;
-    needs(&least, &fixed, &window);
-    const uint64_t fit = budget > fixed ? (budget - fixed) / window : 0;
+    const size_t fit = windows_that_fit(&least, budget);
     if (fit >= c->windows->count)
         return mq_fail(err, MOEQ_LIMIT,
                        "error feedback needs %s with %u threads; there are %s: give fewer "
@@ -170,11 +174,11 @@ moeq_status mq_calibrated_check_memory(const struct mq_calibrated *c, moeq_error
         return mq_fail(err, MOEQ_LIMIT,
                        "error feedback needs %s for covariances, matrices and one window of "
                        "text; there are %s (--memory)",
-                       mq_mib(fixed + window, needed), mq_mib(budget, there));
+                       mq_mib(memory_of(&least, 1), needed), mq_mib(budget, there));
     return mq_fail(err, MOEQ_LIMIT,
                    "error feedback needs %s for the states of %zu tokens and the covariances; "
-                   "there are %s (--memory), enough for --tokens %" PRIu64,
-                   mq_mib(fixed + c->windows->count * window, needed),
+                   "there are %s (--memory), enough for --tokens %zu",
+                   mq_mib(mq_calibrated_memory(&least), needed),
                    c->windows->count * c->windows->length, mq_mib(budget, there),
                    fit * c->windows->length);
 }

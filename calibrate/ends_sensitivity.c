@@ -48,7 +48,7 @@ static moeq_status run_chunks(struct first_layer *f, const struct mq_arm *arms,
 {
     const struct mq_context *context = f->job->context;
     const struct mq_observer observer = {.user = f, .on_hidden = on_hidden};
-    const size_t step = mq_evaluation_memory(context, arms, f->arms + 1, windows).windows_per_pass;
+    const size_t step = mq_evaluation_step(context, arms, f->arms + 1, windows);
     for (size_t first = 0; first < windows->count; first += step) {
         const struct mq_windows some = {windows->ids + first * windows->length,
                                         mq_min_u64(step, windows->count - first), windows->length};

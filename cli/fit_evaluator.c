@@ -13,10 +13,10 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { USUAL_WINDOW = 512 };
+enum { USUAL_WINDOW = 512, MANY = 128 };
 
-static enum mq_exit print_json(const struct mq_view *view, const struct mq_evaluation_memory *m,
-                               uint64_t tokens, uint64_t available, uint64_t needed)
+static enum mq_exit print_json(const struct mq_view *view, uint64_t window, uint64_t tokens,
+                               uint64_t available, uint64_t needed)
 {
     struct mq_json_tree b = {0};
     cJSON *o = mq_json_document(&b, "fit"), *model = mq_json_object(&b),
@@ -27,8 +27,8 @@ static enum mq_exit print_json(const struct mq_view *view, const struct mq_evalu
     mq_json_put_text(&b, target, "runtime", "moeq");
     mq_json_put_number(&b, target, "usable_bytes", available ? (double)available : (double)NAN);
     mq_json_put_count(&b, o, "window_tokens", tokens);
-    mq_json_put_number(&b, o, "buffer_bytes", (double)m->fixed_bytes);
-    mq_json_put_number(&b, o, "window_bytes", (double)m->window_bytes);
+    mq_json_put_number(&b, o, "buffer_bytes", (double)(needed - window));
+    mq_json_put_number(&b, o, "window_bytes", (double)window);
     mq_json_put_number(&b, o, "needed_bytes", (double)needed);
     mq_json_put_bool(&b, o, "fits", !available || needed <= available);
     return mq_print_json(mq_json_finish(&b, o));
@@ -50,21 +50,22 @@ enum mq_exit mq_fit_evaluator(const struct mq_options *options, const struct mq_
     if (!mq_job_begin(options, &ui))
         return MQ_EXIT_USAGE;
     const struct mq_arm arm = {.view = view, .routes_from = -1};
-    const struct mq_windows windows = {.count = 1, .length = tokens};
-    const struct mq_evaluation_memory m = mq_evaluation_memory(&ui.context, &arm, 1, &windows);
-    const uint64_t needed = m.fixed_bytes + m.window_bytes;
+    const uint64_t needed = mq_evaluation_bytes(&ui.context, &arm, 1, tokens, 1);
+    /* of many: the first ones also fill the work area */
+    const uint64_t window =
+        (mq_evaluation_bytes(&ui.context, &arm, 1, tokens, 1 + MANY) - needed) / MANY;
     mq_job_end(&ui);
     if (options->json)
-        return print_json(view, &m, tokens, available, needed);
-    char fixed[32], window[32], all[32], text[400];
+        return print_json(view, window, tokens, available, needed);
+    char fixed[32], one[32], all[32], text[400];
     snprintf(text, sizeof text,
              "%s: moeq's own evaluator (eval, sweep, verify) runs on the processor and reads "
              "weights from the "
              "file as they are used, so every level takes the same: %s of buffers and %s for each "
              "window "
              "of %" PRIu64 " tokens, %s at least%s",
-             view->path, mq_format_bytes(m.fixed_bytes, fixed),
-             mq_format_bytes(m.window_bytes, window), tokens, mq_format_bytes(needed, all),
+             view->path, mq_format_bytes(needed - window, fixed),
+             mq_format_bytes(window, one), tokens, mq_format_bytes(needed, all),
              !available            ? "."
              : needed <= available ? ": fits."
                                    : ": does not fit, take shorter windows.");

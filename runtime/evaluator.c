@@ -20,32 +20,47 @@ static size_t int8_arms(const struct mq_arm *arms, size_t count)
     return n;
 }
 
-/* fixed_bytes: panels, attention's scratch and small buffers. window_bytes is an upper bound also
- * for passes of many windows: no part of an arm's memory grows faster than its tokens. */
-struct mq_evaluation_memory mq_evaluation_memory(const struct mq_context *context,
-                                                 const struct mq_arm *arms, size_t arms_count,
-                                                 const struct mq_windows *windows)
+uint64_t mq_evaluation_bytes(const struct mq_context *context, const struct mq_arm *arms,
+                             size_t arms_count, size_t length, size_t windows)
 {
-    struct mq_evaluation_memory memory = {.windows_per_pass = 1};
     if (arms_count == 0)
-        return memory;
+        return 0;
     const struct mq_hparams *hp = &arms[0].view->hparams;
     const struct mq_model_program *program = arms[0].view->program;
     const struct mq_linear_sizes sizes = mq_pass_products(arms, arms_count);
-    memory.fixed_bytes = mq_linear_bytes(context, &sizes) +
-                         mq_attention_bytes(context, program, windows->length) +
-                         mq_mixers_bytes(context, program) +
-                         (4 * (uint64_t)hp->hidden + 64) * (context->threads + 1u);
-    const struct mq_pass_sizes pass = mq_pass_sizes(program, hp, windows->length, windows->length);
-    memory.window_bytes = arms_count * pass.arm_bytes +
-                          int8_arms(arms, arms_count) * pass.int8_bytes +
-                          windows->length * sizeof(size_t);
-    const uint64_t budget = mq_memory_or_half(context);
-    if (budget > memory.fixed_bytes && windows->count > 0) {
-        const uint64_t fit = (budget - memory.fixed_bytes) / memory.window_bytes;
-        memory.windows_per_pass = mq_max_u64(1, mq_min_u64(fit, windows->count));
+    const struct mq_pass_sizes pass = mq_pass_sizes(program, hp, windows * length, 0);
+    uint64_t bytes =
+        mq_linear_bytes(context, &sizes) + mq_attention_bytes(context, program, length) +
+        mq_mixers_bytes(context, program) +
+        (4 * (uint64_t)hp->hidden + 64) * (context->threads + 1u) + arms_count * pass.arm_bytes +
+        int8_arms(arms, arms_count) * pass.int8_bytes + pass.tokens * sizeof(size_t);
+    for (size_t a = 0; a < arms_count; a++)
+        bytes += mq_pass_encoded_bytes(&pass, &arms[a]);
+    return bytes;
+}
+
+/* Few more windows may need less (latent_attention.c); what is found suffices all the same. */
+size_t mq_evaluation_windows(const struct mq_context *context, const struct mq_arm *arms,
+                             size_t arms_count, size_t length, size_t most, uint64_t bytes)
+{
+    size_t fits = 0, beyond = most + 1;
+    if (mq_evaluation_bytes(context, arms, arms_count, length, most) <= bytes)
+        return most;
+    while (beyond - fits > 1) {
+        const size_t middle = fits + (beyond - fits) / 2;
+        if (mq_evaluation_bytes(context, arms, arms_count, length, middle) <= bytes)
+            fits = middle;
+        else
+            beyond = middle;
     }
-    return memory;
+    return fits;
+}
+
+size_t mq_evaluation_step(const struct mq_context *context, const struct mq_arm *arms,
+                          size_t arms_count, const struct mq_windows *windows)
+{
+    return mq_max_u64(1, mq_evaluation_windows(context, arms, arms_count, windows->length,
+                                               windows->count, mq_memory_or_half(context)));
 }
 
 /* Ids index the embedding matrix; all are checked before anything is read. */
@@ -74,7 +89,7 @@ moeq_status mq_evaluate(const struct mq_context *context, const struct mq_arm *a
     MQ_TRY(check_windows(windows, hp->vocab, err));
     if (windows->count == 0)
         return MOEQ_OK;
-    const size_t step = mq_evaluation_memory(context, arms, arms_count, windows).windows_per_pass;
+    const size_t step = mq_evaluation_step(context, arms, arms_count, windows);
     struct mq_pass pass = {
         .context = context,
         .kernels = mq_kernels_get(context->isa),
@@ -93,7 +108,7 @@ moeq_status mq_evaluate(const struct mq_context *context, const struct mq_arm *a
     MQ_TRY_OUT(mq_attention_create(context, pass.program, hp, windows->length,
                                    &pass.attention, err));
     MQ_TRY_OUT(mq_mixers_create(context, pass.program, &pass.mixers, err));
-    MQ_TRY_OUT(mq_pass_create(&pass, arms, step * windows->length, step * windows->length, err));
+    MQ_TRY_OUT(mq_pass_create(&pass, arms, step * windows->length, 0, err));
     for (size_t first = 0; first < windows->count; first += step) {
         pass.pass++;
         MQ_TRY_OUT(mq_pass_run(&pass, first, mq_min_u64(step, windows->count - first), err));

@@ -150,15 +150,16 @@ struct mq_observer {
                          double squared_weights);
 };
 
-/* Bytes that the evaluator needs for the weights' panels, and per window for the states of all
- * arms: what context->memory_bytes is divided by to decide the number of windows a pass. */
-struct mq_evaluation_memory {
-    uint64_t fixed_bytes, window_bytes;
-    size_t windows_per_pass; /* for the context's memory; at least 1 */
-};
-struct mq_evaluation_memory mq_evaluation_memory(const struct mq_context *context,
-                                                 const struct mq_arm *arms, size_t arms_count,
-                                                 const struct mq_windows *windows);
+/* Bytes that the evaluator needs for passes of so many windows, each of `length` tokens: for the weights'
+ * panels, the states of all arms, and the work area of the experts at hand. */
+uint64_t mq_evaluation_bytes(const struct mq_context *context, const struct mq_arm *arms,
+                             size_t arms_count, size_t length, size_t windows);
+/* The largest passes, of at most `most` windows, for which so many bytes suffice; 0: none. */
+size_t mq_evaluation_windows(const struct mq_context *context, const struct mq_arm *arms,
+                             size_t arms_count, size_t length, size_t most, uint64_t bytes);
+/* Windows a pass for the context's memory: at least 1. */
+size_t mq_evaluation_step(const struct mq_context *context, const struct mq_arm *arms,
+                          size_t arms_count, const struct mq_windows *windows);
 
 /* Checks everything that the evaluator relies on: sane hyper-parameters that all arms share, every
  * tensor there with its shape and a known level, routes_from. mq_evaluate does so itself; this is

@@ -237,15 +237,10 @@ static moeq_status read_rows(const struct mq_weights *weights, enum mq_isa isa, 
     return decode_rows(weights, isa, row, count, bytes, rows, err);
 }
 
-/* Encodes and decodes rows; `out` may be `rows`. */
-static moeq_status quantize_rows(const struct mq_weights *weights, enum mq_isa isa, uint64_t row,
-                                 uint64_t count, const float *rows, uint8_t *bytes, float *out,
-                                 moeq_error *err)
+static moeq_status decode_encoded(const struct mq_weights *weights, enum mq_isa isa, uint64_t row,
+                                  uint64_t count, const uint8_t *bytes, float *out, moeq_error *err)
 {
-    const size_t cols = weights->tensor->cols;
-    mq_level_encode_rows(weights->level, isa, weights->effort, weights->importance, rows, count,
-                         cols, bytes);
-    mq_level_decode_rows(weights->level, isa, bytes, count, cols, out);
+    mq_level_decode_rows(weights->level, isa, bytes, count, weights->tensor->cols, out);
     return check_finite(weights, isa, row, count, out, weights->level->name, err);
 }
 
@@ -253,8 +248,11 @@ moeq_status mq_weights_load(const struct mq_weights *weights, enum mq_isa isa, u
                             uint64_t count, uint8_t *bytes, float *rows, moeq_error *err)
 {
     MQ_TRY(read_rows(weights, isa, row, count, bytes, rows, err));
-    return weights->level ? quantize_rows(weights, isa, row, count, rows, bytes, rows, err)
-                          : MOEQ_OK;
+    if (!weights->level)
+        return MOEQ_OK;
+    mq_level_encode_rows(weights->level, isa, weights->effort, weights->importance, rows, count,
+                         weights->tensor->cols, bytes);
+    return decode_encoded(weights, isa, row, count, bytes, rows, err);
 }
 
 /* One product, as its tasks see it. */
@@ -451,6 +449,7 @@ static void multiply(const struct job *job, const struct mq_linear_arm *arm,
 struct uses {
     bool f32, int8; /* products */
     bool measure;   /* their squares, and the errors of quantizing them */
+    bool encoded;   /* the level's bytes are there: nothing is read */
 };
 
 static bool measures(const struct mq_linear_arm *arm)
@@ -473,12 +472,18 @@ static struct uses uses_of(const struct job *job, size_t which)
         uses.int8 |= arm->tokens > 0 && is_int8(arm);
         uses.f32 |= arm->tokens > 0 && !is_int8(arm);
     }
+    uses.encoded = job->arms[which].encoded && job->arms[which].is_encoded && !uses.measure;
     return uses;
 }
 
 static bool any_use(struct uses uses)
 {
     return uses.f32 || uses.int8 || uses.measure;
+}
+
+static bool reads(struct uses uses)
+{
+    return any_use(uses) && !uses.encoded;
 }
 
 /* Rows [row + p, row + p + count) in `bytes` to integers, packed. */
@@ -542,7 +547,7 @@ static moeq_status prepare_panel(const struct job *job, size_t which, struct use
     const uint64_t at = job->first_row + row + p;
     float *rows = scratch->rows + p * job->cols;
     const float *used = rows;
-    uint8_t *bytes = scratch->bytes;
+    uint8_t *bytes = scratch->bytes, *encoded = job->arms[which].encoded;
     const uint8_t *kept = mq_kept_weights_find(linear->kept, weights, at, count);
     const uint8_t *stored =
         scratch->stored
@@ -550,28 +555,34 @@ static moeq_status prepare_panel(const struct job *job, size_t which, struct use
             : NULL;
     if (kept && !uses.measure)
         return prepare_kept(job, weights, uses, scratch, kept, row, p, count, err);
-    if (need_rows && !have_rows && stored)
+    encoded = encoded ? encoded + at * mq_level_row_bytes(weights->level, job->cols) : bytes;
+    if (uses.encoded)
+        ;
+    else if (need_rows && !have_rows && stored)
         MQ_TRY(decode_rows(weights, isa, at, count, stored, rows, err));
     else if (need_rows && !have_rows)
         MQ_TRY(read_rows(weights, isa, at, count, bytes, rows, err));
     else if (uses.int8 && !weights->level)
         MQ_TRY(mq_view_read_rows(weights->view, weights->tensor, at, count, bytes, err));
-    if (weights->level && (uses.f32 || uses.measure)) {
-        MQ_TRY(quantize_rows(weights, isa, at, count, rows, bytes, scratch->quantized, err));
-        used = scratch->quantized;
-    } else if (weights->level) {
+    if (weights->level && !uses.encoded)
         mq_level_encode_rows(weights->level, isa, weights->effort, weights->importance, rows, count,
-                             job->cols, bytes);
+                             job->cols, encoded);
+    if (weights->level && (uses.f32 || uses.measure)) {
+        MQ_TRY(decode_encoded(weights, isa, at, count, encoded, scratch->quantized, err));
+        used = scratch->quantized;
     }
-    if (!have_rows) /* then the bytes are these weights' */
+    if (!have_rows && !uses.encoded) /* then the bytes are these weights' */
         mq_kept_weights_put(linear->kept, weights, at, count,
-                            stored && !weights->level ? stored : bytes);
+                            weights->level ? encoded
+                            : stored       ? stored
+                                           : bytes);
     for (size_t r = 0; uses.measure && r < count; r++)
         linear->kernels->sum_squares(rows + r * job->cols, used + r * job->cols, job->cols,
                                      job->squares + (which * job->rows + row + p + r) * 2);
     if (uses.f32)
         linear->kernels->pack(used, job->cols, count, job->cols, scratch->packed + p * job->cols);
-    return uses.int8 ? pack_int8(job, weights, bytes, job->first_row + row, p, count, scratch, err)
+    return uses.int8 ? pack_int8(job, weights, weights->level ? encoded : bytes,
+                                 job->first_row + row, p, count, scratch, err)
                      : MOEQ_OK;
 }
 
@@ -601,7 +612,7 @@ static moeq_status run_step(const struct job *job, size_t source, bool need_rows
         if (!same_source(&job->arms[a].weights, &job->arms[source].weights) || !any_use(uses))
             continue;
         MQ_TRY(run_weights(job, a, uses, need_rows, have_rows, scratch, row, n, err));
-        have_rows = need_rows;
+        have_rows |= need_rows && !uses.encoded;
     }
     return MOEQ_OK;
 }
@@ -636,7 +647,7 @@ static moeq_status run_task(const struct job *job, const struct thread_scratch *
         for (size_t a = source; a < job->count; a++) {
             const struct uses uses = uses_of(job, a);
             need_rows |=
-                same_source(&job->arms[a].weights, weights) &&
+                same_source(&job->arms[a].weights, weights) && !uses.encoded &&
                 (uses.f32 || uses.measure || (job->arms[a].weights.level && any_use(uses)));
         }
         if (!seen)
@@ -651,9 +662,9 @@ static void ask_for_rows(const struct job *job, uint64_t row, uint64_t n)
 {
     for (size_t a = 0; a < job->count; a++) {
         const struct mq_weights *weights = &job->arms[a].weights;
-        bool seen = !any_use(uses_of(job, a));
+        bool seen = !reads(uses_of(job, a));
         for (size_t b = 0; b < a && !seen; b++)
-            seen = same_source(&job->arms[b].weights, weights) && any_use(uses_of(job, b));
+            seen = same_source(&job->arms[b].weights, weights) && reads(uses_of(job, b));
         if (!seen && !mq_kept_weights_find(job->linear->kept, weights, job->first_row + row, n))
             mq_view_prefetch_rows(weights->view, weights->tensor, job->first_row + row, n);
     }

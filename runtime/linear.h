@@ -53,6 +53,11 @@ struct mq_linear_arm {
     /* Of the matrix, rows_count rows from first_row on alone, the same ones in every arm, as if it had
      * no more; rows_count 0: all. */
     uint64_t first_row, rows_count;
+    /* Room for the matrix as weights.level makes it, of which the product then leaves it there, or (is_encoded)
+     * finds it there, and reads and encodes nothing; NULL: none. Of whole matrices alone, the same for arms
+     * of the same weights: the first one's counts. */
+    uint8_t *encoded;
+    bool is_encoded;
     const float *bias; /* [rows]: added to every product; NULL: none */
     bool bf16;         /* round every product, and what GATE makes of it, to bf16 */
     enum mq_activation activation; /* GATE only, */

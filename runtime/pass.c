@@ -72,6 +72,7 @@ static void add_needs(const struct mq_program *program, struct mq_pass_sizes *s)
     }
     for (size_t i = 0; i < program->steps_count; i++)
         s->keeps |= program->steps[i].op == MQ_OP_KEEP;
+    s->encodes |= mq_pass_has_slabs(s, &program->layer);
     s->experts = mq_max_u64(s->experts, program->layer.ffn.router.experts);
     s->top_k = mq_max_u64(s->top_k, program->layer.ffn.router.top_k);
 }
@@ -84,7 +85,8 @@ struct mq_pass_sizes mq_pass_sizes(const struct mq_model_program *program,
         .ldh = hp->hidden + MQ_ROW_PAD,
         .vocab = hp->vocab,
         .tokens = tokens,
-        .keys = keys,
+        .keys = keys ? keys : tokens,
+        .goes_on = keys > 0,
     };
     add_needs(&program->end, &s);
     for (size_t i = 0; i < program->kinds_count; i++)
@@ -97,6 +99,27 @@ struct mq_pass_sizes mq_pass_sizes(const struct mq_model_program *program,
                        tokens * ((1 + s.keeps) * s.hidden + s.ldh + s.experts + 4 * s.top_k)) +
                   (s.experts + 1) * sizeof(size_t);
     return s;
+}
+
+/* A sum of three maxima: levels may differ from layer to layer. */
+uint64_t mq_pass_encoded_bytes(const struct mq_pass_sizes *sizes, const struct mq_arm *arm)
+{
+    static const enum mq_role gates[] = {MQ_ROLE_MLP_GATE, MQ_ROLE_EXPERT_GATE,
+                                         MQ_ROLE_SHARED_GATE};
+    uint64_t most = 0;
+    for (size_t g = 0; sizes->encodes && arm->levels && g < sizeof gates / sizeof *gates; g++) {
+        uint64_t each[3] = {0};
+        for (size_t i = 0; i < arm->view->tensors_count; i++) {
+            const struct mq_tensor *t = &arm->view->tensors[i];
+            const int matrix = ((int)t->role - (int)gates[g]) / 2;
+            if (arm->levels[i] && t->role >= gates[g] && matrix < 3 &&
+                t->role == gates[g] + 2 * matrix)
+                each[matrix] =
+                    mq_max_u64(each[matrix], t->rows * mq_level_row_bytes(arm->levels[i], t->cols));
+        }
+        most = mq_max_u64(most, each[0] + each[1] + each[2]);
+    }
+    return most;
 }
 
 moeq_status mq_pass_create(struct mq_pass *pass, const struct mq_arm *arms, size_t tokens,
@@ -150,6 +173,11 @@ moeq_status mq_pass_create(struct mq_pass *pass, const struct mq_arm *arms, size
             arm->int8 = mq_pages_alloc(s->int8_bytes);
             ok = arm->int8;
         }
+        const uint64_t encoded = mq_pass_encoded_bytes(s, &arms[a]);
+        if (ok && encoded) {
+            arm->encoded = mq_pages_alloc(encoded);
+            ok = arm->encoded;
+        }
     }
     return ok ? MOEQ_OK : mq_fail_memory(err, "preparing the tokens' states");
 }
@@ -169,6 +197,7 @@ void mq_pass_destroy(struct mq_pass *pass)
         free(arm->scale);
         free(arm->expert_begin);
         free(arm->int8);
+        free(arm->encoded);
     }
     free(pass->arms);
     free(pass->products);

@@ -98,7 +98,8 @@ void mq_pass_weights_of(struct mq_pass *pass, enum mq_role role, int32_t layer, 
 }
 
 moeq_status mq_pass_tell_product(const struct mq_pass *pass, struct mq_linear_arm *arm, int number,
-                                 const uint32_t *token, const float *scale, moeq_error *err)
+                                 size_t first, const uint32_t *token, const float *scale,
+                                 moeq_error *err)
 {
     const struct mq_observer *observer = pass->observer;
     const struct mq_tensor *tensor = arm->weights.tensor;
@@ -111,7 +112,7 @@ moeq_status mq_pass_tell_product(const struct mq_pass *pass, struct mq_linear_ar
         .tokens = arm->tokens,
         .x = arm->x,
         .ldx = arm->ldx,
-        .first_token = pass->first_window * pass->windows->length,
+        .first_token = pass->first_window * pass->windows->length + first,
         .token = token,
         .scale = scale,
     };
@@ -127,7 +128,7 @@ moeq_status mq_pass_apply(struct mq_pass *pass, enum mq_linear_output output, mo
     const struct mq_tensor *tensor = pass->products[0].weights.tensor;
     const uint64_t some = pass->products[0].rows_count;
     for (size_t a = 0; a < pass->arms_count; a++)
-        MQ_TRY(mq_pass_tell_product(pass, &pass->products[a], (int)a, NULL, NULL, err));
+        MQ_TRY(mq_pass_tell_product(pass, &pass->products[a], (int)a, 0, NULL, NULL, err));
     MQ_TRY(mq_linear_apply(pass->linear, output, pass->products, pass->arms_count, 1, err));
     if (tensor->layer >= 0)
         mq_pass_progress(pass, tensor->layer, (some ? some : tensor->rows) * tensor->cols);

@@ -4,14 +4,14 @@
  * A pass owns, per arm, the residual stream, its normalized copy, the routes, and one work area
  * whose use changes with the phase:
  *
- *     attention  | q [tokens] | k [tokens] | v [tokens] |
+ *     attention  | q [tokens] | of some heads: k [tokens] | v [tokens] |
  *     latent     | latents [tokens] | of some heads: q, k and v, k [tokens] | out [tokens] |
  *     delta      | q, k, v [tokens] | z [tokens] | b, a [tokens] | out [tokens] |
  *     mamba      | z, x, B, C, dt [tokens] | out [tokens] |
  *     convolution | B, C, u [tokens] |
- *     MLP        | activations [tokens] |
- *     experts    | sum [tokens] | gathered tokens [slab] | activations [slab] | results [slab] |
- *     shared     | sum [tokens] | activations [tokens] |
+ *     MLP        | activations [slab] |
+ *     experts    | sum [tokens] | gathered tokens, then results [slab] | activations [slab] |
+ *     shared     | sum [tokens] | activations [slab] |
  *     head       | normalized states [slice] | logits [slice] |
  *
  * Strides of matrices that products read or write are padded (MQ_ROW_PAD).
@@ -25,7 +25,7 @@
 #include "kernels.h"
 
 /* Sizes in floats of one arm's work area for a number of tokens, and of a pass's other parts. `keys`:
- * of a sequence that goes on, all its tokens; else as many as `tokens`. */
+ * of a sequence that goes on, all its tokens; 0: windows, which see their own tokens. */
 struct mq_pass_sizes {
     size_t hidden, ldh; /* ldh: padded stride */
     size_t vocab, experts, top_k;
@@ -34,10 +34,14 @@ struct mq_pass_sizes {
     bool keeps;          /* whether any layer keeps a branch */
     size_t tokens;       /* of a whole pass */
     size_t keys;         /* tokens that they may see, with those before */
+    bool goes_on;        /* with a cache */
     size_t slice;        /* tokens whose logits are formed at a time */
     size_t work;         /* floats */
     uint64_t arm_bytes;  /* everything that an arm needs, */
     uint64_t int8_bytes; /* and besides for activations as integers if it computes so */
+    bool
+        encodes; /* whether any MLP or expert meets its tokens in slabs, so that what a level makes of its
+                   * matrices is kept for the next slab (mq_pass_encoded_bytes) */
 };
 struct mq_pass_sizes mq_pass_sizes(const struct mq_model_program *program,
                                    const struct mq_hparams *hparams, size_t tokens, size_t keys);
@@ -64,6 +68,8 @@ struct mq_pass_arm {
     size_t branch_ld; /* its stride */
     struct mq_cache *cache; /* of a sequence that goes on; NULL: windows start anew */
     void *int8; /* [sizes.int8_bytes]: activations as integers; NULL for f32 */
+    uint8_t *
+        encoded; /* [mq_pass_encoded_bytes]: the matrices at hand as its levels have them; or NULL */
 };
 
 struct mq_pass {
@@ -105,6 +111,9 @@ struct mq_linear_sizes mq_pass_products(const struct mq_arm *arms, size_t count)
 /* The weights that a pass goes through, for progress. */
 uint64_t mq_pass_weights_sum(const struct mq_view *view, bool logits);
 
+/* Bytes of an arm's MLP or expert at most, as encoded on the fly; 0 where that is not to be kept. */
+uint64_t mq_pass_encoded_bytes(const struct mq_pass_sizes *sizes, const struct mq_arm *arm);
+
 /* Allocates for the largest pass, in tokens; destroy is fine on a half-made one. */
 moeq_status mq_pass_create(struct mq_pass *pass, const struct mq_arm *arms, size_t tokens,
                            size_t keys, moeq_error *err);
@@ -133,6 +142,8 @@ MQ_PASS_SIZES(mlp)
 MQ_PASS_SIZES(experts)
 MQ_PASS_SIZES(shared)
 #undef MQ_PASS_SIZES
+/* Whether a layer's MLP or experts take their tokens in slabs as a rule. */
+bool mq_pass_has_slabs(const struct mq_pass_sizes *sizes, const struct mq_layer *layer);
 
 /* vector = one of an arm's, as floats. */
 moeq_status mq_pass_load_vector(struct mq_pass *pass, const struct mq_pass_arm *arm,
@@ -171,9 +182,11 @@ static inline int mq_pass_team(const struct mq_pass *pass)
 {
     return mq_team(pass->context, 4 * pass->tokens * pass->sizes.hidden);
 }
-/* Tells the observer of an arm's product, of which everything is filled in. */
+/* Tells the observer of an arm's product, of which everything is filled in; its tokens are those of the pass
+ * from `first` on, or behind it (`token`). */
 moeq_status mq_pass_tell_product(const struct mq_pass *pass, struct mq_linear_arm *arm, int number,
-                                 const uint32_t *token, const float *scale, moeq_error *err);
+                                 size_t first, const uint32_t *token, const float *scale,
+                                 moeq_error *err);
 /* Applies the products and counts the weights as done. */
 moeq_status mq_pass_apply(struct mq_pass *pass, enum mq_linear_output output, moeq_error *err);
 /* Tells the progress callback that `weights` more are done. */

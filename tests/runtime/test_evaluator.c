@@ -97,12 +97,11 @@ START_TEST(same_bits)
             if (mq_test_sampled() && isa && i != (size_t)isa % 3)
                 continue;
             struct mq_context context = {.isa = (enum mq_isa)isa, .threads = threads[i]};
-            struct mq_evaluation_memory memory =
-                mq_evaluation_memory(&context, f.arms, ARMS, &f.windows);
-            ck_assert_uint_eq(memory.windows_per_pass, f.windows.count);
-            context.memory_bytes = memory.fixed_bytes + windows_a_pass[i] * memory.window_bytes;
-            memory = mq_evaluation_memory(&context, f.arms, ARMS, &f.windows);
-            ck_assert_uint_eq(memory.windows_per_pass, windows_a_pass[i]);
+            context.memory_bytes =
+                mq_evaluation_bytes(&context, f.arms, ARMS, f.windows.length, windows_a_pass[i]);
+            ck_assert_uint_eq(mq_evaluation_windows(&context, f.arms, ARMS, f.windows.length,
+                                                    f.windows.count, context.memory_bytes),
+                              windows_a_pass[i]);
             run(&f, &context, other);
             for (int a = 0; a < ARMS; a++)
                 ck_assert_msg(collected_equal(&first[a], &other[a]), "%s, %u threads: arm %d",

@@ -388,9 +388,8 @@ START_TEST(same_bits)
             if (mq_test_sampled() && threads != 3 - (unsigned)isa % 3)
                 continue;
             struct mq_context context = {.isa = (enum mq_isa)isa, .threads = threads};
-            const struct mq_evaluation_memory memory =
-                mq_evaluation_memory(&context, f.arms, ARMS, &f.windows);
-            context.memory_bytes = memory.fixed_bytes + (2 * threads - 1) * memory.window_bytes;
+            context.memory_bytes =
+                mq_evaluation_bytes(&context, f.arms, ARMS, f.windows.length, 2 * threads - 1);
             run(&context, &f, f.arms, ARMS, other);
             for (int a = 0; a < ARMS; a++) {
                 ck_assert_msg(collected_equal(&first[a], &other[a]), "%s, %u threads: arm %d",

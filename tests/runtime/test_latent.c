@@ -106,7 +106,7 @@ static void compare_heads_at_once(const struct mq_view *view)
     make_ids(ids);
     set_arms(view, levels, arms);
     const struct mq_windows windows = {ids, WINDOWS, LENGTH};
-    ck_assert_uint_eq(mq_evaluation_memory(&context, arms, 3, &windows).windows_per_pass, WINDOWS);
+    ck_assert_uint_eq(mq_evaluation_windows(&context, arms, 3, LENGTH, WINDOWS, 1u << 30), WINDOWS);
     ck_assert_msg(collect(&context, arms, 3, &windows, all, &err) == MOEQ_OK, "%s", err.message);
     for (size_t w = 0; w < WINDOWS; w += WINDOWS - 1) {
         const struct mq_windows alone = {ids + w * LENGTH, 1, LENGTH};
@@ -146,7 +146,7 @@ START_TEST(heads_at_a_time)
 END_TEST
 
 /* Of DeepSeek-V3 all heads' q, k and v are 98,304 numbers a token; other steps hold up to 18,432 (its MLPs).
- * And a pass of many windows needs no more than they do alone (mq_evaluation_memory). */
+ * And a pass of many windows needs no more than they do alone (mq_evaluation_bytes). */
 START_TEST(room_in_proportion)
 {
     struct mq_layer layer = {.attention = {.kind = MQ_MIXER_LATENT,

@@ -38,8 +38,8 @@ static void run(enum mq_isa isa, unsigned threads, size_t windows_a_pass, const 
 {
     moeq_error err = {0};
     struct mq_context context = {.isa = isa, .threads = threads};
-    const struct mq_evaluation_memory memory = mq_evaluation_memory(&context, arms, count, windows);
-    context.memory_bytes = memory.fixed_bytes + windows_a_pass * memory.window_bytes;
+    context.memory_bytes =
+        mq_evaluation_bytes(&context, arms, count, windows->length, windows_a_pass);
     ck_assert_msg(collect(&context, arms, count, windows, results, &err) == MOEQ_OK, "%s",
                   err.message);
 }
