@@ -7,6 +7,7 @@
 #include "calibrated.h"
 
 #include "calibrated_attention.h"
+#include "calibrated_states.h"
 #include "checked.h"
 #include "columns.h"
 #include "kernels.h"
@@ -42,6 +43,7 @@ struct pass {
     float *x, *gate, *up, *gate_q, *up_q; /* [MQ_COVARIANCE_ROWS] rows */
     float *packed;
     struct mq_calibrated_attention attention;
+    struct mq_calibrated_states states;
     uint32_t *others; /* tokens that do not meet the expert, as many as are asked at most */
 };
 
@@ -523,18 +525,45 @@ static moeq_status on_product(void *user, struct mq_product *product, moeq_error
     return mq_calibrated_attention_product(&p->attention, product, err);
 }
 
+static moeq_status on_begin(void *user, size_t first_token, size_t tokens, float *const *hidden,
+                            uint32_t *layer, moeq_error *err)
+{
+    struct pass *p = user;
+    (void)first_token; /* all windows are in one pass */
+    return mq_calibrated_states_restore(&p->states, tokens, hidden[0], layer, err);
+}
+
+static moeq_status on_hidden(void *user, uint32_t layer, size_t first_token, size_t tokens,
+                             const float *const *hidden, moeq_error *err)
+{
+    struct pass *p = user;
+    (void)first_token;
+    if (layer == p->calibrated->view->hparams.layers)
+        return MOEQ_OK;
+    return mq_calibrated_states_keep(&p->states, layer, tokens, hidden[0], err);
+}
+
 moeq_status mq_calibrated_run(void *user, struct mq_convert_sink *sink, moeq_error *err)
 {
     struct mq_calibrated *c = user;
     struct pass p = {.calibrated = c, .sink = sink};
     const struct mq_arm arm = {.name = "calibration", .view = c->view, .routes_from = -1};
-    const struct mq_observer observer = {.user = &p, .on_mlp = on_mlp, .on_product = on_product};
+    const struct mq_observer observer = {.user = &p,
+                                         .on_begin = on_begin,
+                                         .on_hidden = on_hidden,
+                                         .on_mlp = on_mlp,
+                                         .on_product = on_product};
     struct mq_context context = *c->context; /* all windows in one pass */
     moeq_status status;
     c->result = (struct mq_calibrated_result){.tokens = c->windows->count * c->windows->length};
     MQ_TRY_OUT(mq_calibrated_check_memory(c, err));
     context.memory_bytes = UINT64_MAX;
     MQ_TRY_OUT(prepare(&p, err));
+    p.states = (struct mq_calibrated_states){.sink = sink,
+                                             .result = &c->result,
+                                             .attention_matrices = &p.attention.matrices,
+                                             .hidden = p.hidden};
+    mq_calibrated_states_begin(&p.states, c->options.keep_seconds);
     MQ_TRY_OUT(mq_evaluate(&context, &arm, 1, c->windows, &observer, err));
     c->result.matrices += p.attention.matrices;
 out:

@@ -17,13 +17,22 @@
 struct mq_calibrated_options {
     struct mq_feedback_options feedback;
     size_t columns; /* errors are made good within runs of so many columns; 0: of a whole row */
+    /* Seconds of work after which the tokens' states are kept beside the output, so that an interrupted conversion need
+     * not run their layers again: at a layer's end, and if writing them last took less than a twentieth of that;
+     * 0: MQ_CALIBRATED_KEEP_SECONDS; below 0: never */
+    double keep_seconds;
 };
+
+enum { MQ_CALIBRATED_KEEP_SECONDS = 60 };
 
 /* What came of it: matrices and experts of each kind. */
 struct mq_calibrated_result {
     uint64_t matrices;  /* encoded so */
     uint64_t experts, few, without; /* experts met by tokens; by fewer than the matrix has columns; by none */
     uint64_t tokens;
+    uint32_t layers_resumed; /* that an earlier run had run */
+    uint32_t states_kept;    /* times */
+    moeq_error states_error; /* why states could not be kept, or those of an earlier run not used */
 };
 
 struct mq_calibrated {

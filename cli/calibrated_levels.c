@@ -93,9 +93,11 @@ moeq_status mq_calibrated_levels_make(const struct mq_options *options,
         MQ_TRY_OUT(mq_calibrated_option_read(&own, source, judging, &calibrated,
                                              &candidates[i].policy, err));
         calibrated.run.context = context;
+        calibrated.run.options.keep_seconds = -1; /* nothing goes on with what is made here */
         snprintf(path, sizeof path, "%s/%zu.moeq", folder, i);
         MQ_TRY_OUT(make(options, context, source, &calibrated, &candidates[i].policy, path,
                         &made[i], err));
+        unlink(path); /* it is open; so a run that is killed leaves one level's at most */
         candidates[i].made = made[i];
         snprintf(sentence, MQ_CALIBRATED_SENTENCE, "%s", calibrated.sentence);
         candidates[i].policy.calibration = sentence;

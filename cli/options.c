@@ -153,7 +153,8 @@ static const struct option options_table[] = {
     {"calibration-text", 0, LIST, "FILE",
      "the text of --effort calibrated, which --text should not contain; may be repeated. The "
      "levels "
-     "are made in a file without a name in $TMPDIR",
+     "are made in a folder moeq-sweep-XXXXXX in $TMPDIR, of which nothing is left when the "
+     "evaluation begins (a sweep that is killed before leaves it, with one file in the size of a level)",
      FIELD(calibration_text)},
     {"context", 0, COUNT, "N",
      "length in tokens: of evaluation's windows (default: the protocol's), of fit's KV cache "

@@ -1,6 +1,8 @@
 /* plan_output.c: showing a plan, and turning it into files. */
 #include "plan_output.h"
 
+#include "calibrated_states.h"
+
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -175,6 +177,7 @@ static cJSON *calibrated_json(struct mq_json_tree *b, const struct mq_calibrated
     mq_json_put_count(b, o, "experts", r->experts);
     mq_json_put_count(b, o, "experts_with_few_tokens", r->few);
     mq_json_put_count(b, o, "experts_without_tokens", r->without);
+    mq_json_put_count(b, o, "layers_resumed", r->layers_resumed);
     return o;
 }
 
@@ -182,6 +185,11 @@ static cJSON *calibrated_json(struct mq_json_tree *b, const struct mq_calibrated
 static void print_calibrated(const struct mq_options *options, const struct mq_calibrated_result *r)
 {
     char sentence[256];
+    if (!options->quiet && r->layers_resumed)
+        printf("resumed: the tokens' states after %" PRIu32 " layers were kept by an earlier run\n",
+               r->layers_resumed);
+    if (r->states_error.status)
+        mq_print_note(options, r->states_error.message);
     if (!options->quiet)
         printf("  error feedback in %" PRIu64 " matrices\n", r->matrices);
     if (r->few || r->without) {
@@ -278,9 +286,14 @@ enum mq_exit mq_execute_plan(const char *command, const struct mq_options *optio
         mq_choice_put_json(&b, o, &budget->choice);
         return mq_print_json(mq_json_finish(&b, o));
     }
-    if (!options->json && (options->dry_run || !options->quiet))
+    if (!options->json && (options->dry_run || !options->quiet)) {
+        char size[32];
         print_plan(plan, options, budget);
-    else if (!options->json)
+        if (calibrated->given)
+            printf("  when it takes more than a minute: %s of states beside the output "
+                   "(OUT.part.states), while it is not finished\n",
+                   mq_format_bytes(mq_calibrated_states_bytes(&calibrated->run), size));
+    } else if (!options->json)
         print_notes(plan, options);
     if (options->dry_run)
         return mq_finish_output();

@@ -10,8 +10,10 @@
 #include "convert.h"
 
 #include "checked.h"
+#include "file.h"
 #include "first_error.h"
 #include "gguf_form.h"
+#include "kept_states.h"
 #include "moeq_profile.h"
 #include "nonfinite.h"
 #include "output_int.h"
@@ -546,6 +548,61 @@ moeq_status mq_convert_put(struct mq_convert_sink *sink, const struct mq_tensor 
     f->crcs[f->count++] = job->crcs[e->item];
     f->bytes += e->size_bytes;
     return take_finished(job, false) ? note_taken(job, err) : MOEQ_OK;
+}
+
+moeq_status mq_convert_note(struct mq_convert_sink *sink, moeq_error *err)
+{
+    struct job *job = sink->job;
+    if (take_finished(job, true))
+        MQ_TRY(note_taken(job, err));
+    return mq_output_sync_journal(&job->output, err);
+}
+
+static uint64_t count_done(const struct job *job)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < job->plan->items_count; i++)
+        n += job->done[i];
+    return n;
+}
+
+moeq_status mq_convert_keep(struct mq_convert_sink *sink, const struct mq_convert_point *point,
+                            const void *states, moeq_error *err)
+{
+    const struct mq_kept_states kept = {.identity = mq_output_identity(sink->job->plan),
+                                        .finished = count_done(sink->job),
+                                        .point = *point};
+    const char *path = sink->job->output.states;
+    if (!mq_kept_states_may_write(path))
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
+                            "is where the states of this conversion would be kept, and something "
+                            "else: remove it");
+    return mq_kept_states_write(path, &kept, states, err);
+}
+
+/* The journal is read up to the first line that is torn, so as many tensors as then are the same. */
+moeq_status mq_convert_kept(const struct mq_convert_sink *sink, struct mq_convert_point *point,
+                            bool *there, moeq_error *err)
+{
+    const char *path = sink->job->output.states;
+    struct mq_kept_states kept = {.identity = mq_output_identity(sink->job->plan), .point = *point};
+    *there = false;
+    if (!mq_path_exists(path))
+        return MOEQ_OK;
+    MQ_TRY(mq_kept_states_read(path, &kept, err));
+    if (kept.finished > count_done(sink->job))
+        return mq_fail_file(err, MOEQ_MALFORMED, path,
+                            "states of an interrupted conversion: expected %" PRIu64
+                            " finished tensors, found %" PRIu64,
+                            kept.finished, count_done(sink->job));
+    *point = kept.point;
+    *there = true;
+    return MOEQ_OK;
+}
+
+moeq_status mq_convert_load_kept(const struct mq_convert_sink *sink, void *states, moeq_error *err)
+{
+    return mq_kept_states_load(sink->job->output.states, states, err);
 }
 
 static moeq_status run_encoder(struct job *job, const struct mq_convert_encoder *encoder,

@@ -2,8 +2,8 @@
  * convert.h: executing a plan: source rows -> blocks -> file, by chunks, in parallel, resumably.
  *
  * Output goes to OUT.part, reserved in full before the first byte; OUT.part.journal lists the
- * tensors that are finished and on the disk. A conversion that was killed goes on from there and
- * ends with the same bytes. The finished file is synced and renamed to OUT. Where the plan has
+ * tensors that are finished and on the disk, and OUT.part.states is where an encoder has got to. A conversion that
+ * was killed goes on from there and ends with the same bytes. The finished file is synced and renamed to OUT. Where the plan has
  * several files, each has a part; they get their names when all of them are finished, the first of
  * them (of a moeq model, its index) last.
  */
@@ -35,6 +35,23 @@ const struct mq_level *mq_convert_level(const struct mq_convert_sink *sink,
 /* bytes: all rows, blocks of that level. */
 moeq_status mq_convert_put(struct mq_convert_sink *sink, const struct mq_tensor *tensor,
                            const uint8_t *bytes, moeq_error *err);
+
+/*
+ * Where an encoder has got to, kept in OUT.part.states until the output is finished, or nothing of it is left: a step,
+ * numbers of its own, and states. What is kept is of this very plan, and no tensor that was handed over before is
+ * missing; mq_convert_note first makes those durable.
+ */
+struct mq_convert_point {
+    uint64_t step, own[4];
+    uint64_t bytes; /* of states */
+};
+moeq_status mq_convert_note(struct mq_convert_sink *sink, moeq_error *err);
+moeq_status mq_convert_keep(struct mq_convert_sink *sink, const struct mq_convert_point *point,
+                            const void *states, moeq_error *err);
+/* point->bytes is what is expected; `there` false without an error: nothing was kept. */
+moeq_status mq_convert_kept(const struct mq_convert_sink *sink, struct mq_convert_point *point,
+                            bool *there, moeq_error *err);
+moeq_status mq_convert_load_kept(const struct mq_convert_sink *sink, void *states, moeq_error *err);
 
 struct mq_convert_options {
     const char *output;

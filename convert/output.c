@@ -10,6 +10,7 @@
 #include "buffer.h"
 #include "error.h"
 #include "file.h"
+#include "kept_states.h"
 #include "moeq_index.h"
 #include "new_file.h"
 #include "text_match.h"
@@ -68,7 +69,7 @@ static moeq_status refuse_source(const struct mq_plan *plan, const char *output,
             "the output would lie inside the source folder %s; choose another place",
             plan->view->path);
     /* The part and the journal are written to before OUT is, so they must be no input either. */
-    static const char *const suffixes[] = {"", PART_SUFFIX, JOURNAL_SUFFIX};
+    static const char *const suffixes[] = {"", PART_SUFFIX, JOURNAL_SUFFIX, MQ_KEPT_SUFFIX};
     for (size_t k = 0; k < sizeof suffixes / sizeof *suffixes; k++) {
         char path[PATH_MAX];
         struct stat st;
@@ -130,7 +131,7 @@ moeq_status mq_output_check(const struct mq_plan *plan, const struct mq_convert_
 /* What must be equal for a part to be continued: the headers say levels and places; the sources'
  * names, sizes, headers and times say that the data is the same; effort and importance, that the
  * search is. */
-static uint32_t plan_identity(const struct mq_plan *plan)
+uint32_t mq_output_identity(const struct mq_plan *plan)
 {
     const char *effort = mq_effort_name(plan->effort);
     uLong crc = crc32_z(0, (const Bytef *)effort, strlen(effort));
@@ -162,7 +163,7 @@ static bool read_journal(const char *text, const struct mq_plan *plan, bool *don
 {
     char magic[64];
     const int n =
-        snprintf(magic, sizeof magic, JOURNAL_MAGIC " %08" PRIx32 "\n", plan_identity(plan));
+        snprintf(magic, sizeof magic, JOURNAL_MAGIC " %08" PRIx32 "\n", mq_output_identity(plan));
     if (strncmp(text, magic, (size_t)n) != 0)
         return false;
     const char *line = text + n;
@@ -220,7 +221,7 @@ static moeq_status start_journal(const struct mq_plan *plan, struct mq_output *o
 {
     char line[64];
     const int n =
-        snprintf(line, sizeof line, JOURNAL_MAGIC " %08" PRIx32 "\n", plan_identity(plan));
+        snprintf(line, sizeof line, JOURNAL_MAGIC " %08" PRIx32 "\n", mq_output_identity(plan));
     MQ_TRY(mq_write_at(o->journal_fd, o->journal, 0, line, (size_t)n, err));
     o->journal_bytes = (uint64_t)n;
     return MOEQ_OK;
@@ -230,6 +231,7 @@ void mq_output_discard(const struct mq_output *o)
 {
     /* The journal first: a part without one is never continued. */
     unlink(o->journal);
+    mq_kept_states_remove(o->states);
     for (size_t i = 0; i < o->files_count; i++)
         unlink(o->files[i].part);
 }
@@ -281,6 +283,7 @@ static moeq_status start_afresh(const struct mq_plan *plan, const char *output, 
     /* The journal first: a part that is being emptied must not look finished. */
     moeq_status status =
         ftruncate(o->journal_fd, 0) == 0 ? MOEQ_OK : mq_fail_errno(err, o->journal, "cannot empty");
+    mq_kept_states_remove(o->states);
     if (status == MOEQ_OK && plan->has_index)
         remove_other_shards(o, output);
     /* Then the journal: it is what tells a part of ours from a file that is called so. */
@@ -383,6 +386,7 @@ static moeq_status name_files(const struct mq_plan *plan, const char *output, st
     }
     /* As the lock, beside the first file: the same OUT in one file and in several are two jobs. */
     snprintf(o->journal, sizeof o->journal, "%.*s" JOURNAL_SUFFIX, PATH_MAX - 16, o->files[0].path);
+    snprintf(o->states, sizeof o->states, "%.*s" MQ_KEPT_SUFFIX, PATH_MAX - 16, o->files[0].path);
     if (!plan->has_index)
         return MOEQ_OK;
     struct mq_buffer index = {0};
@@ -482,6 +486,11 @@ moeq_status mq_output_note(struct mq_output *o, const uint32_t *items, const uin
     return status;
 }
 
+moeq_status mq_output_sync_journal(const struct mq_output *o, moeq_error *err)
+{
+    return fdatasync(o->journal_fd) == 0 ? MOEQ_OK : mq_fail_errno(err, o->journal, "cannot sync");
+}
+
 moeq_status mq_output_write_index(const struct mq_plan *plan, const struct mq_output *o,
                                   const uint32_t *crcs, moeq_error *err)
 {
@@ -511,6 +520,7 @@ moeq_status mq_output_finish(struct mq_output *o, moeq_error *err)
                                  "cannot rename the finished file to this name");
     }
     unlink(o->journal);
+    mq_kept_states_remove(o->states);
     MQ_TRY(mq_sync_folder_of(o->files[0].path, err));
     for (size_t i = 0; i < o->files_count; i++) {
         const int fd = o->files[i].fd;

@@ -17,7 +17,7 @@ struct mq_output {
     size_t files_count;
     int journal_fd;         /* -1 where closed */
     uint64_t journal_bytes; /* of whole records */
-    char journal[PATH_MAX];
+    char journal[PATH_MAX], states[PATH_MAX]; /* (kept_states.h) */
 };
 
 /* The checks that need no writing: see mq_convert. */
@@ -36,14 +36,19 @@ moeq_status mq_output_open(const struct mq_plan *plan, const struct mq_convert_o
 moeq_status mq_output_note(struct mq_output *output, const uint32_t *items, const uint32_t *crcs,
                            size_t count, moeq_error *err);
 
+moeq_status mq_output_sync_journal(const struct mq_output *output, moeq_error *err);
+
+/* What must be equal for a part to be continued. */
+uint32_t mq_output_identity(const struct mq_plan *plan);
+
 /* Writes the index of a model in several files; crcs[i] is the last word of file i's checksums. */
 moeq_status mq_output_write_index(const struct mq_plan *plan, const struct mq_output *output,
                                   const uint32_t *crcs, moeq_error *err);
 
-/* Syncs, renames the parts to their names and removes the journal. */
+/* Syncs, renames the parts to their names and removes the journal and what an encoder has kept. */
 moeq_status mq_output_finish(struct mq_output *output, moeq_error *err);
 
-/* Removes parts and journal, in which nothing is worth keeping. Close afterwards. */
+/* Removes parts, journal and kept states, in which nothing is worth keeping. Close afterwards. */
 void mq_output_discard(const struct mq_output *output);
 
 /* Closes; unfinished parts stay for a later run. */

@@ -125,6 +125,12 @@ struct mq_product {
  * evaluation. Arrays are indexed by arm and valid during the call only. */
 struct mq_observer {
     void *user;
+    /* Called first in a pass: what was seen in an earlier run of the same windows and arms, on_hidden's of a layer
+     * (up to `layers`), may be given back here with that layer's number, which is then the first that is run. Layer 0,
+     * as it is given: nothing. */
+    moeq_status (*on_begin)(void *user, size_t first_token, size_t tokens,
+                            float *const *hidden /* [arm] -> [tokens][hidden] */, uint32_t *layer,
+                            moeq_error *err);
     moeq_status (*on_hidden)(void *user, uint32_t layer, size_t first_token, size_t tokens,
                              const float *const *hidden /* [arm] -> [tokens][hidden] */,
                              moeq_error *err);

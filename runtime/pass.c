@@ -140,6 +140,7 @@ moeq_status mq_pass_create(struct mq_pass *pass, const struct mq_arm *arms, size
     pass->arms = calloc(count, sizeof *pass->arms);
     pass->products = calloc(MQ_LINEAR_BATCH * count, sizeof *pass->products);
     pass->pointers = calloc(count, sizeof *pass->pointers);
+    pass->states = calloc(count, sizeof *pass->states);
     pass->routes = calloc(count, sizeof *pass->routes);
     pass->norm = calloc(s->vector, sizeof(float));
     pass->norm_bias = calloc(s->vector, sizeof(float));
@@ -149,9 +150,9 @@ moeq_status mq_pass_create(struct mq_pass *pass, const struct mq_arm *arms, size
     pass->router_vectors = calloc(count * 2 * s->experts + 1, sizeof(float));
     pass->row_bytes = calloc(pass->context->threads, pass->row_capacity);
     pass->token_index = calloc(s->tokens, sizeof(size_t));
-    bool ok = pass->arms && pass->products && pass->pointers && pass->routes && pass->norm &&
-              pass->norm_bias && pass->biases && pass->mlp_biases && pass->probabilities && pass->router_vectors &&
-              pass->row_bytes && pass->token_index;
+    bool ok = pass->arms && pass->products && pass->pointers && pass->states && pass->routes &&
+              pass->norm && pass->norm_bias && pass->biases && pass->mlp_biases &&
+              pass->probabilities && pass->router_vectors && pass->row_bytes && pass->token_index;
     for (size_t a = 0; ok && a < count; a++) {
         struct mq_pass_arm *arm = &pass->arms[a];
         arm->arm = &arms[a];
@@ -202,6 +203,7 @@ void mq_pass_destroy(struct mq_pass *pass)
     free(pass->arms);
     free(pass->products);
     free(pass->pointers);
+    free(pass->states);
     free(pass->routes);
     free(pass->norm);
     free(pass->norm_bias);
@@ -288,14 +290,39 @@ static void set_idle(struct mq_pass *pass, uint32_t layer)
     }
 }
 
+/* States of all arms and the layer that they enter, if the observer has some. */
+static moeq_status ask_for_states(struct mq_pass *pass, uint32_t *layer, moeq_error *err)
+{
+    const struct mq_observer *observer = pass->observer;
+    const struct mq_view *view = pass->arms[0].arm->view;
+    if (!observer->on_begin)
+        return MOEQ_OK;
+    for (size_t a = 0; a < pass->arms_count; a++)
+        pass->states[a] = pass->arms[a].hidden;
+    MQ_TRY(observer->on_begin(observer->user, pass->first_window * pass->windows->length,
+                              pass->tokens, pass->states, layer, err));
+    for (size_t i = 0; i < view->tensors_count; i++) {
+        const struct mq_tensor *t = &view->tensors[i];
+        if (t->layer >= 0 && (uint32_t)t->layer < *layer && t->rows > 1)
+            pass->weights_done += t->rows * t->cols;
+    }
+    return *layer <= pass->hparams->layers
+               ? MOEQ_OK
+               : mq_fail(err, MOEQ_INVALID_ARGUMENT, "states of layer %u of %u", *layer,
+                         pass->hparams->layers);
+}
+
 moeq_status mq_pass_run(struct mq_pass *pass, size_t first, size_t count, moeq_error *err)
 {
     const struct mq_model_program *program = pass->program;
     pass->first_window = first;
     pass->windows_count = count;
     pass->tokens = count * pass->windows->length;
-    MQ_TRY(run_program(pass, &program->begin, -1, err));
-    for (uint32_t layer = 0; layer < pass->hparams->layers; layer++) {
+    uint32_t begin = 0;
+    MQ_TRY(ask_for_states(pass, &begin, err));
+    if (begin == 0)
+        MQ_TRY(run_program(pass, &program->begin, -1, err));
+    for (uint32_t layer = begin; layer < pass->hparams->layers; layer++) {
         set_idle(pass, layer);
         MQ_TRY(report_hidden(pass, layer, err));
         MQ_TRY(run_program(pass, program->layers[layer], (int32_t)layer, err));

@@ -89,7 +89,8 @@ struct mq_pass {
     struct mq_pass_arm *arms;
     size_t arms_count;
     struct mq_linear_arm *products; /* [MQ_LINEAR_BATCH][arms]: the products at hand */
-    const float **pointers;         /* [arms]: for callbacks */
+    const float **pointers;         /* [arms]: for callbacks, */
+    float **states;                 /* and for on_begin */
     struct mq_routes *routes;       /* [arms] */
     float *norm, *norm_bias;        /* [sizes.vector]: a norm's weights and biases */
     float *biases;                  /* [arms][sizes.vector]: of the product at hand */
