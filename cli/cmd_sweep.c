@@ -1,6 +1,7 @@
 /* cmd_sweep.c: moeq sweep: levels of one model and files made of it, side by side. */
 #include "attribution_print.h"
 #include "calibrated_levels.h"
+#include "comparison_announce.h"
 #include "comparison_print.h"
 #include "eval_options.h"
 #include "importance_option.h"
@@ -283,6 +284,8 @@ enum mq_exit mq_cmd_sweep(const struct mq_options *options)
         return MQ_EXIT_USAGE;
     }
     s.how.int8 = compute == MQ_COMPUTE_INT8;
+    s.how.before = mq_announce_comparison;
+    s.how.before_user = &ui;
     moeq_error err = {0};
     const moeq_status status = run(options, &ui.context, &s, &err);
     mq_job_end(&ui);

@@ -1,4 +1,5 @@
 /* cmd_verify.c: moeq verify: stored models against the original, and against a gate. */
+#include "comparison_announce.h"
 #include "comparison_print.h"
 #include "eval_options.h"
 #include "metric_list.h"
@@ -189,6 +190,7 @@ static void print_judgement(const struct mq_gate *gate, const struct mq_options 
 
 /* What a verification holds until its end. */
 struct verification {
+    struct mq_job_ui *ui;
     struct mq_view *views[MQ_CANDIDATES_MAX];
     struct mq_candidate candidates[MQ_CANDIDATES_MAX];
     size_t count;
@@ -202,9 +204,12 @@ struct verification {
 };
 
 /* A gate about other tokens or another arithmetic must not cost an evaluation first. */
-static moeq_status check_gate(void *gate, const struct mq_comparison *result, moeq_error *err)
+static moeq_status before(void *user, const struct mq_comparison *result, moeq_error *err)
 {
-    return mq_gate_check(gate, result, err);
+    struct verification *v = user;
+    if (v->gate)
+        MQ_TRY(mq_gate_check(v->gate, result, err));
+    return mq_announce_comparison(v->ui, result, err);
 }
 
 /* Everything before the evaluation: what is not understood must not cost one first. */
@@ -229,8 +234,8 @@ static moeq_status prepare(const struct mq_options *options, const struct mq_con
         v->how.text = &v->text;
     }
     MQ_TRY(mq_option_tasks(options, &v->tasks, &v->how.protocol, err));
-    v->how.before = v->gate ? check_gate : NULL;
-    v->how.before_user = v->gate;
+    v->how.before = before;
+    v->how.before_user = v;
     MQ_TRY(mq_baseline_open(context, options->against, &open, &v->baseline, err));
     return v->baseline.model ? check_outputs(options, &v->baseline.model, 1, err) : MOEQ_OK;
 }
@@ -294,6 +299,7 @@ enum mq_exit mq_cmd_verify(const struct mq_options *options)
         return MQ_EXIT_USAGE;
     if (!mq_job_begin(options, &ui))
         return MQ_EXIT_USAGE;
+    v.ui = &ui;
     moeq_status status = prepare(options, &ui.context, &v, &err);
     if (status == MOEQ_OK)
         status =

@@ -64,7 +64,7 @@ struct mq_options {
     bool gate_all, list_metrics;
     /* common */
     uint64_t threads, memory;
-    bool json, quiet, verbose, no_progress, help;
+    bool json, quiet, verbose, progress, no_progress, help;
 };
 
 enum { MQ_ANY = INT_MAX };

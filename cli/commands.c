@@ -7,7 +7,7 @@
 /* Those that stand last in a command's help: of every command; of what takes time; and of what has
  * buffers to choose the size of. */
 #define COMMON "json quiet help"
-#define JOB COMMON " threads no-progress"
+#define JOB COMMON " threads progress no-progress"
 #define LARGE_JOB JOB " memory"
 
 const struct mq_command mq_commands[] = {

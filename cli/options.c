@@ -178,8 +178,8 @@ static const struct option options_table[] = {
      "each level, beside f32; in verify: of every model that runs",
      FIELD(compute)},
     {"prompt", 0, TEXT, "TEXT", "the text to go on from", FIELD(prompt)},
-    {"prompt-file", 0, TEXT, "FILE",
-     "the same from a file, a pipe, or - for standard input", FIELD(prompt_file)},
+    {"prompt-file", 0, TEXT, "FILE", "the same from a file, a pipe, or - for standard input",
+     FIELD(prompt_file)},
     {"chat", 0, TEXT, "TEXT",
      "a message to answer, put into the model's own chat template, where that is of a known form",
      FIELD(chat)},
@@ -267,6 +267,9 @@ static const struct option options_table[] = {
     {"json", 0, FLAG, NULL, "print one JSON document on stdout and nothing else", FIELD(json)},
     {"quiet", 'q', FLAG, NULL, "print results only (and notes, on stderr)", FIELD(quiet)},
     {"verbose", 'v', FLAG, NULL, "print more", FIELD(verbose)},
+    {"progress", 0, FLAG, NULL,
+     "progress in plain lines, also where stderr is no terminal: every ten seconds or tenth",
+     FIELD(progress)},
     {"no-progress", 0, FLAG, NULL, "no progress bar", FIELD(no_progress)},
     {"help", 'h', FLAG, NULL, "this text", FIELD(help)},
 };
@@ -284,7 +287,7 @@ static bool has_word(const char *words, const char *word)
 /* What any command takes, for scripts that give the same to all: each is kept by a command that has
  * no use for it, since it bounds what is used or asks for what is printed besides. Its help shows
  * those that do something there. */
-#define ALWAYS "threads memory no-progress verbose"
+#define ALWAYS "threads memory progress no-progress verbose"
 
 static bool takes(const struct mq_command *command, const struct option *o)
 {

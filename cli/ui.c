@@ -1,5 +1,6 @@
 /* ui.c: what a person sees: progress, Ctrl-C, errors, numbers with units. */
 #include "command.h"
+#include "progress.h"
 
 #include <math.h>
 #include <signal.h>
@@ -91,68 +92,7 @@ static void on_interrupt(int signal_number)
         _exit(130);
 }
 
-/* ---- progress ---- */
-
-enum { BAR_WIDTH = 22 };
-
-struct mq_progress_state {
-    bool terminal;
-    bool shown;              /* a line stands on the terminal */
-    double started, updated; /* seconds */
-    char phase[64];
-    uint64_t first_done; /* where this phase began: resumed work has no rate */
-};
-
-/* "812 MiB/s", "31 ktokens/s" */
-static void format_rate(double rate, const char *unit, char text[40])
-{
-    char bytes[32];
-    if (strcmp(unit, "bytes") == 0)
-        snprintf(text, 40, "%s/s", mq_format_bytes((uint64_t)rate, bytes));
-    else if (rate >= 1e9)
-        snprintf(text, 40, "%.1f G%s/s", rate / 1e9, unit);
-    else if (rate >= 1e6)
-        snprintf(text, 40, "%.1f M%s/s", rate / 1e6, unit);
-    else
-        snprintf(text, 40, "%.0f %s/s", rate, unit);
-}
-
-static void on_progress(void *user, const struct mq_progress *p)
-{
-    struct mq_progress_state *s = user;
-    const double now = mq_now_seconds();
-    if (strcmp(s->phase, p->phase) != 0) {
-        if (!s->phase[0] || p->done == 0) {
-            s->started = now;
-            s->first_done = p->done;
-        }
-        snprintf(s->phase, sizeof s->phase, "%s", p->phase);
-    }
-    /* At most six times a second on a terminal, once a minute in a log. */
-    if (now - s->updated < (s->terminal ? 1.0 / 6 : 60.0))
-        return;
-    s->updated = now;
-    const double elapsed = now - s->started;
-    const double share = p->total ? (double)p->done / (double)p->total : 0;
-    const double rate = elapsed > 0 ? (double)(p->done - s->first_done) / elapsed : 0;
-    char rate_text[40], left[32] = "?";
-    format_rate(rate, p->unit, rate_text);
-    if (rate > 0 && elapsed > 1)
-        mq_format_seconds((double)(p->total - p->done) / rate, left);
-    if (s->terminal) {
-        char bar[BAR_WIDTH + 1];
-        const int full = (int)(share * BAR_WIDTH);
-        for (int i = 0; i < BAR_WIDTH; i++)
-            bar[i] = i < full ? '#' : '.';
-        bar[BAR_WIDTH] = '\0';
-        fprintf(stderr, "\r\033[K%.20s [%s] %3.0f %% %.16s, %.14s left", p->phase, bar, 100 * share,
-                rate_text, left);
-        s->shown = true;
-    } else {
-        fprintf(stderr, "moeq: %s: %.0f %%, %s, %s left\n", p->phase, 100 * share, rate_text, left);
-    }
-    fflush(stderr);
-}
+/* ---- jobs ---- */
 
 bool mq_job_begin(const struct mq_options *options, struct mq_job_ui *ui)
 {
@@ -168,22 +108,16 @@ bool mq_job_begin(const struct mq_options *options, struct mq_job_ui *ui)
     }
     ui->context.memory_bytes = options->memory;
     ui->context.cancel = &interrupted;
-    if (options->no_progress || options->quiet)
-        return true;
-    ui->progress = calloc(1, sizeof *ui->progress);
-    if (!ui->progress)
-        return true; /* a job without a progress bar is still a job */
-    ui->progress->terminal = isatty(STDERR_FILENO);
-    ui->progress->updated = mq_now_seconds();
-    ui->context.progress = on_progress;
-    ui->context.progress_user = ui->progress;
+    ui->progress = mq_progress_begin(options);
+    if (ui->progress) {
+        ui->context.progress = mq_progress_show;
+        ui->context.progress_user = ui->progress;
+    }
     return true;
 }
 
 void mq_job_end(struct mq_job_ui *ui)
 {
-    if (ui->progress && ui->progress->shown)
-        fprintf(stderr, "\r\033[K");
-    free(ui->progress);
+    mq_progress_end(ui->progress);
     ui->progress = NULL;
 }

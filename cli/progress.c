@@ -1,0 +1,168 @@
+/*
+ * progress.c: one line that is drawn again on a terminal that can do so; else a line of its own now and then:
+ *
+ *   a terminal                     a bar, six times a second
+ *   TERM=dumb or --progress        a line at the start, then every ten seconds or tenth of the work
+ *   neither                        a line a minute, for logs of what takes long
+ */
+#include "progress.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+enum how { BAR, LINES, LOG };
+
+struct mq_progress_state {
+    enum how how;
+    bool shown;              /* a line stands on the terminal */
+    double started, updated; /* seconds */
+    double share;            /* when a line was last printed */
+    char kind[64];           /* the first word of the phase: all layers of all passes are one job */
+    uint64_t first_done, last_done,
+        total; /* where this job began: what was done before has no rate */
+};
+
+static const double BAR_SECONDS = 1.0 / 6, LINE_SECONDS = 10, LOG_SECONDS = 60, LINE_SHARE = 0.1;
+
+int mq_terminal_columns(void)
+{
+    struct winsize size;
+    const char *columns = getenv("COLUMNS");
+    const int given = columns ? atoi(columns) : 0;
+    if (given > 0)
+        return given;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : 80;
+}
+
+struct mq_progress_state *mq_progress_begin(const struct mq_options *options)
+{
+    const char *term = getenv("TERM");
+    if (options->no_progress || options->quiet)
+        return NULL;
+    struct mq_progress_state *s = calloc(1, sizeof *s);
+    if (!s)
+        return NULL; /* a job without a progress bar is still a job */
+    const bool terminal = isatty(STDERR_FILENO), dumb = term && strcmp(term, "dumb") == 0;
+    s->how = terminal && !dumb && !options->progress ? BAR
+             : terminal || options->progress         ? LINES
+                                                     : LOG;
+    s->updated = s->how == LINES ? -INFINITY : mq_now_seconds();
+    return s;
+}
+
+void mq_progress_announce(struct mq_progress_state *s, const char *sentence)
+{
+    const int width = mq_terminal_columns();
+    if (!s || s->how == LOG)
+        return;
+    int at = fprintf(stderr, "moeq:");
+    for (size_t n; *sentence; sentence += n + strspn(sentence + n, " ")) {
+        n = strcspn(sentence, " ");
+        if (s->how == BAR && at + 1 + (int)n >= width)
+            at = fprintf(stderr, "\n ") - 1;
+        at += fprintf(stderr, " %.*s", (int)n, sentence);
+    }
+    fputc('\n', stderr);
+}
+
+/* "812 MiB/s", "31 ktokens/s" */
+static void format_rate(double rate, const char *unit, char text[40])
+{
+    char bytes[32];
+    if (strcmp(unit, "bytes") == 0)
+        snprintf(text, 40, "%s/s", mq_format_bytes((uint64_t)rate, bytes));
+    else if (rate >= 1e9)
+        snprintf(text, 40, "%.1f G%s/s", rate / 1e9, unit);
+    else if (rate >= 1e6)
+        snprintf(text, 40, "%.1f M%s/s", rate / 1e6, unit);
+    else
+        snprintf(text, 40, "%.0f %s/s", rate, unit);
+}
+
+void mq_progress_line(char *line, size_t room, int columns, const char *phase, double share,
+                      const char *rate, const char *left)
+{
+    enum { LARGEST = 22, LEAST = 5 };
+    const int width = columns - 1; /* the cursor stands behind it */
+    char percent[96], bar[LARGEST + 4] = "";
+    snprintf(percent, sizeof percent, " %3.0f %% %.16s, %.14s left", 100 * share, rate, left);
+    if ((int)strlen(phase) + (int)strlen(percent) + LEAST + 3 > width)
+        snprintf(percent, sizeof percent, " %3.0f %%, %.14s left", 100 * share, left);
+    const int free_columns = width - (int)strlen(phase) - (int)strlen(percent) - 3;
+    const int cells = free_columns < LARGEST ? free_columns : LARGEST;
+    if (cells >= LEAST) {
+        const int full = (int)(fmin(1, fmax(0, share)) * cells);
+        bar[0] = ' ';
+        bar[1] = '[';
+        for (int i = 0; i < cells; i++)
+            bar[2 + i] = i < full ? '#' : '.';
+        bar[2 + cells] = ']';
+        bar[3 + cells] = '\0';
+    }
+    const int name = width - (int)strlen(percent) - (int)strlen(bar);
+    snprintf(line, room, "%.*s%s%s", name > 0 ? name : 0, phase, bar, percent);
+    if (width >= 0 && (size_t)width < room)
+        line[width] = '\0';
+}
+
+/* Another job, such as a second walk over the same bytes, begins at what it finds done. */
+static void follow(struct mq_progress_state *s, const struct mq_progress *p, double now)
+{
+    char kind[sizeof s->kind];
+    snprintf(kind, sizeof kind, "%.*s", (int)strcspn(p->phase, " "), p->phase);
+    if (strcmp(kind, s->kind) != 0 || p->total != s->total || p->done < s->last_done) {
+        memcpy(s->kind, kind, sizeof kind);
+        s->total = p->total;
+        s->started = now;
+        s->first_done = p->done;
+        s->share = -1;
+    }
+    s->last_done = p->done;
+}
+
+static bool is_due(const struct mq_progress_state *s, double share, double now)
+{
+    const double since = now - s->updated;
+    return s->how == BAR   ? since >= BAR_SECONDS
+           : s->how == LOG ? since >= LOG_SECONDS
+                           : since >= LINE_SECONDS || share >= s->share + LINE_SHARE;
+}
+
+void mq_progress_show(void *user, const struct mq_progress *p)
+{
+    struct mq_progress_state *s = user;
+    const double now = mq_now_seconds();
+    follow(s, p, now);
+    const double share = p->total ? (double)p->done / (double)p->total : 0;
+    if (!is_due(s, share, now))
+        return;
+    s->updated = now;
+    s->share = share;
+    const double elapsed = now - s->started;
+    const double rate = elapsed > 0 ? (double)(p->done - s->first_done) / elapsed : 0;
+    char rate_text[40], left[32] = "?";
+    format_rate(rate, p->unit, rate_text);
+    if (rate > 0 && elapsed > 1)
+        mq_format_seconds((double)(p->total - p->done) / rate, left);
+    if (s->how == BAR) {
+        char line[256], phase[32];
+        snprintf(phase, sizeof phase, "%.28s", p->phase);
+        mq_progress_line(line, sizeof line, mq_terminal_columns(), phase, share, rate_text, left);
+        fprintf(stderr, "\r\033[K%s", line);
+        s->shown = true;
+    } else {
+        fprintf(stderr, "moeq: %s: %.0f %%, %s, %s left\n", p->phase, 100 * share, rate_text, left);
+    }
+    fflush(stderr);
+}
+
+void mq_progress_end(struct mq_progress_state *s)
+{
+    if (s && s->shown)
+        fprintf(stderr, "\r\033[K");
+    free(s);
+}
