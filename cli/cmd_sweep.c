@@ -205,7 +205,9 @@ static void print_sweep(const struct sweep *s, const struct mq_options *options)
     if (s->sentence[0])
         printf("  levels by %s\n", s->sentence);
     mq_print_comparison_notes(options, r);
-    mq_print_comparison(r, options->verbose);
+    struct mq_table_choice choice;
+    if (mq_table_choose("sweep", options, &choice))
+        mq_print_comparison(r, &choice);
     if (s->attribute)
         mq_print_attribution(&s->attribution, r);
     cJSON *document = s->card.given ? json_of(s, options) : NULL;
@@ -272,8 +274,10 @@ enum mq_exit mq_cmd_sweep(const struct mq_options *options)
         return MQ_EXIT_USAGE;
     struct sweep s = {.how = {.swap = options->swap, .noise_floor = options->noise_floor}};
     struct mq_job_ui ui;
+    struct mq_table_choice columns;
     enum mq_compute compute;
-    if (!mq_option_protocol("sweep", options, &s.how.protocol) ||
+    if (!mq_table_choose("sweep", options, &columns) ||
+        !mq_option_protocol("sweep", options, &s.how.protocol) ||
         !mq_option_compute("sweep", options, &compute) || !parse_levels(options, &s) ||
         !parse_attribute(options, &s) || !mq_sweep_card_options(options, &s.card) ||
         !mq_calibrated_levels_check(options) || !check_quantizing(options) ||

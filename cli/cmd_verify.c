@@ -86,6 +86,9 @@ static enum mq_exit check_options(const struct mq_options *o, struct mq_comparis
         return MQ_EXIT_USAGE;
     how->swap = o->swap;
     how->noise_floor = o->noise_floor;
+    struct mq_table_choice columns;
+    if (!mq_table_choose("verify", o, &columns))
+        return MQ_EXIT_USAGE;
     how->has_compute = o->compute;
     if (!mq_option_compute("verify", o, &how->compute))
         return MQ_EXIT_USAGE;
@@ -162,7 +165,9 @@ static void print_result(const struct mq_comparison *r, const struct mq_options 
                  mq_compute_name(r->rows[0].compute));
     mq_print_protocol(&r->text, r->compute, more);
     mq_print_comparison_notes(options, r);
-    mq_print_comparison(r, options->verbose);
+    struct mq_table_choice choice;
+    if (mq_table_choose("verify", options, &choice))
+        mq_print_comparison(r, &choice);
 }
 
 /* One line a broken limit; with --json on stderr, since stdout has one document and nothing else.
@@ -170,14 +175,17 @@ static void print_result(const struct mq_comparison *r, const struct mq_options 
 static void print_judgement(const struct mq_gate *gate, const struct mq_options *options)
 {
     FILE *out = options->json ? stderr : stdout;
+    const bool color = !options->json && mq_color_wanted(options);
     char line[256];
     if (!gate->broken) {
-        fprintf(out, "%sgate %s: all %zu limits kept\n", options->json ? "" : "\n", gate->path,
-                gate->count);
+        fprintf(out, "%s%sgate %s: all %zu limits kept%s\n", options->json ? "" : "\n",
+                mq_color(color, MQ_COLOR_GOOD), gate->path, gate->count,
+                mq_color(color, MQ_COLOR_NONE));
         return;
     }
-    fprintf(out, "%sREGRESSION: %zu of %zu limits of %s broken\n", options->json ? "" : "\n",
-            gate->broken, gate->count, gate->path);
+    fprintf(out, "%s%sREGRESSION: %zu of %zu limits of %s broken%s\n", options->json ? "" : "\n",
+            mq_color(color, MQ_COLOR_BAD), gate->broken, gate->count, gate->path,
+            mq_color(color, MQ_COLOR_NONE));
     for (size_t i = 0; i < gate->count; i++) {
         if (gate->limits[i].kept)
             continue;

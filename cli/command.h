@@ -61,6 +61,7 @@ struct mq_options {
     /* verify */
     const char *charts, *card, *base_model; /* beside `report` */
     const char *against, *gate, *write_gate, *margin, *junit;
+    const char *columns, *color;
     bool gate_all, list_metrics;
     /* common */
     uint64_t threads, memory;

@@ -136,6 +136,7 @@ const struct mq_command mq_commands[] = {
             "(--memory, default half of the machine's).",
         .options = "text tasks levels files shared attention embeddings tensor effort calibration "
                    "calibration-text protocol context tokens swap noise-floor attribute compute "
+                   "columns color "
                    "gpu vram bandwidth gpu-context kv runtime samples "
                    "report charts card base-model" READING,
         .common = LARGE_JOB " verbose",
@@ -200,8 +201,10 @@ const struct mq_command mq_commands[] = {
             "which figures there are, what each is and how a gate names it. -v adds routing\n"
             "layer by layer and more figures; --report writes it all as a page with charts\n"
             "(.html), as Markdown for a pull request (.md), or as a table (.csv).",
-        .options = "against text tasks protocol context tokens swap noise-floor compute gate gate-all "
-                   "write-gate margin junit list-metrics report charts card base-model" READING,
+        .options =
+            "against text tasks protocol context tokens swap noise-floor compute gate gate-all "
+            "write-gate margin junit list-metrics columns color report charts card "
+            "base-model" READING,
         .common = LARGE_JOB " verbose",
         .examples =
             "  moeq verify q8.moeq --against ref.moeqref --write-gate gate.json\n"

@@ -4,6 +4,7 @@
 #include "model_options.h"
 #include "quality_tables.h"
 #include "sweep_tables.h"
+#include "verdict_print.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -83,9 +84,10 @@ static void print_difference(const struct mq_comparison *c, const struct mq_diff
     }
 }
 
-void mq_print_comparison(const struct mq_comparison *c, bool layers)
+void mq_print_comparison(const struct mq_comparison *c, const struct mq_table_choice *choice)
 {
-    mq_print_sweep_tables(c, layers);
+    mq_print_sweep_tables(c, choice);
+    mq_print_verdicts(c, choice->color);
     mq_print_domain_table(c);
     mq_print_task_table(c);
     for (size_t i = 0; i < c->differences_count; i++)

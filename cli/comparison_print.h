@@ -4,6 +4,7 @@
 
 #include "command.h"
 #include "comparison.h"
+#include "table_choice.h"
 
 /* The files by their rows' names: "A: a.gguf"; one that is alone has none. */
 void mq_print_files(const struct mq_comparison *comparison);
@@ -12,7 +13,8 @@ void mq_print_files(const struct mq_comparison *comparison);
 void mq_print_comparison_notes(const struct mq_options *options,
                                const struct mq_comparison *comparison);
 
-/* All tables; with `layers` routing layer by layer. */
-void mq_print_comparison(const struct mq_comparison *comparison, bool layers);
+/* All tables. */
+void mq_print_comparison(const struct mq_comparison *comparison,
+                         const struct mq_table_choice *choice);
 
 #endif

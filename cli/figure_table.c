@@ -151,7 +151,9 @@ static void print_blocks(const struct mq_figure_table *table, enum mq_shown show
     for (;;) {
         struct mq_figure_block block = {.table = table};
         for (int used = INDENT + table->name_width; f < end; f++) {
-            if (f->section != table->section || f->shown != shown)
+            const bool chosen = table->choice && table->choice->chosen;
+            if (f->section != table->section ||
+                (chosen ? !table->choice->columns[f - mq_figures] : f->shown != shown))
                 continue;
             used += room_of(f);
             if (block.count && used > SCREEN)
@@ -168,6 +170,6 @@ static void print_blocks(const struct mq_figure_table *table, enum mq_shown show
 void mq_print_figure_table(const struct mq_figure_table *table)
 {
     print_blocks(table, MQ_SHOWN);
-    if (table->all)
+    if (table->choice && table->choice->all && !table->choice->chosen)
         print_blocks(table, MQ_SHOWN_ON_PAGES);
 }

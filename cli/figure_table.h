@@ -3,6 +3,7 @@
 #define MQ_FIGURE_TABLE_H
 
 #include "figures.h"
+#include "table_choice.h"
 #include "statistics.h"
 
 struct mq_figure_block; /* the columns that stand side by side */
@@ -10,7 +11,7 @@ struct mq_figure_block; /* the columns that stand side by side */
 struct mq_figure_table {
     const char *name; /* "Routing": stands above the lines' names */
     enum mq_section section;
-    bool all;       /* then the figures that are MQ_SHOWN_ON_PAGES */
+    const struct mq_table_choice *choice; /* NULL: the usual columns */
     int name_width; /* of the lines' names */
     /* Prints every line by mq_print_figure_line; called for each block. */
     void (*lines)(const void *user, const struct mq_figure_block *block);

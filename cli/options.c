@@ -249,6 +249,13 @@ static const struct option options_table[] = {
      "or what "
      "its config.json says)",
      FIELD(base_model)},
+    {"columns", 0, TEXT, "A,B,...",
+     "only these columns in the tables of figures, by the names of --list-metrics: "
+     "kld.mean,same_top,exact_set",
+     FIELD(columns)},
+    {"color", 0, CHOICE, "auto|always|never",
+     "colour verdicts and gates (default auto: on a terminal, unless NO_COLOR is set)",
+     FIELD(color)},
     {"against", 0, TEXT, "BASE|REF", "the original model, or a recording of it (moeq record)",
      FIELD(against)},
     {"gate", 0, TEXT, "GATE.json", "limits to keep; exit code 3 if one is broken", FIELD(gate)},

@@ -7,32 +7,72 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
-static const char *row_name(const struct mq_comparison *r, size_t i)
+static const char *const endings[] = {".moeq.index.json", ".moeq", ".gguf", ".safetensors"};
+
+/* "new" of "dir/new.moeq" and of "dir/new/" */
+static void file_stem(const char *path, char stem[MQ_ROW_NAME])
 {
-    switch (r->rows[i].kind) {
-    case MQ_ROW_BASELINE:
-        return "baseline";
-    case MQ_ROW_NOISE_FLOOR:
-        return "bf16 act"; /* the columns are narrow */
-    case MQ_ROW_LEVEL:
-    case MQ_ROW_FILE:
-        break;
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/')
+        end--;
+    size_t begin = end;
+    while (begin && path[begin - 1] != '/')
+        begin--;
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        const size_t n = strlen(endings[i]);
+        if (end - begin > n && strncmp(path + end - n, endings[i], n) == 0) {
+            end -= n;
+            break;
+        }
     }
-    return r->rows[i].name;
+    snprintf(stem, MQ_ROW_NAME, "%.*s", (int)(end - begin), path + begin);
+}
+
+void mq_row_name(const struct mq_comparison *r, size_t i, char name[MQ_ROW_NAME])
+{
+    const struct mq_comparison_row *row = &r->rows[i];
+    char stem[MQ_ROW_NAME];
+    snprintf(name, MQ_ROW_NAME, "%s",
+             row->kind == MQ_ROW_BASELINE      ? "baseline"
+             : row->kind == MQ_ROW_NOISE_FLOOR ? "bf16 act" /* the columns are narrow */
+                                               : row->name);
+    if (row->kind != MQ_ROW_FILE)
+        return;
+    file_stem(row->file->path, stem);
+    if (r->candidates_count == 1)
+        snprintf(name, MQ_ROW_NAME, "%s", stem);
+    else /* the letter is what differences are called by */
+        snprintf(name, MQ_ROW_NAME, "%.3s %.*s", row->name, MQ_ROW_NAME - 5, stem);
+}
+
+int mq_row_name_width(const struct mq_comparison *r)
+{
+    int width = 9;
+    for (size_t i = 0; i < r->rows_count; i++) {
+        char name[MQ_ROW_NAME];
+        mq_row_name(r, i, name);
+        if ((int)strlen(name) > width)
+            width = (int)strlen(name);
+    }
+    return width < MQ_ROW_WIDTH ? width : MQ_ROW_WIDTH;
 }
 
 static void print_memory(const struct mq_comparison *r)
 {
     const bool levels = r->candidates_count > r->files_count;
-    printf("\nMemory%19s %9s %12s %9s%s\n", "file bytes", "GiB",
+    const int width = mq_row_name_width(r);
+    printf("\n%-*s %13s %9s %12s %9s%s\n", width + 2, "Memory", "file bytes", "GiB",
            mq_figures[MQ_FIGURE_BITS_PER_WEIGHT].title, "of source",
            levels ? "   expert RMSE" : "");
     for (size_t i = 0; i < r->rows_count; i++) {
         const struct mq_comparison_row *row = &r->rows[i];
         if (row->kind == MQ_ROW_NOISE_FLOOR)
             continue; /* it is the source's weights */
-        printf("  %-9s %13" PRIu64 " %9.4f %12.4f %8.1f%%", row_name(r, i), row->file_bytes,
+        char name[MQ_ROW_NAME];
+        mq_row_name(r, i, name);
+        printf("  %-*.*s %13" PRIu64 " %9.4f %12.4f %8.1f%%", width, width, name, row->file_bytes,
                (double)row->file_bytes / 0x1p30, row->bits_per_weight,
                100.0 * (double)row->file_bytes / (double)r->rows[0].file_bytes);
         if (row->kind == MQ_ROW_LEVEL && isnan(row->expert_relative_rmse))
@@ -79,8 +119,9 @@ static void print_row(const struct mq_comparison *r, size_t i,
                       const struct mq_figure_block *block)
 {
     const bool baseline = r->rows[i].kind == MQ_ROW_BASELINE;
-    mq_print_figure_line(block, row_name(r, i), baseline ? of_baseline : of_result,
-                         &r->rows[i].result);
+    char name[MQ_ROW_NAME];
+    mq_row_name(r, i, name);
+    mq_print_figure_line(block, name, baseline ? of_baseline : of_result, &r->rows[i].result);
     if (r->rows[i].int8)
         mq_print_figure_line(block, "  int8", of_result, r->rows[i].int8);
 }
@@ -109,18 +150,19 @@ static void layer_lines(const void *result, const struct mq_figure_block *block)
     for (size_t i = 1; i < r->rows_count; i++)
         for (size_t l = 0; l < r->rows[i].result.routing.layers_count; l++) {
             const struct mq_routing_layer *layer = &r->rows[i].result.routing.layers[l];
-            char name[32];
-            snprintf(name, sizeof name, "%.6s L%u", row_name(r, i), layer->layer);
+            char row[MQ_ROW_NAME], name[MQ_ROW_NAME + 16];
+            mq_row_name(r, i, row);
+            snprintf(name, sizeof name, "%.*s L%u", mq_row_name_width(r) - 4, row, layer->layer);
             mq_print_figure_line(block, name, of_layer, layer);
         }
 }
 
-static void print_quality(const struct mq_comparison *r, bool all)
+static void print_quality(const struct mq_comparison *r, const struct mq_table_choice *choice)
 {
     mq_print_figure_table(&(struct mq_figure_table){.name = "Output",
                                                     .section = MQ_SECTION_OUTPUT,
-                                                    .all = all,
-                                                    .name_width = 8,
+                                                    .choice = choice,
+                                                    .name_width = mq_row_name_width(r),
                                                     .lines = output_lines,
                                                     .user = r});
 }
@@ -141,16 +183,17 @@ static void print_rule(const struct mq_routing_result *r)
     printf(shared ? "\n  shared experts, which every token uses, are not counted\n" : "\n");
 }
 
-static void print_routing(const struct mq_comparison *r, bool all)
+static void print_routing(const struct mq_comparison *r, const struct mq_table_choice *choice)
 {
     if (r->rows_count < 2 || !r->rows[1].result.has_routing)
         return;
-    mq_print_figure_table(&(struct mq_figure_table){.name = "Routing",
-                                                    .section = MQ_SECTION_ROUTING,
-                                                    .all = all,
-                                                    .name_width = 9,
-                                                    .lines = all ? layer_lines : routing_lines,
-                                                    .user = r});
+    mq_print_figure_table(
+        &(struct mq_figure_table){.name = "Routing",
+                                  .section = MQ_SECTION_ROUTING,
+                                  .choice = choice,
+                                  .name_width = mq_row_name_width(r),
+                                  .lines = choice->all ? layer_lines : routing_lines,
+                                  .user = r});
     print_rule(&r->rows[1].result.routing);
 }
 
@@ -161,11 +204,11 @@ static void print_cell(const char *weights, const char *routes, const struct mq_
                        const struct mq_estimate *nll_share, const struct mq_estimate *kld_share)
 {
     if (!a) {
-        printf("  %-9s %-9s %9s %8s %9s %8s %8s %8s\n", weights, routes, "-", "-", "-", "-", "-",
-               "-");
+        printf("  %-9.9s %-9.9s %9s %8s %9s %8s %8s %8s\n", weights, routes, "-", "-", "-", "-",
+               "-", "-");
         return;
     }
-    printf("  %-9s %-9s %9.5f %8.5f %9.5f %8.5f", weights, routes, a->ppl_ratio.value,
+    printf("  %-9.9s %-9.9s %9.5f %8.5f %9.5f %8.5f", weights, routes, a->ppl_ratio.value,
            a->ppl_ratio.se, a->kld.mean.value, a->kld.mean.se);
     const struct mq_estimate *shares[] = {nll_share, kld_share};
     for (int i = 0; i < 2; i++) {
@@ -188,7 +231,8 @@ static void print_swap(const struct mq_comparison *r)
            "± se", "of loss", "of KLD");
     for (size_t i = 1; i < r->rows_count && r->rows[i].swap; i++) {
         const struct mq_swap_result *s = r->rows[i].swap;
-        const char *name = r->rows[i].name;
+        char name[MQ_ROW_NAME];
+        mq_row_name(r, i, name);
         const char *base = r->baseline->name;
         const bool nll = !isnan(s->nll_shares.weights.value);
         const bool kld = !isnan(s->kld_shares.weights.value);
@@ -205,10 +249,10 @@ static void print_swap(const struct mq_comparison *r)
                "  these routes (--against the original model has)\n");
 }
 
-void mq_print_sweep_tables(const struct mq_comparison *result, bool all)
+void mq_print_sweep_tables(const struct mq_comparison *result, const struct mq_table_choice *choice)
 {
     print_memory(result);
-    print_quality(result, all);
-    print_routing(result, all);
+    print_quality(result, choice);
+    print_routing(result, choice);
     print_swap(result);
 }

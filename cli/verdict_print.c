@@ -1,0 +1,71 @@
+/* verdict_print.c: classes as on pages (verify/verdict.h). */
+#include "verdict_print.h"
+
+#include "sweep_tables.h"
+#include "table_choice.h"
+
+#include "verdict.h"
+
+#include <math.h>
+#include <stdio.h>
+
+static struct mq_verdict verdict_of(const struct mq_arm_result *r)
+{
+    const struct mq_estimate none = {NAN, NAN};
+    return mq_verdict_of(&(struct mq_verdict_figures){
+        r->kld.mean, r->same_top,
+        r->has_routing ? r->routing.overall.metric[MQ_ROUTING_WEIGHTED] : none});
+}
+
+static enum mq_color color_of(enum mq_quality quality)
+{
+    return quality >= MQ_QUALITY_POOR   ? MQ_COLOR_BAD
+           : quality >= MQ_QUALITY_FAIR ? MQ_COLOR_FAIR
+                                        : MQ_COLOR_GOOD;
+}
+
+static void print_warning(const char *sentence, bool color)
+{
+    printf("  %swarning:%s ", mq_color(color, MQ_COLOR_FAIR), mq_color(color, MQ_COLOR_NONE));
+    mq_print_wrapped(sentence, 11, 11);
+}
+
+static void print_doubts(const struct mq_comparison *c, bool color)
+{
+    struct mq_buffer text = {0};
+    const struct mq_baseline_figures figures = {
+        .perplexity = c->rows[0].result.perplexity.ppl.value,
+        .nll_nats = c->rows[0].result.perplexity.nll.value,
+        .vocabulary = c->baseline->view->hparams.vocab,
+        .text_tokens = (double)c->text.text_tokens,
+        .text_bytes = c->source ? (double)c->source->size : NAN,
+        .byte_entropy_bits = c->source ? mq_byte_entropy(c->source->data, c->source->size) : NAN,
+    };
+    if (mq_baseline_doubt(&figures, &text) && mq_buffer_ok(&text))
+        print_warning(text.data, color);
+    mq_buffer_free(&text);
+    if (mq_scored_tokens(&c->text) < MQ_VERDICT_TOKENS)
+        print_warning("few tokens: below a thousand scored predictions a class is a guess", color);
+}
+
+void mq_print_verdicts(const struct mq_comparison *c, bool color)
+{
+    const int width = mq_row_name_width(c);
+    printf("\nClass\n");
+    for (size_t i = 1; i < c->rows_count; i++) {
+        char name[MQ_ROW_NAME];
+        const struct mq_verdict v = verdict_of(&c->rows[i].result);
+        if (c->rows[i].kind == MQ_ROW_NOISE_FLOOR)
+            continue;
+        mq_row_name(c, i, name);
+        printf("  %-*s %s%s%s", width, name, mq_color(color, color_of(v.quality)),
+               mq_quality_bands[v.quality].name, mq_color(color, MQ_COLOR_NONE));
+        if (v.quality > mq_quality_of(c->rows[i].result.kld.mean.value))
+            printf(", by its %s", v.because);
+        if (mq_verdict_is_open(&v))
+            printf(" (too few tokens to tell: %s to %s)", mq_quality_bands[v.best].name,
+                   mq_quality_bands[v.worst].name);
+        putchar('\n');
+    }
+    print_doubts(c, color);
+}
