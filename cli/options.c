@@ -586,8 +586,10 @@ static void print_read_only_levels(void)
 
 void mq_print_command_help(const struct mq_command *command)
 {
-    printf("usage: moeq %s %s\n\n%s\n\noptions:\n", command->name, command->arguments,
-           command->description);
+    printf("usage: moeq %s %s\n\n%s\n", command->name, command->arguments, command->description);
+    if (command->examples)
+        printf("\nexamples:\n%s\n", command->examples);
+    printf("\noptions:\n");
     for (int common = 0; common < 2; common++)
         for (int i = 0; i < OPTIONS_COUNT; i++)
             if (has_word(common ? command->common : command->options, options_table[i].name))
@@ -604,7 +606,8 @@ void mq_print_command_help(const struct mq_command *command)
             printf("  %-12s %7.4f bits  ", name, 8.0 * l->block_bytes / l->block_weights);
             mq_print_wrapped(l->description, 29, 29);
         }
-        print_read_only_levels();
+        if (has_word(command->options, "output")) /* what its input may be of */
+            print_read_only_levels();
     }
     if (has_word(command->options, "recipe") || has_word(command->options, "levels")) {
         printf("\nrecipes%s:\n", has_word(command->options, "levels") ? ", as levels" : "");
@@ -614,9 +617,8 @@ void mq_print_command_help(const struct mq_command *command)
             mq_print_wrapped(r->description, 16, 16);
         }
     }
-    if (command->examples)
-        printf("\nexamples:\n%s\n", command->examples);
-    printf("\nexit codes: 0 good, 1 failure, 2 usage, 3 verification found a regression\n");
+    printf("\nexit codes: 0 good, 1 failure, 2 usage%s\n",
+           has_word(command->options, "gate") ? ", 3 a limit of --gate is broken" : "");
 }
 
 enum mq_exit mq_usage(const char *command, const char *format, ...)

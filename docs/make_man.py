@@ -47,6 +47,8 @@ def main():
     print(".SH ENVIRONMENT")
     print(".TP\n.B MOEQ_ISA\ngeneric, neon (of ARM), avx2 or avx512: at most this instruction set. "
           "The results are the same bits.")
+    print(".TP\n.B NO_COLOR\nwhere it is set and not empty, \\-\\-color auto is never.")
+    print(".TP\n.B COLUMNS\nthe width of the terminal, for progress.")
     print(".TP\n.B HF_HOME, HF_HUB_CACHE\nwhere the local Hugging Face cache is.")
 
 

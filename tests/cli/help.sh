@@ -19,6 +19,9 @@ for c in $commands; do
     cp "$work/stdout" "$work/first"
     grep -q "^usage: moeq $c " "$work/stdout" || fail "moeq $c --help: no usage line"
     grep -q -- "--json " "$work/stdout" || fail "moeq $c --help: no --json"
+    awk '/^examples:/ {e = NR} /^options:/ {o = NR} END {exit !(e && o && e < o)}' "$work/stdout" ||
+        fail "moeq $c --help: examples do not stand before the options"
+    [ "$c" = verify ] || ! grep -q '^exit codes:.* 3 ' "$work/stdout" || fail "moeq $c --help: exit code 3"
     expect 0 "" help "$c"
     cmp -s "$work/stdout" "$work/first" || fail "moeq help $c differs from moeq $c --help"
     expect 0 "" "$c" -h

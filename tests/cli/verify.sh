@@ -53,8 +53,8 @@ fits
 # ---- the gate's loop ----
 run 0 verify "$work/q8_0.moeq" --against "$ref" --write-gate "$gate" -v
 says '^wrote .*gate.json: limits 10 % further from perfect'
-says '^Routing     experts overlap '
-says '^  model L2 '
+says '^Routing +experts +± se overlap '
+says '^  q8_0 L2 '
 says '  KLD max ' # a figure that only -v has
 fits
 run 0 verify "$work/q8_0.moeq" --against "$ref" --gate "$gate" --junit "$work/good.xml"
@@ -92,18 +92,18 @@ cmp "$work/recorded" "$work/direct" || fail "recording and original differ"
 # and the original gives what a sweep to that level does.
 run 0 verify "$work/q3_k.moeq" --against $model --text $text --tokens $tokens --swap --noise-floor -v
 fits
-sed -n 's/^  \(model\|baseline\) *\(model\|baseline\) *\(.*%\)$/\3/p' "$work/stdout" > "$work/direct"
+sed -n 's/^  \(q3_k\|baseline\) *\(q3_k\|baseline\) *\(.*%\)$/\3/p' "$work/stdout" > "$work/direct"
 [ "$(wc -l < "$work/direct")" = 3 ] || fail "not three arms: $(cat "$work/stdout")"
 says '^  bf16 act '
-says '^  model L2 '
+says '^  q3_k L2 '
 run 0 sweep $model --text $text --levels q3_k --tokens $tokens --swap
 sed -n 's/^  \(q3_k\|source\) *\(q3_k\|source\) *\(.*%\)$/\3/p' "$work/stdout" |
     diff - "$work/direct" >&2 ||
     fail "verify --swap differs from sweep --swap"
 run 0 verify "$work/q3_k.moeq" --against "$ref" --swap
 fits
-says "^  model +baseline +$(sed -n 's/ .*//;1p' "$work/direct")"
-says '^  baseline +model +- +- +- +- +- +-$'
+says "^  q3_k +baseline +$(sed -n 's/ .*//;1p' "$work/direct")"
+says '^  baseline +q3_k +- +- +- +- +- +-$'
 says 'a recording has no weights'
 run 0 verify "$work/q3_k.moeq" --against "$ref" --swap --json
 says '"baseline_weights_own_routes":[[:space:]]*null'
@@ -118,7 +118,7 @@ run 0 record "$work/q8_0.moeq" --text $text --tokens 512 --compute int8 -o "$ref
 says '^  arithmetic: int8$'
 run 0 verify "$work/q8_0.moeq" --against "$ref8" --write-gate "$work/int8.json"
 says '^  arithmetic: int8$'
-says '^  model +[0-9.]+ +[0-9.]+ +1\.00000 '
+says '^  q8_0 +[0-9.]+ +[0-9.]+ +1\.00000 '
 grep -q '"compute": "int8"' "$work/int8.json" || fail "$(cat "$work/int8.json")"
 run 0 verify "$work/q8_0.moeq" --against "$ref8" --gate "$work/int8.json" --compute int8
 run 1 verify "$work/q8_0.moeq" --against "$ref8" --gate "$work/int8.json" --compute f32
@@ -150,6 +150,16 @@ says 'splitmix64 seed [0-9]+'
 fits
 run 3 verify "$work/q8_0.moeq" "$work/q3_k.moeq" --against "$ref" --gate "$gate"
 run 0 verify "$work/q3_k.moeq" "$work/q8_0.moeq" --against "$ref" --gate "$gate"
+
+# ---- columns by name, classes, colour ----
+usage verify "--columns: unknown column 'kld.men'; did you mean kld.mean?" \
+    verify "$work/q3_k.moeq" --against "$ref" --columns kld.men
+run 0 verify "$work/q3_k.moeq" --against "$ref" --columns kld.mean,exact_set --color always
+says '^Output +KLD mean +± se$'
+says '^Routing +experts +± se$'
+says "^  q3_k +$(printf '\033')\\[3[0-9;]+m[a-z-]+$(printf '\033')\\[0m"
+NO_COLOR=1 run 3 verify "$work/q3_k.moeq" --against "$ref" --gate "$gate"
+! grep -q "$(printf '\033')" "$work/stdout" || fail "colour where there is no terminal"
 
 # ---- any number of models, and files beside levels ----
 # Each against the first; a gate about all of them. A sweep says of a file what verify says of it, and of
