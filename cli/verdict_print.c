@@ -58,14 +58,17 @@ void mq_print_verdicts(const struct mq_comparison *c, bool color)
         if (c->rows[i].kind == MQ_ROW_NOISE_FLOOR)
             continue;
         mq_row_name(c, i, name);
-        printf("  %-*s %s%s%s", width, name, mq_color(color, color_of(v.quality)),
-               mq_quality_bands[v.quality].name, mq_color(color, MQ_COLOR_NONE));
+        struct mq_buffer words = {0};
+        mq_buffer_printf(&words, "%s%s%s", mq_color(color, color_of(v.quality)),
+                         mq_quality_bands[v.quality].name, mq_color(color, MQ_COLOR_NONE));
         if (v.quality > mq_quality_of(c->rows[i].result.kld.mean.value))
-            printf(", by its %s", v.because);
+            mq_buffer_printf(&words, ", by its %s", v.because);
         if (mq_verdict_is_open(&v))
-            printf(" (too few tokens to tell: %s to %s)", mq_quality_bands[v.best].name,
-                   mq_quality_bands[v.worst].name);
-        putchar('\n');
+            mq_buffer_printf(&words, " (within two errors %s to %s: more text would tell)",
+                             mq_quality_bands[v.best].name, mq_quality_bands[v.worst].name);
+        printf("  %-*.*s ", width, width, name);
+        mq_print_wrapped(mq_buffer_ok(&words) ? words.data : "", width + 3, width + 3);
+        mq_buffer_free(&words);
     }
     print_doubts(c, color);
 }

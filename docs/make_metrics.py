@@ -35,6 +35,10 @@ def gates(figures):
     return table(["metric", "better", "w", "figure"], rows)
 
 
+def glossary(figures):
+    return table(["figure", "what it is"], [[f"**{f['title']}**", f["means"]] for f in figures])
+
+
 def renewed(text, tables):
     """The text with its tables made anew, and which those are."""
     used = set()
@@ -50,8 +54,9 @@ def main():
     figures = json.loads(listed.stdout)["figures"]
     tables = {section: definitions(figures, section) for section in sorted({f["section"] for f in figures})}
     tables["gates"] = gates(figures)
+    tables["glossary"] = glossary(figures)
     missing, bad = set(tables), False
-    for path in (DOCS / "metrics.md", DOCS / "gates.md"):
+    for path in (DOCS / "metrics.md", DOCS / "gates.md", DOCS / "glossary.md"):
         before = path.read_text("utf-8")
         after, used = renewed(before, tables)
         missing -= used
