@@ -87,6 +87,7 @@ static void print_difference(const struct mq_comparison *c, const struct mq_diff
 void mq_print_comparison(const struct mq_comparison *c, const struct mq_table_choice *choice)
 {
     mq_print_sweep_tables(c, choice);
+    printf("\n  ± se: one standard error; KLD: nats; moeq verify --list-metrics explains all\n");
     mq_print_verdicts(c, choice->color);
     mq_print_domain_table(c);
     mq_print_task_table(c);
