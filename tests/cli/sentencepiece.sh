@@ -31,7 +31,7 @@ for made in "$work/m.moeq" "$work/a.gguf" "$work/b.gguf" "$folder/tokenizer.mode
     expect 0 "" tokenize "$made" --string 'The tide turns  twice'
     cmp -s "$work/stdout" "$work/ids" || fail "$made: other ids: $(cat "$work/stdout")"
 done
-prints '^  model ' verify "$work/m.moeq" --against "$folder" --text "$work/text" \
+prints '^  m  ' verify "$work/m.moeq" --against "$folder" --text "$work/text" \
     --tokens 128 --context 64 --no-progress
 
 # tokenizer.json comes first

@@ -34,7 +34,7 @@ same() {
         expect 0 "" "${@//MODEL/$path}"
         sed -e "s|$path|MODEL|g" -e '/^  in [0-9]* files$/d' -e 's/, [0-9.]* MiB, every/, every/' \
             -e 's/[0-9]* tensors\( in 5 files\)\?,/tensors,/' -e 's/[0-9.]* s\b.*//' \
-            -e '/^  model  *44[0-9]* .* 5.5440 /d' -e 's/\(m\|shards\)-q4_k\.gguf/FILE/g' \
+            -e '/^  \(m\|shards\)  *44[0-9]* .* 5.5440 /d' -e 's/^  \(m\|shards\)  */  NAME /' -e 's/\(m\|shards\)-q4_k\.gguf/FILE/g' \
             "$work/stdout" > "$work/now"
         [ "$path" = "$one" ] && cp "$work/now" "$work/first"
         cmp -s "$work/now" "$work/first" ||
