@@ -10,6 +10,7 @@
 #include "text_input.h"
 #include "view_json.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,10 +71,11 @@ static bool parse_seed(const char *text, uint64_t *seed)
     char *end;
     if (!text)
         return true;
+    errno = 0;
     *seed = strtoull(text, &end, 10);
-    if (text[0] >= '0' && text[0] <= '9' && !*end)
+    if (text[0] >= '0' && text[0] <= '9' && !*end && errno == 0)
         return true;
-    mq_usage("generate", "--seed '%s': expected a whole number", text);
+    mq_usage("generate", "--seed '%s': expected a whole number below 2^64", text);
     return false;
 }
 
@@ -82,6 +84,10 @@ static bool parse_sampling(const struct mq_options *o, struct mq_sampling *s)
     if (!parse_real("temperature", o->temperature, 0, 100, &s->temperature) ||
         !parse_real("top-p", o->top_p, 0, 1, &s->top_p) || !parse_seed(o->seed, &s->seed))
         return false;
+    if (o->top_p && s->top_p == 0) {
+        mq_usage("generate", "--top-p '%s': expected a number above 0, at most 1", o->top_p);
+        return false;
+    }
     s->top_k = o->top_k > INT32_MAX ? INT32_MAX : (uint32_t)o->top_k;
     if (s->temperature > 0 || (!o->top_k && !o->top_p && !o->seed))
         return true;

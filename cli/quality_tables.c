@@ -124,12 +124,22 @@ void mq_print_task_table(const struct mq_comparison *c)
                                                     .user = c});
 }
 
+/* "41.20 ± 1.44 %"; of a single task there is no error. */
+static const char *format_rate(struct mq_estimate rate, char text[40])
+{
+    if (isnan(rate.se))
+        snprintf(text, 40, "%.2f %%", 100 * rate.value);
+    else
+        snprintf(text, 40, "%.2f ± %.2f %%", 100 * rate.value, 100 * rate.se);
+    return text;
+}
+
 /* "    arc          41.20 ± 1.44 %, by length 43.30 ± 1.45 % (1172 tasks)" */
 static void print_accuracy(const char *name, const struct mq_task_result *t)
 {
-    printf("    %-12.40s %.2f ± %.2f %%, by length %.2f ± %.2f %% (%zu tasks)\n", name,
-           100 * t->accuracy.value, 100 * t->accuracy.se, 100 * t->accuracy_norm.value,
-           100 * t->accuracy_norm.se, t->count);
+    char raw[40], norm[40];
+    printf("    %-12.40s %s, by length %s (%zu task%s)\n", name, format_rate(t->accuracy, raw),
+           format_rate(t->accuracy_norm, norm), t->count, t->count == 1 ? "" : "s");
 }
 
 void mq_print_eval_tables(const struct mq_eval_result *r)

@@ -30,6 +30,15 @@ struct item {
     size_t place, number; /* of the first with this name; its own */
 };
 
+/* Control characters, which would act on a terminal: of C0, DEL, and of C1 in UTF-8. */
+static bool has_controls(const char *text)
+{
+    for (const unsigned char *p = (const unsigned char *)text; *p; p++)
+        if (*p < 0x20 || *p == 0x7f || (p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0))
+            return true;
+    return false;
+}
+
 static moeq_status read_item(const char *value, struct item *item, bool *named, moeq_error *err)
 {
     const size_t n = mq_text_option_split(value, &item->path);
@@ -39,9 +48,10 @@ static moeq_status read_item(const char *value, struct item *item, bool *named, 
     *named |= n > 0;
     if (!item->name)
         return mq_fail_memory(err, "reading texts");
-    if (!item->path[0] || !mq_utf8_valid(item->name, strlen(item->name), &bad))
+    if (!item->path[0] || !mq_utf8_valid(item->name, strlen(item->name), &bad) ||
+        has_controls(item->name))
         return mq_fail(err, MOEQ_INVALID_ARGUMENT,
-                       "--text '%s': expected FILE or NAME=FILE, with a name in UTF-8", value);
+                       "--text '%s': expected FILE or NAME=FILE, with a name in UTF-8 and on one line", value);
     return mq_refuse_no_text(item->path, err);
 }
 

@@ -25,10 +25,11 @@ static bool touches(const char *path, const char *input)
     return mq_same_file(folder, input);
 }
 
-static bool is_safe(const struct mq_options *o, const char *path)
+/* Neither an input nor what the failure is about. */
+static bool is_safe(const struct mq_options *o, const char *path, const moeq_error *err)
 {
     bool touched =
-        touches(path, o->against) || touches(path, o->gate) || touches(path, o->write_gate);
+        strcmp(path, err->path) == 0 || touches(path, o->against) || touches(path, o->gate) || touches(path, o->write_gate);
     for (int i = 0; i < o->positional_count; i++)
         touched = touched || touches(path, o->positional[i]);
     for (size_t i = 0; i < o->text.count; i++) {
@@ -47,11 +48,11 @@ void mq_verify_failure_write(const struct mq_options *options, const moeq_error 
     moeq_error other = {0};
     if (err->status == MOEQ_CANCELLED)
         return;
-    if (options->junit && is_safe(options, options->junit) &&
+    if (options->junit && is_safe(options, options->junit, err) &&
         mq_gate_write_junit_error(options->junit, what, reason, &other) != MOEQ_OK)
         mq_report(&other);
     for (size_t i = 0; i < options->report.count; i++)
-        if (is_safe(options, options->report.values[i]) &&
+        if (is_safe(options, options->report.values[i], err) &&
             mq_report_write_failure(what, reason, options->report.values[i], &other) != MOEQ_OK)
             mq_report(&other);
 }

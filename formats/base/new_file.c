@@ -52,6 +52,9 @@ moeq_status mq_new_file_open(struct mq_new_file *file, const char *path, moeq_er
     if (!path[0] || strlen(path) >= sizeof file->path)
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
                             path[0] ? "path is too long" : "no usable file name");
+    struct stat st; /* rename would put a file in the place of a device or a pipe */
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, "exists and is no regular file");
     strcpy(file->path, path);
     for (int i = 0; i < TRIES && file->fd < 0; i++) {
         if (!name_part(file, random_number()))

@@ -27,4 +27,11 @@ echo '{}' > "$work/folder/config.json"
 "$moeq" verify "$work/folder" --against $model --text demo/text.txt --gate "$work/none.json" \
     --junit "$work/folder/config.json" --no-progress > "$work/stdout" 2> "$work/stderr"
 [ "$(cat "$work/folder/config.json")" = '{}' ] || fail "a file of the model's folder was replaced"
+mkfifo "$work/fifo"
+for output in --junit --report; do
+    ln -sf fifo "$work/fifo.md"
+    "$moeq" verify "$work/none.moeq" --against $model --text demo/text.txt --gate "$work/none.json" $output "$work/fifo.md" \
+        --no-progress > "$work/stdout" 2> "$work/stderr"
+    [ $? != 0 ] && [ -p "$work/fifo" ] && [ -L "$work/fifo.md" ] || fail "$output: a pipe was replaced"
+done
 finish

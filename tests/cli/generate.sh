@@ -52,7 +52,7 @@ usage generate "--count '0': expected a whole number above 0" generate $model --
 usage generate "--temperature 'hot': expected a number from 0 to 100" generate $model --prompt a --temperature hot
 usage generate "--temperature 'nan': expected a number from 0 to 100" generate $model --prompt a --temperature nan
 usage generate "--top-p '2': expected a number from 0 to 1" generate $model --prompt a --temperature 1 --top-p 2
-usage generate "--seed '-1': expected a whole number" generate $model --prompt a --temperature 1 --seed=-1
+usage generate "--seed '-1': expected a whole number below 2^64" generate $model --prompt a --temperature 1 --seed=-1
 usage generate "--top-k, --top-p and --seed go with --temperature T above 0: without it the most likely token is taken each time" \
     generate $model --prompt a --seed 1
 expect 1 "moeq: $model: has no chat template: it may be no model for chats; give --prompt instead of --chat" \

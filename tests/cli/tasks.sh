@@ -32,8 +32,12 @@ says '^\| q3_k \| [0-9.]+ ± ' "$work/r.md"
 grep -q '"text_domains"' "$work/one.json" && fail "a=b.txt became a name"
 "$moeq" eval $model --text "$work/tide.txt" --text "$work/rest.txt" "${small[@]}" --json > "$work/joined.json" || fail "joined"
 grep -q '"text_domains"' "$work/joined.json" && fail "texts without names became domains"
-expect 1 "moeq: --text 'code=': expected FILE or NAME=FILE, with a name in UTF-8" \
+expect 1 "moeq: --text 'code=': expected FILE or NAME=FILE, with a name in UTF-8 and on one line" \
     eval $model --text code= --no-progress
+"$moeq" eval $model --text $'a\e[31m'=demo/text.txt > "$work/out" 2>&1 && fail "an escape in a name"
+head -n 1 "$work/words.jsonl" > "$work/one.jsonl" 2> /dev/null || head -n 1 $words > "$work/one.jsonl"
+"$moeq" eval $model --text demo/text.txt "${small[@]}" --tasks "$work/one.jsonl" > "$work/out" || fail "one task"
+grep -q "(1 task)" "$work/out" && ! grep -q nan "$work/out" || fail "one task: $(cat "$work/out")"
 echo short > "$work/short.txt"
 "$moeq" eval $model --text a=demo/text.txt --text b="$work/short.txt" "${small[@]}" 2> "$work/err" && fail "a short text"
 says 'short.txt: one window needs 64 tokens [(]--context[)], found 3' "$work/err"
