@@ -100,7 +100,8 @@ moeq_status mq_calibrated_levels_make(const struct mq_options *options,
         unlink(path); /* it is open; so a run that is killed leaves one level's at most */
         candidates[i].made = made[i];
         snprintf(sentence, MQ_CALIBRATED_SENTENCE, "%s", calibrated.sentence);
-        candidates[i].policy.calibration = sentence;
+        candidates[i].policy.calibration = sentence; /* the option's own is freed */
+        candidates[i].policy.calibrated_on = made[i]->calibrated_on;
     }
 out:
     mq_calibrated_option_free(&calibrated);

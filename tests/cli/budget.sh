@@ -9,7 +9,7 @@ tokens=2048
 sampled && tokens=1024
 text=(--text "$work/calibration.txt" --tokens $tokens)
 some=(--levels q3_k,q4_k,q6_k,iq4_xs "${text[@]}") # fewer than all: measured sooner
-text=(--text "$work/calibration.txt" --tokens 512)  # where nothing is judged by what is lost
+text=(--text "$work/calibration.txt" --tokens 128 --context 128) # where nothing is judged by what is lost
 few=(--levels q3_k,q4_k,q6_k,iq4_xs "${text[@]}")
 
 "$moeq" convert $model -o "$work/q4.moeq" --level q4_k -q || fail "q4_k"
@@ -60,7 +60,8 @@ PYTHON
 needs=$("$moeq" fit $model --vram 4GiB --context 8192 --levels q4_k --json |
     python3 -c 'import json, sys; print(json.load(sys.stdin)["rows"][0]["needed_bytes"])')
 card=(--vram $((needs - 100000)) --context 8192)
-"$moeq" convert $model -o "$work/card.moeq" "${card[@]}" "${few[@]}" -q 2> /dev/null || fail "--vram"
+# (--context is the card's there; windows have the protocol's length)
+"$moeq" convert $model -o "$work/card.moeq" "${card[@]}" --levels q3_k,q4_k,q6_k,iq4_xs --text "$work/calibration.txt" --tokens 512 -q 2> /dev/null || fail "--vram"
 "$moeq" fit "$work/card.moeq" "${card[@]}" --json > "$work/fit.json" || fail "fit"
 python3 - "$work/fit.json" << 'PYTHON' || fail "--vram"
 import json, sys
@@ -96,7 +97,7 @@ others = [t for t in plan["tensors"] if ".w2." not in t["name"] and t["level"] !
 assert plan["budget"]["bytes"] == sum(t["bytes"] for t in others), (plan["budget"], others[0])
 PYTHON
 expect 1 "moeq: --bpw: --tensor leaves no matrix to choose a level for" \
-    convert $model --dry-run --bpw 4 --tensor '*.experts.*=q8_0' --text "$work/calibration.txt" --tokens 512 --levels q3_k
+    convert $model --dry-run --bpw 4 --tensor '*.experts.*=q8_0' "${text[@]}" --levels q3_k
 
 usage convert "--bpw needs --text FILE: by it is found out what each matrix loses" \
     convert $model --dry-run --bpw 4
@@ -109,11 +110,11 @@ usage convert "--levels, --granularity and --kv go with a budget: --bpw, --size,
 usage convert "--bpw and --level exclude each other: a budget chooses levels (--attention, --shared, --embeddings and --tensor set those of what is no part of it)" \
     convert $model --dry-run --level q4_k --bpw 4 "${text[@]}"
 pinned=(--attention q8_0 --embeddings q8_0)
-"$moeq" convert $model --dry-run --bpw 1.5 --text "$work/calibration.txt" --tokens 512 "${pinned[@]}" 2> "$work/stderr" && fail "1.5 bits suffice"
+"$moeq" convert $model --dry-run --bpw 1.5 --levels iq2_xxs,q8_0 "${text[@]}" "${pinned[@]}" 2> "$work/stderr" && fail "1.5 bits suffice"
 grep -q -- "--bpw 1.5 is too small: the smallest of the levels take --bpw 2.0[0-9]*$" "$work/stderr" ||
     fail "too small: $(cat "$work/stderr")"
 # the size that is said to be the least is so: also with an index beside
-less=(--levels q3_k,q4_k --text "$work/calibration.txt" --tokens 512 -q)
+less=(--levels q3_k,q4_k "${text[@]}" -q)
 for shards in "" "--shard-size 1M"; do
     "$moeq" convert $model -o "$work/small.moeq" --size 1M "${less[@]}" $shards 2> "$work/stderr" && fail "1 MB suffice"
     least=$(grep -o "the files take [0-9]* bytes" "$work/stderr" | grep -o "[0-9]*")
@@ -124,7 +125,7 @@ for shards in "" "--shard-size 1M"; do
     [ "$(cat "$work"/small*.moeq "$work"/small*.json 2> /dev/null | wc -c)" = "$least" ] || fail "$shards: other bytes than $least"
     rm -f "$work"/small*
 done
-"$moeq" convert $model --dry-run --vram 1M "${less[@]}" 2> "$work/stderr" && fail "a card of 1 MB suffices"
+"$moeq" convert $model --dry-run --vram 1M --levels q3_k,q4_k --text "$work/calibration.txt" --tokens 512 -q 2> "$work/stderr" && fail "a card of 1 MB suffices"
 grep -q -- "--vram: too small: with the smallest of the levels ([0-9.]* bits per weight) .*iB are missing" "$work/stderr" ||
     fail "a small card: $(cat "$work/stderr")"
 # what no measuring changes is refused first: of this text it takes minutes

@@ -139,7 +139,8 @@ expect 1 "moeq: $work/few.txt: one window needs 64 tokens (--context), found 4" 
     calibrate $model --text "$work/few.txt" --context 64 -o "$work/x.cal"
 expect 1 "moeq: --calibration: nothing to calibrate: no tensor is quantized at f16" \
     convert $model --level f16 --calibration "$work/a.cal" -o "$work/x.moeq"
-[ "$(awk 'length > 80' "$work/held" | wc -l)" = 0 ] || fail "lines of more than 80 columns: $(awk 'length > 80' "$work/held")"
+sed "s|$work/||g" "$work/held" > "$work/lines"
+[ "$(awk 'length > 80' "$work/lines" | wc -l)" = 0 ] || fail "lines of more than 80 columns: $(awk 'length > 80' "$work/lines")"
 # what comes from outside is for people, whatever it is
 cp "$work/a.txt" "$work/$(printf 'red\033[31m')"
 calibrate $model --text "$work/$(printf 'red\033[31m')" -o "$work/red.cal"
