@@ -102,9 +102,9 @@ static moeq_status write_file(const char *path, const struct header *h, const vo
 void mq_kept_states_remove(const char *path)
 {
     char name[PATH_MAX];
-    if (is_ours(path))
+    if (mq_path_exists(path) && is_ours(path))
         unlink(path);
-    if (name_new(path, name) && is_ours(name))
+    if (name_new(path, name) && mq_path_exists(name) && is_ours(name))
         unlink(name);
 }
 
