@@ -7,6 +7,7 @@
 #include "open_options.h"
 #include "output_path.h"
 #include "report_files.h"
+#include "terminal_text.h"
 #include "text_match.h"
 #include "what_is_it.h"
 
@@ -30,15 +31,6 @@ struct item {
     size_t place, number; /* of the first with this name; its own */
 };
 
-/* Control characters, which would act on a terminal: of C0, DEL, and of C1 in UTF-8. */
-static bool has_controls(const char *text)
-{
-    for (const unsigned char *p = (const unsigned char *)text; *p; p++)
-        if (*p < 0x20 || *p == 0x7f || (p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0))
-            return true;
-    return false;
-}
-
 static moeq_status read_item(const char *value, struct item *item, bool *named, moeq_error *err)
 {
     const size_t n = mq_text_option_split(value, &item->path);
@@ -49,7 +41,7 @@ static moeq_status read_item(const char *value, struct item *item, bool *named, 
     if (!item->name)
         return mq_fail_memory(err, "reading texts");
     if (!item->path[0] || !mq_utf8_valid(item->name, strlen(item->name), &bad) ||
-        has_controls(item->name))
+        mq_has_controls(item->name))
         return mq_fail(err, MOEQ_INVALID_ARGUMENT,
                        "--text '%s': expected FILE or NAME=FILE, with a name in UTF-8 and on one line", value);
     return mq_refuse_no_text(item->path, err);
