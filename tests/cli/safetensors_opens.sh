@@ -10,12 +10,11 @@ fi
 python=$(bash tests/cli/python_env.sh "$build") || exit $?
 for level in $(levels_of_help); do
     expect 0 "" convert $model -o "$work/$level.moeq" --level $level -q
-    "$python" tests/data/check_safetensors_opens.py "$work/$level.moeq" || fail "$level"
+    echo "$work/$level.moeq" >> "$work/files"
 done
 # Each shard is a file of its own; together they hold what one does.
 expect 0 "" convert $model -o "$work/s.moeq" --level q4_k --shard-size 1M -q
-for shard in "$work"/s-0000?-of-00005.moeq; do
-    "$python" tests/data/check_safetensors_opens.py "$shard" || fail "$shard"
-done
+printf '%s\n' "$work"/s-0000?-of-00005.moeq >> "$work/files"
+"$python" tests/data/run_each.py tests/data/check_safetensors_opens.py < "$work/files" || fail "a file does not open"
 "$python" tests/data/check_shards.py "$work/s.moeq.index.json" "$work/q4_k.moeq" || fail "index"
 finish
