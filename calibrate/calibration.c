@@ -80,7 +80,7 @@ moeq_status mq_calibration_groups(const struct mq_view *view, struct mq_arena *a
     list_groups(view, groups);
     for (size_t i = 0; i < groups->count; i++) {
         struct mq_calibration_group *g = &groups->all[i];
-        const int32_t up = groups->of[g->layer * MQ_ROLE_COUNT + inputs_of(g->role)];
+        const int32_t up = groups->of[(size_t)g->layer * MQ_ROLE_COUNT + inputs_of(g->role)];
         g->inputs = up >= 0 && groups->all[up].cols == g->cols ? (size_t)up : i;
     }
     return MOEQ_OK;

@@ -216,8 +216,9 @@ static moeq_status on_mlp(void *user, const struct mq_mlp_inputs *inputs, moeq_e
     for (int matrix = 0; matrix < 3; matrix++) {
         const struct mq_calibration_group *group;
         struct matrix *m;
-        const struct mq_tensor *t = mq_view_find(c->options->view, inputs->gate + 2 * matrix,
-                                                 inputs->layer, inputs->expert);
+        const enum mq_role role = mq_role_of_matrix(inputs->gate, matrix);
+        const struct mq_tensor *t =
+            mq_view_find(c->options->view, role, inputs->layer, inputs->expert);
         if (!t)
             continue;
         MQ_TRY(find(c, t, &m, &group, err));

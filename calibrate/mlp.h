@@ -16,7 +16,7 @@ static inline struct mq_mlp_tensors mq_mlp_tensors(const struct mq_view *view,
 {
     struct mq_mlp_tensors t = {0};
     for (int i = 0; i < MQ_MLP_MATRICES; i++) {
-        const enum mq_role role = inputs->gate + 2 * i;
+        const enum mq_role role = mq_role_of_matrix(inputs->gate, i);
         t.matrix[i] = mq_view_find(view, role, inputs->layer, inputs->expert);
         t.bias[i] = mq_view_find(view, role + 1, inputs->layer, inputs->expert);
     }

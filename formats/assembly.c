@@ -96,7 +96,7 @@ static void turn_square(const char *runs, size_t distance, bool alternate, char 
                         size_t row_bytes)
 {
     v8 a[SQUARE], b[SQUARE];
-    for (int i = 0; i < SQUARE; i++) {
+    for (size_t i = 0; i < SQUARE; i++) {
         memcpy(&a[i], runs + i * distance, sizeof *a);
         if (!alternate)
             continue;
@@ -110,7 +110,7 @@ static void turn_square(const char *runs, size_t distance, bool alternate, char 
         }
         memcpy(a, b, sizeof a);
     }
-    for (int i = 0; i < SQUARE; i++)
+    for (size_t i = 0; i < SQUARE; i++)
         memcpy(bytes + i * row_bytes, &a[i], sizeof *a);
 }
 

@@ -215,7 +215,7 @@ static void add_mlp_slots(struct mq_step *step, enum mq_role gate, const struct 
     const bool gated = mq_activation_is_gated(f->activation);
     const uint64_t out[] = {rows, rows, hidden};
     for (int i = gated ? 0 : 1; i < 3; i++) {
-        const enum mq_role role = gate + 2 * i;
+        const enum mq_role role = mq_role_of_matrix(gate, i);
         add_matrix(step, role, out[i], i == 2 ? rows : hidden)->per_expert = experts;
         if (bias) {
             add_vector(step, role + 1, out[i]);

@@ -104,6 +104,12 @@ enum mq_role_class {
     MQ_CLASS_COUNT
 };
 
+/* The matrix (0 gate, 1 up, 2 down) of an MLP whose first role is gate: biases stand between them in the list. */
+static inline enum mq_role mq_role_of_matrix(enum mq_role gate, int matrix)
+{
+    return (enum mq_role)((int)gate + 2 * matrix);
+}
+
 const char *mq_role_name(enum mq_role role);
 /* Whether tensors of the role are carried along for other programs, and have no part in what is computed
  * here (sparse attention's indexer: layer.h, `indexed`). */

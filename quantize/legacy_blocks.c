@@ -23,7 +23,7 @@ struct layout {
 
 MQ_INLINE size_t low_at(struct layout l)
 {
-    return 2 + (l.has_m ? 2 : 0) + (l.has_high ? 4 : 0);
+    return 2u + (l.has_m ? 2u : 0u) + (l.has_high ? 4u : 0u);
 }
 
 MQ_INLINE size_t block_bytes(struct layout l)

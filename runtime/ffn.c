@@ -240,8 +240,9 @@ static void keep_encoded(const struct mq_pass *pass, const struct mlp *mlp, int 
         owner = (owner + 1) % pass->arms_count;
     uint8_t *at = pass->arms[owner].encoded;
     for (int m = mq_activation_is_gated(pass->layer->ffn.activation) ? 0 : 1; m < matrix; m++) {
+        const enum mq_role role = mq_role_of_matrix(mlp->gate, m);
         const struct mq_weights w =
-            mq_arm_weights(pass->arms[owner].arm, mlp->gate + 2 * m, mlp->layer, mlp->expert);
+            mq_arm_weights(pass->arms[owner].arm, role, mlp->layer, mlp->expert);
         if (w.level)
             at += w.tensor->rows * mq_level_row_bytes(w.level, w.tensor->cols);
     }
@@ -252,7 +253,7 @@ static void keep_encoded(const struct mq_pass *pass, const struct mlp *mlp, int 
 /* The weights of the matrices number `matrix` (gate, up, down), their biases and tokens. */
 static moeq_status load(struct mq_pass *pass, const struct mlp *mlp, int matrix, moeq_error *err)
 {
-    const enum mq_role role = mlp->gate + 2 * matrix;
+    const enum mq_role role = mq_role_of_matrix(mlp->gate, matrix);
     for (size_t i = 0; i < mlp->count; i++) {
         const int32_t expert = mlp->expert < 0 ? -1 : mlp->expert + (int32_t)i;
         mq_pass_weights_of(pass, role, mlp->layer, expert, i);

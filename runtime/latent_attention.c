@@ -257,6 +257,6 @@ moeq_status mq_pass_latent(struct mq_pass *pass, const struct mq_step *step, int
                         (struct rows){p.kv_latent, p.ld_kv_latent}, l->kv_rank, err));
     keep_latents(pass, layer, &p);
     for (uint32_t first = 0; first < l->heads; first += p.heads)
-        MQ_TRY(run_heads(pass, layer, &p, first, mq_min_u64(p.heads, l->heads - first), err));
+        MQ_TRY(run_heads(pass, layer, &p, first, mq_min_u32(p.heads, l->heads - first), err));
     return project_out(pass, layer, &p, err);
 }

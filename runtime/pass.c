@@ -113,7 +113,7 @@ uint64_t mq_pass_encoded_bytes(const struct mq_pass_sizes *sizes, const struct m
             const struct mq_tensor *t = &arm->view->tensors[i];
             const int matrix = ((int)t->role - (int)gates[g]) / 2;
             if (arm->levels[i] && t->role >= gates[g] && matrix < 3 &&
-                t->role == gates[g] + 2 * matrix)
+                t->role == mq_role_of_matrix(gates[g], matrix))
                 each[matrix] =
                     mq_max_u64(each[matrix], t->rows * mq_level_row_bytes(arm->levels[i], t->cols));
         }

@@ -288,6 +288,6 @@ moeq_status mq_pass_attention(struct mq_pass *pass, const struct mq_step *step, 
         if (mq_pass_runs(pass, a))
             MQ_TRY(prepare_queries(pass, &pass->arms[a], &p, layer, err));
     for (uint32_t first = 0; first < l->kv_heads; first += p.heads)
-        MQ_TRY(run_heads(pass, &p, first, mq_min_u64(p.heads, l->kv_heads - first), layer, err));
+        MQ_TRY(run_heads(pass, &p, first, mq_min_u32(p.heads, l->kv_heads - first), layer, err));
     return project_out(pass, &p, layer, err);
 }
