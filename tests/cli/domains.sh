@@ -5,17 +5,21 @@
 awk 'NR % 2' demo/text.txt > "$work/articles.txt"
 awk 'NR % 2 == 0' demo/text.txt > "$work/others.txt"
 tail -c 60000 demo/model/tokenizer.json > "$work/sources.txt" # pairs of pieces of words
+files="m.moeq m.gguf copied.gguf"
+sampled && files=copied.gguf
+tokens=20000
+sampled && tokens=8192
 note="calibrated on articles.txt: of its kinds of tokens this text's windows have [0-9]* % in common"
 far() { grep -q "$note" "$1" || fail "no note: $(head -c 300 "$1")"; }
 near() { ! grep -q "of another domain" "$1" || fail "a note: $(head -c 600 "$1")"; }
 # of lines that are wrapped one is made
 judge() { "$moeq" "$@" --tokens 1024 --no-progress 2> "$work/stderr" | tr -s ' \n' ' ' > "$work/out"; }
 
-"$moeq" calibrate $model --text "$work/articles.txt" -o "$work/articles.cal" -q || fail "calibrate"
+"$moeq" calibrate $model --text "$work/articles.txt" --tokens $tokens -o "$work/articles.cal" -q || fail "calibrate"
 "$moeq" convert $model -o "$work/m.moeq" --level q3_k --calibration "$work/articles.cal" -q || fail "convert"
 "$moeq" export $model -o "$work/m.gguf" --level q3_k --calibration "$work/articles.cal" -q || fail "export"
 "$moeq" export "$work/m.moeq" -o "$work/copied.gguf" -q || fail "a copy"
-for file in m.moeq m.gguf copied.gguf; do
+for file in $files; do
     judge verify "$work/$file" --against $model --text "$work/sources.txt"
     far "$work/out"
     judge verify "$work/$file" --against $model --text "$work/others.txt"
@@ -34,7 +38,7 @@ far "$work/out"
 [ "$(grep -o "$note" "$work/out" | wc -l)" = 1 ] || fail "said of each level: $(cat "$work/out")"
 
 # of texts that calibrate, together: what one lacks the other has; of error feedback, in a file and in a sweep
-"$moeq" calibrate $model --text "$work/sources.txt" --tokens 20000 -o "$work/sources.cal" -q || fail "calibrate"
+"$moeq" calibrate $model --text "$work/sources.txt" --tokens $tokens -o "$work/sources.cal" -q || fail "calibrate"
 "$moeq" calibrate --merge "$work/sources.cal" "$work/articles.cal" -o "$work/both.cal" -q || fail "merge"
 for text in sources others; do
     judge sweep $model --levels q3_k --calibration "$work/both.cal" --text "$work/$text.txt"
