@@ -156,6 +156,8 @@ moeq_status mq_calibrate_merge(const struct mq_context *context, const char *con
     MQ_TRY_OUT(mq_calibrate_check_output(output, err));
     MQ_TRY_OUT(refuse_twice(parts, count, err));
     MQ_TRY_OUT(mq_calibration_merge(context, parts, count, &whole, output->path, err));
+    for (size_t i = 0; i < count; i++)
+        MQ_TRY_OUT(mq_calibration_check_unchanged(parts[i], err));
     MQ_TRY_OUT(finish(&whole, NULL, output, result, err));
 out:
     mq_calibration_writer_free(&whole);

@@ -355,6 +355,11 @@ out:
     return status;
 }
 
+moeq_status mq_calibration_check_unchanged(const struct mq_calibration *c, moeq_error *err)
+{
+    return mq_file_check_unchanged(&c->file, err);
+}
+
 void mq_calibration_close(struct mq_calibration *c)
 {
     if (!c)

@@ -99,6 +99,9 @@ moeq_status mq_is_calibration(const char *path, bool *yes, moeq_error *err);
 moeq_status mq_calibration_open(const struct mq_context *context, const char *path,
                                 struct mq_calibration **calibration, moeq_error *err);
 void mq_calibration_close(struct mq_calibration *calibration); /* NULL is fine */
+/* Fails if its file is another one by now. */
+moeq_status mq_calibration_check_unchanged(const struct mq_calibration *calibration,
+                                           moeq_error *err);
 
 /* The sums of one matrix, and of its inputs' columns [group->cols] (NULL: not wanted). */
 moeq_status mq_calibration_read(const struct mq_calibration *calibration,

@@ -101,6 +101,8 @@ static moeq_status read_calibration(const struct reader *r, moeq_error *err)
         status = add_texts(r, c, err);
     for (size_t i = 0; i < r->view->tensors_count && status == MOEQ_OK; i++)
         status = add_calibrated(r, c, &r->view->tensors[i], err);
+    if (status == MOEQ_OK)
+        status = mq_calibration_check_unchanged(c, err);
     mq_calibration_close(c);
     return status;
 }
@@ -134,6 +136,8 @@ static moeq_status read_imatrix(const struct reader *r, moeq_error *err)
     moeq_status status = MOEQ_OK;
     for (size_t i = 0; i < r->view->tensors_count && status == MOEQ_OK; i++)
         status = add_of_imatrix(r, &m, &r->view->tensors[i], &without, err);
+    if (status == MOEQ_OK)
+        status = mq_imatrix_check_unchanged(&m, err);
     mq_imatrix_close(&m);
     if (status == MOEQ_OK && without)
         status = mq_view_note(r->view, err,

@@ -507,6 +507,7 @@ moeq_status mq_integrity_check(const struct mq_context *context, const char *pat
     MQ_TRY_OUT(read_ends(&c, err));
     MQ_TRY_OUT(open_header(&c, &why, err));
     MQ_TRY_OUT(judge(&c, &why, err));
+    MQ_TRY_OUT(mq_file_check_unchanged(&c.file, err));
 out:
     if (c.parsed)
         mq_safetensors_close(&c.st);

@@ -210,6 +210,8 @@ moeq_status mq_weights_check(const struct mq_context *context, const struct mq_v
     moeq_status status = mq_first_error_status(&c.failed);
     if (status == MOEQ_OK)
         status = judge_zeros(&c, &result->zeros, err);
+    if (status == MOEQ_OK)
+        status = mq_view_check_unchanged(view, err);
     free(c.zeros);
     return status;
 }

@@ -187,6 +187,8 @@ static moeq_status read_template(struct mq_view *view, const char *path, const c
     const size_t used = out->size < MQ_CHAT_TEMPLATES_CAP ? out->size : MQ_CHAT_TEMPLATES_CAP;
     struct mq_what what;
     moeq_error why = {0};
+    if (mq_path_exists(path))
+        MQ_TRY(mq_view_remember(view, path, err));
     moeq_status status = mq_file_read_all(path, MQ_CHAT_TEMPLATES_CAP - used, &text, &why);
     if (status == MOEQ_LIMIT)
         return mq_view_note(view, err, "a chat template is left out: %s", why.message);

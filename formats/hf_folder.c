@@ -65,6 +65,8 @@ static moeq_status read_side_file(const struct folder *f, enum mq_side which, co
     const unsigned wanted = json ? MQ_FILE_JSON : MQ_FILE_JSON | MQ_FILE_TEXT | MQ_FILE_BLANK;
     struct mq_buffer *text = &f->view->side[which];
     moeq_error why = {0};
+    if (mq_path_exists(path))
+        MQ_TRY(mq_view_remember(f->view, path, f->err));
     const moeq_status status = read_text(path, side->cap_bytes, wanted, text, &why);
     if (status == MOEQ_OK)
         return MOEQ_OK;
@@ -124,6 +126,8 @@ moeq_status mq_view_open_tokenizer(const char *path, struct mq_view **out, moeq_
 static moeq_status read_index(const struct folder *f, cJSON **tree, moeq_error *err)
 {
     struct mq_buffer text = {0};
+    if (mq_path_exists(f->index))
+        MQ_TRY(mq_view_remember(f->view, f->index, err));
     moeq_status status = read_text(f->index, MQ_SAFETENSORS_MAX_HEADER, MQ_FILE_JSON, &text, err);
     const struct mq_json_limits limits = {.depth = 16, .values = text.size / 4 + 64};
     if (status == MOEQ_OK)

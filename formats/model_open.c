@@ -75,6 +75,8 @@ moeq_status mq_view_open_with(const char *path, const struct mq_open_options *op
     if (status == MOEQ_OK)
         status =
             mq_path_is_folder(path) ? open_folder(path, view, err) : open_file(path, view, err);
+    if (status == MOEQ_OK) /* config.json of one model, and weights of another */
+        status = mq_view_check_unchanged(view, err);
     if (status != MOEQ_OK) {
         mq_view_close(view);
         return status;

@@ -225,6 +225,40 @@ const char *mq_view_has_file(const struct mq_view *v, dev_t device, ino_t inode)
     return NULL;
 }
 
+struct mq_read_file {
+    const struct mq_read_file *next;
+    struct mq_file mark;
+};
+
+moeq_status mq_view_remember(struct mq_view *view, const char *path, moeq_error *err)
+{
+    struct mq_read_file *file = mq_arena_alloc(view->arena, 1, sizeof *file);
+    const char *kept = file ? mq_arena_printf(view->arena, "%s", path) : NULL;
+    if (!kept)
+        return mq_fail_memory(err, "opening a model");
+    MQ_TRY(mq_file_mark(kept, &file->mark, err));
+    file->next = view->read_files;
+    view->read_files = file;
+    return MOEQ_OK;
+}
+
+moeq_status mq_view_check_unchanged(const struct mq_view *view, moeq_error *err)
+{
+    for (size_t i = 0; i < view->files_count; i++)
+        MQ_TRY(mq_file_check_unchanged(&view->files[i].file, err));
+    for (const struct mq_read_file *f = view->read_files; f; f = f->next)
+        MQ_TRY(mq_file_check_unchanged(&f->mark, err));
+    return MOEQ_OK;
+}
+
+mode_t mq_view_mode(const struct mq_view *view)
+{
+    mode_t mode = 0666;
+    for (size_t i = 0; i < view->files_count; i++)
+        mode &= view->files[i].file.mode;
+    return mode | 0600; /* who makes it may write and read it */
+}
+
 bool mq_same_model(const struct mq_view *a, const struct mq_view *b)
 {
     /* a file belongs to one model: the first of each is enough */

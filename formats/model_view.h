@@ -149,6 +149,7 @@ struct mq_view {
     const char **metadata; /* of a moeq or GGUF file: key, value, key, value, ..., NULL */
     const char *
         calibrated_on; /* of one, its MQ_META_CALIBRATED_ON (token_profile.h), unread; NULL: it has none */
+    struct mq_read_file *read_files; /* small files that were read and closed: mq_view_remember */
     struct mq_arena *arena;
     int32_t *index; /* [layers + 1][MQ_ROLE_COUNT][max(1, experts)] -> tensor, -1 if none */
 };
@@ -199,6 +200,17 @@ enum mq_role_class mq_view_class(const struct mq_view *view, enum mq_role role);
 
 /* Where row `row` of a matrix of `rows` stands if those of each of `heads` are interleaved. */
 uint64_t mq_interleaved_row(uint64_t rows, uint32_t heads, uint64_t row);
+
+/* A small file is about to be read: it belongs to the model. */
+moeq_status mq_view_remember(struct mq_view *view, const char *path, moeq_error *err);
+
+/* Fails if a file that the view was made of, or that it reads, is another one by now: whatever was
+ * made of it is half of one model and half of another. Called between passes and at the end by
+ * whatever reads weights. */
+moeq_status mq_view_check_unchanged(const struct mq_view *view, moeq_error *err);
+
+/* Permissions for what is made of it: none for others that its files do not give them. */
+mode_t mq_view_mode(const struct mq_view *view);
 
 /* Reads rows [row, row + count), each as it is stored: count * row_bytes bytes. */
 moeq_status mq_view_read_rows(const struct mq_view *view, const struct mq_tensor *tensor,

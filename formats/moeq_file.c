@@ -191,6 +191,8 @@ moeq_status mq_moeq_index_open(const char *path, struct mq_view *view, moeq_erro
 {
     struct mq_moeq_index index;
     struct mq_tensor_set set = {0};
+    if (mq_path_exists(path))
+        MQ_TRY(mq_view_remember(view, path, err));
     MQ_TRY(mq_moeq_index_read(path, view->arena, &index, err));
     moeq_status status = MOEQ_OK;
     view->index_path = index.path;

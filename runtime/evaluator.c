@@ -80,6 +80,15 @@ static moeq_status check_windows(const struct mq_windows *windows, uint32_t voca
     return MOEQ_OK;
 }
 
+/* After each pass: what another one of the same files would read must be the same. */
+static moeq_status check_sources(const struct mq_arm *arms, size_t count, moeq_error *err)
+{
+    for (size_t a = 0; a < count; a++)
+        if (a == 0 || arms[a].view != arms[a - 1].view)
+            MQ_TRY(mq_view_check_unchanged(arms[a].view, err));
+    return MOEQ_OK;
+}
+
 moeq_status mq_evaluate(const struct mq_context *context, const struct mq_arm *arms,
                         size_t arms_count, const struct mq_windows *windows,
                         const struct mq_observer *observer, moeq_error *err)
@@ -112,6 +121,7 @@ moeq_status mq_evaluate(const struct mq_context *context, const struct mq_arm *a
     for (size_t first = 0; first < windows->count; first += step) {
         pass.pass++;
         MQ_TRY_OUT(mq_pass_run(&pass, first, mq_min_u64(step, windows->count - first), err));
+        MQ_TRY_OUT(check_sources(arms, arms_count, err));
     }
 out:
     mq_pass_destroy(&pass);

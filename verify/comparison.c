@@ -488,6 +488,7 @@ moeq_status mq_compare(const struct mq_context *context, const struct mq_baselin
     if (options->before)
         MQ_TRY_OUT(options->before(options->before_user, result, err));
     MQ_TRY_OUT(run(&l, context, result, err));
+    MQ_TRY_OUT(mq_view_check_unchanged(baseline->view, err)); /* a recording is read besides */
 out:
     mq_referee_free(l.referee);
     free(l.arms);

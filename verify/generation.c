@@ -214,6 +214,7 @@ moeq_status mq_generator_run(struct mq_generator *generator, const struct mq_ids
     MQ_TRY_OUT(make_room(g, options, err));
     MQ_TRY_OUT(mq_sampler_create(&options->sampling, g->vocab, &sampler, err));
     MQ_TRY_OUT(run(generator->context, arm, prompt, options, generator->sequence, sampler, g, err));
+    MQ_TRY_OUT(mq_view_check_unchanged(arm->view, err));
 out:
     mq_sampler_free(sampler);
     if (status != MOEQ_OK)

@@ -13,9 +13,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int64_t mtime_ns(const struct stat *st)
+static int64_t nanoseconds(struct timespec t)
 {
-    return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+void mq_file_set_facts(struct mq_file *file, const struct stat *st)
+{
+    file->size_bytes = (uint64_t)st->st_size;
+    file->device = st->st_dev;
+    file->inode = st->st_ino;
+    file->mtime_ns = nanoseconds(st->st_mtim);
+    file->ctime_ns = nanoseconds(st->st_ctim);
+    file->links = st->st_nlink;
+    file->mode = st->st_mode;
+    file->owner = st->st_uid;
+    file->group = st->st_gid;
 }
 
 moeq_status mq_file_open(const char *path, struct mq_file *file, moeq_error *err)
@@ -43,29 +56,60 @@ moeq_status mq_file_open(const char *path, struct mq_file *file, moeq_error *err
         return mq_fail_memory(err, "opening a file");
     }
     file->fd = fd;
-    file->size_bytes = (uint64_t)st.st_size;
-    file->device = st.st_dev;
-    file->inode = st.st_ino;
-    file->mtime_ns = mtime_ns(&st);
+    mq_file_set_facts(file, &st);
+    return MOEQ_OK;
+}
+
+moeq_status mq_file_mark(const char *path, struct mq_file *mark, moeq_error *err)
+{
+    struct stat st;
+    *mark = (struct mq_file){.fd = -1, .path = (char *)path};
+    if (stat(path, &st) != 0)
+        return mq_fail_errno(err, path, "cannot open");
+    mq_file_set_facts(mark, &st);
+    return MOEQ_OK;
+}
+
+static moeq_status compare(const struct mq_file *file, const struct mq_file *now, moeq_error *err)
+{
+    if (now->device != file->device || now->inode != file->inode)
+        return mq_fail_file(err, MOEQ_IO, file->path,
+                            "changed while it was read: another file has taken its place");
+    if (now->size_bytes != file->size_bytes)
+        return mq_fail_file(err, MOEQ_IO, file->path,
+                            "changed while it was read: it had %llu bytes, now it has %llu",
+                            (unsigned long long)file->size_bytes,
+                            (unsigned long long)now->size_bytes);
+    if (now->mtime_ns != file->mtime_ns)
+        return mq_fail_file(err, MOEQ_IO, file->path,
+                            "changed while it was read: it was written to since it was opened");
+    /* A writer can set the time of modification back, but not this one. */
+    if (now->ctime_ns != file->ctime_ns && now->links == file->links && now->mode == file->mode &&
+        now->owner == file->owner && now->group == file->group)
+        return mq_fail_file(err, MOEQ_IO, file->path,
+                            "changed while it was read: it was written to since it was opened, and "
+                            "its time of modification set back (ctime)");
     return MOEQ_OK;
 }
 
 moeq_status mq_file_check_unchanged(const struct mq_file *file, moeq_error *err)
 {
     struct stat st;
+    struct mq_file now;
     if (stat(file->path, &st) != 0)
         return mq_fail_errno(err, file->path, "changed while it was read");
-    if (st.st_dev != file->device || st.st_ino != file->inode)
-        return mq_fail_file(err, MOEQ_IO, file->path,
-                            "changed while it was read: another file has taken its place");
-    if ((uint64_t)st.st_size != file->size_bytes)
-        return mq_fail_file(err, MOEQ_IO, file->path,
-                            "changed while it was read: it had %llu bytes, now it has %llu",
-                            (unsigned long long)file->size_bytes, (unsigned long long)st.st_size);
-    if (mtime_ns(&st) != file->mtime_ns)
-        return mq_fail_file(err, MOEQ_IO, file->path,
-                            "changed while it was read: it was written to since it was opened");
-    return MOEQ_OK;
+    mq_file_set_facts(&now, &st);
+    return compare(file, &now, err);
+}
+
+moeq_status mq_file_check_whole(const struct mq_file *file, moeq_error *err)
+{
+    struct stat st;
+    struct mq_file now;
+    if (fstat(file->fd, &st) != 0)
+        return mq_fail_errno(err, file->path, "cannot stat");
+    mq_file_set_facts(&now, &st);
+    return compare(file, &now, err);
 }
 
 void mq_file_close(struct mq_file *file)
@@ -130,6 +174,8 @@ moeq_status mq_file_read_all(const char *path, uint64_t cap, struct mq_buffer *b
     bytes->size = n;
     bytes->data[n] = '\0';
     status = mq_file_read_at(&file, 0, bytes->data, n, err);
+    if (status == MOEQ_OK)
+        status = mq_file_check_whole(&file, err);
     if (status != MOEQ_OK)
         mq_buffer_free(bytes);
 out:

@@ -73,6 +73,14 @@ static moeq_status append_all(int fd, const char *name, uint64_t cap, struct mq_
     return status;
 }
 
+/* Half of one text and half of another is neither. */
+static moeq_status check_whole(int fd, const char *name, const struct stat *st, moeq_error *err)
+{
+    struct mq_file file = {.fd = fd, .path = (char *)name};
+    mq_file_set_facts(&file, st);
+    return mq_file_check_whole(&file, err);
+}
+
 /* A file that is too large is refused before it is read. */
 static moeq_status append_input(const char *path, uint64_t cap, struct mq_buffer *bytes,
                                 struct stat *st, moeq_error *err)
@@ -80,11 +88,13 @@ static moeq_status append_input(const char *path, uint64_t cap, struct mq_buffer
     int fd;
     MQ_TRY(open_input(path, &fd, st, err));
     const bool too_large = S_ISREG(st->st_mode) && (uint64_t)st->st_size > cap - bytes->size;
-    const moeq_status status =
+    moeq_status status =
         too_large
             ? mq_fail_file(err, MOEQ_LIMIT, path, "file has %llu bytes; at most %llu expected",
                            (unsigned long long)st->st_size, (unsigned long long)(cap - bytes->size))
             : append_all(fd, shown_name(path), cap, bytes, err);
+    if (status == MOEQ_OK && S_ISREG(st->st_mode))
+        status = check_whole(fd, shown_name(path), st, err);
     close(fd);
     return status;
 }

@@ -104,6 +104,11 @@ static const struct mq_file *file_of(const struct mq_imatrix *m)
     return m->is_dat ? &m->dat.file : &m->gguf.file;
 }
 
+moeq_status mq_imatrix_check_unchanged(const struct mq_imatrix *m, moeq_error *err)
+{
+    return mq_file_check_unchanged(file_of(m), err);
+}
+
 static uint64_t elements(const struct mq_gguf_tensor *t)
 {
     uint64_t n = 1;

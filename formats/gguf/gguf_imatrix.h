@@ -41,6 +41,8 @@ moeq_status mq_is_imatrix(const char *path, bool *yes, moeq_error *err);
 
 moeq_status mq_imatrix_open(const char *path, struct mq_imatrix *imatrix, moeq_error *err);
 void mq_imatrix_close(struct mq_imatrix *imatrix);
+/* Fails if its file is another one by now. */
+moeq_status mq_imatrix_check_unchanged(const struct mq_imatrix *imatrix, moeq_error *err);
 
 /* The means of a matrix' columns [tensor->cols], in the model's order, and of how many inputs; UINT64_MAX:
  * the file does not say. *found false: it has none, under any of the names that a tensor of the role may have. */

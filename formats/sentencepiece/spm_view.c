@@ -25,6 +25,13 @@ static moeq_status note_bos(struct mq_view *view, moeq_error *err)
                         "front of it");
 }
 
+static moeq_status remember(const char *folder, const char *name, struct mq_view *view,
+                            moeq_error *err)
+{
+    const char *path = mq_arena_printf(view->arena, "%s/%s", folder, name);
+    return path ? mq_view_remember(view, path, err) : mq_fail_memory(err, "opening a model");
+}
+
 moeq_status mq_spm_read_folder(const char *folder, struct mq_view *view, moeq_error *err)
 {
     moeq_error problem = {0};
@@ -32,6 +39,7 @@ moeq_status mq_spm_read_folder(const char *folder, struct mq_view *view, moeq_er
     const char *name = view->side[MQ_SIDE_TOKENIZER].size ? NULL : mq_spm_find(folder);
     if (!name)
         return MOEQ_OK;
+    MQ_TRY(remember(folder, name, view, err));
     const moeq_status status =
         mq_spm_folder_to_json(folder, name, &view->side[MQ_SIDE_TOKENIZER_CONFIG],
                               &view->side[MQ_SIDE_TOKENIZER], &made, &problem);

@@ -1,0 +1,56 @@
+/*
+ * change_file.c: preloaded into moeq (changing.sh): at its n-th read a file is written to by someone else.
+ *
+ *   CHANGE_FILE   the file, whose last byte is flipped
+ *   CHANGE_AT     n
+ *   CHANGE_BACK   if set, its time of modification is set back afterwards
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+typedef ssize_t pread_fn(int fd, void *bytes, size_t n, off_t at);
+
+static atomic_int reads;
+
+static void change(pread_fn *real)
+{
+    const char *path = getenv("CHANGE_FILE"), *at = getenv("CHANGE_AT");
+    struct stat st;
+    char byte;
+    if (!path || !at || atomic_fetch_add(&reads, 1) + 1 != atoi(at))
+        return;
+    const int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) != 0 || real(fd, &byte, 1, st.st_size - 1) != 1)
+        abort();
+    byte ^= 1;
+    /* clocks of file systems are coarse: a write of this very moment could bear the old time */
+    const struct timespec wait = {.tv_nsec = 20000000};
+    nanosleep(&wait, NULL);
+    if (pwrite(fd, &byte, 1, st.st_size - 1) != 1)
+        abort();
+    const struct timespec back[2] = {st.st_atim, st.st_mtim};
+    if (getenv("CHANGE_BACK") && futimens(fd, back) != 0)
+        abort();
+    close(fd);
+}
+
+ssize_t pread(int fd, void *bytes, size_t n, off_t at);
+ssize_t pread64(int fd, void *bytes, size_t n, off_t at);
+
+ssize_t pread(int fd, void *bytes, size_t n, off_t at)
+{
+    pread_fn *real = (pread_fn *)dlsym(RTLD_NEXT, "pread");
+    change(real);
+    return real(fd, bytes, n, at);
+}
+
+ssize_t pread64(int fd, void *bytes, size_t n, off_t at)
+{
+    return pread(fd, bytes, n, at);
+}
