@@ -2,14 +2,14 @@
  * convert.c: the parallel loop over chunks of rows.
  *
  * The plan fixes every output offset, so chunks are independent: a thread takes the next one, reads
- * its rows, decodes, encodes, writes, and leaves the CRC of its bytes. The thread that completes a
- * tensor joins its chunks' CRCs; now and then one thread makes the finished tensors durable and
- * notes them in the journal. No queue and no stages: threads that wait for the disk leave the
- * processor to the others.
+ * its rows, decodes, encodes, writes, and leaves the CRC of its bytes in the table (chunks.c) and in
+ * the journal. No queue and no stages: threads that wait for the disk leave the processor to the
+ * others.
  */
 #include "convert.h"
 
 #include "checked.h"
+#include "chunks.h"
 #include "file.h"
 #include "first_error.h"
 #include "gguf_form.h"
@@ -26,90 +26,27 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <zlib.h>
-
-enum {
-    CHUNK_WEIGHTS = 1 << 19, /* about 1 MiB of bf16, 2 MiB of f32: in the second-level cache */
-    MORE_TIMES = 4,          /* as many, where rows are read well only together */
-    NOTE_BYTES = 1 << 28,    /* journal at least this often, */
-    NOTE_SECONDS = 2,        /* or this */
-};
-
-/* A tensor on its way. */
-struct tensor_job {
-    const struct mq_plan_entry *entry;
-    uint64_t chunk_rows;
-    uint32_t chunks, first_chunk; /* first_chunk: index into job.chunk_crcs */
-    atomic_uint left;
-};
-
-/* Tensors that are written but not yet in the journal. */
-struct finished {
-    uint32_t *items, *crcs; /* [plan's tensors] */
-    size_t count;
-    uint64_t bytes;
-};
 
 struct job {
     const struct mq_context *context;
     const struct mq_plan *plan;
     struct mq_output output;
-    struct tensor_job *tensors;
-    size_t tensors_count;
-    uint32_t *chunk_crcs, *chunk_tensor; /* [chunks] */
-    size_t chunks;
-    atomic_size_t next_chunk;
+    struct mq_chunks table;
+    atomic_size_t next; /* chunk, or tensor to be read again */
     struct mq_first_error failed;
     bool scan;            /* see mq_convert_plan: copies are looked at, nothing is written */
     atomic_bool counting; /* nothing is written (any more): only weights that are no numbers */
-    bool *done;           /* [plan's items] */
     uint64_t resumed;     /* tensors that an earlier run has finished */
-    uint32_t *crcs;       /* [plan's items] */
     uint64_t raw_bytes, weights, turned, columns, encoded_bytes; /* a thread's scratch */
-    /* Under the lock, except that `noting` is the noting thread's own while `note_busy`: */
-    omp_lock_t lock;
-    struct finished finished, noting;
-    bool note_busy, note_failed;
+    omp_lock_t lock;                                             /* of: */
     struct mq_nonfinite *found; /* [plan's entries]: what cannot stay; of a scan, what can */
     bool refused;
-    time_t noted_at;
     const char *phase;
     uint64_t bytes_done, bytes_total; /* of source, for progress */
 };
 
 /* ---- setting up ---- */
-
-/* Rows a chunk: as many as make CHUNK_WEIGHTS, at least one. */
-static uint64_t chunk_rows(const struct mq_tensor *t)
-{
-    const uint64_t rows = CHUNK_WEIGHTS / t->cols;
-    const uint64_t more = mq_min_u64(MORE_TIMES * CHUNK_WEIGHTS / t->cols, mq_view_rows_at_once(t));
-    return mq_max_u64(1, mq_min_u64(mq_max_u64(rows, more), t->rows));
-}
-
-/* Of a matrix whose heads are turned, whole heads. */
-static uint64_t entry_rows(const struct mq_plan_entry *e)
-{
-    const uint64_t rows = chunk_rows(e->tensor);
-    if (!e->form || !(e->form->what & MQ_FORM_KV_B))
-        return rows;
-    const uint64_t head = e->form->plain + e->form->values;
-    return mq_max_u64(1, rows / head) * head;
-}
-
-static bool alloc_finished(struct finished *f, size_t n)
-{
-    f->items = calloc(n, sizeof *f->items);
-    f->crcs = calloc(n, sizeof *f->crcs);
-    return f->items && f->crcs;
-}
-
-static void free_finished(struct finished *f)
-{
-    free(f->items);
-    free(f->crcs);
-}
 
 /* Memory that the job needs, whatever is finished already: called before anything is written. */
 static moeq_status plan_memory(struct job *job, moeq_error *err)
@@ -118,7 +55,7 @@ static moeq_status plan_memory(struct job *job, moeq_error *err)
     const size_t n = plan->view->tensors_count;
     for (size_t i = 0; i < n; i++) {
         const struct mq_plan_entry *e = &plan->entries[i];
-        const uint64_t rows = entry_rows(e);
+        const uint64_t rows = mq_chunk_rows(e);
         job->raw_bytes = mq_max_u64(job->raw_bytes, rows * e->tensor->row_bytes);
         job->weights = mq_max_u64(job->weights, rows * e->tensor->cols);
         job->encoded_bytes = mq_max_u64(job->encoded_bytes, rows * e->row_bytes);
@@ -130,48 +67,10 @@ static moeq_status plan_memory(struct job *job, moeq_error *err)
             job->encoded_bytes = mq_max_u64(job->encoded_bytes, turned * e->second.row_bytes);
         }
     }
-    job->done = calloc(plan->items_count, sizeof *job->done);
-    job->crcs = calloc(plan->items_count, sizeof *job->crcs);
-    job->tensors = calloc(n, sizeof *job->tensors);
     job->found = calloc(n, sizeof *job->found);
-    if (!job->done || !job->crcs || !job->tensors || !job->found ||
-        !alloc_finished(&job->finished, n) || !alloc_finished(&job->noting, n))
+    if (!job->found)
         return mq_fail_memory(err, "preparing the conversion");
-    return MOEQ_OK;
-}
-
-/* Chunks of the tensors that are not finished. */
-static moeq_status plan_chunks(struct job *job, moeq_error *err)
-{
-    const struct mq_plan *plan = job->plan;
-    uint64_t chunks = 0;
-    for (size_t i = 0; i < plan->view->tensors_count; i++) {
-        const struct mq_plan_entry *e = &plan->entries[i];
-        const uint64_t source_bytes = e->tensor->rows * e->tensor->row_bytes;
-        job->bytes_total += source_bytes;
-        if (job->done[e->item]) {
-            job->bytes_done += source_bytes;
-            continue;
-        }
-        struct tensor_job *t = &job->tensors[job->tensors_count++];
-        t->entry = e;
-        t->chunk_rows = entry_rows(e);
-        t->first_chunk = (uint32_t)chunks;
-        t->chunks = (uint32_t)((e->tensor->rows + t->chunk_rows - 1) / t->chunk_rows);
-        atomic_init(&t->left, t->chunks);
-        chunks += t->chunks;
-        if (chunks > UINT32_MAX)
-            return mq_fail(err, MOEQ_LIMIT, "the model has too many rows");
-    }
-    job->chunks = (size_t)chunks;
-    job->chunk_crcs = calloc(job->chunks + 1, sizeof *job->chunk_crcs);
-    job->chunk_tensor = calloc(job->chunks + 1, sizeof *job->chunk_tensor);
-    if (!job->chunk_crcs || !job->chunk_tensor)
-        return mq_fail_memory(err, "preparing the conversion");
-    for (size_t i = 0; i < job->tensors_count; i++)
-        for (uint32_t k = 0; k < job->tensors[i].chunks; k++)
-            job->chunk_tensor[job->tensors[i].first_chunk + k] = (uint32_t)i;
-    return MOEQ_OK;
+    return mq_chunks_create(&job->table, plan, &job->output, err);
 }
 
 /* Threads that the memory allows, each with its own scratch. */
@@ -214,9 +113,37 @@ static moeq_status check_f16_range(const struct mq_plan_entry *e, uint64_t row, 
     return MOEQ_OK;
 }
 
-/* Rows that go to two tensors, or in another order; those that no run has are not written here. */
-static moeq_status write_runs(const struct job *job, const struct mq_plan_entry *e, uint64_t row,
-                              uint64_t rows, const uint8_t *bytes, moeq_error *err)
+/* What is done with bytes and their place in a file: written there, or read from there. */
+typedef moeq_status place_fn(const struct mq_output_file *file, uint64_t at, uint8_t *bytes,
+                             uint64_t n, moeq_error *err);
+
+static moeq_status write_place(const struct mq_output_file *file, uint64_t at, uint8_t *bytes,
+                               uint64_t n, moeq_error *err)
+{
+    return mq_write_at(file->fd, file->part, at, bytes, (size_t)n, err);
+}
+
+static moeq_status read_place(const struct mq_output_file *file, uint64_t at, uint8_t *bytes,
+                              uint64_t n, moeq_error *err)
+{
+    const struct mq_file part = {
+        .fd = file->fd, .size_bytes = file->bytes, .path = (char *)file->part};
+    return mq_file_read_at(&part, at, bytes, (size_t)n, err);
+}
+
+/* One place, and the CRC-32 of all so far. */
+static moeq_status visit(place_fn *fn, const struct mq_output_file *file, uint64_t at,
+                         uint8_t *bytes, uint64_t n, uint32_t *crc, moeq_error *err)
+{
+    MQ_TRY(fn(file, at, bytes, n, err));
+    *crc = (uint32_t)crc32_z(*crc, bytes, (size_t)n);
+    return MOEQ_OK;
+}
+
+/* Rows that go to two tensors, or in another order; those that no run has have no place here. */
+static moeq_status visit_runs(const struct job *job, const struct mq_plan_entry *e, uint64_t row,
+                              uint64_t rows, uint8_t *bytes, place_fn *fn, uint32_t *crc,
+                              moeq_error *err)
 {
     for (size_t i = 0; i < e->form->rows_count; i++) {
         const struct mq_form_run *r = &e->form->rows[i];
@@ -228,29 +155,35 @@ static moeq_status write_runs(const struct job *job, const struct mq_plan_entry 
             &job->output.files[r->target ? e->second.file : e->file];
         const uint64_t at =
             (r->target ? e->second.offset : e->offset) + (r->to + first - r->first) * e->row_bytes;
-        MQ_TRY(mq_write_at(file->fd, file->part, at, bytes + (first - row) * e->row_bytes,
-                           (size_t)((end - first) * e->row_bytes), err));
+        MQ_TRY(visit(fn, file, at, bytes + (first - row) * e->row_bytes,
+                     (end - first) * e->row_bytes, crc, err));
     }
     return MOEQ_OK;
 }
 
-/* The heads' rows of keys as columns, into the second tensor; s->weights has whole heads. What the
+/* The heads' rows of keys as columns, for the second tensor; s->weights has whole heads. What the
  * importance is of, the matrix's own columns, are rows here. */
-static moeq_status write_turned(const struct job *job, const struct mq_plan_entry *e, uint64_t row,
-                                uint64_t rows, const struct scratch *s, moeq_error *err)
+static void encode_turned(const struct job *job, const struct mq_plan_entry *e, uint64_t rows,
+                          const struct scratch *s)
 {
     const struct mq_form *f = e->form;
     const uint64_t each = f->plain + f->values, cols = e->tensor->cols, heads = rows / each;
-    const struct mq_output_file *file = &job->output.files[e->second.file];
     for (uint64_t h = 0; h < heads; h++)
         for (uint64_t c = 0; c < cols; c++)
             for (uint64_t i = 0; i < f->plain; i++)
                 s->turned[(h * cols + c) * f->plain + i] = s->weights[(h * each + i) * cols + c];
     mq_level_encode_rows(e->second.level, job->context->isa, job->plan->effort, NULL, s->turned,
                          heads * cols, f->plain, s->encoded);
-    return mq_write_at(file->fd, file->part,
-                       e->second.offset + row / each * cols * e->second.row_bytes, s->encoded,
-                       (size_t)(heads * cols * e->second.row_bytes), err);
+}
+
+static moeq_status visit_turned(const struct job *job, const struct mq_plan_entry *e, uint64_t row,
+                                uint64_t rows, uint8_t *bytes, place_fn *fn, uint32_t *crc,
+                                moeq_error *err)
+{
+    const uint64_t each = e->form->plain + e->form->values, cols = e->tensor->cols;
+    return visit(fn, &job->output.files[e->second.file],
+                 e->second.offset + row / each * cols * e->second.row_bytes, bytes,
+                 rows / each * cols * e->second.row_bytes, crc, err);
 }
 
 /* Columns in the file's order, in the source's blocks. */
@@ -275,20 +208,21 @@ static const float *importance_of(const struct job *job, const struct mq_plan_en
     return s->columns;
 }
 
-/* Encoded rows to their places. */
-static moeq_status write_rows(const struct job *job, const struct mq_plan_entry *e, uint64_t row,
-                              uint64_t rows, const uint8_t *bytes, moeq_error *err)
+/* Encoded rows and their places. */
+static moeq_status visit_rows(const struct job *job, const struct mq_plan_entry *e, uint64_t row,
+                              uint64_t rows, uint8_t *bytes, place_fn *fn, uint32_t *crc,
+                              moeq_error *err)
 {
     const struct mq_output_file *file = &job->output.files[e->file];
     if (e->form && e->form->rows)
-        return write_runs(job, e, row, rows, bytes, err);
+        return visit_runs(job, e, row, rows, bytes, fn, crc, err);
     if (!e->written_interleaved)
-        return mq_write_at(file->fd, file->part, e->offset + row * e->row_bytes, bytes,
-                           (size_t)(rows * e->row_bytes), err);
+        return visit(fn, file, e->offset + row * e->row_bytes, bytes, rows * e->row_bytes, crc,
+                     err);
     for (uint64_t i = 0; i < rows; i++) {
         const uint64_t to = mq_interleaved_row(e->tensor->rows, e->written_interleaved, row + i);
-        MQ_TRY(mq_write_at(file->fd, file->part, e->offset + to * e->row_bytes,
-                           bytes + i * e->row_bytes, (size_t)e->row_bytes, err));
+        MQ_TRY(visit(fn, file, e->offset + to * e->row_bytes, bytes + i * e->row_bytes,
+                     e->row_bytes, crc, err));
     }
     return MOEQ_OK;
 }
@@ -331,7 +265,7 @@ static void note_nonfinite(struct job *job, const struct mq_plan_entry *e, uint6
         atomic_store(&job->counting, true);
 }
 
-/* What read_rows has read, through the scratch to the output; gives its CRC. `any`: some weights
+/* What read_rows has read, through the scratch to the output; gives the CRC of what is written, in that order. `any`: some weights
  * are NaN or infinite. */
 static moeq_status convert_rows(const struct job *job, const struct mq_plan_entry *e, uint64_t row,
                                 uint64_t rows, bool any, const struct scratch *s, uint32_t *crc,
@@ -339,7 +273,7 @@ static moeq_status convert_rows(const struct job *job, const struct mq_plan_entr
 {
     const struct mq_tensor *t = e->tensor;
     const enum mq_isa isa = job->context->isa;
-    const uint8_t *out = s->raw;
+    uint8_t *out = s->raw;
     const unsigned form = e->form ? e->form->what : 0;
     const unsigned values = form & (MQ_FORM_PLUS_ONE | MQ_FORM_MINUS_EXP);
     if ((e->level != e->source || values || (form & MQ_FORM_KV_B)) && !e->source->quantized)
@@ -354,102 +288,42 @@ static moeq_status convert_rows(const struct job *job, const struct mq_plan_entr
             mq_nonfinite_carry(s->weights, rows * t->cols, e->level->name, s->encoded);
         out = s->encoded;
     }
-    const size_t size = (size_t)(rows * e->row_bytes);
-    *crc = (uint32_t)crc32_z(0, out, size);
-    MQ_TRY(write_rows(job, e, row, rows, out, err));
-    return form & MQ_FORM_KV_B ? write_turned(job, e, row, rows, s, err) : MOEQ_OK;
+    *crc = 0;
+    MQ_TRY(visit_rows(job, e, row, rows, out, write_place, crc, err));
+    if (!(form & MQ_FORM_KV_B))
+        return MOEQ_OK;
+    encode_turned(job, e, rows, s);
+    return visit_turned(job, e, row, rows, s->encoded, write_place, crc, err);
 }
 
-/* ---- finished tensors ---- */
-
-/* Hands the finished tensors over to be noted, if it is time and no other thread is noting; under
- * the lock. After a failure there is no second try: a sync that has failed once may report success
- * the next time although the data is lost. */
-static bool take_finished(struct job *job, bool at_once)
+static void show_progress(struct job *job, uint64_t bytes)
 {
-    const bool due =
-        at_once || job->finished.bytes >= NOTE_BYTES || time(NULL) - job->noted_at >= NOTE_SECONDS;
-    if (!due || !job->finished.count || job->note_busy || job->note_failed)
-        return false;
-    const struct finished taken = job->finished;
-    job->finished = job->noting;
-    job->finished.count = 0;
-    job->finished.bytes = 0;
-    job->noting = taken;
-    job->note_busy = true;
-    return true;
-}
-
-/* Syncs and writes the journal, without the lock, so that the other threads go on. */
-static moeq_status note_taken(struct job *job, moeq_error *err)
-{
-    const moeq_status status =
-        mq_output_note(&job->output, job->noting.items, job->noting.crcs, job->noting.count, err);
     omp_set_lock(&job->lock);
-    job->note_busy = false;
-    job->note_failed = status != MOEQ_OK;
-    job->noted_at = time(NULL);
-    omp_unset_lock(&job->lock);
-    return status;
-}
-
-/* The CRC of a tensor from those of its chunks. */
-static uint32_t join_crcs(const struct job *job, const struct tensor_job *t)
-{
-    const uint64_t full = t->chunk_rows * t->entry->row_bytes;
-    const uint64_t last = t->entry->size_bytes - (t->chunks - 1) * full;
-    const uLong op_full = crc32_combine_gen((z_off_t)full);
-    uLong crc = job->chunk_crcs[t->first_chunk];
-    for (uint32_t k = 1; k < t->chunks; k++) {
-        const uLong next = job->chunk_crcs[t->first_chunk + k];
-        crc = k + 1 < t->chunks ? crc32_combine_op(crc, next, op_full)
-                                : crc32_combine(crc, next, (z_off_t)last);
-    }
-    return (uint32_t)crc;
-}
-
-/* After each chunk: progress, and if the tensor is written in full its CRC and perhaps the journal.
- * Of a tensor that cannot stay, one chunk at least is not written. */
-static moeq_status chunk_done(struct job *job, struct tensor_job *t, uint64_t source_bytes,
-                              bool written, moeq_error *err)
-{
-    const bool complete = written && atomic_fetch_sub(&t->left, 1) == 1;
-    const uint32_t crc = complete ? join_crcs(job, t) : 0;
-    bool note = false;
-    omp_set_lock(&job->lock);
-    job->bytes_done += source_bytes;
-    if (complete) {
-        struct finished *f = &job->finished;
-        job->crcs[t->entry->item] = crc;
-        f->items[f->count] = (uint32_t)t->entry->item;
-        f->crcs[f->count++] = crc;
-        f->bytes += t->entry->size_bytes;
-        note = take_finished(job, false);
-    }
+    job->bytes_done += bytes;
     if (job->context->progress) {
         const struct mq_progress p = {job->phase, job->bytes_done, job->bytes_total, "bytes"};
         job->context->progress(job->context->progress_user, &p);
     }
     omp_unset_lock(&job->lock);
-    return note ? note_taken(job, err) : MOEQ_OK;
 }
 
 static moeq_status run_chunk(struct job *job, size_t chunk, const struct scratch *s,
                              moeq_error *err)
 {
-    struct tensor_job *t = &job->tensors[job->chunk_tensor[chunk]];
-    const struct mq_plan_entry *e = t->entry;
-    const struct mq_tensor *tensor = e->tensor;
-    const uint64_t row = (chunk - t->first_chunk) * t->chunk_rows;
-    const uint64_t rows = mq_min_u64(t->chunk_rows, tensor->rows - row);
+    const struct mq_chunk_place p = mq_chunk_place(&job->table, chunk);
+    const struct mq_plan_entry *e = p.tensor->entry;
     struct mq_nonfinite bad;
-    MQ_TRY(read_rows(job, e, row, rows, s, &bad, err));
+    uint32_t crc;
+    MQ_TRY(read_rows(job, e, p.row, p.rows, s, &bad, err));
     if (bad.count)
-        note_nonfinite(job, e, row * tensor->cols, &bad);
-    const bool write = !atomic_load(&job->counting);
-    if (write)
-        MQ_TRY(convert_rows(job, e, row, rows, bad.count > 0, s, &job->chunk_crcs[chunk], err));
-    return chunk_done(job, t, rows * tensor->row_bytes, write, err);
+        note_nonfinite(job, e, p.row * e->tensor->cols, &bad);
+    if (!atomic_load(
+            &job->counting)) { /* of a tensor that cannot stay, one chunk at least is not written */
+        MQ_TRY(convert_rows(job, e, p.row, p.rows, bad.count > 0, s, &crc, err));
+        MQ_TRY(mq_chunks_finish(&job->table, chunk, crc, err));
+    }
+    show_progress(job, p.rows * e->tensor->row_bytes);
+    return MOEQ_OK;
 }
 
 /* Chunks for each thread that are asked for before they are taken up. */
@@ -457,11 +331,9 @@ enum { CHUNKS_AHEAD = 8 };
 
 static void ask_for_chunk(const struct job *job, size_t chunk)
 {
-    const struct tensor_job *t = &job->tensors[job->chunk_tensor[chunk]];
-    const struct mq_tensor *tensor = t->entry->tensor;
-    const uint64_t row = (chunk - t->first_chunk) * t->chunk_rows;
-    mq_view_prefetch_rows(job->plan->view, tensor, row,
-                          mq_min_u64(t->chunk_rows, tensor->rows - row));
+    const struct mq_chunk_place p = mq_chunk_place(&job->table, chunk);
+    if (!job->table.skip[chunk])
+        mq_view_prefetch_rows(job->plan->view, p.tensor->entry->tensor, p.row, p.rows);
 }
 
 /* That the disk works while a chunk is encoded, the kernel is asked for the one that lies CHUNKS_AHEAD
@@ -469,12 +341,64 @@ static void ask_for_chunk(const struct job *job, size_t chunk)
 static void ask_ahead(const struct job *job, size_t chunk)
 {
     const size_t ahead = CHUNKS_AHEAD * (size_t)omp_get_num_threads();
-    const size_t end = mq_min_u64(chunk + ahead + 1, job->chunks);
+    const size_t end = mq_min_u64(chunk + ahead + 1, job->table.count);
     for (size_t c = chunk ? chunk + ahead : 0; c < end; c++)
         ask_for_chunk(job, c);
 }
 
-static void work(struct job *job)
+/* The next chunk that is not finished; false: there is none. */
+static bool next_chunk(struct job *job, size_t *chunk)
+{
+    do
+        *chunk = atomic_fetch_add(&job->next, 1);
+    while (*chunk < job->table.count && job->table.skip[*chunk]);
+    return *chunk < job->table.count;
+}
+
+static moeq_status work_on_chunk(struct job *job, size_t chunk, const struct scratch *s,
+                                 moeq_error *err)
+{
+    ask_ahead(job, chunk);
+    return run_chunk(job, chunk, s, err);
+}
+
+/* What earlier runs have written of a tensor, read again. */
+static moeq_status see_tensor(struct job *job, size_t number, const struct scratch *s,
+                              moeq_error *err)
+{
+    struct mq_chunked *t = &job->table.tensors[number];
+    const struct mq_plan_entry *e = t->entry;
+    const bool turned = e->form && (e->form->what & MQ_FORM_KV_B);
+    uint32_t crc = 0;
+    for (uint32_t k = 0; k < t->chunks; k++) {
+        const struct mq_chunk_place p = mq_chunk_place(&job->table, t->first + k);
+        uint32_t one = 0;
+        MQ_TRY(visit_rows(job, e, p.row, p.rows, s->encoded, read_place, &one, err));
+        if (turned)
+            MQ_TRY(visit_turned(job, e, p.row, p.rows, s->encoded, read_place, &one, err));
+        crc = mq_chunk_join(t, k, crc, one);
+    }
+    MQ_TRY(mq_chunks_saw(&job->table, t, crc == mq_chunks_crc(&job->table, t), err));
+    show_progress(job, e->size_bytes);
+    return MOEQ_OK;
+}
+
+static bool next_unseen(struct job *job, size_t *tensor)
+{
+    const struct mq_chunks *c = &job->table;
+    do
+        *tensor = atomic_fetch_add(&job->next, 1);
+    while (*tensor < c->tensors_count && !mq_chunk_unseen(&c->tensors[*tensor]));
+    return *tensor < c->tensors_count;
+}
+
+/* One thread's part of a loop: `next` gives it something to do, which `act` does. */
+struct loop {
+    bool (*next)(struct job *job, size_t *number);
+    moeq_status (*act)(struct job *job, size_t number, const struct scratch *s, moeq_error *err);
+};
+
+static void work(struct job *job, const struct loop *loop)
 {
     struct scratch s = {.raw = malloc(job->raw_bytes + 1),
                         .encoded = malloc(job->encoded_bytes + 1),
@@ -483,25 +407,62 @@ static void work(struct job *job)
                         .columns = malloc((job->columns + 1) * sizeof(float))};
     moeq_error error = {0};
     moeq_status status = MOEQ_OK;
+    size_t number;
     if (!s.raw || !s.encoded || !s.weights || !s.turned || !s.columns)
         status = mq_fail_memory(&error, "converting");
-    while (status == MOEQ_OK && !mq_first_error_status(&job->failed)) {
-        const size_t chunk = atomic_fetch_add(&job->next_chunk, 1);
-        if (chunk >= job->chunks)
-            break;
-        ask_ahead(job, chunk);
+    while (status == MOEQ_OK && !mq_first_error_status(&job->failed) && loop->next(job, &number))
         if (mq_cancelled(job->context))
             status = mq_fail(&error, MOEQ_CANCELLED,
                              "interrupted; the same command goes on where this one stopped");
         else
-            status = run_chunk(job, chunk, &s, &error);
-    }
+            status = loop->act(job, number, &s, &error);
     mq_first_error_note(&job->failed, status, &error);
     free(s.raw);
     free(s.encoded);
     free(s.weights);
     free(s.turned);
     free(s.columns);
+}
+
+static moeq_status run_loop(struct job *job, const struct loop *loop, unsigned threads)
+{
+    atomic_store(&job->next, 0);
+#pragma omp parallel num_threads(threads)
+    work(job, loop);
+    return mq_first_error_status(&job->failed);
+}
+
+/* All chunks that are not finished. */
+static moeq_status run(struct job *job, unsigned threads)
+{
+    static const struct loop chunks = {next_chunk, work_on_chunk};
+    const struct mq_plan *plan = job->plan;
+    job->bytes_total = 0;
+    for (size_t i = 0; i < plan->view->tensors_count; i++) {
+        const struct mq_tensor *t = plan->entries[i].tensor;
+        job->bytes_total += t->rows * t->row_bytes;
+    }
+    job->bytes_done = mq_chunks_done_bytes(&job->table);
+    return run_loop(job, &chunks, threads);
+}
+
+/* Reads again what earlier runs have written: it may have been damaged since, or never have reached the disk. What is
+ * not what it was is no longer finished; *damaged: how many tensors. */
+static moeq_status see_earlier(struct job *job, unsigned threads, bool complete, size_t *damaged,
+                               moeq_error *err)
+{
+    static const struct loop unseen = {next_unseen, see_tensor};
+    const char *phase = job->phase;
+    *damaged = 0;
+    job->bytes_total = mq_chunks_unseen_bytes(&job->table);
+    job->bytes_done = 0;
+    if (!job->bytes_total)
+        return MOEQ_OK;
+    MQ_TRY(mq_chunks_begin_seeing(&job->table, complete, err));
+    job->phase = "verify";
+    MQ_TRY(run_loop(job, &unseen, threads));
+    job->phase = phase;
+    return mq_chunks_forget_damaged(&job->table, damaged, err);
 }
 
 /* ---- tensors that come encoded ---- */
@@ -526,7 +487,8 @@ bool mq_convert_as_it_is(const struct mq_convert_sink *sink, const struct mq_ten
 
 bool mq_convert_wants(const struct mq_convert_sink *sink, const struct mq_tensor *tensor)
 {
-    return mq_convert_as_it_is(sink, tensor) && !sink->job->done[entry_of(sink, tensor)->item];
+    return mq_convert_as_it_is(sink, tensor) &&
+           !sink->job->table.done[entry_of(sink, tensor)->item];
 }
 
 const struct mq_level *mq_convert_level(const struct mq_convert_sink *sink,
@@ -538,31 +500,31 @@ const struct mq_level *mq_convert_level(const struct mq_convert_sink *sink,
 moeq_status mq_convert_put(struct mq_convert_sink *sink, const struct mq_tensor *tensor,
                            const uint8_t *bytes, moeq_error *err)
 {
-    struct job *job = sink->job;
-    const struct mq_plan_entry *e = entry_of(sink, tensor);
-    MQ_TRY(write_rows(job, e, 0, tensor->rows, bytes, err));
-    job->crcs[e->item] = (uint32_t)crc32_z(0, bytes, (size_t)e->size_bytes);
-    job->done[e->item] = true;
-    struct finished *f = &job->finished;
-    f->items[f->count] = (uint32_t)e->item;
-    f->crcs[f->count++] = job->crcs[e->item];
-    f->bytes += e->size_bytes;
-    return take_finished(job, false) ? note_taken(job, err) : MOEQ_OK;
+    struct mq_chunks *table = &sink->job->table;
+    const struct mq_chunked *t = &table->tensors[tensor - sink->job->plan->view->tensors];
+    for (uint32_t k = 0; k < t->chunks; k++) {
+        const struct mq_chunk_place p = mq_chunk_place(table, t->first + k);
+        uint8_t *rows = (uint8_t *)bytes + p.row * t->entry->row_bytes; /* write_place reads them */
+        uint32_t crc = 0;
+        if (table->skip[t->first + k])
+            continue;
+        MQ_TRY(visit_rows(sink->job, t->entry, p.row, p.rows, rows, write_place, &crc, err));
+        MQ_TRY(mq_chunks_finish(table, t->first + k, crc, err));
+        table->skip[t->first + k] = true;
+    }
+    return MOEQ_OK;
 }
 
 moeq_status mq_convert_note(struct mq_convert_sink *sink, moeq_error *err)
 {
-    struct job *job = sink->job;
-    if (take_finished(job, true))
-        MQ_TRY(note_taken(job, err));
-    return mq_output_sync_journal(&job->output, err);
+    return mq_chunks_sync(&sink->job->table, err);
 }
 
 static uint64_t count_done(const struct job *job)
 {
     uint64_t n = 0;
     for (size_t i = 0; i < job->plan->items_count; i++)
-        n += job->done[i];
+        n += job->table.done[i];
     return n;
 }
 
@@ -619,7 +581,7 @@ static moeq_status write_checksums(const struct job *job, size_t file, uint32_t 
                                    moeq_error *err)
 {
     const struct mq_layout *layout = job->plan->files[file].layout;
-    const uint32_t *crcs = job->crcs + job->plan->files[file].first_item;
+    const uint32_t *crcs = job->table.item_crcs + job->plan->files[file].first_item;
     const struct mq_output_file *out = &job->output.files[file];
     return mq_layout_write_crcs(layout, crcs, out->fd, out->part, last, err);
 }
@@ -655,7 +617,7 @@ static moeq_status write_rest(struct job *job, moeq_error *err)
         const void *bytes = p->bytes ? p->bytes : zeros;
         MQ_TRY(mq_write_at(file->fd, file->part, p->offset, bytes, p->size_bytes, err));
         if (p->item != SIZE_MAX)
-            job->crcs[p->item] = (uint32_t)crc32_z(0, bytes, p->size_bytes);
+            job->table.item_crcs[p->item] = (uint32_t)crc32_z(0, bytes, p->size_bytes);
     }
     return write_ends(job, err);
 }
@@ -664,10 +626,7 @@ static moeq_status write_rest(struct job *job, moeq_error *err)
  * model and half of another would pass every check. */
 static moeq_status check_sources(const struct job *job, moeq_error *err)
 {
-    const struct mq_view *view = job->plan->view;
-    moeq_status status = MOEQ_OK;
-    for (size_t i = 0; i < view->files_count && status == MOEQ_OK; i++)
-        status = mq_file_check_unchanged(&view->files[i].file, err);
+    const moeq_status status = mq_view_check_unchanged(job->plan->view, err);
     if (status != MOEQ_OK)
         mq_output_discard(&job->output);
     return status;
@@ -675,10 +634,9 @@ static moeq_status check_sources(const struct job *job, moeq_error *err)
 
 static void job_begin(struct job *job)
 {
-    job->noted_at = time(NULL);
     job->output.journal_fd = -1;
     omp_init_lock(&job->lock);
-    atomic_init(&job->next_chunk, 0);
+    atomic_init(&job->next, 0);
     atomic_init(&job->counting, job->scan);
 }
 
@@ -686,23 +644,8 @@ static void job_end(struct job *job)
 {
     mq_output_close(&job->output);
     omp_destroy_lock(&job->lock);
-    free(job->tensors);
     free(job->found);
-    free(job->chunk_crcs);
-    free(job->chunk_tensor);
-    free_finished(&job->finished);
-    free_finished(&job->noting);
-    free(job->done);
-    free(job->crcs);
-}
-
-/* All chunks by all threads. */
-static moeq_status run(struct job *job, unsigned threads, moeq_error *err)
-{
-    MQ_TRY(plan_chunks(job, err));
-#pragma omp parallel num_threads(threads)
-    work(job);
-    return mq_first_error_status(&job->failed);
+    mq_chunks_free(&job->table);
 }
 
 moeq_status mq_convert_scan(const struct mq_context *context, const struct mq_plan *plan,
@@ -718,9 +661,9 @@ moeq_status mq_convert_scan(const struct mq_context *context, const struct mq_pl
     job_begin(&job);
     MQ_TRY_OUT(plan_memory(&job, err));
     MQ_TRY_OUT(choose_threads(&job, &threads, err));
-    for (size_t i = 0; i < plan->view->tensors_count; i++)
-        job.done[plan->entries[i].item] = !mq_nonfinite_fit(&plan->entries[i]);
-    MQ_TRY_OUT(run(&job, threads, err));
+    for (size_t i = 0; i < job.table.count; i++)
+        job.table.skip[i] = !mq_nonfinite_fit(mq_chunk_place(&job.table, i).tensor->entry);
+    MQ_TRY_OUT(run(&job, threads));
     *weights = mq_nonfinite_describe(plan, job.found, sentence);
 out:
     job_end(&job);
@@ -743,6 +686,47 @@ out:
     return status;
 }
 
+/* Opens the output, and takes over what earlier runs have written. What an encoder has made, and is damaged, it makes
+ * again, from its beginning; so that is looked at before. */
+static moeq_status open_output(struct job *job, const struct mq_convert_options *options,
+                               unsigned threads, moeq_error *err)
+{
+    struct mq_journal_line *lines = NULL;
+    size_t count, damaged;
+    uint32_t stamp;
+    MQ_TRY(mq_output_open(job->plan, options, &job->output, &lines, &count, err));
+    moeq_status status = mq_output_stamp(&job->output, &stamp, err);
+    if (status == MOEQ_OK)
+        status = mq_chunks_resume(&job->table, lines, count, stamp, err);
+    free(lines);
+    if (status != MOEQ_OK)
+        return status;
+    if (options->encoder) {
+        MQ_TRY(see_earlier(job, threads, false, &damaged, err));
+        if (damaged)
+            mq_kept_states_remove(job->output.states);
+    }
+    job->resumed = mq_chunks_done_tensors(&job->table);
+    return MOEQ_OK;
+}
+
+/* All chunks and the rest; then what earlier runs have written is read again, and what is damaged is converted again. */
+static moeq_status run_all(struct job *job, unsigned threads, moeq_error *err)
+{
+    size_t damaged;
+    MQ_TRY(run(job, threads));
+    if (job->refused)
+        return MOEQ_OK;
+    if (!job->table.settled)
+        MQ_TRY(write_rest(job, err));
+    MQ_TRY(see_earlier(job, threads, true, &damaged, err));
+    if (!damaged)
+        return MOEQ_OK;
+    job->resumed -= mq_min_u64(damaged, job->resumed);
+    MQ_TRY(run(job, threads));
+    return job->refused ? MOEQ_OK : write_rest(job, err);
+}
+
 moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *plan,
                        const struct mq_convert_options *options, struct mq_convert_result *result,
                        moeq_error *err)
@@ -754,15 +738,12 @@ moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *p
     job_begin(&job);
     MQ_TRY_OUT(plan_memory(&job, err));
     MQ_TRY_OUT(choose_threads(&job, &threads, err));
-    MQ_TRY_OUT(mq_output_open(plan, options, &job.output, job.done, job.crcs, err));
-    for (size_t i = 0; i < plan->view->tensors_count; i++)
-        job.resumed += job.done[plan->entries[i].item];
+    MQ_TRY_OUT(open_output(&job, options, threads, err));
     status = run_encoder(&job, options->encoder, err);
     if (status == MOEQ_OK)
-        status = run(&job, threads, err);
+        status = run_all(&job, threads, err);
     if (status != MOEQ_OK) {
-        if (take_finished(&job, true)) /* what is finished need not be done again */
-            note_taken(&job, NULL);
+        mq_chunks_sync(&job.table, NULL); /* what is finished need not be done again */
         goto out;
     }
     if (job.refused) { /* nothing of this source can ever be finished */
@@ -770,7 +751,6 @@ moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *p
         status = mq_nonfinite_refuse(plan, job.found, err);
         goto out;
     }
-    MQ_TRY_OUT(write_rest(&job, err));
     MQ_TRY_OUT(check_sources(&job, err));
     MQ_TRY_OUT(mq_output_finish(&job.output, err));
     *result = (struct mq_convert_result){.tensors = plan->view->tensors_count,

@@ -1,10 +1,4 @@
-/*
- * output.c: the files being written, and their journal.
- *
- * The journal is text, one record a line: "moeq-journal 1 <plan>" first, then "<item> <crc>
- * <check>" in hexadecimal for each finished tensor, where check is the CRC-32 of the line before
- * it. A torn last line fails its check and is ignored: that tensor is done again.
- */
+/* output.c: the files being written, and the file that their journal is in (journal.h). */
 #include "output_int.h"
 
 #include "buffer.h"
@@ -30,10 +24,9 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#define JOURNAL_MAGIC "moeq-journal 1"
 #define PART_SUFFIX ".part"
 #define JOURNAL_SUFFIX ".part.journal"
-#define JOURNAL_CAP_BYTES (64u << 20) /* 30 bytes a tensor: two million tensors */
+#define JOURNAL_CAP_BYTES (1u << 30) /* 38 bytes a chunk: of 14 T weights */
 
 /* ---- names ---- */
 
@@ -156,31 +149,6 @@ uint32_t mq_output_identity(const struct mq_plan *plan)
     return (uint32_t)crc;
 }
 
-/* Reads the records of a journal of this plan up to the first that is torn or wrong, whose offset
- * is put in *end; false if it is another plan's, or none. */
-static bool read_journal(const char *text, const struct mq_plan *plan, bool *done, uint32_t *crcs,
-                         uint64_t *end)
-{
-    char magic[64];
-    const int n =
-        snprintf(magic, sizeof magic, JOURNAL_MAGIC " %08" PRIx32 "\n", mq_output_identity(plan));
-    if (strncmp(text, magic, (size_t)n) != 0)
-        return false;
-    const char *line = text + n;
-    for (const char *stop; (stop = strchr(line, '\n')); line = stop + 1) {
-        uint32_t item, crc, check;
-        int used = 0;
-        if (sscanf(line, "%" SCNx32 " %" SCNx32 "%n %" SCNx32, &item, &crc, &used, &check) != 3 ||
-            (uint32_t)crc32_z(0, (const Bytef *)line, (size_t)used) != check ||
-            item >= plan->items_count)
-            break;
-        done[item] = true;
-        crcs[item] = crc;
-    }
-    *end = (uint64_t)(line - text);
-    return true;
-}
-
 /* ---- opening ---- */
 
 static moeq_status reserve_file(const struct mq_output_file *f, moeq_error *err)
@@ -219,12 +187,13 @@ static moeq_status reserve(struct mq_output *o, moeq_error *err)
 
 static moeq_status start_journal(const struct mq_plan *plan, struct mq_output *o, moeq_error *err)
 {
-    char line[64];
-    const int n =
-        snprintf(line, sizeof line, JOURNAL_MAGIC " %08" PRIx32 "\n", mq_output_identity(plan));
-    MQ_TRY(mq_write_at(o->journal_fd, o->journal, 0, line, (size_t)n, err));
-    o->journal_bytes = (uint64_t)n;
-    return MOEQ_OK;
+    struct mq_buffer text = {0};
+    mq_journal_begin(&text, mq_output_identity(plan));
+    o->journal_bytes = 0;
+    const moeq_status status = mq_output_note(o, &text, err);
+    o->synced_bytes = o->journal_bytes;
+    mq_buffer_free(&text);
+    return status;
 }
 
 void mq_output_discard(const struct mq_output *o)
@@ -410,85 +379,138 @@ moeq_status mq_convert_index_bytes(const struct mq_plan *plan, const char *outpu
     return status;
 }
 
-/* Reads the journal and opens the other parts; `touched` if there is anything of an earlier run. */
-static moeq_status open_locked(const struct mq_plan *plan, const struct mq_convert_options *options,
-                               struct mq_output *o, bool *done, uint32_t *crcs, bool *resumed,
-                               bool *touched, moeq_error *err)
+/* What mq_output_open finds. */
+struct found {
+    struct mq_journal_line *lines; /* NULL: nothing to go on with */
+    size_t count;
+    bool touched; /* there is something of an earlier run, or of someone else */
+};
+
+static moeq_status read_journal(const struct mq_plan *plan, struct mq_output *o, struct found *f,
+                                bool *ours, moeq_error *err)
 {
     struct mq_buffer text;
+    MQ_TRY(mq_file_read_all(o->journal, JOURNAL_CAP_BYTES, &text, err));
+    f->touched = f->touched || text.size;
+    *ours = mq_journal_is(text.data, text.size);
+    const moeq_status status = mq_journal_read(text.data, text.size, mq_output_identity(plan),
+                                               &f->lines, &f->count, &o->journal_bytes, err);
+    mq_buffer_free(&text);
+    return status;
+}
+
+static moeq_status refuse_foreign(const char *path, moeq_error *err)
+{
+    return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
+                        "exists already and is no conversion that was interrupted; remove it, or "
+                        "give --force to replace it");
+}
+
+/* Reads the journal and opens the other parts. */
+static moeq_status open_locked(const struct mq_plan *plan, const struct mq_convert_options *options,
+                               struct mq_output *o, struct found *found, moeq_error *err)
+{
+    bool ours = false, resumed;
     /* The run that held the lock before may have finished since mq_output_check. */
     MQ_TRY(check_replaceable(o->files[0].path, options->replace, err));
     o->journal_fd = open(o->journal, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (o->journal_fd < 0)
         return mq_fail_errno(err, o->journal, "cannot create");
-    MQ_TRY(mq_file_read_all(o->journal, JOURNAL_CAP_BYTES, &text, err));
-    *touched = *touched || text.size;
-    *resumed = read_journal(text.data, plan, done, crcs, &o->journal_bytes);
-    const bool ours =
-        strncmp(text.data ? text.data : "", JOURNAL_MAGIC, sizeof JOURNAL_MAGIC - 1) == 0;
-    mq_buffer_free(&text);
-    MQ_TRY(open_other_parts(o, options->replace, *resumed, err));
+    MQ_TRY(read_journal(plan, o, found, &ours, err));
+    if (!ours && !options->replace && !has_size(o->journal, 0))
+        return refuse_foreign(o->journal, err);
+    resumed = found->lines;
+    MQ_TRY(open_other_parts(o, options->replace, resumed, err));
     for (size_t i = 0; i < o->files_count; i++) {
-        *resumed = *resumed && has_size(o->files[i].part, o->files[i].bytes);
+        resumed = resumed && has_size(o->files[i].part, o->files[i].bytes);
         if (!ours && !options->replace && !has_size(o->files[i].part, 0))
-            return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, o->files[i].part,
-                                "exists already and is no conversion that was interrupted; remove "
-                                "it, or give --force to replace it");
+            return refuse_foreign(o->files[i].part, err);
+    }
+    if (!resumed) {
+        free(found->lines);
+        found->lines = NULL;
+        found->count = 0;
     }
     return MOEQ_OK;
 }
 
-moeq_status mq_output_open(const struct mq_plan *plan, const struct mq_convert_options *options,
-                           struct mq_output *o, bool *done, uint32_t *crcs, moeq_error *err)
+/* Nothing was opened for good: what is empty is ours, of this moment. */
+static void undo_open(const struct mq_output *o, bool touched)
 {
-    bool resumed = false;
+    for (size_t i = 0; i < o->files_count && !touched; i++)
+        if (o->files[i].fd >= 0 && has_size(o->files[i].part, 0))
+            unlink(o->files[i].part);
+    if (!touched || has_size(o->journal, 0))
+        unlink(o->journal);
+}
+
+moeq_status mq_output_open(const struct mq_plan *plan, const struct mq_convert_options *options,
+                           struct mq_output *o, struct mq_journal_line **lines, size_t *count,
+                           moeq_error *err)
+{
+    struct found found = {0};
+    *lines = NULL;
+    *count = 0;
     MQ_TRY(name_files(plan, options->output, o, err));
     MQ_TRY(lock_part(&o->files[0], err));
-    bool touched = !has_size(o->files[0].part, 0);
-    const moeq_status status = open_locked(plan, options, o, done, crcs, &resumed, &touched, err);
+    found.touched = !has_size(o->files[0].part, 0);
+    const moeq_status status = open_locked(plan, options, o, &found, err);
     if (status != MOEQ_OK) {
-        for (size_t i = 0; i < o->files_count && !touched; i++) /* empty: ours, of this moment */
-            if (o->files[i].fd >= 0 && has_size(o->files[i].part, 0))
-                unlink(o->files[i].part);
-        if (!touched || has_size(o->journal, 0)) /* an empty journal is ours, of this moment */
-            unlink(o->journal);
+        undo_open(o, found.touched);
+        free(found.lines);
         return status;
     }
-    if (!resumed) {
-        memset(done, 0, plan->items_count * sizeof *done);
+    if (!found.lines)
         return start_afresh(plan, options->output, o, err);
-    }
+    *lines = found.lines;
+    *count = found.count;
+    o->synced_bytes = o->journal_bytes;
     if (ftruncate(o->journal_fd, (off_t)o->journal_bytes) != 0)
         return mq_fail_errno(err, o->journal, "cannot cut");
     return MOEQ_OK;
 }
 
-moeq_status mq_output_note(struct mq_output *o, const uint32_t *items, const uint32_t *crcs,
-                           size_t count, moeq_error *err)
+moeq_status mq_output_note(struct mq_output *o, const struct mq_buffer *text, moeq_error *err)
+{
+    if (!mq_buffer_ok(text))
+        return mq_fail_memory(err, "writing the journal");
+    MQ_TRY(mq_write_at(o->journal_fd, o->journal, o->journal_bytes, text->data, text->size, err));
+    o->journal_bytes += text->size;
+    return MOEQ_OK;
+}
+
+static moeq_status sync_all(const struct mq_output *o, moeq_error *err)
 {
     for (size_t i = 0; i < o->files_count; i++)
         if (fdatasync(o->files[i].fd) != 0)
             return mq_fail_errno(err, o->files[i].part, "cannot sync");
-    struct mq_buffer text = {0};
-    for (size_t i = 0; i < count; i++) {
-        char line[64];
-        const int n = snprintf(line, sizeof line, "%" PRIx32 " %08" PRIx32, items[i], crcs[i]);
-        mq_buffer_printf(&text, "%s %08" PRIx32 "\n", line,
-                         (uint32_t)crc32_z(0, (const Bytef *)line, (size_t)n));
-    }
-    const moeq_status status =
-        mq_buffer_ok(&text)
-            ? mq_write_at(o->journal_fd, o->journal, o->journal_bytes, text.data, text.size, err)
-            : mq_fail_memory(err, "writing the journal");
+    return fdatasync(o->journal_fd) == 0 ? MOEQ_OK : mq_fail_errno(err, o->journal, "cannot sync");
+}
+
+moeq_status mq_output_sync(struct mq_output *o, uint64_t upto, moeq_error *err)
+{
+    const moeq_status status = sync_all(o, err);
     if (status == MOEQ_OK)
-        o->journal_bytes += text.size;
-    mq_buffer_free(&text);
+        o->synced_bytes = upto;
+    else if (ftruncate(o->journal_fd, (off_t)o->synced_bytes) != 0)
+        unlink(o->journal); /* then nothing is gone on with */
     return status;
 }
 
-moeq_status mq_output_sync_journal(const struct mq_output *o, moeq_error *err)
+moeq_status mq_output_stamp(const struct mq_output *o, uint32_t *stamp, moeq_error *err)
 {
-    return fdatasync(o->journal_fd) == 0 ? MOEQ_OK : mq_fail_errno(err, o->journal, "cannot sync");
+    uLong crc = 0;
+    for (size_t i = 0; i < o->files_count; i++) {
+        struct stat st;
+        if (fstat(o->files[i].fd, &st) != 0)
+            return mq_fail_errno(err, o->files[i].part, "cannot stat");
+        const uint64_t facts[] = {(uint64_t)st.st_ino,         (uint64_t)st.st_size,
+                                  (uint64_t)st.st_mtim.tv_sec, (uint64_t)st.st_mtim.tv_nsec,
+                                  (uint64_t)st.st_ctim.tv_sec, (uint64_t)st.st_ctim.tv_nsec};
+        crc = crc32_z(crc, (const Bytef *)facts, sizeof facts);
+    }
+    *stamp = (uint32_t)crc;
+    return MOEQ_OK;
 }
 
 moeq_status mq_output_write_index(const struct mq_plan *plan, const struct mq_output *o,

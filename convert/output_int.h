@@ -2,7 +2,9 @@
 #ifndef MQ_OUTPUT_INT_H
 #define MQ_OUTPUT_INT_H
 
+#include "buffer.h"
 #include "convert.h"
+#include "journal.h"
 
 #include <limits.h>
 
@@ -16,7 +18,8 @@ struct mq_output {
     struct mq_output_file *files; /* one for each of the plan's */
     size_t files_count;
     int journal_fd;         /* -1 where closed */
-    uint64_t journal_bytes; /* of whole records */
+    uint64_t journal_bytes; /* of whole lines */
+    uint64_t synced_bytes;  /* of those, what is on the disk with all that they speak of */
     char journal[PATH_MAX], states[PATH_MAX]; /* (kept_states.h) */
 };
 
@@ -26,17 +29,23 @@ moeq_status mq_output_check(const struct mq_plan *plan, const struct mq_convert_
 
 /*
  * Opens each file's part and the journal, and locks them against another conversion to the same
- * OUT. If the journal is of this very plan, sets done[i] and crcs[i] for each of the plan's items
- * that is finished; otherwise starts afresh, with the files' whole sizes reserved.
+ * OUT. If the journal is of this very plan, gives its lines (to be freed); otherwise (NULL) starts
+ * afresh, with the files' whole sizes reserved.
  */
 moeq_status mq_output_open(const struct mq_plan *plan, const struct mq_convert_options *options,
-                           struct mq_output *output, bool *done, uint32_t *crcs, moeq_error *err);
+                           struct mq_output *output, struct mq_journal_line **lines, size_t *count,
+                           moeq_error *err);
 
-/* Makes the data written so far durable, then notes these items as finished. */
-moeq_status mq_output_note(struct mq_output *output, const uint32_t *items, const uint32_t *crcs,
-                           size_t count, moeq_error *err);
+/* Appends lines to the journal. */
+moeq_status mq_output_note(struct mq_output *output, const struct mq_buffer *text, moeq_error *err);
 
-moeq_status mq_output_sync_journal(const struct mq_output *output, moeq_error *err);
+/* Makes durable the parts and then the journal, whose first `upto` bytes speak of what was written
+ * before this call. If that fails, takes back from the journal what was never made so: data that
+ * could not be synced may be lost and look well nevertheless, until it leaves the kernel's cache. */
+moeq_status mq_output_sync(struct mq_output *output, uint64_t upto, moeq_error *err);
+
+/* A number that is another one when one of the parts was written to, by whomever. */
+moeq_status mq_output_stamp(const struct mq_output *output, uint32_t *stamp, moeq_error *err);
 
 /* What must be equal for a part to be continued. */
 uint32_t mq_output_identity(const struct mq_plan *plan);

@@ -127,7 +127,9 @@ START_TEST(goes_on)
     ck_assert_uint_eq(resumed.first_layer, 2);
     ck_assert_uint_eq(resumed.calibrated.result.layers_resumed, 1);
     ck_assert_int_eq(resumed.calibrated.result.states_error.status, MOEQ_OK);
-    ck_assert_uint_eq(resumed.calibrated.result.matrices, plain.calibrated.result.matrices);
+    /* what was finished after the states were kept is not made again */
+    ck_assert_uint_le(resumed.calibrated.result.matrices, plain.calibrated.result.matrices);
+    ck_assert_uint_ge(resumed.calibrated.result.matrices + 2, plain.calibrated.result.matrices);
     ck_assert_uint_eq(resumed.calibrated.result.experts, plain.calibrated.result.experts);
     /* without interruption they are kept and leave no trace */
     convert(&kept, output, EACH_LAYER, 0);
@@ -161,7 +163,7 @@ START_TEST(does_without)
         {".part.states", HEADER_BYTES + 5, "damaged (CRC-32)"},
         {".part.states", -1, "bytes of them, found"},
         {".part.states", -WINDOWS * LENGTH * 32 * 4 - 1, "expected 104 bytes and more, found 103"},
-        {".part.journal", -1, "finished tensors, found"},
+        {".part.journal", -3 * 38, "finished tensors, found"},
     };
     char whole[PATH_MAX], output[PATH_MAX], path[PATH_ROOM];
     struct run plain = {0}, run = {0};
