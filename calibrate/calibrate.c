@@ -1,6 +1,7 @@
 /* calibrate.c: see calibrate.h. */
 #include "calibrate.h"
 
+#include "claim.h"
 #include "collect.h"
 #include "error.h"
 #include "gguf_imatrix.h"
@@ -11,6 +12,8 @@
 #include "text_match.h"
 
 #include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -42,14 +45,28 @@ static moeq_status describe(const struct mq_calibration *c, struct mq_calibrate_
     return MOEQ_OK;
 }
 
+/* Where the sums are gathered: a calibration where it is to be, of which an imatrix is made beside it. Claims the
+ * output for as long. */
+static moeq_status place(const struct mq_calibrate_output *output, char path[PATH_MAX],
+                         struct mq_claim *claim, moeq_error *err)
+{
+    const bool imatrix = mq_ends_with(output->path, ".gguf");
+    if (!mq_name_beside(output->path, imatrix ? ".sums" : "", path))
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, output->path, "path is too long");
+    if (!imatrix)
+        snprintf(path, PATH_MAX, "%s", output->path);
+    return imatrix ? mq_claim_take(claim, output->path, err) : MOEQ_OK;
+}
+
 /* Looks at what was made, and puts it under its name. */
 static moeq_status finish(struct mq_calibration_writer *whole, const struct mq_calibration *apart,
-                          const struct mq_calibrate_output *output, struct mq_calibrate_result *r,
-                          moeq_error *err)
+                          const struct mq_calibrate_output *output, struct mq_claim *claim,
+                          struct mq_calibrate_result *r, moeq_error *err)
 {
     struct stat st;
     MQ_TRY(mq_coverage_measure(&whole->calibration, apart, &r->coverage, err));
     MQ_TRY(describe(&whole->calibration, r, err));
+    mq_claim_release(claim);
     if (mq_ends_with(output->path, ".gguf"))
         MQ_TRY(mq_calibration_to_imatrix(&whole->calibration, output->path, err));
     else
@@ -85,6 +102,8 @@ moeq_status mq_calibrate(const struct mq_context *context, const struct mq_calib
                                            .model_name = arena ? name_of(job->view, arena) : NULL,
                                            .texts = job->texts,
                                            .texts_count = job->texts_count};
+    struct mq_claim claim = {0};
+    char path[PATH_MAX], beside[PATH_MAX];
     moeq_status status;
     *result = (struct mq_calibrate_result){0};
     if (!origin.model_name) {
@@ -94,13 +113,15 @@ moeq_status mq_calibrate(const struct mq_context *context, const struct mq_calib
     MQ_TRY_OUT(mq_refuse_output(job->view, NULL, job->output.path, err));
     MQ_TRY_OUT(mq_calibrate_check_output(&job->output, err));
     MQ_TRY_OUT(mq_model_fingerprint(context, job->view, &origin.fingerprint, err));
-    MQ_TRY_OUT(mq_calibration_create(&origin, job->output.path, &whole, err));
-    if (job->held_out)
-        MQ_TRY_OUT(mq_calibration_create(&origin, job->output.path, &apart, err));
+    MQ_TRY_OUT(place(&job->output, path, &claim, err));
+    MQ_TRY_OUT(mq_calibration_create(&origin, path, &whole, err));
+    if (job->held_out && mq_name_beside(path, ".apart", beside))
+        MQ_TRY_OUT(mq_calibration_create(&origin, beside, &apart, err));
     MQ_TRY_OUT(mq_collect(context, &options, err));
-    MQ_TRY_OUT(
-        finish(&whole, job->held_out ? &apart.calibration : NULL, &job->output, result, err));
+    MQ_TRY_OUT(finish(&whole, job->held_out ? &apart.calibration : NULL, &job->output, &claim,
+                      result, err));
 out:
+    mq_claim_release(&claim);
     mq_calibration_writer_free(&whole);
     mq_calibration_writer_free(&apart);
     mq_arena_destroy(arena);
@@ -133,6 +154,8 @@ moeq_status mq_calibrate_merge(const struct mq_context *context, const char *con
 {
     struct mq_calibration_writer whole = MQ_CALIBRATION_WRITER_NONE;
     struct mq_calibration **parts = calloc(count + 1, sizeof *parts);
+    struct mq_claim claim = {0};
+    char path[PATH_MAX];
     bool is_imatrix;
     moeq_status status = MOEQ_OK;
     *result = (struct mq_calibrate_result){0};
@@ -155,11 +178,13 @@ moeq_status mq_calibrate_merge(const struct mq_context *context, const char *con
     }
     MQ_TRY_OUT(mq_calibrate_check_output(output, err));
     MQ_TRY_OUT(refuse_twice(parts, count, err));
-    MQ_TRY_OUT(mq_calibration_merge(context, parts, count, &whole, output->path, err));
+    MQ_TRY_OUT(place(output, path, &claim, err));
+    MQ_TRY_OUT(mq_calibration_merge(context, parts, count, &whole, path, err));
     for (size_t i = 0; i < count; i++)
         MQ_TRY_OUT(mq_calibration_check_unchanged(parts[i], err));
-    MQ_TRY_OUT(finish(&whole, NULL, output, result, err));
+    MQ_TRY_OUT(finish(&whole, NULL, output, &claim, result, err));
 out:
+    mq_claim_release(&claim);
     mq_calibration_writer_free(&whole);
     for (size_t i = 0; i < count; i++)
         mq_calibration_close(parts[i]);

@@ -97,6 +97,7 @@ moeq_status mq_calibrated_levels_make(const struct mq_options *options,
         snprintf(path, sizeof path, "%s/%zu.moeq", folder, i);
         MQ_TRY_OUT(make(options, context, source, &calibrated, &candidates[i].policy, path,
                         &made[i], err));
+        made[i]->removed = true;
         unlink(path); /* it is open; so a run that is killed leaves one level's at most */
         candidates[i].made = made[i];
         snprintf(sentence, MQ_CALIBRATED_SENTENCE, "%s", calibrated.sentence);

@@ -6,6 +6,7 @@
 #include "eval_options.h"
 #include "importance_option.h"
 #include "model_options.h"
+#include "output_claims.h"
 #include "report_files.h"
 #include "source_card.h"
 #include "sweep_card.h"
@@ -291,8 +292,12 @@ enum mq_exit mq_cmd_sweep(const struct mq_options *options)
     s.how.before = mq_announce_comparison;
     s.how.before_user = &ui;
     moeq_error err = {0};
-    const moeq_status status = run(options, &ui.context, &s, &err);
+    struct mq_output_claims claims;
+    moeq_status status = mq_output_claims_take(options, &claims, &err);
+    if (status == MOEQ_OK)
+        status = run(options, &ui.context, &s, &err);
     mq_job_end(&ui);
+    mq_output_claims_release(&claims);
     enum mq_exit code;
     if (status != MOEQ_OK) {
         code = mq_report(&err);

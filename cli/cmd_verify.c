@@ -4,6 +4,7 @@
 #include "eval_options.h"
 #include "metric_list.h"
 #include "model_options.h"
+#include "output_claims.h"
 #include "report_files.h"
 #include "verify_failure.h"
 #include "source_card.h"
@@ -209,6 +210,7 @@ struct verification {
     struct mq_baseline baseline;
     struct mq_comparison_options how;
     struct mq_comparison result;
+    struct mq_output_claims claims;
 };
 
 /* A gate about other tokens or another arithmetic must not cost an evaluation first. */
@@ -245,7 +247,9 @@ static moeq_status prepare(const struct mq_options *options, const struct mq_con
     v->how.before = before;
     v->how.before_user = v;
     MQ_TRY(mq_baseline_open(context, options->against, &open, &v->baseline, err));
-    return v->baseline.model ? check_outputs(options, &v->baseline.model, 1, err) : MOEQ_OK;
+    if (v->baseline.model)
+        MQ_TRY(check_outputs(options, &v->baseline.model, 1, err));
+    return mq_output_claims_take(options, &v->claims, err);
 }
 
 static cJSON *json_of(const struct verification *v, const struct mq_options *options)
@@ -313,6 +317,7 @@ enum mq_exit mq_cmd_verify(const struct mq_options *options)
         status =
             mq_compare(&ui.context, &v.baseline, v.candidates, v.count, &v.how, &v.result, &err);
     mq_job_end(&ui);
+    mq_output_claims_release(&v.claims);
     code = status == MOEQ_OK ? conclude(options, ui.context.threads, &v) : mq_report(&err);
     if (status != MOEQ_OK)
         mq_verify_failure_write(options, &err);

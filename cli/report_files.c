@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -30,9 +31,30 @@ static bool check_place(const char *command, const char *option, const char *pat
             mq_usage(command, "--%s '%s' is an input of this run", option, path);
             return false;
         }
-    if (!mq_path_is_folder(path) && mq_check_output_place(path, NULL) == MOEQ_OK)
+    struct stat st;
+    if ((stat(path, &st) != 0 || S_ISREG(st.st_mode)) &&
+        mq_check_output_place(path, NULL) == MOEQ_OK)
         return true;
     mq_usage(command, "--%s '%s': cannot write there", option, path);
+    return false;
+}
+
+/* A folder, which is made where there is none. */
+static bool check_folder(const char *command, const char *path)
+{
+    char inside[4096];
+    const bool there = mq_path_is_folder(path);
+    if (!there && mq_path_exists(path)) {
+        mq_usage(command, "--charts '%s' is a file: expected a folder", path);
+        return false;
+    }
+    size_t n = strlen(path);
+    while (!there && n > 1 && path[n - 1] == '/') /* it is made itself: what is beside it matters */
+        n--;
+    const int size = snprintf(inside, sizeof inside, "%.*s%s", (int)n, path, there ? "/x.svg" : "");
+    if (size > 0 && (size_t)size < sizeof inside && mq_check_output_place(inside, NULL) == MOEQ_OK)
+        return true;
+    mq_usage(command, "--charts '%s': cannot write there", path);
     return false;
 }
 
@@ -59,10 +81,8 @@ bool mq_report_files_ok(const char *command, const struct mq_options *options,
         mq_usage(command, "--base-model is about --card");
         return false;
     }
-    if (charts && !mq_path_is_folder(charts) && mq_path_exists(charts)) {
-        mq_usage(command, "--charts '%s' is a file: expected a folder", charts);
+    if (charts && !check_folder(command, charts))
         return false;
-    }
     return mq_source_card_check(command, options) &&
            (!card || check_place(command, "card", card, inputs));
 }

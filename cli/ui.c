@@ -57,6 +57,9 @@ bool mq_job_begin(const struct mq_options *options, struct mq_job_ui *ui)
     const struct sigaction action = {.sa_handler = on_interrupt};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    struct sigaction hangup; /* a closed terminal, unless nohup has it ignored */
+    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
+        sigaction(SIGHUP, &action, NULL);
     ui->context.isa = mq_isa_detect();
     ui->context.threads = options->threads ? (unsigned)options->threads : mq_cpu_count();
     if (options->threads > 4096) {

@@ -7,6 +7,7 @@
 #include "kept_states.h"
 #include "moeq_index.h"
 #include "new_file.h"
+#include "output_path.h"
 #include "text_match.h"
 
 #include <ctype.h>
@@ -66,8 +67,9 @@ static moeq_status refuse_source(const struct mq_plan *plan, const char *output,
     for (size_t k = 0; k < sizeof suffixes / sizeof *suffixes; k++) {
         char path[PATH_MAX];
         struct stat st;
-        snprintf(path, sizeof path, "%s%s", output, suffixes[k]);
-        if (stat(path, &st) != 0)
+        if (!(k ? mq_name_beside(output, suffixes[k], path)
+                : snprintf(path, sizeof path, "%s", output) < PATH_MAX) ||
+            stat(path, &st) != 0)
             continue;
         const char *input = mq_view_has_file(plan->view, st.st_dev, st.st_ino);
         struct stat index;
@@ -86,11 +88,10 @@ static moeq_status refuse_source(const struct mq_plan *plan, const char *output,
 static moeq_status check_replaceable(const char *path, bool replace, moeq_error *err)
 {
     struct stat st;
-    if (stat(path, &st) != 0)
-        return MOEQ_OK;
-    if (!S_ISREG(st.st_mode))
+    const bool is_there = lstat(path, &st) == 0; /* a link that leads nowhere, too */
+    if (is_there && stat(path, &st) == 0 && !S_ISREG(st.st_mode))
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, "exists and is no regular file");
-    if (!replace)
+    if (is_there && !replace)
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
                             "exists already; give --force to replace it");
     return MOEQ_OK;
@@ -107,10 +108,12 @@ moeq_status mq_output_check(const struct mq_plan *plan, const struct mq_convert_
                             "is a folder; the output is one file, such as %s%smodel.moeq", path,
                             path[strlen(path) - 1] == '/' ? "" : "/");
     for (size_t i = 0; i < plan->files_count; i++) {
-        char name[PATH_MAX], part[PATH_MAX + 16];
+        char name[PATH_MAX], part[PATH_MAX];
         mq_convert_file_name(path, &plan->files[i], name, sizeof name);
+        MQ_TRY(mq_check_output_place(name, err)); /* what is unfinished may have a shorter one */
         MQ_TRY(refuse_source(plan, name, err));
-        snprintf(part, sizeof part, "%s" PART_SUFFIX, name);
+        if (!mq_name_beside(name, PART_SUFFIX, part))
+            return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, name, "path is too long");
         /* Only the first file is renamed last: the others may be an interrupted run's own, which
          * mq_output_open finds out. */
         if (i == 0 || mq_path_exists(part))
@@ -267,10 +270,10 @@ static moeq_status start_afresh(const struct mq_plan *plan, const char *output, 
 
 /* Opens and locks a part. The run that held the lock before may have renamed the file to its name
  * between our open and our lock: what we hold then is the finished output, not a part. */
-static moeq_status lock_part(struct mq_output_file *f, moeq_error *err)
+static moeq_status lock_part(struct mq_output_file *f, mode_t mode, moeq_error *err)
 {
     struct stat held, named;
-    f->fd = open(f->part, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+    f->fd = open(f->part, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, mq_mode_at(f->path, mode));
     if (f->fd < 0 && errno == ELOOP)
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, f->part,
                             "is a symbolic link, where the unfinished output would be: remove it");
@@ -279,15 +282,20 @@ static moeq_status lock_part(struct mq_output_file *f, moeq_error *err)
     if (flock(f->fd, LOCK_EX | LOCK_NB) != 0) {
         if (errno != EWOULDBLOCK)
             return mq_fail_errno(err, f->part, "cannot lock");
-        return mq_fail_file(err, MOEQ_IO, f->part, "another conversion is writing this output");
+        return mq_fail_file(err, MOEQ_IO, f->part, "another command is writing this output");
     }
     if (fstat(f->fd, &held) != 0)
         return mq_fail_errno(err, f->part, "cannot stat");
     if (stat(f->part, &named) != 0 || named.st_dev != held.st_dev || named.st_ino != held.st_ino)
-        return mq_fail_file(err, MOEQ_IO, f->part,
-                            "another conversion has just finished this output");
+        return mq_fail_file(err, MOEQ_IO, f->part, "another command has just finished this output");
     if (!S_ISREG(held.st_mode))
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, f->part, "exists and is no regular file");
+    /* Those of what is replaced from the beginning, and not wider until the end. */
+    if (held.st_size != 0 ||
+        (held.st_mode & 07777) == (mq_mode_at(f->path, held.st_mode & mode) & 07777))
+        return MOEQ_OK;
+    if (fchmod(f->fd, mq_mode_at(f->path, held.st_mode & mode)) != 0)
+        return mq_fail_errno(err, f->part, "cannot set its permissions");
     return MOEQ_OK;
 }
 
@@ -300,7 +308,7 @@ static bool has_size(const char *path, uint64_t bytes)
 
 /* Opens the other parts. `resumed`: the journal is of this plan; then a file that an interrupted
  * run has given its name already becomes a part again. */
-static moeq_status open_other_parts(struct mq_output *o, bool replace, bool resumed,
+static moeq_status open_other_parts(struct mq_output *o, mode_t mode, bool replace, bool resumed,
                                     moeq_error *err)
 {
     for (size_t i = 1; i < o->files_count; i++) {
@@ -311,7 +319,7 @@ static moeq_status open_other_parts(struct mq_output *o, bool replace, bool resu
         } else {
             MQ_TRY(check_replaceable(f->path, replace, err));
         }
-        MQ_TRY(lock_part(f, err));
+        MQ_TRY(lock_part(f, mode, err));
     }
     return MOEQ_OK;
 }
@@ -349,13 +357,14 @@ static moeq_status name_files(const struct mq_plan *plan, const char *output, st
         struct mq_output_file *f = &o->files[i];
         f->fd = -1;
         f->bytes = plan->files[i].file_bytes;
-        mq_convert_file_name(output, &plan->files[i], f->path, sizeof f->path - 16);
-        strcpy(f->part, f->path);
-        strcat(f->part, PART_SUFFIX);
+        mq_convert_file_name(output, &plan->files[i], f->path, sizeof f->path - 32);
+        if (!mq_name_beside(f->path, PART_SUFFIX, f->part))
+            return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, f->path, "path is too long");
     }
     /* As the lock, beside the first file: the same OUT in one file and in several are two jobs. */
-    snprintf(o->journal, sizeof o->journal, "%.*s" JOURNAL_SUFFIX, PATH_MAX - 16, o->files[0].path);
-    snprintf(o->states, sizeof o->states, "%.*s" MQ_KEPT_SUFFIX, PATH_MAX - 16, o->files[0].path);
+    if (!mq_name_beside(o->files[0].path, JOURNAL_SUFFIX, o->journal) ||
+        !mq_name_beside(o->files[0].path, MQ_KEPT_SUFFIX, o->states))
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, o->files[0].path, "path is too long");
     if (!plan->has_index)
         return MOEQ_OK;
     struct mq_buffer index = {0};
@@ -414,13 +423,16 @@ static moeq_status open_locked(const struct mq_plan *plan, const struct mq_conve
     /* The run that held the lock before may have finished since mq_output_check. */
     MQ_TRY(check_replaceable(o->files[0].path, options->replace, err));
     o->journal_fd = open(o->journal, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+    if (o->journal_fd < 0 && errno == ELOOP)
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, o->journal,
+                            "is a symbolic link, where the journal would be: remove it");
     if (o->journal_fd < 0)
         return mq_fail_errno(err, o->journal, "cannot create");
     MQ_TRY(read_journal(plan, o, found, &ours, err));
     if (!ours && !options->replace && !has_size(o->journal, 0))
         return refuse_foreign(o->journal, err);
     resumed = found->lines;
-    MQ_TRY(open_other_parts(o, options->replace, resumed, err));
+    MQ_TRY(open_other_parts(o, mq_view_mode(plan->view), options->replace, resumed, err));
     for (size_t i = 0; i < o->files_count; i++) {
         resumed = resumed && has_size(o->files[i].part, o->files[i].bytes);
         if (!ours && !options->replace && !has_size(o->files[i].part, 0))
@@ -452,7 +464,7 @@ moeq_status mq_output_open(const struct mq_plan *plan, const struct mq_convert_o
     *lines = NULL;
     *count = 0;
     MQ_TRY(name_files(plan, options->output, o, err));
-    MQ_TRY(lock_part(&o->files[0], err));
+    MQ_TRY(lock_part(&o->files[0], mq_view_mode(plan->view), err));
     found.touched = !has_size(o->files[0].part, 0);
     const moeq_status status = open_locked(plan, options, o, &found, err);
     if (status != MOEQ_OK) {

@@ -245,7 +245,8 @@ moeq_status mq_view_remember(struct mq_view *view, const char *path, moeq_error 
 moeq_status mq_view_check_unchanged(const struct mq_view *view, moeq_error *err)
 {
     for (size_t i = 0; i < view->files_count; i++)
-        MQ_TRY(mq_file_check_unchanged(&view->files[i].file, err));
+        MQ_TRY(view->removed ? mq_file_check_whole(&view->files[i].file, err)
+                             : mq_file_check_unchanged(&view->files[i].file, err));
     for (const struct mq_read_file *f = view->read_files; f; f = f->next)
         MQ_TRY(mq_file_check_unchanged(&f->mark, err));
     return MOEQ_OK;

@@ -149,6 +149,7 @@ struct mq_view {
     const char **metadata; /* of a moeq or GGUF file: key, value, key, value, ..., NULL */
     const char *
         calibrated_on; /* of one, its MQ_META_CALIBRATED_ON (token_profile.h), unread; NULL: it has none */
+    bool removed;      /* its files were, on purpose: they are read under no name */
     struct mq_read_file *read_files; /* small files that were read and closed: mq_view_remember */
     struct mq_arena *arena;
     int32_t *index; /* [layers + 1][MQ_ROLE_COUNT][max(1, experts)] -> tensor, -1 if none */

@@ -82,11 +82,12 @@ static moeq_status reserve(const struct mq_st_writer *w, moeq_error *err)
 }
 
 moeq_status mq_st_writer_open_raw(struct mq_st_writer *w, const char *path, const void *header,
-                                  uint64_t header_bytes, uint64_t file_bytes, moeq_error *err)
+                                  uint64_t header_bytes, uint64_t file_bytes, mode_t mode,
+                                  moeq_error *err)
 {
     memset(w, 0, sizeof *w);
     w->file_bytes = file_bytes;
-    MQ_TRY(mq_new_file_open(&w->file, path, err));
+    MQ_TRY(mq_new_file_open_mode(&w->file, path, mode, err));
     moeq_status status = reserve(w, err);
     if (status == MOEQ_OK)
         status = mq_write_at(w->file.fd, w->file.part, 0, header, header_bytes, err);
@@ -116,8 +117,8 @@ moeq_status mq_st_writer_open(struct mq_st_writer *w, const char *path, struct m
     }
     for (size_t i = 0; i < count; i++)
         entries[i].offset += header.size;
-    MQ_TRY_OUT(
-        mq_st_writer_open_raw(w, path, header.data, header.size, header.size + data_bytes, err));
+    MQ_TRY_OUT(mq_st_writer_open_raw(w, path, header.data, header.size, header.size + data_bytes,
+                                     0666, err));
     w->entries = entries;
     w->count = count;
 out:

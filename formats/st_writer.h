@@ -44,9 +44,11 @@ moeq_status mq_st_writer_open(struct mq_st_writer *writer, const char *path,
                               const char *const *metadata, moeq_error *err);
 
 /* As above, for a header that the caller has laid out itself: `put` is not for such a file, but
- * mq_write_at(writer->file.fd, writer->file.part, ...) at the header's offsets. */
+ * mq_write_at(writer->file.fd, writer->file.part, ...) at the header's offsets. mode: as
+ * mq_new_file_open_mode has it. */
 moeq_status mq_st_writer_open_raw(struct mq_st_writer *writer, const char *path, const void *header,
-                                  uint64_t header_bytes, uint64_t file_bytes, moeq_error *err);
+                                  uint64_t header_bytes, uint64_t file_bytes, mode_t mode,
+                                  moeq_error *err);
 
 /* Writes n bytes of an entry's data, from byte `at` of it. Safe from several threads. */
 moeq_status mq_st_writer_put(const struct mq_st_writer *writer, size_t entry, uint64_t at,

@@ -577,7 +577,8 @@ moeq_status mq_record(const struct mq_context *context, const struct mq_view *vi
     MQ_TRY_OUT(lay_out(&r, options, &text, err));
     index_items(&r);
     MQ_TRY_OUT(mq_st_writer_open_raw(&r.writer, options->output_path, r.layout.header,
-                                     r.layout.header_bytes, r.layout.file_bytes, err));
+                                     r.layout.header_bytes, r.layout.file_bytes, mq_view_mode(view),
+                                     err));
     MQ_TRY_OUT(write_fixed(&r, &text, err));
     MQ_TRY_OUT(mq_evaluate(context, &arm, 1, &text.windows, &observer, err));
     if (text.tasks) { /* whose states go on behind the text's */

@@ -4,11 +4,13 @@
 #include "error.h"
 #include "file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -32,23 +34,72 @@ static uint64_t random_number(void)
     return (uint64_t)now.tv_nsec ^ (uint64_t)getpid() << 32;
 }
 
-/* "out.html.0123456789abcdef.part"; where that is longer than a name may be, without "out.html". */
-static bool name_part(struct mq_new_file *file, uint64_t number)
+mode_t mq_mode_at(const char *path, mode_t mode)
 {
-    const char *slash = strrchr(file->path, '/');
-    const size_t folder = slash ? (size_t)(slash + 1 - file->path) : 0;
-    const size_t name = strlen(file->path) - folder;
-    const size_t suffix = sizeof ".0123456789abcdef.part" - 1;
-    const size_t kept = name + suffix <= NAME_MAX ? name : 0;
-    const int n = snprintf(file->part, sizeof file->part, "%.*s.%016" PRIx64 ".part",
-                           (int)(folder + kept), file->path, number);
-    return n >= 0 && (size_t)n < sizeof file->part;
+    struct stat st;
+    return stat(path, &st) == 0 ? st.st_mode & 0777 : mode;
 }
 
-moeq_status mq_new_file_open(struct mq_new_file *file, const char *path, moeq_error *err)
+#define SUFFIX_FORMAT ".%016" PRIx64 ".part" /* "out.html.0123456789abcdef.part" */
+
+static bool is_temporary(const char *name, const char *stem, size_t n)
+{
+    const size_t digits = 16;
+    return strncmp(name, stem, n) == 0 && name[n] == '.' &&
+           strspn(name + n + 1, "0123456789abcdef") == digits &&
+           strcmp(name + n + 1 + digits, ".part") == 0;
+}
+
+/* Temporaries of this very target that nobody has locked: their writers were killed. */
+static void remove_left(const char *path)
+{
+    char stem[PATH_MAX], folder[PATH_MAX], name[PATH_MAX];
+    if (!mq_name_beside(path, "", stem))
+        return;
+    const char *slash = strrchr(stem, '/');
+    const char *base = slash ? slash + 1 : stem;
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(base - stem) : 1, slash ? stem : ".");
+    DIR *d = opendir(folder);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        if (!is_temporary(e->d_name, base, strlen(base)) ||
+            snprintf(name, sizeof name, "%.*s%s", (int)(base - stem), stem, e->d_name) >=
+                (int)sizeof name)
+            continue;
+        const int fd = open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+            unlink(name);
+        if (fd >= 0)
+            close(fd);
+    }
+    if (d)
+        closedir(d);
+}
+
+/* The temporary, locked, so that remove_left knows it for one that is being written. */
+static moeq_status create(struct mq_new_file *file, mode_t mode, moeq_error *err)
 {
     enum { TRIES = 100 };
+    for (int i = 0; i < TRIES && file->fd < 0; i++) {
+        char suffix[32];
+        snprintf(suffix, sizeof suffix, SUFFIX_FORMAT, random_number());
+        if (!mq_name_beside(file->path, suffix, file->part))
+            return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, file->path, "path is too long");
+        file->fd = open(file->part, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                        mq_mode_at(file->path, mode));
+        if (file->fd < 0 && errno != EEXIST)
+            break;
+    }
+    if (file->fd < 0)
+        return mq_fail_errno(err, file->part, "cannot create");
+    flock(file->fd, LOCK_EX | LOCK_NB);
+    return mq_copy_permissions(file->fd, file->path, err);
+}
+
+moeq_status mq_new_file_open_mode(struct mq_new_file *file, const char *path, mode_t mode,
+                                  moeq_error *err)
+{
     file->fd = -1;
+    file->claim.held = false;
     if (!path[0] || strlen(path) >= sizeof file->path)
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
                             path[0] ? "path is too long" : "no usable file name");
@@ -56,19 +107,17 @@ moeq_status mq_new_file_open(struct mq_new_file *file, const char *path, moeq_er
     if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, "exists and is no regular file");
     strcpy(file->path, path);
-    for (int i = 0; i < TRIES && file->fd < 0; i++) {
-        if (!name_part(file, random_number()))
-            return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, "path is too long");
-        file->fd = open(file->part, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
-        if (file->fd < 0 && errno != EEXIST)
-            return mq_fail_errno(err, file->part, "cannot create");
-    }
-    if (file->fd < 0)
-        return mq_fail_errno(err, file->part, "cannot create");
-    const moeq_status status = mq_copy_permissions(file->fd, path, err);
+    MQ_TRY(mq_claim_take(&file->claim, path, err));
+    remove_left(path);
+    const moeq_status status = create(file, mode, err);
     if (status != MOEQ_OK)
         mq_new_file_abort(file);
     return status;
+}
+
+moeq_status mq_new_file_open(struct mq_new_file *file, const char *path, moeq_error *err)
+{
+    return mq_new_file_open_mode(file, path, 0666, err);
 }
 
 moeq_status mq_new_file_finish(struct mq_new_file *file, moeq_error *err)
@@ -83,18 +132,21 @@ moeq_status mq_new_file_finish(struct mq_new_file *file, moeq_error *err)
     if (status == MOEQ_OK && rename(file->part, file->path) != 0)
         status = mq_fail_errno(err, file->path, "cannot rename the finished file to this name");
     if (status == MOEQ_OK)
-        return mq_sync_folder_of(file->path, err);
-    unlink(file->part);
+        status = mq_sync_folder_of(file->path, err);
+    else
+        unlink(file->part);
+    mq_claim_release(&file->claim);
     return status;
 }
 
 void mq_new_file_abort(struct mq_new_file *file)
 {
-    if (file->fd < 0)
-        return;
-    close(file->fd);
-    unlink(file->part);
-    file->fd = -1;
+    if (file->fd >= 0) {
+        unlink(file->part);
+        close(file->fd);
+        file->fd = -1;
+    }
+    mq_claim_release(&file->claim);
 }
 
 moeq_status mq_file_replace(const char *path, const void *bytes, size_t n, moeq_error *err)

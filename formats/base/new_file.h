@@ -2,23 +2,31 @@
  * new_file.h: files that appear under their name only when they are complete and on the disk.
  *
  * They are written to a temporary beside their target that no one else has: a name of their own,
- * created, never opened. So two writers to one target do not write into each other's file (the last
- * to finish stands there, whole), nothing that lies there is emptied, and no link is followed.
+ * created, never opened. So nothing that lies there is emptied, and no link is followed; where the
+ * target itself is a link, the file takes the link's place. As long as one is written, the target
+ * is claimed (claim.h): a second writer is refused. What writers that were killed have left there
+ * is removed by the next.
  */
 #ifndef MQ_NEW_FILE_H
 #define MQ_NEW_FILE_H
 
-#include "moeq.h"
+#include "claim.h"
 
-#include <limits.h>
+#include <sys/types.h>
 
 struct mq_new_file {
     int fd; /* -1 where closed */
+    struct mq_claim claim;
     char path[PATH_MAX], part[PATH_MAX];
 };
 
 /* Creates the temporary, with the permissions of the file at `path` if there is one. */
 moeq_status mq_new_file_open(struct mq_new_file *file, const char *path, moeq_error *err);
+/* And if there is none with these, less the umask, instead of 0666. */
+moeq_status mq_new_file_open_mode(struct mq_new_file *file, const char *path, mode_t mode,
+                                  moeq_error *err);
+/* The permissions to create something with that will stand at `path`: those of the file there, or `mode`. */
+mode_t mq_mode_at(const char *path, mode_t mode);
 
 /* Syncs, and renames to the final name; if that fails, removes the temporary. */
 moeq_status mq_new_file_finish(struct mq_new_file *file, moeq_error *err);

@@ -1,13 +1,16 @@
 /*
- * change_file.c: preloaded into moeq (changing.sh): at its n-th read a file is written to by someone else.
+ * change_file.c: preloaded into moeq (changing.sh, writers.sh): at its n-th read a file is written to by someone else, or
+ * it stops.
  *
  *   CHANGE_FILE   the file, whose last byte is flipped
  *   CHANGE_AT     n
  *   CHANGE_BACK   if set, its time of modification is set back afterwards
+ *   CHANGE_STOP   instead of all that: SIGSTOP
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -23,8 +26,13 @@ static void change(pread_fn *real)
     const char *path = getenv("CHANGE_FILE"), *at = getenv("CHANGE_AT");
     struct stat st;
     char byte;
-    if (!path || !at || atomic_fetch_add(&reads, 1) + 1 != atoi(at))
+    const char *stop = getenv("CHANGE_STOP");
+    if ((!path && !stop) || !at || atomic_fetch_add(&reads, 1) + 1 != atoi(at))
         return;
+    if (stop) {
+        raise(SIGSTOP);
+        return;
+    }
     const int fd = open(path, O_RDWR | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st) != 0 || real(fd, &byte, 1, st.st_size - 1) != 1)
         abort();

@@ -24,7 +24,7 @@ kill -STOP $first
 code=$?
 kill -CONT $first
 [ $code = 1 ] || fail "exit code $code"
-[ "$(cat "$work/stderr")" = "moeq: $work/m.moeq.part: another conversion is writing this output" ] ||
+[ "$(cat "$work/stderr")" = "moeq: $work/m.moeq.part: another command is writing this output" ] ||
     fail "message: $(cat "$work/stderr")"
 wait $first || fail "the first one"
 "$moeq" convert "$model" -o "$work/again.moeq" --level q4_k --effort $effort -q || fail "again"
