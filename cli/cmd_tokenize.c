@@ -208,7 +208,7 @@ static moeq_status print_ids(const struct mq_tokenizer *tokenizer, const struct 
 static moeq_status print_jsonl_line(const struct mq_tokenizer *tokenizer, const char *line,
                                     size_t n, const char *path, uint64_t offset, moeq_error *err)
 {
-    const struct mq_json_limits limits = {.depth = 16, .values = 1000000};
+    const struct mq_json_limits limits = {.depth = 16, .values = 1000000, .nul_in_texts = true};
     cJSON *tree;
     MQ_TRY(mq_json_parse(line, n, &limits, path, offset, &tree, err));
     const cJSON *special = mq_json_get(tree, "add_special_tokens");

@@ -121,9 +121,7 @@ static moeq_status drop_unless_object(struct mq_view *view, struct mq_buffer *js
     cJSON *tree = NULL;
     if (!json->size)
         return MOEQ_OK;
-    moeq_status status = mq_json_refuse_nul(json->data, json->size, name, &why);
-    if (status == MOEQ_OK)
-        status = mq_json_parse(json->data, json->size, &side_limits, name, 0, &tree, &why);
+    moeq_status status = mq_json_parse(json->data, json->size, &side_limits, name, 0, &tree, &why);
     if (status == MOEQ_OK)
         status = cJSON_IsObject(tree)
                      ? mq_json_refuse_duplicates(tree, name, &why)
@@ -415,7 +413,6 @@ moeq_status mq_chat_templates(const struct mq_view *view, const cJSON *tokenizer
         const char *path = mq_arena_printf(arena, "%s: chat templates", view->path);
         if (!path)
             return mq_fail_memory(err, "reading chat templates");
-        MQ_TRY(mq_json_refuse_nul(others->data, others->size, path, err));
         MQ_TRY(mq_json_parse(others->data, others->size, &side_limits, path, 0, tree, err));
         MQ_TRY(mq_json_refuse_duplicates(*tree, path, err));
         if (!cJSON_IsObject(*tree))

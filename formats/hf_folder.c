@@ -129,9 +129,7 @@ static moeq_status read_index(const struct folder *f, cJSON **tree, moeq_error *
     if (mq_path_exists(f->index))
         MQ_TRY(mq_view_remember(f->view, f->index, err));
     moeq_status status = read_text(f->index, MQ_SAFETENSORS_MAX_HEADER, MQ_FILE_JSON, &text, err);
-    const struct mq_json_limits limits = {.depth = 16, .values = text.size / 4 + 64};
-    if (status == MOEQ_OK)
-        status = mq_json_refuse_nul(text.data, text.size, f->index, err);
+    const struct mq_json_limits limits = {.depth = 16, .values = MQ_INDEX_MAX_VALUES(text.size)};
     if (status == MOEQ_OK)
         status = mq_json_parse(text.data, text.size, &limits, f->index, 0, tree, err);
     mq_buffer_free(&text);

@@ -59,10 +59,8 @@ static moeq_status read_tree(const char *path, cJSON **tree, moeq_error *err)
 {
     struct mq_buffer text;
     MQ_TRY(mq_file_read_all(path, MQ_SAFETENSORS_MAX_HEADER, &text, err));
-    const struct mq_json_limits limits = {.depth = 16, .values = text.size / 4 + 64};
-    moeq_status status = mq_json_refuse_nul(text.data, text.size, path, err);
-    if (status == MOEQ_OK)
-        status = mq_json_parse(text.data, text.size, &limits, path, 0, tree, err);
+    const struct mq_json_limits limits = {.depth = 16, .values = MQ_INDEX_MAX_VALUES(text.size)};
+    const moeq_status status = mq_json_parse(text.data, text.size, &limits, path, 0, tree, err);
     mq_buffer_free(&text);
     return status;
 }

@@ -4,6 +4,7 @@
 #include "checked.h"
 #include "error.h"
 #include "json.h"
+#include "json_string.h"
 #include "text_input.h"
 #include "what_is_it.h"
 
@@ -57,24 +58,21 @@ static moeq_status parse_entry(const cJSON *item, const char *path, struct mq_st
     if (!cJSON_IsString(dtype) || !cJSON_IsArray(shape) || !cJSON_IsArray(offsets))
         return mq_fail_file(err, MOEQ_MALFORMED, path,
                             "tensor '%.200s': expected \"dtype\", \"shape\" and \"data_offsets\"",
-                            item->string);
+                            e->name);
     if (!mq_dtype_find(dtype->valuestring, &e->dtype))
         return mq_fail_file(err, MOEQ_UNSUPPORTED, path, "tensor '%.200s': unknown dtype \"%.40s\"",
-                            item->string, dtype->valuestring);
+                            e->name, dtype->valuestring);
     uint64_t size = mq_dtype_bytes(e->dtype);
     for (const cJSON *c = shape->child; c; c = c->next) {
         if (e->dims == MQ_MAX_DIMS)
             return mq_fail_file(err, MOEQ_UNSUPPORTED, path,
-                                "tensor '%.200s': more than %d dimensions", item->string,
-                                MQ_MAX_DIMS);
+                                "tensor '%.200s': more than %d dimensions", e->name, MQ_MAX_DIMS);
         if (!mq_json_u64(c, &e->shape[e->dims]))
             return mq_fail_file(err, MOEQ_MALFORMED, path,
-                                "tensor '%.200s': a dimension is no non-negative integer",
-                                item->string);
+                                "tensor '%.200s': a dimension is no non-negative integer", e->name);
         if (!mq_mul_u64(size, e->shape[e->dims], &size))
             return mq_fail_file(err, MOEQ_MALFORMED, path,
-                                "tensor '%.200s': its shape's product overflows 64 bits",
-                                item->string);
+                                "tensor '%.200s': its shape's product overflows 64 bits", e->name);
         e->dims++;
     }
     uint64_t begin, end;
@@ -82,11 +80,11 @@ static moeq_status parse_entry(const cJSON *item, const char *path, struct mq_st
         !mq_json_u64(offsets->child->next, &end) || end < begin)
         return mq_fail_file(err, MOEQ_MALFORMED, path,
                             "tensor '%.200s': expected data_offsets [begin, end], begin <= end",
-                            item->string);
+                            e->name);
     if (end - begin != size) {
         char text[200];
         print_shape(text, sizeof text, e->shape, e->dims);
-        return mq_fail_tensor(err, MOEQ_MALFORMED, path, item->string, begin,
+        return mq_fail_tensor(err, MOEQ_MALFORMED, path, e->name, begin,
                               "shape %s of %s needs %" PRIu64 " bytes, header gives %" PRIu64, text,
                               mq_dtype_name(e->dtype), size, end - begin);
     }
@@ -139,6 +137,82 @@ static moeq_status check_offsets(struct mq_safetensors *st, uint64_t data_bytes,
     return MOEQ_OK;
 }
 
+/*
+ * What a header may hold. The shortest description of a tensor has 11 values in 50 bytes: more than
+ * one value in four bytes is no header. Names of some length and real offsets make 100 bytes and
+ * more of it: a large header with more tensors than one in 80 bytes would take many times its size
+ * of memory, and is none.
+ */
+enum { FREE_TENSORS = 1024, LEAST_TENSOR_BYTES = 80 };
+
+static struct mq_json_limits header_limits(size_t n)
+{
+    return (struct mq_json_limits){.depth = 8, .values = n / 4 + 64, .only_natural = true};
+}
+
+/* The member at which the walk stands. A tree is made of it alone: one of all the header would
+ * take ten times its bytes. */
+static moeq_status parse_member(const struct mq_json_walk *w, const char *name,
+                                struct mq_arena *arena, struct mq_safetensors *st, moeq_error *err)
+{
+    const char *path = st->file.path;
+    const size_t n = w->value_end - w->value;
+    const struct mq_json_limits limits = header_limits(n);
+    cJSON *tree = NULL;
+    MQ_TRY(mq_json_parse(w->text + w->value, n, &limits, path, 8 + w->value, &tree, err));
+    moeq_status status = MOEQ_OK;
+    MQ_TRY_OUT(mq_json_refuse_duplicates(tree, path, err));
+    if (strcmp(name, "__metadata__") == 0) {
+        MQ_TRY_OUT(parse_metadata(tree, arena, st, err));
+        goto out;
+    }
+    struct mq_st_entry *e = &st->entries[st->count];
+    e->name = name;
+    MQ_TRY_OUT(parse_entry(tree, path, e, err));
+    st->count++;
+out:
+    cJSON_Delete(tree);
+    return status;
+}
+
+static moeq_status parse_members(struct mq_json_walk *w, struct mq_arena *arena,
+                                 struct mq_safetensors *st, moeq_error *err)
+{
+    struct mq_buffer key = {0};
+    moeq_status status = MOEQ_OK;
+    while (mq_json_walk_next(w)) {
+        mq_buffer_clear(&key);
+        mq_json_decode_string(w->text, w->key, w->key_end, &key);
+        const char *name =
+            mq_buffer_ok(&key) ? mq_arena_strndup(arena, key.data ? key.data : "", key.size) : NULL;
+        const enum mq_strmap_result added =
+            name ? mq_strmap_add(&st->by_name, name, key.size, 0) : MQ_STRMAP_NO_MEMORY;
+        if (added == MQ_STRMAP_NO_MEMORY)
+            status = mq_fail_memory(err, "reading a header");
+        else if (added == MQ_STRMAP_DUPLICATE)
+            status = mq_fail_file(err, MOEQ_MALFORMED, st->file.path,
+                                  "JSON holds the key \"%.200s\" twice", name);
+        else
+            status = parse_member(w, name, arena, st, err);
+        if (status != MOEQ_OK)
+            break;
+    }
+    mq_buffer_free(&key);
+    return status;
+}
+
+/* The names with the places that the entries have now. */
+static moeq_status index_names(struct mq_safetensors *st, moeq_error *err)
+{
+    mq_strmap_free(&st->by_name);
+    bool ok = mq_strmap_init(&st->by_name, st->count);
+    for (size_t i = 0; i < st->count && ok; i++) {
+        const char *name = st->entries[i].name;
+        ok = mq_strmap_add(&st->by_name, name, strlen(name), (uint32_t)i) == MQ_STRMAP_ADDED;
+    }
+    return ok ? MOEQ_OK : mq_fail_memory(err, "reading a header");
+}
+
 moeq_status mq_safetensors_parse(const char *json, size_t n, uint64_t data_bytes,
                                  struct mq_arena *arena, struct mq_safetensors *st, moeq_error *err)
 {
@@ -146,46 +220,21 @@ moeq_status mq_safetensors_parse(const char *json, size_t n, uint64_t data_bytes
     if (n == 0 || json[0] != '{')
         return mq_fail_file(err, MOEQ_MALFORMED, path,
                             "header does not begin with '{': no safetensors file");
-    /* The shortest description of a tensor has 11 values in 50 bytes: more than one value in four
-     * bytes is no header. */
-    const struct mq_json_limits limits = {.depth = 8, .values = n / 4 + 64, .only_natural = true};
-    cJSON *tree = NULL;
-    MQ_TRY(mq_json_parse(json, n, &limits, path, 8, &tree, err));
-    moeq_status status = MOEQ_OK;
-    MQ_TRY_OUT(mq_json_refuse_duplicates(tree, path, err));
-    size_t count = 0;
-    for (const cJSON *c = tree->child; c; c = c->next)
-        count++;
-    st->entries = mq_arena_alloc(arena, count, sizeof *st->entries);
-    if (!st->entries || !mq_strmap_init(&st->by_name, count)) {
-        status = mq_fail_memory(err, "reading a header");
-        goto out;
-    }
-    for (const cJSON *c = tree->child; c; c = c->next) {
-        if (strcmp(c->string, "__metadata__") == 0) {
-            MQ_TRY_OUT(parse_metadata(c, arena, st, err));
-            continue;
-        }
-        struct mq_st_entry *e = &st->entries[st->count];
-        MQ_TRY_OUT(parse_entry(c, path, e, err));
-        e->name = mq_arena_strdup(arena, c->string);
-        if (!e->name) {
-            status = mq_fail_memory(err, "reading a header");
-            goto out;
-        }
-        st->count++;
-    }
-    MQ_TRY_OUT(check_offsets(st, data_bytes, err));
-    for (size_t i = 0; i < st->count; i++) {
-        const char *name = st->entries[i].name;
-        if (mq_strmap_add(&st->by_name, name, strlen(name), (uint32_t)i) != MQ_STRMAP_ADDED) {
-            status = mq_fail_memory(err, "reading a header");
-            goto out;
-        }
-    }
-out:
-    cJSON_Delete(tree);
-    return status;
+    const struct mq_json_limits limits = header_limits(n);
+    struct mq_json_walk walk = {0};
+    uint64_t members;
+    MQ_TRY(mq_json_check(json, n, &limits, path, 8, &walk, &members, err));
+    if (members > n / LEAST_TENSOR_BYTES + FREE_TENSORS)
+        return mq_fail_file(err, MOEQ_LIMIT, path,
+                            "header of %zu bytes describes %" PRIu64
+                            " tensors: at least %d bytes each were expected",
+                            n, members, LEAST_TENSOR_BYTES);
+    st->entries = mq_arena_alloc(arena, members, sizeof *st->entries);
+    if (!st->entries || !mq_strmap_init(&st->by_name, members))
+        return mq_fail_memory(err, "reading a header");
+    MQ_TRY(parse_members(&walk, arena, st, err));
+    MQ_TRY(check_offsets(st, data_bytes, err));
+    return index_names(st, err);
 }
 
 /* Of the file that is open; closes it on failure. */

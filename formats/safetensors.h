@@ -19,6 +19,11 @@
 enum { MQ_MAX_DIMS = 8 };
 #define MQ_SAFETENSORS_MAX_HEADER 100000000u /* the format's own limit */
 
+/* Values and names in an index of so many bytes. A tree takes some 70 bytes for each, and the name
+ * of a tensor with that of its file 60 and more in the text: so the tree stays below three times
+ * the text. */
+#define MQ_INDEX_MAX_VALUES(bytes) ((bytes) / 24 + 16384)
+
 struct mq_st_entry {
     const char *name;
     enum mq_dtype dtype;

@@ -99,8 +99,6 @@ static moeq_status read_line(const char *line, size_t n, struct mq_arena *arena,
     if (status == MOEQ_OK)
         status = mq_json_parse(line, n, &limits, where.data, 0, &tree, err);
     if (status == MOEQ_OK)
-        status = mq_json_refuse_nul(line, n, where.data, err);
-    if (status == MOEQ_OK)
         status = read_object(tree, arena, file, task, err);
     cJSON_Delete(tree);
     mq_buffer_free(&where);

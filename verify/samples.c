@@ -26,7 +26,6 @@ static moeq_status read_json(const char *path, size_t number, const char *line, 
                              struct mq_sample *sample, moeq_error *err)
 {
     cJSON *tree = NULL;
-    MQ_TRY(mq_json_refuse_nul(line, n, path, err));
     MQ_TRY(mq_json_parse(line, n, &limits, path, 0, &tree, err));
     sample->chat = mq_json_get(tree, "chat") != NULL;
     sample->prompt = copy_member(tree, sample->chat ? "chat" : "prompt");

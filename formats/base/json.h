@@ -1,9 +1,10 @@
 /*
  * json.h: cJSON behind a gate.
  *
- * Before cJSON builds a tree, one scan without allocation checks what cJSON does not: nesting
- * depth, number of values (a tree takes about 80 bytes a value, so the scan caps the memory),
- * UTF-8, control characters, trailing text, names that hold U+0000.
+ * Before cJSON builds a tree, one scan without allocation (json_scan.h) checks the grammar and what
+ * cJSON does not: nesting depth, number of values (a tree takes about 80 bytes a value, so the scan
+ * caps the memory), UTF-8, and that no name or text holds U+0000: cJSON would end it there without
+ * a word, and make another of it, which other readers do not see.
  *
  * A byte order mark at the beginning is skipped. A number that no double holds exactly is as good
  * as any where nobody needs it exactly (1e30 as the largest length of a text); NaN and Infinity,
@@ -12,25 +13,22 @@
 #ifndef MQ_JSON_H
 #define MQ_JSON_H
 
+#include "json_scan.h"
 #include "moeq.h"
 
 #include <cjson/cJSON.h>
-
-struct mq_json_limits {
-    uint32_t depth;    /* nesting of arrays and objects */
-    uint64_t values;   /* values and keys in the whole text */
-    bool only_natural; /* numbers must be plain digits without a leading zero, at most 2^53;
-                          strings are names */
-};
 
 /* Parses a whole text. `path` names the file in messages and `base_offset` is where the text
  * starts in it. The tree is the caller's to cJSON_Delete. */
 moeq_status mq_json_parse(const char *text, size_t n, const struct mq_json_limits *limits,
                           const char *path, uint64_t base_offset, cJSON **tree, moeq_error *err);
 
-/* Fails if a string of the text holds U+0000 (as \u0000): cJSON would end it there without a word,
- * and make another string of it. For texts whose strings are content, not names. */
-moeq_status mq_json_refuse_nul(const char *text, size_t n, const char *path, moeq_error *err);
+/* Checks a whole text as mq_json_parse does and makes no tree: the walk of json_scan.h gives its
+ * members one by one. *walk is to be all zero, and stands on the outermost object; a text that is
+ * no object has no members. */
+moeq_status mq_json_check(const char *text, size_t n, const struct mq_json_limits *limits,
+                          const char *path, uint64_t base_offset, struct mq_json_walk *walk,
+                          uint64_t *members, moeq_error *err);
 
 /* Fails if any object in the tree holds a key twice; the message names the key. */
 moeq_status mq_json_refuse_duplicates(const cJSON *tree, const char *path, moeq_error *err);

@@ -2,6 +2,7 @@
 #include "json_string.h"
 
 #include "error.h"
+#include "json_scan.h"
 
 #include <string.h>
 
@@ -28,8 +29,8 @@ static void put_utf8(struct mq_buffer *b, uint32_t c)
         mq_buffer_append(b, bytes, 4);
 }
 
-/* Decodes what stands behind a backslash; gives the bytes taken. Surrogates come in pairs: cJSON
- * has refused others. */
+/* Decodes what stands behind a backslash; gives the bytes taken. Surrogates come in pairs: the
+ * scan has refused others. */
 static size_t decode_escape(const char *s, size_t n, struct mq_buffer *out)
 {
     static const char letters[] = "bfnrt", meanings[] = "\b\f\n\r\t";
@@ -47,15 +48,7 @@ static size_t decode_escape(const char *s, size_t n, struct mq_buffer *out)
     return 1;
 }
 
-/* `at` stands on the opening quote; gives the place behind the closing one. */
-static size_t string_end(const char *text, size_t n, size_t at)
-{
-    for (at++; at < n && text[at] != '"'; at++)
-        at += text[at] == '\\';
-    return at < n ? at + 1 : n;
-}
-
-static void decode(const char *text, size_t from, size_t end, struct mq_buffer *out)
+void mq_json_decode_string(const char *text, size_t from, size_t end, struct mq_buffer *out)
 {
     for (size_t at = from + 1; at + 1 < end;) {
         const char *escape = memchr(text + at, '\\', end - 1 - at);
@@ -69,34 +62,19 @@ moeq_status mq_json_string_member(const char *text, size_t n, const char *key,
                                   struct mq_buffer *value, bool *found, moeq_error *err)
 {
     const size_t start = value->size, key_length = strlen(key);
+    const char *brace = memchr(text, '{', n);
+    struct mq_json_walk w = {.text = text, .n = n, .at = brace ? (size_t)(brace - text) : n};
     struct mq_buffer name = {0};
-    bool is_key = true, wanted = false; /* of the next string at depth 1 */
-    unsigned depth = 0;
     *found = false;
-    for (size_t at = 0; at < n;) {
-        const char c = text[at];
-        if (c == '"') {
-            const size_t end = string_end(text, n, at);
-            if (depth == 1 && is_key) {
-                mq_buffer_clear(&name);
-                decode(text, at, end, &name);
-                wanted = name.size == key_length && memcmp(name.data, key, key_length) == 0;
-                if (wanted) { /* forget an earlier one of this name, whatever this one's value is */
-                    value->size = start;
-                    *found = false;
-                }
-            } else if (depth == 1 && wanted) {
-                decode(text, at, end, value);
-                *found = true;
-            }
-            at = end;
+    while (mq_json_walk_next(&w)) {
+        mq_buffer_clear(&name);
+        mq_json_decode_string(text, w.key, w.key_end, &name);
+        if (name.size != key_length || memcmp(name.data, key, key_length) != 0)
             continue;
-        }
-        depth += c == '{' || c == '[';
-        depth -= c == '}' || c == ']';
-        if (depth == 1 && (c == ':' || c == ',' || c == '{'))
-            is_key = c != ':';
-        at++;
+        value->size = start; /* forget an earlier one of this name, whatever this one's value is */
+        *found = text[w.value] == '"';
+        if (*found)
+            mq_json_decode_string(text, w.value, w.value_end, value);
     }
     const bool ok = mq_buffer_ok(value) && mq_buffer_ok(&name);
     mq_buffer_free(&name);

@@ -1,5 +1,5 @@
 /*
- * strmap.c: open addressing with linear probing, at most half full.
+ * strmap.c: open addressing with linear probing, at most three quarters full.
  *
  * The hash is seeded per map from where its memory lies, so that a crafted file cannot prepare
  * collisions (names in a header are an attacker's choice).
@@ -12,24 +12,29 @@
 struct mq_strmap_slot {
     const char *key; /* NULL: empty */
     uint32_t length, value;
-    uint64_t hash;
+    uint32_t hash;
 };
 
+static bool is_full(size_t count, size_t capacity)
+{
+    return count > capacity / 4 * 3;
+}
+
 /* FNV-1a over the bytes from a seeded basis, then the finalizer of MurmurHash3. */
-static uint64_t hash_key(const struct mq_strmap *map, const char *key, size_t length)
+static uint32_t hash_key(const struct mq_strmap *map, const char *key, size_t length)
 {
     uint64_t h = map->seed;
     for (size_t i = 0; i < length; i++)
         h = (h ^ (unsigned char)key[i]) * 0x100000001b3u;
     h ^= h >> 33;
     h *= 0xff51afd7ed558ccdu;
-    return h ^ h >> 33;
+    return (uint32_t)(h ^ h >> 33);
 }
 
 bool mq_strmap_init(struct mq_strmap *map, size_t expected)
 {
     size_t capacity = 16;
-    while (capacity / 2 < expected)
+    while (is_full(expected, capacity))
         capacity *= 2;
     map->slots = calloc(capacity, sizeof *map->slots);
     map->capacity = map->slots ? capacity : 0;
@@ -46,7 +51,7 @@ void mq_strmap_free(struct mq_strmap *map)
 
 /* The slot that holds the key, or the empty one where it would go. */
 static struct mq_strmap_slot *find_slot(const struct mq_strmap *map, const char *key, size_t length,
-                                        uint64_t hash)
+                                        uint32_t hash)
 {
     size_t i = hash & (map->capacity - 1);
     for (;; i = (i + 1) & (map->capacity - 1)) {
@@ -81,9 +86,9 @@ enum mq_strmap_result mq_strmap_add(struct mq_strmap *map, const char *key, size
 {
     if (length > UINT32_MAX)
         return MQ_STRMAP_NO_MEMORY;
-    if ((map->count + 1) * 2 > map->capacity && !grow(map))
+    if (is_full(map->count + 1, map->capacity) && !grow(map))
         return MQ_STRMAP_NO_MEMORY;
-    const uint64_t hash = hash_key(map, key, length);
+    const uint32_t hash = hash_key(map, key, length);
     struct mq_strmap_slot *s = find_slot(map, key, length, hash);
     if (s->key)
         return MQ_STRMAP_DUPLICATE;

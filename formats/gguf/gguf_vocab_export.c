@@ -213,7 +213,6 @@ static moeq_status parse(const struct mq_view *view, const struct mq_buffer *tex
     if (text->size > MQ_TOKENIZER_MAX_BYTES)
         return mq_fail_file(err, MOEQ_LIMIT, path, "%zu bytes, more than %d", text->size,
                             MQ_TOKENIZER_MAX_BYTES);
-    MQ_TRY(mq_json_refuse_nul(text->data, text->size, path, err));
     MQ_TRY(mq_json_parse(text->data, text->size, &limits, path, 0, tree, err));
     return mq_json_refuse_duplicates(*tree, path, err);
 }

@@ -125,7 +125,6 @@ static moeq_status parse(const char *json, size_t n, const char *path, cJSON **t
     if (n > MQ_TOKENIZER_MAX_BYTES)
         return mq_fail_file(err, MOEQ_LIMIT, path, "a tokenizer of %zu bytes, more than %d", n,
                             MQ_TOKENIZER_MAX_BYTES);
-    MQ_TRY(mq_json_refuse_nul(json, n, path, err));
     MQ_TRY(mq_json_parse(json, n, &limits, path, 0, tree, err));
     return mq_json_refuse_duplicates(*tree, path, err);
 }

@@ -372,7 +372,6 @@ static moeq_status parse(const struct mq_side_text *text, const char *name, cJSO
     *tree = NULL;
     if (!text->size)
         return MOEQ_OK;
-    MQ_TRY(mq_json_refuse_nul(text->data, text->size, name, err));
     MQ_TRY(mq_json_parse(text->data, text->size, &limits, name, 0, tree, err));
     if (!cJSON_IsObject(*tree))
         return mq_fail_file(err, MOEQ_MALFORMED, name, "is no JSON object");

@@ -50,7 +50,7 @@ expect 0 "" tokenize $model --jsonl "$work/lines"
 grep -qF "\"ids\": $ids, \"decoded\": \"" "$work/stdout" || fail "--jsonl drops what follows U+0000"
 grep -q 'a\\u0000b"' "$work/stdout" || fail "--jsonl does not escape U+0000: $(cat "$work/stdout")"
 printf '{"text": "\\ud800"}' > "$work/surrogate"
-expect 1 "moeq: $work/surrogate: JSON at byte 10: syntax error" tokenize $model --jsonl "$work/surrogate"
+expect 1 "moeq: $work/surrogate: JSON at byte 10: found half of a surrogate pair" tokenize $model --jsonl "$work/surrogate"
 
 # --ids from a pipe and from standard input
 ids=$work/ids.safetensors tiny=tests/fixtures/oracles/mixtral

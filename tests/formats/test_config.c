@@ -50,7 +50,7 @@ static moeq_status parse(const char *json, struct mq_hparams *h, moeq_error *err
 static const struct {
     const char *json, *message;
 } refused[] = {
-    {"", "JSON at byte 0: syntax error"},
+    {"", "JSON at byte 0: found nothing"},
     {"[]", "expected a JSON object"},
     {"{}", "\"model_type\" is missing"},
     {"{\"model_type\":7}", "\"model_type\" is missing"},
@@ -143,9 +143,9 @@ static const struct {
     {"{" BASE HEADS ",\"rope_theta\":Infinity}",
      "\"rope_theta\": \"Infinity\" is no positive number"},
     {"{" BASE HEADS ",\"rms_norm_eps\":NaNs}",
-     "JSON at byte 146: found text that is no JSON value"},
+     "JSON at byte 143: found text that is no JSON value"},
     {"{" BASE HEADS ",\"x\\\1\":NaN}",
-     "JSON at byte 131: found a control character inside a string"},
+     "JSON at byte 130: found a backslash that begins no escape"},
     {"{" BASE HEADS ",\"quantization\":{\"group_size\":64,\"bits\":4}}",
      "the weights are quantized already (MLX: \"quantization\" in config.json): moeq needs the "
      "original model, in float32, float16 or bfloat16"},

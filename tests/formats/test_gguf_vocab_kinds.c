@@ -109,7 +109,7 @@ static const struct {
     {ABC, "", "", PREPEND ",\"added_tokens\":[{\"id\":259}]", NULL,
      "added token: 'content' is missing or no text"},
     {ABC, "", "", PREPEND ",\"comment\":\"\\u0000\"", NULL,
-     "JSON at byte 156: the character U+0000 in a text"},
+     "JSON at byte 156: found the character U+0000 in a text"},
 };
 
 /* One more than the largest id of a case of `spms`: 257 and one for each colon. */

@@ -301,7 +301,7 @@ START_TEST(malformed)
          "tokenizer_config.json: 'additional_special_tokens' is neither a list of tokens nor an "
          "object of them"},
         {"{\"eos_token\":\"a\\u0000b\"}", NULL, NULL,
-         "tokenizer_config.json: JSON at byte 15: the character U+0000 in a text"},
+         "tokenizer_config.json: JSON at byte 15: found the character U+0000 in a text"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct mq_tokenizer_merged merged;

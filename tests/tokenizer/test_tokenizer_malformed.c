@@ -80,7 +80,7 @@ START_TEST(whole_files)
     expect_json("{\"version\":\"2.0\",\"model\":{}}", MOEQ_UNSUPPORTED);
     expect_json("{\"model\":{\"type\":\"BPE\",\"type\":\"BPE\"}}", MOEQ_MALFORMED);
     expect_json("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\\u0000\":0},\"merges\":[]}}",
-                MOEQ_UNSUPPORTED);
+                MOEQ_MALFORMED);
     expect_json("{\"model\":{\"type\":\"B", MOEQ_MALFORMED);
     char deep[1024];
     memset(deep, '[', sizeof deep);
