@@ -158,8 +158,10 @@ moeq_status mq_added_tokens_build(struct mq_load *load)
     struct mq_tokenizer *t = load->tokenizer;
     struct mq_buffer text = {0}, scratch = {0};
     struct mq_strmap specials = {0};
+    struct mq_matcher *matcher;
     moeq_status status = MOEQ_OK;
     bool ok = true;
+    MQ_TRY(mq_matcher_create(&matcher, load->err));
     for (size_t i = 0; i < t->added_count && ok; i++) {
         size_t origin;
         const struct mq_added_token *token = &t->added[i];
@@ -172,7 +174,7 @@ moeq_status mq_added_tokens_build(struct mq_load *load)
             continue;
         mq_buffer_clear(&text);
         mq_buffer_append(&text, token->content.data, token->content.size);
-        MQ_TRY_OUT(mq_normalize(t, true, &text, &scratch, &origin, load->err));
+        MQ_TRY_OUT(mq_normalize(t, matcher, true, &text, &scratch, &origin, load->err));
         char *copy = mq_arena_strndup(t->arena, text.data ? text.data : "", text.size);
         ok = ok && copy;
         if (token->normalized)
@@ -190,6 +192,7 @@ moeq_status mq_added_tokens_build(struct mq_load *load)
     if (!ok)
         status = mq_fail_memory(load->err, "reading added tokens");
 out:
+    mq_matcher_free(matcher);
     mq_strmap_free(&specials);
     mq_buffer_free(&text);
     mq_buffer_free(&scratch);

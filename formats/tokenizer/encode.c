@@ -61,7 +61,7 @@ static moeq_status encode_segment(struct encoder *e, const char *text, size_t n,
     if (!mq_buffer_ok(&e->segment))
         return mq_fail_memory(e->err, "encoding text");
     size_t origin;
-    MQ_TRY(mq_normalize(e->tokenizer, at_start, &e->segment, &e->scratch, &origin, e->err));
+    MQ_TRY(mq_normalize(e->tokenizer, e->matcher, at_start, &e->segment, &e->scratch, &origin, e->err));
     const char *s = e->segment.data;
     const size_t size = e->segment.size;
     struct mq_added_scan scan = {0};
@@ -114,7 +114,7 @@ static moeq_status encoder_open(struct encoder *e)
     e->model = mq_model_scratch_create(e->tokenizer);
     if (!e->model)
         return mq_fail_memory(e->err, "encoding text");
-    return e->tokenizer->pretokenizer_count ? mq_matcher_create(&e->matcher, e->err) : MOEQ_OK;
+    return mq_matcher_create(&e->matcher, e->err);
 }
 
 static void encoder_close(struct encoder *e)

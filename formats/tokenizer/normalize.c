@@ -167,19 +167,16 @@ static void replace_literal(const struct mq_normalizer_step *step, const struct 
 
 /* An empty match is replaced like any other, but not right behind the match before. */
 static moeq_status replace_regex(const struct mq_normalizer_step *step,
-                                 const struct mq_buffer *text, struct origin *origin, size_t limit,
-                                 struct mq_buffer *out, moeq_error *err)
+                                 const struct mq_buffer *text, struct mq_matcher *matcher, struct origin *origin,
+                                 size_t limit, struct mq_buffer *out, moeq_error *err)
 {
-    struct mq_matcher *matcher;
-    MQ_TRY(mq_matcher_create(&matcher, err));
     mq_matcher_grant(matcher, text->size);
-    moeq_status status = MOEQ_OK;
     size_t done = 0, from = 0;
     bool found, any = false;
     for (struct mq_span match; from <= text->size;) {
         uint32_t code;
-        MQ_TRY_OUT(mq_pattern_find(step->pattern, matcher, text->data, text->size, from, &match,
-                                   &found, err));
+        MQ_TRY(mq_pattern_find(step->pattern, matcher, text->data, text->size, from, &match,
+                               &found, err));
         if (!found)
             break;
         if (match.start == match.end && any && match.end == done) {
@@ -191,15 +188,11 @@ static moeq_status replace_regex(const struct mq_normalizer_step *step,
         mq_buffer_append(out, step->to.data, step->to.size);
         done = from = match.end;
         any = true;
-        if (out->size > limit) {
-            status = mq_normalizer_fail_limit(limit, err);
-            goto out;
-        }
+        if (out->size > limit)
+            return mq_normalizer_fail_limit(limit, err);
     }
     mq_buffer_append(out, text->data + done, text->size - done);
-out:
-    mq_matcher_free(matcher);
-    return status;
+    return MOEQ_OK;
 }
 
 static void strip(const struct mq_normalizer_step *step, const struct mq_buffer *text,
@@ -224,8 +217,8 @@ static void strip(const struct mq_normalizer_step *step, const struct mq_buffer 
 }
 
 static moeq_status apply(const struct mq_tokenizer *tokenizer,
-                         const struct mq_normalizer_step *step, bool at_start,
-                         const struct mq_buffer *text, struct origin *origin, size_t limit,
+                         const struct mq_normalizer_step *step, struct mq_matcher *matcher,
+                         bool at_start, const struct mq_buffer *text, struct origin *origin, size_t limit,
                          struct mq_buffer *out, moeq_error *err)
 {
     switch (step->kind) {
@@ -238,7 +231,7 @@ static moeq_status apply(const struct mq_tokenizer *tokenizer,
         replace_literal(step, text, origin, out);
         break;
     case MQ_NORM_REPLACE_REGEX:
-        return replace_regex(step, text, origin, limit, out, err);
+        return replace_regex(step, text, matcher, origin, limit, out, err);
     case MQ_NORM_UNICODE:
         return normalize_unicode(step->unicode_options, text, out, err);
     case MQ_NORM_STRIP:
@@ -252,20 +245,22 @@ static moeq_status apply(const struct mq_tokenizer *tokenizer,
     return MOEQ_OK;
 }
 
-moeq_status mq_normalize(const struct mq_tokenizer *tokenizer, bool at_start,
-                         struct mq_buffer *text, struct mq_buffer *scratch, size_t *origin,
+moeq_status mq_normalize(const struct mq_tokenizer *tokenizer, struct mq_matcher *matcher,
+                         bool at_start, struct mq_buffer *text, struct mq_buffer *scratch, size_t *origin,
                          moeq_error *err)
 {
     const size_t limit = mq_growth_limit(text->size);
+    size_t work = 0; /* bytes that the steps have made, all together */
     *origin = at_start;
     for (size_t i = 0; i < tokenizer->normalizer_count && text->size; i++) {
         struct origin o = {*origin, *origin};
         mq_buffer_clear(scratch);
         MQ_TRY(
-            apply(tokenizer, &tokenizer->normalizers[i], at_start, text, &o, limit, scratch, err));
+            apply(tokenizer, &tokenizer->normalizers[i], matcher, at_start, text, &o, limit, scratch, err));
         if (!mq_buffer_ok(scratch))
             return mq_fail_memory(err, "normalizing text");
-        if (scratch->size > limit)
+        work += scratch->size;
+        if (scratch->size > limit || work / MQ_GROWTH_STEPS > limit)
             return mq_normalizer_fail_limit(limit, err);
         const struct mq_buffer t = *text;
         *text = *scratch;

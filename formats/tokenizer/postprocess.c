@@ -6,6 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of a template; published ones have below ten. Each item is looked for among the special tokens,
+ * and may stand for many ids. */
+enum { MOST_ITEMS = 256, MOST_IDS = 4096 };
+
 /* Appends the ids of the special token `name` of a template. */
 static moeq_status add_special(struct mq_load *load, const cJSON *specials, const char *name,
                                struct mq_ids *ids)
@@ -19,6 +23,8 @@ static moeq_status add_special(struct mq_load *load, const cJSON *specials, cons
         if (!mq_json_u64(item, &id) || id >= load->tokenizer->vocab_size ||
             !load->tokenizer->tokens[id].text)
             return mq_load_malformed(load, what, "a special token's id is not in the vocabulary");
+        if (ids->size == MOST_IDS)
+            return mq_load_malformed(load, what, "a template of more than 4096 ids");
         if (!mq_ids_push(ids, (int32_t)id))
             return mq_fail_memory(load->err, "reading the tokenizer's template");
     }
@@ -41,6 +47,8 @@ static moeq_status load_template(struct mq_load *load, const cJSON *json)
         return mq_load_unsupported(load, what, "a second template");
     t->has_template = true;
     unsigned texts = 0;
+    if (cJSON_GetArraySize(single) > MOST_ITEMS)
+        return mq_load_malformed(load, what, "a template of more than 256 items");
     for (const cJSON *item = single->child; item; item = item->next) {
         const cJSON *sequence = mq_json_get(item, "Sequence");
         const cJSON *special = mq_json_get(item, "SpecialToken");

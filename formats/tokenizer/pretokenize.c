@@ -371,6 +371,7 @@ moeq_status mq_pretokenize(const struct mq_tokenizer *tokenizer, struct mq_match
                            moeq_error *err)
 {
     const size_t limit = mq_growth_limit(pieces->text.size);
+    size_t work = 0; /* as in mq_normalize */
     for (size_t i = 0; i < tokenizer->pretokenizer_count; i++) {
         const struct mq_pretokenizer_step *step = &tokenizer->pretokenizers[i];
         mq_pieces_clear(scratch);
@@ -385,10 +386,12 @@ moeq_status mq_pretokenize(const struct mq_tokenizer *tokenizer, struct mq_match
         mq_pieces_swap(pieces, scratch);
         if (!mq_pieces_ok(pieces))
             return mq_fail_memory(err, "splitting text into words");
-        if (pieces->text.size > limit)
+        work += step->kind == MQ_PRE_SPLIT ? 0 : pieces->text.size;
+        if (pieces->text.size > limit || work / MQ_GROWTH_STEPS > limit)
             return mq_fail(err, MOEQ_LIMIT,
-                           "the tokenizer's pre-tokenizer makes more than %zu bytes of text",
-                           limit);
+                           "step %zu of the tokenizer's pre-tokenizer makes more than %zu bytes of "
+                           "text; check \"pre_tokenizer\" in tokenizer.json",
+                           i + 1, limit);
     }
     return MOEQ_OK;
 }

@@ -24,7 +24,9 @@
 
 moeq_status mq_normalizer_fail_limit(size_t limit, moeq_error *err)
 {
-    return mq_fail(err, MOEQ_LIMIT, "the tokenizer's normalizer makes more than %zu bytes of text",
+    return mq_fail(err, MOEQ_LIMIT,
+                   "the tokenizer's normalizer makes more than %zu bytes of text, many times what "
+                   "it is given; check \"normalizer\" in tokenizer.json",
                    limit);
 }
 

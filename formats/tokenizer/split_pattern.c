@@ -1,14 +1,13 @@
 /*
  * split_pattern.c: patterns on PCRE2.
  *
- * An expression from a file may be catastrophic, so its steps are bounded. PCRE2's match limit
- * counts the steps from one start position, which alone would allow limit * length steps. Here
- * the limit is small (BASE_STEPS: a word of some hundred characters); where that does not do, the
- * search goes on position by position with doubling limits, and these are paid from a budget that
- * grows with the text. What the limit does not count are scans, of `.*` over all of the text say:
- * so a search sees a window of the text only, and says whether it came to the window's end. Then
- * the window grows for the one start position that needs more, and is paid from the budget. So a
- * text of n bytes costs O(n) steps, whatever the expression.
+ * An expression from a file may be catastrophic, and what PCRE2's own limits count leaves much out:
+ * its JIT compiler counts groups, not the characters of a*a*b, and neither counts what one item of
+ * the expression runs through. So there is a callout before every item (PCRE2_AUTO_CALLOUT): it pays
+ * one step, and one for each character that the place in the text has moved on since the last, from a
+ * budget that grows with the text. An item that must match many times over may fail on the way
+ * unseen, so each step pays for the largest such number, too. So a text of n bytes takes O(n) steps,
+ * whatever the expression, or is refused.
  *
  * Three kinds of patterns need no expression: a literal, characters of a table, and `\s+$`, which
  * deepseek-llm's tokenizers have and which costs n^2 steps in a run of n spaces.
@@ -25,11 +24,11 @@
 #include <pcre2.h>
 
 enum {
-    BASE_STEPS = 2000,
-    WINDOW = 4096,                   /* bytes behind a start position that cost nothing */
-    STEPS_PER_BYTE = 256,            /* of the budget; published patterns need below 10 */
-    FIRST_BUDGET = 10 * 1000 * 1000, /* PCRE2's own default match limit */
+    STEPS_PER_BYTE = 256,            /* of the budget; published patterns need below 40 */
+    FIRST_BUDGET = 1 << 24,          /* a twentieth of a second */
     HEAP_KIB = 256 * 1024,           /* of the interpreter's backtracking points */
+    FREE_REPEATS = 8,                /* of an item, that a step pays for */
+    LONGEST_REGEX = 1 << 14,         /* bytes; published ones have below 1,000 */
     FIRST_JIT_STACK_BYTES = 32 * 1024,
     JIT_STACK_BYTES = 1024 * 1024,
 };
@@ -39,9 +38,10 @@ enum pattern_kind { KIND_LITERAL, KIND_CHARS, KIND_LINE_ENDS, KIND_REGEX };
 struct mq_pattern {
     enum pattern_kind kind;
     pcre2_code *code;                   /* KIND_REGEX; owned */
+    uint32_t step_cost;                 /* KIND_REGEX */
     const struct mq_char_range *ranges; /* KIND_CHARS */
     size_t length;                      /* of the ranges or the literal */
-    char literal[];
+    char literal[];                     /* or the expression as the file has it */
 };
 
 struct mq_matcher {
@@ -49,6 +49,9 @@ struct mq_matcher {
     pcre2_match_context *context;
     pcre2_jit_stack *stack;
     uint64_t budget;
+    /* of the search that is going on */
+    uint32_t step_cost;
+    size_t place;
 };
 
 static moeq_status new_pattern(enum pattern_kind kind, size_t length, struct mq_pattern **pattern,
@@ -78,6 +81,17 @@ moeq_status mq_pattern_chars(const struct mq_char_range *ranges, size_t count,
     return MOEQ_OK;
 }
 
+/* The largest number in braces. */
+static uint32_t largest_repeat(const char *regex)
+{
+    unsigned long largest = 0;
+    for (const char *at = regex; (at = strpbrk(at, "{,")); at++) {
+        const unsigned long n = strtoul(at + 1, NULL, 10);
+        largest = n > largest && n <= 65535 ? n : largest; /* PCRE2 takes no larger one */
+    }
+    return (uint32_t)largest;
+}
+
 moeq_status mq_pattern_regex(const char *regex, size_t n, const char *path,
                              struct mq_pattern **pattern, moeq_error *err)
 {
@@ -87,9 +101,14 @@ moeq_status mq_pattern_regex(const char *regex, size_t n, const char *path,
     moeq_status status;
     if (strcmp(regex, "\\s+$") == 0)
         return new_pattern(KIND_LINE_ENDS, 0, pattern, err);
+    if (n > LONGEST_REGEX)
+        return mq_fail_file(err, MOEQ_LIMIT, path,
+                            "a split pattern of %zu bytes; at most %d are expected", n,
+                            LONGEST_REGEX);
     MQ_TRY_OUT(mq_translate_regex(regex, n, path, &translated, err));
     context = pcre2_compile_context_create(NULL);
-    MQ_TRY_OUT(new_pattern(KIND_REGEX, 0, pattern, err));
+    MQ_TRY_OUT(new_pattern(KIND_REGEX, n, pattern, err));
+    memcpy((*pattern)->literal, regex, n);
     if (!context || !mq_buffer_ok(&translated)) {
         status = mq_fail_memory(err, "compiling the tokenizer's patterns");
         goto out;
@@ -99,7 +118,8 @@ moeq_status mq_pattern_regex(const char *regex, size_t n, const char *path,
     PCRE2_SIZE at;
     (*pattern)->code =
         pcre2_compile((PCRE2_SPTR)(translated.data ? translated.data : ""), translated.size,
-                      PCRE2_UTF | PCRE2_UCP | PCRE2_USE_OFFSET_LIMIT, &code, &at, context);
+                      PCRE2_UTF | PCRE2_UCP | PCRE2_AUTO_CALLOUT | PCRE2_NO_START_OPTIMIZE, &code,
+                      &at, context);
     if (!(*pattern)->code) {
         char text[200];
         pcre2_get_error_message(code, (PCRE2_UCHAR *)text, sizeof text);
@@ -107,7 +127,8 @@ moeq_status mq_pattern_regex(const char *regex, size_t n, const char *path,
         goto out;
     }
     /* Not every platform has the JIT compiler; the interpreter gives the same matches. */
-    (void)pcre2_jit_compile((*pattern)->code, PCRE2_JIT_COMPLETE | PCRE2_JIT_PARTIAL_HARD);
+    (void)pcre2_jit_compile((*pattern)->code, PCRE2_JIT_COMPLETE);
+    (*pattern)->step_cost = 1 + largest_repeat(regex) / FREE_REPEATS;
     status = MOEQ_OK;
 out:
     if (status != MOEQ_OK) {
@@ -127,6 +148,19 @@ void mq_pattern_free(struct mq_pattern *pattern)
     free(pattern);
 }
 
+/* PCRE2 calls it before each item of the expression that it tries. */
+static int pay_step(pcre2_callout_block *block, void *data)
+{
+    struct mq_matcher *m = data;
+    const size_t place = block->current_position;
+    const uint64_t steps = m->step_cost + (place > m->place ? place - m->place : 0);
+    if (steps > m->budget)
+        return PCRE2_ERROR_MATCHLIMIT;
+    m->budget -= steps;
+    m->place = place;
+    return 0;
+}
+
 moeq_status mq_matcher_create(struct mq_matcher **matcher, moeq_error *err)
 {
     struct mq_matcher *m = *matcher = calloc(1, sizeof *m);
@@ -142,6 +176,8 @@ moeq_status mq_matcher_create(struct mq_matcher **matcher, moeq_error *err)
         return mq_fail_memory(err, "preparing to match the tokenizer's patterns");
     }
     pcre2_set_heap_limit(m->context, HEAP_KIB);
+    pcre2_set_match_limit(m->context, UINT32_MAX);
+    pcre2_set_callout(m->context, pay_step, m);
     if (m->stack) /* NULL where PCRE2 has no JIT */
         pcre2_jit_stack_assign(m->context, NULL, m->stack);
     return MOEQ_OK;
@@ -162,92 +198,19 @@ void mq_matcher_grant(struct mq_matcher *matcher, size_t n)
     matcher->budget += (uint64_t)n * STEPS_PER_BYTE;
 }
 
-/* pcre2_match with a limit on the steps from one start; JIT first, where there is one. */
-static int match_limited(const struct mq_pattern *pattern, struct mq_matcher *matcher,
-                         const char *text, size_t n, size_t from, uint32_t steps, uint32_t options)
+/* JIT first, where there is one. */
+static int match(const struct mq_pattern *pattern, struct mq_matcher *matcher, const char *text,
+                 size_t n, size_t from)
 {
-    pcre2_set_match_limit(matcher->context, steps);
-    options |= PCRE2_NO_UTF_CHECK;
-    int result = pcre2_match(pattern->code, (PCRE2_SPTR)text, n, from, options, matcher->data,
+    int result = PCRE2_ERROR_JIT_STACKLIMIT;
+    for (int jit = 1; jit >= 0 && result == PCRE2_ERROR_JIT_STACKLIMIT; jit--) {
+        matcher->step_cost = pattern->step_cost;
+        matcher->place = from;
+        result = pcre2_match(pattern->code, (PCRE2_SPTR)text, n, from,
+                             PCRE2_NO_UTF_CHECK | (jit ? 0 : PCRE2_NO_JIT), matcher->data,
                              matcher->context);
-    if (result == PCRE2_ERROR_JIT_STACKLIMIT)
-        result = pcre2_match(pattern->code, (PCRE2_SPTR)text, n, from, options | PCRE2_NO_JIT,
-                             matcher->data, matcher->context);
+    }
     return result;
-}
-
-/* Goes on where the base limit was hit: from one start position after another, with limits that
- * double until the budget is spent. */
-static int match_patiently(const struct mq_pattern *pattern, struct mq_matcher *matcher,
-                           const char *text, size_t n, size_t from)
-{
-    uint32_t steps = BASE_STEPS;
-    for (;;) {
-        /* With PCRE2_ANCHORED given here, PCRE2 uses its interpreter. */
-        const int result = match_limited(pattern, matcher, text, n, from, steps, PCRE2_ANCHORED);
-        if (result == PCRE2_ERROR_NOMATCH) {
-            if (from == n)
-                return result;
-            uint32_t code;
-            from += mq_utf8_next(text + from, &code);
-            steps = BASE_STEPS;
-        } else if (result == PCRE2_ERROR_MATCHLIMIT) {
-            if (steps > UINT32_MAX / 2 || (uint64_t)steps * 2 > matcher->budget)
-                return result;
-            steps *= 2;
-            matcher->budget -= steps;
-        } else {
-            return result;
-        }
-    }
-}
-
-/* Where a window from `from` on ends: at a character, or at the end. */
-static size_t window_end(const char *text, size_t n, size_t from, size_t window)
-{
-    if (n - from <= window)
-        return n;
-    size_t end = from + window;
-    while (((unsigned char)text[end] & 0xc0) == 0x80)
-        end++; /* not behind n: the text is valid */
-    return end;
-}
-
-/* One start position after another once the window has had to grow, all in it before that. */
-static int match_windowed(const struct mq_pattern *pattern, struct mq_matcher *matcher,
-                          const char *text, size_t n, size_t from)
-{
-    size_t window = WINDOW;
-    for (;;) {
-        const size_t end = window_end(text, n, from, window);
-        const bool one = window > WINDOW; /* start position */
-        pcre2_set_offset_limit(matcher->context, one ? from : PCRE2_UNSET);
-        const int result = match_limited(pattern, matcher, text, end, from, BASE_STEPS,
-                                         end < n ? PCRE2_PARTIAL_HARD : 0);
-        pcre2_set_offset_limit(matcher->context, PCRE2_UNSET);
-        if (result == PCRE2_ERROR_MATCHLIMIT)
-            return match_patiently(pattern, matcher, text, n, from);
-        if (result == PCRE2_ERROR_NOMATCH) {
-            uint32_t code;
-            if (from == n || (end == n && !one))
-                return result;
-            from = one ? from + mq_utf8_next(text + from, &code) : end;
-            window = WINDOW;
-        } else if (result == PCRE2_ERROR_PARTIAL) {
-            const size_t start = pcre2_get_ovector_pointer(matcher->data)[0];
-            if (start > from) {
-                from = start;
-                window = WINDOW;
-                continue;
-            }
-            window *= 2;
-            if (window > matcher->budget)
-                return PCRE2_ERROR_MATCHLIMIT;
-            matcher->budget -= window;
-        } else {
-            return result;
-        }
-    }
 }
 
 /* The first character of one of the ranges. */
@@ -294,7 +257,7 @@ static bool find_line_end(const char *text, size_t n, size_t from, struct mq_spa
 }
 
 moeq_status mq_pattern_find(const struct mq_pattern *pattern, struct mq_matcher *matcher,
-                            const char *text, size_t n, size_t from, struct mq_span *match,
+                            const char *text, size_t n, size_t from, struct mq_span *span,
                             bool *found, moeq_error *err)
 {
     *found = false;
@@ -306,15 +269,15 @@ moeq_status mq_pattern_find(const struct mq_pattern *pattern, struct mq_matcher 
                              : NULL;
         *found = at != NULL;
         if (at)
-            *match = (struct mq_span){(size_t)(at - text), (size_t)(at - text) + pattern->length};
+            *span = (struct mq_span){(size_t)(at - text), (size_t)(at - text) + pattern->length};
         return MOEQ_OK;
     }
     if (pattern->kind == KIND_CHARS || pattern->kind == KIND_LINE_ENDS) {
-        *found = pattern->kind == KIND_CHARS ? find_char(pattern, text, n, from, match)
-                                             : find_line_end(text, n, from, match);
+        *found = pattern->kind == KIND_CHARS ? find_char(pattern, text, n, from, span)
+                                             : find_line_end(text, n, from, span);
         return MOEQ_OK;
     }
-    const int result = match_windowed(pattern, matcher, text, n, from);
+    const int result = match(pattern, matcher, text, n, from);
     if (result == PCRE2_ERROR_NOMATCH)
         return MOEQ_OK;
     if (result == PCRE2_ERROR_NOMEMORY)
@@ -323,15 +286,16 @@ moeq_status mq_pattern_find(const struct mq_pattern *pattern, struct mq_matcher 
         char message[200] = "it would take too many steps; break long runs of one kind of "
                             "character (digits, spaces, ...) by ends of lines, or the text into "
                             "several";
-        if (result != PCRE2_ERROR_MATCHLIMIT)
+        if (result != PCRE2_ERROR_MATCHLIMIT && result != PCRE2_ERROR_HEAPLIMIT)
             pcre2_get_error_message(result, (PCRE2_UCHAR *)message, sizeof message);
         return mq_fail(err, MOEQ_LIMIT,
-                       "the tokenizer's split pattern at byte %zu of a segment of %zu bytes: %s",
-                       from, n, message);
+                       "the tokenizer's split pattern at byte %zu of a segment of %zu bytes: %s "
+                       "('%.100s')",
+                       from, n, message, pattern->literal);
     }
     /* Results 0 and above are matches (0: more groups than were asked for). */
     const PCRE2_SIZE *offsets = pcre2_get_ovector_pointer(matcher->data);
-    *match = (struct mq_span){offsets[0], offsets[1]};
+    *span = (struct mq_span){offsets[0], offsets[1]};
     *found = true;
     return MOEQ_OK;
 }

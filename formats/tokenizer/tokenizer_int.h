@@ -26,10 +26,12 @@ enum {
 
 /* What all steps of a component together may make of n bytes, against a Replace of a Replace of...
  * Published tokenizers stay below 4n: one byte, a space, becomes the three of U+2581. NFKD's worst
- * character grows by 11. */
+ * character grows by 11, to 13 where its spaces become U+2581. And all that the steps write on the
+ * way may be MQ_GROWTH_STEPS times that, since each reads it again. */
+enum { MQ_GROWTH_STEPS = 8 };
 static inline size_t mq_growth_limit(size_t n)
 {
-    return n * 64 + (1 << 16);
+    return n * 16 + (1 << 14);
 }
 
 /* Text that steps insert or substitute. */
@@ -198,8 +200,8 @@ moeq_status mq_normalizer_load(struct mq_load *load, const cJSON *json);
 void mq_normalizer_free(struct mq_tokenizer *tokenizer);
 /* Normalizes `text` in place; `scratch` is overwritten. at_start: it starts at offset 0 of the
  * input. *origin: what starts before this byte of it comes of offset 0. */
-moeq_status mq_normalize(const struct mq_tokenizer *tokenizer, bool at_start,
-                         struct mq_buffer *text, struct mq_buffer *scratch, size_t *origin,
+moeq_status mq_normalize(const struct mq_tokenizer *tokenizer, struct mq_matcher *matcher,
+                         bool at_start, struct mq_buffer *text, struct mq_buffer *scratch, size_t *origin,
                          moeq_error *err);
 /* Appends `text` with each `from` replaced. */
 void mq_replace_text(const char *text, size_t n, const struct mq_text *from,
