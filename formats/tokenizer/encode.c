@@ -61,7 +61,8 @@ static moeq_status encode_segment(struct encoder *e, const char *text, size_t n,
     if (!mq_buffer_ok(&e->segment))
         return mq_fail_memory(e->err, "encoding text");
     size_t origin;
-    MQ_TRY(mq_normalize(e->tokenizer, e->matcher, at_start, &e->segment, &e->scratch, &origin, e->err));
+    MQ_TRY(mq_normalize(e->tokenizer, e->matcher, at_start, &e->segment, &e->scratch, &origin,
+                        e->err));
     const char *s = e->segment.data;
     const size_t size = e->segment.size;
     struct mq_added_scan scan = {0};

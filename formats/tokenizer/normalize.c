@@ -167,16 +167,17 @@ static void replace_literal(const struct mq_normalizer_step *step, const struct 
 
 /* An empty match is replaced like any other, but not right behind the match before. */
 static moeq_status replace_regex(const struct mq_normalizer_step *step,
-                                 const struct mq_buffer *text, struct mq_matcher *matcher, struct origin *origin,
-                                 size_t limit, struct mq_buffer *out, moeq_error *err)
+                                 const struct mq_buffer *text, struct mq_matcher *matcher,
+                                 struct origin *origin, size_t limit, struct mq_buffer *out,
+                                 moeq_error *err)
 {
     mq_matcher_grant(matcher, text->size);
     size_t done = 0, from = 0;
     bool found, any = false;
     for (struct mq_span match; from <= text->size;) {
         uint32_t code;
-        MQ_TRY(mq_pattern_find(step->pattern, matcher, text->data, text->size, from, &match,
-                               &found, err));
+        MQ_TRY(mq_pattern_find(step->pattern, matcher, text->data, text->size, from, &match, &found,
+                               err));
         if (!found)
             break;
         if (match.start == match.end && any && match.end == done) {
@@ -218,8 +219,8 @@ static void strip(const struct mq_normalizer_step *step, const struct mq_buffer 
 
 static moeq_status apply(const struct mq_tokenizer *tokenizer,
                          const struct mq_normalizer_step *step, struct mq_matcher *matcher,
-                         bool at_start, const struct mq_buffer *text, struct origin *origin, size_t limit,
-                         struct mq_buffer *out, moeq_error *err)
+                         bool at_start, const struct mq_buffer *text, struct origin *origin,
+                         size_t limit, struct mq_buffer *out, moeq_error *err)
 {
     switch (step->kind) {
     case MQ_NORM_PREPEND: /* counts to the first character */
@@ -246,8 +247,8 @@ static moeq_status apply(const struct mq_tokenizer *tokenizer,
 }
 
 moeq_status mq_normalize(const struct mq_tokenizer *tokenizer, struct mq_matcher *matcher,
-                         bool at_start, struct mq_buffer *text, struct mq_buffer *scratch, size_t *origin,
-                         moeq_error *err)
+                         bool at_start, struct mq_buffer *text, struct mq_buffer *scratch,
+                         size_t *origin, moeq_error *err)
 {
     const size_t limit = mq_growth_limit(text->size);
     size_t work = 0; /* bytes that the steps have made, all together */
@@ -255,8 +256,8 @@ moeq_status mq_normalize(const struct mq_tokenizer *tokenizer, struct mq_matcher
     for (size_t i = 0; i < tokenizer->normalizer_count && text->size; i++) {
         struct origin o = {*origin, *origin};
         mq_buffer_clear(scratch);
-        MQ_TRY(
-            apply(tokenizer, &tokenizer->normalizers[i], matcher, at_start, text, &o, limit, scratch, err));
+        MQ_TRY(apply(tokenizer, &tokenizer->normalizers[i], matcher, at_start, text, &o, limit,
+                     scratch, err));
         if (!mq_buffer_ok(scratch))
             return mq_fail_memory(err, "normalizing text");
         work += scratch->size;

@@ -24,11 +24,11 @@
 #include <pcre2.h>
 
 enum {
-    STEPS_PER_BYTE = 256,            /* of the budget; published patterns need below 40 */
-    FIRST_BUDGET = 1 << 24,          /* a twentieth of a second */
-    HEAP_KIB = 256 * 1024,           /* of the interpreter's backtracking points */
-    FREE_REPEATS = 8,                /* of an item, that a step pays for */
-    LONGEST_REGEX = 1 << 14,         /* bytes; published ones have below 1,000 */
+    STEPS_PER_BYTE = 256,    /* of the budget; published patterns need below 40 */
+    FIRST_BUDGET = 1 << 24,  /* a twentieth of a second */
+    HEAP_KIB = 256 * 1024,   /* of the interpreter's backtracking points */
+    FREE_REPEATS = 8,        /* of an item, that a step pays for */
+    LONGEST_REGEX = 1 << 14, /* bytes; published ones have below 1,000 */
     FIRST_JIT_STACK_BYTES = 32 * 1024,
     JIT_STACK_BYTES = 1024 * 1024,
 };
@@ -116,10 +116,9 @@ moeq_status mq_pattern_regex(const char *regex, size_t n, const char *path,
     pcre2_set_newline(context, PCRE2_NEWLINE_LF); /* what '.' excludes, as in Oniguruma */
     int code;
     PCRE2_SIZE at;
-    (*pattern)->code =
-        pcre2_compile((PCRE2_SPTR)(translated.data ? translated.data : ""), translated.size,
-                      PCRE2_UTF | PCRE2_UCP | PCRE2_AUTO_CALLOUT | PCRE2_NO_START_OPTIMIZE, &code,
-                      &at, context);
+    (*pattern)->code = pcre2_compile(
+        (PCRE2_SPTR)(translated.data ? translated.data : ""), translated.size,
+        PCRE2_UTF | PCRE2_UCP | PCRE2_AUTO_CALLOUT | PCRE2_NO_START_OPTIMIZE, &code, &at, context);
     if (!(*pattern)->code) {
         char text[200];
         pcre2_get_error_message(code, (PCRE2_UCHAR *)text, sizeof text);

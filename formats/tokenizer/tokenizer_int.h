@@ -201,8 +201,8 @@ void mq_normalizer_free(struct mq_tokenizer *tokenizer);
 /* Normalizes `text` in place; `scratch` is overwritten. at_start: it starts at offset 0 of the
  * input. *origin: what starts before this byte of it comes of offset 0. */
 moeq_status mq_normalize(const struct mq_tokenizer *tokenizer, struct mq_matcher *matcher,
-                         bool at_start, struct mq_buffer *text, struct mq_buffer *scratch, size_t *origin,
-                         moeq_error *err);
+                         bool at_start, struct mq_buffer *text, struct mq_buffer *scratch,
+                         size_t *origin, moeq_error *err);
 /* Appends `text` with each `from` replaced. */
 void mq_replace_text(const char *text, size_t n, const struct mq_text *from,
                      const struct mq_text *to, struct mq_buffer *out);
