@@ -31,6 +31,10 @@ struct mq_kernels {
     /* The same onto what y has: each chain goes on from there. */
     void (*accumulate)(const float *x, size_t ldx, size_t m, const float *panels,
                        size_t panel_stride, size_t k, size_t n, float *y, size_t ldy);
+    /* The same (onto what y has, if `resume`) of m <= 4 tokens and `count` <= MQ_PANEL rows that are not
+     * packed: k floats each, `stride` apart. See panel_product.h. */
+    void (*multiply_rows)(const float *x, size_t ldx, size_t m, const float *rows, size_t stride,
+                          size_t count, size_t k, float *y, size_t ldy, bool resume);
     /* y = x / sqrt(mean(x^2) + eps) * weight */
     void (*rms_norm)(const float *x, const float *weight, size_t n, float eps, float *y);
     /* x = exp(scale x - max(scale x)) for n (a multiple of 16) values; returns their sum. A value
@@ -67,6 +71,8 @@ const struct mq_kernels *mq_kernels_get(enum mq_isa isa);
                                 size_t, float *, size_t);                                          \
     void mq_gemm_accumulate_##isa(const float *, size_t, size_t, const float *, size_t, size_t,    \
                                   size_t, float *, size_t);                                        \
+    void mq_gemv_multiply_rows_##isa(const float *, size_t, size_t, const float *, size_t, size_t, \
+                                     size_t, float *, size_t, bool);                               \
     void mq_rms_norm_##isa(const float *, const float *, size_t, float, float *);                  \
     float mq_softmax_##isa(float *, size_t, float);                                                \
     void mq_rotate_##isa(float *, const float *, const float *, size_t);                           \

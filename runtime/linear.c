@@ -6,176 +6,20 @@
  * task before it takes up its own (ask_ahead). A task writes columns of Y that no other task
  * touches; sums over rows are formed afterwards in order. So threads leave no trace in the bits.
  */
-#include "linear.h"
+#include "linear_int.h"
 
 #include "checked.h"
 #include "first_error.h"
-#include "int8.h"
 #include "kept_weights.h"
-#include "kernels.h"
-#include "pages.h"
+#include "panel_product.h"
 #include "round_bf16.h"
 
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Rows of W per task: more let a token's activations, once in cache, meet more weights; fewer
- * spread better over threads. 8 MiB of packed weights stay near the core between blocks of k. */
-#define MAX_PANELS 8
-#define MAX_PACKED_BYTES (8u << 20)
-/* Tokens whose product goes through a buffer of the thread before it is stored: a multiple of the
- * micro-kernels' 6 and 14 tokens; 504 * 128 floats = 252 KiB. */
-#define CHUNK_TOKENS 504
-
-/* Rows that are read well only together (mq_view_rows_at_once) are a task of as many as fit in here as
- * they are stored, which goes through them in steps of the rows that others have. */
-#define TOGETHER_BYTES MAX_PACKED_BYTES
-
 /* Tasks for each thread that are asked for before they are taken up. */
 #define TASKS_AHEAD 2
-
-/* A matrix as integers: see mq_level_unpack_rows; packed, in panels of MQ_PANEL rows. */
-struct int8_rows {
-    int8_t *codes;
-    float *scales, *mins, *tails;
-};
-
-struct thread_scratch {
-    float *rows;               /* decoded rows of a task: [MAX_PANELS * MQ_PANEL][cols] */
-    float *quantized;          /* [MQ_PANEL][cols] after encoding and decoding */
-    float *packed;             /* [MAX_PANELS][cols][MQ_PANEL] */
-    float *product;            /* [CHUNK_TOKENS][MAX_PANELS * MQ_PANEL] */
-    uint8_t *bytes;            /* [MQ_PANEL][row_bytes] */
-    uint8_t *together;         /* [TOGETHER_BYTES], or a panel: rows that were read together, */
-    const uint8_t *stored;     /* and there they are, from stored_row on; NULL: none were */
-    uint64_t stored_row;
-    struct int8_rows unpacked; /* [MQ_PANEL] rows; this and the next only if any arm wants it */
-    struct int8_rows integers; /* [MAX_PANELS], packed */
-};
-
-struct mq_linear {
-    const struct mq_context *context;
-    const struct mq_kernels *kernels;
-    const struct mq_int8_kernels *int8;
-    struct mq_linear_sizes sizes;
-    struct thread_scratch *threads; /* [context->threads] */
-    double *squares;                /* [products][arms][rows][2]: error and weights per row */
-    struct mq_kept_weights *kept;   /* NULL: none are */
-    void *memory;
-};
-
-/* Offsets of the scratch arrays in one allocation. */
-struct layout {
-    uint64_t rows, quantized, packed, product, bytes, together;
-    struct int8_layout {
-        uint64_t codes, scales, mins, tails;
-    } unpacked, integers;
-    uint64_t thread_bytes, total;
-};
-
-/* Room for `rows` rows with together n weights, from *at on. */
-static struct int8_layout lay_out_int8(uint64_t n, uint64_t rows, uint64_t *at)
-{
-    struct int8_layout l;
-    const uint64_t scales = mq_round_up(n / (MQ_INT8_BLOCK / 2) * sizeof(float), 64);
-    l.codes = *at;
-    l.scales = l.codes + mq_round_up(n, 64);
-    l.mins = l.scales + scales;
-    l.tails = l.mins + scales;
-    *at = l.tails + rows * MQ_INT8_BLOCK * sizeof(float);
-    return l;
-}
-
-static struct int8_rows int8_rows_at(char *base, const struct int8_layout *l)
-{
-    return (struct int8_rows){
-        .codes = (int8_t *)(base + l->codes),
-        .scales = (float *)(void *)(base + l->scales),
-        .mins = (float *)(void *)(base + l->mins),
-        .tails = (float *)(void *)(base + l->tails),
-    };
-}
-
-static struct layout lay_out(const struct mq_context *context, const struct mq_linear_sizes *sizes)
-{
-    struct layout l = {0};
-    uint64_t at = 0;
-    /* mq_linear_apply packs one panel of any width, and more of them up to MAX_PACKED_BYTES */
-    const uint64_t panel = MQ_PANEL * sizes->cols;
-    const uint64_t floats =
-        mq_max_u64(panel, mq_min_u64(MAX_PACKED_BYTES / sizeof(float), MAX_PANELS * panel));
-#define TAKE(field, size) (l.field = at, at += mq_round_up((size), 64))
-    TAKE(rows, floats * sizeof(float));
-    TAKE(quantized, panel * sizeof(float));
-    TAKE(packed, floats * sizeof(float));
-    TAKE(product, (uint64_t)CHUNK_TOKENS * MAX_PANELS * MQ_PANEL * sizeof(float));
-    TAKE(bytes, MQ_PANEL * sizes->row_bytes);
-    TAKE(together, mq_max_u64(TOGETHER_BYTES, MQ_PANEL * sizes->row_bytes));
-#undef TAKE
-    if (sizes->int8) {
-        l.unpacked = lay_out_int8(panel, MQ_PANEL, &at);
-        l.integers = lay_out_int8(floats, MAX_PANELS * MQ_PANEL, &at);
-    }
-    l.thread_bytes = mq_round_up(at, 4096);
-    l.total = l.thread_bytes * context->threads +
-              sizes->arms * mq_max_u64(sizes->rows, MQ_LINEAR_BATCH_ROWS) * 2 * sizeof(double);
-    return l;
-}
-
-size_t mq_linear_batch(uint64_t rows)
-{
-    return mq_max_u64(1, mq_min_u64(MQ_LINEAR_BATCH, MQ_LINEAR_BATCH_ROWS / rows));
-}
-
-uint64_t mq_linear_bytes(const struct mq_context *context, const struct mq_linear_sizes *sizes)
-{
-    return lay_out(context, sizes).total;
-}
-
-moeq_status mq_linear_create(const struct mq_context *context, const struct mq_linear_sizes *sizes,
-                             struct mq_linear **linear, moeq_error *err)
-{
-    const struct layout l = lay_out(context, sizes);
-    struct mq_linear *r = calloc(1, sizeof *r);
-    if (!r)
-        return mq_fail_memory(err, "preparing matrix products");
-    r->threads = calloc(context->threads, sizeof *r->threads);
-    r->memory = mq_pages_alloc(l.total);
-    if (!r->threads || !r->memory) {
-        mq_linear_destroy(r);
-        return mq_fail_memory(err, "preparing matrix products");
-    }
-    r->context = context;
-    r->kernels = mq_kernels_get(context->isa);
-    r->int8 = mq_int8_kernels_get(context->isa);
-    r->sizes = *sizes;
-    char *at = r->memory;
-    for (unsigned t = 0; t < context->threads; t++, at += l.thread_bytes) {
-        r->threads[t] = (struct thread_scratch){
-            .rows = (float *)(void *)(at + l.rows),
-            .quantized = (float *)(void *)(at + l.quantized),
-            .packed = (float *)(void *)(at + l.packed),
-            .product = (float *)(void *)(at + l.product),
-            .bytes = (uint8_t *)at + l.bytes,
-            .together = (uint8_t *)at + l.together,
-            .unpacked = int8_rows_at(at, &l.unpacked),
-            .integers = int8_rows_at(at, &l.integers),
-        };
-    }
-    r->squares = (double *)(void *)at;
-    *linear = r;
-    return MOEQ_OK;
-}
-
-void mq_linear_destroy(struct mq_linear *linear)
-{
-    if (!linear)
-        return;
-    free(linear->threads);
-    free(linear->memory);
-    free(linear);
-}
 
 void mq_linear_keep(struct mq_linear *linear, struct mq_kept_weights *kept)
 {
@@ -282,11 +126,16 @@ static struct job job_of(const struct batch *b, uint64_t task)
     return job;
 }
 
+/* Of the bytes that weights are decoded from. */
+static const struct mq_level *level_of(const struct mq_weights *w)
+{
+    return w->level ? w->level : w->storage;
+}
+
 /* Whether an arm's product is one of integers: its weights have codes. */
 static bool is_int8(const struct mq_linear_arm *arm)
 {
-    const struct mq_weights *w = &arm->weights;
-    return arm->compute == MQ_COMPUTE_INT8 && (w->level ? w->level : w->storage)->unpack[0];
+    return arm->compute == MQ_COMPUTE_INT8 && level_of(&arm->weights)->unpack[0];
 }
 
 /* A token's codes are padded for the same reason as rows of floats (MQ_ROW_PAD). */
@@ -359,7 +208,7 @@ static void product_int8(const struct job *job, const struct mq_linear_arm *arm,
                          const struct int8_rows *w, size_t first, size_t m, size_t n, float *y,
                          size_t ldy)
 {
-    const struct mq_level *level = arm->weights.level ? arm->weights.level : arm->weights.storage;
+    const struct mq_level *level = level_of(&arm->weights);
     const size_t tail = job->cols % MQ_INT8_BLOCK, k = job->cols - tail;
     const struct mq_int8_tokens tokens = int8_tokens(job, arm, first);
     const struct code_range range = code_range(job, level);
@@ -377,13 +226,17 @@ static void product_int8(const struct job *job, const struct mq_linear_arm *arm,
     job->linear->int8->multiply(&tokens, m, &panels, k, n, y, ldy, tail > 0);
 }
 
-/* y = products of the packed rows with the tokens [first, first + m) of an arm. */
+/* y = products of the rows, packed or as they are stored, with the tokens [first, first + m) of an arm. */
 static void product(const struct job *job, const struct mq_linear_arm *arm,
                     const struct thread_scratch *scratch, size_t first, size_t m, size_t n,
                     float *y, size_t ldy)
 {
     if (is_int8(arm))
         product_int8(job, arm, &scratch->integers, first, m, n, y, ldy);
+    else if (scratch->panel)
+        mq_panel_product(job->linear->kernels, level_of(&arm->weights), job->linear->context->isa,
+                         scratch->panel, n, job->cols, arm->x + first * arm->ldx, arm->ldx, m, y,
+                         ldy);
     else
         job->linear->kernels->multiply(arm->x + first * arm->ldx, arm->ldx, m, scratch->packed,
                                        job->cols * MQ_PANEL, job->cols, n, y, ldy);
@@ -417,7 +270,7 @@ static void sum_outputs(const struct job *job, const struct mq_linear_arm *arm, 
     }
 }
 
-/* Multiplies the packed rows [row, row + n) with an arm's tokens. */
+/* Multiplies the rows [row, row + n) with an arm's tokens. */
 static void multiply(const struct job *job, const struct mq_linear_arm *arm,
                      const struct thread_scratch *scratch, uint64_t row, size_t n)
 {
@@ -429,7 +282,7 @@ static void multiply(const struct job *job, const struct mq_linear_arm *arm,
             finish_products(arm, row, arm->y + i * arm->ldy + row, n);
         return;
     }
-    const size_t ld = MAX_PANELS * MQ_PANEL;
+    const size_t ld = PRODUCT_LD;
     for (size_t first = 0; first < arm->tokens; first += CHUNK_TOKENS) {
         const size_t left = arm->tokens - first, m = left < CHUNK_TOKENS ? left : CHUNK_TOKENS;
         product(job, arm, scratch, first, m, n, scratch->product, ld);
@@ -493,7 +346,7 @@ static moeq_status pack_int8(const struct job *job, const struct mq_weights *wei
 {
     const struct mq_linear *linear = job->linear;
     const enum mq_isa isa = linear->context->isa;
-    const struct mq_level *level = weights->level ? weights->level : weights->storage;
+    const struct mq_level *level = level_of(weights);
     const char *what = weights->level ? level->name : "as stored";
     const size_t tail = job->cols % MQ_INT8_BLOCK, k = job->cols - tail, groups = k / level->group;
     const struct int8_rows *rows = &scratch->unpacked, *packed = &scratch->integers;
@@ -523,7 +376,7 @@ static moeq_status prepare_kept(const struct job *job, const struct mq_weights *
                                 moeq_error *err)
 {
     const struct mq_linear *linear = job->linear;
-    const struct mq_level *level = weights->level ? weights->level : weights->storage;
+    const struct mq_level *level = level_of(weights);
     float *rows = scratch->rows + p * job->cols;
     if (uses.f32) {
         mq_level_decode_rows(level, linear->context->isa, kept, count, job->cols, rows);
@@ -586,6 +439,75 @@ static moeq_status prepare_panel(const struct job *job, size_t which, struct use
                      : MOEQ_OK;
 }
 
+/* Whether a product has few tokens, of one arm. */
+static bool has_few_tokens(const struct job *job)
+{
+    const struct mq_linear_arm *arm = job->arms;
+    return job->count == 1 && arm->tokens > 0 && arm->tokens <= MQ_FEW_TOKENS && !is_int8(arm) &&
+           !measures(arm);
+}
+
+/* Finds `count` <= MQ_PANEL rows from `row` on as they are to be decoded, or reads them; NULL where
+ * they must be quantized first. */
+static moeq_status find_panel(const struct job *job, const struct thread_scratch *scratch,
+                              uint64_t row, size_t count, const uint8_t **panel, moeq_error *err)
+{
+    const struct mq_linear_arm *arm = job->arms;
+    const struct mq_weights *weights = &arm->weights;
+    const uint64_t at = job->first_row + row;
+    *panel = mq_kept_weights_find(job->linear->kept, weights, at, count);
+    if (!*panel && arm->is_encoded && arm->encoded)
+        *panel = arm->encoded + at * mq_level_row_bytes(weights->level, job->cols);
+    if (*panel || weights->level)
+        return MOEQ_OK;
+    if (scratch->stored) {
+        *panel = scratch->stored + (at - scratch->stored_row) * weights->tensor->row_bytes;
+    } else {
+        MQ_TRY(mq_view_read_rows(weights->view, weights->tensor, at, count, scratch->bytes, err));
+        *panel = scratch->bytes;
+    }
+    mq_kept_weights_put(job->linear->kept, weights, at, count, *panel);
+    return MOEQ_OK;
+}
+
+/* Fails if one of the rows of a panel is not finite. A product with such a row is none either, so the
+ * rows are looked at only where a product is not. */
+static moeq_status check_panel(const struct job *job, const struct thread_scratch *scratch,
+                               uint64_t row, size_t count, moeq_error *err)
+{
+    const struct mq_linear_arm *arm = job->arms;
+    const enum mq_isa isa = job->linear->context->isa;
+    const bool stores = job->output == MQ_LINEAR_STORE; /* an activation may have a limit */
+    const float *y = stores ? arm->y + row : scratch->product;
+    bool finite = true;
+    for (size_t i = 0; i < arm->tokens; i++, y += stores ? arm->ldy : PRODUCT_LD)
+        finite &= mq_first_not_finite(isa, y, count) == count;
+    if (finite)
+        return MOEQ_OK;
+    if (arm->weights.level)
+        return decode_encoded(&arm->weights, isa, job->first_row + row, count, scratch->panel,
+                              scratch->rows, err);
+    return decode_rows(&arm->weights, isa, job->first_row + row, count, scratch->panel,
+                       scratch->rows, err);
+}
+
+/* Multiplies the rows [row, row + n) with few tokens, panel by panel; *done: how many of them. */
+static moeq_status run_few(const struct job *job, const struct thread_scratch *scratch,
+                           uint64_t row, size_t n, size_t *done, moeq_error *err)
+{
+    struct thread_scratch mine = *scratch;
+    for (*done = 0; *done < n;) {
+        const size_t count = mq_min_u64(MQ_PANEL, n - *done);
+        MQ_TRY(find_panel(job, scratch, row + *done, count, &mine.panel, err));
+        if (!mine.panel)
+            break;
+        multiply(job, job->arms, &mine, row + *done, count);
+        MQ_TRY(check_panel(job, &mine, row + *done, count, err));
+        *done += count;
+    }
+    return MOEQ_OK;
+}
+
 /* Prepares the weights of arm `which`, and multiplies them for all arms that use them. */
 static moeq_status run_weights(const struct job *job, size_t which, struct uses uses,
                                bool need_rows, bool have_rows, const struct thread_scratch *scratch,
@@ -607,6 +529,13 @@ static moeq_status run_step(const struct job *job, size_t source, bool need_rows
                             moeq_error *err)
 {
     bool have_rows = false;
+    size_t done = 0;
+    if (has_few_tokens(job))
+        MQ_TRY(run_few(job, scratch, row, n, &done, err));
+    if (done == n)
+        return MOEQ_OK;
+    row += done;
+    n -= done;
     for (size_t a = source; a < job->count; a++) {
         const struct uses uses = uses_of(job, a);
         if (!same_source(&job->arms[a].weights, &job->arms[source].weights) || !any_use(uses))

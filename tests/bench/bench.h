@@ -86,6 +86,7 @@ void bench_die(const char *format, ...) __attribute__((format(printf, 1, 2), nor
 void bench_machine(struct bench *bench);
 void bench_codecs(struct bench *bench);
 void bench_products(struct bench *bench);
+void bench_vector(struct bench *bench);
 void bench_attention(struct bench *bench);
 void bench_recurrent(struct bench *bench);
 void bench_calibrate(struct bench *bench);

@@ -22,7 +22,7 @@ static const char help[] =
     "the scalar reference. Rates are by processor time; medians, with the distance\n"
     "between the quartiles.\n"
     "\n"
-    "  --only A,B,...    parts: codecs gemm layer recurrent calibrate text pipelines\n"
+    "  --only A,B,...    parts: codecs gemm vector layer recurrent calibrate text pipelines\n"
     "                    (machine: always)\n"
     "  --threads N       \"all threads\" (default: one for each processor)\n"
     "  --repeats N       of each measurement (default 7)\n"
@@ -188,6 +188,8 @@ int main(int argc, char **argv)
         bench_codecs(&bench);
     if (wanted(only, "gemm"))
         bench_products(&bench);
+    if (wanted(only, "vector"))
+        bench_vector(&bench);
     if (wanted(only, "layer"))
         bench_attention(&bench);
     if (wanted(only, "recurrent"))

@@ -32,6 +32,25 @@ static void check_accumulate(const struct mq_kernels *kernels, const float *x, s
     ck_assert_mem_eq(y, parts, y_floats * sizeof(float));
 }
 
+/* Rows that are not packed give the same bits, whole and in parts, for few tokens. */
+static void check_rows(const struct mq_kernels *kernels, const float *x, size_t ldx, size_t m,
+                       const float *w, size_t k, size_t n, const float *y, size_t ldy)
+{
+    const size_t few = m < 4 ? m : 4, half = k / 2;
+    for (size_t j = 0; j < n; j += MQ_PANEL) {
+        const size_t count = n - j < MQ_PANEL ? n - j : MQ_PANEL;
+        float *out = mq_test_guarded(((few - 1) * MQ_PANEL + count) * sizeof(float));
+        for (size_t cut = half; cut <= k; cut += k - half) {
+            kernels->multiply_rows(x, ldx, few, w + j * k, k, count, cut, out, MQ_PANEL, false);
+            if (cut < k)
+                kernels->multiply_rows(x + cut, ldx, few, w + j * k + cut, k, count, k - cut, out,
+                                       MQ_PANEL, true);
+            for (size_t i = 0; i < few; i++)
+                ck_assert_mem_eq(out + i * MQ_PANEL, y + i * ldy + j, count * sizeof(float));
+        }
+    }
+}
+
 static void check_shape(size_t m, size_t n, size_t k, size_t pad)
 {
     uint64_t seed = m * 1000003 + n * 1009 + k;
@@ -56,6 +75,7 @@ static void check_shape(size_t m, size_t n, size_t k, size_t pad)
         if (isa > 0)
             ck_assert_mem_eq(y, first, y_floats * sizeof(float));
         check_accumulate(kernels, x, ldx, m, packed, stride, k, n, y, ldy);
+        check_rows(kernels, x, ldx, m, w, k, n, y, ldy);
         if (isa > 0)
             continue;
         memcpy(first, y, y_floats * sizeof(float));
