@@ -3,6 +3,7 @@
 #include "model_options.h"
 #include "terminal_text.h"
 
+#include "chat_file.h"
 #include "error.h"
 #include "generation_json.h"
 #include "json.h"
@@ -43,6 +44,7 @@ struct request {
     const struct mq_options *options;
     struct mq_prompt prompt;
     struct mq_buffer prompt_file;
+    struct mq_arena *chat_file; /* of what the prompt points to; NULL: there is none */
     struct mq_ids ids;
     const char *end_token;
     struct mq_generation_options how;
@@ -99,20 +101,23 @@ static bool parse_sampling(const struct mq_options *o, struct mq_sampling *s)
 static bool parse_prompt(struct request *r)
 {
     const struct mq_options *o = r->options;
-    const int given = !!o->prompt + !!o->prompt_file + !!o->chat;
+    const int given = !!o->prompt + !!o->prompt_file + !!o->chat + !!o->chat_file;
     if (given != 1) {
-        mq_usage("generate", "expected one of --prompt TEXT, --prompt-file FILE and --chat TEXT");
+        mq_usage("generate", "expected one of --prompt TEXT, --prompt-file FILE, --chat TEXT and "
+                             "--chat-file FILE");
         return false;
     }
     if (o->system && !o->chat) {
-        mq_usage("generate", "--system goes with --chat");
+        mq_usage("generate", o->chat_file ? "--system goes with --chat: in --chat-file it is a "
+                                            "message, {\"role\": \"system\", \"content\": TEXT}"
+                                          : "--system goes with --chat");
         return false;
     }
     const char *text = o->chat ? o->chat : o->prompt;
     const time_t t = time(NULL);
     struct tm tm = {0};
     strftime(r->date, sizeof r->date, "%Y-%m-%d", localtime_r(&t, &tm));
-    r->prompt = (struct mq_prompt){.chat = o->chat != NULL,
+    r->prompt = (struct mq_prompt){.chat = o->chat || o->chat_file,
                                    .text = text,
                                    .size = text ? strlen(text) : 0,
                                    .system = o->system,
@@ -330,19 +335,45 @@ static moeq_status run_speaker(struct request *r, struct mq_job_ui *ui, struct s
     return MOEQ_OK;
 }
 
+static moeq_status read_chat(struct request *r, moeq_error *err)
+{
+    struct mq_chat_turn turn = {0};
+    r->chat_file = mq_arena_create();
+    if (!r->chat_file)
+        return mq_fail_memory(err, "reading a chat");
+    MQ_TRY(mq_chat_file_read(r->options->chat_file, r->chat_file, &turn, err));
+    r->prompt = (struct mq_prompt){.chat = true,
+                                   .text = turn.user,
+                                   .size = turn.user_size,
+                                   .earlier = turn.earlier,
+                                   .earlier_count = turn.earlier_count,
+                                   .system = turn.system,
+                                   .system_size = turn.system_size,
+                                   .date = r->date};
+    return MOEQ_OK;
+}
+
+/* What stands in a file. */
+static moeq_status read_prompt(struct request *r, moeq_error *err)
+{
+    const struct mq_options *o = r->options;
+    size_t bad;
+    if (o->chat_file)
+        return read_chat(r, err);
+    if (!o->prompt_file)
+        return MOEQ_OK;
+    MQ_TRY(mq_input_read(o->prompt_file, PROMPT_CAP_BYTES, &r->prompt_file, err));
+    if (!mq_utf8_valid(r->prompt_file.data, r->prompt_file.size, &bad))
+        return mq_fail_file(err, MOEQ_MALFORMED, o->prompt_file, "is not UTF-8 at byte %zu", bad);
+    r->prompt.text = r->prompt_file.data ? r->prompt_file.data : "";
+    r->prompt.size = r->prompt_file.size;
+    return MOEQ_OK;
+}
+
 static moeq_status run(struct request *r, struct mq_job_ui *ui, struct speaker *base,
                        struct speaker *model, moeq_error *err)
 {
-    const struct mq_options *o = r->options;
-    if (o->prompt_file) {
-        size_t bad;
-        MQ_TRY(mq_input_read(o->prompt_file, PROMPT_CAP_BYTES, &r->prompt_file, err));
-        if (!mq_utf8_valid(r->prompt_file.data, r->prompt_file.size, &bad))
-            return mq_fail_file(err, MOEQ_MALFORMED, o->prompt_file, "is not UTF-8 at byte %zu",
-                                bad);
-        r->prompt.text = r->prompt_file.data ? r->prompt_file.data : "";
-        r->prompt.size = r->prompt_file.size;
-    }
+    MQ_TRY(read_prompt(r, err));
     if (base)
         MQ_TRY(run_speaker(r, ui, base, NULL, "base", err));
     if (base && base->generation.end == MQ_GENERATION_INTERRUPTED)
@@ -368,5 +399,6 @@ enum mq_exit mq_cmd_generate(const struct mq_options *options)
     close_speaker(&model);
     mq_ids_free(&r.ids);
     mq_buffer_free(&r.prompt_file);
+    mq_arena_destroy(r.chat_file);
     return code;
 }

@@ -50,7 +50,7 @@ struct mq_options {
     uint64_t tokens, context;
     bool dump_hidden, no_bos, decode, swap, noise_floor;
     /* generate */
-    const char *prompt, *prompt_file, *chat, *system, *temperature, *top_p, *seed;
+    const char *prompt, *prompt_file, *chat, *chat_file, *system, *temperature, *top_p, *seed;
     uint64_t count, top_k;
     bool echo, ignore_eos;
     const char *samples; /* of sweep */

@@ -238,7 +238,7 @@ const struct mq_command mq_commands[] = {
     },
     {
         .name = "generate",
-        .arguments = "MODEL --prompt TEXT | --chat TEXT",
+        .arguments = "MODEL --prompt TEXT | --chat TEXT | --chat-file FILE",
         .summary = "what a model says after a prompt; two models side by side",
         .description =
             "Goes on from a prompt, token by token, and prints the text as it comes. Keys,\n"
@@ -249,7 +249,8 @@ const struct mq_command mq_commands[] = {
             "continuations, and the first token where they part with its probabilities in\n"
             "both models. What is kept and the buffers fit --memory (default: half of the\n"
             "machine's), or the job is refused before it begins.",
-        .options = "prompt prompt-file chat system count temperature top-k top-p seed context echo "
+        .options = "prompt prompt-file chat chat-file system count temperature top-k top-p seed "
+                   "context echo "
                    "ignore-eos against compute" READING,
         .common = LARGE_JOB,
         .examples = "  moeq generate mixtral.moeq --prompt 'The tide turns' -n 32\n"

@@ -154,7 +154,8 @@ static const struct option options_table[] = {
      "the text of --effort calibrated, which --text should not contain; may be repeated. The "
      "levels "
      "are made in a folder moeq-sweep-XXXXXX in $TMPDIR, of which nothing is left when the "
-     "evaluation begins (a sweep that is killed before leaves it, with one file in the size of a level)",
+     "evaluation begins (a sweep that is killed before leaves it, with one file in the size of a "
+     "level)",
      FIELD(calibration_text)},
     {"context", 0, COUNT, "N",
      "length in tokens: of evaluation's windows (default: the protocol's), of fit's KV cache "
@@ -183,6 +184,11 @@ static const struct option options_table[] = {
     {"chat", 0, TEXT, "TEXT",
      "a message to answer, put into the model's own chat template, where that is of a known form",
      FIELD(chat)},
+    {"chat-file", 0, TEXT, "FILE",
+     "a chat to go on with: a list of {\"role\", \"content\"} messages, or one a line; the user "
+     "has the "
+     "last word",
+     FIELD(chat_file)},
     {"system", 0, TEXT, "TEXT", "the system message of a chat", FIELD(system)},
     {"count", 'n', COUNT, "N", "tokens to give at most (default 64)", FIELD(count)},
     {"temperature", 0, TEXT, "T",

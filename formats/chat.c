@@ -39,7 +39,11 @@ struct mq_chat_form {
     const char *system[2];     /* before and after a system message, */
     const char *no_system;     /* and in place of one; NULL: nothing */
     const char *turn[2];       /* before system (`inside`) and user's message, and after */
-    bool inside;               /* the system message stands in the user's turn */
+    bool inside;               /* the system message stands in the user's turn: the first one, */
+    bool in_last;              /* or the last */
+    /* A turn that was answered: after the user's message, and after the answer; NULL: not known. */
+    const char *answer[2];
+    bool trim_answer;
     const char *end;
 };
 
@@ -61,6 +65,12 @@ struct mq_chat_form {
 #define GRANITE_TURN                                  \
     {"<|start_of_role|>user<|end_of_role|>",          \
      "<|end_of_text|>\n<|start_of_role|>assistant<|end_of_role|>"}
+#define CHATML_ANSWER {"<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>\n"}
+#define LLAMA3_ANSWER \
+    {"<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n", "<|eot_id|>"}
+#define GEMMA_ANSWER {"<end_of_turn>\n<start_of_turn>model\n", "<end_of_turn>\n"}
+#define GRANITE_ANSWER \
+    {"<|end_of_text|>\n<|start_of_role|>assistant<|end_of_role|>", "<|end_of_text|>\n"}
 #define KIMI_SYSTEM {"<|im_system|>system<|im_middle|>", "<|im_end|>"}
 #define KIMI_TURN                              \
     {"<|im_user|>user<|im_middle|>",           \
@@ -75,6 +85,7 @@ static const struct mq_chat_form forms[] = {
         .has = {"<|im_start|>", "<|im_sep|>"},
         .system = {"<|im_start|>system<|im_sep|>", "<|im_end|>"},
         .turn = {"<|im_start|>user<|im_sep|>", "<|im_end|><|im_start|>assistant<|im_sep|>"},
+        .answer = {"<|im_end|><|im_start|>assistant<|im_sep|>", "<|im_end|>"},
         .end = "<|im_end|>",
     },
     {
@@ -84,6 +95,7 @@ static const struct mq_chat_form forms[] = {
         .system = CHATML_SYSTEM,
         .no_system = "<|im_start|>system\n" QWEN25_SYSTEM "<|im_end|>\n",
         .turn = CHATML_TURN,
+        .answer = CHATML_ANSWER,
         .end = "<|im_end|>",
     },
     {
@@ -93,6 +105,7 @@ static const struct mq_chat_form forms[] = {
         .system = CHATML_SYSTEM,
         .no_system = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n",
         .turn = CHATML_TURN,
+        .answer = CHATML_ANSWER,
         .end = "<|im_end|>",
     },
     {
@@ -102,6 +115,7 @@ static const struct mq_chat_form forms[] = {
         .system = CHATML_SYSTEM,
         .no_system = "<|im_start|>system\nYou are a helpful assistant<|im_end|>\n",
         .turn = CHATML_TURN,
+        .answer = CHATML_ANSWER,
         .end = "<|im_end|>",
     },
     {
@@ -118,6 +132,7 @@ static const struct mq_chat_form forms[] = {
         .trim = TRIM_EACH,
         .system = CHATML_SYSTEM,
         .turn = CHATML_THINKING,
+        .answer = CHATML_ANSWER,
         .end = "<|im_end|>",
     },
     {
@@ -126,6 +141,7 @@ static const struct mq_chat_form forms[] = {
         .absent = {"You are ", "'<think>\\n' }}", "assistant\\n<think>", "system_message"},
         .system = CHATML_SYSTEM,
         .turn = CHATML_TURN,
+        .answer = CHATML_ANSWER,
         .end = "<|im_end|>",
     },
     {
@@ -135,6 +151,7 @@ static const struct mq_chat_form forms[] = {
                    "bos_token"},
         .system = CHATML_SYSTEM,
         .turn = CHATML_TURN,
+        .answer = CHATML_ANSWER,
         .end = "<|im_end|>",
     },
     {
@@ -143,6 +160,7 @@ static const struct mq_chat_form forms[] = {
         .absent = {"helpful", "system\\nYou are", "|trim", "'</think>' -}}"},
         .system = CHATML_SYSTEM,
         .turn = CHATML_THINKING,
+        .answer = CHATML_ANSWER,
         .end = "<|im_end|>",
     },
     {
@@ -151,6 +169,7 @@ static const struct mq_chat_form forms[] = {
         .absent = {"'<think>\\n' }}", "assistant\\n<think>"},
         .system = CHATML_SYSTEM,
         .turn = CHATML_TURN,
+        .answer = CHATML_ANSWER,
         .end = "<|im_end|>",
     },
     {
@@ -159,6 +178,7 @@ static const struct mq_chat_form forms[] = {
         .begin = HARMONY_SYSTEM,
         .system = {"<|start|>developer<|message|># Instructions\n\n", "\n\n<|end|>"},
         .turn = {"<|start|>user<|message|>", "<|end|><|start|>assistant"},
+        .answer = {"<|end|><|start|>assistant<|channel|>final<|message|>", "<|end|>"},
         .end = "<|return|>",
     },
     {
@@ -168,6 +188,7 @@ static const struct mq_chat_form forms[] = {
         .system = LLAMA3_SYSTEM(LLAMA31_DATES),
         .no_system = "<|start_header_id|>system<|end_header_id|>\n\n" LLAMA31_DATES "<|eot_id|>",
         .turn = LLAMA3_TURN,
+        .answer = LLAMA3_ANSWER,
         .end = "<|eot_id|>",
     },
     {
@@ -177,6 +198,7 @@ static const struct mq_chat_form forms[] = {
         .trim = TRIM_EACH,
         .system = LLAMA3_SYSTEM(""),
         .turn = LLAMA3_TURN,
+        .answer = LLAMA3_ANSWER,
         .end = "<|eot_id|>",
     },
     {
@@ -194,6 +216,7 @@ static const struct mq_chat_form forms[] = {
         .absent = {"default_system_message"},
         .system = {"[SYSTEM_PROMPT] ", "[/SYSTEM_PROMPT]"},
         .turn = {"[INST] ", "[/INST]"},
+        .answer = {"[/INST] ", "%EOS%"},
         .end = "</s>",
     },
     {
@@ -203,6 +226,7 @@ static const struct mq_chat_form forms[] = {
         .place = SYSTEM_NEEDED,
         .system = {"[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"},
         .turn = {"[INST]", "[/INST]"},
+        .answer = {"[/INST]", "%EOS%"},
         .end = "</s>",
     },
     {
@@ -212,6 +236,7 @@ static const struct mq_chat_form forms[] = {
         .system = {"", "\n\n"},
         .turn = {" [INST] ", " [/INST]"},
         .inside = true,
+        .answer = {" [/INST] ", "%EOS%"},
         .end = "</s>",
     },
     {
@@ -221,6 +246,8 @@ static const struct mq_chat_form forms[] = {
         .system = {"", "\n\n"},
         .turn = {"[INST]", "[/INST]"},
         .inside = true,
+        .in_last = true,
+        .answer = {"[/INST]", "%EOS%"},
         .end = "</s>",
     },
     {
@@ -230,6 +257,9 @@ static const struct mq_chat_form forms[] = {
         .system = {"", "\n\n"},
         .turn = {"[INST] ", "[/INST]"},
         .inside = true,
+        .in_last = true,
+        .answer = {"[/INST] ", "%EOS%"},
+        .trim_answer = true,
         .end = "</s>",
     },
     {
@@ -238,6 +268,7 @@ static const struct mq_chat_form forms[] = {
         .absent = {"<<SYS>>", "system_message"},
         .place = SYSTEM_REFUSED,
         .turn = {"[INST] ", " [/INST]"},
+        .answer = {" [/INST]", "%EOS%"},
         .end = "</s>",
     },
     {
@@ -247,6 +278,8 @@ static const struct mq_chat_form forms[] = {
         .system = {"<<SYS>>\n", "\n<</SYS>>\n\n"},
         .turn = {"[INST] ", " [/INST]"},
         .inside = true,
+        .answer = {" [/INST] ", " %EOS%%BOS%"},
+        .trim_answer = true,
         .end = "</s>",
     },
     {
@@ -256,6 +289,8 @@ static const struct mq_chat_form forms[] = {
         .system = {"", "\n\n"},
         .turn = {"<start_of_turn>user\n", "<end_of_turn>\n<start_of_turn>model\n"},
         .inside = true,
+        .answer = GEMMA_ANSWER,
+        .trim_answer = true,
         .end = "<end_of_turn>",
     },
     {
@@ -264,6 +299,7 @@ static const struct mq_chat_form forms[] = {
         .trim = TRIM_EACH,
         .place = SYSTEM_REFUSED,
         .turn = {"<start_of_turn>user\n", "<end_of_turn>\n<start_of_turn>model\n"},
+        .answer = GEMMA_ANSWER,
         .end = "<end_of_turn>",
     },
     {
@@ -272,6 +308,7 @@ static const struct mq_chat_form forms[] = {
         .trim = TRIM_EACH,
         .system = {"<|turn>system\n", "<turn|>\n"},
         .turn = {"<|turn>user\n", "<turn|>\n<|turn>model\n<|channel>thought\n<channel|>"},
+        .answer = {"<turn|>\n<|turn>model\n", "<turn|>\n"},
         .end = "<turn|>",
     },
     {
@@ -280,6 +317,7 @@ static const struct mq_chat_form forms[] = {
         .absent = {"enable_thinking", "'<｜end▁of▁sentence｜>" DEEPSEEK_ASSISTANT},
         .system = {"", ""},
         .turn = {DEEPSEEK_USER, DEEPSEEK_ASSISTANT "<think>\n"},
+        .answer = {DEEPSEEK_ASSISTANT, "<｜end▁of▁sentence｜>"},
         .end = "<｜end▁of▁sentence｜>",
     },
     {
@@ -296,6 +334,7 @@ static const struct mq_chat_form forms[] = {
         .absent = {"think>\\n'}}", "<think>", "thinking"},
         .system = {"", ""},
         .turn = {DEEPSEEK_USER, DEEPSEEK_ASSISTANT},
+        .answer = {DEEPSEEK_ASSISTANT, "<｜end▁of▁sentence｜>"},
         .end = "<｜end▁of▁sentence｜>",
     },
     {
@@ -303,6 +342,7 @@ static const struct mq_chat_form forms[] = {
         .has = {"'User: ' + message['content']", "'Assistant: ' + message['content'] + eos_token"},
         .system = {"", "\n\n"},
         .turn = {"User: ", "\n\nAssistant:"},
+        .answer = {"\n\nAssistant: ", "%EOS%"},
         .end = "<｜end▁of▁sentence｜>",
     },
     {
@@ -311,6 +351,7 @@ static const struct mq_chat_form forms[] = {
         .absent = {"You are ", "think", "tools", "<|observation|>"},
         .system = {"<|system|>\n", "<|end|>\n"},
         .turn = {"<|user|>\n", "<|end|>\n<|assistant|>\n"},
+        .answer = {"<|end|>\n<|assistant|>\n", "<|end|>\n"},
         .end = "<|end|>",
     },
     {
@@ -319,6 +360,7 @@ static const struct mq_chat_form forms[] = {
         .absent = {"You are ", "think", "tools"},
         .system = {"<|system|>\n", "<|end|>\n"},
         .turn = {"<|user|>\n", "<|end|>\n<|assistant|>\n"},
+        .answer = {"<|end|>\n<|assistant|>\n", "<|end|>\n"},
         .end = "<|end|>",
     },
     {
@@ -330,6 +372,7 @@ static const struct mq_chat_form forms[] = {
         .no_system = "<|start_of_role|>system<|end_of_role|>You are a helpful assistant. Please "
                      "ensure responses are professional, accurate, and safe.<|end_of_text|>\n",
         .turn = GRANITE_TURN,
+        .answer = GRANITE_ANSWER,
         .end = "<|end_of_text|>",
     },
     {
@@ -338,6 +381,7 @@ static const struct mq_chat_form forms[] = {
         .place = SYSTEM_NEEDED,
         .system = GRANITE_SYSTEM,
         .turn = GRANITE_TURN,
+        .answer = GRANITE_ANSWER,
         .end = "<|end_of_text|>",
     },
     {
@@ -346,7 +390,17 @@ static const struct mq_chat_form forms[] = {
         .absent = {"You are Granite", "You are a helpful assistant"},
         .system = GRANITE_SYSTEM,
         .turn = GRANITE_TURN,
+        .answer = GRANITE_ANSWER,
         .end = "<|end_of_text|>",
+    },
+    {
+        .name = "kimi-k2-thinking",
+        .has = {"<|im_system|>", "<|im_middle|>", "<|im_user|>", "<think></think>"},
+        .place = SYSTEM_NEEDED,
+        .system = KIMI_SYSTEM,
+        .turn = KIMI_TURN,
+        .answer = {"<|im_end|><|im_assistant|>assistant<|im_middle|><think></think>", "<|im_end|>"},
+        .end = "<|im_end|>",
     },
     {
         .name = "kimi-k2",
@@ -354,6 +408,7 @@ static const struct mq_chat_form forms[] = {
         .place = SYSTEM_NEEDED,
         .system = KIMI_SYSTEM,
         .turn = KIMI_TURN,
+        .answer = {"<|im_end|><|im_assistant|>assistant<|im_middle|>", "<|im_end|>"},
         .end = "<|im_end|>",
     },
     {
@@ -362,6 +417,8 @@ static const struct mq_chat_form forms[] = {
         .begin = "[gMASK]<sop>",
         .system = {"<|system|>\n", ""},
         .turn = {"<|user|>\n", "<|assistant|>"},
+        .answer = {"<|assistant|>\n<think></think>\n", ""},
+        .trim_answer = true,
         .end = "<|user|>",
     },
 };
@@ -456,18 +513,28 @@ static void put(struct mq_buffer *out, const char *text)
         mq_buffer_append(out, text, strlen(text));
 }
 
-/* A form's own words, with the day in them. */
-static void put_dated(struct mq_buffer *out, const char *text, const char *date)
+/* What marks in a form's own words stand for. */
+struct mq_chat_words {
+    const char *date, *bos, *eos;
+};
+
+/* A form's own words. */
+static void put_words(struct mq_buffer *out, const char *text, const struct mq_chat_words *words)
 {
-    static const char mark[] = "%DATE%";
-    const char *at = text ? strstr(text, mark) : NULL;
-    if (!at) {
-        put(out, text);
-        return;
+    const struct {
+        const char *mark, *text;
+    } marks[] = {{"%DATE%", words->date}, {"%BOS%", words->bos}, {"%EOS%", words->eos}};
+    const size_t count = sizeof marks / sizeof *marks;
+    while (text && *text) {
+        size_t i = 0;
+        while (i < count && strncmp(text, marks[i].mark, strlen(marks[i].mark)) != 0)
+            i++;
+        if (i < count)
+            put(out, marks[i].text);
+        else
+            mq_buffer_append(out, text, 1);
+        text += i < count ? strlen(marks[i].mark) : 1;
     }
-    mq_buffer_append(out, text, (size_t)(at - text));
-    put(out, date);
-    put(out, at + sizeof mark - 1);
 }
 
 static void put_system(struct mq_buffer *out, const struct mq_chat_form *form, struct span system)
@@ -477,27 +544,25 @@ static void put_system(struct mq_buffer *out, const struct mq_chat_form *form, s
     put(out, form->system[1]);
 }
 
-/* The user's turn, in which the system message may stand. */
-static void put_turn(struct mq_buffer *out, const struct mq_chat_form *form, const struct span *system,
+/* A user's message, in whose turn the system message may stand. */
+static void put_user(struct mq_buffer *out, const struct mq_chat_form *form, const struct span *system,
                      struct span user)
 {
+    if (form->trim == TRIM_EACH || form->trim == TRIM_USER || (form->trim == TRIM_BOTH && !system))
+        user = trimmed(user);
     put(out, form->turn[0]);
-    if (system && form->inside) {
+    if (system) {
         /* of both together only the user's message ends in white space */
         while (form->trim == TRIM_BOTH && user.size && is_space(user.text[user.size - 1]))
             user.size--;
         put_system(out, form, *system);
     }
     mq_buffer_append(out, user.text, user.size);
-    put(out, form->turn[1]);
 }
 
-moeq_status mq_chat_write(const struct mq_chat_form *form, const char *text, size_t n,
-                          const char *bos, const struct mq_chat_turn *turn,
-                          struct mq_buffer *out, moeq_error *err)
+static moeq_status check_system(const struct mq_chat_form *form, const struct mq_chat_turn *turn,
+                                moeq_error *err)
 {
-    struct span system = {turn->system, turn->system_size};
-    struct span user = {turn->user, turn->user_size};
     if (turn->system && form->place == SYSTEM_REFUSED)
         return mq_fail(err, MOEQ_UNSUPPORTED,
                        "the model's chat template (form %s) has no place for a system message: "
@@ -508,18 +573,60 @@ moeq_status mq_chat_write(const struct mq_chat_form *form, const char *text, siz
                        "the model's chat template (form %s) brings a system message of its own, "
                        "which is not carried out here: give --system TEXT",
                        form->name);
+    return MOEQ_OK;
+}
+
+/* Templates leave thoughts of earlier answers out, each in its own way: who writes a chat does it. */
+static moeq_status check_earlier(const struct mq_chat_form *form, const struct mq_chat_turn *turn,
+                                 moeq_error *err)
+{
+    if (turn->earlier_count && !form->answer[0])
+        return mq_fail(err, MOEQ_UNSUPPORTED,
+                       "how the model's chat template (form %s) writes answers that were given is "
+                       "not known here: give one message by --chat, or the whole prompt by --prompt",
+                       form->name);
+    for (size_t i = 0; i < turn->earlier_count; i++) {
+        const struct mq_chat_exchange *e = &turn->earlier[i];
+        if (memmem(e->answer, e->answer_size, "</think>", 8))
+            return mq_fail(err, MOEQ_UNSUPPORTED,
+                           "answer %zu holds thoughts (\"</think>\"), which chat templates leave "
+                           "out of what was said before: leave them out of the message",
+                           i + 1);
+    }
+    return MOEQ_OK;
+}
+
+moeq_status mq_chat_write(const struct mq_chat_form *form, const char *text, size_t n,
+                          const char *bos, const struct mq_chat_turn *turn,
+                          struct mq_buffer *out, moeq_error *err)
+{
+    const struct mq_chat_words words = {turn->date, bos, turn->eos ? turn->eos : form->end};
+    struct span system = {turn->system, turn->system_size};
+    MQ_TRY(check_system(form, turn, err));
+    MQ_TRY(check_earlier(form, turn, err));
     if (form->trim == TRIM_EACH)
         system = trimmed(system);
-    if (form->trim == TRIM_EACH || form->trim == TRIM_USER ||
-        (form->trim == TRIM_BOTH && !turn->system))
-        user = trimmed(user);
     if (contains(text, n, "bos_token"))
         put(out, bos);
-    put_dated(out, form->begin, turn->date);
+    put_words(out, form->begin, &words);
     if (turn->system && !form->inside)
         put_system(out, form, system);
     else if (!turn->system)
-        put_dated(out, form->no_system, turn->date);
-    put_turn(out, form, turn->system ? &system : NULL, user);
+        put_words(out, form->no_system, &words);
+    const struct span *inside = turn->system && form->inside ? &system : NULL;
+    for (size_t i = 0; i < turn->earlier_count; i++) {
+        const struct mq_chat_exchange *e = &turn->earlier[i];
+        struct span answer = {e->answer, e->answer_size};
+        if (form->trim == TRIM_EACH || form->trim_answer)
+            answer = trimmed(answer);
+        put_user(out, form, i == 0 && !form->in_last ? inside : NULL,
+                 (struct span){e->user, e->user_size});
+        put_words(out, form->answer[0], &words);
+        mq_buffer_append(out, answer.text, answer.size);
+        put_words(out, form->answer[1], &words);
+    }
+    put_user(out, form, turn->earlier_count == 0 || form->in_last ? inside : NULL,
+             (struct span){turn->user, turn->user_size});
+    put(out, form->turn[1]);
     return out->failed ? mq_fail_memory(err, "writing a chat") : MOEQ_OK;
 }

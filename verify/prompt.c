@@ -1,7 +1,6 @@
 /* prompt.c: ids of a prompt, ends of an answer, text of tokens. */
 #include "prompt.h"
 
-#include "chat.h"
 #include "error.h"
 #include "folder_tokenizer.h"
 #include "json.h"
@@ -84,6 +83,9 @@ static moeq_status write_chat(const struct mq_view *view, const struct mq_tokeni
 {
     const struct mq_chat_turn turn = {.system = prompt->system,
                                       .system_size = prompt->system_size,
+                                      .earlier = prompt->earlier,
+                                      .earlier_count = prompt->earlier_count,
+                                      .eos = token_text(config, "eos_token"),
                                       .user = prompt->text,
                                       .user_size = prompt->size,
                                       .date = prompt->date};

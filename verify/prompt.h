@@ -5,14 +5,17 @@
 #ifndef MQ_PROMPT_H
 #define MQ_PROMPT_H
 
+#include "chat.h"
 #include "model_view.h"
 #include "tokenizer.h"
 
 /* A text to go on from, or what is said in a chat. */
 struct mq_prompt {
     bool chat;
-    const char *text; /* of a chat: the user's message */
+    const char *text; /* of a chat: the user's last message */
     size_t size;
+    const struct mq_chat_exchange *earlier; /* of a chat: what was said before it */
+    size_t earlier_count;
     const char *system; /* of a chat; NULL: none */
     size_t system_size;
     const char *date; /* of a chat: see mq_chat_turn */

@@ -45,8 +45,8 @@ expect 0 "" generate $model --against $model --prompt 'The tide' -n 5 -q
 grep -q '^both say the same, as far as both go: 5 tokens$' "$work/stdout" || fail "against itself"
 
 # refusals
-usage generate "expected one of --prompt TEXT, --prompt-file FILE and --chat TEXT" generate $model
-usage generate "expected one of --prompt TEXT, --prompt-file FILE and --chat TEXT" generate $model --prompt a --chat b
+usage generate "expected one of --prompt TEXT, --prompt-file FILE, --chat TEXT and --chat-file FILE" generate $model
+usage generate "expected one of --prompt TEXT, --prompt-file FILE, --chat TEXT and --chat-file FILE" generate $model --prompt a --chat b
 usage generate "--system goes with --chat" generate $model --prompt a --system b
 usage generate "--count '0': expected a whole number above 0" generate $model --prompt a -n 0
 usage generate "--temperature 'hot': expected a number from 0 to 100" generate $model --prompt a --temperature hot
@@ -88,6 +88,50 @@ import json, sys
 a, b = (json.load(open(f"{sys.argv[1]}/{n}")) for n in ("stdout", "ids"))
 sys.exit(a["prompt_ids"] != b["ids"][:len(a["prompt_ids"])] or len(b["ids"]) - len(a["prompt_ids"]) > 2)
 END
+# a chat of several turns: as a list, in an object, a line each; what Jinja makes of it
+printf '%s\n' '{"role": "system", "content": "Be brief."}' '{"role": "user", "content": "Hi"}' '' \
+    '{"role": "assistant", "content": "Hello."}' '{"role": "user", "content": "Why?"}' > "$work/lines.jsonl"
+python3 - "$work" <<'END'
+import json, sys
+w = sys.argv[1]
+messages = [json.loads(line) for line in open(f"{w}/lines.jsonl") if line.strip()]
+json.dump(messages, open(f"{w}/list.json", "w"), indent=1)
+json.dump({"messages": messages}, open(f"{w}/object.json", "w"))
+text = "".join(f"<|im_start|>{m['role']}\n{m['content']}<|im_end|>\n" for m in messages)
+open(f"{w}/talk.txt", "w").write(text + "<|im_start|>assistant\n.")
+END
+"$moeq" tokenize "$work/chat" --no-bos --json --text "$work/talk.txt" > "$work/ids"
+for file in lines.jsonl list.json object.json; do
+    "$moeq" generate "$work/chat" --chat-file "$work/$file" -n 3 --json > "$work/stdout" || fail "$file"
+    python3 - "$work" <<'END' || fail "$file: ids"
+import json, sys
+a, b = (json.load(open(f"{sys.argv[1]}/{n}")) for n in ("stdout", "ids"))
+sys.exit(a["prompt_ids"] != b["ids"][:len(a["prompt_ids"])] or len(b["ids"]) - len(a["prompt_ids"]) > 2)
+END
+done
+# chat 'CONTENT' 'MESSAGE': a file that is refused
+chat() {
+    printf '%s' "$1" > "$work/talk"
+    expect 1 "moeq: $work/talk: $2" generate "$work/chat" --chat-file "$work/talk"
+}
+user='{"role": "user", "content": "a"}' answer='{"role": "assistant", "content": "b"}'
+chat "[$user, $user]" 'message 2: "role": expected "assistant" behind a user'"'"'s message'
+chat "[$answer]" 'message 1: "role": expected "user": user and assistant take turns, and the user begins'
+chat "$user
+$answer" "the last message is the assistant's: expected the user's, which is to be answered"
+chat "$user
+{\"role\": \"system\", \"content\": \"b\"}" 'line 2: "role": a system message comes first, and once'
+chat '[{"role": "tool", "content": "b"}]' 'message 1: "role": "tool": expected system, user or assistant'
+chat '[{"role": "user", "content": ["b"]}]' 'message 1: "content": expected a text, as in {"role": "user", "content": "Hi"}'
+chat "$user
+7" 'line 2: expected a message, as in {"role": "user", "content": "Hi"}'
+chat '{"a": 1}' '"messages": expected a list of messages, as in {"role": "user", "content": "Hi"}'
+chat '[]' "holds no user's message, which is to be answered"
+printf '%s' "[$user, {\"role\": \"assistant\", \"content\": \"<think>x</think>b\"}, $user]" > "$work/talk"
+expect 1 'moeq: answer 1 holds thoughts ("</think>"), which chat templates leave out of what was said before: leave them out of the message' \
+    generate "$work/chat" --chat-file "$work/talk"
+usage generate '--system goes with --chat: in --chat-file it is a message, {"role": "system", "content": TEXT}' \
+    generate $model --chat-file "$work/list.json" --system a
 echo '{{ messages[0].content }}' > "$work/chat/chat_template.jinja"
 "$moeq" generate "$work/chat" --chat Hi 2> "$work/stderr" && fail "any template"
 grep -q "is of none of the known forms (.*llama3.*): write the whole prompt yourself and give it by --prompt$" "$work/stderr" ||

@@ -2,9 +2,9 @@
 """Makes tests/formats/data/chat_templates.json: published chat templates, and what Jinja makes of them.
 
     pip install jinja2==3.1.6
-    python3 tests/data/make_chat_goldens.py LLAMA_CPP UNSLOTH
+    python3 tests/data/make_chat_goldens.py [LLAMA_CPP UNSLOTH]
 
-LLAMA_CPP: a checkout of llama.cpp (its models/templates/*.jinja and tests/test-chat-template.cpp hold
+Without arguments the templates that the file has are rendered again. LLAMA_CPP: a checkout of llama.cpp (its models/templates/*.jinja and tests/test-chat-template.cpp hold
 templates of many publishers); UNSLOTH: unsloth/chat_templates.py (Apache 2.0). Templates are rendered as
 Transformers does (utils/chat_template_utils.py: trim_blocks, lstrip_blocks, add_generation_prompt), on a
 fixed day; those that ask whether they can tell the day are told that they cannot.
@@ -47,6 +47,11 @@ CASES = [
     (None, " Hi there \n"), (" Be kind. ", " Hi there \n"), ("Be kind.", "What is\n2 + 2?"),
     (None, "你好 <b>{{ 1 }}</b>"),
 ]
+# What was said before: (system, earlier turns, user).
+TALKS = [
+    (None, [(" Hi \n", " Hello. \n")], " And now? "),
+    (" Be kind. ", [("One", "1"), (" Two ", " 2 ")], "Three"),
+]
 
 
 def environment(template):
@@ -66,8 +71,10 @@ def environment(template):
     return e
 
 
-def render(template, system, user):
+def render(template, system, user, earlier=()):
     messages = [{"role": "system", "content": system}] if system is not None else []
+    for said, answer in earlier:
+        messages += [{"role": "user", "content": said}, {"role": "assistant", "content": answer}]
     messages.append({"role": "user", "content": user})
     try:
         return environment(template).from_string(template).render(
@@ -105,19 +112,31 @@ def of_unsloth(path):
                 yield "unsloth: " + name, text
 
 
-def main():
+def published():
+    if len(sys.argv) == 1:
+        for entry in json.loads(OUT.read_text(encoding="utf-8")):
+            yield entry["name"], entry["template"]
+        return
     llama_cpp, unsloth = map(pathlib.Path, sys.argv[1:])
-    seen, out = set(), []
     for source in MORE.items(), of_folder(llama_cpp), of_test(llama_cpp), of_unsloth(unsloth):
         for name, template in source:
-            if template in seen or (len(template) > MOST and name not in LONG):
+            if len(template) > MOST and name not in LONG:
                 continue
-            if "{system_message}" in template:  # a template for templates
-                continue
-            seen.add(template)
-            cases = [{"system": s, "user": u, "text": render(template, s, u)} for s, u in CASES]
-            if any(c["text"] for c in cases):
-                out.append({"name": name, "template": template, "cases": cases})
+            if "{system_message}" not in template:  # else a template for templates
+                yield name, template
+
+
+def main():
+    seen, out = set(), []
+    for name, template in published():
+        if template in seen:
+            continue
+        seen.add(template)
+        cases = [{"system": s, "user": u, "text": render(template, s, u)} for s, u in CASES]
+        cases += [{"system": s, "earlier": e, "user": u, "text": render(template, s, u, e)}
+                  for s, e, u in TALKS]
+        if any(c["text"] for c in cases):
+            out.append({"name": name, "template": template, "cases": cases})
     OUT.write_text(json.dumps(out, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     print(f"{len(out)} templates, {OUT.stat().st_size} bytes")
 
