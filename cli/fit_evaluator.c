@@ -43,6 +43,19 @@ enum mq_exit mq_fit_evaluator(const struct mq_options *options, const struct mq_
         return mq_usage("fit",
                         "--runtime moeq runs on the processor: --vram SIZE says how much memory "
                         "it may have, --gpu nothing");
+    const struct {
+        const char *name, *value, *why;
+    } unused[] = {
+        {"kv", options->kv, "keeps no cache between tokens when it evaluates"},
+        {"level", options->level, "takes the same memory for every level"},
+        {"levels", options->levels, "takes the same memory for every level"},
+        {"quality", options->quality, "takes the same memory for every level"},
+        {"bandwidth", options->bandwidth, "reads weights as fast as the disk gives them"},
+    };
+    for (size_t i = 0; i < sizeof unused / sizeof *unused; i++)
+        if (unused[i].value)
+            return mq_usage("fit", "--runtime moeq %s: leave out --%s", unused[i].why,
+                            unused[i].name);
     if (options->vram && !mq_parse_size(options->vram, &available))
         return mq_usage("fit", "--vram '%s': expected a size such as 16GiB", options->vram);
     if (tokens > INT32_MAX)

@@ -266,7 +266,9 @@ bool mq_option_runtime(const char *command, const struct mq_options *options,
     *runtime = mq_runtime_find(options->runtime ? options->runtime : mq_runtimes[0].name);
     if (*runtime)
         return true;
-    mq_usage(command, "--runtime '%s': expected llama.cpp (Ollama and LM Studio, too), vllm, or of fit moeq",
+    mq_usage(command,
+             "--runtime '%s': expected llama.cpp (ollama and lmstudio, which run it, too), vllm, "
+             "or of fit moeq",
              options->runtime);
     return false;
 }

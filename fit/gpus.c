@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /*
  * Shares of the label, in 1/10000, of machines below large_gb and from there on:
@@ -159,12 +160,24 @@ static enum match match(const struct mq_gpu *gpu, const char *text, uint32_t *me
     return best;
 }
 
-/* No card's name begins with such a count. */
+/* No card's name begins with such a count: "2x3090", "dual 3090". */
 const char *mq_gpu_split_count(const char *text, uint32_t *cards)
 {
+    static const struct {
+        const char *word;
+        uint32_t cards;
+    } words[] = {{"dual", 2},  {"twin", 2}, {"two", 2}, {"triple", 3},
+                 {"three", 3}, {"quad", 4}, {"four", 4}};
     uint32_t n = 0;
     const char *p = text + strspn(text, " ");
     *cards = 1;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        const size_t size = strlen(words[i].word);
+        if (strncasecmp(p, words[i].word, size) == 0 && (p[size] == ' ' || p[size] == '-')) {
+            *cards = words[i].cards;
+            return p + size + 1;
+        }
+    }
     for (; isdigit((unsigned char)*p) && n <= MQ_GPU_MAX_CARDS; p++)
         n = 10 * n + (uint32_t)(*p - '0');
     p += strspn(p, " ");

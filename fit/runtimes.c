@@ -18,6 +18,7 @@
  */
 const struct mq_runtime mq_runtimes[] = {
     {.name = "llama.cpp",
+     .also = "llamacpp|llama-cpp|llama-server|llama-cli|ollama|lmstudio|lm-studio|lm studio",
      .who = "llama.cpp, Ollama and LM Studio",
      .bit = MQ_RUNS_LLAMA_CPP,
      .used_percent = 100,
@@ -42,10 +43,20 @@ const struct mq_runtime mq_runtimes[] = {
 };
 const size_t mq_runtimes_count = sizeof mq_runtimes / sizeof *mq_runtimes;
 
+/* Whether one of several names, with '|' between, is this one. */
+static bool is_among(const char *names, const char *name)
+{
+    const size_t n = strlen(name);
+    for (const char *at = names; at && n; at = strchr(at, '|') ? strchr(at, '|') + 1 : NULL)
+        if (strcspn(at, "|") == n && strncasecmp(at, name, n) == 0)
+            return true;
+    return false;
+}
+
 const struct mq_runtime *mq_runtime_find(const char *name)
 {
     for (size_t i = 0; i < mq_runtimes_count; i++)
-        if (strcasecmp(mq_runtimes[i].name, name) == 0)
+        if (strcasecmp(mq_runtimes[i].name, name) == 0 || is_among(mq_runtimes[i].also, name))
             return &mq_runtimes[i];
     return NULL;
 }

@@ -13,6 +13,7 @@ enum { MQ_RUNS_LLAMA_CPP = 1, MQ_RUNS_VLLM = 2 };
 
 struct mq_runtime {
     const char *name; /* "llama.cpp" */
+    const char *also; /* "ollama|lmstudio": programs that run it, as people type them; NULL */
     const char *who;  /* all that count so: "llama.cpp, Ollama and LM Studio" */
     uint32_t bit;     /* of mq_kv_kind.runtimes */
     /* memory */
@@ -32,7 +33,7 @@ struct mq_runtime {
 extern const struct mq_runtime mq_runtimes[];
 extern const size_t mq_runtimes_count;
 
-/* NULL: none of that name. */
+/* By its name, or that of a program that runs it (ollama, LM Studio); NULL: none. */
 const struct mq_runtime *mq_runtime_find(const char *name);
 
 struct mq_kv_kind {

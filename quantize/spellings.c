@@ -12,7 +12,7 @@
 #include <string.h>
 
 struct spelling {
-    const char *text;  /* lower case, '_' for '-', ' ' and '.'; '*' for any characters */
+    const char *text;  /* lower case, '_' for '-', ' ' and '.' (or left out); '*': any */
     const char *means; /* a level or a recipe; NULL: nothing that is written */
     const char *say;
 };
@@ -20,7 +20,10 @@ struct spelling {
 #define MIX_OF(level, mix) \
     {#level, #level, "the experts' level, all else q8_0; llama.cpp's file type of that name is the recipe " #mix}
 #define NO_ENCODER(text, use) {text, NULL, "is read, but never written; " use}
-#define DYNAMIC "levels for each tensor that its publisher chose by measurements of their own; nearest are "
+/* bits: a weight in Qwen3-30B-A3B-GGUF's file of that name (11.8, 13.8, 17.7 and 21.7 GB of 30.5 billion). */
+#define DYNAMIC(mix, bits)                                                                    \
+    "has levels for each tensor that its publisher chose by measurements of their own; take " \
+    "as many bits measured on a text of yours, --bpw " bits " --text FILE, or the recipe " mix
 
 static const struct spelling spellings[] = {
     {"fp32", "f32", NULL},
@@ -64,12 +67,18 @@ static const struct spelling spellings[] = {
     NO_ENCODER("nvfp4*", "q4_k is as large, and closer"),
     NO_ENCODER("fp8*", "q8_0 is a little larger, and closer"),
     NO_ENCODER("f8*", "q8_0 is a little larger, and closer"),
-    {"ud_q2*", NULL, DYNAMIC "mix2, or --bpw or --size with --text"},
-    {"ud_q3*", NULL, DYNAMIC "mix3, or --bpw or --size with --text"},
-    {"ud_q4*", NULL, DYNAMIC "mix4, or --bpw or --size with --text"},
-    {"ud_q5*", NULL, DYNAMIC "mix5, or --bpw or --size with --text"},
-    {"ud_*", NULL, DYNAMIC "those of --bpw or --size with --text"},
-    {"q*_k_xl", NULL, "is not one mix but its publisher's; --bpw or --size with --text choose one"},
+    {"ud_q2*", NULL, DYNAMIC("mix2", "3.1")},
+    {"ud_q3*", NULL, DYNAMIC("mix3", "3.6")},
+    {"ud_q4*", NULL, DYNAMIC("mix4", "4.6")},
+    {"ud_q5*", NULL, DYNAMIC("mix5", "5.7")},
+    {"ud_q6*", NULL, DYNAMIC("q6_k_mix", "6.6")},
+    {"ud_q8*", NULL, DYNAMIC("q8_0", "8.5")},
+    {"ud_*", NULL,
+     "has levels for each tensor that its publisher chose by measurements of their own; take "
+     "its size measured on a text of yours: --size SIZE --text FILE"},
+    {"q*_k_xl", NULL,
+     "is not one mix but its publisher's; take its size measured on a text of yours: --size SIZE "
+     "--text FILE"},
     {"q2_k_l", NULL, "is q2_k_mix with a q8_0 head, which q2_k has"},
     {"q4_k_l", NULL, "is q4_k_m with a q8_0 head and embeddings, which q4_k and mix4 have"},
     {"q5_k_l", NULL, "is q5_k_m with a q8_0 head and embeddings, which q5_k and mix5 have"},
@@ -95,16 +104,61 @@ bool mq_name_normalize(const char *text, char *name, size_t room)
     return n > 0;
 }
 
+/* Without '_': as people write who leave out what separates. */
+static void squeeze(const char *name, char squeezed[64])
+{
+    size_t n = 0;
+    for (; *name && n + 1 < 64; name++)
+        if (*name != '_')
+            squeezed[n++] = *name;
+    squeezed[n] = '\0';
+}
+
+static bool is_squeezed(const char *of, const char *squeezed)
+{
+    char own[64];
+    squeeze(of, own);
+    return strcmp(own, squeezed) == 0;
+}
+
+static const struct spelling *find_row(const char *name, const char *squeezed)
+{
+    char own[64];
+    for (size_t i = 0; i < sizeof spellings / sizeof *spellings; i++)
+        if (mq_text_matches(spellings[i].text, name))
+            return &spellings[i];
+    for (size_t i = 0; squeezed && i < sizeof spellings / sizeof *spellings; i++) {
+        squeeze(spellings[i].text, own);
+        if (mq_text_matches(own, squeezed))
+            return &spellings[i];
+    }
+    return NULL;
+}
+
+/* "q4km" -> "q4_k_m": the level or recipe that is this without its '_'; NULL: none. */
+static const char *find_squeezed(const char *squeezed)
+{
+    for (size_t i = 0; i < mq_levels_count; i++)
+        if (is_squeezed(mq_levels[i].name, squeezed))
+            return mq_levels[i].name;
+    for (size_t i = 0; i < mq_recipes_count; i++)
+        if (is_squeezed(mq_recipes[i].name, squeezed))
+            return mq_recipes[i].name;
+    return NULL;
+}
+
 bool mq_name_find(const char *text, struct mq_named *named)
 {
-    char name[64];
-    const struct spelling *row = NULL;
+    char name[64], squeezed[64];
     *named = (struct mq_named){0};
     if (!mq_name_normalize(text, name, sizeof name))
         return false;
-    for (size_t i = 0; i < sizeof spellings / sizeof *spellings && !row; i++)
-        if (mq_text_matches(spellings[i].text, name))
-            row = &spellings[i];
+    squeeze(name, squeezed);
+    const bool is_known = mq_level_find(name) || mq_recipe_find(name);
+    const char *whole = is_known ? NULL : find_squeezed(squeezed);
+    if (whole)
+        strcpy(name, whole);
+    const struct spelling *row = find_row(name, is_known || whole ? NULL : squeezed);
     const char *means = row ? row->means : name;
     if (means) {
         named->level = mq_level_find(means);

@@ -1,7 +1,7 @@
 /*
  * spellings.h: what people call levels and recipes.
  *
- * Names of both in any case, with '-', ' ' or '.' for '_', and what else people type for them
+ * Names of both in any case, with '-', ' ', '.' or nothing for '_', and what else people type for them
  * (spellings.c: a row each). Names in files are not these: mq_level_of_storage, mq_recipe_find.
  */
 #ifndef MQ_SPELLINGS_H

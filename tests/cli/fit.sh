@@ -49,8 +49,17 @@ usage fit "--kv 'q3_k': expected f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0, iq4_nl
     fit $model --vram 24GiB --kv q3_k
 usage fit "--kv 'q8_0': expected f16, bf16 or fp8, as vllm takes them" \
     fit $model --vram 24GiB --kv q8_0 --runtime vllm
-usage fit "--runtime 'exllama': expected llama.cpp (Ollama and LM Studio, too), vllm, or of fit moeq" \
+usage fit "--runtime 'exllama': expected llama.cpp (ollama and lmstudio, which run it, too), vllm, or of fit moeq" \
     fit $model --vram 24GiB --runtime exllama
+for name in ollama LMStudio "LM Studio" llamacpp; do
+    json "d['target']['runtime'] == 'llama.cpp'" fit $model --vram 24GiB --runtime "$name" --json
+done
+"$moeq" fit $model --vram 24GiB --runtime ollama | tr '\n' ' ' | tr -s ' ' > "$work/stdout"
+grep -q "memory as llama.cpp, Ollama and LM Studio take it (--runtime llama.cpp" "$work/stdout" || fail "--runtime ollama"
+usage fit "--runtime moeq keeps no cache between tokens when it evaluates: leave out --kv" \
+    fit $model --vram 24GiB --kv q8_0 --runtime moeq
+usage fit "--runtime moeq takes the same memory for every level: leave out --levels" \
+    fit $model --vram 24GiB --levels q4_k --runtime moeq
 json "[r['name'] for r in d['rows']] == ['bf16'] and d['target']['runtime'] == 'vllm' and \
     d['run'][0]['vllm'].startswith('vllm serve ') and d['run'][0]['llama_cpp'] is None" \
     fit $model --vram 200GiB --runtime vllm --json

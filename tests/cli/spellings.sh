@@ -12,16 +12,21 @@ plan() {
     cmp -s "$work/stdout" "$work/expected" || fail "$name is not $expected"
 }
 for pair in Q4_K_M=q4_k_m q3_K_l=q3_k_l Q4_K_S=q4_k_s Q8_0=q8_0 q5-k-m=q5_k_m fp16=f16 FP16=f16 BF16=bf16 \
-    int8=q8_0 4bit=q4_k IQ3_M=iq3_m MIX4=mix4 Q4=q4_k "Q4 K M"=q4_k_m q2_k=q2_k; do
+    int8=q8_0 4bit=q4_k IQ3_M=iq3_m MIX4=mix4 Q4=q4_k "Q4 K M"=q4_k_m q2_k=q2_k \
+    Q4KM=q4_k_m q4km=q4_k_m Q4-K-M=q4_k_m Q4_K-M=q4_k_m Q4K_M=q4_k_m IQ3XXS=iq3_xxs q80=q8_0 Q3KL=q3_k_l Q5.K.S=q5_k_s \
+    fp_16=f16; do
     plan "${pair%=*}" "${pair#*=}" "" --level "${pair%=*}"
     plan "${pair%=*}" "${pair#*=}" "" --recipe "${pair%=*}"
 done
 is_level="the experts' level, all else q8_0; llama.cpp's file type of that name is the recipe"
 plan Q2_K q2_k "moeq: note: --level Q2_K: $is_level q2_k_mix" --level Q2_K
+plan Q6K q6_k "moeq: note: --level Q6K: $is_level q6_k_mix" --level Q6K
 plan IQ4_XS iq4_xs "moeq: note: --recipe IQ4_XS: $is_level iq4_xs_mix" --recipe IQ4_XS
 
-usage convert "--level: 'UD-Q4_K_XL' levels for each tensor that its publisher chose by measurements of their own; nearest are mix4, or --bpw or --size with --text" \
+usage convert "--level: 'UD-Q4_K_XL' has levels for each tensor that its publisher chose by measurements of their own; take as many bits measured on a text of yours, --bpw 4.6 --text FILE, or the recipe mix4" \
     convert $model --dry-run --level UD-Q4_K_XL
+usage fit "--levels: 'Q40' is read, but never written; q4_k is as large, and closer" \
+    fit $model --vram 1GiB --levels Q40
 usage fit "--levels: 'Q4_0' is read, but never written; q4_k is as large, and closer" \
     fit $model --vram 1GiB --levels Q4_0
 usage convert "--level: 'GPTQ' is another program's format: moeq reads it, and writes q4_k and its kin" \

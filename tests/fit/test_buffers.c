@@ -17,7 +17,10 @@
  *
  *     before FlashAttention   issues and discussions of ggml-org/llama.cpp, 2023 to 2025 (the last, of Command
  *                             R's sizes, in pull request 6122: two cards)
- *     logits of all tokens    logs of 2025 and of early 2026: Qwen3-30B-A3B and 235B, gpt-oss
+ *     logits of all tokens    logs of 2025 and of early 2026: Qwen3-30B-A3B and 235B, gpt-oss; Qwen 2.5 3B in
+ *                             SciSharp/LLamaSharp issue 1099, 7B in JamePeng/llama-cpp-python pull request 1, 32B
+ *                             in ggml-org/llama.cpp issue 11861; Qwen3-30B-A3B at 32768 (rows split over two
+ *                             cards, no pipeline) in issue 13545; gpt-oss 20B at 4096 (Metal) in pull request 17609
  *     of one                  unslothai/unsloth, studio/backend/tests: llama-server b10909 on an RTX 6000 Ada
  */
 enum logits { ALL, ONE };
@@ -37,6 +40,11 @@ static const struct {
     {"llama-3-8b", "q4_k_m", "f16", 1, 8192, true, ALL, 560, 4403.49, 281.81},
     {"llama-3-70b", "q4_k_s", "f16", 1, 8192, true, ALL, 1104, 18764.46 + 19142.56, 563.65},
     {"8192 22528 40 64 64 256000", "q4_k", "f16", 2, 4096, true, ALL, 672.01, 0, 0},
+    {"2048 11008 36 16 2 151936", "q4_k", "f16", 1, 4096, true, ALL, 300.75, 0, 0},
+    {"3584 18944 28 28 4 152064", "q4_k", "f16", 1, 2048, true, ALL, 304.0, 0, 0},
+    {"5120 27648 64 40 8 152064", "q4_k_m", "f16", 1, 16384, false, ALL, 0, 18508.35, 417.66},
+    {"qwen3-30b-a3b", "q4_k", "f16", 1, 32768, false, ALL, 300.75, 0, 0},
+    {"gpt-oss-20b", "q4_k", "f16", 1, 4096, false, ALL, 404.0, 0, 0},
     {"qwen3-30b-a3b", "q4_k", "f16", 1, 65536, false, ALL, 300.75, 0, 0},
     {"qwen3-30b-a3b", "q4_k", "q8_0", 1, 32768, false, ALL, 300.75, 0, 0},
     {"qwen3-235b-a22b", "q4_k", "f16", 1, 512, false, ALL, 304.75, 0, 0},

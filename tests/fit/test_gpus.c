@@ -24,6 +24,14 @@ static const struct {
     {"NVIDIA GeForce RTX 4090", "GeForce RTX 4090", 24, 1, 1},
     {"4090 24GB", "GeForce RTX 4090", 24, 1, 1},
     {"2x3090", "GeForce RTX 3090", 24, 2, 1},
+    {"dual 3090", "GeForce RTX 3090", 24, 2, 1},
+    {"Quad RTX 3090", "GeForce RTX 3090", 24, 4, 1},
+    {"Quadro RTX 8000", "Quadro RTX 8000", 48, 1, 1},
+    {"Quadro P6000", "Quadro P6000", 24, 1, 1},
+    {"Titan V", "TITAN V", 12, 1, 1},
+    {"GH200", NULL, 0, 1, 2},
+    {"NVIDIA GH200 96GB", "GH200 96GB", 96, 1, 1},
+    {"RX Vega 64", "Radeon RX Vega 64", 8, 1, 1},
     {" 4 x RTX 3090", "GeForce RTX 3090", 24, 4, 1},
     {"8*h100-sxm", "H100 SXM", 80, 8, 1},
     {"a100-40", "A100 40GB", 40, 1, 1},
@@ -73,7 +81,7 @@ static const struct {
     {"m4 pro 32", NULL, 0, 1, 2}, /* but not with this one */
     {"m4", NULL, 0, 1, 4},
     {"m6 max", NULL, 0, 1, 0},
-    {"2x6000", NULL, 0, 2, 4},
+    {"2x6000", NULL, 0, 2, 5},
     {"4060ti", NULL, 0, 1, 1},
     {"3080", NULL, 0, 1, 5},
     {"4090 48GB", NULL, 0, 1, 3}, /* other cards are offered, none is taken */
