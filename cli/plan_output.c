@@ -158,6 +158,9 @@ static void print_result(const struct mq_options *options, const struct mq_plan 
     if (result->tensors_resumed)
         printf("resumed: %" PRIu64 " of %" PRIu64 " tensors were finished by an earlier run\n",
                result->tensors_resumed, result->tensors);
+    if (result->tensors_damaged)
+        printf("converted again: %" PRIu64 " tensors of an earlier run, which were damaged since\n",
+               result->tensors_damaged);
     mq_convert_file_name(options->output, &plan->files[0], name, sizeof name);
     printf("wrote %s", name);
     if (plan->has_index)
@@ -229,6 +232,7 @@ static enum mq_exit write_files(const char *command, const struct mq_options *op
         /* what stands for the model */
         mq_json_put_text(&b, o, "output", plan->has_index ? name : options->output);
         mq_json_put_count(&b, o, "tensors_resumed", result.tensors_resumed);
+        mq_json_put_count(&b, o, "tensors_damaged", result.tensors_damaged);
         mq_json_put_number(&b, o, "seconds", seconds);
         if (budget->given)
             mq_json_put(&b, o, "budget", mq_budget_option_json(&b, budget, plan->view));

@@ -37,7 +37,8 @@ struct job {
     struct mq_first_error failed;
     bool scan;            /* see mq_convert_plan: copies are looked at, nothing is written */
     atomic_bool counting; /* nothing is written (any more): only weights that are no numbers */
-    uint64_t resumed;     /* tensors that an earlier run has finished */
+    uint64_t resumed;     /* tensors that an earlier run has finished, */
+    uint64_t damaged;     /* and those that were damaged since */
     uint64_t raw_bytes, weights, turned, columns, encoded_bytes; /* a thread's scratch */
     omp_lock_t lock;                                             /* of: */
     struct mq_nonfinite *found; /* [plan's entries]: what cannot stay; of a scan, what can */
@@ -703,6 +704,7 @@ static moeq_status open_output(struct job *job, const struct mq_convert_options 
         return status;
     if (options->encoder) {
         MQ_TRY(see_earlier(job, threads, false, &damaged, err));
+        job->damaged = damaged;
         if (damaged)
             mq_kept_states_remove(job->output.states);
     }
@@ -722,6 +724,7 @@ static moeq_status run_all(struct job *job, unsigned threads, moeq_error *err)
     MQ_TRY(see_earlier(job, threads, true, &damaged, err));
     if (!damaged)
         return MOEQ_OK;
+    job->damaged += damaged;
     job->resumed -= mq_min_u64(damaged, job->resumed);
     MQ_TRY(run(job, threads));
     return job->refused ? MOEQ_OK : write_rest(job, err);
@@ -754,7 +757,8 @@ moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *p
     MQ_TRY_OUT(check_sources(&job, err));
     MQ_TRY_OUT(mq_output_finish(&job.output, err));
     *result = (struct mq_convert_result){.tensors = plan->view->tensors_count,
-                                         .tensors_resumed = job.resumed};
+                                         .tensors_resumed = job.resumed,
+                                         .tensors_damaged = job.damaged};
     for (size_t i = 0; i < plan->files_count; i++)
         result->bytes_written += job.output.files[i].bytes;
 out:

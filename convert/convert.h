@@ -62,6 +62,8 @@ struct mq_convert_options {
 struct mq_convert_result {
     uint64_t bytes_written;   /* the size of the finished files */
     uint64_t tensors_resumed; /* finished by an earlier run */
+    uint64_t
+        tensors_damaged; /* of its, that were not what it had written, and were converted again */
     uint64_t tensors;
 };
 

@@ -7,7 +7,6 @@
 #include "kept_states.h"
 #include "moeq_index.h"
 #include "new_file.h"
-#include "output_path.h"
 #include "text_match.h"
 
 #include <ctype.h>
@@ -110,7 +109,8 @@ moeq_status mq_output_check(const struct mq_plan *plan, const struct mq_convert_
     for (size_t i = 0; i < plan->files_count; i++) {
         char name[PATH_MAX], part[PATH_MAX];
         mq_convert_file_name(path, &plan->files[i], name, sizeof name);
-        MQ_TRY(mq_check_output_place(name, err)); /* what is unfinished may have a shorter one */
+        if (strlen(mq_base_name(name)) > NAME_MAX) /* what is unfinished may have a shorter one */
+            return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, name, "path is too long");
         MQ_TRY(refuse_source(plan, name, err));
         if (!mq_name_beside(name, PART_SUFFIX, part))
             return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, name, "path is too long");

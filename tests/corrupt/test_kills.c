@@ -294,6 +294,8 @@ START_TEST(only_what_is_damaged_is_done_again)
     same(output, whole);
     ck_assert_uint_gt(good.tensors_resumed, 3);
     ck_assert_uint_eq(result.tensors_resumed, good.tensors_resumed - 1);
+    ck_assert_uint_eq(good.tensors_damaged, 0);
+    ck_assert_uint_eq(result.tensors_damaged, 1);
 }
 END_TEST
 
