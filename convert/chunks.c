@@ -14,8 +14,7 @@ enum {
     CHUNK_WEIGHTS = 1 << 19, /* about 1 MiB of bf16, 2 MiB of f32: in the second-level cache */
     MORE_TIMES = 4,          /* as many, where rows are read well only together */
     SYNC_BYTES = 1 << 28,    /* a power cut costs no more than this, */
-    SYNC_SECONDS = 2,        /* or this; */
-    SYNC_SHARE = 30, /* less where a sync takes a small share of the time, as one to so many */
+    SYNC_SECONDS = 2,        /* or this */
 };
 
 /* ---- the table ---- */
@@ -248,30 +247,25 @@ static moeq_status put_line(struct mq_chunks *c, const struct mq_journal_line *l
 
 static moeq_status sync_parts(struct mq_chunks *c, moeq_error *err)
 {
-    const double start = now_seconds();
     const moeq_status status = mq_output_sync(c->output, c->sync_upto, err);
     omp_set_lock(&c->lock);
     c->sync_busy = false;
     c->sync_failed = status != MOEQ_OK;
     c->synced_at = now_seconds();
-    c->sync_seconds = c->synced_at - start;
     omp_unset_lock(&c->lock);
     return status;
 }
 
-/* Whether the caller is to sync; under the lock. The more work a run has behind it, the more it may
- * lose; a short one loses half of it. After a failure there is no second try: a sync that has failed
- * once may report success the next time although the data is lost. */
+/* Whether the caller is to sync; under the lock. After a failure there is no second try: a sync that
+ * has failed once may report success the next time although the data is lost. */
 static bool begin_sync(struct mq_chunks *c, bool at_once)
 {
-    const double since = now_seconds() - c->synced_at;
-    const bool due = at_once || c->work >= 2 * c->synced_work || c->bytes >= SYNC_BYTES ||
-                     since >= SYNC_SECONDS || since >= SYNC_SHARE * c->sync_seconds;
+    const bool due =
+        at_once || c->bytes >= SYNC_BYTES || now_seconds() - c->synced_at >= SYNC_SECONDS;
     if (!due || c->sync_busy || c->sync_failed)
         return false;
     c->sync_busy = true;
     c->sync_upto = c->output->journal_bytes;
-    c->synced_work = c->work;
     c->bytes = 0;
     return true;
 }
@@ -292,7 +286,6 @@ moeq_status mq_chunks_finish(struct mq_chunks *c, size_t chunk, uint32_t crc, mo
     omp_set_lock(&c->lock);
     const moeq_status status = put_line(c, &line, err);
     c->bytes += p.rows * p.tensor->entry->row_bytes;
-    c->work++;
     const bool due = status == MOEQ_OK && begin_sync(c, false);
     omp_unset_lock(&c->lock);
     return due ? sync_parts(c, err) : status;

@@ -41,9 +41,8 @@ struct mq_chunks {
     uint32_t *item_crcs;        /* [plan's items] */
     omp_lock_t lock;            /* of the journal, and of: */
     uint64_t bytes;             /* since the last sync */
-    uint64_t work, synced_work; /* chunks of this run; at the last sync */
     uint64_t sync_upto;         /* of the journal, by the one that is under way */
-    double synced_at, sync_seconds;
+    double synced_at;           /* seconds */
     bool sync_busy, sync_failed, has_lock;
 };
 
