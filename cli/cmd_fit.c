@@ -1,6 +1,7 @@
 /* cmd_fit.c: moeq fit. */
 #include "model_options.h"
 
+#include "error.h"
 #include "fit.h"
 #include "fit_evaluator.h"
 #include "fit_print.h"
@@ -80,7 +81,7 @@ static enum mq_exit add_target(const struct mq_options *options,
 /* --levels A,B,... */
 static enum mq_exit add_list(const struct mq_options *options, struct mq_fit *fit)
 {
-    char *names = strdup(options->levels), *rest = names, *name;
+    char *names = mq_said_memory(strdup(options->levels)), *rest = names, *name;
     enum mq_exit code = names ? MQ_EXIT_GOOD : MQ_EXIT_FAILURE;
     while (code == MQ_EXIT_GOOD && (name = strsep(&rest, ","))) {
         struct mq_option_target target;
@@ -179,6 +180,8 @@ enum mq_exit mq_cmd_fit(const struct mq_options *options)
     struct mq_view *view = NULL;
     struct mq_fit *fit = calloc(1, sizeof *fit);
     enum mq_exit code = MQ_EXIT_FAILURE;
+    if (!fit)
+        mq_fail_memory(&err, "fitting a model to a card");
     if (!fit || mq_open_model_or_config(options, options->positional[0], &view, &err) != MOEQ_OK ||
         mq_fit_begin(view, &target, options->context, kv, fit, &err) != MOEQ_OK) {
         code = mq_report(&err);

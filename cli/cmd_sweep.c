@@ -76,7 +76,7 @@ static bool has_room(const struct sweep *s)
 
 static bool parse_levels(const struct mq_options *options, struct sweep *s)
 {
-    s->names = options->levels ? strdup(options->levels) : NULL;
+    s->names = options->levels ? mq_said_memory(strdup(options->levels)) : NULL;
     char *rest = s->names, *name;
     while (rest && (name = strsep(&rest, ","))) {
         struct mq_option_target target;

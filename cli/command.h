@@ -126,6 +126,8 @@ void mq_print_wrapped(const char *text, int at, int from);
 
 /* "moeq: message" on stderr; the exit code that belongs to the status. */
 enum mq_exit mq_report(const moeq_error *err);
+/* Gives its argument back; where that is NULL, says that there was no memory for it. */
+void *mq_said_memory(void *memory);
 /* "moeq convert: message" and where help is; MQ_EXIT_USAGE. */
 enum mq_exit mq_usage(const char *command, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -188,7 +188,7 @@ static bool add_gpus(const char *command, const char *list, const struct sizes *
     struct sizes sizes = {.count = 0};
     if (given->count && !spread_sizes(command, list, given, &sizes))
         return false;
-    char *copy = strdup(list), *rest = copy, *name;
+    char *copy = mq_said_memory(strdup(list)), *rest = copy, *name;
     bool good = copy != NULL;
     while (good && (name = strsep(&rest, ",")))
         good = add_gpu(command, name + strspn(name, " "),

@@ -494,7 +494,7 @@ bool mq_options_parse(const struct mq_command *command, int argc, char **argv,
 {
     memset(options, 0, sizeof *options);
     bool only_positional = false;
-    options->positional = calloc((size_t)argc + 1, sizeof *options->positional);
+    options->positional = mq_said_memory(calloc((size_t)argc + 1, sizeof *options->positional));
     if (!options->positional)
         return false;
     for (int i = 0; i < argc; i++) {

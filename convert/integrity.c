@@ -440,17 +440,21 @@ static bool tensors_match(const struct check *c)
 }
 
 /* Zeros at levels whose blocks have other bytes for them. A sound file that is no whole model (a
- * recording, one of several) or none that can be read is no matter of its checksums. */
+ * recording, one of several) or none of a family that is known is no matter of its checksums; one
+ * that could not be read, or for want of memory, was not looked at. */
 static moeq_status find_zero_matrices(struct check *c, moeq_error *err)
 {
     struct mq_integrity_result *r = c->result;
     const char *format = mq_metadata_get(c->st.metadata, MQ_META_FORMAT);
     struct mq_view *view;
+    moeq_error why = {0};
     if (!mq_integrity_ok(r) || !format || strcmp(format, "moeq") != 0 ||
-        mq_metadata_get(c->st.metadata, MQ_META_SHARD) ||
-        mq_model_open(r->path, &view, NULL) != MOEQ_OK)
+        mq_metadata_get(c->st.metadata, MQ_META_SHARD))
         return MOEQ_OK;
-    const moeq_status status = mq_zero_matrices(c->context, view, r->arena, &r->zeros, err);
+    moeq_status status = mq_model_open(r->path, &view, &why);
+    if (status != MOEQ_OK)
+        return status == MOEQ_IO || status == MOEQ_NO_MEMORY ? mq_fail_with(err, &why) : MOEQ_OK;
+    status = mq_zero_matrices(c->context, view, r->arena, &r->zeros, err);
     mq_view_close(view);
     return status;
 }

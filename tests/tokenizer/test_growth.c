@@ -115,7 +115,7 @@ static const struct {
                                            "\"strip_right\":true}]}",
      .decoder = REPLACE("a", "bb"),
      .model = BPE},
-    {.normalizer = "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\" *$|a*b\"},\"content\":\"b\"}",
+    {.normalizer = "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\" *$|[ab]b\"},\"content\":\"b\"}",
      .model = BPE},
     {.added = TOKEN("9", "\\t", "false", "true", "false") "," TOKEN(
          "10", "<s>", "true", "true", "true") "," TOKEN("11", "aaaaaaaaaaaaaaab", "true", "true",
