@@ -242,8 +242,8 @@ bool mq_option_policy(const char *command, const struct mq_options *options,
     }
     policy->allow_nonfinite = options->allow_nonfinite;
     const size_t n = options->tensor.count;
-    *overrides = mq_said_memory(calloc(n + 1, sizeof **overrides));
-    if (!*overrides)
+    *overrides = n ? mq_said_memory(calloc(n, sizeof **overrides)) : NULL;
+    if (n && !*overrides)
         return false;
     for (size_t i = 0; i < n; i++)
         if (!parse_override(command, options->tensor.values[i], &(*overrides)[i]))

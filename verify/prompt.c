@@ -12,14 +12,16 @@ static const struct mq_json_limits limits = {.depth = 64, .values = 4000000};
 
 /* A side file as JSON; NULL where there is none, or none that can be read: who depends on it says
  * so elsewhere. */
-static cJSON *read_side(const struct mq_view *view, enum mq_side side)
+static moeq_status read_side(const struct mq_view *view, enum mq_side side, cJSON **tree,
+                             moeq_error *err)
 {
     const struct mq_buffer *json = &view->side[side];
     moeq_error ignored = {0};
-    cJSON *tree = NULL;
-    if (json->size)
-        mq_json_parse(json->data, json->size, &limits, view->path, 0, &tree, &ignored);
-    return tree;
+    *tree = NULL;
+    if (json->size && mq_json_parse(json->data, json->size, &limits, view->path, 0, tree,
+                                    &ignored) == MOEQ_NO_MEMORY)
+        return mq_fail_with(err, &ignored);
+    return MOEQ_OK;
 }
 
 /* The text of a token in tokenizer_config.json: "</s>", or {"content": "</s>", ...}. */
@@ -118,7 +120,8 @@ static moeq_status chat_ids(const struct mq_view *view, const struct mq_tokenize
                             const struct mq_prompt *prompt, struct mq_ids *ids,
                             const char **end_token, moeq_error *err)
 {
-    cJSON *config = read_side(view, MQ_SIDE_TOKENIZER_CONFIG);
+    cJSON *config;
+    MQ_TRY(read_side(view, MQ_SIDE_TOKENIZER_CONFIG, &config, err));
     struct mq_arena *arena = mq_arena_create();
     struct mq_buffer text = {0};
     moeq_status status =
@@ -181,11 +184,12 @@ static moeq_status add_config_ends(const struct mq_view *view, const cJSON *conf
 moeq_status mq_end_tokens(const struct mq_view *view, const struct mq_tokenizer *tokenizer,
                           const char *end_token, struct mq_ids *ends, moeq_error *err)
 {
-    cJSON *generation = read_side(view, MQ_SIDE_GENERATION_CONFIG);
-    cJSON *config = read_side(view, MQ_SIDE_CONFIG);
-    cJSON *tokens = read_side(view, MQ_SIDE_TOKENIZER_CONFIG);
-    const char *eos = token_text(tokens, "eos_token");
+    cJSON *generation = NULL, *config = NULL, *tokens = NULL;
     moeq_status status;
+    MQ_TRY_OUT(read_side(view, MQ_SIDE_GENERATION_CONFIG, &generation, err));
+    MQ_TRY_OUT(read_side(view, MQ_SIDE_CONFIG, &config, err));
+    MQ_TRY_OUT(read_side(view, MQ_SIDE_TOKENIZER_CONFIG, &tokens, err));
+    const char *eos = token_text(tokens, "eos_token");
     MQ_TRY_OUT(add_config_ends(view, generation, ends, err));
     MQ_TRY_OUT(add_config_ends(view, config, ends, err));
     MQ_TRY_OUT(add_config_ends(view, mq_json_get(config, "text_config"), ends, err));

@@ -191,6 +191,10 @@ static moeq_status read_elements(struct cursor *c, struct mq_gguf_key *key)
     key->offset = c->at;
     MQ_TRY(pass_elements(c, key, key->element, key->count, 1));
     key->size_bytes = c->at - key->offset;
+    const char *value = c->gguf->header + key->offset;
+    if (key->type == MQ_GGUF_STRING && memchr(value + 8, '\0', key->size_bytes - 8))
+        return mq_gguf_fail_key(c->gguf, key, MOEQ_MALFORMED, c->err,
+                                "expected a text without U+0000, where other readers end it");
     if (key->type == MQ_GGUF_BOOL && (unsigned char)c->gguf->header[key->offset] > 1)
         return mq_gguf_fail_key(c->gguf, key, MOEQ_MALFORMED, c->err,
                                 "expected 0 or 1 for a boolean, found %u",

@@ -219,6 +219,12 @@ static void bad_bool(struct gguf_build *b)
     gguf_key_raw(b, "x.flag", MQ_GGUF_BOOL, "\2", 1);
 }
 
+/* A text of eight bytes' length, three of them: "a", U+0000, "b". */
+static void nul_in_text(struct gguf_build *b)
+{
+    gguf_key_raw(b, "x.text", MQ_GGUF_STRING, "\3\0\0\0\0\0\0\0a\0b", 11);
+}
+
 static void again(struct gguf_build *b)
 {
     gguf_key_u32(b, "llama.block_count", 1);
@@ -274,6 +280,10 @@ static const struct damage {
     {.before = bad_bool,
      .status = MOEQ_MALFORMED,
      .message = "%s: key 'x.flag' at byte 42: expected 0 or 1 for a boolean, found 2"},
+    {.before = nul_in_text,
+     .status = MOEQ_MALFORMED,
+     .message = "%s: key 'x.text' at byte 42: expected a text without U+0000, where other readers "
+                "end it"},
     {.before = again,
      .status = MOEQ_MALFORMED,
      .message = "%s: key 'llama.block_count' at byte 208: is there twice"},
