@@ -24,7 +24,7 @@
 #include <pcre2.h>
 
 enum {
-    STEPS_PER_BYTE = 256,    /* of the budget; published patterns need below 40 */
+    STEPS_PER_BYTE = 256,    /* of the budget; published patterns need below 20 */
     FIRST_BUDGET = 1 << 24,  /* a twentieth of a second */
     HEAP_KIB = 256 * 1024,   /* of the interpreter's backtracking points */
     FREE_REPEATS = 8,        /* of an item, that a step pays for */
