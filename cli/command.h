@@ -55,7 +55,7 @@ struct mq_options {
     bool echo, ignore_eos;
     const char *samples; /* of sweep */
     /* fit */
-    const char *gpu, *vram, *bandwidth, *kv, *quality, *runtime;
+    const char *gpu, *vram, *ram, *bandwidth, *kv, *quality, *runtime;
     uint64_t gpu_context;
     bool list_gpus, no_flash_attention;
     /* verify */

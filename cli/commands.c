@@ -137,7 +137,7 @@ const struct mq_command mq_commands[] = {
         .options = "text tasks levels files shared attention embeddings tensor effort calibration "
                    "calibration-text protocol context tokens swap noise-floor attribute compute "
                    "columns color "
-                   "gpu vram bandwidth gpu-context kv runtime samples "
+                   "gpu vram ram bandwidth gpu-context kv runtime samples "
                    "report charts card base-model" READING,
         .common = LARGE_JOB " verbose",
         .examples = "  moeq sweep Mixtral-8x7B-v0.1 --text wiki.txt --levels q8_0,q4_k,q3_k \\\n"
@@ -272,7 +272,7 @@ const struct mq_command mq_commands[] = {
             "the host. Reads no weights: MODEL may be a config.json alone. With --quality,\n"
             "says which of the levels that fit is the best one.",
         .options =
-            "gpu vram bandwidth list-gpus context kv runtime no-flash-attention level levels "
+            "gpu vram ram bandwidth list-gpus context kv runtime no-flash-attention level levels "
             "shared attention embeddings tensor quality" READING,
         .common = COMMON,
         .examples = "  moeq fit Mixtral-8x7B-v0.1 --gpu 4090 --context 8192\n"

@@ -50,6 +50,7 @@ enum mq_exit mq_fit_evaluator(const struct mq_options *options, const struct mq_
         {"level", options->level, "takes the same memory for every level"},
         {"levels", options->levels, "takes the same memory for every level"},
         {"quality", options->quality, "takes the same memory for every level"},
+        {"ram", options->ram, "needs the memory that --vram is asked about alone"},
         {"bandwidth", options->bandwidth, "reads weights as fast as the disk gives them"},
     };
     for (size_t i = 0; i < sizeof unused / sizeof *unused; i++)

@@ -215,6 +215,14 @@ static void print_take(const struct mq_fit *fit)
     if (!take)
         snprintf(text, sizeof text, "no level fits %s with %" PRIu64 " tokens%s.", name,
                  fit->context, fit->target.unified ? "" : "; see above for shorter contexts");
+    else if (c.take == c.offload && c.on_card < 0 &&
+             mq_fit_row_host_bytes(take) > mq_fit_target_host(&fit->target))
+        snprintf(text, sizeof text,
+                 "no level fits %s with %" PRIu64 " tokens, nor that and a host of %.0f GiB%s: %s "
+                 "needs least, %.1f GiB on the host.",
+                 name, fit->context, (double)mq_fit_target_host(&fit->target) / 7 * 8 / 0x1p30,
+                 fit->target.host_bytes ? "" : " (--ram)", take->name,
+                 (double)mq_fit_row_host_bytes(take) / 0x1p30);
     else if (c.take == c.offload && c.on_card < 0)
         snprintf(text, sizeof text,
                  "no level fits %s with %" PRIu64 " tokens; %s runs with part of it on the host.",

@@ -2,6 +2,7 @@
 #include "fit_target.h"
 
 #include "checked.h"
+#include "cpu.h"
 #include "gpu_auto.h"
 #include "nearest.h"
 
@@ -244,6 +245,22 @@ static bool add_cards(const char *command, const struct mq_options *options,
     return true;
 }
 
+/* --ram, or what this machine has where its card is asked for. */
+static bool add_host(const char *command, const struct mq_options *options,
+                     struct mq_fit_target *target)
+{
+    if (options->ram) {
+        if (mq_parse_size(options->ram, &target->host_bytes) && target->host_bytes >= 1u << 30 &&
+            !(target->host_bytes >> 50))
+            return true;
+        mq_usage(command, "--ram '%s': expected a size such as 64GiB", options->ram);
+        return false;
+    }
+    if (options->gpu && strcasecmp(options->gpu, "auto") == 0)
+        target->host_bytes = mq_physical_memory_bytes();
+    return true;
+}
+
 bool mq_option_fit_target(const char *command, const struct mq_options *options,
                           struct mq_fit_target *target)
 {
@@ -256,7 +273,7 @@ bool mq_option_fit_target(const char *command, const struct mq_options *options,
         mq_usage(command, "the card is missing: --gpu NAME (see --list-gpus) or --vram SIZE");
         return false;
     }
-    return add_cards(command, options, target) &&
+    return add_cards(command, options, target) && add_host(command, options, target) &&
            (!options->bandwidth || add_bandwidth(command, options->bandwidth, target));
 }
 

@@ -17,6 +17,7 @@ enum option_kind {
     CHOICE, /* a text that is one of those in `value`, between bars */
     LIST,
     COUNT,
+    CONTEXT, /* a count of tokens, as models are sold: 8k is 8192 */
     SIZE
 };
 
@@ -157,7 +158,7 @@ static const struct option options_table[] = {
      "evaluation begins (a sweep that is killed before leaves it, with one file in the size of a "
      "level)",
      FIELD(calibration_text)},
-    {"context", 0, COUNT, "N",
+    {"context", 0, CONTEXT, "N",
      "length in tokens: of evaluation's windows (default: the protocol's), of fit's KV cache "
      "(default: the model's, at most 8192), of what generate reads and gives together (default: "
      "the model's)",
@@ -216,12 +217,17 @@ static const struct option options_table[] = {
      "instead of what the list says is usable. Where --gpu names a machine of unified memory "
      "without its size (m2-max): that size, of which --list-gpus says how much is usable",
      FIELD(vram)},
+    {"ram", 0, TEXT, "SIZE",
+     "memory of the host, which part of the weights may stay in (default 64GiB; with --gpu auto "
+     "this "
+     "machine's)",
+     FIELD(ram)},
     {"bandwidth", 0, TEXT, "GBS[,GBS...]",
      "of the memory that --vram gives, in GB/s, for the bound of tokens/s: one figure, or one for "
      "each "
      "card",
      FIELD(bandwidth)},
-    {"gpu-context", 0, COUNT, "N",
+    {"gpu-context", 0, CONTEXT, "N",
      "tokens of the KV cache on the card (default: those of --context, or else the model's own, at "
      "most 8192)",
      FIELD(gpu_context)},
@@ -413,11 +419,14 @@ static bool set_option(const struct mq_command *command, const struct option *o,
     case LIST:
         return append_value(field, value);
     case COUNT:
+    case CONTEXT:
     case SIZE:
-        if (parse_number(value, o->kind == SIZE, field) && *(uint64_t *)field > 0)
+        if (parse_number(value, o->kind != COUNT, field) && *(uint64_t *)field > 0)
             return true;
         mq_usage(command->name, "--%s '%s': expected %s", o->name, value,
-                 o->kind == SIZE ? "a size such as 256M or 4G" : "a whole number above 0");
+                 o->kind == SIZE      ? "a size such as 256M or 4G"
+                 : o->kind == CONTEXT ? "a whole number above 0, such as 8192 or 8k"
+                                      : "a whole number above 0");
         return false;
     }
     return false;

@@ -19,11 +19,10 @@ bool mq_sweep_card_options(const struct mq_options *options, struct mq_sweep_car
 {
     card->given = options->gpu || options->vram;
     card->context = options->gpu_context ? options->gpu_context : options->context;
-    if (!card->given &&
-        (options->kv || options->runtime || options->bandwidth || options->gpu_context)) {
-        mq_usage(
-            "sweep",
-            "--kv, --runtime, --bandwidth and --gpu-context are about a card: --gpu or --vram");
+    if (!card->given && (options->kv || options->runtime || options->bandwidth ||
+                         options->gpu_context || options->ram)) {
+        mq_usage("sweep", "--kv, --runtime, --bandwidth, --ram and --gpu-context are about a card: "
+                          "--gpu or --vram");
         return false;
     }
     if (!card->given)

@@ -92,14 +92,24 @@ static double offload_rate(const struct mq_fit_row *row)
     return mq_fit_row_offload(row)->tokens_per_second;
 }
 
-/* Of the rows larger than `least` that can be split: the largest that is as fast as asked for; else, if
- * none is, the smallest, or where nothing fits the fastest. */
-static int choose_offload(const struct mq_fit *fit, uint64_t least, double rate, bool fastest)
+uint64_t mq_fit_row_host_bytes(const struct mq_fit_row *row)
 {
-    int large = -1, small = -1, fast = -1;
+    return mq_fit_row_offload(row)->bytes + row->host_embedding_bytes;
+}
+
+/* Of the rows larger than `least` that can be split so that the host holds its part: the largest that is as
+ * fast as asked for; else, if none is, the smallest, or where nothing fits the fastest, or what the host
+ * is least too small for. */
+static int choose_offload(const struct mq_fit *fit, uint64_t least, double rate, bool nothing_fits)
+{
+    int large = -1, small = -1, fast = -1, near = -1;
     for (size_t i = 0; i < fit->rows_count; i++) {
         const struct mq_fit_row *r = &fit->rows[i];
         if (!mq_fit_row_offload(r) || r->weight_bytes <= least)
+            continue;
+        if (near < 0 || mq_fit_row_host_bytes(r) < mq_fit_row_host_bytes(&fit->rows[near]))
+            near = (int)i;
+        if (mq_fit_row_host_bytes(r) > mq_fit_target_host(&fit->target))
             continue;
         if (offload_rate(r) >= rate &&
             (large < 0 || r->weight_bytes > fit->rows[large].weight_bytes))
@@ -109,7 +119,9 @@ static int choose_offload(const struct mq_fit *fit, uint64_t least, double rate,
         if (fast < 0 || offload_rate(r) > offload_rate(&fit->rows[fast]))
             fast = (int)i;
     }
-    return large >= 0 ? large : fastest ? fast : small;
+    if (large >= 0 || !nothing_fits)
+        return large >= 0 ? large : small;
+    return fast >= 0 ? fast : near;
 }
 
 /* Output of 3 bits and worse: see the bands of report_doc.h, and bits where nothing was measured. */

@@ -27,7 +27,8 @@
 
 enum {
     MQ_FIT_COPIES = 4, /* of inputs that a pipeline of cards holds: GGML_SCHED_MAX_COPIES of ggml */
-    MQ_FIT_HOST_GBS = 90,     /* two channels of DDR5-5600: 2 x 8 B x 5.6e9/s = 89.6 GB/s */
+    MQ_FIT_HOST_GIB = 64, /* unless it is given: what such boards hold with one module a channel */
+    MQ_FIT_HOST_GBS = 90, /* two channels of DDR5-5600: 2 x 8 B x 5.6e9/s = 89.6 GB/s */
     MQ_FIT_MIN_CONTEXT = 512, /* tokens; a shorter context is not offered as an answer */
     MQ_FIT_MAX_CONTEXT = 1 << 24,
     MQ_FIT_MAX_ROWS = 32,
@@ -44,9 +45,12 @@ struct mq_fit_target {
     struct mq_fit_card card[MQ_GPU_MAX_CARDS];
     uint32_t cards;
     bool unified;                     /* no host memory beside it */
+    uint64_t host_bytes;              /* of the host's memory; 0: MQ_FIT_HOST_GIB */
     bool no_flash_attention;          /* the runtime stores attention's scores */
     const struct mq_runtime *runtime; /* NULL: the first, llama.cpp */
 };
+/* What of the host's memory weights may take: the system needs an eighth. */
+uint64_t mq_fit_target_host(const struct mq_fit_target *target);
 const struct mq_runtime *mq_fit_target_runtime(const struct mq_fit_target *target);
 
 /* Adds n cards of the table, or of so many usable bytes; false if these are too many. */
@@ -151,9 +155,10 @@ int mq_fit_best(const struct mq_fit *fit);
  * What to run, weighing memory against speed. -1: there is none.
  *
  *     on_card   mq_fit_best
- *     offload   of the rows with more bytes than that: the largest whose bound with part of it on the
- *               host is still half of on_card's, else the smallest; where nothing fits, the largest that
- *               is as fast as people read (MQ_FIT_READING), else the fastest
+ *     offload   of the rows with more bytes than that, whose part on the host fits there: the largest whose
+ *               bound is still half of on_card's, else the smallest; where nothing fits, the largest that
+ *               is as fast as people read (MQ_FIT_READING), else the fastest; where the host is too
+ *               small for each, the one that needs least of it
  *     take      on_card, unless there is none, or it is poor (experts below 4 bits, or KL divergence of 3
  *               bits and worse) while offload is not and keeps half of the speed
  */
@@ -166,6 +171,8 @@ struct mq_fit_choice mq_fit_choose(const struct mq_fit *fit);
 /* How a row that does not fit is split: experts on the host where the model has some, else layers; NULL
  * if it cannot be. */
 const struct mq_fit_offload *mq_fit_row_offload(const struct mq_fit_row *row);
+/* What the host then holds, the embedding table too. Only of a row that can be split. */
+uint64_t mq_fit_row_host_bytes(const struct mq_fit_row *row);
 
 /* What the cache holds of so many tokens, all layers together. */
 uint64_t mq_fit_kv_bytes(const struct mq_fit *fit, uint64_t tokens);

@@ -46,3 +46,9 @@ const struct mq_runtime *mq_fit_target_runtime(const struct mq_fit_target *targe
 {
     return target->runtime ? target->runtime : &mq_runtimes[0];
 }
+
+uint64_t mq_fit_target_host(const struct mq_fit_target *target)
+{
+    const uint64_t all = target->host_bytes ? target->host_bytes : (uint64_t)MQ_FIT_HOST_GIB << 30;
+    return all / 8 * 7;
+}

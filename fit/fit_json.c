@@ -230,6 +230,8 @@ static void put_target(struct mq_json_tree *b, cJSON *parent, const struct mq_fi
                card->bandwidth_gbs ? card->bandwidth_gbs : (double)NAN);
     mq_json_put_text(b, o, "runtime", mq_fit_target_runtime(t)->name);
     mq_json_put_bool(b, o, "unified_memory", t->unified);
+    mq_json_put_number(b, o, "host_usable_bytes",
+                       t->unified ? (double)NAN : (double)mq_fit_target_host(t));
     mq_json_put_bool(b, o, "flash_attention", !t->no_flash_attention);
     cJSON *each = mq_json_array(b);
     mq_json_put(b, o, "each", each);

@@ -177,6 +177,12 @@ static size_t rate_sentences(const struct mq_fit *fit, char (*text)[MQ_FIT_SENTE
         snprintf(text[n++], MQ_FIT_SENTENCE,
                  "tokens/s: an upper bound for one stream with a full context, bandwidth / (active "
                  "weights + KV cache)");
+    if (offloads)
+        snprintf(text[n++], MQ_FIT_SENTENCE,
+                 "the host has %.0f GiB%s, of which 7/8 may hold weights: no line is printed for a "
+                 "level that needs more, if another needs less",
+                 (double)mq_fit_target_host(&fit->target) / 7 * 8 / 0x1p30,
+                 fit->target.host_bytes ? "" : " (--ram SIZE)");
     if (rates && offloads)
         snprintf(text[n++], MQ_FIT_SENTENCE,
                  "what is on the host is read at %d GB/s (two channels of DDR5-5600); the card "

@@ -71,6 +71,17 @@ grep -q 'moeq_result.*fit' "$work/stdout" || fail "--runtime moeq --json"
 "$moeq" fit $model --runtime moeq --vram 16GiB | tr '\n' ' ' | grep -q "for each window of 512 tokens, .* at least: fits" ||
     fail "--runtime moeq"
 
+# the host's memory: what it cannot hold is not offered
+big=tests/fixtures/configs/gpt-oss-120b.json
+json "'q4_k' in d['run'][0]['llama_cpp'] and '--n-cpu-moe' in d['run'][0]['llama_cpp'] and d['target']['host_usable_bytes'] == 56 * 2**30" \
+    fit $big --gpu 4090 --context 8k --json
+json "'bf16' in d['run'][0]['llama_cpp'] and d['kv_cache']['context_tokens'] == 8192" fit $big --gpu 4090 --ram 512G --context 8K --json
+"$moeq" fit $big --gpu 4090 --ram 8G | tr '\n' ' ' | tr -s ' ' > "$work/stdout"
+grep -q "no level fits GeForce RTX 4090 with 8192 tokens, nor that and a host of 8 GiB: iq2_xxs needs least, 1[0-9.]* GiB on the host" \
+    "$work/stdout" || fail "--ram 8G: $(grep -o 'Best.*' "$work/stdout")"
+usage fit "--ram 'much': expected a size such as 64GiB" fit $big --gpu 4090 --ram much
+usage fit "--context '8kk': expected a whole number above 0, such as 8192 or 8k" fit $big --gpu 4090 --context 8kk
+
 # lines to run, of what fits and of what does with some experts on the host
 "$moeq" fit $model --gpu 4090 --levels q4_k,q3_k --attention q4_k > "$work/stdout" || fail "fit"
 grep -q "^  q3_k, all of it on the card: at most [0-9]* tokens/s$" "$work/stdout" || fail "title"
@@ -115,7 +126,7 @@ grep -q '^\*\*Take q4_k: 4\.[0-9]*.*MiB, fits a card with 1.01 GiB with a contex
 "$moeq" sweep $model_folder --text "$work/text" --levels q8_0,q4_k --vram 2GiB --tokens 512 --no-progress > "$work/stdout" ||
     fail "sweep --vram 2GiB"
 grep -q "^Take q8_0: 6\.[0-9]* MiB, fits a card with 2.00 GiB" "$work/stdout" || fail "what fits best: $(tail -3 "$work/stdout")"
-usage sweep "--kv, --runtime, --bandwidth and --gpu-context are about a card: --gpu or --vram" \
+usage sweep "--kv, --runtime, --bandwidth, --ram and --gpu-context are about a card: --gpu or --vram" \
     sweep $model_folder --text "$work/text" --levels q4_k --kv q8_0
 
 # a few bytes that ask for much work: 196,000 tensors, and 8,000 layers
