@@ -17,8 +17,8 @@
 /* Floats of one layer's parts; alignment is that of keys and values. */
 struct parts {
     uint64_t states, before; /* zero at first */
-    uint64_t keys, values, latents;
-    size_t stride, latents_ld;
+    uint64_t keys, values, latents, formed;
+    size_t stride, latents_ld, formed_ld;
 };
 
 static const struct mq_slot *convolution_of(const struct mq_program *program)
@@ -46,6 +46,8 @@ static struct parts parts_of(const struct mq_program *program, size_t tokens, si
     case MQ_MIXER_LATENT:
         p.latents_ld = (size_t)l->kv_rank + l->rotary_dim + MQ_ROW_PAD;
         p.latents = tokens * (uint64_t)p.latents_ld;
+        p.formed_ld = l->heads * ((size_t)l->head_dim - l->rotary_dim + l->value_dim) + MQ_ROW_PAD;
+        p.formed = tokens * (uint64_t)p.formed_ld;
         break;
     case MQ_MIXER_DELTA:
     case MQ_MIXER_MAMBA:
@@ -68,7 +70,7 @@ static float *take(char *base, uint64_t *at, uint64_t floats)
 
 /* Sets the layers' places where there is a cache; returns the bytes. */
 static uint64_t lay_out(const struct mq_view *view, size_t tokens, size_t at_once,
-                        struct mq_cache *cache)
+                        bool keeps_formed, struct mq_cache *cache)
 {
     char *base = cache ? cache->memory : NULL;
     uint64_t at = 0, cleared = 0;
@@ -86,6 +88,8 @@ static uint64_t lay_out(const struct mq_view *view, size_t tokens, size_t at_onc
             layer->keys.values = take(base, &at, p.values);
             layer->latents = take(base, &at, p.latents);
             layer->latents_ld = p.latents_ld;
+            layer->formed = take(base, &at, keeps_formed ? p.formed : 0);
+            layer->formed_ld = p.formed_ld;
         }
         if (zeros)
             cleared = at;
@@ -97,13 +101,21 @@ static uint64_t lay_out(const struct mq_view *view, size_t tokens, size_t at_onc
 
 uint64_t mq_cache_bytes(const struct mq_view *view, size_t tokens, size_t at_once)
 {
-    return tokens > INT32_MAX ? UINT64_MAX : lay_out(view, tokens, at_once, NULL);
+    return tokens > INT32_MAX ? UINT64_MAX : lay_out(view, tokens, at_once, false, NULL);
+}
+
+uint64_t mq_cache_formed_bytes(const struct mq_view *view, size_t tokens)
+{
+    return tokens > INT32_MAX
+               ? UINT64_MAX
+               : lay_out(view, tokens, 1, true, NULL) - lay_out(view, tokens, 1, false, NULL);
 }
 
 moeq_status mq_cache_create(const struct mq_view *view, size_t tokens, size_t at_once,
-                            struct mq_cache **cache, moeq_error *err)
+                            bool keeps_formed, struct mq_cache **cache, moeq_error *err)
 {
-    const uint64_t bytes = mq_cache_bytes(view, tokens, at_once);
+    const uint64_t bytes = mq_cache_bytes(view, tokens, at_once) +
+                           (keeps_formed ? mq_cache_formed_bytes(view, tokens) : 0);
     struct mq_cache *c = calloc(1, sizeof *c);
     *cache = NULL;
     if (c) {
@@ -119,7 +131,7 @@ moeq_status mq_cache_create(const struct mq_view *view, size_t tokens, size_t at
     }
     c->capacity = tokens;
     c->layers_count = view->hparams.layers;
-    c->bytes = lay_out(view, tokens, at_once, c);
+    c->bytes = lay_out(view, tokens, at_once, keeps_formed, c);
     mq_cache_clear(c);
     *cache = c;
     return MOEQ_OK;

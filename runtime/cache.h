@@ -4,8 +4,9 @@
  *
  *     grouped      keys and values of every head, turned and packed (attention.h); with a sliding
  *                  window or chunks those alone that a query may see
- *     latent       what k and v of all heads are made of, one short row a token: they are made
- *                  again for each step, which costs products and no memory
+ *     latent       what k and v of all heads are made of, one short row a token; and they themselves where
+ *                  there is memory for them, else they are made again for each step: of DeepSeek-V3
+ *                  8 MB a token, or a billion multiply-adds for each token at each step
  *     delta, mamba the state of every head, and the last tokens' inputs of the convolution
  *     convolution  the latter
  *
@@ -22,6 +23,9 @@ struct mq_cache_layer {
     struct mq_key_cache keys;
     float *latents; /* [tokens][latents_ld] */
     size_t latents_ld;
+    float
+        *formed; /* k without positions and v of every head: [tokens][formed_ld]; NULL: not kept */
+    size_t formed_ld;
     float *states; /* as mq_recurrence_job has them */
     float *before; /* as mq_convolution_job has them */
 };
@@ -39,8 +43,10 @@ struct mq_cache {
 /* For sequences of up to `tokens` tokens, of which `at_once` come at a time at most. UINT64_MAX
  * where it is more than can be said. */
 uint64_t mq_cache_bytes(const struct mq_view *view, size_t tokens, size_t at_once);
+/* What keys and values formed of latents take beside that; 0: there are none. */
+uint64_t mq_cache_formed_bytes(const struct mq_view *view, size_t tokens);
 moeq_status mq_cache_create(const struct mq_view *view, size_t tokens, size_t at_once,
-                            struct mq_cache **cache, moeq_error *err);
+                            bool keeps_formed, struct mq_cache **cache, moeq_error *err);
 void mq_cache_destroy(struct mq_cache *cache); /* NULL is fine */
 
 /* Forgets all tokens. */

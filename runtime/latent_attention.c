@@ -10,7 +10,8 @@
  *           heads [tokens] | out [tokens] |
  *
  * The latents of k and v end with the part of k that is turned, which all heads share. Of a sequence that
- * goes on they are what is kept (cache.h): q is then of the tokens at hand, k and v of all of them.
+ * goes on they are what is kept (cache.h): q is then of the tokens at hand, k and v of all of them. Where
+ * these are kept too, those of the tokens at hand alone are made.
  */
 #include "pass_int.h"
 
@@ -132,21 +133,37 @@ static moeq_status make_latents(struct mq_pass *pass, enum mq_role matrix, enum 
     return MOEQ_OK;
 }
 
-/* k and v of some heads, of all tokens. */
-static moeq_status project_keys(struct mq_pass *pass, int32_t layer, const struct places *p,
-                                uint64_t first, uint64_t count, moeq_error *err)
+/* Where k without positions and v of the heads from `first` on stand, of all tokens. */
+static float *keys_and_values(const struct mq_pass_arm *arm, int32_t layer, const struct places *p,
+                              const struct mq_layer_attention *l, uint32_t first, size_t *ld)
 {
+    const struct mq_cache_layer *kept = arm->cache ? &arm->cache->layers[layer] : NULL;
+    const bool is_kept = kept && kept->formed;
+    *ld = is_kept ? kept->formed_ld : p->ldkv;
+    return is_kept ? kept->formed + first * (p->plain + l->value_dim) : arm->work + p->kv;
+}
+
+/* k and v of some heads, of all tokens of which they are not there. */
+static moeq_status project_keys(struct mq_pass *pass, int32_t layer, const struct places *p,
+                                uint32_t first, uint32_t count, moeq_error *err)
+{
+    const struct mq_layer_attention *l = &pass->layer->attention;
+    const uint64_t rows = p->plain + l->value_dim;
     mq_pass_weights(pass, MQ_ROLE_ATTN_KV_B, layer, -1);
     for (size_t a = 0; a < pass->arms_count; a++) {
         const struct mq_pass_arm *arm = &pass->arms[a];
         struct mq_linear_arm *product = &pass->products[a];
-        product->first_row = first;
-        product->rows_count = count;
-        product->tokens = product->tokens ? keys_of(pass, arm) : 0;
-        product->x = latents_of(arm, layer, p);
+        const size_t known =
+            arm->cache && arm->cache->layers[layer].formed ? arm->cache->tokens : 0;
+        size_t ld;
+        float *to = keys_and_values(arm, layer, p, l, first, &ld);
+        product->first_row = first * rows;
+        product->rows_count = count * rows;
+        product->tokens = product->tokens ? keys_of(pass, arm) - known : 0;
+        product->x = latents_of(arm, layer, p) + known * p->ld_kv_latent;
         product->ldx = p->ld_kv_latent;
-        product->y = arm->work + p->kv;
-        product->ldy = p->ldkv;
+        product->y = to + known * ld;
+        product->ldy = ld;
     }
     return mq_pass_apply(pass, MQ_LINEAR_STORE, err);
 }
@@ -165,7 +182,7 @@ static void keep_latents(const struct mq_pass *pass, int32_t layer, const struct
 
 /* Each of some heads of k: its own numbers, then those that all share. */
 static void join_k(const struct mq_pass *pass, const struct mq_pass_arm *arm, int32_t layer,
-                   const struct places *p, uint32_t heads)
+                   const struct places *p, const float *kv, size_t ldkv, uint32_t heads)
 {
     const struct mq_layer_attention *l = &pass->layer->attention;
     const float *latents = latents_of(arm, layer, p);
@@ -173,7 +190,7 @@ static void join_k(const struct mq_pass *pass, const struct mq_pass_arm *arm, in
     const int team = mq_team(pass->context, (uint64_t)tokens * heads * l->head_dim);
 #pragma omp parallel for num_threads(team) schedule(static)
     for (int64_t t = 0; t < (int64_t)tokens; t++) {
-        const float *own = arm->work + p->kv + (size_t)t * p->ldkv;
+        const float *own = kv + (size_t)t * ldkv;
         const float *shared = latents + (size_t)t * p->ld_kv_latent + l->kv_rank;
         float *k = arm->work + p->k + (size_t)t * p->ldk;
         for (uint32_t h = 0; h < heads; h++) {
@@ -192,17 +209,19 @@ static void attend(struct mq_pass *pass, const struct mq_pass_arm *arm, int32_t 
     struct mq_layer_attention l = pass->layer->attention;
     const struct mq_attention_past past = {.position = arm->cache ? arm->cache->tokens : 0,
                                            .tokens = pass->tokens};
+    size_t ldkv;
+    float *kv = keys_and_values(arm, layer, p, &l, first, &ldkv);
     l.heads = l.kv_heads = count;
     const struct mq_attention_job job = {
         .layer = &l,
         .q = {arm->work + p->q, p->ldq, l.head_dim},
         .k = {arm->work + p->k, p->ldk, l.head_dim},
-        .v = {arm->work + p->kv + p->plain, p->ldkv, p->plain + l.value_dim},
+        .v = {kv + p->plain, ldkv, p->plain + l.value_dim},
         .out = {arm->work + p->out + (size_t)first * l.value_dim, p->ldo, l.value_dim},
         .windows = pass->windows_count,
         .past = arm->cache ? &past : NULL,
     };
-    join_k(pass, arm, layer, p, count);
+    join_k(pass, arm, layer, p, kv, ldkv, count);
     mq_attention_apply(pass->attention, &job);
 }
 
@@ -210,12 +229,11 @@ static moeq_status run_heads(struct mq_pass *pass, int32_t layer, const struct p
                              uint32_t first, uint32_t count, moeq_error *err)
 {
     const struct mq_layer_attention *l = &pass->layer->attention;
-    const uint64_t kv_rows = p->plain + l->value_dim;
     const struct rows q_from = {0, p->ld_q_latent};
     MQ_TRY(project(pass, l->q_rank ? MQ_ROLE_ATTN_Q_B : MQ_ROLE_ATTN_Q, layer,
                    (uint64_t)first * l->head_dim, (uint64_t)count * l->head_dim, q_from,
                    (struct rows){p->q, p->ldq}, err));
-    MQ_TRY(project_keys(pass, layer, p, first * kv_rows, count * kv_rows, err));
+    MQ_TRY(project_keys(pass, layer, p, first, count, err));
     for (size_t a = 0; a < pass->arms_count; a++) {
         if (!mq_pass_runs(pass, a))
             continue;

@@ -67,6 +67,15 @@ static bool fits(const struct mq_sequence_memory *m)
     return m->cache_bytes <= m->budget_bytes && m->other_bytes <= m->budget_bytes - m->cache_bytes;
 }
 
+/* Half of what is left may hold keys and values that could be formed again. */
+static void keep_formed(struct mq_sequence_memory *m, const struct mq_view *view, size_t tokens)
+{
+    const uint64_t formed = mq_cache_formed_bytes(view, tokens);
+    m->keeps_formed =
+        formed > 0 && formed <= (m->budget_bytes - m->cache_bytes - m->other_bytes) / 2;
+    m->cache_bytes += m->keeps_formed ? formed : 0;
+}
+
 struct mq_sequence_memory mq_sequence_memory(const struct mq_context *context,
                                              const struct mq_arm *arm, size_t tokens,
                                              size_t at_once)
@@ -79,6 +88,8 @@ struct mq_sequence_memory mq_sequence_memory(const struct mq_context *context,
         if (m.at_once <= 1 || fits(&m))
             break;
     }
+    if (fits(&m))
+        keep_formed(&m, arm->view, tokens);
     m.weights_bytes = fits(&m) ? room_for_weights(arm, &m) : 0;
     return m;
 }
@@ -115,7 +126,8 @@ static moeq_status check_memory(const struct mq_sequence_memory *m, const struct
                    m->budget_bytes >> 20);
 }
 
-static moeq_status create(struct mq_sequence *s, uint64_t room, moeq_error *err)
+static moeq_status create(struct mq_sequence *s, const struct mq_sequence_memory *memory,
+                          moeq_error *err)
 {
     const struct mq_view *view = s->arm->view;
     const struct mq_linear_sizes sizes = mq_pass_products(s->arm, 1);
@@ -136,9 +148,9 @@ static moeq_status create(struct mq_sequence *s, uint64_t room, moeq_error *err)
     s->logits = calloc(view->hparams.vocab, sizeof(float));
     if (!s->ids || !s->logits)
         return mq_fail_memory(err, "preparing a sequence");
-    if (room > 0)
-        MQ_TRY(mq_kept_weights_create(view, room, &s->kept, err));
-    MQ_TRY(mq_cache_create(view, s->capacity, s->at_once, &s->cache, err));
+    if (memory->weights_bytes > 0)
+        MQ_TRY(mq_kept_weights_create(view, memory->weights_bytes, &s->kept, err));
+    MQ_TRY(mq_cache_create(view, s->capacity, s->at_once, memory->keeps_formed, &s->cache, err));
     MQ_TRY(mq_linear_create(s->context, &sizes, &pass->linear, err));
     mq_linear_keep(pass->linear, s->kept);
     pass->kept = s->kept;
@@ -170,7 +182,7 @@ moeq_status mq_sequence_create(const struct mq_context *context, const struct mq
     s->arm = arm;
     s->capacity = tokens;
     s->at_once = memory.at_once;
-    const moeq_status status = create(s, memory.weights_bytes, err);
+    const moeq_status status = create(s, &memory, err);
     if (status == MOEQ_OK)
         *sequence = s;
     else

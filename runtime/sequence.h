@@ -17,6 +17,7 @@ struct mq_sequence;
  * (0: half of the machine's), but not above `at_once` (0: as many as are worth it). */
 struct mq_sequence_memory {
     uint64_t cache_bytes, other_bytes, budget_bytes;
+    bool keeps_formed; /* cache_bytes has keys and values that are formed of latents (cache.h) */
     uint64_t weights_bytes; /* of rows that may be kept (kept_weights.h), out of what is left */
     size_t at_once;
 };

@@ -58,6 +58,14 @@ static void check_pieces(const struct mq_context *context, const struct mq_arm *
                       count, piece, at_once, (double)logits[0], (double)expected[(at - 1) * vocab]);
     }
     mq_sequence_destroy(s);
+    /* and with no memory for keys and values that can be formed again */
+    const struct mq_sequence_memory memory = mq_sequence_memory(context, arm, room, at_once);
+    if (!memory.keeps_formed)
+        return;
+    struct mq_context tight = *context;
+    tight.memory_bytes = memory.cache_bytes + memory.other_bytes;
+    ck_assert(!mq_sequence_memory(&tight, arm, room, memory.at_once).keeps_formed);
+    check_pieces(&tight, arm, ids, count, piece, memory.at_once, room, expected, what);
 }
 
 static void check_arm(const struct mq_arm *arm, const struct golden *golden, bool all,
