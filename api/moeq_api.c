@@ -6,6 +6,8 @@
 #include "token_profile.h"
 #include "convert.h"
 #include "error.h"
+#include "evaluation_needs.h"
+#include "fit_target.h"
 #include "integrity.h"
 #include "open_options.h"
 #include "moeq_index.h"
@@ -22,6 +24,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 struct moeq_model {
     struct mq_view *view;
@@ -201,6 +204,12 @@ static moeq_status find_effort(const char *name, enum mq_effort *effort, moeq_er
     return !name || mq_effort_find(name, effort)
                ? MOEQ_OK
                : mq_fail(err, MOEQ_INVALID_ARGUMENT, "unknown effort '%s'", name);
+}
+
+/* Of an array of structs: its stride is the caller's struct_size, not ours. */
+static const moeq_recipe *recipe_at(const moeq_recipe *recipes, size_t i)
+{
+    return (const moeq_recipe *)((const char *)recipes + i * recipes->struct_size);
 }
 
 /* Levels of classes beside what a level's default has. */
@@ -476,10 +485,7 @@ static moeq_status make_candidates(const moeq_model *source, const moeq_recipe *
 {
     size_t files = 0;
     for (size_t i = 0; i < count; i++) {
-        /* An array of structs: its stride is the caller's struct_size, not ours. */
-        const moeq_recipe *recipe =
-            (const moeq_recipe *)((const char *)recipes + i * recipes->struct_size);
-        MQ_TRY(make_candidate(source, recipe, files, &candidates[i], err));
+        MQ_TRY(make_candidate(source, recipe_at(recipes, i), files, &candidates[i], err));
         files += candidates[i].file != NULL;
     }
     return MOEQ_OK;
@@ -637,6 +643,93 @@ moeq_status moeq_record(const moeq_model *model, const moeq_text *caller, const 
     if (status == MOEQ_OK)
         status = mq_record(&job.context, model->view, &how, &result, err);
     mq_text_free(&source);
+    return status;
+}
+
+/* ---- cards ---- */
+
+static moeq_status read_card(const moeq_card *caller, moeq_card *card,
+                             struct mq_fit_request *request, moeq_error *err)
+{
+    MQ_TRY(read_options(card, sizeof *card, caller, err));
+    *request = (struct mq_fit_request){.gpu = card->gpu,
+                                       .vram = card->vram,
+                                       .ram = card->ram,
+                                       .bandwidth = card->bandwidth,
+                                       .runtime = card->runtime,
+                                       .kv = card->kv,
+                                       .no_flash_attention = card->no_flash_attention,
+                                       .dash = ""};
+    return MOEQ_OK;
+}
+
+static moeq_status fit_rows(struct mq_fit *fit, const moeq_recipe *recipes, size_t count,
+                            moeq_error *err)
+{
+    const struct mq_policy usual = {0};
+    if (!count)
+        return mq_fit_add_usual(fit, &usual, err);
+    for (size_t i = 0; i < count; i++) {
+        struct mq_policy policy;
+        MQ_TRY(make_policy(recipe_at(recipes, i), &policy, err));
+        MQ_TRY(mq_fit_add(fit,
+                          policy.recipe ? policy.recipe->name
+                                        : policy.levels[MQ_CLASS_EXPERTS]->name,
+                          &policy, err));
+    }
+    return MOEQ_OK;
+}
+
+static moeq_status fit_cards(const struct mq_view *view, const struct mq_fit_request *request,
+                             uint64_t context, const moeq_recipe *recipes, size_t count,
+                             const char *quality, char **report, moeq_error *err)
+{
+    struct mq_fit_target target;
+    const struct mq_kv_kind *kv;
+    MQ_TRY(mq_fit_request_read(request, &target, &kv, err));
+    struct mq_fit *fit = calloc(1, sizeof *fit);
+    if (!fit)
+        return mq_fail_memory(err, "fitting a model");
+    moeq_status status = mq_fit_begin(view, &target, context, kv, fit, err);
+    if (status == MOEQ_OK)
+        status = fit_rows(fit, recipes, count, err);
+    if (status == MOEQ_OK && quality)
+        status = mq_fit_join_quality(fit, quality, err);
+    if (status == MOEQ_OK)
+        status = take_json(mq_fit_json(fit), report, err);
+    free(fit);
+    return status;
+}
+
+/* moeq's own evaluator: no card, and no matter which levels. */
+static moeq_status fit_evaluator(const struct mq_view *view, const moeq_card *card, char **report,
+                                 moeq_error *err)
+{
+    struct job job;
+    struct mq_evaluation_needs needs;
+    MQ_TRY(job_begin(&job, NULL, err));
+    MQ_TRY(mq_evaluation_needs(&job.context, view, card->gpu, card->vram, card->context, "", &needs,
+                               err));
+    return take_json(mq_evaluation_needs_json(&needs), report, err);
+}
+
+moeq_status moeq_fit(const char *model, const moeq_open_options *given, const moeq_card *caller,
+                     const moeq_recipe *recipes, size_t count, const char *quality, char **report,
+                     moeq_error *err)
+{
+    struct mq_open_options open;
+    moeq_card card;
+    struct mq_fit_request request;
+    struct mq_view *view = NULL;
+    *report = NULL;
+    MQ_TRY(read_card(caller, &card, &request, err));
+    MQ_TRY(read_open_options(given, &open, err));
+    MQ_TRY(mq_model_open_or_config(model, &open, &view, err));
+    const moeq_status status =
+        card.runtime && strcasecmp(card.runtime, "moeq") == 0
+            ? fit_evaluator(view, &card, report, err)
+            : fit_cards(view, &request, card.context, recipes, count, quality, report, err);
+    mq_view_close(view);
     return status;
 }
 

@@ -3,7 +3,7 @@
 
 #include "convert.h"
 #include "error.h"
-#include "fit_target.h"
+#include "fit_option.h"
 #include "feedback.h"
 #include "plan_output.h"
 
@@ -122,8 +122,7 @@ static bool read_card(const char *command, const struct mq_options *options,
 {
     if (!options->gpu && !options->vram)
         return true;
-    *kv = mq_option_kv(command, options);
-    return *kv && mq_option_fit_target(command, options, target);
+    return mq_option_fit_target(command, options, target, kv);
 }
 
 bool mq_budget_option_check(const char *command, const struct mq_options *options, bool gguf,

@@ -4,10 +4,8 @@
 #include "error.h"
 #include "fit.h"
 #include "fit_evaluator.h"
+#include "fit_option.h"
 #include "fit_print.h"
-#include "fit_target.h"
-#include "moeq_profile.h"
-#include "stored.h"
 #include "text_match.h"
 
 #include <stdio.h>
@@ -93,18 +91,6 @@ static enum mq_exit add_list(const struct mq_options *options, struct mq_fit *fi
     return code;
 }
 
-/* A file that is quantized already, as it stands: named by the level of its experts. */
-static enum mq_exit add_stored(struct mq_fit *fit)
-{
-    const struct mq_policy as_stored = {0};
-    const char *name = "stored";
-    moeq_error err = {0};
-    for (size_t i = fit->view->tensors_count; i-- > 0;)
-        if (mq_view_class(fit->view, fit->view->tensors[i].role) == MQ_CLASS_EXPERTS)
-            name = fit->view->tensors[i].storage;
-    return mq_fit_add(fit, name, &as_stored, &err) == MOEQ_OK ? MQ_EXIT_GOOD : mq_report(&err);
-}
-
 static enum mq_exit add_rows(const struct mq_options *options, struct mq_fit *fit)
 {
     if (options->levels)
@@ -115,17 +101,13 @@ static enum mq_exit add_rows(const struct mq_options *options, struct mq_fit *fi
                    ? add_target(options, &target, fit)
                    : MQ_EXIT_USAGE;
     }
-    if (fit->view->kind == MQ_VIEW_MOEQ || fit->view->kind == MQ_VIEW_GGUF)
-        return add_stored(fit);
-    struct mq_option_target target = {mq_level_find("bf16"), NULL};
-    enum mq_exit code = add_target(options, &target, fit);
-    if (!mq_fit_target_runtime(&fit->target)->reads_levels)
-        return code;
-    for (size_t i = 0; i < mq_levels_count && code == MQ_EXIT_GOOD; i++) {
-        target.level = &mq_levels[i];
-        if (target.level->quantized && mq_level_can_encode(target.level))
-            code = add_target(options, &target, fit);
-    }
+    struct mq_policy mix;
+    struct mq_policy_override *overrides = NULL;
+    moeq_error err = {0};
+    enum mq_exit code = MQ_EXIT_USAGE;
+    if (mq_option_policy("fit", options, &(struct mq_option_target){0}, &mix, &overrides))
+        code = mq_fit_add_usual(fit, &mix, &err) == MOEQ_OK ? MQ_EXIT_GOOD : mq_report(&err);
+    mq_option_policy_free(options, overrides);
     return code;
 }
 
@@ -170,11 +152,9 @@ enum mq_exit mq_cmd_fit(const struct mq_options *options)
         return mq_usage("fit", "give --level or --levels, not both");
     if (options->runtime && strcasecmp(options->runtime, "moeq") == 0)
         return fit_evaluator(options);
-    const struct mq_kv_kind *kv = mq_option_kv("fit", options);
+    const struct mq_kv_kind *kv;
     struct mq_fit_target target;
-    if (!kv)
-        return MQ_EXIT_USAGE;
-    if (!mq_option_fit_target("fit", options, &target))
+    if (!mq_option_fit_target("fit", options, &target, &kv))
         return MQ_EXIT_USAGE;
     moeq_error err = {0};
     struct mq_view *view = NULL;

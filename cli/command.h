@@ -10,6 +10,7 @@
 #include "context.h"
 #include "moeq.h"
 #include "nearest.h"
+#include "sizes.h"
 
 #include <cjson/cJSON.h>
 #include <limits.h>
@@ -99,9 +100,6 @@ enum mq_exit mq_cmd_tokenize(const struct mq_options *options);
 extern const struct mq_command mq_commands[];
 extern const size_t mq_commands_count;
 
-/* "24GiB", "23.5G", as the options of sizes take them. */
-bool mq_parse_size(const char *text, uint64_t *bytes);
-
 /* Parses argv for a command. False after a message on stderr (exit code 2). */
 bool mq_options_parse(const struct mq_command *command, int argc, char **argv,
                       struct mq_options *options);
@@ -146,8 +144,6 @@ struct mq_job_ui {
 bool mq_job_begin(const struct mq_options *options, struct mq_job_ui *ui);
 void mq_job_end(struct mq_job_ui *ui); /* clears the progress line */
 
-/* "4.36 GiB", "12.7 MiB", "512 B" */
-const char *mq_format_bytes(uint64_t bytes, char text[32]);
 /* "1 h 02 min", "4.2 s" */
 const char *mq_format_seconds(double seconds, char text[32]);
 double mq_now_seconds(void);

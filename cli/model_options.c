@@ -3,7 +3,6 @@
 
 #include "error.h"
 #include "family.h"
-#include "moeq_profile.h"
 #include "open_options.h"
 #include "spellings.h"
 #include "stored.h"
@@ -40,17 +39,7 @@ moeq_status mq_open_model_or_config(const struct mq_options *options, const char
                                     struct mq_view **view, moeq_error *err)
 {
     const struct mq_open_options open = mq_option_open(options);
-    const bool config = mq_ends_with(path, ".json") && !mq_ends_with(path, MQ_INDEX_ENDING) &&
-                        !mq_path_is_folder(path);
-    if (config)
-        return mq_view_from_config(path, &open, view, err);
-    const moeq_status status = mq_model_open_with(path, &open, view, err);
-    moeq_error inner = {0};
-    if (status != MOEQ_NOT_FOUND || mq_view_open_config(path, &open, view, &inner) != MOEQ_OK)
-        return status;
-    /* No weights are there, or not all: sizes need none. */
-    *err = (moeq_error){0};
-    return MOEQ_OK;
+    return mq_model_open_or_config(path, &open, view, err);
 }
 
 moeq_status mq_read_text(const struct mq_options *options, struct mq_view *view,

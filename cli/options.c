@@ -316,41 +316,6 @@ static bool takes(const struct mq_command *command, const struct option *o)
 
 /* ---- parsing ---- */
 
-/* Digits with an optional unit: K M G T (powers of 1024), also written KiB or KB; with a unit, up
- * to six decimals: 23.5G. */
-static bool parse_number(const char *text, bool units, uint64_t *value)
-{
-    uint64_t v = 0, fraction = 0, scale = 1, unit = 1;
-    const char *p = text;
-    for (; *p >= '0' && *p <= '9'; p++)
-        if (__builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, *p - '0', &v))
-            return false;
-    if (p == text)
-        return false;
-    if (units && *p == '.')
-        for (p++; *p >= '0' && *p <= '9' && scale < 1000000; p++, scale *= 10)
-            fraction = 10 * fraction + (uint64_t)(*p - '0');
-    if (units && *p) {
-        static const char letters[] = "KMGT";
-        const char *letter = strchr(letters, *p >= 'a' ? *p - 32 : *p);
-        if (!letter)
-            return false;
-        unit = UINT64_C(1) << 10 * (letter - letters + 1);
-        p++;
-        if (*p == 'i')
-            p++;
-        if (*p == 'B' || *p == 'b')
-            p++;
-    }
-    if (scale > 1 && unit == 1)
-        return false;
-    if (__builtin_mul_overflow(v, unit, &v) ||
-        __builtin_add_overflow(v, fraction * unit / scale, &v)) /* 2^20 2^40 < 2^64 */
-        return false;
-    *value = v;
-    return *p == '\0';
-}
-
 /* Whether a text is one of "these|and|those". */
 static bool is_choice(const char *choices, const char *text)
 {
@@ -373,11 +338,6 @@ static bool append_value(struct mq_option_list *list, const char *value)
     list->values[list->count++] = value;
     list->values[list->count] = NULL;
     return true;
-}
-
-bool mq_parse_size(const char *text, uint64_t *bytes)
-{
-    return parse_number(text, true, bytes);
 }
 
 /* Of what is one thing, two are asked for; or a file that would be called "-". */
@@ -421,7 +381,7 @@ static bool set_option(const struct mq_command *command, const struct option *o,
     case COUNT:
     case CONTEXT:
     case SIZE:
-        if (parse_number(value, o->kind != COUNT, field) && *(uint64_t *)field > 0)
+        if (mq_parse_number(value, o->kind != COUNT, field) && *(uint64_t *)field > 0)
             return true;
         mq_usage(command->name, "--%s '%s': expected %s", o->name, value,
                  o->kind == SIZE      ? "a size such as 256M or 4G"

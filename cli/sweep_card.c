@@ -3,8 +3,8 @@
 
 #include "checked.h"
 #include "error.h"
+#include "fit_option.h"
 #include "fit_print.h"
-#include "fit_target.h"
 #include "json.h"
 #include "json_tree.h"
 #include "report.h"
@@ -27,8 +27,7 @@ bool mq_sweep_card_options(const struct mq_options *options, struct mq_sweep_car
     }
     if (!card->given)
         return true;
-    card->kv = mq_option_kv("sweep", options);
-    return card->kv && mq_option_fit_target("sweep", options, &card->target);
+    return mq_option_fit_target("sweep", options, &card->target, &card->kv);
 }
 
 static moeq_status fit_one(struct mq_sweep_card *card, const struct mq_view *view, const char *name,

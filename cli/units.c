@@ -1,26 +1,9 @@
-/* units.c: sizes and times as people read them, and the clock. */
+/* units.c: times as people read them, and the clock. */
 #include "command.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <time.h>
-
-const char *mq_format_bytes(uint64_t bytes, char text[32])
-{
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-    double v = (double)bytes;
-    size_t u = 0;
-    while (v >= 1024 && u + 1 < sizeof units / sizeof *units) {
-        v /= 1024;
-        u++;
-    }
-    snprintf(text, 32,
-             u == 0 || v >= 100 ? "%.0f %s"
-             : v >= 10          ? "%.1f %s"
-                                : "%.2f %s",
-             v, units[u]);
-    return text;
-}
 
 const char *mq_format_seconds(double seconds, char text[32])
 {

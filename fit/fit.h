@@ -140,6 +140,10 @@ moeq_status mq_fit_begin(const struct mq_view *view, const struct mq_fit_target 
 moeq_status mq_fit_add(struct mq_fit *fit, const char *name, const struct mq_policy *policy,
                        moeq_error *err);
 
+/* Adds the rows of who names no levels: every level that the runtime reads, but for what `mix` gives classes and
+ * tensors; of a moeq or GGUF file one, as it is stored. */
+moeq_status mq_fit_add_usual(struct mq_fit *fit, const struct mq_policy *mix, moeq_error *err);
+
 /*
  * Takes quality from a result of `moeq sweep --json`, by the rows' names; an unquantized row that
  * the sweep does not name is its baseline. Fails if the sweep is of another model, or of the same

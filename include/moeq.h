@@ -121,6 +121,19 @@ typedef struct moeq_text {
     const char *compute;
 } moeq_text;
 
+/* Graphics cards, and what runs on them, as `moeq fit` takes them. */
+typedef struct moeq_card {
+    size_t struct_size;
+    const char *gpu;       /* "RTX 4090", "2x3090", "3090,3060", or "auto": this machine's */
+    const char *vram;      /* "24GiB", "2x24GiB": instead of `gpu`, or of each of its cards */
+    const char *bandwidth; /* "936" or "936,360": GB/s, where `gpu` does not say it */
+    uint64_t context;      /* tokens; 0: the model's own, at most 8192 */
+    const char *kv;        /* kind of the cache; NULL: "f16" */
+    const char *runtime;   /* "llama.cpp" (default), "vllm"; of moeq_fit also "moeq" */
+    bool no_flash_attention;
+    const char *ram; /* of the host, which part of the weights may stay in: "64GiB" (default) */
+} moeq_card;
+
 /* Which level each class of tensors gets. Levels are names such as "q4_k", in any case, and others that
  * people use ("fp16"); NULL: the default. */
 typedef struct moeq_recipe {
@@ -214,6 +227,14 @@ typedef struct moeq_gate {
 moeq_status moeq_verify_gate(const moeq_model *const *models, size_t count, const char *against,
                              const moeq_text *text, const moeq_gate *gate, const moeq_job *job,
                              size_t *broken, char **report, moeq_error *err);
+
+/* Which levels of a model the cards hold, with how much to spare, as a JSON document (freed with moeq_free). model: as of
+ * moeq_model_open, or a config.json alone; open: how it is read, NULL is fine. A row for each recipe (its levels and
+ * classes, or its mix), or with none for every level. quality: a result of moeq_sweep in a file, whose figures the rows get and the
+ * choice goes by; NULL: none. */
+moeq_status moeq_fit(const char *model, const moeq_open_options *open, const moeq_card *card,
+                     const moeq_recipe *recipes, size_t count, const char *quality, char **report,
+                     moeq_error *err);
 
 /* A document of moeq_sweep or moeq_verify, or of the program's --json, as a page for people, by the
  * output's ending: .html, .md, .csv or .svg. An existing output is replaced. */

@@ -2,6 +2,9 @@
 #include "stored.h"
 
 #include "error.h"
+#include "file.h"
+#include "moeq_profile.h"
+#include "text_match.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -65,4 +68,21 @@ moeq_status mq_model_open_with(const char *path, const struct mq_open_options *o
 moeq_status mq_model_open(const char *path, struct mq_view **view, moeq_error *err)
 {
     return mq_model_open_with(path, NULL, view, err);
+}
+
+moeq_status mq_model_open_or_config(const char *path, const struct mq_open_options *options,
+                                    struct mq_view **view, moeq_error *err)
+{
+    const bool config = mq_ends_with(path, ".json") && !mq_ends_with(path, MQ_INDEX_ENDING) &&
+                        !mq_path_is_folder(path);
+    if (config)
+        return mq_view_from_config(path, options, view, err);
+    moeq_error whole = {0}, part = {0};
+    const moeq_status status = mq_model_open_with(path, options, view, &whole);
+    /* No weights are there, or not all: sizes need none. */
+    if (status == MOEQ_NOT_FOUND && mq_view_open_config(path, options, view, &part) == MOEQ_OK)
+        return MOEQ_OK;
+    if (err && status != MOEQ_OK)
+        *err = whole;
+    return status;
 }

@@ -17,5 +17,8 @@ moeq_status mq_tensor_level(const struct mq_view *view, const struct mq_tensor *
 moeq_status mq_model_open(const char *path, struct mq_view **view, moeq_error *err);
 moeq_status mq_model_open_with(const char *path, const struct mq_open_options *options,
                                struct mq_view **view, moeq_error *err);
+/* The same, or what a model's config.json alone tells of it. (The .json of a sharded file is its index.) */
+moeq_status mq_model_open_or_config(const char *path, const struct mq_open_options *options,
+                                    struct mq_view **view, moeq_error *err);
 
 #endif

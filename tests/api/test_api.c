@@ -465,6 +465,81 @@ START_TEST(copies_nan_only_when_asked_to)
 }
 END_TEST
 
+#define CONFIG MODEL "/config.json"
+
+/* A number of a document, behind a key: {"context": 8192}. */
+static double number_of(const char *document, const char *key)
+{
+    char quoted[64];
+    snprintf(quoted, sizeof quoted, "\"%s\":", key);
+    const char *at = strstr(document, quoted);
+    ck_assert_msg(at != NULL, "no %s in %.200s", key, document);
+    return strtod(at + strlen(quoted), NULL);
+}
+
+START_TEST(fits_cards)
+{
+    const moeq_card card = {.struct_size = sizeof card, .gpu = "RTX 3060", .context = 256};
+    const moeq_recipe rows[] = {{.struct_size = sizeof *rows, .level = "Q4_K", .attention = "q6_k"},
+                                {.struct_size = sizeof *rows, .mix = "mix4"}};
+    moeq_error err = {0};
+    char *report;
+    ck_assert_msg(moeq_fit(CONFIG, NULL, &card, NULL, 0, NULL, &report, &err) == MOEQ_OK, "%s",
+                  err.message);
+    ck_assert_ptr_nonnull(strstr(report, "\"moeq_result\":\t\"fit\""));
+    ck_assert_double_eq(number_of(report, "context_tokens"), 256);
+    ck_assert_ptr_nonnull(strstr(report, "\"name\":\t\"bf16\""));
+    ck_assert_ptr_nonnull(strstr(report, "\"name\":\t\"q8_0\""));
+    moeq_free(report);
+    ck_assert_int_eq(moeq_fit(MODEL, NULL, &card, rows, 2, NULL, &report, &err), MOEQ_OK);
+    ck_assert_ptr_nonnull(strstr(report, "\"name\":\t\"q4_k\""));
+    ck_assert_ptr_nonnull(strstr(report, "\"name\":\t\"mix4\""));
+    ck_assert_ptr_null(strstr(report, "\"name\":\t\"q8_0\""));
+    moeq_free(report);
+}
+END_TEST
+
+START_TEST(fits_moeqs_own_evaluator)
+{
+    const moeq_card card = {.struct_size = sizeof card, .runtime = "moeq", .vram = "1GiB"};
+    moeq_error err = {0};
+    char *report;
+    ck_assert_int_eq(moeq_fit(CONFIG, NULL, &card, NULL, 0, NULL, &report, &err), MOEQ_OK);
+    ck_assert_double_eq(number_of(report, "window_tokens"), 512);
+    ck_assert_double_eq(number_of(report, "usable_bytes"), 0x1p30);
+    moeq_free(report);
+}
+END_TEST
+
+/* What a card cannot be, and what the message says. */
+static const struct {
+    moeq_card card;
+    const char *says;
+} wrong_cards[] = {
+    {{.struct_size = sizeof(moeq_card)},
+     "the card is missing: gpu NAME (see moeq fit --list-gpus) or vram SIZE"},
+    {{.struct_size = sizeof(moeq_card), .gpu = "409O"},
+     "gpu '409O' is not in the list (moeq fit --list-gpus)"},
+    {{.struct_size = sizeof(moeq_card), .vram = "much"}, "vram 'much': expected a size"},
+    {{.struct_size = sizeof(moeq_card), .vram = "24GiB", .kv = "q3_k"}, "kv 'q3_k': expected f16"},
+    {{.struct_size = sizeof(moeq_card), .vram = "24GiB", .runtime = "exllama"},
+     "runtime 'exllama': expected llama.cpp"},
+    {{.struct_size = sizeof(moeq_card), .vram = "24GiB", .bandwidth = "1,2"},
+     "bandwidth '1,2': expected GB/s"},
+    {{.struct_size = 0, .vram = "24GiB"}, "struct_size"},
+};
+
+START_TEST(cards_are_checked)
+{
+    moeq_error err = {0};
+    char *report;
+    ck_assert_int_ne(
+        moeq_fit(CONFIG, NULL, &wrong_cards[_i].card, NULL, 0, NULL, &report, &err), MOEQ_OK);
+    ck_assert_ptr_null(report);
+    ck_assert_msg(strstr(err.message, wrong_cards[_i].says) != NULL, "%s", err.message);
+}
+END_TEST
+
 START_TEST(option_structs_must_say_their_size)
 {
     moeq_model *model = open_model(MODEL);
@@ -494,6 +569,9 @@ int main(void)
     tcase_add_test(tests, records_judges_and_reports);
     tcase_add_test(tests, computes_as_asked);
     tcase_add_test(tests, copies_nan_only_when_asked_to);
+    tcase_add_test(tests, fits_cards);
+    tcase_add_test(tests, fits_moeqs_own_evaluator);
+    tcase_add_loop_test(tests, cards_are_checked, 0, sizeof wrong_cards / sizeof *wrong_cards);
     tcase_add_test(tests, option_structs_must_say_their_size);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

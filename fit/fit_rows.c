@@ -1,0 +1,40 @@
+/* fit_rows.c: the rows of who names no levels. */
+#include "fit.h"
+
+#include "error.h"
+
+/* A file that is quantized already, as it stands: named by the level of its experts. */
+static moeq_status add_stored(struct mq_fit *fit, moeq_error *err)
+{
+    const struct mq_policy as_stored = {0};
+    const char *name = "stored";
+    for (size_t i = fit->view->tensors_count; i-- > 0;)
+        if (mq_view_class(fit->view, fit->view->tensors[i].role) == MQ_CLASS_EXPERTS)
+            name = fit->view->tensors[i].storage;
+    return mq_fit_add(fit, name, &as_stored, err);
+}
+
+/* Of a level, what the mix leaves to it. */
+static moeq_status add_level(struct mq_fit *fit, const struct mq_level *level,
+                             const struct mq_policy *mix, moeq_error *err)
+{
+    struct mq_policy policy = *mix;
+    const struct mq_policy usual = mq_policy_default(level);
+    for (int c = 0; c < MQ_CLASS_COUNT; c++)
+        if (!mix->levels[c])
+            policy.levels[c] = usual.levels[c];
+    return mq_fit_add(fit, level->name, &policy, err);
+}
+
+moeq_status mq_fit_add_usual(struct mq_fit *fit, const struct mq_policy *mix, moeq_error *err)
+{
+    if (fit->view->kind == MQ_VIEW_MOEQ || fit->view->kind == MQ_VIEW_GGUF)
+        return add_stored(fit, err);
+    MQ_TRY(add_level(fit, mq_level_find("bf16"), mix, err));
+    if (!mq_fit_target_runtime(&fit->target)->reads_levels)
+        return MOEQ_OK;
+    for (size_t i = 0; i < mq_levels_count; i++)
+        if (mq_levels[i].quantized && mq_level_can_encode(&mq_levels[i]))
+            MQ_TRY(add_level(fit, &mq_levels[i], mix, err));
+    return MOEQ_OK;
+}
