@@ -4,19 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-uint64_t mq_budget_option_rest_bytes(const struct mq_budget_cli *budget, const struct mq_view *view)
-{
-    return mq_budget_uniform(view, &budget->sensitivity, &budget->how, SIZE_MAX, budget->rest)
-        .bytes;
-}
-
-double mq_budget_option_bpw(const struct mq_budget_cli *budget, const struct mq_view *view)
-{
-    return 8.0 * ((double)budget->result.bytes - (double)mq_budget_option_rest_bytes(budget, view)) /
-           (double)budget->weights.mlps;
-}
-
-static struct mq_budget_option alone(const struct mq_budget_cli *budget, const struct mq_view *view,
+static struct mq_budget_option alone(const struct mq_budget *budget, const struct mq_view *view,
                                      size_t level)
 {
     return mq_budget_uniform(view, &budget->sensitivity, &budget->how, level, budget->rest);
@@ -24,7 +12,7 @@ static struct mq_budget_option alone(const struct mq_budget_cli *budget, const s
 
 /* The level that for all experts and MLPs, with the rest at its default, loses least within the bytes that were used;
  * levels_count if none is as small. */
-static size_t best_alone(const struct mq_budget_cli *budget, const struct mq_view *view)
+static size_t best_alone(const struct mq_budget *budget, const struct mq_view *view)
 {
     size_t best = budget->how.levels_count;
     double loss = 0.0;
@@ -46,7 +34,7 @@ struct of_role {
     double loss;
 };
 
-static struct of_role add_role(const struct mq_budget_cli *budget, const struct mq_view *view,
+static struct of_role add_role(const struct mq_budget *budget, const struct mq_view *view,
                                enum mq_role role)
 {
     struct of_role sum = {0};
@@ -66,7 +54,7 @@ static struct of_role add_role(const struct mq_budget_cli *budget, const struct 
     return sum;
 }
 
-static void print_roles(const struct mq_budget_cli *budget, const struct mq_view *view)
+static void print_roles(const struct mq_budget *budget, const struct mq_view *view)
 {
     for (int role = 0; role < MQ_ROLE_COUNT; role++) {
         const struct of_role r = add_role(budget, view, (enum mq_role)role);
@@ -81,16 +69,17 @@ static void print_roles(const struct mq_budget_cli *budget, const struct mq_view
     }
 }
 
-void mq_budget_option_print(const struct mq_budget_cli *budget, const struct mq_view *view)
+void mq_budget_option_print(const struct mq_budget_cli *cli, const struct mq_view *view)
 {
-    if (!budget->given)
+    const struct mq_budget *budget = &cli->budget;
+    if (!cli->given)
         return;
     const size_t best = best_alone(budget, view);
     printf("  budget: %.4f bits per weight",
            mq_bits_per_weight(budget->result.bytes, budget->weights.mlps + budget->weights.rest));
     if (budget->weights.mlps && budget->weights.rest)
         printf(", as much as %.4f of experts and MLPs beside %s of the rest",
-               mq_budget_option_bpw(budget, view), MQ_BUDGET_REST);
+               mq_budget_bpw(budget, view), MQ_BUDGET_REST);
     printf(";\n  expected loss %.3g of the residual stream's squares", budget->result.loss);
     if (best < budget->how.levels_count && alone(budget, view, best).loss > 0)
         printf(", %.2f of what %s for all experts\n  and MLPs loses",
@@ -99,7 +88,7 @@ void mq_budget_option_print(const struct mq_budget_cli *budget, const struct mq_
     print_roles(budget, view);
 }
 
-static cJSON *roles_json(struct mq_json_tree *b, const struct mq_budget_cli *budget,
+static cJSON *roles_json(struct mq_json_tree *b, const struct mq_budget *budget,
                          const struct mq_view *view)
 {
     cJSON *roles = mq_json_array(b);
@@ -123,9 +112,10 @@ static cJSON *roles_json(struct mq_json_tree *b, const struct mq_budget_cli *bud
     return roles;
 }
 
-cJSON *mq_budget_option_json(struct mq_json_tree *b, const struct mq_budget_cli *budget,
+cJSON *mq_budget_option_json(struct mq_json_tree *b, const struct mq_budget_cli *cli,
                              const struct mq_view *view)
 {
+    const struct mq_budget *budget = &cli->budget;
     cJSON *o = mq_json_object(b), *levels = mq_json_array(b);
     mq_json_put_count(b, o, "bytes", budget->result.bytes);
     mq_json_put_count(b, o, "weights", budget->weights.mlps + budget->weights.rest);
@@ -134,7 +124,7 @@ cJSON *mq_budget_option_json(struct mq_json_tree *b, const struct mq_budget_cli 
         mq_bits_per_weight(budget->result.bytes, budget->weights.mlps + budget->weights.rest));
     if (budget->weights.mlps)
         mq_json_put_number(b, o, "bits_per_weight_beside_" MQ_BUDGET_REST,
-                           mq_budget_option_bpw(budget, view));
+                           mq_budget_bpw(budget, view));
     mq_json_put_text(b, o, "granularity", budget->how.per_matrix ? "matrix" : "expert");
     mq_json_put_number(b, o, "expected_loss", budget->result.loss);
     mq_json_put_number(b, o, "expected_loss_bound", budget->result.bound);

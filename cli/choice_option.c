@@ -41,10 +41,7 @@ static moeq_status measure(const struct job *job, const struct mq_policy *policy
     struct mq_choice *choice = job->choice;
     row->weight_bytes = plan->total.bytes;
     if (!choice->kv) {
-        uint64_t index;
-        MQ_TRY(mq_convert_index_bytes(plan, job->options->output ? job->options->output : "m.moeq",
-                                      &index, err));
-        row->needed_bytes = plan->output_bytes + index;
+        MQ_TRY(mq_convert_files_bytes(plan, job->options->output, &row->needed_bytes, err));
         row->spare_bytes = (int64_t)job->options->size - (int64_t)row->needed_bytes;
         row->held = row->spare_bytes >= 0;
         return MOEQ_OK;
@@ -166,25 +163,29 @@ static void what_holds(const struct mq_options *options, const struct mq_choice 
 
 static enum mq_exit refuse(const struct job *job)
 {
-    char holds[128], needed[32], missing[32], what[96];
+    char holds[128], needed[32], missing[32], what[96], least[64] = "", size[32];
     moeq_error err = {0};
     if (!job->choice->tried) {
         err = job->unsupported;
         return mq_report(&err);
     }
+    if (!job->choice->kv)
+        snprintf(least, sizeof least, "; it takes --size %s",
+                 mq_format_size_up(job->smallest.needed_bytes, size));
     what_holds(job->options, job->choice, holds);
     if (job->choice->tried > 1)
         snprintf(what, sizeof what, "none of %zu levels and recipes fits", job->choice->tried);
     else
         snprintf(what, sizeof what, "what was asked for does not fit");
     mq_fail(
-        &err, MOEQ_LIMIT, "%s in %s: %s%s needs %s, %s too many%s%s", what, holds,
+        &err, MOEQ_LIMIT, "%s in %s: %s%s needs %s, %s too many%s%s%s", what, holds,
         job->choice->tried > 1 ? "the smallest, " : "", job->smallest.name,
         mq_format_bytes(job->smallest.needed_bytes, needed),
         mq_format_bytes((uint64_t)(job->smallest.spare_bytes < 0 ? -job->smallest.spare_bytes : 0),
                         missing),
         is_quantized(job->view) ? "; it is quantized already: levels are for the original model"
                                 : "",
+        least,
         job->choice->kv ? "; a shorter --context or --kv q8_0 takes less, and moeq fit says what "
                           "could stay on the host"
                         : "");

@@ -85,6 +85,9 @@ moeq_status mq_convert_check(const struct mq_context *context, const struct mq_p
 /* The bytes of the index of a model in several files, beside plan->output_bytes; 0 of one file. */
 moeq_status mq_convert_index_bytes(const struct mq_plan *plan, const char *output, uint64_t *bytes,
                                    moeq_error *err);
+/* All files of a plan and their index; output NULL: of some name. */
+moeq_status mq_convert_files_bytes(const struct mq_plan *plan, const char *output, uint64_t *bytes,
+                                   moeq_error *err);
 
 /* Fails before writing anything if OUT is (inside) the source, exists and may not be replaced, or
  * the disk has too little space; and at the end, with nothing left of the output, if a file of the

@@ -34,3 +34,12 @@ moeq_status mq_convert_plan(const struct mq_context *context, const struct mq_vi
     mq_buffer_free(&sentence);
     return status;
 }
+
+moeq_status mq_convert_files_bytes(const struct mq_plan *plan, const char *output, uint64_t *bytes,
+                                   moeq_error *err)
+{
+    uint64_t index;
+    MQ_TRY(mq_convert_index_bytes(plan, output ? output : "model.moeq", &index, err));
+    *bytes = plan->output_bytes + index;
+    return MOEQ_OK;
+}

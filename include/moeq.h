@@ -134,11 +134,11 @@ typedef struct moeq_card {
     const char *ram; /* of the host, which part of the weights may stay in: "64GiB" (default) */
 } moeq_card;
 
-/* Which level each class of tensors gets. Levels are names such as "q4_k", in any case, and others that
+/* Which level each class of tensors gets, or a budget. Levels are names such as "q4_k", in any case, and others that
  * people use ("fp16"); NULL: the default. */
 typedef struct moeq_recipe {
     size_t struct_size;
-    const char *level;      /* experts, or MLPs without them; required, unless there is a mix; or one */
+    const char *level;      /* experts, or MLPs without them; required, unless there is a mix or a budget; or a mix */
     const char *attention;  /* default q8_0 */
     const char *embeddings; /* embeddings and head; default q8_0 */
     const char *effort;     /* "default", "best", or "calibrated" (needs a text) */
@@ -159,8 +159,18 @@ typedef struct moeq_recipe {
      * the model, which other threads should not use meanwhile. */
     const char *calibration;
     /* Not of moeq_sweep. Of effort "calibrated": path, context and tokens of the text whose outputs'
-     * errors are kept low. */
+     * errors are kept low. Of a budget: of the text by which it is found out what each matrix loses. */
     const moeq_text *text;
+    /* Of moeq_convert, moeq_export_gguf and moeq_plan_bytes: a budget, which needs a text, in the place of level and mix: a
+     * level for every matrix, so that experts and MLPs have so many bits per weight, or all files so
+     * many bytes, or the cards hold them with their context. One of the three. */
+    double bpw;
+    uint64_t size_bytes;
+    const moeq_card *card;
+    const char *const *levels; /* that it chooses among; NULL: all that can be calibrated */
+    size_t levels_count;
+    const char *granularity; /* "expert", or "matrix": one level for all experts of a matrix; NULL:
+                                the former, of GGUF files the latter */
 } moeq_recipe;
 
 /* The exact size in bytes of the file that moeq_convert would write, or of all shards together,

@@ -1,6 +1,7 @@
 /* sizes.c: sizes in bytes as people write and read them. */
 #include "sizes.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -56,5 +57,29 @@ const char *mq_format_bytes(uint64_t bytes, char text[32])
              : v >= 10          ? "%.1f %s"
                                 : "%.2f %s",
              v, units[u]);
+    return text;
+}
+
+const char *mq_format_size_up(uint64_t bytes, char text[32])
+{
+    static const char letters[] = "KMGT";
+    enum { DECIMALS = 1000000 }; /* that mq_parse_number reads */
+    size_t u = 0;
+    while (u < sizeof letters - 1 && bytes >> 10 * (u + 1))
+        u++;
+    if (u == 0) {
+        snprintf(text, 32, "%" PRIu64, bytes);
+        return text;
+    }
+    const uint64_t unit = UINT64_C(1) << 10 * u, rest = bytes % unit;
+    uint64_t whole = bytes / unit, part = (rest * DECIMALS + unit - 1) / unit; /* 2^40 2^20 < 2^64 */
+    whole += part / DECIMALS;
+    part %= DECIMALS;
+    int n = snprintf(text, 32, "%" PRIu64 ".%06" PRIu64, whole, part);
+    while (text[n - 1] == '0')
+        n--;
+    n -= text[n - 1] == '.';
+    text[n] = letters[u - 1];
+    text[n + 1] = '\0';
     return text;
 }

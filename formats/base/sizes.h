@@ -14,4 +14,7 @@ bool mq_parse_size(const char *text, uint64_t *bytes);
 /* "4.36 GiB", "12.7 MiB", "512 B" */
 const char *mq_format_bytes(uint64_t bytes, char text[32]);
 
+/* "4.359901G": at least as much, so that it can be given where no less will do. */
+const char *mq_format_size_up(uint64_t bytes, char text[32]);
+
 #endif

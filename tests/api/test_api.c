@@ -540,6 +540,85 @@ START_TEST(cards_are_checked)
 }
 END_TEST
 
+static uint64_t file_bytes(const char *path)
+{
+    struct stat of;
+    ck_assert_int_eq(stat(path, &of), 0);
+    return (uint64_t)of.st_size;
+}
+
+START_TEST(keeps_budgets)
+{
+    static const char *const levels[] = {"q3_k", "Q6_K"};
+    moeq_model *model = open_model(MODEL);
+    const moeq_text text = {.struct_size = sizeof text, .path = TEXT, .tokens = 32, .context = 32};
+    moeq_recipe recipe = {.struct_size = sizeof recipe,
+                          .size_bytes = 4500000,
+                          .text = &text,
+                          .levels = levels,
+                          .levels_count = 2};
+    const char *output = MQ_TEST_BINARY_DIR "/api-budget.moeq", *gguf = MQ_TEST_BINARY_DIR "/api-budget.gguf";
+    moeq_error err = {0};
+    uint64_t bytes;
+    ck_assert_msg(moeq_convert(model, &recipe, output, true, NULL, &err) == MOEQ_OK, "%s",
+                  err.message);
+    ck_assert_uint_le(file_bytes(output), 4500000);
+    ck_assert_uint_ge(file_bytes(output), 4300000);
+    ck_assert_msg(moeq_export_gguf(model, &recipe, NULL, gguf, true, NULL, &err) == MOEQ_OK, "%s",
+                  err.message);
+    ck_assert_uint_le(file_bytes(gguf), 4500000);
+    const moeq_card card = {.struct_size = sizeof card, .vram = "1100MiB", .context = 128};
+    recipe.size_bytes = 0;
+    recipe.card = &card;
+    ck_assert_msg(moeq_plan_bytes(model, &recipe, &bytes, &err) == MOEQ_OK, "%s", err.message);
+    recipe.card = NULL;
+    recipe.bpw = 3.5;
+    ck_assert_msg(moeq_plan_bytes(model, &recipe, &bytes, &err) == MOEQ_OK, "%s", err.message);
+    recipe.size_bytes = 1000;
+    recipe.bpw = 0;
+    ck_assert_int_eq(moeq_plan_bytes(model, &recipe, &bytes, &err), MOEQ_LIMIT);
+    ck_assert_ptr_nonnull(strstr(err.message, "size_bytes 1000 is too small: "));
+    moeq_model_close(model);
+}
+END_TEST
+
+static const moeq_text some_text = {.struct_size = sizeof some_text, .path = TEXT};
+
+/* What a budget cannot be, and what the message says. */
+static const struct {
+    moeq_recipe recipe;
+    const char *says;
+} wrong_budgets[] = {
+    {{.struct_size = sizeof(moeq_recipe), .bpw = 4}, "a budget needs a text"},
+    {{.struct_size = sizeof(moeq_recipe), .bpw = 4, .size_bytes = 1, .text = &some_text},
+     "bpw, size_bytes and card exclude each other"},
+    {{.struct_size = sizeof(moeq_recipe), .bpw = 0.5, .text = &some_text}, "bpw 0.5: expected 1 to 32"},
+    {{.struct_size = sizeof(moeq_recipe), .bpw = 4, .level = "q4_k", .text = &some_text},
+     "a budget and a level or mix exclude each other"},
+    {{.struct_size = sizeof(moeq_recipe), .level = "q4_k", .granularity = "matrix"},
+     "levels and granularity are of a budget"},
+    {{.struct_size = sizeof(moeq_recipe), .bpw = 4, .text = &some_text, .granularity = "row"},
+     "granularity 'row': expected expert or matrix"},
+};
+
+START_TEST(budgets_are_checked)
+{
+    moeq_model *model = open_model(MODEL);
+    moeq_error err = {0}, fit = {0};
+    uint64_t bytes;
+    char *report;
+    ck_assert_int_eq(moeq_plan_bytes(model, &wrong_budgets[_i].recipe, &bytes, &err),
+                     MOEQ_INVALID_ARGUMENT);
+    ck_assert_msg(strstr(err.message, wrong_budgets[_i].says) != NULL, "%s", err.message);
+    const moeq_card card = {.struct_size = sizeof card, .vram = "1GiB"};
+    const moeq_recipe budget = {.struct_size = sizeof budget, .bpw = 4, .text = &some_text};
+    ck_assert_int_eq(moeq_fit(MODEL, NULL, &card, &budget, 1, NULL, &report, &fit),
+                     MOEQ_INVALID_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(fit.message, "a budget is for moeq_convert"));
+    moeq_model_close(model);
+}
+END_TEST
+
 START_TEST(option_structs_must_say_their_size)
 {
     moeq_model *model = open_model(MODEL);
@@ -572,6 +651,8 @@ int main(void)
     tcase_add_test(tests, fits_cards);
     tcase_add_test(tests, fits_moeqs_own_evaluator);
     tcase_add_loop_test(tests, cards_are_checked, 0, sizeof wrong_cards / sizeof *wrong_cards);
+    tcase_add_test(tests, keeps_budgets);
+    tcase_add_loop_test(tests, budgets_are_checked, 0, sizeof wrong_budgets / sizeof *wrong_budgets);
     tcase_add_test(tests, option_structs_must_say_their_size);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

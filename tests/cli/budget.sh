@@ -119,6 +119,12 @@ for shards in "" "--shard-size 1M"; do
     "$moeq" convert $model -o "$work/small.moeq" --size 1M "${less[@]}" $shards 2> "$work/stderr" && fail "1 MB suffice"
     least=$(grep -o "the files take [0-9]* bytes" "$work/stderr" | grep -o "[0-9]*")
     [ "$least" ] || fail "no least size: $(cat "$work/stderr")"
+    printed=$(grep -o "(--size [0-9.]*M)" "$work/stderr" | grep -o "[0-9.]*M") || fail "no size to type: $(cat "$work/stderr")"
+    "$moeq" convert $model --dry-run --size "$printed" "${less[@]}" $shards > /dev/null 2> "$work/stderr" ||
+        fail "--size $printed does not suffice: $(cat "$work/stderr")"
+    # the same, whatever was asked for
+    "$moeq" convert $model -o "$work/small.moeq" --size 1 "${less[@]}" $shards 2>&1 | grep -q "take $least bytes" ||
+        fail "another least size for --size 1"
     "$moeq" convert $model -o "$work/small.moeq" --size $((least - 1)) "${less[@]}" $shards 2> /dev/null && fail "less than the least suffices"
     "$moeq" convert $model -o "$work/small.moeq" --size $least "${less[@]}" $shards 2> "$work/stderr" ||
         fail "the least does not suffice: $(cat "$work/stderr")"
@@ -139,6 +145,10 @@ before() {
 before "size.moeq: exists already; give --force to replace it" -o "$work/size.moeq"
 before "there is no folder $work/none to write it to" -o "$work/none/x.moeq"
 before "one thread needs .* for its buffers; --memory gives" -o "$work/x.moeq" --memory 17M
+for small in "--bpw 1.5 --levels q3_k" "--size 1M" "--vram 1M"; do
+    timeout 20 "$moeq" convert $model -o "$work/x.moeq" $small --text "$work/long.txt" -q 2> "$work/stderr"
+    [ $? = 1 ] && grep -q "too small" "$work/stderr" || fail "$small: not refused before it measures: $(cat "$work/stderr")"
+done
 usage convert "--kv is of a card's budget (--gpu, --vram), --bpw has no KV cache" \
     convert $model --dry-run --bpw 4 --kv q8_0 "${text[@]}"
 finish

@@ -40,12 +40,14 @@ expect 0 "" export $model -o "$work/exported.gguf" --size 5M -q
 cmp "$work/size.gguf" "$work/exported.gguf" || fail "convert -o x.gguf is not export"
 expect 0 "" export $model --gpu "RTX 4090" --dry-run
 grep -q '  chosen: as stored, ' "$work/stdout" || fail "a large card: $(cat "$work/stdout")"
-expect 1 "moeq: none of 2 levels and recipes fits in 1.00 MiB: the smallest, q2_k needs 3.23 MiB, 2.23 MiB too many" \
+expect 1 "moeq: none of 2 levels and recipes fits in 1.00 MiB: the smallest, q2_k needs 3.23 MiB, 2.23 MiB too many; it takes --size 3.234875M" \
     convert $model --size 1M --levels q4_k,q2_k --dry-run
 expect 0 "" convert $model -o "$work/q4.moeq" --level q4_k -q
 expect 0 "" export "$work/q4.moeq" --size 5M --dry-run
+"$moeq" convert $model --size 3.234875M --levels q4_k,q2_k --dry-run > /dev/null || fail "the least size that is said does not suffice"
+"$moeq" convert $model --size 3.234874M --levels q4_k,q2_k --dry-run > /dev/null 2>&1 && fail "less than the least size suffices"
 grep -q '  chosen: as stored fits in 5.00 MiB: it needs 4.27 MiB, ' "$work/stdout" || fail "stored: $(cat "$work/stdout")"
-expect 1 "moeq: what was asked for does not fit in 1.00 MiB: as stored needs 4.27 MiB, 3.27 MiB too many; it is quantized already: levels are for the original model" \
+expect 1 "moeq: what was asked for does not fit in 1.00 MiB: as stored needs 4.27 MiB, 3.27 MiB too many; it is quantized already: levels are for the original model; it takes --size 4.265931M" \
     export "$work/q4.moeq" --size 1M --dry-run
 usage convert "--granularity needs --text FILE: by it is found out what each matrix loses" \
     convert $model --size 5M --granularity matrix --dry-run
