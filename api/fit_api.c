@@ -16,10 +16,9 @@ static moeq_status fit_rows(struct mq_fit *fit, const moeq_recipe *recipes, size
     for (size_t i = 0; i < count; i++) {
         struct mq_policy policy;
         MQ_TRY(mq_api_make_policy(mq_api_recipe_at(recipes, i), &policy, err));
-        MQ_TRY(mq_fit_add(fit,
-                          policy.recipe ? policy.recipe->name
-                                        : policy.levels[MQ_CLASS_EXPERTS]->name,
-                          &policy, err));
+        MQ_TRY(mq_fit_add(
+            fit, policy.recipe ? policy.recipe->name : policy.levels[MQ_CLASS_EXPERTS]->name,
+            &policy, err));
     }
     return MOEQ_OK;
 }

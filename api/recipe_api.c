@@ -28,8 +28,7 @@ static moeq_status find_level(const char *name, const struct mq_level **level, m
     struct mq_named named;
     MQ_TRY(find_name("level", name, &named, err));
     *level = named.level;
-    return *level ? MOEQ_OK
-                  : mq_fail(err, MOEQ_INVALID_ARGUMENT, "'%s' is a mix, no level", name);
+    return *level ? MOEQ_OK : mq_fail(err, MOEQ_INVALID_ARGUMENT, "'%s' is a mix, no level", name);
 }
 
 static moeq_status find_effort(const char *name, enum mq_effort *effort, moeq_error *err)
@@ -293,12 +292,10 @@ static moeq_status write_quantized(struct mq_api_job *job, const moeq_model *mod
     struct quantizing q;
     struct mq_plan *plan = NULL;
     struct mq_convert_result result;
-    moeq_status status =
-        quantizing_begin(&job->context, model, recipe, format != NULL, &q, err);
+    moeq_status status = quantizing_begin(&job->context, model, recipe, format != NULL, &q, err);
     q.policy.allow_nonfinite |= allow_nonfinite;
     if (status == MOEQ_OK)
-        status =
-            make_plan(&job->context, model->view, &q, format, output, replace, &plan, err);
+        status = make_plan(&job->context, model->view, &q, format, output, replace, &plan, err);
     const struct mq_convert_options how = {
         .output = output, .replace = replace, .encoder = q.encoder.run ? &q.encoder : NULL};
     if (status == MOEQ_OK)

@@ -277,16 +277,15 @@ static moeq_status check_least(const struct planning *p, moeq_error *err)
     *s = (struct mq_sensitivity){.tensors = n, .levels = budget->how.levels_count};
     s->loss = calloc(n * s->levels + 1, sizeof *s->loss);
     s->tokens = calloc(n + 1, sizeof *s->tokens);
-    moeq_status status =
-        s->loss && s->tokens ? MOEQ_OK : mq_fail_memory(err, "choosing levels");
+    moeq_status status = s->loss && s->tokens ? MOEQ_OK : mq_fail_memory(err, "choosing levels");
     for (size_t i = 0; status == MOEQ_OK && i < n; i++)
         s->tokens[i] = is_measurable(p->view, &p->view->tensors[i]);
     if (status == MOEQ_OK)
         status = fix_tensors(p, err);
     if (status == MOEQ_OK) {
         budget->how.bytes = 0;
-        status = mq_budget_levels(p->view, s, &budget->how, budget->chosen, &budget->result,
-                                  &inner);
+        status =
+            mq_budget_levels(p->view, s, &budget->how, budget->chosen, &budget->result, &inner);
         const bool small =
             budget->bpw > 0 ? budget->result.bytes > bytes_of_bpw(budget, p->view) : true;
         if (status == MOEQ_LIMIT)

@@ -19,8 +19,8 @@ enum { MQ_BUDGET_NAMED_LEVELS = MQ_BUDGET_LEVELS - 4 }; /* the others are for th
 
 struct mq_budget {
     /* what is asked for, one of three: */
-    double bpw;                  /* of experts and MLPs, if the rest had MQ_BUDGET_REST; 0: not asked for */
-    uint64_t size;               /* bytes of all files; 0: not asked for */
+    double bpw;    /* of experts and MLPs, if the rest had MQ_BUDGET_REST; 0: not asked for */
+    uint64_t size; /* bytes of all files; 0: not asked for */
     struct mq_fit_target target; /* these cards, */
     const struct mq_kv_kind *kv; /* with this cache (NULL: not asked for) */
     uint64_t context;            /* of so many tokens */
@@ -29,7 +29,7 @@ struct mq_budget {
     /* by mq_budget_all_levels or mq_budget_add_level, then mq_budget_end_levels: */
     const struct mq_level *levels[MQ_BUDGET_LEVELS];
     bool not_for_mlps[MQ_BUDGET_LEVELS];
-    size_t rest; /* number of the level MQ_BUDGET_REST */
+    size_t rest;                         /* number of the level MQ_BUDGET_REST */
     struct mq_budget_levels_options how; /* the caller's: per_matrix, pinned */
     /* by mq_budget_plan: */
     struct mq_sensitivity sensitivity;

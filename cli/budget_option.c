@@ -162,9 +162,9 @@ enum mq_exit mq_budget_option_plan(const struct mq_options *options, const struc
                                    struct mq_budget_cli *cli, struct mq_plan **plan)
 {
     moeq_error err = {0};
-    const moeq_status status = cli->given ? plan_budget(options, view, policy, gguf, calibrated,
-                                                        &cli->budget, plan, &err)
-                                          : mq_make_plan(options, view, policy, gguf, plan, &err);
+    const moeq_status status =
+        cli->given ? plan_budget(options, view, policy, gguf, calibrated, &cli->budget, plan, &err)
+                   : mq_make_plan(options, view, policy, gguf, plan, &err);
     return status == MOEQ_OK ? MQ_EXIT_GOOD : mq_report(&err);
 }
 

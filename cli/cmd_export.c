@@ -24,13 +24,25 @@ static void print_hints(const struct mq_options *options, const struct mq_plan *
                path[0] == '/' ? "" : "./", path, stem, name, stem, name);
 }
 
-/* A name that says another format. */
-static enum mq_exit refuse_moeq(const struct mq_options *options)
+/* A name that says another format; a moeq file is a safetensors file. */
+static const char *other_format(const char *output)
+{
+    static const struct {
+        const char *extension, *format;
+    } others[] = {{".moeq", "moeq"}, {".safetensors", "safetensors"}};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (strcasecmp(mq_extension(output), others[i].extension) == 0)
+            return others[i].format;
+    return NULL;
+}
+
+static enum mq_exit refuse_other(const struct mq_options *options)
 {
     return mq_usage("export",
-                    "-o '%s' is the name of a moeq file, and export writes GGUF; for a moeq file: "
+                    "-o '%s' is the name of a %s file, and export writes GGUF; for a moeq file: "
                     "moeq convert '%s' -o '%s' --level %s",
-                    options->output, options->positional[0], options->output,
+                    options->output, other_format(options->output), options->positional[0],
+                    options->output,
                     options->level    ? options->level
                     : options->recipe ? options->recipe
                                       : "q4_k");
@@ -40,8 +52,8 @@ enum mq_exit mq_cmd_export(const struct mq_options *options)
 {
     if (!options->output && !options->dry_run)
         return mq_usage("export", "-o FILE.gguf is missing (or --dry-run, to see the plan)");
-    if (options->output && strcasecmp(mq_extension(options->output), ".moeq") == 0)
-        return refuse_moeq(options);
+    if (options->output && other_format(options->output))
+        return refuse_other(options);
     if (options->unify && strcmp(options->unify, "up") != 0)
         return mq_usage("export", "--unify '%s': expected up", options->unify);
     const struct mq_gguf_options how = {.unify_up = options->unify != NULL,

@@ -98,6 +98,22 @@ static bool parse_sampling(const struct mq_options *o, struct mq_sampling *s)
     return false;
 }
 
+/* What stands on the command line is text. */
+static bool check_utf8(const struct mq_options *o)
+{
+    const struct {
+        const char *name, *text;
+    } given[] = {{"prompt", o->prompt}, {"chat", o->chat}, {"system", o->system}};
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++) {
+        size_t bad;
+        if (!given[i].text || mq_utf8_valid(given[i].text, strlen(given[i].text), &bad))
+            continue;
+        mq_usage("generate", "--%s is not UTF-8 at byte %zu", given[i].name, bad);
+        return false;
+    }
+    return true;
+}
+
 static bool parse_prompt(struct request *r)
 {
     const struct mq_options *o = r->options;
@@ -113,6 +129,8 @@ static bool parse_prompt(struct request *r)
                                           : "--system goes with --chat");
         return false;
     }
+    if (!check_utf8(o))
+        return false;
     const char *text = o->chat ? o->chat : o->prompt;
     const time_t t = time(NULL);
     struct tm tm = {0};

@@ -268,7 +268,7 @@ static const struct option options_table[] = {
     {"color", 0, CHOICE, "auto|always|never",
      "colour verdicts and gates (default auto: on a terminal, unless NO_COLOR is set)",
      FIELD(color)},
-    {"against", 0, TEXT, "BASE|REF", "the original model, or a recording of it (moeq record)",
+    {"against", 0, TEXT, "BASE", "the original model; of verify also a recording of it (moeq record)",
      FIELD(against)},
     {"gate", 0, TEXT, "GATE.json", "limits to keep; exit code 3 if one is broken", FIELD(gate)},
     {"gate-all", 0, FLAG, NULL, "compare every model with --gate, not the last one alone",

@@ -138,7 +138,8 @@ typedef struct moeq_card {
  * people use ("fp16"); NULL: the default. */
 typedef struct moeq_recipe {
     size_t struct_size;
-    const char *level;      /* experts, or MLPs without them; required, unless there is a mix or a budget; or a mix */
+    const char *
+        level; /* experts, or MLPs without them; required, unless there is a mix or a budget; or a mix */
     const char *attention;  /* default q8_0 */
     const char *embeddings; /* embeddings and head; default q8_0 */
     const char *effort;     /* "default", "best", or "calibrated" (needs a text) */

@@ -26,7 +26,13 @@ static moeq_status read_json(const char *path, size_t number, const char *line, 
                              struct mq_sample *sample, moeq_error *err)
 {
     cJSON *tree = NULL;
-    MQ_TRY(mq_json_parse(line, n, &limits, path, 0, &tree, err));
+    struct mq_buffer where = {0};
+    mq_buffer_printf(&where, "%s: line %zu", path, number);
+    moeq_status status = mq_buffer_ok(&where) ? MOEQ_OK : mq_fail_memory(err, "reading prompts");
+    if (status == MOEQ_OK)
+        status = mq_json_parse(line, n, &limits, where.data, 0, &tree, err);
+    mq_buffer_free(&where);
+    MQ_TRY(status);
     sample->chat = mq_json_get(tree, "chat") != NULL;
     sample->prompt = copy_member(tree, sample->chat ? "chat" : "prompt");
     sample->system = sample->chat ? copy_member(tree, "system") : NULL;
@@ -50,22 +56,32 @@ static moeq_status read_line(const char *path, size_t number, const char *line, 
     if (memchr(line, '\0', n))
         return mq_fail_file(err, MOEQ_MALFORMED, path, "line %zu holds U+0000", number);
     struct mq_sample *sample = &s->samples[s->count++];
+    sample->line = number;
     if (line[0] == '{')
         return read_json(path, number, line, n, sample, err);
     sample->prompt = strndup(line, n);
     return sample->prompt ? MOEQ_OK : mq_fail_memory(err, "reading prompts");
 }
 
+static moeq_status check_utf8(const char *path, const struct mq_buffer *bytes, moeq_error *err)
+{
+    size_t bad, line = 1;
+    if (mq_utf8_valid(bytes->data, bytes->size, &bad))
+        return MOEQ_OK;
+    for (size_t i = 0; i < bad; i++)
+        line += bytes->data[i] == '\n';
+    return mq_fail_file(err, MOEQ_MALFORMED, path, "line %zu is not UTF-8, at byte %zu of the file",
+                        line, bad);
+}
+
 moeq_status mq_samples_read(const char *path, struct mq_samples *s, moeq_error *err)
 {
     struct mq_buffer bytes = {0};
-    size_t bad, number = 1;
+    size_t number = 1;
     moeq_status status;
     s->path = path;
     MQ_TRY(mq_input_read(path, FILE_CAP_BYTES, &bytes, err));
-    status = mq_utf8_valid(bytes.data, bytes.size, &bad)
-                 ? MOEQ_OK
-                 : mq_fail_file(err, MOEQ_MALFORMED, path, "is not UTF-8 at byte %zu", bad);
+    status = check_utf8(path, &bytes, err);
     for (size_t at = 0; status == MOEQ_OK && at < bytes.size; number++) {
         const char *line = bytes.data + at, *end = memchr(line, '\n', bytes.size - at);
         const size_t n = end ? (size_t)(end - line) : bytes.size - at;
@@ -102,6 +118,25 @@ void mq_samples_free(struct mq_samples *s)
 
 static const struct mq_generation_options how = {.most = MQ_SAMPLE_TOKENS};
 
+/* The ids of a prompt, room for the answer, and its ends. */
+static moeq_status prepare(const struct mq_view *view, const struct mq_tokenizer *tokenizer,
+                           const char *date, struct mq_sample *sample, moeq_error *err)
+{
+    const struct mq_prompt prompt = {
+        .chat = sample->chat,
+        .text = sample->prompt,
+        .size = strlen(sample->prompt),
+        .system = sample->system,
+        .system_size = sample->system ? strlen(sample->system) : 0,
+        .date = date,
+    };
+    const char *end_token;
+    size_t tokens;
+    MQ_TRY(mq_prompt_ids(view, tokenizer, &prompt, &sample->ids, &end_token, err));
+    MQ_TRY(mq_generation_room(view, sample->ids.size, &how, &tokens, err));
+    return mq_end_tokens(view, tokenizer, end_token, &sample->ends, err);
+}
+
 moeq_status mq_samples_prepare(const struct mq_view *view, const char *date, struct mq_samples *s,
                                moeq_error *err)
 {
@@ -109,21 +144,10 @@ moeq_status mq_samples_prepare(const struct mq_view *view, const char *date, str
     moeq_status status = mq_prompt_tokenizer(view, &tokenizer, err);
     for (size_t i = 0; status == MOEQ_OK && i < s->count; i++) {
         struct mq_sample *sample = &s->samples[i];
-        const struct mq_prompt prompt = {
-            .chat = sample->chat,
-            .text = sample->prompt,
-            .size = strlen(sample->prompt),
-            .system = sample->system,
-            .system_size = sample->system ? strlen(sample->system) : 0,
-            .date = date,
-        };
-        const char *end_token;
-        size_t tokens;
-        status = mq_prompt_ids(view, tokenizer, &prompt, &sample->ids, &end_token, err);
-        if (status == MOEQ_OK)
-            status = mq_generation_room(view, sample->ids.size, &how, &tokens, err);
-        if (status == MOEQ_OK)
-            status = mq_end_tokens(view, tokenizer, end_token, &sample->ends, err);
+        moeq_error inner = {0};
+        status = prepare(view, tokenizer, date, sample, &inner);
+        if (status != MOEQ_OK)
+            mq_fail_file(err, status, s->path, "line %zu: %s", sample->line, inner.message);
     }
     mq_tokenizer_free(tokenizer);
     return status;

@@ -72,7 +72,8 @@ const char *mq_format_size_up(uint64_t bytes, char text[32])
         return text;
     }
     const uint64_t unit = UINT64_C(1) << 10 * u, rest = bytes % unit;
-    uint64_t whole = bytes / unit, part = (rest * DECIMALS + unit - 1) / unit; /* 2^40 2^20 < 2^64 */
+    uint64_t whole = bytes / unit,
+             part = (rest * DECIMALS + unit - 1) / unit; /* 2^40 2^20 < 2^64 */
     whole += part / DECIMALS;
     part %= DECIMALS;
     int n = snprintf(text, 32, "%" PRIu64 ".%06" PRIu64, whole, part);

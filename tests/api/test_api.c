@@ -557,7 +557,8 @@ START_TEST(keeps_budgets)
                           .text = &text,
                           .levels = levels,
                           .levels_count = 2};
-    const char *output = MQ_TEST_BINARY_DIR "/api-budget.moeq", *gguf = MQ_TEST_BINARY_DIR "/api-budget.gguf";
+    const char *output = MQ_TEST_BINARY_DIR "/api-budget.moeq",
+               *gguf = MQ_TEST_BINARY_DIR "/api-budget.gguf";
     moeq_error err = {0};
     uint64_t bytes;
     ck_assert_msg(moeq_convert(model, &recipe, output, true, NULL, &err) == MOEQ_OK, "%s",
@@ -592,7 +593,8 @@ static const struct {
     {{.struct_size = sizeof(moeq_recipe), .bpw = 4}, "a budget needs a text"},
     {{.struct_size = sizeof(moeq_recipe), .bpw = 4, .size_bytes = 1, .text = &some_text},
      "bpw, size_bytes and card exclude each other"},
-    {{.struct_size = sizeof(moeq_recipe), .bpw = 0.5, .text = &some_text}, "bpw 0.5: expected 1 to 32"},
+    {{.struct_size = sizeof(moeq_recipe), .bpw = 0.5, .text = &some_text},
+     "bpw 0.5: expected 1 to 32"},
     {{.struct_size = sizeof(moeq_recipe), .bpw = 4, .level = "q4_k", .text = &some_text},
      "a budget and a level or mix exclude each other"},
     {{.struct_size = sizeof(moeq_recipe), .level = "q4_k", .granularity = "matrix"},
@@ -652,7 +654,8 @@ int main(void)
     tcase_add_test(tests, fits_moeqs_own_evaluator);
     tcase_add_loop_test(tests, cards_are_checked, 0, sizeof wrong_cards / sizeof *wrong_cards);
     tcase_add_test(tests, keeps_budgets);
-    tcase_add_loop_test(tests, budgets_are_checked, 0, sizeof wrong_budgets / sizeof *wrong_budgets);
+    tcase_add_loop_test(tests, budgets_are_checked, 0,
+                        sizeof wrong_budgets / sizeof *wrong_budgets);
     tcase_add_test(tests, option_structs_must_say_their_size);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

@@ -70,7 +70,11 @@ while [ "$(stat -c %s "$work/long")" -lt 400000 ]; do cat demo/text.txt >> "$wor
 grep -q "leaves no room in the model's positions (max_position_embeddings)" "$work/stderr" || fail "long: $(cat "$work/stderr")"
 printf 'a\377b' > "$work/bytes"
 expect 1 "moeq: $work/bytes: is not UTF-8 at byte 1" generate $model --prompt-file "$work/bytes"
-expect 1 "moeq: text at byte 1: invalid UTF-8" generate $model --prompt "$(printf 'a\377b')"
+for option in --prompt "--chat hello --system"; do
+    usage generate "--${option##*--} is not UTF-8 at byte 1" generate $model $option "$(printf 'a\377b')"
+done
+usage generate "--chat is not UTF-8 at byte 0" generate $model --chat "$(printf '\377b')"
+"$moeq" generate --help | grep -q -- '--against BASE ' || fail "--against of generate takes no recording"
 
 # a chat: BOS once, and another end
 mkdir "$work/chat"
@@ -178,6 +182,18 @@ END
 echo '{"question": 1}' > "$work/samples"
 sweep --samples "$work/samples" 2> "$work/stderr" && fail "a sample without a prompt"
 grep -q 'samples: line 1: expected {"prompt": TEXT} or {"chat": TEXT, "system": TEXT}$' "$work/stderr" || fail "samples: $(cat "$work/stderr")"
+# each error names the line
+while IFS='|' read -r line text says; do
+    { for ((i = 1; i < line; i++)); do echo good; done; printf "$text\n"; } > "$work/samples"
+    sweep --samples "$work/samples" 2> "$work/stderr" && fail "samples: $text"
+    grep -q "samples: line $line$says" "$work/stderr" || fail "samples, line $line: $(cat "$work/stderr")"
+done << 'END'
+2|{"prompt": |: JSON at byte
+3|{"prompt": "a"} b|: JSON at byte
+2|{"prompt": "a\\u0000"}|.*U+0000
+3|a\377b| is not UTF-8, at byte 11 of the file
+2|{"chat": "a", "system": 1, "question": {}}|: 
+END
 : > "$work/samples"
 sweep --samples "$work/samples" 2> "$work/stderr" && fail "no samples"
 grep -q 'samples: holds no prompt$' "$work/stderr" || fail "samples: $(cat "$work/stderr")"
