@@ -223,42 +223,30 @@ static moeq_status read_verify_text(const moeq_text *caller, moeq_text *text,
     return mq_text_read(&text->path, 1, source, err);
 }
 
-/* What a gate's limits and files are, from a caller's struct; nothing if there is none. */
-static moeq_status read_gate(const moeq_gate *caller, moeq_gate *options, struct mq_gate **gate,
+/* What a caller's struct asks for; nothing if there is none. */
+static moeq_status read_gate(const moeq_gate *caller, struct mq_gate_request *request,
                              moeq_error *err)
 {
-    MQ_TRY(mq_api_read_options(options, sizeof *options, caller, err));
-    if (options->margin == 0)
-        options->margin = 0.1;
-    if (!(options->margin > 0 && options->margin <= 10))
+    moeq_gate g;
+    MQ_TRY(mq_api_read_options(&g, sizeof g, caller, err));
+    if (g.margin == 0)
+        g.margin = 0.1;
+    if (!(g.margin > 0 && g.margin <= 10))
         return mq_fail(err, MOEQ_INVALID_ARGUMENT, "margin %g: expected above 0, at most 10",
-                       options->margin);
-    if ((options->junit || options->all) && !options->limits)
+                       g.margin);
+    if ((g.junit || g.all) && !g.limits)
         return mq_fail(err, MOEQ_INVALID_ARGUMENT, "a judgement needs a gate's limits");
-    return options->limits ? mq_gate_read(options->limits, gate, err) : MOEQ_OK;
-}
-
-static moeq_status resolve_gate(struct mq_gate *gate, bool all, const struct mq_view *view,
-                                size_t models, moeq_error *err)
-{
-    MQ_TRY(mq_gate_resolve(gate, view, models > 1, err));
-    return all ? mq_gate_for_all(gate, models, err) : MOEQ_OK;
+    *request = (struct mq_gate_request){.limits = g.limits,
+                                        .all = g.all,
+                                        .junit = g.junit,
+                                        .write = g.write,
+                                        .margin = g.margin};
+    return MOEQ_OK;
 }
 
 static moeq_status check_gate(void *gate, const struct mq_comparison *result, moeq_error *err)
 {
     return mq_gate_check(gate, result, err);
-}
-
-/* What is made of a comparison: a judgement and files. */
-static moeq_status conclude_gate(struct mq_gate *gate, const moeq_gate *options,
-                                 const struct mq_comparison *result, moeq_error *err)
-{
-    if (gate)
-        MQ_TRY(mq_gate_judge(gate, result, err));
-    if (options->junit)
-        MQ_TRY(mq_gate_write_junit(options->junit, gate, result, err));
-    return options->write ? mq_gate_write(options->write, result, options->margin, err) : MOEQ_OK;
 }
 
 moeq_status moeq_verify_gate(const moeq_model *const *models, size_t count, const char *against,
@@ -268,7 +256,7 @@ moeq_status moeq_verify_gate(const moeq_model *const *models, size_t count, cons
 {
     struct mq_api_job job;
     moeq_text text;
-    moeq_gate wanted;
+    struct mq_gate_request wanted;
     struct mq_gate *gate = NULL;
     struct mq_comparison_options how = {0};
     struct mq_comparison result = {0};
@@ -284,11 +272,10 @@ moeq_status moeq_verify_gate(const moeq_model *const *models, size_t count, cons
         candidates[i] = (struct mq_candidate){.name = count == 1 ? "model" : mq_file_letter(i),
                                               .file = models[i]->view};
     MQ_TRY(mq_api_job_begin(&job, options, err));
-    MQ_TRY(read_gate(limits, &wanted, &gate, err));
+    MQ_TRY(read_gate(limits, &wanted, err));
+    moeq_status status = mq_gate_prepare(&wanted, models[0]->view, count, &gate, err);
     how.before = gate ? check_gate : NULL;
     how.before_user = gate;
-    moeq_status status =
-        gate ? resolve_gate(gate, wanted.all, models[0]->view, count, err) : MOEQ_OK;
     if (status == MOEQ_OK)
         status = read_verify_text(caller, &text, &how, &source, err);
     if (status == MOEQ_OK)
@@ -299,7 +286,7 @@ moeq_status moeq_verify_gate(const moeq_model *const *models, size_t count, cons
     if (status == MOEQ_OK)
         status = mq_compare(&job.context, &baseline, candidates, count, &how, &result, err);
     if (status == MOEQ_OK)
-        status = conclude_gate(gate, &wanted, &result, err);
+        status = mq_gate_conclude(&wanted, gate, &result, err);
     if (status == MOEQ_OK)
         status = mq_api_take_json(mq_verify_json(&result, gate), report, err);
     *broken = status == MOEQ_OK && gate ? gate->broken : 0;

@@ -64,7 +64,7 @@ static enum mq_exit refuse_level(const struct mq_options *o)
 
 /* What may be asked together. MQ_EXIT_GOOD if it may. */
 static enum mq_exit check_options(const struct mq_options *o, struct mq_comparison_options *how,
-                                  double *margin, moeq_error *err)
+                                  struct mq_gate_request *wanted, moeq_error *err)
 {
     if (o->positional_count > MQ_CANDIDATES_MAX)
         return mq_usage("verify", "%d models: expected at most %d", o->positional_count,
@@ -83,7 +83,14 @@ static enum mq_exit check_options(const struct mq_options *o, struct mq_comparis
             return mq_usage("verify", "--report '%s' is another output too", o->report.values[i]);
     if (o->margin && !o->write_gate)
         return mq_usage("verify", "--margin needs --write-gate GATE.json");
-    if (!parse_margin(o->margin, margin) || refuse_level(o) != MQ_EXIT_GOOD)
+    if (o->gate_texts && !o->write_gate)
+        return mq_usage("verify", "--gate-texts needs --write-gate GATE.json");
+    *wanted = (struct mq_gate_request){.limits = o->gate,
+                                       .all = o->gate_all,
+                                       .junit = o->junit,
+                                       .write = o->write_gate,
+                                       .texts = o->gate_texts};
+    if (!parse_margin(o->margin, &wanted->margin) || refuse_level(o) != MQ_EXIT_GOOD)
         return MQ_EXIT_USAGE;
     how->swap = o->swap;
     how->noise_floor = o->noise_floor;
@@ -203,8 +210,8 @@ struct verification {
     struct mq_view *views[MQ_CANDIDATES_MAX];
     struct mq_candidate candidates[MQ_CANDIDATES_MAX];
     size_t count;
+    struct mq_gate_request wanted;
     struct mq_gate *gate;
-    double margin;
     struct mq_text text;
     struct mq_task_files tasks;
     struct mq_baseline baseline;
@@ -232,13 +239,8 @@ static moeq_status prepare(const struct mq_options *options, const struct mq_con
         v->candidates[i] = (struct mq_candidate){
             .name = v->count == 1 ? "model" : mq_file_letter(i), .file = v->views[i]};
     }
-    if (options->gate)
-        MQ_TRY(mq_gate_read(options->gate, &v->gate, err));
     MQ_TRY(check_outputs(options, v->views, v->count, err));
-    if (v->gate)
-        MQ_TRY(mq_gate_resolve(v->gate, v->views[0], v->count > 1, err));
-    if (options->gate_all)
-        MQ_TRY(mq_gate_for_all(v->gate, v->count, err));
+    MQ_TRY(mq_gate_prepare(&v->wanted, v->views[0], v->count, &v->gate, err));
     if (options->text.count) {
         MQ_TRY(mq_read_text(options, v->views[0], &v->text, err));
         v->how.text = &v->text;
@@ -265,13 +267,7 @@ static enum mq_exit conclude(const struct mq_options *options, unsigned threads,
     const struct mq_comparison *result = &v->result;
     struct mq_gate *gate = v->gate;
     moeq_error err = {0};
-    if (gate && mq_gate_judge(gate, result, &err) != MOEQ_OK)
-        return mq_report(&err);
-    if (options->write_gate &&
-        mq_gate_write(options->write_gate, result, v->margin, &err) != MOEQ_OK)
-        return mq_report(&err);
-    if (gate && options->junit &&
-        mq_gate_write_junit(options->junit, gate, result, &err) != MOEQ_OK)
+    if (mq_gate_conclude(&v->wanted, gate, result, &err) != MOEQ_OK)
         return mq_report(&err);
     enum mq_exit code = MQ_EXIT_GOOD;
     if (options->json) {
@@ -280,7 +276,7 @@ static enum mq_exit conclude(const struct mq_options *options, unsigned threads,
         print_result(result, options);
         if (options->write_gate && !options->quiet)
             printf("\nwrote %s: limits %g %% further from perfect than %s\n", options->write_gate,
-                   100 * v->margin, result->rows[result->candidates_count].file->path);
+                   100 * v->wanted.margin, result->rows[result->candidates_count].file->path);
     }
     if (gate)
         print_judgement(gate, options);
@@ -301,7 +297,7 @@ enum mq_exit mq_cmd_verify(const struct mq_options *options)
     struct verification v = {.count = (size_t)options->positional_count};
     struct mq_job_ui ui;
     moeq_error err = {0};
-    enum mq_exit code = check_options(options, &v.how, &v.margin, &err);
+    enum mq_exit code = check_options(options, &v.how, &v.wanted, &err);
     if (code == MQ_EXIT_FAILURE)
         mq_verify_failure_write(options, &err);
     if (code != MQ_EXIT_GOOD)

@@ -63,7 +63,7 @@ struct mq_options {
     const char *charts, *card, *base_model; /* beside `report` */
     const char *against, *gate, *write_gate, *margin, *junit;
     const char *columns, *color;
-    bool gate_all, list_metrics;
+    bool gate_all, gate_texts, list_metrics;
     /* common */
     uint64_t threads, memory;
     bool json, quiet, verbose, progress, no_progress, help;

@@ -202,7 +202,7 @@ const struct mq_command mq_commands[] = {
             "layer by layer and more figures; --report writes it all as a page with charts\n"
             "(.html), as Markdown for a pull request (.md), or as a table (.csv).",
         .options =
-            "against text tasks protocol context tokens swap noise-floor compute gate gate-all "
+            "against text tasks protocol context tokens swap noise-floor compute gate gate-all gate-texts "
             "write-gate margin junit list-metrics columns color report charts card "
             "base-model" READING,
         .common = LARGE_JOB " verbose",

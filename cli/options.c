@@ -271,6 +271,7 @@ static const struct option options_table[] = {
     {"against", 0, TEXT, "BASE", "the original model; of verify also a recording of it (moeq record)",
      FIELD(against)},
     {"gate", 0, TEXT, "GATE.json", "limits to keep; exit code 3 if one is broken", FIELD(gate)},
+    {"gate-texts", 0, FLAG, NULL, "in --write-gate, limits for each named text, too", FIELD(gate_texts)},
     {"gate-all", 0, FLAG, NULL, "compare every model with --gate, not the last one alone",
      FIELD(gate_all)},
     {"write-gate", 0, TEXT, "GATE.json", "make a gate from what is measured", FIELD(write_gate)},

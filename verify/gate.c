@@ -1,7 +1,9 @@
 /* gate.c: reading, judging and writing gates. */
 #include "gate.h"
 
+#include "domains.h"
 #include "error.h"
+#include "figure_values.h"
 #include "new_file.h"
 #include "json.h"
 #include "text_match.h"
@@ -12,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_GATE_BYTES = 1 << 20, MAX_NAME = 100 };
+enum { MAX_GATE_BYTES = 1 << 20, MAX_NAME = 400 };
 
 /* ---- reading ---- */
 
@@ -164,12 +166,34 @@ void mq_gate_free(struct mq_gate *gate)
 
 /* ---- judging ---- */
 
+/* Figures of one text are those of its tokens: of the whole model's layers, margins and files there are none. */
+static bool is_of_texts(const struct mq_metric *m)
+{
+    return m->scope == MQ_OF_MODEL && m->figure->section != MQ_SECTION_MEMORY &&
+           m->figure->section != MQ_SECTION_TASKS;
+}
+
+/* "code/kld.mean": no figure's name has a '/', the name of a text may. */
+static moeq_status resolve(struct mq_gate *gate, struct mq_gate_limit *l,
+                           const struct mq_view *view, bool pair, moeq_error *err)
+{
+    const char *slash = strrchr(l->name, '/');
+    MQ_TRY(mq_metric_find(slash ? slash + 1 : l->name, view, pair, gate->path, &l->metric, err));
+    if (!slash)
+        return MOEQ_OK;
+    if (!is_of_texts(&l->metric))
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, gate->path,
+                            "limit '%s': there is no '%s' of one text; leave '%.*s/' out", l->name,
+                            slash + 1, (int)(slash - l->name), l->name);
+    l->text = mq_arena_printf(gate->arena, "%.*s", (int)(slash - l->name), l->name);
+    return l->text ? MOEQ_OK : mq_fail_memory(err, "preparing a gate");
+}
+
 moeq_status mq_gate_resolve(struct mq_gate *gate, const struct mq_view *view, bool pair,
                             moeq_error *err)
 {
     for (size_t i = 0; i < gate->count; i++)
-        MQ_TRY(mq_metric_find(gate->limits[i].name, view, pair, gate->path, &gate->limits[i].metric,
-                              err));
+        MQ_TRY(resolve(gate, &gate->limits[i], view, pair, err));
     return MOEQ_OK;
 }
 
@@ -191,6 +215,26 @@ moeq_status mq_gate_for_all(struct mq_gate *gate, size_t models, moeq_error *err
     return MOEQ_OK;
 }
 
+/* A limit on a text that there is not must not cost an evaluation. */
+static moeq_status check_text(const struct mq_gate *gate, const struct mq_gate_limit *l,
+                              const struct mq_text_windows *text, moeq_error *err)
+{
+    struct mq_buffer names = {0};
+    for (size_t i = 0; i < text->domains_count; i++) {
+        if (strcmp(text->domains[i].name, l->text) == 0) {
+            mq_buffer_free(&names);
+            return MOEQ_OK;
+        }
+        mq_buffer_printf(&names, "%s%s", i ? ", " : ": ", text->domains[i].name);
+    }
+    const bool some = text->domains_count && mq_buffer_ok(&names);
+    mq_fail_file(err, MOEQ_INVALID_ARGUMENT, gate->path,
+                 "limit '%s': no text is named '%s' (--text NAME=FILE); %s%.400s", l->name, l->text,
+                 some ? "there are" : "none has a name", some ? names.data : "");
+    mq_buffer_free(&names);
+    return MOEQ_INVALID_ARGUMENT;
+}
+
 moeq_status mq_gate_check(const struct mq_gate *gate, const struct mq_comparison *result,
                           moeq_error *err)
 {
@@ -208,7 +252,23 @@ moeq_status mq_gate_check(const struct mq_gate *gate, const struct mq_comparison
                             "baseline of %s: use the same arithmetic, or make a new gate",
                             mq_compute_name(gate->compute), mq_compute_name(gate->baseline_compute),
                             mq_compute_name(compute), mq_compute_name(baseline));
+    for (size_t i = 0; i < gate->count; i++)
+        if (gate->limits[i].text)
+            MQ_TRY(check_text(gate, &gate->limits[i], &result->text, err));
     return MOEQ_OK;
+}
+
+/* A figure of a row, or of one text of it. */
+static struct mq_estimate value_of(const struct mq_metric *metric, const char *text,
+                                   const struct mq_comparison *result, size_t row)
+{
+    const struct mq_arm_result *r = &result->rows[row].result;
+    if (!text)
+        return mq_metric_value(metric, result, row);
+    for (size_t i = 0; i < r->domains_count; i++)
+        if (strcmp(r->domains[i].name, text) == 0)
+            return mq_figure_of_result(metric->figure, &r->domains[i].figures);
+    return (struct mq_estimate){NAN, NAN};
 }
 
 moeq_status mq_gate_judge(struct mq_gate *gate, const struct mq_comparison *result, moeq_error *err)
@@ -218,7 +278,8 @@ moeq_status mq_gate_judge(struct mq_gate *gate, const struct mq_comparison *resu
     for (size_t i = 0; i < gate->count; i++) {
         struct mq_gate_limit *l = &gate->limits[i];
         l->model = l->row ? result->rows[l->row].name : NULL;
-        l->found = mq_metric_value(&l->metric, result, l->row ? l->row : result->candidates_count);
+        l->found =
+            value_of(&l->metric, l->text, result, l->row ? l->row : result->candidates_count);
         /* false for NaN: what cannot be measured is not within its limit */
         l->kept = l->is_max ? l->found.value <= l->bound : l->found.value >= l->bound;
         gate->broken += !l->kept;
@@ -277,26 +338,37 @@ static bool is_written(const struct mq_metric *m)
     return m->scope == MQ_OF_LAYER ? m->figure->layers_written : m->figure->written;
 }
 
-static void print_limits(const struct mq_comparison *result, double margin, struct mq_buffer *b)
+/* Limits of the whole (text NULL) or of one text; *first: none stands before. */
+static void print_limits(const struct mq_comparison *result, double margin, const char *text,
+                         bool *first, struct mq_buffer *b)
 {
-    bool first = true;
     for (struct mq_metric m = {0}; mq_metric_next(&m, result->baseline->view, false);) {
         char name[MQ_METRIC_NAME];
-        const double value = mq_metric_value(&m, result, result->candidates_count).value;
-        if (!is_written(&m) || isnan(value))
+        if (!is_written(&m) || (text && !is_of_texts(&m)))
+            continue;
+        const double value = value_of(&m, text, result, result->candidates_count).value;
+        if (isnan(value))
             continue;
         mq_metric_print(m.figure, m.scope, m.n, name);
+        struct mq_buffer whole = {0};
+        mq_buffer_printf(&whole, "%s%s%s", text ? text : "", text ? "/" : "", name);
+        mq_buffer_puts(b, *first ? "\n    " : ",\n    ");
+        if (mq_buffer_ok(&whole))
+            mq_buffer_put_json(b, whole.data, whole.size);
+        else
+            b->failed = true;
+        mq_buffer_free(&whole);
         /* nine digits: rounding stays far below the slack */
-        mq_buffer_printf(b, "%s\n    \"%s\": {\"%s\": %.9g}", first ? "" : ",", name,
-                         m.figure->better == MQ_MORE ? "min" : "max",
+        mq_buffer_printf(b, ": {\"%s\": %.9g}", m.figure->better == MQ_MORE ? "min" : "max",
                          bound_of(m.figure, value, margin));
-        first = false;
+        *first = false;
     }
 }
 
 moeq_status mq_gate_write(const char *path, const struct mq_comparison *result, double margin,
-                          moeq_error *err)
+                          bool texts, moeq_error *err)
 {
+    bool first = true;
     const struct mq_text_windows *text = &result->text;
     const char *model = printable(judged_name(result, 0));
     struct mq_buffer b = {0};
@@ -312,7 +384,9 @@ moeq_status mq_gate_write(const char *path, const struct mq_comparison *result, 
         mq_buffer_printf(&b, "  \"baseline_compute\": \"%s\",\n",
                          mq_compute_name(result->rows[0].compute));
     mq_buffer_puts(&b, "  \"limits\": {");
-    print_limits(result, margin, &b);
+    print_limits(result, margin, NULL, &first, &b);
+    for (size_t i = 0; texts && i < text->domains_count; i++)
+        print_limits(result, margin, text->domains[i].name, &first, &b);
     mq_buffer_puts(&b, "\n  }\n}\n");
     const moeq_status status = mq_buffer_ok(&b) ? mq_file_replace(path, b.data, b.size, err)
                                                 : mq_fail_memory(err, "writing a gate");
@@ -393,4 +467,28 @@ moeq_status mq_gate_write_junit_error(const char *path, const char *what, const 
                                                 : mq_fail_memory(err, "writing JUnit XML");
     mq_buffer_free(&b);
     return status;
+}
+
+/* ---- a verification's ---- */
+
+moeq_status mq_gate_prepare(const struct mq_gate_request *request, const struct mq_view *view,
+                            size_t models, struct mq_gate **gate, moeq_error *err)
+{
+    *gate = NULL;
+    if (!request->limits)
+        return MOEQ_OK;
+    MQ_TRY(mq_gate_read(request->limits, gate, err));
+    MQ_TRY(mq_gate_resolve(*gate, view, models > 1, err));
+    return request->all ? mq_gate_for_all(*gate, models, err) : MOEQ_OK;
+}
+
+moeq_status mq_gate_conclude(const struct mq_gate_request *request, struct mq_gate *gate,
+                             const struct mq_comparison *result, moeq_error *err)
+{
+    if (gate)
+        MQ_TRY(mq_gate_judge(gate, result, err));
+    if (request->write)
+        MQ_TRY(mq_gate_write(request->write, result, request->margin, request->texts, err));
+    return gate && request->junit ? mq_gate_write_junit(request->junit, gate, result, err)
+                                  : MOEQ_OK;
 }

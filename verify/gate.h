@@ -9,6 +9,7 @@
  *       "made": {...},                          optional, not read: how it came about
  *       "limits": {
  *         "kld.mean": {"max": 0.02},
+ *         "code/kld.mean": {"max": 0.03},         of the text that is called "code"
  *         "routing.layers.3.exact_set": {"min": 0.93}
  *       }
  *     }
@@ -29,6 +30,7 @@ struct mq_gate_limit {
     double bound;
     /* by mq_gate_resolve: */
     struct mq_metric metric;
+    const char *text; /* the named text that it is about; NULL: all there is */
     size_t row; /* of the model that it is about; 0: the last one's, see mq_gate_for_all */
     /* by mq_gate_judge: */
     const char *model; /* the row's name; NULL: the last one's */
@@ -57,7 +59,7 @@ moeq_status mq_gate_resolve(struct mq_gate *gate, const struct mq_view *view, bo
  * mq_gate_resolve; without it, the last model alone is judged. */
 moeq_status mq_gate_for_all(struct mq_gate *gate, size_t models, moeq_error *err);
 
-/* Fails if the gate is about other tokens or another arithmetic than the result: of that only what
+/* Fails if the gate is about other tokens, texts or another arithmetic than the result: of that only what
  * mq_comparison_options.before finds is looked at. */
 moeq_status mq_gate_check(const struct mq_gate *gate, const struct mq_comparison *result,
                           moeq_error *err);
@@ -71,9 +73,9 @@ moeq_status mq_gate_judge(struct mq_gate *gate, const struct mq_comparison *resu
 void mq_gate_describe(const struct mq_gate_limit *limit, char *text, size_t room);
 
 /* Writes a gate that the last model of the result passes, and any other that is at most `margin`
- * (0.1: 10 %) further from perfect: see mq_figure_ideal. */
+ * (0.1: 10 %) further from perfect: see mq_figure_ideal. texts: with limits for each named text, too. */
 moeq_status mq_gate_write(const char *path, const struct mq_comparison *result, double margin,
-                          moeq_error *err);
+                          bool texts, moeq_error *err);
 
 /* JUnit XML of a judgement that there is none of: one test case, `what`, that could not be run, and why. */
 moeq_status mq_gate_write_junit_error(const char *path, const char *what, const char *reason,
@@ -82,5 +84,22 @@ moeq_status mq_gate_write_junit_error(const char *path, const char *what, const 
 /* The judgement as JUnit XML: one test case a limit. */
 moeq_status mq_gate_write_junit(const char *path, const struct mq_gate *gate,
                                 const struct mq_comparison *result, moeq_error *err);
+
+/* What a verification has to do with gates; NULL: not asked for. */
+struct mq_gate_request {
+    const char *limits; /* the gate to judge by, */
+    bool all;           /* every model and not the last alone; */
+    const char *junit;  /* the judgement, to be written here */
+    const char *write;  /* a gate to write, */
+    double margin;      /* by this margin, */
+    bool texts;         /* with limits for each named text */
+};
+
+/* Before the evaluation: *gate is read and resolved; NULL where none is to be judged by. */
+moeq_status mq_gate_prepare(const struct mq_gate_request *request, const struct mq_view *view,
+                            size_t models, struct mq_gate **gate, moeq_error *err);
+/* After it: judges, and writes what is asked for. */
+moeq_status mq_gate_conclude(const struct mq_gate_request *request, struct mq_gate *gate,
+                             const struct mq_comparison *result, moeq_error *err);
 
 #endif
