@@ -5,6 +5,7 @@
 #include "comparison_print.h"
 #include "eval_options.h"
 #include "importance_option.h"
+#include "level_candidates.h"
 #include "model_options.h"
 #include "output_claims.h"
 #include "report_files.h"
@@ -26,10 +27,9 @@
 /* The candidates: first --levels, then --files; and what they borrow. */
 struct sweep {
     struct mq_candidate candidates[MQ_CANDIDATES_MAX];
-    size_t count, levels_count;
-    struct mq_policy_override *overrides[MQ_CANDIDATES_MAX]; /* [levels_count] */
-    char *names;                                             /* of --levels */
-    char *paths[MQ_CANDIDATES_MAX + 1];                      /* of --files; NULL behind them */
+    size_t count;
+    struct mq_option_levels levels;
+    char *paths[MQ_CANDIDATES_MAX + 1]; /* of --files; NULL behind them */
     size_t files_count;
     struct mq_view *source, *files[MQ_CANDIDATES_MAX], *made[MQ_CANDIDATES_MAX];
     char sentence[MQ_CALIBRATED_SENTENCE]; /* of what the levels were made by a text */
@@ -57,38 +57,19 @@ static void free_sweep(struct sweep *s, const struct mq_options *options)
         mq_view_close(s->files[i]);
         free(s->paths[i]);
     }
-    for (size_t i = 0; i < s->levels_count; i++)
+    for (size_t i = 0; i < s->levels.count; i++)
         mq_view_close(s->made[i]);
     mq_view_close(s->source);
     mq_importance_destroy(s->importance);
-    for (size_t i = 0; i < s->levels_count; i++)
-        mq_option_policy_free(options, s->overrides[i]);
-    free(s->names);
+    mq_option_levels_free(options, &s->levels);
 }
 
 static bool has_room(const struct sweep *s)
 {
-    if (s->levels_count + s->files_count < MQ_CANDIDATES_MAX)
+    if (s->levels.count + s->files_count < MQ_CANDIDATES_MAX)
         return true;
     mq_usage("sweep", "--levels and --files: at most %d together", MQ_CANDIDATES_MAX);
     return false;
-}
-
-static bool parse_levels(const struct mq_options *options, struct sweep *s)
-{
-    s->names = options->levels ? mq_said_memory(strdup(options->levels)) : NULL;
-    char *rest = s->names, *name;
-    while (rest && (name = strsep(&rest, ","))) {
-        struct mq_option_target target;
-        if (!mq_option_target("sweep", "--levels", name, &target) || !has_room(s))
-            return false;
-        struct mq_candidate *level = &s->candidates[s->levels_count];
-        level->name = mq_option_target_name(&target);
-        if (!mq_option_policy("sweep", options, &target, &level->policy,
-                              &s->overrides[s->levels_count++]))
-            return false;
-    }
-    return s->names || !options->levels;
 }
 
 /* What says how to quantize is about --levels: files are as they are. */
@@ -137,7 +118,7 @@ static bool parse_files(const struct mq_options *options, struct sweep *s)
 
 static moeq_status open_files(const struct mq_options *options, struct sweep *s, moeq_error *err)
 {
-    s->count = s->levels_count + s->files_count;
+    s->count = s->levels.count + s->files_count;
     for (size_t i = 0; i < s->files_count; i++) {
         MQ_TRY(mq_open_model(options, s->paths[i], &s->files[i], err));
         if (mq_same_model(s->files[i], s->source))
@@ -145,7 +126,7 @@ static moeq_status open_files(const struct mq_options *options, struct sweep *s,
                            "%s is the original itself, which the others are compared with: leave "
                            "it out of --files",
                            s->paths[i]);
-        s->candidates[s->levels_count + i] = (struct mq_candidate){
+        s->candidates[s->levels.count + i] = (struct mq_candidate){
             .name = s->count == 1 ? "model" : mq_file_letter(i), .file = s->files[i]};
     }
     return MOEQ_OK;
@@ -156,7 +137,7 @@ static moeq_status run(const struct mq_options *options, const struct mq_context
 {
     MQ_TRY(mq_open_model(options, options->positional[0], &s->source, err));
     MQ_TRY(mq_importance_option_read(options, s->source, &s->importance, err));
-    for (size_t i = 0; i < s->levels_count; i++)
+    for (size_t i = 0; i < s->levels.count; i++)
         s->candidates[i].policy.importance = s->importance;
     MQ_TRY(open_files(options, s, err));
     MQ_TRY(mq_sweep_card_fit(&s->card, s->source, s->candidates, s->count, err));
@@ -172,7 +153,7 @@ static moeq_status run(const struct mq_options *options, const struct mq_context
     MQ_TRY(mq_option_tasks(options, &s->tasks, &s->how.protocol, err));
     s->baseline = mq_baseline_of(s->source);
     MQ_TRY(mq_calibrated_levels_make(options, context, s->source, &s->text, s->candidates,
-                                     s->levels_count, s->made, s->sentence, err));
+                                     s->levels.count, s->made, s->sentence, err));
     MQ_TRY(mq_compare(context, &s->baseline, s->candidates, s->count, &s->how, &s->result, err));
     if (options->samples)
         MQ_TRY(mq_samples_run(context, s->source, s->candidates, s->count, &s->samples, err));
@@ -257,7 +238,7 @@ static bool parse_attribute(const struct mq_options *options, struct sweep *s)
                  options->attribute);
         return false;
     }
-    if (s->levels_count == 1 && !options->files.count)
+    if (s->levels.count == 1 && !options->files.count)
         return true;
     mq_usage("sweep", "--attribute takes one level apart: give one in --levels, and no --files");
     return false;
@@ -279,7 +260,7 @@ enum mq_exit mq_cmd_sweep(const struct mq_options *options)
     enum mq_compute compute;
     if (!mq_table_choose("sweep", options, &columns) ||
         !mq_option_protocol("sweep", options, &s.how.protocol) ||
-        !mq_option_compute("sweep", options, &compute) || !parse_levels(options, &s) ||
+        !mq_option_compute("sweep", options, &compute) || !mq_option_levels("sweep", options, s.candidates, &s.levels) ||
         !parse_attribute(options, &s) || !mq_sweep_card_options(options, &s.card) ||
         !mq_calibrated_levels_check(options) || !check_quantizing(options) ||
         !parse_files(options, &s) ||

@@ -2,6 +2,7 @@
 #include "comparison_announce.h"
 #include "comparison_print.h"
 #include "eval_options.h"
+#include "level_candidates.h"
 #include "metric_list.h"
 #include "model_options.h"
 #include "output_claims.h"
@@ -55,8 +56,8 @@ static enum mq_exit refuse_level(const struct mq_options *o)
         const char *name = o->positional[i];
         if (!mq_path_exists(name) && mq_name_find(name, &named) && (named.level || named.recipe))
             return mq_usage("verify",
-                            "'%s' is a %s, and verify judges files; for levels and files side by "
-                            "side: moeq sweep BASE --text FILE --levels %s --files A,B",
+                            "'%s' is a %s, and verify takes files here; levels and recipes: moeq "
+                            "verify [FILE...] --against BASE --text FILE --levels %s",
                             name, named.level ? "level" : "recipe", name);
     }
     return MQ_EXIT_GOOD;
@@ -209,7 +210,8 @@ struct verification {
     struct mq_job_ui *ui;
     struct mq_view *views[MQ_CANDIDATES_MAX];
     struct mq_candidate candidates[MQ_CANDIDATES_MAX];
-    size_t count;
+    struct mq_option_levels levels; /* before the files */
+    size_t files_count, count;
     struct mq_gate_request wanted;
     struct mq_gate *gate;
     struct mq_text text;
@@ -234,24 +236,44 @@ static moeq_status prepare(const struct mq_options *options, const struct mq_con
                            struct verification *v, moeq_error *err)
 {
     const struct mq_open_options open = mq_option_open(options);
-    for (size_t i = 0; i < v->count; i++) {
+    for (size_t i = 0; i < v->files_count; i++) {
         MQ_TRY(mq_open_model(options, options->positional[i], &v->views[i], err));
-        v->candidates[i] = (struct mq_candidate){
+        v->candidates[v->levels.count + i] = (struct mq_candidate){
             .name = v->count == 1 ? "model" : mq_file_letter(i), .file = v->views[i]};
     }
-    MQ_TRY(check_outputs(options, v->views, v->count, err));
-    MQ_TRY(mq_gate_prepare(&v->wanted, v->views[0], v->count, &v->gate, err));
+    MQ_TRY(check_outputs(options, v->views, v->files_count, err));
+    if (!v->files_count) /* it is what says which figures there are */
+        MQ_TRY(mq_baseline_open(context, options->against, &open, &v->baseline, err));
+    struct mq_view *view = v->files_count ? v->views[0] : v->baseline.model;
+    if (!view)
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT,
+                       "%s is a recording: it has no weights to quantize to '%s'",
+                       options->against, v->candidates[0].name);
+    MQ_TRY(mq_gate_prepare(&v->wanted, view, v->count, &v->gate, err));
     if (options->text.count) {
-        MQ_TRY(mq_read_text(options, v->views[0], &v->text, err));
+        MQ_TRY(mq_read_text(options, view, &v->text, err));
         v->how.text = &v->text;
     }
     MQ_TRY(mq_option_tasks(options, &v->tasks, &v->how.protocol, err));
     v->how.before = before;
     v->how.before_user = v;
-    MQ_TRY(mq_baseline_open(context, options->against, &open, &v->baseline, err));
+    if (v->files_count)
+        MQ_TRY(mq_baseline_open(context, options->against, &open, &v->baseline, err));
     if (v->baseline.model)
         MQ_TRY(check_outputs(options, &v->baseline.model, 1, err));
     return mq_output_claims_take(options, &v->claims, err);
+}
+
+/* --levels, and room for the files behind them. */
+static bool read_levels(const struct mq_options *options, struct verification *v)
+{
+    if (!mq_option_levels("verify", options, v->candidates, &v->levels))
+        return false;
+    v->count = v->levels.count + v->files_count;
+    if (v->count <= MQ_CANDIDATES_MAX)
+        return true;
+    mq_usage("verify", "%zu levels and models: expected at most %d", v->count, MQ_CANDIDATES_MAX);
+    return false;
 }
 
 static cJSON *json_of(const struct verification *v, const struct mq_options *options)
@@ -276,7 +298,7 @@ static enum mq_exit conclude(const struct mq_options *options, unsigned threads,
         print_result(result, options);
         if (options->write_gate && !options->quiet)
             printf("\nwrote %s: limits %g %% further from perfect than %s\n", options->write_gate,
-                   100 * v->wanted.margin, result->rows[result->candidates_count].file->path);
+                   100 * v->wanted.margin, mq_gate_judged_name(result));
     }
     if (gate)
         print_judgement(gate, options);
@@ -292,21 +314,23 @@ enum mq_exit mq_cmd_verify(const struct mq_options *options)
 {
     if (options->list_metrics)
         return mq_list_metrics(options);
-    if (!options->positional_count)
+    if (!options->positional_count && !options->levels)
         return mq_usage("verify", "expected: moeq verify MODEL... --against BASE|REF");
-    struct verification v = {.count = (size_t)options->positional_count};
+    struct verification v = {.files_count = (size_t)options->positional_count};
     struct mq_job_ui ui;
     moeq_error err = {0};
     enum mq_exit code = check_options(options, &v.how, &v.wanted, &err);
     if (code == MQ_EXIT_FAILURE)
         mq_verify_failure_write(options, &err);
-    if (code != MQ_EXIT_GOOD)
+    if (code == MQ_EXIT_GOOD &&
+        (!read_levels(options, &v) ||
+         !mq_report_files_ok("verify", options, (const char *[]){options->against, NULL}) ||
+         !mq_text_option_reports_ok("verify", options) || !mq_job_begin(options, &ui)))
+        code = MQ_EXIT_USAGE;
+    if (code != MQ_EXIT_GOOD) {
+        mq_option_levels_free(options, &v.levels);
         return code;
-    if (!mq_report_files_ok("verify", options, (const char *[]){options->against, NULL}) ||
-        !mq_text_option_reports_ok("verify", options))
-        return MQ_EXIT_USAGE;
-    if (!mq_job_begin(options, &ui))
-        return MQ_EXIT_USAGE;
+    }
     v.ui = &ui;
     moeq_status status = prepare(options, &ui.context, &v, &err);
     if (status == MOEQ_OK)
@@ -324,7 +348,8 @@ enum mq_exit mq_cmd_verify(const struct mq_options *options)
     mq_text_free(&v.text);
     mq_task_files_free(&v.tasks);
     mq_gate_free(v.gate);
-    for (size_t i = 0; i < v.count; i++)
+    for (size_t i = 0; i < v.files_count; i++)
         mq_view_close(v.views[i]);
+    mq_option_levels_free(options, &v.levels);
     return code;
 }

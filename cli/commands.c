@@ -189,11 +189,11 @@ const struct mq_command mq_commands[] = {
     },
     {
         .name = "verify",
-        .arguments = "MODEL... --against BASE|REF",
+        .arguments = "[MODEL...] --against BASE|REF [--levels A,B]",
         .summary = "judge a quantized model against the original; gates for CI",
         .description =
             "Runs MODEL beside the original on a text and prints perplexity, KL divergence\n"
-            "and routing agreement. Against a recording (moeq record), text, protocol and,\n"
+            "and routing agreement; levels and recipes (--levels) of an original as well.\nAgainst a recording (moeq record), text, protocol and,\n"
             "unless given, --compute are the recording's. Of several models: all of them, and\n"
             "each minus the first (B minus A, C minus A, ...) with a 95 % confidence interval\n"
             "by block bootstrap over windows. --gate compares the figures (of the last model)\n"
@@ -202,7 +202,7 @@ const struct mq_command mq_commands[] = {
             "layer by layer and more figures; --report writes it all as a page with charts\n"
             "(.html), as Markdown for a pull request (.md), or as a table (.csv).",
         .options =
-            "against text tasks protocol context tokens swap noise-floor compute gate gate-all gate-texts "
+            "against levels text tasks protocol context tokens swap noise-floor compute gate gate-all gate-texts "
             "write-gate margin junit list-metrics columns color report charts card "
             "base-model" READING,
         .common = LARGE_JOB " verbose",

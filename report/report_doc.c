@@ -440,6 +440,9 @@ static void name_files(struct mq_page *r)
     const cJSON *models = r->is_verification ? mq_report_array(r->document, "models") : NULL;
     const cJSON *model = models ? models->child : NULL;
     size_t levels = 0;
+    for (size_t i = 0; i < r->arms_count; i++)
+        if (mq_report_string(r->arms[i].json, "path")[0])
+            model = NULL;
     for (size_t i = 0; i < r->arms_count; i++) {
         struct mq_report_arm *a = &r->arms[i];
         const char *path = mq_report_string(a->json, "path");
@@ -452,9 +455,7 @@ static void name_files(struct mq_page *r)
         levels += !path[0];
         model = model ? model->next : NULL;
     }
-    r->judged = r->is_verification || (r->files_count && !levels) ? "file"
-                : r->files_count                                  ? "level or file"
-                                                                  : "level";
+    r->judged = !levels ? "file" : r->files_count ? "level or file" : "level";
 }
 
 moeq_status mq_report_read(const cJSON *document, struct mq_page *report, moeq_error *err)

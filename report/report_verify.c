@@ -29,6 +29,14 @@ static const char *called(const struct mq_report_arm *arm)
     return arm->file[0] ? arm->file : arm->name;
 }
 
+/* "A (a.moeq)"; of a level "q4_k" */
+static void put_name(const struct mq_report_arm *arm, struct mq_buffer *out)
+{
+    mq_buffer_puts(out, arm->name);
+    if (arm->file[0])
+        mq_buffer_printf(out, " (%s)", arm->file);
+}
+
 void mq_report_verify_title(const struct mq_page *r, struct mq_buffer *out)
 {
     enum { NAMED = 3 }; /* of more, their number */
@@ -262,11 +270,15 @@ static void say_closest(const struct mq_page *r, struct mq_buffer *out)
         if (isfinite(a->kld.value) && (!best || a->kld.value < best->kld.value))
             best = a;
     if (!best) {
-        mq_buffer_puts(out, "None of the files was measured.");
+        mq_buffer_printf(out, "None of the %ss was measured.", r->judged);
         return;
     }
-    mq_buffer_printf(out, "Of %zu files, %s (%s) is the closest to the original: %s", candidates(r),
-                     best->name, called(best), mq_report_class(best));
+    mq_buffer_printf(out, "Of %zu %s, ", candidates(r),
+                     r->files_count == candidates(r) ? "files"
+                     : r->files_count                ? "levels and files"
+                                                     : "levels");
+    put_name(best, out);
+    mq_buffer_printf(out, " is the closest to the original: %s", mq_report_class(best));
     if (isfinite(best->size_share))
         mq_buffer_printf(out, ", %s of the memory", mq_words_percent(best->size_share).s);
     mq_buffer_putc(out, '.');
@@ -282,9 +294,9 @@ void mq_report_verify_headline(const struct mq_page *r, struct mq_buffer *out)
         const struct mq_report_arm *last = n ? judged(r, n - 1) : NULL; /* what gates are about */
         const bool all = mq_report_string(limits->child, "model")[0];   /* of --gate-all */
         if (all)
-            mq_buffer_puts(out, broken ? "Not every file" : "Every file");
+            mq_buffer_printf(out, "%s %s", broken ? "Not every" : "Every", r->judged);
         else if (b)
-            mq_buffer_printf(out, "%s (%s)", last->name, called(last));
+            put_name(last, out);
         else
             mq_buffer_puts(out, last ? called(last) : "It");
         mq_buffer_printf(out, " %s the gate: %zu of %zu limits %s.",
@@ -296,7 +308,7 @@ void mq_report_verify_headline(const struct mq_page *r, struct mq_buffer *out)
     }
     if (!a)
         mq_buffer_puts(out, "No file was measured against the original.");
-    else if (candidates(r) > 2)
+    else if (candidates(r) > 2 || (b && r->files_count < 2)) /* A and B are files */
         say_closest(r, out);
     else if (b)
         say_two(r, a, b, out);

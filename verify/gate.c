@@ -316,6 +316,12 @@ static const char *judged_name(const struct mq_comparison *result, size_t number
     return row->file ? mq_base_name(row->file->path) : row->name;
 }
 
+const char *mq_gate_judged_name(const struct mq_comparison *result)
+{
+    const struct mq_comparison_row *row = &result->rows[result->candidates_count];
+    return row->file ? row->file->path : row->name;
+}
+
 /* A path as JSON or XML text: what is no UTF-8 cannot stand there. */
 static const char *printable(const char *path)
 {

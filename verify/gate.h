@@ -72,6 +72,9 @@ moeq_status mq_gate_judge(struct mq_gate *gate, const struct mq_comparison *resu
  * models with its name before it: "A: kld.mean ...". */
 void mq_gate_describe(const struct mq_gate_limit *limit, char *text, size_t room);
 
+/* The last model's file, or its level. */
+const char *mq_gate_judged_name(const struct mq_comparison *result);
+
 /* Writes a gate that the last model of the result passes, and any other that is at most `margin`
  * (0.1: 10 %) further from perfect: see mq_figure_ideal. texts: with limits for each named text, too. */
 moeq_status mq_gate_write(const char *path, const struct mq_comparison *result, double margin,

@@ -37,7 +37,7 @@ usage convert "--levels: 'mix4' is a recipe, a mix of levels; here one level is 
     convert $model --dry-run --bpw 4 --text demo/text.txt --levels q8_0,MIX4
 usage sweep "--levels: unknown level 'Q9_K_M'; did you mean q3_k_m?" sweep $model --text demo/text.txt --levels Q9_K_M
 
-usage verify "'Q4_K_M' is a recipe, and verify judges files; for levels and files side by side: moeq sweep BASE --text FILE --levels Q4_K_M --files A,B" \
+usage verify "'Q4_K_M' is a recipe, and verify takes files here; levels and recipes: moeq verify [FILE...] --against BASE --text FILE --levels Q4_K_M" \
     verify Q4_K_M --against $model --text demo/text.txt
 
 expect 0 "" fit $model --vram 1GiB --levels Q8_0,Q4_K_M,4bit --json

@@ -314,4 +314,22 @@ usage verify '--junit needs --gate GATE.json, whose limits it reports' \
     verify "$work/q8_0.moeq" --against "$ref" --junit x
 usage verify "--margin '10': expected a percentage such as 10%" \
     verify "$work/q8_0.moeq" --against "$ref" --write-gate x --margin 10
+# ---- levels and recipes, alone and beside files; a gate is about what stands last ----
+levels=(--against $model "${few[@]}" --levels q4_k,mix4)
+run 0 verify "${levels[@]}" --write-gate "$work/levels.json" --report "$work/levels.md"
+grep -q "wrote $work/levels.json: limits 10 % further from perfect than mix4" "$work/stdout" || fail "a level's gate: $(cat "$work/stdout")"
+grep -q "^## Against the original: q4_k and mix4$" "$work/levels.md" || fail "the title: $(head -1 "$work/levels.md")"
+grep -q "Of 2 levels, mix4 is the closest to the original: " "$work/levels.md" || fail "levels' headline: $(sed -n 3p "$work/levels.md")"
+run 3 verify "$work/q3_k.moeq" "${levels[@]}" --gate "$work/levels.json" --gate-all --report "$work/levels.md" --json
+python3 - "$work/stdout" << 'PYTHON' || fail "levels beside a file"
+import json, sys
+document = json.load(open(sys.argv[1]))
+assert [row["name"] for row in document["rows"]] == ["baseline", "q4_k", "mix4", "A"], document["rows"]
+assert {limit["model"] for limit in document["gate"]["limits"] if not limit["kept"]} == {"q4_k", "A"}
+assert [row.get("path") is not None for row in document["rows"]] == [False, False, False, True]
+PYTHON
+grep -q "^## Against the original: q4_k, mix4 and q3_k.moeq$" "$work/levels.md" || fail "the title: $(head -1 "$work/levels.md")"
+grep -q "Not every level or file passes the gate: .*Of 3 levels and files, mix4 is the closest" "$work/levels.md" || fail "$(sed -n 3p "$work/levels.md")"
+"$moeq" verify --against "$ref" --levels q4_k > /dev/null 2> "$work/stderr" && fail "a recording has no weights"
+grep -q "is a recording: it has no weights to quantize to 'q4_k'" "$work/stderr" || fail "$(cat "$work/stderr")"
 finish
