@@ -14,6 +14,8 @@
 
 /* ---- quality from a sweep ---- */
 
+#define ROUNDING 1e-6 /* of sums of rounded terms */
+
 /* A number at keys[0].keys[1]...; NAN where there is none. */
 static double number_at(const cJSON *object, const char *const *keys)
 {
@@ -35,6 +37,12 @@ static moeq_status check_model(const struct mq_fit *fit, const cJSON *sweep, con
         return mq_fail_file(
             err, MOEQ_MALFORMED, path,
             "expected the output of moeq sweep --json (\"moeq_result\": \"sweep\")");
+    const cJSON *version = mq_json_get(sweep, "result_version");
+    if (version && !(cJSON_IsNumber(version) && version->valuedouble == MQ_RESULT_VERSION))
+        return mq_fail_file(err, MOEQ_UNSUPPORTED, path,
+                            "\"result_version\": expected %d, which this program reads, found %g",
+                            MQ_RESULT_VERSION,
+                            cJSON_IsNumber(version) ? version->valuedouble : (double)NAN);
     const cJSON *family = mq_json_get(model, "family");
     if (!cJSON_IsString(family) || strcmp(family->valuestring, fit->view->family->name) != 0)
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
@@ -49,6 +57,33 @@ static moeq_status check_model(const struct mq_fit *fit, const cJSON *sweep, con
                                 sizes[i].key, v, fit->view->path, sizes[i].value);
     }
     return MOEQ_OK;
+}
+
+/* What was measured of a row, within what it can be; what was not is NAN. */
+static moeq_status read_figures(struct mq_fit_row *row, const cJSON *sweep_row, const char *path,
+                                moeq_error *err)
+{
+    enum { ROOM = 5 };
+    const struct {
+        const char *keys[ROOM];
+        double *value, least, most;
+    } figures[] = {
+        {{"kld_nats", "mean", "value"}, &row->kld_mean, -ROUNDING, INFINITY},
+        {{"ppl_ratio", "value"}, &row->ppl_ratio, 0, INFINITY},
+        {{"routing", "overall", "exact_set_rate", "value"}, &row->exact_set_rate, 0, 1 + ROUNDING},
+    };
+    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
+        const double v = number_at(sweep_row, figures[i].keys);
+        if (v < figures[i].least || v > figures[i].most)
+            return mq_fail_file(err, MOEQ_MALFORMED, path,
+                                "row %s: \"%s\": expected %g to %g, found %g", row->name,
+                                figures[i].keys[0], fmax(figures[i].least, 0),
+                                figures[i].most < 2 ? 1.0 : INFINITY, v);
+        *figures[i].value = v;
+    }
+    return isnan(row->kld_mean) ? mq_fail_file(err, MOEQ_MALFORMED, path,
+                                               "row %s: \"kld_nats\" has no mean", row->name)
+                                : MOEQ_OK;
 }
 
 static moeq_status join(struct mq_fit_row *row, const cJSON *sweep_row, const char *path,
@@ -74,15 +109,7 @@ static moeq_status join(struct mq_fit_row *row, const cJSON *sweep_row, const ch
         row->ppl_ratio = 1;
         row->exact_set_rate = 1;
     } else {
-        row->kld_mean =
-            number_at(sweep_row, (const char *const[]){"kld_nats", "mean", "value", NULL});
-        row->ppl_ratio = number_at(sweep_row, (const char *const[]){"ppl_ratio", "value", NULL});
-        row->exact_set_rate =
-            number_at(sweep_row, (const char *const[]){"routing", "overall", "exact_set_rate",
-                                                       "value", NULL});
-        if (isnan(row->kld_mean))
-            return mq_fail_file(err, MOEQ_MALFORMED, path, "row %s: \"kld_nats\" has no mean",
-                                row->name);
+        MQ_TRY(read_figures(row, sweep_row, path, err));
     }
     row->has_quality = true;
     return MOEQ_OK;
@@ -110,7 +137,9 @@ moeq_status mq_fit_join_quality(struct mq_fit *fit, const char *path, moeq_error
     struct mq_buffer text;
     cJSON *sweep = NULL;
     MQ_TRY(mq_file_read_all(path, CAP_BYTES, &text, err));
-    moeq_status status = mq_json_parse(text.data, text.size, &limits, path, 0, &sweep, err);
+    moeq_status status = mq_json_refuse_nul(text.data, text.size, path, err);
+    if (status == MOEQ_OK)
+        status = mq_json_parse(text.data, text.size, &limits, path, 0, &sweep, err);
     mq_buffer_free(&text);
     if (status != MOEQ_OK)
         return status;

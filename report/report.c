@@ -7,6 +7,7 @@
 #include "new_file.h"
 #include "report_card.h"
 #include "report_csv.h"
+#include "report_check.h"
 #include "report_doc.h"
 #include "report_figures.h"
 #include "report_html.h"
@@ -45,7 +46,14 @@ moeq_status mq_report_parse(const char *text, size_t n, const char *name, cJSON 
     if (n > MQ_REPORT_MOST_BYTES)
         return mq_fail_file(err, MOEQ_LIMIT, name, "%zu bytes: expected at most %d", n,
                             MQ_REPORT_MOST_BYTES);
-    return mq_json_parse(text, n, &limits, name, 0, document, err);
+    MQ_TRY(mq_json_refuse_nul(text, n, name, err));
+    MQ_TRY(mq_json_parse(text, n, &limits, name, 0, document, err));
+    const moeq_status status = mq_report_check(*document, name, err);
+    if (status != MOEQ_OK) {
+        cJSON_Delete(*document);
+        *document = NULL;
+    }
+    return status;
 }
 
 static moeq_status render(const struct mq_page *page, enum mq_report_format format,

@@ -32,8 +32,7 @@ static struct mq_estimate estimate_of(const cJSON *item)
     return (struct mq_estimate){mq_report_number(item, "value"), mq_report_number(item, "se")};
 }
 
-/* Where the table says that it stands; NULL if it does not. */
-static const cJSON *figure_item(const cJSON *row, const struct mq_figure *figure)
+const cJSON *mq_report_figure_item(const cJSON *row, const struct mq_figure *figure)
 {
     char key[64];
     for (const char *at = figure->json; *at; at += at[0] == '.') {
@@ -47,7 +46,7 @@ static const cJSON *figure_item(const cJSON *row, const struct mq_figure *figure
 
 struct mq_estimate mq_report_figure(const cJSON *row, const struct mq_figure *figure)
 {
-    return estimate_of(figure_item(row, figure));
+    return estimate_of(mq_report_figure_item(row, figure));
 }
 
 struct mq_estimate mq_report_figure_in(const cJSON *object, const struct mq_figure *figure)
@@ -208,7 +207,7 @@ struct mq_words mq_words_heading(const struct mq_figure *figure)
 static bool has_figure(const struct mq_page *page, const struct mq_figure *figure)
 {
     for (size_t i = 0; i < page->arms_count; i++)
-        if (!page->arms[i].is_baseline && figure_item(page->arms[i].json, figure))
+        if (!page->arms[i].is_baseline && mq_report_figure_item(page->arms[i].json, figure))
             return true;
     return false;
 }

@@ -82,6 +82,9 @@ moeq_status mq_report_read(const cJSON *document, struct mq_page *report, moeq_e
 
 /* ---- fields of the document; NaN, NULL or "" where absent ---- */
 
+/* Where the table says that a figure of a row stands; NULL if it does not. */
+const cJSON *mq_report_figure_item(const cJSON *row, const struct mq_figure *figure);
+
 double mq_report_number(const cJSON *object, const char *key);
 struct mq_estimate mq_report_estimate(const cJSON *object, const char *key);
 /* Of a row: a figure of MQ_OF_MODEL, where the table says that it stands. */

@@ -14,6 +14,9 @@ static const struct {
     const char *object, *key, *what;
 } same[] = {
     {"model", "family", "another original"},
+    {"model", "layers", "another original"},
+    {"model", "experts", "another original"},
+    {"model", "vocabulary", "another original"},
     {"model", "files", "another original (its files are others)"},
     {"protocol", "name", "another protocol"},
     {"protocol", "context_tokens", "other windows"},

@@ -35,4 +35,47 @@ cmp "$work/first.md" "$work/a.md" || fail "another run gave other Markdown"
 "$moeq" "${run[@]}" --json --report "$work/b.html" > "$work/b.json" || fail "exit code $?"
 [ "$(head -c 1 "$work/b.json")" = "{" ] || fail "--json: no document on standard output"
 ! grep -q '^report:' "$work/b.json" || fail "--json: more than the document on standard output"
+# what no run gives is refused, by report and by fit: file, key, expected and found
+"$moeq" "${run[@]}" --json > "$work/good.json" || fail "a result"
+python3 - "$work" << 'PYTHON'
+import json, sys
+work = sys.argv[1]
+text = open(work + "/good.json").read()
+def write(name, *path_and_value):
+    document = json.loads(text)
+    *path, last, value = path_and_value
+    at = document
+    for key in path:
+        at = at[key]
+    at[last] = value
+    open("%s/bad_%s.json" % (work, name), "w").write(json.dumps(document))
+write("kld", "rows", 1, "kld_nats", "mean", "value", -1)
+write("share", "rows", 1, "same_top_rate", "value", 1.5)
+write("route", "rows", 1, "routing", "overall", "exact_set_rate", "value", 86)
+write("text", "rows", 1, "kld_nats", "mean", "value", "NaN")
+write("error", "rows", 1, "ppl_ratio", "se", -1)
+write("size", "rows", 1, "file_bytes", -5)
+write("count", "protocol", "scored_tokens", 10 ** 9)
+write("version", "result_version", 7)
+write("nul", "rows", 1, "name", "q4_k\0")
+PYTHON
+while IFS='|' read -r name says in_fit; do
+    "$moeq" report "$work/bad_$name.json" -o "$work/bad.html" 2> "$work/stderr" && fail "$name: a page of it"
+    grep -qF -- "bad_$name.json: $says" "$work/stderr" || fail "$name: $(cat "$work/stderr")"
+    [ "$in_fit" ] || continue
+    "$moeq" fit $model --vram 24GiB --levels q4_k,q3_k --quality "$work/bad_$name.json" > /dev/null 2> "$work/stderr" && fail "$name: fit takes it"
+    grep -qF -- "bad_$name.json: $in_fit" "$work/stderr" || fail "fit, $name: $(cat "$work/stderr")"
+done << 'END'
+kld|row 'q4_k': "kld_nats.mean.value": expected 0 or more, found -1|row q4_k: "kld_nats": expected 0 to inf, found -1
+share|row 'q4_k': "same_top_rate.value": expected 0 to 1, found 1.5
+route|row 'q4_k': "routing.overall.exact_set_rate.value": expected 0 to 1, found 86|row q4_k: "routing": expected 0 to 1, found 86
+text|row 'q4_k': "kld_nats.mean.value": expected 0 or more, found "NaN"|row q4_k: "kld_nats" has no mean
+error|row 'q4_k': "ppl_ratio.se": expected 0 or more, found -1
+size|row 'q4_k': "file_bytes": expected 0 or more, found -5
+count|"protocol.scored_tokens": expected at most the 
+version|"result_version": expected 1, which this program reads, found 7|"result_version": expected 1, which this program reads, found 7
+nul||
+END
+[ ! -e "$work/bad.html" ] || fail "a refused result left a page"
+grep -q . "$work/stderr" || fail "U+0000 in a name"
 finish
