@@ -236,11 +236,8 @@ static moeq_status read_gate(const moeq_gate *caller, struct mq_gate_request *re
                        g.margin);
     if ((g.junit || g.all) && !g.limits)
         return mq_fail(err, MOEQ_INVALID_ARGUMENT, "a judgement needs a gate's limits");
-    *request = (struct mq_gate_request){.limits = g.limits,
-                                        .all = g.all,
-                                        .junit = g.junit,
-                                        .write = g.write,
-                                        .margin = g.margin};
+    *request = (struct mq_gate_request){
+        .limits = g.limits, .all = g.all, .junit = g.junit, .write = g.write, .margin = g.margin};
     return MOEQ_OK;
 }
 

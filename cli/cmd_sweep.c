@@ -260,7 +260,8 @@ enum mq_exit mq_cmd_sweep(const struct mq_options *options)
     enum mq_compute compute;
     if (!mq_table_choose("sweep", options, &columns) ||
         !mq_option_protocol("sweep", options, &s.how.protocol) ||
-        !mq_option_compute("sweep", options, &compute) || !mq_option_levels("sweep", options, s.candidates, &s.levels) ||
+        !mq_option_compute("sweep", options, &compute) ||
+        !mq_option_levels("sweep", options, s.candidates, &s.levels) ||
         !parse_attribute(options, &s) || !mq_sweep_card_options(options, &s.card) ||
         !mq_calibrated_levels_check(options) || !check_quantizing(options) ||
         !parse_files(options, &s) ||

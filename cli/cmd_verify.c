@@ -247,8 +247,8 @@ static moeq_status prepare(const struct mq_options *options, const struct mq_con
     struct mq_view *view = v->files_count ? v->views[0] : v->baseline.model;
     if (!view)
         return mq_fail(err, MOEQ_INVALID_ARGUMENT,
-                       "%s is a recording: it has no weights to quantize to '%s'",
-                       options->against, v->candidates[0].name);
+                       "%s is a recording: it has no weights to quantize to '%s'", options->against,
+                       v->candidates[0].name);
     MQ_TRY(mq_gate_prepare(&v->wanted, view, v->count, &v->gate, err));
     if (options->text.count) {
         MQ_TRY(mq_read_text(options, view, &v->text, err));

@@ -193,7 +193,8 @@ const struct mq_command mq_commands[] = {
         .summary = "judge a quantized model against the original; gates for CI",
         .description =
             "Runs MODEL beside the original on a text and prints perplexity, KL divergence\n"
-            "and routing agreement; levels and recipes (--levels) of an original as well.\nAgainst a recording (moeq record), text, protocol and,\n"
+            "and routing agreement; levels and recipes (--levels) of the original as well.\n"
+            "Against a recording (moeq record), which has no weights, text, protocol and,\n"
             "unless given, --compute are the recording's. Of several models: all of them, and\n"
             "each minus the first (B minus A, C minus A, ...) with a 95 % confidence interval\n"
             "by block bootstrap over windows. --gate compares the figures (of the last model)\n"
@@ -201,10 +202,10 @@ const struct mq_command mq_commands[] = {
             "which figures there are, what each is and how a gate names it. -v adds routing\n"
             "layer by layer and more figures; --report writes it all as a page with charts\n"
             "(.html), as Markdown for a pull request (.md), or as a table (.csv).",
-        .options =
-            "against levels text tasks protocol context tokens swap noise-floor compute gate gate-all gate-texts "
-            "write-gate margin junit list-metrics columns color report charts card "
-            "base-model" READING,
+        .options = "against levels text tasks protocol context tokens swap noise-floor compute "
+                   "gate gate-all gate-texts "
+                   "write-gate margin junit list-metrics columns color report charts card "
+                   "base-model" READING,
         .common = LARGE_JOB " verbose",
         .examples =
             "  moeq verify q8.moeq --against ref.moeqref --write-gate gate.json\n"

@@ -173,7 +173,8 @@ static void print_result(const struct mq_options *options, const struct mq_plan 
            mq_format_seconds(seconds, time),
            mq_format_bytes((uint64_t)((double)plan->total.source_bytes / (seconds + 1e-9)), rate));
     if (strcasecmp(mq_extension(options->output), ".safetensors") == 0)
-        printf("  a moeq file is a safetensors file: what is not moeq reads its blocks as bytes (U8)\n");
+        printf("  a moeq file is a safetensors file: what is not moeq reads its blocks as bytes "
+               "(U8)\n");
 }
 
 static cJSON *calibrated_json(struct mq_json_tree *b, const struct mq_calibrated_result *r)

@@ -166,10 +166,9 @@ static moeq_status spread_sizes(const char *dash, const char *list, const struct
         return MOEQ_OK;
     }
     if (given->count != names)
-        return mq_fail(
-            err, MOEQ_INVALID_ARGUMENT,
-            "%svram gives %u sizes and %sgpu %u cards: give one size, or one for each", dash,
-            given->count, dash, all);
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT,
+                       "%svram gives %u sizes and %sgpu %u cards: give one size, or one for each",
+                       dash, given->count, dash, all);
     for (uint32_t i = 0; i < names; i++)
         MQ_TRY(add_size(sizes, given->bytes[i], cards[i], err));
     return MOEQ_OK;

@@ -14,7 +14,7 @@ enum { MQ_SAMPLES_MAX = 64, MQ_SAMPLE_TOKENS = 64 };
 
 /* One prompt, and the baseline's and each candidate's continuations. */
 struct mq_sample {
-    size_t line; /* of the file */
+    size_t line;           /* of the file */
     char *prompt, *system; /* system: of a chat; NULL: none */
     bool chat;
     struct mq_ids ids, ends;

@@ -533,8 +533,8 @@ START_TEST(cards_are_checked)
 {
     moeq_error err = {0};
     char *report;
-    ck_assert_int_ne(
-        moeq_fit(CONFIG, NULL, &wrong_cards[_i].card, NULL, 0, NULL, &report, &err), MOEQ_OK);
+    ck_assert_int_ne(moeq_fit(CONFIG, NULL, &wrong_cards[_i].card, NULL, 0, NULL, &report, &err),
+                     MOEQ_OK);
     ck_assert_ptr_null(report);
     ck_assert_msg(strstr(err.message, wrong_cards[_i].says) != NULL, "%s", err.message);
 }
