@@ -9,42 +9,16 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const endings[] = {".moeq.index.json", ".moeq", ".gguf", ".safetensors"};
-
-/* "new" of "dir/new.moeq" and of "dir/new/" */
-static void file_stem(const char *path, char stem[MQ_ROW_NAME])
-{
-    size_t end = strlen(path);
-    while (end > 1 && path[end - 1] == '/')
-        end--;
-    size_t begin = end;
-    while (begin && path[begin - 1] != '/')
-        begin--;
-    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-        const size_t n = strlen(endings[i]);
-        if (end - begin > n && strncmp(path + end - n, endings[i], n) == 0) {
-            end -= n;
-            break;
-        }
-    }
-    snprintf(stem, MQ_ROW_NAME, "%.*s", (int)(end - begin), path + begin);
-}
-
 void mq_row_name(const struct mq_comparison *r, size_t i, char name[MQ_ROW_NAME])
 {
     const struct mq_comparison_row *row = &r->rows[i];
-    char stem[MQ_ROW_NAME];
-    snprintf(name, MQ_ROW_NAME, "%s",
-             row->kind == MQ_ROW_BASELINE      ? "baseline"
-             : row->kind == MQ_ROW_NOISE_FLOOR ? "bf16 act" /* the columns are narrow */
-                                               : row->name);
-    if (row->kind != MQ_ROW_FILE)
-        return;
-    file_stem(row->file->path, stem);
-    if (r->candidates_count == 1)
-        snprintf(name, MQ_ROW_NAME, "%s", stem);
-    else /* the letter is what differences are called by */
-        snprintf(name, MQ_ROW_NAME, "%.3s %.*s", row->name, MQ_ROW_NAME - 5, stem);
+    if (row->kind == MQ_ROW_FILE)
+        mq_file_label(row->file->path, row->name, r->candidates_count > 1, name);
+    else
+        snprintf(name, MQ_ROW_NAME, "%s",
+                 row->kind == MQ_ROW_BASELINE      ? "baseline"
+                 : row->kind == MQ_ROW_NOISE_FLOOR ? "bf16 act" /* the columns are narrow */
+                                                   : row->name);
 }
 
 int mq_row_name_width(const struct mq_comparison *r)

@@ -129,7 +129,7 @@ static void put_file_name(const struct mq_page *r, const struct mq_report_arm *a
     }
     put_model_name(r, out);
     mq_buffer_putc(out, '-');
-    for (const char *c = a->name; *c; c++)
+    for (const char *c = a->id; *c; c++)
         mq_buffer_putc(out, (char)toupper((unsigned char)*c));
     mq_buffer_puts(out, ".gguf");
 }
@@ -226,9 +226,9 @@ static void put_files(const struct mq_page *r, struct mq_buffer *out)
         put_file_name(r, a, &name);
         mq_buffer_puts(out, "| ");
         mq_markdown_text(out, name.data ? name.data : "");
-        if (a->file[0]) { /* the chart has letters */
+        if (a->file[0] && r->candidates_count > 1) { /* the chart has letters */
             mq_buffer_puts(out, " (");
-            mq_markdown_text(out, a->name);
+            mq_markdown_text(out, a->id);
             mq_buffer_putc(out, ')');
         }
         mq_buffer_printf(out, " | %s | %s", mq_words_bytes(a->file_bytes).s,
@@ -298,12 +298,11 @@ static void put_measured(const struct mq_page *r, struct mq_buffer *out)
              "by each "
              "file, side by side: the KL divergence is that of the file's distribution from the "
              "original's. ");
-    mq_buffer_printf(out, "%s predictions", mq_words_count(mq_report_number(p, "scored_tokens")).s);
+    mq_buffer_puts(out, mq_words_counted(mq_report_number(p, "scored_tokens"), "prediction").s);
     mq_buffer_puts(out, " of ");
     mq_markdown_text(out, mq_base_name(mq_report_string(doc, "text")));
-    mq_buffer_printf(out, ", %s window%s of %s tokens (protocol ",
-                     mq_words_count(mq_report_number(p, "windows")).s,
-                     mq_report_number(p, "windows") == 1 ? "" : "s",
+    mq_buffer_printf(out, ", %s of %s tokens (protocol ",
+                     mq_words_counted(mq_report_number(p, "windows"), "window").s,
                      mq_words_count(mq_report_number(p, "context_tokens")).s);
     mq_markdown_text(out, mq_report_string(p, "name"));
     mq_buffer_puts(out, "), arithmetic ");
@@ -352,7 +351,7 @@ static void put_run(const struct mq_page *r, struct mq_buffer *out)
             mq_buffer_puts(out, "DIR -o ");
             put_word(out, "", file);
             mq_buffer_puts(out, " --level ");
-            put_word(out, "", a->name);
+            put_word(out, "", a->id);
             mq_buffer_puts(out, "\n```\n\n");
         }
     }

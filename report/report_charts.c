@@ -102,15 +102,6 @@ static struct mq_estimate arm_ppl_ratio(const struct mq_report_arm *a)
     return a->ppl_ratio;
 }
 
-/* More names than find a place beside their points stand to the right, from above to below as the points do. */
-static void expect_names(const struct mq_page *r, struct mq_chart *c)
-{
-    enum { BESIDE = 10 };
-    for (size_t i = 0; r->arms_count > BESIDE + 1 && i < r->arms_count; i++)
-        if (!r->arms[i].is_baseline && isfinite(r->arms[i].file_bytes))
-            mq_chart_expect_name(c, r->arms[i].name);
-}
-
 /* The points are marked as taken first, so that no words come to stand on them. */
 static void reserve_frontier(const struct mq_page *r, struct mq_chart *c,
                              struct mq_estimate (*value)(const struct mq_report_arm *))
@@ -122,35 +113,92 @@ static void reserve_frontier(const struct mq_page *r, struct mq_chart *c,
     }
 }
 
+/* What a chart of sizes is about. */
+struct frontier {
+    struct mq_estimate (*value)(const struct mq_report_arm *);
+    const struct mq_figure *figure;
+    void (*levels)(const struct mq_page *r, struct mq_chart *c); /* horizontal lines */
+};
+
+/* How points are named: beside them, as long as they do not crowd each other; else to the right, from above to below
+ * as the points stand. */
+enum naming { NAMES_AND_BITS, NAMES, NAMES_TO_THE_RIGHT };
+
+static void draw_name(const struct mq_page *r, struct mq_chart *c, const struct frontier *f,
+                      const struct mq_report_arm *a, enum naming naming)
+{
+    char label[80];
+    const double y = f->value(a).value;
+    if (naming == NAMES_TO_THE_RIGHT) {
+        mq_chart_series(c, mq_arm_style(r, a), false);
+        mq_chart_name(c, y, a->name);
+        return;
+    }
+    snprintf(label, sizeof label, "%.40s · %.3g bits", a->name, a->bits_per_weight);
+    mq_chart_label(c, a->file_bytes / r->memory_unit, y,
+                   naming == NAMES_AND_BITS && isfinite(a->bits_per_weight) ? label : a->name);
+}
+
 /* One thin line through all of them, then each in its own colour, then the names. */
-static void draw_frontier(const struct mq_page *r, struct mq_chart *c,
-                          struct mq_estimate (*value)(const struct mq_report_arm *),
-                          const char *what, bool with_bits)
+static void draw_points(const struct mq_page *r, struct mq_chart *c, const struct frontier *f,
+                        enum naming naming)
 {
     const struct mq_report_arm *arms[MQ_REPORT_ARMS];
     const size_t n = by_size(r, arms);
     mq_chart_series(c, -1, true);
     for (size_t i = 0; i < n; i++)
-        mq_chart_point(c, arms[i]->file_bytes / r->memory_unit, value(arms[i]).value, NAN, NULL);
+        mq_chart_point(c, arms[i]->file_bytes / r->memory_unit, f->value(arms[i]).value, NAN, NULL);
     for (size_t i = 0; i < n; i++) {
         char tip[512];
-        const struct mq_estimate e = value(arms[i]);
+        const struct mq_estimate e = f->value(arms[i]);
         snprintf(tip, sizeof tip, "%.40s: %s, %s %s", arms[i]->name,
-                 mq_words_bytes(arms[i]->file_bytes).s, what, mq_words_estimate(e, 5).s);
+                 mq_words_bytes(arms[i]->file_bytes).s, f->figure->title,
+                 mq_words_estimate(e, 5).s);
         mq_chart_series(c, mq_arm_style(r, arms[i]), false);
         mq_chart_point(c, arms[i]->file_bytes / r->memory_unit, e.value, e.se, tip);
     }
-    for (size_t i = 0; i < n; i++) {
-        char label[80];
-        if (c->names_room) { /* no room beside so many points */
-            mq_chart_series(c, mq_arm_style(r, arms[i]), false);
-            mq_chart_name(c, value(arms[i]).value, arms[i]->name);
-            continue;
-        }
-        snprintf(label, sizeof label, "%.40s · %.3g bits", arms[i]->name, arms[i]->bits_per_weight);
-        mq_chart_label(c, arms[i]->file_bytes / r->memory_unit, value(arms[i]).value,
-                       with_bits && isfinite(arms[i]->bits_per_weight) ? label : arms[i]->name);
+    for (size_t i = 0; i < n; i++)
+        draw_name(r, c, f, arms[i], naming);
+}
+
+/* Into c->out, by the first way of naming that does not crowd the points. */
+static void draw_frontier(const struct mq_page *r, const struct mq_chart *c,
+                          const struct frontier *f, enum naming first)
+{
+    for (enum naming naming = first;; naming++) {
+        struct mq_buffer svg = {0};
+        struct mq_chart attempt = *c;
+        attempt.out = &svg;
+        for (size_t i = 0; naming == NAMES_TO_THE_RIGHT && i < r->arms_count; i++)
+            if (!r->arms[i].is_baseline && isfinite(r->arms[i].file_bytes))
+                mq_chart_expect_name(&attempt, r->arms[i].name);
+        mq_chart_begin(&attempt);
+        reserve_frontier(r, &attempt, f->value);
+        f->levels(r, &attempt);
+        draw_points(r, &attempt, f, naming);
+        mq_chart_end(&attempt);
+        const bool good = !attempt.crowded || naming == NAMES_TO_THE_RIGHT;
+        if (good && svg.data)
+            mq_buffer_append(c->out, svg.data, svg.size);
+        c->out->failed = c->out->failed || svg.failed;
+        mq_buffer_free(&svg);
+        if (good)
+            return;
     }
+}
+
+static void kld_levels(const struct mq_page *r, struct mq_chart *c)
+{
+    for (int q = MQ_QUALITY_NEAR_LOSSLESS; q < MQ_QUALITY_POOR; q++)
+        mq_chart_level_line(c, mq_quality_bands[q].below, mq_quality_bands[q].name);
+    if (r->has_noise && r->noise.kld.value > 0)
+        mq_chart_level_line(c, r->noise.kld.value, "noise floor");
+}
+
+static void perplexity_levels(const struct mq_page *r, struct mq_chart *c)
+{
+    (void)r;
+    mq_chart_level_line(c, 1, "as the original");
 }
 
 bool mq_draw_kld(const struct mq_page *r, struct mq_buffer *out)
@@ -177,16 +225,9 @@ bool mq_draw_kld(const struct mq_page *r, struct mq_buffer *out)
     };
     fit_sizes(r, &c.x, false, x_title);
     mq_axis_fit(&c.y, range.low / 1.5, range.high * 1.5);
-    expect_names(r, &c);
     open_figure(out);
-    mq_chart_begin(&c);
-    reserve_frontier(r, &c, arm_kld);
-    for (int q = MQ_QUALITY_NEAR_LOSSLESS; q < MQ_QUALITY_POOR; q++)
-        mq_chart_level_line(&c, mq_quality_bands[q].below, mq_quality_bands[q].name);
-    if (r->has_noise && r->noise.kld.value > 0)
-        mq_chart_level_line(&c, r->noise.kld.value, "noise floor");
-    draw_frontier(r, &c, arm_kld, mq_figures[MQ_FIGURE_KLD_MEAN].title, true);
-    mq_chart_end(&c);
+    draw_frontier(r, &c, &(struct frontier){arm_kld, &mq_figures[MQ_FIGURE_KLD_MEAN], kld_levels},
+                  NAMES_AND_BITS);
     close_figure(r, out, "Memory against fidelity",
                  "Lower is closer to the original, further left is smaller. Dashed lines: upper "
                  "bounds of the classes named. Bars: ± 1 standard error. A {level} that gives "
@@ -222,13 +263,11 @@ bool mq_draw_perplexity(const struct mq_page *r, struct mq_buffer *out)
     };
     fit_sizes(r, &c.x, false, x_title);
     mq_axis_fit(&c.y, range.low, range.high);
-    expect_names(r, &c);
     open_figure(out);
-    mq_chart_begin(&c);
-    reserve_frontier(r, &c, arm_ppl_ratio);
-    mq_chart_level_line(&c, 1, "as the original");
-    draw_frontier(r, &c, arm_ppl_ratio, mq_figures[MQ_FIGURE_PPL_RATIO].title, false);
-    mq_chart_end(&c);
+    draw_frontier(
+        r, &c,
+        &(struct frontier){arm_ppl_ratio, &mq_figures[MQ_FIGURE_PPL_RATIO], perplexity_levels},
+        NAMES);
     close_figure(r, out, "Memory against perplexity",
                  "1 is no loss. Bars: ± 1 standard error of the paired difference. A ratio within "
                  "two of them of 1 is no evidence of a loss.");
@@ -353,7 +392,7 @@ static void draw_margin_counts(struct mq_chart *c, const cJSON *bins)
     for (const cJSON *b = bins->child; b && total > 0; b = b->next, i++) {
         const double n = mq_report_number(b, "choices");
         char tip[512];
-        snprintf(tip, sizeof tip, "%s choices, %s of all", mq_words_count(n).s,
+        snprintf(tip, sizeof tip, "%s, %s of all", mq_words_counted(n, "choice").s,
                  mq_words_percent(n / total).s);
         mq_chart_bar(c, i, i + 1, n / total, tip);
     }
@@ -506,9 +545,9 @@ bool mq_draw_changed_layers(const struct mq_page *r, struct mq_buffer *out)
             const struct mq_estimate e = mq_report_figure_in(g, figure);
             const double layers = mq_report_number(g, "changed_layers");
             char tip[512];
-            snprintf(tip, sizeof tip, "%.40s, %.0f changed: KLD %s (%s tokens)", r->arms[i].name,
-                     layers, mq_words_estimate(e, 3).s,
-                     mq_words_count(mq_report_number(g, "scored_tokens")).s);
+            snprintf(tip, sizeof tip, "%.40s, %.0f changed: KLD %s (%s)", r->arms[i].name, layers,
+                     mq_words_estimate(e, 3).s,
+                     mq_words_counted(mq_report_number(g, "scored_tokens"), "token").s);
             mq_chart_point(&c, layers + dodge(r, &r->arms[i]), e.value > 0 ? e.value : NAN, e.se,
                            tip);
             if (e.value > 0)

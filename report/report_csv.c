@@ -33,7 +33,7 @@ static void put_number(struct mq_buffer *out, double x)
 
 static void put_row(const struct mq_report_arm *arm, const char *what, struct mq_buffer *out)
 {
-    put_text(out, arm->name);
+    put_text(out, arm->is_baseline ? arm->name : arm->id);
     mq_buffer_putc(out, ',');
     put_text(out, arm->file);
     mq_buffer_printf(out, ",%s", what);

@@ -181,6 +181,13 @@ struct mq_words mq_words_count(double n)
     return w;
 }
 
+struct mq_words mq_words_counted(double n, const char *what)
+{
+    struct mq_words w;
+    snprintf(w.s, sizeof w.s, "%.28s %.28s%s", mq_words_count(n).s, what, n == 1 ? "" : "s");
+    return w;
+}
+
 struct mq_words mq_words_figure(const struct mq_figure *figure, struct mq_estimate e)
 {
     switch (figure->unit) {
@@ -274,6 +281,7 @@ static void read_arm(const cJSON *row, struct mq_report_arm *arm)
     *arm = (struct mq_report_arm){
         .json = row,
         .routing = cJSON_IsObject(routing) ? routing : NULL,
+        .id = mq_report_string(row, "name"),
         .name = mq_report_string(row, "name"),
         .file = "",
         .is_baseline = cJSON_IsTrue(mq_json_get(row, "is_baseline")),
@@ -318,7 +326,7 @@ static moeq_status read_row(const cJSON *row, struct mq_page *report, moeq_error
         return MOEQ_OK;
     read_arm(int8, other);
     if (!other->name[0])
-        other->name = "int8";
+        other->id = other->name = "int8";
     other->file_bytes = arm->file_bytes;
     other->bits_per_weight = arm->bits_per_weight;
     other->is_baseline = false;
@@ -418,6 +426,19 @@ const char *mq_report_class_words(const struct mq_report_arm *arm)
     return arm->fails_gate ? "breaks its gate" : mq_quality_bands[arm->quality].words;
 }
 
+void mq_report_call(const struct mq_page *r, const struct mq_report_arm *a, const char *joint,
+                    struct mq_buffer *out)
+{
+    const bool several = a->file[0] && r->candidates_count > 1;
+    if (!a->file[0] || several)
+        mq_buffer_puts(out, a->id);
+    if (several)
+        mq_buffer_puts(out, joint);
+    mq_buffer_puts(out, a->file);
+    if (several && strchr(joint, '('))
+        mq_buffer_putc(out, ')');
+}
+
 /* A limit is about the arm that it names, or else about the last one. */
 static void apply_gate(struct mq_page *r)
 {
@@ -426,7 +447,7 @@ static void apply_gate(struct mq_page *r)
         const char *model = mq_report_string(l, "model");
         struct mq_report_arm *about = NULL;
         for (size_t i = 0; i < r->arms_count; i++)
-            if (!r->arms[i].is_baseline && (!model[0] || strcmp(r->arms[i].name, model) == 0))
+            if (!r->arms[i].is_baseline && (!model[0] || strcmp(r->arms[i].id, model) == 0))
                 about = &r->arms[i];
         if (about && !cJSON_IsTrue(mq_json_get(l, "kept")))
             about->fails_gate = true;
@@ -453,6 +474,14 @@ static void name_files(struct mq_page *r)
         r->files_count += path[0] != 0;
         levels += !path[0];
         model = model ? model->next : NULL;
+    }
+    r->candidates_count = r->files_count + levels;
+    for (size_t i = 0; i < r->arms_count; i++) {
+        struct mq_report_arm *a = &r->arms[i];
+        if (!a->file[0])
+            continue;
+        mq_file_label(a->file, a->id, r->candidates_count > 1, a->label);
+        a->name = a->label;
     }
     r->judged = !levels ? "file" : r->files_count ? "level or file" : "level";
 }

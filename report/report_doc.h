@@ -13,6 +13,7 @@
 
 #include "buffer.h"
 #include "figures.h"
+#include "row_label.h"
 #include "statistics.h"
 #include "verdict.h"
 
@@ -24,8 +25,10 @@
 struct mq_report_arm {
     const cJSON *json;    /* the row itself */
     const cJSON *routing; /* NULL: a dense model, or the baseline */
-    const char *name;
-    const char *file; /* of a stored model: its file, without its folder; else "" */
+    const char *id;       /* what the document calls it: a level, a file's letter */
+    const char *name;     /* what tables and charts call it: of a file `label` */
+    const char *file;     /* of a stored model: its file, without its folder; else "" */
+    char label[MQ_ROW_LABEL];
     bool is_baseline;
     double file_bytes, bits_per_weight;
     double size_share;                                      /* of the baseline's bytes */
@@ -49,7 +52,8 @@ struct mq_page {
     const cJSON *document;
     bool is_verification; /* files against the original; else a sweep: levels, files or both */
     const char *judged;   /* "level", "file" or "level or file" */
-    size_t files_count;   /* arms that have a file */
+    size_t candidates_count;                   /* arms but the baseline */
+    size_t files_count;                        /* of them those that have a file */
     struct mq_report_arm arms[MQ_REPORT_ARMS]; /* in the document's order */
     size_t arms_count;
     /* What arms[].int8 point to: in tables below their level; charts and verdict are about the
@@ -73,6 +77,10 @@ struct mq_page {
 const char *mq_report_class(const struct mq_report_arm *arm);
 /* "output almost unchanged"; the same. */
 const char *mq_report_class_words(const struct mq_report_arm *arm);
+
+/* What a sentence calls it: "q4_k", "new.moeq", of several "B (new.moeq)"; `joint` between the two: "B: new.moeq". */
+void mq_report_call(const struct mq_page *report, const struct mq_report_arm *arm,
+                    const char *joint, struct mq_buffer *out);
 
 /* By what rule a sweep's headline chose. */
 extern const char mq_report_rule[], mq_report_card_rule[];
@@ -106,6 +114,7 @@ struct mq_words mq_words_percent(double fraction);                   /* "97.8 %"
 struct mq_words mq_words_percent_estimate(struct mq_estimate e);     /* "97.78 ± 0.06 %" */
 struct mq_words mq_words_bytes(double bytes);                        /* "24.6 GiB" */
 struct mq_words mq_words_count(double n);                            /* "18,944" */
+struct mq_words mq_words_counted(double n, const char *what); /* "1 token", "18,944 tokens" */
 /* A figure's value in its unit and with its digits: "97.78 ± 0.06 %", "0.0030925 ± 0.00014" */
 struct mq_words mq_words_figure(const struct mq_figure *figure, struct mq_estimate e);
 struct mq_words mq_words_heading(const struct mq_figure *figure); /* its title: "Same experts" */

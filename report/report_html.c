@@ -60,7 +60,7 @@ static void limit_row(const struct mq_report_limit *l, struct mq_buffer *out)
 {
     mq_html_open_row(out, l->metric.s, false);
     mq_html_estimate_cell(out, mq_words_estimate(l->found, 5));
-    mq_buffer_printf(out, "<td>%s %s</td>", l->is_max ? "max" : "min", mq_words_sig(l->bound, 5).s);
+    mq_html_cell(out, l->limit.s);
     mq_html_cell(out, l->kept ? "—" : mq_words_sig(fabs(l->found.value - l->bound), 2).s);
     mq_html_close_row(out);
 }
@@ -118,17 +118,19 @@ static void put_pair(const struct mq_page *r, const struct mq_report_pair *pair,
 
 static void put_level(const struct mq_page *r, const struct mq_report_arm *a, struct mq_buffer *out)
 {
+    struct mq_buffer name = {0};
+    mq_report_call(r, a, ": ", &name);
     mq_html_element(out,
                     a->fails_gate         ? "<li class=\"broken\"><b>"
                     : a == r->recommended ? "<li class=\"take\"><b>"
                                           : "<li><b>",
-                    a->name, "");
-    if (a->file[0])
-        mq_html_element(out, ": ", a->file, "");
+                    name.data ? name.data : "", "");
     mq_html_put(out, "</b>");
     class_mark(a, out);
     sentence(a, out);
     mq_html_put(out, "</li>\n");
+    out->failed = out->failed || name.failed;
+    mq_buffer_free(&name);
 }
 
 /* Of many levels those that the headline is about; the others fold away, the table below has them all. */
@@ -389,7 +391,7 @@ void mq_report_html(const struct mq_page *r, struct mq_buffer *out)
     mq_html_attribution(r, out);
     mq_html_swap(r, out);
     put_percentiles(r, out);
-    mq_report_samples_html(r->document, out);
+    mq_report_samples_html(r, out);
     put_facts(r, out);
     put_terms(r, out);
     mq_html_element(out, "</main>\n<footer>Made by ", mq_report_string(r->document, "producer"),

@@ -87,7 +87,7 @@ void mq_html_cell(struct mq_buffer *out, const char *text)
     mq_html_element(out, "<td>", text, "</td>");
 }
 
-void mq_html_estimate_cell(struct mq_buffer *out, struct mq_words words)
+void mq_html_estimate(struct mq_buffer *out, struct mq_words words)
 {
     static const char sign[] = " ± ", unit[] = "\u00a0%";
     char *error = strstr(words.s, sign);
@@ -96,9 +96,15 @@ void mq_html_estimate_cell(struct mq_buffer *out, struct mq_words words)
         *error = '\0';
         error += strlen(" ");
     }
-    mq_html_element(out, "<td>", words.s, "");
+    mq_html_text(out, words.s);
     if (error)
         mq_html_element(out, percent ? "\u00a0%<small>" : "<small>", error, "</small>");
+}
+
+void mq_html_estimate_cell(struct mq_buffer *out, struct mq_words words)
+{
+    mq_html_put(out, "<td>");
+    mq_html_estimate(out, words);
     mq_html_put(out, "</td>");
 }
 

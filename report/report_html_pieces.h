@@ -40,6 +40,7 @@ void mq_html_head_row(const struct mq_page *r, struct mq_buffer *out, const char
 void mq_html_open_row(struct mq_buffer *out, const char *name, bool marked);
 void mq_html_cell(struct mq_buffer *out, const char *text);
 /* "99.72 ± 0.02 %" stands as two lines, the error in small print below its value. */
+void mq_html_estimate(struct mq_buffer *out, struct mq_words words);
 void mq_html_estimate_cell(struct mq_buffer *out, struct mq_words words);
 /* A dash where there is none. */
 void mq_html_figure_cell(struct mq_buffer *out, const struct mq_figure *figure,

@@ -81,43 +81,55 @@ static void put_layers_table(const struct mq_page *r, struct mq_buffer *out)
     mq_html_put(out, "</details>\n");
 }
 
+static const cJSON *groups_of(const struct mq_report_arm *arm)
+{
+    return mq_report_array(arm->routing, "kld_by_changed_layers");
+}
+
+/* The divergence of the tokens that took other experts in so many layers; NULL: an arm with fewer groups. */
+static void changed_cell(const cJSON *group, struct mq_buffer *out)
+{
+    const struct mq_estimate e =
+        mq_report_figure_in(group, &mq_figures[MQ_FIGURE_KLD_CHANGED_LAYERS]);
+    const double n = mq_report_number(group, "scored_tokens");
+    if (!isfinite(e.value)) {
+        mq_html_put(out, n == 0 ? "<td>no tokens</td>" : "<td>not defined</td>");
+        return;
+    }
+    mq_html_put(out, "<td>");
+    mq_html_estimate(out, mq_words_estimate(e, 3));
+    mq_html_element(out, "<small>", mq_words_counted(n, "token").s, "</small></td>");
+}
+
 /* The numbers of the chart of changed layers. Arms may have groups of unequal number. */
 static void put_changed_table(const struct mq_page *r, struct mq_buffer *out)
 {
-    const struct mq_figure *figure = &mq_figures[MQ_FIGURE_KLD_CHANGED_LAYERS];
+    const cJSON *longest = NULL;
+    for (size_t i = 0; i < r->arms_count; i++) {
+        const cJSON *groups = groups_of(&r->arms[i]);
+        if (groups && (!longest || cJSON_GetArraySize(groups) > cJSON_GetArraySize(longest)))
+            longest = groups;
+    }
     mq_html_open_table(
         r, out, "Mean KL divergence by the number of changed layers",
         "In nats, ± one standard error; below it how many scored tokens took other experts "
         "in so many layers.");
-    const cJSON *longest = NULL;
-    mq_html_put(out, "<thead><tr><th scope=\"col\">Changed layers</th>");
+    mq_html_open_head(out);
+    mq_html_head_cell(out, mq_report_phrase(r, "{Level}").s);
+    for (const cJSON *g = longest ? longest->child : NULL; g; g = g->next) {
+        const double n = mq_report_number(g, "changed_layers");
+        mq_buffer_printf(out, "<th scope=\"col\">%s%s<small>%s</small></th>", mq_words_count(n).s,
+                         cJSON_IsTrue(mq_json_get(g, "or_more")) ? " or more" : "",
+                         n == 1 ? "layer" : "layers");
+    }
+    mq_html_close_head(out);
     for (size_t i = 0; i < r->arms_count; i++) {
-        const cJSON *groups = mq_report_array(r->arms[i].routing, "kld_by_changed_layers");
+        const cJSON *groups = groups_of(&r->arms[i]), *group = groups ? groups->child : NULL;
         if (!groups)
             continue;
-        if (!longest || cJSON_GetArraySize(groups) > cJSON_GetArraySize(longest))
-            longest = groups;
-        mq_html_element(out, "<th scope=\"col\">", r->arms[i].name, "</th>");
-    }
-    mq_html_put(out, "</tr></thead>\n<tbody>\n");
-    int at = 0;
-    for (const cJSON *g = longest ? longest->child : NULL; g; g = g->next, at++) {
-        mq_buffer_printf(out, "<tr><th scope=\"row\">%s%s</th>",
-                         mq_words_count(mq_report_number(g, "changed_layers")).s,
-                         cJSON_IsTrue(mq_json_get(g, "or_more")) ? " or more" : "");
-        for (size_t i = 0; i < r->arms_count; i++) {
-            const cJSON *groups = mq_report_array(r->arms[i].routing, "kld_by_changed_layers");
-            if (!groups)
-                continue;
-            const cJSON *group = cJSON_GetArrayItem(groups, at);
-            const struct mq_estimate e = mq_report_figure_in(group, figure);
-            const double n = mq_report_number(group, "scored_tokens");
-            if (isfinite(e.value))
-                mq_buffer_printf(out, "<td>%s<small>%s tokens</small></td>",
-                                 mq_words_estimate(e, 3).s, mq_words_count(n).s);
-            else
-                mq_html_put(out, n == 0 ? "<td>no tokens</td>" : "<td>not defined</td>");
-        }
+        mq_html_open_row(out, r->arms[i].name, false);
+        for (const cJSON *g = longest->child; g; g = g->next, group = group ? group->next : NULL)
+            changed_cell(group, out);
         mq_html_close_row(out);
     }
     mq_html_close_table(out);
@@ -133,7 +145,7 @@ static void put_changed_share(const struct mq_page *r, struct mq_buffer *out)
     MQ_HTML_HEAD(r, out, "{Level}", "of all tokens", "of the divergence",
                  "KLD mean, unchanged|nats", "KLD mean, changed|nats");
     for (size_t i = 0; i < r->arms_count; i++) {
-        const cJSON *groups = mq_report_array(r->arms[i].routing, "kld_by_changed_layers");
+        const cJSON *groups = groups_of(&r->arms[i]);
         double tokens[2] = {0}, sums[2] = {0};
         for (const cJSON *g = groups ? groups->child : NULL; g; g = g->next) {
             const double n = mq_report_number(g, "scored_tokens");

@@ -63,16 +63,14 @@ static void put_warning(struct mq_buffer *out, const char *sentence)
     mq_buffer_puts(out, "\n\n");
 }
 
-static void put_level(const struct mq_report_arm *arm, struct mq_buffer *out)
+static void put_level(const struct mq_page *r, const struct mq_report_arm *arm,
+                      struct mq_buffer *out)
 {
-    struct mq_buffer words = {0};
+    struct mq_buffer words = {0}, name = {0};
     mq_report_sentence(arm, &words);
+    mq_report_call(r, arm, ": ", &name);
     mq_buffer_puts(out, "- **");
-    put_text(out, arm->name);
-    if (arm->file[0]) {
-        mq_buffer_puts(out, ": ");
-        put_text(out, arm->file);
-    }
+    mq_escape_buffer(out, &name, put_char);
     mq_buffer_printf(out, "** (%s): ", mq_report_class(arm));
     if (words.data)
         put_text(out, words.data);
@@ -249,8 +247,7 @@ static void put_limits(const struct mq_page *r, struct mq_buffer *out)
             continue;
         mq_buffer_puts(out, "| ");
         put_text(out, l.metric.s);
-        mq_buffer_printf(out, " | %s | %s %s | %s |\n", mq_words_estimate(l.found, 5).s,
-                         l.is_max ? "max" : "min", mq_words_sig(l.bound, 5).s,
+        mq_buffer_printf(out, " | %s | %s | %s |\n", mq_words_estimate(l.found, 5).s, l.limit.s,
                          mq_words_sig(fabs(l.found.value - l.bound), 2).s);
     }
     mq_buffer_putc(out, '\n');
@@ -333,7 +330,7 @@ void mq_report_markdown(const struct mq_page *r, struct mq_buffer *out)
     put_limits(r, out);
     for (size_t i = 0; i < r->arms_count; i++)
         if (!r->arms[i].is_baseline)
-            put_level(&r->arms[i], out);
+            put_level(r, &r->arms[i], out);
     mq_buffer_putc(out, '\n');
     put_summary(r, out);
     put_differences(r, out);
@@ -343,7 +340,7 @@ void mq_report_markdown(const struct mq_page *r, struct mq_buffer *out)
     put_swap(r, out);
     put_layers(r, out);
     put_percentiles(r, out);
-    mq_report_samples_markdown(r->document, put_text, out);
+    mq_report_samples_markdown(r, put_text, out);
     mq_buffer_puts(out, "\n<details><summary>How this was measured</summary>\n\n"
                         "| fact | value |\n|:--|:--|\n");
     mq_report_facts(r, out, put_fact);

@@ -19,6 +19,16 @@ static const cJSON *prompts_of(const cJSON *document)
     return mq_report_array(mq_json_get(document, "samples"), "prompts");
 }
 
+/* As tables call it. */
+static const char *name_of(const struct mq_page *page, const cJSON *row)
+{
+    const char *name = mq_report_string(row, "name");
+    for (size_t i = 0; i < page->arms_count; i++)
+        if (!page->arms[i].is_baseline && strcmp(page->arms[i].id, name) == 0)
+            return page->arms[i].name;
+    return name;
+}
+
 static const char *prompt_of(const cJSON *sample)
 {
     const char *chat = mq_report_string(sample, "chat");
@@ -81,7 +91,7 @@ static void html_row(struct mq_buffer *out, const char *name, const char *text, 
     mq_buffer_printf(out, "<td>%s</td><td>%s</td></tr>\n", p ? p->where : "", p ? p->odds : "");
 }
 
-static void html_sample(const cJSON *sample, struct mq_buffer *out)
+static void html_sample(const struct mq_page *page, const cJSON *sample, struct mq_buffer *out)
 {
     const char *base = mq_report_string(mq_json_get(sample, "baseline"), "text");
     const cJSON *rows = mq_report_array(sample, "rows");
@@ -99,14 +109,14 @@ static void html_sample(const cJSON *sample, struct mq_buffer *out)
     for (const cJSON *row = rows ? rows->child : NULL; row && left--; row = row->next) {
         const struct parting p = parting_of(row);
         const char *text = mq_report_string(row, "text");
-        html_row(out, mq_report_string(row, "name"), text, common(base, text), &p);
+        html_row(out, name_of(page, row), text, common(base, text), &p);
     }
     mq_buffer_puts(out, "</tbody>\n</table>\n</div>\n");
 }
 
-void mq_report_samples_html(const cJSON *document, struct mq_buffer *out)
+void mq_report_samples_html(const struct mq_page *page, struct mq_buffer *out)
 {
-    const cJSON *prompts = prompts_of(document);
+    const cJSON *prompts = prompts_of(page->document);
     int left = MOST_PROMPTS;
     if (!prompts)
         return;
@@ -116,17 +126,17 @@ void mq_report_samples_html(const cJSON *document, struct mq_buffer *out)
                    "muted; after the token where they part, each goes its own way, and a late or a "
                    "close parting says little against a model.</p>\n");
     for (const cJSON *sample = prompts->child; sample && left--; sample = sample->next)
-        html_sample(sample, out);
+        html_sample(page, sample, out);
     mq_buffer_puts(out, "</section>\n");
 }
 
 /* ---- Markdown ---- */
 
-void mq_report_samples_markdown(const cJSON *document,
+void mq_report_samples_markdown(const struct mq_page *page,
                                 void (*text)(struct mq_buffer *out, const char *text),
                                 struct mq_buffer *out)
 {
-    const cJSON *prompts = prompts_of(document);
+    const cJSON *prompts = prompts_of(page->document);
     int left = MOST_PROMPTS;
     for (const cJSON *s = prompts ? prompts->child : NULL; s && left--; s = s->next) {
         const cJSON *rows = mq_report_array(s, "rows");
@@ -138,7 +148,7 @@ void mq_report_samples_markdown(const cJSON *document,
         mq_buffer_puts(out, " | |\n");
         for (const cJSON *row = rows ? rows->child : NULL; row && arms--; row = row->next) {
             mq_buffer_puts(out, "| ");
-            text(out, mq_report_string(row, "name"));
+            text(out, name_of(page, row));
             mq_buffer_puts(out, " | ");
             text(out, mq_report_string(row, "text"));
             mq_buffer_printf(out, " | %s |\n", parting_of(row).where);

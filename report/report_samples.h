@@ -2,14 +2,12 @@
 #ifndef MQ_REPORT_SAMPLES_H
 #define MQ_REPORT_SAMPLES_H
 
-#include "buffer.h"
-
-#include <cjson/cJSON.h>
+#include "report_doc.h"
 
 /* Nothing where the document has no samples. */
-void mq_report_samples_html(const cJSON *document, struct mq_buffer *out);
+void mq_report_samples_html(const struct mq_page *page, struct mq_buffer *out);
 /* `text` escapes what it writes. */
-void mq_report_samples_markdown(const cJSON *document,
+void mq_report_samples_markdown(const struct mq_page *page,
                                 void (*text)(struct mq_buffer *out, const char *text),
                                 struct mq_buffer *out);
 

@@ -10,7 +10,9 @@
 #include <string.h>
 
 /* At this width the text, drawn at 13, is 11 pixels high on a telephone and 15 on a desk. */
-static const double WIDTH = 440, PLOT_HEIGHT = 230, FONT = 13, NAME_HEIGHT = 13.5;
+static const double WIDTH = 440, PLOT_HEIGHT = 230, FONT = 13, NAME_HEIGHT = 13.5,
+                    APART = 5, /* between words */
+    LEADER = 16;               /* how much further off a label stands where there is no room */
 
 void mq_html_char(struct mq_buffer *out, const char *text, size_t i)
 {
@@ -294,6 +296,7 @@ void mq_chart_begin(struct mq_chart *c)
     c->names_count = 0;
     c->height = c->plot.bottom + 46;
     c->taken_count = 0;
+    c->crowded = false;
     open_svg(c->out, c->id, c->height, c->title, c->description);
     legend(c, c->plot.left, 0, true);
     draw_axes(c);
@@ -491,13 +494,13 @@ void mq_chart_label(struct mq_chart *c, double x, double y, const char *words)
 {
     if (!isfinite(x) || !isfinite(y))
         return;
-    const double at_x = place_x(c, x), at_y = place_y(c, y), width = text_width(words);
+    const double at_x = place_x(c, x), at_y = place_y(c, y), width = text_width(words) + APART;
     struct mq_box best = {0};
     double least = INFINITY, away = 0;
     /* Beside the point; or, where others crowd it, further off on a leader. */
     for (int further = 0; further <= 5 && least > 0.1 * width; further++)
         for (size_t i = 0; i < sizeof label_places / sizeof *label_places; i++) {
-            const double step = label_places[i].y < 0 ? -16 * further : 16 * further;
+            const double step = (label_places[i].y < 0 ? -LEADER : LEADER) * further;
             const double left = at_x + label_places[i].x + label_places[i].shift * width;
             const double base = at_y + label_places[i].y + step;
             const struct mq_box box = {left, base - 11, left + width, base + 3};
@@ -508,6 +511,7 @@ void mq_chart_label(struct mq_chart *c, double x, double y, const char *words)
                 away = step;
             }
         }
+    c->crowded = c->crowded || least > 0.1 * width || fabs(away) > LEADER;
     if (away != 0) {
         const double to_x = fmax(best.left, fmin(best.right, at_x));
         mq_buffer_printf(c->out, "<path class=\"join\" d=\"M%.1f %.1fL%.1f %.1f\"/>\n", at_x,

@@ -68,6 +68,7 @@ struct mq_chart {
     double height;
     struct mq_box taken[MQ_CHART_BOXES]; /* where labels must not go */
     size_t taken_count;
+    bool crowded; /* a label (mq_chart_label) stands far from its point, or on something else */
     int style;
     bool lines_only; /* by the caller: of many points, a mark at some */
     size_t points;   /* of the series so far */

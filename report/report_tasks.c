@@ -50,11 +50,11 @@ void mq_report_tasks(const struct mq_page *page, const struct mq_report_table *t
     if (!n)
         return;
     snprintf(caption, sizeof caption,
-             "%s tasks with %s choices: the most likely choice behind its context is the model's. "
+             "%s with %s: the most likely choice behind its context is the model's. "
              "Agreement with "
              "the original's choice, right or wrong, sees changes that cancel out in the accuracy.",
-             mq_words_count(mq_report_number(asked, "count")).s,
-             mq_words_count(mq_report_number(asked, "choices")).s);
+             mq_words_counted(mq_report_number(asked, "count"), "task").s,
+             mq_words_counted(mq_report_number(asked, "choices"), "choice").s);
     mq_report_table_open(t, "tasks", "Tasks", caption, heads, n + 1);
     for (size_t i = 0; i < page->arms_count; i++) {
         put_arm(page, &page->arms[i], t);

@@ -26,13 +26,13 @@ static size_t candidates(const struct mq_page *r)
 
 static const char *called(const struct mq_report_arm *arm)
 {
-    return arm->file[0] ? arm->file : arm->name;
+    return arm->file[0] ? arm->file : arm->id;
 }
 
 /* "A (a.moeq)"; of a level "q4_k" */
 static void put_name(const struct mq_report_arm *arm, struct mq_buffer *out)
 {
-    mq_buffer_puts(out, arm->name);
+    mq_buffer_puts(out, arm->id);
     if (arm->file[0])
         mq_buffer_printf(out, " (%s)", arm->file);
 }
@@ -87,7 +87,7 @@ void mq_report_file_facts(const struct mq_page *r, struct mq_buffer *out,
         char name[64];
         if (!r->arms[i].file[0])
             continue;
-        snprintf(name, sizeof name, "File %.40s", r->arms[i].name);
+        snprintf(name, sizeof name, "File %.40s", r->arms[i].id);
         if (cJSON_IsString(m))
             put(out, candidates(r) > 1 ? name : "File", m->valuestring);
         m = m->next;
@@ -110,6 +110,10 @@ struct mq_report_limit mq_report_limit(const cJSON *limit)
         .bound = mq_report_number(limit, is_max ? "max" : "min"),
         .found = mq_report_estimate(limit, "found"),
     };
+    if (isfinite(l.bound))
+        snprintf(l.limit.s, sizeof l.limit.s, "%s %.6g", is_max ? "max" : "min", l.bound);
+    else
+        l.limit = mq_words_sig(NAN, 1);
     const char *model = mq_report_string(limit, "model");
     snprintf(l.metric.s, sizeof l.metric.s, "%.40s%s%.200s", model, model[0] ? ": " : "",
              mq_report_string(limit, "metric"));
@@ -215,8 +219,8 @@ void mq_report_bootstrap(const struct mq_report_pair *pair, struct mq_buffer *ou
 {
     const cJSON *how = pair->bootstrap;
     const double seed = mq_report_number(how, "seed");
-    mq_buffer_printf(out, "95 %% intervals by block bootstrap over %s windows, %s resamples, %s",
-                     mq_words_count(mq_report_number(how, "windows")).s,
+    mq_buffer_printf(out, "95 %% intervals by block bootstrap over %s, %s resamples, %s",
+                     mq_words_counted(mq_report_number(how, "windows"), "window").s,
                      mq_words_count(mq_report_number(how, "resamples")).s,
                      mq_report_string(how, "generator"));
     if (isfinite(seed))
@@ -278,9 +282,12 @@ static void say_closest(const struct mq_page *r, struct mq_buffer *out)
                      : r->files_count                ? "levels and files"
                                                      : "levels");
     put_name(best, out);
-    mq_buffer_printf(out, " is the closest to the original: %s", mq_report_class(best));
-    if (isfinite(best->size_share))
-        mq_buffer_printf(out, ", %s of the memory", mq_words_percent(best->size_share).s);
+    mq_buffer_puts(out, " is the closest to the original");
+    if (!mq_report_broken(r)) { /* beside a failure no praise */
+        mq_buffer_printf(out, ": %s", mq_report_class(best));
+        if (isfinite(best->size_share))
+            mq_buffer_printf(out, ", %s of the memory", mq_words_percent(best->size_share).s);
+    }
     mq_buffer_putc(out, '.');
 }
 
@@ -299,9 +306,9 @@ void mq_report_verify_headline(const struct mq_page *r, struct mq_buffer *out)
             put_name(last, out);
         else
             mq_buffer_puts(out, last ? called(last) : "It");
-        mq_buffer_printf(out, " %s the gate: %zu of %zu limits %s.",
+        mq_buffer_printf(out, " %s the gate: %zu of %zu limit%s %s.",
                          broken && !all ? "fails" : "passes", broken ? broken : count, count,
-                         broken ? "broken" : "kept");
+                         count == 1 ? "" : "s", broken ? "broken" : "kept");
         if (!b) /* the rest stands below */
             return;
         mq_buffer_putc(out, ' ');

@@ -27,6 +27,7 @@ struct mq_report_limit {
     struct mq_phrase metric; /* "kld.mean", "A: kld.mean" */
     bool is_max, kept;
     double bound;
+    struct mq_words limit; /* "max 0.001" */
     struct mq_estimate found;
 };
 struct mq_report_limit mq_report_limit(const cJSON *limit);

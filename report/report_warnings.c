@@ -26,10 +26,12 @@ static bool too_few(const struct mq_page *r, struct mq_buffer *words)
     const double tokens = mq_report_number(mq_json_get(r->document, "protocol"), "scored_tokens");
     if (!(tokens < MQ_VERDICT_TOKENS))
         return false;
-    mq_buffer_printf(words,
-                     "Only %s tokens stand behind these figures: too few for a verdict. Take a text that gives at "
-                     "least %s; 20,000 separate neighbouring levels.",
-                     mq_words_count(tokens).s, mq_words_count(MQ_VERDICT_TOKENS).s);
+    mq_buffer_printf(
+        words,
+        "Only %s stand%s behind these figures: too few for a verdict. Take a text that gives at "
+        "least %s; 20,000 separate neighbouring levels.",
+        mq_words_counted(tokens, "token").s, tokens == 1 ? "s" : "",
+        mq_words_count(MQ_VERDICT_TOKENS).s);
     return true;
 }
 

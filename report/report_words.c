@@ -16,14 +16,6 @@ void mq_report_title(const struct mq_page *report, struct mq_buffer *out)
     mq_buffer_puts(out, mq_report_string(mq_json_get(report->document, "model"), "path"));
 }
 
-/* "q4_k", "A (new.moeq)" */
-static void say_name(const struct mq_report_arm *a, struct mq_buffer *out)
-{
-    mq_buffer_puts(out, a->name);
-    if (a->file[0])
-        mq_buffer_printf(out, " (%s)", a->file);
-}
-
 /* ": 24.9 GiB, fits GeForce RTX 4090 with a context of 12,288 tokens, at most 140 tokens/s" */
 static void say_card(const struct mq_page *report, const struct mq_report_arm *a,
                      struct mq_buffer *out)
@@ -40,7 +32,8 @@ static void say_card(const struct mq_page *report, const struct mq_report_arm *a
                      fits ? mq_words_count(mq_report_number(card, "max_context_tokens")).s
                           : mq_words_count(mq_report_number(report->card, "context_tokens")).s);
     if (fits && rate > 0)
-        mq_buffer_printf(out, ", at most %s tokens/s", mq_words_sig(rate, 2).s);
+        mq_buffer_printf(out, ", at most %s tokens/s",
+                         (rate >= 100 ? mq_words_count(rate) : mq_words_sig(rate, 2)).s);
 }
 
 void mq_report_headline(const struct mq_page *report, struct mq_buffer *out)
@@ -59,7 +52,7 @@ void mq_report_headline(const struct mq_page *report, struct mq_buffer *out)
                       report->card ? "No {level} that fits keeps the output close; "
                                    : "No {level} keeps the output close; ",
                       out);
-        say_name(a, out);
+        mq_report_call(report, a, " (", out);
         mq_buffer_puts(out, " does the least damage");
         if (report->card)
             say_card(report, a, out);
@@ -67,7 +60,7 @@ void mq_report_headline(const struct mq_page *report, struct mq_buffer *out)
         return;
     }
     mq_buffer_puts(out, "Take ");
-    say_name(a, out);
+    mq_report_call(report, a, " (", out);
     if (report->card)
         say_card(report, a, out);
     if (isfinite(a->size_share))
@@ -115,13 +108,13 @@ void mq_report_subtitle(const struct mq_page *report, struct mq_buffer *out)
     const cJSON *model = mq_json_get(report->document, "model");
     const cJSON *protocol = mq_json_get(report->document, "protocol");
     const double experts = mq_report_number(model, "experts");
-    mq_buffer_printf(out, "%s, %s layers", mq_report_string(model, "family"),
-                     mq_words_count(mq_report_number(model, "layers")).s);
+    mq_buffer_printf(out, "%s, %s", mq_report_string(model, "family"),
+                     mq_words_counted(mq_report_number(model, "layers"), "layer").s);
     if (experts > 0)
         mq_buffer_printf(out, ", %s experts, %s for each token", mq_words_count(experts).s,
                          mq_words_count(mq_report_number(model, "experts_per_token")).s);
-    mq_buffer_printf(out, "; measured on %s predictions of %s",
-                     mq_words_count(mq_report_number(protocol, "scored_tokens")).s,
+    mq_buffer_printf(out, "; measured on %s of %s",
+                     mq_words_counted(mq_report_number(protocol, "scored_tokens"), "prediction").s,
                      mq_report_string(report->document, "text"));
     if (report->is_verification)
         mq_buffer_printf(out, "; against %s", mq_report_against(report));
@@ -165,10 +158,11 @@ static void protocol_facts(const cJSON *p, struct mq_buffer *out,
     struct mq_buffer w = {0};
     if (!cJSON_IsObject(p))
         return;
-    mq_buffer_printf(&w, "%s: %s windows of %s tokens, %s predictions scored in each",
-                     mq_report_string(p, "name"), mq_words_count(mq_report_number(p, "windows")).s,
-                     mq_words_count(mq_report_number(p, "context_tokens")).s,
-                     mq_words_count(mq_report_number(p, "scored_tokens_per_window")).s);
+    mq_buffer_printf(
+        &w, "%s: %s of %s tokens, %s scored in each", mq_report_string(p, "name"),
+        mq_words_counted(mq_report_number(p, "windows"), "window").s,
+        mq_words_count(mq_report_number(p, "context_tokens")).s,
+        mq_words_counted(mq_report_number(p, "scored_tokens_per_window"), "prediction").s);
     if (isfinite(mq_report_number(p, "first_scored_position")))
         mq_buffer_printf(&w, ", from position %s",
                          mq_words_count(mq_report_number(p, "first_scored_position")).s);

@@ -416,6 +416,53 @@ START_TEST(text_from_files_is_escaped)
 }
 END_TEST
 
+/* What is counted by one has no plural. */
+START_TEST(one_of_each)
+{
+    cJSON *document = three_levels("m"), *protocol = cJSON_GetObjectItem(document, "protocol");
+    cJSON *row = cJSON_GetArrayItem(cJSON_GetObjectItem(document, "rows"), 1);
+    cJSON *groups =
+        cJSON_GetObjectItem(cJSON_GetObjectItem(row, "routing"), "kld_by_changed_layers");
+    cJSON_SetNumberValue(cJSON_GetObjectItem(protocol, "windows"), 1);
+    cJSON_SetNumberValue(cJSON_GetObjectItem(protocol, "scored_tokens"), 1);
+    cJSON_SetNumberValue(cJSON_GetObjectItem(cJSON_GetArrayItem(groups, 1), "scored_tokens"), 1);
+    cJSON_SetNumberValue(cJSON_GetObjectItem(cJSON_GetObjectItem(document, "model"), "layers"), 1);
+    char *html = rendered(document, MQ_REPORT_HTML), *md = rendered(document, MQ_REPORT_MARKDOWN);
+    static const char *const plural[] = {">1 tokens", " 1 windows", " 1 layers", " 1 predictions"};
+    for (size_t i = 0; i < sizeof plural / sizeof *plural; i++) {
+        ck_assert_msg(!strstr(html, plural[i]), "%s", plural[i]);
+        ck_assert_msg(!strstr(md, plural[i]), "%s", plural[i]);
+    }
+    ck_assert_ptr_nonnull(strstr(html, "<small>1 token</small>"));
+    ck_assert_ptr_nonnull(strstr(html, "mixtral, 1 layer, 2 experts, 1 for each token; measured on "
+                                       "1 prediction of wiki.txt"));
+    free(html);
+    free(md);
+    cJSON_Delete(document);
+}
+END_TEST
+
+/* Labels stand beside their points as long as they find room; more stand to the right of the plot. */
+START_TEST(crowded_points_are_named_aside)
+{
+    cJSON *document = three_levels("m"), *rows = cJSON_GetObjectItem(document, "rows");
+    char *html = rendered(document, MQ_REPORT_HTML);
+    ck_assert_ptr_nonnull(strstr(html, ">q4_k · 4.5 bits</text>"));
+    free(html);
+    for (int i = 0; i < 20; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "near-%d", i);
+        add_row(rows, name, 4.5e9 + 1e7 * i, 0.031 + 1e-4 * i, 0.97);
+    }
+    html = rendered(document, MQ_REPORT_HTML);
+    ck_assert_ptr_null(strstr(html, ">q4_k · 4.5 bits</text>"));
+    ck_assert_ptr_nonnull(strstr(html, "class=\"name small\""));
+    check_page(html);
+    free(html);
+    cJSON_Delete(document);
+}
+END_TEST
+
 START_TEST(nulls_and_absent_parts)
 {
     cJSON *document = three_levels("m");
@@ -485,6 +532,8 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, columns_are_the_tables);
     tcase_add_test(tests, every_shown_figure_is_on_pages);
     tcase_add_test(tests, text_from_files_is_escaped);
+    tcase_add_test(tests, one_of_each);
+    tcase_add_test(tests, crowded_points_are_named_aside);
     tcase_add_test(tests, nulls_and_absent_parts);
     tcase_add_test(tests, swap_table_and_shares);
 }
