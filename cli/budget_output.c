@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 static struct mq_budget_option alone(const struct mq_budget *budget, const struct mq_view *view,
                                      size_t level)
@@ -56,16 +57,23 @@ static struct of_role add_role(const struct mq_budget *budget, const struct mq_v
 
 static void print_roles(const struct mq_budget *budget, const struct mq_view *view)
 {
+    const bool narrow = mq_output_columns() < 60;
+    const int names = narrow ? 12 : 14;
     for (int role = 0; role < MQ_ROLE_COUNT; role++) {
         const struct of_role r = add_role(budget, view, (enum mq_role)role);
         if (!r.tensors)
             continue;
-        printf("    %-14s %7.4f bits  %9.3g ", mq_role_name((enum mq_role)role),
-               mq_bits_per_weight(r.bytes, r.weights), r.loss);
+        char levels[512] = "";
         for (size_t l = 0; l < budget->how.levels_count; l++)
             if (r.at_level[l])
-                printf(" %s %" PRIu64, budget->levels[l]->name, r.at_level[l]);
-        printf("\n");
+                snprintf(levels + strlen(levels), sizeof levels - strlen(levels), "%s%s %" PRIu64,
+                         levels[0] ? " " : "", budget->levels[l]->name, r.at_level[l]);
+        const int at = printf("%*s%-*.*s %7.4f bits  %9.3g", narrow ? 2 : 4, "", names, names,
+                              mq_role_name((enum mq_role)role),
+                              mq_bits_per_weight(r.bytes, r.weights), r.loss);
+        if (!narrow)
+            printf("  ");
+        mq_print_wrapped(levels, at + 2, at + 2);
     }
 }
 
@@ -75,16 +83,19 @@ void mq_budget_option_print(const struct mq_budget_cli *cli, const struct mq_vie
     if (!cli->given)
         return;
     const size_t best = best_alone(budget, view);
-    printf("  budget: %.4f bits per weight",
-           mq_bits_per_weight(budget->result.bytes, budget->weights.mlps + budget->weights.rest));
+    char beside[96] = "", of[96] = "";
     if (budget->weights.mlps && budget->weights.rest)
-        printf(", as much as %.4f of experts and MLPs beside %s of the rest",
-               mq_budget_bpw(budget, view), MQ_BUDGET_REST);
-    printf(";\n  expected loss %.3g of the residual stream's squares", budget->result.loss);
+        snprintf(beside, sizeof beside,
+                 ", as much as %.4f of experts and MLPs beside %s of the rest",
+                 mq_budget_bpw(budget, view), MQ_BUDGET_REST);
     if (best < budget->how.levels_count && alone(budget, view, best).loss > 0)
-        printf(", %.2f of what %s for all experts\n  and MLPs loses",
-               budget->result.loss / alone(budget, view, best).loss, budget->levels[best]->name);
-    printf("\n");
+        snprintf(of, sizeof of, ", %.2f of what %s for all experts and MLPs loses",
+                 budget->result.loss / alone(budget, view, best).loss, budget->levels[best]->name);
+    mq_print_sentence(
+        4,
+        "  budget: %.4f bits per weight%s; expected loss %.3g of the residual stream's squares%s",
+        mq_bits_per_weight(budget->result.bytes, budget->weights.mlps + budget->weights.rest),
+        beside, budget->result.loss, of);
     print_roles(budget, view);
 }
 

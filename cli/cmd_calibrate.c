@@ -64,11 +64,11 @@ static enum mq_exit print_result(const struct mq_options *options, const struct 
         return print_json(options, view, r, held);
     if (!options->quiet) {
         char size[32];
-        printf("wrote %s: %s, of %s\n", options->output, mq_format_bytes(r->file_bytes, size),
-               r->model_name);
+        mq_print_line(2, "wrote %s: %s, of %s", options->output,
+                      mq_format_bytes(r->file_bytes, size), r->model_name);
         for (size_t i = 0; i < r->texts_count; i++)
-            printf("  %s: %" PRIu64 " tokens in windows of %" PRIu64 "\n", r->texts[i].name,
-                   r->texts[i].tokens, r->texts[i].context);
+            mq_print_line(4, "  %s: %" PRIu64 " tokens in windows of %" PRIu64, r->texts[i].name,
+                          r->texts[i].tokens, r->texts[i].context);
         mq_coverage_print(options, &r->coverage, held ? held->name : NULL,
                           held ? held->windows.windows.count * held->windows.windows.length : 0);
     }

@@ -22,20 +22,27 @@ static void print_zeros(const struct mq_zeros *zeros)
         const struct mq_zero_place *z = &zeros->listed[i];
         mq_zeros_describe(z, what, sizeof what);
         mq_zeros_where(z, where, sizeof where);
-        printf("zeros: %s (%s): %s, from byte %" PRIu64 " of %s\n", z->name, where, what, z->offset,
-               z->path);
+        mq_print_line(2, "zeros: %s (%s): %s, from byte %" PRIu64 " of %s", z->name, where, what,
+                      z->offset, z->path);
     }
     if (zeros->count > MQ_ZEROS_LISTED)
         printf("and %" PRIu64 " more\n", zeros->count - MQ_ZEROS_LISTED);
 }
 
+static const char *rows_are(uint64_t n, char text[64])
+{
+    snprintf(text, 64, n == 1 ? "row is" : "%" PRIu64 " rows are", n);
+    return text;
+}
+
 /* How a vocabulary is padded: worth a word, no problem. */
 static void print_padding(const struct mq_options *options, const struct mq_zeros *zeros)
 {
+    char rows[64];
     for (int i = 0; i < 2 && !options->quiet; i++)
         if (zeros->padding[i].bytes)
-            printf("note: %s: its last %" PRIu64 " rows are zero, as of a padded vocabulary\n",
-                   zeros->padding[i].name, zeros->padding[i].rows);
+            mq_print_line(2, "note: %s: its last %s zero, as of a padded vocabulary",
+                          zeros->padding[i].name, rows_are(zeros->padding[i].rows, rows));
 }
 
 /* `file` says which of several; "" for the only one. */
@@ -45,9 +52,9 @@ static void print_damage(const struct mq_integrity_result *r, const char *file)
         const struct mq_damage *d = &r->damaged[i];
         char where[128];
         mq_damage_describe(d, where, sizeof where);
-        printf("damaged: %s%s%s%s%s%s, bytes %" PRIu64 " to %" PRIu64 "\n", file,
-               file[0] ? ": " : "", d->name, where[0] ? " (" : "", where, where[0] ? ")" : "",
-               d->offset, d->offset + d->size_bytes);
+        mq_print_line(2, "damaged: %s%s%s%s%s%s, bytes %" PRIu64 " to %" PRIu64, file,
+                      file[0] ? ": " : "", d->name, where[0] ? " (" : "", where,
+                      where[0] ? ")" : "", d->offset, d->offset + d->size_bytes);
     }
     if (r->damaged_count > r->listed_count)
         printf("and %" PRIu64 " more\n", r->damaged_count - r->listed_count);
@@ -57,11 +64,12 @@ static void print_damage(const struct mq_integrity_result *r, const char *file)
 static void print_good(const char *path, size_t files, uint64_t tensors, uint64_t bytes,
                        double seconds)
 {
-    char in_files[40] = "", size[32], time[32];
+    char in_files[40] = "", size[32], time[32], count[64];
     if (files > 1)
         snprintf(in_files, sizeof in_files, " in %zu files", files);
-    printf("%s: good: %" PRIu64 " tensors%s, %s, every checksum right (%s)\n", path, tensors,
-           in_files, mq_format_bytes(bytes, size), mq_format_seconds(seconds, time));
+    mq_print_line(2, "%s: good: %s%s, %s, every checksum right (%s)", path,
+                  mq_counted(tensors, "tensor", count), in_files, mq_format_bytes(bytes, size),
+                  mq_format_seconds(seconds, time));
 }
 
 /* Each file that is not sound is named on stderr. */
@@ -107,17 +115,18 @@ static enum mq_exit check_shards(const struct mq_options *options, const char *i
 static void print_weights(const char *path, bool is_gguf, const struct mq_weights_result *r,
                           double seconds)
 {
-    char size[32], time[32];
-    printf("%s: the header is valid, and all %" PRIu64 " weights%s are finite: %" PRIu64
-           " tensors, %s (%s)\n",
-           path, r->weights - r->unread_weights, r->unread_tensors ? " that moeq can decode" : "",
-           r->tensors, mq_format_bytes(r->file_bytes, size), mq_format_seconds(seconds, time));
+    char size[32], time[32], tensors[64];
+    mq_print_line(
+        2, "%s: the header is valid, and all %" PRIu64 " weights%s are finite: %s, %s (%s)", path,
+        r->weights - r->unread_weights, r->unread_tensors ? " that moeq can decode" : "",
+        mq_counted(r->tensors, "tensor", tensors), mq_format_bytes(r->file_bytes, size),
+        mq_format_seconds(seconds, time));
     if (r->unread_tensors)
-        printf("%" PRIu64 " tensors (%" PRIu64 " weights) were not looked into: moeq cannot decode "
-               "%s\n",
-               r->unread_tensors, r->unread_weights, r->unread_levels);
-    printf("%s have no checksums: damage that leaves every weight finite cannot be seen\n",
-           is_gguf ? "GGUF files" : "Hugging Face folders");
+        mq_print_line(2, "%s (%" PRIu64 " weights) not looked into: moeq cannot decode %s",
+                      mq_counted(r->unread_tensors, "tensor", tensors), r->unread_weights,
+                      r->unread_levels);
+    mq_print_line(2, "%s have no checksums: damage that leaves every weight finite cannot be seen",
+                  is_gguf ? "GGUF files" : "Hugging Face folders");
 }
 
 /* A GGUF file or a Hugging Face folder. */

@@ -46,11 +46,11 @@ static enum mq_exit eval_text(const struct mq_options *options, struct mq_job_ui
         const struct mq_task_set *set = result.text.tasks;
         const size_t tokens = w->count * w->length + (set ? set->windows * set->length : 0);
         char time[32];
-        printf("%s on %s\n", view->path, text.name);
+        mq_print_line(2, "%s on %s", view->path, text.name);
         mq_print_protocol(&result.text, compute, NULL);
         mq_print_notes(options, view);
-        printf("  perplexity %.5f ± %.5f (NLL %.6f ± %.6f nats a token)\n", p->ppl.value, p->ppl.se,
-               p->nll.value, p->nll.se);
+        mq_print_line(4, "  perplexity %.5f ± %.5f (NLL %.6f ± %.6f nats a token)", p->ppl.value,
+                      p->ppl.se, p->nll.value, p->nll.se);
         mq_print_eval_tables(&result);
         if (!options->quiet)
             printf("  %s, %.0f tokens/s\n", mq_format_seconds(seconds, time),
@@ -92,9 +92,10 @@ static enum mq_exit eval_dump(const struct mq_options *options, struct mq_job_ui
     mq_print_notes(options, view);
     if (!options->quiet) {
         char size[32];
-        printf("wrote %s: %zu sequences of %zu tokens, %s, arithmetic %s\n", options->dump,
-               result.windows, result.window_tokens, mq_format_bytes(result.file_bytes, size),
-               mq_compute_name(compute));
+        char sequences[64];
+        mq_print_line(2, "wrote %s: %s of %zu tokens, %s, arithmetic %s", options->dump,
+                      mq_counted(result.windows, "sequence", sequences), result.window_tokens,
+                      mq_format_bytes(result.file_bytes, size), mq_compute_name(compute));
     }
     return mq_finish_output();
 }

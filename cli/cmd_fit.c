@@ -6,57 +6,15 @@
 #include "fit_evaluator.h"
 #include "fit_option.h"
 #include "fit_print.h"
+#include "gpu_list.h"
+#include "moeq_profile.h"
+#include "stored.h"
 #include "text_match.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-
-/* ---- the card ---- */
-
-/* One card of one size. */
-static void list_gpu(const struct mq_gpu *g, uint32_t memory_gb, struct mq_json_tree *b,
-                     cJSON *list)
-{
-    const double usable = (double)mq_gpu_usable_bytes(g->memory, (uint64_t)memory_gb << 30);
-    if (!list) {
-        printf("%-30s %4u %7.2f %5u  %s\n", g->name, memory_gb, usable / 0x1p30, g->bandwidth_gbs,
-               g->source);
-        return;
-    }
-    cJSON *o = mq_json_object(b);
-    mq_json_put_text(b, o, "name", g->name);
-    mq_json_put_count(b, o, "memory_gb", memory_gb);
-    mq_json_put_number(b, o, "usable_bytes", usable);
-    mq_json_put_count(b, o, "bandwidth_gb_per_second", g->bandwidth_gbs);
-    mq_json_put_bool(b, o, "unified_memory", mq_gpu_is_unified(g->memory));
-    mq_json_put_text(b, o, "rule", mq_gpu_memory_rule(g->memory));
-    mq_json_put_text(b, o, "source", g->source);
-    mq_json_append(b, list, o);
-}
-
-static enum mq_exit list_gpus(const struct mq_options *options)
-{
-    struct mq_json_tree b = {0};
-    cJSON *list = options->json ? mq_json_array(&b) : NULL;
-    if (!options->json)
-        printf("%-30s %4s %7s %5s  %s\n", "card", "GB", "usable", "GB/s", "source");
-    for (size_t i = 0; i < mq_gpus_count; i++)
-        for (size_t k = 0; mq_gpu_size_gb(&mq_gpus[i], k); k++)
-            list_gpu(&mq_gpus[i], mq_gpu_size_gb(&mq_gpus[i], k), &b, list);
-    if (options->json)
-        return mq_print_json(mq_json_finish(&b, list));
-    printf("\nusable, in GiB: what a program can have of the memory on the label, in GB.\n");
-    for (int m = 0; m < MQ_GPU_MEMORY_COUNT; m++) {
-        static const char *const kinds[] = {"others", "T4 to L40S and older, ECC in line",
-                                            "Orin to Strix Halo", "Apple"};
-        printf("  %s: ", kinds[m]);
-        mq_print_wrapped(mq_gpu_memory_rule((enum mq_gpu_memory)m), (int)strlen(kinds[m]) + 4, 4);
-    }
-    printf("--vram SIZE takes any other figure.\n");
-    return mq_finish_output();
-}
 
 /* ---- the levels ---- */
 
@@ -145,7 +103,7 @@ static enum mq_exit fit_evaluator(const struct mq_options *options)
 enum mq_exit mq_cmd_fit(const struct mq_options *options)
 {
     if (options->list_gpus || (options->gpu && strcasecmp(options->gpu, "list") == 0))
-        return list_gpus(options);
+        return mq_list_gpus(options);
     if (!options->positional_count)
         return mq_usage("fit", "expected: moeq fit MODEL --gpu NAME | --vram SIZE");
     if (options->level && options->levels)

@@ -246,19 +246,17 @@ static void print_numbers(const struct request *r, const struct speaker *s)
 {
     const struct mq_generation *g = &s->generation;
     const size_t steps = g->count > 0 ? g->count - (g->end_id < 0) : 0;
-    char cache[32], other[32], weights[32];
+    char cache[32], other[32], weights[32], prompt[64], said[64];
     if (r->options->quiet)
         return;
     fflush(stdout);
-    fprintf(stderr,
-            "moeq: prompt %zu tokens, %.1f tokens/s; continuation %zu tokens, %.1f tokens/s; ended "
-            "by %s\n",
-            g->prompt_tokens, rate(g->prompt_tokens, g->prompt_seconds), g->count,
-            rate(steps, g->seconds), mq_generation_end_name(g->end));
-    fprintf(stderr,
-            "moeq: memory: %s for what is kept of up to %zu tokens, %s of buffers, %s of weights\n",
-            mq_format_bytes(g->cache_bytes, cache), g->context,
-            mq_format_bytes(g->other_bytes, other), mq_format_bytes(g->weights_bytes, weights));
+    mq_say(2, "moeq: prompt %s, %.1f tokens/s; continuation %s, %.1f tokens/s; ended by %s",
+           mq_counted(g->prompt_tokens, "token", prompt), rate(g->prompt_tokens, g->prompt_seconds),
+           mq_counted(g->count, "token", said), rate(steps, g->seconds),
+           mq_generation_end_name(g->end));
+    mq_say(2, "moeq: memory: %s for what is kept of up to %s, %s of buffers, %s of weights",
+           mq_format_bytes(g->cache_bytes, cache), mq_counted(g->context, "token", prompt),
+           mq_format_bytes(g->other_bytes, other), mq_format_bytes(g->weights_bytes, weights));
 }
 
 static void print_choice(const struct speaker *in, const char *who, int32_t id, double own,
@@ -275,7 +273,10 @@ static void print_choice(const struct speaker *in, const char *who, int32_t id, 
 static void print_parting(const struct speaker *base, const struct mq_parting *p, size_t most)
 {
     if (!p->parts) {
-        printf("\nboth say the same, as far as both go: %zu tokens\n", p->at);
+        char tokens[64];
+        putchar('\n');
+        mq_print_sentence(2, "both say the same, as far as both go: %s",
+                          mq_counted(p->at, "token", tokens));
         return;
     }
     printf("\nthey part at token %zu of %zu:\n", p->at + 1, most);

@@ -2,58 +2,102 @@
 #include "family.h"
 #include "family_list.h"
 #include "model_options.h"
+#include "text_table.h"
 #include "view_json.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+/* Layers, heads, widths: what the family's view knows. */
+static void print_shape(const struct mq_hparams *h)
+{
+    char text[320], layers[64], heads[64];
+    size_t used = (size_t)snprintf(text, sizeof text, "  %s, hidden %u, %s",
+                                   mq_counted(h->layers, "layer", layers), h->hidden,
+                                   mq_counted(h->heads, "head", heads));
+    if (h->kv_heads && h->head_dim) /* latent attention has neither */
+        used += (size_t)snprintf(text + used, sizeof text - used, " (%u kv) of %u", h->kv_heads,
+                                 h->head_dim);
+    if (h->ffn)
+        used += (size_t)snprintf(text + used, sizeof text - used, ", ffn %u", h->ffn);
+    if (h->experts)
+        used += (size_t)snprintf(text + used, sizeof text - used, ", %u experts top-%u", h->experts,
+                                 h->top_k);
+    if (h->expert_ffn)
+        snprintf(text + used, sizeof text - used, " of ffn %u", h->expert_ffn);
+    mq_print_line(4, "%s", text);
+}
 
 static void print_model(const struct mq_view *v)
 {
     const struct mq_hparams *h = &v->hparams;
-    printf("%s: %s, %s\n", v->path, mq_view_kind_title(v->kind), v->family->name);
-    printf("  %u layers, hidden %u, %u heads", h->layers, h->hidden, h->heads);
-    if (h->kv_heads && h->head_dim) /* latent attention has neither */
-        printf(" (%u kv) of %u", h->kv_heads, h->head_dim);
-    if (h->ffn)
-        printf(", ffn %u", h->ffn);
-    if (h->experts)
-        printf(", %u experts top-%u", h->experts, h->top_k);
-    if (h->expert_ffn)
-        printf(" of ffn %u", h->expert_ffn);
-    printf("\n  vocabulary %u%s, positions %u", h->vocab, h->tied_head ? " (head tied)" : "",
-           h->max_positions);
+    char window[48] = "";
+    mq_print_line(2, "%s: %s, %s", v->path, mq_view_kind_title(v->kind), v->family->name);
+    print_shape(h);
     if (h->sliding_window)
-        printf(", sliding window %u", h->sliding_window);
-    printf(", tokenizer %s%s%s\n",
-           v->side[MQ_SIDE_TOKENIZER].size ? "included"
-           : v->tokenizer_problem          ? "not readable"
-                                           : "not included",
-           v->tokenizer_source ? ", of " : "", v->tokenizer_source ? v->tokenizer_source : "");
+        snprintf(window, sizeof window, ", sliding window %u", h->sliding_window);
+    mq_print_line(4, "  vocabulary %u%s, positions %u%s, tokenizer %s%s%s", h->vocab,
+                  h->tied_head ? " (head tied)" : "", h->max_positions, window,
+                  v->side[MQ_SIDE_TOKENIZER].size ? "included"
+                  : v->tokenizer_problem          ? "not readable"
+                                                  : "not included",
+                  v->tokenizer_source ? ", of " : "",
+                  v->tokenizer_source ? v->tokenizer_source : "");
     if (v->files_count > 1 && v->kind != MQ_VIEW_FOLDER)
         printf("  in %zu files\n", v->files_count);
 }
 
 static void print_metadata(const struct mq_view *v)
 {
-    for (const char *const *m = (const char *const *)v->metadata; m && m[0]; m += 2)
-        if (strncmp(m[0], "moeq.tensor.", 12) != 0)
-            printf("  %-*s %s\n", v->kind == MQ_VIEW_GGUF ? 28 : 14, m[0], m[1]);
+    for (const char *const *m = (const char *const *)v->metadata; m && m[0]; m += 2) {
+        if (strncmp(m[0], "moeq.tensor.", 12) == 0)
+            continue;
+        mq_print_line_rest(m[1], printf("  %-*s ", v->kind == MQ_VIEW_GGUF ? 28 : 14, m[0]));
+    }
 }
 
+enum tensor_column { TENSOR_LEVEL, TENSOR_SHAPE, TENSOR_BYTES };
+
+static void tensor_cell(const void *user, size_t i, int column, char text[MQ_TABLE_CELL])
+{
+    const struct mq_tensor *t = &((const struct mq_view *)user)->tensors[i];
+    if (column < 0)
+        snprintf(text, MQ_TABLE_CELL, "%s", mq_tensor_shown(t));
+    else if (column == TENSOR_LEVEL)
+        snprintf(text, MQ_TABLE_CELL, "%s", t->storage);
+    else if (column == TENSOR_BYTES)
+        snprintf(text, MQ_TABLE_CELL, "%" PRIu64, mq_tensor_stored_bytes(t));
+    else if (t->dims == 1)
+        snprintf(text, MQ_TABLE_CELL, "%" PRIu64, t->cols);
+    else
+        snprintf(text, MQ_TABLE_CELL, "%" PRIu64 " x %" PRIu64, t->rows, t->cols);
+}
+
+/* A tensor a line, as programs expect it that read the list from a pipe; on a terminal that is too narrow a name has a
+ * line of its own. */
 static void print_tensors(const struct mq_view *v)
 {
-    printf("  %-58s %-7s %16s %12s\n", "tensor", "level", "shape", "bytes");
-    for (size_t i = 0; i < v->tensors_count; i++) {
-        const struct mq_tensor *t = &v->tensors[i];
-        char shape[48];
-        if (t->dims == 1)
-            snprintf(shape, sizeof shape, "%" PRIu64, t->cols);
-        else
-            snprintf(shape, sizeof shape, "%" PRIu64 " x %" PRIu64, t->rows, t->cols);
-        printf("  %-58s %-7s %16s %12" PRIu64 "\n", mq_tensor_shown(t), t->storage, shape,
-               mq_tensor_stored_bytes(t));
-    }
+    static const struct mq_text_column columns[] = {[TENSOR_LEVEL] = {"level", -7, 2},
+                                                    [TENSOR_SHAPE] = {"shape", 16, 0},
+                                                    [TENSOR_BYTES] = {"bytes", 12, 0}};
+    enum { NAMES = 58, FIGURES = 38 };
+    const int left = mq_output_columns() - MQ_TABLE_INDENT - FIGURES;
+    const bool piped = !isatty(STDOUT_FILENO) && !getenv("COLUMNS");
+    mq_print_text_table_here(
+        &(struct mq_text_table){.name = "  tensor",
+                                .name_width = piped || left > NAMES ? NAMES
+                                              : left > 0            ? left
+                                                                    : 0,
+                                .whole_names = !piped,
+                                .uncut_names = piped,
+                                .columns = columns,
+                                .columns_count = sizeof columns / sizeof *columns,
+                                .rows_count = v->tensors_count,
+                                .cell = tensor_cell,
+                                .user = v});
 }
 
 static cJSON *tensor_json(struct mq_json_tree *b, const struct mq_view *v,

@@ -29,11 +29,12 @@ static enum mq_exit print_result(const struct mq_options *options, const struct 
         return mq_print_json(mq_json_finish(&b, o));
     }
     if (!options->quiet) {
-        char size[32], fixed[32];
+        char size[32], fixed[32], windows[64];
         printf("wrote %s: %s\n", options->output, mq_format_bytes(r->file_bytes, size));
-        printf("  %zu windows of %zu tokens; %.2f KiB a token, and %s for head and tables\n",
-               r->windows, r->window_tokens, (double)r->token_bytes / 1024,
-               mq_format_bytes(r->file_bytes - (uint64_t)tokens * r->token_bytes, fixed));
+        mq_print_line(4, "  %s of %zu tokens; %.2f KiB a token, and %s for head and tables",
+                      mq_counted(r->windows, "window", windows), r->window_tokens,
+                      (double)r->token_bytes / 1024,
+                      mq_format_bytes(r->file_bytes - (uint64_t)tokens * r->token_bytes, fixed));
         printf("  arithmetic: %s\n", mq_compute_name(compute));
     }
     mq_print_notes(options, view);

@@ -11,7 +11,9 @@
 #include "report_files.h"
 #include "source_card.h"
 #include "sweep_card.h"
+#include "sweep_tables.h"
 #include "terminal_text.h"
+#include "text_table.h"
 #include "text_option.h"
 
 #include "attribution.h"
@@ -178,7 +180,7 @@ static cJSON *json_of(const struct sweep *s, const struct mq_options *options)
 static void print_sweep(const struct sweep *s, const struct mq_options *options)
 {
     const struct mq_comparison *r = &s->result;
-    printf("%s on %s\n", r->baseline->path, r->text_path);
+    mq_print_line(2, "%s on %s", r->baseline->path, r->text_path);
     mq_print_files(r);
     mq_print_protocol(&r->text, r->compute,
                       !r->rows[1].int8 ? NULL
@@ -197,22 +199,36 @@ static void print_sweep(const struct sweep *s, const struct mq_options *options)
     cJSON_Delete(document);
 }
 
-/* One line for each arm and prompt, control characters shown. */
+/* A text in a paragraph: what would break the line or act on the terminal is shown as what it is. */
 static void print_line(const char *name, const char *text, const char *where)
 {
-    printf("    %-12s ", name);
-    for (; *text; text++)
-        if (*text == '\n')
-            printf("\\n");
+    enum { INDENT = 4, NAMES = 12, AT = INDENT + NAMES + 1 };
+    struct mq_table_line line;
+    struct mq_buffer words = {0};
+    for (; *text; text++) {
+        const unsigned char c = (unsigned char)*text, next = (unsigned char)text[1];
+        const bool c1 = c == 0xc2 && next >= 0x80 && next < 0xa0; /* in UTF-8 two bytes */
+        if (c == '\n')
+            mq_buffer_puts(&words, "\\n");
+        else if (c < 0x20 || c == 0x7f || c1)
+            mq_buffer_printf(&words, "\\x%02x", c1 ? next : c);
         else
-            mq_print_terminal_text(stdout, text, 1, (unsigned char)*text < 0x80);
-    printf("%s\n", where);
+            mq_buffer_putc(&words, (char)c);
+        text += c1;
+    }
+    mq_buffer_puts(&words, where);
+    mq_line_begin(&line, INDENT, NAMES, name);
+    printf("%s ", line.text);
+    mq_print_wrapped(mq_buffer_ok(&words) ? words.data : "", AT, AT);
+    mq_buffer_free(&words);
 }
 
-static void print_samples(const struct sweep *s)
+static void print_samples(const struct sweep *s, const struct mq_comparison *c)
 {
     const struct mq_samples *all = &s->samples;
-    printf("\n  what they say after the prompts of %s, the most likely token each time:\n", all->path);
+    putchar('\n');
+    mq_print_sentence(
+        4, "  what they say after the prompts of %s, the most likely token each time:", all->path);
     for (size_t i = 0; i < all->count; i++) {
         const struct mq_sample *sample = &all->samples[i];
         print_line("prompt", sample->prompt, " ...");
@@ -223,7 +239,9 @@ static void print_samples(const struct sweep *s)
             char where[48] = " (the same)";
             if (p.parts)
                 snprintf(where, sizeof where, " (parts at token %zu)", p.at + 1);
-            print_line(s->candidates[a - 1].name, sample->texts[a], where);
+            char name[MQ_ROW_NAME];
+            mq_row_name(c, a, name);
+            print_line(name, sample->texts[a], where);
         }
     }
 }
@@ -288,7 +306,7 @@ enum mq_exit mq_cmd_sweep(const struct mq_options *options)
     } else {
         print_sweep(&s, options);
         if (s.samples.count)
-            print_samples(&s);
+            print_samples(&s, &s.result);
         code = mq_finish_output();
     }
     if (code == MQ_EXIT_GOOD && mq_report_files_wanted(options))

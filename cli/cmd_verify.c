@@ -165,14 +165,12 @@ static moeq_status check_outputs(const struct mq_options *o, struct mq_view *con
 static void print_result(const struct mq_comparison *r, const struct mq_options *options)
 {
     mq_print_files(r);
-    printf("against %s%s on %s\n", r->baseline->path,
-           r->baseline->recording ? " (a recording)" : "", r->text_path);
-    char more[96] = "";
+    mq_print_line(2, "against %s%s on %s", r->baseline->path,
+                  r->baseline->recording ? " (a recording)" : "", r->text_path);
+    mq_print_protocol(&r->text, r->compute, NULL);
     if (!mq_same_compute(r))
-        snprintf(more, sizeof more,
-                 "\n  the recording was made with %s: the figures hold that difference, too",
-                 mq_compute_name(r->rows[0].compute));
-    mq_print_protocol(&r->text, r->compute, more);
+        mq_print_line(4, "  the recording was made with %s: the figures hold that difference, too",
+                      mq_compute_name(r->rows[0].compute));
     mq_print_comparison_notes(options, r);
     struct mq_table_choice choice;
     if (mq_table_choose("verify", options, &choice))
@@ -183,23 +181,25 @@ static void print_result(const struct mq_comparison *r, const struct mq_options 
  */
 static void print_judgement(const struct mq_gate *gate, const struct mq_options *options)
 {
-    FILE *out = options->json ? stderr : stdout;
+    void (*const say)(int, const char *, ...) __attribute__((format(printf, 2, 3))) =
+        options->json ? mq_say : mq_print_line;
     const bool color = !options->json && mq_color_wanted(options);
-    char line[256];
+    char line[256], limits[64];
+    if (!options->json)
+        putchar('\n');
     if (!gate->broken) {
-        fprintf(out, "%s%sgate %s: all %zu limits kept%s\n", options->json ? "" : "\n",
-                mq_color(color, MQ_COLOR_GOOD), gate->path, gate->count,
-                mq_color(color, MQ_COLOR_NONE));
+        say(2, "%sgate %s: %s%s kept%s", mq_color(color, MQ_COLOR_GOOD), gate->path,
+            gate->count == 1 ? "" : "all ", mq_counted(gate->count, "limit", limits),
+            mq_color(color, MQ_COLOR_NONE));
         return;
     }
-    fprintf(out, "%s%sREGRESSION: %zu of %zu limits of %s broken%s\n", options->json ? "" : "\n",
-            mq_color(color, MQ_COLOR_BAD), gate->broken, gate->count, gate->path,
-            mq_color(color, MQ_COLOR_NONE));
+    say(2, "%sREGRESSION: %zu of %s of %s broken%s", mq_color(color, MQ_COLOR_BAD), gate->broken,
+        mq_counted(gate->count, "limit", limits), gate->path, mq_color(color, MQ_COLOR_NONE));
     for (size_t i = 0; i < gate->count; i++) {
         if (gate->limits[i].kept)
             continue;
         mq_gate_describe(&gate->limits[i], line, sizeof line);
-        fprintf(out, "  %s\n", line);
+        say(4, "  %s", line);
     }
 }
 

@@ -11,6 +11,7 @@
 #include "moeq.h"
 #include "nearest.h"
 #include "sizes.h"
+#include "terminal_text.h"
 
 #include <cjson/cJSON.h>
 #include <limits.h>
@@ -118,10 +119,6 @@ bool mq_option_at(const struct mq_command *command, size_t i, struct mq_option_w
 /* Help on stdout. */
 void mq_print_command_help(const struct mq_command *command);
 
-/* Prints words wrapped before column 80; further lines begin at column `from`, the first one goes
- * on at column `at`. Ends the line. */
-void mq_print_wrapped(const char *text, int at, int from);
-
 /* "moeq: message" on stderr; the exit code that belongs to the status. */
 enum mq_exit mq_report(const moeq_error *err);
 /* Gives its argument back; where that is NULL, says that there was no memory for it. */
@@ -146,6 +143,8 @@ void mq_job_end(struct mq_job_ui *ui); /* clears the progress line */
 
 /* "1 h 02 min", "4.2 s" */
 const char *mq_format_seconds(double seconds, char text[32]);
+/* "1 token", "12 tokens" */
+const char *mq_counted(uint64_t n, const char *word, char text[64]);
 double mq_now_seconds(void);
 
 #endif

@@ -4,6 +4,7 @@
 #include "model_options.h"
 #include "quality_tables.h"
 #include "sweep_tables.h"
+#include "text_table.h"
 #include "verdict_print.h"
 
 #include <math.h>
@@ -69,33 +70,60 @@ void mq_print_comparison_notes(const struct mq_options *options, const struct mq
             print_notes_of(options, c->rows[i].file, c->rows[i].file->path, base);
 }
 
+enum difference_column { DIFFERENCE_MEAN, DIFFERENCE_SE, DIFFERENCE_LOW, DIFFERENCE_HIGH };
+
+static void difference_cell(const void *user, size_t at, int column, char text[MQ_TABLE_CELL])
+{
+    const struct mq_difference *d = user;
+    const struct mq_bootstrap *b = &d->figures[at].difference;
+    if (column < 0)
+        snprintf(text, MQ_TABLE_CELL, "%s", d->figures[at].figure->title);
+    else if (column == DIFFERENCE_MEAN)
+        snprintf(text, MQ_TABLE_CELL, "%+.6f", b->mean);
+    else if (isnan(b->se)) /* of one window */
+        snprintf(text, MQ_TABLE_CELL, column == DIFFERENCE_HIGH ? "-  " : "-");
+    else if (column == DIFFERENCE_SE)
+        snprintf(text, MQ_TABLE_CELL, "%.6f", b->se);
+    else if (column == DIFFERENCE_LOW)
+        snprintf(text, MQ_TABLE_CELL, "%+.6f", b->low);
+    else
+        snprintf(text, MQ_TABLE_CELL, "%+.6f%s", b->high, b->low > 0 || b->high < 0 ? " *" : "  ");
+}
+
 static void print_difference(const struct mq_comparison *c, const struct mq_difference *d)
 {
-    const int n = printf("\n%s minus %s", c->rows[d->row].name, c->rows[d->minus].name) - 1;
-    printf("%*s %11s   95 %% interval\n", 33 - n, "mean", "± se");
-    for (size_t i = 0; i < d->figures_count; i++) {
-        const struct mq_bootstrap *b = &d->figures[i].difference;
-        printf("  %-22s %+9.6f", d->figures[i].figure->title, b->mean);
-        if (isnan(b->se))
-            printf(" %11s   (one window: none)\n", "-");
-        else
-            printf(" %10.6f   %+9.6f to %+9.6f%s\n", b->se, b->low, b->high,
-                   b->low > 0 || b->high < 0 ? "  *" : "");
-    }
+    static const struct mq_text_column columns[] = {[DIFFERENCE_MEAN] = {"mean", 9, 1},
+                                                    [DIFFERENCE_SE] = {"± se", 10, 0},
+                                                    [DIFFERENCE_LOW] = {"95 % from", 11, 1},
+                                                    [DIFFERENCE_HIGH] = {"to  ", 11, 0}};
+    char title[64];
+    snprintf(title, sizeof title, "%.20s minus %.20s", c->rows[d->row].name,
+             c->rows[d->minus].name);
+    mq_print_text_table(&(struct mq_text_table){.name = title,
+                                                .name_width = mq_table_names_width(22),
+                                                .columns = columns,
+                                                .columns_count = sizeof columns / sizeof *columns,
+                                                .rows_count = d->figures_count,
+                                                .cell = difference_cell,
+                                                .user = d});
 }
 
 void mq_print_comparison(const struct mq_comparison *c, const struct mq_table_choice *choice)
 {
+    char windows[64];
     mq_print_sweep_tables(c, choice);
-    printf("\n  ± se: one standard error; KLD: nats; moeq verify --list-metrics explains all\n");
+    putchar('\n');
+    mq_print_sentence(
+        2, "  ± se: one standard error; KLD: nats; moeq verify --list-metrics explains all");
     mq_print_verdicts(c, choice->color);
     mq_print_domain_table(c);
     mq_print_task_table(c);
     for (size_t i = 0; i < c->differences_count; i++)
         print_difference(c, &c->differences[i]);
     if (c->differences_count)
-        printf("  * the interval leaves out 0. Block bootstrap: %zu windows, %d resamples,\n"
-               "    splitmix64 seed %llu\n",
-               c->text.windows.count, MQ_BOOTSTRAP_RESAMPLES,
-               (unsigned long long)MQ_BOOTSTRAP_SEED);
+        mq_print_sentence(4,
+                          "  * the interval leaves out 0. Block bootstrap: %s, %d resamples, "
+                          "splitmix64 seed %llu",
+                          mq_counted(c->text.windows.count, "window", windows),
+                          MQ_BOOTSTRAP_RESAMPLES, (unsigned long long)MQ_BOOTSTRAP_SEED);
 }

@@ -2,6 +2,7 @@
 #include "coverage_print.h"
 
 #include "buffer.h"
+#include "text_table.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -9,45 +10,96 @@
 
 /* ---- tables ---- */
 
+enum role_column { ROLE_SEEN, ROLE_LEAST, ROLE_MEAN, ROLE_MOST };
+
+static void role_cell(const void *user, size_t i, int column, char text[MQ_TABLE_CELL])
+{
+    const struct mq_coverage_role *r = &((const struct mq_coverage *)user)->roles[i];
+    const double alignment[] = {
+        [ROLE_LEAST] = r->alignment_least,
+        [ROLE_MEAN] = r->alignment_mean,
+        [ROLE_MOST] = r->alignment_most,
+    };
+    if (column < 0)
+        snprintf(text, MQ_TABLE_CELL, "%s", mq_role_name(r->role));
+    else if (column == ROLE_SEEN)
+        snprintf(text, MQ_TABLE_CELL, "%" PRIu64 "/%" PRIu64, r->seen, r->matrices);
+    else if (!r->seen)
+        snprintf(text, MQ_TABLE_CELL, "-");
+    else
+        snprintf(text, MQ_TABLE_CELL, "%.2f", alignment[column]);
+}
+
 static void print_roles(const struct mq_coverage *c)
 {
-    printf("  %-14s %15s   alignment: least   mean   most\n", "matrices", "met by tokens");
-    for (size_t i = 0; i < c->roles_count; i++) {
-        const struct mq_coverage_role *r = &c->roles[i];
-        char seen[48];
-        snprintf(seen, sizeof seen, "%" PRIu64 "/%" PRIu64, r->seen, r->matrices);
-        printf("  %-14s %15s", mq_role_name(r->role), seen);
-        if (r->seen)
-            printf(" %19.2f %6.2f %6.2f\n", r->alignment_least, r->alignment_mean,
-                   r->alignment_most);
-        else
-            printf(" %19s %6s %6s\n", "-", "-", "-");
-    }
+    static const struct mq_text_column columns[] = {[ROLE_SEEN] = {"met by tokens", 13, 0},
+                                                    [ROLE_LEAST] = {"alignment: least", 17, 0},
+                                                    [ROLE_MEAN] = {"mean", 6, 0},
+                                                    [ROLE_MOST] = {"most", 6, 0}};
+    mq_print_text_table_here(
+        &(struct mq_text_table){.name = "  matrices",
+                                .name_width = mq_table_names_width(14),
+                                .columns = columns,
+                                .columns_count = sizeof columns / sizeof *columns,
+                                .rows_count = c->roles_count,
+                                .cell = role_cell,
+                                .user = c});
 }
 
 static void print_tokens(const struct mq_coverage_layer *l)
 {
+    const int most = mq_output_columns() < 80 ? mq_output_columns() : 80;
     int at = 0;
     for (uint32_t e = 0; e < l->experts; e++) {
-        if (at > 66 || e == 0)
+        if (at > most - 14 || e == 0)
             at = printf("%s     ", e ? "\n" : "");
         at += printf(" %u:%" PRId64, e, l->tokens[e]);
     }
     printf("\n");
 }
 
+enum layer_column { LAYER_LEAST, LAYER_MEDIAN, LAYER_MOST, LAYER_FEW, LAYER_NONE };
+
+struct layer_lines {
+    const struct mq_coverage_layer *layers;
+};
+
+static void layer_cell(const void *user, size_t i, int column, char text[MQ_TABLE_CELL])
+{
+    const struct mq_coverage_layer *l = &((const struct layer_lines *)user)->layers[i];
+    const int64_t values[] = {[LAYER_LEAST] = l->least,
+                              [LAYER_MEDIAN] = l->median,
+                              [LAYER_MOST] = l->most,
+                              [LAYER_FEW] = l->few,
+                              [LAYER_NONE] = l->without};
+    if (column < 0)
+        snprintf(text, MQ_TABLE_CELL, "layer %d", l->layer);
+    else
+        snprintf(text, MQ_TABLE_CELL, "%" PRId64, values[column]);
+}
+
 static void print_layers(const struct mq_options *options, const struct mq_coverage *c)
 {
+    char few[32];
     if (!c->layers_count)
         return;
-    printf("  experts   tokens: least     median       most   fewer than %d   none\n",
-           MQ_COVERAGE_FEW);
-    for (size_t i = 0; i < c->layers_count; i++) {
-        const struct mq_coverage_layer *l = &c->layers[i];
-        printf("  layer %-5d %12" PRId64 " %10" PRId64 " %10" PRId64 " %16u %6u\n", l->layer,
-               l->least, l->median, l->most, l->few, l->without);
-        if (options->verbose)
-            print_tokens(l);
+    snprintf(few, sizeof few, "fewer than %d", MQ_COVERAGE_FEW);
+    const struct mq_text_column columns[] = {[LAYER_LEAST] = {"tokens: least", 14, 0},
+                                             [LAYER_MEDIAN] = {"median", 9, 0},
+                                             [LAYER_MOST] = {"most", 9, 0},
+                                             [LAYER_FEW] = {few, 14, 0},
+                                             [LAYER_NONE] = {"none", 6, 0}};
+    mq_print_text_table_here(
+        &(struct mq_text_table){.name = "  experts",
+                                .name_width = mq_table_names_width(11),
+                                .columns = columns,
+                                .columns_count = sizeof columns / sizeof *columns,
+                                .rows_count = c->layers_count,
+                                .cell = layer_cell,
+                                .user = &(struct layer_lines){c->layers}});
+    for (size_t i = 0; i < c->layers_count && options->verbose; i++) {
+        printf("  tokens of each expert of layer %d\n", c->layers[i].layer);
+        print_tokens(&c->layers[i]);
     }
 }
 
@@ -58,17 +110,21 @@ static double share_of_few(const struct mq_coverage *c)
 
 static void print_held_out(const struct mq_coverage *c, const char *name, uint64_t tokens)
 {
-    printf("  held out: %s, %" PRIu64 " tokens\n", name, tokens);
-    printf("  %-14s distance of its columns' shares to the others': mean   most\n", "");
+    char count[64];
+    mq_print_sentence(4,
+                      "  held out: %s, %s; distance of its columns' shares to the others':", name,
+                      mq_counted(tokens, "token", count));
+    printf("  %-14s %6s %6s\n", "", "mean", "most");
     for (size_t i = 0; i < c->roles_count; i++) {
         const struct mq_coverage_role *r = &c->roles[i];
         if (!isnan(r->distance_mean))
-            printf("  %-14s %51.3f %6.3f\n", mq_role_name(r->role), r->distance_mean,
+            printf("  %-14s %6.3f %6.3f\n", mq_role_name(r->role), r->distance_mean,
                    r->distance_most);
     }
     if (c->held_out_visits)
-        printf("  %.2f %% of its visits of experts are of some that met fewer than %d others\n",
-               100.0 * share_of_few(c), MQ_COVERAGE_FEW);
+        mq_print_sentence(
+            4, "  %.2f %% of its visits of experts are of some that met fewer than %d others",
+            100.0 * share_of_few(c), MQ_COVERAGE_FEW);
 }
 
 void mq_coverage_print(const struct mq_options *options, const struct mq_coverage *coverage,

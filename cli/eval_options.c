@@ -28,14 +28,15 @@ bool mq_option_compute(const char *command, const struct mq_options *options,
 void mq_print_protocol(const struct mq_text_windows *text, enum mq_compute compute,
                        const char *more)
 {
-    printf("  %s protocol: %zu windows of %zu tokens, %zu scored predictions\n",
-           mq_protocol_name(text->protocol), text->windows.count, text->windows.length,
-           mq_scored_tokens(text));
-    if (text->domains_count)
-        printf("  %zu texts, each cut by itself\n", text->domains_count);
+    char windows[64], scored[64];
+    mq_print_line(4, "  %s protocol: %s of %zu tokens, %s", mq_protocol_name(text->protocol),
+                  mq_counted(text->windows.count, "window", windows), text->windows.length,
+                  mq_counted(mq_scored_tokens(text), "scored prediction", scored));
+    if (text->domains_count > 1)
+        mq_print_line(4, "  %zu texts, each cut by itself", text->domains_count);
     if (text->tasks)
-        printf("  tasks: %zu with %zu choices, in %zu windows of %zu tokens\n",
-               text->tasks->tasks_count, text->tasks->sequences_count, text->tasks->windows,
-               text->tasks->length);
-    printf("  arithmetic: %s%s\n", mq_compute_name(compute), more ? more : "");
+        mq_print_line(4, "  tasks: %zu with %s, in %s of %zu tokens", text->tasks->tasks_count,
+                      mq_counted(text->tasks->sequences_count, "choice", scored),
+                      mq_counted(text->tasks->windows, "window", windows), text->tasks->length);
+    mq_print_line(4, "  arithmetic: %s%s", mq_compute_name(compute), more ? more : "");
 }

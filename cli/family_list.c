@@ -52,14 +52,16 @@ enum mq_exit mq_list_families(const struct mq_options *options)
 {
     if (options->json)
         return mq_print_json(list_json());
-    printf("%-17s %-17s %s\n", "model_type", "GGUF", "models");
+    mq_print_wrapped("models", printf("%-17s %-17s ", "model_type", "GGUF"), 0);
     for (size_t i = 0; i < mq_families_count; i++) {
         const struct mq_family *f = mq_families[i];
-        printf("%-17s %-17s %s\n", f->name, f->gguf_architecture ? f->gguf_architecture : "-",
-               f->models ? f->models : "");
+        const int at =
+            printf("%-17s %-17s ", f->name, f->gguf_architecture ? f->gguf_architecture : "-");
+        mq_print_wrapped(f->models ? f->models : "", at, at);
         if (f->model_types)
-            printf("  also %s\n", f->model_types);
+            mq_print_sentence(4, "  also %s", f->model_types);
     }
-    printf("\nGGUF: the architecture that export writes; -: none.\n");
+    putchar('\n');
+    mq_print_sentence(2, "GGUF: the architecture that export writes; -: none.");
     return mq_finish_output();
 }

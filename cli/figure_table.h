@@ -1,4 +1,4 @@
-/* figure_table.h: a table of figures in 80 columns: what verify/figures.def says, a line an arm. */
+/* figure_table.h: a table of figures, as wide as the terminal: what verify/figures.def says, a line an arm. */
 #ifndef MQ_FIGURE_TABLE_H
 #define MQ_FIGURE_TABLE_H
 
@@ -18,7 +18,7 @@ struct mq_figure_table {
     const void *user;
 };
 
-/* Prints the figures of the section as columns; those that find no room in 80 as a further block
+/* Prints the figures of the section as columns; those that find no room as a further block
  * below. */
 void mq_print_figure_table(const struct mq_figure_table *table);
 

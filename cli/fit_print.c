@@ -1,21 +1,17 @@
-/* fit_print.c: the result of fit as tables and lines, in 80 columns but for lines to copy. */
+/* fit_print.c: the result of fit as tables and lines, as wide as the terminal but for lines to copy. */
 #include "fit_print.h"
 
 #include "family.h"
 #include "figures.h"
 #include "launch.h"
 #include "model_options.h"
+#include "text_table.h"
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-static const char *plural(uint64_t n, const char *word, char text[64])
-{
-    snprintf(text, 64, "%" PRIu64 " %s%s", n, word, n == 1 ? "" : "s");
-    return text;
-}
 
 /* "46.70 billion", "6.36 million" */
 static const char *format_count(uint64_t n, char text[32])
@@ -64,6 +60,21 @@ static void card_text(const struct mq_fit_card *card, bool each, char text[96])
     snprintf(text, 96, "%s%.2f GiB usable%s", label, (double)card->usable_bytes / 0x1p30, rate);
 }
 
+/* "  card     GeForce ...", further lines below the fact. */
+static void print_fact(const char *name, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static void print_fact(const char *name, const char *format, ...)
+{
+    enum { COLUMN = 11 };
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    const int at = printf("  %-8s ", name);
+    mq_print_wrapped(text, at, COLUMN);
+}
+
 static void print_cards(const struct mq_fit *fit)
 {
     const struct mq_fit_target *t = &fit->target;
@@ -71,30 +82,31 @@ static void print_cards(const struct mq_fit *fit)
     if (mq_fit_target_is_even(t)) {
         mq_fit_target_name(&fit->target, name);
         card_text(&t->card[0], t->cards > 1, text);
-        printf("  card     %s: %s\n", name, text);
+        print_fact("card", "%s: %s", name, text);
         return;
     }
     for (uint32_t i = 0; i < t->cards; i++) {
         card_text(&t->card[i], false, text);
-        printf("  card %-3u %s: %s\n", i + 1, t->card[i].gpu ? t->card[i].gpu->name : "a card",
-               text);
+        snprintf(name, sizeof name, "card %u", i + 1);
+        print_fact(name, "%s: %s", t->card[i].gpu ? t->card[i].gpu->name : "a card", text);
     }
 }
 
 /* Of a model with experts: by the first layer that has some. */
-static void print_active(const struct mq_fit *fit)
+static void active_text(const struct mq_fit *fit, char text[160])
 {
     const struct mq_view *view = fit->view;
     char count[32];
+    text[0] = '\0';
     for (uint32_t l = 0; l < view->hparams.layers; l++) {
         const struct mq_layer_ffn *f = &view->program->layers[l]->layer.ffn;
         if (!f->router.experts)
             continue;
-        printf(", %s active\n           (top-%u of %u experts%s)",
-               format_count(fit->active_parameters, count), f->router.top_k, f->router.experts,
-               f->shared_rows  ? " and a shared one"
-               : f->dense_rows ? " beside an MLP"
-                               : "");
+        snprintf(text, 160, ", %s active (top-%u of %u experts%s)",
+                 format_count(fit->active_parameters, count), f->router.top_k, f->router.experts,
+                 f->shared_rows  ? " and a shared one"
+                 : f->dense_rows ? " beside an MLP"
+                                 : "");
         return;
     }
 }
@@ -102,34 +114,59 @@ static void print_active(const struct mq_fit *fit)
 static void print_head(const struct mq_fit *fit)
 {
     const struct mq_hparams *h = &fit->view->hparams;
-    char count[32], kv[32];
+    char count[32], kv[32], layers[64], active[160];
     printf("%s%s\n", fit->view->path, fit->view->kind == MQ_VIEW_CONFIG ? " (config alone)" : "");
-    printf("  model    %s, %u layers: %s parameters", fit->view->family->name, h->layers,
-           format_count(fit->parameters, count));
-    print_active(fit);
-    printf("\n");
+    active_text(fit, active);
+    print_fact("model", "%s, %s: %s parameters%s", fit->view->family->name,
+               mq_counted(h->layers, "layer", layers), format_count(fit->parameters, count),
+               active);
     print_cards(fit);
-    printf("  context  %" PRIu64 " tokens, KV cache in %s: %s a token\n", fit->context,
-           fit->kv->name, mq_format_bytes(fit->kv_token_bytes, kv));
+    print_fact("context", "%" PRIu64 " tokens, KV cache in %s: %s a token", fit->context,
+               fit->kv->name, mq_format_bytes(fit->kv_token_bytes, kv));
     if (fit->state_bytes)
-        printf("  state    %s of recurrent layers, whatever the context\n",
-               mq_format_bytes(fit->state_bytes, kv));
+        print_fact("state", "%s of recurrent layers, whatever the context",
+                   mq_format_bytes(fit->state_bytes, kv));
     if (fit->context > h->max_positions)
-        printf("           (more than the %u positions that the model was made for)\n",
-               h->max_positions);
+        print_fact("", "(more than the %u positions that the model was made for)",
+                   h->max_positions);
+}
+
+enum memory_column { BITS, WEIGHTS, ON_HOST, KV_CACHE, BUFFERS, NEEDED, TO_SPARE };
+
+static void memory_cell(const void *user, size_t i, int column, char text[MQ_TABLE_CELL])
+{
+    const struct mq_fit *fit = user;
+    const struct mq_fit_row *r = &fit->rows[i];
+    if (column < 0) {
+        snprintf(text, MQ_TABLE_CELL, "%s", r->name);
+        return;
+    }
+    const double gib[] = {[BITS] = r->bits_per_weight,
+                          [WEIGHTS] = (double)r->weight_bytes / 0x1p30,
+                          [ON_HOST] = (double)r->host_embedding_bytes / 0x1p30,
+                          [KV_CACHE] = (double)(r->kv_bytes + r->state_bytes) / 0x1p30,
+                          [BUFFERS] = (double)(r->compute_bytes + r->margin_bytes) / 0x1p30,
+                          [NEEDED] = (double)r->needed_bytes / 0x1p30,
+                          [TO_SPARE] = (double)r->spare_bytes / 0x1p30};
+    const int decimals = column == BITS ? 4 : column >= NEEDED ? 2 : 3;
+    snprintf(text, MQ_TABLE_CELL, column == TO_SPARE ? "%+.*f" : "%.*f", decimals, gib[column]);
 }
 
 static void print_memory(const struct mq_fit *fit)
 {
-    printf("\nMemory, GiB  bits/w   weights  on host  KV cache  buffers   needed  to spare\n");
-    for (size_t i = 0; i < fit->rows_count; i++) {
-        const struct mq_fit_row *r = &fit->rows[i];
-        printf("  %-8s %8.4f %9.3f %8.3f %9.3f %8.3f %8.2f %+9.2f\n", r->name, r->bits_per_weight,
-               (double)r->weight_bytes / 0x1p30, (double)r->host_embedding_bytes / 0x1p30,
-               (double)(r->kv_bytes + r->state_bytes) / 0x1p30,
-               (double)(r->compute_bytes + r->margin_bytes) / 0x1p30,
-               (double)r->needed_bytes / 0x1p30, (double)r->spare_bytes / 0x1p30);
-    }
+    static const struct mq_text_column columns[] = {
+        [BITS] = {"bits/w", 8, 0},       [WEIGHTS] = {"weights", 9, 0},
+        [ON_HOST] = {"on host", 8, 0},   [KV_CACHE] = {"KV cache", 9, 0},
+        [BUFFERS] = {"buffers", 8, 0},   [NEEDED] = {"needed", 8, 0},
+        [TO_SPARE] = {"to spare", 9, 0},
+    };
+    mq_print_text_table(&(struct mq_text_table){.name = "Memory, GiB",
+                                                .name_width = 9,
+                                                .columns = columns,
+                                                .columns_count = sizeof columns / sizeof *columns,
+                                                .rows_count = fit->rows_count,
+                                                .cell = memory_cell,
+                                                .user = fit});
 }
 
 static void verdict_text(const struct mq_fit *fit, const struct mq_fit_row *r, char text[300])
@@ -156,7 +193,7 @@ static void verdict_text(const struct mq_fit *fit, const struct mq_fit_row *r, c
                      e->layers, layers);
         if (l->possible && e->possible)
             snprintf(text + strlen(text), 300 - strlen(text), " (or %s whole, %.2f GiB)",
-                     plural(l->layers, "layer", count), (double)l->bytes / 0x1p30);
+                     mq_counted(l->layers, "layer", count), (double)l->bytes / 0x1p30);
         else if (l->possible)
             snprintf(text + strlen(text), 300 - strlen(text), "%u of %u layers", l->layers, layers);
         if (r->spare_bytes >= 0)
@@ -184,25 +221,40 @@ static void print_verdicts(const struct mq_fit *fit)
     }
 }
 
+enum quality_column { QUALITY_KLD, QUALITY_PPL, QUALITY_ROUTES };
+
+static void quality_cell(const void *user, size_t i, int column, char text[MQ_TABLE_CELL])
+{
+    const struct mq_fit *fit = user;
+    const struct mq_fit_row *r = &fit->rows[i];
+    const double values[] = {r->kld_mean, r->ppl_ratio, 100 * r->exact_set_rate};
+    if (column < 0)
+        snprintf(text, MQ_TABLE_CELL, "%s", r->name);
+    else if (!r->has_quality)
+        snprintf(text, MQ_TABLE_CELL, "%s", column == QUALITY_KLD ? "not measured" : "");
+    else if (isnan(values[column]))
+        snprintf(text, MQ_TABLE_CELL, "-");
+    else
+        snprintf(text, MQ_TABLE_CELL, column == QUALITY_ROUTES ? "%.2f%%" : "%.5f", values[column]);
+}
+
 static void print_quality(const struct mq_fit *fit)
 {
+    const struct mq_text_column columns[] = {
+        [QUALITY_KLD] = {mq_figures[MQ_FIGURE_KLD_MEAN].title, 12, 0},
+        [QUALITY_PPL] = {mq_figures[MQ_FIGURE_PPL_RATIO].title, 10, 0},
+        [QUALITY_ROUTES] = {mq_figures[MQ_FIGURE_EXACT_SET].title, 13, 0},
+    };
     if (!fit->quality_path)
         return;
-    printf("\nQuality %15s %10s %13s\n", mq_figures[MQ_FIGURE_KLD_MEAN].title,
-           mq_figures[MQ_FIGURE_PPL_RATIO].title, mq_figures[MQ_FIGURE_EXACT_SET].title);
-    for (size_t i = 0; i < fit->rows_count; i++) {
-        const struct mq_fit_row *r = &fit->rows[i];
-        if (!r->has_quality) {
-            printf("  %-9s  %10s\n", r->name, "not measured");
-            continue;
-        }
-        printf("  %-9s %11.5f %10.5f", r->name, r->kld_mean, r->ppl_ratio);
-        if (isnan(r->exact_set_rate))
-            printf(" %13s\n", "-");
-        else
-            printf(" %12.2f%%\n", 100 * r->exact_set_rate);
-    }
-    printf("  from %s\n", fit->quality_path);
+    mq_print_text_table(&(struct mq_text_table){.name = "Quality",
+                                                .name_width = 9,
+                                                .columns = columns,
+                                                .columns_count = sizeof columns / sizeof *columns,
+                                                .rows_count = fit->rows_count,
+                                                .cell = quality_cell,
+                                                .user = fit});
+    mq_print_sentence(4, "  from %s", fit->quality_path);
 }
 
 /* Why this one. */
@@ -270,7 +322,8 @@ static void print_launches(const struct mq_fit *fit)
         if (l->tokens_per_second > 0)
             snprintf(rate, sizeof rate, ": at most %.*f tokens/s",
                      l->tokens_per_second < 10 ? 1 : 0, l->tokens_per_second);
-        printf("%s  %s%s\n", i ? "" : "\nRun\n", l->title, rate);
+        printf("%s", i ? "" : "\nRun\n");
+        mq_print_sentence(4, "  %s%s", l->title, rate);
         print_lines("make", l->make);
         print_lines("llama.cpp", l->llama_cpp);
         print_lines("Ollama", l->ollama);

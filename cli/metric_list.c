@@ -97,11 +97,14 @@ enum mq_exit mq_list_metrics(const struct mq_options *options)
 {
     if (options->json)
         return mq_print_json(list_json());
-    printf("What gates can limit. {n}: a number from 0. (w): what --write-gate writes.\n"
-           "In formulas p, q: the original's and the model's probabilities of the next\n"
-           "token; S, S': the k experts that each chooses for a token in a layer; w, w':\n"
-           "their weights, divided by their sum; r, r': their routers' distributions over\n"
-           "all experts (softmax of logits, or sigmoids divided by their sum).\n\n");
+    mq_print_sentence(0,
+                      "What gates can limit. {n}: a number from 0. (w): what --write-gate writes.");
+    mq_print_sentence(
+        0, "In formulas p, q: the original's and the model's probabilities of the next token; S, "
+           "S': the k experts that each chooses for a token in a layer; w, w': their weights, "
+           "divided by their sum; r, r': their routers' distributions over all experts (softmax "
+           "of logits, or sigmoids divided by their sum).");
+    putchar('\n');
     for (const struct mq_figure *f = mq_figures; f < mq_figures + MQ_FIGURE_COUNT; f++)
         print_figure(f);
     return mq_finish_output();

@@ -6,6 +6,7 @@
 #include "open_options.h"
 #include "spellings.h"
 #include "stored.h"
+#include "text_table.h"
 #include "text_input.h"
 #include "text_match.h"
 #include "view_json.h"
@@ -263,23 +264,75 @@ void mq_breakdown_add(struct mq_breakdown *b, const struct mq_view *view,
     mq_plan_total_add(&b->total, tensor, bytes);
 }
 
-static void print_row(const char *name, const char *level, const struct mq_plan_total *t)
+enum breakdown_column { OF_TENSORS, OF_WEIGHTS, OF_SIZE, OF_BITS };
+
+/* The rows as they are printed, class by class, and their sum. */
+struct breakdown_lines {
+    struct {
+        const char *role, *level;
+        const struct mq_plan_total *total;
+    } line[MQ_BREAKDOWN_ROWS + 1];
+    size_t count;
+    int role_width;
+};
+
+static void breakdown_cell(const void *user, size_t at, int column, char text[MQ_TABLE_CELL])
 {
+    const struct breakdown_lines *lines = user;
+    const struct mq_plan_total *t = lines->line[at].total;
     char bytes[32];
-    printf("  %-20s %-7s %8" PRIu64 " %16" PRIu64 " %11s %9.4f\n", name, level, t->tensors,
-           t->weights, mq_format_bytes(t->bytes, bytes), mq_bits_per_weight(t->bytes, t->weights));
+    switch (column) {
+    case OF_TENSORS:
+        snprintf(text, MQ_TABLE_CELL, "%" PRIu64, t->tensors);
+        break;
+    case OF_WEIGHTS:
+        snprintf(text, MQ_TABLE_CELL, "%" PRIu64, t->weights);
+        break;
+    case OF_SIZE:
+        snprintf(text, MQ_TABLE_CELL, "%s", mq_format_bytes(t->bytes, bytes));
+        break;
+    case OF_BITS:
+        snprintf(text, MQ_TABLE_CELL, "%.4f", mq_bits_per_weight(t->bytes, t->weights));
+        break;
+    default:
+        snprintf(text, MQ_TABLE_CELL, "%-*.*s %s", lines->role_width, lines->role_width,
+                 lines->line[at].role, lines->line[at].level);
+    }
+}
+
+static void add_line(struct breakdown_lines *lines, const char *role, const char *level,
+                     const struct mq_plan_total *total)
+{
+    lines->line[lines->count].role = role;
+    lines->line[lines->count].level = level;
+    lines->line[lines->count++].total = total;
 }
 
 void mq_breakdown_print(const struct mq_breakdown *b)
 {
-    printf("  %-20s %-7s %8s %16s %11s %9s\n", "role", "level", "tensors", "weights", "size",
-           "bits/w");
+    static const struct mq_text_column columns[] = {[OF_TENSORS] = {"tensors", 8, 0},
+                                                    [OF_WEIGHTS] = {"weights", 16, 0},
+                                                    [OF_SIZE] = {"size", 11, 0},
+                                                    [OF_BITS] = {"bits/w", 9, 0}};
+    enum { ROLES = 20, NARROW = 12, LEVELS = 7, WIDE_ENOUGH = 60 };
+    struct breakdown_lines lines = {.role_width =
+                                        mq_output_columns() < WIDE_ENOUGH ? NARROW : ROLES};
+    char head[MQ_TABLE_CELL];
     for (int group = 0; group < MQ_CLASS_COUNT; group++)
         for (size_t i = 0; i < b->count; i++)
             if ((int)b->rows[i].group == group)
-                print_row(mq_role_class_name((enum mq_role_class)group), b->rows[i].level->name,
-                          &b->rows[i].total);
-    print_row("total", "", &b->total);
+                add_line(&lines, mq_role_class_name((enum mq_role_class)group),
+                         b->rows[i].level->name, &b->rows[i].total);
+    add_line(&lines, "total", "", &b->total);
+    snprintf(head, sizeof head, "  %-*s %s", lines.role_width, "role", "level");
+    mq_print_text_table_here(
+        &(struct mq_text_table){.name = head,
+                                .name_width = lines.role_width + 1 + LEVELS,
+                                .columns = columns,
+                                .columns_count = sizeof columns / sizeof *columns,
+                                .rows_count = lines.count,
+                                .cell = breakdown_cell,
+                                .user = &lines});
 }
 
 static cJSON *total_json(struct mq_json_tree *b, const struct mq_plan_total *t)

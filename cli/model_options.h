@@ -60,8 +60,9 @@ struct mq_breakdown_row {
     const struct mq_level *level;
     struct mq_plan_total total;
 };
+enum { MQ_BREAKDOWN_ROWS = 64 };
 struct mq_breakdown {
-    struct mq_breakdown_row rows[64];
+    struct mq_breakdown_row rows[MQ_BREAKDOWN_ROWS];
     size_t count;
     struct mq_plan_total total;
 };

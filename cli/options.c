@@ -503,25 +503,6 @@ void mq_options_free(struct mq_options *options)
 
 /* ---- help ---- */
 
-void mq_print_wrapped(const char *text, int at, int from)
-{
-    for (bool first = true; *text; first = false) {
-        const int n = (int)strcspn(text, " ");
-        if (!first && at + 1 + n > 79) {
-            printf("\n%*s", from, "");
-            at = from;
-        } else if (!first) {
-            putchar(' ');
-            at++;
-        }
-        printf("%.*s", n, text);
-        at += n;
-        text += n;
-        text += strspn(text, " ");
-    }
-    putchar('\n');
-}
-
 static void print_option(const struct option *o)
 {
     enum { COLUMN = 27 };

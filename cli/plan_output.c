@@ -26,18 +26,22 @@ static void print_remarks(const struct mq_plan *plan, const struct mq_options *o
         again += e->source->quantized && e->source != e->level;
     }
     if (tails)
-        printf("  %" PRIu64 " tensors have rows that are no multiple of their level's block: the "
-               "rows' ends\n  are q8_0 blocks of 32 weights and f16 (counted above)\n",
-               tails);
+        mq_print_sentence(2,
+                          "  %" PRIu64 " tensors have rows that are no multiple of their level's "
+                          "block: the rows' ends are q8_0 blocks of 32 weights and f16 (counted "
+                          "above)",
+                          tails);
     if (again)
-        printf("  %" PRIu64 " tensors are quantized already: converting them again adds to their "
-               "error\n",
-               again);
+        mq_print_sentence(2,
+                          "  %" PRIu64 " tensors are quantized already: converting them again adds "
+                          "to their error",
+                          again);
     if (plan->calibration)
-        printf("  %s\n", plan->calibration);
+        mq_print_line(4, "  %s", plan->calibration);
     if (plan->importance)
-        printf("  columns count by their importance in %s (%zu matrices)\n",
-               mq_importance_source(plan->importance), mq_importance_count(plan->importance));
+        mq_print_line(4, "  columns count by their importance in %s (%zu matrices)",
+                      mq_importance_source(plan->importance),
+                      mq_importance_count(plan->importance));
     print_notes(plan, options);
 }
 
@@ -81,12 +85,12 @@ static void print_plan(const struct mq_plan *plan, const struct mq_options *opti
     mq_format_bytes(plan->total.source_bytes, source);
     mq_format_bytes(plan->output_bytes, output);
     if (plan->files_count == 1)
-        printf("  source %s, output file %s (%" PRIu64 " bytes)\n", source, output,
-               plan->output_bytes);
+        mq_print_line(4, "  source %s, output file %s (%" PRIu64 " bytes)", source, output,
+                      plan->output_bytes);
     else
-        printf("  source %s, %zu output files of together %s (%" PRIu64 " bytes)%s\n", source,
-               plan->files_count - plan->has_index, output, plan->output_bytes,
-               plan->has_index ? ", and their index" : "");
+        mq_print_line(4, "  source %s, %zu output files of together %s (%" PRIu64 " bytes)%s",
+                      source, plan->files_count - plan->has_index, output, plan->output_bytes,
+                      plan->has_index ? ", and their index" : "");
     if (options->dry_run || options->verbose)
         print_files(plan, options->output);
 }
@@ -164,17 +168,17 @@ static void print_result(const struct mq_options *options, const struct mq_plan 
         printf("converted again: %" PRIu64 " tensors of an earlier run, which were damaged since\n",
                result->tensors_damaged);
     mq_convert_file_name(options->output, &plan->files[0], name, sizeof name);
-    printf("wrote %s", name);
+    char more[80] = "", files[64];
     if (plan->has_index)
-        printf(" and %zu files", plan->files_count - 1);
+        snprintf(more, sizeof more, " and %s", mq_counted(plan->files_count - 1, "file", files));
     else if (plan->files_count > 1)
-        printf(" to %05zu", plan->files_count);
-    printf(": %s in %s (%s/s of source)\n", mq_format_bytes(result->bytes_written, size),
-           mq_format_seconds(seconds, time),
-           mq_format_bytes((uint64_t)((double)plan->total.source_bytes / (seconds + 1e-9)), rate));
+        snprintf(more, sizeof more, " to %05zu", plan->files_count);
+    mq_print_line(
+        2, "wrote %s%s: %s in %s (%s/s of source)", name, more,
+        mq_format_bytes(result->bytes_written, size), mq_format_seconds(seconds, time),
+        mq_format_bytes((uint64_t)((double)plan->total.source_bytes / (seconds + 1e-9)), rate));
     if (strcasecmp(mq_extension(options->output), ".safetensors") == 0)
-        printf("  a moeq file is a safetensors file: what is not moeq reads its blocks as bytes "
-               "(U8)\n");
+        mq_print_line(2, "  a moeq file is a safetensors file: what is not moeq reads its blocks as bytes (U8)");
 }
 
 static cJSON *calibrated_json(struct mq_json_tree *b, const struct mq_calibrated_result *r)
@@ -199,7 +203,8 @@ static void print_calibrated(const struct mq_options *options, const struct mq_c
     if (r->states_error.status)
         mq_print_note(options, r->states_error.message);
     if (!options->quiet)
-        printf("  error feedback in %" PRIu64 " matrices\n", r->matrices);
+        printf("  error feedback in %" PRIu64 " %s\n", r->matrices,
+               r->matrices == 1 ? "matrix" : "matrices");
     if (r->few || r->without) {
         snprintf(sentence, sizeof sentence,
                  "of %" PRIu64 " experts %" PRIu64 " met fewer tokens of the text than they have "
@@ -299,9 +304,10 @@ enum mq_exit mq_execute_plan(const char *command, const struct mq_options *optio
         char size[32];
         print_plan(plan, options, budget);
         if (calibrated->given)
-            printf("  when it takes more than a minute: %s of states beside the output "
-                   "(OUT.part.states), while it is not finished\n",
-                   mq_format_bytes(mq_calibrated_states_bytes(&calibrated->run), size));
+            mq_print_sentence(4,
+                              "  when it takes more than a minute: %s of states beside the output "
+                              "(OUT.part.states), while it is not finished",
+                              mq_format_bytes(mq_calibrated_states_bytes(&calibrated->run), size));
     } else if (!options->json)
         print_notes(plan, options);
     if (options->dry_run)

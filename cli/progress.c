@@ -7,11 +7,12 @@
  */
 #include "progress.h"
 
+#include "terminal_text.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 enum how { BAR, LINES, LOG };
@@ -27,16 +28,6 @@ struct mq_progress_state {
 };
 
 static const double BAR_SECONDS = 1.0 / 6, LINE_SECONDS = 10, LOG_SECONDS = 60, LINE_SHARE = 0.1;
-
-int mq_terminal_columns(void)
-{
-    struct winsize size;
-    const char *columns = getenv("COLUMNS");
-    const int given = columns ? atoi(columns) : 0;
-    if (given > 0)
-        return given;
-    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : 80;
-}
 
 struct mq_progress_state *mq_progress_begin(const struct mq_options *options)
 {
@@ -56,7 +47,7 @@ struct mq_progress_state *mq_progress_begin(const struct mq_options *options)
 
 void mq_progress_announce(struct mq_progress_state *s, const char *sentence)
 {
-    const int width = mq_terminal_columns();
+    const int width = mq_terminal_columns(STDERR_FILENO);
     if (!s || s->how == LOG)
         return;
     int at = fprintf(stderr, "moeq:");
@@ -151,7 +142,8 @@ void mq_progress_show(void *user, const struct mq_progress *p)
     if (s->how == BAR) {
         char line[256], phase[32];
         snprintf(phase, sizeof phase, "%.28s", p->phase);
-        mq_progress_line(line, sizeof line, mq_terminal_columns(), phase, share, rate_text, left);
+        mq_progress_line(line, sizeof line, mq_terminal_columns(STDERR_FILENO), phase, share,
+                         rate_text, left);
         fprintf(stderr, "\r\033[K%s", line);
         s->shown = true;
     } else {

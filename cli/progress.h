@@ -14,9 +14,6 @@ void mq_progress_end(struct mq_progress_state *state);
 /* What is about to be done, in a sentence, before the first of it: where a person or --progress asks for it. */
 void mq_progress_announce(struct mq_progress_state *state, const char *sentence);
 
-/* Columns of the terminal on stderr: COLUMNS, or what the terminal says; 80 if neither does. */
-int mq_terminal_columns(void);
-
 /* One line below `columns`: what has no room is left out, the rate first, then the bar, then the end of the phase's
  * name. */
 void mq_progress_line(char *line, size_t room, int columns, const char *phase, double share,

@@ -8,6 +8,7 @@
 #include "json.h"
 #include "json_tree.h"
 #include "report.h"
+#include "text_table.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -137,33 +138,65 @@ static void print_verdict(const cJSON *sweep)
     mq_buffer_free(&text);
 }
 
+enum card_column { CARD_NEEDED, CARD_SPARE, CARD_CONTEXT, CARD_RATE, CARD_HOST };
+
+static void card_cell(const void *user, size_t i, int column, char text[MQ_TABLE_CELL])
+{
+    const struct mq_sweep_card *card = user;
+    const struct mq_fit_row *r = &card->rows[i];
+    const struct mq_fit_offload *o = r->verdict == MQ_FIT_FITS ? NULL : mq_fit_row_offload(r);
+    switch (column) {
+    case CARD_NEEDED:
+        snprintf(text, MQ_TABLE_CELL, "%.2f", (double)r->needed_bytes / 0x1p30);
+        break;
+    case CARD_SPARE:
+        snprintf(text, MQ_TABLE_CELL, "%+.2f", (double)r->spare_bytes / 0x1p30);
+        break;
+    case CARD_CONTEXT:
+        snprintf(text, MQ_TABLE_CELL, "%" PRIu64, r->max_context);
+        break;
+    case CARD_RATE:
+        if (r->tokens_per_second > 0)
+            snprintf(text, MQ_TABLE_CELL, "<= %.*f", r->tokens_per_second < 10 ? 1 : 0,
+                     r->tokens_per_second);
+        else
+            snprintf(text, MQ_TABLE_CELL, "-");
+        break;
+    case CARD_HOST:
+        if (o)
+            snprintf(text, MQ_TABLE_CELL, "%s of %u", o == &r->experts ? "experts" : "layers",
+                     o->layers);
+        break;
+    default:
+        snprintf(text, MQ_TABLE_CELL, "%.60s", i ? r->name : "baseline");
+    }
+}
+
 void mq_sweep_card_print(const struct mq_sweep_card *card, const cJSON *sweep)
 {
-    char name[MQ_FIT_TARGET_NAME], text[MQ_FIT_TARGET_NAME + 160];
+    static const struct mq_text_column columns[] = {[CARD_NEEDED] = {"needed", 9, 0},
+                                                    [CARD_SPARE] = {"to spare", 9, 0},
+                                                    [CARD_CONTEXT] = {"longest context", 16, 0},
+                                                    [CARD_RATE] = {"tokens/s", 9, 0},
+                                                    [CARD_HOST] = {"on the host", 13, 0}};
+    char name[MQ_FIT_TARGET_NAME];
+    bool some = false;
     if (!card->given)
         return;
+    for (size_t i = 0; i < card->rows_count; i++)
+        some = some || (card->rows[i].verdict != MQ_FIT_FITS && mq_fit_row_offload(&card->rows[i]));
     mq_fit_target_name(&card->target, name);
-    printf("\nOn the card    needed  to spare  longest context  tokens/s\n");
-    for (size_t i = 0; i < card->rows_count; i++) {
-        const struct mq_fit_row *r = &card->rows[i];
-        const struct mq_fit_offload *o = r->verdict == MQ_FIT_FITS ? NULL : mq_fit_row_offload(r);
-        char rate[24] = "-";
-        if (r->tokens_per_second > 0)
-            snprintf(rate, sizeof rate, "<= %.*f", r->tokens_per_second < 10 ? 1 : 0,
-                     r->tokens_per_second);
-        printf("  %-9s %9.2f %+9.2f %16" PRIu64 " %9s", i ? r->name : "baseline",
-               (double)r->needed_bytes / 0x1p30, (double)r->spare_bytes / 0x1p30, r->max_context,
-               rate);
-        if (o)
-            printf("  %s of %u on the host", o == &r->experts ? "experts" : "layers", o->layers);
-        putchar('\n');
-    }
-    snprintf(
-        text, sizeof text,
-        "GiB, with a cache of %" PRIu64 " tokens in %s, on %s (%.2f GiB usable), as %s counts it",
+    mq_print_text_table(&(struct mq_text_table){.name = "On the card",
+                                                .name_width = 10,
+                                                .columns = columns,
+                                                .columns_count = some ? CARD_HOST + 1 : CARD_HOST,
+                                                .rows_count = card->rows_count,
+                                                .cell = card_cell,
+                                                .user = card});
+    mq_print_sentence(
+        2,
+        "  GiB, with a cache of %" PRIu64 " tokens in %s, on %s (%.2f GiB usable), as %s counts it",
         card->context, card->kv->name, name, (double)mq_fit_target_usable(&card->target) / 0x1p30,
         mq_fit_target_runtime(&card->target)->name);
-    printf("  ");
-    mq_print_wrapped(text, 2, 2);
     print_verdict(sweep);
 }

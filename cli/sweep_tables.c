@@ -1,8 +1,10 @@
-/* sweep_tables.c: memory, output, routing and swap, in 80 columns. */
+/* sweep_tables.c: memory, output, routing and swap, as wide as the terminal. */
 #include "sweep_tables.h"
 
 #include "figure_table.h"
 #include "figure_values.h"
+#include "terminal_text.h"
+#include "text_table.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -27,34 +29,66 @@ int mq_row_name_width(const struct mq_comparison *r)
     for (size_t i = 0; i < r->rows_count; i++) {
         char name[MQ_ROW_NAME];
         mq_row_name(r, i, name);
-        if ((int)strlen(name) > width)
-            width = (int)strlen(name);
+        if (mq_columns_of(name) > width)
+            width = mq_columns_of(name);
     }
-    return width < MQ_ROW_WIDTH ? width : MQ_ROW_WIDTH;
+    return mq_table_names_width(width < MQ_ROW_WIDTH ? width : MQ_ROW_WIDTH);
+}
+
+/* ---- memory ---- */
+
+enum memory_column { FILE_BYTES, FILE_GIB, BITS, OF_SOURCE, EXPERT_RMSE };
+
+static void memory_cell(const void *user, size_t i, int column, char text[MQ_TABLE_CELL])
+{
+    const struct mq_comparison *r = user;
+    const struct mq_comparison_row *row = &r->rows[i];
+    switch (column) {
+    case FILE_BYTES:
+        snprintf(text, MQ_TABLE_CELL, "%" PRIu64, row->file_bytes);
+        break;
+    case FILE_GIB:
+        snprintf(text, MQ_TABLE_CELL, "%.4f", (double)row->file_bytes / 0x1p30);
+        break;
+    case BITS:
+        snprintf(text, MQ_TABLE_CELL, "%.4f", row->bits_per_weight);
+        break;
+    case OF_SOURCE:
+        snprintf(text, MQ_TABLE_CELL, "%.1f%%",
+                 100.0 * (double)row->file_bytes / (double)r->rows[0].file_bytes);
+        break;
+    case EXPERT_RMSE:
+        if (row->kind == MQ_ROW_LEVEL && isnan(row->expert_relative_rmse))
+            snprintf(text, MQ_TABLE_CELL, "-");
+        else if (row->kind == MQ_ROW_LEVEL)
+            snprintf(text, MQ_TABLE_CELL, "%.3f%%", 100 * row->expert_relative_rmse);
+        break;
+    default:
+        mq_row_name(r, i, text);
+    }
 }
 
 static void print_memory(const struct mq_comparison *r)
 {
+    const struct mq_text_column columns[] = {
+        [FILE_BYTES] = {"file bytes", 13, 0},
+        [FILE_GIB] = {"GiB", 9, 0},
+        [BITS] = {mq_figures[MQ_FIGURE_BITS_PER_WEIGHT].title, 12, 0},
+        [OF_SOURCE] = {"of source", 9, 0},
+        [EXPERT_RMSE] = {"expert RMSE", 13, 0},
+    };
     const bool levels = r->candidates_count > r->files_count;
-    const int width = mq_row_name_width(r);
-    printf("\n%-*s %13s %9s %12s %9s%s\n", width + 2, "Memory", "file bytes", "GiB",
-           mq_figures[MQ_FIGURE_BITS_PER_WEIGHT].title, "of source",
-           levels ? "   expert RMSE" : "");
-    for (size_t i = 0; i < r->rows_count; i++) {
-        const struct mq_comparison_row *row = &r->rows[i];
-        if (row->kind == MQ_ROW_NOISE_FLOOR)
-            continue; /* it is the source's weights */
-        char name[MQ_ROW_NAME];
-        mq_row_name(r, i, name);
-        printf("  %-*.*s %13" PRIu64 " %9.4f %12.4f %8.1f%%", width, width, name, row->file_bytes,
-               (double)row->file_bytes / 0x1p30, row->bits_per_weight,
-               100.0 * (double)row->file_bytes / (double)r->rows[0].file_bytes);
-        if (row->kind == MQ_ROW_LEVEL && isnan(row->expert_relative_rmse))
-            printf(" %13s", "-");
-        else if (row->kind == MQ_ROW_LEVEL)
-            printf(" %12.3f%%", 100 * row->expert_relative_rmse);
-        putchar('\n');
-    }
+    size_t rows = r->rows_count;
+    while (rows && r->rows[rows - 1].kind == MQ_ROW_NOISE_FLOOR)
+        rows--; /* it is the source's weights */
+    mq_print_text_table(
+        &(struct mq_text_table){.name = "Memory",
+                                .name_width = mq_row_name_width(r),
+                                .columns = columns,
+                                .columns_count = levels ? EXPERT_RMSE + 1 : EXPERT_RMSE,
+                                .rows_count = rows,
+                                .cell = memory_cell,
+                                .user = r});
 }
 
 /* ---- output and routing: columns of figures ---- */
@@ -150,11 +184,14 @@ static void print_rule(const struct mq_routing_result *r)
         others += r->layers[i].experts != first->experts || r->layers[i].top_k != first->top_k;
         shared += r->layers[i].shared;
     }
-    printf("  all %zu tokens of the windows; top-%u of %u experts", r->tokens, first->top_k,
-           first->experts);
+    char where[80] = "", layers[64];
     if (others)
-        printf(" in layer %u, other numbers in %zu layers", first->layer, others);
-    printf(shared ? "\n  shared experts, which every token uses, are not counted\n" : "\n");
+        snprintf(where, sizeof where, " in layer %u, other numbers in %s", first->layer,
+                 mq_counted(others, "layer", layers));
+    mq_print_sentence(2, "  all %zu tokens of the windows; top-%u of %u experts%s", r->tokens,
+                      first->top_k, first->experts, where);
+    if (shared)
+        mq_print_sentence(2, "  shared experts, which every token uses, are not counted");
 }
 
 static void print_routing(const struct mq_comparison *r, const struct mq_table_choice *choice)
@@ -173,54 +210,92 @@ static void print_routing(const struct mq_comparison *r, const struct mq_table_c
 
 /* ---- swap ---- */
 
-/* A cell of the 2x2 table, its shares where there are any; all dashes if it was not run. */
-static void print_cell(const char *weights, const char *routes, const struct mq_arm_result *a,
-                       const struct mq_estimate *nll_share, const struct mq_estimate *kld_share)
+enum swap_column { SWAP_PPL, SWAP_PPL_SE, SWAP_KLD, SWAP_KLD_SE, SWAP_LOSS, SWAP_OF_KLD };
+enum { SWAP_LINES = 3 }; /* of a row: its weights, its routes, both */
+
+struct swap_line {
+    char weights[MQ_ROW_NAME], routes[MQ_ROW_NAME];
+    const struct mq_arm_result *result; /* NULL: not run */
+    double nll_share, kld_share;
+};
+
+static struct swap_line swap_line(const struct mq_comparison *r, size_t at)
 {
-    if (!a) {
-        printf("  %-9.9s %-9.9s %9s %8s %9s %8s %8s %8s\n", weights, routes, "-", "-", "-", "-",
-               "-", "-");
-        return;
+    const struct mq_comparison_row *row = &r->rows[1 + at / SWAP_LINES];
+    const struct mq_swap_result *s = row->swap;
+    const size_t which = at % SWAP_LINES;
+    struct swap_line line = {.nll_share = NAN, .kld_share = NAN};
+    mq_row_name(r, 1 + at / SWAP_LINES, which == 1 ? line.routes : line.weights);
+    if (which == 2)
+        memcpy(line.routes, line.weights, sizeof line.routes);
+    else
+        snprintf(which ? line.weights : line.routes, MQ_ROW_NAME, "%s", r->baseline->name);
+    if (which == 0) {
+        line.result = &s->weights;
+        line.nll_share = s->nll_shares.weights.value;
+        line.kld_share = s->kld_shares.weights.value;
+    } else if (which == 1) {
+        line.result = s->has_routes ? &s->routes : NULL;
+        line.nll_share = s->nll_shares.routes.value;
+        line.kld_share = s->kld_shares.routes.value;
+    } else {
+        line.result = &row->result;
+        line.nll_share = isnan(s->nll_shares.weights.value) ? NAN : 1;
+        line.kld_share = isnan(s->kld_shares.weights.value) ? NAN : 1;
     }
-    printf("  %-9.9s %-9.9s %9.5f %8.5f %9.5f %8.5f", weights, routes, a->ppl_ratio.value,
-           a->ppl_ratio.se, a->kld.mean.value, a->kld.mean.se);
-    const struct mq_estimate *shares[] = {nll_share, kld_share};
-    for (int i = 0; i < 2; i++) {
-        if (isnan(shares[i]->value))
-            printf(" %8s", "-");
+    return line;
+}
+
+/* Weights and routes stand in one column of names. */
+static void swap_cell(const void *user, size_t at, int column, char text[MQ_TABLE_CELL])
+{
+    const struct swap_line line = swap_line(user, at);
+    const struct mq_arm_result *a = line.result;
+    const double shares[] = {line.nll_share, line.kld_share};
+    if (column < 0) {
+        snprintf(text, MQ_TABLE_CELL, "%-9.9s %.9s", line.weights, line.routes);
+    } else if (column >= SWAP_LOSS) {
+        const double share = a ? shares[column - SWAP_LOSS] : (double)NAN;
+        if (isnan(share))
+            snprintf(text, MQ_TABLE_CELL, "-");
         else
-            printf(" %7.1f%%", 100 * shares[i]->value);
+            snprintf(text, MQ_TABLE_CELL, "%.1f%%", 100 * share);
+    } else if (!a) {
+        snprintf(text, MQ_TABLE_CELL, "-");
+    } else {
+        const double values[] = {a->ppl_ratio.value, a->ppl_ratio.se, a->kld.mean.value,
+                                 a->kld.mean.se};
+        snprintf(text, MQ_TABLE_CELL, "%.5f", values[column]);
     }
-    putchar('\n');
 }
 
 static void print_swap(const struct mq_comparison *r)
 {
-    static const struct mq_estimate all = {1, 0}, none = {NAN, NAN};
+    const struct mq_text_column columns[] = {
+        [SWAP_PPL] = {mq_figures[MQ_FIGURE_PPL_RATIO].title, 9, 1},
+        [SWAP_PPL_SE] = {"± se", 8, 0},
+        [SWAP_KLD] = {mq_figures[MQ_FIGURE_KLD_MEAN].title, 9, 1},
+        [SWAP_KLD_SE] = {"± se", 8, 0},
+        [SWAP_LOSS] = {"of loss", 8, 0},
+        [SWAP_OF_KLD] = {"of KLD", 8, 0},
+    };
+    size_t rows = 0;
     bool all_cells = true;
     if (r->rows_count < 2 || !r->rows[1].swap || !r->rows[1].result.has_routing)
         return;
-    printf("\nSwap\n  %-9s %-9s %9s %9s %9s %9s %8s %8s\n", "weights", "routes",
-           mq_figures[MQ_FIGURE_PPL_RATIO].title, "± se", mq_figures[MQ_FIGURE_KLD_MEAN].title,
-           "± se", "of loss", "of KLD");
-    for (size_t i = 1; i < r->rows_count && r->rows[i].swap; i++) {
-        const struct mq_swap_result *s = r->rows[i].swap;
-        char name[MQ_ROW_NAME];
-        mq_row_name(r, i, name);
-        const char *base = r->baseline->name;
-        const bool nll = !isnan(s->nll_shares.weights.value);
-        const bool kld = !isnan(s->kld_shares.weights.value);
-        print_cell(name, base, &s->weights, &s->nll_shares.weights, &s->kld_shares.weights);
-        print_cell(base, name, s->has_routes ? &s->routes : NULL, &s->nll_shares.routes,
-                   &s->kld_shares.routes);
-        all_cells = all_cells && s->has_routes;
-        print_cell(name, name, &r->rows[i].result, nll ? &all : &none, kld ? &all : &none);
-    }
-    if (all_cells)
-        printf("  of loss: share of ln(PPL ratio); what is missing to 100 %% needs both at once\n");
-    else
-        printf("  of loss: share of ln(PPL ratio); -: a recording has no weights to run with\n"
-               "  these routes (--against the original model has)\n");
+    for (; 1 + rows < r->rows_count && r->rows[1 + rows].swap; rows++)
+        all_cells = all_cells && r->rows[1 + rows].swap->has_routes;
+    mq_print_text_table(&(struct mq_text_table){.name = "Swap: weights, routes",
+                                                .name_width = 19,
+                                                .columns = columns,
+                                                .columns_count = sizeof columns / sizeof *columns,
+                                                .rows_count = SWAP_LINES * rows,
+                                                .cell = swap_cell,
+                                                .user = r});
+    mq_print_sentence(2, "  of loss: share of ln(PPL ratio); %s",
+                      all_cells ? "what is missing to 100 % needs both at once"
+                                : "-: a recording has no weights to run with these routes "
+                                  "(--against the original model has)");
 }
 
 void mq_print_sweep_tables(const struct mq_comparison *result, const struct mq_table_choice *choice)

@@ -1,9 +1,16 @@
 /* units.c: times as people read them, and the clock. */
 #include "command.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <time.h>
+
+const char *mq_counted(uint64_t n, const char *word, char text[64])
+{
+    snprintf(text, 64, "%" PRIu64 " %.40s%s", n, word, n == 1 ? "" : "s");
+    return text;
+}
 
 const char *mq_format_seconds(double seconds, char text[32])
 {

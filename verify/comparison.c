@@ -463,6 +463,20 @@ static moeq_status run(struct lineup *l, const struct mq_context *context,
     return status;
 }
 
+/* What it will take. */
+static moeq_status foresee(const struct lineup *l, const struct mq_context *context,
+                           struct mq_comparison *result, moeq_error *err)
+{
+    const struct mq_windows *w = &result->text.windows;
+    MQ_TRY(mq_arms_check(l->arms, l->arms_count, w->length, err));
+    const size_t step = mq_evaluation_step(context, l->arms, l->arms_count, w);
+    result->arms_count = l->arms_count;
+    result->passes = (w->count + step - 1) / step;
+    result->pass_bytes = mq_evaluation_bytes(context, l->arms, l->arms_count, w->length,
+                                             step < w->count ? step : w->count);
+    return MOEQ_OK;
+}
+
 moeq_status mq_compare(const struct mq_context *context, const struct mq_baseline *baseline,
                        const struct mq_candidate *candidates, size_t count,
                        const struct mq_comparison_options *options, struct mq_comparison *result,
@@ -485,6 +499,7 @@ moeq_status mq_compare(const struct mq_context *context, const struct mq_baselin
     MQ_TRY_OUT(mq_baseline_windows(baseline, reader, options->text, &options->protocol,
                                    &result->text, &result->other_text, err));
     MQ_TRY_OUT(compare_domains(&l, result, err));
+    MQ_TRY_OUT(foresee(&l, context, result, err));
     if (options->before)
         MQ_TRY_OUT(options->before(options->before_user, result, err));
     MQ_TRY_OUT(run(&l, context, result, err));

@@ -94,6 +94,10 @@ struct mq_comparison {
     /* Of every candidate but the first, minus the first; only where one of them is a file. */
     struct mq_difference *differences;
     size_t differences_count;
+    /* How it is run, known before it is: models and variants side by side that are computed (not a recording's), passes
+     * over the weights, and bytes of buffers and states. */
+    size_t arms_count, passes;
+    uint64_t pass_bytes;
     /* Set with the failure that the text caused: it is not the recording's. */
     bool other_text;
 };

@@ -34,7 +34,7 @@ if ! ls /sys/class/drm/card*/device/mem_info_vram_total > /dev/null 2>&1; then
     PATH="$work/bin:$PATH" "$moeq" fit $model --gpu auto 2> "$work/stderr" && fail "--gpu auto without cards"
     grep -q "nvidia-smi lists no card" "$work/stderr" || fail "--gpu auto: what is missing"
 fi
-"$moeq" fit --gpu LIST > "$work/stdout" && grep -q "^GeForce RTX 4090  " "$work/stdout" || fail "--gpu list"
+"$moeq" fit --gpu LIST > "$work/stdout" && grep -q "^  GeForce RTX 4090 " "$work/stdout" || fail "--gpu list"
 
 # memory and bandwidth of cards that are in no list
 "$moeq" fit $model --vram 24GiB,12GiB --bandwidth 936,360 --levels q3_k > "$work/stdout" || fail "--bandwidth"

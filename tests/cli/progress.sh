@@ -8,6 +8,8 @@ run=(sweep $model --text demo/text.txt --levels q8_0,q4_k --tokens 2048)
 cmp -s "$work/table" "$work/again" || fail "--progress changed the table"
 head -1 "$work/stderr" | grep -q '^moeq: 2048 tokens in 4 windows, the original (12.2 MiB) and 2 beside it' ||
     fail "--progress does not begin with what will be done: $(head -1 "$work/stderr")"
+head -1 "$work/stderr" | grep -qE 'in 1 pass on [0-9]+ threads?; memory: .* of at most .*; roughly [0-9.]+ (s|min)' ||
+    fail "--progress: passes, memory and time: $(head -1 "$work/stderr")"
 [ "$(grep -c '^moeq: pass 1/1 layer [123]/3: [0-9]* %, .* left$' "$work/stderr")" -ge 5 ] || fail "few lines: $(cat "$work/stderr")"
 ! grep -q $'[\r\033]' "$work/stderr" || fail "--progress: control characters"
 

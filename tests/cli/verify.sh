@@ -144,8 +144,8 @@ usage verify "--compute 'int4': expected f32 or int8" \
 
 # ---- two models ----
 run 0 verify "$work/q8_0.moeq" "$work/q3_k.moeq" --against "$ref"
-says '^B minus A +mean +± se   95 % interval$'
-says '^  KLD mean +\+0\.[0-9]+ +0\.[0-9]+ +\+0\.[0-9]+ to +\+0\.[0-9]+  \*$'
+says '^B minus A +mean +± se +95 % from +to$'
+says '^  KLD mean +\+0\.[0-9]+ +0\.[0-9]+ +\+0\.[0-9]+ +\+0\.[0-9]+ \*$'
 says 'splitmix64 seed [0-9]+'
 fits
 run 3 verify "$work/q8_0.moeq" "$work/q3_k.moeq" --against "$ref" --gate "$gate"
