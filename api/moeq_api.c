@@ -26,6 +26,16 @@ void moeq_free(void *memory)
     free(memory);
 }
 
+/* The same of a sweep or a verification, with its verdict in words. */
+static moeq_status take_judged(cJSON *tree, char **text, moeq_error *err)
+{
+    const moeq_status status = tree ? mq_report_put_verdict(tree, err) : MOEQ_OK;
+    if (status == MOEQ_OK)
+        return mq_api_take_json(tree, text, err);
+    cJSON_Delete(tree);
+    return status;
+}
+
 /* ---- models ---- */
 
 moeq_status moeq_model_open(const char *path, moeq_model **model, moeq_error *err)
@@ -203,7 +213,7 @@ moeq_status moeq_sweep(const moeq_model *model, const moeq_text *caller, const m
     if (status == MOEQ_OK)
         status = mq_compare(&job.context, &baseline, candidates, count, &how, &result, err);
     if (status == MOEQ_OK)
-        status = mq_api_take_json(mq_sweep_json(&result, NULL), report, err);
+        status = take_judged(mq_sweep_json(&result, NULL), report, err);
     mq_comparison_free(&result);
     mq_text_free(&source);
     free(candidates);
@@ -285,7 +295,7 @@ moeq_status moeq_verify_gate(const moeq_model *const *models, size_t count, cons
     if (status == MOEQ_OK)
         status = mq_gate_conclude(&wanted, gate, &result, err);
     if (status == MOEQ_OK)
-        status = mq_api_take_json(mq_verify_json(&result, gate), report, err);
+        status = take_judged(mq_verify_json(&result, gate), report, err);
     *broken = status == MOEQ_OK && gate ? gate->broken : 0;
     mq_comparison_free(&result);
     mq_baseline_close(&baseline);

@@ -7,8 +7,6 @@
 #include "fit_option.h"
 #include "fit_print.h"
 #include "gpu_list.h"
-#include "moeq_profile.h"
-#include "stored.h"
 #include "text_match.h"
 
 #include <stdio.h>

@@ -174,7 +174,8 @@ static cJSON *json_of(const struct sweep *s, const struct mq_options *options)
     if (o && s->samples.count)
         mq_json_put(&b, o, "samples", mq_samples_json(&b, s->source, s->candidates, &s->samples));
     o = mq_json_finish(&b, o);
-    return mq_put_source_card(mq_sweep_card_put_json(&s->card, o), options, s->source->path);
+    return mq_put_verdict(
+        mq_put_source_card(mq_sweep_card_put_json(&s->card, o), options, s->source->path));
 }
 
 static void print_sweep(const struct sweep *s, const struct mq_options *options)

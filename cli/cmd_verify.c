@@ -278,8 +278,8 @@ static bool read_levels(const struct mq_options *options, struct verification *v
 
 static cJSON *json_of(const struct verification *v, const struct mq_options *options)
 {
-    return mq_put_source_card(mq_verify_json(&v->result, v->gate), options,
-                              v->result.baseline->path);
+    return mq_put_verdict(
+        mq_put_source_card(mq_verify_json(&v->result, v->gate), options, v->result.baseline->path));
 }
 
 /* Everything behind it. */

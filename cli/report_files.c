@@ -15,6 +15,16 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+cJSON *mq_put_verdict(cJSON *document)
+{
+    moeq_error err = {0};
+    if (!document || mq_report_put_verdict(document, &err) == MOEQ_OK)
+        return document;
+    mq_report(&err);
+    cJSON_Delete(document);
+    return NULL;
+}
+
 /* ---- before the run ---- */
 
 bool mq_report_files_wanted(const struct mq_options *options)

@@ -12,6 +12,9 @@ bool mq_report_files_wanted(const struct mq_options *options);
 enum mq_exit mq_report_outputs(const struct mq_options *options, const cJSON *document,
                                const char *input, const char *before);
 
+/* The document of a sweep or a verification with its verdict in words; NULL after a message, and of NULL. */
+cJSON *mq_put_verdict(cJSON *document);
+
 /* Whether every FILE has an ending that is known, a folder that can be written to, and is none of
  * the inputs (NULL-terminated paths). False after a message on stderr. */
 bool mq_report_files_ok(const char *command, const struct mq_options *options,

@@ -124,18 +124,11 @@ cJSON *mq_sweep_card_put_json(const struct mq_sweep_card *card, cJSON *sweep)
 
 static void print_verdict(const cJSON *sweep)
 {
-    struct mq_buffer text = {0};
-    moeq_error err = {0};
-    if (sweep && mq_report_verdict(sweep, &text, &err) == MOEQ_OK) {
-        /* Spaces that a page does not break at (U+00A0): here a line may end there. */
-        for (char *p = text.data; (p = strstr(p, "\xc2\xa0")) != NULL;) {
-            *p = ' ';
-            memmove(p + 1, p + 2, strlen(p + 2) + 1);
-        }
-        printf("\n");
-        mq_print_wrapped(text.data, 0, 0);
-    }
-    mq_buffer_free(&text);
+    const char *sentence = mq_report_verdict(sweep);
+    if (!sentence[0])
+        return;
+    printf("\n");
+    mq_print_wrapped(sentence, 0, 0);
 }
 
 enum card_column { CARD_NEEDED, CARD_SPARE, CARD_CONTEXT, CARD_RATE, CARD_HOST };

@@ -9,14 +9,6 @@
 #include <math.h>
 #include <stdio.h>
 
-static struct mq_verdict verdict_of(const struct mq_arm_result *r)
-{
-    const struct mq_estimate none = {NAN, NAN};
-    return mq_verdict_of(&(struct mq_verdict_figures){
-        r->kld.mean, r->same_top,
-        r->has_routing ? r->routing.overall.metric[MQ_ROUTING_WEIGHTED] : none});
-}
-
 static enum mq_color color_of(enum mq_quality quality)
 {
     return quality >= MQ_QUALITY_POOR   ? MQ_COLOR_BAD
@@ -54,7 +46,7 @@ void mq_print_verdicts(const struct mq_comparison *c, bool color)
     printf("\nClass\n");
     for (size_t i = 1; i < c->rows_count; i++) {
         char name[MQ_ROW_NAME];
-        const struct mq_verdict v = verdict_of(&c->rows[i].result);
+        const struct mq_verdict v = mq_verdict_of_result(&c->rows[i].result);
         if (c->rows[i].kind == MQ_ROW_NOISE_FLOOR)
             continue;
         mq_row_name(c, i, name);

@@ -4,6 +4,7 @@
 #include "error.h"
 #include "file.h"
 #include "json.h"
+#include "json_tree.h"
 #include "new_file.h"
 #include "report_card.h"
 #include "report_csv.h"
@@ -155,16 +156,51 @@ moeq_status mq_report_write_charts(const cJSON *document, const char *folder, si
     return status;
 }
 
-moeq_status mq_report_verdict(const cJSON *document, struct mq_buffer *out, moeq_error *err)
+/* Of a sentence of a page: spaces that it does not break at (U+00A0) are spaces. */
+static void unbind(struct mq_buffer *text)
 {
-    struct mq_page *report = calloc(1, sizeof *report);
-    if (!report)
-        return mq_fail_memory(err, "the report");
-    const moeq_status status = mq_report_read(document, report, err);
-    if (status == MOEQ_OK)
-        mq_report_headline(report, out);
-    free(report);
-    return status == MOEQ_OK && !mq_buffer_ok(out) ? mq_fail_memory(err, "the report") : status;
+    for (char *p = text->data; p && (p = strstr(p, "\u00a0")) != NULL;) {
+        *p = ' ';
+        memmove(p + 1, p + 2, strlen(p + 2) + 1);
+        text->size--;
+    }
+}
+
+static void put_name(struct mq_json_tree *b, cJSON *o, const char *key,
+                     const struct mq_report_arm *arm)
+{
+    mq_json_put_text(b, o, key, arm ? arm->id : NULL);
+}
+
+moeq_status mq_report_put_verdict(cJSON *document, moeq_error *err)
+{
+    struct mq_json_tree b = {0};
+    struct mq_page *page;
+    struct mq_buffer text = {0};
+    moeq_status status = read_page(document, &page, err);
+    if (status == MOEQ_OK) {
+        cJSON *o = mq_json_object(&b);
+        mq_report_headline(page, &text);
+        unbind(&text);
+        mq_json_put_text(&b, o, "sentence", text.data);
+        if (!page->is_verification) {
+            put_name(&b, o, "take", page->recommended_is_usable ? page->recommended : NULL);
+            put_name(&b, o, "least_damage", page->recommended_is_usable ? NULL : page->recommended);
+            put_name(&b, o, "lighter", page->lighter);
+            put_name(&b, o, "closer", page->closer);
+        }
+        mq_json_put(&b, document, "verdict", o);
+        if (b.failed || !mq_buffer_ok(&text))
+            status = mq_fail_memory(err, "the verdict");
+    }
+    mq_buffer_free(&text);
+    free(page);
+    return status;
+}
+
+const char *mq_report_verdict(const cJSON *document)
+{
+    return mq_report_string(mq_json_get(document, "verdict"), "sentence");
 }
 
 moeq_status mq_report_write(const cJSON *document, const char *path, moeq_error *err)

@@ -30,8 +30,11 @@ moeq_status mq_report_parse(const char *text, size_t n, const char *name, cJSON 
 moeq_status mq_report_render(const cJSON *document, enum mq_report_format format,
                              struct mq_buffer *out, moeq_error *err);
 
-/* Appends what the report says first: "Take q4_k: ...", as plain text. */
-moeq_status mq_report_verdict(const cJSON *document, struct mq_buffer *out, moeq_error *err);
+/* Adds "verdict" to the document of a sweep or a verification: the `sentence` that the report says first, "Take q4_k:
+ * ...", as plain text, and of a sweep the rows that it is about. */
+moeq_status mq_report_put_verdict(cJSON *document, moeq_error *err);
+/* That sentence; "" where there is none. */
+const char *mq_report_verdict(const cJSON *document);
 
 /* The document as a model card (report_card.h), and beside it, if there is something to draw, its chart: the path with
  * .svg for its ending. */

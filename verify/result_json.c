@@ -252,6 +252,21 @@ static void put_domains(struct mq_json_tree *b, cJSON *o, const struct mq_arm_re
     mq_buffer_free(&warning);
 }
 
+/* What the figures amount to, as tables and pages say it (verdict.h); null where nothing was measured. */
+static void put_class(struct mq_json_tree *b, cJSON *o, const struct mq_arm_result *r)
+{
+    const struct mq_verdict v = mq_verdict_of_result(r);
+    cJSON *class = v.quality == MQ_QUALITY_UNKNOWN ? cJSON_CreateNull() : mq_json_object(b);
+    if (v.quality != MQ_QUALITY_UNKNOWN) {
+        mq_json_put_text(b, class, "name", mq_quality_bands[v.quality].name);
+        mq_json_put_text(b, class, "words", mq_quality_bands[v.quality].words);
+        mq_json_put_text(b, class, "because", v.because);
+        mq_json_put_text(b, class, "best", mq_quality_bands[v.best].name);
+        mq_json_put_text(b, class, "worst", mq_quality_bands[v.worst].name);
+    }
+    mq_json_put(b, o, "class", class);
+}
+
 static cJSON *arm_result(struct mq_json_tree *b, cJSON *o, const struct mq_arm_result *r,
                          bool is_baseline)
 {
@@ -262,6 +277,7 @@ static cJSON *arm_result(struct mq_json_tree *b, cJSON *o, const struct mq_arm_r
         return o;
     }
     put_output(b, o, r);
+    put_class(b, o, r);
     mq_json_put(b, o, "routing", r->has_routing ? routing(b, r) : cJSON_CreateNull());
     return o;
 }

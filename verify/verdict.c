@@ -22,6 +22,8 @@
  */
 #include "verdict.h"
 
+#include "referee.h"
+
 #include <math.h>
 #include <stdint.h>
 
@@ -99,6 +101,14 @@ struct mq_verdict mq_verdict_of(const struct mq_verdict_figures *figures)
     v.worst = quality_at(figures, 2, &unused);
     v.quality = quality_at(figures, 0, &v.because);
     return v;
+}
+
+struct mq_verdict mq_verdict_of_result(const struct mq_arm_result *r)
+{
+    const struct mq_estimate none = {NAN, NAN};
+    return mq_verdict_of(&(struct mq_verdict_figures){
+        r->kld.mean, r->same_top,
+        r->has_routing ? r->routing.overall.metric[MQ_ROUTING_WEIGHTED] : none});
 }
 
 bool mq_verdict_is_open(const struct mq_verdict *v)

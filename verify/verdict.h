@@ -51,6 +51,9 @@ struct mq_verdict {
 /* By the KL divergence alone. */
 enum mq_quality mq_quality_of(double kld_nats);
 struct mq_verdict mq_verdict_of(const struct mq_verdict_figures *figures);
+/* Of what was measured of a model beside the original. */
+struct mq_arm_result;
+struct mq_verdict mq_verdict_of_result(const struct mq_arm_result *result);
 /* Whether two standard errors reach over a whole class: the tokens do not say which it is. */
 bool mq_verdict_is_open(const struct mq_verdict *verdict);
 

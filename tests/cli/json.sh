@@ -5,9 +5,10 @@
 command -v python3 > /dev/null || { echo "skipped: python3 is missing"; exit 77; }
 
 cat > "$work/check.py" <<'END'
-import json, sys
+import json, re, sys
 d = json.load(open(sys.argv[1]))
-kind = sys.argv[3] if "--dump" not in sys.argv[4:] else "dump"
+kinds = {"--dump": "dump", "--list-families": "families", "--list-metrics": "metrics"}
+kind = next((kinds[a] for a in sys.argv[4:] if a in kinds), sys.argv[3])
 assert d["moeq_result"] == kind and d["result_version"] == 1, d
 assert d["producer"].startswith("moeq "), d
 for o in (d, d.get("model")):
@@ -15,13 +16,25 @@ for o in (d, d.get("model")):
         keys = ("path", "family", "layers", "experts", "experts_per_token", "vocabulary", "notes")
         assert all(k in o for k in keys), o
 assert eval(sys.argv[2]), d
+page = open("docs/json.md").read()
+words = {w for code in re.findall("`([^`]+)`", page) for w in re.findall("[a-z0-9_]+", code)}
+maps = ("metadata", "metrics", "levels", "figures")  # of names from elsewhere: files, gates, levels, metrics.md
+def keys(o, inside=None):
+    for v in o if isinstance(o, list) else []:
+        yield from keys(v)
+    for k, v in o.items() if isinstance(o, dict) else []:
+        if inside not in maps:
+            yield k
+        yield from keys(v, k)
+missing = {k for k in keys(d) if k not in words}
+assert not missing, "not on docs/json.md: " + " ".join(sorted(missing))
 END
 
 # json 'python expression about d' ARGUMENTS...
 json() {
     local test=$1
     shift
-    expect 0 "" "$@"
+    expect 0 "${stderr-}" "$@"
     echo "$1" >> "$work/commands"
     python3 "$work/check.py" "$work/stdout" "$test" "$@" || fail "moeq $*: $test"
 }
@@ -72,6 +85,29 @@ json "d['report'].endswith('s.md')" report "$work/s.json" -o "$work/s.md" --json
 json "d['sequences'] > 0" eval "$out" --ids tests/fixtures/folders/ids.safetensors \
     --dump "$work/d.safetensors" --json --no-progress
 json "len(d['rows']) == 2" verify "$out" --against "$work/r.moeqref" --json --no-progress
+echo '{"moeq_gate": 1, "limits": {"kld.mean": {"max": 1}}}' > "$work/gate.json"
+stderr="gate $work/gate.json: 1 limit kept"
+json "d['gate']['broken'] == 0 and d['verdict']['sentence'].startswith('B (m.moeq) passes the gate: 1 of 1 limit kept.')" \
+    verify "$work/s.moeq.index.json" "$out" --against $model --text "$work/text" --tokens 256 --context 128 \
+    --gate "$work/gate.json" --json --no-progress
+unset stderr
+echo 'The tide' > "$work/prompts"
+echo '{"context": "The", "choices": [" sea", " a"], "answer": 0}' > "$work/tasks.jsonl"
+json "d['rows'][1]['class']['name'] == d['rows'][1]['class']['best'] == 'near-lossless' and d['verdict']['take'] == 'q8_0' \
+    and d['verdict']['least_damage'] is None and d['rows'][0].get('class') is None" \
+    sweep $model --text "a=$work/text" --text "b=$work/end" --levels q8_0 --swap --noise-floor --compute int8 --gpu 4090 \
+    --samples "$work/prompts" --tasks "$work/tasks.jsonl" --calibration "$work/c.cal" --tokens 256 --context 128 --json \
+    --no-progress
+json "d['attribution']['parts'] and d['verdict']['take'] is None and d['verdict']['least_damage'] == 'iq2_xxs'" \
+    sweep $model --text "$work/text" --levels iq2_xxs --attribute role --tokens 256 --context 128 --json --no-progress
+json "d['budget']['roles'] and d['calibrated']['matrices']" convert $model -o "$work/b.moeq" --bpw 4.5 \
+    --effort calibrated --text "$work/text" --tokens 512 --json -v --no-progress
+json "d['choice']['kind'] == 'source'" export $model -o "$work/x.gguf" --gpu 4090 --dry-run --json
+json "d['has_checksums'] is False" check $model --json
+json "d['families']" inspect --list-families --json
+json "d['figures']" verify --list-metrics --json
+json "d['fits']" fit $model --runtime moeq --json
+json "d['rows'][0]['kld_mean_nats'] is not None" fit $model --vram 24GiB --levels q8_0 --quality "$work/s.json" --json
 json "d['dry_run'] is True" export "$out" --dry-run --json
 json "d['model']['max_context_tokens'] == 32768" fit $model --vram 24GiB --json
 expect 0 "" fit --list-gpus --json # a list, and the only one
