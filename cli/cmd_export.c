@@ -1,6 +1,7 @@
 /* cmd_export.c: moeq export: GGUF files, for llama.cpp, Ollama and what else reads them. */
 #include "quantize_file.h"
 
+#include "escape.h"
 #include "text_match.h"
 
 #include <limits.h>
@@ -13,15 +14,25 @@ static void print_hints(const struct mq_options *options, const struct mq_plan *
 {
     char path[PATH_MAX];
     mq_convert_file_name(options->output, &plan->files[0], path, sizeof path);
-    const char *name = mq_base_name(path);
-    const int stem = (int)(mq_extension(path) - name);
-    printf("run it with llama.cpp:  llama-cli -m '%s'\n", path);
-    if (plan->files_count > 1)
-        printf("run it with Ollama:     not in splits; export without --split-max-size\n");
-    else
-        printf("run it with Ollama:     echo 'FROM %s%s' > Modelfile && ollama create '%.*s' -f "
-               "Modelfile && ollama run '%.*s'\n",
-               path[0] == '/' ? "" : "./", path, stem, name, stem, name);
+    struct mq_buffer file = {0}, from = {0}, name = {0};
+    char stem[NAME_MAX + 1];
+    snprintf(stem, sizeof stem, "%.*s", (int)(mq_extension(path) - mq_base_name(path)),
+             mq_base_name(path));
+    mq_shell_word(&file, "", path);
+    mq_shell_word(&from, path[0] == '/' ? "FROM " : "FROM ./", path);
+    mq_shell_word(&name, "", stem);
+    if (mq_buffer_ok(&file) && mq_buffer_ok(&from) && mq_buffer_ok(&name)) {
+        printf("run it with llama.cpp:  llama-cli -m %s\n", file.data);
+        if (plan->files_count > 1)
+            printf("run it with Ollama:     not in splits; export without --split-max-size\n");
+        else
+            printf("run it with Ollama:     echo %s > Modelfile && ollama create %s -f Modelfile && "
+                   "ollama run %s\n",
+                   from.data, name.data, name.data);
+    }
+    mq_buffer_free(&file);
+    mq_buffer_free(&from);
+    mq_buffer_free(&name);
 }
 
 /* A name that says another format; a moeq file is a safetensors file. */

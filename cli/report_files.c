@@ -2,6 +2,7 @@
 #include "report_files.h"
 
 #include "error.h"
+#include "escape.h"
 #include "file.h"
 #include "output_path.h"
 #include "report.h"
@@ -99,22 +100,11 @@ bool mq_report_files_ok(const char *command, const struct mq_options *options,
 
 /* ---- facts of the run ---- */
 
-/* As a shell would read it back. */
+/* As a shell would read it back; an option keeps its dash. */
 static void put_argument(struct mq_buffer *b, const char *argument)
 {
-    static const char safe[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                               "%+,-./:=@_";
-    if (*argument && argument[strspn(argument, safe)] == '\0') {
-        mq_buffer_puts(b, argument);
-        return;
-    }
-    mq_buffer_putc(b, '\'');
-    for (const char *c = argument; *c; c++)
-        if (*c == '\'')
-            mq_buffer_puts(b, "'\\''");
-        else
-            mq_buffer_putc(b, *c);
-    mq_buffer_putc(b, '\'');
+    const size_t dash = argument[0] == '-';
+    mq_shell_word(b, dash ? "-" : "", argument + dash);
 }
 
 /* Of this process, from Linux; empty if it cannot be read. */

@@ -13,6 +13,7 @@
  */
 #include "launch.h"
 
+#include "escape.h"
 #include "family.h"
 #include "recipes.h"
 
@@ -86,13 +87,25 @@ static void stem_of(const struct mq_view *view, char stem[NAME_ROOM])
     snprintf(stem, NAME_ROOM, "model");
 }
 
-/* A name as a shell takes it. */
-static const char *quote(const char *name, char quoted[NAME_ROOM + 2])
+enum { QUOTED_ROOM = 2 * NAME_ROOM };
+
+/* A name as a shell takes it; of one whose quotes would not find room, what stands for it. */
+static const char *quote(const char *name, char quoted[QUOTED_ROOM])
 {
-    const bool plain = !name[strspn(
-        name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/+@%")];
-    snprintf(quoted, NAME_ROOM + 2, plain ? "%s" : "'%s'", name);
+    struct mq_buffer word = {0};
+    mq_shell_word(&word, "", name);
+    const bool fits = mq_buffer_ok(&word) && word.data && word.size < QUOTED_ROOM;
+    snprintf(quoted, QUOTED_ROOM, "%s", fits ? word.data : "FILE");
+    mq_buffer_free(&word);
     return quoted;
+}
+
+/* Of a file that is yet to be made: nothing that shells and Modelfiles would need quotes for. */
+static void tame(char *name)
+{
+    for (; *name; name++)
+        if ((unsigned char)*name < 32 || strchr("'\"`\\$ \177", *name))
+            *name = '_';
 }
 
 /* ---- each program ---- */
@@ -127,6 +140,11 @@ static void say_ollama(const struct mq_fit *fit, const char *file, struct mq_lau
     const char *kv = fit->kv->name;
     if (whole && !whole->possible)
         return;
+    for (const char *c = file; *c; c++)
+        if ((unsigned char)*c < 32) {
+            say(l->ollama, "# no Modelfile can name a file with control characters: rename it");
+            return;
+        }
     say(l->ollama, "FROM %s%s\nPARAMETER num_ctx %" PRIu64 "\nPARAMETER num_gpu %u",
         file[0] == '/' ? "" : "./", file, fit->context, layers + 1 - (whole ? whole->layers : 0));
     if (whole && l->offload != whole)
@@ -191,7 +209,7 @@ static void launch(const struct mq_fit *fit, int row, struct mq_launch *l)
 {
     const struct mq_view *view = fit->view;
     char source[NAME_ROOM], stem[NAME_ROOM], file[2 * NAME_ROOM];
-    char quoted[NAME_ROOM + 2], quoted_file[NAME_ROOM + 2];
+    char quoted[QUOTED_ROOM], quoted_file[QUOTED_ROOM];
     memset(l, 0, sizeof *l);
     l->row = &fit->rows[row];
     l->offload = l->row->verdict == MQ_FIT_FITS ? NULL : mq_fit_row_offload(l->row);
@@ -199,6 +217,7 @@ static void launch(const struct mq_fit *fit, int row, struct mq_launch *l)
     say_title(fit, l);
     source_of(view, source);
     stem_of(view, stem);
+    tame(stem);
     if (mq_fit_target_runtime(&fit->target)->bit == MQ_RUNS_VLLM) {
         say_vllm(fit, quote(source, quoted), l);
         return;

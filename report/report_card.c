@@ -57,27 +57,6 @@ static void put_yaml(struct mq_buffer *out, const char *text)
     mq_buffer_free(&clean);
 }
 
-static void word_char(struct mq_buffer *out, const char *text, size_t i)
-{
-    const unsigned char c = (unsigned char)text[i];
-    if (c == '\'')
-        mq_buffer_puts(out, "'\\''");
-    else
-        mq_buffer_putc(out, (char)(c < 32 || c == 127 ? ' ' : c));
-}
-
-/* A word of a command in a block of code, where nothing else has a meaning. One that begins with '-' would be an
- * option. */
-static void put_word(struct mq_buffer *out, const char *prefix, const char *text)
-{
-    static const char safe[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-./_";
-    const bool plain = !*prefix && *text && text[strspn(text, safe)] == '\0';
-    mq_buffer_printf(out, "%s%s%s", plain ? "" : "'", prefix, *text == '-' && !*prefix ? "./" : "");
-    mq_escape(out, text, word_char);
-    mq_buffer_puts(out, plain ? "" : "'");
-}
-
 static void url_char(struct mq_buffer *out, const char *text, size_t i)
 {
     const unsigned char c = (unsigned char)text[i];
@@ -317,15 +296,15 @@ static void put_run_gguf(const struct mq_page *r, const char *file, struct mq_bu
     struct mq_buffer name = {0};
     put_model_name(r, &name);
     mq_buffer_puts(out, "llama.cpp:\n\n```sh\nllama-server -m ");
-    put_word(out, "", file);
+    mq_shell_word(out, "", file);
     mq_buffer_puts(out, " -ngl 99 -c 8192\n```\n\nOllama:\n\n```sh\nprintf '%s\\n' ");
-    put_word(out, "FROM ./", file);
+    mq_shell_word(out, "FROM ./", file);
     mq_buffer_puts(out, " > Modelfile\nollama create ");
-    put_word(out, "", name.data ? name.data : "model");
+    mq_shell_word(out, "", name.data ? name.data : "model");
     mq_buffer_puts(out, " -f Modelfile\nollama run ");
-    put_word(out, "", name.data ? name.data : "model");
+    mq_shell_word(out, "", name.data ? name.data : "model");
     mq_buffer_puts(out, "\n```\n\nLM Studio:\n\n```sh\nlms import ");
-    put_word(out, "", file);
+    mq_shell_word(out, "", file);
     mq_buffer_puts(out, "\n```\n\n");
     out->failed = out->failed || name.failed;
     mq_buffer_free(&name);
@@ -344,14 +323,14 @@ static void put_run(const struct mq_page *r, struct mq_buffer *out)
     if (!a->file[0] || !is_gguf(a)) {
         mq_buffer_puts(out, "```sh\nmoeq export ");
         if (a->file[0]) {
-            put_word(out, "", a->file);
+            mq_shell_word(out, "", a->file);
             mq_buffer_puts(out, " -o model.gguf\n```\n\n");
             file = "model.gguf";
         } else {
             mq_buffer_puts(out, "DIR -o ");
-            put_word(out, "", file);
+            mq_shell_word(out, "", file);
             mq_buffer_puts(out, " --level ");
-            put_word(out, "", a->id);
+            mq_shell_word(out, "", a->id);
             mq_buffer_puts(out, "\n```\n\n");
         }
     }

@@ -13,4 +13,9 @@ void mq_escape(struct mq_buffer *out, const char *text, mq_escape_fn *put);
 /* The same of what a buffer holds, which is freed; where it has failed, so has `out`. */
 void mq_escape_buffer(struct mq_buffer *out, struct mq_buffer *text, mq_escape_fn *put);
 
+/* Appends a word of a command as a shell reads it: as it is where nothing in it has a meaning, else quoted; with control
+ * characters as $'...' (Bash, zsh, POSIX of 2024), so that it never breaks a line. `prefix`, of letters without a
+ * meaning, stands before it in the same word. One that begins with '-' would be an option, and begins with "./". */
+void mq_shell_word(struct mq_buffer *out, const char *prefix, const char *text);
+
 #endif

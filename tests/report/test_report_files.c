@@ -105,6 +105,28 @@ START_TEST(hostile_texts_stay_texts)
 }
 END_TEST
 
+/* Whatever a file is called: a shell reads its name back, and each command stays one line. */
+START_TEST(commands_of_odd_names)
+{
+    static const struct {
+        const char *path, *command;
+    } names[] = {
+        {"plain-q4_k.gguf", "\nllama-server -m plain-q4_k.gguf -ngl"},
+        {"a b.gguf", "\nllama-server -m 'a b.gguf' -ngl"},
+        {"it's`x`$(y).gguf", "\nllama-server -m 'it'\\''s`x`$(y).gguf' -ngl"},
+        {"two\nlines'\\.gguf", "\nllama-server -m $'two\\nlines\\'\\\\.gguf' -ngl"},
+        {"-x.gguf", "\nllama-server -m ./-x.gguf -ngl"},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        cJSON *d = document("A", names[i].path);
+        char *card = card_of(d, NULL);
+        ck_assert_msg(strstr(card, names[i].command) != NULL, "%s: %s", names[i].command, card);
+        free(card);
+        cJSON_Delete(d);
+    }
+}
+END_TEST
+
 START_TEST(what_is_absent_is_left_out)
 {
     cJSON *d = cJSON_Parse("{\"moeq_result\": \"sweep\", \"rows\": [{\"is_baseline\": true}, {}]}");
@@ -204,6 +226,7 @@ END_TEST
 static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, hostile_texts_stay_texts);
+    tcase_add_test(tests, commands_of_odd_names);
     tcase_add_test(tests, what_is_absent_is_left_out);
     tcase_add_test(tests, joins_what_is_about_the_same);
     tcase_add_test(tests, too_many_rows_are_refused);
