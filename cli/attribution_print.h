@@ -1,4 +1,4 @@
-/* attribution_print.h: where a level's loss comes from, in 80 columns. */
+/* attribution_print.h: where a level's loss comes from. */
 #ifndef MQ_ATTRIBUTION_PRINT_H
 #define MQ_ATTRIBUTION_PRINT_H
 

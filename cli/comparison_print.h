@@ -1,4 +1,4 @@
-/* comparison_print.h: what sweep and verify print of a comparison, in 80 columns. */
+/* comparison_print.h: what sweep and verify print of a comparison. */
 #ifndef MQ_COMPARISON_PRINT_H
 #define MQ_COMPARISON_PRINT_H
 

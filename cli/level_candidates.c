@@ -3,8 +3,18 @@
 
 #include "model_options.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* Two rows of one name would have the same figures, at twice the time. */
+static bool stands_already(const struct mq_candidate *candidates, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(candidates[i].name, name) == 0)
+            return true;
+    return false;
+}
 
 bool mq_option_levels(const char *command, const struct mq_options *options,
                       struct mq_candidate candidates[MQ_CANDIDATES_MAX],
@@ -22,6 +32,11 @@ bool mq_option_levels(const char *command, const struct mq_options *options,
         }
         struct mq_candidate *level = &candidates[levels->count];
         level->name = mq_option_target_name(&target);
+        if (stands_already(candidates, levels->count, level->name)) {
+            fprintf(stderr, "moeq %s: --levels names %s twice: it is measured once\n", command,
+                    level->name);
+            continue;
+        }
         if (!mq_option_policy(command, options, &target, &level->policy,
                               &levels->overrides[levels->count++]))
             return false;

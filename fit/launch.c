@@ -104,7 +104,7 @@ static const char *quote(const char *name, char quoted[QUOTED_ROOM])
 static void tame(char *name)
 {
     for (; *name; name++)
-        if ((unsigned char)*name < 32 || strchr("'\"`\\$ \177", *name))
+        if ((unsigned char)*name < 32 || strchr("'\"`\\$\177", *name))
             *name = '_';
 }
 

@@ -91,6 +91,9 @@ usage tokenize "expected one of --text FILE, --string TEXT, --jsonl FILE" tokeni
 usage tokenize "expected one of --text FILE, --string TEXT, --jsonl FILE" tokenize $model --string a --text b
 usage eval "expected either --text FILE, or --ids FILE with --dump FILE" eval $model
 usage eval "--protocol 'third': expected half or full" eval $model --text demo/text.txt --protocol third
+expect 0 "moeq sweep: --levels names q3_k twice: it is measured once" \
+    sweep $model --text demo/text.txt --levels q3_k,q3_k --tokens 512 --no-progress
+[ "$(grep -cE '^  q3_k +[0-9]{7} ' "$work/stdout")" = 1 ] || fail "a level given twice: $(grep q3_k "$work/stdout")"
 usage sweep "--text FILE is missing" sweep $model
 
 # files
