@@ -32,9 +32,13 @@ static void put_value(struct mq_table_line *line, const struct mq_figure *figure
 {
     char text[40] = "-";
     const bool share = figure->unit == MQ_UNIT_SHARE;
-    if (!isnan(value))
-        snprintf(text, sizeof text, "%.*f%s", figure->decimals, share ? 100 * value : value,
+    /* fewer decimals of what would move the columns */
+    for (int decimals = figure->decimals; !isnan(value) && decimals >= 0; decimals--) {
+        snprintf(text, sizeof text, "%.*f%s", decimals, share ? 100 * value : value,
                  share ? "%" : "");
+        if (mq_columns_of(text) <= width)
+            break;
+    }
     mq_line_put(line, width, text);
 }
 

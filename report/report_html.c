@@ -381,7 +381,8 @@ void mq_report_html(const struct mq_page *r, struct mq_buffer *out)
     plain(r, mq_report_title, out);
     mq_html_put(out, "</h1>\n<p class=\"sub\">");
     plain(r, mq_report_subtitle, out);
-    mq_html_put(out, "</p>\n</header>\n<main>\n");
+    mq_html_put(out, "</p>\n<nav><a href=\"#facts\">How this was measured</a> "
+                     "<a href=\"#terms\">What the terms mean</a></nav>\n</header>\n<main>\n");
     put_verdict(r, out);
     put_summary(r, out);
     put_frontier(r, out);

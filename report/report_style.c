@@ -38,6 +38,7 @@ const char mq_report_style[] =
     ".formula{color:var(--muted)}\n"
     ".sub,.note,figcaption,caption,footer{color:var(--muted);font-size:.875rem}\n"
     ".note{max-width:52rem}\n"
+    "a{color:var(--accent)}nav{font-size:.875rem;margin:.4rem 0}nav a{margin-right:1.2rem}\n"
     "figcaption b{color:var(--fg)}\n"
     /* the verdict */
     ".headline{font-size:clamp(1.5rem,4.6vw,2.25rem);line-height:1.2;font-weight:700;"
@@ -140,4 +141,4 @@ const char mq_report_style[] =
     /* a grid would not keep its first row with the heading above it */
     ".figures{display:block;break-before:avoid}.figures>*{display:inline-block;width:48%;"
     "margin-right:1.5%;vertical-align:top}.tables>*{width:100%}summary{display:none}"
-    "abbr{text-decoration:none}}\n";
+    "abbr{text-decoration:none}nav{display:none}}\n";

@@ -428,6 +428,7 @@ START_TEST(one_of_each)
     cJSON_SetNumberValue(cJSON_GetObjectItem(cJSON_GetArrayItem(groups, 1), "scored_tokens"), 1);
     cJSON_SetNumberValue(cJSON_GetObjectItem(cJSON_GetObjectItem(document, "model"), "layers"), 1);
     char *html = rendered(document, MQ_REPORT_HTML), *md = rendered(document, MQ_REPORT_MARKDOWN);
+    ck_assert_ptr_nonnull(strstr(html, "<a href=\"#terms\">")); /* the glossary is a click away */
     static const char *const plural[] = {">1 tokens", " 1 windows", " 1 layers", " 1 predictions"};
     for (size_t i = 0; i < sizeof plural / sizeof *plural; i++) {
         ck_assert_msg(!strstr(html, plural[i]), "%s", plural[i]);
