@@ -94,8 +94,7 @@ static moeq_status parse(const struct reader *r, const char *text, size_t n, siz
     const char *where = line ? mq_arena_printf(r->arena, "%s: line %zu", r->path, line) : r->path;
     if (!where)
         return mq_fail_memory(err, "reading a chat");
-    MQ_TRY(mq_json_parse(text, n, &limits, where, 0, tree, err));
-    return mq_json_refuse_nul(text, n, where, err);
+    return mq_json_parse(text, n, &limits, where, 0, tree, err);
 }
 
 /* One text: a list, or an object with one. */
