@@ -137,9 +137,7 @@ moeq_status mq_fit_join_quality(struct mq_fit *fit, const char *path, moeq_error
     struct mq_buffer text;
     cJSON *sweep = NULL;
     MQ_TRY(mq_file_read_all(path, CAP_BYTES, &text, err));
-    moeq_status status = mq_json_refuse_nul(text.data, text.size, path, err);
-    if (status == MOEQ_OK)
-        status = mq_json_parse(text.data, text.size, &limits, path, 0, &sweep, err);
+    moeq_status status = mq_json_parse(text.data, text.size, &limits, path, 0, &sweep, err);
     mq_buffer_free(&text);
     if (status != MOEQ_OK)
         return status;

@@ -47,7 +47,6 @@ moeq_status mq_report_parse(const char *text, size_t n, const char *name, cJSON 
     if (n > MQ_REPORT_MOST_BYTES)
         return mq_fail_file(err, MOEQ_LIMIT, name, "%zu bytes: expected at most %d", n,
                             MQ_REPORT_MOST_BYTES);
-    MQ_TRY(mq_json_refuse_nul(text, n, name, err));
     MQ_TRY(mq_json_parse(text, n, &limits, name, 0, document, err));
     const moeq_status status = mq_report_check(*document, name, err);
     if (status != MOEQ_OK) {
