@@ -23,10 +23,10 @@ moeq_build build/asan -DMOEQ_TESTS=ON -DMOEQ_BENCH=OFF -DCMAKE_BUILD_TYPE=RelWit
 export OMP_WAIT_POLICY=passive
 status=0
 echo "== Tests, release"
-ctest --test-dir build --output-on-failure --parallel 2 || status=1
+ctest --test-dir build --output-on-failure --parallel 3 || status=1
 echo "== Tests, sanitizers"
 ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
-    ctest --test-dir build/asan --output-on-failure --parallel 2 || status=1
+    ctest --test-dir build/asan --output-on-failure --parallel 3 || status=1
 
 # What did not run, in the tests' own words.
 for build in build build/asan; do

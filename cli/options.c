@@ -579,6 +579,13 @@ void mq_print_command_help(const struct mq_command *command)
            has_word(command->options, "gate") ? ", 3 a limit of --gate is broken" : "");
 }
 
+void *mq_said_memory(void *memory)
+{
+    if (!memory)
+        fprintf(stderr, "moeq: out of memory while reading the options\n");
+    return memory;
+}
+
 enum mq_exit mq_usage(const char *command, const char *format, ...)
 {
     va_list args;

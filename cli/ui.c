@@ -15,13 +15,6 @@ enum mq_exit mq_report(const moeq_error *err)
     return err->status == MOEQ_CANCELLED ? MQ_EXIT_INTERRUPTED : MQ_EXIT_FAILURE;
 }
 
-void *mq_said_memory(void *memory)
-{
-    if (!memory)
-        fprintf(stderr, "moeq: out of memory while reading the options\n");
-    return memory;
-}
-
 enum mq_exit mq_finish_output(void)
 {
     if (fflush(stdout) == 0 && !ferror(stdout))
