@@ -378,10 +378,9 @@ static bool value_is(const cJSON *value, const char *word, size_t n)
                strtod(word, NULL) == value->valuedouble;
     if (cJSON_IsBool(value))
         return word[0] == (cJSON_IsTrue(value) ? 't' : 'f');
-    cJSON *said = cJSON_ParseWithLength(word, n);
-    const bool same = said && cJSON_Compare(said, value, true);
-    cJSON_Delete(said);
-    return same;
+    char said[128]; /* no word is that long, and printing there needs no memory */
+    return cJSON_PrintPreallocated((cJSON *)value, said, sizeof said, false) && strlen(said) == n &&
+           memcmp(said, word, n) == 0;
 }
 
 /* The place of a value among words, -1 if it is none of them; and how many places there are. */
