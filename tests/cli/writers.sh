@@ -4,6 +4,7 @@
 # And what lies where an unfinished output would be, names of any length, permissions, signals.
 shim=$4
 . "$(dirname "$0")/helper.sh"
+[ -e /proc/self/task ] || { echo "skipped: no /proc"; exit 77; }
 export GOMP_SPINCOUNT=3000 # or moeq begins anew, and what was preloaded with it
 run=(--text demo/text.txt --tokens 128 --context 64 --no-progress -q)
 ids=tests/fixtures/oracles/mixtral/golden.safetensors
@@ -44,6 +45,15 @@ takes() { # whether a command may write a file of this name
     esac
 }
 
+# stopped PID: waits until the child of a background write has stopped; leaves it in $child.
+stopped() {
+    while kill -0 "$1" 2> /dev/null; do
+        read -r child _ 2> /dev/null < "/proc/$1/task/$1/children" # a line without an end
+        [ -n "$child" ] && grep -q '^State:.T' "/proc/$child/status" 2> /dev/null && return
+        sleep 0.01
+    done
+}
+
 commands=(convert export record dump calibrate imatrix gate report card)
 pairs=0
 sanitized && commands=() # the sanitizer must be loaded first
@@ -52,11 +62,7 @@ for holder in "${commands[@]}"; do
     rm -f "$target"
     CHANGE_STOP=1 CHANGE_AT=60 LD_PRELOAD="$shim" write $holder "$target" &
     pid=$!
-    # the shell's child is the one that stops
-    until child=$(pgrep -P $pid) && grep -q '^State:.T' "/proc/$child/status" 2> /dev/null; do
-        kill -0 $pid 2> /dev/null || break
-        sleep 0.01
-    done
+    stopped $pid
     number=0
     for other in "${commands[@]}"; do
         takes $other "$target" || continue
@@ -81,7 +87,7 @@ mkdir "$work/killed"
 if ! sanitized; then
     CHANGE_STOP=1 CHANGE_AT=60 LD_PRELOAD="$shim" write record "$work/killed/r" &
     pid=$!
-    until child=$(pgrep -P $pid) && grep -q '^State:.T' "/proc/$child/status" 2> /dev/null; do sleep 0.01; done
+    stopped $pid
     kill -KILL $child
     wait $pid 2> /dev/null
     [ "$(ls "$work/killed" | wc -l)" = 2 ] || fail "killed: $(ls "$work/killed")"
@@ -157,7 +163,7 @@ done
 if ! sanitized; then
     CHANGE_STOP=1 CHANGE_AT=60 LD_PRELOAD="$shim" write record "$work/hangup" &
     pid=$!
-    until child=$(pgrep -P $pid) && grep -q '^State:.T' "/proc/$child/status" 2> /dev/null; do sleep 0.01; done
+    stopped $pid
     kill -HUP $child
     kill -CONT $child
     wait $pid
