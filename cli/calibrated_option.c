@@ -79,8 +79,8 @@ moeq_status mq_calibrated_option_ids(const struct mq_options *options, const str
     const size_t most = options->tokens / text->windows.length;
     if (options->tokens && most == 0)
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, options->ids,
-                            "--tokens %zu: its windows have %zu tokens each", options->tokens,
-                            text->windows.length);
+                            "--tokens %zu: its windows have %zu tokens each",
+                            (size_t)options->tokens, text->windows.length);
     if (most && text->windows.count > most)
         text->windows.count = most;
     text->ids_crc32 =

@@ -7,6 +7,7 @@
 #include "kept_states.h"
 #include "moeq_index.h"
 #include "new_file.h"
+#include "other_systems.h"
 #include "text_match.h"
 
 #include <ctype.h>

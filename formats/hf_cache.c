@@ -13,6 +13,7 @@
 #include "view_int.h"
 
 #include "error.h"
+#include "other_systems.h"
 #include "text_match.h"
 
 #include <dirent.h>

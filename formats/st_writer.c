@@ -4,6 +4,7 @@
 #include "buffer.h"
 #include "checked.h"
 #include "error.h"
+#include "other_systems.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -205,7 +205,6 @@ static const char *find_outer(const struct mapper *m, const char *name)
 static moeq_status map_all(struct mapper *m)
 {
     const size_t n = strlen(m->prefix);
-    size_t changed = 0;
     for (size_t i = 0; i < m->set->count; i++) {
         struct mq_located *at = &m->set->tensors[i];
         const char *outer = find_outer(m, at->name), *name = outer;
@@ -217,7 +216,6 @@ static moeq_status map_all(struct mapper *m)
         if (!name)
             return mq_fail_memory(m->err, "opening a model");
         at->name = name;
-        changed++;
     }
     MQ_TRY(mq_tensor_set_rename(m->set, m->err));
     if (n && !m->official.body)

@@ -3,6 +3,7 @@
 
 #include "checked.h"
 #include "error.h"
+#include "other_systems.h"
 
 #include <errno.h>
 #include <fcntl.h>

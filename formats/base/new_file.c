@@ -3,6 +3,7 @@
 
 #include "error.h"
 #include "file.h"
+#include "other_systems.h"
 
 #include <dirent.h>
 #include <errno.h>

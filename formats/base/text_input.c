@@ -5,6 +5,7 @@
 #include "error.h"
 #include "file.h"
 #include "json.h"
+#include "other_systems.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -53,8 +53,8 @@ void mq_gguf_describe_stranger(uint32_t id, char *text, size_t room)
     enum { IK_LLAMA_FIRST = 133, IK_LLAMA_END = 400 };
     static const char *const what[] = {
         [REMOVED] = "which llama.cpp gave up in 2023; get a newer file of this model",
-        [REPACKED] = "which llama.cpp gave up: it now packs rows so when it loads Q4_0 or IQ4_NL; "
-                     "get such a file of this model",
+        [REPACKED] = ("which llama.cpp gave up: it now packs rows so when it loads Q4_0 or IQ4_NL; "
+                      "get such a file of this model"),
         [IK_LLAMA] = "which only ik_llama.cpp reads; get a file made by llama.cpp",
     };
     for (size_t i = 0; i < sizeof strangers / sizeof *strangers; i++)
