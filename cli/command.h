@@ -41,10 +41,11 @@ struct mq_options {
     const char *bpw, *granularity, *attribute, *holdout, *calibration;
     uint64_t split_bytes, shard_bytes, size;
     struct mq_option_list tensor, report;
-    bool dry_run, force, merge, tensors, list_families, allow_nonfinite;
+    bool dry_run, force, merge, tensors, list_families, allow_nonfinite, allow_loss;
     /* how models are read */
     struct mq_option_list ignore_config;
     const char *sliding_window, *lm_head;
+    bool no_check;
     /* text and evaluation */
     struct mq_option_list text, calibration_text, tasks;
     struct mq_option_list files;

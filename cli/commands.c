@@ -2,7 +2,7 @@
 #include "command.h"
 
 /* Every command that opens a model takes these: see mq_open_model. */
-#define READING " ignore-config sliding-window lm-head"
+#define READING " ignore-config sliding-window lm-head no-check"
 
 /* Those that stand last in a command's help: of every command; of what takes time; and of what has
  * buffers to choose the size of. */
@@ -30,7 +30,7 @@ const struct mq_command mq_commands[] = {
                    "embeddings "
                    "tensor effort calibration text ids context "
                    "tokens shard-size dry-run "
-                   "force allow-nonfinite" READING,
+                   "force allow-nonfinite allow-loss" READING,
         .common = LARGE_JOB " verbose",
         .examples = "  moeq convert Mixtral-8x7B-v0.1 -o mixtral.moeq --level q4_k\n"
                     "  moeq convert DIR -o m.moeq --level q3_k --tensor '*.layers.0.*w2*=q8_0'\n"
@@ -57,7 +57,7 @@ const struct mq_command mq_commands[] = {
                    "tensor effort calibration text ids context "
                    "tokens unify "
                    "split-max-size "
-                   "dry-run force allow-nonfinite" READING,
+                   "dry-run force allow-nonfinite allow-loss" READING,
         .common = LARGE_JOB " verbose",
         .examples = "  moeq export mixtral.moeq -o mixtral.gguf\n"
                     "  moeq export Mixtral-8x7B-v0.1 -o mixtral.gguf --recipe mix4\n"
@@ -92,9 +92,9 @@ const struct mq_command mq_commands[] = {
             "Of a model in several files, the index is given, and all of them are checked.\n"
             "GGUF files and Hugging Face folders have no checksums: their headers are\n"
             "validated, and every weight must be finite. In all of them a matrix of zeros, or\n"
-            "64 KiB of zeros in a row, is a problem too. Zero rows at the end of a vocabulary\n"
-            "are padding if they are few (512, of small vocabularies an eighth, of large 1 %)\n"
-            "or stand behind the tokenizer's last token.",
+            "64 KiB of zeros in a row, is a problem too, with exit code 1. Zero rows at the\n"
+            "end of a vocabulary are padding if they are few (512, of small vocabularies an\n"
+            "eighth, of large 1 %) or stand behind the tokenizer's last token.",
         .options = READING,
         .common = JOB,
         .examples = "  moeq check mixtral.moeq\n"

@@ -20,7 +20,8 @@
 struct mq_open_options mq_option_open(const struct mq_options *options)
 {
     struct mq_open_options open = {.ignored_keys = options->ignore_config.values,
-                                   .ignored_keys_count = options->ignore_config.count};
+                                   .ignored_keys_count = options->ignore_config.count,
+                                   .no_check = options->no_check};
     /* the option table has the same names */
     if (options->sliding_window)
         mq_window_choice_find(options->sliding_window, &open.sliding_window);

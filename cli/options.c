@@ -107,12 +107,19 @@ static const struct option options_table[] = {
      "where tie_word_embeddings and a stored lm_head.weight disagree: use the stored head, or the "
      "embeddings (default: as Transformers 5, the stored one if it differs)",
      FIELD(lm_head)},
+    {"no-check", 0, FLAG, NULL,
+     "do not compare what is read of a moeq file with its checksums: read on where it is damaged",
+     FIELD(no_check)},
     {"dry-run", 0, FLAG, NULL, "print the plan with exact sizes; write nothing", FIELD(dry_run)},
     {"force", 0, FLAG, NULL, "replace the output if it exists", FIELD(force)},
     {"allow-nonfinite", 0, FLAG, NULL,
      "copy NaN and infinite weights of tensors that are not quantized, which are counted first "
      "and noted in the output; without it they are an error",
      FIELD(allow_nonfinite)},
+    {"allow-loss", 0, FLAG, NULL,
+     "go on where a level cannot hold a matrix: its weights are beyond the range of the level's "
+     "scales, and what is stored is something else; such are listed at the end",
+     FIELD(allow_loss)},
     {"tensors", 0, FLAG, NULL, "list every tensor", FIELD(tensors)},
     {"list-families", 0, FLAG, NULL, "list the families of models that are known",
      FIELD(list_families)},

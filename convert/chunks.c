@@ -44,10 +44,11 @@ static bool allocate(struct mq_chunks *c)
     const size_t items = c->plan->items_count + 1, n = c->count + 1;
     c->crcs = calloc(n, sizeof *c->crcs);
     c->tensor = calloc(n, sizeof *c->tensor);
+    c->losses = calloc(n, sizeof *c->losses);
     c->skip = calloc(n, sizeof *c->skip);
     c->done = calloc(items, sizeof *c->done);
     c->item_crcs = calloc(items, sizeof *c->item_crcs);
-    return c->crcs && c->tensor && c->skip && c->done && c->item_crcs;
+    return c->crcs && c->tensor && c->losses && c->skip && c->done && c->item_crcs;
 }
 
 moeq_status mq_chunks_create(struct mq_chunks *c, const struct mq_plan *plan,
@@ -89,6 +90,7 @@ void mq_chunks_free(struct mq_chunks *c)
     free(c->tensors);
     free(c->crcs);
     free(c->tensor);
+    free(c->losses);
     free(c->skip);
     free(c->done);
     free(c->item_crcs);
@@ -140,11 +142,25 @@ uint32_t mq_chunks_crc(const struct mq_chunks *c, const struct mq_chunked *t)
     return crc;
 }
 
+/* In the order of the chunks, whoever finished them. */
+static struct mq_loss loss_of(const struct mq_chunks *c, const struct mq_chunked *t)
+{
+    struct mq_square_sums sums = {0};
+    const uint64_t cols = t->entry->tensor->cols;
+    for (uint32_t k = 0; k < t->chunks; k++) {
+        const struct mq_chunk_place p = mq_chunk_place(c, t->first + k);
+        mq_loss_add(&sums, &c->losses[t->first + k], p.rows * cols);
+    }
+    return mq_loss_of(&sums, t->entry->tensor->rows * cols);
+}
+
 static void set_done(struct mq_chunks *c, struct mq_chunked *t)
 {
     const size_t item = t->entry->item;
     c->done[item] = true;
     c->item_crcs[item] = mq_chunks_crc(c, t);
+    if (!t->whole)
+        t->loss = loss_of(c, t);
 }
 
 /* ---- what an earlier run has left ---- */
@@ -167,6 +183,7 @@ static void resume_chunk(struct mq_chunks *c, struct mq_chunked *t,
         atomic_fetch_sub(&t->left, 1);
     c->skip[chunk] = true;
     c->crcs[chunk] = line->value;
+    c->losses[chunk] = (struct mq_loss){line->lost, line->weights};
     t->earlier = true;
 }
 
@@ -177,6 +194,7 @@ static void resume_line(struct mq_chunks *c, struct mq_chunked *t,
     case MQ_JOURNAL_TENSOR:
         t->whole = t->earlier = true;
         t->crc = line->value;
+        t->loss = (struct mq_loss){line->lost, line->weights};
         atomic_store(&t->left, 0);
         memset(c->skip + t->first, 1, t->chunks * sizeof *c->skip);
         break;
@@ -270,18 +288,25 @@ static bool begin_sync(struct mq_chunks *c, bool at_once)
     return true;
 }
 
-moeq_status mq_chunks_finish(struct mq_chunks *c, size_t chunk, uint32_t crc, moeq_error *err)
+moeq_status mq_chunks_finish(struct mq_chunks *c, size_t chunk, uint32_t crc,
+                             const struct mq_loss *loss, bool *complete, moeq_error *err)
 {
     const struct mq_chunk_place p = mq_chunk_place(c, chunk);
-    const bool complete = (c->crcs[chunk] = crc, atomic_fetch_sub(&p.tensor->left, 1) == 1);
+    c->crcs[chunk] = crc;
+    c->losses[chunk] = *loss;
+    *complete = atomic_fetch_sub(&p.tensor->left, 1) == 1;
     struct mq_journal_line line = {.kind = MQ_JOURNAL_CHUNK,
                                    .item = (uint32_t)p.tensor->entry->item,
                                    .chunk = (uint32_t)(chunk - p.tensor->first),
-                                   .value = crc};
-    if (complete) {
+                                   .value = crc,
+                                   .lost = loss->lost,
+                                   .weights = loss->weights};
+    if (*complete) {
         set_done(c, p.tensor);
         line.kind = MQ_JOURNAL_TENSOR;
         line.value = c->item_crcs[line.item];
+        line.lost = p.tensor->loss.lost;
+        line.weights = p.tensor->loss.weights;
     }
     omp_set_lock(&c->lock);
     const moeq_status status = put_line(c, &line, err);

@@ -10,6 +10,7 @@
 #define MQ_CHUNKS_H
 
 #include "journal.h"
+#include "losses.h"
 #include "output_int.h"
 
 #include <omp.h>
@@ -23,6 +24,7 @@ struct mq_chunked {
     atomic_uint left;
     uint32_t
         crc; /* of the whole, where `whole`: finished by an earlier run, and chunks' own are not known */
+    struct mq_loss loss; /* likewise of the whole, of one that is finished */
     bool whole;
     bool earlier;       /* some of it was written by an earlier run, */
     bool seen, damaged; /* and was read again, and is what was written, or is not */
@@ -34,6 +36,7 @@ struct mq_chunks {
     struct mq_chunked *tensors; /* [plan's entries] */
     size_t tensors_count;
     uint32_t *crcs, *tensor; /* [count] of a chunk; the number of its tensor */
+    struct mq_loss *losses;  /* [count] */
     bool *skip;              /* [count] there is nothing to do: constant while threads work */
     size_t count;
     bool settled; /* earlier runs have written all, headers and all, and read some of it again */
@@ -68,8 +71,9 @@ uint64_t mq_chunks_done_bytes(const struct mq_chunks *c); /* of source, of what 
 uint64_t mq_chunks_done_tensors(const struct mq_chunks *c);
 uint64_t mq_chunks_unseen_bytes(const struct mq_chunks *c); /* of what earlier runs have written */
 
-/* A chunk is written, with this CRC-32. */
-moeq_status mq_chunks_finish(struct mq_chunks *c, size_t chunk, uint32_t crc, moeq_error *err);
+/* A chunk is written, with this CRC-32 and this loss. *complete: it was the last of its tensor, whose loss stands. */
+moeq_status mq_chunks_finish(struct mq_chunks *c, size_t chunk, uint32_t crc,
+                             const struct mq_loss *loss, bool *complete, moeq_error *err);
 /* Makes all of them durable. */
 moeq_status mq_chunks_sync(struct mq_chunks *c, moeq_error *err);
 

@@ -9,6 +9,7 @@
 #include "convert.h"
 
 #include "checked.h"
+#include "checksums.h"
 #include "chunks.h"
 #include "file.h"
 #include "first_error.h"
@@ -28,6 +29,8 @@
 #include <string.h>
 #include <zlib.h>
 
+enum { DECODED = 4096 }; /* floats: what is encoded is decoded again by so many, or a row */
+
 struct job {
     const struct mq_context *context;
     const struct mq_plan *plan;
@@ -35,12 +38,14 @@ struct job {
     struct mq_chunks table;
     atomic_size_t next; /* chunk, or tensor to be read again */
     struct mq_first_error failed;
+    bool allow_loss;
     bool scan;            /* see mq_convert_plan: copies are looked at, nothing is written */
     atomic_bool counting; /* nothing is written (any more): only weights that are no numbers */
     uint64_t resumed;     /* tensors that an earlier run has finished, */
     uint64_t damaged;     /* and those that were damaged since */
-    uint64_t raw_bytes, weights, turned, columns, encoded_bytes; /* a thread's scratch */
+    uint64_t raw_bytes, weights, turned, columns, decoded, encoded_bytes; /* a thread's scratch */
     omp_lock_t lock;                                             /* of: */
+    struct mq_losses losses;
     struct mq_nonfinite *found; /* [plan's entries]: what cannot stay; of a scan, what can */
     bool refused;
     const char *phase;
@@ -48,6 +53,13 @@ struct job {
 };
 
 /* ---- setting up ---- */
+
+/* Whether a tensor's rows go through an encoder. */
+static bool encodes(const struct mq_plan_entry *e)
+{
+    return e->level != e->source ||
+           (e->form && (e->form->what & (MQ_FORM_PLUS_ONE | MQ_FORM_MINUS_EXP)));
+}
 
 /* Memory that the job needs, whatever is finished already: called before anything is written. */
 static moeq_status plan_memory(struct job *job, moeq_error *err)
@@ -60,6 +72,8 @@ static moeq_status plan_memory(struct job *job, moeq_error *err)
         job->raw_bytes = mq_max_u64(job->raw_bytes, rows * e->tensor->row_bytes);
         job->weights = mq_max_u64(job->weights, rows * e->tensor->cols);
         job->encoded_bytes = mq_max_u64(job->encoded_bytes, rows * e->row_bytes);
+        if (encodes(e))
+            job->decoded = mq_max_u64(mq_max_u64(job->decoded, DECODED), e->tensor->cols);
         if (e->form && e->form->columns)
             job->columns = mq_max_u64(job->columns, e->tensor->cols);
         if (e->form && (e->form->what & MQ_FORM_KV_B)) {
@@ -80,7 +94,7 @@ static moeq_status choose_threads(const struct job *job, unsigned *threads, moeq
     const uint64_t memory =
         job->context->memory_bytes ? job->context->memory_bytes : MQ_CONVERT_DEFAULT_MEMORY;
     const uint64_t scratch = job->raw_bytes +
-                             (job->weights + job->turned + job->columns) * sizeof(float) +
+                             (job->weights + job->turned + job->columns + job->decoded) * sizeof(float) +
                              job->encoded_bytes;
     const uint64_t other = 16u << 20; /* the program, its tables and the C library */
     if (memory < other + scratch)
@@ -97,8 +111,30 @@ static moeq_status choose_threads(const struct job *job, unsigned *threads, moeq
 
 struct scratch {
     uint8_t *raw, *encoded;
-    float *weights, *turned, *columns;
+    float *weights, *turned, *columns, *decoded;
 };
+
+/* Free it in any case. */
+static bool scratch_allocate(const struct job *job, struct scratch *s)
+{
+    *s = (struct scratch){.raw = malloc(job->raw_bytes + 1),
+                          .encoded = malloc(job->encoded_bytes + 1),
+                          .weights = malloc((job->weights + 1) * sizeof(float)),
+                          .turned = malloc((job->turned + 1) * sizeof(float)),
+                          .columns = malloc((job->columns + 1) * sizeof(float)),
+                          .decoded = malloc((job->decoded + 1) * sizeof(float))};
+    return s->raw && s->encoded && s->weights && s->turned && s->columns && s->decoded;
+}
+
+static void scratch_free(struct scratch *s)
+{
+    free(s->raw);
+    free(s->encoded);
+    free(s->weights);
+    free(s->turned);
+    free(s->columns);
+    free(s->decoded);
+}
 
 static moeq_status check_f16_range(const struct mq_plan_entry *e, uint64_t row, const float *w,
                                    uint64_t n, moeq_error *err)
@@ -228,6 +264,12 @@ static moeq_status visit_rows(const struct job *job, const struct mq_plan_entry 
     return MOEQ_OK;
 }
 
+/* Whether what is written is what is read, in that order: one CRC-32 serves both. */
+static bool is_plain_copy(const struct mq_plan_entry *e)
+{
+    return !encodes(e) && !e->form && !e->written_interleaved;
+}
+
 /* Reads rows [row, row + rows) of a tensor into s->raw and decodes blocks, also those that are to
  * be copied, into s->weights; gives the weights that are NaN or infinite. */
 static moeq_status read_rows(const struct job *job, const struct mq_plan_entry *e, uint64_t row,
@@ -236,7 +278,9 @@ static moeq_status read_rows(const struct job *job, const struct mq_plan_entry *
 {
     const struct mq_tensor *t = e->tensor;
     const uint64_t n = rows * t->cols;
-    MQ_TRY(mq_view_read_rows(job->plan->view, t, row, rows, s->raw, err));
+    const bool copy = !job->scan && is_plain_copy(e);
+    MQ_TRY((copy ? mq_view_read_rows_unchecked : mq_view_read_rows)(job->plan->view, t, row, rows,
+                                                                    s->raw, err));
     if (e->form && e->form->columns)
         order_columns(e, rows, s);
     *bad = (struct mq_nonfinite){0};
@@ -266,11 +310,22 @@ static void note_nonfinite(struct job *job, const struct mq_plan_entry *e, uint6
         atomic_store(&job->counting, true);
 }
 
-/* What read_rows has read, through the scratch to the output; gives the CRC of what is written, in that order. `any`: some weights
- * are NaN or infinite. */
+/* What rows of weights lose by what they are encoded to. */
+static struct mq_loss loss_of(const struct job *job, const struct mq_plan_entry *e,
+                              const float *weights, const uint8_t *encoded, uint64_t rows,
+                              float *decoded)
+{
+    struct mq_square_sums sums = {0};
+    mq_level_add_error(e->level, job->context->isa, weights, encoded, rows, e->tensor->cols, decoded,
+                       job->decoded, &sums);
+    return mq_loss_of(&sums, rows * e->tensor->cols);
+}
+
+/* What read_rows has read, through the scratch to the output; gives the CRC of what is written, in that order, and the loss.
+ * `any`: some weights are NaN or infinite. */
 static moeq_status convert_rows(const struct job *job, const struct mq_plan_entry *e, uint64_t row,
                                 uint64_t rows, bool any, const struct scratch *s, uint32_t *crc,
-                                moeq_error *err)
+                                struct mq_loss *loss, moeq_error *err)
 {
     const struct mq_tensor *t = e->tensor;
     const enum mq_isa isa = job->context->isa;
@@ -281,20 +336,36 @@ static moeq_status convert_rows(const struct job *job, const struct mq_plan_entr
         mq_level_decode_rows(e->source, isa, s->raw, rows, t->cols, s->weights);
     if (values)
         mq_form_values(values, false, s->weights, (size_t)(rows * t->cols));
-    if (e->level != e->source || values) {
+    *loss = (struct mq_loss){0};
+    if (encodes(e)) {
         MQ_TRY(check_f16_range(e, row, s->weights, rows * t->cols, err));
         mq_level_encode_rows(e->level, isa, job->plan->effort, importance_of(job, e, s), s->weights,
                              rows, t->cols, s->encoded);
         if (any)
             mq_nonfinite_carry(s->weights, rows * t->cols, e->level->name, s->encoded);
+        else
+            *loss = loss_of(job, e, s->weights, s->encoded, rows, s->decoded);
         out = s->encoded;
     }
     *crc = 0;
     MQ_TRY(visit_rows(job, e, row, rows, out, write_place, crc, err));
+    if (is_plain_copy(e))
+        MQ_TRY(mq_checksums_know(job->plan->view, t, row, rows, *crc, err));
     if (!(form & MQ_FORM_KV_B))
         return MOEQ_OK;
     encode_turned(job, e, rows, s);
     return visit_turned(job, e, row, rows, s->encoded, write_place, crc, err);
+}
+
+/* A chunk is written. One that completes a tensor which lost what no level of its kind does is the last. */
+static moeq_status finish_chunk(struct job *job, size_t chunk, uint32_t crc,
+                                const struct mq_loss *loss, moeq_error *err)
+{
+    const struct mq_chunked *t = mq_chunk_place(&job->table, chunk).tensor;
+    bool complete;
+    MQ_TRY(mq_chunks_finish(&job->table, chunk, crc, loss, &complete, err));
+    return complete && !job->allow_loss ? mq_loss_judge(job->plan, t->entry, &t->loss, err)
+                                        : MOEQ_OK;
 }
 
 static void show_progress(struct job *job, uint64_t bytes)
@@ -314,14 +385,15 @@ static moeq_status run_chunk(struct job *job, size_t chunk, const struct scratch
     const struct mq_chunk_place p = mq_chunk_place(&job->table, chunk);
     const struct mq_plan_entry *e = p.tensor->entry;
     struct mq_nonfinite bad;
+    struct mq_loss loss;
     uint32_t crc;
     MQ_TRY(read_rows(job, e, p.row, p.rows, s, &bad, err));
     if (bad.count)
         note_nonfinite(job, e, p.row * e->tensor->cols, &bad);
     if (!atomic_load(
             &job->counting)) { /* of a tensor that cannot stay, one chunk at least is not written */
-        MQ_TRY(convert_rows(job, e, p.row, p.rows, bad.count > 0, s, &crc, err));
-        MQ_TRY(mq_chunks_finish(&job->table, chunk, crc, err));
+        MQ_TRY(convert_rows(job, e, p.row, p.rows, bad.count > 0, s, &crc, &loss, err));
+        MQ_TRY(finish_chunk(job, chunk, crc, &loss, err));
     }
     show_progress(job, p.rows * e->tensor->row_bytes);
     return MOEQ_OK;
@@ -401,15 +473,11 @@ struct loop {
 
 static void work(struct job *job, const struct loop *loop)
 {
-    struct scratch s = {.raw = malloc(job->raw_bytes + 1),
-                        .encoded = malloc(job->encoded_bytes + 1),
-                        .weights = malloc((job->weights + 1) * sizeof(float)),
-                        .turned = malloc((job->turned + 1) * sizeof(float)),
-                        .columns = malloc((job->columns + 1) * sizeof(float))};
+    struct scratch s;
     moeq_error error = {0};
     moeq_status status = MOEQ_OK;
     size_t number;
-    if (!s.raw || !s.encoded || !s.weights || !s.turned || !s.columns)
+    if (!scratch_allocate(job, &s))
         status = mq_fail_memory(&error, "converting");
     while (status == MOEQ_OK && !mq_first_error_status(&job->failed) && loop->next(job, &number))
         if (mq_cancelled(job->context))
@@ -418,11 +486,7 @@ static void work(struct job *job, const struct loop *loop)
         else
             status = loop->act(job, number, &s, &error);
     mq_first_error_note(&job->failed, status, &error);
-    free(s.raw);
-    free(s.encoded);
-    free(s.weights);
-    free(s.turned);
-    free(s.columns);
+    scratch_free(&s);
 }
 
 static moeq_status run_loop(struct job *job, const struct loop *loop, unsigned threads)
@@ -498,22 +562,47 @@ const struct mq_level *mq_convert_level(const struct mq_convert_sink *sink,
     return entry_of(sink, tensor)->level;
 }
 
+/* What someone else has encoded, compared with the source, which is read again. */
+static moeq_status loss_of_put(const struct job *job, const struct mq_chunk_place *p,
+                               const uint8_t *encoded, const struct scratch *s,
+                               struct mq_loss *loss, moeq_error *err)
+{
+    const struct mq_plan_entry *e = p->tensor->entry;
+    MQ_TRY(mq_view_read_rows(job->plan->view, e->tensor, p->row, p->rows, s->raw, err));
+    mq_level_decode_rows(e->source, job->context->isa, s->raw, p->rows, e->tensor->cols,
+                         s->weights);
+    *loss = loss_of(job, e, s->weights, encoded, p->rows, s->decoded);
+    return MOEQ_OK;
+}
+
+static moeq_status put_chunk(struct job *job, const struct mq_chunked *t, uint32_t k,
+                             const uint8_t *bytes, const struct scratch *s, moeq_error *err)
+{
+    const struct mq_chunk_place p = mq_chunk_place(&job->table, t->first + k);
+    uint8_t *rows = (uint8_t *)bytes + p.row * t->entry->row_bytes; /* write_place reads them */
+    struct mq_loss loss;
+    uint32_t crc = 0;
+    MQ_TRY(loss_of_put(job, &p, rows, s, &loss, err));
+    MQ_TRY(visit_rows(job, t->entry, p.row, p.rows, rows, write_place, &crc, err));
+    return finish_chunk(job, t->first + k, crc, &loss, err);
+}
+
 moeq_status mq_convert_put(struct mq_convert_sink *sink, const struct mq_tensor *tensor,
                            const uint8_t *bytes, moeq_error *err)
 {
-    struct mq_chunks *table = &sink->job->table;
-    const struct mq_chunked *t = &table->tensors[tensor - sink->job->plan->view->tensors];
-    for (uint32_t k = 0; k < t->chunks; k++) {
-        const struct mq_chunk_place p = mq_chunk_place(table, t->first + k);
-        uint8_t *rows = (uint8_t *)bytes + p.row * t->entry->row_bytes; /* write_place reads them */
-        uint32_t crc = 0;
-        if (table->skip[t->first + k])
+    struct job *job = sink->job;
+    const struct mq_chunked *t = &job->table.tensors[tensor - job->plan->view->tensors];
+    struct scratch s;
+    moeq_status status =
+        scratch_allocate(job, &s) ? MOEQ_OK : mq_fail_memory(err, "converting");
+    for (uint32_t k = 0; k < t->chunks && status == MOEQ_OK; k++) {
+        if (job->table.skip[t->first + k])
             continue;
-        MQ_TRY(visit_rows(sink->job, t->entry, p.row, p.rows, rows, write_place, &crc, err));
-        MQ_TRY(mq_chunks_finish(table, t->first + k, crc, err));
-        table->skip[t->first + k] = true;
+        status = put_chunk(job, t, k, bytes, &s, err);
+        job->table.skip[t->first + k] = status == MOEQ_OK;
     }
-    return MOEQ_OK;
+    scratch_free(&s);
+    return status;
 }
 
 moeq_status mq_convert_note(struct mq_convert_sink *sink, moeq_error *err)
@@ -604,10 +693,42 @@ static moeq_status write_ends(const struct job *job, moeq_error *err)
     return status;
 }
 
+/* What was lost, of all tensors, by whichever run. */
+static moeq_status list_losses(struct job *job, moeq_error *err)
+{
+    job->losses = (struct mq_losses){0};
+    for (size_t i = 0; i < job->table.tensors_count; i++) {
+        const struct mq_chunked *t = &job->table.tensors[i];
+        if (!job->allow_loss)
+            MQ_TRY(mq_loss_judge(job->plan, t->entry, &t->loss, err));
+        mq_losses_add(&job->losses, t->entry, &t->loss);
+    }
+    return MOEQ_OK;
+}
+
+/* Into the metadata of a moeq model's first file, as much as there is room for: every place was fixed before. */
+static void note_losses(const struct job *job)
+{
+    const struct mq_plan *plan = job->plan;
+    const struct mq_layout *layout = plan->files[plan->has_index].layout;
+    char text[4096];
+    if (!layout || !job->losses.count)
+        return;
+    mq_losses_describe(&job->losses, text, sizeof text);
+    for (size_t room = sizeof text; text[0] && !mq_layout_note(layout, MQ_META_LOSSES, text);) {
+        room -= 64;
+        mq_losses_describe(&job->losses, text, room > 64 ? room : 0);
+        if (room <= 64)
+            return;
+    }
+}
+
 /* Headers, side files, padding, checksums, index. All are small and written anew by every run. */
 static moeq_status write_rest(struct job *job, moeq_error *err)
 {
     const struct mq_plan *plan = job->plan;
+    MQ_TRY(list_losses(job, err));
+    note_losses(job);
     static const unsigned char zeros[MQ_GROUP_ALIGN]; /* no padding is longer */
     for (size_t i = 0; i < plan->files_count; i++)
         MQ_TRY(mq_write_at(job->output.files[i].fd, job->output.files[i].part, 0,
@@ -735,7 +856,11 @@ moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *p
                        moeq_error *err)
 {
     MQ_TRY(mq_output_check(plan, options, err));
-    struct job job = {.context = context, .plan = plan, .failed = {.err = err}, .phase = "convert"};
+    struct job job = {.context = context,
+                      .plan = plan,
+                      .failed = {.err = err},
+                      .allow_loss = options->allow_loss,
+                      .phase = "convert"};
     moeq_status status = MOEQ_OK;
     unsigned threads = 1;
     job_begin(&job);
@@ -754,11 +879,14 @@ moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *p
         status = mq_nonfinite_refuse(plan, job.found, err);
         goto out;
     }
+    MQ_TRY_OUT(mq_view_read_rest(plan->view, err));
+    MQ_TRY_OUT(list_losses(&job, err));
     MQ_TRY_OUT(check_sources(&job, err));
     MQ_TRY_OUT(mq_output_finish(&job.output, err));
     *result = (struct mq_convert_result){.tensors = plan->view->tensors_count,
                                          .tensors_resumed = job.resumed,
-                                         .tensors_damaged = job.damaged};
+                                         .tensors_damaged = job.damaged,
+                                         .losses = job.losses};
     for (size_t i = 0; i < plan->files_count; i++)
         result->bytes_written += job.output.files[i].bytes;
 out:

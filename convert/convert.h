@@ -10,7 +10,7 @@
 #ifndef MQ_CONVERT_H
 #define MQ_CONVERT_H
 
-#include "plan.h"
+#include "losses.h"
 
 #define MQ_CONVERT_DEFAULT_MEMORY (256u << 20)
 
@@ -56,6 +56,7 @@ moeq_status mq_convert_load_kept(const struct mq_convert_sink *sink, void *state
 struct mq_convert_options {
     const char *output;
     bool replace; /* an existing OUT may be replaced */
+    bool allow_loss; /* a matrix that its level cannot hold is no error */
     const struct mq_convert_encoder *encoder; /* NULL: none */
 };
 
@@ -65,6 +66,7 @@ struct mq_convert_result {
     uint64_t
         tensors_damaged; /* of its, that were not what it had written, and were converted again */
     uint64_t tensors;
+    struct mq_losses losses;
 };
 
 /*
@@ -89,7 +91,8 @@ moeq_status mq_convert_index_bytes(const struct mq_plan *plan, const char *outpu
 moeq_status mq_convert_files_bytes(const struct mq_plan *plan, const char *output, uint64_t *bytes,
                                    moeq_error *err);
 
-/* Fails before writing anything if OUT is (inside) the source, exists and may not be replaced, or
+/* Fails with the first matrix that its level cannot hold (losses.h), unless options->allow_loss.
+ * Fails before writing anything if OUT is (inside) the source, exists and may not be replaced, or
  * the disk has too little space; and at the end, with nothing left of the output, if a file of the
  * source changed since it was opened or weights are NaN or infinite (all of them are counted;
  * plan->allow_nonfinite copies those that are not quantized). context->memory_bytes 0:

@@ -35,6 +35,9 @@
 #include <string.h>
 #include <zlib.h>
 
+/* Checksums are what is being looked at. */
+static const struct mq_open_options unchecked = {.no_check = true};
+
 enum {
     CHUNK_BYTES = 1 << 22,  /* read and checksummed at once by a thread */
     SEARCH_BYTES = 1 << 26, /* how far from the end checksums may begin: 16 million tensors */
@@ -358,7 +361,7 @@ static void name_role(const struct mq_family *family, struct mq_damage *d)
 
 void mq_damage_describe(const struct mq_damage *d, char *text, size_t room)
 {
-    mq_print_place(d->layer, d->expert, d->role ? d->role : "", text, room);
+    mq_role_place(d->layer, d->expert, d->role ? d->role : "", text, room);
 }
 
 static const struct mq_family *family_of(const struct check *c)
@@ -372,7 +375,7 @@ static uint64_t tokens_of(const struct check *c)
 {
     struct mq_view *view;
     if (mq_metadata_get(c->st.metadata, MQ_META_SHARD) ||
-        mq_model_open(c->result->path, &view, NULL) != MOEQ_OK)
+        mq_model_open_with(c->result->path, &unchecked, &view, NULL) != MOEQ_OK)
         return 0;
     const uint64_t tokens = mq_zeros_tokens(view);
     mq_view_close(view);
@@ -451,7 +454,7 @@ static moeq_status find_zero_matrices(struct check *c, moeq_error *err)
     if (!mq_integrity_ok(r) || !format || strcmp(format, "moeq") != 0 ||
         mq_metadata_get(c->st.metadata, MQ_META_SHARD))
         return MOEQ_OK;
-    moeq_status status = mq_model_open(r->path, &view, &why);
+    moeq_status status = mq_model_open_with(r->path, &unchecked, &view, &why);
     if (status != MOEQ_OK)
         return status == MOEQ_IO || status == MOEQ_NO_MEMORY ? mq_fail_with(err, &why) : MOEQ_OK;
     status = mq_zero_matrices(c->context, view, r->arena, &r->zeros, err);

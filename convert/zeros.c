@@ -211,19 +211,9 @@ void mq_zeros_describe(const struct mq_zero_place *p, char *text, size_t room)
         snprintf(text + n, room - (size_t)n, ", on into %s", p->into);
 }
 
-void mq_print_place(int32_t layer, int32_t expert, const char *role, char *text, size_t room)
-{
-    char of_layer[32] = "", of_expert[32] = "";
-    if (layer >= 0)
-        snprintf(of_layer, sizeof of_layer, "layer %d, ", layer);
-    if (expert >= 0)
-        snprintf(of_expert, sizeof of_expert, "expert %d, ", expert);
-    snprintf(text, room, "%s%s%s", of_layer, of_expert, role);
-}
-
 void mq_zeros_where(const struct mq_zero_place *p, char *text, size_t room)
 {
-    mq_print_place(p->layer, p->expert, mq_role_name(p->role), text, room);
+    mq_role_place(p->layer, p->expert, mq_role_name(p->role), text, room);
 }
 
 moeq_status mq_zeros_status(const struct mq_zeros *zeros, moeq_error *err)

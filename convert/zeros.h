@@ -76,10 +76,7 @@ moeq_status mq_zeros_status(const struct mq_zeros *zeros, moeq_error *err);
 /* "all of it (12288 bytes) is zero" or "93184 bytes in a row are zero". */
 void mq_zeros_describe(const struct mq_zero_place *place, char *text, size_t room);
 
-/* "layer 3, expert 5, expert_up": layer and expert -1 where there is none. */
-void mq_print_place(int32_t layer, int32_t expert, const char *role, char *text, size_t room);
-
-/* The same of a place. */
+/* mq_role_place of it. */
 void mq_zeros_where(const struct mq_zero_place *place, char *text, size_t room);
 
 #endif

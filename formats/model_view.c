@@ -1,5 +1,6 @@
 /* model_view.c: a view: its memory, finding tensors, reading rows. */
 #include "assembly.h"
+#include "checksums.h"
 #include "gguf_form.h"
 #include "view_int.h"
 
@@ -70,6 +71,7 @@ void mq_view_close(struct mq_view *view)
         mq_file_close(&view->files[i].file);
     for (int side = 0; side < MQ_SIDE_COUNT; side++)
         mq_buffer_free(&view->side[side]);
+    mq_checksums_close(view->checksums);
     free(view->tensors);
     mq_arena_destroy(view->arena);
     free(view);
@@ -141,6 +143,13 @@ static uint64_t stored_row(const struct mq_tensor *t, uint64_t row)
 moeq_status mq_view_read_rows(const struct mq_view *v, const struct mq_tensor *t, uint64_t row,
                               uint64_t count, void *bytes, moeq_error *err)
 {
+    MQ_TRY(mq_view_read_rows_unchecked(v, t, row, count, bytes, err));
+    return v->checksums ? mq_checksums_read(v, t, row, count, bytes, err) : MOEQ_OK;
+}
+
+moeq_status mq_view_read_rows_unchecked(const struct mq_view *v, const struct mq_tensor *t,
+                                        uint64_t row, uint64_t count, void *bytes, moeq_error *err)
+{
     if (!mq_range_ok(row, count, t->rows))
         return mq_fail(err, MOEQ_INVALID_ARGUMENT, "tensor '%s' has %" PRIu64 " rows", t->name,
                        t->rows);
@@ -158,6 +167,29 @@ moeq_status mq_view_read_rows(const struct mq_view *v, const struct mq_tensor *t
     for (uint64_t i = 0; i < count; i++)
         MQ_TRY(mq_file_read_at(file, t->offset + stored_row(t, row + i) * t->row_bytes,
                                (char *)bytes + i * t->row_bytes, t->row_bytes, err));
+    return MOEQ_OK;
+}
+
+static moeq_status read_rest_of(const struct mq_view *v, const struct mq_tensor *t, moeq_error *err)
+{
+    enum { BYTES = 1 << 20 };
+    const uint64_t step = mq_max_u64(1, BYTES / mq_max_u64(1, t->row_bytes));
+    moeq_status status = MOEQ_OK;
+    uint64_t first, count;
+    void *bytes = NULL;
+    while (status == MOEQ_OK && mq_checksums_gap(v, t, &first, &count)) {
+        if (!bytes && !(bytes = malloc((size_t)(step * t->row_bytes))))
+            return mq_fail_memory(err, "checking a tensor");
+        status = mq_view_read_rows(v, t, first, mq_min_u64(count, step), bytes, err);
+    }
+    free(bytes);
+    return status;
+}
+
+moeq_status mq_view_read_rest(const struct mq_view *v, moeq_error *err)
+{
+    for (size_t i = 0; v->checksums && i < v->tensors_count; i++)
+        MQ_TRY(read_rest_of(v, &v->tensors[i], err));
     return MOEQ_OK;
 }
 

@@ -72,6 +72,7 @@ struct mq_open_options {
     size_t ignored_keys_count;
     enum mq_window_choice sliding_window;
     enum mq_head_choice lm_head;
+    bool no_check; /* a moeq file's checksums are not compared with what is read; not recorded */
 };
 
 /* How config.json says that the weights are stored, of the ways that moeq reads: see
@@ -149,6 +150,7 @@ struct mq_view {
     const char **metadata; /* of a moeq or GGUF file: key, value, key, value, ..., NULL */
     const char *
         calibrated_on; /* of one, its MQ_META_CALIBRATED_ON (token_profile.h), unread; NULL: it has none */
+    struct mq_checksums *checksums; /* (checksums.h) of a moeq file; NULL: nothing is compared */
     bool removed;      /* its files were, on purpose: they are read under no name */
     struct mq_read_file *read_files; /* small files that were read and closed: mq_view_remember */
     struct mq_arena *arena;
@@ -213,9 +215,18 @@ moeq_status mq_view_check_unchanged(const struct mq_view *view, moeq_error *err)
 /* Permissions for what is made of it: none for others that its files do not give them. */
 mode_t mq_view_mode(const struct mq_view *view);
 
-/* Reads rows [row, row + count), each as it is stored: count * row_bytes bytes. */
+/* Reads rows [row, row + count), each as it is stored: count * row_bytes bytes. Of a moeq file fails where that completes a
+ * tensor which is not what was written (checksums.h). */
 moeq_status mq_view_read_rows(const struct mq_view *view, const struct mq_tensor *tensor,
                               uint64_t row, uint64_t count, void *bytes, moeq_error *err);
+
+/* The same without comparing. */
+moeq_status mq_view_read_rows_unchecked(const struct mq_view *view, const struct mq_tensor *tensor,
+                                        uint64_t row, uint64_t count, void *bytes, moeq_error *err);
+
+/* Reads what was not read of tensors of a moeq file of which some was, that they are compared whole: for one who needs all, but
+ * had some from elsewhere, as a conversion that goes on. */
+moeq_status mq_view_read_rest(const struct mq_view *view, moeq_error *err);
 
 /* As many rows as should be read at a time: of a matrix that is stored transposed, each reading takes
  * a piece of every stored row, for few rows a small one. 1 of others. */

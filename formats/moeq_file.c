@@ -2,6 +2,7 @@
  * FORMAT.md. */
 #include "view_int.h"
 
+#include "checksums.h"
 #include "error.h"
 #include "folder_tokenizer.h"
 #include "moeq_index.h"
@@ -159,8 +160,11 @@ static moeq_status open_set(struct mq_tensor_set *set, struct mq_view *view, moe
         return mq_fail_memory(err, "opening a model");
     MQ_TRY(mq_view_read_choices(view, view->metadata, view->path, err));
     mq_recall_tokenizer_problem(view);
+    if (mq_metadata_get(view->metadata, MQ_META_LOSSES))
+        MQ_TRY(mq_view_note(view, err, "%s", mq_metadata_get(view->metadata, MQ_META_LOSSES)));
     MQ_TRY(mq_config_parse(view, config_path, err));
-    return mq_view_build_from_set(view, set, err);
+    MQ_TRY(mq_view_build_from_set(view, set, err));
+    return view->options.no_check ? MOEQ_OK : mq_checksums_open(view, set, err);
 }
 
 moeq_status mq_moeq_file_open(const char *path, struct mq_view *view, moeq_error *err)

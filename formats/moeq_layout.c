@@ -84,6 +84,34 @@ moeq_status mq_layout_build(const struct mq_layout_item *items, size_t count,
     return MOEQ_OK;
 }
 
+/* Behind the first pair, which readers look for by its place. */
+bool mq_layout_note(const struct mq_layout *l, const char *key, const char *value)
+{
+    static const char first[] = "{\"__metadata__\":{\"" MQ_META_FORMAT "\":\"moeq\"";
+    char *const at = l->header + 8 + sizeof first - 1;
+    size_t end = l->header_bytes;
+    struct mq_buffer pair = {0};
+    while (end && l->header[end - 1] == ' ')
+        end--;
+    if (end < 8 + sizeof first || memcmp(l->header + 8, first, sizeof first - 1) != 0)
+        return false;
+    mq_buffer_putc(&pair, ',');
+    mq_buffer_put_json(&pair, key, strlen(key));
+    mq_buffer_putc(&pair, ':');
+    if (mq_buffer_ok(&pair) && memcmp(at, pair.data, pair.size) == 0) { /* there already */
+        mq_buffer_free(&pair);
+        return true;
+    }
+    mq_buffer_put_json(&pair, value, strlen(value));
+    const bool fits = mq_buffer_ok(&pair) && pair.size <= l->header_bytes - end;
+    if (fits) {
+        memmove(at + pair.size, at, (size_t)(l->header + end - at));
+        memcpy(at, pair.data, pair.size);
+    }
+    mq_buffer_free(&pair);
+    return fits;
+}
+
 static void store_u32(unsigned char *p, uint32_t x)
 {
     for (int i = 0; i < 4; i++)

@@ -6,6 +6,8 @@
 #include "dtype.h"
 #include "moeq.h"
 
+#include <stdbool.h>
+
 struct mq_layout_item {
     const char *name;
     enum mq_dtype dtype;
@@ -30,6 +32,10 @@ struct mq_layout {
 moeq_status mq_layout_build(const struct mq_layout_item *items, size_t count,
                             const char *const *metadata, struct mq_arena *arena,
                             struct mq_layout *layout, moeq_error *err);
+
+/* Puts one more pair into the metadata of a finished layout, in place of spaces behind the JSON: nothing moves. False: there
+ * are too few. */
+bool mq_layout_note(const struct mq_layout *layout, const char *key, const char *value);
 
 /* The checksum tensor: U32 little-endian, one CRC-32 for each tensor before it in file order, then
  * that of the header, then that of the words so far, which is returned. */

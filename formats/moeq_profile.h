@@ -15,6 +15,9 @@
 /* Of each quantized tensor: MQ_META_TENSOR "<name>" = "<level> <rows> <cols>". */
 #define MQ_META_TENSOR "moeq.tensor."
 
+/* Matrices that lost more than usual: a sentence (convert/losses.h). */
+#define MQ_META_LOSSES "moeq.losses"
+
 /* Of one of several files of a model: "2 of 3". */
 #define MQ_META_SHARD "moeq.shard"
 

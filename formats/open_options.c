@@ -131,6 +131,7 @@ moeq_status mq_view_set_options(struct mq_view *view, const struct mq_open_optio
     if (options) {
         view->options.sliding_window = options->sliding_window;
         view->options.lm_head = options->lm_head;
+        view->options.no_check = options->no_check;
     }
     return MOEQ_OK;
 }

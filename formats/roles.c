@@ -1,6 +1,8 @@
 /* roles.c: what tensors do: names, and which option of `convert` decides their level. */
 #include "roles.h"
 
+#include <stdio.h>
+
 static const struct {
     const char *name;
     enum mq_role_class group;
@@ -35,4 +37,14 @@ const char *mq_role_class_name(enum mq_role_class group)
         [MQ_CLASS_KEEP] = "router and norms",
     };
     return names[group];
+}
+
+void mq_role_place(int32_t layer, int32_t expert, const char *role, char *text, size_t room)
+{
+    char of_layer[32] = "", of_expert[32] = "";
+    if (layer >= 0)
+        snprintf(of_layer, sizeof of_layer, "layer %d, ", layer);
+    if (expert >= 0)
+        snprintf(of_expert, sizeof of_expert, "expert %d, ", expert);
+    snprintf(text, room, "%s%s%s", of_layer, of_expert, role);
 }

@@ -111,6 +111,8 @@ static inline enum mq_role mq_role_of_matrix(enum mq_role gate, int matrix)
 }
 
 const char *mq_role_name(enum mq_role role);
+/* "layer 3, expert 5, expert_up": layer and expert -1 where there is none. */
+void mq_role_place(int32_t layer, int32_t expert, const char *role, char *text, size_t room);
 /* Whether tensors of the role are carried along for other programs, and have no part in what is computed
  * here (sparse attention's indexer: layer.h, `indexed`). */
 bool mq_role_is_carried(enum mq_role role);

@@ -62,7 +62,7 @@ changed = re.sub(rb'(profile\\":\\")..', rb"\1##", data, count=1)
 assert changed != data
 open(sys.argv[2], "wb").write(changed)
 PYTHON
-judge verify "$work/bad.moeq" --against $model --text "$work/sources.txt"
+judge verify "$work/bad.moeq" --against $model --text "$work/sources.txt" --no-check
 grep -q "moeq.calibrated_on is no list of texts with name, tokens, common and profile, of a vocabulary of 2048" "$work/stderr" ||
     fail "a bad list: $(cat "$work/stderr")"
 finish

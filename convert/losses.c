@@ -1,0 +1,106 @@
+/* losses.c: see the header. */
+#include "losses.h"
+
+#include "error.h"
+
+#include <float.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static float root_mean(double squares, uint64_t n)
+{
+    return n ? (float)fmin(sqrt(squares / (double)n), (double)FLT_MAX) : 0.0f;
+}
+
+struct mq_loss mq_loss_of(const struct mq_square_sums *sums, uint64_t weights)
+{
+    return (struct mq_loss){root_mean(sums->lost, weights), root_mean(sums->weights, weights)};
+}
+
+void mq_loss_add(struct mq_square_sums *sums, const struct mq_loss *loss, uint64_t weights)
+{
+    sums->lost += (double)loss->lost * loss->lost * (double)weights;
+    sums->weights += (double)loss->weights * loss->weights * (double)weights;
+}
+
+double mq_loss_error(const struct mq_loss *loss)
+{
+    const struct mq_square_sums sums = {(double)loss->lost * loss->lost,
+                                        (double)loss->weights * loss->weights};
+    return mq_relative_error(&sums);
+}
+
+/* How many times what is usual. */
+static double times(const struct mq_lossy *l)
+{
+    return l->error / fmax(l->entry->level->error, FLT_MIN);
+}
+
+/* Before the others that are less bad; of equals the plan's order, so that the order of adding makes no difference. */
+static bool before(const struct mq_lossy *a, const struct mq_lossy *b)
+{
+    return times(a) > times(b) || (times(a) == times(b) && a->entry < b->entry);
+}
+
+void mq_losses_add(struct mq_losses *losses, const struct mq_plan_entry *e,
+                   const struct mq_loss *loss)
+{
+    struct mq_lossy l = {e, mq_loss_error(loss), false};
+    if (l.error <= mq_level_error_noted(e->level))
+        return;
+    l.far = l.error > mq_level_error_far(e->level);
+    losses->count++;
+    losses->far_count += l.far;
+    for (size_t i = 0; i < MQ_LOSSES_LISTED; i++) {
+        if (i < losses->listed_count && !before(&l, &losses->listed[i]))
+            continue;
+        const struct mq_lossy next = losses->listed[i];
+        losses->listed[i] = l;
+        if (i == losses->listed_count) {
+            losses->listed_count++;
+            return;
+        }
+        l = next;
+    }
+}
+
+moeq_status mq_loss_judge(const struct mq_plan *plan, const struct mq_plan_entry *e,
+                          const struct mq_loss *loss, moeq_error *err)
+{
+    const struct mq_tensor *t = e->tensor;
+    const double error = mq_loss_error(loss);
+    char where[96];
+    if (error <= mq_level_error_far(e->level))
+        return MOEQ_OK;
+    mq_role_place(t->layer, t->expert, mq_role_name(t->role), where, sizeof where);
+    return mq_view_fail_row(err, MOEQ_UNSUPPORTED, plan->view, t, 0,
+                            "%s: at %s its weights (%.2g in the root mean square) lose %.3g of "
+                            "their size, expected %.2g: they are beyond the range of its scales. "
+                            "Give it another level (--tensor '%.120s=bf16'), or go on with "
+                            "--allow-loss, which lists all such",
+                            where, e->level->name, (double)loss->weights, error,
+                            (double)e->level->error, t->name);
+}
+
+void mq_losses_describe(const struct mq_losses *losses, char *text, size_t room)
+{
+    char line[400];
+    size_t told = 0;
+    int n = snprintf(line, sizeof line, "%" PRIu64 " matri%s lost more than usual at %s level%s",
+                     losses->count, losses->count == 1 ? "x" : "ces",
+                     losses->count == 1 ? "its" : "their", losses->count == 1 ? "" : "s");
+    if (room)
+        text[0] = '\0';
+    for (size_t used = 0; n > 0 && used + (size_t)n < room; told++) {
+        memcpy(text + used, line, (size_t)n + 1);
+        used += (size_t)n;
+        if (told == losses->listed_count)
+            return;
+        const struct mq_lossy *l = &losses->listed[told];
+        n = snprintf(line, sizeof line, "%s '%.200s' %s %.3g (usual: %.2g)", told ? ";" : ":",
+                     mq_tensor_shown(l->entry->tensor), l->entry->level->name, l->error,
+                     (double)l->entry->level->error);
+    }
+}

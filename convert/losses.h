@@ -1,0 +1,51 @@
+/*
+ * losses.h: what a conversion's levels lose of each matrix.
+ *
+ * What is encoded is decoded again and compared. A matrix that lost far more than its level's rows lose of ordinary weights
+ * (quantize/level_error.h) is an error, unless the user allows it: its weights are beyond the range of the level's scales,
+ * and what is stored is something else. Others that lost more than usual are told.
+ */
+#ifndef MQ_LOSSES_H
+#define MQ_LOSSES_H
+
+#include "buffer.h"
+#include "level_error.h"
+#include "plan.h"
+
+/* Root mean squares: of what was lost, and of the weights. As a journal keeps them. */
+struct mq_loss {
+    float lost, weights;
+};
+
+struct mq_loss mq_loss_of(const struct mq_square_sums *sums, uint64_t weights);
+void mq_loss_add(struct mq_square_sums *sums, const struct mq_loss *loss, uint64_t weights);
+double mq_loss_error(const struct mq_loss *loss);
+
+/* One matrix that lost more than usual. */
+struct mq_lossy {
+    const struct mq_plan_entry *entry; /* the plan's */
+    double error; /* relative; level->error is usual */
+    bool far;
+};
+
+enum { MQ_LOSSES_LISTED = 32 }; /* the worst of them; more are counted */
+
+struct mq_losses {
+    struct mq_lossy listed[MQ_LOSSES_LISTED]; /* the worst, measured by what is usual, first */
+    size_t listed_count;
+    uint64_t count, far_count;
+};
+
+/* Adds a matrix, if it is one of them; in any order. */
+void mq_losses_add(struct mq_losses *losses, const struct mq_plan_entry *entry,
+                   const struct mq_loss *loss);
+
+/* MOEQ_OK, unless a matrix lost far more than usual: file, tensor, place, level, expected and found. */
+moeq_status mq_loss_judge(const struct mq_plan *plan, const struct mq_plan_entry *entry,
+                          const struct mq_loss *loss, moeq_error *err);
+
+/* "3 matrices lost more than their levels do: 'a' q4_k 0.41 (usual: 0.07); ..." in at most `room` bytes, fewer of them
+ * where there is less room, nothing where there is none. */
+void mq_losses_describe(const struct mq_losses *losses, char *text, size_t room);
+
+#endif
