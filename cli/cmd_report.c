@@ -67,6 +67,11 @@ static moeq_status check_output(const struct mq_options *options, moeq_error *er
         if (mq_same_file(options->positional[i], options->output))
             return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, options->output,
                                 "the output would replace an input; choose another name");
+    enum mq_report_format format;
+    if (options->output && mq_report_format_of(options->output, &format) &&
+        (format == MQ_REPORT_HTML || format == MQ_REPORT_MARKDOWN) &&
+        mq_is_foreign(options->output))
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, options->output, MQ_FOREIGN);
     return MOEQ_OK;
 }
 

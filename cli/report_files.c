@@ -33,6 +33,21 @@ bool mq_report_files_wanted(const struct mq_options *options)
     return options->report.count || options->card || options->charts;
 }
 
+bool mq_is_foreign(const char *path)
+{
+    enum { HEAD = 1 << 16 };
+    struct stat st;
+    FILE *f =
+        stat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 ? fopen(path, "rb") : NULL;
+    char *head = f ? malloc(HEAD) : NULL;
+    const size_t n = head ? fread(head, 1, HEAD, f) : 0;
+    const bool ours = !n || (memmem(head, n, "moeq", 4) && !memchr(head, 0, n));
+    free(head);
+    if (f)
+        fclose(f);
+    return !ours;
+}
+
 /* One file that is to be written. */
 static bool check_place(const char *command, const char *option, const char *path,
                         const char *const *inputs)
@@ -42,6 +57,12 @@ static bool check_place(const char *command, const char *option, const char *pat
             mq_usage(command, "--%s '%s' is an input of this run", option, path);
             return false;
         }
+    enum mq_report_format format; /* tables and charts do not say who made them */
+    if (mq_report_format_of(path, &format) &&
+        (format == MQ_REPORT_HTML || format == MQ_REPORT_MARKDOWN) && mq_is_foreign(path)) {
+        mq_usage(command, "--%s '%s': " MQ_FOREIGN, option, path);
+        return false;
+    }
     struct stat st;
     if ((stat(path, &st) != 0 || S_ISREG(st.st_mode)) &&
         mq_check_output_place(path, NULL) == MOEQ_OK)

@@ -20,6 +20,11 @@ cJSON *mq_put_verdict(cJSON *document);
 bool mq_report_files_ok(const char *command, const struct mq_options *options,
                         const char *const *inputs);
 
+/* Whether a file is there that has something in it and is no text that moeq wrote: pages, cards, gates and JUnit files
+ * say who made them. Such a one is not replaced. */
+bool mq_is_foreign(const char *path);
+#define MQ_FOREIGN "there is a file that moeq did not write: delete it, or choose another name"
+
 /* Adds what is known of this run ("run": command, processor, threads) to the document and writes
  * the reports; the document is freed. Names them on stdout unless --json or -q. */
 enum mq_exit mq_report_files_write(const struct mq_options *options, unsigned threads,

@@ -18,9 +18,13 @@ enum mq_exit mq_report(const moeq_error *err)
 
 enum mq_exit mq_finish_output(void)
 {
-    if (fflush(stdout) == 0 && !ferror(stdout))
+    const bool failed_before = ferror(stdout); /* errno is another's by now */
+    if (fflush(stdout) != 0 && !failed_before)
+        perror("moeq: cannot write to standard output");
+    else if (failed_before)
+        fprintf(stderr, "moeq: cannot write to standard output\n");
+    else
         return MQ_EXIT_GOOD;
-    perror("moeq: cannot write to standard output");
     return MQ_EXIT_FAILURE;
 }
 

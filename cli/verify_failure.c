@@ -5,6 +5,7 @@
 #include "gate.h"
 #include "output_path.h"
 #include "report_failure.h"
+#include "report_files.h"
 #include "text_match.h"
 
 #include <stdio.h>
@@ -37,7 +38,7 @@ static bool is_safe(const struct mq_options *o, const char *path, const moeq_err
         touched =
             touched || touches(path, o->text.values[i]) || (named && touches(path, named + 1));
     }
-    return !touched;
+    return !touched && !mq_is_foreign(path);
 }
 
 void mq_verify_failure_write(const struct mq_options *options, const moeq_error *err)
@@ -46,8 +47,6 @@ void mq_verify_failure_write(const struct mq_options *options, const moeq_error 
         options->positional_count ? options->positional[options->positional_count - 1] : "?";
     const char *reason = err->message[0] ? err->message : moeq_status_text(err->status);
     moeq_error other = {0};
-    if (err->status == MOEQ_CANCELLED)
-        return;
     if (options->junit && is_safe(options, options->junit, err) &&
         mq_gate_write_junit_error(options->junit, what, reason, &other) != MOEQ_OK)
         mq_report(&other);

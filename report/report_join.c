@@ -87,8 +87,8 @@ static void put_path(const cJSON *document, cJSON *row, size_t file)
 {
     const cJSON *models = mq_report_array(document, "models");
     const cJSON *path = models ? cJSON_GetArrayItem(models, (int)file) : NULL;
-    if (!is_file(row) && strcmp(mq_report_string(document, "moeq_result"), "verify") == 0 &&
-        cJSON_IsString(path))
+    if (!is_file(row) && !cJSON_IsTrue(mq_json_get(row, "is_baseline")) &&
+        strcmp(mq_report_string(document, "moeq_result"), "verify") == 0 && cJSON_IsString(path))
         cJSON_AddStringToObject(row, "path", path->valuestring);
 }
 

@@ -34,4 +34,38 @@ for output in --junit --report; do
         --no-progress > "$work/stdout" 2> "$work/stderr"
     [ $? != 0 ] && [ -p "$work/fifo" ] && [ -L "$work/fifo.md" ] || fail "$output: a pipe was replaced"
 done
+
+# What moeq did not write is not replaced; a verification that is interrupted leaves no earlier run's files.
+"$moeq" convert $model -o "$work/x.moeq" --level q4_k -q || fail "convert"
+"$moeq" convert $model -o "$work/y.moeq" --level q3_k -q || fail "convert"
+"$moeq" record $model --text demo/text.txt --tokens 1024 -o "$work/r.moeqref" -q || fail "record"
+verify() { "$moeq" verify "$work/x.moeq" --against "$work/r.moeqref" --no-progress "$@" > "$work/stdout" 2> "$work/stderr"; }
+cp "$work/y.moeq" "$work/theirs.gguf"
+echo '# Mine' > "$work/theirs.md"
+cp "$work/theirs.md" "$work/before.md"
+verify --json || fail "verify"
+cp "$work/stdout" "$work/x.json"
+verify --write-gate "$work/gate.json" -q || fail "a gate"
+verify --write-gate "$work/gate.json" -q || fail "a gate of moeq is replaced"
+verify --write-gate "$work/theirs.gguf" && fail "a model became a gate"
+verify --gate "$work/gate.json" --junit "$work/theirs.md" && fail "JUnit in the place of a text"
+verify --report "$work/theirs.md" && fail "a page in the place of a text"
+verify --card "$work/theirs.md" && fail "a card in the place of a text"
+"$moeq" report "$work/x.json" -o "$work/theirs.md" > "$work/stdout" 2> "$work/stderr" && fail "report in the place of a text"
+grep -q 'there is a file that moeq did not write' "$work/stderr" || fail "$(cat "$work/stderr")"
+cmp "$work/y.moeq" "$work/theirs.gguf" && cmp "$work/before.md" "$work/theirs.md" || fail "replaced"
+verify --gate "$work/gate.json" --junit "$work/o.xml" --report "$work/o.html" -q || fail "the gate"
+echo '{"moeq_gate": 1, "limits": {"kld.mean": {"max": 1}}}' > "$work/any.json"
+for _ in 1 2 3; do cat demo/text.txt; done > "$work/long.txt"
+"$moeq" verify "$work/x.moeq" --against $model --text "$work/long.txt" --gate "$work/any.json" --junit "$work/o.xml" \
+    --report "$work/o.html" --no-progress > "$work/stdout" 2> "$work/stderr" &
+sleep 0.3
+kill -INT $!
+wait $!
+[ $? = 130 ] && grep -q '<error ' "$work/o.xml" && grep -q 'could not be done' "$work/o.html" || fail "interrupted: an earlier run's files"
+
+# results of verifications are joined
+"$moeq" verify "$work/y.moeq" --against "$work/r.moeqref" --json > "$work/y.json" 2> /dev/null || fail "verify"
+"$moeq" report "$work/x.json" "$work/y.json" -o "$work/both.md" > "$work/stdout" || fail "joining"
+grep -q '^- \*\*A: x.moeq' "$work/both.md" && grep -q '^- \*\*B: y.moeq' "$work/both.md" || fail "joined: $(head -8 "$work/both.md")"
 finish
