@@ -147,8 +147,6 @@ static moeq_status check_outputs(const struct mq_options *o, struct mq_view *con
         const char *path = output(o, i);
         if (!path)
             continue;
-        if ((path == o->write_gate || path == o->junit) && mq_is_foreign(path))
-            return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, MQ_FOREIGN);
         for (size_t v = 0; v < count; v++)
             MQ_TRY(mq_refuse_output(views[v], NULL, path, err));
         for (size_t k = 0; k < sizeof inputs / sizeof *inputs; k++)
@@ -158,6 +156,8 @@ static moeq_status check_outputs(const struct mq_options *o, struct mq_view *con
         if (mq_text_option_names(o, path))
             return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
                                 "the output would replace an input; choose another name");
+        if ((path == o->write_gate || path == o->junit) && mq_is_foreign(path))
+            return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, MQ_FOREIGN);
     }
     return MOEQ_OK;
 }

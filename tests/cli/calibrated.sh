@@ -87,7 +87,7 @@ usage convert "-o '$work/some.txt' is an input of this run" \
     convert $model -o "$work/some.txt" --force --level q3_k --effort calibrated --text "$work/some.txt"
 usage convert "-o '$work/c.cal' is an input of this run" \
     convert $model -o "$work/c.cal" --force --level q3_k --calibration "$work/c.cal"
-echo text > "$work/c.md"
+echo moeq > "$work/c.md" # as if of an earlier run
 usage sweep "--report '$work/c.md' is an input of this run" \
     sweep $model --text demo/text.txt --levels q3_k --effort calibrated --calibration-text "$work/c.md" --report "$work/c.md"
 cp "$work/some.txt" "$work/copy.txt"
