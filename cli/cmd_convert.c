@@ -16,10 +16,10 @@ static bool is_gguf(const char *path)
 static enum mq_exit export_instead(const struct mq_options *options)
 {
     if (options->shard_bytes)
-        return mq_usage("convert",
-                        "--shard-size is about moeq files; for GGUF files of a largest size: moeq "
-                        "export '%s' -o '%s' --split-max-size SIZE",
-                        options->positional[0], options->output);
+        return mq_usage_instead(
+            "convert", "--shard-size is about moeq files; for GGUF files of a largest size",
+            "moeq export % -o % --split-max-size SIZE",
+            (const char *[]){options->positional[0], options->output});
     return mq_cmd_export(options);
 }
 

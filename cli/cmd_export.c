@@ -49,14 +49,15 @@ static const char *other_format(const char *output)
 
 static enum mq_exit refuse_other(const struct mq_options *options)
 {
-    return mq_usage("export",
-                    "-o '%s' is the name of a %s file, and export writes GGUF; for a moeq file: "
-                    "moeq convert '%s' -o '%s' --level %s",
-                    options->output, other_format(options->output), options->positional[0],
-                    options->output,
-                    options->level    ? options->level
-                    : options->recipe ? options->recipe
-                                      : "q4_k");
+    char about[PATH_MAX + 128];
+    const char *level = options->level    ? options->level
+                        : options->recipe ? options->recipe
+                                          : "q4_k";
+    snprintf(about, sizeof about,
+             "-o '%s' is the name of a %s file, and export writes GGUF; for a moeq file",
+             options->output, other_format(options->output));
+    return mq_usage_instead("export", about, "moeq convert % -o % --level %",
+                            (const char *[]){options->positional[0], options->output, level});
 }
 
 enum mq_exit mq_cmd_export(const struct mq_options *options)

@@ -2,6 +2,7 @@
 #include "model_options.h"
 
 #include "error.h"
+#include "escape.h"
 #include "fit.h"
 #include "fit_evaluator.h"
 #include "fit_option.h"
@@ -67,23 +68,19 @@ static enum mq_exit add_rows(const struct mq_options *options, struct mq_fit *fi
     return code;
 }
 
-enum { MIX_ROOM = 1024 };
-
 /* The options that levels are mixed by, for the command that makes a file. */
-static void say_mix(const struct mq_options *o, char mix[MIX_ROOM])
+static void say_mix(const struct mq_options *o, struct mq_buffer *mix)
 {
     const struct {
         const char *name, *value;
     } given[] = {{"shared", o->shared}, {"attention", o->attention}, {"embeddings", o->embeddings}};
-    size_t used = 0;
-    mix[0] = '\0';
-    for (size_t i = 0; i < sizeof given / sizeof *given && used < MIX_ROOM; i++)
-        if (given[i].value)
-            used += (size_t)snprintf(mix + used, MIX_ROOM - used, " --%s %s", given[i].name,
-                                     given[i].value);
-    for (size_t i = 0; i < o->tensor.count && used < MIX_ROOM; i++)
-        used +=
-            (size_t)snprintf(mix + used, MIX_ROOM - used, " --tensor '%s'", o->tensor.values[i]);
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++)
+        if (given[i].value) {
+            mq_buffer_printf(mix, " --%s ", given[i].name);
+            mq_shell_word(mix, "", given[i].value);
+        }
+    for (size_t i = 0; i < o->tensor.count; i++)
+        mq_shell_command(mix, " --tensor %", &o->tensor.values[i]);
 }
 
 static enum mq_exit fit_evaluator(const struct mq_options *options)
@@ -114,6 +111,7 @@ enum mq_exit mq_cmd_fit(const struct mq_options *options)
         return MQ_EXIT_USAGE;
     moeq_error err = {0};
     struct mq_view *view = NULL;
+    struct mq_buffer mix = {0};
     struct mq_fit *fit = calloc(1, sizeof *fit);
     enum mq_exit code = MQ_EXIT_FAILURE;
     if (!fit)
@@ -123,9 +121,8 @@ enum mq_exit mq_cmd_fit(const struct mq_options *options)
         code = mq_report(&err);
         goto out;
     }
-    char mix[MIX_ROOM];
-    say_mix(options, mix);
-    fit->mix = mix;
+    say_mix(options, &mix);
+    fit->mix = mix.data;
     code = add_rows(options, fit);
     if (code != MQ_EXIT_GOOD)
         goto out;
@@ -136,6 +133,7 @@ enum mq_exit mq_cmd_fit(const struct mq_options *options)
     else
         mq_print_fit(options, fit), code = mq_finish_output();
 out:
+    mq_buffer_free(&mix);
     free(fit);
     mq_view_close(view);
     return code;

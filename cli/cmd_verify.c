@@ -54,11 +54,14 @@ static enum mq_exit refuse_level(const struct mq_options *o)
     struct mq_named named;
     for (int i = 0; i < o->positional_count; i++) {
         const char *name = o->positional[i];
-        if (!mq_path_exists(name) && mq_name_find(name, &named) && (named.level || named.recipe))
-            return mq_usage("verify",
-                            "'%s' is a %s, and verify takes files here; levels and recipes: moeq "
-                            "verify [FILE...] --against BASE --text FILE --levels %s",
-                            name, named.level ? "level" : "recipe", name);
+        char about[256];
+        if (mq_path_exists(name) || !mq_name_find(name, &named) || !(named.level || named.recipe))
+            continue;
+        snprintf(about, sizeof about,
+                 "'%s' is a %s, and verify takes files here; levels and recipes", name,
+                 named.level ? "level" : "recipe");
+        return mq_usage_instead(
+            "verify", about, "moeq verify [FILE...] --against BASE --text FILE --levels %", &name);
     }
     return MQ_EXIT_GOOD;
 }

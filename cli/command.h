@@ -127,6 +127,9 @@ void *mq_said_memory(void *memory);
 /* "moeq convert: message" and where help is; MQ_EXIT_USAGE. */
 enum mq_exit mq_usage(const char *command, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* The same of what is wrong and the command that does it: `form` and `words` are mq_shell_command's. */
+enum mq_exit mq_usage_instead(const char *command, const char *what, const char *form,
+                              const char *const *words);
 
 /* One JSON document on stdout, and the tree is freed. Failing to write is a failure. */
 enum mq_exit mq_print_json(cJSON *document);

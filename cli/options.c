@@ -1,6 +1,7 @@
 /* options.c: the option table, its parser and the help text made of it. */
 #include "command.h"
 
+#include "escape.h"
 #include "levels.h"
 #include "recipes.h"
 
@@ -601,5 +602,16 @@ enum mq_exit mq_usage(const char *command, const char *format, ...)
     vfprintf(stderr, format, args);
     va_end(args);
     fprintf(stderr, "\nmoeq%s%s --help explains.\n", command ? " " : "", command ? command : "");
+    return MQ_EXIT_USAGE;
+}
+
+enum mq_exit mq_usage_instead(const char *command, const char *what, const char *form,
+                              const char *const *words)
+{
+    struct mq_buffer instead = {0};
+    mq_shell_command(&instead, form, words);
+    const bool made = instead.data && mq_buffer_ok(&instead);
+    mq_usage(command, "%s: %s", what, made ? instead.data : "out of memory");
+    mq_buffer_free(&instead);
     return MQ_EXIT_USAGE;
 }

@@ -76,3 +76,12 @@ void mq_shell_word(struct mq_buffer *out, const char *prefix, const char *text)
     mq_escape(out, text, control ? control_char : quoted_char);
     mq_buffer_puts(out, plain ? "" : "'");
 }
+
+void mq_shell_command(struct mq_buffer *out, const char *form, const char *const *words)
+{
+    for (; *form; form++)
+        if (*form == '%')
+            mq_shell_word(out, "", *words++);
+        else
+            mq_buffer_putc(out, *form);
+}

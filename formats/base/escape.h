@@ -18,4 +18,7 @@ void mq_escape_buffer(struct mq_buffer *out, struct mq_buffer *text, mq_escape_f
  * meaning, stands before it in the same word. One that begins with '-' would be an option, and begins with "./". */
 void mq_shell_word(struct mq_buffer *out, const char *prefix, const char *text);
 
+/* Appends a command in which each '%' of `form` is the next of `words`, as a shell reads it: what messages suggest. */
+void mq_shell_command(struct mq_buffer *out, const char *form, const char *const *words);
+
 #endif

@@ -62,13 +62,20 @@ for spare in 0 1; do
 done
 
 # names that say another format
-usage export "-o 'x.safetensors' is the name of a safetensors file, and export writes GGUF; for a moeq file: moeq convert '$model' -o 'x.safetensors' --level q4_k" \
+usage export "-o 'x.safetensors' is the name of a safetensors file, and export writes GGUF; for a moeq file: moeq convert $model -o x.safetensors --level q4_k" \
     export $model -o x.safetensors --level q4_k
 "$moeq" convert $model -o "$work/named.safetensors" --level q4_k > "$work/stdout" || fail "a .safetensors name"
 grep -q "^  a moeq file is a safetensors file: " "$work/stdout" || fail "it is not said what was written: $(cat "$work/stdout")"
 "$moeq" inspect "$work/named.safetensors" > /dev/null || fail "a moeq file under a .safetensors name"
-usage export "-o 'x.moeq' is the name of a moeq file, and export writes GGUF; for a moeq file: moeq convert '$model' -o 'x.moeq' --level q4_k" \
+usage export "-o 'x.moeq' is the name of a moeq file, and export writes GGUF; for a moeq file: moeq convert $model -o x.moeq --level q4_k" \
     export $model -o x.moeq
-usage convert "--shard-size is about moeq files; for GGUF files of a largest size: moeq export '$model' -o 'x.gguf' --split-max-size SIZE" \
+usage convert "--shard-size is about moeq files; for GGUF files of a largest size: moeq export $model -o x.gguf --split-max-size SIZE" \
     convert $model -o x.gguf --level q4_k --shard-size 1M
+# a command that is suggested can be pasted, whatever names there are
+usage export "-o 'sp ace/a.moeq' is the name of a moeq file, and export writes GGUF; for a moeq file: moeq convert 'sp ace/mo'\\''del' -o 'sp ace/a.moeq' --level q4_k" \
+    export "sp ace/mo'del" -o "sp ace/a.moeq"
+usage convert "--shard-size is about moeq files; for GGUF files of a largest size: moeq export ./-x -o 'a\$b.gguf' --split-max-size SIZE" \
+    convert -o 'a$b.gguf' --level q4_k --shard-size 1M -- -x
+"$moeq" fit $model --gpu 4090 --levels q4_k --tensor '*.w2.*=q8_0' > "$work/stdout" || fail "fit"
+grep -qF -- "--level q4_k --tensor '*.w2.*=q8_0'" "$work/stdout" || fail "fit, a pattern: $(cat "$work/stdout")"
 finish
