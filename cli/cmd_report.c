@@ -48,6 +48,7 @@ static bool check(const struct mq_options *options)
 {
     enum mq_report_format format;
     const struct mq_options others = {
+        .output = options->output,
         .card = options->card, .charts = options->charts, .base_model = options->base_model};
     if (!options->output && !options->card && !options->charts) {
         mq_usage("report", "-o FILE is missing, such as -o report.html");

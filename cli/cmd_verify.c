@@ -79,12 +79,6 @@ static enum mq_exit check_options(const struct mq_options *o, struct mq_comparis
         return mq_usage("verify", "--junit needs --gate GATE.json, whose limits it reports");
     if (o->gate_all && !o->gate)
         return mq_usage("verify", "--gate-all needs --gate GATE.json");
-    if (o->junit && o->write_gate && strcmp(o->junit, o->write_gate) == 0)
-        return mq_usage("verify", "--junit and --write-gate are the same file");
-    for (size_t i = 0; i < o->report.count; i++)
-        if ((o->junit && strcmp(o->report.values[i], o->junit) == 0) ||
-            (o->write_gate && strcmp(o->report.values[i], o->write_gate) == 0))
-            return mq_usage("verify", "--report '%s' is another output too", o->report.values[i]);
     if (o->margin && !o->write_gate)
         return mq_usage("verify", "--margin needs --write-gate GATE.json");
     if (o->gate_texts && !o->write_gate)

@@ -90,6 +90,42 @@ static bool check_folder(const char *command, const char *path)
     return false;
 }
 
+enum { OTHERS = 5 }; /* outputs besides the reports */
+
+/* A file that is to be written, and by which option. */
+struct output {
+    const char *option, *path;
+};
+
+/* Number i of them; without a path where it is not asked for. */
+static struct output output(const struct mq_options *o, const char *chart, size_t i)
+{
+    const struct output others[OTHERS] = {{"-o", o->output},
+                                          {"--card", o->card},
+                                          {"the chart of --card", chart},
+                                          {"--write-gate", o->write_gate},
+                                          {"--junit", o->junit}};
+    return i < OTHERS ? others[i] : (struct output){"--report", o->report.values[i - OTHERS]};
+}
+
+/* Whichever is written last would stand alone. */
+static bool check_names_differ(const char *command, const struct mq_options *o)
+{
+    char chart[PATH_MAX];
+    const bool drawn = o->card && mq_report_card_chart(o->card, chart);
+    for (size_t i = 0; i < OTHERS + o->report.count; i++)
+        for (size_t k = 0; k < i; k++) {
+            const struct output a = output(o, drawn ? chart : NULL, k),
+                                b = output(o, drawn ? chart : NULL, i);
+            if (!a.path || !b.path || !mq_same_output(a.path, b.path))
+                continue;
+            mq_usage(command, "%s '%s' and %s '%s' are the same file: give each a name of its own",
+                     a.option, a.path, b.option, b.path);
+            return false;
+        }
+    return true;
+}
+
 bool mq_report_files_ok(const char *command, const struct mq_options *options,
                         const char *const *inputs)
 {
@@ -115,7 +151,7 @@ bool mq_report_files_ok(const char *command, const struct mq_options *options,
     }
     if (charts && !check_folder(command, charts))
         return false;
-    return mq_source_card_check(command, options) &&
+    return mq_source_card_check(command, options) && check_names_differ(command, options) &&
            (!card || check_place(command, "card", card, inputs));
 }
 

@@ -3,6 +3,7 @@
 
 #include "error.h"
 #include "moeq_profile.h"
+#include "text_match.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -20,6 +21,22 @@ bool mq_same_file(const char *a, const char *b)
 {
     struct stat st;
     return stat(a, &st) == 0 && is_at(b, &st);
+}
+
+static void folder_of(const char *path, char folder[PATH_MAX])
+{
+    const int n = (int)(mq_base_name(path) - path);
+    snprintf(folder, PATH_MAX, "%.*s", n ? n : 1, n ? path : ".");
+}
+
+bool mq_same_output(const char *a, const char *b)
+{
+    char folder_a[PATH_MAX], folder_b[PATH_MAX];
+    if (strcmp(a, b) == 0 || mq_same_file(a, b))
+        return true;
+    folder_of(a, folder_a);
+    folder_of(b, folder_b);
+    return strcmp(mq_base_name(a), mq_base_name(b)) == 0 && mq_same_file(folder_a, folder_b);
 }
 
 /* The small files of a model's folder, which the view has read and closed. */

@@ -15,5 +15,7 @@ moeq_status mq_check_output_place(const char *output, moeq_error *err);
 
 /* Whether two paths lead to one file that exists. */
 bool mq_same_file(const char *a, const char *b);
+/* The same of files that may be yet to be made: "x.md" and "./x.md" too. */
+bool mq_same_output(const char *a, const char *b);
 
 #endif

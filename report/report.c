@@ -99,14 +99,19 @@ moeq_status mq_report_render(const cJSON *document, enum mq_report_format format
     return status;
 }
 
+bool mq_report_card_chart(const char *card, char chart[PATH_MAX])
+{
+    const int n = snprintf(chart, PATH_MAX, "%.*s.svg", (int)(mq_extension(card) - card), card);
+    return n >= 0 && n < PATH_MAX;
+}
+
 moeq_status mq_report_write_card(const cJSON *document, const char *path, moeq_error *err)
 {
     struct mq_page *page;
     struct mq_buffer card = {0}, svg = {0};
     char chart[PATH_MAX];
     moeq_status status = read_page(document, &page, err);
-    if (status == MOEQ_OK && snprintf(chart, sizeof chart, "%.*s.svg",
-                                      (int)(mq_extension(path) - path), path) >= (int)sizeof chart)
+    if (status == MOEQ_OK && !mq_report_card_chart(path, chart))
         status = mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, "the path is too long");
     if (status == MOEQ_OK) {
         const bool drawn = mq_report_frontier_svg(page, &svg);

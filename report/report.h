@@ -7,6 +7,7 @@
 #include "buffer.h"
 
 #include <cjson/cJSON.h>
+#include <limits.h>
 #include <stdbool.h>
 
 enum mq_report_format { MQ_REPORT_HTML, MQ_REPORT_MARKDOWN, MQ_REPORT_CSV, MQ_REPORT_SVG };
@@ -36,8 +37,9 @@ moeq_status mq_report_put_verdict(cJSON *document, moeq_error *err);
 /* That sentence; "" where there is none. */
 const char *mq_report_verdict(const cJSON *document);
 
-/* The document as a model card (report_card.h), and beside it, if there is something to draw, its chart: the path with
- * .svg for its ending. */
+/* Of a card where its chart goes: the path with .svg for its ending. False: too long. */
+bool mq_report_card_chart(const char *card, char chart[PATH_MAX]);
+/* The document as a model card (report_card.h), and beside it, if there is something to draw, its chart. */
 moeq_status mq_report_write_card(const cJSON *document, const char *path, moeq_error *err);
 
 /* Every chart of the document as FOLDER/NAME.svg; the folder is made if it is not there. *count: how many. */

@@ -100,6 +100,19 @@ usage report "--base-model 'me': expected OWNER/NAME, as on the Hugging Face Hub
 usage report "--card '$work/x.html': expected a name that ends in .md" report "$work/r.json" --card "$work/x.html"
 usage report "-o FILE is missing, such as -o report.html" report "$work/r.json"
 
+# two outputs of one name, however it is spelled: the card's chart is one too
+same() { # 'the one' 'the other' ARGUMENTS...
+    local text="$1 and $2 are the same file: give each a name of its own"
+    shift 2
+    usage "$1" "$text" "$@"
+    [ ! -e "$work/z.svg" ] && [ ! -e "$work/z.md" ] && [ ! -e "$work/z.html" ] || fail "moeq $*: was written"
+}
+same "-o '$work/z.svg'" "the chart of --card '$work/z.svg'" report "$work/r.json" --card "$work/z.md" -o "$work/z.svg"
+same "-o '$work/./z.md'" "--card '$work/z.md'" report "$work/r.json" --card "$work/z.md" -o "$work/./z.md"
+same "--report '$work/z.html'" "--report '$work//z.html'" sweep $model "${text[@]}" --levels q4_k --report "$work/z.html" --report "$work//z.html"
+same "the chart of --card 'z.svg'" "--report './z.svg'" sweep $model "${text[@]}" --levels q4_k --card z.md --report ./z.svg
+"$moeq" report "$work/r.json" --card "$work/z.md" -o "$work/z.html" -q || fail "a page beside a card"
+
 # several results as one
 "$moeq" sweep $model "${text[@]}" --levels q4_k,q5_k --json > "$work/a.json" || fail "a"
 "$moeq" verify "$work/q4.gguf" "$work/-x|y \`z\`.moeq" --against $model "${text[@]}" --json > "$work/b.json" || fail "b"

@@ -245,7 +245,7 @@ says 'cut.json: ' stderr
 [ ! -e "$work/other.html" ] || fail "a report of nothing"
 usage verify "--report '$work/no/such/r.html': cannot write there" \
     verify "$work/q8_0.moeq" --against "$ref" --report "$work/no/such/r.html"
-usage verify "--report 'x.html' is another output too" \
+usage verify "--write-gate 'x.html' and --report 'x.html' are the same file: give each a name of its own" \
     verify "$work/q8_0.moeq" --against "$ref" --write-gate x.html --report x.html
 
 # ---- what is refused ----
