@@ -9,6 +9,7 @@
 #include "escape.h"
 #include "json.h"
 #include "report_md.h"
+#include "report_verify.h"
 #include "report_words.h"
 #include "text_match.h"
 
@@ -73,24 +74,33 @@ static const char *source_text(const struct mq_page *r, const char *key)
     return mq_report_string(mq_json_get(r->document, "source_card"), key);
 }
 
-/* The original's name without its owner: of the Hub, else of its path. */
-static void put_model_name(const struct mq_page *r, struct mq_buffer *out)
+/* What is known of the original's name: of the Hub, else as a recording has it, else its path. */
+static const char *known_name(const struct mq_page *r)
 {
-    const char *name = source_text(r, "base_model");
     const cJSON *against = mq_json_get(r->document, "against");
-    if (!name[0])
-        name = mq_report_string(mq_json_get(r->document, "model"), "path");
-    if (!name[0])
-        name = mq_report_string(against, "path");
+    const char *name = source_text(r, "base_model");
+    if (name[0])
+        return name;
+    if (strcmp(mq_report_string(against, "kind"), "recording") == 0)
+        return mq_report_string(against, "model");
+    name = mq_report_string(mq_json_get(r->document, "model"), "path");
+    return name[0] ? name : mq_report_string(against, "path");
+}
+
+/* The original's name without its owner and folders; where nothing is known, `otherwise`. */
+static void put_model_name(const struct mq_page *r, const char *otherwise, struct mq_buffer *out)
+{
+    const char *name = known_name(r);
     size_t end = strlen(name);
     while (end > 1 && name[end - 1] == '/')
         end--;
     size_t start = end;
     while (start && name[start - 1] != '/')
         start--;
-    mq_buffer_append(out, name + start, end - start);
-    if (end == start)
-        mq_buffer_puts(out, "model");
+    if (name[start + strspn(name + start, "./")] == '\0') /* "", ".", "/" */
+        mq_buffer_puts(out, otherwise);
+    else
+        mq_buffer_append(out, name + start, end - start);
 }
 
 static bool is_gguf(const struct mq_report_arm *a)
@@ -106,21 +116,42 @@ static void put_file_name(const struct mq_page *r, const struct mq_report_arm *a
         mq_buffer_puts(out, a->file);
         return;
     }
-    put_model_name(r, out);
+    put_model_name(r, "model", out);
     mq_buffer_putc(out, '-');
     for (const char *c = a->id; *c; c++)
         mq_buffer_putc(out, (char)toupper((unsigned char)*c));
     mq_buffer_puts(out, ".gguf");
 }
 
+/* What stands beside a level, which was measured without a file; an edited document's may not be a word. */
+static void put_not_made(const struct mq_report_arm *a, struct mq_buffer *out)
+{
+    if (a->file[0])
+        return;
+    mq_buffer_puts(out, " (not made yet");
+    if (a->id[0] && a->id[strspn(a->id, "abcdefghijklmnopqrstuvwxyz0123456789_")] == '\0')
+        mq_buffer_printf(out, ": `moeq export --level %s`", a->id);
+    mq_buffer_putc(out, ')');
+}
+
+/* Of equals a file that there is goes before a level that has yet to be made into one. */
+static bool is_better(const struct mq_report_arm *a, const struct mq_report_arm *than)
+{
+    if (!than || a->kld.value != than->kld.value)
+        return !than || a->kld.value < than->kld.value;
+    return a->file[0] && !than->file[0];
+}
+
 static const struct mq_report_arm *first_arm(const struct mq_page *r)
 {
-    if (r->recommended)
-        return r->recommended;
-    for (size_t i = 0; i < r->arms_count; i++)
-        if (!r->arms[i].is_baseline)
-            return &r->arms[i];
-    return NULL;
+    const struct mq_report_arm *first = r->recommended;
+    for (size_t i = 0; i < r->arms_count; i++) {
+        const struct mq_report_arm *a = &r->arms[i];
+        if (!a->is_baseline &&
+            (!first || (a->kld.value == first->kld.value && is_better(a, first))))
+            first = a;
+    }
+    return first;
 }
 
 /* ---- front matter ---- */
@@ -210,6 +241,7 @@ static void put_files(const struct mq_page *r, struct mq_buffer *out)
             mq_markdown_text(out, a->id);
             mq_buffer_putc(out, ')');
         }
+        put_not_made(a, out);
         mq_buffer_printf(out, " | %s | %s", mq_words_bytes(a->file_bytes).s,
                          mq_words_sig(a->bits_per_weight, 3).s);
         for (size_t i = 0; (f = column(r, i)) != NULL; i++)
@@ -234,10 +266,21 @@ static const struct mq_report_arm *best_within(const struct mq_page *r, double g
         const struct mq_report_arm *a = &r->arms[i];
         const double bytes = a->file_bytes + fmax(0x1p30, 0.1 * a->file_bytes);
         if (!a->is_baseline && bytes <= gib * 0x1p30 && isfinite(a->kld.value) &&
-            (!best || a->kld.value < best->kld.value))
+            is_better(a, best))
             best = a;
     }
     return best;
+}
+
+/* What is known to be worse than was asked for is no choice, and a card without this would be one. */
+static void put_broken(const struct mq_page *r, struct mq_buffer *out)
+{
+    const size_t broken = mq_report_broken(r);
+    if (!broken)
+        return;
+    mq_buffer_printf(out, "**❌ The gate is broken: %s, so nothing is recommended here.**\n\n",
+                     mq_words_counted((double)broken, "limit").s);
+    mq_markdown_limits(r, out);
 }
 
 static void put_choice(const struct mq_page *r, struct mq_buffer *out)
@@ -246,6 +289,10 @@ static void put_choice(const struct mq_page *r, struct mq_buffer *out)
                                 64, 80, 96, 128, 192, 256, 384, 512, 768, 1024, 2048};
     const struct mq_report_arm *before = NULL;
     mq_buffer_puts(out, "## Which one should I take?\n\n");
+    if (mq_report_broken(r)) {
+        mq_buffer_puts(out, "None: the gate is broken, as said above.\n\n");
+        return;
+    }
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         const struct mq_report_arm *best = best_within(r, sizes[i]);
         struct mq_buffer name = {0};
@@ -257,6 +304,7 @@ static void put_choice(const struct mq_page *r, struct mq_buffer *out)
         put_file_name(r, best, &name);
         mq_buffer_printf(out, "| from %d GB | ", sizes[i]);
         mq_markdown_text(out, name.data ? name.data : "");
+        put_not_made(best, out);
         mq_buffer_printf(out, " | %s |\n", mq_quality_bands[best->quality].words);
         out->failed = out->failed || name.failed;
         mq_buffer_free(&name);
@@ -294,7 +342,7 @@ static void put_measured(const struct mq_page *r, struct mq_buffer *out)
 static void put_run_gguf(const struct mq_page *r, const char *file, struct mq_buffer *out)
 {
     struct mq_buffer name = {0};
-    put_model_name(r, &name);
+    put_model_name(r, "model", &name);
     mq_buffer_puts(out, "llama.cpp:\n\n```sh\nllama-server -m ");
     mq_shell_word(out, "", file);
     mq_buffer_puts(out, " -ngl 99 -c 8192\n```\n\nOllama:\n\n```sh\nprintf '%s\\n' ");
@@ -343,9 +391,9 @@ static void put_head(const struct mq_page *r, struct mq_buffer *out)
 {
     struct mq_buffer name = {0};
     const char *base = source_text(r, "base_model");
-    put_model_name(r, &name);
+    put_model_name(r, "the original", &name);
     mq_buffer_puts(out, "# ");
-    mq_markdown_text(out, name.data ? name.data : "model");
+    mq_markdown_text(out, name.data ? name.data : "the original");
     mq_buffer_puts(out, ", quantized\n\nQuantized files of ");
     if (base[0]) {
         mq_buffer_puts(out, "[");
@@ -358,7 +406,7 @@ static void put_head(const struct mq_page *r, struct mq_buffer *out)
                 url_char(out, at, 0);
         mq_buffer_puts(out, ")");
     } else {
-        mq_markdown_text(out, name.data ? name.data : "a model");
+        mq_markdown_text(out, name.data ? name.data : "the original");
     }
     mq_buffer_puts(out, ", each measured against it.\n\n");
     out->failed = out->failed || name.failed;
@@ -369,6 +417,7 @@ void mq_report_card(const struct mq_page *r, const char *chart, struct mq_buffer
 {
     put_front_matter(r, out);
     put_head(r, out);
+    put_broken(r, out);
     put_files(r, out);
     if (chart) {
         mq_buffer_puts(out, "![Size against KL divergence](");
@@ -376,7 +425,8 @@ void mq_report_card(const struct mq_page *r, const char *chart, struct mq_buffer
         mq_buffer_puts(out, ")\n\n");
     }
     put_choice(r, out);
-    put_run(r, out);
+    if (!mq_report_broken(r))
+        put_run(r, out);
     put_measured(r, out);
     if (source_text(r, "license")[0])
         mq_buffer_puts(out, "The license is the original's.\n");

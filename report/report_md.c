@@ -235,7 +235,7 @@ static void put_fact(struct mq_buffer *out, const char *name, const char *text)
 }
 
 /* Broken limits alone: a reader of a pull request asks what failed. */
-static void put_limits(const struct mq_page *r, struct mq_buffer *out)
+void mq_markdown_limits(const struct mq_page *r, struct mq_buffer *out)
 {
     const cJSON *limits = mq_report_limits(r);
     if (!limits || !mq_report_broken(r))
@@ -327,7 +327,7 @@ void mq_report_markdown(const struct mq_page *r, struct mq_buffer *out)
     plain(r, mq_report_headline, out);
     mq_buffer_puts(out, "**\n\n");
     mq_report_warnings(r, out, put_warning);
-    put_limits(r, out);
+    mq_markdown_limits(r, out);
     for (size_t i = 0; i < r->arms_count; i++)
         if (!r->arms[i].is_baseline)
             put_level(r, &r->arms[i], out);

@@ -200,6 +200,8 @@ cJSON *mq_verify_json(const struct mq_comparison *c, const struct mq_gate *gate)
     cJSON *o = mq_rows_json(c, "verify"), *against = mq_json_object(&b);
     mq_json_put_text(&b, against, "path", c->baseline->path);
     mq_json_put_text(&b, against, "kind", c->baseline->recording ? "recording" : "model");
+    if (c->baseline->recording && c->baseline->recording->model_name)
+        mq_json_put_text(&b, against, "model", c->baseline->recording->model_name);
     mq_json_put_text(&b, against, "compute", mq_compute_name(c->rows[0].compute));
     mq_json_put_bool(&b, against, "same_compute", mq_same_compute(c));
     mq_json_put(&b, o, "against", against);

@@ -12,6 +12,7 @@
 #include "family.h"
 #include "json.h"
 #include "linear.h"
+#include "model_card.h"
 #include "moeq_profile.h"
 #include "open_options.h"
 #include "output_path.h"
@@ -20,6 +21,7 @@
 #include "tokenizer.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -190,6 +192,22 @@ static void put_text_name(struct mq_buffer *b, const struct mq_text *text)
     mq_buffer_free(&names);
 }
 
+/* What cards call the original: of the Hub's cache the repository, else the path's last name; neither has a folder. */
+static void put_model_name(struct mq_buffer *b, const char *path)
+{
+    struct mq_model_card card;
+    char name[PATH_MAX];
+    mq_model_card_read(path, &card);
+    snprintf(name, sizeof name, "%s", card.repository[0] ? card.repository : path);
+    for (size_t n = strlen(name); n > 1 && name[n - 1] == '/'; n--)
+        name[n - 1] = '\0';
+    const char *base = mq_base_name(name);
+    if (!*base || strcmp(base, ".") == 0 || strcmp(base, "..") == 0)
+        return;
+    mq_buffer_puts(b, ",\"model\":");
+    put_name(b, base);
+}
+
 static void print_sources(const struct mq_view *view, struct mq_buffer *b)
 {
     for (size_t i = 0; i < view->files_count; i++) {
@@ -247,6 +265,7 @@ static void print_run(const struct mq_view *view, const struct mq_record_options
     if (text->bos >= 0)
         mq_buffer_printf(b, ",\"bos\":%d", text->bos);
     mq_buffer_printf(b, ",\"token_ids_crc32\":\"%08" PRIx32 "\"", text->ids_crc32);
+    put_model_name(b, view->path);
     if (mq_tokenizer_fingerprint(view, &tokenizer))
         mq_buffer_printf(b, ",\"tokenizer_crc32\":\"%08" PRIx32 "\"", tokenizer);
     mq_buffer_printf(b, ",\"compute\":\"%s\"", mq_compute_name(options->compute));

@@ -30,7 +30,7 @@
  *
  * Metadata: format "moeqref", moeqref.version, .producer, .family, .source (a JSON array: name,
  * bytes and header CRC-32 of each file of the original), .run (a JSON object: protocol, text,
- * tokenizer, sizes, `compute`; absent: f32; `head_level` where the head is blocks; `domains`, where the text
+ * `model`: the original's name without its folder, tokenizer, sizes, `compute`; absent: f32; `head_level` where the head is blocks; `domains`, where the text
  * has some: name, windows, tokens, bytes of the recorded text; and `tasks`, where there are some: name and count
  * of each file), and
  * moeq.options and moeq.notes as in a moeq file.
@@ -124,6 +124,7 @@ struct mq_recording {
     struct mq_playback playback;                /* for the arm that stands for the original */
     struct mq_playback task_playback;           /* the same in the tasks' windows */
     const char *text_name;                      /* as the text was called then */
+    const char *model_name; /* the original, without its folder; NULL: not said */
     enum mq_compute compute;                    /* that it was made with */
     const struct mq_level *head_level;          /* see mq_record_head_level */
     uint64_t weights, weight_bytes, file_bytes; /* of the original */

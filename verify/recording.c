@@ -211,6 +211,7 @@ static moeq_status read_run(struct mq_recording *r, struct run *run, moeq_error 
     run->json = o;
     const cJSON *protocol = mq_json_get(o, "protocol"), *name = mq_json_get(o, "text");
     const cJSON *bos = mq_json_get(o, "bos"), *tokenizer = mq_json_get(o, "tokenizer_crc32");
+    const cJSON *model = mq_json_get(o, "model");
     run->has_bos = bos != NULL;
     r->has_tokenizer = tokenizer != NULL;
     const bool ok =
@@ -228,7 +229,9 @@ static moeq_status read_run(struct mq_recording *r, struct run *run, moeq_error 
         status = mq_fail_file(err, MOEQ_MALFORMED, path,
                               "metadata: " MQ_RECORDING_META_RUN
                               " lacks something, or is no such object");
-    else if (!(r->text_name = mq_arena_strdup(r->view->arena, name->valuestring)))
+    else if (!(r->text_name = mq_arena_strdup(r->view->arena, name->valuestring)) ||
+             (cJSON_IsString(model) &&
+              !(r->model_name = mq_arena_strdup(r->view->arena, model->valuestring))))
         status = mq_fail_memory(err, "opening a recording");
     return status;
 }

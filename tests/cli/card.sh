@@ -56,7 +56,7 @@ table = [l for l in body.splitlines() if l.startswith("| ")]
 assert len({len(re.findall(r"(?<!\\)\|", l)) for l in table if "±" in l}) == 1, table
 outside = re.sub(r"```.*?```", "", body, flags=re.S)
 assert "<i>" not in outside and "](f)" not in outside.replace("\\]", "") , outside
-assert not re.search(r"(?<!\\)`", outside.replace("`moeq fit`", ""))
+assert not re.search(r"(?<!\\)`", re.sub("`moeq (fit|export --level [a-z0-9_]+)`", "", outside))
 commands = re.findall(r"```sh\n(.*?)```", body, flags=re.S)
 assert len(commands) >= 3 and not any("\n`" in c for c in commands)
 Path(work / "commands.sh").write_text("\n".join(commands))
@@ -112,6 +112,34 @@ same "-o '$work/./z.md'" "--card '$work/z.md'" report "$work/r.json" --card "$wo
 same "--report '$work/z.html'" "--report '$work//z.html'" sweep $model "${text[@]}" --levels q4_k --report "$work/z.html" --report "$work//z.html"
 same "the chart of --card 'z.svg'" "--report './z.svg'" sweep $model "${text[@]}" --levels q4_k --card z.md --report ./z.svg
 "$moeq" report "$work/r.json" --card "$work/z.md" -o "$work/z.html" -q || fail "a page beside a card"
+
+# a broken gate is said first, and nothing is recommended
+ln -s "$PWD/$model" "$work/My-Original"
+"$moeq" record "$work/My-Original/" "${text[@]}" -o "$work/ref.moeqref" -q || fail "record"
+echo '{"moeq_gate": 1, "limits": {"kld.mean": {"max": 0.0001}}}' > "$work/gate.json"
+"$moeq" verify "$work/q4.gguf" --against "$work/ref.moeqref" --gate "$work/gate.json" --card "$work/broken.md" --json > "$work/broken.json" 2> /dev/null
+[ $? = 3 ] || fail "a gate that is broken"
+grep -v '^$' "$work/broken.md" | grep -A 2 '^# My-Original, quantized$' | tail -1 | grep -q '^\*\*❌ The gate is broken: 1 limit' || fail "the card does not begin with its broken gate"
+grep -q '^| kld.mean | .* | max 0.0001 |' "$work/broken.md" || fail "the card does not say which limit"
+grep -q '^None: the gate is broken' "$work/broken.md" || fail "the card recommends what breaks its gate"
+grep -q 'from [0-9]* GB\|llama-server' "$work/broken.md" && fail "the card recommends what breaks its gate"
+
+# of a recording, the card has the original's name; of one that does not say it, none
+"$moeq" verify "$work/q4.gguf" --against "$work/ref.moeqref" --card "$work/kept.md" --json > "$work/kept.json" || fail "verify"
+grep -q '^ollama create My-Original -f Modelfile$' "$work/kept.md" && grep -q '^Quantized files of My-Original, ' "$work/kept.md" ||
+    fail "the original's name: $(grep '^# ' "$work/kept.md")"
+sed '/"model":.*"My-Original"/d' "$work/kept.json" > "$work/old.json"
+"$moeq" report "$work/old.json" --card "$work/old.md" -q || fail "a result of an older recording"
+grep -q '^# the original, quantized$' "$work/old.md" && grep -q '^ollama create model -f' "$work/old.md" || fail "no name: $(grep '^# ' "$work/old.md")"
+grep -q 'moeqref' "$work/kept.md" "$work/old.md" && fail "a recording in a card"
+
+# a level is no file yet, and of equals the file is taken
+"$moeq" convert $model -o "$work/x.moeq" --level q4_k -q || fail "convert"
+"$moeq" sweep $model "${text[@]}" --levels q4_k --card "$work/level.md" -q > /dev/null || fail "a level's card"
+[ "$(grep -cF 'model-Q4_K.gguf (not made yet: `moeq export --level q4_k`) |' "$work/level.md")" = 2 ] ||
+    fail "a level stands as a file: $(grep Q4_K.gguf "$work/level.md")"
+"$moeq" sweep $model "${text[@]}" --levels q4_k --files "$work/x.moeq" --card "$work/file.md" -q > /dev/null || fail "a file's card"
+grep -q '^| from 2 GB | x.moeq | ' "$work/file.md" && grep -q '^moeq export x.moeq -o ' "$work/file.md" || fail "not the file: $(grep 'from 2' "$work/file.md")"
 
 # several results as one
 "$moeq" sweep $model "${text[@]}" --levels q4_k,q5_k --json > "$work/a.json" || fail "a"
