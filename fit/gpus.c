@@ -218,6 +218,15 @@ static bool is_joint(const char *text, const char *at)
                                           tolower((unsigned char)at[-3]) == 'm'));
 }
 
+/* The sign of multiplication (U+00D7, in UTF-8) as the letter that people type for it. */
+static void plain_signs(char *text)
+{
+    for (char *at; (at = strstr(text, "\xc3\x97")) != NULL;) {
+        *at = 'x';
+        memmove(at + 1, at + 2, strlen(at + 2) + 1);
+    }
+}
+
 bool mq_gpu_list(const char *text, char *list, size_t room)
 {
     size_t used = 0;
@@ -230,6 +239,7 @@ bool mq_gpu_list(const char *text, char *list, size_t room)
         if ((size_t)(end - p) >= sizeof item)
             return false;
         snprintf(item, sizeof item, "%.*s", (int)(end - p), p);
+        plain_signs(item);
         char *x = (char *)count_behind(item, &cards);
         for (; x && x > item && x[-1] == ' '; x--)
             ;
