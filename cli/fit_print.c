@@ -257,6 +257,39 @@ static void print_quality(const struct mq_fit *fit)
     mq_print_sentence(4, "  from %s", fit->quality_path);
 }
 
+/* Why there is none: rows above with a shorter context, or what the weights alone have too much. */
+static void nothing_text(const struct mq_fit *fit, const char *name, char *text, size_t room)
+{
+    const struct mq_fit_row *least = NULL;
+    bool shorter = false;
+    for (size_t i = 0; i < fit->rows_count; i++) {
+        shorter |= fit->rows[i].verdict == MQ_FIT_SHORTER;
+        if (!least || fit->rows[i].needed_bytes < least->needed_bytes)
+            least = &fit->rows[i];
+    }
+    snprintf(text, room, "no level fits %s with %" PRIu64 " tokens%s", name, fit->context,
+             shorter ? "; see above for shorter contexts." : "");
+    if (shorter || !least) {
+        snprintf(text + strlen(text), room - strlen(text), "%s", shorter ? "" : ".");
+        return;
+    }
+    const uint64_t weights = least->card_weight_bytes, have = mq_fit_weights_room(fit);
+    const uint32_t cards = mq_fit_cards_needed(fit, least);
+    const char *each = fit->target.cards > 1 ? "the cards have" : "the card has";
+    if (weights > have)
+        snprintf(text + strlen(text), room - strlen(text),
+                 ": the weights of %s alone are %.2f GiB, %.2f GiB more than %s for them",
+                 least->name, (double)weights / 0x1p30, (double)(weights - have) / 0x1p30, each);
+    else
+        snprintf(text + strlen(text), room - strlen(text),
+                 ": the weights of %s (%.2f GiB) leave no room for a cache of %d tokens",
+                 least->name, (double)weights / 0x1p30, MQ_FIT_MIN_CONTEXT);
+    if (cards)
+        snprintf(text + strlen(text), room - strlen(text),
+                 "; it takes %u such cards (a number that divides the heads)", cards);
+    snprintf(text + strlen(text), room - strlen(text), ".");
+}
+
 /* Why this one. */
 static void print_take(const struct mq_fit *fit)
 {
@@ -265,8 +298,7 @@ static void print_take(const struct mq_fit *fit)
     const struct mq_fit_row *take = c.take < 0 ? NULL : &fit->rows[c.take];
     mq_fit_target_name(&fit->target, name);
     if (!take)
-        snprintf(text, sizeof text, "no level fits %s with %" PRIu64 " tokens%s.", name,
-                 fit->context, fit->target.unified ? "" : "; see above for shorter contexts");
+        nothing_text(fit, name, text, sizeof text);
     else if (c.take == c.offload && c.on_card < 0 &&
              mq_fit_row_host_bytes(take) > mq_fit_target_host(&fit->target))
         snprintf(text, sizeof text,

@@ -178,6 +178,12 @@ const struct mq_fit_offload *mq_fit_row_offload(const struct mq_fit_row *row);
 /* What the host then holds, the embedding table too. Only of a row that can be split. */
 uint64_t mq_fit_row_host_bytes(const struct mq_fit_row *row);
 
+/* The fewest cards, all as the first one, that the row's weights and whole context fit on in equal parts, of numbers
+ * that divide the heads; 0: none (layers stay whole, cards differ, or more than MQ_GPU_MAX_CARDS). */
+uint32_t mq_fit_cards_needed(const struct mq_fit *fit, const struct mq_fit_row *row);
+/* What all cards have for weights: without margin and buffers. */
+uint64_t mq_fit_weights_room(const struct mq_fit *fit);
+
 /* What the cache holds of so many tokens, all layers together. */
 uint64_t mq_fit_kv_bytes(const struct mq_fit *fit, uint64_t tokens);
 

@@ -178,8 +178,10 @@ static void put_offload(struct mq_json_tree *b, cJSON *parent, const char *key, 
                        o->tokens_per_second > 0 ? o->tokens_per_second : (double)NAN);
 }
 
-static void put_row(struct mq_json_tree *b, cJSON *rows, const struct mq_fit_row *r)
+static void put_row(struct mq_json_tree *b, cJSON *rows, const struct mq_fit *fit,
+                    const struct mq_fit_row *r)
 {
+    const uint32_t cards = r->verdict == MQ_FIT_FITS ? 0 : mq_fit_cards_needed(fit, r);
     cJSON *o = mq_json_object(b);
     mq_json_append(b, rows, o);
     mq_json_put_text(b, o, "name", r->name);
@@ -198,6 +200,7 @@ static void put_row(struct mq_json_tree *b, cJSON *rows, const struct mq_fit_row
     mq_json_put_number(b, o, "spare_bytes", (double)r->spare_bytes);
     mq_json_put_text(b, o, "verdict", mq_fit_verdict_name(r->verdict));
     mq_json_put_number(b, o, "max_context_tokens", (double)r->max_context);
+    mq_json_put_number(b, o, "cards_needed", cards ? cards : (double)NAN);
     put_offload(b, o, "offload_layers", &r->layers);
     put_offload(b, o, "offload_experts", &r->experts);
     mq_json_put_number(b, o, "active_bytes_per_token", (double)r->active_bytes);
@@ -356,7 +359,7 @@ cJSON *mq_fit_json(const struct mq_fit *fit)
     cJSON *rows = mq_json_array(&b);
     mq_json_put(&b, o, "rows", rows);
     for (size_t i = 0; i < fit->rows_count; i++)
-        put_row(&b, rows, &fit->rows[i]);
+        put_row(&b, rows, fit, &fit->rows[i]);
     put_choice(&b, o, fit);
     put_launches(&b, o, fit);
     return mq_json_finish(&b, o);

@@ -276,3 +276,49 @@ void mq_fit_place(const struct mq_fit_parts *p, struct mq_fit_row *row)
         row->tokens_per_second = o->tokens_per_second;
     }
 }
+
+/* ---- more cards ---- */
+
+/* What one of so many cards, all as the first one, has for weights, cache and states. */
+static uint64_t room_of_card(const struct mq_fit *fit, uint64_t tokens)
+{
+    const struct mq_fit_parts p = {.fit = fit};
+    const struct split none = {0};
+    return capacity(&p, 0, none, tokens);
+}
+
+uint64_t mq_fit_weights_room(const struct mq_fit *fit)
+{
+    struct mq_fit one = *fit;
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < fit->target.cards; i++) {
+        one.target.card[0] = fit->target.card[i];
+        sum += room_of_card(&one, MQ_FIT_MIN_CONTEXT);
+    }
+    return sum;
+}
+
+/* vLLM refuses heads that the cards do not divide (ModelConfig.verify_with_parallel_config). */
+static bool divides_heads(const struct mq_fit *fit, uint32_t cards)
+{
+    for (uint32_t l = 0; l < fit->view->hparams.layers; l++)
+        if (fit->view->program->layers[l]->layer.attention.heads % cards)
+            return false;
+    return true;
+}
+
+uint32_t mq_fit_cards_needed(const struct mq_fit *fit, const struct mq_fit_row *row)
+{
+    if (!runtime_of(fit)->splits_layers || !mq_fit_target_is_even(&fit->target))
+        return 0;
+    struct mq_fit more = *fit;
+    for (uint32_t n = fit->target.cards; n <= MQ_GPU_MAX_CARDS; n++) {
+        more.target.cards = n;
+        more.target.card[n - 1] = fit->target.card[0];
+        const uint64_t all =
+            row->card_weight_bytes + mq_fit_kv_bytes(&more, fit->context) + fit->state_bytes;
+        if (divides_heads(fit, n) && all <= n * room_of_card(&more, fit->context))
+            return n;
+    }
+    return 0;
+}

@@ -82,6 +82,15 @@ grep -q "no level fits GeForce RTX 4090 with 8192 tokens, nor that and a host of
 usage fit "--ram 'much': expected a size such as 64GiB" fit $big --gpu 4090 --ram much
 usage fit "--context '8kk': expected a whole number above 0, such as 8192 or 8k" fit $big --gpu 4090 --context 8kk
 
+# vLLM has no host for the rest: what is too much, and how many such cards it takes; the sign for "x"
+"$moeq" fit $model --gpu 2×4090 --runtime vllm | tr '\n' ' ' | tr -s ' ' > "$work/stdout"
+grep -q "no level fits 2 x GeForce RTX 4090 with 8192 tokens: the weights of bf16 alone are 86.99 GiB, [0-9.]* GiB more than the cards have for them; it takes 8 such cards (a number that divides the heads)\." \
+    "$work/stdout" || fail "weights alone: $(grep -o 'Best.*' "$work/stdout")"
+json "d['rows'][0]['verdict'] == 'fits'" fit $model --gpu 8x4090 --runtime vllm --json
+json "d['rows'][0]['verdict'] == 'does_not_fit' and d['rows'][0]['cards_needed'] == 8" fit $model --gpu 4x4090 --runtime vllm --json
+"$moeq" fit $model --vram 99GiB --runtime vllm --context 32768 | tr '\n' ' ' | tr -s ' ' > "$work/stdout"
+grep -q "; see above for shorter contexts\." "$work/stdout" || fail "shorter contexts: $(grep -o 'Best.*' "$work/stdout")"
+
 # lines to run, of what fits and of what does with some experts on the host
 "$moeq" fit $model --gpu 4090 --levels q4_k,q3_k --attention q4_k > "$work/stdout" || fail "fit"
 grep -q "^  q3_k, all of it on the card: at most [0-9]* tokens/s$" "$work/stdout" || fail "title"
