@@ -278,12 +278,12 @@ static void nothing_text(const struct mq_fit *fit, const char *name, char *text,
     const char *each = fit->target.cards > 1 ? "the cards have" : "the card has";
     if (weights > have)
         snprintf(text + strlen(text), room - strlen(text),
-                 ": the weights of %s alone are %.2f GiB, %.2f GiB more than %s for them",
-                 least->name, (double)weights / 0x1p30, (double)(weights - have) / 0x1p30, each);
+                 ": the weights%s%s alone are %.2f GiB, %.2f GiB more than %s for them",
+                 least->as_stored ? " " : " of ", least->name, (double)weights / 0x1p30, (double)(weights - have) / 0x1p30, each);
     else
         snprintf(text + strlen(text), room - strlen(text),
-                 ": the weights of %s (%.2f GiB) leave no room for a cache of %d tokens",
-                 least->name, (double)weights / 0x1p30, MQ_FIT_MIN_CONTEXT);
+                 ": the weights%s%s (%.2f GiB) leave no room for a cache of %d tokens",
+                 least->as_stored ? " " : " of ", least->name, (double)weights / 0x1p30, MQ_FIT_MIN_CONTEXT);
     if (cards)
         snprintf(text + strlen(text), room - strlen(text),
                  "; it takes %u such cards (a number that divides the heads)", cards);
@@ -317,6 +317,9 @@ static void print_take(const struct mq_fit *fit)
                  "largest "
                  "level that fits %s with %" PRIu64 " tokens, which is rounded coarsely.",
                  take->name, fit->rows[c.on_card].name, name, fit->context);
+    else if (take->as_stored)
+        snprintf(text, sizeof text, "%s, which fits %s with %" PRIu64 " tokens: nothing is lost.",
+                 take->name, name, fit->context);
     else if (take->has_quality)
         snprintf(text, sizeof text,
                  "%s: the lowest KL divergence (%.5f) of the measured levels that fit %s with "
@@ -327,7 +330,8 @@ static void print_take(const struct mq_fit *fit)
                  "%s: the largest level that fits %s with %" PRIu64
                  " tokens. (moeq sweep --json measures what it costs; --quality joins it.)",
                  take->name, name, fit->context);
-    if (take && take->requantized)
+    if (take && take->requantized && fit->view->kind != MQ_VIEW_FOLDER &&
+        fit->view->kind != MQ_VIEW_CONFIG)
         snprintf(text + strlen(text), sizeof text - strlen(text),
                  " Make it from the original model: this one is quantized already.");
     printf("\nBest       ");

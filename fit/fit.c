@@ -37,8 +37,22 @@ moeq_status mq_fit_begin(const struct mq_view *view, const struct mq_fit_target 
     return mq_fit_measure(fit, err);
 }
 
-moeq_status mq_fit_add(struct mq_fit *fit, const char *name, const struct mq_policy *policy,
-                       moeq_error *err)
+/* The bytes of the source's own files: scales of several rows count once. */
+static void take_stored_bytes(const struct mq_view *view, struct mq_plan *plan)
+{
+    plan->total = (struct mq_plan_total){0};
+    memset(plan->by_class, 0, sizeof plan->by_class);
+    for (size_t i = 0; i < view->tensors_count; i++) {
+        struct mq_plan_entry *e = &plan->entries[i];
+        e->size_bytes = mq_tensor_stored_bytes(e->tensor);
+        mq_plan_total_add(&plan->total, e->tensor, e->size_bytes);
+        mq_plan_total_add(&plan->by_class[mq_view_class(view, e->tensor->role)], e->tensor,
+                          e->size_bytes);
+    }
+}
+
+static moeq_status add_row(struct mq_fit *fit, const char *name, const struct mq_policy *policy,
+                           bool as_stored, moeq_error *err)
 {
     if (fit->rows_count == MQ_FIT_MAX_ROWS)
         return mq_fail(err, MOEQ_LIMIT, "at most %d levels at once", MQ_FIT_MAX_ROWS);
@@ -48,6 +62,9 @@ moeq_status mq_fit_add(struct mq_fit *fit, const char *name, const struct mq_pol
     *row =
         (struct mq_fit_row){.name = name, .kld_mean = NAN, .ppl_ratio = NAN, .exact_set_rate = NAN};
     MQ_TRY(mq_plan_create_sizes(fit->view, policy, &plan, err));
+    row->as_stored = as_stored;
+    if (as_stored)
+        take_stored_bytes(fit->view, plan);
     row->weights = plan->total.weights;
     row->weight_bytes = plan->total.bytes;
     row->bits_per_weight = mq_bits_per_weight(plan->total.bytes, plan->total.weights);
@@ -67,9 +84,30 @@ moeq_status mq_fit_add(struct mq_fit *fit, const char *name, const struct mq_pol
     return status;
 }
 
+moeq_status mq_fit_add(struct mq_fit *fit, const char *name, const struct mq_policy *policy,
+                       moeq_error *err)
+{
+    return add_row(fit, name, policy, false, err);
+}
+
+moeq_status mq_fit_add_stored(struct mq_fit *fit, const char *name, moeq_error *err)
+{
+    const struct mq_policy as_stored = {0};
+    return add_row(fit, name, &as_stored, true, err);
+}
+
+/* More bytes than the source's say no more than it does. */
+static bool is_blown_up(const struct mq_fit *fit, const struct mq_fit_row *row)
+{
+    const struct mq_fit_row *first = &fit->rows[0]; /* where mq_fit_add_usual puts it */
+    return first->as_stored && row != first && row->weight_bytes >= first->weight_bytes;
+}
+
 int mq_fit_best(const struct mq_fit *fit)
 {
     int best = -1;
+    if (fit->rows_count && fit->rows[0].as_stored && fit->rows[0].verdict == MQ_FIT_FITS)
+        return 0;
     for (size_t i = 0; i < fit->rows_count; i++) {
         const struct mq_fit_row *r = &fit->rows[i], *b = best < 0 ? NULL : &fit->rows[best];
         if (r->verdict != MQ_FIT_FITS)
@@ -105,7 +143,7 @@ static int choose_offload(const struct mq_fit *fit, uint64_t least, double rate,
     int large = -1, small = -1, fast = -1, near = -1;
     for (size_t i = 0; i < fit->rows_count; i++) {
         const struct mq_fit_row *r = &fit->rows[i];
-        if (!mq_fit_row_offload(r) || r->weight_bytes <= least)
+        if (!mq_fit_row_offload(r) || r->weight_bytes <= least || is_blown_up(fit, r))
             continue;
         if (near < 0 || mq_fit_row_host_bytes(r) < mq_fit_row_host_bytes(&fit->rows[near]))
             near = (int)i;

@@ -84,6 +84,7 @@ struct mq_fit_offload {
 struct mq_fit_row {
     const char *name; /* borrowed */
     bool quantized;   /* any of its tensors */
+    bool as_stored;   /* the source's own files */
     bool requantized; /* any that the source has quantized, at another level */
     uint64_t weights, weight_bytes;
     double bits_per_weight, expert_bits; /* of all; of experts, or the MLPs of a dense model */
@@ -127,6 +128,8 @@ struct mq_fit {
     struct mq_fit_row rows[MQ_FIT_MAX_ROWS];
     size_t rows_count;
     const char *quality_path; /* borrowed; NULL: no quality was joined */
+    const char
+        *unread; /* borrowed: a storage of the source that the runtime does not have; NULL: none */
     const char *mix; /* borrowed: options of the rows' levels, " --attention q4_k"; NULL: none */
 };
 
@@ -140,8 +143,13 @@ moeq_status mq_fit_begin(const struct mq_view *view, const struct mq_fit_target 
 moeq_status mq_fit_add(struct mq_fit *fit, const char *name, const struct mq_policy *policy,
                        moeq_error *err);
 
-/* Adds the rows of who names no levels: every level that the runtime reads, but for what `mix` gives classes and
- * tensors; of a moeq or GGUF file one, as it is stored. */
+/* Adds the row of a model as it is stored: what a runtime that loads it so holds. */
+moeq_status mq_fit_add_stored(struct mq_fit *fit, const char *name, moeq_error *err);
+#define MQ_FIT_AS_STORED "as stored"
+
+/* Adds the rows of who names no levels: of a model that its makers quantized first it as it is stored, if the runtime
+ * loads that; every level that the runtime reads, but for what `mix` gives classes and tensors; of a moeq or GGUF
+ * file one, as it is stored. */
 moeq_status mq_fit_add_usual(struct mq_fit *fit, const struct mq_policy *mix, moeq_error *err);
 
 /*

@@ -94,7 +94,7 @@ static moeq_status join(struct mq_fit_row *row, const cJSON *sweep_row, const ch
         return mq_fail_file(err, MOEQ_MALFORMED, path, "row %s: \"weight_bytes\" is missing",
                             row->name);
     const bool is_baseline = cJSON_IsTrue(mq_json_get(sweep_row, "is_baseline"));
-    if (bytes != row->weight_bytes) {
+    if (bytes != row->weight_bytes && !row->as_stored) {
         if (is_baseline) /* stored at another precision than the row asks for: simply not measured
                           */
             return MOEQ_OK;
@@ -127,7 +127,7 @@ static const cJSON *find_row(const cJSON *rows, const struct mq_fit_row *row)
         else if (cJSON_IsString(name) && strcmp(name->valuestring, row->name) == 0)
             return r;
     }
-    return row->quantized ? NULL : baseline;
+    return row->quantized && !row->as_stored ? NULL : baseline;
 }
 
 moeq_status mq_fit_join_quality(struct mq_fit *fit, const char *path, moeq_error *err)
@@ -188,6 +188,7 @@ static void put_row(struct mq_json_tree *b, cJSON *rows, const struct mq_fit *fi
     mq_json_put_number(b, o, "weights", (double)r->weights);
     mq_json_put_number(b, o, "weight_bytes", (double)r->weight_bytes);
     mq_json_put_number(b, o, "weight_gib", (double)r->weight_bytes / 0x1p30);
+    mq_json_put_bool(b, o, "as_stored", r->as_stored);
     mq_json_put_bool(b, o, "requantized", r->requantized);
     mq_json_put_number(b, o, "bits_per_weight", r->bits_per_weight);
     mq_json_put_number(b, o, "host_embedding_bytes", (double)r->host_embedding_bytes);

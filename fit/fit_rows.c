@@ -2,9 +2,11 @@
 #include "fit.h"
 
 #include "error.h"
+#include "gguf_names.h"
+#include "stored.h"
 
 /* A file that is quantized already, as it stands: named by the level of its experts. */
-static moeq_status add_stored(struct mq_fit *fit, moeq_error *err)
+static moeq_status add_file(struct mq_fit *fit, moeq_error *err)
 {
     const struct mq_policy as_stored = {0};
     const char *name = "stored";
@@ -12,6 +14,31 @@ static moeq_status add_stored(struct mq_fit *fit, moeq_error *err)
         if (mq_view_class(fit->view, fit->view->tensors[i].role) == MQ_CLASS_EXPERTS)
             name = fit->view->tensors[i].storage;
     return mq_fit_add(fit, name, &as_stored, err);
+}
+
+/*
+ * Of a folder or config.json whose makers quantized it: the row of that. vLLM loads such checkpoints as they are;
+ * llama.cpp what GGUF has a type for. *added: the runtime loads it; nothing larger says more.
+ */
+static moeq_status add_original(struct mq_fit *fit, bool *added, moeq_error *err)
+{
+    const bool is_gguf = mq_fit_target_runtime(&fit->target)->reads_levels;
+    const char *storage = NULL;
+    *added = false;
+    for (size_t i = 0; i < fit->view->tensors_count; i++) {
+        const struct mq_tensor *t = &fit->view->tensors[i];
+        const struct mq_level *level;
+        MQ_TRY(mq_tensor_stored(fit->view, t, &level, err));
+        if (!level->quantized)
+            continue;
+        storage = t->storage;
+        if (is_gguf && !mq_gguf_type_by_storage(storage))
+            fit->unread = storage;
+    }
+    if (!storage || fit->unread)
+        return MOEQ_OK;
+    *added = true;
+    return mq_fit_add_stored(fit, MQ_FIT_AS_STORED, err);
 }
 
 /* Of a level, what the mix leaves to it. */
@@ -29,8 +56,11 @@ static moeq_status add_level(struct mq_fit *fit, const struct mq_level *level,
 moeq_status mq_fit_add_usual(struct mq_fit *fit, const struct mq_policy *mix, moeq_error *err)
 {
     if (fit->view->kind == MQ_VIEW_MOEQ || fit->view->kind == MQ_VIEW_GGUF)
-        return add_stored(fit, err);
-    MQ_TRY(add_level(fit, mq_level_find("bf16"), mix, err));
+        return add_file(fit, err);
+    bool as_stored;
+    MQ_TRY(add_original(fit, &as_stored, err));
+    if (!as_stored)
+        MQ_TRY(add_level(fit, mq_level_find("bf16"), mix, err));
     if (!mq_fit_target_runtime(&fit->target)->reads_levels)
         return MOEQ_OK;
     for (size_t i = 0; i < mq_levels_count; i++)

@@ -50,7 +50,18 @@ static size_t runtime_sentences(const struct mq_fit *fit, char (*text)[MQ_FIT_SE
                  r->used_percent / 10);
     bool quantized = false;
     for (size_t i = 0; i < fit->rows_count; i++)
-        quantized |= fit->rows[i].quantized;
+        quantized |= fit->rows[i].quantized && !fit->rows[i].as_stored;
+    if (fit->unread)
+        snprintf(text[n++], MQ_FIT_SENTENCE,
+                 "the model is stored as %s, of which GGUF has no type: there is no row of it as "
+                 "it is (--runtime "
+                 "vllm has one)",
+                 fit->unread);
+    if (fit->rows_count && fit->rows[0].as_stored)
+        snprintf(text[n++], MQ_FIT_SENTENCE,
+                 "\"%s\" is the model as its makers quantized it%s: nothing larger says more",
+                 fit->rows[0].name,
+                 fit->view->kind == MQ_VIEW_CONFIG ? ", by config.json's quantization_config" : "");
     if (quantized && !r->reads_levels)
         snprintf(
             text[n++], MQ_FIT_SENTENCE,
@@ -162,6 +173,8 @@ static size_t place_sentences(const struct mq_fit *fit, char (*text)[MQ_FIT_SENT
 
 static size_t rate_sentences(const struct mq_fit *fit, char (*text)[MQ_FIT_SENTENCE])
 {
+    const enum mq_view_kind kind = fit->view->kind;
+    const bool is_file = kind == MQ_VIEW_MOEQ || kind == MQ_VIEW_GGUF;
     bool offloads = false, rates = false, again = false;
     size_t n = 0;
     for (size_t i = 0; i < fit->rows_count; i++) {
@@ -170,9 +183,14 @@ static size_t rate_sentences(const struct mq_fit *fit, char (*text)[MQ_FIT_SENTE
         rates |= fit->rows[i].tokens_per_second > 0;
     }
     if (again)
-        snprintf(text[n++], MQ_FIT_SENTENCE,
-                 "levels are made from the original model: this one is quantized already, so moeq "
-                 "export refuses to change them, and moeq convert adds to the error");
+        snprintf(
+            text[n++], MQ_FIT_SENTENCE, "%s",
+            is_file
+                ? "levels are made from the original model: this one is quantized already, so moeq "
+                  "export refuses to change them, and moeq convert adds to the error"
+                : "levels are made by moeq convert of what the makers quantized already: their "
+                  "error is "
+                  "added to that");
     if (rates)
         snprintf(text[n++], MQ_FIT_SENTENCE,
                  "tokens/s: an upper bound for one stream with a full context, bandwidth / (active "

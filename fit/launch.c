@@ -177,7 +177,7 @@ static void say_lm_studio(const struct mq_fit *fit, struct mq_launch *l)
 static void say_vllm(const struct mq_fit *fit, const char *source, struct mq_launch *l)
 {
     const struct mq_runtime *r = mq_fit_target_runtime(&fit->target);
-    if (l->row->quantized) {
+    if (l->row->quantized && !l->row->as_stored) {
         snprintf(l->why_not, sizeof l->why_not,
                  "%s is read by vLLM through a plugin for GGUF alone (vllm-gguf-plugin)",
                  l->row->name);
@@ -205,6 +205,19 @@ static void say_title(const struct mq_fit *fit, struct mq_launch *l)
                  fit->view->hparams.layers);
 }
 
+/* Of what its makers quantized, export writes only that: the level is made on the way. */
+static void say_make(const struct mq_fit *fit, const char *source, const char *file,
+                     struct mq_launch *l)
+{
+    const char *kind = mq_recipe_find(l->row->name) ? "recipe" : "level";
+    const char *mix = fit->mix ? fit->mix : "";
+    if (l->row->requantized)
+        say(l->make, "moeq convert %s -o made.moeq --%s %s%s && moeq export made.moeq -o %s",
+            source, kind, l->row->name, mix, file);
+    else
+        say(l->make, "moeq export %s -o %s --%s %s%s", source, file, kind, l->row->name, mix);
+}
+
 static void launch(const struct mq_fit *fit, int row, struct mq_launch *l)
 {
     const struct mq_view *view = fit->view;
@@ -230,14 +243,13 @@ static void launch(const struct mq_fit *fit, int row, struct mq_launch *l)
     if (view->kind == MQ_VIEW_GGUF)
         snprintf(file, sizeof file, "%s", view->path);
     else
-        snprintf(file, sizeof file, "%.200s-%.80s.gguf", stem, l->row->name);
+        snprintf(file, sizeof file, "%.200s-%.80s.gguf", stem,
+                 l->row->as_stored ? "original" : l->row->name);
     const char *name = quote(file, quoted_file);
-    if (view->kind == MQ_VIEW_MOEQ)
+    if (view->kind == MQ_VIEW_MOEQ || l->row->as_stored)
         say(l->make, "moeq export %s -o %s", quote(source, quoted), name);
     else if (view->kind != MQ_VIEW_GGUF)
-        say(l->make, "moeq export %s -o %s --%s %s%s", quote(source, quoted), name,
-            mq_recipe_find(l->row->name) ? "recipe" : "level", l->row->name,
-            fit->mix ? fit->mix : "");
+        say_make(fit, quote(source, quoted), name, l);
     say_llama_cpp(fit, name, l);
     say_ollama(fit, file, l);
     say_lm_studio(fit, l);

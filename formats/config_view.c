@@ -1,4 +1,5 @@
 /* config_view.c: a view of config.json alone, for planning a model that is not here. */
+#include "claimed_storage.h"
 #include "config_keys.h"
 #include "view_int.h"
 
@@ -11,10 +12,16 @@
 #include <inttypes.h>
 #include <string.h>
 
+/* How weights that are not here are stored. */
+struct unseen {
+    enum mq_dtype dtype;
+    struct mq_claimed_modules quantized;
+};
+
 /* "dtype" is what Transformers 5 writes, "torch_dtype" what all before it did. Checkpoints of the
  * families that moeq knows are published in bfloat16 where the config is silent. */
-static moeq_status read_dtype(const struct mq_buffer *text, const char *path, enum mq_dtype *dtype,
-                              moeq_error *err)
+static moeq_status read_storage(struct mq_view *view, const char *path, struct unseen *unseen,
+                                moeq_error *err)
 {
     static const struct {
         const char *name;
@@ -22,7 +29,8 @@ static moeq_status read_dtype(const struct mq_buffer *text, const char *path, en
     } dtypes[] = {{"bfloat16", MQ_BF16}, {"float16", MQ_F16}, {"float32", MQ_F32}};
     const struct mq_json_limits limits = {.depth = 32, .values = 100000};
     cJSON *config = NULL, *outer = NULL;
-    *dtype = MQ_BF16;
+    const struct mq_buffer *text = &view->side[MQ_SIDE_CONFIG];
+    unseen->dtype = MQ_BF16;
     MQ_TRY(mq_json_parse(text->data, text->size, &limits, path, 0, &config, err));
     moeq_status status = mq_config_flatten(&config, &outer, err);
     const cJSON *name = mq_json_get(config, "dtype");
@@ -31,7 +39,7 @@ static moeq_status read_dtype(const struct mq_buffer *text, const char *path, en
     bool known = !name || cJSON_IsNull(name);
     for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
         if (cJSON_IsString(name) && strcmp(name->valuestring, dtypes[i].name) == 0) {
-            *dtype = dtypes[i].dtype;
+            unseen->dtype = dtypes[i].dtype;
             known = true;
         }
     if (status == MOEQ_OK && !known)
@@ -39,6 +47,8 @@ static moeq_status read_dtype(const struct mq_buffer *text, const char *path, en
                               "weights of dtype \"%.40s\" are not supported (float32, float16, "
                               "bfloat16)",
                               cJSON_IsString(name) ? name->valuestring : "?");
+    if (status == MOEQ_OK)
+        status = mq_claimed_modules_read(view, config, &unseen->quantized, err);
     cJSON_Delete(config);
     cJSON_Delete(outer);
     return status;
@@ -51,34 +61,40 @@ static moeq_status place_unseen(void *user, struct mq_view *view, struct mq_tens
     /* mq_view_build allows 2^18 tensors: such ones in f32 are 2^60 bytes, so no sum overflows.
      * Known models have 2^40 weights in all. */
     const uint64_t max_tensor_weights = UINT64_C(1) << 40;
-    const enum mq_dtype dtype = *(const enum mq_dtype *)user;
+    const struct unseen *unseen = user;
     uint64_t weights;
     if (!mq_mul_u64(t->rows, t->cols, &weights) || weights > max_tensor_weights)
         return mq_fail_file(err, MOEQ_LIMIT, view->path,
                             "asks for a tensor '%s' of %" PRIu64 " x %" PRIu64
                             " weights: no model has one so large",
                             t->name, t->rows, t->cols);
-    t->storage = mq_dtype_storage(dtype);
-    t->row_bytes = t->cols * mq_dtype_bytes(dtype);
-    return MOEQ_OK;
+    t->storage = mq_dtype_storage(unseen->dtype);
+    t->row_bytes = t->cols * mq_dtype_bytes(unseen->dtype);
+    return unseen->quantized.plain ? mq_claimed_storage(view, &unseen->quantized, t, err) : MOEQ_OK;
 }
 
-moeq_status mq_view_build_from_config(struct mq_view *view, enum mq_dtype dtype, moeq_error *err)
+static moeq_status build(struct mq_view *view, struct unseen *unseen, moeq_error *err)
 {
-    const struct mq_view_source source = {.user = &dtype, .place = place_unseen};
+    const struct mq_view_source source = {.user = unseen, .place = place_unseen};
     view->kind = MQ_VIEW_CONFIG;
     if (view->options.lm_head != MQ_HEAD_DEFAULT)
         view->hparams.tied_head = view->options.lm_head == MQ_HEAD_TIED;
     return mq_view_build(view, &source, err);
 }
 
+moeq_status mq_view_build_from_config(struct mq_view *view, enum mq_dtype dtype, moeq_error *err)
+{
+    struct unseen unseen = {.dtype = dtype};
+    return build(view, &unseen, err);
+}
+
 static moeq_status open_config(const char *path, struct mq_view *view, moeq_error *err)
 {
     enum { CAP_BYTES = 16 << 20 };
-    enum mq_dtype dtype;
+    struct unseen unseen = {0};
     MQ_TRY(mq_file_read_all(path, CAP_BYTES, &view->side[MQ_SIDE_CONFIG], err));
     MQ_TRY(mq_config_parse(view, path, err));
-    MQ_TRY(read_dtype(&view->side[MQ_SIDE_CONFIG], path, &dtype, err));
+    MQ_TRY(read_storage(view, path, &unseen, err));
     /* The one source file: what messages about a tensor name. */
     view->files = mq_arena_alloc(view->arena, 1, sizeof *view->files);
     if (!view->files)
@@ -86,7 +102,7 @@ static moeq_status open_config(const char *path, struct mq_view *view, moeq_erro
     view->files[0].name = mq_base_name(view->path);
     MQ_TRY(mq_file_open(path, &view->files[0].file, err));
     view->files_count = 1;
-    return mq_view_build_from_config(view, dtype, err);
+    return build(view, &unseen, err);
 }
 
 moeq_status mq_view_from_config(const char *path, const struct mq_open_options *options,

@@ -138,6 +138,21 @@ grep -q "^Take q8_0: 6\.[0-9]* MiB, fits a card with 2.00 GiB" "$work/stdout" ||
 usage sweep "--kv, --runtime, --bandwidth, --ram and --gpu-context are about a card: --gpu or --vram" \
     sweep $model_folder --text "$work/text" --levels q4_k --kv q8_0
 
+# what its makers quantized, by config.json alone and of a folder: first the row of that
+quantized=tests/fixtures/families
+mkdir -p "$work/fp8" && cp $quantized/deepseek_v3_fp8/config.json "$work/fp8"
+for folder in $quantized/deepseek_v3_fp8 "$work/fp8"; do
+    json "[r['name'] for r in d['rows']] == ['as stored'] and d['rows'][0]['as_stored'] and d['choice']['take'] == 'as stored' and \
+        d['run'][0]['vllm'].startswith('vllm serve $folder ')" fit "$folder" --vram 24GiB --runtime vllm --json
+    json "d['rows'][0]['name'] == 'bf16' and any('f8_e4m3, of which GGUF has no type' in a for a in d['assumptions']) and \
+        ' && moeq export made.moeq -o ' in d['run'][0]['make']" fit "$folder" --vram 24GiB --json
+done
+json "d['rows'][0]['name'] == 'as stored' and 'bf16' not in [r['name'] for r in d['rows']] and d['best'] == 'as stored' and \
+    d['run'][0]['make'] == 'moeq export $quantized/gpt_oss_mxfp4 -o gpt_oss_mxfp4-original.gguf' and len(d['run']) == 1" \
+    fit $quantized/gpt_oss_mxfp4/config.json --vram 24GiB --json
+"$moeq" fit $quantized/gpt_oss_mxfp4 --vram 24GiB | tr '\n' ' ' | tr -s ' ' | grep -q 'Best as stored, which fits .*: nothing is lost\.' ||
+    fail "as stored"
+
 # a few bytes that ask for much work: 196,000 tensors, and 8,000 layers
 python3 - "$work" << 'PYTHON'
 import json, sys

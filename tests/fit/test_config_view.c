@@ -122,6 +122,148 @@ static moeq_status open_changed(const char *extra, struct mq_view **view, moeq_e
     return mq_view_from_config(path, NULL, view, err);
 }
 
+/* A fixture's config with quantization_config; an override behind replaces nothing that it has. */
+static moeq_status open_quantized(const char *name, const char *quantization, struct mq_view **view,
+                                  moeq_error *err)
+{
+    char path[80];
+    struct mq_buffer text, whole = {0};
+    snprintf(path, sizeof path, "tests/fixtures/configs/%s.json", name);
+    ck_assert_ok(mq_file_read_all(mq_test_source(path), 1 << 20, &text, err));
+    size_t n = text.size;
+    while (n > 0 && ((const char *)text.data)[n - 1] != '}')
+        n--;
+    mq_buffer_printf(&whole, "%.*s, \"quantization_config\": {%s}}", (int)n - 1,
+                     (const char *)text.data, quantization);
+    ck_assert(mq_buffer_ok(&whole));
+    const char *copy = mq_test_temporary("quantized.json");
+    ck_assert_ok(mq_file_replace(copy, whole.data, whole.size, err));
+    mq_buffer_free(&text);
+    mq_buffer_free(&whole);
+    return mq_view_from_config(copy, NULL, view, err);
+}
+
+#define FP8 "\"quant_method\": \"fp8\", \"fmt\": \"e4m3\", \"weight_block_size\": [128, 128]"
+#define MXFP4 "\"quant_method\": \"mxfp4\""
+#define INT4(more)                                                                                 \
+    "\"quant_method\": \"compressed-tensors\", \"format\": \"pack-quantized\", "                   \
+    "\"config_groups\": {\"group_0\": {\"targets\": [\"Linear\"], \"weights\": {\"num_bits\": 4, " \
+    "\"type\": \"int\", \"strategy\": \"group\", \"group_size\": 32, \"symmetric\": true}}}" more
+
+/* What their makers published: bytes of all tensors (total_size of the index); of DeepSeek-V3 (688.6e9) without the
+ * layer that predicts further tokens, of Kimi-K2-Thinking without its tensors of shapes. */
+START_TEST(published_quantized)
+{
+    static const struct {
+        const char *name, *quantization;
+        double gigabytes, tolerance;
+        const char *storage;
+        bool gguf;
+    } models[] = {
+        {"gpt-oss-20b", MXFP4, 13.761264768, 0, "mxfp4", true},
+        {"gpt-oss-120b", MXFP4, 65.248815744, 0, "mxfp4", true},
+        {"deepseek-v3", FP8, 673.5, 1, "f8_e4m3", false},
+        {"kimi-k2",
+         INT4(", \"ignore\": [\"lm_head\", \"re:.*self_attn.*\", \"re:.*shared_experts.*\", "
+              "\"re:.*mlp\\\\.(gate|up|gate_up|down)_proj.*\"]"),
+         594.2, 0.1, "i4_32", false},
+    };
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        struct mq_fit_target target = target_of("h200", 8);
+        const struct mq_policy none = {0};
+        struct mq_view *view;
+        struct mq_fit fit;
+        moeq_error err = {0};
+        ck_assert_ok(open_quantized(models[i].name, models[i].quantization, &view, &err));
+        ck_assert_uint_eq(view->notes_count, 0);
+        target.runtime = mq_runtime_find("vllm");
+        begin_target(&fit, view, &target, 2048);
+        ck_assert_ok(mq_fit_add_usual(&fit, &none, &err));
+        ck_assert_uint_eq(fit.rows_count, 1);
+        ck_assert_str_eq(fit.rows[0].name, "as stored");
+        ck_assert_double_eq_tol((double)fit.rows[0].weight_bytes / 1e9, models[i].gigabytes,
+                                models[i].tolerance + 1e-10);
+        ck_assert_int_eq(mq_fit_choose(&fit).take, 0);
+        /* llama.cpp: what GGUF has a type for; nothing larger is offered then. */
+        target.runtime = NULL;
+        begin_target(&fit, view, &target, 2048);
+        ck_assert_ok(mq_fit_add_usual(&fit, &none, &err));
+        ck_assert_str_eq(fit.rows[0].name, models[i].gguf ? "as stored" : "bf16");
+        ck_assert(assumes(&fit, models[i].gguf ? "as its makers quantized it" : models[i].storage));
+        ck_assert(!models[i].gguf == assumes(&fit, "of which GGUF has no type"));
+        if (models[i].gguf)
+            ck_assert_int_eq(mq_fit_choose(&fit).take, 0);
+        mq_view_close(view);
+    }
+}
+END_TEST
+
+/* A config.json alone says of every matrix what its folder does. */
+START_TEST(quantized_equals_folder)
+{
+    static const char *const names[] = {"deepseek_v3_fp8", "gpt_oss_mxfp4", "kimi_k2_int4"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[120];
+        struct mq_view *folder, *config;
+        moeq_error err = {0};
+        size_t quantized = 0;
+        snprintf(path, sizeof path, "tests/fixtures/families/%s", names[i]);
+        ck_assert_ok(mq_model_open(mq_test_source(path), &folder, &err));
+        snprintf(path, sizeof path, "tests/fixtures/families/%s/config.json", names[i]);
+        ck_assert_ok(mq_view_from_config(mq_test_source(path), NULL, &config, &err));
+        ck_assert_uint_eq(folder->tensors_count, config->tensors_count);
+        for (size_t k = 0; k < folder->tensors_count; k++) {
+            const struct mq_tensor *a = &folder->tensors[k], *b = &config->tensors[k];
+            const struct mq_level *level;
+            ck_assert_ok(mq_tensor_stored(folder, a, &level, &err));
+            if (mq_view_class(folder, a->role) == MQ_CLASS_KEEP) /* in f32 here and there */
+                continue;
+            quantized += level->quantized;
+            ck_assert_str_eq(a->storage, b->storage);
+            ck_assert_uint_eq(a->row_bytes, b->row_bytes);
+            ck_assert_uint_eq(mq_tensor_stored_bytes(a), mq_tensor_stored_bytes(b));
+        }
+        ck_assert_uint_gt(quantized, 10);
+        mq_view_close(folder);
+        mq_view_close(config);
+    }
+}
+END_TEST
+
+/* What the lists leave out, in the ways in which they name modules. */
+START_TEST(modules_left_plain)
+{
+    static const struct {
+        const char *quantization;
+        bool query, down, notes;
+    } cases[] = {
+        {FP8, true, true, false},
+        {FP8 ", \"modules_to_not_convert\": [\"self_attn\"]", false, true, false},
+        {FP8 ", \"modules_to_not_convert\": [\"model.layers.*.self_attn\"]", false, true, false},
+        {FP8 ", \"modules_to_not_convert\": [\"self\", \"q_pro\", \"model.layer\"]", true, true,
+         false},
+        {FP8 ", \"modules_to_not_convert\": [\"q_proj\", \"mlp.down_proj\"]", false, false, false},
+        {INT4(", \"ignore\": [\"re:.*(q|k)_proj$\"]"), false, true, false},
+        {INT4(", \"ignore\": [\"re:model\\\\.layers\\\\.\\\\d+\\\\.mlp.*\"]"), true, false, false},
+        {INT4(", \"ignore\": [\"re:.*[qk]_proj\"]"), true, true, true},
+        {INT4(", \"ignore\": [\"re:(\", \"re:(((\", \"re:)(\", 7, \"\"]"), true, true, true},
+        {MXFP4, false, false, false}, /* of experts alone */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct mq_view *view;
+        moeq_error err = {0};
+        ck_assert_ok(open_quantized("llama-3-8b", cases[i].quantization, &view, &err));
+        const bool query = mq_view_find(view, MQ_ROLE_ATTN_Q, 1, -1)->assembly,
+                   down = mq_view_find(view, MQ_ROLE_MLP_DOWN, 1, -1)->assembly;
+        ck_assert_msg(query == cases[i].query && down == cases[i].down, "%s",
+                      cases[i].quantization);
+        ck_assert_msg((view->notes_count > 0) == cases[i].notes, "%s", cases[i].quantization);
+        ck_assert_str_eq(mq_view_find(view, MQ_ROLE_HEAD, -1, -1)->storage, "bf16");
+        mq_view_close(view);
+    }
+}
+END_TEST
+
 START_TEST(dtypes)
 {
     static const struct {
@@ -194,6 +336,9 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, published_sizes);
     tcase_add_test(tests, config_alone_equals_folder);
     tcase_add_test(tests, config_alone_has_no_rows);
+    tcase_add_test(tests, published_quantized);
+    tcase_add_test(tests, quantized_equals_folder);
+    tcase_add_test(tests, modules_left_plain);
     tcase_add_test(tests, dtypes);
     tcase_add_test(tests, absurd_configs);
     tcase_add_test(tests, amplification);
