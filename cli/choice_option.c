@@ -207,6 +207,18 @@ enum mq_exit mq_choice_make(const char *command, const struct mq_options *option
     return choice->chosen.name ? MQ_EXIT_GOOD : refuse(&job);
 }
 
+enum mq_exit mq_choice_make_stored(const char *command, const struct mq_options *options,
+                                   const struct mq_view *view, const struct mq_gguf_options *gguf,
+                                   struct mq_choice *choice, bool *held)
+{
+    const struct mq_option_target source = {NULL, NULL};
+    struct job job = {
+        .command = command, .options = options, .view = view, .gguf = gguf, .choice = choice};
+    const enum mq_exit code = try_target(&job, &source);
+    *held = choice->no_text = code == MQ_EXIT_GOOD && choice->chosen.name;
+    return code;
+}
+
 void mq_choice_print(const struct mq_options *options, const struct mq_choice *c)
 {
     char holds[128], needed[32], spare[32], of[64] = "", text[512];
@@ -221,6 +233,9 @@ void mq_choice_print(const struct mq_options *options, const struct mq_choice *c
     if (c->larger.name)
         snprintf(text + strlen(text), sizeof text - strlen(text), "; %s would need %s",
                  c->larger.name, mq_format_bytes(c->larger.needed_bytes, needed));
+    if (c->no_text)
+        snprintf(text + strlen(text), sizeof text - strlen(text),
+                 "; so there is nothing to choose by the text, which is not read");
     if (c->left_out)
         snprintf(text + strlen(text), sizeof text - strlen(text),
                  "; %zu that GGUF cannot store without --unify up were left out", c->left_out);

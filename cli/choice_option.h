@@ -21,6 +21,7 @@ struct mq_choice {
     const struct mq_kv_kind *kv; /* with this cache; NULL: --size */
     uint64_t context;
     struct mq_choice_row chosen, larger; /* larger: the smallest that is not held; name NULL: there is none */
+    bool no_text; /* of a budget by a text: all of it is held as it is stored */
     size_t tried, left_out;              /* left_out: GGUF cannot store them */
 };
 
@@ -28,6 +29,12 @@ struct mq_choice {
 enum mq_exit mq_choice_make(const char *command, const struct mq_options *options,
                             const struct mq_view *view, const struct mq_gguf_options *gguf,
                             struct mq_choice *choice);
+
+/* Of a budget by a text: whether what --size or the card give holds the source as it is, so that there is nothing to
+ * choose by the text. */
+enum mq_exit mq_choice_make_stored(const char *command, const struct mq_options *options,
+                                   const struct mq_view *view, const struct mq_gguf_options *gguf,
+                                   struct mq_choice *choice, bool *held);
 
 void mq_choice_print(const struct mq_options *options, const struct mq_choice *choice);
 void mq_choice_put_json(struct mq_json_tree *b, cJSON *o, const struct mq_choice *choice);

@@ -39,6 +39,29 @@ static enum mq_exit choose(struct job *job)
     return code != MQ_EXIT_GOOD ? code : make_policy(job) ? MQ_EXIT_GOOD : MQ_EXIT_USAGE;
 }
 
+/* A text chooses levels for what does not fit: what fits as it is stays so, as it does without a text. Not where levels
+ * were named, or bits. */
+static enum mq_exit try_as_stored(struct job *job)
+{
+    const struct mq_options *o = job->options;
+    struct mq_budget_cli *cli = &job->budget;
+    bool held = false;
+    if (!cli->given || o->bpw || o->levels || o->shared || o->attention || o->embeddings ||
+        o->tensor.count)
+        return MQ_EXIT_GOOD;
+    struct mq_choice choice = {.given = true, .target = cli->budget.target, .kv = cli->budget.kv};
+    const enum mq_exit code =
+        mq_choice_make_stored(job->command, o, job->view, job->gguf, &choice, &held);
+    if (code != MQ_EXIT_GOOD || !held)
+        return code;
+    cli->choice = choice;
+    cli->given = false;
+    job->target = choice.chosen.target;
+    mq_option_policy_free(o, job->overrides);
+    job->overrides = NULL;
+    return make_policy(job) ? MQ_EXIT_GOOD : MQ_EXIT_USAGE;
+}
+
 static enum mq_exit run(struct job *job)
 {
     moeq_error err = {0};
@@ -47,9 +70,12 @@ static enum mq_exit run(struct job *job)
         return mq_report(&err);
     if (job->budget.choice.given)
         code = choose(job);
+    else
+        code = try_as_stored(job);
     if (code != MQ_EXIT_GOOD)
         return code;
-    if (mq_calibrated_option_read(job->options, job->view, NULL, &job->calibrated, &job->policy,
+    if (!job->budget.choice.no_text &&
+        mq_calibrated_option_read(job->options, job->view, NULL, &job->calibrated, &job->policy,
                                   &err) != MOEQ_OK)
         return mq_report(&err);
     code = mq_budget_option_plan(job->options, job->view, &job->policy, job->gguf, &job->calibrated,

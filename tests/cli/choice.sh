@@ -40,6 +40,21 @@ expect 0 "" export $model -o "$work/exported.gguf" --size 5M -q
 cmp "$work/size.gguf" "$work/exported.gguf" || fail "convert -o x.gguf is not export"
 expect 0 "" export $model --gpu "RTX 4090" --dry-run
 grep -q '  chosen: as stored, ' "$work/stdout" || fail "a large card: $(cat "$work/stdout")"
+# What fits as it is stays so with a text too, which is not read; named levels and less room are another matter.
+head -c 2000 demo/text.txt > "$work/text"
+expect 0 "" export $model -o "$work/stored.gguf" --gpu "RTX 4090" -q
+for where in "--gpu 4090" "--size 100M"; do
+    expect 0 "" export $model -o "$work/by_text.gguf" $where --text "$work/text" --effort calibrated --force --no-progress
+    tr -s '\n ' ' ' < "$work/stdout" | grep -q 'chosen: as stored fits in .* to spare; so there is nothing to choose by the text, which is not read' ||
+        fail "$where, a text and room for all: $(cat "$work/stdout")"
+    cmp "$work/stored.gguf" "$work/by_text.gguf" || fail "$where: another file with a text than without"
+done
+"$moeq" export $model --size 100M --text "$work/text" --dry-run --json --no-progress > "$work/plan.json" || fail "by a text"
+python3 -c 'import json, sys
+d = json.load(open(sys.argv[1]))
+assert d["choice"]["kind"] == "source" and "budget" not in d, d["choice"]' "$work/plan.json" || fail "by a text: the document"
+expect 0 "" export $model --size 100M --text "$work/text" --levels q8_0,q4_k --dry-run --no-progress
+grep -q '^  budget: ' "$work/stdout" || fail "levels that were named: $(cat "$work/stdout")"
 expect 1 "moeq: none of 2 levels and recipes fits in 1.00 MiB: the smallest, q2_k needs 3.23 MiB, 2.23 MiB too many; it takes --size 3.234875M" \
     convert $model --size 1M --levels q4_k,q2_k --dry-run
 expect 0 "" convert $model -o "$work/q4.moeq" --level q4_k -q
