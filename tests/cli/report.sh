@@ -57,6 +57,23 @@ write("error", "rows", 1, "ppl_ratio", "se", -1)
 write("size", "rows", 1, "file_bytes", -5)
 write("count", "protocol", "scored_tokens", 10 ** 9)
 write("version", "result_version", 7)
+overall, layer = ["rows", 1, "routing"], ["rows", 1, "routing", "layers", 1]
+write("layer", *layer, "overlap_at_k", "value", 1.5)
+write("layer_se", *layer, "router_mass_kept", "se", 2)
+write("share_se", "rows", 1, "same_top_rate", "se", 9)
+write("bits", "rows", 1, "bits_per_weight", 400)
+write("median", "rows", 1, "kld_nats", "median", 5)
+write("ratio", "rows", 1, "ppl_ratio", "value", 0)
+write("no_base", "rows", 0, "is_baseline", False)
+write("two_bases", "rows", 1, "is_baseline", True)
+write("twice", "rows", 2, "name", "q4_k")
+write("group", *overall, "kld_by_changed_layers", 0, "scored_tokens", -3)
+write("group_kld", *overall, "kld_by_changed_layers", 1, "kld_mean_nats", "value", -1)
+write("margin", *overall, "baseline_margins", 0, "changed", -3)
+write("tasks", "rows", 1, "tasks", {"count": 1, "accuracy": {"value": 2, "se": 0}})
+write("task_file", "rows", 1, "tasks", {"count": 1, "files": [{"name": "x", "count": 1, "agreement": {"value": 2, "se": 0}}]})
+write("nll", "rows", 0, "nll_nats", "value", 1e308)
+write("int8", "rows", 1, "int8", {"routing": {"layers": [{"overlap_at_k": {"value": 2, "se": 0}}]}})
 write("nul", "rows", 1, "name", "q4_k\0")
 PYTHON
 while IFS='|' read -r name says in_fit; do
@@ -71,6 +88,22 @@ share|row 'q4_k': "same_top_rate.value": expected 0 to 1, found 1.5
 route|row 'q4_k': "routing.overall.exact_set_rate.value": expected 0 to 1, found 86|row q4_k: "routing": expected 0 to 1, found 86
 text|row 'q4_k': "kld_nats.mean.value": expected 0 or more, found "NaN"|row q4_k: "kld_nats" has no mean
 error|row 'q4_k': "ppl_ratio.se": expected 0 or more, found -1
+layer|row 'q4_k': "routing.layers[1].overlap_at_k.value": expected 0 to 1, found 1.5
+layer_se|row 'q4_k': "routing.layers[1].router_mass_kept.se": expected 0 to 1, found 2
+share_se|row 'q4_k': "same_top_rate.se": expected 0 to 1, found 9
+bits|row 'q4_k': "bits_per_weight": expected 0 to 64, found 400
+median|row 'q4_k': "kld_nats.p90": expected at least "kld_nats.median", 5, found 0.
+ratio|row 'q4_k': "ppl_ratio.value": expected more than 0, found 0
+no_base|"rows": expected one row whose "is_baseline" is true, found 0
+two_bases|"rows": expected one row whose "is_baseline" is true, found 2
+twice|row 'q4_k': "name": expected a name that no other row has, found "q4_k"
+group|row 'q4_k': "routing.kld_by_changed_layers[0].scored_tokens": expected a count, found -3
+group_kld|row 'q4_k': "routing.kld_by_changed_layers[1].kld_mean_nats.value": expected 0 or more, found -1
+margin|row 'q4_k': "routing.baseline_margins[0].changed": expected a count, found -3
+tasks|row 'q4_k': "tasks.accuracy.value": expected 0 to 1, found 2
+task_file|row 'q4_k': "tasks.files[0].agreement.value": expected 0 to 1, found 2
+nll|row 'source': "nll_nats.value": expected 4.
+int8|row 'q4_k': "int8.routing.layers[0].overlap_at_k.value": expected 0 to 1, found 2
 size|row 'q4_k': "file_bytes": expected 0 or more, found -5
 count|"protocol.scored_tokens": expected at most the 
 version|"result_version": expected 1, which this program reads, found 7|"result_version": expected 1, which this program reads, found 7
