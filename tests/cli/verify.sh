@@ -82,9 +82,9 @@ run 0 verify "$work/q8_0.moeq" --against "$ref" --gate "$work/loose.json"
 
 # ---- the original gives the same ----
 run 0 verify "$work/q3_k.moeq" --against "$ref" --json
-sed '/"source_card":/,/}/d' "$work/stdout" | grep -v '"\(path\|text\|texts\|kind\|text_bytes\|text_byte_entropy_bits\)":' | sed 's|,$||' > "$work/recorded"
+sed '/"source_card":/,/}/d' "$work/stdout" | grep -v '"\(path\|model\|text\|texts\|kind\|text_bytes\|text_byte_entropy_bits\)":' | sed 's|,$||' > "$work/recorded"
 run 0 verify "$work/q3_k.moeq" --against $model --text $text --tokens $tokens --json
-sed '/"source_card":/,/}/d' "$work/stdout" | grep -v '"\(path\|text\|texts\|kind\|text_bytes\|text_byte_entropy_bits\)":' | sed 's|,$||' > "$work/direct"
+sed '/"source_card":/,/}/d' "$work/stdout" | grep -v '"\(path\|model\|text\|texts\|kind\|text_bytes\|text_byte_entropy_bits\)":' | sed 's|,$||' > "$work/direct"
 cmp "$work/recorded" "$work/direct" || fail "recording and original differ"
 
 # ---- wrong routes or coarse weights ----
