@@ -2,6 +2,7 @@
 # demo.sh: builds moeq and runs the main job on the small real model in demo/.
 set -euo pipefail
 cd "$(dirname "$0")"
+[ $# -eq 0 ] || { echo "usage: ./demo.sh" >&2; exit 2; }
 . scripts/setup.sh
 moeq_setup build
 moeq_build build -DMOEQ_TESTS=OFF | tail -n 1
