@@ -47,9 +47,10 @@ static moeq_status read_documents(const struct mq_options *options, cJSON **docu
 static bool check(const struct mq_options *options)
 {
     enum mq_report_format format;
-    const struct mq_options others = {
-        .output = options->output,
-        .card = options->card, .charts = options->charts, .base_model = options->base_model};
+    const struct mq_options others = {.output = options->output,
+                                      .card = options->card,
+                                      .charts = options->charts,
+                                      .base_model = options->base_model};
     if (!options->output && !options->card && !options->charts) {
         mq_usage("report", "-o FILE is missing, such as -o report.html");
         return false;
