@@ -5,8 +5,8 @@
 
 awk 'NR % 4 != 0' demo/text.txt > "$work/calibration.txt"
 awk 'NR % 4 == 0' demo/text.txt > "$work/judge.txt"
-tokens=2048
-sampled && tokens=1024
+tokens=1024
+[ -z "${MOEQ_TEST_ALL:-}" ] || tokens=2048
 text=(--text "$work/calibration.txt" --tokens $tokens)
 some=(--levels q3_k,q4_k,q6_k,iq4_xs "${text[@]}") # fewer than all: measured sooner
 text=(--text "$work/calibration.txt" --tokens 128 --context 128) # where nothing is judged by what is lost

@@ -4,7 +4,8 @@
 
 awk 'NR % 4 != 0' demo/text.txt > "$work/calibration.txt"
 awk 'NR % 4 == 0' demo/text.txt > "$work/judge.txt"
-tokens=8192
+tokens=5120
+[ -z "${MOEQ_TEST_ALL:-}" ] || tokens=8192
 sampled && tokens=512
 calibrated=(--level q3_k --effort calibrated --text "$work/calibration.txt" --tokens $tokens)
 
@@ -63,7 +64,7 @@ PYTHON
 # a sweep makes the same and leaves nothing behind
 export TMPDIR="$work/tmp"
 mkdir "$TMPDIR"
-lines=150
+lines=80
 sampled && lines=40
 head -n $lines "$work/calibration.txt" > "$work/some.txt"
 "$moeq" sweep $model --text "$work/judge.txt" --levels q3_k --effort calibrated --json \

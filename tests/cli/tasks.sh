@@ -49,7 +49,7 @@ texts=(--text tide="$work/tide.txt" --text rest="$work/rest.txt")
 "$moeq" verify "$work/m.moeq" --against "$work/ref" --no-progress --json > "$work/a.json" || fail "verify a recording"
 "$moeq" verify "$work/m.moeq" --against $model "${texts[@]}" --tasks $words "${small[@]}" --json > "$work/b.json" || fail "verify"
 same() { # what a recording has as well: not the text's bytes, nor what the original's folder says of itself
-    grep -v '"path"\|"kind"\|"text"\|tide.txt\|rest.txt\|"text_byte\|"license"\|"pipeline_tag"\|"language"' "$1" | sed 's/,$//'
+    grep -v '"path"\|"model":	"\|"kind"\|"text"\|tide.txt\|rest.txt\|"text_byte\|"license"\|"pipeline_tag"\|"language"' "$1" | sed 's/,$//'
 }
 diff <(same "$work/a.json") <(same "$work/b.json") > "$work/diff" || fail "other figures: $(cat "$work/diff")"
 usage verify "$work/ref is a recording and has its own tasks, if any: leave --tasks out" \
