@@ -10,3 +10,10 @@ sanitized() {
 sampled() {
     [ -z "${MOEQ_TEST_ALL:-}" ] && sanitized
 }
+
+# optimized_judges WHAT: ends a test of figures, words or pages whose code other tests run under the sanitizers too.
+optimized_judges() {
+    sampled || return 0
+    echo "skipped: $1 of the optimized build are judged (MOEQ_TEST_ALL=1: of this one too)"
+    exit 77
+}

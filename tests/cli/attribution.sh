@@ -1,6 +1,7 @@
 #!/bin/bash
 # sweep --attribute: the loss part by part, each as a file with only that part quantized has it.
 . "$(dirname "$0")/helper.sh"
+optimized_judges "the figures"
 
 head -c 30000 demo/text.txt > "$work/text.txt"
 text=(--text "$work/text.txt" --tokens 2048 --context 256)

@@ -11,6 +11,7 @@ text=(--text "$work/calibration.txt" --tokens $tokens)
 some=(--levels q3_k,q4_k,q6_k,iq4_xs "${text[@]}") # fewer than all: measured sooner
 text=(--text "$work/calibration.txt" --tokens 128 --context 128) # where nothing is judged by what is lost
 few=(--levels q3_k,q4_k,q6_k,iq4_xs "${text[@]}")
+sampled && some=("${few[@]}")
 
 "$moeq" convert $model -o "$work/q4.moeq" --level q4_k -q || fail "q4_k"
 "$moeq" convert $model -o "$work/mix.moeq" --bpw 4.25 "${some[@]}" --json > "$work/mix.json" 2> /dev/null || fail "--bpw"
@@ -31,6 +32,7 @@ for file in size.moeq size.gguf; do
     [ "$(stat -c %s "$work/$file")" -le $size ] || fail "$file is larger than its budget"
     [ "$(stat -c %s "$work/$file")" -ge $((size * 97 / 100)) ] || fail "$file leaves much of its budget"
 done
+sampled && { finish; exit; } # figures are judged where the program is optimized
 "$moeq" verify "$work/mix.moeq" "$work/q4.moeq" "$work/experts.moeq" --against $model --text "$work/judge.txt" \
     --json 2> /dev/null > "$work/verify.json" || fail "verify"
 python3 - "$work/verify.json" "$work/mix.json" "$work/experts.json" << 'PYTHON' || fail "figures"

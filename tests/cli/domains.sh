@@ -1,14 +1,13 @@
 #!/bin/bash
 # verify and sweep: a note where what judges is of another kind than what it was calibrated on, and none where it is not.
 . "$(dirname "$0")/helper.sh"
+optimized_judges "the notes"
 
 awk 'NR % 2' demo/text.txt > "$work/articles.txt"
 awk 'NR % 2 == 0' demo/text.txt > "$work/others.txt"
 tail -c 60000 demo/model/tokenizer.json > "$work/sources.txt" # pairs of pieces of words
 files="m.moeq m.gguf copied.gguf"
-sampled && files=copied.gguf
 tokens=20000
-sampled && tokens=8192
 note="calibrated on articles.txt: of its kinds of tokens this text's windows have [0-9]* % in common"
 far() { grep -q "$note" "$1" || fail "no note: $(head -c 300 "$1")"; }
 near() { ! grep -q "of another domain" "$1" || fail "a note: $(head -c 600 "$1")"; }

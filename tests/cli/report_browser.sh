@@ -2,6 +2,7 @@
 # The HTML report in headless Chromium, both themes at 400 and 1400 pixels: nothing wider than the
 # page, no words outside of their chart, no message on the console. Skipped (77) without Chromium.
 . "$(dirname "$0")/helper.sh"
+optimized_judges "the pages"
 browser=
 for name in chromium chromium-browser google-chrome; do
     browser=${browser:-$(command -v "$name")}

@@ -1,6 +1,7 @@
 #!/bin/bash
 # What people type for levels and recipes, wherever one is asked for.
 . "$(dirname "$0")/helper.sh"
+optimized_judges "the words"
 end="moeq convert --help explains."
 
 # plan NAME EXPECTED 'note' OPTIONS...: the dry run is that of EXPECTED.

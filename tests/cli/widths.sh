@@ -2,6 +2,7 @@
 # What is printed is no wider than the terminal: 40 columns, and 80 without one. Not wrapped: lines to copy, and names
 # that are longer than a line.
 . "$(dirname "$0")/helper.sh"
+optimized_judges "the lines"
 cd "$work" || exit 1 # short names: lines that programs look for are whole in a pipe
 ln -s "$source/demo/model" m
 model=m

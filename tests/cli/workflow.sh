@@ -2,6 +2,7 @@
 # docs/github-actions.yml, step by step as a runner would: a first run that makes recording and gate, a second one
 # that keeps them, and one whose model is worse.
 . "$(dirname "$0")/helper.sh"
+optimized_judges "the steps of the workflow"
 workflow=docs/github-actions.yml
 
 # Every action by commit; no value from a variable that a copy of the file does not have.
