@@ -19,6 +19,8 @@
 #include "nonfinite.h"
 #include "output_int.h"
 #include "output_path.h"
+#include "places.h"
+#include "sink_int.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -150,54 +152,6 @@ static moeq_status check_f16_range(const struct mq_plan_entry *e, uint64_t row, 
     return MOEQ_OK;
 }
 
-/* What is done with bytes and their place in a file: written there, or read from there. */
-typedef moeq_status place_fn(const struct mq_output_file *file, uint64_t at, uint8_t *bytes,
-                             uint64_t n, moeq_error *err);
-
-static moeq_status write_place(const struct mq_output_file *file, uint64_t at, uint8_t *bytes,
-                               uint64_t n, moeq_error *err)
-{
-    return mq_write_at(file->fd, file->part, at, bytes, (size_t)n, err);
-}
-
-static moeq_status read_place(const struct mq_output_file *file, uint64_t at, uint8_t *bytes,
-                              uint64_t n, moeq_error *err)
-{
-    const struct mq_file part = {
-        .fd = file->fd, .size_bytes = file->bytes, .path = (char *)file->part};
-    return mq_file_read_at(&part, at, bytes, (size_t)n, err);
-}
-
-/* One place, and the CRC-32 of all so far. */
-static moeq_status visit(place_fn *fn, const struct mq_output_file *file, uint64_t at,
-                         uint8_t *bytes, uint64_t n, uint32_t *crc, moeq_error *err)
-{
-    MQ_TRY(fn(file, at, bytes, n, err));
-    *crc = (uint32_t)crc32_z(*crc, bytes, (size_t)n);
-    return MOEQ_OK;
-}
-
-/* Rows that go to two tensors, or in another order; those that no run has have no place here. */
-static moeq_status visit_runs(const struct job *job, const struct mq_plan_entry *e, uint64_t row,
-                              uint64_t rows, uint8_t *bytes, place_fn *fn, uint32_t *crc,
-                              moeq_error *err)
-{
-    for (size_t i = 0; i < e->form->rows_count; i++) {
-        const struct mq_form_run *r = &e->form->rows[i];
-        const uint64_t first = mq_max_u64(row, r->first);
-        const uint64_t end = mq_min_u64(row + rows, r->first + r->count);
-        if (first >= end)
-            continue;
-        const struct mq_output_file *file =
-            &job->output.files[r->target ? e->second.file : e->file];
-        const uint64_t at =
-            (r->target ? e->second.offset : e->offset) + (r->to + first - r->first) * e->row_bytes;
-        MQ_TRY(visit(fn, file, at, bytes + (first - row) * e->row_bytes,
-                     (end - first) * e->row_bytes, crc, err));
-    }
-    return MOEQ_OK;
-}
-
 /* The heads' rows of keys as columns, for the second tensor; s->weights has whole heads. What the
  * importance is of, the matrix's own columns, are rows here. */
 static void encode_turned(const struct job *job, const struct mq_plan_entry *e, uint64_t rows,
@@ -211,16 +165,6 @@ static void encode_turned(const struct job *job, const struct mq_plan_entry *e, 
                 s->turned[(h * cols + c) * f->plain + i] = s->weights[(h * each + i) * cols + c];
     mq_level_encode_rows(e->second.level, job->context->isa, job->plan->effort, NULL, s->turned,
                          heads * cols, f->plain, s->encoded);
-}
-
-static moeq_status visit_turned(const struct job *job, const struct mq_plan_entry *e, uint64_t row,
-                                uint64_t rows, uint8_t *bytes, place_fn *fn, uint32_t *crc,
-                                moeq_error *err)
-{
-    const uint64_t each = e->form->plain + e->form->values, cols = e->tensor->cols;
-    return visit(fn, &job->output.files[e->second.file],
-                 e->second.offset + row / each * cols * e->second.row_bytes, bytes,
-                 rows / each * cols * e->second.row_bytes, crc, err);
 }
 
 /* Columns in the file's order, in the source's blocks. */
@@ -243,25 +187,6 @@ static const float *importance_of(const struct job *job, const struct mq_plan_en
         return columns;
     mq_form_columns(e->form, 1, sizeof *columns, false, columns, s->columns);
     return s->columns;
-}
-
-/* Encoded rows and their places. */
-static moeq_status visit_rows(const struct job *job, const struct mq_plan_entry *e, uint64_t row,
-                              uint64_t rows, uint8_t *bytes, place_fn *fn, uint32_t *crc,
-                              moeq_error *err)
-{
-    const struct mq_output_file *file = &job->output.files[e->file];
-    if (e->form && e->form->rows)
-        return visit_runs(job, e, row, rows, bytes, fn, crc, err);
-    if (!e->written_interleaved)
-        return visit(fn, file, e->offset + row * e->row_bytes, bytes, rows * e->row_bytes, crc,
-                     err);
-    for (uint64_t i = 0; i < rows; i++) {
-        const uint64_t to = mq_interleaved_row(e->tensor->rows, e->written_interleaved, row + i);
-        MQ_TRY(visit(fn, file, e->offset + to * e->row_bytes, bytes + i * e->row_bytes,
-                     e->row_bytes, crc, err));
-    }
-    return MOEQ_OK;
 }
 
 /* Whether what is written is what is read, in that order: one CRC-32 serves both. */
@@ -348,13 +273,13 @@ static moeq_status convert_rows(const struct job *job, const struct mq_plan_entr
         out = s->encoded;
     }
     *crc = 0;
-    MQ_TRY(visit_rows(job, e, row, rows, out, write_place, crc, err));
+    MQ_TRY(mq_place_rows(&job->output, e, row, rows, out, mq_place_write, crc, err));
     if (is_plain_copy(e))
         MQ_TRY(mq_checksums_know(job->plan->view, t, row, rows, *crc, err));
     if (!(form & MQ_FORM_KV_B))
         return MOEQ_OK;
     encode_turned(job, e, rows, s);
-    return visit_turned(job, e, row, rows, s->encoded, write_place, crc, err);
+    return mq_place_turned(&job->output, e, row, rows, s->encoded, mq_place_write, crc, err);
 }
 
 /* A chunk is written. One that completes a tensor which lost what no level of its kind does is the last. */
@@ -446,9 +371,10 @@ static moeq_status see_tensor(struct job *job, size_t number, const struct scrat
     for (uint32_t k = 0; k < t->chunks; k++) {
         const struct mq_chunk_place p = mq_chunk_place(&job->table, t->first + k);
         uint32_t one = 0;
-        MQ_TRY(visit_rows(job, e, p.row, p.rows, s->encoded, read_place, &one, err));
+        MQ_TRY(mq_place_rows(&job->output, e, p.row, p.rows, s->encoded, mq_place_read, &one, err));
         if (turned)
-            MQ_TRY(visit_turned(job, e, p.row, p.rows, s->encoded, read_place, &one, err));
+            MQ_TRY(mq_place_turned(&job->output, e, p.row, p.rows, s->encoded, mq_place_read, &one,
+                                   err));
         crc = mq_chunk_join(t, k, crc, one);
     }
     MQ_TRY(mq_chunks_saw(&job->table, t, crc == mq_chunks_crc(&job->table, t), err));
@@ -532,36 +458,6 @@ static moeq_status see_earlier(struct job *job, unsigned threads, bool complete,
 
 /* ---- tensors that come encoded ---- */
 
-struct mq_convert_sink {
-    struct job *job;
-};
-
-static const struct mq_plan_entry *entry_of(const struct mq_convert_sink *sink,
-                                            const struct mq_tensor *tensor)
-{
-    const struct mq_plan *plan = sink->job->plan;
-    return &plan->entries[tensor - plan->view->tensors];
-}
-
-bool mq_convert_as_it_is(const struct mq_convert_sink *sink, const struct mq_tensor *tensor)
-{
-    const struct mq_plan_entry *e = entry_of(sink, tensor);
-    const unsigned turned = MQ_FORM_KV_B | MQ_FORM_PLUS_ONE | MQ_FORM_MINUS_EXP;
-    return e->level != e->source && (!e->form || (!(e->form->what & turned) && !e->form->columns));
-}
-
-bool mq_convert_wants(const struct mq_convert_sink *sink, const struct mq_tensor *tensor)
-{
-    return mq_convert_as_it_is(sink, tensor) &&
-           !sink->job->table.done[entry_of(sink, tensor)->item];
-}
-
-const struct mq_level *mq_convert_level(const struct mq_convert_sink *sink,
-                                        const struct mq_tensor *tensor)
-{
-    return entry_of(sink, tensor)->level;
-}
-
 /* What someone else has encoded, compared with the source, which is read again. */
 static moeq_status loss_of_put(const struct job *job, const struct mq_chunk_place *p,
                                const uint8_t *encoded, const struct scratch *s,
@@ -579,11 +475,11 @@ static moeq_status put_chunk(struct job *job, const struct mq_chunked *t, uint32
                              const uint8_t *bytes, const struct scratch *s, moeq_error *err)
 {
     const struct mq_chunk_place p = mq_chunk_place(&job->table, t->first + k);
-    uint8_t *rows = (uint8_t *)bytes + p.row * t->entry->row_bytes; /* write_place reads them */
+    uint8_t *rows = (uint8_t *)bytes + p.row * t->entry->row_bytes; /* mq_place_write reads them */
     struct mq_loss loss;
     uint32_t crc = 0;
     MQ_TRY(loss_of_put(job, &p, rows, s, &loss, err));
-    MQ_TRY(visit_rows(job, t->entry, p.row, p.rows, rows, write_place, &crc, err));
+    MQ_TRY(mq_place_rows(&job->output, t->entry, p.row, p.rows, rows, mq_place_write, &crc, err));
     return finish_chunk(job, t->first + k, crc, &loss, err);
 }
 
@@ -605,62 +501,10 @@ moeq_status mq_convert_put(struct mq_convert_sink *sink, const struct mq_tensor 
     return status;
 }
 
-moeq_status mq_convert_note(struct mq_convert_sink *sink, moeq_error *err)
-{
-    return mq_chunks_sync(&sink->job->table, err);
-}
-
-static uint64_t count_done(const struct job *job)
-{
-    uint64_t n = 0;
-    for (size_t i = 0; i < job->plan->items_count; i++)
-        n += job->table.done[i];
-    return n;
-}
-
-moeq_status mq_convert_keep(struct mq_convert_sink *sink, const struct mq_convert_point *point,
-                            const void *states, moeq_error *err)
-{
-    const struct mq_kept_states kept = {.identity = mq_output_identity(sink->job->plan),
-                                        .finished = count_done(sink->job),
-                                        .point = *point};
-    const char *path = sink->job->output.states;
-    if (!mq_kept_states_may_write(path))
-        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
-                            "is where the states of this conversion would be kept, and something "
-                            "else: remove it");
-    return mq_kept_states_write(path, &kept, states, err);
-}
-
-/* The journal is read up to the first line that is torn, so as many tensors as then are the same. */
-moeq_status mq_convert_kept(const struct mq_convert_sink *sink, struct mq_convert_point *point,
-                            bool *there, moeq_error *err)
-{
-    const char *path = sink->job->output.states;
-    struct mq_kept_states kept = {.identity = mq_output_identity(sink->job->plan), .point = *point};
-    *there = false;
-    if (!mq_path_exists(path))
-        return MOEQ_OK;
-    MQ_TRY(mq_kept_states_read(path, &kept, err));
-    if (kept.finished > count_done(sink->job))
-        return mq_fail_file(err, MOEQ_MALFORMED, path,
-                            "states of an interrupted conversion: expected %" PRIu64
-                            " finished tensors, found %" PRIu64,
-                            kept.finished, count_done(sink->job));
-    *point = kept.point;
-    *there = true;
-    return MOEQ_OK;
-}
-
-moeq_status mq_convert_load_kept(const struct mq_convert_sink *sink, void *states, moeq_error *err)
-{
-    return mq_kept_states_load(sink->job->output.states, states, err);
-}
-
 static moeq_status run_encoder(struct job *job, const struct mq_convert_encoder *encoder,
                                moeq_error *err)
 {
-    struct mq_convert_sink sink = {job};
+    struct mq_convert_sink sink = {job, job->plan, &job->table, job->output.states};
     return encoder ? encoder->run(encoder->user, &sink, err) : MOEQ_OK;
 }
 

@@ -1,0 +1,15 @@
+/* sink_int.h: a conversion as an encoder meets it. */
+#ifndef MQ_SINK_INT_H
+#define MQ_SINK_INT_H
+
+#include "chunks.h"
+#include "convert.h"
+
+struct mq_convert_sink {
+    struct job *job; /* of convert.c */
+    const struct mq_plan *plan;
+    struct mq_chunks *table;
+    const char *states; /* path: where an encoder has got to */
+};
+
+#endif
