@@ -334,7 +334,7 @@ moeq_status moeq_report(const char *document, const char *output, moeq_error *er
 {
     cJSON *tree = NULL;
     MQ_TRY(mq_report_parse(document, strlen(document), "the document", &tree, err));
-    const moeq_status status = mq_report_write(tree, output, err);
+    const moeq_status status = mq_report_write(tree, output, NULL, err);
     cJSON_Delete(tree);
     return status;
 }

@@ -69,10 +69,7 @@ static moeq_status check_output(const struct mq_options *options, moeq_error *er
         if (mq_same_file(options->positional[i], options->output))
             return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, options->output,
                                 "the output would replace an input; choose another name");
-    enum mq_report_format format;
-    if (options->output && mq_report_format_of(options->output, &format) &&
-        (format == MQ_REPORT_HTML || format == MQ_REPORT_MARKDOWN) &&
-        mq_is_foreign(options->output))
+    if (options->output && mq_is_foreign_page(options->output))
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, options->output, MQ_FOREIGN);
     return MOEQ_OK;
 }
@@ -103,7 +100,8 @@ enum mq_exit mq_cmd_report(const struct mq_options *options)
     }
     outputs.report =
         (struct mq_option_list){(const char **)&options->output, options->output != NULL};
-    const enum mq_exit code = mq_report_outputs(&outputs, document, options->positional[0], "");
+    const enum mq_exit code =
+        mq_report_outputs(&outputs, document, options->positional[0], "", NULL);
     cJSON_Delete(document);
     if (code != MQ_EXIT_GOOD)
         return code;

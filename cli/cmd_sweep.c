@@ -293,12 +293,11 @@ enum mq_exit mq_cmd_sweep(const struct mq_options *options)
     s.how.before = mq_announce_comparison;
     s.how.before_user = &ui;
     moeq_error err = {0};
-    struct mq_output_claims claims;
+    struct mq_claims claims;
     moeq_status status = mq_output_claims_take(options, &claims, &err);
     if (status == MOEQ_OK)
         status = run(options, &ui.context, &s, &err);
     mq_job_end(&ui);
-    mq_output_claims_release(&claims);
     enum mq_exit code;
     if (status != MOEQ_OK) {
         code = mq_report(&err);
@@ -311,7 +310,8 @@ enum mq_exit mq_cmd_sweep(const struct mq_options *options)
         code = mq_finish_output();
     }
     if (code == MQ_EXIT_GOOD && mq_report_files_wanted(options))
-        code = mq_report_files_write(options, ui.context.threads, json_of(&s, options));
+        code = mq_report_files_write(options, ui.context.threads, json_of(&s, options), &claims);
+    mq_output_claims_release(&claims);
     free_sweep(&s, options);
     return code;
 }

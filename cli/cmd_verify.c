@@ -124,24 +124,13 @@ static enum mq_exit check_options(const struct mq_options *o, struct mq_comparis
     return MQ_EXIT_GOOD;
 }
 
-/* The files to write, by number; some may be NULL. */
-static size_t outputs_count(const struct mq_options *o)
-{
-    return 3 + o->report.count;
-}
-
-static const char *output(const struct mq_options *o, size_t i)
-{
-    return i == 0 ? o->write_gate : i == 1 ? o->junit : i == 2 ? o->card : o->report.values[i - 3];
-}
-
 /* None of the files to write may be one that is read. */
 static moeq_status check_outputs(const struct mq_options *o, struct mq_view *const *views,
                                  size_t count, moeq_error *err)
 {
     const char *const inputs[] = {o->against, o->gate};
-    for (size_t i = 0; i < outputs_count(o); i++) {
-        const char *path = output(o, i);
+    for (size_t i = 0; i < mq_outputs_count(o); i++) {
+        const char *path = mq_output_path(o, i);
         if (!path)
             continue;
         for (size_t v = 0; v < count; v++)
@@ -218,7 +207,7 @@ struct verification {
     struct mq_baseline baseline;
     struct mq_comparison_options how;
     struct mq_comparison result;
-    struct mq_output_claims claims;
+    struct mq_claims claims;
 };
 
 /* A gate about other tokens or another arithmetic must not cost an evaluation first. */
@@ -260,6 +249,7 @@ static moeq_status prepare(const struct mq_options *options, const struct mq_con
         MQ_TRY(mq_baseline_open(context, options->against, &open, &v->baseline, err));
     if (v->baseline.model)
         MQ_TRY(check_outputs(options, &v->baseline.model, 1, err));
+    v->wanted.claims = &v->claims;
     return mq_output_claims_take(options, &v->claims, err);
 }
 
@@ -305,7 +295,7 @@ static enum mq_exit conclude(const struct mq_options *options, unsigned threads,
         code = mq_finish_output();
     if (code == MQ_EXIT_GOOD &&
         mq_report_files_wanted(options)) /* a regression is to be read about too */
-        code = mq_report_files_write(options, threads, json_of(v, options));
+        code = mq_report_files_write(options, threads, json_of(v, options), &v->claims);
     return code == MQ_EXIT_GOOD && gate && gate->broken ? MQ_EXIT_REGRESSION : code;
 }
 
@@ -336,8 +326,8 @@ enum mq_exit mq_cmd_verify(const struct mq_options *options)
         status =
             mq_compare(&ui.context, &v.baseline, v.candidates, v.count, &v.how, &v.result, &err);
     mq_job_end(&ui);
-    mq_output_claims_release(&v.claims);
     code = status == MOEQ_OK ? conclude(options, ui.context.threads, &v) : mq_report(&err);
+    mq_output_claims_release(&v.claims);
     if (status != MOEQ_OK)
         mq_verify_failure_write(options, &err);
     if (status != MOEQ_OK && v.result.other_text)

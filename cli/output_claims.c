@@ -1,46 +1,36 @@
 /* output_claims.c: see the header. */
 #include "output_claims.h"
 
-#include "claim.h"
 #include "error.h"
 
 #include <stdlib.h>
-#include <string.h>
-
-/* Number i of the files that are to be written; NULL: not asked for. */
-static const char *output(const struct mq_options *o, size_t i)
-{
-    const char *const others[] = {o->card, o->write_gate, o->junit};
-    const size_t n = sizeof others / sizeof *others;
-    return i < n ? others[i] : o->report.values[i - n];
-}
 
 enum { OTHERS = 3 };
 
-static bool is_claimed(const struct mq_output_claims *c, const char *path)
+const char *mq_output_path(const struct mq_options *o, size_t i)
 {
-    char part[PATH_MAX];
-    if (!mq_name_beside(path, ".part", part))
-        return false;
-    for (size_t i = 0; i < c->count; i++)
-        if (strcmp(c->claims[i].part, part) == 0)
-            return true;
-    return false;
+    const char *const others[OTHERS] = {o->card, o->write_gate, o->junit};
+    return i < OTHERS ? others[i] : o->report.values[i - OTHERS];
 }
 
-moeq_status mq_output_claims_take(const struct mq_options *options, struct mq_output_claims *c,
+size_t mq_outputs_count(const struct mq_options *o)
+{
+    return OTHERS + o->report.count;
+}
+
+moeq_status mq_output_claims_take(const struct mq_options *options, struct mq_claims *c,
                                   moeq_error *err)
 {
-    const size_t n = OTHERS + options->report.count;
+    const size_t n = mq_outputs_count(options);
     moeq_status status = MOEQ_OK;
-    *c = (struct mq_output_claims){.claims = calloc(n, sizeof *c->claims)};
-    if (!c->claims)
+    *c = (struct mq_claims){.held = calloc(n, sizeof *c->held)};
+    if (!c->held)
         return mq_fail_memory(err, "preparing what is to be written");
     for (size_t i = 0; i < n && status == MOEQ_OK; i++) {
-        const char *path = output(options, i);
-        if (!path || is_claimed(c, path))
+        const char *path = mq_output_path(options, i);
+        if (!path || mq_claims_hold(c, path))
             continue;
-        status = mq_claim_take(&c->claims[c->count], path, err);
+        status = mq_claim_take(&c->held[c->count], path, err);
         c->count += status == MOEQ_OK;
     }
     if (status != MOEQ_OK)
@@ -48,10 +38,10 @@ moeq_status mq_output_claims_take(const struct mq_options *options, struct mq_ou
     return status;
 }
 
-void mq_output_claims_release(struct mq_output_claims *c)
+void mq_output_claims_release(struct mq_claims *c)
 {
     for (size_t i = 0; i < c->count; i++)
-        mq_claim_release(&c->claims[i]);
-    free(c->claims);
-    *c = (struct mq_output_claims){0};
+        mq_claim_release(&c->held[i]);
+    free(c->held);
+    *c = (struct mq_claims){0};
 }

@@ -4,16 +4,17 @@
 
 #include "command.h"
 
-struct mq_claim;
-struct mq_output_claims {
-    struct mq_claim *claims;
-    size_t count;
-};
+#include "claim.h"
 
-/* Claims the files of --report, --card, --write-gate and --junit (claim.h): that another command is writing one, or that
- * it cannot be written, must not be found out after the work. To be released before they are written, and in any case. */
-moeq_status mq_output_claims_take(const struct mq_options *options, struct mq_output_claims *claims,
+/* Number i of the files that a command writes at its end: those of --report, --card, --write-gate and --junit; NULL: not
+ * asked for. */
+const char *mq_output_path(const struct mq_options *options, size_t i);
+size_t mq_outputs_count(const struct mq_options *options);
+
+/* Claims them (claim.h): that another command is writing one, or that it cannot be written, must not be found out after
+ * the work. To be released when they are written, and in any case. */
+moeq_status mq_output_claims_take(const struct mq_options *options, struct mq_claims *claims,
                                   moeq_error *err);
-void mq_output_claims_release(struct mq_output_claims *claims);
+void mq_output_claims_release(struct mq_claims *claims);
 
 #endif

@@ -48,6 +48,13 @@ bool mq_is_foreign(const char *path)
     return !ours;
 }
 
+bool mq_is_foreign_page(const char *path)
+{
+    enum mq_report_format format;
+    return mq_report_format_of(path, &format) &&
+           (format == MQ_REPORT_HTML || format == MQ_REPORT_MARKDOWN) && mq_is_foreign(path);
+}
+
 /* One file that is to be written. */
 static bool check_place(const char *command, const char *option, const char *path,
                         const char *const *inputs)
@@ -57,9 +64,7 @@ static bool check_place(const char *command, const char *option, const char *pat
             mq_usage(command, "--%s '%s' is an input of this run", option, path);
             return false;
         }
-    enum mq_report_format format; /* tables and charts do not say who made them */
-    if (mq_report_format_of(path, &format) &&
-        (format == MQ_REPORT_HTML || format == MQ_REPORT_MARKDOWN) && mq_is_foreign(path)) {
+    if (mq_is_foreign_page(path)) {
         mq_usage(command, "--%s '%s': " MQ_FOREIGN, option, path);
         return false;
     }
@@ -237,17 +242,18 @@ static enum mq_exit report_about(const char *input, const moeq_error *about)
 }
 
 enum mq_exit mq_report_outputs(const struct mq_options *options, const cJSON *document,
-                               const char *input, const char *before)
+                               const char *input, const char *before,
+                               const struct mq_claims *claims)
 {
     moeq_error err = {0};
     size_t charts;
     for (size_t i = 0; i < options->report.count; i++) {
-        if (mq_report_write(document, options->report.values[i], &err) != MOEQ_OK)
+        if (mq_report_write(document, options->report.values[i], claims, &err) != MOEQ_OK)
             return report_about(input, &err);
         say(options, &before, "report", options->report.values[i]);
     }
     if (options->card) {
-        if (mq_report_write_card(document, options->card, &err) != MOEQ_OK)
+        if (mq_report_write_card(document, options->card, claims, &err) != MOEQ_OK)
             return report_about(input, &err);
         say(options, &before, "card", options->card);
     }
@@ -260,14 +266,14 @@ enum mq_exit mq_report_outputs(const struct mq_options *options, const cJSON *do
 }
 
 enum mq_exit mq_report_files_write(const struct mq_options *options, unsigned threads,
-                                   cJSON *document)
+                                   cJSON *document, const struct mq_claims *claims)
 {
     if (!document) {
         fprintf(stderr, "moeq: out of memory while writing the report\n");
         return MQ_EXIT_FAILURE;
     }
     add_run(document, threads);
-    const enum mq_exit code = mq_report_outputs(options, document, NULL, "\n");
+    const enum mq_exit code = mq_report_outputs(options, document, NULL, "\n", claims);
     cJSON_Delete(document);
     return code == MQ_EXIT_GOOD ? mq_finish_output() : code;
 }

@@ -105,7 +105,8 @@ bool mq_report_card_chart(const char *card, char chart[PATH_MAX])
     return n >= 0 && n < PATH_MAX;
 }
 
-moeq_status mq_report_write_card(const cJSON *document, const char *path, moeq_error *err)
+moeq_status mq_report_write_card(const cJSON *document, const char *path,
+                                 const struct mq_claims *claims, moeq_error *err)
 {
     struct mq_page *page;
     struct mq_buffer card = {0}, svg = {0};
@@ -122,7 +123,7 @@ moeq_status mq_report_write_card(const cJSON *document, const char *path, moeq_e
             status = mq_file_replace(chart, svg.data, svg.size, err);
     }
     if (status == MOEQ_OK)
-        status = mq_file_replace(path, card.data, card.size, err);
+        status = mq_file_replace_claimed(path, card.data, card.size, claims, err);
     mq_buffer_free(&card);
     mq_buffer_free(&svg);
     free(page);
@@ -207,7 +208,8 @@ const char *mq_report_verdict(const cJSON *document)
     return mq_report_string(mq_json_get(document, "verdict"), "sentence");
 }
 
-moeq_status mq_report_write(const cJSON *document, const char *path, moeq_error *err)
+moeq_status mq_report_write(const cJSON *document, const char *path, const struct mq_claims *claims,
+                            moeq_error *err)
 {
     enum mq_report_format format;
     if (!mq_report_format_of(path, &format))
@@ -216,7 +218,7 @@ moeq_status mq_report_write(const cJSON *document, const char *path, moeq_error 
     struct mq_buffer text = {0};
     moeq_status status = mq_report_render(document, format, &text, err);
     if (status == MOEQ_OK)
-        status = mq_file_replace(path, text.data, text.size, err);
+        status = mq_file_replace_claimed(path, text.data, text.size, claims, err);
     mq_buffer_free(&text);
     return status;
 }

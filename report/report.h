@@ -5,6 +5,7 @@
 #include "moeq.h"
 
 #include "buffer.h"
+#include "claim.h"
 
 #include <cjson/cJSON.h>
 #include <limits.h>
@@ -40,13 +41,16 @@ const char *mq_report_verdict(const cJSON *document);
 /* Of a card where its chart goes: the path with .svg for its ending. False: too long. */
 bool mq_report_card_chart(const char *card, char chart[PATH_MAX]);
 /* The document as a model card (report_card.h), and beside it, if there is something to draw, its chart. */
-moeq_status mq_report_write_card(const cJSON *document, const char *path, moeq_error *err);
+moeq_status mq_report_write_card(const cJSON *document, const char *path,
+                                 const struct mq_claims *claims, moeq_error *err);
 
 /* Every chart of the document as FOLDER/NAME.svg; the folder is made if it is not there. *count: how many. */
 moeq_status mq_report_write_charts(const cJSON *document, const char *folder, size_t *count,
                                    moeq_error *err);
 
-/* Renders and writes the file, which appears under its name only when complete. */
-moeq_status mq_report_write(const cJSON *document, const char *path, moeq_error *err);
+/* Renders and writes the file, which appears under its name only when complete. claims, here and above: what the caller
+ * has claimed (claim.h), or NULL. */
+moeq_status mq_report_write(const cJSON *document, const char *path, const struct mq_claims *claims,
+                            moeq_error *err);
 
 #endif

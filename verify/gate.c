@@ -372,7 +372,7 @@ static void print_limits(const struct mq_comparison *result, double margin, cons
 }
 
 moeq_status mq_gate_write(const char *path, const struct mq_comparison *result, double margin,
-                          bool texts, moeq_error *err)
+                          bool texts, const struct mq_claims *claims, moeq_error *err)
 {
     bool first = true;
     const struct mq_text_windows *text = &result->text;
@@ -394,8 +394,9 @@ moeq_status mq_gate_write(const char *path, const struct mq_comparison *result, 
     for (size_t i = 0; texts && i < text->domains_count; i++)
         print_limits(result, margin, text->domains[i].name, &first, &b);
     mq_buffer_puts(&b, "\n  }\n}\n");
-    const moeq_status status = mq_buffer_ok(&b) ? mq_file_replace(path, b.data, b.size, err)
-                                                : mq_fail_memory(err, "writing a gate");
+    const moeq_status status = mq_buffer_ok(&b)
+                                   ? mq_file_replace_claimed(path, b.data, b.size, claims, err)
+                                   : mq_fail_memory(err, "writing a gate");
     mq_buffer_free(&b);
     return status;
 }
@@ -424,7 +425,8 @@ static void put_xml(struct mq_buffer *b, const char *text)
 }
 
 moeq_status mq_gate_write_junit(const char *path, const struct mq_gate *gate,
-                                const struct mq_comparison *result, moeq_error *err)
+                                const struct mq_comparison *result, const struct mq_claims *claims,
+                                moeq_error *err)
 {
     struct mq_buffer b = {0};
     mq_buffer_puts(&b, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
@@ -451,8 +453,9 @@ moeq_status mq_gate_write_junit(const char *path, const struct mq_gate *gate,
         mq_buffer_puts(&b, "\"/>\n    </testcase>\n");
     }
     mq_buffer_puts(&b, "  </testsuite>\n</testsuites>\n");
-    const moeq_status status = mq_buffer_ok(&b) ? mq_file_replace(path, b.data, b.size, err)
-                                                : mq_fail_memory(err, "writing JUnit XML");
+    const moeq_status status = mq_buffer_ok(&b)
+                                   ? mq_file_replace_claimed(path, b.data, b.size, claims, err)
+                                   : mq_fail_memory(err, "writing JUnit XML");
     mq_buffer_free(&b);
     return status;
 }
@@ -494,7 +497,9 @@ moeq_status mq_gate_conclude(const struct mq_gate_request *request, struct mq_ga
     if (gate)
         MQ_TRY(mq_gate_judge(gate, result, err));
     if (request->write)
-        MQ_TRY(mq_gate_write(request->write, result, request->margin, request->texts, err));
-    return gate && request->junit ? mq_gate_write_junit(request->junit, gate, result, err)
-                                  : MOEQ_OK;
+        MQ_TRY(mq_gate_write(request->write, result, request->margin, request->texts,
+                             request->claims, err));
+    return gate && request->junit
+               ? mq_gate_write_junit(request->junit, gate, result, request->claims, err)
+               : MOEQ_OK;
 }

@@ -21,6 +21,7 @@
 #ifndef MQ_GATE_H
 #define MQ_GATE_H
 
+#include "claim.h"
 #include "metrics.h"
 
 /* One bound of one metric. */
@@ -76,9 +77,10 @@ void mq_gate_describe(const struct mq_gate_limit *limit, char *text, size_t room
 const char *mq_gate_judged_name(const struct mq_comparison *result);
 
 /* Writes a gate that the last model of the result passes, and any other that is at most `margin`
- * (0.1: 10 %) further from perfect: see mq_figure_ideal. texts: with limits for each named text, too. */
+ * (0.1: 10 %) further from perfect: see mq_figure_ideal. texts: with limits for each named text, too.
+ * claims, here and below: what the caller has claimed (claim.h), or NULL. */
 moeq_status mq_gate_write(const char *path, const struct mq_comparison *result, double margin,
-                          bool texts, moeq_error *err);
+                          bool texts, const struct mq_claims *claims, moeq_error *err);
 
 /* JUnit XML of a judgement that there is none of: one test case, `what`, that could not be run, and why. */
 moeq_status mq_gate_write_junit_error(const char *path, const char *what, const char *reason,
@@ -86,7 +88,8 @@ moeq_status mq_gate_write_junit_error(const char *path, const char *what, const 
 
 /* The judgement as JUnit XML: one test case a limit. */
 moeq_status mq_gate_write_junit(const char *path, const struct mq_gate *gate,
-                                const struct mq_comparison *result, moeq_error *err);
+                                const struct mq_comparison *result, const struct mq_claims *claims,
+                                moeq_error *err);
 
 /* What a verification has to do with gates; NULL: not asked for. */
 struct mq_gate_request {
@@ -95,7 +98,8 @@ struct mq_gate_request {
     const char *junit;  /* the judgement, to be written here */
     const char *write;  /* a gate to write, */
     double margin;      /* by this margin, */
-    bool texts;         /* with limits for each named text */
+    bool texts;         /* with limits for each named text; */
+    const struct mq_claims *claims;
 };
 
 /* Before the evaluation: *gate is read and resolved; NULL where none is to be judged by. */

@@ -144,3 +144,14 @@ void mq_claim_release(struct mq_claim *claim)
     claim->fd = -1;
     claim->held = false;
 }
+
+bool mq_claims_hold(const struct mq_claims *claims, const char *path)
+{
+    char part[PATH_MAX];
+    if (!claims || !mq_name_beside(path, ".part", part))
+        return false;
+    for (size_t i = 0; i < claims->count; i++)
+        if (strcmp(claims->held[i].part, part) == 0)
+            return true;
+    return false;
+}

@@ -13,6 +13,7 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 struct mq_claim {
     int fd;
@@ -24,6 +25,13 @@ struct mq_claim {
 /* Fails at once where another process, or another claim of this one, has it. */
 moeq_status mq_claim_take(struct mq_claim *claim, const char *path, moeq_error *err);
 void mq_claim_release(struct mq_claim *claim); /* of one that is not held it does nothing */
+
+/* What a command holds until all of it is written. */
+struct mq_claims {
+    struct mq_claim *held;
+    size_t count;
+};
+bool mq_claims_hold(const struct mq_claims *claims, const char *path); /* NULL: holds nothing */
 
 /* The name beside `path` of something that belongs to it: `path` and the suffix, of 32 bytes at most; where that is
  * longer than a name may be, the beginning of the name and a hash of it. False: no path can be so long. */

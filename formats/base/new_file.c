@@ -96,8 +96,8 @@ static moeq_status create(struct mq_new_file *file, mode_t mode, moeq_error *err
     return mq_copy_permissions(file->fd, file->path, err);
 }
 
-moeq_status mq_new_file_open_mode(struct mq_new_file *file, const char *path, mode_t mode,
-                                  moeq_error *err)
+static moeq_status open_claimed(struct mq_new_file *file, const char *path, mode_t mode,
+                                const struct mq_claims *claims, moeq_error *err)
 {
     file->fd = -1;
     file->claim.held = false;
@@ -108,12 +108,19 @@ moeq_status mq_new_file_open_mode(struct mq_new_file *file, const char *path, mo
     if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, "exists and is no regular file");
     strcpy(file->path, path);
-    MQ_TRY(mq_claim_take(&file->claim, path, err));
+    if (!mq_claims_hold(claims, path))
+        MQ_TRY(mq_claim_take(&file->claim, path, err));
     remove_left(path);
     const moeq_status status = create(file, mode, err);
     if (status != MOEQ_OK)
         mq_new_file_abort(file);
     return status;
+}
+
+moeq_status mq_new_file_open_mode(struct mq_new_file *file, const char *path, mode_t mode,
+                                  moeq_error *err)
+{
+    return open_claimed(file, path, mode, NULL, err);
 }
 
 moeq_status mq_new_file_open(struct mq_new_file *file, const char *path, moeq_error *err)
@@ -152,8 +159,14 @@ void mq_new_file_abort(struct mq_new_file *file)
 
 moeq_status mq_file_replace(const char *path, const void *bytes, size_t n, moeq_error *err)
 {
+    return mq_file_replace_claimed(path, bytes, n, NULL, err);
+}
+
+moeq_status mq_file_replace_claimed(const char *path, const void *bytes, size_t n,
+                                    const struct mq_claims *claims, moeq_error *err)
+{
     struct mq_new_file file;
-    MQ_TRY(mq_new_file_open(&file, path, err));
+    MQ_TRY(open_claimed(&file, path, 0666, claims, err));
     const moeq_status status = mq_write_at(file.fd, file.part, 0, bytes, n, err);
     if (status == MOEQ_OK)
         return mq_new_file_finish(&file, err);

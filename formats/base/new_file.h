@@ -39,5 +39,8 @@ moeq_status mq_copy_permissions(int fd, const char *path, moeq_error *err);
 
 /* A whole small file. */
 moeq_status mq_file_replace(const char *path, const void *bytes, size_t n, moeq_error *err);
+/* The same of a path that the caller may have claimed already. */
+moeq_status mq_file_replace_claimed(const char *path, const void *bytes, size_t n,
+                                    const struct mq_claims *claims, moeq_error *err);
 
 #endif

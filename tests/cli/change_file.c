@@ -3,7 +3,7 @@
  * it stops.
  *
  *   CHANGE_FILE   the file, whose last byte is flipped
- *   CHANGE_AT     n
+ *   CHANGE_AT     n; or "rename": before the first file gets its name (to stop)
  *   CHANGE_BACK   if set, its time of modification is set back afterwards
  *   CHANGE_STOP   instead of all that: SIGSTOP
  */
@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -61,4 +62,15 @@ ssize_t pread(int fd, void *bytes, size_t n, off_t at)
 ssize_t pread64(int fd, void *bytes, size_t n, off_t at)
 {
     return pread(fd, bytes, n, at);
+}
+
+int rename(const char *from, const char *to)
+{
+    typedef int rename_fn(const char *, const char *);
+    static atomic_flag stopped = ATOMIC_FLAG_INIT;
+    rename_fn *real = (rename_fn *)dlsym(RTLD_NEXT, "rename");
+    const char *at = getenv("CHANGE_AT");
+    if (at && strcmp(at, "rename") == 0 && !atomic_flag_test_and_set(&stopped))
+        raise(SIGSTOP);
+    return real(from, to);
 }

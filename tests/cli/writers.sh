@@ -95,6 +95,27 @@ if ! sanitized; then
     [ "$(ls "$work/killed")" = r ] || fail "after a kill: $(ls "$work/killed")"
 fi
 
+# what is to be written at the end stays claimed until it is: no one comes between the gate and the report
+if ! sanitized; then
+    write_both() {
+        "$moeq" verify $model --against $model "${run[@]}" --write-gate "$work/both.json" --report "$work/both.html" \
+            > /dev/null 2> "$work/both.err"
+    }
+    CHANGE_STOP=1 CHANGE_AT=rename LD_PRELOAD="$shim" write_both &
+    pid=$!
+    stopped $pid
+    for command in "gate both.json" "report both.html"; do
+        set -- $command
+        write $1 "$work/$2" && fail "$1 while a verification writes: no error"
+        grep -q "another command is writing this" "$work/$1.err" ||
+            fail "$1 while a verification writes: $(cat "$work/$1.err")"
+    done
+    kill -CONT $child
+    wait $pid || fail "a verification was disturbed: $(cat "$work/both.err")"
+    [ -s "$work/both.json" ] && [ -s "$work/both.html" ] || fail "a verification: no gate, or no report"
+    [ -z "$(find "$work" -name '*.part*')" ] || fail "a verification left $(find "$work" -name '*.part*')"
+fi
+
 # names as long as they may be: what belongs to them is shorter, and found again
 long=$(printf 'x%.0s' $(seq 250))
 for command in convert export record calibrate gate; do

@@ -359,12 +359,12 @@ START_TEST(file_names_decide_the_format)
     cJSON *document = three_levels("m");
     moeq_error err = {0};
     const char *path = mq_test_temporary("report.md");
-    ck_assert_ok(mq_report_write(document, path, &err));
+    ck_assert_ok(mq_report_write(document, path, NULL, &err));
     struct mq_buffer bytes = {0};
     ck_assert_ok(mq_file_read_all(path, 1 << 20, &bytes, &err));
     ck_assert_ptr_nonnull(strstr(bytes.data, "## What quantization costs: m"));
     mq_buffer_free(&bytes);
-    ck_assert_int_eq(mq_report_write(document, "x.pdf", &err), MOEQ_INVALID_ARGUMENT);
+    ck_assert_int_eq(mq_report_write(document, "x.pdf", NULL, &err), MOEQ_INVALID_ARGUMENT);
     cJSON_Delete(document);
 }
 END_TEST

@@ -214,7 +214,7 @@ START_TEST(arithmetic)
         const char *path = mq_test_temporary("arithmetic.json");
         m.result.compute = cases[i].models;
         m.rows[0].compute = cases[i].baseline;
-        ck_assert_ok(mq_gate_write(path, &m.result, 0.1, false, &err));
+        ck_assert_ok(mq_gate_write(path, &m.result, 0.1, false, NULL, &err));
         ck_assert_msg(mq_gate_read(path, &written, &err) == MOEQ_OK, "%s", err.message);
         ck_assert_int_eq(written->compute, cases[i].models);
         ck_assert_int_eq(written->baseline_compute, cases[i].baseline);
@@ -260,7 +260,7 @@ START_TEST(written)
     struct mq_gate *gate;
     const char *path = mq_test_temporary("written.json");
     make_up(&m);
-    ck_assert_ok(mq_gate_write(path, &m.result, 0.1, false, &err));
+    ck_assert_ok(mq_gate_write(path, &m.result, 0.1, false, NULL, &err));
     ck_assert_msg(mq_gate_read(path, &gate, &err) == MOEQ_OK, "%s", err.message);
     ck_assert_ok(mq_gate_resolve(gate, m.view, false, &err));
     ck_assert_ok(mq_gate_judge(gate, &m.result, &err));
@@ -273,7 +273,7 @@ START_TEST(written)
     ck_assert_double_eq_tol(bound_of(gate, "routing.layers.2.exact_set", false), 0.89 - 5e-4, 1e-8);
     mq_gate_free(gate);
     m.rows[1].result.ppl_ratio.value = 0.99; /* luck: the baseline's own perplexity must pass */
-    ck_assert_ok(mq_gate_write(path, &m.result, 0, false, &err));
+    ck_assert_ok(mq_gate_write(path, &m.result, 0, false, NULL, &err));
     ck_assert_ok(mq_gate_read(path, &gate, &err));
     ck_assert_double_eq_tol(bound_of(gate, "ppl.ratio", true), 1 + 1e-4, 1e-8);
     mq_gate_free(gate);
@@ -294,7 +294,7 @@ START_TEST(junit)
                                      m.view, &err);
     ck_assert_ptr_nonnull(gate);
     ck_assert_ok(mq_gate_judge(gate, &m.result, &err));
-    ck_assert_ok(mq_gate_write_junit(path, gate, &m.result, &err));
+    ck_assert_ok(mq_gate_write_junit(path, gate, &m.result, NULL, &err));
     ck_assert_ok(mq_file_read_all(path, 10000, &xml, &err));
     ck_assert_str_eq(
         xml.data,
