@@ -289,8 +289,7 @@ static size_t skip_space(const struct mq_json_walk *w, size_t at)
     return at;
 }
 
-/* Behind the value at `at`. */
-static size_t value_end(const char *text, size_t n, size_t at)
+size_t mq_json_value_end(const char *text, size_t n, size_t at)
 {
     size_t depth = 0;
     while (at < n) {
@@ -317,6 +316,6 @@ bool mq_json_walk_next(struct mq_json_walk *w)
         return false;
     w->key_end = mq_json_string_end(w->text, w->n, w->key);
     w->value = skip_space(w, w->key_end);
-    w->value_end = value_end(w->text, w->n, w->value);
+    w->value_end = mq_json_value_end(w->text, w->n, w->value);
     return true;
 }

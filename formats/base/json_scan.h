@@ -41,6 +41,9 @@ size_t mq_json_number_word(const char *text, size_t n, size_t at);
 /* Behind the string whose opening quote is at `at`; n if it has no end. */
 size_t mq_json_string_end(const char *text, size_t n, size_t at);
 
+/* Behind the value at `at`; n if it has no end. In a text that is no JSON: some place from `at` on. */
+size_t mq_json_value_end(const char *text, size_t n, size_t at);
+
 /* A walk over the members of an object in a text that was scanned: `at` on its brace at first. */
 struct mq_json_walk {
     const char *text;
