@@ -224,7 +224,7 @@ static cJSON *losses_json(struct mq_json_tree *b, const struct mq_losses *losses
         mq_json_put_text(b, row, "tensor", mq_tensor_shown(l->entry->tensor));
         mq_json_put_text(b, row, "level", l->entry->level->name);
         mq_json_put_number(b, row, "error", l->error);
-        mq_json_put_number(b, row, "usual", (double)l->entry->level->error);
+        mq_json_put_number(b, row, "usual", l->expected);
         mq_json_put_bool(b, row, "beyond_range", l->far);
         mq_json_append(b, list, row);
     }
@@ -250,7 +250,7 @@ static void print_losses(const struct mq_options *options, const struct mq_losse
     for (size_t i = 0; !options->quiet && i < losses->listed_count && i < SHOWN; i++) {
         const struct mq_lossy *l = &losses->listed[i];
         printf("    %-8s %9.4f (usual: %.4f)  %s\n", l->entry->level->name, l->error,
-               (double)l->entry->level->error, mq_tensor_shown(l->entry->tensor));
+               l->expected, mq_tensor_shown(l->entry->tensor));
     }
     if (!options->quiet && losses->count > SHOWN)
         printf("    ... and %" PRIu64 " more\n", losses->count - SHOWN);

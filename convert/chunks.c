@@ -183,7 +183,7 @@ static void resume_chunk(struct mq_chunks *c, struct mq_chunked *t,
         atomic_fetch_sub(&t->left, 1);
     c->skip[chunk] = true;
     c->crcs[chunk] = line->value;
-    c->losses[chunk] = (struct mq_loss){line->lost, line->weights};
+    c->losses[chunk] = (struct mq_loss){line->lost, line->weights, line->within};
     t->earlier = true;
 }
 
@@ -194,7 +194,7 @@ static void resume_line(struct mq_chunks *c, struct mq_chunked *t,
     case MQ_JOURNAL_TENSOR:
         t->whole = t->earlier = true;
         t->crc = line->value;
-        t->loss = (struct mq_loss){line->lost, line->weights};
+        t->loss = (struct mq_loss){line->lost, line->weights, line->within};
         atomic_store(&t->left, 0);
         memset(c->skip + t->first, 1, t->chunks * sizeof *c->skip);
         break;
@@ -300,13 +300,15 @@ moeq_status mq_chunks_finish(struct mq_chunks *c, size_t chunk, uint32_t crc,
                                    .chunk = (uint32_t)(chunk - p.tensor->first),
                                    .value = crc,
                                    .lost = loss->lost,
-                                   .weights = loss->weights};
+                                   .weights = loss->weights,
+                                   .within = loss->within};
     if (*complete) {
         set_done(c, p.tensor);
         line.kind = MQ_JOURNAL_TENSOR;
         line.value = c->item_crcs[line.item];
         line.lost = p.tensor->loss.lost;
         line.weights = p.tensor->loss.weights;
+        line.within = p.tensor->loss.within;
     }
     omp_set_lock(&c->lock);
     const moeq_status status = put_line(c, &line, err);

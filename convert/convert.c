@@ -237,12 +237,11 @@ static void note_nonfinite(struct job *job, const struct mq_plan_entry *e, uint6
 
 /* What rows of weights lose by what they are encoded to. */
 static struct mq_loss loss_of(const struct job *job, const struct mq_plan_entry *e,
-                              const float *weights, const uint8_t *encoded, uint64_t rows,
-                              float *decoded)
+                              const uint8_t *encoded, uint64_t rows, const struct scratch *s)
 {
     struct mq_square_sums sums = {0};
-    mq_level_add_error(e->level, job->context->isa, weights, encoded, rows, e->tensor->cols, decoded,
-                       job->decoded, &sums);
+    mq_level_add_error(e->level, job->context->isa, job->plan->effort, importance_of(job, e, s),
+                       s->weights, encoded, rows, e->tensor->cols, s->decoded, job->decoded, &sums);
     return mq_loss_of(&sums, rows * e->tensor->cols);
 }
 
@@ -269,7 +268,7 @@ static moeq_status convert_rows(const struct job *job, const struct mq_plan_entr
         if (any)
             mq_nonfinite_carry(s->weights, rows * t->cols, e->level->name, s->encoded);
         else
-            *loss = loss_of(job, e, s->weights, s->encoded, rows, s->decoded);
+            *loss = loss_of(job, e, s->encoded, rows, s);
         out = s->encoded;
     }
     *crc = 0;
@@ -467,7 +466,7 @@ static moeq_status loss_of_put(const struct job *job, const struct mq_chunk_plac
     MQ_TRY(mq_view_read_rows(job->plan->view, e->tensor, p->row, p->rows, s->raw, err));
     mq_level_decode_rows(e->source, job->context->isa, s->raw, p->rows, e->tensor->cols,
                          s->weights);
-    *loss = loss_of(job, e, s->weights, encoded, p->rows, s->decoded);
+    *loss = loss_of(job, e, encoded, p->rows, s);
     return MOEQ_OK;
 }
 

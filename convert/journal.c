@@ -10,10 +10,10 @@
 #include <zlib.h>
 
 #define MAGIC "moeq-journal "
-#define VERSION "3"
+#define VERSION "4"
 
-/* "t 0000002a ffffffff 89abcdef 00000000 00000000 01234567\n" */
-enum { FIELDS = 6, CHECKED = 1 + (FIELDS - 1) * 9, LINE = 1 + FIELDS * 9 + 1, FIRST = 64 };
+/* "t 0000002a ffffffff 89abcdef 00000000 00000000 00000000 01234567\n" */
+enum { FIELDS = 7, CHECKED = 1 + (FIELDS - 1) * 9, LINE = 1 + FIELDS * 9 + 1, FIRST = 64 };
 
 static int first_line(char text[FIRST], uint32_t plan)
 {
@@ -48,8 +48,10 @@ static float float_of(uint32_t bits)
 void mq_journal_put(struct mq_buffer *text, const struct mq_journal_line *l)
 {
     char line[LINE + 1];
-    snprintf(line, sizeof line, "%c %08" PRIx32 " %08" PRIx32 " %08" PRIx32 " %08" PRIx32 " %08" PRIx32,
-             (char)l->kind, l->item, l->chunk, l->value, bits_of(l->lost), bits_of(l->weights));
+    snprintf(line, sizeof line,
+             "%c %08" PRIx32 " %08" PRIx32 " %08" PRIx32 " %08" PRIx32 " %08" PRIx32 " %08" PRIx32,
+             (char)l->kind, l->item, l->chunk, l->value, bits_of(l->lost), bits_of(l->weights),
+             bits_of(l->within));
     snprintf(line + CHECKED, sizeof line - CHECKED, " %08" PRIx32 "\n", check_of(line));
     mq_buffer_append(text, line, LINE);
 }
@@ -79,8 +81,13 @@ static bool read_line(const char *line, struct mq_journal_line *l)
     for (int i = 0; i < FIELDS; i++)
         if (!read_field(line + 1 + i * 9, &fields[i]))
             return false;
-    *l = (struct mq_journal_line){(enum mq_journal_kind)(unsigned char)line[0], fields[0],
-                                  fields[1], fields[2], float_of(fields[3]), float_of(fields[4])};
+    *l = (struct mq_journal_line){(enum mq_journal_kind)(unsigned char)line[0],
+                                  fields[0],
+                                  fields[1],
+                                  fields[2],
+                                  float_of(fields[3]),
+                                  float_of(fields[4]),
+                                  float_of(fields[5])};
     return line[LINE - 1] == '\n' && fields[FIELDS - 1] == check_of(line);
 }
 

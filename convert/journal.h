@@ -1,8 +1,8 @@
 /*
  * journal.h: what is finished in OUT.part, as text that only grows.
  *
- *   moeq-journal 3 <plan>                           of which plan the parts are
- *   <kind> <item> <chunk> <value> <lost> <weights> <check>    one line each, all numbers of eight hexadecimal digits
+ *   moeq-journal 4 <plan>                           of which plan the parts are
+ *   <kind> <item> <chunk> <value> <lost> <weights> <within> <check>    one line each, all numbers of eight hexadecimal digits
  *
  * check is the CRC-32 of the line before it. A line that is torn or wrong ends what is read: what stands behind it is
  * done again.
@@ -26,7 +26,7 @@ enum mq_journal_kind {
 struct mq_journal_line {
     enum mq_journal_kind kind;
     uint32_t item, chunk, value;
-    float lost, weights; /* of chunks and tensors: struct mq_loss (losses.h) */
+    float lost, weights, within; /* of chunks and tensors: struct mq_loss (losses.h) */
 };
 
 void mq_journal_begin(struct mq_buffer *text, uint32_t plan);

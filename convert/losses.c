@@ -16,26 +16,28 @@ static float root_mean(double squares, uint64_t n)
 
 struct mq_loss mq_loss_of(const struct mq_square_sums *sums, uint64_t weights)
 {
-    return (struct mq_loss){root_mean(sums->lost, weights), root_mean(sums->weights, weights)};
+    return (struct mq_loss){root_mean(sums->lost, weights), root_mean(sums->weights, weights),
+                            root_mean(fmax(sums->within, 0), weights)};
 }
 
 void mq_loss_add(struct mq_square_sums *sums, const struct mq_loss *loss, uint64_t weights)
 {
     sums->lost += (double)loss->lost * loss->lost * (double)weights;
     sums->weights += (double)loss->weights * loss->weights * (double)weights;
+    sums->within += (double)loss->within * loss->within * (double)weights;
 }
 
-double mq_loss_error(const struct mq_loss *loss)
+static struct mq_square_sums sums_of(const struct mq_loss *loss)
 {
-    const struct mq_square_sums sums = {(double)loss->lost * loss->lost,
-                                        (double)loss->weights * loss->weights};
-    return mq_relative_error(&sums);
+    struct mq_square_sums sums = {0};
+    mq_loss_add(&sums, loss, 1);
+    return sums;
 }
 
-/* How many times what is usual. */
+/* How many times what is expected. */
 static double times(const struct mq_lossy *l)
 {
-    return l->error / fmax(l->entry->level->error, FLT_MIN);
+    return l->error / fmax(l->expected, (double)FLT_MIN);
 }
 
 /* Before the others that are less bad; of equals the plan's order, so that the order of adding makes no difference. */
@@ -47,10 +49,11 @@ static bool before(const struct mq_lossy *a, const struct mq_lossy *b)
 void mq_losses_add(struct mq_losses *losses, const struct mq_plan_entry *e,
                    const struct mq_loss *loss)
 {
-    struct mq_lossy l = {e, mq_loss_error(loss), false};
-    if (l.error <= mq_level_error_noted(e->level))
+    const struct mq_square_sums sums = sums_of(loss);
+    struct mq_lossy l = {e, mq_relative_error(&sums), mq_level_error_expected(e->level, &sums),
+                         mq_level_error_far(e->level, &sums)};
+    if (!l.far && !mq_level_error_noted(e->level, &sums))
         return;
-    l.far = l.error > mq_level_error_far(e->level);
     losses->count++;
     losses->far_count += l.far;
     for (size_t i = 0; i < MQ_LOSSES_LISTED; i++) {
@@ -70,9 +73,9 @@ moeq_status mq_loss_judge(const struct mq_plan *plan, const struct mq_plan_entry
                           const struct mq_loss *loss, moeq_error *err)
 {
     const struct mq_tensor *t = e->tensor;
-    const double error = mq_loss_error(loss);
+    const struct mq_square_sums sums = sums_of(loss);
     char where[96];
-    if (error <= mq_level_error_far(e->level))
+    if (!mq_level_error_far(e->level, &sums))
         return MOEQ_OK;
     mq_role_place(t->layer, t->expert, mq_role_name(t->role), where, sizeof where);
     return mq_view_fail_row(err, MOEQ_UNSUPPORTED, plan->view, t, 0,
@@ -80,8 +83,8 @@ moeq_status mq_loss_judge(const struct mq_plan *plan, const struct mq_plan_entry
                             "their size, expected %.2g: they are beyond the range of its scales. "
                             "Give it another level (--tensor '%.120s=bf16'), or go on with "
                             "--allow-loss, which lists all such",
-                            where, e->level->name, (double)loss->weights, error,
-                            (double)e->level->error, t->name);
+                            where, e->level->name, (double)loss->weights, mq_relative_error(&sums),
+                            mq_level_error_expected(e->level, &sums), t->name);
 }
 
 void mq_losses_describe(const struct mq_losses *losses, char *text, size_t room)
@@ -101,6 +104,6 @@ void mq_losses_describe(const struct mq_losses *losses, char *text, size_t room)
         const struct mq_lossy *l = &losses->listed[told];
         n = snprintf(line, sizeof line, "%s '%.200s' %s %.3g (usual: %.2g)", told ? ";" : ":",
                      mq_tensor_shown(l->entry->tensor), l->entry->level->name, l->error,
-                     (double)l->entry->level->error);
+                     l->expected);
     }
 }

@@ -1,9 +1,9 @@
 /*
  * losses.h: what a conversion's levels lose of each matrix.
  *
- * What is encoded is decoded again and compared. A matrix that lost far more than its level's rows lose of ordinary weights
- * (quantize/level_error.h) is an error, unless the user allows it: its weights are beyond the range of the level's scales,
- * and what is stored is something else. Others that lost more than usual are told.
+ * What is encoded is decoded again and compared. A matrix that lost far more than its level's rows lose of ordinary weights, or
+ * than its own would lose within the range of the level's scales (quantize/level_error.h), is an error, unless the user
+ * allows it: what is stored is something else. Others that lost more than usual are told.
  */
 #ifndef MQ_LOSSES_H
 #define MQ_LOSSES_H
@@ -12,19 +12,18 @@
 #include "level_error.h"
 #include "plan.h"
 
-/* Root mean squares: of what was lost, and of the weights. As a journal keeps them. */
+/* Root mean squares of struct mq_square_sums. As a journal keeps them. */
 struct mq_loss {
-    float lost, weights;
+    float lost, weights, within;
 };
 
 struct mq_loss mq_loss_of(const struct mq_square_sums *sums, uint64_t weights);
 void mq_loss_add(struct mq_square_sums *sums, const struct mq_loss *loss, uint64_t weights);
-double mq_loss_error(const struct mq_loss *loss);
 
 /* One matrix that lost more than usual. */
 struct mq_lossy {
     const struct mq_plan_entry *entry; /* the plan's */
-    double error; /* relative; level->error is usual */
+    double error, expected; /* relative */
     bool far;
 };
 

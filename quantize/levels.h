@@ -24,6 +24,7 @@ struct mq_level {
     const char *alias;       /* "q4"; NULL if there is none */
     const char *description; /* one line for --help */
     uint32_t block_weights, block_bytes;
+    uint32_t half_at; /* of levels that are encoded, where a block has its f16 scale, behind which is that of its minima */
     float error; /* of levels that are encoded, the relative error of Gaussian weights: level_error.h */
     bool quantized; /* false: f32, f16, bf16, where a block is one weight */
     /* Of one byte a weight behind what comes first in a block: the last block of a row has only as

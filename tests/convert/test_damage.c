@@ -318,17 +318,56 @@ START_TEST(usual_errors_are_usual)
                 struct mq_square_sums sums = {0};
                 if (!mq_isa_available((enum mq_isa)isa))
                     continue;
-                mq_level_add_error(level, (enum mq_isa)isa, w, blocks, ROWS, COLS, scratch, 4096, &sums);
+                mq_level_add_error(level, (enum mq_isa)isa, MQ_EFFORT_DEFAULT, NULL, w, blocks, ROWS,
+                                   COLS, scratch, 4096, &sums);
                 const double e = mq_relative_error(&sums);
                 first = isa ? first : e;
                 ck_assert(e == first);
-                ck_assert_msg(e <= mq_level_error_far(level), "%s, kind %d: %g", level->name, kind, e);
+                ck_assert_msg(!mq_level_error_far(level, &sums), "%s, kind %d: %g", level->name,
+                              kind, e);
                 if (!kind)
                     ck_assert_msg(fabs(e - (double)level->error) <= 0.06 * (double)level->error,
                                   "%s: %g, expected %g", level->name, e, (double)level->error);
             }
         }
     }
+}
+END_TEST
+
+/* What the range of a level's scales costs is told of at every scale of the weights where it costs something, whatever
+ * their form and wherever they stand in a row; and nowhere else. */
+static void check_scale(const struct mq_level *level, int kind, int power, uint64_t cols, double *at_1)
+{
+    static float w[ROWS * COLS], scratch[4096];
+    static uint8_t blocks[ROWS * COLS * 4];
+    struct mq_square_sums sums = {0};
+    uint64_t state = 3;
+    for (uint64_t i = 0; i < ROWS * cols; i++) /* kind 2 is heavy-tailed */
+        w[i] = weight_of(kind == 2 ? 0 : kind, (int)(i / cols), (int)(i % cols), &state) *
+               (kind == 2 ? 1 / (0.05f + mq_test_uniform(&state)) : 1) * powf(10, (float)power);
+    mq_level_encode_rows(level, mq_isa_detect(), MQ_EFFORT_DEFAULT, NULL, w, ROWS, cols, blocks);
+    mq_level_add_error(level, mq_isa_detect(), MQ_EFFORT_DEFAULT, NULL, w, blocks, ROWS, cols, scratch,
+                       4096, &sums);
+    const double e = mq_relative_error(&sums);
+    *at_1 = power ? *at_1 : e;
+    const bool noted = mq_level_error_noted(level, &sums), far = mq_level_error_far(level, &sums);
+    if (e > 1.15 * *at_1)
+        ck_assert_msg(noted, "%s, kind %d, 1e%d: %g, at 1 %g", level->name, kind, power, e, *at_1);
+    if (e > 4 * *at_1 && e > 0.05)
+        ck_assert_msg(far, "%s, kind %d, 1e%d: %g, at 1 %g", level->name, kind, power, e, *at_1);
+    if (e < 1.05 * *at_1)
+        ck_assert_msg(!noted, "%s, kind %d, 1e%d: %g, at 1 %g", level->name, kind, power, e, *at_1);
+}
+
+START_TEST(what_the_range_costs_is_told_of)
+{
+    static const int kinds[] = {0, 2, 7}, powers[] = {0, -4, -5, -6, -7, -8, 5, 6, 7, 8};
+    for (size_t l = 0; l < mq_levels_count; l++)
+        for (size_t k = 0; mq_levels[l].quantized && mq_level_can_encode(&mq_levels[l]) && k < 3; k++) {
+            double at_1 = 0;
+            for (size_t p = 0; p < sizeof powers / sizeof *powers; p++) /* of one kind, rows with tails */
+                check_scale(&mq_levels[l], kinds[k], powers[p], k == 1 ? COLS - 96 : COLS, &at_1);
+        }
 }
 END_TEST
 
@@ -342,6 +381,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, what_a_level_cannot_hold_is_an_error);
     tcase_add_test(tests, losses_outlive_an_interruption);
     tcase_add_test(tests, usual_errors_are_usual);
+    tcase_add_test(tests, what_the_range_costs_is_told_of);
 }
 
 int main(void)
