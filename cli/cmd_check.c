@@ -1,6 +1,7 @@
 /* cmd_check.c: moeq check: is a moeq file (or all of a model's) as it was written? Of a GGUF file
  * or a Hugging Face folder, which have no checksums: is it whole, and every weight a number? Of
  * all: are there weights where weights should be? */
+#include "check_manifest.h"
 #include "model_options.h"
 
 #include "integrity.h"
@@ -167,6 +168,14 @@ enum mq_exit mq_cmd_check(const struct mq_options *options)
     struct mq_job_ui ui;
     moeq_error err = {0};
     struct mq_integrity_result result = {0};
+    if (options->manifest && options->write_manifest)
+        return mq_usage(
+            "check",
+            "--manifest compares with a list, --write-manifest writes one: give one of them");
+    if (options->manifest)
+        return mq_check_manifest(options);
+    if (options->write_manifest)
+        return mq_check_write_manifest(options);
     if (!mq_job_begin(options, &ui))
         return MQ_EXIT_USAGE;
     char index[PATH_MAX];

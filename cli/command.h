@@ -63,6 +63,7 @@ struct mq_options {
     bool list_gpus, no_flash_attention;
     /* verify */
     const char *charts, *card, *base_model; /* beside `report` */
+    const char *manifest, *write_manifest;  /* of check */
     const char *against, *gate, *write_gate, *margin, *junit;
     const char *columns, *color;
     bool gate_all, gate_texts, list_metrics;

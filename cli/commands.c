@@ -84,7 +84,7 @@ const struct mq_command mq_commands[] = {
     },
     {
         .name = "check",
-        .arguments = "MODEL",
+        .arguments = "MODEL [--manifest LIST | --write-manifest LIST]",
         .summary = "verify every checksum of a moeq file",
         .description =
             "Reads a moeq file once and compares the CRC-32 of its header and of every tensor\n"
@@ -94,11 +94,15 @@ const struct mq_command mq_commands[] = {
             "validated, and every weight must be finite. In all of them a matrix of zeros, or\n"
             "64 KiB of zeros in a row, is a problem too, with exit code 1. Zero rows at the\n"
             "end of a vocabulary are padding if they are few (512, of small vocabularies an\n"
-            "eighth, of large 1 %) or stand behind the tokenizer's last token.",
-        .options = READING,
+            "eighth, of large 1 %) or stand behind the tokenizer's last token.\n"
+            "With --manifest: SHA-256 sums of the files instead, from a list as sha256sum\n"
+            "writes it; --write-manifest writes one. Of a folder all files that stand in it\n"
+            "count, of one of several GGUF files all of them.",
+        .options = "manifest write-manifest" READING,
         .common = JOB,
         .examples = "  moeq check mixtral.moeq\n"
-                    "  moeq check mixtral-Q4_K_M.gguf",
+                    "  moeq check mixtral-Q4_K_M.gguf\n"
+                    "  moeq check Mixtral-8x7B-v0.1 --manifest SHA256SUMS",
         .positional_min = 1,
         .positional_max = 1,
         .run = mq_cmd_check,

@@ -18,6 +18,7 @@ mq_require(zlib::zlib zlib zlib1g-dev "CRC-32 and compressed side files")
 mq_require(cjson::cjson libcjson libcjson-dev "JSON")
 mq_require(pcre2::pcre2 libpcre2-8 libpcre2-dev "split patterns of tokenizers")
 mq_require(utf8proc::utf8proc libutf8proc libutf8proc-dev "Unicode normalization")
+mq_require(nettle::nettle nettle nettle-dev "SHA-256")
 
 find_package(OpenMP COMPONENTS C)
 if(NOT OpenMP_C_FOUND)

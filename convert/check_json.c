@@ -137,3 +137,28 @@ cJSON *mq_shards_json(const struct mq_shards_result *result)
     mq_json_put(&b, o, "files", files);
     return mq_json_finish(&b, o);
 }
+
+cJSON *mq_manifest_json(const char *path, const char *list, const struct mq_manifest *manifest)
+{
+    struct mq_json_tree b = {0};
+    cJSON *o = mq_json_document(&b, "check"), *files = mq_json_array(&b);
+    moeq_error problem = {0};
+    mq_manifest_status(manifest, &problem);
+    for (size_t i = 0; i < manifest->count; i++) {
+        const struct mq_manifest_file *f = &manifest->files[i];
+        cJSON *file = mq_json_object(&b);
+        mq_json_put_text(&b, file, "file", f->path);
+        mq_json_put_count(&b, file, "file_bytes", f->size_bytes);
+        mq_json_put_bool(&b, file, "ok", mq_manifest_good(f));
+        mq_json_put_text(&b, file, "sha256", f->found);
+        mq_json_put_text(&b, file, "sha256_expected", f->expected);
+        mq_json_append(&b, files, file);
+    }
+    mq_json_put_text(&b, o, "file", path);
+    mq_json_put_text(&b, o, "manifest", list);
+    mq_json_put_bool(&b, o, "ok", problem.status == MOEQ_OK);
+    mq_json_put_text(&b, o, "problem", problem_text(&problem));
+    mq_json_put_count(&b, o, "file_bytes", manifest->bytes);
+    mq_json_put(&b, o, "files", files);
+    return mq_json_finish(&b, o);
+}

@@ -3,6 +3,7 @@
 #ifndef MQ_CHECK_JSON_H
 #define MQ_CHECK_JSON_H
 
+#include "manifest.h"
 #include "shards_check.h"
 #include "weights_check.h"
 
@@ -14,5 +15,8 @@ cJSON *mq_integrity_json(const struct mq_integrity_result *result);
 cJSON *mq_shards_json(const struct mq_shards_result *result);
 /* Of a model without checksums. */
 cJSON *mq_weights_json(const struct mq_view *view, const struct mq_weights_result *result);
+
+/* What files are by their SHA-256, and should be. */
+cJSON *mq_manifest_json(const char *path, const char *list, const struct mq_manifest *manifest);
 
 #endif

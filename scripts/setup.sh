@@ -49,7 +49,7 @@ need_tool() {
 moeq_setup() {
     if ! command -v apt-get >/dev/null; then
         echo "No apt-get here: expecting a C compiler, CMake, Ninja, pkg-config, zlib, cJSON," \
-             "PCRE2, utf8proc, and for the tests Check and Python. CMake will say what is missing." >&2
+             "PCRE2, utf8proc, nettle, and for the tests Check and Python. CMake will say what is missing." >&2
         return 0
     fi
     need_tool cc "C compiler" gcc
@@ -61,6 +61,7 @@ moeq_setup() {
     need "JSON" libcjson-dev
     need "split patterns of tokenizers" libpcre2-dev
     need "Unicode normalization" libutf8proc-dev
+    need "SHA-256" nettle-dev
     if [ "$1" = tests ]; then
         need "unit tests" check
         need_tool python3 "independent oracles in the tests" python3

@@ -30,7 +30,7 @@ setup() {
     need "C compiler for arm64" gcc-aarch64-linux-gnu
     need "runs arm64 programs" qemu-user
     local package
-    for package in libgomp1 zlib1g-dev libcjson-dev libpcre2-dev libutf8proc-dev check; do
+    for package in libgomp1 zlib1g-dev libcjson-dev libpcre2-dev libutf8proc-dev nettle-dev check; do
         need "for arm64" "$package:arm64"
     done
     if [ ${#missing[@]} -gt 0 ] && ! dpkg --print-foreign-architectures | grep -qx arm64; then

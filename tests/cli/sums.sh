@@ -1,0 +1,61 @@
+#!/bin/bash
+# Usage: sums.sh MOEQ SOURCE_DIR WORK_DIR
+# SHA-256 sums of files: lists that are written and checked, by moeq and by sha256sum.
+. "$(dirname "$0")/helper.sh"
+m=$work/m list=$work/m/SHA256SUMS
+cp -r $model "$m"
+shard=$m/model-00002-of-00003.safetensors
+
+# says CODE 'text' ARGUMENTS...: exit code, and a text in what is printed.
+says() {
+    local code=$1 text=$2 found
+    shift 2
+    "$moeq" "$@" > "$work/stdout" 2> "$work/stderr"
+    found=$?
+    [ $found = "$code" ] || fail "moeq $*: exit code $found, expected $code: $(cat "$work/stderr")"
+    grep -qF -- "$text" "$work/stdout" "$work/stderr" ||
+        fail "moeq $*: no '$text' in: $(cat "$work/stdout" "$work/stderr")"
+}
+
+# A list of ours is sha256sum's; and the other way round, in its other forms and from another folder.
+says 0 "wrote $list: SHA-256 of" check "$m" --write-manifest "$list"
+(cd "$m" && sha256sum -- *.* | LC_ALL=C sort -k 2) | cmp - "$list" || fail "not what sha256sum writes"
+(cd "$m" && sha256sum --quiet -c SHA256SUMS) || fail "sha256sum -c"
+says 0 'every SHA-256 as in' check "$m" --manifest "$list"
+(cd "$work" && sha256sum -b m/*.* | sed 's/$/\r/' > binary && sha256sum --tag m/*.* > tagged)
+says 0 'every SHA-256 as in' check "$m" --manifest "$work/binary"
+says 0 'every SHA-256 as in' check "$m" --manifest "$work/tagged"
+says 0 'every SHA-256 as in' check "$shard" --manifest "$work/binary"
+says 0 '"sha256_expected"' check "$m" --manifest "$list" --json
+says 0 "wrote $list" check "$m" --write-manifest "$list" # a list may be replaced
+says 1 'exists and is no list of SHA-256 sums' check "$m" --write-manifest "$m/config.json"
+cmp -s $model/config.json "$m/config.json" || fail "config.json was touched"
+usage check "--manifest compares with a list, --write-manifest writes one: give one of them" \
+    check "$m" --manifest a --write-manifest b
+
+# Weights that are not listed, what is not there, what was changed.
+grep -v 00002 "$list" > "$work/fewer"
+says 1 "has no line for 'model-00002-of-00003.safetensors'" check "$m" --manifest "$work/fewer"
+grep -v README "$list" > "$work/fewer"
+says 0 'README.md: not in the list, and' check "$m" --manifest "$work/fewer"
+sed 's/README/README2/' "$list" > "$work/other"
+says 1 "line 1: 'README2.md' is not there" check "$m" --manifest "$work/other"
+printf '%064d  ../m/config.json\n' 0 > "$work/out"
+says 1 'line 1: the name leads out of the folder' check "$m" --manifest "$work/out"
+expected=$(sha256sum "$shard" | cut -d ' ' -f 1)
+printf x | dd of="$shard" bs=1 seek=5000 conv=notrunc 2> /dev/null
+found=$(sha256sum "$shard" | cut -d ' ' -f 1)
+says 1 "$shard: is not the file that the list of sums means: SHA-256 expected $expected, found $found" \
+    check "$m" --manifest "$list"
+says 1 "\"ok\":	false" check "$m" --manifest "$list" --json
+
+# Of a model in several files: all of them, by whichever is named.
+"$moeq" convert $model -o "$work/s.moeq" --level q4_k --shard-size 1M -q || fail "no shards"
+says 0 wrote check "$work/s.moeq.index.json" --write-manifest "$work/s.sums"
+(cd "$work" && sha256sum --quiet -c s.sums && [ "$(wc -l < s.sums)" = "$(ls s*.moeq* | wc -l)" ]) ||
+    fail "shards: $(cat "$work/s.sums")"
+"$moeq" export $model -o "$work/g.gguf" --level q8_0 --split-max-size 1M -q > /dev/null || fail "no splits"
+says 0 wrote check "$(ls "$work"/g-00002*)" --write-manifest "$work/g.sums"
+(cd "$work" && sha256sum --quiet -c g.sums && [ "$(wc -l < g.sums)" = "$(ls g-*.gguf | wc -l)" ]) ||
+    fail "splits: $(cat "$work/g.sums")"
+finish
