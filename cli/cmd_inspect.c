@@ -2,6 +2,7 @@
 #include "family.h"
 #include "family_list.h"
 #include "model_options.h"
+#include "moeq_profile.h"
 #include "text_table.h"
 #include "view_json.h"
 
@@ -50,11 +51,25 @@ static void print_model(const struct mq_view *v)
         printf("  in %zu files\n", v->files_count);
 }
 
+/* A value of several lines, which are not to be wrapped. */
+static void print_lines(const char *key, const char *lines)
+{
+    printf("  %s\n", key);
+    for (size_t n; *lines; lines += n + (lines[n] == '\n')) {
+        n = strcspn(lines, "\n");
+        printf("    %.*s\n", (int)n, lines);
+    }
+}
+
 static void print_metadata(const struct mq_view *v)
 {
     for (const char *const *m = (const char *const *)v->metadata; m && m[0]; m += 2) {
         if (strncmp(m[0], "moeq.tensor.", 12) == 0)
             continue;
+        if (strcmp(m[0], MQ_META_SOURCE_SUMS) == 0) {
+            print_lines(m[0], m[1]);
+            continue;
+        }
         mq_print_line_rest(m[1], printf("  %-*s ", v->kind == MQ_VIEW_GGUF ? 28 : 14, m[0]));
     }
 }

@@ -36,8 +36,8 @@ struct mq_options {
     const char **positional;
     int positional_count;
     /* output and levels */
-    const char *output, *level, *levels, *recipe, *shared, *attention, *embeddings,
-        *effort, *unify;
+    const char *output, *level, *levels, *recipe, *shared, *attention, *embeddings, *effort, *unify,
+        *sha256;
     const char *bpw, *granularity, *attribute, *holdout, *calibration;
     uint64_t split_bytes, shard_bytes, size;
     struct mq_option_list tensor, report;

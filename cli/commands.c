@@ -29,7 +29,7 @@ const struct mq_command mq_commands[] = {
         .options = "output level recipe bpw size gpu vram kv levels granularity shared attention "
                    "embeddings "
                    "tensor effort calibration text ids context "
-                   "tokens shard-size dry-run "
+                   "tokens shard-size sha256 dry-run "
                    "force allow-nonfinite allow-loss" READING,
         .common = LARGE_JOB " verbose",
         .examples = "  moeq convert Mixtral-8x7B-v0.1 -o mixtral.moeq --level q4_k\n"
@@ -56,7 +56,7 @@ const struct mq_command mq_commands[] = {
                    "embeddings "
                    "tensor effort calibration text ids context "
                    "tokens unify "
-                   "split-max-size "
+                   "split-max-size sha256 "
                    "dry-run force allow-nonfinite allow-loss" READING,
         .common = LARGE_JOB " verbose",
         .examples = "  moeq export mixtral.moeq -o mixtral.gguf\n"

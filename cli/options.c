@@ -111,6 +111,11 @@ static const struct option options_table[] = {
     {"no-check", 0, FLAG, NULL,
      "do not compare what is read of a moeq file with its checksums: read on where it is damaged",
      FIELD(no_check)},
+    {"sha256", 0, TEXT, "LIST",
+     "fail unless the source's files have the SHA-256 sums of LIST, as sha256sum writes it; the "
+     "sums "
+     "are recorded in the output",
+     FIELD(sha256)},
     {"dry-run", 0, FLAG, NULL, "print the plan with exact sizes; write nothing", FIELD(dry_run)},
     {"force", 0, FLAG, NULL, "replace the output if it exists", FIELD(force)},
     {"allow-nonfinite", 0, FLAG, NULL,

@@ -178,6 +178,10 @@ static void print_result(const struct mq_options *options, const struct mq_plan 
         2, "wrote %s%s: %s in %s (%s/s of source)", name, more,
         mq_format_bytes(result->bytes_written, size), mq_format_seconds(seconds, time),
         mq_format_bytes((uint64_t)((double)plan->total.source_bytes / (seconds + 1e-9)), rate));
+    if (plan->source_sums)
+        mq_print_line(4, "  every SHA-256 of the source's %s is as in %s (%s read for that alone)",
+                      mq_counted(plan->source_sums->count, "file", files), plan->source_sums->path,
+                      mq_format_bytes(result->source_again, size));
     if (strcasecmp(mq_extension(options->output), ".safetensors") == 0)
         mq_print_line(2, "  a moeq file is a safetensors file: what is not moeq reads its blocks as bytes (U8)");
 }
@@ -287,6 +291,11 @@ static enum mq_exit write_files(const char *command, const struct mq_options *op
         mq_json_put_count(&b, o, "tensors_resumed", result.tensors_resumed);
         mq_json_put_count(&b, o, "tensors_damaged", result.tensors_damaged);
         mq_json_put_number(&b, o, "seconds", seconds);
+        if (plan->source_sums) {
+            mq_json_put_text(&b, o, "sha256_list", plan->source_sums->path);
+            mq_json_put_text(&b, o, "source_sha256", plan->source_sums->text);
+            mq_json_put_count(&b, o, "source_bytes_read_again", result.source_again);
+        }
         mq_json_put(&b, o, "losses", losses_json(&b, &result.losses));
         if (budget->given)
             mq_json_put(&b, o, "budget", mq_budget_option_json(&b, budget, plan->view));

@@ -1,6 +1,8 @@
 /* quantize_file.c: from a model and options to files. */
 #include "quantize_file.h"
 
+#include "source_sums.h"
+
 struct job {
     const char *command;
     const struct mq_options *options;
@@ -11,6 +13,7 @@ struct job {
     struct mq_budget_cli budget;
     struct mq_calibrated_option calibrated;
     struct mq_view *view;
+    struct mq_source_list *sums;
     struct mq_plan *plan;
 };
 
@@ -68,12 +71,16 @@ static enum mq_exit run(struct job *job)
     enum mq_exit code = MQ_EXIT_GOOD;
     if (mq_open_model(job->options, job->options->positional[0], &job->view, &err) != MOEQ_OK)
         return mq_report(&err);
+    if (job->options->sha256 &&
+        mq_source_list_read(job->options->sha256, job->view, &job->sums, &err) != MOEQ_OK)
+        return mq_report(&err);
     if (job->budget.choice.given)
         code = choose(job);
     else
         code = try_as_stored(job);
     if (code != MQ_EXIT_GOOD)
         return code;
+    job->policy.source_sums = job->sums;
     if (!job->budget.choice.no_text &&
         mq_calibrated_option_read(job->options, job->view, NULL, &job->calibrated, &job->policy,
                                   &err) != MOEQ_OK)

@@ -21,6 +21,7 @@
 #include "output_path.h"
 #include "places.h"
 #include "sink_int.h"
+#include "source_sums.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -38,6 +39,7 @@ struct job {
     const struct mq_plan *plan;
     struct mq_output output;
     struct mq_chunks table;
+    struct mq_source_sums sums;
     atomic_size_t next; /* chunk, or tensor to be read again */
     struct mq_first_error failed;
     bool allow_loss;
@@ -195,17 +197,18 @@ static bool is_plain_copy(const struct mq_plan_entry *e)
     return !encodes(e) && !e->form && !e->written_interleaved;
 }
 
-/* Reads rows [row, row + rows) of a tensor into s->raw and decodes blocks, also those that are to
- * be copied, into s->weights; gives the weights that are NaN or infinite. */
-static moeq_status read_rows(const struct job *job, const struct mq_plan_entry *e, uint64_t row,
-                             uint64_t rows, const struct scratch *s, struct mq_nonfinite *bad,
-                             moeq_error *err)
+/* Reads the rows of a chunk into s->raw and decodes blocks, also those that are to be copied, into
+ * s->weights; gives the weights that are NaN or infinite. */
+static moeq_status read_rows(struct job *job, size_t turn, const struct mq_chunk_place *p,
+                             const struct scratch *s, struct mq_nonfinite *bad, moeq_error *err)
 {
+    const struct mq_plan_entry *e = p->tensor->entry;
     const struct mq_tensor *t = e->tensor;
-    const uint64_t n = rows * t->cols;
+    const uint64_t row = p->row, rows = p->rows, n = rows * t->cols;
     const bool copy = !job->scan && is_plain_copy(e);
     MQ_TRY((copy ? mq_view_read_rows_unchecked : mq_view_read_rows)(job->plan->view, t, row, rows,
                                                                     s->raw, err));
+    MQ_TRY(mq_source_sums_add(&job->sums, turn, p, s->raw, err));
     if (e->form && e->form->columns)
         order_columns(e, rows, s);
     *bad = (struct mq_nonfinite){0};
@@ -281,6 +284,17 @@ static moeq_status convert_rows(const struct job *job, const struct mq_plan_entr
     return mq_place_turned(&job->output, e, row, rows, s->encoded, mq_place_write, crc, err);
 }
 
+/* Chunks that are to be done, each in its turn: in the plan's order, or in the source's (source_sums.h). */
+static size_t turns(const struct job *job)
+{
+    return job->sums.order ? job->sums.count : job->table.count;
+}
+
+static size_t chunk_at(const struct job *job, size_t turn)
+{
+    return job->sums.order ? job->sums.order[turn] : turn;
+}
+
 /* A chunk is written. One that completes a tensor which lost what no level of its kind does is the last. */
 static moeq_status finish_chunk(struct job *job, size_t chunk, uint32_t crc,
                                 const struct mq_loss *loss, moeq_error *err)
@@ -303,15 +317,15 @@ static void show_progress(struct job *job, uint64_t bytes)
     omp_unset_lock(&job->lock);
 }
 
-static moeq_status run_chunk(struct job *job, size_t chunk, const struct scratch *s,
-                             moeq_error *err)
+static moeq_status run_chunk(struct job *job, size_t turn, const struct scratch *s, moeq_error *err)
 {
+    const size_t chunk = chunk_at(job, turn);
     const struct mq_chunk_place p = mq_chunk_place(&job->table, chunk);
     const struct mq_plan_entry *e = p.tensor->entry;
     struct mq_nonfinite bad;
     struct mq_loss loss;
     uint32_t crc;
-    MQ_TRY(read_rows(job, e, p.row, p.rows, s, &bad, err));
+    MQ_TRY(read_rows(job, turn, &p, s, &bad, err));
     if (bad.count)
         note_nonfinite(job, e, p.row * e->tensor->cols, &bad);
     if (!atomic_load(
@@ -326,8 +340,9 @@ static moeq_status run_chunk(struct job *job, size_t chunk, const struct scratch
 /* Chunks for each thread that are asked for before they are taken up. */
 enum { CHUNKS_AHEAD = 8 };
 
-static void ask_for_chunk(const struct job *job, size_t chunk)
+static void ask_for_chunk(const struct job *job, size_t turn)
 {
+    const size_t chunk = chunk_at(job, turn);
     const struct mq_chunk_place p = mq_chunk_place(&job->table, chunk);
     if (!job->table.skip[chunk])
         mq_view_prefetch_rows(job->plan->view, p.tensor->entry->tensor, p.row, p.rows);
@@ -335,28 +350,28 @@ static void ask_for_chunk(const struct job *job, size_t chunk)
 
 /* That the disk works while a chunk is encoded, the kernel is asked for the one that lies CHUNKS_AHEAD
  * for each thread behind it; with the first one for all up to there. */
-static void ask_ahead(const struct job *job, size_t chunk)
+static void ask_ahead(const struct job *job, size_t turn)
 {
     const size_t ahead = CHUNKS_AHEAD * (size_t)omp_get_num_threads();
-    const size_t end = mq_min_u64(chunk + ahead + 1, job->table.count);
-    for (size_t c = chunk ? chunk + ahead : 0; c < end; c++)
-        ask_for_chunk(job, c);
+    const size_t end = mq_min_u64(turn + ahead + 1, turns(job));
+    for (size_t i = turn ? turn + ahead : 0; i < end; i++)
+        ask_for_chunk(job, i);
 }
 
-/* The next chunk that is not finished; false: there is none. */
-static bool next_chunk(struct job *job, size_t *chunk)
+/* The turn of the next chunk that is not finished; false: there is none. */
+static bool next_chunk(struct job *job, size_t *turn)
 {
     do
-        *chunk = atomic_fetch_add(&job->next, 1);
-    while (*chunk < job->table.count && job->table.skip[*chunk]);
-    return *chunk < job->table.count;
+        *turn = atomic_fetch_add(&job->next, 1);
+    while (*turn < turns(job) && job->table.skip[chunk_at(job, *turn)]);
+    return *turn < turns(job);
 }
 
-static moeq_status work_on_chunk(struct job *job, size_t chunk, const struct scratch *s,
+static moeq_status work_on_chunk(struct job *job, size_t turn, const struct scratch *s,
                                  moeq_error *err)
 {
-    ask_ahead(job, chunk);
-    return run_chunk(job, chunk, s, err);
+    ask_ahead(job, turn);
+    return run_chunk(job, turn, s, err);
 }
 
 /* What earlier runs have written of a tensor, read again. */
@@ -411,6 +426,8 @@ static void work(struct job *job, const struct loop *loop)
         else
             status = loop->act(job, number, &s, &error);
     mq_first_error_note(&job->failed, status, &error);
+    if (status != MOEQ_OK)
+        mq_source_sums_stop(&job->sums);
     scratch_free(&s);
 }
 
@@ -610,6 +627,7 @@ static void job_end(struct job *job)
     mq_output_close(&job->output);
     omp_destroy_lock(&job->lock);
     free(job->found);
+    mq_source_sums_free(&job->sums);
     mq_chunks_free(&job->table);
 }
 
@@ -680,9 +698,11 @@ static moeq_status open_output(struct job *job, const struct mq_convert_options 
 static moeq_status run_all(struct job *job, unsigned threads, moeq_error *err)
 {
     size_t damaged;
+    MQ_TRY(mq_source_sums_begin(&job->sums, &job->table, err));
     MQ_TRY(run(job, threads));
     if (job->refused)
         return MOEQ_OK;
+    MQ_TRY(mq_source_sums_finish(&job->sums, job->context, err));
     if (!job->table.settled)
         MQ_TRY(write_rest(job, err));
     MQ_TRY(see_earlier(job, threads, true, &damaged, err));
@@ -690,6 +710,9 @@ static moeq_status run_all(struct job *job, unsigned threads, moeq_error *err)
         return MOEQ_OK;
     job->damaged += damaged;
     job->resumed -= mq_min_u64(damaged, job->resumed);
+    job->sums.list = NULL; /* they are known */
+    free(job->sums.order);
+    job->sums.order = NULL;
     MQ_TRY(run(job, threads));
     return job->refused ? MOEQ_OK : write_rest(job, err);
 }
@@ -713,10 +736,12 @@ moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *p
     status = run_encoder(&job, options->encoder, err);
     if (status == MOEQ_OK)
         status = run_all(&job, threads, err);
-    if (status != MOEQ_OK) {
+    if (status != MOEQ_OK && job.sums.differ) /* what was made of another source is of no use */
+        mq_output_discard(&job.output);
+    else if (status != MOEQ_OK)
         mq_chunks_sync(&job.table, NULL); /* what is finished need not be done again */
+    if (status != MOEQ_OK)
         goto out;
-    }
     if (job.refused) { /* nothing of this source can ever be finished */
         mq_output_discard(&job.output);
         status = mq_nonfinite_refuse(plan, job.found, err);
@@ -729,6 +754,7 @@ moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *p
     *result = (struct mq_convert_result){.tensors = plan->view->tensors_count,
                                          .tensors_resumed = job.resumed,
                                          .tensors_damaged = job.damaged,
+                                         .source_again = job.sums.again,
                                          .losses = job.losses};
     for (size_t i = 0; i < plan->files_count; i++)
         result->bytes_written += job.output.files[i].bytes;

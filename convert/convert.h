@@ -66,6 +66,7 @@ struct mq_convert_result {
     uint64_t
         tensors_damaged; /* of its, that were not what it had written, and were converted again */
     uint64_t tensors;
+    uint64_t source_again; /* bytes of the source that were read for its sums alone */
     struct mq_losses losses;
 };
 

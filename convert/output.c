@@ -149,6 +149,9 @@ uint32_t mq_output_identity(const struct mq_plan *plan)
                                f->file.size_bytes, f->header_crc32, f->file.mtime_ns);
         crc = crc32_z(crc, (const Bytef *)f->name, strlen(f->name));
         crc = crc32_z(crc, (const Bytef *)text, (size_t)n);
+        /* Sums are of the source as this run reads it: it must be the one that earlier runs have read. */
+        if (plan->source_sums)
+            crc = crc32_z(crc, (const Bytef *)&f->file.ctime_ns, sizeof f->file.ctime_ns);
     }
     return (uint32_t)crc;
 }

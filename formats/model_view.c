@@ -257,11 +257,6 @@ const char *mq_view_has_file(const struct mq_view *v, dev_t device, ino_t inode)
     return NULL;
 }
 
-struct mq_read_file {
-    const struct mq_read_file *next;
-    struct mq_file mark;
-};
-
 moeq_status mq_view_remember(struct mq_view *view, const char *path, moeq_error *err)
 {
     struct mq_read_file *file = mq_arena_alloc(view->arena, 1, sizeof *file);

@@ -55,6 +55,12 @@ struct mq_source_file {
     uint32_t header_crc32; /* of those */
 };
 
+/* A small file that was read and closed: mq_view_remember. */
+struct mq_read_file {
+    const struct mq_read_file *next;
+    struct mq_file mark;
+};
+
 /* Where implementations disagree about a checkpoint, or it says what moeq does not know: what the
  * user decides. All zero: as Transformers 5 reads it, and refuse what is not known. */
 enum mq_window_choice {
@@ -152,7 +158,7 @@ struct mq_view {
         calibrated_on; /* of one, its MQ_META_CALIBRATED_ON (token_profile.h), unread; NULL: it has none */
     struct mq_checksums *checksums; /* (checksums.h) of a moeq file; NULL: nothing is compared */
     bool removed;      /* its files were, on purpose: they are read under no name */
-    struct mq_read_file *read_files; /* small files that were read and closed: mq_view_remember */
+    struct mq_read_file *read_files;
     struct mq_arena *arena;
     int32_t *index; /* [layers + 1][MQ_ROLE_COUNT][max(1, experts)] -> tensor, -1 if none */
 };

@@ -15,6 +15,9 @@
 /* Of each quantized tensor: MQ_META_TENSOR "<name>" = "<level> <rows> <cols>". */
 #define MQ_META_TENSOR "moeq.tensor."
 
+/* SHA-256 sums of the source's files, which were compared with a list: lines as of sha256sum (sums_list.h). */
+#define MQ_META_SOURCE_SUMS "moeq.source.sha256"
+
 /* Matrices that lost more than usual: a sentence (convert/losses.h). */
 #define MQ_META_LOSSES "moeq.losses"
 

@@ -61,6 +61,15 @@ struct mq_summed {
 moeq_status mq_sums_match(const struct mq_sums *sums, const char *folder, bool whole,
                           struct mq_summed *files, size_t count, size_t *others, moeq_error *err);
 
+/* What a list says of a model that is a source (convert/source_sums.h). */
+struct mq_source_list {
+    const char *path;
+    const char *const *files; /* [view's files] their sums */
+    const char
+        *text;    /* lines of all that were or will be hashed, as a list has them, for metadata */
+    size_t count; /* of those */
+};
+
 /* "sha256 expected, found": the error of a file that is another one than the list says. */
 moeq_status mq_sums_differ(const char *path, const char *expected, const char *found,
                            moeq_error *err);

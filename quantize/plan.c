@@ -32,6 +32,7 @@ struct mq_plan *mq_plan_new(const struct mq_view *view, const struct mq_policy *
     plan->calibration = plan->arena && policy->calibration
                             ? mq_arena_strdup(plan->arena, policy->calibration)
                             : NULL;
+    plan->source_sums = policy->source_sums;
     if (!plan->arena || (policy->nonfinite_note && !note) ||
         (policy->calibration && !plan->calibration)) {
         mq_plan_free(plan);
@@ -182,7 +183,7 @@ static moeq_status make_metadata(const struct mq_plan *plan, const struct mq_pol
     };
     size_t n = sizeof pairs / sizeof *pairs;
     mq_buffer_free(&source);
-    const char **m = *metadata = mq_arena_alloc(arena, n + 6 + 1, sizeof *m);
+    const char **m = *metadata = mq_arena_alloc(arena, n + 8 + 1, sizeof *m);
     for (size_t i = 0; i < n; i++) {
         if (!m || !pairs[i])
             return mq_fail_memory(err, "planning");
@@ -196,6 +197,8 @@ static moeq_status make_metadata(const struct mq_plan *plan, const struct mq_pol
         mq_view_notes_text(view, policy->nonfinite_note, arena, &no_memory[1]),
         MQ_META_CALIBRATED_ON,
         mq_plan_calibrated_on(plan, policy),
+        MQ_META_SOURCE_SUMS,
+        plan->source_sums ? plan->source_sums->text : NULL,
     };
     for (size_t i = 0; i < sizeof optional / sizeof *optional; i += 2)
         if (optional[i + 1]) {

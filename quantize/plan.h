@@ -63,7 +63,8 @@ struct mq_plan {
     enum mq_effort effort;
     const struct mq_importance *importance; /* see struct mq_policy */
     const char *calibration; /* see struct mq_policy */
-    bool allow_nonfinite;          /* see struct mq_policy */
+    const struct mq_source_list *source_sums; /* the same */
+    bool allow_nonfinite;                     /* the same */
     uint64_t nonfinite_weights;    /* the same */
     struct mq_plan_entry *entries; /* one a tensor of the view, in its order */
     struct mq_plan_file *files;

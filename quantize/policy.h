@@ -6,6 +6,7 @@
 #include "levels.h"
 #include "model_view.h"
 #include "recipes.h"
+#include "sums_list.h"
 
 struct mq_policy_override {
     const char *pattern; /* shell pattern on the whole tensor name: * ? [...] */
@@ -30,6 +31,8 @@ struct mq_policy {
     /* The tokens of the texts that guided them, a list as of token_profile.h, for metadata; NULL: those of `importance`, or of the
      * model where it has any. */
     const char *calibrated_on;
+    const struct mq_source_list
+        *source_sums; /* (sums_list.h) what the source must be; NULL: whatever it is. The view's */
     bool allow_nonfinite; /* NaN and infinite weights are copied where nothing is quantized */
     /* What is known of them, for the plan to repeat (see mq_convert_plan); NULL: nothing. */
     uint64_t nonfinite_weights;

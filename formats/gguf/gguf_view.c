@@ -13,7 +13,9 @@
 
 #include "error.h"
 #include "json.h"
+#include "moeq_profile.h"
 #include "open_options.h"
+#include "sums_list.h"
 #include "token_profile.h"
 
 #include <inttypes.h>
@@ -389,7 +391,18 @@ static bool show(const struct mq_gguf *g, const struct mq_gguf_key *key, char *t
     return true;
 }
 
-/* The keys general.*: what the model is called, who made it and how. */
+/* Lines of SHA-256 sums, as moeq writes them; NULL: it is something else. */
+static const char *source_sums(const struct mq_gguf *g, const struct mq_gguf_key *key,
+                               struct mq_arena *arena)
+{
+    struct mq_gguf_strings s = mq_gguf_strings(g, key);
+    const bool lines = strcmp(key->name, MQ_META_SOURCE_SUMS) == 0 && key->type == MQ_GGUF_STRING &&
+                       mq_gguf_next(&s) && s.size <= MQ_SUMS_MAX_BYTES &&
+                       !memchr(s.text, '\0', s.size) && mq_utf8_valid(s.text, s.size, NULL);
+    return lines ? mq_arena_strndup(arena, s.text, s.size) : NULL;
+}
+
+/* The keys general.*: what the model is called, who made it and how; and the sums of what it was made of. */
 static moeq_status copy_metadata(const struct mq_gguf *g, struct mq_view *view, moeq_error *err)
 {
     static const char prefix[] = "general.";
@@ -401,11 +414,12 @@ static moeq_status copy_metadata(const struct mq_gguf *g, struct mq_view *view, 
     view->metadata[n++] = "gguf.version";
     view->metadata[n++] = mq_arena_printf(view->arena, "%u", g->version);
     for (size_t i = 0; i < g->keys_count && view->metadata[n - 1]; i++) {
-        if (strncmp(g->keys[i].name, prefix, sizeof prefix - 1) != 0 ||
-            !show(g, &g->keys[i], text, sizeof text))
+        const char *sums = source_sums(g, &g->keys[i], view->arena);
+        if (!sums && (strncmp(g->keys[i].name, prefix, sizeof prefix - 1) != 0 ||
+                      !show(g, &g->keys[i], text, sizeof text)))
             continue;
         view->metadata[n++] = g->keys[i].name;
-        view->metadata[n++] = mq_arena_strdup(view->arena, text);
+        view->metadata[n++] = sums ? sums : mq_arena_strdup(view->arena, text);
     }
     return view->metadata[n - 1] ? MOEQ_OK : mq_fail_memory(err, "opening a model");
 }

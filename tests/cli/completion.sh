@@ -16,7 +16,7 @@ complete_bash() {
     bash -c 'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _moeq; echo ${COMPREPLY[@]}' bash "$work/moeq.bash" moeq "$@"
 }
 for command in $commands; do
-    shown=$("$moeq" $command --help | grep -oE '^  (-[a-z], |    )--[a-z-]+' | grep -oE -- '--[a-z-]+' | sort -u)
+    shown=$("$moeq" $command --help | grep -oE '^  (-[a-z], |    )--[a-z0-9-]+' | grep -oE -- '--[a-z0-9-]+' | sort -u)
     [ "$(complete_bash $command -- | tr ' ' '\n' | sort)" = "$shown" ] || fail "bash: options of $command"
     for option in $shown; do
         grep -qF -- "'__fish_seen_subcommand_from $command' -l ${option#--} " "$work/moeq.fish" || fail "fish: $command $option"

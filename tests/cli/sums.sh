@@ -58,4 +58,64 @@ says 0 wrote check "$work/s.moeq.index.json" --write-manifest "$work/s.sums"
 says 0 wrote check "$(ls "$work"/g-00002*)" --write-manifest "$work/g.sums"
 (cd "$work" && sha256sum --quiet -c g.sums && [ "$(wc -l < g.sums)" = "$(ls g-*.gguf | wc -l)" ]) ||
     fail "splits: $(cat "$work/g.sums")"
+
+# Sources: converted and hashed in one pass, whatever order threads work in, and recorded.
+(cd $model && sha256sum *.*) > "$work/source"
+"$moeq" convert $model -o "$work/plain.moeq" --level q4_k -q || fail "convert"
+for threads in 1 5; do
+    says 0 "(11.2 KiB read for that alone)" convert $model -o "$work/c$threads.moeq" --level q4_k \
+        --sha256 "$work/source" --threads $threads
+done
+cmp "$work/c1.moeq" "$work/c5.moeq" || fail "threads make a difference"
+# sums_in FILE: what it says of its source, as a list.
+sums_in() {
+    "$moeq" inspect "$1" --json | python3 -c 'import json, sys
+print(json.load(sys.stdin)["metadata"]["moeq.source.sha256"], end="")'
+}
+sums_in "$work/c1.moeq" > "$work/recorded"
+(cd $model && sha256sum --quiet -c "$work/recorded") || fail "not recorded: $(cat "$work/recorded")"
+[ "$(wc -l < "$work/recorded")" = 9 ] || fail "recorded: $(cat "$work/recorded")"
+says 0 "    $(sed -n 1p "$work/recorded")" inspect "$work/c1.moeq"
+python3 - "$work/plain.moeq" "$work/c1.moeq" << 'P' || fail "sums change weights"
+import json, struct, sys
+def tensors(path):
+    data = open(path, 'rb').read()
+    n = struct.unpack('<Q', data[:8])[0]
+    header = json.loads(data[8:8 + n])
+    return {k: data[8 + n + t['data_offsets'][0]:8 + n + t['data_offsets'][1]]
+            for k, t in header.items() if k not in ('__metadata__', 'moeq.crc32')}
+a, b = map(tensors, sys.argv[1:])
+assert a == b and len(a) > 90
+P
+
+# Another source: nothing is left, not even something to go on from; side files are found out at once.
+says 1 "$shard: is not the file that the list of sums means: SHA-256 expected $expected, found $found" \
+    convert "$m" -o "$work/bad.moeq" --level q4_k --sha256 "$work/source"
+says 1 "$shard: is not the file" export "$m" -o "$work/bad.gguf" --sha256 "$work/source"
+cp "$source/$model/model-00002-of-00003.safetensors" "$m"
+echo >> "$m/tokenizer_config.json"
+says 1 "tokenizer_config.json: is not the file" convert "$m" -o "$work/bad.moeq" --level q4_k --sha256 "$work/source"
+ls "$work"/bad* 2> /dev/null && fail "something is left"
+grep -v tokenizer_config "$work/source" > "$work/fewer"
+"$moeq" convert "$m" -o "$work/noted.moeq" --level q4_k --sha256 "$work/fewer" > "$work/stdout" || fail "an unlisted side file"
+tr -s ' \n' ' ' < "$work/stdout" | grep -q 'tokenizer_config.json is not in the list of SHA-256 sums: it was not verified' ||
+    fail "no note: $(cat "$work/stdout")"
+grep -v model-00003 "$work/source" > "$work/fewer"
+says 1 "has no line for 'model-00003-of-00003.safetensors', which would go unverified" \
+    convert $model -o "$work/bad.moeq" --level q4_k --sha256 "$work/fewer"
+
+# A run that is killed goes on, and hashes all.
+for after in 0.01 0.03; do
+    timeout -s KILL $after "$moeq" convert $model -o "$work/k.moeq" --level q4_k --sha256 "$work/source" -q --threads 1
+done > /dev/null 2>&1
+[ -e "$work/k.moeq" ] || says 0 "every SHA-256 of the source's 9 files" \
+    convert $model -o "$work/k.moeq" --level q4_k --sha256 "$work/source"
+cmp "$work/k.moeq" "$work/c1.moeq" || fail "killed and resumed"
+
+# GGUF: its matrices do not stand as they are read, and are read twice.
+"$moeq" export $model -o "$work/o.gguf" -q > /dev/null && (cd "$work" && sha256sum o.gguf s*.moeq* > o.sums)
+says 0 "the source's 1 file is as in" convert "$work/o.gguf" -o "$work/o.moeq" --level q4_k --sha256 "$work/o.sums"
+says 0 "the source's $(ls "$work"/s*.moeq* | wc -l) files is as in" export "$work/s.moeq.index.json" -o "$work/s.gguf" --sha256 "$work/o.sums"
+sums_in "$work/s.gguf" > "$work/recorded"
+(cd "$work" && sha256sum --quiet -c recorded) || fail "not in the GGUF file"
 finish
