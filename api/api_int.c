@@ -57,7 +57,8 @@ moeq_status mq_api_read_open_options(const moeq_open_options *given, struct mq_o
     moeq_open_options o;
     MQ_TRY(mq_api_read_options(&o, sizeof o, given, err));
     *open = (struct mq_open_options){.ignored_keys = o.ignore_config,
-                                     .ignored_keys_count = o.ignore_config_count};
+                                     .ignored_keys_count = o.ignore_config_count,
+                                     .no_check = o.no_check};
     if (o.sliding_window && !mq_window_choice_find(o.sliding_window, &open->sliding_window))
         return mq_fail(err, MOEQ_INVALID_ARGUMENT,
                        "sliding_window '%.40s': expected apply or ignore", o.sliding_window);

@@ -157,10 +157,11 @@ moeq_status moeq_eval(const moeq_model *model, const moeq_text *caller, const mo
 
 /* What a recipe of moeq_sweep stands for: a way to quantize, or a stored model. */
 static moeq_status make_candidate(const moeq_model *source, const moeq_recipe *caller, size_t files,
-                                  struct mq_candidate *candidate, moeq_error *err)
+                                  struct mq_candidate *candidate, bool *allow_loss, moeq_error *err)
 {
     moeq_recipe recipe;
     MQ_TRY(mq_api_read_options(&recipe, sizeof recipe, caller, err));
+    *allow_loss |= recipe.allow_loss;
     if (recipe.calibration || recipe.text)
         return mq_fail(
             err, MOEQ_INVALID_ARGUMENT,
@@ -179,11 +180,13 @@ static moeq_status make_candidate(const moeq_model *source, const moeq_recipe *c
 }
 
 static moeq_status make_candidates(const moeq_model *source, const moeq_recipe *recipes,
-                                   size_t count, struct mq_candidate *candidates, moeq_error *err)
+                                   size_t count, struct mq_candidate *candidates,
+                                   bool *allow_loss, moeq_error *err)
 {
     size_t files = 0;
     for (size_t i = 0; i < count; i++) {
-        MQ_TRY(make_candidate(source, mq_api_recipe_at(recipes, i), files, &candidates[i], err));
+        MQ_TRY(make_candidate(source, mq_api_recipe_at(recipes, i), files, &candidates[i],
+                              allow_loss, err));
         files += candidates[i].file != NULL;
     }
     return MOEQ_OK;
@@ -207,7 +210,7 @@ moeq_status moeq_sweep(const moeq_model *model, const moeq_text *caller, const m
     struct mq_candidate *candidates = calloc(count + 1, sizeof *candidates);
     if (!candidates)
         return mq_fail_memory(err, "preparing a sweep");
-    moeq_status status = make_candidates(model, recipes, count, candidates, err);
+    moeq_status status = make_candidates(model, recipes, count, candidates, &how.allow_loss, err);
     if (status == MOEQ_OK)
         status = mq_text_read(&text.path, 1, &source, err);
     if (status == MOEQ_OK)

@@ -166,6 +166,7 @@ static moeq_status read_budget(const moeq_recipe *r, bool gguf, struct mq_budget
 struct quantizing {
     struct mq_policy policy;
     uint64_t shard_bytes;
+    bool allow_loss;
     struct mq_importance *importance;
     struct mq_text text;
     struct mq_text_windows windows;
@@ -236,6 +237,7 @@ static moeq_status quantizing_begin(const struct mq_context *context, const moeq
     MQ_TRY(make_policy(&recipe, q->has_budget ? "q4_k" : NULL, &q->policy, err));
     if (q->has_budget)
         MQ_TRY(read_budget(&recipe, gguf, &q->budget, q->bpw_text, err));
+    q->allow_loss = recipe.allow_loss;
     q->shard_bytes = gguf ? 0 : recipe.shard_bytes;
     if (recipe.calibration)
         MQ_TRY(mq_calibration_importance(context, recipe.calibration, model->view, &q->importance,
@@ -286,8 +288,8 @@ moeq_status moeq_plan_bytes(const moeq_model *model, const moeq_recipe *recipe, 
 /* A moeq file, or a GGUF file if there is a format. */
 static moeq_status write_quantized(struct mq_api_job *job, const moeq_model *model,
                                    const moeq_recipe *recipe, const struct mq_gguf_options *format,
-                                   bool allow_nonfinite, const char *output, bool replace,
-                                   moeq_error *err)
+                                   bool allow_nonfinite, bool allow_loss, const char *output,
+                                   bool replace, moeq_error *err)
 {
     struct quantizing q;
     struct mq_plan *plan = NULL;
@@ -296,8 +298,10 @@ static moeq_status write_quantized(struct mq_api_job *job, const moeq_model *mod
     q.policy.allow_nonfinite |= allow_nonfinite;
     if (status == MOEQ_OK)
         status = make_plan(&job->context, model->view, &q, format, output, replace, &plan, err);
-    const struct mq_convert_options how = {
-        .output = output, .replace = replace, .encoder = q.encoder.run ? &q.encoder : NULL};
+    const struct mq_convert_options how = {.output = output,
+                                           .replace = replace,
+                                           .allow_loss = allow_loss || q.allow_loss,
+                                           .encoder = q.encoder.run ? &q.encoder : NULL};
     if (status == MOEQ_OK)
         status = mq_convert(&job->context, plan, &how, &result, err);
     mq_plan_free(plan);
@@ -312,7 +316,7 @@ moeq_status moeq_convert(const moeq_model *model, const moeq_recipe *recipe, con
     MQ_TRY(mq_api_job_begin(&job, options, err));
     if (!recipe)
         return mq_fail(err, MOEQ_INVALID_ARGUMENT, "a recipe needs a level");
-    return write_quantized(&job, model, recipe, NULL, false, output, replace, err);
+    return write_quantized(&job, model, recipe, NULL, false, false, output, replace, err);
 }
 
 moeq_status moeq_export_gguf(const moeq_model *model, const moeq_recipe *recipe,
@@ -324,6 +328,6 @@ moeq_status moeq_export_gguf(const moeq_model *model, const moeq_recipe *recipe,
     MQ_TRY(mq_api_job_begin(&job, options, err));
     MQ_TRY(mq_api_read_options(&gguf, sizeof gguf, caller, err));
     const struct mq_gguf_options format = {gguf.unify_up, gguf.split_bytes};
-    return write_quantized(&job, model, recipe, &format, gguf.allow_nonfinite, output, replace,
-                           err);
+    return write_quantized(&job, model, recipe, &format, gguf.allow_nonfinite, gguf.allow_loss,
+                           output, replace, err);
 }

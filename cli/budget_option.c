@@ -10,7 +10,7 @@
 
 static bool named_levels(const char *command, const char *names, struct mq_budget *budget)
 {
-    char *copy = mq_said_memory(strdup(names)), *rest = copy;
+    char *copy = mq_option_memory(strdup(names)), *rest = copy;
     bool good = copy != NULL;
     for (char *name; good && (name = strsep(&rest, ",")) != NULL;) {
         const struct mq_level *level = mq_option_level(command, "--levels", name);

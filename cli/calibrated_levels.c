@@ -58,7 +58,8 @@ static moeq_status make(const struct mq_options *options, const struct mq_contex
                         moeq_error *err)
 {
     const struct mq_convert_encoder encoder = {.user = &calibrated->run, .run = mq_calibrated_run};
-    const struct mq_convert_options how = {.output = path, .replace = true, .allow_loss = true, .encoder = &encoder};
+    const struct mq_convert_options how = {.output = path, .replace = true, .allow_loss = options->allow_loss,
+                                           .encoder = &encoder};
     struct mq_convert_result result;
     struct mq_plan *plan;
     MQ_TRY(mq_convert_plan(context, source, policy, NULL, 0, &plan, err));

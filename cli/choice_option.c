@@ -112,7 +112,7 @@ static enum mq_exit try_target(struct job *job, const struct mq_option_target *t
 
 static enum mq_exit try_named(struct job *job)
 {
-    char *names = mq_said_memory(strdup(job->options->levels)), *rest = names, *name;
+    char *names = mq_option_memory(strdup(job->options->levels)), *rest = names, *name;
     enum mq_exit code = names ? MQ_EXIT_GOOD : MQ_EXIT_FAILURE;
     while (code == MQ_EXIT_GOOD && (name = strsep(&rest, ","))) {
         struct mq_option_target target;

@@ -36,7 +36,7 @@ static enum mq_exit add_target(const struct mq_options *options,
 /* --levels A,B,... */
 static enum mq_exit add_list(const struct mq_options *options, struct mq_fit *fit)
 {
-    char *names = mq_said_memory(strdup(options->levels)), *rest = names, *name;
+    char *names = mq_option_memory(strdup(options->levels)), *rest = names, *name;
     enum mq_exit code = names ? MQ_EXIT_GOOD : MQ_EXIT_FAILURE;
     while (code == MQ_EXIT_GOOD && (name = strsep(&rest, ","))) {
         struct mq_option_target target;

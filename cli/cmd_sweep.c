@@ -108,9 +108,7 @@ static bool parse_files(const struct mq_options *options, struct sweep *s)
             }
             if (!has_room(s))
                 return false;
-            s->paths[s->files_count] = strndup(at, n);
-            if (!s->paths[s->files_count++])
-                return false;
+            s->paths[s->files_count++] = mq_option_memory(strndup(at, n));
             more = at[n] == ',';
             at += n + more;
         }
@@ -161,7 +159,8 @@ static moeq_status run(const struct mq_options *options, const struct mq_context
         MQ_TRY(mq_samples_run(context, s->source, s->candidates, s->count, &s->samples, err));
     if (!s->attribute)
         return MOEQ_OK;
-    struct mq_comparison_options how = {.text = &s->text, .protocol = s->how.protocol};
+    struct mq_comparison_options how = {.text = &s->text, .protocol = s->how.protocol,
+                                        .allow_loss = options->allow_loss};
     how.protocol.tasks = NULL; /* parts are told by the text alone */
     return mq_attribute(context, &s->baseline, &s->candidates[0].policy, s->attribute, &how,
                         &s->attribution, err);
@@ -273,7 +272,8 @@ enum mq_exit mq_cmd_sweep(const struct mq_options *options)
         (options->calibration_text.count &&
          !mq_report_files_ok("sweep", options, options->calibration_text.values)))
         return MQ_EXIT_USAGE;
-    struct sweep s = {.how = {.swap = options->swap, .noise_floor = options->noise_floor}};
+    struct sweep s = {.how = {.swap = options->swap, .noise_floor = options->noise_floor,
+                              .allow_loss = options->allow_loss}};
     struct mq_job_ui ui;
     struct mq_table_choice columns;
     enum mq_compute compute;

@@ -92,6 +92,7 @@ static enum mq_exit check_options(const struct mq_options *o, struct mq_comparis
         return MQ_EXIT_USAGE;
     how->swap = o->swap;
     how->noise_floor = o->noise_floor;
+    how->allow_loss = o->allow_loss;
     struct mq_table_choice columns;
     if (!mq_table_choose("verify", o, &columns))
         return MQ_EXIT_USAGE;

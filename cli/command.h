@@ -123,8 +123,9 @@ void mq_print_command_help(const struct mq_command *command);
 
 /* "moeq: message" on stderr; the exit code that belongs to the status. */
 enum mq_exit mq_report(const moeq_error *err);
-/* Gives its argument back; where that is NULL, says that there was no memory for it. */
-void *mq_said_memory(void *memory);
+/* Gives its argument back; where that is NULL, says that there was no memory for it, and ends the program with
+ * MQ_EXIT_FAILURE: options are read before anything is opened that would have to be closed. */
+void *mq_option_memory(void *memory);
 /* "moeq convert: message" and where help is; MQ_EXIT_USAGE. */
 enum mq_exit mq_usage(const char *command, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

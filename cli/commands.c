@@ -139,7 +139,7 @@ const struct mq_command mq_commands[] = {
             "most; the page then says which to take for that card. Memory as in eval\n"
             "(--memory, default half of the machine's).",
         .options = "text tasks levels files shared attention embeddings tensor effort calibration "
-                   "calibration-text protocol context tokens swap noise-floor attribute compute "
+                   "calibration-text protocol context tokens swap noise-floor attribute compute allow-loss "
                    "columns color "
                    "gpu vram ram bandwidth gpu-context kv runtime samples "
                    "report charts card base-model" READING,
@@ -207,6 +207,7 @@ const struct mq_command mq_commands[] = {
             "layer by layer and more figures; --report writes it all as a page with charts\n"
             "(.html), as Markdown for a pull request (.md), or as a table (.csv).",
         .options = "against levels text tasks protocol context tokens swap noise-floor compute "
+                   "allow-loss "
                    "gate gate-all gate-texts "
                    "write-gate margin junit list-metrics columns color report charts card "
                    "base-model" READING,

@@ -1,6 +1,7 @@
 /* comparison_print.c: names, notes, tables and differences of a comparison. */
 #include "comparison_print.h"
 
+#include "losses_print.h"
 #include "model_options.h"
 #include "quality_tables.h"
 #include "sweep_tables.h"
@@ -51,6 +52,8 @@ void mq_print_comparison_notes(const struct mq_options *options, const struct mq
 {
     const struct mq_view *base = c->baseline->view;
     print_domain_notes(options, c);
+    for (size_t i = 0; i < c->rows_count; i++)
+        mq_print_losses(options, c->rows[i].name, &c->rows[i].losses);
     if (!c->files_count) { /* all are of one model */
         mq_print_notes(options, base);
         return;

@@ -20,7 +20,7 @@ bool mq_option_levels(const char *command, const struct mq_options *options,
                       struct mq_candidate candidates[MQ_CANDIDATES_MAX],
                       struct mq_option_levels *levels)
 {
-    levels->names = options->levels ? mq_said_memory(strdup(options->levels)) : NULL;
+    levels->names = options->levels ? mq_option_memory(strdup(options->levels)) : NULL;
     char *rest = levels->names, *name;
     while (rest && (name = strsep(&rest, ","))) {
         struct mq_option_target target;

@@ -191,7 +191,7 @@ static bool parse_override(const char *command, const char *text, struct mq_poli
     o->level = mq_option_level(command, "--tensor", equals + 1);
     if (!o->level)
         return false;
-    o->pattern = mq_said_memory(strndup(text, (size_t)(equals - text)));
+    o->pattern = mq_option_memory(strndup(text, (size_t)(equals - text)));
     return o->pattern != NULL;
 }
 
@@ -233,7 +233,7 @@ bool mq_option_policy(const char *command, const struct mq_options *options,
     }
     policy->allow_nonfinite = options->allow_nonfinite;
     const size_t n = options->tensor.count;
-    *overrides = n ? mq_said_memory(calloc(n, sizeof **overrides)) : NULL;
+    *overrides = n ? mq_option_memory(calloc(n, sizeof **overrides)) : NULL;
     if (n && !*overrides)
         return false;
     for (size_t i = 0; i < n; i++)

@@ -350,15 +350,11 @@ static bool is_choice(const char *choices, const char *text)
     return false;
 }
 
-static bool append_value(struct mq_option_list *list, const char *value)
+static void append_value(struct mq_option_list *list, const char *value)
 {
-    const char **values = realloc(list->values, (list->count + 2) * sizeof *values);
-    if (!values)
-        return false;
-    list->values = values;
+    list->values = mq_option_memory(realloc(list->values, (list->count + 2) * sizeof *list->values));
     list->values[list->count++] = value;
     list->values[list->count] = NULL;
-    return true;
 }
 
 /* Of what is one thing, two are asked for; or a file that would be called "-". */
@@ -398,7 +394,8 @@ static bool set_option(const struct mq_command *command, const struct option *o,
         mq_usage(command->name, "--%s '%s': expected %s", o->name, value, o->value);
         return false;
     case LIST:
-        return append_value(field, value);
+        append_value(field, value);
+        return true;
     case COUNT:
     case CONTEXT:
     case SIZE:
@@ -484,7 +481,7 @@ bool mq_options_parse(const struct mq_command *command, int argc, char **argv,
 {
     memset(options, 0, sizeof *options);
     bool only_positional = false;
-    options->positional = mq_said_memory(calloc((size_t)argc + 1, sizeof *options->positional));
+    options->positional = mq_option_memory(calloc((size_t)argc + 1, sizeof *options->positional));
     if (!options->positional)
         return false;
     for (int i = 0; i < argc; i++) {
@@ -598,11 +595,12 @@ void mq_print_command_help(const struct mq_command *command)
            has_word(command->options, "gate") ? ", 3 a limit of --gate is broken" : "");
 }
 
-void *mq_said_memory(void *memory)
+void *mq_option_memory(void *memory)
 {
-    if (!memory)
-        fprintf(stderr, "moeq: out of memory while reading the options\n");
-    return memory;
+    if (memory)
+        return memory;
+    fprintf(stderr, "moeq: out of memory while reading the options\n");
+    exit(MQ_EXIT_FAILURE);
 }
 
 enum mq_exit mq_usage(const char *command, const char *format, ...)

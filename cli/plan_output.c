@@ -1,6 +1,7 @@
 /* plan_output.c: showing a plan, and turning it into files. */
 #include "plan_output.h"
 
+#include "losses_print.h"
 #include "calibrated_states.h"
 #include "text_match.h"
 
@@ -219,47 +220,6 @@ static void print_calibrated(const struct mq_options *options, const struct mq_c
     }
 }
 
-static cJSON *losses_json(struct mq_json_tree *b, const struct mq_losses *losses)
-{
-    cJSON *list = mq_json_array(b);
-    for (size_t i = 0; i < losses->listed_count; i++) {
-        const struct mq_lossy *l = &losses->listed[i];
-        cJSON *row = mq_json_object(b);
-        mq_json_put_text(b, row, "tensor", mq_tensor_shown(l->entry->tensor));
-        mq_json_put_text(b, row, "level", l->entry->level->name);
-        mq_json_put_number(b, row, "error", l->error);
-        mq_json_put_number(b, row, "usual", l->expected);
-        mq_json_put_bool(b, row, "beyond_range", l->far);
-        mq_json_append(b, list, row);
-    }
-    return list;
-}
-
-/* Matrices that lost more than usual are never left out. */
-static void print_losses(const struct mq_options *options, const struct mq_losses *losses)
-{
-    enum { SHOWN = 8 };
-    char sentence[256];
-    if (!losses->count)
-        return;
-    snprintf(sentence, sizeof sentence,
-             "%" PRIu64 " matri%s lost more than usual at %s level%s", losses->count,
-             losses->count == 1 ? "x" : "ces", losses->count == 1 ? "its" : "their",
-             losses->count == 1 ? "" : "s");
-    if (losses->far_count)
-        snprintf(sentence + strlen(sentence), sizeof sentence - strlen(sentence),
-                 "; weights of %" PRIu64 " are beyond the range of the level's scales",
-                 losses->far_count);
-    mq_print_note(options, sentence);
-    for (size_t i = 0; !options->quiet && i < losses->listed_count && i < SHOWN; i++) {
-        const struct mq_lossy *l = &losses->listed[i];
-        printf("    %-8s %9.4f (usual: %.4f)  %s\n", l->entry->level->name, l->error,
-               l->expected, mq_tensor_shown(l->entry->tensor));
-    }
-    if (!options->quiet && losses->count > SHOWN)
-        printf("    ... and %" PRIu64 " more\n", losses->count - SHOWN);
-}
-
 static enum mq_exit write_files(const char *command, const struct mq_options *options,
                                 const struct mq_plan *plan, struct mq_calibrated_option *calibrated,
                                 const struct mq_budget_cli *budget)
@@ -296,7 +256,7 @@ static enum mq_exit write_files(const char *command, const struct mq_options *op
             mq_json_put_text(&b, o, "source_sha256", plan->source_sums->text);
             mq_json_put_count(&b, o, "source_bytes_read_again", result.source_again);
         }
-        mq_json_put(&b, o, "losses", losses_json(&b, &result.losses));
+        mq_json_put(&b, o, "losses", mq_losses_json(&b, &result.losses));
         if (budget->given)
             mq_json_put(&b, o, "budget", mq_budget_option_json(&b, budget, plan->view));
         mq_choice_put_json(&b, o, &budget->choice);
@@ -306,7 +266,7 @@ static enum mq_exit write_files(const char *command, const struct mq_options *op
     }
     if (!options->quiet)
         print_result(options, plan, &result, seconds);
-    print_losses(options, &result.losses);
+    mq_print_losses(options, NULL, &result.losses);
     if (calibrated->given)
         print_calibrated(options, &calibrated->run.result);
     return mq_finish_output();

@@ -33,15 +33,17 @@ bool mq_report_files_wanted(const struct mq_options *options)
     return options->report.count || options->card || options->charts;
 }
 
+/* A file that cannot be read is somebody's. */
 bool mq_is_foreign(const char *path)
 {
     enum { HEAD = 1 << 16 };
     struct stat st;
-    FILE *f =
-        stat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 ? fopen(path, "rb") : NULL;
+    if (stat(path, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size == 0)
+        return false;
+    FILE *f = fopen(path, "rb");
     char *head = f ? malloc(HEAD) : NULL;
     const size_t n = head ? fread(head, 1, HEAD, f) : 0;
-    const bool ours = !n || (memmem(head, n, "moeq", 4) && !memchr(head, 0, n));
+    const bool ours = n && memmem(head, n, "moeq", 4) && !memchr(head, 0, n);
     free(head);
     if (f)
         fclose(f);

@@ -302,7 +302,8 @@ static moeq_status finish_chunk(struct job *job, size_t chunk, uint32_t crc,
     const struct mq_chunked *t = mq_chunk_place(&job->table, chunk).tensor;
     bool complete;
     MQ_TRY(mq_chunks_finish(&job->table, chunk, crc, loss, &complete, err));
-    return complete && !job->allow_loss ? mq_loss_judge(job->plan, t->entry, &t->loss, err)
+    return complete && !job->allow_loss ? mq_loss_judge(job->plan->view, t->entry->tensor,
+                                                        t->entry->level, &t->loss, err)
                                         : MOEQ_OK;
 }
 
@@ -560,8 +561,9 @@ static moeq_status list_losses(struct job *job, moeq_error *err)
     for (size_t i = 0; i < job->table.tensors_count; i++) {
         const struct mq_chunked *t = &job->table.tensors[i];
         if (!job->allow_loss)
-            MQ_TRY(mq_loss_judge(job->plan, t->entry, &t->loss, err));
-        mq_losses_add(&job->losses, t->entry, &t->loss);
+            MQ_TRY(mq_loss_judge(job->plan->view, t->entry->tensor, t->entry->level, &t->loss,
+                                 err));
+        mq_losses_add(&job->losses, t->entry->tensor, t->entry->level, &t->loss);
     }
     return MOEQ_OK;
 }

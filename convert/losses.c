@@ -40,19 +40,19 @@ static double times(const struct mq_lossy *l)
     return l->error / fmax(l->expected, (double)FLT_MIN);
 }
 
-/* Before the others that are less bad; of equals the plan's order, so that the order of adding makes no difference. */
+/* Before the others that are less bad; of equals the view's order, so that the order of adding makes no difference. */
 static bool before(const struct mq_lossy *a, const struct mq_lossy *b)
 {
-    return times(a) > times(b) || (times(a) == times(b) && a->entry < b->entry);
+    return times(a) > times(b) || (times(a) == times(b) && a->tensor < b->tensor);
 }
 
-void mq_losses_add(struct mq_losses *losses, const struct mq_plan_entry *e,
-                   const struct mq_loss *loss)
+void mq_losses_add(struct mq_losses *losses, const struct mq_tensor *tensor,
+                   const struct mq_level *level, const struct mq_loss *loss)
 {
     const struct mq_square_sums sums = sums_of(loss);
-    struct mq_lossy l = {e, mq_relative_error(&sums), mq_level_error_expected(e->level, &sums),
-                         mq_level_error_far(e->level, &sums)};
-    if (!l.far && !mq_level_error_noted(e->level, &sums))
+    struct mq_lossy l = {tensor, level, mq_relative_error(&sums),
+                         mq_level_error_expected(level, &sums), mq_level_error_far(level, &sums)};
+    if (!l.far && !mq_level_error_noted(level, &sums))
         return;
     losses->count++;
     losses->far_count += l.far;
@@ -69,22 +69,21 @@ void mq_losses_add(struct mq_losses *losses, const struct mq_plan_entry *e,
     }
 }
 
-moeq_status mq_loss_judge(const struct mq_plan *plan, const struct mq_plan_entry *e,
-                          const struct mq_loss *loss, moeq_error *err)
+moeq_status mq_loss_judge(const struct mq_view *view, const struct mq_tensor *t,
+                          const struct mq_level *level, const struct mq_loss *loss, moeq_error *err)
 {
-    const struct mq_tensor *t = e->tensor;
     const struct mq_square_sums sums = sums_of(loss);
     char where[96];
-    if (!mq_level_error_far(e->level, &sums))
+    if (!mq_level_error_far(level, &sums))
         return MOEQ_OK;
     mq_role_place(t->layer, t->expert, mq_role_name(t->role), where, sizeof where);
-    return mq_view_fail_row(err, MOEQ_UNSUPPORTED, plan->view, t, 0,
+    return mq_view_fail_row(err, MOEQ_UNSUPPORTED, view, t, 0,
                             "%s: at %s its weights (%.2g in the root mean square) lose %.3g of "
                             "their size, expected %.2g: they are beyond the range of its scales. "
                             "Give it another level (--tensor '%.120s=bf16'), or go on with "
                             "--allow-loss, which lists all such",
-                            where, e->level->name, (double)loss->weights, mq_relative_error(&sums),
-                            mq_level_error_expected(e->level, &sums), t->name);
+                            where, level->name, (double)loss->weights, mq_relative_error(&sums),
+                            mq_level_error_expected(level, &sums), t->name);
 }
 
 void mq_losses_describe(const struct mq_losses *losses, char *text, size_t room)
@@ -103,7 +102,23 @@ void mq_losses_describe(const struct mq_losses *losses, char *text, size_t room)
             return;
         const struct mq_lossy *l = &losses->listed[told];
         n = snprintf(line, sizeof line, "%s '%.200s' %s %.3g (usual: %.2g)", told ? ";" : ":",
-                     mq_tensor_shown(l->entry->tensor), l->entry->level->name, l->error,
+                     mq_tensor_shown(l->tensor), l->level->name, l->error,
                      l->expected);
     }
+}
+
+cJSON *mq_losses_json(struct mq_json_tree *b, const struct mq_losses *losses)
+{
+    cJSON *list = mq_json_array(b);
+    for (size_t i = 0; i < losses->listed_count; i++) {
+        const struct mq_lossy *l = &losses->listed[i];
+        cJSON *row = mq_json_object(b);
+        mq_json_put_text(b, row, "tensor", mq_tensor_shown(l->tensor));
+        mq_json_put_text(b, row, "level", l->level->name);
+        mq_json_put_number(b, row, "error", l->error);
+        mq_json_put_number(b, row, "usual", l->expected);
+        mq_json_put_bool(b, row, "beyond_range", l->far);
+        mq_json_append(b, list, row);
+    }
+    return list;
 }

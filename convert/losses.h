@@ -10,6 +10,7 @@
 
 #include "buffer.h"
 #include "level_error.h"
+#include "json_tree.h"
 #include "plan.h"
 
 /* Root mean squares of struct mq_square_sums. As a journal keeps them. */
@@ -22,7 +23,8 @@ void mq_loss_add(struct mq_square_sums *sums, const struct mq_loss *loss, uint64
 
 /* One matrix that lost more than usual. */
 struct mq_lossy {
-    const struct mq_plan_entry *entry; /* the plan's */
+    const struct mq_tensor *tensor; /* the view's */
+    const struct mq_level *level;
     double error, expected; /* relative */
     bool far;
 };
@@ -35,16 +37,19 @@ struct mq_losses {
     uint64_t count, far_count;
 };
 
-/* Adds a matrix, if it is one of them; in any order. */
-void mq_losses_add(struct mq_losses *losses, const struct mq_plan_entry *entry,
-                   const struct mq_loss *loss);
+/* Adds a matrix, if it is one of them; in any order, of one view. */
+void mq_losses_add(struct mq_losses *losses, const struct mq_tensor *tensor,
+                   const struct mq_level *level, const struct mq_loss *loss);
 
 /* MOEQ_OK, unless a matrix lost far more than usual: file, tensor, place, level, expected and found. */
-moeq_status mq_loss_judge(const struct mq_plan *plan, const struct mq_plan_entry *entry,
-                          const struct mq_loss *loss, moeq_error *err);
+moeq_status mq_loss_judge(const struct mq_view *view, const struct mq_tensor *tensor,
+                          const struct mq_level *level, const struct mq_loss *loss, moeq_error *err);
 
 /* "3 matrices lost more than their levels do: 'a' q4_k 0.41 (usual: 0.07); ..." in at most `room` bytes, fewer of them
  * where there is less room, nothing where there is none. */
 void mq_losses_describe(const struct mq_losses *losses, char *text, size_t room);
+
+/* A list of objects: "tensor", "level", "error", "usual", "beyond_range". */
+cJSON *mq_losses_json(struct mq_json_tree *b, const struct mq_losses *losses);
 
 #endif

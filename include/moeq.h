@@ -95,6 +95,8 @@ typedef struct moeq_open_options {
     size_t ignore_config_count;
     const char *sliding_window; /* "apply", "ignore"; NULL: of the families that have one */
     const char *lm_head;        /* "stored", "tied"; NULL: the stored head if it differs */
+    /* What is read of a moeq file is not compared with its checksums: read on where it is damaged. */
+    bool no_check;
 } moeq_open_options;
 moeq_status moeq_model_open_with(const char *path, const moeq_open_options *options,
                                  moeq_model **model, moeq_error *err);
@@ -172,6 +174,9 @@ typedef struct moeq_recipe {
     size_t levels_count;
     const char *granularity; /* "expert", or "matrix": one level for all experts of a matrix; NULL:
                                 the former, of GGUF files the latter */
+    /* A matrix that its level cannot hold, as its weights are beyond the range of the level's scales, is an error
+     * (MOEQ_UNSUPPORTED); with this it is stored, or judged in moeq_sweep (one recipe allows it for all), and noted. */
+    bool allow_loss;
 } moeq_recipe;
 
 /* The exact size in bytes of the file that moeq_convert would write, or of all shards together,
@@ -190,6 +195,8 @@ typedef struct moeq_gguf {
     bool unify_up;        /* where GGUF cannot store what is asked for, the next larger level */
     uint64_t split_bytes; /* begin a new file where one would become larger; 0: one file */
     bool allow_nonfinite; /* as that of the recipe, with or without one */
+    char unused[7];       /* what a struct of before has there may be anything */
+    bool allow_loss;      /* as allow_nonfinite */
 } moeq_gguf;
 
 /* Writes a GGUF file, or its splits (OUTPUT-00001-of-00003.gguf), as moeq_convert writes a moeq

@@ -136,6 +136,16 @@ static void add_rows_within(const struct mq_level *level, enum mq_isa isa, enum 
     }
 }
 
+double mq_level_error_beyond(const struct mq_level *level, enum mq_isa isa, enum mq_effort effort,
+                             const float *importance, const float *weights, const float *decoded,
+                             const uint8_t *bytes, uint64_t rows, uint64_t cols)
+{
+    struct mq_square_sums sums = {0};
+    if (level->quantized)
+        add_rows_within(level, isa, effort, importance, weights, decoded, bytes, rows, cols, &sums);
+    return sums.within;
+}
+
 void mq_level_add_error(const struct mq_level *level, enum mq_isa isa, enum mq_effort effort,
                         const float *importance, const float *weights, const uint8_t *bytes,
                         uint64_t rows, uint64_t cols, float *scratch, size_t room,
@@ -151,10 +161,9 @@ void mq_level_add_error(const struct mq_level *level, enum mq_isa isa, enum mq_e
         variants[isa](weights + row * cols, scratch, n * cols, part);
         sums->lost += part[0];
         sums->weights += part[1];
-        sums->within += part[0];
-        if (level->quantized)
-            add_rows_within(level, isa, effort, importance, weights + row * cols, scratch,
-                            bytes + row * row_bytes, n, cols, sums);
+        sums->within += part[0] + mq_level_error_beyond(level, isa, effort, importance,
+                                                        weights + row * cols, scratch,
+                                                        bytes + row * row_bytes, n, cols);
     }
 }
 

@@ -23,6 +23,11 @@ void mq_level_add_error(const struct mq_level *level, enum mq_isa isa, enum mq_e
                         uint64_t rows, uint64_t cols, float *scratch, size_t room,
                         struct mq_square_sums *sums);
 
+/* What rows of weights lose within the range beyond what they lost, mostly 0: the same of rows that were decoded. */
+double mq_level_error_beyond(const struct mq_level *level, enum mq_isa isa, enum mq_effort effort,
+                             const float *importance, const float *weights, const float *decoded,
+                             const uint8_t *bytes, uint64_t rows, uint64_t cols);
+
 /* The root of their quotient, the relative error; 0 of no weights, INFINITY where zeros became something. */
 double mq_relative_error(const struct mq_square_sums *sums);
 /* That within the range. */

@@ -4,6 +4,7 @@
 #include "error.h"
 #include "file.h"
 #include "moeq_profile.h"
+#include "open_options.h"
 #include "text_match.h"
 
 #include <inttypes.h>
@@ -79,9 +80,10 @@ moeq_status mq_model_open_or_config(const char *path, const struct mq_open_optio
         return mq_view_from_config(path, options, view, err);
     moeq_error whole = {0}, part = {0};
     const moeq_status status = mq_model_open_with(path, options, view, &whole);
-    /* No weights are there, or not all: sizes need none. */
-    if (status == MOEQ_NOT_FOUND && mq_view_open_config(path, options, view, &part) == MOEQ_OK)
-        return MOEQ_OK;
+    /* No weights are there, or not all files: sizes need none. Files that lack a tensor are broken. */
+    if (status == MOEQ_NOT_FOUND && !whole.tensor[0] &&
+        mq_view_open_config(path, options, view, &part) == MOEQ_OK)
+        return mq_view_note(*view, err, "no weights were read: %s", whole.message);
     if (err && status != MOEQ_OK)
         *err = whole;
     return status;

@@ -16,6 +16,7 @@
 #include "compute.h"
 #include "context.h"
 #include "exact_sum.h"
+#include "level_error.h"
 #include "layer.h"
 #include "importance.h"
 #include "levels.h"
@@ -123,6 +124,16 @@ struct mq_product {
  * input (layer = layers), then on_logits for slices of tokens. `first_token` counts over all
  * windows, window-major. Any callback may be NULL; a status other than MOEQ_OK stops the
  * evaluation. Arrays are indexed by arm and valid during the call only. */
+/* A matrix that an arm quantizes on the fly, or `rows` rows of it. */
+struct mq_quantized {
+    int arm;
+    const struct mq_view *view;
+    const struct mq_tensor *tensor;
+    const struct mq_level *level;
+    uint64_t rows;
+    struct mq_square_sums squares;
+};
+
 struct mq_observer {
     void *user;
     /* Called first in a pass: what was seen in an earlier run of the same windows and arms, on_hidden's of a layer
@@ -150,10 +161,9 @@ struct mq_observer {
     moeq_status (*on_logits)(void *user, const size_t *token_index, size_t tokens,
                              const float *const *logits /* [arm] -> [tokens][vocab] */,
                              moeq_error *err);
-    /* Per arm and quantized expert or MLP tensor, when quantized on the fly: sums of squared errors
-     * and of squared weights over the tensor, once per tensor (first pass only). NULL is fine. */
-    void (*on_quantized)(void *user, int arm, const struct mq_tensor *tensor, double squared_error,
-                         double squared_weights);
+    /* Per arm and quantized matrix that tokens are multiplied with, when quantized on the fly: what was lost of it.
+     * Experts' and MLPs' once, others once or more (first pass only). NULL is fine. */
+    moeq_status (*on_quantized)(void *user, const struct mq_quantized *quantized, moeq_error *err);
 };
 
 /* Bytes that the evaluator needs for passes of so many windows, each of `length` tokens: for the weights'

@@ -142,19 +142,6 @@ static struct part part_of(const struct mq_pass *pass, const struct mlp *mlp, si
     return (struct part){mq_min_u64(left, mlp->slab), begin[which] - begin[0]};
 }
 
-/* Tells what quantizing the matrices at hand cost; once per tensor. */
-static void report_quantized(const struct mq_pass *pass, size_t products)
-{
-    const struct mq_observer *observer = pass->observer;
-    for (size_t i = 0; i < products * pass->arms_count; i++) {
-        const struct mq_linear_arm *product = &pass->products[i];
-        if (product->measure && product->weights.level)
-            observer->on_quantized(observer->user, (int)(i % pass->arms_count),
-                                   product->weights.tensor, product->squared_error,
-                                   product->squared_weights);
-    }
-}
-
 /* Tells of each product at hand. */
 static moeq_status tell_products(const struct mq_pass *pass, const struct mlp *mlp, moeq_error *err)
 {
@@ -190,7 +177,7 @@ static moeq_status apply(struct mq_pass *pass, const struct mlp *mlp, enum mq_li
     MQ_TRY(tell_products(pass, mlp, err));
     MQ_TRY(mq_linear_apply(pass->linear, output, pass->products, pass->arms_count, mlp->count, err));
     if (measure)
-        report_quantized(pass, mlp->count);
+        MQ_TRY(mq_pass_tell_quantized(pass, mlp->count, err));
     const struct mq_tensor *tensor = pass->products[0].weights.tensor;
     if (!again)
         mq_pass_progress(pass, tensor->layer, mlp->count * tensor->rows * tensor->cols);

@@ -104,7 +104,7 @@ struct job {
     struct mq_linear *linear;
     enum mq_linear_output output;
     struct mq_linear_arm *arms;
-    double *squares; /* [count][rows][2] */
+    double *squares; /* [count][rows][SQUARES] */
     size_t count;
     uint64_t first_row, rows, cols; /* rows are numbered from first_row of the matrix on */
     size_t step;                    /* rows at once */
@@ -122,7 +122,7 @@ static struct job job_of(const struct batch *b, uint64_t task)
     const size_t product = task / b->tasks_each;
     struct job job = b->first;
     job.arms += product * job.count;
-    job.squares += product * job.count * job.rows * 2;
+    job.squares += product * job.count * job.rows * SQUARES;
     return job;
 }
 
@@ -386,6 +386,22 @@ static moeq_status prepare_kept(const struct job *job, const struct mq_weights *
                      : MOEQ_OK;
 }
 
+/* The sums of rows [row, row + count) of an arm's weights, of which `used` are what they were encoded to. */
+static void measure_rows(const struct job *job, size_t which, const float *rows, const float *used,
+                         const uint8_t *encoded, uint64_t row, size_t count)
+{
+    const struct mq_weights *w = &job->arms[which].weights;
+    const uint64_t cols = job->cols, bytes = w->level ? mq_level_row_bytes(w->level, cols) : 0;
+    for (size_t r = 0; r < count; r++) {
+        double *squares = job->squares + (which * job->rows + row + r) * SQUARES;
+        job->linear->kernels->sum_squares(rows + r * cols, used + r * cols, cols, squares);
+        squares[2] = w->level ? mq_level_error_beyond(w->level, job->linear->context->isa, w->effort,
+                                                      w->importance, rows + r * cols,
+                                                      used + r * cols, encoded + r * bytes, 1, cols)
+                              : 0;
+    }
+}
+
 /* Makes what `uses` asks of `count` <= MQ_PANEL rows of the weights, from row + p on. `have_rows`:
  * the source's floats are there; otherwise they are read, unless integers alone are wanted of the
  * bytes as stored (`need_rows` is false). */
@@ -429,9 +445,8 @@ static moeq_status prepare_panel(const struct job *job, size_t which, struct use
                             weights->level ? encoded
                             : stored       ? stored
                                            : bytes);
-    for (size_t r = 0; uses.measure && r < count; r++)
-        linear->kernels->sum_squares(rows + r * job->cols, used + r * job->cols, job->cols,
-                                     job->squares + (which * job->rows + row + p + r) * 2);
+    if (uses.measure)
+        measure_rows(job, which, rows, used, encoded, row + p, count);
     if (uses.f32)
         linear->kernels->pack(used, job->cols, count, job->cols, scratch->packed + p * job->cols);
     return uses.int8 ? pack_int8(job, weights, weights->level ? encoded : bytes,
@@ -618,18 +633,19 @@ static void finish_sums(const struct job *job)
 {
     for (size_t a = 0; a < job->count; a++) {
         struct mq_linear_arm *arm = &job->arms[a];
-        arm->squared_error = arm->squared_weights = 0;
+        arm->squares = (struct mq_square_sums){0};
         if (!measures(arm))
             continue;
         size_t which = 0;
         while (!mq_weights_equal(&job->arms[which].weights, &arm->weights))
             which++;
-        const double *squares = job->squares + which * job->rows * 2;
-        for (uint64_t r = 0; r < job->rows; r++) {
-            arm->squared_error += squares[2 * r];
-            arm->squared_weights += squares[2 * r + 1];
+        const double *squares = job->squares + which * job->rows * SQUARES;
+        for (uint64_t r = 0; r < job->rows; r++, squares += SQUARES) {
+            arm->squares.lost += squares[0];
+            arm->squares.weights += squares[1];
+            arm->squares.within += squares[0] + squares[2];
             if (arm->sums.weights)
-                mq_exact_sum_add(arm->sums.weights, squares[2 * r + 1]);
+                mq_exact_sum_add(arm->sums.weights, squares[1]);
         }
     }
 }

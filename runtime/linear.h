@@ -11,6 +11,7 @@
 #include "compute.h"
 #include "context.h"
 #include "exact_sum.h"
+#include "level_error.h"
 #include "levels.h"
 #include "model_view.h"
 
@@ -65,7 +66,7 @@ struct mq_linear_arm {
     /* Sums of squares over the matrix, if asked for (also where there are no tokens): the error of
      * quantizing on the fly, and the weights. */
     bool measure;
-    double squared_error, squared_weights;
+    struct mq_square_sums squares;
     struct mq_product_sums sums; /* added to; see evaluator.h */
 };
 

@@ -40,13 +40,15 @@ struct thread_scratch {
     struct int8_rows integers; /* [MAX_PANELS], packed */
 };
 
+enum { SQUARES = 3 }; /* of a row: what was lost, weights, and what the range of the level costs, negative */
+
 struct mq_linear {
     const struct mq_context *context;
     const struct mq_kernels *kernels;
     const struct mq_int8_kernels *int8;
     struct mq_linear_sizes sizes;
     struct thread_scratch *threads; /* [context->threads] */
-    double *squares;                /* [products][arms][rows][2]: error and weights per row */
+    double *squares;                /* [products][arms][rows][SQUARES]: those of struct mq_square_sums per row */
     struct mq_kept_weights *kept;   /* NULL: none are */
     void *memory;
 };

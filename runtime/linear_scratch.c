@@ -61,7 +61,8 @@ static struct layout lay_out(const struct mq_context *context, const struct mq_l
     }
     l.thread_bytes = mq_round_up(at, 4096);
     l.total = l.thread_bytes * context->threads +
-              sizes->arms * mq_max_u64(sizes->rows, MQ_LINEAR_BATCH_ROWS) * 2 * sizeof(double);
+              sizes->arms * mq_max_u64(sizes->rows, MQ_LINEAR_BATCH_ROWS) * SQUARES *
+                  sizeof(double);
     return l;
 }
 

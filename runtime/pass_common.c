@@ -123,13 +123,36 @@ moeq_status mq_pass_tell_product(const struct mq_pass *pass, struct mq_linear_ar
     return MOEQ_OK;
 }
 
+moeq_status mq_pass_tell_quantized(const struct mq_pass *pass, size_t products, moeq_error *err)
+{
+    const struct mq_observer *observer = pass->observer;
+    for (size_t i = 0; i < products * pass->arms_count; i++) {
+        const struct mq_linear_arm *p = &pass->products[i];
+        const struct mq_quantized quantized = {.arm = (int)(i % pass->arms_count),
+                                               .view = p->weights.view,
+                                               .tensor = p->weights.tensor,
+                                               .level = p->weights.level,
+                                               .rows = p->rows_count ? p->rows_count
+                                                                     : p->weights.tensor->rows,
+                                               .squares = p->squares};
+        if (p->measure && p->weights.level)
+            MQ_TRY(observer->on_quantized(observer->user, &quantized, err));
+    }
+    return MOEQ_OK;
+}
+
 moeq_status mq_pass_apply(struct mq_pass *pass, enum mq_linear_output output, moeq_error *err)
 {
     const struct mq_tensor *tensor = pass->products[0].weights.tensor;
     const uint64_t some = pass->products[0].rows_count;
-    for (size_t a = 0; a < pass->arms_count; a++)
+    const bool measure = pass->first_window == 0 && pass->observer->on_quantized;
+    for (size_t a = 0; a < pass->arms_count; a++) {
+        pass->products[a].measure = measure && (tensor->layer < 0 || mq_pass_runs(pass, a));
         MQ_TRY(mq_pass_tell_product(pass, &pass->products[a], (int)a, 0, NULL, NULL, err));
+    }
     MQ_TRY(mq_linear_apply(pass->linear, output, pass->products, pass->arms_count, 1, err));
+    if (measure)
+        MQ_TRY(mq_pass_tell_quantized(pass, 1, err));
     if (tensor->layer >= 0)
         mq_pass_progress(pass, tensor->layer, (some ? some : tensor->rows) * tensor->cols);
     return MOEQ_OK;

@@ -188,6 +188,8 @@ static inline int mq_pass_team(const struct mq_pass *pass)
 moeq_status mq_pass_tell_product(const struct mq_pass *pass, struct mq_linear_arm *arm, int number,
                                  size_t first, const uint32_t *token, const float *scale,
                                  moeq_error *err);
+/* Tells what quantizing the matrices of the products at hand lost, where that was measured. */
+moeq_status mq_pass_tell_quantized(const struct mq_pass *pass, size_t products, moeq_error *err);
 /* Applies the products and counts the weights as done. */
 moeq_status mq_pass_apply(struct mq_pass *pass, enum mq_linear_output output, moeq_error *err);
 /* Tells the progress callback that `weights` more are done. */

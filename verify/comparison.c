@@ -14,7 +14,9 @@
 /* Squared error and squared weights of each tensor of each candidate, filled in any order by the
  * evaluator and summed in the order of tensors. */
 struct errors {
-    double squared_error, squared_weights;
+    struct mq_square_sums squares;
+    struct mq_loss loss;
+    const struct mq_level *level;
     bool seen;
 };
 
@@ -313,16 +315,20 @@ static moeq_status on_logits(void *user, const size_t *token_index, size_t token
     return l->inner.on_logits(l->inner.user, token_index, tokens, logits, err);
 }
 
-static void on_quantized(void *user, int arm, const struct mq_tensor *tensor, double squared_error,
-                         double squared_weights)
+/* Of a matrix in parts, or of one that is met more than once, it is the worst that counts. */
+static moeq_status on_quantized(void *user, const struct mq_quantized *q, moeq_error *err)
 {
     struct lineup *l = user;
     const struct mq_view *view = l->baseline->view;
-    const size_t candidate = ((size_t)arm - 1) / arms_each(l);
-    const size_t at = (size_t)(tensor - view->tensors);
-    if (arm_of(l, candidate) == (size_t)arm)
-        l->errors[candidate * view->tensors_count + at] =
-            (struct errors){squared_error, squared_weights, true};
+    const size_t candidate = ((size_t)q->arm - 1) / arms_each(l);
+    struct errors *e =
+        &l->errors[candidate * view->tensors_count + (size_t)(q->tensor - view->tensors)];
+    const struct mq_loss loss = mq_loss_of(&q->squares, q->rows * q->tensor->cols);
+    if (arm_of(l, candidate) != (size_t)q->arm)
+        return MOEQ_OK;
+    if (!e->seen || mq_relative_error(&q->squares) > mq_relative_error(&e->squares))
+        *e = (struct errors){q->squares, loss, q->level, true};
+    return l->options->allow_loss ? MOEQ_OK : mq_loss_judge(view, q->tensor, q->level, &loss, err);
 }
 
 static void sum_errors(const struct lineup *l, size_t candidate, struct mq_comparison_row *row)
@@ -331,10 +337,13 @@ static void sum_errors(const struct lineup *l, size_t candidate, struct mq_compa
     const struct errors *errors = l->errors + candidate * view->tensors_count;
     double error = 0, weights = 0;
     for (size_t i = 0; i < view->tensors_count; i++) {
-        if (!errors[i].seen || mq_view_class(view, view->tensors[i].role) != MQ_CLASS_EXPERTS)
+        if (!errors[i].seen)
             continue;
-        error += errors[i].squared_error;
-        weights += errors[i].squared_weights;
+        mq_losses_add(&row->losses, &view->tensors[i], errors[i].level, &errors[i].loss);
+        if (mq_view_class(view, view->tensors[i].role) != MQ_CLASS_EXPERTS)
+            continue;
+        error += errors[i].squares.lost;
+        weights += errors[i].squares.weights;
         row->expert_tensors_quantized++;
     }
     row->expert_relative_rmse = l->candidates[candidate].made ? (double)NAN

@@ -12,6 +12,7 @@
 #include "baseline.h"
 #include "bootstrap.h"
 #include "figures.h"
+#include "losses.h"
 #include "plan.h"
 #include "referee.h"
 
@@ -65,6 +66,7 @@ struct mq_comparison_row {
      * that were quantized on the fly; 0 where nothing was, NaN of one that was made before. */
     double expert_relative_rmse;
     uint64_t expert_tensors_quantized;
+    struct mq_losses losses; /* matrices that lost more than usual, of a level on the fly */
     struct mq_arm_result result;
     struct mq_swap_result *swap; /* of a candidate; NULL unless asked for */
     struct mq_arm_result *int8;  /* of a candidate, with MQ_COMPUTE_INT8; NULL unless asked for */
@@ -122,6 +124,8 @@ struct mq_comparison_options {
      * recording, whose states were computed long ago, the one that it was made with; else f32. */
     bool has_compute;
     enum mq_compute compute;
+    /* A matrix that its level cannot hold (losses.h) is no error. */
+    bool allow_loss;
     /* Called when all is checked and cut into windows, before the evaluation, which may take hours:
      * of the comparison everything but what is measured is there. May be NULL; what it returns
      * other than MOEQ_OK ends the comparison. */

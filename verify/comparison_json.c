@@ -6,6 +6,7 @@
 #include "view_json.h"
 
 #include <math.h>
+#include <stdio.h>
 
 /* The original's files, also where only a recording of them is here. */
 static void put_sources(struct mq_json_tree *b, cJSON *document,
@@ -177,9 +178,16 @@ static void put_level_notes(struct mq_json_tree *b, cJSON *document, const struc
 {
     cJSON *model = cJSON_GetObjectItemCaseSensitive(document, "model");
     cJSON *notes = cJSON_GetObjectItemCaseSensitive(model, "notes");
-    for (size_t i = 0; i < c->rows_count; i++)
+    for (size_t i = 0; i < c->rows_count; i++) {
+        char text[2048];
+        const int n = snprintf(text, sizeof text, "%.60s: ", c->rows[i].name);
         if (mq_row_tells_domain(c, i) && !c->rows[i].file)
             mq_json_append(b, notes, cJSON_CreateString(c->rows[i].domain_note));
+        if (!c->rows[i].losses.count || n < 0)
+            continue;
+        mq_losses_describe(&c->rows[i].losses, text + n, sizeof text - (size_t)n);
+        mq_json_append(b, notes, cJSON_CreateString(text));
+    }
 }
 
 cJSON *mq_sweep_json(const struct mq_comparison *c, const struct mq_attribution *attribution)

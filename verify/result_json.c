@@ -460,6 +460,7 @@ static cJSON *comparison_row(struct mq_json_tree *b, const struct mq_comparison_
     mq_json_put_number(b, r, "bits_per_weight", row->bits_per_weight);
     mq_json_put_number(b, r, "expert_relative_rmse", row->expert_relative_rmse);
     mq_json_put_count(b, r, "expert_tensors_quantized", row->expert_tensors_quantized);
+    mq_json_put(b, r, "losses", mq_losses_json(b, &row->losses));
     arm_result(b, r, &row->result, is_baseline);
     if (row->swap)
         mq_json_put(b, r, "swap", swap(b, row->swap));

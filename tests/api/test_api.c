@@ -465,6 +465,74 @@ START_TEST(copies_nan_only_when_asked_to)
 }
 END_TEST
 
+/* Folder `to` with the demo's files, of which a matrix has 2^60 times its weights. */
+static moeq_model *open_huge_model(void)
+{
+    static const char path[] = MQ_TEST_BINARY_DIR "/api.huge.moeq";
+    static const char name[] = "\"model.layers.1.block_sparse_moe.experts.2.w1.weight\":{";
+    const moeq_recipe plain = {.struct_size = sizeof plain, .level = "f32", .attention = "f32", .embeddings = "f32"};
+    const moeq_open_options options = {.struct_size = sizeof options, .no_check = true};
+    moeq_model *model = open_model(MODEL);
+    moeq_error err = {0};
+    ck_assert_int_eq(moeq_convert(model, &plain, path, true, NULL, &err), MOEQ_OK);
+    moeq_model_close(model);
+    FILE *f = fopen(path, "r+b");
+    ck_assert_ptr_nonnull(f);
+    uint64_t header;
+    ck_assert_uint_eq(fread(&header, sizeof header, 1, f), 1);
+    char *text = calloc(1, header + 1);
+    ck_assert_uint_eq(fread(text, 1, header, f), header);
+    const char *at = strstr(strstr(text, name), "\"data_offsets\":[");
+    char *end;
+    const long first = strtol(at + 16, &end, 10), last = strtol(end + 1, NULL, 10);
+    const size_t n = (size_t)(last - first) / sizeof(float);
+    float *w = malloc(n * sizeof *w);
+    fseek(f, (long)header + 8 + first, SEEK_SET);
+    ck_assert_uint_eq(fread(w, sizeof *w, n, f), n);
+    for (size_t i = 0; i < n; i++)
+        w[i] *= 0x1p60f;
+    fseek(f, (long)header + 8 + first, SEEK_SET);
+    ck_assert_uint_eq(fwrite(w, sizeof *w, n, f), n);
+    ck_assert_int_eq(fclose(f), 0);
+    free(w);
+    free(text);
+    ck_assert_int_eq(moeq_model_open_with(path, &options, &model, &err), MOEQ_OK);
+    return model;
+}
+
+START_TEST(loses_and_reads_damage_only_when_asked_to)
+{
+    static const char output[] = MQ_TEST_BINARY_DIR "/api.lossy.moeq";
+    static const char gguf[] = MQ_TEST_BINARY_DIR "/api.lossy.gguf";
+    moeq_recipe recipe = {.struct_size = sizeof recipe, .level = "q4_k"};
+    moeq_gguf format = {.struct_size = sizeof format};
+    const moeq_text text = {.struct_size = sizeof text, .path = TEXT, .tokens = 64, .context = 32};
+    moeq_model *huge = open_huge_model(); /* its checksum does not fit any more */
+    moeq_error err = {0};
+    char *report;
+    ck_assert_int_eq(moeq_convert(huge, &recipe, output, true, NULL, &err), MOEQ_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(err.message, "beyond the range of its scales"));
+    ck_assert_int_eq(moeq_export_gguf(huge, &recipe, &format, gguf, true, NULL, NULL), MOEQ_UNSUPPORTED);
+    ck_assert_int_eq(moeq_sweep(huge, &text, &recipe, 1, NULL, &report, NULL), MOEQ_UNSUPPORTED);
+    format.allow_loss = true;
+    ck_assert_int_eq(moeq_export_gguf(huge, &recipe, &format, gguf, true, NULL, NULL), MOEQ_OK);
+    recipe.struct_size = offsetof(moeq_recipe, allow_loss); /* of before there was the field */
+    recipe.allow_loss = true;
+    ck_assert_int_eq(moeq_convert(huge, &recipe, output, true, NULL, NULL), MOEQ_UNSUPPORTED);
+    recipe.struct_size = sizeof recipe;
+    memset(&err, 0, sizeof err);
+    ck_assert_msg(moeq_convert(huge, &recipe, output, true, NULL, &err) == MOEQ_OK, "%s", err.message);
+    ck_assert_msg(moeq_sweep(huge, &text, &recipe, 1, NULL, &report, &err) == MOEQ_OK, "%s", err.message);
+    ck_assert_ptr_nonnull(strstr(report, "\"beyond_range\":"));
+    moeq_free(report);
+    moeq_model_close(huge);
+    /* without no_check the same file is damaged */
+    huge = open_model(MQ_TEST_BINARY_DIR "/api.huge.moeq");
+    ck_assert_int_eq(moeq_convert(huge, &recipe, output, true, NULL, NULL), MOEQ_CORRUPT);
+    moeq_model_close(huge);
+}
+END_TEST
+
 #define CONFIG MODEL "/config.json"
 
 /* A number of a document, behind a key: {"context": 8192}. */
@@ -650,6 +718,7 @@ int main(void)
     tcase_add_test(tests, records_judges_and_reports);
     tcase_add_test(tests, computes_as_asked);
     tcase_add_test(tests, copies_nan_only_when_asked_to);
+    tcase_add_test(tests, loses_and_reads_damage_only_when_asked_to);
     tcase_add_test(tests, fits_cards);
     tcase_add_test(tests, fits_moeqs_own_evaluator);
     tcase_add_loop_test(tests, cards_are_checked, 0, sizeof wrong_cards / sizeof *wrong_cards);

@@ -96,14 +96,18 @@ static moeq_status on_logits(void *user, const size_t *token_index, size_t token
     return MOEQ_OK;
 }
 
-static void on_quantized(void *user, int arm, const struct mq_tensor *tensor, double squared_error,
-                         double squared_weights)
+static moeq_status on_quantized(void *user, const struct mq_quantized *q, moeq_error *err)
 {
     const struct collector *c = user;
-    ck_assert(tensor->rows > 1);
-    c->arms[arm].squared_error += squared_error;
-    c->arms[arm].squared_weights += squared_weights;
-    c->arms[arm].quantized++;
+    (void)err;
+    ck_assert(q->tensor->rows > 1);
+    ck_assert(q->squares.within == q->squares.lost);
+    if (mq_view_class(q->view, q->tensor->role) != MQ_CLASS_EXPERTS)
+        return MOEQ_OK;
+    c->arms[q->arm].squared_error += q->squares.lost;
+    c->arms[q->arm].squared_weights += q->squares.weights;
+    c->arms[q->arm].quantized++;
+    return MOEQ_OK;
 }
 
 /* Of all layers with experts. */

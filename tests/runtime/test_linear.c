@@ -103,7 +103,7 @@ static float *products(const struct sample *s, const struct mq_tensor *tensors, 
     ck_assert_ok(mq_linear_create(&context, &sizes, &linear, &err));
     ck_assert_ok(mq_linear_apply(linear, MQ_LINEAR_STORE, arms, ARMS, PRODUCTS, &err));
     for (size_t p = 0; p < PRODUCTS; p++)
-        errors[p] = arms[p * ARMS + 1].squared_error;
+        errors[p] = arms[p * ARMS + 1].squares.lost;
     mq_linear_destroy(linear);
     free(x);
     return y;
