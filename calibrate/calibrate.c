@@ -20,9 +20,7 @@
 
 moeq_status mq_calibrate_check_output(const struct mq_calibrate_output *output, moeq_error *err)
 {
-    if (!output->replace && mq_path_exists(output->path))
-        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, output->path,
-                            "exists already; --force replaces it");
+    MQ_TRY(mq_refuse_existing(output->path, output->replace, err));
     return mq_check_output_place(output->path, err);
 }
 
@@ -71,8 +69,9 @@ static moeq_status finish(struct mq_calibration_writer *whole, const struct mq_c
         MQ_TRY(mq_calibration_to_imatrix(&whole->calibration, output->path, err));
     else
         MQ_TRY(mq_calibration_finish(whole, err));
-    if (stat(output->path, &st) == 0)
-        r->file_bytes = (uint64_t)st.st_size;
+    if (stat(output->path, &st) != 0)
+        return mq_fail_errno(err, output->path, "cannot stat");
+    r->file_bytes = (uint64_t)st.st_size;
     return MOEQ_OK;
 }
 

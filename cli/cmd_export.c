@@ -21,15 +21,13 @@ static void print_hints(const struct mq_options *options, const struct mq_plan *
     mq_shell_word(&file, "", path);
     mq_shell_word(&from, path[0] == '/' ? "FROM " : "FROM ./", path);
     mq_shell_word(&name, "", stem);
-    if (mq_buffer_ok(&file) && mq_buffer_ok(&from) && mq_buffer_ok(&name)) {
-        printf("run it with llama.cpp:  llama-cli -m %s\n", file.data);
-        if (plan->files_count > 1)
-            printf("run it with Ollama:     not in splits; export without --split-max-size\n");
-        else
-            printf("run it with Ollama:     echo %s > Modelfile && ollama create %s -f Modelfile && "
-                   "ollama run %s\n",
-                   from.data, name.data, name.data);
-    }
+    printf("run it with llama.cpp:  llama-cli -m %s\n", mq_printable(&file));
+    if (plan->files_count > 1)
+        printf("run it with Ollama:     not in splits; export without --split-max-size\n");
+    else
+        printf("run it with Ollama:     echo %s > Modelfile && ollama create %s -f Modelfile && "
+               "ollama run %s\n",
+               mq_printable(&from), mq_printable(&name), mq_printable(&name));
     mq_buffer_free(&file);
     mq_buffer_free(&from);
     mq_buffer_free(&name);

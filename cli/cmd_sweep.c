@@ -219,7 +219,7 @@ static void print_line(const char *name, const char *text, const char *where)
     mq_buffer_puts(&words, where);
     mq_line_begin(&line, INDENT, NAMES, name);
     printf("%s ", line.text);
-    mq_print_wrapped(mq_buffer_ok(&words) ? words.data : "", AT, AT);
+    mq_print_wrapped(mq_printable(&words), AT, AT);
     mq_buffer_free(&words);
 }
 

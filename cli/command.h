@@ -7,6 +7,7 @@
 #ifndef MQ_COMMAND_H
 #define MQ_COMMAND_H
 
+#include "buffer.h"
 #include "context.h"
 #include "moeq.h"
 #include "nearest.h"
@@ -138,6 +139,9 @@ enum mq_exit mq_print_json(cJSON *document);
 
 /* Flushes stdout; a full disk or closed pipe becomes a failure. */
 enum mq_exit mq_finish_output(void);
+/* The text of a buffer, to be printed at once; "" where memory was short, which mq_finish_output makes a failure. */
+const char *mq_printable(const struct mq_buffer *text);
+void mq_left_unprinted(bool no_memory); /* of other things than buffers */
 
 /* The context for a job: threads, memory, kernels, progress bar on stderr, Ctrl-C. */
 struct mq_job_ui {

@@ -27,7 +27,7 @@ static void print_notes_of(const struct mq_options *options, const struct mq_vie
         struct mq_buffer text = {0};
         mq_buffer_printf(&text, "%s: %s", path, view->notes[k]);
         if (!said_already || !mq_view_has_note(said_already, view->notes[k]))
-            mq_print_note(options, mq_buffer_ok(&text) ? text.data : view->notes[k]);
+            mq_print_note(options, mq_printable(&text));
         mq_buffer_free(&text);
     }
 }
@@ -43,7 +43,7 @@ static void print_domain_notes(const struct mq_options *options, const struct mq
         if (row->file)
             mq_buffer_printf(&text, "%s: ", row->file->path);
         mq_buffer_puts(&text, row->domain_note);
-        mq_print_note(options, mq_buffer_ok(&text) ? text.data : row->domain_note);
+        mq_print_note(options, mq_printable(&text));
         mq_buffer_free(&text);
     }
 }
@@ -63,8 +63,7 @@ void mq_print_comparison_notes(const struct mq_options *options, const struct mq
         if (!c->rows[i].file || c->rows[i].tokens_compared)
             continue;
         mq_row_token_note(&c->rows[i], &text);
-        if (mq_buffer_ok(&text))
-            mq_print_note(options, text.data);
+        mq_print_note(options, mq_printable(&text));
         mq_buffer_free(&text);
     }
     print_notes_of(options, base, c->baseline->path, NULL);

@@ -171,8 +171,7 @@ void mq_coverage_note(const struct mq_options *options, const struct mq_coverage
                      " none: what matters to them is taken in part from their layer's others; more "
                      "text would serve them (%s)",
                      c->experts, c->few, MQ_COVERAGE_FEW, c->without, named.data ? named.data : "");
-    if (mq_buffer_ok(&sentence))
-        mq_print_note(options, sentence.data);
+    mq_print_note(options, named.failed ? mq_printable(&named) : mq_printable(&sentence));
     mq_buffer_free(&named);
     mq_buffer_free(&sentence);
 }

@@ -358,6 +358,7 @@ static void print_launches(const struct mq_fit *fit)
         if (l->tokens_per_second > 0)
             snprintf(rate, sizeof rate, ": at most %.*f tokens/s",
                      l->tokens_per_second < 10 ? 1 : 0, l->tokens_per_second);
+        mq_left_unprinted(l->no_memory);
         printf("%s", i ? "" : "\nRun\n");
         mq_print_sentence(4, "  %s%s", l->title, rate);
         print_lines("make", l->make);

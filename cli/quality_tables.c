@@ -86,9 +86,9 @@ static void print_warning(const struct mq_comparison *c, size_t row)
     char name[MQ_ROW_NAME];
     mq_row_name(c, row, name);
     mq_buffer_printf(&b, "%s is ", name);
-    if (mq_domains_warning(&c->rows[row].result, &b) && mq_buffer_ok(&b)) {
+    if (mq_domains_warning(&c->rows[row].result, &b)) {
         printf("  warning: ");
-        mq_print_wrapped(b.data, 11, 11);
+        mq_print_wrapped(mq_printable(&b), 11, 11);
     }
     mq_buffer_free(&b);
 }

@@ -16,6 +16,21 @@ enum mq_exit mq_report(const moeq_error *err)
     return err->status == MOEQ_CANCELLED ? MQ_EXIT_INTERRUPTED : MQ_EXIT_FAILURE;
 }
 
+/* Process-wide, as stdout's own sign of failure is: memory was short for what should be printed. */
+static atomic_bool unprinted;
+
+void mq_left_unprinted(bool no_memory)
+{
+    if (no_memory)
+        atomic_store(&unprinted, true);
+}
+
+const char *mq_printable(const struct mq_buffer *text)
+{
+    mq_left_unprinted(!mq_buffer_ok(text));
+    return mq_buffer_ok(text) && text->data ? text->data : "";
+}
+
 enum mq_exit mq_finish_output(void)
 {
     const bool failed_before = ferror(stdout); /* errno is another's by now */
@@ -23,6 +38,8 @@ enum mq_exit mq_finish_output(void)
         perror("moeq: cannot write to standard output");
     else if (failed_before)
         fprintf(stderr, "moeq: cannot write to standard output\n");
+    else if (atomic_load(&unprinted))
+        fprintf(stderr, "moeq: out of memory while printing\n");
     else
         return MQ_EXIT_GOOD;
     return MQ_EXIT_FAILURE;

@@ -33,8 +33,8 @@ static void print_doubts(const struct mq_comparison *c, bool color)
         .text_bytes = c->source ? (double)c->source->size : NAN,
         .byte_entropy_bits = c->source ? mq_byte_entropy(c->source->data, c->source->size) : NAN,
     };
-    if (mq_baseline_doubt(&figures, &text) && mq_buffer_ok(&text))
-        print_warning(text.data, color);
+    if (mq_baseline_doubt(&figures, &text))
+        print_warning(mq_printable(&text), color);
     mq_buffer_free(&text);
     if (mq_scored_tokens(&c->text) < MQ_VERDICT_TOKENS)
         print_warning("few tokens: below a thousand scored predictions a class is a guess", color);
@@ -59,7 +59,7 @@ void mq_print_verdicts(const struct mq_comparison *c, bool color)
             mq_buffer_printf(&words, " (within two errors %s to %s: more text would tell)",
                              mq_quality_bands[v.best].name, mq_quality_bands[v.worst].name);
         printf("  %-*.*s ", width, width, name);
-        mq_print_wrapped(mq_buffer_ok(&words) ? words.data : "", width + 3, width + 3);
+        mq_print_wrapped(mq_printable(&words), width + 3, width + 3);
         mq_buffer_free(&words);
     }
     print_doubts(c, color);

@@ -82,15 +82,16 @@ static moeq_status write_file(const char *path, const struct header *h, const vo
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, "path is too long");
     if (is_ours(name))
         unlink(name);
-    const int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    const int fd =
+        MQ_AGAIN(open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (fd < 0)
         return mq_fail_errno(err, name, "cannot create");
     moeq_status status = mq_write_at(fd, name, 0, h, sizeof *h, err);
     if (status == MOEQ_OK)
         status = mq_write_at(fd, name, sizeof *h, bytes, h->bytes, err);
-    if (status == MOEQ_OK && fsync(fd) != 0)
+    if (status == MOEQ_OK && MQ_AGAIN(fsync(fd)) != 0)
         status = mq_fail_errno(err, name, "cannot sync");
-    if (close(fd) != 0 && status == MOEQ_OK)
+    if (close(fd) != 0 && errno != EINTR && status == MOEQ_OK)
         status = mq_fail_errno(err, name, "cannot close");
     if (status == MOEQ_OK && rename(name, path) != 0)
         status = mq_fail_errno(err, path, "cannot rename the finished file to this name");

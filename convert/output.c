@@ -56,8 +56,10 @@ static moeq_status refuse_source(const struct mq_plan *plan, const char *output,
     const char *folder = dirname(parent_text);
     if (!realpath(folder, parent))
         return mq_fail_errno(err, folder, "cannot write to this folder");
-    if (mq_path_is_folder(plan->view->path) && realpath(plan->view->path, source) &&
-        is_inside(parent, source))
+    const bool folder_source = mq_path_is_folder(plan->view->path);
+    if (folder_source && !realpath(plan->view->path, source))
+        return mq_fail_errno(err, plan->view->path, "cannot tell where it is");
+    if (folder_source && is_inside(parent, source))
         return mq_fail_file(
             err, MOEQ_INVALID_ARGUMENT, output,
             "the output would lie inside the source folder %s; choose another place",
@@ -89,6 +91,8 @@ static moeq_status check_replaceable(const char *path, bool replace, moeq_error 
 {
     struct stat st;
     const bool is_there = lstat(path, &st) == 0; /* a link that leads nowhere, too */
+    if (!is_there && errno != ENOENT)
+        return mq_fail_errno(err, path, "cannot tell whether it exists");
     if (is_there && stat(path, &st) == 0 && !S_ISREG(st.st_mode))
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, "exists and is no regular file");
     if (is_there && !replace)
@@ -160,12 +164,12 @@ uint32_t mq_output_identity(const struct mq_plan *plan)
 
 static moeq_status reserve_file(const struct mq_output_file *f, moeq_error *err)
 {
-    if (fallocate(f->fd, 0, 0, (off_t)f->bytes) == 0)
+    if (MQ_AGAIN(fallocate(f->fd, 0, 0, (off_t)f->bytes)) == 0)
         return MOEQ_OK;
     if (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL)
         return mq_fail_errno(err, f->part, "cannot reserve the output's size");
     /* A file system that cannot reserve: then at least the size is right and the gaps are zero. */
-    if (ftruncate(f->fd, (off_t)f->bytes) != 0)
+    if (MQ_AGAIN(ftruncate(f->fd, (off_t)f->bytes)) != 0)
         return mq_fail_errno(err, f->part, "cannot set the output's size");
     return MOEQ_OK;
 }
@@ -177,7 +181,7 @@ static moeq_status reserve(struct mq_output *o, moeq_error *err)
     for (size_t i = 0; i < o->files_count; i++)
         need += o->files[i].bytes;
     for (size_t i = 0; i < o->files_count; i++)
-        if (ftruncate(o->files[i].fd, 0) != 0) /* what parts of another plan take is free space */
+        if (MQ_AGAIN(ftruncate(o->files[i].fd, 0)) != 0) /* what parts of another plan take is free space */
             return mq_fail_errno(err, o->files[i].part, "cannot empty");
     if (fstatvfs(o->files[0].fd, &fs) == 0) {
         const uint64_t available = (uint64_t)fs.f_bavail * fs.f_frsize;
@@ -258,7 +262,9 @@ static moeq_status start_afresh(const struct mq_plan *plan, const char *output, 
 {
     /* The journal first: a part that is being emptied must not look finished. */
     moeq_status status =
-        ftruncate(o->journal_fd, 0) == 0 ? MOEQ_OK : mq_fail_errno(err, o->journal, "cannot empty");
+        MQ_AGAIN(ftruncate(o->journal_fd, 0)) == 0
+                             ? MOEQ_OK
+                             : mq_fail_errno(err, o->journal, "cannot empty");
     mq_kept_states_remove(o->states);
     if (status == MOEQ_OK && plan->has_index)
         remove_other_shards(o, output);
@@ -277,20 +283,24 @@ static moeq_status start_afresh(const struct mq_plan *plan, const char *output, 
 static moeq_status lock_part(struct mq_output_file *f, mode_t mode, moeq_error *err)
 {
     struct stat held, named;
-    f->fd = open(f->part, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, mq_mode_at(f->path, mode));
+    f->fd = MQ_AGAIN(
+        open(f->part, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, mq_mode_at(f->path, mode)));
     if (f->fd < 0 && errno == ELOOP)
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, f->part,
                             "is a symbolic link, where the unfinished output would be: remove it");
     if (f->fd < 0)
         return mq_fail_errno(err, f->part, "cannot create");
-    if (flock(f->fd, LOCK_EX | LOCK_NB) != 0) {
+    if (MQ_AGAIN(flock(f->fd, LOCK_EX | LOCK_NB)) != 0) {
         if (errno != EWOULDBLOCK)
             return mq_fail_errno(err, f->part, "cannot lock");
         return mq_fail_file(err, MOEQ_IO, f->part, "another command is writing this output");
     }
     if (fstat(f->fd, &held) != 0)
         return mq_fail_errno(err, f->part, "cannot stat");
-    if (stat(f->part, &named) != 0 || named.st_dev != held.st_dev || named.st_ino != held.st_ino)
+    const bool has_name = stat(f->part, &named) == 0;
+    if (!has_name && errno != ENOENT)
+        return mq_fail_errno(err, f->part, "cannot stat");
+    if (!has_name || named.st_dev != held.st_dev || named.st_ino != held.st_ino)
         return mq_fail_file(err, MOEQ_IO, f->part, "another command has just finished this output");
     if (!S_ISREG(held.st_mode))
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, f->part, "exists and is no regular file");
@@ -303,11 +313,19 @@ static moeq_status lock_part(struct mq_output_file *f, mode_t mode, moeq_error *
     return MOEQ_OK;
 }
 
-/* Whether a file of the given size stands at a path. */
-static bool has_size(const char *path, uint64_t bytes)
+/* Of the file at a path; of what is none, UINT64_MAX. */
+static moeq_status size_of(const char *path, uint64_t *bytes, moeq_error *err)
 {
     struct stat st;
-    return stat(path, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == bytes;
+    const bool is_there = stat(path, &st) == 0;
+    *bytes = is_there && S_ISREG(st.st_mode) ? (uint64_t)st.st_size : UINT64_MAX;
+    return is_there || errno == ENOENT ? MOEQ_OK : mq_fail_errno(err, path, "cannot stat");
+}
+
+static bool has_size(const char *path, uint64_t bytes)
+{
+    uint64_t size;
+    return size_of(path, &size, NULL) == MOEQ_OK && size == bytes;
 }
 
 /* Opens the other parts. `resumed`: the journal is of this plan; then a file that an interrupted
@@ -317,7 +335,12 @@ static moeq_status open_other_parts(struct mq_output *o, mode_t mode, bool repla
 {
     for (size_t i = 1; i < o->files_count; i++) {
         struct mq_output_file *f = &o->files[i];
-        if (resumed && !mq_path_exists(f->part) && has_size(f->path, f->bytes)) {
+        uint64_t part = 0, finished = 0;
+        if (resumed)
+            MQ_TRY(size_of(f->part, &part, err));
+        if (resumed)
+            MQ_TRY(size_of(f->path, &finished, err));
+        if (part == UINT64_MAX && finished == f->bytes) {
             if (rename(f->path, f->part) != 0)
                 return mq_fail_errno(err, f->path, "cannot be made a part again");
         } else {
@@ -400,11 +423,12 @@ struct found {
 };
 
 static moeq_status read_journal(const struct mq_plan *plan, struct mq_output *o, struct found *f,
-                                bool *ours, moeq_error *err)
+                                bool *ours, size_t *bytes, moeq_error *err)
 {
     struct mq_buffer text;
     MQ_TRY(mq_file_read_all(o->journal, JOURNAL_CAP_BYTES, &text, err));
     f->touched = f->touched || text.size;
+    *bytes = text.size;
     *ours = mq_journal_is(text.data, text.size);
     const moeq_status status = mq_journal_read(text.data, text.size, mq_output_identity(plan),
                                                &f->lines, &f->count, &o->journal_bytes, err);
@@ -424,22 +448,26 @@ static moeq_status open_locked(const struct mq_plan *plan, const struct mq_conve
                                struct mq_output *o, struct found *found, moeq_error *err)
 {
     bool ours = false, resumed;
+    size_t journal_bytes;
     /* The run that held the lock before may have finished since mq_output_check. */
     MQ_TRY(check_replaceable(o->files[0].path, options->replace, err));
-    o->journal_fd = open(o->journal, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+    o->journal_fd =
+        MQ_AGAIN(open(o->journal, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666));
     if (o->journal_fd < 0 && errno == ELOOP)
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, o->journal,
                             "is a symbolic link, where the journal would be: remove it");
     if (o->journal_fd < 0)
         return mq_fail_errno(err, o->journal, "cannot create");
-    MQ_TRY(read_journal(plan, o, found, &ours, err));
-    if (!ours && !options->replace && !has_size(o->journal, 0))
+    MQ_TRY(read_journal(plan, o, found, &ours, &journal_bytes, err));
+    if (!ours && !options->replace && journal_bytes)
         return refuse_foreign(o->journal, err);
     resumed = found->lines;
     MQ_TRY(open_other_parts(o, mq_view_mode(plan->view), options->replace, resumed, err));
     for (size_t i = 0; i < o->files_count; i++) {
-        resumed = resumed && has_size(o->files[i].part, o->files[i].bytes);
-        if (!ours && !options->replace && !has_size(o->files[i].part, 0))
+        uint64_t size;
+        MQ_TRY(size_of(o->files[i].part, &size, err));
+        resumed = resumed && size == o->files[i].bytes;
+        if (!ours && !options->replace && size)
             return refuse_foreign(o->files[i].part, err);
     }
     if (!resumed) {
@@ -481,7 +509,7 @@ moeq_status mq_output_open(const struct mq_plan *plan, const struct mq_convert_o
     *lines = found.lines;
     *count = found.count;
     o->synced_bytes = o->journal_bytes;
-    if (ftruncate(o->journal_fd, (off_t)o->journal_bytes) != 0)
+    if (MQ_AGAIN(ftruncate(o->journal_fd, (off_t)o->journal_bytes)) != 0)
         return mq_fail_errno(err, o->journal, "cannot cut");
     return MOEQ_OK;
 }
@@ -498,9 +526,11 @@ moeq_status mq_output_note(struct mq_output *o, const struct mq_buffer *text, mo
 static moeq_status sync_all(const struct mq_output *o, moeq_error *err)
 {
     for (size_t i = 0; i < o->files_count; i++)
-        if (fdatasync(o->files[i].fd) != 0)
+        if (MQ_AGAIN(fdatasync(o->files[i].fd)) != 0)
             return mq_fail_errno(err, o->files[i].part, "cannot sync");
-    return fdatasync(o->journal_fd) == 0 ? MOEQ_OK : mq_fail_errno(err, o->journal, "cannot sync");
+    return MQ_AGAIN(fdatasync(o->journal_fd)) == 0
+               ? MOEQ_OK
+               : mq_fail_errno(err, o->journal, "cannot sync");
 }
 
 moeq_status mq_output_sync(struct mq_output *o, uint64_t upto, moeq_error *err)
@@ -508,7 +538,7 @@ moeq_status mq_output_sync(struct mq_output *o, uint64_t upto, moeq_error *err)
     const moeq_status status = sync_all(o, err);
     if (status == MOEQ_OK)
         o->synced_bytes = upto;
-    else if (ftruncate(o->journal_fd, (off_t)o->synced_bytes) != 0)
+    else if (MQ_AGAIN(ftruncate(o->journal_fd, (off_t)o->synced_bytes)) != 0)
         unlink(o->journal); /* then nothing is gone on with */
     return status;
 }
@@ -543,7 +573,7 @@ moeq_status mq_output_write_index(const struct mq_plan *plan, const struct mq_ou
 moeq_status mq_output_finish(struct mq_output *o, moeq_error *err)
 {
     for (size_t i = 0; i < o->files_count; i++)
-        if (fsync(o->files[i].fd) != 0)
+        if (MQ_AGAIN(fsync(o->files[i].fd)) != 0)
             return mq_fail_errno(err, o->files[i].part, "cannot sync");
     /* What makes several files a model must not stand over those of another. */
     if (o->files_count > 1 && unlink(o->files[0].path) != 0 && errno != ENOENT)
@@ -563,7 +593,7 @@ moeq_status mq_output_finish(struct mq_output *o, moeq_error *err)
     for (size_t i = 0; i < o->files_count; i++) {
         const int fd = o->files[i].fd;
         o->files[i].fd = -1;
-        if (close(fd) != 0)
+        if (close(fd) != 0 && errno != EINTR) /* closed all the same */
             return mq_fail_errno(err, o->files[i].path, "cannot close");
     }
     return MOEQ_OK;

@@ -96,3 +96,13 @@ moeq_status mq_refuse_output(const struct mq_view *view, const struct mq_file *o
                             "the output would replace an input; choose another name");
     return MOEQ_OK;
 }
+
+moeq_status mq_refuse_existing(const char *output, bool replace, moeq_error *err)
+{
+    enum mq_path_kind kind = MQ_PATH_ABSENT;
+    if (!replace)
+        MQ_TRY(mq_path_look(output, &kind, err));
+    return kind == MQ_PATH_ABSENT ? MOEQ_OK
+                                  : mq_fail_file(err, MOEQ_INVALID_ARGUMENT, output,
+                                                 "exists already; --force replaces it");
+}

@@ -13,6 +13,9 @@ moeq_status mq_refuse_output(const struct mq_view *view, const struct mq_file *o
 /* The last of these alone. */
 moeq_status mq_check_output_place(const char *output, moeq_error *err);
 
+/* An output that exists is an error, unless it is to be replaced. */
+moeq_status mq_refuse_existing(const char *output, bool replace, moeq_error *err);
+
 /* Whether two paths lead to one file that exists. */
 bool mq_same_file(const char *a, const char *b);
 /* The same of files that may be yet to be made: "x.md" and "./x.md" too. */

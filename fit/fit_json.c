@@ -326,6 +326,7 @@ static void put_launches(struct mq_json_tree *b, cJSON *parent, const struct mq_
         const struct mq_launch *l = &launches[i];
         cJSON *o = mq_json_object(b);
         mq_json_append(b, list, o);
+        b->failed = b->failed || l->no_memory;
         mq_json_put_text(b, o, "name", l->row->name);
         mq_json_put_text(b, o, "what", l->title);
         mq_json_put_text(b, o, "offload",

@@ -90,10 +90,11 @@ static void stem_of(const struct mq_view *view, char stem[NAME_ROOM])
 enum { QUOTED_ROOM = 2 * NAME_ROOM };
 
 /* A name as a shell takes it; of one whose quotes would not find room, what stands for it. */
-static const char *quote(const char *name, char quoted[QUOTED_ROOM])
+static const char *quote(struct mq_launch *l, const char *name, char quoted[QUOTED_ROOM])
 {
     struct mq_buffer word = {0};
     mq_shell_word(&word, "", name);
+    l->no_memory = l->no_memory || !mq_buffer_ok(&word);
     const bool fits = mq_buffer_ok(&word) && word.data && word.size < QUOTED_ROOM;
     snprintf(quoted, QUOTED_ROOM, "%s", fits ? word.data : "FILE");
     mq_buffer_free(&word);
@@ -232,7 +233,7 @@ static void launch(const struct mq_fit *fit, int row, struct mq_launch *l)
     stem_of(view, stem);
     tame(stem);
     if (mq_fit_target_runtime(&fit->target)->bit == MQ_RUNS_VLLM) {
-        say_vllm(fit, quote(source, quoted), l);
+        say_vllm(fit, quote(l, source, quoted), l);
         return;
     }
     if (!view->family->gguf_architecture) {
@@ -245,11 +246,11 @@ static void launch(const struct mq_fit *fit, int row, struct mq_launch *l)
     else
         snprintf(file, sizeof file, "%.200s-%.80s.gguf", stem,
                  l->row->as_stored ? "original" : l->row->name);
-    const char *name = quote(file, quoted_file);
+    const char *name = quote(l, file, quoted_file);
     if (view->kind == MQ_VIEW_MOEQ || l->row->as_stored)
-        say(l->make, "moeq export %s -o %s", quote(source, quoted), name);
+        say(l->make, "moeq export %s -o %s", quote(l, source, quoted), name);
     else if (view->kind != MQ_VIEW_GGUF)
-        say_make(fit, quote(source, quoted), name, l);
+        say_make(fit, quote(l, source, quoted), name, l);
     say_llama_cpp(fit, name, l);
     say_ollama(fit, file, l);
     say_lm_studio(fit, l);

@@ -18,6 +18,7 @@ struct mq_launch {
     char lm_studio[MQ_LAUNCH_ROOM]; /* "field: value; field: value" */
     char vllm[MQ_LAUNCH_ROOM];      /* a command */
     char why_not[256];              /* no such file can be made: why */
+    bool no_memory;                 /* for a name in these */
 };
 
 /* Of the rows of mq_fit_choose: first the one to take. Returns how many, at most 2. */

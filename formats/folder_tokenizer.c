@@ -10,6 +10,7 @@
 #include "what_is_it.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -226,7 +227,9 @@ static moeq_status read_templates(const char *folder, struct mq_view *view, moeq
         return mq_fail_memory(err, "opening a model");
     const int count =
         mq_path_is_folder(path) ? scandir(path, &entries, is_template_file, alphasort) : 0;
-    if (count > MAX_TEMPLATES)
+    if (count < 0)
+        status = mq_fail_errno(err, path, "cannot list the folder");
+    else if (count > MAX_TEMPLATES)
         status = mq_fail_file(err, MOEQ_LIMIT, path, "holds %d chat templates, more than %d", count,
                               MAX_TEMPLATES);
     for (int i = 0; i < count; i++) {

@@ -12,6 +12,7 @@
 #include "what_is_it.h"
 #include "text_match.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,15 @@ struct folder {
     const char *hint; /* the end of an error of the weights; NULL */
     moeq_error *err;
 };
+
+/* Whether a file is there. */
+static moeq_status look(const struct folder *f, const char *path, bool *there)
+{
+    enum mq_path_kind kind;
+    MQ_TRY(mq_path_look(path, &kind, f->err));
+    *there = kind != MQ_PATH_ABSENT;
+    return MOEQ_OK;
+}
 
 /* ---- small files ---- */
 
@@ -89,7 +99,10 @@ static moeq_status read_side_files(const struct folder *f, bool needs_config)
         if (!path)
             return mq_fail_memory(f->err, "opening a model");
         MQ_TRY(mq_hf_refuse_dangling(f->path, path, f->err));
-        if ((side->required && needs_config) || mq_path_exists(path))
+        bool there = true;
+        if (!side->required || !needs_config)
+            MQ_TRY(look(f, path, &there));
+        if (there)
             MQ_TRY(read_side_file(f, (enum mq_side)i, path));
     }
     return MOEQ_OK;
@@ -223,7 +236,9 @@ static moeq_status check_listed(const struct folder *f)
     struct names missing = {0};
     for (size_t i = 0; i < f->count; i++) {
         MQ_TRY(mq_hf_refuse_dangling(f->path, f->paths[i], f->err));
-        if (!mq_path_exists(f->paths[i]))
+        bool there;
+        MQ_TRY(look(f, f->paths[i], &there));
+        if (!there)
             add_name(&missing, strrchr(f->paths[i], '/') + 1);
     }
     char by[80];
@@ -250,9 +265,11 @@ static moeq_status take_single(struct folder *f)
     cJSON *tree = NULL;
     size_t others = 0, here = 0;
     const char **paths = NULL;
+    bool has_index;
     f->paths = &f->single;
     f->count = 1;
-    if (!mq_path_exists(f->index))
+    MQ_TRY(look(f, f->index, &has_index));
+    if (!has_index)
         return MOEQ_OK;
     moeq_status status = read_index(f, &tree, NULL);
     const cJSON *map = mq_json_get(tree, "weight_map");
@@ -355,11 +372,14 @@ static moeq_status take_shards(struct folder *f)
 
 static moeq_status find_weights(struct folder *f)
 {
+    bool there;
     MQ_TRY(mq_hf_refuse_dangling(f->path, f->single, f->err));
-    if (mq_path_exists(f->single))
+    MQ_TRY(look(f, f->single, &there));
+    if (there)
         return take_single(f);
     MQ_TRY(mq_hf_refuse_dangling(f->path, f->index, f->err));
-    if (mq_path_exists(f->index))
+    MQ_TRY(look(f, f->index, &there));
+    if (there)
         return take_index(f);
     MQ_TRY(take_shards(f));
     if (f->count)
@@ -375,13 +395,15 @@ static moeq_status find_weights(struct folder *f)
 
 /* ---- opening ---- */
 
-static bool has_weights(const struct folder *f)
+static moeq_status has_weights(const struct folder *f, bool *has)
 {
     struct mq_hf_shard_name shard;
-    bool has = mq_path_exists(f->single) || mq_path_exists(f->index);
-    for (size_t i = 0; i < f->listing.count && !has; i++)
-        has = is_shard(f, f->listing.names[i], &shard);
-    return has;
+    MQ_TRY(look(f, f->single, has));
+    if (!*has)
+        MQ_TRY(look(f, f->index, has));
+    for (size_t i = 0; i < f->listing.count && !*has; i++)
+        *has = is_shard(f, f->listing.names[i], &shard);
+    return MOEQ_OK;
 }
 
 static moeq_status set_form(struct folder *f, const struct form *form)
@@ -399,10 +421,11 @@ static moeq_status is_native(const struct folder *f, bool *native)
 {
     enum { CAP_BYTES = 1 << 20 };
     struct mq_buffer text = {0};
-    *native = false;
     MQ_TRY(mq_hf_refuse_dangling(f->path, f->config, f->err));
-    if (!mq_path_exists(f->config))
+    MQ_TRY(look(f, f->config, native));
+    if (!*native)
         return MOEQ_OK;
+    *native = false;
     const moeq_status status = read_text(f->config, CAP_BYTES, MQ_FILE_JSON, &text, NULL);
     if (status == MOEQ_OK)
         *native = mq_config_is_native(text.data, text.size);
@@ -414,13 +437,15 @@ static moeq_status is_native(const struct folder *f, bool *native)
  * there. */
 static moeq_status choose_form(struct folder *f)
 {
-    const bool has_config = mq_path_exists(f->config), complete = has_config && has_weights(f);
-    bool native = false;
-    if (complete)
+    bool native = false, has_config, has;
+    MQ_TRY(look(f, f->config, &has_config));
+    MQ_TRY(has_weights(f, &has));
+    if (has_config && has)
         return MOEQ_OK;
     MQ_TRY(set_form(f, &forms[1]));
     MQ_TRY(is_native(f, &native));
-    if (!native || (has_config && !has_weights(f)))
+    MQ_TRY(has_weights(f, &has));
+    if (!native || (has_config && !has))
         return set_form(f, &forms[0]);
     if (!has_config)
         return MOEQ_OK;
@@ -436,9 +461,12 @@ static moeq_status check_adapter(const struct folder *f)
     const char *path = mq_arena_printf(f->view->arena, "%s/adapter_config.json", f->path);
     if (!path)
         return mq_fail_memory(f->err, "opening a model");
-    if (!mq_path_exists(path))
+    bool adapter, has;
+    MQ_TRY(look(f, path, &adapter));
+    if (!adapter)
         return MOEQ_OK;
-    if (!has_weights(f))
+    MQ_TRY(has_weights(f, &has));
+    if (!has)
         return mq_hf_explain_adapter(f->path, f->err);
     return mq_view_note(f->view, f->err,
                         "an adapter (adapter_config.json) lies beside the weights and is not "
@@ -478,8 +506,9 @@ static moeq_status open_weights(struct folder *f)
 static moeq_status list(struct folder *f)
 {
     moeq_error why = {0};
+    errno = 0;
     const moeq_status status = mq_hf_list(f->path, f->view->arena, &f->listing, &why);
-    if (status == MOEQ_OK || (status != MOEQ_NO_MEMORY && mq_path_exists(f->config)))
+    if (status == MOEQ_OK || (errno == EACCES && mq_path_exists(f->config)))
         return MOEQ_OK;
     return mq_fail_with(f->err, &why);
 }
@@ -490,7 +519,9 @@ static moeq_status open_folder(struct folder *f)
     MQ_TRY(mq_hf_refuse_dangling(f->path, f->config, f->err));
     MQ_TRY(list(f));
     MQ_TRY(choose_form(f));
-    if (!mq_path_exists(f->config))
+    bool has_config;
+    MQ_TRY(look(f, f->config, &has_config));
+    if (!has_config)
         return mq_hf_explain(f->path, &f->listing, false, f->err);
     MQ_TRY(check_adapter(f));
     MQ_TRY(read_side_files(f, true));

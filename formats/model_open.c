@@ -72,9 +72,11 @@ moeq_status mq_view_open_with(const char *path, const struct mq_open_options *op
     moeq_status status = mq_view_set_options(view, options, err);
     if (status == MOEQ_OK && snapshot.note[0])
         status = mq_view_note(view, err, "%s", snapshot.note);
+    enum mq_path_kind kind;
     if (status == MOEQ_OK)
-        status =
-            mq_path_is_folder(path) ? open_folder(path, view, err) : open_file(path, view, err);
+        status = mq_path_look(path, &kind, err);
+    if (status == MOEQ_OK)
+        status = kind == MQ_PATH_FOLDER ? open_folder(path, view, err) : open_file(path, view, err);
     if (status == MOEQ_OK) /* config.json of one model, and weights of another */
         status = mq_view_check_unchanged(view, err);
     if (status != MOEQ_OK) {

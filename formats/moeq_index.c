@@ -9,6 +9,7 @@
 #include "text_match.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -238,9 +239,12 @@ static moeq_status is_hugging_face(const char *folder, bool *is, moeq_error *err
 {
     char path[PATH_MAX];
     snprintf(path, sizeof path, "%s/model.safetensors", folder);
-    *is = mq_path_exists(path);
+    enum mq_path_kind single, index;
+    MQ_TRY(mq_path_look(path, &single, err));
+    *is = single != MQ_PATH_ABSENT;
     snprintf(path, sizeof path, "%s/model.safetensors" MQ_INDEX_ENDING, folder);
-    if (*is || !mq_path_exists(path))
+    MQ_TRY(mq_path_look(path, &index, err));
+    if (*is || index == MQ_PATH_ABSENT)
         return MOEQ_OK;
     bool is_moeq_index;
     MQ_TRY(is_index(path, &is_moeq_index, err));
@@ -272,8 +276,10 @@ static moeq_status take_index(const char *folder, const char *name, char *index,
 moeq_status mq_moeq_index_find(const char *path, char *index, size_t room, moeq_error *err)
 {
     bool yes;
+    enum mq_path_kind kind;
     index[0] = '\0';
-    if (!mq_path_is_folder(path)) {
+    MQ_TRY(mq_path_look(path, &kind, err));
+    if (kind != MQ_PATH_FOLDER) {
         MQ_TRY(is_index(path, &yes, err));
         if (yes && (size_t)snprintf(index, room, "%s", path) >= room)
             return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, "path is too long");
@@ -281,6 +287,8 @@ moeq_status mq_moeq_index_find(const char *path, char *index, size_t room, moeq_
     }
     MQ_TRY(is_hugging_face(path, &yes, err));
     DIR *d = yes ? NULL : opendir(path);
+    if (!yes && !d && errno != EACCES) /* which may hold files that can be opened all the same */
+        return mq_fail_errno(err, path, "cannot list the folder");
     moeq_status status = MOEQ_OK;
     for (struct dirent *e; d && status == MOEQ_OK && (e = readdir(d));)
         status = take_index(path, e->d_name, index, room, err);

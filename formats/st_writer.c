@@ -73,11 +73,11 @@ void mq_st_header_end(struct mq_buffer *b, size_t alignment)
 static moeq_status reserve(const struct mq_st_writer *w, moeq_error *err)
 {
     const struct mq_new_file *f = &w->file;
-    if (fallocate(f->fd, 0, 0, (off_t)w->file_bytes) == 0)
+    if (MQ_AGAIN(fallocate(f->fd, 0, 0, (off_t)w->file_bytes)) == 0)
         return MOEQ_OK;
     if (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL)
         return mq_fail_errno(err, f->part, "cannot reserve the file's size");
-    if (ftruncate(f->fd, (off_t)w->file_bytes) != 0)
+    if (MQ_AGAIN(ftruncate(f->fd, (off_t)w->file_bytes)) != 0)
         return mq_fail_errno(err, f->part, "cannot set the file's size");
     return MOEQ_OK;
 }

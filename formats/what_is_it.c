@@ -366,8 +366,9 @@ moeq_status mq_refuse_no_text(const char *path, moeq_error *err)
     struct mq_file file;
     struct mq_what what;
     struct stat st;
-    if (stat(path, &st) != 0 || !S_ISREG(st.st_mode) || mq_file_open(path, &file, NULL) != MOEQ_OK)
+    if (stat(path, &st) != 0 || !S_ISREG(st.st_mode))
         return MOEQ_OK; /* whoever reads it speaks; a pipe can be read once */
+    MQ_TRY(mq_file_open(path, &file, err));
     const struct look l = {start, (size_t)mq_min_u64(file.size_bytes, sizeof start),
                            file.size_bytes, &what};
     const moeq_status status = mq_file_read_at(&file, 0, start, l.n, err);

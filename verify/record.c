@@ -586,11 +586,7 @@ moeq_status mq_record(const struct mq_context *context, const struct mq_view *vi
         goto out;
     }
     MQ_TRY_OUT(refuse_output(view, options, err));
-    if (!options->replace && mq_path_exists(options->output_path)) {
-        status = mq_fail_file(err, MOEQ_INVALID_ARGUMENT, options->output_path,
-                              "exists already; --force replaces it");
-        goto out;
-    }
+    MQ_TRY_OUT(mq_refuse_existing(options->output_path, options->replace, err));
     MQ_TRY_OUT(mq_protocol_text(&options->protocol, view, options->text, &text, err));
     MQ_TRY_OUT(keep_text(&r, options->text, &text, err));
     MQ_TRY_OUT(lay_out(&r, options, &text, err));

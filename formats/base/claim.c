@@ -2,6 +2,7 @@
 #include "claim.h"
 
 #include "error.h"
+#include "file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -60,11 +61,11 @@ bool mq_name_beside(const char *path, const char *suffix, char name[PATH_MAX])
 static int open_part(const struct mq_claim *claim, bool *gone)
 {
     const int flags = O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;
-    int fd = open(claim->part, O_RDWR | O_CREAT | O_EXCL | flags, 0666);
+    int fd = MQ_AGAIN(open(claim->part, O_RDWR | O_CREAT | O_EXCL | flags, 0666));
     *gone = false;
     if (fd >= 0 || errno != EEXIST)
         return fd;
-    fd = open(claim->part, O_RDONLY | flags);
+    fd = MQ_AGAIN(open(claim->part, O_RDONLY | flags));
     *gone = fd < 0 && errno == ENOENT;
     return fd;
 }
@@ -103,7 +104,7 @@ static moeq_status try_to_take(struct mq_claim *claim, const char *path, bool *a
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, claim->part,
                             "exists and is no regular file");
     /* Some file systems have no locks: there, writers still have temporaries of their own. */
-    if (flock(claim->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+    if (MQ_AGAIN(flock(claim->fd, LOCK_EX | LOCK_NB)) != 0 && errno == EWOULDBLOCK)
         return mq_fail_file(err, MOEQ_IO, path, "another command is writing this file");
     claim->ours = held.st_size == 0;
     *again = !has_name(claim, &held);

@@ -37,7 +37,7 @@ moeq_status mq_file_open(const char *path, struct mq_file *file, moeq_error *err
     memset(file, 0, sizeof *file);
     file->fd = -1;
     /* O_NONBLOCK: opening a FIFO must not hang; it has no effect on regular files. */
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    const int fd = MQ_AGAIN(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     if (fd < 0)
         return mq_fail_errno(err, path, "cannot open");
     struct stat st;
@@ -213,24 +213,34 @@ moeq_status mq_sync_folder_of(const char *path, moeq_error *err)
     else
         folder[0] = '.';
     folder[n] = '\0';
-    const int fd = open(n ? folder : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const int fd = MQ_AGAIN(open(n ? folder : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (fd < 0)
         return mq_fail_errno(err, folder, "cannot open folder");
     /* Some file systems cannot sync a folder (EINVAL): then there is nothing more to do. */
-    const int failed = fsync(fd) != 0 && errno != EINVAL;
+    const int failed = MQ_AGAIN(fsync(fd)) != 0 && errno != EINVAL;
     const moeq_status status = failed ? mq_fail_errno(err, folder, "cannot sync folder") : MOEQ_OK;
     close(fd);
     return status;
 }
 
-bool mq_path_is_folder(const char *path)
+moeq_status mq_path_look(const char *path, enum mq_path_kind *kind, moeq_error *err)
 {
     struct stat st;
-    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    const bool exists = stat(path, &st) == 0;
+    *kind = !exists ? MQ_PATH_ABSENT : S_ISDIR(st.st_mode) ? MQ_PATH_FOLDER : MQ_PATH_FILE;
+    return exists || errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG
+               ? MOEQ_OK
+               : mq_fail_errno(err, path, "cannot tell whether it exists");
+}
+
+bool mq_path_is_folder(const char *path)
+{
+    enum mq_path_kind kind;
+    return mq_path_look(path, &kind, NULL) == MOEQ_OK && kind == MQ_PATH_FOLDER;
 }
 
 bool mq_path_exists(const char *path)
 {
-    struct stat st;
-    return stat(path, &st) == 0;
+    enum mq_path_kind kind;
+    return mq_path_look(path, &kind, NULL) != MOEQ_OK || kind != MQ_PATH_ABSENT;
 }

@@ -5,6 +5,7 @@
 #include "moeq.h"
 #include "buffer.h"
 
+#include <errno.h>
 #include <sys/types.h>
 
 /* A file opened for reading. Reads at offsets: many threads may share it. */
@@ -62,6 +63,21 @@ moeq_status mq_write_at(int fd, const char *path, uint64_t offset, const void *b
 /* fsync of the folder that holds `path`, so that a rename in it is durable. */
 moeq_status mq_sync_folder_of(const char *path, moeq_error *err);
 
+/* A system call, made again as long as signals interrupt it (Ctrl-C comes as one). */
+#define MQ_AGAIN(call)                               \
+    __extension__({                                  \
+        int mq_result;                               \
+        do                                           \
+            mq_result = (call);                      \
+        while (mq_result < 0 && errno == EINTR);     \
+        mq_result;                                   \
+    })
+
+enum mq_path_kind { MQ_PATH_ABSENT, MQ_PATH_FOLDER, MQ_PATH_FILE /* or a device, a pipe */ };
+
+/* Fails where the file system does not say. */
+moeq_status mq_path_look(const char *path, enum mq_path_kind *kind, moeq_error *err);
+/* The same of what will be opened, which says what is wrong: what cannot be asked about may be there. */
 bool mq_path_is_folder(const char *path);
 bool mq_path_exists(const char *path);
 

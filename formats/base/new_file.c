@@ -20,7 +20,8 @@
 moeq_status mq_copy_permissions(int fd, const char *path, moeq_error *err)
 {
     struct stat st;
-    if (stat(path, &st) != 0 || fchmod(fd, st.st_mode & 07777) == 0)
+    const bool is_there = stat(path, &st) == 0;
+    if (is_there ? fchmod(fd, st.st_mode & 07777) == 0 : errno == ENOENT)
         return MOEQ_OK;
     return mq_fail_errno(err, path, "cannot keep its permissions");
 }
@@ -66,8 +67,8 @@ static void remove_left(const char *path)
             snprintf(name, sizeof name, "%.*s%s", (int)(base - stem), stem, e->d_name) >=
                 (int)sizeof name)
             continue;
-        const int fd = open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+        const int fd = MQ_AGAIN(open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+        if (fd >= 0 && MQ_AGAIN(flock(fd, LOCK_EX | LOCK_NB)) == 0)
             unlink(name);
         if (fd >= 0)
             close(fd);
@@ -85,14 +86,14 @@ static moeq_status create(struct mq_new_file *file, mode_t mode, moeq_error *err
         snprintf(suffix, sizeof suffix, SUFFIX_FORMAT, random_number());
         if (!mq_name_beside(file->path, suffix, file->part))
             return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, file->path, "path is too long");
-        file->fd = open(file->part, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-                        mq_mode_at(file->path, mode));
+        file->fd = MQ_AGAIN(open(file->part, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                                 mq_mode_at(file->path, mode)));
         if (file->fd < 0 && errno != EEXIST)
             break;
     }
     if (file->fd < 0)
         return mq_fail_errno(err, file->part, "cannot create");
-    flock(file->fd, LOCK_EX | LOCK_NB);
+    (void)MQ_AGAIN(flock(file->fd, LOCK_EX | LOCK_NB));
     return mq_copy_permissions(file->fd, file->path, err);
 }
 
@@ -132,10 +133,10 @@ moeq_status mq_new_file_finish(struct mq_new_file *file, moeq_error *err)
 {
     moeq_status status = MOEQ_OK;
     const int fd = file->fd;
-    if (fsync(fd) != 0)
+    if (MQ_AGAIN(fsync(fd)) != 0)
         status = mq_fail_errno(err, file->part, "cannot sync");
     file->fd = -1;
-    if (close(fd) != 0 && status == MOEQ_OK)
+    if (close(fd) != 0 && errno != EINTR && status == MOEQ_OK) /* closed all the same */
         status = mq_fail_errno(err, file->part, "cannot close");
     if (status == MOEQ_OK && rename(file->part, file->path) != 0)
         status = mq_fail_errno(err, file->path, "cannot rename the finished file to this name");

@@ -35,7 +35,7 @@ static moeq_status open_input(const char *path, int *fd, struct stat *st, moeq_e
 {
     const char *name = shown_name(path);
     *fd =
-        is_stdin(path) ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(path, O_RDONLY | O_CLOEXEC);
+        is_stdin(path) ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : MQ_AGAIN(open(path, O_RDONLY | O_CLOEXEC));
     if (*fd < 0)
         return mq_fail_errno(err, name, "cannot open");
     moeq_status status = MOEQ_OK;

@@ -119,6 +119,10 @@ moeq_status mq_pattern_regex(const char *regex, size_t n, const char *path,
     (*pattern)->code = pcre2_compile(
         (PCRE2_SPTR)(translated.data ? translated.data : ""), translated.size,
         PCRE2_UTF | PCRE2_UCP | PCRE2_AUTO_CALLOUT | PCRE2_NO_START_OPTIMIZE, &code, &at, context);
+    if (!(*pattern)->code && code == PCRE2_ERROR_HEAP_FAILED) {
+        status = mq_fail_memory(err, "compiling the tokenizer's patterns");
+        goto out;
+    }
     if (!(*pattern)->code) {
         char text[200];
         pcre2_get_error_message(code, (PCRE2_UCHAR *)text, sizeof text);
