@@ -6,6 +6,11 @@ sanitized() {
     return 1
 }
 
+# may_preload: AddressSanitizer wants to be the first library, and can do without.
+may_preload() {
+    export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1}:verify_asan_link_order=0"
+}
+
 # sampled: a sample of the cases will do, as mq_test_sampled() of test_support.h says.
 sampled() {
     [ -z "${MOEQ_TEST_ALL:-}" ] && sanitized
