@@ -139,6 +139,7 @@ static moeq_status copy_origin(const struct mq_calibration_origin *origin,
                                struct mq_calibration_writer *w, moeq_error *err)
 {
     struct mq_calibration *c = &w->calibration;
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): sheds const
     c->view = (struct mq_view *)(uintptr_t)origin->view; /* is not changed */
     c->model_name = origin->model_name;
     c->fingerprint = origin->fingerprint;

@@ -70,7 +70,7 @@ static moeq_status note_distance(struct measuring *m, const struct mq_calibratio
         return MOEQ_OK;
     const double tokens = (double)sums.tokens, before = isnan(r->distance_mean) ? 0 : m->weight;
     m->weight = before + tokens;
-    r->distance_mean = ((before ? before * r->distance_mean : 0) + tokens * d) / m->weight;
+    r->distance_mean = ((before > 0 ? before * r->distance_mean : 0) + tokens * d) / m->weight;
     r->distance_most = fmax(r->distance_most, d);
     return MOEQ_OK;
 }

@@ -91,11 +91,9 @@ static void add_regex(struct patterns *p, const char *text)
         add(p, "", glob, ends ? "" : "*");
         part += n + 1;
     }
-    if (open && !close)
-        p->strange = true;
-    else if (!open && plain_regex(text, glob, &ends))
+    if (!open && plain_regex(text, glob, &ends))
         add(p, "", glob, ends ? "" : "*");
-    else if (!open)
+    else if (!open || !close)
         p->strange = true;
 }
 

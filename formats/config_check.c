@@ -138,6 +138,7 @@ moeq_status mq_config_note_ignored(const struct mq_config_reader *r, const char 
 
 /* The keys of config.json (path NULL), or of an object in it that the family has rows for: as deep
  * as its rows are. */
+// NOLINTNEXTLINE(misc-no-recursion): as deep as the family's rows
 static moeq_status check_object(const struct mq_config_reader *r, const cJSON *object,
                                 const char *path, struct mq_config_refused *refused)
 {

@@ -83,9 +83,10 @@ static bool change(const struct mq_config_key *key, int variant, struct mq_hpara
             *set = (struct mq_layer_set){0};
             return given;
         }
-        *set = mq_layer_set_has(set, 0)
-                   ? (struct mq_layer_set){0}
-                   : (struct mq_layer_set){.layers = &first, .count = 1, .given = true};
+        if (mq_layer_set_has(set, 0))
+            *set = (struct mq_layer_set){0};
+        else
+            *set = (struct mq_layer_set){.layers = &first, .count = 1, .given = true};
         return true;
     case MQ_HPARAM_VALUES:
         change_values(key, variant, field);

@@ -202,7 +202,7 @@ static moeq_status read_template(struct mq_view *view, const char *path, const c
     if (status == MOEQ_OK && is_default && text.data) {
         if (view->side[MQ_SIDE_CHAT_TEMPLATE].size &&
             (view->side[MQ_SIDE_CHAT_TEMPLATE].size != text.size ||
-             memcmp(view->side[MQ_SIDE_CHAT_TEMPLATE].data, text.data, text.size)))
+             memcmp(view->side[MQ_SIDE_CHAT_TEMPLATE].data, text.data, text.size) != 0))
             status = mq_view_note(view, err,
                                   "the chat template is that of " TEMPLATES_FOLDER
                                   "/default.jinja, not the other one in " TEMPLATE_FILE);

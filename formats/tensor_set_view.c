@@ -29,7 +29,7 @@ static moeq_status place_quantized(struct set_source *b, const struct mq_located
     char level[32];
     uint64_t rows, cols;
     int end = 0;
-    if (sscanf(description, "%31s %" SCNu64 " %" SCNu64 "%n", level, &rows, &cols, &end) != 3 ||
+    if (sscanf(description, "%31s %19" SCNu64 " %19" SCNu64 "%n", level, &rows, &cols, &end) != 3 ||
         description[end] != '\0')
         return mq_fail_tensor(b->err, MOEQ_MALFORMED, path, e->name, e->offset,
                               "metadata: expected \"<level> <rows> <cols>\", found \"%.60s\"",

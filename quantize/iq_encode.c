@@ -196,6 +196,7 @@ static struct sums sums_of(const struct mq_iq_book *book, const struct block *in
     struct sums s = {0, 0, 0};
     for (int i = 0; i < BLOCK; i++) {
         const struct mq_iq_choice *c = &coded->units[i / MQ_IQ_UNIT];
+        // NOLINTNEXTLINE(bugprone-integer-division): an index
         const float step = book->step * (float)(2 * coded->scales[i / book->sub] + 1);
         const float m = step * mq_iq_magnitude(book, c, i % MQ_IQ_UNIT);
         const float q = c->signs >> i % MQ_IQ_UNIT & 1 ? -m : m, wx = in->w[i] * in->x[i];

@@ -586,12 +586,14 @@ static moeq_status plan_file(struct job *job, uint32_t file)
 {
     struct mq_plan *plan = job->plan;
     struct mq_plan_file *f = &plan->files[file];
-    struct mq_gguf_writer w = file ? (struct mq_gguf_writer){0} : job->metadata;
+    struct mq_gguf_writer w = {0};
     struct mq_buffer header = {0};
     moeq_status status = MOEQ_OK;
     f->name_end = "";
-    if (file == 0) /* it is this writer's now */
+    if (file == 0) { /* it is this writer's now */
+        w = job->metadata;
         job->metadata = (struct mq_gguf_writer){0};
+    }
     if (plan->files_count > 1) {
         mq_gguf_put_u16(&w, MQ_GGUF_KEY_SPLIT_NO, (uint16_t)file);
         mq_gguf_put_u16(&w, MQ_GGUF_KEY_SPLIT_COUNT, (uint16_t)plan->files_count);

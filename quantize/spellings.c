@@ -9,6 +9,7 @@
 
 #include "text_match.h"
 
+#include <stdio.h>
 #include <string.h>
 
 struct spelling {
@@ -157,7 +158,7 @@ bool mq_name_find(const char *text, struct mq_named *named)
     const bool is_known = mq_level_find(name) || mq_recipe_find(name);
     const char *whole = is_known ? NULL : find_squeezed(squeezed);
     if (whole)
-        strcpy(name, whole);
+        snprintf(name, sizeof name, "%s", whole);
     const struct spelling *row = find_row(name, is_known || whole ? NULL : squeezed);
     const char *means = row ? row->means : name;
     if (means) {

@@ -164,6 +164,7 @@ static moeq_status check_perplexity(const struct place *p, const cJSON *row, moe
 }
 
 /* A row, and what stands in it as a row would: the level as integers, weights and routes exchanged. */
+// NOLINTNEXTLINE(misc-no-recursion): once: a row within a row has none
 static moeq_status check_row(struct place p, const cJSON *row, moeq_error *err)
 {
     static const char *const inner[] = {"int8", "swap.own_weights_baseline_routes",

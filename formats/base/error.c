@@ -1,4 +1,5 @@
 /* error.c: recording an error. */
+#define MQ_ERROR_C /* no macros of its functions */
 #include "error.h"
 
 #include <errno.h>

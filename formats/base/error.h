@@ -36,6 +36,20 @@ moeq_status mq_fail_memory(moeq_error *err, const char *what);
  * the first error sticks, and `err` may be NULL. */
 moeq_status mq_fail_with(moeq_error *err, const moeq_error *why);
 
+/* What a failure returns is never MOEQ_OK, which a static analyzer does not see. */
+#if defined __clang_analyzer__ && !defined MQ_ERROR_C
+static inline moeq_status mq_analyzed_failure(moeq_status is, moeq_status returned)
+{
+    (void)returned;
+    return is;
+}
+#define mq_fail(err, is, ...) mq_analyzed_failure(is, mq_fail(err, is, __VA_ARGS__))
+#define mq_fail_file(err, is, ...) mq_analyzed_failure(is, mq_fail_file(err, is, __VA_ARGS__))
+#define mq_fail_tensor(err, is, ...) mq_analyzed_failure(is, mq_fail_tensor(err, is, __VA_ARGS__))
+#define mq_fail_errno(...) mq_analyzed_failure(MOEQ_IO, mq_fail_errno(__VA_ARGS__))
+#define mq_fail_memory(...) mq_analyzed_failure(MOEQ_NO_MEMORY, mq_fail_memory(__VA_ARGS__))
+#endif
+
 /* Propagates a failure out of the calling function. */
 #define MQ_TRY(expression)                         \
     do {                                           \

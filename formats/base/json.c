@@ -81,6 +81,7 @@ static void mend_numbers(const char *text, size_t n, struct mq_buffer *out)
     mq_buffer_append(out, text + from, n - from);
 }
 
+// NOLINTNEXTLINE(misc-no-recursion): once: what was mended has nothing to mend
 static moeq_status parse_mended(const char *text, size_t n, const struct mq_json_limits *limits,
                                 const char *path, uint64_t base_offset, cJSON **tree,
                                 moeq_error *err)
@@ -122,6 +123,7 @@ static moeq_status scan(const char **text, size_t *n, const struct mq_json_limit
                         (unsigned long long)(*base_offset + scan->at), scan->problem);
 }
 
+// NOLINTNEXTLINE(misc-no-recursion): see parse_mended
 moeq_status mq_json_parse(const char *text, size_t n, const struct mq_json_limits *limits,
                           const char *path, uint64_t base_offset, cJSON **tree, moeq_error *err)
 {
@@ -149,6 +151,7 @@ moeq_status mq_json_check(const char *text, size_t n, const struct mq_json_limit
     return MOEQ_OK;
 }
 
+// NOLINTNEXTLINE(misc-no-recursion): as deep as the limits of the scan
 moeq_status mq_json_refuse_duplicates(const cJSON *tree, const char *path, moeq_error *err)
 {
     moeq_status status = MOEQ_OK;

@@ -108,7 +108,7 @@ static moeq_status open_claimed(struct mq_new_file *file, const char *path, mode
     struct stat st; /* rename would put a file in the place of a device or a pipe */
     if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, "exists and is no regular file");
-    strcpy(file->path, path);
+    memcpy(file->path, path, strlen(path) + 1);
     if (!mq_claims_hold(claims, path))
         MQ_TRY(mq_claim_take(&file->claim, path, err));
     remove_left(path);

@@ -153,6 +153,7 @@ static uint32_t least_bytes(enum mq_gguf_value_type element)
 }
 
 /* Passes the elements, at the first of which the cursor stands. Arrays may hold arrays. */
+// NOLINTNEXTLINE(misc-no-recursion): MAX_NESTING
 static moeq_status pass_elements(struct cursor *c, const struct mq_gguf_key *key,
                                  enum mq_gguf_value_type element, uint64_t count, int depth)
 {

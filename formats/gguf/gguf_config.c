@@ -402,7 +402,7 @@ static bool token_id(const struct mq_gguf *g, const char *key_name, uint32_t voc
 static void say_tokens(struct mq_gguf_saying *s, uint32_t vocab)
 {
     static const char *const ends[] = {MQ_GGUF_KEY_EOS, MQ_GGUF_KEY_EOT, MQ_GGUF_KEY_EOM};
-    uint64_t id, seen[3];
+    uint64_t id, seen[3] = {0};
     size_t n = 0;
     if (token_id(s->gguf, MQ_GGUF_KEY_BOS, vocab, &id))
         mq_gguf_say(s, "bos_token_id", "%" PRIu64, id);

@@ -44,6 +44,7 @@ void mq_vocab_note(struct mq_vocab *v, const char *format, ...)
 }
 
 /* The recursion is as deep as the JSON, whose depth gguf_vocab_export.c bounds. */
+// NOLINTNEXTLINE(misc-no-recursion): see above
 moeq_status mq_vocab_each(struct mq_vocab *v, const cJSON *component, const char *list,
                           const char *what, void *user,
                           moeq_status (*step)(struct mq_vocab *v, const cJSON *component,

@@ -146,7 +146,7 @@ moeq_status mq_vocab_put_specials(struct mq_gguf_writer *w, struct mq_vocab *v,
 {
     int64_t ids[SPECIALS];
     for (size_t s = 0; s < SPECIALS; s++)
-        ids[s] = find_special(v, files, s);
+        ids[s] = find_special(v, files, (enum side)s);
     if (ids[BOS] < 0 && h->bos >= 0 && (uint32_t)h->bos < v->count)
         ids[BOS] = h->bos;
     if (ids[EOS] < 0 && h->eos >= 0 && (uint32_t)h->eos < v->count)

@@ -141,7 +141,7 @@ static moeq_status check_model(struct mq_load *load, const cJSON *tree)
     enum mq_model_kind kind;
     MQ_TRY(mq_model_kind(load, model, &kind));
     const bool bpe = kind == MQ_MODEL_BPE;
-    if (!(bpe ? cJSON_IsObject(vocab) : cJSON_IsArray(vocab)) || !vocab->child)
+    if (!vocab || !(bpe ? cJSON_IsObject(vocab) : cJSON_IsArray(vocab)) || !vocab->child)
         return mq_load_malformed(load, "model",
                                  bpe ? "'vocab' is missing, empty or no object"
                                      : "'vocab' is missing, empty or no list");

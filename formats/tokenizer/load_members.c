@@ -48,6 +48,7 @@ moeq_status mq_load_flag(struct mq_load *load, const cJSON *object, const char *
 }
 
 /* The recursion is as deep as the JSON, whose depth load.c bounds. */
+// NOLINTNEXTLINE(misc-no-recursion): see above
 moeq_status mq_load_sequence(struct mq_load *load, const cJSON *component, const char *list,
                              const char *what,
                              moeq_status (*step)(struct mq_load *load, const cJSON *component,

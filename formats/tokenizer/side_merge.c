@@ -449,6 +449,7 @@ static void note_dropped(struct merge *m)
 
 /* Whether a post-processor puts a special token in front of a text, or behind it. The recursion is
  * as deep as parse_part lets JSON be. */
+// NOLINTNEXTLINE(misc-no-recursion): see above
 static bool adds_token(const cJSON *processor, bool behind)
 {
     const cJSON *list = mq_json_get(processor, "processors"), *c;

@@ -184,6 +184,7 @@ static moeq_status put_escape(struct translation *t, bool in_set)
  * What stands between the brackets of a set, up to its closing one, or of an outer one to "&&". A set within it that is not
  * negated adds its members to the outer one's. The recursion is bounded by MAX_GROUPS.
  */
+// NOLINTNEXTLINE(misc-no-recursion): MAX_GROUPS
 static moeq_status put_members(struct translation *t, unsigned depth)
 {
     bool after_class = false; /* a '-' here is a literal, not a range */

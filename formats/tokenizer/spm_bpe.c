@@ -178,6 +178,7 @@ static bool join_symbols(const struct mq_tokenizer *t, struct mq_spm_bpe *b, con
 
 /* Puts a piece, or the parts of an UNUSED one. The recursion is as deep as a piece is long, of
  * which MQ_MAX_CONTENT is the limit. */
+// NOLINTNEXTLINE(misc-no-recursion): MQ_MAX_CONTENT
 static bool put_parts(const struct mq_tokenizer *t, const struct mq_spm_bpe *b, const char *text,
                       size_t n, struct mq_piece_sink *sink)
 {
