@@ -1,4 +1,4 @@
-# setup.sh: sourced by demo.sh and test.sh. Installs what the build needs, if anything is missing.
+# setup.sh: sourced by demo.sh, test.sh, bench.sh and fuzz.sh. Installs what the build needs, if anything is missing.
 
 # need <what for> <package>...: remembers the packages that are not installed.
 missing=()
@@ -71,12 +71,16 @@ moeq_setup() {
     install_missing
 }
 
-# moeq_build <folder> <cmake option>...: configures and builds.
-moeq_build() {
+# moeq_configure <folder> <cmake option>...
+moeq_configure() {
     local folder=$1
     shift
     mkdir -p "$folder"
     cmake -S . -B "$folder" -G Ninja "$@" >"$folder/configure.log" 2>&1 ||
         { cat "$folder/configure.log" >&2; return 1; }
-    cmake --build "$folder" --parallel
+}
+
+# moeq_build <folder> <cmake option>...: configures and builds.
+moeq_build() {
+    moeq_configure "$@" && cmake --build "$1" --parallel
 }

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ALIGNMENT = 16, BLOCK_BYTES = 64 * 1024 };
+/* Blocks double up to the largest: most arenas hold a few names. */
+enum { ALIGNMENT = 16, FIRST_BLOCK_BYTES = 4 * 1024, BLOCK_BYTES = 64 * 1024 };
 
 struct block {
     struct block *next;
@@ -35,6 +36,16 @@ void mq_arena_destroy(struct mq_arena *arena)
     free(arena);
 }
 
+/* Of the block for n bytes, with room for more. */
+static size_t block_bytes(const struct mq_arena *arena, size_t n)
+{
+    size_t bytes = arena->newest ? arena->newest->capacity : FIRST_BLOCK_BYTES / 2;
+    do
+        bytes *= 2;
+    while (bytes < n);
+    return bytes < BLOCK_BYTES ? bytes : BLOCK_BYTES;
+}
+
 void *mq_arena_alloc(struct mq_arena *arena, size_t count, size_t size)
 {
     size_t n;
@@ -43,7 +54,7 @@ void *mq_arena_alloc(struct mq_arena *arena, size_t count, size_t size)
     n = (n + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     struct block *b = arena->newest;
     if (!b || n > b->capacity - b->used) {
-        const size_t capacity = n > BLOCK_BYTES / 4 ? n : BLOCK_BYTES;
+        const size_t capacity = n > BLOCK_BYTES / 4 ? n : block_bytes(arena, n);
         b = calloc(1, sizeof *b + capacity);
         if (!b)
             return NULL;

@@ -25,7 +25,11 @@
 
 enum {
     STEPS_PER_BYTE = 256,    /* of the budget; published patterns need below 20 */
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+    FIRST_BUDGET = 1 << 12,
+#else
     FIRST_BUDGET = 1 << 24,  /* a twentieth of a second */
+#endif
     HEAP_KIB = 256 * 1024,   /* of the interpreter's backtracking points */
     FREE_REPEATS = 8,        /* of an item, that a step pays for */
     LONGEST_REGEX = 1 << 14, /* bytes; published ones have below 1,000 */

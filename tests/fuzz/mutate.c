@@ -25,7 +25,7 @@ bool mutate_chance(struct mutant *m, uint32_t in)
 
 bool mutate_splice(struct mutant *m, size_t at, size_t end, const void *bytes, size_t n)
 {
-    if (n > m->max || m->size - (end - at) > m->max - n)
+    if (at > end || end > m->size || n > m->max || m->size - (end - at) > m->max - n)
         return false;
     uint8_t *copy = malloc(n + 1);
     if (!copy)

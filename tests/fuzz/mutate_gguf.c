@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HEAD = 24, MAX_ITEMS = 4096, MAX_EDITS = 5, MAX_NESTING = 8, TYPES = 44 };
+enum { HEAD = 24, MAX_ITEMS = 512, MAX_EDITS = 5, MAX_NESTING = 8, TYPES = 44 };
 enum { TENSORS_AT = 8, KEYS_AT = 16, ALIGNMENT = 32 };
 
 struct item {

@@ -213,16 +213,21 @@ static void edit_key(const struct edit *e)
 
 static void edit_nest(const struct edit *e)
 {
-    static const char *const open[] = {"[", "{\"a\":", "[0,"}, *const close[] = {"]", "}", "]"};
+    static const char *const open[] = {"[", "{\"a\":", "[0,"}, close[] = "]}]";
     const uint32_t depth = mutate_chance(e->m, 3) ? 1 + mutate_below(e->m, DEEPEST) : 1;
     const uint32_t form = mutate_below(e->m, 3);
     const struct json_node *node = node_of(e);
-    for (uint32_t i = 0; i < depth; i++) {
-        if (!mutate_splice(e->m, node->end + i * strlen(open[form]) + i,
-                           node->end + i * strlen(open[form]) + i, close[form], 1))
-            return;
-        mutate_splice(e->m, node->start, node->start, open[form], strlen(open[form]));
-    }
+    const size_t n = strlen(open[form]);
+    uint8_t *text = malloc(depth * (n + 1) + node->end - node->start), *to = text;
+    if (!text)
+        return;
+    for (uint32_t i = 0; i < depth; i++, to += n)
+        memcpy(to, open[form], n);
+    memcpy(to, e->m->data + node->start, node->end - node->start);
+    to += node->end - node->start;
+    memset(to, close[form], depth);
+    mutate_splice(e->m, node->start, node->end, text, (size_t)(to + depth - text));
+    free(text);
 }
 
 /* A value, member or element of this text or of another, in place of the node or beside it. */

@@ -5,7 +5,7 @@
 #include "mutate.h"
 #include "mutate_json_tree.h"
 
-enum { MAX_PLACES = 2048, MAX_TENSOR_BYTES = 1 << 20 };
+enum { MAX_PLACES = 256, MAX_TENSOR_BYTES = 1 << 20 };
 
 /* A tensor, and the spans of its members in the mutant. */
 struct place {
