@@ -130,7 +130,7 @@ fuzz() {
 }
 
 # A process of its own for each, which passes Ctrl-C on: libFuzzer then prints its table and ends.
-child= stopped=
+child='' stopped=''
 start() {
     (
         trap 'stopped=1; [ -z "$child" ] || kill -INT $child 2>/dev/null; wait $child || true' INT TERM
@@ -170,7 +170,7 @@ share=$((workers > 1 ? total : (total * jobs + count - 1) / count))
 [ $share -le "$total" ] || share=$total
 echo "$count targets, $workers process(es) each, $share s each, $jobs at a time"
 pids=()
-interrupted=
+interrupted=''
 trap 'interrupted=1; [ ${#pids[@]} -eq 0 ] || kill -TERM "${pids[@]}" 2>/dev/null || true' INT TERM
 for name in "${names[@]}"; do
     for ((w = 0; w < workers; w++)); do

@@ -72,9 +72,13 @@ uint64_t mutate_edge(struct mutant *m)
     const unsigned bits[] = {7, 8, 15, 16, 31, 32, 53, 62, 63};
     const uint64_t power = 1ull << bits[mutate_below(m, sizeof bits / sizeof *bits)];
     switch (mutate_below(m, 4)) {
-    case 0: return mutate_below(m, 9);
-    case 1: return power;
-    case 2: return power - 1;
-    default: return 0 - (uint64_t)mutate_below(m, 3);
+    case 0:
+        return mutate_below(m, 9);
+    case 1:
+        return power;
+    case 2:
+        return power - 1;
+    default:
+        return 0 - (uint64_t)mutate_below(m, 3);
     }
 }

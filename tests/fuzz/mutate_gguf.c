@@ -55,8 +55,8 @@ static bool skip_string(const uint8_t *data, size_t *at, size_t size)
 static uint32_t fixed_bytes(uint64_t type)
 {
     static const uint8_t bytes[MQ_GGUF_VALUE_TYPES] = {
-        [MQ_GGUF_U8] = 1,  [MQ_GGUF_I8] = 1,  [MQ_GGUF_U16] = 2,  [MQ_GGUF_I16] = 2,
-        [MQ_GGUF_U32] = 4, [MQ_GGUF_I32] = 4, [MQ_GGUF_F32] = 4,  [MQ_GGUF_BOOL] = 1,
+        [MQ_GGUF_U8] = 1,  [MQ_GGUF_I8] = 1,  [MQ_GGUF_U16] = 2, [MQ_GGUF_I16] = 2,
+        [MQ_GGUF_U32] = 4, [MQ_GGUF_I32] = 4, [MQ_GGUF_F32] = 4, [MQ_GGUF_BOOL] = 1,
         [MQ_GGUF_U64] = 8, [MQ_GGUF_I64] = 8, [MQ_GGUF_F64] = 8};
     return type < MQ_GGUF_VALUE_TYPES ? bytes[type] : 0;
 }
@@ -167,16 +167,18 @@ static void put_string(struct mutant *m, size_t at, const void *bytes, size_t n)
 
 static void change_string(const struct edit *e, size_t at)
 {
-    static const char *const odd[] = {"",         "\xff",     "\xc0\x80", "\xed\xa0\x80", "a\nb",
-                                      "\xe2\x96\x81", "<0x41>", "<0xGG>",   "llama",        "gpt2",
-                                      "t5",       "\xc4\xa0", "a b",      "%s%n",         "a/../b"};
+    static const char *const odd[] = {
+        "",      "\xff", "\xc0\x80", "\xed\xa0\x80", "a\nb", "\xe2\x96\x81", "<0x41>", "<0xGG>",
+        "llama", "gpt2", "t5",       "\xc4\xa0",     "a b",  "%s%n",         "a/../b"};
     struct mutant *m = e->m;
     const size_t n = load(m->data + at, 8);
     const struct item *key = any(m, e->map->keys, e->map->keys_count);
     const char *const text = odd[mutate_below(m, sizeof odd / sizeof *odd)];
     char run[300];
     switch (mutate_below(m, 6)) {
-    case 0: put_string(m, at, text, strlen(text)); break;
+    case 0:
+        put_string(m, at, text, strlen(text));
+        break;
     case 1: /* a key's name */
         if (e->map->keys_count)
             put_string(m, at, m->data + key->at + 8, key->body - key->at - 8);
@@ -185,8 +187,12 @@ static void change_string(const struct edit *e, size_t at)
         memset(run, 'a', sizeof run);
         put_string(m, at, run, mutate_below(m, sizeof run));
         break;
-    case 3: store(m->data + at, 8, mutate_edge(m)); break; /* its length is wrong */
-    case 4: put_string(m, at, m->data + at + 8, mutate_below(m, (uint32_t)n + 1)); break;
+    case 3:
+        store(m->data + at, 8, mutate_edge(m));
+        break; /* its length is wrong */
+    case 4:
+        put_string(m, at, m->data + at + 8, mutate_below(m, (uint32_t)n + 1));
+        break;
     default: {
         const size_t size = m->size;
         mutate_bytes(m, at + 8, at + 8 + n);
@@ -219,9 +225,15 @@ static void change_array(const struct edit *e, size_t at)
     if (count && !skip_value(m->data, &end, m->size, element, 0))
         return;
     switch (mutate_below(m, 8)) {
-    case 0: store(m->data + at, 4, mutate_below(m, MQ_GGUF_VALUE_TYPES + 1)); break;
-    case 1: store(m->data + at + 4, 8, count + mutate_below(m, 3) - 1); break;
-    case 2: store(m->data + at + 4, 8, mutate_edge(m)); break;
+    case 0:
+        store(m->data + at, 4, mutate_below(m, MQ_GGUF_VALUE_TYPES + 1));
+        break;
+    case 1:
+        store(m->data + at + 4, 8, count + mutate_below(m, 3) - 1);
+        break;
+    case 2:
+        store(m->data + at + 4, 8, mutate_edge(m));
+        break;
     case 3:
         if (count && mutate_splice(m, first, end, NULL, 0))
             store(m->data + at + 4, 8, count - 1);
@@ -291,7 +303,9 @@ static void change_tensor(const struct edit *e)
     const uint32_t dims = (uint32_t)load(m->data + t->body, 4);
     const size_t sizes = t->body + 4, type = t->end - 12, offset = t->end - 8;
     switch (mutate_below(m, 7)) {
-    case 0: store(m->data + t->body, 4, mutate_below(m, 6)); break;
+    case 0:
+        store(m->data + t->body, 4, mutate_below(m, 6));
+        break;
     case 1:
         if (dims)
             change_number(m, sizes + 8 * mutate_below(m, dims), 8);
@@ -302,13 +316,18 @@ static void change_tensor(const struct edit *e)
         else if (dims && mutate_splice(m, type - 8, type, NULL, 0))
             store(m->data + t->body, 4, dims - 1);
         break;
-    case 3: store(m->data + type, 4, mutate_below(m, TYPES)); break;
-    case 4: memmove(m->data + type, m->data + from->end - 12, mutate_chance(m, 2) ? 4 : 12); break;
+    case 3:
+        store(m->data + type, 4, mutate_below(m, TYPES));
+        break;
+    case 4:
+        memmove(m->data + type, m->data + from->end - 12, mutate_chance(m, 2) ? 4 : 12);
+        break;
     case 5:
         store(m->data + offset, 8,
               load(m->data + offset, 8) + ALIGNMENT * mutate_below(m, 5) - 2 * ALIGNMENT);
         break;
-    default: change_number(m, offset, 8);
+    default:
+        change_number(m, offset, 8);
     }
 }
 
@@ -332,7 +351,9 @@ static void move_item(const struct edit *e)
         if (mutate_splice(m, to->at, to->end, NULL, 0))
             count_up(m, counted, -1);
         break;
-    case 1: mutate_splice(m, to->at, to->end, bytes, from->end - from->at); break;
+    case 1:
+        mutate_splice(m, to->at, to->end, bytes, from->end - from->at);
+        break;
     default:
         if (mutate_splice(m, to->at, to->at, bytes, from->end - from->at))
             count_up(m, counted, 1);
@@ -343,10 +364,17 @@ static void change_head(const struct edit *e)
 {
     struct mutant *m = e->m;
     switch (mutate_below(m, 4)) {
-    case 0: store(m->data + 4, 4, mutate_chance(m, 2) ? mutate_below(m, 5) : mutate_edge(m)); break;
-    case 1: count_up(m, TENSORS_AT, (int64_t)mutate_below(m, 3) - 1); break;
-    case 2: count_up(m, KEYS_AT, (int64_t)mutate_below(m, 3) - 1); break;
-    default: store(m->data + (mutate_chance(m, 2) ? KEYS_AT : TENSORS_AT), 8, mutate_edge(m));
+    case 0:
+        store(m->data + 4, 4, mutate_chance(m, 2) ? mutate_below(m, 5) : mutate_edge(m));
+        break;
+    case 1:
+        count_up(m, TENSORS_AT, (int64_t)mutate_below(m, 3) - 1);
+        break;
+    case 2:
+        count_up(m, KEYS_AT, (int64_t)mutate_below(m, 3) - 1);
+        break;
+    default:
+        store(m->data + (mutate_chance(m, 2) ? KEYS_AT : TENSORS_AT), 8, mutate_edge(m));
     }
 }
 
@@ -356,8 +384,8 @@ static void add_alignment(const struct edit *e)
     static const char name[] = "\21\0\0\0\0\0\0\0general.alignment\4\0\0";
     uint8_t key[sizeof name + 4];
     memcpy(key, name, sizeof name);
-    store(key + sizeof name, 4, mutate_chance(e->m, 4) ? mutate_edge(e->m)
-                                                       : 1u << mutate_below(e->m, 8));
+    store(key + sizeof name, 4,
+          mutate_chance(e->m, 4) ? mutate_edge(e->m) : 1u << mutate_below(e->m, 8));
     if (mutate_splice(e->m, HEAD, HEAD, key, sizeof key))
         count_up(e->m, KEYS_AT, 1);
 }

@@ -14,7 +14,7 @@ enum { MAX_EDITS = 5, LONGEST_TEXT = 300, DEEPEST = 70 };
 struct edit {
     struct mutant *m;
     const struct json_tree *tree;
-    uint32_t node; /* what is to be changed */
+    uint32_t node;        /* what is to be changed */
     const uint8_t *other; /* the texts to splice from */
     const struct json_tree *other_tree;
 };
@@ -64,10 +64,34 @@ static void put_value(const struct edit *e, const char *text)
 static void edit_number(const struct edit *e)
 {
     static const char *const edges[] = {
-        "0", "-1", "1", "-0", "0.5", "-0.0", "1e308", "-1e308", "1e-320", "1e999", "2147483647",
-        "2147483648", "4294967295", "4294967296", "9007199254740991", "9007199254740992",
-        "9007199254740993", "9223372036854775807", "9223372036854775808", "18446744073709551615",
-        "18446744073709551616", "01", "1.", "NaN", "-Infinity", "65536", "255", "256",
+        "0",
+        "-1",
+        "1",
+        "-0",
+        "0.5",
+        "-0.0",
+        "1e308",
+        "-1e308",
+        "1e-320",
+        "1e999",
+        "2147483647",
+        "2147483648",
+        "4294967295",
+        "4294967296",
+        "9007199254740991",
+        "9007199254740992",
+        "9007199254740993",
+        "9223372036854775807",
+        "9223372036854775808",
+        "18446744073709551615",
+        "18446744073709551616",
+        "01",
+        "1.",
+        "NaN",
+        "-Infinity",
+        "65536",
+        "255",
+        "256",
         "0.0000000000000000000000000000000000000000000000000000000000000000001"};
     const struct json_node *node = node_of(e);
     char text[32] = "";
@@ -165,10 +189,29 @@ static void edit_type(const struct edit *e)
 /* Text that stands between quotes from `at` to `end`. */
 static void change_text(const struct edit *e, size_t at, size_t end)
 {
-    static const char *const odd[] = {
-        "\\u0000", "\\ud800", "\\udc00\\ud800", "\xff", "\xc0\x80", "\xed\xa0\x80",
-        "\xf4\x90\x80\x80", "\\ud83d\\ude00", "\xc3\xa9", "e\xcc\x81", "\xe2\x96\x81", "\\n",
-        "\\\"", "\\\\", "\\/", "\\x", "\n", "\xef\xbb\xbf", "%s%n", "../", "/", " ", "\xe2\x80\xae"};
+    static const char *const odd[] = {"\\u0000",
+                                      "\\ud800",
+                                      "\\udc00\\ud800",
+                                      "\xff",
+                                      "\xc0\x80",
+                                      "\xed\xa0\x80",
+                                      "\xf4\x90\x80\x80",
+                                      "\\ud83d\\ude00",
+                                      "\xc3\xa9",
+                                      "e\xcc\x81",
+                                      "\xe2\x96\x81",
+                                      "\\n",
+                                      "\\\"",
+                                      "\\\\",
+                                      "\\/",
+                                      "\\x",
+                                      "\n",
+                                      "\xef\xbb\xbf",
+                                      "%s%n",
+                                      "../",
+                                      "/",
+                                      " ",
+                                      "\xe2\x80\xae"};
     struct mutant *m = e->m;
     const size_t place = at + mutate_below(m, (uint32_t)(end - at + 1));
     const struct json_node *from = choose_of_kind(m, e->tree, JSON_STRING);
@@ -195,7 +238,8 @@ static void change_text(const struct edit *e, size_t at, size_t end)
     case 4: /* cut */
         mutate_splice(m, at + (place - at) / 2, place, NULL, 0);
         break;
-    default: mutate_bytes(m, at, end);
+    default:
+        mutate_bytes(m, at, end);
     }
 }
 

@@ -137,7 +137,8 @@ static void rebuild(struct mutant *m, size_t end, struct place *places, const ui
 
 void mutate_moeq_file(struct mutant *m, const uint8_t *other, size_t other_size)
 {
-    const size_t n = header_bytes(m->data, m->size), other_n = header_bytes(other, other ? other_size : 0);
+    const size_t n = header_bytes(m->data, m->size),
+                 other_n = header_bytes(other, other ? other_size : 0);
     struct place *places = malloc(MAX_PLACES * sizeof *places);
     const size_t data_bytes = n ? m->size - 8 - n : 0;
     uint8_t *data = malloc(data_bytes + 1);
