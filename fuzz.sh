@@ -141,8 +141,8 @@ start() {
 
 # A row of the table, of all the logs of a target.
 row() {
-    local name=$1 seconds=$2
-    awk -v name="$name" -v seconds="$seconds" -v found="$(found_count "$name")" \
+    local name=$1
+    awk -v name="$name" -v found="$(found_count "$name")" \
         -v kept="$(find "$build/corpus/$name" -type f | wc -l)" '
         / cov: / {
             for (i = 1; i < NF; i++) {
@@ -150,7 +150,8 @@ row() {
                 if ($i == "ft:" && $(i + 1) > ft) ft = $(i + 1)
             }
         }
-        /^stat::number_of_executed_units:/ { runs += $2 }
+        /^stat::number_of_executed_units:/ { runs += last = $2 }
+        /^stat::average_exec_per_sec:/ && $2 { seconds += last / $2 }
         END {
             printf "%-16s %12d %9.0f %8d %9d %8d %9s\n", name, runs, runs / (seconds ? seconds : 1),
                 cov, ft, kept, found ? found : "-"
@@ -190,14 +191,14 @@ status=0
 printf '\n%-16s %12s %9s %8s %9s %8s %9s\n' target executions exec/s edges features corpus findings
 for name in "${names[@]}"; do
     ls "$build/logs/$name".[0-9]* >/dev/null 2>&1 || { printf '%-16s not run\n' "$name"; continue; }
-    row "$name" "$share"
+    row "$name"
     [ "$(found_count "$name")" -eq 0 ] || status=1
 done
 for name in "${names[@]}"; do
     for input in "$build/found/$name"/*; do
         [ ! -f "$input" ] || echo "fails: $build/tests/fuzz/fuzz_$name $input"
     done
-    grep -hE '^(SUMMARY|==[0-9]+== ERROR): ' "$build/logs/$name".[0-9]* 2>/dev/null | sort -u | sed "s/^/  $name: /" || true
+    grep -hE '^(SUMMARY|==[0-9]+== ERROR): ' "$build/logs/$name".[0-9]* 2>/dev/null | sed -E "s/^(==[0-9]+== )?/  $name: /" | sort -u || true
 done
 [ -z "$interrupted" ] || { echo "interrupted"; exit 130; }
 exit $status
