@@ -37,6 +37,8 @@ mutate_fn mutate_hf_folder;
 /* A safetensors file; of moeq's profile, its checksums made right half of the time. */
 mutate_fn mutate_moeq_file;
 mutate_fn mutate_gguf;
+/* Parts, each behind its length (u32): one of the above, by what it looks like. */
+mutate_fn mutate_parts;
 
 /* ---- for the mutators ---- */
 
