@@ -4,7 +4,6 @@
 #include "error.h"
 #include "file.h"
 #include "json.h"
-#include "json_string.h"
 #include "json_tree.h"
 #include "model_view.h"
 #include "moeq_index.h"
@@ -13,6 +12,7 @@
 #include "view_json.h"
 #include "sentencepiece.h"
 #include "text_input.h"
+#include "text_lines.h"
 #include "tokenizer.h"
 #include "text_match.h"
 #include "what_is_it.h"
@@ -205,23 +205,13 @@ static moeq_status print_ids(const struct mq_tokenizer *tokenizer, const struct 
 }
 
 /* One line of --jsonl. */
-static moeq_status print_jsonl_line(const struct mq_tokenizer *tokenizer, const char *line,
-                                    size_t n, const char *path, uint64_t offset, moeq_error *err)
+static moeq_status print_text_line(const struct mq_tokenizer *tokenizer,
+                                   const struct mq_text_line *line, moeq_error *err)
 {
-    const struct mq_json_limits limits = {.depth = 16, .values = 1000000, .nul_in_texts = true};
-    cJSON *tree;
-    MQ_TRY(mq_json_parse(line, n, &limits, path, offset, &tree, err));
-    const cJSON *special = mq_json_get(tree, "add_special_tokens");
     struct mq_ids ids = {0};
-    struct mq_buffer out = {0}, decoded = {0}, text = {0};
-    bool found;
-    moeq_status status = mq_json_string_member(line, n, "text", &text, &found, err);
-    if (status == MOEQ_OK && !found)
-        status = mq_fail_file(err, MOEQ_MALFORMED, path, "JSON at byte %" PRIu64 ": no \"text\"",
-                              offset);
-    if (status == MOEQ_OK)
-        status = mq_tokenizer_encode(tokenizer, text.data ? text.data : "", text.size,
-                                     !special || cJSON_IsTrue(special), &ids, err);
+    struct mq_buffer out = {0}, decoded = {0};
+    moeq_status status = mq_tokenizer_encode(tokenizer, line->text.data ? line->text.data : "",
+                                             line->text.size, line->add_special_tokens, &ids, err);
     if (status == MOEQ_OK)
         status = mq_tokenizer_decode(tokenizer, ids.data, ids.size, false, &decoded, err);
     if (status == MOEQ_OK) {
@@ -235,35 +225,28 @@ static moeq_status print_jsonl_line(const struct mq_tokenizer *tokenizer, const 
         else
             status = mq_fail_memory(err, "printing ids");
     }
-    cJSON_Delete(tree);
-    mq_buffer_free(&text);
     mq_buffer_free(&out);
     mq_buffer_free(&decoded);
     mq_ids_free(&ids);
     return status;
 }
 
-static bool is_blank(const char *line, size_t n)
-{
-    while (n && (line[n - 1] == ' ' || line[n - 1] == '\t' || line[n - 1] == '\r'))
-        n--;
-    return n == 0;
-}
-
 static moeq_status print_jsonl(const struct mq_tokenizer *tokenizer, const char *path,
                                moeq_error *err)
 {
-    struct mq_buffer text;
-    MQ_TRY(mq_input_read(path, TEXT_CAP_BYTES, &text, err));
+    struct mq_buffer lines;
+    struct mq_text_line line = {0};
+    size_t at = 0;
+    bool more = true;
+    MQ_TRY(mq_input_read(path, TEXT_CAP_BYTES, &lines, err));
     moeq_status status = MOEQ_OK;
-    for (size_t at = 0; at < text.size && status == MOEQ_OK;) {
-        const char *line = text.data + at, *end = memchr(line, '\n', text.size - at);
-        const size_t n = end ? (size_t)(end - line) : text.size - at;
-        if (!is_blank(line, n))
-            status = print_jsonl_line(tokenizer, line, n, path, at, err);
-        at += n + 1;
+    while (status == MOEQ_OK && more) {
+        status = mq_text_line_next(path, &lines, &at, &line, &more, err);
+        if (status == MOEQ_OK && more)
+            status = print_text_line(tokenizer, &line, err);
     }
-    mq_buffer_free(&text);
+    mq_buffer_free(&line.text);
+    mq_buffer_free(&lines);
     return status;
 }
 
