@@ -175,7 +175,7 @@ static moeq_status check_outer(const struct mq_config_reader *r, struct mq_confi
         if (row && mq_config_key_is_read(row))
             row = NULL; /* of the text_config's */
         if (mq_config_is_carried(c->string) || mq_config_value_is_off(c) ||
-            (row && mq_config_key_allows(row, c)) || (inner && cJSON_Compare(inner, c, true)))
+            (row && mq_config_key_allows(row, c)) || (inner && mq_json_same(inner, c)))
             continue;
         if (mq_view_ignores_key(r->view, c->string))
             MQ_TRY(mq_config_note_ignored(r, c->string, row != NULL));

@@ -416,7 +416,7 @@ static moeq_status only_one(const struct rope_reader *r, const cJSON **dict)
     for (const cJSON *item = r->dict->child; item; item = item->next) {
         if (mq_config_value_is_off(item) || !is_in(layer_types, item->string))
             continue;
-        if (first && !cJSON_Compare(first, item, true))
+        if (first && !mq_json_same(first, item))
             return mq_fail_file(r->config->err, MOEQ_UNSUPPORTED, r->config->path,
                                 "\"%s\": \"%.40s\" and \"%.40s\" differ: in %s all layers have the "
                                 "same positions",

@@ -352,8 +352,7 @@ static moeq_status name_of(const struct mq_config_reader *r, const struct mq_con
             continue;
         if (!*name)
             *name = other;
-        else if (!cJSON_Compare(mq_config_get(r->config, *name), mq_config_get(r->config, other),
-                                true))
+        else if (!mq_json_same(mq_config_get(r->config, *name), mq_config_get(r->config, other)))
             return mq_fail_file(r->err, MOEQ_MALFORMED, r->path,
                                 "\"%s\" and \"%s\" are two names of one key, and differ", *name,
                                 other);

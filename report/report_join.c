@@ -48,7 +48,7 @@ static moeq_status check_same(const cJSON *first, const char *first_name, const 
         const cJSON *a = item(first, same[i].object, same[i].key),
                     *b = item(other, same[i].object, same[i].key);
         char has[96], had[96];
-        if ((!a && !b) || cJSON_Compare(a, b, true))
+        if ((!a && !b) || mq_json_same(a, b))
             continue;
         show(b, has);
         show(a, had);
@@ -99,7 +99,7 @@ static const cJSON *find(const struct joining *j, const cJSON *row, const cJSON 
     for (const cJSON *r = j->rows->child; r; r = r->next) {
         const bool of_file = is_file(r);
         if (of_file && is_file(row) && files &&
-            cJSON_Compare(cJSON_GetArrayItem(j->files, (int)file), files, true))
+            mq_json_same(cJSON_GetArrayItem(j->files, (int)file), files))
             return r;
         file += of_file;
         if (!of_file && !is_file(row) &&
@@ -111,8 +111,8 @@ static const cJSON *find(const struct joining *j, const cJSON *row, const cJSON 
 
 static bool same_figures(const cJSON *a, const cJSON *b)
 {
-    return cJSON_Compare(mq_json_get(a, "kld_nats"), mq_json_get(b, "kld_nats"), true) &&
-           cJSON_Compare(mq_json_get(a, "weight_bytes"), mq_json_get(b, "weight_bytes"), true);
+    return mq_json_same(mq_json_get(a, "kld_nats"), mq_json_get(b, "kld_nats")) &&
+           mq_json_same(mq_json_get(a, "weight_bytes"), mq_json_get(b, "weight_bytes"));
 }
 
 /* Takes the row over. */

@@ -180,6 +180,72 @@ moeq_status mq_json_refuse_duplicates(const cJSON *tree, const char *path, moeq_
     return status;
 }
 
+static bool same_members(const cJSON *a, const cJSON *b);
+
+bool mq_json_same(const cJSON *a, const cJSON *b)
+{
+    if (!a || !b || (a->type & 0xff) != (b->type & 0xff))
+        return false;
+    if (cJSON_IsNumber(a))
+        return a->valuedouble == b->valuedouble;
+    if (cJSON_IsString(a))
+        return strcmp(a->valuestring, b->valuestring) == 0;
+    if (cJSON_IsObject(a))
+        return same_members(a, b);
+    const cJSON *x = a->child, *y = b->child;
+    while (x && y && mq_json_same(x, y)) {
+        x = x->next;
+        y = y->next;
+    }
+    return !x && !y;
+}
+
+/* The keys of an object, to its members: of few none, which are found one by one and without memory. */
+struct keys {
+    const cJSON *object, **members; /* NULL: few */
+    struct mq_strmap map;
+};
+
+static bool map_keys(const cJSON *object, struct keys *k)
+{
+    enum { FEW = 64 };
+    const size_t n = (size_t)cJSON_GetArraySize(object);
+    uint32_t count = 0;
+    *k = (struct keys){.object = object};
+    if (n <= FEW)
+        return true;
+    k->members = calloc(n, sizeof *k->members);
+    bool ok = k->members && mq_strmap_init(&k->map, n);
+    for (const cJSON *c = object->child; ok && c; c = c->next) {
+        k->members[count] = c;
+        ok = mq_strmap_add(&k->map, c->string, strlen(c->string), count++) == MQ_STRMAP_ADDED;
+    }
+    return ok;
+}
+
+static const cJSON *find_key(const struct keys *k, const char *name)
+{
+    uint32_t i;
+    if (!k->members)
+        return mq_json_get(k->object, name);
+    return mq_strmap_get(&k->map, name, strlen(name), &i) ? k->members[i] : NULL;
+}
+
+static bool same_members(const cJSON *a, const cJSON *b)
+{
+    struct keys of_a = {0}, of_b = {0};
+    bool same = map_keys(a, &of_a) && map_keys(b, &of_b);
+    for (const cJSON *x = a->child; same && x; x = x->next)
+        same = mq_json_same(x, find_key(&of_b, x->string));
+    for (const cJSON *y = b->child; same && y; y = y->next)
+        same = find_key(&of_a, y->string) != NULL;
+    free(of_a.members);
+    free(of_b.members);
+    mq_strmap_free(&of_a.map);
+    mq_strmap_free(&of_b.map);
+    return same;
+}
+
 bool mq_json_u64(const cJSON *item, uint64_t *value)
 {
     if (!cJSON_IsNumber(item))

@@ -33,6 +33,10 @@ moeq_status mq_json_check(const char *text, size_t n, const struct mq_json_limit
 /* Fails if any object in the tree holds a key twice; the message names the key. */
 moeq_status mq_json_refuse_duplicates(const cJSON *tree, const char *path, moeq_error *err);
 
+/* Whether two values are the same, members in any order, in linear time (cJSON_Compare's is quadratic in the members of an
+ * object). False where one is absent, a long object holds a key twice, or memory is short. */
+bool mq_json_same(const cJSON *a, const cJSON *b);
+
 /* True if the item is a whole number from 0 to 2^53 - 1: below 2^53 doubles are exact, so it is
  * the number that the text has. Everything that needs a number's exact value reads it by this. */
 bool mq_json_u64(const cJSON *item, uint64_t *value);

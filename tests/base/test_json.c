@@ -177,8 +177,68 @@ START_TEST(members)
 }
 END_TEST
 
+START_TEST(values_are_the_same)
+{
+    static const struct {
+        const char *a, *b;
+        bool same;
+    } cases[] = {
+        {"1", "1.0", true},
+        {"1", "2", false},
+        {"1", "\"1\"", false},
+        {"true", "true", true},
+        {"true", "false", false},
+        {"null", "null", true},
+        {"[1, [2]]", "[1, [2]]", true},
+        {"[1, 2]", "[2, 1]", false},
+        {"[1]", "[1, 2]", false},
+        {"{\"a\": 1, \"b\": {\"c\": \"d\"}}", "{\"b\": {\"c\": \"d\"}, \"a\": 1}", true},
+        {"{\"a\": 1}", "{\"A\": 1}", false},
+        {"{\"a\": 1}", "{\"a\": 1, \"b\": 1}", false},
+        {"{\"a\": 1, \"b\": 1}", "{\"a\": 1}", false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        cJSON *a = cJSON_Parse(cases[i].a), *b = cJSON_Parse(cases[i].b);
+        ck_assert(a && b);
+        ck_assert_msg(mq_json_same(a, b) == cases[i].same, "%s, %s", cases[i].a, cases[i].b);
+        cJSON_Delete(a);
+        cJSON_Delete(b);
+    }
+    ck_assert(!mq_json_same(NULL, NULL));
+}
+END_TEST
+
+/* Of {"k0": 0, "k1": 1, ...}, forwards or backwards. */
+static cJSON *long_object(int n, bool backwards)
+{
+    struct mq_buffer text = {0};
+    for (int i = 0; i < n; i++)
+        mq_buffer_printf(&text, "%s\"k%d\": %d", i ? ", " : "{", backwards ? n - 1 - i : i,
+                         backwards ? n - 1 - i : i);
+    mq_buffer_puts(&text, "}");
+    cJSON *o = cJSON_Parse(text.data);
+    ck_assert_ptr_nonnull(o);
+    mq_buffer_free(&text);
+    return o;
+}
+
+/* One after the other it would be 10^10 comparisons, which no test waits for. */
+START_TEST(long_objects_are_compared_at_once)
+{
+    enum { MEMBERS = 100000 };
+    cJSON *a = long_object(MEMBERS, false), *b = long_object(MEMBERS, true);
+    ck_assert(mq_json_same(a, b));
+    cJSON_SetNumberHelper(b->child, -1);
+    ck_assert(!mq_json_same(a, b));
+    cJSON_Delete(a);
+    cJSON_Delete(b);
+}
+END_TEST
+
 static void add_tests(TCase *tests)
 {
+    tcase_add_test(tests, values_are_the_same);
+    tcase_add_test(tests, long_objects_are_compared_at_once);
     tcase_add_test(tests, good);
     tcase_add_test(tests, bad);
     tcase_add_test(tests, nul);
