@@ -8,6 +8,7 @@
 #include "json_tree.h"
 #include "view_json.h"
 
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -67,18 +68,21 @@ static moeq_status read_figures(struct mq_fit_row *row, const cJSON *sweep_row, 
     const struct {
         const char *keys[ROOM];
         double *value, least, most;
+        const char *words;
     } figures[] = {
-        {{"kld_nats", "mean", "value"}, &row->kld_mean, -ROUNDING, INFINITY},
-        {{"ppl_ratio", "value"}, &row->ppl_ratio, 0, INFINITY},
-        {{"routing", "overall", "exact_set_rate", "value"}, &row->exact_set_rate, 0, 1 + ROUNDING},
+        {{"kld_nats", "mean", "value"}, &row->kld_mean, -ROUNDING, DBL_MAX, "0 or more"},
+        {{"ppl_ratio", "value"}, &row->ppl_ratio, 0, DBL_MAX, "0 or more"},
+        {{"routing", "overall", "exact_set_rate", "value"},
+         &row->exact_set_rate,
+         0,
+         1 + ROUNDING,
+         "0 to 1"},
     };
     for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
         const double v = number_at(sweep_row, figures[i].keys);
         if (v < figures[i].least || v > figures[i].most)
-            return mq_fail_file(err, MOEQ_MALFORMED, path,
-                                "row %s: \"%s\": expected %g to %g, found %g", row->name,
-                                figures[i].keys[0], fmax(figures[i].least, 0),
-                                figures[i].most < 2 ? 1.0 : INFINITY, v);
+            return mq_fail_file(err, MOEQ_MALFORMED, path, "row %s: \"%s\": expected %s, found %g",
+                                row->name, figures[i].keys[0], figures[i].words, v);
         *figures[i].value = v;
     }
     return isnan(row->kld_mean) ? mq_fail_file(err, MOEQ_MALFORMED, path,

@@ -565,15 +565,19 @@ bool mq_draw_changed_layers(const struct mq_page *r, struct mq_buffer *out)
 /* ---- expert load ---- */
 
 /* The share of a layer's choices that an expert gets, arm minus baseline, in percentage points. */
-static double load_shift(const void *layers, size_t row, size_t column)
+static double shift_of(const cJSON *base, const cJSON *arm)
 {
-    const cJSON *load = mq_json_get(cJSON_GetArrayItem(layers, (int)row), "expert_load");
-    const cJSON *base = cJSON_GetArrayItem(mq_report_array(load, "baseline"), (int)column);
-    const cJSON *arm = cJSON_GetArrayItem(mq_report_array(load, "arm"), (int)column);
     if (!cJSON_IsNumber(base) || !cJSON_IsNumber(arm))
         return NAN;
     const double shift = 100 * (arm->valuedouble - base->valuedouble);
     return fabs(shift) <= 100 ? shift : NAN; /* no difference of two shares is larger */
+}
+
+static double load_shift(const void *layers, size_t row, size_t column)
+{
+    const cJSON *load = mq_json_get(cJSON_GetArrayItem(layers, (int)row), "expert_load");
+    return shift_of(cJSON_GetArrayItem(mq_report_array(load, "baseline"), (int)column),
+                    cJSON_GetArrayItem(mq_report_array(load, "arm"), (int)column));
 }
 
 static double load_layer(const void *layers, size_t row)
@@ -584,16 +588,17 @@ static double load_layer(const void *layers, size_t row)
 /* All arms share one scale, so that their colours can be compared. */
 static void measure_loads(const cJSON *layers, size_t *experts, double *limit)
 {
-    size_t row = 0;
-    for (const cJSON *l = layers->child; l; l = l->next, row++) {
-        const cJSON *list = mq_report_array(mq_json_get(l, "expert_load"), "baseline");
-        const size_t n = list ? (size_t)cJSON_GetArraySize(list) : 0;
-        for (size_t k = 0; k < n; k++) {
-            const double shift = load_shift(layers, row, k);
+    for (const cJSON *l = layers->child; l; l = l->next) {
+        const cJSON *load = mq_json_get(l, "expert_load"),
+                    *bases = mq_report_array(load, "baseline"),
+                    *arms = mq_report_array(load, "arm");
+        const cJSON *base = bases ? bases->child : NULL, *arm = arms ? arms->child : NULL;
+        for (size_t k = 1; base && arm; k++, base = base->next, arm = arm->next) {
+            const double shift = shift_of(base, arm);
             if (!isfinite(shift))
                 continue;
             *limit = fmax(*limit, fabs(shift));
-            *experts = k + 1 > *experts ? k + 1 : *experts;
+            *experts = k > *experts ? k : *experts;
         }
     }
 }

@@ -55,7 +55,8 @@ static moeq_status check_number(const struct place *p, const char *key, const ch
 {
     if (!item || cJSON_IsNull(item))
         return MOEQ_OK;
-    if (cJSON_IsNumber(item) && item->valuedouble >= least && item->valuedouble <= most)
+    if (cJSON_IsNumber(item) && isfinite(item->valuedouble) && item->valuedouble >= least &&
+        item->valuedouble <= most)
         return MOEQ_OK;
     return refuse(p, key, part, words, item, err);
 }

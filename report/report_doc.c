@@ -301,14 +301,24 @@ static void read_arm(const cJSON *row, struct mq_report_arm *arm)
         arm->name = "original"; /* documents call it source or baseline */
 }
 
+static moeq_status check_list(const cJSON *object, const char *key, moeq_error *err)
+{
+    const cJSON *list = mq_report_array(object, key);
+    if (list && cJSON_GetArraySize(list) > MQ_REPORT_ENTRIES)
+        return mq_fail(err, MOEQ_MALFORMED, "report: \"%s\": expected at most %d entries", key,
+                       MQ_REPORT_ENTRIES);
+    return MOEQ_OK;
+}
+
 static moeq_status check_lists(const struct mq_report_arm *arm, moeq_error *err)
 {
-    static const char *const lists[] = {"layers", "kld_by_changed_layers"};
-    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
-        const cJSON *list = mq_report_array(arm->routing, lists[i]);
-        if (list && cJSON_GetArraySize(list) > MQ_REPORT_ENTRIES)
-            return mq_fail(err, MOEQ_MALFORMED, "report: \"%s\": expected at most %d entries",
-                           lists[i], MQ_REPORT_ENTRIES);
+    MQ_TRY(check_list(arm->routing, "layers", err));
+    MQ_TRY(check_list(arm->routing, "kld_by_changed_layers", err));
+    const cJSON *layers = mq_report_array(arm->routing, "layers");
+    for (const cJSON *l = layers ? layers->child : NULL; l; l = l->next) {
+        const cJSON *load = mq_json_get(l, "expert_load");
+        MQ_TRY(check_list(load, "baseline", err));
+        MQ_TRY(check_list(load, "arm", err));
     }
     return MOEQ_OK;
 }

@@ -43,8 +43,8 @@ struct mq_report_arm {
 
 enum {
     MQ_REPORT_ARMS = 65, /* a baseline and MQ_CANDIDATES_MAX candidates */
-    /* Entries of a row's lists: more than any model has layers. Columns of arms side by side look
-     * entries up by number, which takes quadratic time in a list. */
+    /* Entries of a row's lists: more than any model has layers, or a layer experts. Columns of arms side
+     * by side look entries up by number, which takes quadratic time in a list. */
     MQ_REPORT_ENTRIES = 4096
 };
 

@@ -50,6 +50,7 @@ def write(name, *path_and_value):
     at[last] = value
     open("%s/bad_%s.json" % (work, name), "w").write(json.dumps(document))
 write("kld", "rows", 1, "kld_nats", "mean", "value", -1)
+write("infinite", "rows", 1, "kld_nats", "mean", "value", "1e999") # a number without its quotes, below
 write("share", "rows", 1, "same_top_rate", "value", 1.5)
 write("route", "rows", 1, "routing", "overall", "exact_set_rate", "value", 86)
 write("text", "rows", 1, "kld_nats", "mean", "value", "NaN")
@@ -76,6 +77,7 @@ write("nll", "rows", 0, "nll_nats", "value", 1e308)
 write("int8", "rows", 1, "int8", {"routing": {"layers": [{"overlap_at_k": {"value": 2, "se": 0}}]}})
 write("nul", "rows", 1, "name", "q4_k\0")
 PYTHON
+sed -i 's/"1e999"/1e999/' "$work/bad_infinite.json"
 while IFS='|' read -r name says in_fit; do
     "$moeq" report "$work/bad_$name.json" -o "$work/bad.html" 2> "$work/stderr" && fail "$name: a page of it"
     grep -qF -- "bad_$name.json: $says" "$work/stderr" || fail "$name: $(cat "$work/stderr")"
@@ -83,7 +85,8 @@ while IFS='|' read -r name says in_fit; do
     "$moeq" fit $model --vram 24GiB --levels q4_k,q3_k --quality "$work/bad_$name.json" > /dev/null 2> "$work/stderr" && fail "$name: fit takes it"
     grep -qF -- "bad_$name.json: $in_fit" "$work/stderr" || fail "fit, $name: $(cat "$work/stderr")"
 done << 'END'
-kld|row 'q4_k': "kld_nats.mean.value": expected 0 or more, found -1|row q4_k: "kld_nats": expected 0 to inf, found -1
+kld|row 'q4_k': "kld_nats.mean.value": expected 0 or more, found -1|row q4_k: "kld_nats": expected 0 or more, found -1
+infinite|row 'q4_k': "kld_nats.mean.value": expected 0 or more, found inf|row q4_k: "kld_nats": expected 0 or more, found inf
 share|row 'q4_k': "same_top_rate.value": expected 0 to 1, found 1.5
 route|row 'q4_k': "routing.overall.exact_set_rate.value": expected 0 to 1, found 86|row q4_k: "routing": expected 0 to 1, found 86
 text|row 'q4_k': "kld_nats.mean.value": expected 0 or more, found "NaN"|row q4_k: "kld_nats" has no mean

@@ -206,17 +206,37 @@ START_TEST(hostile_verifications)
             free(md);
             cJSON_Delete(document);
         }
+}
+END_TEST
+
+/* A list in the row of a model, by its keys; of lists on the way the first entry. */
+static void check_too_long(const char *const *path)
+{
     cJSON *document = verification(false, false);
-    cJSON *row = cJSON_GetArrayItem(cJSON_GetObjectItem(document, "rows"), 1);
-    cJSON *layers = cJSON_GetObjectItem(cJSON_GetObjectItem(row, "routing"), "layers");
-    while (cJSON_GetArraySize(layers) <= MQ_REPORT_ENTRIES)
-        cJSON_AddItemToArray(layers, cJSON_CreateObject());
+    cJSON *list = cJSON_GetArrayItem(cJSON_GetObjectItem(document, "rows"), 1);
+    for (; *path; path++)
+        list = cJSON_IsArray(list) ? cJSON_GetObjectItem(list->child, *path)
+                                   : cJSON_GetObjectItem(list, *path);
+    ck_assert(cJSON_IsArray(list));
+    while (cJSON_GetArraySize(list) <= MQ_REPORT_ENTRIES)
+        for (int i = 0; i < 1000; i++)
+            cJSON_AddItemToArray(list, cJSON_CreateObject());
     struct mq_buffer out = {0};
     moeq_error err = {0};
     ck_assert_int_eq(mq_report_render(document, MQ_REPORT_HTML, &out, &err), MOEQ_MALFORMED);
     ck_assert_ptr_nonnull(strstr(err.message, "at most 4096 entries"));
     mq_buffer_free(&out);
     cJSON_Delete(document);
+}
+
+START_TEST(lists_that_no_model_has_are_refused)
+{
+    static const char *const paths[][5] = {{"routing", "layers"},
+                                           {"routing", "kld_by_changed_layers"},
+                                           {"routing", "layers", "expert_load", "baseline"},
+                                           {"routing", "layers", "expert_load", "arm"}};
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
+        check_too_long(paths[i]);
 }
 END_TEST
 
@@ -380,6 +400,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, any_number_of_files);
     tcase_add_test(tests, files_beside_levels);
     tcase_add_test(tests, hostile_verifications);
+    tcase_add_test(tests, lists_that_no_model_has_are_refused);
     tcase_add_test(tests, file_names_decide_the_format);
 }
 
