@@ -5,7 +5,7 @@
  *
  *     u32 length, little-endian | bytes
  *
- * where a length beyond the end takes what is there. parts_mutator.c changes one part at a time.
+ * where a length beyond the end takes what is there. mutate_parts.c changes one part at a time.
  */
 #ifndef FUZZ_SUPPORT_H
 #define FUZZ_SUPPORT_H
