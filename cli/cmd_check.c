@@ -1,6 +1,7 @@
 /* cmd_check.c: moeq check: is a moeq file (or all of a model's) as it was written? Of a GGUF file
  * or a Hugging Face folder, which have no checksums: is it whole, and every weight a number? Of
  * all: are there weights where weights should be? */
+#include "check_against.h"
 #include "check_manifest.h"
 #include "model_options.h"
 
@@ -172,6 +173,15 @@ enum mq_exit mq_cmd_check(const struct mq_options *options)
         return mq_usage(
             "check",
             "--manifest compares with a list, --write-manifest writes one: give one of them");
+    if (options->against && (options->manifest || options->write_manifest))
+        return mq_usage("check", "--against compares with a source, and goes without lists");
+    if (options->against)
+        return mq_check_against(options);
+    if (options->text.count || options->ids || options->tokens || options->context ||
+        options->calibration || options->effort)
+        return mq_usage("check",
+                        "--text, --ids, --tokens, --context, --calibration and --effort go "
+                        "with --against");
     if (options->manifest)
         return mq_check_manifest(options);
     if (options->write_manifest)

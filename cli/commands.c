@@ -84,7 +84,7 @@ const struct mq_command mq_commands[] = {
     },
     {
         .name = "check",
-        .arguments = "MODEL [--manifest LIST | --write-manifest LIST]",
+        .arguments = "MODEL [--against SRC | --manifest | --write-manifest LIST]",
         .summary = "verify every checksum of a moeq file",
         .description =
             "Reads a moeq file once and compares the CRC-32 of its header and of every tensor\n"
@@ -95,13 +95,18 @@ const struct mq_command mq_commands[] = {
             "64 KiB of zeros in a row, is a problem too, with exit code 1. Zero rows at the\n"
             "end of a vocabulary are padding if they are few (512, of small vocabularies an\n"
             "eighth, of large 1 %) or stand behind the tokenizer's last token.\n"
+            "With --against: makes MODEL, a moeq or GGUF file, again from what moeq made it\n"
+            "of, writes nothing and compares every byte; exit code 0: the same, 1: another,\n"
+            "2: that cannot be found out.\n"
             "With --manifest: SHA-256 sums of the files instead, from a list as sha256sum\n"
             "writes it; --write-manifest writes one. Of a folder all files that stand in it\n"
             "count, of one of several GGUF files all of them.",
-        .options = "manifest write-manifest" READING,
-        .common = JOB,
+        .options =
+            "against text ids context tokens calibration effort manifest write-manifest" READING,
+        .common = LARGE_JOB,
         .examples = "  moeq check mixtral.moeq\n"
                     "  moeq check mixtral-Q4_K_M.gguf\n"
+                    "  moeq check mixtral.moeq --against Mixtral-8x7B-v0.1\n"
                     "  moeq check Mixtral-8x7B-v0.1 --manifest SHA256SUMS",
         .positional_min = 1,
         .positional_max = 1,

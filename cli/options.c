@@ -288,7 +288,9 @@ static const struct option options_table[] = {
      "write such a list of the model's files (sha256sum -c checks it too), and nothing else",
      FIELD(write_manifest)},
     {"against", 0, TEXT, "BASE",
-     "the original model; of verify also a recording of it (moeq record)", FIELD(against)},
+     "the original model; of verify also a recording of it (moeq record); of check what the file "
+     "was made of",
+     FIELD(against)},
     {"gate", 0, TEXT, "GATE.json", "limits to keep; exit code 3 if one is broken", FIELD(gate)},
     {"gate-texts", 0, FLAG, NULL, "in --write-gate, limits for each named text, too",
      FIELD(gate_texts)},

@@ -162,3 +162,49 @@ cJSON *mq_manifest_json(const char *path, const char *list, const struct mq_mani
     mq_json_put(&b, o, "files", files);
     return mq_json_finish(&b, o);
 }
+
+static cJSON *difference_json(struct mq_json_tree *b, const struct mq_against_difference *d)
+{
+    cJSON *o = mq_json_object(b);
+    mq_json_put_text(b, o, "tensor", d->tensor);
+    mq_json_put_text(b, o, "file", d->file);
+    mq_json_put_text(b, o, "problem", d->why);
+    mq_json_put(b, o, "expert",
+                d->expert >= 0 ? cJSON_CreateNumber((double)d->expert) : cJSON_CreateNull());
+    if (!d->why) {
+        mq_json_put_count(b, o, "row", d->row);
+        mq_json_put_count(b, o, "offset_bytes", d->offset);
+        mq_json_put_count(b, o, "different_bytes", d->bytes);
+    }
+    mq_json_put_count(b, o, "size_bytes", d->size_bytes);
+    return o;
+}
+
+cJSON *mq_against_json(const struct mq_view *output, const struct mq_view *source,
+                       const struct mq_against_result *r)
+{
+    struct mq_json_tree b = {0};
+    cJSON *o = mq_json_document(&b, "check"), *differences = mq_json_array(&b);
+    cJSON *keys = mq_json_array(&b), *notes = mq_view_notes_json(source);
+    for (size_t i = 0; i < r->listed_count; i++)
+        mq_json_append(&b, differences, difference_json(&b, &r->differences[i]));
+    for (size_t i = 0; i < r->keys_count; i++) {
+        cJSON *key = mq_json_object(&b);
+        mq_json_put_text(&b, key, "key", r->keys[i].key);
+        mq_json_put_text(&b, key, "expected", r->keys[i].expected);
+        mq_json_put_text(&b, key, "found", r->keys[i].found);
+        mq_json_append(&b, keys, key);
+    }
+    for (size_t i = 0; i < r->notes_count; i++)
+        mq_json_append(&b, notes, cJSON_CreateString(r->notes[i]));
+    mq_json_put_text(&b, o, "file", output->path);
+    mq_json_put_text(&b, o, "against", source->path);
+    mq_json_put_bool(&b, o, "ok", mq_against_equal(r));
+    mq_json_put(&b, o, "notes", notes);
+    mq_json_put_count(&b, o, "tensors", r->tensors);
+    mq_json_put_count(&b, o, "bytes", r->bytes);
+    mq_json_put_count(&b, o, "different", r->different);
+    mq_json_put(&b, o, "differences", differences);
+    mq_json_put(&b, o, "different_keys", keys);
+    return mq_json_finish(&b, o);
+}

@@ -3,6 +3,7 @@
 #ifndef MQ_CHECK_JSON_H
 #define MQ_CHECK_JSON_H
 
+#include "against.h"
 #include "manifest.h"
 #include "shards_check.h"
 #include "weights_check.h"
@@ -18,5 +19,9 @@ cJSON *mq_weights_json(const struct mq_view *view, const struct mq_weights_resul
 
 /* What files are by their SHA-256, and should be. */
 cJSON *mq_manifest_json(const char *path, const char *list, const struct mq_manifest *manifest);
+
+/* Whether a file is what its source gives. */
+cJSON *mq_against_json(const struct mq_view *output, const struct mq_view *source,
+                       const struct mq_against_result *result);
 
 #endif

@@ -310,6 +310,8 @@ moeq_status mq_chunks_finish(struct mq_chunks *c, size_t chunk, uint32_t crc,
         line.weights = p.tensor->loss.weights;
         line.within = p.tensor->loss.within;
     }
+    if (c->output->journal_fd < 0) /* nothing is written */
+        return MOEQ_OK;
     omp_set_lock(&c->lock);
     const moeq_status status = put_line(c, &line, err);
     c->bytes += p.rows * p.tensor->entry->row_bytes;
@@ -320,6 +322,8 @@ moeq_status mq_chunks_finish(struct mq_chunks *c, size_t chunk, uint32_t crc,
 
 moeq_status mq_chunks_sync(struct mq_chunks *c, moeq_error *err)
 {
+    if (c->output->journal_fd < 0)
+        return MOEQ_OK;
     omp_set_lock(&c->lock);
     const bool due = begin_sync(c, true);
     omp_unset_lock(&c->lock);

@@ -6,7 +6,7 @@
  * the journal. No queue and no stages: threads that wait for the disk leave the processor to the
  * others.
  */
-#include "convert.h"
+#include "convert_int.h"
 
 #include "checked.h"
 #include "checksums.h"
@@ -38,6 +38,7 @@ struct job {
     const struct mq_context *context;
     const struct mq_plan *plan;
     struct mq_output output;
+    mq_place_fn *place; /* for what is encoded: mq_place_write, unless it is compared */
     struct mq_chunks table;
     struct mq_source_sums sums;
     atomic_size_t next; /* chunk, or tensor to be read again */
@@ -275,13 +276,13 @@ static moeq_status convert_rows(const struct job *job, const struct mq_plan_entr
         out = s->encoded;
     }
     *crc = 0;
-    MQ_TRY(mq_place_rows(&job->output, e, row, rows, out, mq_place_write, crc, err));
+    MQ_TRY(mq_place_rows(&job->output, e, row, rows, out, job->place, crc, err));
     if (is_plain_copy(e))
         MQ_TRY(mq_checksums_know(job->plan->view, t, row, rows, *crc, err));
     if (!(form & MQ_FORM_KV_B))
         return MOEQ_OK;
     encode_turned(job, e, rows, s);
-    return mq_place_turned(&job->output, e, row, rows, s->encoded, mq_place_write, crc, err);
+    return mq_place_turned(&job->output, e, row, rows, s->encoded, job->place, crc, err);
 }
 
 /* Chunks that are to be done, each in its turn: in the plan's order, or in the source's (source_sums.h). */
@@ -496,7 +497,7 @@ static moeq_status put_chunk(struct job *job, const struct mq_chunked *t, uint32
     struct mq_loss loss;
     uint32_t crc = 0;
     MQ_TRY(loss_of_put(job, &p, rows, s, &loss, err));
-    MQ_TRY(mq_place_rows(&job->output, t->entry, p.row, p.rows, rows, mq_place_write, &crc, err));
+    MQ_TRY(mq_place_rows(&job->output, t->entry, p.row, p.rows, rows, job->place, &crc, err));
     return finish_chunk(job, t->first + k, crc, &loss, err);
 }
 
@@ -619,6 +620,8 @@ static moeq_status check_sources(const struct job *job, moeq_error *err)
 static void job_begin(struct job *job)
 {
     job->output.journal_fd = -1;
+    if (!job->place)
+        job->place = mq_place_write;
     omp_init_lock(&job->lock);
     atomic_init(&job->next, 0);
     atomic_init(&job->counting, job->scan);
@@ -761,6 +764,42 @@ moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *p
     for (size_t i = 0; i < plan->files_count; i++)
         result->bytes_written += job.output.files[i].bytes;
 out:
+    job_end(&job);
+    return status;
+}
+
+moeq_status mq_convert_compare(const struct mq_context *context, const struct mq_plan *plan,
+                               const struct mq_convert_encoder *encoder,
+                               struct mq_output_file *files, mq_place_fn *place, const bool *skip,
+                               struct mq_losses *losses, moeq_error *err)
+{
+    struct job job = {.context = context,
+                      .plan = plan,
+                      .failed = {.err = err},
+                      .allow_loss = true,
+                      .place = place,
+                      .phase = "compare"};
+    moeq_status status = MOEQ_OK;
+    unsigned threads = 1;
+    job_begin(&job);
+    job.output.files = files;
+    MQ_TRY_OUT(plan_memory(&job, err));
+    MQ_TRY_OUT(choose_threads(&job, &threads, err));
+    for (size_t i = 0; i < job.table.count; i++)
+        job.table.skip[i] = skip[mq_chunk_place(&job.table, i).tensor->entry - plan->entries];
+    MQ_TRY_OUT(run_encoder(&job, encoder, err));
+    MQ_TRY_OUT(mq_source_sums_begin(&job.sums, &job.table, err));
+    MQ_TRY_OUT(run(&job, threads));
+    if (job.refused) {
+        status = mq_nonfinite_refuse(plan, job.found, err);
+        goto out;
+    }
+    MQ_TRY_OUT(mq_source_sums_finish(&job.sums, context, err));
+    MQ_TRY_OUT(list_losses(&job, err));
+    MQ_TRY_OUT(mq_view_check_unchanged(plan->view, err));
+    *losses = job.losses;
+out:
+    job.output.files = NULL; /* the caller's */
     job_end(&job);
     return status;
 }

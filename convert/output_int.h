@@ -8,7 +8,10 @@
 
 #include <limits.h>
 
+struct mq_differences; /* (against.c) */
+
 struct mq_output_file {
+    struct mq_differences *differences; /* where it is only compared; otherwise NULL */
     int fd; /* -1 where closed */
     uint64_t bytes;
     char path[PATH_MAX], part[PATH_MAX];

@@ -469,9 +469,15 @@ moeq_status mq_gguf_read(const char *path, struct mq_arena *arena, struct mq_ggu
 moeq_status mq_gguf_parse(const char *path, const void *bytes, size_t n, struct mq_arena *arena,
                           struct mq_gguf *gguf, moeq_error *err)
 {
+    return mq_gguf_parse_header(path, bytes, n, n, arena, gguf, err);
+}
+
+moeq_status mq_gguf_parse_header(const char *path, const void *bytes, size_t n, uint64_t size_bytes,
+                                 struct mq_arena *arena, struct mq_gguf *gguf, moeq_error *err)
+{
     struct cursor c = {.gguf = gguf, .arena = arena, .err = err, .have = n, .capacity = n};
     memset(gguf, 0, sizeof *gguf);
-    gguf->file = (struct mq_file){.fd = -1, .size_bytes = n, .path = strdup(path)};
+    gguf->file = (struct mq_file){.fd = -1, .size_bytes = size_bytes, .path = strdup(path)};
     gguf->header = malloc(n + 1);
     if (!gguf->file.path || !gguf->header)
         return mq_fail_memory(err, "reading metadata");

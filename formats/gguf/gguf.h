@@ -62,6 +62,9 @@ moeq_status mq_gguf_read(const char *path, struct mq_arena *arena, struct mq_ggu
  * failure. */
 moeq_status mq_gguf_parse(const char *path, const void *bytes, size_t n, struct mq_arena *arena,
                           struct mq_gguf *gguf, moeq_error *err);
+/* The same of the header alone of a file of size_bytes. */
+moeq_status mq_gguf_parse_header(const char *path, const void *bytes, size_t n, uint64_t size_bytes,
+                                 struct mq_arena *arena, struct mq_gguf *gguf, moeq_error *err);
 void mq_gguf_close(struct mq_gguf *gguf);
 
 /* By name; NULL if there is none. */
