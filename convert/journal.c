@@ -56,18 +56,18 @@ void mq_journal_put(struct mq_buffer *text, const struct mq_journal_line *l)
     mq_buffer_append(text, line, LINE);
 }
 
-/* The first line is synced before anything else is written (output.c): a power cut may leave zeros in its place. */
-static bool is_first_line_of_zeros(const char *text, size_t size)
+/* What a power cut leaves of a journal that had not come to the disk. */
+static bool is_all_zeros(const char *text, size_t size)
 {
     size_t zeros = 0;
     while (zeros < size && !text[zeros])
         zeros++;
-    return size && zeros == size && size < FIRST;
+    return size && zeros == size;
 }
 
 bool mq_journal_is(const char *text, size_t size)
 {
-    if (is_first_line_of_zeros(text, size))
+    if (is_all_zeros(text, size))
         return true;
     return size >= sizeof MAGIC - 1 && memcmp(text, MAGIC, sizeof MAGIC - 1) == 0;
 }

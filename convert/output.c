@@ -201,13 +201,10 @@ static moeq_status start_journal(const struct mq_plan *plan, struct mq_output *o
     struct mq_buffer text = {0};
     mq_journal_begin(&text, mq_output_identity(plan));
     o->journal_bytes = 0;
-    moeq_status status = mq_output_note(o, &text, err);
+    const moeq_status status = mq_output_note(o, &text, err);
     o->synced_bytes = o->journal_bytes;
     mq_buffer_free(&text);
-    /* Before a part takes its size: else a power cut leaves one that nothing says is ours. */
-    if (status == MOEQ_OK && MQ_AGAIN(fdatasync(o->journal_fd)) != 0)
-        status = mq_fail_errno(err, o->journal, "cannot sync");
-    return status == MOEQ_OK ? mq_sync_folder_of(o->journal, err) : status;
+    return status;
 }
 
 void mq_output_discard(const struct mq_output *o)

@@ -16,7 +16,7 @@ import injection
 from injection import ALL, COMMANDS, KINDS, Place, empty, files_of
 
 WORKERS = 2
-MANY = 3000 # allocations: then, or sanitized, the first and the last of each stack they are called with
+MANY = 500 # allocations: then, or sanitized, the first and the last of each stack they are called with
 PER_KIND = 3 # of a sample: of each kind of call of each command
 
 # Calls that may fail without harm: kind, what the mark says of it, why.
@@ -111,7 +111,8 @@ def again(place, run, reference, folder, left):
     if not left or left == {run.command.final: OLD} or left == reference["files"]:
         return ""
     if run.command.final in left and not run.old: # complete all the same
-        (folder / run.command.final).unlink()
+        for name in reference["files"]:
+            (folder / name).unlink()
     done = place.run(run.arguments(), folder)
     if done.returncode != 0:
         return f"then: {done.stderr} (of {list(left)})"

@@ -2,9 +2,10 @@
 """Usage: power_cuts.py MOEQ SOURCE_DIR WORK_DIR SHIM
 
 Power cuts: what a command writes, syncs and names is logged (fault_shim.c), and the disk made as it may be found after the
-cut: of what was not synced each page is there, is zeros, or is what was there before; sizes are the old or the new ones; names
+cut: of what was not synced each page is there, or is what was there before (zeros, where nothing was); sizes are the old or the new ones; names
 are those of some moment since the folder's last sync. A final name then stands for nothing, the earlier file, or all of the new
-one; and the same command goes on from there to the reference's bytes. 50 cuts a command with MOEQ_TEST_ALL, otherwise a few."""
+one; and the same command goes on from there to the reference's bytes, or says that what it finds may be someone else's, and what to
+do: of a part whose journal never came to the disk. 50 cuts a command with MOEQ_TEST_ALL, otherwise a few."""
 import random
 import struct
 import sys
@@ -16,6 +17,7 @@ CUTS = 50 if ALL else 4
 WORKERS = 2
 PAGE = 4096
 EVENT = struct.Struct("IIIIQQQ") # fault_shim.c's struct event
+FOREIGN = "exists already and is no conversion that was interrupted; remove it, or give --force to replace it"
 O_CREAT = 0o100
 WHICH = ["convert", "shards", "calibrated convert", "export", "record", "calibrate"]
 
@@ -38,14 +40,12 @@ class File:
         self.safe = bytearray() # as of the last sync
 
     def after_cut(self, draw):
-        """Size and pages of one time or the other; a page that is in neither is zeros."""
+        """Size and pages of one time or the other; what is in neither is zeros."""
         size = draw.choice([len(self.now), len(self.safe)])
         found = bytearray(size)
         for at in range(0, size, PAGE):
             end = min(at + PAGE, size)
-            page = draw.choice([self.now, self.safe, b""])[at:end]
-            synced = self.now[at:end] == self.safe[at:end]
-            found[at:end] = (self.now[at:end] if synced else page).ljust(end - at, b"\0")
+            found[at:end] = draw.choice([self.now, self.safe])[at:end].ljust(end - at, b"\0")
         return bytes(found)
 
 
@@ -105,8 +105,11 @@ def cut(place, command, events, reference, seed):
         return f"cut {seed} after event {when}: {command.final} and not the others"
     left = list(files_of(folder))
     if final is not None: # done, but for what is to be removed
-        (folder / command.final).unlink()
+        for name in reference:
+            (folder / name).unlink()
     done = place.run(command.arguments, folder)
+    if done.returncode == 1 and FOREIGN in done.stderr:
+        done = place.run(command.arguments + command.force, folder)
     if done.returncode != 0:
         return f"cut {seed} after event {when} of {len(events)}, {left}: {done.stderr}"
     if files_of(folder) != reference:
