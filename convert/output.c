@@ -21,7 +21,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -162,37 +161,17 @@ uint32_t mq_output_identity(const struct mq_plan *plan)
 
 /* ---- opening ---- */
 
-static moeq_status reserve_file(const struct mq_output_file *f, moeq_error *err)
-{
-    if (MQ_AGAIN(fallocate(f->fd, 0, 0, (off_t)f->bytes)) == 0)
-        return MOEQ_OK;
-    if (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL)
-        return mq_fail_errno(err, f->part, "cannot reserve the output's size");
-    /* A file system that cannot reserve: then at least the size is right and the gaps are zero. */
-    if (MQ_AGAIN(ftruncate(f->fd, (off_t)f->bytes)) != 0)
-        return mq_fail_errno(err, f->part, "cannot set the output's size");
-    return MOEQ_OK;
-}
-
 static moeq_status reserve(struct mq_output *o, moeq_error *err)
 {
     uint64_t need = 0;
-    struct statvfs fs;
     for (size_t i = 0; i < o->files_count; i++)
         need += o->files[i].bytes;
     for (size_t i = 0; i < o->files_count; i++)
         if (MQ_AGAIN(ftruncate(o->files[i].fd, 0)) != 0) /* what parts of another plan take is free space */
             return mq_fail_errno(err, o->files[i].part, "cannot empty");
-    if (fstatvfs(o->files[0].fd, &fs) == 0) {
-        const uint64_t available = (uint64_t)fs.f_bavail * fs.f_frsize;
-        if (available < need)
-            return mq_fail_file(err, MOEQ_NO_SPACE, o->files[0].path,
-                                "needs %.2f GiB (%" PRIu64
-                                " bytes), the disk has %.2f GiB (%" PRIu64 ") free",
-                                (double)need / 0x1p30, need, (double)available / 0x1p30, available);
-    }
+    MQ_TRY(mq_check_room(o->files[0].fd, o->files[0].path, need, err));
     for (size_t i = 0; i < o->files_count; i++)
-        MQ_TRY(reserve_file(&o->files[i], err));
+        MQ_TRY(mq_reserve(o->files[i].fd, o->files[i].part, o->files[i].bytes, err));
     return MOEQ_OK;
 }
 

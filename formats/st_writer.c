@@ -70,18 +70,6 @@ void mq_st_header_end(struct mq_buffer *b, size_t alignment)
         b->data[i] = (char)((uint64_t)(b->size - 8) >> (8 * i));
 }
 
-static moeq_status reserve(const struct mq_st_writer *w, moeq_error *err)
-{
-    const struct mq_new_file *f = &w->file;
-    if (MQ_AGAIN(fallocate(f->fd, 0, 0, (off_t)w->file_bytes)) == 0)
-        return MOEQ_OK;
-    if (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL)
-        return mq_fail_errno(err, f->part, "cannot reserve the file's size");
-    if (MQ_AGAIN(ftruncate(f->fd, (off_t)w->file_bytes)) != 0)
-        return mq_fail_errno(err, f->part, "cannot set the file's size");
-    return MOEQ_OK;
-}
-
 moeq_status mq_st_writer_open_raw(struct mq_st_writer *w, const char *path, const void *header,
                                   uint64_t header_bytes, uint64_t file_bytes, mode_t mode,
                                   moeq_error *err)
@@ -89,7 +77,9 @@ moeq_status mq_st_writer_open_raw(struct mq_st_writer *w, const char *path, cons
     memset(w, 0, sizeof *w);
     w->file_bytes = file_bytes;
     MQ_TRY(mq_new_file_open_mode(&w->file, path, mode, err));
-    moeq_status status = reserve(w, err);
+    moeq_status status = mq_check_room(w->file.fd, path, file_bytes, err);
+    if (status == MOEQ_OK)
+        status = mq_reserve(w->file.fd, w->file.part, file_bytes, err);
     if (status == MOEQ_OK)
         status = mq_write_at(w->file.fd, w->file.part, 0, header, header_bytes, err);
     if (status != MOEQ_OK)

@@ -14,6 +14,7 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,6 +25,32 @@ moeq_status mq_copy_permissions(int fd, const char *path, moeq_error *err)
     if (is_there ? fchmod(fd, st.st_mode & 07777) == 0 : errno == ENOENT)
         return MOEQ_OK;
     return mq_fail_errno(err, path, "cannot keep its permissions");
+}
+
+moeq_status mq_check_room(int fd, const char *path, uint64_t bytes, moeq_error *err)
+{
+    struct statvfs fs;
+    if (fstatvfs(fd, &fs) != 0)
+        return MOEQ_OK; /* reserving says that there is no room */
+    const uint64_t available = (uint64_t)fs.f_bavail * fs.f_frsize;
+    if (available >= bytes)
+        return MOEQ_OK;
+    return mq_fail_file(err, MOEQ_NO_SPACE, path,
+                        "needs %.2f GiB (%" PRIu64 " bytes), the disk has %.2f GiB (%" PRIu64
+                        ") free",
+                        (double)bytes / 0x1p30, bytes, (double)available / 0x1p30, available);
+}
+
+moeq_status mq_reserve(int fd, const char *path, uint64_t bytes, moeq_error *err)
+{
+    if (MQ_AGAIN(fallocate(fd, 0, 0, (off_t)bytes)) == 0)
+        return MOEQ_OK;
+    if (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL)
+        return mq_fail_errno(err, path, "cannot reserve the output's size");
+    /* A file system that cannot reserve: then at least the size is right and the gaps are zero. */
+    if (MQ_AGAIN(ftruncate(fd, (off_t)bytes)) != 0)
+        return mq_fail_errno(err, path, "cannot set the output's size");
+    return MOEQ_OK;
 }
 
 static uint64_t random_number(void)

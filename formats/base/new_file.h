@@ -34,6 +34,10 @@ moeq_status mq_new_file_finish(struct mq_new_file *file, moeq_error *err);
 /* Gives up an unfinished file and removes it; after finish, or twice, it does nothing. */
 void mq_new_file_abort(struct mq_new_file *file);
 
+/* Fails if the disk that a file is on has not so much room; then takes it. `path` names the file in errors. */
+moeq_status mq_check_room(int fd, const char *path, uint64_t bytes, moeq_error *err);
+moeq_status mq_reserve(int fd, const char *path, uint64_t bytes, moeq_error *err);
+
 /* Gives an open file the permissions of the one at `path`, which it is to replace, if there is. */
 moeq_status mq_copy_permissions(int fd, const char *path, moeq_error *err);
 

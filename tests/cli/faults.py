@@ -131,10 +131,13 @@ def symbols(place, text):
     return re.sub(r"(^/.* [0-9a-f]+ .*$\n?)+", "", text, flags=re.M) + "  < " + " < ".join(names[:-1])
 
 
-def sample(count):
-    """All of 1...count, or some: the first, the last, and between."""
-    if ALL or count <= PER_KIND:
+def sample(place, kind, count):
+    """All of 1...count, or some: the first, the last, and between. Sanitized programs are slow: what they are to find, what is
+    lost when an error unwinds, is deep in the work."""
+    if ALL or count == 0:
         return range(1, count + 1)
+    if place.sanitized:
+        return {"memory": [2 * count // 3, 9 * count // 10], "pread": [count], "pwrite": [count // 2 + 1]}.get(kind, [])
     return sorted({1 + i * (count - 1) // (PER_KIND - 1) for i in range(PER_KIND)})
 
 
@@ -162,7 +165,7 @@ def single_faults(place, found):
             many = ALL and kind == "memory" and (place.sanitized or count > MANY)
             folder = place.work / "sites.out"
             empty(folder)
-            for n in place.sites(command, folder) if many else sample(count):
+            for n in place.sites(command, folder) if many else sample(place, kind, count):
                 old = bool(command.final) and n % 2 == 0
                 runs.append(Run(command, kind, n, errno.EIO, old))
                 if ALL and command.final and kind != "memory":
@@ -199,25 +202,18 @@ def good_modes(place, command, reference):
 def main():
     place = Place(sys.argv)
     found = references(place)
-    runs = single_faults(place, found) + full_disks(found)
+    few = place.sanitized and not ALL
+    runs = single_faults(place, found) + ([] if few else full_disks(found))
     wrong, reached = [], {}
-    for command in COMMANDS:
+    for command in COMMANDS[:1] if few else COMMANDS:
         for failure in good_modes(place, command, found[command.name]):
             print(f"FAIL: {failure}")
             wrong.append(failure)
 
     def one(item):
         i, run = item
-        folder = place.work / f"run{i % 1000}"
-        try:
-            result = judge(place, run, found[run.command.name], folder)
-        except Exception as e:
-            result = repr(e)
-        return run, result
+        return run, judge(place, run, found[run.command.name], place.work / f"run{i % 1000}")
 
-    only = os.environ.get("ONLY")
-    if only:
-        runs = [r for r in runs if re.search(only, str(r))]
     with ThreadPoolExecutor(WORKERS) as pool:
         for run, result in pool.map(one, enumerate(runs)):
             key = (run.command.name, run.kind)

@@ -121,7 +121,8 @@ def cut(place, command, events, reference, seed):
 def main():
     place = Place(sys.argv)
     failures = cuts = 0
-    for number, command in enumerate(c for c in COMMANDS if c.name in WHICH):
+    which = ["convert"] if place.sanitized and not ALL else WHICH
+    for number, command in enumerate(c for c in COMMANDS if c.name in which):
         folder, log = place.work / "logged", place.work / "log"
         empty(folder)
         log.unlink(missing_ok=True)
