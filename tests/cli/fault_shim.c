@@ -50,6 +50,7 @@ static enum { ONCE, FROM, KILL, SHORT, AGAIN } mode;
 static atomic_long calls, own_counts[KINDS], *counts = own_counts;
 /* Of the shim itself: its own calls are not counted. (Not found through __tls_get_addr, which AddressSanitizer has taken before
  * it is ready.) */
+static _Thread_local const char *within __attribute__((tls_model("initial-exec")));
 static _Thread_local int inside __attribute__((tls_model("initial-exec")));
 
 static unsigned bits_of(const char *names)
@@ -114,7 +115,10 @@ static void leave_mark(const char *call, const char *path, int fd)
     void *frames[FRAMES];
     if (!mark)
         return;
-    size_t n = (size_t)snprintf(text, sizeof text, "%s %s\n", call, path ? path : fd >= 0 ? name_of(fd, name) : "");
+    size_t n = (size_t)snprintf(text, sizeof text, "%s %s\n", call, path      ? path
+                                                                       : fd >= 0 ? name_of(fd, name)
+                                                                       : within  ? within
+                                                                                 : "");
     const int found = backtrace(frames, FRAMES);
     for (int i = 2; i < found; i++) {
         Dl_info info;
@@ -273,12 +277,20 @@ TRANSFER(pwrite64, PWRITE, ssize_t, (int fd, const void *b, size_t n, off64_t at
 
 /* ---- the others ---- */
 
+/* Which of these the thread is in: what they allocate is theirs. */
+static void leave(const char *const *before)
+{
+    within = *before;
+}
+
 #define OTHER(type, failure, name, kind, path, fd, parameters, ...) \
     type name parameters                                            \
     {                                                               \
         static type(*real) parameters;                              \
         if (fails_at(kind, #name, path, fd))                        \
             return failure;                                         \
+        const char *before __attribute__((cleanup(leave))) = within; \
+        within = #name;                                             \
         __VA_ARGS__;                                                \
     }
 

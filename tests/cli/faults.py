@@ -23,7 +23,7 @@ PER_KIND = 3 # of a sample: of each kind of call of each command
 HARMLESS = [
     ("memory", "_IO_file_doallocate", "stdio goes on without a buffer of its own"),
     ("memory", "libpcre2", "it goes on without its compiler and the stack for that"),
-    ("memory", r"\b(fopen|opendir)\b", "facts of the machine; what killed runs may have left"),
+    ("memory", "^[a-z_]+ (fopen|opendir)$", "facts of the machine; what killed runs may have left"),
     ("close", "", "of files that were read, folders, and outputs that were synced before: nothing hangs on it"),
     ("mmap", "", "PCRE2 goes on without its compiler, and libc with what else it has"),
     ("open", "/(proc|sys|dev)/", "facts of the machine: what is not known is asked elsewhere, or not said"),
