@@ -82,8 +82,7 @@ static moeq_status write_file(const char *path, const struct header *h, const vo
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, "path is too long");
     if (is_ours(name))
         unlink(name);
-    const int fd =
-        MQ_AGAIN(open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    const int fd = MQ_AGAIN(open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (fd < 0)
         return mq_fail_errno(err, name, "cannot create");
     moeq_status status = mq_write_at(fd, name, 0, h, sizeof *h, err);

@@ -167,7 +167,8 @@ static moeq_status reserve(struct mq_output *o, moeq_error *err)
     for (size_t i = 0; i < o->files_count; i++)
         need += o->files[i].bytes;
     for (size_t i = 0; i < o->files_count; i++)
-        if (MQ_AGAIN(ftruncate(o->files[i].fd, 0)) != 0) /* what parts of another plan take is free space */
+        /* What parts of another plan take is free space. */
+        if (MQ_AGAIN(ftruncate(o->files[i].fd, 0)) != 0)
             return mq_fail_errno(err, o->files[i].part, "cannot empty");
     MQ_TRY(mq_check_room(o->files[0].fd, o->files[0].path, need, err));
     for (size_t i = 0; i < o->files_count; i++)
@@ -240,8 +241,7 @@ static moeq_status start_afresh(const struct mq_plan *plan, const char *output, 
                                 moeq_error *err)
 {
     /* The journal first: a part that is being emptied must not look finished. */
-    moeq_status status =
-        MQ_AGAIN(ftruncate(o->journal_fd, 0)) == 0
+    moeq_status status = MQ_AGAIN(ftruncate(o->journal_fd, 0)) == 0
                              ? MOEQ_OK
                              : mq_fail_errno(err, o->journal, "cannot empty");
     mq_kept_states_remove(o->states);
@@ -430,8 +430,7 @@ static moeq_status open_locked(const struct mq_plan *plan, const struct mq_conve
     size_t journal_bytes;
     /* The run that held the lock before may have finished since mq_output_check. */
     MQ_TRY(check_replaceable(o->files[0].path, options->replace, err));
-    o->journal_fd =
-        MQ_AGAIN(open(o->journal, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666));
+    o->journal_fd = MQ_AGAIN(open(o->journal, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666));
     if (o->journal_fd < 0 && errno == ELOOP)
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, o->journal,
                             "is a symbolic link, where the journal would be: remove it");
@@ -507,9 +506,8 @@ static moeq_status sync_all(const struct mq_output *o, moeq_error *err)
     for (size_t i = 0; i < o->files_count; i++)
         if (MQ_AGAIN(fdatasync(o->files[i].fd)) != 0)
             return mq_fail_errno(err, o->files[i].part, "cannot sync");
-    return MQ_AGAIN(fdatasync(o->journal_fd)) == 0
-               ? MOEQ_OK
-               : mq_fail_errno(err, o->journal, "cannot sync");
+    return MQ_AGAIN(fdatasync(o->journal_fd)) == 0 ? MOEQ_OK
+                                                   : mq_fail_errno(err, o->journal, "cannot sync");
 }
 
 moeq_status mq_output_sync(struct mq_output *o, uint64_t upto, moeq_error *err)

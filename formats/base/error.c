@@ -114,7 +114,8 @@ moeq_status mq_fail_errno(moeq_error *err, const char *path, const char *what)
         status = MOEQ_NO_MEMORY;
     return mq_fail_file(err, status, path, "%s: %s%s", what,
                         status == MOEQ_NO_MEMORY ? moeq_status_text(status) : strerror(e),
-                        status == MOEQ_NO_SPACE ? "; make room there, or write to another place" : "");
+                        status == MOEQ_NO_SPACE ? "; make room there, or write to another place"
+                                                : "");
 }
 
 moeq_status mq_fail_memory(moeq_error *err, const char *what)

@@ -64,13 +64,13 @@ moeq_status mq_write_at(int fd, const char *path, uint64_t offset, const void *b
 moeq_status mq_sync_folder_of(const char *path, moeq_error *err);
 
 /* A system call, made again as long as signals interrupt it (Ctrl-C comes as one). */
-#define MQ_AGAIN(call)                               \
-    __extension__({                                  \
-        int mq_result;                               \
-        do                                           \
-            mq_result = (call);                      \
-        while (mq_result < 0 && errno == EINTR);     \
-        mq_result;                                   \
+#define MQ_AGAIN(call)                           \
+    __extension__({                              \
+        int mq_result;                           \
+        do                                       \
+            mq_result = (call);                  \
+        while (mq_result < 0 && errno == EINTR); \
+        mq_result;                               \
     })
 
 enum mq_path_kind { MQ_PATH_ABSENT, MQ_PATH_FOLDER, MQ_PATH_FILE /* or a device, a pipe */ };

@@ -34,8 +34,8 @@ static const char *shown_name(const char *path)
 static moeq_status open_input(const char *path, int *fd, struct stat *st, moeq_error *err)
 {
     const char *name = shown_name(path);
-    *fd =
-        is_stdin(path) ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : MQ_AGAIN(open(path, O_RDONLY | O_CLOEXEC));
+    *fd = is_stdin(path) ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)
+                         : MQ_AGAIN(open(path, O_RDONLY | O_CLOEXEC));
     if (*fd < 0)
         return mq_fail_errno(err, name, "cannot open");
     moeq_status status = MOEQ_OK;
