@@ -69,7 +69,7 @@ struct mq_breakdown {
 void mq_breakdown_add(struct mq_breakdown *b, const struct mq_view *view,
                       const struct mq_tensor *tensor, const struct mq_level *level, uint64_t bytes);
 void mq_breakdown_print(const struct mq_breakdown *b);
-cJSON *mq_breakdown_json(struct mq_json_tree *tree, const struct mq_breakdown *b);
+cJSON *mq_breakdown_json(struct mq_json_tree *b, const struct mq_breakdown *sizes);
 
 /* Hyper-parameters, and what mq_view_put_json has. */
 void mq_model_put_json(struct mq_json_tree *tree, cJSON *object, const struct mq_view *view);
