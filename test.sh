@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # test.sh: builds moeq and runs every test: optimized, then under AddressSanitizer and UBSan, where
-# the longest tests run a sample of their cases. ./test.sh --all: all cases there too.
+# the longest tests run a sample of their cases. ./test.sh --all: all cases there too, then static analysis
+# (scripts/lint.sh), threads under ThreadSanitizer (scripts/tsan.sh) and the lines covered (scripts/coverage.sh).
 set -euo pipefail
 cd "$(dirname "$0")"
 case "${1:-}" in
@@ -35,6 +36,11 @@ for build in build build/asan; do
     echo "== Not run in $build:"
     echo "$lines"
 done
+if [ -n "${MOEQ_TEST_ALL:-}" ]; then
+    for check in lint tsan coverage; do
+        scripts/$check.sh || [ $? = 77 ] || status=1
+    done
+fi
 [ -n "${MOEQ_TEST_ALL:-}" ] ||
     echo "== The sanitizers' build ran samples of its longest tests; ./test.sh --all runs all of them."
 exit $status

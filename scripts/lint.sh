@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# lint.sh [--analyzer] [FOLDER...]: clang-tidy (.clang-tidy) and cppcheck (scripts/cppcheck.txt) over what is shipped, or over some of its
-# folders; exit code 1 on findings. Needs build/compile_commands.json, which cmake -S . -B build -G Ninja makes. All of it
+# lint.sh [--analyzer] [FOLDER...]: clang-tidy (.clang-tidy) and cppcheck (scripts/cppcheck.txt) over what is shipped, or over some
+# of its folders; exit code 1 on findings. Needs build/compile_commands.json, which cmake -S . -B build -G Ninja makes. All of it
 # takes minutes: ./test.sh --all runs it. --analyzer: with clang's static analyzer, whose findings are to be read
 # (.clang-tidy says why); that takes ten times as long.
 set -euo pipefail
