@@ -1,8 +1,9 @@
 /*
  * added_tokens.c: tokens that are found in the text before the model sees it.
  *
- * Of all matches the leftmost counts, of those the longest. A trie over the tokens' bytes finds
- * it; MQ_MAX_CONTENT bounds the walk from one position.
+ * Of all matches the leftmost counts, of those the longest. A trie over the tokens' bytes finds it. Where tokens are
+ * long and a text is all but full of them, walks from one position after the other would take as many steps a byte as
+ * tokens are long: then the rest of the text is looked through from behind (longest_starts.h).
  */
 #include "tokenizer_int.h"
 
@@ -145,7 +146,25 @@ static bool trie_add(struct mq_trie *trie, const char *text, size_t n, uint32_t 
     }
     if (n)
         trie->first[(unsigned char)text[0]] = true;
+    trie->longest = n > trie->longest ? n : trie->longest;
     return true;
+}
+
+/* A trie is done: tokens that are so long need more than walks. */
+static bool finish_trie(const struct mq_tokenizer *t, struct mq_trie *trie, bool normalized)
+{
+    enum { LONG = 32 };
+    if (trie->longest <= LONG)
+        return true;
+    for (size_t i = 0; i < t->added_count; i++) {
+        const struct mq_added_token *a = &t->added[i];
+        const struct mq_token *token = &t->tokens[a->id]; /* in its normalized form */
+        if (a->normalized == normalized &&
+            !mq_longest_starts_add(&trie->starts, normalized ? token->text : a->content.data,
+                                   normalized ? token->size : a->content.size))
+            return false;
+    }
+    return mq_longest_starts_finish(&trie->starts);
 }
 
 /*
@@ -184,6 +203,7 @@ moeq_status mq_added_tokens_build(struct mq_load *load)
             t->tokens[token->id].size = (uint32_t)text.size;
         }
     }
+    ok = ok && finish_trie(t, &t->raw, false) && finish_trie(t, &t->normalized, true);
     for (size_t i = 0; i < t->vocab_size && ok && specials.count; i++) {
         struct mq_token *token = &t->tokens[i];
         uint32_t unused;
@@ -204,14 +224,17 @@ void mq_added_tokens_free(struct mq_tokenizer *tokenizer)
     mq_strmap_free(&tokenizer->added_ids);
     mq_pair_map_free(&tokenizer->raw.edges);
     mq_pair_map_free(&tokenizer->normalized.edges);
+    mq_longest_starts_free(&tokenizer->raw.starts);
+    mq_longest_starts_free(&tokenizer->normalized.starts);
 }
 
 /* The longest token at `text`: its length and index; 0 if there is none. */
-static size_t longest_match(const struct mq_trie *trie, const char *text, size_t n, uint32_t *index)
+static size_t longest_match(const struct mq_trie *trie, const char *text, size_t n, uint32_t *index,
+                            size_t *steps)
 {
     size_t length = 0;
     uint32_t node = 0;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++, ++*steps) {
         const struct mq_pair_value *edge =
             mq_pair_map_get(&trie->edges, node, (unsigned char)text[i]);
         if (!edge)
@@ -223,6 +246,32 @@ static size_t longest_match(const struct mq_trie *trie, const char *text, size_t
         }
     }
     return length;
+}
+
+/* Looks through the rest of a text, where walks have taken more steps than that will. Without memory walks go on. */
+static void look_from_behind(const struct mq_trie *trie, const char *text, size_t n,
+                             struct mq_added_scan *scan)
+{
+    enum { STEPS_A_BYTE = 8, STEPS_FREE = 4096 };
+    if (scan->lengths || !trie->starts.count || scan->steps < STEPS_FREE + STEPS_A_BYTE * scan->at)
+        return;
+    scan->lengths = malloc((n - scan->at) * sizeof *scan->lengths);
+    scan->lengths_from = scan->at;
+    scan->steps = 0;
+    if (scan->lengths)
+        mq_longest_starts_find(&trie->starts, text + scan->at, n - scan->at, scan->lengths);
+}
+
+/* The longest token at scan->at. */
+static size_t match_at(const struct mq_trie *trie, const char *text, size_t n,
+                       struct mq_added_scan *scan, uint32_t *index)
+{
+    size_t most = n - scan->at;
+    if (!trie->first[(unsigned char)text[scan->at]])
+        return 0;
+    if (scan->lengths)
+        most = scan->lengths[scan->at - scan->lengths_from];
+    return longest_match(trie, text + scan->at, most, index, &scan->steps);
 }
 
 /* single_word: true if neither neighbour is a word character. */
@@ -284,9 +333,8 @@ bool mq_added_tokens_next(const struct mq_tokenizer *tokenizer, const struct mq_
     while (scan->at < n) {
         uint32_t index = 0;
         const size_t at = scan->at;
-        const size_t length = trie->first[(unsigned char)text[at]]
-                                  ? longest_match(trie, text + at, n - at, &index)
-                                  : 0;
+        look_from_behind(trie, text, n, scan);
+        const size_t length = match_at(trie, text, n, scan, &index);
         if (!length) {
             scan->at++;
             continue;

@@ -12,6 +12,8 @@
 
 #include "error.h"
 
+#include <stdlib.h>
+
 /* What one call needs besides the tokenizer, which it must not change. The buffers are reused from
  * segment to segment. */
 struct encoder {
@@ -53,24 +55,16 @@ static moeq_status encode_words(struct encoder *e, const char *text, size_t n, s
     return MOEQ_OK;
 }
 
-/* A segment of the input as it is. at_start: it starts at offset 0 of the input. */
-static moeq_status encode_segment(struct encoder *e, const char *text, size_t n, bool at_start)
+/* Normalized text: the added tokens that are found only now, and what is between. */
+static moeq_status encode_normalized(struct encoder *e, size_t origin, struct mq_added_scan *scan)
 {
-    mq_buffer_clear(&e->segment);
-    mq_buffer_append(&e->segment, text, n);
-    if (!mq_buffer_ok(&e->segment))
-        return mq_fail_memory(e->err, "encoding text");
-    size_t origin;
-    MQ_TRY(mq_normalize(e->tokenizer, e->matcher, at_start, &e->segment, &e->scratch, &origin,
-                        e->err));
     const char *s = e->segment.data;
     const size_t size = e->segment.size;
-    struct mq_added_scan scan = {0};
     for (;;) {
-        const size_t done = scan.done;
+        const size_t done = scan->done;
         struct mq_added_match match = {size, size, 0};
         const bool found =
-            mq_added_tokens_next(e->tokenizer, &e->tokenizer->normalized, s, size, &scan, &match);
+            mq_added_tokens_next(e->tokenizer, &e->tokenizer->normalized, s, size, scan, &match);
         if (done < match.start)
             MQ_TRY(
                 encode_words(e, s + done, match.start - done, done < origin ? origin - done : 0));
@@ -81,14 +75,30 @@ static moeq_status encode_segment(struct encoder *e, const char *text, size_t n,
     }
 }
 
-static moeq_status encode_text(struct encoder *e, const char *text, size_t n)
+/* A segment of the input as it is. at_start: it starts at offset 0 of the input. */
+static moeq_status encode_segment(struct encoder *e, const char *text, size_t n, bool at_start)
 {
+    mq_buffer_clear(&e->segment);
+    mq_buffer_append(&e->segment, text, n);
+    if (!mq_buffer_ok(&e->segment))
+        return mq_fail_memory(e->err, "encoding text");
+    size_t origin;
+    MQ_TRY(mq_normalize(e->tokenizer, e->matcher, at_start, &e->segment, &e->scratch, &origin,
+                        e->err));
     struct mq_added_scan scan = {0};
+    const moeq_status status = encode_normalized(e, origin, &scan);
+    free(scan.lengths);
+    return status;
+}
+
+static moeq_status encode_scanned(struct encoder *e, const char *text, size_t n,
+                                  struct mq_added_scan *scan)
+{
     for (;;) {
-        const size_t done = scan.done;
+        const size_t done = scan->done;
         struct mq_added_match match = {n, n, 0};
         const bool found =
-            mq_added_tokens_next(e->tokenizer, &e->tokenizer->raw, text, n, &scan, &match);
+            mq_added_tokens_next(e->tokenizer, &e->tokenizer->raw, text, n, scan, &match);
         if (done < match.start)
             MQ_TRY(encode_segment(e, text + done, match.start - done, done == 0));
         if (!found)
@@ -96,6 +106,14 @@ static moeq_status encode_text(struct encoder *e, const char *text, size_t n)
         if (!mq_ids_push(e->ids, (int32_t)match.id))
             return mq_fail_memory(e->err, "encoding text");
     }
+}
+
+static moeq_status encode_text(struct encoder *e, const char *text, size_t n)
+{
+    struct mq_added_scan scan = {0};
+    const moeq_status status = encode_scanned(e, text, n, &scan);
+    free(scan.lengths);
+    return status;
 }
 
 static moeq_status check_text(const char *text, size_t n, moeq_error *err)

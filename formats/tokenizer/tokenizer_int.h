@@ -8,6 +8,7 @@
 #ifndef MQ_TOKENIZER_INT_H
 #define MQ_TOKENIZER_INT_H
 
+#include "longest_starts.h"
 #include "tokenizer.h"
 
 #include "arena.h"
@@ -130,6 +131,8 @@ struct mq_trie {
     struct mq_pair_map edges; /* (node, byte) -> (node, 1 + index of the token ending there or 0) */
     uint32_t nodes;
     bool first[256]; /* the root has an edge */
+    size_t longest;  /* token's bytes */
+    struct mq_longest_starts starts; /* where that is long */
 };
 
 /* model.c. SPM: of a SentencePiece model, see scored.h. */
@@ -232,6 +235,10 @@ struct mq_added_scan {
     size_t at;         /* matching goes on here */
     size_t done;       /* the end of the last match */
     size_t spaces_end; /* of the white space behind the last token that takes it in */
+    size_t steps;      /* of walks along the trie, all together */
+    /* Those took too many: the length of the longest token at each place from `lengths_from` on; to be freed. */
+    uint32_t *lengths;
+    size_t lengths_from;
 };
 /* The next added token in a text, false at the end. */
 bool mq_added_tokens_next(const struct mq_tokenizer *tokenizer, const struct mq_trie *trie,

@@ -211,6 +211,41 @@ START_TEST(texts_of_all_kinds)
 }
 END_TEST
 
+/* Long added tokens of which a text has all but the end, everywhere. */
+START_TEST(long_added_tokens)
+{
+    enum { LENGTH = 1000, TOKENS = 12 };
+    for (int normalized = 0; normalized < 2; normalized++) {
+        struct mq_buffer json = {0};
+        struct mq_tokenizer *t;
+        moeq_error err = {0};
+        mq_buffer_puts(&json, "{\"version\":\"1.0\",\"added_tokens\":[");
+        for (int i = 0; i < TOKENS; i++) {
+            mq_buffer_printf(&json, "%s{\"id\":%d,\"content\":\"", i ? "," : "", 9 + i);
+            for (int k = 0; k < LENGTH - 80 * i; k++)
+                mq_buffer_puts(&json, i == TOKENS - 1 ? k % 2 ? "a" : "b" : "a");
+            mq_buffer_printf(&json,
+                             "b\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,"
+                             "\"normalized\":%s,\"special\":false}",
+                             normalized ? "true" : "false");
+        }
+        mq_buffer_puts(&json, "],\"normalizer\":null,\"pre_tokenizer\":null,\"post_processor\":null,"
+                              "\"decoder\":null,\"model\":" BPE "}");
+        ck_assert_ok(mq_tokenizer_load(json.data, json.size, "t.json", &t, &err));
+        mq_buffer_free(&json);
+        for (size_t k = 0; k < 3; k++) {
+            static const char *const units[] = {"a", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab", "ab"};
+            enum { N = 40000 };
+            bool refused;
+            const uint64_t now = count(t, units[k], N, &refused);
+            ck_assert_msg(!refused && now < 300 * (uint64_t)N, "'%s': %llu steps a byte", units[k],
+                          (unsigned long long)now / N);
+        }
+        mq_tokenizer_free(t);
+    }
+}
+END_TEST
+
 /* Of n bytes quadratic expressions, and worse ones, may take a fixed budget and a multiple of n,
  * which is paid out of it by the characters passed, before the text is refused. */
 START_TEST(refusal_is_linear)
@@ -312,6 +347,7 @@ END_TEST
 static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, texts_of_all_kinds);
+    tcase_add_test(tests, long_added_tokens);
     tcase_add_test(tests, refusal_is_linear);
     tcase_add_test(tests, files_of_all_kinds);
 }
