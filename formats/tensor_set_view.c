@@ -150,10 +150,11 @@ static moeq_status fail_missing(const struct set_source *b, const struct mq_tens
         snprintf(why, sizeof why, ". There are %zu tensors: %s", set->count, there);
     else if (t->layer >= 0)
         list_layer(set, b->view->family, t, why, sizeof why);
-    return mq_fail_file(b->err, MOEQ_NOT_FOUND, b->view->path,
+    return mq_fail_about(b->err, name,
+                         mq_fail_file(b->err, MOEQ_NOT_FOUND, b->view->path,
                         "tensor '%s' is missing: a %s model of %u layers%s needs it%s", name,
                         b->view->family->name, b->view->hparams.layers,
-                        b->view->hparams.experts ? " with these experts" : "", why);
+                        b->view->hparams.experts ? " with these experts" : "", why));
 }
 
 /* Under its official name or, in a folder, one of the others that it goes by. */

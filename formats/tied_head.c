@@ -147,7 +147,8 @@ static moeq_status fail_without_head(const struct mq_view *view, const struct mq
     const bool scores = mq_tensor_set_find(set, "score.weight") != NULL;
     char other[600];
     describe_other(view, set, m, other, sizeof other);
-    return mq_fail_file(
+    return mq_fail_about(err, m->head_name,
+                         mq_fail_file(
         err, MOEQ_NOT_FOUND, view->path,
         "tensor '%s' is missing, and config.json does not tie it to the embeddings "
         "(tie_word_embeddings): Transformers would begin with random weights.%s%s",
@@ -157,7 +158,7 @@ static moeq_status fail_without_head(const struct mq_view *view, const struct mq
                : "",
         other[0] ? other
                  : " If the model was made with a tied head, --lm-head tied takes the embeddings "
-                   "for it");
+                   "for it"));
 }
 
 /* As Transformers 5: tied by the config unless both are stored and differ. */

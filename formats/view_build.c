@@ -67,10 +67,11 @@ static moeq_status add_tensor(struct builder *b, const struct mq_slot *slot, int
 
 moeq_status mq_view_fail_missing(const struct mq_view *view, const char *name, moeq_error *err)
 {
-    return mq_fail_file(err, MOEQ_NOT_FOUND, view->path,
+    return mq_fail_about(err, name,
+                         mq_fail_file(err, MOEQ_NOT_FOUND, view->path,
                         "tensor '%s' is missing: %s %s model of %u layers%s needs it", name,
                         strchr("aeiou", view->family->name[0]) ? "an" : "a", view->family->name,
-                        view->hparams.layers, view->hparams.experts ? " with these experts" : "");
+                        view->hparams.layers, view->hparams.experts ? " with these experts" : ""));
 }
 
 /* The slots of a class that are not of experts, in the order of the steps. */

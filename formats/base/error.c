@@ -102,6 +102,13 @@ moeq_status mq_fail_tensor(moeq_error *err, moeq_status status, const char *path
     return status;
 }
 
+moeq_status mq_fail_about(moeq_error *err, const char *tensor, moeq_status status)
+{
+    if (err && !err->tensor[0])
+        snprintf(err->tensor, sizeof err->tensor, "%s", tensor);
+    return status;
+}
+
 moeq_status mq_fail_errno(moeq_error *err, const char *path, const char *what)
 {
     const int e = errno;

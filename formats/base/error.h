@@ -25,6 +25,9 @@ moeq_status mq_fail_tensor_list(moeq_error *err, moeq_status status, const char 
                                 const char *tensor, uint64_t offset, const char *format,
                                 va_list args) __attribute__((format(printf, 6, 0)));
 
+/* Gives the status back of a failure that is about a tensor which is not there, and so has no offset: sets err->tensor. */
+moeq_status mq_fail_about(moeq_error *err, const char *tensor, moeq_status status);
+
 /* As mq_fail, for a system call that failed: "path: what: strerror(errno)".
  * ENOSPC and EDQUOT become MOEQ_NO_SPACE, ENOENT MOEQ_NOT_FOUND, everything else MOEQ_IO. */
 moeq_status mq_fail_errno(moeq_error *err, const char *path, const char *what);

@@ -53,5 +53,7 @@ struct mq_json_walk {
 };
 /* The next member; false behind the last. */
 bool mq_json_walk_next(struct mq_json_walk *walk);
+/* The same over the items of an array, which have no keys: `at` on its bracket at first. */
+bool mq_json_walk_item(struct mq_json_walk *walk);
 
 #endif

@@ -13,6 +13,7 @@
 #include "tokenizer_int.h"
 
 #include "error.h"
+#include "json_scan.h"
 #include "utf8.h"
 
 #include <stdlib.h>
@@ -290,32 +291,61 @@ static void find_cut(struct mq_tokenizer *t, bool crossing)
     t->cut_id = (int32_t)id;
 }
 
-static moeq_status load_merges(struct mq_load *load, const cJSON *merges)
+/* One item of the list. *crossing: see find_cut. */
+static moeq_status load_merge_item(struct mq_load *load, const cJSON *item, uint32_t *rank,
+                                   struct mq_buffer *joined, bool *crossing)
 {
-    if (!cJSON_IsArray(merges))
-        return mq_load_malformed(load, "model", "'merges' is missing or no list");
-    const size_t count = (size_t)cJSON_GetArraySize(merges);
+    struct mq_text left, right;
+    if (cJSON_IsString(item) && strncmp(item->valuestring, "#version", 8) == 0)
+        return MOEQ_OK; /* the first line of a merges.txt */
+    if (!merge_halves(item, &left, &right))
+        return mq_fail_file(load->err, MOEQ_MALFORMED, load->path,
+                            "merge %u is not a pair of pieces", *rank);
+    *crossing |= !ends_with_space(left.data, left.size) && right.size >= 3 &&
+                 memcmp(right.data, MQ_VISIBLE_SPACE, 3) == 0;
+    return load_merge(load, (*rank)++, &left, &right, joined);
+}
+
+/* The text of the list, each of whose items is a tree of its own for a moment. */
+static moeq_status load_merges_text(struct mq_load *load, struct mq_buffer *joined, bool *crossing)
+{
+    static const struct mq_json_limits limits = {.depth = MQ_TOKENIZER_MAX_DEPTH,
+                                                 .values = MQ_TOKENIZER_MAX_VALUES};
+    const struct mq_json_walk all = {.text = load->merges, .n = load->merges_bytes};
+    struct mq_json_walk walk = all;
+    size_t count = 0;
+    uint32_t rank = 0;
+    moeq_status status = MOEQ_OK;
+    while (mq_json_walk_item(&walk))
+        count++;
     if (!mq_pair_map_init(&load->tokenizer->merges, count))
         return mq_fail_memory(load->err, "reading the tokenizer's merges");
+    for (walk = all; status == MOEQ_OK && mq_json_walk_item(&walk);) {
+        const char *text = walk.text + walk.value;
+        const size_t n = walk.value_end - walk.value;
+        cJSON *item;
+        status = mq_json_parse(text, n, &limits, load->path, 0, &item, load->err);
+        if (status == MOEQ_OK)
+            status = load_merge_item(load, item, &rank, joined, crossing);
+        cJSON_Delete(item);
+    }
+    return status;
+}
+
+static moeq_status load_merges(struct mq_load *load, const cJSON *merges)
+{
     struct mq_buffer joined = {0};
     moeq_status status = MOEQ_OK;
     uint32_t rank = 0;
     bool crossing = false;
-    for (const cJSON *item = merges->child; item; item = item->next) {
-        struct mq_text left, right;
-        if (cJSON_IsString(item) && strncmp(item->valuestring, "#version", 8) == 0)
-            continue; /* the first line of a merges.txt */
-        if (!merge_halves(item, &left, &right)) {
-            status = mq_fail_file(load->err, MOEQ_MALFORMED, load->path,
-                                  "merge %u is not a pair of pieces", rank);
-            break;
-        }
-        status = load_merge(load, rank++, &left, &right, &joined);
-        if (status != MOEQ_OK)
-            break;
-        crossing |= !ends_with_space(left.data, left.size) && right.size >= 3 &&
-                    memcmp(right.data, MQ_VISIBLE_SPACE, 3) == 0;
-    }
+    if (!cJSON_IsArray(merges))
+        return mq_load_malformed(load, "model", "'merges' is missing or no list");
+    if (load->merges)
+        status = load_merges_text(load, &joined, &crossing);
+    else if (!mq_pair_map_init(&load->tokenizer->merges, (size_t)cJSON_GetArraySize(merges)))
+        status = mq_fail_memory(load->err, "reading the tokenizer's merges");
+    for (const cJSON *item = merges->child; item && status == MOEQ_OK; item = item->next)
+        status = load_merge_item(load, item, &rank, &joined, &crossing);
     mq_buffer_free(&joined);
     if (status == MOEQ_OK)
         find_cut(load->tokenizer, crossing);

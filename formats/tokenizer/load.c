@@ -7,6 +7,7 @@
 #include "tokenizer_int.h"
 
 #include "error.h"
+#include "json_scan.h"
 #include "scored.h"
 #include "utf8.h"
 
@@ -118,15 +119,48 @@ static moeq_status load_tree(struct mq_load *load, const cJSON *tree, size_t fil
     return mq_decoder_load(load, mq_json_get(tree, "decoder"));
 }
 
-static moeq_status parse(const char *json, size_t n, const char *path, cJSON **tree,
-                         moeq_error *err)
+/* The only member of a name, as it is written, in the object that a walk is at; false if there are more, or none. */
+static bool find_only(struct mq_json_walk walk, const char *name, struct mq_json_walk *value)
 {
+    const size_t size = strlen(name);
+    size_t found = 0;
+    while (mq_json_walk_next(&walk)) {
+        if (walk.key_end - walk.key != size + 2 ||
+            memcmp(walk.text + walk.key + 1, name, size) != 0)
+            continue;
+        *value = (struct mq_json_walk){.text = walk.text, .n = walk.value_end, .at = walk.value};
+        found++;
+    }
+    return found == 1;
+}
+
+/* The file without its merges, as a tree, and those as text. */
+static moeq_status parse(struct mq_load *load, const char *json, size_t n, cJSON **tree)
+{
+    const char *path = load->path;
+    struct mq_json_walk root = {0}, model, merges;
+    struct mq_buffer rest = {0};
+    uint64_t members;
     *tree = NULL;
     if (n > MQ_TOKENIZER_MAX_BYTES)
-        return mq_fail_file(err, MOEQ_LIMIT, path, "a tokenizer of %zu bytes, more than %d", n,
-                            MQ_TOKENIZER_MAX_BYTES);
-    MQ_TRY(mq_json_parse(json, n, &limits, path, 0, tree, err));
-    return mq_json_refuse_duplicates(*tree, path, err);
+        return mq_fail_file(load->err, MOEQ_LIMIT, path, "a tokenizer of %zu bytes, more than %d",
+                            n, MQ_TOKENIZER_MAX_BYTES);
+    MQ_TRY(mq_json_check(json, n, &limits, path, 0, &root, &members, load->err));
+    if (root.value_end == 0 && find_only(root, "model", &model) && model.text[model.at] == '{' &&
+        find_only(model, "merges", &merges) && merges.text[merges.at] == '[') {
+        load->merges = merges.text + merges.at;
+        load->merges_bytes = merges.n - merges.at;
+        mq_buffer_append(&rest, root.text, merges.at);
+        mq_buffer_puts(&rest, "[]");
+        mq_buffer_append(&rest, root.text + merges.n, root.n - merges.n);
+        json = rest.data;
+        n = rest.size;
+    }
+    moeq_status status = mq_buffer_ok(&rest)
+                             ? mq_json_parse(json, n, &limits, path, 0, tree, load->err)
+                             : mq_fail_memory(load->err, "reading the tokenizer");
+    mq_buffer_free(&rest);
+    return status == MOEQ_OK ? mq_json_refuse_duplicates(*tree, path, load->err) : status;
 }
 
 /* Of the models that are read here, what they cannot be without. */
@@ -154,7 +188,7 @@ moeq_status mq_tokenizer_check(const char *json, size_t n, const char *path, moe
 {
     struct mq_load load = {.path = path, .err = err};
     cJSON *tree;
-    moeq_status status = parse(json, n, path, &tree, err);
+    moeq_status status = parse(&load, json, n, &tree);
     if (status == MOEQ_OK)
         status = check_model(&load, tree);
     cJSON_Delete(tree);
@@ -167,7 +201,7 @@ moeq_status mq_tokenizer_load(const char *json, size_t n, const char *path,
     struct mq_load load = {.path = path, .err = err};
     cJSON *tree;
     *tokenizer = NULL;
-    moeq_status status = parse(json, n, path, &tree, err);
+    moeq_status status = parse(&load, json, n, &tree);
     if (status != MOEQ_OK)
         goto out;
     load.tokenizer = calloc(1, sizeof *load.tokenizer);

@@ -180,6 +180,10 @@ struct mq_tokenizer {
 /* Where a component's JSON comes from, for messages and allocation. */
 struct mq_load {
     struct mq_tokenizer *tokenizer;
+    /* The model's merges, which are most of a file and would be ten times their bytes as a tree: their list's text. NULL:
+     * they are in the tree. */
+    const char *merges;
+    size_t merges_bytes;
     const char *path;
     moeq_error *err;
 };

@@ -138,6 +138,19 @@ grep -q "^Take q8_0: 6\.[0-9]* MiB, fits a card with 2.00 GiB" "$work/stdout" ||
 usage sweep "--kv, --runtime, --bandwidth, --ram and --gpu-context are about a card: --gpu or --vram" \
     sweep $model_folder --text "$work/text" --levels q4_k --kv q8_0
 
+# Files that lack a tensor are broken; where files are not there, sizes are config.json's, which is said.
+cp -r demo/model "$work/part" && chmod -R u+w "$work/part"
+sed -i 's/experts\.7\.w1/experts.7.wX/' "$work"/part/*.safetensors "$work/part/model.safetensors.index.json"
+for command in inspect "fit --vram 24GiB"; do
+    "$moeq" $command "$work/part" > "$work/stdout" 2> "$work/stderr"
+    [ $? = 1 ] && grep -q "experts.7.w1.weight' is missing" "$work/stderr" || fail "$command without a tensor: $(cat "$work/stderr")"
+done
+rm "$work"/part/model-00003-of-00003.safetensors
+for command in inspect "fit --vram 24GiB"; do
+    "$moeq" $command "$work/part" | tr -s ' \n' '  ' | grep -q "note: no weights were read: .*model-00003-of-00003.safetensors" ||
+        fail "$command without a file says nothing"
+    "$moeq" $command "$work/part" --json | grep -q '"notes":.*no weights were read' || fail "$command --json without a file"
+done
 # what its makers quantized, by config.json alone and of a folder: first the row of that
 quantized=tests/fixtures/families
 mkdir -p "$work/fp8" && cp $quantized/deepseek_v3_fp8/config.json "$work/fp8"
