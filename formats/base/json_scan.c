@@ -325,6 +325,6 @@ bool mq_json_walk_item(struct mq_json_walk *w)
     w->value = skip_space(w, w->value_end ? w->value_end : w->at + 1);
     if (w->value >= w->n || w->text[w->value] == ']')
         return false;
-    w->value_end = value_end(w->text, w->n, w->value);
+    w->value_end = mq_json_value_end(w->text, w->n, w->value);
     return true;
 }
