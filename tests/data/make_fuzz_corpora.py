@@ -4,8 +4,8 @@
 Usage: make_fuzz_corpora.py MOEQ      (a build's program, for results of sweep and verify: the rest is written here)
 
 Into tests/fuzz/corpus: recording, ids_file, gate, report, quality, gguf_split, hf_shards, moeq_shards, journal,
-kept_states, text_lines, chat_file. Needs Python alone. Framings, and what of sums is left to the targets ("########", bit 0 of the
-flags), are described in tests/fuzz.
+kept_states, text_lines, chat_file, samples. Needs Python alone. Framings, and what of sums is left to the targets
+("########", bit 0 of the flags), are described in tests/fuzz.
 """
 import json
 import pathlib
@@ -139,6 +139,12 @@ def chats():
     put("chat_file", "object", compact({"messages": chat[1:]}))
     put("chat_file", "lines", "\n\n".join(map(compact, chat)))
     put("chat_file", "unanswered", compact(chat[:3]))
+
+
+def samples():
+    put("samples", "sound", 'a b\r\n\n{"prompt": "\u00e9\\n"}\n{"chat": "a", "system": "b"}')
+    put("samples", "empty", "\n \n")
+    put("samples", "neither", '{"text": "a"}')
 
 
 # ---- models in several files ----
@@ -340,7 +346,7 @@ QUALITY_BYTES = {
 
 
 def main():
-    for make in (recordings, ids_files, gates, text_lines, chats, hf_shards, gguf_splits, moeq_shards, journals, kept_states,
+    for make in (recordings, ids_files, gates, text_lines, chats, samples, hf_shards, gguf_splits, moeq_shards, journals, kept_states,
                  quality):
         make()
     results(pathlib.Path(sys.argv[1]).resolve())

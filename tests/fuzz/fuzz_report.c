@@ -17,7 +17,7 @@
 
 enum { MOST = 3 };
 
-/* A quote and a letter after what ends a tag: a text of the document that was not escaped (seeds have it). */
+/* The beginning of a tag that no page has: of a text of the document (seeds have it) that was not escaped. */
 static const char markup[] = "<zz";
 /* Of charts: coordinates. */
 static const char *const no_numbers[] = {"=\"nan", "=\"-nan", "=\"inf", "=\"-inf",
