@@ -109,9 +109,11 @@ static size_t alignment(const uint8_t *data, const struct map *map)
     static const char name[] = "general.alignment";
     for (uint32_t i = 0; i < map->keys_count; i++) {
         const struct item *key = &map->keys[i];
+        if (key->body - key->at != 8 + sizeof name - 1 || key->end != key->body + 8 ||
+            memcmp(data + key->at + 8, name, sizeof name - 1) != 0)
+            continue;
         const uint64_t value = load(data + key->body + 4, 4);
-        if (key->body - key->at == 8 + sizeof name - 1 && key->end == key->body + 8 &&
-            memcmp(data + key->at + 8, name, sizeof name - 1) == 0 && value && value < 4096)
+        if (value && value < 4096)
             return value;
     }
     return ALIGNMENT;

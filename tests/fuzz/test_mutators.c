@@ -170,9 +170,10 @@ static void mutate_file(const struct kind *kind, const uint8_t *input, size_t si
                         const uint8_t *other, size_t other_size, struct tally *tally)
 {
     const unsigned step = mq_test_sampled() ? 20 : 1;
-    const size_t max = size + ROOM;
-    uint8_t *data = malloc(max);
     for (unsigned seed = 0; seed < SEEDS; seed += step) {
+        /* Now and then without room, so that a sanitizer sees what is read behind the input. */
+        const size_t max = seed / 100 % 4 ? size + ROOM : size;
+        uint8_t *data = malloc(max + !max);
         struct mutant m = {data, size, max, seed};
         if (size)
             memcpy(data, input, size);
@@ -180,15 +181,15 @@ static void mutate_file(const struct kind *kind, const uint8_t *input, size_t si
         ck_assert_uint_le(m.size, max);
         tally->mutants++;
         tally->changed += m.size != size || memcmp(data, input, size) != 0;
-        if (seed % JUDGED)
-            continue;
-        const struct verdict v = kind->judge(data, m.size);
-        tally->judged++;
-        tally->deep += v.deep;
-        tally->accepted += v.accepted;
-        tally->sums += v.sums;
+        if (seed % JUDGED == 0) {
+            const struct verdict v = kind->judge(data, m.size);
+            tally->judged++;
+            tally->deep += v.deep;
+            tally->accepted += v.accepted;
+            tally->sums += v.sums;
+        }
+        free(data);
     }
-    free(data);
 }
 
 /* Of exactly its size, so that a sanitizer sees a mutator read behind it. */
@@ -234,7 +235,7 @@ START_TEST(mutants_are_mostly_readable)
     printf("%s: %u mutants, %u changed; of %u, %u past the grammar, %u accepted, %u with sums\n",
            kind->corpus, tally.mutants, tally.changed, tally.judged, tally.deep, tally.accepted,
            tally.sums);
-    ck_assert_uint_ge(100 * tally.changed, 85 * tally.mutants);
+    ck_assert_uint_ge(100 * tally.changed, 75 * tally.mutants);
     ck_assert_uint_ge(100 * tally.deep, kind->deep * tally.judged);
     ck_assert_uint_ge(100 * tally.accepted, kind->accepted * tally.judged);
     ck_assert_uint_ge(100 * tally.sums, kind->sums * tally.judged);
