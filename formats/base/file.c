@@ -228,7 +228,7 @@ moeq_status mq_path_look(const char *path, enum mq_path_kind *kind, moeq_error *
     struct stat st;
     const bool exists = stat(path, &st) == 0;
     *kind = !exists ? MQ_PATH_ABSENT : S_ISDIR(st.st_mode) ? MQ_PATH_FOLDER : MQ_PATH_FILE;
-    return exists || errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG
+    return exists || errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG || errno == ELOOP
                ? MOEQ_OK
                : mq_fail_errno(err, path, "cannot tell whether it exists");
 }

@@ -35,7 +35,7 @@ COMMANDS = [
     Command("calibrate", "calibrate ../tiny " + TEXT, "o.cal"),
     Command("check", "check ../small.moeq --threads 1"),
     Command("verify", "verify ../small.moeq --against ../small.moeqref -q --threads 1"),
-    Command("sweep", "sweep ../tiny --levels q8_0,q4_k --tensor *=q8_0 " + TEXT),
+    Command("sweep", "sweep ../tiny --levels q8_0,q4_k --tensor *.w1.*=q8_0 " + TEXT),
     Command("fit", "fit ../tiny --vram 8G --levels q8_0,q4_k --tensor *.w1.*=q8_0"),
     Command("inspect", "inspect ../tiny"),
     Command("tokenize", "tokenize ../tiny --string hello"),
