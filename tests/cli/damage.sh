@@ -71,6 +71,8 @@ import json, sys
 (loss,) = json.load(open(sys.argv[1]))['losses']
 assert loss['tensor'] == sys.argv[2] and loss['level'] == 'q4_k' and loss['beyond_range'] and loss['error'] > 0.9, loss
 P
+"$moeq" sweep "$work/huge" "${run[@]}" --levels q4_k > "$work/stdout" 2> "$work/stderr"
+[ $? = 1 ] && grep -q "'$tensor' at byte .*: at q4_k its weights" "$work/stderr" || fail "sweep of huge weights: $(cat "$work/stderr")"
 "$moeq" check "$lossy" -q > /dev/null || fail "check of a file that notes losses"
 "$moeq" inspect "$lossy" > "$work/stdout"
 tr -s '\n ' ' ' < "$work/stdout" | grep -q "1 matrix lost more than usual at its level: '$tensor' q4_k" ||
