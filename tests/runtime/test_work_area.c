@@ -84,7 +84,7 @@ static const struct mq_level **levels_of(const struct mq_view *view)
     const struct mq_level **levels = calloc(view->tensors_count, sizeof *levels);
     ck_assert_ptr_nonnull(levels);
     for (size_t i = 0; i < view->tensors_count; i++)
-        if (view->tensors[i].dims == 2 && view->tensors[i].role != MQ_ROLE_ROUTER)
+        if (mq_view_class(view, view->tensors[i].role) != MQ_CLASS_KEEP)
             levels[i] =
                 mq_level_find(view->tensors[i].role == MQ_ROLE_EXPERT_DOWN ? "q4_k" : "q8_0");
     return levels;
