@@ -32,8 +32,8 @@ function(mq_isa_sources_for target prefix list)
     target_include_directories(${prefix}_${isa} PRIVATE
         $<TARGET_PROPERTY:${target},INTERFACE_INCLUDE_DIRECTORIES>)
     target_link_libraries(${prefix}_${isa} PRIVATE moeq_flags)
-    if(MOEQ_SANITIZE) # with checks in them GCC optimizes kernels for a minute, and the tests run no sooner
-      target_compile_options(${prefix}_${isa} PRIVATE -O1)
+    if(MOEQ_SANITIZE AND NOT MOEQ_SANITIZE_KERNELS AND NOT isa STREQUAL "generic")
+      target_compile_options(${prefix}_${isa} PRIVATE -fno-sanitize=undefined)
     endif()
     set_target_properties(${prefix}_${isa} PROPERTIES POSITION_INDEPENDENT_CODE ON)
     target_sources(${target} PRIVATE $<TARGET_OBJECTS:${prefix}_${isa}>)

@@ -91,17 +91,19 @@ json "d['gate']['broken'] == 0 and d['verdict']['sentence'].startswith('B (m.moe
     verify "$work/s.moeq.index.json" "$out" --against $model --text "$work/text" --tokens 256 --context 128 \
     --gate "$work/gate.json" --json --no-progress
 unset stderr
-echo 'The tide' > "$work/prompts"
-echo '{"context": "The", "choices": [" sea", " a"], "answer": 0}' > "$work/tasks.jsonl"
-json "d['rows'][1]['class']['name'] == d['rows'][1]['class']['best'] == 'near-lossless' and d['verdict']['take'] == 'q8_0' \
-    and d['verdict']['least_damage'] is None and d['rows'][0].get('class') is None" \
-    sweep $model --text "a=$work/text" --text "b=$work/end" --levels q8_0 --swap --noise-floor --compute int8 --gpu 4090 \
-    --samples "$work/prompts" --tasks "$work/tasks.jsonl" --calibration "$work/c.cal" --tokens 256 --context 128 --json \
-    --no-progress
-json "d['attribution']['parts'] and d['verdict']['take'] is None and d['verdict']['least_damage'] == 'iq2_xxs'" \
-    sweep $model --text "$work/text" --levels iq2_xxs --attribute role --tokens 256 --context 128 --json --no-progress
-json "d['budget']['roles'] and d['calibrated']['matrices']" convert $model -o "$work/b.moeq" --bpw 4.5 \
-    --effort calibrated --text "$work/text" --tokens 512 --json -v --no-progress
+if ! sampled; then # figures of long runs: the optimized build has the same documents
+    echo 'The tide' > "$work/prompts"
+    echo '{"context": "The", "choices": [" sea", " a"], "answer": 0}' > "$work/tasks.jsonl"
+    json "d['rows'][1]['class']['name'] == d['rows'][1]['class']['best'] == 'near-lossless' and d['verdict']['take'] == 'q8_0' \
+        and d['verdict']['least_damage'] is None and d['rows'][0].get('class') is None" \
+        sweep $model --text "a=$work/text" --text "b=$work/end" --levels q8_0 --swap --noise-floor --compute int8 --gpu 4090 \
+        --samples "$work/prompts" --tasks "$work/tasks.jsonl" --calibration "$work/c.cal" --tokens 256 --context 128 --json \
+        --no-progress
+    json "d['attribution']['parts'] and d['verdict']['take'] is None and d['verdict']['least_damage'] == 'iq2_xxs'" \
+        sweep $model --text "$work/text" --levels iq2_xxs --attribute role --tokens 256 --context 128 --json --no-progress
+    json "d['budget']['roles'] and d['calibrated']['matrices']" convert $model -o "$work/b.moeq" --bpw 4.5 \
+        --effort calibrated --text "$work/text" --tokens 512 --json -v --no-progress
+fi
 json "d['choice']['kind'] == 'source'" export $model -o "$work/x.gguf" --gpu 4090 --dry-run --json
 json "d['has_checksums'] is False" check $model --json
 json "d['families']" inspect --list-families --json

@@ -37,7 +37,7 @@ usage check "--manifest compares with a list, --write-manifest writes one: give 
 grep -v 00002 "$list" > "$work/fewer"
 says 1 "has no line for 'model-00002-of-00003.safetensors'" check "$m" --manifest "$work/fewer"
 grep -v README "$list" > "$work/fewer"
-says 0 'README.md: not in the list, and' check "$m" --manifest "$work/fewer"
+says 0 'README.md: not in the list,' check "$m" --manifest "$work/fewer"
 sed 's/README/README2/' "$list" > "$work/other"
 says 1 "line 1: 'README2.md' is not there" check "$m" --manifest "$work/other"
 printf '%064d  ../m/config.json\n' 0 > "$work/out"
