@@ -30,6 +30,8 @@ static bool check_inputs(const char *command, const struct mq_options *o)
         input = o->ids;
     if (o->output && o->calibration && mq_same_file(o->calibration, o->output))
         input = o->calibration;
+    if (o->output && o->sha256 && mq_same_file(o->sha256, o->output))
+        input = o->sha256;
     if (input)
         mq_usage(command, "-o '%s' is an input of this run", input);
     return !input;

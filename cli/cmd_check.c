@@ -15,6 +15,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 
 /* Which matrices have zeros for weights. */
 static void print_zeros(const struct mq_zeros *zeros)
@@ -164,28 +165,33 @@ static enum mq_exit check_weights(const struct mq_options *options, bool is_gguf
     return code;
 }
 
-enum mq_exit mq_cmd_check(const struct mq_options *options)
+static bool check_options(const struct mq_options *options)
+{
+    const char *const lists[] = {options->manifest, options->write_manifest};
+    for (int i = 0; i < 2; i++)
+        if (lists[i] && (!lists[i][0] || strcmp(lists[i], "-") == 0))
+            return mq_usage("check", "--%s '%s': name a file", i ? "write-manifest" : "manifest",
+                            lists[i]),
+                   false;
+    if (options->manifest && options->write_manifest)
+        mq_usage("check",
+                 "--manifest compares with a list, --write-manifest writes one: give one of them");
+    else if (options->against && (options->manifest || options->write_manifest))
+        mq_usage("check", "--against compares with a source, and goes without lists");
+    else if (!options->against && (options->text.count || options->ids || options->tokens ||
+                                   options->context || options->calibration || options->effort))
+        mq_usage("check", "--text, --ids, --tokens, --context, --calibration and --effort go "
+                          "with --against");
+    else
+        return true;
+    return false;
+}
+
+static enum mq_exit check(const struct mq_options *options)
 {
     struct mq_job_ui ui;
     moeq_error err = {0};
     struct mq_integrity_result result = {0};
-    if (options->manifest && options->write_manifest)
-        return mq_usage(
-            "check",
-            "--manifest compares with a list, --write-manifest writes one: give one of them");
-    if (options->against && (options->manifest || options->write_manifest))
-        return mq_usage("check", "--against compares with a source, and goes without lists");
-    if (options->against)
-        return mq_check_against(options);
-    if (options->text.count || options->ids || options->tokens || options->context ||
-        options->calibration || options->effort)
-        return mq_usage("check",
-                        "--text, --ids, --tokens, --context, --calibration and --effort go "
-                        "with --against");
-    if (options->manifest)
-        return mq_check_manifest(options);
-    if (options->write_manifest)
-        return mq_check_write_manifest(options);
     if (!mq_job_begin(options, &ui))
         return MQ_EXIT_USAGE;
     char index[PATH_MAX];
@@ -228,4 +234,21 @@ enum mq_exit mq_cmd_check(const struct mq_options *options)
     }
     mq_integrity_free(&result);
     return code;
+}
+
+enum mq_exit mq_cmd_check(const struct mq_options *options)
+{
+    char found[MQ_FOUND_PATH];
+    moeq_error err = {0};
+    struct mq_options of_files = *options;
+    if (!check_options(options))
+        return MQ_EXIT_USAGE;
+    if (options->against)
+        return mq_check_against(options);
+    if (mq_model_find(options->positional[0], found, &err) != MOEQ_OK)
+        return mq_report(&err);
+    of_files.positional = (const char *[]){found};
+    return options->manifest         ? mq_check_manifest(&of_files)
+           : options->write_manifest ? mq_check_write_manifest(&of_files)
+                                     : check(&of_files);
 }

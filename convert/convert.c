@@ -801,5 +801,5 @@ moeq_status mq_convert_compare(const struct mq_context *context, const struct mq
 out:
     job.output.files = NULL; /* the caller's */
     job_end(&job);
-    return status;
+    return status == MOEQ_CANCELLED ? mq_fail(err, status, "interrupted") : status;
 }

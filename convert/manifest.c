@@ -128,6 +128,9 @@ moeq_status mq_manifest_list(const char *path, const char *list, struct mq_manif
     else if (mq_ends_with(path, ".json") &&
              mq_moeq_index_find(path, index, sizeof index, err) != MOEQ_OK)
         return err ? err->status : MOEQ_MALFORMED;
+    else if (mq_ends_with(path, ".json") && !index[0])
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
+                            "is a file of a model, and sums are of all its files: give its folder");
     else
         MQ_TRY(index[0] ? add_index(m, index, err) : add_file(m, mq_base_name(path), err));
     if (!m->count)

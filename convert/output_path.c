@@ -3,6 +3,7 @@
 
 #include "error.h"
 #include "moeq_profile.h"
+#include "new_file.h"
 #include "text_match.h"
 
 #include <limits.h>
@@ -77,6 +78,7 @@ moeq_status mq_check_output_place(const char *output, moeq_error *err)
     if (!mq_path_is_folder(place))
         return mq_fail_file(err, MOEQ_NOT_FOUND, output, "there is no folder %s to write it to",
                             place);
+    MQ_TRY(mq_refuse_device_folder(output, err));
     if (access(place, W_OK) != 0)
         return mq_fail_errno(err, place, "cannot write to this folder");
     return MOEQ_OK;

@@ -58,6 +58,17 @@ static moeq_status find_model(const char *path, struct mq_hf_snapshot *snapshot,
     return mq_hf_cache_find(path, &reference, snapshot, err);
 }
 
+moeq_status mq_model_find(const char *path, char found[MQ_FOUND_PATH], moeq_error *err)
+{
+    struct mq_hf_snapshot snapshot;
+    _Static_assert(sizeof snapshot.folder <= MQ_FOUND_PATH, "a snapshot's folder has room");
+    MQ_TRY(find_model(path, &snapshot, err));
+    const char *at = snapshot.folder[0] ? snapshot.folder : path;
+    return snprintf(found, MQ_FOUND_PATH, "%s", at) < MQ_FOUND_PATH
+               ? MOEQ_OK
+               : mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, "path is too long");
+}
+
 moeq_status mq_view_open_with(const char *path, const struct mq_open_options *options,
                               struct mq_view **out, moeq_error *err)
 {

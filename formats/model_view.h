@@ -174,6 +174,10 @@ moeq_status mq_view_open(const char *path, struct mq_view **view, moeq_error *er
 moeq_status mq_view_open_with(const char *path, const struct mq_open_options *options,
                               struct mq_view **view, moeq_error *err);
 
+/* Where such a model's files are: the path itself, or a snapshot's folder in the cache. */
+enum { MQ_FOUND_PATH = 4096 };
+moeq_status mq_model_find(const char *path, char found[MQ_FOUND_PATH], moeq_error *err);
+
 /*
  * The view of a model of which only its config.json is here: the same table of tensors, each stored
  * in the dtype that the config names ("torch_dtype" or "dtype": float32, float16 or bfloat16;

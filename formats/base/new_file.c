@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/random.h>
@@ -124,6 +125,26 @@ static moeq_status create(struct mq_new_file *file, mode_t mode, moeq_error *err
     return mq_copy_permissions(file->fd, file->path, err);
 }
 
+moeq_status mq_refuse_device_folder(const char *path, moeq_error *err)
+{
+    static const char *const folders[] = {"/dev/", "/proc/"};
+    char folder[PATH_MAX], real[PATH_MAX + 1];
+    const char *slash = strrchr(path, '/');
+    const size_t n = slash ? (size_t)(slash - path) + 1 : 0;
+    if (n >= sizeof folder)
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, "path is too long");
+    snprintf(folder, sizeof folder, "%.*s", n ? (int)n : 1, n ? path : ".");
+    if (!realpath(folder, real)) /* then nothing can be created there */
+        return MOEQ_OK;
+    strcat(real, "/");
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
+        if (strncmp(real, folders[i], strlen(folders[i])) == 0 &&
+            strncmp(real, "/dev/shm/", 9) != 0)
+            return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
+                                "is no place for a file; name a file elsewhere");
+    return MOEQ_OK;
+}
+
 static moeq_status open_claimed(struct mq_new_file *file, const char *path, mode_t mode,
                                 const struct mq_claims *claims, moeq_error *err)
 {
@@ -132,6 +153,7 @@ static moeq_status open_claimed(struct mq_new_file *file, const char *path, mode
     if (!path[0] || strlen(path) >= sizeof file->path)
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
                             path[0] ? "path is too long" : "no usable file name");
+    MQ_TRY(mq_refuse_device_folder(path, err));
     struct stat st; /* rename would put a file in the place of a device or a pipe */
     if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, "exists and is no regular file");

@@ -14,6 +14,10 @@
 
 #include <sys/types.h>
 
+/* Fails where names stand for devices and processes, not for files: /dev and /proc. Links there, such as /dev/stdout, may
+ * lead to a file, whose place no new one could take. */
+moeq_status mq_refuse_device_folder(const char *path, moeq_error *err);
+
 struct mq_new_file {
     int fd; /* -1 where closed */
     struct mq_claim claim;

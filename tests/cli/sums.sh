@@ -33,6 +33,24 @@ cmp -s $model/config.json "$m/config.json" || fail "config.json was touched"
 usage check "--manifest compares with a list, --write-manifest writes one: give one of them" \
     check "$m" --manifest a --write-manifest b
 
+usage check "--write-manifest '-': name a file" check "$m" --write-manifest -
+usage check "--manifest '': name a file" check "$m" --manifest ''
+says 1 "/proc/self/list: is no place for a file" check "$m" --write-manifest /proc/self/list
+says 1 "config.json: is a file of a model, and sums are of all its files" check "$m/config.json" --write-manifest "$work/other"
+cp "$list" "$work/input"
+usage convert "-o '$work/input' is an input of this run" \
+    convert "$m" -o "$work/input" --level q4_k --sha256 "$work/input" --force
+cmp -s "$list" "$work/input" || fail "the list was replaced"
+
+# In the Hub's cache.
+hub=$work/hub/models--owner--name
+mkdir -p "$hub/refs" "$hub/snapshots"
+echo -n c0ffee > "$hub/refs/main"
+ln -s "$m" "$hub/snapshots/c0ffee"
+HF_HUB_CACHE=$work/hub says 0 wrote check owner/name --write-manifest "$work/other"
+says 0 'every SHA-256 as in' check "$hub" --manifest "$work/other"
+HF_HUB_CACHE=$work/hub says 0 'all 6364928 weights are finite' check owner/name
+
 # Weights that are not listed, what is not there, what was changed.
 grep -v 00002 "$list" > "$work/fewer"
 says 1 "has no line for 'model-00002-of-00003.safetensors'" check "$m" --manifest "$work/fewer"
