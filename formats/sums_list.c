@@ -165,6 +165,8 @@ static moeq_status add_line(struct job *job, struct piece text, uint32_t line)
                          "the name leads out of the folder; expected one that is relative to it, "
                          "without '..'");
     const char *short_name = without_dots(name);
+    if (!*short_name)
+        return fail_line(job, line, "the name is that of the folder; expected a file's");
     uint32_t before;
     switch (mq_strmap_add(&job->names, short_name, strlen(short_name), (uint32_t)sums->count)) {
     case MQ_STRMAP_NO_MEMORY:

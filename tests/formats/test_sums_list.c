@@ -97,6 +97,8 @@ START_TEST(other_lists_are_refused)
         {A "  ./../x\n", "line 1: the name leads out of the folder"},
         {A "  a/..\n", "line 1: the name leads out of the folder"},
         {A "  ..\n", "line 1: the name leads out of the folder"},
+        {A "  ./\n", "line 1: the name is that of the folder"},
+        {A "  ././/./", "line 1: the name is that of the folder"},
         {"\\" A "  .\\x\n", "line 1: expected \\\\, \\n or \\r"},
         {"\\" A "  a\\\n", "line 1: expected \\\\, \\n or \\r"},
     };
