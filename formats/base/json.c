@@ -248,9 +248,11 @@ static bool same_members(const cJSON *a, const cJSON *b)
 
 bool mq_json_u64(const cJSON *item, uint64_t *value)
 {
-    if (!cJSON_IsNumber(item))
-        return false;
-    const double d = item->valuedouble;
+    return cJSON_IsNumber(item) && mq_json_whole(item->valuedouble, value);
+}
+
+bool mq_json_whole(double d, uint64_t *value)
+{
     if (!(d >= 0 && d < 9007199254740992.0) || d != (double)(uint64_t)d)
         return false;
     *value = (uint64_t)d;

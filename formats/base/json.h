@@ -40,6 +40,7 @@ bool mq_json_same(const cJSON *a, const cJSON *b);
 /* True if the item is a whole number from 0 to 2^53 - 1: below 2^53 doubles are exact, so it is
  * the number that the text has. Everything that needs a number's exact value reads it by this. */
 bool mq_json_u64(const cJSON *item, uint64_t *value);
+bool mq_json_whole(double number, uint64_t *value); /* the same of an item's number */
 
 /* A member of an object by its exact name, NULL if absent. */
 const cJSON *mq_json_get(const cJSON *object, const char *key);

@@ -30,10 +30,25 @@ static bool fail(struct mq_json_scan *s, size_t at, const char *problem)
 
 /* ---- strings ---- */
 
+/* Whether one of the eight bytes is c (Bit Twiddling Hacks, "Determine if a word has a zero byte"). */
+static bool has_byte(uint64_t eight, char c)
+{
+    const uint64_t ones = 0x0101010101010101u, x = eight ^ ones * (unsigned char)c;
+    return (x - ones) & ~x & ones << 7;
+}
+
 size_t mq_json_string_end(const char *text, size_t n, size_t at)
 {
-    for (at++; at < n && text[at] != '"'; at++)
+    uint64_t eight;
+    for (at++; at < n && text[at] != '"'; at++) {
         at += text[at] == '\\';
+        while (n > at + sizeof eight) {
+            memcpy(&eight, text + at + 1, sizeof eight);
+            if (has_byte(eight, '"') || has_byte(eight, '\\'))
+                break;
+            at += sizeof eight;
+        }
+    }
     return at < n ? at + 1 : n;
 }
 
@@ -282,9 +297,14 @@ bool mq_json_scan(struct mq_json_scan *s, const struct mq_json_limits *limits)
 
 /* ---- members ---- */
 
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 static size_t skip_space(const struct mq_json_walk *w, size_t at)
 {
-    while (at < w->n && w->text[at] && strchr(" \t\r\n,:", w->text[at]))
+    while (at < w->n && (is_space(w->text[at]) || w->text[at] == ',' || w->text[at] == ':'))
         at++;
     return at;
 }
@@ -297,7 +317,7 @@ size_t mq_json_value_end(const char *text, size_t n, size_t at)
         if (c == '"') {
             at = mq_json_string_end(text, n, at);
         } else {
-            if (!depth && strchr(",]} \t\r\n", c))
+            if (!depth && (c == ',' || c == ']' || c == '}' || is_space(c) || !c))
                 return at;
             depth += c == '{' || c == '[';
             depth -= c == '}' || c == ']';

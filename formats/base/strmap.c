@@ -1,5 +1,5 @@
 /*
- * strmap.c: open addressing with linear probing, at most three quarters full.
+ * strmap.c: open addressing with linear probing, at most two thirds full.
  *
  * The hash is seeded per map from where its memory lies, so that a crafted file cannot prepare
  * collisions (names in a header are an attacker's choice).
@@ -17,7 +17,7 @@ struct mq_strmap_slot {
 
 static bool is_full(size_t count, size_t capacity)
 {
-    return count > capacity / 4 * 3;
+    return count > capacity / 3 * 2;
 }
 
 /* FNV-1a over the bytes from a seeded basis, then the finalizer of MurmurHash3. */
@@ -33,12 +33,12 @@ static uint32_t hash_key(const struct mq_strmap *map, const char *key, size_t le
 
 bool mq_strmap_init(struct mq_strmap *map, size_t expected)
 {
-    size_t capacity = 16;
-    while (is_full(expected, capacity))
-        capacity *= 2;
+    const size_t capacity = expected <= UINT32_MAX / 2 ? 16 + expected + expected / 2 : 0;
+    memset(map, 0, sizeof *map);
+    if (!capacity)
+        return false;
     map->slots = calloc(capacity, sizeof *map->slots);
     map->capacity = map->slots ? capacity : 0;
-    map->count = 0;
     map->seed = 0xcbf29ce484222325u ^ (uint64_t)(uintptr_t)map->slots;
     return map->slots != NULL;
 }
@@ -53,8 +53,9 @@ void mq_strmap_free(struct mq_strmap *map)
 static struct mq_strmap_slot *find_slot(const struct mq_strmap *map, const char *key, size_t length,
                                         uint32_t hash)
 {
-    size_t i = hash & (map->capacity - 1);
-    for (;; i = (i + 1) & (map->capacity - 1)) {
+    /* The hash, scaled to the capacity. */
+    for (size_t i = (size_t)((uint64_t)hash * map->capacity >> 32);;
+         i = i + 1 < map->capacity ? i + 1 : 0) {
         struct mq_strmap_slot *s = &map->slots[i];
         if (!s->key)
             return s;
@@ -68,6 +69,8 @@ static bool grow(struct mq_strmap *map)
     if (!map->capacity)
         return mq_strmap_init(map, 0);
     const size_t capacity = map->capacity * 2;
+    if (capacity > UINT32_MAX)
+        return false;
     struct mq_strmap_slot *old = map->slots, *slots = calloc(capacity, sizeof *slots);
     if (!slots)
         return false;

@@ -8,8 +8,7 @@
 
 struct mq_strmap {
     struct mq_strmap_slot *slots;
-    size_t capacity; /* a power of two, or 0 */
-    size_t count;
+    size_t capacity, count;
     uint64_t seed;
 };
 

@@ -219,23 +219,46 @@ moeq_status mq_bpe_encode(const struct mq_tokenizer *tokenizer, struct mq_bpe_sc
 
 /* ---- loading ---- */
 
-/* The two halves of a merge: ["a", "b"] or "a b". */
-static bool merge_halves(const cJSON *item, struct mq_text *left, struct mq_text *right)
+/* What reading one merge after the other needs. */
+struct merge_list {
+    struct mq_json_walk walk;
+    struct mq_buffer decoded[2], joined;
+    uint32_t rank;
+    bool crossing; /* see find_cut */
+};
+
+/* The two halves of the merge at `walk`: ["a", "b"] or "a b". *is_pair: it has two. *is_version: it is the first line of a
+ * merges.txt. */
+static moeq_status merge_halves(struct mq_load *load, struct merge_list *list, bool *is_pair,
+                                bool *is_version, struct mq_text half[2])
 {
-    if (cJSON_IsString(item)) {
-        const char *text = item->valuestring, *space = strchr(text, ' ');
-        if (!space || strchr(space + 1, ' '))
-            return false;
-        *left = (struct mq_text){text, (size_t)(space - text)};
-        *right = (struct mq_text){space + 1, strlen(space + 1)};
-        return true;
+    static const char version[] = "#version";
+    const struct mq_json_walk *w = &list->walk;
+    struct mq_json_walk item = {.text = w->text, .n = w->value_end, .at = w->value};
+    size_t count = 0;
+    *is_pair = *is_version = false;
+    if (item.text[item.at] == '"') {
+        struct mq_text all;
+        MQ_TRY(mq_load_string(load, w->text, w->value, w->value_end, &list->decoded[0], &all));
+        const char *space = memchr(all.data, ' ', all.size), *end = all.data + all.size;
+        *is_version = all.size >= 8 && memcmp(all.data, version, 8) == 0;
+        *is_pair = space && !memchr(space + 1, ' ', (size_t)(end - space - 1));
+        if (*is_pair) {
+            half[0] = (struct mq_text){all.data, (size_t)(space - all.data)};
+            half[1] = (struct mq_text){space + 1, (size_t)(end - space - 1)};
+        }
+        return MOEQ_OK;
     }
-    const cJSON *a = cJSON_IsArray(item) ? item->child : NULL, *b = a ? a->next : NULL;
-    if (!b || !cJSON_IsString(a) || !cJSON_IsString(b) || b->next)
-        return false;
-    *left = (struct mq_text){a->valuestring, strlen(a->valuestring)};
-    *right = (struct mq_text){b->valuestring, strlen(b->valuestring)};
-    return true;
+    if (item.text[item.at] != '[')
+        return MOEQ_OK;
+    for (; mq_json_walk_item(&item); count++) {
+        if (count == 2 || item.text[item.value] != '"')
+            return MOEQ_OK;
+        MQ_TRY(mq_load_string(load, item.text, item.value, item.value_end, &list->decoded[count],
+                              &half[count]));
+    }
+    *is_pair = count == 2;
+    return MOEQ_OK;
 }
 
 static moeq_status fail_merge(struct mq_load *load, uint32_t rank, const struct mq_text *piece)
@@ -291,64 +314,40 @@ static void find_cut(struct mq_tokenizer *t, bool crossing)
     t->cut_id = (int32_t)id;
 }
 
-/* One item of the list. *crossing: see find_cut. */
-static moeq_status load_merge_item(struct mq_load *load, const cJSON *item, uint32_t *rank,
-                                   struct mq_buffer *joined, bool *crossing)
+static moeq_status load_merge_item(struct mq_load *load, struct merge_list *list)
 {
-    struct mq_text left, right;
-    if (cJSON_IsString(item) && strncmp(item->valuestring, "#version", 8) == 0)
-        return MOEQ_OK; /* the first line of a merges.txt */
-    if (!merge_halves(item, &left, &right))
+    struct mq_text half[2];
+    bool is_pair, is_version;
+    MQ_TRY(merge_halves(load, list, &is_pair, &is_version, half));
+    if (is_version)
+        return MOEQ_OK;
+    if (!is_pair)
         return mq_fail_file(load->err, MOEQ_MALFORMED, load->path,
-                            "merge %u is not a pair of pieces", *rank);
-    *crossing |= !ends_with_space(left.data, left.size) && right.size >= 3 &&
-                 memcmp(right.data, MQ_VISIBLE_SPACE, 3) == 0;
-    return load_merge(load, (*rank)++, &left, &right, joined);
+                            "merge %u is not a pair of pieces", list->rank);
+    list->crossing |= !ends_with_space(half[0].data, half[0].size) && half[1].size >= 3 &&
+                      memcmp(half[1].data, MQ_VISIBLE_SPACE, 3) == 0;
+    return load_merge(load, list->rank++, &half[0], &half[1], &list->joined);
 }
 
-/* The text of the list, each of whose items is a tree of its own for a moment. */
-static moeq_status load_merges_text(struct mq_load *load, struct mq_buffer *joined, bool *crossing)
+static moeq_status load_merges(struct mq_load *load)
 {
-    static const struct mq_json_limits limits = {.depth = MQ_TOKENIZER_MAX_DEPTH,
-                                                 .values = MQ_TOKENIZER_MAX_VALUES};
-    const struct mq_json_walk all = {.text = load->merges, .n = load->merges_bytes};
-    struct mq_json_walk walk = all;
-    size_t count = 0;
-    uint32_t rank = 0;
+    struct merge_list list = {.walk = load->merges};
     moeq_status status = MOEQ_OK;
-    while (mq_json_walk_item(&walk))
+    size_t count = 0;
+    if (!load->merges.text)
+        return mq_load_malformed(load, "model", "'merges' is missing or no list");
+    while (mq_json_walk_item(&list.walk))
         count++;
     if (!mq_pair_map_init(&load->tokenizer->merges, count))
         return mq_fail_memory(load->err, "reading the tokenizer's merges");
-    for (walk = all; status == MOEQ_OK && mq_json_walk_item(&walk);) {
-        const char *text = walk.text + walk.value;
-        const size_t n = walk.value_end - walk.value;
-        cJSON *item;
-        status = mq_json_parse(text, n, &limits, load->path, 0, &item, load->err);
-        if (status == MOEQ_OK)
-            status = load_merge_item(load, item, &rank, joined, crossing);
-        cJSON_Delete(item);
-    }
-    return status;
-}
-
-static moeq_status load_merges(struct mq_load *load, const cJSON *merges)
-{
-    struct mq_buffer joined = {0};
-    moeq_status status = MOEQ_OK;
-    uint32_t rank = 0;
-    bool crossing = false;
-    if (!cJSON_IsArray(merges))
-        return mq_load_malformed(load, "model", "'merges' is missing or no list");
-    if (load->merges)
-        status = load_merges_text(load, &joined, &crossing);
-    else if (!mq_pair_map_init(&load->tokenizer->merges, (size_t)cJSON_GetArraySize(merges)))
-        status = mq_fail_memory(load->err, "reading the tokenizer's merges");
-    for (const cJSON *item = merges->child; item && status == MOEQ_OK; item = item->next)
-        status = load_merge_item(load, item, &rank, &joined, &crossing);
-    mq_buffer_free(&joined);
+    list.walk = load->merges;
+    while (status == MOEQ_OK && mq_json_walk_item(&list.walk))
+        status = load_merge_item(load, &list);
+    mq_buffer_free(&list.decoded[0]);
+    mq_buffer_free(&list.decoded[1]);
+    mq_buffer_free(&list.joined);
     if (status == MOEQ_OK)
-        find_cut(load->tokenizer, crossing);
+        find_cut(load->tokenizer, list.crossing);
     return status;
 }
 
@@ -414,5 +413,5 @@ moeq_status mq_bpe_load(struct mq_load *load, const cJSON *model)
             t->unk_id = (int32_t)id;
     }
     index_chars(t);
-    return load_merges(load, mq_json_get(model, "merges"));
+    return load_merges(load);
 }

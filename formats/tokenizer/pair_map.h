@@ -12,8 +12,7 @@ struct mq_pair_value {
 
 struct mq_pair_map {
     struct mq_pair_slot *slots;
-    size_t capacity; /* a power of two, or 0 */
-    size_t count;
+    size_t capacity, count;
     uint64_t seed;
 };
 

@@ -16,31 +16,49 @@ static const char *what_of(enum mq_model_kind kind)
 
 /* One row of the list. */
 struct row {
-    const char *text;
-    size_t size;
+    struct mq_text text;
     double score;
     uint64_t type;
 };
 
-static moeq_status read_row(struct mq_load *load, const cJSON *item, uint32_t id, bool typed,
-                            struct row *row)
+/* What the members of the row at `walk` are: a text, then one number or two. */
+static moeq_status read_members(struct mq_load *load, const struct mq_json_walk *walk,
+                                struct mq_buffer *decoded, struct mq_text *text, double number[2],
+                                size_t *count)
 {
-    const cJSON *text = cJSON_IsArray(item) ? item->child : NULL, *score = text ? text->next : NULL;
-    const cJSON *type = score ? score->next : NULL;
-    row->type = MQ_PIECE_NORMAL;
-    if (!score || !cJSON_IsString(text) || !cJSON_IsNumber(score) ||
-        !isfinite(score->valuedouble) || (!typed && type) ||
-        (typed && (!type || type->next || !mq_json_u64(type, &row->type) ||
-                   row->type < MQ_PIECE_NORMAL || row->type > MQ_PIECE_BYTE)))
+    struct mq_json_walk item = {.text = walk->text, .n = walk->value_end, .at = walk->value};
+    *count = 0;
+    if (item.text[item.at] != '[' || !mq_json_walk_item(&item) || item.text[item.value] != '"')
+        return MOEQ_OK;
+    MQ_TRY(mq_load_string(load, item.text, item.value, item.value_end, decoded, text));
+    for (*count = 1; mq_json_walk_item(&item); ++*count) {
+        bool is_number = false;
+        if (*count < 3)
+            MQ_TRY(mq_load_number(load, item.text, item.value, item.value_end, &number[*count - 1],
+                                  &is_number));
+        if (!is_number) {
+            *count = 0;
+            return MOEQ_OK;
+        }
+    }
+    return MOEQ_OK;
+}
+
+static moeq_status read_row(struct mq_load *load, const struct mq_json_walk *walk, uint32_t id,
+                            bool typed, struct mq_buffer *decoded, struct row *row)
+{
+    double number[2] = {0, MQ_PIECE_NORMAL};
+    size_t count;
+    MQ_TRY(read_members(load, walk, decoded, &row->text, number, &count));
+    if (count != (typed ? 3 : 2) || !isfinite(number[0]) || !mq_json_whole(number[1], &row->type) ||
+        row->type < MQ_PIECE_NORMAL || row->type > MQ_PIECE_BYTE)
         return mq_fail_file(load->err, MOEQ_MALFORMED, load->path,
                             "vocabulary: entry %u is not [piece, score%s]", id,
                             typed ? ", type" : "");
-    row->text = text->valuestring;
-    row->size = strlen(row->text);
-    row->score = typed ? (double)(float)score->valuedouble : score->valuedouble;
-    if (row->size > MQ_MAX_CONTENT)
+    row->score = typed ? (double)(float)number[0] : number[0];
+    if (row->text.size > MQ_MAX_CONTENT)
         return mq_fail_file(load->err, MOEQ_LIMIT, load->path,
-                            "vocabulary: entry %u has %zu bytes, more than %d", id, row->size,
+                            "vocabulary: entry %u has %zu bytes, more than %d", id, row->text.size,
                             MQ_MAX_CONTENT);
     return MOEQ_OK;
 }
@@ -69,15 +87,17 @@ static moeq_status enter_row(struct mq_load *load, uint32_t id, const struct row
     struct mq_tokenizer *t = load->tokenizer;
     struct mq_scored *s = t->scored;
     struct mq_token *token = &t->tokens[id];
-    token->text = mq_arena_strndup(t->arena, row->text, row->size);
-    token->size = (uint32_t)row->size;
+    const size_t size = row->text.size;
+    const char *text = mq_arena_strndup(t->arena, row->text.data, size);
+    token->text = text;
+    token->size = (uint32_t)size;
     const enum mq_strmap_result result =
-        token->text ? mq_strmap_add(&t->vocab, token->text, row->size, id) : MQ_STRMAP_NO_MEMORY;
+        text ? mq_strmap_add(&t->vocab, text, size, id) : MQ_STRMAP_NO_MEMORY;
     if (result == MQ_STRMAP_NO_MEMORY)
         return mq_fail_memory(load->err, "reading the vocabulary");
     if (result == MQ_STRMAP_DUPLICATE)
         return mq_fail_file(load->err, MOEQ_MALFORMED, load->path,
-                            "vocabulary: '%.200s' is there twice", row->text);
+                            "vocabulary: '%.200s' is there twice", text);
     s->scores[id] = row->score;
     if (s->types)
         s->types[id] = (uint8_t)row->type;
@@ -88,28 +108,31 @@ static moeq_status enter_row(struct mq_load *load, uint32_t id, const struct row
     }
     if (row->type == MQ_PIECE_UNKNOWN && t->unk_id == MQ_NO_ID)
         t->unk_id = (int32_t)id;
-    if (!is_made(row->type) || !row->size)
+    if (!is_made(row->type) || !size)
         return MOEQ_OK;
     uint32_t code;
-    s->longest = row->size > s->longest ? row->size : s->longest;
-    s->can_cut = s->can_cut && !crosses(row->text, row->size);
-    s->has_unused |= row->type == MQ_PIECE_UNUSED && mq_utf8_next(row->text, &code) < row->size;
+    s->longest = size > s->longest ? size : s->longest;
+    s->can_cut = s->can_cut && !crosses(text, size);
+    s->has_unused |= row->type == MQ_PIECE_UNUSED && mq_utf8_next(text, &code) < size;
     bool ok = true;
     if (kind != MQ_MODEL_SPM_BPE)
-        ok = mq_piece_trie_add(&s->all, row->text, row->size, id);
+        ok = mq_piece_trie_add(&s->all, text, size, id);
     if (row->type == MQ_PIECE_USER_DEFINED)
-        ok = ok && mq_piece_trie_add(&s->user, row->text, row->size, id);
+        ok = ok && mq_piece_trie_add(&s->user, text, size, id);
     return ok ? MOEQ_OK : mq_fail_memory(load->err, "reading the vocabulary");
 }
 
-static moeq_status load_rows(struct mq_load *load, const cJSON *vocab, enum mq_model_kind kind)
+static moeq_status load_rows(struct mq_load *load, enum mq_model_kind kind)
 {
     struct mq_tokenizer *t = load->tokenizer;
     struct mq_scored *s = t->scored;
     const bool typed = kind != MQ_MODEL_UNIGRAM;
-    if (!cJSON_IsArray(vocab) || !vocab->child)
+    struct mq_json_walk walk = load->vocab;
+    struct mq_buffer decoded = {0};
+    moeq_status status = MOEQ_OK;
+    if (!load->vocab_count || walk.text[walk.at] != '[')
         return mq_load_malformed(load, what_of(kind), "'vocab' is missing, empty or no list");
-    s->count = (uint32_t)cJSON_GetArraySize(vocab);
+    s->count = (uint32_t)load->vocab_count;
     s->scores = mq_arena_alloc(t->arena, s->count, sizeof *s->scores);
     s->types = typed ? mq_arena_alloc(t->arena, s->count, 1) : NULL;
     s->min_score = typed ? FLT_MAX : INFINITY;
@@ -117,13 +140,14 @@ static moeq_status load_rows(struct mq_load *load, const cJSON *vocab, enum mq_m
     s->can_cut = typed;
     if (!s->scores || (typed && !s->types) || !mq_strmap_init(&t->vocab, s->count))
         return mq_fail_memory(load->err, "reading the vocabulary");
-    uint32_t id = 0;
-    for (const cJSON *item = vocab->child; item; item = item->next, id++) {
+    for (uint32_t id = 0; status == MOEQ_OK && mq_json_walk_item(&walk); id++) {
         struct row row;
-        MQ_TRY(read_row(load, item, id, typed, &row));
-        MQ_TRY(enter_row(load, id, &row, kind));
+        status = read_row(load, &walk, id, typed, &decoded, &row);
+        if (status == MOEQ_OK)
+            status = enter_row(load, id, &row, kind);
     }
-    return MOEQ_OK;
+    mq_buffer_free(&decoded);
+    return status;
 }
 
 static moeq_status load_unk_id(struct mq_load *load, const cJSON *model)
@@ -147,7 +171,7 @@ moeq_status mq_scored_load(struct mq_load *load, const cJSON *model, enum mq_mod
     t->scored = calloc(1, sizeof *t->scored);
     if (!t->scored)
         return mq_fail_memory(load->err, "reading the vocabulary");
-    MQ_TRY(load_rows(load, mq_json_get(model, "vocab"), kind));
+    MQ_TRY(load_rows(load, kind));
     MQ_TRY(mq_load_flag(load, model, "byte_fallback", what_of(kind), 0, &t->byte_fallback));
     mq_index_bytes(t);
     if (kind == MQ_MODEL_UNIGRAM)

@@ -180,10 +180,10 @@ struct mq_tokenizer {
 /* Where a component's JSON comes from, for messages and allocation. */
 struct mq_load {
     struct mq_tokenizer *tokenizer;
-    /* The model's merges, which are most of a file and would be ten times their bytes as a tree: their list's text. NULL:
-     * they are in the tree. */
-    const char *merges;
-    size_t merges_bytes;
+    /* Of the model, on their brackets in the file's text: in the tree they are empty. Without a text where the tree says
+     * what is wrong: missing, there twice, or of another type. */
+    struct mq_json_walk vocab, merges;
+    size_t vocab_count;
     const char *path;
     moeq_error *err;
 };
@@ -201,6 +201,19 @@ moeq_status mq_load_sequence(struct mq_load *load, const cJSON *component, const
                              const char *what,
                              moeq_status (*step)(struct mq_load *load, const cJSON *component,
                                                  const char *type));
+
+/* load_values.c */
+extern const struct mq_json_limits mq_tokenizer_limits;
+/* Finds `vocab` and `merges`, and appends the whole text without what is in them. The text was checked, and *root is at its
+ * beginning. */
+moeq_status mq_load_rest(struct mq_load *load, const struct mq_json_walk *root,
+                         struct mq_buffer *rest);
+/* The string that stands from `from` to `end` with its quotes: in the JSON text itself, or in `decoded`, which is overwritten,
+ * if it has escapes. Not terminated. */
+moeq_status mq_load_string(struct mq_load *load, const char *json, size_t from, size_t end,
+                           struct mq_buffer *decoded, struct mq_text *text);
+moeq_status mq_load_number(struct mq_load *load, const char *json, size_t from, size_t end,
+                           double *value, bool *is_number);
 
 /* normalize.c */
 moeq_status mq_normalizer_load(struct mq_load *load, const cJSON *json);

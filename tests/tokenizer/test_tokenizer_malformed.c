@@ -100,7 +100,57 @@ START_TEST(vocabularies)
     expect_parts((struct parts){.vocab = "{\"a\":4294967296}"}, MOEQ_LIMIT, "4294967296");
     expect_parts((struct parts){.vocab = "{\"a\":1000000}"}, MOEQ_LIMIT, "1000000");
     expect_parts((struct parts){.vocab = "{\"a\":1,\"b\":1}"}, MOEQ_MALFORMED, "same id 1");
-    expect_parts((struct parts){.vocab = "{\"a\":1,\"a\":2}"}, MOEQ_MALFORMED, "twice");
+    expect_parts((struct parts){.vocab = "{\"a\":1,\"a\":2}"}, MOEQ_MALFORMED,
+                 "'a' is there twice");
+    expect_parts((struct parts){.vocab = "{\"a\":1,\"\\u0061\":2}"}, MOEQ_MALFORMED, "twice");
+    expect_parts((struct parts){.vocab = "{\"a\":NaN}"}, MOEQ_MALFORMED, "whole number");
+    expect_parts((struct parts){.vocab = "{\"a\":-Infinity}"}, MOEQ_MALFORMED, "whole number");
+    expect_parts((struct parts){.vocab = "{\"a\":[0]}"}, MOEQ_MALFORMED, "whole number");
+    expect_parts((struct parts){.vocab = "{\"a\":1e999}"}, MOEQ_MALFORMED, "whole number");
+    expect_parts((struct parts){.vocab = "{\"a\":9007199254740992}"}, MOEQ_MALFORMED,
+                 "whole number");
+    expect_parts((struct parts){.options = ",\"vocab\":{}"}, MOEQ_MALFORMED, "\"vocab\" twice");
+    expect_parts((struct parts){.options = ",\"merg\\u0065s\":[]"}, MOEQ_MALFORMED,
+                 "\"merges\" twice");
+}
+END_TEST
+
+/* Vocabulary and merges are read from the text: names with escapes, and every way to write a number. */
+START_TEST(ways_to_write)
+{
+    static const char *const files[] = {
+        "\xef\xbb\xbf {\"mod\\u0065l\":{\"type\":\"BPE\",\"m\\u0065rges\":[\"#version: 0.2\", "
+        "\"\\u0061 \\\"\" , [ \"a\\\"\" ,\"a\"]],\"v\\u006fcab\" : {\"\\u0061\":0.0e1, \"\\\"\" "
+        ":10E-1,\"a\\\"\":2.000000000000000000000000000000000000000000000000000000000000000000, "
+        "\"\\u0061\\\"a\"\n: 3}}}",
+        "{\"model\":{\"vocab\":[[\"a\",-3], [ \"\\\"\" ,-3e0],[\"\\u0061\\\"\",-0.1e1] "
+        ",[\"a\\\"a\",-0.50000000000000000000000000000000000000000000000000000000000000000000]],"
+        "\"type\":\"Unigram\"}}",
+    };
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        struct mq_tokenizer *t;
+        struct mq_ids ids = {0};
+        moeq_error err = {0};
+        ck_assert_msg(load(files[i], strlen(files[i]), &t, &err) == MOEQ_OK, "%s", err.message);
+        ck_assert_ok(mq_tokenizer_check(files[i], strlen(files[i]), "t.json", &err));
+        ck_assert_ok(mq_tokenizer_encode(t, "a\"aaa\"", 6, false, &ids, &err));
+        const int32_t expected[] = {3, 0, 2};
+        ck_assert_uint_eq(ids.size, 3);
+        ck_assert_mem_eq(ids.data, expected, sizeof expected);
+        mq_ids_free(&ids);
+        mq_tokenizer_free(t);
+    }
+    /* What the check of a file finds, too. */
+    static const char *const twice[] = {
+        "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"\\u0061\":0,\"b\":1,\"a\":2},\"merges\":[]}}",
+        "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"\\n\":0,\"\\u000a\":2},\"merges\":[]}}",
+    };
+    for (size_t i = 0; i < sizeof twice / sizeof *twice; i++) {
+        moeq_error err = {0};
+        ck_assert_int_eq(mq_tokenizer_check(twice[i], strlen(twice[i]), "t.json", &err),
+                         MOEQ_MALFORMED);
+        ck_assert_ptr_nonnull(strstr(err.message, "is there twice"));
+    }
 }
 END_TEST
 
@@ -117,6 +167,10 @@ START_TEST(scored_models)
         UNIGRAM "[[\"a\"]]}}",
         UNIGRAM "[[\"a\",\"b\"]]}}",
         UNIGRAM "[[\"a\",0,1]]}}",
+        UNIGRAM "[[\"a\",NaN]]}}",
+        UNIGRAM "[[\"a\",1e999]]}}",
+        UNIGRAM "[[\"a\",[0]]]}}",
+        UNIGRAM "[[0,\"a\"]]}}",
         UNIGRAM "[[\"a\",0],[\"a\",1]]}}",
         UNIGRAM "[[\"a\",0]],\"unk_id\":1}}",
         UNIGRAM "[[\"a\",0]],\"unk_id\":-1}}",
@@ -124,6 +178,8 @@ START_TEST(scored_models)
         PIECES "[[\"a\",0]]}}",
         PIECES "[[\"a\",0,7]]}}",
         PIECES "[[\"a\",0,0]]}}",
+        PIECES "[[\"a\",0,1.5]]}}",
+        PIECES "[[\"a\",0,1,1]]}}",
         PIECES "[[\"a\",0,1]]}}", /* nothing unknown */
         "{\"model\":{\"type\":\"SentencePiece\",\"vocab\":[]}}",
     };
@@ -522,6 +578,7 @@ static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, whole_files);
     tcase_add_test(tests, vocabularies);
+    tcase_add_test(tests, ways_to_write);
     tcase_add_test(tests, scored_models);
     tcase_add_test(tests, charsmaps);
     tcase_add_test(tests, merges);
