@@ -214,6 +214,37 @@ START_TEST(texts_of_all_kinds)
 }
 END_TEST
 
+/* Pieces that all begin alike: a path looks at each from everywhere, as `tokenizers` does, which is no more than the longest. */
+START_TEST(long_pieces)
+{
+    enum { LONGEST = 300, N = 3000 };
+    struct mq_buffer json = {0};
+    struct mq_tokenizer *t;
+    moeq_error err = {0};
+    mq_buffer_puts(&json, "{\"model\":{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[[\"<unk>\",0]");
+    for (int i = 1; i <= LONGEST; i++) {
+        mq_buffer_puts(&json, ",[\"");
+        for (int k = 0; k < i; k++)
+            mq_buffer_putc(&json, 'a');
+        mq_buffer_printf(&json, "\",-%d.%d]", i % 3 + 1, i);
+    }
+    mq_buffer_puts(&json, "]}}");
+    ck_assert_ok(mq_tokenizer_load(json.data, json.size, "t.json", &t, &err));
+    mq_buffer_free(&json);
+    uint64_t last = 0;
+    for (size_t n = N; n <= 2 * N; n *= 2) {
+        bool refused;
+        const uint64_t now = count(t, "a", n, &refused);
+        ck_assert(!refused);
+        ck_assert_msg(now < 20 * (uint64_t)LONGEST * n, "%llu steps a byte", (unsigned long long)now / n);
+        ck_assert_msg(!last || (double)now <= MAY_GROW * (double)last, "%zu bytes: %llu steps, of half %llu", n,
+                      (unsigned long long)now, (unsigned long long)last);
+        last = now;
+    }
+    mq_tokenizer_free(t);
+}
+END_TEST
+
 /* Long added tokens of which a text has all but the end, everywhere. */
 START_TEST(long_added_tokens)
 {
@@ -379,6 +410,7 @@ END_TEST
 static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, texts_of_all_kinds);
+    tcase_add_test(tests, long_pieces);
     tcase_add_test(tests, long_added_tokens);
     tcase_add_test(tests, refusal_is_linear);
     tcase_add_test(tests, files_of_all_kinds);
