@@ -294,6 +294,15 @@ static void note(struct job *job, const char *sentence)
         r->notes[r->notes_count++] = sentence;
 }
 
+/* Sums that are of no file of the source, and not what that itself was made of. */
+static void compare_sums(struct job *job)
+{
+    const struct mq_stored_key *e = mq_stored_find_key(&job->expected, MQ_META_SOURCE_SUMS);
+    const struct mq_stored_key *f = mq_stored_find_key(&job->found, MQ_META_SOURCE_SUMS);
+    if (f && !job->plan->source_sums && !(e && same_value(e, f)))
+        note(job, "it has SHA-256 sums of other files than these, which are not compared");
+}
+
 static void compare_made(struct job *job)
 {
     static const struct {
@@ -374,6 +383,7 @@ moeq_status mq_against(const struct mq_context *context, const struct mq_view *o
     compare_keys(&job);
     compare_losses(&job);
     compare_made(&job);
+    compare_sums(&job);
     result->tensors = job.expected.count;
     for (size_t i = 0; i < job.expected.count; i++)
         result->bytes += job.expected.tensors[i].size_bytes;

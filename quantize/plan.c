@@ -6,6 +6,7 @@
 #include "error.h"
 #include "family.h"
 #include "moeq_profile.h"
+#include "safetensors.h"
 #include "open_options.h"
 #include "token_profile.h"
 #include "stored.h"
@@ -135,6 +136,14 @@ const char *mq_plan_calibrated_on(const struct mq_plan *plan, const struct mq_po
                               : plan->view->calibrated_on;
 }
 
+const char *mq_plan_source_sums(const struct mq_plan *plan)
+{
+    const char *const *of_view = (const char *const *)plan->view->metadata;
+    if (plan->source_sums)
+        return plan->source_sums->text;
+    return of_view ? mq_metadata_get(of_view, MQ_META_SOURCE_SUMS) : NULL;
+}
+
 const char *mq_plan_recipe_text(const struct mq_plan *plan, const struct mq_policy *policy)
 {
     const struct mq_view *view = plan->view;
@@ -198,7 +207,7 @@ static moeq_status make_metadata(const struct mq_plan *plan, const struct mq_pol
         MQ_META_CALIBRATED_ON,
         mq_plan_calibrated_on(plan, policy),
         MQ_META_SOURCE_SUMS,
-        plan->source_sums ? plan->source_sums->text : NULL,
+        mq_plan_source_sums(plan),
     };
     for (size_t i = 0; i < sizeof optional / sizeof *optional; i += 2)
         if (optional[i + 1]) {

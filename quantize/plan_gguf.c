@@ -517,9 +517,9 @@ static moeq_status put_keys(struct job *job, const struct mq_gguf *carried)
     const char *const calibrated_on = mq_plan_calibrated_on(plan, job->policy);
     if (calibrated_on)
         mq_gguf_put_string(w, MQ_META_CALIBRATED_ON, calibrated_on, strlen(calibrated_on));
-    if (plan->source_sums)
-        mq_gguf_put_string(w, MQ_META_SOURCE_SUMS, plan->source_sums->text,
-                           strlen(plan->source_sums->text));
+    const char *const sums = mq_plan_source_sums(plan);
+    if (sums)
+        mq_gguf_put_string(w, MQ_META_SOURCE_SUMS, sums, strlen(sums));
     if (carried) {
         mq_gguf_put_carried(w, carried);
         if (!mq_gguf_find(carried, MQ_GGUF_KEY_TOKENIZER))

@@ -38,6 +38,10 @@ const char *mq_plan_recipe_text(const struct mq_plan *plan, const struct mq_poli
 /* The texts that what is made was calibrated on, for metadata; NULL: none, or not known. */
 const char *mq_plan_calibrated_on(const struct mq_plan *plan, const struct mq_policy *policy);
 
+/* SHA-256 sums of what was compared with a list, lines of it: the source's files, or what these say that they were made of;
+ * NULL: none. */
+const char *mq_plan_source_sums(const struct mq_plan *plan);
+
 /* Adds a sentence to the plan's warnings (unless it is NULL, or there is no room). */
 void mq_plan_warn(struct mq_plan *plan, const char *sentence);
 

@@ -136,4 +136,20 @@ says 0 "the source's 1 file is as in" convert "$work/o.gguf" -o "$work/o.moeq" -
 says 0 "the source's $(ls "$work"/s*.moeq* | wc -l) files is as in" export "$work/s.moeq.index.json" -o "$work/s.gguf" --sha256 "$work/o.sums"
 sums_in "$work/s.gguf" > "$work/recorded"
 (cd "$work" && sha256sum --quiet -c recorded) || fail "not in the GGUF file"
+
+# What is made of a file that has them says the same of the first source, however often; a list says more.
+"$moeq" export "$work/c1.moeq" -o "$work/e.gguf" -q > /dev/null || fail "export"
+"$moeq" convert "$work/e.gguf" -o "$work/e.moeq" --level q8_0 -q || fail "convert back"
+"$moeq" convert "$work/e.moeq" -o "$work/t.moeq" --level q2_k --shard-size 1M -q || fail "shards of it"
+for made in e.gguf e.moeq t.moeq.index.json; do
+    sums_in "$work/$made" > "$work/carried"
+    (cd $model && sha256sum --quiet -c "$work/carried") || fail "$made: not carried on: $(cat "$work/carried")"
+done
+says 0 "every byte the same" check "$work/e.gguf" --against "$work/c1.moeq"
+"$moeq" check "$work/e.gguf" --against "$work/c1.moeq" | grep "sums of other files" && fail "sums carried on are no others"
+cp "$work/o.gguf" "$work/p.gguf"
+says 0 "it has SHA-256 sums of other files than these, which are not compared" check "$work/o.moeq" --against "$work/p.gguf"
+(cd "$work" && sha256sum e.gguf > e.sums)
+"$moeq" convert "$work/e.gguf" -o "$work/f.moeq" --level q8_0 -q --sha256 "$work/e.sums" || fail "a list of a GGUF file"
+sums_in "$work/f.moeq" | cmp - "$work/e.sums" || fail "the list's sums are not those"
 finish
