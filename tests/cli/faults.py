@@ -16,7 +16,7 @@ import injection
 from injection import ALL, COMMANDS, KINDS, Place, empty, files_of
 
 WORKERS = 2
-MANY = 500 # allocations: then, or sanitized, the first and the last of each stack they are called with
+MANY = 200 # calls of a kind: then, or sanitized, the first and the last of each stack they are called with
 PER_KIND = 3 # of a sample: of each kind of call of each command
 
 # Calls that may fail without harm: kind, what the mark says of it, why.
@@ -162,10 +162,10 @@ def single_faults(place, found):
     for command in COMMANDS:
         for kind in KINDS:
             count = found[command.name]["counts"][kind]
-            many = ALL and kind == "memory" and (place.sanitized or count > MANY)
+            many = ALL and (place.sanitized or count > MANY)
             folder = place.work / "sites.out"
             empty(folder)
-            for n in place.sites(command, folder) if many else sample(place, kind, count):
+            for n in place.sites(command, kind, folder) if many and count else sample(place, kind, count):
                 old = bool(command.final) and n % 2 == 0
                 runs.append(Run(command, kind, n, errno.EIO, old))
                 if ALL and command.final and kind != "memory":

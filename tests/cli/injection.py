@@ -69,10 +69,8 @@ class Place:
         env |= {"GOMP_SPINCOUNT": "3000", "OMP_NUM_THREADS": "1", "LC_ALL": "C"}
         if self.sanitized: # the shim stands before the sanitizer, whose own functions it calls
             env["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "detect_leaks=1") + ":verify_asan_link_order=0:exitcode=99"
-        if fault:
-            env["LD_PRELOAD"] = str(self.shim)
-            env |= {"FAULT_" + k.upper(): str(v) for k, v in fault.items()}
-        return env
+        env["LD_PRELOAD"] = str(self.shim)
+        return env | {"FAULT_" + k.upper(): str(v) for k, v in fault.items()}
 
     def run(self, arguments, folder, **fault):
         return subprocess.run([str(self.moeq)] + arguments, cwd=folder, env=self.environment(**fault), capture_output=True,
@@ -93,11 +91,11 @@ class Place:
             sys.exit(f"{command.name}: {done.stderr}")
         return dict(zip(KINDS, struct.unpack(f"{len(KINDS)}q", at.read_bytes())))
 
-    def sites(self, command, folder):
-        """Numbers of allocations: the first and the last of each way to one."""
+    def sites(self, command, kind, folder):
+        """Numbers of calls of a kind: the first and the last of each way to one."""
         at = self.work / "sites"
         at.unlink(missing_ok=True)
-        self.run(command.arguments, folder, sites=at)
+        self.run(command.arguments, folder, sites=at, call=kind)
         first, last = {}, {}
         for i, (site,) in enumerate(struct.iter_unpack("Q", at.read_bytes()), 1):
             first.setdefault(site, i)
