@@ -23,11 +23,25 @@ moeq_build build/asan -DMOEQ_TESTS=ON -DMOEQ_BENCH=OFF -DCMAKE_BUILD_TYPE=RelWit
 # Two tests at a time have more threads than there are cores: they should sleep, not spin.
 export OMP_WAIT_POLICY=passive
 status=0
-echo "== Tests, release"
-ctest --test-dir build --output-on-failure --parallel 3 || status=1
-echo "== Tests, sanitizers"
-ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
-    ctest --test-dir build/asan --output-on-failure --parallel 3 || status=1
+ends=()
+
+# step NAME COMMAND...: runs it, whatever failed before, and keeps how it ended for the summary. Exit code 77: tools are missing.
+step() {
+    local name=$1 code=0 begin=$SECONDS end=passed
+    shift
+    echo "== $name"
+    "$@" || code=$?
+    case $code in
+        0) ;;
+        77) end="not run: tools are missing, see above" ;;
+        *) end=FAILED status=1 ;;
+    esac
+    ends+=("$(printf '  %-20s %5d s  %s' "$name" $((SECONDS - begin)) "$end")")
+}
+
+step "Tests, release" ctest --test-dir build --output-on-failure --parallel 3
+step "Tests, sanitizers" env ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
+    ctest --test-dir build/asan --output-on-failure --parallel 3
 
 # What did not run, in the tests' own words.
 for build in build build/asan; do
@@ -37,10 +51,12 @@ for build in build build/asan; do
     echo "$lines"
 done
 if [ -n "${MOEQ_TEST_ALL:-}" ]; then
-    for check in lint tsan coverage; do
-        scripts/$check.sh || [ $? = 77 ] || status=1
-    done
-fi
-[ -n "${MOEQ_TEST_ALL:-}" ] ||
+    step "Static analysis" scripts/lint.sh
+    step "Threads" scripts/tsan.sh
+    step "Lines covered" scripts/coverage.sh
+else
     echo "== The sanitizers' build ran samples of its longest tests; ./test.sh --all runs all of them."
+fi
+echo "== Summary"
+printf '%s\n' "${ends[@]}"
 exit $status
