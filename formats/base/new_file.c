@@ -134,8 +134,9 @@ moeq_status mq_refuse_device_folder(const char *path, moeq_error *err)
     if (n >= sizeof folder)
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, "path is too long");
     snprintf(folder, sizeof folder, "%.*s", n ? (int)n : 1, n ? path : ".");
-    if (!realpath(folder, real)) /* then nothing can be created there */
-        return MOEQ_OK;
+    if (!realpath(folder, real))
+        return errno == ENOENT || errno == ENOTDIR ? MOEQ_OK /* creating it says so */
+                                                   : mq_fail_errno(err, folder, "cannot find");
     strcat(real, "/");
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
         if (strncmp(real, folders[i], strlen(folders[i])) == 0 &&
