@@ -26,7 +26,14 @@ static struct mq_domain *find(const struct mq_domains *d, const char *name)
     return NULL;
 }
 
-static bool add_text(struct mq_domains *d, size_t values, const char *value)
+static enum mq_exit no_memory(void)
+{
+    moeq_error err = {0};
+    mq_fail_memory(&err, "naming the texts");
+    return mq_report(&err);
+}
+
+static enum mq_exit add_text(struct mq_domains *d, size_t values, const char *value)
 {
     const char *path;
     const size_t n = mq_text_option_split(value, &path);
@@ -34,12 +41,12 @@ static bool add_text(struct mq_domains *d, size_t values, const char *value)
     char *name = n ? strndup(value, n) : strdup(base);
     size_t bad;
     if (!name)
-        return false;
+        return no_memory();
     if (!path[0] || !mq_utf8_valid(name, strlen(name), &bad)) {
         mq_usage("calibrate", "--text '%s': expected FILE or NAME=FILE%s", value,
                  path[0] ? ", with a name in UTF-8" : "");
         free(name);
-        return false;
+        return MQ_EXIT_USAGE;
     }
     mq_make_printable(name);
     struct mq_domain *domain = find(d, name);
@@ -52,11 +59,11 @@ static bool add_text(struct mq_domains *d, size_t values, const char *value)
     }
     if (domain->paths)
         domain->paths[domain->paths_count++] = path;
-    return domain->paths != NULL;
+    return domain->paths ? MQ_EXIT_GOOD : no_memory();
 }
 
 /* The domain that is held out goes last. */
-static bool hold_out(struct mq_domains *d, const char *name)
+static enum mq_exit hold_out(struct mq_domains *d, const char *name)
 {
     struct mq_domain *held = find(d, name);
     if (!held) {
@@ -68,51 +75,51 @@ static bool hold_out(struct mq_domains *d, const char *name)
                  near ? "; did you mean " : " (--text NAME=FILE gives it one)", near ? near : "",
                  near ? "?" : "");
         free(names);
-        return false;
+        return MQ_EXIT_USAGE;
     }
     if (d->count == 1) {
         mq_usage("calibrate", "--holdout '%s': it is the only text, so nothing would be left",
                  name);
-        return false;
+        return MQ_EXIT_USAGE;
     }
     const struct mq_domain it = *held;
     memmove(held, held + 1, (size_t)(d->all + d->count - held - 1) * sizeof *held);
     d->all[d->count - 1] = it;
     d->holds_out = true;
-    return true;
+    return MQ_EXIT_GOOD;
 }
 
 /* Token ids, as one domain. */
-static bool use_ids(struct mq_domains *d, const struct mq_options *options)
+static enum mq_exit use_ids(struct mq_domains *d, const struct mq_options *options)
 {
     const char *name =
         strcmp(options->ids, "-") == 0 ? "standard input" : mq_base_name(options->ids);
     size_t bad;
     *d = (struct mq_domains){.all = calloc(1, sizeof *d->all)};
     if (!d->all)
-        return false;
+        return no_memory();
     if (options->text.count || options->holdout) {
         mq_usage("calibrate", "--ids and --%s exclude each other",
                  options->text.count ? "text" : "holdout");
-        return false;
+        return MQ_EXIT_USAGE;
     }
     d->all[0].name = strdup(mq_utf8_valid(name, strlen(name), &bad) ? name : "ids");
     d->count = d->all[0].name != NULL;
-    return d->count > 0;
+    return d->count > 0 ? MQ_EXIT_GOOD : no_memory();
 }
 
-bool mq_domains_parse(const struct mq_options *options, struct mq_domains *d)
+enum mq_exit mq_domains_parse(const struct mq_options *options, struct mq_domains *d)
 {
     const size_t values = options->text.count;
     if (options->ids)
         return use_ids(d, options);
     *d = (struct mq_domains){.all = calloc(values + 1, sizeof *d->all)};
     if (!d->all)
-        return false;
-    for (size_t i = 0; i < values; i++)
-        if (!add_text(d, values, options->text.values[i]))
-            return false;
-    return !options->holdout || hold_out(d, options->holdout);
+        return no_memory();
+    enum mq_exit code = MQ_EXIT_GOOD;
+    for (size_t i = 0; i < values && code == MQ_EXIT_GOOD; i++)
+        code = add_text(d, values, options->text.values[i]);
+    return code == MQ_EXIT_GOOD && options->holdout ? hold_out(d, options->holdout) : code;
 }
 
 /* ---- reading ---- */

@@ -27,8 +27,8 @@ struct mq_domains {
     size_t texts_count;
 };
 
-/* False after a message: a mistake in --text or --holdout. Free it either way. */
-bool mq_domains_parse(const struct mq_options *options, struct mq_domains *domains);
+/* Says what is wrong: a mistake in --text or --holdout, or no memory. Free it either way. */
+enum mq_exit mq_domains_parse(const struct mq_options *options, struct mq_domains *domains);
 
 /* Reads, tokenizes and cuts them: each of its own, --tokens of each. An output that is one of them is
  * refused. */

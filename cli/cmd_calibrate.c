@@ -147,8 +147,9 @@ enum mq_exit mq_cmd_calibrate(const struct mq_options *options)
     if (options->positional_count > 1)
         return mq_usage("calibrate", "unexpected argument '%s' (--merge adds calibrations up)",
                         options->positional[1]);
-    const enum mq_exit code =
-        mq_domains_parse(options, &domains) ? measure(options, &domains) : MQ_EXIT_USAGE;
+    enum mq_exit code = mq_domains_parse(options, &domains);
+    if (code == MQ_EXIT_GOOD)
+        code = measure(options, &domains);
     mq_domains_free(&domains);
     return code;
 }

@@ -123,7 +123,9 @@ enum mq_exit mq_cmd_fit(const struct mq_options *options)
     }
     say_mix(options, &mix);
     fit->mix = mix.data;
-    code = add_rows(options, fit);
+    if (!mq_buffer_ok(&mix))
+        mq_fail_memory(&err, "naming a mix of levels");
+    code = mq_buffer_ok(&mix) ? add_rows(options, fit) : mq_report(&err);
     if (code != MQ_EXIT_GOOD)
         goto out;
     if (options->quality && mq_fit_join_quality(fit, options->quality, &err) != MOEQ_OK)

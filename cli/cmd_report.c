@@ -69,9 +69,7 @@ static moeq_status check_output(const struct mq_options *options, moeq_error *er
         if (mq_same_file(options->positional[i], options->output))
             return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, options->output,
                                 "the output would replace an input; choose another name");
-    if (options->output && mq_is_foreign_page(options->output))
-        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, options->output, MQ_FOREIGN);
-    return MOEQ_OK;
+    return options->output ? mq_refuse_foreign_page(options->output, err) : MOEQ_OK;
 }
 
 static enum mq_exit print_written(const struct mq_options *options)

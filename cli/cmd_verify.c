@@ -143,8 +143,8 @@ static moeq_status check_outputs(const struct mq_options *o, struct mq_view *con
         if (mq_text_option_names(o, path))
             return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
                                 "the output would replace an input; choose another name");
-        if ((path == o->write_gate || path == o->junit) && mq_is_foreign(path))
-            return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, MQ_FOREIGN);
+        if (path == o->write_gate || path == o->junit)
+            MQ_TRY(mq_refuse_foreign(path, err));
     }
     return MOEQ_OK;
 }

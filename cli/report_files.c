@@ -33,28 +33,30 @@ bool mq_report_files_wanted(const struct mq_options *options)
     return options->report.count || options->card || options->charts;
 }
 
-/* A file that cannot be read is somebody's. */
-bool mq_is_foreign(const char *path)
+moeq_status mq_refuse_foreign(const char *path, moeq_error *err)
 {
     enum { HEAD = 1 << 16 };
+    char head[HEAD];
     struct stat st;
+    struct mq_file file;
     if (stat(path, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size == 0)
-        return false;
-    FILE *f = fopen(path, "rb");
-    char *head = f ? malloc(HEAD) : NULL;
-    const size_t n = head ? fread(head, 1, HEAD, f) : 0;
-    const bool ours = n && memmem(head, n, "moeq", 4) && !memchr(head, 0, n);
-    free(head);
-    if (f)
-        fclose(f);
-    return !ours;
+        return MOEQ_OK;
+    MQ_TRY(mq_file_open(path, &file, err));
+    const size_t n = file.size_bytes < HEAD ? (size_t)file.size_bytes : HEAD;
+    const moeq_status status = mq_file_read_at(&file, 0, head, n, err);
+    mq_file_close(&file);
+    MQ_TRY(status);
+    return memmem(head, n, "moeq", 4) && !memchr(head, 0, n)
+               ? MOEQ_OK
+               : mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, MQ_FOREIGN);
 }
 
-bool mq_is_foreign_page(const char *path)
+moeq_status mq_refuse_foreign_page(const char *path, moeq_error *err)
 {
     enum mq_report_format format;
-    return mq_report_format_of(path, &format) &&
-           (format == MQ_REPORT_HTML || format == MQ_REPORT_MARKDOWN) && mq_is_foreign(path);
+    const bool is_page = mq_report_format_of(path, &format) &&
+                         (format == MQ_REPORT_HTML || format == MQ_REPORT_MARKDOWN);
+    return is_page ? mq_refuse_foreign(path, err) : MOEQ_OK;
 }
 
 /* One file that is to be written. */
@@ -66,8 +68,9 @@ static bool check_place(const char *command, const char *option, const char *pat
             mq_usage(command, "--%s '%s' is an input of this run", option, path);
             return false;
         }
-    if (mq_is_foreign_page(path)) {
-        mq_usage(command, "--%s '%s': " MQ_FOREIGN, option, path);
+    moeq_error err = {0};
+    if (mq_refuse_foreign_page(path, &err) != MOEQ_OK) {
+        mq_usage(command, "--%s '%s': %s", option, path, err.message);
         return false;
     }
     struct stat st;

@@ -23,11 +23,11 @@ cJSON *mq_put_verdict(cJSON *document);
 bool mq_report_files_ok(const char *command, const struct mq_options *options,
                         const char *const *inputs);
 
-/* Whether a file is there that has something in it and is no text that moeq wrote: pages, cards, gates and JUnit files
- * say who made them. Such a one is not replaced. */
-bool mq_is_foreign(const char *path);
-bool mq_is_foreign_page(
-    const char *path); /* a page or a card: tables and charts do not say who made them */
+/* Fails if a file is there that has something in it and is no text that moeq wrote (pages, cards, gates and JUnit files
+ * say who made them), or cannot be read. Such a one is not replaced. */
+moeq_status mq_refuse_foreign(const char *path, moeq_error *err);
+/* The same of a page or a card: tables and charts do not say who made them. */
+moeq_status mq_refuse_foreign_page(const char *path, moeq_error *err);
 #define MQ_FOREIGN "there is a file that moeq did not write: delete it, or choose another name"
 
 /* Adds what is known of this run ("run": command, processor, threads) to the document and writes

@@ -38,7 +38,7 @@ static bool is_safe(const struct mq_options *o, const char *path, const moeq_err
         touched =
             touched || touches(path, o->text.values[i]) || (named && touches(path, named + 1));
     }
-    return !touched && !mq_is_foreign(path);
+    return !touched && mq_refuse_foreign(path, NULL) == MOEQ_OK;
 }
 
 void mq_verify_failure_write(const struct mq_options *options, const moeq_error *err)

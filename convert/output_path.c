@@ -75,7 +75,9 @@ moeq_status mq_check_output_place(const char *output, moeq_error *err)
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, output, "path is too long");
     snprintf(folder, sizeof folder, "%.*s", (int)n, output);
     const char *place = !slash ? "." : n ? folder : "/";
-    if (!mq_path_is_folder(place))
+    enum mq_path_kind kind;
+    MQ_TRY(mq_path_look(place, &kind, err));
+    if (kind != MQ_PATH_FOLDER)
         return mq_fail_file(err, MOEQ_NOT_FOUND, output, "there is no folder %s to write it to",
                             place);
     MQ_TRY(mq_refuse_device_folder(output, err));

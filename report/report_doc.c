@@ -546,33 +546,39 @@ moeq_status mq_report_read(const cJSON *document, struct mq_page *report, moeq_e
 
 /* ---- words ---- */
 
-void mq_report_say(const struct mq_page *report, const char *text, struct mq_buffer *out)
+/* What a text begins with, {level} and {Level} replaced, and where it goes on. */
+static struct mq_words next_piece(const struct mq_page *report, const char **text)
 {
     static const char lower[] = "{level}", upper[] = "{Level}";
-    while (*text) {
-        if (strncmp(text, lower, sizeof lower - 1) == 0) {
-            mq_buffer_puts(out, report->judged);
-            text += sizeof lower - 1;
-        } else if (strncmp(text, upper, sizeof upper - 1) == 0) {
-            mq_buffer_putc(out, (char)toupper((unsigned char)report->judged[0]));
-            mq_buffer_puts(out, report->judged + 1);
-            text += sizeof upper - 1;
-        } else { /* to the next brace; one that begins here is a brace of its own */
-            const size_t n = 1 + strcspn(text + 1, "{");
-            mq_buffer_append(out, text, n);
-            text += n;
-        }
+    struct mq_words piece;
+    const bool is_upper = strncmp(*text, upper, sizeof upper - 1) == 0;
+    if (is_upper || strncmp(*text, lower, sizeof lower - 1) == 0) {
+        snprintf(piece.s, sizeof piece.s, "%s", report->judged);
+        if (is_upper)
+            piece.s[0] = (char)toupper((unsigned char)piece.s[0]);
+        *text += sizeof lower - 1;
+    } else { /* to the next brace; one that begins here is a brace of its own */
+        const size_t n = 1 + strcspn(*text + 1, "{");
+        const size_t some = n < sizeof piece.s ? n : sizeof piece.s - 1;
+        snprintf(piece.s, sizeof piece.s, "%.*s", (int)some, *text);
+        *text += some;
     }
+    return piece;
+}
+
+void mq_report_say(const struct mq_page *report, const char *text, struct mq_buffer *out)
+{
+    while (*text)
+        mq_buffer_puts(out, next_piece(report, &text).s);
 }
 
 struct mq_phrase mq_report_phrase(const struct mq_page *report, const char *text)
 {
     struct mq_phrase phrase = {""};
-    struct mq_buffer out = {0};
-    mq_report_say(report, text, &out);
-    if (out.data && mq_buffer_ok(&out))
-        snprintf(phrase.s, sizeof phrase.s, "%s", out.data);
-    mq_buffer_free(&out);
+    for (size_t n = 0; *text && n < sizeof phrase.s; n = strlen(phrase.s))
+        if (snprintf(phrase.s + n, sizeof phrase.s - n, "%s", next_piece(report, &text).s) >=
+            (int)(sizeof phrase.s - n))
+            break; /* full */
     return phrase;
 }
 

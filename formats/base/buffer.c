@@ -16,7 +16,6 @@ void mq_buffer_free(struct mq_buffer *b)
 void mq_buffer_clear(struct mq_buffer *b)
 {
     b->size = 0;
-    b->failed = false;
     if (b->data)
         b->data[0] = '\0';
 }

@@ -15,7 +15,7 @@ struct mq_buffer {
 };
 
 void mq_buffer_free(struct mq_buffer *b);
-void mq_buffer_clear(struct mq_buffer *b); /* keeps the memory */
+void mq_buffer_clear(struct mq_buffer *b); /* keeps the memory, and that it failed */
 void mq_buffer_append(struct mq_buffer *b, const void *bytes, size_t n);
 void mq_buffer_puts(struct mq_buffer *b, const char *text);
 void mq_buffer_putc(struct mq_buffer *b, char c);
