@@ -28,7 +28,13 @@ cJSON *mq_put_source_card(cJSON *document, const struct mq_options *options, con
     const cJSON *before = document ? mq_json_get(document, "source_card") : NULL;
     if (!read)
         return document;
-    mq_model_card_read(folder, read);
+    moeq_error err = {0};
+    if (mq_model_card_read(folder, read, &err) != MOEQ_OK) {
+        mq_report(&err);
+        free(read);
+        cJSON_Delete(document);
+        return NULL;
+    }
     if (before && !options->base_model) { /* a saved result knows its own */
         free(read);
         return document;

@@ -169,26 +169,36 @@ static bool is_repository(const char *name)
            rest[strspn(rest, allowed)] == '\0' && strlen(name) < MQ_CARD_TEXT;
 }
 
-static void read_readme(const char *folder, struct mq_model_card *card)
+/* A file that is absent, or no file that could be used, is as if it were not there. */
+static moeq_status unless_unusable(moeq_error *mine, moeq_error *err)
+{
+    const bool lost = mine->status == MOEQ_IO || mine->status == MOEQ_NO_MEMORY;
+    return lost ? mq_fail_with(err, mine) : MOEQ_OK;
+}
+
+static moeq_status read_readme(const char *folder, struct mq_model_card *card, moeq_error *err)
 {
     char path[4096];
     struct mq_buffer text = {0};
+    moeq_error mine = {0};
     snprintf(path, sizeof path, "%s/README.md", folder);
-    if (mq_file_read_all(path, MOST_BYTES, &text, NULL) == MOEQ_OK && text.data)
+    if (mq_file_read_all(path, MOST_BYTES, &text, &mine) == MOEQ_OK && text.data)
         mq_model_card_parse(text.data, text.size, card);
     mq_buffer_free(&text);
+    return unless_unusable(&mine, err);
 }
 
 /* What config.json says that the model is called. */
-static void read_config(const char *folder, struct mq_model_card *card)
+static moeq_status read_config(const char *folder, struct mq_model_card *card, moeq_error *err)
 {
     static const struct mq_json_limits limits = {.depth = 32, .values = 1000000};
     char path[4096];
     struct mq_buffer text = {0};
     cJSON *config = NULL;
+    moeq_error mine = {0};
     snprintf(path, sizeof path, "%s/config.json", folder);
-    if (mq_file_read_all(path, MOST_CONFIG, &text, NULL) == MOEQ_OK && text.data &&
-        mq_json_parse(text.data, text.size, &limits, path, 0, &config, NULL) == MOEQ_OK) {
+    if (mq_file_read_all(path, MOST_CONFIG, &text, &mine) == MOEQ_OK && text.data &&
+        mq_json_parse(text.data, text.size, &limits, path, 0, &config, &mine) == MOEQ_OK) {
         const cJSON *name = mq_json_get(config, "_name_or_path");
         if (cJSON_IsString(name) && is_repository(name->valuestring)) {
             snprintf(card->repository, sizeof card->repository, "%s", name->valuestring);
@@ -197,19 +207,22 @@ static void read_config(const char *folder, struct mq_model_card *card)
     }
     cJSON_Delete(config);
     mq_buffer_free(&text);
+    return unless_unusable(&mine, err);
 }
 
-void mq_model_card_read(const char *folder, struct mq_model_card *card)
+moeq_status mq_model_card_read(const char *folder, struct mq_model_card *card, moeq_error *err)
 {
+    enum mq_path_kind kind;
     *card = (struct mq_model_card){0};
-    if (!mq_path_is_folder(folder))
-        return;
-    read_readme(folder, card);
+    MQ_TRY(mq_path_look(folder, &kind, err));
+    if (kind != MQ_PATH_FOLDER)
+        return MOEQ_OK;
+    MQ_TRY(read_readme(folder, card, err));
     if (mq_hf_repository_of(folder, card->repository, sizeof card->repository) &&
         is_repository(card->repository)) {
         card->repository_from = "the Hugging Face cache";
-        return;
+        return MOEQ_OK;
     }
     card->repository[0] = '\0';
-    read_config(folder, card);
+    return read_config(folder, card, err);
 }

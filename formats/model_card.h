@@ -7,6 +7,8 @@
 #ifndef MQ_MODEL_CARD_H
 #define MQ_MODEL_CARD_H
 
+#include "error.h"
+
 #include <stddef.h>
 
 enum { MQ_CARD_TEXT = 512, MQ_CARD_LANGUAGES = 64, MQ_CARD_LANGUAGE = 24 };
@@ -20,8 +22,9 @@ struct mq_model_card {
     size_t languages_count;
 };
 
-/* Of a folder; of what is none, nothing. Texts are UTF-8 of one line. */
-void mq_model_card_read(const char *folder, struct mq_model_card *card);
+/* Of a folder; of what is none, nothing. Texts are UTF-8 of one line. Files that are not there, or say nothing of use, are no
+ * failure; those that cannot be read are. */
+moeq_status mq_model_card_read(const char *folder, struct mq_model_card *card, moeq_error *err);
 
 /* The metadata of a README.md's n bytes alone. */
 void mq_model_card_parse(const char *text, size_t n, struct mq_model_card *card);

@@ -193,19 +193,20 @@ static void put_text_name(struct mq_buffer *b, const struct mq_text *text)
 }
 
 /* What cards call the original: of the Hub's cache the repository, else the path's last name; neither has a folder. */
-static void put_model_name(struct mq_buffer *b, const char *path)
+static moeq_status put_model_name(struct mq_buffer *b, const char *path, moeq_error *err)
 {
     struct mq_model_card card;
     char name[PATH_MAX];
-    mq_model_card_read(path, &card);
+    MQ_TRY(mq_model_card_read(path, &card, err));
     snprintf(name, sizeof name, "%s", card.repository[0] ? card.repository : path);
     for (size_t n = strlen(name); n > 1 && name[n - 1] == '/'; n--)
         name[n - 1] = '\0';
     const char *base = mq_base_name(name);
     if (!*base || strcmp(base, ".") == 0 || strcmp(base, "..") == 0)
-        return;
+        return MOEQ_OK;
     mq_buffer_puts(b, ",\"model\":");
     put_name(b, base);
+    return MOEQ_OK;
 }
 
 static void print_sources(const struct mq_view *view, struct mq_buffer *b)
@@ -248,9 +249,9 @@ static void print_tasks(const struct mq_text_windows *text, struct mq_buffer *b)
 }
 
 /* The run as JSON; verify reads all of it but the text's bytes and CRC, which are for people. */
-static void print_run(const struct mq_view *view, const struct mq_record_options *options,
+static moeq_status print_run(const struct mq_view *view, const struct mq_record_options *options,
                       const struct mq_text_windows *text, const size_t *domain_bytes,
-                      struct mq_buffer *b)
+                      struct mq_buffer *b, moeq_error *err)
 {
     const struct mq_level *blocks = mq_record_head_level(view, options->compute);
     const struct mq_stored_size size = mq_stored_size(view);
@@ -265,7 +266,7 @@ static void print_run(const struct mq_view *view, const struct mq_record_options
     if (text->bos >= 0)
         mq_buffer_printf(b, ",\"bos\":%d", text->bos);
     mq_buffer_printf(b, ",\"token_ids_crc32\":\"%08" PRIx32 "\"", text->ids_crc32);
-    put_model_name(b, view->path);
+    MQ_TRY(put_model_name(b, view->path, err));
     if (mq_tokenizer_fingerprint(view, &tokenizer))
         mq_buffer_printf(b, ",\"tokenizer_crc32\":\"%08" PRIx32 "\"", tokenizer);
     mq_buffer_printf(b, ",\"compute\":\"%s\"", mq_compute_name(options->compute));
@@ -276,6 +277,7 @@ static void print_run(const struct mq_view *view, const struct mq_record_options
     mq_buffer_printf(
         b, ",\"weights\":%" PRIu64 ",\"weight_bytes\":%" PRIu64 ",\"file_bytes\":%" PRIu64 "}",
         size.weights, size.weight_bytes, size.file_bytes);
+    return MOEQ_OK;
 }
 
 static moeq_status lay_out(struct recorder *r, const struct mq_record_options *options,
@@ -285,7 +287,7 @@ static moeq_status lay_out(struct recorder *r, const struct mq_record_options *o
     struct mq_buffer source = {0}, run = {0};
     moeq_status status;
     print_sources(view, &source);
-    print_run(view, options, text, r->domain_bytes, &run);
+    MQ_TRY_OUT(print_run(view, options, text, r->domain_bytes, &run, err));
     if (!mq_buffer_ok(&source) || !mq_buffer_ok(&run)) {
         status = mq_fail_memory(err, "preparing a recording");
         goto out;

@@ -86,7 +86,7 @@ START_TEST(a_folder_says_where_it_is_from)
     snprintf(folder, sizeof folder, "%s/models--some-one--A.b/snapshots/0", MQ_TEST_BINARY_DIR);
     snprintf(path, sizeof path, "mkdir -p '%s'", folder);
     ck_assert_int_eq(system(path), 0);
-    mq_model_card_read(folder, &card);
+    ck_assert_int_eq(mq_model_card_read(folder, &card, NULL), MOEQ_OK);
     ck_assert_str_eq(card.repository, "some-one/A.b");
     snprintf(folder, sizeof folder, "%s/card-folder", MQ_TEST_BINARY_DIR);
     snprintf(path, sizeof path, "mkdir -p '%s'", folder);
@@ -106,10 +106,10 @@ START_TEST(a_folder_says_where_it_is_from)
         ck_assert_ptr_nonnull(f);
         fprintf(f, "{\"_name_or_path\": \"%s\"}", cases[i].name);
         fclose(f);
-        mq_model_card_read(folder, &card);
+        ck_assert_int_eq(mq_model_card_read(folder, &card, NULL), MOEQ_OK);
         ck_assert_str_eq(card.repository, cases[i].repository);
     }
-    mq_model_card_read("/no/such/folder", &card);
+    ck_assert_int_eq(mq_model_card_read("/no/such/folder", &card, NULL), MOEQ_OK);
     ck_assert_str_eq(card.license, "");
 }
 END_TEST
