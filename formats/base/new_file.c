@@ -38,7 +38,7 @@ moeq_status mq_check_room(int fd, const char *path, uint64_t bytes, moeq_error *
         return MOEQ_OK;
     return mq_fail_file(err, MOEQ_NO_SPACE, path,
                         "needs %.2f GiB (%" PRIu64 " bytes), the disk has %.2f GiB (%" PRIu64
-                        ") free",
+                        ") free; make room there, or write to another place",
                         (double)bytes / 0x1p30, bytes, (double)available / 0x1p30, available);
 }
 

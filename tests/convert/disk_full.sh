@@ -40,12 +40,12 @@ if [ -z "${OWN_MOUNTS:-}" ] || ! mount -t tmpfs -o size=2M none "$work/disk" 2> 
 fi
 "$moeq" convert "$model" -o "$work/disk/m.moeq" --level q4_k -q 2> "$work/stderr"
 [ $? = 1 ] || fail "exit code on a small disk"
-grep -Eq "^moeq: $work/disk/m.moeq: needs 0.00 GiB \([0-9]+ bytes\), the disk has 0.00 GiB \([0-9]+\) free$" \
+grep -Eq "^moeq: $work/disk/m.moeq: needs 0.00 GiB \([0-9]+ bytes\), the disk has 0.00 GiB \([0-9]+\) free; make room there, or write to another place$" \
     "$work/stderr" || fail "message: $(cat "$work/stderr")"
 [ -z "$(ls "$work/disk")" ] || fail "leftovers: $(ls "$work/disk")"
 "$moeq" convert "$model" -o "$work/disk/m.moeq" --level q4_k --shard-size 1M -q 2> "$work/stderr"
 [ $? = 1 ] || fail "exit code of shards on a small disk"
-grep -Eq "^moeq: $work/disk/m.moeq.index.json: needs 0.00 GiB \([0-9]+ bytes\), the disk has 0.00 GiB \([0-9]+\) free$" \
+grep -Eq "^moeq: $work/disk/m.moeq.index.json: needs 0.00 GiB \([0-9]+ bytes\), the disk has 0.00 GiB \([0-9]+\) free; make room there, or write to another place$" \
     "$work/stderr" || fail "message: $(cat "$work/stderr")"
 [ -z "$(ls "$work/disk")" ] || fail "leftovers of shards: $(ls "$work/disk")"
 # The others, beside earlier files, which stay as they are.
@@ -59,7 +59,7 @@ for command in "export ../model -o o.gguf --level q4_k --force -q" "convert ../m
     echo "an earlier file" > "$work/disk/$4"
     (cd "$work/disk" && "$moeq" $command) > /dev/null 2> "$work/stderr"
     [ $? = 1 ] || fail "exit code of $1 on a small disk"
-    grep -Eq "^moeq: (\./)?$4: needs [0-9.]+ GiB \([0-9]+ bytes\), the disk has 0.00 GiB \([0-9]+\) free$" "$work/stderr" ||
+    grep -Eq "^moeq: (\./)?$4: needs [0-9.]+ GiB \([0-9]+ bytes\), the disk has 0.00 GiB \([0-9]+\) free; make room there, or write to another place$" "$work/stderr" ||
         fail "message of $1: $(cat "$work/stderr")"
     [ "$(cat "$work/disk/$4")" = "an earlier file" ] || fail "$1 on a small disk: the earlier file is another"
     rm "$work/disk/$4"
