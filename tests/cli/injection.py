@@ -36,6 +36,7 @@ COMMANDS = [
     Command("check", "check ../small.moeq --threads 1"),
     Command("verify", "verify ../small.moeq --against ../small.moeqref -q --threads 1"),
     Command("sweep", "sweep ../tiny --levels q8_0,q4_k --tensor *.w1.*=q8_0 " + TEXT),
+    Command("files", "sweep ../tiny --files ../small.moeq " + TEXT),
     Command("fit", "fit ../tiny --vram 8G --levels q8_0,q4_k --tensor *.w1.*=q8_0"),
     Command("inspect", "inspect ../tiny"),
     Command("tokenize", "tokenize ../tiny --string hello"),
