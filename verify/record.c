@@ -250,8 +250,8 @@ static void print_tasks(const struct mq_text_windows *text, struct mq_buffer *b)
 
 /* The run as JSON; verify reads all of it but the text's bytes and CRC, which are for people. */
 static moeq_status print_run(const struct mq_view *view, const struct mq_record_options *options,
-                      const struct mq_text_windows *text, const size_t *domain_bytes,
-                      struct mq_buffer *b, moeq_error *err)
+                             const struct mq_text_windows *text, const size_t *domain_bytes,
+                             struct mq_buffer *b, moeq_error *err)
 {
     const struct mq_level *blocks = mq_record_head_level(view, options->compute);
     const struct mq_stored_size size = mq_stored_size(view);
