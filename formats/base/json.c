@@ -182,6 +182,7 @@ moeq_status mq_json_refuse_duplicates(const cJSON *tree, const char *path, moeq_
 
 static bool same_members(const cJSON *a, const cJSON *b);
 
+// NOLINTNEXTLINE(misc-no-recursion): as deep as the limits of the scan
 bool mq_json_same(const cJSON *a, const cJSON *b)
 {
     if (!a || !b || (a->type & 0xff) != (b->type & 0xff))
@@ -231,6 +232,7 @@ static const cJSON *find_key(const struct keys *k, const char *name)
     return mq_strmap_get(&k->map, name, strlen(name), &i) ? k->members[i] : NULL;
 }
 
+// NOLINTNEXTLINE(misc-no-recursion): see mq_json_same
 static bool same_members(const cJSON *a, const cJSON *b)
 {
     struct keys of_a = {0}, of_b = {0};
