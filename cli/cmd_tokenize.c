@@ -117,17 +117,19 @@ static moeq_status load_tokenizer(const struct mq_options *options, const char *
 
 /* ---- notes ---- */
 
-/* What there is to say of the model, its tokenizer and the text; NULL in any place: nothing. */
+/* What there is to say of the model, its tokenizer and the text; NULL in any place: nothing.
+ * NULL: no memory. */
 static cJSON *notes_of(const struct mq_view *view, const struct mq_tokenizer *tokenizer,
                        const struct mq_text *text)
 {
     char note[MQ_TEXT_NOTE_BYTES];
-    cJSON *list = view ? mq_view_notes_json(view) : cJSON_CreateArray();
-    if (mq_tokenizer_note(tokenizer))
-        cJSON_AddItemToArray(list, cJSON_CreateString(mq_tokenizer_note(tokenizer)));
-    if (text && mq_text_note(text, note))
-        cJSON_AddItemToArray(list, cJSON_CreateString(note));
-    return list;
+    struct mq_json_tree b = {0};
+    cJSON *list = view ? mq_view_notes_json(view) : mq_json_array(&b);
+    if (list && mq_tokenizer_note(tokenizer))
+        mq_json_append(&b, list, cJSON_CreateString(mq_tokenizer_note(tokenizer)));
+    if (list && text && mq_text_note(text, note))
+        mq_json_append(&b, list, cJSON_CreateString(note));
+    return mq_json_finish(&b, list);
 }
 
 static void print_notes(const struct mq_options *options, const cJSON *notes)
@@ -262,8 +264,8 @@ enum mq_exit mq_cmd_tokenize(const struct mq_options *options)
     moeq_status status = load_tokenizer(options, options->positional[0], &tokenizer, &view, &err);
     if (status == MOEQ_OK && options->text.count)
         status = mq_option_text(options, &text, &err);
-    if (status == MOEQ_OK)
-        notes = notes_of(view, tokenizer, &text);
+    if (status == MOEQ_OK && !(notes = notes_of(view, tokenizer, &text)))
+        status = mq_fail_memory(&err, "listing notes");
     if (!options->json || options->jsonl)
         print_notes(options, notes);
     if (status == MOEQ_OK && options->string)
