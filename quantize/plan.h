@@ -5,6 +5,7 @@
 
 #include "moeq_layout.h"
 #include "policy.h"
+#include "split.h"
 
 struct mq_plan_entry {
     const struct mq_tensor *tensor;
@@ -21,11 +22,19 @@ struct mq_plan_entry {
         uint64_t row_bytes, offset;
         uint32_t file;
     } second;
+    /* Of folders for other runtimes: the tensors that the blocks are cut into, in place of `offset` and `file`; row_bytes
+     * are then those of a row of blocks, and size_bytes of all parts. NULL: rows of blocks as they are. */
+    const struct mq_split *split;
+    struct {
+        uint64_t row_bytes, offset; /* of the matrix's first row */
+        uint32_t file;
+    } parts[MQ_SPLIT_MOST];
     size_t item;                    /* of the journal; below plan.items_count */
 };
 
 /* One file of the output. */
 struct mq_plan_file {
+    const char *name;      /* in the folder that is the output; NULL where that is no folder: */
     const char *name_part; /* put before the name's extension: "", or "-00001-of-00003" */
     const char *name_end;  /* put behind it: "", or ".index.json" */
     const char *header;    /* its first bytes */
@@ -72,6 +81,9 @@ struct mq_plan {
     /* files[0] is the index of the others, the shards of a moeq model. What it says depends on the
      * output's name and on checksums, so its sizes are 0 here, and convert prints it. */
     bool has_index;
+    /* The output is a folder of these files (header and pieces are all that those without tensors have), which appears
+     * under its name when it is complete. */
+    bool is_folder;
     struct mq_plan_piece *pieces;
     size_t pieces_count, items_count;
     uint64_t output_bytes; /* of all files but the index */
@@ -116,5 +128,21 @@ struct mq_gguf_options {
 moeq_status mq_plan_create_gguf(const struct mq_view *view, const struct mq_policy *policy,
                                 const struct mq_gguf_options *options, struct mq_plan **plan,
                                 moeq_error *err);
+
+struct mq_folder_options {
+    enum mq_folder_format format;
+    uint64_t shard_bytes;  /* largest file of tensors, as far as single tensors allow; 0: 5 GB, as Transformers writes */
+    uint32_t tensor_parallel; /* among how many GPUs the runtime is to cut matrices; 0: 1 */
+    bool unify_up; /* where the format has no form of a level, use the next larger one that it has */
+};
+
+/*
+ * The plan of a folder for another runtime (split.h): config.json with what it says of quantization, tensors by the names
+ * that the runtime looks for, its side files. What the runtime refuses (shapes, families, mixed levels) is an error that
+ * says so. plan_folder.c.
+ */
+moeq_status mq_plan_create_folder(const struct mq_view *view, const struct mq_policy *policy,
+                                  const struct mq_folder_options *options, struct mq_plan **plan,
+                                  moeq_error *err);
 
 #endif
