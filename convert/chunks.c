@@ -125,8 +125,8 @@ uint64_t mq_chunks_done_tensors(const struct mq_chunks *c)
 
 uint32_t mq_chunk_join(const struct mq_chunked *t, uint32_t chunk, uint32_t before, uint32_t crc)
 {
-    const uint64_t full = t->chunk_rows * t->entry->row_bytes;
-    const uint64_t last = t->entry->size_bytes - (t->chunks - 1) * full;
+    const uint64_t row_bytes = t->entry->row_bytes, full = t->chunk_rows * row_bytes;
+    const uint64_t last = t->entry->tensor->rows * row_bytes - (t->chunks - 1) * full;
     if (chunk == 0)
         return crc;
     return (uint32_t)crc32_combine(before, crc, (z_off_t)(chunk + 1 < t->chunks ? full : last));

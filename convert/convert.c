@@ -48,7 +48,8 @@ struct job {
     atomic_bool counting; /* nothing is written (any more): only weights that are no numbers */
     uint64_t resumed;     /* tensors that an earlier run has finished, */
     uint64_t damaged;     /* and those that were damaged since */
-    uint64_t raw_bytes, weights, turned, columns, decoded, encoded_bytes; /* a thread's scratch */
+    uint64_t raw_bytes, weights, turned, columns, decoded, encoded_bytes,
+        room;                                                    /* a thread's scratch */
     omp_lock_t lock;                                             /* of: */
     struct mq_losses losses;
     struct mq_nonfinite *found; /* [plan's entries]: what cannot stay; of a scan, what can */
@@ -77,6 +78,7 @@ static moeq_status plan_memory(struct job *job, moeq_error *err)
         job->raw_bytes = mq_max_u64(job->raw_bytes, rows * e->tensor->row_bytes);
         job->weights = mq_max_u64(job->weights, rows * e->tensor->cols);
         job->encoded_bytes = mq_max_u64(job->encoded_bytes, rows * e->row_bytes);
+        job->room = mq_max_u64(job->room, mq_place_room(e, rows));
         if (encodes(e))
             job->decoded = mq_max_u64(mq_max_u64(job->decoded, DECODED), e->tensor->cols);
         if (e->form && e->form->columns)
@@ -98,9 +100,10 @@ static moeq_status choose_threads(const struct job *job, unsigned *threads, moeq
 {
     const uint64_t memory =
         job->context->memory_bytes ? job->context->memory_bytes : MQ_CONVERT_DEFAULT_MEMORY;
-    const uint64_t scratch = job->raw_bytes +
-                             (job->weights + job->turned + job->columns + job->decoded) * sizeof(float) +
-                             job->encoded_bytes;
+    const uint64_t scratch =
+        job->raw_bytes +
+        (job->weights + job->turned + job->columns + job->decoded) * sizeof(float) +
+        job->encoded_bytes + job->room;
     const uint64_t other = 16u << 20; /* the program, its tables and the C library */
     if (memory < other + scratch)
         return mq_fail(err, MOEQ_LIMIT,
@@ -115,7 +118,7 @@ static moeq_status choose_threads(const struct job *job, unsigned *threads, moeq
 /* ---- one chunk ---- */
 
 struct scratch {
-    uint8_t *raw, *encoded;
+    uint8_t *raw, *encoded, *room;
     float *weights, *turned, *columns, *decoded;
 };
 
@@ -124,17 +127,19 @@ static bool scratch_allocate(const struct job *job, struct scratch *s)
 {
     *s = (struct scratch){.raw = malloc(job->raw_bytes + 1),
                           .encoded = malloc(job->encoded_bytes + 1),
+                          .room = malloc(job->room + 1),
                           .weights = malloc((job->weights + 1) * sizeof(float)),
                           .turned = malloc((job->turned + 1) * sizeof(float)),
                           .columns = malloc((job->columns + 1) * sizeof(float)),
                           .decoded = malloc((job->decoded + 1) * sizeof(float))};
-    return s->raw && s->encoded && s->weights && s->turned && s->columns && s->decoded;
+    return s->raw && s->encoded && s->room && s->weights && s->turned && s->columns && s->decoded;
 }
 
 static void scratch_free(struct scratch *s)
 {
     free(s->raw);
     free(s->encoded);
+    free(s->room);
     free(s->weights);
     free(s->turned);
     free(s->columns);
@@ -195,7 +200,7 @@ static const float *importance_of(const struct job *job, const struct mq_plan_en
 /* Whether what is written is what is read, in that order: one CRC-32 serves both. */
 static bool is_plain_copy(const struct mq_plan_entry *e)
 {
-    return !encodes(e) && !e->form && !e->written_interleaved;
+    return !encodes(e) && !e->form && !e->written_interleaved && !e->split;
 }
 
 /* Reads the rows of a chunk into s->raw and decodes blocks, also those that are to be copied, into
@@ -249,6 +254,16 @@ static struct mq_loss loss_of(const struct job *job, const struct mq_plan_entry 
     return mq_loss_of(&sums, rows * e->tensor->cols);
 }
 
+/* Encoded rows to the output, or what else `place` does. */
+static moeq_status place_rows(const struct job *job, const struct mq_plan_entry *e, uint64_t row,
+                              uint64_t rows, uint8_t *bytes, const struct scratch *s, uint32_t *crc,
+                              moeq_error *err)
+{
+    return e->split
+               ? mq_place_parts(&job->output, e, row, rows, bytes, s->room, job->place, crc, err)
+               : mq_place_rows(&job->output, e, row, rows, bytes, job->place, crc, err);
+}
+
 /* What read_rows has read, through the scratch to the output; gives the CRC of what is written, in that order, and the loss.
  * `any`: some weights are NaN or infinite. */
 static moeq_status convert_rows(const struct job *job, const struct mq_plan_entry *e, uint64_t row,
@@ -276,7 +291,7 @@ static moeq_status convert_rows(const struct job *job, const struct mq_plan_entr
         out = s->encoded;
     }
     *crc = 0;
-    MQ_TRY(mq_place_rows(&job->output, e, row, rows, out, job->place, crc, err));
+    MQ_TRY(place_rows(job, e, row, rows, out, s, crc, err));
     if (is_plain_copy(e))
         MQ_TRY(mq_checksums_know(job->plan->view, t, row, rows, *crc, err));
     if (!(form & MQ_FORM_KV_B))
@@ -387,7 +402,10 @@ static moeq_status see_tensor(struct job *job, size_t number, const struct scrat
     for (uint32_t k = 0; k < t->chunks; k++) {
         const struct mq_chunk_place p = mq_chunk_place(&job->table, t->first + k);
         uint32_t one = 0;
-        MQ_TRY(mq_place_rows(&job->output, e, p.row, p.rows, s->encoded, mq_place_read, &one, err));
+        MQ_TRY(e->split ? mq_place_parts(&job->output, e, p.row, p.rows, NULL, s->room,
+                                         mq_place_read, &one, err)
+                        : mq_place_rows(&job->output, e, p.row, p.rows, s->encoded, mq_place_read,
+                                        &one, err));
         if (turned)
             MQ_TRY(mq_place_turned(&job->output, e, p.row, p.rows, s->encoded, mq_place_read, &one,
                                    err));
@@ -497,7 +515,7 @@ static moeq_status put_chunk(struct job *job, const struct mq_chunked *t, uint32
     struct mq_loss loss;
     uint32_t crc = 0;
     MQ_TRY(loss_of_put(job, &p, rows, s, &loss, err));
-    MQ_TRY(mq_place_rows(&job->output, t->entry, p.row, p.rows, rows, job->place, &crc, err));
+    MQ_TRY(place_rows(job, t->entry, p.row, p.rows, rows, s, &crc, err));
     return finish_chunk(job, t->first + k, crc, &loss, err);
 }
 
@@ -664,7 +682,10 @@ moeq_status mq_convert_check(const struct mq_context *context, const struct mq_p
     struct job job = {.context = context, .plan = plan, .failed = {.err = err}, .phase = "convert"};
     moeq_status status;
     unsigned threads = 1;
-    MQ_TRY(mq_check_output_place(options->output, err));
+    char folder[PATH_MAX];
+    MQ_TRY(mq_check_output_place(
+        plan->is_folder && mq_folder_name(options->output, folder) ? folder : options->output,
+        err));
     MQ_TRY(mq_output_check(plan, options, err));
     job_begin(&job);
     MQ_TRY_OUT(plan_memory(&job, err));
@@ -755,7 +776,7 @@ moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *p
     MQ_TRY_OUT(mq_view_read_rest(plan->view, err));
     MQ_TRY_OUT(list_losses(&job, err));
     MQ_TRY_OUT(check_sources(&job, err));
-    MQ_TRY_OUT(mq_output_finish(&job.output, err));
+    MQ_TRY_OUT(mq_output_finish(plan, &job.output, err));
     *result = (struct mq_convert_result){.tensors = plan->view->tensors_count,
                                          .tensors_resumed = job.resumed,
                                          .tensors_damaged = job.damaged,

@@ -33,6 +33,11 @@
 void mq_convert_file_name(const char *output, const struct mq_plan_file *file, char *path,
                           size_t room)
 {
+    char folder[PATH_MAX];
+    if (file->name) {
+        snprintf(path, room, "%s/%s", mq_folder_name(output, folder) ? folder : output, file->name);
+        return;
+    }
     const char *extension = mq_extension(output);
     snprintf(path, room, "%.*s%s%s%s", (int)(extension - output), output, file->name_part,
              extension, file->name_end);
@@ -100,12 +105,25 @@ static moeq_status check_replaceable(const char *path, bool replace, moeq_error 
     return MOEQ_OK;
 }
 
+static moeq_status check_folder(const struct mq_plan *plan,
+                                const struct mq_convert_options *options, moeq_error *err)
+{
+    char folder[PATH_MAX];
+    if (!mq_folder_name(options->output, folder) || strlen(mq_base_name(folder)) > NAME_MAX ||
+        strlen(folder) + 2 * NAME_MAX > PATH_MAX)
+        return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, options->output, "path is too long");
+    MQ_TRY(refuse_source(plan, folder, err));
+    return mq_folder_check(plan, folder, options->replace, err);
+}
+
 moeq_status mq_output_check(const struct mq_plan *plan, const struct mq_convert_options *options,
                             moeq_error *err)
 {
     const char *path = options->output;
     if (!path[0] || strlen(path) + 64 > PATH_MAX)
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path, "no usable file name");
+    if (plan->is_folder)
+        return check_folder(plan, options, err);
     if (path[strlen(path) - 1] == '/' || mq_path_is_folder(path))
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
                             "is a folder; the output is one file, such as %s%smodel.moeq", path,
@@ -194,6 +212,8 @@ void mq_output_discard(const struct mq_output *o)
     mq_kept_states_remove(o->states);
     for (size_t i = 0; i < o->files_count; i++)
         unlink(o->files[i].part);
+    if (o->is_folder)
+        mq_folder_discard(o);
 }
 
 /* Whether a name is STEM-ddddd-of-dddddEXT.part, as the parts of shards of any number are named. */
@@ -247,6 +267,8 @@ static moeq_status start_afresh(const struct mq_plan *plan, const char *output, 
     mq_kept_states_remove(o->states);
     if (status == MOEQ_OK && plan->has_index)
         remove_other_shards(o, output);
+    if (status == MOEQ_OK && plan->is_folder)
+        status = mq_folder_remove_others(plan, o, err);
     /* Then the journal: it is what tells a part of ours from a file that is called so. */
     if (status == MOEQ_OK)
         status = start_journal(plan, o, err);
@@ -317,9 +339,11 @@ static moeq_status open_other_parts(struct mq_output *o, mode_t mode, bool repla
         uint64_t part = 0, finished = 0;
         if (resumed)
             MQ_TRY(size_of(f->part, &part, err));
-        if (resumed)
+        if (resumed && !o->is_folder)
             MQ_TRY(size_of(f->path, &finished, err));
-        if (part == UINT64_MAX && finished == f->bytes) {
+        if (o->is_folder) {
+            ; /* looked at as a whole */
+        } else if (part == UINT64_MAX && finished == f->bytes) {
             if (rename(f->path, f->part) != 0)
                 return mq_fail_errno(err, f->path, "cannot be made a part again");
         } else {
@@ -351,10 +375,27 @@ static moeq_status print_index(const struct mq_plan *plan, const struct mq_outpu
     return ok ? MOEQ_OK : mq_fail_memory(err, "printing the index");
 }
 
+/* Parts, journal and lock of a folder. */
+static bool name_folder(const struct mq_plan *plan, const char *output, struct mq_output *o)
+{
+    o->is_folder = true;
+    bool fits = mq_folder_name(output, o->folder) &&
+                mq_name_beside(o->folder, PART_SUFFIX, o->folder_part) &&
+                mq_name_beside(o->folder, JOURNAL_SUFFIX, o->journal) &&
+                mq_name_beside(o->folder, MQ_KEPT_SUFFIX, o->states);
+    for (size_t i = 0; i < o->files_count && fits; i++) {
+        struct mq_output_file *f = &o->files[i];
+        const int n =
+            snprintf(f->part, sizeof f->part, "%s/%s", o->folder_part, plan->files[i].name);
+        fits = n > 0 && (size_t)n < sizeof f->part;
+    }
+    return fits;
+}
+
 static moeq_status name_files(const struct mq_plan *plan, const char *output, struct mq_output *o,
                               moeq_error *err)
 {
-    o->journal_fd = -1;
+    o->journal_fd = o->folder_fd = -1;
     o->files = calloc(plan->files_count, sizeof *o->files);
     if (!o->files)
         return mq_fail_memory(err, "opening the output");
@@ -364,9 +405,13 @@ static moeq_status name_files(const struct mq_plan *plan, const char *output, st
         f->fd = -1;
         f->bytes = plan->files[i].file_bytes;
         mq_convert_file_name(output, &plan->files[i], f->path, sizeof f->path - 32);
-        if (!mq_name_beside(f->path, PART_SUFFIX, f->part))
+        if (!plan->is_folder && !mq_name_beside(f->path, PART_SUFFIX, f->part))
             return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, f->path, "path is too long");
     }
+    if (plan->is_folder)
+        return name_folder(plan, output, o)
+                   ? MOEQ_OK
+                   : mq_fail_file(err, MOEQ_INVALID_ARGUMENT, output, "path is too long");
     /* As the lock, beside the first file: the same OUT in one file and in several are two jobs. */
     if (!mq_name_beside(o->files[0].path, JOURNAL_SUFFIX, o->journal) ||
         !mq_name_beside(o->files[0].path, MQ_KEPT_SUFFIX, o->states))
@@ -429,7 +474,8 @@ static moeq_status open_locked(const struct mq_plan *plan, const struct mq_conve
     bool ours = false, resumed;
     size_t journal_bytes;
     /* The run that held the lock before may have finished since mq_output_check. */
-    MQ_TRY(check_replaceable(o->files[0].path, options->replace, err));
+    MQ_TRY(o->is_folder ? mq_folder_check(plan, o->folder, options->replace, err)
+                        : check_replaceable(o->files[0].path, options->replace, err));
     o->journal_fd = MQ_AGAIN(open(o->journal, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666));
     if (o->journal_fd < 0 && errno == ELOOP)
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, o->journal,
@@ -440,6 +486,8 @@ static moeq_status open_locked(const struct mq_plan *plan, const struct mq_conve
     if (!ours && !options->replace && journal_bytes)
         return refuse_foreign(o->journal, err);
     resumed = found->lines;
+    if (o->is_folder)
+        MQ_TRY(mq_folder_refuse_foreign(plan, o, err));
     MQ_TRY(open_other_parts(o, mq_view_mode(plan->view), options->replace, resumed, err));
     for (size_t i = 0; i < o->files_count; i++) {
         uint64_t size;
@@ -464,6 +512,8 @@ static void undo_open(const struct mq_output *o, bool touched)
             unlink(o->files[i].part);
     if (!touched || has_size(o->journal, 0))
         unlink(o->journal);
+    if (o->is_folder && !touched)
+        rmdir(o->folder_part);
 }
 
 moeq_status mq_output_open(const struct mq_plan *plan, const struct mq_convert_options *options,
@@ -474,7 +524,14 @@ moeq_status mq_output_open(const struct mq_plan *plan, const struct mq_convert_o
     *lines = NULL;
     *count = 0;
     MQ_TRY(name_files(plan, options->output, o, err));
-    MQ_TRY(lock_part(&o->files[0], mq_view_mode(plan->view), err));
+    if (plan->is_folder)
+        MQ_TRY(mq_folder_open(o, err));
+    const moeq_status locked = lock_part(&o->files[0], mq_view_mode(plan->view), err);
+    if (locked != MOEQ_OK) {
+        if (o->is_folder)
+            rmdir(o->folder_part); /* if there is nothing in it */
+        return locked;
+    }
     found.touched = !has_size(o->files[0].part, 0);
     const moeq_status status = open_locked(plan, options, o, &found, err);
     if (status != MOEQ_OK) {
@@ -547,11 +604,9 @@ moeq_status mq_output_write_index(const struct mq_plan *plan, const struct mq_ou
     return status;
 }
 
-moeq_status mq_output_finish(struct mq_output *o, moeq_error *err)
+/* Files under their names, which are on the disk. */
+static moeq_status rename_files(struct mq_output *o, moeq_error *err)
 {
-    for (size_t i = 0; i < o->files_count; i++)
-        if (MQ_AGAIN(fsync(o->files[i].fd)) != 0)
-            return mq_fail_errno(err, o->files[i].part, "cannot sync");
     /* What makes several files a model must not stand over those of another. */
     if (o->files_count > 1 && unlink(o->files[0].path) != 0 && errno != ENOENT)
         return mq_fail_errno(err, o->files[0].path, "cannot be replaced");
@@ -564,9 +619,18 @@ moeq_status mq_output_finish(struct mq_output *o, moeq_error *err)
             return mq_fail_errno(err, o->files[i].path,
                                  "cannot rename the finished file to this name");
     }
+    return MOEQ_OK;
+}
+
+moeq_status mq_output_finish(const struct mq_plan *plan, struct mq_output *o, moeq_error *err)
+{
+    for (size_t i = 0; i < o->files_count; i++)
+        if (MQ_AGAIN(fsync(o->files[i].fd)) != 0)
+            return mq_fail_errno(err, o->files[i].part, "cannot sync");
+    MQ_TRY(o->is_folder ? mq_folder_finish(plan, o, err) : rename_files(o, err));
     unlink(o->journal);
     mq_kept_states_remove(o->states);
-    MQ_TRY(mq_sync_folder_of(o->files[0].path, err));
+    MQ_TRY(mq_sync_folder_of(o->is_folder ? o->folder : o->files[0].path, err));
     for (size_t i = 0; i < o->files_count; i++) {
         const int fd = o->files[i].fd;
         o->files[i].fd = -1;
@@ -583,8 +647,10 @@ void mq_output_close(struct mq_output *o)
             close(o->files[i].fd);
     if (o->journal_fd >= 0)
         close(o->journal_fd);
+    if (o->is_folder && o->folder_fd >= 0)
+        close(o->folder_fd);
     free(o->files);
     o->files = NULL;
     o->files_count = 0;
-    o->journal_fd = -1;
+    o->journal_fd = o->folder_fd = -1;
 }

@@ -24,6 +24,10 @@ struct mq_output {
     uint64_t journal_bytes; /* of whole lines */
     uint64_t synced_bytes;  /* of those, what is on the disk with all that they speak of */
     char journal[PATH_MAX], states[PATH_MAX]; /* (kept_states.h) */
+    /* Where the output is a folder: OUT, and OUT.part, whose files are the parts, by their own names. */
+    bool is_folder;
+    int folder_fd; /* -1 where closed */
+    char folder[PATH_MAX], folder_part[PATH_MAX];
 };
 
 /* The checks that need no writing: see mq_convert. */
@@ -58,12 +62,28 @@ moeq_status mq_output_write_index(const struct mq_plan *plan, const struct mq_ou
                                   const uint32_t *crcs, moeq_error *err);
 
 /* Syncs, renames the parts to their names and removes the journal and what an encoder has kept. */
-moeq_status mq_output_finish(struct mq_output *output, moeq_error *err);
+moeq_status mq_output_finish(const struct mq_plan *plan, struct mq_output *output, moeq_error *err);
 
 /* Removes parts, journal and kept states, in which nothing is worth keeping. Close afterwards. */
 void mq_output_discard(const struct mq_output *output);
 
 /* Closes; unfinished parts stay for a later run. */
 void mq_output_close(struct mq_output *output);
+
+/*
+ * output_folder.c: a folder is unfinished as OUT.part, whose lock stands for the locks of all its files, and gets its name
+ * by one rename when all in it is on the disk. One that is replaced must have nothing in it but what such outputs have.
+ */
+bool mq_folder_name(const char *output,
+                    char path[PATH_MAX]); /* without slashes at its end; false: too long */
+moeq_status mq_folder_check(const struct mq_plan *plan, const char *folder, bool replace,
+                            moeq_error *err);
+moeq_status mq_folder_open(struct mq_output *output, moeq_error *err);
+moeq_status mq_folder_refuse_foreign(const struct mq_plan *plan, const struct mq_output *output,
+                                     moeq_error *err);
+moeq_status mq_folder_remove_others(const struct mq_plan *plan, const struct mq_output *output,
+                                    moeq_error *err);
+moeq_status mq_folder_finish(const struct mq_plan *plan, struct mq_output *output, moeq_error *err);
+void mq_folder_discard(const struct mq_output *output);
 
 #endif

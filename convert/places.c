@@ -69,6 +69,38 @@ moeq_status mq_place_rows(const struct mq_output *output, const struct mq_plan_e
     return MOEQ_OK;
 }
 
+/* One row of blocks in parts, and all rows of the largest part. */
+uint64_t mq_place_room(const struct mq_plan_entry *e, uint64_t rows)
+{
+    uint64_t row = 0, most = 0;
+    for (uint32_t i = 0; e->split && i < e->split->parts_count; i++) {
+        row += mq_split_scratch_bytes(e->split, i, e->tensor->cols);
+        most = mq_max_u64(most, mq_split_rows(e->split, i, rows) * e->parts[i].row_bytes);
+    }
+    return row + most;
+}
+
+moeq_status mq_place_parts(const struct mq_output *output, const struct mq_plan_entry *e,
+                           uint64_t row, uint64_t rows, const uint8_t *blocks, uint8_t *room,
+                           mq_place_fn *fn, uint32_t *crc, moeq_error *err)
+{
+    const struct mq_split *s = e->split;
+    uint64_t scratch = 0;
+    for (uint32_t i = 0; i < s->parts_count; i++)
+        scratch += mq_split_scratch_bytes(s, i, e->tensor->cols);
+    for (uint32_t i = 0; i < s->parts_count; i++) {
+        /* rows of the part before those that these rows have */
+        const uint64_t before = mq_split_rows(s, i, row);
+        const uint64_t n = mq_split_rows(s, i, row + rows) - before;
+        if (blocks)
+            mq_split_rows_of(s, i, row, rows, e->tensor->cols, blocks, room, room + scratch);
+        MQ_TRY(visit(fn, &output->files[e->parts[i].file],
+                     e->parts[i].offset + before * e->parts[i].row_bytes, room + scratch,
+                     n * e->parts[i].row_bytes, crc, err));
+    }
+    return MOEQ_OK;
+}
+
 moeq_status mq_place_turned(const struct mq_output *output, const struct mq_plan_entry *e,
                             uint64_t row, uint64_t rows, uint8_t *bytes, mq_place_fn *fn,
                             uint32_t *crc, moeq_error *err)

@@ -14,6 +14,13 @@ moeq_status mq_place_rows(const struct mq_output *output, const struct mq_plan_e
                           uint64_t row, uint64_t rows, uint8_t *bytes, mq_place_fn *fn,
                           uint32_t *crc, moeq_error *err);
 
+/* The same of rows of blocks that are cut into parts (quantize/split.h). blocks NULL: fn reads what stands there. room:
+ * mq_place_room bytes. mq_place_rows is for the others. */
+uint64_t mq_place_room(const struct mq_plan_entry *e, uint64_t rows);
+moeq_status mq_place_parts(const struct mq_output *output, const struct mq_plan_entry *e,
+                           uint64_t row, uint64_t rows, const uint8_t *blocks, uint8_t *room,
+                           mq_place_fn *fn, uint32_t *crc, moeq_error *err);
+
 /* The same of what MQ_FORM_KV_B puts into the second tensor: the columns of whole heads. */
 moeq_status mq_place_turned(const struct mq_output *output, const struct mq_plan_entry *e,
                             uint64_t row, uint64_t rows, uint8_t *bytes, mq_place_fn *fn,

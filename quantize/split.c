@@ -93,6 +93,11 @@ uint64_t mq_split_rows(const struct mq_split *split, uint32_t part, uint64_t row
     return rows / each + (rows % each != 0);
 }
 
+uint64_t mq_split_scratch_bytes(const struct mq_split *split, uint32_t part, uint64_t cols)
+{
+    return blocks_of(split, cols) * split->parts[part].bytes;
+}
+
 uint64_t mq_split_rows_of(const struct mq_split *split, uint32_t part, uint64_t row, uint64_t rows,
                           uint64_t cols, const uint8_t *blocks, uint8_t *scratch, uint8_t *out)
 {
@@ -103,7 +108,7 @@ uint64_t mq_split_rows_of(const struct mq_split *split, uint32_t part, uint64_t 
     uint64_t given = 0;
     for (uint32_t i = 0; i < MQ_SPLIT_MOST; i++) {
         parts[i] = scratch;
-        scratch += i < split->parts_count ? n * split->parts[i].bytes : 0;
+        scratch += i < split->parts_count ? mq_split_scratch_bytes(split, i, cols) : 0;
     }
     for (uint64_t r = 0; r < rows; r++, blocks += n * level->block_bytes) {
         if ((row + r) % p->rows_each)

@@ -53,8 +53,12 @@ const struct mq_split *mq_split_find(enum mq_folder_format format, const struct 
 uint64_t mq_split_row_bytes(const struct mq_split *split, uint32_t part, uint64_t cols);
 uint64_t mq_split_rows(const struct mq_split *split, uint32_t part, uint64_t rows);
 
+/* Of a row of blocks, what `cut` gives of a part. */
+uint64_t mq_split_scratch_bytes(const struct mq_split *split, uint32_t part, uint64_t cols);
+
 /* rows x cols weights in rows of blocks, beginning at row `row` of the matrix -> the rows of a part that they have, at
- * `out` one behind the other; their number. scratch: room for all parts of one row of blocks. */
+ * `out` one behind the other; their number. scratch: room for what `cut`
+ * gives of one row, of all parts. */
 uint64_t mq_split_rows_of(const struct mq_split *split, uint32_t part, uint64_t row, uint64_t rows,
                           uint64_t cols, const uint8_t *blocks, uint8_t *scratch, uint8_t *out);
 
