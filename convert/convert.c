@@ -441,8 +441,7 @@ static void work(struct job *job, const struct loop *loop)
         status = mq_fail_memory(&error, "converting");
     while (status == MOEQ_OK && !mq_first_error_status(&job->failed) && loop->next(job, &number))
         if (mq_cancelled(job->context))
-            status = mq_fail(&error, MOEQ_CANCELLED,
-                             "interrupted; the same command goes on where this one stopped");
+            status = mq_fail(&error, MOEQ_CANCELLED, "interrupted");
         else
             status = loop->act(job, number, &s, &error);
     mq_first_error_note(&job->failed, status, &error);
@@ -786,7 +785,10 @@ moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *p
         result->bytes_written += job.output.files[i].bytes;
 out:
     job_end(&job);
-    return status;
+    return status == MOEQ_CANCELLED
+               ? mq_fail(err, status,
+                         "interrupted; the same command goes on where this one stopped")
+               : status;
 }
 
 moeq_status mq_convert_compare(const struct mq_context *context, const struct mq_plan *plan,
@@ -822,5 +824,5 @@ moeq_status mq_convert_compare(const struct mq_context *context, const struct mq
 out:
     job.output.files = NULL; /* the caller's */
     job_end(&job);
-    return status == MOEQ_CANCELLED ? mq_fail(err, status, "interrupted") : status;
+    return status;
 }

@@ -291,8 +291,7 @@ moeq_status mq_source_sums_finish(struct mq_source_sums *s, const struct mq_cont
         const uint64_t size = s->view->files[s->file].file.size_bytes;
         const struct mq_progress p = {"sums", total - bytes_left(s), total, "bytes"};
         if (mq_cancelled(context))
-            return mq_fail(err, MOEQ_CANCELLED,
-                           "interrupted; the same command goes on where this one stopped");
+            return mq_fail(err, MOEQ_CANCELLED, "interrupted");
         MQ_TRY(read_up_to(s, mq_min_u64(size, s->at + BUFFER), err));
         if (s->at == size)
             MQ_TRY(end_file(s, err));

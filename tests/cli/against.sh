@@ -3,16 +3,6 @@
 # check --against: what was made of a model is told from what was not, by tensor, expert, row and key.
 . "$(dirname "$0")/helper.sh"
 
-# says CODE 'text' ARGUMENTS...: exit code, and a text in what is printed.
-says() {
-    local code=$1 text=$2 found
-    shift 2
-    "$moeq" "$@" > "$work/stdout" 2> "$work/stderr"
-    found=$?
-    [ $found = "$code" ] || fail "moeq $*: exit code $found, expected $code: $(cat "$work/stderr")"
-    cat "$work/stdout" "$work/stderr" | tr -s ' \n\t' ' ' | grep -qF -- "$text" ||
-        fail "moeq $*: no '$text' in: $(cat "$work/stdout" "$work/stderr")"
-}
 make() { "$moeq" "$@" -q > /dev/null 2>&1 || fail "moeq $*"; }
 is=': is what demo/model gives: '
 

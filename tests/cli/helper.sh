@@ -24,6 +24,19 @@ expect() {
         fail "moeq $*: stderr is: $(cat "$work/stderr")"$'\n'"expected: $text"
 }
 
+# says CODE 'text' ARGUMENTS...: exit code, and a text in what is printed.
+says() {
+    local code=$1 text=$2 found
+    shift 2
+    "$moeq" "$@" > "$work/stdout" 2> "$work/stderr"
+    found=$?
+    [ $found = "$code" ] || fail "moeq $*: exit code $found, expected $code: $(cat "$work/stderr")"
+    cat "$work/stdout" "$work/stderr" > "$work/said"
+    tr -s ' \n\t' ' ' < "$work/said" > "$work/said.flat" # notes break where the folder's name makes them long
+    grep -qF -- "$text" "$work/said" "$work/said.flat" ||
+        fail "moeq $*: no '$text' in: $(cat "$work/stdout" "$work/stderr")"
+}
+
 # usage COMMAND 'text' ARGUMENTS...: a mistake in the call of COMMAND ("" for moeq itself).
 usage() {
     local prefix="moeq${1:+ $1}" text=$2

@@ -6,19 +6,6 @@ m=$work/m list=$work/m/SHA256SUMS
 cp -r $model "$m"
 shard=$m/model-00002-of-00003.safetensors
 
-# says CODE 'text' ARGUMENTS...: exit code, and a text in what is printed.
-says() {
-    local code=$1 text=$2 found
-    shift 2
-    "$moeq" "$@" > "$work/stdout" 2> "$work/stderr"
-    found=$?
-    [ $found = "$code" ] || fail "moeq $*: exit code $found, expected $code: $(cat "$work/stderr")"
-    cat "$work/stdout" "$work/stderr" > "$work/said"
-    tr -s ' \n' ' ' < "$work/said" > "$work/said.flat" # notes break where the folder's name makes them long
-    grep -qF -- "$text" "$work/said" "$work/said.flat" ||
-        fail "moeq $*: no '$text' in: $(cat "$work/stdout" "$work/stderr")"
-}
-
 # A list of ours is sha256sum's; and the other way round, in its other forms and from another folder.
 says 0 "wrote $list: SHA-256 of" check "$m" --write-manifest "$list"
 (cd "$m" && sha256sum -- *.* | LC_ALL=C sort -k 2) | cmp - "$list" || fail "not what sha256sum writes"

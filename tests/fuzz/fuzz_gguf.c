@@ -5,6 +5,8 @@
  * is made of the metadata is one that can be loaded, or refused with a message, the metadata that
  * are carried can be read again, and another GGUF file be planned of them, or refused.
  */
+#include "fuzz_support.h"
+
 #include "gguf_carried.h"
 #include "plan.h"
 #include "stored.h"
@@ -17,36 +19,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static void check_message(const moeq_error *err)
 {
     if (!err->message[0] || strchr(err->message, '\n'))
         abort();
-}
-
-/* The first and the last row of a tensor. */
-static void read_rows(const struct mq_view *view, const struct mq_tensor *t)
-{
-    const struct mq_level *level;
-    moeq_error err = {0};
-    if (t->row_bytes > 1 << 20 || t->cols > 1 << 20)
-        return;
-    /* the types that a GGUF file may have are more than the levels */
-    const bool decodes = mq_tensor_level(view, t, &level, &err) == MOEQ_OK;
-    uint8_t *bytes = malloc(t->row_bytes);
-    float *weights = malloc(t->cols * sizeof *weights);
-    if (!bytes || !weights)
-        abort();
-    err = (moeq_error){0};
-    for (int last = 0; last < 2; last++) {
-        if (mq_view_read_rows(view, t, last ? t->rows - 1 : 0, 1, bytes, &err) != MOEQ_OK)
-            abort();
-        if (decodes)
-            mq_level_decode_rows(level, MQ_ISA_GENERIC, bytes, 1, t->cols, weights);
-    }
-    free(bytes);
-    free(weights);
 }
 
 static void load_tokenizer(const struct mq_view *view)
@@ -101,7 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     if (mq_view_open(path, &view, &err) == MOEQ_OK) {
         for (size_t i = 0; i < view->tensors_count; i++)
-            read_rows(view, &view->tensors[i]);
+            fuzz_read_rows(view, &view->tensors[i], 0);
         load_tokenizer(view);
         export_again(view);
         mq_view_close(view);

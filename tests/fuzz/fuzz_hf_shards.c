@@ -30,7 +30,6 @@ static struct fuzz_entry entries[] = {
     {.name = "adapter_config.json"},
 };
 enum { FILES = sizeof entries / sizeof *entries, FIRST_SHARD = 2, LAST_SHARD = 3 };
-enum { MOST_BYTES = 1 << 16 };
 
 static void check(const struct mq_view *view)
 {
@@ -41,14 +40,7 @@ static void check(const struct mq_view *view)
     for (size_t i = 0; i < view->tensors_count; i++) {
         const struct mq_tensor *t = &view->tensors[i];
         fuzz_expect(t->assembly || t->file < view->files_count);
-        if (t->row_bytes > MOST_BYTES || !t->rows)
-            continue;
-        uint8_t *row = malloc(t->row_bytes + 1);
-        fuzz_expect(row != NULL);
-        for (int last = 0; last < 2; last++)
-            fuzz_expect(mq_view_read_rows(view, t, last ? t->rows - 1 : 0, 1, row, &err) ==
-                        MOEQ_OK);
-        free(row);
+        fuzz_read_rows(view, t, 0);
     }
     for (size_t i = 0; i < view->notes_count; i++)
         fuzz_expect(view->notes[i][0] && !strchr(view->notes[i], '\n'));

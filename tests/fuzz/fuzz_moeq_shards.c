@@ -17,7 +17,6 @@
 #include <string.h>
 
 enum { FLAGS, INDEX, HEADERS, PARTS = HEADERS + 4, SHARDS = 2 };
-enum { MOST_BYTES = 1 << 16 };
 
 static struct fuzz_entry index_file = {.name = "m.moeq.index.json"};
 static struct fuzz_entry shards[SHARDS] = {{.name = "m-00001-of-00002.moeq"},
@@ -54,17 +53,7 @@ static void check_tensor(const struct mq_view *view, const struct mq_tensor *t)
     const struct mq_level *level;
     moeq_error err = {0};
     fuzz_expect(mq_tensor_level(view, t, &level, &err) == MOEQ_OK);
-    if (t->row_bytes > MOST_BYTES || t->cols > MOST_BYTES || !t->rows)
-        return;
-    uint8_t *bytes = malloc(t->row_bytes);
-    float *weights = malloc(t->cols * sizeof *weights);
-    fuzz_expect(bytes && weights);
-    for (int last = 0; last < 2; last++) {
-        fuzz_expect(mq_view_read_rows(view, t, last ? t->rows - 1 : 0, 1, bytes, &err) == MOEQ_OK);
-        mq_level_decode_rows(level, MQ_ISA_GENERIC, bytes, 1, t->cols, weights);
-    }
-    free(bytes);
-    free(weights);
+    fuzz_read_rows(view, t, 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,7 +1,10 @@
 /* fuzz_support.c: see the header. */
 #include "fuzz_support.h"
 
+#include "levels.h"
+#include "model_view.h"
 #include "safetensors.h"
+#include "stored.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -181,4 +184,29 @@ uint8_t *fuzz_safetensors(struct fuzz_part header, struct fuzz_part data, bool m
     if (mended)
         mend(bytes, header, n, last);
     return bytes;
+}
+
+void fuzz_read_rows(const struct mq_view *view, const struct mq_tensor *t, int corrupt_too)
+{
+    enum { MOST = 1 << 20 };
+    const struct mq_level *level;
+    moeq_error err = {0};
+    if (t->row_bytes > MOST || t->cols > MOST || !t->rows)
+        return;
+    /* the types that a GGUF file may have are more than the levels */
+    const bool decodes = mq_tensor_level(view, t, &level, &err) == MOEQ_OK;
+    uint8_t *bytes = calloc(t->row_bytes + 1, 1);
+    float *weights = malloc((t->cols + 1) * sizeof *weights);
+    fuzz_expect(bytes && weights);
+    for (int last = 0; last < 2; last++) {
+        err = (moeq_error){0};
+        const moeq_status status =
+            mq_view_read_rows(view, t, last ? t->rows - 1 : 0, 1, bytes, &err);
+        fuzz_expect(status == MOEQ_OK ||
+                    (corrupt_too && status == MOEQ_CORRUPT && err.message[0]));
+        if (decodes)
+            mq_level_decode_rows(level, MQ_ISA_GENERIC, bytes, 1, t->cols, weights);
+    }
+    free(bytes);
+    free(weights);
 }

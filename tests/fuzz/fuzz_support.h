@@ -1,5 +1,5 @@
 /*
- * fuzz_support.h: what fuzz targets of several files, of checksums and of long-lived files share.
+ * fuzz_support.h: what fuzz targets of models, of several files, of checksums and of long-lived files share.
  *
  * An input of several parts is so many times
  *
@@ -46,6 +46,12 @@ void fuzz_no_entry(struct fuzz_entry *entry);
 void fuzz_refused(moeq_status status, const moeq_error *err, const char *path);
 /* Aborts unless it holds. */
 void fuzz_expect(bool holds);
+
+/* The first and the last row of a tensor of a view can be read, if they are no larger than a MiB, and decoded where a level
+ * can. `corrupt_too`: or they are found to be damaged. */
+struct mq_view;
+struct mq_tensor;
+void fuzz_read_rows(const struct mq_view *view, const struct mq_tensor *tensor, int corrupt_too);
 
 /*
  * A safetensors file of a header and data, its length put before it. With `mended` what a mutation breaks at once is made
