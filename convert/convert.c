@@ -2,235 +2,29 @@
  * convert.c: the parallel loop over chunks of rows.
  *
  * The plan fixes every output offset, so chunks are independent: a thread takes the next one, reads
- * its rows, decodes, encodes, writes, and leaves the CRC of its bytes in the table (chunks.c) and in
+ * its rows, decodes, encodes, writes (convert_rows.c), and leaves the CRC of its bytes in the table (chunks.c) and in
  * the journal. No queue and no stages: threads that wait for the disk leave the processor to the
  * others.
  */
-#include "convert_int.h"
+#include "job_int.h"
 
 #include "checked.h"
-#include "checksums.h"
-#include "chunks.h"
+#include "error.h"
 #include "file.h"
-#include "first_error.h"
 #include "gguf_form.h"
 #include "kept_states.h"
 #include "moeq_profile.h"
-#include "nonfinite.h"
-#include "output_int.h"
 #include "output_path.h"
 #include "places.h"
 #include "sink_int.h"
-#include "source_sums.h"
 
-#include <fcntl.h>
-#include <inttypes.h>
-#include <math.h>
-#include <omp.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 
-enum { DECODED = 4096 }; /* floats: what is encoded is decoded again by so many, or a row */
-
-struct job {
-    const struct mq_context *context;
-    const struct mq_plan *plan;
-    struct mq_output output;
-    mq_place_fn *place; /* for what is encoded: mq_place_write, unless it is compared */
-    struct mq_chunks table;
-    struct mq_source_sums sums;
-    atomic_size_t next; /* chunk, or tensor to be read again */
-    struct mq_first_error failed;
-    bool allow_loss;
-    bool scan;            /* see mq_convert_plan: copies are looked at, nothing is written */
-    atomic_bool counting; /* nothing is written (any more): only weights that are no numbers */
-    uint64_t resumed;     /* tensors that an earlier run has finished, */
-    uint64_t damaged;     /* and those that were damaged since */
-    uint64_t raw_bytes, weights, turned, columns, decoded, encoded_bytes,
-        room;                                                    /* a thread's scratch */
-    omp_lock_t lock;                                             /* of: */
-    struct mq_losses losses;
-    struct mq_nonfinite *found; /* [plan's entries]: what cannot stay; of a scan, what can */
-    bool refused;
-    const char *phase;
-    uint64_t bytes_done, bytes_total; /* of source, for progress */
-};
-
-/* ---- setting up ---- */
-
-/* Whether a tensor's rows go through an encoder. */
-static bool encodes(const struct mq_plan_entry *e)
-{
-    return e->level != e->source ||
-           (e->form && (e->form->what & (MQ_FORM_PLUS_ONE | MQ_FORM_MINUS_EXP)));
-}
-
-/* Memory that the job needs, whatever is finished already: called before anything is written. */
-static moeq_status plan_memory(struct job *job, moeq_error *err)
-{
-    const struct mq_plan *plan = job->plan;
-    const size_t n = plan->view->tensors_count;
-    for (size_t i = 0; i < n; i++) {
-        const struct mq_plan_entry *e = &plan->entries[i];
-        const uint64_t rows = mq_chunk_rows(e);
-        job->raw_bytes = mq_max_u64(job->raw_bytes, rows * e->tensor->row_bytes);
-        job->weights = mq_max_u64(job->weights, rows * e->tensor->cols);
-        job->encoded_bytes = mq_max_u64(job->encoded_bytes, rows * e->row_bytes);
-        job->room = mq_max_u64(job->room, mq_place_room(e, rows));
-        if (encodes(e))
-            job->decoded = mq_max_u64(mq_max_u64(job->decoded, DECODED), e->tensor->cols);
-        if (e->form && e->form->columns)
-            job->columns = mq_max_u64(job->columns, e->tensor->cols);
-        if (e->form && (e->form->what & MQ_FORM_KV_B)) {
-            const uint64_t turned = rows / (e->form->plain + e->form->values) * e->tensor->cols;
-            job->turned = mq_max_u64(job->turned, turned * e->form->plain);
-            job->encoded_bytes = mq_max_u64(job->encoded_bytes, turned * e->second.row_bytes);
-        }
-    }
-    job->found = calloc(n, sizeof *job->found);
-    if (!job->found)
-        return mq_fail_memory(err, "preparing the conversion");
-    return mq_chunks_create(&job->table, plan, &job->output, err);
-}
-
-/* Threads that the memory allows, each with its own scratch. */
-static moeq_status choose_threads(const struct job *job, unsigned *threads, moeq_error *err)
-{
-    const uint64_t memory =
-        job->context->memory_bytes ? job->context->memory_bytes : MQ_CONVERT_DEFAULT_MEMORY;
-    const uint64_t scratch =
-        job->raw_bytes +
-        (job->weights + job->turned + job->columns + job->decoded) * sizeof(float) +
-        job->encoded_bytes + job->room;
-    const uint64_t other = 16u << 20; /* the program, its tables and the C library */
-    if (memory < other + scratch)
-        return mq_fail(err, MOEQ_LIMIT,
-                       "one thread needs %.0f MiB for its buffers; --memory gives %.0f MiB",
-                       ceil((double)(other + scratch) / 0x1p20), floor((double)memory / 0x1p20));
-    *threads = job->context->threads;
-    if (*threads > (memory - other) / scratch)
-        *threads = (unsigned)((memory - other) / scratch);
-    return MOEQ_OK;
-}
-
-/* ---- one chunk ---- */
-
-struct scratch {
-    uint8_t *raw, *encoded, *room;
-    float *weights, *turned, *columns, *decoded;
-};
-
-/* Free it in any case. */
-static bool scratch_allocate(const struct job *job, struct scratch *s)
-{
-    *s = (struct scratch){.raw = malloc(job->raw_bytes + 1),
-                          .encoded = malloc(job->encoded_bytes + 1),
-                          .room = malloc(job->room + 1),
-                          .weights = malloc((job->weights + 1) * sizeof(float)),
-                          .turned = malloc((job->turned + 1) * sizeof(float)),
-                          .columns = malloc((job->columns + 1) * sizeof(float)),
-                          .decoded = malloc((job->decoded + 1) * sizeof(float))};
-    return s->raw && s->encoded && s->room && s->weights && s->turned && s->columns && s->decoded;
-}
-
-static void scratch_free(struct scratch *s)
-{
-    free(s->raw);
-    free(s->encoded);
-    free(s->room);
-    free(s->weights);
-    free(s->turned);
-    free(s->columns);
-    free(s->decoded);
-}
-
-static moeq_status check_f16_range(const struct mq_plan_entry *e, uint64_t row, const float *w,
-                                   uint64_t n, moeq_error *err)
-{
-    if (strcmp(e->level->name, "f16") != 0)
-        return MOEQ_OK;
-    for (uint64_t i = 0; i < n; i++)
-        if (fabsf(w[i]) >= 65520.0f && isfinite(w[i])) /* what rounds to infinity */
-            return mq_fail(err, MOEQ_UNSUPPORTED,
-                           "tensor '%s' row %" PRIu64
-                           ": weight %g does not fit f16; use bf16 or f32",
-                           mq_tensor_shown(e->tensor), row + i / e->tensor->cols, (double)w[i]);
-    return MOEQ_OK;
-}
-
-/* The heads' rows of keys as columns, for the second tensor; s->weights has whole heads. What the
- * importance is of, the matrix's own columns, are rows here. */
-static void encode_turned(const struct job *job, const struct mq_plan_entry *e, uint64_t rows,
-                          const struct scratch *s)
-{
-    const struct mq_form *f = e->form;
-    const uint64_t each = f->plain + f->values, cols = e->tensor->cols, heads = rows / each;
-    for (uint64_t h = 0; h < heads; h++)
-        for (uint64_t c = 0; c < cols; c++)
-            for (uint64_t i = 0; i < f->plain; i++)
-                s->turned[(h * cols + c) * f->plain + i] = s->weights[(h * each + i) * cols + c];
-    mq_level_encode_rows(e->second.level, job->context->isa, job->plan->effort, NULL, s->turned,
-                         heads * cols, f->plain, s->encoded);
-}
-
-/* Columns in the file's order, in the source's blocks. */
-static void order_columns(const struct mq_plan_entry *e, uint64_t rows, const struct scratch *s)
-{
-    for (uint64_t i = 0; i < rows; i++) {
-        uint8_t *at = s->raw + i * e->tensor->row_bytes;
-        memcpy(s->weights, at, e->tensor->row_bytes);
-        mq_form_columns(e->form, e->source->block_weights, e->source->block_bytes, false,
-                        s->weights, at);
-    }
-}
-
-/* The importance of the columns as the file has them; NULL: none is known. */
-static const float *importance_of(const struct job *job, const struct mq_plan_entry *e,
-                                  const struct scratch *s)
-{
-    const float *columns = mq_importance_columns(job->plan->importance, e->tensor);
-    if (!columns || !e->form || !e->form->columns)
-        return columns;
-    mq_form_columns(e->form, 1, sizeof *columns, false, columns, s->columns);
-    return s->columns;
-}
-
-/* Whether what is written is what is read, in that order: one CRC-32 serves both. */
-static bool is_plain_copy(const struct mq_plan_entry *e)
-{
-    return !encodes(e) && !e->form && !e->written_interleaved && !e->split;
-}
-
-/* Reads the rows of a chunk into s->raw and decodes blocks, also those that are to be copied, into
- * s->weights; gives the weights that are NaN or infinite. */
-static moeq_status read_rows(struct job *job, size_t turn, const struct mq_chunk_place *p,
-                             const struct scratch *s, struct mq_nonfinite *bad, moeq_error *err)
-{
-    const struct mq_plan_entry *e = p->tensor->entry;
-    const struct mq_tensor *t = e->tensor;
-    const uint64_t row = p->row, rows = p->rows, n = rows * t->cols;
-    const bool copy = !job->scan && is_plain_copy(e);
-    MQ_TRY((copy ? mq_view_read_rows_unchecked : mq_view_read_rows)(job->plan->view, t, row, rows,
-                                                                    s->raw, err));
-    MQ_TRY(mq_source_sums_add(&job->sums, turn, p, s->raw, err));
-    if (e->form && e->form->columns)
-        order_columns(e, rows, s);
-    *bad = (struct mq_nonfinite){0};
-    if (!e->source->quantized) {
-        *bad = mq_nonfinite_count(e->source->name, s->raw, n);
-    } else if (mq_level_can_decode(e->source)) {
-        mq_level_decode_rows(e->source, job->context->isa, s->raw, rows, t->cols, s->weights);
-        if (mq_first_not_finite(job->context->isa, s->weights, n) < n)
-            *bad = mq_nonfinite_count("f32", s->weights, n);
-    }
-    return MOEQ_OK;
-}
-
 /* Notes weights that begin at `at` in their tensor. From the first on that cannot stay, the job
  * only counts. */
-static void note_nonfinite(struct job *job, const struct mq_plan_entry *e, uint64_t at,
+static void note_nonfinite(struct mq_job *job, const struct mq_plan_entry *e, uint64_t at,
                            const struct mq_nonfinite *bad)
 {
     const bool stays = job->plan->allow_nonfinite && mq_nonfinite_fit(e);
@@ -244,75 +38,19 @@ static void note_nonfinite(struct job *job, const struct mq_plan_entry *e, uint6
         atomic_store(&job->counting, true);
 }
 
-/* What rows of weights lose by what they are encoded to. */
-static struct mq_loss loss_of(const struct job *job, const struct mq_plan_entry *e,
-                              const uint8_t *encoded, uint64_t rows, const struct scratch *s)
-{
-    struct mq_square_sums sums = {0};
-    mq_level_add_error(e->level, job->context->isa, job->plan->effort, importance_of(job, e, s),
-                       s->weights, encoded, rows, e->tensor->cols, s->decoded, job->decoded, &sums);
-    return mq_loss_of(&sums, rows * e->tensor->cols);
-}
-
-/* Encoded rows to the output, or what else `place` does. */
-static moeq_status place_rows(const struct job *job, const struct mq_plan_entry *e, uint64_t row,
-                              uint64_t rows, uint8_t *bytes, const struct scratch *s, uint32_t *crc,
-                              moeq_error *err)
-{
-    return e->split
-               ? mq_place_parts(&job->output, e, row, rows, bytes, s->room, job->place, crc, err)
-               : mq_place_rows(&job->output, e, row, rows, bytes, job->place, crc, err);
-}
-
-/* What read_rows has read, through the scratch to the output; gives the CRC of what is written, in that order, and the loss.
- * `any`: some weights are NaN or infinite. */
-static moeq_status convert_rows(const struct job *job, const struct mq_plan_entry *e, uint64_t row,
-                                uint64_t rows, bool any, const struct scratch *s, uint32_t *crc,
-                                struct mq_loss *loss, moeq_error *err)
-{
-    const struct mq_tensor *t = e->tensor;
-    const enum mq_isa isa = job->context->isa;
-    uint8_t *out = s->raw;
-    const unsigned form = e->form ? e->form->what : 0;
-    const unsigned values = form & (MQ_FORM_PLUS_ONE | MQ_FORM_MINUS_EXP);
-    if ((e->level != e->source || values || (form & MQ_FORM_KV_B)) && !e->source->quantized)
-        mq_level_decode_rows(e->source, isa, s->raw, rows, t->cols, s->weights);
-    if (values)
-        mq_form_values(values, false, s->weights, (size_t)(rows * t->cols));
-    *loss = (struct mq_loss){0};
-    if (encodes(e)) {
-        MQ_TRY(check_f16_range(e, row, s->weights, rows * t->cols, err));
-        mq_level_encode_rows(e->level, isa, job->plan->effort, importance_of(job, e, s), s->weights,
-                             rows, t->cols, s->encoded);
-        if (any)
-            mq_nonfinite_carry(s->weights, rows * t->cols, e->level->name, s->encoded);
-        else
-            *loss = loss_of(job, e, s->encoded, rows, s);
-        out = s->encoded;
-    }
-    *crc = 0;
-    MQ_TRY(place_rows(job, e, row, rows, out, s, crc, err));
-    if (is_plain_copy(e))
-        MQ_TRY(mq_checksums_know(job->plan->view, t, row, rows, *crc, err));
-    if (!(form & MQ_FORM_KV_B))
-        return MOEQ_OK;
-    encode_turned(job, e, rows, s);
-    return mq_place_turned(&job->output, e, row, rows, s->encoded, job->place, crc, err);
-}
-
 /* Chunks that are to be done, each in its turn: in the plan's order, or in the source's (source_sums.h). */
-static size_t turns(const struct job *job)
+static size_t turns(const struct mq_job *job)
 {
     return job->sums.order ? job->sums.count : job->table.count;
 }
 
-static size_t chunk_at(const struct job *job, size_t turn)
+static size_t chunk_at(const struct mq_job *job, size_t turn)
 {
     return job->sums.order ? job->sums.order[turn] : turn;
 }
 
 /* A chunk is written. One that completes a tensor which lost what no level of its kind does is the last. */
-static moeq_status finish_chunk(struct job *job, size_t chunk, uint32_t crc,
+static moeq_status finish_chunk(struct mq_job *job, size_t chunk, uint32_t crc,
                                 const struct mq_loss *loss, moeq_error *err)
 {
     const struct mq_chunked *t = mq_chunk_place(&job->table, chunk).tensor;
@@ -323,7 +61,7 @@ static moeq_status finish_chunk(struct job *job, size_t chunk, uint32_t crc,
                                         : MOEQ_OK;
 }
 
-static void show_progress(struct job *job, uint64_t bytes)
+static void show_progress(struct mq_job *job, uint64_t bytes)
 {
     omp_set_lock(&job->lock);
     job->bytes_done += bytes;
@@ -334,7 +72,8 @@ static void show_progress(struct job *job, uint64_t bytes)
     omp_unset_lock(&job->lock);
 }
 
-static moeq_status run_chunk(struct job *job, size_t turn, const struct scratch *s, moeq_error *err)
+static moeq_status run_chunk(struct mq_job *job, size_t turn, const struct mq_scratch *s,
+                             moeq_error *err)
 {
     const size_t chunk = chunk_at(job, turn);
     const struct mq_chunk_place p = mq_chunk_place(&job->table, chunk);
@@ -342,12 +81,12 @@ static moeq_status run_chunk(struct job *job, size_t turn, const struct scratch 
     struct mq_nonfinite bad;
     struct mq_loss loss;
     uint32_t crc;
-    MQ_TRY(read_rows(job, turn, &p, s, &bad, err));
+    MQ_TRY(mq_job_read_rows(job, turn, &p, s, &bad, err));
     if (bad.count)
         note_nonfinite(job, e, p.row * e->tensor->cols, &bad);
     if (!atomic_load(
             &job->counting)) { /* of a tensor that cannot stay, one chunk at least is not written */
-        MQ_TRY(convert_rows(job, e, p.row, p.rows, bad.count > 0, s, &crc, &loss, err));
+        MQ_TRY(mq_job_convert_rows(job, e, p.row, p.rows, bad.count > 0, s, &crc, &loss, err));
         MQ_TRY(finish_chunk(job, chunk, crc, &loss, err));
     }
     show_progress(job, p.rows * e->tensor->row_bytes);
@@ -357,7 +96,7 @@ static moeq_status run_chunk(struct job *job, size_t turn, const struct scratch 
 /* Chunks for each thread that are asked for before they are taken up. */
 enum { CHUNKS_AHEAD = 8 };
 
-static void ask_for_chunk(const struct job *job, size_t turn)
+static void ask_for_chunk(const struct mq_job *job, size_t turn)
 {
     const size_t chunk = chunk_at(job, turn);
     const struct mq_chunk_place p = mq_chunk_place(&job->table, chunk);
@@ -367,7 +106,7 @@ static void ask_for_chunk(const struct job *job, size_t turn)
 
 /* That the disk works while a chunk is encoded, the kernel is asked for the one that lies CHUNKS_AHEAD
  * for each thread behind it; with the first one for all up to there. */
-static void ask_ahead(const struct job *job, size_t turn)
+static void ask_ahead(const struct mq_job *job, size_t turn)
 {
     const size_t ahead = CHUNKS_AHEAD * (size_t)omp_get_num_threads();
     const size_t end = mq_min_u64(turn + ahead + 1, turns(job));
@@ -376,7 +115,7 @@ static void ask_ahead(const struct job *job, size_t turn)
 }
 
 /* The turn of the next chunk that is not finished; false: there is none. */
-static bool next_chunk(struct job *job, size_t *turn)
+static bool next_chunk(struct mq_job *job, size_t *turn)
 {
     do
         *turn = atomic_fetch_add(&job->next, 1);
@@ -384,7 +123,7 @@ static bool next_chunk(struct job *job, size_t *turn)
     return *turn < turns(job);
 }
 
-static moeq_status work_on_chunk(struct job *job, size_t turn, const struct scratch *s,
+static moeq_status work_on_chunk(struct mq_job *job, size_t turn, const struct mq_scratch *s,
                                  moeq_error *err)
 {
     ask_ahead(job, turn);
@@ -392,7 +131,7 @@ static moeq_status work_on_chunk(struct job *job, size_t turn, const struct scra
 }
 
 /* What earlier runs have written of a tensor, read again. */
-static moeq_status see_tensor(struct job *job, size_t number, const struct scratch *s,
+static moeq_status see_tensor(struct mq_job *job, size_t number, const struct mq_scratch *s,
                               moeq_error *err)
 {
     struct mq_chunked *t = &job->table.tensors[number];
@@ -416,7 +155,7 @@ static moeq_status see_tensor(struct job *job, size_t number, const struct scrat
     return MOEQ_OK;
 }
 
-static bool next_unseen(struct job *job, size_t *tensor)
+static bool next_unseen(struct mq_job *job, size_t *tensor)
 {
     const struct mq_chunks *c = &job->table;
     do
@@ -427,17 +166,18 @@ static bool next_unseen(struct job *job, size_t *tensor)
 
 /* One thread's part of a loop: `next` gives it something to do, which `act` does. */
 struct loop {
-    bool (*next)(struct job *job, size_t *number);
-    moeq_status (*act)(struct job *job, size_t number, const struct scratch *s, moeq_error *err);
+    bool (*next)(struct mq_job *job, size_t *number);
+    moeq_status (*act)(struct mq_job *job, size_t number, const struct mq_scratch *s,
+                       moeq_error *err);
 };
 
-static void work(struct job *job, const struct loop *loop)
+static void work(struct mq_job *job, const struct loop *loop)
 {
-    struct scratch s;
+    struct mq_scratch s;
     moeq_error error = {0};
     moeq_status status = MOEQ_OK;
     size_t number;
-    if (!scratch_allocate(job, &s))
+    if (!mq_scratch_allocate(job, &s))
         status = mq_fail_memory(&error, "converting");
     while (status == MOEQ_OK && !mq_first_error_status(&job->failed) && loop->next(job, &number))
         if (mq_cancelled(job->context))
@@ -447,10 +187,10 @@ static void work(struct job *job, const struct loop *loop)
     mq_first_error_note(&job->failed, status, &error);
     if (status != MOEQ_OK)
         mq_source_sums_stop(&job->sums);
-    scratch_free(&s);
+    mq_scratch_free(&s);
 }
 
-static moeq_status run_loop(struct job *job, const struct loop *loop, unsigned threads)
+static moeq_status run_loop(struct mq_job *job, const struct loop *loop, unsigned threads)
 {
     atomic_store(&job->next, 0);
 #pragma omp parallel num_threads(threads)
@@ -459,7 +199,7 @@ static moeq_status run_loop(struct job *job, const struct loop *loop, unsigned t
 }
 
 /* All chunks that are not finished. */
-static moeq_status run(struct job *job, unsigned threads)
+static moeq_status run(struct mq_job *job, unsigned threads)
 {
     static const struct loop chunks = {next_chunk, work_on_chunk};
     const struct mq_plan *plan = job->plan;
@@ -474,7 +214,7 @@ static moeq_status run(struct job *job, unsigned threads)
 
 /* Reads again what earlier runs have written: it may have been damaged since, or never have reached the disk. What is
  * not what it was is no longer finished; *damaged: how many tensors. */
-static moeq_status see_earlier(struct job *job, unsigned threads, bool complete, size_t *damaged,
+static moeq_status see_earlier(struct mq_job *job, unsigned threads, bool complete, size_t *damaged,
                                moeq_error *err)
 {
     static const struct loop unseen = {next_unseen, see_tensor};
@@ -494,49 +234,48 @@ static moeq_status see_earlier(struct job *job, unsigned threads, bool complete,
 /* ---- tensors that come encoded ---- */
 
 /* What someone else has encoded, compared with the source, which is read again. */
-static moeq_status loss_of_put(const struct job *job, const struct mq_chunk_place *p,
-                               const uint8_t *encoded, const struct scratch *s,
+static moeq_status loss_of_put(const struct mq_job *job, const struct mq_chunk_place *p,
+                               const uint8_t *encoded, const struct mq_scratch *s,
                                struct mq_loss *loss, moeq_error *err)
 {
     const struct mq_plan_entry *e = p->tensor->entry;
     MQ_TRY(mq_view_read_rows(job->plan->view, e->tensor, p->row, p->rows, s->raw, err));
     mq_level_decode_rows(e->source, job->context->isa, s->raw, p->rows, e->tensor->cols,
                          s->weights);
-    *loss = loss_of(job, e, encoded, p->rows, s);
+    *loss = mq_job_loss(job, e, encoded, p->rows, s);
     return MOEQ_OK;
 }
 
-static moeq_status put_chunk(struct job *job, const struct mq_chunked *t, uint32_t k,
-                             const uint8_t *bytes, const struct scratch *s, moeq_error *err)
+static moeq_status put_chunk(struct mq_job *job, const struct mq_chunked *t, uint32_t k,
+                             const uint8_t *bytes, const struct mq_scratch *s, moeq_error *err)
 {
     const struct mq_chunk_place p = mq_chunk_place(&job->table, t->first + k);
     uint8_t *rows = (uint8_t *)bytes + p.row * t->entry->row_bytes; /* mq_place_write reads them */
     struct mq_loss loss;
     uint32_t crc = 0;
     MQ_TRY(loss_of_put(job, &p, rows, s, &loss, err));
-    MQ_TRY(place_rows(job, t->entry, p.row, p.rows, rows, s, &crc, err));
+    MQ_TRY(mq_job_place_rows(job, t->entry, p.row, p.rows, rows, s, &crc, err));
     return finish_chunk(job, t->first + k, crc, &loss, err);
 }
 
 moeq_status mq_convert_put(struct mq_convert_sink *sink, const struct mq_tensor *tensor,
                            const uint8_t *bytes, moeq_error *err)
 {
-    struct job *job = sink->job;
+    struct mq_job *job = sink->job;
     const struct mq_chunked *t = &job->table.tensors[tensor - job->plan->view->tensors];
-    struct scratch s;
-    moeq_status status =
-        scratch_allocate(job, &s) ? MOEQ_OK : mq_fail_memory(err, "converting");
+    struct mq_scratch s;
+    moeq_status status = mq_scratch_allocate(job, &s) ? MOEQ_OK : mq_fail_memory(err, "converting");
     for (uint32_t k = 0; k < t->chunks && status == MOEQ_OK; k++) {
         if (job->table.skip[t->first + k])
             continue;
         status = put_chunk(job, t, k, bytes, &s, err);
         job->table.skip[t->first + k] = status == MOEQ_OK;
     }
-    scratch_free(&s);
+    mq_scratch_free(&s);
     return status;
 }
 
-static moeq_status run_encoder(struct job *job, const struct mq_convert_encoder *encoder,
+static moeq_status run_encoder(struct mq_job *job, const struct mq_convert_encoder *encoder,
                                moeq_error *err)
 {
     struct mq_convert_sink sink = {job, job->plan, &job->table, job->output.states};
@@ -546,7 +285,7 @@ static moeq_status run_encoder(struct job *job, const struct mq_convert_encoder 
 /* ---- the rest of the file ---- */
 
 /* A moeq file's last tensor; `last` is its last word. */
-static moeq_status write_checksums(const struct job *job, size_t file, uint32_t *last,
+static moeq_status write_checksums(const struct mq_job *job, size_t file, uint32_t *last,
                                    moeq_error *err)
 {
     const struct mq_layout *layout = job->plan->files[file].layout;
@@ -556,7 +295,7 @@ static moeq_status write_checksums(const struct job *job, size_t file, uint32_t 
 }
 
 /* The checksums of each file that has some, and the index of all. */
-static moeq_status write_ends(const struct job *job, moeq_error *err)
+static moeq_status write_ends(const struct mq_job *job, moeq_error *err)
 {
     const struct mq_plan *plan = job->plan;
     uint32_t *last = calloc(plan->files_count, sizeof *last);
@@ -573,7 +312,7 @@ static moeq_status write_ends(const struct job *job, moeq_error *err)
 }
 
 /* What was lost, of all tensors, by whichever run. */
-static moeq_status list_losses(struct job *job, moeq_error *err)
+static moeq_status list_losses(struct mq_job *job, moeq_error *err)
 {
     job->losses = (struct mq_losses){0};
     for (size_t i = 0; i < job->table.tensors_count; i++) {
@@ -587,7 +326,7 @@ static moeq_status list_losses(struct job *job, moeq_error *err)
 }
 
 /* Into the metadata of a moeq model's first file, as much as there is room for: every place was fixed before. */
-static void note_losses(const struct job *job)
+static void note_losses(const struct mq_job *job)
 {
     const struct mq_plan *plan = job->plan;
     const struct mq_layout *layout = plan->files[plan->has_index].layout;
@@ -604,7 +343,7 @@ static void note_losses(const struct job *job)
 }
 
 /* Headers, side files, padding, checksums, index. All are small and written anew by every run. */
-static moeq_status write_rest(struct job *job, moeq_error *err)
+static moeq_status write_rest(struct mq_job *job, moeq_error *err)
 {
     const struct mq_plan *plan = job->plan;
     MQ_TRY(list_losses(job, err));
@@ -626,7 +365,7 @@ static moeq_status write_rest(struct job *job, moeq_error *err)
 
 /* What was made of a source that changed meanwhile is of no use: an output that is half of one
  * model and half of another would pass every check. */
-static moeq_status check_sources(const struct job *job, moeq_error *err)
+static moeq_status check_sources(const struct mq_job *job, moeq_error *err)
 {
     const moeq_status status = mq_view_check_unchanged(job->plan->view, err);
     if (status != MOEQ_OK)
@@ -634,7 +373,7 @@ static moeq_status check_sources(const struct job *job, moeq_error *err)
     return status;
 }
 
-static void job_begin(struct job *job)
+static void job_begin(struct mq_job *job)
 {
     job->output.journal_fd = -1;
     if (!job->place)
@@ -644,7 +383,7 @@ static void job_begin(struct job *job)
     atomic_init(&job->counting, job->scan);
 }
 
-static void job_end(struct job *job)
+static void job_end(struct mq_job *job)
 {
     mq_output_close(&job->output);
     omp_destroy_lock(&job->lock);
@@ -656,16 +395,16 @@ static void job_end(struct job *job)
 moeq_status mq_convert_scan(const struct mq_context *context, const struct mq_plan *plan,
                             struct mq_buffer *sentence, uint64_t *weights, moeq_error *err)
 {
-    struct job job = {.context = context,
-                      .plan = plan,
-                      .failed = {.err = err},
-                      .scan = true,
-                      .phase = "look for NaN"};
+    struct mq_job job = {.context = context,
+                         .plan = plan,
+                         .failed = {.err = err},
+                         .scan = true,
+                         .phase = "look for NaN"};
     moeq_status status = MOEQ_OK;
     unsigned threads = 1;
     job_begin(&job);
-    MQ_TRY_OUT(plan_memory(&job, err));
-    MQ_TRY_OUT(choose_threads(&job, &threads, err));
+    MQ_TRY_OUT(mq_job_plan_memory(&job, err));
+    MQ_TRY_OUT(mq_job_choose_threads(&job, &threads, err));
     for (size_t i = 0; i < job.table.count; i++)
         job.table.skip[i] = !mq_nonfinite_fit(mq_chunk_place(&job.table, i).tensor->entry);
     MQ_TRY_OUT(run(&job, threads));
@@ -678,7 +417,8 @@ out:
 moeq_status mq_convert_check(const struct mq_context *context, const struct mq_plan *plan,
                              const struct mq_convert_options *options, moeq_error *err)
 {
-    struct job job = {.context = context, .plan = plan, .failed = {.err = err}, .phase = "convert"};
+    struct mq_job job = {
+        .context = context, .plan = plan, .failed = {.err = err}, .phase = "convert"};
     moeq_status status;
     unsigned threads = 1;
     char folder[PATH_MAX];
@@ -687,8 +427,8 @@ moeq_status mq_convert_check(const struct mq_context *context, const struct mq_p
         err));
     MQ_TRY(mq_output_check(plan, options, err));
     job_begin(&job);
-    MQ_TRY_OUT(plan_memory(&job, err));
-    MQ_TRY_OUT(choose_threads(&job, &threads, err));
+    MQ_TRY_OUT(mq_job_plan_memory(&job, err));
+    MQ_TRY_OUT(mq_job_choose_threads(&job, &threads, err));
 out:
     job_end(&job);
     return status;
@@ -696,7 +436,7 @@ out:
 
 /* Opens the output, and takes over what earlier runs have written. What an encoder has made, and is damaged, it makes
  * again, from its beginning; so that is looked at before. */
-static moeq_status open_output(struct job *job, const struct mq_convert_options *options,
+static moeq_status open_output(struct mq_job *job, const struct mq_convert_options *options,
                                unsigned threads, moeq_error *err)
 {
     struct mq_journal_line *lines = NULL;
@@ -720,7 +460,7 @@ static moeq_status open_output(struct job *job, const struct mq_convert_options 
 }
 
 /* All chunks and the rest; then what earlier runs have written is read again, and what is damaged is converted again. */
-static moeq_status run_all(struct job *job, unsigned threads, moeq_error *err)
+static moeq_status run_all(struct mq_job *job, unsigned threads, moeq_error *err)
 {
     size_t damaged;
     MQ_TRY(mq_source_sums_begin(&job->sums, &job->table, err));
@@ -747,16 +487,16 @@ moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *p
                        moeq_error *err)
 {
     MQ_TRY(mq_output_check(plan, options, err));
-    struct job job = {.context = context,
-                      .plan = plan,
-                      .failed = {.err = err},
-                      .allow_loss = options->allow_loss,
-                      .phase = "convert"};
+    struct mq_job job = {.context = context,
+                         .plan = plan,
+                         .failed = {.err = err},
+                         .allow_loss = options->allow_loss,
+                         .phase = "convert"};
     moeq_status status = MOEQ_OK;
     unsigned threads = 1;
     job_begin(&job);
-    MQ_TRY_OUT(plan_memory(&job, err));
-    MQ_TRY_OUT(choose_threads(&job, &threads, err));
+    MQ_TRY_OUT(mq_job_plan_memory(&job, err));
+    MQ_TRY_OUT(mq_job_choose_threads(&job, &threads, err));
     MQ_TRY_OUT(open_output(&job, options, threads, err));
     status = run_encoder(&job, options->encoder, err);
     if (status == MOEQ_OK)
@@ -785,10 +525,11 @@ moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *p
         result->bytes_written += job.output.files[i].bytes;
 out:
     job_end(&job);
-    return status == MOEQ_CANCELLED
-               ? mq_fail(err, status,
-                         "interrupted; the same command goes on where this one stopped")
-               : status;
+    if (status != MOEQ_CANCELLED)
+        return status;
+    if (err) /* whoever stopped knows nothing of what goes on */
+        *err = (moeq_error){0};
+    return mq_fail(err, status, "interrupted; the same command goes on where this one stopped");
 }
 
 moeq_status mq_convert_compare(const struct mq_context *context, const struct mq_plan *plan,
@@ -796,18 +537,18 @@ moeq_status mq_convert_compare(const struct mq_context *context, const struct mq
                                struct mq_output_file *files, mq_place_fn *place, const bool *skip,
                                struct mq_losses *losses, moeq_error *err)
 {
-    struct job job = {.context = context,
-                      .plan = plan,
-                      .failed = {.err = err},
-                      .allow_loss = true,
-                      .place = place,
-                      .phase = "compare"};
+    struct mq_job job = {.context = context,
+                         .plan = plan,
+                         .failed = {.err = err},
+                         .allow_loss = true,
+                         .place = place,
+                         .phase = "compare"};
     moeq_status status = MOEQ_OK;
     unsigned threads = 1;
     job_begin(&job);
     job.output.files = files;
-    MQ_TRY_OUT(plan_memory(&job, err));
-    MQ_TRY_OUT(choose_threads(&job, &threads, err));
+    MQ_TRY_OUT(mq_job_plan_memory(&job, err));
+    MQ_TRY_OUT(mq_job_choose_threads(&job, &threads, err));
     for (size_t i = 0; i < job.table.count; i++)
         job.table.skip[i] = skip[mq_chunk_place(&job.table, i).tensor->entry - plan->entries];
     MQ_TRY_OUT(run_encoder(&job, encoder, err));

@@ -6,7 +6,7 @@
 #include "convert.h"
 
 struct mq_convert_sink {
-    struct job *job; /* of convert.c */
+    struct mq_job *job; /* (job_int.h) */
     const struct mq_plan *plan;
     struct mq_chunks *table;
     const char *states; /* path: where an encoder has got to */
