@@ -84,7 +84,7 @@ static void refuse_name(const char *command, const char *option, const char *wha
     mq_usage(command, "%s: unknown %s '%s'; there are %s", option, what, name, list);
 }
 
-enum { MAX_NAMES = 64 };
+enum { MAX_NAMES = 128 };
 
 /* Of the levels that can be asked for. */
 static size_t level_names(const char **names)

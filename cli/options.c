@@ -548,6 +548,49 @@ bool mq_option_at(const struct mq_command *command, size_t i, struct mq_option_w
     return true;
 }
 
+static double bits_of(const struct mq_level *l)
+{
+    return 8.0 * l->block_bytes / l->block_weights;
+}
+
+/* Levels of one family, the first of which is given, with what they have in common; how many. */
+static size_t print_family(const struct mq_level *first)
+{
+    char names[600] = "";
+    size_t count = 0, n = 0;
+    for (const struct mq_level *l = first;
+         l < mq_levels + mq_levels_count && l->family && strcmp(l->family, first->family) == 0 &&
+         n < sizeof names;
+         l++, count++)
+        n += (size_t)snprintf(names + n, sizeof names - n, "%s%s%s%s (%.4g)", count ? ", " : "", l->name,
+                              l->alias ? "/" : "", l->alias ? l->alias : "", bits_of(l));
+    printf("  ");
+    mq_print_wrapped(names, 2, 4);
+    printf("%29s", "");
+    mq_print_wrapped(first->family, 29, 29);
+    return count;
+}
+
+/* Those that can be asked for. */
+static void print_levels(void)
+{
+    for (size_t i = 0, count; i < mq_levels_count; i += count) {
+        const struct mq_level *l = &mq_levels[i];
+        char name[32];
+        count = 1;
+        if (!mq_level_can_encode(l))
+            continue;
+        if (l->family) {
+            count = print_family(l);
+            continue;
+        }
+        snprintf(name, sizeof name, "%s%s%s", l->name, l->alias ? ", " : "",
+                 l->alias ? l->alias : "");
+        printf("  %-12s %7.4f bits  ", name, bits_of(l));
+        mq_print_wrapped(l->description, 29, 29);
+    }
+}
+
 static void print_read_only_levels(void)
 {
     char list[300] = "";
@@ -572,16 +615,7 @@ void mq_print_command_help(const struct mq_command *command)
                 print_option(&options_table[i]);
     if (has_word(command->options, "level") || has_word(command->options, "levels")) {
         printf("\nlevels:\n");
-        for (size_t i = 0; i < mq_levels_count; i++) {
-            const struct mq_level *l = &mq_levels[i];
-            char name[32];
-            if (!mq_level_can_encode(l))
-                continue;
-            snprintf(name, sizeof name, "%s%s%s", l->name, l->alias ? ", " : "",
-                     l->alias ? l->alias : "");
-            printf("  %-12s %7.4f bits  ", name, 8.0 * l->block_bytes / l->block_weights);
-            mq_print_wrapped(l->description, 29, 29);
-        }
+        print_levels();
         if (has_word(command->options, "output")) /* what its input may be of */
             print_read_only_levels();
     }

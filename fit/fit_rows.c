@@ -64,7 +64,7 @@ moeq_status mq_fit_add_usual(struct mq_fit *fit, const struct mq_policy *mix, mo
     if (!mq_fit_target_runtime(&fit->target)->reads_levels)
         return MOEQ_OK;
     for (size_t i = 0; i < mq_levels_count; i++)
-        if (mq_levels[i].quantized && mq_level_can_encode(&mq_levels[i]))
+        if (mq_levels[i].quantized && mq_level_can_encode(&mq_levels[i]) && !mq_levels[i].wide_scales)
             MQ_TRY(add_level(fit, &mq_levels[i], mix, err));
     return MOEQ_OK;
 }

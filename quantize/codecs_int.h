@@ -14,6 +14,11 @@
 
 #include "levels.h"
 
+#define MQ_MLX_LIST(X, bits, isa) \
+    X(mlx##bits##g32, isa)        \
+    X(mlx##bits##g64, isa)        \
+    X(mlx##bits##g128, isa)
+
 /* Every level of the table, in the table's order. What a codec does not have (legacy_blocks.c
  * cannot encode, plain.c has no codes to unpack) is declared, and nothing uses it. */
 #define MQ_CODEC_LIST(X, isa) \
@@ -33,6 +38,21 @@
     X(f32, isa)               \
     X(f16, isa)               \
     X(bf16, isa)              \
+    X(w4g32, isa)             \
+    X(w4g64, isa)             \
+    X(w4g128, isa)            \
+    X(w4c, isa)               \
+    X(w8g32, isa)             \
+    X(w8g64, isa)             \
+    X(w8g128, isa)            \
+    X(w8c, isa)               \
+    X(fp8b, isa)              \
+    MQ_MLX_LIST(X, 2, isa)    \
+    MQ_MLX_LIST(X, 3, isa)    \
+    MQ_MLX_LIST(X, 4, isa)    \
+    MQ_MLX_LIST(X, 5, isa)    \
+    MQ_MLX_LIST(X, 6, isa)    \
+    MQ_MLX_LIST(X, 8, isa)    \
     X(q4_0, isa)              \
     X(q4_1, isa)              \
     X(q5_0, isa)              \
@@ -52,7 +72,8 @@
                                    enum mq_effort effort, uint8_t *blocks);                       \
     void mq_##codec##_decode_##isa(const uint8_t *blocks, size_t n, float *weights);              \
     void mq_##codec##_unpack_##isa(const uint8_t *blocks, size_t n, int8_t *codes, float *scales, \
-                                   float *mins);
+                                   float *mins);                                              \
+    void mq_##codec##_encode_band_##isa(const struct mq_band *band, enum mq_effort effort);
 
 #define MQ_DECLARE_CODECS(isa)           \
     MQ_CODEC_LIST(MQ_DECLARE_CODEC, isa) \

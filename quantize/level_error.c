@@ -25,6 +25,8 @@ static unsigned half_size(const uint8_t *p)
 static bool is_at_end(const struct mq_level *level, const uint8_t *block)
 {
     const uint8_t *d = block + level->half_at;
+    if (level->wide_scales)
+        return false;
     const double few = fmax(HALF_STEPS, 0.3 / (double)level->error);
     return half_size(d) < few || half_size(d) >= HALF_MAX ||
            (level->has_mins && half_size(d + 2) >= HALF_MAX);
@@ -206,7 +208,8 @@ bool mq_level_error_far(const struct mq_level *level, const struct mq_square_sum
     const double e = level->error, error = mq_relative_error(s), within = mq_error_within(s);
     if (error <= MQ_ERROR_FLOOR)
         return false;
-    return error > fmin(MQ_ERROR_FAR * e, (2 + e) / 3) ||
+    /* with wide scales only tails have an end of a range; and one outlier in a long row may cost any part of the rest */
+    return error > (level->wide_scales ? 1 : fmin(MQ_ERROR_FAR * e, (2 + e) / 3)) ||
            (has_range_cost(s) && error > fmin(MQ_RANGE_FAR * within, (1 + within) / 2));
 }
 

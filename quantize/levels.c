@@ -7,8 +7,36 @@
 
 #define ENCODED(codec) .encode = MQ_ISA_TABLE(mq_##codec##_encode)
 #define UNPACKED(codec) .quantized = true, .unpack = MQ_ISA_TABLE(mq_##codec##_unpack)
-#define LEVEL(codec, ...) \
-    [ROW_##codec] = {.name = #codec, .decode = MQ_ISA_TABLE(mq_##codec##_decode), __VA_ARGS__}
+#define BANDED(codec, rows) \
+    .band_rows = rows, .encode_band = MQ_ISA_TABLE(mq_##codec##_encode_band)
+#define ROW_OF(codec, decoder, ...) \
+    [ROW_##codec] = {.name = #codec, .decode = MQ_ISA_TABLE(mq_##decoder##_decode), __VA_ARGS__}
+#define LEVEL(codec, ...) ROW_OF(codec, codec, .band_rows = 1, __VA_ARGS__)
+
+/* Levels that other runtimes read from folders of safetensors: blocks as quantize/w_int.c, mlx.c and fp8b.c have them. vLLM
+ * quantizes neither embeddings nor the head; mlx-lm does. */
+#define W_INT(codec, bits, weights, text, ...)                                                   \
+    ROW_OF(codec, codec, .description = text, .block_weights = weights,                          \
+           .block_bytes = 2 + (weights) * (bits) / 8, .wide_scales = true, ENCODED(codec),       \
+           UNPACKED(codec), .group = 32, .code_min = -(1 << ((bits) - 1)),                       \
+           .code_max = (1 << ((bits) - 1)) - 1, .embeddings = MQ_AS_IN_SOURCE, __VA_ARGS__)
+#define W4(codec, weights, text, ...)                               \
+    W_INT(codec, 4, weights, text, .attention = "w8g128",           \
+          .family = "4-bit codes of compressed-tensors, for vLLM, SGLang, Transformers: a bf16 scale per 32, 64, 128 weights, or row", \
+          __VA_ARGS__)
+#define W8(codec, weights, text, ...)                               \
+    W_INT(codec, 8, weights, text, .attention = #codec,             \
+          .family = "8-bit codes of the same", \
+          __VA_ARGS__)
+#define MLX_BYTES(bits, weights) (4 + (weights) * (bits) / 8)
+#define MLX(codec, bits, weights, rest, relative, ...)                                           \
+    ROW_OF(codec, codec,                                                                         \
+           .description = #bits "-bit codes of MLX, scale and bias per " #weights " weights",    \
+           .family = "codes of 2 to 8 bits of Apple's MLX: bf16 scale and bias per 32, 64 or 128 weights", \
+           .block_weights = weights, .block_bytes = MLX_BYTES(bits, weights),                    \
+           .wide_scales = true, .band_rows = 1, .error = relative, ENCODED(codec),               \
+           UNPACKED(codec), .group = 32, .has_mins = true, .attention = rest,                    \
+           .embeddings = rest, __VA_ARGS__)
 
 /* Where a level stands in the table. */
 #define ROW(codec, isa) ROW_##codec,
@@ -107,6 +135,46 @@ const struct mq_level mq_levels[] = {
           .description = "bfloat16: 16 bits per weight",
           .block_weights = 1, .block_bytes = 2, .error = 0.00166f,
           ENCODED(bf16)),
+    W4(w4g32, 32, "4-bit codes, one bf16 scale per 32 weights: 4.5 bits per weight",
+       .band_rows = 1, .error = 0.0867f),
+    W4(w4g64, 64, "4-bit codes, one bf16 scale per 64 weights: 4.25 bits per weight",
+       .band_rows = 1, .error = 0.095f),
+    W4(w4g128, 128, "4-bit codes, one bf16 scale per 128 weights: 4.125 bits per weight",
+       .alias = "w4a16", .band_rows = 1, .error = 0.104f),
+    W4(w4c, 128, "4-bit codes, one bf16 scale per row: 4.125 bits per weight",
+       BANDED(w4c, 1), .error = 0.108f),
+    W8(w8g32, 32, "8-bit codes, one bf16 scale per 32 weights: 8.5 bits per weight",
+       .band_rows = 1, .error = 0.00508f),
+    W8(w8g64, 64, "8-bit codes, one bf16 scale per 64 weights: 8.25 bits per weight",
+       .band_rows = 1, .error = 0.00572f),
+    W8(w8g128, 128, "8-bit codes, one bf16 scale per 128 weights: 8.125 bits per weight",
+       .alias = "w8a16", .band_rows = 1, .error = 0.00642f),
+    W8(w8c, 128, "8-bit codes, one bf16 scale per row: 8.125 bits per weight",
+       BANDED(w8c, 1), .error = 0.00744f),
+    ROW_OF(fp8b, f8_e4m3,
+           .description =
+               "8-bit floats (E4M3), one scale per 128 x 128 weights, for vLLM and SGLang: 8.25 bits per weight",
+           .block_weights = 128, .block_bytes = 132, .error = 0.026f,
+           .quantized = true, .wide_scales = true, BANDED(fp8b, 128), ENCODED(fp8b),
+           .attention = "fp8b", .embeddings = MQ_AS_IN_SOURCE),
+    MLX(mlx2g32, 2, 32, "mlx8g64", 0.388f, .code_max = 3),
+    MLX(mlx2g64, 2, 64, "mlx8g64", 0.449f, .alias = "mlx2", .code_max = 3),
+    MLX(mlx2g128, 2, 128, "mlx8g64", 0.502f, .code_max = 3),
+    MLX(mlx3g32, 3, 32, "mlx8g64", 0.166f, .code_max = 7),
+    MLX(mlx3g64, 3, 64, "mlx8g64", 0.193f, .alias = "mlx3", .code_max = 7),
+    MLX(mlx3g128, 3, 128, "mlx8g64", 0.219f, .code_max = 7),
+    MLX(mlx4g32, 4, 32, "mlx8g64", 0.0774f, .code_max = 15),
+    MLX(mlx4g64, 4, 64, "mlx8g64", 0.09f, .alias = "mlx4", .code_max = 15),
+    MLX(mlx4g128, 4, 128, "mlx8g64", 0.102f, .code_max = 15),
+    MLX(mlx5g32, 5, 32, "mlx8g64", 0.0373f, .code_max = 31),
+    MLX(mlx5g64, 5, 64, "mlx8g64", 0.0425f, .alias = "mlx5", .code_max = 31),
+    MLX(mlx5g128, 5, 128, "mlx8g64", 0.049f, .code_max = 31),
+    MLX(mlx6g32, 6, 32, "mlx8g64", 0.0184f, .code_max = 63),
+    MLX(mlx6g64, 6, 64, "mlx8g64", 0.0212f, .alias = "mlx6", .code_max = 63),
+    MLX(mlx6g128, 6, 128, "mlx8g64", 0.0242f, .code_max = 63),
+    MLX(mlx8g32, 8, 32, "mlx8g32", 0.00478f, .code_min = -128, .code_max = 127),
+    MLX(mlx8g64, 8, 64, "mlx8g64", 0.00537f, .alias = "mlx8", .code_min = -128, .code_max = 127),
+    MLX(mlx8g128, 8, 128, "mlx8g128", 0.00596f, .code_min = -128, .code_max = 127),
     LEVEL(q4_0,
           .description = "4-bit codes, one scale per 32 weights: 4.5 bits per weight; read only",
           .block_weights = 32, .block_bytes = 18,
@@ -220,7 +288,7 @@ const struct mq_level *mq_level_find(const char *name)
 }
 
 #define CARRIED(id, type, storage, weights, bytes, file_type) \
-    {.name = #storage, .block_weights = weights, .block_bytes = bytes, .quantized = true},
+    {.name = #storage, .block_weights = weights, .block_bytes = bytes, .quantized = true, .band_rows = 1},
 
 const struct mq_level *mq_level_of_storage(const char *storage)
 {
@@ -283,20 +351,45 @@ double mq_level_row_bits(const struct mq_level *level, uint64_t cols)
     return cols ? 8.0 * (double)mq_level_row_bytes(level, cols) / (double)cols : 0.0;
 }
 
+/* The blocks of rows that share scales: of `part`, the first of each row. */
+static void encode_bands(const struct mq_level *level, enum mq_isa isa, enum mq_effort effort,
+                         const float *importance, const float *weights, size_t rows, size_t cols,
+                         const struct part *part, uint8_t *bytes)
+{
+    const size_t row_bytes = mq_level_row_bytes(level, cols);
+    for (size_t r = 0; r < rows && part->weights; r += level->band_rows) {
+        const size_t left = rows - r;
+        const struct mq_band band = {
+            .weights = weights + r * cols,
+            .importance = importance,
+            .rows = left < level->band_rows ? left : level->band_rows,
+            .n = part->weights,
+            .stride = cols,
+            .blocks = bytes + r * row_bytes,
+            .row_bytes = row_bytes,
+        };
+        level->encode_band[isa](&band, effort);
+    }
+}
+
 void mq_level_encode_rows(const struct mq_level *level, enum mq_isa isa, enum mq_effort effort,
                           const float *importance, const float *weights, size_t rows, size_t cols,
                           uint8_t *bytes)
 {
     struct part parts[PARTS];
     parts_of(level, cols, parts);
-    if (!importance && parts[PART_BLOCKS].weights == cols) { /* no tails: one run of blocks */
+    const bool banded = level->encode_band[isa] != NULL;
+    if (banded)
+        encode_bands(level, isa, effort, importance, weights, rows, cols, &parts[PART_BLOCKS], bytes);
+    else if (!importance && parts[PART_BLOCKS].weights == cols) { /* no tails: one run of blocks */
         level->encode[isa](weights, rows * cols, NULL, effort, bytes);
         return;
     }
     for (size_t r = 0; r < rows; r++) {
         const float *of_part = importance;
         for (const struct part *p = parts; p < parts + PARTS; p++) {
-            p->level->encode[isa](weights, p->weights, of_part, effort, bytes);
+            if (!banded || p->level != level)
+                p->level->encode[isa](weights, p->weights, of_part, effort, bytes);
             weights += p->weights;
             of_part = of_part ? of_part + p->weights : NULL;
             bytes += part_bytes(p);

@@ -19,30 +19,54 @@ enum mq_effort { MQ_EFFORT_DEFAULT, MQ_EFFORT_BEST, MQ_EFFORT_COUNT };
 const char *mq_effort_name(enum mq_effort effort);
 bool mq_effort_find(const char *name, enum mq_effort *effort);
 
+/* Rows whose blocks share what is stored of them: see mq_level.encode_band. */
+struct mq_band {
+    const float *weights;
+    const float *importance; /* of the columns, n; or NULL */
+    size_t rows, n, stride;  /* n weights of each row, whole blocks, the rows' beginnings `stride` apart */
+    uint8_t *blocks;
+    size_t row_bytes; /* from a row's first block to the next one's */
+};
+
+/* Of mq_level.attention and .embeddings. */
+#define MQ_AS_IN_SOURCE "source"
+
 struct mq_level {
     const char *name;        /* "q4_k" */
     const char *alias;       /* "q4"; NULL if there is none */
     const char *description; /* one line for --help */
     uint32_t block_weights, block_bytes;
+    /* Levels that differ by a number only stand together in the table and have this in common, which lists say
+     * instead of their descriptions; NULL: none. */
+    const char *family;
+    /* The levels that the default policy has for attention and shared experts, and for embeddings and head, beside
+     * experts of this level: by name, or MQ_AS_IN_SOURCE. NULL: q8_0, or the level itself if it is not quantized. */
+    const char *attention, *embeddings;
     uint32_t half_at; /* of levels that are encoded, where a block has its f16 scale, behind which is that of its minima */
     float error; /* of levels that are encoded, the relative error of Gaussian weights: level_error.h */
     bool quantized; /* false: f32, f16, bf16, where a block is one weight */
     /* Of one byte a weight behind what comes first in a block: the last block of a row has only as
      * many as there are weights, and there is no tail. */
     bool may_be_cut;
+    bool wide_scales; /* bf16 or f32: weights of any size have scales */
+    /* Rows that are encoded together, from a multiple of as many on: 1, but for levels with a scale for several rows. */
+    uint16_t band_rows;
     /* Encodes or decodes n weights, n a multiple of block_weights (or what is cut
      * at the end of a row), with one kernel variant. A level that is read only has no encoder: see
      * mq_level_can_encode. importance: n floats, or NULL (see mq_level_encode_rows). */
     void (*encode[MQ_ISA_COUNT])(const float *weights, size_t n, const float *importance,
                                  enum mq_effort effort, uint8_t *blocks);
+    /* Of levels whose blocks share a scale in a row, or in several: encodes up to band_rows of them. `encode` is then the
+     * same of one row. NULL: blocks are encoded each alone. */
+    void (*encode_band[MQ_ISA_COUNT])(const struct mq_band *band, enum mq_effort effort);
     void (*decode[MQ_ISA_COUNT])(const uint8_t *blocks, size_t n, float *weights);
     /*
      * The same weights as integers, for products in integers; NULL if not quantized, or to floats:
      *
      *     weights[i] = scales[i / group] * codes[i] - mins[i / group]        group: 32 or 16
      *
-     * exactly, as scales and mins are halves (11 bits) times integers of at most 8 bits (of the read-only
-     * levels with f32 scales: rounded once, as decoding rounds). mins are
+     * exactly, as scales and mins are halves (11 bits) times integers of at most 8 bits (of levels with wide
+     * scales: rounded once, as decoding rounds; the minima of mlx8: once more). mins are
      * all 0 unless has_mins; the codes of its blocks (not of a row's tail) are in
      * code_min..code_max.
      */
@@ -81,7 +105,8 @@ double mq_level_row_bits(const struct mq_level *level, uint64_t cols);
  * from every `isa`. Weights must be finite (see mq_first_not_finite); what is stored then is too: a
  * weight beyond the largest that the level can hold is stored as the largest. importance: of the
  * columns, `cols` finite floats >= 0: an error of a weight counts by its square times the
- * importance of its column. NULL: all count alike. */
+ * importance of its column. NULL: all count alike. The first row is the first of a band (mq_level.band_rows), and no
+ * band is cut but at the end of the matrix. */
 void mq_level_encode_rows(const struct mq_level *level, enum mq_isa isa, enum mq_effort effort,
                           const float *importance, const float *weights, size_t rows, size_t cols,
                           uint8_t *bytes);

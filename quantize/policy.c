@@ -7,14 +7,21 @@
 #include <fnmatch.h>
 #include <string.h>
 
+/* NULL: as in the source. */
+static const struct mq_level *level_beside(const struct mq_level *level, const char *name)
+{
+    if (!name)
+        return level->quantized ? mq_level_find("q8_0") : level;
+    return mq_level_find(name);
+}
+
 struct mq_policy mq_policy_default(const struct mq_level *level)
 {
-    const struct mq_level *rest = level->quantized ? mq_level_find("q8_0") : level;
     struct mq_policy policy = {0};
     policy.levels[MQ_CLASS_EXPERTS] = level;
-    policy.levels[MQ_CLASS_SHARED] = rest;
-    policy.levels[MQ_CLASS_ATTENTION] = rest;
-    policy.levels[MQ_CLASS_EMBEDDINGS] = rest;
+    policy.levels[MQ_CLASS_SHARED] = level_beside(level, level->attention);
+    policy.levels[MQ_CLASS_ATTENTION] = policy.levels[MQ_CLASS_SHARED];
+    policy.levels[MQ_CLASS_EMBEDDINGS] = level_beside(level, level->embeddings);
     return policy;
 }
 

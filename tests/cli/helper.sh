@@ -46,9 +46,17 @@ usage() {
 }
 
 # The levels that can be asked for, as --help lists them, one a line.
+# The levels; of families, the first.
 levels_of_help() {
     "$moeq" convert --help | awk '/^levels:/ {on = 1; next} on && NF == 0 {exit}
         on && /^  [a-z]/ {sub(",", "", $1); print $1}'
+}
+
+# All: families are lines of names with their bits in parentheses.
+all_levels_of_help() {
+    "$moeq" convert --help | awk '/^levels:/ {on = 1; next} on && NF == 0 {exit}
+        on && /^  [a-z].* bits  / {sub(",", "", $1); print $1; next}
+        on && /^  (  )?[a-z(]/ {for (i = 1; i <= NF; i++) if ($i !~ /^\(/) {split($i, name, "/"); print name[1]}}'
 }
 
 finish() {

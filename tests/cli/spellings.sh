@@ -15,7 +15,7 @@ plan() {
 for pair in Q4_K_M=q4_k_m q3_K_l=q3_k_l Q4_K_S=q4_k_s Q8_0=q8_0 q5-k-m=q5_k_m fp16=f16 FP16=f16 BF16=bf16 \
     int8=q8_0 4bit=q4_k IQ3_M=iq3_m MIX4=mix4 Q4=q4_k "Q4 K M"=q4_k_m q2_k=q2_k \
     Q4KM=q4_k_m q4km=q4_k_m Q4-K-M=q4_k_m Q4_K-M=q4_k_m Q4K_M=q4_k_m IQ3XXS=iq3_xxs q80=q8_0 Q3KL=q3_k_l Q5.K.S=q5_k_s \
-    fp_16=f16; do
+    fp_16=f16 FP8=fp8b MLX-4bit=mlx4g64 W4A16=w4g128; do
     plan "${pair%=*}" "${pair#*=}" "" --level "${pair%=*}"
     plan "${pair%=*}" "${pair#*=}" "" --recipe "${pair%=*}"
 done
@@ -30,7 +30,7 @@ usage fit "--levels: 'Q40' is read, but never written; q4_k is as large, and clo
     fit $model --vram 1GiB --levels Q40
 usage fit "--levels: 'Q4_0' is read, but never written; q4_k is as large, and closer" \
     fit $model --vram 1GiB --levels Q4_0
-usage convert "--level: 'GPTQ' is another program's format: moeq reads it, and writes q4_k and its kin" \
+usage convert "--level: 'GPTQ' is another program's format: moeq reads it; w4g128 is what it writes for the same runtimes" \
     convert $model --dry-run --level GPTQ
 usage convert "--attention: 'q4_k_m' is a recipe, a mix of levels; here one level is expected" \
     convert $model --dry-run --level q4_k --attention Q4_K_M

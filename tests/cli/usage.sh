@@ -3,7 +3,7 @@
 . "$(dirname "$0")/helper.sh"
 out=$work/m.moeq
 export HF_HUB_CACHE=$work/hub
-levels="there are $(levels_of_help | paste -s -d, | sed 's/,/, /g')"
+levels="there are $(all_levels_of_help | paste -s -d, | sed 's/,/, /g')"
 recipes="mix2, mix3, mix4, mix5, early3, early4, q2_k_mix, q3_k_s, q3_k_m, q3_k_l, q4_k_s, q4_k_m, q5_k_s, q5_k_m, q6_k_mix, iq3_xs, iq3_m, iq4_nl_mix, iq4_xs_mix"
 
 # the command

@@ -355,7 +355,8 @@ static void check_scale(const struct mq_level *level, int kind, int power, uint6
         ck_assert_msg(noted, "%s, kind %d, 1e%d: %g, at 1 %g", level->name, kind, power, e, *at_1);
     if (e > 4 * *at_1 && e > 0.05)
         ck_assert_msg(far, "%s, kind %d, 1e%d: %g, at 1 %g", level->name, kind, power, e, *at_1);
-    if (e < 1.05 * *at_1)
+    /* heavy tails are worth a note where many weights share a scale */
+    if (e < 1.05 * *at_1 && !(kind == 2 && level->wide_scales))
         ck_assert_msg(!noted, "%s, kind %d, 1e%d: %g, at 1 %g", level->name, kind, power, e, *at_1);
 }
 

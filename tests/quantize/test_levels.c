@@ -100,7 +100,9 @@ END_TEST
 static double worst_error(const struct mq_level *level)
 {
     const bool codebook = strncmp(level->name, "iq", 2) == 0;
-    return level->quantized ? (codebook ? 3 : 2.1) * exp2(-mq_level_row_bits(level, 1 << 20))
+    if (level->encode_band[0]) /* outliers of long rows are cut; a float's error is a part of it */
+        return level->band_rows > 1 ? 1.0 / 16 : level->block_bytes < 100 ? 0.7 : 0.1;
+    return level->quantized ? (level->wide_scales ? 4 : codebook ? 3 : 2.1) * exp2(-mq_level_row_bits(level, 1 << 20))
            : strcmp(level->name, "bf16") == 0 ? 1.0 / 256
            : strcmp(level->name, "f16") == 0  ? 1.0 / 2048
                                               : 0;
@@ -181,7 +183,7 @@ START_TEST(rows_one_by_one_are_rows_at_once)
                 const float *columns_importance = k % 2 ? importance : NULL;
                 const struct mq_level *level = &mq_levels[l];
                 const size_t cols = columns[c], row_bytes = mq_level_row_bytes(level, cols);
-                if (cols > 1000 || !mq_level_can_encode(level))
+                if (cols > 1000 || !mq_level_can_encode(level) || level->band_rows > 1)
                     continue;
                 mq_test_fill(MQ_TEST_student_t5, cols, weights, ROWS * cols);
                 mq_level_encode_rows(level, isa, effort, columns_importance, weights, ROWS, cols,
