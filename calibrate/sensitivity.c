@@ -233,6 +233,8 @@ static struct mq_linear_sizes measure_products(struct measuring *m)
     struct mq_linear_sizes sizes = {.arms = 3 * levels(m) + 2,
                                     .rows = MQ_SENSITIVITY_HEAD_ROWS,
                                     .cols = m->job.view->hparams.hidden};
+    for (size_t l = 0; l < levels(m); l++)
+        sizes.band_rows = mq_max_u64(sizes.band_rows, m->job.options->levels[l]->band_rows);
     for (size_t i = 0; i < m->job.view->tensors_count; i++) {
         const struct mq_tensor *t = &m->job.view->tensors[i];
         sizes.row_bytes = mq_max_u64(sizes.row_bytes, t->row_bytes);

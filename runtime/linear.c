@@ -74,8 +74,8 @@ static moeq_status decode_rows(const struct mq_weights *weights, enum mq_isa isa
     return check_finite(weights, isa, row, count, rows, "as stored", err);
 }
 
-static moeq_status read_rows(const struct mq_weights *weights, enum mq_isa isa, uint64_t row,
-                             uint64_t count, uint8_t *bytes, float *rows, moeq_error *err)
+moeq_status mq_weights_read(const struct mq_weights *weights, enum mq_isa isa, uint64_t row,
+                            uint64_t count, uint8_t *bytes, float *rows, moeq_error *err)
 {
     MQ_TRY(mq_view_read_rows(weights->view, weights->tensor, row, count, bytes, err));
     return decode_rows(weights, isa, row, count, bytes, rows, err);
@@ -91,8 +91,13 @@ static moeq_status decode_encoded(const struct mq_weights *weights, enum mq_isa 
 moeq_status mq_weights_load(const struct mq_weights *weights, enum mq_isa isa, uint64_t row,
                             uint64_t count, uint8_t *bytes, float *rows, moeq_error *err)
 {
-    MQ_TRY(read_rows(weights, isa, row, count, bytes, rows, err));
-    if (!weights->level)
+    const struct mq_level *level = weights->level;
+    if (mq_level_has_bands(level) && (row || count < weights->tensor->rows)) {
+        MQ_TRY(mq_weights_encode_bands(weights, isa, row, count, bytes, err));
+        return decode_encoded(weights, isa, row, count, bytes, rows, err);
+    }
+    MQ_TRY(mq_weights_read(weights, isa, row, count, bytes, rows, err));
+    if (!level)
         return MOEQ_OK;
     mq_level_encode_rows(weights->level, isa, weights->effort, weights->importance, rows, count,
                          weights->tensor->cols, bytes);
@@ -402,6 +407,20 @@ static void measure_rows(const struct job *job, size_t which, const float *rows,
     }
 }
 
+/* The rows at their level, if they are to be quantized. */
+static moeq_status encode_panel(const struct job *job, const struct mq_weights *weights,
+                                const struct thread_scratch *scratch, uint64_t at, size_t count,
+                                const float *rows, uint8_t *encoded, moeq_error *err)
+{
+    const enum mq_isa isa = job->linear->context->isa;
+    if (mq_level_has_bands(weights->level))
+        return mq_linear_encode_bands(scratch->band, weights, isa, at, count, encoded, err);
+    if (weights->level)
+        mq_level_encode_rows(weights->level, isa, weights->effort, weights->importance, rows, count,
+                             job->cols, encoded);
+    return MOEQ_OK;
+}
+
 /* Makes what `uses` asks of `count` <= MQ_PANEL rows of the weights, from row + p on. `have_rows`:
  * the source's floats are there; otherwise they are read, unless integers alone are wanted of the
  * bytes as stored (`need_rows` is false). */
@@ -430,12 +449,11 @@ static moeq_status prepare_panel(const struct job *job, size_t which, struct use
     else if (need_rows && !have_rows && stored)
         MQ_TRY(decode_rows(weights, isa, at, count, stored, rows, err));
     else if (need_rows && !have_rows)
-        MQ_TRY(read_rows(weights, isa, at, count, bytes, rows, err));
+        MQ_TRY(mq_weights_read(weights, isa, at, count, bytes, rows, err));
     else if (uses.int8 && !weights->level)
         MQ_TRY(mq_view_read_rows(weights->view, weights->tensor, at, count, bytes, err));
-    if (weights->level && !uses.encoded)
-        mq_level_encode_rows(weights->level, isa, weights->effort, weights->importance, rows, count,
-                             job->cols, encoded);
+    if (!uses.encoded)
+        MQ_TRY(encode_panel(job, weights, scratch, at, count, rows, encoded, err));
     if (weights->level && (uses.f32 || uses.measure)) {
         MQ_TRY(decode_encoded(weights, isa, at, count, encoded, scratch->quantized, err));
         used = scratch->quantized;
@@ -661,7 +679,18 @@ static size_t step_of(const struct job *job, size_t products)
     return panels * MQ_PANEL;
 }
 
-/* Rows of a task: a multiple of job->step, where rows are to be read together and there are enough. */
+/* Rows that the arms' levels encode together. */
+static uint64_t band_rows_of(const struct job *job)
+{
+    uint64_t most = 1;
+    for (size_t a = 0; a < job->count; a++)
+        if (job->arms[a].weights.level)
+            most = mq_max_u64(most, job->arms[a].weights.level->band_rows);
+    return most;
+}
+
+/* Rows of a task: a multiple of job->step, where rows are to be read together and there are enough; and whole bands of
+ * rows that are encoded together, so that no two threads encode the same one. */
 static size_t task_rows_of(const struct job *job, size_t products)
 {
     uint64_t steps = 1, room = UINT64_MAX;
@@ -675,7 +704,8 @@ static size_t task_rows_of(const struct job *job, size_t products)
     while (steps > 1 &&
            products * job->rows < 4 * steps * job->step * job->linear->context->threads)
         steps /= 2;
-    return steps * job->step;
+    const uint64_t bands = mq_max_u64(1, band_rows_of(job) / job->step);
+    return mq_max_u64(steps, mq_min_u64(bands, mq_max_u64(1, room / job->step))) * job->step;
 }
 
 /* Multiply-adds, and for each weight what decoding and packing it costs. */

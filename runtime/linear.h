@@ -81,6 +81,7 @@ struct mq_linear_sizes {
     uint64_t rows, cols, row_bytes; /* largest of all; row_bytes: mq_weights_row_bytes */
     size_t arms;
     bool int8; /* whether any arm computes so */
+    uint64_t band_rows; /* the most that an arm's level encodes together (mq_level.band_rows); 0 and 1: none does */
 };
 struct mq_linear;
 /* Bytes of one token of `cols` activations as integers: a multiple of 64. */

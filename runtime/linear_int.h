@@ -6,6 +6,7 @@
 
 #include "int8.h"
 #include "kernels.h"
+#include "linear_bands.h"
 
 /* Rows of W per task: more let a token's activations, once in cache, meet more weights; fewer
  * spread better over threads. 8 MiB of packed weights stay near the core between blocks of k. */
@@ -35,6 +36,7 @@ struct thread_scratch {
     uint8_t *together;     /* [TOGETHER_BYTES], or a panel: rows that were read together, */
     const uint8_t *stored; /* and there they are, from stored_row on; NULL: none were */
     uint64_t stored_row;
+    struct mq_linear_band *band; /* only if any arm has a level of bands */
     const uint8_t *panel; /* rows that are multiplied as they are stored; NULL: they are packed */
     struct int8_rows unpacked; /* [MQ_PANEL] rows; this and the next only if any arm wants it */
     struct int8_rows integers; /* [MAX_PANELS], packed */
@@ -47,7 +49,8 @@ struct mq_linear {
     const struct mq_kernels *kernels;
     const struct mq_int8_kernels *int8;
     struct mq_linear_sizes sizes;
-    struct thread_scratch *threads; /* [context->threads] */
+    struct thread_scratch *threads; /* [context->threads], as of: */
+    struct mq_linear_band *bands;
     double *squares;                /* [products][arms][rows][SQUARES]: those of struct mq_square_sums per row */
     struct mq_kept_weights *kept;   /* NULL: none are */
     void *memory;

@@ -9,7 +9,7 @@
 
 /* Offsets of the scratch arrays in one allocation. */
 struct layout {
-    uint64_t rows, quantized, packed, product, bytes, together;
+    uint64_t rows, quantized, packed, product, bytes, together, band_rows, band_bytes, band_raw;
     struct int8_layout {
         uint64_t codes, scales, mins, tails;
     } unpacked, integers;
@@ -54,6 +54,11 @@ static struct layout lay_out(const struct mq_context *context, const struct mq_l
     TAKE(product, (uint64_t)CHUNK_TOKENS * PRODUCT_LD * sizeof(float));
     TAKE(bytes, MQ_PANEL * sizes->row_bytes);
     TAKE(together, mq_max_u64(TOGETHER_BYTES, MQ_PANEL * sizes->row_bytes));
+    if (sizes->band_rows > 1) {
+        TAKE(band_rows, sizes->band_rows * sizes->cols * sizeof(float));
+        TAKE(band_bytes, sizes->band_rows * sizes->row_bytes);
+        TAKE(band_raw, MQ_PANEL * sizes->row_bytes);
+    }
 #undef TAKE
     if (sizes->int8) {
         l.unpacked = lay_out_int8(panel, MQ_PANEL, &at);
@@ -84,8 +89,9 @@ moeq_status mq_linear_create(const struct mq_context *context, const struct mq_l
     if (!r)
         return mq_fail_memory(err, "preparing matrix products");
     r->threads = calloc(context->threads, sizeof *r->threads);
+    r->bands = calloc(context->threads, sizeof *r->bands);
     r->memory = mq_pages_alloc(l.total);
-    if (!r->threads || !r->memory) {
+    if (!r->threads || !r->bands || !r->memory) {
         mq_linear_destroy(r);
         return mq_fail_memory(err, "preparing matrix products");
     }
@@ -95,6 +101,12 @@ moeq_status mq_linear_create(const struct mq_context *context, const struct mq_l
     r->sizes = *sizes;
     char *at = r->memory;
     for (unsigned t = 0; t < context->threads; t++, at += l.thread_bytes) {
+        r->bands[t] = (struct mq_linear_band){
+            .rows = (float *)(void *)(at + l.band_rows),
+            .bytes = (uint8_t *)at + l.band_bytes,
+            .raw = (uint8_t *)at + l.band_raw,
+            .raw_rows = MQ_PANEL,
+        };
         r->threads[t] = (struct thread_scratch){
             .rows = (float *)(void *)(at + l.rows),
             .quantized = (float *)(void *)(at + l.quantized),
@@ -104,6 +116,7 @@ moeq_status mq_linear_create(const struct mq_context *context, const struct mq_l
             .together = (uint8_t *)at + l.together,
             .unpacked = int8_rows_at(at, &l.unpacked),
             .integers = int8_rows_at(at, &l.integers),
+            .band = sizes->band_rows > 1 ? &r->bands[t] : NULL,
         };
     }
     r->squares = (double *)(void *)at;
@@ -116,6 +129,7 @@ void mq_linear_destroy(struct mq_linear *linear)
     if (!linear)
         return;
     free(linear->threads);
+    free(linear->bands);
     free(linear->memory);
     free(linear);
 }

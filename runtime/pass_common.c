@@ -20,13 +20,25 @@ static void add_sizes(const struct mq_program *program, struct mq_linear_sizes *
     }
 }
 
+/* Rows that an arm's levels encode together. */
+static uint64_t band_rows_of(const struct mq_arm *arm)
+{
+    uint64_t most = 1;
+    for (size_t i = 0; arm->levels && i < arm->view->tensors_count; i++)
+        if (arm->levels[i])
+            most = mq_max_u64(most, arm->levels[i]->band_rows);
+    return most;
+}
+
 /* A weight takes at most 4 bytes in any storage. */
 struct mq_linear_sizes mq_pass_products(const struct mq_arm *arms, size_t count)
 {
     const struct mq_model_program *program = arms[0].view->program;
     struct mq_linear_sizes sizes = {.arms = count};
-    for (size_t a = 0; a < count; a++)
+    for (size_t a = 0; a < count; a++) {
         sizes.int8 |= arms[a].compute == MQ_COMPUTE_INT8;
+        sizes.band_rows = mq_max_u64(sizes.band_rows, band_rows_of(&arms[a]));
+    }
     add_sizes(&program->end, &sizes);
     for (size_t i = 0; i < program->kinds_count; i++)
         add_sizes(&program->kinds[i], &sizes);
