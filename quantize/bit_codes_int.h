@@ -41,13 +41,31 @@ MQ_INLINE void mq_unpack_codes(const uint8_t *packed, size_t n, int bits, uint8_
     }
 }
 
-/* Four bits apart from the others: a byte is a pair, which compilers make vectors of. */
+/* Four bits apart from the others: n codes, a multiple of 32, the low and the high nibble of each byte. */
 MQ_INLINE void mq_unpack_nibbles(const uint8_t *packed, size_t n, uint8_t *codes)
 {
+#if defined(MQ_USE_AVX512) || defined(MQ_USE_AVX2)
+    const __m128i mask = _mm_set1_epi8(15);
+    for (size_t i = 0; i < n; i += 32, packed += 16) {
+        const __m128i both = _mm_loadu_si128((const __m128i *)packed);
+        const __m128i low = _mm_and_si128(both, mask);
+        const __m128i high = _mm_and_si128(_mm_srli_epi16(both, 4), mask);
+        _mm_storeu_si128((__m128i *)(codes + i), _mm_unpacklo_epi8(low, high));
+        _mm_storeu_si128((__m128i *)(codes + i + 16), _mm_unpackhi_epi8(low, high));
+    }
+#elif defined(MQ_USE_NEON)
+    for (size_t i = 0; i < n; i += 32, packed += 16) {
+        const uint8x16_t both = vld1q_u8(packed);
+        const uint8x16_t low = vandq_u8(both, vdupq_n_u8(15)), high = vshrq_n_u8(both, 4);
+        vst1q_u8(codes + i, vzip1q_u8(low, high));
+        vst1q_u8(codes + i + 16, vzip2q_u8(low, high));
+    }
+#else
     for (size_t i = 0; i < n / 2; i++) {
         codes[2 * i] = packed[i] & 15;
         codes[2 * i + 1] = packed[i] >> 4;
     }
+#endif
 }
 
 #endif

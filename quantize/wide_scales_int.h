@@ -10,8 +10,8 @@
 
 #include "search_int.h"
 
-/* Larger weights are taken as this: scales and what they decode to stay finite. */
-#define MQ_WIDE_MAX 0x1p126f
+/* Larger weights are taken as this: scales and what they decode to stay finite, if a search goes eight times as far. */
+#define MQ_WIDE_MAX 0x1p125f
 
 /* The power of two at or below `largest`, and 0 for what counts as 0. */
 MQ_INLINE float mq_power_below(float largest)

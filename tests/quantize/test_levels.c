@@ -102,7 +102,7 @@ static double worst_error(const struct mq_level *level)
     const bool codebook = strncmp(level->name, "iq", 2) == 0;
     if (level->encode_band[0]) /* outliers of long rows are cut; a float's error is a part of it */
         return level->band_rows > 1 ? 1.0 / 16 : level->block_bytes < 100 ? 0.7 : 0.1;
-    return level->quantized ? (level->wide_scales ? 4 : codebook ? 3 : 2.1) * exp2(-mq_level_row_bits(level, 1 << 20))
+    return level->quantized ? (level->wide_scales ? 5 : codebook ? 3 : 2.1) * exp2(-mq_level_row_bits(level, 1 << 20))
            : strcmp(level->name, "bf16") == 0 ? 1.0 / 256
            : strcmp(level->name, "f16") == 0  ? 1.0 / 2048
                                               : 0;
