@@ -25,7 +25,7 @@ bool mq_budget_add_level(struct mq_budget *budget, const struct mq_level *level)
 void mq_budget_all_levels(struct mq_budget *budget)
 {
     for (size_t i = 0; i < mq_levels_count; i++)
-        if (mq_feedback_can(&mq_levels[i]))
+        if (mq_feedback_can(&mq_levels[i]) && !mq_levels[i].wide_scales)
             mq_budget_add_level(budget, &mq_levels[i]);
 }
 

@@ -5,6 +5,7 @@
 #include "feedback_groups_int.h"
 #include "feedback_lanes_int.h"
 #include "iq_grids.h"
+#include "wide_scales_int.h"
 
 #include <string.h>
 
@@ -183,7 +184,7 @@ static struct step choose_scales(const struct mq_block_form *form, size_t sub, c
         for (int dm = -mins; dm <= mins; dm++) {
             t.m = mins ? clamp_between(v_round(v_clamp(v_add(follows, v_set1((float)dm)), -1024.0f,
                                                        1024.0f)),
-                                       0, form->min_max)
+                                       form->min_min, form->min_max)
                        : m0;
             const struct step step = step_of(form, d, dmin, t.s, t.m);
             t.loss = code_sub(form, &step, w, x, f, ldf, D);
@@ -313,7 +314,8 @@ static void descend_min(const struct mq_block_form *form, size_t sub, const floa
         slope = v_sub(slope, v_load(g + 16 * (begin + i)));
         curvature += sums[begin + i];
     }
-    const v16 step = whole_step(slope, v_set1(curvature), dmin, m, 0.0f, (float)form->min_max);
+    const v16 step = whole_step(slope, v_set1(curvature), dmin, m, (float)form->min_min,
+                                (float)form->min_max);
     const v16 amount = v_mul(step, dmin);
     if (!any(amount))
         return;
@@ -359,10 +361,10 @@ static void measure_directions(const struct mq_block_form *form, const float *h,
 }
 
 /* A scale that keeps its sign, as stored. */
-MQ_INLINE v16 stored_scale(float unit, v16 before, v16 after)
+MQ_INLINE v16 stored_scale(bool wide, float unit, v16 before, v16 after)
 {
-    const v16 half = mq_round_scale(v_mul(v_abs(after), v_set1(1.0f / unit)));
-    const v16 size = v_mul(half, v_set1(unit));
+    const v16 whole = v_mul(v_abs(after), v_set1(1.0f / unit));
+    const v16 size = v_mul(wide ? mq_round_bf16(whole) : mq_round_scale(whole), v_set1(unit));
     const v16 stored = v_select(v_lt(after, v_zero()), v_neg(size), size);
     return v_select(v_gt(v_mul(before, after), v_zero()), stored, before);
 }
@@ -379,10 +381,10 @@ static void descend_block(const struct mq_block_form *form, const float *h, size
     const m16 both = v_gt(det, v_mul(v_set1(1e-6f), v_mul(v.dd, v.mm)));
     const v16 joint = v_mul(v_fms(v.d_slope, v.mm, v_mul(v.dm, v.dmin_slope)), inverse_or_zero(det));
     const v16 alone = v_mul(v.d_slope, inverse_or_zero(v.dd));
-    const v16 d_next = stored_scale(form->unit, d, v_add(d, v_select(both, joint, alone)));
+    const v16 d_next = stored_scale(form->wide, form->unit, d, v_add(d, v_select(both, joint, alone)));
     v16 d_step = v_sub(d_next, d);
     const v16 rest = v_fnma(d_step, v.dm, v.dmin_slope);
-    const v16 dmin_next = stored_scale(1.0f, dmin, v_fma(rest, inverse_or_zero(v.mm), dmin));
+    const v16 dmin_next = stored_scale(form->wide, 1.0f, dmin, v_fma(rest, inverse_or_zero(v.mm), dmin));
     v16 dmin_step = form->min_max ? v_sub(dmin_next, dmin) : v_zero();
     const v16 gain_d = v_mul(d_step, v_fnma(d_step, v.dd, v_add(v.d_slope, v.d_slope)));
     const v16 gain_m = v_mul(dmin_step, v_fnma(dmin_step, v.mm, v_add(rest, rest)));
@@ -428,7 +430,7 @@ static void descend(const struct mq_block_form *form, const struct mq_feedback_b
     for (size_t sub = 0; sub < subs; sub++) {
         if (form->scale_min < form->scale_max)
             descend_scale(form, sub, h, ldh, g, change, block);
-        if (form->min_max)
+        if (form->min_max > form->min_min)
             descend_min(form, sub, sums[sub], g, change, block);
     }
     descend_block(form, h, ldh, (const float(*)[MOST_COLUMNS])sums, g, change, block);

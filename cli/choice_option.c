@@ -133,7 +133,7 @@ static enum mq_exit try_all(struct job *job)
         return code;
     for (size_t i = 0; i < mq_levels_count && code == MQ_EXIT_GOOD; i++) {
         target = (struct mq_option_target){&mq_levels[i], NULL};
-        if (mq_feedback_can(target.level))
+        if (mq_feedback_can(target.level) && !target.level->wide_scales) /* asked for by name */
             code = try_target(job, &target);
     }
     const bool classes = o->shared || o->attention || o->embeddings; /* they exclude recipes */

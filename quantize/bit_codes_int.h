@@ -13,6 +13,18 @@
 #define MQ_LOW_PAIRS UINT64_C(0x0000ffff0000ffff)
 #define MQ_LOW_FOURS UINT64_C(0x00000000ffffffff)
 
+/* `bits` bytes as an integer, in loads of whole words: of a copy of three bytes a load of eight would have to wait for
+ * their stores. */
+MQ_INLINE uint64_t mq_load_bytes(const uint8_t *p, int bits)
+{
+    const size_t first = bits == 3 ? 2 : bits == 5 || bits == 6 ? 4 : (size_t)bits;
+    const size_t rest = (size_t)bits - first;
+    uint64_t low = 0, high = 0;
+    memcpy(&low, p, first);
+    memcpy(&high, p + first, rest);
+    return low | high << (8 * first % 64);
+}
+
 /* n codes, a multiple of 8. `bits` is a constant where it matters. */
 MQ_INLINE void mq_pack_codes(const uint8_t *codes, size_t n, int bits, uint8_t *packed)
 {
@@ -32,8 +44,7 @@ MQ_INLINE void mq_unpack_codes(const uint8_t *packed, size_t n, int bits, uint8_
     const uint64_t pair = ((UINT64_C(1) << 2 * bits) - 1) * UINT64_C(0x100000001);
     const uint64_t one = ((UINT64_C(1) << bits) - 1) * UINT64_C(0x1000100010001);
     for (size_t i = 0; i < n; i += 8, packed += bits) {
-        uint64_t u = 0;
-        memcpy(&u, packed, (size_t)bits);
+        uint64_t u = mq_load_bytes(packed, bits);
         u = (u & four) | u >> 4 * bits << 32;
         u = (u & pair) | (u >> 2 * bits & pair) << 16;
         u = (u & one) | (u >> bits & one) << 8;

@@ -1,6 +1,7 @@
 /* block_parts.c: blocks taken apart and put together, a number at a time. */
 #include "block_parts.h"
 
+#include "bit_codes_int.h"
 #include "f16.h"
 #include "iq_grids.h"
 #include "iq_parts_int.h"
@@ -254,6 +255,80 @@ static void write_iq4_xs(const struct mq_block_parts *parts, uint8_t *block)
     }
 }
 
+/* ---- levels of other runtimes ---- */
+
+static float read_bf16(const uint8_t *p)
+{
+    uint16_t h;
+    memcpy(&h, p, sizeof h);
+    return mq_bf16_to_f32(h);
+}
+
+static void write_bf16(float value, uint8_t *p)
+{
+    const uint16_t h = mq_f32_to_bf16(value);
+    memcpy(p, &h, sizeof h);
+}
+
+/* All their sub-blocks, of 32 weights, have the scale of the block. */
+static void read_w(int bits, size_t group, const uint8_t *block, struct mq_block_parts *parts)
+{
+    *parts = (struct mq_block_parts){.d = read_bf16(block), .s = {1, 1, 1, 1}};
+    uint8_t codes[128];
+    mq_unpack_codes(block + 2, group, bits, codes);
+    for (size_t i = 0; i < group; i++)
+        parts->codes[i] = (int8_t)(codes[i] - (1 << (bits - 1)));
+}
+
+static void write_w(int bits, size_t group, const struct mq_block_parts *parts, uint8_t *block)
+{
+    uint8_t codes[128];
+    for (size_t i = 0; i < group; i++)
+        codes[i] = (uint8_t)(parts->codes[i] + (1 << (bits - 1)));
+    write_bf16(parts->d, block);
+    mq_pack_codes(codes, group, bits, block + 2);
+}
+
+static void read_mlx(int bits, size_t group, const uint8_t *block, struct mq_block_parts *parts)
+{
+    *parts = (struct mq_block_parts){
+        .d = read_bf16(block), .dmin = -read_bf16(block + 2), .s = {1, 1, 1, 1}, .m = {1, 1, 1, 1}};
+    mq_unpack_codes(block + 4, group, bits, (uint8_t *)parts->codes);
+}
+
+static void write_mlx(int bits, size_t group, const struct mq_block_parts *parts, uint8_t *block)
+{
+    write_bf16(parts->d, block);
+    write_bf16(-parts->dmin, block + 2);
+    mq_pack_codes((const uint8_t *)parts->codes, group, bits, block + 4);
+}
+
+#define RUNTIME(kind, name, bits, group)                                            \
+    static void read_##name(const uint8_t *block, struct mq_block_parts *parts)     \
+    {                                                                               \
+        read_##kind(bits, group, block, parts);                                     \
+    }                                                                               \
+    static void write_##name(const struct mq_block_parts *parts, uint8_t *block)    \
+    {                                                                               \
+        write_##kind(bits, group, parts, block);                                    \
+    }
+#define EVERY_RUNTIME(X)                                                          \
+    X(w, w4g32, 4, 32) X(w, w4g64, 4, 64) X(w, w4g128, 4, 128)                    \
+    X(w, w8g32, 8, 32) X(w, w8g64, 8, 64) X(w, w8g128, 8, 128)                    \
+    X(mlx, mlx2g32, 2, 32) X(mlx, mlx2g64, 2, 64) X(mlx, mlx2g128, 2, 128)        \
+    X(mlx, mlx3g32, 3, 32) X(mlx, mlx3g64, 3, 64) X(mlx, mlx3g128, 3, 128)        \
+    X(mlx, mlx4g32, 4, 32) X(mlx, mlx4g64, 4, 64) X(mlx, mlx4g128, 4, 128)        \
+    X(mlx, mlx5g32, 5, 32) X(mlx, mlx5g64, 5, 64) X(mlx, mlx5g128, 5, 128)        \
+    X(mlx, mlx6g32, 6, 32) X(mlx, mlx6g64, 6, 64) X(mlx, mlx6g128, 6, 128)
+EVERY_RUNTIME(RUNTIME)
+
+/* Codes of MLX of 8 bits are no int8_t, and have no form; nor have levels with one scale for a row or more. */
+#define LIMITS_w(bits) .code_min = -(1 << ((bits) - 1)), .code_max = (1 << ((bits) - 1)) - 1
+#define LIMITS_mlx(bits) .code_max = (1 << (bits)) - 1, .min_min = 1, .min_max = 1
+#define RUNTIME_FORM(kind, name, bits, group)                                                  \
+    {.level = #name, .weights = group, .sub_weights = 32, .scale_min = 1, .scale_max = 1,      \
+     .unit = 1, .wide = true, LIMITS_##kind(bits), .read = read_##name, .write = write_##name},
+
 /* Codes that are no integers of a range, and a codebook's rows. */
 #define UNEVEN .uneven = true
 #define GRID(type) \
@@ -261,19 +336,20 @@ static void write_iq4_xs(const struct mq_block_parts *parts, uint8_t *block)
 
 /* clang-format off */
 static const struct mq_block_form forms[] = {
-    {"q8_0",    32, 32, -127, 127,    1,   1,  0, 1, 0, .read = read_q8_0, .write = write_q8_0},
-    {"q6_k",   256, 16,  -32,  31, -128, 127,  0, 1, 0, .read = read_q6_k, .write = write_q6_k},
-    {"q5_k",   256, 32,    0,  31,    0,  63, 63, 1, 0, .read = read_q5_k, .write = write_q5_k},
-    {"q4_k",   256, 32,    0,  15,    0,  63, 63, 1, 0, .read = read_q4_k, .write = write_q4_k},
-    {"q3_k",   256, 16,   -4,   3,  -32,  31,  0, 1, 0, .read = read_q3_k, .write = write_q3_k},
-    {"q2_k",   256, 16,    0,   3,    0,  15, 15, 1, 0, .read = read_q2_k, .write = write_q2_k},
-    {"iq4_nl",  32, 32, -127, 113,    1,   1,  0, 1, 0, UNEVEN, .read = read_iq4_nl, .write = write_iq4_nl},
-    {"iq4_xs", 256, 32, -127, 113,  -32,  31,  0, 1, 0, UNEVEN, .read = read_iq4_xs, .write = write_iq4_xs},
-    {"iq3_s",  256, 32,  -15,  15,    0,  15,  0, 2,     0.5f, GRID(iq3_s)},
-    {"iq3_xxs",256, 32,  -62,  62,    0,  15,  0, 0.5f,  0.5f, GRID(iq3_xxs)},
-    {"iq2_s",  256, 16,  -43,  43,    0,  15,  0, 0.25f, 0.5f, GRID(iq2_s)},
-    {"iq2_xs", 256, 16,  -43,  43,    0,  15,  0, 0.25f, 0.5f, GRID(iq2_xs)},
-    {"iq2_xxs",256, 32,  -43,  43,    0,  15,  0, 0.25f, 0.5f, GRID(iq2_xxs)},
+    {"q8_0",    32, 32, -127, 127,    1,   1,  0, 0, 0, 1, 0, .read = read_q8_0, .write = write_q8_0},
+    {"q6_k",   256, 16,  -32,  31, -128, 127,  0, 0, 0, 1, 0, .read = read_q6_k, .write = write_q6_k},
+    {"q5_k",   256, 32,    0,  31,    0,  63, 63, 0, 0, 1, 0, .read = read_q5_k, .write = write_q5_k},
+    {"q4_k",   256, 32,    0,  15,    0,  63, 63, 0, 0, 1, 0, .read = read_q4_k, .write = write_q4_k},
+    {"q3_k",   256, 16,   -4,   3,  -32,  31,  0, 0, 0, 1, 0, .read = read_q3_k, .write = write_q3_k},
+    {"q2_k",   256, 16,    0,   3,    0,  15, 15, 0, 0, 1, 0, .read = read_q2_k, .write = write_q2_k},
+    {"iq4_nl",  32, 32, -127, 113,    1,   1,  0, 0, 0, 1, 0, UNEVEN, .read = read_iq4_nl, .write = write_iq4_nl},
+    {"iq4_xs", 256, 32, -127, 113,  -32,  31,  0, 0, 0, 1, 0, UNEVEN, .read = read_iq4_xs, .write = write_iq4_xs},
+    {"iq3_s",  256, 32,  -15,  15,    0,  15,  0, 0, 0, 2,     0.5f, GRID(iq3_s)},
+    {"iq3_xxs",256, 32,  -62,  62,    0,  15,  0, 0, 0, 0.5f,  0.5f, GRID(iq3_xxs)},
+    {"iq2_s",  256, 16,  -43,  43,    0,  15,  0, 0, 0, 0.25f, 0.5f, GRID(iq2_s)},
+    {"iq2_xs", 256, 16,  -43,  43,    0,  15,  0, 0, 0, 0.25f, 0.5f, GRID(iq2_xs)},
+    {"iq2_xxs",256, 32,  -43,  43,    0,  15,  0, 0, 0, 0.25f, 0.5f, GRID(iq2_xxs)},
+    EVERY_RUNTIME(RUNTIME_FORM)
 };
 /* clang-format on */
 

@@ -15,7 +15,7 @@
 enum { MQ_PARTS_WEIGHTS = 256, MQ_PARTS_SUBS = 16 };
 
 struct mq_block_parts {
-    float d, dmin; /* halves */
+    float d, dmin; /* halves, or bf16 */
     int16_t s[MQ_PARTS_SUBS], m[MQ_PARTS_SUBS];
     int8_t codes[MQ_PARTS_WEIGHTS];
 };
@@ -36,7 +36,9 @@ struct mq_block_form {
     uint16_t weights, sub_weights; /* of a block; weights / sub_weights sub-blocks */
     int16_t code_min, code_max;
     int16_t scale_min, scale_max; /* equal: none is stored */
-    int16_t min_max;              /* of m, from 0; 0: none is stored */
+    int16_t min_max;              /* of m, from min_min; 0: none is stored */
+    int16_t min_min;              /* 0; 1 where m is 1 and dmin alone is stored */
+    bool wide;                    /* d and dmin are bf16 */
     float unit, half;
     /* Codes are all integers between code_min and code_max, or MQ_IQ4_VALUES alone, or groups of a codebook. */
     bool uneven;

@@ -50,7 +50,7 @@ struct bench {
     double memory_read[2];        /* GB/s */
     double disk_read, disk_write; /* GB/s */
     /* Default encoders on all threads, Mweights/s, by the levels' order in the table. */
-    double encode_all[16];
+    double encode_all[128];
 };
 
 struct bench_rate {

@@ -356,6 +356,38 @@ START_TEST(whole_matrices_lose_less)
 }
 END_TEST
 
+/* Levels of other runtimes, which no goldens are of: bf16 scales, biases, groups of up to 128. */
+START_TEST(runtime_levels_lose_less)
+{
+    static const char *const names[] = {"w4g32", "w4g128", "w8g64", "mlx2g64", "mlx4g64", "mlx6g128"};
+    static uint8_t bytes[2 * ROWS * COLS], found[2 * ROWS * COLS];
+    moeq_error err = {0};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const struct mq_level *level = mq_level_find(names[i]);
+        const size_t size = ROWS * mq_level_row_bytes(level, COLS);
+        double fed = 0.0;
+        mq_level_encode_rows(level, context.isa, MQ_EFFORT_DEFAULT, NULL, w[0], ROWS, COLS, bytes);
+        const double plain = loss_of(level, bytes);
+        for (int passes = 0; passes <= PASSES; passes += PASSES) {
+            const struct mq_feedback_options options = {.passes = passes};
+            ck_assert_ok(mq_feedback_encode(&factor, level, &options, w[0], ROWS, bytes, &err));
+            const double loss = loss_of(level, bytes);
+            ck_assert_msg(loss < 0.7 * plain, "%s: %g of plain", level->name, loss / plain);
+            ck_assert_msg(passes == 0 || loss < fed, "%s: descent to %g", level->name, loss / fed);
+            fed = loss;
+        }
+        memcpy(found, bytes, size);
+        context.isa = MQ_ISA_GENERIC;
+        const struct mq_feedback_options options = {.passes = PASSES};
+        if (i % 3 == 0) { /* the same bytes from the reference */
+            ck_assert_ok(mq_feedback_encode(&factor, level, &options, w[0], ROWS, bytes, &err));
+            ck_assert_mem_eq(bytes, found, size);
+        }
+        context.isa = mq_isa_detect();
+    }
+}
+END_TEST
+
 static void add_tests(TCase *tests)
 {
     tcase_add_unchecked_fixture(tests, set_up, tear_down);
@@ -363,6 +395,7 @@ static void add_tests(TCase *tests)
     tcase_add_loop_test(tests, choices_are_gptqs_and_descend_alike, 0, SCALAR_LEVELS);
     tcase_add_test(tests, cross_target_is_the_solution);
     tcase_add_loop_test(tests, whole_matrices_lose_less, 0, LEVELS);
+    tcase_add_test(tests, runtime_levels_lose_less);
 }
 
 int main(void)
