@@ -100,6 +100,12 @@ static bool has_codebook(const struct mq_level *level)
     return strncmp(level->name, "iq", 2) == 0 && mq_level_row_bits(level, 256) < 4;
 }
 
+/* Of the many levels that differ by a number: a few of each kind of weights, other ones of the next. */
+static bool is_left_out(size_t level, int kind)
+{
+    return mq_levels[level].family && !getenv("MOEQ_TEST_ALL") && (level + (size_t)kind) % 4;
+}
+
 START_TEST(every_instruction_set_gives_the_same_bytes)
 {
     static const size_t lengths[] = {2048, 256, 768 + 32 * 5 + 7, 31};
@@ -107,7 +113,8 @@ START_TEST(every_instruction_set_gives_the_same_bytes)
     for (int kind = 0; kind < MQ_TEST_KIND_COUNT; kind++)
         for (size_t i = 0; i < mq_levels_count; i++)
             for (size_t k = 0; k < sizeof lengths / sizeof lengths[0]; k++)
-                for (int effort = 0; effort < MQ_EFFORT_COUNT && mq_level_can_encode(&mq_levels[i]);
+                for (int effort = 0; effort < MQ_EFFORT_COUNT && mq_level_can_encode(&mq_levels[i]) &&
+                                     !is_left_out(i, kind);
                      effort++) {
                     if (has_codebook(&mq_levels[i]) && lengths[k] > (effort && kind % 3   ? 31u
                                                                      : effort || kind % 2 ? 256u
@@ -128,7 +135,7 @@ START_TEST(every_instruction_set_weighs_alike)
         for (int of = 0; of < MQ_TEST_IMPORTANCE_COUNT; of++)
             for (size_t i = 0; i < mq_levels_count; i++)
                 for (int effort = 0; effort < MQ_EFFORT_COUNT; effort++) {
-                    if (!mq_level_can_encode(&mq_levels[i]) ||
+                    if (!mq_level_can_encode(&mq_levels[i]) || is_left_out(i, kind + of) ||
                         (has_codebook(&mq_levels[i]) && (effort || (kind + of) % 8)))
                         continue;
                     mq_test_fill((enum mq_test_kind)kind, 7, weights, N);

@@ -90,6 +90,8 @@ START_TEST(unpack)
         const bool has = mq_levels[l].quantized && strcmp(mq_levels[l].name, "f8_e4m3") != 0 &&
                          strcmp(mq_levels[l].name, "fp8b") != 0;
         ck_assert(has == (mq_levels[l].unpack[0] != NULL));
+        if (mq_levels[l].family && !getenv("MOEQ_TEST_ALL") && l % 3)
+            continue;
         for (size_t c = 0; mq_levels[l].unpack[0] && c < sizeof cols / sizeof *cols; c++)
             for (int any = 0; any < 2; any++)
                 if (mq_level_can_encode(&mq_levels[l]) || (any && cols[c] % 32 == 0))
