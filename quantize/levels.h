@@ -42,7 +42,7 @@ struct mq_level {
     /* The levels that the default policy has for attention and shared experts, and for embeddings and head, beside
      * experts of this level: by name, or MQ_AS_IN_SOURCE. NULL: q8_0, or the level itself if it is not quantized. */
     const char *attention, *embeddings;
-    uint32_t half_at; /* of levels that are encoded, where a block has its f16 scale, behind which is that of its minima */
+    uint32_t half_at; /* of levels that are encoded, without wide_scales, where a block has its f16 scale, behind which is that of its minima */
     float error; /* of levels that are encoded, the relative error of Gaussian weights: level_error.h */
     bool quantized; /* false: f32, f16, bf16, where a block is one weight */
     /* Of one byte a weight behind what comes first in a block: the last block of a row has only as

@@ -4,6 +4,7 @@
  * Relative RMSE = |decoded - original| / |original|. GGML's figures were measured with its C
  * quantizers: without importance weights on 256x4096 weights of the same distributions, with them
  * on the very same weights; of IQ levels on 16x4096, IQ2, which it does not quantize without, with 1 everywhere.
+ * In their place, of w4g32 llm-compressor's (observer `mse`) and of mlx4g64 mx.quantize's, by search/runtime_levels.py.
  */
 #include "levels.h"
 #include "weights.h"
@@ -62,6 +63,12 @@ static const struct row {
     {"iq2_xxs",
      {.34392, .38389, .38157, .34265},
      {{.3404, .3708, .3719, .3393}, {.3400, .3703, .3713, .3390}}},
+    {"w4g32",
+     {.08778, .11039, .11154, 0},
+     {{.0864, .1094, .1107, .0860}, {.0864, .1094, .1107, .0860}}},
+    {"mlx4g64",
+     {.09090, .11231, .11215, 0},
+     {{.0817, .1019, .1013, .0820}, {.0814, .1016, .1010, .0820}}},
 };
 
 static FILE *open_model(void)

@@ -201,6 +201,47 @@ START_TEST(rows_one_by_one_are_rows_at_once)
 }
 END_TEST
 
+/* Where a level has one scale for a row, or for a block's columns of several rows, all of their blocks have it, in every
+ * row that is not of a tail; a band that the matrix ends within is a band; and all instruction sets agree. */
+START_TEST(bands_share_their_scales)
+{
+    enum { ROWS = 130, COLS = 256 + 32 + 5, ROOM = 4 * COLS };
+    static float weights[ROWS * COLS], importance[COLS];
+    static uint8_t first[ROWS * ROOM], bytes[ROWS * ROOM];
+    mq_test_fill(MQ_TEST_student_t5, 5, weights, ROWS * COLS);
+    mq_test_fill_importance(MQ_TEST_IMPORTANCE_usual, 6, importance, COLS);
+    for (size_t l = 0; l < mq_levels_count; l++) {
+        const struct mq_level *level = &mq_levels[l];
+        const size_t row_bytes = mq_level_row_bytes(level, COLS), block = level->block_bytes;
+        const size_t scale = block == 132 ? 4 : 2; /* f32 or bf16 */
+        for (int k = 0; k < 2 && level->encode_band[0]; k++) {
+            const float *columns_importance = k ? importance : NULL;
+            mq_level_encode_rows(level, MQ_ISA_GENERIC, MQ_EFFORT_DEFAULT, columns_importance,
+                                 weights, ROWS, COLS, first);
+            for (int isa = MQ_ISA_GENERIC + 1; isa < MQ_ISA_COUNT; isa++) {
+                if (!mq_isa_available((enum mq_isa)isa))
+                    continue;
+                mq_level_encode_rows(level, (enum mq_isa)isa, MQ_EFFORT_DEFAULT, columns_importance,
+                                     weights, ROWS, COLS, bytes);
+                ck_assert_mem_eq(bytes, first, ROWS * row_bytes);
+            }
+            for (size_t r = 0; r < ROWS; r++) {
+                const uint8_t *row = first + r * row_bytes;
+                const uint8_t *top = first + r / level->band_rows * level->band_rows * row_bytes;
+                ck_assert_mem_eq(row, top, scale);
+                ck_assert_mem_eq(row + block, top + block, scale);
+                if (level->band_rows == 1)
+                    ck_assert_mem_eq(row + block, row, scale);
+            }
+            if (level->band_rows == 1)
+                continue;
+            ck_assert_mem_ne(first, first + block, scale); /* another column, another band: another scale */
+            ck_assert_mem_ne(first, first + 128 * row_bytes, scale);
+        }
+    }
+}
+END_TEST
+
 static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, names_are_found);
@@ -208,6 +249,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, rows_survive_the_round_trip);
     tcase_add_test(tests, tails_are_q8_0_and_f16);
     tcase_add_test(tests, rows_one_by_one_are_rows_at_once);
+    tcase_add_test(tests, bands_share_their_scales);
 }
 
 int main(void)
