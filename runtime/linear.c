@@ -13,6 +13,7 @@
 #include "kept_weights.h"
 #include "panel_product.h"
 #include "round_bf16.h"
+#include "weights_rows.h"
 
 #include <omp.h>
 #include <stdlib.h>
@@ -31,77 +32,20 @@ static bool same_source(const struct mq_weights *a, const struct mq_weights *b)
     return a->view == b->view && a->tensor == b->tensor;
 }
 
-bool mq_weights_equal(const struct mq_weights *a, const struct mq_weights *b)
-{
-    return same_source(a, b) && a->level == b->level &&
-           (!a->level || (a->effort == b->effort && a->importance == b->importance));
-}
-
-uint64_t mq_weights_row_bytes(const struct mq_weights *weights)
-{
-    const uint64_t cols = weights->tensor->cols;
-    return mq_max_u64(weights->tensor->row_bytes,
-                      weights->level ? mq_level_row_bytes(weights->level, cols) : 0);
-}
-
-/* Fails if one of the values is not finite, each of which belongs to `step` columns, per_row of
- * them to a row; `what` says where they came from. */
-static moeq_status check_values(const struct mq_weights *weights, enum mq_isa isa, uint64_t row,
-                                uint64_t count, const float *values, uint64_t per_row,
-                                uint64_t step, const char *what, moeq_error *err)
-{
-    const size_t n = count * per_row, bad = mq_first_not_finite(isa, values, n);
-    if (bad == n)
-        return MOEQ_OK;
-    const uint64_t bad_row = row + bad / per_row;
-    return mq_view_fail_row(err, MOEQ_MALFORMED, weights->view, weights->tensor, bad_row,
-                            "row %llu, column %llu %s: expected a finite weight, found %g",
-                            (unsigned long long)bad_row, (unsigned long long)(bad % per_row * step),
-                            what, (double)values[bad]);
-}
-
-static moeq_status check_finite(const struct mq_weights *weights, enum mq_isa isa, uint64_t row,
-                                uint64_t count, const float *rows, const char *what,
-                                moeq_error *err)
-{
-    return check_values(weights, isa, row, count, rows, weights->tensor->cols, 1, what, err);
-}
-
-static moeq_status decode_rows(const struct mq_weights *weights, enum mq_isa isa, uint64_t row,
-                               uint64_t count, const uint8_t *bytes, float *rows, moeq_error *err)
-{
-    mq_level_decode_rows(weights->storage, isa, bytes, count, weights->tensor->cols, rows);
-    return check_finite(weights, isa, row, count, rows, "as stored", err);
-}
-
-moeq_status mq_weights_read(const struct mq_weights *weights, enum mq_isa isa, uint64_t row,
-                            uint64_t count, uint8_t *bytes, float *rows, moeq_error *err)
-{
-    MQ_TRY(mq_view_read_rows(weights->view, weights->tensor, row, count, bytes, err));
-    return decode_rows(weights, isa, row, count, bytes, rows, err);
-}
-
-static moeq_status decode_encoded(const struct mq_weights *weights, enum mq_isa isa, uint64_t row,
-                                  uint64_t count, const uint8_t *bytes, float *out, moeq_error *err)
-{
-    mq_level_decode_rows(weights->level, isa, bytes, count, weights->tensor->cols, out);
-    return check_finite(weights, isa, row, count, out, weights->level->name, err);
-}
-
 moeq_status mq_weights_load(const struct mq_weights *weights, enum mq_isa isa, uint64_t row,
                             uint64_t count, uint8_t *bytes, float *rows, moeq_error *err)
 {
     const struct mq_level *level = weights->level;
     if (mq_level_has_bands(level) && (row || count < weights->tensor->rows)) {
         MQ_TRY(mq_weights_encode_bands(weights, isa, row, count, bytes, err));
-        return decode_encoded(weights, isa, row, count, bytes, rows, err);
+        return mq_weights_decode_encoded(weights, isa, row, count, bytes, rows, err);
     }
     MQ_TRY(mq_weights_read(weights, isa, row, count, bytes, rows, err));
     if (!level)
         return MOEQ_OK;
     mq_level_encode_rows(weights->level, isa, weights->effort, weights->importance, rows, count,
                          weights->tensor->cols, bytes);
-    return decode_encoded(weights, isa, row, count, bytes, rows, err);
+    return mq_weights_decode_encoded(weights, isa, row, count, bytes, rows, err);
 }
 
 /* One product, as its tasks see it. */
@@ -358,9 +302,9 @@ static moeq_status pack_int8(const struct job *job, const struct mq_weights *wei
     mq_level_unpack_rows(level, isa, bytes, count, job->cols, rows->codes, rows->scales, rows->mins,
                          rows->tails);
     MQ_TRY(
-        check_values(weights, isa, row + p, count, rows->scales, groups, level->group, what, err));
-    MQ_TRY(check_values(weights, isa, row + p, count, rows->mins, groups, level->group, what, err));
-    MQ_TRY(check_values(weights, isa, row + p, count, rows->tails, tail, 1, what, err));
+        mq_weights_check_values(weights, isa, row + p, count, rows->scales, groups, level->group, what, err));
+    MQ_TRY(mq_weights_check_values(weights, isa, row + p, count, rows->mins, groups, level->group, what, err));
+    MQ_TRY(mq_weights_check_values(weights, isa, row + p, count, rows->tails, tail, 1, what, err));
     const struct code_range range = code_range(job, level);
     /* Four codes are as wide as a float, and packing only moves floats. */
     int8_t *codes = packed->codes + p * k;
@@ -447,7 +391,7 @@ static moeq_status prepare_panel(const struct job *job, size_t which, struct use
     if (uses.encoded)
         ;
     else if (need_rows && !have_rows && stored)
-        MQ_TRY(decode_rows(weights, isa, at, count, stored, rows, err));
+        MQ_TRY(mq_weights_decode(weights, isa, at, count, stored, rows, err));
     else if (need_rows && !have_rows)
         MQ_TRY(mq_weights_read(weights, isa, at, count, bytes, rows, err));
     else if (uses.int8 && !weights->level)
@@ -455,7 +399,7 @@ static moeq_status prepare_panel(const struct job *job, size_t which, struct use
     if (!uses.encoded)
         MQ_TRY(encode_panel(job, weights, scratch, at, count, rows, encoded, err));
     if (weights->level && (uses.f32 || uses.measure)) {
-        MQ_TRY(decode_encoded(weights, isa, at, count, encoded, scratch->quantized, err));
+        MQ_TRY(mq_weights_decode_encoded(weights, isa, at, count, encoded, scratch->quantized, err));
         used = scratch->quantized;
     }
     if (!have_rows && !uses.encoded) /* then the bytes are these weights' */
@@ -518,9 +462,9 @@ static moeq_status check_panel(const struct job *job, const struct thread_scratc
     if (finite)
         return MOEQ_OK;
     if (arm->weights.level)
-        return decode_encoded(&arm->weights, isa, job->first_row + row, count, scratch->panel,
+        return mq_weights_decode_encoded(&arm->weights, isa, job->first_row + row, count, scratch->panel,
                               scratch->rows, err);
-    return decode_rows(&arm->weights, isa, job->first_row + row, count, scratch->panel,
+    return mq_weights_decode(&arm->weights, isa, job->first_row + row, count, scratch->panel,
                        scratch->rows, err);
 }
 

@@ -3,6 +3,7 @@
 
 #include "checked.h"
 #include "error.h"
+#include "weights_rows.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -33,8 +33,4 @@ moeq_status mq_linear_encode_bands(struct mq_linear_band *band, const struct mq_
 moeq_status mq_weights_encode_bands(const struct mq_weights *weights, enum mq_isa isa, uint64_t row,
                                     uint64_t count, uint8_t *out, moeq_error *err);
 
-/* Reads rows as they are stored, as floats; fails if one is not finite. (linear.c) */
-moeq_status mq_weights_read(const struct mq_weights *weights, enum mq_isa isa, uint64_t row,
-                            uint64_t count, uint8_t *bytes, float *rows, moeq_error *err);
-
 #endif
