@@ -41,7 +41,7 @@ struct mq_policy {
 
 /* The default policy for --level L: experts, or the MLPs of a model without them, L; shared experts
  * and the other MLPs of a model with them, attention, embeddings and head q8_0, unless L is
- * unquantized, which then holds for all of them. */
+ * unquantized, which then holds for all of them, or has others beside it (mq_level.attention, .embeddings). */
 struct mq_policy mq_policy_default(const struct mq_level *level);
 
 /* The levels that a recipe asks for. */
