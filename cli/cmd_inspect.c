@@ -3,6 +3,7 @@
 #include "family_list.h"
 #include "model_options.h"
 #include "moeq_profile.h"
+#include "quantization_config.h"
 #include "text_table.h"
 #include "view_json.h"
 
@@ -47,6 +48,10 @@ static void print_model(const struct mq_view *v)
                                                   : "not included",
                   v->tokenizer_source ? ", of " : "",
                   v->tokenizer_source ? v->tokenizer_source : "");
+    char stored[800];
+    mq_claim_describe(&v->claim, stored, sizeof stored);
+    if (stored[0] && v->kind != MQ_VIEW_MOEQ)
+        mq_print_line(4, "  weights: %s", stored);
     if (v->files_count > 1 && v->kind != MQ_VIEW_FOLDER)
         printf("  in %zu files\n", v->files_count);
 }
@@ -138,7 +143,11 @@ static cJSON *inspect_json(const struct mq_view *v, const struct mq_breakdown *s
 {
     struct mq_json_tree b = {0};
     cJSON *o = mq_json_document(&b, "inspect"), *metadata = mq_json_object(&b);
+    char stored[800];
+    mq_claim_describe(&v->claim, stored, sizeof stored);
     mq_model_put_json(&b, o, v);
+    if (stored[0] && v->kind != MQ_VIEW_MOEQ)
+        mq_json_put_text(&b, o, "weights_stored_as", stored);
     mq_json_put(&b, o, "sizes", mq_breakdown_json(&b, sizes));
     mq_json_put(&b, o, "files", mq_view_files_json(v));
     for (const char *const *m = (const char *const *)v->metadata; m && m[0]; m += 2)

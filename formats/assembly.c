@@ -12,6 +12,7 @@
 #include "checked.h"
 #include "error.h"
 #include "f16.h"
+#include "integer_rows.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -26,8 +27,6 @@ static const struct kind {
 } kinds[MQ_ASSEMBLE_KINDS] = {
     [MQ_ASSEMBLE_F8] = {"f8_e4m3", 128, 4, 128, false, true},
     [MQ_ASSEMBLE_MXFP4] = {"mxfp4", 32, 1, 16, true, false},
-    [MQ_ASSEMBLE_I4] = {"i4_32", 32, 4, 16, true, false},
-    [MQ_ASSEMBLE_I8] = {"i8_32", 32, 4, 32, false, false},
 };
 
 const char *mq_assembly_storage(enum mq_assembly_kind kind)
@@ -60,6 +59,8 @@ static uint64_t stored_row(const struct mq_assembly *a, uint64_t row)
 uint64_t mq_assembly_row_offset(const struct mq_tensor *t, uint64_t row)
 {
     const struct mq_assembly *a = t->assembly;
+    if (a->integers)
+        return mq_integers_row_offset(t, row);
     return t->offset + stored_row(a, row) * (a->transposed ? a->weight_bytes : a->stored_row_bytes);
 }
 
@@ -75,6 +76,8 @@ enum { COLUMNS = 32, RUN_BYTES = 4096, RUN_PAD = 64, NARROW = 512 };
 uint64_t mq_assembly_rows_at_once(const struct mq_tensor *t)
 {
     const struct mq_assembly *a = t->assembly;
+    if (a->integers)
+        return mq_integers_rows_at_once(a->integers);
     return a->transposed ? mq_max_u64(RUN_BYTES / (a->step * a->weight_bytes), 1) : 1;
 }
 
@@ -313,6 +316,8 @@ moeq_status mq_assembly_read(const struct mq_view *v, const struct mq_tensor *t,
     const struct mq_assembly *a = t->assembly;
     if (!count)
         return MOEQ_OK;
+    if (a->integers)
+        return mq_integers_read(v, t, row, count, bytes, err);
     if (a->transposed)
         return read_transposed(v, t, row, count, bytes, err);
     if (a->kind == MQ_ASSEMBLE_WEIGHTS)
@@ -325,6 +330,10 @@ void mq_assembly_prefetch(const struct mq_view *v, const struct mq_tensor *t, ui
 {
     const struct mq_assembly *a = t->assembly;
     const struct mq_assembly_scales *s = &a->scales;
+    if (a->integers) {
+        mq_integers_prefetch(v, t, row, count);
+        return;
+    }
     const uint64_t first = stored_row(a, row), last = stored_row(a, row + count - 1);
     const struct mq_file *file = &v->files[t->file].file;
     if (a->transposed) { /* a piece of each stored row: all of them are wanted soon */

@@ -13,8 +13,6 @@ enum mq_assembly_kind {
     MQ_ASSEMBLE_WEIGHTS, /* plain weights, and no scales */
     MQ_ASSEMBLE_F8,
     MQ_ASSEMBLE_MXFP4,
-    MQ_ASSEMBLE_I4,
-    MQ_ASSEMBLE_I8,
     MQ_ASSEMBLE_KINDS
 };
 
@@ -37,6 +35,7 @@ struct mq_assembly {
         uint64_t offset, row_bytes; /* of the first row of scales */
         uint64_t rows_each, cols_each;
     } scales;
+    const struct mq_integers *integers; /* (integer_rows.h) not NULL: it is these, and nothing above */
     uint64_t stored_bytes; /* of its files: what the tensor takes up there, scales included */
 };
 

@@ -4,10 +4,12 @@
  * What quantization is for: linear layers. MXFP4 as it is published (gpt-oss) is of experts alone; routers are no
  * linear layers in the families that are published so, and embeddings and head stay plain in all of them.
  *
- *     modules_to_not_convert   fp8, mxfp4: names of modules, from the start or as an end, whole parts of a name;
+ *     modules_to_not_convert   fp8, mxfp4, awq: names of modules, from the start or as an end, whole parts of a name;
  *                              '*' or '.*' for anything (Transformers' should_convert_module)
  *     ignore                   compressed-tensors: names, or "re:" and a regular expression from the start
  *     config_groups.*.targets  the same, or the class "Linear" (compressed-tensors' match_named_modules)
+ *
+ *     the name of a module     MLX: false
  *
  * Of regular expressions that is read which such lists are made of: letters, '.', '.*', '\.', '^', '$' and one
  * level of (a|b|c). Each becomes one or several patterns of '*'.
@@ -16,6 +18,7 @@
 
 #include "assembly.h"
 #include "error.h"
+#include "integer_rows.h"
 #include "json.h"
 #include "open_options.h"
 #include "text_match.h"
@@ -143,6 +146,18 @@ static void add_targets(struct patterns *p, const cJSON *quantization)
     }
 }
 
+/* What MLX says of single modules. */
+static void add_plain(struct patterns *p, const cJSON *quantization)
+{
+    const cJSON *module;
+    cJSON_ArrayForEach(module, quantization)
+    {
+        if (p->view->claim.method == MQ_SOURCE_MLX && cJSON_IsFalse(module) && module->string &&
+            strlen(module->string) < NAME_ROOM)
+            add_name(p, module->string);
+    }
+}
+
 static moeq_status keep(struct patterns *p, const char ***list, moeq_error *err)
 {
     *list = mq_arena_alloc(p->view->arena, p->count + 1, sizeof **list);
@@ -166,10 +181,12 @@ moeq_status mq_claimed_modules_read(struct mq_view *view, const cJSON *config,
     *p = (struct patterns){.view = view};
     const cJSON *q = mq_json_get(config, "quantization_config");
     q = q ? q : mq_json_get(config, "compression_config");
+    q = q ? q : mq_json_get(config, "quantization");
     add_targets(p, q);
     MQ_TRY(keep(p, &modules->only, err));
     add_list(p, mq_json_get(q, "modules_to_not_convert"));
     add_list(p, mq_json_get(q, "ignore"));
+    add_plain(p, q);
     MQ_TRY(keep(p, &modules->plain, err));
     return p->strange
                ? mq_view_note(view, err,
@@ -208,7 +225,8 @@ static bool is_quantized(const struct mq_view *view, const struct mq_claimed_mod
     static const char end[] = ".weight";
     const enum mq_role_class group = mq_view_class(view, t->role);
     char module[NAME_ROOM];
-    if (t->dims != 2 || group == MQ_CLASS_KEEP || group == MQ_CLASS_EMBEDDINGS ||
+    const bool mlx = view->claim.method == MQ_SOURCE_MLX; /* embeddings, and most routers, too */
+    if (t->dims != 2 || (!mlx && (group == MQ_CLASS_KEEP || group == MQ_CLASS_EMBEDDINGS)) ||
         (view->claim.method == MQ_SOURCE_MXFP4 && t->expert < 0))
         return false;
     const struct mq_tensor *before = of_expert_before(view, t);
@@ -220,38 +238,51 @@ static bool is_quantized(const struct mq_view *view, const struct mq_claimed_mod
            !is_among(modules->plain, module);
 }
 
-static enum mq_assembly_kind kind_of(const struct mq_source_claim *claim)
-{
-    return claim->method == MQ_SOURCE_F8      ? MQ_ASSEMBLE_F8
-           : claim->method == MQ_SOURCE_MXFP4 ? MQ_ASSEMBLE_MXFP4
-           : claim->bits == 4                 ? MQ_ASSEMBLE_I4
-                                              : MQ_ASSEMBLE_I8;
-}
-
 static uint64_t divide_up(uint64_t a, uint64_t b)
 {
     return a / b + (a % b != 0);
 }
 
-moeq_status mq_claimed_storage(struct mq_view *view, const struct mq_claimed_modules *modules,
-                               struct mq_tensor *t, moeq_error *err)
+/* Integers, of the first scheme: zeros of as many bits as codes, scales (and MLX's biases) in two bytes. */
+static bool claim_integers(const struct mq_source_claim *claim, struct mq_tensor *t,
+                           struct mq_assembly *a, struct mq_integers *in)
 {
-    const struct mq_source_claim *claim = &view->claim;
-    const enum mq_assembly_kind kind = kind_of(claim);
-    if (!claim->method || t->cols % mq_assembly_weights(kind) || !is_quantized(view, modules, t))
-        return MOEQ_OK;
-    struct mq_assembly *a = mq_arena_alloc(view->arena, 1, sizeof *a);
-    if (!a)
-        return mq_fail_memory(err, "opening a model");
-    /* Scales: of blocks in f32 (DeepSeek), of groups in the model's own two bytes, of MXFP4 a byte. */
-    const bool mxfp4 = claim->method == MQ_SOURCE_MXFP4;
+    const struct mq_source_scheme *s = &claim->schemes[0];
+    const bool one = s->group == MQ_GROUP_TENSOR, mlx = claim->method == MQ_SOURCE_MLX;
+    const uint64_t group = s->group && !one ? s->group : t->cols;
+    if (t->cols % group)
+        return false;
+    const uint64_t groups = t->cols / group, scales = one ? 1 : t->rows * groups;
+    *in = (struct mq_integers){.bits = s->bits,
+                               .group = group,
+                               .groups = groups,
+                               .zeros_are = mlx        ? MQ_ZEROS_BIASES
+                                            : s->zeros ? MQ_ZEROS_DOWN
+                                                       : MQ_ZEROS_ONE,
+                               .scales.dtype = MQ_BF16,
+                               .places.name = claim->reordered && groups > 1 ? "g_idx" : NULL};
+    a->integers = in;
+    a->stored_bytes = t->rows * divide_up(t->cols * s->bits, 32) * 4 + 2 * scales +
+                      (mlx        ? 2 * scales
+                       : s->zeros ? divide_up(t->rows * s->bits, 32) * 4 * groups
+                                  : 0) +
+                      (in->places.name ? t->cols * 4 : 0);
+    mq_integers_choose(in, t);
+    return true;
+}
+
+static bool claim_codes(const struct mq_source_claim *claim, struct mq_tensor *t,
+                        struct mq_assembly *a)
+{
+    const bool mxfp4 = claim->method == MQ_SOURCE_MXFP4 || claim->mxfp4;
+    const enum mq_assembly_kind kind = mxfp4 ? MQ_ASSEMBLE_MXFP4 : MQ_ASSEMBLE_F8;
+    if (t->cols % mq_assembly_weights(kind))
+        return false;
+    /* Scales: of blocks in f32 (DeepSeek), of rows in the model's own two bytes, of MXFP4 a byte. */
     struct mq_assembly_scales *s = &a->scales;
     s->dtype = mxfp4 ? MQ_U8 : claim->block_rows ? MQ_F32 : MQ_BF16;
     s->rows_each = claim->block_rows ? claim->block_rows : 1;
-    s->cols_each = mxfp4               ? 32
-                   : claim->block_cols ? claim->block_cols
-                   : claim->group      ? claim->group
-                                       : t->cols;
+    s->cols_each = mxfp4 ? 32 : claim->block_cols ? claim->block_cols : t->cols;
     s->row_bytes = divide_up(t->cols, s->cols_each) * mq_dtype_bytes(s->dtype);
     a->kind = kind;
     a->step = 1;
@@ -260,6 +291,20 @@ moeq_status mq_claimed_storage(struct mq_view *view, const struct mq_claimed_mod
         t->rows * a->stored_row_bytes + divide_up(t->rows, s->rows_each) * s->row_bytes;
     t->storage = mq_assembly_storage(kind);
     t->row_bytes = mq_assembly_row_bytes(kind, t->cols);
-    t->assembly = a;
+    return true;
+}
+
+moeq_status mq_claimed_storage(struct mq_view *view, const struct mq_claimed_modules *modules,
+                               struct mq_tensor *t, moeq_error *err)
+{
+    const struct mq_source_claim *claim = &view->claim;
+    if (!claim->method || !is_quantized(view, modules, t))
+        return MOEQ_OK;
+    struct mq_assembly *a = mq_arena_alloc(view->arena, 1, sizeof *a);
+    struct mq_integers *in = mq_arena_alloc(view->arena, 1, sizeof *in);
+    if (!a || !in)
+        return mq_fail_memory(err, "opening a model");
+    if (claim->schemes_count ? claim_integers(claim, t, a, in) : claim_codes(claim, t, a))
+        t->assembly = a;
     return MOEQ_OK;
 }

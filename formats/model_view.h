@@ -85,14 +85,28 @@ struct mq_open_options {
  * quantization_config.h. All zero: as plain numbers. */
 enum mq_source_method {
     MQ_SOURCE_PLAIN,
-    MQ_SOURCE_F8,    /* F8_E4M3 and scales */
-    MQ_SOURCE_MXFP4, /* blocks and scales */
-    MQ_SOURCE_PACKED /* integers in I32, and scales */
+    MQ_SOURCE_F8,         /* F8_E4M3 and scales */
+    MQ_SOURCE_MXFP4,      /* blocks and scales */
+    MQ_SOURCE_COMPRESSED, /* compressed-tensors: what a tensor is stored as its names and dtypes say */
+    MQ_SOURCE_MLX,        /* integers in U32, scales and biases; experts stacked */
+    MQ_SOURCE_GPTQ,       /* integers in I32, transposed */
+    MQ_SOURCE_AWQ         /* the same in another order */
 };
+/* One way of storing integers; tensors are stored in one of those that config.json speaks of. */
+struct mq_source_scheme {
+    uint32_t bits, group; /* group 0: a scale for each row; MQ_GROUP_TENSOR: one */
+    bool zeros;           /* a zero of its own for each group */
+};
+#define MQ_GROUP_TENSOR UINT32_MAX
+enum { MQ_MAX_SCHEMES = 24 };
 struct mq_source_claim {
     enum mq_source_method method;
-    uint32_t block_rows, block_cols; /* of MQ_SOURCE_F8 that share a scale; 0: a row, or the tensor */
-    uint32_t bits, group;            /* of MQ_SOURCE_PACKED: 4 or 8; group 0: a row */
+    uint32_t block_rows, block_cols; /* of F8_E4M3 that share a scale; 0: a row, or the tensor */
+    struct mq_source_scheme schemes[MQ_MAX_SCHEMES];
+    uint32_t schemes_count;
+    bool mxfp4;          /* of MLX: there are tensors in this mode too */
+    bool reordered;      /* of GPTQ: columns are of any group */
+    bool zeros_less_one; /* of GPTQ: as its first format has them */
 };
 
 /* A table of so many rows is about 50 MB; the largest models known have 2^16 tensors. */

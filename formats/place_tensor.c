@@ -5,9 +5,8 @@
  * how numbers are stored: plain, or as codes with scales beside them (`forms`). Both together are a
  * struct mq_assembly; where rows stand one after the other as plain numbers, none is needed.
  */
-#include "place_tensor.h"
+#include "place_int.h"
 
-#include "assembly.h"
 #include "checked.h"
 #include "error.h"
 
@@ -17,35 +16,21 @@
 
 /* What the ways of storing add to a tensor's name: to that of its codes, and of its scales. */
 static const struct form {
-    enum mq_source_method method;
-    enum mq_dtype dtype; /* of the codes */
+    enum mq_assembly_kind kind;
+    unsigned methods; /* bits of enum mq_source_method */
+    enum mq_dtype dtype, scales_dtype; /* of the codes; of scales, MQ_DTYPE_COUNT: numbers */
     const char *codes, *scales[2];
-    const char *refused[2]; /* beside them: forms that are not implemented */
 } forms[] = {
-    {MQ_SOURCE_F8, MQ_F8_E4M3, "", {"_scale_inv", "_scale"}, {"_zero_point", NULL}},
-    {MQ_SOURCE_MXFP4, MQ_U8, "_blocks", {"_scales", NULL}, {NULL, NULL}},
-    {MQ_SOURCE_PACKED, MQ_I32, "_packed", {"_scale", NULL}, {"_zero_point", "_g_idx"}},
-};
-
-struct placing {
-    struct mq_view *view;
-    const struct mq_tensor_set *set;
-    const char *name; /* without what the form adds */
-    const struct mq_tensor_alias *alias;
-    const struct mq_located *at; /* the tensor of weights or codes */
-    struct mq_tensor *t;
-    moeq_error *err;
+    {MQ_ASSEMBLE_F8,
+     1 << MQ_SOURCE_F8 | 1 << MQ_SOURCE_COMPRESSED,
+     MQ_F8_E4M3,
+     MQ_DTYPE_COUNT,
+     "",
+     {"_scale_inv", "_scale"}},
+    {MQ_ASSEMBLE_MXFP4, 1 << MQ_SOURCE_MXFP4, MQ_U8, MQ_U8, "_blocks", {"_scales", NULL}},
 };
 
 /* ---- how matrices share a tensor ---- */
-
-struct part {
-    uint64_t experts; /* in the tensor; 1 where it is of one matrix alone */
-    bool expert_dim;  /* which are a dimension of their own */
-    bool transposed;
-    uint64_t total;       /* rows (of vectors: numbers) of one expert's parts together */
-    uint64_t first, step; /* row r of the matrix is row first + r * step of those */
-};
 
 /* Rows of a role in a layer; 0 if it has none. */
 static uint64_t rows_of(const struct mq_view *view, enum mq_role role, int32_t layer)
@@ -58,11 +43,11 @@ static uint64_t rows_of(const struct mq_view *view, enum mq_role role, int32_t l
     return 0;
 }
 
-static struct part part_of(const struct placing *p, const struct mq_tensor_alias *alias)
+struct mq_part mq_part_of(const struct mq_placing *p, const struct mq_tensor_alias *alias)
 {
     const struct mq_tensor *t = p->t;
     const uint64_t rows = t->dims == 1 ? t->cols : t->rows;
-    struct part part = {.experts = 1, .total = rows, .step = 1};
+    struct mq_part part = {.experts = 1, .total = rows, .step = 1};
     if (!alias || !alias->parts)
         return part;
     const uint32_t number = alias->part & MQ_PARTS_NUMBER;
@@ -88,16 +73,11 @@ static struct part part_of(const struct placing *p, const struct mq_tensor_alias
     return part;
 }
 
-struct shape {
-    uint32_t dims;
-    uint64_t n[MQ_MAX_DIMS];
-};
-
 /* Of the tensor as plain numbers. */
-static struct shape plain_shape(const struct placing *p, const struct part *part)
+static struct mq_shape plain_shape(const struct mq_placing *p, const struct mq_part *part)
 {
     const uint64_t flat = part->expert_dim ? 1 : part->experts;
-    struct shape s = {0};
+    struct mq_shape s = {0};
     if (part->expert_dim)
         s.n[s.dims++] = part->experts;
     if (p->t->dims == 1)
@@ -109,8 +89,7 @@ static struct shape plain_shape(const struct placing *p, const struct part *part
     return s;
 }
 
-/* Also with dimensions of 1 besides: [channels, 1, taps] is [channels, taps]. */
-static bool has_shape(const struct mq_st_entry *e, const struct shape *s)
+bool mq_shape_is(const struct mq_st_entry *e, const struct mq_shape *s)
 {
     uint32_t k = 0;
     for (uint32_t i = 0; i < e->dims; i++)
@@ -128,8 +107,8 @@ static void write_shape(uint32_t dims, const uint64_t *n, char *text, size_t roo
         snprintf(text + strlen(text), room - strlen(text), "%s%" PRIu64, i ? ", " : "", n[i]);
 }
 
-static moeq_status fail_shape(const struct placing *p, const struct mq_located *at,
-                              const struct shape *expected)
+moeq_status mq_place_fail_shape(const struct mq_placing *p, const struct mq_located *at,
+                              const struct mq_shape *expected)
 {
     const struct mq_st_entry *e = at->entry;
     char want[200], have[200];
@@ -141,16 +120,16 @@ static moeq_status fail_shape(const struct placing *p, const struct mq_located *
 }
 
 /* Of the alias's rows with the same name, the one whose shape the tensor has. */
-static moeq_status choose_alias(struct placing *p)
+static moeq_status choose_alias(struct mq_placing *p)
 {
     const struct mq_st_entry *e = p->at->entry;
     const struct mq_tensor_alias *first = p->alias, *fits = NULL;
     for (const struct mq_tensor_alias *a = first; a && a->name; a++) {
         if (a->role != first->role || strcmp(a->name, first->name) != 0)
             continue;
-        const struct part part = part_of(p, a);
-        const struct shape shape = plain_shape(p, &part);
-        if (!has_shape(e, &shape))
+        const struct mq_part part = mq_part_of(p, a);
+        const struct mq_shape shape = plain_shape(p, &part);
+        if (!mq_shape_is(e, &shape))
             continue;
         if (fits)
             return mq_fail_tensor(p->err, MOEQ_UNSUPPORTED, mq_tensor_set_path(p->set, p->at),
@@ -166,7 +145,7 @@ static moeq_status choose_alias(struct placing *p)
 
 /* ---- plain numbers ---- */
 
-static moeq_status set_assembly(const struct placing *p, const struct mq_assembly *a)
+moeq_status mq_place_set_assembly(const struct mq_placing *p, const struct mq_assembly *a)
 {
     struct mq_assembly *copy = mq_arena_alloc(p->view->arena, 1, sizeof *copy);
     if (!copy)
@@ -176,7 +155,7 @@ static moeq_status set_assembly(const struct placing *p, const struct mq_assembl
     return MOEQ_OK;
 }
 
-static moeq_status place_plain(struct placing *p)
+static moeq_status place_plain(struct mq_placing *p)
 {
     const struct mq_st_entry *e = p->at->entry;
     struct mq_tensor *t = p->t;
@@ -186,10 +165,10 @@ static moeq_status place_plain(struct placing *p)
                               e->offset, "weights of dtype %s are not supported (F32, F16, BF16)",
                               mq_dtype_name(e->dtype));
     MQ_TRY(choose_alias(p));
-    const struct part part = part_of(p, p->alias);
-    const struct shape shape = plain_shape(p, &part);
-    if (!has_shape(e, &shape))
-        return fail_shape(p, p->at, &shape);
+    const struct mq_part part = mq_part_of(p, p->alias);
+    const struct mq_shape shape = plain_shape(p, &part);
+    if (!mq_shape_is(e, &shape))
+        return mq_place_fail_shape(p, p->at, &shape);
     const uint32_t size = mq_dtype_bytes(e->dtype);
     const uint64_t row =
         t->dims == 1 ? 1 : t->cols; /* numbers in a stored row, if not transposed */
@@ -210,12 +189,12 @@ static moeq_status place_plain(struct placing *p)
         a.transposed = true;
         a.stored_row_bytes = part.step * size;
     }
-    return set_assembly(p, &a);
+    return mq_place_set_assembly(p, &a);
 }
 
 /* ---- codes with scales ---- */
 
-static const struct mq_located *find_beside(const struct placing *p, const char *end)
+const struct mq_located *mq_place_find_beside(const struct mq_placing *p, const char *end)
 {
     char name[1024];
     const int n = end ? snprintf(name, sizeof name, "%s%s", p->name, end) : -1;
@@ -233,54 +212,49 @@ static uint64_t divide_up(uint64_t a, uint64_t b)
 
 /* How many weights share a scale: what config.json says, or of FP8 without blocks, what the number of
  * the scales says. */
-static void claim_scales(const struct placing *p, const struct form *form, const struct part *part,
-                         uint64_t scales, struct mq_assembly_scales *s)
+static void claim_scales(const struct mq_placing *p, const struct form *form,
+                         const struct mq_part *part, uint64_t scales, struct mq_assembly_scales *s)
 {
     const struct mq_source_claim *c = &p->view->claim;
+    const uint64_t of_rows = part->experts * part->total;
+    /* of compressed-tensors, blocks may be said of some of its tensors */
+    const bool blocks = c->block_rows && (c->method == MQ_SOURCE_F8 ||
+                                          (scales != of_rows && scales != part->experts));
     s->rows_each = 1;
     s->cols_each = p->t->cols;
-    if (form->method == MQ_SOURCE_MXFP4)
+    if (form->kind == MQ_ASSEMBLE_MXFP4)
         s->cols_each = 32;
-    else if (form->method == MQ_SOURCE_PACKED && c->group)
-        s->cols_each = c->group;
-    else if (form->method == MQ_SOURCE_F8 && c->block_rows) {
+    else if (blocks) {
         s->rows_each = c->block_rows;
         s->cols_each = c->block_cols;
-    } else if (form->method == MQ_SOURCE_F8 && scales == part->experts)
+    } else if (scales == part->experts)
         s->rows_each = part->total;
 }
 
-static moeq_status find_scales(const struct placing *p, const struct form *form,
+static moeq_status find_scales(const struct mq_placing *p, const struct form *form,
                                const struct mq_located **scales)
 {
-    *scales = find_beside(p, form->scales[0]);
+    *scales = mq_place_find_beside(p, form->scales[0]);
     if (!*scales)
-        *scales = find_beside(p, form->scales[1]);
+        *scales = mq_place_find_beside(p, form->scales[1]);
     const struct mq_st_entry *e = p->at->entry;
     if (!*scales)
         return mq_fail_tensor(p->err, MOEQ_NOT_FOUND, mq_tensor_set_path(p->set, p->at), e->name,
                               e->offset, "its scales are missing: expected a tensor '%s%s'%s%s%s",
                               p->name, form->scales[0], form->scales[1] ? " or '..." : "",
                               form->scales[1] ? form->scales[1] : "", form->scales[1] ? "'" : "");
-    for (int i = 0; i < 2; i++)
-        if (find_beside(p, form->refused[i]))
-            return mq_fail_tensor(p->err, MOEQ_UNSUPPORTED, mq_tensor_set_path(p->set, p->at),
-                                  e->name, e->offset,
-                                  "there is '%s%s': only symmetric codes in the order of the "
-                                  "weights are implemented",
-                                  p->name, form->refused[i]);
     return MOEQ_OK;
 }
 
-static moeq_status place_scales(const struct placing *p, const struct form *form,
-                                const struct part *part, struct mq_assembly *a)
+static moeq_status place_scales(const struct mq_placing *p, const struct form *form,
+                                const struct mq_part *part, struct mq_assembly *a)
 {
     const struct mq_located *at;
     struct mq_assembly_scales *s = &a->scales;
     MQ_TRY(find_scales(p, form, &at));
     const struct mq_st_entry *e = at->entry;
     const uint32_t size = mq_dtype_bytes(e->dtype);
-    const bool e8m0 = form->method == MQ_SOURCE_MXFP4;
+    const bool e8m0 = form->scales_dtype == MQ_U8;
     if (e8m0 ? e->dtype != MQ_U8 : !mq_dtype_storage(e->dtype))
         return mq_fail_tensor(p->err, MOEQ_MALFORMED, mq_tensor_set_path(p->set, at), e->name,
                               e->offset, "scales of dtype %s: expected %s", mq_dtype_name(e->dtype),
@@ -289,15 +263,15 @@ static moeq_status place_scales(const struct placing *p, const struct form *form
     const uint64_t rows = divide_up(part->total, s->rows_each);
     const uint64_t cols = divide_up(p->t->cols, s->cols_each);
     /* one a tensor or a row may stand without the dimensions of 1, also as a number without any */
-    struct shape shape = {0};
+    struct mq_shape shape = {0};
     if (part->expert_dim)
         shape.n[shape.dims++] = part->experts;
     if (rows > 1 || cols > 1 || e->dims > shape.dims + 1)
         shape.n[shape.dims++] = rows;
     if (cols > 1 || e->dims > shape.dims)
         shape.n[shape.dims++] = cols;
-    if (!has_shape(e, &shape))
-        return fail_shape(p, at, &shape);
+    if (!mq_shape_is(e, &shape))
+        return mq_place_fail_shape(p, at, &shape);
     s->name = e->name;
     s->file = at->shard;
     s->dtype = e->dtype;
@@ -307,66 +281,46 @@ static moeq_status place_scales(const struct placing *p, const struct form *form
     return MOEQ_OK;
 }
 
-/* The shape of the codes: of MXFP4 each block is a dimension; integers stand in words. */
-static struct shape code_shape(const struct placing *p, const struct form *form,
-                               const struct part *part, uint64_t code_bytes)
+/* The shape of the codes: of MXFP4 each block is a dimension. */
+static struct mq_shape code_shape(const struct mq_placing *p, const struct form *form,
+                                  const struct mq_part *part, uint64_t code_bytes)
 {
-    struct shape s = plain_shape(p, part);
-    if (form->method == MQ_SOURCE_MXFP4) {
+    struct mq_shape s = plain_shape(p, part);
+    if (form->kind == MQ_ASSEMBLE_MXFP4) {
         s.n[s.dims - 1] = code_bytes / 16;
         s.n[s.dims++] = 16;
-    } else if (form->method == MQ_SOURCE_PACKED)
-        s.n[s.dims - 1] = code_bytes / 4;
+    }
     return s;
 }
 
-static moeq_status check_packed(const struct placing *p, const struct mq_assembly *a)
+moeq_status mq_place_check_part(const struct mq_placing *p, const struct mq_part *part)
 {
     const struct mq_st_entry *e = p->at->entry;
-    const uint32_t group = a->scales.cols_each < p->t->cols ? p->view->claim.group : 0;
-    const struct mq_located *shape = find_beside(p, "_shape");
-    if (group % 32)
+    if (part->transposed || p->t->dims == 1 || (part->experts > 1 && !part->expert_dim))
         return mq_fail_tensor(p->err, MOEQ_UNSUPPORTED, mq_tensor_set_path(p->set, p->at), e->name,
-                              e->offset, "groups of %" PRIu32 " weights: expected a multiple of 32",
-                              group);
-    /* its two numbers say once more what config.json does */
-    if (shape && ((shape->entry->dtype != MQ_I64 && shape->entry->dtype != MQ_I32) ||
-                  shape->entry->dims != 1 || shape->entry->shape[0] != 2))
-        return mq_fail_tensor(p->err, MOEQ_MALFORMED, mq_tensor_set_path(p->set, shape),
-                              shape->entry->name, shape->entry->offset,
-                              "expected two numbers of dtype I64 or I32");
+                              e->offset, "is quantized, and %s: this is not implemented",
+                              part->transposed  ? "transposed"
+                              : p->t->dims == 1 ? "a vector"
+                                                : "flat");
     return MOEQ_OK;
 }
 
-static enum mq_assembly_kind kind_of(const struct placing *p, const struct form *form)
-{
-    return form->method == MQ_SOURCE_F8      ? MQ_ASSEMBLE_F8
-           : form->method == MQ_SOURCE_MXFP4 ? MQ_ASSEMBLE_MXFP4
-           : p->view->claim.bits == 4        ? MQ_ASSEMBLE_I4
-                                             : MQ_ASSEMBLE_I8;
-}
-
-static moeq_status place_codes(struct placing *p, const struct form *form)
+static moeq_status place_codes(struct mq_placing *p, const struct form *form)
 {
     const struct mq_st_entry *e = p->at->entry;
     const char *path = mq_tensor_set_path(p->set, p->at);
     struct mq_tensor *t = p->t;
-    struct mq_assembly a = {.kind = kind_of(p, form)};
+    struct mq_assembly a = {.kind = form->kind};
     if (e->dtype != form->dtype)
         return mq_fail_tensor(p->err, MOEQ_MALFORMED, path, e->name, e->offset,
                               "codes of dtype %s: expected %s", mq_dtype_name(e->dtype),
                               mq_dtype_name(form->dtype));
-    if (form->method == MQ_SOURCE_F8)
+    if (form->kind == MQ_ASSEMBLE_F8)
         MQ_TRY(choose_alias(p));
-    struct part part = part_of(p, p->alias);
-    if (form->method == MQ_SOURCE_MXFP4)
+    struct mq_part part = mq_part_of(p, p->alias);
+    if (form->kind == MQ_ASSEMBLE_MXFP4)
         part.transposed = false; /* its blocks run along the inputs, however plain numbers stand */
-    if (part.transposed || t->dims == 1 || (part.experts > 1 && !part.expert_dim))
-        return mq_fail_tensor(p->err, MOEQ_UNSUPPORTED, path, e->name, e->offset,
-                              "is quantized, and %s: this is not implemented",
-                              part.transposed ? "transposed"
-                              : t->dims == 1  ? "a vector"
-                                              : "flat");
+    MQ_TRY(mq_place_check_part(p, &part));
     if (t->cols % mq_assembly_weights(a.kind))
         return mq_fail_tensor(p->err, MOEQ_UNSUPPORTED, path, e->name, e->offset,
                               "rows of %" PRIu64 " weights: expected a multiple of %" PRIu32,
@@ -375,17 +329,15 @@ static moeq_status place_codes(struct placing *p, const struct form *form)
     a.first = part.first;
     a.step = part.step;
     a.stored_bytes = t->rows * a.stored_row_bytes;
-    const struct shape shape = code_shape(p, form, &part, a.stored_row_bytes);
-    if (!has_shape(e, &shape))
-        return fail_shape(p, p->at, &shape);
+    const struct mq_shape shape = code_shape(p, form, &part, a.stored_row_bytes);
+    if (!mq_shape_is(e, &shape))
+        return mq_place_fail_shape(p, p->at, &shape);
     MQ_TRY(place_scales(p, form, &part, &a));
-    if (form->method == MQ_SOURCE_PACKED)
-        MQ_TRY(check_packed(p, &a));
     t->storage = mq_assembly_storage(a.kind);
     t->row_bytes = mq_assembly_row_bytes(a.kind, t->cols);
     t->offset =
         e->offset + (part.expert_dim ? (uint64_t)t->expert * part.total * a.stored_row_bytes : 0);
-    return set_assembly(p, &a);
+    return mq_place_set_assembly(p, &a);
 }
 
 /* ---- finding it ---- */
@@ -394,14 +346,20 @@ moeq_status mq_place_tensor(struct mq_view *view, const struct mq_tensor_set *se
                             const struct mq_tensor_alias *alias, struct mq_tensor *t, bool *found,
                             moeq_error *err)
 {
-    struct placing p = {.view = view, .set = set, .name = name, .alias = alias, .t = t, .err = err};
+    struct mq_placing p = {
+        .view = view, .set = set, .name = name, .alias = alias, .t = t, .err = err};
     const struct form *form = NULL;
+    if (view->claim.method && mq_place_find_integers(&p)) {
+        *found = true;
+        t->file = p.at->shard;
+        return mq_place_integers(&p);
+    }
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
-        if (forms[i].method == view->claim.method)
+        if (forms[i].methods & 1u << view->claim.method)
             form = &forms[i];
-    p.at = find_beside(&p, "");
+    p.at = mq_place_find_beside(&p, "");
     if (!p.at && form)
-        p.at = find_beside(&p, form->codes);
+        p.at = mq_place_find_beside(&p, form->codes);
     else if (p.at && !(form && !form->codes[0] && p.at->entry->dtype == form->dtype))
         form = NULL; /* one of those that stayed plain */
     *found = p.at;

@@ -68,23 +68,25 @@ static const struct suffix {
     {".trellis", "EXL3", 0},
     {".W_q", "HQQ", 0},
     {".codebooks", "AQLM", 0},
-    {".g_idx", "GPTQ", 0},
-    {".qweight", "AWQ or GPTQ", 0},
-    {".qzeros", "AWQ or GPTQ", 0},
+    {".g_idx", "GPTQ", 1 << MQ_SOURCE_GPTQ},
+    {".qweight", "AWQ or GPTQ", 1 << MQ_SOURCE_GPTQ | 1 << MQ_SOURCE_AWQ},
+    {".qzeros", "AWQ or GPTQ", 1 << MQ_SOURCE_GPTQ | 1 << MQ_SOURCE_AWQ},
     {".weight_global_scale", "NVFP4", 0},
     {".weight_scale_2", "NVFP4", 0},
-    {".weight_packed", "compressed-tensors", 1 << MQ_SOURCE_PACKED},
-    {".weight_zero_point", "compressed-tensors", 0},
+    {".weight_packed", "compressed-tensors", 1 << MQ_SOURCE_COMPRESSED},
+    {".weight_zero_point", "compressed-tensors", 1 << MQ_SOURCE_COMPRESSED},
     {".weight_scale_inv", "FP8", 1 << MQ_SOURCE_F8},
-    {".weight_scale", "FP8 or compressed-tensors", 1 << MQ_SOURCE_F8 | 1 << MQ_SOURCE_PACKED},
+    {".weight_scale", "FP8 or compressed-tensors",
+     1 << MQ_SOURCE_F8 | 1 << MQ_SOURCE_COMPRESSED},
     {".qscales", "EETQ", 0},
     {".weight_scales", "EETQ", 0},
     {".weight._data", "Quanto", 0},
     {".weight:_data", "torchao", 0},
     {"_blocks", "MXFP4", 1 << MQ_SOURCE_MXFP4},
     {"_proj_scales", "MXFP4", 1 << MQ_SOURCE_MXFP4},
-    {".biases", "MLX", 0},
-    {".scales", "MLX, AWQ or GPTQ", 0},
+    {".biases", "MLX", 1 << MQ_SOURCE_MLX},
+    {".scales", "MLX, AWQ or GPTQ",
+     1 << MQ_SOURCE_MLX | 1 << MQ_SOURCE_GPTQ | 1 << MQ_SOURCE_AWQ},
 };
 enum { SUFFIXES = sizeof suffixes / sizeof *suffixes };
 
@@ -262,6 +264,18 @@ static const char *method_name(const char *id)
     return id;
 }
 
+static moeq_status read_mlx(struct mq_view *view, const cJSON *q, const char *key, const char *path,
+                            moeq_error *err)
+{
+    char name[160], evidence[80];
+    const char *why = mq_claim_read_mlx(q, &view->claim);
+    if (!why)
+        return MOEQ_OK;
+    snprintf(name, sizeof name, "MLX, %s", why);
+    snprintf(evidence, sizeof evidence, "\"%s\" in config.json", key);
+    return refuse(view, path, name, evidence, err);
+}
+
 moeq_status mq_refuse_quantized_config(struct mq_view *view, const cJSON *config, const char *path,
                                        moeq_error *err)
 {
@@ -273,11 +287,13 @@ moeq_status mq_refuse_quantized_config(struct mq_view *view, const cJSON *config
     const cJSON *mlx = mq_json_get(config, "quantization");
     /* Other tools leave notes under this name; what MLX writes has the number of bits. */
     if (cJSON_IsObject(mlx) && mq_json_get(mlx, "bits"))
-        return refuse(view, path, "MLX", "\"quantization\" in config.json", err);
+        return read_mlx(view, mlx, "quantization", path, err);
     if (mq_view_ignores_key(view, key) || !q || cJSON_IsNull(q) || cJSON_IsFalse(q) ||
         (cJSON_IsObject(q) && !q->child))
         return MOEQ_OK;
     const cJSON *id = mq_json_get(q, "quant_method");
+    if (!id && mq_json_get(q, "bits") && mq_json_get(q, "group_size")) /* MLX's second name for it */
+        return read_mlx(view, q, key, path, err);
     /* bitsandbytes wrote none at first */
     const bool loads_in_bits = mq_json_get(q, "load_in_4bit") || mq_json_get(q, "load_in_8bit");
     const char *method = cJSON_IsString(id) ? id->valuestring
@@ -358,6 +374,14 @@ moeq_status mq_guess_quantized(struct mq_view *view, const struct mq_tensor_set 
                         what);
 }
 
+/* Whether weights of the method are such numbers, under the names of weights. */
+static bool is_read(enum mq_source_method method, enum mq_dtype dtype)
+{
+    return dtype == MQ_F8_E4M3 ? method == MQ_SOURCE_F8 || method == MQ_SOURCE_COMPRESSED
+           : dtype == MQ_I8    ? method == MQ_SOURCE_COMPRESSED
+                               : dtype == MQ_U32 && method == MQ_SOURCE_MLX;
+}
+
 moeq_status mq_refuse_quantized_tensors(const struct mq_view *view, const struct mq_tensor_set *set,
                                         moeq_error *err)
 {
@@ -368,8 +392,8 @@ moeq_status mq_refuse_quantized_tensors(const struct mq_view *view, const struct
     char evidence[240];
     for (size_t i = 0; i < set->count; i++) {
         const struct mq_located *at = &set->tensors[i];
-        const bool read = view->claim.method == MQ_SOURCE_F8 && at->entry->dtype == MQ_F8_E4M3;
-        const char *by_dtype = read ? NULL : dtype_says(at->entry);
+        const char *by_dtype =
+            is_read(view->claim.method, at->entry->dtype) ? NULL : dtype_says(at->entry);
         for (size_t k = 0; k < best; k++)
             if (!(suffixes[k].read & method) && mq_ends_with(at->entry->name, suffixes[k].end)) {
                 best = k;

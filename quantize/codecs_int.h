@@ -61,6 +61,7 @@
     X(f8_e4m3, isa)           \
     X(i4_32, isa)             \
     X(i8_32, isa)             \
+    X(a8_32, isa)             \
     X(iq1_m, isa)             \
     X(iq1_s, isa)             \
     X(tq1_0, isa)             \

@@ -220,6 +220,11 @@ const struct mq_level mq_levels[] = {
           .block_weights = 32, .block_bytes = 36,
           UNPACKED(i8_32),
           .group = 32, .code_min = -128, .code_max = 127),
+    LEVEL(a8_32,
+          .description =
+              "8-bit codes, one f32 scale and bias per 32 weights: 10 bits per weight; read only",
+          .block_weights = 32, .block_bytes = 40,
+          .quantized = true),
     LEVEL(iq1_m,
           .description =
               "codebook of 2048 ternary eights, 3-bit scale per 16 weights: 1.75 bits per weight; read only",

@@ -7,6 +7,7 @@
  *     nvfp4,    36 B of 64:   u8 e[4] | u8 low[4][8]   weight = e4m3(e) / 2 (doubled e2m1)
  *     i4_32,    20 B of 32:   f32 d | u8 low[16]       weight = d (code - 8)
  *     i8_32,    36 B of 32:   f32 d | u8 code[32]      weight = d (code - 128)
+ *     a8_32,    40 B of 32:   f32 d, m | u8 code[32]   weight = d code + m, rounded once
  *
  * Of 4 bits, weights l and l + 16 are the low and the high nibble of low[l]; of nvfp4, which has a scale per 16
  * weights, l and l + 8. A row's last f8_e4m3 block may be cut: it has as many codes as weights are left. mxfp4
@@ -136,6 +137,23 @@ MQ_INLINE void unpack(struct kind k, const uint8_t *blocks, size_t n, int8_t *co
 LEVEL(mxfp4, 1, 16, 0, doubled_e2m1)
 LEVEL(i4_32, SCALE_BYTES, 16, 8, NULL)
 LEVEL(i8_32, SCALE_BYTES, 32, -128, NULL)
+
+void MQ_ISA_NAME(mq_a8_32_decode)(const uint8_t *blocks, size_t n, float *weights)
+{
+    for (size_t b = 0; b < n / BLOCK; b++, blocks += 2 * SCALE_BYTES + BLOCK) {
+        const uint8_t *in = blocks + 2 * SCALE_BYTES;
+        int8_t codes[BLOCK];
+        float d, m;
+        memcpy(&d, blocks, sizeof d);
+        memcpy(&m, blocks + SCALE_BYTES, sizeof m);
+        for (int l = 0; l < BLOCK; l++)
+            codes[l] = (int8_t)(in[l] - 128);
+        for (int i = 0; i < BLOCK; i += 16, weights += 16) {
+            const v16 code = v_add(v_from_i8(codes + i), v_set1(128));
+            v_store(weights, v_fma(v_set1(d), code, v_set1(m)));
+        }
+    }
+}
 
 /* ---- nvfp4 ---- */
 

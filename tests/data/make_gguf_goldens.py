@@ -102,6 +102,11 @@ def main():
         weights = (decode(codes) * scales.astype(np.float64)[:, None]).astype("<f4")  # rounded once
         blocks = np.concatenate([scales.view(np.uint8).reshape(BLOCKS, 4), codes], axis=1)
         (folder / f"source_{level}.bin").write_bytes(blocks.tobytes() + weights.tobytes())
+    codes = rng.integers(0, 256, (BLOCKS, 32), dtype=np.uint8)  # a8_32: a scale and a bias
+    scales = rng.standard_normal((BLOCKS, 2)).astype("<f4")
+    weights = codes * scales[:, :1].astype(np.float64) + scales[:, 1:]  # exact in 53 bits
+    blocks = np.concatenate([scales.view(np.uint8).reshape(BLOCKS, 8), codes], axis=1)
+    (folder / "source_a8_32.bin").write_bytes(blocks.tobytes() + weights.astype("<f4").tobytes())
     rng = np.random.default_rng(20240502)
     for level, (kind, block_bytes, halves) in CODEBOOKS.items():
         blocks = random_blocks(rng, MANY, block_bytes, halves)

@@ -73,10 +73,33 @@ static void sources_close(struct sources *s)
     {                             \
         .method = MQ_SOURCE_MXFP4 \
     }
-#define PACKED(b, g)                                      \
-    {                                                     \
-        .method = MQ_SOURCE_PACKED, .bits = b, .group = g \
+#define SCHEME(of, b, g, z)                                         \
+    {                                                               \
+        .method = MQ_SOURCE_##of, .schemes_count = 1, .schemes = {  \
+            {.bits = b, .group = g, .zeros = z}                     \
+        }                                                           \
     }
+#define PACKED(b, g) SCHEME(COMPRESSED, b, g, false)
+#define PACKED_ZEROS(b, g) SCHEME(COMPRESSED, b, g, true)
+#define MLX(b, g) SCHEME(MLX, b, g, true)
+#define MLX_MXFP4                               \
+    {                                           \
+        .method = MQ_SOURCE_MLX, .mxfp4 = true  \
+    }
+#define AWQ SCHEME(AWQ, 4, 32, true)
+#define GPTQ(b, g, less, any)                                                              \
+    {                                                                                      \
+        .method = MQ_SOURCE_GPTQ, .schemes_count = 1, .schemes = {                         \
+            {.bits = b, .group = g, .zeros = true}                                         \
+        }, .zeros_less_one = less, .reordered = any                                        \
+    }
+/* A tensor of 21 x 96 in compressed-tensors' form, and one of 32 x 96 in GPTQ's. */
+#define CT(name, storage, ...) \
+    {name ".weight", name, storage, __VA_ARGS__, NOT_FUSED, -1, 2, 21, 96, MQ_ROLE_ATTN_O}
+#define OF_MLX(name, ...) \
+    {name ".weight", name, "a8_32", __VA_ARGS__, NOT_FUSED, -1, 2, 5, 128, MQ_ROLE_ATTN_O}
+#define TURNED(name, storage, ...) \
+    {name ".weight", name, storage, __VA_ARGS__, NOT_FUSED, -1, 2, 32, 96, MQ_ROLE_ATTN_O}
 #define NOT_FUSED 0, 0
 
 static const struct source {
@@ -128,6 +151,38 @@ static const struct source {
     {"i4.weight", "i4", "i4_32", PACKED(4, 32), NOT_FUSED, -1, 2, 5, 128, MQ_ROLE_EXPERT_UP},
     {"i8.weight", "i8", "i8_32", PACKED(8, 128), NOT_FUSED, -1, 2, 5, 128, MQ_ROLE_EXPERT_UP},
     {"i4c.weight", "i4c", "i4_32", PACKED(4, 0), NOT_FUSED, -1, 2, 5, 128, MQ_ROLE_EXPERT_UP},
+    CT("ct2", "i8_32", PACKED(2, 32)),
+    CT("ct3", "i8_32", PACKED(3, 32)),
+    CT("ct4z", "i8_32", PACKED_ZEROS(4, 32)),
+    CT("ct5z", "i8_32", PACKED_ZEROS(5, 32)),
+    CT("ct6z", "i8_32", PACKED_ZEROS(6, 0)),
+    CT("ct7", "i8_32", PACKED(7, 0)),
+    CT("ct8z", "a8_32", PACKED_ZEROS(8, 32)),
+    CT("ct8zf", "f32", PACKED_ZEROS(8, 32)),
+    CT("ct4i", "f32", PACKED_ZEROS(4, 32)),
+    CT("by_row", "i8_32", PACKED(8, 0)),
+    CT("by_rowz", "a8_32", PACKED_ZEROS(8, 0)),
+    CT("by_group", "i8_32", PACKED(8, 32)),
+    CT("by_groupz", "a8_32", PACKED_ZEROS(8, 32)),
+    CT("by_matrix", "i8_32", PACKED(8, MQ_GROUP_TENSOR)),
+    CT("by_matrixz", "a8_32", PACKED_ZEROS(8, MQ_GROUP_TENSOR)),
+    OF_MLX("mlx2g32", MLX(2, 32)),
+    OF_MLX("mlx3g64", MLX(3, 64)),
+    OF_MLX("mlx4g64", MLX(4, 64)),
+    OF_MLX("mlx4g128", MLX(4, 128)),
+    OF_MLX("mlx5g32", MLX(5, 32)),
+    OF_MLX("mlx6g128", MLX(6, 128)),
+    OF_MLX("mlx8g32", MLX(8, 32)),
+    {"mlxe.weight", "mlxe", "a8_32", MLX(4, 64), 1, 0, 1, 2, 5, 128, MQ_ROLE_EXPERT_UP},
+    {"mlxmx.weight", "mlxmx", "mxfp4", MLX_MXFP4, 1, 0, 2, 2, 5, 128, MQ_ROLE_EXPERT_UP},
+    TURNED("gptq2", "i8_32", GPTQ(2, 32, true, false)),
+    TURNED("gptq3", "i8_32", GPTQ(3, 32, true, false)),
+    TURNED("gptq4", "i8_32", GPTQ(4, 32, true, false)),
+    TURNED("gptq8", "a8_32", GPTQ(8, 0, true, false)),
+    TURNED("gptq4b", "i8_32", GPTQ(4, 0, false, true)),
+    TURNED("gptqi", "f32", GPTQ(4, 32, true, true)),
+    TURNED("gptq16", "f32", GPTQ(4, 16, true, false)),
+    TURNED("awq", "i8_32", AWQ),
 };
 enum { SOURCES_COUNT = sizeof sources / sizeof *sources };
 
@@ -218,6 +273,28 @@ START_TEST(many_transposed_rows)
 }
 END_TEST
 
+/* Of the weights that make_source_goldens.py gives them, through several bands. */
+START_TEST(many_rows_that_stand_across)
+{
+    static const struct source wide[] = {{"gptqw.weight", "gptqw", "i8_32", GPTQ(4, 32, true, false),
+                                          NOT_FUSED, -1, 2, 1040, 64, MQ_ROLE_ATTN_O},
+                                         {"awqw.weight", "awqw", "i8_32", AWQ, NOT_FUSED, -1, 2,
+                                          1040, 64, MQ_ROLE_ATTN_O}};
+    struct sources *s = sources_open(mq_test_source(SOURCES));
+    struct mq_tensor t;
+    moeq_error err = {0};
+    ck_assert_msg(!place(s, &wide[_i], &t, &err), "%s", err.message);
+    ck_assert_uint_gt(mq_view_rows_at_once(&t), 1);
+    ck_assert_uint_lt(mq_view_rows_at_once(&t), 1040);
+    const float *weights = read_all(s, &t, NULL);
+    for (int r = 0; r < 1040; r++)
+        for (int c = 0; c < 64; c++)
+            ck_assert(weights[r * 64 + c] ==
+                      0.5f * (float)((r * 7 + c * 3) % 16 - (r + c / 32) % 16));
+    sources_close(s);
+}
+END_TEST
+
 /* A file's tensors name the bytes on disk, scales shared by blocks once. */
 START_TEST(stored_bytes)
 {
@@ -230,6 +307,11 @@ START_TEST(stored_bytes)
             ck_assert_uint_eq(mq_tensor_stored_bytes(&t), 130 * 150 + 4 * 4);
         else if (strcmp(sources[i].name, "i8.weight") == 0)
             ck_assert_uint_eq(mq_tensor_stored_bytes(&t), 5 * 128 + 5 * 4);
+        else if (strcmp(sources[i].name, "gptq4.weight") == 0)
+            ck_assert_uint_eq(mq_tensor_stored_bytes(&t),
+                              32 * 96 / 2 + 3 * 32 / 2 + 3 * 32 * 2 + 96 * 4);
+        else if (strcmp(sources[i].name, "mlxe.weight") == 0)
+            ck_assert_uint_eq(mq_tensor_stored_bytes(&t), 5 * 128 / 2 + 5 * 2 * 4);
     }
     sources_close(s);
 }
@@ -276,11 +358,35 @@ static const struct wrong {
     {"i4.weight", "i4.weight_scale", MQ_F16, 2, 5, 3,
      "expected shape [5, 4] from config.json, found [5, 3]"},
     {"i4.weight", "i4.weight_zero_point", MQ_I32, 2, 1, 4,
-     "there is 'i4.weight_zero_point': only symmetric codes in the order of the weights are "
-     "implemented"},
-    {"i4.weight", "i4.weight_g_idx", MQ_I32, 1, 128, 0,
-     "there is 'i4.weight_g_idx': only symmetric codes in the order of the weights are "
-     "implemented"},
+     "there is 'i4.weight_zero_point': config.json says that codes are symmetric"},
+    {"i4.weight", "i4.weight_g_idx", MQ_I32, 1, 127, 0,
+     "expected shape [128] from config.json, found [127]"},
+    {"i4.weight", "i4.weight_g_idx", MQ_F32, 1, 128, 0, "groups of dtype F32: expected I32"},
+    {"i4.weight", "i4.weight_scale", MQ_DTYPE_COUNT, 0, 0, 0,
+     "its scales are missing: expected a tensor 'i4.weight_scale'"},
+    {"i4.weight", "i4.weight_scale", MQ_I32, 2, 5, 4,
+     "scales of dtype I32: expected F32, F16 or BF16"},
+    {"ct4z.weight", "ct4z.weight_zero_point", MQ_DTYPE_COUNT, 0, 0, 0,
+     "its zeros are missing: expected a tensor '..._zero_point'"},
+    {"ct4z.weight", "ct4z.weight_zero_point", MQ_I32, 2, 2, 3,
+     "expected shape [3, 3] from config.json, found [2, 3]"},
+    {"ct4z.weight", "ct4z.weight_zero_point", MQ_I8, 2, 3, 3, "zeros of dtype I8: expected I32"},
+    {"mlx4g64.weight", "mlx4g64.biases", MQ_F16, 2, 5, 1,
+     "expected shape [5, 2] from config.json, found [5, 1]"},
+    {"mlx4g64.weight", "mlx4g64.biases", MQ_U8, 2, 5, 2,
+     "biases of dtype U8: expected F32, F16 or BF16"},
+    {"mlxe.weight", "mlxe.weight", MQ_U32, 2, 15, 16,
+     "expected shape [3, 5, 16] from config.json, found [15, 16]"},
+    {"mlxmx.weight", "mlxmx.scales", MQ_U8, 2, 15, 4,
+     "expected shape [3, 5, 4] from config.json, found [15, 4]"},
+    {"gptq4.weight", "gptq4.qweight", MQ_I32, 2, 32, 12,
+     "expected shape [12, 32] from config.json, found [32, 12]"},
+    {"gptq4.weight", "gptq4.qzeros", MQ_I32, 2, 3, 5,
+     "expected shape [3, 4] from config.json, found [3, 5]"},
+    {"gptqi.weight", "gptqi.g_idx", MQ_DTYPE_COUNT, 0, 0, 0,
+     "the groups of its columns are missing: expected a tensor '....g_idx'"},
+    {"awq.weight", "awq.scales", MQ_F16, 2, 32, 3,
+     "expected shape [3, 32] from config.json, found [32, 3]"},
     {"i4.weight", "i4.weight_shape", MQ_I64, 1, 3, 0, "expected two numbers of dtype I64 or I32"},
 };
 
@@ -337,6 +443,53 @@ START_TEST(scales_that_are_none)
                       err.message);
         sources_close(s);
     }
+}
+END_TEST
+
+/* What only reading tells: zeros in place of what should be there. */
+START_TEST(what_rows_are_read_by_is_checked)
+{
+    static const struct wrong read[] = {
+        {"ct3.weight", "ct3.weight_shape", MQ_I64, 1, 2, 0,
+         "its numbers are those of a matrix [0, 0]: expected [21, 96], as config.json says"},
+        {"ct4z.weight", "ct4z.weight_scale", MQ_F16, 2, 21, 3,
+         "the scale of row 0, columns from 0 of 'ct4z': expected a finite number that is not 0"},
+        {"awq.weight", "awq.scales", MQ_F16, 2, 3, 32, "expected a finite number that is not 0"},
+        {"gptq4.weight", "gptq4.g_idx", MQ_I32, 1, 96, 0,
+         "column 32 is of group 0: expected 1, as config.json says that \"desc_act\" is false"},
+    };
+    const struct wrong *w = &read[_i];
+    struct sources *s = sources_open(edited(w, "read.safetensors"));
+    struct mq_tensor t;
+    moeq_error err = {0};
+    ck_assert_msg(!place(s, source_of(w->source), &t, &err), "%s", err.message);
+    uint8_t *rows = mq_test_guarded(2 * t.row_bytes);
+    ck_assert_int_eq(mq_view_read_rows(s->view, &t, 0, 2, rows, &err), MOEQ_CORRUPT);
+    ck_assert_msg(strstr(err.message, w->message), "%s", err.message);
+    ck_assert_ptr_nonnull(strstr(err.message, w->tensor));
+    sources_close(s);
+}
+END_TEST
+
+/* A tensor in another of the ways that config.json speaks of than the first, or in none. */
+START_TEST(of_several_schemes_shapes_tell)
+{
+    struct source c = *source_of("ct4z.weight");
+    struct sources *s = sources_open(mq_test_source(SOURCES));
+    struct mq_tensor t;
+    moeq_error err = {0};
+    c.claim.schemes[0] = (struct mq_source_scheme){.bits = 8, .group = 32};
+    c.claim.schemes[1] = (struct mq_source_scheme){.bits = 4, .group = 96};
+    c.claim.schemes[2] = (struct mq_source_scheme){.bits = 4, .group = 32, .zeros = true};
+    c.claim.schemes_count = 3;
+    ck_assert_msg(!place(s, &c, &t, &err), "%s", err.message);
+    ck_assert_str_eq(t.storage, "i8_32");
+    c.claim.schemes_count = 2;
+    ck_assert_int_eq(place(s, &c, &t, &err), MOEQ_MALFORMED);
+    ck_assert_msg(strstr(err.message, "are not those of 8 bits in groups of 32 or 4 bits in groups "
+                                      "of 96, which config.json speaks of, for 21 rows of 96"),
+                  "%s", err.message);
+    sources_close(s);
 }
 END_TEST
 
@@ -421,6 +574,9 @@ static void add_tests(TCase *tests)
 {
     tcase_add_loop_test(tests, rows_are_those_of_numpy, 0, SOURCES_COUNT);
     tcase_add_test(tests, many_transposed_rows);
+    tcase_add_loop_test(tests, many_rows_that_stand_across, 0, 2);
+    tcase_add_loop_test(tests, what_rows_are_read_by_is_checked, 0, 4);
+    tcase_add_test(tests, of_several_schemes_shapes_tell);
     tcase_add_test(tests, stored_bytes);
     tcase_add_loop_test(tests, wrong_tensors_are_told, 0, sizeof wrong / sizeof *wrong);
     tcase_add_test(tests, scales_that_are_none);

@@ -74,8 +74,8 @@ static const struct {
      "the weights are quantized already (compressed-tensors: \"compression_config\" in "
      "config.json): moeq needs the original model, in float32, float16 or bfloat16"},
     {"{" BASE HEADS ",\"quantization_config\":{\"quant_method\":\"gptq\"}}",
-     "the weights are quantized already (GPTQ: \"quantization_config\" in config.json): moeq needs "
-     "the original model, in float32, float16 or bfloat16"},
+     "the weights are quantized already (GPTQ, without a number of bits: \"quantization_config\" in "
+     "config.json): moeq needs the original model, in float32, float16 or bfloat16"},
 #define REFUSED_AS(how)                                                                  \
     "the weights are quantized already (" how ": \"quantization_config\" in config.json): moeq " \
     "needs the original model, in float32, float16 or bfloat16"
@@ -90,21 +90,40 @@ static const struct {
      REFUSED_AS("compressed-tensors, with transforms (transform_config)")},
     {"{" BASE HEADS COMPRESSED_AND("\"sparsity_config\":{\"format\":\"sparse-24-bitmask\"}") "}",
      REFUSED_AS("compressed-tensors, of which zeros are left out (sparsity_config)")},
-    {"{" BASE HEADS COMPRESSED("\"num_bits\":4,\"type\":\"int\",\"strategy\":\"group\",\"group_size\":32,"
-                               "\"symmetric\":false", "pack-quantized") "}",
-     REFUSED_AS("compressed-tensors, asymmetric")},
-    {"{" BASE HEADS COMPRESSED("\"num_bits\":4,\"type\":\"int\",\"strategy\":\"group\",\"group_size\":32,"
-                               "\"actorder\":\"group\"", "pack-quantized") "}",
-     REFUSED_AS("compressed-tensors, with weights in the order of their activations (actorder)")},
     {"{" BASE HEADS COMPRESSED("\"num_bits\":4,\"type\":\"int\",\"strategy\":\"group\",\"group_size\":48",
                                "pack-quantized") "}",
      REFUSED_AS("compressed-tensors, in groups of no multiple of 32 weights")},
-    {"{" BASE HEADS COMPRESSED("\"num_bits\":3,\"type\":\"int\",\"strategy\":\"channel\"",
+    {"{" BASE HEADS COMPRESSED("\"num_bits\":1,\"type\":\"int\",\"strategy\":\"channel\"",
                                "pack-quantized") "}",
-     REFUSED_AS("compressed-tensors, of neither 4 nor 8 bits")},
+     REFUSED_AS("compressed-tensors, of fewer than 2 or more than 8 bits")},
+    {"{" BASE HEADS COMPRESSED("\"num_bits\":4,\"type\":\"int\",\"strategy\":\"channel\"",
+                               "int-quantized") "}",
+     REFUSED_AS("compressed-tensors, of other than 8 bits")},
+    {"{" BASE HEADS COMPRESSED("\"num_bits\":8,\"type\":\"float\",\"strategy\":\"channel\","
+                               "\"symmetric\":false", "float-quantized") "}",
+     REFUSED_AS("compressed-tensors, of floats with zeros")},
+#define TOOL(method, rest) ",\"quantization_config\":{\"quant_method\":\"" method "\"," rest "}"
+    {"{" BASE HEADS TOOL("gptq", "\"bits\":5,\"group_size\":128") "}",
+     REFUSED_AS("GPTQ, of neither 2, 3, 4 nor 8 bits")},
+    {"{" BASE HEADS TOOL("gptq", "\"bits\":4") "}", REFUSED_AS("GPTQ, without a group_size")},
+    {"{" BASE HEADS TOOL("gptq", "\"bits\":4,\"group_size\":-1,\"checkpoint_format\":\"marlin\"") "}",
+     REFUSED_AS("GPTQ, in a checkpoint_format that is neither gptq nor gptq_v2")},
+    {"{" BASE HEADS TOOL("gptq", "\"bits\":4,\"group_size\":-1,\"is_marlin_format\":true") "}",
+     REFUSED_AS("GPTQ, in a form for one kernel (marlin, bitblas)")},
+    {"{" BASE HEADS TOOL("gptq", "\"bits\":4,\"group_size\":-1,\"pack_dtype\":\"int16\"") "}",
+     REFUSED_AS("GPTQ, packed into other words than int32")},
+    {"{" BASE HEADS TOOL("gptq", "\"bits\":4,\"group_size\":64,\"dynamic\":{\"+:.*q_proj\":{\"bits\":6}}") "}",
+     REFUSED_AS("GPTQ, of neither 2, 3, 4 nor 8 bits")},
+    {"{" BASE HEADS TOOL("awq", "\"bits\":4,\"group_size\":128,\"version\":\"gemv\"") "}",
+     REFUSED_AS("AWQ, in a version that is not gemm")},
+    {"{" BASE HEADS TOOL("awq", "\"bits\":4,\"group_size\":128,\"zero_point\":false") "}",
+     REFUSED_AS("AWQ, without zeros (zero_point)")},
+    {"{" BASE HEADS TOOL("awq", "\"bits\":8,\"group_size\":128") "}",
+     REFUSED_AS("AWQ, of other than 4 bits")},
     {"{" BASE HEADS COMPRESSED("\"num_bits\":4,\"type\":\"float\",\"strategy\":\"tensor_group\"",
                                "nvfp4-pack-quantized") "}",
-     REFUSED_AS("compressed-tensors, in a format that is neither pack-quantized nor float-quantized")},
+     REFUSED_AS("compressed-tensors, in a format that is none of pack-quantized, int-quantized, "
+                "naive-quantized and float-quantized")},
     {"{" BASE HEADS ",\"partial_rotary_factor\":0.5}",
      "\"partial_rotary_factor\": 0.5 (implemented: 1): a key that moeq implements at other values "
      "only: it may "
@@ -146,9 +165,15 @@ static const struct {
      "JSON at byte 143: found text that is no JSON value"},
     {"{" BASE HEADS ",\"x\\\1\":NaN}",
      "JSON at byte 130: found a backslash that begins no escape"},
-    {"{" BASE HEADS ",\"quantization\":{\"group_size\":64,\"bits\":4}}",
-     "the weights are quantized already (MLX: \"quantization\" in config.json): moeq needs the "
-     "original model, in float32, float16 or bfloat16"},
+#define REFUSED_MLX(how)                                                                         \
+    "the weights are quantized already (MLX, " how ": \"quantization\" in config.json): moeq needs " \
+    "the original model, in float32, float16 or bfloat16"
+    {"{" BASE HEADS ",\"quantization\":{\"group_size\":64,\"bits\":7}}",
+     REFUSED_MLX("of neither 2, 3, 4, 5, 6 nor 8 bits")},
+    {"{" BASE HEADS ",\"quantization\":{\"group_size\":16,\"bits\":4,\"mode\":\"nvfp4\"}}",
+     REFUSED_MLX("in a mode that is neither affine nor mxfp4")},
+    {"{" BASE HEADS ",\"quantization\":{\"group_size\":64,\"bits\":4,\"a.b\":{\"bits\":4,\"group_size\":16}}}",
+     REFUSED_MLX("in groups of neither 32, 64 nor 128 weights")},
     {"{" BASE HEADS ",\"layer_types\":[\"full_attention\",\"sliding_attention\"]}",
      "\"layer_types\": [\"full_attention\",\"sliding_attention\"] is not implemented (only lists "
      "of "
@@ -233,6 +258,17 @@ static const char *const accepted[] = {
     COMPRESSED("\"num_bits\":4,\"type\":\"int\",\"strategy\":\"group\",\"group_size\":128,\"symmetric\":true",
                "pack-quantized"),
     COMPRESSED("\"num_bits\":8,\"type\":\"int\",\"strategy\":\"channel\"", "pack-quantized"),
+    COMPRESSED("\"num_bits\":4,\"type\":\"int\",\"strategy\":\"group\",\"group_size\":32,"
+               "\"symmetric\":false,\"actorder\":\"group\"", "pack-quantized"),
+    COMPRESSED("\"num_bits\":8,\"type\":\"int\",\"strategy\":\"tensor\"", "int-quantized"),
+    COMPRESSED("\"num_bits\":8,\"type\":\"float\",\"strategy\":\"tensor\"", "naive-quantized"),
+    TOOL("gptq", "\"bits\":4,\"group_size\":128,\"desc_act\":true,\"sym\":true"),
+    TOOL("gptq", "\"bits\":3,\"group_size\":-1,\"checkpoint_format\":\"gptq_v2\",\"dynamic\":{"
+                 "\"-:gate\":{},\"+:q_proj\":{\"bits\":8,\"group_size\":64}}"),
+    TOOL("awq", "\"bits\":4,\"group_size\":128,\"version\":\"gemm\",\"zero_point\":true"),
+    ",\"quantization\":{\"group_size\":64,\"bits\":4,\"mode\":\"affine\",\"lm_head\":false,\"a\":{"
+    "\"group_size\":32,\"bits\":8}},\"quantization_config\":{\"group_size\":64,\"bits\":4}",
+    ",\"quantization_config\":{\"group_size\":32,\"bits\":4,\"mode\":\"mxfp4\"}",
     COMPRESSED_AND("\"sparsity_config\":{\"format\":\"dense\"},\"transform_config\":{}"),
     COMPRESSED_AND("\"sparsity_config\":{},\"transform_config\":{\"config_groups\":{}}"),
     ",\"pretraining_tp\":2,\"attention_dropout\":0.1,\"rope_interleaved\":false",

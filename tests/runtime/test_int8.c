@@ -86,9 +86,10 @@ START_TEST(unpack)
 {
     static const size_t cols[] = {1, 31, 32, 33, 256, 288, 511, 512, 1024 + 64 + 7};
     for (size_t l = 0; l < mq_levels_count; l++) {
-        /* codes that are floats are no integers */
-        const bool has = mq_levels[l].quantized && strcmp(mq_levels[l].name, "f8_e4m3") != 0 &&
-                         strcmp(mq_levels[l].name, "fp8b") != 0;
+        /* codes that are floats are no integers; a bias is not rounded twice */
+        const char *name = mq_levels[l].name;
+        const bool has = mq_levels[l].quantized && strcmp(name, "f8_e4m3") != 0 &&
+                         strcmp(name, "fp8b") != 0 && strcmp(name, "a8_32") != 0;
         ck_assert(has == (mq_levels[l].unpack[0] != NULL));
         if (mq_levels[l].family && !getenv("MOEQ_TEST_ALL") && l % 3)
             continue;
