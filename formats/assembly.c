@@ -13,6 +13,7 @@
 #include "error.h"
 #include "f16.h"
 #include "integer_rows.h"
+#include "mlx_rows.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -78,6 +79,8 @@ uint64_t mq_assembly_rows_at_once(const struct mq_tensor *t)
     const struct mq_assembly *a = t->assembly;
     if (a->integers)
         return mq_integers_rows_at_once(a->integers);
+    if (a->mlx)
+        return mq_mlx_rows_at_once(a->mlx);
     return a->transposed ? mq_max_u64(RUN_BYTES / (a->step * a->weight_bytes), 1) : 1;
 }
 
@@ -318,6 +321,8 @@ moeq_status mq_assembly_read(const struct mq_view *v, const struct mq_tensor *t,
         return MOEQ_OK;
     if (a->integers)
         return mq_integers_read(v, t, row, count, bytes, err);
+    if (a->mlx)
+        return mq_mlx_read(v, t, row, count, bytes, err);
     if (a->transposed)
         return read_transposed(v, t, row, count, bytes, err);
     if (a->kind == MQ_ASSEMBLE_WEIGHTS)
@@ -332,6 +337,10 @@ void mq_assembly_prefetch(const struct mq_view *v, const struct mq_tensor *t, ui
     const struct mq_assembly_scales *s = &a->scales;
     if (a->integers) {
         mq_integers_prefetch(v, t, row, count);
+        return;
+    }
+    if (a->mlx) {
+        mq_mlx_prefetch(v, t, row, count);
         return;
     }
     const uint64_t first = stored_row(a, row), last = stored_row(a, row + count - 1);

@@ -36,6 +36,7 @@ struct mq_assembly {
         uint64_t rows_each, cols_each;
     } scales;
     const struct mq_integers *integers; /* (integer_rows.h) not NULL: it is these, and nothing above */
+    const struct mq_mlx_form *mlx; /* (mlx_rows.h) likewise */
     uint64_t stored_bytes; /* of its files: what the tensor takes up there, scales included */
 };
 

@@ -60,7 +60,7 @@ static const struct {
 static enum form form_of(const struct mq_integers *in, uint64_t cols)
 {
     const bool fixed = in->zeros_are == MQ_ZEROS_ONE, biased = in->zeros_are == MQ_ZEROS_BIASES;
-    if (cols % BLOCK || in->group % BLOCK || (in->places.name && !in->in_order))
+    if (in->as_floats || cols % BLOCK || in->group % BLOCK || (in->places.name && !in->in_order))
         return FORM_F32;
     if (fixed && in->bits == 4)
         return FORM_I4;

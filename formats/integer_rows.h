@@ -44,6 +44,7 @@ struct mq_integers {
     bool is_signed;      /* codes are two's complement: the same ones + 128 are read */
     bool scales_across;  /* scales (and biases) are [groups, rows], not [rows, groups] */
     bool one_scale;      /* the tensor has one for all rows */
+    bool as_floats;      /* whatever blocks could hold them */
     bool zero_scales;    /* a scale may be 0 */
     uint32_t zeros_plus; /* of zeros as they are stored, modulo 2^bits: GPTQ's first format has one less */
     int32_t zero;

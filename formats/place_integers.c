@@ -56,9 +56,9 @@ static bool base_name(const struct mq_placing *p, const struct form *form, const
                       char name[1024])
 {
     static const char weight[] = ".weight";
-    size_t n = strlen(p->name);
-    if (form->of_module && mq_ends_with(p->name, weight))
-        n -= sizeof weight - 1;
+    const size_t n = strlen(p->name) - (form->of_module ? sizeof weight - 1 : 0);
+    if (form->of_module && !mq_ends_with(p->name, weight))
+        return false;
     const int all = end ? snprintf(name, 1024, "%.*s%s", (int)n, p->name, end) : -1;
     return all > 0 && all < 1024;
 }

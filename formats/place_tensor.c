@@ -11,7 +11,6 @@
 #include "error.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 /* What the ways of storing add to a tensor's name: to that of its codes, and of its scales. */
@@ -32,47 +31,6 @@ static const struct form {
 
 /* ---- how matrices share a tensor ---- */
 
-/* Rows of a role in a layer; 0 if it has none. */
-static uint64_t rows_of(const struct mq_view *view, enum mq_role role, int32_t layer)
-{
-    struct mq_slot_at at = {0};
-    const struct mq_slot *slot;
-    while (layer >= 0 && (slot = mq_program_next(view->program->layers[layer], &at)))
-        if (slot->role == role)
-            return slot->is_vector ? slot->cols : slot->rows;
-    return 0;
-}
-
-struct mq_part mq_part_of(const struct mq_placing *p, const struct mq_tensor_alias *alias)
-{
-    const struct mq_tensor *t = p->t;
-    const uint64_t rows = t->dims == 1 ? t->cols : t->rows;
-    struct mq_part part = {.experts = 1, .total = rows, .step = 1};
-    if (!alias || !alias->parts)
-        return part;
-    const uint32_t number = alias->part & MQ_PARTS_NUMBER;
-    if (t->expert >= 0)
-        part.experts = p->view->hparams.experts;
-    part.expert_dim = t->expert >= 0 && !(alias->part & MQ_PARTS_FLAT_EXPERTS);
-    part.transposed = alias->part & MQ_PARTS_TRANSPOSED;
-    part.total = alias->parts * rows;
-    part.first = number * rows;
-    if (alias->part & MQ_PARTS_ALTERNATE) {
-        part.first = number;
-        part.step = alias->parts;
-    }
-    if (alias->part & MQ_PARTS_QKV) {
-        static const enum mq_role qkv[] = {MQ_ROLE_ATTN_Q, MQ_ROLE_ATTN_K, MQ_ROLE_ATTN_V};
-        part.total = part.first = 0;
-        for (uint32_t i = 0; i < sizeof qkv / sizeof *qkv; i++) {
-            const uint64_t n = rows_of(p->view, qkv[i], t->layer);
-            part.total += n;
-            part.first += i < number ? n : 0;
-        }
-    }
-    return part;
-}
-
 /* Of the tensor as plain numbers. */
 static struct mq_shape plain_shape(const struct mq_placing *p, const struct mq_part *part)
 {
@@ -87,36 +45,6 @@ static struct mq_shape plain_shape(const struct mq_placing *p, const struct mq_p
         s.n[s.dims++] = part->transposed ? part->total : p->t->cols;
     }
     return s;
-}
-
-bool mq_shape_is(const struct mq_st_entry *e, const struct mq_shape *s)
-{
-    uint32_t k = 0;
-    for (uint32_t i = 0; i < e->dims; i++)
-        if (k < s->dims && e->shape[i] == s->n[k])
-            k++;
-        else if (e->shape[i] != 1 || e->dims - i <= s->dims - k)
-            return false;
-    return k == s->dims;
-}
-
-static void write_shape(uint32_t dims, const uint64_t *n, char *text, size_t room)
-{
-    text[0] = '\0';
-    for (uint32_t i = 0; i < dims; i++)
-        snprintf(text + strlen(text), room - strlen(text), "%s%" PRIu64, i ? ", " : "", n[i]);
-}
-
-moeq_status mq_place_fail_shape(const struct mq_placing *p, const struct mq_located *at,
-                              const struct mq_shape *expected)
-{
-    const struct mq_st_entry *e = at->entry;
-    char want[200], have[200];
-    write_shape(expected->dims, expected->n, want, sizeof want);
-    write_shape(e->dims, e->shape, have, sizeof have);
-    return mq_fail_tensor(p->err, MOEQ_MALFORMED, mq_tensor_set_path(p->set, at), e->name,
-                          e->offset, "expected shape [%s] from config.json, found [%s]", want,
-                          have);
 }
 
 /* Of the alias's rows with the same name, the one whose shape the tensor has. */
@@ -144,16 +72,6 @@ static moeq_status choose_alias(struct mq_placing *p)
 }
 
 /* ---- plain numbers ---- */
-
-moeq_status mq_place_set_assembly(const struct mq_placing *p, const struct mq_assembly *a)
-{
-    struct mq_assembly *copy = mq_arena_alloc(p->view->arena, 1, sizeof *copy);
-    if (!copy)
-        return mq_fail_memory(p->err, "opening a model");
-    *copy = *a;
-    p->t->assembly = copy;
-    return MOEQ_OK;
-}
 
 static moeq_status place_plain(struct mq_placing *p)
 {
@@ -193,17 +111,6 @@ static moeq_status place_plain(struct mq_placing *p)
 }
 
 /* ---- codes with scales ---- */
-
-const struct mq_located *mq_place_find_beside(const struct mq_placing *p, const char *end)
-{
-    char name[1024];
-    const int n = end ? snprintf(name, sizeof name, "%s%s", p->name, end) : -1;
-    struct mq_located *at =
-        n > 0 && (size_t)n < sizeof name ? mq_tensor_set_find(p->set, name) : NULL;
-    if (at)
-        at->used = true;
-    return at;
-}
 
 static uint64_t divide_up(uint64_t a, uint64_t b)
 {
@@ -291,18 +198,6 @@ static struct mq_shape code_shape(const struct mq_placing *p, const struct form 
         s.n[s.dims++] = 16;
     }
     return s;
-}
-
-moeq_status mq_place_check_part(const struct mq_placing *p, const struct mq_part *part)
-{
-    const struct mq_st_entry *e = p->at->entry;
-    if (part->transposed || p->t->dims == 1 || (part->experts > 1 && !part->expert_dim))
-        return mq_fail_tensor(p->err, MOEQ_UNSUPPORTED, mq_tensor_set_path(p->set, p->at), e->name,
-                              e->offset, "is quantized, and %s: this is not implemented",
-                              part->transposed  ? "transposed"
-                              : p->t->dims == 1 ? "a vector"
-                                                : "flat");
-    return MOEQ_OK;
 }
 
 static moeq_status place_codes(struct mq_placing *p, const struct form *form)

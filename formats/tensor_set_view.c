@@ -3,6 +3,7 @@
 #include "tensor_set_view.h"
 
 #include "error.h"
+#include "mlx_forms.h"
 #include "place_tensor.h"
 #include "quantized_source.h"
 #include "text_match.h"
@@ -157,38 +158,6 @@ static moeq_status fail_missing(const struct set_source *b, const struct mq_tens
                         b->view->hparams.experts ? " with these experts" : "", why));
 }
 
-/* MLX stacks the experts of each matrix: of "...experts.7.w1.weight" (or gate_proj) they are
- * "...switch_mlp.gate_proj.weight", in some families "...experts.gate_proj.weight" or switch_glu
- * (mlx_lm, each model's sanitize). */
-static moeq_status place_stacked(const struct set_source *b, struct mq_tensor *t, bool *found)
-{
-    static const struct {
-        enum mq_role role;
-        const char *name;
-    } matrices[] = {{MQ_ROLE_EXPERT_GATE, "gate_proj.weight"},
-                    {MQ_ROLE_EXPERT_UP, "up_proj.weight"},
-                    {MQ_ROLE_EXPERT_DOWN, "down_proj.weight"},
-                    {MQ_ROLE_EXPERT_GATE_BIAS, "gate_proj.bias"},
-                    {MQ_ROLE_EXPERT_UP_BIAS, "up_proj.bias"},
-                    {MQ_ROLE_EXPERT_DOWN_BIAS, "down_proj.bias"}};
-    static const char *const stacks[] = {"switch_mlp.", "experts.", "experts.switch_glu."};
-    const char *experts = t->expert < 0 ? NULL : strstr(t->name, "experts.");
-    for (size_t m = 0; experts && m < sizeof matrices / sizeof *matrices; m++) {
-        if (matrices[m].role != t->role)
-            continue;
-        for (size_t i = 0; i < sizeof stacks / sizeof *stacks && !*found; i++) {
-            struct mq_arena *arena = b->view->arena;
-            const char *name = mq_arena_printf(arena, "%.*s%s%s", (int)(experts - t->name),
-                                               t->name, stacks[i], matrices[m].name);
-            const struct mq_tensor_alias alias[] = {{t->role, name, 1, 0}, {0}};
-            if (!name)
-                return mq_fail_memory(b->err, "opening a model");
-            MQ_TRY(mq_place_tensor(b->view, b->set, name, alias, t, found, b->err));
-        }
-    }
-    return MOEQ_OK;
-}
-
 /* Under its official name or, in a folder, one of the others that it goes by. */
 static moeq_status place_by_name(void *user, struct mq_view *v, struct mq_tensor *t,
                                  moeq_error *err)
@@ -210,8 +179,10 @@ static moeq_status place_by_name(void *user, struct mq_view *v, struct mq_tensor
         MQ_TRY(mq_place_tensor(v, b->set, name, alias, t, &found, err));
     }
     if (!found && !is_moeq)
-        MQ_TRY(place_stacked(b, t, &found));
-    return found ? MOEQ_OK : fail_missing(b, t);
+        MQ_TRY(mq_mlx_place(v, b->set, t, &found, err));
+    if (!found)
+        return fail_missing(b, t);
+    return is_moeq ? MOEQ_OK : mq_mlx_place_norm(v, b->set, t, err);
 }
 
 static moeq_status adopt_files(struct mq_view *v, struct mq_tensor_set *set, moeq_error *err)

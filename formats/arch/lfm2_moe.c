@@ -84,6 +84,10 @@ static const struct mq_tensor_alias aliases[] = {
     {MQ_ROLE_EXPERT_GATE, MLP "experts.gate_up_proj", 2, 0},
     {MQ_ROLE_EXPERT_UP, MLP "experts.gate_up_proj", 2, 1},
     {MQ_ROLE_EXPERT_DOWN, MLP "experts.down_proj", 1, 0},
+    /* MLX */
+    {MQ_ROLE_MLP_GATE, MLP "gate_proj.weight", 0, 0},
+    {MQ_ROLE_MLP_UP, MLP "up_proj.weight", 0, 0},
+    {MQ_ROLE_MLP_DOWN, MLP "down_proj.weight", 0, 0},
     {0},
 };
 

@@ -144,6 +144,9 @@ static const struct mq_tensor_alias aliases[] = {
     /* Transformers 5 */
     {MQ_ROLE_EXPERT_UP, PART "experts.up_proj", 1, 0},
     {MQ_ROLE_EXPERT_DOWN, PART "experts.down_proj", 1, 0},
+    /* MLX */
+    {MQ_ROLE_EXPERT_UP, PART "switch_mlp.fc1.weight", 1, 0},
+    {MQ_ROLE_EXPERT_DOWN, PART "switch_mlp.fc2.weight", 1, 0},
     {0},
 };
 

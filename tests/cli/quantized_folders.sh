@@ -16,6 +16,20 @@ for folder in gptq gptq_v2 awq ct4 ct8 ct_mixed mlx mlx8 mlx_plain; do
     cmp -s "$work/plain.logits" "$work/$folder.logits" || fail "$folder: other logits than plain"
 done
 
+# The other forms of MLX's folders: of norms, of latent attention, of experts.
+for folder in qwen3_next deepseek_v3 gpt_oss; do
+    logits tests/fixtures/families/$folder $folder
+    python3 tests/data/make_mlx_folder.py tests/fixtures/families/$folder "$work/models/$folder" ||
+        fail "make_mlx_folder.py $folder"
+    logits "$work/models/$folder" mlx_$folder
+    cmp -s "$work/$folder.logits" "$work/mlx_$folder.logits" || fail "$folder: other logits in MLX's form"
+done
+# once more from a moeq file, whose norms are the official ones again
+"$moeq" convert "$work/models/qwen3_next" -o "$work/next.moeq" --level f32 --attention f32 --embeddings f32 \
+    --no-progress > "$work/stdout" 2>&1 || fail "convert qwen3_next: $(cat "$work/stdout")"
+logits "$work/next.moeq" next
+cmp -s "$work/qwen3_next.logits" "$work/next.logits" || fail "qwen3_next: other logits of its moeq file"
+
 # told FOLDER 'line of inspect'
 told() {
     "$moeq" inspect "$work/models/$1" > "$work/stdout" 2>&1

@@ -203,6 +203,15 @@ def mlx():
     s = put_scales("mlxe.scales", s.reshape(E, rows, -1), np.float16)[1]
     bias = put_scales("mlxe.biases", rng.uniform(-2, 2, (E, rows, cols // 64)), np.float16)[1]
     want("mlxe", q[rows : 2 * rows] * spread(s, 64) + spread(bias, 64))
+    # latent attention's kv_b in two: of each of 3 heads 32 rows of keys, transposed, and 8 of values
+    rank, plain_rows, values = 64, 32, 8
+    q = rng.integers(0, 16, (E, rank, plain_rows))
+    tensors["mla.embed_q.weight"] = stream(q.reshape(E * rank, -1), 4).reshape(E, rank, -1)
+    s = put_scales("mla.embed_q.scales", rng.uniform(0.001, 2, (E, rank, 1)), np.float16)
+    bias = put_scales("mla.embed_q.biases", rng.uniform(-2, 2, (E, rank, 1)), np.float16)
+    v = numbers(E, values, rank)
+    plain("mla.unembed_out.weight", v)
+    want("mla", np.concatenate([(q * s + bias).swapaxes(1, 2), v.astype(np.float64)], axis=1).reshape(-1, rank))
     codes = rng.integers(0, 16, (E, rows, cols), dtype=np.uint8)
     exponents = rng.integers(100, 140, (E, rows, cols // 32), dtype=np.uint8)
     tensors["mlxmx.weight"] = stream(codes.reshape(E * rows, cols), 4).reshape(E, rows, -1)

@@ -5,6 +5,7 @@
 #include "assembly.h"
 #include "error.h"
 #include "levels.h"
+#include "mlx_forms.h"
 #include "place_tensor.h"
 #include "st_edit.h"
 #include "stored.h"
@@ -446,6 +447,43 @@ START_TEST(scales_that_are_none)
 }
 END_TEST
 
+/* Of MLX: keys transposed and in codes, values plain, of three heads. */
+START_TEST(kv_b_is_put_together)
+{
+    struct st_edit *edit = calloc(1, sizeof *edit);
+    struct sources *s = sources_open(mq_test_source(SOURCES));
+    struct mq_tensor t = {
+        .name = "mla.kv_b_proj.weight", .role = MQ_ROLE_ATTN_KV_B, .expert = -1, .dims = 2};
+    struct mq_source_claim claim = MLX(4, 32);
+    moeq_error err = {0};
+    bool found = false;
+    ck_assert_ptr_nonnull(edit);
+    t.rows = (uint64_t)3 * (32 + 8);
+    t.cols = 64;
+    s->view->claim = claim;
+    s->view->hparams.heads = 3;
+    s->view->hparams.plain_dim = 32;
+    s->view->hparams.value_dim = 8;
+    ck_assert_msg(!mq_mlx_place(s->view, &s->set, &t, &found, &err), "%s", err.message);
+    ck_assert(found);
+    ck_assert_str_eq(t.storage, "f32");
+    ck_assert_uint_eq(mq_view_rows_at_once(&t), 40);
+    ck_assert_uint_eq(mq_tensor_stored_bytes(&t),
+                      (uint64_t)3 * 64 * (32 / 2 + 4) + (uint64_t)3 * 8 * 64 * 2);
+    const float *weights = read_all(s, &t, NULL);
+    st_edit_load(edit, mq_test_source(SOURCES));
+    const struct st_item *want = st_edit_find(edit, "want.mla");
+    ck_assert_uint_eq(want->size, t.rows * t.cols * sizeof *weights);
+    ck_assert_mem_eq(weights, want->bytes, want->size);
+    t.rows++; /* of other heads it is none */
+    found = false;
+    ck_assert(!mq_mlx_place(s->view, &s->set, &t, &found, &err) && !found);
+    st_edit_free(edit);
+    free(edit);
+    sources_close(s);
+}
+END_TEST
+
 /* What only reading tells: zeros in place of what should be there. */
 START_TEST(what_rows_are_read_by_is_checked)
 {
@@ -577,6 +615,7 @@ static void add_tests(TCase *tests)
     tcase_add_loop_test(tests, many_rows_that_stand_across, 0, 2);
     tcase_add_loop_test(tests, what_rows_are_read_by_is_checked, 0, 4);
     tcase_add_test(tests, of_several_schemes_shapes_tell);
+    tcase_add_test(tests, kv_b_is_put_together);
     tcase_add_test(tests, stored_bytes);
     tcase_add_loop_test(tests, wrong_tensors_are_told, 0, sizeof wrong / sizeof *wrong);
     tcase_add_test(tests, scales_that_are_none);
