@@ -25,7 +25,7 @@ static void print_remarks(const struct mq_plan *plan, const struct mq_options *o
     for (size_t i = 0; i < plan->view->tensors_count; i++) {
         const struct mq_plan_entry *e = &plan->entries[i];
         tails += e->level->quantized && e->tensor->cols % e->level->block_weights != 0;
-        again += e->source->quantized && e->source != e->level;
+        again += (e->source->quantized || mq_tensor_has_codes(e->tensor)) && e->source != e->level;
     }
     if (tails)
         mq_print_sentence(2,

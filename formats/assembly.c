@@ -57,6 +57,13 @@ static uint64_t stored_row(const struct mq_assembly *a, uint64_t row)
     return a->first + row * a->step;
 }
 
+bool mq_assembly_has_codes(const struct mq_assembly *a)
+{
+    if (a->mlx)
+        return !a->mlx->is_norm && (a->mlx->first.assembly || a->mlx->second.assembly);
+    return a->integers || a->kind != MQ_ASSEMBLE_WEIGHTS;
+}
+
 uint64_t mq_assembly_row_offset(const struct mq_tensor *t, uint64_t row)
 {
     const struct mq_assembly *a = t->assembly;

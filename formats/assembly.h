@@ -58,6 +58,9 @@ void mq_assembly_prefetch(const struct mq_view *view, const struct mq_tensor *te
 /* As mq_view_rows_at_once. */
 uint64_t mq_assembly_rows_at_once(const struct mq_tensor *tensor);
 
+/* Whether its weights are codes. */
+bool mq_assembly_has_codes(const struct mq_assembly *assembly);
+
 /* Where a row begins in the tensor's file. */
 uint64_t mq_assembly_row_offset(const struct mq_tensor *tensor, uint64_t row);
 

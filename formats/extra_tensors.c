@@ -7,6 +7,7 @@
  */
 #include "tensor_set_view.h"
 
+#include "checked.h"
 #include "error.h"
 #include "open_options.h"
 #include "text_match.h"
@@ -29,6 +30,7 @@
 #define AVERAGE                                                                                \
     "a second model, the average of the first one over its training (EMA); what stands under " \
     "the official names is read, as in Transformers"
+#define ZERO_BIASES "biases of zeros, which GPTQ's tools gave to every matrix"
 #define NUMBERS "integers, truth values or nothing at all, which weights never are"
 
 /* '*' stands for any characters. Of names that weights could have too, only those of 3 or more
@@ -228,6 +230,31 @@ static moeq_status refuse(const struct mq_view *view, const struct mq_tensor_set
                           view->family->name, why);
 }
 
+/* Whether a bias beside a matrix of GPTQ's has no numbers but 0: AutoGPTQ wrote those of layers that have none. */
+static moeq_status is_zero_bias(const struct mq_view *view, const struct mq_tensor_set *set,
+                                const struct mq_located *at, bool *yes, moeq_error *err)
+{
+    enum { END = sizeof "bias" - 1, PIECE = 4096 };
+    const struct mq_st_entry *e = at->entry;
+    char codes[512], bytes[PIECE];
+    *yes = false;
+    if (view->claim.method != MQ_SOURCE_GPTQ || !mq_ends_with(at->name, ".bias") ||
+        strlen(at->name) >= sizeof codes - 8 || !mq_dtype_storage(e->dtype))
+        return MOEQ_OK;
+    snprintf(codes, sizeof codes, "%.*sqweight", (int)(strlen(at->name) - END), at->name);
+    if (!mq_tensor_set_find(set, codes))
+        return MOEQ_OK;
+    for (uint64_t done = 0, n; done < e->size_bytes; done += n) {
+        n = mq_min_u64(PIECE, e->size_bytes - done);
+        MQ_TRY(mq_file_read_at(&set->shards[at->shard].file, e->offset + done, bytes, n, err));
+        for (uint64_t i = 0; i < n; i++)
+            if (bytes[i])
+                return MOEQ_OK;
+    }
+    *yes = true;
+    return MOEQ_OK;
+}
+
 /* What is said of one kind of them. */
 struct kind {
     const char *why;
@@ -259,14 +286,20 @@ moeq_status mq_judge_extra_tensors(struct mq_view *view, const struct mq_tensor_
     size_t skips = 0;
     while (view->family->skips && view->family->skips[skips].pattern)
         skips++;
-    struct kind *kinds = calloc(HARMLESS + skips + 2, sizeof *kinds);
+    struct kind *kinds = calloc(HARMLESS + skips + 3, sizeof *kinds);
     moeq_status status = kinds ? MOEQ_OK : mq_fail_memory(err, "opening a model");
     for (size_t i = 0; i < set->count && status == MOEQ_OK; i++) {
         const struct mq_located *at = &set->tensors[i];
         /* A moeq file has none of others', and side files of its own. */
         if (at->used || (view->kind == MQ_VIEW_MOEQ && strncmp(at->name, "moeq.", 5) == 0))
             continue;
+        bool zeros = false;
         const char *why = view->kind == MQ_VIEW_MOEQ ? NULL : why_harmless(view, set, at);
+        if (!why)
+            status = is_zero_bias(view, set, at, &zeros, err);
+        why = zeros ? ZERO_BIASES : why;
+        if (status != MOEQ_OK)
+            break;
         if (why)
             count_in(kinds, why, at);
         else

@@ -239,6 +239,11 @@ uint64_t mq_tensor_stored_bytes(const struct mq_tensor *t)
     return t->assembly ? t->assembly->stored_bytes : t->rows * t->row_bytes;
 }
 
+bool mq_tensor_has_codes(const struct mq_tensor *t)
+{
+    return t->assembly && mq_assembly_has_codes(t->assembly);
+}
+
 const char *mq_view_tensor_path(const struct mq_view *v, const struct mq_tensor *t)
 {
     return v->files[t->file].file.path;

@@ -42,6 +42,9 @@ struct mq_tensor {
  * scale serves several blocks. */
 uint64_t mq_tensor_stored_bytes(const struct mq_tensor *tensor);
 
+/* Whether another tool has quantized it, also where it is read as plain numbers (integer_rows.h). */
+bool mq_tensor_has_codes(const struct mq_tensor *tensor);
+
 /* What people are told: the name that they find in the file. */
 static inline const char *mq_tensor_shown(const struct mq_tensor *tensor)
 {
@@ -104,7 +107,7 @@ struct mq_source_claim {
     uint32_t block_rows, block_cols; /* of F8_E4M3 that share a scale; 0: a row, or the tensor */
     struct mq_source_scheme schemes[MQ_MAX_SCHEMES];
     uint32_t schemes_count;
-    bool mxfp4;          /* of MLX: there are tensors in this mode too */
+    bool mxfp4;          /* there are tensors of these blocks too */
     bool reordered;      /* of GPTQ: columns are of any group */
     bool zeros_less_one; /* of GPTQ: as its first format has them */
 };

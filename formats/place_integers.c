@@ -4,6 +4,7 @@
  *
  *     compressed-tensors  X.weight_packed I32 [R, C bits / 32], X.weight_scale [R, G], X.weight_zero_point I32
  *                         [R bits / 32, G], X.weight_g_idx I32 [C], X.weight_shape [R, C];
+ *                         or X.weight_packed U8 [R, C / 2], X.weight_scale U8 [R, C / 32] (MXFP4);
  *                         or X.weight I8 [R, C], X.weight_scale [R, G], X.weight_zero_point I8 [R, G]
  *     MLX                 X.weight U32 [R, C bits / 32], X.scales, X.biases [R, G]; of experts [E, ...];
  *                         mode mxfp4: X.scales U8 [R, C / 32], no biases
@@ -36,6 +37,8 @@ static const struct form {
      MQ_INTEGERS_ALONG, MQ_ZEROS_DOWN},
     {MQ_SOURCE_COMPRESSED, MQ_I8, false, "", "_scale", "_zero_point", "_g_idx", NULL,
      MQ_INTEGERS_ALONG, MQ_ZEROS_BYTES},
+    {MQ_SOURCE_COMPRESSED, MQ_U8, false, "_packed", "_scale", NULL, NULL, NULL, MQ_INTEGERS_ALONG,
+     MQ_ZEROS_ONE},
     {MQ_SOURCE_MLX, MQ_U32, true, ".weight", ".scales", ".biases", NULL, NULL, MQ_INTEGERS_ALONG,
      MQ_ZEROS_BIASES},
     {MQ_SOURCE_GPTQ, MQ_I32, true, ".qweight", ".scales", ".qzeros", ".g_idx", NULL,
@@ -159,8 +162,8 @@ static bool can_be(const struct pieces *x, const struct mq_source_scheme *s)
     const uint64_t bits = s->bits;
     if (s->group && s->group != MQ_GROUP_TENSOR && x->cols % s->group)
         return false;
-    if (x->form->dtype == MQ_I8)
-        return bits == 8;
+    if (x->form->dtype == MQ_I8 || x->form->dtype == MQ_U8)
+        return x->form->dtype == MQ_I8 && bits == 8;
     if (s->group == MQ_GROUP_TENSOR)
         return false;
     if (x->form->order == MQ_INTEGERS_DOWN)
@@ -368,12 +371,14 @@ static moeq_status place_scheme(const struct mq_placing *p, const struct pieces 
     return mq_place_set_assembly(p, &a);
 }
 
-/* MLX's mode mxfp4: the codes of gpt-oss' blocks, in words, and the same scales. */
+/* MLX's mode mxfp4, and compressed-tensors' mxfp4-pack-quantized: the codes of gpt-oss' blocks, in words or
+ * bytes, and the same scales. */
 static moeq_status place_mxfp4(const struct mq_placing *p, const struct pieces *x)
 {
     struct mq_tensor *t = p->t;
     const uint64_t blocks = x->cols / 32;
-    const struct mq_shape codes = shape_of(x, x->rows, x->cols / 8);
+    const struct mq_shape codes =
+        shape_of(x, x->rows, x->cols / (2 * mq_dtype_bytes(x->form->dtype)));
     const struct mq_shape scales = shape_of(x, x->rows, blocks);
     if (x->cols % 32 || !mq_shape_is(p->at->entry, &codes))
         return mq_place_fail_shape(p, p->at, &codes);
@@ -415,6 +420,8 @@ moeq_status mq_place_integers(struct mq_placing *p)
                               e->offset,
                               "is quantized, and holds several matrices: this is not implemented");
     MQ_TRY(find_pieces(p, &x));
+    if (x.form->dtype == MQ_U8)
+        MQ_TRY(check_dtype(p, x.scales, "scales", MQ_U8));
     if (claim->mxfp4 && !x.zeros && x.scales->entry->dtype == MQ_U8)
         return place_mxfp4(p, &x);
     MQ_TRY(check_dtype(p, x.scales, "scales", MQ_DTYPE_COUNT));

@@ -133,10 +133,14 @@ static const char *read_group(const cJSON *config, const cJSON *group,
     if (is_text(weights, "type", "int") &&
         (packed || naive || is_text(of, "format", "int-quantized")))
         return read_integer_weights(weights, packed, bits, claim);
+    if (is_text(of, "format", "mxfp4-pack-quantized")) {
+        claim->mxfp4 = true;
+        return NULL;
+    }
     if (!is_text(weights, "type", "float") || bits != 8 ||
         !(naive || is_text(of, "format", "float-quantized")))
-        return "in a format that is none of pack-quantized, int-quantized, naive-quantized and "
-               "float-quantized";
+        return "in a format that is none of pack-quantized, int-quantized, naive-quantized, "
+               "float-quantized and mxfp4-pack-quantized";
     return mq_json_get(weights, "symmetric") && !is_given(weights, "symmetric")
                ? "of floats with zeros"
                : read_float_weights(weights, claim);

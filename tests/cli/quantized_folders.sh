@@ -36,6 +36,7 @@ told() {
     grep -q "^  weights: $2\$" "$work/stdout" || fail "inspect $1: $(cat "$work/stdout")"
 }
 told gptq "GPTQ, 4 bits in groups of 32"
+grep -q "4 tensors .* are left out: biases of zeros" "$work/stdout" || fail "inspect gptq: no word of biases"
 told gptq_v2 "GPTQ, 4 bits in groups of 32, columns in any order (desc_act)"
 told awq "AWQ, 4 bits in groups of 32"
 told ct4 "compressed-tensors, 4 bits in groups of 32, asymmetric"
@@ -53,6 +54,9 @@ for folder in gptq_v2 awq mlx; do
         fail "convert $folder: $(cat "$work/stdout")"
     "$moeq" check "$work/$folder.moeq" > "$work/stdout" 2>&1 || fail "check $folder"
 done
-"$moeq" convert "$work/models/mlx" --level q8_0 --dry-run 2>&1 | tr -s ' \n' ' ' |
-    grep -q "tensors are quantized already: converting them again adds to their error" || fail "convert --dry-run"
+for folder in gptq_v2 mlx; do
+    "$moeq" convert "$work/models/$folder" --level q8_0 --dry-run 2>&1 | tr -s ' \n' ' ' |
+        grep -q "tensors are quantized already: converting them again adds to their error" ||
+        fail "convert $folder --dry-run"
+done
 finish

@@ -83,6 +83,12 @@ def gptq(m, less):
     yield ".g_idx", "I32", [m.cols], b"".join(struct.pack("<i", c // GROUP) for c in range(m.cols))
 
 
+def with_zeros(m):
+    """As AutoGPTQ saved models whose layers have no bias."""
+    yield from gptq(m, 1)
+    yield ".bias", "F16", [m.rows], half([0.0] * m.rows)
+
+
 def words_down(rows):
     """Streams of rows -> the words of all of them, those of one place side by side."""
     words = [struct.unpack(f"<{len(row) // 8}I", stream(row)) for row in rows]
@@ -182,7 +188,7 @@ def main():
     four, eight, whole = ("pack-quantized", 4, False), ("pack-quantized", 8, True), ("int-quantized", 8, True)
     forms = {
         "plain": ({}, (plain, plain, plain)),
-        "gptq": ({"quantization_config": in_gptq}, (lambda m: gptq(m, 1), lambda m: gptq(m, 1), plain)),
+        "gptq": ({"quantization_config": in_gptq}, (with_zeros, lambda m: gptq(m, 1), plain)),
         "gptq_v2": ({"quantization_config": in_gptq | {"checkpoint_format": "gptq_v2", "desc_act": True}},
                     (lambda m: gptq(m, 0), lambda m: gptq(m, 0), plain)),
         "awq": ({"quantization_config": both | {"quant_method": "awq", "version": "gemm", "zero_point": True}},

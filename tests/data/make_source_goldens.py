@@ -218,6 +218,8 @@ def mlx():
     tensors["mlxmx.scales"] = exponents
     blocks = codes.reshape(E, rows, -1, 32)
     ggml = np.concatenate([exponents[..., None], blocks[..., :16] | blocks[..., 16:] << 4], axis=-1)
+    tensors["ctmx.weight_packed"] = np.ascontiguousarray(codes[2, :, 0::2] | codes[2, :, 1::2] << 4)
+    tensors["ctmx.weight_scale"] = np.ascontiguousarray(exponents[2])
     want("mlxmx", dequantize(ggml.reshape(E, rows, -1), GGMLQuantizationType.MXFP4)[2])
 
 

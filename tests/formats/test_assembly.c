@@ -87,6 +87,10 @@ static void sources_close(struct sources *s)
     {                                           \
         .method = MQ_SOURCE_MLX, .mxfp4 = true  \
     }
+#define CT_MXFP4                                      \
+    {                                                 \
+        .method = MQ_SOURCE_COMPRESSED, .mxfp4 = true \
+    }
 #define AWQ SCHEME(AWQ, 4, 32, true)
 #define GPTQ(b, g, less, any)                                                              \
     {                                                                                      \
@@ -176,6 +180,7 @@ static const struct source {
     OF_MLX("mlx8g32", MLX(8, 32)),
     {"mlxe.weight", "mlxe", "a8_32", MLX(4, 64), 1, 0, 1, 2, 5, 128, MQ_ROLE_EXPERT_UP},
     {"mlxmx.weight", "mlxmx", "mxfp4", MLX_MXFP4, 1, 0, 2, 2, 5, 128, MQ_ROLE_EXPERT_UP},
+    {"ctmx.weight", "mlxmx", "mxfp4", CT_MXFP4, NOT_FUSED, -1, 2, 5, 128, MQ_ROLE_ATTN_O},
     TURNED("gptq2", "i8_32", GPTQ(2, 32, true, false)),
     TURNED("gptq3", "i8_32", GPTQ(3, 32, true, false)),
     TURNED("gptq4", "i8_32", GPTQ(4, 32, true, false)),

@@ -123,7 +123,7 @@ static const struct {
     {"{" BASE HEADS COMPRESSED("\"num_bits\":4,\"type\":\"float\",\"strategy\":\"tensor_group\"",
                                "nvfp4-pack-quantized") "}",
      REFUSED_AS("compressed-tensors, in a format that is none of pack-quantized, int-quantized, "
-                "naive-quantized and float-quantized")},
+                "naive-quantized, float-quantized and mxfp4-pack-quantized")},
     {"{" BASE HEADS ",\"partial_rotary_factor\":0.5}",
      "\"partial_rotary_factor\": 0.5 (implemented: 1): a key that moeq implements at other values "
      "only: it may "
@@ -262,6 +262,8 @@ static const char *const accepted[] = {
                "\"symmetric\":false,\"actorder\":\"group\"", "pack-quantized"),
     COMPRESSED("\"num_bits\":8,\"type\":\"int\",\"strategy\":\"tensor\"", "int-quantized"),
     COMPRESSED("\"num_bits\":8,\"type\":\"float\",\"strategy\":\"tensor\"", "naive-quantized"),
+    COMPRESSED("\"num_bits\":4,\"type\":\"float\",\"strategy\":\"group\",\"group_size\":32",
+               "mxfp4-pack-quantized"),
     TOOL("gptq", "\"bits\":4,\"group_size\":128,\"desc_act\":true,\"sym\":true"),
     TOOL("gptq", "\"bits\":3,\"group_size\":-1,\"checkpoint_format\":\"gptq_v2\",\"dynamic\":{"
                  "\"-:gate\":{},\"+:q_proj\":{\"bits\":8,\"group_size\":64}}"),
