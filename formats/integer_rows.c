@@ -73,8 +73,8 @@ void mq_integers_choose(const struct mq_integers *in, struct mq_tensor *t)
 {
     const enum form form = form_of(in, t->cols);
     t->storage = forms[form].storage;
-    t->row_bytes = form == FORM_F32 ? t->cols * sizeof(float)
-                                    : t->cols / BLOCK * forms[form].block_bytes;
+    t->row_bytes =
+        form == FORM_F32 ? t->cols * sizeof(float) : t->cols / BLOCK * forms[form].block_bytes;
 }
 
 uint64_t mq_integers_rows_at_once(const struct mq_integers *in)
@@ -368,10 +368,9 @@ static moeq_status read_codes(const struct band *b, uint64_t c, uint64_t n)
 /* Words that a band reads at once, of codes or zeros. */
 static uint64_t words_of(const struct mq_integers *in, uint64_t count)
 {
-    const uint64_t codes = in->order == MQ_INTEGERS_ALONG ? count * in->codes.row_bytes / 4 + 3
-                           : in->order == MQ_INTEGERS_DOWN
-                               ? (TILE * in->bits / WORD + 1) * count
-                               : 0;
+    const uint64_t codes = in->order == MQ_INTEGERS_ALONG  ? count * in->codes.row_bytes / 4 + 3
+                           : in->order == MQ_INTEGERS_DOWN ? (TILE * in->bits / WORD + 1) * count
+                                                           : 0;
     const uint64_t across = (count + 2 * WORD) * in->bits / WORD + 2; /* the most that a run has */
     const uint64_t zeros = in->zeros_are == MQ_ZEROS_DOWN    ? across * in->groups
                            : in->zeros_are == MQ_ZEROS_BYTES ? count * in->groups / 4 + 1

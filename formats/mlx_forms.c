@@ -30,12 +30,10 @@ static moeq_status place_stacked(struct mq_view *view, const struct mq_tensor_se
     static const struct {
         enum mq_role role;
         const char *name;
-    } matrices[] = {{MQ_ROLE_EXPERT_GATE, "gate_proj.weight"},
-                    {MQ_ROLE_EXPERT_UP, "up_proj.weight"},
-                    {MQ_ROLE_EXPERT_DOWN, "down_proj.weight"},
-                    {MQ_ROLE_EXPERT_GATE_BIAS, "gate_proj.bias"},
-                    {MQ_ROLE_EXPERT_UP_BIAS, "up_proj.bias"},
-                    {MQ_ROLE_EXPERT_DOWN_BIAS, "down_proj.bias"}};
+    } matrices[] = {
+        {MQ_ROLE_EXPERT_GATE, "gate_proj.weight"}, {MQ_ROLE_EXPERT_UP, "up_proj.weight"},
+        {MQ_ROLE_EXPERT_DOWN, "down_proj.weight"}, {MQ_ROLE_EXPERT_GATE_BIAS, "gate_proj.bias"},
+        {MQ_ROLE_EXPERT_UP_BIAS, "up_proj.bias"},  {MQ_ROLE_EXPERT_DOWN_BIAS, "down_proj.bias"}};
     static const char *const stacks[] = {"switch_mlp.", "experts.", "experts.switch_glu."};
     const char *experts = strstr(t->name, "experts.");
     for (size_t m = 0; experts && m < sizeof matrices / sizeof *matrices; m++) {
@@ -55,8 +53,8 @@ static moeq_status place_stacked(struct mq_view *view, const struct mq_tensor_se
 
 /* ---- tensors that are read as f32 ---- */
 
-static moeq_status set_form(struct mq_view *view, struct mq_tensor *t, const struct mq_mlx_form *form,
-                            moeq_error *err)
+static moeq_status set_form(struct mq_view *view, struct mq_tensor *t,
+                            const struct mq_mlx_form *form, moeq_error *err)
 {
     struct mq_mlx_form *copy = mq_arena_alloc(view->arena, 1, sizeof *copy);
     struct mq_assembly *a = mq_arena_alloc(view->arena, 1, sizeof *a);
@@ -64,10 +62,9 @@ static moeq_status set_form(struct mq_view *view, struct mq_tensor *t, const str
         return mq_fail_memory(err, "opening a model");
     *copy = *form;
     *a = (struct mq_assembly){.mlx = copy,
-                              .stored_bytes = mq_tensor_stored_bytes(&form->first) +
-                                              (form->is_norm
-                                                   ? 0
-                                                   : mq_tensor_stored_bytes(&form->second))};
+                              .stored_bytes =
+                                  mq_tensor_stored_bytes(&form->first) +
+                                  (form->is_norm ? 0 : mq_tensor_stored_bytes(&form->second))};
     t->file = form->first.file;
     t->offset = form->first.offset;
     t->storage = "f32";

@@ -84,7 +84,8 @@ uint64_t mq_mlx_rows_at_once(const struct mq_mlx_form *f)
     return f->is_norm ? 1 : f->plain + f->value;
 }
 
-static void prefetch(const struct mq_view *v, const struct mq_tensor *t, uint64_t row, uint64_t count)
+static void prefetch(const struct mq_view *v, const struct mq_tensor *t, uint64_t row,
+                     uint64_t count)
 {
     if (t->assembly)
         mq_integers_prefetch(v, t, row, count);

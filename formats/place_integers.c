@@ -210,11 +210,11 @@ static moeq_status fail_scheme(const struct mq_placing *p, const struct pieces *
         return mq_shape_is(e, &codes) ? mq_place_fail_shape(p, x->scales, &scales)
                                       : mq_place_fail_shape(p, p->at, &codes);
     }
-    return mq_fail_tensor(p->err, MOEQ_MALFORMED, path, e->name, e->offset,
-                          "its shape and that of '%s' are not those of %s, which config.json speaks "
-                          "of, for %" PRIu64 " rows of %" PRIu64 " weights",
-                          x->scales->entry->name, wanted[0] ? wanted : "any integers", x->rows,
-                          x->cols);
+    return mq_fail_tensor(
+        p->err, MOEQ_MALFORMED, path, e->name, e->offset,
+        "its shape and that of '%s' are not those of %s, which config.json speaks "
+        "of, for %" PRIu64 " rows of %" PRIu64 " weights",
+        x->scales->entry->name, wanted[0] ? wanted : "any integers", x->rows, x->cols);
 }
 
 static const struct mq_source_scheme *scheme_of(const struct mq_placing *p, const struct pieces *x)
@@ -265,7 +265,8 @@ static struct mq_integer_tensor piece(const struct mq_placing *p, const struct p
     return (struct mq_integer_tensor){.name = e->name,
                                       .file = at->shard,
                                       .dtype = e->dtype,
-                                      .offset = e->offset + expert * (e->size_bytes / x->part.experts),
+                                      .offset =
+                                          e->offset + expert * (e->size_bytes / x->part.experts),
                                       .row_bytes = row_bytes};
 }
 
@@ -277,9 +278,9 @@ static moeq_status place_zeros(const struct mq_placing *p, const struct pieces *
     if (!x->zeros)
         return MOEQ_OK;
     const bool biases = form->zeros_are == MQ_ZEROS_BIASES;
-    const enum mq_dtype dtype = biases                                ? MQ_DTYPE_COUNT
+    const enum mq_dtype dtype = biases                              ? MQ_DTYPE_COUNT
                                 : form->zeros_are == MQ_ZEROS_BYTES ? MQ_I8
-                                                                      : MQ_I32;
+                                                                    : MQ_I32;
     MQ_TRY(check_dtype(p, x->zeros, biases ? "biases" : "zeros", dtype));
     const struct mq_shape shape = zero_shape(x, scheme);
     if (!mq_shape_is(x->zeros->entry, &shape))
@@ -300,11 +301,11 @@ static moeq_status place_places(const struct mq_placing *p, const struct pieces 
     const bool gptq = claim->method == MQ_SOURCE_GPTQ;
     const struct mq_st_entry *e = p->at->entry;
     if (!x->places && gptq && claim->reordered && in->groups > 1)
-        return mq_fail_tensor(p->err, MOEQ_NOT_FOUND, mq_tensor_set_path(p->set, p->at), e->name,
-                              e->offset,
-                              "the groups of its columns are missing: expected a tensor '...%s', as "
-                              "config.json does not say that \"desc_act\" is false",
-                              x->form->places);
+        return mq_fail_tensor(
+            p->err, MOEQ_NOT_FOUND, mq_tensor_set_path(p->set, p->at), e->name, e->offset,
+            "the groups of its columns are missing: expected a tensor '...%s', as "
+            "config.json does not say that \"desc_act\" is false",
+            x->form->places);
     if (!x->places)
         return MOEQ_OK;
     MQ_TRY(check_dtype(p, x->places, "groups", MQ_I32));
@@ -354,8 +355,8 @@ static moeq_status place_scheme(const struct mq_placing *p, const struct pieces 
                                .group = x->cols / groups,
                                .groups = groups};
     in->codes = piece(p, x, p->at,
-                      form->dtype == MQ_I8 ? x->cols
-                      : along              ? divide_up(x->cols * bits, 32) * 4
+                      form->dtype == MQ_I8              ? x->cols
+                      : along                           ? divide_up(x->cols * bits, 32) * 4
                       : form->order == MQ_INTEGERS_DOWN ? x->rows * 4
                                                         : x->rows * bits / 8);
     in->scales = piece(p, x, x->scales,

@@ -72,7 +72,7 @@ static void write_shape(uint32_t dims, const uint64_t *n, char *text, size_t roo
 }
 
 moeq_status mq_place_fail_shape(const struct mq_placing *p, const struct mq_located *at,
-                              const struct mq_shape *expected)
+                                const struct mq_shape *expected)
 {
     const struct mq_st_entry *e = at->entry;
     char want[200], have[200];

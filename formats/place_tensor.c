@@ -16,7 +16,7 @@
 /* What the ways of storing add to a tensor's name: to that of its codes, and of its scales. */
 static const struct form {
     enum mq_assembly_kind kind;
-    unsigned methods; /* bits of enum mq_source_method */
+    unsigned methods;                  /* bits of enum mq_source_method */
     enum mq_dtype dtype, scales_dtype; /* of the codes; of scales, MQ_DTYPE_COUNT: numbers */
     const char *codes, *scales[2];
 } forms[] = {

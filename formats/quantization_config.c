@@ -72,7 +72,8 @@ static const char *read_mxfp4(const cJSON *config, struct mq_source_claim *claim
 /* ---- compressed-tensors ---- */
 
 /* One more way of storing integers, unless it has been said. */
-static const char *add_scheme(struct mq_source_claim *claim, uint64_t bits, uint32_t group, bool zeros)
+static const char *add_scheme(struct mq_source_claim *claim, uint64_t bits, uint32_t group,
+                              bool zeros)
 {
     const struct mq_source_scheme scheme = {.bits = (uint32_t)bits, .group = group, .zeros = zeros};
     for (uint32_t i = 0; i < claim->schemes_count; i++) {
@@ -195,7 +196,8 @@ static const char *read_dynamic(const cJSON *config, uint64_t bits, uint32_t gro
                                 struct mq_source_claim *claim)
 {
     const char *why = NULL;
-    for (const cJSON *m = mq_json_get(config, "dynamic") ? mq_json_get(config, "dynamic")->child : NULL;
+    for (const cJSON *m = mq_json_get(config, "dynamic") ? mq_json_get(config, "dynamic")->child
+                                                         : NULL;
          m && !why; m = m->next) {
         uint64_t its_bits = bits;
         uint32_t its_group = group;
@@ -296,11 +298,8 @@ static const struct {
     const char *method;
     const char *(*read)(const cJSON *config, struct mq_source_claim *claim);
 } readers[] = {
-    {"fp8", read_fp8},
-    {"mxfp4", read_mxfp4},
-    {"compressed-tensors", read_compressed},
-    {"gptq", read_gptq},
-    {"awq", read_awq},
+    {"fp8", read_fp8},   {"mxfp4", read_mxfp4}, {"compressed-tensors", read_compressed},
+    {"gptq", read_gptq}, {"awq", read_awq},
 };
 
 const char *mq_claim_read(const cJSON *config, const char *method, struct mq_source_claim *claim)
@@ -320,9 +319,9 @@ const char *mq_claim_read(const cJSON *config, const char *method, struct mq_sou
 void mq_claim_describe(const struct mq_source_claim *claim, char *text, size_t room)
 {
     static const char *const names[] = {
-        [MQ_SOURCE_PLAIN] = "",   [MQ_SOURCE_F8] = "FP8",
+        [MQ_SOURCE_PLAIN] = "",      [MQ_SOURCE_F8] = "FP8",
         [MQ_SOURCE_MXFP4] = "MXFP4", [MQ_SOURCE_COMPRESSED] = "compressed-tensors",
-        [MQ_SOURCE_MLX] = "MLX",  [MQ_SOURCE_GPTQ] = "GPTQ",
+        [MQ_SOURCE_MLX] = "MLX",     [MQ_SOURCE_GPTQ] = "GPTQ",
         [MQ_SOURCE_AWQ] = "AWQ"};
     snprintf(text, room, "%s", names[claim->method]);
     for (uint32_t i = 0; i < claim->schemes_count; i++) {
@@ -339,9 +338,11 @@ void mq_claim_describe(const struct mq_source_claim *claim, char *text, size_t r
     }
     if (claim->block_rows)
         snprintf(text + strlen(text), room - strlen(text), "%s in blocks of %" PRIu32 "x%" PRIu32,
-                 claim->method == MQ_SOURCE_F8 ? "" : "; FP8", claim->block_rows, claim->block_cols);
+                 claim->method == MQ_SOURCE_F8 ? "" : "; FP8", claim->block_rows,
+                 claim->block_cols);
     if (claim->mxfp4)
-        snprintf(text + strlen(text), room - strlen(text), "%s MXFP4", claim->schemes_count ? ";" : ",");
+        snprintf(text + strlen(text), room - strlen(text), "%s MXFP4",
+                 claim->schemes_count ? ";" : ",");
     if (claim->reordered)
         snprintf(text + strlen(text), room - strlen(text), ", columns in any order (desc_act)");
 }

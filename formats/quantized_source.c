@@ -76,8 +76,7 @@ static const struct suffix {
     {".weight_packed", "compressed-tensors", 1 << MQ_SOURCE_COMPRESSED},
     {".weight_zero_point", "compressed-tensors", 1 << MQ_SOURCE_COMPRESSED},
     {".weight_scale_inv", "FP8", 1 << MQ_SOURCE_F8},
-    {".weight_scale", "FP8 or compressed-tensors",
-     1 << MQ_SOURCE_F8 | 1 << MQ_SOURCE_COMPRESSED},
+    {".weight_scale", "FP8 or compressed-tensors", 1 << MQ_SOURCE_F8 | 1 << MQ_SOURCE_COMPRESSED},
     {".qscales", "EETQ", 0},
     {".weight_scales", "EETQ", 0},
     {".weight._data", "Quanto", 0},
@@ -85,8 +84,7 @@ static const struct suffix {
     {"_blocks", "MXFP4", 1 << MQ_SOURCE_MXFP4},
     {"_proj_scales", "MXFP4", 1 << MQ_SOURCE_MXFP4},
     {".biases", "MLX", 1 << MQ_SOURCE_MLX},
-    {".scales", "MLX, AWQ or GPTQ",
-     1 << MQ_SOURCE_MLX | 1 << MQ_SOURCE_GPTQ | 1 << MQ_SOURCE_AWQ},
+    {".scales", "MLX, AWQ or GPTQ", 1 << MQ_SOURCE_MLX | 1 << MQ_SOURCE_GPTQ | 1 << MQ_SOURCE_AWQ},
 };
 enum { SUFFIXES = sizeof suffixes / sizeof *suffixes };
 
@@ -292,7 +290,8 @@ moeq_status mq_refuse_quantized_config(struct mq_view *view, const cJSON *config
         (cJSON_IsObject(q) && !q->child))
         return MOEQ_OK;
     const cJSON *id = mq_json_get(q, "quant_method");
-    if (!id && mq_json_get(q, "bits") && mq_json_get(q, "group_size")) /* MLX's second name for it */
+    if (!id && mq_json_get(q, "bits") &&
+        mq_json_get(q, "group_size")) /* MLX's second name for it */
         return read_mlx(view, q, key, path, err);
     /* bitsandbytes wrote none at first */
     const bool loads_in_bits = mq_json_get(q, "load_in_4bit") || mq_json_get(q, "load_in_8bit");

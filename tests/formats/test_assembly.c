@@ -74,37 +74,43 @@ static void sources_close(struct sources *s)
     {                             \
         .method = MQ_SOURCE_MXFP4 \
     }
-#define SCHEME(of, b, g, z)                                         \
-    {                                                               \
-        .method = MQ_SOURCE_##of, .schemes_count = 1, .schemes = {  \
-            {.bits = b, .group = g, .zeros = z}                     \
-        }                                                           \
+#define SCHEME(of, b, g, z)                                        \
+    {                                                              \
+        .method = MQ_SOURCE_##of, .schemes_count = 1, .schemes = { \
+            {.bits = b, .group = g, .zeros = z}                    \
+        }                                                          \
     }
 #define PACKED(b, g) SCHEME(COMPRESSED, b, g, false)
 #define PACKED_ZEROS(b, g) SCHEME(COMPRESSED, b, g, true)
 #define MLX(b, g) SCHEME(MLX, b, g, true)
-#define MLX_MXFP4                               \
-    {                                           \
-        .method = MQ_SOURCE_MLX, .mxfp4 = true  \
+#define MLX_MXFP4                              \
+    {                                          \
+        .method = MQ_SOURCE_MLX, .mxfp4 = true \
     }
 #define CT_MXFP4                                      \
     {                                                 \
         .method = MQ_SOURCE_COMPRESSED, .mxfp4 = true \
     }
 #define AWQ SCHEME(AWQ, 4, 32, true)
-#define GPTQ(b, g, less, any)                                                              \
-    {                                                                                      \
-        .method = MQ_SOURCE_GPTQ, .schemes_count = 1, .schemes = {                         \
-            {.bits = b, .group = g, .zeros = true}                                         \
-        }, .zeros_less_one = less, .reordered = any                                        \
+#define GPTQ(b, g, less, any)                                                        \
+    {                                                                                \
+        .method = MQ_SOURCE_GPTQ, .schemes_count = 1,                                \
+        .schemes = {{.bits = b, .group = g, .zeros = true}}, .zeros_less_one = less, \
+        .reordered = any                                                             \
     }
 /* A tensor of 21 x 96 in compressed-tensors' form, and one of 32 x 96 in GPTQ's. */
-#define CT(name, storage, ...) \
-    {name ".weight", name, storage, __VA_ARGS__, NOT_FUSED, -1, 2, 21, 96, MQ_ROLE_ATTN_O}
-#define OF_MLX(name, ...) \
-    {name ".weight", name, "a8_32", __VA_ARGS__, NOT_FUSED, -1, 2, 5, 128, MQ_ROLE_ATTN_O}
-#define TURNED(name, storage, ...) \
-    {name ".weight", name, storage, __VA_ARGS__, NOT_FUSED, -1, 2, 32, 96, MQ_ROLE_ATTN_O}
+#define CT(name, storage, ...)                                                               \
+    {                                                                                        \
+        name ".weight", name, storage, __VA_ARGS__, NOT_FUSED, -1, 2, 21, 96, MQ_ROLE_ATTN_O \
+    }
+#define OF_MLX(name, ...)                                                                    \
+    {                                                                                        \
+        name ".weight", name, "a8_32", __VA_ARGS__, NOT_FUSED, -1, 2, 5, 128, MQ_ROLE_ATTN_O \
+    }
+#define TURNED(name, storage, ...)                                                           \
+    {                                                                                        \
+        name ".weight", name, storage, __VA_ARGS__, NOT_FUSED, -1, 2, 32, 96, MQ_ROLE_ATTN_O \
+    }
 #define NOT_FUSED 0, 0
 
 static const struct source {
@@ -282,10 +288,10 @@ END_TEST
 /* Of the weights that make_source_goldens.py gives them, through several bands. */
 START_TEST(many_rows_that_stand_across)
 {
-    static const struct source wide[] = {{"gptqw.weight", "gptqw", "i8_32", GPTQ(4, 32, true, false),
-                                          NOT_FUSED, -1, 2, 1040, 64, MQ_ROLE_ATTN_O},
-                                         {"awqw.weight", "awqw", "i8_32", AWQ, NOT_FUSED, -1, 2,
-                                          1040, 64, MQ_ROLE_ATTN_O}};
+    static const struct source wide[] = {
+        {"gptqw.weight", "gptqw", "i8_32", GPTQ(4, 32, true, false), NOT_FUSED, -1, 2, 1040, 64,
+         MQ_ROLE_ATTN_O},
+        {"awqw.weight", "awqw", "i8_32", AWQ, NOT_FUSED, -1, 2, 1040, 64, MQ_ROLE_ATTN_O}};
     struct sources *s = sources_open(mq_test_source(SOURCES));
     struct mq_tensor t;
     moeq_error err = {0};

@@ -74,12 +74,14 @@ static const struct {
      "the weights are quantized already (compressed-tensors: \"compression_config\" in "
      "config.json): moeq needs the original model, in float32, float16 or bfloat16"},
     {"{" BASE HEADS ",\"quantization_config\":{\"quant_method\":\"gptq\"}}",
-     "the weights are quantized already (GPTQ, without a number of bits: \"quantization_config\" in "
+     "the weights are quantized already (GPTQ, without a number of bits: \"quantization_config\" "
+     "in "
      "config.json): moeq needs the original model, in float32, float16 or bfloat16"},
 #define REFUSED_AS(how)                                                                  \
     "the weights are quantized already (" how ": \"quantization_config\" in config.json): moeq " \
     "needs the original model, in float32, float16 or bfloat16"
-    {"{" BASE HEADS ",\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":[64,128]}}",
+    {"{" BASE HEADS
+     ",\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":[64,128]}}",
      REFUSED_AS("FP8, in blocks of another size than 128x128")},
     {"{" BASE HEADS ",\"quantization_config\":{\"quant_method\":\"fp8\",\"fmt\":\"e5m2\"}}",
      REFUSED_AS("FP8, of a format other than e4m3")},
@@ -90,8 +92,9 @@ static const struct {
      REFUSED_AS("compressed-tensors, with transforms (transform_config)")},
     {"{" BASE HEADS COMPRESSED_AND("\"sparsity_config\":{\"format\":\"sparse-24-bitmask\"}") "}",
      REFUSED_AS("compressed-tensors, of which zeros are left out (sparsity_config)")},
-    {"{" BASE HEADS COMPRESSED("\"num_bits\":4,\"type\":\"int\",\"strategy\":\"group\",\"group_size\":48",
-                               "pack-quantized") "}",
+    {"{" BASE HEADS COMPRESSED(
+         "\"num_bits\":4,\"type\":\"int\",\"strategy\":\"group\",\"group_size\":48",
+         "pack-quantized") "}",
      REFUSED_AS("compressed-tensors, in groups of no multiple of 32 weights")},
     {"{" BASE HEADS COMPRESSED("\"num_bits\":1,\"type\":\"int\",\"strategy\":\"channel\"",
                                "pack-quantized") "}",
@@ -100,19 +103,22 @@ static const struct {
                                "int-quantized") "}",
      REFUSED_AS("compressed-tensors, of other than 8 bits")},
     {"{" BASE HEADS COMPRESSED("\"num_bits\":8,\"type\":\"float\",\"strategy\":\"channel\","
-                               "\"symmetric\":false", "float-quantized") "}",
+                               "\"symmetric\":false",
+                               "float-quantized") "}",
      REFUSED_AS("compressed-tensors, of floats with zeros")},
 #define TOOL(method, rest) ",\"quantization_config\":{\"quant_method\":\"" method "\"," rest "}"
     {"{" BASE HEADS TOOL("gptq", "\"bits\":5,\"group_size\":128") "}",
      REFUSED_AS("GPTQ, of neither 2, 3, 4 nor 8 bits")},
     {"{" BASE HEADS TOOL("gptq", "\"bits\":4") "}", REFUSED_AS("GPTQ, without a group_size")},
-    {"{" BASE HEADS TOOL("gptq", "\"bits\":4,\"group_size\":-1,\"checkpoint_format\":\"marlin\"") "}",
+    {"{" BASE HEADS TOOL("gptq",
+                         "\"bits\":4,\"group_size\":-1,\"checkpoint_format\":\"marlin\"") "}",
      REFUSED_AS("GPTQ, in a checkpoint_format that is neither gptq nor gptq_v2")},
     {"{" BASE HEADS TOOL("gptq", "\"bits\":4,\"group_size\":-1,\"is_marlin_format\":true") "}",
      REFUSED_AS("GPTQ, in a form for one kernel (marlin, bitblas)")},
     {"{" BASE HEADS TOOL("gptq", "\"bits\":4,\"group_size\":-1,\"pack_dtype\":\"int16\"") "}",
      REFUSED_AS("GPTQ, packed into other words than int32")},
-    {"{" BASE HEADS TOOL("gptq", "\"bits\":4,\"group_size\":64,\"dynamic\":{\"+:.*q_proj\":{\"bits\":6}}") "}",
+    {"{" BASE HEADS TOOL(
+         "gptq", "\"bits\":4,\"group_size\":64,\"dynamic\":{\"+:.*q_proj\":{\"bits\":6}}") "}",
      REFUSED_AS("GPTQ, of neither 2, 3, 4 nor 8 bits")},
     {"{" BASE HEADS TOOL("awq", "\"bits\":4,\"group_size\":128,\"version\":\"gemv\"") "}",
      REFUSED_AS("AWQ, in a version that is not gemm")},
@@ -163,16 +169,17 @@ static const struct {
      "\"rope_theta\": \"Infinity\" is no positive number"},
     {"{" BASE HEADS ",\"rms_norm_eps\":NaNs}",
      "JSON at byte 143: found text that is no JSON value"},
-    {"{" BASE HEADS ",\"x\\\1\":NaN}",
-     "JSON at byte 130: found a backslash that begins no escape"},
-#define REFUSED_MLX(how)                                                                         \
-    "the weights are quantized already (MLX, " how ": \"quantization\" in config.json): moeq needs " \
+    {"{" BASE HEADS ",\"x\\\1\":NaN}", "JSON at byte 130: found a backslash that begins no escape"},
+#define REFUSED_MLX(how)                              \
+    "the weights are quantized already (MLX, " how    \
+    ": \"quantization\" in config.json): moeq needs " \
     "the original model, in float32, float16 or bfloat16"
     {"{" BASE HEADS ",\"quantization\":{\"group_size\":64,\"bits\":7}}",
      REFUSED_MLX("of neither 2, 3, 4, 5, 6 nor 8 bits")},
     {"{" BASE HEADS ",\"quantization\":{\"group_size\":16,\"bits\":4,\"mode\":\"nvfp4\"}}",
      REFUSED_MLX("in a mode that is neither affine nor mxfp4")},
-    {"{" BASE HEADS ",\"quantization\":{\"group_size\":64,\"bits\":4,\"a.b\":{\"bits\":4,\"group_size\":16}}}",
+    {"{" BASE HEADS
+     ",\"quantization\":{\"group_size\":64,\"bits\":4,\"a.b\":{\"bits\":4,\"group_size\":16}}}",
      REFUSED_MLX("in groups of neither 32, 64 nor 128 weights")},
     {"{" BASE HEADS ",\"layer_types\":[\"full_attention\",\"sliding_attention\"]}",
      "\"layer_types\": [\"full_attention\",\"sliding_attention\"] is not implemented (only lists "
@@ -243,7 +250,8 @@ END_TEST
 
 /* Harmless at these values; mended or skipped numbers; every vintage's ways to say nothing. */
 static const char *const accepted[] = {
-    ",\"quantization_config\":{\"quant_method\":\"fp8\",\"fmt\":\"e4m3\",\"weight_block_size\":[128,128]}",
+    ",\"quantization_config\":{\"quant_method\":\"fp8\",\"fmt\":\"e4m3\",\"weight_block_size\":["
+    "128,128]}",
     ",\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":null}",
     /* as MiniMax-M2 is published; as Transformers 5 writes it */
     ",\"quantization_config\":{\"activation_scheme\":\"dynamic\",\"fmt\":\"float8_e4m3fn\","
@@ -252,14 +260,17 @@ static const char *const accepted[] = {
     ",\"quantization_config\":{\"quant_method\":\"fp8\",\"scale_fmt\":\"float\",\"expert_dtype\":"
     "\"fp8\",\"dequantize\":false,\"weight_block_size\":[128,128]}",
     ",\"quantization_config\":{\"quant_method\":\"mxfp4\"}",
-    COMPRESSED("\"num_bits\":8,\"type\":\"float\",\"strategy\":\"block\",\"block_structure\":[128,128]",
-               "float-quantized"),
+    COMPRESSED(
+        "\"num_bits\":8,\"type\":\"float\",\"strategy\":\"block\",\"block_structure\":[128,128]",
+        "float-quantized"),
     COMPRESSED("\"num_bits\":8,\"type\":\"float\",\"strategy\":\"channel\"", "float-quantized"),
-    COMPRESSED("\"num_bits\":4,\"type\":\"int\",\"strategy\":\"group\",\"group_size\":128,\"symmetric\":true",
+    COMPRESSED("\"num_bits\":4,\"type\":\"int\",\"strategy\":\"group\",\"group_size\":128,"
+               "\"symmetric\":true",
                "pack-quantized"),
     COMPRESSED("\"num_bits\":8,\"type\":\"int\",\"strategy\":\"channel\"", "pack-quantized"),
     COMPRESSED("\"num_bits\":4,\"type\":\"int\",\"strategy\":\"group\",\"group_size\":32,"
-               "\"symmetric\":false,\"actorder\":\"group\"", "pack-quantized"),
+               "\"symmetric\":false,\"actorder\":\"group\"",
+               "pack-quantized"),
     COMPRESSED("\"num_bits\":8,\"type\":\"int\",\"strategy\":\"tensor\"", "int-quantized"),
     COMPRESSED("\"num_bits\":8,\"type\":\"float\",\"strategy\":\"tensor\"", "naive-quantized"),
     COMPRESSED("\"num_bits\":4,\"type\":\"float\",\"strategy\":\"group\",\"group_size\":32",

@@ -19,9 +19,8 @@ START_TEST(names_are_found)
         for (int isa = 0; isa < MQ_ISA_COUNT; isa++)
             ck_assert(level->decode[isa] && !level->encode[isa] != mq_level_can_encode(level));
     }
-    static const char *const read_only[] = {"q4_0",  "q4_1",    "q5_0",  "q5_1",
-                                            "mxfp4", "f8_e4m3", "i4_32", "i8_32",
-                                            "a8_32"};
+    static const char *const read_only[] = {"q4_0",    "q4_1",  "q5_0",  "q5_1", "mxfp4",
+                                            "f8_e4m3", "i4_32", "i8_32", "a8_32"};
     for (size_t i = 0; i < sizeof read_only / sizeof *read_only; i++)
         ck_assert(!mq_level_can_encode(mq_level_find(read_only[i])));
     ck_assert_ptr_null(mq_level_find("q7"));
