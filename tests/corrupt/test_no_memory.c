@@ -14,6 +14,7 @@
 
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -105,6 +106,39 @@ START_TEST(f8_folder)
     char folder[1024];
     strcpy(folder, test_f8_model("no_memory", true));
     sweep(folder, "f8.moeq");
+}
+END_TEST
+
+/* Folders that other tools have quantized: config.json, a zero byte, another, and the weights' header, as the fuzz
+ * target has them; the data are blanks, which are scales. */
+START_TEST(quantized_folders)
+{
+    static const char *const names[] = {"mlx_latent", "awq"};
+    enum { DATA = 1 << 16 };
+    char seed[80], output[40], blanks[DATA];
+    const char *folder = mq_test_temporary(names[_i]);
+    snprintf(seed, sizeof seed, "tests/fuzz/corpus/hf_folder/%s", names[_i]);
+    snprintf(output, sizeof output, "%s.moeq", names[_i]);
+    struct mq_buffer whole = test_read(mq_test_source(seed));
+    const size_t config = strlen(whole.data), rest = config + 2;
+    ck_assert_uint_gt(whole.size, rest);
+    mkdir(folder, 0777);
+    test_write(test_path(folder, "config.json"), whole.data, config);
+    const char *weights = test_path(folder, "model.safetensors");
+    memset(blanks, ' ', sizeof blanks);
+    static const char key[] = "data_offsets\":[";
+    size_t n = 0, size = whole.size; /* n: the end of the last tensor */
+    mq_buffer_putc(&whole, '\0');
+    for (const char *at = whole.data + rest + 8; (at = strstr(at, key)); at += sizeof key) {
+        const size_t end = strtoul(strchr(at, ',') + 1, NULL, 10);
+        n = end > n ? end : n;
+    }
+    whole.size = size;
+    ck_assert(n && n <= sizeof blanks);
+    mq_buffer_append(&whole, blanks, n);
+    test_write(weights, whole.data + rest, whole.size - rest);
+    mq_buffer_free(&whole);
+    sweep(folder, output);
 }
 END_TEST
 
@@ -296,6 +330,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, sharded_folder);
     tcase_add_test(tests, fused_folder);
     tcase_add_test(tests, f8_folder);
+    tcase_add_loop_test(tests, quantized_folders, 0, 2);
     tcase_add_test(tests, sentencepiece_model);
     tcase_add_test(tests, side_files);
     tcase_add_test(tests, folders_with_notes);
