@@ -294,6 +294,14 @@ static bool claim_codes(const struct mq_source_claim *claim, struct mq_tensor *t
     return true;
 }
 
+static void claim_nvfp4(struct mq_tensor *t, struct mq_assembly *a, struct mq_integers *in)
+{
+    *in = (struct mq_integers){.bits = 4, .as_floats = true};
+    a->integers = in;
+    a->stored_bytes = t->rows * (divide_up(t->cols, 2) + divide_up(t->cols, 16)) + sizeof(float);
+    mq_integers_choose(in, t);
+}
+
 moeq_status mq_claimed_storage(struct mq_view *view, const struct mq_claimed_modules *modules,
                                struct mq_tensor *t, moeq_error *err)
 {
@@ -304,7 +312,13 @@ moeq_status mq_claimed_storage(struct mq_view *view, const struct mq_claimed_mod
     struct mq_integers *in = mq_arena_alloc(view->arena, 1, sizeof *in);
     if (!a || !in)
         return mq_fail_memory(err, "opening a model");
-    if (claim->schemes_count ? claim_integers(claim, t, a, in) : claim_codes(claim, t, a))
-        t->assembly = a;
+    bool is_set = true;
+    if (claim->schemes_count)
+        is_set = claim_integers(claim, t, a, in);
+    else if (claim->nvfp4 && !claim->mxfp4)
+        claim_nvfp4(t, a, in);
+    else
+        is_set = claim_codes(claim, t, a);
+    t->assembly = is_set ? a : NULL;
     return MOEQ_OK;
 }

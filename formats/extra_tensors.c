@@ -94,6 +94,7 @@ static const struct harmless {
     {"*.act_scale", STATISTICS, false},
     {"*.act_scales", STATISTICS, false},
     {"*.input_scale", STATISTICS, false},
+    {"*.input_global_scale", STATISTICS, false}, /* compressed-tensors' NVFP4 */
     {"*_proj_input_scale", STATISTICS, false},
     {"*.activation_scale", STATISTICS, false},
     {"*_proj_activation_scale", STATISTICS, false}, /* of fused experts: Transformers' FP8Experts */

@@ -8,6 +8,8 @@
  * Exactness: scales of f16 or bf16 have at most 11 bits, so their products with an integer of 9 bits are
  * floats, and a bias of -zero * scale loses nothing. f32 scales have no room for that.
  *
+ * NVFP4 is f32: its groups of 16 weights are no blocks of integers.
+ *
  * Sources: compressed-tensors' pack_to_int32, pack-quantized and naive compressors; MLX's affine_quantize;
  * AutoGPTQ's and GPTQModel's QuantLinear.pack, AutoAWQ's WQLinear_GEMM.
  */
@@ -99,6 +101,10 @@ static float number(enum mq_dtype dtype, const uint8_t *at)
     if (dtype == MQ_F32) {
         memcpy(&value, at, sizeof value);
         return value;
+    }
+    if (dtype == MQ_F8_E4M3) { /* its bits are those of a half 2^8 times smaller (quantize/source_blocks.c) */
+        half = (uint16_t)((*at & 0x80) << 8 | (*at & 0x7f) << 7);
+        return (*at & 0x7f) == 0x7f ? NAN : mq_f16_to_f32(half) * 256;
     }
     memcpy(&half, at, sizeof half);
     return dtype == MQ_F16 ? mq_f16_to_f32(half) : mq_bf16_to_f32(half);
@@ -383,7 +389,10 @@ static uint64_t words_of(const struct mq_integers *in, uint64_t count)
 /* The float of a row's column: rounded once. */
 static float weight_of(const struct band *b, uint64_t r, uint64_t c, uint8_t code)
 {
+    static const int8_t doubled_e2m1[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
     const uint64_t g = b->places ? b->places[c] : c / b->in->group, at = r * b->in->groups + g;
+    if (b->in->is_fp4)
+        return b->scales[at] * (float)doubled_e2m1[code];
     return b->biases ? fmaf(b->scales[at], code, b->biases[at])
                      : b->scales[at] * (float)(code - b->zeros[at]);
 }
@@ -425,6 +434,21 @@ static void put_tile(const struct band *b, enum form form, uint64_t c, uint64_t 
     }
 }
 
+/* Scales become what a code's number, doubled, is multiplied by. */
+static moeq_status divide_by_whole(const struct band *b)
+{
+    const struct mq_integer_tensor *at = &b->in->whole;
+    float whole;
+    MQ_TRY(mq_file_read_at(file_of(b, at), at->offset, &whole, sizeof whole, b->err));
+    if (!isfinite(whole) || whole == 0)
+        return mq_fail_tensor(b->err, MOEQ_CORRUPT, file_of(b, at)->path, at->name, at->offset,
+                              "the scale of '%s': expected a finite number that is not 0",
+                              mq_tensor_shown(b->t));
+    for (uint64_t i = 0; i < b->count * b->in->groups; i++)
+        b->scales[i] = b->scales[i] / whole * 0.5f;
+    return MOEQ_OK;
+}
+
 /* What compressed-tensors writes beside codes must be the rows and columns of the matrix. */
 static moeq_status check_shape(const struct band *b)
 {
@@ -456,6 +480,8 @@ static moeq_status read_band(struct band *b, uint32_t *places, uint8_t *bytes)
         MQ_TRY(read_places(b, places));
     MQ_TRY(read_numbers(b, &in->scales, b->scales));
     MQ_TRY(read_zeros(b));
+    if (in->is_fp4)
+        MQ_TRY(divide_by_whole(b));
     if (in->order == MQ_INTEGERS_ALONG) /* in the room that zeros were read to */
         MQ_TRY(read_along(b));
     for (uint64_t c = 0; c < b->t->cols; c += TILE) {

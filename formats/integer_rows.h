@@ -2,7 +2,7 @@
  * integer_rows.h: rows of weights that are stored as integers of 1 to 8 bits, with scales and zeros in
  * tensors of their own: compressed-tensors, MLX, GPTQ, AWQ. Where things stand, and reading rows by it.
  *
- *     weight = scale (code - zero)      or      scale code + bias (MLX)
+ *     weight = scale (code - zero)      or      scale code + bias (MLX)      or      (scale / whole) e2m1(code) (NVFP4)
  *
  * as blocks of the first of i4_32, i8_32, a8_32 (quantize/source_blocks.c) that holds them exactly, or as
  * numbers of f32: what those round.
@@ -45,6 +45,7 @@ struct mq_integers {
     bool scales_across;  /* scales (and biases) are [groups, rows], not [rows, groups] */
     bool one_scale;      /* the tensor has one for all rows */
     bool as_floats;      /* whatever blocks could hold them */
+    bool is_fp4;        /* codes are numbers of E2M1, and scales are divided by `whole` */
     bool zero_scales;    /* a scale may be 0 */
     uint32_t zeros_plus; /* of zeros as they are stored, modulo 2^bits: GPTQ's first format has one less */
     int32_t zero;
@@ -52,6 +53,7 @@ struct mq_integers {
     struct mq_integer_tensor codes, scales, zeros;
     struct mq_integer_tensor places; /* I32 [cols]: the group of each column, GPTQ's g_idx */
     bool in_order;                   /* of which config.json says that they are column / group */
+    struct mq_integer_tensor whole;  /* F32, one for the matrix: NVFP4's global scale */
     struct mq_integer_tensor shape;  /* two of I64 or I32: rows and columns */
 };
 

@@ -107,6 +107,7 @@ struct mq_source_claim {
     uint32_t block_rows, block_cols; /* of F8_E4M3 that share a scale; 0: a row, or the tensor */
     struct mq_source_scheme schemes[MQ_MAX_SCHEMES];
     uint32_t schemes_count;
+    bool nvfp4;          /* there are tensors of these, of compressed-tensors */
     bool mxfp4;          /* there are tensors of these blocks too */
     bool reordered;      /* of GPTQ: columns are of any group */
     bool zeros_less_one; /* of GPTQ: as its first format has them */

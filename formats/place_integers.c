@@ -4,7 +4,8 @@
  *
  *     compressed-tensors  X.weight_packed I32 [R, C bits / 32], X.weight_scale [R, G], X.weight_zero_point I32
  *                         [R bits / 32, G], X.weight_g_idx I32 [C], X.weight_shape [R, C];
- *                         or X.weight_packed U8 [R, C / 2], X.weight_scale U8 [R, C / 32] (MXFP4);
+ *                         or X.weight_packed U8 [R, C / 2], X.weight_scale U8 [R, C / 32] (MXFP4), or
+ *                         F8_E4M3 [R, C / 16] and X.weight_global_scale (NVFP4);
  *                         or X.weight I8 [R, C], X.weight_scale [R, G], X.weight_zero_point I8 [R, G]
  *     MLX                 X.weight U32 [R, C bits / 32], X.scales, X.biases [R, G]; of experts [E, ...];
  *                         mode mxfp4: X.scales U8 [R, C / 32], no biases
@@ -404,6 +405,44 @@ static moeq_status place_mxfp4(const struct mq_placing *p, const struct pieces *
     return mq_place_set_assembly(p, &a);
 }
 
+/* compressed-tensors' nvfp4-pack-quantized: the same codes, scales of E4M3 of 16 weights, and one of the matrix. */
+static moeq_status place_nvfp4(const struct mq_placing *p, const struct pieces *x)
+{
+    enum { GROUP = 16 };
+    const struct mq_located *whole = take(p, x->form, "_global_scale");
+    const struct mq_st_entry *e = p->at->entry;
+    const struct mq_shape one = {0}, codes = shape_of(x, x->rows, x->cols / 2);
+    const struct mq_shape scales = shape_of(x, x->rows, x->cols / GROUP);
+    struct mq_integers *in = mq_arena_alloc(p->view->arena, 1, sizeof *in);
+    if (!in)
+        return mq_fail_memory(p->err, "opening a model");
+    if (!whole)
+        return mq_fail_tensor(p->err, MOEQ_NOT_FOUND, mq_tensor_set_path(p->set, p->at), e->name,
+                              e->offset, "its scale is missing: expected a tensor '%s_global_scale'",
+                              p->name);
+    MQ_TRY(check_dtype(p, whole, "the scale of a matrix", MQ_F32));
+    if (x->cols % GROUP || !mq_shape_is(e, &codes))
+        return mq_place_fail_shape(p, p->at, &codes);
+    if (!mq_shape_is(x->scales->entry, &scales))
+        return mq_place_fail_shape(p, x->scales, &scales);
+    if (!mq_shape_is(whole->entry, &one))
+        return mq_place_fail_shape(p, whole, &one);
+    *in = (struct mq_integers){.bits = 4,
+                               .is_fp4 = true,
+                               .as_floats = true,
+                               .zero_scales = true,
+                               .group = GROUP,
+                               .groups = x->cols / GROUP,
+                               .codes = piece(p, x, p->at, x->cols / 2),
+                               .scales = piece(p, x, x->scales, x->cols / GROUP),
+                               .whole = piece(p, x, whole, 0)};
+    const struct mq_assembly a = {
+        .integers = in, .stored_bytes = bytes_of(x, p->at) + bytes_of(x, x->scales) + sizeof(float)};
+    mq_integers_choose(in, p->t);
+    p->t->offset = in->codes.offset;
+    return mq_place_set_assembly(p, &a);
+}
+
 moeq_status mq_place_integers(struct mq_placing *p)
 {
     const struct mq_source_claim *claim = &p->view->claim;
@@ -421,6 +460,8 @@ moeq_status mq_place_integers(struct mq_placing *p)
                               e->offset,
                               "is quantized, and holds several matrices: this is not implemented");
     MQ_TRY(find_pieces(p, &x));
+    if (x.form->dtype == MQ_U8 && claim->nvfp4 && x.scales->entry->dtype == MQ_F8_E4M3)
+        return place_nvfp4(p, &x);
     if (x.form->dtype == MQ_U8)
         MQ_TRY(check_dtype(p, x.scales, "scales", MQ_U8));
     if (claim->mxfp4 && !x.zeros && x.scales->entry->dtype == MQ_U8)

@@ -138,10 +138,14 @@ static const char *read_group(const cJSON *config, const cJSON *group,
         claim->mxfp4 = true;
         return NULL;
     }
+    if (is_text(of, "format", "nvfp4-pack-quantized")) {
+        claim->nvfp4 = true;
+        return NULL;
+    }
     if (!is_text(weights, "type", "float") || bits != 8 ||
         !(naive || is_text(of, "format", "float-quantized")))
         return "in a format that is none of pack-quantized, int-quantized, naive-quantized, "
-               "float-quantized and mxfp4-pack-quantized";
+               "float-quantized, mxfp4-pack-quantized and nvfp4-pack-quantized";
     return mq_json_get(weights, "symmetric") && !is_given(weights, "symmetric")
                ? "of floats with zeros"
                : read_float_weights(weights, claim);
@@ -343,6 +347,9 @@ void mq_claim_describe(const struct mq_source_claim *claim, char *text, size_t r
     if (claim->mxfp4)
         snprintf(text + strlen(text), room - strlen(text), "%s MXFP4",
                  claim->schemes_count ? ";" : ",");
+    if (claim->nvfp4)
+        snprintf(text + strlen(text), room - strlen(text), "%s NVFP4",
+                 claim->schemes_count || claim->mxfp4 ? ";" : ",");
     if (claim->reordered)
         snprintf(text + strlen(text), room - strlen(text), ", columns in any order (desc_act)");
 }

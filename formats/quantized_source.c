@@ -71,7 +71,7 @@ static const struct suffix {
     {".g_idx", "GPTQ", 1 << MQ_SOURCE_GPTQ},
     {".qweight", "AWQ or GPTQ", 1 << MQ_SOURCE_GPTQ | 1 << MQ_SOURCE_AWQ},
     {".qzeros", "AWQ or GPTQ", 1 << MQ_SOURCE_GPTQ | 1 << MQ_SOURCE_AWQ},
-    {".weight_global_scale", "NVFP4", 0},
+    {".weight_global_scale", "NVFP4", 1 << MQ_SOURCE_COMPRESSED},
     {".weight_scale_2", "NVFP4", 0},
     {".weight_packed", "compressed-tensors", 1 << MQ_SOURCE_COMPRESSED},
     {".weight_zero_point", "compressed-tensors", 1 << MQ_SOURCE_COMPRESSED},

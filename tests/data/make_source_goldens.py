@@ -223,6 +223,19 @@ def mlx():
     want("mlxmx", dequantize(ggml.reshape(E, rows, -1), GGMLQuantizationType.MXFP4)[2])
 
 
+def nvfp4():
+    rows, cols = 5, 96
+    codes = rng.integers(0, 16, (rows, cols), dtype=np.uint8)
+    scales, whole = f8_codes(rows, cols // 16) & 0x7F, np.float32(0.3)
+    scales[0, 0] = 0
+    tensors["f8.nv.weight_packed"] = np.ascontiguousarray(codes[:, 0::2] | codes[:, 1::2] << 4)
+    tensors["f8.nv.weight_scale"] = scales
+    tensors["f8.nv.weight_global_scale"] = np.array([whole])
+    stored_as["f8.nv.weight_packed"] = "U8"
+    e2m1 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, 0, -0.5, -1, -1.5, -2, -3, -4, -6], dtype=np.float32)
+    want("nv", (e4m3(scales).astype(np.float32) / whole).repeat(16, 1) * e2m1[codes])
+
+
 def put_gptq(name, q, z, s, group, bits, v1, places=None):
     tensors[name + ".qweight"] = np.ascontiguousarray(stream(q, bits).T.view(np.int32))
     tensors[name + ".qzeros"] = stream(((z - v1) % (1 << bits)).T, bits).view(np.int32)
@@ -276,7 +289,7 @@ def write(path):
     size = int.from_bytes(data[:8], "little")
     header = data[8 : 8 + size].decode()
     for name in tensors:
-        if name.startswith("f8.") and tensors[name].dtype == np.uint8:
+        if name.startswith("f8.") and tensors[name].dtype == np.uint8 and name not in stored_as:
             header = header.replace(f'"{name}":{{"dtype":"U8"', f'"{name}":{{"dtype":"F8_E4M3"')
     for name, dtype in stored_as.items():
         header = header.replace(f'"{name}":{{"dtype":"U16"', f'"{name}":{{"dtype":"{dtype}"')
@@ -293,6 +306,7 @@ def main():
     packed()
     compressed_tensors()
     mlx()
+    nvfp4()
     gptq_and_awq()
     write(pathlib.Path(__file__).resolve().parents[1] / "formats" / "data" / "sources.safetensors")
 

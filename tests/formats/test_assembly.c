@@ -91,6 +91,10 @@ static void sources_close(struct sources *s)
     {                                                 \
         .method = MQ_SOURCE_COMPRESSED, .mxfp4 = true \
     }
+#define CT_NVFP4                                      \
+    {                                                 \
+        .method = MQ_SOURCE_COMPRESSED, .nvfp4 = true \
+    }
 #define AWQ SCHEME(AWQ, 4, 32, true)
 #define GPTQ(b, g, less, any)                                                        \
     {                                                                                \
@@ -187,6 +191,7 @@ static const struct source {
     {"mlxe.weight", "mlxe", "a8_32", MLX(4, 64), 1, 0, 1, 2, 5, 128, MQ_ROLE_EXPERT_UP},
     {"mlxmx.weight", "mlxmx", "mxfp4", MLX_MXFP4, 1, 0, 2, 2, 5, 128, MQ_ROLE_EXPERT_UP},
     {"ctmx.weight", "mlxmx", "mxfp4", CT_MXFP4, NOT_FUSED, -1, 2, 5, 128, MQ_ROLE_ATTN_O},
+    {"f8.nv.weight", "nv", "f32", CT_NVFP4, NOT_FUSED, -1, 2, 5, 96, MQ_ROLE_ATTN_O},
     TURNED("gptq2", "i8_32", GPTQ(2, 32, true, false)),
     TURNED("gptq3", "i8_32", GPTQ(3, 32, true, false)),
     TURNED("gptq4", "i8_32", GPTQ(4, 32, true, false)),
@@ -397,6 +402,12 @@ static const struct wrong {
      "expected shape [3, 4] from config.json, found [3, 5]"},
     {"gptqi.weight", "gptqi.g_idx", MQ_DTYPE_COUNT, 0, 0, 0,
      "the groups of its columns are missing: expected a tensor '....g_idx'"},
+    {"f8.nv.weight", "f8.nv.weight_global_scale", MQ_DTYPE_COUNT, 0, 0, 0,
+     "its scale is missing: expected a tensor 'f8.nv.weight_global_scale'"},
+    {"f8.nv.weight", "f8.nv.weight_global_scale", MQ_F16, 1, 1, 0,
+     "the scale of a matrix of dtype F16: expected F32"},
+    {"f8.nv.weight", "f8.nv.weight_scale", MQ_F8_E4M3, 2, 5, 3,
+     "expected shape [5, 6] from config.json, found [5, 3]"},
     {"awq.weight", "awq.scales", MQ_F16, 2, 32, 3,
      "expected shape [3, 32] from config.json, found [32, 3]"},
     {"i4.weight", "i4.weight_shape", MQ_I64, 1, 3, 0, "expected two numbers of dtype I64 or I32"},
@@ -503,6 +514,8 @@ START_TEST(what_rows_are_read_by_is_checked)
          "its numbers are those of a matrix [0, 0]: expected [21, 96], as config.json says"},
         {"ct4z.weight", "ct4z.weight_scale", MQ_F16, 2, 21, 3,
          "the scale of row 0, columns from 0 of 'ct4z': expected a finite number that is not 0"},
+        {"f8.nv.weight", "f8.nv.weight_global_scale", MQ_F32, 1, 1, 0,
+         "the scale of 'nv': expected a finite number that is not 0"},
         {"awq.weight", "awq.scales", MQ_F16, 2, 3, 32, "expected a finite number that is not 0"},
         {"gptq4.weight", "gptq4.g_idx", MQ_I32, 1, 96, 0,
          "column 32 is of group 0: expected 1, as config.json says that \"desc_act\" is false"},
@@ -624,7 +637,7 @@ static void add_tests(TCase *tests)
     tcase_add_loop_test(tests, rows_are_those_of_numpy, 0, SOURCES_COUNT);
     tcase_add_test(tests, many_transposed_rows);
     tcase_add_loop_test(tests, many_rows_that_stand_across, 0, 2);
-    tcase_add_loop_test(tests, what_rows_are_read_by_is_checked, 0, 4);
+    tcase_add_loop_test(tests, what_rows_are_read_by_is_checked, 0, 5);
     tcase_add_test(tests, of_several_schemes_shapes_tell);
     tcase_add_test(tests, kv_b_is_put_together);
     tcase_add_test(tests, stored_bytes);

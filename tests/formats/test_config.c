@@ -127,9 +127,10 @@ static const struct {
     {"{" BASE HEADS TOOL("awq", "\"bits\":8,\"group_size\":128") "}",
      REFUSED_AS("AWQ, of other than 4 bits")},
     {"{" BASE HEADS COMPRESSED("\"num_bits\":4,\"type\":\"float\",\"strategy\":\"tensor_group\"",
-                               "nvfp4-pack-quantized") "}",
+                               "mxfp6-pack-quantized") "}",
      REFUSED_AS("compressed-tensors, in a format that is none of pack-quantized, int-quantized, "
-                "naive-quantized, float-quantized and mxfp4-pack-quantized")},
+                "naive-quantized, float-quantized, mxfp4-pack-quantized and "
+                "nvfp4-pack-quantized")},
     {"{" BASE HEADS ",\"partial_rotary_factor\":0.5}",
      "\"partial_rotary_factor\": 0.5 (implemented: 1): a key that moeq implements at other values "
      "only: it may "
@@ -275,6 +276,8 @@ static const char *const accepted[] = {
     COMPRESSED("\"num_bits\":8,\"type\":\"float\",\"strategy\":\"tensor\"", "naive-quantized"),
     COMPRESSED("\"num_bits\":4,\"type\":\"float\",\"strategy\":\"group\",\"group_size\":32",
                "mxfp4-pack-quantized"),
+    COMPRESSED("\"num_bits\":4,\"type\":\"float\",\"strategy\":\"tensor_group\",\"group_size\":16",
+               "nvfp4-pack-quantized"),
     TOOL("gptq", "\"bits\":4,\"group_size\":128,\"desc_act\":true,\"sym\":true"),
     TOOL("gptq", "\"bits\":3,\"group_size\":-1,\"checkpoint_format\":\"gptq_v2\",\"dynamic\":{"
                  "\"-:gate\":{},\"+:q_proj\":{\"bits\":8,\"group_size\":64}}"),
