@@ -102,7 +102,8 @@ static float number(enum mq_dtype dtype, const uint8_t *at)
         memcpy(&value, at, sizeof value);
         return value;
     }
-    if (dtype == MQ_F8_E4M3) { /* its bits are those of a half 2^8 times smaller (quantize/source_blocks.c) */
+    if (dtype ==
+        MQ_F8_E4M3) { /* its bits are those of a half 2^8 times smaller (quantize/source_blocks.c) */
         half = (uint16_t)((*at & 0x80) << 8 | (*at & 0x7f) << 7);
         return (*at & 0x7f) == 0x7f ? NAN : mq_f16_to_f32(half) * 256;
     }
@@ -389,7 +390,8 @@ static uint64_t words_of(const struct mq_integers *in, uint64_t count)
 /* The float of a row's column: rounded once. */
 static float weight_of(const struct band *b, uint64_t r, uint64_t c, uint8_t code)
 {
-    static const int8_t doubled_e2m1[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+    static const int8_t doubled_e2m1[16] = {0, 1,  2,  3,  4,  6,  8,  12,
+                                            0, -1, -2, -3, -4, -6, -8, -12};
     const uint64_t g = b->places ? b->places[c] : c / b->in->group, at = r * b->in->groups + g;
     if (b->in->is_fp4)
         return b->scales[at] * (float)doubled_e2m1[code];

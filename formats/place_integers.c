@@ -418,8 +418,8 @@ static moeq_status place_nvfp4(const struct mq_placing *p, const struct pieces *
         return mq_fail_memory(p->err, "opening a model");
     if (!whole)
         return mq_fail_tensor(p->err, MOEQ_NOT_FOUND, mq_tensor_set_path(p->set, p->at), e->name,
-                              e->offset, "its scale is missing: expected a tensor '%s_global_scale'",
-                              p->name);
+                              e->offset,
+                              "its scale is missing: expected a tensor '%s_global_scale'", p->name);
     MQ_TRY(check_dtype(p, whole, "the scale of a matrix", MQ_F32));
     if (x->cols % GROUP || !mq_shape_is(e, &codes))
         return mq_place_fail_shape(p, p->at, &codes);
@@ -436,8 +436,9 @@ static moeq_status place_nvfp4(const struct mq_placing *p, const struct pieces *
                                .codes = piece(p, x, p->at, x->cols / 2),
                                .scales = piece(p, x, x->scales, x->cols / GROUP),
                                .whole = piece(p, x, whole, 0)};
-    const struct mq_assembly a = {
-        .integers = in, .stored_bytes = bytes_of(x, p->at) + bytes_of(x, x->scales) + sizeof(float)};
+    const struct mq_assembly a = {.integers = in,
+                                  .stored_bytes =
+                                      bytes_of(x, p->at) + bytes_of(x, x->scales) + sizeof(float)};
     mq_integers_choose(in, p->t);
     p->t->offset = in->codes.offset;
     return mq_place_set_assembly(p, &a);
