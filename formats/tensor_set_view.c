@@ -218,6 +218,8 @@ moeq_status mq_view_build_from_set(struct mq_view *view, struct mq_tensor_set *s
     MQ_TRY_OUT(mq_choose_head(view, set, err));
     MQ_TRY_OUT(mq_view_build(view, &source, err));
     MQ_TRY_OUT(mq_judge_extra_tensors(view, set, err));
+    if (view->kind != MQ_VIEW_MOEQ)
+        MQ_TRY_OUT(mq_view_note_quantized(view, mq_tensor_has_codes, err));
     MQ_TRY_OUT(adopt_files(view, set, err));
 out:
     mq_strmap_free(&b.metadata);

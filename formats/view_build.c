@@ -2,6 +2,7 @@
 #include "view_int.h"
 
 #include "error.h"
+#include "open_options.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -147,4 +148,28 @@ moeq_status mq_view_build(struct mq_view *view, const struct mq_view_source *sou
     struct builder b = {.view = view, .source = source, .err = err};
     MQ_TRY(add_all(&b));
     return build_index(view, err);
+}
+
+moeq_status mq_view_note_quantized(struct mq_view *view,
+                                   bool (*is_quantized)(const struct mq_tensor *tensor),
+                                   moeq_error *err)
+{
+    size_t count[MQ_ROLE_COUNT] = {0};
+    const struct mq_tensor *example[MQ_ROLE_COUNT] = {NULL};
+    for (size_t i = 0; i < view->tensors_count; i++) {
+        const struct mq_tensor *t = &view->tensors[i];
+        if (mq_role_class(t->role) != MQ_CLASS_KEEP || !is_quantized(t))
+            continue;
+        count[t->role]++;
+        example[t->role] = example[t->role] ? example[t->role] : t;
+    }
+    for (int role = 0; role < MQ_ROLE_COUNT; role++)
+        if (count[role])
+            MQ_TRY(mq_view_note(view, err,
+                                "%zu %s%s quantized, such as %s (%s): what that does to the model "
+                                "is in all figures",
+                                count[role], mq_role_name((enum mq_role)role),
+                                count[role] == 1 ? " tensor is" : " tensors are",
+                                mq_tensor_shown(example[role]), example[role]->storage));
+    return MOEQ_OK;
 }

@@ -32,6 +32,12 @@ moeq_status mq_view_build(struct mq_view *view, const struct mq_view_source *sou
 size_t mq_view_index_at(const struct mq_view *view, enum mq_role role, int32_t layer,
                         int32_t expert);
 
+/* Quantizers leave routers and norms alone; some do not. A note for each role of those whose tensors are quantized,
+ * by what the view's kind calls so. */
+moeq_status mq_view_note_quantized(struct mq_view *view,
+                                   bool (*is_quantized)(const struct mq_tensor *tensor),
+                                   moeq_error *err);
+
 /* "tensor 'name' is missing: ..." */
 moeq_status mq_view_fail_missing(const struct mq_view *view, const char *name, moeq_error *err);
 

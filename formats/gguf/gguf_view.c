@@ -344,28 +344,9 @@ static moeq_status refuse_unused(const struct mq_gguf_set *set, struct mq_view *
                   : MOEQ_OK;
 }
 
-/* llama.cpp's quantizer leaves routers and norms alone; other tools do not. One note for a role. */
-static moeq_status note_quantized(struct mq_view *view, moeq_error *err)
+static bool is_in_blocks(const struct mq_tensor *t)
 {
-    size_t count[MQ_ROLE_COUNT] = {0};
-    const struct mq_tensor *example[MQ_ROLE_COUNT] = {NULL};
-    for (size_t i = 0; i < view->tensors_count; i++) {
-        const struct mq_tensor *t = &view->tensors[i];
-        if (mq_role_class(t->role) != MQ_CLASS_KEEP ||
-            mq_gguf_type_by_storage(t->storage)->block_weights == 1)
-            continue;
-        count[t->role]++;
-        example[t->role] = example[t->role] ? example[t->role] : t;
-    }
-    for (int role = 0; role < MQ_ROLE_COUNT; role++)
-        if (count[role])
-            MQ_TRY(mq_view_note(view, err,
-                                "%zu %s%s quantized, such as %s (%s): what that does to the model "
-                                "is in all figures",
-                                count[role], mq_role_name((enum mq_role)role),
-                                count[role] == 1 ? " tensor is" : " tensors are",
-                                mq_tensor_shown(example[role]), example[role]->storage));
-    return MOEQ_OK;
+    return mq_gguf_type_by_storage(t->storage)->block_weights != 1;
 }
 
 /* ---- metadata for people ---- */
@@ -492,7 +473,7 @@ moeq_status mq_gguf_open(const char *path, struct mq_view *view, moeq_error *err
     MQ_TRY_OUT(choose_head(&set, view, err));
     MQ_TRY_OUT(mq_view_build(view, &source, err));
     MQ_TRY_OUT(refuse_unused(&set, view, err));
-    MQ_TRY_OUT(note_quantized(view, err));
+    MQ_TRY_OUT(mq_view_note_quantized(view, is_in_blocks, err));
     MQ_TRY_OUT(mq_gguf_tokenizer(first, view->arena, &view->side[MQ_SIDE_TOKENIZER],
                                  &view->tokenizer_problem, &note, err));
     if (note)

@@ -42,6 +42,8 @@ told awq "AWQ, 4 bits in groups of 32"
 told ct4 "compressed-tensors, 4 bits in groups of 32, asymmetric"
 told ct_mixed "compressed-tensors, 4 bits in groups of 32, asymmetric; 8 bits in groups of 32"
 told mlx "MLX, 4 bits in groups of 32"
+tr -s ' \n' ' ' < "$work/stdout" | grep -q "1 router tensor is quantized, such as .*block_sparse_moe.gate.weight (a8_32)" ||
+    fail "inspect mlx: no word of routers"
 "$moeq" inspect "$work/models/mlx" --json | tr -d '\n' | grep -q '"weights_stored_as":.*"MLX, 4 bits in groups of 32"' ||
     fail "inspect --json"
 "$moeq" inspect "$work/models/plain" | grep -q "^  weights:" && fail "inspect plain"

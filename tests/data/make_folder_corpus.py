@@ -41,7 +41,7 @@ def renamed(function):
 
 # ---- quantized: of 32 columns, one group each ----
 
-BYTES = {"BF16": 2, "F16": 2, "F32": 4, "I32": 4, "U32": 4, "I64": 8, "I8": 1, "U8": 1}
+BYTES = {"BF16": 2, "F16": 2, "F32": 4, "I32": 4, "U32": 4, "I64": 8, "I8": 1, "U8": 1, "F8_E4M3": 1}
 N = 32
 WIDE = dict(CONFIG, hidden_size=N, intermediate_size=N, vocab_size=8, num_key_value_heads=2)
 LINEAR = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
@@ -114,6 +114,17 @@ def compressed(form, **weights):
                                            "config_groups": {"g": {"targets": ["Linear"], "weights": weights}}})
 
 
+def packed4(groups, dtype):
+    return lambda rows, cols: {".weight_packed": ("U8", [rows, cols // 2]), ".weight_scale": (dtype, [rows, groups])} | (
+        {".weight_global_scale": ("F32", [1])} if groups > 1 else {})
+
+
+def compressed4(form):
+    weights = {"num_bits": 4, "type": "float", "strategy": "group", "group_size": 32}
+    return dict(WIDE, quantization_config={"quant_method": "compressed-tensors", "format": form,
+                                           "config_groups": {"g": {"targets": ["Linear"], "weights": weights}}})
+
+
 def by(method, **keys):
     return dict(WIDE, quantization_config=dict(keys, quant_method=method))
 
@@ -156,6 +167,10 @@ def quantized_cases():
         "ct_packed": typed(quantized(packed), compressed("pack-quantized", num_bits=4, strategy="channel", symmetric=False), True),
         "ct_zeros": typed(quantized(packed), compressed("pack-quantized", num_bits=4, strategy="group", group_size=32, symmetric=False)),
         "ct_bytes": typed(quantized(bytes8), compressed("int-quantized", num_bits=8, strategy="tensor"), True),
+        "ct_mxfp4": typed(quantized(packed4(1, "U8")), compressed4("mxfp4-pack-quantized"), True),
+        "ct_nvfp4": typed(quantized(packed4(2, "F8_E4M3")), compressed4("nvfp4-pack-quantized"), True),
+        "gptq_biases": typed(quantized(gptq) | {f"model.layers.0.{n}.bias": ("F16", [N]) for n in LINEAR},
+                             by("gptq", bits=4, group_size=16, desc_act=True)),
         "mlx_4": typed(quantized(mlx(4), True), dict(WIDE, quantization=four), True, "mlx"),
         "mlx_3_zeros": typed(quantized(mlx(3), True), dict(WIDE, quantization={"bits": 3, "group_size": 32}), False, "mlx"),
         "mlx_mxfp4": typed(quantized(mxfp4, True), dict(WIDE, quantization=dict(four, mode="mxfp4")), True),
