@@ -217,8 +217,7 @@ static moeq_status make_metadata(const struct mq_plan *plan, const struct mq_pol
     return no_memory[0] || no_memory[1] ? mq_fail_memory(err, "planning") : MOEQ_OK;
 }
 
-/* The dtype whose elements a plain level's weights are. */
-static enum mq_dtype plain_dtype(const struct mq_level *level)
+enum mq_dtype mq_plan_dtype(const struct mq_level *level)
 {
     for (int d = 0; d < MQ_DTYPE_COUNT; d++) {
         const char *storage = mq_dtype_storage((enum mq_dtype)d);
@@ -254,7 +253,7 @@ static struct mq_layout_item entry_item(const struct mq_plan *plan, size_t i)
         item.shape[0] = e->tensor->rows;
         item.shape[1] = e->row_bytes;
     } else {
-        item.dtype = plain_dtype(e->level);
+        item.dtype = mq_plan_dtype(e->level);
         item.dims = e->tensor->dims;
         item.shape[0] = e->tensor->dims == 1 ? e->tensor->cols : e->tensor->rows;
         item.shape[1] = e->tensor->cols;

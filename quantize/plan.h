@@ -84,6 +84,8 @@ struct mq_plan {
     /* The output is a folder of these files (header and pieces are all that those without tensors have), which appears
      * under its name when it is complete. */
     bool is_folder;
+    const char *
+        folder_format; /* of such a folder, as people write it after --format: "mlx"; otherwise NULL */
     struct mq_plan_piece *pieces;
     size_t pieces_count, items_count;
     uint64_t output_bytes; /* of all files but the index */
@@ -134,7 +136,17 @@ struct mq_folder_options {
     uint64_t shard_bytes;  /* largest file of tensors, as far as single tensors allow; 0: 5 GB, as Transformers writes */
     uint32_t tensor_parallel; /* among how many GPUs the runtime is to cut matrices; 0: 1 */
     bool unify_up; /* where the format has no form of a level, use the next larger one that it has */
+    bool asked
+        [MQ_CLASS_COUNT]; /* classes whose levels a user named: what does not fit there is an error */
 };
+
+/* The level of experts where none is asked for; NULL: as they are stored, in blocks. */
+const struct mq_level *mq_folder_default_level(const struct mq_view *view,
+                                               const struct mq_folder_options *options);
+/* Of the classes whose levels nobody asked for, in place of levels that the runtime refuses for their shapes, those of as many
+ * bits that it takes for most of their weights. */
+void mq_folder_fit_policy(const struct mq_view *view, const struct mq_folder_options *options,
+                          struct mq_policy *policy);
 
 /*
  * The plan of a folder for another runtime (split.h): config.json with what it says of quantization, tensors by the names

@@ -15,6 +15,9 @@ moeq_status mq_plan_entries(struct mq_plan *plan, const struct mq_level *const *
 moeq_status mq_plan_levels(struct mq_plan *plan, const struct mq_policy *policy,
                            const struct mq_level ***levels, moeq_error *err);
 
+/* The dtype whose elements a plain level's weights are. */
+enum mq_dtype mq_plan_dtype(const struct mq_level *level);
+
 /* What a moeq model is made of, in file order: first the plan's entries, then the side files. */
 struct mq_plan_content {
     struct mq_layout_item *items; /* `aligned` where a group begins */

@@ -4,7 +4,7 @@
  * Sources: compressed-tensors' PackedQuantizationCompressor and IntQuantizationCompressor, DeepSeek-V3's weights (README_WEIGHTS.md),
  * MLX's quantize (mlx/ops.cpp).
  */
-#include "split.h"
+#include "split_int.h"
 
 #include <string.h>
 
@@ -73,7 +73,23 @@ const struct mq_split *mq_split_find(enum mq_folder_format format, const struct 
     for (size_t i = 0; i < sizeof splits / sizeof *splits; i++)
         if (splits[i].format == format && strcmp(splits[i].level, level->name) == 0)
             return &splits[i];
+    for (size_t i = 0; i < mq_split_repacks_count; i++)
+        if (mq_split_repacks[i].format == format &&
+            strcmp(mq_split_repacks[i].level, level->name) == 0)
+            return &mq_split_repacks[i];
     return NULL;
+}
+
+uint32_t mq_split_group(const struct mq_split *split)
+{
+    const uint32_t weights = mq_level_find(split->level)->block_weights;
+    const struct mq_split_part *scales = &split->parts[1];
+    return scales->once ? 0 : weights / (scales->bytes / mq_dtype_bytes(scales->dtype));
+}
+
+uint32_t mq_split_bits(const struct mq_split *split)
+{
+    return 8 * split->parts[0].bytes / mq_level_find(split->level)->block_weights;
 }
 
 static uint64_t blocks_of(const struct mq_split *split, uint64_t cols)

@@ -48,6 +48,10 @@ struct mq_split {
 /* NULL: the format has no such form of the level. */
 const struct mq_split *mq_split_find(enum mq_folder_format format, const struct mq_level *level);
 
+/* Weights of a row that share a scale; 0: all of them. Bits of a code. */
+uint32_t mq_split_group(const struct mq_split *split);
+uint32_t mq_split_bits(const struct mq_split *split);
+
 /* Bytes of a part's row for a matrix of so many columns, a multiple of the level's block, and its rows for so many of
  * the matrix. */
 uint64_t mq_split_row_bytes(const struct mq_split *split, uint32_t part, uint64_t cols);

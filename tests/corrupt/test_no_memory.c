@@ -322,6 +322,32 @@ START_TEST(gguf_files)
 }
 END_TEST
 
+/* The plans of folders for other runtimes. */
+START_TEST(runtime_folders)
+{
+    struct mq_view *view;
+    moeq_error err = {0};
+    ck_assert_ok(mq_model_open(mq_test_source("demo/model"), &view, &err));
+    for (int f = 0; f < MQ_FOLDER_FORMATS; f++)
+        for (int n = 1, reached = 1; reached; n++) {
+            const struct mq_folder_options options = {.format = (enum mq_folder_format)f,
+                                                      .shard_bytes = 1 << 20};
+            const struct mq_policy policy =
+                mq_policy_default(mq_folder_default_level(view, &options));
+            struct mq_plan *plan = NULL;
+            atomic_store(&countdown, n);
+            const moeq_status status = mq_plan_create_folder(view, &policy, &options, &plan, &err);
+            reached = atomic_exchange(&countdown, 0) == 0;
+            ck_assert_msg(status == (reached ? MOEQ_NO_MEMORY : MOEQ_OK),
+                          "format %d, allocation %d: %s: %s", f, n, moeq_status_text(status),
+                          err.message);
+            ck_assert(reached || n > 20);
+            mq_plan_free(plan);
+        }
+    mq_view_close(view);
+}
+END_TEST
+
 static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, sharded_folder);
@@ -335,6 +361,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, nonfinite_weights);
     tcase_add_test(tests, moeq_shards);
     tcase_add_test(tests, gguf_files);
+    tcase_add_test(tests, runtime_folders);
 }
 
 int main(void)

@@ -3,7 +3,7 @@
  *
  * Beyond "no crash": every row that an accepted view promises can be read, the tokenizer.json that
  * is made of the metadata is one that can be loaded, or refused with a message, the metadata that
- * are carried can be read again, and another GGUF file be planned of them, or refused.
+ * are carried can be read again, and another GGUF file be planned of them, or refused; and folders for other runtimes.
  */
 #include "fuzz_support.h"
 
@@ -58,6 +58,14 @@ static void export_again(const struct mq_view *view)
     if (mq_plan_create_gguf(view, &as_stored, &options, &plan, &err) != MOEQ_OK)
         check_message(&err);
     mq_plan_free(plan);
+    for (int f = 0; f < MQ_FOLDER_FORMATS; f++) {
+        const struct mq_folder_options folder = {.format = (enum mq_folder_format)f,
+                                                 .unify_up = true};
+        plan = NULL;
+        if (mq_plan_create_folder(view, &as_stored, &folder, &plan, &err) != MOEQ_OK)
+            check_message(&err);
+        mq_plan_free(plan);
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -6,10 +6,13 @@
  *
  * Beyond "no crash": every row that an accepted view promises can be read, but for scales and the like that are
  * none, and names are official.
+ * Folders for other runtimes are planned of it, or refused: their texts are JSON.
  */
 #include "fuzz_support.h"
 
 #include "family.h"
+#include "json.h"
+#include "plan.h"
 #include "stored.h"
 
 #include <fcntl.h>
@@ -101,6 +104,34 @@ static void check(const struct mq_view *view)
     }
 }
 
+/* A folder for another runtime, without its side files: config.json is JSON again, whatever it was made of, and headers
+ * are. */
+static void plan_folders(const struct mq_view *view)
+{
+    const struct mq_json_limits limits = {.depth = MQ_JSON_DEEPEST, .values = 1 << 20};
+    const struct mq_policy as_stored = {0};
+    struct mq_view alone = *view;
+    alone.kind = MQ_VIEW_CONFIG;
+    for (int f = 0; f < MQ_FOLDER_FORMATS; f++) {
+        const struct mq_folder_options options = {.format = (enum mq_folder_format)f,
+                                                  .unify_up = true};
+        struct mq_plan *plan = NULL;
+        moeq_error err = {0};
+        if (mq_plan_create_folder(&alone, &as_stored, &options, &plan, &err) != MOEQ_OK)
+            fuzz_expect(err.message[0] && !strchr(err.message, '\n'));
+        for (size_t i = 0; plan && i < plan->files_count; i++) {
+            const struct mq_plan_file *file = &plan->files[i];
+            const size_t before = strstr(file->name, ".json") ? 0 : 8;
+            cJSON *tree = NULL;
+            fuzz_expect(file->header_bytes <= file->file_bytes);
+            fuzz_expect(mq_json_parse(file->header + before, (size_t)file->header_bytes - before,
+                                      &limits, file->name, 0, &tree, &err) == MOEQ_OK);
+            cJSON_Delete(tree);
+        }
+        mq_plan_free(plan);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const uint8_t *end = data + size, *index = memchr(data, 0, size), *weights;
@@ -116,6 +147,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     extend(weights + 1, (size_t)(end - weights) - 1);
     if (mq_model_open(folders[weights > index + 1], &view, &err) == MOEQ_OK) {
         check(view);
+        plan_folders(view);
         mq_view_close(view);
     } else if (!err.message[0] || strchr(err.message, '\n')) {
         abort();
