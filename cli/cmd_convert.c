@@ -32,5 +32,5 @@ enum mq_exit mq_cmd_convert(const struct mq_options *options)
         return mq_usage("convert", "--level is missing, such as --level q4_k");
     if (!options->output && !options->dry_run)
         return mq_usage("convert", "-o FILE is missing (or --dry-run, to see the plan)");
-    return mq_quantize_file("convert", options, NULL, NULL);
+    return mq_quantize_file("convert", options, NULL, NULL, NULL);
 }

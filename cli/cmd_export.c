@@ -1,9 +1,11 @@
-/* cmd_export.c: moeq export: GGUF files, for llama.cpp, Ollama and what else reads them. */
+/* cmd_export.c: moeq export: GGUF files, for llama.cpp, Ollama and what else reads them; folders for other runtimes. */
+#include "export_format.h"
 #include "quantize_file.h"
 
 #include "escape.h"
 #include "text_match.h"
 
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,6 +35,29 @@ static void print_hints(const struct mq_options *options, const struct mq_plan *
     mq_buffer_free(&name);
 }
 
+/* The same of a folder. */
+static void print_folder_hints(const struct mq_options *options, const struct mq_plan *plan)
+{
+    struct mq_buffer folder = {0};
+    (void)plan;
+    mq_shell_word(&folder, "", options->output);
+    if (strcmp(options->format, "mlx") == 0) {
+        printf("run it with mlx-lm:     mlx_lm.generate --model %s --prompt \"Hello\"\n",
+               mq_printable(&folder));
+        printf("run it with LM Studio:  move it to ~/.lmstudio/models/OWNER/NAME\n");
+    } else {
+        char tp[2][64] = {"", ""};
+        if (options->tp > 1) {
+            snprintf(tp[0], sizeof tp[0], " --tensor-parallel-size %" PRIu64, options->tp);
+            snprintf(tp[1], sizeof tp[1], " --tp-size %" PRIu64, options->tp);
+        }
+        printf("run it with vLLM:       vllm serve %s%s\n", mq_printable(&folder), tp[0]);
+        printf("run it with SGLang:     python -m sglang.launch_server --model-path %s%s\n",
+               mq_printable(&folder), tp[1]);
+    }
+    mq_buffer_free(&folder);
+}
+
 /* A name that says another format; a moeq file is a safetensors file. */
 static const char *other_format(const char *output)
 {
@@ -58,15 +83,39 @@ static enum mq_exit refuse_other(const struct mq_options *options)
                             (const char *[]){options->positional[0], options->output, level});
 }
 
+static enum mq_exit export_folder(const struct mq_options *options, enum mq_folder_format format)
+{
+    const struct mq_folder_options how = {
+        .format = format,
+        .shard_bytes = options->shard_bytes ? options->shard_bytes : options->split_bytes,
+        .tensor_parallel = (uint32_t)options->tp,
+        .unify_up = options->unify != NULL,
+        .asked = {[MQ_CLASS_EXPERTS] = options->level || options->recipe,
+                  [MQ_CLASS_SHARED] = options->shared || options->recipe,
+                  [MQ_CLASS_ATTENTION] = options->attention || options->recipe,
+                  [MQ_CLASS_EMBEDDINGS] = options->embeddings || options->recipe}};
+    if (options->tp > UINT16_MAX)
+        return mq_usage("export", "--tp %" PRIu64 ": that many GPUs no runtime cuts a matrix among",
+                        options->tp);
+    return mq_quantize_file("export", options, NULL, &how, print_folder_hints);
+}
+
 enum mq_exit mq_cmd_export(const struct mq_options *options)
 {
+    bool is_folder = false;
+    enum mq_folder_format format = MQ_FOLDER_MLX;
+    if (!mq_export_format(options, &is_folder, &format))
+        return MQ_EXIT_USAGE;
     if (!options->output && !options->dry_run)
-        return mq_usage("export", "-o FILE.gguf is missing (or --dry-run, to see the plan)");
-    if (options->output && other_format(options->output))
-        return refuse_other(options);
+        return mq_usage("export", "-o %s is missing (or --dry-run, to see the plan)",
+                        is_folder ? "DIR" : "FILE.gguf");
     if (options->unify && strcmp(options->unify, "up") != 0)
         return mq_usage("export", "--unify '%s': expected up", options->unify);
+    if (is_folder)
+        return export_folder(options, format);
+    if (options->output && other_format(options->output))
+        return refuse_other(options);
     const struct mq_gguf_options how = {.unify_up = options->unify != NULL,
                                         .split_bytes = options->split_bytes};
-    return mq_quantize_file("export", options, &how, print_hints);
+    return mq_quantize_file("export", options, &how, NULL, print_hints);
 }

@@ -38,9 +38,9 @@ struct mq_options {
     int positional_count;
     /* output and levels */
     const char *output, *level, *levels, *recipe, *shared, *attention, *embeddings, *effort, *unify,
-        *sha256;
+        *sha256, *format;
     const char *bpw, *granularity, *attribute, *holdout, *calibration;
-    uint64_t split_bytes, shard_bytes, size;
+    uint64_t split_bytes, shard_bytes, size, tp;
     struct mq_option_list tensor, report;
     bool dry_run, force, merge, tensors, list_families, allow_nonfinite, allow_loss;
     /* how models are read */

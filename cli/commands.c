@@ -43,26 +43,35 @@ const struct mq_command mq_commands[] = {
     },
     {
         .name = "export",
-        .arguments = "MODEL -o FILE.gguf [--level LEVEL | --gpu CARD]",
-        .summary = "write a GGUF file, for llama.cpp, Ollama and LM Studio",
+        .arguments = "MODEL -o OUT [--format NAME] [--level LEVEL | --gpu CARD]",
+        .summary = "write a GGUF file, for llama.cpp and its kin; folders for vLLM, MLX",
         .description =
             "Writes a model as a GGUF file, complete with tokenizer and chat template. Blocks\n"
             "of a moeq file are copied, never quantized again. A Hugging Face folder is\n"
             "quantized on the way with --level or --recipe, and keeps its precision without\n"
             "either. With --gpu, --vram or --size: the largest level or recipe that fits, or\n"
             "with --text a level for each matrix. What GGUF cannot hold is an error, or\n"
-            "solved by --unify. Memory, interruptions and --force are as in convert.",
-        .options = "output level recipe bpw size gpu vram kv levels granularity shared attention "
+            "solved by --unify. Memory, interruptions and --force are as in convert.\n"
+            "With --format mlx, compressed-tensors, fp8-block or int8: a folder for another\n"
+            "runtime, with config.json and tokenizer. Blocks of those levels are copied from\n"
+            "a moeq file; for MLX also those of q4_k, q5_k, q8_0 and their kin, of GGUF files\n"
+            "too. Without --level: mlx4g64, w4g32 or w4g128, fp8b, w8c. What the runtime\n"
+            "would refuse (shapes, --tp, mixed levels) is an error that says what fits.",
+        .options = "output format tp level recipe bpw size gpu vram kv levels granularity shared "
+                   "attention "
                    "embeddings "
                    "tensor effort calibration text ids context "
                    "tokens unify "
-                   "split-max-size sha256 "
+                   "split-max-size shard-size sha256 "
                    "dry-run force allow-nonfinite allow-loss" READING,
         .common = LARGE_JOB " verbose",
         .examples = "  moeq export mixtral.moeq -o mixtral.gguf\n"
                     "  moeq export Mixtral-8x7B-v0.1 -o mixtral.gguf --recipe mix4\n"
                     "  moeq export DIR -o m.gguf --gpu \"RTX 4090\" --context 8192\n"
-                    "  moeq export DIR -o m.gguf --level q4_k --split-max-size 20G",
+                    "  moeq export DIR -o m.gguf --level q4_k --split-max-size 20G\n"
+                    "  moeq export mixtral-Q4_K_M.gguf -o mixtral-mlx --format mlx\n"
+                    "  moeq export DIR -o m-w4a16 --format compressed-tensors --tp 2\n"
+                    "  moeq export DIR -o m-fp8 --format fp8-block",
         .positional_min = 1,
         .positional_max = 1,
         .run = mq_cmd_export,
@@ -144,7 +153,8 @@ const struct mq_command mq_commands[] = {
             "most; the page then says which to take for that card. Memory as in eval\n"
             "(--memory, default half of the machine's).",
         .options = "text tasks levels files shared attention embeddings tensor effort calibration "
-                   "calibration-text protocol context tokens swap noise-floor attribute compute allow-loss "
+                   "calibration-text protocol context tokens swap noise-floor attribute compute "
+                   "allow-loss "
                    "columns color "
                    "gpu vram ram bandwidth gpu-context kv runtime samples "
                    "report charts card base-model" READING,

@@ -34,6 +34,18 @@ struct option {
 #define FIELD(name) offsetof(struct mq_options, name)
 static const struct option options_table[] = {
     {"output", 'o', TEXT, "FILE", "the file to write", FIELD(output)},
+    {"format", 0, TEXT, "NAME",
+     "what to write: gguf (default); or a folder: mlx, for mlx-lm and LM Studio on Apple machines; "
+     "for vLLM, SGLang "
+     "and Transformers compressed-tensors (levels w4g32 to w8c: weights in integers), fp8-block "
+     "(fp8b) and int8 "
+     "(w8c: activations in 8 bits too)",
+     FIELD(format)},
+    {"tp", 0, COUNT, "N",
+     "of folders for vLLM and SGLang: the GPUs that matrices will be cut among "
+     "(--tensor-parallel-size), which levels "
+     "must fit (default 1)",
+     FIELD(tp)},
     {"level", 0, TEXT, "LEVEL",
      "level of experts, or of the MLPs of a model without them; or a recipe (lists below). Names "
      "in any "
@@ -87,7 +99,8 @@ static const struct option options_table[] = {
      "layer's experts share one for each matrix (export: GGUF has no other)",
      FIELD(granularity)},
     {"unify", 0, TEXT, "up",
-     "where GGUF cannot store what is asked for (experts of one matrix at different levels, rows "
+     "where the format cannot store what is asked for (experts of one matrix at different levels, "
+     "rows "
      "that are no whole blocks), take the next larger level that it can",
      FIELD(unify)},
     {"split-max-size", 0, SIZE, "SIZE",
@@ -95,7 +108,8 @@ static const struct option options_table[] = {
      FIELD(split_bytes)},
     {"shard-size", 0, SIZE, "SIZE",
      "write files of at most this size, FILE-00001-of-00003.moeq, and their index "
-     "FILE.moeq.index.json; an expert's matrices stay together",
+     "FILE.moeq.index.json; an expert's matrices stay together. Of export's folders: "
+     "model-00001-of-00003.safetensors (default 5 GB)",
      FIELD(shard_bytes)},
     {"ignore-config", 0, LIST, "KEY",
      "go on though config.json, or a GGUF file's metadata, has KEY, which moeq does not know or "

@@ -145,6 +145,8 @@ static cJSON *plan_json(struct mq_json_tree *b, const char *command, const struc
     if (plan->calibration)
         mq_json_put_text(b, o, "calibration", plan->calibration);
     mq_importance_put_json(b, o, plan->importance);
+    if (plan->folder_format)
+        mq_json_put_text(b, o, "format", plan->folder_format);
     mq_json_put_count(b, o, "file_bytes", plan->output_bytes);
     if (plan->files_count > 1)
         mq_json_put(b, o, "files", files_json(b, plan, options->output));
@@ -171,7 +173,10 @@ static void print_result(const struct mq_options *options, const struct mq_plan 
                result->tensors_damaged);
     mq_convert_file_name(options->output, &plan->files[0], name, sizeof name);
     char more[80] = "", files[64];
-    if (plan->has_index)
+    if (plan->is_folder) {
+        snprintf(name, sizeof name, "%s", options->output);
+        snprintf(more, sizeof more, ", %s", mq_counted(plan->files_count, "file", files));
+    } else if (plan->has_index)
         snprintf(more, sizeof more, " and %s", mq_counted(plan->files_count - 1, "file", files));
     else if (plan->files_count > 1)
         snprintf(more, sizeof more, " to %05zu", plan->files_count);
@@ -296,6 +301,21 @@ moeq_status mq_make_plan(const struct mq_options *options, const struct mq_view 
         return mq_fail(err, MOEQ_INVALID_ARGUMENT, "--memory or --threads cannot be had");
     moeq_status status =
         mq_convert_plan(&ui.context, view, policy, gguf, options->shard_bytes, plan, err);
+    mq_job_end(&ui);
+    if (status == MOEQ_OK)
+        status = refuse_idle(policy, *plan, err);
+    return status;
+}
+
+moeq_status mq_make_folder_plan(const struct mq_options *options, const struct mq_view *view,
+                                const struct mq_policy *policy,
+                                const struct mq_folder_options *folder, struct mq_plan **plan,
+                                moeq_error *err)
+{
+    struct mq_job_ui ui;
+    if (!mq_job_begin(options, &ui))
+        return mq_fail(err, MOEQ_INVALID_ARGUMENT, "--memory or --threads cannot be had");
+    moeq_status status = mq_convert_plan_folder(&ui.context, view, policy, folder, plan, err);
     mq_job_end(&ui);
     if (status == MOEQ_OK)
         status = refuse_idle(policy, *plan, err);

@@ -7,6 +7,7 @@ struct job {
     const char *command;
     const struct mq_options *options;
     const struct mq_gguf_options *gguf;
+    const struct mq_folder_options *folder;
     struct mq_option_target target;
     struct mq_policy policy;
     struct mq_policy_override *overrides;
@@ -65,6 +66,32 @@ static enum mq_exit try_as_stored(struct job *job)
     return make_policy(job) ? MQ_EXIT_GOOD : MQ_EXIT_USAGE;
 }
 
+/* What nobody asked for is as the runtime takes it. */
+static bool set_folder_policy(struct job *job)
+{
+    const struct mq_options *o = job->options;
+    if (!o->level && !o->recipe) {
+        job->target.level = mq_folder_default_level(job->view, job->folder);
+        mq_option_policy_free(o, job->overrides);
+        job->overrides = NULL;
+        if (!make_policy(job))
+            return false;
+    }
+    mq_folder_fit_policy(job->view, job->folder, &job->policy);
+    return true;
+}
+
+static enum mq_exit make_plan(struct job *job)
+{
+    moeq_error err = {0};
+    if (!job->folder)
+        return mq_budget_option_plan(job->options, job->view, &job->policy, job->gguf,
+                                     &job->calibrated, &job->budget, &job->plan);
+    const moeq_status status =
+        mq_make_folder_plan(job->options, job->view, &job->policy, job->folder, &job->plan, &err);
+    return status == MOEQ_OK ? MQ_EXIT_GOOD : mq_report(&err);
+}
+
 static enum mq_exit run(struct job *job)
 {
     moeq_error err = {0};
@@ -80,13 +107,14 @@ static enum mq_exit run(struct job *job)
         code = try_as_stored(job);
     if (code != MQ_EXIT_GOOD)
         return code;
+    if (job->folder && !set_folder_policy(job))
+        return MQ_EXIT_USAGE;
     job->policy.source_sums = job->sums;
     if (!job->budget.choice.no_text &&
         mq_calibrated_option_read(job->options, job->view, NULL, &job->calibrated, &job->policy,
                                   &err) != MOEQ_OK)
         return mq_report(&err);
-    code = mq_budget_option_plan(job->options, job->view, &job->policy, job->gguf, &job->calibrated,
-                                 &job->budget, &job->plan);
+    code = make_plan(job);
     return code == MQ_EXIT_GOOD ? mq_execute_plan(job->command, job->options, job->plan,
                                                   &job->calibrated, &job->budget)
                                 : code;
@@ -94,9 +122,10 @@ static enum mq_exit run(struct job *job)
 
 enum mq_exit mq_quantize_file(const char *command, const struct mq_options *options,
                               const struct mq_gguf_options *gguf,
+                              const struct mq_folder_options *folder,
                               void (*hints)(const struct mq_options *, const struct mq_plan *))
 {
-    struct job job = {.command = command, .options = options, .gguf = gguf};
+    struct job job = {.command = command, .options = options, .gguf = gguf, .folder = folder};
     enum mq_exit code = check(&job) ? run(&job) : MQ_EXIT_USAGE;
     if (code == MQ_EXIT_GOOD && hints && !options->dry_run && !options->json && !options->quiet) {
         hints(options, job.plan);

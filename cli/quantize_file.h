@@ -4,9 +4,10 @@
 
 #include "plan_output.h"
 
-/* gguf: NULL: moeq files. hints: what else to print of what was written; may be NULL. */
+/* gguf, folder: at most one of them; both NULL: moeq files. hints: what else to print of what was written; may be NULL. */
 enum mq_exit mq_quantize_file(const char *command, const struct mq_options *options,
                               const struct mq_gguf_options *gguf,
+                              const struct mq_folder_options *folder,
                               void (*hints)(const struct mq_options *, const struct mq_plan *));
 
 #endif

@@ -81,6 +81,12 @@ moeq_status mq_convert_plan(const struct mq_context *context, const struct mq_vi
                             const struct mq_policy *policy, const struct mq_gguf_options *gguf,
                             uint64_t shard_bytes, struct mq_plan **plan, moeq_error *err);
 
+/* The same of a folder for another runtime. */
+moeq_status mq_convert_plan_folder(const struct mq_context *context, const struct mq_view *view,
+                                   const struct mq_policy *policy,
+                                   const struct mq_folder_options *folder, struct mq_plan **plan,
+                                   moeq_error *err);
+
 /* What mq_convert refuses before it writes, for those who have more to do before they call it. The disk's space is not looked at. */
 moeq_status mq_convert_check(const struct mq_context *context, const struct mq_plan *plan,
                              const struct mq_convert_options *options, moeq_error *err);

@@ -17,4 +17,11 @@ expect 0 "" convert $model -o "$work/s.moeq" --level q4_k --shard-size 1M -q
 printf '%s\n' "$work"/s-0000?-of-00005.moeq >> "$work/files"
 "$python" tests/data/run_each.py tests/data/check_safetensors_opens.py < "$work/files" || fail "a file does not open"
 "$python" tests/data/check_shards.py "$work/s.moeq.index.json" "$work/q4_k.moeq" || fail "index"
+# Folders for other runtimes hold what their definitions make the original's weights of.
+for folder in "mlx mlx4g64 0.1" "mlx mlx3g32 0.18" "mlx q4_k 0.075" "compressed-tensors w4g32 0.1" \
+    "compressed-tensors w4c 0.12" "fp8-block fp8b 0.03" "int8 w8c 0.01"; do
+    set -- $folder
+    "$moeq" export $model -o "$work/$1-$2" --format $1 --level $2 -q 2> "$work/notes" || fail "$folder"
+    "$python" tests/data/check_folder.py $model "$work/$1-$2" $3 || fail "$folder"
+done
 finish

@@ -73,7 +73,7 @@ usage convert "--attention and a recipe (mix4) exclude each other; --tensor refi
     convert $model -o "$out" --recipe mix4 --attention q8_0
 usage sweep "--levels: unknown level 'mixx4'; did you mean mix4?" \
     sweep $model --text demo/text.txt --levels q4_k,mixx4
-usage export "expected: moeq export MODEL -o FILE.gguf [--level LEVEL | --gpu CARD]" export
+usage export "expected: moeq export MODEL -o OUT [--format NAME] [--level LEVEL | --gpu CARD]" export
 usage export "-o FILE.gguf is missing (or --dry-run, to see the plan)" export $model --level q4_k
 usage export "--unify 'down': expected up" export $model -o "$work/m.gguf" --unify down
 "$moeq" convert $model -o "$work/q4.moeq" --level q4_k -q
