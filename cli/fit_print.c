@@ -366,6 +366,8 @@ static void print_launches(const struct mq_fit *fit)
         print_lines("Ollama", l->ollama);
         print_lines("LM Studio", l->lm_studio);
         print_lines("vLLM", l->vllm);
+        print_lines("SGLang", l->sglang);
+        print_lines("mlx-lm", l->mlx);
         print_lines("-", l->why_not);
     }
 }

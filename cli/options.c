@@ -263,12 +263,12 @@ static const struct option options_table[] = {
     {"kv", 0, TEXT, "KIND",
      "kind of the KV cache, as the runtime calls it: f16 (default), bf16, f32, q8_0, q5_1, q5_0, "
      "q4_1, "
-     "q4_0, iq4_nl; of vllm f16, bf16, fp8",
+     "q4_0, iq4_nl; of vllm and sglang f16, bf16, fp8; of mlx f16, bf16",
      FIELD(kv)},
     {"runtime", 0, TEXT, "NAME",
-     "whose memory is counted: llama.cpp (default; Ollama and LM Studio are made of it), vllm, or "
-     "of "
-     "fit moeq: its own evaluator's, on the processor",
+     "whose memory is counted, and whose levels fit lists: llama.cpp (default; Ollama and LM Studio "
+     "are made of it), vllm, sglang, mlx (mlx-lm, on a Mac), or of fit moeq: its own evaluator's, "
+     "on the processor",
      FIELD(runtime)},
     {"quality", 0, TEXT, "FILE", "the output of moeq sweep --json for this model", FIELD(quality)},
     {"list-gpus", 0, FLAG, NULL, "list the cards that --gpu knows", FIELD(list_gpus)},

@@ -37,14 +37,28 @@ moeq_status mq_fit_begin(const struct mq_view *view, const struct mq_fit_target 
     return mq_fit_measure(fit, err);
 }
 
-/* The bytes of the source's own files: scales of several rows count once. */
-static void take_stored_bytes(const struct mq_view *view, struct mq_plan *plan)
+/* Of a tensor in a runtime's folder: scales of several blocks count once. */
+static uint64_t folder_bytes(const struct mq_runtime_form *form, const struct mq_plan_entry *e)
+{
+    const struct mq_split *split = mq_split_find(form->format, e->level);
+    uint64_t bytes = 0;
+    if (!split || e->tensor->cols % e->level->block_weights)
+        return e->size_bytes;
+    for (uint32_t i = 0; i < split->parts_count; i++)
+        bytes += mq_split_rows(split, i, e->tensor->rows) *
+                 mq_split_row_bytes(split, i, e->tensor->cols);
+    return bytes;
+}
+
+/* What files have instead of blocks row by row: the source's own, or with a form those of a folder. */
+static void take_bytes(const struct mq_view *view, const struct mq_runtime_form *form,
+                       struct mq_plan *plan)
 {
     plan->total = (struct mq_plan_total){0};
     memset(plan->by_class, 0, sizeof plan->by_class);
     for (size_t i = 0; i < view->tensors_count; i++) {
         struct mq_plan_entry *e = &plan->entries[i];
-        e->size_bytes = mq_tensor_stored_bytes(e->tensor);
+        e->size_bytes = form ? folder_bytes(form, e) : mq_tensor_stored_bytes(e->tensor);
         mq_plan_total_add(&plan->total, e->tensor, e->size_bytes);
         mq_plan_total_add(&plan->by_class[mq_view_class(view, e->tensor->role)], e->tensor,
                           e->size_bytes);
@@ -63,8 +77,10 @@ static moeq_status add_row(struct mq_fit *fit, const char *name, const struct mq
         (struct mq_fit_row){.name = name, .kld_mean = NAN, .ppl_ratio = NAN, .exact_set_rate = NAN};
     MQ_TRY(mq_plan_create_sizes(fit->view, policy, &plan, err));
     row->as_stored = as_stored;
-    if (as_stored)
-        take_stored_bytes(fit->view, plan);
+    const struct mq_runtime_form *form =
+        mq_runtime_form_of(mq_fit_target_runtime(&fit->target), name);
+    if (as_stored || form)
+        take_bytes(fit->view, as_stored ? NULL : form, plan);
     row->weights = plan->total.weights;
     row->weight_bytes = plan->total.bytes;
     row->bits_per_weight = mq_bits_per_weight(plan->total.bytes, plan->total.weights);

@@ -344,6 +344,8 @@ static void put_launches(struct mq_json_tree *b, cJSON *parent, const struct mq_
         put_text_or_null(b, o, "ollama", l->ollama);
         put_text_or_null(b, o, "lm_studio", l->lm_studio);
         put_text_or_null(b, o, "vllm", l->vllm);
+        put_text_or_null(b, o, "sglang", l->sglang);
+        put_text_or_null(b, o, "mlx", l->mlx);
         put_text_or_null(b, o, "why_not", l->why_not);
     }
 }

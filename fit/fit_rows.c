@@ -5,6 +5,8 @@
 #include "gguf_names.h"
 #include "stored.h"
 
+#include <string.h>
+
 /* A file that is quantized already, as it stands: named by the level of its experts. */
 static moeq_status add_file(struct mq_fit *fit, moeq_error *err)
 {
@@ -16,13 +18,21 @@ static moeq_status add_file(struct mq_fit *fit, moeq_error *err)
     return mq_fit_add(fit, name, &as_stored, err);
 }
 
-/*
- * Of a folder or config.json whose makers quantized it: the row of that. vLLM loads such checkpoints as they are;
- * llama.cpp what GGUF has a type for. *added: the runtime loads it; nothing larger says more.
- */
+/* Whether a runtime loads what is stored so as it is. vLLM and SGLang do with published checkpoints, mlx-lm with those in
+ * its own form and in MXFP4; llama.cpp with what GGUF has a type for. */
+static bool loads(const struct mq_runtime *r, const char *storage)
+{
+    if (r->reads_gguf)
+        return mq_gguf_type_by_storage(storage) != NULL;
+    return r->bit != MQ_RUNS_MLX || mq_runtime_form_of(r, storage) ||
+           strncmp(storage, "mlx", 3) == 0 || strcmp(storage, "mxfp4") == 0;
+}
+
+/* Of a folder or config.json whose makers quantized it: the row of that. *added: the runtime loads it; nothing larger says
+ * more. */
 static moeq_status add_original(struct mq_fit *fit, bool *added, moeq_error *err)
 {
-    const bool is_gguf = mq_fit_target_runtime(&fit->target)->reads_levels;
+    const struct mq_runtime *runtime = mq_fit_target_runtime(&fit->target);
     const char *storage = NULL;
     *added = false;
     for (size_t i = 0; i < fit->view->tensors_count; i++) {
@@ -32,13 +42,20 @@ static moeq_status add_original(struct mq_fit *fit, bool *added, moeq_error *err
         if (!level->quantized)
             continue;
         storage = t->storage;
-        if (is_gguf && !mq_gguf_type_by_storage(storage))
+        if (!loads(runtime, storage))
             fit->unread = storage;
     }
     if (!storage || fit->unread)
         return MOEQ_OK;
     *added = true;
     return mq_fit_add_stored(fit, MQ_FIT_AS_STORED, err);
+}
+
+static bool is_offered(const struct mq_runtime *r, const struct mq_level *level)
+{
+    return level->quantized && mq_level_can_encode(level) &&
+           (r->reads_gguf ? mq_gguf_type_by_storage(level->name) != NULL
+                          : mq_runtime_form_of(r, level->name) != NULL);
 }
 
 /* Of a level, what the mix leaves to it. */
@@ -61,10 +78,8 @@ moeq_status mq_fit_add_usual(struct mq_fit *fit, const struct mq_policy *mix, mo
     MQ_TRY(add_original(fit, &as_stored, err));
     if (!as_stored)
         MQ_TRY(add_level(fit, mq_level_find("bf16"), mix, err));
-    if (!mq_fit_target_runtime(&fit->target)->reads_levels)
-        return MOEQ_OK;
     for (size_t i = 0; i < mq_levels_count; i++)
-        if (mq_levels[i].quantized && mq_level_can_encode(&mq_levels[i]) && !mq_levels[i].wide_scales)
+        if (is_offered(mq_fit_target_runtime(&fit->target), &mq_levels[i]))
             MQ_TRY(add_level(fit, &mq_levels[i], mix, err));
     return MOEQ_OK;
 }

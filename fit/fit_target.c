@@ -237,6 +237,22 @@ static moeq_status add_cards(const struct mq_fit_request *r, struct mq_fit_targe
     return MOEQ_OK;
 }
 
+/* MLX: a card of another maker is no target, memory given as a number is taken for a Mac's. */
+static moeq_status check_cards(const struct mq_fit_request *r, const struct mq_fit_target *target,
+                               moeq_error *err)
+{
+    for (uint32_t i = 0; i < target->cards && target->runtime->apple_only; i++) {
+        const struct mq_gpu *gpu = target->card[i].gpu;
+        if (target->cards > 1 || (gpu && gpu->memory != MQ_GPU_APPLE))
+            return mq_fail(err, MOEQ_INVALID_ARGUMENT,
+                           "%sruntime %s runs on one Mac: expected %sgpu \"M2 Max 32GB\" or %svram "
+                           "SIZE, not %s",
+                           r->dash, target->runtime->name, r->dash, r->dash,
+                           target->cards > 1 ? "several cards" : gpu->name);
+    }
+    return MOEQ_OK;
+}
+
 /* --ram, or what this machine has where its card is asked for. */
 static moeq_status add_host(const struct mq_fit_request *r, struct mq_fit_target *target,
                             moeq_error *err)
@@ -261,7 +277,7 @@ static moeq_status find_runtime(const struct mq_fit_request *r, const struct mq_
                ? MOEQ_OK
                : mq_fail(err, MOEQ_INVALID_ARGUMENT,
                          "%sruntime '%s': expected llama.cpp (ollama and lmstudio, which run it, "
-                         "too), vllm, or of fit moeq",
+                         "too), vllm, sglang, mlx, or of fit moeq",
                          r->dash, r->runtime);
 }
 
@@ -285,6 +301,7 @@ moeq_status mq_fit_request_read(const struct mq_fit_request *r, struct mq_fit_ta
     MQ_TRY(find_runtime(r, &target->runtime, err));
     MQ_TRY(find_kv(r, target->runtime, kv, err));
     MQ_TRY(add_cards(r, target, err));
+    MQ_TRY(check_cards(r, target, err));
     MQ_TRY(add_host(r, target, err));
     return r->bandwidth ? add_bandwidth(r, target, err) : MOEQ_OK;
 }

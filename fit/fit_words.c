@@ -45,34 +45,42 @@ static size_t runtime_sentences(const struct mq_fit *fit, char (*text)[MQ_FIT_SE
              "memory as %s take%s it (--runtime %s), one sequence at a time", r->who,
              strchr(r->who, ' ') ? "" : "s", r->name);
     if (r->used_percent < 100)
-        snprintf(text[n++], MQ_FIT_SENTENCE,
-                 "it uses %u %% of a card (--gpu-memory-utilization 0.%u)", r->used_percent,
-                 r->used_percent / 10);
-    bool quantized = false;
+        snprintf(text[n++], MQ_FIT_SENTENCE, "it uses %u %% of a card (%s %.2g)", r->used_percent,
+                 r->bit == MQ_RUNS_VLLM ? "--gpu-memory-utilization" : "--mem-fraction-static",
+                 r->used_percent / 100.0);
+    bool by_plugin = false;
     for (size_t i = 0; i < fit->rows_count; i++)
-        quantized |= fit->rows[i].quantized && !fit->rows[i].as_stored;
+        by_plugin |= r->bit == MQ_RUNS_VLLM && fit->rows[i].quantized && !fit->rows[i].as_stored &&
+                     !mq_runtime_form_of(r, fit->rows[i].name);
     if (fit->unread)
         snprintf(text[n++], MQ_FIT_SENTENCE,
-                 "the model is stored as %s, of which GGUF has no type: there is no row of it as "
+                 "the model is stored as %s, %s: there is no row of it as "
                  "it is (--runtime "
                  "vllm has one)",
-                 fit->unread);
+                 fit->unread, r->reads_gguf ? "of which GGUF has no type" : "which mlx-lm does not load as it is");
     if (fit->rows_count && fit->rows[0].as_stored)
         snprintf(text[n++], MQ_FIT_SENTENCE,
                  "\"%s\" is the model as its makers quantized it%s: nothing larger says more",
                  fit->rows[0].name,
                  fit->view->kind == MQ_VIEW_CONFIG ? ", by config.json's quantization_config" : "");
-    if (quantized && !r->reads_levels)
+    if (by_plugin)
         snprintf(
             text[n++], MQ_FIT_SENTENCE,
             "it reads GGUF files by a plugin alone, which its own pages call highly experimental: "
-            "without it, take a row that is not quantized");
+            "without it, take one of the levels that it loads, which are listed without --levels");
     return n;
 }
 
 static size_t buffer_sentences(const struct mq_fit *fit, char (*text)[MQ_FIT_SENTENCE])
 {
     const struct mq_runtime *r = mq_fit_target_runtime(&fit->target);
+    if (r->bit == MQ_RUNS_MLX) {
+        snprintf(text[0], MQ_FIT_SENTENCE,
+                 "buffers: %.0f MiB for the activations of %u tokens, an estimate, and %u MiB stay "
+                 "free",
+                 mib(fit->compute_bytes), r->micro_batch, r->margin_mib);
+        return 1;
+    }
     if (r->bit != MQ_RUNS_LLAMA_CPP) {
         snprintf(
             text[0], MQ_FIT_SENTENCE,

@@ -10,6 +10,9 @@
  *                 onto CPU", all or none), "K Cache Quantization Type", "V Cache Quantization Type"
  *     vLLM        vllm serve: --max-model-len, --gpu-memory-utilization, --tensor-parallel-size,
  *                 --kv-cache-dtype
+ *     SGLang      sglang.launch_server (srt/server_args.py): --context-length, --mem-fraction-static,
+ *                 --chunked-prefill-size, --tp-size, --kv-cache-dtype
+ *     mlx-lm      mlx_lm.server: --model
  */
 #include "launch.h"
 
@@ -175,21 +178,71 @@ static void say_lm_studio(const struct mq_fit *fit, struct mq_launch *l)
         say(l->lm_studio, "; K and V Cache Quantization Type: %s", fit->kv->name);
 }
 
-static void say_vllm(const struct mq_fit *fit, const char *source, struct mq_launch *l)
+static void say_vllm(const struct mq_fit *fit, const char *folder, struct mq_launch *l)
 {
     const struct mq_runtime *r = mq_fit_target_runtime(&fit->target);
-    if (l->row->quantized && !l->row->as_stored) {
-        snprintf(l->why_not, sizeof l->why_not,
-                 "%s is read by vLLM through a plugin for GGUF alone (vllm-gguf-plugin)",
-                 l->row->name);
-        return;
-    }
-    say(l->vllm, "vllm serve %s --max-model-len %" PRIu64 " --gpu-memory-utilization %.2g", source,
+    say(l->vllm, "vllm serve %s --max-model-len %" PRIu64 " --gpu-memory-utilization %.2g", folder,
         fit->context, r->used_percent / 100.0);
     if (fit->target.cards > 1)
         say(l->vllm, " --tensor-parallel-size %u", fit->target.cards);
     if (strcmp(fit->kv->name, "f16") != 0 && strcmp(fit->kv->name, "bf16") != 0)
         say(l->vllm, " --kv-cache-dtype %s", fit->kv->name);
+}
+
+static void say_sglang(const struct mq_fit *fit, const char *folder, struct mq_launch *l)
+{
+    const struct mq_runtime *r = mq_fit_target_runtime(&fit->target);
+    say(l->sglang,
+        "python3 -m sglang.launch_server --model-path %s --context-length %" PRIu64
+        " --mem-fraction-static %.2g --chunked-prefill-size %u",
+        folder, fit->context, r->used_percent / 100.0, r->micro_batch);
+    if (fit->target.cards > 1)
+        say(l->sglang, " --tp-size %u", fit->target.cards);
+    if (strcmp(fit->kv->name, "fp8") == 0)
+        say(l->sglang, " --kv-cache-dtype fp8_e4m3");
+}
+
+/* Its server keeps what a request needs of the context. */
+static void say_mlx(const struct mq_fit *fit, const char *folder, struct mq_launch *l)
+{
+    (void)fit;
+    say(l->mlx, "mlx_lm.server --model %s", folder);
+}
+
+/* Of runtimes that load folders: what is stored, or a folder that is made of it. */
+static void say_folder(const struct mq_fit *fit, const char *source, const char *stem,
+                       struct mq_launch *l)
+{
+    static const struct {
+        uint32_t bit;
+        void (*say)(const struct mq_fit *, const char *, struct mq_launch *);
+    } programs[] = {
+        {MQ_RUNS_VLLM, say_vllm}, {MQ_RUNS_SGLANG, say_sglang}, {MQ_RUNS_MLX, say_mlx}};
+    const struct mq_runtime *r = mq_fit_target_runtime(&fit->target);
+    const struct mq_runtime_form *form = mq_runtime_form_of(r, l->row->name);
+    char made[2 * NAME_ROOM], quoted[QUOTED_ROOM], quoted_made[QUOTED_ROOM];
+    const char *folder = quote(l, source, quoted);
+    if (l->row->quantized && !l->row->as_stored && !form) {
+        snprintf(l->why_not, sizeof l->why_not, "%.80s is no level that %s loads%s", l->row->name,
+                 r->who,
+                 r->bit == MQ_RUNS_VLLM
+                     ? ", but GGUF files through a plugin (vllm-gguf-plugin)"
+                     : "");
+        return;
+    }
+    if (l->row->quantized && !l->row->as_stored) {
+        snprintf(made, sizeof made, "%.200s-%.80s", stem, l->row->name);
+        const char *to = quote(l, made, quoted_made);
+        const char *mix = fit->mix ? fit->mix : "";
+        say(l->make, "moeq export %s -o %s --format %s --level %s%s", folder, to, form->name,
+            l->row->name, mix);
+        if (fit->target.cards > 1)
+            say(l->make, " --tp %u", fit->target.cards);
+        folder = to;
+    }
+    for (size_t i = 0; i < sizeof programs / sizeof *programs; i++)
+        if (programs[i].bit == r->bit)
+            programs[i].say(fit, folder, l);
 }
 
 /* ---- all of a row ---- */
@@ -232,8 +285,8 @@ static void launch(const struct mq_fit *fit, int row, struct mq_launch *l)
     source_of(view, source);
     stem_of(view, stem);
     tame(stem);
-    if (mq_fit_target_runtime(&fit->target)->bit == MQ_RUNS_VLLM) {
-        say_vllm(fit, quote(l, source, quoted), l);
+    if (!mq_fit_target_runtime(&fit->target)->reads_gguf) {
+        say_folder(fit, source, stem, l);
         return;
     }
     if (!view->family->gguf_architecture) {

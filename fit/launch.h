@@ -17,6 +17,8 @@ struct mq_launch {
     char ollama[MQ_LAUNCH_ROOM];    /* lines of a Modelfile */
     char lm_studio[MQ_LAUNCH_ROOM]; /* "field: value; field: value" */
     char vllm[MQ_LAUNCH_ROOM];      /* a command */
+    char sglang[MQ_LAUNCH_ROOM];    /* a command */
+    char mlx[MQ_LAUNCH_ROOM];       /* a command */
     char why_not[256];              /* no such file can be made: why */
     bool no_memory;                 /* for a name in these */
 };

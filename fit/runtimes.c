@@ -14,8 +14,24 @@
  *
  * vLLM, of its sources: vllm/config/cache.py (gpu_memory_utilization: 0.9 until v0.16, which is what the
  * printed command asks for; blocks of 16 tokens), vllm/config/scheduler.py (max_num_batched_tokens 2048,
- * max_num_seqs 256: logits of so many). What it leaves of a card is its margin.
+ * max_num_seqs 256: logits of so many). What it leaves of a card is its margin. Levels: those whose
+ * kernels it has for experts (model_executor/layers/fused_moe/oracle/int_wna16.py: integers of 4 and 8 bits
+ * in groups of 32, 64, 128 or rows; the same of FP8 in blocks and of int8).
+ *
+ * SGLang, of its sources: srt/server_args.py (mem_fraction_static is of weights and caches, activations stand
+ * beside it; it is worked out of the card's memory, so that the printed command gives both it and
+ * chunked_prefill_size), srt/layers/quantization/compressed_tensors.
+ *
+ * mlx-lm, of its sources: mlx_lm/generate.py (prompts in steps of 2048, of which only the last token's logits are
+ * made), mlx_lm/models/cache.py (KVCache grows by 256 tokens). MLX has affine codes of 2 to 8 bits in groups of 32,
+ * 64 and 128; those here are the ones that published models have.
  */
+// clang-format off
+#define COMPRESSED_TENSORS \
+    {"compressed-tensors", MQ_FOLDER_PACKED, "w4g32|w4g64|w4g128|w8g128"}, \
+    {"int8", MQ_FOLDER_INT8, "w8c"}, \
+    {"fp8-block", MQ_FOLDER_FP8, "fp8b"}
+// clang-format on
 const struct mq_runtime mq_runtimes[] = {
     {.name = "llama.cpp",
      .also = "llamacpp|llama-cpp|llama-server|llama-cli|ollama|lmstudio|lm-studio|lm studio",
@@ -28,7 +44,7 @@ const struct mq_runtime mq_runtimes[] = {
      .logit_rows = 512,
      .table_on_host = true,
      .offloads = true,
-     .reads_levels = true,
+     .reads_gguf = true,
      .source = "llama.cpp: src/llama-context.cpp, src/llama-kv-cache-iswa.cpp"},
     {.name = "vllm",
      .who = "vLLM",
@@ -39,7 +55,31 @@ const struct mq_runtime mq_runtimes[] = {
      .logit_rows = 256,
      .all_windows = true,
      .splits_layers = true,
+     .forms = {COMPRESSED_TENSORS},
      .source = "vLLM: vllm/config/cache.py, vllm/config/scheduler.py"},
+    {.name = "sglang",
+     .who = "SGLang",
+     .bit = MQ_RUNS_SGLANG,
+     .used_percent = 85,
+     .micro_batch = 2048,
+     .cell_tokens = 1,
+     .logit_rows = 256,
+     .splits_layers = true,
+     .forms = {COMPRESSED_TENSORS},
+     .source = "SGLang: python/sglang/srt/server_args.py"},
+    {.name = "mlx",
+     .also = "mlx-lm|mlx_lm|lm-studio-mlx",
+     .who = "mlx-lm",
+     .bit = MQ_RUNS_MLX,
+     .used_percent = 100,
+     .margin_mib = 1024,
+     .micro_batch = 2048,
+     .cell_tokens = 256,
+     .logit_rows = 1,
+     .apple_only = true,
+     .forms = {{"mlx", MQ_FOLDER_MLX,
+                "mlx8g64|mlx6g64|mlx5g64|mlx4g32|mlx4g64|mlx3g32|mlx3g64|mlx2g32"}},
+     .source = "mlx-lm: mlx_lm/generate.py, mlx_lm/models/cache.py"},
 };
 const size_t mq_runtimes_count = sizeof mq_runtimes / sizeof *mq_runtimes;
 
@@ -61,12 +101,22 @@ const struct mq_runtime *mq_runtime_find(const char *name)
     return NULL;
 }
 
+const struct mq_runtime_form *mq_runtime_form_of(const struct mq_runtime *runtime,
+                                                 const char *level)
+{
+    for (int i = 0; i < MQ_RUNTIME_FORMS && runtime->forms[i].name; i++)
+        if (is_among(runtime->forms[i].levels, level))
+            return &runtime->forms[i];
+    return NULL;
+}
+
 /* llama.cpp: kv_cache_types of common/arg.cpp, blocks of ggml-common.h. vLLM: CacheDType of
- * vllm/config/cache.py; its other kinds are of single attention kernels. */
+ * vllm/config/cache.py; its other kinds are of single attention kernels. SGLang: --kv-cache-dtype of
+ * server_args.py. mlx-lm: caches in the model's type. */
 const struct mq_kv_kind mq_kv_kinds[] = {
-    {"f16", 1, 2, MQ_RUNS_LLAMA_CPP | MQ_RUNS_VLLM},
-    {"bf16", 1, 2, MQ_RUNS_LLAMA_CPP | MQ_RUNS_VLLM},
-    {"fp8", 1, 1, MQ_RUNS_VLLM},
+    {"f16", 1, 2, MQ_RUNS_LLAMA_CPP | MQ_RUNS_VLLM | MQ_RUNS_SGLANG | MQ_RUNS_MLX},
+    {"bf16", 1, 2, MQ_RUNS_LLAMA_CPP | MQ_RUNS_VLLM | MQ_RUNS_SGLANG | MQ_RUNS_MLX},
+    {"fp8", 1, 1, MQ_RUNS_VLLM | MQ_RUNS_SGLANG},
     {"q8_0", 32, 34, MQ_RUNS_LLAMA_CPP},
     {"q5_1", 32, 24, MQ_RUNS_LLAMA_CPP},
     {"q5_0", 32, 22, MQ_RUNS_LLAMA_CPP},

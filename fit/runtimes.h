@@ -5,11 +5,21 @@
 #ifndef MQ_RUNTIMES_H
 #define MQ_RUNTIMES_H
 
+#include "split.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-enum { MQ_RUNS_LLAMA_CPP = 1, MQ_RUNS_VLLM = 2 };
+enum { MQ_RUNS_LLAMA_CPP = 1, MQ_RUNS_VLLM = 2, MQ_RUNS_SGLANG = 4, MQ_RUNS_MLX = 8 };
+
+/* Levels that a runtime loads from a folder, and how `export --format` calls that. */
+struct mq_runtime_form {
+    const char *name; /* "compressed-tensors"; NULL: none */
+    enum mq_folder_format format;
+    const char *levels; /* "w4g32|w4g128" */
+};
+enum { MQ_RUNTIME_FORMS = 4 };
 
 struct mq_runtime {
     const char *name; /* "llama.cpp" */
@@ -26,7 +36,9 @@ struct mq_runtime {
     bool offloads;         /* layers and experts may stay on the host */
     bool all_windows;      /* keeps no more of any layer's cache than its window */
     bool splits_layers;    /* of each over all cards; else whole layers, card after card */
-    bool reads_levels;     /* what moeq quantizes */
+    bool apple_only;       /* runs on a Mac alone */
+    bool reads_gguf;       /* every level that GGUF has; else those of: */
+    struct mq_runtime_form forms[MQ_RUNTIME_FORMS];
     const char *source;
 };
 
@@ -35,6 +47,10 @@ extern const size_t mq_runtimes_count;
 
 /* By its name, or that of a program that runs it (ollama, LM Studio); NULL: none. */
 const struct mq_runtime *mq_runtime_find(const char *name);
+
+/* The form that the runtime loads a level in; NULL: it does not. */
+const struct mq_runtime_form *mq_runtime_form_of(const struct mq_runtime *runtime,
+                                                 const char *level);
 
 struct mq_kv_kind {
     const char *name; /* as the runtimes call it, and in --kv */

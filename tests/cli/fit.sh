@@ -49,7 +49,7 @@ usage fit "--kv 'q3_k': expected f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0, iq4_nl
     fit $model --vram 24GiB --kv q3_k
 usage fit "--kv 'q8_0': expected f16, bf16 or fp8, as vllm takes them" \
     fit $model --vram 24GiB --kv q8_0 --runtime vllm
-usage fit "--runtime 'exllama': expected llama.cpp (ollama and lmstudio, which run it, too), vllm, or of fit moeq" \
+usage fit "--runtime 'exllama': expected llama.cpp (ollama and lmstudio, which run it, too), vllm, sglang, mlx, or of fit moeq" \
     fit $model --vram 24GiB --runtime exllama
 for name in ollama LMStudio "LM Studio" llamacpp; do
     json "d['target']['runtime'] == 'llama.cpp'" fit $model --vram 24GiB --runtime "$name" --json
