@@ -36,7 +36,7 @@ class Tensor:
 def read_folder(folder):
     """Name -> Tensor, of all files of a folder."""
     tensors = {}
-    for path in sorted(pathlib.Path(folder).glob("*.safetensors")):
+    for path in sorted(pathlib.Path(folder).glob("model*.safetensors")):
         tensors.update(read_file(path))
     return tensors
 

@@ -279,7 +279,7 @@ def by_hugging_face(decoded, config):
 # ---- all ----
 
 
-def by_formula(kind, how, get):
+def by_formula(kind, how, get, cols):
     """A matrix by folder_layouts, from a function that gives the module's tensors; None: stored otherwise."""
     if kind == "gptq":
         bits, _, _, _, version = GPTQ[how]
@@ -287,7 +287,10 @@ def by_formula(kind, how, get):
     if kind == "awq":
         return layouts.decode_awq(get)
     if kind == "mlx":
-        return layouts.decode_mlx(get, *MLX[how]) if get("scales") and get("scales").array.ndim == 2 else None
+        if not get("scales") or get("scales").array.ndim != 2:
+            return None
+        bits = get("weight").array.shape[1] * 32 // cols # routers have their own
+        return layouts.decode_mlx(get, bits, cols // get("scales").array.shape[1])
     form, weights, _ = COMPRESSED[how]
     if form == "pack-quantized":
         return layouts.decode_packed(get, weights["num_bits"])

@@ -17,7 +17,7 @@ FAMILIES = {
     "deepseek_v3": {"num_key_value_heads": 4, "intermediate_size": 512, "moe_intermediate_size": 128,
                     "n_routed_experts": 8, "n_shared_experts": 1, "num_experts_per_tok": 3, "n_group": 4,
                     "topk_group": 2, "first_k_dense_replace": 1, "norm_topk_prob": True, "routed_scaling_factor": 2.5,
-                    "q_lora_rank": 128, "kv_lora_rank": 128, "qk_nope_head_dim": 64, "qk_rope_head_dim": 32,
+                    "q_lora_rank": 128, "kv_lora_rank": 512, "qk_nope_head_dim": 64, "qk_rope_head_dim": 64,
                     "v_head_dim": 64, "scoring_func": "sigmoid", "topk_method": "noaux_tc", "moe_layer_freq": 1},
     "glm4_moe": {"num_key_value_heads": 2, "head_dim": 64, "partial_rotary_factor": 0.5, "intermediate_size": 512,
                  "moe_intermediate_size": 128, "n_routed_experts": 8, "n_shared_experts": 1, "num_experts_per_tok": 3,

@@ -26,7 +26,8 @@ EXPORTS = {
     "g": ("fp8-block", ("fp8b",)),
     "h": ("int8", ("w8c",)),
 }
-PLAIN = ["--level", "f32", "--attention", "f32", "--shared", "f32", "--embeddings", "f32"]
+PLAIN = ["--level", "f32", "--attention", "f32", "--shared", "f32", "--embeddings", "f32", "--tensor", "*.gate.weight=f32"]
+OF_VLLM = ("w4g32", "w8g128", "w4c") # one of each kind: a run takes half a minute
 # Differences of logits by what made them: the same weights in f32; states or weights rounded to bf16 on the way.
 EXACT, ROUNDED = "exact", "rounded"
 
@@ -127,7 +128,7 @@ class Checks:
             try:
                 decoded = make(self.model, folder, how)
             except ValueError as error: # widths that the package itself refuses
-                print(f"  none  {what:<34} {error}", flush=True)
+                print(f"  none  {what:<34} {str(error).splitlines()[0]}", flush=True)
                 continue
             try:
                 wrong = self.compare_formula(folder, kind, how, decoded)
@@ -146,7 +147,8 @@ class Checks:
         import runtime_folders as makers
         tensors, wrong = layouts.read_folder(folder), []
         for module, theirs in decoded.items():
-            found = makers.by_formula(kind, how, lambda end, m=module: tensors.get(f"{m}.{end}"))
+            found = makers.by_formula(kind, how, lambda end, m=module: tensors.get(f"{m}.{end}"),
+                                      theirs.shape[1])
             if found is not None and not np.array_equal(found, theirs):
                 wrong.append(f"{module}: folder_layouts.py decodes otherwise")
         return wrong
@@ -165,18 +167,24 @@ class Checks:
                 self.moeq("convert", self.model, "-o", self.work / "level.moeq", "--level", level, "-q", "--force")
                 wrong = self.compare(decoded, self.weights(self.work / "level.moeq"))
                 self.report(not wrong, f"{what}: as convert", "; ".join(wrong[:3]) or f"{len(decoded)} matrices equal")
-                far = Logits(self.logits(folder), self.theirs(form, folder))
-                self.report(far.is_fine(EXACT if form == "mlx" else ROUNDED), f"{what}: {RUNNERS[form]}", str(far))
-                if self.o.vllm and form != "mlx":
+                self.check_runner(form, what, folder)
+                if self.o.vllm and level in OF_VLLM:
                     self.check_vllm(what, folder)
             except (Failed, RuntimeError, ValueError, KeyError, NotImplementedError) as failure:
                 self.report(False, what, f"{type(failure).__name__}: {failure}")
 
-    def theirs(self, form, folder):
+    def check_runner(self, form, what, folder):
         if form == "mlx":
-            return mlx_logits(folder, self.ids)
+            far = Logits(self.logits(folder), mlx_logits(folder, self.ids))
+            self.report(far.is_fine(EXACT), f"{what}: mlx-lm", str(far))
+            return
+        why = not_in_transformers(form, folder)
+        if why:
+            print(f"  none  {what + ': Transformers':<34} {why}", flush=True)
+            return
         import runtime_models
-        return runtime_models.logits(folder, self.ids)
+        far = Logits(self.logits(folder), runtime_models.logits(folder, self.ids))
+        self.report(far.is_fine(ROUNDED), f"{what}: Transformers", str(far))
 
     def check_vllm(self, what, folder):
         out = self.work / "vllm.npy"
@@ -191,6 +199,14 @@ class Checks:
             return
         far = Logits(log_softmax(self.logits(folder))[:, :-1], np.load(out))
         self.report(far.is_fine(ROUNDED), f"{what}: vLLM", str(far))
+
+
+def not_in_transformers(form, folder):
+    """What Transformers 5.24 cannot load of folders that its own packages make, too."""
+    if form == "int8":
+        return "it has no form of experts in int-quantized"
+    odd = [n for n, t in layouts.read_folder(folder).items() if t.dtype == "F8_E4M3" and t.array.shape[0] % 128]
+    return f"it takes scales for equal parts of the rows: {odd[0]}" if odd else None
 
 
 def fresh(folder):
@@ -210,7 +226,8 @@ def decode_mlx(folder):
 def decode_compressed(folder):
     """By the dequantizer of compressed-tensors, with scales in f32, since with bf16 ones it rounds to bf16."""
     from compressed_tensors.entrypoints.convert.converters import CompressedTensorsDequantizer
-    return decode_by(CompressedTensorsDequantizer(folder, dtype=as_torch("float32")), folder)
+    # without its model it takes every "weight" for a linear layer's
+    return decode_by(CompressedTensorsDequantizer(folder, ["re:.*embed_tokens$"], as_torch("float32")), folder)
 
 
 def decode_fp8(folder):
@@ -251,7 +268,6 @@ def mlx_logits(folder, ids):
 
 DECODERS = {"mlx": decode_mlx, "compressed-tensors": decode_compressed, "fp8-block": decode_fp8,
             "int8": decode_compressed}
-RUNNERS = {"mlx": "mlx-lm", "compressed-tensors": "Transformers", "fp8-block": "Transformers", "int8": "Transformers"}
 
 
 def main():

@@ -23,9 +23,10 @@
 #   writing: folders of `moeq export --format`. The package decodes them to what `moeq convert` gives at the level and
 #   what `moeq` reads in the folder, to the bit, and the runtime computes the logits of `moeq eval`:
 #   e  mlx                  mlx.core, mlx-lm (states in f32)
-#   f  compressed-tensors   compressed-tensors, Transformers (which rounds weights of experts to bf16)
-#   g  fp8-block            the same
-#   h  int8                 the same
+#   f  compressed-tensors   compressed-tensors, Transformers (which rounds weights of experts to bf16), and with
+#                           --with-vllm vLLM's config, schemes, names and loader, multiplied by runtime_vllm.py
+#   g  fp8-block            compressed-tensors, Transformers
+#   h  int8                 compressed-tensors
 #
 # Prints a line for each; exit code 1 if one fails. Nothing of it needs a GPU, but the packages' torch is the one with
 # CUDA: it cannot be imported without NVIDIA's libraries. Together they take 5 GB (torch 1.2, its CUDA 3.0) and two

@@ -26,7 +26,7 @@ LEVELS = {
     "mlx4g64": ("mlx", ("mlx",)),
 }
 TITLES = {"minmax": "llm-compressor, minmax", "mse": "llm-compressor, mse", "mlx": "mlx-lm"}
-OTHERS = ("q4_k", "w8g128", "mlx8g64", "fp8b", "int8", "q8_0") # beside them, of moeq alone
+OTHERS = ("q4_k", "w8g128", "mlx8g64", "fp8b", "w8c", "q8_0") # beside them, of moeq alone
 
 
 class Failed(Exception):
@@ -85,18 +85,25 @@ class Quality:
             yield TITLES[how], self.theirs(level, everything, how)
         yield "moeq", self.ours(level, everything, "moeq")
         if form:
-            yield "moeq, best", self.ours(level, everything, "best", "--effort", "best")
+            if form != "mlx": # of which both efforts are the same
+                yield "moeq, best", self.ours(level, everything, "best", "--effort", "best")
             if self.o.calibration_text:
                 yield "moeq, calibrated", self.ours(level, everything, "calibrated", "--effort", "calibrated", "--text",
                                                     self.o.calibration_text)
 
     def bits(self, level, everything):
-        """Of a weight of those that are quantized."""
+        """Of a weight of those that are quantized, as a folder or GGUF file has them."""
+        if level == "fp8b":
+            return 8 + 32 / 128 / 128
+        if level == "w8c":
+            taken = [t.array for n, t in self.plain.items() if makers.is_quantized(n, t) and
+                     (everything or ".experts." in n)]
+            return 8 + 16 * sum(len(t) for t in taken) / sum(t.size for t in taken)
         rest = level if everything else "bf16"
         plan = json.loads(self.moeq("convert", self.model, "--dry-run", "--json", "--level", level, "--attention", rest,
                                     "--shared", rest, "--embeddings", "bf16"))
         weights = {n: t.array.size for n, t in self.plain.items()}
-        found = [t for t in plan["tensors"] if t["level"] == plan_level(level) and t["name"] in weights]
+        found = [t for t in plan["tensors"] if t["level"] == level and t["name"] in weights]
         return 8 * sum(t["bytes"] for t in found) / max(1, sum(weights[t["name"]] for t in found))
 
     def judge(self, level, everything):
@@ -137,10 +144,6 @@ class Quality:
                 for where in ("experts", "all")
                 if self.results[f"{level} moeq {where}"] >= min(self.results[f"{level} {TITLES[how]} {where}"]
                                                                 for how in others)]
-
-
-def plan_level(level):
-    return {"int8": "w8c"}.get(level, level)
 
 
 def main():
