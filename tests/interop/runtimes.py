@@ -169,7 +169,7 @@ class Checks:
                 self.report(not wrong, f"{what}: as convert", "; ".join(wrong[:3]) or f"{len(decoded)} matrices equal")
                 self.check_runner(form, what, folder)
                 if self.o.vllm and level in OF_VLLM:
-                    self.check_vllm(what, folder)
+                    self.check_vllm(what, folder, decoded)
             except (Failed, RuntimeError, ValueError, KeyError, NotImplementedError) as failure:
                 self.report(False, what, f"{type(failure).__name__}: {failure}")
 
@@ -186,19 +186,27 @@ class Checks:
         far = Logits(self.logits(folder), runtime_models.logits(folder, self.ids))
         self.report(far.is_fine(ROUNDED), f"{what}: Transformers", str(far))
 
-    def check_vllm(self, what, folder):
-        out = self.work / "vllm.npy"
-        out.unlink(missing_ok=True)
+    def check_vllm(self, what, folder, decoded):
+        """vLLM of the folder beside vLLM of the same weights in bf16: on the processor its latent attention is another."""
+        import runtime_folders as makers
         np.save(self.work / "ids.npy", self.ids)
+        dense = makers.dense(self.model, fresh(self.work / "dense"), decoded)
+        try:
+            far = Logits(self.vllm_logits(folder), self.vllm_logits(dense))
+            self.report(far.is_fine(ROUNDED), f"{what}: vLLM", str(far))
+        except Failed as failure:
+            self.report(False, f"{what}: vLLM", str(failure))
+
+    def vllm_logits(self, folder):
+        out, log = self.work / "vllm.npy", self.work / "vllm.log"
+        out.unlink(missing_ok=True)
         script = pathlib.Path(__file__).with_name("runtime_vllm.py")
         run = subprocess.run([self.o.vllm, script, folder, self.work / "ids.npy", out], capture_output=True, check=False)
+        log.write_bytes(run.stderr)
         if run.returncode:
-            (self.work / "vllm.log").write_bytes(run.stderr)
-            last = [line for line in run.stderr.decode().splitlines() if "Error" in line]
-            self.report(False, f"{what}: vLLM", f"{(last or ['?'])[-1]}; see {self.work / 'vllm.log'}")
-            return
-        far = Logits(log_softmax(self.logits(folder))[:, :-1], np.load(out))
-        self.report(far.is_fine(ROUNDED), f"{what}: vLLM", str(far))
+            last = [line for line in run.stderr.decode(errors="replace").splitlines() if "Error: " in line]
+            raise Failed(f"{(last or ['?'])[-1]}; see {log}")
+        return np.load(out)
 
 
 def not_in_transformers(form, folder):

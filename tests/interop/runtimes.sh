@@ -24,7 +24,8 @@
 #   what `moeq` reads in the folder, to the bit, and the runtime computes the logits of `moeq eval`:
 #   e  mlx                  mlx.core, mlx-lm (states in f32)
 #   f  compressed-tensors   compressed-tensors, Transformers (which rounds weights of experts to bf16), and with
-#                           --with-vllm vLLM's config, schemes, names and loader, multiplied by runtime_vllm.py
+#                           --with-vllm vLLM's config, schemes, names and loader, multiplied by runtime_vllm.py, beside
+#                           the same weights in bf16
 #   g  fp8-block            compressed-tensors, Transformers
 #   h  int8                 compressed-tensors
 #
