@@ -234,8 +234,14 @@ static void say_folder(const struct mq_fit *fit, const char *source, const char 
         snprintf(made, sizeof made, "%.200s-%.80s", stem, l->row->name);
         const char *to = quote(l, made, quoted_made);
         const char *mix = fit->mix ? fit->mix : "";
-        say(l->make, "moeq export %s -o %s --format %s --level %s%s", folder, to, form->name,
-            l->row->name, mix);
+        if (l->row->requantized)
+            say(l->make,
+                "moeq convert %s -o made.moeq --level %s%s && moeq export made.moeq -o %s --format "
+                "%s",
+                folder, l->row->name, mix, to, form->name);
+        else
+            say(l->make, "moeq export %s -o %s --format %s --level %s%s", folder, to, form->name,
+                l->row->name, mix);
         if (fit->target.cards > 1)
             say(l->make, " --tp %u", fit->target.cards);
         folder = to;

@@ -62,7 +62,7 @@ START_TEST(levels_of_each)
     ck_assert_uint_gt(fit.rows_count, 10);
     const struct {
         const char *runtime, *card;
-    } others[] = {{"vllm", "h100"}, {"sglang", "h100"}, {"mlx", "M2 Max 64GB"}};
+    } others[] = {{"vllm", "h200"}, {"sglang", "h200"}, {"mlx", "M2 Max 64GB"}};
     for (size_t o = 0; o < sizeof others / sizeof *others; o++) {
         mq_view_close(fit_usual("qwen3-30b-a3b", others[o].runtime, others[o].card, 1));
         ck_assert_uint_gt(fit.rows_count, 5);
@@ -84,7 +84,7 @@ START_TEST(bytes_of_folders)
     /* scales of rows: a row of gate and up has one, and of down, and of q, k, v and o */
     const uint64_t expert_rows = (uint64_t)LAYERS * EXPERTS * (2 * EXPERT + HIDDEN);
     const uint64_t attention_rows = (uint64_t)LAYERS * (HEADS + 2 * KV + HIDDEN);
-    struct mq_view *view = fit_usual("qwen3-30b-a3b", "vllm", "h100", 1);
+    struct mq_view *view = fit_usual("qwen3-30b-a3b", "vllm", "h200", 1);
     const uint64_t rest = others + 2 * tables;
     ck_assert_uint_eq(row_of("bf16")->weight_bytes, 2 * (experts + attention) + rest);
     ck_assert_uint_eq(row_of("w4g32")->weight_bytes,
@@ -164,7 +164,7 @@ START_TEST(named_levels)
 {
     struct mq_launch l[2];
     struct mq_view *view = open_config("qwen3-30b-a3b");
-    struct mq_fit_target target = target_of("h100", 1);
+    struct mq_fit_target target = target_of("h200", 1);
     target.runtime = mq_runtime_find("sglang");
     begin_target(&fit, view, &target, 8192);
     add(&fit, "q4_k");
