@@ -64,6 +64,15 @@ json "[r['name'] for r in d['rows']][:2] == ['bf16', 'w4g32'] and d['target']['r
     d['run'][0]['vllm'].startswith('vllm serve ') and d['run'][0]['llama_cpp'] is None" \
     fit $model --vram 200GiB --runtime vllm --json
 
+# levels of runtimes that load folders, the lines that make and run them, and MLX for Macs alone
+json "'w4g32' in [r['name'] for r in d['rows']] and ' --format ' in d['run'][0]['make'] and \
+    d['run'][0]['sglang'].startswith('python3 -m sglang.launch_server --model-path mixtral-8x7b-')" \
+    fit $model --gpu 2x4090 --runtime sglang --json
+json "d['run'][0]['mlx'].startswith('mlx_lm.server --model mixtral-8x7b-mlx') and d['run'][0]['vllm'] is None" \
+    fit $model --gpu "M2 Max 64GB" --runtime mlx --json
+usage fit "--runtime mlx runs on one Mac: expected --gpu \"M2 Max 32GB\" or --vram SIZE, not GeForce RTX 4090" \
+    fit $model --gpu 4090 --runtime mlx
+
 # moeq's own evaluator: the same for every level, and more for longer windows
 json "d['target']['runtime'] == 'moeq' and not d['fits'] and d['needed_bytes'] == d['buffer_bytes'] + d['window_bytes']" \
     fit $model --runtime moeq --vram 16M --context 4096 --threads 1 --json
@@ -83,12 +92,12 @@ usage fit "--ram 'much': expected a size such as 64GiB" fit $big --gpu 4090 --ra
 usage fit "--context '8kk': expected a whole number above 0, such as 8192 or 8k" fit $big --gpu 4090 --context 8kk
 
 # vLLM has no host for the rest: what is too much, and how many such cards it takes; the sign for "x"
-"$moeq" fit $model --gpu 2×4090 --runtime vllm | tr '\n' ' ' | tr -s ' ' > "$work/stdout"
+"$moeq" fit $model --gpu 2×4090 --runtime vllm --levels bf16 | tr '\n' ' ' | tr -s ' ' > "$work/stdout"
 grep -q "no level fits 2 x GeForce RTX 4090 with 8192 tokens: the weights of bf16 alone are 86.99 GiB, [0-9.]* GiB more than the cards have for them; it takes 8 such cards (a number that divides the heads)\." \
     "$work/stdout" || fail "weights alone: $(grep -o 'Best.*' "$work/stdout")"
 json "d['rows'][0]['verdict'] == 'fits'" fit $model --gpu 8x4090 --runtime vllm --json
 json "d['rows'][0]['verdict'] == 'does_not_fit' and d['rows'][0]['cards_needed'] == 8" fit $model --gpu 4x4090 --runtime vllm --json
-"$moeq" fit $model --vram 99GiB --runtime vllm --context 32768 | tr '\n' ' ' | tr -s ' ' > "$work/stdout"
+"$moeq" fit $model --vram 99GiB --runtime vllm --levels bf16 --context 32768 | tr '\n' ' ' | tr -s ' ' > "$work/stdout"
 grep -q "; see above for shorter contexts\." "$work/stdout" || fail "shorter contexts: $(grep -o 'Best.*' "$work/stdout")"
 
 # lines to run, of what fits and of what does with some experts on the host
