@@ -26,13 +26,15 @@ static double now_seconds(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* As many as make CHUNK_WEIGHTS, at least one; of a matrix whose heads are turned, whole heads. */
+/* As many as make CHUNK_WEIGHTS, at least one; whole bands of a level that has some, and of a matrix whose heads are turned,
+ * whole heads. */
 uint64_t mq_chunk_rows(const struct mq_plan_entry *e)
 {
     const struct mq_tensor *t = e->tensor;
     const uint64_t few = CHUNK_WEIGHTS / t->cols;
     const uint64_t more = mq_min_u64(MORE_TIMES * CHUNK_WEIGHTS / t->cols, mq_view_rows_at_once(t));
-    const uint64_t rows = mq_max_u64(1, mq_min_u64(mq_max_u64(few, more), t->rows));
+    const uint64_t rows =
+        mq_round_up(mq_max_u64(1, mq_min_u64(mq_max_u64(few, more), t->rows)), e->level->band_rows);
     if (!e->form || !(e->form->what & MQ_FORM_KV_B))
         return rows;
     const uint64_t head = e->form->plain + e->form->values;
