@@ -12,7 +12,8 @@
  *   they have made of several: the names of those (qkv_proj) are listed beside the parts'.
  * - vLLM fails on a linear module that is in no group and not ignored: all plain ones are listed.
  * - Transformers takes the first group whose expressions say "experts" for the experts', and the first that does not for
- *   everything else: experts come first, and shared experts are "shared_expert.", a dot for any letter.
+ *   everything else: shared experts are "shared_expert.", a dot for any letter.
+ * - compressed-tensors' own dequantizer goes from group to group, and "Linear" takes all that is left: that group comes last.
  *
  * DeepSeek's fp8 has one form for all, and names of modules that stay plain; the exact ones, as vLLM compares them. MLX has one
  * form for most modules, and others by path, or false.
@@ -208,7 +209,7 @@ static size_t put_modules(const struct mq_folder_job *job, const struct mq_split
     return n;
 }
 
-/* Those of the group of the experts, which come first, and "Linear". */
+/* Those of the group of the experts, which is the first of the forms and written last, and "Linear". */
 static void put_targets(const struct mq_folder_job *job, const struct forms *forms, size_t i,
                         bool *room, struct mq_buffer *text)
 {
@@ -251,9 +252,10 @@ static void put_compressed(const struct mq_folder_job *job, bool *layers, struct
         "\"format\": "
         "\"%s\",\n    \"quantization_status\": \"compressed\",\n    \"config_groups\": {",
         format);
-    for (size_t i = 0; i < forms.count; i++) {
+    for (size_t k = 0; k < forms.count; k++) {
+        const size_t i = (k + 1) % forms.count;
         mq_buffer_printf(text, "%s\n      \"group_%zu\": {\"format\": \"%s\", \"targets\": [",
-                         i ? "," : "", i, format);
+                         k ? "," : "", k, format);
         put_targets(job, &forms, i, layers, text);
         mq_buffer_puts(text, "], ");
         put_weights(forms.splits[i], text);

@@ -21,6 +21,7 @@ same() {
 levels=$("$moeq" export --help | awk '/^levels:/ {on = 1; next} NF == 0 {on = 0} on && /[0-9] bits  / {print $1}')
 for level in $levels; do
     level=${level%,}
+    [ "$level" = fp8b ] && continue # GGUF has no FP8
     same $level --level $level
 done
 for recipe in mix4 q2_k_mix q4_k_m iq3_m early3; do

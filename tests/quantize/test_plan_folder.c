@@ -211,16 +211,16 @@ START_TEST(groups_are_as_their_readers_take_them)
 {
     static const char *const two[] = {"\"format\": \"pack-quantized\"",
                                       "\"group_0\"",
-                                      "re:.*layers\\\\.\\\\d+\\\\.mlp\\\\.experts\\\\.\\\\d+\\\\..*"
-                                      "\", \"Linear\"]", /* the expert's number ends it */
-                                      "\"num_bits\": 4",
-                                      "\"group_size\": 32",
-                                      "\"group_1\"",
                                       "re:.*layers\\\\.\\\\d+\\\\.self_attn\\\\.q_proj$",
                                       "self_attn\\\\.qkv_proj$",
                                       "shared_expert.\\\\.gate_proj$", /* no "experts" */
                                       "\"num_bits\": 8",
                                       "\"group_size\": 64",
+                                      "\"group_1\"",
+                                      "re:.*layers\\\\.\\\\d+\\\\.mlp\\\\.experts\\\\.\\\\d+\\\\..*"
+                                      "\", \"Linear\"]", /* the expert's number ends it */
+                                      "\"num_bits\": 4",
+                                      "\"group_size\": 32",
                                       "\"ignore\": [",
                                       "re:.*layers\\\\.\\\\d+\\\\.mlp\\\\.gate$",
                                       "lm_head",
