@@ -8,7 +8,7 @@
  * - vLLM asks for a layer's experts by the names experts.0.gate_proj, up_proj and down_proj, also of families that call them
  *   w1, w3 and w2: the expression for experts ends behind the expert's number.
  * - SGLang takes the experts' group by the target "Linear" (0.5, schemes/compressed_tensors_wNa16_moe.py): it stands in the
- *   experts' first group. vLLM and SGLang compare it with a module's class before they look for the parts of a module that
+ *   group that most experts have. vLLM and SGLang compare it with a module's class before they look for the parts of a module that
  *   they have made of several: the names of those (qkv_proj) are listed beside the parts'.
  * - vLLM fails on a linear module that is in no group and not ignored: all plain ones are listed.
  * - Transformers takes the first group whose expressions say "experts" for the experts', and the first that does not for
@@ -62,16 +62,44 @@ static void add_form(struct forms *f, const struct mq_split *split)
         f->splits[f->count++] = split;
 }
 
-/* Those of experts come first. */
-static struct forms forms_of(const struct mq_folder_job *job)
+static bool same_params(const struct mq_split *a, const struct mq_split *b)
+{
+    return a && b && a->parts_count == b->parts_count && mq_split_group(a) == mq_split_group(b) &&
+           mq_split_bits(a) == mq_split_bits(b);
+}
+
+/* Weights in a form: of experts' matrices, or of all. */
+static uint64_t weights_in(const struct mq_folder_job *job, const struct mq_split *split,
+                           bool experts)
+{
+    uint64_t weights = 0;
+    for (size_t i = 0; i < job->plan->view->tensors_count; i++) {
+        const struct mq_plan_entry *e = &job->plan->entries[i];
+        if (same_params(e->split, split) && (e->tensor->expert >= 0 || !experts))
+            weights += e->tensor->rows * e->tensor->cols;
+    }
+    return weights;
+}
+
+/* The form that most weights have comes first. */
+static struct forms forms_of(const struct mq_folder_job *job, bool of_experts)
 {
     struct forms f = {.count = 0};
-    for (int experts = 1; experts >= 0; experts--)
-        for (size_t i = 0; i < job->plan->view->tensors_count; i++) {
-            const struct mq_plan_entry *e = &job->plan->entries[i];
-            if (e->split && (e->tensor->expert >= 0) == experts)
-                add_form(&f, e->split);
+    size_t most = 0;
+    uint64_t most_weights = 0;
+    for (size_t i = 0; i < job->plan->view->tensors_count; i++)
+        if (job->plan->entries[i].split)
+            add_form(&f, job->plan->entries[i].split);
+    for (size_t i = 0; i < f.count; i++) {
+        const uint64_t weights = weights_in(job, f.splits[i], of_experts);
+        if (weights > most_weights) {
+            most = i;
+            most_weights = weights;
         }
+    }
+    const struct mq_split *first = f.splits[most];
+    f.splits[most] = f.splits[0];
+    f.splits[0] = first;
     return f;
 }
 
@@ -209,7 +237,7 @@ static size_t put_modules(const struct mq_folder_job *job, const struct mq_split
     return n;
 }
 
-/* Those of the group of the experts, which is the first of the forms and written last, and "Linear". */
+/* Those of a group, and "Linear" of the one that most experts have, which is the first of the forms and written last. */
 static void put_targets(const struct mq_folder_job *job, const struct forms *forms, size_t i,
                         bool *room, struct mq_buffer *text)
 {
@@ -243,7 +271,7 @@ static void put_weights(const struct mq_split *split, struct mq_buffer *text)
 
 static void put_compressed(const struct mq_folder_job *job, bool *layers, struct mq_buffer *text)
 {
-    const struct forms forms = forms_of(job);
+    const struct forms forms = forms_of(job, true);
     const char *format =
         job->options->format == MQ_FOLDER_INT8 ? "int-quantized" : "pack-quantized";
     mq_buffer_printf(
@@ -309,36 +337,10 @@ static void put_params(const struct mq_split *split, struct mq_buffer *text)
                      mq_split_group(split), mq_split_bits(split), affine ? "affine" : "mxfp4");
 }
 
-static bool same_params(const struct mq_split *a, const struct mq_split *b)
-{
-    return a && b && a->parts_count == b->parts_count && mq_split_group(a) == mq_split_group(b) &&
-           mq_split_bits(a) == mq_split_bits(b);
-}
-
-/* The form that most weights have. */
-static const struct mq_split *most_used(const struct mq_folder_job *job)
-{
-    const struct forms forms = forms_of(job);
-    const struct mq_split *most = NULL;
-    uint64_t most_weights = 0;
-    for (size_t f = 0; f < forms.count; f++) {
-        uint64_t weights = 0;
-        for (size_t i = 0; i < job->plan->view->tensors_count; i++) {
-            const struct mq_plan_entry *e = &job->plan->entries[i];
-            if (same_params(e->split, forms.splits[f]))
-                weights += e->tensor->rows * e->tensor->cols;
-        }
-        if (weights > most_weights) {
-            most = forms.splits[f];
-            most_weights = weights;
-        }
-    }
-    return most;
-}
-
 static void put_mlx(const struct mq_folder_job *job, struct mq_buffer *text)
 {
-    const struct mq_split *most = most_used(job);
+    const struct forms forms = forms_of(job, false);
+    const struct mq_split *most = forms.count ? forms.splits[0] : NULL;
     struct mq_buffer object = {0};
     mq_buffer_putc(&object, '{');
     if (most)
