@@ -81,7 +81,9 @@ static moeq_status each_entry(const struct mq_plan *plan, const char *folder,
 static moeq_status refuse_foreign(const struct mq_plan *plan, const char *path, moeq_error *err)
 {
     struct stat st;
-    if (is_ours(plan, mq_base_name(path)) && lstat(path, &st) == 0 && S_ISREG(st.st_mode))
+    if (lstat(path, &st) != 0)
+        return mq_fail_errno(err, path, "cannot stat");
+    if (is_ours(plan, mq_base_name(path)) && S_ISREG(st.st_mode))
         return MOEQ_OK;
     return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
                         "is nothing that would be written here: remove it, or choose another folder");

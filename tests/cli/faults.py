@@ -13,7 +13,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import injection
-from injection import ALL, COMMANDS, KINDS, Place, empty, files_of
+from injection import ALL, COMMANDS, KINDS, Place, empty, files_of, finals
 
 WORKERS = 2
 MANY = 200 # calls of a kind: then, or sanitized, the first and the last of each stack they are called with
@@ -87,13 +87,14 @@ def judge(place, run, reference, folder):
     mark = folder.parent / (folder.name + ".mark")
     mark.unlink(missing_ok=True)
     if run.old:
-        (folder / run.command.final).write_bytes(OLD)
+        (folder / run.command.earlier).parent.mkdir(exist_ok=True)
+        (folder / run.command.earlier).write_bytes(OLD)
     done = place.run(run.arguments(), folder, call=run.kind, number=run.number, errno=run.code, mark=mark, mode=run.mode)
     if not mark.exists():
         return None
     text, said, left = mark.read_text(), done.stderr.strip(), files_of(folder)
-    final = left.get(run.command.final)
-    good = final == reference["files"].get(run.command.final)
+    final = finals(run.command, left)
+    good = final == finals(run.command, reference["files"])
     if done.returncode == 0:
         if not good or not same_words(done.stdout, reference["stdout"]):
             return f"exit code 0 and another result: {said}\n{text}"
@@ -103,16 +104,16 @@ def judge(place, run, reference, folder):
         return f"exit code {done.returncode}: {said}\n{text}"
     elif not blames_right(run, text, said, folder) or not says_room(run, said):
         return f"message: {said}\n{text}"
-    elif final is not None and not good and not (run.old and final == OLD):
+    elif final and not good and not (run.old and final == {run.command.earlier: OLD}):
         return "an output that is neither old nor complete"
     return again(place, run, reference, folder, left)
 
 
 def again(place, run, reference, folder, left):
     """The same command without a fault."""
-    if not left or left == {run.command.final: OLD} or left == reference["files"]:
+    if not left or left == {run.command.earlier: OLD} or left == reference["files"]:
         return ""
-    if run.command.final in left and not run.old: # complete all the same
+    if finals(run.command, left) and not run.old: # complete all the same
         for name in reference["files"]:
             (folder / name).unlink()
     done = place.run(run.arguments(), folder)

@@ -18,11 +18,12 @@ TIMEOUT = 120
 
 
 class Command:
-    """Called in a folder for the output, beside the inputs. `final`: what makes the output a whole; `force`: what replaces an
-    earlier one."""
+    """Called in a folder for the output, beside the inputs. `final`: what makes the output a whole, a file or a folder;
+    `earlier`: a file of what such an output was before; `force`: what replaces it."""
 
-    def __init__(self, name, arguments, out=None, final=None, force=("--force",)):
+    def __init__(self, name, arguments, out=None, final=None, force=("--force",), earlier=None):
         self.name, self.final, self.force = name, final or out, list(force)
+        self.earlier = earlier or self.final
         self.arguments = arguments.split() + (["-o", out] if out else [])
 
 
@@ -31,6 +32,7 @@ COMMANDS = [
     Command("shards", "convert ../tiny --level q8_0 --shard-size 200K -q --threads 1", "o.moeq", "o.moeq.index.json"),
     Command("calibrated convert", "convert ../tiny --level q4_k --effort calibrated " + TEXT, "o.moeq"),
     Command("export", "export ../tiny -q --threads 1", "o.gguf"),
+    Command("folder", "export ../tiny --format mlx --level mlx4g32 -q --threads 1", "o", earlier="o/config.json"),
     Command("record", "record ../tiny " + TEXT, "o.moeqref"),
     Command("calibrate", "calibrate ../tiny " + TEXT, "o.cal"),
     Command("check", "check ../small.moeq --threads 1"),
@@ -105,8 +107,13 @@ class Place:
 
 
 def files_of(folder):
-    """Name -> bytes."""
-    return {p.name: p.read_bytes() for p in sorted(folder.iterdir())}
+    """Name -> bytes, also of those in folders."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def finals(command, files):
+    """Those that make a command's output."""
+    return {n: b for n, b in files.items() if command.final and (n == command.final or n.startswith(command.final + "/"))}
 
 
 def empty(folder):

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from injection import ALL, Command, Place, empty, files_of, skip
+from injection import ALL, Command, Place, empty, files_of, finals, skip
 
 KILLS = 40 # of each command
 IN_A_ROW = 4 # of one conversion, before it may finish
@@ -22,6 +22,7 @@ COMMANDS = [
     Command("convert", "convert ../wide --level q4_k -q", "o.moeq"),
     Command("shards", "convert ../wide --level q8_0 --shard-size 8M -q", "o.moeq", "o.moeq.index.json"),
     Command("export", "export ../wide --level q4_k -q", "o.gguf"),
+    Command("folder", "export ../wide --format compressed-tensors --level w4g128 --shard-size 8M -q", "o"),
     Command("record", "record ../wide " + TEXT, "o.moeqref"),
     Command("calibrated convert", "convert ../narrow --level q4_k --effort calibrated " + TEXT, "o.moeq"),
 ]
@@ -50,11 +51,11 @@ def kill_again_and_again(place, command, draw, reference, calls):
         if done.returncode != -signal.SIGKILL:
             return kills, f"exit code {done.returncode}: {done.stderr}"
         kills += 1
-        if command.final in files_of(folder):
+        if finals(command, files_of(folder)):
             break
-    found = files_of(folder)
-    if command.final in found:
-        if found[command.final] != reference[command.final]:
+    found = finals(command, files_of(folder))
+    if found:
+        if found != finals(command, reference):
             return kills, "an output that is not complete"
         for name in reference: # done, but for what is to be removed
             (folder / name).unlink()
