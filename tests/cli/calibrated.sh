@@ -67,6 +67,7 @@ mkdir "$TMPDIR"
 lines=80
 sampled && lines=40
 head -n $lines "$work/calibration.txt" > "$work/some.txt"
+if ! sampled; then
 "$moeq" sweep $model --text "$work/judge.txt" --levels q3_k --effort calibrated --json \
     --calibration-text "$work/some.txt" --tokens 2048 > "$work/sweep.json" 2> "$work/stderr" || fail "sweep: $(cat "$work/stderr")"
 "$moeq" convert $model -o "$work/all.moeq" --level q3_k --effort calibrated --text "$work/some.txt" -q 2> /dev/null ||
@@ -79,11 +80,14 @@ assert swept["kld_nats"] == file["kld_nats"], (swept["kld_nats"], file["kld_nats
 assert swept["file_bytes"] == file["file_bytes"] and swept["expert_relative_rmse"] is None
 PYTHON
 [ -z "$(ls "$TMPDIR")" ] || fail "left behind: $(ls "$TMPDIR")"
+fi
 unset TMPDIR
 "$moeq" calibrate $model --text "$work/some.txt" -o "$work/c.cal" -q 2> /dev/null || fail "calibrate"
+if ! sampled; then
 "$moeq" sweep $model --text "$work/judge.txt" --levels q3_k,q4_k --effort calibrated --calibration "$work/c.cal" \
     --calibration-text "$work/some.txt" --tokens 512 --json 2> /dev/null > "$work/sweep.json" || fail "with importance too"
 grep -q '"effort":	"calibrated"' "$work/sweep.json" || fail "the document does not say how its levels were made"
+fi
 usage convert "-o '$work/some.txt' is an input of this run" \
     convert $model -o "$work/some.txt" --force --level q3_k --effort calibrated --text "$work/some.txt"
 usage convert "-o '$work/c.cal' is an input of this run" \

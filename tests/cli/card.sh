@@ -1,6 +1,7 @@
 #!/bin/bash
 # What is made of results beside pages: model cards, tables, charts as files; and several results as one.
 . "$(dirname "$0")/helper.sh"
+optimized_judges "the cards"
 command -v python3 > /dev/null || { echo "skipped: python3 is missing"; exit 77; }
 
 # An original with a hostile name and card.

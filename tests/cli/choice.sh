@@ -1,6 +1,7 @@
 #!/bin/bash
 # The largest level or recipe that a card or so many bytes hold, without a text; and outputs whose names say the format.
 . "$(dirname "$0")/helper.sh"
+optimized_judges "the choices"
 command -v python3 > /dev/null || { echo "skipped: python3 is missing"; exit 77; }
 
 # For a card: of all that fit says fits, the one of most bytes; the next does not fit.

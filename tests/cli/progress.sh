@@ -1,6 +1,7 @@
 #!/bin/bash
 # Progress: a bar that fits narrow terminals, plain lines with TERM=dumb and with --progress, nothing otherwise.
 . "$(dirname "$0")/helper.sh"
+optimized_judges "the lines"
 run=(sweep $model --text demo/text.txt --levels q8_0,q4_k --tokens 2048)
 "$moeq" "${run[@]}" > "$work/table" 2> "$work/stderr" || fail "exit code $?"
 [ ! -s "$work/stderr" ] || fail "progress in a short run without a terminal: $(cat "$work/stderr")"
