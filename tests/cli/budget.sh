@@ -2,6 +2,7 @@
 # --bpw and --size: levels by matrix within a budget, that lose less than one level of as many bytes, and less than where
 # only experts' levels are chosen.
 . "$(dirname "$0")/helper.sh"
+optimized_judges "the choices"
 
 awk 'NR % 4 != 0' demo/text.txt > "$work/calibration.txt"
 awk 'NR % 4 == 0' demo/text.txt > "$work/judge.txt"

@@ -1,6 +1,7 @@
 #!/bin/bash
 # --effort calibrated: lower loss on other text, the same bytes whatever the threads and interruptions, GGUF too.
 . "$(dirname "$0")/helper.sh"
+optimized_judges "the figures"
 
 awk 'NR % 4 != 0' demo/text.txt > "$work/calibration.txt"
 awk 'NR % 4 == 0' demo/text.txt > "$work/judge.txt"

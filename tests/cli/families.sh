@@ -2,6 +2,7 @@
 # Families that compute what another one computes, or the same under other names, give its logits to the last
 # bit; --list-families says them all.
 . "$(dirname "$0")/helper.sh"
+optimized_judges "the figures"
 command -v python3 > /dev/null || { echo "skipped: python3 is missing"; exit 77; }
 
 # Two forms of Grok-1, and Solar Open as what it is beside GLM-4.5: with the same random numbers.

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # moeq fit: cards of this machine, bandwidths, kinds of cache, runtimes, models without weights, lines to run.
 . "$(dirname "$0")/helper.sh"
+optimized_judges "the words"
 configs=tests/fixtures/configs
 model_folder=demo/model
 head -c 4000 demo/text.txt > "$work/text"

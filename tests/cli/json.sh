@@ -2,6 +2,7 @@
 # --json: of every command one valid JSON document on stdout and nothing else, nothing on stderr. Each
 # says what it is, and all name a model's sizes alike (docs/json.md).
 . "$(dirname "$0")/helper.sh"
+optimized_judges "the documents"
 command -v python3 > /dev/null || { echo "skipped: python3 is missing"; exit 77; }
 
 cat > "$work/check.py" <<'END'

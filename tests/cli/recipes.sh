@@ -1,6 +1,7 @@
 #!/bin/bash
 # Named mixes of moeq's own are worth their bytes: below the line between the plain levels beside them.
 . "$(dirname "$0")/helper.sh"
+optimized_judges "the figures"
 
 "$moeq" sweep $model --text demo/text.txt --tokens 2048 --levels q3_k,mix3,q4_k,mix4,q5_k --json > "$work/sweep.json" ||
     fail "sweep"

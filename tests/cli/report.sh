@@ -1,6 +1,7 @@
 #!/bin/bash
 # moeq sweep --report: refusals before any work, what the files hold, equal bytes for equal runs.
 . "$(dirname "$0")/helper.sh"
+optimized_judges "the pages"
 cp demo/text.txt "$work/text.md"
 run=(sweep $model --text "$work/text.md" --levels q4_k,q3_k --tokens 1024 --no-progress)
 

@@ -2,6 +2,7 @@
 # Texts with names and tasks, as a user goes about them: tables, pages, recordings; mistakes by their line; and the
 # scripts of docs/tasks.md on a record of each data set.
 . "$(dirname "$0")/helper.sh"
+optimized_judges "the figures"
 
 words=tests/fixtures/tasks/words.jsonl
 small=(--context 64 --tokens 128 --no-progress)

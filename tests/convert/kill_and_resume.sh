@@ -6,6 +6,7 @@ set -u
 moeq=$1 source=$2 work=$3
 model=$work/model
 . "$source/tests/sampled.sh"
+optimized_judges "the instants"
 fail() { echo "FAIL: $*" >&2; exit 1; }
 # Sanitized programs are slow, and what they are to find does not hang on the instant.
 kills=8 experts=4
