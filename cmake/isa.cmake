@@ -34,7 +34,8 @@ function(mq_isa_sources_for target prefix list)
     target_link_libraries(${prefix}_${isa} PRIVATE moeq_flags)
     if(MOEQ_SANITIZE AND NOT MOEQ_SANITIZE_KERNELS AND NOT isa STREQUAL "generic")
       target_compile_options(${prefix}_${isa} PRIVATE -fno-sanitize=undefined)
-      if(isa MATCHES "^avx(2|vnni)$") # GCC takes minutes, of what the widest variant has from the same source
+      # GCC takes minutes, of what the generic and mostly the widest variant have from the same source
+      if(isa MATCHES "^(avx2|avxvnni|vnni)$" OR prefix STREQUAL "mq_calibrate")
         target_compile_options(${prefix}_${isa} PRIVATE -fno-sanitize=address)
       endif()
     endif()
