@@ -1,5 +1,6 @@
 /* ui.c: what a person sees: progress, Ctrl-C, errors. */
 #include "command.h"
+#include "program.h"
 #include "progress.h"
 
 #include <signal.h>
@@ -60,8 +61,19 @@ enum mq_exit mq_print_json(cJSON *document)
 
 /* ---- Ctrl-C ---- */
 
-/* The one piece of process-wide state: signal handlers have no argument. */
+/* The one piece of process-wide state: signal handlers have no argument. And with whom this process works. */
 static atomic_bool interrupted;
+static const struct mq_peers *job_peers;
+
+atomic_bool *mq_program_cancel(void)
+{
+    return &interrupted;
+}
+
+void mq_jobs_peers(const struct mq_peers *peers)
+{
+    job_peers = peers;
+}
 
 static void on_interrupt(int signal_number)
 {
@@ -90,6 +102,7 @@ bool mq_job_begin(const struct mq_options *options, struct mq_job_ui *ui)
     }
     ui->context.memory_bytes = options->memory;
     ui->context.cancel = &interrupted;
+    ui->context.peers = job_peers;
     ui->progress = mq_progress_begin(options);
     if (ui->progress) {
         ui->context.progress = mq_progress_show;

@@ -3,6 +3,7 @@
 #define MQ_CONTEXT_H
 
 #include "cpu.h"
+#include "peers.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -22,6 +23,8 @@ struct mq_context {
     void *progress_user;
     /* Set from a signal handler to stop at the next safe point with MOEQ_CANCELLED. */
     atomic_bool *cancel;
+    /* Who does the job with this process; NULL: nobody. What does not know of them does all of it in every one. */
+    const struct mq_peers *peers;
 };
 
 /* How many threads a parallel loop is worth that has so many operations (multiply-adds, or floats

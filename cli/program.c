@@ -1,0 +1,127 @@
+/* program.c: finds the subcommand and runs it. */
+#include "program.h"
+
+#include "command.h"
+#include "completion.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const struct mq_command *find_command(const char *name)
+{
+    for (size_t i = 0; i < mq_commands_count; i++)
+        if (strcmp(mq_commands[i].name, name) == 0)
+            return &mq_commands[i];
+    return NULL;
+}
+
+static enum mq_exit unknown_command(const char *name)
+{
+    const char *names[16];
+    size_t n = 0;
+    for (; n < mq_commands_count && n < 16; n++)
+        names[n] = mq_commands[n].name;
+    const char *near = mq_nearest(name, names, n);
+    if (near)
+        return mq_usage(NULL, "unknown command '%s'; did you mean '%s'?", name, near);
+    return mq_usage(NULL, "unknown command '%s'", name);
+}
+
+/* moeq completion SHELL: no row of the table of commands, which it reads. */
+static enum mq_exit print_completion(int argc, char **argv)
+{
+    const struct mq_completion *found = NULL;
+    char known[64] = "";
+    for (size_t i = 0, n = 0; i < mq_completions_count; i++) {
+        if (argc == 3 && strcmp(mq_completions[i].shell, argv[2]) == 0)
+            found = &mq_completions[i];
+        n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", i ? "|" : "",
+                              mq_completions[i].shell);
+    }
+    if (!found)
+        return mq_usage(NULL, "expected: moeq completion %s", known);
+    found->print();
+    return mq_finish_output();
+}
+
+static void print_help(void)
+{
+    printf("usage: moeq COMMAND [ARGUMENTS] [OPTIONS]\n\n"
+           "Converts, evaluates and referees quantized Mixture-of-Experts language models\n"
+           "on machines with much less memory than the model.\n\ncommands:\n");
+    for (size_t i = 0; i < mq_commands_count; i++)
+        printf("  %-10s %s\n", mq_commands[i].name, mq_commands[i].summary);
+    printf("\nMODEL is a Hugging Face folder, owner/name of a repository in the local Hugging\n"
+           "Face cache, a moeq file (of several, their index), or a GGUF file.\n\n"
+           "moeq COMMAND --help explains a command; moeq --version prints the version;\n"
+           "moeq completion bash|zsh|fish prints a script with which a shell completes what\n"
+           "is typed: source <(moeq completion bash).\n");
+}
+
+/*
+ * A thread that has done its part of a parallel loop waits for the others without giving its core
+ * away, for about a millisecond with GCC's OpenMP, which is longer than the loop of a small matrix. On a
+ * machine with other work that is time taken from the thread waited for (three times the wall clock of
+ * a model of many small experts). The runtime reads the variable before main, so the program begins
+ * anew; where that fails, it goes on as it is.
+ */
+static void wait_less(char **argv)
+{
+    if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY") || setenv("GOMP_SPINCOUNT", "3000", 0))
+        return;
+    execv("/proc/self/exe", argv);
+}
+
+void mq_program_begin(char **argv)
+{
+    wait_less(argv);
+    /* A closed pipe and a file size limit (ulimit -f) show as failed writes, with a message. */
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+}
+
+int mq_program(int argc, char **argv, const struct mq_peers *peers)
+{
+    mq_jobs_peers(peers);
+    if (argc < 2) { /* what there is; the exit code tells a script that nothing was asked for */
+        print_help();
+        return mq_finish_output() == MQ_EXIT_GOOD ? MQ_EXIT_USAGE : MQ_EXIT_FAILURE;
+    }
+    const char *name = argv[1];
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 ||
+        (strcmp(name, "help") == 0 && argc == 2)) {
+        print_help();
+        return mq_finish_output();
+    }
+    if (strcmp(name, "--version") == 0) {
+        printf("moeq %s\n", MOEQ_VERSION_STRING);
+        return mq_finish_output();
+    }
+    if (strcmp(name, "completion") == 0)
+        return print_completion(argc, argv);
+    const bool wants_help = strcmp(name, "help") == 0;
+    const struct mq_command *command = find_command(wants_help ? argv[2] : name);
+    if (!command)
+        return unknown_command(wants_help ? argv[2] : name);
+    struct mq_options options = {0};
+    if (wants_help) {
+        mq_print_command_help(command);
+        return mq_finish_output();
+    }
+    if (!mq_options_parse(command, argc - 2, argv + 2, &options)) {
+        mq_options_free(&options);
+        return MQ_EXIT_USAGE;
+    }
+    enum mq_exit code;
+    if (options.help) {
+        mq_print_command_help(command);
+        code = mq_finish_output();
+    } else {
+        code = command->run(&options);
+    }
+    mq_options_free(&options);
+    return code;
+}

@@ -1,0 +1,18 @@
+/* program.h: the whole program, for its main functions: moeq's, and moeq-mpi's (cluster/). */
+#ifndef MQ_PROGRAM_H
+#define MQ_PROGRAM_H
+
+#include "peers.h"
+
+#include <stdatomic.h>
+
+/* First of all: sets what threads and signals do, for which the program may begin anew. */
+void mq_program_begin(char **argv);
+
+/* Set by Ctrl-C and its kin; jobs stop when it is. */
+atomic_bool *mq_program_cancel(void);
+
+/* Finds the command and runs it; the exit code. peers NULL: alone. */
+int mq_program(int argc, char **argv, const struct mq_peers *peers);
+
+#endif
