@@ -25,6 +25,9 @@ struct mq_context {
     atomic_bool *cancel;
     /* Who does the job with this process; NULL: nobody. What does not know of them does all of it in every one. */
     const struct mq_peers *peers;
+    uint64_t batch_tokens; /* with peers, tokens that go together from layer to layer; 0: as many as are good */
+    unsigned pipelines;    /* with peers, how many groups of ranks share the windows, the layers within each; 0: likewise */
+    const char *scratch;   /* the folder for what memory has no room for; NULL: TMPDIR, or /tmp */
 };
 
 /* How many threads a parallel loop is worth that has so many operations (multiply-adds, or floats
