@@ -175,7 +175,7 @@ moeq_status mq_calibration_create(const struct mq_calibration_origin *origin, co
     MQ_TRY_OUT(copy_origin(origin, w, err));
     MQ_TRY_OUT(lay_out(w, err));
     MQ_TRY_OUT(mq_st_writer_open_raw(&w->writer, path, w->layout.header, w->layout.header_bytes,
-                                     w->layout.file_bytes, 0666, err));
+                                     w->layout.file_bytes, 0666, NULL, err));
     w->calibration.path = path;
     w->calibration.file = (struct mq_file){
         .fd = w->writer.file.fd, .size_bytes = w->layout.file_bytes, .path = w->writer.file.part};
