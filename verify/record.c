@@ -427,8 +427,8 @@ static moeq_status on_hidden(void *user, uint32_t layer, size_t first_token, siz
     struct recorder *r = user;
     if (layer != r->view->hparams.layers)
         return MOEQ_OK;
-    return put_rows(r, MQ_RECORDING_HIDDEN, first_token, tokens, r->view->hparams.hidden,
-                    hidden[0], err);
+    return put_rows(r, MQ_RECORDING_HIDDEN, first_token, tokens, r->view->hparams.hidden, hidden[0],
+                    err);
 }
 
 static moeq_status on_router(void *user, uint32_t layer, size_t first_token, size_t tokens,
