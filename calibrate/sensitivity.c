@@ -284,8 +284,10 @@ moeq_status mq_sensitivity_measure(const struct mq_context *context, const struc
                                    const struct mq_sensitivity_options *options,
                                    struct mq_sensitivity *result, moeq_error *err)
 {
+    struct mq_context alone = *context; /* each process measures all of it, with what others would have to hand over */
+    alone.peers = NULL;
     struct measuring m = {
-        .job = {.context = context, .view = view, .options = options, .result = result},
+        .job = {.context = &alone, .view = view, .options = options, .result = result},
         .windows = windows};
     const struct mq_arm arm = {.name = "calibration", .view = view, .routes_from = -1};
     const struct mq_observer observer = {.user = &m,
@@ -296,7 +298,7 @@ moeq_status mq_sensitivity_measure(const struct mq_context *context, const struc
                                          .on_logits = on_logits};
     moeq_status status;
     MQ_TRY_OUT(prepare(&m, err));
-    MQ_TRY_OUT(mq_evaluate(context, &arm, 1, windows, &observer, err));
+    MQ_TRY_OUT(mq_evaluate(&alone, &arm, 1, windows, &observer, err));
     for (size_t i = 0; i < view->tensors_count; i++)
         for (size_t l = 0; l < result->levels; l++)
             if (mq_mlp_is_matrix(view, &view->tensors[i]))

@@ -9,6 +9,9 @@
  * The f32 results are the same bits for every instruction set, thread count and memory limit:
  * every output element of a matrix product is one chain of fused multiply-adds over k in order;
  * attention and norms use sums of fixed shape per row.
+ *
+ * Processes that share a job (context->peers) divide layers and windows as pipeline.h says, and hand the tokens' states
+ * on. So each of them calls what an observer has for its own layers and windows alone: see struct mq_observer.
  */
 #ifndef MQ_EVALUATOR_H
 #define MQ_EVALUATOR_H
@@ -21,6 +24,7 @@
 #include "importance.h"
 #include "levels.h"
 #include "model_view.h"
+#include "pipeline.h"
 #include "router.h"
 
 /* What an arm that ran earlier left behind: it goes through no layer again. The callbacks are
@@ -134,11 +138,27 @@ struct mq_quantized {
     struct mq_square_sums squares;
 };
 
+/*
+ * Of several processes, the one that runs a layer for some windows calls what is said of it: on_router, on_mlp,
+ * on_product, on_quantized, and on_hidden of what enters it. The one with the head calls on_hidden of what enters the
+ * final norm, and on_logits. Of each callback batches come in the order of their windows. Who does what,
+ * mq_evaluation_parts says; what was seen is for the observer's owner to bring together after the evaluation.
+ */
 struct mq_observer {
     void *user;
+    /* There is to be one pipeline, so that of a layer one process sees all windows. */
+    bool one_pipeline;
+    /* And it sees them all at once, however much memory that takes, like a pass of all windows, while every other
+     * process does the same with its own layers. For this the states go through all layers first, without the observer. */
+    bool whole;
+    /* What is summed up from layer to layer for each token is handed on with its states: so many bytes a token (0:
+     * nothing), which are packed behind one process' layers, and set before the next one's. NULL: nothing. */
+    size_t (*carry_bytes)(void *user);
+    void (*pack)(void *user, size_t first_token, size_t tokens, void *out);
+    void (*unpack)(void *user, size_t first_token, size_t tokens, const void *in);
     /* Called first in a pass: what was seen in an earlier run of the same windows and arms, on_hidden's of a layer
      * (up to `layers`), may be given back here with that layer's number, which is then the first that is run. Layer 0,
-     * as it is given: nothing. */
+     * as it is given: nothing. By a process alone. */
     moeq_status (*on_begin)(void *user, size_t first_token, size_t tokens,
                             float *const *hidden /* [arm] -> [tokens][hidden] */, uint32_t *layer,
                             moeq_error *err);
@@ -194,5 +214,11 @@ moeq_status mq_arms_check(const struct mq_arm *arms, size_t count, size_t window
 moeq_status mq_evaluate(const struct mq_context *context, const struct mq_arm *arms,
                         size_t arms_count, const struct mq_windows *windows,
                         const struct mq_observer *observer, moeq_error *err);
+
+/* What each process does of that: *parts, [ranks], to be freed. The same at all of them. `division`: NULL is fine. */
+moeq_status mq_evaluation_parts(const struct mq_context *context, const struct mq_arm *arms,
+                                size_t arms_count, const struct mq_windows *windows,
+                                const struct mq_observer *observer, struct mq_part **parts,
+                                struct mq_division *division, moeq_error *err);
 
 #endif

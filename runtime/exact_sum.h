@@ -51,6 +51,46 @@ static inline void mq_exact_sum_add(struct mq_exact_sum *sum, double value)
                       (int64_t)(fine * (double)(INT64_C(1) << MQ_EXACT_FINE_BITS)));
 }
 
+/*
+ * The same for numbers of which the small ones matter, and their squares: each is cut to a multiple of 2^-72, beyond 2^40 it
+ * counts as that. Sums join part by part.
+ */
+struct mq_fine_sum {
+    uint64_t whole, high, low; /* of 1, 2^-36 and 2^-72 */
+};
+
+enum { MQ_FINE_PART_BITS = 36 };
+
+static inline void mq_fine_sum_add(struct mq_fine_sum *sum, double value)
+{
+    const double most = 1099511627776.0; /* 2^40 */
+    const double parts = (double)(UINT64_C(1) << MQ_FINE_PART_BITS);
+    value = value < most ? value : most;
+    const uint64_t whole = (uint64_t)value;
+    value = (value - (double)whole) * parts;
+    const uint64_t high = (uint64_t)value;
+    sum->whole += whole;
+    sum->high += high;
+    sum->low += (uint64_t)((value - (double)high) * parts);
+}
+
+/* Room again for what is added: 2^27 numbers and joins are fine without. */
+static inline void mq_fine_sum_carry(struct mq_fine_sum *sum)
+{
+    const uint64_t mask = (UINT64_C(1) << MQ_FINE_PART_BITS) - 1;
+    sum->high += sum->low >> MQ_FINE_PART_BITS;
+    sum->low &= mask;
+    sum->whole += sum->high >> MQ_FINE_PART_BITS;
+    sum->high &= mask;
+}
+
+static inline double mq_fine_sum_value(struct mq_fine_sum sum)
+{
+    const double parts = (double)(UINT64_C(1) << MQ_FINE_PART_BITS);
+    mq_fine_sum_carry(&sum);
+    return (double)sum.whole + ((double)sum.high + (double)sum.low / parts) / parts;
+}
+
 /* What an observer may ask for of a product while it is formed: sums of squares of the outputs, without
  * biases, of each of some runs of its tokens, and of the weights. Added to what is there. */
 struct mq_output_squares {

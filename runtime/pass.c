@@ -294,42 +294,56 @@ static void set_idle(struct mq_pass *pass, uint32_t layer)
 static moeq_status ask_for_states(struct mq_pass *pass, uint32_t *layer, moeq_error *err)
 {
     const struct mq_observer *observer = pass->observer;
-    const struct mq_view *view = pass->arms[0].arm->view;
     if (!observer->on_begin)
         return MOEQ_OK;
     for (size_t a = 0; a < pass->arms_count; a++)
         pass->states[a] = pass->arms[a].hidden;
     MQ_TRY(observer->on_begin(observer->user, pass->first_window * pass->windows->length,
                               pass->tokens, pass->states, layer, err));
-    for (size_t i = 0; i < view->tensors_count; i++) {
-        const struct mq_tensor *t = &view->tensors[i];
-        if (t->layer >= 0 && (uint32_t)t->layer < *layer && t->rows > 1)
-            pass->weights_done += t->rows * t->cols;
-    }
+    pass->weights_done += mq_pass_weights_sum(pass->arms[0].arm->view, 0, *layer, false);
     return *layer <= pass->hparams->layers
                ? MOEQ_OK
                : mq_fail(err, MOEQ_INVALID_ARGUMENT, "states of layer %u of %u", *layer,
                          pass->hparams->layers);
 }
 
-moeq_status mq_pass_run(struct mq_pass *pass, size_t first, size_t count, moeq_error *err)
+void mq_pass_at(struct mq_pass *pass, size_t first, size_t count, uint32_t layer)
 {
-    const struct mq_model_program *program = pass->program;
     pass->first_window = first;
     pass->windows_count = count;
     pass->tokens = count * pass->windows->length;
-    uint32_t begin = 0;
-    MQ_TRY(ask_for_states(pass, &begin, err));
-    if (begin == 0)
-        MQ_TRY(run_program(pass, &program->begin, -1, err));
-    for (uint32_t layer = begin; layer < pass->hparams->layers; layer++) {
-        set_idle(pass, layer);
-        MQ_TRY(report_hidden(pass, layer, err));
-        MQ_TRY(run_program(pass, program->layers[layer], (int32_t)layer, err));
-        MQ_TRY(check_states(pass, layer, err));
+    pass->at = layer;
+    for (size_t a = 0; a < pass->arms_count; a++)
+        pass->arms[a].idle = layer > 0 && layer <= pass->arms[a].own_from;
+}
+
+moeq_status mq_pass_run_layers(struct mq_pass *pass, uint32_t end, moeq_error *err)
+{
+    if (pass->at == 0)
+        MQ_TRY(run_program(pass, &pass->program->begin, -1, err));
+    for (; pass->at < end; pass->at++) {
+        set_idle(pass, pass->at);
+        MQ_TRY(report_hidden(pass, pass->at, err));
+        MQ_TRY(run_program(pass, pass->program->layers[pass->at], (int32_t)pass->at, err));
+        MQ_TRY(check_states(pass, pass->at, err));
     }
+    return MOEQ_OK;
+}
+
+moeq_status mq_pass_run_end(struct mq_pass *pass, moeq_error *err)
+{
     set_idle(pass, UINT32_MAX);
     MQ_TRY(read_hidden(pass, err));
     MQ_TRY(report_hidden(pass, pass->hparams->layers, err));
-    return run_program(pass, &program->end, -1, err);
+    return run_program(pass, &pass->program->end, -1, err);
+}
+
+moeq_status mq_pass_run(struct mq_pass *pass, size_t first, size_t count, moeq_error *err)
+{
+    uint32_t begin = 0;
+    mq_pass_at(pass, first, count, 0);
+    MQ_TRY(ask_for_states(pass, &begin, err));
+    mq_pass_at(pass, first, count, begin);
+    MQ_TRY(mq_pass_run_layers(pass, pass->hparams->layers, err));
+    return mq_pass_run_end(pass, err);
 }

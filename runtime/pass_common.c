@@ -46,12 +46,14 @@ struct mq_linear_sizes mq_pass_products(const struct mq_arm *arms, size_t count)
     return sizes;
 }
 
-uint64_t mq_pass_weights_sum(const struct mq_view *view, bool logits)
+uint64_t mq_pass_weights_sum(const struct mq_view *view, uint32_t begin, uint32_t end, bool logits)
 {
     uint64_t sum = logits ? (uint64_t)view->hparams.vocab * view->hparams.hidden : 0;
-    for (size_t i = 0; i < view->tensors_count; i++)
-        if (view->tensors[i].layer >= 0 && view->tensors[i].rows > 1)
-            sum += view->tensors[i].rows * view->tensors[i].cols;
+    for (size_t i = 0; i < view->tensors_count; i++) {
+        const struct mq_tensor *t = &view->tensors[i];
+        if (t->layer >= (int64_t)begin && t->layer < (int64_t)end && t->rows > 1)
+            sum += t->rows * t->cols;
+    }
     return sum;
 }
 

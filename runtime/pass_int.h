@@ -103,14 +103,15 @@ struct mq_pass {
 
     size_t first_window, windows_count; /* this pass */
     size_t tokens;
+    uint32_t at; /* the layer that they enter next */
     size_t pass, passes;
     uint64_t weights_done, weights_total; /* for progress */
 };
 
 /* The largest of all products of some arms. */
 struct mq_linear_sizes mq_pass_products(const struct mq_arm *arms, size_t count);
-/* The weights that a pass goes through, for progress. */
-uint64_t mq_pass_weights_sum(const struct mq_view *view, bool logits);
+/* The weights of the layers [begin, end) that a pass goes through, for progress; logits: and of the head. */
+uint64_t mq_pass_weights_sum(const struct mq_view *view, uint32_t begin, uint32_t end, bool logits);
 
 /* Bytes of an arm's MLP or expert at most, as encoded on the fly; 0 where that is not to be kept. */
 uint64_t mq_pass_encoded_bytes(const struct mq_pass_sizes *sizes, const struct mq_arm *arm);
@@ -122,6 +123,19 @@ void mq_pass_destroy(struct mq_pass *pass);
 
 /* Runs the windows [first, first + count) through all layers. */
 moeq_status mq_pass_run(struct mq_pass *pass, size_t first, size_t count, moeq_error *err);
+
+/* The same in parts. Those windows are now at a layer (at 0: before the embedding). From 1 on the states that enter it
+ * are in the arms' `hidden` that have states of their own there (mq_pass_has_own). */
+void mq_pass_at(struct mq_pass *pass, size_t first, size_t count, uint32_t layer);
+/* From where they are to a layer; from 0 on the embedding first. */
+moeq_status mq_pass_run_layers(struct mq_pass *pass, uint32_t end, moeq_error *err);
+/* The final norm and the head. */
+moeq_status mq_pass_run_end(struct mq_pass *pass, moeq_error *err);
+/* Whether an arm's states that enter a layer, not the first, are its own: not arm 0's, nor played back. */
+static inline bool mq_pass_has_own(const struct mq_pass *pass, size_t arm, uint32_t layer)
+{
+    return !pass->arms[arm].arm->playback && pass->arms[arm].own_from < layer;
+}
 
 /* The steps: see MQ_OP_LIST in layer.h. `layer` -1: before or after the layers. */
 #define MQ_PASS_STEP(id, name)                                                                  \

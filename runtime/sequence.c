@@ -217,7 +217,7 @@ static moeq_status run(struct mq_sequence *s, size_t end, moeq_error *err)
     pass->weights_done = 0;
     /* a single token comes too often, and is done too soon, to tell of its progress */
     pass->weights_total =
-        end - s->cache->tokens > 1 ? pieces * mq_pass_weights_sum(s->arm->view, true) : 0;
+        end - s->cache->tokens > 1 ? pieces * mq_pass_weights_sum(s->arm->view, 0, UINT32_MAX, true) : 0;
     while (s->cache->tokens < end) {
         const size_t n = mq_min_u64(s->at_once, end - s->cache->tokens);
         s->windows.ids = s->ids + s->cache->tokens;

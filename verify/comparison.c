@@ -16,7 +16,6 @@
 struct errors {
     struct mq_square_sums squares;
     struct mq_loss loss;
-    const struct mq_level *level;
     bool seen;
 };
 
@@ -302,6 +301,24 @@ static moeq_status on_router(void *user, uint32_t layer, size_t first_token, siz
     return l->inner.on_router(l->inner.user, layer, first_token, tokens, routes, err);
 }
 
+static size_t carry_bytes(void *user)
+{
+    struct lineup *l = user;
+    return l->inner.carry_bytes(l->inner.user);
+}
+
+static void pack(void *user, size_t first_token, size_t tokens, void *out)
+{
+    struct lineup *l = user;
+    l->inner.pack(l->inner.user, first_token, tokens, out);
+}
+
+static void unpack(void *user, size_t first_token, size_t tokens, const void *in)
+{
+    struct lineup *l = user;
+    l->inner.unpack(l->inner.user, first_token, tokens, in);
+}
+
 static bool wants_logits(void *user, size_t position)
 {
     struct lineup *l = user;
@@ -327,19 +344,57 @@ static moeq_status on_quantized(void *user, const struct mq_quantized *q, moeq_e
     if (arm_of(l, candidate) != (size_t)q->arm)
         return MOEQ_OK;
     if (!e->seen || mq_relative_error(&q->squares) > mq_relative_error(&e->squares))
-        *e = (struct errors){q->squares, loss, q->level, true};
+        *e = (struct errors){q->squares, loss, true};
     return l->options->allow_loss ? MOEQ_OK : mq_loss_judge(view, q->tensor, q->level, &loss, err);
+}
+
+/* A tensor's are those of the one process that runs its layer for the first windows. */
+static moeq_status merge_errors(const struct lineup *l, const struct mq_peers *peers,
+                                moeq_error *err)
+{
+    struct seen {
+        size_t at;
+        struct errors errors;
+    } *mine = NULL;
+    const size_t n = l->count * l->baseline->view->tensors_count;
+    size_t count = 0;
+    void *all = NULL;
+    uint64_t *begin = NULL;
+    moeq_status status = MOEQ_OK;
+    if (mq_peers_count(peers) == 1)
+        return MOEQ_OK;
+    for (size_t i = 0; i < n; i++)
+        count += l->errors[i].seen;
+    mine = calloc(count + 1, sizeof *mine);
+    begin = calloc((size_t)peers->count + 1, sizeof *begin);
+    if (!mine || !begin)
+        MQ_TRY_OUT(mq_fail_memory(err, "summing up a comparison"));
+    count = 0;
+    for (size_t i = 0; i < n; i++)
+        if (l->errors[i].seen)
+            mine[count++] = (struct seen){i, l->errors[i]};
+    MQ_TRY_OUT(mq_peers_gather_all(peers, mine, count * sizeof *mine, &all, begin, err));
+    for (size_t i = 0; i < begin[peers->count] / sizeof *mine; i++) {
+        const struct seen *seen = (const struct seen *)all + i;
+        l->errors[seen->at] = seen->errors;
+    }
+out:
+    free(mine);
+    free(begin);
+    free(all);
+    return status;
 }
 
 static void sum_errors(const struct lineup *l, size_t candidate, struct mq_comparison_row *row)
 {
     const struct mq_view *view = l->baseline->view;
     const struct errors *errors = l->errors + candidate * view->tensors_count;
+    const struct mq_level *const *levels = l->levels + candidate * view->tensors_count;
     double error = 0, weights = 0;
     for (size_t i = 0; i < view->tensors_count; i++) {
         if (!errors[i].seen)
             continue;
-        mq_losses_add(&row->losses, &view->tensors[i], errors[i].level, &errors[i].loss);
+        mq_losses_add(&row->losses, &view->tensors[i], levels[i], &errors[i].loss);
         if (mq_view_class(view, view->tensors[i].role) != MQ_CLASS_EXPERTS)
             continue;
         error += errors[i].squares.lost;
@@ -447,12 +502,17 @@ static moeq_status run(struct lineup *l, const struct mq_context *context,
     l->inner = mq_referee_observer(l->referee);
     const struct mq_observer observer = {
         .user = l,
+        .carry_bytes = carry_bytes,
+        .pack = pack,
+        .unpack = unpack,
         .on_router = l->inner.on_router ? on_router : NULL,
         .wants_logits = wants_logits,
         .on_logits = on_logits,
         .on_quantized = on_quantized,
     };
     MQ_TRY(mq_evaluate(context, l->arms, l->arms_count, &result->text.windows, &observer, err));
+    MQ_TRY(mq_referee_merge(l->referee, err));
+    MQ_TRY(merge_errors(l, context->peers, err));
     MQ_TRY(mq_referee_tasks(l->referee, l->arms,
                             l->baseline->recording ? &l->baseline->recording->task_playback : NULL,
                             err));

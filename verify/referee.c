@@ -2,9 +2,10 @@
  * referee.c: collecting per-token figures and reducing them.
  *
  * Tokens are judged in parallel, each into its own slot; sums run over the slots in order on one
- * thread. So results do not depend on threads, nor on how the evaluator cuts its passes.
+ * thread, those of a layer are exact. So results do not depend on threads, nor on how the evaluator cuts its passes
+ * and divides them among processes.
  */
-#include "referee.h"
+#include "referee_int.h"
 
 #include "error.h"
 #include "kld.h"
@@ -16,37 +17,6 @@
 #include <string.h>
 
 enum { ROUTE_BLOCK = 512 }; /* tokens judged in parallel before their figures are summed */
-
-/* A layer's figures, summed over the tokens so far. */
-struct layer_sums {
-    double sum[MQ_ROUTING_COUNT], squares[MQ_ROUTING_COUNT];
-};
-
-struct arm_record {
-    double *nll; /* [scored tokens] */
-    double *kld; /* [scored tokens]; not of the baseline, nor the rest */
-    uint8_t *same_top;
-    struct mq_routing_figures *tokens; /* [all tokens]: each summed over the layers so far */
-    struct layer_sums *layers;         /* [layers] */
-    uint64_t *choices; /* [layers][most_experts]: how often each was chosen; also the baseline's */
-    uint64_t margin_flips[MQ_MARGIN_BINS];
-    double *task_nll; /* [tasks' slots]; NULL without tasks */
-};
-
-struct mq_referee {
-    const struct mq_context *context;
-    const struct mq_arm *arms;
-    size_t arms_count;
-    const struct mq_text_windows *text;
-    struct arm_record *records; /* [arms] */
-    uint8_t *routed;            /* [layers] */
-    uint64_t margin_choices[MQ_MARGIN_BINS];
-    double *exps;                       /* [threads][vocab] of the baseline */
-    double *scratch;                    /* [threads][mq_routing_scratch] */
-    struct mq_routing_figures *figures; /* [ROUTE_BLOCK] */
-    size_t exps_stride, scratch_stride;
-    uint32_t most_experts; /* of a layer */
-};
 
 static const struct mq_hparams *hparams(const struct mq_referee *r)
 {
@@ -107,7 +77,7 @@ moeq_status mq_referee_create(const struct mq_context *context, const struct mq_
     r->arms_count = arms_count;
     r->text = text;
     r->records = allocate(arms_count, sizeof *r->records);
-    r->routed = allocate(hparams(r)->layers, 1);
+    r->routed = allocate(hparams(r)->layers, sizeof *r->routed);
     r->exps_stride = mq_softmax_room(hparams(r)->vocab);
     r->most_experts = most_experts(r);
     r->scratch_stride = mq_routing_scratch(r->most_experts);
@@ -217,7 +187,7 @@ static moeq_status on_logits(void *user, const size_t *token_index, size_t token
         r->arms[bad_arm].view->path, r->arms[bad_arm].name, token / length, token % length);
 }
 
-/* Adds a block's figures: to the layer in the order of tokens, and to each token. */
+/* Adds a block's figures: to the layer, and to each token. */
 static void add_figures(struct arm_record *record, uint32_t layer, size_t first_token, size_t n,
                         const struct mq_routing_figures *figures, const uint8_t *bins)
 {
@@ -225,11 +195,15 @@ static void add_figures(struct arm_record *record, uint32_t layer, size_t first_
     for (size_t i = 0; i < n; i++) {
         const double *m = figures[i].metric;
         for (int k = 0; k < MQ_ROUTING_COUNT; k++) {
-            sums->sum[k] += m[k];
-            sums->squares[k] += m[k] * m[k];
+            mq_fine_sum_add(&sums->sum[k], m[k]);
+            mq_fine_sum_add(&sums->squares[k], m[k] * m[k]);
             record->tokens[first_token + i].metric[k] += m[k];
         }
         record->margin_flips[bins[i]] += m[MQ_ROUTING_CR2] != 0;
+    }
+    for (int k = 0; k < MQ_ROUTING_COUNT; k++) {
+        mq_fine_sum_carry(&sums->sum[k]);
+        mq_fine_sum_carry(&sums->squares[k]);
     }
 }
 
@@ -285,9 +259,37 @@ static moeq_status on_router(void *user, uint32_t layer, size_t first_token, siz
     return MOEQ_OK;
 }
 
+static size_t carry_bytes(void *user)
+{
+    const struct mq_referee *r = user;
+    return r->most_experts ? (r->arms_count - 1) * sizeof *r->figures : 0;
+}
+
+/* [arms but the baseline][tokens] */
+static void pack(void *user, size_t first_token, size_t tokens, void *out)
+{
+    const struct mq_referee *r = user;
+    struct mq_routing_figures *figures = out;
+    for (size_t a = 1; a < r->arms_count; a++)
+        memcpy(figures + (a - 1) * tokens, r->records[a].tokens + first_token,
+               tokens * sizeof *figures);
+}
+
+static void unpack(void *user, size_t first_token, size_t tokens, const void *in)
+{
+    const struct mq_referee *r = user;
+    const struct mq_routing_figures *figures = in;
+    for (size_t a = 1; a < r->arms_count; a++)
+        memcpy(r->records[a].tokens + first_token, figures + (a - 1) * tokens,
+               tokens * sizeof *figures);
+}
+
 struct mq_observer mq_referee_observer(struct mq_referee *r)
 {
     return (struct mq_observer){.user = r,
+                                .carry_bytes = carry_bytes,
+                                .pack = pack,
+                                .unpack = unpack,
                                 .on_router = r->arms_count > 1 ? on_router : NULL,
                                 .wants_logits = wants_logits,
                                 .on_logits = on_logits};
@@ -360,8 +362,9 @@ moeq_status mq_referee_tasks(struct mq_referee *r, struct mq_arm *arms,
     const struct mq_windows windows = mq_task_windows(r->text->tasks);
     const struct mq_playback *text = arms[0].playback;
     arms[0].playback = text ? playback : NULL;
-    const moeq_status status =
-        mq_evaluate(r->context, arms, r->arms_count, &windows, &observer, err);
+    moeq_status status = mq_evaluate(r->context, arms, r->arms_count, &windows, &observer, err);
+    if (status == MOEQ_OK)
+        status = mq_referee_merge_tasks(r, arms, &windows, &observer, err);
     arms[0].playback = text;
     return status;
 }
@@ -455,8 +458,9 @@ static moeq_status finish_routing(const struct mq_referee *r, const struct arm_r
         struct mq_routing_layer *l = &result->layers[result->layers_count++];
         describe_layer(r, layer, l);
         for (int k = 0; k < MQ_ROUTING_COUNT; k++)
-            l->rates.metric[k] = mq_estimate_sums(record->layers[layer].sum[k],
-                                                  record->layers[layer].squares[k], tokens);
+            l->rates.metric[k] =
+                mq_estimate_sums(mq_fine_sum_value(record->layers[layer].sum[k]),
+                                 mq_fine_sum_value(record->layers[layer].squares[k]), tokens);
         finish_load(r, record, result->layers_count - 1, result);
     }
     result->load_shift /= (double)result->layers_count;
@@ -476,7 +480,7 @@ static double routed_layers(const struct mq_referee *r)
 {
     double n = 0;
     for (uint32_t layer = 0; layer < hparams(r)->layers; layer++)
-        n += r->routed[layer];
+        n += r->routed[layer] != 0;
     return n;
 }
 
