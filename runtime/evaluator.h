@@ -184,10 +184,6 @@ struct mq_observer {
     /* Per arm and quantized matrix that tokens are multiplied with, when quantized on the fly: what was lost of it.
      * Experts' and MLPs' once, others once or more (first pass only). NULL is fine. */
     moeq_status (*on_quantized)(void *user, const struct mq_quantized *quantized, moeq_error *err);
-    /* With context->peers: all tokens of a layer are seen by one process, in order. */
-    bool one_pipeline;
-    /* And in one call: all windows are in one pass. */
-    bool whole;
 };
 
 /* Bytes that the evaluator needs for passes of so many windows, each of `length` tokens: for the weights'
