@@ -44,26 +44,25 @@ static moeq_status describe(const struct mq_calibration *c, struct mq_calibrate_
 }
 
 /* Where the sums are gathered: a calibration where it is to be, of which an imatrix is made beside it. Claims the
- * output for as long. */
-static moeq_status place(const struct mq_calibrate_output *output, char path[PATH_MAX],
-                         struct mq_claim *claim, moeq_error *err)
+ * output for as long (the first process does). */
+static moeq_status place(const struct mq_context *context, const struct mq_calibrate_output *output,
+                         char path[PATH_MAX], struct mq_claim *claim, moeq_error *err)
 {
     const bool imatrix = mq_ends_with(output->path, ".gguf");
     if (!mq_name_beside(output->path, imatrix ? ".sums" : "", path))
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, output->path, "path is too long");
     if (!imatrix)
         snprintf(path, PATH_MAX, "%s", output->path);
-    return imatrix ? mq_claim_take(claim, output->path, err) : MOEQ_OK;
+    return imatrix && mq_peers_first(context->peers) ? mq_claim_take(claim, output->path, err)
+                                                     : MOEQ_OK;
 }
 
-/* Looks at what was made, and puts it under its name. */
-static moeq_status finish(struct mq_calibration_writer *whole, const struct mq_calibration *apart,
-                          const struct mq_calibrate_output *output, struct mq_claim *claim,
-                          struct mq_calibrate_result *r, moeq_error *err)
+/* Puts what was made under its name. */
+static moeq_status put_out(struct mq_calibration_writer *whole,
+                           const struct mq_calibrate_output *output, struct mq_claim *claim,
+                           uint64_t *bytes, moeq_error *err)
 {
     struct stat st;
-    MQ_TRY(mq_coverage_measure(&whole->calibration, apart, &r->coverage, err));
-    MQ_TRY(describe(&whole->calibration, r, err));
     mq_claim_release(claim);
     if (mq_ends_with(output->path, ".gguf"))
         MQ_TRY(mq_calibration_to_imatrix(&whole->calibration, output->path, err));
@@ -71,8 +70,23 @@ static moeq_status finish(struct mq_calibration_writer *whole, const struct mq_c
         MQ_TRY(mq_calibration_finish(whole, err));
     if (stat(output->path, &st) != 0)
         return mq_fail_errno(err, output->path, "cannot stat");
-    r->file_bytes = (uint64_t)st.st_size;
+    *bytes = (uint64_t)st.st_size;
     return MOEQ_OK;
+}
+
+/* Looks at what was made, which all processes have, and puts it under its name, which the first one does. */
+static moeq_status finish(const struct mq_context *context, struct mq_calibration_writer *whole,
+                          const struct mq_calibration *apart,
+                          const struct mq_calibrate_output *output, struct mq_claim *claim,
+                          struct mq_calibrate_result *r, moeq_error *err)
+{
+    const struct mq_peers *peers = context->peers;
+    MQ_TRY(mq_coverage_measure(&whole->calibration, apart, &r->coverage, err));
+    MQ_TRY(describe(&whole->calibration, r, err));
+    MQ_TRY(mq_peers_agree(peers, MOEQ_OK, err)); /* before there is a file */
+    if (mq_peers_first(peers))
+        MQ_TRY(put_out(whole, output, claim, &r->file_bytes, err));
+    return mq_peers_broadcast(peers, &r->file_bytes, sizeof r->file_bytes, err);
 }
 
 /* The model's folder or file, for people. */
@@ -112,13 +126,16 @@ moeq_status mq_calibrate(const struct mq_context *context, const struct mq_calib
     MQ_TRY_OUT(mq_refuse_output(job->view, NULL, job->output.path, err));
     MQ_TRY_OUT(mq_calibrate_check_output(&job->output, err));
     MQ_TRY_OUT(mq_model_fingerprint(context, job->view, &origin.fingerprint, err));
-    MQ_TRY_OUT(place(&job->output, path, &claim, err));
-    MQ_TRY_OUT(mq_calibration_create(&origin, path, &whole, err));
+    MQ_TRY_OUT(place(context, &job->output, path, &claim, err));
+    MQ_TRY_OUT(mq_calibration_create(context, &origin, path, &whole, err));
     if (job->held_out && mq_name_beside(path, ".apart", beside))
-        MQ_TRY_OUT(mq_calibration_create(&origin, beside, &apart, err));
+        MQ_TRY_OUT(mq_calibration_create(context, &origin, beside, &apart, err));
     MQ_TRY_OUT(mq_collect(context, &options, err));
-    MQ_TRY_OUT(finish(&whole, job->held_out ? &apart.calibration : NULL, &job->output, &claim,
-                      result, err));
+    MQ_TRY_OUT(mq_calibration_share(&whole, context->peers, err));
+    if (job->held_out)
+        MQ_TRY_OUT(mq_calibration_share(&apart, context->peers, err));
+    MQ_TRY_OUT(finish(context, &whole, job->held_out ? &apart.calibration : NULL, &job->output,
+                      &claim, result, err));
 out:
     mq_claim_release(&claim);
     mq_calibration_writer_free(&whole);
@@ -177,11 +194,11 @@ moeq_status mq_calibrate_merge(const struct mq_context *context, const char *con
     }
     MQ_TRY_OUT(mq_calibrate_check_output(output, err));
     MQ_TRY_OUT(refuse_twice(parts, count, err));
-    MQ_TRY_OUT(place(output, path, &claim, err));
+    MQ_TRY_OUT(place(context, output, path, &claim, err));
     MQ_TRY_OUT(mq_calibration_merge(context, parts, count, &whole, path, err));
     for (size_t i = 0; i < count; i++)
         MQ_TRY_OUT(mq_calibration_check_unchanged(parts[i], err));
-    MQ_TRY_OUT(finish(&whole, NULL, output, &claim, result, err));
+    MQ_TRY_OUT(finish(context, &whole, NULL, output, &claim, result, err));
 out:
     mq_claim_release(&claim);
     mq_calibration_writer_free(&whole);

@@ -1,6 +1,8 @@
 /*
  * calibrated.c: an observer of each MLP's inputs that encodes its matrices.
  *
+ * With peers, each process encodes the matrices of its own layers, whose tokens all meet it in one pass.
+ *
  * The covariance of gate and up is that of the tokens' states; of down, that of the activations that the quantized gate and
  * up give, with a cross covariance of these and the original ones.
  */
@@ -543,6 +545,19 @@ static moeq_status on_hidden(void *user, uint32_t layer, size_t first_token, siz
     return mq_calibrated_states_keep(&p->states, layer, tokens, hidden[0], err);
 }
 
+/* What each process has counted in its layers becomes what all have. */
+static moeq_status add_up(const struct mq_calibrated *c, struct mq_calibrated_result *r,
+                          moeq_error *err)
+{
+    uint64_t counts[] = {r->matrices, r->experts, r->few, r->without};
+    MQ_TRY(mq_peers_reduce(c->context->peers, MQ_SUM, counts, sizeof counts / sizeof *counts, err));
+    r->matrices = counts[0];
+    r->experts = counts[1];
+    r->few = counts[2];
+    r->without = counts[3];
+    return MOEQ_OK;
+}
+
 moeq_status mq_calibrated_run(void *user, struct mq_convert_sink *sink, moeq_error *err)
 {
     struct mq_calibrated *c = user;
@@ -552,7 +567,8 @@ moeq_status mq_calibrated_run(void *user, struct mq_convert_sink *sink, moeq_err
                                          .on_begin = on_begin,
                                          .on_hidden = on_hidden,
                                          .on_mlp = on_mlp,
-                                         .on_product = on_product};
+                                         .on_product = on_product,
+                                         .whole = true};
     struct mq_context context = *c->context; /* all windows in one pass */
     moeq_status status;
     c->result = (struct mq_calibrated_result){.tokens = c->windows->count * c->windows->length};
@@ -563,9 +579,12 @@ moeq_status mq_calibrated_run(void *user, struct mq_convert_sink *sink, moeq_err
                                              .result = &c->result,
                                              .attention_matrices = &p.attention.matrices,
                                              .hidden = p.hidden};
-    mq_calibrated_states_begin(&p.states, c->options.keep_seconds);
+    /* with peers, states of other processes would have to be of the same moment */
+    mq_calibrated_states_begin(&p.states,
+                               mq_peers_count(context.peers) > 1 ? -1 : c->options.keep_seconds);
     MQ_TRY_OUT(mq_evaluate(&context, &arm, 1, c->windows, &observer, err));
     c->result.matrices += p.attention.matrices;
+    MQ_TRY_OUT(add_up(c, &c->result, err));
 out:
     finish(&p);
     return status;

@@ -6,10 +6,12 @@
 #include "family.h"
 #include "moeq_profile.h"
 #include "open_options.h"
+#include "scratch_file.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <zlib.h>
 
 enum { SUMS_WORDS = sizeof(struct mq_calibration_sums) / sizeof(int64_t) };
@@ -162,7 +164,34 @@ static moeq_status write_config(struct mq_calibration_writer *w, moeq_error *err
     return MOEQ_OK;
 }
 
-moeq_status mq_calibration_create(const struct mq_calibration_origin *origin, const char *path,
+/* The file of the first process, */
+static moeq_status create_file(struct mq_calibration_writer *w, const char *path, moeq_error *err)
+{
+    MQ_TRY(mq_st_writer_open_raw(&w->writer, path, w->layout.header, w->layout.header_bytes,
+                                 w->layout.file_bytes, 0666, NULL, err));
+    w->calibration.file = (struct mq_file){
+        .fd = w->writer.file.fd, .size_bytes = w->layout.file_bytes, .path = w->writer.file.part};
+    return write_config(w, err);
+}
+
+/* and of every other one: it takes no more room than what is written there. */
+static moeq_status create_scratch(struct mq_calibration_writer *w, const char *folder,
+                                  moeq_error *err)
+{
+    struct mq_file *file = &w->scratch;
+    /* in memory, if it must be: it is small */
+    if (!mq_scratch_file_open(folder, file) && !mq_scratch_file_open("/tmp", file))
+        return mq_fail_file(err, MOEQ_IO, folder ? folder : "/tmp",
+                            "there is no scratch file to be had here for a layer's sums (TMPDIR)");
+    file->size_bytes = w->layout.file_bytes;
+    w->calibration.file = *file;
+    return MQ_AGAIN(ftruncate(file->fd, (off_t)file->size_bytes)) == 0
+               ? MOEQ_OK
+               : mq_fail_errno(err, file->path, "cannot set its size");
+}
+
+moeq_status mq_calibration_create(const struct mq_context *context,
+                                  const struct mq_calibration_origin *origin, const char *path,
                                   struct mq_calibration_writer *w, moeq_error *err)
 {
     moeq_status status;
@@ -174,12 +203,14 @@ moeq_status mq_calibration_create(const struct mq_calibration_origin *origin, co
     }
     MQ_TRY_OUT(copy_origin(origin, w, err));
     MQ_TRY_OUT(lay_out(w, err));
-    MQ_TRY_OUT(mq_st_writer_open_raw(&w->writer, path, w->layout.header, w->layout.header_bytes,
-                                     w->layout.file_bytes, 0666, err));
     w->calibration.path = path;
-    w->calibration.file = (struct mq_file){
-        .fd = w->writer.file.fd, .size_bytes = w->layout.file_bytes, .path = w->writer.file.part};
-    MQ_TRY_OUT(write_config(w, err));
+    w->seen = mq_arena_alloc(w->arena, origin->view->hparams.layers, sizeof *w->seen);
+    if (!w->seen)
+        status = mq_fail_memory(err, "preparing a calibration");
+    else if (mq_peers_first(context->peers))
+        status = create_file(w, path, err);
+    else
+        status = create_scratch(w, context->scratch, err);
 out:
     if (status != MOEQ_OK)
         mq_calibration_writer_free(w);
@@ -195,10 +226,11 @@ moeq_status mq_calibration_put(struct mq_calibration_writer *w,
                                moeq_error *err)
 {
     const uint64_t bytes = mq_calibration_column_bytes(group);
-    const int fd = w->writer.file.fd;
+    const struct mq_file *file = &w->calibration.file;
     struct mq_calibration_sums all;
     if (sums->tokens == 0) /* nothing was seen */
         return MOEQ_OK;
+    w->seen[group->layer] = true;
     if (!mq_calibration_is_sound(sums))
         return mq_fail(err, MOEQ_LIMIT,
                        "%s of layer %d, expert %" PRIu32
@@ -214,12 +246,81 @@ moeq_status mq_calibration_put(struct mq_calibration_writer *w,
                        "%s of layer %d: the squares of its inputs are beyond what sums hold: the "
                        "model overflows on this text",
                        mq_role_name(group->role), group->layer);
-    MQ_TRY(mq_write_at(fd, w->writer.file.part, group->sums_offset + expert * sizeof all, &all,
+    MQ_TRY(mq_write_at(file->fd, file->path, group->sums_offset + expert * sizeof all, &all,
                        sizeof all, err));
     if (!columns)
         return MOEQ_OK;
-    return mq_write_at(fd, w->writer.file.part, group->columns_offset + expert * bytes, old, bytes,
+    return mq_write_at(file->fd, file->path, group->columns_offset + expert * bytes, old, bytes,
                        err);
+}
+
+/* ---- sharing ---- */
+
+/* Bytes [begin, end) of the file, which `owns` says that this process has. `bytes`: room for SHARED_BYTES. */
+enum { SHARED_BYTES = 16 << 20 };
+static moeq_status share_range(const struct mq_file *file, uint64_t begin, uint64_t end, bool owns,
+                               const struct mq_peers *peers, uint8_t *bytes, uint64_t *begins,
+                               moeq_error *err)
+{
+    moeq_status status = MOEQ_OK;
+    for (uint64_t n; begin < end && status == MOEQ_OK; begin += n) {
+        void *all = NULL;
+        n = mq_min_u64(SHARED_BYTES, end - begin);
+        if (owns)
+            status = mq_file_read_at(file, begin, bytes, n, err);
+        if (status == MOEQ_OK)
+            status = mq_peers_gather_all(peers, bytes, owns ? n : 0, &all, begins, err);
+        if (status == MOEQ_OK && !owns)
+            status = mq_write_at(file->fd, file->path, begin, all, n, err);
+        free(all);
+    }
+    return status;
+}
+
+/* Where a layer's items begin; of one behind the last, where they end. */
+static uint64_t begin_of_layer(const struct mq_calibration_writer *w, uint32_t layer)
+{
+    const struct mq_calibration_groups *g = &w->calibration.groups;
+    const struct mq_layout_item *items = w->layout.items;
+    for (size_t i = 0; i < g->count; i++)
+        if (g->all[i].layer >= (int32_t)layer)
+            return g->all[i].sums_offset;
+    size_t i = 0;
+    while (strcmp(items[i].name, "config.json") != 0)
+        i++;
+    return items[i].offset;
+}
+
+moeq_status mq_calibration_share(struct mq_calibration_writer *w, const struct mq_peers *peers,
+                                 moeq_error *err)
+{
+    const unsigned count = mq_peers_count(peers);
+    const uint32_t layers = w->calibration.view->hparams.layers;
+    if (count == 1)
+        return MOEQ_OK;
+    bool *seen = calloc(count * (size_t)layers, sizeof *seen);
+    uint64_t *begins = calloc(count + 1, sizeof *begins);
+    uint8_t *bytes = malloc(SHARED_BYTES);
+    moeq_status status = MOEQ_OK;
+    if (!seen || !begins || !bytes)
+        status = mq_fail_memory(err, "sharing the sums");
+    if (status == MOEQ_OK)
+        status = mq_peers_gather(peers, w->seen, layers * sizeof *seen, seen, err);
+    for (uint32_t l = 0; l < layers && status == MOEQ_OK; l++) {
+        unsigned owners = 0;
+        for (unsigned r = 0; r < count; r++)
+            owners += seen[r * layers + l];
+        if (owners > 1)
+            status = mq_fail(err, MOEQ_INVALID_ARGUMENT,
+                             "%u processes have seen tokens of layer %" PRIu32, owners, l);
+        else if (owners == 1)
+            status = share_range(&w->calibration.file, begin_of_layer(w, l),
+                                 begin_of_layer(w, l + 1), w->seen[l], peers, bytes, begins, err);
+    }
+    free(seen);
+    free(begins);
+    free(bytes);
+    return status;
 }
 
 /* ---- the end ---- */
@@ -264,6 +365,7 @@ moeq_status mq_calibration_finish(struct mq_calibration_writer *w, moeq_error *e
 void mq_calibration_writer_free(struct mq_calibration_writer *w)
 {
     mq_st_writer_abort(&w->writer);
+    mq_file_close(&w->scratch);
     mq_arena_destroy(w->arena);
     *w = (struct mq_calibration_writer)MQ_CALIBRATION_WRITER_NONE;
 }
@@ -337,7 +439,7 @@ moeq_status mq_calibration_merge(const struct mq_context *context,
     for (size_t i = 0; i < count; i++)
         for (size_t t = 0; t < parts[i]->texts_count; t++)
             all[origin.texts_count++] = parts[i]->texts[t];
-    MQ_TRY_OUT(mq_calibration_create(&origin, path, w, err));
+    MQ_TRY_OUT(mq_calibration_create(context, &origin, path, w, err));
     for (size_t i = 0; i < count && status == MOEQ_OK; i++)
         status = add_part(context, parts[i], w, columns, widest, err);
     if (status != MOEQ_OK)

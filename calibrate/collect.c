@@ -272,7 +272,11 @@ moeq_status mq_collect(const struct mq_context *context, const struct mq_collect
                           .layer = -1};
     const struct mq_arm arm = {.name = "calibration", .view = options->view, .routes_from = -1};
     const struct mq_observer observer = {
-        .user = &c, .on_hidden = on_hidden, .on_mlp = on_mlp, .on_product = on_product};
+        .user = &c,
+                                         .on_hidden = on_hidden,
+                                         .on_mlp = on_mlp,
+                                         .on_product = on_product,
+                                         .one_pipeline = true};
     uint64_t bytes;
     moeq_status status;
     MQ_TRY_OUT(prepare(&c, &bytes, err));

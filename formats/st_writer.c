@@ -72,11 +72,13 @@ void mq_st_header_end(struct mq_buffer *b, size_t alignment)
 
 moeq_status mq_st_writer_open_raw(struct mq_st_writer *w, const char *path, const void *header,
                                   uint64_t header_bytes, uint64_t file_bytes, mode_t mode,
-                                  moeq_error *err)
+                                  const struct mq_peers *peers, moeq_error *err)
 {
     memset(w, 0, sizeof *w);
     w->file_bytes = file_bytes;
-    MQ_TRY(mq_new_file_open_mode(&w->file, path, mode, err));
+    MQ_TRY(mq_new_file_open_shared(&w->file, path, mode, peers, err));
+    if (!mq_peers_first(peers))
+        return MOEQ_OK;
     moeq_status status = mq_check_room(w->file.fd, path, file_bytes, err);
     if (status == MOEQ_OK)
         status = mq_reserve(w->file.fd, w->file.part, file_bytes, err);
@@ -88,7 +90,8 @@ moeq_status mq_st_writer_open_raw(struct mq_st_writer *w, const char *path, cons
 }
 
 moeq_status mq_st_writer_open(struct mq_st_writer *w, const char *path, struct mq_st_entry *entries,
-                              size_t count, const char *const *metadata, moeq_error *err)
+                              size_t count, const char *const *metadata, const struct mq_peers *peers,
+                              moeq_error *err)
 {
     uint64_t data_bytes;
     memset(w, 0, sizeof *w);
@@ -109,7 +112,7 @@ moeq_status mq_st_writer_open(struct mq_st_writer *w, const char *path, struct m
     for (size_t i = 0; i < count; i++)
         entries[i].offset += header.size;
     MQ_TRY_OUT(mq_st_writer_open_raw(w, path, header.data, header.size, header.size + data_bytes,
-                                     0666, err));
+                                     0666, peers, err));
     w->entries = entries;
     w->count = count;
 out:

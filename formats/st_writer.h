@@ -37,18 +37,20 @@ struct mq_st_writer {
 /*
  * Lays out entries (name, dtype, dims and shape set) in their order, creates a temporary of
  * their full size, and writes the header. `metadata` is key, value, ..., NULL, or NULL. The
- * entries must outlive the writer. On failure nothing stays behind.
+ * entries must outlive the writer. On failure nothing stays behind. peers (NULL: none): who writes the same file with
+ * this process, as mq_new_file_open_shared has it; the first writes the header.
  */
 moeq_status mq_st_writer_open(struct mq_st_writer *writer, const char *path,
                               struct mq_st_entry *entries, size_t count,
-                              const char *const *metadata, moeq_error *err);
+                              const char *const *metadata, const struct mq_peers *peers,
+                              moeq_error *err);
 
 /* As above, for a header that the caller has laid out itself: `put` is not for such a file, but
  * mq_write_at(writer->file.fd, writer->file.part, ...) at the header's offsets. mode: as
  * mq_new_file_open_mode has it. */
 moeq_status mq_st_writer_open_raw(struct mq_st_writer *writer, const char *path, const void *header,
                                   uint64_t header_bytes, uint64_t file_bytes, mode_t mode,
-                                  moeq_error *err);
+                                  const struct mq_peers *peers, moeq_error *err);
 
 /* Writes n bytes of an entry's data, from byte `at` of it. Safe from several threads. */
 moeq_status mq_st_writer_put(const struct mq_st_writer *writer, size_t entry, uint64_t at,

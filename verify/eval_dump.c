@@ -1,4 +1,4 @@
-/* eval_dump.c: the evaluator's callbacks, streamed into a safetensors file. */
+/* eval_dump.c: the evaluator's callbacks, streamed into a safetensors file, of whichever process they are called in. */
 #include "eval_dump.h"
 
 #include "checked.h"
@@ -6,6 +6,7 @@
 #include "ids_file.h"
 #include "output_path.h"
 #include "st_writer.h"
+#include "written.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -24,6 +25,7 @@ struct dump {
     size_t *router_entry; /* [layers]: its logits; experts and weights follow */
     size_t hidden_entry;  /* of layer 0; the others follow */
     struct mq_st_writer writer;
+    struct mq_written written; /* of the entries */
 };
 
 /* ---- the output's tensors ---- */
@@ -72,8 +74,9 @@ static moeq_status plan_entries(const struct mq_view *view, bool hidden, struct 
 static moeq_status put_rows(struct dump *d, size_t entry, size_t first_token, size_t tokens,
                             uint64_t width, const void *rows, moeq_error *err)
 {
-    return mq_st_writer_put(&d->writer, entry, first_token * width * 4, rows, tokens * width * 4,
-                            err);
+    const uint64_t at = first_token * width * 4, n = tokens * width * 4;
+    MQ_TRY(mq_st_writer_put(&d->writer, entry, at, rows, n, err));
+    return mq_written_add(&d->written, entry, at, rows, n, err);
 }
 
 static moeq_status on_hidden(void *user, uint32_t layer, size_t first_token, size_t tokens,
@@ -111,6 +114,21 @@ static moeq_status on_logits(void *user, const size_t *token_index, size_t token
 
 /* ---- the whole ---- */
 
+/* Whether all that was to come has come, from whichever process. */
+static moeq_status check_whole(struct dump *d, const struct mq_peers *peers, moeq_error *err)
+{
+    uint32_t crc;
+    MQ_TRY(mq_written_gather(&d->written, peers, err));
+    for (size_t i = 0; i < d->entries_count; i++) {
+        const struct mq_st_entry *e = &d->entries[i];
+        if (!mq_written_whole(&d->written, i, e->size_bytes, &crc))
+            return mq_fail_tensor(err, MOEQ_IO, d->writer.file.path, e->name, e->offset,
+                                  "not all of its %" PRIu64 " bytes came, each once",
+                                  e->size_bytes);
+    }
+    return MOEQ_OK;
+}
+
 moeq_status mq_eval_dump(const struct mq_context *context, const struct mq_view *view,
                          const struct mq_dump_options *options, struct mq_dump_result *result,
                          moeq_error *err)
@@ -136,12 +154,14 @@ moeq_status mq_eval_dump(const struct mq_context *context, const struct mq_view 
     MQ_TRY_OUT(mq_refuse_output(view, &ids_file, options->output_path, err));
     MQ_TRY_OUT(plan_entries(view, options->hidden, &d, err));
     MQ_TRY_OUT(mq_st_writer_open(&d.writer, options->output_path, d.entries, d.entries_count,
-                                 metadata, err));
+                                 metadata, context->peers, err));
     MQ_TRY_OUT(mq_evaluate(context, &arm, 1, &d.windows, &observer, err));
+    MQ_TRY_OUT(check_whole(&d, context->peers, err));
     MQ_TRY_OUT(mq_st_writer_finish(&d.writer, err));
     *result = (struct mq_dump_result){d.windows.count, d.windows.length, d.writer.file_bytes};
 out:
     mq_st_writer_abort(&d.writer);
+    mq_written_free(&d.written);
     free(d.ids);
     mq_arena_destroy(d.arena);
     return status;

@@ -2,8 +2,8 @@
  * record.c: one evaluation of the original, streamed to disk.
  *
  * All sizes are known before it starts, so the file is laid out, reserved and written at offsets.
- * The evaluator hands over tokens in order, pass after pass: each tensor grows from its beginning
- * to its end and its CRC-32 grows with it.
+ * Whoever runs a layer for some tokens, of several processes perhaps, writes their rows at their places; the CRC-32s of
+ * these pieces make up the tensors'.
  */
 #include "record.h"
 
@@ -19,6 +19,7 @@
 #include "st_writer.h"
 #include "text_match.h"
 #include "tokenizer.h"
+#include "written.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -35,8 +36,8 @@ struct recorder {
     struct mq_arena *arena;
     struct mq_layout layout;
     struct mq_st_writer writer;
-    uint32_t *crcs;    /* [layout.count] of what is written of an item, */
-    uint64_t *written; /* and how much that is */
+    struct mq_written written; /* of the layout's items */
+    size_t first_token;        /* of what is evaluated, behind all that was before */
     /* [sources]: item of the layout; by MQ_RECORDING_* and, for routers, layer; then config.json,
      * text, vectors by their number, and the tasks' sequences */
     size_t *item;
@@ -322,10 +323,8 @@ static moeq_status lay_out(struct recorder *r, const struct mq_record_options *o
     r->tasks = text->tasks;
     MQ_TRY_OUT(mq_record_layout(view, options->compute, text->windows.count, text->windows.length,
                                 r->text.size, text->tasks, metadata, r->arena, &r->layout, err));
-    r->crcs = mq_arena_alloc(r->arena, r->layout.count, sizeof *r->crcs);
-    r->written = mq_arena_alloc(r->arena, r->layout.count, sizeof *r->written);
     r->item = mq_arena_alloc(r->arena, sources_of(view), sizeof *r->item);
-    if (!r->crcs || !r->written || !r->item)
+    if (!r->item)
         status = mq_fail_memory(err, "preparing a recording");
 out:
     mq_buffer_free(&source);
@@ -363,20 +362,17 @@ static void index_items(struct recorder *r)
 
 /* ---- writing ---- */
 
-/* Appends bytes to an item. */
-static moeq_status append(struct recorder *r, size_t source, const void *bytes, uint64_t n,
-                          moeq_error *err)
+/* n bytes of an item, from byte `at` of it. */
+static moeq_status put(struct recorder *r, size_t source, uint64_t at, const void *bytes,
+                       uint64_t n, moeq_error *err)
 {
     const size_t i = r->item[source];
     const struct mq_layout_item *item = &r->layout.items[i];
-    if (!mq_range_ok(r->written[i], n, item->size_bytes))
+    if (!mq_range_ok(at, n, item->size_bytes))
         return mq_fail_tensor(err, MOEQ_LIMIT, r->writer.file.path, item->name, item->offset,
                               "more than its %" PRIu64 " bytes came", item->size_bytes);
-    MQ_TRY(mq_write_at(r->writer.file.fd, r->writer.file.part, item->offset + r->written[i], bytes,
-                       n, err));
-    r->crcs[i] = (uint32_t)crc32_z(r->crcs[i], bytes, n);
-    r->written[i] += n;
-    return MOEQ_OK;
+    MQ_TRY(mq_write_at(r->writer.file.fd, r->writer.file.part, item->offset + at, bytes, n, err));
+    return mq_written_add(&r->written, i, at, bytes, n, err);
 }
 
 /* A tensor of the original: its bytes, where the item has their size; else the floats that its
@@ -400,18 +396,20 @@ static moeq_status copy_weights(struct recorder *r, size_t source, const struct 
         /* also where the bytes are copied as they are: this refuses weights that are not finite */
         status = mq_weights_load(&weights, r->context->isa, row, n, bytes, rows, err);
         if (status == MOEQ_OK && plain)
-            status = append(r, source, bytes, n * tensor->row_bytes, err);
+            status = put(r, source, row * tensor->row_bytes, bytes, n * tensor->row_bytes, err);
         else if (status == MOEQ_OK)
-            status = append(r, source, rows, n * float_bytes, err);
+            status = put(r, source, row * float_bytes, rows, n * float_bytes, err);
     }
     free(bytes);
     free(rows);
     return status;
 }
 
-static moeq_status append_floats(struct recorder *r, size_t source, size_t first_token,
-                                 const float *values, size_t n, moeq_error *err)
+/* Rows of `width` numbers, one of each token. */
+static moeq_status put_rows(struct recorder *r, size_t source, size_t first_token, size_t tokens,
+                            size_t width, const float *values, moeq_error *err)
 {
+    const size_t n = tokens * width;
     const size_t bad = mq_first_not_finite(r->context->isa, values, n);
     if (bad < n)
         return mq_fail(err, MOEQ_UNSUPPORTED,
@@ -419,7 +417,8 @@ static moeq_status append_floats(struct recorder *r, size_t source, size_t first
                        "with",
                        r->view->path, r->layout.items[r->item[source]].name, first_token,
                        (double)values[bad]);
-    return append(r, source, values, n * sizeof(float), err);
+    return put(r, source, (r->first_token + first_token) * width * sizeof(float), values,
+               n * sizeof(float), err);
 }
 
 static moeq_status on_hidden(void *user, uint32_t layer, size_t first_token, size_t tokens,
@@ -428,39 +427,46 @@ static moeq_status on_hidden(void *user, uint32_t layer, size_t first_token, siz
     struct recorder *r = user;
     if (layer != r->view->hparams.layers)
         return MOEQ_OK;
-    return append_floats(r, MQ_RECORDING_HIDDEN, first_token, hidden[0],
-                         tokens * r->view->hparams.hidden, err);
+    return put_rows(r, MQ_RECORDING_HIDDEN, first_token, tokens, r->view->hparams.hidden, hidden[0],
+                    err);
 }
 
 static moeq_status on_router(void *user, uint32_t layer, size_t first_token, size_t tokens,
                              const struct mq_routes *routes, moeq_error *err)
 {
     struct recorder *r = user;
-    return append_floats(r, MQ_RECORDING_ROUTERS + layer, first_token, routes->logits,
-                         tokens * mq_recorded_experts(r->view, layer), err);
+    return put_rows(r, MQ_RECORDING_ROUTERS + layer, first_token, tokens,
+                    mq_recorded_experts(r->view, layer), routes->logits, err);
 }
 
-/* The checksum tensor. Padding was reserved as zeros. */
+/* The checksum tensor, of what all processes have written. Padding was reserved as zeros. */
 static moeq_status write_checksums(struct recorder *r, moeq_error *err)
 {
     static const unsigned char zeros[MQ_GROUP_ALIGN];
     const struct mq_layout *l = &r->layout;
+    uint32_t *crcs = mq_arena_alloc(r->arena, l->count, sizeof *crcs);
+    if (!crcs)
+        return mq_fail_memory(err, "writing the checksums");
+    MQ_TRY(mq_written_gather(&r->written, r->context->peers, err));
     for (size_t i = 0; i < l->count - 1; i++) {
         const struct mq_layout_item *item = &l->items[i];
         if (item->source < 0)
-            r->crcs[i] = (uint32_t)crc32_z(0, zeros, item->size_bytes);
-        else if (r->written[i] != item->size_bytes)
+            crcs[i] = (uint32_t)crc32_z(0, zeros, item->size_bytes);
+        else if (!mq_written_whole(&r->written, i, item->size_bytes, &crcs[i]))
             return mq_fail_tensor(err, MOEQ_IO, r->writer.file.path, item->name, item->offset,
-                                  "only %" PRIu64 " of its %" PRIu64 " bytes came", r->written[i],
+                                  "not all of its %" PRIu64 " bytes came, each once",
                                   item->size_bytes);
     }
-    return mq_layout_write_crcs(l, r->crcs, r->writer.file.fd, r->writer.file.part, NULL, err);
+    return mq_peers_first(r->context->peers)
+               ? mq_layout_write_crcs(l, crcs, r->writer.file.fd, r->writer.file.part, NULL, err)
+               : MOEQ_OK;
 }
 
 /* A row each: see record.h. */
 static moeq_status write_sequences(struct recorder *r, const struct mq_task_set *set,
                                    moeq_error *err)
 {
+    uint64_t at = 0;
     for (size_t t = 0; t < set->tasks_count; t++)
         for (uint32_t c = 0; c < set->tasks[t].choices; c++) {
             const struct mq_task_sequence *s = &set->sequences[set->tasks[t].first + c];
@@ -468,26 +474,29 @@ static moeq_status write_sequences(struct recorder *r, const struct mq_task_set 
                 (int32_t)s->window, (int32_t)s->from,
                 (int32_t)s->end,    s->last,
                 (int32_t)s->bytes,  c ? -1 : (int32_t)set->tasks[t].answer};
-            MQ_TRY(append(r, sources_of(r->view) - 2, row, sizeof row, err));
+            MQ_TRY(put(r, sources_of(r->view) - 2, at, row, sizeof row, err));
+            at += sizeof row;
         }
-    return append(r, sources_of(r->view) - 1, set->ids,
-                  set->windows * set->length * sizeof *set->ids, err);
+    return put(r, sources_of(r->view) - 1, 0, set->ids,
+               set->windows * set->length * sizeof *set->ids, err);
 }
 
-/* Everything but the states, which the evaluation brings. */
+/* Everything but the states, which the evaluation brings; the first process does so. */
 static moeq_status write_fixed(struct recorder *r, const struct mq_text_windows *text,
                                moeq_error *err)
 {
     const struct mq_view *view = r->view;
     const uint64_t ids = text->windows.count * text->windows.length;
-    MQ_TRY(append(r, MQ_RECORDING_IDS, text->windows.ids, ids * sizeof(int32_t), err));
+    if (!mq_peers_first(r->context->peers))
+        return MOEQ_OK;
+    MQ_TRY(put(r, MQ_RECORDING_IDS, 0, text->windows.ids, ids * sizeof(int32_t), err));
     MQ_TRY(
         copy_weights(r, MQ_RECORDING_NORM, mq_view_find(view, MQ_ROLE_OUTPUT_NORM, -1, -1), err));
     MQ_TRY(copy_weights(r, MQ_RECORDING_HEAD, find_head(view), err));
-    MQ_TRY(append(r, MQ_RECORDING_ROUTERS + view->hparams.layers, view->side[MQ_SIDE_CONFIG].data,
-                  view->side[MQ_SIDE_CONFIG].size, err));
+    MQ_TRY(put(r, MQ_RECORDING_ROUTERS + view->hparams.layers, 0, view->side[MQ_SIDE_CONFIG].data,
+               view->side[MQ_SIDE_CONFIG].size, err));
     const size_t text_source = MQ_RECORDING_ROUTERS + (size_t)view->hparams.layers + 1;
-    MQ_TRY(append(r, text_source, r->text.data, r->text.size, err));
+    MQ_TRY(put(r, text_source, 0, r->text.data, r->text.size, err));
     for (size_t i = 0; i < mq_recorded_vectors(view); i++) {
         struct mq_recorded_vector v;
         if (mq_recorded_vector(view, i, &v))
@@ -595,11 +604,12 @@ moeq_status mq_record(const struct mq_context *context, const struct mq_view *vi
     index_items(&r);
     MQ_TRY_OUT(mq_st_writer_open_raw(&r.writer, options->output_path, r.layout.header,
                                      r.layout.header_bytes, r.layout.file_bytes, mq_view_mode(view),
-                                     err));
+                                     context->peers, err));
     MQ_TRY_OUT(write_fixed(&r, &text, err));
     MQ_TRY_OUT(mq_evaluate(context, &arm, 1, &text.windows, &observer, err));
     if (text.tasks) { /* whose states go on behind the text's */
         const struct mq_windows windows = mq_task_windows(text.tasks);
+        r.first_token = text.windows.count * text.windows.length;
         MQ_TRY_OUT(mq_evaluate(context, &arm, 1, &windows, &observer, err));
     }
     MQ_TRY_OUT(write_checksums(&r, err));
@@ -612,6 +622,7 @@ out:
     mq_st_writer_abort(&r.writer);
     mq_text_windows_free(&text);
     mq_buffer_free(&r.text);
+    mq_written_free(&r.written);
     mq_arena_destroy(r.arena);
     return status;
 }

@@ -151,6 +151,7 @@ static moeq_status open_claimed(struct mq_new_file *file, const char *path, mode
 {
     file->fd = -1;
     file->claim.held = false;
+    file->peers = NULL;
     if (!path[0] || strlen(path) >= sizeof file->path)
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
                             path[0] ? "path is too long" : "no usable file name");
@@ -174,9 +175,56 @@ moeq_status mq_new_file_open_mode(struct mq_new_file *file, const char *path, mo
     return open_claimed(file, path, mode, NULL, err);
 }
 
+/* Not to read: NFS then sends the bytes that were written, never the page around them, where another process may have
+ * written meanwhile. */
+static moeq_status open_others(struct mq_new_file *file, const char *path, moeq_error *err)
+{
+    snprintf(file->path, sizeof file->path, "%s", path);
+    file->fd = MQ_AGAIN(open(file->part, O_WRONLY | O_NOFOLLOW | O_CLOEXEC));
+    return file->fd >= 0 ? MOEQ_OK
+                         : mq_fail_errno(err, file->part,
+                                         "cannot open what the first process has created there "
+                                         "(all of them need the same folder)");
+}
+
+moeq_status mq_new_file_open_shared(struct mq_new_file *file, const char *path, mode_t mode,
+                                    const struct mq_peers *peers, moeq_error *err)
+{
+    const bool first = mq_peers_first(peers);
+    moeq_status status = MOEQ_OK;
+    *file = (struct mq_new_file){.fd = -1};
+    if (first)
+        status = mq_new_file_open_mode(file, path, mode, err);
+    if (mq_peers_count(peers) == 1)
+        return status;
+    if (status != MOEQ_OK)
+        file->part[0] = '\0';
+    const moeq_status told =
+        mq_peers_broadcast(peers, file->part, sizeof file->part, status == MOEQ_OK ? err : NULL);
+    status = status == MOEQ_OK ? told : status;
+    if (!first && status == MOEQ_OK && file->part[0])
+        status = open_others(file, path, err);
+    status = mq_peers_agree(peers, status, err);
+    file->peers = peers;
+    if (status != MOEQ_OK)
+        mq_new_file_abort(file);
+    return status;
+}
+
 moeq_status mq_new_file_open(struct mq_new_file *file, const char *path, moeq_error *err)
 {
     return mq_new_file_open_mode(file, path, 0666, err);
+}
+
+/* If all went well; otherwise the temporary goes. */
+static moeq_status give_name(const struct mq_new_file *file, moeq_status status, moeq_error *err)
+{
+    if (status == MOEQ_OK && rename(file->part, file->path) != 0)
+        status = mq_fail_errno(err, file->path, "cannot rename the finished file to this name");
+    if (status == MOEQ_OK)
+        return mq_sync_folder_of(file->path, err);
+    unlink(file->part);
+    return status;
 }
 
 moeq_status mq_new_file_finish(struct mq_new_file *file, moeq_error *err)
@@ -188,20 +236,18 @@ moeq_status mq_new_file_finish(struct mq_new_file *file, moeq_error *err)
     file->fd = -1;
     if (close(fd) != 0 && errno != EINTR && status == MOEQ_OK) /* closed all the same */
         status = mq_fail_errno(err, file->part, "cannot close");
-    if (status == MOEQ_OK && rename(file->part, file->path) != 0)
-        status = mq_fail_errno(err, file->path, "cannot rename the finished file to this name");
-    if (status == MOEQ_OK)
-        status = mq_sync_folder_of(file->path, err);
-    else
-        unlink(file->part);
+    status = mq_peers_agree(file->peers, status, err);
+    if (mq_peers_first(file->peers))
+        status = give_name(file, status, err);
     mq_claim_release(&file->claim);
-    return status;
+    return mq_peers_agree(file->peers, status, err);
 }
 
 void mq_new_file_abort(struct mq_new_file *file)
 {
     if (file->fd >= 0) {
-        unlink(file->part);
+        if (mq_peers_first(file->peers))
+            unlink(file->part);
         close(file->fd);
         file->fd = -1;
     }

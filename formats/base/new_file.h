@@ -11,6 +11,7 @@
 #define MQ_NEW_FILE_H
 
 #include "claim.h"
+#include "peers.h"
 
 #include <sys/types.h>
 
@@ -22,6 +23,7 @@ struct mq_new_file {
     int fd; /* -1 where closed */
     struct mq_claim claim;
     char path[PATH_MAX], part[PATH_MAX];
+    const struct mq_peers *peers; /* who writes it too; NULL: nobody */
 };
 
 /* Creates the temporary, with the permissions of the file at `path` if there is one. */
@@ -29,10 +31,15 @@ moeq_status mq_new_file_open(struct mq_new_file *file, const char *path, moeq_er
 /* And if there is none with these, less the umask, instead of 0666. */
 moeq_status mq_new_file_open_mode(struct mq_new_file *file, const char *path, mode_t mode,
                                   moeq_error *err);
+/* And by all of the peers together, each of which writes bytes of its own at their places: the first has the claim and the
+ * temporary, the others open it, to write only. Each of them finishes it; who gives it up fails, so that the first does. */
+moeq_status mq_new_file_open_shared(struct mq_new_file *file, const char *path, mode_t mode,
+                                    const struct mq_peers *peers, moeq_error *err);
 /* The permissions to create something with that will stand at `path`: those of the file there, or `mode`. */
 mode_t mq_mode_at(const char *path, mode_t mode);
 
-/* Syncs, and renames to the final name; if that fails, removes the temporary. */
+/* Syncs, and renames to the final name; if that fails, removes the temporary. With peers, what all have written is on the
+ * disk before the name is there, which it is when any of them returns. */
 moeq_status mq_new_file_finish(struct mq_new_file *file, moeq_error *err);
 
 /* Gives up an unfinished file and removes it; after finish, or twice, it does nothing. */

@@ -63,9 +63,9 @@ static moeq_status run_to(const struct mq_context *context, const struct run *ru
                                                .apart = run->held ? &apart : NULL};
     moeq_status status;
     MQ_TRY_OUT(mq_model_fingerprint(context, run->view, &origin.fingerprint, err));
-    MQ_TRY_OUT(mq_calibration_create(&origin, path, &whole, err));
+    MQ_TRY_OUT(mq_calibration_create(context, &origin, path, &whole, err));
     if (run->held)
-        MQ_TRY_OUT(mq_calibration_create(&origin, apart_path, &apart, err));
+        MQ_TRY_OUT(mq_calibration_create(context, &origin, apart_path, &apart, err));
     MQ_TRY_OUT(mq_collect(context, &options, err));
     MQ_TRY_OUT(mq_calibration_finish(&whole, err));
     if (run->held)

@@ -89,7 +89,7 @@ static const char *wide_model(void)
     ck_assert_int_eq(mkdir(folder, 0777), 0);
     test_write(test_path(folder, "config.json"), config, sizeof config - 1);
     ck_assert_int_eq(
-        mq_st_writer_open(&w, test_path(folder, "model.safetensors"), entries, N, NULL, &err),
+        mq_st_writer_open(&w, test_path(folder, "model.safetensors"), entries, N, NULL, NULL, &err),
         MOEQ_OK);
     uint32_t random = 1;
     for (size_t i = 0; i < N; i++) {

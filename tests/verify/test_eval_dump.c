@@ -98,7 +98,7 @@ static void write_ids(const char *path, enum mq_dtype dtype, uint32_t dims, cons
     struct mq_st_writer writer;
     if (dims == 1)
         entry.shape[0] = n;
-    ck_assert_ok(mq_st_writer_open(&writer, path, &entry, 1, NULL, NULL));
+    ck_assert_ok(mq_st_writer_open(&writer, path, &entry, 1, NULL, NULL, NULL));
     ck_assert_ok(mq_st_writer_put(&writer, 0, 0, ids, n * mq_dtype_bytes(dtype), NULL));
     ck_assert_ok(mq_st_writer_finish(&writer, NULL));
 }

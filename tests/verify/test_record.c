@@ -295,7 +295,7 @@ static void write_model(const char *folder, const char *config)
         entries[i].shape[1] = t->cols;
     }
     snprintf(path, sizeof path, "%s/model.safetensors", folder);
-    ck_assert_ok(mq_st_writer_open(&writer, path, entries, n, NULL, &err));
+    ck_assert_ok(mq_st_writer_open(&writer, path, entries, n, NULL, NULL, &err));
     for (size_t i = 0; i < n; i++) {
         const size_t numbers = view->tensors[i].rows * view->tensors[i].cols;
         uint16_t *bf16 = malloc(numbers * sizeof *bf16);
