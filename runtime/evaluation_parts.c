@@ -84,7 +84,7 @@ static struct mq_layer_cost head_cost(const struct mq_arm *arms, size_t count,
 moeq_status mq_evaluation_parts(const struct mq_context *context, const struct mq_arm *arms,
                                 size_t arms_count, const struct mq_windows *windows,
                                 const struct mq_observer *observer, struct mq_part **parts,
-                                struct mq_division *division, moeq_error *err)
+                                struct mq_pipelines *division, moeq_error *err)
 {
     const unsigned ranks = mq_peers_count(context->peers);
     const uint32_t layers = arms[0].view->hparams.layers;
@@ -110,7 +110,7 @@ moeq_status mq_evaluation_parts(const struct mq_context *context, const struct m
         .pipelines = one ? 1 : context->pipelines,
         .apart = observer->whole,
     };
-    const struct mq_division d = mq_pipeline_divide(&work, ranks);
+    const struct mq_pipelines d = mq_pipeline_divide(&work, ranks);
     for (unsigned r = 0; r < ranks; r++)
         (*parts)[r] = mq_pipeline_part(&work, &d, r);
     if (division)

@@ -111,7 +111,7 @@ struct evaluation {
 static moeq_status divide(struct evaluation *e, moeq_error *err)
 {
     const struct mq_context *context = e->context;
-    struct mq_division division;
+    struct mq_pipelines division;
     struct mq_part *parts;
     if (mq_peers_count(context->peers) == 1) {
         e->part = (struct mq_part){.layer_end = e->arms[0].view->hparams.layers,

@@ -215,6 +215,6 @@ moeq_status mq_evaluate(const struct mq_context *context, const struct mq_arm *a
 moeq_status mq_evaluation_parts(const struct mq_context *context, const struct mq_arm *arms,
                                 size_t arms_count, const struct mq_windows *windows,
                                 const struct mq_observer *observer, struct mq_part **parts,
-                                struct mq_division *division, moeq_error *err);
+                                struct mq_pipelines *division, moeq_error *err);
 
 #endif

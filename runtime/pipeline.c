@@ -20,12 +20,12 @@ static size_t ceil_div(size_t n, size_t by)
 }
 
 /* The windows of a pipeline at most. */
-static size_t pipeline_windows(const struct mq_pipeline_work *w, const struct mq_division *d)
+static size_t pipeline_windows(const struct mq_pipeline_work *w, const struct mq_pipelines *d)
 {
     return ceil_div(w->windows, d->pipelines);
 }
 
-static double cost_of(const struct mq_pipeline_work *w, const struct mq_division *d, uint32_t unit)
+static double cost_of(const struct mq_pipeline_work *w, const struct mq_pipelines *d, uint32_t unit)
 {
     const struct mq_layer_cost *c = &w->costs[unit];
     const double batches = (double)ceil_div(pipeline_windows(w, d), d->batch);
@@ -33,7 +33,7 @@ static double cost_of(const struct mq_pipeline_work *w, const struct mq_division
 }
 
 /* The end of a run of layers (the head is the last) from `begin` on that takes no more than `most`, or is one layer. */
-static uint32_t run_end(const struct mq_pipeline_work *w, const struct mq_division *d,
+static uint32_t run_end(const struct mq_pipeline_work *w, const struct mq_pipelines *d,
                         uint32_t begin, double most, double *takes)
 {
     uint32_t end = begin;
@@ -49,7 +49,7 @@ static uint32_t run_end(const struct mq_pipeline_work *w, const struct mq_divisi
 }
 
 /* Runs of `most` at most: how many there are, and what the longest takes. */
-static unsigned runs(const struct mq_pipeline_work *w, const struct mq_division *d, double most,
+static unsigned runs(const struct mq_pipeline_work *w, const struct mq_pipelines *d, double most,
                      double *greatest)
 {
     unsigned count = 0;
@@ -63,7 +63,7 @@ static unsigned runs(const struct mq_pipeline_work *w, const struct mq_division 
 }
 
 /* The least that the longest of so many runs can take; fewer are made where that does as well. */
-static void cut(const struct mq_pipeline_work *w, unsigned stages, struct mq_division *d)
+static void cut(const struct mq_pipeline_work *w, unsigned stages, struct mq_pipelines *d)
 {
     double low = 0, high = 0, greatest;
     for (uint32_t i = 0; i <= w->layers; i++)
@@ -78,7 +78,7 @@ static void cut(const struct mq_pipeline_work *w, unsigned stages, struct mq_div
     d->stages = runs(w, d, high, &d->greatest);
 }
 
-static double time_of(const struct mq_pipeline_work *w, const struct mq_division *d)
+static double time_of(const struct mq_pipeline_work *w, const struct mq_pipelines *d)
 {
     const double batches = (double)ceil_div(pipeline_windows(w, d), d->batch);
     double read = 0;
@@ -88,10 +88,10 @@ static double time_of(const struct mq_pipeline_work *w, const struct mq_division
 }
 
 /* The best batch of so many pipelines and stages. */
-static struct mq_division with_batch(const struct mq_pipeline_work *w, unsigned pipelines,
+static struct mq_pipelines with_batch(const struct mq_pipeline_work *w, unsigned pipelines,
                                      unsigned stages)
 {
-    struct mq_division best = {.pipelines = pipelines}, d = best;
+    struct mq_pipelines best = {.pipelines = pipelines}, d = best;
     const size_t windows = pipeline_windows(w, &d);
     for (size_t batches = 1; batches <= windows; batches = mq_max_u64(batches + 1, batches * 5 / 4)) {
         d.batch = ceil_div(windows, batches);
@@ -107,9 +107,9 @@ static struct mq_division with_batch(const struct mq_pipeline_work *w, unsigned 
     return best;
 }
 
-struct mq_division mq_pipeline_divide(const struct mq_pipeline_work *w, unsigned ranks)
+struct mq_pipelines mq_pipeline_divide(const struct mq_pipeline_work *w, unsigned ranks)
 {
-    struct mq_division best = {0};
+    struct mq_pipelines best = {0};
     double least = 0;
     for (unsigned round = 0; round < 2; round++)
         for (unsigned stages = 1; stages <= ranks && stages <= w->layers + 1; stages++) {
@@ -117,7 +117,7 @@ struct mq_division mq_pipeline_divide(const struct mq_pipeline_work *w, unsigned
             const unsigned pipelines = (unsigned)mq_min_u64(wanted, w->windows);
             if (pipelines * stages > ranks)
                 continue;
-            const struct mq_division d = with_batch(w, pipelines, stages);
+            const struct mq_pipelines d = with_batch(w, pipelines, stages);
             if (round == 0)
                 least = stages == 1 || d.time < least ? d.time : least;
             else if (d.time <= NEARLY * least &&
@@ -127,7 +127,7 @@ struct mq_division mq_pipeline_divide(const struct mq_pipeline_work *w, unsigned
     return best;
 }
 
-struct mq_part mq_pipeline_part(const struct mq_pipeline_work *w, const struct mq_division *d,
+struct mq_part mq_pipeline_part(const struct mq_pipeline_work *w, const struct mq_pipelines *d,
                                 unsigned rank)
 {
     struct mq_part part = {.pipeline = rank / d->stages, .stage = rank % d->stages};

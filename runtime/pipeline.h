@@ -34,7 +34,7 @@ struct mq_pipeline_work {
     bool apart; /* stages do not wait for each other: all work on all windows at the same time */
 };
 
-struct mq_division {
+struct mq_pipelines {
     unsigned pipelines, stages; /* of each; stages * pipelines ranks at most: the rest is idle */
     size_t batch;               /* windows */
     double greatest;            /* what a stage takes for a batch, at most */
@@ -42,7 +42,7 @@ struct mq_division {
 };
 
 /* Of at least one window, among at least one rank. */
-struct mq_division mq_pipeline_divide(const struct mq_pipeline_work *work, unsigned ranks);
+struct mq_pipelines mq_pipeline_divide(const struct mq_pipeline_work *work, unsigned ranks);
 
 /* What one rank does. */
 struct mq_part {
@@ -54,6 +54,6 @@ struct mq_part {
 };
 /* The stages of a pipeline are ranks in order, so the neighbours of one are those before and after it. */
 struct mq_part mq_pipeline_part(const struct mq_pipeline_work *work,
-                                const struct mq_division *division, unsigned rank);
+                                const struct mq_pipelines *division, unsigned rank);
 
 #endif
