@@ -459,6 +459,12 @@ static moeq_status check_output(struct mq_job *job, const struct mq_convert_opti
         status = mq_output_check(job->plan, options, err);
         if (status == MOEQ_OK)
             status = mq_division_look(job->plan, options->output, peers, &job->division, err);
+        if (status == MOEQ_OK && job->division.by_files && options->encoder)
+            status = mq_fail_file(err, MOEQ_INVALID_ARGUMENT, options->output,
+                                  "would be calibrated on %u hosts, which write into all files, and "
+                                  "may not on %s: write to a file system of the cluster's, or take "
+                                  "one host",
+                                  job->division.hosts, job->division.file_system);
     }
     MQ_TRY(mq_peers_agree(peers, status, err));
     uint64_t by_files = job->division.by_files;
