@@ -52,18 +52,22 @@ static void remove_folder(const char *folder)
     rmdir(folder);
 }
 
+/* Every rank makes its own: their hosts have no other place in common that is known. */
 static moeq_status make(const struct mq_options *options, const struct mq_context *context,
                         const struct mq_view *source, struct mq_calibrated_option *calibrated,
                         const struct mq_policy *policy, const char *path, struct mq_view **made,
                         moeq_error *err)
 {
+    struct mq_context alone = *context;
+    alone.peers = NULL;
+    calibrated->run.context = &alone;
     const struct mq_convert_encoder encoder = {.user = &calibrated->run, .run = mq_calibrated_run};
     const struct mq_convert_options how = {.output = path, .replace = true, .allow_loss = options->allow_loss,
                                            .encoder = &encoder};
     struct mq_convert_result result;
     struct mq_plan *plan;
-    MQ_TRY(mq_convert_plan(context, source, policy, NULL, 0, &plan, err));
-    moeq_status status = mq_convert(context, plan, &how, &result, err);
+    MQ_TRY(mq_convert_plan(&alone, source, policy, NULL, 0, &plan, err));
+    moeq_status status = mq_convert(&alone, plan, &how, &result, err);
     mq_plan_free(plan);
     return status == MOEQ_OK ? mq_open_model(options, path, made, err) : status;
 }
@@ -93,7 +97,6 @@ moeq_status mq_calibrated_levels_make(const struct mq_options *options,
         mq_calibrated_option_free(&calibrated);
         MQ_TRY_OUT(mq_calibrated_option_read(&own, source, judging, &calibrated,
                                              &candidates[i].policy, err));
-        calibrated.run.context = context;
         calibrated.run.options.keep_seconds = -1; /* nothing goes on with what is made here */
         snprintf(path, sizeof path, "%s/%zu.moeq", folder, i);
         MQ_TRY_OUT(make(options, context, source, &calibrated, &candidates[i].policy, path,

@@ -150,6 +150,7 @@ struct mq_job_ui {
 };
 bool mq_job_begin(const struct mq_options *options, struct mq_job_ui *ui);
 void mq_jobs_peers(const struct mq_peers *peers); /* of all contexts from now on */
+const struct mq_peers *mq_jobs_are_with(void);    /* the same; NULL: this process is alone */
 void mq_job_end(struct mq_job_ui *ui); /* clears the progress line */
 
 /* "1 h 02 min", "4.2 s" */

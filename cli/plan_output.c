@@ -3,6 +3,7 @@
 
 #include "losses_print.h"
 #include "calibrated_states.h"
+#include "division.h"
 #include "text_match.h"
 
 #include <inttypes.h>
@@ -68,6 +69,19 @@ static void print_files(const struct mq_plan *plan, const char *output)
     }
 }
 
+/* With peers, how it is divided; what is wrong with that, mq_convert says. */
+static void print_division(const struct mq_plan *plan, const char *output)
+{
+    struct mq_division division;
+    char text[128];
+    moeq_error ignored = {0};
+    if (mq_division_look(plan, output, mq_jobs_are_with(), &division, &ignored) != MOEQ_OK ||
+        !division.peers)
+        return;
+    mq_division_describe(&division, text, sizeof text);
+    mq_print_line(4, "  divided among %s", text);
+}
+
 static void print_plan(const struct mq_plan *plan, const struct mq_options *options,
                        const struct mq_budget_cli *budget)
 {
@@ -93,8 +107,19 @@ static void print_plan(const struct mq_plan *plan, const struct mq_options *opti
         mq_print_line(4, "  source %s, %zu output files of together %s (%" PRIu64 " bytes)%s",
                       source, plan->files_count - plan->has_index, output, plan->output_bytes,
                       plan->has_index ? ", and their index" : "");
+    print_division(plan, options->output);
     if (options->dry_run || options->verbose)
         print_files(plan, options->output);
+}
+
+/* What would be an error when it comes to writing. */
+static enum mq_exit finish_dry_run(const struct mq_plan *plan, const struct mq_options *options)
+{
+    struct mq_division division;
+    moeq_error err = {0};
+    if (mq_division_look(plan, options->output, mq_jobs_are_with(), &division, &err) != MOEQ_OK)
+        return mq_report(&err);
+    return mq_finish_output();
 }
 
 static cJSON *files_json(struct mq_json_tree *b, const struct mq_plan *plan, const char *output)
@@ -345,7 +370,7 @@ enum mq_exit mq_execute_plan(const char *command, const struct mq_options *optio
     } else if (!options->json)
         print_notes(plan, options);
     if (options->dry_run)
-        return mq_finish_output();
+        return finish_dry_run(plan, options);
     fflush(stdout);
     return write_files(command, options, plan, calibrated, budget);
 }

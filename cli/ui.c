@@ -75,6 +75,11 @@ void mq_jobs_peers(const struct mq_peers *peers)
     job_peers = peers;
 }
 
+const struct mq_peers *mq_jobs_are_with(void)
+{
+    return job_peers;
+}
+
 static void on_interrupt(int signal_number)
 {
     (void)signal_number;

@@ -48,9 +48,10 @@ static bool allocate(struct mq_chunks *c)
     c->tensor = calloc(n, sizeof *c->tensor);
     c->losses = calloc(n, sizeof *c->losses);
     c->skip = calloc(n, sizeof *c->skip);
+    c->own = calloc(n, sizeof *c->own);
     c->done = calloc(items, sizeof *c->done);
     c->item_crcs = calloc(items, sizeof *c->item_crcs);
-    return c->crcs && c->tensor && c->losses && c->skip && c->done && c->item_crcs;
+    return c->crcs && c->tensor && c->losses && c->skip && c->own && c->done && c->item_crcs;
 }
 
 moeq_status mq_chunks_create(struct mq_chunks *c, const struct mq_plan *plan,
@@ -94,6 +95,7 @@ void mq_chunks_free(struct mq_chunks *c)
     free(c->tensor);
     free(c->losses);
     free(c->skip);
+    free(c->own);
     free(c->done);
     free(c->item_crcs);
     *c = (struct mq_chunks){0};
@@ -210,6 +212,7 @@ static void resume_line(struct mq_chunks *c, struct mq_chunked *t,
         t->seen = true;
         break;
     case MQ_JOURNAL_PARTS:
+    case MQ_JOURNAL_RANK:
         break;
     }
 }
@@ -296,6 +299,7 @@ moeq_status mq_chunks_finish(struct mq_chunks *c, size_t chunk, uint32_t crc,
     const struct mq_chunk_place p = mq_chunk_place(c, chunk);
     c->crcs[chunk] = crc;
     c->losses[chunk] = *loss;
+    c->own[chunk] = true;
     *complete = atomic_fetch_sub(&p.tensor->left, 1) == 1;
     struct mq_journal_line line = {.kind = MQ_JOURNAL_CHUNK,
                                    .item = (uint32_t)p.tensor->entry->item,
@@ -322,6 +326,59 @@ moeq_status mq_chunks_finish(struct mq_chunks *c, size_t chunk, uint32_t crc,
     return due ? sync_parts(c, err) : status;
 }
 
+/* ---- what the others have done ---- */
+
+struct finished {
+    uint32_t chunk, crc;
+    struct mq_loss loss;
+};
+
+static void take(struct mq_chunks *c, const struct finished *f)
+{
+    struct mq_chunked *t = &c->tensors[c->tensor[f->chunk]];
+    if (c->skip[f->chunk]) /* this one's own, or another rank's besides, who made the same */
+        return;
+    c->skip[f->chunk] = true;
+    c->crcs[f->chunk] = f->crc;
+    c->losses[f->chunk] = f->loss;
+    if (atomic_fetch_sub(&t->left, 1) == 1)
+        set_done(c, t);
+}
+
+moeq_status mq_chunks_exchange(struct mq_chunks *c, moeq_error *err)
+{
+    const struct mq_peers *peers = c->output->peers;
+    struct mq_buffer own = {0};
+    void *all = NULL;
+    for (size_t i = 0; i < c->count; i++) {
+        const struct finished f = {(uint32_t)i, c->crcs[i], c->losses[i]};
+        if (!c->own[i])
+            continue;
+        c->own[i] = false;
+        c->skip[i] = true;
+        if (peers)
+            mq_buffer_append(&own, &f, sizeof f);
+    }
+    if (!peers)
+        return MOEQ_OK;
+    uint64_t *begin = calloc(peers->count + 1, sizeof *begin);
+    moeq_status status = begin && !own.failed
+                             ? MOEQ_OK
+                             : mq_fail_memory(err, "gathering what other ranks have written");
+    status = mq_peers_agree(peers, status, err);
+    if (status == MOEQ_OK)
+        status = mq_peers_gather_all(peers, own.data, own.size, &all, begin, err);
+    const struct finished *f = all;
+    for (uint64_t i = 0; status == MOEQ_OK && i < begin[peers->count] / sizeof *f; i++)
+        take(c, &f[i]);
+    free(all);
+    free(begin);
+    mq_buffer_free(&own);
+    return status;
+}
+
+/* ---- to the disk ---- */
+
 moeq_status mq_chunks_sync(struct mq_chunks *c, moeq_error *err)
 {
     if (c->output->journal_fd < 0)
@@ -336,12 +393,13 @@ moeq_status mq_chunks_sync(struct mq_chunks *c, moeq_error *err)
 
 moeq_status mq_chunks_begin_seeing(struct mq_chunks *c, bool complete, moeq_error *err)
 {
-    if (c->settled) /* the journal says so already */
+    const bool first = mq_peers_first(c->output->peers);
+    if (c->settled && !c->output->peers) /* the journal says so already */
         return MOEQ_OK;
-    MQ_TRY(mq_chunks_sync(c, err));
+    MQ_TRY(mq_peers_agree(c->output->peers, mq_chunks_sync(c, err), err));
     struct mq_journal_line line = {.kind = MQ_JOURNAL_PARTS, .chunk = complete};
     MQ_TRY(mq_output_stamp(c->output, &line.value, err));
-    return put_line(c, &line, err);
+    return c->settled && first ? MOEQ_OK : put_line(c, &line, err);
 }
 
 moeq_status mq_chunks_saw(struct mq_chunks *c, struct mq_chunked *t, bool good, moeq_error *err)
@@ -358,18 +416,61 @@ moeq_status mq_chunks_saw(struct mq_chunks *c, struct mq_chunked *t, bool good, 
     return status;
 }
 
+moeq_status mq_chunks_exchange_seen(struct mq_chunks *c, const uint32_t *tensors, size_t count,
+                                    moeq_error *err)
+{
+    const struct mq_peers *peers = c->output->peers;
+    const unsigned ranks = mq_peers_count(peers);
+    uint64_t *begin = calloc(ranks + 1, sizeof *begin);
+    uint32_t *own = malloc((2 * count + 1) * sizeof *own);
+    void *all = NULL;
+    moeq_status status = begin && own ? MOEQ_OK : mq_fail_memory(err, "gathering what ranks saw");
+    for (size_t i = 0; i < count && own; i++) {
+        own[2 * i] = tensors[i];
+        own[2 * i + 1] = c->tensors[tensors[i]].damaged;
+    }
+    status = mq_peers_agree(peers, status, err);
+    if (status == MOEQ_OK)
+        status = mq_peers_gather_all(peers, own, 2 * count * sizeof *own, &all, begin, err);
+    const uint32_t *seen = all;
+    for (uint64_t i = 0; status == MOEQ_OK && i < begin[ranks] / sizeof *seen; i += 2) {
+        struct mq_chunked *t = &c->tensors[seen[i]];
+        t->damaged = seen[i + 1];
+        t->seen = !t->damaged;
+    }
+    free(all);
+    free(begin);
+    free(own);
+    return status;
+}
+
+/* OUT.part.journal says so, before anyone writes them again. */
+static moeq_status note_damaged(struct mq_chunks *c, moeq_error *err)
+{
+    bool any = false;
+    for (size_t i = 0; i < c->tensors_count; i++) {
+        const struct mq_chunked *t = &c->tensors[i];
+        const struct mq_journal_line line = {.kind = MQ_JOURNAL_FORGET,
+                                             .item = (uint32_t)t->entry->item};
+        if (t->damaged)
+            MQ_TRY(put_line(c, &line, err));
+        any = any || t->damaged;
+    }
+    return any ? mq_output_sync(c->output, c->output->journal_bytes, err) : MOEQ_OK;
+}
+
 moeq_status mq_chunks_forget_damaged(struct mq_chunks *c, size_t *count, moeq_error *err)
 {
+    const struct mq_peers *peers = c->output->peers;
+    const moeq_status noted = mq_peers_first(peers) ? note_damaged(c, err) : MOEQ_OK;
+    MQ_TRY(mq_peers_agree(peers, noted, err));
     *count = 0;
     for (size_t i = 0; i < c->tensors_count; i++) {
         struct mq_chunked *t = &c->tensors[i];
         if (!t->damaged)
             continue;
-        const struct mq_journal_line line = {.kind = MQ_JOURNAL_FORGET,
-                                             .item = (uint32_t)t->entry->item};
-        MQ_TRY(put_line(c, &line, err));
         forget(c, t);
         ++*count;
     }
-    return *count ? mq_output_sync(c->output, c->output->journal_bytes, err) : MOEQ_OK;
+    return MOEQ_OK;
 }

@@ -38,6 +38,7 @@ struct mq_chunks {
     uint32_t *crcs, *tensor; /* [count] of a chunk; the number of its tensor */
     struct mq_loss *losses;  /* [count] */
     bool *skip;              /* [count] there is nothing to do: constant while threads work */
+    bool *own;               /* [count] finished by this process, which the others do not know yet */
     size_t count;
     bool settled; /* earlier runs have written all, headers and all, and read some of it again */
     bool *done;   /* [plan's items] */
@@ -74,6 +75,8 @@ uint64_t mq_chunks_unseen_bytes(const struct mq_chunks *c); /* of what earlier r
 /* A chunk is written, with this CRC-32 and this loss. *complete: it was the last of its tensor, whose loss stands. */
 moeq_status mq_chunks_finish(struct mq_chunks *c, size_t chunk, uint32_t crc,
                              const struct mq_loss *loss, bool *complete, moeq_error *err);
+/* What every rank has finished since the last time, all know: there is nothing to do any more (mq_peers_agree's rules). */
+moeq_status mq_chunks_exchange(struct mq_chunks *c, moeq_error *err);
 /* Makes all of them durable. */
 moeq_status mq_chunks_sync(struct mq_chunks *c, moeq_error *err);
 
@@ -95,6 +98,9 @@ moeq_status mq_chunks_begin_seeing(struct mq_chunks *c, bool complete, moeq_erro
 /* A tensor was: `good` if it is what was written. */
 moeq_status mq_chunks_saw(struct mq_chunks *c, struct mq_chunked *tensor, bool good,
                           moeq_error *err);
+/* What every rank has seen, all know; tensors[count]: the numbers of those that this one was to see. */
+moeq_status mq_chunks_exchange_seen(struct mq_chunks *c, const uint32_t *tensors, size_t count,
+                                    moeq_error *err);
 /* Those that were not are to be done again, which the journal says first; their number. */
 moeq_status mq_chunks_forget_damaged(struct mq_chunks *c, size_t *count, moeq_error *err);
 

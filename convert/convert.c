@@ -4,7 +4,7 @@
  * The plan fixes every output offset, so chunks are independent: a thread takes the next one, reads
  * its rows, decodes, encodes, writes (convert_rows.c), and leaves the CRC of its bytes in the table (chunks.c) and in
  * the journal. No queue and no stages: threads that wait for the disk leave the processor to the
- * others.
+ * others. With peers (peers.h), each rank has chunks of its own (division.h).
  */
 #include "job_int.h"
 
@@ -41,12 +41,12 @@ static void note_nonfinite(struct mq_job *job, const struct mq_plan_entry *e, ui
 /* Chunks that are to be done, each in its turn: in the plan's order, or in the source's (source_sums.h). */
 static size_t turns(const struct mq_job *job)
 {
-    return job->sums.order ? job->sums.count : job->table.count;
+    return job->list ? job->list_count : job->table.count;
 }
 
 static size_t chunk_at(const struct mq_job *job, size_t turn)
 {
-    return job->sums.order ? job->sums.order[turn] : turn;
+    return job->list ? job->list[turn] : turn;
 }
 
 /* A chunk is written. One that completes a tensor which lost what no level of its kind does is the last. */
@@ -157,11 +157,11 @@ static moeq_status see_tensor(struct mq_job *job, size_t number, const struct mq
 
 static bool next_unseen(struct mq_job *job, size_t *tensor)
 {
-    const struct mq_chunks *c = &job->table;
-    do
-        *tensor = atomic_fetch_add(&job->next, 1);
-    while (*tensor < c->tensors_count && !mq_chunk_unseen(&c->tensors[*tensor]));
-    return *tensor < c->tensors_count;
+    const size_t turn = atomic_fetch_add(&job->next, 1);
+    if (turn >= job->list_count)
+        return false;
+    *tensor = job->list[turn];
+    return true;
 }
 
 /* One thread's part of a loop: `next` gives it something to do, which `act` does. */
@@ -198,18 +198,28 @@ static moeq_status run_loop(struct mq_job *job, const struct loop *loop, unsigne
     return mq_first_error_status(&job->failed);
 }
 
-/* All chunks that are not finished. */
-static moeq_status run(struct mq_job *job, unsigned threads)
+/* What is done, and what is to be; with peers, of their total, each has its share, and rank 0 what is finished. */
+static void count_bytes(struct mq_job *job)
+{
+    job->bytes_done = mq_peers_first(job->division.peers) ? mq_chunks_done_bytes(&job->table) : 0;
+    job->bytes_total = job->bytes_done;
+    for (size_t turn = 0; turn < turns(job); turn++) {
+        const size_t chunk = chunk_at(job, turn);
+        const struct mq_chunk_place p = mq_chunk_place(&job->table, chunk);
+        if (!job->table.skip[chunk])
+            job->bytes_total += p.rows * p.tensor->entry->tensor->row_bytes;
+    }
+}
+
+/* All chunks that are not finished, and are this rank's. Then every rank knows of all of them. */
+static moeq_status run(struct mq_job *job, unsigned threads, moeq_error *err)
 {
     static const struct loop chunks = {next_chunk, work_on_chunk};
-    const struct mq_plan *plan = job->plan;
-    job->bytes_total = 0;
-    for (size_t i = 0; i < plan->view->tensors_count; i++) {
-        const struct mq_tensor *t = plan->entries[i].tensor;
-        job->bytes_total += t->rows * t->row_bytes;
-    }
-    job->bytes_done = mq_chunks_done_bytes(&job->table);
-    return run_loop(job, &chunks, threads);
+    MQ_TRY(mq_job_list_chunks(job, err));
+    count_bytes(job);
+    MQ_TRY(run_loop(job, &chunks, threads));
+    MQ_TRY(mq_job_exchange_found(job, err));
+    return mq_chunks_exchange(&job->table, err);
 }
 
 /* Reads again what earlier runs have written: it may have been damaged since, or never have reached the disk. What is
@@ -220,14 +230,18 @@ static moeq_status see_earlier(struct mq_job *job, unsigned threads, bool comple
     static const struct loop unseen = {next_unseen, see_tensor};
     const char *phase = job->phase;
     *damaged = 0;
-    job->bytes_total = mq_chunks_unseen_bytes(&job->table);
-    job->bytes_done = 0;
-    if (!job->bytes_total)
+    if (!mq_chunks_unseen_bytes(&job->table))
         return MOEQ_OK;
     MQ_TRY(mq_chunks_begin_seeing(&job->table, complete, err));
+    MQ_TRY(mq_job_list_unseen(job, err));
+    job->bytes_total = job->bytes_done = 0;
+    for (size_t i = 0; i < job->list_count; i++)
+        job->bytes_total += job->table.tensors[job->list[i]].entry->size_bytes;
     job->phase = "verify";
     MQ_TRY(run_loop(job, &unseen, threads));
     job->phase = phase;
+    if (job->division.peers)
+        MQ_TRY(mq_chunks_exchange_seen(&job->table, job->list, job->list_count, err));
     return mq_chunks_forget_damaged(&job->table, damaged, err);
 }
 
@@ -278,8 +292,12 @@ moeq_status mq_convert_put(struct mq_convert_sink *sink, const struct mq_tensor 
 static moeq_status run_encoder(struct mq_job *job, const struct mq_convert_encoder *encoder,
                                moeq_error *err)
 {
-    struct mq_convert_sink sink = {job, job->plan, &job->table, job->output.states};
-    return encoder ? encoder->run(encoder->user, &sink, err) : MOEQ_OK;
+    struct mq_convert_sink sink = {job, job->plan, &job->table,
+                                   job->division.peers ? NULL : job->output.states};
+    if (!encoder)
+        return MOEQ_OK;
+    MQ_TRY(encoder->run(encoder->user, &sink, err));
+    return mq_chunks_exchange(&job->table, err);
 }
 
 /* ---- the rest of the file ---- */
@@ -342,12 +360,9 @@ static void note_losses(const struct mq_job *job)
     }
 }
 
-/* Headers, side files, padding, checksums, index. All are small and written anew by every run. */
-static moeq_status write_rest(struct mq_job *job, moeq_error *err)
+static moeq_status write_pieces(struct mq_job *job, moeq_error *err)
 {
     const struct mq_plan *plan = job->plan;
-    MQ_TRY(list_losses(job, err));
-    note_losses(job);
     static const unsigned char zeros[MQ_GROUP_ALIGN]; /* no padding is longer */
     for (size_t i = 0; i < plan->files_count; i++)
         MQ_TRY(mq_write_at(job->output.files[i].fd, job->output.files[i].part, 0,
@@ -361,6 +376,24 @@ static moeq_status write_rest(struct mq_job *job, moeq_error *err)
             job->table.item_crcs[p->item] = (uint32_t)crc32_z(0, bytes, p->size_bytes);
     }
     return write_ends(job, err);
+}
+
+/* Headers, side files, padding, checksums, index. All are small and written anew by every run: by rank 0, when what the
+ * others have written stands in the files. */
+static moeq_status write_rest(struct mq_job *job, moeq_error *err)
+{
+    const struct mq_peers *peers = job->division.peers;
+    MQ_TRY(list_losses(job, err));
+    note_losses(job);
+    if (peers)
+        MQ_TRY(mq_peers_agree(peers, mq_chunks_sync(&job->table, err), err));
+    moeq_status status = MOEQ_OK;
+    if (mq_peers_first(peers)) {
+        if (peers)
+            mq_output_refresh(&job->output);
+        status = write_pieces(job, err);
+    }
+    return mq_peers_agree(peers, status, err);
 }
 
 /* What was made of a source that changed meanwhile is of no use: an output that is half of one
@@ -388,6 +421,7 @@ static void job_end(struct mq_job *job)
     mq_output_close(&job->output);
     omp_destroy_lock(&job->lock);
     free(job->found);
+    free(job->list);
     mq_source_sums_free(&job->sums);
     mq_chunks_free(&job->table);
 }
@@ -400,6 +434,7 @@ moeq_status mq_convert_scan(const struct mq_context *context, const struct mq_pl
                          .failed = {.err = err},
                          .scan = true,
                          .phase = "look for NaN"};
+    job.division.peers = mq_peers_count(context->peers) > 1 ? context->peers : NULL;
     moeq_status status = MOEQ_OK;
     unsigned threads = 1;
     job_begin(&job);
@@ -407,11 +442,36 @@ moeq_status mq_convert_scan(const struct mq_context *context, const struct mq_pl
     MQ_TRY_OUT(mq_job_choose_threads(&job, &threads, err));
     for (size_t i = 0; i < job.table.count; i++)
         job.table.skip[i] = !mq_nonfinite_fit(mq_chunk_place(&job.table, i).tensor->entry);
-    MQ_TRY_OUT(run(&job, threads));
+    MQ_TRY_OUT(run(&job, threads, err));
     *weights = mq_nonfinite_describe(plan, job.found, sentence);
 out:
     job_end(&job);
     return status;
+}
+
+/* What has to be looked at before anything is written, by the rank that writes it. */
+static moeq_status check_output(struct mq_job *job, const struct mq_convert_options *options,
+                                moeq_error *err)
+{
+    const struct mq_peers *peers = job->context->peers;
+    moeq_status status = MOEQ_OK;
+    if (mq_peers_first(peers)) {
+        status = mq_output_check(job->plan, options, err);
+        if (status == MOEQ_OK)
+            status = mq_division_look(job->plan, options->output, peers, &job->division, err);
+        if (status == MOEQ_OK && job->division.by_files && options->encoder)
+            status = mq_fail_file(err, MOEQ_INVALID_ARGUMENT, options->output,
+                                  "would be calibrated on %u hosts, which write into all files, and "
+                                  "may not on %s: write to a file system of the cluster's, or take "
+                                  "one host",
+                                  job->division.hosts, job->division.file_system);
+    }
+    MQ_TRY(mq_peers_agree(peers, status, err));
+    uint64_t by_files = job->division.by_files;
+    MQ_TRY(mq_peers_broadcast(peers, &by_files, sizeof by_files, err));
+    MQ_TRY(mq_division_look(job->plan, NULL, peers, &job->division, err));
+    job->division.by_files = by_files;
+    return mq_output_check_peers(job->plan, job->division.peers, err);
 }
 
 moeq_status mq_convert_check(const struct mq_context *context, const struct mq_plan *plan,
@@ -425,7 +485,7 @@ moeq_status mq_convert_check(const struct mq_context *context, const struct mq_p
     MQ_TRY(mq_check_output_place(
         plan->is_folder && mq_folder_name(options->output, folder) ? folder : options->output,
         err));
-    MQ_TRY(mq_output_check(plan, options, err));
+    MQ_TRY(check_output(&job, options, err));
     job_begin(&job);
     MQ_TRY_OUT(mq_job_plan_memory(&job, err));
     MQ_TRY_OUT(mq_job_choose_threads(&job, &threads, err));
@@ -442,7 +502,8 @@ static moeq_status open_output(struct mq_job *job, const struct mq_convert_optio
     struct mq_journal_line *lines = NULL;
     size_t count, damaged;
     uint32_t stamp;
-    MQ_TRY(mq_output_open(job->plan, options, &job->output, &lines, &count, err));
+    MQ_TRY(mq_output_open(job->plan, options, job->division.peers, &job->output, &lines, &count,
+                          err));
     moeq_status status = mq_output_stamp(&job->output, &stamp, err);
     if (status == MOEQ_OK)
         status = mq_chunks_resume(&job->table, lines, count, stamp, err);
@@ -452,7 +513,7 @@ static moeq_status open_output(struct mq_job *job, const struct mq_convert_optio
     if (options->encoder) {
         MQ_TRY(see_earlier(job, threads, false, &damaged, err));
         job->damaged = damaged;
-        if (damaged)
+        if (damaged && mq_peers_first(job->division.peers))
             mq_kept_states_remove(job->output.states);
     }
     job->resumed = mq_chunks_done_tensors(&job->table);
@@ -463,8 +524,8 @@ static moeq_status open_output(struct mq_job *job, const struct mq_convert_optio
 static moeq_status run_all(struct mq_job *job, unsigned threads, moeq_error *err)
 {
     size_t damaged;
-    MQ_TRY(mq_source_sums_begin(&job->sums, &job->table, err));
-    MQ_TRY(run(job, threads));
+    MQ_TRY(mq_source_sums_begin(&job->sums, job->plan, job->division.peers, err));
+    MQ_TRY(run(job, threads, err));
     if (job->refused)
         return MOEQ_OK;
     MQ_TRY(mq_source_sums_finish(&job->sums, job->context, err));
@@ -476,17 +537,36 @@ static moeq_status run_all(struct mq_job *job, unsigned threads, moeq_error *err
     job->damaged += damaged;
     job->resumed -= mq_min_u64(damaged, job->resumed);
     job->sums.list = NULL; /* they are known */
-    free(job->sums.order);
-    job->sums.order = NULL;
-    MQ_TRY(run(job, threads));
+    MQ_TRY(run(job, threads, err));
     return job->refused ? MOEQ_OK : write_rest(job, err);
+}
+
+/* What every rank has written is on the disk; then rank 0 gives it its name. */
+static moeq_status finish(struct mq_job *job, moeq_error *err)
+{
+    const struct mq_peers *peers = job->division.peers;
+    moeq_status status =
+        mq_peers_first(peers) ? MOEQ_OK : mq_output_leave(&job->output, err);
+    MQ_TRY(mq_peers_agree(peers, status, err));
+    MQ_TRY(mq_peers_reduce(peers, MQ_SUM, &job->sums.again, 1, err));
+    if (mq_peers_first(peers))
+        status = mq_output_finish(job->plan, &job->output, err);
+    return mq_peers_agree(peers, status, err);
+}
+
+/* Memory and threads are each rank's own; what cannot be done is told before anything is written. */
+static moeq_status prepare(struct mq_job *job, unsigned *threads, moeq_error *err)
+{
+    moeq_status status = mq_job_plan_memory(job, err);
+    if (status == MOEQ_OK)
+        status = mq_job_choose_threads(job, threads, err);
+    return mq_peers_agree(job->division.peers, status, err);
 }
 
 moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *plan,
                        const struct mq_convert_options *options, struct mq_convert_result *result,
                        moeq_error *err)
 {
-    MQ_TRY(mq_output_check(plan, options, err));
     struct mq_job job = {.context = context,
                          .plan = plan,
                          .failed = {.err = err},
@@ -494,9 +574,9 @@ moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *p
                          .phase = "convert"};
     moeq_status status = MOEQ_OK;
     unsigned threads = 1;
+    MQ_TRY(check_output(&job, options, err));
     job_begin(&job);
-    MQ_TRY_OUT(mq_job_plan_memory(&job, err));
-    MQ_TRY_OUT(mq_job_choose_threads(&job, &threads, err));
+    MQ_TRY_OUT(prepare(&job, &threads, err));
     MQ_TRY_OUT(open_output(&job, options, threads, err));
     status = run_encoder(&job, options->encoder, err);
     if (status == MOEQ_OK)
@@ -508,14 +588,15 @@ moeq_status mq_convert(const struct mq_context *context, const struct mq_plan *p
     if (status != MOEQ_OK)
         goto out;
     if (job.refused) { /* nothing of this source can ever be finished */
-        mq_output_discard(&job.output);
+        if (mq_peers_first(job.division.peers))
+            mq_output_discard(&job.output);
         status = mq_nonfinite_refuse(plan, job.found, err);
         goto out;
     }
     MQ_TRY_OUT(mq_view_read_rest(plan->view, err));
     MQ_TRY_OUT(list_losses(&job, err));
     MQ_TRY_OUT(check_sources(&job, err));
-    MQ_TRY_OUT(mq_output_finish(plan, &job.output, err));
+    MQ_TRY_OUT(finish(&job, err));
     *result = (struct mq_convert_result){.tensors = plan->view->tensors_count,
                                          .tensors_resumed = job.resumed,
                                          .tensors_damaged = job.damaged,
@@ -552,8 +633,8 @@ moeq_status mq_convert_compare(const struct mq_context *context, const struct mq
     for (size_t i = 0; i < job.table.count; i++)
         job.table.skip[i] = skip[mq_chunk_place(&job.table, i).tensor->entry - plan->entries];
     MQ_TRY_OUT(run_encoder(&job, encoder, err));
-    MQ_TRY_OUT(mq_source_sums_begin(&job.sums, &job.table, err));
-    MQ_TRY_OUT(run(&job, threads));
+    MQ_TRY_OUT(mq_source_sums_begin(&job.sums, plan, NULL, err));
+    MQ_TRY_OUT(run(&job, threads, err));
     if (job.refused) {
         status = mq_nonfinite_refuse(plan, job.found, err);
         goto out;

@@ -1,9 +1,11 @@
-/* job_int.h: a conversion at work, and what its threads do with rows (convert_rows.c); the loop over them: convert.c. */
+/* job_int.h: a conversion at work, what its threads do with rows (convert_rows.c), and what its ranks deal out and tell each
+ * other (job_ranks.c); the loop over them: convert.c. */
 #ifndef MQ_JOB_INT_H
 #define MQ_JOB_INT_H
 
 #include "chunks.h"
 #include "convert_int.h"
+#include "division.h"
 #include "first_error.h"
 #include "nonfinite.h"
 #include "source_sums.h"
@@ -18,7 +20,12 @@ struct mq_job {
     mq_place_fn *place; /* for what is encoded: mq_place_write, unless it is compared */
     struct mq_chunks table;
     struct mq_source_sums sums;
-    atomic_size_t next; /* chunk, or tensor to be read again */
+    struct mq_division division;
+    /* Chunks, or tensors to be read again, that are to be done, each in its turn, where that is not the plan's order, or
+     * not all of them; otherwise NULL. */
+    uint32_t *list;
+    size_t list_count;
+    atomic_size_t next; /* turn */
     struct mq_first_error failed;
     bool allow_loss;
     bool scan;            /* see mq_convert_plan: copies are looked at, nothing is written */
@@ -62,6 +69,13 @@ moeq_status mq_job_convert_rows(const struct mq_job *job, const struct mq_plan_e
 /* What rows of s->weights lose by what they are encoded to. */
 struct mq_loss mq_job_loss(const struct mq_job *job, const struct mq_plan_entry *e,
                            const uint8_t *encoded, uint64_t rows, const struct mq_scratch *s);
+
+/* Makes job->list: of all chunks that are not finished, or tensors that an earlier run has written, this rank's. */
+moeq_status mq_job_list_chunks(struct mq_job *job, moeq_error *err);
+moeq_status mq_job_list_unseen(struct mq_job *job, moeq_error *err);
+
+/* job->found and job->refused become those of all ranks. */
+moeq_status mq_job_exchange_found(struct mq_job *job, moeq_error *err);
 
 /* Encoded rows to the output, or what else `place` does. */
 moeq_status mq_job_place_rows(const struct mq_job *job, const struct mq_plan_entry *e, uint64_t row,

@@ -21,6 +21,7 @@ enum mq_journal_kind {
         's', /* value: the parts' stamp (output_int.h), when reading them again begins; chunk: 1 if
                               * they are complete */
     MQ_JOURNAL_SEEN = 'v', /* item was read again since, and is what was written */
+    MQ_JOURNAL_RANK = 'r', /* of which process this journal is (output_int.h): item, of a run that has the number value */
 };
 
 struct mq_journal_line {

@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -149,7 +150,7 @@ moeq_status mq_output_check(const struct mq_plan *plan, const struct mq_convert_
 /* What must be equal for a part to be continued: the headers say levels and places; the sources'
  * names, sizes, headers and times say that the data is the same; effort and importance, that the
  * search is. */
-uint32_t mq_output_identity(const struct mq_plan *plan)
+static uint32_t identity_of(const struct mq_plan *plan, bool here)
 {
     const char *effort = mq_effort_name(plan->effort);
     uLong crc = crc32_z(0, (const Bytef *)effort, strlen(effort));
@@ -171,10 +172,36 @@ uint32_t mq_output_identity(const struct mq_plan *plan)
         crc = crc32_z(crc, (const Bytef *)f->name, strlen(f->name));
         crc = crc32_z(crc, (const Bytef *)text, (size_t)n);
         /* Sums are of the source as this run reads it: it must be the one that earlier runs have read. */
-        if (plan->source_sums)
+        if (plan->source_sums && here)
             crc = crc32_z(crc, (const Bytef *)&f->file.ctime_ns, sizeof f->file.ctime_ns);
     }
     return (uint32_t)crc;
+}
+
+uint32_t mq_output_identity(const struct mq_plan *plan)
+{
+    return identity_of(plan, true);
+}
+
+moeq_status mq_output_check_peers(const struct mq_plan *plan, const struct mq_peers *peers,
+                                  moeq_error *err)
+{
+    const uint32_t own = identity_of(plan, false);
+    if (!peers)
+        return MOEQ_OK;
+    uint32_t *all = calloc(peers->count, sizeof *all);
+    moeq_status status =
+        mq_peers_agree(peers, all ? MOEQ_OK : mq_fail_memory(err, "opening the output"), err);
+    if (status == MOEQ_OK)
+        status = mq_peers_gather(peers, &own, sizeof own, all, err);
+    for (unsigned r = 1; status == MOEQ_OK && r < peers->count; r++)
+        if (all[r] != all[0])
+            status = mq_fail_file(err, MOEQ_INVALID_ARGUMENT, plan->view->path,
+                                  "rank %u on %s has another model here, or other times of its "
+                                  "files, than rank 0 on %s (cp -p and rsync -a keep them)",
+                                  r, peers->host(peers->user, r), peers->host(peers->user, 0));
+    free(all);
+    return status;
 }
 
 /* ---- opening ---- */
@@ -209,6 +236,7 @@ void mq_output_discard(const struct mq_output *o)
 {
     /* The journal first: a part without one is never continued. */
     unlink(o->journal);
+    mq_ranks_remove(o);
     mq_kept_states_remove(o->states);
     for (size_t i = 0; i < o->files_count; i++)
         unlink(o->files[i].part);
@@ -256,14 +284,15 @@ static void remove_other_shards(const struct mq_output *o, const char *output)
         closedir(d);
 }
 
-/* Empties parts and journal, and reserves the output's size. */
+/* Empties parts and journal, and reserves the output's size. `left`: of ranks, which goes too. */
 static moeq_status start_afresh(const struct mq_plan *plan, const char *output, struct mq_output *o,
-                                moeq_error *err)
+                                const struct mq_ranks_left *left, moeq_error *err)
 {
     /* The journal first: a part that is being emptied must not look finished. */
     moeq_status status = MQ_AGAIN(ftruncate(o->journal_fd, 0)) == 0
                              ? MOEQ_OK
                              : mq_fail_errno(err, o->journal, "cannot empty");
+    mq_ranks_left_remove(o, left);
     mq_kept_states_remove(o->states);
     if (status == MOEQ_OK && plan->has_index)
         remove_other_shards(o, output);
@@ -383,6 +412,7 @@ static bool name_folder(const struct mq_plan *plan, const char *output, struct m
                 mq_name_beside(o->folder, PART_SUFFIX, o->folder_part) &&
                 mq_name_beside(o->folder, JOURNAL_SUFFIX, o->journal) &&
                 mq_name_beside(o->folder, MQ_KEPT_SUFFIX, o->states);
+    memcpy(o->own_journal, o->journal, sizeof o->own_journal);
     for (size_t i = 0; i < o->files_count && fits; i++) {
         struct mq_output_file *f = &o->files[i];
         const int n =
@@ -416,6 +446,7 @@ static moeq_status name_files(const struct mq_plan *plan, const char *output, st
     if (!mq_name_beside(o->files[0].path, JOURNAL_SUFFIX, o->journal) ||
         !mq_name_beside(o->files[0].path, MQ_KEPT_SUFFIX, o->states))
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, o->files[0].path, "path is too long");
+    memcpy(o->own_journal, o->journal, sizeof o->own_journal);
     if (!plan->has_index)
         return MOEQ_OK;
     struct mq_buffer index = {0};
@@ -443,6 +474,7 @@ moeq_status mq_convert_index_bytes(const struct mq_plan *plan, const char *outpu
 struct found {
     struct mq_journal_line *lines; /* NULL: nothing to go on with */
     size_t count;
+    struct mq_ranks_left left;
     bool touched; /* there is something of an earlier run, or of someone else */
 };
 
@@ -457,7 +489,8 @@ static moeq_status read_journal(const struct mq_plan *plan, struct mq_output *o,
     const moeq_status status = mq_journal_read(text.data, text.size, mq_output_identity(plan),
                                                &f->lines, &f->count, &o->journal_bytes, err);
     mq_buffer_free(&text);
-    return status;
+    MQ_TRY(status);
+    return mq_ranks_look(o, mq_output_identity(plan), f->lines, f->count, &f->left, err);
 }
 
 static moeq_status refuse_foreign(const char *path, moeq_error *err)
@@ -516,14 +549,35 @@ static void undo_open(const struct mq_output *o, bool touched)
         rmdir(o->folder_part);
 }
 
-moeq_status mq_output_open(const struct mq_plan *plan, const struct mq_convert_options *options,
-                           struct mq_output *o, struct mq_journal_line **lines, size_t *count,
-                           moeq_error *err)
+/* What ranks of an earlier run have written becomes a part of OUT.part.journal before their own journals go. */
+static moeq_status join_left(struct mq_output *o, struct found *f, moeq_error *err)
 {
-    struct found found = {0};
-    *lines = NULL;
-    *count = 0;
-    MQ_TRY(name_files(plan, options->output, o, err));
+    const struct mq_ranks_left *left = &f->left;
+    struct mq_buffer text = {0};
+    if (left->lines_count) {
+        struct mq_journal_line *all =
+            realloc(f->lines, (f->count + left->lines_count) * sizeof *all);
+        if (!all)
+            return mq_fail_memory(err, "reading journals");
+        memcpy(all + f->count, left->lines, left->lines_count * sizeof *all);
+        f->lines = all;
+        f->count += left->lines_count;
+    }
+    for (size_t i = 0; i < left->lines_count; i++)
+        mq_journal_put(&text, &left->lines[i]);
+    moeq_status status = mq_output_note(o, &text, err);
+    mq_buffer_free(&text);
+    if (status == MOEQ_OK && left->lines_count && MQ_AGAIN(fdatasync(o->journal_fd)) != 0)
+        status = mq_fail_errno(err, o->journal, "cannot sync");
+    if (status == MOEQ_OK)
+        mq_ranks_left_remove(o, left);
+    return status;
+}
+
+/* All of it alone, or as rank 0. */
+static moeq_status open_first(const struct mq_plan *plan, const struct mq_convert_options *options,
+                              struct mq_output *o, struct found *found, moeq_error *err)
+{
     if (plan->is_folder)
         MQ_TRY(mq_folder_open(o, err));
     const moeq_status locked = lock_part(&o->files[0], mq_view_mode(plan->view), err);
@@ -532,30 +586,119 @@ moeq_status mq_output_open(const struct mq_plan *plan, const struct mq_convert_o
             rmdir(o->folder_part); /* if there is nothing in it */
         return locked;
     }
-    found.touched = !has_size(o->files[0].part, 0);
-    const moeq_status status = open_locked(plan, options, o, &found, err);
+    found->touched = !has_size(o->files[0].part, 0);
+    const moeq_status status = open_locked(plan, options, o, found, err);
     if (status != MOEQ_OK) {
-        undo_open(o, found.touched);
-        free(found.lines);
+        undo_open(o, found->touched);
         return status;
     }
-    if (!found.lines)
-        return start_afresh(plan, options->output, o, err);
-    *lines = found.lines;
-    *count = found.count;
-    o->synced_bytes = o->journal_bytes;
+    if (!found->lines)
+        return start_afresh(plan, options->output, o, &found->left, err);
     if (MQ_AGAIN(ftruncate(o->journal_fd, (off_t)o->journal_bytes)) != 0)
         return mq_fail_errno(err, o->journal, "cannot cut");
+    MQ_TRY(join_left(o, found, err));
+    o->synced_bytes = o->journal_bytes;
     return MOEQ_OK;
+}
+
+/* What rank 0 has opened, and the others need to know. */
+struct opened {
+    uint64_t count; /* lines, of which `resumed` says whether there are any */
+    uint32_t identity, run;
+    bool resumed;
+};
+
+/* A number that no other run is likely to have. */
+static uint32_t number_of_run(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint32_t)now.tv_nsec ^ (uint32_t)now.tv_sec << 12 ^ (uint32_t)getpid() << 20;
+}
+
+/* Gives the lines to all, who open what is theirs. */
+static moeq_status open_others(struct mq_output *o, struct opened *opened, struct found *found,
+                               moeq_error *err)
+{
+    const bool first = mq_peers_first(o->peers);
+    moeq_status status = MOEQ_OK;
+    MQ_TRY(mq_peers_broadcast(o->peers, opened, sizeof *opened, err));
+    found->count = opened->count;
+    if (!first && opened->resumed) {
+        found->lines = calloc(found->count + 1, sizeof *found->lines);
+        if (!found->lines)
+            status = mq_fail_memory(err, "reading a journal");
+    }
+    if (status == MOEQ_OK && !first)
+        status = mq_ranks_open(o, opened->identity, opened->run, err);
+    MQ_TRY(mq_peers_agree(o->peers, status, err));
+    return mq_peers_broadcast(o->peers, found->lines, found->count * sizeof *found->lines, err);
+}
+
+static moeq_status open_all(const struct mq_plan *plan, const struct mq_convert_options *options,
+                            struct mq_output *o, struct found *found, moeq_error *err)
+{
+    const bool first = mq_peers_first(o->peers);
+    MQ_TRY(name_files(plan, options->output, o, err));
+    moeq_status status = first ? open_first(plan, options, o, found, err) : MOEQ_OK;
+    if (!o->peers)
+        return status;
+    struct opened opened = {.count = found->count,
+                            .identity = mq_output_identity(plan),
+                            .run = number_of_run(),
+                            .resumed = found->lines};
+    const bool afresh = first && status == MOEQ_OK && !opened.resumed;
+    if (first && status == MOEQ_OK)
+        status = mq_ranks_create(o, opened.identity, opened.run, err);
+    status = mq_peers_agree(o->peers, status, err);
+    if (status == MOEQ_OK)
+        status = open_others(o, &opened, found, err);
+    if (status != MOEQ_OK && afresh)
+        mq_output_discard(o);
+    else if (status != MOEQ_OK && first)
+        mq_ranks_remove(o);
+    return status;
+}
+
+moeq_status mq_output_open(const struct mq_plan *plan, const struct mq_convert_options *options,
+                           const struct mq_peers *peers, struct mq_output *o,
+                           struct mq_journal_line **lines, size_t *count, moeq_error *err)
+{
+    struct found found = {0};
+    o->peers = peers;
+    const moeq_status status = open_all(plan, options, o, &found, err);
+    mq_ranks_left_free(&found.left);
+    if (status != MOEQ_OK) {
+        free(found.lines);
+        found = (struct found){0};
+    }
+    *lines = found.lines;
+    *count = found.count;
+    return status;
 }
 
 moeq_status mq_output_note(struct mq_output *o, const struct mq_buffer *text, moeq_error *err)
 {
     if (!mq_buffer_ok(text))
         return mq_fail_memory(err, "writing the journal");
-    MQ_TRY(mq_write_at(o->journal_fd, o->journal, o->journal_bytes, text->data, text->size, err));
+    MQ_TRY(
+        mq_write_at(o->journal_fd, o->own_journal, o->journal_bytes, text->data, text->size, err));
     o->journal_bytes += text->size;
     return MOEQ_OK;
+}
+
+static void close_all(struct mq_output *o)
+{
+    for (size_t i = 0; i < o->files_count; i++) {
+        if (o->files[i].fd >= 0)
+            close(o->files[i].fd);
+        o->files[i].fd = -1;
+    }
+    if (o->journal_fd >= 0)
+        close(o->journal_fd);
+    if (o->is_folder && o->folder_fd >= 0)
+        close(o->folder_fd);
+    o->journal_fd = o->folder_fd = -1;
 }
 
 static moeq_status sync_all(const struct mq_output *o, moeq_error *err)
@@ -563,8 +706,9 @@ static moeq_status sync_all(const struct mq_output *o, moeq_error *err)
     for (size_t i = 0; i < o->files_count; i++)
         if (MQ_AGAIN(fdatasync(o->files[i].fd)) != 0)
             return mq_fail_errno(err, o->files[i].part, "cannot sync");
-    return MQ_AGAIN(fdatasync(o->journal_fd)) == 0 ? MOEQ_OK
-                                                   : mq_fail_errno(err, o->journal, "cannot sync");
+    return MQ_AGAIN(fdatasync(o->journal_fd)) == 0
+               ? MOEQ_OK
+               : mq_fail_errno(err, o->own_journal, "cannot sync");
 }
 
 moeq_status mq_output_sync(struct mq_output *o, uint64_t upto, moeq_error *err)
@@ -573,11 +717,27 @@ moeq_status mq_output_sync(struct mq_output *o, uint64_t upto, moeq_error *err)
     if (status == MOEQ_OK)
         o->synced_bytes = upto;
     else if (MQ_AGAIN(ftruncate(o->journal_fd, (off_t)o->synced_bytes)) != 0)
-        unlink(o->journal); /* then nothing is gone on with */
+        unlink(o->own_journal); /* then nothing is gone on with */
     return status;
 }
 
-moeq_status mq_output_stamp(const struct mq_output *o, uint32_t *stamp, moeq_error *err)
+moeq_status mq_output_leave(struct mq_output *o, moeq_error *err)
+{
+    const moeq_status status = sync_all(o, err);
+    close_all(o);
+    return status;
+}
+
+void mq_output_refresh(const struct mq_output *o)
+{
+    for (size_t i = 0; i < o->files_count; i++) { /* network file systems do so at every open */
+        const int fd = MQ_AGAIN(open(o->files[i].part, O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+        if (fd >= 0)
+            close(fd);
+    }
+}
+
+static moeq_status stamp_of(const struct mq_output *o, uint32_t *stamp, moeq_error *err)
 {
     uLong crc = 0;
     for (size_t i = 0; i < o->files_count; i++) {
@@ -591,6 +751,19 @@ moeq_status mq_output_stamp(const struct mq_output *o, uint32_t *stamp, moeq_err
     }
     *stamp = (uint32_t)crc;
     return MOEQ_OK;
+}
+
+moeq_status mq_output_stamp(const struct mq_output *o, uint32_t *stamp, moeq_error *err)
+{
+    if (!o->peers)
+        return stamp_of(o, stamp, err);
+    moeq_status status = MOEQ_OK;
+    if (mq_peers_first(o->peers)) {
+        mq_output_refresh(o);
+        status = stamp_of(o, stamp, err);
+    }
+    MQ_TRY(mq_peers_agree(o->peers, status, err));
+    return mq_peers_broadcast(o->peers, stamp, sizeof *stamp, err);
 }
 
 moeq_status mq_output_write_index(const struct mq_plan *plan, const struct mq_output *o,
@@ -629,6 +802,7 @@ moeq_status mq_output_finish(const struct mq_plan *plan, struct mq_output *o, mo
             return mq_fail_errno(err, o->files[i].part, "cannot sync");
     MQ_TRY(o->is_folder ? mq_folder_finish(plan, o, err) : rename_files(o, err));
     unlink(o->journal);
+    mq_ranks_remove(o);
     mq_kept_states_remove(o->states);
     MQ_TRY(mq_sync_folder_of(o->is_folder ? o->folder : o->files[0].path, err));
     for (size_t i = 0; i < o->files_count; i++) {
@@ -642,15 +816,8 @@ moeq_status mq_output_finish(const struct mq_plan *plan, struct mq_output *o, mo
 
 void mq_output_close(struct mq_output *o)
 {
-    for (size_t i = 0; i < o->files_count; i++)
-        if (o->files[i].fd >= 0)
-            close(o->files[i].fd);
-    if (o->journal_fd >= 0)
-        close(o->journal_fd);
-    if (o->is_folder && o->folder_fd >= 0)
-        close(o->folder_fd);
+    close_all(o);
     free(o->files);
     o->files = NULL;
     o->files_count = 0;
-    o->journal_fd = o->folder_fd = -1;
 }

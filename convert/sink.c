@@ -53,6 +53,8 @@ moeq_status mq_convert_keep(struct mq_convert_sink *sink, const struct mq_conver
     const struct mq_kept_states kept = {
         .identity = mq_output_identity(sink->plan), .finished = count_done(sink), .point = *point};
     const char *path = sink->states;
+    if (!path)
+        return MOEQ_OK;
     if (!mq_kept_states_may_write(path))
         return mq_fail_file(err, MOEQ_INVALID_ARGUMENT, path,
                             "is where the states of this conversion would be kept, and something "
@@ -67,7 +69,7 @@ moeq_status mq_convert_kept(const struct mq_convert_sink *sink, struct mq_conver
     const char *path = sink->states;
     struct mq_kept_states kept = {.identity = mq_output_identity(sink->plan), .point = *point};
     *there = false;
-    if (!mq_path_exists(path))
+    if (!path || !mq_path_exists(path))
         return MOEQ_OK;
     MQ_TRY(mq_kept_states_read(path, &kept, err));
     if (kept.finished > count_done(sink))

@@ -9,7 +9,7 @@ struct mq_convert_sink {
     struct mq_job *job; /* (job_int.h) */
     const struct mq_plan *plan;
     struct mq_chunks *table;
-    const char *states; /* path: where an encoder has got to */
+    const char *states; /* path: where an encoder has got to; NULL: nothing is kept, as every rank has only a part of it */
 };
 
 #endif

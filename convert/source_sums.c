@@ -144,41 +144,56 @@ static int by_place(const void *a, const void *b)
     return x->chunk < y->chunk ? -1 : x->chunk > y->chunk;
 }
 
-static moeq_status make_order(struct mq_source_sums *s, const struct mq_chunks *chunks,
-                              moeq_error *err)
+moeq_status mq_source_sums_order(const struct mq_chunks *chunks, uint32_t *order, size_t count,
+                                 moeq_error *err)
 {
-    struct key *keys = malloc((chunks->count + 1) * sizeof *keys);
-    s->order = malloc((chunks->count + 1) * sizeof *s->order);
-    if (!keys || !s->order) {
-        free(keys);
+    struct key *keys = malloc((count + 1) * sizeof *keys);
+    if (!keys)
         return mq_fail_memory(err, "preparing the conversion");
-    }
-    for (size_t i = 0; i < chunks->count; i++) {
-        const struct mq_chunk_place p = mq_chunk_place(chunks, i);
+    for (size_t i = 0; i < count; i++) {
+        const struct mq_chunk_place p = mq_chunk_place(chunks, order[i]);
         const struct mq_tensor *t = p.tensor->entry->tensor;
-        if (!chunks->skip[i])
-            keys[s->count++] = (struct key){t->offset + (in_place(t) ? p.row * t->row_bytes : 0),
-                                            t->file, (uint32_t)i};
+        keys[i] = (struct key){t->offset + (in_place(t) ? p.row * t->row_bytes : 0), t->file,
+                               order[i]};
     }
-    qsort(keys, s->count, sizeof *keys, by_place);
-    for (size_t i = 0; i < s->count; i++)
-        s->order[i] = keys[i].chunk;
+    qsort(keys, count, sizeof *keys, by_place);
+    for (size_t i = 0; i < count; i++)
+        order[i] = keys[i].chunk;
     free(keys);
     return MOEQ_OK;
 }
 
-moeq_status mq_source_sums_begin(struct mq_source_sums *s, const struct mq_chunks *chunks,
-                                 moeq_error *err)
+/* A rank's files: those whose middle lies in its part of all bytes. */
+static void choose_files(struct mq_source_sums *s, const struct mq_peers *peers)
 {
-    *s = (struct mq_source_sums){.view = chunks->plan->view, .list = chunks->plan->source_sums};
+    double total = 0, before = 0;
+    for (size_t i = 0; i < s->view->files_count; i++)
+        total += (double)s->view->files[i].file.size_bytes;
+    for (size_t i = 0; i < s->view->files_count; i++) {
+        const double size = (double)s->view->files[i].file.size_bytes;
+        const double rank = (before + 0.5 * size) * mq_peers_count(peers) / (total + 1);
+        s->file += rank < peers->rank;
+        s->end += rank < peers->rank + 1;
+        before += size;
+    }
+}
+
+moeq_status mq_source_sums_begin(struct mq_source_sums *s, const struct mq_plan *plan,
+                                 const struct mq_peers *peers, moeq_error *err)
+{
+    *s = (struct mq_source_sums){.view = plan->view, .list = plan->source_sums};
     if (!s->list)
         return MOEQ_OK;
+    if (peers)
+        choose_files(s, peers);
+    else
+        s->end = (uint32_t)s->view->files_count;
     s->has_lock = pthread_mutex_init(&s->lock, NULL) == 0 && pthread_cond_init(&s->next, NULL) == 0;
     s->buffer = malloc(BUFFER);
     if (!s->buffer || !s->has_lock)
         return mq_fail_memory(err, "preparing the conversion");
     mq_sha256_begin(&s->state);
-    return make_order(s, chunks, err);
+    return MOEQ_OK;
 }
 
 void mq_source_sums_free(struct mq_source_sums *s)
@@ -187,7 +202,6 @@ void mq_source_sums_free(struct mq_source_sums *s)
         pthread_cond_destroy(&s->next);
         pthread_mutex_destroy(&s->lock);
     }
-    free(s->order);
     free(s->buffer);
     *s = (struct mq_source_sums){0};
 }
@@ -226,7 +240,7 @@ static moeq_status add(struct mq_source_sums *s, const struct mq_chunk_place *p,
                        moeq_error *err)
 {
     const struct mq_tensor *t = p->tensor->entry->tensor;
-    if (!in_place(t)) /* whoever comes next, or the end, reads up to there */
+    if (!in_place(t) || t->file >= s->end) /* whoever comes next, or the end, reads up to there */
         return MOEQ_OK;
     while (s->file < t->file) {
         MQ_TRY(read_up_to(s, s->view->files[s->file].file.size_bytes, err));
@@ -276,7 +290,7 @@ void mq_source_sums_stop(struct mq_source_sums *s)
 static uint64_t bytes_left(const struct mq_source_sums *s)
 {
     uint64_t left = 0;
-    for (size_t i = s->file; i < s->view->files_count; i++)
+    for (size_t i = s->file; i < s->end; i++)
         left += s->view->files[i].file.size_bytes;
     return left - s->at;
 }
@@ -287,7 +301,7 @@ moeq_status mq_source_sums_finish(struct mq_source_sums *s, const struct mq_cont
     if (!s->list || s->finished)
         return MOEQ_OK;
     const uint64_t total = bytes_left(s);
-    while (s->file < s->view->files_count) {
+    while (s->file < s->end) {
         const uint64_t size = s->view->files[s->file].file.size_bytes;
         const struct mq_progress p = {"sums", total - bytes_left(s), total, "bytes"};
         if (mq_cancelled(context))

@@ -26,8 +26,6 @@ moeq_status mq_source_list_read(const char *list, struct mq_view *view,
 struct mq_source_sums {
     const struct mq_view *view;
     const struct mq_source_list *list; /* NULL: nothing is hashed */
-    uint32_t *order;                   /* chunks as the source has them */
-    size_t count;
     pthread_mutex_t lock;
     pthread_cond_t next;
     size_t turn; /* in the order; under the lock */
@@ -35,16 +33,20 @@ struct mq_source_sums {
     bool finished, differ; /* all are hashed; one is not what the list says */
     /* of whose turn it is: */
     struct mq_sha256 state;
-    uint32_t file;
+    uint32_t file, end; /* the one that is being hashed; the first one behind those that are to be */
     uint64_t at;    /* of the file: what is hashed */
     uint64_t again; /* bytes that were read for the hash alone */
     uint8_t *buffer;
 };
 
-/* All zero before; chunks: those that are to be skipped are known. Free it in any case. */
-moeq_status mq_source_sums_begin(struct mq_source_sums *s, const struct mq_chunks *chunks,
-                                 moeq_error *err);
+/* All zero before. With peers, each hashes some of the files. Free it in any case. */
+moeq_status mq_source_sums_begin(struct mq_source_sums *s, const struct mq_plan *plan,
+                                 const struct mq_peers *peers, moeq_error *err);
 void mq_source_sums_free(struct mq_source_sums *s);
+
+/* Puts the numbers of chunks into the order in which the source has them. */
+moeq_status mq_source_sums_order(const struct mq_chunks *chunks, uint32_t *order, size_t count,
+                                 moeq_error *err);
 
 /* What chunk number `turn` of the order has read: waits until those before it have been here. */
 moeq_status mq_source_sums_add(struct mq_source_sums *s, size_t turn,
@@ -53,7 +55,7 @@ moeq_status mq_source_sums_add(struct mq_source_sums *s, size_t turn,
 /* A thread has failed: nobody is to wait for it. */
 void mq_source_sums_stop(struct mq_source_sums *s);
 
-/* What is left of all files. */
+/* What is left of the files. */
 moeq_status mq_source_sums_finish(struct mq_source_sums *s, const struct mq_context *context,
                                   moeq_error *err);
 
