@@ -75,7 +75,8 @@ static void cut(const struct mq_pipeline_work *w, unsigned stages, struct mq_pip
         else
             low = middle;
     }
-    d->stages = runs(w, d, high, &d->greatest);
+    runs(w, d, high, &d->greatest); /* a layer may take more by itself */
+    d->stages = runs(w, d, d->greatest, &greatest);
 }
 
 static double time_of(const struct mq_pipeline_work *w, const struct mq_pipelines *d)
