@@ -9,6 +9,7 @@
 
 #include "checked.h"
 #include "error.h"
+#include "kept_weights.h"
 #include "mixers_int.h"
 #include "pass_int.h"
 
@@ -89,6 +90,24 @@ static moeq_status check_sources(const struct mq_arm *arms, size_t count, moeq_e
     return MOEQ_OK;
 }
 
+moeq_status mq_evaluation_keep(const struct mq_context *context, const struct mq_arm *arms,
+                               size_t arms_count, size_t length, size_t windows,
+                               struct mq_linear *linear, struct mq_kept_weights **kept,
+                               moeq_error *err)
+{
+    const uint64_t budget = mq_memory_or_half(context);
+    const uint64_t needed = mq_evaluation_bytes(context, arms, arms_count, length, windows);
+    bool encodes = false;
+    for (size_t a = 0; a < arms_count; a++)
+        encodes |= arms[a].levels && !arms[a].playback;
+    if (!encodes)
+        return MOEQ_OK;
+    MQ_TRY(mq_kept_weights_create(context, MQ_KEPT_ENCODED, budget > needed ? budget - needed : 0,
+                                  kept, err));
+    mq_linear_keep(linear, *kept);
+    return MOEQ_OK;
+}
+
 moeq_status mq_evaluate(const struct mq_context *context, const struct mq_arm *arms,
                         size_t arms_count, const struct mq_windows *windows,
                         const struct mq_observer *observer, moeq_error *err)
@@ -112,12 +131,16 @@ moeq_status mq_evaluate(const struct mq_context *context, const struct mq_arm *a
     pass.weights_total = pass.passes * mq_pass_weights_sum(arms[0].view, observer->on_logits != NULL);
 
     moeq_status status;
+    struct mq_kept_weights *kept = NULL;
     const struct mq_linear_sizes sizes = mq_pass_products(arms, arms_count);
     MQ_TRY_OUT(mq_linear_create(context, &sizes, &pass.linear, err));
     MQ_TRY_OUT(mq_attention_create(context, pass.program, hp, windows->length,
                                    &pass.attention, err));
     MQ_TRY_OUT(mq_mixers_create(context, pass.program, &pass.mixers, err));
     MQ_TRY_OUT(mq_pass_create(&pass, arms, step * windows->length, 0, err));
+    if (pass.passes > 1)
+        MQ_TRY_OUT(mq_evaluation_keep(context, arms, arms_count, windows->length, step, pass.linear,
+                                      &kept, err));
     for (size_t first = 0; first < windows->count; first += step) {
         pass.pass++;
         MQ_TRY_OUT(mq_pass_run(&pass, first, mq_min_u64(step, windows->count - first), err));
@@ -128,5 +151,6 @@ out:
     mq_mixers_destroy(pass.mixers);
     mq_attention_destroy(pass.attention);
     mq_linear_destroy(pass.linear);
+    mq_kept_weights_destroy(kept);
     return status;
 }
