@@ -5,7 +5,8 @@
  * Reading a row again from the page cache costs a call and a copy; quantizing it again costs a
  * search. Rows are kept in memory while there is room. An evaluation's, which would not find any beside the tokens'
  * states, go to a scratch file from there on, of which a product reads a panel at a time: the system's page cache holds
- * what it can of them, and the process nothing. What has no place there either is made anew each time.
+ * what it can of them, and the process nothing. What has no place there either is made anew each time, and so is all
+ * that is in the file where its disk turns out to be slower than making it.
  */
 #ifndef MQ_KEPT_WEIGHTS_H
 #define MQ_KEPT_WEIGHTS_H
@@ -38,12 +39,14 @@ void mq_kept_matrix_add(struct mq_kept_matrix *matrix, uint64_t row, uint64_t co
 
 /* The bytes of rows that are there, one after the other, at weights->level or as stored. `room`, for so many, may
  * take them. Fails where the file cannot be read. */
-moeq_status mq_kept_matrix_get(const struct mq_kept_matrix *matrix, uint64_t row, uint64_t count,
+moeq_status mq_kept_matrix_get(struct mq_kept_matrix *matrix, uint64_t row, uint64_t count,
                                uint8_t *room, const uint8_t **bytes, moeq_error *err);
 /* Asks the system to have them ready. */
 void mq_kept_matrix_prefetch(const struct mq_kept_matrix *matrix, uint64_t row, uint64_t count);
-/* Puts rows there. Where that fails the matrix is given up: it never has any row. */
+/* Puts rows there, which began to be made at an instant of mq_kept_clock_ns. Where it fails the matrix is given up: it
+ * never has any row. */
 void mq_kept_matrix_put(struct mq_kept_matrix *matrix, uint64_t row, uint64_t count,
-                        const uint8_t *bytes);
+                        const uint8_t *bytes, uint64_t begin_ns);
+uint64_t mq_kept_clock_ns(void);
 
 #endif

@@ -289,13 +289,20 @@ static bool reads(struct uses uses)
     return any_use(uses) && !uses.there;
 }
 
-/* Bytes of rows [at, at + count) of an arm's matrix, of which uses.there holds. `room`: of so many. */
+/* Bytes of rows [at, at + count) of an arm's matrix, of which uses.there holds. `room`: of so many. Where the matrix is
+ * kept they are left for the next slab, too. */
 static moeq_status find_there(const struct mq_linear_arm *arm, uint64_t at, uint64_t count,
                               uint8_t *room, const uint8_t **bytes, moeq_error *err)
 {
-    if (arm->is_kept)
-        return mq_kept_matrix_get(arm->kept, at, count, room, bytes, err);
-    *bytes = arm->encoded + at * mq_level_row_bytes(arm->weights.level, arm->weights.tensor->cols);
+    const struct mq_weights *w = &arm->weights;
+    const uint64_t row_bytes = arm->encoded ? mq_level_row_bytes(w->level, w->tensor->cols) : 0;
+    uint8_t *encoded = arm->encoded ? arm->encoded + at * row_bytes : room;
+    *bytes = encoded;
+    if (arm->encoded && arm->is_encoded)
+        return MOEQ_OK;
+    MQ_TRY(mq_kept_matrix_get(arm->kept, at, count, encoded, bytes, err));
+    if (arm->encoded && *bytes != encoded)
+        memcpy(encoded, *bytes, count * row_bytes);
     return MOEQ_OK;
 }
 
@@ -394,6 +401,7 @@ static moeq_status prepare_panel(const struct job *job, size_t which, struct use
     float *rows = scratch->rows + p * job->cols;
     const float *used = rows;
     const struct mq_linear_arm *arm = &job->arms[which];
+    const uint64_t begin_ns = arm->kept ? mq_kept_clock_ns() : 0;
     uint8_t *bytes = scratch->bytes, *encoded = arm->encoded;
     const uint8_t *stored =
         scratch->stored
@@ -417,7 +425,8 @@ static moeq_status prepare_panel(const struct job *job, size_t which, struct use
         mq_kept_matrix_put(arm->kept, at, count,
                            weights->level ? encoded
                            : stored       ? stored
-                                          : bytes);
+                                          : bytes,
+                           begin_ns);
     if (uses.measure)
         measure_rows(job, which, rows, used, encoded, row + p, count);
     if (uses.f32)
@@ -443,6 +452,7 @@ static moeq_status find_panel(const struct job *job, const struct thread_scratch
     const struct mq_linear_arm *arm = job->arms;
     const struct mq_weights *weights = &arm->weights;
     const uint64_t at = job->first_row + row;
+    const uint64_t begin_ns = arm->kept ? mq_kept_clock_ns() : 0;
     *panel = NULL;
     if (uses_of(job, 0).there)
         return find_there(arm, at, count, scratch->bytes, panel, err);
@@ -455,7 +465,7 @@ static moeq_status find_panel(const struct job *job, const struct thread_scratch
         *panel = scratch->bytes;
     }
     if (arm->kept)
-        mq_kept_matrix_put(arm->kept, at, count, *panel);
+        mq_kept_matrix_put(arm->kept, at, count, *panel, begin_ns);
     return MOEQ_OK;
 }
 

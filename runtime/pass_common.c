@@ -206,9 +206,10 @@ moeq_status mq_pass_load_vector(struct mq_pass *pass, const struct mq_pass_arm *
         mq_level_decode_rows(level, pass->context->isa, bytes, 1, weights.tensor->cols, vector);
         return MOEQ_OK;
     }
+    const uint64_t begin_ns = mq_kept_clock_ns();
     MQ_TRY(mq_weights_load(&weights, pass->context->isa, 0, 1, pass->row_bytes, vector, err));
     if (kept) {
-        mq_kept_matrix_put(kept, 0, 1, pass->row_bytes);
+        mq_kept_matrix_put(kept, 0, 1, pass->row_bytes, begin_ns);
         mq_kept_matrix_add(kept, 0, 1);
     }
     return MOEQ_OK;
