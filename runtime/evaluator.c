@@ -10,6 +10,7 @@
 #include "checked.h"
 #include "error.h"
 #include "hand_over.h"
+#include "kept_weights.h"
 #include "mixers_int.h"
 #include "pass_int.h"
 
@@ -105,7 +106,17 @@ struct evaluation {
     struct mq_linear *linear;
     struct mq_attention *attention;
     struct mq_mixers *mixers;
+    struct mq_kept_weights *kept;
 };
+
+/* Of states on their way between stages, for passes of so many windows. */
+static uint64_t message_bytes(const struct evaluation *e, size_t windows)
+{
+    return mq_peers_count(e->context->peers) == 1
+               ? 0
+               : windows * e->windows->length *
+                     mq_hand_over_bytes(e->arms, e->arms_count, e->observer);
+}
 
 /* The division, and passes that fit into the memory of every process. */
 static moeq_status divide(struct evaluation *e, moeq_error *err)
@@ -125,8 +136,7 @@ static moeq_status divide(struct evaluation *e, moeq_error *err)
     e->part = parts[context->peers->rank];
     free(parts);
     const uint64_t memory = mq_memory_or_half(context),
-                   messages = division.batch * e->windows->length *
-                              mq_hand_over_bytes(e->arms, e->arms_count, e->observer);
+                   messages = message_bytes(e, division.batch);
     uint64_t step = mq_evaluation_windows(context, e->arms, e->arms_count, e->windows->length,
                                           division.batch, memory - mq_min_u64(memory, messages));
     step = mq_max_u64(1, step);
@@ -249,6 +259,24 @@ out:
     return status;
 }
 
+/* For several passes: what is encoded in the first one stays, in what memory is left beside the pass and its messages. */
+static moeq_status keep_encoded(struct evaluation *e, moeq_error *err)
+{
+    const uint64_t budget = mq_memory_or_half(e->context);
+    const uint64_t needed = mq_evaluation_bytes(e->context, e->arms, e->arms_count,
+                                                e->windows->length, e->step) +
+                            message_bytes(e, e->step);
+    bool encodes = false;
+    for (size_t a = 0; a < e->arms_count; a++)
+        encodes |= e->arms[a].levels && !e->arms[a].playback;
+    if (!encodes || e->part.window_end - e->part.window_begin <= e->step)
+        return MOEQ_OK;
+    MQ_TRY(mq_kept_weights_create(e->context, MQ_KEPT_ENCODED,
+                                  budget > needed ? budget - needed : 0, &e->kept, err));
+    mq_linear_keep(e->linear, e->kept);
+    return MOEQ_OK;
+}
+
 moeq_status mq_evaluate(const struct mq_context *context, const struct mq_arm *arms,
                         size_t arms_count, const struct mq_windows *windows,
                         const struct mq_observer *observer, moeq_error *err)
@@ -272,6 +300,7 @@ moeq_status mq_evaluate(const struct mq_context *context, const struct mq_arm *a
     MQ_TRY_OUT(mq_attention_create(context, view->program, &view->hparams, windows->length,
                                    &e.attention, err));
     MQ_TRY_OUT(mq_mixers_create(context, view->program, &e.mixers, err));
+    MQ_TRY_OUT(keep_encoded(&e, err));
     MQ_TRY_OUT(mq_peers_count(context->peers) == 1 ? run_alone(&e, err)
                : observer->whole                   ? run_whole(&e, err)
                                                    : run_batches(&e, observer, NULL, err));
@@ -279,5 +308,6 @@ out:
     mq_mixers_destroy(e.mixers);
     mq_attention_destroy(e.attention);
     mq_linear_destroy(e.linear);
+    mq_kept_weights_destroy(e.kept);
     return status;
 }

@@ -251,7 +251,7 @@ static void multiply(const struct job *job, const struct mq_linear_arm *arm,
 struct uses {
     bool f32, int8; /* products */
     bool measure;   /* their squares, and the errors of quantizing them */
-    bool encoded;   /* the level's bytes are there: nothing is read */
+    bool there;     /* their bytes are at hand (find_there): nothing is read of the source */
 };
 
 static bool measures(const struct mq_linear_arm *arm)
@@ -274,7 +274,8 @@ static struct uses uses_of(const struct job *job, size_t which)
         uses.int8 |= arm->tokens > 0 && is_int8(arm);
         uses.f32 |= arm->tokens > 0 && !is_int8(arm);
     }
-    uses.encoded = job->arms[which].encoded && job->arms[which].is_encoded && !uses.measure;
+    const struct mq_linear_arm *arm = &job->arms[which];
+    uses.there = (arm->is_kept || (arm->encoded && arm->is_encoded)) && !uses.measure;
     return uses;
 }
 
@@ -285,7 +286,24 @@ static bool any_use(struct uses uses)
 
 static bool reads(struct uses uses)
 {
-    return any_use(uses) && !uses.encoded;
+    return any_use(uses) && !uses.there;
+}
+
+/* Bytes of rows [at, at + count) of an arm's matrix, of which uses.there holds. `room`: of so many. Where the matrix is
+ * kept they are left for the next slab, too. */
+static moeq_status find_there(const struct mq_linear_arm *arm, uint64_t at, uint64_t count,
+                              uint8_t *room, const uint8_t **bytes, moeq_error *err)
+{
+    const struct mq_weights *w = &arm->weights;
+    const uint64_t row_bytes = arm->encoded ? mq_level_row_bytes(w->level, w->tensor->cols) : 0;
+    uint8_t *encoded = arm->encoded ? arm->encoded + at * row_bytes : room;
+    *bytes = encoded;
+    if (arm->encoded && arm->is_encoded)
+        return MOEQ_OK;
+    MQ_TRY(mq_kept_matrix_get(arm->kept, at, count, encoded, bytes, err));
+    if (arm->encoded && *bytes != encoded)
+        memcpy(encoded, *bytes, count * row_bytes);
+    return MOEQ_OK;
 }
 
 /* Rows [row + p, row + p + count) in `bytes` to integers, packed. */
@@ -318,20 +336,23 @@ static moeq_status pack_int8(const struct job *job, const struct mq_weights *wei
     return MOEQ_OK;
 }
 
-/* The same of rows that were kept, which are good. */
-static moeq_status prepare_kept(const struct job *job, const struct mq_weights *weights,
-                                struct uses uses, const struct thread_scratch *scratch,
-                                const uint8_t *kept, uint64_t row, size_t p, size_t count,
-                                moeq_error *err)
+/* The same, or floats, of rows that are there, which are good. */
+static moeq_status prepare_there(const struct job *job, size_t which, struct uses uses,
+                                 const struct thread_scratch *scratch, uint64_t row, size_t p,
+                                 size_t count, moeq_error *err)
 {
     const struct mq_linear *linear = job->linear;
-    const struct mq_level *level = level_of(weights);
-    float *rows = scratch->rows + p * job->cols;
-    if (uses.f32) {
-        mq_level_decode_rows(level, linear->context->isa, kept, count, job->cols, rows);
-        linear->kernels->pack(rows, job->cols, count, job->cols, scratch->packed + p * job->cols);
+    const struct mq_weights *weights = &job->arms[which].weights;
+    const uint8_t *bytes;
+    MQ_TRY(find_there(&job->arms[which], job->first_row + row + p, count, scratch->bytes, &bytes,
+                      err));
+    if (uses.f32) { /* scratch->rows may be those of the source, for another arm */
+        mq_level_decode_rows(level_of(weights), linear->context->isa, bytes, count, job->cols,
+                             scratch->quantized);
+        linear->kernels->pack(scratch->quantized, job->cols, count, job->cols,
+                              scratch->packed + p * job->cols);
     }
-    return uses.int8 ? pack_int8(job, weights, kept, job->first_row + row, p, count, scratch, err)
+    return uses.int8 ? pack_int8(job, weights, bytes, job->first_row + row, p, count, scratch, err)
                      : MOEQ_OK;
 }
 
@@ -379,34 +400,33 @@ static moeq_status prepare_panel(const struct job *job, size_t which, struct use
     const uint64_t at = job->first_row + row + p;
     float *rows = scratch->rows + p * job->cols;
     const float *used = rows;
-    uint8_t *bytes = scratch->bytes, *encoded = job->arms[which].encoded;
-    const uint8_t *kept = mq_kept_weights_find(linear->kept, weights, at, count);
+    const struct mq_linear_arm *arm = &job->arms[which];
+    const uint64_t begin_ns = arm->kept ? mq_kept_clock_ns() : 0;
+    uint8_t *bytes = scratch->bytes, *encoded = arm->encoded;
     const uint8_t *stored =
         scratch->stored
             ? scratch->stored + (at - scratch->stored_row) * weights->tensor->row_bytes
             : NULL;
-    if (kept && !uses.measure)
-        return prepare_kept(job, weights, uses, scratch, kept, row, p, count, err);
+    if (uses.there)
+        return prepare_there(job, which, uses, scratch, row, p, count, err);
     encoded = encoded ? encoded + at * mq_level_row_bytes(weights->level, job->cols) : bytes;
-    if (uses.encoded)
-        ;
-    else if (need_rows && !have_rows && stored)
+    if (need_rows && !have_rows && stored)
         MQ_TRY(mq_weights_decode(weights, isa, at, count, stored, rows, err));
     else if (need_rows && !have_rows)
         MQ_TRY(mq_weights_read(weights, isa, at, count, bytes, rows, err));
     else if (uses.int8 && !weights->level)
         MQ_TRY(mq_view_read_rows(weights->view, weights->tensor, at, count, bytes, err));
-    if (!uses.encoded)
-        MQ_TRY(encode_panel(job, weights, scratch, at, count, rows, encoded, err));
+    MQ_TRY(encode_panel(job, weights, scratch, at, count, rows, encoded, err));
     if (weights->level && (uses.f32 || uses.measure)) {
         MQ_TRY(mq_weights_decode_encoded(weights, isa, at, count, encoded, scratch->quantized, err));
         used = scratch->quantized;
     }
-    if (!have_rows && !uses.encoded) /* then the bytes are these weights' */
-        mq_kept_weights_put(linear->kept, weights, at, count,
-                            weights->level ? encoded
-                            : stored       ? stored
-                                           : bytes);
+    if (arm->kept && !arm->is_kept && (weights->level || !have_rows)) /* the bytes are these weights' */
+        mq_kept_matrix_put(arm->kept, at, count,
+                           weights->level ? encoded
+                           : stored       ? stored
+                                          : bytes,
+                           begin_ns);
     if (uses.measure)
         measure_rows(job, which, rows, used, encoded, row + p, count);
     if (uses.f32)
@@ -432,10 +452,11 @@ static moeq_status find_panel(const struct job *job, const struct thread_scratch
     const struct mq_linear_arm *arm = job->arms;
     const struct mq_weights *weights = &arm->weights;
     const uint64_t at = job->first_row + row;
-    *panel = mq_kept_weights_find(job->linear->kept, weights, at, count);
-    if (!*panel && arm->is_encoded && arm->encoded)
-        *panel = arm->encoded + at * mq_level_row_bytes(weights->level, job->cols);
-    if (*panel || weights->level)
+    const uint64_t begin_ns = arm->kept ? mq_kept_clock_ns() : 0;
+    *panel = NULL;
+    if (uses_of(job, 0).there)
+        return find_there(arm, at, count, scratch->bytes, panel, err);
+    if (weights->level)
         return MOEQ_OK;
     if (scratch->stored) {
         *panel = scratch->stored + (at - scratch->stored_row) * weights->tensor->row_bytes;
@@ -443,7 +464,8 @@ static moeq_status find_panel(const struct job *job, const struct thread_scratch
         MQ_TRY(mq_view_read_rows(weights->view, weights->tensor, at, count, scratch->bytes, err));
         *panel = scratch->bytes;
     }
-    mq_kept_weights_put(job->linear->kept, weights, at, count, *panel);
+    if (arm->kept)
+        mq_kept_matrix_put(arm->kept, at, count, *panel, begin_ns);
     return MOEQ_OK;
 }
 
@@ -518,7 +540,7 @@ static moeq_status run_step(const struct job *job, size_t source, bool need_rows
         if (!same_source(&job->arms[a].weights, &job->arms[source].weights) || !any_use(uses))
             continue;
         MQ_TRY(run_weights(job, a, uses, need_rows, have_rows, scratch, row, n, err));
-        have_rows |= need_rows && !uses.encoded;
+        have_rows |= need_rows && !uses.there;
     }
     return MOEQ_OK;
 }
@@ -529,8 +551,7 @@ static moeq_status run_source(const struct job *job, size_t source, bool need_ro
 {
     const struct mq_weights *weights = &job->arms[source].weights;
     struct thread_scratch mine = *scratch;
-    if (need_rows && mq_view_rows_at_once(weights->tensor) > 1 &&
-        !mq_kept_weights_find(job->linear->kept, weights, job->first_row + row, n)) {
+    if (need_rows && mq_view_rows_at_once(weights->tensor) > 1) {
         mine.stored = scratch->together;
         mine.stored_row = job->first_row + row;
         MQ_TRY(mq_view_read_rows(weights->view, weights->tensor, mine.stored_row, n,
@@ -553,7 +574,7 @@ static moeq_status run_task(const struct job *job, const struct thread_scratch *
         for (size_t a = source; a < job->count; a++) {
             const struct uses uses = uses_of(job, a);
             need_rows |=
-                same_source(&job->arms[a].weights, weights) && !uses.encoded &&
+                same_source(&job->arms[a].weights, weights) && !uses.there &&
                 (uses.f32 || uses.measure || (job->arms[a].weights.level && any_use(uses)));
         }
         if (!seen)
@@ -562,17 +583,20 @@ static moeq_status run_task(const struct job *job, const struct thread_scratch *
     return MOEQ_OK;
 }
 
-/* Asks for rows [row, row + n) of every source that is used. Threads take turns at a file, which
+/* Asks for rows [row, row + n) of every source that is used, and of what is kept. Threads take turns at a file, which
  * the kernel's own readahead takes for leaps. */
 static void ask_for_rows(const struct job *job, uint64_t row, uint64_t n)
 {
     for (size_t a = 0; a < job->count; a++) {
         const struct mq_weights *weights = &job->arms[a].weights;
-        bool seen = !reads(uses_of(job, a));
+        const struct uses uses = uses_of(job, a);
+        bool seen = !reads(uses);
         for (size_t b = 0; b < a && !seen; b++)
             seen = same_source(&job->arms[b].weights, weights) && reads(uses_of(job, b));
-        if (!seen && !mq_kept_weights_find(job->linear->kept, weights, job->first_row + row, n))
+        if (!seen)
             mq_view_prefetch_rows(weights->view, weights->tensor, job->first_row + row, n);
+        if (any_use(uses) && uses.there && job->arms[a].is_kept)
+            mq_kept_matrix_prefetch(job->arms[a].kept, job->first_row + row, n);
     }
 }
 
@@ -662,6 +686,33 @@ static uint64_t operations_of(const struct batch *b)
     return b->first.rows * b->first.cols * (tokens + PREPARING * b->products);
 }
 
+/* Where the arms' matrices are kept, and whether their rows are there. */
+static void find_kept(const struct batch *b)
+{
+    for (size_t p = 0; p < b->products; p++) {
+        const struct job job = job_of(b, p * b->tasks_each);
+        for (size_t a = 0; a < job.count; a++) {
+            job.arms[a].kept = NULL;
+            job.arms[a].is_kept = false;
+        }
+        for (size_t a = 0; job.linear->kept && a < job.count; a++) {
+            struct mq_linear_arm *arm = &job.arms[a];
+            if (!any_use(uses_of(&job, a)))
+                continue;
+            arm->kept = mq_kept_weights_matrix(job.linear->kept, &arm->weights);
+            arm->is_kept = mq_kept_matrix_has(arm->kept, job.first_row, job.rows);
+        }
+    }
+}
+
+/* The rows of a product have been put where they are kept. */
+static void add_kept(const struct job *job)
+{
+    for (size_t a = 0; a < job->count; a++)
+        if (job->arms[a].kept && !job->arms[a].is_kept)
+            mq_kept_matrix_add(job->arms[a].kept, job->first_row, job->rows);
+}
+
 moeq_status mq_linear_apply(struct mq_linear *linear, enum mq_linear_output output,
                             struct mq_linear_arm *arms, size_t count, size_t products,
                             moeq_error *err)
@@ -681,9 +732,7 @@ moeq_status mq_linear_apply(struct mq_linear *linear, enum mq_linear_output outp
     b.task_rows = task_rows_of(&b.first, products);
     b.tasks_each = (b.first.rows + b.task_rows - 1) / b.task_rows;
     quantize_tokens(&b);
-    for (size_t a = 0; linear->kept && a < products * count; a++)
-        if (arms[a].tokens > 0)
-            mq_kept_weights_prepare(linear->kept, &arms[a].weights);
+    find_kept(&b);
     struct mq_first_error first = {.err = err};
     const int team = mq_team(context, operations_of(&b));
 #pragma omp parallel for num_threads(team) schedule(dynamic)
@@ -704,6 +753,7 @@ moeq_status mq_linear_apply(struct mq_linear *linear, enum mq_linear_output outp
     for (size_t p = 0; p < products && mq_first_error_status(&first) == MOEQ_OK; p++) {
         const struct job job = job_of(&b, p * b.tasks_each);
         finish_sums(&job);
+        add_kept(&job);
     }
     return mq_first_error_status(&first);
 }

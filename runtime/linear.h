@@ -42,6 +42,9 @@ enum mq_linear_output {
     MQ_LINEAR_GATE,  /* y[i] = f(y[i]) * product[i], f the activation (or f of product[i] alone) */
 };
 
+struct mq_kept_weights;
+struct mq_kept_matrix;
+
 /* One arm's part in a product. Matrices of tokens have a stride in floats. */
 struct mq_linear_arm {
     struct mq_weights weights;
@@ -59,6 +62,10 @@ struct mq_linear_arm {
      * of the same weights: the first one's counts. */
     uint8_t *encoded;
     bool is_encoded;
+    /* Filled in by mq_linear_apply (mq_linear_keep): where the matrix is kept, of the first arm that has these weights,
+     * and whether the rows are there already. */
+    struct mq_kept_matrix *kept;
+    bool is_kept;
     const float *bias; /* [rows]: added to every product; NULL: none */
     bool bf16;         /* round every product, and what GATE makes of it, to bf16 */
     enum mq_activation activation; /* GATE only, */
@@ -90,8 +97,8 @@ uint64_t mq_linear_bytes(const struct mq_context *context, const struct mq_linea
 moeq_status mq_linear_create(const struct mq_context *context, const struct mq_linear_sizes *sizes,
                              struct mq_linear **linear, moeq_error *err);
 void mq_linear_destroy(struct mq_linear *linear); /* NULL is fine */
-/* Products of one arm keep the rows that they read, and use those that are kept (kept_weights.h). */
-struct mq_kept_weights;
+/* From now on products keep the rows that they read or encode, as far as these do (kept_weights.h), and use those that
+ * are there. NULL: no more. */
 void mq_linear_keep(struct mq_linear *linear, struct mq_kept_weights *kept);
 
 /* Runs `products` products (a layer's experts, or one), each for `count` arms, whose matrices all

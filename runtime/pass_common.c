@@ -201,15 +201,18 @@ moeq_status mq_pass_load_vector(struct mq_pass *pass, const struct mq_pass_arm *
 {
     const struct mq_weights weights = mq_arm_weights(arm->arm, role, layer, expert);
     const struct mq_level *level = weights.level ? weights.level : weights.storage;
-    const uint8_t *kept = mq_kept_weights_find(pass->kept, &weights, 0, 1);
-    if (kept) {
-        mq_level_decode_rows(level, pass->context->isa, kept, 1, weights.tensor->cols, vector);
+    struct mq_kept_matrix *kept = mq_kept_weights_matrix(pass->kept, &weights);
+    if (mq_kept_matrix_has(kept, 0, 1)) {
+        const uint8_t *bytes;
+        MQ_TRY(mq_kept_matrix_get(kept, 0, 1, pass->row_bytes, &bytes, err));
+        mq_level_decode_rows(level, pass->context->isa, bytes, 1, weights.tensor->cols, vector);
         return MOEQ_OK;
     }
+    const uint64_t begin_ns = mq_kept_clock_ns();
     MQ_TRY(mq_weights_load(&weights, pass->context->isa, 0, 1, pass->row_bytes, vector, err));
-    if (pass->kept) {
-        mq_kept_weights_prepare(pass->kept, &weights);
-        mq_kept_weights_put(pass->kept, &weights, 0, 1, pass->row_bytes);
+    if (kept) {
+        mq_kept_matrix_put(kept, 0, 1, pass->row_bytes, begin_ns);
+        mq_kept_matrix_add(kept, 0, 1);
     }
     return MOEQ_OK;
 }

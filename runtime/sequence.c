@@ -149,7 +149,8 @@ static moeq_status create(struct mq_sequence *s, const struct mq_sequence_memory
     if (!s->ids || !s->logits)
         return mq_fail_memory(err, "preparing a sequence");
     if (memory->weights_bytes > 0)
-        MQ_TRY(mq_kept_weights_create(view, memory->weights_bytes, &s->kept, err));
+        MQ_TRY(mq_kept_weights_create(s->context, MQ_KEPT_ALL, memory->weights_bytes, &s->kept,
+                                      err));
     MQ_TRY(mq_cache_create(view, s->capacity, s->at_once, memory->keeps_formed, &s->cache, err));
     MQ_TRY(mq_linear_create(s->context, &sizes, &pass->linear, err));
     mq_linear_keep(pass->linear, s->kept);

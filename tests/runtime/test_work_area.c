@@ -117,7 +117,8 @@ static const char slabs_config[] =
     "\"moe_intermediate_size\": 2048, \"shared_expert_intermediate_size\": 2048, "
     "\"max_position_embeddings\": 64, \"rms_norm_eps\": 1e-06, \"tie_word_embeddings\": false}";
 
-/* All tokens in one pass against passes of so few that each expert takes them at once. */
+/* All tokens in one pass against passes of so few that each expert takes them at once, and against two passes that take
+ * them in slabs, where what is encoded for the next slab is kept for the next pass, too. */
 START_TEST(slabs)
 {
     enum { ARMS = 3 };
@@ -135,15 +136,19 @@ START_TEST(slabs)
     arms[2].routes_from = 0; /* the second's weights, other tokens for each expert */
     context.memory_bytes = UINT64_MAX;
     collect_or_fail(&context, arms, ARMS, &windows, whole);
-    context.memory_bytes = mq_evaluation_bytes(&context, arms, ARMS, LENGTH, WINDOWS / 4);
-    collect_or_fail(&context, arms, ARMS, &windows, parts);
-    for (int a = 0; a < ARMS; a++) {
-        ck_assert_msg(collected_equal(&whole[a], &parts[a]), "arm %d", a);
-        collected_free(&whole[a]);
-        collected_free(&parts[a]);
+    for (size_t passes = 4; passes > 1; passes /= 2) {
+        context.memory_bytes = mq_evaluation_bytes(&context, arms, ARMS, LENGTH, WINDOWS / passes);
+        collect_or_fail(&context, arms, ARMS, &windows, parts);
+        for (int a = 0; a < ARMS; a++) {
+            ck_assert_msg(collected_equal(&whole[a], &parts[a]), "arm %d, %zu passes", a, passes);
+            collected_free(&parts[a]);
+        }
     }
+    for (int a = 0; a < ARMS; a++)
+        collected_free(&whole[a]);
     const struct mq_hparams *hp = &view->hparams;
     ck_assert(mq_pass_sizes(view->program, hp, (size_t)WINDOWS * LENGTH, 0).encodes);
+    ck_assert(mq_pass_sizes(view->program, hp, (size_t)WINDOWS / 2 * LENGTH, 0).encodes);
     ck_assert(!mq_pass_sizes(view->program, hp, (size_t)WINDOWS / 4 * LENGTH, 0).encodes);
     free(ids);
     free(levels);
