@@ -20,6 +20,11 @@ case $("$mpirun" --version 2> /dev/null) in
         ;;
 esac
 
+if sanitized; then # its libraries are without frame pointers, and some are gone when leaks are looked for
+    export LSAN_OPTIONS="suppressions=$source/tests/cluster/lsan.supp:print_suppressions=0"
+    export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1}:fast_unwind_on_malloc=0"
+fi
+
 fail() {
     echo "FAIL: $*" >&2
     failures=$((failures + 1))
