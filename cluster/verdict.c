@@ -84,6 +84,7 @@ int mq_verdict(const struct mq_rank_end *ends, unsigned count, mq_host_fn *host,
     if (!mq_verdict_is_failure(&ends[r]))
         return ends[0].code;
     if (is_everyones(ends, count) || ends[r].code == MQ_EXIT_INTERRUPTED ||
+        ends[r].code == MQ_EXIT_USAGE ||
         (r == 0 && !ends[r].text[0])) { /* rank 0 has said it itself */
         snprintf(text, MQ_RANK_TEXT, "%s", ends[r].text);
     } else {
