@@ -59,7 +59,7 @@ same export $model -o "$made/m.gguf" --level q4_k --split-max-size 1M --json
 for format in mlx compressed-tensors fp8-block int8; do
     same export $model -o "$made/m" --format $format --shard-size 1M --json
 done
-sha256sum $model/*.safetensors > "$work/sums"
+(cd $model && sha256sum ./*.safetensors) > "$work/sums"
 same convert $model -o "$made/m.moeq" --level iq3_s --calibration "$work/m.cal" --sha256 "$work/sums" --json
 same convert $model -o "$made/m.moeq" --bpw 4 "${text[@]}" --json
 same convert "$work/q3.moeq" -o "$made/m.moeq" --level q4_k --effort best --json
