@@ -66,9 +66,14 @@ static unsigned runs(const struct mq_pipeline_work *w, const struct mq_pipelines
 static void cut(const struct mq_pipeline_work *w, unsigned stages, struct mq_pipelines *d)
 {
     double low = 0, high = 0, greatest;
-    for (uint32_t i = 0; i <= w->layers; i++)
-        high += cost_of(w, d, i);
-    for (int i = 0; i < HALVINGS; i++) {
+    for (uint32_t i = 0; i <= w->layers; i++) {
+        const double one = cost_of(w, d, i);
+        low = one > low ? one : low;
+        high += one;
+    }
+    if (runs(w, d, low, &greatest) <= stages)
+        high = low;
+    for (int i = 0; i < HALVINGS && low < high; i++) {
         const double middle = (low + high) / 2;
         if (runs(w, d, middle, &greatest) <= stages)
             high = greatest < middle ? greatest : middle;

@@ -511,7 +511,7 @@ static moeq_status run(struct lineup *l, const struct mq_context *context,
         .on_quantized = on_quantized,
     };
     MQ_TRY(mq_evaluate(context, l->arms, l->arms_count, &result->text.windows, &observer, err));
-    MQ_TRY(mq_referee_merge(l->referee, err));
+    MQ_TRY(mq_referee_merge(l->referee, &observer, err));
     MQ_TRY(merge_errors(l, context->peers, err));
     MQ_TRY(mq_referee_tasks(l->referee, l->arms,
                             l->baseline->recording ? &l->baseline->recording->task_playback : NULL,

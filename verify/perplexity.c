@@ -23,7 +23,7 @@ moeq_status mq_eval_text(const struct mq_context *context, const struct mq_view 
     MQ_TRY_OUT(mq_referee_create(context, &arm, 1, &result->text, &referee, err));
     observer = mq_referee_observer(referee);
     MQ_TRY_OUT(mq_evaluate(context, &arm, 1, &result->text.windows, &observer, err));
-    MQ_TRY_OUT(mq_referee_merge(referee, err));
+    MQ_TRY_OUT(mq_referee_merge(referee, &observer, err));
     MQ_TRY_OUT(mq_referee_tasks(referee, &arm, NULL, err));
     MQ_TRY_OUT(mq_referee_finish(referee, &result->figures, err));
     MQ_TRY_OUT(mq_domains_finish(referee, &result->figures, 1, err));

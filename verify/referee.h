@@ -89,9 +89,10 @@ void mq_referee_free(struct mq_referee *referee); /* NULL is fine */
 /* What to give to mq_evaluate; on_hidden and on_quantized are free for the caller. */
 struct mq_observer mq_referee_observer(struct mq_referee *referee);
 
-/* After the evaluation, before anything below: what every process has seen becomes what each knows. Without peers
- * nothing. */
-moeq_status mq_referee_merge(struct mq_referee *referee, moeq_error *err);
+/* After the evaluation with an observer that calls that one, before anything below: what every process has seen becomes
+ * what each knows. Without peers nothing. */
+moeq_status mq_referee_merge(struct mq_referee *referee, const struct mq_observer *observer,
+                             moeq_error *err);
 
 /* Evaluates the text's tasks, where there are some, after the text: `arms` are the referee's. `playback`: of tasks, in the
  * place of what arm 0 plays back of the text; NULL where it runs. */

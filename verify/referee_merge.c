@@ -142,13 +142,13 @@ static moeq_status add_up(const struct mq_referee *r, moeq_error *err)
     return status;
 }
 
-moeq_status mq_referee_merge(struct mq_referee *r, moeq_error *err)
+moeq_status mq_referee_merge(struct mq_referee *r, const struct mq_observer *observer,
+                             moeq_error *err)
 {
-    const struct mq_observer observer = mq_referee_observer(r);
     struct mq_part *parts;
     if (mq_peers_count(r->context->peers) == 1)
         return MOEQ_OK;
-    MQ_TRY(mq_evaluation_parts(r->context, r->arms, r->arms_count, &r->text->windows, &observer,
+    MQ_TRY(mq_evaluation_parts(r->context, r->arms, r->arms_count, &r->text->windows, observer,
                                &parts, NULL, err));
     moeq_status status = exchange(r, parts, move_windows, err);
     if (status == MOEQ_OK)

@@ -58,6 +58,8 @@ static moeq_status on_hidden(void *user, uint32_t layer, size_t first, size_t to
     const struct collector *c = user;
     for (size_t a = 0; a < c->count; a++) {
         struct collected *r = &c->arms[a];
+        if (!hidden[a])
+            continue; /* it is played back */
         memcpy(r->hidden + (layer * r->tokens + first) * r->hidden_size, hidden[a],
                tokens * r->hidden_size * sizeof(float));
     }
@@ -126,6 +128,13 @@ static size_t largest_top_k(const struct mq_view *view)
 moeq_status collect(const struct mq_context *context, const struct mq_arm *arms, size_t arms_count,
                     const struct mq_windows *windows, struct collected *results, moeq_error *err)
 {
+    return collect_whole(context, arms, arms_count, windows, false, results, err);
+}
+
+moeq_status collect_whole(const struct mq_context *context, const struct mq_arm *arms,
+                          size_t arms_count, const struct mq_windows *windows, bool whole,
+                          struct collected *results, moeq_error *err)
+{
     const struct mq_hparams *hp = &arms[0].view->hparams;
     for (size_t a = 0; a < arms_count; a++) {
         struct collected *r = &results[a];
@@ -147,6 +156,7 @@ moeq_status collect(const struct mq_context *context, const struct mq_arm *arms,
     struct collector collector = {results, arms_count};
     const struct mq_observer observer = {
         .user = &collector,
+        .whole = whole,
         .on_hidden = on_hidden,
         .on_router = on_router,
         .on_logits = on_logits,

@@ -36,6 +36,10 @@ struct collected {
 /* Evaluates, collecting each arm's results in results[arms_count]; free with collected_free. */
 moeq_status collect(const struct mq_context *context, const struct mq_arm *arms, size_t arms_count,
                     const struct mq_windows *windows, struct collected *results, moeq_error *err);
+/* The same, by an observer that sees all windows of a layer at once or not (mq_observer.whole). */
+moeq_status collect_whole(const struct mq_context *context, const struct mq_arm *arms,
+                          size_t arms_count, const struct mq_windows *windows, bool whole,
+                          struct collected *results, moeq_error *err);
 void collected_free(struct collected *c);
 
 /* True if two collections hold the same bits. */
