@@ -345,7 +345,7 @@ static moeq_status run_speaker(struct request *r, struct mq_job_ui *ui, struct s
     const bool tells = !r->options->json;
     MQ_TRY(open_speaker(r, s, base, err));
     for (size_t i = 0; tells && i < s->view->notes_count && !r->options->quiet; i++)
-        fprintf(stderr, "moeq: note: %s\n", s->view->notes[i]);
+        fprintf(stderr, "%s: note: %s\n", mq_program_name(), s->view->notes[i]);
     if (tells && title)
         printf("%s%s %s\n", base ? "\n" : "", title, s->path);
     MQ_TRY(speak(r, ui, s, s->tokenizer ? s->tokenizer : base->tokenizer, err));

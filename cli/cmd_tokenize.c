@@ -135,7 +135,7 @@ static cJSON *notes_of(const struct mq_view *view, const struct mq_tokenizer *to
 static void print_notes(const struct mq_options *options, const cJSON *notes)
 {
     for (const cJSON *n = notes ? notes->child : NULL; n; n = n->next)
-        fprintf(stderr, "moeq: %s: note: %s\n", options->positional[0], n->valuestring);
+        fprintf(stderr, "%s: %s: note: %s\n", mq_program_name(), options->positional[0], n->valuestring);
 }
 
 static void put_notes(struct mq_buffer *out, const cJSON *notes)

@@ -82,6 +82,7 @@ struct mq_command {
     const char *options;          /* names of the options that it takes: "output level ..." */
     const char *common;           /* of those that many commands share: "json quiet ..." */
     const char *examples;
+    bool divided; /* ranks share it (moeq-mpi); of others, rank 0 does all */
     int positional_min, positional_max; /* MQ_ANY: the command says how many */
     enum mq_exit (*run)(const struct mq_options *options);
 };
@@ -122,7 +123,9 @@ bool mq_option_at(const struct mq_command *command, size_t i, struct mq_option_w
 /* Help on stdout. */
 void mq_print_command_help(const struct mq_command *command);
 
-/* "moeq: message" on stderr; the exit code that belongs to the status. */
+const char *mq_program_name(void); /* "moeq" */
+FILE *mq_errors(void);             /* where the reason of a failure goes: stderr, in a program alone */
+/* "moeq: message" there; the exit code that belongs to the status. */
 enum mq_exit mq_report(const moeq_error *err);
 /* Gives its argument back; where that is NULL, says that there was no memory for it, and ends the program with
  * MQ_EXIT_FAILURE: options are read before anything is opened that would have to be closed. */
@@ -151,6 +154,7 @@ struct mq_job_ui {
 bool mq_job_begin(const struct mq_options *options, struct mq_job_ui *ui);
 void mq_jobs_peers(const struct mq_peers *peers); /* of all contexts from now on */
 const struct mq_peers *mq_jobs_are_with(void);    /* the same; NULL: this process is alone */
+bool mq_is_speaker(void); /* whether this process prints and writes what only one does: it is alone, or rank 0 */
 void mq_job_end(struct mq_job_ui *ui); /* clears the progress line */
 
 /* "1 h 02 min", "4.2 s" */

@@ -39,6 +39,7 @@ const struct mq_command mq_commands[] = {
                     "  moeq convert DIR --level q4_k --dry-run",
         .positional_min = 1,
         .positional_max = 1,
+        .divided = true,
         .run = mq_cmd_convert,
     },
     {
@@ -74,6 +75,7 @@ const struct mq_command mq_commands[] = {
                     "  moeq export DIR -o m-fp8 --format fp8-block",
         .positional_min = 1,
         .positional_max = 1,
+        .divided = true,
         .run = mq_cmd_export,
     },
     {
@@ -136,6 +138,7 @@ const struct mq_command mq_commands[] = {
                     "  moeq eval DIR --ids ids.safetensors --dump out.safetensors",
         .positional_min = 1,
         .positional_max = 1,
+        .divided = true,
         .run = mq_cmd_eval,
     },
     {
@@ -164,6 +167,7 @@ const struct mq_command mq_commands[] = {
                     "  moeq sweep DIR --text wiki.txt --levels q4_k --files someones-Q4_K_M.gguf",
         .positional_min = 1,
         .positional_max = 1,
+        .divided = true,
         .run = mq_cmd_sweep,
     },
     {
@@ -182,6 +186,7 @@ const struct mq_command mq_commands[] = {
                     "  moeq check mixtral.moeqref",
         .positional_min = 1,
         .positional_max = 1,
+        .divided = true,
         .run = mq_cmd_record,
     },
     {
@@ -204,6 +209,7 @@ const struct mq_command mq_commands[] = {
             "  moeq calibrate --merge wiki.cal code.cal -o m.cal",
         .positional_min = 1,
         .positional_max = MQ_ANY,
+        .divided = true,
         .run = mq_cmd_calibrate,
     },
     {
@@ -235,6 +241,7 @@ const struct mq_command mq_commands[] = {
             "      --swap --report a-against-b.html",
         .positional_min = 0,
         .positional_max = MQ_ANY,
+        .divided = true,
         .run = mq_cmd_verify,
     },
     {

@@ -33,7 +33,7 @@ bool mq_option_levels(const char *command, const struct mq_options *options,
         struct mq_candidate *level = &candidates[levels->count];
         level->name = mq_option_target_name(&target);
         if (stands_already(candidates, levels->count, level->name)) {
-            fprintf(stderr, "moeq %s: --levels names %s twice: it is measured once\n", command,
+            fprintf(stderr, "%s %s: --levels names %s twice: it is measured once\n", mq_program_name(), command,
                     level->name);
             continue;
         }

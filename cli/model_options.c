@@ -55,7 +55,7 @@ moeq_status mq_read_text(const struct mq_options *options, struct mq_view *view,
 void mq_print_note(const struct mq_options *options, const char *sentence)
 {
     if (options->quiet) {
-        fprintf(stderr, "moeq: note: %s\n", sentence);
+        fprintf(stderr, "%s: note: %s\n", mq_program_name(), sentence);
         return;
     }
     printf("  note: ");
@@ -127,7 +127,7 @@ static bool find_name(const char *command, const char *option, const char *what,
     }
     if (named->level || named->recipe) {
         if (named->say)
-            fprintf(stderr, "moeq: note: %s %s: %s\n", option, name, named->say);
+            fprintf(stderr, "%s: note: %s %s: %s\n", mq_program_name(), option, name, named->say);
         return true;
     }
     mq_usage(command, "%s: '%s' %s", option, name, named->say);

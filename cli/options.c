@@ -516,7 +516,8 @@ bool mq_options_parse(const struct mq_command *command, int argc, char **argv,
     }
     if (options->help || options->positional_count >= command->positional_min)
         return true;
-    mq_usage(command->name, "expected: moeq %s %s", command->name, command->arguments);
+    mq_usage(command->name, "expected: %s %s %s", mq_program_name(), command->name,
+             command->arguments);
     return false;
 }
 
@@ -619,7 +620,7 @@ static void print_read_only_levels(void)
 
 void mq_print_command_help(const struct mq_command *command)
 {
-    printf("usage: moeq %s %s\n\n%s\n", command->name, command->arguments, command->description);
+    printf("usage: %s %s %s\n\n%s\n", mq_program_name(), command->name, command->arguments, command->description);
     if (command->examples)
         printf("\nexamples:\n%s\n", command->examples);
     printf("\noptions:\n");
@@ -649,7 +650,7 @@ void *mq_option_memory(void *memory)
 {
     if (memory)
         return memory;
-    fprintf(stderr, "moeq: out of memory while reading the options\n");
+    fprintf(stderr, "%s: out of memory while reading the options\n", mq_program_name());
     exit(MQ_EXIT_FAILURE);
 }
 
@@ -657,10 +658,12 @@ enum mq_exit mq_usage(const char *command, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    fprintf(stderr, "moeq%s%s: ", command ? " " : "", command ? command : "");
-    vfprintf(stderr, format, args);
+    const char *program = mq_program_name(), *space = command ? " " : "";
+    FILE *errors = mq_errors();
+    fprintf(errors, "%s%s%s: ", program, space, command ? command : "");
+    vfprintf(errors, format, args);
     va_end(args);
-    fprintf(stderr, "\nmoeq%s%s --help explains.\n", command ? " " : "", command ? command : "");
+    fprintf(errors, "\n%s%s%s --help explains.\n", program, space, command ? command : "");
     return MQ_EXIT_USAGE;
 }
 

@@ -49,9 +49,11 @@ static enum mq_exit print_completion(int argc, char **argv)
 
 static void print_help(void)
 {
-    printf("usage: moeq COMMAND [ARGUMENTS] [OPTIONS]\n\n"
+    const char *name = mq_program_name();
+    printf("usage: %s COMMAND [ARGUMENTS] [OPTIONS]\n\n"
            "Converts, evaluates and referees quantized Mixture-of-Experts language models\n"
-           "on machines with much less memory than the model.\n\ncommands:\n");
+           "on machines with much less memory than the model.\n\ncommands:\n",
+           name);
     for (size_t i = 0; i < mq_commands_count; i++)
         printf("  %-10s %s\n", mq_commands[i].name, mq_commands[i].summary);
     printf("\nMODEL is a Hugging Face folder, owner/name of a repository in the local Hugging\n"
@@ -83,6 +85,13 @@ void mq_program_begin(char **argv)
     signal(SIGXFSZ, SIG_IGN);
 }
 
+static bool verbose;
+
+bool mq_program_is_verbose(void)
+{
+    return verbose;
+}
+
 int mq_program(int argc, char **argv, const struct mq_peers *peers)
 {
     mq_jobs_peers(peers);
@@ -97,7 +106,7 @@ int mq_program(int argc, char **argv, const struct mq_peers *peers)
         return mq_finish_output();
     }
     if (strcmp(name, "--version") == 0) {
-        printf("moeq %s\n", MOEQ_VERSION_STRING);
+        printf("%s %s\n", mq_program_name(), MOEQ_VERSION_STRING);
         return mq_finish_output();
     }
     if (strcmp(name, "completion") == 0)
@@ -116,10 +125,14 @@ int mq_program(int argc, char **argv, const struct mq_peers *peers)
         return MQ_EXIT_USAGE;
     }
     enum mq_exit code;
+    verbose = options.verbose;
     if (options.help) {
         mq_print_command_help(command);
         code = mq_finish_output();
+    } else if (!command->divided && !mq_is_speaker()) {
+        code = MQ_EXIT_GOOD;
     } else {
+        mq_jobs_peers(command->divided ? peers : NULL);
         code = command->run(&options);
     }
     mq_options_free(&options);

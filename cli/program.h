@@ -5,12 +5,22 @@
 #include "peers.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 
 /* First of all: sets what threads and signals do, for which the program may begin anew. */
 void mq_program_begin(char **argv);
 
 /* Set by Ctrl-C and its kin; jobs stop when it is. */
 atomic_bool *mq_program_cancel(void);
+
+/* What this program is called: "moeq", unless it is said before all else. */
+void mq_program_named(const char *name);
+
+/* Where a command says why it failed, from now on: not at once on stderr, if there are others that may say the same. */
+void mq_program_errors_to(FILE *errors);
+
+/* Whether the command was asked to print more. */
+bool mq_program_is_verbose(void);
 
 /* Finds the command and runs it; the exit code. peers NULL: alone. */
 int mq_program(int argc, char **argv, const struct mq_peers *peers);

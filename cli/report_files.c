@@ -274,7 +274,7 @@ enum mq_exit mq_report_files_write(const struct mq_options *options, unsigned th
                                    cJSON *document, const struct mq_claims *claims)
 {
     if (!document) {
-        fprintf(stderr, "moeq: out of memory while writing the report\n");
+        fprintf(mq_errors(), "%s: out of memory while writing the report\n", mq_program_name());
         return MQ_EXIT_FAILURE;
     }
     add_run(document, threads);

@@ -3,6 +3,7 @@
 #include "program.h"
 #include "progress.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,9 +12,33 @@
 
 /* ---- errors and results ---- */
 
+/* Process-wide, as argv and stderr are. */
+static const char *program_name = "moeq";
+static FILE *errors;
+
+void mq_program_named(const char *name)
+{
+    program_name = name;
+}
+
+const char *mq_program_name(void)
+{
+    return program_name;
+}
+
+void mq_program_errors_to(FILE *to)
+{
+    errors = to;
+}
+
+FILE *mq_errors(void)
+{
+    return errors ? errors : stderr;
+}
+
 enum mq_exit mq_report(const moeq_error *err)
 {
-    fprintf(stderr, "moeq: %s\n", err->message[0] ? err->message : moeq_status_text(err->status));
+    fprintf(mq_errors(), "%s: %s\n", program_name, err->message[0] ? err->message : moeq_status_text(err->status));
     return err->status == MOEQ_CANCELLED ? MQ_EXIT_INTERRUPTED : MQ_EXIT_FAILURE;
 }
 
@@ -36,11 +61,12 @@ enum mq_exit mq_finish_output(void)
 {
     const bool failed_before = ferror(stdout); /* errno is another's by now */
     if (fflush(stdout) != 0 && !failed_before)
-        perror("moeq: cannot write to standard output");
+        fprintf(mq_errors(), "%s: cannot write to standard output: %s\n", program_name,
+                strerror(errno));
     else if (failed_before)
-        fprintf(stderr, "moeq: cannot write to standard output\n");
+        fprintf(mq_errors(), "%s: cannot write to standard output\n", program_name);
     else if (atomic_load(&unprinted))
-        fprintf(stderr, "moeq: out of memory while printing\n");
+        fprintf(mq_errors(), "%s: out of memory while printing\n", program_name);
     else
         return MQ_EXIT_GOOD;
     return MQ_EXIT_FAILURE;
@@ -51,7 +77,7 @@ enum mq_exit mq_print_json(cJSON *document)
     char *text = document ? cJSON_Print(document) : NULL;
     cJSON_Delete(document);
     if (!text) {
-        fprintf(stderr, "moeq: out of memory while printing JSON\n");
+        fprintf(mq_errors(), "%s: out of memory while printing JSON\n", program_name);
         return MQ_EXIT_FAILURE;
     }
     puts(text);
@@ -80,12 +106,20 @@ const struct mq_peers *mq_jobs_are_with(void)
     return job_peers;
 }
 
+bool mq_is_speaker(void)
+{
+    return mq_peers_first(job_peers);
+}
+
 static void on_interrupt(int signal_number)
 {
     (void)signal_number;
-    /* A second Ctrl-C must work even if the first is not being noticed. */
-    if (atomic_exchange(&interrupted, true))
-        _exit(130);
+    /* A second Ctrl-C must work even if the first is not being noticed. Where others fail, the first may find the job
+     * stopped already. */
+    static atomic_bool signalled;
+    atomic_store(&interrupted, true);
+    if (atomic_exchange(&signalled, true))
+        _exit(MQ_EXIT_INTERRUPTED);
 }
 
 /* ---- jobs ---- */
@@ -96,6 +130,7 @@ bool mq_job_begin(const struct mq_options *options, struct mq_job_ui *ui)
     const struct sigaction action = {.sa_handler = on_interrupt};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGUSR1, &action, NULL); /* how batch systems warn of a job's end (Slurm: --signal) */
     struct sigaction hangup; /* a closed terminal, unless nohup has it ignored */
     if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
         sigaction(SIGHUP, &action, NULL);

@@ -2,17 +2,14 @@
 #include "mpi_peers.h"
 #include "program.h"
 
-#include <fcntl.h>
-#include <unistd.h>
+#include <stdlib.h>
 
 int main(int argc, char **argv)
 {
     mq_program_begin(argv);
+    mq_program_named("moeq-mpi");
+    setenv("NO_COLOR", "1", 0); /* mpirun makes any stdout a terminal, whatever its own is */
     const struct mq_peers *peers = mq_mpi_begin(&argc, &argv, mq_program_cancel());
-    if (!mq_peers_first(peers)) { /* rank 0 is the one that speaks */
-        const int nothing = open("/dev/null", O_WRONLY);
-        dup2(nothing, STDOUT_FILENO);
-        close(nothing);
-    }
-    return mq_mpi_end(mq_program(argc, argv, peers));
+    const int code = mq_program(argc, argv, peers);
+    return mq_mpi_end(code, mq_program_is_verbose());
 }

@@ -1,110 +1,32 @@
-/* mpi_peers.c: see the header. A message is cut into pieces, since MPI counts in int. */
+/* mpi_peers.c: see the header. */
 #include "mpi_peers.h"
 
-#include "error.h"
+#include "program.h"
+#include "ranks.h"
 
-#include <mpi.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
-enum { PIECE_BYTES = 1 << 28 };
+static struct mq_ranks mpi; /* as MPI itself: one of a process */
 
-struct mq_message {
-    char *bytes;
-    uint64_t n;
-    size_t pieces;
-    MPI_Request requests[]; /* [pieces] */
-};
-
-struct mpi_peers {
-    struct mq_peers peers;
-    MPI_Comm comm;
-    atomic_bool *cancel;
-    char (*hosts)[MPI_MAX_PROCESSOR_NAME];
-};
-
-static struct mpi_peers mpi; /* as MPI itself: one of a process */
-
-static struct mq_message *message_of(uint64_t n)
-{
-    const size_t pieces = (size_t)((n + PIECE_BYTES - 1) / PIECE_BYTES);
-    struct mq_message *m = calloc(1, sizeof *m + pieces * sizeof *m->requests);
-    if (!m)
-        return NULL;
-    m->bytes = malloc(n + 1);
-    m->n = n;
-    m->pieces = pieces;
-    if (m->bytes)
-        return m;
-    free(m);
-    return NULL;
-}
-
-static int piece_bytes(const struct mq_message *m, size_t i)
-{
-    const uint64_t left = m->n - i * (uint64_t)PIECE_BYTES;
-    return (int)(left < PIECE_BYTES ? left : PIECE_BYTES);
-}
-
-static moeq_status begin_send(void *user, unsigned to, enum mq_channel channel, const void *bytes,
-                              uint64_t n, struct mq_message **message, moeq_error *err)
-{
-    struct mpi_peers *p = user;
-    struct mq_message *m = *message = message_of(n);
-    if (!m)
-        return mq_fail_memory(err, "sending");
-    memcpy(m->bytes, bytes, n);
-    for (size_t i = 0; i < m->pieces; i++)
-        MPI_Isend(m->bytes + i * (uint64_t)PIECE_BYTES, piece_bytes(m, i), MPI_BYTE, (int)to,
-                  (int)channel, p->comm, &m->requests[i]);
-    return MOEQ_OK;
-}
-
-static moeq_status begin_receive(void *user, unsigned from, enum mq_channel channel, uint64_t n,
-                                 struct mq_message **message, moeq_error *err)
-{
-    struct mpi_peers *p = user;
-    struct mq_message *m = *message = message_of(n);
-    if (!m)
-        return mq_fail_memory(err, "receiving");
-    for (size_t i = 0; i < m->pieces; i++)
-        MPI_Irecv(m->bytes + i * (uint64_t)PIECE_BYTES, piece_bytes(m, i), MPI_BYTE, (int)from,
-                  (int)channel, p->comm, &m->requests[i]);
-    return MOEQ_OK;
-}
-
-static moeq_status wait_for(void *user, struct mq_message **message, void *bytes, moeq_error *err)
-{
-    struct mpi_peers *p = user;
-    struct mq_message *m = *message;
-    (void)p, (void)err;
-    if (!m)
-        return MOEQ_OK;
-    for (int done = 0; !done;) {
-        const struct timespec some = {0, 200000};
-        MPI_Testall((int)m->pieces, m->requests, &done, MPI_STATUSES_IGNORE);
-        if (!done)
-            nanosleep(&some, NULL);
-    }
-    if (bytes)
-        memcpy(bytes, m->bytes, m->n);
-    free(m->bytes);
-    free(m);
-    *message = NULL;
-    return MOEQ_OK;
-}
+/* What this rank's command says of its failure; and, of other ranks than 0, all else that it says. */
+static FILE *errors;
+static char *errors_text;
+static size_t errors_bytes;
 
 static const char *host(void *user, unsigned rank)
 {
-    const struct mpi_peers *p = user;
-    return p->hosts[rank];
+    const struct mq_ranks *r = user;
+    return r->hosts[rank];
 }
 
 static unsigned host_number(void *user, unsigned rank)
 {
-    const struct mpi_peers *p = user;
+    const struct mq_ranks *p = user;
     unsigned number = 0;
     for (unsigned r = 0; r <= rank; r++) {
         unsigned same = 0;
@@ -117,39 +39,86 @@ static unsigned host_number(void *user, unsigned rank)
     return number;
 }
 
+static void abort_begin(const char *what)
+{
+    fprintf(stderr, "moeq-mpi: %s\n", what);
+    MPI_Abort(MPI_COMM_WORLD, EXIT_FAILURE);
+}
+
+/* Rank 0 is the one that speaks. A copy of stderr as it was. */
+static int hush(bool speaks)
+{
+    const int err_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    errors = open_memstream(&errors_text, &errors_bytes);
+    if (!errors)
+        abort_begin("out of memory");
+    mq_program_errors_to(errors);
+    if (speaks)
+        return err_fd;
+    const int nothing = open("/dev/null", O_WRONLY | O_CLOEXEC),
+              kept = memfd_create("moeq-mpi", MFD_CLOEXEC);
+    if (nothing < 0 || kept < 0 || dup2(nothing, STDOUT_FILENO) < 0 || dup2(kept, STDERR_FILENO) < 0)
+        abort_begin("/dev/null cannot be opened, or no memory be had for a rank's messages");
+    close(nothing);
+    close(kept);
+    return err_fd;
+}
+
 const struct mq_peers *mq_mpi_begin(int *argc, char ***argv, atomic_bool *cancel)
 {
     int provided, rank, count, n;
     char name[MPI_MAX_PROCESSOR_NAME] = "";
     MPI_Init_thread(argc, argv, MPI_THREAD_MULTIPLE, &provided);
-    if (provided < MPI_THREAD_MULTIPLE) {
-        fprintf(stderr, "moeq-mpi: this MPI library gives no MPI_THREAD_MULTIPLE\n");
-        MPI_Abort(MPI_COMM_WORLD, 1);
-    }
-    MPI_Comm_dup(MPI_COMM_WORLD, &mpi.comm);
-    MPI_Comm_rank(mpi.comm, &rank);
-    MPI_Comm_size(mpi.comm, &count);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &count);
+    if (count == 1)
+        return NULL;
+    if (provided < MPI_THREAD_MULTIPLE)
+        abort_begin("this MPI library gives no MPI_THREAD_MULTIPLE");
+    MPI_Comm_dup(MPI_COMM_WORLD, &mpi.data);
+    MPI_Comm_dup(MPI_COMM_WORLD, &mpi.control);
     MPI_Get_processor_name(name, &n);
     mpi.hosts = calloc((size_t)count, sizeof *mpi.hosts);
-    MPI_Allgather(name, MPI_MAX_PROCESSOR_NAME, MPI_CHAR, mpi.hosts, MPI_MAX_PROCESSOR_NAME, MPI_CHAR,
-                  mpi.comm);
-    mpi.cancel = cancel;
+    if (!mpi.hosts)
+        abort_begin("out of memory");
+    MPI_Allgather(name, MPI_MAX_PROCESSOR_NAME, MPI_CHAR, mpi.hosts, MPI_MAX_PROCESSOR_NAME,
+                  MPI_CHAR, mpi.data);
     mpi.peers = (struct mq_peers){.user = &mpi,
                                   .rank = (unsigned)rank,
                                   .count = (unsigned)count,
-                                  .send = begin_send,
-                                  .receive = begin_receive,
-                                  .wait = wait_for,
                                   .host = host,
                                   .host_number = host_number};
-    return count > 1 ? &mpi.peers : NULL;
+    mq_messages_begin(&mpi);
+    mq_control_begin(&mpi, cancel, hush(rank == 0));
+    return &mpi.peers;
 }
 
-int mq_mpi_end(int exit_code)
+/* What was said beside `errors` before a failure, if that was all: the end of it. */
+static void read_kept(char *text, size_t room)
 {
-    MPI_Barrier(mpi.comm);
-    free(mpi.hosts);
-    MPI_Comm_free(&mpi.comm);
+    const off_t end = lseek(STDERR_FILENO, 0, SEEK_END),
+                from = end > (off_t)room - 1 ? end - ((off_t)room - 1) : 0;
+    const ssize_t n = end > 0 ? pread(STDERR_FILENO, text, room - 1, from) : 0;
+    text[n > 0 ? n : 0] = '\0';
+}
+
+int mq_mpi_end(int exit_code, bool verbose)
+{
+    if (mpi.peers.count > 1) {
+        char kept[1000] = "";
+        fflush(NULL);
+        fflush(errors); /* which the line above leaves out */
+        if (exit_code && !errors_bytes && mpi.peers.rank)
+            read_kept(kept, sizeof kept);
+        exit_code =
+            mq_control_end(&mpi, exit_code, errors_bytes ? errors_text : kept, verbose);
+        mq_program_errors_to(NULL);
+        fclose(errors);
+        free(errors_text);
+        free(mpi.hosts);
+        MPI_Comm_free(&mpi.data);
+        MPI_Comm_free(&mpi.control);
+    }
     MPI_Finalize();
     return exit_code;
 }

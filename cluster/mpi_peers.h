@@ -6,11 +6,12 @@
 
 #include <stdatomic.h>
 
-/* MPI_Init, and the peers; NULL where there is one rank. Exits with a message where MPI fails. `cancel` is set when another
- * rank fails. */
+/* MPI_Init, and the peers; NULL where there is one rank. Of others than rank 0, nothing is seen from now on: what they have
+ * to say of a failure, rank 0 says. Exits with a message where MPI fails. `cancel` is set when another rank fails. */
 const struct mq_peers *mq_mpi_begin(int *argc, char ***argv, atomic_bool *cancel);
 
-/* This rank has ended with so much; what the program is to exit with. Not called where MPI was not begun. */
-int mq_mpi_end(int exit_code);
+/* The command of this rank has ended with so much; what the program is to exit with, the same on all ranks. `verbose`: rank 0
+ * prints how many bytes each rank has read, sent and received. */
+int mq_mpi_end(int exit_code, bool verbose);
 
 #endif

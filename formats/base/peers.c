@@ -8,6 +8,7 @@
 #include "checked.h"
 #include "error.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -117,24 +118,41 @@ moeq_status mq_peers_reduce(const struct mq_peers *p, enum mq_reduction how, uin
     return status;
 }
 
+/* What the lowest rank that failed says; unless all do, with its name. */
+static void choose_failure(const struct mq_peers *p, const moeq_error *all, unsigned failed,
+                           moeq_error *why)
+{
+    bool everyones = true;
+    for (unsigned r = 0; r < p->count; r++)
+        everyones = everyones && strcmp(all[r].message, all[failed].message) == 0;
+    *why = all[failed];
+    if (!everyones && why->status != MOEQ_CANCELLED)
+        snprintf(why->message, sizeof why->message, "rank %u on %.99s: %.1200s", failed,
+                 p->host(p->user, failed),
+                 all[failed].message[0] ? all[failed].message : moeq_status_text(why->status));
+}
+
 moeq_status mq_peers_agree(const struct mq_peers *p, moeq_status status, moeq_error *err)
 {
     if (mq_peers_count(p) == 1)
         return status;
     /* the lowest rank that failed, and what it was */
     uint64_t failed = status == MOEQ_OK ? p->count : p->rank;
-    MQ_TRY(mq_peers_reduce(p, MQ_LEAST, &failed, 1, status == MOEQ_OK ? err : NULL));
+    moeq_error none = {0}, *other = status == MOEQ_OK && err ? err : &none;
+    const moeq_status told = mq_peers_reduce(p, MQ_LEAST, &failed, 1, other);
+    if (told != MOEQ_OK)
+        return status == MOEQ_OK ? told : status;
     if (failed == p->count)
         return MOEQ_OK;
     moeq_error why = {0};
-    if (p->rank == failed && err)
+    if (status != MOEQ_OK && err)
         why = *err;
-    why.status = p->rank == failed ? status : why.status;
+    why.status = status;
     moeq_error *all = calloc(p->count, sizeof *all);
     if (!all)
         return mq_fail_memory(err, "gathering what other processes have");
-    if (mq_peers_gather(p, &why, sizeof why, all, status == MOEQ_OK ? err : NULL) == MOEQ_OK)
-        why = all[failed];
+    if (mq_peers_gather(p, &why, sizeof why, all, &none) == MOEQ_OK)
+        choose_failure(p, all, (unsigned)failed, &why);
     free(all);
     if (err)
         *err = why;
