@@ -7,7 +7,7 @@
  *
  *     rank     pipeline 0: | stage 0 | stage 1 | ... |   pipeline 1: | stage 0 | ...    idle: the rest
  *
- * All ranks divide alike: nothing of this depends on a machine. (Batches that are smaller, where memory wants it, change
+ * All ranks divide alike: what depends on a machine they agree upon before. (Batches that are smaller, where memory wants it, change
  * nothing of who does what.)
  */
 #ifndef MQ_PIPELINE_H
