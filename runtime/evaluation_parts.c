@@ -137,6 +137,7 @@ moeq_status mq_evaluation_parts(const struct mq_context *context, const struct m
         .length = windows->length,
         .batch_tokens = context->batch_tokens ? context->batch_tokens : observer->whole ? 2048 : 0,
         .pipelines = one ? 1 : context->pipelines,
+        .again = cold,
         .apart = observer->whole,
     };
     const struct mq_pipelines d = mq_pipeline_divide(&work, ranks);

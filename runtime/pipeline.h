@@ -31,6 +31,7 @@ struct mq_pipeline_work {
     size_t windows, length;    /* tokens of a window */
     uint64_t batch_tokens;     /* 0: as many as are good */
     unsigned pipelines;        /* 0: likewise */
+    bool again; /* every batch reads its weights from the disk again: no memory holds them */
     bool apart; /* stages do not wait for each other: all work on all windows at the same time */
 };
 
@@ -39,6 +40,7 @@ struct mq_pipelines {
     size_t batch;               /* windows */
     double greatest;            /* what a stage takes for a batch, at most */
     double time;                /* what all takes, in multiply-adds */
+    double read;                /* what a rank reads, of all weights */
 };
 
 /* Of at least one window, among at least one rank. */
