@@ -11,14 +11,15 @@ case "${1:-}" in
 esac
 . scripts/setup.sh
 moeq_setup tests
-warnings=()
-[ -n "${CI:-}" ] && warnings=(-DMOEQ_WERROR=ON)
+options=(-DMOEQ_TESTS=ON)
+[ -z "${CI:-}" ] || options+=(-DMOEQ_WERROR=ON)
+! command -v mpicc > /dev/null || options+=(-DMOEQ_MPI=ON)
 
 echo "== Release build"
-moeq_build build -DMOEQ_TESTS=ON "${warnings[@]}" | tail -n 1
+moeq_build build "${options[@]}" | tail -n 1
 echo "== AddressSanitizer and UndefinedBehaviorSanitizer build"
-moeq_build build/asan -DMOEQ_TESTS=ON -DMOEQ_BENCH=OFF -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-    -DMOEQ_SANITIZE=address,undefined "${warnings[@]}" | tail -n 1
+moeq_build build/asan "${options[@]}" -DMOEQ_BENCH=OFF -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+    -DMOEQ_SANITIZE=address,undefined | tail -n 1
 
 # Two tests at a time have more threads than there are cores: they should sleep, not spin.
 export OMP_WAIT_POLICY=passive

@@ -67,6 +67,7 @@ moeq_setup() {
         need_tool python3 "independent oracles in the tests" python3
         python3 -c 'import venv, ensurepip' 2>/dev/null ||
             need "independent oracles in the tests" python3-venv
+        need_tool mpicc "moeq-mpi in the tests" libopenmpi-dev
     fi
     install_missing
 }
