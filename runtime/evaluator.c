@@ -92,12 +92,10 @@ static moeq_status check_sources(const struct mq_arm *arms, size_t count, moeq_e
 }
 
 moeq_status mq_evaluation_keep(const struct mq_context *context, const struct mq_arm *arms,
-                               size_t arms_count, size_t length, size_t windows,
-                               struct mq_linear *linear, struct mq_kept_weights **kept,
-                               moeq_error *err)
+                               size_t arms_count, uint64_t needed, struct mq_linear *linear,
+                               struct mq_kept_weights **kept, moeq_error *err)
 {
     const uint64_t budget = mq_memory_or_half(context);
-    const uint64_t needed = mq_evaluation_bytes(context, arms, arms_count, length, windows);
     bool encodes = false;
     for (size_t a = 0; a < arms_count; a++)
         encodes |= arms[a].levels && !arms[a].playback;
@@ -140,8 +138,10 @@ moeq_status mq_evaluate(const struct mq_context *context, const struct mq_arm *a
     MQ_TRY_OUT(mq_mixers_create(context, pass.program, &pass.mixers, err));
     MQ_TRY_OUT(mq_pass_create(&pass, arms, step * windows->length, 0, err));
     if (pass.passes > 1)
-        MQ_TRY_OUT(mq_evaluation_keep(context, arms, arms_count, windows->length, step, pass.linear,
-                                      &kept, err));
+        MQ_TRY_OUT(mq_evaluation_keep(
+            context, arms, arms_count,
+            mq_evaluation_bytes(context, arms, arms_count, windows->length, step), pass.linear,
+            &kept, err));
     for (size_t first = 0; first < windows->count; first += step) {
         pass.pass++;
         MQ_TRY_OUT(mq_pass_run(&pass, first, mq_min_u64(step, windows->count - first), err));

@@ -120,13 +120,12 @@ moeq_status mq_pass_create(struct mq_pass *pass, const struct mq_arm *arms, size
                            size_t keys, moeq_error *err);
 void mq_pass_destroy(struct mq_pass *pass);
 
-/* For who runs several passes of so many windows: what the arms quantize on the fly is kept from the first one on, in
- * what these leave of the memory, or in a scratch file. *kept is then to be destroyed after `linear`; it stays as it is
- * where no arm quantizes. */
+/* For who runs several passes, which need so many bytes: what the arms quantize on the fly is kept from the first one
+ * on, in what is left of the context's memory, or in a scratch file. *kept is then to be destroyed after `linear`; it
+ * stays as it is where no arm quantizes. */
 moeq_status mq_evaluation_keep(const struct mq_context *context, const struct mq_arm *arms,
-                               size_t arms_count, size_t length, size_t windows,
-                               struct mq_linear *linear, struct mq_kept_weights **kept,
-                               moeq_error *err);
+                               size_t arms_count, uint64_t needed, struct mq_linear *linear,
+                               struct mq_kept_weights **kept, moeq_error *err);
 
 /* Runs the windows [first, first + count) through all layers. */
 moeq_status mq_pass_run(struct mq_pass *pass, size_t first, size_t count, moeq_error *err);
