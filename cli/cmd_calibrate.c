@@ -91,6 +91,9 @@ static enum mq_exit merge(const struct mq_options *options)
                         options->ignore_config.count ? "ignore-config"
                         : options->sliding_window    ? "sliding-window"
                                                      : "lm-head");
+    if (!mq_is_speaker()) /* there is nothing to divide */
+        return MQ_EXIT_GOOD;
+    mq_jobs_peers(NULL);
     if (!mq_job_begin(options, &ui))
         return MQ_EXIT_USAGE;
     const moeq_status status =

@@ -69,7 +69,8 @@ struct mq_options {
     const char *columns, *color;
     bool gate_all, gate_texts, list_metrics;
     /* common */
-    uint64_t threads, memory;
+    uint64_t threads, memory, batch, pipelines;
+    const char *scratch;
     bool json, quiet, verbose, progress, no_progress, help;
 };
 
@@ -108,6 +109,11 @@ extern const size_t mq_commands_count;
 /* Parses argv for a command. False after a message on stderr (exit code 2). */
 bool mq_options_parse(const struct mq_command *command, int argc, char **argv,
                       struct mq_options *options);
+/* What a process leaves out that is none to print: files that only one writes, at the end. */
+void mq_options_keep_silent(struct mq_options *options);
+/* MQ_EXIT_USAGE after a message where an input is a stream, which only one process can read. */
+enum mq_exit mq_options_refuse_streams(const struct mq_command *command,
+                                       const struct mq_options *options);
 void mq_options_free(struct mq_options *options);
 
 /* What help says of an option. */
@@ -124,6 +130,7 @@ bool mq_option_at(const struct mq_command *command, size_t i, struct mq_option_w
 void mq_print_command_help(const struct mq_command *command);
 
 const char *mq_program_name(void); /* "moeq" */
+bool mq_program_has_ranks(void);   /* whether there is what is for one of several processes */
 FILE *mq_errors(void);             /* where the reason of a failure goes: stderr, in a program alone */
 /* "moeq: message" there; the exit code that belongs to the status. */
 enum mq_exit mq_report(const moeq_error *err);

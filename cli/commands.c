@@ -133,7 +133,7 @@ const struct mq_command mq_commands[] = {
             "machine's). With --text: the perplexity. With --ids and --dump: logits, router\n"
             "logits, chosen experts and their weights for given token ids, as safetensors.",
         .options = "text tasks ids dump dump-hidden protocol context tokens compute" READING,
-        .common = LARGE_JOB,
+        .common = LARGE_JOB " scratch batch pipelines",
         .examples = "  moeq eval mixtral.moeq --text wiki.txt --protocol full\n"
                     "  moeq eval DIR --ids ids.safetensors --dump out.safetensors",
         .positional_min = 1,
@@ -161,7 +161,7 @@ const struct mq_command mq_commands[] = {
                    "columns color "
                    "gpu vram ram bandwidth gpu-context kv runtime samples "
                    "report charts card base-model" READING,
-        .common = LARGE_JOB " verbose",
+        .common = LARGE_JOB " verbose scratch batch pipelines",
         .examples = "  moeq sweep Mixtral-8x7B-v0.1 --text wiki.txt --levels q8_0,q4_k,q3_k \\\n"
                     "      --report sweep.html\n"
                     "  moeq sweep DIR --text wiki.txt --levels q4_k --files someones-Q4_K_M.gguf",
@@ -181,7 +181,7 @@ const struct mq_command mq_commands[] = {
             "last digit, what verify --against BASE would. Memory as in eval (--memory,\n"
             "default half of the machine's).",
         .options = "output text tasks protocol context tokens compute force" READING,
-        .common = LARGE_JOB,
+        .common = LARGE_JOB " batch pipelines",
         .examples = "  moeq record Mixtral-8x7B-v0.1 --text wiki.txt -o mixtral.moeqref\n"
                     "  moeq check mixtral.moeqref",
         .positional_min = 1,
@@ -202,7 +202,7 @@ const struct mq_command mq_commands[] = {
             ".gguf, it is an importance matrix (imatrix) for llama.cpp; --merge makes one of\n"
             "a calibration. Memory as in eval (--memory, default half of the machine's).",
         .options = "output text ids holdout merge context tokens force" READING,
-        .common = LARGE_JOB " verbose",
+        .common = LARGE_JOB " verbose batch",
         .examples =
             "  moeq calibrate Mixtral-8x7B-v0.1 --text wiki.txt --text code=src.txt -o m.cal\n"
             "  moeq calibrate DIR --text wiki.txt --tokens 131072 -o imatrix.gguf\n"
@@ -232,7 +232,7 @@ const struct mq_command mq_commands[] = {
                    "gate gate-all gate-texts "
                    "write-gate margin junit list-metrics columns color report charts card "
                    "base-model" READING,
-        .common = LARGE_JOB " verbose",
+        .common = LARGE_JOB " verbose scratch batch pipelines",
         .examples =
             "  moeq verify q8.moeq --against ref.moeqref --write-gate gate.json\n"
             "  moeq verify new.moeq --against ref.moeqref --gate gate.json --junit out.xml\n"

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum option_kind {
     FLAG,
@@ -320,6 +321,15 @@ static const struct option options_table[] = {
     {"threads", 0, COUNT, "N", "threads (default: one for each processor)", FIELD(threads)},
     {"memory", 0, SIZE, "SIZE", "memory for buffers, such as 256M or 4G (default: see above)",
      FIELD(memory)},
+    {"scratch", 0, TEXT, "FOLDER",
+     "where what memory has no room for is kept, in files without a name (default: TMPDIR, or /tmp)",
+     FIELD(scratch)},
+    {"batch", 0, COUNT, "TOKENS",
+     "tokens that go together from rank to rank (default: what an estimate finds good)",
+     FIELD(batch)},
+    {"pipelines", 0, COUNT, "N",
+     "groups of ranks that share the text, each with all layers (default: likewise)",
+     FIELD(pipelines)},
     {"json", 0, FLAG, NULL, "print one JSON document on stdout and nothing else", FIELD(json)},
     {"quiet", 'q', FLAG, NULL, "print results only (and notes, on stderr)", FIELD(quiet)},
     {"verbose", 'v', FLAG, NULL, "print more", FIELD(verbose)},
@@ -345,10 +355,18 @@ static bool has_word(const char *words, const char *word)
  * those that do something there. */
 #define ALWAYS "threads memory progress no-progress verbose"
 
+/* What is about several processes. */
+#define OF_RANKS "batch pipelines"
+
+static bool shows(const struct mq_command *command, const struct option *o)
+{
+    return (has_word(command->options, o->name) || has_word(command->common, o->name)) &&
+           (mq_program_has_ranks() || !has_word(OF_RANKS, o->name));
+}
+
 static bool takes(const struct mq_command *command, const struct option *o)
 {
-    return has_word(command->options, o->name) || has_word(command->common, o->name) ||
-           has_word(ALWAYS, o->name);
+    return shows(command, o) || has_word(ALWAYS, o->name);
 }
 
 /* ---- parsing ---- */
@@ -521,6 +539,39 @@ bool mq_options_parse(const struct mq_command *command, int argc, char **argv,
     return false;
 }
 
+void mq_options_keep_silent(struct mq_options *o)
+{
+    o->report.count = 0;
+    o->card = o->charts = o->base_model = o->junit = o->write_gate = o->margin = o->samples = NULL;
+    o->gate_texts = false;
+    o->no_progress = false; /* rank 0 is told how far this one is */
+}
+
+/* "-", or what is read once only: a pipe. */
+static bool is_stream(const char *path)
+{
+    struct stat st;
+    return path && (strcmp(path, "-") == 0 || (stat(path, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode))));
+}
+
+enum mq_exit mq_options_refuse_streams(const struct mq_command *command, const struct mq_options *o)
+{
+    const struct {
+        const char *name;
+        const struct mq_option_list *list;
+    } lists[] = {{"text", &o->text}, {"calibration-text", &o->calibration_text}, {"tasks", &o->tasks}};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        for (size_t k = 0; k < lists[i].list->count; k++) {
+            const char *value = lists[i].list->values[k], *path = strchr(value, '=');
+            if (is_stream(value) || (path && is_stream(path + 1)))
+                return mq_usage(command->name, "--%s %s: every rank reads it, so it must be a file",
+                                lists[i].name, value);
+        }
+    if (is_stream(o->ids))
+        return mq_usage(command->name, "--ids %s: every rank reads it, so it must be a file", o->ids);
+    return MQ_EXIT_GOOD;
+}
+
 void mq_options_free(struct mq_options *options)
 {
     free(options->positional);
@@ -547,11 +598,6 @@ static void print_option(const struct option *o)
     else
         printf("%*s", COLUMN - n, "");
     mq_print_wrapped(o->help, COLUMN, COLUMN);
-}
-
-static bool shows(const struct mq_command *command, const struct option *o)
-{
-    return has_word(command->options, o->name) || has_word(command->common, o->name);
 }
 
 bool mq_option_at(const struct mq_command *command, size_t i, struct mq_option_words *words)
@@ -626,7 +672,8 @@ void mq_print_command_help(const struct mq_command *command)
     printf("\noptions:\n");
     for (int common = 0; common < 2; common++)
         for (int i = 0; i < OPTIONS_COUNT; i++)
-            if (has_word(common ? command->common : command->options, options_table[i].name))
+            if (shows(command, &options_table[i]) &&
+                has_word(common ? command->common : command->options, options_table[i].name))
                 print_option(&options_table[i]);
     if (has_word(command->options, "level") || has_word(command->options, "levels")) {
         printf("\nlevels:\n");

@@ -61,6 +61,15 @@ static void print_help(void)
            "moeq COMMAND --help explains a command; moeq --version prints the version;\n"
            "moeq completion bash|zsh|fish prints a script with which a shell completes what\n"
            "is typed: source <(moeq completion bash).\n");
+    if (!mq_program_has_ranks())
+        return;
+    printf("\nRanks (mpirun -n 4 moeq-mpi COMMAND ..., or srun; best one a node) share the work of");
+    for (size_t i = 0, n = 0; i < mq_commands_count; i++)
+        if (mq_commands[i].divided)
+            printf("%s%s", n++ ? ", " : "\n", mq_commands[i].name);
+    printf("; rank 0 does\nall else alone. Files and figures are those of one process, bit for bit. All ranks\n"
+           "are given the same files, and end together, with one exit code and one message.\n"
+           "-v prints what each rank read and sent.\n");
 }
 
 /*
@@ -124,16 +133,20 @@ int mq_program(int argc, char **argv, const struct mq_peers *peers)
         mq_options_free(&options);
         return MQ_EXIT_USAGE;
     }
-    enum mq_exit code;
+    enum mq_exit code = MQ_EXIT_GOOD;
     verbose = options.verbose;
     if (options.help) {
         mq_print_command_help(command);
         code = mq_finish_output();
-    } else if (!command->divided && !mq_is_speaker()) {
-        code = MQ_EXIT_GOOD;
-    } else {
-        mq_jobs_peers(command->divided ? peers : NULL);
-        code = command->run(&options);
+    } else if (command->divided || mq_is_speaker()) {
+        if (!command->divided)
+            mq_jobs_peers(NULL);
+        if (!mq_is_speaker())
+            mq_options_keep_silent(&options);
+        if (mq_jobs_are_with())
+            code = mq_options_refuse_streams(command, &options);
+        if (code == MQ_EXIT_GOOD)
+            code = command->run(&options);
     }
     mq_options_free(&options);
     return code;

@@ -7,50 +7,67 @@
  */
 #include "progress.h"
 
+#include "program.h"
 #include "terminal_text.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum how { BAR, LINES, LOG };
+enum how { BAR, LINES, LOG, TELL };
 
 struct mq_progress_state {
     enum how how;
+    const struct mq_peers *peers;
     bool shown;              /* a line stands on the terminal */
     double started, updated; /* seconds */
     double share;            /* when a line was last printed */
     char kind[64];           /* the first word of the phase: all layers of all passes are one job */
     uint64_t first_done, last_done,
         total; /* where this job began: what was done before has no rate */
+    struct mq_progress last; /* of this process; its phase is `phase` */
+    char phase[96];
+    double told; /* when it was last told to the others */
 };
+
+/* The one that is shown: with peers, also by another thread than the job's. */
+static struct mq_progress_state *showing;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static const double BAR_SECONDS = 1.0 / 6, LINE_SECONDS = 10, LOG_SECONDS = 60, LINE_SHARE = 0.1;
 
-struct mq_progress_state *mq_progress_begin(const struct mq_options *options)
+struct mq_progress_state *mq_progress_begin(const struct mq_options *options,
+                                            const struct mq_peers *peers)
 {
     const char *term = getenv("TERM");
-    if (options->no_progress || options->quiet)
+    const bool tells = !mq_peers_first(peers);
+    if ((options->no_progress || options->quiet) && !tells)
         return NULL;
     struct mq_progress_state *s = calloc(1, sizeof *s);
     if (!s)
         return NULL; /* a job without a progress bar is still a job */
     const bool terminal = isatty(STDERR_FILENO), dumb = term && strcmp(term, "dumb") == 0;
-    s->how = terminal && !dumb && !options->progress ? BAR
+    s->peers = peers;
+    s->how = tells                                     ? TELL
+             : terminal && !dumb && !options->progress ? BAR
              : terminal || options->progress         ? LINES
                                                      : LOG;
     s->updated = s->how == LINES ? -INFINITY : mq_now_seconds();
+    pthread_mutex_lock(&lock);
+    showing = s;
+    pthread_mutex_unlock(&lock);
     return s;
 }
 
 void mq_progress_announce(struct mq_progress_state *s, const char *sentence)
 {
     const int width = mq_terminal_columns(STDERR_FILENO);
-    if (!s || s->how == LOG)
+    if (!s || s->how == LOG || s->how == TELL)
         return;
-    int at = fprintf(stderr, "moeq:");
+    int at = fprintf(stderr, "%s:", mq_program_name());
     for (size_t n; *sentence; sentence += n + strspn(sentence + n, " ")) {
         n = strcspn(sentence, " ");
         if (s->how == BAR && at + 1 + (int)n >= width)
@@ -123,10 +140,8 @@ static bool is_due(const struct mq_progress_state *s, double share, double now)
                            : since >= LINE_SECONDS || share >= s->share + LINE_SHARE;
 }
 
-void mq_progress_show(void *user, const struct mq_progress *p)
+static void show(struct mq_progress_state *s, const struct mq_progress *p, double now)
 {
-    struct mq_progress_state *s = user;
-    const double now = mq_now_seconds();
     follow(s, p, now);
     const double share = p->total ? (double)p->done / (double)p->total : 0;
     if (!is_due(s, share, now))
@@ -147,13 +162,71 @@ void mq_progress_show(void *user, const struct mq_progress *p)
         fprintf(stderr, "\r\033[K%s", line);
         s->shown = true;
     } else {
-        fprintf(stderr, "moeq: %s: %.0f %%, %s, %s left\n", p->phase, 100 * share, rate_text, left);
+        fprintf(stderr, "%s: %s: %.0f %%, %s, %s left\n", mq_program_name(), p->phase, 100 * share,
+                rate_text, left);
     }
     fflush(stderr);
 }
 
+/* The same number for all that do the same: of the first word of its phase. */
+static uint64_t kind_of(const char *phase)
+{
+    uint64_t kind = 1469598103934665603u; /* FNV-1a */
+    for (; *phase && *phase != ' '; phase++)
+        kind = (kind ^ (unsigned char)*phase) * 1099511628211u;
+    return kind;
+}
+
+/* How far all are. Of tokens each process counts all: those that are through its layers. */
+static void show_all(struct mq_progress_state *s, double now)
+{
+    const struct mq_far own = {kind_of(s->phase), s->last.done, s->last.total};
+    struct mq_far all;
+    char phase[128];
+    s->peers->far(s->peers->user, &own, &all);
+    if (s->how == TELL)
+        return;
+    snprintf(phase, sizeof phase, "%.*s, %u ranks", (int)strcspn(s->phase, " "), s->phase,
+             s->peers->count);
+    struct mq_progress p = {phase, all.done, all.total, s->last.unit};
+    if (all.total && strcmp(p.unit, "tokens") == 0) {
+        p.done = (uint64_t)((double)all.done / (double)all.total * (double)own.total);
+        p.total = own.total;
+    }
+    show(s, &p, now);
+}
+
+void mq_progress_show(void *user, const struct mq_progress *p)
+{
+    struct mq_progress_state *s = user;
+    const double now = mq_now_seconds();
+    if (!s->peers) {
+        show(s, p, now);
+        return;
+    }
+    pthread_mutex_lock(&lock);
+    s->last = *p;
+    snprintf(s->phase, sizeof s->phase, "%s", p->phase);
+    if (now - s->told > BAR_SECONDS || p->done == p->total) {
+        s->told = now;
+        show_all(s, now);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+void mq_program_progress_again(void)
+{
+    pthread_mutex_lock(&lock);
+    if (showing && showing->peers && showing->last.total)
+        show_all(showing, mq_now_seconds());
+    pthread_mutex_unlock(&lock);
+}
+
 void mq_progress_end(struct mq_progress_state *s)
 {
+    pthread_mutex_lock(&lock);
+    showing = NULL;
+    pthread_mutex_unlock(&lock);
     if (s && s->shown)
         fprintf(stderr, "\r\033[K");
     free(s);

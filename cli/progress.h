@@ -5,7 +5,9 @@
 #include "command.h"
 
 /* NULL without one: --no-progress, -q, no memory. */
-struct mq_progress_state *mq_progress_begin(const struct mq_options *options);
+/* With peers: rank 0 shows how far all are, the others tell it. */
+struct mq_progress_state *mq_progress_begin(const struct mq_options *options,
+                                            const struct mq_peers *peers);
 /* For mq_context: user is the state. */
 void mq_progress_show(void *user, const struct mq_progress *progress);
 /* Takes the bar away. */

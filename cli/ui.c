@@ -14,11 +14,18 @@
 
 /* Process-wide, as argv and stderr are. */
 static const char *program_name = "moeq";
+static bool of_ranks;
 static FILE *errors;
 
-void mq_program_named(const char *name)
+void mq_program_of_ranks(const char *name)
 {
     program_name = name;
+    of_ranks = true;
+}
+
+bool mq_program_has_ranks(void)
+{
+    return of_ranks;
 }
 
 const char *mq_program_name(void)
@@ -124,6 +131,12 @@ static void on_interrupt(int signal_number)
 
 /* ---- jobs ---- */
 
+static unsigned default_threads(void)
+{
+    const unsigned cpus = mq_cpu_count(), sharing = job_peers ? job_peers->on_cpus : 1;
+    return cpus > sharing ? cpus / sharing : 1;
+}
+
 bool mq_job_begin(const struct mq_options *options, struct mq_job_ui *ui)
 {
     memset(ui, 0, sizeof *ui);
@@ -135,7 +148,12 @@ bool mq_job_begin(const struct mq_options *options, struct mq_job_ui *ui)
     if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
         sigaction(SIGHUP, &action, NULL);
     ui->context.isa = mq_isa_detect();
-    ui->context.threads = options->threads ? (unsigned)options->threads : mq_cpu_count();
+    ui->context.threads = options->threads ? (unsigned)options->threads : default_threads();
+    if (options->pipelines > UINT16_MAX) {
+        mq_usage(NULL, "--pipelines %llu: at most %d", (unsigned long long)options->pipelines,
+                 UINT16_MAX);
+        return false;
+    }
     if (options->threads > 4096) {
         mq_usage(NULL, "--threads %llu: at most 4096", (unsigned long long)options->threads);
         return false;
@@ -143,7 +161,11 @@ bool mq_job_begin(const struct mq_options *options, struct mq_job_ui *ui)
     ui->context.memory_bytes = options->memory;
     ui->context.cancel = &interrupted;
     ui->context.peers = job_peers;
-    ui->progress = mq_progress_begin(options);
+    ui->context.sharing = job_peers ? job_peers->on_host : 1;
+    ui->context.batch_tokens = options->batch;
+    ui->context.pipelines = (unsigned)options->pipelines;
+    ui->context.scratch = options->scratch;
+    ui->progress = mq_progress_begin(options, job_peers);
     if (ui->progress) {
         ui->context.progress = mq_progress_show;
         ui->context.progress_user = ui->progress;

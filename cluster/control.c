@@ -10,6 +10,7 @@
 
 #include "command.h"
 #include "error.h"
+#include "program.h"
 #include "verdict.h"
 
 #include <pthread.h>
@@ -37,6 +38,7 @@ enum kind {
 struct notice {
     uint32_t kind;
     bool abandoned; /* of BYE: somebody has, and nobody can finalize MPI */
+    struct mq_far far;
     struct mq_rank_end end;
 };
 
@@ -56,6 +58,7 @@ struct mq_control {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool ended, verbose, over;
+    struct mq_far *far; /* [count]: of this rank, and at rank 0 of all */
     struct mq_rank_end own;
     int code;
     /* The thread's, to the command: `failure` is complete when `failed` is set. */
@@ -190,6 +193,9 @@ static void take(struct mq_control *c, unsigned from)
     c->heard[from] = c->now;
     switch ((enum kind)n->kind) {
     case ALIVE:
+        pthread_mutex_lock(&c->lock);
+        c->far[from] = n->far;
+        pthread_mutex_unlock(&c->lock);
         break;
     case CANCEL:
         atomic_store(c->cancel, true);
@@ -317,7 +323,8 @@ static void hand_in(struct mq_control *c)
 
 static void beat(struct mq_control *c)
 {
-    const struct notice alive = {.kind = ALIVE}, cancel = {.kind = CANCEL};
+    const struct notice cancel = {.kind = CANCEL};
+    struct notice alive = {.kind = ALIVE};
     const bool first = c->ranks->peers.rank == 0;
     if (c->leaving)
         return;
@@ -332,10 +339,15 @@ static void beat(struct mq_control *c)
         return;
     c->beat = c->now;
     alarm(STUCK_SECONDS);
-    if (first)
+    pthread_mutex_lock(&c->lock);
+    alive.far = c->far[c->ranks->peers.rank];
+    pthread_mutex_unlock(&c->lock);
+    if (first) {
         tell_all(c, &alive);
-    else
+        mq_program_progress_again();
+    } else {
         tell(c, 0, &alive);
+    }
 }
 
 /* Without rank 0 nobody says it but this rank. */
@@ -411,8 +423,9 @@ void mq_control_begin(struct mq_ranks *ranks, atomic_bool *cancel, int err_fd)
         c->heard = calloc(count, sizeof *c->heard);
         c->ends = calloc(count, sizeof *c->ends);
         c->left = calloc(count, sizeof *c->left);
+        c->far = calloc(count, sizeof *c->far);
     }
-    if (!c || !c->heard || !c->ends || !c->left) {
+    if (!c || !c->heard || !c->ends || !c->left || !c->far) {
         dprintf(err_fd, "moeq-mpi: out of memory\n");
         end_all(EXIT_FAILURE);
         return;
@@ -438,6 +451,20 @@ moeq_status mq_control_check(const struct mq_ranks *ranks, moeq_error *err)
 {
     const struct mq_control *c = ranks->messenger;
     return atomic_load(&c->failed) ? mq_fail(err, MOEQ_CANCELLED, "%s", c->failure) : MOEQ_OK;
+}
+
+void mq_control_far(struct mq_ranks *ranks, const struct mq_far *own, struct mq_far *all)
+{
+    struct mq_control *c = ranks->messenger;
+    *all = (struct mq_far){.kind = own->kind};
+    pthread_mutex_lock(&c->lock);
+    c->far[ranks->peers.rank] = *own;
+    for (unsigned r = 0; r < ranks->peers.count; r++)
+        if (c->far[r].kind == own->kind) {
+            all->done += c->far[r].done;
+            all->total += c->far[r].total;
+        }
+    pthread_mutex_unlock(&c->lock);
 }
 
 int mq_control_end(struct mq_ranks *ranks, int code, const char *text, bool verbose)
@@ -467,6 +494,7 @@ int mq_control_end(struct mq_ranks *ranks, int code, const char *text, bool verb
     free(c->heard);
     free(c->ends);
     free(c->left);
+    free(c->far);
     free(c);
     return code;
 }

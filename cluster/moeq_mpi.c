@@ -7,7 +7,7 @@
 int main(int argc, char **argv)
 {
     mq_program_begin(argv);
-    mq_program_named("moeq-mpi");
+    mq_program_of_ranks("moeq-mpi");
     setenv("NO_COLOR", "1", 0); /* mpirun makes any stdout a terminal, whatever its own is */
     const struct mq_peers *peers = mq_mpi_begin(&argc, &argv, mq_program_cancel());
     const int code = mq_program(argc, argv, peers);

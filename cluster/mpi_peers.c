@@ -5,6 +5,7 @@
 #include "ranks.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,10 +40,33 @@ static unsigned host_number(void *user, unsigned rank)
     return number;
 }
 
+static void far(void *user, const struct mq_far *own, struct mq_far *all)
+{
+    mq_control_far(user, own, all);
+}
+
 static void abort_begin(const char *what)
 {
     fprintf(stderr, "moeq-mpi: %s\n", what);
     MPI_Abort(MPI_COMM_WORLD, EXIT_FAILURE);
+}
+
+/* Who shares this machine, and its processors, with this rank. */
+static void count_neighbours(struct mq_ranks *r, int count)
+{
+    const unsigned own = r->peers.rank;
+    cpu_set_t mask, *masks = calloc((size_t)count, sizeof *masks);
+    CPU_ZERO(&mask);
+    sched_getaffinity(0, sizeof mask, &mask);
+    if (!masks)
+        abort_begin("out of memory");
+    MPI_Allgather(&mask, sizeof mask, MPI_BYTE, masks, sizeof mask, MPI_BYTE, r->data);
+    for (int k = 0; k < count; k++) {
+        const bool same = strcmp(r->hosts[k], r->hosts[own]) == 0;
+        r->peers.on_host += same;
+        r->peers.on_cpus += same && CPU_EQUAL(&masks[k], &mask);
+    }
+    free(masks);
 }
 
 /* Rank 0 is the one that speaks. A copy of stderr as it was. */
@@ -86,8 +110,10 @@ const struct mq_peers *mq_mpi_begin(int *argc, char ***argv, atomic_bool *cancel
     mpi.peers = (struct mq_peers){.user = &mpi,
                                   .rank = (unsigned)rank,
                                   .count = (unsigned)count,
+                                  .far = far,
                                   .host = host,
                                   .host_number = host_number};
+    count_neighbours(&mpi, count);
     mq_messages_begin(&mpi);
     mq_control_begin(&mpi, cancel, hush(rank == 0));
     return &mpi.peers;

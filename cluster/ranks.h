@@ -34,6 +34,9 @@ void mq_control_begin(struct mq_ranks *ranks, atomic_bool *cancel, int err_fd);
 /* MOEQ_CANCELLED, and whose failure it was, once a rank has failed. */
 moeq_status mq_control_check(const struct mq_ranks *ranks, moeq_error *err);
 
+/* For struct mq_peers. `all`: of rank 0. */
+void mq_control_far(struct mq_ranks *ranks, const struct mq_far *own, struct mq_far *all);
+
 /* The command of this rank has ended with so much and `text` to say ("" where it was said). Returns when all ranks have ended
  * and rank 0 has said why: the code that all exit with. Where no orderly end can be had, it ends the program with it. */
 int mq_control_end(struct mq_ranks *ranks, int code, const char *text, bool verbose);

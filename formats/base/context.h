@@ -18,6 +18,7 @@ struct mq_context {
     enum mq_isa isa;
     unsigned threads;      /* at least 1 */
     uint64_t memory_bytes; /* the job's budget for its buffers; 0: the job's default */
+    unsigned sharing;      /* processes of the job that share the machine's memory, with this one; 0: as 1 */
     /* Called from any one thread at a time, many times a second; NULL is fine. */
     void (*progress)(void *user, const struct mq_progress *progress);
     void *progress_user;
@@ -50,7 +51,8 @@ static inline const char *mq_mib(uint64_t bytes, char text[32])
 /* The budget of jobs whose default is half of the machine. */
 static inline uint64_t mq_memory_or_half(const struct mq_context *context)
 {
-    return context->memory_bytes ? context->memory_bytes : mq_physical_memory_bytes() / 2;
+    const unsigned sharing = context->sharing ? context->sharing : 1;
+    return context->memory_bytes ? context->memory_bytes : mq_physical_memory_bytes() / 2 / sharing;
 }
 
 static inline bool mq_cancelled(const struct mq_context *context)

@@ -126,7 +126,8 @@ static void choose_failure(const struct mq_peers *p, const moeq_error *all, unsi
     for (unsigned r = 0; r < p->count; r++)
         everyones = everyones && strcmp(all[r].message, all[failed].message) == 0;
     *why = all[failed];
-    if (!everyones && why->status != MOEQ_CANCELLED)
+    /* what is wrong with the arguments is nobody's fault, though one alone may have looked */
+    if (!everyones && why->status != MOEQ_CANCELLED && why->status != MOEQ_INVALID_ARGUMENT)
         snprintf(why->message, sizeof why->message, "rank %u on %.99s: %.1200s", failed,
                  p->host(p->user, failed),
                  all[failed].message[0] ? all[failed].message : moeq_status_text(why->status));

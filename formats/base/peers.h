@@ -17,11 +17,18 @@ enum mq_channel {
     MQ_CHANNEL_STATES,   /* tokens on their way from layer to layer */
 };
 
+/* How far a process is with what the others do, too, if `kind` is the same. */
+struct mq_far {
+    uint64_t kind, done, total;
+};
+
 struct mq_message; /* on its way; its bytes are the channel's own */
 
 struct mq_peers {
     void *user;
     unsigned rank, count; /* this process, of so many */
+    unsigned on_host;     /* of them on this machine, this one included; */
+    unsigned on_cpus;     /* of those, with the same processors to run on */
     /* Takes a copy of the bytes, and returns at once. */
     moeq_status (*send)(void *user, unsigned to, enum mq_channel channel, const void *bytes,
                         uint64_t n, struct mq_message **message, moeq_error *err);
@@ -31,6 +38,8 @@ struct mq_peers {
     /* Until it is there, or gone; NULL is fine. `bytes`: where what was received goes; of what was sent, NULL. Ends the
      * message, also when it fails. */
     moeq_status (*wait)(void *user, struct mq_message **message, void *bytes, moeq_error *err);
+    /* Says how far this process is, and asks, at rank 0, how far all are that are at the same: the sum. */
+    void (*far)(void *user, const struct mq_far *own, struct mq_far *all);
     /* The machine that a rank runs on; which of them this is, counted from 0, and how many there are. */
     const char *(*host)(void *user, unsigned rank);
     unsigned (*host_number)(void *user, unsigned rank);
