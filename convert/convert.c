@@ -422,6 +422,7 @@ static void job_end(struct mq_job *job)
     omp_destroy_lock(&job->lock);
     free(job->found);
     free(job->list);
+    free(job->level_work);
     mq_source_sums_free(&job->sums);
     mq_chunks_free(&job->table);
 }

@@ -25,6 +25,7 @@ struct mq_job {
      * not all of them; otherwise NULL. */
     uint32_t *list;
     size_t list_count;
+    uint64_t *level_work; /* [mq_levels_count] with peers: of a weight (job_ranks.c) */
     atomic_size_t next; /* turn */
     struct mq_first_error failed;
     bool allow_loss;

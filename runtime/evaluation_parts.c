@@ -5,6 +5,7 @@
  */
 #include "arms_int.h"
 
+#include "checked.h"
 #include "error.h"
 
 #include <math.h>
@@ -15,6 +16,8 @@
  * store that serves all processes (about 4 GB/s, where a machine does 200 G multiply-adds a second); and to encode it
  * with error feedback, which is what wants layers whole. */
 enum { PACK = 32, ENCODE = 300, READ = 100, FEEDBACK = 4096 };
+/* The same from a rank's own disk, for each batch anew where the page cache does not hold its share of the weights. */
+enum { READ_AGAIN = 500 };
 /* Of a logit, to judge it. */
 enum { JUDGE = 16 };
 
@@ -62,6 +65,26 @@ static struct mq_layer_cost layer_cost(const struct mq_arm *arms, size_t count, 
                                   .read = weights * READ};
 }
 
+/* Whether some rank's machine has less memory than its ranks' shares of the weights. */
+static moeq_status is_cold(const struct mq_context *context, const struct mq_arm *arms, size_t count,
+                           bool *cold, moeq_error *err)
+{
+    const struct mq_peers *peers = context->peers;
+    const uint32_t layers = arms[0].view->hparams.layers;
+    uint64_t bytes = 0, here = 0;
+    for (size_t a = 0; a < count; a++)
+        for (size_t i = 0; (a == 0 || arms[a].view != arms[a - 1].view) &&
+                           i < arms[a].view->tensors_count; i++)
+            bytes += arms[a].view->tensors[i].rows * arms[a].view->tensors[i].row_bytes;
+    for (unsigned r = 0; r < peers->count; r++)
+        here += peers->host_number(peers->user, r) == peers->host_number(peers->user, peers->rank);
+    const uint64_t shares = mq_min_u64(peers->count, layers);
+    uint64_t is = bytes / shares * mq_min_u64(here, shares) > mq_physical_memory_bytes() / 4 * 3;
+    MQ_TRY(mq_peers_reduce(peers, MQ_MOST, &is, 1, err));
+    *cold = is;
+    return MOEQ_OK;
+}
+
 /* Of the tokens whose logits are wanted. */
 static struct mq_layer_cost head_cost(const struct mq_arm *arms, size_t count,
                                       const struct mq_windows *windows,
@@ -88,6 +111,10 @@ moeq_status mq_evaluation_parts(const struct mq_context *context, const struct m
 {
     const unsigned ranks = mq_peers_count(context->peers);
     const uint32_t layers = arms[0].view->hparams.layers;
+    bool cold = false;
+    *parts = NULL;
+    if (ranks > 1)
+        MQ_TRY(is_cold(context, arms, arms_count, &cold, err));
     struct mq_layer_cost *costs = calloc((size_t)layers + 1, sizeof *costs);
     *parts = calloc(ranks, sizeof **parts);
     if (!costs || !*parts) {
@@ -100,6 +127,8 @@ moeq_status mq_evaluation_parts(const struct mq_context *context, const struct m
         costs[layer] = layer_cost(arms, arms_count, layer, windows->length, observer->whole);
     if (ranks > 1)
         costs[layers] = head_cost(arms, arms_count, windows, observer);
+    for (uint32_t i = 0; i <= layers && cold; i++)
+        costs[i].batch += costs[i].read / READ * READ_AGAIN;
     const bool one = observer->one_pipeline || observer->whole;
     const struct mq_pipeline_work work = {
         .costs = costs,
@@ -108,6 +137,7 @@ moeq_status mq_evaluation_parts(const struct mq_context *context, const struct m
         .length = windows->length,
         .batch_tokens = context->batch_tokens ? context->batch_tokens : observer->whole ? 2048 : 0,
         .pipelines = one ? 1 : context->pipelines,
+        .again = cold,
         .apart = observer->whole,
     };
     const struct mq_pipelines d = mq_pipeline_divide(&work, ranks);

@@ -1,7 +1,8 @@
 /*
  * evaluator.c: checking what was asked, cutting the windows into passes, and running them.
  *
- * A pass holds as many windows as the memory allows, since each pass reads all weights. Windows do
+ * A pass holds as many windows as the memory allows, since each pass reads all weights; what levels make of them on the
+ * fly is kept for the next one (kept_weights.h). Windows do
  * not see each other and every kernel treats tokens alone, so how they are cut leaves no trace in
  * the bits.
  */

@@ -3,7 +3,8 @@
  *
  * The rows of W are cut into tasks of one to eight panels. A task reads its rows once per distinct
  * source, decodes them, quantizes them on the fly once per distinct level, packs, and multiplies
- * with the tokens of every arm that uses these weights. Nothing of W outlives its task.
+ * with the tokens of every arm that uses these weights. Nothing of W outlives its task but what is kept for the next
+ * slab of tokens or the next pass.
  */
 #ifndef MQ_LINEAR_H
 #define MQ_LINEAR_H

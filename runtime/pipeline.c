@@ -9,8 +9,9 @@
 
 #include "checked.h"
 
-/* Divisions as good as the best, nearly: of these the one that reads least is taken. */
-#define NEARLY 1.125
+/* Of divisions that take so much longer than the fastest, as it is foretold, the one that reads least is taken: what is read
+ * comes from a disk that is slower than foretold, more often than not. */
+#define NEARLY 1.5
 
 enum { HALVINGS = 48 };
 
@@ -105,6 +106,7 @@ static struct mq_pipelines with_batch(const struct mq_pipeline_work *w, unsigned
             d.batch = mq_max_u64(1, mq_min_u64(windows, w->batch_tokens / w->length));
         cut(w, stages, &d);
         d.time = time_of(w, &d);
+        d.read = (w->again ? (double)ceil_div(windows, d.batch) : 1.0) / d.stages;
         if (!best.batch || d.time < best.time)
             best = d;
         if (w->batch_tokens)
@@ -127,7 +129,8 @@ struct mq_pipelines mq_pipeline_divide(const struct mq_pipeline_work *w, unsigne
             if (round == 0)
                 least = stages == 1 || d.time < least ? d.time : least;
             else if (d.time <= NEARLY * least &&
-                     (!best.batch || d.pipelines < best.pipelines || d.stages > best.stages))
+                     (!best.batch || d.read < best.read ||
+                      (d.read <= best.read && d.time < best.time)))
                 best = d;
         }
     return best;

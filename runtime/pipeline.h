@@ -7,7 +7,7 @@
  *
  *     rank     pipeline 0: | stage 0 | stage 1 | ... |   pipeline 1: | stage 0 | ...    idle: the rest
  *
- * All ranks divide alike: nothing of this depends on a machine. (Batches that are smaller, where memory wants it, change
+ * All ranks divide alike: what depends on a machine they agree upon before. (Batches that are smaller, where memory wants it, change
  * nothing of who does what.)
  */
 #ifndef MQ_PIPELINE_H
@@ -31,6 +31,7 @@ struct mq_pipeline_work {
     size_t windows, length;    /* tokens of a window */
     uint64_t batch_tokens;     /* 0: as many as are good */
     unsigned pipelines;        /* 0: likewise */
+    bool again; /* every batch reads its weights from the disk again: no memory holds them */
     bool apart; /* stages do not wait for each other: all work on all windows at the same time */
 };
 
@@ -39,6 +40,7 @@ struct mq_pipelines {
     size_t batch;               /* windows */
     double greatest;            /* what a stage takes for a batch, at most */
     double time;                /* what all takes, in multiply-adds */
+    double read;                /* what a rank reads, of all weights */
 };
 
 /* Of at least one window, among at least one rank. */

@@ -17,10 +17,10 @@ import json
 import math
 import subprocess
 
-READ_COST = 32  # multiply-adds of reading, decoding and packing a weight: as runtime/pipeline.c has it
-DISK_COST = 1000  # likewise, where it comes from the disk, which pipelines share
-EXPERT_TOKENS = 64  # of a batch that an expert should meet
-STAGES_WORTH = 1.5  # the time that more stages may cost, for reading less
+# Multiply-adds, as runtime/evaluation_parts.c has them: of a weight that is decoded and packed; encoded; read from a store
+# that serves all; read again for each batch; of a logit that is judged.
+PACK, ENCODE, READ, READ_AGAIN, JUDGE = 32, 300, 100, 500, 16
+NEARLY = 1.5  # as runtime/pipeline.c has it: a division that takes so much longer and reads less is taken
 
 
 def inspect(moeq, model):
@@ -58,7 +58,7 @@ def units_of(model, context, scored):
             u.expert_bytes += t["bytes"]
             u.routed += weights * top_k / experts
         else:
-            u.dense += weights * (scored if is_head else 1)
+            u.dense += weights * (scored if is_head else 1) + (t["rows"] * JUDGE * scored if is_head else 0)
     for u in units[:-1]:
         u.dense += model["heads"] * model["head_dim"] * context
     return units
@@ -67,63 +67,68 @@ def units_of(model, context, scored):
 class Division:
     """Layers dealt to stages, windows to pipelines, batches: what runtime/pipeline.c decides."""
 
-    def __init__(self, units, ranks, windows, context, arms, top_share, memory, pipelines=None, batch=None):
-        self.units, self.windows, self.context, self.arms, self.memory = units, windows, context, arms, memory
-        self.least = max(1, math.ceil(EXPERT_TOKENS / top_share / context))
-        self.batch = max(1, batch // context) if batch else None
+    def __init__(self, units, ranks, windows, context, arms, encoding, memory, pipelines=None, batch=None):
+        self.units, self.windows, self.context, self.arms, self.encoding = units, windows, context, arms, encoding
+        self.wanted = max(1, batch // context) if batch else None
+        self.cold = sum(u.bytes for u in units) / min(ranks, len(units) - 1) > memory
         tried = []
-        for stages in range(1, min(ranks // (pipelines or 1), len(units)) + 1):
-            count = pipelines or ranks // stages
-            tried.append((*self.time(stages, count), stages, count))
-        best = min(t[0] for t in tried)
-        _, self.step, self.begins, _, self.pipelines = max(
-            (t for t in tried if t[0] <= STAGES_WORTH * best), key=lambda t: t[3])
+        for stages in range(1, min(ranks, len(units)) + 1):
+            count = min(min(pipelines, ranks) if pipelines else ranks // stages, windows)
+            if count * stages <= ranks:
+                tried.append(self.best_batch(stages, count))
+        least = min(t[0] for t in tried)
+        best = None
+        for t in tried:
+            if t[0] <= NEARLY * least and (not best or (t[4], t[0]) < (best[4], best[0])):
+                best = t
+        _, self.step, self.begins, self.pipelines, _ = best
 
-    def cost(self, unit, step):
-        return READ_COST * unit.weights + unit.macs() * step * self.context * self.arms
+    def costs(self, step, batches):
+        each = []
+        for u in self.units:
+            batch = u.weights * (PACK * self.arms + (READ_AGAIN if self.cold else 0))
+            each.append(ENCODE * u.weights * self.encoding / batches + batch + u.macs() * step * self.context * self.arms)
+        return each
 
-    def deal(self, stages, step):
-        """Contiguous shares with the least greatest cost: [begin] of each and the end."""
-        cost = [self.cost(u, step) for u in self.units]
+    @staticmethod
+    def deal(cost, stages):
+        """Contiguous shares with the least greatest cost: [begin] of each and the end; that cost."""
 
         def cut(limit):
-            begins, load = [0], 0.0
+            begins, load, most = [0], 0.0, 0.0
             for i, c in enumerate(cost):
                 if load + c > limit and i > begins[-1]:
                     begins.append(i)
                     load = 0.0
                 load += c
-            return begins
+                most = max(most, load)
+            return begins, most
 
-        low, high = max(cost), sum(cost)
-        for _ in range(100):
+        low, high = 0.0, sum(cost)
+        for _ in range(48):
             middle = (low + high) / 2
-            low, high = (low, middle) if len(cut(middle)) <= stages else (middle, high)
-        return cut(high) + [len(self.units)]
+            begins, most = cut(middle)
+            if len(begins) <= stages:
+                high = min(most, middle) if most <= middle else middle
+            else:
+                low = middle
+        begins, most = cut(high)
+        return begins + [len(cost)], most
 
-    def time(self, stages, pipelines):
-        """(multiply-adds until the last batch leaves, windows of a batch, begins): the best number of batches."""
-        own = math.ceil(self.windows / pipelines)
-        best = None
-        for batches in range(1, own + 1):
-            step = self.batch or math.ceil(own / batches)
-            if step < self.least and batches > 1 and not self.batch:
-                break
-            if not self.batch and math.ceil(own / step) != batches:
-                continue
-            begins = self.deal(stages, step)
-            first = worst = 0.0
-            for s in range(len(begins) - 1):
-                share = self.units[begins[s]:begins[s + 1]]
-                work = sum(self.cost(u, step) for u in share)
-                disk = max(work, DISK_COST * pipelines * sum(u.weights for u in share))
-                first = max(first, disk)
-                worst = max(worst, disk if sum(u.bytes for u in share) > self.memory else work)
-            t = first + (math.ceil(own / step) - 1 + len(begins) - 2) * worst
+    def best_batch(self, stages, pipelines):
+        """(time in multiply-adds, windows of a batch, begins, pipelines, share read) of the best number of batches."""
+        own = -(-self.windows // pipelines)
+        best, batches = None, 1
+        while batches <= own:
+            step = min(own, self.wanted) if self.wanted else -(-own // batches)
+            number = -(-own // step)
+            begins, most = self.deal(self.costs(step, number), stages)
+            t = READ * pipelines * sum(u.weights for u in self.units) + (number + len(begins) - 2) * most
             if best is None or t < best[0]:
-                best = (t, step, begins)
-            if self.batch:
+                best = (t, step, begins, pipelines, (number if self.cold else 1) / (len(begins) - 1))
+            if self.wanted:
                 break
+            batches = max(batches + 1, batches * 5 // 4)
         return best
 
 
@@ -151,8 +156,7 @@ def evaluate(model, a, nodes):
     tokens = max(a.tokens // a.context, 1) * a.context
     hidden = model["hidden"]
     loads = recorded_loads(a.loads, model["experts_per_token"])
-    division = Division(units, nodes, tokens // a.context, a.context, arms,
-                        model["experts_per_token"] / max(model["experts"], 1), a.memory * 2**30, a.pipelines, a.batch)
+    division = Division(units, nodes, tokens // a.context, a.context, arms, a.arms, a.memory * 2**30, a.pipelines, a.batch)
     pipelines, begins, batch = division.pipelines, division.begins, division.step * a.context
     stages = len(begins) - 1
     own = -(-tokens // pipelines)  # tokens of a pipeline

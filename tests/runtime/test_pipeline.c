@@ -10,7 +10,7 @@
 /* ---- the division ---- */
 
 /* Every layer, the head too, of every window is one rank's; and the stages of a pipeline follow each other. */
-static void check_division(const struct mq_pipeline_work *w, const struct mq_division *d,
+static void check_division(const struct mq_pipeline_work *w, const struct mq_pipelines *d,
                            unsigned ranks)
 {
     const size_t units = (size_t)w->layers + 1;
@@ -41,7 +41,7 @@ if(!(before.pipeline == p.pipeline && before.layer_end == p.layer_begin && !befo
     free(seen);
 }
 
-static double stage_cost(const struct mq_pipeline_work *w, const struct mq_division *d,
+static double stage_cost(const struct mq_pipeline_work *w, const struct mq_pipelines *d,
                          unsigned rank)
 {
     const struct mq_part p = mq_pipeline_part(w, d, rank);
@@ -70,7 +70,7 @@ START_TEST(everything_once)
                                               .batch = mq_test_random(&state) % 1000,
                                               .token = mq_test_random(&state) % 10,
                                               .read = mq_test_random(&state) % 2000};
-        const struct mq_division d = mq_pipeline_divide(&w, ranks);
+        const struct mq_pipelines d = mq_pipeline_divide(&w, ranks);
         check_division(&w, &d, ranks);
         if (w.batch_tokens && w.batch_tokens >= w.length)
             ck_assert_uint_le(d.batch * w.length, w.batch_tokens);
@@ -90,7 +90,7 @@ START_TEST(balance)
     for (uint32_t i = 0; i < LAYERS; i++)
         costs[i] = (struct mq_layer_cost){.batch = 1.45e9 * 32, .token = 3.9e8, .read = 1.45e11};
     costs[LAYERS] = (struct mq_layer_cost){.batch = 1.3e8 * 32, .token = 1.3e8, .read = 1.3e10};
-    const struct mq_division d = mq_pipeline_divide(&w, RANKS);
+    const struct mq_pipelines d = mq_pipeline_divide(&w, RANKS);
     check_division(&w, &d, RANKS);
     ck_assert_uint_eq(d.pipelines, 1);
     ck_assert_uint_eq(d.stages, RANKS);
@@ -101,7 +101,7 @@ START_TEST(balance)
     const double batches = (double)((w.windows + d.batch - 1) / d.batch);
     ck_assert_double_gt(batches / (batches + RANKS - 1), 0.7);
     /* more ranks than layers: replicas */
-    const struct mq_division many = mq_pipeline_divide(&w, 4 * LAYERS);
+    const struct mq_pipelines many = mq_pipeline_divide(&w, 4 * LAYERS);
     check_division(&w, &many, 4 * LAYERS);
     ck_assert_uint_ge(many.pipelines, 2);
     ck_assert_double_lt(many.time, d.time / 2);
