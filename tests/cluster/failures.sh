@@ -21,7 +21,7 @@ mistake 1 "$work/none" eval "$work/none" --text demo/text.txt
 slow_model "$work/model"
 seconds=30 # to end in
 out=$work/m.moeq
-convert=(convert "$work/model" -o "$out" --level iq3_s --threads 1 -q)
+convert=(convert "$work/model" -o "$out" --level q4_k --threads 1 -q)
 alone "${convert[@]}"
 mv "$out" "$work/whole.moeq"
 

@@ -40,7 +40,7 @@ ranks() {
     local n=$1
     shift
     "${launch[@]}" -n "$n" "$moeq_mpi" "$@" 2> "$work/stderr" < /dev/null ||
-        fail "$n ranks, $*: exit code $?: $(cat "$work/stderr")"
+        fail "$n ranks, $*: exit code $?: $(grep -v '^-\|^mpirun\|^Primary\|^a non-zero\|^the job\|^$\|^ *Process name\|^ *Exit code' "$work/stderr")"
 }
 
 # slow_model FOLDER: weights that keep ranks busy for some seconds, in plain C.

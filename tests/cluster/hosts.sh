@@ -69,7 +69,7 @@ slow_model "$work/model"
 seconds=30
 out=$work/m.moeq
 text=(--text demo/text.txt --context 64)
-convert=(convert "$work/model" -o "$out" --level iq3_s --threads 1 -q)
+convert=(convert "$work/model" -o "$out" --level q4_k --threads 1 -q)
 sweep=(sweep $model "${text[@]}" --tokens 320 --levels q3_k --json)
 alone "${convert[@]}"
 mv "$out" "$work/whole.moeq"
