@@ -13,13 +13,13 @@ same() {
     rm -rf "$work/alone" "$made"
     mkdir "$made"
     alone "$@" > "$work/alone.out"
-    sed -i '/^\t"seconds":/d' "$work/alone.out"
+    sed -i '/^\t"\(seconds\|source_bytes_read_again\)":/d' "$work/alone.out"
     mv "$made" "$work/alone"
     for n in $counts; do
         rm -rf "$made"
         mkdir "$made"
         ranks "$n" "$@" > "$work/ranks.out"
-        sed -i '/^\t"seconds":/d' "$work/ranks.out"
+        sed -i '/^\t"\(seconds\|source_bytes_read_again\)":/d' "$work/ranks.out"
         cmp "$work/alone.out" "$work/ranks.out" ||
             fail "$n ranks, $*: print something else: $(diff "$work/alone.out" "$work/ranks.out" | head -n 20)"
         [ ! -e "$made/r.md" ] || sed -i 's/| moeq-mpi /| moeq /' "$made/r.md" # which says by which command
