@@ -279,6 +279,8 @@ static enum mq_exit conclude(const struct mq_options *options, unsigned threads,
     const struct mq_comparison *result = &v->result;
     struct mq_gate *gate = v->gate;
     moeq_error err = {0};
+    if (!mq_is_speaker())
+        v->wanted.write = v->wanted.junit = NULL;
     if (mq_gate_conclude(&v->wanted, gate, result, &err) != MOEQ_OK)
         return mq_report(&err);
     enum mq_exit code = MQ_EXIT_GOOD;

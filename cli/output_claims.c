@@ -21,9 +21,9 @@ size_t mq_outputs_count(const struct mq_options *o)
 moeq_status mq_output_claims_take(const struct mq_options *options, struct mq_claims *c,
                                   moeq_error *err)
 {
-    const size_t n = mq_outputs_count(options);
+    const size_t n = mq_is_speaker() ? mq_outputs_count(options) : 0;
     moeq_status status = MOEQ_OK;
-    *c = (struct mq_claims){.held = calloc(n, sizeof *c->held)};
+    *c = (struct mq_claims){.held = calloc(n + 1, sizeof *c->held)};
     if (!c->held)
         return mq_fail_memory(err, "preparing what is to be written");
     for (size_t i = 0; i < n && status == MOEQ_OK; i++) {

@@ -7,7 +7,7 @@
 #include "claim.h"
 
 /* Number i of the files that a command writes at its end: those of --report, --card, --write-gate and --junit; NULL: not
- * asked for. */
+ * asked for. Of ranks, rank 0 writes them. */
 const char *mq_output_path(const struct mq_options *options, size_t i);
 size_t mq_outputs_count(const struct mq_options *options);
 

@@ -177,7 +177,7 @@ static uint64_t kind_of(const char *phase)
     return kind;
 }
 
-/* How far all are. Of tokens each process counts all: those that are through its layers. */
+/* How far all are. Of tokens each process counts all, when they are through its layers: the whole job's are their mean. */
 static void show_all(struct mq_progress_state *s, double now)
 {
     const struct mq_far own = {kind_of(s->phase), s->last.done, s->last.total};
@@ -189,8 +189,8 @@ static void show_all(struct mq_progress_state *s, double now)
     snprintf(phase, sizeof phase, "%.*s, %u ranks", (int)strcspn(s->phase, " "), s->phase,
              s->peers->count);
     struct mq_progress p = {phase, all.done, all.total, s->last.unit};
-    if (all.total && strcmp(p.unit, "tokens") == 0) {
-        p.done = (uint64_t)((double)all.done / (double)all.total * (double)own.total);
+    if (strcmp(p.unit, "tokens") == 0) {
+        p.done = all.done / s->peers->count;
         p.total = own.total;
     }
     show(s, &p, now);

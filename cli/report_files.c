@@ -278,7 +278,8 @@ enum mq_exit mq_report_files_write(const struct mq_options *options, unsigned th
         return MQ_EXIT_FAILURE;
     }
     add_run(document, threads);
-    const enum mq_exit code = mq_report_outputs(options, document, NULL, "\n", claims);
+    const enum mq_exit code =
+        mq_is_speaker() ? mq_report_outputs(options, document, NULL, "\n", claims) : MQ_EXIT_GOOD;
     cJSON_Delete(document);
     return code == MQ_EXIT_GOOD ? mq_finish_output() : code;
 }

@@ -12,40 +12,10 @@
 
 /* ---- errors and results ---- */
 
-/* Process-wide, as argv and stderr are. */
-static const char *program_name = "moeq";
-static bool of_ranks;
-static FILE *errors;
-
-void mq_program_of_ranks(const char *name)
-{
-    program_name = name;
-    of_ranks = true;
-}
-
-bool mq_program_has_ranks(void)
-{
-    return of_ranks;
-}
-
-const char *mq_program_name(void)
-{
-    return program_name;
-}
-
-void mq_program_errors_to(FILE *to)
-{
-    errors = to;
-}
-
-FILE *mq_errors(void)
-{
-    return errors ? errors : stderr;
-}
-
 enum mq_exit mq_report(const moeq_error *err)
 {
-    fprintf(mq_errors(), "%s: %s\n", program_name, err->message[0] ? err->message : moeq_status_text(err->status));
+    fprintf(mq_errors(), "%s: %s\n", mq_program_name(),
+            err->message[0] ? err->message : moeq_status_text(err->status));
     return err->status == MOEQ_CANCELLED ? MQ_EXIT_INTERRUPTED : MQ_EXIT_FAILURE;
 }
 
@@ -68,12 +38,12 @@ enum mq_exit mq_finish_output(void)
 {
     const bool failed_before = ferror(stdout); /* errno is another's by now */
     if (fflush(stdout) != 0 && !failed_before)
-        fprintf(mq_errors(), "%s: cannot write to standard output: %s\n", program_name,
+        fprintf(mq_errors(), "%s: cannot write to standard output: %s\n", mq_program_name(),
                 strerror(errno));
     else if (failed_before)
-        fprintf(mq_errors(), "%s: cannot write to standard output\n", program_name);
+        fprintf(mq_errors(), "%s: cannot write to standard output\n", mq_program_name());
     else if (atomic_load(&unprinted))
-        fprintf(mq_errors(), "%s: out of memory while printing\n", program_name);
+        fprintf(mq_errors(), "%s: out of memory while printing\n", mq_program_name());
     else
         return MQ_EXIT_GOOD;
     return MQ_EXIT_FAILURE;
@@ -84,7 +54,7 @@ enum mq_exit mq_print_json(cJSON *document)
     char *text = document ? cJSON_Print(document) : NULL;
     cJSON_Delete(document);
     if (!text) {
-        fprintf(mq_errors(), "%s: out of memory while printing JSON\n", program_name);
+        fprintf(mq_errors(), "%s: out of memory while printing JSON\n", mq_program_name());
         return MQ_EXIT_FAILURE;
     }
     puts(text);
@@ -94,37 +64,13 @@ enum mq_exit mq_print_json(cJSON *document)
 
 /* ---- Ctrl-C ---- */
 
-/* The one piece of process-wide state: signal handlers have no argument. And with whom this process works. */
-static atomic_bool interrupted;
-static const struct mq_peers *job_peers;
-
-atomic_bool *mq_program_cancel(void)
-{
-    return &interrupted;
-}
-
-void mq_jobs_peers(const struct mq_peers *peers)
-{
-    job_peers = peers;
-}
-
-const struct mq_peers *mq_jobs_are_with(void)
-{
-    return job_peers;
-}
-
-bool mq_is_speaker(void)
-{
-    return mq_peers_first(job_peers);
-}
-
 static void on_interrupt(int signal_number)
 {
     (void)signal_number;
     /* A second Ctrl-C must work even if the first is not being noticed. Where others fail, the first may find the job
      * stopped already. */
     static atomic_bool signalled;
-    atomic_store(&interrupted, true);
+    atomic_store(mq_program_cancel(), true);
     if (atomic_exchange(&signalled, true))
         _exit(MQ_EXIT_INTERRUPTED);
 }
@@ -133,12 +79,14 @@ static void on_interrupt(int signal_number)
 
 static unsigned default_threads(void)
 {
-    const unsigned cpus = mq_cpu_count(), sharing = job_peers ? job_peers->on_cpus : 1;
+    const struct mq_peers *peers = mq_jobs_are_with();
+    const unsigned cpus = mq_cpu_count(), sharing = peers ? peers->on_cpus : 1;
     return cpus > sharing ? cpus / sharing : 1;
 }
 
 bool mq_job_begin(const struct mq_options *options, struct mq_job_ui *ui)
 {
+    const struct mq_peers *peers = mq_jobs_are_with();
     memset(ui, 0, sizeof *ui);
     const struct sigaction action = {.sa_handler = on_interrupt};
     sigaction(SIGINT, &action, NULL);
@@ -159,13 +107,13 @@ bool mq_job_begin(const struct mq_options *options, struct mq_job_ui *ui)
         return false;
     }
     ui->context.memory_bytes = options->memory;
-    ui->context.cancel = &interrupted;
-    ui->context.peers = job_peers;
-    ui->context.sharing = job_peers ? job_peers->on_host : 1;
+    ui->context.cancel = mq_program_cancel();
+    ui->context.peers = peers;
+    ui->context.sharing = peers ? peers->on_host : 1;
     ui->context.batch_tokens = options->batch;
     ui->context.pipelines = (unsigned)options->pipelines;
     ui->context.scratch = options->scratch;
-    ui->progress = mq_progress_begin(options, job_peers);
+    ui->progress = mq_progress_begin(options, peers);
     if (ui->progress) {
         ui->context.progress = mq_progress_show;
         ui->context.progress_user = ui->progress;

@@ -43,6 +43,8 @@ static bool is_safe(const struct mq_options *o, const char *path, const moeq_err
 
 void mq_verify_failure_write(const struct mq_options *options, const moeq_error *err)
 {
+    if (!mq_is_speaker())
+        return;
     const char *what =
         options->positional_count ? options->positional[options->positional_count - 1] : "?";
     const char *reason = err->message[0] ? err->message : moeq_status_text(err->status);

@@ -11,7 +11,7 @@
 #include "command.h"
 #include "error.h"
 #include "program.h"
-#include "verdict.h"
+#include "rank_ends.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -241,7 +241,7 @@ static void receive(struct mq_control *c)
 static void stop_all(struct mq_control *c)
 {
     struct notice n = {.kind = STOP};
-    mq_verdict_cause(c->ends, c->ranks->peers.count, c->ranks->peers.host, c->ranks, n.end.text);
+    mq_ends_cause(c->ends, c->ranks->peers.count, c->ranks->peers.host, c->ranks, n.end.text);
     c->stopped = c->now;
     tell_all(c, &n);
     fail_here(c, n.end.text);
@@ -266,11 +266,11 @@ static void conclude(struct mq_control *c, bool orderly)
     const unsigned count = c->ranks->peers.count;
     struct notice n = {.kind = BYE};
     char text[2 * MQ_RANK_TEXT];
-    n.end.code = mq_verdict(c->ends, count, c->ranks->peers.host, c->ranks, text);
+    n.end.code = mq_ends_verdict(c->ends, count, c->ranks->peers.host, c->ranks, text);
     say(c, text);
     if (c->verbose)
         for (unsigned r = 0; r < count; r++) {
-            mq_verdict_traffic(&c->ends[r], r, c->ranks->peers.host(c->ranks, r), text);
+            mq_ends_traffic(&c->ends[r], r, c->ranks->peers.host(c->ranks, r), text);
             say(c, text);
         }
     if (!orderly)
@@ -292,7 +292,7 @@ static void judge(struct mq_control *c)
     find_lost(c);
     for (unsigned r = 0; r < count; r++) {
         all = all && c->ends[r].ended;
-        failed = failed || mq_verdict_is_failure(&c->ends[r]);
+        failed = failed || mq_ends_is_failure(&c->ends[r]);
     }
     if (failed && !c->first_failure)
         c->first_failure = c->now;

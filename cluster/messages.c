@@ -15,8 +15,8 @@ struct mq_message {
     char *bytes;
     uint64_t n;
     bool received;
-    size_t pieces;
-    MPI_Request requests[]; /* [pieces] */
+    size_t pieces, done;
+    MPI_Request requests[]; /* [pieces]; the first `done` of them are */
 };
 
 static moeq_status make(const struct mq_ranks *r, uint64_t n, struct mq_message **message,
@@ -85,18 +85,25 @@ static void pause_before(unsigned look)
     nanosleep(&some, NULL);
 }
 
+static bool is_done(struct mq_message *m)
+{
+    for (; m->done < m->pieces; m->done++) {
+        int done;
+        MPI_Test(&m->requests[m->done], &done, MPI_STATUS_IGNORE);
+        if (!done)
+            return false;
+    }
+    return true;
+}
+
 static moeq_status wait_for(void *user, struct mq_message **message, void *bytes, moeq_error *err)
 {
     struct mq_ranks *r = user;
     struct mq_message *m = *message;
-    int done = 0;
     if (!m)
         return MOEQ_OK;
     *message = NULL;
-    for (unsigned look = 0;; look += look < 1000000) {
-        MPI_Testall((int)m->pieces, m->requests, &done, MPI_STATUSES_IGNORE);
-        if (done)
-            break;
+    for (unsigned look = 0; !is_done(m); look += look < 1000000) {
         const moeq_status status = mq_control_check(r, err);
         if (status != MOEQ_OK) { /* m is MPI's from now on */
             atomic_store(&r->abandoned, true);

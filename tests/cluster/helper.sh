@@ -40,7 +40,59 @@ ranks() {
     local n=$1
     shift
     "${launch[@]}" -n "$n" "$moeq_mpi" "$@" 2> "$work/stderr" < /dev/null ||
-        fail "$n ranks, $*: exit code $?: $(cat "$work/stderr")"
+        fail "$n ranks, $*: exit code $?: $(grep -v '^-\|^mpirun\|^Primary\|^a non-zero\|^the job\|^$\|^ *Process name\|^ *Exit code' "$work/stderr")"
+}
+
+# slow_model FOLDER: weights that keep ranks busy for some seconds, in plain C.
+slow_model() {
+    export MOEQ_ISA=generic
+    python3 tests/data/make_full_width.py "$1" --config tests/fixtures/configs/mixtral-8x7b.json --moeq "$moeq" --layers 3 \
+        --experts 4 --vocab 512 --set hidden_size=512 --set intermediate_size=1024 --set num_attention_heads=4 \
+        --set num_key_value_heads=2 > /dev/null || { echo "skipped: python3 is missing"; exit 77; }
+}
+
+# start N ARGUMENTS...: N ranks in the background; $job is the launcher.
+start() {
+    local n=$1
+    shift
+    "${launch[@]}" -n "$n" "$moeq_mpi" "$@" > "$work/stdout" 2> "$work/stderr" < /dev/null &
+    job=$!
+}
+
+# at_work OUT: when several chunks of OUT are written; fails if the job ends before.
+at_work() {
+    while kill -0 $job 2> /dev/null; do
+        [ "$(cat "$1".part.journal* 2> /dev/null | wc -l)" -lt 8 ] || return 0
+        sleep 0.02
+    done
+    fail "$what: it ended before: $(cat "$work/stderr")"
+    return 1
+}
+
+# kill_rank N: of the job's processes on this machine.
+kill_rank() {
+    local pid
+    for pid in $(pgrep -P $job); do
+        ! tr '\0' '\n' < /proc/$pid/environ | grep -qx "OMPI_COMM_WORLD_RANK=$1" || kill -KILL $pid
+    done
+}
+
+# wait_for_job: until the launcher ends; its exit code is $code, and it took $took seconds.
+wait_for_job() {
+    local begin=$SECONDS
+    wait $job
+    code=$?
+    took=$((SECONDS - begin))
+}
+
+# ended: as a job does that was broken off: within $seconds, with words, and without an output.
+ended() {
+    wait_for_job
+    echo "$what: ended after $took s with exit code $code: $(grep -m 1 moeq-mpi: "$work/stderr")"
+    [ $code != 0 ] || fail "$what: exit code 0"
+    [ $took -le $seconds ] || fail "$what: it took $took s"
+    grep -qi 'moeq-mpi\|mpirun' "$work/stderr" || fail "$what: not a word"
+    [ -z "${out:-}" ] || [ ! -e "$out" ] || fail "$what: there is an output"
 }
 
 finish() {

@@ -1,5 +1,5 @@
-/* verdict.c: see the header. */
-#include "verdict.h"
+/* rank_ends.c: see the header. */
+#include "rank_ends.h"
 
 #include "command.h"
 
@@ -15,7 +15,7 @@ bool mq_all_true(const bool *flags, unsigned count)
     return true;
 }
 
-bool mq_verdict_is_failure(const struct mq_rank_end *end)
+bool mq_ends_is_failure(const struct mq_rank_end *end)
 {
     return end->ended && end->code != MQ_EXIT_GOOD && end->code != MQ_EXIT_REGRESSION;
 }
@@ -23,7 +23,7 @@ bool mq_verdict_is_failure(const struct mq_rank_end *end)
 /* How much it explains: a rank that is lost, one that failed, one that was stopped by a signal, by another's failure. */
 static int weight(const struct mq_rank_end *end)
 {
-    return !mq_verdict_is_failure(end)          ? 0
+    return !mq_ends_is_failure(end)          ? 0
            : end->followed                      ? 1
            : end->code == MQ_EXIT_INTERRUPTED   ? 2
            : end->lost                          ? 4
@@ -67,7 +67,7 @@ static void name_rank(const struct mq_rank_end *end, unsigned rank, const char *
                  message[0] ? message : "failed");
 }
 
-void mq_verdict_cause(const struct mq_rank_end *ends, unsigned count, mq_host_fn *host, void *user,
+void mq_ends_cause(const struct mq_rank_end *ends, unsigned count, mq_host_fn *host, void *user,
                       char text[MQ_RANK_TEXT])
 {
     const unsigned r = cause_of(ends, count);
@@ -75,15 +75,16 @@ void mq_verdict_cause(const struct mq_rank_end *ends, unsigned count, mq_host_fn
     text[strcspn(text, "\n")] = '\0';
 }
 
-int mq_verdict(const struct mq_rank_end *ends, unsigned count, mq_host_fn *host, void *user,
+int mq_ends_verdict(const struct mq_rank_end *ends, unsigned count, mq_host_fn *host, void *user,
                char text[2 * MQ_RANK_TEXT])
 {
     const unsigned r = cause_of(ends, count);
     char named[MQ_RANK_TEXT];
     text[0] = '\0';
-    if (!mq_verdict_is_failure(&ends[r]))
+    if (!mq_ends_is_failure(&ends[r]))
         return ends[0].code;
     if (is_everyones(ends, count) || ends[r].code == MQ_EXIT_INTERRUPTED ||
+        ends[r].code == MQ_EXIT_USAGE ||
         (r == 0 && !ends[r].text[0])) { /* rank 0 has said it itself */
         snprintf(text, MQ_RANK_TEXT, "%s", ends[r].text);
     } else {
@@ -94,7 +95,7 @@ int mq_verdict(const struct mq_rank_end *ends, unsigned count, mq_host_fn *host,
     return ends[r].code;
 }
 
-void mq_verdict_traffic(const struct mq_rank_end *end, unsigned rank, const char *host,
+void mq_ends_traffic(const struct mq_rank_end *end, unsigned rank, const char *host,
                         char text[MQ_RANK_TEXT])
 {
     snprintf(text, MQ_RANK_TEXT,

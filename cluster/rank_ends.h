@@ -1,6 +1,6 @@
-/* verdict.h: of how all ranks have ended, what is said and with what they exit. */
-#ifndef MQ_VERDICT_H
-#define MQ_VERDICT_H
+/* rank_ends.h: of how all ranks have ended, what is said and with what they exit. */
+#ifndef MQ_RANK_ENDS_H
+#define MQ_RANK_ENDS_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,18 +21,18 @@ struct mq_rank_end {
 typedef const char *mq_host_fn(void *user, unsigned rank);
 
 /* A command that has judged, and found a regression, has done what it should. */
-bool mq_verdict_is_failure(const struct mq_rank_end *end);
+bool mq_ends_is_failure(const struct mq_rank_end *end);
 
 /* "rank 2 on node7: message": why the others are to stop. At least one has failed. */
-void mq_verdict_cause(const struct mq_rank_end *ends, unsigned count, mq_host_fn *host, void *user,
+void mq_ends_cause(const struct mq_rank_end *ends, unsigned count, mq_host_fn *host, void *user,
                       char text[MQ_RANK_TEXT]);
 
 /* The code for all; `text` becomes what is to be printed, "" for nothing. What all ranks have to say is said as of one. */
-int mq_verdict(const struct mq_rank_end *ends, unsigned count, mq_host_fn *host, void *user,
+int mq_ends_verdict(const struct mq_rank_end *ends, unsigned count, mq_host_fn *host, void *user,
                char text[2 * MQ_RANK_TEXT]);
 
 /* A line: bytes read, sent, received. */
-void mq_verdict_traffic(const struct mq_rank_end *end, unsigned rank, const char *host,
+void mq_ends_traffic(const struct mq_rank_end *end, unsigned rank, const char *host,
                         char text[MQ_RANK_TEXT]);
 
 bool mq_all_true(const bool *flags, unsigned count);
