@@ -545,6 +545,16 @@ static moeq_status on_hidden(void *user, uint32_t layer, size_t first_token, siz
     return mq_calibrated_states_keep(&p->states, layer, tokens, hidden[0], err);
 }
 
+/* All windows are in one pass. Where other processes bring them the states that enter a layer, that is in batches of what is
+ * left, of one window at least. */
+static uint64_t memory_of_batches(const struct mq_calibrated *c)
+{
+    const uint64_t budget = mq_memory_or_half(c->context), own = mq_calibrated_memory(c);
+    if (mq_peers_count(c->context->peers) == 1)
+        return UINT64_MAX;
+    return budget > own ? budget - own : 1;
+}
+
 /* What each process has counted in its layers becomes what all have. */
 static moeq_status add_up(const struct mq_calibrated *c, struct mq_calibrated_result *r,
                           moeq_error *err)
@@ -569,11 +579,11 @@ moeq_status mq_calibrated_run(void *user, struct mq_convert_sink *sink, moeq_err
                                          .on_mlp = on_mlp,
                                          .on_product = on_product,
                                          .whole = true};
-    struct mq_context context = *c->context; /* all windows in one pass */
+    struct mq_context context = *c->context;
     moeq_status status;
     c->result = (struct mq_calibrated_result){.tokens = c->windows->count * c->windows->length};
     MQ_TRY_OUT(mq_calibrated_check_memory(c, err));
-    context.memory_bytes = UINT64_MAX;
+    context.memory_bytes = memory_of_batches(c);
     MQ_TRY_OUT(prepare(&p, err));
     p.states = (struct mq_calibrated_states){.sink = sink,
                                              .result = &c->result,

@@ -43,7 +43,8 @@ static void memory_text(const struct mq_comparison *c, const struct mq_context *
     char memory[32], most[32];
     mq_format_bytes(c->pass_bytes, memory);
     if (!context->memory_bytes)
-        snprintf(text, 128, "%s of at most half of the machine's (--memory)", memory);
+        snprintf(text, 128, "%s of at most %s (--memory)", memory,
+                 context->sharing > 1 ? "a rank's share of half of the machine's" : "half of the machine's");
     else if (c->pass_bytes <= context->memory_bytes)
         snprintf(text, 128, "%s of at most %s", memory,
                  mq_format_bytes(context->memory_bytes, most));

@@ -3,8 +3,8 @@
  *
  * Every rank tells rank 0 once a second that it is alive, and is told so: whoever is silent for SILENCE_SECONDS is lost, and
  * with it the job. Of failures rank 0 hears first. It waits a moment (of what all do wrong, all complain), tells the others,
- * which stop, collects what all have to say, and says it once. Where a rank does not stop within STOP_SECONDS, or is lost,
- * MPI_Abort ends all; where MPI itself does not come back, an alarm ends this process.
+ * which stop, collects what all have to say, and says it once. Where a rank does not stop within STOP_SECONDS (after a signal,
+ * which comes before time is up, INTERRUPT_SECONDS), or is lost, MPI_Abort ends all; where MPI itself does not come back, an alarm ends this process.
  */
 #include "ranks.h"
 
@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 static const double BEAT_SECONDS = 1, TOGETHER_SECONDS = 0.3, STOP_SECONDS = 12,
-                    LEAVE_SECONDS = 3;
+                    INTERRUPT_SECONDS = 60, LEAVE_SECONDS = 3;
 enum { SILENCE_SECONDS = 15, STUCK_SECONDS = 25, ABORT_SECONDS = 3 };
 
 enum kind {
@@ -73,7 +73,7 @@ struct mq_control {
     double *heard; /* [count]; of ranks other than 0, of rank 0 alone */
     /* Rank 0's. */
     struct mq_rank_end *ends; /* [count] */
-    double first_failure, stopped, leaving; /* when; 0: not yet */
+    double first_failure, stop_by, leaving; /* when; 0: not yet */
     bool lost, *left;                       /* [count] */
 };
 
@@ -241,8 +241,9 @@ static void receive(struct mq_control *c)
 static void stop_all(struct mq_control *c)
 {
     struct notice n = {.kind = STOP};
-    mq_ends_cause(c->ends, c->ranks->peers.count, c->ranks->peers.host, c->ranks, n.end.text);
-    c->stopped = c->now;
+    const int code = mq_ends_cause(c->ends, c->ranks->peers.count, c->ranks->peers.host, c->ranks,
+                                   n.end.text);
+    c->stop_by = c->now + (code == MQ_EXIT_INTERRUPTED ? INTERRUPT_SECONDS : STOP_SECONDS);
     tell_all(c, &n);
     fail_here(c, n.end.text);
 }
@@ -257,6 +258,7 @@ static void find_lost(struct mq_control *c)
                      "moeq-mpi: rank %u (host %s) has not answered for %d s\n", r,
                      c->ranks->peers.host(c->ranks, r), SILENCE_SECONDS);
             c->first_failure = c->now - TOGETHER_SECONDS;
+            c->stop_by = c->stop_by > c->now + STOP_SECONDS ? c->now + STOP_SECONDS : c->stop_by;
         }
 }
 
@@ -296,9 +298,9 @@ static void judge(struct mq_control *c)
     }
     if (failed && !c->first_failure)
         c->first_failure = c->now;
-    if (failed && !c->stopped && !all && c->now - c->first_failure >= TOGETHER_SECONDS)
+    if (failed && !c->stop_by && !all && c->now - c->first_failure >= TOGETHER_SECONDS)
         stop_all(c);
-    if (all || (c->stopped && c->now - c->stopped > STOP_SECONDS))
+    if (all || (c->stop_by && c->now > c->stop_by))
         conclude(c, all && !c->lost);
 }
 

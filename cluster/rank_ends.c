@@ -67,12 +67,13 @@ static void name_rank(const struct mq_rank_end *end, unsigned rank, const char *
                  message[0] ? message : "failed");
 }
 
-void mq_ends_cause(const struct mq_rank_end *ends, unsigned count, mq_host_fn *host, void *user,
+int mq_ends_cause(const struct mq_rank_end *ends, unsigned count, mq_host_fn *host, void *user,
                       char text[MQ_RANK_TEXT])
 {
     const unsigned r = cause_of(ends, count);
     name_rank(&ends[r], r, host(user, r), text);
     text[strcspn(text, "\n")] = '\0';
+    return ends[r].code;
 }
 
 int mq_ends_verdict(const struct mq_rank_end *ends, unsigned count, mq_host_fn *host, void *user,

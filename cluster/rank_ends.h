@@ -23,8 +23,8 @@ typedef const char *mq_host_fn(void *user, unsigned rank);
 /* A command that has judged, and found a regression, has done what it should. */
 bool mq_ends_is_failure(const struct mq_rank_end *end);
 
-/* "rank 2 on node7: message": why the others are to stop. At least one has failed. */
-void mq_ends_cause(const struct mq_rank_end *ends, unsigned count, mq_host_fn *host, void *user,
+/* "rank 2 on node7: message": why the others are to stop; the code that it ended with. At least one has failed. */
+int mq_ends_cause(const struct mq_rank_end *ends, unsigned count, mq_host_fn *host, void *user,
                       char text[MQ_RANK_TEXT]);
 
 /* The code for all; `text` becomes what is to be printed, "" for nothing. What all ranks have to say is said as of one. */

@@ -140,8 +140,7 @@ static moeq_status read_one(const char *path, uint32_t identity, struct mq_ranks
     MQ_TRY(check_unlocked(path, err));
     MQ_TRY(mq_file_read_all(path, RANK_CAP_BYTES, &text, err));
     *ours = !text.size || mq_journal_is(text.data, text.size);
-    moeq_status status =
-        mq_journal_read(text.data, text.size, identity, &lines, &count, &end, err);
+    moeq_status status = mq_journal_read(text.data, text.size, identity, &lines, &count, &end, err);
     if (status == MOEQ_OK && lines)
         status = add_lines(left, lines, count, stamp, err);
     free(lines);
@@ -192,16 +191,15 @@ void mq_ranks_left_free(struct mq_ranks_left *left)
 static void print_begin(struct mq_buffer *text, uint32_t identity, unsigned rank, uint32_t run)
 {
     mq_journal_begin(text, identity);
-    mq_journal_put(text, &(struct mq_journal_line){
-                             .kind = MQ_JOURNAL_RANK, .item = rank, .value = run});
+    mq_journal_put(text,
+                   &(struct mq_journal_line){.kind = MQ_JOURNAL_RANK, .item = rank, .value = run});
 }
 
 static moeq_status create_one(const char *path, const struct mq_buffer *text, moeq_error *err)
 {
     if (!mq_buffer_ok(text))
         return mq_fail_memory(err, "writing a journal");
-    const int fd =
-        MQ_AGAIN(open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666));
+    const int fd = MQ_AGAIN(open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666));
     if (fd < 0)
         return mq_fail_errno(err, path, "cannot create");
     moeq_status status = mq_write_at(fd, path, 0, text->data, text->size, err);
@@ -268,8 +266,7 @@ static moeq_status open_journal(struct mq_output *o, const struct mq_buffer *beg
     if (MQ_AGAIN(flock(o->journal_fd, LOCK_EX | LOCK_NB)) != 0 && errno == EWOULDBLOCK)
         return mq_fail_file(err, MOEQ_IO, o->own_journal, "another command is writing this output");
     MQ_TRY(mq_file_read_all(o->own_journal, RANK_CAP_BYTES, &text, err));
-    const bool same =
-        text.size == begin->size && memcmp(text.data, begin->data, begin->size) == 0;
+    const bool same = text.size == begin->size && memcmp(text.data, begin->data, begin->size) == 0;
     o->journal_bytes = o->synced_bytes = text.size;
     mq_buffer_free(&text);
     return same ? MOEQ_OK : fail_elsewhere(o, o->own_journal, err);
@@ -284,8 +281,9 @@ static moeq_status open_part(const struct mq_output *o, struct mq_output_file *f
                                : mq_fail_errno(err, f->part, "cannot open");
     if (fstat(f->fd, &st) != 0)
         return mq_fail_errno(err, f->part, "cannot stat");
-    return S_ISREG(st.st_mode) && (uint64_t)st.st_size == f->bytes ? MOEQ_OK
-                                                                   : fail_elsewhere(o, f->part, err);
+    return S_ISREG(st.st_mode) && (uint64_t)st.st_size == f->bytes
+               ? MOEQ_OK
+               : fail_elsewhere(o, f->part, err);
 }
 
 moeq_status mq_ranks_open(struct mq_output *o, uint32_t identity, uint32_t run, moeq_error *err)

@@ -22,7 +22,7 @@ struct mq_written {
     size_t count, room;
 };
 
-/* n bytes that now stand at byte `at` of an item; they grow onto a piece that they follow. */
+/* n bytes (NULL: which have no checksum) that now stand at byte `at` of an item; they grow onto a piece that they follow. */
 moeq_status mq_written_add(struct mq_written *written, uint64_t item, uint64_t at,
                            const void *bytes, uint64_t n, moeq_error *err);
 

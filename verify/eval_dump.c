@@ -76,7 +76,7 @@ static moeq_status put_rows(struct dump *d, size_t entry, size_t first_token, si
 {
     const uint64_t at = first_token * width * 4, n = tokens * width * 4;
     MQ_TRY(mq_st_writer_put(&d->writer, entry, at, rows, n, err));
-    return mq_written_add(&d->written, entry, at, rows, n, err);
+    return mq_written_add(&d->written, entry, at, NULL, n, err);
 }
 
 static moeq_status on_hidden(void *user, uint32_t layer, size_t first_token, size_t tokens,

@@ -44,9 +44,8 @@ static void leave(struct left *l, const char *name)
     const char *const all[] = {l->output, l->part, l->journal, l->one, l->two, l->three};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         unlink(all[i]);
-    ck_assert_int_eq(
-        test_convert(mq_test_source(DEMO), "q4_k", l->output, &context, NULL, &err),
-        MOEQ_CANCELLED);
+    ck_assert_int_eq(test_convert(mq_test_source(DEMO), "q4_k", l->output, &context, NULL, &err),
+                     MOEQ_CANCELLED);
     struct mq_buffer text = test_read(l->journal), rest = {0}, mine = {0};
     const size_t first = strcspn(text.data, "\n") + 1, lines = (text.size - first) / LINE;
     ck_assert_uint_gt(lines, 8);
@@ -102,7 +101,8 @@ START_TEST(a_rank_that_lives_on_is_waited_for)
     leave(&l, "ranks_locked.moeq");
     const int fd = open(l.one, O_RDWR);
     ck_assert_int_eq(flock(fd, LOCK_EX | LOCK_NB), 0);
-    ck_assert_int_eq(test_convert(mq_test_source(DEMO), "q4_k", l.output, NULL, NULL, &err), MOEQ_IO);
+    ck_assert_int_eq(test_convert(mq_test_source(DEMO), "q4_k", l.output, NULL, NULL, &err),
+                     MOEQ_IO);
     ck_assert_msg(strstr(err.message, ".part.journal.1: another command is writing this output"),
                   "%s", err.message);
     close(fd);
