@@ -125,7 +125,6 @@ open(sys.argv[1], "wb").write(struct.pack("<Q", len(header)) + header + ids)
 PYTHON
 counts=2
 same convert "$work/wide" -o "$made/m.moeq" --level q4_k --json
-same export "$work/wide" -o "$made/m.gguf" --level q4_k --json
 same calibrate "$work/wide" --ids "$work/ids.safetensors" -o "$made/m.cal" --json
 same eval "$work/wide" --ids "$work/ids.safetensors" --dump "$made/m.out" --json
 same convert "$work/wide" -o "$made/m.moeq" --level q3_k --effort calibrated --ids "$work/ids.safetensors" --json
