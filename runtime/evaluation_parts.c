@@ -7,14 +7,12 @@
 
 #include "error.h"
 
-#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* Of a weight: to read it from the page cache, decode and pack it; to encode it on the fly, once; to read it from a
  * store that serves all processes (about 4 GB/s, where a machine does 200 G multiply-adds a second); and to encode it
  * with error feedback, which is what wants layers whole. */
-enum { PACK = 32, ENCODE = 300, READ = 100, FEEDBACK = 4096 };
+enum { PACK = 16, ENCODE = 300, READ = 100, FEEDBACK = 4096 };
 /* Of a logit, to judge it. */
 enum { JUDGE = 16 };
 

@@ -10,7 +10,7 @@
 #include "checked.h"
 
 /* Divisions as good as the best, nearly: of these the one that reads least is taken. */
-#define NEARLY 1.125
+#define NEARLY 1.25
 
 enum { HALVINGS = 48 };
 
