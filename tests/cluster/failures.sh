@@ -14,7 +14,7 @@ mistake() {
     [ "$(cat "$work/stdout" "$work/stderr" | grep -cF -- "$text")" = 1 ] ||
         fail "$*: not once '$text': $(cat "$work/stdout" "$work/stderr")"
 }
-mistake 2 "--level 'q9'" convert $model -o "$work/m.moeq" --level q9
+mistake 2 "unknown level 'q9'" convert $model -o "$work/m.moeq" --level q9
 mistake 1 "$work/none" eval "$work/none" --text demo/text.txt
 [ -n "${MOEQ_TEST_ALL:-}" ] || { finish; exit; }
 

@@ -88,10 +88,10 @@ wait_for_job() {
 # ended: as a job does that was broken off: within $seconds, with words, and without an output.
 ended() {
     wait_for_job
-    echo "$what: ended after $took s with exit code $code: $(grep -m 1 moeq-mpi: "$work/stderr")"
+    echo "$what: ended after $took s with exit code $code: $(grep -m 1 moeq-mpi: "$work/stderr" || grep -v '^-*$' "$work/stderr" | head -n 12)"
     [ $code != 0 ] || fail "$what: exit code 0"
     [ $took -le $seconds ] || fail "$what: it took $took s"
-    grep -qi 'moeq-mpi\|mpirun' "$work/stderr" || fail "$what: not a word"
+    grep -q 'moeq-mpi: \|mpirun noticed\|lost communication' "$work/stderr" || fail "$what: not a word"
     [ -z "${out:-}" ] || [ ! -e "$out" ] || fail "$what: there is an output"
 }
 

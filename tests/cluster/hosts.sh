@@ -43,13 +43,16 @@ export MOEQ_ISA=generic
 
 # cut HOST, join HOST: it hears nobody; it does again.
 cut() { ip -n $name-0 link set port"$1" down; }
-join() { ip -n $name-0 link set port"$1" up; }
+join() {
+    ip -n $name-0 link set port"$1" up
+    sleep 3 # what hosts know of addresses that did not answer is forgotten
+}
 
 # processes HOST: moeq-mpi's.
 processes() {
     local pid
     for pid in $(ip netns pids $name-"$1"); do
-        [ "$(cat /proc/"$pid"/comm 2> /dev/null)" != moeq-mpi ] || echo "$pid"
+        [ "$(readlink /proc/"$pid"/exe)" != "$moeq_mpi" ] || echo "$pid"
     done
 }
 
