@@ -72,7 +72,7 @@ struct mq_control {
     double now, beat;
     double *heard; /* [count]; of ranks other than 0, of rank 0 alone */
     /* Rank 0's. */
-    struct mq_rank_end *ends; /* [count] */
+    struct mq_rank_end *ends;               /* [count] */
     double first_failure, stop_by, leaving; /* when; 0: not yet */
     bool lost, *left;                       /* [count] */
 };
@@ -230,8 +230,7 @@ static void receive(struct mq_control *c)
         if (!done)
             return;
         take(c, (unsigned)from.MPI_SOURCE);
-        if (c->ranks->peers.rank == 0 ? !mq_all_true(c->left, c->ranks->peers.count)
-                                      : !c->leaving)
+        if (c->ranks->peers.rank == 0 ? !mq_all_true(c->left, c->ranks->peers.count) : !c->leaving)
             listen(c);
     }
 }
@@ -241,8 +240,8 @@ static void receive(struct mq_control *c)
 static void stop_all(struct mq_control *c)
 {
     struct notice n = {.kind = STOP};
-    const int code = mq_ends_cause(c->ends, c->ranks->peers.count, c->ranks->peers.host, c->ranks,
-                                   n.end.text);
+    const int code =
+        mq_ends_cause(c->ends, c->ranks->peers.count, c->ranks->peers.host, c->ranks, n.end.text);
     c->stop_by = c->now + (code == MQ_EXIT_INTERRUPTED ? INTERRUPT_SECONDS : STOP_SECONDS);
     tell_all(c, &n);
     fail_here(c, n.end.text);
@@ -473,14 +472,14 @@ int mq_control_end(struct mq_ranks *ranks, int code, const char *text, bool verb
 {
     struct mq_control *c = ranks->messenger;
     pthread_mutex_lock(&c->lock);
-    c->own = (struct mq_rank_end){.ended = true,
-                                  .code = code,
-                                  .followed = atomic_load(&c->failed) && code == MQ_EXIT_INTERRUPTED,
-                                  .abandoned = atomic_load(&ranks->abandoned) ||
-                                               atomic_load(&ranks->under_way) > 0,
-                                  .read = bytes_read(),
-                                  .sent = atomic_load(&ranks->sent),
-                                  .received = atomic_load(&ranks->received)};
+    c->own = (struct mq_rank_end){
+        .ended = true,
+        .code = code,
+        .followed = atomic_load(&c->failed) && code == MQ_EXIT_INTERRUPTED,
+        .abandoned = atomic_load(&ranks->abandoned) || atomic_load(&ranks->under_way) > 0,
+        .read = bytes_read(),
+        .sent = atomic_load(&ranks->sent),
+        .received = atomic_load(&ranks->received)};
     snprintf(c->own.text, sizeof c->own.text, "%s", text);
     c->verbose = verbose;
     c->ended = true;

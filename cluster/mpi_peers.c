@@ -81,7 +81,8 @@ static int hush(bool speaks)
         return err_fd;
     const int nothing = open("/dev/null", O_WRONLY | O_CLOEXEC),
               kept = memfd_create("moeq-mpi", MFD_CLOEXEC);
-    if (nothing < 0 || kept < 0 || dup2(nothing, STDOUT_FILENO) < 0 || dup2(kept, STDERR_FILENO) < 0)
+    if (nothing < 0 || kept < 0 || dup2(nothing, STDOUT_FILENO) < 0 ||
+        dup2(kept, STDERR_FILENO) < 0)
         abort_begin("/dev/null cannot be opened, or no memory be had for a rank's messages");
     close(nothing);
     close(kept);
@@ -136,8 +137,7 @@ int mq_mpi_end(int exit_code, bool verbose)
         fflush(errors); /* which the line above leaves out */
         if (exit_code && !errors_bytes && mpi.peers.rank)
             read_kept(kept, sizeof kept);
-        exit_code =
-            mq_control_end(&mpi, exit_code, errors_bytes ? errors_text : kept, verbose);
+        exit_code = mq_control_end(&mpi, exit_code, errors_bytes ? errors_text : kept, verbose);
         mq_program_errors_to(NULL);
         fclose(errors);
         free(errors_text);
