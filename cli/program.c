@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <zlib.h>
 
 static const struct mq_command *find_command(const char *name)
 {
@@ -101,9 +102,38 @@ bool mq_program_is_verbose(void)
     return verbose;
 }
 
+/* What ranks may be told apart in: what their machines have. */
+static bool is_own(const char *argument)
+{
+    return strcmp(argument, "--threads") == 0 || strcmp(argument, "--memory") == 0 ||
+           strcmp(argument, "--scratch") == 0;
+}
+
+/* Ranks that were started for different things would wait for each other for ever. */
+static moeq_status check_arguments(int argc, char **argv, const struct mq_peers *peers,
+                                   moeq_error *err)
+{
+    static const char *const words[] = {"another version of moeq-mpi", "other arguments"};
+    uint32_t crcs[2] = {(uint32_t)crc32_z(0, (const Bytef *)MOEQ_VERSION_STRING,
+                                          sizeof MOEQ_VERSION_STRING)};
+    for (int i = 1; i < argc; i++) {
+        if (is_own(argv[i])) {
+            i++;
+            continue;
+        }
+        crcs[1] = (uint32_t)crc32_z(crcs[1], (const Bytef *)argv[i], strlen(argv[i]) + 1);
+    }
+    return mq_peers_same(peers, crcs, words, 2, err);
+}
+
 int mq_program(int argc, char **argv, const struct mq_peers *peers)
 {
+    moeq_error err = {0};
     mq_jobs_peers(peers);
+    if (check_arguments(argc, argv, peers, &err) != MOEQ_OK) {
+        mq_report(&err);
+        return MQ_EXIT_USAGE;
+    }
     if (argc < 2) { /* what there is; the exit code tells a script that nothing was asked for */
         print_help();
         return mq_finish_output() == MQ_EXIT_GOOD ? MQ_EXIT_USAGE : MQ_EXIT_FAILURE;

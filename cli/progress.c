@@ -27,7 +27,7 @@ struct mq_progress_state {
     double share;            /* when a line was last printed */
     char kind[64];           /* the first word of the phase: all layers of all passes are one job */
     uint64_t first_done, last_done,
-        total; /* where this job began: what was done before has no rate */
+        total;               /* where this job began: what was done before has no rate */
     struct mq_progress last; /* of this process; its phase is `phase` */
     char phase[96];
     double told; /* when it was last told to the others */
@@ -53,8 +53,8 @@ struct mq_progress_state *mq_progress_begin(const struct mq_options *options,
     s->peers = peers;
     s->how = tells                                     ? TELL
              : terminal && !dumb && !options->progress ? BAR
-             : terminal || options->progress         ? LINES
-                                                     : LOG;
+             : terminal || options->progress           ? LINES
+                                                       : LOG;
     s->updated = s->how == LINES ? -INFINITY : mq_now_seconds();
     pthread_mutex_lock(&lock);
     showing = s;

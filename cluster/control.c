@@ -22,9 +22,9 @@
 #include <time.h>
 #include <unistd.h>
 
-static const double BEAT_SECONDS = 1, TOGETHER_SECONDS = 0.3, STOP_SECONDS = 12,
-                    INTERRUPT_SECONDS = 60, LEAVE_SECONDS = 3;
-enum { SILENCE_SECONDS = 15, STUCK_SECONDS = 25, ABORT_SECONDS = 3 };
+static const double BEAT_SECONDS = 1, TOGETHER_SECONDS = 0.3, STOP_SECONDS = 10,
+                    INTERRUPT_SECONDS = 600, LEAVE_SECONDS = 3;
+enum { SILENCE_SECONDS = 15, STUCK_SECONDS = 20, AGAIN_SECONDS = 5, ABORT_SECONDS = 3, FINALIZE_SECONDS = 10 };
 
 enum kind {
     ALIVE,
@@ -72,7 +72,7 @@ struct mq_control {
     double now, beat;
     double *heard; /* [count]; of ranks other than 0, of rank 0 alone */
     /* Rank 0's. */
-    struct mq_rank_end *ends; /* [count] */
+    struct mq_rank_end *ends;               /* [count] */
     double first_failure, stop_by, leaving; /* when; 0: not yet */
     bool lost, *left;                       /* [count] */
 };
@@ -102,9 +102,15 @@ static double seconds(void)
 static char stuck_text[MPI_MAX_PROCESSOR_NAME + 128]; /* "": all is said */
 static int stuck_fd, stuck_code = EXIT_FAILURE;
 
+static atomic_bool given_up; /* of a process that was stopped, and goes on, the alarm comes at once: it has a little longer */
+
 static void on_stuck(int number)
 {
     (void)number;
+    if (!atomic_exchange(&given_up, true)) {
+        alarm(AGAIN_SECONDS);
+        return;
+    }
     if (write(stuck_fd, stuck_text, strlen(stuck_text)) < 0)
         _exit(EXIT_FAILURE);
     _exit(stuck_code);
@@ -116,12 +122,18 @@ static void say(const struct mq_control *c, const char *text)
         dprintf(c->err_fd, "%s", text);
 }
 
-/* MPI_Abort does not always come back, and does not always end this process. */
-static void end_all(int code)
+void mq_control_give_up_after(unsigned more_seconds, int code)
 {
     stuck_text[0] = '\0';
     stuck_code = code;
-    alarm(ABORT_SECONDS);
+    atomic_store(&given_up, true);
+    alarm(more_seconds);
+}
+
+/* MPI_Abort does not always come back, and does not always end this process. */
+static void end_all(int code)
+{
+    mq_control_give_up_after(ABORT_SECONDS, code);
     MPI_Abort(MPI_COMM_WORLD, code);
     _exit(code);
 }
@@ -230,8 +242,7 @@ static void receive(struct mq_control *c)
         if (!done)
             return;
         take(c, (unsigned)from.MPI_SOURCE);
-        if (c->ranks->peers.rank == 0 ? !mq_all_true(c->left, c->ranks->peers.count)
-                                      : !c->leaving)
+        if (c->ranks->peers.rank == 0 ? !mq_all_true(c->left, c->ranks->peers.count) : !c->leaving)
             listen(c);
     }
 }
@@ -241,8 +252,8 @@ static void receive(struct mq_control *c)
 static void stop_all(struct mq_control *c)
 {
     struct notice n = {.kind = STOP};
-    const int code = mq_ends_cause(c->ends, c->ranks->peers.count, c->ranks->peers.host, c->ranks,
-                                   n.end.text);
+    const int code =
+        mq_ends_cause(c->ends, c->ranks->peers.count, c->ranks->peers.host, c->ranks, n.end.text);
     c->stop_by = c->now + (code == MQ_EXIT_INTERRUPTED ? INTERRUPT_SECONDS : STOP_SECONDS);
     tell_all(c, &n);
     fail_here(c, n.end.text);
@@ -340,6 +351,7 @@ static void beat(struct mq_control *c)
     if (c->now - c->beat < BEAT_SECONDS)
         return;
     c->beat = c->now;
+    atomic_store(&given_up, false);
     alarm(STUCK_SECONDS);
     pthread_mutex_lock(&c->lock);
     alive.far = c->far[c->ranks->peers.rank];
@@ -473,14 +485,14 @@ int mq_control_end(struct mq_ranks *ranks, int code, const char *text, bool verb
 {
     struct mq_control *c = ranks->messenger;
     pthread_mutex_lock(&c->lock);
-    c->own = (struct mq_rank_end){.ended = true,
-                                  .code = code,
-                                  .followed = atomic_load(&c->failed) && code == MQ_EXIT_INTERRUPTED,
-                                  .abandoned = atomic_load(&ranks->abandoned) ||
-                                               atomic_load(&ranks->under_way) > 0,
-                                  .read = bytes_read(),
-                                  .sent = atomic_load(&ranks->sent),
-                                  .received = atomic_load(&ranks->received)};
+    c->own = (struct mq_rank_end){
+        .ended = true,
+        .code = code,
+        .followed = atomic_load(&c->failed) && code == MQ_EXIT_INTERRUPTED,
+        .abandoned = atomic_load(&ranks->abandoned) || atomic_load(&ranks->under_way) > 0,
+        .read = bytes_read(),
+        .sent = atomic_load(&ranks->sent),
+        .received = atomic_load(&ranks->received)};
     snprintf(c->own.text, sizeof c->own.text, "%s", text);
     c->verbose = verbose;
     c->ended = true;
@@ -498,5 +510,6 @@ int mq_control_end(struct mq_ranks *ranks, int code, const char *text, bool verb
     free(c->left);
     free(c->far);
     free(c);
+    mq_control_give_up_after(FINALIZE_SECONDS, code);
     return code;
 }

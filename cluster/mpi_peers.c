@@ -18,6 +18,7 @@ static struct mq_ranks mpi; /* as MPI itself: one of a process */
 static FILE *errors;
 static char *errors_text;
 static size_t errors_bytes;
+static int kept_fd = -1; /* of the latter */
 
 static const char *host(void *user, unsigned rank)
 {
@@ -79,12 +80,14 @@ static int hush(bool speaks)
     mq_program_errors_to(errors);
     if (speaks)
         return err_fd;
-    const int nothing = open("/dev/null", O_WRONLY | O_CLOEXEC),
-              kept = memfd_create("moeq-mpi", MFD_CLOEXEC);
-    if (nothing < 0 || kept < 0 || dup2(nothing, STDOUT_FILENO) < 0 || dup2(kept, STDERR_FILENO) < 0)
+    const int nothing = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    kept_fd = memfd_create("moeq-mpi", MFD_CLOEXEC);
+    FILE *kept = kept_fd < 0 ? NULL : fdopen(kept_fd, "w");
+    if (nothing < 0 || !kept || dup2(nothing, STDOUT_FILENO) < 0)
         abort_begin("/dev/null cannot be opened, or no memory be had for a rank's messages");
     close(nothing);
-    close(kept);
+    setvbuf(kept, NULL, _IONBF, 0);
+    stderr = kept; /* not the descriptor: what a library says when it ends the process is to be seen */
     return err_fd;
 }
 
@@ -122,9 +125,9 @@ const struct mq_peers *mq_mpi_begin(int *argc, char ***argv, atomic_bool *cancel
 /* What was said beside `errors` before a failure, if that was all: the end of it. */
 static void read_kept(char *text, size_t room)
 {
-    const off_t end = lseek(STDERR_FILENO, 0, SEEK_END),
+    const off_t end = lseek(kept_fd, 0, SEEK_END),
                 from = end > (off_t)room - 1 ? end - ((off_t)room - 1) : 0;
-    const ssize_t n = end > 0 ? pread(STDERR_FILENO, text, room - 1, from) : 0;
+    const ssize_t n = end > 0 ? pread(kept_fd, text, room - 1, from) : 0;
     text[n > 0 ? n : 0] = '\0';
 }
 
@@ -136,8 +139,7 @@ int mq_mpi_end(int exit_code, bool verbose)
         fflush(errors); /* which the line above leaves out */
         if (exit_code && !errors_bytes && mpi.peers.rank)
             read_kept(kept, sizeof kept);
-        exit_code =
-            mq_control_end(&mpi, exit_code, errors_bytes ? errors_text : kept, verbose);
+        exit_code = mq_control_end(&mpi, exit_code, errors_bytes ? errors_text : kept, verbose);
         mq_program_errors_to(NULL);
         fclose(errors);
         free(errors_text);
@@ -146,5 +148,6 @@ int mq_mpi_end(int exit_code, bool verbose)
         MPI_Comm_free(&mpi.control);
     }
     MPI_Finalize();
+    alarm(0);
     return exit_code;
 }

@@ -23,11 +23,11 @@ bool mq_ends_is_failure(const struct mq_rank_end *end)
 /* How much it explains: a rank that is lost, one that failed, one that was stopped by a signal, by another's failure. */
 static int weight(const struct mq_rank_end *end)
 {
-    return !mq_ends_is_failure(end)          ? 0
-           : end->followed                      ? 1
-           : end->code == MQ_EXIT_INTERRUPTED   ? 2
-           : end->lost                          ? 4
-                                                : 3;
+    return !mq_ends_is_failure(end)           ? 0
+           : end->followed                    ? 1
+           : end->code == MQ_EXIT_INTERRUPTED ? 2
+           : end->lost                        ? 4
+                                              : 3;
 }
 
 /* The lowest of those that explain most. */
@@ -68,7 +68,7 @@ static void name_rank(const struct mq_rank_end *end, unsigned rank, const char *
 }
 
 int mq_ends_cause(const struct mq_rank_end *ends, unsigned count, mq_host_fn *host, void *user,
-                      char text[MQ_RANK_TEXT])
+                  char text[MQ_RANK_TEXT])
 {
     const unsigned r = cause_of(ends, count);
     name_rank(&ends[r], r, host(user, r), text);
@@ -77,7 +77,7 @@ int mq_ends_cause(const struct mq_rank_end *ends, unsigned count, mq_host_fn *ho
 }
 
 int mq_ends_verdict(const struct mq_rank_end *ends, unsigned count, mq_host_fn *host, void *user,
-               char text[2 * MQ_RANK_TEXT])
+                    char text[2 * MQ_RANK_TEXT])
 {
     const unsigned r = cause_of(ends, count);
     char named[MQ_RANK_TEXT];
@@ -90,14 +90,13 @@ int mq_ends_verdict(const struct mq_rank_end *ends, unsigned count, mq_host_fn *
         snprintf(text, MQ_RANK_TEXT, "%s", ends[r].text);
     } else {
         name_rank(&ends[r], r, host(user, r), named);
-        snprintf(text, 2 * MQ_RANK_TEXT, "moeq-mpi: %s%s", named,
-                 strchr(named, '\n') ? "" : "\n");
+        snprintf(text, 2 * MQ_RANK_TEXT, "moeq-mpi: %s%s", named, strchr(named, '\n') ? "" : "\n");
     }
     return ends[r].code;
 }
 
 void mq_ends_traffic(const struct mq_rank_end *end, unsigned rank, const char *host,
-                        char text[MQ_RANK_TEXT])
+                     char text[MQ_RANK_TEXT])
 {
     snprintf(text, MQ_RANK_TEXT,
              "moeq-mpi: rank %u on %s: %" PRIu64 " bytes read, %" PRIu64 " sent, %" PRIu64

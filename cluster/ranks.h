@@ -38,7 +38,11 @@ moeq_status mq_control_check(const struct mq_ranks *ranks, moeq_error *err);
 void mq_control_far(struct mq_ranks *ranks, const struct mq_far *own, struct mq_far *all);
 
 /* The command of this rank has ended with so much and `text` to say ("" where it was said). Returns when all ranks have ended
- * and rank 0 has said why: the code that all exit with. Where no orderly end can be had, it ends the program with it. */
+ * and rank 0 has said why: the code that all exit with. Where no orderly end can be had, it ends the program with it. MPI has some seconds
+ * from then on to be finalized. */
 int mq_control_end(struct mq_ranks *ranks, int code, const char *text, bool verbose);
+
+/* Ends the process with that code, and without a word, if it is still there then: MPI may not come back. 0: not any more. */
+void mq_control_give_up_after(unsigned seconds, int code);
 
 #endif

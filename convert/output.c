@@ -186,22 +186,10 @@ uint32_t mq_output_identity(const struct mq_plan *plan)
 moeq_status mq_output_check_peers(const struct mq_plan *plan, const struct mq_peers *peers,
                                   moeq_error *err)
 {
+    static const char *const words[] = {"another model, or other times of its files (cp -p and rsync -a keep "
+                                        "them), or other levels"};
     const uint32_t own = identity_of(plan, false);
-    if (!peers)
-        return MOEQ_OK;
-    uint32_t *all = calloc(peers->count, sizeof *all);
-    moeq_status status =
-        mq_peers_agree(peers, all ? MOEQ_OK : mq_fail_memory(err, "opening the output"), err);
-    if (status == MOEQ_OK)
-        status = mq_peers_gather(peers, &own, sizeof own, all, err);
-    for (unsigned r = 1; status == MOEQ_OK && r < peers->count; r++)
-        if (all[r] != all[0])
-            status = mq_fail_file(err, MOEQ_INVALID_ARGUMENT, plan->view->path,
-                                  "rank %u on %s has another model here, or other times of its "
-                                  "files, than rank 0 on %s (cp -p and rsync -a keep them)",
-                                  r, peers->host(peers->user, r), peers->host(peers->user, 0));
-    free(all);
-    return status;
+    return mq_peers_same(peers, &own, words, 1, err);
 }
 
 /* ---- opening ---- */

@@ -235,6 +235,10 @@ uint64_t mq_interleaved_row(uint64_t rows, uint32_t heads, uint64_t row);
 /* A small file is about to be read: it belongs to the model. */
 moeq_status mq_view_remember(struct mq_view *view, const char *path, moeq_error *err);
 
+/* A number that is another one, nearly certainly, for a model of other files: made of config.json, names, sizes and headers, and
+ * of some bytes of each. */
+moeq_status mq_view_fingerprint(const struct mq_view *view, uint32_t *fingerprint, moeq_error *err);
+
 /* Fails if a file that the view was made of, or that it reads, is another one by now: whatever was
  * made of it is half of one model and half of another. Called between passes and at the end by
  * whatever reads weights. */

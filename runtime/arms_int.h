@@ -14,4 +14,9 @@ struct mq_weights mq_arm_weights(const struct mq_arm *arm, enum mq_role role, in
  * same levels, and the arithmetic is the same. 0 where that cannot be told. */
 uint32_t mq_arm_own_from(const struct mq_arm *base, const struct mq_arm *arm);
 
+/* Fails everywhere unless all ranks have these arms, of the same files, and these windows. */
+moeq_status mq_evaluation_agreed(const struct mq_context *context, const struct mq_arm *arms,
+                                 size_t arms_count, const struct mq_windows *windows,
+                                 moeq_error *err);
+
 #endif

@@ -8,14 +8,12 @@
 #include "checked.h"
 #include "error.h"
 
-#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* Of a weight: to read it from the page cache, decode and pack it; to encode it on the fly, once; to read it from a
  * store that serves all processes (about 4 GB/s, where a machine does 200 G multiply-adds a second); and to encode it
  * with error feedback, which is what wants layers whole. */
-enum { PACK = 32, ENCODE = 300, READ = 100, FEEDBACK = 4096 };
+enum { PACK = 16, ENCODE = 300, READ = 100, FEEDBACK = 4096 };
 /* The same from a rank's own disk, for each batch anew where the page cache does not hold its share of the weights. */
 enum { READ_AGAIN = 500 };
 /* Of a logit, to judge it. */

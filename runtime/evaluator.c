@@ -290,6 +290,7 @@ moeq_status mq_evaluate(const struct mq_context *context, const struct mq_arm *a
     MQ_TRY(mq_arms_check(arms, arms_count, windows->length, err));
     const struct mq_view *view = arms[0].view;
     MQ_TRY(check_windows(windows, view->hparams.vocab, err));
+    MQ_TRY(mq_evaluation_agreed(context, arms, arms_count, windows, err));
     if (windows->count == 0)
         return MOEQ_OK;
     MQ_TRY(divide(&e, err));

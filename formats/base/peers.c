@@ -159,3 +159,22 @@ moeq_status mq_peers_agree(const struct mq_peers *p, moeq_status status, moeq_er
         *err = why;
     return why.status == MOEQ_OK ? MOEQ_CANCELLED : why.status;
 }
+
+moeq_status mq_peers_same(const struct mq_peers *p, const uint32_t *numbers,
+                          const char *const *words, size_t count, moeq_error *err)
+{
+    const unsigned ranks = mq_peers_count(p);
+    if (ranks == 1)
+        return MOEQ_OK;
+    uint32_t *all = calloc(ranks * count, sizeof *all);
+    moeq_status status = all ? MOEQ_OK : mq_fail_memory(err, "comparing with other processes");
+    if (status == MOEQ_OK)
+        status = mq_peers_gather(p, numbers, count * sizeof *numbers, all, err);
+    for (size_t i = 0; status == MOEQ_OK && i < ranks * count; i++)
+        if (all[i] != all[i % count])
+            status = mq_fail(err, MOEQ_INVALID_ARGUMENT, "rank %zu on %s has %s than rank 0 on %s",
+                             i / count, p->host(p->user, (unsigned)(i / count)), words[i % count],
+                             p->host(p->user, 0));
+    free(all);
+    return status;
+}

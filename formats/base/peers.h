@@ -77,6 +77,10 @@ enum mq_reduction { MQ_SUM, MQ_LEAST, MQ_MOST };
 moeq_status mq_peers_reduce(const struct mq_peers *peers, enum mq_reduction how, uint64_t *numbers,
                             size_t count, moeq_error *err);
 
+/* Fails everywhere where a rank has other numbers than rank 0: "rank 2 on HOST has WORDS[i] than rank 0 on HOST". */
+moeq_status mq_peers_same(const struct mq_peers *peers, const uint32_t *numbers,
+                          const char *const *words, size_t count, moeq_error *err);
+
 /* Waits for all. If some come with a failure (`status`, and the message in err), all leave with that of the lowest rank. */
 moeq_status mq_peers_agree(const struct mq_peers *peers, moeq_status status, moeq_error *err);
 

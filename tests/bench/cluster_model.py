@@ -19,7 +19,7 @@ import subprocess
 
 # Multiply-adds, as runtime/evaluation_parts.c has them: of a weight that is decoded and packed; encoded; read from a store
 # that serves all; read again for each batch; of a logit that is judged.
-PACK, ENCODE, READ, READ_AGAIN, JUDGE = 32, 300, 100, 500, 16
+PACK, ENCODE, READ, READ_AGAIN, JUDGE = 16, 300, 100, 500, 16
 NEARLY = 1.5  # as runtime/pipeline.c has it: a division that takes so much longer and reads less is taken
 
 

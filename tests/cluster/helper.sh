@@ -12,7 +12,7 @@ cd "$source" || exit 1 # so that messages name short paths
 # More ranks than cores are asked for, as root where the tests run as root. Open MPI's options; MPICH's launcher needs none.
 launch=("$mpirun")
 case $("$mpirun" --version 2> /dev/null) in
-    *"Open MPI"*)
+    *"Open MPI"* | *OpenRTE*)
         launch+=(--oversubscribe --bind-to none)
         [ "$(id -u)" != 0 ] || launch+=(--allow-run-as-root)
         # waiting ranks leave the cores to the others

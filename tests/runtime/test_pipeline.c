@@ -1,4 +1,5 @@
 /* test_pipeline.c: who evaluates what among several ranks, and that what they see together is what one process sees. */
+#include "exact_sum.h"
 #include "golden.h"
 #include "pipeline.h"
 #include "thread_peers.h"
@@ -88,8 +89,8 @@ START_TEST(balance)
     struct mq_pipeline_work w = {
         .costs = costs, .layers = LAYERS, .windows = 256, .length = 512};
     for (uint32_t i = 0; i < LAYERS; i++)
-        costs[i] = (struct mq_layer_cost){.batch = 1.45e9 * 32, .token = 3.9e8, .read = 1.45e11};
-    costs[LAYERS] = (struct mq_layer_cost){.batch = 1.3e8 * 32, .token = 1.3e8, .read = 1.3e10};
+        costs[i] = (struct mq_layer_cost){.batch = 1.45e9 * 16, .token = 3.9e8, .read = 1.45e11};
+    costs[LAYERS] = (struct mq_layer_cost){.batch = 1.3e8 * 16, .token = 1.3e8, .read = 1.3e10};
     const struct mq_pipelines d = mq_pipeline_divide(&w, RANKS);
     check_division(&w, &d, RANKS);
     ck_assert_uint_eq(d.pipelines, 1);
@@ -263,8 +264,35 @@ START_TEST(same_bits)
 }
 END_TEST
 
+/* What pipelines sum up of a layer joins to the same bits, however it was divided; small numbers keep their digits. */
+START_TEST(sums_join)
+{
+    enum { NUMBERS = 3000 };
+    struct mq_fine_sum all = {0}, parts[3] = {{0}}, joined = {0};
+    uint64_t state = 7;
+    double plain = 0;
+    for (int i = 0; i < NUMBERS; i++) {
+        const double value = (double)mq_test_uniform(&state) * (i % 2 ? 1e-7 : 1e-9);
+        plain += value;
+        mq_fine_sum_add(&all, value);
+        mq_fine_sum_add(&parts[mq_test_random(&state) % 3], value);
+        mq_fine_sum_carry(&all);
+    }
+    for (int i = 2; i >= 0; i--) {
+        joined.whole += parts[i].whole;
+        joined.high += parts[i].high;
+        joined.low += parts[i].low;
+    }
+    ck_assert_double_eq(mq_fine_sum_value(joined), mq_fine_sum_value(all));
+    ck_assert_double_eq_tol(mq_fine_sum_value(all), plain, 1e-12 * plain);
+    mq_fine_sum_add(&all, 12345.0);
+    ck_assert_double_eq_tol(mq_fine_sum_value(all), 12345.0 + plain, 1e-11);
+}
+END_TEST
+
 static void add_tests(TCase *tests)
 {
+    tcase_add_test(tests, sums_join);
     tcase_add_test(tests, everything_once);
     tcase_add_test(tests, balance);
     tcase_add_test(tests, same_bits);
