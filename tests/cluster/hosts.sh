@@ -4,7 +4,7 @@
 . "$(dirname "$0")/helper.sh"
 [ -n "${MOEQ_TEST_ALL:-}" ] || { echo "skipped: hosts in network namespaces (MOEQ_TEST_ALL=1)"; exit 77; }
 optimized_judges "the instants"
-case $("$mpirun" --version) in *"Open MPI"*) ;; *) echo "skipped: hosts in network namespaces need Open MPI's agents"; exit 77 ;; esac
+case $("$mpirun" --version) in *"Open MPI"* | *OpenRTE*) ;; *) echo "skipped: hosts in network namespaces need Open MPI's agents"; exit 77 ;; esac
 hosts="1 2 3" name=moeq$$ # host N is namespace moeqPID-N; their switch is moeqPID-0
 [ "$(id -u)" = 0 ] && ip netns add $name-0 2> /dev/null || { echo "skipped: hosts need root and network namespaces"; exit 77; }
 
