@@ -91,7 +91,7 @@ ended() {
     echo "$what: ended after $took s with exit code $code: $(grep -m 1 moeq-mpi: "$work/stderr" || grep -v '^-*$' "$work/stderr" | head -n 12)"
     [ $code != 0 ] || fail "$what: exit code 0"
     [ $took -le $seconds ] || fail "$what: it took $took s"
-    grep -q 'moeq-mpi: \|mpirun noticed\|lost communication' "$work/stderr" || fail "$what: not a word"
+    grep -q 'moeq-mpi: \|mpi[a-z]* noticed\|lost communication' "$work/stderr" || fail "$what: not a word"
     [ -z "${out:-}" ] || [ ! -e "$out" ] || fail "$what: there is an output"
 }
 
