@@ -18,6 +18,28 @@ mistake 2 "unknown level 'q9'" convert $model -o "$work/m.moeq" --level q9
 mistake 1 "$work/none" eval "$work/none" --text demo/text.txt
 [ -n "${MOEQ_TEST_ALL:-}" ] || { finish; exit; }
 
+# differs 'text' ARGUMENTS...: two ranks with arguments of their own (mpirun's a : b); the text is said.
+differs() {
+    local text=$1 found
+    shift
+    timeout 30 "${launch[@]}" -n 1 "$@" > "$work/stdout" 2> "$work/stderr" < /dev/null
+    found=$?
+    [ $found = 1 ] || [ $found = 2 ] || fail "$*: exit code $found"
+    grep -qF -- "$text" "$work/stderr" || fail "$*: not '$text': $(cat "$work/stderr")"
+}
+mkdir "$work/there"
+cp -rp $model "$work/model"
+cp -r $model "$work/there/model" # of other times
+cp demo/text.txt "$work/text.txt"
+tail -c 9000 demo/text.txt > "$work/there/text.txt"
+eval=("$(realpath "$moeq_mpi")" eval model --text text.txt --context 32 --tokens 64)
+differs "other arguments" -wdir "$work" "${eval[@]}" : -n 1 -wdir "$work" "${eval[@]}" --no-check
+differs "another model" -wdir "$work" "${eval[@]}" : -n 1 -wdir "$work/there" "${eval[@]}"
+rm -r "$work/there/model"
+cp -rp $model "$work/there/model"
+differs "another text" -wdir "$work" "${eval[@]}" : -n 1 -wdir "$work/there" "${eval[@]}"
+rm -r "$work/model" "$work/there"
+
 slow_model "$work/model"
 seconds=30 # to end in
 out=$work/m.moeq
