@@ -102,11 +102,16 @@ bool mq_program_is_verbose(void)
     return verbose;
 }
 
-/* What ranks may be told apart in: what their machines have. */
-static bool is_own(const char *argument)
+/* What ranks may be told apart in, what their machines have: how many arguments that is from this one on. */
+static int own_arguments(const char *argument)
 {
-    return strcmp(argument, "--threads") == 0 || strcmp(argument, "--memory") == 0 ||
-           strcmp(argument, "--scratch") == 0;
+    static const char *const names[] = {"--threads", "--memory", "--scratch"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const size_t n = strlen(names[i]);
+        if (strncmp(argument, names[i], n) == 0 && (!argument[n] || argument[n] == '='))
+            return argument[n] ? 1 : 2;
+    }
+    return 0;
 }
 
 /* Ranks that were started for different things would wait for each other for ever. */
@@ -116,12 +121,10 @@ static moeq_status check_arguments(int argc, char **argv, const struct mq_peers 
     static const char *const words[] = {"another version of moeq-mpi", "other arguments"};
     uint32_t crcs[2] = {(uint32_t)crc32_z(0, (const Bytef *)MOEQ_VERSION_STRING,
                                           sizeof MOEQ_VERSION_STRING)};
-    for (int i = 1; i < argc; i++) {
-        if (is_own(argv[i])) {
-            i++;
-            continue;
-        }
-        crcs[1] = (uint32_t)crc32_z(crcs[1], (const Bytef *)argv[i], strlen(argv[i]) + 1);
+    for (int i = 1, own; i < argc; i += own ? own : 1) {
+        own = own_arguments(argv[i]);
+        if (!own)
+            crcs[1] = (uint32_t)crc32_z(crcs[1], (const Bytef *)argv[i], strlen(argv[i]) + 1);
     }
     return mq_peers_same(peers, crcs, words, 2, err);
 }

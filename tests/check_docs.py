@@ -17,7 +17,7 @@ import pathlib
 import re
 import sys
 
-FOLDERS = "api calibrate cli cmake convert demo docs fit formats include quantize report runtime scripts tests verify".split()
+FOLDERS = "api calibrate cli cluster cmake convert demo docs fit formats include quantize report runtime scripts tests verify".split()
 SOURCE = re.compile(r"(?<![\w/.])[A-Za-z0-9*][\w./*{}-]*\.(?:c|h|def|py|sh|cmake)\b")
 CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)#:\s]+)\)")
