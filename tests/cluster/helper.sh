@@ -47,7 +47,7 @@ ranks() {
 slow_model() {
     export MOEQ_ISA=generic
     python3 tests/data/make_full_width.py "$1" --config tests/fixtures/configs/mixtral-8x7b.json --moeq "$moeq" --layers 3 \
-        --experts 4 --vocab 512 --set hidden_size=512 --set intermediate_size=1024 --set num_attention_heads=4 \
+        --experts 12 --vocab 512 --set hidden_size=512 --set intermediate_size=1024 --set num_attention_heads=4 \
         --set num_key_value_heads=2 > /dev/null || { echo "skipped: python3 is missing"; exit 77; }
 }
 
