@@ -242,7 +242,7 @@ static void receive(struct mq_control *c)
         if (!done)
             return;
         take(c, (unsigned)from.MPI_SOURCE);
-        if (c->ranks->peers.rank == 0 ? !mq_all_true(c->left, c->ranks->peers.count) : !c->leaving)
+        if (c->ranks->peers.rank == 0 ? !mq_all_true(c->left, c->ranks->peers.count) : c->leaving <= 0)
             listen(c);
     }
 }
@@ -300,18 +300,18 @@ static void judge(struct mq_control *c)
 {
     const unsigned count = c->ranks->peers.count;
     bool all = true, failed = false;
-    if (c->leaving)
+    if (c->leaving > 0)
         return;
     find_lost(c);
     for (unsigned r = 0; r < count; r++) {
         all = all && c->ends[r].ended;
         failed = failed || mq_ends_is_failure(&c->ends[r]);
     }
-    if (failed && !c->first_failure)
+    if (failed && c->first_failure <= 0)
         c->first_failure = c->now;
-    if (failed && !c->stop_by && !all && c->now - c->first_failure >= TOGETHER_SECONDS)
+    if (failed && c->stop_by <= 0 && !all && c->now - c->first_failure >= TOGETHER_SECONDS)
         stop_all(c);
-    if (all || (c->stop_by && c->now > c->stop_by))
+    if (all || (c->stop_by > 0 && c->now > c->stop_by))
         conclude(c, all && !c->lost);
 }
 
@@ -339,7 +339,7 @@ static void beat(struct mq_control *c)
     const struct notice cancel = {.kind = CANCEL};
     struct notice alive = {.kind = ALIVE};
     const bool first = c->ranks->peers.rank == 0;
-    if (c->leaving)
+    if (c->leaving > 0)
         return;
     if (atomic_load(c->cancel) && !c->told_cancel) {
         c->told_cancel = true;
@@ -368,7 +368,7 @@ static void beat(struct mq_control *c)
 static void miss_first(struct mq_control *c)
 {
     char text[2 * MPI_MAX_PROCESSOR_NAME + 128];
-    if (c->leaving || c->now - c->heard[0] <= SILENCE_SECONDS)
+    if (c->leaving > 0 || c->now - c->heard[0] <= SILENCE_SECONDS)
         return;
     snprintf(text, sizeof text,
              "moeq-mpi: rank %u on %s: rank 0 (host %s) has not answered for %d s\n",
@@ -402,7 +402,7 @@ static void *run(void *user)
         else
             miss_first(c);
         const bool gone = !first || mq_all_true(c->left, c->ranks->peers.count);
-        if (c->leaving && ((told && gone) || c->now - c->leaving > LEAVE_SECONDS)) {
+        if (c->leaving > 0 && ((told && gone) || c->now - c->leaving > LEAVE_SECONDS)) {
             if (!told || !gone)
                 end_all(c->own.code);
             break;

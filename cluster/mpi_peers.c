@@ -85,6 +85,8 @@ static int hush(bool speaks)
     FILE *kept = kept_fd < 0 ? NULL : fdopen(kept_fd, "w");
     if (nothing < 0 || !kept || dup2(nothing, STDOUT_FILENO) < 0)
         abort_begin("/dev/null cannot be opened, or no memory be had for a rank's messages");
+    if (!kept)
+        exit(EXIT_FAILURE); /* where MPI_Abort comes back */
     close(nothing);
     setvbuf(kept, NULL, _IONBF, 0);
     stderr = kept; /* not the descriptor: what a library says when it ends the process is to be seen */

@@ -6,6 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 shipped=(formats quantize convert runtime calibrate verify fit report cli api)
+grep -q '/cluster/' build/compile_commands.json 2> /dev/null && shipped+=(cluster)
 for tool in clang-tidy cppcheck python3; do
     command -v $tool > /dev/null ||
         { echo "skipped: lint.sh needs clang-tidy, cppcheck and python3: apt-get install $tool"; exit 77; }
