@@ -29,14 +29,17 @@ differs() {
 }
 mkdir "$work/there"
 cp -rp $model "$work/model"
-cp -r $model "$work/there/model" # of other times
+cp -rp $model "$work/there/model" # of which a weight is another one
+shard=$(ls "$work"/there/model/*.safetensors | tail -n 1)
+printf '\1\2' | dd of="$shard" bs=1 seek=$(($(stat -c %s "$shard") - 2)) conv=notrunc 2> /dev/null
 cp demo/text.txt "$work/text.txt"
-tail -c 9000 demo/text.txt > "$work/there/text.txt"
+cp demo/text.txt "$work/there/text.txt"
 eval=("$(realpath "$moeq_mpi")" eval model --text text.txt --context 32 --tokens 64)
 differs "other arguments" -wdir "$work" "${eval[@]}" : -n 1 -wdir "$work" "${eval[@]}" --no-check
-differs "another model" -wdir "$work" "${eval[@]}" : -n 1 -wdir "$work/there" "${eval[@]}"
+differs "other files of a model" -wdir "$work" "${eval[@]}" : -n 1 -wdir "$work/there" "${eval[@]}"
 rm -r "$work/there/model"
 cp -rp $model "$work/there/model"
+tail -c 9000 demo/text.txt > "$work/there/text.txt"
 differs "another text" -wdir "$work" "${eval[@]}" : -n 1 -wdir "$work/there" "${eval[@]}"
 rm -r "$work/model" "$work/there"
 
