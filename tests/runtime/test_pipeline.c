@@ -29,7 +29,6 @@ static void check_division(const struct mq_pipeline_work *w, const struct mq_pip
         ck_assert(p.stage || p.layer_begin == 0);
         if (p.stage) {
             const struct mq_part before = mq_pipeline_part(w, d, r - 1);
-if(!(before.pipeline == p.pipeline && before.layer_end == p.layer_begin && !before.head)) fprintf(stderr,"r %u pipelines %u stages %u: before %u st %u [%u,%u) %d; p %u st %u [%u,%u) %d layers %u\n",r,d->pipelines,d->stages,before.pipeline,before.stage,before.layer_begin,before.layer_end,before.head,p.pipeline,p.stage,p.layer_begin,p.layer_end,p.head,w->layers);
             ck_assert(before.pipeline == p.pipeline && before.layer_end == p.layer_begin &&
                       !before.head);
         }
